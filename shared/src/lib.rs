@@ -1,0 +1,4 @@
+//! wip
+#![deny(missing_docs)]
+pub mod protocol;
+pub mod store;

@@ -1,0 +1,32 @@
+//! The protocol, pure: what is remembered, what a claim decides, which condition guards each write.
+//!
+//! Nothing here knows AWS, an asynchronous runtime, a clock or a random source: time and randomness are
+//! arguments. The stores, the engine, the tests and the model all call the same functions, so what is
+//! proved of them holds for what runs.
+//!
+//! ```text
+//!                 ┌────────────────────── release ◄────────────────┐
+//!                 ▼                                                │
+//! (vacant) ──► PROCESSING, no owner ──► PROCESSING under a claim ──┼──► SUCCESS / FAILED ──► (expired)
+//!     └───────────── begin ───────────────────▲                    │           ▲
+//!                                             │                    └─► UNKNOWN ┘ evidence
+//!                                             └── repeat, if declared ──┘
+//! ```
+
+mod condition;
+mod decision;
+mod fingerprint;
+mod json;
+mod key;
+mod record;
+mod time;
+mod transition;
+
+pub use condition::{Condition, Seen};
+pub use decision::{Decision, Request, Uncertain, decide};
+pub use fingerprint::{Fingerprint, Fingerprinter};
+pub use json::{InvalidJson, canonical_json};
+pub use key::{InvalidKey, InvalidPrincipal, Key, Principal, RecordId};
+pub use record::{Finding, Holder, OwnerToken, Record, Settled, State, Status, TransactionId};
+pub use time::{EpochMs, EpochS};
+pub use transition::{Write, abandon, begin_settled, release, settle};

@@ -1,0 +1,332 @@
+//! What a claim does about what it finds.
+
+use super::{Condition, EpochMs, Finding, Fingerprint, Holder, OwnerToken, Record, RecordId, Seen, Settled, State};
+use super::{TransactionId, Write};
+
+/// A request that wants to claim its record.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// Where its record is.
+    pub id: RecordId,
+    /// The name of the operation, for people.
+    pub operation: String,
+    /// What it asks for.
+    pub fingerprint: Fingerprint,
+    /// The token of this claim: random, used for no other.
+    pub owner: OwnerToken,
+    /// The transaction id to use if this is the first attempt.
+    pub transaction: TransactionId,
+    /// Until when the claim would hold.
+    pub lease: EpochMs,
+    /// What an uncertain outcome means to the operation.
+    pub uncertain: Uncertain,
+}
+
+/// What it means to an operation that an earlier attempt may or may not have had its effects.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Uncertain {
+    /// Nothing runs again without evidence.
+    #[default]
+    Reconcile,
+    /// The effects are repeatable under the same transaction id: run again. Declare it only if every system
+    /// that is called deduplicates by the transaction id for as long as a retry may come.
+    Repeat,
+}
+
+/// What is to be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decision<'a> {
+    /// Make this write; if it takes effect, the claim is ours: run.
+    Begin(Write),
+    /// The claim is ours already: the reply to our own write was lost. Run.
+    Acquired(&'a Record),
+    /// Another request used this key. It neither runs nor alters the record.
+    Mismatch,
+    /// Answer from the record.
+    Replay(Finding, &'a Settled),
+    /// Somebody holds it until then.
+    InProgress(EpochMs),
+    /// Whether it happened is not known. Make this write to hold it as UNKNOWN, then look for evidence.
+    Reconcile(Write),
+}
+
+/// Decides what a request does about what it finds. Total: every state has its arm.
+///
+/// The order of the checks is part of the protocol: expiry (an expired record counts as absent, whatever it
+/// says), then our own token, then the fingerprint (a mismatch is one even while the first request runs), then
+/// the lease.
+#[must_use]
+pub fn decide<'a>(found: Option<&'a Record>, request: &Request, now: EpochMs) -> Decision<'a> {
+    let Some(record) = found.filter(|record| !record.has_expired(now)) else {
+        return Decision::Begin(first_attempt(request, now));
+    };
+    if record.holder().is_some_and(|holder| holder.owner == request.owner) {
+        return Decision::Acquired(record);
+    }
+    let same = record.fingerprint == request.fingerprint;
+    match &record.state {
+        // Nothing was executed, so a corrected request may use the key.
+        State::Released { .. } => Decision::Begin(next_attempt(record, request, now)),
+        State::Processing(_) | State::Success(_) | State::Failed(_) | State::Unknown(_) if !same => Decision::Mismatch,
+        State::Success(settled) => Decision::Replay(Finding::Success, settled),
+        State::Failed(settled) => Decision::Replay(Finding::Failed, settled),
+        State::Processing(Holder { lease, .. }) | State::Unknown(Some(Holder { lease, .. })) if *lease > now => {
+            Decision::InProgress(*lease)
+        }
+        State::Processing(_) | State::Unknown(_) => match request.uncertain {
+            Uncertain::Repeat => Decision::Begin(next_attempt(record, request, now)),
+            Uncertain::Reconcile => Decision::Reconcile(take_over_unknown(record, request, now)),
+        },
+    }
+}
+
+fn first_attempt(request: &Request, now: EpochMs) -> Write {
+    Write {
+        record: Record {
+            id: request.id.clone(),
+            operation: request.operation.clone(),
+            fingerprint: request.fingerprint,
+            transaction: request.transaction,
+            attempt: 1,
+            created: now,
+            updated: now,
+            state: State::Processing(holder(request)),
+        },
+        condition: Condition::Vacant { now: now.seconds() },
+    }
+}
+
+fn next_attempt(record: &Record, request: &Request, now: EpochMs) -> Write {
+    Write {
+        record: Record {
+            operation: request.operation.clone(),
+            fingerprint: request.fingerprint,
+            attempt: record.attempt + 1,
+            updated: now,
+            state: State::Processing(holder(request)),
+            ..record.clone()
+        },
+        condition: Condition::Unchanged(Seen::of(record)),
+    }
+}
+
+fn take_over_unknown(record: &Record, request: &Request, now: EpochMs) -> Write {
+    Write {
+        record: Record {
+            attempt: record.attempt + 1,
+            updated: now,
+            state: State::Unknown(Some(holder(request))),
+            ..record.clone()
+        },
+        condition: Condition::Unchanged(Seen::of(record)),
+    }
+}
+
+fn holder(request: &Request) -> Holder {
+    Holder { owner: request.owner, lease: request.lease }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::protocol::{EpochS, Fingerprinter, Key, Principal, abandon, release, settle};
+
+    const NOW: EpochMs = EpochMs(1_000_000);
+    const OURS: OwnerToken = OwnerToken([1; 16]);
+    const THEIRS: OwnerToken = OwnerToken([2; 16]);
+
+    fn fingerprint(body: &str) -> Fingerprint {
+        Fingerprinter::new().bytes(body.as_bytes()).finish()
+    }
+
+    fn request(uncertain: Uncertain) -> Request {
+        Request {
+            id: RecordId::new("test", &Principal::new("p").unwrap(), &Key::new("k").unwrap()),
+            operation: "POST /things".into(),
+            fingerprint: fingerprint("same"),
+            owner: OURS,
+            transaction: TransactionId::new(NOW, [7; 10]),
+            lease: NOW.plus(std::time::Duration::from_secs(10)),
+            uncertain,
+        }
+    }
+
+    fn record(body: &str, state: State) -> Record {
+        Record {
+            id: request(Uncertain::Reconcile).id,
+            operation: "POST /things".into(),
+            fingerprint: fingerprint(body),
+            transaction: TransactionId::new(EpochMs(1), [9; 10]),
+            attempt: 3,
+            created: EpochMs(1),
+            updated: EpochMs(2),
+            state,
+        }
+    }
+
+    fn held(owner: OwnerToken, lease: u64) -> Holder {
+        Holder { owner, lease: EpochMs(lease) }
+    }
+
+    fn settled(expiration: u64) -> Settled {
+        Settled { response: b"answer".to_vec(), expiration: EpochS(expiration) }
+    }
+
+    fn shown(found: &Record, uncertain: Uncertain) -> String {
+        match decide(Some(found), &request(uncertain), NOW) {
+            Decision::Begin(write) => format!("begin {}", write.record.attempt),
+            Decision::Acquired(_) => "acquired".into(),
+            Decision::Mismatch => "mismatch".into(),
+            Decision::Replay(finding, _) => format!("replay {finding:?}"),
+            Decision::InProgress(lease) => format!("in progress until {}", lease.0),
+            Decision::Reconcile(write) => format!("reconcile {}", write.record.attempt),
+        }
+    }
+
+    /// The decision table of the protocol, row by row: what is found, what the same request does, what another one does.
+    #[test]
+    fn the_decision_table() {
+        let (later, over) = (NOW.0 + 1, NOW.0);
+        let (kept, expired) = (NOW.0 / 1000 + 1, NOW.0 / 1000);
+        let rows = [
+            (State::Released { expiration: EpochS(kept) }, "begin 4", "begin 4", "begin 4"),
+            (State::Released { expiration: EpochS(expired) }, "begin 1", "begin 1", "begin 1"),
+            (State::Success(settled(kept)), "replay Success", "replay Success", "mismatch"),
+            (State::Failed(settled(kept)), "replay Failed", "replay Failed", "mismatch"),
+            (State::Success(settled(expired)), "begin 1", "begin 1", "begin 1"),
+            (State::Failed(settled(expired)), "begin 1", "begin 1", "begin 1"),
+            (
+                State::Processing(held(THEIRS, later)),
+                "in progress until 1000001",
+                "in progress until 1000001",
+                "mismatch",
+            ),
+            (State::Processing(held(THEIRS, over)), "reconcile 4", "begin 4", "mismatch"),
+            (
+                State::Unknown(Some(held(THEIRS, later))),
+                "in progress until 1000001",
+                "in progress until 1000001",
+                "mismatch",
+            ),
+            (State::Unknown(Some(held(THEIRS, over))), "reconcile 4", "begin 4", "mismatch"),
+            (State::Unknown(None), "reconcile 4", "begin 4", "mismatch"),
+            (State::Processing(held(OURS, over)), "acquired", "acquired", "acquired"),
+            (State::Unknown(Some(held(OURS, later))), "acquired", "acquired", "acquired"),
+        ];
+        for (state, reconcile, repeat, other) in rows {
+            let same = record("same", state.clone());
+            assert_eq!(shown(&same, Uncertain::Reconcile), reconcile, "{state:?}");
+            assert_eq!(shown(&same, Uncertain::Repeat), repeat, "{state:?}, repeatable");
+            assert_eq!(shown(&record("other", state.clone()), Uncertain::Repeat), other, "{state:?}, other request");
+        }
+    }
+
+    #[test]
+    fn nothing_found_begins_the_first_attempt_with_a_new_transaction() {
+        let request = request(Uncertain::Reconcile);
+        let Decision::Begin(write) = decide(None, &request, NOW) else { panic!("must begin") };
+        assert_eq!((write.record.attempt, write.record.transaction), (1, request.transaction));
+        assert_eq!(write.condition, Condition::Vacant { now: NOW.seconds() });
+    }
+
+    fn any_state() -> impl Strategy<Value = State> {
+        let owner = prop_oneof![Just(OURS), Just(THEIRS)];
+        let holder = (owner, NOW.0 - 2..NOW.0 + 3).prop_map(|(owner, lease)| held(owner, lease));
+        let expiration = NOW.0 / 1000 - 2..NOW.0 / 1000 + 3;
+        prop_oneof![
+            holder.clone().prop_map(State::Processing),
+            expiration.clone().prop_map(|at| State::Released { expiration: EpochS(at) }),
+            expiration.clone().prop_map(|at| State::Success(settled(at))),
+            expiration.prop_map(|at| State::Failed(settled(at))),
+            prop::option::of(holder).prop_map(State::Unknown),
+        ]
+    }
+
+    fn any_found() -> impl Strategy<Value = Option<Record>> {
+        prop::option::weighted(0.9, ("same|other", any_state()).prop_map(|(body, state)| record(&body, state)))
+    }
+
+    fn any_uncertain() -> impl Strategy<Value = Uncertain> {
+        prop_oneof![Just(Uncertain::Reconcile), Just(Uncertain::Repeat)]
+    }
+
+    proptest! {
+        #[test]
+        fn a_write_is_guarded_by_a_condition_that_holds_of_what_was_found(found in any_found(), uncertain in any_uncertain()) {
+            let decision = decide(found.as_ref(), &request(uncertain), NOW);
+            if let Decision::Begin(write) | Decision::Reconcile(write) = decision {
+                prop_assert!(write.condition.holds(found.as_ref()));
+                prop_assert_eq!(write.record.holder().map(|holder| holder.owner), Some(OURS));
+                prop_assert!(write.record.expiration().is_none());
+            }
+        }
+
+        #[test]
+        fn the_attempt_grows_and_the_transaction_stays_while_the_record_lives(found in any_found(), uncertain in any_uncertain()) {
+            let decision = decide(found.as_ref(), &request(uncertain), NOW);
+            if let (Some(found), Decision::Begin(write) | Decision::Reconcile(write)) = (&found, decision)
+                && !found.has_expired(NOW)
+            {
+                prop_assert_eq!(write.record.attempt, found.attempt + 1);
+                prop_assert_eq!(write.record.transaction, found.transaction);
+                prop_assert_eq!(write.record.created, found.created);
+            }
+        }
+
+        #[test]
+        fn what_is_held_by_another_or_uncertain_never_runs_undeclared(found in any_found()) {
+            let decision = decide(found.as_ref(), &request(Uncertain::Reconcile), NOW);
+            if let (Some(Record { state: State::Processing(_) | State::Unknown(_), .. }), Decision::Begin(_)) = (&found, decision) {
+                prop_assert!(false, "began over {:?}", found);
+            }
+        }
+
+        #[test]
+        fn another_request_under_a_used_key_neither_runs_nor_replays(state in any_state(), uncertain in any_uncertain()) {
+            let found = record("other", state);
+            prop_assume!(!found.has_expired(NOW) && !matches!(found.state, State::Released { .. }));
+            prop_assume!(found.holder().is_none_or(|holder| holder.owner != OURS));
+            prop_assert_eq!(decide(Some(&found), &request(uncertain), NOW), Decision::Mismatch);
+        }
+
+        #[test]
+        fn after_a_takeover_no_write_of_the_late_owner_holds(state in any_state(), uncertain in any_uncertain()) {
+            let found = record("same", state);
+            let decision = decide(Some(&found), &request(uncertain), NOW);
+            if let Decision::Begin(taken) | Decision::Reconcile(taken) = decision {
+                let late = [
+                    settle(found.clone(), THEIRS, Finding::Success, settled(9), NOW),
+                    release(found.clone(), THEIRS, EpochS(9), NOW),
+                    abandon(found.clone(), THEIRS, NOW),
+                ];
+                for write in late {
+                    prop_assert!(!write.condition.holds(Some(&taken.record)));
+                    prop_assert!(!write.made(&taken.record));
+                }
+                // Nor does a second takeover that saw the same.
+                prop_assert!(!taken.condition.holds(Some(&taken.record)));
+            }
+        }
+
+        #[test]
+        fn a_write_recognises_itself_and_does_not_take_effect_twice(state in any_state(), uncertain in any_uncertain()) {
+            let found = record("same", state);
+            let decision = decide(Some(&found), &request(uncertain), NOW);
+            if let Decision::Begin(begun) = decision {
+                prop_assert!(begun.made(&begun.record));
+                prop_assert!(matches!(decide(Some(&begun.record), &request(uncertain), NOW), Decision::Acquired(_)));
+                for write in [
+                    settle(begun.record.clone(), OURS, Finding::Failed, settled(NOW.0), NOW),
+                    release(begun.record.clone(), OURS, EpochS(NOW.0), NOW),
+                    abandon(begun.record.clone(), OURS, NOW),
+                ] {
+                    prop_assert!(write.condition.holds(Some(&begun.record)));
+                    prop_assert!(!write.condition.holds(Some(&write.record)));
+                    prop_assert!(write.made(&write.record));
+                }
+            }
+        }
+    }
+}

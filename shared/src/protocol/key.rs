@@ -1,0 +1,216 @@
+//! Names: the client's key, the principal who asks, and the id of the record both lead to.
+
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use sha2::{Digest, Sha256};
+
+/// An idempotency key: what the client or the producer chose to name one operation.
+///
+/// 1 to [`Key::MAX_BYTES`] printable ASCII characters (space to `~`), the characters that a
+/// structured-field string can carry. Compared byte by byte: `abc` and `ABC` are two keys.
+///
+/// `Debug` shows a digest only, so a key does not reach a log by accident.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Key(String);
+
+impl Key {
+    /// The longest key that is accepted.
+    pub const MAX_BYTES: usize = 255;
+
+    /// Checks a key.
+    ///
+    /// # Errors
+    /// [`InvalidKey`] says which rule the text breaks.
+    pub fn new(text: impl Into<String>) -> Result<Self, InvalidKey> {
+        let text = text.into();
+        if text.is_empty() {
+            return Err(InvalidKey::Empty);
+        }
+        if text.len() > Self::MAX_BYTES {
+            return Err(InvalidKey::TooLong { bytes: text.len() });
+        }
+        if !text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+            return Err(InvalidKey::NotPrintableAscii);
+        }
+        Ok(Self(text))
+    }
+
+    /// The key in clear. Not for logs, metrics or answers.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Key(sha256:{})", short_digest(self.0.as_bytes()))
+    }
+}
+
+/// Why a text is no idempotency key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidKey {
+    /// No character at all.
+    #[error("the key is empty; send 1 to {max} characters, for example a UUID", max = Key::MAX_BYTES)]
+    Empty,
+    /// More bytes than [`Key::MAX_BYTES`].
+    #[error("the key has {bytes} bytes; at most {max} are accepted", max = Key::MAX_BYTES)]
+    TooLong {
+        /// How many it has.
+        bytes: usize,
+    },
+    /// A control character or one outside ASCII.
+    #[error("the key has a character that is not printable ASCII")]
+    NotPrintableAscii,
+}
+
+/// Who asks: the subject of a token, an IAM ARN, an account.
+///
+/// Part of every lookup, so that no principal can read, block or probe another's record (guarantee G7).
+/// There is no default and no "anonymous".
+///
+/// `Debug` shows a digest only.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Principal(String);
+
+impl Principal {
+    /// The longest principal that is accepted: the length of the longest IAM ARN.
+    pub const MAX_BYTES: usize = 2048;
+
+    /// Checks a principal.
+    ///
+    /// # Errors
+    /// [`InvalidPrincipal`] if the text is empty or longer than [`Principal::MAX_BYTES`].
+    pub fn new(text: impl Into<String>) -> Result<Self, InvalidPrincipal> {
+        let text = text.into();
+        if text.is_empty() || text.len() > Self::MAX_BYTES {
+            return Err(InvalidPrincipal);
+        }
+        Ok(Self(text))
+    }
+
+    /// The principal in clear. Not for logs, metrics or answers.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Principal {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Principal(sha256:{})", short_digest(self.0.as_bytes()))
+    }
+}
+
+/// A text that names nobody: empty, or longer than [`Principal::MAX_BYTES`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a principal has 1 to {max} bytes", max = Principal::MAX_BYTES)]
+pub struct InvalidPrincipal;
+
+/// The primary key of a record: `idempotency:` and the base64url SHA-256 of namespace, principal and key.
+///
+/// Of fixed size, spread evenly over partitions, and without key or principal in clear. Each part is hashed
+/// behind its length, so no two different triples share an input.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RecordId(String);
+
+impl RecordId {
+    const PREFIX: &str = "idempotency:";
+
+    /// The id of the record that remembers `key` of `principal` in `namespace`.
+    #[must_use]
+    pub fn new(namespace: &str, principal: &Principal, key: &Key) -> Self {
+        let mut hash = Sha256::new();
+        for part in [namespace, principal.as_str(), key.as_str()] {
+            hash.update((part.len() as u64).to_be_bytes());
+            hash.update(part.as_bytes());
+        }
+        let mut id = String::with_capacity(Self::PREFIX.len() + 43);
+        id.push_str(Self::PREFIX);
+        URL_SAFE_NO_PAD.encode_string(hash.finalize(), &mut id);
+        Self(id)
+    }
+
+    /// An id as a store returns it; only a store has a use for it.
+    #[must_use]
+    pub fn from_stored(text: String) -> Self {
+        Self(text)
+    }
+
+    /// The whole id, as it is stored.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Twelve characters of the hash: enough to find the record, and fit for logs.
+    #[must_use]
+    pub fn digest(&self) -> &str {
+        let hash = self.0.strip_prefix(Self::PREFIX).unwrap_or(&self.0);
+        hash.get(..12).unwrap_or(hash)
+    }
+}
+
+fn short_digest(bytes: &[u8]) -> String {
+    let mut text = URL_SAFE_NO_PAD.encode(Sha256::digest(bytes));
+    text.truncate(12);
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn id(namespace: &str, principal: &str, key: &str) -> RecordId {
+        RecordId::new(namespace, &Principal::new(principal).unwrap(), &Key::new(key).unwrap())
+    }
+
+    #[test]
+    fn a_key_has_1_to_255_printable_ascii_characters() {
+        assert!(Key::new("k".repeat(255)).is_ok());
+        assert!(Key::new(" ~").is_ok());
+        assert_eq!(Key::new(""), Err(InvalidKey::Empty));
+        assert_eq!(Key::new("k".repeat(256)), Err(InvalidKey::TooLong { bytes: 256 }));
+        for bad in ["a\tb", "a\u{7f}", "ä", "a\0"] {
+            assert_eq!(Key::new(bad), Err(InvalidKey::NotPrintableAscii));
+        }
+    }
+
+    #[test]
+    fn neither_key_nor_principal_shows_in_debug_or_in_the_id() {
+        let shown = format!(
+            "{:?} {:?} {}",
+            Key::new("secret-key").unwrap(),
+            Principal::new("alice").unwrap(),
+            id("n", "alice", "secret-key").as_str(),
+        );
+        assert!(!shown.contains("secret-key") && !shown.contains("alice"), "{shown}");
+    }
+
+    #[test]
+    fn moving_a_character_between_the_parts_makes_another_id() {
+        assert_ne!(id("ab", "c", "d"), id("a", "bc", "d"));
+        assert_ne!(id("a", "bc", "d"), id("a", "b", "cd"));
+    }
+
+    #[test]
+    fn the_id_is_stable_across_releases() {
+        // Records outlive deployments: a change of this value would forget every key in use.
+        assert_eq!(id("payments", "alice", "k-1").as_str(), "idempotency:U6AiWsvy5-YSFD7t7C6hIoT8K0-G2LUZ_fegZk8y-DM");
+    }
+
+    proptest! {
+        #[test]
+        fn different_triples_have_different_ids(
+            a in ("[a-c]{0,3}", "[a-c]{1,3}", "[a-c]{1,3}"),
+            b in ("[a-c]{0,3}", "[a-c]{1,3}", "[a-c]{1,3}"),
+        ) {
+            prop_assert_eq!(a == b, id(&a.0, &a.1, &a.2) == id(&b.0, &b.1, &b.2));
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! What is remembered of one (namespace, principal, key).
+
+use std::fmt;
+
+use uuid::Uuid;
+
+use super::{EpochMs, EpochS, Fingerprint, RecordId};
+
+/// The item that remembers one operation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// Where it is stored.
+    pub id: RecordId,
+    /// The name of the protected operation, for people; never part of the lookup.
+    pub operation: String,
+    /// What "the same request" was when the current attempt began.
+    pub fingerprint: Fingerprint,
+    /// The server-made id, kept over all attempts and handed to other systems as their idempotency key.
+    pub transaction: TransactionId,
+    /// The number of the last attempt, from 1; it only grows.
+    pub attempt: u64,
+    /// When the first attempt began.
+    pub created: EpochMs,
+    /// When it was last written.
+    pub updated: EpochMs,
+    /// Where it stands.
+    pub state: State,
+}
+
+impl Record {
+    /// The expiration, which only a settled or a released record has: what may still take effect is never forgotten.
+    #[must_use]
+    pub const fn expiration(&self) -> Option<EpochS> {
+        match &self.state {
+            State::Success(settled) | State::Failed(settled) => Some(settled.expiration),
+            State::Released { expiration } => Some(*expiration),
+            State::Processing(_) | State::Unknown(_) => None,
+        }
+    }
+
+    /// Whether the expiration has passed. DynamoDB deletes late (within days), so a record that is still there
+    /// may have expired long ago.
+    #[must_use]
+    pub fn has_expired(&self, now: EpochMs) -> bool {
+        self.expiration().is_some_and(|expiration| expiration <= now.seconds())
+    }
+
+    /// Who holds it.
+    #[must_use]
+    pub const fn holder(&self) -> Option<&Holder> {
+        match &self.state {
+            State::Processing(holder) | State::Unknown(Some(holder)) => Some(holder),
+            State::Released { .. } | State::Success(_) | State::Failed(_) | State::Unknown(None) => None,
+        }
+    }
+
+    /// What it was settled as, if it is.
+    #[must_use]
+    pub const fn settled(&self) -> Option<(Finding, &Settled)> {
+        match &self.state {
+            State::Success(settled) => Some((Finding::Success, settled)),
+            State::Failed(settled) => Some((Finding::Failed, settled)),
+            State::Processing(_) | State::Released { .. } | State::Unknown(_) => None,
+        }
+    }
+}
+
+/// Where a record stands. A combination that must not occur cannot be written down.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    /// PROCESSING under a claim.
+    Processing(Holder),
+    /// PROCESSING, and nobody holds it: nothing was executed, the next claim begins again.
+    Released {
+        /// From when on it counts as absent.
+        expiration: EpochS,
+    },
+    /// SUCCESS: it happened, and this is the answer.
+    Success(Settled),
+    /// FAILED: it did not happen and will not, and this is the answer.
+    Failed(Settled),
+    /// UNKNOWN: whether it happened is not known; held by whoever reconciles it at the moment.
+    Unknown(Option<Holder>),
+}
+
+impl State {
+    /// The status under which it is stored.
+    #[must_use]
+    pub const fn status(&self) -> Status {
+        match self {
+            Self::Processing(_) | Self::Released { .. } => Status::Processing,
+            Self::Success(_) => Status::Success,
+            Self::Failed(_) => Status::Failed,
+            Self::Unknown(_) => Status::Unknown,
+        }
+    }
+}
+
+/// The four states that people see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Status {
+    /// Running, or released.
+    Processing,
+    /// Settled: it happened.
+    Success,
+    /// Settled: it did not happen and will not.
+    Failed,
+    /// Not known; waits for evidence.
+    Unknown,
+}
+
+impl Status {
+    /// The word that is stored.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Processing => "PROCESSING",
+            Self::Success => "SUCCESS",
+            Self::Failed => "FAILED",
+            Self::Unknown => "UNKNOWN",
+        }
+    }
+
+    /// The status behind a stored word.
+    #[must_use]
+    pub fn from_stored(word: &str) -> Option<Self> {
+        [Self::Processing, Self::Success, Self::Failed, Self::Unknown]
+            .into_iter()
+            .find(|status| status.as_str() == word)
+    }
+}
+
+/// How a settled operation ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Finding {
+    /// It happened.
+    Success,
+    /// It did not happen and will not.
+    Failed,
+}
+
+/// What a settled record keeps.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settled {
+    /// What to replay; only the layer above knows its form.
+    pub response: Vec<u8>,
+    /// From when on the record counts as absent.
+    pub expiration: EpochS,
+}
+
+/// The exclusive right to one attempt, as the record shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// Whose it is.
+    pub owner: OwnerToken,
+    /// Until when it is respected. A hint for others, never a licence: the owner's writes are guarded by its token.
+    pub lease: EpochMs,
+}
+
+/// The token of one claim: 16 random bytes that nobody else has.
+///
+/// Every later write of the claim is conditioned on it, and it tells the lost reply of our own write
+/// from somebody else's claim.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct OwnerToken(pub [u8; 16]);
+
+impl fmt::Debug for OwnerToken {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "OwnerToken({:032x})", u128::from_be_bytes(self.0))
+    }
+}
+
+/// The server-made id of one operation: a UUIDv7, the same over all its attempts.
+///
+/// Handed to other systems as *their* idempotency key, so that a repeat is one effect there too (guarantee G8).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TransactionId(Uuid);
+
+impl TransactionId {
+    /// A new id from the time and ten random bytes (RFC 9562, section 5.7).
+    #[must_use]
+    pub fn new(now: EpochMs, random: [u8; 10]) -> Self {
+        Self(uuid::Builder::from_unix_timestamp_millis(now.0, &random).into_uuid())
+    }
+
+    /// The id behind stored bytes.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(Uuid::from_bytes(bytes))
+    }
+
+    /// The UUID.
+    #[must_use]
+    pub const fn uuid(self) -> Uuid {
+        self.0
+    }
+}
+
+impl fmt::Display for TransactionId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(formatter)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_status_is_read_back_from_its_word() {
+        for status in [Status::Processing, Status::Success, Status::Failed, Status::Unknown] {
+            assert_eq!(Status::from_stored(status.as_str()), Some(status));
+        }
+        assert_eq!(Status::from_stored("COMPLETED"), None);
+    }
+
+    #[test]
+    fn a_transaction_id_is_a_uuid_of_version_7_that_sorts_by_time() {
+        let earlier = TransactionId::new(EpochMs(1_000), [0xff; 10]);
+        let later = TransactionId::new(EpochMs(1_001), [0x00; 10]);
+        assert_eq!(earlier.uuid().get_version_num(), 7);
+        assert!(earlier < later);
+    }
+}

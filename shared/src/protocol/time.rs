@@ -1,0 +1,60 @@
+//! Points in time, with their unit in the type: a lease counts milliseconds, an expiration counts seconds,
+//! and a comparison across the two does not compile.
+
+use std::time::Duration;
+
+/// Milliseconds since 1970-01-01T00:00:00Z.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EpochMs(pub u64);
+
+impl EpochMs {
+    /// This point in time as whole seconds, rounded down.
+    #[must_use]
+    pub const fn seconds(self) -> EpochS {
+        EpochS(self.0 / 1000)
+    }
+
+    /// The point in time `duration` later; the last one there is, if that lies beyond it.
+    #[must_use]
+    pub fn plus(self, duration: Duration) -> Self {
+        let later_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        Self(self.0.saturating_add(later_ms))
+    }
+
+    /// How long it is from `earlier` to this point in time; zero if this is the earlier one.
+    #[must_use]
+    pub const fn since(self, earlier: Self) -> Duration {
+        Duration::from_millis(self.0.saturating_sub(earlier.0))
+    }
+}
+
+/// Seconds since 1970-01-01T00:00:00Z, the unit of a DynamoDB time-to-live attribute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EpochS(pub u64);
+
+impl EpochS {
+    /// The point in time `duration` later, rounded up to whole seconds: a record is never kept for less than asked.
+    #[must_use]
+    pub fn plus(self, duration: Duration) -> Self {
+        let whole = duration.as_secs() + u64::from(duration.subsec_nanos() > 0);
+        Self(self.0.saturating_add(whole))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_retention_is_never_shortened_by_rounding() {
+        assert_eq!(EpochS(10).plus(Duration::from_millis(1)), EpochS(11));
+        assert_eq!(EpochS(10).plus(Duration::from_secs(1)), EpochS(11));
+    }
+
+    #[test]
+    fn arithmetic_stops_at_the_ends_of_time() {
+        assert_eq!(EpochMs(5).since(EpochMs(9)), Duration::ZERO);
+        assert_eq!(EpochMs(u64::MAX).plus(Duration::from_secs(1)), EpochMs(u64::MAX));
+        assert_eq!(EpochMs(0).plus(Duration::MAX), EpochMs(u64::MAX));
+    }
+}

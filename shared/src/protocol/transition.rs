@@ -1,0 +1,79 @@
+//! The writes of a claim: what the record becomes, and under which condition.
+
+use super::{Condition, EpochMs, EpochS, Finding, Holder, OwnerToken, Record, Settled, State};
+
+/// A conditional write: the whole record as it shall be, and what must hold for that.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Write {
+    /// The record after the write.
+    pub record: Record,
+    /// What must hold of the stored record.
+    pub condition: Condition,
+}
+
+impl Write {
+    /// Whether what was found in place of the expected record is the result of this very write.
+    ///
+    /// The SDK repeats a request whose reply was lost; the repeat then fails on what the first one wrote.
+    /// An attempt of a transaction has one owner, and an owner makes one write that ends its claim, so
+    /// transaction, attempt and state tell our own write from everybody else's (guarantee G4).
+    #[must_use]
+    pub fn made(&self, found: &Record) -> bool {
+        found.transaction == self.record.transaction
+            && found.attempt == self.record.attempt
+            && match (&found.state, &self.record.state) {
+                (State::Processing(found), State::Processing(ours)) => found.owner == ours.owner,
+                (State::Unknown(found), State::Unknown(ours)) => owner(found.as_ref()) == owner(ours.as_ref()),
+                (State::Released { .. }, State::Released { .. })
+                | (State::Success(_), State::Success(_))
+                | (State::Failed(_), State::Failed(_)) => true,
+                (
+                    State::Processing(_)
+                    | State::Released { .. }
+                    | State::Success(_)
+                    | State::Failed(_)
+                    | State::Unknown(_),
+                    _,
+                ) => false,
+            }
+    }
+}
+
+fn owner(holder: Option<&Holder>) -> Option<OwnerToken> {
+    holder.map(|holder| holder.owner)
+}
+
+/// Settles a claimed record with its answer.
+#[must_use]
+pub fn settle(claimed: Record, owner: OwnerToken, finding: Finding, settled: Settled, now: EpochMs) -> Write {
+    end(claimed, owner, settled_state(finding, settled), now)
+}
+
+/// Releases a claimed record: nothing was executed, anybody may begin again. Attempt number and transaction id stay.
+#[must_use]
+pub fn release(claimed: Record, owner: OwnerToken, expiration: EpochS, now: EpochMs) -> Write {
+    end(claimed, owner, State::Released { expiration }, now)
+}
+
+/// Abandons a claimed record: whether its effects happened is not known. It has no expiration and no holder.
+#[must_use]
+pub fn abandon(claimed: Record, owner: OwnerToken, now: EpochMs) -> Write {
+    end(claimed, owner, State::Unknown(None), now)
+}
+
+/// The one write of one-trip mode: instead of claiming, puts the record as settled, in the transaction of the effects.
+#[must_use]
+pub fn begin_settled(begin: Write, finding: Finding, settled: Settled) -> Write {
+    Write { record: Record { state: settled_state(finding, settled), ..begin.record }, condition: begin.condition }
+}
+
+fn end(claimed: Record, owner: OwnerToken, state: State, now: EpochMs) -> Write {
+    Write { record: Record { updated: now, state, ..claimed }, condition: Condition::Owned { owner } }
+}
+
+const fn settled_state(finding: Finding, settled: Settled) -> State {
+    match finding {
+        Finding::Success => State::Success(settled),
+        Finding::Failed => State::Failed(settled),
+    }
+}

@@ -1,0 +1,84 @@
+//! Where records live: one trait, one DynamoDB store, one memory store, one conformance suite for all.
+
+#[cfg(any(test, feature = "test-util"))]
+pub mod conformance;
+pub mod dynamodb;
+#[cfg(any(test, feature = "test-util"))]
+pub mod fault;
+pub mod memory;
+
+use crate::protocol::{Record, RecordId, Write};
+
+/// A place for records that can write one of them, together with effects, under a condition.
+///
+/// [`conformance`](https://docs.rs/) is what every implementation must pass.
+pub trait Store: Send + Sync + 'static {
+    /// Something of the business that is written in the same transaction as the record.
+    type Effect: Send + 'static;
+
+    /// The longest answer that fits a record.
+    const MAX_RESPONSE_BYTES: usize;
+
+    /// Writes a record and applies the effects, all or nothing, if the write's condition holds.
+    ///
+    /// # Errors
+    /// [`StoreError::NotApplied`] if certainly nothing was written, [`StoreError::Uncertain`] if that is not
+    /// known, [`StoreError::Unreadable`] if a record is in the way that this version cannot read.
+    fn write(
+        &self,
+        write: &Write,
+        effects: Vec<Self::Effect>,
+    ) -> impl Future<Output = Result<Written, StoreError>> + Send;
+
+    /// Reads a record as it is now (strongly consistent), expired or not.
+    ///
+    /// # Errors
+    /// [`StoreError::NotApplied`] if the store did not answer, [`StoreError::Unreadable`] if it holds something
+    /// that this version cannot read.
+    fn read(&self, id: &RecordId) -> impl Future<Output = Result<Option<Record>, StoreError>> + Send;
+}
+
+/// What became of a write. All of these are answers; an error is "could not" or "do not know".
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Written {
+    /// It took effect now.
+    Applied,
+    /// It had taken effect before: the reply to our own write was lost, and the repeat found it (guarantee G4).
+    Recognised,
+    /// The condition did not hold. Nothing was written. This is what is stored instead.
+    Refused(Option<Box<Record>>),
+    /// The record's condition held, but that of the effect with this index did not. Nothing was written.
+    EffectRefused(usize),
+}
+
+impl Written {
+    /// Reads the failure of the record's condition: our own write, or somebody else's.
+    pub(crate) fn refused(write: &Write, found: Option<Record>) -> Self {
+        match found {
+            Some(found) if write.made(&found) => Self::Recognised,
+            other => Self::Refused(other.map(Box::new)),
+        }
+    }
+}
+
+/// Why a store gave no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Certainly nothing was written: the service refused, throttled, or was not reached.
+    #[error("the store did not accept the request, nothing was written")]
+    NotApplied(#[source] BoxError),
+    /// The request may or may not have taken effect: its reply did not arrive.
+    #[error("the store did not answer, whether the write took effect is not known")]
+    Uncertain(#[source] BoxError),
+    /// What is stored cannot be read by this version. It is left as it is, and nothing runs.
+    #[error("the stored record {digest} cannot be read: {problem}")]
+    Unreadable {
+        /// Twelve characters of the record's hash.
+        digest: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+}
+
+/// Any error, as the cause of another.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;

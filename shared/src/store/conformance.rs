@@ -1,0 +1,320 @@
+//! What every store must do, as one suite: run [`all`] against yours.
+//!
+//! Needs the feature `test-util`. It panics where a store does not conform, like any test.
+
+use std::sync::Arc;
+
+use super::{Store, Written};
+use crate::protocol::{
+    Condition, EpochMs, EpochS, Finding, Fingerprinter, Holder, Key, OwnerToken, Principal, Record, RecordId, Seen,
+    Settled, State, TransactionId, Write, abandon, release, settle,
+};
+
+const NOW: EpochMs = EpochMs(1_800_000_000_000);
+const FIRST: OwnerToken = OwnerToken([1; 16]);
+const SECOND: OwnerToken = OwnerToken([2; 16]);
+
+/// Runs the whole suite against a store.
+///
+/// `effect` makes an effect with a condition of its own: the second one of a name must be refused. The suite
+/// uses records and effects of fresh, random names, so it may run many times against one table.
+///
+/// # Panics
+/// If the store does not conform.
+pub async fn all<S: Store>(store: S, effect: impl Fn(String) -> S::Effect) {
+    let store = Arc::new(store);
+    what_is_not_there_reads_as_nothing(&*store).await;
+    a_record_is_read_back_as_it_was_written(&*store).await;
+    an_answer_of_the_longest_length_fits(&*store).await;
+    every_condition_holds_exactly_where_the_protocol_says(&*store).await;
+    a_repeat_of_our_own_write_is_recognised(&*store).await;
+    a_refusal_shows_what_is_stored(&*store).await;
+    an_expired_record_counts_as_absent_while_it_is_still_there(&*store).await;
+    a_held_or_unknown_record_never_expires(&*store).await;
+    a_late_owner_cannot_overwrite_the_settled_record(&*store).await;
+    effects_and_record_are_written_together_or_not_at_all(&*store, &effect).await;
+    an_effect_that_is_refused_names_itself(&*store, &effect).await;
+    of_64_claims_at_once_one_wins(&store).await;
+    of_64_takeovers_at_once_one_wins(&store).await;
+}
+
+async fn what_is_not_there_reads_as_nothing<S: Store>(store: &S) {
+    assert_eq!(store.read(&fresh_id()).await.expect("readable"), None);
+}
+
+async fn a_record_is_read_back_as_it_was_written<S: Store>(store: &S) {
+    for state in all_states() {
+        let record = place(store, state).await;
+        assert_eq!(store.read(&record.id).await.expect("readable"), Some(record));
+    }
+}
+
+async fn an_answer_of_the_longest_length_fits<S: Store>(store: &S) {
+    let claimed = place(store, processing(FIRST, NOW)).await;
+    let response: Vec<u8> = (0..S::MAX_RESPONSE_BYTES).map(|index| index.to_le_bytes()[0]).collect();
+    let write = settle(claimed, FIRST, Finding::Success, Settled { response, expiration: later() }, NOW);
+    assert_eq!(apply(store, &write).await, Written::Applied);
+    assert_eq!(store.read(&write.record.id).await.expect("readable"), Some(write.record));
+}
+
+/// Every condition against every state, and against nothing: the store's reading of a condition (an expression,
+/// say) and the protocol's must agree.
+async fn every_condition_holds_exactly_where_the_protocol_says<S: Store>(store: &S) {
+    let mut found = vec![None];
+    found.extend(all_states().into_iter().map(Some));
+    for state in found {
+        for condition in all_conditions() {
+            let stored = match &state {
+                Some(state) => Some(place(store, state.clone()).await),
+                None => None,
+            };
+            let target = stored.clone().unwrap_or_else(|| record(State::Unknown(None)));
+            // Another attempt, so that no refusal is taken for our own write.
+            let write = Write { record: Record { attempt: 99, ..target }, condition };
+            let expected = write.condition.holds(stored.as_ref());
+            if stored.is_none() && matches!(write.condition, Condition::Owned { .. }) {
+                // The end of a claim on a record that is gone: never applied, and no record comes into being.
+                assert_eq!(apply(store, &write).await, Written::Refused(None));
+                assert_eq!(store.read(&write.record.id).await.expect("readable"), None);
+                continue;
+            }
+            let applied = apply(store, &write).await == Written::Applied;
+            assert_eq!(applied, expected, "{:?} of {stored:?}", write.condition);
+        }
+    }
+}
+
+async fn a_repeat_of_our_own_write_is_recognised<S: Store>(store: &S) {
+    let begin = begin(FIRST);
+    let ends = |claimed: &Record| {
+        let settled = |finding| settle(claimed.clone(), FIRST, finding, answer(later()), NOW);
+        [
+            settled(Finding::Success),
+            settled(Finding::Failed),
+            release(claimed.clone(), FIRST, later(), NOW),
+            abandon(claimed.clone(), FIRST, NOW),
+        ]
+    };
+    for end in ends(&begin.record) {
+        let begin = Write { record: Record { id: fresh_id(), ..begin.record.clone() }, ..begin.clone() };
+        let end = Write { record: Record { id: begin.record.id.clone(), ..end.record }, ..end };
+        for write in [&begin, &end] {
+            assert_eq!(apply(store, write).await, Written::Applied, "{write:?}");
+            assert_eq!(apply(store, write).await, Written::Recognised, "{write:?}");
+        }
+        assert_eq!(store.read(&end.record.id).await.expect("readable"), Some(end.record));
+    }
+}
+
+async fn a_refusal_shows_what_is_stored<S: Store>(store: &S) {
+    for state in all_states() {
+        let stored = place(store, state).await;
+        let late = abandon(stored.clone(), OwnerToken([9; 16]), NOW);
+        if late.made(&stored) {
+            continue;
+        }
+        assert_eq!(apply(store, &late).await, Written::Refused(Some(Box::new(stored))));
+    }
+}
+
+async fn an_expired_record_counts_as_absent_while_it_is_still_there<S: Store>(store: &S) {
+    let expired = NOW.seconds();
+    for state in
+        [State::Success(answer(expired)), State::Failed(answer(expired)), State::Released { expiration: expired }]
+    {
+        let stored = place(store, state).await;
+        let claim = Write { record: Record { id: stored.id.clone(), ..begin(SECOND).record }, ..begin(SECOND) };
+        assert_eq!(apply(store, &claim).await, Written::Applied);
+        assert_eq!(store.read(&stored.id).await.expect("readable"), Some(claim.record));
+    }
+}
+
+async fn a_held_or_unknown_record_never_expires<S: Store>(store: &S) {
+    for state in [processing(FIRST, NOW), State::Unknown(None), State::Unknown(Some(holder(FIRST, NOW)))] {
+        let stored = place(store, state).await;
+        let claim = Write {
+            record: Record { id: stored.id.clone(), ..begin(SECOND).record },
+            condition: Condition::Vacant { now: EpochS(u64::MAX / 2) },
+        };
+        assert_eq!(apply(store, &claim).await, Written::Refused(Some(Box::new(stored))));
+    }
+}
+
+async fn a_late_owner_cannot_overwrite_the_settled_record<S: Store>(store: &S) {
+    let first = place(store, processing(FIRST, NOW)).await;
+    let takeover = take_over(&first, SECOND);
+    assert_eq!(apply(store, &takeover).await, Written::Applied);
+    let late = settle(first, FIRST, Finding::Failed, answer(later()), NOW);
+    assert_eq!(apply(store, &late).await, Written::Refused(Some(Box::new(takeover.record.clone()))));
+
+    let settled = settle(takeover.record, SECOND, Finding::Success, answer(later()), NOW);
+    assert_eq!(apply(store, &settled).await, Written::Applied);
+    assert_eq!(apply(store, &late).await, Written::Refused(Some(Box::new(settled.record.clone()))));
+    assert_eq!(store.read(&late.record.id).await.expect("readable"), Some(settled.record));
+}
+
+async fn effects_and_record_are_written_together_or_not_at_all<S: Store>(
+    store: &S,
+    effect: &impl Fn(String) -> S::Effect,
+) {
+    let claimed = place(store, processing(FIRST, NOW)).await;
+    let [one, two] = [fresh_name(), fresh_name()];
+    let late = settle(claimed.clone(), SECOND, Finding::Success, answer(later()), NOW);
+    let written = store.write(&late, vec![effect(one.clone())]).await.expect("answered");
+    assert_eq!(written, Written::Refused(Some(Box::new(claimed.clone()))), "the effect of a late owner");
+
+    let settle = settle(claimed, FIRST, Finding::Success, answer(later()), NOW);
+    let effects = || vec![effect(one.clone()), effect(two.clone())];
+    assert_eq!(store.write(&settle, effects()).await.expect("answered"), Written::Applied);
+    assert_eq!(store.write(&settle, effects()).await.expect("answered"), Written::Recognised);
+
+    let one_trip = Write { record: Record { attempt: 1, ..record(State::Success(answer(later()))) }, ..begin(FIRST) };
+    let written = store.write(&one_trip, vec![effect(fresh_name())]).await.expect("answered");
+    assert_eq!(written, Written::Applied);
+    assert_eq!(store.read(&one_trip.record.id).await.expect("readable"), Some(one_trip.record));
+}
+
+async fn an_effect_that_is_refused_names_itself<S: Store>(store: &S, effect: &impl Fn(String) -> S::Effect) {
+    let used = fresh_name();
+    let first = Write { record: record(State::Success(answer(later()))), ..begin(FIRST) };
+    assert_eq!(store.write(&first, vec![effect(used.clone())]).await.expect("answered"), Written::Applied);
+
+    let claimed = place(store, processing(SECOND, NOW)).await;
+    let settle = settle(claimed.clone(), SECOND, Finding::Success, answer(later()), NOW);
+    let written = store.write(&settle, vec![effect(fresh_name()), effect(used)]).await.expect("answered");
+    assert_eq!(written, Written::EffectRefused(1));
+    assert_eq!(store.read(&claimed.id).await.expect("readable"), Some(claimed), "the record is as it was");
+}
+
+async fn of_64_claims_at_once_one_wins<S: Store>(store: &Arc<S>) {
+    let id = fresh_id();
+    let claims = (0..64).map(|_| {
+        let record = Record { id: id.clone(), transaction: fresh_transaction(), ..begin(fresh_owner()).record };
+        Write { record, ..begin(FIRST) }
+    });
+    one_of(store, claims.collect()).await;
+}
+
+async fn of_64_takeovers_at_once_one_wins<S: Store>(store: &Arc<S>) {
+    let first = place(&**store, processing(FIRST, NOW)).await;
+    one_of(store, (0..64).map(|_| take_over(&first, fresh_owner())).collect()).await;
+}
+
+async fn one_of<S: Store>(store: &Arc<S>, writes: Vec<Write>) {
+    let mut tasks = tokio::task::JoinSet::new();
+    for write in writes {
+        let store = Arc::clone(store);
+        tasks.spawn(async move {
+            let written = store.write(&write, Vec::new()).await.expect("answered");
+            (write, written)
+        });
+    }
+    let all = tasks.join_all().await;
+    let winners: Vec<_> = all.iter().filter(|(_, written)| *written == Written::Applied).collect();
+    let [(winner, _)] = winners.as_slice() else { panic!("{} of {} won", winners.len(), all.len()) };
+    for (write, written) in &all {
+        if write != winner {
+            assert_eq!(*written, Written::Refused(Some(Box::new(winner.record.clone()))));
+        }
+    }
+}
+
+fn all_states() -> Vec<State> {
+    vec![
+        processing(FIRST, NOW),
+        processing(SECOND, EpochMs(NOW.0 + 1)),
+        State::Released { expiration: NOW.seconds() },
+        State::Released { expiration: later() },
+        State::Success(answer(NOW.seconds())),
+        State::Success(answer(later())),
+        State::Failed(Settled { response: (0..=255).collect(), expiration: later() }),
+        State::Unknown(None),
+        State::Unknown(Some(holder(FIRST, NOW))),
+    ]
+}
+
+fn all_conditions() -> Vec<Condition> {
+    let mut conditions = vec![
+        Condition::Vacant { now: NOW.seconds() },
+        Condition::Vacant { now: EpochS(NOW.seconds().0 - 1) },
+        Condition::Owned { owner: FIRST },
+        Condition::Owned { owner: SECOND },
+    ];
+    for state in all_states() {
+        let seen = Seen::of(&record(state));
+        conditions.push(Condition::Unchanged(Seen { attempt: 8, ..seen.clone() }));
+        conditions.push(Condition::Unchanged(Seen { transaction: fresh_transaction(), ..seen.clone() }));
+        conditions.push(Condition::Unchanged(seen));
+    }
+    conditions
+}
+
+/// Puts a record of this state in place.
+async fn place<S: Store>(store: &S, state: State) -> Record {
+    let write = Write { record: record(state), condition: Condition::Vacant { now: EpochS(0) } };
+    assert_eq!(apply(store, &write).await, Written::Applied);
+    write.record
+}
+
+async fn apply<S: Store>(store: &S, write: &Write) -> Written {
+    store.write(write, Vec::new()).await.expect("answered")
+}
+
+fn begin(owner: OwnerToken) -> Write {
+    Write { record: record(processing(owner, NOW)), condition: Condition::Vacant { now: NOW.seconds() } }
+}
+
+fn take_over(record: &Record, owner: OwnerToken) -> Write {
+    Write {
+        record: Record { attempt: record.attempt + 1, state: processing(owner, NOW), ..record.clone() },
+        condition: Condition::Unchanged(Seen::of(record)),
+    }
+}
+
+fn record(state: State) -> Record {
+    Record {
+        id: fresh_id(),
+        operation: "POST /conformance".into(),
+        fingerprint: Fingerprinter::new().bytes(b"body").finish(),
+        transaction: TransactionId::new(EpochMs(1_700_000_000_000), [5; 10]),
+        attempt: 7,
+        created: EpochMs(NOW.0 - 2000),
+        updated: EpochMs(NOW.0 - 1000),
+        state,
+    }
+}
+
+fn processing(owner: OwnerToken, lease: EpochMs) -> State {
+    State::Processing(holder(owner, lease))
+}
+
+fn holder(owner: OwnerToken, lease: EpochMs) -> Holder {
+    Holder { owner, lease }
+}
+
+fn answer(expiration: EpochS) -> Settled {
+    Settled { response: b"answer".to_vec(), expiration }
+}
+
+fn later() -> EpochS {
+    EpochS(NOW.seconds().0 + 1)
+}
+
+fn fresh_id() -> RecordId {
+    let principal = Principal::new("conformance").expect("valid");
+    RecordId::new("conformance", &principal, &Key::new(fresh_name()).expect("valid"))
+}
+
+fn fresh_name() -> String {
+    format!("conformance-{:032x}", u128::from_be_bytes(fresh_owner().0))
+}
+
+fn fresh_transaction() -> TransactionId {
+    TransactionId::from_bytes(fresh_owner().0)
+}
+
+fn fresh_owner() -> OwnerToken {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).expect("the system has randomness");
+    OwnerToken(bytes)
+}

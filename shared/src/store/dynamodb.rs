@@ -1,0 +1,204 @@
+//! Records in a DynamoDB table with a partition key only.
+//!
+//! An existing Powertools table can be used as it is: its key attribute is `id`, its TTL attribute
+//! `expiration`, and our ids start with `idempotency:`, which no id of Powertools does. All names are settable.
+
+mod client;
+mod error;
+mod expression;
+mod item;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::types::{ReturnValuesOnConditionCheckFailure, TransactWriteItem};
+use backon::{ExponentialBuilder, Retryable};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use sha2::{Digest, Sha256};
+
+pub use client::client;
+pub use item::AttributeNames;
+
+use super::{Store, StoreError, Written};
+use crate::protocol::{Condition, Record, RecordId, Write};
+use error::Failure;
+use expression::Expression;
+
+/// The longest answer that one item carries beside its other attributes: DynamoDB's items end at 400 KB
+/// (409,600 bytes), names included.
+pub const MAX_RESPONSE_BYTES: usize = 400 * 1024 - 4 * 1024;
+
+/// A [`Store`] on a DynamoDB table.
+///
+/// One request per write: `PutItem` for a claim, `UpdateItem` to settle, release or abandon, and one
+/// `TransactWriteItems` where there are effects. Each is conditional and asks for the old item if its
+/// condition fails, so that a refusal needs no second request to be understood.
+#[derive(Clone, Debug)]
+pub struct DynamoDbStore {
+    client: Client,
+    table: String,
+    names: Arc<AttributeNames>,
+}
+
+impl DynamoDbStore {
+    /// A store on this table, with the default attribute names.
+    pub fn new(client: Client, table: impl Into<String>) -> Self {
+        Self { client, table: table.into(), names: Arc::default() }
+    }
+
+    /// Uses other attribute names.
+    #[must_use]
+    pub fn with_names(mut self, names: AttributeNames) -> Self {
+        self.names = Arc::new(names);
+        self
+    }
+
+    /// Opens the connection by one cheap read of a record that does not exist.
+    ///
+    /// For the init phase of a Lambda function, where the processor is not throttled: the first request then
+    /// meets a connection with its TLS handshake done. The result does not matter.
+    pub async fn warm(&self) {
+        let absent = RecordId::from_stored("idempotency:warm".into());
+        if let Err(error) = self.read(&absent).await {
+            tracing::warn!(error = &error as &dyn std::error::Error, "could not warm the connection to the store");
+        }
+    }
+
+    async fn put(&self, write: &Write) -> Result<Written, Failure> {
+        let condition = Expression::new(&self.names).condition(&write.condition);
+        let request = self
+            .client
+            .put_item()
+            .table_name(&self.table)
+            .set_item(Some(item::from_record(&write.record, &self.names)))
+            .condition_expression(condition.condition)
+            .set_expression_attribute_names(condition.names)
+            .set_expression_attribute_values(condition.values)
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        match request.send().await {
+            Ok(_) => Ok(Written::Applied),
+            Err(error) => self.refused_or_failed(write, Failure::from_put(error)),
+        }
+    }
+
+    async fn update(&self, write: &Write) -> Result<Written, Failure> {
+        let update = Expression::new(&self.names).update(&write.record).condition(&write.condition);
+        let request = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .key(&self.names.id, item::key(&write.record.id))
+            .update_expression(update.update)
+            .condition_expression(update.condition)
+            .set_expression_attribute_names(update.names)
+            .set_expression_attribute_values(update.values)
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        match request.send().await {
+            Ok(_) => Ok(Written::Applied),
+            Err(error) => self.refused_or_failed(write, Failure::from_update(error)),
+        }
+    }
+
+    async fn transact(&self, write: &Write, effects: &[TransactWriteItem]) -> Result<Written, Failure> {
+        let mut actions = Vec::with_capacity(1 + effects.len());
+        actions.push(self.record_action(write)?);
+        actions.extend_from_slice(effects);
+        let request = self
+            .client
+            .transact_write_items()
+            // A retry aid for ten minutes; the guarantee is the record's condition.
+            .client_request_token(client_request_token(write))
+            .set_transact_items(Some(actions));
+        match request.send().await {
+            Ok(_) => Ok(Written::Applied),
+            Err(error) => self.refused_or_failed(write, Failure::from_transaction(error)),
+        }
+    }
+
+    fn record_action(&self, write: &Write) -> Result<TransactWriteItem, Failure> {
+        let action = TransactWriteItem::builder();
+        let action = if replaces(write) {
+            action.put(
+                Expression::new(&self.names)
+                    .condition(&write.condition)
+                    .into_put(&self.table, item::from_record(&write.record, &self.names))?,
+            )
+        } else {
+            action.update(Expression::new(&self.names).update(&write.record).condition(&write.condition).into_update(
+                &self.table,
+                &self.names.id,
+                &write.record.id,
+            )?)
+        };
+        Ok(action.build())
+    }
+
+    fn refused_or_failed(&self, write: &Write, failure: Failure) -> Result<Written, Failure> {
+        match failure {
+            Failure::Refused(None) => Ok(Written::refused(write, None)),
+            Failure::Refused(Some(found)) => {
+                let found = item::to_record(found, &self.names).map_err(Failure::Store)?;
+                Ok(Written::refused(write, Some(found)))
+            }
+            Failure::EffectRefused(index) => Ok(Written::EffectRefused(index)),
+            other @ (Failure::Contended(_) | Failure::Store(_)) => Err(other),
+        }
+    }
+}
+
+impl Store for DynamoDbStore {
+    type Effect = TransactWriteItem;
+
+    const MAX_RESPONSE_BYTES: usize = MAX_RESPONSE_BYTES;
+
+    async fn write(&self, write: &Write, effects: Vec<TransactWriteItem>) -> Result<Written, StoreError> {
+        let attempt = || async {
+            if !effects.is_empty() {
+                self.transact(write, &effects).await
+            } else if replaces(write) {
+                self.put(write).await
+            } else {
+                self.update(write).await
+            }
+        };
+        // DynamoDB cancels overlapping transactions instead of queueing them, and the SDK does not repeat a
+        // cancelled one ("Amazon DynamoDB transactions: how it works", transaction conflict handling).
+        attempt.retry(contention_backoff()).when(Failure::is_contended).await.map_err(StoreError::from)
+    }
+
+    async fn read(&self, id: &RecordId) -> Result<Option<Record>, StoreError> {
+        let request =
+            self.client.get_item().table_name(&self.table).key(&self.names.id, item::key(id)).consistent_read(true);
+        let found = request.send().await.map_err(|error| StoreError::NotApplied(error.into()))?;
+        found.item.map(|item| item::to_record(item, &self.names)).transpose()
+    }
+}
+
+/// A claim replaces what is there; the end of a claim changes what it holds.
+const fn replaces(write: &Write) -> bool {
+    match write.condition {
+        Condition::Vacant { .. } | Condition::Unchanged(_) => true,
+        Condition::Owned { .. } => false,
+    }
+}
+
+fn contention_backoff() -> ExponentialBuilder {
+    ExponentialBuilder::default()
+        .with_jitter()
+        .with_min_delay(Duration::from_millis(10))
+        .with_max_delay(Duration::from_millis(200))
+        .with_max_times(8)
+        .with_total_delay(Some(Duration::from_secs(1)))
+}
+
+/// At most 36 characters, the same for every repeat of one write, and different for every other.
+fn client_request_token(write: &Write) -> String {
+    let mut hash = Sha256::new();
+    hash.update(write.record.transaction.uuid().as_bytes());
+    hash.update(write.record.attempt.to_be_bytes());
+    let mut token = URL_SAFE_NO_PAD.encode(hash.finalize());
+    token.truncate(36);
+    token
+}

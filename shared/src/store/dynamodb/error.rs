@@ -1,0 +1,181 @@
+//! What DynamoDB's errors mean for a write: refused, to be repeated, certainly not applied, or not known.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::error::{BuildError, ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
+use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::types::{AttributeValue, CancellationReason};
+
+use crate::store::{BoxError, StoreError};
+
+type Item = HashMap<String, AttributeValue>;
+
+/// Why a request was not answered with success.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// The record's condition did not hold; this is what is stored.
+    Refused(Option<Item>),
+    /// The condition of the effect with this index did not hold.
+    EffectRefused(usize),
+    /// Another transaction was in the way. Nothing was written; a repeat may succeed.
+    Contended(BoxError),
+    /// None of these.
+    Store(StoreError),
+}
+
+impl Failure {
+    pub(super) const fn is_contended(&self) -> bool {
+        matches!(self, Self::Contended(_))
+    }
+
+    pub(super) fn from_put<R>(error: SdkError<PutItemError, R>) -> Self
+    where
+        R: std::fmt::Debug + Send + Sync + 'static,
+    {
+        match error {
+            SdkError::ServiceError(service) if service.err().is_conditional_check_failed_exception() => {
+                let PutItemError::ConditionalCheckFailedException(refused) = service.into_err() else {
+                    return Self::Refused(None);
+                };
+                Self::Refused(refused.item)
+            }
+            other => Self::from_sdk(other),
+        }
+    }
+
+    pub(super) fn from_update<R>(error: SdkError<UpdateItemError, R>) -> Self
+    where
+        R: std::fmt::Debug + Send + Sync + 'static,
+    {
+        match error {
+            SdkError::ServiceError(service) if service.err().is_conditional_check_failed_exception() => {
+                let UpdateItemError::ConditionalCheckFailedException(refused) = service.into_err() else {
+                    return Self::Refused(None);
+                };
+                Self::Refused(refused.item)
+            }
+            other => Self::from_sdk(other),
+        }
+    }
+
+    pub(super) fn from_transaction<R>(error: SdkError<TransactWriteItemsError, R>) -> Self
+    where
+        R: std::fmt::Debug + Send + Sync + 'static,
+    {
+        let reasons = match error.as_service_error() {
+            Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => {
+                cancelled.cancellation_reasons().to_vec()
+            }
+            _ => Vec::new(),
+        };
+        Self::from_cancellation(reasons).unwrap_or_else(|| Self::from_sdk(error))
+    }
+
+    /// Reads the reasons of a cancelled transaction, one for each action in order, the record's first.
+    ///
+    /// A failed condition is final, so it wins over a conflict or a throttle beside it.
+    fn from_cancellation(reasons: Vec<CancellationReason>) -> Option<Self> {
+        let failed = |reason: &CancellationReason| reason.code() == Some("ConditionalCheckFailed");
+        match reasons.iter().position(failed) {
+            Some(0) => return Some(Self::Refused(reasons.into_iter().next().and_then(|reason| reason.item))),
+            Some(action) => return Some(Self::EffectRefused(action - 1)),
+            None => {}
+        }
+        let contended = |reason: &CancellationReason| {
+            matches!(reason.code(), Some("TransactionConflict" | "ThrottlingError" | "ProvisionedThroughputExceeded"))
+        };
+        let reason = reasons.iter().find(|reason| contended(reason))?;
+        Some(Self::Contended(reason.code().unwrap_or_default().into()))
+    }
+
+    fn from_sdk<E, R>(error: SdkError<E, R>) -> Self
+    where
+        E: std::error::Error + ProvideErrorMetadata + Send + Sync + 'static,
+        R: std::fmt::Debug + Send + Sync + 'static,
+    {
+        let code = error.code().unwrap_or_default();
+        if matches!(code, "TransactionConflictException" | "TransactionInProgressException") {
+            return Self::Contended(error.into());
+        }
+        if is_refusal(&error) {
+            return Self::Store(StoreError::NotApplied(error.into()));
+        }
+        Self::Store(StoreError::Uncertain(error.into()))
+    }
+}
+
+/// Whether the service said no, or was certainly not asked. All else, a timeout above all, is not known.
+///
+/// Only the last try is seen here: an earlier one may have been applied before its reply was lost. A refusal
+/// by name still settles it where it repeats for every try (bad request, missing table, no permission);
+/// throttling does not, since an earlier try may have got through.
+fn is_refusal<E: ProvideErrorMetadata, R>(error: &SdkError<E, R>) -> bool {
+    const FINAL: [&str; 7] = [
+        "ValidationException",
+        "ResourceNotFoundException",
+        "AccessDeniedException",
+        "UnrecognizedClientException",
+        "MissingAuthenticationTokenException",
+        "ItemCollectionSizeLimitExceededException",
+        "TransactionCanceledException",
+    ];
+    match error {
+        SdkError::ConstructionFailure(_) => true,
+        SdkError::ServiceError(service) => service.err().code().is_some_and(|code| FINAL.contains(&code)),
+        _ => false,
+    }
+}
+
+impl From<BuildError> for Failure {
+    fn from(error: BuildError) -> Self {
+        Self::Store(StoreError::NotApplied(error.into()))
+    }
+}
+
+impl From<Failure> for StoreError {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Store(error) => error,
+            Failure::Contended(reason) => Self::NotApplied(reason),
+            // Answers, which the callers turn into a `Written` before they come here.
+            Failure::Refused(_) | Failure::EffectRefused(_) => Self::NotApplied("the condition did not hold".into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reasons(codes: &[&str]) -> Vec<CancellationReason> {
+        codes.iter().map(|code| CancellationReason::builder().code(*code).build()).collect()
+    }
+
+    fn shown(codes: &[&str]) -> String {
+        match Failure::from_cancellation(reasons(codes)) {
+            Some(Failure::Refused(_)) => "refused".into(),
+            Some(Failure::EffectRefused(index)) => format!("effect {index} refused"),
+            Some(Failure::Contended(_)) => "contended".into(),
+            Some(Failure::Store(_)) => "store".into(),
+            None => "no reason known".into(),
+        }
+    }
+
+    #[test]
+    fn a_failed_condition_wins_over_a_conflict_beside_it() {
+        assert_eq!(shown(&["ConditionalCheckFailed", "TransactionConflict"]), "refused");
+        assert_eq!(shown(&["TransactionConflict", "ConditionalCheckFailed"]), "effect 0 refused");
+        assert_eq!(shown(&["None", "None", "ConditionalCheckFailed"]), "effect 1 refused");
+    }
+
+    #[test]
+    fn a_conflict_or_a_throttle_alone_is_repeated() {
+        for code in ["TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"] {
+            assert_eq!(shown(&["None", code]), "contended");
+        }
+        assert_eq!(shown(&["None", "ValidationError"]), "no reason known");
+        assert_eq!(shown(&[]), "no reason known");
+    }
+}

@@ -1,0 +1,148 @@
+//! The conditions and updates of the protocol as DynamoDB expressions.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::error::BuildError;
+use aws_sdk_dynamodb::types::{AttributeValue, Put, ReturnValuesOnConditionCheckFailure, Update};
+
+use super::item::{self, AttributeNames};
+use crate::protocol::{Condition, Record, RecordId, Seen};
+
+/// One request's expressions with the names and values they refer to.
+///
+/// Every attribute is referred to by a placeholder: `status` and others are reserved words.
+pub(super) struct Expression<'a> {
+    attributes: &'a AttributeNames,
+    pub(super) condition: String,
+    pub(super) update: String,
+    pub(super) names: Option<HashMap<String, String>>,
+    pub(super) values: Option<HashMap<String, AttributeValue>>,
+}
+
+impl<'a> Expression<'a> {
+    pub(super) fn new(attributes: &'a AttributeNames) -> Self {
+        Self { attributes, condition: String::new(), update: String::new(), names: None, values: None }
+    }
+
+    /// Adds the condition.
+    pub(super) fn condition(mut self, condition: &Condition) -> Self {
+        let attributes = self.attributes;
+        self.condition = match condition {
+            Condition::Vacant { now } => {
+                let id = self.name("#id", &attributes.id);
+                let expiration = self.name("#expiration", &attributes.expiration);
+                let now = self.value(":now", item::number(now.0));
+                format!("attribute_not_exists({id}) OR {expiration} <= {now}")
+            }
+            Condition::Unchanged(seen) => self.unchanged(seen),
+            Condition::Owned { owner } => {
+                let name = self.name("#owner", &attributes.owner);
+                let value = self.value(":owner", item::binary(owner.0));
+                format!("{name} = {value}")
+            }
+        };
+        self
+    }
+
+    fn unchanged(&mut self, seen: &Seen) -> String {
+        let attributes = self.attributes;
+        let expected = [
+            ("status", &attributes.status, Some(item::string(seen.status.as_str()))),
+            ("transaction", &attributes.transaction, Some(item::string(seen.transaction.to_string()))),
+            ("attempt", &attributes.attempt, Some(item::number(seen.attempt))),
+            ("owner", &attributes.owner, seen.owner.map(|owner| item::binary(owner.0))),
+            ("lease", &attributes.lease, seen.lease.map(|lease| item::number(lease.0))),
+        ];
+        let terms = expected.map(|(word, attribute, value)| {
+            let name = self.name(&format!("#{word}"), attribute);
+            match value {
+                Some(value) => format!("{name} = {}", self.value(&format!(":seen_{word}"), value)),
+                None => format!("attribute_not_exists({name})"),
+            }
+        });
+        terms.join(" AND ")
+    }
+
+    /// Adds the update that makes a claimed record into `record`: what its state has is set, what it lacks is removed.
+    pub(super) fn update(mut self, record: &Record) -> Self {
+        let mut set = Vec::new();
+        let mut remove = Vec::new();
+        let attributes = self.attributes;
+        let state = item::from_state(record, attributes);
+        for attribute in attributes.of_state() {
+            let name = self.name(&format!("#{}", attribute.word), attribute.name);
+            match state.get(attribute.name) {
+                Some(value) => {
+                    let value = self.value(&format!(":{}", attribute.word), value.clone());
+                    set.push(format!("{name} = {value}"));
+                }
+                None => remove.push(name),
+            }
+        }
+        self.update = format!("SET {}", set.join(", "));
+        if !remove.is_empty() {
+            self.update.push_str(" REMOVE ");
+            self.update.push_str(&remove.join(", "));
+        }
+        self
+    }
+
+    pub(super) fn into_put(self, table: &str, item: HashMap<String, AttributeValue>) -> Result<Put, BuildError> {
+        Put::builder()
+            .table_name(table)
+            .set_item(Some(item))
+            .condition_expression(self.condition)
+            .set_expression_attribute_names(self.names)
+            .set_expression_attribute_values(self.values)
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .build()
+    }
+
+    pub(super) fn into_update(self, table: &str, key: &str, id: &RecordId) -> Result<Update, BuildError> {
+        Update::builder()
+            .table_name(table)
+            .key(key, item::key(id))
+            .update_expression(self.update)
+            .condition_expression(self.condition)
+            .set_expression_attribute_names(self.names)
+            .set_expression_attribute_values(self.values)
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .build()
+    }
+
+    fn name(&mut self, placeholder: &str, attribute: &str) -> String {
+        self.names.get_or_insert_default().insert(placeholder.to_owned(), attribute.to_owned());
+        placeholder.to_owned()
+    }
+
+    fn value(&mut self, placeholder: &str, value: AttributeValue) -> String {
+        self.values.get_or_insert_default().insert(placeholder.to_owned(), value);
+        placeholder.to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::{EpochMs, EpochS, OwnerToken, Status, TransactionId};
+
+    #[test]
+    fn the_conditions_read_as_the_protocol_states_them() {
+        let names = AttributeNames::default();
+        let text = |condition| Expression::new(&names).condition(&condition).condition;
+        assert_eq!(text(Condition::Vacant { now: EpochS(1) }), "attribute_not_exists(#id) OR #expiration <= :now");
+        assert_eq!(text(Condition::Owned { owner: OwnerToken([0; 16]) }), "#owner = :owner");
+        let seen = Seen {
+            status: Status::Unknown,
+            transaction: TransactionId::new(EpochMs(1), [0; 10]),
+            attempt: 2,
+            owner: None,
+            lease: None,
+        };
+        assert_eq!(
+            text(Condition::Unchanged(seen)),
+            "#status = :seen_status AND #transaction = :seen_transaction AND #attempt = :seen_attempt \
+             AND attribute_not_exists(#owner) AND attribute_not_exists(#lease)"
+        );
+    }
+}

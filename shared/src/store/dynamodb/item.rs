@@ -1,0 +1,343 @@
+//! A record as a DynamoDB item, and back.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::primitives::Blob;
+use aws_sdk_dynamodb::types::AttributeValue;
+
+use crate::protocol::TransactionId;
+use crate::protocol::{EpochMs, EpochS, Fingerprint, Holder, OwnerToken, Record, RecordId, Settled, State, Status};
+use crate::store::StoreError;
+
+type Item = HashMap<String, AttributeValue>;
+
+/// The names of a record's attributes. The defaults fit an existing Powertools table.
+#[derive(Clone, Debug)]
+pub struct AttributeNames {
+    /// Partition key of the table: the record's id (string).
+    pub id: String,
+    /// Time-to-live attribute of the table: epoch seconds (number). Only on settled and released records.
+    pub expiration: String,
+    /// PROCESSING, SUCCESS, FAILED or UNKNOWN (string).
+    pub status: String,
+    /// Token of the claim (16 bytes). Absent: nobody holds it.
+    pub owner: String,
+    /// Number of the attempt (number).
+    pub attempt: String,
+    /// End of the lease: epoch milliseconds (number). Absent: nobody holds it.
+    pub lease: String,
+    /// Transaction id: a UUIDv7 (string).
+    pub transaction: String,
+    /// Fingerprint: version byte and hash (33 bytes).
+    pub fingerprint: String,
+    /// Name of the operation (string).
+    pub operation: String,
+    /// Begin of the first attempt: epoch milliseconds (number).
+    pub created: String,
+    /// Last write: epoch milliseconds (number).
+    pub updated: String,
+    /// What to replay (bytes). Only on settled records.
+    pub response: String,
+    /// Partition key of the sparse index (string). Only on records in UNKNOWN.
+    pub unresolved: String,
+}
+
+impl Default for AttributeNames {
+    fn default() -> Self {
+        Self {
+            id: "id".into(),
+            expiration: "expiration".into(),
+            status: "status".into(),
+            owner: "owner".into(),
+            attempt: "attempt".into(),
+            lease: "lease".into(),
+            transaction: "transaction".into(),
+            fingerprint: "fingerprint".into(),
+            operation: "operation".into(),
+            created: "created".into(),
+            updated: "updated".into(),
+            response: "response".into(),
+            unresolved: "unresolved".into(),
+        }
+    }
+}
+
+/// An attribute by its word in this crate and its name in the table.
+pub(super) struct Attribute<'a> {
+    pub(super) word: &'static str,
+    pub(super) name: &'a str,
+}
+
+impl AttributeNames {
+    /// The attributes that the end of a claim changes.
+    pub(super) fn of_state(&self) -> [Attribute<'_>; 7] {
+        [
+            Attribute { word: "status", name: &self.status },
+            Attribute { word: "updated", name: &self.updated },
+            Attribute { word: "owner", name: &self.owner },
+            Attribute { word: "lease", name: &self.lease },
+            Attribute { word: "expiration", name: &self.expiration },
+            Attribute { word: "response", name: &self.response },
+            Attribute { word: "unresolved", name: &self.unresolved },
+        ]
+    }
+}
+
+/// The whole item of a record.
+pub(super) fn from_record(record: &Record, names: &AttributeNames) -> Item {
+    let mut item = from_state(record, names);
+    item.insert(names.id.clone(), key(&record.id));
+    item.insert(names.operation.clone(), string(record.operation.clone()));
+    item.insert(names.fingerprint.clone(), binary(*record.fingerprint.as_bytes()));
+    item.insert(names.transaction.clone(), string(record.transaction.to_string()));
+    item.insert(names.attempt.clone(), number(record.attempt));
+    item.insert(names.created.clone(), number(record.created.0));
+    item
+}
+
+/// The attributes that a record's state has; those of [`AttributeNames::of_state`] that are missing must be absent.
+pub(super) fn from_state(record: &Record, names: &AttributeNames) -> Item {
+    let mut item = Item::with_capacity(13);
+    item.insert(names.status.clone(), string(record.state.status().as_str()));
+    item.insert(names.updated.clone(), number(record.updated.0));
+    if let Some(Holder { owner, lease }) = record.holder() {
+        item.insert(names.owner.clone(), binary(owner.0));
+        item.insert(names.lease.clone(), number(lease.0));
+    }
+    if let Some(expiration) = record.expiration() {
+        item.insert(names.expiration.clone(), number(expiration.0));
+    }
+    if let Some((_, settled)) = record.settled() {
+        item.insert(names.response.clone(), binary(settled.response.clone()));
+    }
+    if matches!(record.state, State::Unknown(_)) {
+        item.insert(names.unresolved.clone(), string(unresolved_partition(&record.id)));
+    }
+    item
+}
+
+/// The record of an item.
+///
+/// # Errors
+/// [`StoreError::Unreadable`] names the attribute that is missing or of another type.
+pub(super) fn to_record(mut item: Item, names: &AttributeNames) -> Result<Record, StoreError> {
+    let id = match item.remove(&names.id) {
+        Some(AttributeValue::S(id)) => RecordId::from_stored(id),
+        _ => RecordId::from_stored(String::new()),
+    };
+    Reader { item, names }
+        .record(id.clone())
+        .map_err(|problem| StoreError::Unreadable { digest: id.digest().to_owned(), problem })
+}
+
+pub(super) fn key(id: &RecordId) -> AttributeValue {
+    string(id.as_str())
+}
+
+pub(super) fn string(text: impl Into<String>) -> AttributeValue {
+    AttributeValue::S(text.into())
+}
+
+pub(super) fn number(number: u64) -> AttributeValue {
+    AttributeValue::N(number.to_string())
+}
+
+pub(super) fn binary(bytes: impl Into<Vec<u8>>) -> AttributeValue {
+    AttributeValue::B(Blob::new(bytes))
+}
+
+/// One of 16 partitions of the sparse index.
+///
+/// One partition takes 1,000 writes a second; a provider's outage can make more records UNKNOWN than that, and
+/// a throttled index throttles its table.
+fn unresolved_partition(id: &RecordId) -> String {
+    let sum = id.digest().bytes().fold(0_u8, u8::wrapping_add);
+    format!("{:x}", sum % 16)
+}
+
+struct Reader<'a> {
+    item: Item,
+    names: &'a AttributeNames,
+}
+
+impl Reader<'_> {
+    fn record(mut self, id: RecordId) -> Result<Record, String> {
+        let names = self.names;
+        Ok(Record {
+            id,
+            state: self.state()?,
+            operation: self.string(&names.operation)?,
+            fingerprint: Fingerprint::from_bytes(self.array(&names.fingerprint)?),
+            transaction: self.transaction()?,
+            attempt: self.number(&names.attempt)?,
+            created: EpochMs(self.number(&names.created)?),
+            updated: EpochMs(self.number(&names.updated)?),
+        })
+    }
+
+    fn state(&mut self) -> Result<State, String> {
+        let names = self.names;
+        let word = self.string(&names.status)?;
+        let status = Status::from_stored(&word).ok_or_else(|| format!("`{}` is `{word}`", names.status))?;
+        match status {
+            Status::Processing => match self.holder()? {
+                Some(holder) => Ok(State::Processing(holder)),
+                None => Ok(State::Released { expiration: self.expiration()? }),
+            },
+            Status::Success => Ok(State::Success(self.settled()?)),
+            Status::Failed => Ok(State::Failed(self.settled()?)),
+            Status::Unknown => Ok(State::Unknown(self.holder()?)),
+        }
+    }
+
+    fn holder(&mut self) -> Result<Option<Holder>, String> {
+        let names = self.names;
+        if !self.item.contains_key(&names.owner) {
+            return Ok(None);
+        }
+        let owner = OwnerToken(self.array(&names.owner)?);
+        Ok(Some(Holder { owner, lease: EpochMs(self.number(&names.lease)?) }))
+    }
+
+    fn settled(&mut self) -> Result<Settled, String> {
+        let names = self.names;
+        Ok(Settled { response: self.binary(&names.response)?, expiration: self.expiration()? })
+    }
+
+    fn expiration(&mut self) -> Result<EpochS, String> {
+        let names = self.names;
+        self.number(&names.expiration).map(EpochS)
+    }
+
+    fn transaction(&mut self) -> Result<TransactionId, String> {
+        let name = &self.names.transaction;
+        let text = self.string(name)?;
+        let uuid: uuid::Uuid = text.parse().map_err(|_| format!("`{name}` is no UUID"))?;
+        Ok(TransactionId::from_bytes(uuid.into_bytes()))
+    }
+
+    fn string(&mut self, name: &str) -> Result<String, String> {
+        match self.item.remove(name) {
+            Some(AttributeValue::S(text)) => Ok(text),
+            other => Err(unexpected(name, "a string", other.as_ref())),
+        }
+    }
+
+    fn number(&mut self, name: &str) -> Result<u64, String> {
+        match self.item.remove(name) {
+            Some(AttributeValue::N(text)) => text.parse().map_err(|_| format!("`{name}` is {text}")),
+            other => Err(unexpected(name, "a number", other.as_ref())),
+        }
+    }
+
+    fn binary(&mut self, name: &str) -> Result<Vec<u8>, String> {
+        match self.item.remove(name) {
+            Some(AttributeValue::B(bytes)) => Ok(bytes.into_inner()),
+            other => Err(unexpected(name, "binary", other.as_ref())),
+        }
+    }
+
+    fn array<const N: usize>(&mut self, name: &str) -> Result<[u8; N], String> {
+        let bytes = self.binary(name)?;
+        bytes.try_into().map_err(|bytes: Vec<u8>| format!("`{name}` has {} bytes instead of {N}", bytes.len()))
+    }
+}
+
+/// Says what is wrong without the value, which may be anybody's.
+fn unexpected(name: &str, expected: &str, found: Option<&AttributeValue>) -> String {
+    match found {
+        Some(_) => format!("`{name}` is not {expected}"),
+        None => format!("`{name}` is missing"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::protocol::{Fingerprinter, Key, Principal};
+
+    fn any_holder() -> impl Strategy<Value = Holder> {
+        (any::<[u8; 16]>(), any::<u64>())
+            .prop_map(|(owner, lease)| Holder { owner: OwnerToken(owner), lease: EpochMs(lease) })
+    }
+
+    fn any_settled() -> impl Strategy<Value = Settled> {
+        (prop::collection::vec(any::<u8>(), 0..64), any::<u64>())
+            .prop_map(|(response, at)| Settled { response, expiration: EpochS(at) })
+    }
+
+    fn any_record() -> impl Strategy<Value = Record> {
+        let state = prop_oneof![
+            any_holder().prop_map(State::Processing),
+            any::<u64>().prop_map(|at| State::Released { expiration: EpochS(at) }),
+            any_settled().prop_map(State::Success),
+            any_settled().prop_map(State::Failed),
+            prop::option::of(any_holder()).prop_map(State::Unknown),
+        ];
+        (state, "[!-~]{1,255}", any::<u64>(), any::<[u8; 10]>()).prop_map(|(state, key, attempt, random)| Record {
+            id: RecordId::new("n", &Principal::new("p").unwrap(), &Key::new(key).unwrap()),
+            operation: "POST /things".into(),
+            fingerprint: Fingerprinter::new().bytes(&random).finish(),
+            transaction: TransactionId::new(EpochMs(1_700_000_000_000), random),
+            attempt,
+            created: EpochMs(1),
+            updated: EpochMs(2),
+            state,
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn a_record_is_read_back_as_it_was_written(record in any_record()) {
+            let names = AttributeNames::default();
+            prop_assert_eq!(to_record(from_record(&record, &names), &names).unwrap(), record);
+        }
+
+        #[test]
+        fn only_settled_and_released_records_expire_and_only_unknown_ones_are_indexed(record in any_record()) {
+            let item = from_record(&record, &AttributeNames::default());
+            let ends = matches!(record.state, State::Released { .. } | State::Success(_) | State::Failed(_));
+            prop_assert_eq!(item.contains_key("expiration"), ends);
+            prop_assert_eq!(item.contains_key("unresolved"), matches!(record.state, State::Unknown(_)));
+        }
+    }
+
+    #[test]
+    fn an_item_that_this_version_cannot_read_is_an_error_that_names_the_attribute() {
+        let names = AttributeNames::default();
+        let item = Item::from([("id".to_owned(), string("idempotency:x")), ("status".to_owned(), string("COMPLETED"))]);
+        let error = to_record(item, &names).unwrap_err().to_string();
+        assert!(error.contains("`status` is `COMPLETED`"), "{error}");
+        let error = to_record(Item::new(), &names).unwrap_err().to_string();
+        assert!(error.contains("`status` is missing"), "{error}");
+    }
+
+    #[test]
+    fn a_settled_record_with_a_small_answer_fits_one_write_unit() {
+        let names = AttributeNames::default();
+        let record = Record {
+            id: RecordId::new("payments", &Principal::new("p").unwrap(), &Key::new("k").unwrap()),
+            operation: "POST /payments/{id}/refunds".into(),
+            fingerprint: Fingerprinter::new().finish(),
+            transaction: TransactionId::new(EpochMs(1_700_000_000_000), [0; 10]),
+            attempt: 1,
+            created: EpochMs(1_700_000_000_000),
+            updated: EpochMs(1_700_000_000_000),
+            state: State::Success(Settled { response: vec![0; 600], expiration: EpochS(1_700_000_000) }),
+        };
+        assert!(item_bytes(&from_record(&record, &names)) <= 1024);
+    }
+
+    /// The size as DynamoDB counts it: UTF-8 of names and strings, bytes, and about a byte for two digits.
+    fn item_bytes(item: &Item) -> usize {
+        let size = |value: &AttributeValue| match value {
+            AttributeValue::S(text) => text.len(),
+            AttributeValue::N(digits) => digits.len().div_ceil(2) + 1,
+            AttributeValue::B(bytes) => bytes.as_ref().len(),
+            other => panic!("a record has no attribute like {other:?}"),
+        };
+        item.iter().map(|(name, value)| name.len() + size(value)).sum()
+    }
+}

@@ -1,0 +1,102 @@
+//! A store in memory, for tests and for reading: the conditions themselves, evaluated under one mutex.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::{Store, StoreError, Written};
+use crate::protocol::{Record, RecordId, Write};
+
+/// Records in a map. A clone is another handle to the same map.
+///
+/// Its effects are [`Effect`]s, counted by name, so that a test can say how often one was applied.
+#[derive(Clone, Debug, Default)]
+pub struct MemoryStore(Arc<Mutex<Contents>>);
+
+#[derive(Debug, Default)]
+struct Contents {
+    records: HashMap<RecordId, Record>,
+    effects: HashMap<String, u64>,
+}
+
+/// An effect that counts how often it was applied.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Effect {
+    /// What is counted.
+    pub name: String,
+    /// Whether the transaction is refused if the effect was applied before.
+    pub only_once: bool,
+}
+
+impl Effect {
+    /// An effect that nothing but the record's own condition keeps from being applied again.
+    pub fn named(name: impl Into<String>) -> Self {
+        Self { name: name.into(), only_once: false }
+    }
+
+    /// An effect with a condition of its own: it refuses to be applied a second time.
+    pub fn only_once(name: impl Into<String>) -> Self {
+        Self { name: name.into(), only_once: true }
+    }
+}
+
+impl MemoryStore {
+    /// An empty store.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How often the effect of this name was applied.
+    #[must_use]
+    pub fn applied(&self, name: &str) -> u64 {
+        self.contents().effects.get(name).copied().unwrap_or(0)
+    }
+
+    /// Deletes what has expired, as DynamoDB's time to live does at some later time.
+    pub fn sweep(&self, now: crate::protocol::EpochMs) {
+        self.contents().records.retain(|_, record| !record.has_expired(now));
+    }
+
+    fn contents(&self) -> MutexGuard<'_, Contents> {
+        // Nothing below can panic between two changes, so a poisoned mutex still guards whole contents.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Store for MemoryStore {
+    type Effect = Effect;
+
+    const MAX_RESPONSE_BYTES: usize = super::dynamodb::MAX_RESPONSE_BYTES;
+
+    async fn write(&self, write: &Write, effects: Vec<Effect>) -> Result<Written, StoreError> {
+        let mut contents = self.contents();
+        let found = contents.records.get(&write.record.id);
+        if !write.condition.holds(found) {
+            return Ok(Written::refused(write, found.cloned()));
+        }
+        let refused = |effect: &Effect| effect.only_once && contents.effects.contains_key(&effect.name);
+        if let Some(index) = effects.iter().position(refused) {
+            return Ok(Written::EffectRefused(index));
+        }
+        for effect in effects {
+            *contents.effects.entry(effect.name).or_default() += 1;
+        }
+        contents.records.insert(write.record.id.clone(), write.record.clone());
+        Ok(Written::Applied)
+    }
+
+    async fn read(&self, id: &RecordId) -> Result<Option<Record>, StoreError> {
+        Ok(self.contents().records.get(id).cloned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::conformance;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_memory_store_conforms() {
+        conformance::all(MemoryStore::new(), Effect::only_once).await;
+    }
+}
