@@ -1,0 +1,161 @@
+//! The exclusive right to run one attempt, and its three ends.
+
+use super::outcome::Stored;
+use super::{Answer, Answered, Engine, Error, Operation, Outcome, UNKNOWN_RETRY_AFTER};
+use crate::metrics::Metric;
+use crate::protocol::{Decision, Finding, Record, Request, Write, abandon, decide, release, settle};
+use crate::store::{BoxError, Store, StoreError, Written};
+
+/// What came of a claim.
+pub enum Claimed<S: Store> {
+    /// The claim is ours: run, then end it.
+    Acquired(Claim<S>),
+    /// There is nothing to run.
+    Answered(Outcome<Stored>),
+}
+
+/// The exclusive right to run one attempt.
+///
+/// It ends by [`commit`](Self::commit), [`release`](Self::release) or [`abandon`](Self::abandon), each of which
+/// consumes it. Dropping it does nothing: a sandbox can freeze before any clean-up, so what counts is the lease.
+#[must_use = "a claim that is not ended blocks its key until the lease is over, and leaves the outcome uncertain"]
+pub struct Claim<S: Store> {
+    engine: Engine<S>,
+    record: Record,
+    request: Request,
+    operation: Operation,
+}
+
+impl<S: Store> Claim<S> {
+    pub(super) const fn new(engine: Engine<S>, record: Record, request: Request, operation: Operation) -> Self {
+        Self { engine, record, request, operation }
+    }
+
+    /// The record as it was claimed.
+    #[must_use]
+    pub const fn record(&self) -> &Record {
+        &self.record
+    }
+
+    /// Settles the record with its answer and writes the effects, in one transaction.
+    ///
+    /// If the claim was taken over meanwhile, nothing is written and the recorded outcome is the answer, never
+    /// our own.
+    ///
+    /// # Errors
+    /// [`Error::NotRecorded`] if the store cannot be reached.
+    pub async fn commit<T: Answer>(
+        self,
+        finding: Finding,
+        answer: T,
+        effects: Vec<S::Effect>,
+    ) -> Result<Outcome<T>, Error> {
+        let now = self.engine.now();
+        let settled = self.operation.settled(&answer, now, S::MAX_RESPONSE_BYTES);
+        let write = settle(self.record.clone(), self.request.owner, finding, settled, now);
+        match self.engine.write(&write, effects, Metric::CommitMs).await {
+            Ok(Written::Applied | Written::Recognised) => Ok(self.executed(finding, answer)),
+            Ok(Written::Refused(found)) => self.fenced(found.map(|record| *record)).read(),
+            Ok(Written::EffectRefused(index)) => {
+                self.abandon(format!("the condition of effect {index} did not hold").into()).await?.read()
+            }
+            Err(error) => self.commit_lost(error, &write, finding, answer).await,
+        }
+    }
+
+    /// Releases the claim: nothing was executed, and anybody may begin again under the same transaction id.
+    ///
+    /// # Errors
+    /// [`Error::NotRecorded`] if the store cannot be reached.
+    pub async fn release(self) -> Result<(), Error> {
+        let now = self.engine.now();
+        let write = release(self.record.clone(), self.request.owner, self.operation.expiration(now), now);
+        match self.engine.write(&write, Vec::new(), Metric::CommitMs).await {
+            // Taken over meanwhile: whoever did that decides now. We executed nothing.
+            Ok(Written::Applied | Written::Recognised | Written::Refused(_) | Written::EffectRefused(_)) => Ok(()),
+            Err(source) => Err(self.not_recorded(source)),
+        }
+    }
+
+    /// Abandons the claim: whether anything was executed is not known. The record becomes UNKNOWN.
+    ///
+    /// # Errors
+    /// [`Error::NotRecorded`] if the store cannot be reached.
+    pub async fn abandon(self, reason: BoxError) -> Result<Outcome<Stored>, Error> {
+        tracing::warn!(
+            record = self.record.id.digest(),
+            transaction = %self.record.transaction,
+            attempt = self.record.attempt,
+            reason = &*reason as &dyn std::error::Error,
+            "the outcome is not known",
+        );
+        match self.write_unknown().await {
+            Ok(Written::Applied | Written::Recognised) => Ok(self.unknown()),
+            Ok(Written::Refused(found)) => Ok(self.fenced(found.map(|record| *record))),
+            Ok(Written::EffectRefused(_)) => Ok(self.unknown()),
+            Err(source) => Err(self.not_recorded(source)),
+        }
+    }
+
+    /// The store did not say whether it committed. Abandoning finds out: it is refused if the commit took
+    /// effect, and otherwise it keeps a delayed commit from taking effect later.
+    async fn commit_lost<T: Answer>(
+        self,
+        error: StoreError,
+        commit: &Write,
+        finding: Finding,
+        answer: T,
+    ) -> Result<Outcome<T>, Error> {
+        self.engine.count(Metric::CommitFailed, &self.record.operation);
+        tracing::error!(
+            record = self.record.id.digest(),
+            transaction = %self.record.transaction,
+            error = &error as &dyn std::error::Error,
+            "could not commit",
+        );
+        match self.write_unknown().await {
+            Ok(Written::Refused(Some(found))) if commit.made(&found) => Ok(self.executed(finding, answer)),
+            Ok(Written::Refused(found)) => self.fenced(found.map(|record| *record)).read(),
+            Ok(Written::Applied | Written::Recognised | Written::EffectRefused(_)) => self.unknown().read(),
+            Err(_) => Err(self.not_recorded(error)),
+        }
+    }
+
+    async fn write_unknown(&self) -> Result<Written, StoreError> {
+        let write = abandon(self.record.clone(), self.request.owner, self.engine.now());
+        let written = self.engine.write(&write, Vec::new(), Metric::CommitMs).await?;
+        if matches!(written, Written::Applied | Written::Recognised) {
+            self.engine.count(Metric::UnknownEntered, &self.record.operation);
+        }
+        Ok(written)
+    }
+
+    /// The claim was taken over: the answer is what the record says, never what we would have said.
+    fn fenced(&self, found: Option<Record>) -> Outcome<Stored> {
+        self.engine.count(Metric::Fenced, &self.record.operation);
+        let Some(found) = found.filter(|found| found.transaction == self.record.transaction) else {
+            return self.unknown();
+        };
+        let now = self.engine.now();
+        match decide(Some(&found), &self.request, now) {
+            Decision::Replay(finding, settled) => {
+                Outcome::Replayed(Answered::new(finding, Stored(settled.response.clone()), &found))
+            }
+            Decision::InProgress(lease) => Outcome::InProgress { retry_after: lease.since(now) },
+            Decision::Begin(_) | Decision::Acquired(_) | Decision::Mismatch | Decision::Reconcile(_) => self.unknown(),
+        }
+    }
+
+    fn executed<T>(&self, finding: Finding, answer: T) -> Outcome<T> {
+        self.engine.count(Metric::Executed, &self.record.operation);
+        Outcome::Executed(Answered::new(finding, answer, &self.record))
+    }
+
+    const fn unknown(&self) -> Outcome<Stored> {
+        Outcome::Unknown { transaction: self.record.transaction, retry_after: UNKNOWN_RETRY_AFTER }
+    }
+
+    fn not_recorded(&self, source: StoreError) -> Error {
+        Error::NotRecorded { transaction: self.record.transaction, source }
+    }
+}

@@ -1,0 +1,110 @@
+//! The protected thing, and one call of it.
+
+use std::time::Duration;
+
+use super::Answer;
+use crate::protocol::{EpochMs, EpochS, Fingerprint, Key, Principal, RecordId, Settled, Uncertain};
+
+/// A protected operation and its settings, which do not change while it runs.
+#[derive(Clone, Debug)]
+pub struct Operation {
+    namespace: String,
+    name: String,
+    uncertain: Uncertain,
+    retention: Duration,
+}
+
+impl Operation {
+    /// An operation.
+    ///
+    /// `namespace` is part of the lookup: two operations that share one share their keys, so that a key used for
+    /// another path or method is a mismatch and not a second effect. Never change it while records live. `name`
+    /// is for people (`POST /payments`); it may be renamed at any time.
+    pub fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
+        Self {
+            namespace: namespace.into(),
+            name: name.into(),
+            uncertain: Uncertain::default(),
+            retention: Duration::from_secs(24 * 60 * 60),
+        }
+    }
+
+    /// What an uncertain outcome means. Default: [`Uncertain::Reconcile`].
+    #[must_use]
+    pub const fn uncertain(mut self, uncertain: Uncertain) -> Self {
+        self.uncertain = uncertain;
+        self
+    }
+
+    /// How long an answer is replayed. Default: 24 hours.
+    ///
+    /// A retry after that runs again, so it must exceed the time in which any client, queue or dead-letter queue
+    /// may still repeat the request.
+    #[must_use]
+    pub const fn retention(mut self, retention: Duration) -> Self {
+        self.retention = retention;
+        self
+    }
+
+    /// The name, for people.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(super) const fn uncertain_policy(&self) -> Uncertain {
+        self.uncertain
+    }
+
+    pub(super) fn expiration(&self, now: EpochMs) -> EpochS {
+        now.seconds().plus(self.retention)
+    }
+
+    pub(super) fn settled(&self, answer: &impl Answer, now: EpochMs, limit_bytes: usize) -> Settled {
+        Settled { response: answer.write(limit_bytes), expiration: self.expiration(now) }
+    }
+}
+
+/// One call of an operation: who asks, under which key, for what, and until when there is time.
+#[derive(Clone, Debug)]
+pub struct Call {
+    operation: Operation,
+    principal: Principal,
+    key: Key,
+    fingerprint: Fingerprint,
+    deadline: EpochMs,
+}
+
+impl Call {
+    /// A call. `deadline` is the function's: the time at which Lambda kills it.
+    #[must_use]
+    pub const fn new(
+        operation: Operation,
+        principal: Principal,
+        key: Key,
+        fingerprint: Fingerprint,
+        deadline: EpochMs,
+    ) -> Self {
+        Self { operation, principal, key, fingerprint, deadline }
+    }
+
+    /// The operation.
+    #[must_use]
+    pub const fn operation(&self) -> &Operation {
+        &self.operation
+    }
+
+    /// The id of the call's record.
+    #[must_use]
+    pub fn record_id(&self) -> RecordId {
+        RecordId::new(&self.operation.namespace, &self.principal, &self.key)
+    }
+
+    pub(super) const fn fingerprint(&self) -> Fingerprint {
+        self.fingerprint
+    }
+
+    pub(super) const fn deadline(&self) -> EpochMs {
+        self.deadline
+    }
+}

@@ -1,0 +1,139 @@
+//! What a run says of itself, and what a caller is told.
+
+use std::time::Duration;
+
+use super::{Answer, NoEntropy, UnreadableAnswer};
+use crate::protocol::{Finding, Record, TransactionId};
+use crate::store::{BoxError, StoreError};
+
+/// What a run says of itself.
+#[derive(Debug)]
+pub enum Verdict<T> {
+    /// It happened. Final: recorded with its effects, and replayed.
+    Success(T),
+    /// It did not happen and will not: a business refusal. Final: recorded and replayed.
+    Failed(T),
+    /// Nothing was executed. The claim is released, and a retry runs, even with a corrected request.
+    NotExecuted(T),
+    /// Whether it happened is not known: a call to another system went out and no answer came back.
+    Unknown(BoxError),
+}
+
+/// What a caller is told. None of these is an error.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome<T> {
+    /// This call ran, and its answer is recorded.
+    Executed(Answered<T>),
+    /// An earlier call ran; this is its answer.
+    Replayed(Answered<T>),
+    /// This call ran and executed nothing; nothing is recorded.
+    NotExecuted(T),
+    /// Another call is running.
+    InProgress {
+        /// The rest of its lease.
+        retry_after: Duration,
+    },
+    /// The key was used for another request, which is untouched.
+    Mismatch,
+    /// Whether it happened is not known. It does not run again without evidence.
+    Unknown {
+        /// The id under which other systems know it.
+        transaction: TransactionId,
+        /// When to ask again.
+        retry_after: Duration,
+    },
+}
+
+/// A recorded answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answered<T> {
+    /// Success or failure.
+    pub finding: Finding,
+    /// The answer.
+    pub answer: T,
+    /// The id under which other systems know the operation.
+    pub transaction: TransactionId,
+    /// The attempt that was settled.
+    pub attempt: u64,
+}
+
+impl<T> Answered<T> {
+    pub(super) const fn new(finding: Finding, answer: T, record: &Record) -> Self {
+        Self { finding, answer, transaction: record.transaction, attempt: record.attempt }
+    }
+}
+
+/// Why there is no outcome: "could not", or "do not know".
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The store could not be reached or refused the claim. Nothing ran (guarantee G10).
+    #[error("the store of idempotency records is not available; nothing ran")]
+    StoreUnavailable(#[source] StoreError),
+    /// Too little time is left before the function's deadline. Nothing ran.
+    #[error("too little time is left before the deadline; nothing ran")]
+    DeadlineAtHand,
+    /// There is no randomness for an owner token. Nothing ran.
+    #[error(transparent)]
+    NoEntropy(#[from] NoEntropy),
+    /// It ran, but what became of it could not be recorded. The claim ends with its lease; the outcome is then
+    /// uncertain.
+    #[error("it ran as transaction {transaction}, but its outcome could not be recorded")]
+    NotRecorded {
+        /// The id under which other systems know it.
+        transaction: TransactionId,
+        /// What the store said.
+        #[source]
+        source: StoreError,
+    },
+    /// In one-trip mode: the condition of an effect did not hold. Nothing was written.
+    #[error("the condition of effect {index} did not hold; nothing was written")]
+    EffectRefused {
+        /// Which one, in the order in which they were added.
+        index: usize,
+    },
+    /// In one-trip mode: the run ended without a verdict. Nothing was written.
+    #[error("the run did not end; nothing was written")]
+    NothingHappened(#[source] BoxError),
+    /// It happened, but the recorded answer cannot be given again. It does not run again for that.
+    #[error("it is settled as transaction {transaction}, but its answer cannot be given again")]
+    UnreadableAnswer {
+        /// The id under which other systems know it.
+        transaction: TransactionId,
+        /// Why.
+        #[source]
+        source: UnreadableAnswer,
+    },
+}
+
+/// An answer as it is recorded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored(pub(super) Vec<u8>);
+
+impl Outcome<Stored> {
+    /// Reads the recorded answer.
+    ///
+    /// # Errors
+    /// [`Error::UnreadableAnswer`].
+    pub fn read<T: Answer>(self) -> Result<Outcome<T>, Error> {
+        Ok(match self {
+            Self::Executed(answered) => Outcome::Executed(answered.read()?),
+            Self::Replayed(answered) => Outcome::Replayed(answered.read()?),
+            Self::NotExecuted(stored) => {
+                Outcome::NotExecuted(T::read(&stored.0).map_err(|error| Error::NothingHappened(error.into()))?)
+            }
+            Self::InProgress { retry_after } => Outcome::InProgress { retry_after },
+            Self::Mismatch => Outcome::Mismatch,
+            Self::Unknown { transaction, retry_after } => Outcome::Unknown { transaction, retry_after },
+        })
+    }
+}
+
+impl Answered<Stored> {
+    fn read<T: Answer>(self) -> Result<Answered<T>, Error> {
+        let Self { finding, answer, transaction, attempt } = self;
+        match T::read(&answer.0) {
+            Ok(answer) => Ok(Answered { finding, answer, transaction, attempt }),
+            Err(source) => Err(Error::UnreadableAnswer { transaction, source }),
+        }
+    }
+}

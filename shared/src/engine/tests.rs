@@ -1,0 +1,429 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::sync::Notify;
+
+use super::*;
+use crate::protocol::{Fingerprinter, Key, Principal, RecordId, Uncertain};
+use crate::store::fault::{Fault, FaultyStore};
+use crate::store::memory::{Effect, MemoryStore};
+use crate::store::{BoxError, StoreError};
+
+const TIMEOUT: Duration = Duration::from_secs(10);
+const EFFECT: &str = "charge";
+
+/// A clock that follows tokio's time, which a test pauses.
+struct TokioClock(tokio::time::Instant);
+
+impl Clock for TokioClock {
+    fn now(&self) -> EpochMs {
+        EpochMs(1_800_000_000_000).plus(self.0.elapsed())
+    }
+}
+
+struct World {
+    memory: MemoryStore,
+    engine: Engine<FaultyStore<MemoryStore>>,
+    runs: AtomicU64,
+}
+
+impl World {
+    fn new(plan: impl IntoIterator<Item = Fault>) -> Arc<Self> {
+        let memory = MemoryStore::new();
+        let engine = Engine::builder(FaultyStore::new(memory.clone(), plan))
+            .clock(TokioClock(tokio::time::Instant::now()))
+            .build();
+        Arc::new(Self { memory, engine, runs: AtomicU64::new(0) })
+    }
+
+    fn call(&self, uncertain: Uncertain, body: &str) -> Call {
+        Call::new(
+            Operation::new("test", "POST /payments").uncertain(uncertain),
+            Principal::new("alice").unwrap(),
+            Key::new("k-1").unwrap(),
+            Fingerprinter::new().bytes(body.as_bytes()).finish(),
+            self.engine.time().plus(TIMEOUT),
+        )
+    }
+
+    /// One payment: it has one effect inside, and answers with the number of its run.
+    async fn pay(&self, call: &Call) -> Result<Outcome<u64>, Error> {
+        self.engine
+            .run(call, |attempt| async move {
+                attempt.add_effect(Effect::named(EFFECT));
+                Verdict::Success(self.runs.fetch_add(1, Ordering::SeqCst) + 1)
+            })
+            .await
+    }
+
+    async fn ends_with(&self, call: &Call, verdict: Verdict<u64>) -> Result<Outcome<u64>, Error> {
+        self.engine
+            .run(call, |_| async move {
+                self.runs.fetch_add(1, Ordering::SeqCst);
+                verdict
+            })
+            .await
+    }
+
+    async fn pay_in_one_trip(&self, call: &Call) -> Result<Outcome<u64>, Error> {
+        self.engine
+            .run_in_one_trip(call, |attempt| async move {
+                attempt.add_effect(Effect::named(EFFECT));
+                Verdict::Success(attempt.number())
+            })
+            .await
+    }
+
+    fn runs(&self) -> u64 {
+        self.runs.load(Ordering::SeqCst)
+    }
+
+    async fn record(&self, call: &Call) -> Option<Record> {
+        self.memory.read(&call.record_id()).await.unwrap()
+    }
+}
+
+fn answer(outcome: &Result<Outcome<u64>, Error>) -> Option<u64> {
+    match outcome {
+        Ok(Outcome::Executed(answered) | Outcome::Replayed(answered)) => Some(answered.answer),
+        _ => None,
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_call_is_answered_from_the_record_and_does_not_run() {
+    let world = World::new([]);
+    let call = world.call(Uncertain::Reconcile, "a");
+    assert!(matches!(world.pay(&call).await, Ok(Outcome::Executed(Answered { answer: 1, attempt: 1, .. }))));
+    assert!(matches!(world.pay(&call).await, Ok(Outcome::Replayed(Answered { answer: 1, attempt: 1, .. }))));
+    assert_eq!((world.runs(), world.memory.applied(EFFECT)), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_is_final_and_replayed() {
+    let world = World::new([]);
+    let call = world.call(Uncertain::Reconcile, "a");
+    let failed = world.ends_with(&call, Verdict::Failed(402)).await;
+    assert!(matches!(failed, Ok(Outcome::Executed(Answered { finding: Finding::Failed, answer: 402, .. }))));
+    let replayed = world.pay(&call).await;
+    assert!(matches!(replayed, Ok(Outcome::Replayed(Answered { finding: Finding::Failed, answer: 402, .. }))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_request_under_a_used_key_neither_runs_nor_alters_the_record() {
+    let world = World::new([]);
+    let call = world.call(Uncertain::Reconcile, "a");
+    world.pay(&call).await.unwrap();
+    let before = world.record(&call).await;
+    assert_eq!(world.pay(&world.call(Uncertain::Repeat, "b")).await.unwrap(), Outcome::Mismatch);
+    assert_eq!(world.record(&call).await, before);
+    assert!(matches!(world.pay(&call).await, Ok(Outcome::Replayed(_))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_duplicate_of_a_running_call_is_told_the_rest_of_the_lease() {
+    let world = World::new([]);
+    let call = world.call(Uncertain::Repeat, "a");
+    let (started, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let first = tokio::spawn({
+        let (world, call, started, go_on) = (world.clone(), call.clone(), started.clone(), go_on.clone());
+        async move {
+            let run = |_| async move {
+                started.notify_one();
+                go_on.notified().await;
+                Verdict::Success(1)
+            };
+            world.engine.run(&call, run).await
+        }
+    });
+    started.notified().await;
+    let lease = TIMEOUT + Duration::from_secs(1);
+    assert_eq!(world.pay(&call).await.unwrap(), Outcome::InProgress { retry_after: lease });
+    assert_eq!(world.pay(&world.call(Uncertain::Repeat, "b")).await.unwrap(), Outcome::Mismatch, "not in progress");
+    go_on.notify_one();
+    assert!(matches!(first.await.unwrap(), Ok(Outcome::Executed(_))));
+    assert!(matches!(world.pay(&call).await, Ok(Outcome::Replayed(_))));
+    assert_eq!(world.runs(), 0, "only the first call ran");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_not_executed_runs_again_even_with_a_corrected_request() {
+    let world = World::new([]);
+    let call = world.call(Uncertain::Reconcile, "a");
+    assert_eq!(world.ends_with(&call, Verdict::NotExecuted(400)).await.unwrap(), Outcome::NotExecuted(400));
+    let first = world.record(&call).await.unwrap();
+    let paid = world.pay(&world.call(Uncertain::Reconcile, "corrected")).await;
+    let Ok(Outcome::Executed(answered)) = paid else { panic!("{paid:?}") };
+    assert_eq!((answered.attempt, answered.transaction), (2, first.transaction));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_expired_record_counts_as_absent() {
+    let world = World::new([]);
+    world.pay(&world.call(Uncertain::Reconcile, "a")).await.unwrap();
+    tokio::time::advance(Duration::from_secs(24 * 60 * 60 - 1)).await;
+    assert!(matches!(world.pay(&world.call(Uncertain::Reconcile, "a")).await, Ok(Outcome::Replayed(_))));
+    tokio::time::advance(Duration::from_secs(1)).await;
+    let paid = world.pay(&world.call(Uncertain::Reconcile, "b")).await;
+    assert!(matches!(paid, Ok(Outcome::Executed(Answered { attempt: 1, .. }))), "{paid:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_leaves_the_outcome_unknown_and_nothing_runs_again_without_evidence() {
+    let world = World::new([]);
+    let call = world.call(Uncertain::Reconcile, "a");
+    let run = |_| async { panic!("planned") };
+    let outcome = world.engine.run::<u64, _, _>(&call, run).await;
+    assert!(matches!(outcome, Ok(Outcome::Unknown { .. })), "{outcome:?}");
+    tokio::time::advance(Duration::from_secs(1_000_000)).await;
+    let later = world.call(Uncertain::Reconcile, "a");
+    assert!(matches!(world.pay(&later).await, Ok(Outcome::Unknown { .. })));
+    assert_eq!(world.record(&call).await.unwrap().state, State::Unknown(None));
+    assert_eq!((world.runs(), world.memory.applied(EFFECT)), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_operation_declared_repeatable_runs_again_under_the_same_transaction_id() {
+    let world = World::new([]);
+    let call = world.call(Uncertain::Repeat, "a");
+    let unknown = world.ends_with(&call, Verdict::Unknown("no answer".into())).await;
+    let Ok(Outcome::Unknown { transaction, .. }) = unknown else { panic!("{unknown:?}") };
+    let paid = world.pay(&call).await;
+    let Ok(Outcome::Executed(answered)) = paid else { panic!("{paid:?}") };
+    assert_eq!((answered.attempt, answered.transaction), (2, transaction));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_would_outlive_its_deadline_is_stopped_in_time_and_abandoned() {
+    let world = World::new([]);
+    let call = world.call(Uncertain::Reconcile, "a");
+    let started = world.engine.time();
+    let outcome = world.engine.run::<u64, _, _>(&call, |_| std::future::pending()).await;
+    assert!(matches!(outcome, Ok(Outcome::Unknown { .. })), "{outcome:?}");
+    assert_eq!(world.engine.time().since(started), TIMEOUT - Duration::from_secs(2));
+    assert_eq!(world.record(&call).await.unwrap().state, State::Unknown(None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_the_deadline_at_hand_nothing_is_claimed() {
+    let world = World::new([]);
+    let call = world.call(Uncertain::Reconcile, "a");
+    tokio::time::advance(TIMEOUT - Duration::from_secs(2)).await;
+    assert!(matches!(world.pay(&call).await, Err(Error::DeadlineAtHand)));
+    tokio::time::advance(TIMEOUT).await;
+    assert!(matches!(world.pay(&call).await, Err(Error::DeadlineAtHand)), "a deadline in the past is one, too");
+    assert_eq!(world.record(&call).await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_late_owner_is_answered_from_the_record_and_changes_nothing() {
+    let world = World::new([]);
+    let call = world.call(Uncertain::Repeat, "a");
+    let Ok(Claimed::Acquired(late)) = world.engine.claim(&call).await else { panic!("must acquire") };
+    tokio::time::advance(TIMEOUT + Duration::from_secs(1)).await;
+    let second = world.pay(&world.call(Uncertain::Repeat, "a")).await;
+    assert_eq!(answer(&second), Some(1));
+    let settled = world.record(&call).await;
+
+    let fenced = late.commit(Finding::Success, 99_u64, vec![Effect::named(EFFECT)]).await;
+    assert!(matches!(fenced, Ok(Outcome::Replayed(Answered { answer: 1, attempt: 2, .. }))), "{fenced:?}");
+    assert_eq!(world.record(&call).await, settled);
+    assert_eq!(world.memory.applied(EFFECT), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_late_owner_that_abandons_or_releases_leaves_the_settled_record_alone() {
+    let world = World::new([]);
+    for end in ["abandon", "release"] {
+        let call = world.call(Uncertain::Repeat, end);
+        world.memory.sweep(EpochMs(u64::MAX));
+        let Ok(Claimed::Acquired(late)) = world.engine.claim(&call).await else { panic!("must acquire") };
+        tokio::time::advance(TIMEOUT + Duration::from_secs(1)).await;
+        world.pay(&world.call(Uncertain::Repeat, end)).await.unwrap();
+        let settled = world.record(&call).await;
+        if end == "abandon" {
+            let outcome = late.abandon("late".into()).await.unwrap();
+            assert!(matches!(outcome, Outcome::Replayed(_)));
+        } else {
+            late.release().await.unwrap();
+        }
+        assert_eq!(world.record(&call).await, settled, "{end}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_the_store_unreachable_nothing_runs() {
+    for fault in [Fault::Refuse, Fault::LoseRequest, Fault::LoseReply] {
+        let world = World::new([fault]);
+        let paid = world.pay(&world.call(Uncertain::Reconcile, "a")).await;
+        assert!(matches!(paid, Err(Error::StoreUnavailable(_))), "{fault:?}: {paid:?}");
+        assert_eq!((world.runs(), world.memory.applied(EFFECT)), (0, 0));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_commit_whose_reply_was_lost_is_found_out_to_have_happened() {
+    for lost in [Fault::LoseReply, Fault::RepeatAfterLostReply] {
+        let world = World::new([Fault::None, lost]);
+        let call = world.call(Uncertain::Reconcile, "a");
+        assert!(matches!(world.pay(&call).await, Ok(Outcome::Executed(Answered { answer: 1, .. }))), "{lost:?}");
+        assert!(matches!(world.pay(&call).await, Ok(Outcome::Replayed(Answered { answer: 1, .. }))));
+        assert_eq!(world.memory.applied(EFFECT), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_effect_whose_own_condition_fails_leaves_the_outcome_unknown() {
+    let world = World::new([]);
+    let run = |attempt: Attempt<Effect>| async move {
+        attempt.add_effect(Effect::only_once(EFFECT));
+        attempt.add_effect(Effect::only_once("second"));
+        Verdict::Success(1_u64)
+    };
+    let call = world.call(Uncertain::Reconcile, "a");
+    world.engine.run(&call, run).await.unwrap();
+    world.memory.sweep(EpochMs(u64::MAX));
+    let again = world.engine.run(&call, run).await;
+    assert!(matches!(again, Ok(Outcome::Unknown { .. })), "{again:?}");
+    assert_eq!((world.memory.applied(EFFECT), world.memory.applied("second")), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_operation_may_call_another_on_the_same_engine() {
+    let world = World::new([]);
+    let outer = world.call(Uncertain::Reconcile, "outer");
+    let inner = Call::new(
+        Operation::new("test", "inner").retention(Duration::from_secs(1)),
+        Principal::new("alice").unwrap(),
+        Key::new("k-2").unwrap(),
+        Fingerprinter::new().finish(),
+        world.engine.time().plus(TIMEOUT),
+    );
+    let run = |_| async {
+        let inner = world.pay(&inner).await;
+        Verdict::Success(answer(&inner).unwrap() + 10)
+    };
+    assert_eq!(answer(&world.engine.run(&outer, run).await), Some(11));
+    tokio::time::advance(Duration::from_secs(2)).await;
+    let replayed = world.pay(&world.call(Uncertain::Reconcile, "outer")).await;
+    assert_eq!(answer(&replayed), Some(11), "the shorter retention of the inner one does not touch the outer");
+}
+
+/// Every pair of faults over the writes of a call and its retries: whatever happens, the effect is applied at most
+/// once, all final answers are equal, and a retry loop that is allowed to repeat ends with an answer.
+#[tokio::test(start_paused = true)]
+async fn no_pair_of_faults_applies_an_effect_twice() {
+    const FAULTS: [Fault; 5] =
+        [Fault::None, Fault::Refuse, Fault::LoseRequest, Fault::LoseReply, Fault::RepeatAfterLostReply];
+    for uncertain in [Uncertain::Repeat, Uncertain::Reconcile] {
+        for (position, first) in (0..6).flat_map(|position| FAULTS.map(|fault| (position, fault))) {
+            for (distance, second) in (0..4).flat_map(|distance| FAULTS.map(|fault| (distance, fault))) {
+                let mut plan = vec![Fault::None; position];
+                plan.push(first);
+                plan.extend(vec![Fault::None; distance]);
+                plan.push(second);
+                let shown = format!("{uncertain:?} {plan:?}");
+                let world = World::new(plan);
+                let mut answers = Vec::new();
+                for _ in 0..6 {
+                    answers.extend(answer(&world.pay(&world.call(uncertain, "a")).await));
+                    tokio::time::advance(TIMEOUT + Duration::from_secs(1)).await;
+                }
+                assert!(world.memory.applied(EFFECT) <= 1, "{shown}");
+                assert!(answers.windows(2).all(|pair| pair[0] == pair[1]), "{shown}: {answers:?}");
+                if uncertain == Uncertain::Repeat {
+                    assert_eq!(world.memory.applied(EFFECT), 1, "{shown}");
+                    assert!(!answers.is_empty(), "{shown}");
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn in_one_trip_the_effect_is_applied_once_whatever_is_lost() {
+    for fault in [Fault::None, Fault::Refuse, Fault::LoseRequest, Fault::LoseReply, Fault::RepeatAfterLostReply] {
+        let world = World::new([fault]);
+        let call = world.call(Uncertain::Reconcile, "a");
+        let first = world.pay_in_one_trip(&call).await;
+        match fault {
+            Fault::None | Fault::RepeatAfterLostReply => assert!(matches!(first, Ok(Outcome::Executed(_)))),
+            Fault::Refuse | Fault::LoseRequest | Fault::LoseReply => {
+                assert!(matches!(first, Err(Error::NotRecorded { .. })), "{first:?}");
+            }
+        }
+        assert_eq!(answer(&world.pay_in_one_trip(&call).await), Some(1));
+        assert_eq!(world.memory.applied(EFFECT), 1, "{fault:?}");
+        let other = world.pay_in_one_trip(&world.call(Uncertain::Reconcile, "b")).await;
+        assert!(matches!(other, Ok(Outcome::Mismatch)));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_trip_goes_on_where_a_claim_was_released() {
+    let world = World::new([]);
+    let call = world.call(Uncertain::Reconcile, "a");
+    world.ends_with(&call, Verdict::NotExecuted(0)).await.unwrap();
+    let released = world.record(&call).await.unwrap();
+    let outcome = world.pay_in_one_trip(&call).await;
+    let Ok(Outcome::Executed(answered)) = outcome else { panic!("{outcome:?}") };
+    assert_eq!((answered.answer, answered.transaction), (2, released.transaction));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_trip_does_not_run_over_a_claim() {
+    let world = World::new([]);
+    let call = world.call(Uncertain::Reconcile, "a");
+    let Ok(Claimed::Acquired(_running)) = world.engine.claim(&call).await else { panic!("must acquire") };
+    assert!(matches!(world.pay_in_one_trip(&call).await, Ok(Outcome::InProgress { .. })));
+    tokio::time::advance(TIMEOUT + Duration::from_secs(1)).await;
+    let later = world.call(Uncertain::Reconcile, "a");
+    assert!(matches!(world.pay_in_one_trip(&later).await, Ok(Outcome::Unknown { .. })));
+    assert_eq!(world.memory.applied(EFFECT), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn in_one_trip_a_panic_means_that_nothing_happened() {
+    let world = World::new([]);
+    let call = world.call(Uncertain::Reconcile, "a");
+    let outcome = world.engine.run_in_one_trip::<u64, _, _>(&call, |_| async { panic!("planned") }).await;
+    assert!(matches!(outcome, Err(Error::NothingHappened(_))), "{outcome:?}");
+    assert_eq!(world.record(&call).await, None);
+}
+
+/// A record that this version cannot read.
+#[derive(Clone)]
+struct UnreadableStore;
+
+impl Store for UnreadableStore {
+    type Effect = ();
+
+    const MAX_RESPONSE_BYTES: usize = 1;
+
+    async fn write(&self, _: &Write, _: Vec<()>) -> Result<Written, StoreError> {
+        Err(StoreError::Unreadable { digest: String::new(), problem: "of a later version".into() })
+    }
+
+    async fn read(&self, _: &RecordId) -> Result<Option<Record>, StoreError> {
+        Ok(None)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_that_cannot_be_read_never_runs_again() {
+    let engine = Engine::builder(UnreadableStore).clock(TokioClock(tokio::time::Instant::now())).build();
+    let call = World::new([]).call(Uncertain::Repeat, "a");
+    let outcome = engine.run::<u64, _, _>(&call, |_| async { panic!("must not run") }).await;
+    assert!(matches!(outcome, Err(Error::StoreUnavailable(StoreError::Unreadable { .. }))));
+
+    let world = World::new([]);
+    let call = world.call(Uncertain::Reconcile, "a");
+    world.ends_with(&call, Verdict::Success(1)).await.unwrap();
+    let outcome = world.engine.run::<String, _, _>(&call, |_| async { panic!("must not run") }).await;
+    assert!(matches!(outcome, Err(Error::UnreadableAnswer { .. })), "{outcome:?}");
+}
+
+#[test]
+fn an_error_of_a_run_can_be_any_error() {
+    let _: Verdict<()> = Verdict::Unknown(BoxError::from("text"));
+}

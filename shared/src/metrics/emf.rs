@@ -1,0 +1,97 @@
+//! Metrics in CloudWatch's embedded metric format, written to standard output.
+
+use std::io::Write;
+use std::time::Duration;
+
+use metrics_cloudwatch_embedded::{Builder, Collector};
+
+use super::{Metric, Metrics};
+use crate::store::BoxError;
+
+/// Collects metrics and writes them at the end of each invocation, as lines of the
+/// [embedded metric format](https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html),
+/// which CloudWatch turns into metrics without a request of ours.
+///
+/// Dimensions are `service` alone and `service` with `operation`; nothing of high cardinality. Collection is by
+/// the `metrics` facade, so an application's own `metrics::counter!` goes the same way.
+#[derive(Clone, Copy)]
+pub struct Emf {
+    collector: &'static Collector,
+}
+
+/// The process has a metrics recorder already.
+#[derive(Debug, thiserror::Error)]
+#[error("metrics are set up already: {0}")]
+pub struct EmfError(#[source] BoxError);
+
+impl Emf {
+    /// Sets up the metrics of this process, once.
+    ///
+    /// # Errors
+    /// [`EmfError`] if the process has a recorder of the `metrics` facade already.
+    pub fn install(namespace: impl Into<String>, service: impl Into<String>) -> Result<Self, EmfError> {
+        let collector = Builder::new()
+            .cloudwatch_namespace(namespace.into())
+            .with_dimension("service", service.into())
+            .init()
+            .map_err(EmfError)?;
+        Ok(Self { collector })
+    }
+
+    fn write_to(self, output: impl Write) {
+        if let Err(error) = self.collector.flush(output) {
+            tracing::error!(%error, "metrics could not be written");
+        }
+    }
+}
+
+impl Metrics for Emf {
+    fn count(&self, metric: Metric, operation: &str) {
+        metrics::counter!(metric.name()).increment(1);
+        metrics::counter!(metric.name(), "operation" => operation.to_owned()).increment(1);
+    }
+
+    fn duration(&self, metric: Metric, operation: &str, duration: Duration) {
+        let milliseconds = duration.as_secs_f64() * 1000.0;
+        metrics::histogram!(metric.name()).record(milliseconds);
+        metrics::histogram!(metric.name(), "operation" => operation.to_owned()).record(milliseconds);
+    }
+
+    fn flush(&self) {
+        self.write_to(std::io::stdout().lock());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn a_count_is_written_once_for_the_service_and_once_for_its_operation() {
+        let emf = Emf::install("Payments", "payments-api").unwrap();
+        emf.count(Metric::Executed, "POST /payments");
+        emf.duration(Metric::ClaimMs, "POST /payments", Duration::from_micros(1500));
+
+        let mut output = Vec::new();
+        emf.write_to(&mut output);
+        let documents: Vec<Value> =
+            output.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect();
+        assert_eq!(documents.len(), 2, "{}", String::from_utf8_lossy(&output));
+        for document in &documents {
+            assert_eq!(document["_aws"]["CloudWatchMetrics"][0]["Namespace"], "Payments");
+            assert_eq!(document["service"], "payments-api");
+            assert_eq!(document["Executed"], 1);
+            assert_eq!(document["ClaimMs"], json!([1.5]));
+        }
+        let dimensions: Vec<_> =
+            documents.iter().map(|document| &document["_aws"]["CloudWatchMetrics"][0]["Dimensions"]).collect();
+        assert!(dimensions.contains(&&json!([["service"]])), "{dimensions:?}");
+        assert!(dimensions.contains(&&json!([["service", "operation"]])), "{dimensions:?}");
+
+        let mut again = Vec::new();
+        emf.write_to(&mut again);
+        assert!(again.is_empty(), "what was written is not written again");
+    }
+}
