@@ -22,7 +22,7 @@ pub use claim::{Claim, Claimed};
 pub use clock::{Clock, SystemClock};
 pub use entropy::{Entropy, NoEntropy, SystemEntropy};
 pub use operation::{Call, Operation};
-pub use outcome::{Answered, Error, Outcome, Verdict};
+pub use outcome::{Answered, Error, Outcome, Reason, Verdict};
 
 use crate::metrics::{Metric, Metrics};
 use crate::protocol::{Decision, EpochMs, Finding, OwnerToken, Record, Request, State, TransactionId, Write};
@@ -250,8 +250,8 @@ impl<S: Store> Engine<S> {
         })
     }
 
-    fn claimed(&self, record: Record, request: Request, call: &Call) -> Claim<S> {
-        Claim::new(self.clone(), record, request, call.operation().clone())
+    fn claimed(&self, record: Record, request: Request, call: &Call) -> Box<Claim<S>> {
+        Box::new(Claim::new(self.clone(), record, request, call.operation().clone()))
     }
 
     fn attempt(&self, record: &Record, call: &Call) -> Attempt<S::Effect> {

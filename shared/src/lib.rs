@@ -1,6 +1,96 @@
-//! wip
+//! Idempotent APIs and message handlers for AWS Lambda in Rust, on DynamoDB:
+//! **at-least-once delivery, exactly-once effect, one answer**.
+//!
+//! Clients retry, gateways time out, queues deliver twice, and a sandbox can die between a side effect and its
+//! answer. An operation that runs under this library takes effect once all the same, and every caller that gets a
+//! final answer gets the same one.
+//!
+//! ```text
+//! event ─► key, principal, fingerprint ─► claim ─┬ acquired ─► run(Attempt) ─► commit ┬ applied ─► answer
+//!                                                │                                    └ fenced ──► the recorded answer
+//!                                                ├ settled ──► replay
+//!                                                ├ uncertain ► UNKNOWN, or run again if declared repeatable
+//!                                                └ refused ──► in progress · mismatch
+//! ```
+//!
+//! # What is guaranteed
+//!
+//! Effects *inside*, which are written in the commit's DynamoDB transaction, are applied at most once, whatever
+//! crashes, is repeated, delayed or lost. Effects *outside*, in another system, always carry the same transaction
+//! id; they are one effect if that system deduplicates by it. An outcome that is not known is never forgotten, and
+//! nothing runs again over it without evidence or your [declaration](protocol::Uncertain::Repeat) that repeating is
+//! safe. No safety rests on a clock: every write is conditional.
+//!
+//! # Quick start
+//!
+//! Protect a handler of API Gateway requests with the [layer](http::IdempotencyLayer):
+//!
+//! ```no_run
+//! use idempotency::{DynamoDbStore, Engine, IdempotencyLayer, store::dynamodb};
+//! use lambda_http::{Body, Error, Request, Response, service_fn, tower::Layer};
+//!
+//! async fn handler(_request: Request) -> Result<Response<Body>, Error> {
+//!     Ok(Response::builder().status(201).body("{\"id\":\"order-1\"}".into())?)
+//! }
+//!
+//! # async fn start() -> Result<(), Error> {
+//! let store = DynamoDbStore::new(dynamodb::client().await, "Records");
+//! let layer = IdempotencyLayer::new(Engine::builder(store).build(), "orders");
+//! lambda_http::run(layer.layer(service_fn(handler))).await
+//! # }
+//! ```
+//!
+//! Or run any operation, here on the [memory store](store::memory::MemoryStore):
+//!
+//! ```
+//! use std::time::Duration;
+//! use idempotency::protocol::{Fingerprinter, Key, Principal};
+//! use idempotency::store::memory::{Effect, MemoryStore};
+//! use idempotency::{Call, Engine, Operation, Outcome, Verdict};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let store = MemoryStore::new();
+//! let engine = Engine::builder(store.clone()).build();
+//! let call = Call::new(
+//!     Operation::new("orders", "place order"),
+//!     Principal::new("alice")?,
+//!     Key::new("8e03978e-40d5-43dd-bc93-6894a57f9324")?,
+//!     Fingerprinter::new().value(br#"{"item":"tea"}"#).finish(),
+//!     engine.time().plus(Duration::from_secs(10)),
+//! );
+//! for _ in 0..3 {
+//!     let outcome = engine.run(&call, |attempt| async move {
+//!         attempt.add_effect(Effect::named("order placed"));
+//!         Verdict::Success(String::from("order-1"))
+//!     });
+//!     match outcome.await? {
+//!         Outcome::Executed(answered) | Outcome::Replayed(answered) => assert_eq!(answered.answer, "order-1"),
+//!         other => panic!("{other:?}"),
+//!     }
+//! }
+//! assert_eq!(store.applied("order placed"), 1);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Where to read on
+//!
+//! [`protocol`] is the heart, and pure: what a claim [decides](protocol::decide) and the
+//! [conditions](protocol::Condition) of each write. [`engine`] is claim → run → commit in one screen. [`store`]
+//! writes; [`http`] and [`queue`] are the edges towards API Gateway and SQS.
+
 #![deny(missing_docs)]
+
 pub mod engine;
+pub mod http;
 pub mod metrics;
 pub mod protocol;
+pub mod queue;
 pub mod store;
+
+pub use engine::{Answered, Attempt, Call, Engine, Error, Operation, Outcome, Verdict};
+pub use http::IdempotencyLayer;
+pub use protocol::Uncertain;
+pub use queue::Queue;
+pub use store::dynamodb::DynamoDbStore;

@@ -13,6 +13,8 @@
 //!                                             └── repeat, if declared ──┘
 //! ```
 
+#![deny(clippy::wildcard_enum_match_arm)]
+
 mod condition;
 mod decision;
 mod fingerprint;

@@ -11,7 +11,7 @@ use crate::protocol::{Record, RecordId, Write};
 
 /// A place for records that can write one of them, together with effects, under a condition.
 ///
-/// [`conformance`](https://docs.rs/) is what every implementation must pass.
+/// The module `conformance` (feature `test-util`) is what every implementation must pass.
 pub trait Store: Send + Sync + 'static {
     /// Something of the business that is written in the same transaction as the record.
     type Effect: Send + 'static;

@@ -1,15 +1,16 @@
 //! The exclusive right to run one attempt, and its three ends.
 
+use super::Reason;
 use super::outcome::Stored;
 use super::{Answer, Answered, Engine, Error, Operation, Outcome, UNKNOWN_RETRY_AFTER};
 use crate::metrics::Metric;
 use crate::protocol::{Decision, Finding, Record, Request, Write, abandon, decide, release, settle};
-use crate::store::{BoxError, Store, StoreError, Written};
+use crate::store::{Store, StoreError, Written};
 
 /// What came of a claim.
 pub enum Claimed<S: Store> {
     /// The claim is ours: run, then end it.
-    Acquired(Claim<S>),
+    Acquired(Box<Claim<S>>),
     /// There is nothing to run.
     Answered(Outcome<Stored>),
 }
@@ -81,12 +82,12 @@ impl<S: Store> Claim<S> {
     ///
     /// # Errors
     /// [`Error::NotRecorded`] if the store cannot be reached.
-    pub async fn abandon(self, reason: BoxError) -> Result<Outcome<Stored>, Error> {
+    pub async fn abandon(self, reason: Reason) -> Result<Outcome<Stored>, Error> {
         tracing::warn!(
             record = self.record.id.digest(),
             transaction = %self.record.transaction,
             attempt = self.record.attempt,
-            reason = &*reason as &dyn std::error::Error,
+            %reason,
             "the outcome is not known",
         );
         match self.write_unknown().await {

@@ -46,6 +46,12 @@ impl Operation {
         self
     }
 
+    /// The same settings under another name.
+    #[must_use]
+    pub fn named(self, name: impl Into<String>) -> Self {
+        Self { name: name.into(), ..self }
+    }
+
     /// The name, for people.
     #[must_use]
     pub fn name(&self) -> &str {

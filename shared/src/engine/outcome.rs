@@ -1,5 +1,7 @@
 //! What a run says of itself, and what a caller is told.
 
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Answer, NoEntropy, UnreadableAnswer};
@@ -7,7 +9,7 @@ use crate::protocol::{Finding, Record, TransactionId};
 use crate::store::{BoxError, StoreError};
 
 /// What a run says of itself.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Verdict<T> {
     /// It happened. Final: recorded with its effects, and replayed.
     Success(T),
@@ -16,7 +18,37 @@ pub enum Verdict<T> {
     /// Nothing was executed. The claim is released, and a retry runs, even with a corrected request.
     NotExecuted(T),
     /// Whether it happened is not known: a call to another system went out and no answer came back.
-    Unknown(BoxError),
+    Unknown(Reason),
+}
+
+/// Why an outcome is not known: any error, or a text.
+#[derive(Clone)]
+pub struct Reason(Arc<dyn std::error::Error + Send + Sync>);
+
+impl<E: Into<BoxError>> From<E> for Reason {
+    fn from(error: E) -> Self {
+        Self(Arc::from(error.into()))
+    }
+}
+
+impl Reason {
+    /// The error behind it.
+    #[must_use]
+    pub fn error(&self) -> &(dyn std::error::Error + Send + Sync + 'static) {
+        &*self.0
+    }
+}
+
+impl fmt::Debug for Reason {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(formatter)
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(formatter)
+    }
 }
 
 /// What a caller is told. None of these is an error.
@@ -92,8 +124,8 @@ pub enum Error {
         index: usize,
     },
     /// In one-trip mode: the run ended without a verdict. Nothing was written.
-    #[error("the run did not end; nothing was written")]
-    NothingHappened(#[source] BoxError),
+    #[error("the run ended without a verdict, nothing was written: {0}")]
+    NothingHappened(Reason),
     /// It happened, but the recorded answer cannot be given again. It does not run again for that.
     #[error("it is settled as transaction {transaction}, but its answer cannot be given again")]
     UnreadableAnswer {
@@ -118,9 +150,9 @@ impl Outcome<Stored> {
         Ok(match self {
             Self::Executed(answered) => Outcome::Executed(answered.read()?),
             Self::Replayed(answered) => Outcome::Replayed(answered.read()?),
-            Self::NotExecuted(stored) => {
-                Outcome::NotExecuted(T::read(&stored.0).map_err(|error| Error::NothingHappened(error.into()))?)
-            }
+            Self::NotExecuted(stored) => Outcome::NotExecuted(
+                T::read(&stored.0).map_err(|error| Error::NothingHappened(BoxError::from(error).into()))?,
+            ),
             Self::InProgress { retry_after } => Outcome::InProgress { retry_after },
             Self::Mismatch => Outcome::Mismatch,
             Self::Unknown { transaction, retry_after } => Outcome::Unknown { transaction, retry_after },

@@ -5,9 +5,9 @@ use tokio::sync::Notify;
 
 use super::*;
 use crate::protocol::{Fingerprinter, Key, Principal, RecordId, Uncertain};
+use crate::store::StoreError;
 use crate::store::fault::{Fault, FaultyStore};
 use crate::store::memory::{Effect, MemoryStore};
-use crate::store::{BoxError, StoreError};
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 const EFFECT: &str = "charge";
@@ -421,9 +421,4 @@ async fn a_record_that_cannot_be_read_never_runs_again() {
     world.ends_with(&call, Verdict::Success(1)).await.unwrap();
     let outcome = world.engine.run::<String, _, _>(&call, |_| async { panic!("must not run") }).await;
     assert!(matches!(outcome, Err(Error::UnreadableAnswer { .. })), "{outcome:?}");
-}
-
-#[test]
-fn an_error_of_a_run_can_be_any_error() {
-    let _: Verdict<()> = Verdict::Unknown(BoxError::from("text"));
 }

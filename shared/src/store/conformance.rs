@@ -166,7 +166,10 @@ async fn effects_and_record_are_written_together_or_not_at_all<S: Store>(
     let settle = settle(claimed, FIRST, Finding::Success, answer(later()), NOW);
     let effects = || vec![effect(one.clone()), effect(two.clone())];
     assert_eq!(store.write(&settle, effects()).await.expect("answered"), Written::Applied);
-    assert_eq!(store.write(&settle, effects()).await.expect("answered"), Written::Recognised);
+    // A store may also recognise the repeat by a token of its own and answer as it did at first. Either way the
+    // effects were not applied again, or they would have been refused.
+    let again = store.write(&settle, effects()).await.expect("answered");
+    assert!(matches!(again, Written::Applied | Written::Recognised), "{again:?}");
 
     let one_trip = Write { record: Record { attempt: 1, ..record(State::Success(answer(later()))) }, ..begin(FIRST) };
     let written = store.write(&one_trip, vec![effect(fresh_name())]).await.expect("answered");
@@ -276,7 +279,7 @@ fn record(state: State) -> Record {
         id: fresh_id(),
         operation: "POST /conformance".into(),
         fingerprint: Fingerprinter::new().bytes(b"body").finish(),
-        transaction: TransactionId::new(EpochMs(1_700_000_000_000), [5; 10]),
+        transaction: fresh_transaction(),
         attempt: 7,
         created: EpochMs(NOW.0 - 2000),
         updated: EpochMs(NOW.0 - 1000),

@@ -196,6 +196,7 @@ fn contention_backoff() -> ExponentialBuilder {
 /// At most 36 characters, the same for every repeat of one write, and different for every other.
 fn client_request_token(write: &Write) -> String {
     let mut hash = Sha256::new();
+    hash.update(write.record.id.as_str());
     hash.update(write.record.transaction.uuid().as_bytes());
     hash.update(write.record.attempt.to_be_bytes());
     let mut token = URL_SAFE_NO_PAD.encode(hash.finalize());

@@ -1,0 +1,293 @@
+//! A tower layer that makes an API behind API Gateway idempotent.
+//!
+//! It reads the `Idempotency-Key` of a request, runs the handler under a claim, and answers duplicates from the
+//! record, as draft-ietf-httpapi-idempotency-key-header-07 asks and where it leaves a choice, as the table says:
+//!
+//! | request | answer |
+//! |---|---|
+//! | the first under its key | the handler's, unchanged |
+//! | the same again, later | the same status and bytes, `Idempotency-Replayed: true` |
+//! | the same again, meanwhile | 409 `in-progress`, `Retry-After` |
+//! | another under the same key | 422 `fingerprint-mismatch` |
+//! | one whose outcome is not known | 409 `outcome-unknown`, `Retry-After` |
+//! | without a key, with a malformed one | 400 `missing-key`, `invalid-key` |
+//! | of nobody | 403 `missing-principal` |
+//! | with the store unreachable | 503 `store-unavailable`, `Retry-After`; nothing ran |
+//!
+//! POST and PATCH are protected; PUT and DELETE by [choice](IdempotencyLayer::protect); the others pass through.
+//!
+//! A handler finds its [`Attempt`](crate::engine::Attempt) in the extensions of the request. What its status means
+//! is told by [`Verdict`](crate::engine::Verdict)'s states: 1xx to 3xx Success; 4xx Failed, but 408, 425 and 429
+//! NotExecuted; 5xx, a panic and a time-out Unknown. It says otherwise by putting a `Verdict<()>` into the
+//! extensions of its response; [`Problem::invalid_request`] does so.
+
+mod problem;
+mod request;
+mod response;
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use http::Method;
+use http::header::{CONTENT_LANGUAGE, CONTENT_TYPE, ETAG, HeaderName, LINK, LOCATION};
+use lambda_http::{Body, Request, RequestExt, Response};
+use tower::{Layer, Service};
+
+pub use problem::{InvalidField, Problem};
+pub use request::{iam_user, jwt_subject};
+
+use crate::engine::{Call, Engine, Error, Operation, Outcome};
+use crate::metrics::Metric;
+use crate::protocol::{EpochMs, Principal, Uncertain};
+use crate::store::{BoxError, Store};
+use problem::Code;
+use request::KeyError;
+use response::HttpAnswer;
+
+/// Makes the handlers below it idempotent.
+pub struct IdempotencyLayer<S> {
+    settings: Arc<Settings<S>>,
+}
+
+/// Reads who asks from a request.
+type PrincipalOf = Arc<dyn Fn(&Request) -> Option<Principal> + Send + Sync>;
+
+struct Settings<S> {
+    engine: Engine<S>,
+    operation: Operation,
+    operations: Vec<Operation>,
+    principal: PrincipalOf,
+    protected: Vec<Method>,
+    replayed_headers: Vec<HeaderName>,
+    contract: String,
+    max_body_bytes: usize,
+}
+
+impl<S> Clone for Settings<S> {
+    fn clone(&self) -> Self {
+        Self {
+            engine: self.engine.clone(),
+            operation: self.operation.clone(),
+            operations: self.operations.clone(),
+            principal: Arc::clone(&self.principal),
+            protected: self.protected.clone(),
+            replayed_headers: self.replayed_headers.clone(),
+            contract: self.contract.clone(),
+            max_body_bytes: self.max_body_bytes,
+        }
+    }
+}
+
+impl<S> Clone for IdempotencyLayer<S> {
+    fn clone(&self) -> Self {
+        Self { settings: Arc::clone(&self.settings) }
+    }
+}
+
+impl<S: Store> IdempotencyLayer<S> {
+    /// A layer on an engine. All its routes share the keys of `namespace`: a key used for another path or method
+    /// is a mismatch.
+    ///
+    /// The principal is the subject of the request's JWT ([`jwt_subject`]).
+    pub fn new(engine: Engine<S>, namespace: impl Into<String>) -> Self {
+        Self {
+            settings: Arc::new(Settings {
+                engine,
+                operation: Operation::new(namespace, ""),
+                operations: Vec::new(),
+                principal: Arc::new(jwt_subject),
+                protected: vec![Method::POST, Method::PATCH],
+                replayed_headers: vec![CONTENT_TYPE, LOCATION, ETAG, LINK, CONTENT_LANGUAGE],
+                contract: "https://datatracker.ietf.org/doc/html/draft-ietf-httpapi-idempotency-key-header-07".into(),
+                max_body_bytes: 1024 * 1024,
+            }),
+        }
+    }
+
+    /// What an uncertain outcome means for all routes. Default: [`Uncertain::Reconcile`].
+    #[must_use]
+    pub fn uncertain(self, uncertain: Uncertain) -> Self {
+        self.with(|settings| settings.operation = settings.operation.clone().uncertain(uncertain))
+    }
+
+    /// How long an answer is replayed, on all routes. Default: 24 hours.
+    #[must_use]
+    pub fn retention(self, retention: Duration) -> Self {
+        self.with(|settings| settings.operation = settings.operation.clone().retention(retention))
+    }
+
+    /// Settings for the route whose key (`POST /payments`) is the operation's name. Its namespace is its own.
+    #[must_use]
+    pub fn operation(self, operation: Operation) -> Self {
+        self.with(|settings| settings.operations.push(operation))
+    }
+
+    /// Who asks. Default: [`jwt_subject`]. A request of nobody is answered with 403.
+    #[must_use]
+    pub fn principal(self, principal: impl Fn(&Request) -> Option<Principal> + Send + Sync + 'static) -> Self {
+        self.with(|settings| settings.principal = Arc::new(principal))
+    }
+
+    /// Protects a further method, PUT or DELETE.
+    #[must_use]
+    pub fn protect(self, method: Method) -> Self {
+        self.with(|settings| settings.protected.push(method))
+    }
+
+    /// Replays a further header of the response. Do not name one that belongs to a single answer, such as
+    /// Set-Cookie, Date or a trace id.
+    #[must_use]
+    pub fn replay_header(self, name: HeaderName) -> Self {
+        self.with(|settings| settings.replayed_headers.push(name))
+    }
+
+    /// Where the contract of this API is published: the base of the problem types, and the `Link` of a problem.
+    #[must_use]
+    pub fn contract(self, url: impl Into<String>) -> Self {
+        self.with(|settings| settings.contract = url.into())
+    }
+
+    /// The longest body that is accepted, decoded; a longer one is answered with 413. Default: 1 MiB.
+    #[must_use]
+    pub fn max_body_bytes(self, max_body_bytes: usize) -> Self {
+        self.with(|settings| settings.max_body_bytes = max_body_bytes)
+    }
+
+    fn with(mut self, change: impl FnOnce(&mut Settings<S>)) -> Self {
+        change(Arc::make_mut(&mut self.settings));
+        self
+    }
+}
+
+impl<S, H> Layer<H> for IdempotencyLayer<S> {
+    type Service = Idempotency<S, H>;
+
+    fn layer(&self, handler: H) -> Self::Service {
+        Idempotency { settings: Arc::clone(&self.settings), handler }
+    }
+}
+
+/// The service that [`IdempotencyLayer`] makes of a handler.
+pub struct Idempotency<S, H> {
+    settings: Arc<Settings<S>>,
+    handler: H,
+}
+
+impl<S, H: Clone> Clone for Idempotency<S, H> {
+    fn clone(&self) -> Self {
+        Self { settings: Arc::clone(&self.settings), handler: self.handler.clone() }
+    }
+}
+
+impl<S, H> Service<Request> for Idempotency<S, H>
+where
+    S: Store,
+    H: Service<Request, Response = Response<Body>> + Clone + Send + 'static,
+    H::Error: Into<BoxError> + Send,
+    H::Future: Send,
+{
+    type Response = Response<Body>;
+    type Error = H::Error;
+    type Future = BoxFuture<'static, Result<Response<Body>, H::Error>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), H::Error>> {
+        self.handler.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        let settings = Arc::clone(&self.settings);
+        // The handler that was polled ready answers; a fresh clone waits for the next request.
+        let fresh = self.handler.clone();
+        let mut handler = std::mem::replace(&mut self.handler, fresh);
+        async move {
+            let response = if settings.protected.contains(request.method()) {
+                Ok(settings.answer(request, handler).await)
+            } else {
+                handler.call(request).await
+            };
+            settings.engine.metrics().flush();
+            response
+        }
+        .boxed()
+    }
+}
+
+impl<S: Store> Settings<S> {
+    async fn answer<H>(&self, request: Request, mut handler: H) -> Response<Body>
+    where
+        H: Service<Request, Response = Response<Body>>,
+        H::Error: Into<BoxError>,
+    {
+        let call = match self.call(&request) {
+            Ok(call) => call,
+            Err(code) => return self.refuse(code),
+        };
+        let (record, operation) = (call.record_id(), call.operation().name().to_owned());
+        let outcome = self
+            .engine
+            .run(&call, |attempt| async move {
+                let mut request = request;
+                request.extensions_mut().insert(attempt);
+                match handler.call(request).await {
+                    Ok(response) => response::verdict(response, &self.replayed_headers),
+                    Err(error) => crate::engine::Verdict::Unknown(error.into().into()),
+                }
+            })
+            .await;
+        let (shown, response) = self.respond(outcome);
+        tracing::info!(operation, record = record.digest(), outcome = shown, status = response.status().as_u16());
+        response
+    }
+
+    /// Reads a request as a call. Whatever is wrong with it is found before anything is stored.
+    fn call(&self, request: &Request) -> Result<Call, Code> {
+        let route = request::route(request);
+        let principal = (self.principal)(request).ok_or(Code::MissingPrincipal)?;
+        if request.body().len() > self.max_body_bytes {
+            return Err(Code::ContentTooLarge { max_bytes: self.max_body_bytes });
+        }
+        let key = request::key(request.headers()).map_err(|error| {
+            let (metric, code) = match error {
+                KeyError::Missing => (Metric::MissingKey, Code::MissingKey),
+                KeyError::Invalid(reason) => (Metric::InvalidKey, Code::InvalidKey(reason)),
+            };
+            self.engine.metrics().count(metric, &route);
+            code
+        })?;
+        let operation = match self.operations.iter().find(|operation| operation.name() == route) {
+            Some(operation) => operation.clone(),
+            None => self.operation.clone().named(route),
+        };
+        let deadline = request.lambda_context_ref().map_or_else(
+            // Outside of Lambda there is no deadline; a lease must end all the same.
+            || self.engine.time().plus(Duration::from_secs(30)),
+            |context| EpochMs(context.deadline),
+        );
+        Ok(Call::new(operation, principal, key, request::fingerprint(request), deadline))
+    }
+
+    fn respond(&self, outcome: Result<Outcome<HttpAnswer>, Error>) -> (&'static str, Response<Body>) {
+        match outcome {
+            Ok(Outcome::Executed(answered)) => ("executed", answered.answer.into_first()),
+            Ok(Outcome::NotExecuted(answer)) => ("not executed", answer.into_first()),
+            Ok(Outcome::Replayed(answered)) => ("replayed", answered.answer.into_replay()),
+            Ok(Outcome::InProgress { retry_after }) => ("in progress", self.refuse(Code::InProgress { retry_after })),
+            Ok(Outcome::Mismatch) => ("mismatch", self.refuse(Code::FingerprintMismatch)),
+            Ok(Outcome::Unknown { retry_after, .. }) => ("unknown", self.refuse(Code::OutcomeUnknown { retry_after })),
+            Err(error) => {
+                tracing::error!(error = &error as &dyn std::error::Error, "no outcome");
+                ("error", self.refuse(Code::of_error(&error)))
+            }
+        }
+    }
+
+    fn refuse(&self, code: Code) -> Response<Body> {
+        code.problem(&self.contract).into_response()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,251 @@
+//! What a request says: its key, its principal, its route, its fingerprint.
+
+use http::HeaderMap;
+use http::header::{CONTENT_TYPE, HeaderName};
+use lambda_http::request::RequestContext;
+use lambda_http::{Body, Request, RequestExt};
+use sfv::{BareItem, Item, Parser};
+
+use crate::protocol::{Fingerprint, Fingerprinter, InvalidKey, Key, Principal};
+
+pub(super) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// Why there is no key.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum KeyError {
+    Missing,
+    Invalid(String),
+}
+
+/// Reads the `Idempotency-Key` header: a structured-field string (`"k"`, draft-07 section 2.1, RFC 9651), or bare
+/// visible ASCII, which is what clients of existing APIs send. Both spellings are one key.
+///
+/// A malformed key is an error and not ignored, against the rule of structured fields: ignoring it would run the
+/// request unprotected.
+pub(super) fn key(headers: &HeaderMap) -> Result<Key, KeyError> {
+    let invalid = |reason: &str| KeyError::Invalid(reason.to_owned());
+    let mut values = headers.get_all(IDEMPOTENCY_KEY).iter();
+    let value = values.next().ok_or(KeyError::Missing)?;
+    if values.next().is_some() {
+        return Err(invalid("the header is sent more than once"));
+    }
+    let value = value.to_str().map_err(|_| invalid("the key has a character that is not printable ASCII"))?;
+    let text = match value.trim_matches([' ', '\t']) {
+        quoted if quoted.starts_with('"') => structured_string(quoted)?,
+        bare if bare.contains([',', ';', '"', '\\', ' ', '\t']) => {
+            return Err(invalid("a bare key has no comma, semicolon, quote, backslash or space; quote it"));
+        }
+        bare => bare.to_owned(),
+    };
+    Key::new(text).map_err(|error: InvalidKey| KeyError::Invalid(error.to_string()))
+}
+
+/// Parameters of the item are ignored, as the draft defines none.
+fn structured_string(value: &str) -> Result<String, KeyError> {
+    let invalid = || KeyError::Invalid("the key is not a structured-field string such as \"8e03978e\"".to_owned());
+    let item: Item = Parser::new(value).parse().map_err(|_| invalid())?;
+    match item.bare_item {
+        BareItem::String(text) => Ok(text.into()),
+        _ => Err(invalid()),
+    }
+}
+
+/// The subject of the request's JWT, as API Gateway's authorizer verified it.
+#[must_use]
+pub fn jwt_subject(request: &Request) -> Option<Principal> {
+    let claims = &authorizer(request)?.jwt.as_ref()?.claims;
+    Principal::new(claims.get("sub")?.clone()).ok()
+}
+
+/// The ARN of the IAM user or role that signed the request.
+#[must_use]
+pub fn iam_user(request: &Request) -> Option<Principal> {
+    let arn = authorizer(request)?.iam.as_ref()?.user_arn.clone()?;
+    Principal::new(arn).ok()
+}
+
+fn authorizer(request: &Request) -> Option<&lambda_http::aws_lambda_events::apigw::ApiGatewayRequestAuthorizer> {
+    context(request)?.authorizer.as_ref()
+}
+
+/// The route as API Gateway names it (`POST /payments/{id}/refunds`), or method and path where it does not.
+pub(super) fn route(request: &Request) -> String {
+    let named = context(request).and_then(|context| context.route_key.as_deref()).filter(|key| *key != "$default");
+    named.map_or_else(|| format!("{} {}", request.method(), path(request)), str::to_owned)
+}
+
+fn context(request: &Request) -> Option<&lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpRequestContext> {
+    match request.request_context_ref()? {
+        RequestContext::ApiGatewayV2(context) => Some(context),
+        // More variants are there if another crate enables more features of lambda_http.
+        #[allow(unreachable_patterns)]
+        _ => None,
+    }
+}
+
+/// Without the stage, which is a matter of deployment.
+fn path(request: &Request) -> &str {
+    match request.raw_http_path() {
+        "" => request.uri().path(),
+        path => path,
+    }
+}
+
+/// Method, path, sorted query, content type and body.
+///
+/// JSON bodies compare by value, all others byte by byte after base64 decoding. Of the content type the media type
+/// counts, in lower case and without parameters; with an empty body it does not count, because API Gateway adds
+/// one of its own there.
+pub(super) fn fingerprint(request: &Request) -> Fingerprint {
+    let body = bytes(request.body());
+    let media_type = if body.is_empty() { String::new() } else { media_type(request.headers()) };
+    let parts = Fingerprinter::new()
+        .bytes(request.method().as_str().as_bytes())
+        .bytes(path(request).as_bytes())
+        .bytes(sorted_query(request.uri().query().unwrap_or_default()).as_bytes())
+        .bytes(media_type.as_bytes());
+    let json = media_type == "application/json" || media_type.ends_with("+json");
+    if json { parts.value(body).finish() } else { parts.bytes(body).finish() }
+}
+
+fn bytes(body: &Body) -> &[u8] {
+    body.as_ref()
+}
+
+fn media_type(headers: &HeaderMap) -> String {
+    let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+}
+
+/// Sorted by name; parameters of one name keep their order.
+fn sorted_query(query: &str) -> String {
+    let mut pairs: Vec<&str> = query.split('&').filter(|pair| !pair.is_empty()).collect();
+    pairs.sort_by_key(|pair| pair.split('=').next());
+    pairs.join("&")
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn parse(values: &[&[u8]]) -> Result<String, KeyError> {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(IDEMPOTENCY_KEY, HeaderValue::from_bytes(value).unwrap());
+        }
+        key(&headers).map(|key| key.as_str().to_owned())
+    }
+
+    fn ok(value: &str) -> String {
+        parse(&[value.as_bytes()]).unwrap()
+    }
+
+    #[test]
+    fn quoted_and_bare_are_one_key() {
+        assert_eq!(ok("\"k-1\""), "k-1");
+        assert_eq!(ok("k-1"), "k-1");
+        assert_eq!(ok("  k-1 "), "k-1");
+        assert_eq!(ok("\"a, b; \\\"c\\\" \\\\\""), "a, b; \"c\" \\");
+    }
+
+    #[test]
+    fn a_bare_uuid_is_a_key_whatever_its_first_character() {
+        // As a structured-field token the first of these would not parse.
+        for uuid in ["8e03978e-40d5-43dd-bc93-6894a57f9324", "ce03978e-40d5-43dd-bc93-6894a57f9324"] {
+            assert_eq!(ok(uuid), uuid);
+        }
+    }
+
+    #[test]
+    fn parameters_are_ignored() {
+        assert_eq!(ok("\"k\";p=1;q"), "k");
+    }
+
+    #[test]
+    fn the_longest_key_has_255_bytes() {
+        let longest = "k".repeat(255);
+        assert_eq!(ok(&longest), longest);
+        assert_eq!(ok(&format!("\"{longest}\"")), longest);
+        assert!(matches!(parse(&["k".repeat(256).as_bytes()]), Err(KeyError::Invalid(_))));
+    }
+
+    #[test]
+    fn what_is_no_key_is_an_error_and_never_ignored() {
+        assert_eq!(parse(&[]), Err(KeyError::Missing));
+        let malformed: [&[u8]; 14] = [
+            b"",
+            b"\"\"",
+            b"a,b",
+            b"a;b",
+            b"a b",
+            b"a\\b",
+            b"a\"b",
+            b"\"a",
+            b"\"a\\n\"",
+            b"\"a\", \"b\"",
+            b"\"a\" b",
+            b"k\xe4",
+            b"\"k\xe4\"",
+            b"a\tb",
+        ];
+        for value in malformed {
+            assert!(matches!(parse(&[value]), Err(KeyError::Invalid(_))), "{:?}", String::from_utf8_lossy(value));
+        }
+        assert!(matches!(parse(&[b"k", b"k"]), Err(KeyError::Invalid(_))), "a repeated header");
+    }
+
+    fn request(method: &str, uri: &str, media_type: &str, body: impl Into<Body>) -> Request {
+        http::Request::builder().method(method).uri(uri).header(CONTENT_TYPE, media_type).body(body.into()).unwrap()
+    }
+
+    fn same(a: &Request, b: &Request) -> bool {
+        fingerprint(a) == fingerprint(b)
+    }
+
+    #[test]
+    fn everything_that_makes_a_request_another_one_counts() {
+        let first = || request("POST", "/a?x=1&y=2", "application/json", r#"{"a":1}"#);
+        assert!(same(&first(), &first()));
+        for other in [
+            request("PATCH", "/a?x=1&y=2", "application/json", r#"{"a":1}"#),
+            request("POST", "/b?x=1&y=2", "application/json", r#"{"a":1}"#),
+            request("POST", "/a?x=1&y=3", "application/json", r#"{"a":1}"#),
+            request("POST", "/a?x=1", "application/json", r#"{"a":1}"#),
+            request("POST", "/a?x=1&y=2", "text/plain", r#"{"a":1}"#),
+            request("POST", "/a?x=1&y=2", "application/json", r#"{"a":2}"#),
+            request("POST", "/a?x=1&y=2", "application/json", ""),
+        ] {
+            assert!(!same(&first(), &other), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn spelling_does_not_count() {
+        let first = request("POST", "/a?x=1&y=2", "application/json", r#"{"a":1,"b":[2]}"#);
+        let same_again = request("POST", "/a?y=2&x=1", "Application/JSON; charset=utf-8", "{ \"b\": [2], \"a\": 1 }");
+        assert!(same(&first, &same_again));
+        let two_values = |query| request("POST", query, "text/plain", "t");
+        assert!(!same(&two_values("/a?x=1&x=2"), &two_values("/a?x=2&x=1")), "the order within one name counts");
+    }
+
+    #[test]
+    fn bodies_that_are_not_json_compare_by_bytes_however_they_were_transported() {
+        let text = request("POST", "/a", "text/plain", "ab");
+        let binary = request("POST", "/a", "text/plain", Body::Binary(b"ab".to_vec()));
+        assert!(same(&text, &binary));
+        let spaced = request("POST", "/a", "text/plain", "ab ");
+        assert!(!same(&text, &spaced));
+        let broken = |body: &str| request("POST", "/a", "application/json", body);
+        assert!(!same(&broken("{a"), &broken("{a ")), "malformed JSON, too");
+    }
+
+    #[test]
+    fn an_empty_body_has_no_content_type() {
+        let named = request("POST", "/a", "text/plain", "");
+        let mut unnamed = request("POST", "/a", "text/plain", "");
+        unnamed.headers_mut().remove(CONTENT_TYPE);
+        assert!(same(&named, &unnamed));
+    }
+}

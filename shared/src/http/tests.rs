@@ -1,0 +1,261 @@
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use http::header::{CACHE_CONTROL, LINK, LOCATION, RETRY_AFTER};
+use lambda_http::aws_lambda_events::apigw::{
+    ApiGatewayRequestAuthorizer, ApiGatewayRequestAuthorizerJwtDescription, ApiGatewayV2httpRequestContext,
+};
+use lambda_http::request::RequestContext;
+use tokio::sync::Notify;
+use tower::{ServiceExt, service_fn};
+
+use super::*;
+use crate::engine::{Attempt, Verdict};
+use crate::store::fault::{Fault, FaultyStore};
+use crate::store::memory::{Effect, MemoryStore};
+
+type TestStore = FaultyStore<MemoryStore>;
+
+/// A handler's behaviour, by path.
+async fn handle(runs: Arc<AtomicU64>, request: Request) -> Result<Response<Body>, Infallible> {
+    let run = runs.fetch_add(1, Ordering::SeqCst) + 1;
+    let attempt = request.extensions().get::<Attempt<Effect>>();
+    if let Some(attempt) = attempt {
+        attempt.add_effect(Effect::named("effect"));
+    }
+    let status = match request.uri().path() {
+        "/panic" => panic!("planned"),
+        "/invalid" => {
+            let error = InvalidField { field: "amount".into(), detail: "must be positive".into() };
+            return Ok(Problem::invalid_request(vec![error]).into_response());
+        }
+        path => path.rsplit('/').next().and_then(|status| status.parse().ok()).unwrap_or(201),
+    };
+    let response = Response::builder().status(status).header(LOCATION, format!("/things/{run}"));
+    Ok(response.body(Body::Text(format!("{{\"run\":{run}}}"))).unwrap())
+}
+
+struct Api {
+    layer: IdempotencyLayer<TestStore>,
+    memory: MemoryStore,
+    runs: Arc<AtomicU64>,
+}
+
+impl Api {
+    fn new(plan: impl IntoIterator<Item = Fault>) -> Self {
+        let memory = MemoryStore::new();
+        let engine = Engine::builder(FaultyStore::new(memory.clone(), plan)).build();
+        let layer = IdempotencyLayer::new(engine, "test").contract("https://example.com/contract");
+        Self { layer, memory, runs: Arc::default() }
+    }
+
+    async fn send(&self, request: Request) -> Response<Body> {
+        let runs = Arc::clone(&self.runs);
+        self.layer.layer(service_fn(move |request| handle(Arc::clone(&runs), request))).oneshot(request).await.unwrap()
+    }
+
+    fn runs(&self) -> u64 {
+        self.runs.load(Ordering::SeqCst)
+    }
+}
+
+fn request(principal: &str, key: &str, path: &str, body: &str) -> Request {
+    let mut claims = HashMap::new();
+    claims.insert("sub".to_owned(), principal.to_owned());
+    let mut jwt = ApiGatewayRequestAuthorizerJwtDescription::default();
+    jwt.claims = claims;
+    let mut authorizer = ApiGatewayRequestAuthorizer::default();
+    authorizer.jwt = Some(jwt);
+    let mut context = ApiGatewayV2httpRequestContext::default();
+    context.authorizer = Some(authorizer);
+    let request = http::Request::post(path).header("content-type", "application/json");
+    let request = if key.is_empty() { request } else { request.header("idempotency-key", key) };
+    request.extension(RequestContext::ApiGatewayV2(context)).body(Body::Text(body.into())).unwrap()
+}
+
+fn code(response: &Response<Body>) -> String {
+    let problem: serde_json::Value = serde_json::from_slice(response.body()).unwrap();
+    assert_eq!(response.headers()["content-type"], "application/problem+json");
+    assert_eq!(response.headers()[CACHE_CONTROL], "no-store");
+    assert_eq!(problem["status"], response.status().as_u16());
+    for member in ["type", "title", "detail"] {
+        assert!(problem[member].as_str().is_some_and(|text| !text.is_empty()), "{member} of {problem}");
+    }
+    let retryable = problem["retryable"].as_bool().unwrap();
+    assert_eq!(retryable, response.headers().contains_key(RETRY_AFTER));
+    format!("{} {}", response.status().as_u16(), problem["code"].as_str().unwrap())
+}
+
+#[tokio::test]
+async fn the_same_request_again_gets_the_same_status_and_bytes_and_does_not_run() {
+    for status in ["200", "201", "204", "302", "402", "404"] {
+        let api = Api::new([]);
+        let send = || api.send(request("alice", "k", &format!("/{status}"), "{}"));
+        let (first, second) = (send().await, send().await);
+        assert_eq!(first.status().as_str(), status);
+        assert_eq!((first.status(), first.body()), (second.status(), second.body()));
+        assert_eq!(first.headers()[LOCATION], second.headers()[LOCATION]);
+        assert!(!first.headers().contains_key("idempotency-replayed"));
+        assert_eq!(second.headers()["idempotency-replayed"], "true");
+        assert_eq!((api.runs(), api.memory.applied("effect")), (1, 1));
+    }
+}
+
+#[tokio::test]
+async fn a_request_without_a_key_or_with_a_malformed_one_is_refused_and_does_not_run() {
+    let api = Api::new([]);
+    assert_eq!(code(&api.send(request("alice", "", "/", "{}")).await), "400 missing-key");
+    assert_eq!(code(&api.send(request("alice", "a,b", "/", "{}")).await), "400 invalid-key");
+    let response = api.send(request("alice", "secret,key", "/", "{}")).await;
+    assert_eq!(response.headers()[LINK], "<https://example.com/contract>; rel=\"describedby\"");
+    assert!(!format!("{:?}", response.body()).contains("secret"), "a problem never shows the key");
+    assert_eq!(api.runs(), 0);
+}
+
+#[tokio::test]
+async fn another_request_under_a_used_key_is_a_mismatch_and_does_not_poison_it() {
+    let api = Api::new([]);
+    api.send(request("alice", "k", "/a", "{}")).await;
+    assert_eq!(code(&api.send(request("alice", "k", "/a", "{\"x\":1}")).await), "422 fingerprint-mismatch");
+    assert_eq!(code(&api.send(request("alice", "k", "/b", "{}")).await), "422 fingerprint-mismatch");
+    let again = api.send(request("alice", "\"k\"", "/a", " { } ")).await;
+    assert_eq!(again.headers()["idempotency-replayed"], "true");
+    assert_eq!(api.runs(), 1);
+}
+
+#[tokio::test]
+async fn another_principal_with_the_same_key_runs_and_sees_nothing() {
+    let api = Api::new([]);
+    let first = api.send(request("alice", "k", "/", "{}")).await;
+    let other = api.send(request("bob", "k", "/", "{\"x\":1}")).await;
+    assert_eq!((first.status().as_u16(), other.status().as_u16()), (201, 201));
+    assert_ne!(first.body(), other.body());
+    assert_eq!(api.runs(), 2);
+}
+
+#[tokio::test]
+async fn a_request_of_nobody_is_refused() {
+    let api = Api::new([]);
+    assert_eq!(code(&api.send(request("", "k", "/", "{}")).await), "403 missing-principal");
+    assert_eq!(api.runs(), 0);
+}
+
+#[tokio::test]
+async fn a_body_over_the_limit_is_refused_and_leaves_the_key_unused() {
+    let mut api = Api::new([]);
+    api.layer = api.layer.clone().max_body_bytes(10);
+    let long = api.send(request("alice", "k", "/", "{\"long\":123}")).await;
+    assert_eq!(code(&long), "413 content-too-large");
+    assert_eq!(api.send(request("alice", "k", "/", "{}")).await.status().as_u16(), 201);
+}
+
+#[tokio::test]
+async fn a_duplicate_of_a_running_request_is_told_when_to_come_again() {
+    let api = Api::new([]);
+    let (started, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let slow = {
+        let (started, go_on) = (started.clone(), go_on.clone());
+        api.layer.layer(service_fn(move |_: Request| {
+            let (started, go_on) = (started.clone(), go_on.clone());
+            async move {
+                started.notify_one();
+                go_on.notified().await;
+                Ok::<_, Infallible>(Response::new(Body::Empty))
+            }
+        }))
+    };
+    let first = tokio::spawn(slow.oneshot(request("alice", "k", "/", "{}")));
+    started.notified().await;
+    let duplicate = api.send(request("alice", "k", "/", "{}")).await;
+    assert_eq!(code(&duplicate), "409 in-progress");
+    let retry_after: u64 = duplicate.headers()[RETRY_AFTER].to_str().unwrap().parse().unwrap();
+    assert!((1..=31).contains(&retry_after), "within the lease: {retry_after}");
+    let other = api.send(request("alice", "k", "/", "{\"x\":1}")).await;
+    assert_eq!(code(&other), "422 fingerprint-mismatch", "not in-progress");
+    go_on.notify_one();
+    assert_eq!(first.await.unwrap().unwrap().status().as_u16(), 200);
+    assert_eq!(api.runs(), 0);
+}
+
+#[tokio::test]
+async fn a_server_error_and_a_panic_leave_the_outcome_unknown() {
+    for path in ["/500", "/503", "/panic"] {
+        let api = Api::new([]);
+        for _ in 0..2 {
+            assert_eq!(code(&api.send(request("alice", "k", path, "{}")).await), "409 outcome-unknown", "{path}");
+        }
+        assert_eq!((api.runs(), api.memory.applied("effect")), (1, 0));
+    }
+}
+
+#[tokio::test]
+async fn what_says_that_nothing_was_executed_is_not_recorded() {
+    let api = Api::new([]);
+    let invalid = api.send(request("alice", "k", "/invalid", "{}")).await;
+    assert_eq!(code(&invalid), "400 invalid-request");
+    assert!(String::from_utf8_lossy(invalid.body()).contains("\"field\":\"amount\""));
+    let busy = api.send(request("alice", "k", "/429", "{}")).await;
+    assert_eq!(busy.status().as_u16(), 429);
+    let corrected = api.send(request("alice", "k", "/201", "{\"corrected\":true}")).await;
+    assert_eq!(corrected.status().as_u16(), 201);
+    assert!(!corrected.headers().contains_key("idempotency-replayed"));
+    assert_eq!(api.memory.applied("effect"), 1, "only the last had its effects written");
+}
+
+#[tokio::test]
+async fn with_the_store_unreachable_nothing_runs_and_the_client_may_come_again() {
+    let api = Api::new([Fault::Refuse]);
+    assert_eq!(code(&api.send(request("alice", "k", "/", "{}")).await), "503 store-unavailable");
+    assert_eq!(api.runs(), 0);
+    assert_eq!(api.send(request("alice", "k", "/", "{}")).await.status().as_u16(), 201);
+}
+
+#[tokio::test]
+async fn with_the_store_lost_at_commit_the_outcome_is_unknown_and_never_lost() {
+    let api = Api::new([Fault::None, Fault::LoseRequest, Fault::LoseRequest]);
+    assert_eq!(code(&api.send(request("alice", "k", "/", "{}")).await), "409 outcome-unknown");
+    assert_eq!(code(&api.send(request("alice", "k", "/", "{}")).await), "409 in-progress");
+    assert_eq!((api.runs(), api.memory.applied("effect")), (1, 0));
+}
+
+#[tokio::test]
+async fn reading_methods_pass_through_whatever_their_key() {
+    let api = Api::new([]);
+    for method in [Method::GET, Method::HEAD, Method::OPTIONS, Method::PUT, Method::DELETE] {
+        let mut request = request("", "not,a,key", "/200", "");
+        *request.method_mut() = method;
+        assert_eq!(api.send(request).await.status().as_u16(), 200);
+    }
+    assert_eq!((api.runs(), api.memory.applied("effect")), (5, 0));
+}
+
+#[tokio::test]
+async fn put_and_delete_are_protected_by_choice() {
+    let mut api = Api::new([]);
+    api.layer = api.layer.clone().protect(Method::DELETE);
+    let delete = || {
+        let mut request = request("alice", "k", "/204", "");
+        *request.method_mut() = Method::DELETE;
+        request
+    };
+    api.send(delete()).await;
+    let again = api.send(delete()).await;
+    assert_eq!((again.status().as_u16(), api.runs()), (204, 1));
+    assert_eq!(again.headers()["idempotency-replayed"], "true");
+}
+
+#[tokio::test]
+async fn an_error_of_the_handler_leaves_the_outcome_unknown() {
+    let api = Api::new([]);
+    let failing = api.layer.layer(service_fn(|_: Request| async { Err::<Response<Body>, BoxError>("planned".into()) }));
+    let response = failing.oneshot(request("alice", "k", "/", "{}")).await.unwrap();
+    assert_eq!(code(&response), "409 outcome-unknown");
+}
+
+#[test]
+fn a_verdict_can_travel_in_extensions() {
+    fn extension<T: Clone + Send + Sync + 'static>() {}
+    extension::<Verdict<()>>();
+    extension::<Attempt<Effect>>();
+}

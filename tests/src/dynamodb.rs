@@ -1,0 +1,65 @@
+//! An embedded DynamoDB on a free port, for one test.
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::types::{
+    AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType, TimeToLiveSpecification,
+};
+
+use crate::proxy::Proxy;
+
+/// The table of records.
+pub const RECORDS: &str = "Records";
+
+/// A database in memory with a table of records, reached through a [`Proxy`].
+pub struct Database {
+    /// Between the clients and the database.
+    pub proxy: Proxy,
+}
+
+impl Database {
+    /// Starts a database with an empty table.
+    pub async fn start() -> Self {
+        let database = dynoxide::Database::memory().expect("a database in memory");
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("bound");
+        tokio::spawn(dynoxide::server::serve_on(listener, database));
+        let started = Self { proxy: Proxy::start(address).await };
+        started.create_table().await;
+        started
+    }
+
+    /// A client that is made as the library makes it, but of this database.
+    pub async fn client(&self) -> Client {
+        let config = idempotency::store::dynamodb::client().await.config().to_builder();
+        Client::from_conf(
+            config
+                .endpoint_url(format!("http://{}", self.proxy.address()))
+                .region(aws_sdk_dynamodb::config::Region::new("eu-central-1"))
+                .credentials_provider(aws_sdk_dynamodb::config::Credentials::new("local", "local", None, None, "tests"))
+                .build(),
+        )
+    }
+
+    async fn create_table(&self) {
+        let client = self.client().await;
+        let id = AttributeDefinition::builder().attribute_name("id").attribute_type(ScalarAttributeType::S);
+        let key = KeySchemaElement::builder().attribute_name("id").key_type(KeyType::Hash);
+        client
+            .create_table()
+            .table_name(RECORDS)
+            .billing_mode(BillingMode::PayPerRequest)
+            .attribute_definitions(id.build().expect("complete"))
+            .key_schema(key.build().expect("complete"))
+            .send()
+            .await
+            .expect("creates the table");
+        let expiration = TimeToLiveSpecification::builder().attribute_name("expiration").enabled(true);
+        client
+            .update_time_to_live()
+            .table_name(RECORDS)
+            .time_to_live_specification(expiration.build().expect("complete"))
+            .send()
+            .await
+            .expect("enables the time to live");
+    }
+}

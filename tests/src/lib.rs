@@ -1,0 +1,4 @@
+//! What the tests share: an embedded DynamoDB, a proxy that loses replies, and the local stack as a process.
+
+pub mod dynamodb;
+pub mod proxy;

@@ -1,0 +1,157 @@
+//! The DynamoDB store on an embedded DynamoDB, over real sockets and the real SDK.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use aws_sdk_dynamodb::types::{AttributeValue, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem};
+use idempotency::engine::{Claimed, Verdict};
+use idempotency::protocol::{Finding, Fingerprinter, Key, Principal, Uncertain};
+use idempotency::store::conformance;
+use idempotency::{Answered, Call, DynamoDbStore, Engine, Operation, Outcome};
+use tests::dynamodb::{Database, RECORDS};
+use tests::proxy::Loss;
+
+/// An effect in the same table, refused if it was applied before.
+fn effect(name: impl Into<String>) -> TransactWriteItem {
+    let put = Put::builder()
+        .table_name(RECORDS)
+        .item("id", AttributeValue::S(format!("effect:{}", name.into())))
+        .condition_expression("attribute_not_exists(id)")
+        .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+    TransactWriteItem::builder().put(put.build().expect("complete")).build()
+}
+
+struct World {
+    database: Database,
+    client: aws_sdk_dynamodb::Client,
+    engine: Engine<DynamoDbStore>,
+}
+
+impl World {
+    async fn start() -> Self {
+        let database = Database::start().await;
+        let client = database.client().await;
+        let engine = Engine::builder(DynamoDbStore::new(client.clone(), RECORDS)).build();
+        Self { database, client, engine }
+    }
+
+    fn call(&self, key: &str, body: &str) -> Call {
+        Call::new(
+            Operation::new("test", "POST /payments").uncertain(Uncertain::Repeat),
+            Principal::new("alice").expect("valid"),
+            Key::new(key).expect("valid"),
+            Fingerprinter::new().bytes(body.as_bytes()).finish(),
+            self.engine.time().plus(Duration::from_secs(10)),
+        )
+    }
+
+    async fn pay(&self, call: &Call, effects: &[&str]) -> Outcome<String> {
+        let run = |attempt: idempotency::Attempt<TransactWriteItem>| async move {
+            effects.iter().for_each(|name| attempt.add_effect(effect(*name)));
+            Verdict::Success("paid".to_owned())
+        };
+        self.engine.run(call, run).await.expect("an outcome")
+    }
+
+    async fn applied(&self, name: &str) -> bool {
+        let key = HashMap::from([("id".to_owned(), AttributeValue::S(format!("effect:{name}")))]);
+        let found = self.client.get_item().table_name(RECORDS).set_key(Some(key)).consistent_read(true).send().await;
+        found.expect("readable").item.is_some()
+    }
+
+    /// How many requests `work` makes.
+    async fn requests<T>(&self, work: impl Future<Output = T>) -> (u64, T) {
+        let before = self.database.proxy.requests();
+        let result = work.await;
+        (self.database.proxy.requests() - before, result)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_dynamodb_store_conforms() {
+    let database = Database::start().await;
+    conformance::all(DynamoDbStore::new(database.client().await, RECORDS), effect).await;
+}
+
+/// The SDK repeats a request whose reply was lost; the repeat fails on what the first one wrote.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_lost_reply_of_our_own_write_is_recognised_and_never_taken_for_a_duplicate() {
+    let world = World::start().await;
+    for effects in [vec![], vec!["with-effects"]] {
+        for lost in [vec![Loss::Reply], vec![Loss::None, Loss::Reply], vec![Loss::Reply, Loss::None, Loss::Reply]] {
+            let call = world.call(&format!("{effects:?} {lost:?}"), "a");
+            world.database.proxy.plan(lost.clone());
+            let names: Vec<String> = effects.iter().map(|name| format!("{name} {lost:?}")).collect();
+            let outcome = world.pay(&call, &names.iter().map(String::as_str).collect::<Vec<_>>()).await;
+            assert!(matches!(outcome, Outcome::Executed(Answered { attempt: 1, .. })), "{lost:?}: {outcome:?}");
+            for name in &names {
+                assert!(world.applied(name).await);
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_was_lost_is_repeated_until_it_arrives() {
+    let world = World::start().await;
+    world.database.proxy.plan([Loss::Request, Loss::Request, Loss::None, Loss::Request]);
+    let outcome = world.pay(&world.call("k", "a"), &["lost"]).await;
+    assert!(matches!(outcome, Outcome::Executed(_)), "{outcome:?}");
+    assert!(world.applied("lost").await);
+}
+
+/// The budget of round trips.
+#[tokio::test(flavor = "multi_thread")]
+async fn each_case_makes_no_more_requests_than_its_budget() {
+    let world = World::start().await;
+    let call = world.call("k", "a");
+    let (requests, outcome) = world.requests(world.pay(&call, &[])).await;
+    assert_eq!((requests, matches!(outcome, Outcome::Executed(_))), (2, true), "first run");
+    let (requests, outcome) = world.requests(world.pay(&world.call("e", "a"), &["one", "two"])).await;
+    assert_eq!((requests, matches!(outcome, Outcome::Executed(_))), (2, true), "first run with effects");
+    let (requests, outcome) = world.requests(world.pay(&call, &[])).await;
+    assert_eq!((requests, matches!(outcome, Outcome::Replayed(_))), (1, true), "replay");
+    let (requests, outcome) = world.requests(world.pay(&world.call("k", "b"), &[])).await;
+    assert_eq!((requests, outcome), (1, Outcome::Mismatch), "mismatch");
+
+    let held = world.call("held", "a");
+    let Ok(Claimed::Acquired(claim)) = world.engine.claim(&held).await else { panic!("must acquire") };
+    let (requests, outcome) = world.requests(world.pay(&held, &[])).await;
+    assert_eq!((requests, matches!(outcome, Outcome::InProgress { .. })), (1, true), "in progress");
+    claim.abandon("tested".into()).await.expect("abandons");
+    let (requests, outcome) = world.requests(world.pay(&held, &[])).await;
+    assert_eq!((requests, matches!(outcome, Outcome::Executed(_))), (3, true), "takeover");
+
+    let one_trip = world.call("one trip", "a");
+    let run = |attempt: idempotency::Attempt<TransactWriteItem>| async move {
+        attempt.add_effect(effect("inside"));
+        Verdict::Success("posted".to_owned())
+    };
+    for (name, executed) in [("first", true), ("duplicate", false)] {
+        let (requests, outcome) = world.requests(world.engine.run_in_one_trip(&one_trip, run)).await;
+        let outcome = outcome.expect("an outcome");
+        assert_eq!((requests, matches!(outcome, Outcome::Executed(_))), (1, executed), "one trip, {name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_is_too_long_for_one_item_settles_the_record_all_the_same() {
+    let world = World::start().await;
+    let call = world.call("k", "a");
+    let long = "x".repeat(500_000);
+    let run = |_| async { Verdict::Success(long.clone()) };
+    let outcome = world.engine.run(&call, run).await.expect("an outcome");
+    assert!(matches!(outcome, Outcome::Executed(Answered { finding: Finding::Success, .. })));
+    let again = world.engine.run::<String, _, _>(&call, |_| async { panic!("must not run again") }).await;
+    assert!(matches!(again, Err(idempotency::Error::UnreadableAnswer { .. })), "{again:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_is_not_there_is_an_error_and_nothing_runs() {
+    let database = Database::start().await;
+    let engine = Engine::builder(DynamoDbStore::new(database.client().await, "Missing")).build();
+    let world = World { client: database.client().await, database, engine };
+    let run = |_| async { panic!("must not run") };
+    let outcome = world.engine.run::<String, _, _>(&world.call("k", "a"), run).await;
+    assert!(matches!(outcome, Err(idempotency::Error::StoreUnavailable(_))), "{outcome:?}");
+}
