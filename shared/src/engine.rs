@@ -85,6 +85,9 @@ impl<S: Store> Engine<S> {
         match until_deadline(&attempt, run).await {
             Verdict::Success(answer) => claim.commit(Finding::Success, answer, attempt.take_effects()).await,
             Verdict::Failed(answer) => claim.commit(Finding::Failed, answer, attempt.take_effects()).await,
+            Verdict::NotExecuted(_) if claim.follows_uncertain() => {
+                claim.abandon("this attempt executed nothing, but an earlier one may have".into()).await?.read()
+            }
             Verdict::NotExecuted(answer) => claim.release().await.map(|()| Outcome::NotExecuted(answer)),
             Verdict::Unknown(reason) => claim.abandon(reason).await?.read(),
         }
@@ -153,7 +156,10 @@ impl<S: Store> Engine<S> {
         for _ in 0..ROUNDS {
             let begin = match self.next(found.as_ref(), &request).await? {
                 Next::Begin(write) => write,
-                Next::Acquired(record) => return Ok(Claimed::Acquired(self.claimed(record, request, call))),
+                Next::Acquired(record) => {
+                    let uncertain = record.attempt > 1;
+                    return Ok(Claimed::Acquired(self.claimed(record, uncertain, request, call)));
+                }
                 Next::Answered(outcome) => return Ok(Claimed::Answered(outcome)),
                 Next::Changed(record) => {
                     found = record;
@@ -165,7 +171,8 @@ impl<S: Store> Engine<S> {
                     if begin.record.attempt > 1 {
                         self.count(Metric::Takeover, &begin.record.operation);
                     }
-                    return Ok(Claimed::Acquired(self.claimed(begin.record, request, call)));
+                    let uncertain = begin.follows_uncertain();
+                    return Ok(Claimed::Acquired(self.claimed(begin.record, uncertain, request, call)));
                 }
                 Written::Refused(record) => found = record.map(|record| *record),
                 Written::EffectRefused(index) => return Err(Error::EffectRefused { index }),
@@ -250,8 +257,8 @@ impl<S: Store> Engine<S> {
         })
     }
 
-    fn claimed(&self, record: Record, request: Request, call: &Call) -> Box<Claim<S>> {
-        Box::new(Claim::new(self.clone(), record, request, call.operation().clone()))
+    fn claimed(&self, record: Record, follows_uncertain: bool, request: Request, call: &Call) -> Box<Claim<S>> {
+        Box::new(Claim::new(self.clone(), record, follows_uncertain, request, call.operation().clone()))
     }
 
     fn attempt(&self, record: &Record, call: &Call) -> Attempt<S::Effect> {

@@ -23,19 +23,32 @@ pub enum Claimed<S: Store> {
 pub struct Claim<S: Store> {
     engine: Engine<S>,
     record: Record,
+    follows_uncertain: bool,
     request: Request,
     operation: Operation,
 }
 
 impl<S: Store> Claim<S> {
-    pub(super) const fn new(engine: Engine<S>, record: Record, request: Request, operation: Operation) -> Self {
-        Self { engine, record, request, operation }
+    pub(super) const fn new(
+        engine: Engine<S>,
+        record: Record,
+        follows_uncertain: bool,
+        request: Request,
+        operation: Operation,
+    ) -> Self {
+        Self { engine, record, follows_uncertain, request, operation }
     }
 
     /// The record as it was claimed.
     #[must_use]
     pub const fn record(&self) -> &Record {
         &self.record
+    }
+
+    /// Whether an earlier attempt may have had its effects. Such a claim is not to be [released](Self::release).
+    #[must_use]
+    pub const fn follows_uncertain(&self) -> bool {
+        self.follows_uncertain
     }
 
     /// Settles the record with its answer and writes the effects, in one transaction.
@@ -64,11 +77,18 @@ impl<S: Store> Claim<S> {
         }
     }
 
-    /// Releases the claim: nothing was executed, and anybody may begin again under the same transaction id.
+    /// Releases the claim: nothing was executed, and anybody may begin again under the same transaction id, even with
+    /// another request.
+    ///
+    /// If an earlier attempt may have had its effects ([`follows_uncertain`](Self::follows_uncertain)), the claim is
+    /// abandoned instead: one attempt cannot speak for another.
     ///
     /// # Errors
     /// [`Error::NotRecorded`] if the store cannot be reached.
     pub async fn release(self) -> Result<(), Error> {
+        if self.follows_uncertain {
+            return self.abandon("an earlier attempt may have had its effects".into()).await.map(|_| ());
+        }
         let now = self.engine.now();
         let write = release(self.record.clone(), self.request.owner, self.operation.expiration(now), now);
         match self.engine.write(&write, Vec::new(), Metric::CommitMs).await {

@@ -10,6 +10,7 @@ use crate::store::fault::{Fault, FaultyStore};
 use crate::store::memory::{Effect, MemoryStore};
 
 const TIMEOUT: Duration = Duration::from_secs(10);
+const REPEAT: Uncertain = Uncertain::Repeat { within: Duration::from_secs(3600) };
 const EFFECT: &str = "charge";
 
 /// A clock that follows tokio's time, which a test pauses.
@@ -115,7 +116,7 @@ async fn another_request_under_a_used_key_neither_runs_nor_alters_the_record() {
     let call = world.call(Uncertain::Reconcile, "a");
     world.pay(&call).await.unwrap();
     let before = world.record(&call).await;
-    assert_eq!(world.pay(&world.call(Uncertain::Repeat, "b")).await.unwrap(), Outcome::Mismatch);
+    assert_eq!(world.pay(&world.call(REPEAT, "b")).await.unwrap(), Outcome::Mismatch);
     assert_eq!(world.record(&call).await, before);
     assert!(matches!(world.pay(&call).await, Ok(Outcome::Replayed(_))));
 }
@@ -123,7 +124,7 @@ async fn another_request_under_a_used_key_neither_runs_nor_alters_the_record() {
 #[tokio::test(start_paused = true)]
 async fn a_duplicate_of_a_running_call_is_told_the_rest_of_the_lease() {
     let world = World::new([]);
-    let call = world.call(Uncertain::Repeat, "a");
+    let call = world.call(REPEAT, "a");
     let (started, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let first = tokio::spawn({
         let (world, call, started, go_on) = (world.clone(), call.clone(), started.clone(), go_on.clone());
@@ -139,7 +140,7 @@ async fn a_duplicate_of_a_running_call_is_told_the_rest_of_the_lease() {
     started.notified().await;
     let lease = TIMEOUT + Duration::from_secs(1);
     assert_eq!(world.pay(&call).await.unwrap(), Outcome::InProgress { retry_after: lease });
-    assert_eq!(world.pay(&world.call(Uncertain::Repeat, "b")).await.unwrap(), Outcome::Mismatch, "not in progress");
+    assert_eq!(world.pay(&world.call(REPEAT, "b")).await.unwrap(), Outcome::Mismatch, "not in progress");
     go_on.notify_one();
     assert!(matches!(first.await.unwrap(), Ok(Outcome::Executed(_))));
     assert!(matches!(world.pay(&call).await, Ok(Outcome::Replayed(_))));
@@ -185,12 +186,34 @@ async fn a_panic_leaves_the_outcome_unknown_and_nothing_runs_again_without_evide
 #[tokio::test(start_paused = true)]
 async fn an_operation_declared_repeatable_runs_again_under_the_same_transaction_id() {
     let world = World::new([]);
-    let call = world.call(Uncertain::Repeat, "a");
+    let call = world.call(REPEAT, "a");
     let unknown = world.ends_with(&call, Verdict::Unknown("no answer".into())).await;
     let Ok(Outcome::Unknown { transaction, .. }) = unknown else { panic!("{unknown:?}") };
     let paid = world.pay(&call).await;
     let Ok(Outcome::Executed(answered)) = paid else { panic!("{paid:?}") };
     assert_eq!((answered.attempt, answered.transaction), (2, transaction));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_that_executed_nothing_does_not_release_what_an_earlier_one_left_uncertain() {
+    let world = World::new([]);
+    let call = world.call(REPEAT, "a");
+    world.ends_with(&call, Verdict::Unknown("no answer".into())).await.unwrap();
+    let refused = world.ends_with(&call, Verdict::NotExecuted(503)).await;
+    assert!(matches!(refused, Ok(Outcome::Unknown { .. })), "{refused:?}");
+    assert_eq!(world.record(&call).await.unwrap().state, State::Unknown(None));
+    assert_eq!(world.pay(&world.call(REPEAT, "another request")).await.unwrap(), Outcome::Mismatch);
+    assert!(matches!(world.pay(&call).await, Ok(Outcome::Executed(Answered { attempt: 3, .. }))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_repeatable_is_left_unknown_when_its_time_is_over() {
+    let world = World::new([]);
+    let call = world.call(REPEAT, "a");
+    world.ends_with(&call, Verdict::Unknown("no answer".into())).await.unwrap();
+    tokio::time::advance(Duration::from_secs(3600)).await;
+    assert!(matches!(world.pay(&world.call(REPEAT, "a")).await, Ok(Outcome::Unknown { .. })));
+    assert_eq!((world.runs(), world.memory.applied(EFFECT)), (1, 0));
 }
 
 #[tokio::test(start_paused = true)]
@@ -218,10 +241,10 @@ async fn with_the_deadline_at_hand_nothing_is_claimed() {
 #[tokio::test(start_paused = true)]
 async fn a_late_owner_is_answered_from_the_record_and_changes_nothing() {
     let world = World::new([]);
-    let call = world.call(Uncertain::Repeat, "a");
+    let call = world.call(REPEAT, "a");
     let Ok(Claimed::Acquired(late)) = world.engine.claim(&call).await else { panic!("must acquire") };
     tokio::time::advance(TIMEOUT + Duration::from_secs(1)).await;
-    let second = world.pay(&world.call(Uncertain::Repeat, "a")).await;
+    let second = world.pay(&world.call(REPEAT, "a")).await;
     assert_eq!(answer(&second), Some(1));
     let settled = world.record(&call).await;
 
@@ -235,11 +258,11 @@ async fn a_late_owner_is_answered_from_the_record_and_changes_nothing() {
 async fn a_late_owner_that_abandons_or_releases_leaves_the_settled_record_alone() {
     let world = World::new([]);
     for end in ["abandon", "release"] {
-        let call = world.call(Uncertain::Repeat, end);
+        let call = world.call(REPEAT, end);
         world.memory.sweep(EpochMs(u64::MAX));
         let Ok(Claimed::Acquired(late)) = world.engine.claim(&call).await else { panic!("must acquire") };
         tokio::time::advance(TIMEOUT + Duration::from_secs(1)).await;
-        world.pay(&world.call(Uncertain::Repeat, end)).await.unwrap();
+        world.pay(&world.call(REPEAT, end)).await.unwrap();
         let settled = world.record(&call).await;
         if end == "abandon" {
             let outcome = late.abandon("late".into()).await.unwrap();
@@ -315,7 +338,7 @@ async fn an_operation_may_call_another_on_the_same_engine() {
 async fn no_pair_of_faults_applies_an_effect_twice() {
     const FAULTS: [Fault; 5] =
         [Fault::None, Fault::Refuse, Fault::LoseRequest, Fault::LoseReply, Fault::RepeatAfterLostReply];
-    for uncertain in [Uncertain::Repeat, Uncertain::Reconcile] {
+    for uncertain in [REPEAT, Uncertain::Reconcile] {
         for (position, first) in (0..6).flat_map(|position| FAULTS.map(|fault| (position, fault))) {
             for (distance, second) in (0..4).flat_map(|distance| FAULTS.map(|fault| (distance, fault))) {
                 let mut plan = vec![Fault::None; position];
@@ -331,7 +354,7 @@ async fn no_pair_of_faults_applies_an_effect_twice() {
                 }
                 assert!(world.memory.applied(EFFECT) <= 1, "{shown}");
                 assert!(answers.windows(2).all(|pair| pair[0] == pair[1]), "{shown}: {answers:?}");
-                if uncertain == Uncertain::Repeat {
+                if uncertain == REPEAT {
                     assert_eq!(world.memory.applied(EFFECT), 1, "{shown}");
                     assert!(!answers.is_empty(), "{shown}");
                 }
@@ -412,7 +435,7 @@ impl Store for UnreadableStore {
 #[tokio::test(start_paused = true)]
 async fn a_record_that_cannot_be_read_never_runs_again() {
     let engine = Engine::builder(UnreadableStore).clock(TokioClock(tokio::time::Instant::now())).build();
-    let call = World::new([]).call(Uncertain::Repeat, "a");
+    let call = World::new([]).call(REPEAT, "a");
     let outcome = engine.run::<u64, _, _>(&call, |_| async { panic!("must not run") }).await;
     assert!(matches!(outcome, Err(Error::StoreUnavailable(StoreError::Unreadable { .. }))));
 

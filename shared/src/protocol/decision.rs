@@ -1,5 +1,7 @@
 //! What a claim does about what it finds.
 
+use std::time::Duration;
+
 use super::{Condition, EpochMs, Finding, Fingerprint, Holder, OwnerToken, Record, RecordId, Seen, Settled, State};
 use super::{TransactionId, Write};
 
@@ -28,9 +30,15 @@ pub enum Uncertain {
     /// Nothing runs again without evidence.
     #[default]
     Reconcile,
-    /// The effects are repeatable under the same transaction id: run again. Declare it only if every system
-    /// that is called deduplicates by the transaction id for as long as a retry may come.
-    Repeat,
+    /// The effects are repeatable under the same transaction id: run again, as long as that is so.
+    ///
+    /// Declare it only if every system that is called deduplicates by the transaction id. Such a memory ends:
+    /// Stripe, for one, forgets a key after 24 hours, and a retry that comes later would be a second charge.
+    Repeat {
+        /// For how long after the first attempt began; later an uncertain outcome is reconciled. Choose it shorter
+        /// than the shortest memory of the systems that are called, by more than clocks may differ.
+        within: Duration,
+    },
 }
 
 /// What is to be done.
@@ -74,8 +82,12 @@ pub fn decide<'a>(found: Option<&'a Record>, request: &Request, now: EpochMs) ->
             Decision::InProgress(*lease)
         }
         State::Processing(_) | State::Unknown(_) => match request.uncertain {
-            Uncertain::Repeat => Decision::Begin(next_attempt(record, request, now)),
-            Uncertain::Reconcile => Decision::Reconcile(take_over_unknown(record, request, now)),
+            Uncertain::Repeat { within } if now < record.created.plus(within) => {
+                Decision::Begin(next_attempt(record, request, now))
+            }
+            Uncertain::Repeat { .. } | Uncertain::Reconcile => {
+                Decision::Reconcile(take_over_unknown(record, request, now))
+            }
         },
     }
 }
@@ -134,6 +146,7 @@ mod tests {
     use crate::protocol::{EpochS, Fingerprinter, Key, Principal, abandon, release, settle};
 
     const NOW: EpochMs = EpochMs(1_000_000);
+    const REPEAT: Uncertain = Uncertain::Repeat { within: Duration::from_secs(1000) };
     const OURS: OwnerToken = OwnerToken([1; 16]);
     const THEIRS: OwnerToken = OwnerToken([2; 16]);
 
@@ -148,7 +161,7 @@ mod tests {
             fingerprint: fingerprint("same"),
             owner: OURS,
             transaction: TransactionId::new(NOW, [7; 10]),
-            lease: NOW.plus(std::time::Duration::from_secs(10)),
+            lease: NOW.plus(Duration::from_secs(10)),
             uncertain,
         }
     }
@@ -218,9 +231,19 @@ mod tests {
         for (state, reconcile, repeat, other) in rows {
             let same = record("same", state.clone());
             assert_eq!(shown(&same, Uncertain::Reconcile), reconcile, "{state:?}");
-            assert_eq!(shown(&same, Uncertain::Repeat), repeat, "{state:?}, repeatable");
-            assert_eq!(shown(&record("other", state.clone()), Uncertain::Repeat), other, "{state:?}, other request");
+            assert_eq!(shown(&same, REPEAT), repeat, "{state:?}, repeatable");
+            assert_eq!(shown(&record("other", state.clone()), REPEAT), other, "{state:?}, other request");
         }
+    }
+
+    #[test]
+    fn what_is_repeatable_is_repeated_only_within_its_time() {
+        let found = record("same", State::Unknown(None));
+        let elapsed = NOW.since(found.created);
+        let shown = |within| shown(&found, Uncertain::Repeat { within });
+        assert_eq!(shown(elapsed + Duration::from_millis(1)), "begin 4");
+        assert_eq!(shown(elapsed), "reconcile 4");
+        assert_eq!(shown(Duration::ZERO), "reconcile 4");
     }
 
     #[test]
@@ -249,7 +272,7 @@ mod tests {
     }
 
     fn any_uncertain() -> impl Strategy<Value = Uncertain> {
-        prop_oneof![Just(Uncertain::Reconcile), Just(Uncertain::Repeat)]
+        prop_oneof![Just(Uncertain::Reconcile), Just(REPEAT)]
     }
 
     proptest! {

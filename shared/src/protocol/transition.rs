@@ -1,6 +1,6 @@
 //! The writes of a claim: what the record becomes, and under which condition.
 
-use super::{Condition, EpochMs, EpochS, Finding, Holder, OwnerToken, Record, Settled, State};
+use super::{Condition, EpochMs, EpochS, Finding, Holder, OwnerToken, Record, Settled, State, Status};
 
 /// A conditional write: the whole record as it shall be, and what must hold for that.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,6 +12,16 @@ pub struct Write {
 }
 
 impl Write {
+    /// Whether the attempt that this write begins follows one whose outcome is uncertain. Only a begin over nothing,
+    /// over an expired or over a released record does not.
+    #[must_use]
+    pub fn follows_uncertain(&self) -> bool {
+        match &self.condition {
+            Condition::Unchanged(seen) => seen.owner.is_some() || seen.status == Status::Unknown,
+            Condition::Vacant { .. } | Condition::Owned { .. } => false,
+        }
+    }
+
     /// Whether what was found in place of the expected record is the result of this very write.
     ///
     /// The SDK repeats a request whose reply was lost; the repeat then fails on what the first one wrote.
@@ -50,6 +60,9 @@ pub fn settle(claimed: Record, owner: OwnerToken, finding: Finding, settled: Set
 }
 
 /// Releases a claimed record: nothing was executed, anybody may begin again. Attempt number and transaction id stay.
+///
+/// Not for an attempt that [follows an uncertain one](Write::follows_uncertain): it can only speak for itself, and a
+/// release would let another request begin under a key whose first request may have had its effect.
 #[must_use]
 pub fn release(claimed: Record, owner: OwnerToken, expiration: EpochS, now: EpochMs) -> Write {
     end(claimed, owner, State::Released { expiration }, now)

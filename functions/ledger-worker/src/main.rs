@@ -1,0 +1,35 @@
+//! The ledger worker behind SQS: what it is made of. What it does is in [`handler`].
+
+mod handler;
+
+use aws_lambda_events::event::sqs::SqsEvent;
+use idempotency::metrics::Emf;
+use idempotency::protocol::{EpochMs, Principal};
+use idempotency::queue::{KeySource, LONGEST_RETENTION};
+use idempotency::store::dynamodb;
+use idempotency::{DynamoDbStore, Engine, Operation, Queue};
+use lambda_runtime::{Error, LambdaEvent, service_fn};
+use payments::{Table, setting};
+
+use handler::Handler;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    lambda_runtime::tracing::init_default_subscriber();
+    let client = dynamodb::client().await;
+    let store = DynamoDbStore::new(client.clone(), setting("RECORDS_TABLE")?);
+    store.warm().await;
+    let engine = Engine::builder(store).metrics(Emf::install("Payments", "ledger-worker")?).build();
+    let operation = Operation::new("ledger", "post to the ledger").retention(LONGEST_RETENTION);
+    // The events are the payments application's own, whichever queue brings them.
+    let queue = Queue::new(engine, operation, Principal::new("payments")?, KeySource::pointer("/event")).one_trip();
+    let handler = Handler::new(Table::new(client, setting("PAYMENTS_TABLE")?));
+    let handle = async |event: LambdaEvent<SqsEvent>| {
+        let deadline = EpochMs(event.context.deadline);
+        queue
+            .handle(event.payload, deadline, |attempt, message| handler.handle(attempt, message))
+            .await
+            .map_err(Error::from)
+    };
+    lambda_runtime::run(service_fn(handle)).await
+}

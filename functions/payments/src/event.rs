@@ -1,0 +1,181 @@
+use std::fmt;
+
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::{
+    AccountId, Amount, Currency, Invalid, Money, Payment, PaymentId, Refund,
+    members::{Members, Parsed},
+};
+
+/// What the ledger has to know: written as an item of the outbox in the same transaction as the payment or refund,
+/// carried by the table's stream and the pipe, read by the worker from its queue.
+///
+/// As a message it is `{"type","event","payment","account","amount","currency"}`. The members are the item's
+/// attributes, put into the pipe's template between quotes; none of them can hold a character that needs escaping.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// The transaction that made it: unique per event, and the idempotency key of the message (JSON pointer `/event`).
+    pub id: Uuid,
+    /// What happened.
+    pub kind: EventKind,
+    /// To which payment.
+    pub payment: PaymentId,
+    /// Whose balance changes.
+    pub account: AccountId,
+    /// By how much; always positive, the direction is the kind's.
+    pub money: Money,
+}
+
+/// What happened to the money; the `type` of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum EventKind {
+    /// `payment.succeeded`: a charge came in.
+    PaymentSucceeded,
+    /// `payment.refunded`: a charge, or part of it, went back.
+    PaymentRefunded,
+}
+
+impl Event {
+    /// The event that a payment makes.
+    pub fn succeeded(payment: &Payment) -> Self {
+        Self {
+            id: payment.id.transaction(),
+            kind: EventKind::PaymentSucceeded,
+            payment: payment.id,
+            account: payment.account.clone(),
+            money: payment.money,
+        }
+    }
+
+    /// The event that a refund of this payment makes.
+    pub fn refunded(payment: &Payment, refund: &Refund) -> Self {
+        Self {
+            id: refund.id.transaction(),
+            kind: EventKind::PaymentRefunded,
+            payment: payment.id,
+            account: payment.account.clone(),
+            money: refund.money,
+        }
+    }
+
+    /// Reads the message. The amount may be an integer or a string of digits, as the pipe sends it.
+    ///
+    /// # Errors
+    ///
+    /// All that is wrong with it. Strict, unknown members included: to post what one does not fully understand is
+    /// worse than to leave it in the queue, which hands it to the dead letters, from where it can be sent again.
+    pub fn from_message(json: &[u8]) -> Result<Self, Invalid> {
+        let mut members = Members::from_json(json)?;
+        let kind = members.required("type", EventKind::from_json);
+        let id = members.required("event", event_id);
+        let payment = members.required("payment", payment_id);
+        let account = members.required("account", AccountId::from_json);
+        let amount = members.required("amount", Amount::from_message);
+        let currency = members.required("currency", Currency::from_json);
+        members.finish(|| {
+            let money = Money { amount: amount?, currency: currency? };
+            Some(Self { id: id?, kind: kind?, payment: payment?, account: account?, money })
+        })
+    }
+}
+
+impl EventKind {
+    /// The event's `type`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::PaymentSucceeded => "payment.succeeded",
+            Self::PaymentRefunded => "payment.refunded",
+        }
+    }
+
+    fn from_json(value: &Value) -> Parsed<Self> {
+        [Self::PaymentSucceeded, Self::PaymentRefunded]
+            .into_iter()
+            .find(|kind| value == kind.as_str())
+            .ok_or("must be payment.succeeded or payment.refunded")
+    }
+}
+
+impl fmt::Display for EventKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// In the one spelling it was written in: it is the message's idempotency key, and two spellings would be two keys.
+fn event_id(value: &Value) -> Parsed<Uuid> {
+    let read = |text: &str| Uuid::try_parse(text).ok().filter(|id| id.to_string() == text);
+    value.as_str().and_then(read).ok_or("must be a UUID in lower case, with hyphens")
+}
+
+fn payment_id(value: &Value) -> Parsed<PaymentId> {
+    value.as_str().and_then(PaymentId::parse).ok_or("must be the id of a payment")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const ID: &str = "01935b4a-7c00-7000-8000-000000000001";
+
+    fn valid() -> Value {
+        json!({
+            "type": "payment.succeeded",
+            "event": ID,
+            "payment": "pay_01935b4a7c0070008000000000000001",
+            "account": "acct_1",
+            "amount": "1200",
+            "currency": "EUR",
+        })
+    }
+
+    fn read(json: &Value) -> Result<Event, Invalid> {
+        Event::from_message(json.to_string().as_bytes())
+    }
+
+    #[test]
+    fn the_pipes_message_is_read() {
+        let event = read(&valid()).unwrap();
+        assert_eq!(event.id.to_string(), ID);
+        assert_eq!(event.kind, EventKind::PaymentSucceeded);
+        assert_eq!(event.money.to_string(), "1200 EUR");
+
+        let mut with_a_number = valid();
+        with_a_number["amount"] = json!(1200);
+        assert_eq!(read(&with_a_number).unwrap(), event);
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_message_is_named() {
+        for (name, wrong) in [
+            ("type", json!("terminal.sale")),
+            ("type", json!(1)),
+            ("event", json!(ID.to_uppercase())),
+            ("event", json!(ID.replace('-', ""))),
+            ("payment", json!(ID)),
+            ("account", json!("provider:clearing")),
+            ("amount", json!("12.00")),
+            ("amount", json!(12.0)),
+            ("amount", json!("")),
+            ("amount", json!("-1")),
+            ("currency", json!("EURO")),
+        ] {
+            let mut json = valid();
+            json[name] = wrong;
+            let invalid = read(&json).unwrap_err();
+            assert_eq!(invalid.problems().len(), 1, "{invalid}");
+            assert_eq!(invalid.problems()[0].field.as_deref(), Some(name), "{invalid}");
+        }
+        assert_eq!(Event::from_message(b"hello").unwrap_err().to_string(), "must be one JSON object");
+    }
+
+    #[test]
+    fn a_payment_in_a_currency_no_longer_charged_is_still_posted() {
+        let mut json = valid();
+        json["currency"] = json!("HRK");
+        assert!(read(&json).is_ok());
+    }
+}

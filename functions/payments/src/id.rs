@@ -1,0 +1,89 @@
+use std::fmt;
+
+use serde::{Serialize, Serializer};
+use uuid::Uuid;
+
+/// An id type that is its prefix and the 32 hexadecimal digits of the transaction that made it.
+macro_rules! id {
+    ($(#[$documentation:meta])* $name:ident, $prefix:literal) => {
+        $(#[$documentation])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(Uuid);
+
+        impl $name {
+            /// The id of what this transaction makes: always the same one.
+            pub fn of(transaction: Uuid) -> Self {
+                Self(transaction)
+            }
+
+            /// The id as written by `Display`, and in no other spelling.
+            pub fn parse(text: &str) -> Option<Self> {
+                let id = Self(Uuid::try_parse(text.strip_prefix($prefix)?).ok()?);
+                (id.to_string() == text).then_some(id)
+            }
+
+            /// The transaction that made it.
+            pub fn transaction(self) -> Uuid {
+                self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!($prefix, "{}"), self.0.simple())
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+    };
+}
+
+id!(
+    /// The id of a payment: `pay_` and the transaction id.
+    PaymentId,
+    "pay_"
+);
+
+id!(
+    /// The id of a refund: `ref_` and the transaction id.
+    RefundId,
+    "ref_"
+);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_transaction_always_makes_the_same_id() {
+        let transaction = Uuid::now_v7();
+        let id = PaymentId::of(transaction);
+        assert_eq!(id, PaymentId::of(transaction));
+        assert_eq!(id.to_string(), format!("pay_{}", transaction.simple()));
+        assert_eq!(PaymentId::parse(&id.to_string()), Some(id));
+        assert_eq!(RefundId::of(transaction).to_string(), format!("ref_{}", transaction.simple()));
+    }
+
+    #[test]
+    fn an_id_has_one_spelling() {
+        let transaction = Uuid::now_v7();
+        let text = PaymentId::of(transaction).to_string();
+        let others = [
+            text.to_uppercase(),
+            format!("pay_{transaction}"),
+            format!("pay_{}", transaction.simple().to_string().to_uppercase()),
+            format!("pay_{{{transaction}}}"),
+            format!("ref_{}", transaction.simple()),
+            format!("{text} "),
+            "pay_".into(),
+            String::new(),
+        ];
+        for other in others {
+            assert_eq!(PaymentId::parse(&other), None, "{other}");
+        }
+    }
+}

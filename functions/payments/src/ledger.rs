@@ -1,0 +1,113 @@
+mod account;
+
+pub use account::{Account, Balance};
+
+use std::fmt;
+
+use uuid::Uuid;
+
+use crate::{AccountId, Currency, Event, EventKind, PaymentId};
+
+/// What an event means in the ledger: two entries that sum to zero, so that money is moved and never made.
+///
+/// A payment credits the customer's account and debits what the provider owes us; a refund does the reverse.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Posting {
+    /// The event that is posted; an account holds at most one entry of it.
+    pub event: Uuid,
+    /// Why.
+    pub kind: EventKind,
+    /// Because of which payment.
+    pub payment: PaymentId,
+    /// In which currency.
+    pub currency: Currency,
+    /// The customer's side.
+    pub customer: Entry<AccountId>,
+    /// The provider's side.
+    pub clearing: Entry<Clearing>,
+}
+
+/// What one account gains (positive) or gives (negative), in minor units.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry<A> {
+    /// The account.
+    pub account: A,
+    /// Its change; never 0.
+    pub amount: i64,
+}
+
+/// The account of what the provider has collected for us, in one of sixteen parts.
+///
+/// Every posting has an entry here, so a single account would send the whole application's writes to one partition
+/// (1000 write units a second). The part follows from the event's random bits: a repeat meets its own entry. Parts hold
+/// entries only, no balance: a running total would be an item that all postings contend for, and nobody waits for it.
+/// Whoever closes the books sums the entries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Clearing(u8);
+
+impl Posting {
+    /// How an event is posted.
+    pub fn of(event: &Event) -> Self {
+        let amount = match event.kind {
+            EventKind::PaymentSucceeded => event.money.amount.signed(),
+            EventKind::PaymentRefunded => -event.money.amount.signed(),
+        };
+        Self {
+            event: event.id,
+            kind: event.kind,
+            payment: event.payment,
+            currency: event.money.currency,
+            customer: Entry { account: event.account.clone(), amount },
+            clearing: Entry { account: Clearing::of(event.id), amount: -amount },
+        }
+    }
+}
+
+impl Clearing {
+    fn of(event: Uuid) -> Self {
+        Self(event.as_bytes()[15] & 0x0f)
+    }
+}
+
+/// With a colon, which no customer's account can have.
+impl fmt::Display for Clearing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "provider:clearing#{:x}", self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{Amount, Money};
+
+    fn event(kind: EventKind, id: u128, amount: u64) -> Event {
+        Event {
+            id: Uuid::from_u128(id),
+            kind,
+            payment: PaymentId::of(Uuid::from_u128(1)),
+            account: AccountId::parse("acct_1").unwrap(),
+            money: Money { amount: Amount::new(amount).unwrap(), currency: Currency::from_code("EUR").unwrap() },
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_posting_sums_to_zero_and_is_the_same_each_time(id: u128, amount in 1_u64..=99_999_999, refund: bool) {
+            let kind = if refund { EventKind::PaymentRefunded } else { EventKind::PaymentSucceeded };
+            let posting = Posting::of(&event(kind, id, amount));
+            prop_assert_eq!(posting.customer.amount + posting.clearing.amount, 0);
+            prop_assert_eq!(posting.customer.amount, if refund { -(amount as i64) } else { amount as i64 });
+            prop_assert_eq!(posting, Posting::of(&event(kind, id, amount)));
+        }
+    }
+
+    #[test]
+    fn clearing_is_spread_over_sixteen_accounts_that_no_customer_can_name() {
+        let parts: std::collections::HashSet<_> = (0..512).map(|_| Clearing::of(Uuid::now_v7()).to_string()).collect();
+        assert_eq!(parts.len(), 16);
+        assert!(parts.iter().all(|part| AccountId::parse(part).is_none()));
+    }
+}

@@ -1,0 +1,46 @@
+//! The domain of the payments application: what a payment is, how it is charged, and how it reaches the ledger.
+//!
+//! ```text
+//! PaymentRequest ─► Provider::charge ─► Payment ─► Table::created ─┐
+//! RefundRequest ──► Provider::refund ─► Refund ──► Table::refunded ┤ writes for one transaction,
+//!                                                                  │ beside the caller's record
+//! the event in it, through the queue ─► Event ─► Posting ─► Table::posted
+//! ```
+//!
+//! Nothing here retries, reads a clock or commits. Whoever calls owns the claim and passes in the transaction id, the
+//! time and the time that is left; it takes back the writes ([`TransactWriteItem`]s) and commits them in one
+//! transaction with its own record. So the rules about money stand in this crate, and the rules about running once in
+//! another, and neither repeats the other.
+//!
+//! Every identifier derives from the transaction id: a repeat under the same id asks the provider under the same key,
+//! makes the same payment, and meets the conditions of the first one's writes.
+//!
+//! [`TransactWriteItem`]: aws_sdk_dynamodb::types::TransactWriteItem
+
+mod event;
+mod id;
+mod invalid;
+mod ledger;
+mod members;
+mod money;
+mod owner;
+mod payment;
+mod provider;
+mod refund;
+mod settings;
+mod table;
+mod text;
+mod time;
+
+pub use event::{Event, EventKind};
+pub use id::{PaymentId, RefundId};
+pub use invalid::{Invalid, Problem};
+pub use ledger::{Account, Balance, Clearing, Entry, Posting};
+pub use money::{Amount, Currency, Money};
+pub use owner::Owner;
+pub use payment::{Payment, PaymentRequest};
+pub use provider::{Charge, Provider, ProviderError, Refusal, Reversal, SettingsError};
+pub use refund::{Refund, RefundRequest};
+pub use settings::{MissingSetting, setting};
+pub use table::{Table, TableError};
+pub use text::{AccountId, PaymentMethod, Reason, Reference};

@@ -1,0 +1,133 @@
+mod request;
+
+pub use request::PaymentRequest;
+
+use serde::{Serialize, Serializer};
+use uuid::Uuid;
+
+use crate::{AccountId, Amount, Money, Owner, PaymentId, PaymentMethod, Reference};
+
+/// A payment that was made. Only a charge that succeeded becomes one, so its status is always `succeeded`.
+///
+/// Serialises to the API's representation, the same bytes for the same payment: `{"id","account","amount","currency",
+/// "payment_method","reference"?,"status","refunded","created"}`, `created` as RFC 3339 in UTC. Owner and intent stay
+/// inside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Payment {
+    /// Derived from the transaction id.
+    pub id: PaymentId,
+    /// Who made it; nobody else reads or refunds it.
+    pub owner: Owner,
+    /// Whose balance it goes to.
+    pub account: AccountId,
+    /// What was charged.
+    pub money: Money,
+    /// What was charged by.
+    pub payment_method: PaymentMethod,
+    /// The client's words.
+    pub reference: Option<Reference>,
+    /// The provider's id of the charge (`pi_…`).
+    pub intent: String,
+    /// How much of it was refunded so far, in minor units; at most the amount.
+    pub refunded: u64,
+    /// When it was made, in epoch milliseconds.
+    pub created: u64,
+}
+
+impl Payment {
+    /// What a charge has made of a request. A repeat under the same transaction id makes the same payment again.
+    pub fn new(transaction: Uuid, owner: Owner, request: &PaymentRequest, intent: String, created: u64) -> Self {
+        let PaymentRequest { account, money, payment_method, reference } = request.clone();
+        Self {
+            id: PaymentId::of(transaction),
+            owner,
+            account,
+            money,
+            payment_method,
+            reference,
+            intent,
+            refunded: 0,
+            created,
+        }
+    }
+
+    /// What is left to refund; nothing when all of it was refunded.
+    pub fn refundable(&self) -> Option<Amount> {
+        self.money.amount.get().checked_sub(self.refunded).and_then(Amount::new)
+    }
+}
+
+impl Serialize for Payment {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Representation<'a> {
+            id: PaymentId,
+            account: &'a AccountId,
+            #[serde(flatten)]
+            money: Money,
+            payment_method: &'a PaymentMethod,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            reference: &'a Option<Reference>,
+            status: &'static str,
+            refunded: u64,
+            #[serde(serialize_with = "crate::time::rfc3339")]
+            created: u64,
+        }
+
+        let Self { id, owner: _, account, money, payment_method, reference, intent: _, refunded, created } = self;
+        Representation {
+            id: *id,
+            account,
+            money: *money,
+            payment_method,
+            reference,
+            status: "succeeded",
+            refunded: *refunded,
+            created: *created,
+        }
+        .serialize(serializer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn payment(transaction: Uuid, reference: &str) -> Payment {
+        let json = format!(
+            r#"{{"account":"acct_1","amount":1200,"currency":"eur","payment_method":"pm_card_visa"{reference}}}"#
+        );
+        let request = PaymentRequest::from_json(json.as_bytes()).unwrap();
+        Payment::new(transaction, Owner::of("alice"), &request, "pi_1".into(), 1_795_494_059_250)
+    }
+
+    #[test]
+    fn a_repeat_makes_the_same_payment_in_the_same_bytes() {
+        let transaction = Uuid::from_u128(0x0193_5b4a_7c00_7000_8000_0000_0000_0001);
+        let (first, second) = (payment(transaction, ""), payment(transaction, ""));
+        assert_eq!(first, second);
+        let json = serde_json::to_string(&first).unwrap();
+        assert_eq!(json, serde_json::to_string(&second).unwrap());
+        assert_eq!(
+            json,
+            r#"{"id":"pay_01935b4a7c0070008000000000000001","account":"acct_1","amount":1200,"currency":"EUR","payment_method":"pm_card_visa","status":"succeeded","refunded":0,"created":"2026-11-24T04:20:59.25Z"}"#
+        );
+    }
+
+    #[test]
+    fn the_reference_is_shown_and_owner_and_intent_are_not() {
+        let json = serde_json::to_string(&payment(Uuid::now_v7(), r#","reference":"order \"17\"""#)).unwrap();
+        assert!(json.contains(r#""reference":"order \"17\"""#), "{json}");
+        assert!(!json.contains("pi_1") && !json.contains(Owner::of("alice").digest()), "{json}");
+    }
+
+    #[test]
+    fn what_is_left_to_refund_is_what_was_not_refunded() {
+        let mut payment = payment(Uuid::now_v7(), "");
+        assert_eq!(payment.refundable(), Amount::new(1200));
+        payment.refunded = 1199;
+        assert_eq!(payment.refundable(), Amount::new(1));
+        payment.refunded = 1200;
+        assert_eq!(payment.refundable(), None);
+    }
+}

@@ -1,0 +1,137 @@
+mod answer;
+mod error;
+mod outcome;
+
+pub use error::{ProviderError, SettingsError};
+pub use outcome::{Charge, Refusal, Reversal};
+
+use std::time::Duration;
+
+use reqwest::{
+    Client, Url,
+    header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue},
+    redirect, retry,
+};
+use uuid::Uuid;
+
+use crate::{Amount, Money, Payment, PaymentRequest};
+use answer::Answer;
+
+/// A client of Stripe's payment intents and refunds, which asks once and says exactly what it learned.
+///
+/// Every request carries the transaction id as `Idempotency-Key`, so that the provider executes it once however often
+/// it is repeated under that id, and in the metadata, so that it can be found there. Stripe forgets a key after a day
+/// at the earliest; a repeat later than that is not covered.
+///
+/// It never repeats a request by itself: only the caller knows whether another attempt is allowed. For the same reason
+/// it follows no redirect and takes no proxy from the environment.
+#[derive(Clone, Debug)]
+pub struct Provider {
+    http: Client,
+    payment_intents: Url,
+    refunds: Url,
+}
+
+impl Provider {
+    /// The version of the API whose answers this client understands; without it the account's setting would decide.
+    const VERSION: HeaderValue = HeaderValue::from_static("2024-06-20");
+
+    /// Makes the client, once per process. `base_url` is `https://api.stripe.com`, or plain `http` for a simulator.
+    /// `connect_timeout` should be well under the timeout of a request: while connecting, a failure is harmless
+    /// ([`ProviderError::NotSent`]); after that it is not.
+    ///
+    /// # Errors
+    ///
+    /// When the URL or the key cannot be used, or TLS cannot be set up on this machine.
+    pub fn new(base_url: &str, api_key: &str, connect_timeout: Duration) -> Result<Self, SettingsError> {
+        let mut authorization =
+            HeaderValue::try_from(format!("Bearer {api_key}")).map_err(|_| SettingsError::ApiKey)?;
+        authorization.set_sensitive(true);
+        let version = HeaderName::from_static("stripe-version");
+        let http = Client::builder()
+            .default_headers(HeaderMap::from_iter([(AUTHORIZATION, authorization), (version, Self::VERSION)]))
+            .connect_timeout(connect_timeout)
+            // A sandbox may be frozen for minutes between two requests. A connection kept over that is often dead
+            // without our knowing, and a request lost on it is an unknown outcome: worse than another handshake.
+            .pool_max_idle_per_host(0)
+            .redirect(redirect::Policy::none())
+            .retry(retry::never())
+            .no_proxy()
+            .build()
+            .map_err(SettingsError::Client)?;
+        let base = Url::parse(base_url).ok().filter(|url| matches!(url.scheme(), "https" | "http"));
+        let base = base.ok_or(SettingsError::Url)?;
+        let url = |path| {
+            Url::parse(&format!("{}{path}", base.as_str().trim_end_matches('/'))).map_err(|_| SettingsError::Url)
+        };
+        Ok(Self { http, payment_intents: url("/v1/payment_intents")?, refunds: url("/v1/refunds")? })
+    }
+
+    /// Charges a card: creates a payment intent and confirms it in the same request. `timeout` bounds all of it, from
+    /// connecting to the last byte of the answer.
+    ///
+    /// A card that asks for its holder's authentication is declined (`authentication_required`): nobody is there to
+    /// give it, and an intent that waits for it would be an outcome that is never known.
+    ///
+    /// # Errors
+    ///
+    /// No final answer; [`ProviderError`] says whether something may have happened.
+    pub async fn charge(
+        &self,
+        transaction: Uuid,
+        request: &PaymentRequest,
+        timeout: Duration,
+    ) -> Result<Charge, ProviderError> {
+        let PaymentRequest { account, money, payment_method, reference: _ } = request;
+        let form = [
+            ("amount", money.amount.to_string()),
+            ("currency", money.currency.code().to_ascii_lowercase()),
+            ("payment_method", payment_method.to_string()),
+            ("payment_method_types[]", "card".to_owned()),
+            ("confirm", "true".to_owned()),
+            ("error_on_requires_action", "true".to_owned()),
+            ("metadata[transaction]", transaction.to_string()),
+            ("metadata[account]", account.to_string()),
+        ];
+        self.post(&self.payment_intents, transaction, &form, timeout).await?.charge(*money)
+    }
+
+    /// Gives back part or all of a payment. `timeout` as for [`Provider::charge`].
+    ///
+    /// # Errors
+    ///
+    /// No final answer; [`ProviderError`] says whether something may have happened.
+    pub async fn refund(
+        &self,
+        transaction: Uuid,
+        payment: &Payment,
+        amount: Amount,
+        timeout: Duration,
+    ) -> Result<Reversal, ProviderError> {
+        let form = [
+            ("payment_intent", payment.intent.clone()),
+            ("amount", amount.to_string()),
+            ("metadata[transaction]", transaction.to_string()),
+            ("metadata[account]", payment.account.to_string()),
+        ];
+        let money = Money { amount, currency: payment.money.currency };
+        self.post(&self.refunds, transaction, &form, timeout).await?.reversal(money)
+    }
+
+    async fn post(
+        &self,
+        url: &Url,
+        transaction: Uuid,
+        form: &[(&str, String)],
+        timeout: Duration,
+    ) -> Result<Answer, ProviderError> {
+        let request = self.http.post(url.clone()).header("idempotency-key", transaction.to_string()).form(form);
+        let response = request.timeout(timeout).send().await.map_err(ProviderError::sending)?;
+        let status = response.status();
+        let body = response.bytes().await.map_err(ProviderError::reading)?;
+        Answer::read(status, &body)
+    }
+}
+
+#[cfg(test)]
+mod tests;

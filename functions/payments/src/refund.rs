@@ -1,0 +1,86 @@
+mod request;
+
+pub use request::RefundRequest;
+
+use serde::{Serialize, Serializer};
+use uuid::Uuid;
+
+use crate::{Amount, Money, Payment, PaymentId, Reason, RefundId};
+
+/// A refund that was made. Only one that succeeded at the provider becomes a refund.
+///
+/// Serialises to the API's representation, the same bytes for the same refund: `{"id","payment","amount","currency",
+/// "reason"?,"status","created"}`, `created` as RFC 3339 in UTC.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refund {
+    /// Derived from the transaction id.
+    pub id: RefundId,
+    /// The payment it gives back.
+    pub payment: PaymentId,
+    /// What was given back.
+    pub money: Money,
+    /// The client's words.
+    pub reason: Option<Reason>,
+    /// The provider's id of the refund (`re_…`).
+    pub reversal: String,
+    /// When it was made, in epoch milliseconds.
+    pub created: u64,
+}
+
+impl Refund {
+    /// What a reversal has made of a request. A repeat under the same transaction id makes the same refund again.
+    pub fn new(
+        transaction: Uuid,
+        payment: &Payment,
+        amount: Amount,
+        reason: Option<Reason>,
+        reversal: String,
+        created: u64,
+    ) -> Self {
+        let money = Money { amount, currency: payment.money.currency };
+        Self { id: RefundId::of(transaction), payment: payment.id, money, reason, reversal, created }
+    }
+}
+
+impl Serialize for Refund {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Representation<'a> {
+            id: RefundId,
+            payment: PaymentId,
+            #[serde(flatten)]
+            money: Money,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            reason: &'a Option<Reason>,
+            status: &'static str,
+            #[serde(serialize_with = "crate::time::rfc3339")]
+            created: u64,
+        }
+
+        let Self { id, payment, money, reason, reversal: _, created } = self;
+        Representation { id: *id, payment: *payment, money: *money, reason, status: "succeeded", created: *created }
+            .serialize(serializer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Owner, PaymentRequest};
+
+    #[test]
+    fn a_repeat_makes_the_same_refund_in_the_same_bytes() {
+        let json = br#"{"account":"acct_1","amount":1200,"currency":"eur","payment_method":"pm_card_visa"}"#;
+        let request = PaymentRequest::from_json(json).unwrap();
+        let payment = Payment::new(Uuid::from_u128(1), Owner::of("alice"), &request, "pi_1".into(), 0);
+        let refund = || {
+            let (amount, reason) = (Amount::new(200).unwrap(), Reason::parse("too late"));
+            Refund::new(Uuid::from_u128(2), &payment, amount, reason, "re_1".into(), 1_795_494_059_000)
+        };
+        assert_eq!(refund(), refund());
+        assert_eq!(
+            serde_json::to_string(&refund()).unwrap(),
+            r#"{"id":"ref_00000000000000000000000000000002","payment":"pay_00000000000000000000000000000001","amount":200,"currency":"EUR","reason":"too late","status":"succeeded","created":"2026-11-24T04:20:59Z"}"#
+        );
+    }
+}

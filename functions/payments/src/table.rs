@@ -1,0 +1,129 @@
+mod item;
+mod key;
+mod record;
+mod write;
+
+use aws_sdk_dynamodb::{
+    Client,
+    types::{AttributeValue, TransactWriteItem},
+};
+
+use crate::{Account, AccountId, Balance, Event, Payment, PaymentId, Posting, Refund};
+use key::Key;
+
+/// The Payments table: payments, refunds, the outbox and the ledger.
+///
+/// It reads by itself. What it writes it hands out, for the caller to commit in one transaction with the record that
+/// remembers the request. Each of these writes has a condition of its own, so that even with the record gone (expired,
+/// or restored from a backup of another hour) nothing is made, given back or posted twice: the transaction is refused
+/// as a whole, and the item that was in the way comes back with the refusal.
+///
+/// | what | `pk` | `sk` |
+/// |---|---|---|
+/// | payment | `payment#<payment>` | `payment` |
+/// | refund | `payment#<payment>` | `refund#<refund>` |
+/// | event of the outbox | `payment#<payment>` | `event#<event>` |
+/// | balance | `account#<account>` | `balance#<currency>` |
+/// | entry | `account#<account>` | `entry#<event>` |
+/// | entry of the other side | `account#provider:clearing#<part>` | `entry#<event>` |
+///
+/// The only item that two postings can contend for is the customer's own balance in one currency.
+#[derive(Clone, Debug)]
+pub struct Table {
+    client: Client,
+    name: String,
+}
+
+/// A read that gave no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum TableError {
+    /// The table could not be read.
+    #[error("the payments table could not be read")]
+    Read(#[source] Box<aws_sdk_dynamodb::Error>),
+    /// An attribute is missing, or not what this program writes there.
+    #[error("an item of the payments table cannot be read: {0}")]
+    Malformed(&'static str),
+}
+
+impl Table {
+    /// The table of this name. Timeouts and repeats of reads are the client's.
+    pub fn new(client: Client, name: impl Into<String>) -> Self {
+        Self { client, name: name.into() }
+    }
+
+    /// The payment as it is now (a consistent read), or nothing when there is none. Whether the asker may see it is
+    /// for the caller to decide, by [`Payment::owner`].
+    ///
+    /// # Errors
+    ///
+    /// When the table cannot be read, or the item makes no sense.
+    pub async fn payment(&self, id: PaymentId) -> Result<Option<Payment>, TableError> {
+        let key = Key::payment(id);
+        let read = self.client.get_item().table_name(&self.name).set_key(Some(key.into())).consistent_read(true);
+        let item = read.send().await.map_err(failed)?.item;
+        item.as_ref().map(record::read_payment).transpose()
+    }
+
+    /// The account as it is now (a consistent read); without balances when nothing was posted to it.
+    ///
+    /// # Errors
+    ///
+    /// When the table cannot be read, or an item makes no sense.
+    pub async fn account(&self, account: &AccountId) -> Result<Account, TableError> {
+        let (partition, prefix) = Key::balances(account);
+        let mut pages = self
+            .client
+            .query()
+            .table_name(&self.name)
+            .key_condition_expression("pk = :partition AND begins_with(sk, :prefix)")
+            .expression_attribute_values(":partition", AttributeValue::S(partition))
+            .expression_attribute_values(":prefix", AttributeValue::S(prefix))
+            .consistent_read(true)
+            .into_paginator()
+            .items()
+            .send();
+        let mut balances: Vec<Balance> = Vec::new();
+        while let Some(item) = pages.next().await {
+            balances.push(record::read_balance(&item.map_err(failed)?)?);
+        }
+        balances.sort_by_key(|balance| balance.currency.code());
+        Ok(Account { account: account.clone(), balances })
+    }
+
+    /// The writes of a payment: itself and its event, neither of which may be there.
+    pub fn created(&self, payment: &Payment) -> Vec<TransactWriteItem> {
+        let event = Event::succeeded(payment);
+        vec![
+            write::insert(&self.name, record::payment(payment)),
+            write::insert(&self.name, record::event(&event, payment.created)),
+        ]
+    }
+
+    /// The writes of a refund: the payment's refunded sum, which may not rise above its amount, and the refund and its
+    /// event, neither of which may be there.
+    pub fn refunded(&self, payment: &Payment, refund: &Refund) -> Vec<TransactWriteItem> {
+        let event = Event::refunded(payment, refund);
+        vec![
+            write::raise_refunded(&self.name, payment, refund),
+            write::insert(&self.name, record::refund(refund)),
+            write::insert(&self.name, record::event(&event, refund.created)),
+        ]
+    }
+
+    /// The writes of a posting: its two entries, neither of which may be there, and the customer's balance, which may
+    /// not leave [`Balance::LIMIT`].
+    pub fn posted(&self, posting: &Posting) -> Vec<TransactWriteItem> {
+        vec![
+            write::insert(&self.name, record::customer_entry(posting)),
+            write::insert(&self.name, record::clearing_entry(posting)),
+            write::move_balance(&self.name, posting),
+        ]
+    }
+}
+
+fn failed(error: impl Into<aws_sdk_dynamodb::Error>) -> TableError {
+    TableError::Read(Box::new(error.into()))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,65 @@
+use std::{collections::HashMap, fmt};
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use uuid::Uuid;
+
+use crate::{AccountId, Currency, PaymentId, Refund};
+
+/// The key of an item. Every key of the table is made here.
+///
+/// The parts cannot run into each other: no id, account or currency has a `#`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Key {
+    partition: String,
+    sort: String,
+}
+
+impl Key {
+    pub(super) fn payment(id: PaymentId) -> Self {
+        Self::new(Self::of_payment(id), "payment")
+    }
+
+    pub(super) fn refund(refund: &Refund) -> Self {
+        Self::new(Self::of_payment(refund.payment), format!("refund#{}", refund.id))
+    }
+
+    pub(super) fn event(payment: PaymentId, event: Uuid) -> Self {
+        Self::new(Self::of_payment(payment), format!("event#{event}"))
+    }
+
+    pub(super) fn balance(account: &AccountId, currency: Currency) -> Self {
+        let (partition, prefix) = Self::balances(account);
+        Self::new(partition, format!("{prefix}{currency}"))
+    }
+
+    /// The partition of an account and the prefix of its balances.
+    pub(super) fn balances(account: &AccountId) -> (String, String) {
+        (Self::of_account(account), "balance#".to_owned())
+    }
+
+    /// The entry of an event in an account, the customer's or the clearing's.
+    pub(super) fn entry(account: &impl fmt::Display, event: Uuid) -> Self {
+        Self::new(Self::of_account(account), format!("entry#{event}"))
+    }
+
+    fn of_payment(id: PaymentId) -> String {
+        format!("payment#{id}")
+    }
+
+    fn of_account(account: &impl fmt::Display) -> String {
+        format!("account#{account}")
+    }
+
+    fn new(partition: String, sort: impl Into<String>) -> Self {
+        Self { partition, sort: sort.into() }
+    }
+}
+
+impl From<Key> for HashMap<String, AttributeValue> {
+    fn from(key: Key) -> Self {
+        Self::from([
+            ("pk".to_owned(), AttributeValue::S(key.partition)),
+            ("sk".to_owned(), AttributeValue::S(key.sort)),
+        ])
+    }
+}

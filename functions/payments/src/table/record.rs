@@ -1,0 +1,106 @@
+//! What is written of each noun, and how it is read back.
+
+use std::fmt;
+
+use super::{
+    TableError,
+    item::{Attributes, Item, number, optional_text, text},
+    key::Key,
+};
+use crate::{
+    AccountId, Amount, Balance, Currency, Entry, Event, Money, Owner, Payment, PaymentId, PaymentMethod, Posting,
+    Reference, Refund,
+};
+
+/// How long an event stays in the table, in seconds: a week. It is delivered within the day that the stream keeps it;
+/// the rest is for people who look for it.
+const EVENT_RETENTION: u64 = 7 * 24 * 60 * 60;
+
+pub(super) fn payment(payment: &Payment) -> Attributes {
+    let Payment { id, owner, account, money, payment_method, reference, intent, refunded, created } = payment;
+    Item::new(Key::payment(*id), "payment")
+        .text("payment", id)
+        .text("owner", owner.digest())
+        .text("account", account)
+        .number("amount", money.amount)
+        .text("currency", money.currency)
+        .text("payment_method", payment_method)
+        .optional_text("reference", reference.as_ref())
+        .text("status", "succeeded")
+        .text("intent", intent)
+        .number("refunded", refunded)
+        .number("created", created)
+        .attributes()
+}
+
+pub(super) fn read_payment(item: &Attributes) -> Result<Payment, TableError> {
+    Ok(Payment {
+        id: text(item, "payment", PaymentId::parse)?,
+        owner: text(item, "owner", Owner::from_digest)?,
+        account: text(item, "account", AccountId::parse)?,
+        money: Money {
+            amount: Amount::new(number(item, "amount")?).ok_or(TableError::Malformed("amount"))?,
+            currency: text(item, "currency", Currency::from_code)?,
+        },
+        payment_method: text(item, "payment_method", PaymentMethod::parse)?,
+        reference: optional_text(item, "reference", Reference::parse)?,
+        intent: text(item, "intent", |text| Some(text.to_owned()))?,
+        refunded: number(item, "refunded")?,
+        created: number(item, "created")?,
+    })
+}
+
+pub(super) fn refund(refund: &Refund) -> Attributes {
+    let Refund { id, payment, money, reason, reversal, created } = refund;
+    Item::new(Key::refund(refund), "refund")
+        .text("refund", id)
+        .text("payment", payment)
+        .number("amount", money.amount)
+        .text("currency", money.currency)
+        .optional_text("reason", reason.as_ref())
+        .text("status", "succeeded")
+        .text("reversal", reversal)
+        .number("created", created)
+        .attributes()
+}
+
+/// The pipe's template names these attributes; see the `Outbox` resource.
+pub(super) fn event(event: &Event, created: u64) -> Attributes {
+    let Event { id, kind, payment, account, money } = event;
+    Item::new(Key::event(*payment, *id), "event")
+        .text("type", kind)
+        .text("event", id)
+        .text("payment", payment)
+        .text("account", account)
+        .number("amount", money.amount)
+        .text("currency", money.currency)
+        .number("expiration", created / 1000 + EVENT_RETENTION)
+        .attributes()
+}
+
+pub(super) fn customer_entry(posting: &Posting) -> Attributes {
+    entry(posting, &posting.customer)
+}
+
+pub(super) fn clearing_entry(posting: &Posting) -> Attributes {
+    entry(posting, &posting.clearing)
+}
+
+fn entry<A: fmt::Display>(posting: &Posting, entry: &Entry<A>) -> Attributes {
+    Item::new(Key::entry(&entry.account, posting.event), "entry")
+        .text("type", posting.kind)
+        .text("event", posting.event)
+        .text("payment", posting.payment)
+        .text("account", &entry.account)
+        .number("amount", entry.amount)
+        .text("currency", posting.currency)
+        .attributes()
+}
+
+pub(super) fn read_balance(item: &Attributes) -> Result<Balance, TableError> {
+    Ok(Balance {
+        currency: text(item, "currency", Currency::from_code)?,
+        balance: number(item, "balance")?,
+        entries: number(item, "entries")?,
+    })
+}

@@ -1,0 +1,72 @@
+//! The writes, each with its condition. The item that breaks a condition comes back with the refusal, so that the
+//! committer can tell its own earlier write from somebody else's.
+
+use aws_sdk_dynamodb::types::{
+    AttributeValue, Put, ReturnValuesOnConditionCheckFailure::AllOld, TransactWriteItem, Update,
+    builders::UpdateBuilder,
+};
+
+use super::{item::Attributes, key::Key};
+use crate::{Balance, Payment, Posting, Refund};
+
+/// The item, if there is none under its key.
+pub(super) fn insert(table: &str, item: Attributes) -> TransactWriteItem {
+    let put = Put::builder()
+        .table_name(table)
+        .set_item(Some(item))
+        .condition_expression("attribute_not_exists(pk)")
+        .return_values_on_condition_check_failure(AllOld)
+        .build();
+    TransactWriteItem::builder().put(put.expect("has a table and an item")).build()
+}
+
+/// The payment's refunded sum, if it stays within the amount. Conditions cannot add, so the sum is compared with what
+/// the amount leaves; that the amount is the one in the table is part of the condition.
+pub(super) fn raise_refunded(table: &str, payment: &Payment, refund: &Refund) -> TransactWriteItem {
+    let (whole, part) = (payment.money.amount.signed(), refund.money.amount.signed());
+    let update = Update::builder()
+        .update_expression("SET #refunded = #refunded + :part")
+        .condition_expression("#amount = :whole AND #refunded <= :most")
+        .expression_attribute_names("#amount", "amount")
+        .expression_attribute_names("#refunded", "refunded")
+        .expression_attribute_values(":part", number(part))
+        .expression_attribute_values(":whole", number(whole))
+        .expression_attribute_values(":most", number(whole - part));
+    finish(table, Key::payment(refund.payment), update)
+}
+
+/// The customer's balance and count of entries, if the balance stays within its limit. The sum may be relative because
+/// it never goes alone: the entry in the same transaction can be written once only.
+pub(super) fn move_balance(table: &str, posting: &Posting) -> TransactWriteItem {
+    let change = posting.customer.amount;
+    let update = Update::builder()
+        .update_expression(
+            "SET #kind = :kind, #account = :account, #currency = :currency, \
+             #balance = if_not_exists(#balance, :zero) + :change, #entries = if_not_exists(#entries, :zero) + :one",
+        )
+        .condition_expression("attribute_not_exists(#balance) OR #balance BETWEEN :least AND :most")
+        .expression_attribute_names("#kind", "kind")
+        .expression_attribute_names("#account", "account")
+        .expression_attribute_names("#currency", "currency")
+        .expression_attribute_names("#balance", "balance")
+        .expression_attribute_names("#entries", "entries")
+        .expression_attribute_values(":kind", AttributeValue::S("balance".to_owned()))
+        .expression_attribute_values(":account", AttributeValue::S(posting.customer.account.to_string()))
+        .expression_attribute_values(":currency", AttributeValue::S(posting.currency.to_string()))
+        .expression_attribute_values(":change", number(change))
+        .expression_attribute_values(":zero", number(0))
+        .expression_attribute_values(":one", number(1))
+        .expression_attribute_values(":least", number(-Balance::LIMIT - change.min(0)))
+        .expression_attribute_values(":most", number(Balance::LIMIT - change.max(0)));
+    finish(table, Key::balance(&posting.customer.account, posting.currency), update)
+}
+
+fn finish(table: &str, key: Key, update: UpdateBuilder) -> TransactWriteItem {
+    let update =
+        update.table_name(table).set_key(Some(key.into())).return_values_on_condition_check_failure(AllOld).build();
+    TransactWriteItem::builder().update(update.expect("has a table, a key and an expression")).build()
+}
+
+fn number(value: i64) -> AttributeValue {
+    AttributeValue::N(value.to_string())
+}
