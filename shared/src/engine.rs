@@ -1,5 +1,6 @@
 //! The engine: claim → run → commit.
 
+mod acquire;
 mod answer;
 mod attempt;
 mod builder;
@@ -25,10 +26,12 @@ pub use operation::{Call, Operation};
 pub use outcome::{Answered, Error, Outcome, Reason, Verdict};
 
 use crate::metrics::{Metric, Metrics};
-use crate::protocol::{Decision, EpochMs, Finding, OwnerToken, Record, Request, State, TransactionId, Write};
-use crate::protocol::{begin_settled, decide};
+use crate::protocol::{EpochMs, Finding, OwnerToken, Record, Request, TransactionId, Write, begin_settled};
 use crate::store::{Store, Written};
-use outcome::Stored;
+use acquire::{Marked, Next};
+
+pub(crate) use acquire::{OnUncertain, Taken};
+pub(crate) use claim::Restarted;
 
 /// Runs operations so that each takes effect once, and answers each of its callers alike.
 ///
@@ -73,23 +76,31 @@ impl<S: Store> Engine<S> {
         F: FnOnce(Attempt<S::Effect>) -> R,
         R: Future<Output = Verdict<T>>,
     {
-        let claim = match self.claim(call).await? {
-            Claimed::Acquired(claim) => claim,
-            Claimed::Answered(outcome) => return outcome.read(),
-        };
-        let attempt = self.attempt(claim.record(), call);
+        match self.claim(call).await? {
+            Claimed::Acquired(claim) => self.run_claimed(*claim, run).await,
+            Claimed::Answered(outcome) => outcome.read(),
+        }
+    }
+
+    pub(crate) async fn run_claimed<T, F, R>(&self, claim: Claim<S>, run: F) -> Result<Outcome<T>, Error>
+    where
+        T: Answer,
+        F: FnOnce(Attempt<S::Effect>) -> R,
+        R: Future<Output = Verdict<T>>,
+    {
+        let attempt = claim.attempt();
         if attempt.remaining().is_zero() {
             claim.release().await?;
             return Err(Error::DeadlineAtHand);
         }
         match until_deadline(&attempt, run).await {
-            Verdict::Success(answer) => claim.commit(Finding::Success, answer, attempt.take_effects()).await,
-            Verdict::Failed(answer) => claim.commit(Finding::Failed, answer, attempt.take_effects()).await,
-            Verdict::NotExecuted(_) if claim.follows_uncertain() => {
+            Ok(Verdict::Success(answer)) => claim.commit(Finding::Success, answer, attempt.take_effects()).await,
+            Ok(Verdict::Failed(answer)) => claim.commit(Finding::Failed, answer, attempt.take_effects()).await,
+            Ok(Verdict::NotExecuted(_)) if claim.follows_uncertain() => {
                 claim.abandon("this attempt executed nothing, but an earlier one may have".into()).await?.read()
             }
-            Verdict::NotExecuted(answer) => claim.release().await.map(|()| Outcome::NotExecuted(answer)),
-            Verdict::Unknown(reason) => claim.abandon(reason).await?.read(),
+            Ok(Verdict::NotExecuted(answer)) => claim.release().await.map(|()| Outcome::NotExecuted(answer)),
+            Ok(Verdict::Unknown(reason)) | Err(reason) => claim.abandon(reason).await?.read(),
         }
     }
 
@@ -112,21 +123,24 @@ impl<S: Store> Engine<S> {
         let request = self.request(call)?;
         let mut found = None;
         for _ in 0..ROUNDS {
-            let begin = match self.next(found.as_ref(), &request).await? {
+            let begin = match self.next(found.as_ref(), &request) {
                 Next::Begin(write) => write,
+                Next::Uncertain(takeover) => match self.mark_unknown(takeover).await? {
+                    Marked::Unknown(outcome) => return outcome.read(),
+                    Marked::Changed(record) => {
+                        found = record;
+                        continue;
+                    }
+                },
                 Next::Acquired(_) => break,
                 Next::Answered(outcome) => return outcome.read(),
-                Next::Changed(record) => {
-                    found = record;
-                    continue;
-                }
             };
-            let attempt = self.attempt(&begin.record, call);
+            let attempt = self.attempt(&begin.record, call.deadline());
             let (finding, answer) = match until_deadline(&attempt, &run).await {
-                Verdict::Success(answer) => (Finding::Success, answer),
-                Verdict::Failed(answer) => (Finding::Failed, answer),
-                Verdict::NotExecuted(answer) => return Ok(Outcome::NotExecuted(answer)),
-                Verdict::Unknown(reason) => return Err(Error::NothingHappened(reason)),
+                Ok(Verdict::Success(answer)) => (Finding::Success, answer),
+                Ok(Verdict::Failed(answer)) => (Finding::Failed, answer),
+                Ok(Verdict::NotExecuted(answer)) => return Ok(Outcome::NotExecuted(answer)),
+                Ok(Verdict::Unknown(reason)) | Err(reason) => return Err(Error::NothingHappened(reason)),
             };
             let settled = call.operation().settled(&answer, self.now(), S::MAX_RESPONSE_BYTES);
             let write = begin_settled(begin, finding, settled);
@@ -148,83 +162,15 @@ impl<S: Store> Engine<S> {
     /// # Errors
     /// [`Error`] where nothing could be claimed. Nothing ran.
     pub async fn claim(&self, call: &Call) -> Result<Claimed<S>, Error> {
-        let request = self.request(call)?;
-        if self.stop_at(call) <= self.now() {
-            return Err(Error::DeadlineAtHand);
-        }
-        let mut found = None;
-        for _ in 0..ROUNDS {
-            let begin = match self.next(found.as_ref(), &request).await? {
-                Next::Begin(write) => write,
-                Next::Acquired(record) => {
-                    let uncertain = record.attempt > 1;
-                    return Ok(Claimed::Acquired(self.claimed(record, uncertain, request, call)));
-                }
-                Next::Answered(outcome) => return Ok(Claimed::Answered(outcome)),
-                Next::Changed(record) => {
-                    found = record;
-                    continue;
-                }
-            };
-            match self.write(&begin, Vec::new(), Metric::ClaimMs).await.map_err(Error::StoreUnavailable)? {
-                Written::Applied | Written::Recognised => {
-                    if begin.record.attempt > 1 {
-                        self.count(Metric::Takeover, &begin.record.operation);
-                    }
-                    let uncertain = begin.follows_uncertain();
-                    return Ok(Claimed::Acquired(self.claimed(begin.record, uncertain, request, call)));
-                }
-                Written::Refused(record) => found = record.map(|record| *record),
-                Written::EffectRefused(index) => return Err(Error::EffectRefused { index }),
-            }
-        }
-        // Others were faster every time, so somebody makes progress.
-        Ok(Claimed::Answered(Outcome::InProgress { retry_after: Duration::from_secs(1) }))
-    }
-
-    /// What to do about what was found: a write to begin with, or an answer.
-    async fn next(&self, found: Option<&Record>, request: &Request) -> Result<Next, Error> {
-        let now = self.now();
-        let operation = &request.operation;
-        Ok(match (decide(found, request, now), found) {
-            (Decision::Begin(write), _) => Next::Begin(write),
-            (Decision::Acquired(record), _) => Next::Acquired(record.clone()),
-            (Decision::Mismatch, _) => {
-                self.count(Metric::Mismatch, operation);
-                Next::Answered(Outcome::Mismatch)
-            }
-            (Decision::Replay(finding, settled), Some(record)) => {
-                self.count(Metric::Replayed, operation);
-                let stored = Stored(settled.response.clone());
-                Next::Answered(Outcome::Replayed(Answered::new(finding, stored, record)))
-            }
-            (Decision::InProgress(lease), _) => {
-                self.count(Metric::InProgress, operation);
-                Next::Answered(Outcome::InProgress { retry_after: lease.since(now) })
-            }
-            (Decision::Reconcile(takeover), Some(record)) => self.leave_unknown(record, takeover).await?,
-            (Decision::Replay(..) | Decision::Reconcile(_), None) => Next::Changed(None),
-        })
-    }
-
-    /// Makes a record whose outcome is uncertain visible as UNKNOWN. Nothing runs without evidence.
-    async fn leave_unknown(&self, found: &Record, takeover: Write) -> Result<Next, Error> {
-        let unknown = Outcome::Unknown { transaction: found.transaction, retry_after: UNKNOWN_RETRY_AFTER };
-        if matches!(found.state, State::Unknown(None)) {
-            return Ok(Next::Answered(unknown));
-        }
-        let write = Write { record: Record { state: State::Unknown(None), ..takeover.record }, ..takeover };
-        match self.write(&write, Vec::new(), Metric::ClaimMs).await.map_err(Error::StoreUnavailable)? {
-            Written::Applied | Written::Recognised => {
-                self.count(Metric::UnknownEntered, &write.record.operation);
-                Ok(Next::Answered(unknown))
-            }
-            Written::Refused(record) => Ok(Next::Changed(record.map(|record| *record))),
-            Written::EffectRefused(index) => Err(Error::EffectRefused { index }),
+        match self.take(self.request(call)?, call.operation(), call.deadline(), OnUncertain::Leave).await? {
+            Taken::Run(claim) => Ok(Claimed::Acquired(claim)),
+            // Not held where it is to be left; were it, nothing would run over it.
+            Taken::Reconcile(claim) => Ok(Claimed::Answered(claim.abandon("nobody reconciles it".into()).await?)),
+            Taken::Answered(outcome) => Ok(Claimed::Answered(outcome)),
         }
     }
 
-    async fn write(
+    pub(crate) async fn write(
         &self,
         write: &Write,
         effects: Vec<S::Effect>,
@@ -242,40 +188,49 @@ impl<S: Store> Engine<S> {
         written
     }
 
-    fn request(&self, call: &Call) -> Result<Request, Error> {
-        let (mut owner, mut transaction) = ([0; 16], [0; 10]);
-        self.parts.entropy.fill(&mut owner)?;
-        self.parts.entropy.fill(&mut transaction)?;
+    pub(crate) fn request(&self, call: &Call) -> Result<Request, Error> {
         Ok(Request {
             id: call.record_id(),
             operation: call.operation().name().to_owned(),
             fingerprint: call.fingerprint(),
-            owner: OwnerToken(owner),
-            transaction: TransactionId::new(self.now(), transaction),
-            lease: call.deadline().plus(self.parts.lease_margin),
+            owner: self.owner()?,
+            transaction: self.transaction()?,
+            lease: self.lease(call.deadline()),
             uncertain: call.operation().uncertain_policy(),
         })
     }
 
-    fn claimed(&self, record: Record, follows_uncertain: bool, request: Request, call: &Call) -> Box<Claim<S>> {
-        Box::new(Claim::new(self.clone(), record, follows_uncertain, request, call.operation().clone()))
+    pub(crate) fn owner(&self) -> Result<OwnerToken, Error> {
+        let mut random = [0; 16];
+        self.parts.entropy.fill(&mut random)?;
+        Ok(OwnerToken(random))
     }
 
-    fn attempt(&self, record: &Record, call: &Call) -> Attempt<S::Effect> {
-        Attempt::new(record, self.stop_at(call), Arc::clone(&self.parts.clock))
+    pub(crate) fn transaction(&self) -> Result<TransactionId, Error> {
+        let mut random = [0; 10];
+        self.parts.entropy.fill(&mut random)?;
+        Ok(TransactionId::new(self.now(), random))
+    }
+
+    pub(crate) fn lease(&self, deadline: EpochMs) -> EpochMs {
+        deadline.plus(self.parts.lease_margin)
+    }
+
+    fn attempt(&self, record: &Record, deadline: EpochMs) -> Attempt<S::Effect> {
+        Attempt::new(record, self.stop_at(deadline), Arc::clone(&self.parts.clock))
     }
 
     /// When a run is stopped: a margin before the deadline, so that there is time to record what became of it.
-    fn stop_at(&self, call: &Call) -> EpochMs {
+    fn stop_at(&self, deadline: EpochMs) -> EpochMs {
         let margin_ms = u64::try_from(self.parts.margin.as_millis()).unwrap_or(u64::MAX);
-        EpochMs(call.deadline().0.saturating_sub(margin_ms))
+        EpochMs(deadline.0.saturating_sub(margin_ms))
     }
 
-    fn now(&self) -> EpochMs {
+    pub(crate) fn now(&self) -> EpochMs {
         self.parts.clock.now()
     }
 
-    fn count(&self, metric: Metric, operation: &str) {
+    pub(crate) fn count(&self, metric: Metric, operation: &str) {
         self.parts.metrics.count(metric, operation);
     }
 
@@ -303,29 +258,20 @@ const ROUNDS: usize = 8;
 /// When a caller may ask again about an outcome that is not known.
 const UNKNOWN_RETRY_AFTER: Duration = Duration::from_secs(5);
 
-/// The step after a look at the record.
-enum Next {
-    Begin(Write),
-    Acquired(Record),
-    Answered(Outcome<Stored>),
-    /// The record changed meanwhile: look again.
-    Changed(Option<Record>),
-}
-
-/// Runs until the attempt must stop. A panic or the end of time leaves the outcome unknown.
-async fn until_deadline<E, T, F, R>(attempt: &Attempt<E>, run: F) -> Verdict<T>
+/// Runs until the attempt must stop. An error is a panic or the end of time: nobody knows what happened.
+pub(crate) async fn until_deadline<E, V, F, R>(attempt: &Attempt<E>, run: F) -> Result<V, Reason>
 where
     F: FnOnce(Attempt<E>) -> R,
-    R: Future<Output = Verdict<T>>,
+    R: Future<Output = V>,
 {
     let handle = attempt.clone();
     let run = AssertUnwindSafe(async move { run(handle).await }).catch_unwind();
     match tokio::time::timeout(attempt.remaining(), run).await {
-        Ok(Ok(verdict)) => verdict,
-        Ok(Err(_panic)) => Verdict::Unknown("the run panicked".into()),
-        Err(_elapsed) => Verdict::Unknown("the run was stopped before the deadline of the function".into()),
+        Ok(Ok(verdict)) => Ok(verdict),
+        Ok(Err(_panic)) => Err("the run panicked".into()),
+        Err(_elapsed) => Err("the run was stopped before the deadline of the function".into()),
     }
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -87,6 +87,7 @@ pub mod http;
 pub mod metrics;
 pub mod protocol;
 pub mod queue;
+pub mod reconcile;
 pub mod store;
 
 pub use engine::{Answered, Attempt, Call, Engine, Error, Operation, Outcome, Verdict};
@@ -94,3 +95,8 @@ pub use http::IdempotencyLayer;
 pub use protocol::Uncertain;
 pub use queue::Queue;
 pub use store::dynamodb::DynamoDbStore;
+
+/// The examples of the README compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

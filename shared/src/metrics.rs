@@ -65,7 +65,56 @@ pub enum Metric {
     CommitMs,
 }
 
+/// In what a metric is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Unit {
+    /// Occurrences.
+    Count,
+    /// Milliseconds.
+    Milliseconds,
+}
+
 impl Metric {
+    /// All there are.
+    pub const ALL: [Self; 15] = [
+        Self::Executed,
+        Self::Replayed,
+        Self::InProgress,
+        Self::Mismatch,
+        Self::MissingKey,
+        Self::InvalidKey,
+        Self::Takeover,
+        Self::Fenced,
+        Self::OwnWriteRecognised,
+        Self::UnknownEntered,
+        Self::StoreError,
+        Self::CommitFailed,
+        Self::MessageReturned,
+        Self::ClaimMs,
+        Self::CommitMs,
+    ];
+
+    /// Its unit.
+    #[must_use]
+    pub const fn unit(self) -> Unit {
+        match self {
+            Self::ClaimMs | Self::CommitMs => Unit::Milliseconds,
+            Self::Executed
+            | Self::Replayed
+            | Self::InProgress
+            | Self::Mismatch
+            | Self::MissingKey
+            | Self::InvalidKey
+            | Self::Takeover
+            | Self::Fenced
+            | Self::OwnWriteRecognised
+            | Self::UnknownEntered
+            | Self::StoreError
+            | Self::CommitFailed
+            | Self::MessageReturned => Unit::Count,
+        }
+    }
+
     /// The name in CloudWatch.
     #[must_use]
     pub const fn name(self) -> &'static str {

@@ -31,4 +31,4 @@ pub use json::{InvalidJson, canonical_json};
 pub use key::{InvalidKey, InvalidPrincipal, Key, Principal, RecordId};
 pub use record::{Finding, Holder, OwnerToken, Record, Settled, State, Status, TransactionId};
 pub use time::{EpochMs, EpochS};
-pub use transition::{Write, abandon, begin_settled, release, settle};
+pub use transition::{Write, abandon, begin_settled, release, reopen, restart, settle};

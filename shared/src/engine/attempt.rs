@@ -56,7 +56,7 @@ impl<E> Attempt<E> {
         self.effects.lock().unwrap_or_else(PoisonError::into_inner).push(effect);
     }
 
-    pub(super) fn take_effects(&self) -> Vec<E> {
+    pub(crate) fn take_effects(&self) -> Vec<E> {
         std::mem::take(&mut *self.effects.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

@@ -2,9 +2,11 @@
 
 use super::Reason;
 use super::outcome::Stored;
-use super::{Answer, Answered, Engine, Error, Operation, Outcome, UNKNOWN_RETRY_AFTER};
+use super::{Answer, Answered, Attempt, Engine, Error, Operation, Outcome, UNKNOWN_RETRY_AFTER};
 use crate::metrics::Metric;
-use crate::protocol::{Decision, Finding, Record, Request, Write, abandon, decide, release, settle};
+use crate::protocol::{
+    Decision, EpochMs, Finding, Holder, Record, Request, Write, abandon, decide, release, reopen, restart, settle,
+};
 use crate::store::{Store, StoreError, Written};
 
 /// What came of a claim.
@@ -12,6 +14,14 @@ pub enum Claimed<S: Store> {
     /// The claim is ours: run, then end it.
     Acquired(Box<Claim<S>>),
     /// There is nothing to run.
+    Answered(Outcome<Stored>),
+}
+
+/// What came of going on after evidence.
+pub(crate) enum Restarted<S: Store> {
+    /// The claim is still ours: run.
+    Run(Box<Claim<S>>),
+    /// It was taken over; this is the answer.
     Answered(Outcome<Stored>),
 }
 
@@ -26,6 +36,7 @@ pub struct Claim<S: Store> {
     follows_uncertain: bool,
     request: Request,
     operation: Operation,
+    deadline: EpochMs,
 }
 
 impl<S: Store> Claim<S> {
@@ -35,14 +46,21 @@ impl<S: Store> Claim<S> {
         follows_uncertain: bool,
         request: Request,
         operation: Operation,
+        deadline: EpochMs,
     ) -> Self {
-        Self { engine, record, follows_uncertain, request, operation }
+        Self { engine, record, follows_uncertain, request, operation, deadline }
     }
 
     /// The record as it was claimed.
     #[must_use]
     pub const fn record(&self) -> &Record {
         &self.record
+    }
+
+    /// A handle of the attempt, for what runs under the claim.
+    #[must_use]
+    pub fn attempt(&self) -> Attempt<S::Effect> {
+        self.engine.attempt(&self.record, self.deadline)
     }
 
     /// Whether an earlier attempt may have had its effects. Such a claim is not to be [released](Self::release).
@@ -118,6 +136,33 @@ impl<S: Store> Claim<S> {
         }
     }
 
+    /// Goes on to run, after evidence that the effect was prevented: as a further attempt under a new transaction id.
+    pub(crate) async fn restart(self) -> Result<Restarted<S>, Error> {
+        let transaction = self.engine.transaction()?;
+        let holder = Holder { owner: self.request.owner, lease: self.request.lease };
+        let write = restart(self.record.clone(), holder, transaction, self.engine.now());
+        match self.engine.write(&write, Vec::new(), Metric::ClaimMs).await {
+            Ok(Written::Applied | Written::Recognised) => {
+                Ok(Restarted::Run(Box::new(Self { record: write.record, follows_uncertain: false, ..self })))
+            }
+            Ok(Written::Refused(found)) => Ok(Restarted::Answered(self.fenced(found.map(|record| *record)))),
+            Ok(Written::EffectRefused(_)) => Ok(Restarted::Answered(self.unknown())),
+            Err(source) => Err(Error::StoreUnavailable(source)),
+        }
+    }
+
+    /// Releases the record, after evidence that the effect was prevented: a later call begins under a new transaction
+    /// id.
+    pub(crate) async fn reopen(self) -> Result<(), Error> {
+        let (now, transaction) = (self.engine.now(), self.engine.transaction()?);
+        let expiration = self.operation.expiration(now);
+        let write = reopen(self.record.clone(), self.request.owner, transaction, expiration, now);
+        match self.engine.write(&write, Vec::new(), Metric::CommitMs).await {
+            Ok(Written::Applied | Written::Recognised | Written::Refused(_) | Written::EffectRefused(_)) => Ok(()),
+            Err(source) => Err(Error::StoreUnavailable(source)),
+        }
+    }
+
     /// The store did not say whether it committed. Abandoning finds out: it is refused if the commit took
     /// effect, and otherwise it keeps a delayed commit from taking effect later.
     async fn commit_lost<T: Answer>(
@@ -159,8 +204,8 @@ impl<S: Store> Claim<S> {
         };
         let now = self.engine.now();
         match decide(Some(&found), &self.request, now) {
-            Decision::Replay(finding, settled) => {
-                Outcome::Replayed(Answered::new(finding, Stored(settled.response.clone()), &found))
+            Decision::Replay(found, finding, settled) => {
+                Outcome::Replayed(Answered::new(finding, Stored(settled.response.clone()), found))
             }
             Decision::InProgress(lease) => Outcome::InProgress { retry_after: lease.since(now) },
             Decision::Begin(_) | Decision::Acquired(_) | Decision::Mismatch | Decision::Reconcile(_) => self.unknown(),

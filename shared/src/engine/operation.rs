@@ -110,7 +110,7 @@ impl Call {
         self.fingerprint
     }
 
-    pub(super) const fn deadline(&self) -> EpochMs {
+    pub(crate) const fn deadline(&self) -> EpochMs {
         self.deadline
     }
 }

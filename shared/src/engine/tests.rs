@@ -4,14 +4,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::Notify;
 
 use super::*;
-use crate::protocol::{Fingerprinter, Key, Principal, RecordId, Uncertain};
+use crate::protocol::{Fingerprinter, Key, Principal, RecordId, State, Uncertain};
 use crate::store::StoreError;
 use crate::store::fault::{Fault, FaultyStore};
 use crate::store::memory::{Effect, MemoryStore};
 
-const TIMEOUT: Duration = Duration::from_secs(10);
-const REPEAT: Uncertain = Uncertain::Repeat { within: Duration::from_secs(3600) };
-const EFFECT: &str = "charge";
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const REPEAT: Uncertain = Uncertain::Repeat { within: Duration::from_secs(3600) };
+pub(crate) const EFFECT: &str = "charge";
 
 /// A clock that follows tokio's time, which a test pauses.
 struct TokioClock(tokio::time::Instant);
@@ -22,14 +22,14 @@ impl Clock for TokioClock {
     }
 }
 
-struct World {
-    memory: MemoryStore,
-    engine: Engine<FaultyStore<MemoryStore>>,
+pub(crate) struct World {
+    pub(crate) memory: MemoryStore,
+    pub(crate) engine: Engine<FaultyStore<MemoryStore>>,
     runs: AtomicU64,
 }
 
 impl World {
-    fn new(plan: impl IntoIterator<Item = Fault>) -> Arc<Self> {
+    pub(crate) fn new(plan: impl IntoIterator<Item = Fault>) -> Arc<Self> {
         let memory = MemoryStore::new();
         let engine = Engine::builder(FaultyStore::new(memory.clone(), plan))
             .clock(TokioClock(tokio::time::Instant::now()))
@@ -37,7 +37,7 @@ impl World {
         Arc::new(Self { memory, engine, runs: AtomicU64::new(0) })
     }
 
-    fn call(&self, uncertain: Uncertain, body: &str) -> Call {
+    pub(crate) fn call(&self, uncertain: Uncertain, body: &str) -> Call {
         Call::new(
             Operation::new("test", "POST /payments").uncertain(uncertain),
             Principal::new("alice").unwrap(),
@@ -48,7 +48,7 @@ impl World {
     }
 
     /// One payment: it has one effect inside, and answers with the number of its run.
-    async fn pay(&self, call: &Call) -> Result<Outcome<u64>, Error> {
+    pub(crate) async fn pay(&self, call: &Call) -> Result<Outcome<u64>, Error> {
         self.engine
             .run(call, |attempt| async move {
                 attempt.add_effect(Effect::named(EFFECT));
@@ -57,7 +57,7 @@ impl World {
             .await
     }
 
-    async fn ends_with(&self, call: &Call, verdict: Verdict<u64>) -> Result<Outcome<u64>, Error> {
+    pub(crate) async fn ends_with(&self, call: &Call, verdict: Verdict<u64>) -> Result<Outcome<u64>, Error> {
         self.engine
             .run(call, |_| async move {
                 self.runs.fetch_add(1, Ordering::SeqCst);
@@ -75,11 +75,11 @@ impl World {
             .await
     }
 
-    fn runs(&self) -> u64 {
+    pub(crate) fn runs(&self) -> u64 {
         self.runs.load(Ordering::SeqCst)
     }
 
-    async fn record(&self, call: &Call) -> Option<Record> {
+    pub(crate) async fn record(&self, call: &Call) -> Option<Record> {
         self.memory.read(&call.record_id()).await.unwrap()
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::header::{HeaderName, HeaderValue};
+use http::header::{CACHE_CONTROL, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
 use lambda_http::Body;
 
@@ -55,6 +55,8 @@ impl HttpAnswer {
     pub(super) fn into_replay(self) -> Response<Body> {
         let mut response = self.response;
         response.headers_mut().insert(IDEMPOTENCY_REPLAYED, HeaderValue::from_static("true"));
+        // It belongs to one principal and one key.
+        response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         response
     }
 
@@ -193,6 +195,7 @@ mod tests {
             assert_eq!(locations, ["/a", "/b"]);
             assert_eq!(replayed.headers()[CONTENT_TYPE], "application/json");
             assert_eq!(replayed.headers()[IDEMPOTENCY_REPLAYED], "true");
+            assert_eq!(replayed.headers()[CACHE_CONTROL], "no-store");
             assert!(!replayed.headers().contains_key(SET_COOKIE));
         }
     }

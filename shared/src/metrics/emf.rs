@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use metrics_cloudwatch_embedded::{Builder, Collector};
 
-use super::{Metric, Metrics};
+use super::{Metric, Metrics, Unit};
 use crate::store::BoxError;
 
 /// Collects metrics and writes them at the end of each invocation, as lines of the
@@ -35,6 +35,9 @@ impl Emf {
             .with_dimension("service", service.into())
             .init()
             .map_err(EmfError)?;
+        for metric in Metric::ALL {
+            describe(metric);
+        }
         Ok(Self { collector })
     }
 
@@ -42,6 +45,14 @@ impl Emf {
         if let Err(error) = self.collector.flush(output) {
             tracing::error!(%error, "metrics could not be written");
         }
+    }
+}
+
+/// Tells the unit, without which CloudWatch shows a bare number.
+fn describe(metric: Metric) {
+    match metric.unit() {
+        Unit::Count => metrics::describe_counter!(metric.name(), metrics::Unit::Count, ""),
+        Unit::Milliseconds => metrics::describe_histogram!(metric.name(), metrics::Unit::Milliseconds, ""),
     }
 }
 
@@ -84,6 +95,8 @@ mod tests {
             assert_eq!(document["service"], "payments-api");
             assert_eq!(document["Executed"], 1);
             assert_eq!(document["ClaimMs"], json!([1.5]));
+            let units = json!([{"Name": "ClaimMs", "Unit": "Milliseconds"}, {"Name": "Executed", "Unit": "Count"}]);
+            assert_eq!(document["_aws"]["CloudWatchMetrics"][0]["Metrics"], units);
         }
         let dimensions: Vec<_> =
             documents.iter().map(|document| &document["_aws"]["CloudWatchMetrics"][0]["Dimensions"]).collect();

@@ -51,7 +51,7 @@ pub enum Decision<'a> {
     /// Another request used this key. It neither runs nor alters the record.
     Mismatch,
     /// Answer from the record.
-    Replay(Finding, &'a Settled),
+    Replay(&'a Record, Finding, &'a Settled),
     /// Somebody holds it until then.
     InProgress(EpochMs),
     /// Whether it happened is not known. Make this write to hold it as UNKNOWN, then look for evidence.
@@ -76,8 +76,8 @@ pub fn decide<'a>(found: Option<&'a Record>, request: &Request, now: EpochMs) ->
         // Nothing was executed, so a corrected request may use the key.
         State::Released { .. } => Decision::Begin(next_attempt(record, request, now)),
         State::Processing(_) | State::Success(_) | State::Failed(_) | State::Unknown(_) if !same => Decision::Mismatch,
-        State::Success(settled) => Decision::Replay(Finding::Success, settled),
-        State::Failed(settled) => Decision::Replay(Finding::Failed, settled),
+        State::Success(settled) => Decision::Replay(record, Finding::Success, settled),
+        State::Failed(settled) => Decision::Replay(record, Finding::Failed, settled),
         State::Processing(Holder { lease, .. }) | State::Unknown(Some(Holder { lease, .. })) if *lease > now => {
             Decision::InProgress(*lease)
         }
@@ -192,7 +192,7 @@ mod tests {
             Decision::Begin(write) => format!("begin {}", write.record.attempt),
             Decision::Acquired(_) => "acquired".into(),
             Decision::Mismatch => "mismatch".into(),
-            Decision::Replay(finding, _) => format!("replay {finding:?}"),
+            Decision::Replay(_, finding, _) => format!("replay {finding:?}"),
             Decision::InProgress(lease) => format!("in progress until {}", lease.0),
             Decision::Reconcile(write) => format!("reconcile {}", write.record.attempt),
         }

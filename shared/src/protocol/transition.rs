@@ -1,5 +1,6 @@
 //! The writes of a claim: what the record becomes, and under which condition.
 
+use super::TransactionId;
 use super::{Condition, EpochMs, EpochS, Finding, Holder, OwnerToken, Record, Settled, State, Status};
 
 /// A conditional write: the whole record as it shall be, and what must hold for that.
@@ -72,6 +73,27 @@ pub fn release(claimed: Record, owner: OwnerToken, expiration: EpochS, now: Epoc
 #[must_use]
 pub fn abandon(claimed: Record, owner: OwnerToken, now: EpochMs) -> Write {
     end(claimed, owner, State::Unknown(None), now)
+}
+
+/// Goes on with a reconciled record whose effect was prevented: the claim that holds it as UNKNOWN becomes one that
+/// runs, as a further attempt under a new transaction id. The old id must not be used again: the other side refuses it.
+#[must_use]
+pub fn restart(claimed: Record, holder: Holder, transaction: TransactionId, now: EpochMs) -> Write {
+    let owner = holder.owner;
+    let next = Record { transaction, attempt: claimed.attempt + 1, ..claimed };
+    end(next, owner, State::Processing(holder), now)
+}
+
+/// Releases a reconciled record whose effect was prevented, for a later call to begin under a new transaction id.
+#[must_use]
+pub fn reopen(
+    claimed: Record,
+    owner: OwnerToken,
+    transaction: TransactionId,
+    expiration: EpochS,
+    now: EpochMs,
+) -> Write {
+    end(Record { transaction, ..claimed }, owner, State::Released { expiration }, now)
 }
 
 /// The one write of one-trip mode: instead of claiming, puts the record as settled, in the transaction of the effects.

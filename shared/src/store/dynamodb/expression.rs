@@ -63,15 +63,15 @@ impl<'a> Expression<'a> {
         terms.join(" AND ")
     }
 
-    /// Adds the update that makes a claimed record into `record`: what its state has is set, what it lacks is removed.
+    /// Adds the update that makes a claimed record into `record`: what it has is set, what it lacks is removed.
     pub(super) fn update(mut self, record: &Record) -> Self {
         let mut set = Vec::new();
         let mut remove = Vec::new();
         let attributes = self.attributes;
-        let state = item::from_state(record, attributes);
-        for attribute in attributes.of_state() {
+        let claim = item::from_claim(record, attributes);
+        for attribute in attributes.of_claim() {
             let name = self.name(&format!("#{}", attribute.word), attribute.name);
-            match state.get(attribute.name) {
+            match claim.get(attribute.name) {
                 Some(value) => {
                     let value = self.value(&format!(":{}", attribute.word), value.clone());
                     set.push(format!("{name} = {value}"));

@@ -69,9 +69,11 @@ pub(super) struct Attribute<'a> {
 }
 
 impl AttributeNames {
-    /// The attributes that the end of a claim changes.
-    pub(super) fn of_state(&self) -> [Attribute<'_>; 7] {
+    /// The attributes that a claim changes.
+    pub(super) fn of_claim(&self) -> [Attribute<'_>; 9] {
         [
+            Attribute { word: "transaction", name: &self.transaction },
+            Attribute { word: "attempt", name: &self.attempt },
             Attribute { word: "status", name: &self.status },
             Attribute { word: "updated", name: &self.updated },
             Attribute { word: "owner", name: &self.owner },
@@ -85,19 +87,19 @@ impl AttributeNames {
 
 /// The whole item of a record.
 pub(super) fn from_record(record: &Record, names: &AttributeNames) -> Item {
-    let mut item = from_state(record, names);
+    let mut item = from_claim(record, names);
     item.insert(names.id.clone(), key(&record.id));
     item.insert(names.operation.clone(), string(record.operation.clone()));
     item.insert(names.fingerprint.clone(), binary(*record.fingerprint.as_bytes()));
-    item.insert(names.transaction.clone(), string(record.transaction.to_string()));
-    item.insert(names.attempt.clone(), number(record.attempt));
     item.insert(names.created.clone(), number(record.created.0));
     item
 }
 
-/// The attributes that a record's state has; those of [`AttributeNames::of_state`] that are missing must be absent.
-pub(super) fn from_state(record: &Record, names: &AttributeNames) -> Item {
+/// Those of [`AttributeNames::of_claim`] that the record has; the others must be absent.
+pub(super) fn from_claim(record: &Record, names: &AttributeNames) -> Item {
     let mut item = Item::with_capacity(13);
+    item.insert(names.transaction.clone(), string(record.transaction.to_string()));
+    item.insert(names.attempt.clone(), number(record.attempt));
     item.insert(names.status.clone(), string(record.state.status().as_str()));
     item.insert(names.updated.clone(), number(record.updated.0));
     if let Some(Holder { owner, lease }) = record.holder() {

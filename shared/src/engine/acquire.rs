@@ -1,0 +1,176 @@
+//! How a claim is acquired: look, decide, write, and look again where somebody was faster.
+
+use std::time::Duration;
+
+use super::outcome::Stored;
+use super::{Answered, Claim, Engine, Error, Operation, Outcome, ROUNDS, UNKNOWN_RETRY_AFTER};
+use crate::metrics::Metric;
+use crate::protocol::{Condition, Decision, EpochMs, Record, Request, State, Status, Write, decide};
+use crate::store::{Store, Written};
+
+/// What to do about a record whose outcome is uncertain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OnUncertain {
+    /// Mark it as UNKNOWN, for others to reconcile.
+    Leave,
+    /// Hold it as UNKNOWN, to reconcile it now.
+    Hold,
+}
+
+/// What was acquired.
+pub(crate) enum Taken<S: Store> {
+    /// A claim to run under.
+    Run(Box<Claim<S>>),
+    /// A claim on a record whose outcome is not known: look for evidence.
+    Reconcile(Box<Claim<S>>),
+    /// Nothing; this is the answer.
+    Answered(Outcome<Stored>),
+}
+
+/// The step after a look at the record.
+pub(super) enum Next {
+    Begin(Write),
+    Uncertain(Write),
+    Acquired(Record),
+    Answered(Outcome<Stored>),
+}
+
+/// What came of marking a record as UNKNOWN.
+pub(super) enum Marked {
+    Unknown(Outcome<Stored>),
+    /// Somebody was faster: look again.
+    Changed(Option<Record>),
+}
+
+impl<S: Store> Engine<S> {
+    pub(crate) async fn take(
+        &self,
+        request: Request,
+        operation: &Operation,
+        deadline: EpochMs,
+        uncertain: OnUncertain,
+    ) -> Result<Taken<S>, Error> {
+        if !self.has_time(deadline) {
+            return Err(Error::DeadlineAtHand);
+        }
+        let claim = |record, follows_uncertain, request| {
+            Box::new(Claim::new(self.clone(), record, follows_uncertain, request, operation.clone(), deadline))
+        };
+        let mut found = None;
+        for _ in 0..ROUNDS {
+            let write = match (self.next(found.as_ref(), &request), uncertain) {
+                (Next::Begin(write), _) | (Next::Uncertain(write), OnUncertain::Hold) => write,
+                (Next::Uncertain(takeover), OnUncertain::Leave) => match self.mark_unknown(takeover).await? {
+                    Marked::Unknown(outcome) => return Ok(Taken::Answered(outcome)),
+                    Marked::Changed(record) => {
+                        found = record;
+                        continue;
+                    }
+                },
+                (Next::Acquired(record), _) => {
+                    let follows_uncertain = record.attempt > 1;
+                    return Ok(taken(claim(record, follows_uncertain, request)));
+                }
+                (Next::Answered(outcome), _) => return Ok(Taken::Answered(outcome)),
+            };
+            match self.write(&write, Vec::new(), Metric::ClaimMs).await.map_err(Error::StoreUnavailable)? {
+                Written::Applied | Written::Recognised => {
+                    let follows_uncertain = write.follows_uncertain();
+                    if follows_uncertain {
+                        self.count(Metric::Takeover, &write.record.operation);
+                    }
+                    return Ok(taken(claim(write.record, follows_uncertain, request)));
+                }
+                Written::Refused(record) => found = record.map(|record| *record),
+                Written::EffectRefused(index) => return Err(Error::EffectRefused { index }),
+            }
+        }
+        // Others were faster every time, so somebody makes progress.
+        Ok(Taken::Answered(Outcome::InProgress { retry_after: Duration::from_secs(1) }))
+    }
+
+    /// The write that takes over this record, if it is open to that.
+    pub(crate) fn takeover(&self, record: &Record, request: &Request) -> Option<Write> {
+        match decide(Some(record), request, self.now()) {
+            Decision::Reconcile(takeover) => Some(takeover),
+            Decision::Begin(_)
+            | Decision::Acquired(_)
+            | Decision::Mismatch
+            | Decision::Replay(..)
+            | Decision::InProgress(_) => None,
+        }
+    }
+
+    /// Takes over a record to reconcile it; nothing if somebody was faster.
+    pub(crate) async fn hold(
+        &self,
+        takeover: Write,
+        request: Request,
+        operation: &Operation,
+        deadline: EpochMs,
+    ) -> Result<Option<Claim<S>>, Error> {
+        match self.write(&takeover, Vec::new(), Metric::ClaimMs).await.map_err(Error::StoreUnavailable)? {
+            Written::Applied | Written::Recognised => {
+                Ok(Some(Claim::new(self.clone(), takeover.record, true, request, operation.clone(), deadline)))
+            }
+            Written::Refused(_) | Written::EffectRefused(_) => Ok(None),
+        }
+    }
+
+    /// What to do about what was found.
+    pub(super) fn next(&self, found: Option<&Record>, request: &Request) -> Next {
+        let now = self.now();
+        let operation = &request.operation;
+        match decide(found, request, now) {
+            Decision::Begin(write) => Next::Begin(write),
+            Decision::Reconcile(takeover) => Next::Uncertain(takeover),
+            Decision::Acquired(record) => Next::Acquired(record.clone()),
+            Decision::Mismatch => {
+                self.count(Metric::Mismatch, operation);
+                Next::Answered(Outcome::Mismatch)
+            }
+            Decision::Replay(record, finding, settled) => {
+                self.count(Metric::Replayed, operation);
+                let stored = Stored(settled.response.clone());
+                Next::Answered(Outcome::Replayed(Answered::new(finding, stored, record)))
+            }
+            Decision::InProgress(lease) => {
+                self.count(Metric::InProgress, operation);
+                Next::Answered(Outcome::InProgress { retry_after: lease.since(now) })
+            }
+        }
+    }
+
+    /// Makes a record whose outcome is uncertain visible as UNKNOWN. Nothing runs without evidence.
+    pub(super) async fn mark_unknown(&self, takeover: Write) -> Result<Marked, Error> {
+        let transaction = takeover.record.transaction;
+        let unknown = Outcome::Unknown { transaction, retry_after: UNKNOWN_RETRY_AFTER };
+        if is_marked(&takeover.condition) {
+            return Ok(Marked::Unknown(unknown));
+        }
+        let write = Write { record: Record { state: State::Unknown(None), ..takeover.record }, ..takeover };
+        match self.write(&write, Vec::new(), Metric::ClaimMs).await.map_err(Error::StoreUnavailable)? {
+            Written::Applied | Written::Recognised => {
+                self.count(Metric::UnknownEntered, &write.record.operation);
+                Ok(Marked::Unknown(unknown))
+            }
+            Written::Refused(record) => Ok(Marked::Changed(record.map(|record| *record))),
+            Written::EffectRefused(index) => Err(Error::EffectRefused { index }),
+        }
+    }
+}
+
+fn taken<S: Store>(claim: Box<Claim<S>>) -> Taken<S> {
+    match claim.record().state.status() {
+        Status::Unknown => Taken::Reconcile(claim),
+        Status::Processing | Status::Success | Status::Failed => Taken::Run(claim),
+    }
+}
+
+/// Whether the record that the takeover saw is UNKNOWN already, and nobody's.
+fn is_marked(condition: &Condition) -> bool {
+    match condition {
+        Condition::Unchanged(seen) => seen.status == Status::Unknown && seen.owner.is_none(),
+        Condition::Vacant { .. } | Condition::Owned { .. } => false,
+    }
+}

@@ -1,0 +1,239 @@
+use std::sync::Mutex;
+use std::time::Duration;
+
+use super::*;
+use crate::Answered;
+use crate::engine::tests::{EFFECT, TIMEOUT, World};
+use crate::protocol::{State, TransactionId};
+use crate::store::fault::Fault;
+use crate::store::memory::Effect;
+
+/// The other side: what it says about a transaction id, and which ids it was asked about.
+struct OtherSide {
+    evidence: Evidence<u64>,
+    asked: Mutex<Vec<TransactionId>>,
+}
+
+impl OtherSide {
+    fn says(evidence: Evidence<u64>) -> Self {
+        Self { evidence, asked: Mutex::default() }
+    }
+
+    async fn resolve(&self, attempt: Attempt<Effect>) -> Evidence<u64> {
+        self.asked.lock().unwrap().push(attempt.transaction());
+        if matches!(self.evidence, Evidence::Happened(_)) {
+            attempt.add_effect(Effect::named(EFFECT));
+        }
+        self.evidence.clone()
+    }
+
+    fn asked(&self) -> Vec<TransactionId> {
+        self.asked.lock().unwrap().clone()
+    }
+}
+
+async fn retry(world: &World, body: &str, other: &OtherSide) -> Result<Outcome<u64>, Error> {
+    let run = |attempt: Attempt<Effect>| async move {
+        attempt.add_effect(Effect::named(EFFECT));
+        Verdict::Success(1000 + attempt.number())
+    };
+    let call = world.call(Uncertain::Reconcile, body);
+    world.engine.run_or_reconcile(&call, run, |attempt| other.resolve(attempt)).await
+}
+
+/// An attempt whose outcome nobody knows; its transaction id.
+async fn left_unknown(world: &World) -> TransactionId {
+    let call = world.call(Uncertain::Reconcile, "a");
+    let outcome = world.ends_with(&call, Verdict::Unknown("no answer".into())).await;
+    let Ok(Outcome::Unknown { transaction, .. }) = outcome else { panic!("{outcome:?}") };
+    transaction
+}
+
+/// An attempt whose process died.
+async fn left_processing(world: &World) -> TransactionId {
+    let call = world.call(Uncertain::Reconcile, "a");
+    let Ok(crate::engine::Claimed::Acquired(claim)) = world.engine.claim(&call).await else { panic!("must acquire") };
+    tokio::time::advance(TIMEOUT + Duration::from_secs(1)).await;
+    claim.record().transaction
+}
+
+async fn scheduled(world: &World, other: &OtherSide) -> Result<Reconciled, Error> {
+    let record = world.record(&world.call(Uncertain::Reconcile, "a")).await.unwrap();
+    let operation = Operation::new("test", "POST /payments");
+    let deadline = world.engine.time().plus(TIMEOUT);
+    world.engine.reconcile(&record, &operation, deadline, |attempt| other.resolve(attempt)).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_happened_is_settled_and_replayed_and_does_not_run_again() {
+    for died in [false, true] {
+        let world = World::new([]);
+        let transaction = if died { left_processing(&world).await } else { left_unknown(&world).await };
+        let other = OtherSide::says(Evidence::Happened(7));
+        let first = retry(&world, "a", &other).await;
+        assert!(matches!(first, Ok(Outcome::Executed(Answered { answer: 7, attempt: 2, .. }))), "{first:?}");
+        assert!(matches!(retry(&world, "a", &other).await, Ok(Outcome::Replayed(Answered { answer: 7, .. }))));
+        assert_eq!((other.asked(), world.memory.applied(EFFECT)), (vec![transaction], 1));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_refused_is_final() {
+    let world = World::new([]);
+    left_unknown(&world).await;
+    let other = OtherSide::says(Evidence::Refused(402));
+    for _ in 0..2 {
+        let outcome = retry(&world, "a", &other).await;
+        let (Ok(Outcome::Executed(answered)) | Ok(Outcome::Replayed(answered))) = outcome else {
+            panic!("{outcome:?}")
+        };
+        assert_eq!((answered.finding, answered.answer), (Finding::Failed, 402));
+    }
+    assert_eq!(world.memory.applied(EFFECT), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_prevented_runs_under_a_new_transaction_id() {
+    let world = World::new([]);
+    let prevented = left_unknown(&world).await;
+    let other = OtherSide::says(Evidence::Prevented);
+    let outcome = retry(&world, "a", &other).await;
+    let Ok(Outcome::Executed(answered)) = outcome else { panic!("{outcome:?}") };
+    assert_eq!((answered.answer, answered.attempt), (1003, 3));
+    assert_ne!(answered.transaction, prevented);
+    assert_eq!(world.memory.applied(EFFECT), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_unclear_stays_unknown_and_nothing_runs_however_long_it_takes() {
+    let world = World::new([]);
+    left_unknown(&world).await;
+    let other = OtherSide::says(Evidence::Unclear("not found".into()));
+    for _ in 0..3 {
+        assert!(matches!(retry(&world, "a", &other).await, Ok(Outcome::Unknown { .. })));
+        tokio::time::advance(Duration::from_secs(1_000_000)).await;
+    }
+    assert_eq!((other.asked().len(), world.memory.applied(EFFECT)), (3, 0));
+    assert_eq!(world.record(&world.call(Uncertain::Reconcile, "a")).await.unwrap().state, State::Unknown(None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_resolver_that_panics_or_never_ends_says_nothing() {
+    for panics in [true, false] {
+        let world = World::new([]);
+        left_unknown(&world).await;
+        let run = |_| async { panic!("must not run") };
+        let resolve = |_| async move { if panics { panic!("planned") } else { std::future::pending().await } };
+        let call = world.call(Uncertain::Reconcile, "a");
+        let outcome = world.engine.run_or_reconcile::<u64, _, _, _, _>(&call, run, resolve).await;
+        assert!(matches!(outcome, Ok(Outcome::Unknown { .. })), "{outcome:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_request_does_not_drive_the_reconciliation() {
+    let world = World::new([]);
+    left_unknown(&world).await;
+    let other = OtherSide::says(Evidence::Happened(7));
+    assert_eq!(retry(&world, "b", &other).await.unwrap(), Outcome::Mismatch);
+    assert!(other.asked().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_schedule_settles_what_nobody_retries_and_the_late_retry_replays() {
+    for died in [false, true] {
+        let world = World::new([]);
+        let transaction = if died { left_processing(&world).await } else { left_unknown(&world).await };
+        let other = OtherSide::says(Evidence::Happened(7));
+        assert_eq!(scheduled(&world, &other).await.unwrap(), Reconciled::Happened);
+        assert_eq!(scheduled(&world, &other).await.unwrap(), Reconciled::NotOpen);
+        assert_eq!((other.asked(), world.memory.applied(EFFECT)), (vec![transaction], 1));
+        let late = retry(&world, "a", &OtherSide::says(Evidence::Prevented)).await;
+        assert!(matches!(late, Ok(Outcome::Replayed(Answered { answer: 7, .. }))), "{late:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_schedule_finds_prevented_runs_at_the_next_call_under_a_new_transaction_id() {
+    let world = World::new([]);
+    let prevented = left_unknown(&world).await;
+    assert_eq!(scheduled(&world, &OtherSide::says(Evidence::Prevented)).await.unwrap(), Reconciled::Prevented);
+    let outcome = retry(&world, "a", &OtherSide::says(Evidence::Unclear("must not be asked".into()))).await;
+    let Ok(Outcome::Executed(answered)) = outcome else { panic!("{outcome:?}") };
+    assert_ne!(answered.transaction, prevented);
+    assert_eq!(world.memory.applied(EFFECT), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_schedule_leaves_alone_what_is_held_or_settled() {
+    let world = World::new([]);
+    let call = world.call(Uncertain::Reconcile, "a");
+    let Ok(crate::engine::Claimed::Acquired(claim)) = world.engine.claim(&call).await else { panic!("must acquire") };
+    let other = OtherSide::says(Evidence::Prevented);
+    assert_eq!(scheduled(&world, &other).await.unwrap(), Reconciled::NotOpen, "running");
+    claim.commit(Finding::Success, 1_u64, vec![]).await.unwrap();
+    assert_eq!(scheduled(&world, &other).await.unwrap(), Reconciled::NotOpen, "settled");
+    assert!(other.asked().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_two_reconcilers_that_saw_the_same_record_one_holds_it() {
+    let world = World::new([]);
+    left_unknown(&world).await;
+    let stale = world.record(&world.call(Uncertain::Reconcile, "a")).await.unwrap();
+    let unclear = OtherSide::says(Evidence::Unclear("no".into()));
+    assert_eq!(scheduled(&world, &unclear).await.unwrap(), Reconciled::Unclear);
+    let operation = Operation::new("test", "POST /payments");
+    let deadline = world.engine.time().plus(TIMEOUT);
+    let second = world.engine.reconcile(&stale, &operation, deadline, |attempt| unclear.resolve(attempt)).await;
+    assert_eq!(second.unwrap(), Reconciled::NotOpen);
+    assert_eq!(unclear.asked().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_owner_that_is_late_for_the_reconciliation_changes_nothing() {
+    let world = World::new([]);
+    let call = world.call(Uncertain::Reconcile, "a");
+    let Ok(crate::engine::Claimed::Acquired(late)) = world.engine.claim(&call).await else { panic!("must acquire") };
+    tokio::time::advance(TIMEOUT + Duration::from_secs(1)).await;
+    assert_eq!(scheduled(&world, &OtherSide::says(Evidence::Refused(402))).await.unwrap(), Reconciled::Refused);
+    let outcome = late.commit(Finding::Success, 1_u64, vec![Effect::named(EFFECT)]).await.unwrap();
+    assert!(matches!(outcome, Outcome::Replayed(Answered { answer: 402, .. })), "{outcome:?}");
+    assert_eq!(world.memory.applied(EFFECT), 0);
+}
+
+/// Every pair of faults over the writes of an attempt, its reconciliation and the retries.
+#[tokio::test(start_paused = true)]
+async fn no_pair_of_faults_settles_twice_or_applies_an_effect_twice() {
+    const FAULTS: [Fault; 5] =
+        [Fault::None, Fault::Refuse, Fault::LoseRequest, Fault::LoseReply, Fault::RepeatAfterLostReply];
+    for evidence in [Evidence::Happened(7), Evidence::Refused(402), Evidence::Prevented] {
+        for (position, first) in (0..7).flat_map(|position| FAULTS.map(|fault| (position, fault))) {
+            for (distance, second) in (0..5).flat_map(|distance| FAULTS.map(|fault| (distance, fault))) {
+                let mut plan = vec![Fault::None; position];
+                plan.push(first);
+                plan.extend(vec![Fault::None; distance]);
+                plan.push(second);
+                let shown = format!("{evidence:?} {plan:?}");
+                let world = World::new(plan);
+                let call = world.call(Uncertain::Reconcile, "a");
+                let _ = world.ends_with(&call, Verdict::Unknown("no answer".into())).await;
+                let other = OtherSide::says(evidence.clone());
+                let mut answers = Vec::new();
+                for _ in 0..8 {
+                    tokio::time::advance(TIMEOUT + Duration::from_secs(1)).await;
+                    if let Ok(Outcome::Executed(answered) | Outcome::Replayed(answered)) =
+                        retry(&world, "a", &other).await
+                    {
+                        answers.push(answered.answer);
+                    }
+                }
+                assert!(world.memory.applied(EFFECT) <= 1, "{shown}");
+                assert!(
+                    !answers.is_empty() && answers.windows(2).all(|pair| pair[0] == pair[1]),
+                    "{shown}: {answers:?}"
+                );
+            }
+        }
+    }
+}
