@@ -37,7 +37,7 @@ impl World {
 
     fn call(&self, key: &str, body: &str) -> Call {
         Call::new(
-            Operation::new("test", "POST /payments").uncertain(Uncertain::Repeat),
+            Operation::new("test", "POST /payments").uncertain(Uncertain::Repeat { within: Duration::from_secs(60) }),
             Principal::new("alice").expect("valid"),
             Key::new(key).expect("valid"),
             Fingerprinter::new().bytes(body.as_bytes()).finish(),

@@ -1,0 +1,216 @@
+//! `/_local/`: what a developer or a test does to the stack that no AWS API would let a caller do.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use axum::{
+    Json, Router,
+    body::Bytes,
+    extract::{Path, Query, State},
+    http::{HeaderMap, StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::{any, get, post},
+};
+use rustack_sqs_model::{input::SendMessageInput, types::MessageAttributeValue};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+use crate::{
+    function::{Function, Outcome},
+    problem::Problem,
+    provider::{Charge, Provider},
+    schedule::Schedule,
+    sqs::{Contents, Queues},
+    template::{Authorizer, Queue},
+    token::Issuer,
+};
+
+/// What there is, for `GET /_local/`.
+const ROUTES: [(&str, &str); 9] = [
+    ("GET /_local/token?sub=NAME&role=ROLE", "a token that the API accepts, as text; further parameters become claims"),
+    ("GET /_local/charges", "what the payment provider really charged"),
+    ("POST /_local/provider?mode=up|down", "ends or begins an outage of the payment provider"),
+    ("GET /_local/queues/NAME", "what is in a queue, without receiving from it"),
+    ("POST /_local/queues/NAME?copies=N", "sends the body; headers x-attribute-NAME: VALUE, x-group: GROUP"),
+    ("POST /_local/queues/NAME/redrive", "moves dead letters back to where they came from"),
+    ("POST /_local/functions/NAME/kill", "SIGKILL for every sandbox of a function"),
+    ("POST /_local/reconcile", "runs the schedule now and answers with what the function answered"),
+    ("GET /_local/", "this list"),
+];
+
+pub(crate) struct Control {
+    pub issuer: Issuer,
+    pub authorizer: Option<Authorizer>,
+    pub provider: Provider,
+    pub queues: Queues,
+    /// By logical id, as are the functions.
+    pub queue_settings: BTreeMap<String, Queue>,
+    pub functions: BTreeMap<String, Function>,
+    pub schedules: Arc<[Schedule]>,
+}
+
+type Shared = State<Arc<Control>>;
+
+impl Control {
+    pub(crate) fn router(self) -> Router {
+        Router::new()
+            .route("/_local", get(list))
+            .route("/_local/", get(list))
+            .route("/_local/token", get(token))
+            .route("/_local/charges", get(charges))
+            .route("/_local/provider", post(provider))
+            .route("/_local/queues/{name}", get(contents).post(send))
+            .route("/_local/queues/{name}/redrive", post(redrive))
+            .route("/_local/functions/{name}/kill", post(kill))
+            .route("/_local/reconcile", post(reconcile))
+            .route("/_local/{*rest}", any(unknown))
+            .method_not_allowed_fallback(wrong_method)
+            .with_state(Arc::new(self))
+    }
+
+    /// The queue's physical name.
+    fn queue(&self, name: &str) -> Result<&str, Problem> {
+        let queue =
+            self.queue_settings.get(name).or_else(|| self.queue_settings.values().find(|queue| queue.name == name));
+        queue
+            .map(|queue| queue.name.as_str())
+            .ok_or_else(|| Problem::unknown("queue", name, self.queue_settings.keys().map(String::as_str)))
+    }
+}
+
+async fn list() -> Json<Value> {
+    Json(Value::Object(
+        ROUTES.iter().map(|(route, purpose)| ((*route).to_owned(), json!(purpose))).collect::<Map<_, _>>(),
+    ))
+}
+
+async fn token(State(control): Shared, Query(mut claims): Query<BTreeMap<String, String>>) -> Result<String, Problem> {
+    let authorizer = control
+        .authorizer
+        .as_ref()
+        .ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, "the template's API has no JWT authorizer"))?;
+    claims.entry("sub".to_owned()).or_insert_with(|| "local".to_owned());
+    let audience = authorizer.audience.first().map_or("", String::as_str);
+    Ok(control.issuer.token(&authorizer.issuer, audience, &claims)?)
+}
+
+async fn charges(State(control): Shared) -> Result<Json<Vec<Charge>>, Problem> {
+    Ok(Json(control.provider.charges()?))
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Mode {
+    Up,
+    Down,
+}
+
+#[derive(Deserialize)]
+struct Outage {
+    mode: Mode,
+}
+
+async fn provider(
+    State(control): Shared,
+    outage: Result<Query<Outage>, axum::extract::rejection::QueryRejection>,
+) -> Result<Json<Value>, Problem> {
+    let Query(Outage { mode }) =
+        outage.map_err(|_| Problem::new(StatusCode::BAD_REQUEST, "mode must be up or down"))?;
+    let down = matches!(mode, Mode::Down);
+    control.provider.set_down(down);
+    Ok(Json(json!({ "mode": if down { "down" } else { "up" } })))
+}
+
+async fn contents(State(control): Shared, Path(name): Path<String>) -> Result<Json<Contents>, Problem> {
+    Ok(Json(control.queues.contents(control.queue(&name)?)?))
+}
+
+#[derive(Deserialize)]
+struct Copies {
+    #[serde(default = "one")]
+    copies: usize,
+}
+
+fn one() -> usize {
+    1
+}
+
+/// Copies are messages of their own with one body: what a producer's retry makes of one message.
+async fn send(
+    State(control): Shared,
+    Path(name): Path<String>,
+    Query(Copies { copies }): Query<Copies>,
+    headers: HeaderMap,
+    body: String,
+) -> Result<Json<Value>, Problem> {
+    let queue = control.queue(&name)?;
+    let fifo = control.queue_settings.values().any(|settings| settings.name == queue && settings.fifo);
+    let group = headers.get("x-group").and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let mut ids = Vec::new();
+    for _ in 0..copies {
+        let input = SendMessageInput {
+            message_body: body.clone(),
+            message_attributes: attributes(&headers).collect(),
+            message_group_id: group.clone().or_else(|| fifo.then(|| "default".to_owned())),
+            message_deduplication_id: fifo.then(|| Uuid::new_v4().to_string()),
+            ..SendMessageInput::default()
+        };
+        let sent = control
+            .queues
+            .send(queue, input)
+            .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, error.to_string()))?;
+        ids.extend(sent.message_id);
+    }
+    Ok(Json(json!({ "message_ids": ids })))
+}
+
+fn attributes(headers: &HeaderMap) -> impl Iterator<Item = (String, MessageAttributeValue)> {
+    headers.iter().filter_map(|(name, value)| {
+        let name = name.as_str().strip_prefix("x-attribute-")?.to_owned();
+        let string_value = Some(value.to_str().ok()?.to_owned());
+        Some((name, MessageAttributeValue { data_type: "String".to_owned(), string_value, binary_value: None }))
+    })
+}
+
+async fn redrive(State(control): Shared, Path(name): Path<String>) -> Result<Json<Value>, Problem> {
+    Ok(Json(json!({ "moved": control.queues.redrive(control.queue(&name)?)? })))
+}
+
+async fn kill(State(control): Shared, Path(name): Path<String>) -> Result<Json<Value>, Problem> {
+    let function =
+        control.functions.get(&name).or_else(|| control.functions.values().find(|function| function.name() == name));
+    let function =
+        function.ok_or_else(|| Problem::unknown("function", &name, control.functions.keys().map(String::as_str)))?;
+    Ok(Json(json!({ "killed": function.kill().await })))
+}
+
+/// One scheduled function answers for itself; several answer under their names.
+async fn reconcile(State(control): Shared) -> Result<Response, Problem> {
+    let mut answers: Vec<(&str, Bytes)> = Vec::new();
+    for schedule in control.schedules.iter() {
+        answers.push((schedule.function().name(), payload(schedule.run_now().await)?));
+    }
+    let body = match answers.as_slice() {
+        [] => return Err(Problem::new(StatusCode::NOT_FOUND, "the template has no schedule")),
+        [(_, only)] => only.clone(),
+        several => {
+            let values = several
+                .iter()
+                .map(|(name, payload)| ((*name).to_owned(), serde_json::from_slice(payload).unwrap_or_default()));
+            Bytes::from(Value::Object(values.collect()).to_string())
+        }
+    };
+    Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
+}
+
+fn payload(outcome: Outcome) -> Result<Bytes, Problem> {
+    outcome.map_err(|failure| Problem::new(StatusCode::BAD_GATEWAY, failure.message()))
+}
+
+async fn unknown(Path(rest): Path<String>) -> Problem {
+    Problem::unknown("route", &format!("/_local/{rest}"), ROUTES.iter().map(|(route, _)| *route))
+}
+
+async fn wrong_method() -> Problem {
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "GET /_local/ lists what there is")
+}

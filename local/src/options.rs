@@ -1,0 +1,36 @@
+//! The command line.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::Parser;
+
+/// The application on this machine: template.yaml brought to life, without an AWS account.
+///
+/// Builds the functions, starts embedded DynamoDB and SQS, an HTTP API with JWT checks, the pipe, the schedule and a
+/// payment provider simulator, and prints `ready http://127.0.0.1:PORT` when all of it serves. Ctrl-C stops all of it.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "local", version)]
+pub struct Options {
+    /// Port of the HTTP API on 127.0.0.1; 0 takes any free one.
+    #[arg(long, default_value_t = 3000)]
+    pub port: u16,
+
+    /// Folder for data that survives a restart [default: memory].
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+
+    /// The template [default: template.yaml here or in a folder above].
+    #[arg(long, value_name = "FILE")]
+    pub template: Option<PathBuf>,
+
+    /// Seconds between two sweeps for expired items.
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds, hide = true)]
+    pub time_to_live_sweep: Duration,
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    match text.parse() {
+        Ok(seconds) if seconds > 0 => Ok(Duration::from_secs(seconds)),
+        _ => Err("expected a number of seconds above 0".to_owned()),
+    }
+}

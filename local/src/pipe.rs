@@ -1,0 +1,141 @@
+//! A pipe: a table's stream, filtered and transformed, into a queue.
+//!
+//! The checkpoint moves only after the queue has the message, so a stop in between delivers it again: at least once,
+//! as on AWS. With `--data` stream, checkpoint and queue survive together, and the pipe goes on where it was.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result};
+use rustack_sqs_model::input::SendMessageInput;
+use serde_json::Value;
+
+use crate::{
+    dynamodb::{Stream, StreamRecord},
+    sqs::Queues,
+    storage::Storage,
+    template,
+};
+use transform::Variables;
+
+pub(crate) mod pattern;
+pub(crate) mod transform;
+
+/// How long a new record may wait. DynamoDB Streams are polled about four times a second on AWS; a test need not wait
+/// that long.
+const POLL: Duration = Duration::from_millis(25);
+
+const RETRY: Duration = Duration::from_secs(1);
+
+/// DynamoDB Streams keep records for a day.
+const RETENTION: Duration = Duration::from_secs(24 * 60 * 60);
+
+pub(crate) struct Pipe {
+    pub name: String,
+    pub settings: template::Pipe,
+    pub queue: String,
+    pub region: String,
+    pub stream: Stream,
+    pub queues: Queues,
+    pub storage: Storage,
+}
+
+impl Pipe {
+    pub(crate) async fn run(self) {
+        let mut failures = 0;
+        loop {
+            match self.advance(&mut failures) {
+                Ok(true) => {}
+                Ok(false) => tokio::time::sleep(POLL).await,
+                Err(error) => {
+                    tracing::warn!("pipe {}: {error:#}; trying again", self.name);
+                    failures += 1;
+                    tokio::time::sleep(RETRY).await;
+                }
+            }
+        }
+    }
+
+    /// One batch. Whether there was anything. `failures` counts how often the first record of the batch has failed.
+    fn advance(&self, failures: &mut u32) -> Result<bool> {
+        let after = self.checkpoint()?;
+        let records = self.stream.records(after.as_deref(), self.settings.batch_size)?;
+        let found = !records.is_empty();
+        for record in records {
+            match self.deliver(&record) {
+                Err(error) if !self.gives_up(&record, *failures) => return Err(error),
+                Err(error) => {
+                    tracing::error!("pipe {}: gives up on record {}: {error:#}", self.name, record.sequence_number)
+                }
+                Ok(()) => {}
+            }
+            *failures = 0;
+            self.storage.set(&self.checkpoint_name(), record.sequence_number.as_bytes())?;
+        }
+        Ok(found)
+    }
+
+    fn deliver(&self, record: &StreamRecord) -> Result<()> {
+        let mut event = record.event.clone();
+        event["awsRegion"] = Value::String(self.region.clone());
+        event["eventSourceARN"] = Value::String(self.settings.source_arn.clone());
+        if !pattern::passes(&self.settings.patterns, &event) {
+            return Ok(());
+        }
+        let body = match &self.settings.input_template {
+            Some(template) => transform::apply(template, &event, &self.variables()),
+            None => event.to_string(),
+        };
+        let input = SendMessageInput {
+            message_body: body,
+            message_group_id: dynamic(self.settings.message_group_id.as_deref(), &event),
+            message_deduplication_id: dynamic(self.settings.message_deduplication_id.as_deref(), &event),
+            ..SendMessageInput::default()
+        };
+        self.queues.send(&self.queue, input).with_context(|| format!("cannot send to {}", self.queue))?;
+        Ok(())
+    }
+
+    fn gives_up(&self, record: &StreamRecord, failures: u32) -> bool {
+        let created = record.event["dynamodb"]["ApproximateCreationDateTime"].as_f64().unwrap_or_default();
+        let age = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default()
+            .saturating_sub(Duration::from_secs_f64(created));
+        age > self.settings.maximum_age.unwrap_or(RETENTION)
+            || self.settings.maximum_retries.is_some_and(|retries| failures >= retries)
+    }
+
+    fn checkpoint(&self) -> Result<Option<String>> {
+        if let Some(place) = self.storage.setting(&self.checkpoint_name())? {
+            return Ok(Some(String::from_utf8(place)?));
+        }
+        let start = if self.settings.from_latest { self.stream.latest()? } else { None };
+        if let Some(start) = &start {
+            self.storage.set(&self.checkpoint_name(), start.as_bytes())?;
+        }
+        Ok(start)
+    }
+
+    fn checkpoint_name(&self) -> String {
+        format!("checkpoint of pipe {}", self.name)
+    }
+
+    fn variables(&self) -> Variables {
+        Variables {
+            pipe_name: self.name.clone(),
+            source_arn: self.settings.source_arn.clone(),
+            target_arn: self.settings.target_arn.clone(),
+            ingestion_time: chrono::Utc::now().to_rfc3339(),
+        }
+    }
+}
+
+/// A parameter of the target may be a path into the event (AWS, "Dynamic path parameters").
+fn dynamic(parameter: Option<&str>, event: &Value) -> Option<String> {
+    let parameter = parameter?;
+    match transform::select(parameter, event) {
+        Some(Value::String(text)) => Some(text.clone()),
+        Some(value) => Some(value.to_string()),
+        None => Some(parameter.to_owned()),
+    }
+}

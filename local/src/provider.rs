@@ -1,0 +1,303 @@
+//! The payment provider: Stripe's payment-intent API as far as payments need it, and its bad days on demand.
+//!
+//! Behaviour: Stripe, "Payment Intents", "Refunds", "Idempotent requests", "Error handling", "Search". What it keeps,
+//! it keeps in [`Storage`], so a restart with `--data` forgets neither a charge nor a key.
+//!
+//! **Who called.** To kill the process of the calling sandbox, the provider must know it. Each sandbox therefore gets
+//! an address of its own in place of the provider's in its environment. This needs nothing of the function, works on
+//! every system, and cannot mistake one process for another as a look into `/proc/net/tcp` after the fact might.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use axum::{
+    Json, Router,
+    body::Bytes,
+    extract::{Path, RawQuery, Request, State},
+    http::{HeaderMap, Method, StatusCode, Uri},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use serde::Serialize;
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use crate::{listener, sandbox::Handle, storage::Storage};
+use error::ApiError;
+use form::Form;
+use idempotency::{Answer, Keys, Lookup, Reservation};
+use intent::{Draft, Intent, Intents};
+use misbehaviour::{Misbehaviour, Moment};
+
+mod error;
+mod form;
+mod idempotency;
+mod intent;
+mod misbehaviour;
+mod refund;
+mod search;
+#[cfg(test)]
+mod tests;
+
+#[derive(Clone)]
+pub(crate) struct Provider(Arc<Inner>);
+
+struct Inner {
+    /// The address that the template's parameters name.
+    url: String,
+    storage: Storage,
+    keys: Keys,
+    down: AtomicBool,
+}
+
+/// What was really charged, as `GET /_local/charges` shows it.
+#[derive(Debug, Serialize)]
+pub(crate) struct Charge {
+    pub id: String,
+    pub payment_intent: String,
+    pub amount: u64,
+    pub amount_refunded: u64,
+    pub currency: String,
+    pub payment_method: Option<String>,
+    pub idempotency_key: Option<String>,
+    pub metadata: BTreeMap<String, String>,
+    pub created: u64,
+}
+
+/// One server of the provider: the main one, or a sandbox's.
+#[derive(Clone)]
+struct Server {
+    provider: Provider,
+    caller: Option<Handle>,
+}
+
+impl Provider {
+    pub(crate) fn open(storage: Storage, url: String) -> anyhow::Result<Self> {
+        Intents(&storage.connection()).create_tables()?;
+        let keys = Keys::open(storage.clone())?;
+        Ok(Self(Arc::new(Inner { url, storage, keys, down: AtomicBool::new(false) })))
+    }
+
+    pub(crate) fn router(&self) -> Router {
+        self.router_for(None)
+    }
+
+    /// Serves the sandbox at an address of its own and names that in its environment.
+    pub(crate) async fn serve_sandbox(
+        &self,
+        environment: &mut BTreeMap<String, String>,
+        caller: Handle,
+        end: CancellationToken,
+    ) -> anyhow::Result<()> {
+        if !environment.values().any(|value| value.contains(&self.0.url)) {
+            return Ok(());
+        }
+        let (listener, address) = listener::bind(0).await?;
+        for value in environment.values_mut() {
+            *value = value.replace(&self.0.url, &format!("http://{address}"));
+        }
+        tokio::spawn(listener::serve(listener, self.router_for(Some(caller)), end.cancelled_owned()));
+        Ok(())
+    }
+
+    /// Down: every request is answered 503 and nothing is charged.
+    pub(crate) fn set_down(&self, down: bool) {
+        self.0.down.store(down, Ordering::Relaxed);
+    }
+
+    pub(crate) fn charges(&self) -> anyhow::Result<Vec<Charge>> {
+        Ok(self.intents(|intents| intents.charges())?)
+    }
+
+    fn intents<T>(&self, ask: impl FnOnce(&Intents<'_>) -> T) -> T {
+        ask(&Intents(&self.0.storage.connection()))
+    }
+
+    fn router_for(&self, caller: Option<Handle>) -> Router {
+        let server = Server { provider: self.clone(), caller };
+        Router::new()
+            .route("/v1/payment_intents", post(write).get(list))
+            .route("/v1/payment_intents/search", get(find))
+            .route("/v1/payment_intents/{id}", get(read_intent))
+            .route("/v1/payment_intents/{id}/confirm", post(write))
+            .route("/v1/payment_intents/{id}/cancel", post(write))
+            .route("/v1/refunds", post(write))
+            .route("/v1/refunds/{id}", get(read_refund))
+            .fallback(unknown)
+            .layer(middleware::from_fn_with_state(server.clone(), admit))
+            .with_state(server)
+    }
+}
+
+/// Keys of the API first, as at Stripe; an outage before anything else.
+async fn admit(State(server): State<Server>, request: Request, next: Next) -> Response {
+    if server.provider.0.down.load(Ordering::Relaxed) {
+        return ApiError::outage().into_response();
+    }
+    match api_key(request.headers()) {
+        Some(_) => next.run(request).await,
+        None => ApiError::unauthorized().into_response(),
+    }
+}
+
+async fn read_intent(State(server): State<Server>, Path(id): Path<String>) -> Result<Json<Intent>, ApiError> {
+    server
+        .provider
+        .intents(|intents| intents.get(&id))?
+        .map(Json)
+        .ok_or_else(|| ApiError::missing("payment_intent", &id).with_status(StatusCode::NOT_FOUND))
+}
+
+async fn read_refund(State(server): State<Server>, Path(id): Path<String>) -> Result<Json<refund::Refund>, ApiError> {
+    server
+        .provider
+        .intents(|intents| intents.refund(&id))?
+        .map(Json)
+        .ok_or_else(|| ApiError::missing("refund", &id).with_status(StatusCode::NOT_FOUND))
+}
+
+/// Newest first (Stripe, "Pagination").
+async fn list(State(server): State<Server>, RawQuery(query): RawQuery) -> Result<Json<Value>, ApiError> {
+    let form = Form::parse(query.unwrap_or_default().as_bytes())?;
+    let limit = form.integer("limit")?.unwrap_or(10).clamp(1, 100);
+    let mut intents = server.provider.intents(|intents| intents.all())?;
+    intents.reverse();
+    if let Some(after) = form.get("starting_after") {
+        let position = intents
+            .iter()
+            .position(|intent| intent.id == after)
+            .ok_or_else(|| ApiError::missing("payment_intent", after))?;
+        intents.drain(..=position);
+    }
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let more = intents.len() > limit;
+    intents.truncate(limit);
+    Ok(Json(json!({ "object": "list", "url": "/v1/payment_intents", "has_more": more, "data": intents })))
+}
+
+async fn find(State(server): State<Server>, RawQuery(query): RawQuery) -> Result<Json<Value>, ApiError> {
+    let form = Form::parse(query.unwrap_or_default().as_bytes())?;
+    let query = search::Query::parse(form.get("query").ok_or_else(|| ApiError::required("query"))?)?;
+    let mut intents = server.provider.intents(|intents| intents.all())?;
+    intents.reverse();
+    intents.retain(|intent| query.matches(intent));
+    let url = "/v1/payment_intents/search";
+    Ok(Json(json!({ "object": "search_result", "url": url, "has_more": false, "next_page": null, "data": intents })))
+}
+
+async fn unknown(method: Method, uri: Uri) -> ApiError {
+    ApiError::invalid(&format!("Unrecognized request URL ({method}: {}).", uri.path()))
+        .with_status(StatusCode::NOT_FOUND)
+}
+
+/// A request that changes something: under its idempotency key, and perhaps on a bad day.
+async fn write(State(server): State<Server>, method: Method, uri: Uri, headers: HeaderMap, body: Bytes) -> Response {
+    let form = match Form::parse(&body) {
+        Ok(form) => form,
+        Err(error) => return error.into_response(),
+    };
+    let key = match idempotency_key(&headers) {
+        Ok(key) => key,
+        Err(error) => return error.into_response(),
+    };
+    let scoped = key.as_ref().map(|key| (api_key(&headers).unwrap_or_default(), key.clone()));
+    let fingerprint = format!("{method} {}\n{form}", uri.path());
+    let reservation = match server.provider.0.keys.reserve(scoped, fingerprint) {
+        Ok(Lookup::New(reservation)) => reservation,
+        Ok(Lookup::Stored(answer)) => return answer.replayed(),
+        Err(error) => return error.into_response(),
+    };
+    let draft = match server.provider.draft(uri.path(), &form) {
+        Ok(draft) => draft,
+        // Validation comes before execution: the key stays free (Stripe, "Idempotent requests").
+        Err(error) => return error.into_response(),
+    };
+    let misbehaviour = draft.payment_method().and_then(Misbehaviour::of).filter(|_| reservation.first_attempt());
+    // A client that hangs up does not stop the provider.
+    let work = tokio::spawn(server.execute(draft, key, reservation, misbehaviour));
+    match work.await {
+        Ok(Some(answer)) => answer.into_response(),
+        Ok(None) => std::future::pending().await,
+        Err(_) => ApiError::outage().into_response(),
+    }
+}
+
+impl Server {
+    /// `None`: never answer.
+    async fn execute(
+        self,
+        draft: Draft,
+        key: Option<String>,
+        reservation: Reservation,
+        misbehaviour: Option<Misbehaviour>,
+    ) -> Option<Answer> {
+        if misbehaviour.is_some() && reservation.remember_attempt(&self.provider.0.storage.connection()).is_err() {
+            return Some(ApiError::outage().answer());
+        }
+        match misbehaviour {
+            None => return Some(self.perform(draft, key, reservation)),
+            Some(Misbehaviour::Slow(delay)) => {
+                tokio::time::sleep(delay).await;
+                return Some(self.perform(draft, key, reservation));
+            }
+            Some(Misbehaviour::Timeout(Moment::Before) | Misbehaviour::Kill(Moment::Before)) => drop(reservation),
+            Some(Misbehaviour::Timeout(Moment::After) | Misbehaviour::Kill(Moment::After)) => {
+                drop(self.perform(draft, key, reservation))
+            }
+        }
+        if let (Some(Misbehaviour::Kill(_)), Some(caller)) = (misbehaviour, &self.caller) {
+            // Dead before the connection drops: the function must not see what happened and tidy up.
+            caller.kill.cancel();
+            caller.ended.cancelled().await;
+        }
+        None
+    }
+
+    /// The effect and the key that remembers it, in one transaction.
+    fn perform(&self, draft: Draft, key: Option<String>, reservation: Reservation) -> Answer {
+        let attempt = || -> rusqlite::Result<Answer> {
+            let mut connection = self.provider.0.storage.connection();
+            let transaction = connection.transaction()?;
+            let answer = match Intents(&transaction).perform(draft, key) {
+                Ok(body) => Answer::new(StatusCode::OK, &body),
+                Err(error) => error.answer(),
+            };
+            reservation.store(&transaction, &answer)?;
+            transaction.commit()?;
+            Ok(answer)
+        };
+        attempt().unwrap_or_else(|error| ApiError::from(error).answer())
+    }
+}
+
+impl Provider {
+    fn draft(&self, path: &str, form: &Form) -> Result<Draft, ApiError> {
+        let segments: Vec<&str> = path.trim_start_matches("/v1/").split('/').collect();
+        match segments.as_slice() {
+            ["payment_intents"] => Draft::create(form),
+            ["payment_intents", id, "confirm"] => self.intents(|intents| Draft::confirm(id, form, intents)),
+            ["payment_intents", id, "cancel"] => self.intents(|intents| Draft::cancel(id, form, intents)),
+            _ => self.intents(|intents| Draft::refund(form, intents)),
+        }
+    }
+}
+
+fn api_key(headers: &HeaderMap) -> Option<String> {
+    let value = headers.get("authorization")?.to_str().ok()?;
+    value.strip_prefix("Bearer ").map(str::trim).filter(|key| !key.is_empty()).map(str::to_owned)
+}
+
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
+    let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
+    let key = value.to_str().unwrap_or_default();
+    if key.is_empty() || key.len() > 255 {
+        return Err(ApiError::invalid("Idempotency keys must be between 1 and 255 characters long."));
+    }
+    Ok(Some(key.to_owned()))
+}

@@ -1,0 +1,37 @@
+//! Payment methods that misbehave, so that every bad day can be had on purpose.
+//!
+//! | payment method | what the first request under its idempotency key meets |
+//! |---|---|
+//! | `pm_timeout_before_charge` | never an answer, nothing charged; a repeat is executed |
+//! | `pm_timeout_after_charge` | never an answer, but charged; a repeat gets the stored answer |
+//! | `pm_kill_before_charge` | the calling sandbox is killed, nothing charged; a repeat is executed |
+//! | `pm_kill_after_charge` | charged, then the calling sandbox is killed; a repeat gets the stored answer |
+//! | `pm_slow_MS` | charged and answered that much later, even if the caller has gone; until then the key is in use |
+
+use std::time::Duration;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Misbehaviour {
+    Timeout(Moment),
+    Kill(Moment),
+    Slow(Duration),
+}
+
+/// Before or after the charge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Moment {
+    Before,
+    After,
+}
+
+impl Misbehaviour {
+    pub(super) fn of(payment_method: &str) -> Option<Self> {
+        match payment_method {
+            "pm_timeout_before_charge" => Some(Self::Timeout(Moment::Before)),
+            "pm_timeout_after_charge" => Some(Self::Timeout(Moment::After)),
+            "pm_kill_before_charge" => Some(Self::Kill(Moment::Before)),
+            "pm_kill_after_charge" => Some(Self::Kill(Moment::After)),
+            slow => Some(Self::Slow(Duration::from_millis(slow.strip_prefix("pm_slow_")?.parse().ok()?))),
+        }
+    }
+}

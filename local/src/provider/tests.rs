@@ -1,0 +1,237 @@
+use std::time::Duration;
+
+use axum::{
+    body::{Body, to_bytes},
+    http::{Request, Response},
+};
+use serde_json::Value;
+use tower::ServiceExt;
+
+use super::*;
+
+const VISA: &str = "amount=1999&currency=eur&payment_method=pm_card_visa&confirm=true&metadata[transaction]=t-1";
+
+struct Shop {
+    provider: Provider,
+}
+
+struct Reply {
+    status: u16,
+    replayed: bool,
+    body: Value,
+}
+
+impl Shop {
+    fn open() -> Self {
+        let storage = Storage::open(None).expect("storage");
+        Self { provider: Provider::open(storage, "http://provider".to_owned()).expect("a provider") }
+    }
+
+    async fn post(&self, path: &str, key: &str, body: &str) -> Reply {
+        self.post_as("sk_test", path, key, body).await
+    }
+
+    async fn post_as(&self, account: &str, path: &str, key: &str, body: &str) -> Reply {
+        let request = Request::post(path).header("authorization", format!("Bearer {account}"));
+        let request = if key.is_empty() { request } else { request.header("idempotency-key", key) };
+        self.send(request.body(Body::from(body.to_owned())).expect("a request")).await
+    }
+
+    async fn get(&self, path: &str) -> Reply {
+        self.send(Request::get(path).header("authorization", "Bearer sk_test").body(Body::empty()).expect("a request"))
+            .await
+    }
+
+    async fn send(&self, request: Request<Body>) -> Reply {
+        let response: Response<Body> = self.provider.router().oneshot(request).await.expect("infallible");
+        let (status, replayed) = (response.status().as_u16(), response.headers().contains_key("idempotent-replayed"));
+        let body = to_bytes(response.into_body(), usize::MAX).await.expect("a body");
+        Reply { status, replayed, body: serde_json::from_slice(&body).expect("JSON") }
+    }
+
+    /// No answer within a moment.
+    async fn is_silent(&self, key: &str, body: &str) -> bool {
+        tokio::time::timeout(Duration::from_millis(100), self.post("/v1/payment_intents", key, body)).await.is_err()
+    }
+
+    fn charged(&self) -> usize {
+        self.provider.charges().expect("charges").len()
+    }
+}
+
+fn with(method: &str) -> String {
+    VISA.replace("pm_card_visa", method)
+}
+
+#[tokio::test]
+async fn a_charge_is_made_once_under_a_key_and_replayed() {
+    let shop = Shop::open();
+    let first = shop.post("/v1/payment_intents", "k", VISA).await;
+    assert_eq!((first.status, first.replayed, &first.body["status"]), (200, false, &json!("succeeded")));
+    let second = shop.post("/v1/payment_intents", "k", VISA).await;
+    assert_eq!((second.status, second.replayed, &second.body), (200, true, &first.body));
+    let charges = shop.provider.charges().expect("charges");
+    assert_eq!(charges.len(), 1);
+    assert_eq!(
+        (charges[0].amount, charges[0].idempotency_key.as_deref(), charges[0].metadata["transaction"].as_str()),
+        (1999, Some("k"), "t-1")
+    );
+}
+
+#[tokio::test]
+async fn a_key_belongs_to_its_account_and_its_parameters() {
+    let shop = Shop::open();
+    shop.post("/v1/payment_intents", "k", VISA).await;
+    let other = shop.post("/v1/payment_intents", "k", &VISA.replace("1999", "1")).await;
+    assert_eq!((other.status, &other.body["error"]["type"]), (400, &json!("idempotency_error")));
+    let stranger = shop.post_as("sk_other", "/v1/payment_intents", "k", VISA).await;
+    assert_eq!((stranger.status, stranger.replayed), (200, false));
+    let mut parameters: Vec<&str> = VISA.split('&').collect();
+    parameters.reverse();
+    assert!(shop.post("/v1/payment_intents", "k", &parameters.join("&")).await.replayed, "order does not matter");
+}
+
+#[tokio::test]
+async fn a_decline_is_final_under_its_key() {
+    let shop = Shop::open();
+    for replayed in [false, true] {
+        let declined = shop.post("/v1/payment_intents", "k", &with("pm_card_chargeDeclined")).await;
+        assert_eq!((declined.status, declined.replayed), (402, replayed));
+        let error = &declined.body["error"];
+        assert_eq!(
+            (&error["type"], &error["code"], &error["decline_code"]),
+            (&json!("card_error"), &json!("card_declined"), &json!("generic_decline"))
+        );
+        assert_eq!(error["payment_intent"]["status"], "requires_payment_method");
+    }
+    assert_eq!(shop.charged(), 0);
+}
+
+#[tokio::test]
+async fn validation_fails_without_using_up_the_key() {
+    let shop = Shop::open();
+    for (body, code, parameter) in [
+        ("currency=eur", json!("parameter_missing"), "amount"),
+        ("amount=ten&currency=eur", json!("parameter_invalid_integer"), "amount"),
+        ("amount=0&currency=eur", json!("parameter_invalid_integer"), "amount"),
+        ("amount=5", json!("parameter_missing"), "currency"),
+        ("amount=5&currency=zzz", Value::Null, "currency"),
+        ("amount=5&currency=eur&payment_method=pm_nobody", json!("resource_missing"), "payment_method"),
+        ("amount=5&currency=eur&confirm=true", json!("parameter_missing"), "payment_method"),
+        ("amount=5&currency=eur&colour=red", json!("parameter_unknown"), "colour"),
+    ] {
+        let refused = shop.post("/v1/payment_intents", "k", body).await;
+        assert_eq!(
+            (refused.status, &refused.body["error"]["code"], refused.body["error"]["param"].as_str()),
+            (400, &code, Some(parameter)),
+            "{body}"
+        );
+    }
+    assert_eq!(shop.post("/v1/payment_intents", "k", VISA).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_timeout_before_the_charge_charges_at_the_repeat() {
+    let shop = Shop::open();
+    assert!(shop.is_silent("k", &with("pm_timeout_before_charge")).await);
+    assert_eq!(shop.charged(), 0);
+    let repeat = shop.post("/v1/payment_intents", "k", &with("pm_timeout_before_charge")).await;
+    assert_eq!((repeat.status, repeat.replayed, shop.charged()), (200, false, 1));
+}
+
+#[tokio::test]
+async fn a_timeout_after_the_charge_is_stored_for_the_repeat() {
+    let shop = Shop::open();
+    assert!(shop.is_silent("k", &with("pm_timeout_after_charge")).await);
+    assert_eq!(shop.charged(), 1);
+    let repeat = shop.post("/v1/payment_intents", "k", &with("pm_timeout_after_charge")).await;
+    assert_eq!((repeat.status, repeat.replayed, shop.charged()), (200, true, 1));
+}
+
+#[tokio::test]
+async fn a_slow_charge_keeps_its_key_in_use_and_is_made_even_if_the_caller_leaves() {
+    let shop = Shop::open();
+    let slow = with("pm_slow_300");
+    assert!(shop.is_silent("k", &slow).await);
+    let busy = shop.post("/v1/payment_intents", "k", &slow).await;
+    assert_eq!((busy.status, &busy.body["error"]["code"]), (409, &json!("idempotency_key_in_use")));
+    let wait = async {
+        while shop.post("/v1/payment_intents", "k", &slow).await.status == 409 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(5), wait).await.expect("the charge");
+    assert_eq!(shop.charged(), 1);
+    assert!(shop.post("/v1/payment_intents", "k", &slow).await.replayed);
+}
+
+#[tokio::test]
+async fn an_outage_answers_503_and_charges_nothing() {
+    let shop = Shop::open();
+    shop.provider.set_down(true);
+    assert_eq!(shop.post("/v1/payment_intents", "k", VISA).await.status, 503);
+    assert_eq!(shop.charged(), 0);
+    shop.provider.set_down(false);
+    assert_eq!(shop.post("/v1/payment_intents", "k", VISA).await.status, 200);
+}
+
+#[tokio::test]
+async fn an_intent_is_found_by_id_and_by_its_metadata() {
+    let shop = Shop::open();
+    let intent = shop.post("/v1/payment_intents", "k", VISA).await.body;
+    let id = intent["id"].as_str().expect("an id");
+    assert_eq!(shop.get(&format!("/v1/payment_intents/{id}")).await.body, intent);
+    assert_eq!(shop.get("/v1/payment_intents/pi_nobody").await.status, 404);
+    let found = shop.get("/v1/payment_intents/search?query=metadata%5B%27transaction%27%5D%3A%27t-1%27").await;
+    assert_eq!(found.body["data"], json!([intent]));
+    let none = shop.get("/v1/payment_intents/search?query=metadata%5B%27transaction%27%5D%3A%27t-2%27").await;
+    assert_eq!(none.body["data"], json!([]));
+    assert_eq!(shop.get("/v1/payment_intents?limit=1").await.body["data"], json!([intent]));
+}
+
+#[tokio::test]
+async fn an_intent_is_confirmed_or_cancelled_but_not_both() {
+    let shop = Shop::open();
+    let created = shop.post("/v1/payment_intents", "", "amount=5&currency=usd").await.body;
+    let path = format!("/v1/payment_intents/{}", created["id"].as_str().expect("an id"));
+    assert_eq!(created["status"], "requires_payment_method");
+    let cancelled = shop.post(&format!("{path}/cancel"), "c", "cancellation_reason=abandoned").await;
+    assert_eq!(cancelled.body["status"], "canceled");
+    let confirmed = shop.post(&format!("{path}/confirm"), "d", "payment_method=pm_card_visa").await;
+    assert_eq!((confirmed.status, &confirmed.body["error"]["code"]), (400, &json!("payment_intent_unexpected_state")));
+    assert_eq!(shop.charged(), 0);
+}
+
+#[tokio::test]
+async fn refunds_never_exceed_the_charge() {
+    let shop = Shop::open();
+    let intent = shop.post("/v1/payment_intents", "k", VISA).await.body;
+    let refund = format!("payment_intent={}", intent["id"].as_str().expect("an id"));
+    let part = shop.post("/v1/refunds", "r1", &format!("{refund}&amount=999")).await;
+    assert_eq!((part.status, &part.body["amount"]), (200, &json!(999)));
+    assert!(shop.post("/v1/refunds", "r1", &format!("{refund}&amount=999")).await.replayed);
+    assert_eq!(shop.post("/v1/refunds", "r2", &format!("{refund}&amount=1001")).await.status, 400);
+    let rest = shop.post("/v1/refunds", "r3", &refund).await;
+    assert_eq!(rest.body["amount"], 1000);
+    let id = rest.body["id"].as_str().expect("an id");
+    assert_eq!(shop.get(&format!("/v1/refunds/{id}")).await.body, rest.body);
+    let again = shop.post("/v1/refunds", "r4", &refund).await;
+    assert_eq!(again.body["error"]["code"], "charge_already_refunded");
+    assert_eq!(shop.provider.charges().expect("charges")[0].amount_refunded, 1999);
+}
+
+#[tokio::test]
+async fn amounts_are_exact() {
+    let shop = Shop::open();
+    let amount = u64::MAX - 1;
+    let intent = shop.post("/v1/payment_intents", "k", &VISA.replace("1999", &amount.to_string())).await.body;
+    assert_eq!(intent["amount"].as_u64(), Some(amount));
+    assert_eq!(shop.provider.charges().expect("charges")[0].amount, amount);
+}
+
+#[tokio::test]
+async fn without_an_api_key_nothing_is_answered() {
+    let shop = Shop::open();
+    let request = Request::post("/v1/payment_intents").body(Body::from(VISA)).expect("a request");
+    assert_eq!(shop.send(request).await.status, 401);
+}

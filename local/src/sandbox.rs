@@ -1,0 +1,299 @@
+//! One sandbox: a process of the function, its Runtime API, and the one task that knows what it is doing.
+//!
+//! The life of a sandbox (AWS, "Understanding the Lambda execution environment lifecycle"): it initialises until it
+//! asks for an invocation, waits, serves, and asks again. Whatever ends the process ends the sandbox, and an invocation
+//! that it was serving fails at that moment.
+
+use std::{
+    collections::BTreeMap,
+    os::unix::process::ExitStatusExt,
+    process::{ExitStatus, Stdio},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use nix::{sys::signal::Signal, unistd::Pid};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncRead, BufReader},
+    process::{Child, Command},
+    sync::{mpsc, oneshot},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    function::{Failure, Function, Invocation},
+    listener,
+    runtime::{self, Call, Dispatch, Payload},
+};
+
+/// AWS, "Lambda execution environment lifecycle": the Init phase is limited to 10 seconds.
+const INITIALIZATION: Duration = Duration::from_secs(10);
+
+/// What Lambda leaves a runtime between SIGTERM and SIGKILL (AWS, same page, "Shutdown phase").
+const SHUTDOWN: Duration = Duration::from_millis(500);
+
+/// What others hold of a sandbox.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Handle {
+    /// SIGKILL, now.
+    pub(crate) kill: CancellationToken,
+    /// The process is gone and reaped.
+    pub(crate) ended: CancellationToken,
+}
+
+/// What the sandbox was doing when it ended.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// Waiting for an invocation: it was a good sandbox, and another should take its place.
+    Idle,
+    /// Starting or serving.
+    Working,
+}
+
+struct Sandbox<'f> {
+    function: &'f Function,
+    child: Child,
+    calls: mpsc::Receiver<Call>,
+    kill: CancellationToken,
+    /// Ends the servers that belong to this sandbox.
+    _servers: tokio_util::sync::DropGuard,
+}
+
+enum Event {
+    Call(Call),
+    Ended(ExitStatus),
+}
+
+pub(crate) async fn run(function: &Function, handle: Handle) -> End {
+    match start(function, &handle).await {
+        Ok(sandbox) => sandbox.live().await,
+        Err(error) => {
+            tracing::error!("{}: cannot start: {error:#}", function.name());
+            function.fail_waiting(Failure::error("Runtime.InvalidEntrypoint", &format!("{error:#}")));
+            End::Working
+        }
+    }
+}
+
+async fn start<'f>(function: &'f Function, handle: &Handle) -> anyhow::Result<Sandbox<'f>> {
+    let definition = function.definition();
+    let (listener, address) = listener::bind(0).await?;
+    let (sender, calls) = mpsc::channel(8);
+    let servers = CancellationToken::new();
+    tokio::spawn(listener::serve(
+        listener,
+        runtime::router(function.name(), sender),
+        servers.clone().cancelled_owned(),
+    ));
+    let mut environment = definition.environment.clone();
+    environment.insert("AWS_LAMBDA_RUNTIME_API".to_owned(), address.to_string());
+    definition.provider.serve_sandbox(&mut environment, handle.clone(), servers.clone()).await?;
+
+    let mut child = command(function, environment).spawn()?;
+    forward(function.name(), child.stdout.take());
+    forward(function.name(), child.stderr.take());
+    Ok(Sandbox { function, child, calls, kill: handle.kill.clone(), _servers: servers.drop_guard() })
+}
+
+fn command(function: &Function, environment: BTreeMap<String, String>) -> Command {
+    let definition = function.definition();
+    let mut command = Command::new(&definition.program);
+    command
+        .current_dir(&definition.settings.code)
+        .env_clear()
+        .envs(environment)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(definition.process_group)
+        .kill_on_drop(true);
+    command
+}
+
+/// Line by line, so that the logs of several processes do not mix within a line.
+fn forward(name: &str, output: Option<impl AsyncRead + Unpin + Send + 'static>) {
+    let Some(output) = output else { return };
+    let name = name.to_owned();
+    tokio::spawn(async move {
+        let mut lines = BufReader::new(output).split(b'\n');
+        while let Ok(Some(line)) = lines.next_segment().await {
+            eprintln!("[{name}] {}", String::from_utf8_lossy(&line));
+        }
+    });
+}
+
+impl Sandbox<'_> {
+    async fn live(mut self) -> End {
+        let mut patience = Instant::now() + INITIALIZATION;
+        let mut serving_before = false;
+        loop {
+            let Some(next) = self.ready(patience).await else {
+                if !serving_before && !self.kill.is_cancelled() {
+                    self.function.fail_waiting(Failure::error(
+                        "Runtime.ExitError",
+                        "Error: Runtime exited during initialization",
+                    ));
+                }
+                return End::Working;
+            };
+            serving_before = true;
+            let Some((next, invocation)) = self.wait(next).await else { return End::Idle };
+            let deadline = Instant::now() + self.function.settings().timeout;
+            let alive = self.serve(next, invocation, deadline).await;
+            self.function.finished();
+            if !alive {
+                return End::Working;
+            }
+            patience = deadline;
+        }
+    }
+
+    /// Until the runtime asks for an invocation. `None`: the process is gone.
+    async fn ready(&mut self, patience: Instant) -> Option<oneshot::Sender<Dispatch>> {
+        loop {
+            let event = tokio::select! {
+                event = self.event() => event,
+                () = tokio::time::sleep_until(patience.into()) => {
+                    tracing::warn!("{}: the process asked for no invocation in time and is killed", self.function.name());
+                    self.end().await;
+                    return None;
+                }
+            };
+            match event {
+                Event::Call(Call::Next(next)) => return Some(next),
+                Event::Call(Call::InitializationError(payload)) => self.function.fail_waiting(Failure::Error(payload)),
+                Event::Call(Call::Response { known, .. } | Call::Error { known, .. }) => drop(known.send(false)),
+                Event::Ended(status) => {
+                    tracing::debug!("{}: the process ended ({status})", self.function.name());
+                    return None;
+                }
+            }
+        }
+    }
+
+    /// Until there is an invocation. `None`: the process is gone, and no invocation was taken.
+    async fn wait(&mut self, mut next: oneshot::Sender<Dispatch>) -> Option<(oneshot::Sender<Dispatch>, Invocation)> {
+        let function = self.function;
+        loop {
+            tokio::select! {
+                // In this order: a process that is dead by now must not be handed an invocation.
+                biased;
+                event = self.event() => match event {
+                    // The runtime reconnected.
+                    Event::Call(Call::Next(again)) => next = again,
+                    Event::Call(Call::Response { known, .. } | Call::Error { known, .. }) => drop(known.send(false)),
+                    Event::Call(Call::InitializationError(_)) => {}
+                    Event::Ended(_) => return None,
+                },
+                invocation = function.take(), if !next.is_closed() => return Some((next, invocation)),
+            }
+        }
+    }
+
+    /// One invocation, from dispatch to answer. Whether the sandbox lives on.
+    async fn serve(&mut self, next: oneshot::Sender<Dispatch>, invocation: Invocation, deadline: Instant) -> bool {
+        let Invocation { request, payload, reply } = invocation;
+        let timeout = self.function.settings().timeout;
+        let started = Instant::now();
+        let _ = next.send(self.dispatch(&request, payload));
+        let (outcome, alive) = loop {
+            let event = tokio::select! {
+                event = self.event() => event,
+                () = tokio::time::sleep_until(deadline.into()) => {
+                    self.end().await;
+                    break (Err(Failure::timed_out(&request, timeout)), false);
+                }
+            };
+            match event {
+                Event::Call(Call::Response { request: answered, payload, known }) if answered == request => {
+                    let _ = known.send(true);
+                    break (
+                        match payload {
+                            Payload::Whole(payload) => Ok(payload),
+                            Payload::TooLarge => Err(Failure::error(
+                                "Function.ResponseSizeTooLarge",
+                                "Response payload size exceeded maximum allowed payload size (6291556 bytes).",
+                            )),
+                        },
+                        true,
+                    );
+                }
+                Event::Call(Call::Error { request: answered, payload, known }) if answered == request => {
+                    let _ = known.send(true);
+                    break (Err(Failure::Error(payload)), true);
+                }
+                Event::Call(Call::Response { known, .. } | Call::Error { known, .. }) => drop(known.send(false)),
+                // A runtime that asks for the next invocation before it answered this one gets none.
+                Event::Call(Call::Next(_) | Call::InitializationError(_)) => {}
+                Event::Ended(status) => {
+                    break (
+                        Err(Failure::error(
+                            "Runtime.ExitError",
+                            &format!("RequestId: {request} Error: Runtime exited {}", reason(status)),
+                        )),
+                        false,
+                    );
+                }
+            }
+        };
+        self.report(&request, started.elapsed(), outcome.as_ref().err());
+        let _ = reply.send(outcome);
+        alive
+    }
+
+    fn dispatch(&self, request: &str, payload: axum::body::Bytes) -> Dispatch {
+        let deadline = SystemTime::now() + self.function.settings().timeout;
+        Dispatch {
+            request: request.to_owned(),
+            payload,
+            deadline_millis: deadline.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis(),
+            function_arn: self.function.definition().arn.clone(),
+            trace: runtime::trace(),
+        }
+    }
+
+    fn report(&self, request: &str, duration: Duration, failure: Option<&Failure>) {
+        let name = self.function.name();
+        match failure {
+            None => tracing::debug!("{name}: {request} took {} ms", duration.as_millis()),
+            Some(failure) => {
+                tracing::warn!("{name}: {request} failed after {} ms: {}", duration.as_millis(), failure.message())
+            }
+        }
+    }
+
+    /// What happens next. What the process said comes before its end: it may answer and exit.
+    async fn event(&mut self) -> Event {
+        tokio::select! {
+            biased;
+            () = self.kill.cancelled() => Event::Ended(self.end().await),
+            () = self.function.stopping().cancelled() => Event::Ended(self.terminate().await),
+            Some(call) = self.calls.recv() => Event::Call(call),
+            status = self.child.wait() => Event::Ended(status.unwrap_or_default()),
+        }
+    }
+
+    async fn end(&mut self) -> ExitStatus {
+        // Fails only for a process that has ended already.
+        let _ = self.child.kill().await;
+        self.child.wait().await.unwrap_or_default()
+    }
+
+    async fn terminate(&mut self) -> ExitStatus {
+        if let Some(id) = self.child.id().and_then(|id| i32::try_from(id).ok()) {
+            let _ = nix::sys::signal::kill(Pid::from_raw(id), Signal::SIGTERM);
+        }
+        match tokio::time::timeout(SHUTDOWN, self.child.wait()).await {
+            Ok(status) => status.unwrap_or_default(),
+            Err(_) => self.end().await,
+        }
+    }
+}
+
+fn reason(status: ExitStatus) -> String {
+    match (status.signal().and_then(|signal| Signal::try_from(signal).ok()), status.code()) {
+        (Some(Signal::SIGKILL), _) => "with error: signal: killed".to_owned(),
+        (Some(signal), _) => format!("with error: signal: {signal}"),
+        (None, Some(0)) => "without providing a reason".to_owned(),
+        (None, code) => format!("with error: exit status {}", code.unwrap_or_default()),
+    }
+}

@@ -1,0 +1,149 @@
+//! Schedules: `rate(…)` and `cron(…)` (AWS, "Schedule types in EventBridge Scheduler"), and a run on demand.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use chrono::{DateTime, Utc};
+use croner::{
+    Cron,
+    parser::{CronParser, Seconds, Year},
+};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::{
+    function::{Function, Outcome},
+    template::{self, ScheduleKind, Surroundings},
+};
+
+pub(crate) struct Schedule {
+    settings: template::Schedule,
+    timing: Timing,
+    function: Function,
+    surroundings: Surroundings,
+}
+
+enum Timing {
+    Rate(Duration),
+    Cron(Box<Cron>),
+}
+
+impl Schedule {
+    pub(crate) fn new(settings: template::Schedule, function: Function, surroundings: Surroundings) -> Result<Self> {
+        let timing = Timing::parse(&settings.expression)
+            .with_context(|| format!("event {} of function {}", settings.name, function.name()))?;
+        Ok(Self { settings, timing, function, surroundings })
+    }
+
+    pub(crate) fn function(&self) -> &Function {
+        &self.function
+    }
+
+    /// A failed run is logged; the next one comes by the clock.
+    pub(crate) async fn run(&self) {
+        if !self.settings.enabled {
+            return;
+        }
+        while let Some(wait) = self.timing.wait(Utc::now()) {
+            tokio::time::sleep(wait).await;
+            // The sandbox has logged why, if it failed.
+            let _ = self.run_now().await;
+        }
+    }
+
+    pub(crate) async fn run_now(&self) -> Outcome {
+        self.function.invoke(self.event().to_string()).await
+    }
+
+    fn event(&self) -> Value {
+        if let Some(input) = &self.settings.input {
+            return input.clone();
+        }
+        let (source, resource, detail) = match self.settings.kind {
+            ScheduleKind::Rule => {
+                ("aws.events", self.surroundings.arn("events", &format!("rule/{}", self.settings.name)), json!({}))
+            }
+            // The Scheduler sends its detail as a string.
+            ScheduleKind::Scheduler => (
+                "aws.scheduler",
+                self.surroundings.arn("scheduler", &format!("schedule/default/{}", self.settings.name)),
+                json!("{}"),
+            ),
+        };
+        json!({
+            "version": "0",
+            "id": Uuid::new_v4().to_string(),
+            "detail-type": "Scheduled Event",
+            "source": source,
+            "account": self.surroundings.account,
+            "time": Utc::now().format("%Y-%m-%dT%H:%M:%SZ").to_string(),
+            "region": self.surroundings.region,
+            "resources": [resource],
+            "detail": detail,
+        })
+    }
+}
+
+impl Timing {
+    fn parse(expression: &str) -> Result<Self> {
+        let inner = |kind: &str| expression.strip_prefix(kind)?.strip_prefix('(')?.strip_suffix(')');
+        if let Some(rate) = inner("rate") {
+            let (count, unit) =
+                rate.trim().split_once(' ').with_context(|| format!("{expression}: expected rate(VALUE UNIT)"))?;
+            let seconds = match unit.trim().trim_end_matches('s') {
+                "minute" => 60,
+                "hour" => 60 * 60,
+                "day" => 24 * 60 * 60,
+                _ => bail!("{expression}: the unit must be minutes, hours or days"),
+            };
+            let count: u64 = count.parse().with_context(|| format!("{expression}: the value must be a number"))?;
+            return Ok(Self::Rate(Duration::from_secs(count.max(1) * seconds)));
+        }
+        if let Some(fields) = inner("cron") {
+            // Six fields from minutes to year; weekdays count from Sunday = 1.
+            let parser = CronParser::builder()
+                .seconds(Seconds::Required)
+                .year(Year::Required)
+                .alternative_weekdays(true)
+                .build();
+            let cron = parser
+                .parse(&format!("0 {fields}"))
+                .with_context(|| format!("{expression} is not a cron expression"))?;
+            return Ok(Self::Cron(Box::new(cron)));
+        }
+        bail!("{expression}: the local stack knows rate(…) and cron(…)")
+    }
+
+    /// `None`: never again.
+    fn wait(&self, now: DateTime<Utc>) -> Option<Duration> {
+        match self {
+            Self::Rate(interval) => Some(*interval),
+            Self::Cron(cron) => (cron.find_next_occurrence(&now, false).ok()? - now).to_std().ok(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn expressions_say_when() {
+        let now = "2026-11-24T10:07:30Z".parse().expect("a time");
+        let cases = [
+            ("rate(1 minute)", Some(60)),
+            ("rate(2 hours)", Some(7200)),
+            ("rate(1 day)", Some(86_400)),
+            ("cron(0/15 * * * ? *)", Some(450)),
+            ("cron(8 10 ? * TUE *)", Some(30)),
+            ("cron(0 0 1 1 ? 2020)", None),
+        ];
+        for (expression, seconds) in cases {
+            let timing = Timing::parse(expression).expect(expression);
+            assert_eq!(timing.wait(now).map(|wait| wait.as_secs()), seconds, "{expression}");
+        }
+        for wrong in ["rate(5)", "rate(five minutes)", "rate(5 weeks)", "cron(* *)", "at(2030-01-01T00:00:00)"] {
+            assert!(Timing::parse(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! Queues: SQS's JSON protocol over HTTP, and the same queues for the poller, the pipe and `/_local/`.
+//!
+//! Protocol, types and errors are `rustack-sqs-http`'s and `rustack-sqs-model`'s. The queues themselves are ours, on
+//! SQLite: the engine of `rustack-sqs-core` keeps messages in its actors' memory, where a restart loses them and
+//! nothing can look at them; it knows no redrive of dead letters, no retention, no message groups on standard
+//! queues, and one message per group and receive on FIFO queues.
+//!
+//! **Restart.** With `--data` a message is a row from the moment `SendMessage` answers until it is deleted, whatever
+//! queue it is in. The receivers of the run before are gone, so what was in flight is visible again at once.
+
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use axum::{Router, routing::post};
+use rustack_sqs_model::{
+    error::{SqsError, SqsErrorCode},
+    input::{ReceiveMessageInput, SendMessageInput},
+    output::SendMessageOutput,
+    types::Message,
+};
+use tokio::sync::Notify;
+
+pub(crate) use queue::Contents;
+
+use crate::{
+    storage::Storage,
+    template::{Queue, Surroundings},
+};
+
+mod protocol;
+mod queue;
+#[cfg(test)]
+mod tests;
+
+type Result<T> = std::result::Result<T, Error>;
+
+/// What SQS answers instead of a result.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .0.message)]
+pub(crate) struct Error(SqsError);
+
+impl Error {
+    fn new(code: SqsErrorCode, message: &str) -> Self {
+        Self(SqsError::new(code, message))
+    }
+
+    fn invalid(message: impl Into<String>) -> Self {
+        Self(SqsError::invalid_parameter_value(message))
+    }
+
+    fn missing(message: &str) -> Self {
+        Self(SqsError::missing_parameter(message))
+    }
+}
+
+impl From<SqsError> for Error {
+    fn from(error: SqsError) -> Self {
+        Self(error)
+    }
+}
+
+impl From<rusqlite::Error> for Error {
+    fn from(error: rusqlite::Error) -> Self {
+        Self(SqsError::internal_error(error.to_string()))
+    }
+}
+
+impl From<serde_json::Error> for Error {
+    fn from(error: serde_json::Error) -> Self {
+        Self(SqsError::invalid_parameter_value(error.to_string()))
+    }
+}
+
+#[derive(Clone)]
+pub(crate) struct Queues(Arc<Inner>);
+
+struct Inner {
+    storage: Storage,
+    surroundings: Surroundings,
+    /// By name.
+    queues: BTreeMap<String, Entry>,
+}
+
+struct Entry {
+    queue: Queue,
+    /// Wakes long polls when a message may have become visible.
+    arrival: Notify,
+}
+
+impl Queues {
+    pub(crate) fn open<'q>(
+        storage: Storage,
+        surroundings: Surroundings,
+        queues: impl IntoIterator<Item = &'q Queue>,
+    ) -> rusqlite::Result<Self> {
+        storage.connection().execute_batch(queue::SCHEMA)?;
+        queue::release_all(&storage.connection())?;
+        let queues = queues
+            .into_iter()
+            .map(|queue| (queue.name.clone(), Entry { queue: queue.clone(), arrival: Notify::new() }))
+            .collect();
+        Ok(Self(Arc::new(Inner { storage, surroundings, queues })))
+    }
+
+    /// SQS on HTTP, as `AWS_ENDPOINT_URL_SQS` names it.
+    pub(crate) fn router(&self) -> Router {
+        Router::new().fallback(post(protocol::serve)).with_state(self.clone())
+    }
+
+    pub(crate) fn send(&self, name: &str, input: SendMessageInput) -> Result<SendMessageOutput> {
+        let entry = self.entry(name)?;
+        let output = queue::send(&mut self.0.storage.connection(), &entry.queue, &input)?;
+        entry.arrival.notify_waiters();
+        Ok(output)
+    }
+
+    /// Waits up to `wait` for the first message (AWS, "Amazon SQS short and long polling").
+    pub(crate) async fn receive(
+        &self,
+        name: &str,
+        input: &ReceiveMessageInput,
+        wait: Duration,
+    ) -> Result<Vec<Message>> {
+        let entry = self.entry(name)?;
+        let until = Instant::now() + wait;
+        loop {
+            let arrival = entry.arrival.notified();
+            tokio::pin!(arrival);
+            // Listening starts before the look, or a message sent in between would wake nobody.
+            arrival.as_mut().enable();
+            let (messages, next) = {
+                let mut connection = self.0.storage.connection();
+                (queue::receive(&mut connection, &entry.queue, input)?, queue::next_visible(&connection, &entry.queue)?)
+            };
+            self.wake_dead_letters(&entry.queue);
+            let rest = until.saturating_duration_since(Instant::now());
+            if !messages.is_empty() || rest.is_zero() {
+                return Ok(messages);
+            }
+            let sleep = next.map_or(rest, |next| next.max(Duration::from_millis(1)).min(rest));
+            tokio::select! {
+                () = arrival => {}
+                () = tokio::time::sleep(sleep) => {}
+            }
+        }
+    }
+
+    pub(crate) fn delete(&self, name: &str, receipt: &str) -> Result<()> {
+        let entry = self.entry(name)?;
+        queue::delete(&self.0.storage.connection(), &entry.queue, receipt)?;
+        // On a FIFO queue this may free a group.
+        entry.arrival.notify_waiters();
+        Ok(())
+    }
+
+    pub(crate) fn change_visibility(&self, name: &str, receipt: &str, seconds: i32) -> Result<()> {
+        let entry = self.entry(name)?;
+        queue::change_visibility(&self.0.storage.connection(), &entry.queue, receipt, seconds)?;
+        entry.arrival.notify_waiters();
+        Ok(())
+    }
+
+    pub(crate) fn contents(&self, name: &str) -> Result<Contents> {
+        queue::contents(&self.0.storage.connection(), &self.entry(name)?.queue)
+    }
+
+    /// Back to the sources; how many went.
+    pub(crate) fn redrive(&self, name: &str) -> Result<usize> {
+        let sources = queue::redrive(&mut self.0.storage.connection(), &self.entry(name)?.queue, self.source_of(name))?;
+        for source in &sources {
+            self.entry(source)?.arrival.notify_waiters();
+        }
+        Ok(sources.len())
+    }
+
+    /// A queue whose dead letters go to `name`.
+    fn source_of(&self, name: &str) -> Option<&str> {
+        let is_target = |queue: &&Queue| {
+            queue.redrive.as_ref().is_some_and(|redrive| redrive.dead_letter_target_arn.ends_with(&format!(":{name}")))
+        };
+        self.0.queues.values().map(|entry| &entry.queue).find(is_target).map(|queue| queue.name.as_str())
+    }
+
+    fn entry(&self, name: &str) -> Result<&Entry> {
+        self.0
+            .queues
+            .get(name)
+            .ok_or_else(|| SqsError::non_existent_queue("The specified queue does not exist.").into())
+    }
+
+    fn entry_of_url(&self, url: &str) -> Result<&Entry> {
+        self.entry(url.rsplit('/').next().unwrap_or_default())
+    }
+
+    fn wake_dead_letters(&self, queue: &Queue) {
+        let target = queue.redrive.as_ref().and_then(|redrive| redrive.dead_letter_target_arn.rsplit(':').next());
+        if let Some(entry) = target.and_then(|target| self.0.queues.get(target)) {
+            entry.arrival.notify_waiters();
+        }
+    }
+}

@@ -1,0 +1,294 @@
+//! The whole stack: everything the template asks for, started in order and stopped without leftovers.
+
+use std::{
+    collections::BTreeMap,
+    future::Future,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread,
+};
+
+use anyhow::{Context, Result};
+use tokio::task::JoinSet;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    banner, binaries,
+    control::Control,
+    dynamodb::Tables,
+    front::Front,
+    function::{Definition, Function},
+    guard::Guard,
+    listener,
+    mapping::Poller,
+    options::Options,
+    pipe::Pipe,
+    provider::Provider,
+    schedule::Schedule,
+    sqs::Queues,
+    storage::Storage,
+    template::{self, Surroundings, Template},
+    token::Issuer,
+};
+
+pub struct Stack {
+    address: SocketAddr,
+    banner: String,
+    template: Template,
+    functions: BTreeMap<String, Function>,
+    guard: Guard,
+    end: CancellationToken,
+    tasks: TaskTracker,
+    dynamodb: Option<thread::JoinHandle<()>>,
+}
+
+/// What is one for all functions: where the embedded services listen, and what ends with the stack.
+struct Shared<'s> {
+    surroundings: &'s Surroundings,
+    provider: &'s Provider,
+    process_group: i32,
+    dynamodb: SocketAddr,
+    sqs: SocketAddr,
+}
+
+impl Stack {
+    /// Returns when everything serves.
+    pub async fn start(options: &Options) -> Result<Self> {
+        // The port first: that it is taken should not cost a build.
+        let (front_listener, address) = listener::bind(options.port).await?;
+        let (dynamodb_listener, dynamodb) = listener::bind(0).await?;
+        let (sqs_listener, sqs) = listener::bind(0).await?;
+        let (provider_listener, provider_address) = listener::bind(0).await?;
+        let provider_url = format!("http://{provider_address}");
+
+        let path = options.template.clone().map_or_else(template::find, Ok)?;
+        let surroundings = surroundings(sqs, &provider_url);
+        let template = Template::load(&path, &surroundings)?;
+        template.notes.iter().for_each(|note| tracing::warn!("{note}"));
+        let programs = binaries::build(template.functions.values().map(|function| function.code.as_path())).await?;
+
+        let storage = Storage::open(options.data.as_deref())?;
+        let tables = Tables::open(options.data.as_deref())?;
+        tables.create(template.tables.values())?;
+        let queues = Queues::open(storage.clone(), surroundings.clone(), template.queues.values())?;
+        let provider = Provider::open(storage.clone(), provider_url)?;
+        let issuer = Issuer::open(&storage)?;
+        let guard = Guard::start()?;
+        let process_group = guard.group();
+        let shared = Shared { surroundings: &surroundings, provider: &provider, process_group, dynamodb, sqs };
+        let functions = functions(&template, &programs, &shared)?;
+
+        let mut stack = Self {
+            address,
+            banner: banner::text(address, &template),
+            template,
+            functions,
+            guard,
+            end: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+            dynamodb: None,
+        };
+        stack.dynamodb = Some(tables.serve(dynamodb_listener, options.time_to_live_sweep, stack.end.clone())?);
+        stack.spawn(listener::serve(sqs_listener, queues.router(), stack.end.clone().cancelled_owned()));
+        stack.spawn(listener::serve(provider_listener, provider.router(), stack.end.clone().cancelled_owned()));
+        stack.start_pipes(&tables, &queues, &storage, &surroundings)?;
+        stack.start_mappings(&queues, &surroundings)?;
+        let schedules = stack.start_schedules(&surroundings)?;
+
+        let front =
+            Front::new(std::mem::take(&mut stack.template.api), stack.functions.clone(), issuer.clone(), surroundings)?;
+        let control = Control {
+            issuer,
+            authorizer: front.authorizer().cloned(),
+            provider,
+            queues,
+            queue_settings: stack.template.queues.clone(),
+            functions: stack.functions.clone(),
+            schedules,
+        };
+        stack.spawn(listener::serve(
+            front_listener,
+            control.router().merge(front.router()),
+            stack.end.clone().cancelled_owned(),
+        ));
+        Ok(stack)
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What to print when it serves.
+    pub fn banner(&self) -> &str {
+        &self.banner
+    }
+
+    /// No more requests, no more batches, then no more processes.
+    pub async fn stop(mut self) {
+        self.end.cancel();
+        self.tasks.close();
+        // All at once: each may take its half second.
+        let stops: JoinSet<()> =
+            self.functions.into_values().map(|function| async move { function.stop().await }).collect();
+        stops.join_all().await;
+        self.guard.stop().await;
+        self.tasks.wait().await;
+        if let Some(thread) = self.dynamodb.take() {
+            // It ends with `end`; a panic there has been reported on its thread.
+            let _ = tokio::task::spawn_blocking(|| thread.join()).await;
+        }
+    }
+
+    fn start_pipes(
+        &self,
+        tables: &Tables,
+        queues: &Queues,
+        storage: &Storage,
+        surroundings: &Surroundings,
+    ) -> Result<()> {
+        for (name, settings) in &self.template.pipes {
+            let context = || format!("in pipe {name}");
+            let table = self
+                .template
+                .tables
+                .values()
+                .find(|table| settings.source_arn.contains(&format!(":table/{}/stream/", table.name)));
+            let table =
+                table.context("the source must be the stream of a table in the template").with_context(context)?;
+            let (_, queue) = self
+                .template
+                .queue(&settings.target_arn)
+                .context("the target must be a queue in the template")
+                .with_context(context)?;
+            let pipe = Pipe {
+                name: name.clone(),
+                settings: settings.clone(),
+                queue: queue.name.clone(),
+                region: surroundings.region.clone(),
+                stream: tables.stream(&table.name).with_context(context)?,
+                queues: queues.clone(),
+                storage: storage.clone(),
+            };
+            self.spawn(pipe.run());
+        }
+        Ok(())
+    }
+
+    fn start_mappings(&self, queues: &Queues, surroundings: &Surroundings) -> Result<()> {
+        for (id, function) in &self.functions {
+            for settings in &function.settings().mappings {
+                let (_, queue) = self
+                    .template
+                    .queue(&settings.queue_arn)
+                    .with_context(|| format!("function {id}: {} is not a queue in the template", settings.queue_arn))?;
+                let poller = Poller {
+                    settings: settings.clone(),
+                    queue: queue.name.clone(),
+                    region: surroundings.region.clone(),
+                    queues: queues.clone(),
+                    function: function.clone(),
+                };
+                self.spawn(poller.run());
+            }
+        }
+        Ok(())
+    }
+
+    fn start_schedules(&self, surroundings: &Surroundings) -> Result<Arc<[Schedule]>> {
+        let declared = self
+            .functions
+            .values()
+            .flat_map(|function| function.settings().schedules.iter().map(move |settings| (settings, function)));
+        let schedules: Arc<[Schedule]> = declared
+            .map(|(settings, function)| Schedule::new(settings.clone(), function.clone(), surroundings.clone()))
+            .collect::<Result<_>>()?;
+        for index in 0..schedules.len() {
+            let schedules = schedules.clone();
+            self.spawn(async move { schedules[index].run().await });
+        }
+        Ok(schedules)
+    }
+
+    /// Runs until it is done or the stack ends.
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let end = self.end.clone();
+        self.tasks.spawn(async move {
+            tokio::select! {
+                () = task => {}
+                () = end.cancelled() => {}
+            }
+        });
+    }
+}
+
+fn surroundings(sqs: SocketAddr, provider_url: &str) -> Surroundings {
+    Surroundings {
+        queue_endpoint: format!("http://{sqs}"),
+        parameters: BTreeMap::from([
+            ("JwtIssuer".to_owned(), Issuer::URL.to_owned()),
+            ("ProviderUrl".to_owned(), provider_url.to_owned()),
+        ]),
+        ..Surroundings::default()
+    }
+}
+
+fn functions(
+    template: &Template,
+    programs: &BTreeMap<PathBuf, PathBuf>,
+    shared: &Shared<'_>,
+) -> Result<BTreeMap<String, Function>> {
+    template
+        .functions
+        .iter()
+        .map(|(id, settings)| {
+            let settings = template::Function { code: settings.code.canonicalize()?, ..settings.clone() };
+            let program = programs.get(&settings.code).with_context(|| format!("function {id} was not built"))?.clone();
+            let definition = Definition {
+                arn: shared.surroundings.arn("lambda", &format!("function:{}", settings.name)),
+                environment: environment(&settings, &program, shared),
+                program,
+                settings,
+                provider: shared.provider.clone(),
+                process_group: shared.process_group,
+            };
+            Ok((id.clone(), Function::new(definition)))
+        })
+        .collect()
+}
+
+/// AWS, "Working with Lambda environment variables": what the runtime sets, what the SDK needs here, and last what
+/// the template says. Nothing of ours leaks in but the PATH.
+fn environment(settings: &template::Function, program: &Path, shared: &Shared<'_>) -> BTreeMap<String, String> {
+    let task_root = program.parent().unwrap_or(Path::new("/"));
+    let mut environment: BTreeMap<String, String> = [
+        ("_HANDLER", settings.handler.clone()),
+        ("AWS_REGION", shared.surroundings.region.clone()),
+        ("AWS_DEFAULT_REGION", shared.surroundings.region.clone()),
+        ("AWS_EXECUTION_ENV", "AWS_Lambda_provided.al2023".to_owned()),
+        ("AWS_LAMBDA_FUNCTION_NAME", settings.name.clone()),
+        ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST".to_owned()),
+        ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", settings.memory.to_string()),
+        ("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand".to_owned()),
+        ("AWS_LAMBDA_LOG_GROUP_NAME", format!("/aws/lambda/{}", settings.name)),
+        ("AWS_LAMBDA_LOG_STREAM_NAME", "local".to_owned()),
+        ("AWS_ACCESS_KEY_ID", "local".to_owned()),
+        ("AWS_SECRET_ACCESS_KEY", "local".to_owned()),
+        ("AWS_ENDPOINT_URL_DYNAMODB", format!("http://{}", shared.dynamodb)),
+        ("AWS_ENDPOINT_URL_SQS", format!("http://{}", shared.sqs)),
+        ("LAMBDA_TASK_ROOT", task_root.to_string_lossy().into_owned()),
+        ("LAMBDA_RUNTIME_DIR", "/var/runtime".to_owned()),
+        ("TZ", ":UTC".to_owned()),
+    ]
+    .into_iter()
+    .map(|(name, value)| (name.to_owned(), value))
+    .collect();
+    let optional = [
+        ("PATH", std::env::var("PATH").ok()),
+        ("AWS_LAMBDA_LOG_FORMAT", settings.log_format.clone()),
+        ("AWS_LAMBDA_LOG_LEVEL", settings.log_level.clone()),
+    ];
+    environment.extend(optional.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
+    environment.extend(settings.environment.clone());
+    environment
+}

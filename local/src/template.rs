@@ -1,0 +1,252 @@
+//! The template: what `sam deploy` would bring to life, read for this machine.
+//!
+//! Nothing else configures the application. A resource, event or intrinsic that the local stack should honour and
+//! cannot is an error that names it; what has no meaning on one machine (roles, log groups, alarms) is left out on
+//! purpose and by name.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+
+pub use intrinsics::LOCAL_SECRET;
+use intrinsics::{Identity, Resolver, members};
+pub use resources::{
+    Authorization, Authorizer, Cors, Function, HttpApi, Mapping, Pipe, Queue, Redrive, Route, Schedule, ScheduleKind,
+    Table,
+};
+
+mod intrinsics;
+mod resources;
+mod yaml;
+
+/// What the template cannot know: where it runs, and the parameters that the stack itself supplies.
+#[derive(Debug, Clone)]
+pub struct Surroundings {
+    pub region: String,
+    pub account: String,
+    /// `Ref` of a queue is its URL, and that names the server.
+    pub queue_endpoint: String,
+    pub parameters: BTreeMap<String, String>,
+}
+
+impl Default for Surroundings {
+    fn default() -> Self {
+        Self {
+            region: "us-east-1".to_owned(),
+            account: "000000000000".to_owned(),
+            queue_endpoint: "http://127.0.0.1".to_owned(),
+            parameters: BTreeMap::new(),
+        }
+    }
+}
+
+impl Surroundings {
+    pub fn arn(&self, service: &str, resource: &str) -> String {
+        format!("arn:aws:{service}:{}:{}:{resource}", self.region, self.account)
+    }
+
+    pub fn queue_url(&self, name: &str) -> String {
+        format!("{}/{}/{name}", self.queue_endpoint, self.account)
+    }
+}
+
+/// Resources by logical id.
+#[derive(Debug, Default)]
+pub struct Template {
+    pub api: HttpApi,
+    pub functions: BTreeMap<String, Function>,
+    pub tables: BTreeMap<String, Table>,
+    pub queues: BTreeMap<String, Queue>,
+    pub pipes: BTreeMap<String, Pipe>,
+    /// What the template declares and the local stack has no part in.
+    pub notes: Vec<String>,
+}
+
+impl Template {
+    pub fn load(path: &Path, surroundings: &Surroundings) -> Result<Self> {
+        let text =
+            std::fs::read_to_string(path).with_context(|| format!("cannot read the template {}", path.display()))?;
+        let folder = path.parent().map(Path::to_path_buf).unwrap_or_default();
+        Self::read(&text, &folder, surroundings).with_context(|| format!("in the template {}", path.display()))
+    }
+
+    /// `folder` is what a relative `CodeUri` starts from.
+    pub fn read(text: &str, folder: &Path, surroundings: &Surroundings) -> Result<Self> {
+        let document = yaml::parse(text)?;
+        let mut resolver = Resolver::new(&document, surroundings)?;
+        let resources = wanted(&document, &resolver)?;
+        for (id, resource) in &resources {
+            let identity = resources::identity(id, resource, &resolver).with_context(|| format!("in resource {id}"))?;
+            resolver.resources.insert((*id).clone(), identity);
+        }
+        // SAM makes this API for routes that name none.
+        resolver
+            .resources
+            .entry(resources::IMPLICIT_API.to_owned())
+            .or_insert_with(|| Identity { reference: resources::IMPLICIT_API.to_owned(), ..Identity::default() });
+
+        let mut template = Self::default();
+        for (id, resource) in resources {
+            template
+                .add(id, resource, &document["Globals"], folder, &resolver)
+                .with_context(|| format!("in resource {id}"))?;
+        }
+        Ok(template)
+    }
+
+    fn add(
+        &mut self,
+        id: &str,
+        resource: &Value,
+        globals: &Value,
+        folder: &Path,
+        resolver: &Resolver<'_>,
+    ) -> Result<()> {
+        let properties = &resource["Properties"];
+        match resource["Type"].as_str().unwrap_or_default() {
+            "AWS::Serverless::Function" => {
+                let (function, routes) = resources::function(id, properties, &globals["Function"], folder, resolver)?;
+                self.functions.insert(id.to_owned(), function);
+                self.api.routes.extend(routes);
+            }
+            "AWS::Serverless::HttpApi" => self.api.configure(properties, &globals["HttpApi"], resolver)?,
+            "AWS::DynamoDB::Table" => {
+                drop(self.tables.insert(id.to_owned(), resources::table(id, properties, resolver)?))
+            }
+            "AWS::SQS::Queue" => drop(self.queues.insert(id.to_owned(), resources::queue(id, properties, resolver)?)),
+            "AWS::Pipes::Pipe" => drop(self.pipes.insert(id.to_owned(), resources::pipe(properties, resolver)?)),
+            kind if resources::without_local_meaning(kind) => {}
+            kind => self.notes.push(format!("{id}: the local stack has no {kind}; left out")),
+        }
+        Ok(())
+    }
+
+    /// The queue with this name or ARN, and its logical id.
+    pub fn queue(&self, name_or_arn: &str) -> Option<(&String, &Queue)> {
+        let name = name_or_arn.rsplit(':').next()?;
+        self.queues.iter().find(|(_, queue)| queue.name == name)
+    }
+}
+
+fn wanted<'d>(document: &'d Value, resolver: &Resolver<'_>) -> Result<Vec<(&'d String, &'d Value)>> {
+    let mut wanted = Vec::new();
+    for (id, resource) in members(&document["Resources"]) {
+        let holds = resource["Condition"]
+            .as_str()
+            .map_or(Ok(true), |name| resolver.condition(name))
+            .with_context(|| format!("in resource {id}"))?;
+        if holds {
+            wanted.push((id, resource));
+        }
+    }
+    Ok(wanted)
+}
+
+/// `template.yaml` here or in a folder above, as `cargo` finds its workspace.
+pub fn find() -> Result<PathBuf> {
+    let here = std::env::current_dir().context("cannot tell the current folder")?;
+    here.ancestors()
+        .map(|folder| folder.join("template.yaml"))
+        .find(|path| path.is_file())
+        .with_context(|| format!("no template.yaml in {} or above it; name one with --template", here.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn surroundings() -> Surroundings {
+        let parameters = [("JwtIssuer", "http://issuer"), ("ProviderUrl", "http://provider")];
+        let parameters = parameters.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        Surroundings { parameters, ..Surroundings::default() }
+    }
+
+    #[test]
+    fn the_application_is_read_from_its_template() -> Result<()> {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let template = Template::load(&folder.join("template.yaml"), &surroundings())?;
+        assert_eq!(template.notes, [""; 0]);
+
+        let api = &template.functions["PaymentsApi"];
+        assert_eq!(api.code, folder.join("functions/payments-api"));
+        assert_eq!((api.timeout, api.memory), (Duration::from_secs(10), 256));
+        assert_eq!(api.environment["PAYMENTS_TABLE"], "Payments");
+        assert_eq!(api.environment["PROVIDER_URL"], "http://provider");
+        assert_eq!(api.environment["PROVIDER_API_KEY"], LOCAL_SECRET);
+        assert_eq!(api.log_format.as_deref(), Some("JSON"));
+
+        let routes: Vec<String> =
+            template.api.routes.iter().map(|route| format!("{} {}", route.method, route.path)).collect();
+        assert!(routes.contains(&"POST /payments/{id}/refunds".to_owned()), "{routes:?}");
+        let authorizer = &template.api.authorizers["Token"];
+        assert_eq!(
+            (authorizer.issuer.as_str(), authorizer.audience.as_slice()),
+            ("http://issuer", ["payments".to_owned()].as_slice())
+        );
+
+        let (id, queue) = template.queue("arn:aws:sqs:us-east-1:000000000000:LedgerQueue").context("the queue")?;
+        let redrive = queue.redrive.as_ref().context("its redrive policy")?;
+        assert_eq!((id.as_str(), queue.visibility), ("LedgerQueue", Duration::from_secs(60)));
+        assert_eq!(
+            (redrive.dead_letter_target_arn.as_str(), redrive.max_receive_count),
+            ("arn:aws:sqs:us-east-1:000000000000:LedgerDeadLetters", 5)
+        );
+
+        let mapping = &template.functions["LedgerWorker"].mappings[0];
+        assert_eq!(
+            (mapping.batch_size, mapping.maximum_concurrency, mapping.report_batch_item_failures),
+            (10, Some(10), true)
+        );
+
+        let pipe = &template.pipes["Outbox"];
+        assert!(pipe.source_arn.ends_with(":table/Payments/stream/local"), "{}", pipe.source_arn);
+        assert_eq!((pipe.patterns.len(), pipe.maximum_retries, pipe.from_latest), (1, None, false));
+        assert!(template.tables["Payments"].definition["StreamSpecification"]["StreamEnabled"] == true);
+        assert!(template.tables["Records"].time_to_live.is_some());
+        Ok(())
+    }
+
+    #[test]
+    fn globals_conditions_and_defaults_apply() -> Result<()> {
+        let text = r#"
+Conditions: { Never: !Equals [a, b] }
+Globals: { Function: { Timeout: 7, Environment: { Variables: { SHARED: global, OWN: global } } } }
+Resources:
+  F: { Type: AWS::Serverless::Function, Properties: { CodeUri: f, Environment: { Variables: { OWN: own, URL: !Ref Q } } } }
+  Q: { Type: AWS::SQS::Queue, Properties: { FifoQueue: true } }
+  Gone: { Type: AWS::SQS::Queue, Condition: Never }
+  Role: { Type: AWS::IAM::Role }
+  Site: { Type: AWS::S3::Bucket }
+"#;
+        let template = Template::read(text, Path::new("/app"), &surroundings())?;
+        let function = &template.functions["F"];
+        assert_eq!((function.timeout, function.memory), (Duration::from_secs(7), 128));
+        let variables: Vec<(&str, &str)> =
+            function.environment.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        assert_eq!(variables, [("OWN", "own"), ("SHARED", "global"), ("URL", "http://127.0.0.1/000000000000/Q.fifo")]);
+        assert_eq!((template.queues.len(), template.queues["Q"].visibility), (1, Duration::from_secs(30)));
+        assert_eq!(template.notes, ["Site: the local stack has no AWS::S3::Bucket; left out"]);
+        Ok(())
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_an_error_that_names_the_resource() {
+        for (resource, expected) in [
+            ("{ Type: AWS::SQS::Queue, Properties: { VisibilityTimeout: !Ref Missing } }", "Missing"),
+            ("{ Type: AWS::SQS::Queue, Properties: { VisibilityTimeout: !Cidr [a] } }", "Fn::Cidr"),
+            (
+                "{ Type: AWS::Serverless::Function, Properties: { CodeUri: f, Events: { E: { Type: Kinesis } } } }",
+                "Kinesis",
+            ),
+        ] {
+            let error = Template::read(&format!("Resources: {{ Broken: {resource} }}"), Path::new(""), &surroundings());
+            let error = format!("{:#}", error.expect_err("an error"));
+            assert!(error.contains("Broken") && error.contains(expected), "{error}");
+        }
+    }
+}

@@ -1,0 +1,485 @@
+//! Resources of the kinds that the local stack brings to life, with the defaults of SAM and CloudFormation.
+
+use std::{collections::BTreeMap, path::Path, path::PathBuf, time::Duration};
+
+use anyhow::{Context, Result, bail, ensure};
+use serde::{Deserialize, Deserializer, de::DeserializeOwned, de::Error as _};
+use serde_json::{Map, Value, json};
+
+use super::{Resolver, intrinsics::Identity, members};
+
+pub(super) const IMPLICIT_API: &str = "ServerlessHttpApi";
+
+/// A function and how it is configured. Its code is a cargo package.
+#[derive(Debug, Clone)]
+pub struct Function {
+    pub name: String,
+    pub code: PathBuf,
+    pub handler: String,
+    pub timeout: Duration,
+    pub memory: u32,
+    pub environment: BTreeMap<String, String>,
+    pub log_format: Option<String>,
+    pub log_level: Option<String>,
+    pub reserved_concurrency: Option<usize>,
+    pub mappings: Vec<Mapping>,
+    pub schedules: Vec<Schedule>,
+}
+
+impl Function {
+    /// How many sandboxes it may have. Without reserved concurrency: enough for real concurrency on one machine, and
+    /// no less than an event source mapping may ask for.
+    pub fn concurrency(&self) -> usize {
+        const DEFAULT: usize = 8;
+        let asked = self.mappings.iter().filter_map(|mapping| mapping.maximum_concurrency).max().unwrap_or(DEFAULT);
+        self.reserved_concurrency.unwrap_or(asked.max(DEFAULT)).max(1)
+    }
+}
+
+/// A table, as `CreateTable` takes it, and its time to live.
+#[derive(Debug, Clone)]
+pub struct Table {
+    pub name: String,
+    pub definition: Value,
+    pub time_to_live: Option<Value>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Queue {
+    pub name: String,
+    pub fifo: bool,
+    pub content_based_deduplication: bool,
+    pub deduplicated_by_group: bool,
+    pub visibility: Duration,
+    pub retention: Duration,
+    pub delay: Duration,
+    pub receive_wait: Duration,
+    pub maximum_message_size: usize,
+    pub redrive: Option<Redrive>,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Redrive {
+    pub dead_letter_target_arn: String,
+    #[serde(deserialize_with = "number")]
+    pub max_receive_count: u32,
+}
+
+/// An SQS event source mapping.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Mapping {
+    pub queue_arn: String,
+    pub batch_size: usize,
+    pub window: Duration,
+    pub maximum_concurrency: Option<usize>,
+    pub report_batch_item_failures: bool,
+    pub patterns: Vec<Value>,
+}
+
+#[derive(Debug, Clone)]
+pub struct Schedule {
+    pub name: String,
+    pub expression: String,
+    pub input: Option<Value>,
+    pub kind: ScheduleKind,
+    pub enabled: bool,
+}
+
+/// The two services that call functions by the clock send different events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ScheduleKind {
+    Rule,
+    Scheduler,
+}
+
+#[derive(Debug, Default)]
+pub struct HttpApi {
+    pub routes: Vec<Route>,
+    pub authorizers: BTreeMap<String, Authorizer>,
+    pub default_authorizer: Option<String>,
+    pub cors: Option<Cors>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Route {
+    pub function: String,
+    /// Upper case, or `ANY`.
+    pub method: String,
+    /// `/path/{parameter}/{rest+}`, or `$default`.
+    pub path: String,
+    pub authorization: Authorization,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Authorization {
+    /// What the API does by default.
+    Inherited,
+    None,
+    Authorizer {
+        name: String,
+        scopes: Vec<String>,
+    },
+}
+
+#[derive(Debug, Clone)]
+pub struct Authorizer {
+    pub issuer: String,
+    pub audience: Vec<String>,
+    pub scopes: Vec<String>,
+    /// `$request.header.NAME` or `$request.querystring.NAME`.
+    pub identity_source: String,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Cors {
+    pub allow_origins: Vec<String>,
+    pub allow_methods: Vec<String>,
+    pub allow_headers: Vec<String>,
+    pub expose_headers: Vec<String>,
+    pub max_age: Option<u64>,
+    pub allow_credentials: bool,
+}
+
+#[derive(Debug, Clone)]
+pub struct Pipe {
+    pub source_arn: String,
+    pub target_arn: String,
+    pub patterns: Vec<Value>,
+    pub input_template: Option<String>,
+    pub batch_size: usize,
+    pub from_latest: bool,
+    /// `None`: until the record expires.
+    pub maximum_retries: Option<u32>,
+    pub maximum_age: Option<Duration>,
+    pub message_group_id: Option<String>,
+    pub message_deduplication_id: Option<String>,
+}
+
+/// What one machine has no use for: permissions, keys, logs and their watchers.
+pub(super) fn without_local_meaning(kind: &str) -> bool {
+    const PREFIXES: [&str; 12] = [
+        "AWS::IAM::",
+        "AWS::Logs::",
+        "AWS::CloudWatch::",
+        "AWS::KMS::",
+        "AWS::SNS::",
+        "AWS::Lambda::Permission",
+        "AWS::SQS::QueuePolicy",
+        "AWS::SecretsManager::",
+        "AWS::ApplicationInsights::",
+        "AWS::ResourceGroups::",
+        "AWS::CodeDeploy::",
+        "AWS::XRay::",
+    ];
+    PREFIXES.iter().any(|prefix| kind.starts_with(prefix))
+}
+
+/// What `Ref` and `GetAtt` of this resource yield (AWS, "Return values" of each resource type).
+pub(super) fn identity(id: &str, resource: &Value, resolver: &Resolver<'_>) -> Result<Identity> {
+    let properties = &resource["Properties"];
+    let surroundings = resolver.surroundings;
+    let physical = |property: &str| physical_name(id, &properties[property], resolver);
+    let (reference, attributes) = match resource["Type"].as_str().context("a resource without a Type")? {
+        "AWS::DynamoDB::Table" => {
+            let name = physical("TableName")?;
+            let arn = surroundings.arn("dynamodb", &format!("table/{name}"));
+            let stream = format!("{arn}/stream/local");
+            (name, vec![("Arn", arn), ("StreamArn", stream)])
+        }
+        "AWS::SQS::Queue" => {
+            let name = queue_name(id, properties, resolver)?;
+            let url = surroundings.queue_url(&name);
+            (url.clone(), vec![("Arn", surroundings.arn("sqs", &name)), ("QueueName", name), ("QueueUrl", url)])
+        }
+        "AWS::Serverless::Function" => {
+            let name = physical("FunctionName")?;
+            (name.clone(), vec![("Arn", surroundings.arn("lambda", &format!("function:{name}")))])
+        }
+        "AWS::Serverless::HttpApi" => (id.to_owned(), vec![("ApiId", id.to_owned())]),
+        _ => (id.to_owned(), vec![("Arn", surroundings.arn("local", id))]),
+    };
+    Ok(Identity { reference, attributes: attributes.into_iter().collect() })
+}
+
+pub(super) fn function(
+    id: &str,
+    properties: &Value,
+    globals: &Value,
+    folder: &Path,
+    resolver: &Resolver<'_>,
+) -> Result<(Function, Vec<Route>)> {
+    let properties = &merged(globals, properties);
+    let get = |name: &str| resolver.resolve(&properties[name]).with_context(|| format!("in {name}"));
+    let code = get("CodeUri")?;
+    let logging = get("LoggingConfig")?;
+    let mut function = Function {
+        name: physical_name(id, &properties["FunctionName"], resolver)?,
+        code: folder.join(code.as_str().context("CodeUri must name the folder of a cargo package")?),
+        handler: get("Handler")?.as_str().unwrap_or("bootstrap").to_owned(),
+        timeout: Duration::from_secs(or(get("Timeout")?, 3)?),
+        memory: or(get("MemorySize")?, 128)?,
+        environment: environment(&get("Environment")?["Variables"])?,
+        log_format: logging["LogFormat"].as_str().map(str::to_owned),
+        log_level: logging["ApplicationLogLevel"].as_str().map(str::to_owned),
+        reserved_concurrency: or(get("ReservedConcurrentExecutions")?, None)?,
+        mappings: Vec::new(),
+        schedules: Vec::new(),
+    };
+    let mut routes = Vec::new();
+    for (name, event) in members(&properties["Events"]) {
+        let settings = resolver.resolve(&event["Properties"]).with_context(|| format!("in event {name}"))?;
+        match event["Type"].as_str().unwrap_or_default() {
+            "HttpApi" => routes.push(route(id, &settings).with_context(|| format!("in event {name}"))?),
+            "SQS" => function.mappings.extend(mapping(&settings).with_context(|| format!("in event {name}"))?),
+            kind @ ("Schedule" | "ScheduleV2") => function.schedules.push(schedule(name, kind, &settings)?),
+            kind => bail!("event {name}: the local stack has no event source {kind}"),
+        }
+    }
+    Ok((function, routes))
+}
+
+impl HttpApi {
+    pub(super) fn configure(&mut self, properties: &Value, globals: &Value, resolver: &Resolver<'_>) -> Result<()> {
+        let properties = resolver.resolve(&merged(globals, properties))?;
+        ensure!(
+            properties.get("DefinitionBody").or(properties.get("DefinitionUri")).is_none(),
+            "the local stack reads routes from the functions' events, not from an OpenAPI definition"
+        );
+        let auth = &properties["Auth"];
+        self.default_authorizer = auth["DefaultAuthorizer"].as_str().map(str::to_owned);
+        for (name, settings) in members(&auth["Authorizers"]) {
+            self.authorizers
+                .insert(name.clone(), authorizer(settings).with_context(|| format!("in authorizer {name}"))?);
+        }
+        self.cors = match &properties["CorsConfiguration"] {
+            Value::Null | Value::Bool(false) => None,
+            Value::Bool(true) => Some(Cors { allow_origins: vec!["*".to_owned()], ..Cors::default() }),
+            settings => Some(Cors::deserialize(settings).context("in CorsConfiguration")?),
+        };
+        Ok(())
+    }
+}
+
+pub(super) fn table(id: &str, properties: &Value, resolver: &Resolver<'_>) -> Result<Table> {
+    const OF_CREATE_TABLE: [&str; 6] = [
+        "AttributeDefinitions",
+        "KeySchema",
+        "BillingMode",
+        "ProvisionedThroughput",
+        "GlobalSecondaryIndexes",
+        "LocalSecondaryIndexes",
+    ];
+    let name = physical_name(id, &properties["TableName"], resolver)?;
+    let mut definition = Map::from_iter([("TableName".to_owned(), json!(name))]);
+    for property in OF_CREATE_TABLE {
+        if let Some(value) = properties.get(property) {
+            definition.insert(property.to_owned(), resolver.resolve(value)?);
+        }
+    }
+    if let Some(stream) = properties.get("StreamSpecification") {
+        // CloudFormation implies what `CreateTable` must be told.
+        let view = resolver.resolve(&stream["StreamViewType"])?;
+        definition.insert("StreamSpecification".to_owned(), json!({ "StreamEnabled": true, "StreamViewType": view }));
+    }
+    let time_to_live = properties.get("TimeToLiveSpecification").map(|value| resolver.resolve(value)).transpose()?;
+    Ok(Table { name, definition: Value::Object(definition), time_to_live })
+}
+
+/// Defaults: AWS, "SetQueueAttributes".
+pub(super) fn queue(id: &str, properties: &Value, resolver: &Resolver<'_>) -> Result<Queue> {
+    let get = |name: &str| resolver.resolve(&properties[name]).with_context(|| format!("in {name}"));
+    let seconds = |name: &str, default: u64| -> Result<Duration> { Ok(Duration::from_secs(or(get(name)?, default)?)) };
+    let redrive = match get("RedrivePolicy")? {
+        Value::Null => None,
+        policy => Some(Redrive::deserialize(policy).context("in RedrivePolicy")?),
+    };
+    Ok(Queue {
+        name: queue_name(id, properties, resolver)?,
+        fifo: truth(&get("FifoQueue")?),
+        content_based_deduplication: truth(&get("ContentBasedDeduplication")?),
+        deduplicated_by_group: get("DeduplicationScope")? == "messageGroup",
+        visibility: seconds("VisibilityTimeout", 30)?,
+        retention: seconds("MessageRetentionPeriod", 345_600)?,
+        delay: seconds("DelaySeconds", 0)?,
+        receive_wait: seconds("ReceiveMessageWaitTimeSeconds", 0)?,
+        maximum_message_size: or(get("MaximumMessageSize")?, 1_048_576)?,
+        redrive,
+    })
+}
+
+pub(super) fn pipe(properties: &Value, resolver: &Resolver<'_>) -> Result<Pipe> {
+    let get = |name: &str| resolver.resolve(&properties[name]).with_context(|| format!("in {name}"));
+    ensure!(properties.get("Enrichment").is_none(), "the local stack has no pipe enrichment");
+    let source = get("SourceParameters")?;
+    let stream = &source["DynamoDBStreamParameters"];
+    let target = get("TargetParameters")?;
+    let arn = |name: &str| -> Result<String> {
+        Ok(get(name)?.as_str().with_context(|| format!("{name} must be an ARN"))?.to_owned())
+    };
+    // -1, the default, means without limit (AWS, "PipeSourceDynamoDBStreamParameters").
+    let limit = |name: &str| stream[name].as_i64().and_then(|limit| u32::try_from(limit).ok());
+    Ok(Pipe {
+        source_arn: arn("Source")?,
+        target_arn: arn("Target")?,
+        patterns: patterns(&source["FilterCriteria"])?,
+        input_template: target["InputTemplate"].as_str().map(str::to_owned),
+        batch_size: or(stream["BatchSize"].clone(), 100)?,
+        from_latest: stream["StartingPosition"] == "LATEST",
+        maximum_retries: limit("MaximumRetryAttempts"),
+        maximum_age: limit("MaximumRecordAgeInSeconds").map(|seconds| Duration::from_secs(seconds.into())),
+        message_group_id: target["SqsQueueParameters"]["MessageGroupId"].as_str().map(str::to_owned),
+        message_deduplication_id: target["SqsQueueParameters"]["MessageDeduplicationId"].as_str().map(str::to_owned),
+    })
+}
+
+fn route(function: &str, settings: &Value) -> Result<Route> {
+    ensure!(settings["PayloadFormatVersion"] != "1.0", "the local stack speaks payload format 2.0 only");
+    let scopes = list(&settings["Auth"]["AuthorizationScopes"])?;
+    let authorization = match settings["Auth"]["Authorizer"].as_str() {
+        None => Authorization::Inherited,
+        Some("NONE") => Authorization::None,
+        Some(name) => Authorization::Authorizer { name: name.to_owned(), scopes },
+    };
+    Ok(Route {
+        function: function.to_owned(),
+        method: settings["Method"]
+            .as_str()
+            .unwrap_or("ANY")
+            .to_ascii_uppercase()
+            .replace("X-AMAZON-APIGATEWAY-ANY-METHOD", "ANY"),
+        path: settings["Path"].as_str().unwrap_or("$default").to_owned(),
+        authorization,
+    })
+}
+
+fn authorizer(settings: &Value) -> Result<Authorizer> {
+    let configuration = &settings["JwtConfiguration"];
+    Ok(Authorizer {
+        issuer: configuration["issuer"]
+            .as_str()
+            .context("the local stack knows JWT authorizers only: JwtConfiguration needs an issuer")?
+            .to_owned(),
+        audience: list(&configuration["audience"])?,
+        scopes: list(&settings["AuthorizationScopes"])?,
+        identity_source: settings["IdentitySource"].as_str().unwrap_or("$request.header.Authorization").to_owned(),
+    })
+}
+
+fn mapping(settings: &Value) -> Result<Option<Mapping>> {
+    if settings.get("Enabled").is_some_and(|enabled| !truth(enabled)) {
+        return Ok(None);
+    }
+    Ok(Some(Mapping {
+        queue_arn: settings["Queue"].as_str().context("Queue must be an ARN")?.to_owned(),
+        batch_size: or(settings["BatchSize"].clone(), 10)?,
+        window: Duration::from_secs(or(settings["MaximumBatchingWindowInSeconds"].clone(), 0)?),
+        maximum_concurrency: or(settings["ScalingConfig"]["MaximumConcurrency"].clone(), None)?,
+        report_batch_item_failures: list(&settings["FunctionResponseTypes"])?
+            .iter()
+            .any(|kind| kind == "ReportBatchItemFailures"),
+        patterns: patterns(&settings["FilterCriteria"])?,
+    }))
+}
+
+fn schedule(name: &str, kind: &str, settings: &Value) -> Result<Schedule> {
+    let (kind, expression, enabled) = match kind {
+        "Schedule" => (ScheduleKind::Rule, &settings["Schedule"], settings.get("Enabled").is_none_or(truth)),
+        _ => (ScheduleKind::Scheduler, &settings["ScheduleExpression"], true),
+    };
+    let input = settings["Input"]
+        .as_str()
+        .map(|input| serde_json::from_str(input).with_context(|| format!("event {name}: Input is not JSON")))
+        .transpose()?;
+    Ok(Schedule {
+        name: name.to_owned(),
+        expression: expression
+            .as_str()
+            .with_context(|| format!("event {name} needs a schedule expression"))?
+            .to_owned(),
+        input,
+        kind,
+        enabled: enabled && settings["State"] != "DISABLED",
+    })
+}
+
+fn patterns(criteria: &Value) -> Result<Vec<Value>> {
+    let filters = criteria["Filters"].as_array().map(Vec::as_slice).unwrap_or_default();
+    filters
+        .iter()
+        .map(|filter| {
+            let pattern = filter["Pattern"].as_str().context("a filter needs a Pattern")?;
+            serde_json::from_str(pattern).with_context(|| format!("the filter pattern {pattern} is not JSON"))
+        })
+        .collect()
+}
+
+fn environment(variables: &Value) -> Result<BTreeMap<String, String>> {
+    members(variables)
+        .map(|(name, value)| match value {
+            Value::String(text) => Ok((name.clone(), text.clone())),
+            Value::Bool(_) | Value::Number(_) => Ok((name.clone(), value.to_string())),
+            Value::Null | Value::Array(_) | Value::Object(_) => {
+                bail!("the variable {name} must be a string, not {value}")
+            }
+        })
+        .collect()
+}
+
+/// Globals under the resource's own: maps merge, lists add up, anything else is replaced (SAM, "Globals").
+fn merged(globals: &Value, own: &Value) -> Value {
+    match (globals, own) {
+        (globals, Value::Null) => globals.clone(),
+        (Value::Object(globals), Value::Object(own)) if !is_intrinsic(own) && !is_intrinsic(globals) => {
+            let mut map = globals.clone();
+            for (name, value) in own {
+                map.insert(name.clone(), merged(globals.get(name).unwrap_or(&Value::Null), value));
+            }
+            Value::Object(map)
+        }
+        (Value::Array(globals), Value::Array(own)) => Value::Array(globals.iter().chain(own).cloned().collect()),
+        (_, own) => own.clone(),
+    }
+}
+
+fn is_intrinsic(map: &Map<String, Value>) -> bool {
+    map.len() == 1 && map.keys().all(|name| name == "Ref" || name.starts_with("Fn::"))
+}
+
+/// The name it was given, or its logical id: names need not be unique over stacks here.
+fn physical_name(id: &str, given: &Value, resolver: &Resolver<'_>) -> Result<String> {
+    Ok(resolver.resolve(given)?.as_str().unwrap_or(id).to_owned())
+}
+
+fn queue_name(id: &str, properties: &Value, resolver: &Resolver<'_>) -> Result<String> {
+    let fifo = truth(&resolver.resolve(&properties["FifoQueue"])?);
+    let default = if fifo { format!("{id}.fifo") } else { id.to_owned() };
+    physical_name(&default, &properties["QueueName"], resolver)
+}
+
+fn or<T: DeserializeOwned>(value: Value, default: T) -> Result<T> {
+    match value {
+        Value::Null => Ok(default),
+        // Parameters are strings even where a property is a number.
+        Value::String(text) => {
+            serde_json::from_str(&text).with_context(|| format!("{text} is not what this property takes"))
+        }
+        value => {
+            serde_json::from_value(value.clone()).with_context(|| format!("{value} is not what this property takes"))
+        }
+    }
+}
+
+fn list(value: &Value) -> Result<Vec<String>> {
+    or(value.clone(), Vec::new())
+}
+
+fn truth(value: &Value) -> bool {
+    *value == Value::Bool(true) || value.as_str() == Some("true")
+}
+
+fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
+    let value = Value::deserialize(deserializer)?;
+    or(value, 0).map_err(D::Error::custom)
+}

@@ -1,0 +1,124 @@
+//! A function on the bare Runtime API. It obeys the word in a request's body, or in each message of a batch.
+
+use std::{
+    env, fs,
+    io::{self, BufRead, BufReader, Read, Write},
+    net::TcpStream,
+    process, thread,
+    time::Duration,
+};
+
+fn main() -> io::Result<()> {
+    let api = env::var("AWS_LAMBDA_RUNTIME_API").expect("the Runtime API's address");
+    loop {
+        let next = request(&api, "GET", "/2018-06-01/runtime/invocation/next", &[], "")?;
+        let id = next.header("lambda-runtime-aws-request-id");
+        let answer = if next.body.contains("\"Records\"") { batch(&next.body) } else { single(&next.body) };
+        let (kind, payload) = match answer {
+            Ok(payload) => ("response", payload),
+            Err(message) => ("error", format!(r#"{{"errorType":"Told","errorMessage":"{message}"}}"#)),
+        };
+        request(&api, "POST", &format!("/2018-06-01/runtime/invocation/{id}/{kind}"), &[], &payload)?;
+    }
+}
+
+fn single(event: &str) -> Result<String, String> {
+    let body = member(event, "body");
+    let (word, argument) = body.split_once(' ').unwrap_or((&body, ""));
+    match word {
+        // The whole event comes back, so that a test can look at it.
+        "echo" | "" => Ok(event.to_owned()),
+        "environment" => Ok(format!(r#"{{"value":"{}"}}"#, env::var(argument).unwrap_or_default())),
+        "process" => Ok(process::id().to_string()),
+        "sleep" => {
+            thread::sleep(Duration::from_millis(argument.parse().expect("milliseconds")));
+            Ok(process::id().to_string())
+        }
+        // For ever, and whoever waits for the file knows which process does.
+        "hold" => {
+            fs::write(argument, process::id().to_string()).expect("a file");
+            thread::sleep(Duration::MAX);
+            Ok(String::new())
+        }
+        "fail" => Err("as told".to_owned()),
+        "exit" => process::exit(3),
+        "large" => Ok(format!("\"{}\"", "x".repeat(6 * 1024 * 1024))),
+        "charge" => Ok(charge(argument)),
+        _ => Err(format!("unknown word {word}")),
+    }
+}
+
+/// Messages that say `fail` are reported; one that says `exit` takes the process with it.
+fn batch(event: &str) -> Result<String, String> {
+    let mut failures = Vec::new();
+    for record in event.split("\"attributes\"").skip(1) {
+        match member(record, "body").as_str() {
+            "fail" => failures.push(format!(r#"{{"itemIdentifier":"{}"}}"#, member(record, "messageId"))),
+            "exit" => process::exit(3),
+            _ => {}
+        }
+    }
+    Ok(format!(r#"{{"batchItemFailures":[{}]}}"#, failures.join(",")))
+}
+
+/// `KEY METHOD`: a charge under an idempotency key.
+fn charge(argument: &str) -> String {
+    let (key, method) = argument.split_once(' ').expect("a key and a payment method");
+    let provider = env::var("PROVIDER_URL").expect("the provider's address").replace("http://", "");
+    let form = format!("amount=1999&currency=eur&confirm=true&payment_method={method}");
+    let headers = [
+        ("Authorization", "Bearer sk_test"),
+        ("Idempotency-Key", key),
+        ("Content-Type", "application/x-www-form-urlencoded"),
+    ];
+    request(&provider, "POST", "/v1/payment_intents", &headers, &form).expect("the provider's answer").body
+}
+
+/// A string member, the first of that name. Good enough for events whose texts hold no quotes.
+fn member(json: &str, name: &str) -> String {
+    json.split_once(&format!("\"{name}\":\""))
+        .and_then(|(_, rest)| rest.split_once('"'))
+        .map_or_else(String::new, |(value, _)| value.to_owned())
+}
+
+struct Response {
+    headers: Vec<String>,
+    body: String,
+}
+
+impl Response {
+    fn header(&self, name: &str) -> String {
+        let header = self
+            .headers
+            .iter()
+            .find_map(|line| line.split_once(": ").filter(|(key, _)| key.eq_ignore_ascii_case(name)));
+        header.map_or_else(String::new, |(_, value)| value.to_owned())
+    }
+}
+
+fn request(address: &str, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> io::Result<Response> {
+    let mut stream = TcpStream::connect(address)?;
+    let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    write!(
+        stream,
+        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: {}\r\n{headers}\r\n{body}",
+        body.len()
+    )?;
+    let mut reader = BufReader::new(stream);
+    let mut lines = Vec::new();
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line)?;
+        match line.trim_end() {
+            "" => break,
+            line => lines.push(line.to_owned()),
+        }
+    }
+    if lines.is_empty() {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    let mut response = Response { headers: lines, body: String::new() };
+    let length: u64 = response.header("content-length").parse().unwrap_or(u64::MAX);
+    reader.take(length).read_to_string(&mut response.body)?;
+    Ok(response)
+}

@@ -1,0 +1,129 @@
+//! The program `local` and what it leaves behind: nothing.
+
+use std::{
+    io::{BufRead, BufReader},
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use reqwest::Client;
+
+struct Local {
+    child: Child,
+    url: String,
+}
+
+impl Local {
+    fn start(options: &[&str]) -> Self {
+        let template = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/template.yaml");
+        let mut child = Command::new(env!("CARGO_BIN_EXE_local"))
+            .args(["--port", "0", "--template"])
+            .arg(template)
+            .args(options)
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("local starts");
+        let output = child.stdout.take().expect("standard output");
+        let ready = BufReader::new(output).lines().map_while(Result::ok).find(|line| line.starts_with("ready "));
+        Self { child, url: ready.expect("the banner").replace("ready ", "") }
+    }
+
+    async fn post(&self, body: &'static str) -> String {
+        self.post_to("/patient", body).await
+    }
+
+    async fn post_to(&self, path: &str, body: &'static str) -> String {
+        Client::new()
+            .post(format!("{}{path}", self.url))
+            .header("content-type", "text/plain")
+            .body(body)
+            .send()
+            .await
+            .expect("an answer")
+            .text()
+            .await
+            .expect("a body")
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.child.id().try_into().expect("a process id")), signal).expect("a living process");
+    }
+}
+
+/// A zombie is an end too: whoever inherited it will reap it.
+fn is_running(process: &str) -> bool {
+    let status = Command::new("ps").args(["-o", "stat=", "-p", process]).output().expect("ps");
+    let status = String::from_utf8_lossy(&status.stdout).trim().to_owned();
+    !status.is_empty() && !status.starts_with('Z')
+}
+
+fn assert_ends(process: &str) {
+    let start = Instant::now();
+    while is_running(process) {
+        assert!(start.elapsed() < Duration::from_secs(5), "process {process} outlives the stack");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[tokio::test]
+async fn a_terminated_stack_ends_its_processes_and_exits_with_success() {
+    for signal in [Signal::SIGTERM, Signal::SIGINT] {
+        let mut local = Local::start(&[]);
+        let process = local.post("process").await;
+        local.signal(signal);
+        assert!(local.child.wait().expect("an end").success());
+        assert!(!is_running(&process), "{signal}");
+    }
+}
+
+#[tokio::test]
+async fn nothing_outlives_a_killed_stack_not_even_a_busy_function() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("process");
+    let mut local = Local::start(&[]);
+    let idle = local.post("process").await;
+    let request = Client::new().post(format!("{}/patient", local.url)).header("content-type", "text/plain");
+    tokio::spawn(request.body(format!("hold {}", file.display())).send());
+    let busy = loop {
+        match std::fs::read_to_string(&file) {
+            Ok(process) if !process.is_empty() => break process,
+            _ => tokio::time::sleep(Duration::from_millis(5)).await,
+        }
+    };
+    local.signal(Signal::SIGKILL);
+    local.child.wait().expect("an end");
+    assert_ends(&idle);
+    assert_ends(&busy);
+}
+
+#[tokio::test]
+async fn messages_and_charges_survive_a_killed_stack() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = ["--data", folder.path().to_str().expect("a path")];
+    let mut local = Local::start(&data);
+    local.post_to("/_local/queues/Copies", "kept").await;
+    let charge = local.post("charge k1 pm_card_visa").await;
+    local.signal(Signal::SIGKILL);
+    local.child.wait().expect("an end");
+
+    let mut local = Local::start(&data);
+    let queue = reqwest::get(format!("{}/_local/queues/Copies", local.url)).await.expect("an answer").text().await;
+    assert!(queue.expect("a body").contains("kept"));
+    assert_eq!(local.post("charge k1 pm_card_visa").await, charge);
+    local.signal(Signal::SIGTERM);
+    local.child.wait().expect("an end");
+}
+
+#[test]
+fn a_port_in_use_is_a_clear_error() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = taken.local_addr().expect("an address").port().to_string();
+    let output = Command::new(env!("CARGO_BIN_EXE_local")).args(["--port", &port]).output().expect("local runs");
+    assert!(!output.status.success());
+    assert!(String::from_utf8_lossy(&output.stderr).contains(&format!("127.0.0.1:{port}")));
+}

@@ -1,0 +1,386 @@
+//! The stack as its users see it: over HTTP, with a real function in real processes.
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use local::{Options, Stack};
+use reqwest::{Client, StatusCode};
+use serde_json::{Value, json};
+
+struct Running {
+    stack: Stack,
+    client: Client,
+    url: String,
+}
+
+impl Running {
+    async fn start(data: Option<&Path>) -> Self {
+        let template = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/template.yaml");
+        let options = Options {
+            port: 0,
+            data: data.map(PathBuf::from),
+            template: Some(template),
+            time_to_live_sweep: Duration::from_secs(1),
+        };
+        let stack = Stack::start(&options).await.expect("the stack starts");
+        let url = format!("http://{}", stack.address());
+        Self { stack, client: Client::new(), url }
+    }
+
+    async fn post(&self, path: &str, body: &str) -> (StatusCode, String) {
+        let response = self
+            .client
+            .post(format!("{}{path}", self.url))
+            .header("content-type", "text/plain")
+            .body(body.to_owned())
+            .send()
+            .await
+            .expect("an answer");
+        (response.status(), response.text().await.expect("a body"))
+    }
+
+    async fn get(&self, path: &str) -> Value {
+        let response = self.client.get(format!("{}{path}", self.url)).send().await.expect("an answer");
+        response.json().await.expect("JSON")
+    }
+
+    async fn token(&self, query: &str) -> String {
+        self.client
+            .get(format!("{}/_local/token?{query}", self.url))
+            .send()
+            .await
+            .expect("an answer")
+            .text()
+            .await
+            .expect("a token")
+    }
+
+    /// Asks until the answer satisfies.
+    async fn until(&self, path: &str, satisfied: impl Fn(&Value) -> bool) -> Value {
+        let wait = async {
+            loop {
+                let value = self.get(path).await;
+                if satisfied(&value) {
+                    return value;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), wait).await.unwrap_or_else(|_| panic!("{path} never satisfied"))
+    }
+
+    async fn dynamodb(&self, operation: &str, body: Value) -> StatusCode {
+        let (_, answer) = self.post("/open", "environment AWS_ENDPOINT_URL_DYNAMODB").await;
+        let endpoint: Value = serde_json::from_str(&answer).expect("JSON");
+        let request = self
+            .client
+            .post(endpoint["value"].as_str().expect("an endpoint"))
+            .header("content-type", "application/x-amz-json-1.0")
+            .header("x-amz-target", format!("DynamoDB_20120810.{operation}"))
+            .header("x-amz-date", "20260101T000000Z")
+            .header("authorization", "AWS4-HMAC-SHA256 Credential=local/20260101/us-east-1/dynamodb/aws4_request, SignedHeaders=host;x-amz-date, Signature=0");
+        request.body(body.to_string()).send().await.expect("an answer").status()
+    }
+}
+
+const OK: StatusCode = StatusCode::OK;
+const FAILED: (StatusCode, &str) = (StatusCode::INTERNAL_SERVER_ERROR, r#"{"message":"Internal Server Error"}"#);
+
+fn is_failure(answer: &(StatusCode, String)) -> bool {
+    (answer.0, answer.1.as_str()) == FAILED
+}
+
+fn messages(queue: &Value) -> Vec<&Value> {
+    queue["messages"].as_array().expect("messages").iter().collect()
+}
+
+fn bodies(queue: &Value) -> Vec<&Value> {
+    queue["bodies"].as_array().expect("bodies").iter().collect()
+}
+
+#[tokio::test]
+async fn a_request_runs_in_a_process_and_its_answer_comes_back() {
+    let running = Running::start(None).await;
+    let token = running.token("sub=ann&role=operator").await;
+    let request = running
+        .client
+        .post(format!("{}/closed/a%20b?x=1", running.url))
+        .bearer_auth(token)
+        .header("content-type", "text/plain");
+    let event: Value = request.body("echo").send().await.expect("an answer").json().await.expect("the event");
+    assert_eq!(event["routeKey"], "POST /closed/{name}");
+    assert_eq!(event["pathParameters"]["name"], "a b");
+    assert_eq!(event["requestContext"]["authorizer"]["jwt"]["claims"]["sub"], "ann");
+    assert_eq!(event["requestContext"]["authorizer"]["jwt"]["claims"]["role"], "operator");
+    running.stack.stop().await;
+}
+
+#[tokio::test]
+async fn only_a_good_token_opens_a_closed_route() {
+    let running = Running::start(None).await;
+    let token = running.token("sub=ann").await;
+    let expired = running.token("sub=ann&exp=1").await;
+    let call = |authorization: Option<String>| {
+        let request = running.client.post(format!("{}/closed/x", running.url)).body("");
+        let request = authorization.into_iter().fold(request, |request, value| request.header("authorization", value));
+        async move { request.send().await.expect("an answer").status() }
+    };
+    assert_eq!(call(Some(format!("Bearer {token}"))).await, OK);
+    for bad in [
+        None,
+        Some("Bearer x.y.z".to_owned()),
+        Some(format!("Basic {token}")),
+        Some(format!("Bearer {token}x")),
+        Some(format!("Bearer {expired}")),
+    ] {
+        assert_eq!(call(bad.clone()).await, StatusCode::UNAUTHORIZED, "{bad:?}");
+    }
+    assert_eq!(running.post("/nowhere", "").await, (StatusCode::NOT_FOUND, r#"{"message":"Not Found"}"#.to_owned()));
+    running.stack.stop().await;
+}
+
+#[tokio::test]
+async fn a_function_that_takes_too_long_is_killed_at_its_timeout() {
+    let running = Running::start(None).await;
+    let (_, before) = running.post("/open", "process").await;
+    let start = std::time::Instant::now();
+    assert!(is_failure(&running.post("/open", "sleep 30000").await));
+    assert!((1.0..3.0).contains(&start.elapsed().as_secs_f64()), "{:?}", start.elapsed());
+    let (status, after) = running.post("/open", "process").await;
+    assert_eq!(status, OK);
+    assert_ne!(before, after);
+    running.stack.stop().await;
+}
+
+#[tokio::test]
+async fn a_crash_fails_its_request_at_once_and_no_other() {
+    let running = Running::start(None).await;
+    let (crash, neighbour) = tokio::join!(running.post("/patient", "exit"), running.post("/patient", "sleep 300"));
+    assert!(is_failure(&crash));
+    assert_eq!(neighbour.0, OK);
+    assert_eq!(running.post("/patient", "process").await.0, OK);
+    running.stack.stop().await;
+}
+
+#[tokio::test]
+async fn an_error_of_the_function_is_a_500_and_its_process_lives_on() {
+    let running = Running::start(None).await;
+    let (_, before) = running.post("/open", "process").await;
+    assert!(is_failure(&running.post("/open", "fail").await));
+    assert_eq!(running.post("/open", "process").await, (OK, before));
+    running.stack.stop().await;
+}
+
+#[tokio::test]
+async fn payloads_beyond_the_limits_are_refused() {
+    let running = Running::start(None).await;
+    assert!(is_failure(&running.post("/patient", "large").await));
+    let larger_than_lambda = "x".repeat(7 * 1024 * 1024);
+    assert_eq!(running.post("/open", &larger_than_lambda).await.0, StatusCode::PAYLOAD_TOO_LARGE);
+    let larger_than_the_gateway = "x".repeat(11 * 1024 * 1024);
+    assert_eq!(running.post("/open", &larger_than_the_gateway).await.0, StatusCode::PAYLOAD_TOO_LARGE);
+    running.stack.stop().await;
+}
+
+#[tokio::test]
+async fn requests_run_side_by_side_up_to_the_limit_and_wait_beyond_it() {
+    let running = Running::start(None).await;
+    let answers = tokio::join!(
+        running.post("/patient", "sleep 300"),
+        running.post("/patient", "sleep 300"),
+        running.post("/patient", "sleep 300")
+    );
+    let processes: std::collections::BTreeSet<String> =
+        [answers.0, answers.1, answers.2].into_iter().map(|(_, process)| process).collect();
+    assert_eq!(processes.len(), 2);
+    running.stack.stop().await;
+}
+
+#[tokio::test]
+async fn killed_sandboxes_are_replaced_before_the_next_request() {
+    let running = Running::start(None).await;
+    let (_, before) = running.post("/open", "process").await;
+    assert_eq!(running.post("/_local/functions/Single/kill", "").await, (OK, r#"{"killed":1}"#.to_owned()));
+    for _ in 0..20 {
+        let (status, after) = running.post("/open", "process").await;
+        assert_eq!(status, OK);
+        assert_ne!(before, after);
+    }
+    assert_eq!(running.post("/_local/functions/Nobody/kill", "").await.0, StatusCode::NOT_FOUND);
+    running.stack.stop().await;
+}
+
+#[tokio::test]
+async fn a_message_that_fails_stays_until_it_is_a_dead_letter_and_can_be_redriven() {
+    let running = Running::start(None).await;
+    running.post("/_local/queues/Queue", "fine").await;
+    running.post("/_local/queues/Queue?copies=2", "fail").await;
+    let dead = running.until("/_local/queues/DeadLetters", |queue| queue["visible"] == 2).await;
+    assert!(bodies(&dead).iter().all(|body| *body == "fail"));
+    assert!(messages(&dead).iter().all(|message| message["receive_count"] == 2));
+    assert_eq!(
+        running.get("/_local/queues/Queue").await,
+        json!({ "visible": 0, "in_flight": 0, "delayed": 0, "bodies": [], "messages": [] })
+    );
+
+    assert_eq!(running.post("/_local/queues/DeadLetters/redrive", "").await.1, r#"{"moved":2}"#);
+    let again = running.until("/_local/queues/DeadLetters", |queue| queue["visible"] == 2).await;
+    let ids = |queue: &Value| messages(queue).iter().map(|message| message["id"].clone()).collect::<Vec<_>>();
+    assert!(ids(&again).iter().all(|id| !ids(&dead).contains(id)), "a redriven message has a new id");
+    running.stack.stop().await;
+}
+
+#[tokio::test]
+async fn a_crash_keeps_the_whole_batch() {
+    let running = Running::start(None).await;
+    running.post("/_local/queues/Queue", "exit").await;
+    let dead = running.until("/_local/queues/DeadLetters", |queue| queue["visible"] == 1).await;
+    assert_eq!(bodies(&dead), ["exit"]);
+    running.stack.stop().await;
+}
+
+#[tokio::test]
+async fn looking_into_a_queue_changes_nothing() {
+    let running = Running::start(None).await;
+    running.post("/_local/queues/Copies", "seen").await;
+    for _ in 0..3 {
+        let queue = running.get("/_local/queues/Copies").await;
+        assert_eq!((&queue["visible"], &messages(&queue)[0]["receive_count"]), (&json!(1), &json!(0)));
+    }
+    running.stack.stop().await;
+}
+
+#[tokio::test]
+async fn the_pipe_carries_what_its_filter_selects() {
+    let running = Running::start(None).await;
+    for (id, kind) in [("1", "event"), ("2", "other"), ("3", "event"), ("4", "event")] {
+        let item = json!({ "TableName": "Table", "Item": { "id": { "S": id }, "kind": { "S": kind } } });
+        assert_eq!(running.dynamodb("PutItem", item).await, OK);
+    }
+    let queue = running.until("/_local/queues/Copies", |queue| queue["visible"] == 3).await;
+    let bodies = bodies(&queue);
+    assert_eq!(bodies, [r#"{"id": "1"}"#, r#"{"id": "3"}"#, r#"{"id": "4"}"#]);
+    running.stack.stop().await;
+}
+
+#[tokio::test]
+async fn what_was_committed_survives_a_restart() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let running = Running::start(Some(folder.path())).await;
+    let token = running.token("sub=ann").await;
+    running.post("/_local/queues/Copies", "kept").await;
+    running.post("/open", "charge k1 pm_card_visa").await;
+    assert_eq!(
+        running
+            .dynamodb(
+                "PutItem",
+                json!({ "TableName": "Table", "Item": { "id": { "S": "1" }, "kind": { "S": "event" } } })
+            )
+            .await,
+        OK
+    );
+    running.until("/_local/queues/Copies", |queue| queue["visible"] == 2).await;
+    let charges = running.get("/_local/charges").await;
+    running.stack.stop().await;
+
+    let running = Running::start(Some(folder.path())).await;
+    let queue = running.get("/_local/queues/Copies").await;
+    assert_eq!(messages(&queue).len(), 2, "{queue}");
+    running.post("/open", "charge k1 pm_card_visa").await;
+    assert_eq!(running.get("/_local/charges").await, charges);
+    let closed = running
+        .client
+        .post(format!("{}/closed/x", running.url))
+        .bearer_auth(token)
+        .body("")
+        .send()
+        .await
+        .expect("an answer");
+    assert_eq!(closed.status(), OK);
+    assert_eq!(
+        running
+            .dynamodb(
+                "PutItem",
+                json!({ "TableName": "Table", "Item": { "id": { "S": "2" }, "kind": { "S": "event" } } })
+            )
+            .await,
+        OK
+    );
+    running.until("/_local/queues/Copies", |queue| queue["visible"] == 3).await;
+    running.stack.stop().await;
+}
+
+#[tokio::test]
+async fn expired_items_are_deleted() {
+    let running = Running::start(None).await;
+    let item = json!({ "TableName": "Table", "Item": { "id": { "S": "1" }, "expiration": { "N": "1000000000" } } });
+    assert_eq!(running.dynamodb("PutItem", item).await, OK);
+    let gone = json!({ "TableName": "Table", "Item": { "id": { "S": "1" } }, "ConditionExpression": "attribute_not_exists(id)" });
+    let wait = async { while running.dynamodb("PutItem", gone.clone()).await != OK {} };
+    tokio::time::timeout(Duration::from_secs(20), wait).await.expect("the sweep");
+    running.stack.stop().await;
+}
+
+#[tokio::test]
+async fn a_payment_method_that_kills_takes_the_calling_process_before_or_after_the_charge() {
+    let running = Running::start(None).await;
+    for (method, charged) in [("pm_kill_before_charge", 0), ("pm_kill_after_charge", 1)] {
+        let before = running.get("/_local/charges").await.as_array().map(Vec::len).expect("a list");
+        assert!(is_failure(&running.post("/patient", &format!("charge {method} {method}")).await));
+        assert_eq!(running.get("/_local/charges").await.as_array().map(Vec::len), Some(before + charged), "{method}");
+        let (status, answer) = running.post("/patient", &format!("charge {method} {method}")).await;
+        assert_eq!(status, OK);
+        assert!(answer.contains("succeeded"), "{answer}");
+        assert_eq!(running.get("/_local/charges").await.as_array().map(Vec::len), Some(before + 1), "{method}");
+    }
+    running.stack.stop().await;
+}
+
+#[tokio::test]
+async fn the_schedule_runs_on_demand() {
+    let running = Running::start(None).await;
+    let (status, answer) = running.post("/_local/reconcile", "").await;
+    let event: Value = serde_json::from_str(&answer).expect("the event");
+    assert_eq!((status, event["source"].as_str(), event["detail"].as_str()), (OK, Some("aws.scheduler"), Some("{}")));
+    running.stack.stop().await;
+}
+
+#[tokio::test]
+async fn a_preflight_is_answered_by_the_api_itself() {
+    let running = Running::start(None).await;
+    let preflight = |origin: &'static str| {
+        let request = running.client.request(reqwest::Method::OPTIONS, format!("{}/open", running.url));
+        let request = request.header("origin", origin).header("access-control-request-method", "POST");
+        async move { request.send().await.expect("an answer") }
+    };
+    let good = preflight("https://shop.example").await;
+    assert_eq!(good.status(), StatusCode::NO_CONTENT);
+    assert_eq!(good.headers()["access-control-allow-origin"], "https://shop.example");
+    assert_eq!(good.headers()["access-control-allow-methods"], "POST");
+    assert!(!preflight("https://evil.example").await.headers().contains_key("access-control-allow-origin"));
+    let answer = running
+        .client
+        .post(format!("{}/open", running.url))
+        .header("origin", "https://shop.example")
+        .send()
+        .await
+        .expect("an answer");
+    assert_eq!(answer.headers()["access-control-expose-headers"], "location");
+    running.stack.stop().await;
+}
+
+#[tokio::test]
+async fn problems_name_what_would_have_been_right() {
+    let running = Running::start(None).await;
+    let response = running.client.get(format!("{}/_local/queues/Quoue", running.url)).send().await.expect("an answer");
+    assert_eq!(response.headers()["content-type"], "application/problem+json");
+    let problem: Value = response.json().await.expect("a problem");
+    assert_eq!(problem["status"], 404);
+    assert!(
+        problem["detail"].as_str().is_some_and(|detail| detail.contains("Copies, DeadLetters, Queue")),
+        "{problem}"
+    );
+    running.stack.stop().await;
+}
