@@ -7,6 +7,7 @@ mod builder;
 mod claim;
 mod clock;
 mod entropy;
+mod observer;
 mod operation;
 mod outcome;
 
@@ -22,6 +23,7 @@ pub use builder::EngineBuilder;
 pub use claim::{Claim, Claimed};
 pub use clock::{Clock, SystemClock};
 pub use entropy::{Entropy, NoEntropy, SystemEntropy};
+pub use observer::{NoObserver, Observer};
 pub use operation::{Call, Operation};
 pub use outcome::{Answered, Error, Outcome, Reason, Verdict};
 
@@ -46,6 +48,7 @@ struct Parts<S> {
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     metrics: Arc<dyn Metrics>,
+    observer: Arc<dyn Observer>,
     margin: Duration,
     lease_margin: Duration,
 }
@@ -192,6 +195,9 @@ impl<S: Store> Engine<S> {
         Ok(Request {
             id: call.record_id(),
             operation: call.operation().name().to_owned(),
+            principal: Some(call.principal()),
+            subject: call.subject(),
+            request: call.request(),
             fingerprint: call.fingerprint(),
             owner: self.owner()?,
             transaction: self.transaction()?,
@@ -232,6 +238,10 @@ impl<S: Store> Engine<S> {
 
     pub(crate) fn count(&self, metric: Metric, operation: &str) {
         self.parts.metrics.count(metric, operation);
+    }
+
+    pub(crate) fn observer(&self) -> &dyn Observer {
+        &*self.parts.observer
     }
 
     /// Where the engine reports to.

@@ -16,6 +16,9 @@ pub trait Metrics: Send + Sync {
     /// Something took this long.
     fn duration(&self, metric: Metric, operation: &str, duration: Duration);
 
+    /// Something has this value now.
+    fn gauge(&self, metric: Metric, value: f64);
+
     /// An invocation ends: what was collected is written out, before the sandbox may freeze.
     fn flush(&self);
 }
@@ -27,6 +30,7 @@ pub struct NoMetrics;
 impl Metrics for NoMetrics {
     fn count(&self, _: Metric, _: &str) {}
     fn duration(&self, _: Metric, _: &str, _: Duration) {}
+    fn gauge(&self, _: Metric, _: f64) {}
     fn flush(&self) {}
 }
 
@@ -53,6 +57,26 @@ pub enum Metric {
     OwnWriteRecognised,
     /// A record became UNKNOWN.
     UnknownEntered,
+    /// An uncertain record was settled as SUCCESS by evidence.
+    UnknownHappened,
+    /// An uncertain record was settled as FAILED by evidence.
+    UnknownRefused,
+    /// An uncertain record may run again, because its effect was prevented.
+    UnknownPrevented,
+    /// An uncertain record was looked at and left as it was.
+    UnknownLeft,
+    /// How many records are UNKNOWN.
+    UnknownOpen,
+    /// How old the oldest UNKNOWN record is.
+    UnknownOldestAge,
+    /// How many records were found PROCESSING under a lease that is over.
+    AbandonedFound,
+    /// How many records are still stored though they have expired.
+    ExpiredPresent,
+    /// How long the one that expired first has been expired.
+    OldestExpiredAge,
+    /// A reconciler's run came to its end.
+    ReconcilerHeartbeat,
     /// The store gave no answer.
     StoreError,
     /// A run ended but could not be settled.
@@ -70,13 +94,26 @@ pub enum Metric {
 pub enum Unit {
     /// Occurrences.
     Count,
+    /// Seconds.
+    Seconds,
     /// Milliseconds.
     Milliseconds,
 }
 
+/// How a metric is reported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// Counted up ([`Metrics::count`]).
+    Counter,
+    /// Measured each time ([`Metrics::duration`]).
+    Duration,
+    /// Set to what it is now ([`Metrics::gauge`]).
+    Gauge,
+}
+
 impl Metric {
     /// All there are.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 25] = [
         Self::Executed,
         Self::Replayed,
         Self::InProgress,
@@ -87,6 +124,16 @@ impl Metric {
         Self::Fenced,
         Self::OwnWriteRecognised,
         Self::UnknownEntered,
+        Self::UnknownHappened,
+        Self::UnknownRefused,
+        Self::UnknownPrevented,
+        Self::UnknownLeft,
+        Self::UnknownOpen,
+        Self::UnknownOldestAge,
+        Self::AbandonedFound,
+        Self::ExpiredPresent,
+        Self::OldestExpiredAge,
+        Self::ReconcilerHeartbeat,
         Self::StoreError,
         Self::CommitFailed,
         Self::MessageReturned,
@@ -99,6 +146,7 @@ impl Metric {
     pub const fn unit(self) -> Unit {
         match self {
             Self::ClaimMs | Self::CommitMs => Unit::Milliseconds,
+            Self::UnknownOldestAge | Self::OldestExpiredAge => Unit::Seconds,
             Self::Executed
             | Self::Replayed
             | Self::InProgress
@@ -109,9 +157,48 @@ impl Metric {
             | Self::Fenced
             | Self::OwnWriteRecognised
             | Self::UnknownEntered
+            | Self::UnknownHappened
+            | Self::UnknownRefused
+            | Self::UnknownPrevented
+            | Self::UnknownLeft
+            | Self::UnknownOpen
+            | Self::AbandonedFound
+            | Self::ExpiredPresent
+            | Self::ReconcilerHeartbeat
             | Self::StoreError
             | Self::CommitFailed
             | Self::MessageReturned => Unit::Count,
+        }
+    }
+
+    /// How it is reported.
+    #[must_use]
+    pub const fn kind(self) -> Kind {
+        match self {
+            Self::ClaimMs | Self::CommitMs => Kind::Duration,
+            Self::UnknownOpen
+            | Self::UnknownOldestAge
+            | Self::AbandonedFound
+            | Self::ExpiredPresent
+            | Self::OldestExpiredAge => Kind::Gauge,
+            Self::Executed
+            | Self::Replayed
+            | Self::InProgress
+            | Self::Mismatch
+            | Self::MissingKey
+            | Self::InvalidKey
+            | Self::Takeover
+            | Self::Fenced
+            | Self::OwnWriteRecognised
+            | Self::UnknownEntered
+            | Self::UnknownHappened
+            | Self::UnknownRefused
+            | Self::UnknownPrevented
+            | Self::UnknownLeft
+            | Self::ReconcilerHeartbeat
+            | Self::StoreError
+            | Self::CommitFailed
+            | Self::MessageReturned => Kind::Counter,
         }
     }
 
@@ -129,6 +216,16 @@ impl Metric {
             Self::Fenced => "Fenced",
             Self::OwnWriteRecognised => "OwnWriteRecognised",
             Self::UnknownEntered => "UnknownEntered",
+            Self::UnknownHappened => "UnknownHappened",
+            Self::UnknownRefused => "UnknownRefused",
+            Self::UnknownPrevented => "UnknownPrevented",
+            Self::UnknownLeft => "UnknownLeft",
+            Self::UnknownOpen => "UnknownOpen",
+            Self::UnknownOldestAge => "UnknownOldestAge",
+            Self::AbandonedFound => "AbandonedFound",
+            Self::ExpiredPresent => "ExpiredPresent",
+            Self::OldestExpiredAge => "OldestExpiredAge",
+            Self::ReconcilerHeartbeat => "ReconcilerHeartbeat",
             Self::StoreError => "StoreError",
             Self::CommitFailed => "CommitFailed",
             Self::MessageReturned => "MessageReturned",

@@ -8,10 +8,15 @@
 //! Whoever reconciles holds the record like any attempt, under a new owner token and attempt number, so that a late
 //! owner, a second reconciler and an operator cannot settle it twice.
 
+mod resolver;
+
 use crate::engine::{Answer, Attempt, Call, Engine, Error, Operation, Outcome, Reason, Verdict};
 use crate::engine::{Claim, OnUncertain, Restarted, Taken, until_deadline};
-use crate::protocol::{EpochMs, Finding, Record, Request, Uncertain};
+use crate::metrics::Metric;
+use crate::protocol::{EpochMs, Finding, Record, Request, RequestId, Uncertain};
 use crate::store::Store;
+
+pub use resolver::Resolver;
 
 /// What the other side says about a transaction id.
 #[derive(Clone, Debug)]
@@ -20,7 +25,8 @@ pub enum Evidence<T> {
     Happened(T),
     /// It was refused for good. Settles FAILED with this answer.
     Refused(T),
-    /// It did not happen *and cannot happen any more*. A retry may run, under a new transaction id.
+    /// It did not happen *and cannot happen any more*. A retry may run, under a new transaction id: at once, if it is
+    /// what reconciles; else the record is released, and effects that were added to the attempt are written with that.
     Prevented,
     /// None of these is certain. The record stays UNKNOWN.
     Unclear(Reason),
@@ -42,30 +48,33 @@ pub enum Reconciled {
 }
 
 impl<S: Store> Engine<S> {
-    /// Like [`run`](Engine::run); but where the outcome of an earlier attempt is uncertain, asks `resolve` for
+    /// Like [`run`](Engine::run); but where the outcome of an earlier attempt is uncertain, asks `resolver` for
     /// evidence, which settles the record, or lets this call run, or leaves the outcome unknown.
-    ///
-    /// `resolve` gets the attempt whose [transaction id](Attempt::transaction) is in question, and adds to it the
-    /// effects that belong to the answer it finds.
     ///
     /// # Errors
     /// As [`run`](Engine::run).
-    pub async fn run_or_reconcile<T, F, R, G, E>(&self, call: &Call, run: F, resolve: G) -> Result<Outcome<T>, Error>
+    pub async fn run_or_reconcile<T, F, R>(
+        &self,
+        call: &Call,
+        run: F,
+        resolver: &impl Resolver<S::Effect, T>,
+    ) -> Result<Outcome<T>, Error>
     where
         T: Answer,
         F: FnOnce(Attempt<S::Effect>) -> R,
         R: Future<Output = Verdict<T>>,
-        G: FnOnce(Attempt<S::Effect>) -> E,
-        E: Future<Output = Evidence<T>>,
     {
         let taken = self.take(self.request(call)?, call.operation(), call.deadline(), OnUncertain::Hold).await?;
         let claim = match taken {
             Taken::Run(claim) => claim,
             Taken::Answered(outcome) => return outcome.read(),
-            Taken::Reconcile(claim) => match settle_by_evidence(*claim, resolve).await? {
+            Taken::Reconcile(claim) => match self.settle_by_evidence(*claim, resolver).await? {
                 Found::Settled(_, outcome) => return Ok(outcome),
-                Found::Prevented(claim) => match claim.restart().await? {
-                    Restarted::Run(claim) => claim,
+                Found::Prevented(claim, _) => match claim.restart().await? {
+                    Restarted::Run(claim) => {
+                        self.count(Metric::UnknownPrevented, &claim.record().operation);
+                        claim
+                    }
                     Restarted::Answered(outcome) => return outcome.read(),
                 },
             },
@@ -75,23 +84,25 @@ impl<S: Store> Engine<S> {
 
     /// Reconciles a record that was found UNKNOWN, or PROCESSING under a lease that is over, without a call.
     ///
+    /// It is taken over only if it is still as `record` shows it; `request` is the id of the invocation, for the
+    /// record's story.
+    ///
     /// # Errors
     /// [`Error`] where the store could not be reached; the record is then as it was, or held until `deadline`.
-    pub async fn reconcile<T, G, E>(
+    pub async fn reconcile<T: Answer>(
         &self,
         record: &Record,
         operation: &Operation,
         deadline: EpochMs,
-        resolve: G,
-    ) -> Result<Reconciled, Error>
-    where
-        T: Answer,
-        G: FnOnce(Attempt<S::Effect>) -> E,
-        E: Future<Output = Evidence<T>>,
-    {
+        request: Option<RequestId>,
+        resolver: &impl Resolver<S::Effect, T>,
+    ) -> Result<Reconciled, Error> {
         let request = Request {
             id: record.id.clone(),
             operation: record.operation.clone(),
+            principal: record.principal,
+            subject: record.subject.clone(),
+            request,
             fingerprint: record.fingerprint,
             owner: self.owner()?,
             transaction: self.transaction()?,
@@ -103,40 +114,60 @@ impl<S: Store> Engine<S> {
         let Some(claim) = self.hold(takeover, request, operation, deadline).await? else {
             return Ok(Reconciled::NotOpen);
         };
-        match settle_by_evidence::<S, T, G, E>(claim, resolve).await? {
+        match self.settle_by_evidence(claim, resolver).await? {
             Found::Settled(reconciled, _) => Ok(reconciled),
-            Found::Prevented(claim) => claim.reopen().await.map(|()| Reconciled::Prevented),
+            Found::Prevented(claim, attempt) => {
+                let reconciled = claim.reopen(attempt.take_effects()).await?;
+                self.count(reconciled.metric(), &record.operation);
+                Ok(reconciled)
+            }
         }
+    }
+
+    async fn settle_by_evidence<T: Answer>(
+        &self,
+        claim: Claim<S>,
+        resolver: &impl Resolver<S::Effect, T>,
+    ) -> Result<Found<S, T>, Error> {
+        let attempt = claim.attempt();
+        let record = claim.record().clone();
+        let (reconciled, outcome) = match until_deadline(&attempt, |attempt| resolver.resolve(&record, attempt)).await {
+            Ok(Evidence::Happened(answer)) => {
+                (Reconciled::Happened, claim.commit(Finding::Success, answer, attempt.take_effects()).await?)
+            }
+            Ok(Evidence::Refused(answer)) => {
+                (Reconciled::Refused, claim.commit(Finding::Failed, answer, attempt.take_effects()).await?)
+            }
+            Ok(Evidence::Prevented) => return Ok(Found::Prevented(Box::new(claim), attempt)),
+            Ok(Evidence::Unclear(reason)) | Err(reason) => (Reconciled::Unclear, claim.abandon(reason).await?.read()?),
+        };
+        let reconciled = match &outcome {
+            Outcome::Executed(_) => reconciled,
+            // Somebody else settled it meanwhile: the recorded outcome is the answer, whatever we found.
+            Outcome::Replayed(_) => Reconciled::NotOpen,
+            // A commit that did not take effect leaves the outcome as unknown as it was.
+            Outcome::Unknown { .. } | Outcome::InProgress { .. } | Outcome::NotExecuted(_) | Outcome::Mismatch => {
+                Reconciled::Unclear
+            }
+        };
+        self.count(reconciled.metric(), &record.operation);
+        Ok(Found::Settled(reconciled, outcome))
     }
 }
 
 enum Found<S: Store, T> {
     Settled(Reconciled, Outcome<T>),
-    Prevented(Box<Claim<S>>),
+    Prevented(Box<Claim<S>>, Attempt<S::Effect>),
 }
 
-async fn settle_by_evidence<S, T, G, E>(claim: Claim<S>, resolve: G) -> Result<Found<S, T>, Error>
-where
-    S: Store,
-    T: Answer,
-    G: FnOnce(Attempt<S::Effect>) -> E,
-    E: Future<Output = Evidence<T>>,
-{
-    let attempt = claim.attempt();
-    let (reconciled, outcome) = match until_deadline(&attempt, resolve).await {
-        Ok(Evidence::Happened(answer)) => {
-            (Reconciled::Happened, claim.commit(Finding::Success, answer, attempt.take_effects()).await?)
+impl Reconciled {
+    const fn metric(self) -> Metric {
+        match self {
+            Self::Happened => Metric::UnknownHappened,
+            Self::Refused => Metric::UnknownRefused,
+            Self::Prevented => Metric::UnknownPrevented,
+            Self::Unclear | Self::NotOpen => Metric::UnknownLeft,
         }
-        Ok(Evidence::Refused(answer)) => {
-            (Reconciled::Refused, claim.commit(Finding::Failed, answer, attempt.take_effects()).await?)
-        }
-        Ok(Evidence::Prevented) => return Ok(Found::Prevented(Box::new(claim))),
-        Ok(Evidence::Unclear(reason)) | Err(reason) => (Reconciled::Unclear, claim.abandon(reason).await?.read()?),
-    };
-    // A commit that did not take effect leaves the outcome as unknown as it was.
-    match outcome {
-        settled @ (Outcome::Executed(_) | Outcome::Replayed(_)) => Ok(Found::Settled(reconciled, settled)),
-        other => Ok(Found::Settled(Reconciled::Unclear, other)),
     }
 }
 

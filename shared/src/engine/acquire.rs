@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::outcome::Stored;
 use super::{Answered, Claim, Engine, Error, Operation, Outcome, ROUNDS, UNKNOWN_RETRY_AFTER};
 use crate::metrics::Metric;
-use crate::protocol::{Condition, Decision, EpochMs, Record, Request, State, Status, Write, decide};
+use crate::protocol::{Condition, Decision, EpochMs, Record, Request, Status, Write, decide, mark_unknown};
 use crate::store::{Store, Written};
 
 /// What to do about a record whose outcome is uncertain.
@@ -148,7 +148,7 @@ impl<S: Store> Engine<S> {
         if is_marked(&takeover.condition) {
             return Ok(Marked::Unknown(unknown));
         }
-        let write = Write { record: Record { state: State::Unknown(None), ..takeover.record }, ..takeover };
+        let write = mark_unknown(takeover);
         match self.write(&write, Vec::new(), Metric::ClaimMs).await.map_err(Error::StoreUnavailable)? {
             Written::Applied | Written::Recognised => {
                 self.count(Metric::UnknownEntered, &write.record.operation);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Clock, Engine, Entropy, Parts, SystemClock, SystemEntropy};
+use super::{Clock, Engine, Entropy, NoObserver, Observer, Parts, SystemClock, SystemEntropy};
 use crate::metrics::{Metrics, NoMetrics};
 
 /// Builds an [`Engine`].
@@ -19,6 +19,7 @@ impl<S> EngineBuilder<S> {
                 clock: Arc::new(SystemClock),
                 entropy: Arc::new(SystemEntropy),
                 metrics: Arc::new(NoMetrics),
+                observer: Arc::new(NoObserver),
                 margin: Duration::from_secs(2),
                 lease_margin: Duration::from_secs(1),
             },
@@ -48,6 +49,13 @@ impl<S> EngineBuilder<S> {
     #[must_use]
     pub fn metrics(mut self, metrics: impl Metrics + 'static) -> Self {
         self.parts.metrics = Arc::new(metrics);
+        self
+    }
+
+    /// Who is told of what operators must see. Default: nobody.
+    #[must_use]
+    pub fn observer(mut self, observer: impl Observer + 'static) -> Self {
+        self.parts.observer = Arc::new(observer);
         self
     }
 

@@ -7,6 +7,7 @@ use crate::metrics::Metric;
 use crate::protocol::{
     Decision, EpochMs, Finding, Holder, Record, Request, Write, abandon, decide, release, reopen, restart, settle,
 };
+use crate::reconcile::Reconciled;
 use crate::store::{Store, StoreError, Written};
 
 /// What came of a claim.
@@ -87,7 +88,7 @@ impl<S: Store> Claim<S> {
         let write = settle(self.record.clone(), self.request.owner, finding, settled, now);
         match self.engine.write(&write, effects, Metric::CommitMs).await {
             Ok(Written::Applied | Written::Recognised) => Ok(self.executed(finding, answer)),
-            Ok(Written::Refused(found)) => self.fenced(found.map(|record| *record)).read(),
+            Ok(Written::Refused(found)) => self.fenced(found.map(|record| *record)).await.read(),
             Ok(Written::EffectRefused(index)) => {
                 self.abandon(format!("the condition of effect {index} did not hold").into()).await?.read()
             }
@@ -130,13 +131,15 @@ impl<S: Store> Claim<S> {
         );
         match self.write_unknown().await {
             Ok(Written::Applied | Written::Recognised) => Ok(self.unknown()),
-            Ok(Written::Refused(found)) => Ok(self.fenced(found.map(|record| *record))),
+            Ok(Written::Refused(found)) => Ok(self.fenced(found.map(|record| *record)).await),
             Ok(Written::EffectRefused(_)) => Ok(self.unknown()),
             Err(source) => Err(self.not_recorded(source)),
         }
     }
 
     /// Goes on to run, after evidence that the effect was prevented: as a further attempt under a new transaction id.
+    ///
+    /// It carries no effects: its condition holds again after it, so a repeat of the request would apply them twice.
     pub(crate) async fn restart(self) -> Result<Restarted<S>, Error> {
         let transaction = self.engine.transaction()?;
         let holder = Holder { owner: self.request.owner, lease: self.request.lease };
@@ -145,20 +148,25 @@ impl<S: Store> Claim<S> {
             Ok(Written::Applied | Written::Recognised) => {
                 Ok(Restarted::Run(Box::new(Self { record: write.record, follows_uncertain: false, ..self })))
             }
-            Ok(Written::Refused(found)) => Ok(Restarted::Answered(self.fenced(found.map(|record| *record)))),
+            Ok(Written::Refused(found)) => Ok(Restarted::Answered(self.fenced(found.map(|record| *record)).await)),
             Ok(Written::EffectRefused(_)) => Ok(Restarted::Answered(self.unknown())),
             Err(source) => Err(Error::StoreUnavailable(source)),
         }
     }
 
-    /// Releases the record, after evidence that the effect was prevented: a later call begins under a new transaction
-    /// id.
-    pub(crate) async fn reopen(self) -> Result<(), Error> {
+    /// Releases the record and writes the effects, after evidence that the effect was prevented: a later call begins
+    /// under a new transaction id.
+    pub(crate) async fn reopen(self, effects: Vec<S::Effect>) -> Result<Reconciled, Error> {
         let (now, transaction) = (self.engine.now(), self.engine.transaction()?);
         let expiration = self.operation.expiration(now);
         let write = reopen(self.record.clone(), self.request.owner, transaction, expiration, now);
-        match self.engine.write(&write, Vec::new(), Metric::CommitMs).await {
-            Ok(Written::Applied | Written::Recognised | Written::Refused(_) | Written::EffectRefused(_)) => Ok(()),
+        match self.engine.write(&write, effects, Metric::CommitMs).await {
+            Ok(Written::Applied | Written::Recognised) => Ok(Reconciled::Prevented),
+            Ok(Written::Refused(_)) => Ok(Reconciled::NotOpen),
+            Ok(Written::EffectRefused(index)) => {
+                self.abandon(format!("the condition of effect {index} did not hold").into()).await?;
+                Ok(Reconciled::Unclear)
+            }
             Err(source) => Err(Error::StoreUnavailable(source)),
         }
     }
@@ -181,7 +189,7 @@ impl<S: Store> Claim<S> {
         );
         match self.write_unknown().await {
             Ok(Written::Refused(Some(found))) if commit.made(&found) => Ok(self.executed(finding, answer)),
-            Ok(Written::Refused(found)) => self.fenced(found.map(|record| *record)).read(),
+            Ok(Written::Refused(found)) => self.fenced(found.map(|record| *record)).await.read(),
             Ok(Written::Applied | Written::Recognised | Written::EffectRefused(_)) => self.unknown().read(),
             Err(_) => Err(self.not_recorded(error)),
         }
@@ -197,8 +205,15 @@ impl<S: Store> Claim<S> {
     }
 
     /// The claim was taken over: the answer is what the record says, never what we would have said.
-    fn fenced(&self, found: Option<Record>) -> Outcome<Stored> {
+    async fn fenced(&self, found: Option<Record>) -> Outcome<Stored> {
         self.engine.count(Metric::Fenced, &self.record.operation);
+        tracing::warn!(
+            record = self.record.id.digest(),
+            transaction = %self.record.transaction,
+            attempt = self.record.attempt,
+            "a late owner was fenced",
+        );
+        self.engine.observer().fenced(&self.record, found.as_ref()).await;
         let Some(found) = found.filter(|found| found.transaction == self.record.transaction) else {
             return self.unknown();
         };

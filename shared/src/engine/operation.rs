@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use super::Answer;
-use crate::protocol::{EpochMs, EpochS, Fingerprint, Key, Principal, RecordId, Settled, Uncertain};
+use crate::protocol::{
+    EpochMs, EpochS, Fingerprint, Key, Principal, PrincipalDigest, RecordId, RequestId, Settled, Subject, Uncertain,
+};
 
 /// A protected operation and its settings, which do not change while it runs.
 #[derive(Clone, Debug)]
@@ -79,6 +81,8 @@ pub struct Call {
     key: Key,
     fingerprint: Fingerprint,
     deadline: EpochMs,
+    subject: Option<Subject>,
+    request: Option<RequestId>,
 }
 
 impl Call {
@@ -91,7 +95,21 @@ impl Call {
         fingerprint: Fingerprint,
         deadline: EpochMs,
     ) -> Self {
-        Self { operation, principal, key, fingerprint, deadline }
+        Self { operation, principal, key, fingerprint, deadline, subject: None, request: None }
+    }
+
+    /// What the call is about, for whoever has to reconcile it without the request at hand.
+    #[must_use]
+    pub fn about(mut self, subject: Option<Subject>) -> Self {
+        self.subject = subject;
+        self
+    }
+
+    /// The id of the invocation, for the record's story.
+    #[must_use]
+    pub const fn requested_by(mut self, request: Option<RequestId>) -> Self {
+        self.request = request;
+        self
     }
 
     /// The operation.
@@ -108,6 +126,18 @@ impl Call {
 
     pub(super) const fn fingerprint(&self) -> Fingerprint {
         self.fingerprint
+    }
+
+    pub(super) fn principal(&self) -> PrincipalDigest {
+        self.principal.digest()
+    }
+
+    pub(super) fn subject(&self) -> Option<Subject> {
+        self.subject.clone()
+    }
+
+    pub(super) const fn request(&self) -> Option<RequestId> {
+        self.request
     }
 
     pub(crate) const fn deadline(&self) -> EpochMs {

@@ -22,19 +22,32 @@ impl Clock for TokioClock {
     }
 }
 
+/// Which attempts were fenced, and by which.
+#[derive(Clone, Default)]
+struct Fenced(Arc<std::sync::Mutex<Vec<(u64, Option<u64>)>>>);
+
+impl Observer for Fenced {
+    fn fenced<'a>(&'a self, late: &'a Record, found: Option<&'a Record>) -> futures::future::BoxFuture<'a, ()> {
+        self.0.lock().unwrap().push((late.attempt, found.map(|found| found.attempt)));
+        std::future::ready(()).boxed()
+    }
+}
+
 pub(crate) struct World {
     pub(crate) memory: MemoryStore,
+    fenced: Fenced,
     pub(crate) engine: Engine<FaultyStore<MemoryStore>>,
     runs: AtomicU64,
 }
 
 impl World {
     pub(crate) fn new(plan: impl IntoIterator<Item = Fault>) -> Arc<Self> {
-        let memory = MemoryStore::new();
+        let (memory, fenced) = (MemoryStore::new(), Fenced::default());
         let engine = Engine::builder(FaultyStore::new(memory.clone(), plan))
             .clock(TokioClock(tokio::time::Instant::now()))
+            .observer(fenced.clone())
             .build();
-        Arc::new(Self { memory, engine, runs: AtomicU64::new(0) })
+        Arc::new(Self { memory, fenced, engine, runs: AtomicU64::new(0) })
     }
 
     pub(crate) fn call(&self, uncertain: Uncertain, body: &str) -> Call {
@@ -73,6 +86,10 @@ impl World {
                 Verdict::Success(attempt.number())
             })
             .await
+    }
+
+    pub(crate) fn fenced(&self) -> Vec<(u64, Option<u64>)> {
+        self.fenced.0.lock().unwrap().clone()
     }
 
     pub(crate) fn runs(&self) -> u64 {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use metrics_cloudwatch_embedded::{Builder, Collector};
 
-use super::{Metric, Metrics, Unit};
+use super::{Kind, Metric, Metrics, Unit};
 use crate::store::BoxError;
 
 /// Collects metrics and writes them at the end of each invocation, as lines of the
@@ -50,9 +50,15 @@ impl Emf {
 
 /// Tells the unit, without which CloudWatch shows a bare number.
 fn describe(metric: Metric) {
-    match metric.unit() {
-        Unit::Count => metrics::describe_counter!(metric.name(), metrics::Unit::Count, ""),
-        Unit::Milliseconds => metrics::describe_histogram!(metric.name(), metrics::Unit::Milliseconds, ""),
+    let unit = match metric.unit() {
+        Unit::Count => metrics::Unit::Count,
+        Unit::Seconds => metrics::Unit::Seconds,
+        Unit::Milliseconds => metrics::Unit::Milliseconds,
+    };
+    match metric.kind() {
+        Kind::Counter => metrics::describe_counter!(metric.name(), unit, ""),
+        Kind::Duration => metrics::describe_histogram!(metric.name(), unit, ""),
+        Kind::Gauge => metrics::describe_gauge!(metric.name(), unit, ""),
     }
 }
 
@@ -66,6 +72,10 @@ impl Metrics for Emf {
         let milliseconds = duration.as_secs_f64() * 1000.0;
         metrics::histogram!(metric.name()).record(milliseconds);
         metrics::histogram!(metric.name(), "operation" => operation.to_owned()).record(milliseconds);
+    }
+
+    fn gauge(&self, metric: Metric, value: f64) {
+        metrics::gauge!(metric.name()).set(value);
     }
 
     fn flush(&self) {

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::{Condition, EpochMs, Finding, Fingerprint, Holder, OwnerToken, Record, RecordId, Seen, Settled, State};
-use super::{TransactionId, Write};
+use super::{Condition, EpochMs, Event, Finding, Fingerprint, Holder, OwnerToken, PrincipalDigest, Record, RecordId};
+use super::{RequestId, Seen, Settled, State, Step, Story, Subject, TransactionId, Write};
 
 /// A request that wants to claim its record.
 #[derive(Clone, Debug)]
@@ -12,6 +12,12 @@ pub struct Request {
     pub id: RecordId,
     /// The name of the operation, for people.
     pub operation: String,
+    /// Who asks.
+    pub principal: Option<PrincipalDigest>,
+    /// What it is about.
+    pub subject: Option<Subject>,
+    /// The id of the invocation, for the story.
+    pub request: Option<RequestId>,
     /// What it asks for.
     pub fingerprint: Fingerprint,
     /// The token of this claim: random, used for no other.
@@ -97,25 +103,32 @@ fn first_attempt(request: &Request, now: EpochMs) -> Write {
         record: Record {
             id: request.id.clone(),
             operation: request.operation.clone(),
+            principal: request.principal,
+            subject: request.subject.clone(),
             fingerprint: request.fingerprint,
             transaction: request.transaction,
             attempt: 1,
             created: now,
             updated: now,
             state: State::Processing(holder(request)),
+            story: Story::default().then(step(request, Event::Claimed, 1, now)),
         },
         condition: Condition::Vacant { now: now.seconds() },
     }
 }
 
 fn next_attempt(record: &Record, request: &Request, now: EpochMs) -> Write {
+    let attempt = record.attempt + 1;
     Write {
         record: Record {
             operation: request.operation.clone(),
+            principal: request.principal,
+            subject: request.subject.clone(),
             fingerprint: request.fingerprint,
-            attempt: record.attempt + 1,
+            attempt,
             updated: now,
             state: State::Processing(holder(request)),
+            story: record.story.clone().then(step(request, Event::Claimed, attempt, now)),
             ..record.clone()
         },
         condition: Condition::Unchanged(Seen::of(record)),
@@ -123,11 +136,13 @@ fn next_attempt(record: &Record, request: &Request, now: EpochMs) -> Write {
 }
 
 fn take_over_unknown(record: &Record, request: &Request, now: EpochMs) -> Write {
+    let attempt = record.attempt + 1;
     Write {
         record: Record {
-            attempt: record.attempt + 1,
+            attempt,
             updated: now,
             state: State::Unknown(Some(holder(request))),
+            story: record.story.clone().then(step(request, Event::Reconciling, attempt, now)),
             ..record.clone()
         },
         condition: Condition::Unchanged(Seen::of(record)),
@@ -136,6 +151,10 @@ fn take_over_unknown(record: &Record, request: &Request, now: EpochMs) -> Write 
 
 fn holder(request: &Request) -> Holder {
     Holder { owner: request.owner, lease: request.lease }
+}
+
+fn step(request: &Request, event: Event, attempt: u64, at: EpochMs) -> Step {
+    Step { event, at, attempt, request: request.request }
 }
 
 #[cfg(test)]
@@ -158,6 +177,9 @@ mod tests {
         Request {
             id: RecordId::new("test", &Principal::new("p").unwrap(), &Key::new("k").unwrap()),
             operation: "POST /things".into(),
+            principal: Some(Principal::new("p").unwrap().digest()),
+            subject: None,
+            request: None,
             fingerprint: fingerprint("same"),
             owner: OURS,
             transaction: TransactionId::new(NOW, [7; 10]),
@@ -170,12 +192,15 @@ mod tests {
         Record {
             id: request(Uncertain::Reconcile).id,
             operation: "POST /things".into(),
+            principal: None,
+            subject: None,
             fingerprint: fingerprint(body),
             transaction: TransactionId::new(EpochMs(1), [9; 10]),
             attempt: 3,
             created: EpochMs(1),
             updated: EpochMs(2),
             state,
+            story: Story::default(),
         }
     }
 

@@ -99,6 +99,31 @@ impl Principal {
     }
 }
 
+impl Principal {
+    /// The digest that a record keeps.
+    #[must_use]
+    pub fn digest(&self) -> PrincipalDigest {
+        PrincipalDigest(Sha256::digest(self.as_str()).into())
+    }
+}
+
+/// The SHA-256 of a principal: enough to tell one from another, and to find what a known one asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct PrincipalDigest(pub [u8; 32]);
+
+/// In hexadecimal.
+impl fmt::Display for PrincipalDigest {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(formatter, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for PrincipalDigest {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "PrincipalDigest({self})")
+    }
+}
+
 impl fmt::Debug for Principal {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "Principal(sha256:{})", short_digest(self.0.as_bytes()))

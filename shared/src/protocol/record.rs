@@ -4,7 +4,7 @@ use std::fmt;
 
 use uuid::Uuid;
 
-use super::{EpochMs, EpochS, Fingerprint, RecordId};
+use super::{EpochMs, EpochS, Fingerprint, PrincipalDigest, RecordId, Story};
 
 /// The item that remembers one operation.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,6 +13,10 @@ pub struct Record {
     pub id: RecordId,
     /// The name of the protected operation, for people; never part of the lookup.
     pub operation: String,
+    /// Who asked, as a digest, for people; nothing in a record of an older version.
+    pub principal: Option<PrincipalDigest>,
+    /// What it is about, for whoever reconciles it.
+    pub subject: Option<Subject>,
     /// What "the same request" was when the current attempt began.
     pub fingerprint: Fingerprint,
     /// The server-made id, kept over all attempts and handed to other systems as their idempotency key.
@@ -25,6 +29,8 @@ pub struct Record {
     pub updated: EpochMs,
     /// Where it stands.
     pub state: State,
+    /// What happened to it, for people.
+    pub story: Story,
 }
 
 impl Record {
@@ -202,9 +208,39 @@ impl fmt::Display for TransactionId {
     }
 }
 
+/// What an operation is about, in the words of the application: what whoever reconciles it must know to look for
+/// evidence, and people to weigh it. It is stored in clear from the claim on, so name things, not persons.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Subject(String);
+
+impl Subject {
+    /// The longest subject that is accepted: a settled record is to fit one write unit with it.
+    pub const MAX_BYTES: usize = 256;
+
+    /// Checks a subject; nothing if it is longer than [`Subject::MAX_BYTES`] or empty.
+    #[must_use]
+    pub fn new(text: impl Into<String>) -> Option<Self> {
+        let text = text.into();
+        (!text.is_empty() && text.len() <= Self::MAX_BYTES).then_some(Self(text))
+    }
+
+    /// The application's words.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_subject_is_short_and_says_something() {
+        assert_eq!(Subject::new(""), None);
+        assert_eq!(Subject::new("s".repeat(257)), None);
+        assert!(Subject::new("s".repeat(256)).is_some());
+    }
 
     #[test]
     fn every_status_is_read_back_from_its_word() {

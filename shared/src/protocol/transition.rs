@@ -1,7 +1,9 @@
 //! The writes of a claim: what the record becomes, and under which condition.
 
 use super::TransactionId;
-use super::{Condition, EpochMs, EpochS, Finding, Holder, OwnerToken, Record, Settled, State, Status};
+use super::{
+    Condition, EpochMs, EpochS, Event, Finding, Holder, OwnerToken, Record, Settled, State, Status, Step, Story,
+};
 
 /// A conditional write: the whole record as it shall be, and what must hold for that.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,7 +59,7 @@ fn owner(holder: Option<&Holder>) -> Option<OwnerToken> {
 /// Settles a claimed record with its answer.
 #[must_use]
 pub fn settle(claimed: Record, owner: OwnerToken, finding: Finding, settled: Settled, now: EpochMs) -> Write {
-    end(claimed, owner, settled_state(finding, settled), now)
+    end(claimed, owner, settled_state(finding, settled), settled_event(finding), now)
 }
 
 /// Releases a claimed record: nothing was executed, anybody may begin again. Attempt number and transaction id stay.
@@ -66,13 +68,22 @@ pub fn settle(claimed: Record, owner: OwnerToken, finding: Finding, settled: Set
 /// release would let another request begin under a key whose first request may have had its effect.
 #[must_use]
 pub fn release(claimed: Record, owner: OwnerToken, expiration: EpochS, now: EpochMs) -> Write {
-    end(claimed, owner, State::Released { expiration }, now)
+    end(claimed, owner, State::Released { expiration }, Event::Released, now)
 }
 
 /// Abandons a claimed record: whether its effects happened is not known. It has no expiration and no holder.
 #[must_use]
 pub fn abandon(claimed: Record, owner: OwnerToken, now: EpochMs) -> Write {
-    end(claimed, owner, State::Unknown(None), now)
+    end(claimed, owner, State::Unknown(None), Event::Abandoned, now)
+}
+
+/// Instead of taking over a record whose outcome is uncertain, makes it UNKNOWN for others to reconcile.
+#[must_use]
+pub fn mark_unknown(takeover: Write) -> Write {
+    let Write { record, condition } = takeover;
+    let (at, attempt, request) = (record.updated, record.attempt, record.story.request());
+    let story = record.story.without_last().then(Step { event: Event::LeaseOver, at, attempt, request });
+    Write { record: Record { state: State::Unknown(None), story, ..record }, condition }
 }
 
 /// Goes on with a reconciled record whose effect was prevented: the claim that holds it as UNKNOWN becomes one that
@@ -81,7 +92,7 @@ pub fn abandon(claimed: Record, owner: OwnerToken, now: EpochMs) -> Write {
 pub fn restart(claimed: Record, holder: Holder, transaction: TransactionId, now: EpochMs) -> Write {
     let owner = holder.owner;
     let next = Record { transaction, attempt: claimed.attempt + 1, ..claimed };
-    end(next, owner, State::Processing(holder), now)
+    end(next, owner, State::Processing(holder), Event::Claimed, now)
 }
 
 /// Releases a reconciled record whose effect was prevented, for a later call to begin under a new transaction id.
@@ -93,17 +104,32 @@ pub fn reopen(
     expiration: EpochS,
     now: EpochMs,
 ) -> Write {
-    end(Record { transaction, ..claimed }, owner, State::Released { expiration }, now)
+    end(Record { transaction, ..claimed }, owner, State::Released { expiration }, Event::Prevented, now)
 }
 
 /// The one write of one-trip mode: instead of claiming, puts the record as settled, in the transaction of the effects.
 #[must_use]
 pub fn begin_settled(begin: Write, finding: Finding, settled: Settled) -> Write {
-    Write { record: Record { state: settled_state(finding, settled), ..begin.record }, condition: begin.condition }
+    let Write { record, condition } = begin;
+    let story = told(&record, settled_event(finding), record.updated);
+    Write { record: Record { state: settled_state(finding, settled), story, ..record }, condition }
 }
 
-fn end(claimed: Record, owner: OwnerToken, state: State, now: EpochMs) -> Write {
-    Write { record: Record { updated: now, state, ..claimed }, condition: Condition::Owned { owner } }
+fn end(claimed: Record, owner: OwnerToken, state: State, event: Event, now: EpochMs) -> Write {
+    let story = told(&claimed, event, now);
+    Write { record: Record { updated: now, state, story, ..claimed }, condition: Condition::Owned { owner } }
+}
+
+fn told(record: &Record, event: Event, at: EpochMs) -> Story {
+    let request = record.story.request();
+    record.story.clone().then(Step { event, at, attempt: record.attempt, request })
+}
+
+const fn settled_event(finding: Finding) -> Event {
+    match finding {
+        Finding::Success => Event::Succeeded,
+        Finding::Failed => Event::Failed,
+    }
 }
 
 const fn settled_state(finding: Finding, settled: Settled) -> State {

@@ -4,7 +4,7 @@ use std::time::Duration;
 use super::*;
 use crate::Answered;
 use crate::engine::tests::{EFFECT, TIMEOUT, World};
-use crate::protocol::{State, TransactionId};
+use crate::protocol::{Event, State, TransactionId};
 use crate::store::fault::Fault;
 use crate::store::memory::Effect;
 
@@ -14,17 +14,25 @@ struct OtherSide {
     asked: Mutex<Vec<TransactionId>>,
 }
 
+impl Resolver<Effect, u64> for OtherSide {
+    async fn resolve(&self, record: &Record, attempt: Attempt<Effect>) -> Evidence<u64> {
+        assert!(matches!(record.state, State::Unknown(Some(_))), "held while it is asked about: {record:?}");
+        self.asked.lock().unwrap().push(record.transaction);
+        match self.evidence {
+            Evidence::Happened(_) => attempt.add_effect(Effect::named(EFFECT)),
+            Evidence::Prevented => attempt.add_effect(Effect::named(RELEASED)),
+            Evidence::Refused(_) | Evidence::Unclear(_) => {}
+        }
+        self.evidence.clone()
+    }
+}
+
+/// What an application may want to write with a release.
+const RELEASED: &str = "released";
+
 impl OtherSide {
     fn says(evidence: Evidence<u64>) -> Self {
         Self { evidence, asked: Mutex::default() }
-    }
-
-    async fn resolve(&self, attempt: Attempt<Effect>) -> Evidence<u64> {
-        self.asked.lock().unwrap().push(attempt.transaction());
-        if matches!(self.evidence, Evidence::Happened(_)) {
-            attempt.add_effect(Effect::named(EFFECT));
-        }
-        self.evidence.clone()
     }
 
     fn asked(&self) -> Vec<TransactionId> {
@@ -38,7 +46,7 @@ async fn retry(world: &World, body: &str, other: &OtherSide) -> Result<Outcome<u
         Verdict::Success(1000 + attempt.number())
     };
     let call = world.call(Uncertain::Reconcile, body);
-    world.engine.run_or_reconcile(&call, run, |attempt| other.resolve(attempt)).await
+    world.engine.run_or_reconcile(&call, run, other).await
 }
 
 /// An attempt whose outcome nobody knows; its transaction id.
@@ -59,10 +67,16 @@ async fn left_processing(world: &World) -> TransactionId {
 
 async fn scheduled(world: &World, other: &OtherSide) -> Result<Reconciled, Error> {
     let record = world.record(&world.call(Uncertain::Reconcile, "a")).await.unwrap();
+    reconcile(world, &record, other).await
+}
+
+async fn reconcile(world: &World, record: &Record, resolver: &impl Resolver<Effect, u64>) -> Result<Reconciled, Error> {
     let operation = Operation::new("test", "POST /payments");
     let deadline = world.engine.time().plus(TIMEOUT);
-    world.engine.reconcile(&record, &operation, deadline, |attempt| other.resolve(attempt)).await
+    world.engine.reconcile(record, &operation, deadline, RequestId::parse(REQUEST), resolver).await
 }
+
+const REQUEST: &str = "01935b4a-7c00-7000-8000-000000000009";
 
 #[tokio::test(start_paused = true)]
 async fn what_happened_is_settled_and_replayed_and_does_not_run_again() {
@@ -119,13 +133,22 @@ async fn what_is_unclear_stays_unknown_and_nothing_runs_however_long_it_takes() 
 
 #[tokio::test(start_paused = true)]
 async fn a_resolver_that_panics_or_never_ends_says_nothing() {
+    struct Broken {
+        panics: bool,
+    }
+
+    impl Resolver<Effect, u64> for Broken {
+        async fn resolve(&self, _: &Record, _: Attempt<Effect>) -> Evidence<u64> {
+            if self.panics { panic!("planned") } else { std::future::pending().await }
+        }
+    }
+
     for panics in [true, false] {
         let world = World::new([]);
         left_unknown(&world).await;
         let run = |_| async { panic!("must not run") };
-        let resolve = |_| async move { if panics { panic!("planned") } else { std::future::pending().await } };
         let call = world.call(Uncertain::Reconcile, "a");
-        let outcome = world.engine.run_or_reconcile::<u64, _, _, _, _>(&call, run, resolve).await;
+        let outcome = world.engine.run_or_reconcile(&call, run, &Broken { panics }).await;
         assert!(matches!(outcome, Ok(Outcome::Unknown { .. })), "{outcome:?}");
     }
 }
@@ -151,6 +174,44 @@ async fn the_schedule_settles_what_nobody_retries_and_the_late_retry_replays() {
         let late = retry(&world, "a", &OtherSide::says(Evidence::Prevented)).await;
         assert!(matches!(late, Ok(Outcome::Replayed(Answered { answer: 7, .. }))), "{late:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn effects_of_a_release_are_written_with_it_or_it_stays_unknown() {
+    struct Releases(&'static str);
+
+    impl Resolver<Effect, u64> for Releases {
+        async fn resolve(&self, _: &Record, attempt: Attempt<Effect>) -> Evidence<u64> {
+            attempt.add_effect(Effect::only_once(self.0));
+            Evidence::Prevented
+        }
+    }
+
+    let world = World::new([]);
+    left_unknown(&world).await;
+    let record = async || world.record(&world.call(Uncertain::Reconcile, "a")).await.unwrap();
+    assert_eq!(reconcile(&world, &record().await, &Releases("token")).await.unwrap(), Reconciled::Prevented);
+    assert_eq!(world.memory.applied("token"), 1);
+
+    left_unknown(&world).await;
+    assert_eq!(reconcile(&world, &record().await, &Releases("token")).await.unwrap(), Reconciled::Unclear);
+    assert_eq!((record().await.state, world.memory.applied("token")), (State::Unknown(None), 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_story_tells_who_did_what() {
+    let world = World::new([]);
+    left_processing(&world).await;
+    let other = OtherSide::says(Evidence::Unclear("no".into()));
+    for _ in 0..3 {
+        assert_eq!(scheduled(&world, &other).await.unwrap(), Reconciled::Unclear);
+    }
+    assert_eq!(scheduled(&world, &OtherSide::says(Evidence::Happened(7))).await.unwrap(), Reconciled::Happened);
+    let story = world.record(&world.call(Uncertain::Reconcile, "a")).await.unwrap().story;
+    let reconciler = RequestId::parse(REQUEST);
+    let told: Vec<_> = story.steps().iter().map(|step| (step.event, step.attempt, step.request)).collect();
+    let expected = [(Event::Claimed, 1, None), (Event::Reconciling, 5, reconciler), (Event::Succeeded, 5, reconciler)];
+    assert_eq!(told, expected);
 }
 
 #[tokio::test(start_paused = true)]
@@ -183,15 +244,12 @@ async fn of_two_reconcilers_that_saw_the_same_record_one_holds_it() {
     let stale = world.record(&world.call(Uncertain::Reconcile, "a")).await.unwrap();
     let unclear = OtherSide::says(Evidence::Unclear("no".into()));
     assert_eq!(scheduled(&world, &unclear).await.unwrap(), Reconciled::Unclear);
-    let operation = Operation::new("test", "POST /payments");
-    let deadline = world.engine.time().plus(TIMEOUT);
-    let second = world.engine.reconcile(&stale, &operation, deadline, |attempt| unclear.resolve(attempt)).await;
-    assert_eq!(second.unwrap(), Reconciled::NotOpen);
+    assert_eq!(reconcile(&world, &stale, &unclear).await.unwrap(), Reconciled::NotOpen);
     assert_eq!(unclear.asked().len(), 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_owner_that_is_late_for_the_reconciliation_changes_nothing() {
+async fn an_owner_that_is_late_for_the_reconciliation_changes_nothing_and_is_reported() {
     let world = World::new([]);
     let call = world.call(Uncertain::Reconcile, "a");
     let Ok(crate::engine::Claimed::Acquired(late)) = world.engine.claim(&call).await else { panic!("must acquire") };
@@ -200,6 +258,7 @@ async fn an_owner_that_is_late_for_the_reconciliation_changes_nothing() {
     let outcome = late.commit(Finding::Success, 1_u64, vec![Effect::named(EFFECT)]).await.unwrap();
     assert!(matches!(outcome, Outcome::Replayed(Answered { answer: 402, .. })), "{outcome:?}");
     assert_eq!(world.memory.applied(EFFECT), 0);
+    assert_eq!(world.fenced(), [(1, Some(2))], "attempt 1 was late, attempt 2 had settled it");
 }
 
 /// Every pair of faults over the writes of an attempt, its reconciliation and the retries.

@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use super::{Store, Written};
 use crate::protocol::{
-    Condition, EpochMs, EpochS, Finding, Fingerprinter, Holder, Key, OwnerToken, Principal, Record, RecordId, Seen,
-    Settled, State, TransactionId, Write, abandon, release, reopen, restart, settle,
+    Condition, EpochMs, EpochS, Event, Finding, Fingerprinter, Holder, Key, OwnerToken, Principal, Record, RecordId,
+    RequestId, Seen, Settled, State, Step, Story, Subject, TransactionId, Write, abandon, release, reopen, restart,
+    settle,
 };
 
 const NOW: EpochMs = EpochMs(1_800_000_000_000);
@@ -284,12 +285,20 @@ fn record(state: State) -> Record {
     Record {
         id: fresh_id(),
         operation: "POST /conformance".into(),
+        principal: Some(Principal::new("p").expect("a principal").digest()),
+        subject: Subject::new("a thing"),
         fingerprint: Fingerprinter::new().bytes(b"body").finish(),
         transaction: fresh_transaction(),
         attempt: 7,
         created: EpochMs(NOW.0 - 2000),
         updated: EpochMs(NOW.0 - 1000),
         state,
+        story: Story::default().then(Step {
+            event: Event::Claimed,
+            at: EpochMs(NOW.0 - 2000),
+            attempt: 7,
+            request: RequestId::parse("01935b4a-7c00-7000-8000-000000000001"),
+        }),
     }
 }
 

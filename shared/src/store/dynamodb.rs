@@ -7,6 +7,7 @@ mod client;
 mod error;
 mod expression;
 mod item;
+mod story;
 
 use std::sync::Arc;
 use std::time::Duration;

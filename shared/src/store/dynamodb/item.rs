@@ -5,8 +5,9 @@ use std::collections::HashMap;
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 
-use crate::protocol::TransactionId;
-use crate::protocol::{EpochMs, EpochS, Fingerprint, Holder, OwnerToken, Record, RecordId, Settled, State, Status};
+use super::story;
+use crate::protocol::{EpochMs, EpochS, Fingerprint, Holder, OwnerToken, PrincipalDigest, Record, RecordId, Settled};
+use crate::protocol::{State, Status, Story, Subject, TransactionId};
 use crate::store::StoreError;
 
 type Item = HashMap<String, AttributeValue>;
@@ -32,6 +33,12 @@ pub struct AttributeNames {
     pub fingerprint: String,
     /// Name of the operation (string).
     pub operation: String,
+    /// SHA-256 of the principal (32 bytes).
+    pub principal: String,
+    /// What it is about, in the words of the application (string).
+    pub subject: String,
+    /// What happened to it (bytes).
+    pub story: String,
     /// Begin of the first attempt: epoch milliseconds (number).
     pub created: String,
     /// Last write: epoch milliseconds (number).
@@ -54,6 +61,9 @@ impl Default for AttributeNames {
             transaction: "transaction".into(),
             fingerprint: "fingerprint".into(),
             operation: "operation".into(),
+            principal: "principal".into(),
+            subject: "subject".into(),
+            story: "story".into(),
             created: "created".into(),
             updated: "updated".into(),
             response: "response".into(),
@@ -70,12 +80,13 @@ pub(super) struct Attribute<'a> {
 
 impl AttributeNames {
     /// The attributes that a claim changes.
-    pub(super) fn of_claim(&self) -> [Attribute<'_>; 9] {
+    pub(super) fn of_claim(&self) -> [Attribute<'_>; 10] {
         [
             Attribute { word: "transaction", name: &self.transaction },
             Attribute { word: "attempt", name: &self.attempt },
             Attribute { word: "status", name: &self.status },
             Attribute { word: "updated", name: &self.updated },
+            Attribute { word: "story", name: &self.story },
             Attribute { word: "owner", name: &self.owner },
             Attribute { word: "lease", name: &self.lease },
             Attribute { word: "expiration", name: &self.expiration },
@@ -92,16 +103,23 @@ pub(super) fn from_record(record: &Record, names: &AttributeNames) -> Item {
     item.insert(names.operation.clone(), string(record.operation.clone()));
     item.insert(names.fingerprint.clone(), binary(*record.fingerprint.as_bytes()));
     item.insert(names.created.clone(), number(record.created.0));
+    if let Some(principal) = record.principal {
+        item.insert(names.principal.clone(), binary(principal.0));
+    }
+    if let Some(subject) = &record.subject {
+        item.insert(names.subject.clone(), string(subject.as_str()));
+    }
     item
 }
 
 /// Those of [`AttributeNames::of_claim`] that the record has; the others must be absent.
 pub(super) fn from_claim(record: &Record, names: &AttributeNames) -> Item {
-    let mut item = Item::with_capacity(13);
+    let mut item = Item::with_capacity(16);
     item.insert(names.transaction.clone(), string(record.transaction.to_string()));
     item.insert(names.attempt.clone(), number(record.attempt));
     item.insert(names.status.clone(), string(record.state.status().as_str()));
     item.insert(names.updated.clone(), number(record.updated.0));
+    item.insert(names.story.clone(), binary(story::to_bytes(&record.story)));
     if let Some(Holder { owner, lease }) = record.holder() {
         item.insert(names.owner.clone(), binary(owner.0));
         item.insert(names.lease.clone(), number(lease.0));
@@ -172,6 +190,9 @@ impl Reader<'_> {
             fingerprint: Fingerprint::from_bytes(self.array(&names.fingerprint)?),
             transaction: self.transaction()?,
             attempt: self.number(&names.attempt)?,
+            principal: self.principal()?,
+            subject: self.subject()?,
+            story: self.story()?,
             created: EpochMs(self.number(&names.created)?),
             updated: EpochMs(self.number(&names.updated)?),
         })
@@ -194,7 +215,7 @@ impl Reader<'_> {
 
     fn holder(&mut self) -> Result<Option<Holder>, String> {
         let names = self.names;
-        if !self.item.contains_key(&names.owner) {
+        if !self.has(&names.owner) {
             return Ok(None);
         }
         let owner = OwnerToken(self.array(&names.owner)?);
@@ -216,6 +237,27 @@ impl Reader<'_> {
         let text = self.string(name)?;
         let uuid: uuid::Uuid = text.parse().map_err(|_| format!("`{name}` is no UUID"))?;
         Ok(TransactionId::from_bytes(uuid.into_bytes()))
+    }
+
+    fn principal(&mut self) -> Result<Option<PrincipalDigest>, String> {
+        let name = &self.names.principal;
+        self.has(name).then(|| self.array(name).map(PrincipalDigest)).transpose()
+    }
+
+    fn subject(&mut self) -> Result<Option<Subject>, String> {
+        let name = &self.names.subject;
+        Ok(if self.has(name) { Subject::new(self.string(name)?) } else { None })
+    }
+
+    /// For people only: a story that cannot be read must not keep the record from it.
+    fn story(&mut self) -> Result<Story, String> {
+        let name = &self.names.story;
+        Ok(if self.has(name) { story::from_bytes(&self.binary(name)?) } else { Story::default() })
+    }
+
+    /// Records of older versions lack some attributes.
+    fn has(&self, name: &str) -> bool {
+        self.item.contains_key(name)
     }
 
     fn string(&mut self, name: &str) -> Result<String, String> {
@@ -258,7 +300,20 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::protocol::{Fingerprinter, Key, Principal};
+    use crate::protocol::{Event, Fingerprinter, Key, Principal, RequestId, Step};
+
+    fn any_story() -> impl Strategy<Value = Story> {
+        let step = (any::<u8>(), 0..1_u64 << 48, any::<u32>(), prop::option::of(1..u128::MAX));
+        prop::collection::vec(step, 0..=Story::MAX_STEPS).prop_map(|steps| {
+            let step = |(event, at, attempt, request): (u8, u64, u32, Option<u128>)| Step {
+                event: Event::from_byte(event),
+                at: EpochMs(at),
+                attempt: attempt.into(),
+                request: request.map(|request| RequestId::from_bytes(request.to_be_bytes())),
+            };
+            Story::from_steps(steps.into_iter().map(step).collect())
+        })
+    }
 
     fn any_holder() -> impl Strategy<Value = Holder> {
         (any::<[u8; 16]>(), any::<u64>())
@@ -278,16 +333,22 @@ mod tests {
             any_settled().prop_map(State::Failed),
             prop::option::of(any_holder()).prop_map(State::Unknown),
         ];
-        (state, "[!-~]{1,255}", any::<u64>(), any::<[u8; 10]>()).prop_map(|(state, key, attempt, random)| Record {
-            id: RecordId::new("n", &Principal::new("p").unwrap(), &Key::new(key).unwrap()),
-            operation: "POST /things".into(),
-            fingerprint: Fingerprinter::new().bytes(&random).finish(),
-            transaction: TransactionId::new(EpochMs(1_700_000_000_000), random),
-            attempt,
-            created: EpochMs(1),
-            updated: EpochMs(2),
-            state,
-        })
+        let about = (any::<Option<[u8; 32]>>(), prop::option::of(".{1,64}"), any_story());
+        (state, "[!-~]{1,255}", any::<u64>(), any::<[u8; 10]>(), about).prop_map(
+            |(state, key, attempt, random, about)| Record {
+                id: RecordId::new("n", &Principal::new("p").unwrap(), &Key::new(key).unwrap()),
+                operation: "POST /things".into(),
+                fingerprint: Fingerprinter::new().bytes(&random).finish(),
+                transaction: TransactionId::new(EpochMs(1_700_000_000_000), random),
+                attempt,
+                created: EpochMs(1),
+                updated: EpochMs(2),
+                state,
+                principal: about.0.map(PrincipalDigest),
+                subject: about.1.and_then(Subject::new),
+                story: about.2,
+            },
+        )
     }
 
     proptest! {
@@ -317,6 +378,27 @@ mod tests {
     }
 
     #[test]
+    fn a_record_of_an_older_version_is_read() {
+        let names = AttributeNames::default();
+        let record = Record {
+            id: RecordId::new("payments", &Principal::new("p").unwrap(), &Key::new("k").unwrap()),
+            operation: "POST /payments".into(),
+            principal: None,
+            subject: None,
+            fingerprint: Fingerprinter::new().finish(),
+            transaction: TransactionId::new(EpochMs(1_700_000_000_000), [0; 10]),
+            attempt: 1,
+            created: EpochMs(1),
+            updated: EpochMs(2),
+            state: State::Unknown(None),
+            story: Story::default(),
+        };
+        let mut item = from_record(&record, &names);
+        item.remove(&names.story);
+        assert_eq!(to_record(item, &names).unwrap(), record);
+    }
+
+    #[test]
     fn a_settled_record_with_a_small_answer_fits_one_write_unit() {
         let names = AttributeNames::default();
         let record = Record {
@@ -327,7 +409,13 @@ mod tests {
             attempt: 1,
             created: EpochMs(1_700_000_000_000),
             updated: EpochMs(1_700_000_000_000),
-            state: State::Success(Settled { response: vec![0; 600], expiration: EpochS(1_700_000_000) }),
+            state: State::Success(Settled { response: vec![0; 400], expiration: EpochS(1_700_000_000) }),
+            principal: Some(Principal::new("p").unwrap().digest()),
+            subject: Subject::new(r#"{"account":"acct-1","amount":1999,"currency":"EUR"}"#),
+            story: [Event::Claimed, Event::Succeeded].into_iter().fold(Story::default(), |story, event| {
+                let request = Some(RequestId::from_bytes([1; 16]));
+                story.then(Step { event, at: EpochMs(1_700_000_000_000), attempt: 1, request })
+            }),
         };
         assert!(item_bytes(&from_record(&record, &names)) <= 1024);
     }

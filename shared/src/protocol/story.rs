@@ -1,0 +1,199 @@
+//! The story of a record, for people: what happened to it, when, and in which request.
+
+use std::fmt;
+
+use uuid::Uuid;
+
+use super::EpochMs;
+
+/// What happened to a record, oldest first. It decides nothing; operators read it.
+///
+/// Bounded, so that a record stays small however long its story: at most [`Story::MAX_STEPS`], of which the first stays
+/// and the oldest after it go. A reconciliation that found nothing takes the place of the one before it, or a
+/// provider's long outage would push out all the rest.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Story(Vec<Step>);
+
+/// One step of a story.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// What happened.
+    pub event: Event,
+    /// When, by the clock of who did it.
+    pub at: EpochMs,
+    /// In which attempt.
+    pub attempt: u64,
+    /// In which request or invocation, where that is known.
+    pub request: Option<RequestId>,
+}
+
+/// What happened in a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Event {
+    /// An attempt began to run.
+    Claimed,
+    /// It executed nothing; anybody may begin again.
+    Released,
+    /// It ended without knowing its outcome.
+    Abandoned,
+    /// It did not end before its lease did; nobody knows its outcome.
+    LeaseOver,
+    /// Somebody looks for evidence.
+    Reconciling,
+    /// Evidence: it did not happen, and cannot happen any more. Released.
+    Prevented,
+    /// Settled: it happened.
+    Succeeded,
+    /// Settled: it did not happen and will not.
+    Failed,
+    /// Something that a newer version wrote.
+    Unrecognised(u8),
+}
+
+/// The id of a Lambda invocation: a UUID.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RequestId(Uuid);
+
+impl Story {
+    /// The most steps that are kept.
+    pub const MAX_STEPS: usize = 16;
+
+    /// The steps, oldest first.
+    #[must_use]
+    pub fn steps(&self) -> &[Step] {
+        &self.0
+    }
+
+    /// The story behind stored steps.
+    #[must_use]
+    pub const fn from_steps(steps: Vec<Step>) -> Self {
+        Self(steps)
+    }
+
+    /// The story with one step more.
+    #[must_use]
+    pub fn then(mut self, step: Step) -> Self {
+        if step.event == Event::Reconciling
+            && let [.., before, Step { event: Event::Abandoned, .. }] = self.0.as_slice()
+            && before.event == Event::Reconciling
+        {
+            self.0.truncate(self.0.len() - 2);
+        }
+        while self.0.len() >= Self::MAX_STEPS {
+            self.0.remove(1);
+        }
+        self.0.push(step);
+        self
+    }
+
+    /// The request of the last step: the end of a claim is of the same request as its beginning.
+    pub(super) fn request(&self) -> Option<RequestId> {
+        self.0.last().and_then(|step| step.request)
+    }
+
+    /// The story without its last step, for a write that takes the place of the one that it was told for.
+    pub(super) fn without_last(mut self) -> Self {
+        self.0.pop();
+        self
+    }
+}
+
+impl Event {
+    const STORED: [Self; 8] = [
+        Self::Claimed,
+        Self::Released,
+        Self::Abandoned,
+        Self::LeaseOver,
+        Self::Reconciling,
+        Self::Prevented,
+        Self::Succeeded,
+        Self::Failed,
+    ];
+
+    /// The byte that is stored.
+    #[must_use]
+    pub const fn as_byte(self) -> u8 {
+        match self {
+            Self::Claimed => 0,
+            Self::Released => 1,
+            Self::Abandoned => 2,
+            Self::LeaseOver => 3,
+            Self::Reconciling => 4,
+            Self::Prevented => 5,
+            Self::Succeeded => 6,
+            Self::Failed => 7,
+            Self::Unrecognised(byte) => byte,
+        }
+    }
+
+    /// The event behind a stored byte. None is an error: a story must not keep a record from being read.
+    #[must_use]
+    pub fn from_byte(byte: u8) -> Self {
+        Self::STORED.get(usize::from(byte)).copied().unwrap_or(Self::Unrecognised(byte))
+    }
+}
+
+impl RequestId {
+    /// Reads a request id; nothing if it is no UUID, which Lambda's are.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Uuid::try_parse(text).ok().map(Self)
+    }
+
+    /// The request id behind stored bytes.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(Uuid::from_bytes(bytes))
+    }
+
+    /// The bytes that are stored.
+    #[must_use]
+    pub const fn to_bytes(self) -> [u8; 16] {
+        self.0.into_bytes()
+    }
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(formatter)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn step(event: Event, attempt: u64) -> Step {
+        Step { event, at: EpochMs(attempt), attempt, request: None }
+    }
+
+    fn told(steps: impl IntoIterator<Item = Step>) -> Story {
+        steps.into_iter().fold(Story::default(), Story::then)
+    }
+
+    #[test]
+    fn fruitless_reconciliations_take_each_others_place() {
+        let fruitless =
+            (2..50).flat_map(|attempt| [step(Event::Reconciling, attempt), step(Event::Abandoned, attempt)]);
+        let story = told([step(Event::Claimed, 1), step(Event::LeaseOver, 1)].into_iter().chain(fruitless));
+        let shown: Vec<_> = story.steps().iter().map(|step| (step.event, step.attempt)).collect();
+        let last = [(Event::Reconciling, 49), (Event::Abandoned, 49)];
+        assert_eq!(shown, [[(Event::Claimed, 1), (Event::LeaseOver, 1)], last].concat());
+    }
+
+    #[test]
+    fn a_long_story_keeps_its_beginning_and_its_end() {
+        let story = told((1..100).map(|attempt| step(Event::Claimed, attempt)));
+        let attempts: Vec<_> = story.steps().iter().map(|step| step.attempt).collect();
+        assert_eq!(attempts.len(), Story::MAX_STEPS);
+        assert_eq!((attempts[0], attempts[1], attempts[15]), (1, 85, 99));
+    }
+
+    #[test]
+    fn every_event_is_read_back_from_its_byte() {
+        for byte in 0..=u8::MAX {
+            assert_eq!(Event::from_byte(byte).as_byte(), byte);
+        }
+        assert!(Event::STORED.iter().all(|event| !matches!(event, Event::Unrecognised(_))));
+    }
+}
