@@ -23,6 +23,7 @@
 
 mod problem;
 mod request;
+mod resolver;
 mod response;
 
 use std::sync::Arc;
@@ -32,47 +33,56 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use http::Method;
-use http::header::{CONTENT_LANGUAGE, CONTENT_TYPE, ETAG, HeaderName, LINK, LOCATION};
+use http::header::HeaderName;
 use lambda_http::{Body, Request, RequestExt, Response};
 use tower::{Layer, Service};
 
 pub use problem::{InvalidField, Problem};
 pub use request::{iam_user, jwt_subject};
+pub use response::HttpAnswer;
 
-use crate::engine::{Call, Engine, Error, Operation, Outcome};
+use crate::engine::{Call, Engine, Error, Operation, Outcome, Verdict};
 use crate::metrics::Metric;
-use crate::protocol::{EpochMs, Principal, Uncertain};
+use crate::protocol::{EpochMs, Principal, RequestId, Subject, Uncertain};
+use crate::reconcile::Resolver;
 use crate::store::{BoxError, Store};
 use problem::Code;
 use request::KeyError;
-use response::HttpAnswer;
+use resolver::AnyResolver;
 
 /// Makes the handlers below it idempotent.
-pub struct IdempotencyLayer<S> {
+pub struct IdempotencyLayer<S: Store> {
     settings: Arc<Settings<S>>,
 }
 
 /// Reads who asks from a request.
 type PrincipalOf = Arc<dyn Fn(&Request) -> Option<Principal> + Send + Sync>;
 
-struct Settings<S> {
+/// Reads what it is about from a request.
+type SubjectOf = Arc<dyn Fn(&Request) -> Option<Subject> + Send + Sync>;
+
+struct Settings<S: Store> {
     engine: Engine<S>,
     operation: Operation,
     operations: Vec<Operation>,
     principal: PrincipalOf,
+    subject: SubjectOf,
+    resolver: Option<AnyResolver<S::Effect>>,
     protected: Vec<Method>,
     replayed_headers: Vec<HeaderName>,
     contract: String,
     max_body_bytes: usize,
 }
 
-impl<S> Clone for Settings<S> {
+impl<S: Store> Clone for Settings<S> {
     fn clone(&self) -> Self {
         Self {
             engine: self.engine.clone(),
             operation: self.operation.clone(),
             operations: self.operations.clone(),
             principal: Arc::clone(&self.principal),
+            subject: Arc::clone(&self.subject),
+            resolver: self.resolver.clone(),
             protected: self.protected.clone(),
             replayed_headers: self.replayed_headers.clone(),
             contract: self.contract.clone(),
@@ -81,7 +91,7 @@ impl<S> Clone for Settings<S> {
     }
 }
 
-impl<S> Clone for IdempotencyLayer<S> {
+impl<S: Store> Clone for IdempotencyLayer<S> {
     fn clone(&self) -> Self {
         Self { settings: Arc::clone(&self.settings) }
     }
@@ -99,8 +109,10 @@ impl<S: Store> IdempotencyLayer<S> {
                 operation: Operation::new(namespace, ""),
                 operations: Vec::new(),
                 principal: Arc::new(jwt_subject),
+                subject: Arc::new(|_| None),
+                resolver: None,
                 protected: vec![Method::POST, Method::PATCH],
-                replayed_headers: vec![CONTENT_TYPE, LOCATION, ETAG, LINK, CONTENT_LANGUAGE],
+                replayed_headers: response::REPLAYED_HEADERS.to_vec(),
                 contract: "https://datatracker.ietf.org/doc/html/draft-ietf-httpapi-idempotency-key-header-07".into(),
                 max_body_bytes: 1024 * 1024,
             }),
@@ -129,6 +141,21 @@ impl<S: Store> IdempotencyLayer<S> {
     #[must_use]
     pub fn principal(self, principal: impl Fn(&Request) -> Option<Principal> + Send + Sync + 'static) -> Self {
         self.with(|settings| settings.principal = Arc::new(principal))
+    }
+
+    /// What a request is about, for whoever has to reconcile it without the request at hand. Default: nothing.
+    ///
+    /// It is called before anything is checked but the key; a request that it cannot read has no subject.
+    #[must_use]
+    pub fn subject(self, subject: impl Fn(&Request) -> Option<Subject> + Send + Sync + 'static) -> Self {
+        self.with(|settings| settings.subject = Arc::new(subject))
+    }
+
+    /// Who looks for evidence when a client repeats a request whose outcome is not known. Without one, the client is
+    /// told `outcome-unknown` until somebody else has reconciled it.
+    #[must_use]
+    pub fn resolver(self, resolver: impl Resolver<S::Effect, HttpAnswer> + 'static) -> Self {
+        self.with(|settings| settings.resolver = Some(AnyResolver::new(resolver)))
     }
 
     /// Protects a further method, PUT or DELETE.
@@ -162,7 +189,7 @@ impl<S: Store> IdempotencyLayer<S> {
     }
 }
 
-impl<S, H> Layer<H> for IdempotencyLayer<S> {
+impl<S: Store, H> Layer<H> for IdempotencyLayer<S> {
     type Service = Idempotency<S, H>;
 
     fn layer(&self, handler: H) -> Self::Service {
@@ -171,12 +198,12 @@ impl<S, H> Layer<H> for IdempotencyLayer<S> {
 }
 
 /// The service that [`IdempotencyLayer`] makes of a handler.
-pub struct Idempotency<S, H> {
+pub struct Idempotency<S: Store, H> {
     settings: Arc<Settings<S>>,
     handler: H,
 }
 
-impl<S, H: Clone> Clone for Idempotency<S, H> {
+impl<S: Store, H: Clone> Clone for Idempotency<S, H> {
     fn clone(&self) -> Self {
         Self { settings: Arc::clone(&self.settings), handler: self.handler.clone() }
     }
@@ -226,17 +253,18 @@ impl<S: Store> Settings<S> {
             Err(code) => return self.refuse(code),
         };
         let (record, operation) = (call.record_id(), call.operation().name().to_owned());
-        let outcome = self
-            .engine
-            .run(&call, |attempt| async move {
-                let mut request = request;
-                request.extensions_mut().insert(attempt);
-                match handler.call(request).await {
-                    Ok(response) => response::verdict(response, &self.replayed_headers),
-                    Err(error) => crate::engine::Verdict::Unknown(error.into().into()),
-                }
-            })
-            .await;
+        let run = |attempt| async move {
+            let mut request = request;
+            request.extensions_mut().insert(attempt);
+            match handler.call(request).await {
+                Ok(response) => response::verdict(response, &self.replayed_headers),
+                Err(error) => Verdict::Unknown(error.into().into()),
+            }
+        };
+        let outcome = match &self.resolver {
+            Some(resolver) => self.engine.run_or_reconcile(&call, run, resolver).await,
+            None => self.engine.run(&call, run).await,
+        };
         let (shown, response) = self.respond(outcome);
         tracing::info!(operation, record = record.digest(), outcome = shown, status = response.status().as_u16());
         response
@@ -261,12 +289,15 @@ impl<S: Store> Settings<S> {
             Some(operation) => operation.clone(),
             None => self.operation.clone().named(route),
         };
-        let deadline = request.lambda_context_ref().map_or_else(
+        let context = request.lambda_context_ref();
+        let deadline = context.map_or_else(
             // Outside of Lambda there is no deadline; a lease must end all the same.
             || self.engine.time().plus(Duration::from_secs(30)),
             |context| EpochMs(context.deadline),
         );
-        Ok(Call::new(operation, principal, key, request::fingerprint(request), deadline))
+        Ok(Call::new(operation, principal, key, request::fingerprint(request), deadline)
+            .about((self.subject)(request))
+            .requested_by(context.and_then(|context| RequestId::parse(&context.request_id))))
     }
 
     fn respond(&self, outcome: Result<Outcome<HttpAnswer>, Error>) -> (&'static str, Response<Body>) {

@@ -1,5 +1,5 @@
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use tokio::sync::Notify;
 
@@ -24,7 +24,9 @@ impl Clock for TokioClock {
 
 /// Which attempts were fenced, and by which.
 #[derive(Clone, Default)]
-struct Fenced(Arc<std::sync::Mutex<Vec<(u64, Option<u64>)>>>);
+struct Fenced(Arc<Mutex<Vec<FencedBy>>>);
+
+pub(crate) type FencedBy = (u64, Option<u64>);
 
 impl Observer for Fenced {
     fn fenced<'a>(&'a self, late: &'a Record, found: Option<&'a Record>) -> futures::future::BoxFuture<'a, ()> {
@@ -88,7 +90,7 @@ impl World {
             .await
     }
 
-    pub(crate) fn fenced(&self) -> Vec<(u64, Option<u64>)> {
+    pub(crate) fn fenced(&self) -> Vec<FencedBy> {
         self.fenced.0.lock().unwrap().clone()
     }
 

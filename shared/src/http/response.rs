@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::header::{CACHE_CONTROL, HeaderName, HeaderValue};
+use http::header::{CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, LINK, LOCATION};
 use http::{Response, StatusCode};
 use lambda_http::Body;
 
@@ -17,7 +17,7 @@ const IDEMPOTENCY_BODY: HeaderName = HeaderName::from_static("idempotency-body")
 pub(super) fn verdict(response: Response<Body>, replayed_headers: &[HeaderName]) -> Verdict<HttpAnswer> {
     let declared = response.extensions().get::<Verdict<()>>().cloned();
     let verdict = declared.unwrap_or_else(|| by_status(response.status()));
-    let answer = HttpAnswer { response, replayed_headers: replayed_headers.into() };
+    let answer = HttpAnswer::of(response, replayed_headers);
     match verdict {
         Verdict::Success(()) => Verdict::Success(answer),
         Verdict::Failed(()) => Verdict::Failed(answer),
@@ -36,14 +36,35 @@ fn by_status(status: StatusCode) -> Verdict<()> {
     }
 }
 
-/// A response and the names of its headers that a replay repeats.
+/// The headers of a response that a replay repeats by default.
+pub(super) const REPLAYED_HEADERS: [HeaderName; 5] = [CONTENT_TYPE, LOCATION, ETAG, LINK, CONTENT_LANGUAGE];
+
+/// A response as the layer records it.
+///
+/// For those who settle a request of the layer from outside, by evidence: the client's later retry replays it.
 #[derive(Debug)]
-pub(super) struct HttpAnswer {
+pub struct HttpAnswer {
     response: Response<Body>,
     replayed_headers: Arc<[HeaderName]>,
 }
 
 impl HttpAnswer {
+    /// The answer that this response is, with the headers that are replayed by default.
+    #[must_use]
+    pub fn new(response: Response<Body>) -> Self {
+        Self::of(response, &REPLAYED_HEADERS)
+    }
+
+    fn of(response: Response<Body>, replayed_headers: &[HeaderName]) -> Self {
+        Self { response, replayed_headers: replayed_headers.into() }
+    }
+
+    /// The response.
+    #[must_use]
+    pub const fn response(&self) -> &Response<Body> {
+        &self.response
+    }
+
     /// The response as the handler made it. The marker of a replay is ours alone to set.
     pub(super) fn into_first(self) -> Response<Body> {
         let mut response = self.response;

@@ -2,6 +2,7 @@ use std::collections::HashMap;
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use http::StatusCode;
 use http::header::{CACHE_CONTROL, LINK, LOCATION, RETRY_AFTER};
 use lambda_http::aws_lambda_events::apigw::{
     ApiGatewayRequestAuthorizer, ApiGatewayRequestAuthorizerJwtDescription, ApiGatewayV2httpRequestContext,
@@ -11,7 +12,9 @@ use tokio::sync::Notify;
 use tower::{ServiceExt, service_fn};
 
 use super::*;
-use crate::engine::{Attempt, Verdict};
+use crate::engine::Attempt;
+use crate::protocol::Record;
+use crate::reconcile::Evidence;
 use crate::store::fault::{Fault, FaultyStore};
 use crate::store::memory::{Effect, MemoryStore};
 
@@ -258,4 +261,31 @@ fn a_verdict_can_travel_in_extensions() {
     fn extension<T: Clone + Send + Sync + 'static>() {}
     extension::<Verdict<()>>();
     extension::<Attempt<Effect>>();
+}
+
+/// The other side knows of the request, and what it was about.
+struct OtherSide;
+
+impl Resolver<Effect, HttpAnswer> for OtherSide {
+    async fn resolve(&self, record: &Record, attempt: Attempt<Effect>) -> Evidence<HttpAnswer> {
+        attempt.add_effect(Effect::named("effect"));
+        let subject = record.subject.as_ref().map_or("nothing", Subject::as_str);
+        let response = Response::builder().status(201).header(LOCATION, "/things/1");
+        Evidence::Happened(HttpAnswer::new(response.body(Body::Text(format!("found {subject}"))).unwrap()))
+    }
+}
+
+#[tokio::test]
+async fn a_retry_of_an_unknown_outcome_asks_the_resolver_and_later_ones_replay_its_answer() {
+    let mut api = Api::new([]);
+    api.layer = api.layer.resolver(OtherSide).subject(|request| Subject::new(request.uri().path()));
+    let send = || api.send(request("alice", "k", "/500", "{}"));
+    assert_eq!(code(&send().await), "409 outcome-unknown");
+    let (found, replayed) = (send().await, send().await);
+    for response in [&found, &replayed] {
+        assert_eq!((response.status(), response.body()), (StatusCode::CREATED, &Body::Text("found /500".into())));
+        assert_eq!(response.headers()[LOCATION], "/things/1");
+    }
+    assert_eq!(replayed.headers()["idempotency-replayed"], "true");
+    assert_eq!((api.runs(), api.memory.applied("effect")), (1, 1));
 }

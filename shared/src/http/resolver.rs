@@ -1,0 +1,41 @@
+//! A resolver of any type, so that the layer has no type parameter for it.
+
+use std::sync::Arc;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+
+use super::HttpAnswer;
+use crate::engine::Attempt;
+use crate::protocol::Record;
+use crate::reconcile::{Evidence, Resolver};
+
+pub(super) struct AnyResolver<E>(Arc<dyn Boxed<E>>);
+
+impl<E: Send + 'static> AnyResolver<E> {
+    pub(super) fn new(resolver: impl Resolver<E, HttpAnswer> + 'static) -> Self {
+        Self(Arc::new(resolver))
+    }
+}
+
+impl<E> Clone for AnyResolver<E> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<E: Send + 'static> Resolver<E, HttpAnswer> for AnyResolver<E> {
+    async fn resolve(&self, record: &Record, attempt: Attempt<E>) -> Evidence<HttpAnswer> {
+        self.0.resolve_boxed(record, attempt).await
+    }
+}
+
+trait Boxed<E>: Send + Sync {
+    fn resolve_boxed<'a>(&'a self, record: &'a Record, attempt: Attempt<E>) -> BoxFuture<'a, Evidence<HttpAnswer>>;
+}
+
+impl<E: Send + 'static, R: Resolver<E, HttpAnswer>> Boxed<E> for R {
+    fn resolve_boxed<'a>(&'a self, record: &'a Record, attempt: Attempt<E>) -> BoxFuture<'a, Evidence<HttpAnswer>> {
+        self.resolve(record, attempt).boxed()
+    }
+}
