@@ -263,7 +263,7 @@ impl<S: Store> Engine<S> {
 }
 
 /// How often a claim looks again after another was faster.
-const ROUNDS: usize = 8;
+pub(crate) const ROUNDS: usize = 8;
 
 /// When a caller may ask again about an outcome that is not known.
 const UNKNOWN_RETRY_AFTER: Duration = Duration::from_secs(5);

@@ -78,12 +78,14 @@
 //!
 //! [`protocol`] is the heart, and pure: what a claim [decides](protocol::decide) and the
 //! [conditions](protocol::Condition) of each write. [`engine`] is claim → run → commit in one screen. [`store`]
-//! writes; [`http`] and [`queue`] are the edges towards API Gateway and SQS.
+//! writes; [`http`] and [`queue`] are the edges towards API Gateway and SQS. [`reconcile`] turns UNKNOWN into SUCCESS or
+//! FAILED, by evidence.
 
 #![deny(missing_docs)]
 
 pub mod engine;
 pub mod http;
+pub mod lock;
 pub mod metrics;
 pub mod protocol;
 pub mod queue;
@@ -92,6 +94,7 @@ pub mod store;
 
 pub use engine::{Answered, Attempt, Call, Engine, Error, Operation, Outcome, Verdict};
 pub use http::IdempotencyLayer;
+pub use lock::Lock;
 pub use protocol::Uncertain;
 pub use queue::Queue;
 pub use store::dynamodb::DynamoDbStore;

@@ -33,4 +33,4 @@ pub use key::{InvalidKey, InvalidPrincipal, Key, Principal, PrincipalDigest, Rec
 pub use record::{Finding, Holder, OwnerToken, Record, Settled, State, Status, Subject, TransactionId};
 pub use story::{Event, RequestId, Step, Story};
 pub use time::{EpochMs, EpochS};
-pub use transition::{Write, abandon, begin_settled, mark_unknown, release, reopen, restart, settle};
+pub use transition::{Write, abandon, begin_settled, extend, mark_unknown, release, reopen, restart, settle};

@@ -14,7 +14,13 @@ pub(crate) const REPEAT: Uncertain = Uncertain::Repeat { within: Duration::from_
 pub(crate) const EFFECT: &str = "charge";
 
 /// A clock that follows tokio's time, which a test pauses.
-struct TokioClock(tokio::time::Instant);
+pub(crate) struct TokioClock(tokio::time::Instant);
+
+impl TokioClock {
+    pub(crate) fn start() -> Self {
+        Self(tokio::time::Instant::now())
+    }
+}
 
 impl Clock for TokioClock {
     fn now(&self) -> EpochMs {
@@ -46,7 +52,7 @@ impl World {
     pub(crate) fn new(plan: impl IntoIterator<Item = Fault>) -> Arc<Self> {
         let (memory, fenced) = (MemoryStore::new(), Fenced::default());
         let engine = Engine::builder(FaultyStore::new(memory.clone(), plan))
-            .clock(TokioClock(tokio::time::Instant::now()))
+            .clock(TokioClock::start())
             .observer(fenced.clone())
             .build();
         Arc::new(Self { memory, fenced, engine, runs: AtomicU64::new(0) })
@@ -453,7 +459,7 @@ impl Store for UnreadableStore {
 
 #[tokio::test(start_paused = true)]
 async fn a_record_that_cannot_be_read_never_runs_again() {
-    let engine = Engine::builder(UnreadableStore).clock(TokioClock(tokio::time::Instant::now())).build();
+    let engine = Engine::builder(UnreadableStore).clock(TokioClock::start()).build();
     let call = World::new([]).call(REPEAT, "a");
     let outcome = engine.run::<u64, _, _>(&call, |_| async { panic!("must not run") }).await;
     assert!(matches!(outcome, Err(Error::StoreUnavailable(StoreError::Unreadable { .. }))));

@@ -143,7 +143,8 @@ pub struct InvalidPrincipal;
 pub struct RecordId(String);
 
 impl RecordId {
-    const PREFIX: &str = "idempotency:";
+    /// What the id of every operation's record begins with.
+    pub const PREFIX: &str = "idempotency:";
 
     /// The id of the record that remembers `key` of `principal` in `namespace`.
     #[must_use]
@@ -157,6 +158,19 @@ impl RecordId {
         id.push_str(Self::PREFIX);
         URL_SAFE_NO_PAD.encode_string(hash.finalize(), &mut id);
         Self(id)
+    }
+
+    /// The id of the record of a lock: with a prefix of its own, for whoever looks for abandoned operations must not
+    /// take it for one.
+    #[must_use]
+    pub fn of_lock(name: &str) -> Self {
+        Self(format!("lock:{name}"))
+    }
+
+    /// Whether it is the id of an operation's record: neither of a lock, nor of an item of somebody else in the table.
+    #[must_use]
+    pub fn is_of_operation(&self) -> bool {
+        self.0.starts_with(Self::PREFIX)
     }
 
     /// An id as a store returns it; only a store has a use for it.

@@ -86,6 +86,13 @@ pub fn mark_unknown(takeover: Write) -> Write {
     Write { record: Record { state: State::Unknown(None), story, ..record }, condition }
 }
 
+/// Extends the lease of a claim, as long as it is still ours.
+#[must_use]
+pub fn extend(claimed: Record, holder: Holder, now: EpochMs) -> Write {
+    let condition = Condition::Owned { owner: holder.owner };
+    Write { record: Record { updated: now, state: State::Processing(holder), ..claimed }, condition }
+}
+
 /// Goes on with a reconciled record whose effect was prevented: the claim that holds it as UNKNOWN becomes one that
 /// runs, as a further attempt under a new transaction id. The old id must not be used again: the other side refuses it.
 #[must_use]

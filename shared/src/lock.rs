@@ -1,0 +1,246 @@
+//! A lease lock with a fencing token, for work that should be done by one at a time.
+//!
+//! **Use it sparingly.** It is for efficiency: two reconcilers at once would only ask everything twice. It is not what
+//! keeps an operation from happening twice: a holder can be frozen past its lease and go on, so that two believe to
+//! hold it. Records have their own claims, and balances their own conditions; neither needs a lock, and a lock around
+//! them would only make one slow request everybody's. Whatever a lock does guard must be written under a condition on
+//! the [fencing token](Held::fence), and refuse one that is lower than the highest it has seen (Kleppmann, "How to do
+//! distributed locking", 2016).
+//!
+//! A lock is a record like any other, claimed and released but never settled, so it needs no table and no code of its
+//! own to be right: the attempt number is the fencing token.
+//!
+//! ```
+//! use std::time::Duration;
+//! use idempotency::store::memory::MemoryStore;
+//! use idempotency::{Engine, Lock};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), idempotency::Error> {
+//! let engine = Engine::builder(MemoryStore::new()).build();
+//! let lock = Lock::new(engine, "reconciler", Duration::from_secs(60));
+//! let held = lock.acquire(None).await?.expect("nobody holds it");
+//! assert!(lock.acquire(None).await?.is_none(), "somebody holds it");
+//! held.release().await?;
+//! let held = lock.acquire(None).await?.expect("it is free again");
+//! assert_eq!(held.fence(), 2);
+//! # held.release().await
+//! # }
+//! ```
+
+use std::time::Duration;
+
+use crate::engine::{Engine, Error, ROUNDS};
+use crate::metrics::Metric;
+use crate::protocol::{
+    Decision, EpochMs, EpochS, Fingerprinter, Holder, Record, RecordId, Request, RequestId, Uncertain, decide, extend,
+    release,
+};
+use crate::store::{Store, Written};
+
+/// A lock by its name.
+pub struct Lock<S> {
+    engine: Engine<S>,
+    name: String,
+    lease: Duration,
+}
+
+/// The right of the one who holds a lock, for the time of its lease.
+///
+/// Dropping it frees nothing: a sandbox can freeze before any clean-up. Then the lease ends it.
+#[must_use = "a lock that is not released is blocked until its lease is over"]
+pub struct Held<S: Store> {
+    engine: Engine<S>,
+    record: Record,
+    holder: Holder,
+    lease: Duration,
+}
+
+impl<S: Store> Lock<S> {
+    /// A lock that is held for the time of `lease` unless it is [renewed](Held::renew).
+    pub fn new(engine: Engine<S>, name: impl Into<String>, lease: Duration) -> Self {
+        Self { engine, name: name.into(), lease }
+    }
+
+    /// Acquires the lock, or says with `None` that somebody holds it. It does not wait.
+    ///
+    /// `request` is the id of the invocation, for those who look who holds it.
+    ///
+    /// # Errors
+    /// [`Error::StoreUnavailable`] or [`Error::NoEntropy`]: it is not held.
+    pub async fn acquire(&self, request: Option<RequestId>) -> Result<Option<Held<S>>, Error> {
+        let request = self.request(request)?;
+        let mut found = None;
+        for _ in 0..ROUNDS {
+            let write = match decide(found.as_ref(), &request, self.engine.now()) {
+                Decision::Begin(write) => write,
+                Decision::Acquired(record) => return Ok(Some(self.held(record.clone(), &request))),
+                Decision::InProgress(_) => return Ok(None),
+                // A lock is never settled, and its requests are all the same.
+                Decision::Mismatch | Decision::Replay(..) | Decision::Reconcile(_) => return Ok(None),
+            };
+            let written = self.engine.write(&write, Vec::new(), Metric::ClaimMs).await;
+            match written.map_err(Error::StoreUnavailable)? {
+                Written::Applied | Written::Recognised => return Ok(Some(self.held(write.record, &request))),
+                Written::Refused(record) => found = record.map(|record| *record),
+                Written::EffectRefused(_) => return Ok(None),
+            }
+        }
+        Ok(None)
+    }
+
+    fn request(&self, request: Option<RequestId>) -> Result<Request, Error> {
+        Ok(Request {
+            id: RecordId::of_lock(&self.name),
+            operation: format!("lock {}", self.name),
+            principal: None,
+            subject: None,
+            request,
+            fingerprint: Fingerprinter::new().finish(),
+            owner: self.engine.owner()?,
+            transaction: self.engine.transaction()?,
+            lease: self.engine.now().plus(self.lease),
+            // Whoever finds the lease over takes the lock; what it guards looks at the fencing token.
+            uncertain: Uncertain::Repeat { within: Duration::MAX },
+        })
+    }
+
+    fn held(&self, record: Record, request: &Request) -> Held<S> {
+        let holder = Holder { owner: request.owner, lease: request.lease };
+        Held { engine: self.engine.clone(), record, holder, lease: self.lease }
+    }
+}
+
+impl<S: Store> Held<S> {
+    /// The fencing token: it grows with every acquisition. Write what the lock guards under a condition on it.
+    #[must_use]
+    pub const fn fence(&self) -> u64 {
+        self.record.attempt
+    }
+
+    /// Until when nobody else takes the lock.
+    #[must_use]
+    pub const fn until(&self) -> EpochMs {
+        self.holder.lease
+    }
+
+    /// Holds it for another lease from now on; nothing if it was taken meanwhile.
+    ///
+    /// # Errors
+    /// [`Error::StoreUnavailable`]: whether it is still held is not known.
+    pub async fn renew(mut self) -> Result<Option<Self>, Error> {
+        let now = self.engine.now();
+        self.holder.lease = now.plus(self.lease);
+        let write = extend(self.record.clone(), self.holder.clone(), now);
+        match self.engine.write(&write, Vec::new(), Metric::ClaimMs).await.map_err(Error::StoreUnavailable)? {
+            Written::Applied | Written::Recognised => Ok(Some(Self { record: write.record, ..self })),
+            Written::Refused(_) | Written::EffectRefused(_) => Ok(None),
+        }
+    }
+
+    /// Frees it. If it was taken meanwhile, nothing changes.
+    ///
+    /// # Errors
+    /// [`Error::StoreUnavailable`]: it is free at the latest when its lease is over.
+    pub async fn release(self) -> Result<(), Error> {
+        let write = release(self.record, self.holder.owner, NEVER, self.engine.now());
+        let written = self.engine.write(&write, Vec::new(), Metric::CommitMs).await;
+        written.map(|_| ()).map_err(Error::StoreUnavailable)
+    }
+}
+
+/// 9999-12-31T23:59:59Z: a lock does not expire, or its fencing token would begin again at 1.
+const NEVER: EpochS = EpochS(253_402_300_799);
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::engine::tests::TokioClock;
+    use crate::store::fault::{Fault, FaultyStore};
+    use crate::store::memory::MemoryStore;
+
+    const LEASE: Duration = Duration::from_secs(60);
+
+    fn lock(plan: impl IntoIterator<Item = Fault>) -> (MemoryStore, Arc<Lock<FaultyStore<MemoryStore>>>) {
+        let memory = MemoryStore::new();
+        let engine = Engine::builder(FaultyStore::new(memory.clone(), plan)).clock(TokioClock::start()).build();
+        (memory, Arc::new(Lock::new(engine, "reconciler", LEASE)))
+    }
+
+    async fn acquired(lock: &Lock<FaultyStore<MemoryStore>>) -> Option<Held<FaultyStore<MemoryStore>>> {
+        lock.acquire(None).await.unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn of_64_at_once_one_holds_it() {
+        let (_, lock) = lock([]);
+        let all = futures::future::join_all((0..64).map(|_| acquired(&lock))).await;
+        assert_eq!(all.iter().flatten().count(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_dead_holder_blocks_it_until_the_lease_is_over_and_the_fence_grows() {
+        let (_, lock) = lock([]);
+        let dead = acquired(&lock).await.unwrap();
+        tokio::time::advance(LEASE - Duration::from_millis(1)).await;
+        assert!(acquired(&lock).await.is_none());
+        tokio::time::advance(Duration::from_millis(1)).await;
+        let held = acquired(&lock).await.unwrap();
+        assert!(held.fence() > dead.fence());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_late_holder_cannot_renew_the_lock_of_its_successor() {
+        let (_, lock) = lock([]);
+        let late = acquired(&lock).await.unwrap();
+        tokio::time::advance(LEASE).await;
+        let held = acquired(&lock).await.unwrap();
+        assert!(late.renew().await.unwrap().is_none());
+        assert!(acquired(&lock).await.is_none());
+        assert!(held.renew().await.unwrap().is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_late_release_frees_nothing() {
+        let (_, lock) = lock([]);
+        let late = acquired(&lock).await.unwrap();
+        tokio::time::advance(LEASE).await;
+        let _held = acquired(&lock).await.unwrap();
+        late.release().await.unwrap();
+        assert!(acquired(&lock).await.is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_renewed_lock_is_held_for_another_lease() {
+        let (_, lock) = lock([]);
+        let held = acquired(&lock).await.unwrap();
+        tokio::time::advance(LEASE / 2).await;
+        let held = held.renew().await.unwrap().unwrap();
+        tokio::time::advance(LEASE - Duration::from_millis(1)).await;
+        assert!(acquired(&lock).await.is_none());
+        assert_eq!(held.fence(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_fence_grows_over_releases_and_the_sweep_of_expired_items() {
+        let (memory, lock) = lock([]);
+        for fence in 1..5 {
+            let held = acquired(&lock).await.unwrap();
+            assert_eq!(held.fence(), fence);
+            held.release().await.unwrap();
+            tokio::time::advance(Duration::from_secs(365 * 24 * 60 * 60)).await;
+            memory.sweep(lock.engine.now());
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lost_reply_is_recognised() {
+        let (_, lock) = lock([Fault::RepeatAfterLostReply; 3]);
+        let held = acquired(&lock).await.unwrap();
+        let held = held.renew().await.unwrap().unwrap();
+        held.release().await.unwrap();
+        assert_eq!(acquired(&lock).await.unwrap().fence(), 2);
+    }
+}
