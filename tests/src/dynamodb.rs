@@ -2,7 +2,8 @@
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::{
-    AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType, TimeToLiveSpecification,
+    AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection, ProjectionType,
+    ScalarAttributeType, TimeToLiveSpecification,
 };
 
 use crate::proxy::Proxy;
@@ -42,14 +43,26 @@ impl Database {
 
     async fn create_table(&self) {
         let client = self.client().await;
-        let id = AttributeDefinition::builder().attribute_name("id").attribute_type(ScalarAttributeType::S);
-        let key = KeySchemaElement::builder().attribute_name("id").key_type(KeyType::Hash);
+        let attribute = |name: &str, kind| {
+            AttributeDefinition::builder().attribute_name(name).attribute_type(kind).build().expect("complete")
+        };
+        let key = |name: &str, kind| {
+            KeySchemaElement::builder().attribute_name(name).key_type(kind).build().expect("complete")
+        };
+        let unresolved = GlobalSecondaryIndex::builder()
+            .index_name("unresolved")
+            .key_schema(key("unresolved", KeyType::Hash))
+            .key_schema(key("created", KeyType::Range))
+            .projection(Projection::builder().projection_type(ProjectionType::All).build());
         client
             .create_table()
             .table_name(RECORDS)
             .billing_mode(BillingMode::PayPerRequest)
-            .attribute_definitions(id.build().expect("complete"))
-            .key_schema(key.build().expect("complete"))
+            .attribute_definitions(attribute("id", ScalarAttributeType::S))
+            .attribute_definitions(attribute("unresolved", ScalarAttributeType::S))
+            .attribute_definitions(attribute("created", ScalarAttributeType::N))
+            .key_schema(key("id", KeyType::Hash))
+            .global_secondary_indexes(unresolved.build().expect("complete"))
             .send()
             .await
             .expect("creates the table");

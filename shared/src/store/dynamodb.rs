@@ -8,6 +8,7 @@ mod error;
 mod expression;
 mod item;
 mod story;
+mod unsettled;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +22,7 @@ use sha2::{Digest, Sha256};
 
 pub use client::client;
 pub use item::AttributeNames;
+pub use unsettled::{After, ScanPlace, Scanned, UnknownPage};
 
 use super::{Store, StoreError, Written};
 use crate::protocol::{Condition, Record, RecordId, Write};

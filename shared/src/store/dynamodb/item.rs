@@ -47,6 +47,8 @@ pub struct AttributeNames {
     pub response: String,
     /// Partition key of the sparse index (string). Only on records in UNKNOWN.
     pub unresolved: String,
+    /// The sparse index itself; its sort key is [`created`](Self::created).
+    pub unresolved_index: String,
 }
 
 impl Default for AttributeNames {
@@ -68,6 +70,7 @@ impl Default for AttributeNames {
             updated: "updated".into(),
             response: "response".into(),
             unresolved: "unresolved".into(),
+            unresolved_index: "unresolved".into(),
         }
     }
 }
@@ -131,7 +134,7 @@ pub(super) fn from_claim(record: &Record, names: &AttributeNames) -> Item {
         item.insert(names.response.clone(), binary(settled.response.clone()));
     }
     if matches!(record.state, State::Unknown(_)) {
-        item.insert(names.unresolved.clone(), string(unresolved_partition(&record.id)));
+        item.insert(names.unresolved.clone(), string(unresolved_partition(partition_of(&record.id))));
     }
     item
 }
@@ -166,13 +169,19 @@ pub(super) fn binary(bytes: impl Into<Vec<u8>>) -> AttributeValue {
     AttributeValue::B(Blob::new(bytes))
 }
 
-/// One of 16 partitions of the sparse index.
+/// How many partitions the sparse index has.
 ///
-/// One partition takes 1,000 writes a second; a provider's outage can make more records UNKNOWN than that, and
-/// a throttled index throttles its table.
-fn unresolved_partition(id: &RecordId) -> String {
-    let sum = id.digest().bytes().fold(0_u8, u8::wrapping_add);
-    format!("{:x}", sum % 16)
+/// One takes 1,000 writes a second; a provider's outage can make more records UNKNOWN than that, and a throttled index
+/// throttles its table.
+pub(super) const UNRESOLVED_PARTITIONS: u8 = 16;
+
+/// The key of a partition: a hexadecimal digit.
+pub(super) fn unresolved_partition(number: u8) -> String {
+    format!("{number:x}")
+}
+
+fn partition_of(id: &RecordId) -> u8 {
+    id.digest().bytes().fold(0_u8, u8::wrapping_add) % UNRESOLVED_PARTITIONS
 }
 
 struct Reader<'a> {

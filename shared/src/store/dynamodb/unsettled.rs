@@ -1,0 +1,204 @@
+//! Finding records that wait for somebody: UNKNOWN ones by the sparse index, abandoned ones by a scan.
+//!
+//! Both readings are eventually consistent and decide nothing. Whoever acts on a record takes it over under a condition
+//! on what was seen.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use futures::future::try_join_all;
+
+use super::item::{self, UNRESOLVED_PARTITIONS};
+use super::{AttributeNames, DynamoDbStore};
+use crate::protocol::{EpochMs, EpochS, Record, RecordId, Status};
+use crate::store::StoreError;
+
+type Item = HashMap<String, AttributeValue>;
+
+/// A place in the list of UNKNOWN records: after the record with this age and id.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct After {
+    /// When the record's first attempt began.
+    pub created: EpochMs,
+    /// Its id.
+    pub id: RecordId,
+}
+
+/// Some UNKNOWN records, oldest first.
+#[derive(Clone, Debug, Default)]
+pub struct UnknownPage {
+    /// The records.
+    pub records: Vec<Record>,
+    /// Where the next page begins; nothing if this is the last.
+    pub next: Option<After>,
+}
+
+/// Which part of a table a scan reads next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScanPlace {
+    /// The segment, below [`ScanPlace::segments`].
+    pub segment: u16,
+    /// How many segments the table is read in.
+    pub segments: u16,
+    /// Where in the segment it goes on; its beginning if nothing.
+    pub after: Option<RecordId>,
+}
+
+/// What a part of a table holds that waits for somebody, or for the time to live.
+#[derive(Clone, Debug, Default)]
+pub struct Scanned {
+    /// PROCESSING under a lease that is over: a sandbox died, and nobody retried.
+    pub abandoned: Vec<Record>,
+    /// How many items have expired and are still there.
+    pub expired_present: u64,
+    /// When the first of them expired.
+    pub oldest_expiration: Option<EpochS>,
+    /// How many items were read; each costs its size, whether it is found or not.
+    pub read: u64,
+    /// Where the segment goes on; nothing at its end.
+    pub after: Option<RecordId>,
+}
+
+impl DynamoDbStore {
+    /// Up to `limit` UNKNOWN records, oldest first, from the sparse index.
+    ///
+    /// One query for each of the index's partitions, or more where records of another version are in the way, which
+    /// are logged and left out.
+    ///
+    /// # Errors
+    /// [`StoreError::NotApplied`] if the index could not be read.
+    pub async fn unknown(&self, limit: usize, after: Option<&After>) -> Result<UnknownPage, StoreError> {
+        // One more than asked for tells whether there is a next page.
+        let partitions = (0..UNRESOLVED_PARTITIONS).map(|number| self.unknown_in(number, limit + 1, after));
+        let mut records: Vec<Record> = try_join_all(partitions).await?.into_iter().flatten().collect();
+        records.sort_by_key(After::of);
+        let more = records.len() > limit;
+        records.truncate(limit);
+        let next = records.last().filter(|_| more).map(After::of);
+        Ok(UnknownPage { records, next })
+    }
+
+    async fn unknown_in(&self, partition: u8, limit: usize, after: Option<&After>) -> Result<Vec<Record>, StoreError> {
+        let names = &self.names;
+        let mut query = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .index_name(&names.unresolved_index)
+            .expression_attribute_names("#unresolved", &names.unresolved)
+            .expression_attribute_values(":partition", item::string(item::unresolved_partition(partition)))
+            .limit(i32::try_from(limit).unwrap_or(i32::MAX));
+        query = match after {
+            // Records of one moment are in no order that a condition could name: those at or before are left out below.
+            Some(after) => query
+                .key_condition_expression("#unresolved = :partition AND #created >= :created")
+                .expression_attribute_names("#created", &names.created)
+                .expression_attribute_values(":created", item::number(after.created.0)),
+            None => query.key_condition_expression("#unresolved = :partition"),
+        };
+        let mut items = query.into_paginator().items().send();
+        let mut records = Vec::new();
+        while records.len() < limit
+            && let Some(found) = items.next().await
+        {
+            let found = found.map_err(|error| StoreError::NotApplied(error.into()))?;
+            records
+                .extend(readable(found, names).filter(|record| after.is_none_or(|after| After::of(record) > *after)));
+        }
+        Ok(records)
+    }
+
+    /// Reads up to `limit` items of a segment, for abandoned and expired ones.
+    ///
+    /// It reads the table itself, so it costs half a read unit for each 4 KB whatever it finds: do it rarely, and a
+    /// little at a time.
+    ///
+    /// # Errors
+    /// [`StoreError::NotApplied`] if the table could not be read.
+    pub async fn scan(&self, place: &ScanPlace, now: EpochMs, limit: u16) -> Result<Scanned, StoreError> {
+        let names = &self.names;
+        let scan = self
+            .client
+            .scan()
+            .table_name(&self.table)
+            .segment(place.segment.into())
+            .total_segments(place.segments.into())
+            .limit(limit.into())
+            .filter_expression(
+                "begins_with(#id, :prefix) AND (#status = :processing AND #lease < :now OR #expiration <= :now_s)",
+            )
+            // All but the answer of what has expired, which nobody reads here.
+            .projection_expression(
+                "#id, #status, #owner, #attempt, #lease, #transaction, #fingerprint, #operation, #created, #updated, \
+                 #principal, #subject, #story, #expiration",
+            )
+            .set_expression_attribute_names(Some(scanned_names(names)))
+            .expression_attribute_values(":prefix", item::string(RecordId::PREFIX))
+            .expression_attribute_values(":processing", item::string(Status::Processing.as_str()))
+            .expression_attribute_values(":now", item::number(now.0))
+            .expression_attribute_values(":now_s", item::number(now.seconds().0))
+            .set_exclusive_start_key(place.after.as_ref().map(|id| Item::from([(names.id.clone(), item::key(id))])));
+        let page = scan.send().await.map_err(|error| StoreError::NotApplied(error.into()))?;
+        let mut scanned = Scanned {
+            read: page.scanned_count.try_into().unwrap_or(0),
+            after: page.last_evaluated_key.as_ref().and_then(|key| id(key, names)),
+            ..Scanned::default()
+        };
+        for item in page.items.unwrap_or_default() {
+            match expiration(&item, names) {
+                Some(expiration) => {
+                    scanned.expired_present += 1;
+                    let oldest = scanned.oldest_expiration.map_or(expiration, |oldest| oldest.min(expiration));
+                    scanned.oldest_expiration = Some(oldest);
+                }
+                None => scanned.abandoned.extend(readable(item, names)),
+            }
+        }
+        Ok(scanned)
+    }
+}
+
+impl After {
+    fn of(record: &Record) -> Self {
+        Self { created: record.created, id: record.id.clone() }
+    }
+}
+
+/// The record of an item, or a line in the log: one that this version cannot read must not hide the others.
+fn readable(item: Item, names: &AttributeNames) -> impl Iterator<Item = Record> {
+    let record = item::to_record(item, names);
+    if let Err(error) = &record {
+        tracing::error!(error = error as &dyn std::error::Error, "left out");
+    }
+    record.into_iter()
+}
+
+fn id(item: &Item, names: &AttributeNames) -> Option<RecordId> {
+    item.get(&names.id)?.as_s().ok().cloned().map(RecordId::from_stored)
+}
+
+fn expiration(item: &Item, names: &AttributeNames) -> Option<EpochS> {
+    item.get(&names.expiration)?.as_n().ok()?.parse().ok().map(EpochS)
+}
+
+fn scanned_names(names: &AttributeNames) -> HashMap<String, String> {
+    [
+        ("#id", &names.id),
+        ("#status", &names.status),
+        ("#owner", &names.owner),
+        ("#attempt", &names.attempt),
+        ("#lease", &names.lease),
+        ("#transaction", &names.transaction),
+        ("#fingerprint", &names.fingerprint),
+        ("#operation", &names.operation),
+        ("#created", &names.created),
+        ("#updated", &names.updated),
+        ("#principal", &names.principal),
+        ("#subject", &names.subject),
+        ("#story", &names.story),
+        ("#expiration", &names.expiration),
+    ]
+    .into_iter()
+    .map(|(placeholder, name)| (placeholder.to_owned(), name.clone()))
+    .collect()
+}
