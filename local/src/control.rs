@@ -18,7 +18,7 @@ use uuid::Uuid;
 use crate::{
     function::{Function, Outcome},
     problem::Problem,
-    provider::{Charge, Provider},
+    provider::{Charge, Delivered, Provider},
     schedule::Schedule,
     sqs::{Contents, Queues},
     template::{Authorizer, Queue},
@@ -26,10 +26,14 @@ use crate::{
 };
 
 /// What there is, for `GET /_local/`.
-const ROUTES: [(&str, &str); 9] = [
+const ROUTES: [(&str, &str); 10] = [
     ("GET /_local/token?sub=NAME&role=ROLE", "a token that the API accepts, as text; further parameters become claims"),
     ("GET /_local/charges", "what the payment provider really charged"),
     ("POST /_local/provider?mode=up|down", "ends or begins an outage of the payment provider"),
+    (
+        "POST /_local/provider/deliver",
+        "lets requests arrive that pm_…_before_charge held back; shows what became of them",
+    ),
     ("GET /_local/queues/NAME", "what is in a queue, without receiving from it"),
     ("POST /_local/queues/NAME?copies=N", "sends the body; headers x-attribute-NAME: VALUE, x-group: GROUP"),
     ("POST /_local/queues/NAME/redrive", "moves dead letters back to where they came from"),
@@ -59,6 +63,7 @@ impl Control {
             .route("/_local/token", get(token))
             .route("/_local/charges", get(charges))
             .route("/_local/provider", post(provider))
+            .route("/_local/provider/deliver", post(deliver))
             .route("/_local/queues/{name}", get(contents).post(send))
             .route("/_local/queues/{name}/redrive", post(redrive))
             .route("/_local/functions/{name}/kill", post(kill))
@@ -119,6 +124,10 @@ async fn provider(
     let down = matches!(mode, Mode::Down);
     control.provider.set_down(down);
     Ok(Json(json!({ "mode": if down { "down" } else { "up" } })))
+}
+
+async fn deliver(State(control): Shared) -> Json<Vec<Delivered>> {
+    Json(control.provider.deliver())
 }
 
 async fn contents(State(control): Shared, Path(name): Path<String>) -> Result<Json<Contents>, Problem> {

@@ -10,7 +10,7 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -54,6 +54,23 @@ struct Inner {
     storage: Storage,
     keys: Keys,
     down: AtomicBool,
+    /// Requests that were never answered and not executed: still on their way.
+    held: Mutex<Vec<Change>>,
+}
+
+/// A request that changes something: where to, what, and under which key of which account.
+struct Change {
+    path: String,
+    form: Form,
+    key: Option<(String, String)>,
+}
+
+/// What became of a request that arrived late, as `POST /_local/provider/deliver` shows it.
+#[derive(Debug, Serialize)]
+pub(crate) struct Delivered {
+    pub idempotency_key: Option<String>,
+    pub status: u16,
+    pub body: Value,
 }
 
 /// What was really charged, as `GET /_local/charges` shows it.
@@ -81,7 +98,7 @@ impl Provider {
     pub(crate) fn open(storage: Storage, url: String) -> anyhow::Result<Self> {
         Intents(&storage.connection()).create_tables()?;
         let keys = Keys::open(storage.clone())?;
-        Ok(Self(Arc::new(Inner { url, storage, keys, down: AtomicBool::new(false) })))
+        Ok(Self(Arc::new(Inner { url, storage, keys, down: AtomicBool::new(false), held: Mutex::default() })))
     }
 
     pub(crate) fn router(&self) -> Router {
@@ -111,6 +128,26 @@ impl Provider {
         self.0.down.store(down, Ordering::Relaxed);
     }
 
+    /// Lets the requests arrive that were held back before their charge, after their callers have gone.
+    pub(crate) fn deliver(&self) -> Vec<Delivered> {
+        let held = std::mem::take(&mut *self.held());
+        held.into_iter().map(|request| self.deliver_one(request)).collect()
+    }
+
+    fn deliver_one(&self, request: Change) -> Delivered {
+        let idempotency_key = request.key.as_ref().map(|(_, key)| key.clone());
+        let answer = match self.admit_write(&request) {
+            Ok(Admitted::New(draft, reservation)) => self.perform(draft, idempotency_key.clone(), &reservation),
+            Ok(Admitted::Stored(answer)) => answer,
+            Err(error) => error.answer(),
+        };
+        Delivered { idempotency_key, status: answer.status().as_u16(), body: answer.body() }
+    }
+
+    fn held(&self) -> MutexGuard<'_, Vec<Change>> {
+        self.0.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(crate) fn charges(&self) -> anyhow::Result<Vec<Charge>> {
         Ok(self.intents(|intents| intents.charges())?)
     }
@@ -127,7 +164,7 @@ impl Provider {
             .route("/v1/payment_intents/{id}", get(read_intent))
             .route("/v1/payment_intents/{id}/confirm", post(write))
             .route("/v1/payment_intents/{id}/cancel", post(write))
-            .route("/v1/refunds", post(write))
+            .route("/v1/refunds", post(write).get(list_refunds))
             .route("/v1/refunds/{id}", get(read_refund))
             .fallback(unknown)
             .layer(middleware::from_fn_with_state(server.clone(), admit))
@@ -181,6 +218,18 @@ async fn list(State(server): State<Server>, RawQuery(query): RawQuery) -> Result
     Ok(Json(json!({ "object": "list", "url": "/v1/payment_intents", "has_more": more, "data": intents })))
 }
 
+/// Newest first; of one payment intent only.
+async fn list_refunds(State(server): State<Server>, RawQuery(query): RawQuery) -> Result<Json<Value>, ApiError> {
+    let form = Form::parse(query.unwrap_or_default().as_bytes())?;
+    let intent = form.get("payment_intent").ok_or_else(|| ApiError::required("payment_intent"))?;
+    let limit = usize::try_from(form.integer("limit")?.unwrap_or(10).clamp(1, 100)).unwrap_or(usize::MAX);
+    let mut refunds = server.provider.intents(|intents| intents.refunds(intent))?;
+    refunds.reverse();
+    let more = refunds.len() > limit;
+    refunds.truncate(limit);
+    Ok(Json(json!({ "object": "list", "url": "/v1/refunds", "has_more": more, "data": refunds })))
+}
+
 async fn find(State(server): State<Server>, RawQuery(query): RawQuery) -> Result<Json<Value>, ApiError> {
     let form = Form::parse(query.unwrap_or_default().as_bytes())?;
     let query = search::Query::parse(form.get("query").ok_or_else(|| ApiError::required("query"))?)?;
@@ -197,7 +246,7 @@ async fn unknown(method: Method, uri: Uri) -> ApiError {
 }
 
 /// A request that changes something: under its idempotency key, and perhaps on a bad day.
-async fn write(State(server): State<Server>, method: Method, uri: Uri, headers: HeaderMap, body: Bytes) -> Response {
+async fn write(State(server): State<Server>, uri: Uri, headers: HeaderMap, body: Bytes) -> Response {
     let form = match Form::parse(&body) {
         Ok(form) => form,
         Err(error) => return error.into_response(),
@@ -207,20 +256,15 @@ async fn write(State(server): State<Server>, method: Method, uri: Uri, headers: 
         Err(error) => return error.into_response(),
     };
     let scoped = key.as_ref().map(|key| (api_key(&headers).unwrap_or_default(), key.clone()));
-    let fingerprint = format!("{method} {}\n{form}", uri.path());
-    let reservation = match server.provider.0.keys.reserve(scoped, fingerprint) {
-        Ok(Lookup::New(reservation)) => reservation,
-        Ok(Lookup::Stored(answer)) => return answer.replayed(),
-        Err(error) => return error.into_response(),
-    };
-    let draft = match server.provider.draft(uri.path(), &form) {
-        Ok(draft) => draft,
-        // Validation comes before execution: the key stays free (Stripe, "Idempotent requests").
+    let request = Change { path: uri.path().to_owned(), form, key: scoped };
+    let (draft, reservation) = match server.provider.admit_write(&request) {
+        Ok(Admitted::New(draft, reservation)) => (draft, reservation),
+        Ok(Admitted::Stored(answer)) => return answer.replayed(),
         Err(error) => return error.into_response(),
     };
     let misbehaviour = draft.payment_method().and_then(Misbehaviour::of).filter(|_| reservation.first_attempt());
     // A client that hangs up does not stop the provider.
-    let work = tokio::spawn(server.execute(draft, key, reservation, misbehaviour));
+    let work = tokio::spawn(server.execute(draft, request, reservation, misbehaviour));
     match work.await {
         Ok(Some(answer)) => answer.into_response(),
         Ok(None) => std::future::pending().await,
@@ -233,22 +277,26 @@ impl Server {
     async fn execute(
         self,
         draft: Draft,
-        key: Option<String>,
+        request: Change,
         reservation: Reservation,
         misbehaviour: Option<Misbehaviour>,
     ) -> Option<Answer> {
+        let key = request.key.as_ref().map(|(_, key)| key.clone());
         if misbehaviour.is_some() && reservation.remember_attempt(&self.provider.0.storage.connection()).is_err() {
             return Some(ApiError::outage().answer());
         }
         match misbehaviour {
-            None => return Some(self.perform(draft, key, reservation)),
+            None => return Some(self.provider.perform(draft, key, &reservation)),
             Some(Misbehaviour::Slow(delay)) => {
                 tokio::time::sleep(delay).await;
-                return Some(self.perform(draft, key, reservation));
+                return Some(self.provider.perform(draft, key, &reservation));
             }
-            Some(Misbehaviour::Timeout(Moment::Before) | Misbehaviour::Kill(Moment::Before)) => drop(reservation),
+            Some(Misbehaviour::Timeout(Moment::Before) | Misbehaviour::Kill(Moment::Before)) => {
+                drop(reservation);
+                self.provider.held().push(request);
+            }
             Some(Misbehaviour::Timeout(Moment::After) | Misbehaviour::Kill(Moment::After)) => {
-                drop(self.perform(draft, key, reservation))
+                drop(self.provider.perform(draft, key, &reservation))
             }
         }
         if let (Some(Misbehaviour::Kill(_)), Some(caller)) = (misbehaviour, &self.caller) {
@@ -258,11 +306,30 @@ impl Server {
         }
         None
     }
+}
+
+/// A request that changes something, looked at but not executed.
+enum Admitted {
+    New(Draft, Reservation),
+    /// It was executed before.
+    Stored(Answer),
+}
+
+impl Provider {
+    /// The key first, then the parameters: validation comes before execution and leaves the key free (Stripe,
+    /// "Idempotent requests").
+    fn admit_write(&self, request: &Change) -> Result<Admitted, ApiError> {
+        let fingerprint = format!("POST {}\n{}", request.path, request.form);
+        match self.0.keys.reserve(request.key.clone(), fingerprint)? {
+            Lookup::New(reservation) => Ok(Admitted::New(self.draft(&request.path, &request.form)?, reservation)),
+            Lookup::Stored(answer) => Ok(Admitted::Stored(answer)),
+        }
+    }
 
     /// The effect and the key that remembers it, in one transaction.
-    fn perform(&self, draft: Draft, key: Option<String>, reservation: Reservation) -> Answer {
+    fn perform(&self, draft: Draft, key: Option<String>, reservation: &Reservation) -> Answer {
         let attempt = || -> rusqlite::Result<Answer> {
-            let mut connection = self.provider.0.storage.connection();
+            let mut connection = self.0.storage.connection();
             let transaction = connection.transaction()?;
             let answer = match Intents(&transaction).perform(draft, key) {
                 Ok(body) => Answer::new(StatusCode::OK, &body),
@@ -274,9 +341,7 @@ impl Server {
         };
         attempt().unwrap_or_else(|error| ApiError::from(error).answer())
     }
-}
 
-impl Provider {
     fn draft(&self, path: &str, form: &Form) -> Result<Draft, ApiError> {
         let segments: Vec<&str> = path.trim_start_matches("/v1/").split('/').collect();
         match segments.as_slice() {

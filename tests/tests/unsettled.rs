@@ -131,7 +131,8 @@ async fn a_record_that_cannot_be_read_hides_no_other() {
         world.ends_with(name, Verdict::Unknown("no answer".into())).await;
     }
     let broken = RecordId::new("test", &Principal::new("alice").expect("valid"), &Key::new("key-1").expect("valid"));
-    let change = world.client.update_item().table_name(RECORDS).key("id", AttributeValue::S(broken.as_str().to_owned()));
+    let change =
+        world.client.update_item().table_name(RECORDS).key("id", AttributeValue::S(broken.as_str().to_owned()));
     change.update_expression("REMOVE attempt").send().await.expect("writable");
     let page = world.store.unknown(10, None).await.expect("readable");
     assert_eq!(subjects(&page.records), ["key-2"]);

@@ -4,13 +4,13 @@
 mod answer;
 
 use aws_sdk_dynamodb::types::TransactWriteItem;
-use idempotency::Attempt;
 use idempotency::http::jwt_subject;
+use idempotency::{Attempt, protocol};
 use lambda_http::http::Method;
 use lambda_http::{Body, Error, Request, RequestExt, Response};
 use payments::{
     AccountId, Charge, Owner, Payment, PaymentId, PaymentRequest, Provider, ProviderError, Refund, RefundRequest,
-    Reversal, Table, TableError,
+    Reversal, Subject, Table, TableError, reply,
 };
 
 /// An error means that the outcome is not known; the layer abandons the claim.
@@ -55,12 +55,12 @@ impl Handler {
             Ok(Charge::Succeeded { id }) => {
                 let payment = Payment::new(transaction, owner, &order, id, attempt.now().0);
                 self.table.created(&payment).into_iter().for_each(|effect| attempt.add_effect(effect));
-                Ok(answer::created(&format!("/payments/{}", payment.id), &payment))
+                Ok(reply::payment(&payment))
             }
             Ok(Charge::Declined { code, decline_code, message }) => {
-                Ok(answer::declined(decline_code.as_ref().unwrap_or(&code), &message))
+                Ok(reply::declined(decline_code.as_ref().unwrap_or(&code), &message))
             }
-            Ok(Charge::Refused(refusal)) => Ok(answer::refused(&refusal)),
+            Ok(Charge::Refused(refusal)) => Ok(reply::refused(&refusal)),
             Err(error) => no_answer(error),
         }
     }
@@ -82,13 +82,13 @@ impl Handler {
             Err(invalid) => return Ok(answer::invalid(&invalid)),
         };
         let transaction = attempt.transaction().uuid();
-        match self.provider.refund(transaction, &payment, amount, attempt.remaining()).await {
+        match self.provider.refund(transaction, &payment, amount, wish.reason.as_ref(), attempt.remaining()).await {
             Ok(Reversal::Succeeded { id }) => {
                 let refund = Refund::new(transaction, &payment, amount, wish.reason, id, attempt.now().0);
                 self.table.refunded(&payment, &refund).into_iter().for_each(|effect| attempt.add_effect(effect));
-                Ok(answer::created(&format!("/payments/{}", payment.id), &refund))
+                Ok(reply::refund(&payment, &refund))
             }
-            Ok(Reversal::Refused(refusal)) => Ok(answer::refused(&refusal)),
+            Ok(Reversal::Refused(refusal)) => Ok(reply::refused(&refusal)),
             Err(error) => no_answer(error),
         }
     }
@@ -114,6 +114,11 @@ impl Handler {
         let Some(id) = PaymentId::parse(id) else { return Ok(None) };
         Ok(self.table.payment(id).await?.filter(|payment| payment.owner == *asker))
     }
+}
+
+/// What a request is about, for whoever has to find out what became of it.
+pub(crate) fn subject(request: &Request) -> Option<protocol::Subject> {
+    protocol::Subject::new(Subject::of_request(request.raw_http_path(), request.body())?.to_text())
 }
 
 const NO_PAYMENT: &str = "There is no such payment.";

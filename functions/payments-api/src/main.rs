@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use idempotency::metrics::Emf;
 use idempotency::store::dynamodb;
-use idempotency::{DynamoDbStore, Engine, IdempotencyLayer, Uncertain};
+use idempotency::{DynamoDbStore, Engine, IdempotencyLayer};
 use lambda_http::tower::Layer;
 use lambda_http::{Error, service_fn};
-use payments::{Provider, Table, setting};
+use payments::{Provider, ProviderResolver, Table, setting};
 
 use handler::Handler;
 
@@ -20,10 +20,12 @@ async fn main() -> Result<(), Error> {
     let store = DynamoDbStore::new(client.clone(), setting("RECORDS_TABLE")?);
     store.warm().await;
     let engine = Engine::builder(store).metrics(Emf::install("Payments", "payments-api")?).build();
-    // The provider deduplicates by our transaction id, and forgets it after 24 hours.
-    let repeat = Uncertain::Repeat { within: Duration::from_secs(23 * 60 * 60) };
-    let layer = IdempotencyLayer::new(engine, "payments").uncertain(repeat).max_body_bytes(64 * 1024);
     let provider = Provider::new(&setting("PROVIDER_URL")?, &setting("PROVIDER_API_KEY")?, Duration::from_secs(2))?;
-    let handler = Handler::new(provider, Table::new(client, setting("PAYMENTS_TABLE")?));
+    let table = Table::new(client, setting("PAYMENTS_TABLE")?);
+    let layer = IdempotencyLayer::new(engine, "payments")
+        .subject(handler::subject)
+        .resolver(ProviderResolver::new(provider.clone(), table.clone()))
+        .max_body_bytes(64 * 1024);
+    let handler = Handler::new(provider, table);
     lambda_http::run(layer.layer(service_fn(move |request| handler.clone().handle(request)))).await
 }

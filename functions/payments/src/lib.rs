@@ -10,7 +10,8 @@
 //! Nothing here retries, reads a clock or commits. Whoever calls owns the claim and passes in the transaction id, the
 //! time and the time that is left; it takes back the writes ([`TransactWriteItem`]s) and commits them in one
 //! transaction with its own record. So the rules about money stand in this crate, and the rules about running once in
-//! another, and neither repeats the other.
+//! another, and neither repeats the other. Where nobody knows what happened, [`ProviderResolver`] finds it out, and says
+//! it in the words ([`reply`]) of the one who did not come to it.
 //!
 //! Every identifier derives from the transaction id: a repeat under the same id asks the provider under the same key,
 //! makes the same payment, and meets the conditions of the first one's writes.
@@ -27,7 +28,10 @@ mod owner;
 mod payment;
 mod provider;
 mod refund;
+pub mod reply;
+mod resolver;
 mod settings;
+mod subject;
 mod table;
 mod text;
 mod time;
@@ -39,8 +43,12 @@ pub use ledger::{Account, Balance, Clearing, Entry, Posting};
 pub use money::{Amount, Currency, Money};
 pub use owner::Owner;
 pub use payment::{Payment, PaymentRequest};
-pub use provider::{Charge, Provider, ProviderError, Refusal, Reversal, SettingsError};
+pub use provider::{
+    Charge, Charged, FoundCharge, FoundRefund, Provider, ProviderError, Refunded, Refusal, Reversal, SettingsError,
+};
 pub use refund::{Refund, RefundRequest};
+pub use resolver::ProviderResolver;
 pub use settings::{MissingSetting, setting};
+pub use subject::Subject;
 pub use table::{Table, TableError};
 pub use text::{AccountId, PaymentMethod, Reason, Reference};

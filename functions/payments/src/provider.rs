@@ -1,9 +1,11 @@
 mod answer;
 mod error;
 mod outcome;
+mod trace;
 
 pub use error::{ProviderError, SettingsError};
 pub use outcome::{Charge, Refusal, Reversal};
+pub use trace::{Charged, FoundCharge, FoundRefund, Refunded};
 
 use std::time::Duration;
 
@@ -14,7 +16,7 @@ use reqwest::{
 };
 use uuid::Uuid;
 
-use crate::{Amount, Money, Payment, PaymentRequest};
+use crate::{Amount, Money, Payment, PaymentRequest, Reason};
 use answer::Answer;
 
 /// A client of Stripe's payment intents and refunds, which asks once and says exactly what it learned.
@@ -29,6 +31,7 @@ use answer::Answer;
 pub struct Provider {
     http: Client,
     payment_intents: Url,
+    search: Url,
     refunds: Url,
 }
 
@@ -64,7 +67,12 @@ impl Provider {
         let url = |path| {
             Url::parse(&format!("{}{path}", base.as_str().trim_end_matches('/'))).map_err(|_| SettingsError::Url)
         };
-        Ok(Self { http, payment_intents: url("/v1/payment_intents")?, refunds: url("/v1/refunds")? })
+        Ok(Self {
+            http,
+            payment_intents: url("/v1/payment_intents")?,
+            search: url("/v1/payment_intents/search")?,
+            refunds: url("/v1/refunds")?,
+        })
     }
 
     /// Charges a card: creates a payment intent and confirms it in the same request. `timeout` bounds all of it, from
@@ -82,8 +90,8 @@ impl Provider {
         request: &PaymentRequest,
         timeout: Duration,
     ) -> Result<Charge, ProviderError> {
-        let PaymentRequest { account, money, payment_method, reference: _ } = request;
-        let form = [
+        let PaymentRequest { account, money, payment_method, reference } = request;
+        let mut form = vec![
             ("amount", money.amount.to_string()),
             ("currency", money.currency.code().to_ascii_lowercase()),
             ("payment_method", payment_method.to_string()),
@@ -92,8 +100,10 @@ impl Provider {
             ("error_on_requires_action", "true".to_owned()),
             ("metadata[transaction]", transaction.to_string()),
             ("metadata[account]", account.to_string()),
+            ("metadata[payment_method]", payment_method.to_string()),
         ];
-        self.post(&self.payment_intents, transaction, &form, timeout).await?.charge(*money)
+        form.extend(reference.as_ref().map(|reference| ("metadata[reference]", reference.to_string())));
+        self.post(&self.payment_intents, &transaction.to_string(), &form, timeout).await?.charge(*money)
     }
 
     /// Gives back part or all of a payment. `timeout` as for [`Provider::charge`].
@@ -106,26 +116,28 @@ impl Provider {
         transaction: Uuid,
         payment: &Payment,
         amount: Amount,
+        reason: Option<&Reason>,
         timeout: Duration,
     ) -> Result<Reversal, ProviderError> {
-        let form = [
+        let mut form = vec![
             ("payment_intent", payment.intent.clone()),
             ("amount", amount.to_string()),
             ("metadata[transaction]", transaction.to_string()),
             ("metadata[account]", payment.account.to_string()),
         ];
+        form.extend(reason.map(|reason| ("metadata[reason]", reason.to_string())));
         let money = Money { amount, currency: payment.money.currency };
-        self.post(&self.refunds, transaction, &form, timeout).await?.reversal(money)
+        self.post(&self.refunds, &transaction.to_string(), &form, timeout).await?.reversal(money)
     }
 
     async fn post(
         &self,
         url: &Url,
-        transaction: Uuid,
+        key: &str,
         form: &[(&str, String)],
         timeout: Duration,
     ) -> Result<Answer, ProviderError> {
-        let request = self.http.post(url.clone()).header("idempotency-key", transaction.to_string()).form(form);
+        let request = self.http.post(url.clone()).header("idempotency-key", key).form(form);
         let response = request.timeout(timeout).send().await.map_err(ProviderError::sending)?;
         let status = response.status();
         let body = response.bytes().await.map_err(ProviderError::reading)?;

@@ -123,6 +123,14 @@ impl Answer {
         Self { status, body: serde_json::to_string(body).unwrap_or_default() }
     }
 
+    pub(super) fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    pub(super) fn body(&self) -> serde_json::Value {
+        serde_json::from_str(&self.body).unwrap_or_default()
+    }
+
     pub(super) fn replayed(self) -> Response {
         ([("Idempotent-Replayed", "true")], self).into_response()
     }

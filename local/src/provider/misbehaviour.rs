@@ -7,6 +7,9 @@
 //! | `pm_kill_before_charge` | the calling sandbox is killed, nothing charged; a repeat is executed |
 //! | `pm_kill_after_charge` | charged, then the calling sandbox is killed; a repeat gets the stored answer |
 //! | `pm_slow_MS` | charged and answered that much later, even if the caller has gone; until then the key is in use |
+//!
+//! A request that was not charged is held, as if it were still on its way from a frozen sandbox, and arrives when
+//! `POST /_local/provider/deliver` says so.
 
 use std::time::Duration;
 

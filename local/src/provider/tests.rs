@@ -235,3 +235,54 @@ async fn without_an_api_key_nothing_is_answered() {
     let request = Request::post("/v1/payment_intents").body(Body::from(VISA)).expect("a request");
     assert_eq!(shop.send(request).await.status, 401);
 }
+
+const HELD: &str = "amount=1999&currency=eur&payment_method=pm_timeout_before_charge&confirm=true";
+const TOMBSTONE: &str = "amount=100&currency=eur&metadata[transaction]=t-1&metadata[tombstone]=true";
+
+#[tokio::test]
+async fn a_request_that_was_held_back_is_executed_when_it_arrives_late() {
+    let shop = Shop::open();
+    assert!(shop.is_silent("k", HELD).await);
+    assert_eq!(shop.charged(), 0);
+    let [late] = &shop.provider.deliver()[..] else { panic!("one was held") };
+    assert_eq!((late.status, late.idempotency_key.as_deref(), shop.charged()), (200, Some("k"), 1));
+    assert!(shop.provider.deliver().is_empty(), "it arrives once");
+    assert_eq!(shop.post("/v1/payment_intents", "k", HELD).await.body["id"], late.body["id"]);
+}
+
+#[tokio::test]
+async fn a_request_that_arrives_after_a_tombstone_took_its_key_is_refused() {
+    let shop = Shop::open();
+    assert!(shop.is_silent("k", HELD).await);
+    let tombstone = shop.post("/v1/payment_intents", "k", TOMBSTONE).await;
+    let path = format!("/v1/payment_intents/{}/cancel", tombstone.body["id"].as_str().expect("an id"));
+    for _ in 0..2 {
+        let cancelled = shop.post(&path, "k:cancel", "").await;
+        assert_eq!((cancelled.status, &cancelled.body["status"]), (200, &json!("canceled")), "also when repeated");
+    }
+    let [late] = &shop.provider.deliver()[..] else { panic!("one was held") };
+    assert_eq!((late.status, &late.body["error"]["type"]), (400, &json!("idempotency_error")));
+    assert_eq!(shop.charged(), 0);
+    let found = shop.get("/v1/payment_intents/search?query=metadata%5B'transaction'%5D:'t-1'").await;
+    assert_eq!((found.status, &found.body["data"][0]["status"]), (200, &json!("canceled")));
+}
+
+#[tokio::test]
+async fn a_tombstone_cannot_take_a_key_that_was_used() {
+    let shop = Shop::open();
+    shop.post("/v1/payment_intents", "k", VISA).await;
+    let refused = shop.post("/v1/payment_intents", "k", TOMBSTONE).await;
+    assert_eq!((refused.status, &refused.body["error"]["type"]), (400, &json!("idempotency_error")));
+    assert_eq!(shop.charged(), 1);
+}
+
+#[tokio::test]
+async fn refunds_of_a_payment_are_listed_with_their_metadata() {
+    let shop = Shop::open();
+    let intent = shop.post("/v1/payment_intents", "k", VISA).await.body["id"].as_str().expect("an id").to_owned();
+    let refund = format!("payment_intent={intent}&amount=500&metadata[transaction]=t-2");
+    let refund = shop.post("/v1/refunds", "k-2", &refund).await;
+    let list = shop.get(&format!("/v1/refunds?payment_intent={intent}")).await;
+    assert_eq!((list.status, &list.body["data"]), (200, &json!([refund.body])));
+    assert_eq!(list.body["data"][0]["metadata"]["transaction"], "t-2");
+}

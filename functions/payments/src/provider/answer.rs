@@ -75,11 +75,9 @@ impl Answer {
     pub(super) fn charge(self, asked: Money) -> Result<Charge, ProviderError> {
         match self {
             Self::Done(intent) => Ok(Charge::Succeeded { id: intent.succeeded("payment_intent", asked)? }),
-            Self::Declined(Fault { code, decline_code, message, .. }) => Ok(Charge::Declined {
-                code: code.unwrap_or_else(|| "card_declined".to_owned()),
-                decline_code,
-                message: message.unwrap_or_else(|| "The card was declined.".to_owned()),
-            }),
+            Self::Declined(Fault { code, decline_code, message, .. }) => {
+                Ok(Charge::declined(code, decline_code, message))
+            }
             Self::Refused(fault) => Ok(Charge::Refused(fault.into())),
         }
     }
@@ -94,6 +92,14 @@ impl Answer {
 }
 
 impl Object {
+    pub(super) fn id(&self) -> &str {
+        &self.id
+    }
+
+    pub(super) fn status(&self) -> &str {
+        &self.status
+    }
+
     /// The id, if this is what was asked for and it has come to its end. An intent that is `processing`, or a refund
     /// that is `pending`, may still go either way.
     fn succeeded(self, kind: &str, asked: Money) -> Result<String, ProviderError> {

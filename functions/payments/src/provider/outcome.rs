@@ -19,6 +19,16 @@ pub enum Charge {
     Refused(Refusal),
 }
 
+impl Charge {
+    pub(super) fn declined(code: Option<String>, decline_code: Option<String>, message: Option<String>) -> Self {
+        Self::Declined {
+            code: code.unwrap_or_else(|| "card_declined".to_owned()),
+            decline_code,
+            message: message.unwrap_or_else(|| "The card was declined.".to_owned()),
+        }
+    }
+}
+
 /// What the provider said to a refund. Both are final.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reversal {

@@ -93,7 +93,7 @@ async fn charged(reply: Reply) -> Result<Charge, ProviderError> {
 
 async fn refunded(reply: Reply) -> Result<Reversal, ProviderError> {
     let (provider, _request) = serve(reply).await;
-    provider.refund(TRANSACTION, &payment(), Amount::new(200).unwrap(), TIMEOUT).await
+    provider.refund(TRANSACTION, &payment(), Amount::new(200).unwrap(), None, TIMEOUT).await
 }
 
 async fn assert_charge_unknown(reply: Reply, seen: &str) {
@@ -124,7 +124,7 @@ async fn a_charge_goes_out_once_with_the_transaction_id_as_key_and_metadata() {
         body,
         "amount=1200&currency=eur&payment_method=pm_card_visa&payment_method_types%5B%5D=card&confirm=true\
          &error_on_requires_action=true&metadata%5Btransaction%5D=01935b4a-7c00-7000-8000-000000000001\
-         &metadata%5Baccount%5D=acct_1"
+         &metadata%5Baccount%5D=acct_1&metadata%5Bpayment_method%5D=pm_card_visa"
     );
 }
 
@@ -132,7 +132,8 @@ async fn a_charge_goes_out_once_with_the_transaction_id_as_key_and_metadata() {
 async fn a_refund_goes_out_with_the_intent_and_the_transaction_id_as_key() {
     let (provider, sent) = serve(answer("200 OK", &refund("succeeded"))).await;
     let amount = Amount::new(200).unwrap();
-    let reversal = provider.refund(TRANSACTION, &payment(), amount, TIMEOUT).await.unwrap();
+    let reversal =
+        provider.refund(TRANSACTION, &payment(), amount, Reason::parse("late").as_ref(), TIMEOUT).await.unwrap();
     assert_eq!(reversal, Reversal::Succeeded { id: "re_1".to_owned() });
 
     let sent = sent.await.unwrap();
@@ -142,7 +143,7 @@ async fn a_refund_goes_out_with_the_intent_and_the_transaction_id_as_key() {
     assert_eq!(
         body,
         "payment_intent=pi_1&amount=200&metadata%5Btransaction%5D=01935b4a-7c00-7000-8000-000000000001\
-         &metadata%5Baccount%5D=acct_1"
+         &metadata%5Baccount%5D=acct_1&metadata%5Breason%5D=late"
     );
 }
 

@@ -1,0 +1,55 @@
+//! The final answers of the API: what happened is said in the same bytes by whoever finds it out first, the request
+//! itself or, when nobody knew, a reconciler or an operator.
+
+use idempotency::http::Problem;
+use lambda_http::http::StatusCode;
+use lambda_http::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, LOCATION};
+use lambda_http::{Body, Response};
+use serde::Serialize;
+
+use crate::{Payment, Refund, Refusal};
+
+/// 201: the payment was made.
+pub fn payment(payment: &Payment) -> Response<Body> {
+    created(&format!("/payments/{}", payment.id), payment)
+}
+
+/// 201: the refund was made.
+pub fn refund(payment: &Payment, refund: &Refund) -> Response<Body> {
+    created(&format!("/payments/{}", payment.id), refund)
+}
+
+/// 402: the card was declined; a new attempt needs a new key.
+pub fn declined(code: &str, message: &str) -> Response<Body> {
+    Problem::new(StatusCode::PAYMENT_REQUIRED, code, "The payment was declined").detail(message).into_response()
+}
+
+/// 422: the provider does not accept the request as it is.
+pub fn refused(refusal: &Refusal) -> Response<Body> {
+    let code = refusal.code.as_deref().unwrap_or("refused");
+    let title = "The payment provider does not accept the request";
+    let detail = match &refusal.param {
+        Some(param) => format!("{param}: {}", refusal.message),
+        None => refusal.message.clone(),
+    };
+    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, code, title).detail(detail).into_response()
+}
+
+/// A resource as JSON, not to be stored by caches.
+pub fn json(status: StatusCode, resource: &impl Serialize) -> Response<Body> {
+    // The resources are plain structs; serde_json has nothing to refuse in them.
+    let body = serde_json::to_string(resource).unwrap_or_default();
+    let mut response = Response::new(Body::Text(body));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+fn created(location: &str, resource: &impl Serialize) -> Response<Body> {
+    let mut response = json(StatusCode::CREATED, resource);
+    if let Ok(location) = HeaderValue::try_from(location) {
+        response.headers_mut().insert(LOCATION, location);
+    }
+    response
+}

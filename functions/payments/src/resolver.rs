@@ -1,0 +1,116 @@
+use aws_sdk_dynamodb::types::TransactWriteItem;
+use idempotency::Attempt;
+use idempotency::http::HttpAnswer;
+use idempotency::protocol::Record;
+use idempotency::reconcile::{Evidence, Resolver};
+use uuid::Uuid;
+
+use crate::{
+    Charge, Charged, FoundCharge, FoundRefund, Owner, Payment, PaymentId, PaymentRequest, Provider, Refund, Refunded,
+    Subject, Table, reply,
+};
+
+/// Finds out at the provider what became of a payment or a refund whose outcome is not known.
+///
+/// 1. Search for our transaction id. What is found settles the record: the payment and its event are written with it,
+///    as the request itself would have done.
+/// 2. Nothing found is no evidence: the search lags behind, and a sandbox that is only frozen may still send the
+///    request when it thaws. So take the request's idempotency key away from it ([`Provider::prevent`]). If that
+///    succeeds, the charge did not happen and cannot happen any more.
+/// 3. If the key was used before us, something was asked for under it, and a later search will find it. Until then the
+///    outcome stays unknown.
+#[derive(Clone, Debug)]
+pub struct ProviderResolver {
+    provider: Provider,
+    table: Table,
+}
+
+/// Nothing is certain, and this is why.
+type Unclear = Box<dyn std::error::Error + Send + Sync>;
+
+type Found = Result<Evidence<HttpAnswer>, Unclear>;
+
+impl Resolver<TransactWriteItem, HttpAnswer> for ProviderResolver {
+    async fn resolve(&self, record: &Record, attempt: Attempt<TransactWriteItem>) -> Evidence<HttpAnswer> {
+        let found = match record.subject.as_ref().and_then(|subject| Subject::parse(subject.as_str())) {
+            Some(subject @ Subject::Payment { .. }) => self.payment(record, &subject, &attempt).await,
+            Some(Subject::Refund { payment, .. }) => self.refund(record, payment, &attempt).await,
+            None => Err("the record does not say what it is about".into()),
+        };
+        found.unwrap_or_else(|unclear| Evidence::Unclear(unclear.into()))
+    }
+}
+
+impl ProviderResolver {
+    /// A resolver that asks this provider and reads and writes this table.
+    pub const fn new(provider: Provider, table: Table) -> Self {
+        Self { provider, table }
+    }
+
+    async fn payment(&self, record: &Record, subject: &Subject, attempt: &Attempt<TransactWriteItem>) -> Found {
+        let transaction = record.transaction.uuid();
+        match self.provider.find_charge(transaction, attempt.remaining()).await? {
+            FoundCharge::Succeeded(charged) => {
+                let payment = self.charged(record, subject, *charged)?;
+                self.table.created(&payment).into_iter().for_each(|effect| attempt.add_effect(effect));
+                Ok(Evidence::Happened(HttpAnswer::new(reply::payment(&payment))))
+            }
+            FoundCharge::Declined(charge) => declined(&charge),
+            FoundCharge::Cancelled => Ok(Evidence::Prevented),
+            FoundCharge::OpenTombstone(intent) => {
+                self.provider.cancel(transaction, &intent, attempt.remaining()).await?;
+                Ok(Evidence::Prevented)
+            }
+            FoundCharge::Open(state) => Err(format!("the payment intent is in the state {state}").into()),
+            FoundCharge::Nothing => self.prevent(transaction, attempt).await,
+        }
+    }
+
+    async fn refund(&self, record: &Record, payment: PaymentId, attempt: &Attempt<TransactWriteItem>) -> Found {
+        let transaction = record.transaction.uuid();
+        // Whoever asks for a refund of what is not there, or is another's, got an answer without the provider.
+        let payment = self.table.payment(payment).await?.ok_or("there is no such payment")?;
+        match self.provider.find_refund(transaction, &payment.intent, attempt.remaining()).await? {
+            FoundRefund::Succeeded(refunded) => {
+                let Refunded { reversal, amount, reason, created } = *refunded;
+                let refund = Refund::new(transaction, &payment, amount, reason, reversal, created);
+                self.table.refunded(&payment, &refund).into_iter().for_each(|effect| attempt.add_effect(effect));
+                Ok(Evidence::Happened(HttpAnswer::new(reply::refund(&payment, &refund))))
+            }
+            FoundRefund::Failed => Ok(Evidence::Refused(HttpAnswer::new(reply::refused(&crate::Refusal {
+                code: Some("refund_failed".to_owned()),
+                param: None,
+                message: "The refund failed; nothing was given back.".to_owned(),
+            })))),
+            FoundRefund::Open(state) => Err(format!("the refund is in the state {state}").into()),
+            FoundRefund::Nothing => self.prevent(transaction, attempt).await,
+        }
+    }
+
+    async fn prevent(&self, transaction: Uuid, attempt: &Attempt<TransactWriteItem>) -> Found {
+        self.provider.prevent(transaction, attempt.remaining()).await?;
+        Ok(Evidence::Prevented)
+    }
+
+    /// The payment that a charge is, if it is the one that was asked for.
+    fn charged(&self, record: &Record, subject: &Subject, charged: Charged) -> Result<Payment, Unclear> {
+        let Charged { intent, account, money, payment_method, reference, created } = charged;
+        if *subject != (Subject::Payment { account: account.clone(), money }) {
+            return Err(format!("{intent} is {money} for {account}, not what was asked for").into());
+        }
+        let owner = record.principal.and_then(|digest| Owner::from_digest(&digest.to_string()));
+        let owner = owner.ok_or("the record does not say whose it is")?;
+        let request = PaymentRequest { account, money, payment_method, reference };
+        Ok(Payment::new(record.transaction.uuid(), owner, &request, intent, created))
+    }
+}
+
+fn declined(charge: &Charge) -> Found {
+    match charge {
+        Charge::Declined { code, decline_code, message } => {
+            let code = decline_code.as_ref().unwrap_or(code);
+            Ok(Evidence::Refused(HttpAnswer::new(reply::declined(code, message))))
+        }
+        Charge::Succeeded { .. } | Charge::Refused(_) => Err("a decline that is none".into()),
+    }
+}
