@@ -56,6 +56,8 @@ struct Inner {
     down: AtomicBool,
     /// Requests that were never answered and not executed: still on their way.
     held: Mutex<Vec<Change>>,
+    /// Requests whose first try misbehaved and lost its key; under their next key they behave.
+    spared: Mutex<Vec<String>>,
 }
 
 /// A request that changes something: where to, what, and under which key of which account.
@@ -98,7 +100,14 @@ impl Provider {
     pub(crate) fn open(storage: Storage, url: String) -> anyhow::Result<Self> {
         Intents(&storage.connection()).create_tables()?;
         let keys = Keys::open(storage.clone())?;
-        Ok(Self(Arc::new(Inner { url, storage, keys, down: AtomicBool::new(false), held: Mutex::default() })))
+        Ok(Self(Arc::new(Inner {
+            url,
+            storage,
+            keys,
+            down: AtomicBool::new(false),
+            held: Mutex::default(),
+            spared: Mutex::default(),
+        })))
     }
 
     pub(crate) fn router(&self) -> Router {
@@ -262,7 +271,8 @@ async fn write(State(server): State<Server>, uri: Uri, headers: HeaderMap, body:
         Ok(Admitted::Stored(answer)) => return answer.replayed(),
         Err(error) => return error.into_response(),
     };
-    let misbehaviour = draft.payment_method().and_then(Misbehaviour::of).filter(|_| reservation.first_attempt());
+    let misbehaviour = draft.payment_method().and_then(Misbehaviour::of);
+    let misbehaviour = misbehaviour.filter(|_| reservation.first_attempt() && !server.provider.is_spared(&reservation));
     // A client that hangs up does not stop the provider.
     let work = tokio::spawn(server.execute(draft, request, reservation, misbehaviour));
     match work.await {
@@ -321,9 +331,25 @@ impl Provider {
     fn admit_write(&self, request: &Change) -> Result<Admitted, ApiError> {
         let fingerprint = format!("POST {}\n{}", request.path, request.form);
         match self.0.keys.reserve(request.key.clone(), fingerprint)? {
-            Lookup::New(reservation) => Ok(Admitted::New(self.draft(&request.path, &request.form)?, reservation)),
+            Lookup::New(reservation) => {
+                let draft = self.draft(&request.path, &request.form)?;
+                self.spared().extend(reservation.displaced().map(misbehaviour::without_transaction));
+                Ok(Admitted::New(draft, reservation))
+            }
             Lookup::Stored(answer) => Ok(Admitted::Stored(answer)),
         }
+    }
+
+    /// Whether the request is the successor of one that misbehaved and whose key was taken. Once.
+    fn is_spared(&self, reservation: &Reservation) -> bool {
+        let request = misbehaviour::without_transaction(reservation.fingerprint());
+        let mut spared = self.spared();
+        let position = spared.iter().position(|other| *other == request);
+        position.map(|position| spared.swap_remove(position)).is_some()
+    }
+
+    fn spared(&self) -> MutexGuard<'_, Vec<String>> {
+        self.0.spared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The effect and the key that remembers it, in one transaction.

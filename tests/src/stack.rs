@@ -28,7 +28,8 @@ impl Stack {
     }
 
     /// Starts a stack in memory, of a template in which a message that was not settled comes again after 4 s and is
-    /// given up after two tries. As deployed, it is a minute and five tries.
+    /// given up after two tries, and each run of the reconciler looks for abandoned requests. As deployed, it is a
+    /// minute, five tries, and once an hour.
     pub async fn start_impatient() -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let template = std::fs::read_to_string(workspace().join("template.yaml")).expect("readable");
@@ -36,6 +37,7 @@ impl Stack {
             .replace("VisibilityTimeout: 60", "VisibilityTimeout: 4")
             .replace("Timeout: 10", "Timeout: 4")
             .replace("maxReceiveCount: 5", "maxReceiveCount: 2")
+            .replace("Default: 3600", "Default: 0")
             .replace("CodeUri: functions", &format!("CodeUri: {}/functions", workspace().display()));
         assert_eq!(impatient.matches("imeout: 4").count(), 3, "the template has what is to be replaced");
         let number = NUMBER.fetch_add(1, Ordering::SeqCst);
@@ -122,6 +124,24 @@ impl Stack {
     pub async fn charges(&self) -> Vec<Value> {
         let response = self.local(Method::GET, "charges").send().await.expect("answers");
         response.json().await.expect("a list")
+    }
+
+    /// Runs the reconciler, and answers with what it did.
+    pub async fn reconcile(&self) -> Value {
+        eventually("the reconciler runs", || async {
+            let response = self.local(Method::POST, "reconcile").send().await.expect("answers");
+            assert!(response.status().is_success(), "{response:?}");
+            let report: Value = response.json().await.expect("a report");
+            // The schedule's own run may be at work.
+            (report["held_elsewhere"] == false).then_some(report)
+        })
+        .await
+    }
+
+    /// Begins or ends an outage of the payment provider.
+    pub async fn provider(&self, mode: &str) {
+        let response = self.local(Method::POST, &format!("provider?mode={mode}")).send().await.expect("answers");
+        assert!(response.status().is_success(), "{response:?}");
     }
 
     /// Puts copies of a message into a queue.

@@ -173,11 +173,10 @@ async fn with_the_provider_down_nothing_is_charged_and_the_retry_charges_once() 
     let stack = Stack::start().await;
     let ann = stack.user("ann").await;
     let body = payment("acct-1", VISA);
-    let mode = async |mode: &str| stack.local(reqwest::Method::POST, &format!("provider?mode={mode}")).send().await;
-    mode("down").await.expect("answers");
+    stack.provider("down").await;
     let first = ann.pay("key-1", &body).await;
     assert_eq!((first.json()["retryable"].clone(), stack.charges().await.len()), (json!(true), 0), "{first:?}");
-    mode("up").await.expect("answers");
+    stack.provider("up").await;
     assert_eq!(ann.pay_until_final("key-1", &body).await.status, 201);
     assert_eq!(stack.charges().await.len(), 1);
 }

@@ -43,6 +43,7 @@ pub(super) struct Reservation {
     key: Option<Scoped>,
     fingerprint: String,
     first: bool,
+    displaced: Option<String>,
 }
 
 impl Keys {
@@ -58,7 +59,8 @@ impl Keys {
 
     pub(super) fn reserve(&self, key: Option<Scoped>, fingerprint: String) -> Result<Lookup, ApiError> {
         let Some(key) = key else {
-            return Ok(Lookup::New(Reservation { keys: self.clone(), key: None, fingerprint, first: true }));
+            let keys = self.clone();
+            return Ok(Lookup::New(Reservation { keys, key: None, fingerprint, first: true, displaced: None }));
         };
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         if running.contains(&key) {
@@ -74,22 +76,32 @@ impl Keys {
             )
             .optional()?;
         let first = stored.is_none();
-        if let Some((known, Some(status), Some(body))) = stored {
-            let status = StatusCode::from_u16(status).unwrap_or_default();
-            return if known == fingerprint {
+        if let Some((known, Some(status), Some(body))) = &stored {
+            let (status, body) = (StatusCode::from_u16(*status).unwrap_or_default(), body.clone());
+            return if *known == fingerprint {
                 Ok(Lookup::Stored(Answer { status, body }))
             } else {
                 Err(ApiError::key_reused(&key.1))
             };
         }
         running.insert(key.clone());
-        Ok(Lookup::New(Reservation { keys: self.clone(), key: Some(key), fingerprint, first }))
+        let displaced = stored.map(|(known, ..)| known).filter(|known| *known != fingerprint);
+        Ok(Lookup::New(Reservation { keys: self.clone(), key: Some(key), fingerprint, first, displaced }))
     }
 }
 
 impl Reservation {
     pub(super) fn first_attempt(&self) -> bool {
         self.first
+    }
+
+    pub(super) fn fingerprint(&self) -> &str {
+        &self.fingerprint
+    }
+
+    /// The request that was the first under this key and was not executed, if this is another.
+    pub(super) fn displaced(&self) -> Option<&str> {
+        self.displaced.as_deref()
     }
 
     /// The next request under this key is not the first.

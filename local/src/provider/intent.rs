@@ -249,7 +249,9 @@ impl Intents<'_> {
     fn charge(&self, intent: Intent, key: Option<String>) -> Result<Value, ApiError> {
         let declined = match intent.payment_method.as_deref() {
             None => return Err(unexpected("confirm", &intent)?),
-            Some("pm_card_chargeDeclined") => Some(("generic_decline", "Your card was declined.")),
+            Some("pm_card_chargeDeclined" | "pm_timeout_after_decline") => {
+                Some(("generic_decline", "Your card was declined."))
+            }
             Some("pm_card_chargeDeclinedInsufficientFunds") => {
                 Some(("insufficient_funds", "Your card has insufficient funds."))
             }

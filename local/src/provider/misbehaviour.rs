@@ -4,9 +4,13 @@
 //! |---|---|
 //! | `pm_timeout_before_charge` | never an answer, nothing charged; a repeat is executed |
 //! | `pm_timeout_after_charge` | never an answer, but charged; a repeat gets the stored answer |
+//! | `pm_timeout_after_decline` | never an answer, but declined; a repeat gets the stored answer |
 //! | `pm_kill_before_charge` | the calling sandbox is killed, nothing charged; a repeat is executed |
 //! | `pm_kill_after_charge` | charged, then the calling sandbox is killed; a repeat gets the stored answer |
 //! | `pm_slow_MS` | charged and answered that much later, even if the caller has gone; until then the key is in use |
+//!
+//! Where the key of such a first request was taken by a tombstone, the same request under its next key behaves: one bad
+//! day for each operation.
 //!
 //! A request that was not charged is held, as if it were still on its way from a frozen sandbox, and arrives when
 //! `POST /_local/provider/deliver` says so.
@@ -31,10 +35,15 @@ impl Misbehaviour {
     pub(super) fn of(payment_method: &str) -> Option<Self> {
         match payment_method {
             "pm_timeout_before_charge" => Some(Self::Timeout(Moment::Before)),
-            "pm_timeout_after_charge" => Some(Self::Timeout(Moment::After)),
+            "pm_timeout_after_charge" | "pm_timeout_after_decline" => Some(Self::Timeout(Moment::After)),
             "pm_kill_before_charge" => Some(Self::Kill(Moment::Before)),
             "pm_kill_after_charge" => Some(Self::Kill(Moment::After)),
             slow => Some(Self::Slow(Duration::from_millis(slow.strip_prefix("pm_slow_")?.parse().ok()?))),
         }
     }
+}
+
+/// What a request asks for, whichever transaction asks for it. A fingerprint has a line for each parameter.
+pub(super) fn without_transaction(fingerprint: &str) -> String {
+    fingerprint.lines().filter(|line| !line.starts_with("\"metadata[transaction]\"")).collect::<Vec<_>>().join("\n")
 }

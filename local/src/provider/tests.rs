@@ -268,6 +268,17 @@ async fn a_request_that_arrives_after_a_tombstone_took_its_key_is_refused() {
 }
 
 #[tokio::test]
+async fn a_request_whose_first_key_was_taken_behaves_under_its_next_key() {
+    let shop = Shop::open();
+    let request = |transaction| format!("{HELD}&metadata[transaction]={transaction}");
+    assert!(shop.is_silent("k-1", &request("t-1")).await);
+    shop.post("/v1/payment_intents", "k-1", TOMBSTONE).await;
+    assert_eq!(shop.post("/v1/payment_intents", "k-2", &request("t-2")).await.status, 200);
+    assert!(shop.is_silent("k-3", &request("t-3")).await, "another operation has a bad day of its own");
+    assert_eq!(shop.charged(), 1);
+}
+
+#[tokio::test]
 async fn a_tombstone_cannot_take_a_key_that_was_used() {
     let shop = Shop::open();
     shop.post("/v1/payment_intents", "k", VISA).await;

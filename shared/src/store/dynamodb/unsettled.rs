@@ -159,7 +159,9 @@ impl DynamoDbStore {
 }
 
 impl After {
-    fn of(record: &Record) -> Self {
+    /// The place of this record.
+    #[must_use]
+    pub fn of(record: &Record) -> Self {
         Self { created: record.created, id: record.id.clone() }
     }
 }

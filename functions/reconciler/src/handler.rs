@@ -1,0 +1,184 @@
+//! The business of the reconciler: look what waits, ask what became of it, say how much is left.
+//!
+//! A run is bounded by its time. What it does not come to, the next run begins with; a record that stays unclear does
+//! not keep it from the others. One run at a time, under the lock: two at once would harm nothing, since each record is
+//! taken over under a condition, but ask the provider everything twice.
+
+pub(crate) mod checkpoint;
+mod report;
+
+use std::time::Duration;
+
+use futures::stream::{self, StreamExt};
+use idempotency::metrics::Metric;
+use idempotency::protocol::{EpochMs, Record, RequestId};
+use idempotency::reconcile::Reconciled;
+use idempotency::store::dynamodb::After;
+use idempotency::{DynamoDbStore, Engine, Lock, Operation};
+use lambda_runtime::{Context, Error};
+use payments::ProviderResolver;
+
+use checkpoint::{Checkpoint, Checkpoints, Pass};
+use report::Report;
+
+/// How many records are looked at together: the provider has a limit of requests, and others need it, too.
+const CONCURRENCY: usize = 4;
+
+/// How many UNKNOWN records a run reads. With more than that, an outage is at work, and the gauge says "at least".
+const MOST_UNKNOWN: usize = 1000;
+
+/// Parts of the table that are scanned in turn, so that the reads are spread over its partitions.
+const SEGMENTS: u16 = 4;
+
+/// Items that one request of the scan reads: at most a thousand of 1 KB, about 125 read units.
+const SCAN_PAGE: u16 = 1000;
+
+/// Requests of the scan in one run.
+const SCAN_PAGES: usize = 20;
+
+/// How long before its deadline a run begins nothing new: as long as a resolver may take, and a little.
+const RESERVE: Duration = Duration::from_secs(12);
+
+pub(crate) struct Handler {
+    engine: Engine<DynamoDbStore>,
+    store: DynamoDbStore,
+    resolver: ProviderResolver,
+    checkpoints: Checkpoints,
+    scan_interval: Duration,
+}
+
+/// One run: which invocation, and until when.
+#[derive(Clone, Copy)]
+struct Run {
+    request: Option<RequestId>,
+    deadline: EpochMs,
+    /// Nothing new is begun after it.
+    end: EpochMs,
+}
+
+impl Handler {
+    pub(crate) const fn new(
+        engine: Engine<DynamoDbStore>,
+        store: DynamoDbStore,
+        resolver: ProviderResolver,
+        checkpoints: Checkpoints,
+        scan_interval: Duration,
+    ) -> Self {
+        Self { engine, store, resolver, checkpoints, scan_interval }
+    }
+
+    pub(crate) async fn handle(&self, context: &Context) -> Result<Report, Error> {
+        let report = self.run(context).await;
+        self.engine.metrics().flush();
+        report
+    }
+
+    async fn run(&self, context: &Context) -> Result<Report, Error> {
+        let (now, deadline) = (self.engine.time(), EpochMs(context.deadline));
+        let run = Run {
+            request: RequestId::parse(&context.request_id),
+            deadline,
+            end: now.plus(deadline.since(now).saturating_sub(RESERVE)),
+        };
+        // A run that is killed frees the lock a little after it could have gone on.
+        let lock = Lock::new(self.engine.clone(), "reconciler", deadline.since(now) + Duration::from_secs(2));
+        let Some(held) = lock.acquire(run.request).await? else {
+            tracing::info!("another run is at work");
+            return Ok(Report { held_elsewhere: true, ..Report::default() });
+        };
+        let mut report = Report::default();
+        let mut checkpoint = self.checkpoints.read().await?;
+        self.reconcile_unknown(run, &mut checkpoint, &mut report).await?;
+        self.scan(run, &mut checkpoint, &mut report).await?;
+        self.checkpoints.write(&checkpoint, held.fence()).await?;
+        held.release().await?;
+        self.engine.metrics().count(Metric::ReconcilerHeartbeat, OPERATION);
+        tracing::info!(report = %serde_json::to_string(&report)?, "reconciled");
+        Ok(report)
+    }
+
+    /// Asks about UNKNOWN records, beginning where the last run stopped, and reports how many are left.
+    async fn reconcile_unknown(&self, run: Run, checkpoint: &mut Checkpoint, report: &mut Report) -> Result<(), Error> {
+        let mut waiting = self.store.unknown(MOST_UNKNOWN, None).await?.records;
+        let first = checkpoint.take_after();
+        let is_before = |record: &Record| first.as_ref().is_some_and(|first| After::of(record) <= *first);
+        let begin = waiting.partition_point(is_before);
+        waiting.rotate_left(begin);
+        let asked = self.ask(run, &waiting, report).await;
+        if let Some(last) = waiting[..asked].last().filter(|_| asked < waiting.len()) {
+            checkpoint.stopped_at(last);
+        }
+
+        let left = self.store.unknown(MOST_UNKNOWN, None).await?.records;
+        let oldest = left.first().map(|record| self.engine.time().since(record.created));
+        report.unknown_open = left.len();
+        report.unknown_oldest_age_s = oldest.map(|age| age.as_secs());
+        self.gauge(Metric::UnknownOpen, left.len() as f64);
+        self.gauge(Metric::UnknownOldestAge, oldest.unwrap_or_default().as_secs_f64());
+        Ok(())
+    }
+
+    /// Looks for sandboxes that died without a word, some pages at a time; a pass through the table begins once in an
+    /// interval.
+    async fn scan(&self, run: Run, checkpoint: &mut Checkpoint, report: &mut Report) -> Result<(), Error> {
+        let now = self.engine.time();
+        let mut pass = match checkpoint.pass.take() {
+            Some(pass) => pass,
+            None if checkpoint.since_pass(now).is_some_and(|since| since < self.scan_interval) => return Ok(()),
+            None => Pass::begin(now, SEGMENTS),
+        };
+        for _ in 0..SCAN_PAGES {
+            if self.engine.time() >= run.end || pass.is_over() {
+                break;
+            }
+            let part = self.store.scan(&pass.place(), self.engine.time(), SCAN_PAGE).await?;
+            self.ask(run, &part.abandoned, report).await;
+            report.scanned += part.read;
+            report.abandoned_found += part.abandoned.len();
+            pass.advance(&part);
+        }
+        if pass.is_over() {
+            self.gauge(Metric::AbandonedFound, pass.abandoned as f64);
+            self.gauge(Metric::ExpiredPresent, pass.expired_present as f64);
+            self.gauge(Metric::OldestExpiredAge, pass.oldest_expired(now).as_secs_f64());
+        }
+        checkpoint.keep(pass);
+        Ok(())
+    }
+
+    /// Asks about each of these records, a few at a time, until the run's time is over. How many were begun.
+    async fn ask(&self, run: Run, records: &[Record], report: &mut Report) -> usize {
+        let mut asked = 0;
+        let mut found = stream::iter(records)
+            .take_while(|_| std::future::ready(self.engine.time() < run.end))
+            .map(|record| self.ask_about(run, record))
+            .buffered(CONCURRENCY);
+        while let Some(found) = found.next().await {
+            asked += 1;
+            report.count(found);
+        }
+        asked
+    }
+
+    /// One record that the store cannot write now must not keep the others from being asked about.
+    async fn ask_about(&self, run: Run, record: &Record) -> Option<Reconciled> {
+        let operation = Operation::new("payments", record.operation.clone());
+        let now = self.engine.time();
+        let deadline = EpochMs(run.deadline.0.min(now.plus(RESERVE).0));
+        match self.engine.reconcile(record, &operation, deadline, run.request, &self.resolver).await {
+            Ok(reconciled) => Some(reconciled),
+            Err(error) => {
+                let error = &error as &dyn std::error::Error;
+                tracing::error!(record = record.id.digest(), error, "not reconciled");
+                None
+            }
+        }
+    }
+
+    fn gauge(&self, metric: Metric, value: f64) {
+        self.engine.metrics().gauge(metric, value);
+    }
+}
+
+/// For the heartbeat, which is of no operation of the API.
+const OPERATION: &str = "reconcile";

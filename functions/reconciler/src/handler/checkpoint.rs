@@ -1,0 +1,206 @@
+//! Where the last run stopped.
+
+use std::time::Duration;
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure::AllOld};
+use idempotency::protocol::{EpochMs, Record, RecordId};
+use idempotency::store::dynamodb::{After, ScanPlace, Scanned};
+use serde::{Deserialize, Serialize};
+
+/// Where a run begins. Its form as JSON is what is stored.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Checkpoint {
+    /// Age and id of the UNKNOWN record that was asked about last; nothing to begin with the oldest.
+    after: Option<(u64, String)>,
+    /// The pass through the table that is under way.
+    pub(crate) pass: Option<Pass>,
+    /// When the last whole pass began.
+    passed_ms: Option<u64>,
+}
+
+/// A pass through the table, segment by segment, and what it has found so far.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Pass {
+    begun_ms: u64,
+    segment: u16,
+    segments: u16,
+    after: Option<String>,
+    pub(crate) abandoned: u64,
+    pub(crate) expired_present: u64,
+    oldest_expiration_s: Option<u64>,
+}
+
+impl Checkpoint {
+    /// Takes the place behind which to begin.
+    pub(crate) fn take_after(&mut self) -> Option<After> {
+        let (created, id) = self.after.take()?;
+        Some(After { created: EpochMs(created), id: RecordId::from_stored(id) })
+    }
+
+    /// The next run begins behind this record.
+    pub(crate) fn stopped_at(&mut self, record: &Record) {
+        self.after = Some((record.created.0, record.id.as_str().to_owned()));
+    }
+
+    /// How long ago the last whole pass began.
+    pub(crate) fn since_pass(&self, now: EpochMs) -> Option<Duration> {
+        self.passed_ms.map(|begun| now.since(EpochMs(begun)))
+    }
+
+    /// Keeps a pass: for the next run, or as the last whole one.
+    pub(crate) fn keep(&mut self, pass: Pass) {
+        if pass.is_over() {
+            self.passed_ms = Some(pass.begun_ms);
+        } else {
+            self.pass = Some(pass);
+        }
+    }
+}
+
+impl Pass {
+    pub(crate) const fn begin(now: EpochMs, segments: u16) -> Self {
+        Self {
+            begun_ms: now.0,
+            segment: 0,
+            segments,
+            after: None,
+            abandoned: 0,
+            expired_present: 0,
+            oldest_expiration_s: None,
+        }
+    }
+
+    pub(crate) const fn is_over(&self) -> bool {
+        self.segment >= self.segments
+    }
+
+    /// What to read next.
+    pub(crate) fn place(&self) -> ScanPlace {
+        let after = self.after.clone().map(RecordId::from_stored);
+        ScanPlace { segment: self.segment, segments: self.segments, after }
+    }
+
+    pub(crate) fn advance(&mut self, part: &Scanned) {
+        self.abandoned += part.abandoned.len() as u64;
+        self.expired_present += part.expired_present;
+        let oldest = [self.oldest_expiration_s, part.oldest_expiration.map(|at| at.0)];
+        self.oldest_expiration_s = oldest.into_iter().flatten().min();
+        self.after = part.after.as_ref().map(|id| id.as_str().to_owned());
+        if self.after.is_none() {
+            self.segment += 1;
+        }
+    }
+
+    /// How long ago the item expired that has been expired longest; nothing if none is.
+    pub(crate) fn oldest_expired(&self, now: EpochMs) -> Duration {
+        let expired_s = self.oldest_expiration_s.map_or(0, |at| now.seconds().0.saturating_sub(at));
+        Duration::from_secs(expired_s)
+    }
+}
+
+/// The one item that keeps the checkpoint, in the Payments table.
+///
+/// It is what the lock guards, so it is written under a condition on the lock's fencing token: a run that was frozen
+/// past its lease cannot send its successor back.
+pub(crate) struct Checkpoints {
+    client: Client,
+    table: String,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CheckpointError {
+    #[error("the checkpoint could not be read or written")]
+    Table(#[source] Box<aws_sdk_dynamodb::Error>),
+    #[error("the checkpoint makes no sense: {0}")]
+    Malformed(#[from] serde_json::Error),
+}
+
+impl Checkpoints {
+    pub(crate) const fn new(client: Client, table: String) -> Self {
+        Self { client, table }
+    }
+
+    /// The checkpoint; the beginning if there is none.
+    pub(crate) async fn read(&self) -> Result<Checkpoint, CheckpointError> {
+        let request = self.client.get_item().table_name(&self.table).key("pk", text(KEY)).key("sk", text(KEY));
+        let found = request.consistent_read(true).send().await.map_err(failed)?;
+        match found.item.as_ref().and_then(|item| item.get("state")?.as_s().ok()) {
+            Some(state) => Ok(serde_json::from_str(state)?),
+            None => Ok(Checkpoint::default()),
+        }
+    }
+
+    /// Keeps the checkpoint, unless a later holder of the lock has kept its own.
+    pub(crate) async fn write(&self, checkpoint: &Checkpoint, fence: u64) -> Result<(), CheckpointError> {
+        let state = serde_json::to_string(checkpoint)?;
+        let fence = AttributeValue::N(fence.to_string());
+        let request = self.client.put_item().table_name(&self.table);
+        let request = request.item("pk", text(KEY)).item("sk", text(KEY)).item("kind", text("checkpoint"));
+        let written = request
+            .item("state", AttributeValue::S(state))
+            .item("fence", fence.clone())
+            .condition_expression("attribute_not_exists(pk) OR #fence <= :fence")
+            .expression_attribute_names("#fence", "fence")
+            .expression_attribute_values(":fence", fence)
+            .return_values_on_condition_check_failure(AllOld)
+            .send()
+            .await;
+        match written {
+            Ok(_) => Ok(()),
+            Err(error) if error.as_service_error().is_some_and(PutItemError::is_conditional_check_failed_exception) => {
+                tracing::warn!("a later run has kept its checkpoint");
+                Ok(())
+            }
+            Err(error) => Err(failed(error)),
+        }
+    }
+}
+
+const KEY: &str = "reconciler";
+
+fn text(text: &str) -> AttributeValue {
+    AttributeValue::S(text.to_owned())
+}
+
+fn failed(error: impl Into<aws_sdk_dynamodb::Error>) -> CheckpointError {
+    CheckpointError::Table(Box::new(error.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use idempotency::protocol::EpochS;
+
+    use super::*;
+
+    fn part(after: Option<&str>, oldest_s: Option<u64>) -> Scanned {
+        Scanned {
+            expired_present: u64::from(oldest_s.is_some()),
+            oldest_expiration: oldest_s.map(EpochS),
+            after: after.map(|id| RecordId::from_stored(id.to_owned())),
+            ..Scanned::default()
+        }
+    }
+
+    #[test]
+    fn a_pass_goes_through_every_segment_and_goes_on_where_it_stopped() {
+        let mut pass = Pass::begin(EpochMs(100_000), 2);
+        let mut places = Vec::new();
+        for part in [part(Some("a"), Some(60)), part(None, None), part(Some("b"), Some(40)), part(None, Some(50))] {
+            assert!(!pass.is_over());
+            let ScanPlace { segment, after, .. } = pass.place();
+            places.push((segment, after.map(|id| id.as_str().to_owned())));
+            pass.advance(&part);
+            // As between two runs.
+            pass = serde_json::from_str(&serde_json::to_string(&pass).unwrap()).unwrap();
+        }
+        let text = |text: &str| Some(text.to_owned());
+        assert_eq!(places, [(0, None), (0, text("a")), (1, None), (1, text("b"))]);
+        assert!(pass.is_over());
+        assert_eq!((pass.expired_present, pass.oldest_expired(EpochMs(100_000))), (3, Duration::from_secs(60)));
+        let mut checkpoint = Checkpoint::default();
+        checkpoint.keep(pass);
+        assert_eq!((&checkpoint.pass, checkpoint.since_pass(EpochMs(101_000))), (&None, Some(Duration::from_secs(1))));
+    }
+}

@@ -1,0 +1,44 @@
+use idempotency::reconcile::Reconciled;
+use serde::Serialize;
+
+/// What a run did, for the log and for whoever invokes the function by hand.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct Report {
+    /// Another run is at work; this one did nothing.
+    pub(crate) held_elsewhere: bool,
+    /// How many records are UNKNOWN after the run; at most 1,000 are counted.
+    pub(crate) unknown_open: usize,
+    /// How long ago the first attempt of the oldest of them began.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) unknown_oldest_age_s: Option<u64>,
+    /// Settled as SUCCESS.
+    pub(crate) happened: usize,
+    /// Settled as FAILED.
+    pub(crate) refused: usize,
+    /// Released: it did not happen and cannot.
+    pub(crate) prevented: usize,
+    /// Left UNKNOWN.
+    pub(crate) unclear: usize,
+    /// Held by somebody else, or settled meanwhile.
+    pub(crate) not_open: usize,
+    /// Could not be written.
+    pub(crate) errors: usize,
+    /// Items that the scan for abandoned records has read.
+    pub(crate) scanned: u64,
+    /// Records that it found PROCESSING under a lease that was over.
+    pub(crate) abandoned_found: usize,
+}
+
+impl Report {
+    pub(super) fn count(&mut self, found: Option<Reconciled>) {
+        let counter = match found {
+            Some(Reconciled::Happened) => &mut self.happened,
+            Some(Reconciled::Refused) => &mut self.refused,
+            Some(Reconciled::Prevented) => &mut self.prevented,
+            Some(Reconciled::Unclear) => &mut self.unclear,
+            Some(Reconciled::NotOpen) => &mut self.not_open,
+            None => &mut self.errors,
+        };
+        *counter += 1;
+    }
+}

@@ -1,0 +1,29 @@
+//! The reconciler behind a schedule: what it is made of. What it does is in [`handler`].
+
+mod handler;
+
+use std::time::Duration;
+
+use idempotency::metrics::Emf;
+use idempotency::store::dynamodb;
+use idempotency::{DynamoDbStore, Engine};
+use lambda_runtime::{Error, LambdaEvent, service_fn};
+use payments::{Provider, ProviderResolver, Table, setting};
+use serde_json::Value;
+
+use handler::Handler;
+use handler::checkpoint::Checkpoints;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    lambda_runtime::tracing::init_default_subscriber();
+    let client = dynamodb::client().await;
+    let store = DynamoDbStore::new(client.clone(), setting("RECORDS_TABLE")?);
+    let engine = Engine::builder(store.clone()).metrics(Emf::install("Payments", "reconciler")?).build();
+    let provider = Provider::new(&setting("PROVIDER_URL")?, &setting("PROVIDER_API_KEY")?, Duration::from_secs(2))?;
+    let resolver = ProviderResolver::new(provider, Table::new(client.clone(), setting("PAYMENTS_TABLE")?));
+    let checkpoints = Checkpoints::new(client, setting("PAYMENTS_TABLE")?);
+    let interval = Duration::from_secs(setting("SCAN_INTERVAL_S")?.parse()?);
+    let handler = Handler::new(engine, store, resolver, checkpoints, interval);
+    lambda_runtime::run(service_fn(async |event: LambdaEvent<Value>| handler.handle(&event.context).await)).await
+}

@@ -1,0 +1,144 @@
+//! Outcomes that nobody knows, and how they are settled: from evidence, by a retry or without one.
+
+use serde_json::{Value, json};
+use tests::stack::{Stack, User, eventually, payment};
+
+const VISA: &str = "pm_card_visa";
+
+/// Runs the reconciler until it has settled one record so.
+async fn reconciled(stack: &Stack, finding: &str) -> Value {
+    eventually(&format!("the reconciler finds one {finding}"), || async {
+        let report = stack.reconcile().await;
+        (report[finding] == 1).then_some(report)
+    })
+    .await
+}
+
+/// The answer to the client's much later retry.
+async fn replays_one_payment(stack: &Stack, ann: &User<'_>, body: &Value) {
+    let answer = ann.pay("key-1", body).await;
+    assert_eq!((answer.status, answer.is_replay()), (201, true), "{answer:?}");
+    assert_eq!(answer.json()["payment_method"], body["payment_method"], "as the client named it");
+    let location = answer.header("location").expect("a location").to_owned();
+    assert_eq!(ann.get(&location).await.json(), answer.json(), "the payment is there, and its owner may see it");
+    assert_eq!(stack.charges().await.len(), 1);
+    assert_eq!(ann.balance("acct-1", "EUR", 1).await, 1999);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_after_the_charge_and_not_retried_the_reconciler_settles_it_and_a_late_retry_replays() {
+    let stack = Stack::start_impatient().await;
+    let ann = stack.user("ann").await;
+    let mut body = payment("acct-1", "pm_kill_after_charge");
+    body["reference"] = json!("order 17 <b>");
+    assert!(ann.pay("key-1", &body).await.status >= 500);
+    let report = reconciled(&stack, "happened").await;
+    assert_eq!((&report["abandoned_found"], &report["unknown_open"]), (&json!(1), &json!(0)), "{report}");
+    assert_eq!(ann.balance("acct-1", "EUR", 1).await, 1999, "posted though nobody came back");
+    replays_one_payment(&stack, &ann, &body).await;
+    let answer = ann.pay("key-1", &body).await;
+    assert_eq!(answer.json()["reference"], "order 17 <b>");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_an_answer_after_the_charge_the_reconciler_settles_it() {
+    let stack = Stack::start_impatient().await;
+    let ann = stack.user("ann").await;
+    let body = payment("acct-1", "pm_timeout_after_charge");
+    let started = std::time::Instant::now();
+    assert_eq!(ann.pay("key-1", &body).await.problem(), "409 outcome-unknown");
+    assert!(started.elapsed().as_secs() < 4, "within the function's own time");
+    let report = reconciled(&stack, "happened").await;
+    assert_eq!((&report["abandoned_found"], &report["unknown_open"]), (&json!(0), &json!(0)), "{report}");
+    replays_one_payment(&stack, &ann, &body).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_before_the_charge_it_is_prevented_and_the_late_request_is_refused() {
+    let stack = Stack::start_impatient().await;
+    let ann = stack.user("ann").await;
+    let body = payment("acct-1", "pm_kill_before_charge");
+    assert!(ann.pay("key-1", &body).await.status >= 500);
+    reconciled(&stack, "prevented").await;
+    assert!(stack.charges().await.is_empty());
+
+    let answer = ann.pay("key-1", &body).await;
+    assert_eq!((answer.status, answer.is_replay()), (201, false), "{answer:?}");
+    let late = stack.local(reqwest::Method::POST, "provider/deliver").send().await.expect("answers");
+    let late: Value = late.json().await.expect("what became of it");
+    assert_eq!((&late[0]["status"], &late[0]["body"]["error"]["type"]), (&json!(400), &json!("idempotency_error")));
+    let [charge] = &stack.charges().await[..] else { panic!("one charge") };
+    assert_ne!(charge["idempotency_key"], late[0]["idempotency_key"], "under another transaction id");
+    replays_one_payment(&stack, &ann, &body).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_declined_card_that_nobody_heard_of_is_settled_as_failed() {
+    let stack = Stack::start_impatient().await;
+    let ann = stack.user("ann").await;
+    let direct = ann.pay("key-0", &payment("acct-1", "pm_card_chargeDeclined")).await;
+    let body = payment("acct-1", "pm_timeout_after_decline");
+    assert_eq!(ann.pay("key-1", &body).await.problem(), "409 outcome-unknown");
+    reconciled(&stack, "refused").await;
+    let late = ann.pay("key-1", &body).await;
+    assert_eq!((late.status, late.is_replay(), &late.body), (402, true, &direct.body), "as if it had been heard");
+    assert!(stack.charges().await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_the_provider_is_down_it_stays_unknown_and_is_settled_when_it_is_back() {
+    let stack = Stack::start_impatient().await;
+    let ann = stack.user("ann").await;
+    let body = payment("acct-1", "pm_timeout_after_charge");
+    assert_eq!(ann.pay("key-1", &body).await.problem(), "409 outcome-unknown");
+    stack.provider("down").await;
+    for _ in 0..2 {
+        let report = stack.reconcile().await;
+        assert_eq!((&report["unclear"], &report["unknown_open"]), (&json!(1), &json!(1)), "{report}");
+        assert!(report["unknown_oldest_age_s"].is_u64(), "{report}");
+    }
+    assert_eq!(ann.pay("key-1", &body).await.problem(), "409 outcome-unknown", "a retry learns no more");
+    stack.provider("up").await;
+    let report = reconciled(&stack, "happened").await;
+    assert_eq!(report["unknown_open"], 0, "{report}");
+    replays_one_payment(&stack, &ann, &body).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refund_whose_outcome_is_not_known_is_made_once() {
+    let stack = Stack::start_impatient().await;
+    let ann = stack.user("ann").await;
+    let paid = ann.pay("key-1", &payment("acct-1", VISA)).await;
+    let path = format!("{}/refunds", paid.header("location").expect("a location"));
+    let part = json!({ "amount": 500, "reason": "late" });
+    stack.provider("down").await;
+    assert_eq!(ann.post(&path, "refund-1", &part).await.problem(), "409 outcome-unknown");
+    stack.provider("up").await;
+    reconciled(&stack, "prevented").await;
+    let refunded = ann.post(&path, "refund-1", &part).await;
+    assert_eq!((refunded.status, refunded.is_replay()), (201, false), "{refunded:?}");
+    assert!(ann.post(&path, "refund-1", &part).await.is_replay());
+    let [charge] = &stack.charges().await[..] else { panic!("one charge") };
+    assert_eq!(charge["amount_refunded"], 500);
+    assert_eq!(ann.balance("acct-1", "EUR", 2).await, 1499);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_reconcilers_at_once_one_is_at_work() {
+    let stack = Stack::start_impatient().await;
+    let ann = stack.user("ann").await;
+    for number in 0..4 {
+        let body = payment("acct-1", "pm_timeout_after_charge");
+        assert_eq!(ann.pay(&format!("key-{number}"), &body).await.problem(), "409 outcome-unknown");
+    }
+    let runs = (0..4).map(|_| async {
+        let response = stack.local(reqwest::Method::POST, "reconcile").send().await.expect("answers");
+        response.json::<Value>().await.expect("a report")
+    });
+    let reports = futures::future::join_all(runs).await;
+    let settled: u64 = reports.iter().filter_map(|report| report["happened"].as_u64()).sum();
+    assert_eq!(settled, 4, "{reports:?}");
+    assert!(reports.iter().any(|report| report["held_elsewhere"] == true), "{reports:?}");
+    assert_eq!(ann.balance("acct-1", "EUR", 4).await, 4 * 1999);
+    assert_eq!(stack.charges().await.len(), 4);
+}
