@@ -18,6 +18,7 @@
 //!
 //! [`TransactWriteItem`]: aws_sdk_dynamodb::types::TransactWriteItem
 
+mod audit;
 mod event;
 mod id;
 mod invalid;
@@ -36,6 +37,7 @@ mod table;
 mod text;
 mod time;
 
+pub use audit::{Action, AuditCursor, AuditEntry, AuditFilter, AuditKind, AuditPage, Preview, Shown};
 pub use event::{Event, EventKind};
 pub use id::{PaymentId, RefundId};
 pub use invalid::{Invalid, Problem};

@@ -1,3 +1,4 @@
+mod audit;
 mod item;
 mod key;
 mod record;
@@ -26,6 +27,8 @@ use key::Key;
 /// | balance | `account#<account>` | `balance#<currency>` |
 /// | entry | `account#<account>` | `entry#<event>` |
 /// | entry of the other side | `account#provider:clearing#<part>` | `entry#<event>` |
+/// | entry of the audit | `audit` | `<epoch ms>#<entry>` |
+/// | preview of an operator's action | `preview#<token>` | `preview` |
 ///
 /// The only item that two postings can contend for is the customer's own balance in one currency.
 #[derive(Clone, Debug)]
@@ -34,12 +37,15 @@ pub struct Table {
     name: String,
 }
 
-/// A read that gave no answer.
+/// A read or a write that gave no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum TableError {
     /// The table could not be read.
     #[error("the payments table could not be read")]
     Read(#[source] Box<aws_sdk_dynamodb::Error>),
+    /// The table could not be written; whether it was is not known.
+    #[error("the payments table could not be written")]
+    Write(#[source] Box<aws_sdk_dynamodb::Error>),
     /// An attribute is missing, or not what this program writes there.
     #[error("an item of the payments table cannot be read: {0}")]
     Malformed(&'static str),

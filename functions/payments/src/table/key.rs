@@ -42,6 +42,29 @@ impl Key {
         Self::new(Self::of_account(account), format!("entry#{event}"))
     }
 
+    /// The partition of the audit.
+    pub(super) const AUDIT: &str = "audit";
+
+    /// The entry of the audit that has this id. Thirteen digits of milliseconds, so that entries sort by time.
+    pub(super) fn audit(at: u64, id: Uuid) -> Self {
+        Self::new(Self::AUDIT.to_owned(), format!("{}{}", Self::audit_from(at), id.simple()))
+    }
+
+    /// What every entry of this time sorts behind.
+    pub(super) fn audit_from(at: u64) -> String {
+        format!("{at:013}#")
+    }
+
+    /// Time and id out of the sort key of an entry.
+    pub(super) fn read_audit(sort: &str) -> Option<(u64, Uuid)> {
+        let (at, id) = sort.split_once('#')?;
+        Some((at.parse().ok()?, Uuid::try_parse(id).ok()?))
+    }
+
+    pub(super) fn preview(token: Uuid) -> Self {
+        Self::new(format!("preview#{}", token.simple()), "preview")
+    }
+
     fn of_payment(id: PaymentId) -> String {
         format!("payment#{id}")
     }

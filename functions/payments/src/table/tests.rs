@@ -14,7 +14,7 @@ use crate::{Amount, Currency, Money, Owner, PaymentRequest, Reason};
 const NAME: &str = "Payments";
 
 /// A table of its own, on a DynamoDB of its own, in memory.
-async fn table() -> Table {
+pub(super) async fn table() -> Table {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     tokio::spawn(dynoxide::server::serve_on(listener, dynoxide::Database::memory().unwrap()));
@@ -40,7 +40,7 @@ async fn table() -> Table {
 }
 
 /// Commits as a caller would; tells which write was refused, and which item was in its way.
-async fn commit(table: &Table, writes: Vec<TransactWriteItem>) -> Result<(), Vec<Option<String>>> {
+pub(super) async fn commit(table: &Table, writes: Vec<TransactWriteItem>) -> Result<(), Vec<Option<String>>> {
     let Err(error) = table.client.transact_write_items().set_transact_items(Some(writes)).send().await else {
         return Ok(());
     };

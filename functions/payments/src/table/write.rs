@@ -7,7 +7,7 @@ use aws_sdk_dynamodb::types::{
 };
 
 use super::{item::Attributes, key::Key};
-use crate::{Balance, Payment, Posting, Refund};
+use crate::{Balance, Payment, Posting, Preview, Refund};
 
 /// The item, if there is none under its key.
 pub(super) fn insert(table: &str, item: Attributes) -> TransactWriteItem {
@@ -59,6 +59,21 @@ pub(super) fn move_balance(table: &str, posting: &Posting) -> TransactWriteItem 
         .expression_attribute_values(":least", number(-Balance::LIMIT - change.min(0)))
         .expression_attribute_values(":most", number(Balance::LIMIT - change.max(0)));
     finish(table, Key::balance(&posting.customer.account, posting.currency), update)
+}
+
+/// The mark that a preview was used. Two confirmations meet here, and one of them is refused.
+pub(super) fn use_preview(table: &str, preview: &Preview, now: u64) -> TransactWriteItem {
+    let update = Update::builder()
+        .update_expression("SET #used = :now")
+        .condition_expression(
+            "attribute_exists(pk) AND attribute_not_exists(#used) AND #actor = :actor AND #expires > :now",
+        )
+        .expression_attribute_names("#used", "used")
+        .expression_attribute_names("#actor", "actor")
+        .expression_attribute_names("#expires", "expires")
+        .expression_attribute_values(":actor", AttributeValue::S(preview.actor.clone()))
+        .expression_attribute_values(":now", AttributeValue::N(now.to_string()));
+    finish(table, Key::preview(preview.token), update)
 }
 
 fn finish(table: &str, key: Key, update: UpdateBuilder) -> TransactWriteItem {
