@@ -23,7 +23,7 @@ pub use builder::EngineBuilder;
 pub use claim::{Claim, Claimed};
 pub use clock::{Clock, SystemClock};
 pub use entropy::{Entropy, NoEntropy, SystemEntropy};
-pub use observer::{NoObserver, Observer};
+pub use observer::{Fenced, NoObserver, Observer};
 pub use operation::{Call, Operation};
 pub use outcome::{Answered, Error, Outcome, Reason, Verdict};
 

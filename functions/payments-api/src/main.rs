@@ -9,7 +9,7 @@ use idempotency::store::dynamodb;
 use idempotency::{DynamoDbStore, Engine, IdempotencyLayer};
 use lambda_http::tower::Layer;
 use lambda_http::{Error, service_fn};
-use payments::{Provider, ProviderResolver, Table, setting};
+use payments::{LateOwners, Provider, ProviderResolver, Table, setting};
 
 use handler::Handler;
 
@@ -19,9 +19,12 @@ async fn main() -> Result<(), Error> {
     let client = dynamodb::client().await;
     let store = DynamoDbStore::new(client.clone(), setting("RECORDS_TABLE")?);
     store.warm().await;
-    let engine = Engine::builder(store).metrics(Emf::install("Payments", "payments-api")?).build();
     let provider = Provider::new(&setting("PROVIDER_URL")?, &setting("PROVIDER_API_KEY")?, Duration::from_secs(2))?;
     let table = Table::new(client, setting("PAYMENTS_TABLE")?);
+    let engine = Engine::builder(store)
+        .metrics(Emf::install("Payments", "payments-api")?)
+        .observer(LateOwners::new(table.clone(), "payments-api"))
+        .build();
     let layer = IdempotencyLayer::new(engine, "payments")
         .subject(handler::subject)
         .resolver(ProviderResolver::new(provider.clone(), table.clone()))

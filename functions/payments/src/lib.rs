@@ -22,6 +22,7 @@ mod audit;
 mod event;
 mod id;
 mod invalid;
+mod late_owner;
 mod ledger;
 mod members;
 mod money;
@@ -41,6 +42,7 @@ pub use audit::{Action, AuditCursor, AuditEntry, AuditFilter, AuditKind, AuditPa
 pub use event::{Event, EventKind};
 pub use id::{PaymentId, RefundId};
 pub use invalid::{Invalid, Problem};
+pub use late_owner::LateOwners;
 pub use ledger::{Account, Balance, Clearing, Entry, Posting};
 pub use money::{Amount, Currency, Money};
 pub use owner::Owner;

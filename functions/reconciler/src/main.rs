@@ -8,7 +8,7 @@ use idempotency::metrics::Emf;
 use idempotency::store::dynamodb;
 use idempotency::{DynamoDbStore, Engine};
 use lambda_runtime::{Error, LambdaEvent, service_fn};
-use payments::{Provider, ProviderResolver, Table, setting};
+use payments::{LateOwners, Provider, ProviderResolver, Table, setting};
 use serde_json::Value;
 
 use handler::Handler;
@@ -19,9 +19,13 @@ async fn main() -> Result<(), Error> {
     lambda_runtime::tracing::init_default_subscriber();
     let client = dynamodb::client().await;
     let store = DynamoDbStore::new(client.clone(), setting("RECORDS_TABLE")?);
-    let engine = Engine::builder(store.clone()).metrics(Emf::install("Payments", "reconciler")?).build();
+    let table = Table::new(client.clone(), setting("PAYMENTS_TABLE")?);
+    let engine = Engine::builder(store.clone())
+        .metrics(Emf::install("Payments", "reconciler")?)
+        .observer(LateOwners::new(table.clone(), "reconciler"))
+        .build();
     let provider = Provider::new(&setting("PROVIDER_URL")?, &setting("PROVIDER_API_KEY")?, Duration::from_secs(2))?;
-    let resolver = ProviderResolver::new(provider, Table::new(client.clone(), setting("PAYMENTS_TABLE")?));
+    let resolver = ProviderResolver::new(provider, table);
     let checkpoints = Checkpoints::new(client, setting("PAYMENTS_TABLE")?);
     let interval = Duration::from_secs(setting("SCAN_INTERVAL_S")?.parse()?);
     let handler = Handler::new(engine, store, resolver, checkpoints, interval);

@@ -2,7 +2,7 @@
 
 use super::Reason;
 use super::outcome::Stored;
-use super::{Answer, Answered, Attempt, Engine, Error, Operation, Outcome, UNKNOWN_RETRY_AFTER};
+use super::{Answer, Answered, Attempt, Engine, Error, Fenced, Operation, Outcome, UNKNOWN_RETRY_AFTER};
 use crate::metrics::Metric;
 use crate::protocol::{
     Decision, EpochMs, Finding, Holder, Record, Request, Write, abandon, decide, release, reopen, restart, settle,
@@ -88,7 +88,7 @@ impl<S: Store> Claim<S> {
         let write = settle(self.record.clone(), self.request.owner, finding, settled, now);
         match self.engine.write(&write, effects, Metric::CommitMs).await {
             Ok(Written::Applied | Written::Recognised) => Ok(self.executed(finding, answer)),
-            Ok(Written::Refused(found)) => self.fenced(found.map(|record| *record)).await.read(),
+            Ok(Written::Refused(found)) => self.fenced(found, Some(finding)).await.read(),
             Ok(Written::EffectRefused(index)) => {
                 self.abandon(format!("the condition of effect {index} did not hold").into()).await?.read()
             }
@@ -131,7 +131,7 @@ impl<S: Store> Claim<S> {
         );
         match self.write_unknown().await {
             Ok(Written::Applied | Written::Recognised) => Ok(self.unknown()),
-            Ok(Written::Refused(found)) => Ok(self.fenced(found.map(|record| *record)).await),
+            Ok(Written::Refused(found)) => Ok(self.fenced(found, None).await),
             Ok(Written::EffectRefused(_)) => Ok(self.unknown()),
             Err(source) => Err(self.not_recorded(source)),
         }
@@ -148,7 +148,7 @@ impl<S: Store> Claim<S> {
             Ok(Written::Applied | Written::Recognised) => {
                 Ok(Restarted::Run(Box::new(Self { record: write.record, follows_uncertain: false, ..self })))
             }
-            Ok(Written::Refused(found)) => Ok(Restarted::Answered(self.fenced(found.map(|record| *record)).await)),
+            Ok(Written::Refused(found)) => Ok(Restarted::Answered(self.fenced(found, None).await)),
             Ok(Written::EffectRefused(_)) => Ok(Restarted::Answered(self.unknown())),
             Err(source) => Err(Error::StoreUnavailable(source)),
         }
@@ -189,7 +189,7 @@ impl<S: Store> Claim<S> {
         );
         match self.write_unknown().await {
             Ok(Written::Refused(Some(found))) if commit.made(&found) => Ok(self.executed(finding, answer)),
-            Ok(Written::Refused(found)) => self.fenced(found.map(|record| *record)).await.read(),
+            Ok(Written::Refused(found)) => self.fenced(found, Some(finding)).await.read(),
             Ok(Written::Applied | Written::Recognised | Written::EffectRefused(_)) => self.unknown().read(),
             Err(_) => Err(self.not_recorded(error)),
         }
@@ -205,7 +205,7 @@ impl<S: Store> Claim<S> {
     }
 
     /// The claim was taken over: the answer is what the record says, never what we would have said.
-    async fn fenced(&self, found: Option<Record>) -> Outcome<Stored> {
+    async fn fenced(&self, found: Option<Box<Record>>, said: Option<Finding>) -> Outcome<Stored> {
         self.engine.count(Metric::Fenced, &self.record.operation);
         tracing::warn!(
             record = self.record.id.digest(),
@@ -213,11 +213,12 @@ impl<S: Store> Claim<S> {
             attempt = self.record.attempt,
             "a late owner was fenced",
         );
-        self.engine.observer().fenced(&self.record, found.as_ref()).await;
+        let now = self.engine.now();
+        let fenced = Fenced { late: &self.record, found: found.as_deref(), said, at: now };
+        self.engine.observer().fenced(fenced).await;
         let Some(found) = found.filter(|found| found.transaction == self.record.transaction) else {
             return self.unknown();
         };
-        let now = self.engine.now();
         match decide(Some(&found), &self.request, now) {
             Decision::Replay(found, finding, settled) => {
                 Outcome::Replayed(Answered::new(finding, Stored(settled.response.clone()), found))

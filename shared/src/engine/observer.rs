@@ -2,15 +2,27 @@
 
 use futures::future::{BoxFuture, FutureExt};
 
-use crate::protocol::Record;
+use crate::protocol::{EpochMs, Finding, Record};
 
 /// Is told of rare events that belong into an application's audit, while there is time to write them down.
 pub trait Observer: Send + Sync {
     /// A late owner was fenced: its claim had been taken over, its write was refused, and nothing of it took effect.
     ///
-    /// `late` is the record as it was claimed, `found` as it is now. What the late owner did outside, it did: if the
-    /// record was settled without knowing of it, somebody must look.
-    fn fenced<'a>(&'a self, late: &'a Record, found: Option<&'a Record>) -> BoxFuture<'a, ()>;
+    /// What it did outside, it did: if the record was settled without knowing of that, somebody must look.
+    fn fenced<'a>(&'a self, fenced: Fenced<'a>) -> BoxFuture<'a, ()>;
+}
+
+/// What is known when a late owner is fenced.
+#[derive(Clone, Copy, Debug)]
+pub struct Fenced<'a> {
+    /// The record as the late owner had claimed it.
+    pub late: &'a Record,
+    /// The record as it is now; nothing if it is gone.
+    pub found: Option<&'a Record>,
+    /// What the late owner would have settled it as; nothing if it did not know.
+    pub said: Option<Finding>,
+    /// When.
+    pub at: EpochMs,
 }
 
 /// Takes no notice.
@@ -18,7 +30,7 @@ pub trait Observer: Send + Sync {
 pub struct NoObserver;
 
 impl Observer for NoObserver {
-    fn fenced<'a>(&'a self, _: &'a Record, _: Option<&'a Record>) -> BoxFuture<'a, ()> {
+    fn fenced<'a>(&'a self, _: Fenced<'a>) -> BoxFuture<'a, ()> {
         std::future::ready(()).boxed()
     }
 }

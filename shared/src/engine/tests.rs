@@ -30,32 +30,32 @@ impl Clock for TokioClock {
 
 /// Which attempts were fenced, and by which.
 #[derive(Clone, Default)]
-struct Fenced(Arc<Mutex<Vec<FencedBy>>>);
+struct Late(Arc<Mutex<Vec<FencedBy>>>);
 
 pub(crate) type FencedBy = (u64, Option<u64>);
 
-impl Observer for Fenced {
-    fn fenced<'a>(&'a self, late: &'a Record, found: Option<&'a Record>) -> futures::future::BoxFuture<'a, ()> {
-        self.0.lock().unwrap().push((late.attempt, found.map(|found| found.attempt)));
+impl Observer for Late {
+    fn fenced<'a>(&'a self, fenced: Fenced<'a>) -> futures::future::BoxFuture<'a, ()> {
+        self.0.lock().unwrap().push((fenced.late.attempt, fenced.found.map(|found| found.attempt)));
         std::future::ready(()).boxed()
     }
 }
 
 pub(crate) struct World {
     pub(crate) memory: MemoryStore,
-    fenced: Fenced,
+    late: Late,
     pub(crate) engine: Engine<FaultyStore<MemoryStore>>,
     runs: AtomicU64,
 }
 
 impl World {
     pub(crate) fn new(plan: impl IntoIterator<Item = Fault>) -> Arc<Self> {
-        let (memory, fenced) = (MemoryStore::new(), Fenced::default());
+        let (memory, late) = (MemoryStore::new(), Late::default());
         let engine = Engine::builder(FaultyStore::new(memory.clone(), plan))
             .clock(TokioClock::start())
-            .observer(fenced.clone())
+            .observer(late.clone())
             .build();
-        Arc::new(Self { memory, fenced, engine, runs: AtomicU64::new(0) })
+        Arc::new(Self { memory, late, engine, runs: AtomicU64::new(0) })
     }
 
     pub(crate) fn call(&self, uncertain: Uncertain, body: &str) -> Call {
@@ -97,7 +97,7 @@ impl World {
     }
 
     pub(crate) fn fenced(&self) -> Vec<FencedBy> {
-        self.fenced.0.lock().unwrap().clone()
+        self.late.0.lock().unwrap().clone()
     }
 
     pub(crate) fn runs(&self) -> u64 {

@@ -1,5 +1,14 @@
 //! Against an embedded DynamoDB.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use idempotency::engine::{Claimed, Clock};
+use idempotency::protocol::{EpochMs, Finding, Fingerprinter, Key, Principal, Uncertain};
+use idempotency::store::memory::MemoryStore;
+use idempotency::{Call, Engine, Operation, Verdict};
+
 use super::super::tests::{commit, table};
 use super::*;
 
@@ -118,4 +127,43 @@ async fn every_action_is_read_back_as_it_was_previewed() {
         table.store_preview(&preview).await.unwrap();
         assert_eq!(table.preview(preview.token).await.unwrap(), Some(preview));
     }
+}
+
+/// A clock that the test sets, in epoch milliseconds.
+#[derive(Clone, Default)]
+struct Hand(Arc<AtomicU64>);
+
+impl Clock for Hand {
+    fn now(&self) -> EpochMs {
+        EpochMs(self.0.load(Ordering::SeqCst))
+    }
+}
+
+#[tokio::test]
+async fn a_late_owner_is_in_the_audit_with_what_it_had_to_say() {
+    let (table, hand) = (table().await, Hand::default());
+    let engine = Engine::builder(MemoryStore::new())
+        .clock(hand.clone())
+        .observer(crate::LateOwners::new(table.clone(), "payments-api"))
+        .build();
+    let call = || {
+        let uncertain = Uncertain::Repeat { within: Duration::MAX };
+        let operation = Operation::new("payments", "POST /payments").uncertain(uncertain);
+        let (principal, key) = (Principal::new("ann").unwrap(), Key::new("k").unwrap());
+        let deadline = engine.time().plus(Duration::from_secs(10));
+        Call::new(operation, principal, key, Fingerprinter::new().finish(), deadline)
+    };
+    let Claimed::Acquired(late) = engine.claim(&call()).await.unwrap() else { panic!("must acquire") };
+    let (record, transaction) = (late.record().id.as_str().to_owned(), late.record().transaction.uuid());
+    hand.0.store(60_000, Ordering::SeqCst);
+    engine.run(&call(), async |_| Verdict::Failed(402_u16)).await.unwrap();
+    late.commit(Finding::Success, 201_u16, Vec::new()).await.unwrap();
+
+    let entries = all(&table, &AuditFilter::default(), 10).await.concat();
+    let [entry] = entries.as_slice() else { panic!("{entries:?}") };
+    let expected = (AuditKind::LateOwner, record, transaction, 1, "payments-api", 60_000);
+    let found = (entry.kind, entry.record.clone(), entry.transaction, entry.attempt, entry.actor.as_str(), entry.at);
+    assert_eq!(found, expected);
+    let evidence = entry.evidence.as_deref().unwrap();
+    assert!(evidence.contains("says that it happened; the record was FAILED by attempt 2"), "{evidence}");
 }
