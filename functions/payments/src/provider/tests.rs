@@ -8,7 +8,9 @@ use tokio::{
 };
 
 use super::*;
-use crate::Owner;
+use crate::{Owner, Reference};
+
+mod trace;
 
 const CONNECT: Duration = Duration::from_secs(2);
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -58,7 +60,7 @@ async fn receive(stream: &mut TcpStream) -> String {
     let mut request = String::new();
     loop {
         if let Some((head, body)) = request.split_once("\r\n\r\n") {
-            let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap();
+            let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap_or("0");
             if body.len() == length.parse::<usize>().unwrap() {
                 return request;
             }
