@@ -4,12 +4,15 @@ mod acquire;
 mod answer;
 mod attempt;
 mod builder;
+mod cache;
 mod claim;
 mod clock;
 mod entropy;
 mod observer;
 mod operation;
 mod outcome;
+mod packed;
+mod wait;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -37,8 +40,8 @@ pub(crate) use claim::Restarted;
 
 /// Runs operations so that each takes effect once, and answers each of its callers alike.
 ///
-/// A clone is another handle to the same engine. An engine serves any number of calls at once; it keeps
-/// nothing of one call for the next.
+/// A clone is another handle to the same engine. An engine serves any number of calls at once; of one call it keeps
+/// nothing for the next but the [settled record](EngineBuilder::cache_bytes).
 pub struct Engine<S> {
     parts: Arc<Parts<S>>,
 }
@@ -51,6 +54,7 @@ struct Parts<S> {
     observer: Arc<dyn Observer>,
     margin: Duration,
     lease_margin: Duration,
+    cache: cache::Cache,
 }
 
 impl<S> Clone for Engine<S> {
@@ -124,6 +128,9 @@ impl<S: Store> Engine<S> {
         R: Future<Output = Verdict<T>>,
     {
         let request = self.request(call)?;
+        if let Some(outcome) = self.remembered(&request) {
+            return outcome.read();
+        }
         let mut found = None;
         for _ in 0..ROUNDS {
             let begin = match self.next(found.as_ref(), &request) {
@@ -136,6 +143,8 @@ impl<S: Store> Engine<S> {
                     }
                 },
                 Next::Acquired(_) => break,
+                Next::Replay(record) => return self.replay(record).await?.read(),
+                Next::Held(lease) => return self.in_progress(&request.operation, lease).read(),
                 Next::Answered(outcome) => return outcome.read(),
             };
             let attempt = self.attempt(&begin.record, call.deadline());
@@ -145,10 +154,12 @@ impl<S: Store> Engine<S> {
                 Ok(Verdict::NotExecuted(answer)) => return Ok(Outcome::NotExecuted(answer)),
                 Ok(Verdict::Unknown(reason)) | Err(reason) => return Err(Error::NothingHappened(reason)),
             };
-            let settled = call.operation().settled(&answer, self.now(), S::MAX_RESPONSE_BYTES);
+            let effects = attempt.take_effects();
+            let settled = call.operation().settled(&answer, self.now(), S::room_bytes(&effects));
             let write = begin_settled(begin, finding, settled);
-            match self.write(&write, attempt.take_effects(), Metric::CommitMs).await {
+            match self.write(&write, effects, Metric::CommitMs).await {
                 Ok(Written::Applied | Written::Recognised) => {
+                    self.parts.cache.remember(&write.record);
                     self.count(Metric::Executed, &write.record.operation);
                     return Ok(Outcome::Executed(Answered::new(finding, answer, &write.record)));
                 }
@@ -165,7 +176,7 @@ impl<S: Store> Engine<S> {
     /// # Errors
     /// [`Error`] where nothing could be claimed. Nothing ran.
     pub async fn claim(&self, call: &Call) -> Result<Claimed<S>, Error> {
-        match self.take(self.request(call)?, call.operation(), call.deadline(), OnUncertain::Leave).await? {
+        match self.take(self.request(call)?, call, OnUncertain::Leave).await? {
             Taken::Run(claim) => Ok(Claimed::Acquired(claim)),
             // Not held where it is to be left; were it, nothing would run over it.
             Taken::Reconcile(claim) => Ok(Claimed::Answered(claim.abandon("nobody reconciles it".into()).await?)),

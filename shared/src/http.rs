@@ -8,6 +8,7 @@
 //! | the first under its key | the handler's, unchanged |
 //! | the same again, later | the same status and bytes, `Idempotency-Replayed: true` |
 //! | the same again, meanwhile | 409 `in-progress`, `Retry-After` |
+//! | the same again, meanwhile, with `Prefer: wait=N` | as soon as the first has ended, its answer; else as before |
 //! | another under the same key | 422 `fingerprint-mismatch` |
 //! | one whose outcome is not known | 409 `outcome-unknown`, `Retry-After` |
 //! | without a key, with a malformed one | 400 `missing-key`, `invalid-key` |
@@ -43,7 +44,7 @@ pub use response::HttpAnswer;
 
 use crate::engine::{Call, Engine, Error, Operation, Outcome, Verdict};
 use crate::metrics::Metric;
-use crate::protocol::{EpochMs, Principal, RequestId, Subject, Uncertain};
+use crate::protocol::{Compare, EpochMs, Principal, RequestId, Subject, Uncertain};
 use crate::reconcile::Resolver;
 use crate::store::{BoxError, Store};
 use problem::Code;
@@ -72,6 +73,7 @@ struct Settings<S: Store> {
     replayed_headers: Vec<HeaderName>,
     contract: String,
     max_body_bytes: usize,
+    max_wait: Duration,
 }
 
 impl<S: Store> Clone for Settings<S> {
@@ -87,6 +89,7 @@ impl<S: Store> Clone for Settings<S> {
             replayed_headers: self.replayed_headers.clone(),
             contract: self.contract.clone(),
             max_body_bytes: self.max_body_bytes,
+            max_wait: self.max_wait,
         }
     }
 }
@@ -115,6 +118,7 @@ impl<S: Store> IdempotencyLayer<S> {
                 replayed_headers: response::REPLAYED_HEADERS.to_vec(),
                 contract: "https://datatracker.ietf.org/doc/html/draft-ietf-httpapi-idempotency-key-header-07".into(),
                 max_body_bytes: 1024 * 1024,
+                max_wait: Duration::from_secs(20),
             }),
         }
     }
@@ -129,6 +133,12 @@ impl<S: Store> IdempotencyLayer<S> {
     #[must_use]
     pub fn retention(self, retention: Duration) -> Self {
         self.with(|settings| settings.operation = settings.operation.clone().retention(retention))
+    }
+
+    /// What of a JSON body makes two requests the same, on all routes. Default: its value.
+    #[must_use]
+    pub fn compare(self, compare: Compare) -> Self {
+        self.with(|settings| settings.operation = settings.operation.clone().compare(compare))
     }
 
     /// Settings for the route whose key (`POST /payments`) is the operation's name. Its namespace is its own.
@@ -181,6 +191,15 @@ impl<S: Store> IdempotencyLayer<S> {
     #[must_use]
     pub fn max_body_bytes(self, max_body_bytes: usize) -> Self {
         self.with(|settings| settings.max_body_bytes = max_body_bytes)
+    }
+
+    /// The longest time that a duplicate waits for the running request if its client asks for it (`Prefer: wait=N`).
+    /// Default: 20 s. It ends in any case before the deadline of the function.
+    ///
+    /// A sandbox that waits serves nobody else; with zero, no request waits.
+    #[must_use]
+    pub fn max_wait(self, max_wait: Duration) -> Self {
+        self.with(|settings| settings.max_wait = max_wait)
     }
 
     fn with(mut self, change: impl FnOnce(&mut Settings<S>)) -> Self {
@@ -252,6 +271,8 @@ impl<S: Store> Settings<S> {
             Ok(call) => call,
             Err(code) => return self.refuse(code),
         };
+        let wait = self.wait(&request, &call);
+        let call = call.wait(wait);
         let (record, operation) = (call.record_id(), call.operation().name().to_owned());
         let run = |attempt| async move {
             let mut request = request;
@@ -265,7 +286,7 @@ impl<S: Store> Settings<S> {
             Some(resolver) => self.engine.run_or_reconcile(&call, run, resolver).await,
             None => self.engine.run(&call, run).await,
         };
-        let (shown, response) = self.respond(outcome);
+        let (shown, response) = self.respond(outcome, wait);
         tracing::info!(operation, record = record.digest(), outcome = shown, status = response.status().as_u16());
         response
     }
@@ -295,17 +316,27 @@ impl<S: Store> Settings<S> {
             || self.engine.time().plus(Duration::from_secs(30)),
             |context| EpochMs(context.deadline),
         );
-        Ok(Call::new(operation, principal, key, request::fingerprint(request), deadline)
+        let fingerprint = request::fingerprint(request, operation.compares());
+        Ok(Call::new(operation, principal, key, fingerprint, deadline)
             .about((self.subject)(request))
             .requested_by(context.and_then(|context| RequestId::parse(&context.request_id))))
     }
 
-    fn respond(&self, outcome: Result<Outcome<HttpAnswer>, Error>) -> (&'static str, Response<Body>) {
+    /// How long the request is prepared to wait for a running one, in whole seconds, as far as there is time.
+    fn wait(&self, request: &Request, call: &Call) -> Duration {
+        let asked = request::wait(request.headers()).unwrap_or_default();
+        let longest = self.max_wait.min(self.engine.longest_wait(call.deadline()));
+        Duration::from_secs(asked.min(longest).as_secs())
+    }
+
+    fn respond(&self, outcome: Result<Outcome<HttpAnswer>, Error>, wait: Duration) -> (&'static str, Response<Body>) {
         match outcome {
             Ok(Outcome::Executed(answered)) => ("executed", answered.answer.into_first()),
             Ok(Outcome::NotExecuted(answer)) => ("not executed", answer.into_first()),
-            Ok(Outcome::Replayed(answered)) => ("replayed", answered.answer.into_replay()),
-            Ok(Outcome::InProgress { retry_after }) => ("in progress", self.refuse(Code::InProgress { retry_after })),
+            Ok(Outcome::Replayed(answered)) => ("replayed", response::waited(answered.answer.into_replay(), wait)),
+            Ok(Outcome::InProgress { retry_after }) => {
+                ("in progress", response::waited(self.refuse(Code::InProgress { retry_after }), wait))
+            }
             Ok(Outcome::Mismatch) => ("mismatch", self.refuse(Code::FingerprintMismatch)),
             Ok(Outcome::Unknown { retry_after, .. }) => ("unknown", self.refuse(Code::OutcomeUnknown { retry_after })),
             Err(error) => {

@@ -41,6 +41,8 @@ pub enum Metric {
     Executed,
     /// A call was answered from its record.
     Replayed,
+    /// Of those, by what the process remembers, without a request to the store.
+    ReplayedLocal,
     /// A call was refused because another is running.
     InProgress,
     /// A key was used for another request.
@@ -113,9 +115,10 @@ pub enum Kind {
 
 impl Metric {
     /// All there are.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::Executed,
         Self::Replayed,
+        Self::ReplayedLocal,
         Self::InProgress,
         Self::Mismatch,
         Self::MissingKey,
@@ -149,6 +152,7 @@ impl Metric {
             Self::UnknownOldestAge | Self::OldestExpiredAge => Unit::Seconds,
             Self::Executed
             | Self::Replayed
+            | Self::ReplayedLocal
             | Self::InProgress
             | Self::Mismatch
             | Self::MissingKey
@@ -183,6 +187,7 @@ impl Metric {
             | Self::OldestExpiredAge => Kind::Gauge,
             Self::Executed
             | Self::Replayed
+            | Self::ReplayedLocal
             | Self::InProgress
             | Self::Mismatch
             | Self::MissingKey
@@ -208,6 +213,7 @@ impl Metric {
         match self {
             Self::Executed => "Executed",
             Self::Replayed => "Replayed",
+            Self::ReplayedLocal => "ReplayedLocal",
             Self::InProgress => "InProgress",
             Self::Mismatch => "Mismatch",
             Self::MissingKey => "MissingKey",

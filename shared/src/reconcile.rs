@@ -64,7 +64,7 @@ impl<S: Store> Engine<S> {
         F: FnOnce(Attempt<S::Effect>) -> R,
         R: Future<Output = Verdict<T>>,
     {
-        let taken = self.take(self.request(call)?, call.operation(), call.deadline(), OnUncertain::Hold).await?;
+        let taken = self.take(self.request(call)?, call, OnUncertain::Hold).await?;
         let claim = match taken {
             Taken::Run(claim) => claim,
             Taken::Answered(outcome) => return outcome.read(),

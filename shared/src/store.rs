@@ -6,6 +6,9 @@ pub mod dynamodb;
 #[cfg(any(test, feature = "test-util"))]
 pub mod fault;
 pub mod memory;
+mod parts;
+
+pub use parts::{MAX_RECORD_RESPONSE_BYTES, PART_BYTES};
 
 use crate::protocol::{Record, RecordId, Write};
 
@@ -16,10 +19,12 @@ pub trait Store: Send + Sync + 'static {
     /// Something of the business that is written in the same transaction as the record.
     type Effect: Send + 'static;
 
-    /// The longest answer that fits a record.
-    const MAX_RESPONSE_BYTES: usize;
+    /// The longest answer that can be written beside these effects.
+    fn room_bytes(effects: &[Self::Effect]) -> usize;
 
     /// Writes a record and applies the effects, all or nothing, if the write's condition holds.
+    ///
+    /// An answer that is too long for the record is written beside it, in [parts](crate::protocol::Response::Parts).
     ///
     /// # Errors
     /// [`StoreError::NotApplied`] if certainly nothing was written, [`StoreError::Uncertain`] if that is not
@@ -36,6 +41,17 @@ pub trait Store: Send + Sync + 'static {
     /// [`StoreError::NotApplied`] if the store did not answer, [`StoreError::Unreadable`] if it holds something
     /// that this version cannot read.
     fn read(&self, id: &RecordId) -> impl Future<Output = Result<Option<Record>, StoreError>> + Send;
+
+    /// Reads an answer that is stored in parts. Nothing, if one of them is missing or was written with another record
+    /// than this one: the key expired and was used anew meanwhile.
+    ///
+    /// # Errors
+    /// As [`Store::read`].
+    fn read_parts(
+        &self,
+        record: &Record,
+        parts: u32,
+    ) -> impl Future<Output = Result<Option<Vec<u8>>, StoreError>> + Send;
 }
 
 /// What became of a write. All of these are answers; an error is "could not" or "do not know".

@@ -46,17 +46,26 @@ impl World {
     }
 
     async fn pay(&self, call: &Call, effects: &[&str]) -> Outcome<String> {
+        Self::pay_on(&self.engine, call, effects).await
+    }
+
+    async fn pay_on(engine: &Engine<DynamoDbStore>, call: &Call, effects: &[&str]) -> Outcome<String> {
         let run = |attempt: idempotency::Attempt<TransactWriteItem>| async move {
             effects.iter().for_each(|name| attempt.add_effect(effect(*name)));
             Verdict::Success("paid".to_owned())
         };
-        self.engine.run(call, run).await.expect("an outcome")
+        engine.run(call, run).await.expect("an outcome")
     }
 
     async fn applied(&self, name: &str) -> bool {
         let key = HashMap::from([("id".to_owned(), AttributeValue::S(format!("effect:{name}")))]);
         let found = self.client.get_item().table_name(RECORDS).set_key(Some(key)).consistent_read(true).send().await;
         found.expect("readable").item.is_some()
+    }
+
+    /// The same in another process, which remembers nothing.
+    fn elsewhere(&self) -> Engine<DynamoDbStore> {
+        Engine::builder(DynamoDbStore::new(self.client.clone(), RECORDS)).build()
     }
 
     /// How many requests `work` makes.
@@ -110,9 +119,14 @@ async fn each_case_makes_no_more_requests_than_its_budget() {
     let (requests, outcome) = world.requests(world.pay(&world.call("e", "a"), &["one", "two"])).await;
     assert_eq!((requests, matches!(outcome, Outcome::Executed(_))), (2, true), "first run with effects");
     let (requests, outcome) = world.requests(world.pay(&call, &[])).await;
-    assert_eq!((requests, matches!(outcome, Outcome::Replayed(_))), (1, true), "replay");
-    let (requests, outcome) = world.requests(world.pay(&world.call("k", "b"), &[])).await;
+    assert_eq!((requests, matches!(outcome, Outcome::Replayed(_))), (0, true), "replay where it was settled");
+    let elsewhere = world.elsewhere();
+    let (requests, outcome) = world.requests(World::pay_on(&elsewhere, &world.call("k", "b"), &[])).await;
     assert_eq!((requests, outcome), (1, Outcome::Mismatch), "mismatch");
+    for (expected, place) in [(1, "elsewhere"), (0, "where it was replayed")] {
+        let (requests, outcome) = world.requests(World::pay_on(&elsewhere, &call, &[])).await;
+        assert_eq!((requests, matches!(outcome, Outcome::Replayed(_))), (expected, true), "replay {place}");
+    }
 
     let held = world.call("held", "a");
     let Ok(Claimed::Acquired(claim)) = world.engine.claim(&held).await else { panic!("must acquire") };
@@ -127,23 +141,72 @@ async fn each_case_makes_no_more_requests_than_its_budget() {
         attempt.add_effect(effect("inside"));
         Verdict::Success("posted".to_owned())
     };
-    for (name, executed) in [("first", true), ("duplicate", false)] {
-        let (requests, outcome) = world.requests(world.engine.run_in_one_trip(&one_trip, run)).await;
+    for (name, engine, executed) in [("first", &world.engine, true), ("duplicate", &elsewhere, false)] {
+        let (requests, outcome) = world.requests(engine.run_in_one_trip(&one_trip, run)).await;
         let outcome = outcome.expect("an outcome");
         assert_eq!((requests, matches!(outcome, Outcome::Executed(_))), (1, executed), "one trip, {name}");
     }
 }
 
+/// Digits that compress to about half their length.
+fn long(bytes: usize) -> String {
+    let mut state = 88_172_645_463_325_252_u64;
+    let digits = std::iter::from_fn(|| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        Some(format!("{state:016x}"))
+    });
+    let mut text: String = digits.take(bytes / 16 + 1).collect();
+    text.truncate(bytes);
+    text
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn an_answer_that_is_too_long_for_one_item_settles_the_record_all_the_same() {
+async fn a_long_answer_is_written_in_the_same_requests_and_replayed_whole_elsewhere() {
+    let world = World::start().await;
+    // Requests of a replay elsewhere: the claim that finds the record, and one for each part.
+    for (bytes, replay) in [(10_000, 1), (40_000, 2), (2_000_000, 4), (7_000_000, 11)] {
+        let (call, text) = (world.call(&format!("k-{bytes}"), "a"), long(bytes));
+        let run = |attempt: idempotency::Attempt<TransactWriteItem>| {
+            attempt.add_effect(effect(format!("with-{bytes}")));
+            async { Verdict::Success(text.clone()) }
+        };
+        let (requests, outcome) = world.requests(world.engine.run(&call, run)).await;
+        assert!(matches!(outcome, Ok(Outcome::Executed(_))), "{bytes} bytes: {outcome:?}");
+        assert_eq!(requests, 2, "{bytes} bytes");
+        assert!(world.applied(&format!("with-{bytes}")).await);
+
+        let elsewhere = world.elsewhere();
+        let must_not_run = |_| async { panic!("must not run again") };
+        let (requests, outcome) = world.requests(elsewhere.run::<String, _, _>(&call, must_not_run)).await;
+        assert!(matches!(outcome, Ok(Outcome::Replayed(answered)) if answered.answer == text), "{bytes} bytes");
+        assert_eq!(requests, replay, "{bytes} bytes");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_is_too_long_for_a_transaction_settles_the_record_all_the_same() {
     let world = World::start().await;
     let call = world.call("k", "a");
-    let long = "x".repeat(500_000);
-    let run = |_| async { Verdict::Success(long.clone()) };
+    let text = long(9_000_000);
+    let run = |_| async { Verdict::Success(text.clone()) };
     let outcome = world.engine.run(&call, run).await.expect("an outcome");
     assert!(matches!(outcome, Outcome::Executed(Answered { finding: Finding::Success, .. })));
-    let again = world.engine.run::<String, _, _>(&call, |_| async { panic!("must not run again") }).await;
+    let again = world.elsewhere().run::<String, _, _>(&call, |_| async { panic!("must not run again") }).await;
     assert!(matches!(again, Err(idempotency::Error::UnreadableAnswer { .. })), "{again:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_lost_reply_to_a_long_answer_is_recognised() {
+    let world = World::start().await;
+    let (call, text) = (world.call("k", "a"), long(1_000_000));
+    world.database.proxy.plan([Loss::None, Loss::Reply]);
+    let run = |_| async { Verdict::Success(text.clone()) };
+    let outcome = world.engine.run(&call, run).await.expect("an outcome");
+    assert!(matches!(outcome, Outcome::Executed(Answered { attempt: 1, .. })));
+    let again = world.elsewhere().run::<String, _, _>(&call, |_| async { panic!("must not run again") }).await;
+    assert!(matches!(again, Ok(Outcome::Replayed(answered)) if answered.answer == text));
 }
 
 #[tokio::test(flavor = "multi_thread")]

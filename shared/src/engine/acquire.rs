@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use super::outcome::Stored;
-use super::{Answered, Claim, Engine, Error, Operation, Outcome, ROUNDS, UNKNOWN_RETRY_AFTER};
+use super::wait::Waited;
+use super::{Answered, Call, Claim, Engine, Error, Operation, Outcome, ROUNDS, UNKNOWN_RETRY_AFTER, UnreadableAnswer};
 use crate::metrics::Metric;
-use crate::protocol::{Condition, Decision, EpochMs, Record, Request, Status, Write, decide, mark_unknown};
+use crate::protocol::{Condition, Decision, EpochMs, Finding, Record, Request, Response, State, Status, Write};
+use crate::protocol::{decide, mark_unknown};
 use crate::store::{Store, Written};
 
 /// What to do about a record whose outcome is uncertain.
@@ -32,6 +34,8 @@ pub(super) enum Next {
     Begin(Write),
     Uncertain(Write),
     Acquired(Record),
+    Replay(Record),
+    Held(EpochMs),
     Answered(Outcome<Stored>),
 }
 
@@ -43,19 +47,15 @@ pub(super) enum Marked {
 }
 
 impl<S: Store> Engine<S> {
-    pub(crate) async fn take(
-        &self,
-        request: Request,
-        operation: &Operation,
-        deadline: EpochMs,
-        uncertain: OnUncertain,
-    ) -> Result<Taken<S>, Error> {
-        if !self.has_time(deadline) {
-            return Err(Error::DeadlineAtHand);
+    pub(crate) async fn take(&self, request: Request, call: &Call, uncertain: OnUncertain) -> Result<Taken<S>, Error> {
+        if let Some(outcome) = self.remembered(&request) {
+            return Ok(Taken::Answered(outcome));
         }
+        let (operation, deadline) = (call.operation(), call.deadline());
         let claim = |record, follows_uncertain, request| {
             Box::new(Claim::new(self.clone(), record, follows_uncertain, request, operation.clone(), deadline))
         };
+        let waits_until = self.waits_until(call.waits(), deadline);
         let mut found = None;
         for _ in 0..ROUNDS {
             let write = match (self.next(found.as_ref(), &request), uncertain) {
@@ -71,8 +71,19 @@ impl<S: Store> Engine<S> {
                     let follows_uncertain = record.attempt > 1;
                     return Ok(taken(claim(record, follows_uncertain, request)));
                 }
+                (Next::Replay(record), _) => return Ok(Taken::Answered(self.replay(record).await?)),
+                (Next::Held(lease), _) => match self.wait(&request, waits_until).await? {
+                    Waited::Over(record) => {
+                        found = record;
+                        continue;
+                    }
+                    Waited::InVain => return Ok(Taken::Answered(self.in_progress(&request.operation, lease))),
+                },
                 (Next::Answered(outcome), _) => return Ok(Taken::Answered(outcome)),
             };
+            if !self.has_time(deadline) {
+                return Err(Error::DeadlineAtHand);
+            }
             match self.write(&write, Vec::new(), Metric::ClaimMs).await.map_err(Error::StoreUnavailable)? {
                 Written::Applied | Written::Recognised => {
                     let follows_uncertain = write.follows_uncertain();
@@ -129,16 +140,67 @@ impl<S: Store> Engine<S> {
                 self.count(Metric::Mismatch, operation);
                 Next::Answered(Outcome::Mismatch)
             }
-            Decision::Replay(record, finding, settled) => {
+            Decision::Replay(record, ..) => {
                 self.count(Metric::Replayed, operation);
-                let stored = Stored(settled.response.clone());
-                Next::Answered(Outcome::Replayed(Answered::new(finding, stored, record)))
+                Next::Replay(record.clone())
             }
-            Decision::InProgress(lease) => {
-                self.count(Metric::InProgress, operation);
-                Next::Answered(Outcome::InProgress { retry_after: lease.since(now) })
+            Decision::InProgress(lease) => Next::Held(lease),
+        }
+    }
+
+    /// Turns a duplicate of a running call away.
+    pub(super) fn in_progress(&self, operation: &str, lease: EpochMs) -> Outcome<Stored> {
+        self.count(Metric::InProgress, operation);
+        Outcome::InProgress { retry_after: lease.since(self.now()) }
+    }
+
+    /// Answers from what this process remembers, without a look at the store: a replay or a mismatch, as from the
+    /// record itself, which cannot have changed.
+    pub(super) fn remembered(&self, request: &Request) -> Option<Outcome<Stored>> {
+        let record = self.parts.cache.get(&request.id)?;
+        match self.next(Some(&record), request) {
+            Next::Replay(record) => {
+                self.count(Metric::ReplayedLocal, &request.operation);
+                let (finding, settled) = record.settled()?;
+                replayed(finding, &settled.response, &record)
+            }
+            Next::Answered(outcome) => Some(outcome),
+            // It has expired.
+            Next::Begin(_) | Next::Uncertain(_) | Next::Acquired(_) | Next::Held(_) => {
+                self.parts.cache.forget(&request.id);
+                None
             }
         }
+    }
+
+    /// The answer of a settled record, of which a long one is fetched first.
+    pub(super) async fn replay(&self, record: Record) -> Result<Outcome<Stored>, Error> {
+        let transaction = record.transaction;
+        let record = self.whole(record).await?;
+        let outcome = record.as_ref().and_then(|record| {
+            let (finding, settled) = record.settled()?;
+            self.parts.cache.remember(record);
+            replayed(finding, &settled.response, record)
+        });
+        outcome.ok_or(Error::UnreadableAnswer { transaction, source: UnreadableAnswer::Incomplete })
+    }
+
+    /// The record with all of its response; nothing if a part of it is missing or belongs to another transaction.
+    async fn whole(&self, mut record: Record) -> Result<Option<Record>, Error> {
+        let parts = match &record.state {
+            State::Success(settled) | State::Failed(settled) => match settled.response {
+                Response::Whole(_) => return Ok(Some(record)),
+                Response::Parts(parts) => parts,
+            },
+            State::Processing(_) | State::Released { .. } | State::Unknown(_) => return Ok(Some(record)),
+        };
+        let whole = self.parts.store.read_parts(&record, parts).await.map_err(Error::StoreUnavailable)?;
+        Ok(whole.map(|whole| {
+            if let State::Success(settled) | State::Failed(settled) = &mut record.state {
+                settled.response = whole.into();
+            }
+            record
+        }))
     }
 
     /// Makes a record whose outcome is uncertain visible as UNKNOWN. Nothing runs without evidence.
@@ -157,6 +219,13 @@ impl<S: Store> Engine<S> {
             Written::Refused(record) => Ok(Marked::Changed(record.map(|record| *record))),
             Written::EffectRefused(index) => Err(Error::EffectRefused { index }),
         }
+    }
+}
+
+fn replayed(finding: Finding, response: &Response, record: &Record) -> Option<Outcome<Stored>> {
+    match response {
+        Response::Whole(bytes) => Some(Outcome::Replayed(Answered::new(finding, Stored(bytes.clone()), record))),
+        Response::Parts(_) => None,
     }
 }
 

@@ -24,6 +24,9 @@ pub trait Answer: Sized {
 /// Why a recorded answer cannot be given again. What it answered has happened.
 #[derive(Debug, thiserror::Error)]
 pub enum UnreadableAnswer {
+    /// A part of it is missing, or belongs to another transaction.
+    #[error("a part of the recorded answer is missing")]
+    Incomplete,
     /// It was longer than a record can hold.
     #[error("the answer was too long to record")]
     TooLong,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::cache::Cache;
 use super::{Clock, Engine, Entropy, NoObserver, Observer, Parts, SystemClock, SystemEntropy};
 use crate::metrics::{Metrics, NoMetrics};
 
@@ -22,6 +23,7 @@ impl<S> EngineBuilder<S> {
                 observer: Arc::new(NoObserver),
                 margin: Duration::from_secs(2),
                 lease_margin: Duration::from_secs(1),
+                cache: Cache::of_bytes(1024 * 1024),
             },
         }
     }
@@ -42,6 +44,17 @@ impl<S> EngineBuilder<S> {
     #[must_use]
     pub fn lease_margin(mut self, lease_margin: Duration) -> Self {
         self.parts.lease_margin = lease_margin;
+        self
+    }
+
+    /// How many bytes of settled records the process remembers, to replay without a request to the store. Zero: none.
+    /// Default: 1 MiB, about a thousand small answers.
+    ///
+    /// A remembered record is compared by fingerprint and expires like a stored one. One that is deleted from the table
+    /// by hand goes on being replayed by the sandboxes that remember it.
+    #[must_use]
+    pub fn cache_bytes(mut self, cache_bytes: usize) -> Self {
+        self.parts.cache = Cache::of_bytes(cache_bytes);
         self
     }
 

@@ -84,11 +84,11 @@ impl<S: Store> Claim<S> {
         effects: Vec<S::Effect>,
     ) -> Result<Outcome<T>, Error> {
         let now = self.engine.now();
-        let settled = self.operation.settled(&answer, now, S::MAX_RESPONSE_BYTES);
+        let settled = self.operation.settled(&answer, now, S::room_bytes(&effects));
         let write = settle(self.record.clone(), self.request.owner, finding, settled, now);
         match self.engine.write(&write, effects, Metric::CommitMs).await {
-            Ok(Written::Applied | Written::Recognised) => Ok(self.executed(finding, answer)),
-            Ok(Written::Refused(found)) => self.fenced(found, Some(finding)).await.read(),
+            Ok(Written::Applied | Written::Recognised) => Ok(self.executed(&write.record, finding, answer)),
+            Ok(Written::Refused(found)) => self.fenced(found, Some(finding)).await?.read(),
             Ok(Written::EffectRefused(index)) => {
                 self.abandon(format!("the condition of effect {index} did not hold").into()).await?.read()
             }
@@ -131,7 +131,7 @@ impl<S: Store> Claim<S> {
         );
         match self.write_unknown().await {
             Ok(Written::Applied | Written::Recognised) => Ok(self.unknown()),
-            Ok(Written::Refused(found)) => Ok(self.fenced(found, None).await),
+            Ok(Written::Refused(found)) => self.fenced(found, None).await,
             Ok(Written::EffectRefused(_)) => Ok(self.unknown()),
             Err(source) => Err(self.not_recorded(source)),
         }
@@ -148,7 +148,7 @@ impl<S: Store> Claim<S> {
             Ok(Written::Applied | Written::Recognised) => {
                 Ok(Restarted::Run(Box::new(Self { record: write.record, follows_uncertain: false, ..self })))
             }
-            Ok(Written::Refused(found)) => Ok(Restarted::Answered(self.fenced(found, None).await)),
+            Ok(Written::Refused(found)) => Ok(Restarted::Answered(self.fenced(found, None).await?)),
             Ok(Written::EffectRefused(_)) => Ok(Restarted::Answered(self.unknown())),
             Err(source) => Err(Error::StoreUnavailable(source)),
         }
@@ -188,8 +188,10 @@ impl<S: Store> Claim<S> {
             "could not commit",
         );
         match self.write_unknown().await {
-            Ok(Written::Refused(Some(found))) if commit.made(&found) => Ok(self.executed(finding, answer)),
-            Ok(Written::Refused(found)) => self.fenced(found, Some(finding)).await.read(),
+            Ok(Written::Refused(Some(found))) if commit.made(&found) => {
+                Ok(self.executed(&commit.record, finding, answer))
+            }
+            Ok(Written::Refused(found)) => self.fenced(found, Some(finding)).await?.read(),
             Ok(Written::Applied | Written::Recognised | Written::EffectRefused(_)) => self.unknown().read(),
             Err(_) => Err(self.not_recorded(error)),
         }
@@ -205,7 +207,7 @@ impl<S: Store> Claim<S> {
     }
 
     /// The claim was taken over: the answer is what the record says, never what we would have said.
-    async fn fenced(&self, found: Option<Box<Record>>, said: Option<Finding>) -> Outcome<Stored> {
+    async fn fenced(&self, found: Option<Box<Record>>, said: Option<Finding>) -> Result<Outcome<Stored>, Error> {
         self.engine.count(Metric::Fenced, &self.record.operation);
         tracing::warn!(
             record = self.record.id.digest(),
@@ -217,18 +219,22 @@ impl<S: Store> Claim<S> {
         let fenced = Fenced { late: &self.record, found: found.as_deref(), said, at: now };
         self.engine.observer().fenced(fenced).await;
         let Some(found) = found.filter(|found| found.transaction == self.record.transaction) else {
-            return self.unknown();
+            return Ok(self.unknown());
         };
         match decide(Some(&found), &self.request, now) {
-            Decision::Replay(found, finding, settled) => {
-                Outcome::Replayed(Answered::new(finding, Stored(settled.response.clone()), found))
+            Decision::Replay(found, ..) => match self.engine.replay(found.clone()).await {
+                Err(Error::StoreUnavailable(source)) => Err(self.not_recorded(source)),
+                replayed => replayed,
+            },
+            Decision::InProgress(lease) => Ok(Outcome::InProgress { retry_after: lease.since(now) }),
+            Decision::Begin(_) | Decision::Acquired(_) | Decision::Mismatch | Decision::Reconcile(_) => {
+                Ok(self.unknown())
             }
-            Decision::InProgress(lease) => Outcome::InProgress { retry_after: lease.since(now) },
-            Decision::Begin(_) | Decision::Acquired(_) | Decision::Mismatch | Decision::Reconcile(_) => self.unknown(),
         }
     }
 
-    fn executed<T>(&self, finding: Finding, answer: T) -> Outcome<T> {
+    fn executed<T>(&self, settled: &Record, finding: Finding, answer: T) -> Outcome<T> {
+        self.engine.parts.cache.remember(settled);
         self.engine.count(Metric::Executed, &self.record.operation);
         Outcome::Executed(Answered::new(finding, answer, &self.record))
     }

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use super::Answer;
+use super::{Answer, packed};
 use crate::protocol::{
-    EpochMs, EpochS, Fingerprint, Key, Principal, PrincipalDigest, RecordId, RequestId, Settled, Subject, Uncertain,
+    Compare, EpochMs, EpochS, Fingerprint, Key, Principal, PrincipalDigest, RecordId, RequestId, Settled, Subject,
+    Uncertain,
 };
 
 /// A protected operation and its settings, which do not change while it runs.
@@ -14,6 +15,7 @@ pub struct Operation {
     name: String,
     uncertain: Uncertain,
     retention: Duration,
+    compare: Compare,
 }
 
 impl Operation {
@@ -28,6 +30,7 @@ impl Operation {
             name: name.into(),
             uncertain: Uncertain::default(),
             retention: Duration::from_secs(24 * 60 * 60),
+            compare: Compare::default(),
         }
     }
 
@@ -48,6 +51,12 @@ impl Operation {
         self
     }
 
+    /// What of a JSON body makes two requests the same, where a layer makes the fingerprint. Default: its value.
+    #[must_use]
+    pub fn compare(self, compare: Compare) -> Self {
+        Self { compare, ..self }
+    }
+
     /// The same settings under another name.
     #[must_use]
     pub fn named(self, name: impl Into<String>) -> Self {
@@ -60,6 +69,10 @@ impl Operation {
         &self.name
     }
 
+    pub(crate) const fn compares(&self) -> &Compare {
+        &self.compare
+    }
+
     pub(super) const fn uncertain_policy(&self) -> Uncertain {
         self.uncertain
     }
@@ -68,8 +81,8 @@ impl Operation {
         now.seconds().plus(self.retention)
     }
 
-    pub(super) fn settled(&self, answer: &impl Answer, now: EpochMs, limit_bytes: usize) -> Settled {
-        Settled { response: answer.write(limit_bytes), expiration: self.expiration(now) }
+    pub(super) fn settled(&self, answer: &impl Answer, now: EpochMs, room_bytes: usize) -> Settled {
+        Settled { response: packed::pack(answer, room_bytes).into(), expiration: self.expiration(now) }
     }
 }
 
@@ -83,6 +96,7 @@ pub struct Call {
     deadline: EpochMs,
     subject: Option<Subject>,
     request: Option<RequestId>,
+    wait: Duration,
 }
 
 impl Call {
@@ -95,7 +109,7 @@ impl Call {
         fingerprint: Fingerprint,
         deadline: EpochMs,
     ) -> Self {
-        Self { operation, principal, key, fingerprint, deadline, subject: None, request: None }
+        Self { operation, principal, key, fingerprint, deadline, subject: None, request: None, wait: Duration::ZERO }
     }
 
     /// What the call is about, for whoever has to reconcile it without the request at hand.
@@ -110,6 +124,19 @@ impl Call {
     pub const fn requested_by(mut self, request: Option<RequestId>) -> Self {
         self.request = request;
         self
+    }
+
+    /// How long a duplicate of a running call waits for its answer, before it is told that the call is in progress.
+    /// Default: not at all. It ends in any case when the call would have to stop to run.
+    #[must_use]
+    pub const fn wait(mut self, wait: Duration) -> Self {
+        self.wait = wait;
+        self
+    }
+
+    #[cfg(test)]
+    pub(crate) fn with_key(self, key: &str) -> Self {
+        Self { key: Key::new(key).expect("valid"), ..self }
     }
 
     /// The operation.
@@ -138,6 +165,10 @@ impl Call {
 
     pub(super) const fn request(&self) -> Option<RequestId> {
         self.request
+    }
+
+    pub(super) const fn waits(&self) -> Duration {
+        self.wait
     }
 
     pub(crate) const fn deadline(&self) -> EpochMs {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Answer, NoEntropy, UnreadableAnswer};
+use super::{Answer, NoEntropy, UnreadableAnswer, packed};
 use crate::protocol::{Finding, Record, TransactionId};
 use crate::store::{BoxError, StoreError};
 
@@ -151,7 +151,7 @@ impl Outcome<Stored> {
             Self::Executed(answered) => Outcome::Executed(answered.read()?),
             Self::Replayed(answered) => Outcome::Replayed(answered.read()?),
             Self::NotExecuted(stored) => Outcome::NotExecuted(
-                T::read(&stored.0).map_err(|error| Error::NothingHappened(BoxError::from(error).into()))?,
+                packed::unpack(&stored.0).map_err(|error| Error::NothingHappened(BoxError::from(error).into()))?,
             ),
             Self::InProgress { retry_after } => Outcome::InProgress { retry_after },
             Self::Mismatch => Outcome::Mismatch,
@@ -163,7 +163,7 @@ impl Outcome<Stored> {
 impl Answered<Stored> {
     fn read<T: Answer>(self) -> Result<Answered<T>, Error> {
         let Self { finding, answer, transaction, attempt } = self;
-        match T::read(&answer.0) {
+        match packed::unpack(&answer.0) {
             Ok(answer) => Ok(Answered { finding, answer, transaction, attempt }),
             Err(source) => Err(Error::UnreadableAnswer { transaction, source }),
         }

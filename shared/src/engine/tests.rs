@@ -1,3 +1,7 @@
+mod long;
+mod remembered;
+mod waiting;
+
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -12,6 +16,12 @@ use crate::store::memory::{Effect, MemoryStore};
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(10);
 pub(crate) const REPEAT: Uncertain = Uncertain::Repeat { within: Duration::from_secs(3600) };
 pub(crate) const EFFECT: &str = "charge";
+
+impl Clock for Arc<dyn Clock> {
+    fn now(&self) -> EpochMs {
+        (**self).now()
+    }
+}
 
 /// A clock that follows tokio's time, which a test pauses.
 pub(crate) struct TokioClock(tokio::time::Instant);
@@ -51,10 +61,14 @@ pub(crate) struct World {
 impl World {
     pub(crate) fn new(plan: impl IntoIterator<Item = Fault>) -> Arc<Self> {
         let (memory, late) = (MemoryStore::new(), Late::default());
-        let engine = Engine::builder(FaultyStore::new(memory.clone(), plan))
-            .clock(TokioClock::start())
-            .observer(late.clone())
-            .build();
+        let engine = engine(&memory, plan, TokioClock::start(), &late);
+        Arc::new(Self { memory, late, engine, runs: AtomicU64::new(0) })
+    }
+
+    /// The same in another process, which remembers nothing.
+    fn elsewhere(&self, plan: impl IntoIterator<Item = Fault>) -> Arc<Self> {
+        let (memory, late) = (self.memory.clone(), self.late.clone());
+        let engine = engine(&memory, plan, Arc::clone(&self.engine.parts.clock), &late);
         Arc::new(Self { memory, late, engine, runs: AtomicU64::new(0) })
     }
 
@@ -107,6 +121,15 @@ impl World {
     pub(crate) async fn record(&self, call: &Call) -> Option<Record> {
         self.memory.read(&call.record_id()).await.unwrap()
     }
+}
+
+fn engine(
+    memory: &MemoryStore,
+    plan: impl IntoIterator<Item = Fault>,
+    clock: impl Clock + 'static,
+    late: &Late,
+) -> Engine<FaultyStore<MemoryStore>> {
+    Engine::builder(FaultyStore::new(memory.clone(), plan)).clock(clock).observer(late.clone()).build()
 }
 
 fn answer(outcome: &Result<Outcome<u64>, Error>) -> Option<u64> {
@@ -281,10 +304,9 @@ async fn a_late_owner_is_answered_from_the_record_and_changes_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn a_late_owner_that_abandons_or_releases_leaves_the_settled_record_alone() {
-    let world = World::new([]);
     for end in ["abandon", "release"] {
+        let world = World::new([]);
         let call = world.call(REPEAT, end);
-        world.memory.sweep(EpochMs(u64::MAX));
         let Ok(Claimed::Acquired(late)) = world.engine.claim(&call).await else { panic!("must acquire") };
         tokio::time::advance(TIMEOUT + Duration::from_secs(1)).await;
         world.pay(&world.call(REPEAT, end)).await.unwrap();
@@ -331,7 +353,7 @@ async fn an_effect_whose_own_condition_fails_leaves_the_outcome_unknown() {
     let call = world.call(Uncertain::Reconcile, "a");
     world.engine.run(&call, run).await.unwrap();
     world.memory.sweep(EpochMs(u64::MAX));
-    let again = world.engine.run(&call, run).await;
+    let again = world.elsewhere([]).engine.run(&call, run).await;
     assert!(matches!(again, Ok(Outcome::Unknown { .. })), "{again:?}");
     assert_eq!((world.memory.applied(EFFECT), world.memory.applied("second")), (1, 1));
 }
@@ -446,13 +468,19 @@ struct UnreadableStore;
 impl Store for UnreadableStore {
     type Effect = ();
 
-    const MAX_RESPONSE_BYTES: usize = 1;
+    fn room_bytes(_: &[()]) -> usize {
+        1
+    }
 
     async fn write(&self, _: &Write, _: Vec<()>) -> Result<Written, StoreError> {
         Err(StoreError::Unreadable { digest: String::new(), problem: "of a later version".into() })
     }
 
     async fn read(&self, _: &RecordId) -> Result<Option<Record>, StoreError> {
+        Ok(None)
+    }
+
+    async fn read_parts(&self, _: &Record, _: u32) -> Result<Option<Vec<u8>>, StoreError> {
         Ok(None)
     }
 }

@@ -1,14 +1,18 @@
 //! What a request says: its key, its principal, its route, its fingerprint.
 
+use std::time::Duration;
+
 use http::HeaderMap;
 use http::header::{CONTENT_TYPE, HeaderName};
+use lambda_http::aws_lambda_events::apigw;
 use lambda_http::request::RequestContext;
 use lambda_http::{Body, Request, RequestExt};
 use sfv::{BareItem, Item, Parser};
 
-use crate::protocol::{Fingerprint, Fingerprinter, InvalidKey, Key, Principal};
+use crate::protocol::{Compare, Fingerprint, Fingerprinter, InvalidKey, Key, Principal};
 
 pub(super) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+const PREFER: HeaderName = HeaderName::from_static("prefer");
 
 /// Why there is no key.
 #[derive(Debug, PartialEq, Eq)]
@@ -50,33 +54,63 @@ fn structured_string(value: &str) -> Result<String, KeyError> {
     }
 }
 
+/// How long the client is prepared to wait: `Prefer: wait=N`, in seconds (RFC 7240, section 4.3). The first one counts,
+/// and what is malformed is ignored, as section 2 asks.
+pub(super) fn wait(headers: &HeaderMap) -> Option<Duration> {
+    let values = headers.get_all(PREFER).iter().filter_map(|value| value.to_str().ok());
+    let seconds = values.flat_map(|value| value.split(',')).find_map(|preference| {
+        let (name, value) = preference.split(';').next()?.split_once('=')?;
+        let value = value.trim().trim_matches('"');
+        name.trim().eq_ignore_ascii_case("wait").then(|| value.parse().ok())
+    });
+    seconds.flatten().map(Duration::from_secs)
+}
+
 /// The subject of the request's JWT, as API Gateway's authorizer verified it.
 #[must_use]
 pub fn jwt_subject(request: &Request) -> Option<Principal> {
-    let claims = &authorizer(request)?.jwt.as_ref()?.claims;
-    Principal::new(claims.get("sub")?.clone()).ok()
+    let subject = match context(request)? {
+        Context::V2(context) => context.authorizer.as_ref()?.jwt.as_ref()?.claims.get("sub")?,
+        // With payload format 1.0, the claims are a member among those of other authorizers.
+        #[cfg(feature = "apigw_rest")]
+        Context::V1(context) => context.authorizer.fields.get("claims")?.get("sub")?.as_str()?,
+    };
+    Principal::new(subject).ok()
 }
 
 /// The ARN of the IAM user or role that signed the request.
 #[must_use]
 pub fn iam_user(request: &Request) -> Option<Principal> {
-    let arn = authorizer(request)?.iam.as_ref()?.user_arn.clone()?;
+    let arn = match context(request)? {
+        Context::V2(context) => context.authorizer.as_ref()?.iam.as_ref()?.user_arn.as_ref()?,
+        #[cfg(feature = "apigw_rest")]
+        Context::V1(context) => context.identity.user_arn.as_ref()?,
+    };
     Principal::new(arn).ok()
-}
-
-fn authorizer(request: &Request) -> Option<&lambda_http::aws_lambda_events::apigw::ApiGatewayRequestAuthorizer> {
-    context(request)?.authorizer.as_ref()
 }
 
 /// The route as API Gateway names it (`POST /payments/{id}/refunds`), or method and path where it does not.
 pub(super) fn route(request: &Request) -> String {
-    let named = context(request).and_then(|context| context.route_key.as_deref()).filter(|key| *key != "$default");
-    named.map_or_else(|| format!("{} {}", request.method(), path(request)), str::to_owned)
+    let named = context(request).and_then(|context| match context {
+        Context::V2(context) => context.route_key.clone().filter(|key| key != "$default"),
+        #[cfg(feature = "apigw_rest")]
+        Context::V1(context) => context.resource_path.as_ref().map(|path| format!("{} {path}", context.http_method)),
+    });
+    named.unwrap_or_else(|| format!("{} {}", request.method(), path(request)))
 }
 
-fn context(request: &Request) -> Option<&lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpRequestContext> {
+/// What API Gateway says about a request, by payload format.
+enum Context<'a> {
+    V2(&'a apigw::ApiGatewayV2httpRequestContext),
+    #[cfg(feature = "apigw_rest")]
+    V1(&'a apigw::ApiGatewayProxyRequestContext),
+}
+
+fn context(request: &Request) -> Option<Context<'_>> {
     match request.request_context_ref()? {
-        RequestContext::ApiGatewayV2(context) => Some(context),
+        RequestContext::ApiGatewayV2(context) => Some(Context::V2(context)),
+        #[cfg(feature = "apigw_rest")]
+        RequestContext::ApiGatewayV1(context) => Some(Context::V1(context)),
         // More variants are there if another crate enables more features of lambda_http.
         #[allow(unreachable_patterns)]
         _ => None,
@@ -93,10 +127,10 @@ fn path(request: &Request) -> &str {
 
 /// Method, path, sorted query, content type and body.
 ///
-/// JSON bodies compare by value, all others byte by byte after base64 decoding. Of the content type the media type
+/// JSON bodies compare by value or as chosen, all others byte by byte after base64 decoding. Of the content type the media type
 /// counts, in lower case and without parameters; with an empty body it does not count, because API Gateway adds
 /// one of its own there.
-pub(super) fn fingerprint(request: &Request) -> Fingerprint {
+pub(super) fn fingerprint(request: &Request, compare: &Compare) -> Fingerprint {
     let body = bytes(request.body());
     let media_type = if body.is_empty() { String::new() } else { media_type(request.headers()) };
     let parts = Fingerprinter::new()
@@ -105,7 +139,7 @@ pub(super) fn fingerprint(request: &Request) -> Fingerprint {
         .bytes(sorted_query(request.uri().query().unwrap_or_default()).as_bytes())
         .bytes(media_type.as_bytes());
     let json = media_type == "application/json" || media_type.ends_with("+json");
-    if json { parts.value(body).finish() } else { parts.bytes(body).finish() }
+    if json { parts.json(body, compare).finish() } else { parts.bytes(body).finish() }
 }
 
 fn bytes(body: &Body) -> &[u8] {
@@ -196,12 +230,35 @@ mod tests {
         assert!(matches!(parse(&[b"k", b"k"]), Err(KeyError::Invalid(_))), "a repeated header");
     }
 
+    #[test]
+    fn the_time_to_wait_is_read_as_rfc_7240_says() {
+        let wait = |values: &[&str]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(PREFER, HeaderValue::from_str(value).unwrap());
+            }
+            super::wait(&headers).map(|wait| wait.as_secs())
+        };
+        for values in [
+            &["wait=5"][..],
+            &["Wait = 5"],
+            &["wait=\"5\""],
+            &["respond-async, wait=5;x=1"],
+            &["a", "wait=5", "wait=9"],
+        ] {
+            assert_eq!(wait(values), Some(5), "{values:?}");
+        }
+        for values in [&[][..], &["wait"], &["wait=soon"], &["wait=-1"], &["await=5"]] {
+            assert_eq!(wait(values), None, "{values:?}");
+        }
+    }
+
     fn request(method: &str, uri: &str, media_type: &str, body: impl Into<Body>) -> Request {
         http::Request::builder().method(method).uri(uri).header(CONTENT_TYPE, media_type).body(body.into()).unwrap()
     }
 
     fn same(a: &Request, b: &Request) -> bool {
-        fingerprint(a) == fingerprint(b)
+        fingerprint(a, &Compare::Value) == fingerprint(b, &Compare::Value)
     }
 
     #[test]

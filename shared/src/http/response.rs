@@ -1,6 +1,7 @@
 //! A response as it is recorded, replayed, and read as a verdict.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::header::{CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, LINK, LOCATION};
 use http::{Response, StatusCode};
@@ -9,6 +10,8 @@ use lambda_http::Body;
 use crate::engine::{Answer, UnreadableAnswer, Verdict};
 
 pub(super) const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+
+const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
 /// On a replay whose body was too long to record.
 const IDEMPOTENCY_BODY: HeaderName = HeaderName::from_static("idempotency-body");
@@ -34,6 +37,16 @@ fn by_status(status: StatusCode) -> Verdict<()> {
         400..=499 => Verdict::Failed(()),
         500.. => Verdict::Unknown(format!("the handler answered {status}").into()),
     }
+}
+
+/// Says that the preference to wait for the running request was followed, if it was (RFC 7240, section 3).
+pub(super) fn waited(mut response: Response<Body>, wait: Duration) -> Response<Body> {
+    if !wait.is_zero()
+        && let Ok(applied) = HeaderValue::try_from(format!("wait={}", wait.as_secs()))
+    {
+        response.headers_mut().insert(PREFERENCE_APPLIED, applied);
+    }
+    response
 }
 
 /// The headers of a response that a replay repeats by default.

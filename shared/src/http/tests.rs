@@ -289,3 +289,92 @@ async fn a_retry_of_an_unknown_outcome_asks_the_resolver_and_later_ones_replay_i
     assert_eq!(replayed.headers()["idempotency-replayed"], "true");
     assert_eq!((api.runs(), api.memory.applied("effect")), (1, 1));
 }
+
+/// A handler that answers when it is told to.
+fn slow(api: &Api) -> (impl Future<Output = Response<Body>> + Send + 'static, Arc<Notify>, Arc<Notify>) {
+    let (started, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let signals = (Arc::clone(&started), Arc::clone(&go_on));
+    let handler = api.layer.layer(service_fn(move |_: Request| {
+        let (started, go_on) = signals.clone();
+        async move {
+            started.notify_one();
+            go_on.notified().await;
+            Ok::<_, Infallible>(Response::new(Body::Text("slow".into())))
+        }
+    }));
+    let first = async move { handler.oneshot(request("alice", "k", "/", "{}")).await.unwrap() };
+    (first, started, go_on)
+}
+
+fn prefers(wait: &str) -> Request {
+    let mut request = request("alice", "k", "/", "{}");
+    request.headers_mut().insert("prefer", wait.parse().unwrap());
+    request
+}
+
+#[tokio::test]
+async fn a_duplicate_that_prefers_to_wait_gets_the_replay_of_the_running_request() {
+    let api = Api::new([]);
+    let (first, started, go_on) = slow(&api);
+    let first = tokio::spawn(first);
+    started.notified().await;
+    let end = async {
+        tokio::task::yield_now().await;
+        go_on.notify_one();
+    };
+    let (waited, ()) = tokio::join!(api.send(prefers("wait=10")), end);
+    assert_eq!((waited.status().as_u16(), waited.body()), (200, first.await.unwrap().body()));
+    assert_eq!(waited.headers()["idempotency-replayed"], "true");
+    assert_eq!(waited.headers()["preference-applied"], "wait=10");
+    assert_eq!(api.runs(), 0, "the duplicate did not run");
+}
+
+#[tokio::test]
+async fn a_duplicate_that_waited_in_vain_is_told_so() {
+    let mut api = Api::new([]);
+    api.layer = api.layer.clone().max_wait(Duration::from_secs(1));
+    let (first, started, go_on) = slow(&api);
+    let first = tokio::spawn(first);
+    started.notified().await;
+    let waited = api.send(prefers("wait=3600")).await;
+    assert_eq!(code(&waited), "409 in-progress");
+    assert_eq!(waited.headers()["preference-applied"], "wait=1", "as long as the API lets it");
+    api.layer = api.layer.clone().max_wait(Duration::ZERO);
+    let refused = api.send(prefers("wait=10")).await;
+    assert!(!refused.headers().contains_key("preference-applied"), "an API may not wait at all");
+    go_on.notify_one();
+    first.await.unwrap();
+}
+
+#[tokio::test]
+async fn the_first_answer_does_not_say_that_it_waited() {
+    let api = Api::new([]);
+    assert!(!api.send(prefers("wait=10")).await.headers().contains_key("preference-applied"));
+}
+
+#[tokio::test]
+async fn an_operation_chooses_what_of_a_body_counts_and_may_be_renamed() {
+    let mut api = Api::new([]);
+    let amount = Compare::Selected(vec![crate::protocol::Pointer::new("/amount").unwrap()]);
+    api.layer = api.layer.clone().operation(Operation::new("test", "POST /pay").compare(amount.clone()));
+    api.send(request("alice", "k", "/pay", r#"{"amount":1,"sent":1}"#)).await;
+    let again = api.send(request("alice", "k", "/pay", r#"{"amount":1,"sent":2}"#)).await;
+    assert_eq!(again.headers()["idempotency-replayed"], "true");
+    let other = api.send(request("alice", "k", "/pay", r#"{"amount":2,"sent":1}"#)).await;
+    assert_eq!(code(&other), "422 fingerprint-mismatch");
+
+    // The same keys under a layer whose operations are called differently in code, in another process.
+    let store = FaultyStore::new(api.memory.clone(), []);
+    let renamed = IdempotencyLayer::new(Engine::builder(store).build(), "test").compare(amount);
+    let handler = renamed.layer(service_fn(|_: Request| async { panic!("must not run") as Result<_, Infallible> }));
+    let replayed = handler.oneshot(request("alice", "k", "/pay", r#"{"amount":1,"sent":3}"#)).await.unwrap();
+    assert_eq!(replayed.headers()["idempotency-replayed"], "true");
+}
+
+#[tokio::test]
+async fn a_key_over_the_limit_is_refused_before_anything_is_stored() {
+    let api = Api::new([Fault::Refuse]);
+    let long = api.send(request("alice", &"k".repeat(256), "/", "{}")).await;
+    assert_eq!(code(&long), "400 invalid-key");
+    assert_eq!(code(&api.send(request("alice", "k", "/", "{}")).await), "503 store-unavailable", "the first write");
+}

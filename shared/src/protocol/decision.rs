@@ -209,7 +209,7 @@ mod tests {
     }
 
     fn settled(expiration: u64) -> Settled {
-        Settled { response: b"answer".to_vec(), expiration: EpochS(expiration) }
+        Settled { response: b"answer".to_vec().into(), expiration: EpochS(expiration) }
     }
 
     fn shown(found: &Record, uncertain: Uncertain) -> String {

@@ -4,7 +4,8 @@ use std::fmt;
 
 use sha2::{Digest, Sha256};
 
-use super::canonical_json;
+use super::json::select;
+use super::{Compare, Pointer, canonical_json};
 
 /// A hash over what makes two requests the same: an algorithm version and a SHA-256.
 ///
@@ -78,6 +79,32 @@ impl Fingerprinter {
         }
     }
 
+    /// Adds a JSON part of which only the selected values are compared; byte by byte if it is not JSON, or ambiguous.
+    #[must_use]
+    pub fn selected(self, part: &[u8], pointers: &[Pointer]) -> Self {
+        let Ok(values) = select(part, pointers) else { return self.bytes(part) };
+        // The number of values, so that a shorter list is never the beginning of a longer one.
+        let parts = self.part(b's', &(values.len() as u64).to_be_bytes());
+        pointers.iter().zip(values).fold(parts, |parts, (pointer, value)| {
+            let tokens = pointer.tokens().iter();
+            let parts = tokens.fold(parts.part(b'p', b""), |parts, token| parts.part(b't', token.as_bytes()));
+            match value {
+                Some(value) => parts.part(b'j', &value),
+                None => parts.part(b'n', b""),
+            }
+        })
+    }
+
+    /// Adds a JSON part that is compared as chosen.
+    #[must_use]
+    pub fn json(self, part: &[u8], compare: &Compare) -> Self {
+        match compare {
+            Compare::Value => self.value(part),
+            Compare::Bytes => self.bytes(part),
+            Compare::Selected(pointers) => self.selected(part, pointers),
+        }
+    }
+
     /// The fingerprint of all parts.
     #[must_use]
     pub fn finish(self) -> Fingerprint {
@@ -108,6 +135,33 @@ mod tests {
     #[test]
     fn bytes_that_look_like_a_canonical_form_are_not_taken_for_it() {
         assert_ne!(Fingerprinter::new().bytes(b"{}").finish(), Fingerprinter::new().value(b"{}").finish());
+    }
+
+    fn of(body: &str, compare: &Compare) -> Fingerprint {
+        Fingerprinter::new().json(body.as_bytes(), compare).finish()
+    }
+
+    #[test]
+    fn each_choice_tells_apart_what_it_says() {
+        let selected = Compare::Selected(vec![Pointer::new("/amount").unwrap(), Pointer::new("/to").unwrap()]);
+        let same = |compare: &Compare, a: &str, b: &str| of(a, compare) == of(b, compare);
+        let (first, spaced) = (r#"{"amount":1,"sent":5}"#, r#"{ "sent": 5, "amount": 1 }"#);
+        assert!(same(&Compare::Value, first, spaced) && same(&selected, first, spaced));
+        assert!(!same(&Compare::Bytes, first, spaced));
+        let sent_later = r#"{"amount":1,"sent":6}"#;
+        assert!(same(&selected, first, sent_later) && !same(&Compare::Value, first, sent_later));
+        assert!(!same(&selected, first, r#"{"amount":2,"sent":5}"#));
+        assert!(!same(&selected, first, r#"{"amount":1,"to":null}"#), "absent is not null");
+        assert!(!same(&selected, r#"{"amount":"x"}"#, r#"{"to":"x"}"#), "a value belongs to its pointer");
+        assert!(!same(&selected, r#"{"amount":1,"amount":2}"#, r#"{"amount":2,"amount":1}"#), "ambiguous: by bytes");
+        assert!(!same(&selected, "{a", "{a "), "not JSON: by bytes");
+    }
+
+    #[test]
+    fn the_fingerprint_of_selected_values_is_stable_across_releases() {
+        let fingerprint = of(r#"{"a":{"b":1}}"#, &Compare::Selected(vec![Pointer::new("/a/b").unwrap()]));
+        let hex: String = fingerprint.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(hex, "01774dbfb2af82f9f86057d450e9deec61ddbce0579d5940f3076da109ce667b2d");
     }
 
     #[test]

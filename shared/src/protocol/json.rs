@@ -2,6 +2,8 @@
 
 use struson::reader::{JsonReader, JsonStreamReader, ReaderError, ReaderSettings, ValueType};
 
+use super::Pointer;
+
 /// Why a text has no canonical form.
 #[derive(Debug, thiserror::Error)]
 #[error("not JSON that can be compared by value: {0}")]
@@ -17,8 +19,7 @@ pub struct InvalidJson(String);
 /// # Errors
 /// [`InvalidJson`] if the text is not one JSON document in UTF-8, or is nested deeper than 128 levels.
 pub fn canonical_json(text: &[u8]) -> Result<Vec<u8>, InvalidJson> {
-    let settings = ReaderSettings { restrict_number_values: false, track_path: false, ..ReaderSettings::default() };
-    let mut reader = JsonStreamReader::new_custom(text, settings);
+    let mut reader = reader(text);
     let mut canonical = Vec::with_capacity(text.len());
     write_value(&mut reader, &mut canonical)
         .and_then(|()| reader.consume_trailing_whitespace())
@@ -26,7 +27,78 @@ pub fn canonical_json(text: &[u8]) -> Result<Vec<u8>, InvalidJson> {
     Ok(canonical)
 }
 
+/// The values that pointers select from a document, in canonical form; nothing for one that is not there.
+///
+/// # Errors
+/// [`InvalidJson`] where [`canonical_json`] fails, or where several members of one name are on the way to a value.
+pub(super) fn select(text: &[u8], pointers: &[Pointer]) -> Result<Vec<Option<Vec<u8>>>, InvalidJson> {
+    let canonical = canonical_json(text)?;
+    let select = |pointer: &Pointer| {
+        let found = find(&mut reader(&canonical), pointer.tokens()).map_err(|error| InvalidJson(error.to_string()))?;
+        match found {
+            Found::Nothing => Ok(None),
+            Found::Value(value) => Ok(Some(value)),
+            Found::Several => Err(InvalidJson("several members of one name".into())),
+        }
+    };
+    pointers.iter().map(select).collect()
+}
+
+enum Found {
+    Nothing,
+    Value(Vec<u8>),
+    Several,
+}
+
+/// Leaves the reader behind the value that it is in front of.
+fn find(reader: &mut Reader<'_>, tokens: &[String]) -> Result<Found, ReaderError> {
+    let Some((token, rest)) = tokens.split_first() else {
+        let mut value = Vec::new();
+        write_value(reader, &mut value)?;
+        return Ok(Found::Value(value));
+    };
+    let mut found = Found::Nothing;
+    match reader.peek()? {
+        ValueType::Object => {
+            reader.begin_object()?;
+            let mut times = 0;
+            while reader.has_next()? {
+                if reader.next_name()? == token {
+                    times += 1;
+                    found = find(reader, rest)?;
+                } else {
+                    reader.skip_value()?;
+                }
+            }
+            reader.end_object()?;
+            if times > 1 {
+                found = Found::Several;
+            }
+        }
+        ValueType::Array => {
+            reader.begin_array()?;
+            let mut index = 0_usize;
+            while reader.has_next()? {
+                if index.to_string() == *token {
+                    found = find(reader, rest)?;
+                } else {
+                    reader.skip_value()?;
+                }
+                index += 1;
+            }
+            reader.end_array()?;
+        }
+        ValueType::String | ValueType::Number | ValueType::Boolean | ValueType::Null => reader.skip_value()?,
+    }
+    Ok(found)
+}
+
 type Reader<'a> = JsonStreamReader<&'a [u8]>;
+
+fn reader(text: &[u8]) -> Reader<'_> {
+    let settings = ReaderSettings { restrict_number_values: false, track_path: false, ..ReaderSettings::default() };
+    JsonStreamReader::new_custom(text, settings)
+}
 
 // Recursion is bounded by the reader's nesting limit.
 fn write_value(reader: &mut Reader<'_>, out: &mut Vec<u8>) -> Result<(), ReaderError> {
@@ -155,6 +227,33 @@ mod tests {
         }
         assert!(canonical_json(b"\"\xff\"").is_err());
         assert!(canonical_json("[".repeat(100_000).as_bytes()).is_err());
+    }
+
+    #[test]
+    fn pointers_select_values_and_tell_absent_from_null() {
+        let select = |text: &str, pointer: &str| {
+            let selected =
+                select(text.as_bytes(), &[Pointer::new(pointer).unwrap()]).map_err(|error| error.to_string())?;
+            Ok::<_, String>(selected.into_iter().next().flatten().map(|value| String::from_utf8(value).unwrap()))
+        };
+        let text = r#"{"b": {"c d": [1.0, {"x/y": null}]}, "a": 12345678901234567890123, "": 5}"#;
+        for (pointer, value) in [
+            ("/a", Some("12345678901234567890123")),
+            ("/b/c d", Some(r#"[1.0,{"x/y":null}]"#)),
+            ("/b/c d/0", Some("1.0")),
+            ("/b/c d/1/x~1y", Some("null")),
+            ("/", Some("5")),
+            ("/c", None),
+            ("/b/c d/2", None),
+            ("/b/c d/00", None),
+            ("/a/0", None),
+        ] {
+            assert_eq!(select(text, pointer), Ok(value.map(str::to_owned)), "{pointer}");
+        }
+        assert_eq!(select("7", ""), Ok(Some("7".into())));
+        assert!(select(r#"{"a":{"b":1},"a":2}"#, "/a/b").is_err(), "several members of one name");
+        assert_eq!(select(r#"{"z":1,"z":2,"a":3}"#, "/a"), Ok(Some("3".into())), "elsewhere they do not matter");
+        assert!(select("{", "/a").is_err());
     }
 
     fn json() -> impl Strategy<Value = serde_json::Value> {

@@ -148,10 +148,36 @@ pub enum Finding {
 /// What a settled record keeps.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settled {
-    /// What to replay; only the layer above knows its form.
-    pub response: Vec<u8>,
+    /// What to replay.
+    pub response: Response,
     /// From when on the record counts as absent.
     pub expiration: EpochS,
+}
+
+impl Settled {
+    /// Whether all of the response is here.
+    #[must_use]
+    pub const fn is_whole(&self) -> bool {
+        match &self.response {
+            Response::Whole(_) => true,
+            Response::Parts(_) => false,
+        }
+    }
+}
+
+/// What to replay; only the layer above knows its form.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Response {
+    /// All of it.
+    Whole(Vec<u8>),
+    /// It was too long for the record: so many parts of it are stored beside, written together with it.
+    Parts(u32),
+}
+
+impl From<Vec<u8>> for Response {
+    fn from(whole: Vec<u8>) -> Self {
+        Self::Whole(whole)
+    }
 }
 
 /// The exclusive right to one attempt, as the record shows it.

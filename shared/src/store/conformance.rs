@@ -4,11 +4,11 @@
 
 use std::sync::Arc;
 
-use super::{Store, Written};
+use super::{MAX_RECORD_RESPONSE_BYTES, PART_BYTES, Store, Written};
 use crate::protocol::{
     Condition, EpochMs, EpochS, Event, Finding, Fingerprinter, Holder, Key, OwnerToken, Principal, Record, RecordId,
-    RequestId, Seen, Settled, State, Step, Story, Subject, TransactionId, Write, abandon, release, reopen, restart,
-    settle,
+    RequestId, Response, Seen, Settled, State, Step, Story, Subject, TransactionId, Write, abandon, release, reopen,
+    restart, settle,
 };
 
 const NOW: EpochMs = EpochMs(1_800_000_000_000);
@@ -26,7 +26,9 @@ pub async fn all<S: Store>(store: S, effect: impl Fn(String) -> S::Effect) {
     let store = Arc::new(store);
     what_is_not_there_reads_as_nothing(&*store).await;
     a_record_is_read_back_as_it_was_written(&*store).await;
-    an_answer_of_the_longest_length_fits(&*store).await;
+    an_answer_of_any_length_is_read_back_whole(&*store).await;
+    the_parts_of_an_answer_are_those_of_its_own_record(&*store).await;
+    a_long_answer_and_the_effects_are_written_together_or_not_at_all(&*store, &effect).await;
     every_condition_holds_exactly_where_the_protocol_says(&*store).await;
     a_repeat_of_our_own_write_is_recognised(&*store).await;
     a_refusal_shows_what_is_stored(&*store).await;
@@ -50,12 +52,79 @@ async fn a_record_is_read_back_as_it_was_written<S: Store>(store: &S) {
     }
 }
 
-async fn an_answer_of_the_longest_length_fits<S: Store>(store: &S) {
+async fn an_answer_of_any_length_is_read_back_whole<S: Store>(store: &S) {
+    let (record, part, room) = (MAX_RECORD_RESPONSE_BYTES, PART_BYTES, S::room_bytes(&[]));
+    for length in [0, 1, record - 1, record, record + 1, part - 1, part, part + 1, 2 * part + 1, room] {
+        let claimed = place(store, processing(FIRST, NOW)).await;
+        let settled = Settled { response: long(length).into(), expiration: later() };
+        let write = settle(claimed, FIRST, Finding::Success, settled, NOW);
+        assert_eq!(apply(store, &write).await, Written::Applied, "{length} bytes");
+        assert_eq!(whole(store, &write.record.id).await, Some(long(length)), "{length} bytes");
+        let again = apply(store, &write).await;
+        assert!(matches!(again, Written::Applied | Written::Recognised), "{length} bytes: {again:?}");
+
+        let found = store.read(&write.record.id).await.expect("readable").expect("stored");
+        let in_record = found.settled().is_some_and(|(_, settled)| settled.is_whole());
+        assert_eq!(
+            in_record,
+            length <= MAX_RECORD_RESPONSE_BYTES,
+            "{length} bytes: a refused claim finds a small item"
+        );
+        assert_eq!(found.expiration(), write.record.expiration());
+    }
+}
+
+/// A key that expired and is used anew: the parts of its earlier life are replaced, and never read for the later one.
+async fn the_parts_of_an_answer_are_those_of_its_own_record<S: Store>(store: &S) {
+    let settled = |length| Settled { response: long(length).into(), expiration: NOW.seconds() };
+    let first = Write { record: record(State::Success(settled(3 * PART_BYTES))), ..begin(FIRST) };
+    assert_eq!(apply(store, &first).await, Written::Applied);
+    let earlier = store.read(&first.record.id).await.expect("readable").expect("stored");
+
+    let second = Record { id: first.record.id.clone(), ..record(State::Failed(settled(PART_BYTES + 1))) };
+    let second = Write { record: second, ..begin(SECOND) };
+    assert_eq!(apply(store, &second).await, Written::Applied, "the earlier record and its parts have expired");
+    assert_eq!(whole(store, &second.record.id).await, Some(long(PART_BYTES + 1)));
+    assert_eq!(store.read_parts(&earlier, 3).await.expect("readable"), None, "parts of another transaction");
+
+    let late = Record { attempt: 3, ..second.record.clone() };
+    let late = settle(late, FIRST, Finding::Success, settled(2 * PART_BYTES), NOW);
+    assert!(matches!(apply(store, &late).await, Written::Refused(_)), "a late owner");
+    assert_eq!(whole(store, &second.record.id).await, Some(long(PART_BYTES + 1)));
+}
+
+async fn a_long_answer_and_the_effects_are_written_together_or_not_at_all<S: Store>(
+    store: &S,
+    effect: &impl Fn(String) -> S::Effect,
+) {
+    let used = fresh_name();
+    let first = Write { record: record(State::Success(answer(later()))), ..begin(FIRST) };
+    assert_eq!(store.write(&first, vec![effect(used.clone())]).await.expect("answered"), Written::Applied);
+
     let claimed = place(store, processing(FIRST, NOW)).await;
-    let response: Vec<u8> = (0..S::MAX_RESPONSE_BYTES).map(|index| index.to_le_bytes()[0]).collect();
-    let write = settle(claimed, FIRST, Finding::Success, Settled { response, expiration: later() }, NOW);
-    assert_eq!(apply(store, &write).await, Written::Applied);
-    assert_eq!(store.read(&write.record.id).await.expect("readable"), Some(write.record));
+    let settled = || Settled { response: long(PART_BYTES + 1).into(), expiration: later() };
+    let write = settle(claimed.clone(), FIRST, Finding::Success, settled(), NOW);
+    let written = store.write(&write, vec![effect(used)]).await.expect("answered");
+    assert_eq!(written, Written::EffectRefused(0));
+    assert_eq!(store.read(&claimed.id).await.expect("readable"), Some(claimed), "the record is as it was");
+    assert_eq!(store.read_parts(&write.record, 2).await.expect("readable"), None, "no part was written");
+
+    let effects = vec![effect(fresh_name())];
+    assert_eq!(store.write(&write, effects).await.expect("answered"), Written::Applied);
+    assert_eq!(whole(store, &write.record.id).await, Some(long(PART_BYTES + 1)));
+}
+
+/// The answer of a record, from wherever it is.
+async fn whole<S: Store>(store: &S, id: &RecordId) -> Option<Vec<u8>> {
+    let record = store.read(id).await.expect("readable")?;
+    match &record.settled()?.1.response {
+        Response::Whole(bytes) => Some(bytes.clone()),
+        Response::Parts(parts) => store.read_parts(&record, *parts).await.expect("readable"),
+    }
+}
+
+fn long(length: usize) -> Vec<u8> {
+    (0..length).map(|index| (index / 251 + index % 251).to_le_bytes()[0]).collect()
 }
 
 /// Every condition against every state, and against nothing: the store's reading of a condition (an expression,
@@ -237,7 +306,7 @@ fn all_states() -> Vec<State> {
         State::Released { expiration: later() },
         State::Success(answer(NOW.seconds())),
         State::Success(answer(later())),
-        State::Failed(Settled { response: (0..=255).collect(), expiration: later() }),
+        State::Failed(Settled { response: Response::Whole((0..=255).collect()), expiration: later() }),
         State::Unknown(None),
         State::Unknown(Some(holder(FIRST, NOW))),
     ]
@@ -311,7 +380,7 @@ fn holder(owner: OwnerToken, lease: EpochMs) -> Holder {
 }
 
 fn answer(expiration: EpochS) -> Settled {
-    Settled { response: b"answer".to_vec(), expiration }
+    Settled { response: b"answer".to_vec().into(), expiration }
 }
 
 fn later() -> EpochS {

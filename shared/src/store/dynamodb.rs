@@ -7,6 +7,7 @@ mod client;
 mod error;
 mod expression;
 mod item;
+mod parts;
 mod story;
 mod unsettled;
 
@@ -24,19 +25,15 @@ pub use client::client;
 pub use item::AttributeNames;
 pub use unsettled::{After, ScanPlace, Scanned, UnknownPage};
 
-use super::{Store, StoreError, Written};
+use super::{Store, StoreError, Written, parts::cut};
 use crate::protocol::{Condition, Record, RecordId, Write};
 use error::Failure;
 use expression::Expression;
 
-/// The longest answer that one item carries beside its other attributes: DynamoDB's items end at 400 KB
-/// (409,600 bytes), names included.
-pub const MAX_RESPONSE_BYTES: usize = 400 * 1024 - 4 * 1024;
-
 /// A [`Store`] on a DynamoDB table.
 ///
 /// One request per write: `PutItem` for a claim, `UpdateItem` to settle, release or abandon, and one
-/// `TransactWriteItems` where there are effects. Each is conditional and asks for the old item if its
+/// `TransactWriteItems` where there are effects, or an answer that is too long for the record. Each is conditional and asks for the old item if its
 /// condition fails, so that a refusal needs no second request to be understood.
 #[derive(Clone, Debug)]
 pub struct DynamoDbStore {
@@ -104,19 +101,33 @@ impl DynamoDbStore {
         }
     }
 
-    async fn transact(&self, write: &Write, effects: &[TransactWriteItem]) -> Result<Written, Failure> {
-        let mut actions = Vec::with_capacity(1 + effects.len());
+    /// The record first: where its condition does not hold, that is the answer, whatever else is refused.
+    async fn transact(
+        &self,
+        write: &Write,
+        effects: &[TransactWriteItem],
+        parts: &[&[u8]],
+    ) -> Result<Written, Failure> {
+        let mut actions = Vec::with_capacity(1 + effects.len() + parts.len());
         actions.push(self.record_action(write)?);
         actions.extend_from_slice(effects);
+        for (index, part) in parts.iter().enumerate() {
+            actions.push(self.part_action(&write.record, index, part)?);
+        }
         let request = self
             .client
             .transact_write_items()
             // A retry aid for ten minutes; the guarantee is the record's condition.
             .client_request_token(client_request_token(write))
-            .set_transact_items(Some(actions));
+            .set_transact_items(Some(actions))
+            .customize()
+            .config_override(parts::timeouts(parts.iter().map(|part| part.len()).sum()));
         match request.send().await {
             Ok(_) => Ok(Written::Applied),
-            Err(error) => self.refused_or_failed(write, Failure::from_transaction(error)),
+            Err(error) => match self.refused_or_failed(write, Failure::from_transaction(error))? {
+                Written::EffectRefused(index) if index >= effects.len() => Err(Failure::part_in_the_way()),
+                written => Ok(written),
+            },
         }
     }
 
@@ -154,12 +165,19 @@ impl DynamoDbStore {
 impl Store for DynamoDbStore {
     type Effect = TransactWriteItem;
 
-    const MAX_RESPONSE_BYTES: usize = MAX_RESPONSE_BYTES;
+    /// What one transaction carries (4 MB, 100 items) beside the effects.
+    ///
+    /// Of an item that an effect changes the length is not known here; 40 KB are kept for each.
+    fn room_bytes(effects: &[TransactWriteItem]) -> usize {
+        parts::room_bytes(effects)
+    }
 
     async fn write(&self, write: &Write, effects: Vec<TransactWriteItem>) -> Result<Written, StoreError> {
+        let cut = cut(write);
+        let (write, parts) = cut.as_ref().map_or((write, &[][..]), |(head, parts)| (head, parts));
         let attempt = || async {
-            if !effects.is_empty() {
-                self.transact(write, &effects).await
+            if !effects.is_empty() || !parts.is_empty() {
+                self.transact(write, &effects, parts).await
             } else if replaces(write) {
                 self.put(write).await
             } else {
@@ -176,6 +194,13 @@ impl Store for DynamoDbStore {
             self.client.get_item().table_name(&self.table).key(&self.names.id, item::key(id)).consistent_read(true);
         let found = request.send().await.map_err(|error| StoreError::NotApplied(error.into()))?;
         found.item.map(|item| item::to_record(item, &self.names)).transpose()
+    }
+
+    /// One consistent read for each part, all at once.
+    async fn read_parts(&self, record: &Record, parts: u32) -> Result<Option<Vec<u8>>, StoreError> {
+        let reads = (0..parts as usize).map(|index| self.read_part(record, index));
+        let parts: Option<Vec<Vec<u8>>> = futures::future::try_join_all(reads).await?.into_iter().collect();
+        Ok(parts.map(|parts| parts.concat()))
     }
 }
 

@@ -42,7 +42,9 @@ impl<S> FaultyStore<S> {
 impl<S: Store<Effect: Clone + Sync>> Store for FaultyStore<S> {
     type Effect = S::Effect;
 
-    const MAX_RESPONSE_BYTES: usize = S::MAX_RESPONSE_BYTES;
+    fn room_bytes(effects: &[S::Effect]) -> usize {
+        S::room_bytes(effects)
+    }
 
     async fn write(&self, write: &Write, effects: Vec<S::Effect>) -> Result<Written, StoreError> {
         match self.next() {
@@ -62,5 +64,9 @@ impl<S: Store<Effect: Clone + Sync>> Store for FaultyStore<S> {
 
     async fn read(&self, id: &RecordId) -> Result<Option<Record>, StoreError> {
         self.inner.read(id).await
+    }
+
+    async fn read_parts(&self, record: &Record, parts: u32) -> Result<Option<Vec<u8>>, StoreError> {
+        self.inner.read_parts(record, parts).await
     }
 }

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{Store, StoreError, Written};
-use crate::protocol::{Record, RecordId, Write};
+use super::{Store, StoreError, Written, parts};
+use crate::protocol::{Record, RecordId, TransactionId, Write};
 
 /// Records in a map. A clone is another handle to the same map.
 ///
@@ -15,6 +15,8 @@ pub struct MemoryStore(Arc<Mutex<Contents>>);
 #[derive(Debug, Default)]
 struct Contents {
     records: HashMap<RecordId, Record>,
+    /// Long answers, each with the transaction and the attempt that it answers.
+    parts: HashMap<RecordId, (TransactionId, u64, Vec<u8>)>,
     effects: HashMap<String, u64>,
 }
 
@@ -57,6 +59,11 @@ impl MemoryStore {
         self.contents().records.retain(|_, record| !record.has_expired(now));
     }
 
+    /// Loses all long answers, as nothing but a fault of the store does.
+    pub fn lose_parts(&self) {
+        self.contents().parts.clear();
+    }
+
     fn contents(&self) -> MutexGuard<'_, Contents> {
         // Nothing below can panic between two changes, so a poisoned mutex still guards whole contents.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -66,7 +73,10 @@ impl MemoryStore {
 impl Store for MemoryStore {
     type Effect = Effect;
 
-    const MAX_RESPONSE_BYTES: usize = super::dynamodb::MAX_RESPONSE_BYTES;
+    /// As much as DynamoDB takes where there are no effects.
+    fn room_bytes(_: &[Effect]) -> usize {
+        super::dynamodb::DynamoDbStore::room_bytes(&[])
+    }
 
     async fn write(&self, write: &Write, effects: Vec<Effect>) -> Result<Written, StoreError> {
         let mut contents = self.contents();
@@ -81,12 +91,27 @@ impl Store for MemoryStore {
         for effect in effects {
             *contents.effects.entry(effect.name).or_default() += 1;
         }
-        contents.records.insert(write.record.id.clone(), write.record.clone());
+        match parts::cut(write) {
+            Some((head, cut)) => {
+                let record = head.record;
+                contents.parts.insert(record.id.clone(), (record.transaction, record.attempt, cut.concat()));
+                contents.records.insert(record.id.clone(), record);
+            }
+            None => drop(contents.records.insert(write.record.id.clone(), write.record.clone())),
+        }
         Ok(Written::Applied)
     }
 
     async fn read(&self, id: &RecordId) -> Result<Option<Record>, StoreError> {
         Ok(self.contents().records.get(id).cloned())
+    }
+
+    async fn read_parts(&self, record: &Record, _: u32) -> Result<Option<Vec<u8>>, StoreError> {
+        let contents = self.contents();
+        let found = contents.parts.get(&record.id);
+        let ours =
+            found.filter(|(transaction, attempt, _)| (*transaction, *attempt) == (record.transaction, record.attempt));
+        Ok(ours.map(|(.., whole)| whole.clone()))
     }
 }
 

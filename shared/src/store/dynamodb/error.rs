@@ -30,6 +30,11 @@ impl Failure {
         matches!(self, Self::Contended(_))
     }
 
+    /// A part of an answer was refused although the record was not: something that is no part of ours is in its place.
+    pub(super) fn part_in_the_way() -> Self {
+        Self::Store(StoreError::NotApplied("another item is in the place of a part of the answer".into()))
+    }
+
     pub(super) fn from_put<R>(error: SdkError<PutItemError, R>) -> Self
     where
         R: std::fmt::Debug + Send + Sync + 'static,

@@ -6,8 +6,8 @@ use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::story;
-use crate::protocol::{EpochMs, EpochS, Fingerprint, Holder, OwnerToken, PrincipalDigest, Record, RecordId, Settled};
-use crate::protocol::{State, Status, Story, Subject, TransactionId};
+use crate::protocol::{EpochMs, EpochS, Fingerprint, Holder, OwnerToken, PrincipalDigest, Record, RecordId, Response};
+use crate::protocol::{Settled, State, Status, Story, Subject, TransactionId};
 use crate::store::StoreError;
 
 type Item = HashMap<String, AttributeValue>;
@@ -43,8 +43,11 @@ pub struct AttributeNames {
     pub created: String,
     /// Last write: epoch milliseconds (number).
     pub updated: String,
-    /// What to replay (bytes). Only on settled records.
+    /// What to replay (bytes). Only on settled records, and on the parts of a long answer.
     pub response: String,
+    /// How many items beside the record (`id` and `#1`, `#2`, …) hold what to replay (number). Only where it is too
+    /// long for the record, in place of `response`.
+    pub parts: String,
     /// Partition key of the sparse index (string). Only on records in UNKNOWN.
     pub unresolved: String,
     /// The sparse index itself; its sort key is [`created`](Self::created).
@@ -69,6 +72,7 @@ impl Default for AttributeNames {
             created: "created".into(),
             updated: "updated".into(),
             response: "response".into(),
+            parts: "parts".into(),
             unresolved: "unresolved".into(),
             unresolved_index: "unresolved".into(),
         }
@@ -83,7 +87,7 @@ pub(super) struct Attribute<'a> {
 
 impl AttributeNames {
     /// The attributes that a claim changes.
-    pub(super) fn of_claim(&self) -> [Attribute<'_>; 10] {
+    pub(super) fn of_claim(&self) -> [Attribute<'_>; 11] {
         [
             Attribute { word: "transaction", name: &self.transaction },
             Attribute { word: "attempt", name: &self.attempt },
@@ -94,6 +98,7 @@ impl AttributeNames {
             Attribute { word: "lease", name: &self.lease },
             Attribute { word: "expiration", name: &self.expiration },
             Attribute { word: "response", name: &self.response },
+            Attribute { word: "parts", name: &self.parts },
             Attribute { word: "unresolved", name: &self.unresolved },
         ]
     }
@@ -131,7 +136,10 @@ pub(super) fn from_claim(record: &Record, names: &AttributeNames) -> Item {
         item.insert(names.expiration.clone(), number(expiration.0));
     }
     if let Some((_, settled)) = record.settled() {
-        item.insert(names.response.clone(), binary(settled.response.clone()));
+        match &settled.response {
+            Response::Whole(bytes) => item.insert(names.response.clone(), binary(bytes.clone())),
+            Response::Parts(parts) => item.insert(names.parts.clone(), number(u64::from(*parts))),
+        };
     }
     if matches!(record.state, State::Unknown(_)) {
         item.insert(names.unresolved.clone(), string(unresolved_partition(partition_of(&record.id))));
@@ -233,7 +241,13 @@ impl Reader<'_> {
 
     fn settled(&mut self) -> Result<Settled, String> {
         let names = self.names;
-        Ok(Settled { response: self.binary(&names.response)?, expiration: self.expiration()? })
+        let response = if self.item.contains_key(&names.parts) {
+            let parts = self.number(&names.parts)?;
+            Response::Parts(u32::try_from(parts).map_err(|_| format!("`{}` is {parts}", names.parts))?)
+        } else {
+            Response::Whole(self.binary(&names.response)?)
+        };
+        Ok(Settled { response, expiration: self.expiration()? })
     }
 
     fn expiration(&mut self) -> Result<EpochS, String> {
@@ -330,8 +344,11 @@ mod tests {
     }
 
     fn any_settled() -> impl Strategy<Value = Settled> {
-        (prop::collection::vec(any::<u8>(), 0..64), any::<u64>())
-            .prop_map(|(response, at)| Settled { response, expiration: EpochS(at) })
+        let response = prop_oneof![
+            prop::collection::vec(any::<u8>(), 0..64).prop_map(Response::Whole),
+            any::<u32>().prop_map(Response::Parts),
+        ];
+        (response, any::<u64>()).prop_map(|(response, at)| Settled { response, expiration: EpochS(at) })
     }
 
     fn any_record() -> impl Strategy<Value = Record> {
@@ -386,6 +403,28 @@ mod tests {
         assert!(error.contains("`status` is missing"), "{error}");
     }
 
+    /// Records outlive deployments: what the first version wrote is read as it was meant.
+    #[test]
+    fn an_item_of_the_first_version_is_still_read() {
+        let id = "idempotency:U6AiWsvy5-YSFD7t7C6hIoT8K0-G2LUZ_fegZk8y-DM";
+        let item = Item::from([
+            ("id".to_owned(), string(id)),
+            ("status".to_owned(), string("SUCCESS")),
+            ("operation".to_owned(), string("POST /payments")),
+            ("fingerprint".to_owned(), binary([1; 33])),
+            ("transaction".to_owned(), string("018bcfe5-6800-7000-8000-000000000000")),
+            ("attempt".to_owned(), number(1)),
+            ("created".to_owned(), number(1_700_000_000_000)),
+            ("updated".to_owned(), number(1_700_000_000_500)),
+            ("expiration".to_owned(), number(1_700_086_400)),
+            ("response".to_owned(), binary(*b"\x02\x01\x00\xc9\x00\x00\x00\x00hello")),
+        ]);
+        let record = to_record(item, &AttributeNames::default()).unwrap();
+        assert_eq!((record.id.as_str(), record.attempt, record.operation.as_str()), (id, 1, "POST /payments"));
+        let (response, expiration) = (b"\x02\x01\x00\xc9\x00\x00\x00\x00hello".to_vec().into(), EpochS(1_700_086_400));
+        assert_eq!(record.state, State::Success(Settled { response, expiration }));
+    }
+
     #[test]
     fn a_record_of_an_older_version_is_read() {
         let names = AttributeNames::default();
@@ -418,7 +457,7 @@ mod tests {
             attempt: 1,
             created: EpochMs(1_700_000_000_000),
             updated: EpochMs(1_700_000_000_000),
-            state: State::Success(Settled { response: vec![0; 400], expiration: EpochS(1_700_000_000) }),
+            state: State::Success(Settled { response: vec![0; 400].into(), expiration: EpochS(1_700_000_000) }),
             principal: Some(Principal::new("p").unwrap().digest()),
             subject: Subject::new(r#"{"account":"acct-1","amount":1999,"currency":"EUR"}"#),
             story: [Event::Claimed, Event::Succeeded].into_iter().fold(Story::default(), |story, event| {
@@ -426,17 +465,6 @@ mod tests {
                 story.then(Step { event, at: EpochMs(1_700_000_000_000), attempt: 1, request })
             }),
         };
-        assert!(item_bytes(&from_record(&record, &names)) <= 1024);
-    }
-
-    /// The size as DynamoDB counts it: UTF-8 of names and strings, bytes, and about a byte for two digits.
-    fn item_bytes(item: &Item) -> usize {
-        let size = |value: &AttributeValue| match value {
-            AttributeValue::S(text) => text.len(),
-            AttributeValue::N(digits) => digits.len().div_ceil(2) + 1,
-            AttributeValue::B(bytes) => bytes.as_ref().len(),
-            other => panic!("a record has no attribute like {other:?}"),
-        };
-        item.iter().map(|(name, value)| name.len() + size(value)).sum()
+        assert!(super::super::parts::item_bytes(&from_record(&record, &names)) <= 1024);
     }
 }

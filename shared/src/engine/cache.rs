@@ -1,0 +1,117 @@
+//! Settled records, remembered by this process.
+//!
+//! A settled record does not change until it expires, so a replay needs no look at the store. Nothing else is
+//! remembered: a claim, a release and UNKNOWN are left by others at any time.
+
+use std::sync::Arc;
+
+use quick_cache::sync::{Cache as Entries, DefaultLifecycle};
+use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
+
+use crate::protocol::{Record, RecordId};
+
+/// Records by their id, at most so many bytes of them. It remembers nothing if that is zero.
+pub(super) struct Cache(Option<Entries<RecordId, Arc<Record>, Bytes>>);
+
+/// About what an entry takes: the answer, the rest of the record, and its place in the table.
+#[derive(Clone)]
+struct Bytes;
+
+const ENTRY_BYTES: usize = 512;
+
+impl Weighter<RecordId, Arc<Record>> for Bytes {
+    fn weight(&self, _: &RecordId, record: &Arc<Record>) -> u64 {
+        let answer = record.settled().map_or(0, |(_, settled)| match &settled.response {
+            crate::protocol::Response::Whole(bytes) => bytes.len(),
+            crate::protocol::Response::Parts(_) => 0,
+        });
+        (ENTRY_BYTES + answer) as u64
+    }
+}
+
+impl Cache {
+    pub(super) fn of_bytes(bytes: usize) -> Self {
+        // One shard: a sandbox serves one request at a time, or few, and a shard bounds the longest entry.
+        let options = OptionsBuilder::new()
+            .shards(1)
+            .estimated_items_capacity(bytes / (2 * ENTRY_BYTES))
+            .weight_capacity(bytes as u64)
+            .build();
+        let entries =
+            |options| Entries::with_options(options, Bytes, DefaultHashBuilder::default(), DefaultLifecycle::default());
+        Self(options.ok().filter(|_| bytes > 0).map(entries))
+    }
+
+    pub(super) fn get(&self, id: &RecordId) -> Option<Arc<Record>> {
+        self.0.as_ref()?.get(id)
+    }
+
+    /// Remembers a record, if it is settled and whole.
+    pub(super) fn remember(&self, record: &Record) {
+        if let Some(entries) =
+            self.0.as_ref().filter(|_| record.settled().is_some_and(|(_, settled)| settled.is_whole()))
+        {
+            entries.insert(record.id.clone(), Arc::new(record.clone()));
+        }
+    }
+
+    pub(super) fn forget(&self, id: &RecordId) {
+        if let Some(entries) = &self.0 {
+            entries.remove(id);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::{
+        EpochMs, EpochS, Fingerprinter, Key, Principal, Response, Settled, State, Story, TransactionId,
+    };
+
+    fn record(key: usize, response: Response) -> Record {
+        Record {
+            id: RecordId::new("n", &Principal::new("p").unwrap(), &Key::new(key.to_string()).unwrap()),
+            operation: "POST /things".into(),
+            fingerprint: Fingerprinter::new().finish(),
+            transaction: TransactionId::new(EpochMs(1), [0; 10]),
+            attempt: 1,
+            created: EpochMs(1),
+            updated: EpochMs(2),
+            principal: None,
+            subject: None,
+            story: Story::default(),
+            state: State::Success(Settled { response, expiration: EpochS(9) }),
+        }
+    }
+
+    #[test]
+    fn it_never_holds_more_bytes_than_it_may() {
+        let cache = Cache::of_bytes(100_000);
+        for key in 0..1000 {
+            cache.remember(&record(key, vec![0; 1000].into()));
+        }
+        let held = (0..1000).filter(|key| cache.get(&record(*key, vec![].into()).id).is_some()).count();
+        assert!((10..=100).contains(&held), "{held} entries of at least 1,000 bytes");
+        cache.remember(&record(1, vec![0; 200_000].into()));
+        assert!(cache.get(&record(1, vec![].into()).id).is_none(), "longer than all that may be held");
+    }
+
+    #[test]
+    fn it_holds_whole_settled_records_only() {
+        let cache = Cache::of_bytes(100_000);
+        let unknown = Record { state: State::Unknown(None), ..record(1, vec![].into()) };
+        for other in [unknown, record(2, Response::Parts(3))] {
+            cache.remember(&other);
+            assert!(cache.get(&other.id).is_none(), "{other:?}");
+        }
+        let whole = record(3, vec![1].into());
+        cache.remember(&whole);
+        assert_eq!(cache.get(&whole.id).as_deref(), Some(&whole));
+        cache.forget(&whole.id);
+        assert!(cache.get(&whole.id).is_none());
+        let none = Cache::of_bytes(0);
+        none.remember(&whole);
+        assert!(none.get(&whole.id).is_none());
+    }
+}

@@ -1,0 +1,150 @@
+//! The parts of a long answer: items beside the record, written in its transaction.
+//!
+//! A part carries the transaction id and the attempt of the record that it belongs to, so that it is never taken for
+//! one of another life of the key, and the record's expiration, so that both are deleted.
+
+use std::time::Duration;
+
+use aws_sdk_dynamodb::config::{Builder, timeout::TimeoutConfig};
+use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem};
+
+use super::{DynamoDbStore, Failure, item};
+use crate::protocol::{EpochS, Record, RecordId};
+use crate::store::{MAX_RECORD_RESPONSE_BYTES, PART_BYTES, StoreError};
+
+type Item = std::collections::HashMap<String, AttributeValue>;
+
+/// "A single transaction: up to 100 items, 4 MB" (Amazon DynamoDB, quotas).
+const TRANSACTION_ITEMS: usize = 100;
+const TRANSACTION_BYTES: usize = 4 * 1024 * 1024;
+
+/// Kept free for the record, and for what a part has beside its bytes.
+const RECORD_BYTES: usize = 4 * 1024;
+const PART_OVERHEAD_BYTES: usize = 512;
+
+/// Kept free for an item that an effect changes, of which only the change is known.
+const CHANGED_ITEM_BYTES: usize = 40 * 1024;
+
+impl DynamoDbStore {
+    /// Puts a part. Its condition keeps a part of this very transaction as it is; what else is there is of an earlier
+    /// life of the key, which the record's condition has found to be over.
+    pub(super) fn part_action(&self, record: &Record, index: usize, part: &[u8]) -> Result<TransactWriteItem, Failure> {
+        let names = &self.names;
+        // Only a settled record has parts, and a settled record expires.
+        let expiration = record.expiration().unwrap_or(EpochS(0));
+        let transaction = item::string(record.transaction.to_string());
+        let put = Put::builder()
+            .table_name(&self.table)
+            .item(&names.id, id(&record.id, index))
+            .item(&names.transaction, transaction.clone())
+            .item(&names.attempt, item::number(record.attempt))
+            .item(&names.expiration, item::number(expiration.0))
+            .item(&names.response, item::binary(part))
+            .condition_expression("attribute_not_exists(#id) OR #transaction <> :transaction")
+            .expression_attribute_names("#id", &names.id)
+            .expression_attribute_names("#transaction", &names.transaction)
+            .expression_attribute_values(":transaction", transaction)
+            .build()?;
+        Ok(TransactWriteItem::builder().put(put).build())
+    }
+
+    /// The bytes of a part, if it is there and belongs to this record.
+    pub(super) async fn read_part(&self, record: &Record, index: usize) -> Result<Option<Vec<u8>>, StoreError> {
+        let names = &self.names;
+        let request = self.client.get_item().table_name(&self.table).key(&names.id, id(&record.id, index));
+        let found = request.consistent_read(true).send().await;
+        let Some(mut found) = found.map_err(|error| StoreError::NotApplied(error.into()))?.item else {
+            return Ok(None);
+        };
+        let ours = found.get(&names.transaction) == Some(&item::string(record.transaction.to_string()))
+            && found.get(&names.attempt) == Some(&item::number(record.attempt));
+        match found.remove(&names.response) {
+            Some(AttributeValue::B(bytes)) if ours => Ok(Some(bytes.into_inner())),
+            _ => Ok(None),
+        }
+    }
+}
+
+/// The record's id and the number of the part, from 1.
+fn id(record: &RecordId, index: usize) -> AttributeValue {
+    item::string(format!("{}#{}", record.as_str(), index + 1))
+}
+
+/// How long an answer may be that one transaction carries beside these effects.
+pub(super) fn room_bytes(effects: &[TransactWriteItem]) -> usize {
+    let used: usize = effects.iter().map(effect_bytes).sum();
+    let parts = TRANSACTION_ITEMS.saturating_sub(1 + effects.len());
+    let bytes = TRANSACTION_BYTES.saturating_sub(RECORD_BYTES + used);
+    let overhead = bytes.div_ceil(PART_BYTES) * PART_OVERHEAD_BYTES;
+    // What stays in the record is small enough to be let in beside any effects.
+    bytes.saturating_sub(overhead).min(parts * PART_BYTES).max(MAX_RECORD_RESPONSE_BYTES)
+}
+
+fn effect_bytes(effect: &TransactWriteItem) -> usize {
+    effect.put.as_ref().map_or(CHANGED_ITEM_BYTES, |put| item_bytes(&put.item))
+}
+
+/// The size as DynamoDB counts it: UTF-8 of names and strings, bytes, about a byte for two digits, and three bytes
+/// for a list or map with one for each member.
+pub(super) fn item_bytes(item: &Item) -> usize {
+    item.iter().map(|(name, value)| name.len() + value_bytes(value)).sum()
+}
+
+fn value_bytes(value: &AttributeValue) -> usize {
+    let number = |digits: &String| digits.len().div_ceil(2) + 1;
+    match value {
+        AttributeValue::S(text) => text.len(),
+        AttributeValue::N(digits) => number(digits),
+        AttributeValue::B(bytes) => bytes.as_ref().len(),
+        AttributeValue::Ss(texts) => texts.iter().map(String::len).sum(),
+        AttributeValue::Ns(numbers) => numbers.iter().map(number).sum(),
+        AttributeValue::Bs(all) => all.iter().map(|bytes| bytes.as_ref().len()).sum(),
+        AttributeValue::L(values) => 3 + values.iter().map(|value| 1 + value_bytes(value)).sum::<usize>(),
+        AttributeValue::M(members) => 3 + members.len() + item_bytes(members),
+        // A boolean, null, or a kind that is not invented yet.
+        _ => 1,
+    }
+}
+
+/// A long answer takes longer to send than the client's time-outs, which are made for small items, allow.
+pub(super) fn timeouts(bytes: usize) -> Builder {
+    let mut config = Builder::new();
+    if bytes > MAX_RECORD_RESPONSE_BYTES {
+        let attempt = Duration::from_millis(1000 + bytes as u64 / 1024);
+        let timeouts = TimeoutConfig::builder()
+            .read_timeout(attempt)
+            .operation_attempt_timeout(attempt)
+            .operation_timeout(attempt * 2)
+            .build();
+        config.set_timeout_config(Some(timeouts));
+    }
+    config
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn put(bytes: usize) -> TransactWriteItem {
+        let put = Put::builder().table_name("t").item("b", item::binary(vec![0; bytes]));
+        TransactWriteItem::builder().put(put.build().unwrap()).build()
+    }
+
+    #[test]
+    fn effects_and_answer_share_what_one_transaction_carries() {
+        let alone = room_bytes(&[]);
+        assert!((4_100_000..TRANSACTION_BYTES).contains(&alone), "{alone}");
+        assert_eq!(alone - room_bytes(&[put(100_000)]), 100_001, "byte for byte");
+        let changed = room_bytes(&[TransactWriteItem::builder().build()]);
+        assert!(changed <= alone - CHANGED_ITEM_BYTES + PART_OVERHEAD_BYTES);
+    }
+
+    #[test]
+    fn where_the_effects_leave_no_room_the_record_keeps_a_small_answer() {
+        let many: Vec<_> = (0..99).map(|_| put(10)).collect();
+        assert_eq!(room_bytes(&many), MAX_RECORD_RESPONSE_BYTES);
+        assert_eq!(room_bytes(&many[..98]), PART_BYTES);
+        let long: Vec<_> = (0..11).map(|_| put(390_000)).collect();
+        assert_eq!(room_bytes(&long), MAX_RECORD_RESPONSE_BYTES);
+    }
+}

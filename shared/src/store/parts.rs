@@ -1,0 +1,27 @@
+//! Long answers: where they are cut.
+
+use crate::protocol::{Response, State, Write};
+
+/// The longest answer that is kept in the record itself (8 KiB).
+///
+/// DynamoDB bills a refused claim, which is what a replay is, as a write of the size of the item that it finds: from
+/// here on it is cheaper by far to find a small record and to read the answer beside it.
+pub const MAX_RECORD_RESPONSE_BYTES: usize = 8 * 1024;
+
+/// The longest part of an answer: DynamoDB's items end at 400 KB (409,600 bytes), names included.
+pub const PART_BYTES: usize = 400 * 1024 - 4 * 1024;
+
+/// The write of the record without its answer, and the answer's parts; nothing if the record keeps its answer.
+pub(super) fn cut(write: &Write) -> Option<(Write, Vec<&[u8]>)> {
+    let (_, settled) = write.record.settled()?;
+    let whole = match &settled.response {
+        Response::Whole(whole) if whole.len() > MAX_RECORD_RESPONSE_BYTES => whole,
+        Response::Whole(_) | Response::Parts(_) => return None,
+    };
+    let parts: Vec<&[u8]> = whole.chunks(PART_BYTES).collect();
+    let mut head = write.clone();
+    if let State::Success(settled) | State::Failed(settled) = &mut head.record.state {
+        settled.response = Response::Parts(u32::try_from(parts.len()).unwrap_or(u32::MAX));
+    }
+    Some((head, parts))
+}
