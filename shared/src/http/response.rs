@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, LINK, LOCATION};
+use http::header::{
+    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, LINK, LOCATION,
+};
 use http::{Response, StatusCode};
 use lambda_http::Body;
 
@@ -49,8 +51,9 @@ pub(super) fn waited(mut response: Response<Body>, wait: Duration) -> Response<B
     response
 }
 
-/// The headers of a response that a replay repeats by default.
-pub(super) const REPLAYED_HEADERS: [HeaderName; 5] = [CONTENT_TYPE, LOCATION, ETAG, LINK, CONTENT_LANGUAGE];
+/// The headers of a response that a replay repeats by default. Without its encoding a body would say something else.
+pub(super) const REPLAYED_HEADERS: [HeaderName; 6] =
+    [CONTENT_TYPE, CONTENT_ENCODING, CONTENT_LANGUAGE, LOCATION, ETAG, LINK];
 
 /// A response as the layer records it.
 ///
