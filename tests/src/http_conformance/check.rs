@@ -1,24 +1,34 @@
 //! Whether an answer is as it must be.
 
+use std::collections::BTreeSet;
+
 use super::client::{Answer, Names};
-use super::vector::{Expect, HeaderRule, Status};
+use super::vector::{Expect, HeaderRule, Need, Status};
 
 /// The answers of the earlier steps, by step.
 pub(super) type Earlier<'a> = &'a dyn Fn(usize) -> Option<&'a Answer>;
 
 impl Expect {
-    /// What is wrong with the answer; nothing if it is as it must be.
-    pub(super) fn faults(&self, answer: &Answer, names: &Names, earlier: Earlier<'_>) -> Vec<String> {
+    /// What is wrong with the answer; nothing if it is as it must be, as far as it can be looked at.
+    pub(super) fn faults(
+        &self,
+        answer: &Answer,
+        names: &Names,
+        lacks: &BTreeSet<Need>,
+        earlier: Earlier<'_>,
+    ) -> Vec<String> {
         let mut faults = Vec::new();
         if let Some(status) = &self.status
             && !status.allows(answer.status)
         {
             faults.push(format!("expected {status:?}, got {}", answer.shown()));
         }
-        if let Some(code) = &self.problem {
+        if let Some(code) = &self.problem
+            && !lacks.contains(&Need::Problems)
+        {
             faults.extend(problem_faults(code, answer, names));
         }
-        match (self.replay, answer.header("idempotency-replayed")) {
+        match (self.replay.filter(|_| !lacks.contains(&Need::Marker)), answer.header("idempotency-replayed")) {
             (Some(true), Some(value)) if value == "true" => {}
             (Some(true), value) => faults.push(format!("not marked as a replay: {value:?}, {}", answer.shown())),
             (Some(false), Some(value)) => faults.push(format!("marked as a replay: {value}")),

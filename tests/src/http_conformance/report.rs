@@ -26,7 +26,7 @@ pub enum Verdict {
     /// As the contract says.
     Passed {
         /// What could not be looked at.
-        but: Option<String>,
+        unseen: Vec<Need>,
     },
     /// Otherwise.
     Failed(String),
@@ -54,9 +54,10 @@ impl Verdict {
 
     fn remark(&self) -> String {
         match self {
-            Self::Passed { but } => but.clone().unwrap_or_default(),
+            Self::Passed { unseen } if unseen.is_empty() => String::new(),
+            Self::Passed { unseen } => format!("not looked at: {}", names(unseen)),
             Self::Failed(why) => why.clone(),
-            Self::Skipped(needs) => format!("needs {}", needs.iter().map(name).collect::<Vec<_>>().join(", ")),
+            Self::Skipped(needs) => format!("needs {}", names(needs)),
         }
     }
 }
@@ -71,7 +72,7 @@ impl Report {
     /// Whether everything was run, looked at, and passed.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        let whole = |outcome: &Outcome| matches!(outcome.verdict, Verdict::Passed { but: None });
+        let whole = |outcome: &Outcome| matches!(outcome.verdict, Verdict::Passed { ref unseen } if unseen.is_empty());
         self.outcomes.iter().all(whole) && !self.outcomes.is_empty()
     }
 
@@ -152,6 +153,10 @@ fn name(value: &impl serde::Serialize) -> String {
     serde_json::to_value(value).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
 }
 
+fn names(needs: &[Need]) -> String {
+    needs.iter().map(name).collect::<Vec<_>>().join(", ")
+}
+
 fn escape(text: &str) -> String {
     let readable = |character: char| if character.is_control() { '\u{fffd}' } else { character };
     let text: String = text.chars().map(readable).collect();
@@ -169,9 +174,10 @@ mod tests {
 
     #[test]
     fn what_was_skipped_or_not_looked_at_has_not_passed() {
-        let passed = || Verdict::Passed { but: None };
+        let passed = || Verdict::Passed { unseen: vec![] };
         assert!(report([passed()]).is_complete() && report([passed()]).conforms());
-        let partly = report([passed(), Verdict::Skipped(vec![Need::Store]), Verdict::Passed { but: Some("x".into()) }]);
+        let partly =
+            report([passed(), Verdict::Skipped(vec![Need::Store]), Verdict::Passed { unseen: vec![Need::Marker] }]);
         assert!(partly.conforms() && !partly.is_complete());
         assert!(!report([passed(), Verdict::Failed("x".into())]).conforms());
         assert!(!report([]).conforms() && !report([]).is_complete(), "nothing was run");

@@ -35,6 +35,15 @@ pub enum Need {
     Options,
     /// The API answers CORS requests.
     Cors,
+    /// `Idempotency-Replayed` marks a replay. Without it the other expectations of a case are still looked at.
+    Marker,
+    /// A refusal is a problem of the contract. Without it only its status is looked at.
+    Problems,
+}
+
+impl Need {
+    /// Without these a case still runs, and part of it is not looked at.
+    pub(super) const SOFT: [Self; 3] = [Self::Executions, Self::Marker, Self::Problems];
 }
 
 /// A sequence of steps under a key of its own.
@@ -102,6 +111,19 @@ pub(super) struct Request {
     pub(super) body_base64: Option<String>,
     /// A body of so many bytes.
     pub(super) body_bytes: Option<usize>,
+}
+
+impl Step {
+    /// What it cannot be looked at without.
+    pub(super) fn looks_at(&self) -> Vec<Need> {
+        let expects = || self.expect.iter().chain(&self.expect_any);
+        let all = [
+            (Need::Executions, self.executions.is_some()),
+            (Need::Marker, expects().any(|expect| expect.replay.is_some())),
+            (Need::Problems, expects().any(|expect| expect.problem.is_some())),
+        ];
+        all.into_iter().filter(|(_, looks)| *looks).map(|(need, _)| need).collect()
+    }
 }
 
 impl Request {
