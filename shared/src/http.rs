@@ -18,7 +18,7 @@
 //! POST and PATCH are protected; PUT and DELETE by [choice](IdempotencyLayer::protect); the others pass through.
 //!
 //! A handler finds its [`Attempt`](crate::engine::Attempt) in the extensions of the request. What its status means
-//! is told by [`Verdict`](crate::engine::Verdict)'s states: 1xx to 3xx Success; 4xx Failed, but 408, 425 and 429
+//! is told by [`Verdict`]'s states: 1xx to 3xx Success; 4xx Failed, but 408, 425 and 429
 //! NotExecuted; 5xx, a panic and a time-out Unknown. It says otherwise by putting a `Verdict<()>` into the
 //! extensions of its response; [`Problem::invalid_request`] does so.
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use aws_sdk_dynamodb::types::{AttributeValue, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem};
 use idempotency::engine::{Claimed, Verdict};
 use idempotency::protocol::{Finding, Fingerprinter, Key, Principal, Uncertain};
-use idempotency::store::conformance;
+use idempotency::store::conformance::{self, digits};
 use idempotency::{Answered, Call, DynamoDbStore, Engine, Operation, Outcome};
 use tests::dynamodb::{Database, RECORDS};
 use tests::proxy::Loss;
@@ -148,26 +148,12 @@ async fn each_case_makes_no_more_requests_than_its_budget() {
     }
 }
 
-/// Digits that compress to about half their length.
-fn long(bytes: usize) -> String {
-    let mut state = 88_172_645_463_325_252_u64;
-    let digits = std::iter::from_fn(|| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        Some(format!("{state:016x}"))
-    });
-    let mut text: String = digits.take(bytes / 16 + 1).collect();
-    text.truncate(bytes);
-    text
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_long_answer_is_written_in_the_same_requests_and_replayed_whole_elsewhere() {
     let world = World::start().await;
     // Requests of a replay elsewhere: the claim that finds the record, and one for each part.
     for (bytes, replay) in [(10_000, 1), (40_000, 2), (2_000_000, 4), (7_000_000, 11)] {
-        let (call, text) = (world.call(&format!("k-{bytes}"), "a"), long(bytes));
+        let (call, text) = (world.call(&format!("k-{bytes}"), "a"), digits(bytes));
         let run = |attempt: idempotency::Attempt<TransactWriteItem>| {
             attempt.add_effect(effect(format!("with-{bytes}")));
             async { Verdict::Success(text.clone()) }
@@ -189,7 +175,7 @@ async fn a_long_answer_is_written_in_the_same_requests_and_replayed_whole_elsewh
 async fn an_answer_that_is_too_long_for_a_transaction_settles_the_record_all_the_same() {
     let world = World::start().await;
     let call = world.call("k", "a");
-    let text = long(9_000_000);
+    let text = digits(9_000_000);
     let run = |_| async { Verdict::Success(text.clone()) };
     let outcome = world.engine.run(&call, run).await.expect("an outcome");
     assert!(matches!(outcome, Outcome::Executed(Answered { finding: Finding::Success, .. })));
@@ -200,7 +186,7 @@ async fn an_answer_that_is_too_long_for_a_transaction_settles_the_record_all_the
 #[tokio::test(flavor = "multi_thread")]
 async fn the_lost_reply_to_a_long_answer_is_recognised() {
     let world = World::start().await;
-    let (call, text) = (world.call("k", "a"), long(1_000_000));
+    let (call, text) = (world.call("k", "a"), digits(1_000_000));
     world.database.proxy.plan([Loss::None, Loss::Reply]);
     let run = |_| async { Verdict::Success(text.clone()) };
     let outcome = world.engine.run(&call, run).await.expect("an outcome");

@@ -141,6 +141,13 @@ async fn every_answer_of_the_api_is_declared() {
         api.check(operation, &unauthorized(&stack, method, path).await);
     }
 
+    let from_a_page = [("idempotency-key", "paid"), ("origin", "https://shop.example")];
+    let replayed = send(&ann, "/payments", &from_a_page, &visa).await;
+    let exposed = replayed.header("access-control-expose-headers").unwrap_or_default().to_owned();
+    for name in ["idempotency-replayed", "idempotency-body", "preference-applied", "retry-after", "location", "link"] {
+        assert!(exposed.contains(name), "a browser hides {name} from the page: {exposed}");
+    }
+
     let expected = [
         ("createPayment", &[201, 400, 401, 402, 409, 413, 422, 500][..]),
         ("createRefund", &[201, 400, 401, 404, 409, 422]),

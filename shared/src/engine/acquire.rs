@@ -74,7 +74,7 @@ impl<S: Store> Engine<S> {
                 (Next::Replay(record), _) => return Ok(Taken::Answered(self.replay(record).await?)),
                 (Next::Held(lease), _) => match self.wait(&request, waits_until).await? {
                     Waited::Over(record) => {
-                        found = record;
+                        found = record.map(|record| *record);
                         continue;
                     }
                     Waited::InVain => return Ok(Taken::Answered(self.in_progress(&request.operation, lease))),

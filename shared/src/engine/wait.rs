@@ -11,7 +11,7 @@ use crate::store::Store;
 /// What came of waiting.
 pub(super) enum Waited {
     /// Nobody runs any more: this is what is stored now.
-    Over(Option<Record>),
+    Over(Option<Box<Record>>),
     /// It still runs.
     InVain,
 }
@@ -34,7 +34,7 @@ impl<S: Store> Engine<S> {
                 | Decision::Acquired(_)
                 | Decision::Mismatch
                 | Decision::Replay(..)
-                | Decision::Reconcile(_) => return Ok(Waited::Over(found)),
+                | Decision::Reconcile(_) => return Ok(Waited::Over(found.map(Box::new))),
             }
         }
         Ok(Waited::InVain)

@@ -41,6 +41,21 @@ pub async fn all<S: Store>(store: S, effect: impl Fn(String) -> S::Effect) {
     of_64_takeovers_at_once_one_wins(&store).await;
 }
 
+/// Hexadecimal digits that compress to no less than half their length, for answers that are to be long once stored.
+#[must_use]
+pub fn digits(bytes: usize) -> String {
+    let mut state = 88_172_645_463_325_252_u64;
+    let digits = std::iter::from_fn(|| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        Some(format!("{state:016x}"))
+    });
+    let mut text: String = digits.take(bytes / 16 + 1).collect();
+    text.truncate(bytes);
+    text
+}
+
 async fn what_is_not_there_reads_as_nothing<S: Store>(store: &S) {
     assert_eq!(store.read(&fresh_id()).await.expect("readable"), None);
 }

@@ -1,20 +1,7 @@
 use super::*;
 use crate::protocol::Response;
 use crate::store::MAX_RECORD_RESPONSE_BYTES;
-
-/// Digits that do not compress below half their length.
-fn long(bytes: usize) -> String {
-    let mut state = 88_172_645_463_325_252_u64;
-    let digits = std::iter::from_fn(|| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        Some(format!("{state:016x}"))
-    });
-    let mut text: String = digits.take(bytes / 16 + 1).collect();
-    text.truncate(bytes);
-    text
-}
+use crate::store::conformance::digits;
 
 async fn answers(world: &World, call: &Call, text: &str) -> Result<Outcome<String>, Error> {
     let run = |attempt: Attempt<Effect>| async move {
@@ -28,7 +15,7 @@ async fn answers(world: &World, call: &Call, text: &str) -> Result<Outcome<Strin
 async fn a_long_answer_is_replayed_whole_in_another_process() {
     let world = World::new([]);
     for (key, bytes) in [("a", 100), ("b", 20_000), ("c", 500_000), ("d", 3_000_000)] {
-        let (call, text) = (world.call(Uncertain::Reconcile, key).with_key(key), long(bytes));
+        let (call, text) = (world.call(Uncertain::Reconcile, key).with_key(key), digits(bytes));
         let first = answers(&world, &call, &text).await.unwrap();
         assert!(matches!(first, Outcome::Executed(_)), "{bytes} bytes");
         let replayed = answers(&world.elsewhere([]), &call, "another answer").await.unwrap();
@@ -49,7 +36,7 @@ async fn a_long_answer_is_replayed_whole_in_another_process() {
 async fn an_answer_of_which_a_part_is_missing_is_an_error_and_never_runs_again() {
     let world = World::new([]);
     let call = world.call(Uncertain::Reconcile, "a");
-    answers(&world, &call, &long(50_000)).await.unwrap();
+    answers(&world, &call, &digits(50_000)).await.unwrap();
     world.memory.lose_parts();
     let replayed = answers(&world.elsewhere([]), &call, "must not run").await;
     let incomplete = Error::UnreadableAnswer {
@@ -64,7 +51,7 @@ async fn an_answer_of_which_a_part_is_missing_is_an_error_and_never_runs_again()
 async fn an_answer_that_no_transaction_carries_is_settled_without_it() {
     let world = World::new([]);
     let call = world.call(Uncertain::Reconcile, "a");
-    let first = answers(&world, &call, &long(9_000_000)).await.unwrap();
+    let first = answers(&world, &call, &digits(9_000_000)).await.unwrap();
     assert!(matches!(first, Outcome::Executed(_)));
     let replayed = answers(&world.elsewhere([]), &call, "must not run").await;
     assert!(matches!(replayed, Err(Error::UnreadableAnswer { source: UnreadableAnswer::TooLong, .. })));
@@ -75,7 +62,7 @@ async fn an_answer_that_no_transaction_carries_is_settled_without_it() {
 async fn the_lost_reply_to_a_long_answer_is_recognised() {
     for fault in [Fault::LoseReply, Fault::RepeatAfterLostReply] {
         let world = World::new([Fault::None, fault]);
-        let (call, text) = (world.call(Uncertain::Reconcile, "a"), long(50_000));
+        let (call, text) = (world.call(Uncertain::Reconcile, "a"), digits(50_000));
         let first = answers(&world, &call, &text).await.unwrap();
         assert!(matches!(first, Outcome::Executed(_)), "{fault:?}");
         assert_eq!(world.memory.applied(EFFECT), 1);
@@ -88,7 +75,7 @@ async fn a_late_owner_is_answered_with_the_long_answer_that_was_recorded() {
     let call = world.call(REPEAT, "a");
     let Ok(Claimed::Acquired(late)) = world.engine.claim(&call).await else { panic!("must acquire") };
     tokio::time::advance(TIMEOUT + Duration::from_secs(1)).await;
-    let text = long(50_000);
+    let text = digits(50_000);
     answers(&world, &world.call(REPEAT, "a"), &text).await.unwrap();
     let fenced = late.commit(Finding::Success, String::from("late"), Vec::new()).await.unwrap();
     assert!(matches!(fenced, Outcome::Replayed(Answered { answer, .. }) if answer == text));

@@ -58,3 +58,27 @@ async fn with_no_bytes_nothing_is_remembered() {
     let again = engine.run::<u64, _, _>(&call, |_| async { panic!("must not run") }).await;
     assert!(matches!(again, Err(Error::StoreUnavailable(_))), "{again:?}");
 }
+
+#[derive(Clone, Default)]
+struct Counted(Arc<std::sync::Mutex<Vec<Metric>>>);
+
+impl crate::metrics::Metrics for Counted {
+    fn count(&self, metric: Metric, _: &str) {
+        self.0.lock().unwrap().push(metric);
+    }
+
+    fn duration(&self, _: Metric, _: &str, _: Duration) {}
+    fn gauge(&self, _: Metric, _: f64) {}
+    fn flush(&self) {}
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replay_without_the_store_is_counted_as_a_replay_and_as_a_local_one() {
+    let counted = Counted::default();
+    let engine = Engine::builder(MemoryStore::new()).clock(TokioClock::start()).metrics(counted.clone()).build();
+    let call = World::new([]).call(Uncertain::Reconcile, "a");
+    for _ in 0..2 {
+        engine.run(&call, |_| async { Verdict::Success(1) }).await.unwrap();
+    }
+    assert_eq!(*counted.0.lock().unwrap(), [Metric::Executed, Metric::Replayed, Metric::ReplayedLocal]);
+}
