@@ -181,7 +181,9 @@ impl<S: Store> IdempotencyLayer<S> {
         self.with(|settings| settings.replayed_headers.push(name))
     }
 
-    /// Where the contract of this API is published: the base of the problem types, and the `Link` of a problem.
+    /// Where the contract of this API is published: the `Link` of a problem, and its type, which is `URL#code`. The page
+    /// `docs/http.md` of this project has a heading for each code. Default: the draft, where there are none; publish your
+    /// own, as the draft asks.
     #[must_use]
     pub fn contract(self, url: impl Into<String>) -> Self {
         self.with(|settings| settings.contract = url.into())

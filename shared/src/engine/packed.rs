@@ -14,12 +14,13 @@ const WORTHWHILE_BYTES: usize = 400;
 /// Fast rather than small: it is on the way of a first answer.
 const LEVEL: u8 = 1;
 
-/// The longest answer that is unpacked: twice what Lambda lets a function answer (6 MB).
+/// The longest answer that is packed, and so the most that unpacking may take: twice what Lambda lets a function answer
+/// (6 MB).
 const LONGEST_BYTES: usize = 12 * 1024 * 1024;
 
 /// The answer in at most `room_bytes` bytes; where it does not fit even compressed, in its short form.
 pub(super) fn pack(answer: &impl Answer, room_bytes: usize) -> Vec<u8> {
-    let packed = compressed(answer.write(usize::MAX));
+    let packed = compressed(answer.write(LONGEST_BYTES));
     if packed.len() <= room_bytes { packed } else { compressed(answer.write(room_bytes)) }
 }
 
@@ -87,10 +88,24 @@ mod tests {
         assert_eq!(unpack::<Bytes>(&packed).unwrap(), long);
     }
 
+    /// Records outlive deployments: what a release compressed, and any other compressor, is read.
+    #[test]
+    fn the_compressed_form_is_stable_across_releases() {
+        let stored = b"\x80\x63\x54\x2a\x48\xcc\x4c\x51\x18\x25\x46\x14\xa1\x04\x00";
+        assert_eq!(unpack::<String>(stored).unwrap(), "paid ".repeat(100));
+    }
+
     #[test]
     fn what_does_not_get_shorter_is_stored_as_it_is() {
         let answer = noise(50_000);
         assert_eq!(pack(&Bytes(answer.clone()), 1_000_000), answer);
+    }
+
+    #[test]
+    fn what_is_packed_can_be_unpacked_however_well_it_compresses() {
+        let longest = Bytes(vec![b'x'; LONGEST_BYTES]);
+        assert!(unpack::<Bytes>(&pack(&longest, 1_000_000)).unwrap() == longest);
+        assert_eq!(pack(&Bytes(vec![b'x'; LONGEST_BYTES + 1]), 1_000_000), Vec::<u8>::new(), "its short form");
     }
 
     #[test]

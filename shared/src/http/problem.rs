@@ -239,6 +239,31 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_published_contract_has_a_heading_for_each_problem() {
+        let contract = include_str!("../../../docs/http.md");
+        let (retry_after, max_bytes) = (Duration::ZERO, 1);
+        for code in [
+            Code::MissingKey,
+            Code::InvalidKey(String::new()),
+            Code::MissingPrincipal,
+            Code::ContentTooLarge { max_bytes },
+            Code::FingerprintMismatch,
+            Code::InProgress { retry_after },
+            Code::OutcomeUnknown { retry_after },
+            Code::StoreUnavailable,
+            Code::DeadlineAtHand,
+            Code::AnswerUnreadable,
+        ] {
+            let problem = code.problem("https://api.example.com/contract");
+            let heading = format!("### `{}`\n{}", problem.code, problem.status.as_u16());
+            assert!(contract.contains(&heading), "{heading}");
+            assert_eq!(problem.kind, format!("https://api.example.com/contract#{}", problem.code));
+            let retryable = contract.split(&heading).nth(1).is_some_and(|rest| rest.starts_with(", retryable"));
+            assert_eq!(problem.retryable, retryable, "{heading}");
+        }
+    }
+
+    #[test]
     fn retry_after_is_rounded_up_and_at_least_one_second() {
         for (duration_ms, seconds) in [(0, 1), (1, 1), (1000, 1), (1001, 2), (10_999, 11)] {
             assert_eq!(whole_seconds(Duration::from_millis(duration_ms)), seconds);
