@@ -3,16 +3,17 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use tests::http_conformance::{Case, Client, Options, Principals, Report, Tier, Verdict, load, run};
+use tests::http_conformance::{Case, Client, Need, Options, Principals, Report, Tier, Verdict, load, run};
 use tests::stack::{Stack, workspace};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
+use tokio::process::Command;
 
 fn vectors() -> Vec<Case> {
     load(&workspace().join("tests/vectors/http")).expect("the vectors can be read")
 }
 
-async fn conformance(base: &str, cases: Vec<Case>, lacks: &[tests::http_conformance::Need]) -> Report {
+async fn conformance(base: &str, cases: Vec<Case>, lacks: &[Need]) -> Report {
     let principals = Principals::TokenUrl(format!("{base}/_local/token?sub={{principal}}"));
     let lacks: BTreeSet<_> = lacks.iter().copied().collect();
     let options = Options { tiers: vec![Tier::Draft, Tier::Profile], only: None, lacks, jobs: 4 };
@@ -33,9 +34,8 @@ async fn the_fixture_passes_every_vector() {
     assert!(report.outcomes.len() >= 137, "vectors were lost: {}", report.summary());
 }
 
-/// An API that executes every request, whatever its key: no vector that is about a key may pass.
-#[tokio::test(flavor = "multi_thread")]
-async fn an_api_without_idempotency_fails() {
+/// An API that executes every request, whatever its key.
+async fn heedless_api() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let base = format!("http://{}", listener.local_addr().expect("bound"));
     tokio::spawn(async move {
@@ -52,12 +52,50 @@ async fn an_api_without_idempotency_fails() {
             });
         }
     });
+    base
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_api_without_idempotency_fails() {
     let draft: Vec<_> = vectors().into_iter().filter(|case| case.tier == Tier::Draft).collect();
-    let report = conformance(&base, draft, &[tests::http_conformance::Need::Executions]).await;
+    let report = conformance(&heedless_api().await, draft, &[Need::Executions]).await;
     let harmless = ["two_keys_are_two_operations", "a_key_does_not_disturb"];
     for outcome in &report.outcomes {
         let passed = matches!(outcome.verdict, Verdict::Passed { .. });
         assert_eq!(passed, harmless.iter().any(|name| outcome.name.starts_with(name)), "{outcome:?}");
     }
     assert!(!report.conforms());
+}
+
+fn runner(url: &str, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_http-conformance"));
+    command.args(["--url", url]).args(arguments).kill_on_drop(true);
+    command
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_runner_tells_by_its_result_and_its_files_what_failed() {
+    let (json, junit) = ("conformance.json", "conformance.xml");
+    let folder = std::env::temp_dir().join(format!("http-conformance-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("can be created");
+    let base = heedless_api().await;
+    let arguments = ["--tier", "draft", "--principal-header", "x-user: {principal}", "--lacks", "executions"];
+    let mut command = runner(&base, &arguments);
+    let output = command.args(["--json", json, "--junit", junit]).current_dir(&folder).output().await.expect("runs");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("8 cases: 2 passed, 6 failed, 0 skipped"), "{output:?}");
+    let read = |name| std::fs::read_to_string(folder.join(name)).expect("was written");
+    let report: serde_json::Value = serde_json::from_str(&read(json)).expect("JSON");
+    let failed = |case: &&serde_json::Value| case["result"] == "failed";
+    assert_eq!(report["cases"].as_array().expect("cases").iter().filter(failed).count(), 6);
+    assert!(read(junit).contains("tests=\"8\" failures=\"6\" skipped=\"0\""));
+    std::fs::remove_dir_all(folder).expect("was there");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_runner_says_that_it_could_not_run() {
+    let closed = TcpListener::bind("127.0.0.1:0").await.expect("a free port").local_addr().expect("bound");
+    let output = runner(&format!("http://{closed}"), &[]).output().await.expect("runs");
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("nothing answers at"), "{output:?}");
 }

@@ -70,6 +70,7 @@ async fn main() -> ExitCode {
 
 async fn conformance(arguments: Arguments) -> Result<bool> {
     let client = Client::new(&arguments.url, principals(&arguments)?)?;
+    client.reach().await?;
     let everything = vec![Tier::Draft, Tier::Profile];
     let options = Options {
         tiers: if arguments.tier.is_empty() { everything } else { arguments.tier },

@@ -96,6 +96,18 @@ impl Client {
         Ok(Self { http, base: base.trim_end_matches('/').to_owned(), principals, tokens: Mutex::default() })
     }
 
+    /// Whether something answers there, and says who asks.
+    ///
+    /// # Errors
+    /// Nothing answers, or there is no token.
+    pub async fn reach(&self) -> Result<()> {
+        self.http.get(&self.base).send().await.with_context(|| format!("nothing answers at {}", self.base))?;
+        self.credentials("alice", false)
+            .await
+            .context("who asks cannot be said; see --token-url, --principal-header")?;
+        Ok(())
+    }
+
     /// How often a case was executed.
     pub(super) async fn executions(&self, names: &Names) -> Result<u64> {
         let request = Request { path: Some(format!("/executions/{}", names.case)), ..Request::default() };
