@@ -143,6 +143,10 @@ async fn a_scan_finds_the_abandoned_and_the_expired_and_nothing_else() {
     let world = World::start().await;
     world.ends_with("expired", Verdict::Success(1)).await;
     world.ends_with("released", Verdict::NotExecuted(1)).await;
+    // A long answer has parts beside its record; together they have expired once.
+    let long: String = (0..50_000_u32).map(|number| format!("{:x}", number.wrapping_mul(2_654_435_761))).collect();
+    let answered = world.engine.run(&world.call("long"), async |_| Verdict::Success(long.clone())).await;
+    assert!(matches!(answered, Ok(Outcome::Executed(_))), "{answered:?}");
     let expiration = world.engine.time().seconds().plus(Duration::from_secs(60));
     for name in ["dead-1", "dead-2", "dead-3"] {
         world.dies(name).await;
@@ -161,6 +165,6 @@ async fn a_scan_finds_the_abandoned_and_the_expired_and_nothing_else() {
     let scanned = world.scanned().await;
     let found: BTreeSet<_> = subjects(&scanned.abandoned).into_iter().collect();
     assert_eq!(found, BTreeSet::from(["dead-1", "dead-2", "dead-3"]));
-    assert_eq!((scanned.expired_present, scanned.oldest_expiration), (2, Some(expiration)));
-    assert_eq!(scanned.read, 10);
+    assert_eq!((scanned.expired_present, scanned.oldest_expiration), (3, Some(expiration)));
+    assert_eq!(scanned.read, 12, "a part of the long answer among them");
 }

@@ -125,7 +125,9 @@ impl DynamoDbStore {
             .total_segments(place.segments.into())
             .limit(limit.into())
             .filter_expression(
-                "begins_with(#id, :prefix) AND (#status = :processing AND #lease < :now OR #expiration <= :now_s)",
+                // Parts of long answers expire with their records, and are none themselves.
+                "begins_with(#id, :prefix) AND NOT contains(#id, :part) \
+                 AND (#status = :processing AND #lease < :now OR #expiration <= :now_s)",
             )
             // All but the answer of what has expired, which nobody reads here.
             .projection_expression(
@@ -134,6 +136,7 @@ impl DynamoDbStore {
             )
             .set_expression_attribute_names(Some(scanned_names(names)))
             .expression_attribute_values(":prefix", item::string(RecordId::PREFIX))
+            .expression_attribute_values(":part", item::string("#"))
             .expression_attribute_values(":processing", item::string(Status::Processing.as_str()))
             .expression_attribute_values(":now", item::number(now.0))
             .expression_attribute_values(":now_s", item::number(now.seconds().0))
