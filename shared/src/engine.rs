@@ -21,7 +21,8 @@ use std::time::Duration;
 use futures::FutureExt;
 
 pub use answer::{Answer, UnreadableAnswer};
-pub use attempt::Attempt;
+pub(crate) use attempt::Effects;
+pub use attempt::{Attempt, Refusal};
 pub use builder::EngineBuilder;
 pub use claim::{Claim, Claimed};
 pub use clock::{Clock, SystemClock};
@@ -154,21 +155,49 @@ impl<S: Store> Engine<S> {
                 Ok(Verdict::NotExecuted(answer)) => return Ok(Outcome::NotExecuted(answer)),
                 Ok(Verdict::Unknown(reason)) | Err(reason) => return Err(Error::NothingHappened(reason)),
             };
-            let effects = attempt.take_effects();
-            let settled = call.operation().settled(&answer, self.now(), S::room_bytes(&effects));
+            let guarded = attempt.take_guarded_effects();
+            let settled = call.operation().settled(&answer, self.now(), S::room_bytes(&guarded.effects));
             let write = begin_settled(begin, finding, settled);
-            match self.write(&write, effects, Metric::CommitMs).await {
-                Ok(Written::Applied | Written::Recognised) => {
+            match self.settle_in_one_trip(&write, guarded, call.deadline()).await? {
+                Settling::Settled => {
                     self.parts.cache.remember(&write.record);
                     self.count(Metric::Executed, &write.record.operation);
                     return Ok(Outcome::Executed(Answered::new(finding, answer, &write.record)));
                 }
-                Ok(Written::Refused(record)) => found = record.map(|record| *record),
-                Ok(Written::EffectRefused(index)) => return Err(Error::EffectRefused { index }),
-                Err(source) => return Err(Error::NotRecorded { transaction: write.record.transaction, source }),
+                Settling::NotYet => return Ok(Outcome::NotExecuted(answer)),
+                Settling::Changed(record) => found = record,
             }
         }
         Ok(Outcome::InProgress { retry_after: Duration::from_secs(1) })
+    }
+
+    async fn settle_in_one_trip(
+        &self,
+        write: &Write,
+        mut guarded: Effects<S::Effect>,
+        deadline: EpochMs,
+    ) -> Result<Settling, Error> {
+        let operation = &write.record.operation;
+        loop {
+            let effects = std::mem::take(&mut guarded.effects);
+            let without_effects = effects.is_empty();
+            match self.write_until(write, effects, Metric::CommitMs, deadline).await {
+                Ok(Written::Applied | Written::Recognised) => return Ok(Settling::Settled),
+                Ok(Written::Refused(record)) => return Ok(Settling::Changed(record.map(|record| *record))),
+                Ok(Written::EffectRefused(refused)) => match guarded.read(&refused) {
+                    // Once more, without them: the record then answers the next duplicate.
+                    Refusal::AppliedBefore if !without_effects => self.count(Metric::DuplicateSkipped, operation),
+                    Refusal::NotYet => {
+                        self.count(Metric::GapHeld, operation);
+                        return Ok(Settling::NotYet);
+                    }
+                    Refusal::AppliedBefore | Refusal::Unexpected => {
+                        return Err(Error::EffectRefused { index: refused.index });
+                    }
+                },
+                Err(source) => return Err(Error::NotRecorded { transaction: write.record.transaction, source }),
+            }
+        }
     }
 
     /// Claims the record of a call without running anything, for callers that run in their own way.
@@ -184,14 +213,28 @@ impl<S: Store> Engine<S> {
         }
     }
 
+    /// As [`Engine::write_until`], where no deadline is known.
     pub(crate) async fn write(
         &self,
         write: &Write,
         effects: Vec<S::Effect>,
         duration: Metric,
     ) -> Result<Written, crate::store::StoreError> {
+        self.write_until(write, effects, duration, EpochMs(0)).await
+    }
+
+    /// Writes, and waits for others that are in the way until a margin before the deadline, or for half the margin if
+    /// that has begun.
+    pub(crate) async fn write_until(
+        &self,
+        write: &Write,
+        effects: Vec<S::Effect>,
+        duration: Metric,
+        deadline: EpochMs,
+    ) -> Result<Written, crate::store::StoreError> {
         let started = self.now();
-        let written = self.parts.store.write(write, effects).await;
+        let patience = self.stop_at(deadline).since(started).max(self.parts.margin / 2);
+        let written = self.parts.store.write_within(write, effects, patience).await;
         let operation = &write.record.operation;
         self.parts.metrics.duration(duration, operation, self.now().since(started));
         match &written {
@@ -271,6 +314,15 @@ impl<S: Store> Engine<S> {
     pub fn has_time(&self, deadline: EpochMs) -> bool {
         deadline.since(self.now()) > self.parts.margin
     }
+}
+
+/// What came of the one write of one-trip mode.
+enum Settling {
+    Settled,
+    /// The effects cannot be applied yet.
+    NotYet,
+    /// Somebody was faster: look again.
+    Changed(Option<Record>),
 }
 
 /// How often a claim looks again after another was faster.

@@ -85,6 +85,16 @@ pub enum Metric {
     CommitFailed,
     /// A message was returned to its queue.
     MessageReturned,
+    /// The visibility of a message that is in progress elsewhere could not be set.
+    VisibilityUnchanged,
+    /// A message or record at or below the high-water mark of its stream was skipped.
+    DuplicateSkipped,
+    /// A message above the next sequence number of its stream was held.
+    GapHeld,
+    /// Records of a stream were returned to come again.
+    RecordReturned,
+    /// A partition went back below its watermark with other records than before. It stands still.
+    WatermarkRegression,
     /// How long a claim took.
     ClaimMs,
     /// How long the end of a claim took.
@@ -115,7 +125,7 @@ pub enum Kind {
 
 impl Metric {
     /// All there are.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 31] = [
         Self::Executed,
         Self::Replayed,
         Self::ReplayedLocal,
@@ -140,6 +150,11 @@ impl Metric {
         Self::StoreError,
         Self::CommitFailed,
         Self::MessageReturned,
+        Self::VisibilityUnchanged,
+        Self::DuplicateSkipped,
+        Self::GapHeld,
+        Self::RecordReturned,
+        Self::WatermarkRegression,
         Self::ClaimMs,
         Self::CommitMs,
     ];
@@ -171,7 +186,12 @@ impl Metric {
             | Self::ReconcilerHeartbeat
             | Self::StoreError
             | Self::CommitFailed
-            | Self::MessageReturned => Unit::Count,
+            | Self::MessageReturned
+            | Self::VisibilityUnchanged
+            | Self::DuplicateSkipped
+            | Self::GapHeld
+            | Self::RecordReturned
+            | Self::WatermarkRegression => Unit::Count,
         }
     }
 
@@ -203,7 +223,12 @@ impl Metric {
             | Self::ReconcilerHeartbeat
             | Self::StoreError
             | Self::CommitFailed
-            | Self::MessageReturned => Kind::Counter,
+            | Self::MessageReturned
+            | Self::VisibilityUnchanged
+            | Self::DuplicateSkipped
+            | Self::GapHeld
+            | Self::RecordReturned
+            | Self::WatermarkRegression => Kind::Counter,
         }
     }
 
@@ -235,6 +260,11 @@ impl Metric {
             Self::StoreError => "StoreError",
             Self::CommitFailed => "CommitFailed",
             Self::MessageReturned => "MessageReturned",
+            Self::VisibilityUnchanged => "VisibilityUnchanged",
+            Self::DuplicateSkipped => "DuplicateSkipped",
+            Self::GapHeld => "GapHeld",
+            Self::RecordReturned => "RecordReturned",
+            Self::WatermarkRegression => "WatermarkRegression",
             Self::ClaimMs => "ClaimMs",
             Self::CommitMs => "CommitMs",
         }

@@ -2,26 +2,65 @@
 //!
 //! The event source mapping must report partial batches (`FunctionResponseTypes: [ReportBatchItemFailures]`);
 //! without that Lambda ignores the answer and deletes the whole batch.
+//!
+//! Messages of one batch run at the same time, but for those that belong in one [lane](lane): equal keys, what the
+//! application says [contends](Contention), and the messages of one group of a FIFO queue.
 
+mod contention;
+mod fifo;
 mod key;
+mod lane;
+mod visibility;
 
 use std::time::Duration;
 
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
 use futures::stream::{self, StreamExt};
 
+pub use contention::Contention;
 pub use key::{KeySource, NoKey};
+#[cfg(feature = "sqs")]
+pub use visibility::SqsVisibility;
+pub use visibility::Visibility;
 
 use crate::engine::{Attempt, Call, Engine, Error, Operation, Outcome, Verdict};
 use crate::metrics::Metric;
 use crate::protocol::{EpochMs, Finding, Fingerprinter, Principal};
 use crate::store::Store;
+use contention::ContentionOf;
+use lane::{Delivery, Lane, Settlement};
+use visibility::VisibilityOf;
 
-/// Handles the messages of a standard queue.
+/// Handles the messages of a queue.
 ///
 /// A handler's [`Verdict`] decides about its message: it is deleted if the verdict is final, and returned to the
 /// queue otherwise, to come again until the queue's redrive policy takes it. There is no way to forget to report
 /// a failure.
+///
+/// ```
+/// use idempotency::protocol::{EpochMs, Principal};
+/// use idempotency::queue::{KeySource, LONGEST_RETENTION};
+/// use idempotency::store::memory::{Effect, MemoryStore};
+/// use idempotency::{Engine, Operation, Queue, Verdict};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let store = MemoryStore::new();
+/// let engine = Engine::builder(store.clone()).build();
+/// let operation = Operation::new("ledger", "post").retention(LONGEST_RETENTION);
+/// let queue = Queue::new(engine.clone(), operation, Principal::new("orders")?, KeySource::pointer("/event")).one_trip();
+/// # let event = serde_json::from_str(r#"{"Records":[
+/// #     {"messageId":"m-1","body":"{\"event\":\"e-1\"}"},{"messageId":"m-2","body":"{\"event\":\"e-1\"}"}]}"#)?;
+/// # let deadline = engine.time().plus(std::time::Duration::from_secs(10));
+/// let response = queue.handle(event, deadline, |attempt, _message| async move {
+///     attempt.add_effect(Effect::named("posted"));
+///     Verdict::Success(())
+/// });
+/// assert!(response.await?.batch_item_failures.is_empty());
+/// assert_eq!(store.applied("posted"), 1); // two messages, one key
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Queue<S> {
     engine: Engine<S>,
@@ -29,14 +68,18 @@ pub struct Queue<S> {
     principal: Principal,
     key: KeySource,
     mode: Mode,
+    kind: Kind,
     failed: Failed,
     concurrency: usize,
+    contention: ContentionOf,
+    visibility: VisibilityOf,
 }
 
 /// What becomes of a message whose operation is settled as FAILED. It does not run again either way.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Failed {
-    /// It is returned, until the redrive policy moves it to the dead-letter queue, where people see it.
+    /// It is returned, until the redrive policy moves it to the dead-letter queue, where people see it. On a FIFO
+    /// queue its group waits until then.
     #[default]
     Redrive,
     /// It is deleted.
@@ -49,6 +92,12 @@ enum Mode {
     OneTrip,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Standard,
+    Fifo,
+}
+
 impl<S: Store> Queue<S> {
     /// A handler of messages.
     ///
@@ -59,7 +108,18 @@ impl<S: Store> Queue<S> {
     /// together ([`LONGEST_RETENTION`] always is): a message that is redriven after its record has expired runs
     /// again.
     pub fn new(engine: Engine<S>, operation: Operation, principal: Principal, key: KeySource) -> Self {
-        Self { engine, operation, principal, key, mode: Mode::Claim, failed: Failed::default(), concurrency: 10 }
+        Self {
+            engine,
+            operation,
+            principal,
+            key,
+            mode: Mode::Claim,
+            kind: Kind::Standard,
+            failed: Failed::default(),
+            concurrency: 10,
+            contention: ContentionOf::default(),
+            visibility: VisibilityOf::default(),
+        }
     }
 
     /// Uses one-trip mode: one request per message, for operations whose effects are all inside. See
@@ -70,6 +130,14 @@ impl<S: Store> Queue<S> {
         self
     }
 
+    /// Handles a FIFO queue: the messages of a group run one after another, in their order, and once one of them is
+    /// returned the rest of its group is, too. Groups run at the same time.
+    #[must_use]
+    pub const fn fifo(mut self) -> Self {
+        self.kind = Kind::Fifo;
+        self
+    }
+
     /// What becomes of messages that failed for good. Default: [`Failed::Redrive`].
     #[must_use]
     pub const fn failed(mut self, failed: Failed) -> Self {
@@ -77,14 +145,32 @@ impl<S: Store> Queue<S> {
         self
     }
 
-    /// How many messages of a batch are handled at a time, at least 1. Default: 10.
+    /// How many lanes of a batch are handled at a time, at least 1. Default: 10. A lane is one message, or several
+    /// that run one after another.
     #[must_use]
     pub fn concurrency(mut self, concurrency: usize) -> Self {
         self.concurrency = concurrency.max(1);
         self
     }
 
-    /// Handles a batch and reports the messages that are to come again.
+    /// What a message contends for: messages of one batch that name the same item run one after another instead of
+    /// cancelling each other's transactions. On a FIFO queue the group decides alone, and this is not asked.
+    #[must_use]
+    pub fn contention(mut self, of: impl Fn(&SqsMessage) -> Contention + Send + Sync + 'static) -> Self {
+        self.contention = ContentionOf::new(of);
+        self
+    }
+
+    /// How to keep a message that is in progress elsewhere invisible until the lease there is over. Without it, or
+    /// where it fails, the message comes again after the queue's visibility timeout, which may spend receives that
+    /// the redrive policy counts.
+    #[must_use]
+    pub fn visibility(mut self, visibility: impl Visibility + 'static) -> Self {
+        self.visibility = VisibilityOf::new(visibility);
+        self
+    }
+
+    /// Handles a batch and reports the messages that are to come again, in the order in which they came.
     ///
     /// `deadline` is the function's. Messages that were not begun a margin before it are returned.
     ///
@@ -100,87 +186,118 @@ impl<S: Store> Queue<S> {
         H: Fn(Attempt<S::Effect>, SqsMessage) -> R,
         R: Future<Output = Verdict<()>>,
     {
-        let mut messages = Vec::with_capacity(event.records.len());
-        for message in event.records {
-            let id = message.message_id.clone().filter(|id| !id.is_empty()).ok_or(NoMessageId)?;
-            messages.push((id, message));
-        }
+        let deliveries = self.deliveries(event, deadline)?;
+        let lanes = match self.kind {
+            Kind::Standard => lane::standard(deliveries, &self.contention),
+            Kind::Fifo => fifo::groups(deliveries),
+        };
         let handler = &handler;
-        let returned = stream::iter(messages)
-            .map(|(id, message)| async move {
-                let settled = self.message(&id, message, deadline, handler).await;
-                (!settled).then_some(id)
-            })
-            .buffer_unordered(self.concurrency)
-            .filter_map(std::future::ready);
+        let returned = stream::iter(lanes).map(|lane| self.lane(lane, deadline, handler));
+        let mut returned: Vec<_> = returned.buffer_unordered(self.concurrency).concat().await;
+        returned.sort_unstable();
         let mut response = SqsBatchResponse::default();
-        response.set_failures(returned.collect::<Vec<_>>().await);
+        response.set_failures(returned.into_iter().map(|(_position, id)| id));
         self.engine.metrics().flush();
         Ok(response)
     }
 
-    /// Whether the message is settled.
-    async fn message<H, R>(&self, id: &str, message: SqsMessage, deadline: EpochMs, handler: &H) -> bool
+    fn deliveries(&self, event: SqsEvent, deadline: EpochMs) -> Result<Vec<Delivery>, NoMessageId> {
+        let deliveries = event.records.into_iter().enumerate().map(|(position, message)| {
+            let id = message.message_id.clone().filter(|id| !id.is_empty()).ok_or(NoMessageId)?;
+            let call = self.key.of(&message).map(|key| {
+                let body = message.body.as_deref().unwrap_or_default();
+                let fingerprint = Fingerprinter::new().value(body.as_bytes()).finish();
+                Call::new(self.operation.clone(), self.principal.clone(), key, fingerprint, deadline)
+            });
+            Ok(Delivery { position, id, message, call })
+        });
+        deliveries.collect()
+    }
+
+    /// Handles the messages of a lane one after another. Those to be returned, by position and id.
+    async fn lane<H, R>(&self, lane: Lane, deadline: EpochMs, handler: &H) -> Vec<(usize, String)>
     where
         H: Fn(Attempt<S::Effect>, SqsMessage) -> R,
         R: Future<Output = Verdict<()>>,
     {
-        let name = self.operation.name();
-        if !self.engine.has_time(deadline) {
-            self.engine.metrics().count(Metric::MessageReturned, name);
-            tracing::warn!(operation = name, message = id, "returned: no time to begin");
-            return false;
+        let mut outcomes = lane::Outcomes::default();
+        let mut returned = Vec::new();
+        for delivery in lane.deliveries {
+            let settlement = match outcomes.of(&delivery, lane.in_order) {
+                Some(known) => known,
+                None => self.message(&delivery, deadline, handler).await,
+            };
+            outcomes.add(&delivery, settlement);
+            match settlement {
+                Settlement::Done => continue,
+                Settlement::Returned => {}
+                Settlement::InProgress(rest) => self.hide(&delivery.message, rest).await,
+            }
+            self.engine.metrics().count(Metric::MessageReturned, self.operation.name());
+            returned.push((delivery.position, delivery.id));
         }
-        let key = match self.key.of(&message) {
-            Ok(key) => key,
+        returned
+    }
+
+    async fn message<H, R>(&self, delivery: &Delivery, deadline: EpochMs, handler: &H) -> Settlement
+    where
+        H: Fn(Attempt<S::Effect>, SqsMessage) -> R,
+        R: Future<Output = Verdict<()>>,
+    {
+        let (operation, message) = (self.operation.name(), delivery.id.as_str());
+        if !self.engine.has_time(deadline) {
+            tracing::warn!(operation, message, "returned: no time to begin");
+            return Settlement::Returned;
+        }
+        let call = match &delivery.call {
+            Ok(call) => call,
             Err(error) => {
-                self.engine.metrics().count(Metric::MessageReturned, name);
-                tracing::error!(operation = name, message = id, %error, "returned: no key");
-                return false;
+                tracing::error!(operation, message, %error, "returned: no key");
+                return Settlement::Returned;
             }
         };
-        let body = message.body.as_deref().unwrap_or_default();
-        let fingerprint = Fingerprinter::new().value(body.as_bytes()).finish();
-        let call = Call::new(self.operation.clone(), self.principal.clone(), key, fingerprint, deadline);
+        let run = |attempt| handler(attempt, delivery.message.clone());
         let outcome = match self.mode {
-            Mode::Claim => self.engine.run(&call, |attempt| handler(attempt, message)).await,
-            Mode::OneTrip => self.engine.run_in_one_trip(&call, |attempt| handler(attempt, message.clone())).await,
+            Mode::Claim => self.engine.run(call, run).await,
+            Mode::OneTrip => self.engine.run_in_one_trip(call, run).await,
         };
-        let (settled, shown) = self.read(&outcome);
-        let record = call.record_id();
-        if settled {
-            tracing::info!(operation = name, message = id, record = record.digest(), outcome = shown);
+        let (settlement, shown) = self.read(&outcome);
+        let id = call.record_id();
+        let record = id.digest();
+        if settlement == Settlement::Done {
+            tracing::info!(operation, message, record, outcome = shown);
         } else {
-            self.engine.metrics().count(Metric::MessageReturned, name);
             let error = outcome.as_ref().err().map(|error| error as &dyn std::error::Error);
-            tracing::warn!(
-                operation = name,
-                message = id,
-                record = record.digest(),
-                outcome = shown,
-                error,
-                "returned"
-            );
+            tracing::warn!(operation, message, record, outcome = shown, error, "returned");
         }
-        settled
+        settlement
     }
 
-    fn read(&self, outcome: &Result<Outcome<()>, Error>) -> (bool, &'static str) {
+    fn read(&self, outcome: &Result<Outcome<()>, Error>) -> (Settlement, &'static str) {
         match outcome {
-            Ok(Outcome::Executed(answered)) => (self.is_done(answered.finding), "executed"),
-            Ok(Outcome::Replayed(answered)) => (self.is_done(answered.finding), "replayed"),
-            Ok(Outcome::NotExecuted(())) => (false, "not executed"),
-            Ok(Outcome::InProgress { .. }) => (false, "in progress"),
-            Ok(Outcome::Mismatch) => (false, "mismatch"),
-            Ok(Outcome::Unknown { .. }) => (false, "unknown"),
-            Err(_) => (false, "error"),
+            Ok(Outcome::Executed(answered)) => (self.settled(answered.finding), "executed"),
+            Ok(Outcome::Replayed(answered)) => (self.settled(answered.finding), "replayed"),
+            Ok(Outcome::NotExecuted(())) => (Settlement::Returned, "not executed"),
+            Ok(Outcome::InProgress { retry_after }) => (Settlement::InProgress(*retry_after), "in progress"),
+            Ok(Outcome::Mismatch) => (Settlement::Returned, "mismatch"),
+            Ok(Outcome::Unknown { .. }) => (Settlement::Returned, "unknown"),
+            Err(_) => (Settlement::Returned, "error"),
         }
     }
 
-    fn is_done(&self, finding: Finding) -> bool {
-        match finding {
-            Finding::Success => true,
-            Finding::Failed => self.failed == Failed::Drop,
+    fn settled(&self, finding: Finding) -> Settlement {
+        match (finding, self.failed) {
+            (Finding::Success, _) | (Finding::Failed, Failed::Drop) => Settlement::Done,
+            (Finding::Failed, Failed::Redrive) => Settlement::Returned,
+        }
+    }
+
+    /// Hides a message until a lease is over. Only a convenience: without it the message comes earlier or later.
+    async fn hide(&self, message: &SqsMessage, rest: Duration) {
+        if let Err(error) = self.visibility.set(message, rest).await {
+            let operation = self.operation.name();
+            self.engine.metrics().count(Metric::VisibilityUnchanged, operation);
+            tracing::warn!(operation, message = message.message_id, error = &*error, "its visibility stays as it is");
         }
     }
 }

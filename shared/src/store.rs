@@ -10,6 +10,11 @@ mod parts;
 
 pub use parts::{MAX_RECORD_RESPONSE_BYTES, PART_BYTES};
 
+use std::collections::HashMap;
+use std::time::Duration;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+
 use crate::protocol::{Record, RecordId, Write};
 
 /// A place for records that can write one of them, together with effects, under a condition.
@@ -35,6 +40,20 @@ pub trait Store: Send + Sync + 'static {
         effects: Vec<Self::Effect>,
     ) -> impl Future<Output = Result<Written, StoreError>> + Send;
 
+    /// As [`Store::write`], but where others are in the way (conflicting transactions, throttling) it tries again for
+    /// about this long, instead of for about a second.
+    ///
+    /// # Errors
+    /// As [`Store::write`].
+    fn write_within(
+        &self,
+        write: &Write,
+        effects: Vec<Self::Effect>,
+        _patience: Duration,
+    ) -> impl Future<Output = Result<Written, StoreError>> + Send {
+        self.write(write, effects)
+    }
+
     /// Reads a record as it is now (strongly consistent), expired or not.
     ///
     /// # Errors
@@ -55,7 +74,7 @@ pub trait Store: Send + Sync + 'static {
 }
 
 /// What became of a write. All of these are answers; an error is "could not" or "do not know".
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Written {
     /// It took effect now.
     Applied,
@@ -63,9 +82,21 @@ pub enum Written {
     Recognised,
     /// The condition did not hold. Nothing was written. This is what is stored instead.
     Refused(Option<Box<Record>>),
-    /// The record's condition held, but that of the effect with this index did not. Nothing was written.
-    EffectRefused(usize),
+    /// The record's condition held, but that of an effect did not. Nothing was written.
+    EffectRefused(RefusedEffect),
 }
+
+/// The effect whose condition did not hold; the first of them, if there are several.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RefusedEffect {
+    /// Which one, in the order in which they were added.
+    pub index: usize,
+    /// The item that broke the condition, if the effect asked for it (`ReturnValuesOnConditionCheckFailure`).
+    pub found: Option<Box<Item>>,
+}
+
+/// The attributes of an item of DynamoDB.
+pub type Item = HashMap<String, AttributeValue>;
 
 impl Written {
     /// Reads the failure of the record's condition: our own write, or somebody else's.

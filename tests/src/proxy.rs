@@ -1,11 +1,14 @@
-//! A proxy for HTTP/1.1 that counts requests and loses what it is told to lose.
+//! A proxy for HTTP/1.1 in front of a DynamoDB. It counts requests, loses what it is told to lose, and refuses what an
+//! embedded database never does: transactions that conflict, requests that are too many.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
+use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -18,6 +21,21 @@ pub enum Loss {
     Request,
     /// The request arrives and takes effect; the connection breaks before its reply.
     Reply,
+    /// It does not arrive; DynamoDB's front refuses it.
+    Refused(Refusal),
+}
+
+/// How DynamoDB refuses a request that may succeed later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// A transaction was cancelled because another is under way on one of its items.
+    Cancelled,
+    /// A single write met a transaction on its item.
+    Conflict,
+    /// An earlier request with the same token is still under way.
+    InProgress,
+    /// Too many requests.
+    Throttled,
 }
 
 /// A proxy on a free port.
@@ -31,6 +49,10 @@ struct State {
     upstream: SocketAddr,
     requests: AtomicU64,
     plan: Mutex<VecDeque<Loss>>,
+    contention: Mutex<Option<Duration>>,
+    conflicts: AtomicU64,
+    /// The items that transactions under way write.
+    held: Mutex<HashSet<String>>,
 }
 
 impl Proxy {
@@ -38,7 +60,14 @@ impl Proxy {
     pub async fn start(upstream: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("bound");
-        let state = Arc::new(State { upstream, requests: AtomicU64::new(0), plan: Mutex::default() });
+        let state = Arc::new(State {
+            upstream,
+            requests: AtomicU64::new(0),
+            plan: Mutex::default(),
+            contention: Mutex::default(),
+            conflicts: AtomicU64::new(0),
+            held: Mutex::default(),
+        });
         tokio::spawn(accept(listener, Arc::clone(&state)));
         Self { address, state }
     }
@@ -51,6 +80,17 @@ impl Proxy {
     /// How many requests have arrived so far, those that were then lost among them.
     pub fn requests(&self) -> u64 {
         self.state.requests.load(Ordering::SeqCst)
+    }
+
+    /// From now on a transaction takes this long, and one that writes an item of another under way is cancelled, as in
+    /// DynamoDB ("Amazon DynamoDB transactions: how it works", transaction conflict handling).
+    pub fn contend(&self, transaction: Duration) {
+        *self.state.contention.lock().unwrap_or_else(PoisonError::into_inner) = Some(transaction);
+    }
+
+    /// How many transactions were cancelled because of others.
+    pub fn conflicts(&self) -> u64 {
+        self.state.conflicts.load(Ordering::SeqCst)
     }
 
     /// Decides about the next requests, in order.
@@ -83,7 +123,12 @@ async fn serve(mut client: TcpStream, state: Arc<State>) -> io::Result<()> {
                 read_message(&mut server).await?;
                 return Ok(());
             }
+            Loss::Refused(refusal) => client.write_all(&refusal.reply()).await?,
             Loss::None => {
+                let Some(_hold) = Hold::of(&request, &state).await else {
+                    client.write_all(&Refusal::Cancelled.reply()).await?;
+                    continue;
+                };
                 server.write_all(&request).await?;
                 let Some(reply) = read_message(&mut server).await? else { return Ok(()) };
                 client.write_all(&reply).await?;
@@ -91,6 +136,72 @@ async fn serve(mut client: TcpStream, state: Arc<State>) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// The items of a transaction that is under way.
+struct Hold<'a> {
+    state: &'a State,
+    items: Vec<String>,
+}
+
+impl<'a> Hold<'a> {
+    /// Takes the items of a request and waits as long as a transaction takes; nothing if another has one of them.
+    async fn of(request: &[u8], state: &'a State) -> Option<Self> {
+        let contention = *state.contention.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(duration) = contention else { return Some(Self { state, items: Vec::new() }) };
+        let items = items(request);
+        {
+            let mut held = state.held.lock().unwrap_or_else(PoisonError::into_inner);
+            if items.iter().any(|item| held.contains(item)) {
+                state.conflicts.fetch_add(1, Ordering::SeqCst);
+                return None;
+            }
+            held.extend(items.iter().cloned());
+        }
+        let hold = Self { state, items };
+        tokio::time::sleep(duration).await;
+        Some(hold)
+    }
+}
+
+impl Drop for Hold<'_> {
+    fn drop(&mut self) {
+        let mut held = self.state.held.lock().unwrap_or_else(PoisonError::into_inner);
+        held.retain(|item| !self.items.contains(item));
+    }
+}
+
+/// The keys of the items that a transaction writes.
+fn items(request: &[u8]) -> Vec<String> {
+    let body = request.windows(4).position(|window| window == b"\r\n\r\n").map_or(0, |head| head + 4);
+    let body: Value = serde_json::from_slice(&request[body..]).unwrap_or_default();
+    let actions = body["TransactItems"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let writes = actions.iter().filter_map(|action| action.as_object()?.values().next());
+    let key = |write: &Value| {
+        let item = if write["Key"].is_object() { &write["Key"] } else { &write["Item"] };
+        format!("{} {} {} {}", write["TableName"], item["id"], item["pk"], item["sk"])
+    };
+    writes.map(key).collect()
+}
+
+impl Refusal {
+    fn reply(self) -> Vec<u8> {
+        let (kind, reasons) = match self {
+            Self::Cancelled => ("TransactionCanceledException", json!([{ "Code": "TransactionConflict" }])),
+            Self::Conflict => ("TransactionConflictException", Value::Null),
+            Self::InProgress => ("TransactionInProgressException", Value::Null),
+            Self::Throttled => ("ThrottlingException", Value::Null),
+        };
+        let body = json!({
+            "__type": format!("com.amazonaws.dynamodb.v20120810#{kind}"),
+            "message": "planned",
+            "CancellationReasons": reasons,
+        });
+        let body = body.to_string();
+        let length = body.len();
+        let head = "HTTP/1.1 400 Bad Request\r\nContent-Type: application/x-amz-json-1.0";
+        format!("{head}\r\nContent-Length: {length}\r\n\r\n{body}").into_bytes()
+    }
 }
 
 /// Reads one message: its head up to the empty line, and a body of Content-Length bytes.

@@ -84,7 +84,8 @@ impl<S: Store> Engine<S> {
             if !self.has_time(deadline) {
                 return Err(Error::DeadlineAtHand);
             }
-            match self.write(&write, Vec::new(), Metric::ClaimMs).await.map_err(Error::StoreUnavailable)? {
+            let written = self.write_until(&write, Vec::new(), Metric::ClaimMs, deadline).await;
+            match written.map_err(Error::StoreUnavailable)? {
                 Written::Applied | Written::Recognised => {
                     let follows_uncertain = write.follows_uncertain();
                     if follows_uncertain {
@@ -93,7 +94,7 @@ impl<S: Store> Engine<S> {
                     return Ok(taken(claim(write.record, follows_uncertain, request)));
                 }
                 Written::Refused(record) => found = record.map(|record| *record),
-                Written::EffectRefused(index) => return Err(Error::EffectRefused { index }),
+                Written::EffectRefused(refused) => return Err(Error::EffectRefused { index: refused.index }),
             }
         }
         // Others were faster every time, so somebody makes progress.
@@ -217,7 +218,7 @@ impl<S: Store> Engine<S> {
                 Ok(Marked::Unknown(unknown))
             }
             Written::Refused(record) => Ok(Marked::Changed(record.map(|record| *record))),
-            Written::EffectRefused(index) => Err(Error::EffectRefused { index }),
+            Written::EffectRefused(refused) => Err(Error::EffectRefused { index: refused.index }),
         }
     }
 }

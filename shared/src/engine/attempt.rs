@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::Clock;
 use crate::protocol::{EpochMs, Record, TransactionId};
+use crate::store::{Item, RefusedEffect};
 
 /// One run under a claim.
 ///
@@ -16,7 +17,41 @@ pub struct Attempt<E> {
     number: u64,
     stop_at: EpochMs,
     clock: Arc<dyn Clock>,
-    effects: Arc<Mutex<Vec<E>>>,
+    effects: Arc<Mutex<Vec<Guarded<E>>>>,
+}
+
+struct Guarded<E> {
+    effect: E,
+    refusal: Option<ReadRefusal>,
+}
+
+type ReadRefusal = Box<dyn Fn(Option<&Item>) -> Refusal + Send>;
+
+/// What it means that the condition of an effect did not hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The effects have been applied before, under another record or one that has expired. The record is settled
+    /// without them.
+    AppliedBefore,
+    /// They cannot be applied yet: something else must happen before. Nothing is recorded.
+    NotYet,
+    /// Neither: an error.
+    Unexpected,
+}
+
+/// The effects of an attempt, and what a refusal of each means.
+pub(crate) struct Effects<E> {
+    pub(crate) effects: Vec<E>,
+    refusals: Vec<Option<ReadRefusal>>,
+}
+
+impl<E> Effects<E> {
+    pub(crate) fn read(&self, refused: &RefusedEffect) -> Refusal {
+        match self.refusals.get(refused.index) {
+            Some(Some(read)) => read(refused.found.as_deref()),
+            Some(None) | None => Refusal::Unexpected,
+        }
+    }
 }
 
 impl<E> Attempt<E> {
@@ -53,11 +88,30 @@ impl<E> Attempt<E> {
     ///
     /// At most 99 beside the record, which is what one `TransactWriteItems` carries; each on another item.
     pub fn add_effect(&self, effect: E) {
-        self.effects.lock().unwrap_or_else(PoisonError::into_inner).push(effect);
+        self.add(Guarded { effect, refusal: None });
+    }
+
+    /// As [`Attempt::add_effect`], for an effect whose own condition is part of the business: `refusal` reads, from
+    /// the item that broke the condition, what that means.
+    ///
+    /// It is asked in one-trip mode and in streams, where the run has no effect but the ones it adds. Under a claim a
+    /// refused effect leaves the outcome unknown: effects outside may have happened.
+    pub fn add_guarded_effect(&self, effect: E, refusal: impl Fn(Option<&Item>) -> Refusal + Send + 'static) {
+        self.add(Guarded { effect, refusal: Some(Box::new(refusal)) });
+    }
+
+    fn add(&self, guarded: Guarded<E>) {
+        self.effects.lock().unwrap_or_else(PoisonError::into_inner).push(guarded);
     }
 
     pub(crate) fn take_effects(&self) -> Vec<E> {
-        std::mem::take(&mut *self.effects.lock().unwrap_or_else(PoisonError::into_inner))
+        self.take_guarded_effects().effects
+    }
+
+    pub(crate) fn take_guarded_effects(&self) -> Effects<E> {
+        let guarded = std::mem::take(&mut *self.effects.lock().unwrap_or_else(PoisonError::into_inner));
+        let (effects, refusals) = guarded.into_iter().map(|guarded| (guarded.effect, guarded.refusal)).unzip();
+        Effects { effects, refusals }
     }
 }
 

@@ -86,11 +86,11 @@ impl<S: Store> Claim<S> {
         let now = self.engine.now();
         let settled = self.operation.settled(&answer, now, S::room_bytes(&effects));
         let write = settle(self.record.clone(), self.request.owner, finding, settled, now);
-        match self.engine.write(&write, effects, Metric::CommitMs).await {
+        match self.engine.write_until(&write, effects, Metric::CommitMs, self.deadline).await {
             Ok(Written::Applied | Written::Recognised) => Ok(self.executed(&write.record, finding, answer)),
             Ok(Written::Refused(found)) => self.fenced(found, Some(finding)).await?.read(),
-            Ok(Written::EffectRefused(index)) => {
-                self.abandon(format!("the condition of effect {index} did not hold").into()).await?.read()
+            Ok(Written::EffectRefused(refused)) => {
+                self.abandon(format!("the condition of effect {} did not hold", refused.index).into()).await?.read()
             }
             Err(error) => self.commit_lost(error, &write, finding, answer).await,
         }
@@ -163,8 +163,8 @@ impl<S: Store> Claim<S> {
         match self.engine.write(&write, effects, Metric::CommitMs).await {
             Ok(Written::Applied | Written::Recognised) => Ok(Reconciled::Prevented),
             Ok(Written::Refused(_)) => Ok(Reconciled::NotOpen),
-            Ok(Written::EffectRefused(index)) => {
-                self.abandon(format!("the condition of effect {index} did not hold").into()).await?;
+            Ok(Written::EffectRefused(refused)) => {
+                self.abandon(format!("the condition of effect {} did not hold", refused.index).into()).await?;
                 Ok(Reconciled::Unclear)
             }
             Err(source) => Err(Error::StoreUnavailable(source)),

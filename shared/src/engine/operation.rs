@@ -151,7 +151,7 @@ impl Call {
         RecordId::new(&self.operation.namespace, &self.principal, &self.key)
     }
 
-    pub(super) const fn fingerprint(&self) -> Fingerprint {
+    pub(crate) const fn fingerprint(&self) -> Fingerprint {
         self.fingerprint
     }
 

@@ -1,7 +1,12 @@
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
 
 use super::*;
+use crate::engine::Claimed;
+use crate::store::BoxError;
 use crate::store::fault::{Fault, FaultyStore};
 use crate::store::memory::{Effect, MemoryStore};
 
@@ -162,4 +167,225 @@ async fn no_more_messages_run_at_a_time_than_allowed() {
     let response = queue.handle(batch(messages), in_ten_seconds(&queue), handler).await.unwrap();
     assert!(response.batch_item_failures.is_empty());
     assert_eq!(most.load(Ordering::SeqCst), 3);
+}
+
+/// A message of a FIFO queue's group.
+fn grouped(group: &str, id: &str, body: &str) -> SqsMessage {
+    let mut message = message(id, body);
+    message.attributes.insert("MessageGroupId".to_owned(), group.to_owned());
+    message
+}
+
+/// A handler that writes down which ids ran, and does what [`handle`] does.
+fn noted(ran: &Arc<Mutex<Vec<String>>>) -> impl Fn(Attempt<Effect>, SqsMessage) -> BoxFuture<'static, Verdict<()>> {
+    let ran = Arc::clone(ran);
+    move |attempt, message| {
+        ran.lock().unwrap().push(message.message_id.clone().unwrap());
+        async move {
+            tokio::task::yield_now().await;
+            handle(attempt, message).await
+        }
+        .boxed()
+    }
+}
+
+async fn returned_and_ran(queue: &Queue<TestStore>, messages: Vec<SqsMessage>) -> (Vec<String>, Vec<String>) {
+    let ran = Arc::default();
+    let response = queue.handle(batch(messages), in_ten_seconds(queue), noted(&ran)).await.unwrap();
+    let returned = response.batch_item_failures.into_iter().map(|failure| failure.item_identifier).collect();
+    let ran = ran.lock().unwrap().clone();
+    (returned, ran)
+}
+
+#[tokio::test]
+async fn equal_messages_of_one_batch_share_the_outcome_of_the_first_without_another_trip() {
+    for (body, expected) in [
+        (r#"{"id":1}"#, vec![]),
+        (r#"{"id":1,"do":"fail"}"#, vec!["m-0", "m-1", "m-2"]),
+        (r#"{"id":1,"do":"not execute"}"#, vec!["m-0", "m-1", "m-2"]),
+        (r#"{"id":1,"do":"panic"}"#, vec!["m-0", "m-1", "m-2"]),
+    ] {
+        // Every write after the first would fail.
+        let (queue, _) = world([Fault::None].into_iter().chain([Fault::Refuse; 5]));
+        let equal = (0..3).map(|index| message(&format!("m-{index}"), body)).collect();
+        let (returned, ran) = returned_and_ran(&queue.one_trip(), equal).await;
+        assert_eq!((returned, ran), (expected.iter().map(|id| (*id).to_owned()).collect(), vec!["m-0".to_owned()]));
+    }
+}
+
+#[tokio::test]
+async fn another_body_under_a_key_of_the_same_batch_is_a_mismatch_and_not_a_duplicate() {
+    let (queue, memory) = world([]);
+    let messages = vec![message("m-1", r#"{"id":1}"#), message("m-2", r#"{"id":1,"other":true}"#)];
+    assert_eq!(returned(&queue.one_trip(), messages).await, ["m-2"]);
+    assert_eq!(memory.applied("1"), 1);
+}
+
+#[tokio::test]
+async fn messages_that_contend_run_one_after_another_by_rank_and_the_others_beside_them() {
+    let (queue, _) = world([]);
+    let queue = queue.one_trip().concurrency(100).contention(|message| {
+        let body: serde_json::Value = serde_json::from_str(message.body.as_deref().unwrap()).unwrap();
+        let on = body["on"].as_array().unwrap().iter().filter_map(serde_json::Value::as_str);
+        on.fold(Contention::none(), Contention::on).rank(body["rank"].as_u64().unwrap())
+    });
+    let contending = |id: u64, on: &[&str], rank: u64| {
+        message(&format!("m-{id}"), &serde_json::json!({"id": id, "on": on, "rank": rank}).to_string())
+    };
+    // 1 and 2 share no name, but 3 shares one with each of them.
+    let messages = vec![
+        contending(1, &["a"], 3),
+        contending(2, &["b"], 2),
+        contending(3, &["a", "b"], 1),
+        contending(4, &[], 0),
+        contending(5, &["c"], 9),
+    ];
+    let (running, most) = (Arc::new(Mutex::new(0)), Arc::new(Mutex::new(0)));
+    let order = Arc::new(Mutex::new(Vec::new()));
+    let handler = |_, message: SqsMessage| {
+        let (running, most, order) = (running.clone(), most.clone(), order.clone());
+        async move {
+            let id = message.message_id.unwrap();
+            let contends = ["m-1", "m-2", "m-3"].contains(&id.as_str());
+            if contends {
+                *running.lock().unwrap() += 1;
+                let now = *running.lock().unwrap();
+                let mut most = most.lock().unwrap();
+                *most = now.max(*most);
+                order.lock().unwrap().push(id);
+            }
+            tokio::task::yield_now().await;
+            if contends {
+                *running.lock().unwrap() -= 1;
+            }
+            Verdict::Success(())
+        }
+    };
+    let response = queue.handle(batch(messages), in_ten_seconds(&queue), handler).await.unwrap();
+    assert!(response.batch_item_failures.is_empty());
+    assert_eq!((*most.lock().unwrap(), order.lock().unwrap().join(" ")), (1, "m-3 m-2 m-1".to_owned()));
+}
+
+#[tokio::test]
+async fn a_panic_over_what_a_message_contends_for_returns_no_other_message() {
+    let (queue, memory) = world([]);
+    let queue = queue.contention(|message| {
+        assert_ne!(message.message_id.as_deref(), Some("m-1"), "planned");
+        Contention::none()
+    });
+    let messages = vec![message("m-1", r#"{"id":1}"#), message("m-2", r#"{"id":2}"#)];
+    assert_eq!(returned(&queue, messages).await, [""; 0]);
+    assert_eq!((memory.applied("1"), memory.applied("2")), (1, 1));
+}
+
+#[tokio::test]
+async fn on_a_fifo_queue_the_rest_of_a_failed_messages_group_is_returned_in_order_and_other_groups_go_on() {
+    for failure in ["panic", "fail", "not execute"] {
+        let (queue, memory) = world([]);
+        let queue = queue.one_trip().fifo();
+        let messages = vec![
+            grouped("a", "a-1", r#"{"id":1}"#),
+            grouped("b", "b-1", r#"{"id":2}"#),
+            grouped("a", "a-2", &format!(r#"{{"id":3,"do":"{failure}"}}"#)),
+            grouped("a", "a-3", r#"{"id":4}"#),
+            grouped("b", "b-2", r#"{"id":5}"#),
+            grouped("a", "a-4", "not JSON"),
+        ];
+        let (returned, ran) = returned_and_ran(&queue, messages).await;
+        assert_eq!(returned, ["a-2", "a-3", "a-4"], "{failure}");
+        assert!(!ran.contains(&"a-3".to_owned()), "{ran:?}");
+        assert_eq!(["1", "2", "4", "5"].map(|id| memory.applied(id)), [1, 1, 0, 1]);
+    }
+}
+
+#[tokio::test]
+async fn on_a_fifo_queue_each_group_runs_in_order_and_groups_run_at_the_same_time() {
+    let (queue, _) = world([]);
+    let queue = queue.one_trip().fifo();
+    let messages = (0..12).map(|id| grouped(["a", "b", "c"][id % 3], &format!("{id:02}"), &format!("{{\"id\":{id}}}")));
+    let (returned, ran) = returned_and_ran(&queue, messages.collect()).await;
+    assert_eq!(returned, [""; 0]);
+    for group in 0..3 {
+        let of_group: Vec<_> = ran.iter().filter(|id| id.parse::<usize>().unwrap() % 3 == group).collect();
+        assert!(of_group.is_sorted() && of_group.len() == 4, "{ran:?}");
+    }
+    assert_eq!(ran[..3], ["00", "01", "02"], "all groups have begun before one goes on");
+}
+
+/// Notes what it was asked for; fails if told to.
+#[derive(Clone, Default)]
+struct Noted {
+    asked: Arc<Mutex<Vec<(String, Duration)>>>,
+    fails: bool,
+}
+
+impl Visibility for Noted {
+    fn set<'a>(&'a self, message: &'a SqsMessage, after: Duration) -> BoxFuture<'a, Result<(), BoxError>> {
+        self.asked.lock().unwrap().push((message.message_id.clone().unwrap(), after));
+        let answer = if self.fails { Err("AccessDenied".into()) } else { Ok(()) };
+        async move { answer }.boxed()
+    }
+}
+
+#[tokio::test]
+async fn a_message_in_progress_elsewhere_is_returned_and_hidden_until_the_lease_is_over() {
+    for fails in [false, true] {
+        let (queue, memory) = world([]);
+        let noted = Noted { fails, ..Noted::default() };
+        let queue = queue.fifo().visibility(noted.clone());
+        let event = batch(vec![grouped("g", "m", r#"{"id":1}"#)]);
+        let elsewhere = queue.deliveries(event, in_ten_seconds(&queue)).unwrap().remove(0).call.unwrap();
+        let Ok(Claimed::Acquired(_claim)) = queue.engine.claim(&elsewhere).await else { panic!("must acquire") };
+
+        let messages = vec![
+            grouped("g", "m", r#"{"id":1}"#),
+            grouped("g", "after it", r#"{"id":2}"#),
+            grouped("h", "other", r#"{"id":3}"#),
+        ];
+        let (returned, _) = returned_and_ran(&queue, messages).await;
+        assert_eq!(returned, ["m", "after it"]);
+        let asked = noted.asked.lock().unwrap().clone();
+        let [(first, rest), (second, _)] = asked.as_slice() else { panic!("{asked:?}") };
+        assert_eq!((first.as_str(), second.as_str()), ("m", "after it"), "its group comes when it comes");
+        assert!(Duration::from_secs(9) < *rest && *rest <= Duration::from_secs(11), "{rest:?}");
+        assert_eq!((memory.applied("1"), memory.applied("3")), (0, 1));
+    }
+}
+
+#[tokio::test]
+async fn by_message_id_a_second_delivery_is_a_duplicate_and_a_second_send_is_not() {
+    let (queue, memory) = world([]);
+    let queue = Queue { key: KeySource::message_id_which_every_send_and_redrive_changes(), ..queue };
+    for id in ["m-1", "m-1", "m-2"] {
+        assert_eq!(returned(&queue, vec![message(id, r#"{"id":1}"#)]).await, [""; 0]);
+    }
+    assert_eq!(memory.applied("1"), 2);
+}
+
+/// A clock that a test sets.
+#[derive(Clone, Default)]
+struct SetClock(Arc<AtomicUsize>);
+
+impl crate::engine::Clock for SetClock {
+    fn now(&self) -> EpochMs {
+        EpochMs(self.0.load(Ordering::SeqCst) as u64)
+    }
+}
+
+#[tokio::test]
+async fn what_was_not_begun_when_time_runs_out_is_returned() {
+    let (memory, clock) = (MemoryStore::new(), SetClock::default());
+    let engine = Engine::builder(FaultyStore::new(memory.clone(), [])).clock(clock.clone()).build();
+    let (queue, _) = world([]);
+    let queue = Queue { engine, ..queue }.concurrency(1);
+    let messages = (0..4).map(|id| message(&format!("m-{id}"), &format!("{{\"id\":{id}}}"))).collect();
+    let handler = |attempt: Attempt<Effect>, message| {
+        clock.0.fetch_add(150, Ordering::SeqCst);
+        handle(attempt, message)
+    };
+    // The margin is 2 s, so that after two messages of 150 ms it has begun.
+    let response = queue.handle(batch(messages), EpochMs(2300), handler).await.unwrap();
+    let returned: Vec<_> = response.batch_item_failures.iter().map(|failure| &*failure.item_identifier).collect();
+    assert_eq!(returned, ["m-2", "m-3"]);
+    assert_eq!(["0", "1", "2", "3"].map(|id| memory.applied(id)), [1, 1, 0, 0]);
 }

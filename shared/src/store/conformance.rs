@@ -120,7 +120,7 @@ async fn a_long_answer_and_the_effects_are_written_together_or_not_at_all<S: Sto
     let settled = || Settled { response: long(PART_BYTES + 1).into(), expiration: later() };
     let write = settle(claimed.clone(), FIRST, Finding::Success, settled(), NOW);
     let written = store.write(&write, vec![effect(used)]).await.expect("answered");
-    assert_eq!(written, Written::EffectRefused(0));
+    assert!(matches!(&written, Written::EffectRefused(refused) if refused.index == 0), "{written:?}");
     assert_eq!(store.read(&claimed.id).await.expect("readable"), Some(claimed), "the record is as it was");
     assert_eq!(store.read_parts(&write.record, 2).await.expect("readable"), None, "no part was written");
 
@@ -276,7 +276,7 @@ async fn an_effect_that_is_refused_names_itself<S: Store>(store: &S, effect: &im
     let claimed = place(store, processing(SECOND, NOW)).await;
     let settle = settle(claimed.clone(), SECOND, Finding::Success, answer(later()), NOW);
     let written = store.write(&settle, vec![effect(fresh_name()), effect(used)]).await.expect("answered");
-    assert_eq!(written, Written::EffectRefused(1));
+    assert!(matches!(&written, Written::EffectRefused(refused) if refused.index == 1), "{written:?}");
     assert_eq!(store.read(&claimed.id).await.expect("readable"), Some(claimed), "the record is as it was");
 }
 

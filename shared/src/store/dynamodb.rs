@@ -12,7 +12,7 @@ mod story;
 mod unsettled;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::{ReturnValuesOnConditionCheckFailure, TransactWriteItem};
@@ -22,6 +22,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
 
 pub use client::client;
+#[cfg(feature = "sqs")]
+pub(crate) use client::sdk_config;
 pub use item::AttributeNames;
 pub use unsettled::{After, ScanPlace, Scanned, UnknownPage};
 
@@ -125,7 +127,7 @@ impl DynamoDbStore {
         match request.send().await {
             Ok(_) => Ok(Written::Applied),
             Err(error) => match self.refused_or_failed(write, Failure::from_transaction(error))? {
-                Written::EffectRefused(index) if index >= effects.len() => Err(Failure::part_in_the_way()),
+                Written::EffectRefused(refused) if refused.index >= effects.len() => Err(Failure::part_in_the_way()),
                 written => Ok(written),
             },
         }
@@ -156,7 +158,7 @@ impl DynamoDbStore {
                 let found = item::to_record(found, &self.names).map_err(Failure::Store)?;
                 Ok(Written::refused(write, Some(found)))
             }
-            Failure::EffectRefused(index) => Ok(Written::EffectRefused(index)),
+            Failure::EffectRefused(refused) => Ok(Written::EffectRefused(refused)),
             other @ (Failure::Contended(_) | Failure::Store(_)) => Err(other),
         }
     }
@@ -173,6 +175,15 @@ impl Store for DynamoDbStore {
     }
 
     async fn write(&self, write: &Write, effects: Vec<TransactWriteItem>) -> Result<Written, StoreError> {
+        self.write_within(write, effects, PATIENCE).await
+    }
+
+    async fn write_within(
+        &self,
+        write: &Write,
+        effects: Vec<TransactWriteItem>,
+        patience: Duration,
+    ) -> Result<Written, StoreError> {
         let cut = cut(write);
         let (write, parts) = cut.as_ref().map_or((write, &[][..]), |(head, parts)| (head, parts));
         let attempt = || async {
@@ -186,7 +197,9 @@ impl Store for DynamoDbStore {
         };
         // DynamoDB cancels overlapping transactions instead of queueing them, and the SDK does not repeat a
         // cancelled one ("Amazon DynamoDB transactions: how it works", transaction conflict handling).
-        attempt.retry(contention_backoff()).when(Failure::is_contended).await.map_err(StoreError::from)
+        let started = Instant::now();
+        let again = |failure: &Failure| failure.is_contended() && started.elapsed() < patience;
+        attempt.retry(contention_backoff()).when(again).await.map_err(StoreError::from)
     }
 
     async fn read(&self, id: &RecordId) -> Result<Option<Record>, StoreError> {
@@ -212,13 +225,16 @@ const fn replaces(write: &Write) -> bool {
     }
 }
 
-fn contention_backoff() -> ExponentialBuilder {
+/// How long a write waits for others where it knows no deadline.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Ends with the patience, not with a number: of many that contend for one item, one gets through at a time.
+pub(crate) fn contention_backoff() -> ExponentialBuilder {
     ExponentialBuilder::default()
         .with_jitter()
         .with_min_delay(Duration::from_millis(10))
         .with_max_delay(Duration::from_millis(200))
-        .with_max_times(8)
-        .with_total_delay(Some(Duration::from_secs(1)))
+        .without_max_times()
 }
 
 /// At most 36 characters, the same for every repeat of one write, and different for every other.

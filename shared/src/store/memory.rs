@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{Store, StoreError, Written, parts};
+use super::{RefusedEffect, Store, StoreError, Written, parts};
 use crate::protocol::{Record, RecordId, TransactionId, Write};
 
 /// Records in a map. A clone is another handle to the same map.
@@ -86,7 +86,7 @@ impl Store for MemoryStore {
         }
         let refused = |effect: &Effect| effect.only_once && contents.effects.contains_key(&effect.name);
         if let Some(index) = effects.iter().position(refused) {
-            return Ok(Written::EffectRefused(index));
+            return Ok(Written::EffectRefused(RefusedEffect { index, found: None }));
         }
         for effect in effects {
             *contents.effects.entry(effect.name).or_default() += 1;

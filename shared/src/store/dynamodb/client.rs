@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
-use aws_config::{BehaviorVersion, Region};
+use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_sdk_dynamodb::Client;
 
@@ -16,6 +16,11 @@ use aws_sdk_dynamodb::Client;
 ///
 /// Where the environment holds credentials, as in Lambda, no other provider is asked.
 pub async fn client() -> Client {
+    Client::new(&sdk_config().await)
+}
+
+/// What [`client`] is made of, for the clients of other services.
+pub(crate) async fn sdk_config() -> SdkConfig {
     let retries = RetryConfig::standard()
         .with_max_attempts(4)
         .with_initial_backoff(Duration::from_millis(25))
@@ -35,5 +40,5 @@ pub async fn client() -> Client {
         let provider = aws_config::environment::EnvironmentVariableCredentialsProvider::new();
         loader = loader.credentials_provider(SharedCredentialsProvider::new(provider));
     }
-    Client::new(&loader.load().await)
+    loader.load().await
 }

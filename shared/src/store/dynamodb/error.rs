@@ -1,26 +1,23 @@
 //! What DynamoDB's errors mean for a write: refused, to be repeated, certainly not applied, or not known.
 
-use std::collections::HashMap;
-
 use aws_sdk_dynamodb::error::{BuildError, ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
-use aws_sdk_dynamodb::types::{AttributeValue, CancellationReason};
+use aws_sdk_dynamodb::types::CancellationReason;
 
-use crate::store::{BoxError, StoreError};
-
-type Item = HashMap<String, AttributeValue>;
+use crate::store::{Item, RefusedEffect, StoreError};
 
 /// Why a request was not answered with success.
 #[derive(Debug)]
 pub(super) enum Failure {
     /// The record's condition did not hold; this is what is stored.
     Refused(Option<Item>),
-    /// The condition of the effect with this index did not hold.
-    EffectRefused(usize),
-    /// Another transaction was in the way. Nothing was written; a repeat may succeed.
-    Contended(BoxError),
+    /// The condition of an effect did not hold.
+    EffectRefused(RefusedEffect),
+    /// Others were in the way: a conflicting transaction, too many requests. A repeat may succeed; this is the error if
+    /// there is no time for it.
+    Contended(StoreError),
     /// None of these.
     Store(StoreError),
 }
@@ -85,14 +82,17 @@ impl Failure {
         let failed = |reason: &CancellationReason| reason.code() == Some("ConditionalCheckFailed");
         match reasons.iter().position(failed) {
             Some(0) => return Some(Self::Refused(reasons.into_iter().next().and_then(|reason| reason.item))),
-            Some(action) => return Some(Self::EffectRefused(action - 1)),
+            Some(action) => {
+                let found = reasons.into_iter().nth(action).and_then(|reason| reason.item).map(Box::new);
+                return Some(Self::EffectRefused(RefusedEffect { index: action - 1, found }));
+            }
             None => {}
         }
         let contended = |reason: &CancellationReason| {
             matches!(reason.code(), Some("TransactionConflict" | "ThrottlingError" | "ProvisionedThroughputExceeded"))
         };
         let reason = reasons.iter().find(|reason| contended(reason))?;
-        Some(Self::Contended(reason.code().unwrap_or_default().into()))
+        Some(Self::Contended(StoreError::NotApplied(reason.code().unwrap_or_default().into())))
     }
 
     fn from_sdk<E, R>(error: SdkError<E, R>) -> Self
@@ -101,8 +101,14 @@ impl Failure {
         R: std::fmt::Debug + Send + Sync + 'static,
     {
         let code = error.code().unwrap_or_default();
-        if matches!(code, "TransactionConflictException" | "TransactionInProgressException") {
-            return Self::Contended(error.into());
+        match code {
+            "TransactionConflictException" => return Self::Contended(StoreError::NotApplied(error.into())),
+            // Of our own earlier try, or after the SDK's own repeats, of which one may have got through.
+            "TransactionInProgressException"
+            | "ThrottlingException"
+            | "ProvisionedThroughputExceededException"
+            | "RequestLimitExceeded" => return Self::Contended(StoreError::Uncertain(error.into())),
+            _ => {}
         }
         if is_refusal(&error) {
             return Self::Store(StoreError::NotApplied(error.into()));
@@ -142,8 +148,7 @@ impl From<BuildError> for Failure {
 impl From<Failure> for StoreError {
     fn from(failure: Failure) -> Self {
         match failure {
-            Failure::Store(error) => error,
-            Failure::Contended(reason) => Self::NotApplied(reason),
+            Failure::Store(error) | Failure::Contended(error) => error,
             // Answers, which the callers turn into a `Written` before they come here.
             Failure::Refused(_) | Failure::EffectRefused(_) => Self::NotApplied("the condition did not hold".into()),
         }
@@ -161,7 +166,7 @@ mod tests {
     fn shown(codes: &[&str]) -> String {
         match Failure::from_cancellation(reasons(codes)) {
             Some(Failure::Refused(_)) => "refused".into(),
-            Some(Failure::EffectRefused(index)) => format!("effect {index} refused"),
+            Some(Failure::EffectRefused(refused)) => format!("effect {} refused", refused.index),
             Some(Failure::Contended(_)) => "contended".into(),
             Some(Failure::Store(_)) => "store".into(),
             None => "no reason known".into(),

@@ -1,0 +1,61 @@
+//! What messages of one batch contend for.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use aws_lambda_events::event::sqs::SqsMessage;
+
+/// What a message contends for, by names of the application's choice: of an account, a stream, any item that its
+/// effects write.
+///
+/// DynamoDB does not queue transactions on one item: it cancels all but one (`TransactionConflict`), and each
+/// cancelled one is paid for and tried again. Messages of one batch that share a name run one after another instead.
+/// Those of other batches may still be in the way; the store waits for them, within the deadline.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Contention {
+    pub(super) names: Vec<String>,
+    pub(super) rank: u64,
+}
+
+impl Contention {
+    /// Contends with none.
+    #[must_use]
+    pub fn none() -> Self {
+        Self::default()
+    }
+
+    /// Contends with every message that has this name, too.
+    #[must_use]
+    pub fn on(mut self, name: impl Into<String>) -> Self {
+        self.names.push(name.into());
+        self
+    }
+
+    /// Of messages that contend, those of lower rank run first; of equal rank, in the order of the batch. Default: 0.
+    ///
+    /// For messages that carry a sequence number: a standard queue mixes them, and sorted they need not be held.
+    #[must_use]
+    pub const fn rank(mut self, rank: u64) -> Self {
+        self.rank = rank;
+        self
+    }
+}
+
+/// The application's function from a message to what it contends for.
+#[derive(Clone, Default)]
+pub(super) struct ContentionOf(Option<Arc<dyn Fn(&SqsMessage) -> Contention + Send + Sync>>);
+
+impl ContentionOf {
+    pub(super) fn new(of: impl Fn(&SqsMessage) -> Contention + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(of)))
+    }
+
+    /// A panic over one message must not return the others: that one then contends with none.
+    pub(super) fn of(&self, message: &SqsMessage) -> Contention {
+        let Some(of) = &self.0 else { return Contention::none() };
+        catch_unwind(AssertUnwindSafe(|| of(message))).unwrap_or_else(|_panic| {
+            tracing::error!(message = message.message_id, "what the message contends for could not be told");
+            Contention::none()
+        })
+    }
+}

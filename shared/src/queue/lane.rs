@@ -1,0 +1,107 @@
+//! Lanes: which messages of a batch run one after another, and what one learns from another before it.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use aws_lambda_events::event::sqs::SqsMessage;
+
+use super::contention::{Contention, ContentionOf};
+use super::key::NoKey;
+use crate::engine::Call;
+use crate::protocol::{Fingerprint, RecordId};
+
+/// A message as it was delivered.
+pub(super) struct Delivery {
+    /// Its place in the batch.
+    pub(super) position: usize,
+    pub(super) id: String,
+    pub(super) message: SqsMessage,
+    pub(super) call: Result<Call, NoKey>,
+}
+
+/// What becomes of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Settlement {
+    /// It is deleted.
+    Done,
+    /// It comes again.
+    Returned,
+    /// It comes again, best when this is over.
+    InProgress(Duration),
+}
+
+/// Messages that run one after another.
+pub(super) struct Lane {
+    pub(super) deliveries: Vec<Delivery>,
+    /// Whether none may run after one before it was returned.
+    pub(super) in_order: bool,
+}
+
+/// The lanes of a standard queue, which promises no order: messages share one if they have the same key or contend for
+/// the same thing, directly or through others.
+pub(super) fn standard(deliveries: Vec<Delivery>, contention: &ContentionOf) -> Vec<Lane> {
+    let mut lanes: Vec<Vec<(u64, Delivery)>> = Vec::with_capacity(deliveries.len());
+    let mut lane_of = HashMap::new();
+    for delivery in deliveries {
+        let Contention { names, rank } = contention.of(&delivery.message);
+        let key = delivery.call.as_ref().ok().map(|call| Shared::Key(call.record_id()));
+        let shared: Vec<Shared> = names.into_iter().map(Shared::Name).chain(key).collect();
+        let mut joined: Vec<usize> = shared.iter().filter_map(|name| lane_of.get(name).copied()).collect();
+        joined.sort_unstable();
+        joined.dedup();
+        let lane = joined.first().copied().unwrap_or(lanes.len());
+        if lane == lanes.len() {
+            lanes.push(Vec::new());
+        }
+        for other in joined.into_iter().skip(1) {
+            let moved = std::mem::take(&mut lanes[other]);
+            lanes[lane].extend(moved);
+            lane_of.values_mut().filter(|place| **place == other).for_each(|place| *place = lane);
+        }
+        lanes[lane].push((rank, delivery));
+        lane_of.extend(shared.into_iter().map(|name| (name, lane)));
+    }
+    lanes.into_iter().filter(|lane| !lane.is_empty()).map(ranked).collect()
+}
+
+/// What messages share a lane for.
+#[derive(PartialEq, Eq, Hash)]
+enum Shared {
+    Key(RecordId),
+    Name(String),
+}
+
+fn ranked(mut lane: Vec<(u64, Delivery)>) -> Lane {
+    lane.sort_by_key(|(rank, delivery)| (*rank, delivery.position));
+    Lane { deliveries: lane.into_iter().map(|(_, delivery)| delivery).collect(), in_order: false }
+}
+
+/// What became of the messages of a lane so far.
+#[derive(Default)]
+pub(super) struct Outcomes {
+    calls: HashMap<RecordId, (Fingerprint, Settlement)>,
+    /// The first one that was returned.
+    returned: Option<Settlement>,
+}
+
+impl Outcomes {
+    /// What becomes of a message without running it: in order, none overtakes one that was returned; and equal
+    /// messages share the outcome of the first.
+    pub(super) fn of(&self, delivery: &Delivery, in_order: bool) -> Option<Settlement> {
+        if in_order && self.returned.is_some() {
+            return self.returned;
+        }
+        let call = delivery.call.as_ref().ok()?;
+        let (fingerprint, settlement) = self.calls.get(&call.record_id())?;
+        (*fingerprint == call.fingerprint()).then_some(*settlement)
+    }
+
+    pub(super) fn add(&mut self, delivery: &Delivery, settlement: Settlement) {
+        if settlement != Settlement::Done && self.returned.is_none() {
+            self.returned = Some(settlement);
+        }
+        if let Ok(call) = &delivery.call {
+            self.calls.entry(call.record_id()).or_insert((call.fingerprint(), settlement));
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! When a message that was returned becomes visible again.
+
+#[cfg(feature = "sqs")]
+mod sqs;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_lambda_events::event::sqs::SqsMessage;
+use futures::future::BoxFuture;
+
+#[cfg(feature = "sqs")]
+pub use sqs::SqsVisibility;
+
+use crate::store::BoxError;
+
+/// Sets when a message that was received becomes visible again.
+///
+/// With the feature `sqs`, `SqsVisibility` does so by `ChangeMessageVisibility`.
+pub trait Visibility: Send + Sync {
+    /// Makes the message visible again after this time, counted from now, instead of the queue's visibility timeout.
+    fn set<'a>(&'a self, message: &'a SqsMessage, after: Duration) -> BoxFuture<'a, Result<(), BoxError>>;
+}
+
+/// A [`Visibility`], or none: then every message keeps the queue's visibility timeout.
+#[derive(Clone, Default)]
+pub(super) struct VisibilityOf(Option<Arc<dyn Visibility>>);
+
+impl VisibilityOf {
+    pub(super) fn new(visibility: impl Visibility + 'static) -> Self {
+        Self(Some(Arc::new(visibility)))
+    }
+
+    pub(super) async fn set(&self, message: &SqsMessage, after: Duration) -> Result<(), BoxError> {
+        match &self.0 {
+            Some(visibility) => visibility.set(message, after).await,
+            None => Ok(()),
+        }
+    }
+}

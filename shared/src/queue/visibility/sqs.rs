@@ -1,0 +1,90 @@
+//! `ChangeMessageVisibility`.
+
+use std::time::Duration;
+
+use aws_lambda_events::event::sqs::SqsMessage;
+use aws_sdk_sqs::Client;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+
+use super::Visibility;
+use crate::store::{BoxError, dynamodb};
+
+/// The longest visibility timeout of SQS.
+const LONGEST: Duration = Duration::from_secs(12 * 60 * 60);
+
+/// Sets visibilities by `ChangeMessageVisibility`. The function's role needs `sqs:ChangeMessageVisibility` on the
+/// queue.
+#[derive(Clone, Debug)]
+pub struct SqsVisibility {
+    client: Client,
+}
+
+impl SqsVisibility {
+    /// With a client of your own. Keep its time-outs well under the function's.
+    #[must_use]
+    pub const fn new(client: Client) -> Self {
+        Self { client }
+    }
+
+    /// With a client made from the environment of a Lambda function, with the time-outs and retries of
+    /// [`dynamodb::client`]. Make it once per process.
+    pub async fn from_environment() -> Self {
+        Self::new(Client::new(&dynamodb::sdk_config().await))
+    }
+}
+
+impl Visibility for SqsVisibility {
+    fn set<'a>(&'a self, message: &'a SqsMessage, after: Duration) -> BoxFuture<'a, Result<(), BoxError>> {
+        async move {
+            let arn = message.event_source_arn.as_deref().ok_or("the message does not name its queue")?;
+            let receipt = message.receipt_handle.as_deref().ok_or("the message has no receipt handle")?;
+            let request = self.client.change_message_visibility().queue_url(queue_url(arn)?).receipt_handle(receipt);
+            request.visibility_timeout(seconds(after)).send().await?;
+            Ok(())
+        }
+        .boxed()
+    }
+}
+
+/// Rounded up: a message that comes a moment before the lease ends would be returned once more. Never 0, which would
+/// bring it back at once.
+fn seconds(after: Duration) -> i32 {
+    let whole = after.min(LONGEST).as_millis().div_ceil(1000).max(1);
+    i32::try_from(whole).unwrap_or(i32::MAX)
+}
+
+/// The URL of the queue behind an ARN, without the request and the permission of `GetQueueUrl`. Its path is what SQS
+/// reads; where to send the request is the client's own knowledge.
+fn queue_url(arn: &str) -> Result<String, BoxError> {
+    let parts: Vec<&str> = arn.split(':').collect();
+    let ["arn", partition, "sqs", region, account, name] = parts.as_slice() else {
+        return Err("the message's source is not the ARN of a queue".into());
+    };
+    let suffix = if *partition == "aws-cn" { "amazonaws.com.cn" } else { "amazonaws.com" };
+    Ok(format!("https://sqs.{region}.{suffix}/{account}/{name}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rest_is_rounded_up_to_whole_seconds_that_sqs_accepts() {
+        let after = |ms| seconds(Duration::from_millis(ms));
+        assert_eq!([after(0), after(1), after(1000), after(1001)], [1, 1, 1, 2]);
+        assert_eq!(seconds(Duration::MAX), 43_200);
+    }
+
+    #[test]
+    fn a_queue_is_found_by_its_arn() {
+        assert_eq!(
+            queue_url("arn:aws:sqs:eu-central-1:123456789012:Ledger.fifo").unwrap(),
+            "https://sqs.eu-central-1.amazonaws.com/123456789012/Ledger.fifo"
+        );
+        assert!(queue_url("arn:aws-cn:sqs:cn-north-1:1:Q").unwrap().contains("amazonaws.com.cn/1/Q"));
+        for arn in ["", "arn:aws:kinesis:eu-central-1:1:stream/s", "https://sqs.example/1/Q"] {
+            assert!(queue_url(arn).is_err(), "{arn}");
+        }
+    }
+}
