@@ -90,7 +90,9 @@ pub mod metrics;
 pub mod protocol;
 pub mod queue;
 pub mod reconcile;
+pub mod sequence;
 pub mod store;
+pub mod versioned;
 
 pub use engine::{Answered, Attempt, Call, Engine, Error, Operation, Outcome, Verdict};
 pub use http::IdempotencyLayer;
