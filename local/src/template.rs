@@ -19,6 +19,8 @@ pub use resources::{
     Table,
 };
 
+#[cfg(test)]
+mod application;
 mod intrinsics;
 mod resources;
 mod yaml;

@@ -1,35 +1,56 @@
-//! The business of the worker: an event becomes a posting.
+//! The business of the worker: an event or a sale becomes a posting.
 
 use aws_lambda_events::event::sqs::SqsMessage;
 use aws_sdk_dynamodb::types::TransactWriteItem;
+use idempotency::queue::Contention;
+use idempotency::sequence::{Gap, SequenceGate};
 use idempotency::{Attempt, Verdict};
-use payments::{Event, Posting, Table};
+use payments::{Message, Table};
 
-/// Posts events to the ledger.
+/// Posts messages to the ledger.
 #[derive(Clone, Debug)]
 pub(crate) struct Handler {
     table: Table,
+    /// A terminal's sales are money: none may be missing, so a later one waits for it.
+    terminals: SequenceGate,
 }
 
 impl Handler {
-    pub(crate) const fn new(table: Table) -> Self {
-        Self { table }
+    pub(crate) fn new(table: Table) -> Self {
+        Self { terminals: SequenceGate::new(table.name(), Gap::Hold), table }
     }
 
-    /// All effects are inside: the entries and the balance are written with the record of the message, in one request.
+    /// All effects are inside: the entries, the balance and the terminal's number are written with the record of the
+    /// message, in one request.
     pub(crate) async fn handle(&self, attempt: Attempt<TransactWriteItem>, message: SqsMessage) -> Verdict<()> {
         let body = message.body.unwrap_or_default();
-        match Event::from_message(body.as_bytes()) {
-            Ok(event) => {
-                let posting = Posting::of(&event);
-                self.table.posted(&posting).into_iter().for_each(|effect| attempt.add_effect(effect));
+        match Message::from_json(body.as_bytes()) {
+            Ok(read) => {
+                // First, because the first refused effect decides: of a duplicate, the entries are refused as well.
+                if let Message::Sale(sale) = &read {
+                    self.terminals.pass(&attempt, Table::terminal(&sale.terminal), sale.sequence);
+                }
+                self.table.posted(&read.posting()).into_iter().for_each(|effect| attempt.add_effect(effect));
                 Verdict::Success(())
             }
             // Nothing is recorded: the message goes to the dead letters, and can be posted once it is understood.
             Err(invalid) => {
-                tracing::error!(message = message.message_id, %invalid, "not an event of the ledger");
+                tracing::error!(message = message.message_id, %invalid, "not a message of the ledger");
                 Verdict::NotExecuted(())
             }
         }
+    }
+}
+
+/// Postings move the balance of their account, and sales the number of their terminal; those that do both run one after
+/// another, a terminal's in the order of their numbers.
+pub(crate) fn contention(message: &SqsMessage) -> Contention {
+    match Message::from_json(message.body.as_deref().unwrap_or_default().as_bytes()) {
+        Ok(Message::Event(event)) => Contention::none().on(format!("account {}", event.account)),
+        Ok(Message::Sale(sale)) => Contention::none()
+            .on(format!("account {}", sale.account))
+            .on(format!("terminal {}", sale.terminal))
+            .rank(sale.sequence.get()),
+        Err(_) => Contention::none(),
     }
 }

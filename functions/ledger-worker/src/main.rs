@@ -5,7 +5,7 @@ mod handler;
 use aws_lambda_events::event::sqs::SqsEvent;
 use idempotency::metrics::Emf;
 use idempotency::protocol::{EpochMs, Principal};
-use idempotency::queue::{KeySource, LONGEST_RETENTION};
+use idempotency::queue::{KeySource, LONGEST_RETENTION, SqsVisibility};
 use idempotency::store::dynamodb;
 use idempotency::{DynamoDbStore, Engine, Operation, Queue};
 use lambda_runtime::{Error, LambdaEvent, service_fn};
@@ -21,8 +21,10 @@ async fn main() -> Result<(), Error> {
     store.warm().await;
     let engine = Engine::builder(store).metrics(Emf::install("Payments", "ledger-worker")?).build();
     let operation = Operation::new("ledger", "post to the ledger").retention(LONGEST_RETENTION);
-    // The events are the payments application's own, whichever queue brings them.
-    let queue = Queue::new(engine, operation, Principal::new("payments")?, KeySource::pointer("/event")).one_trip();
+    let key = KeySource::pointer("/event").or(KeySource::pointers(["/type", "/terminal", "/sequence"]));
+    // The messages are the payments application's own, whichever queue brings them.
+    let queue = Queue::new(engine, operation, Principal::new("payments")?, key).one_trip();
+    let queue = queue.contention(handler::contention).visibility(SqsVisibility::from_environment().await);
     let handler = Handler::new(Table::new(client, setting("PAYMENTS_TABLE")?));
     let handle = async |event: LambdaEvent<SqsEvent>| {
         let deadline = EpochMs(event.context.deadline);

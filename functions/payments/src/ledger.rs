@@ -6,25 +6,38 @@ use std::fmt;
 
 use uuid::Uuid;
 
-use crate::{AccountId, Currency, Event, EventKind, PaymentId};
+use crate::{AccountId, Currency, Event, EventKind, Money, PaymentId, Sale};
 
-/// What an event means in the ledger: two entries that sum to zero, so that money is moved and never made.
+/// What an event or a sale means in the ledger: two entries that sum to zero, so that money is moved and never made.
 ///
-/// A payment credits the customer's account and debits what the provider owes us; a refund does the reverse.
+/// A payment or a terminal's sale credits the customer's account and debits what the provider owes us; a refund does
+/// the reverse.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Posting {
-    /// The event that is posted; an account holds at most one entry of it.
+    /// The event or sale that is posted; an account holds at most one entry of it.
     pub event: Uuid,
     /// Why.
-    pub kind: EventKind,
-    /// Because of which payment.
-    pub payment: PaymentId,
+    pub origin: Origin,
     /// In which currency.
     pub currency: Currency,
     /// The customer's side.
     pub customer: Entry<AccountId>,
     /// The provider's side.
     pub clearing: Entry<Clearing>,
+}
+
+/// Why something is posted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// Something happened to a payment.
+    Payment {
+        /// What.
+        kind: EventKind,
+        /// To which.
+        payment: PaymentId,
+    },
+    /// A terminal sold something.
+    Sale(Sale),
 }
 
 /// What one account gains (positive) or gives (negative), in minor units.
@@ -48,17 +61,37 @@ pub struct Clearing(u8);
 impl Posting {
     /// How an event is posted.
     pub fn of(event: &Event) -> Self {
-        let amount = match event.kind {
-            EventKind::PaymentSucceeded => event.money.amount.signed(),
-            EventKind::PaymentRefunded => -event.money.amount.signed(),
+        let sign = match event.kind {
+            EventKind::PaymentSucceeded => 1,
+            EventKind::PaymentRefunded => -1,
         };
+        let origin = Origin::Payment { kind: event.kind, payment: event.payment };
+        Self::new(event.id, origin, &event.account, event.money, sign)
+    }
+
+    /// How a terminal's sale is posted.
+    pub fn of_sale(sale: &Sale) -> Self {
+        Self::new(sale.id(), Origin::Sale(sale.clone()), &sale.account, sale.money, 1)
+    }
+
+    fn new(event: Uuid, origin: Origin, account: &AccountId, money: Money, sign: i64) -> Self {
+        let amount = sign * money.amount.signed();
         Self {
-            event: event.id,
-            kind: event.kind,
-            payment: event.payment,
-            currency: event.money.currency,
-            customer: Entry { account: event.account.clone(), amount },
-            clearing: Entry { account: Clearing::of(event.id), amount: -amount },
+            event,
+            origin,
+            currency: money.currency,
+            customer: Entry { account: account.clone(), amount },
+            clearing: Entry { account: Clearing::of(event), amount: -amount },
+        }
+    }
+}
+
+impl Origin {
+    /// The `type` of the message that it came by.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Payment { kind, .. } => kind.as_str(),
+            Self::Sale(_) => Sale::TYPE,
         }
     }
 }

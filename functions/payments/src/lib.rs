@@ -4,7 +4,8 @@
 //! PaymentRequest ─► Provider::charge ─► Payment ─► Table::created ─┐
 //! RefundRequest ──► Provider::refund ─► Refund ──► Table::refunded ┤ writes for one transaction,
 //!                                                                  │ beside the caller's record
-//! the event in it, through the queue ─► Event ─► Posting ─► Table::posted
+//! the event in it, through the queue ─► Event ─┐
+//! a terminal, through queue or stream ─► Sale ─┴► Posting ─► Table::posted
 //! ```
 //!
 //! Nothing here retries, reads a clock or commits. Whoever calls owns the claim and passes in the transaction id, the
@@ -25,6 +26,7 @@ mod invalid;
 mod late_owner;
 mod ledger;
 mod members;
+mod message;
 mod money;
 mod owner;
 mod payment;
@@ -32,6 +34,7 @@ mod provider;
 mod refund;
 pub mod reply;
 mod resolver;
+mod sale;
 mod settings;
 mod subject;
 mod table;
@@ -43,7 +46,8 @@ pub use event::{Event, EventKind};
 pub use id::{PaymentId, RefundId};
 pub use invalid::{Invalid, Problem};
 pub use late_owner::LateOwners;
-pub use ledger::{Account, Balance, Clearing, Entry, Posting};
+pub use ledger::{Account, Balance, Clearing, Entry, Origin, Posting};
+pub use message::Message;
 pub use money::{Amount, Currency, Money};
 pub use owner::Owner;
 pub use payment::{Payment, PaymentRequest};
@@ -52,7 +56,8 @@ pub use provider::{
 };
 pub use refund::{Refund, RefundRequest};
 pub use resolver::ProviderResolver;
+pub use sale::Sale;
 pub use settings::{MissingSetting, setting};
 pub use subject::Subject;
 pub use table::{Table, TableError};
-pub use text::{AccountId, PaymentMethod, Reason, Reference};
+pub use text::{AccountId, PaymentMethod, Reason, Reference, TerminalId};

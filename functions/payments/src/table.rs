@@ -4,12 +4,14 @@ mod key;
 mod record;
 mod write;
 
+use std::collections::HashMap;
+
 use aws_sdk_dynamodb::{
     Client,
     types::{AttributeValue, TransactWriteItem},
 };
 
-use crate::{Account, AccountId, Balance, Event, Payment, PaymentId, Posting, Refund};
+use crate::{Account, AccountId, Balance, Event, Payment, PaymentId, Posting, Refund, TerminalId};
 use key::Key;
 
 /// The Payments table: payments, refunds, the outbox and the ledger.
@@ -29,8 +31,11 @@ use key::Key;
 /// | entry of the other side | `account#provider:clearing#<part>` | `entry#<event>` |
 /// | entry of the audit | `audit` | `<epoch ms>#<entry>` |
 /// | preview of an operator's action | `preview#<token>` | `preview` |
+/// | highest sequence number of a terminal | `terminal#<terminal>` | `sequence` |
 ///
-/// The only item that two postings can contend for is the customer's own balance in one currency.
+/// The only items that two postings can contend for are the customer's own balance in one currency, and the number of
+/// the terminal that sold. The balance is moved by a relative update, which needs no read before and cannot lose to
+/// another; it never goes alone, so it cannot be applied twice.
 #[derive(Clone, Debug)]
 pub struct Table {
     client: Client,
@@ -55,6 +60,17 @@ impl Table {
     /// The table of this name. Timeouts and repeats of reads are the client's.
     pub fn new(client: Client, name: impl Into<String>) -> Self {
         Self { client, name: name.into() }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The key of the item that holds the highest sequence number of a terminal. What it holds, and under which
+    /// condition it moves, is the sequence gate's.
+    pub fn terminal(terminal: &TerminalId) -> HashMap<String, AttributeValue> {
+        Key::terminal(terminal).into()
     }
 
     /// The payment as it is now (a consistent read), or nothing when there is none. Whether the asker may see it is

@@ -50,6 +50,14 @@ text!(
 );
 
 text!(
+    /// A terminal that sells offline: 1 to 64 characters of `A-Z a-z 0-9 _ -`, as an account's.
+    TerminalId,
+    64,
+    |c| c.is_ascii_alphanumeric() || c == '_' || c == '-',
+    "must be a string of 1 to 64 characters out of A-Z, a-z, 0-9, _ and -"
+);
+
+text!(
     /// The provider's id of a payment method: 1 to 255 characters of `A-Z a-z 0-9 _`. The client
     /// gets this token from the provider in exchange for the card's data, which never come here.
     PaymentMethod,

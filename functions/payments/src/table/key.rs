@@ -3,7 +3,7 @@ use std::{collections::HashMap, fmt};
 use aws_sdk_dynamodb::types::AttributeValue;
 use uuid::Uuid;
 
-use crate::{AccountId, Currency, PaymentId, Refund};
+use crate::{AccountId, Currency, PaymentId, Refund, TerminalId};
 
 /// The key of an item. Every key of the table is made here.
 ///
@@ -63,6 +63,11 @@ impl Key {
 
     pub(super) fn preview(token: Uuid) -> Self {
         Self::new(format!("preview#{}", token.simple()), "preview")
+    }
+
+    /// The mark of what a terminal has sold, up to which number.
+    pub(super) fn terminal(terminal: &TerminalId) -> Self {
+        Self::new(format!("terminal#{terminal}"), "sequence")
     }
 
     fn of_payment(id: PaymentId) -> String {

@@ -8,8 +8,8 @@ use super::{
     key::Key,
 };
 use crate::{
-    AccountId, Amount, Balance, Currency, Entry, Event, Money, Owner, Payment, PaymentId, PaymentMethod, Posting,
-    Reference, Refund,
+    AccountId, Amount, Balance, Currency, Entry, Event, Money, Origin, Owner, Payment, PaymentId, PaymentMethod,
+    Posting, Reference, Refund,
 };
 
 /// How long an event stays in the table, in seconds: a week. It is delivered within the day that the stream keeps it;
@@ -87,14 +87,14 @@ pub(super) fn clearing_entry(posting: &Posting) -> Attributes {
 }
 
 fn entry<A: fmt::Display>(posting: &Posting, entry: &Entry<A>) -> Attributes {
-    Item::new(Key::entry(&entry.account, posting.event), "entry")
-        .text("type", posting.kind)
-        .text("event", posting.event)
-        .text("payment", posting.payment)
-        .text("account", &entry.account)
-        .number("amount", entry.amount)
-        .text("currency", posting.currency)
-        .attributes()
+    let item = Item::new(Key::entry(&entry.account, posting.event), "entry")
+        .text("type", posting.origin.kind())
+        .text("event", posting.event);
+    let item = match &posting.origin {
+        Origin::Payment { payment, .. } => item.text("payment", payment),
+        Origin::Sale(sale) => item.text("terminal", &sale.terminal).number("sequence", sale.sequence),
+    };
+    item.text("account", &entry.account).number("amount", entry.amount).text("currency", posting.currency).attributes()
 }
 
 pub(super) fn read_balance(item: &Attributes) -> Result<Balance, TableError> {

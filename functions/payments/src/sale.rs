@@ -1,0 +1,134 @@
+use std::num::NonZeroU64;
+
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use crate::{
+    AccountId, Amount, Currency, Invalid, Money, TerminalId,
+    members::{Members, Parsed},
+};
+
+/// A sale that a terminal made, perhaps offline, and sent when it could:
+/// `{"type":"terminal.sale","terminal","sequence","account","amount","currency"}`.
+///
+/// The terminal numbers its sales from 1 without a gap. It sends each until it is told that it arrived, through a queue
+/// or a stream, so that a sale may come any number of times and in any order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sale {
+    /// Which terminal.
+    pub terminal: TerminalId,
+    /// Its number, from 1.
+    pub sequence: NonZeroU64,
+    /// Whose balance changes.
+    pub account: AccountId,
+    /// By how much.
+    pub money: Money,
+}
+
+impl Sale {
+    pub(crate) const TYPE: &'static str = "terminal.sale";
+
+    /// Reads the message.
+    ///
+    /// # Errors
+    ///
+    /// All that is wrong with it, unknown members included.
+    pub fn from_message(json: &[u8]) -> Result<Self, Invalid> {
+        let mut members = Members::from_json(json)?;
+        let kind = members.required("type", |value| (value == Self::TYPE).then_some(()).ok_or("must be terminal.sale"));
+        let terminal = members.required("terminal", TerminalId::from_json);
+        let sequence = members.required("sequence", sequence);
+        let account = members.required("account", AccountId::from_json);
+        let amount = members.required("amount", Amount::from_message);
+        let currency = members.required("currency", Currency::from_json);
+        members.finish(|| {
+            kind?;
+            let money = Money { amount: amount?, currency: currency? };
+            Some(Self { terminal: terminal?, sequence: sequence?, account: account?, money })
+        })
+    }
+
+    /// The id under which the ledger knows it: always the same one for a number of a terminal.
+    ///
+    /// A UUIDv8 (RFC 9562) of the SHA-256 over both; no terminal's name has a `#`.
+    pub fn id(&self) -> Uuid {
+        let digest = Sha256::digest(format!("{}#{}#{}", Self::TYPE, self.terminal, self.sequence));
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(&digest[..16]);
+        uuid::Builder::from_custom_bytes(bytes).into_uuid()
+    }
+}
+
+/// An integer from 1. As a string it would be another idempotency key for the same sale, so it is none.
+fn sequence(value: &Value) -> Parsed<NonZeroU64> {
+    value.as_u64().and_then(NonZeroU64::new).ok_or("must be an integer from 1")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn valid() -> Value {
+        json!({
+            "type": "terminal.sale", "terminal": "till-1", "sequence": 17,
+            "account": "acct_1", "amount": 1200, "currency": "EUR",
+        })
+    }
+
+    fn read(json: &Value) -> Result<Sale, Invalid> {
+        Sale::from_message(json.to_string().as_bytes())
+    }
+
+    #[test]
+    fn a_sale_is_read() {
+        let sale = read(&valid()).unwrap();
+        assert_eq!((sale.terminal.as_str(), sale.sequence.get(), sale.account.as_str()), ("till-1", 17, "acct_1"));
+        assert_eq!(sale.money.to_string(), "1200 EUR");
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_sale_is_named() {
+        for (name, wrong) in [
+            ("type", json!("payment.succeeded")),
+            ("terminal", json!("till#1")),
+            ("terminal", json!("")),
+            ("sequence", json!(0)),
+            ("sequence", json!(-1)),
+            ("sequence", json!(1.0)),
+            ("sequence", json!("17")),
+            ("account", json!("provider:clearing")),
+            ("amount", json!(0)),
+            ("currency", json!("EURO")),
+        ] {
+            let mut json = valid();
+            json[name] = wrong;
+            let invalid = read(&json).unwrap_err();
+            assert_eq!(invalid.problems().len(), 1, "{invalid}");
+            assert_eq!(invalid.problems()[0].field.as_deref(), Some(name), "{invalid}");
+        }
+        let mut unknown = valid();
+        unknown["event"] = json!("e-1");
+        assert!(read(&unknown).is_err());
+    }
+
+    #[test]
+    fn a_number_of_a_terminal_is_always_the_same_event_and_no_other_is() {
+        let sale = read(&valid()).unwrap();
+        assert_eq!(
+            sale.id().to_string(),
+            "aeeb9670-5a95-89f2-93f8-79e8c5b9f79b",
+            "pinned: entries outlive deployments"
+        );
+        let other = |name: &str, value: Value| {
+            let mut json = valid();
+            json[name] = value;
+            read(&json).unwrap().id()
+        };
+        assert_eq!(other("amount", json!(5)), sale.id(), "whatever else it says");
+        assert_ne!(other("sequence", json!(18)), sale.id());
+        assert_ne!(other("terminal", json!("till-11")), sale.id());
+    }
+}

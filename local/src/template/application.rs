@@ -1,0 +1,127 @@
+//! What the application's template must hold together, where CloudFormation accepts anything.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use idempotency::queue::LONGEST_RETENTION;
+use serde_json::Value;
+
+use super::{Function, Queue, Surroundings, Template, members, yaml};
+
+/// Between the last moment at which a message may come and the expiration of its record.
+const MARGIN: Duration = Duration::from_secs(60 * 60);
+
+fn text() -> Result<String> {
+    Ok(std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../template.yaml"))?)
+}
+
+fn problems(text: &str) -> Result<Vec<String>> {
+    let parameters = [("JwtIssuer", "http://issuer"), ("ProviderUrl", "http://provider"), ("KafkaClusterArn", "arn:k")];
+    let parameters = parameters.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    let surroundings = Surroundings { parameters, ..Surroundings::default() };
+    let template = Template::read(text, Path::new("/app"), &surroundings)?;
+    let mut problems = Vec::new();
+    for (name, function) in &template.functions {
+        for mapping in &function.mappings {
+            let (queue_name, queue) = template.queue(&mapping.queue_arn).context("the queue is in the template")?;
+            if !mapping.report_batch_item_failures {
+                problems.push(format!("{name}: without ReportBatchItemFailures a failed message is deleted"));
+            }
+            problems.extend(of_queue(queue_name, queue, function, &template));
+        }
+    }
+    for (name, resource) in members(&yaml::parse(text)?["Resources"]) {
+        for (event, settings) in members(&resource["Properties"]["Events"]) {
+            if settings["Properties"]["ParallelizationFactor"].as_u64().is_some_and(|factor| factor > 1) {
+                problems.push(format!("{name}.{event}: a watermark needs the records of a shard one after another"));
+            }
+        }
+        let statements = resource["Properties"]["Policies"].as_array().into_iter().flatten();
+        for statement in statements.flat_map(|policy| policy["Statement"].as_array().into_iter().flatten()) {
+            if list(&statement["Action"]).iter().any(|action| action.contains('*')) || statement["Resource"] == "*" {
+                problems.push(format!("{name}: a role is wider than what the function does"));
+            }
+        }
+    }
+    Ok(problems)
+}
+
+fn of_queue(name: &str, queue: &Queue, function: &Function, template: &Template) -> Vec<String> {
+    let mut problems = Vec::new();
+    if queue.visibility < function.timeout * 6 {
+        problems.push(format!("{name}: VisibilityTimeout is under six times the function's timeout"));
+    }
+    let dead_letters = queue.redrive.as_ref().and_then(|redrive| template.queue(&redrive.dead_letter_target_arn));
+    let Some((_, dead_letters)) = dead_letters else {
+        problems.push(format!("{name}: has no dead-letter queue"));
+        return problems;
+    };
+    if queue.retention + dead_letters.retention + MARGIN > LONGEST_RETENTION {
+        problems.push(format!("{name}: a message may come after its record has expired"));
+    }
+    problems
+}
+
+fn list(value: &Value) -> Vec<&str> {
+    match value {
+        Value::Array(items) => items.iter().filter_map(Value::as_str).collect(),
+        one => one.as_str().into_iter().collect(),
+    }
+}
+
+/// What a function's own policies allow, as `action on resource`.
+fn allowed(text: &str, function: &str) -> Result<Vec<String>> {
+    let document = yaml::parse(text)?;
+    let policies = document["Resources"][function]["Properties"]["Policies"].as_array().cloned().unwrap_or_default();
+    let statements = policies.iter().flat_map(|policy| policy["Statement"].as_array().into_iter().flatten());
+    let mut allowed: Vec<String> = statements
+        .flat_map(|statement| {
+            let resource = statement["Resource"]["Fn::GetAtt"][0].as_str().unwrap_or_default();
+            list(&statement["Action"]).into_iter().map(move |action| format!("{action} on {resource}"))
+        })
+        .collect();
+    allowed.sort_unstable();
+    Ok(allowed)
+}
+
+#[test]
+fn retention_visibility_and_partial_batches_fit_together() -> Result<()> {
+    assert_eq!(problems(&text()?)?, [""; 0]);
+    Ok(())
+}
+
+#[test]
+fn what_does_not_fit_together_is_found() -> Result<()> {
+    let text = text()?;
+    for (right, wrong, expected) in [
+        ("VisibilityTimeout: 60", "VisibilityTimeout: 59", "LedgerQueue: VisibilityTimeout"),
+        (
+            "FunctionResponseTypes: [ReportBatchItemFailures]",
+            "FunctionResponseTypes: []",
+            "without ReportBatchItemFailures",
+        ),
+        ("MessageRetentionPeriod: 345600", "MessageRetentionPeriod: 1296000", "after its record has expired"),
+        ("Action: sqs:ChangeMessageVisibility", "Action: sqs:*", "wider than"),
+    ] {
+        assert!(text.contains(right), "{right}");
+        let problems = problems(&text.replace(right, wrong))?.join("; ");
+        assert!(problems.contains(expected), "{wrong}: {problems}");
+    }
+    Ok(())
+}
+
+#[test]
+fn the_workers_role_allows_what_it_does_and_no_more() -> Result<()> {
+    assert_eq!(
+        allowed(&text()?, "LedgerWorker")?,
+        [
+            "dynamodb:GetItem on Records",
+            "dynamodb:PutItem on Payments",
+            "dynamodb:PutItem on Records",
+            "dynamodb:UpdateItem on Payments",
+            "sqs:ChangeMessageVisibility on LedgerQueue",
+        ]
+    );
+    Ok(())
+}
