@@ -224,7 +224,7 @@ impl<S: Store> Engine<S> {
     }
 
     /// Writes, and waits for others that are in the way until a margin before the deadline, or for half the margin if
-    /// that has begun.
+    /// there is less time.
     pub(crate) async fn write_until(
         &self,
         write: &Write,
@@ -233,8 +233,7 @@ impl<S: Store> Engine<S> {
         deadline: EpochMs,
     ) -> Result<Written, crate::store::StoreError> {
         let started = self.now();
-        let patience = self.stop_at(deadline).since(started).max(self.parts.margin / 2);
-        let written = self.parts.store.write_within(write, effects, patience).await;
+        let written = self.parts.store.write_within(write, effects, self.patience(deadline)).await;
         let operation = &write.record.operation;
         self.parts.metrics.duration(duration, operation, self.now().since(started));
         match &written {
@@ -274,6 +273,20 @@ impl<S: Store> Engine<S> {
 
     pub(crate) fn lease(&self, deadline: EpochMs) -> EpochMs {
         deadline.plus(self.parts.lease_margin)
+    }
+
+    /// How long a write may wait for others.
+    pub(crate) fn patience(&self, deadline: EpochMs) -> Duration {
+        self.stop_at(deadline).since(self.now()).max(self.parts.margin / 2)
+    }
+
+    pub(crate) fn store(&self) -> &S {
+        &self.parts.store
+    }
+
+    /// An attempt without a record.
+    pub(crate) fn attempt_of(&self, transaction: TransactionId, deadline: EpochMs) -> Attempt<S::Effect> {
+        Attempt::numbered(transaction, 1, self.stop_at(deadline), Arc::clone(&self.parts.clock))
     }
 
     fn attempt(&self, record: &Record, deadline: EpochMs) -> Attempt<S::Effect> {

@@ -92,6 +92,7 @@ pub mod queue;
 pub mod reconcile;
 pub mod sequence;
 pub mod store;
+pub mod stream;
 pub mod versioned;
 
 pub use engine::{Answered, Attempt, Call, Engine, Error, Operation, Outcome, Verdict};

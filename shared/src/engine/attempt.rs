@@ -46,6 +46,10 @@ pub(crate) struct Effects<E> {
 }
 
 impl<E> Effects<E> {
+    pub(crate) const fn none() -> Self {
+        Self { effects: Vec::new(), refusals: Vec::new() }
+    }
+
     pub(crate) fn read(&self, refused: &RefusedEffect) -> Refusal {
         match self.refusals.get(refused.index) {
             Some(Some(read)) => read(refused.found.as_deref()),
@@ -56,7 +60,11 @@ impl<E> Effects<E> {
 
 impl<E> Attempt<E> {
     pub(super) fn new(record: &Record, stop_at: EpochMs, clock: Arc<dyn Clock>) -> Self {
-        Self { transaction: record.transaction, number: record.attempt, stop_at, clock, effects: Arc::default() }
+        Self::numbered(record.transaction, record.attempt, stop_at, clock)
+    }
+
+    pub(super) fn numbered(transaction: TransactionId, number: u64, stop_at: EpochMs, clock: Arc<dyn Clock>) -> Self {
+        Self { transaction, number, stop_at, clock, effects: Arc::default() }
     }
 
     /// The transaction id: the same over all attempts of one operation. Hand it to every other system as its

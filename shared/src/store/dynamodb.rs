@@ -10,6 +10,7 @@ mod item;
 mod parts;
 mod story;
 mod unsettled;
+mod watermarks;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -2,9 +2,12 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
+use super::watermarks::{Advanced, Watermarks};
 use super::{Store, StoreError, Written};
 use crate::protocol::{Record, RecordId, Write};
+use crate::stream::watermark::Watermark;
 
 /// What happens to one write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,5 +71,37 @@ impl<S: Store<Effect: Clone + Sync>> Store for FaultyStore<S> {
 
     async fn read_parts(&self, record: &Record, parts: u32) -> Result<Option<Vec<u8>>, StoreError> {
         self.inner.read_parts(record, parts).await
+    }
+}
+
+impl<S: Watermarks<Effect: Clone + Sync>> Watermarks for FaultyStore<S> {
+    async fn watermark(&self, id: &str) -> Result<Option<Watermark>, StoreError> {
+        self.inner.watermark(id).await
+    }
+
+    async fn advance(
+        &self,
+        id: &str,
+        next: &Watermark,
+        effects: Vec<S::Effect>,
+        patience: Duration,
+    ) -> Result<Advanced, StoreError> {
+        match self.next() {
+            Fault::None => self.inner.advance(id, next, effects, patience).await,
+            Fault::Refuse => Err(StoreError::NotApplied("planned: refused".into())),
+            Fault::LoseRequest => Err(StoreError::Uncertain("planned: the request was lost".into())),
+            Fault::LoseReply => {
+                self.inner.advance(id, next, effects, patience).await?;
+                Err(StoreError::Uncertain("planned: the reply was lost".into()))
+            }
+            Fault::RepeatAfterLostReply => {
+                self.inner.advance(id, next, effects.clone(), patience).await?;
+                self.inner.advance(id, next, effects, patience).await
+            }
+        }
+    }
+
+    fn collide(one: &S::Effect, other: &S::Effect) -> bool {
+        S::collide(one, other)
     }
 }

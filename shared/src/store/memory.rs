@@ -2,9 +2,12 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use super::watermarks::{Advanced, MAX_EFFECTS, Watermarks};
 use super::{RefusedEffect, Store, StoreError, Written, parts};
 use crate::protocol::{Record, RecordId, TransactionId, Write};
+use crate::stream::watermark::Watermark;
 
 /// Records in a map. A clone is another handle to the same map.
 ///
@@ -18,6 +21,21 @@ struct Contents {
     /// Long answers, each with the transaction and the attempt that it answers.
     parts: HashMap<RecordId, (TransactionId, u64, Vec<u8>)>,
     effects: HashMap<String, u64>,
+    watermarks: HashMap<String, Watermark>,
+}
+
+impl Contents {
+    /// All or nothing.
+    fn apply(&mut self, effects: Vec<Effect>) -> Result<(), RefusedEffect> {
+        let refused = |effect: &Effect| effect.only_once && self.effects.contains_key(&effect.name);
+        if let Some(index) = effects.iter().position(refused) {
+            return Err(RefusedEffect { index, found: None });
+        }
+        for effect in effects {
+            *self.effects.entry(effect.name).or_default() += 1;
+        }
+        Ok(())
+    }
 }
 
 /// An effect that counts how often it was applied.
@@ -84,12 +102,8 @@ impl Store for MemoryStore {
         if !write.condition.holds(found) {
             return Ok(Written::refused(write, found.cloned()));
         }
-        let refused = |effect: &Effect| effect.only_once && contents.effects.contains_key(&effect.name);
-        if let Some(index) = effects.iter().position(refused) {
-            return Ok(Written::EffectRefused(RefusedEffect { index, found: None }));
-        }
-        for effect in effects {
-            *contents.effects.entry(effect.name).or_default() += 1;
+        if let Err(refused) = contents.apply(effects) {
+            return Ok(Written::EffectRefused(refused));
         }
         match parts::cut(write) {
             Some((head, cut)) => {
@@ -112,6 +126,41 @@ impl Store for MemoryStore {
         let ours =
             found.filter(|(transaction, attempt, _)| (*transaction, *attempt) == (record.transaction, record.attempt));
         Ok(ours.map(|(.., whole)| whole.clone()))
+    }
+}
+
+/// As DynamoDB, it takes a limited number of effects, and an item only once.
+impl Watermarks for MemoryStore {
+    async fn watermark(&self, id: &str) -> Result<Option<Watermark>, StoreError> {
+        Ok(self.contents().watermarks.get(id).cloned())
+    }
+
+    async fn advance(
+        &self,
+        id: &str,
+        next: &Watermark,
+        effects: Vec<Effect>,
+        _patience: Duration,
+    ) -> Result<Advanced, StoreError> {
+        let twice =
+            |(index, effect): (usize, &Effect)| effects[..index].iter().any(|other| Self::collide(other, effect));
+        if effects.len() > MAX_EFFECTS || effects.iter().enumerate().any(twice) {
+            return Ok(Advanced::Rejected(StoreError::NotApplied("the effects do not fit one transaction".into())));
+        }
+        let mut contents = self.contents();
+        let found = contents.watermarks.get(id);
+        if found.map_or(0, |found| found.version) + 1 != next.version {
+            return Ok(Advanced::Refused(found.cloned()));
+        }
+        if let Err(refused) = contents.apply(effects) {
+            return Ok(Advanced::EffectRefused(refused));
+        }
+        contents.watermarks.insert(id.to_owned(), next.clone());
+        Ok(Advanced::Applied)
+    }
+
+    fn collide(one: &Effect, other: &Effect) -> bool {
+        one.name == other.name
     }
 }
 

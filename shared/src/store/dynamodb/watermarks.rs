@@ -1,0 +1,205 @@
+//! A watermark as a DynamoDB item, moved in the transaction of a run's effects.
+
+use std::time::{Duration, Instant};
+
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
+use aws_sdk_dynamodb::types::{AttributeValue, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem};
+use backon::Retryable;
+
+use super::error::Failure;
+use super::item::{binary, number, string};
+use super::{DynamoDbStore, contention_backoff};
+use crate::protocol::EpochMs;
+use crate::store::watermarks::{Advanced, Watermarks};
+use crate::store::{Item, StoreError};
+use crate::stream::Position;
+use crate::stream::watermark::{Watermark, Witness};
+
+impl Watermarks for DynamoDbStore {
+    async fn watermark(&self, id: &str) -> Result<Option<Watermark>, StoreError> {
+        let request =
+            self.client.get_item().table_name(&self.table).key(&self.names.id, string(id)).consistent_read(true);
+        let found = request.send().await.map_err(|error| StoreError::NotApplied(error.into()))?;
+        found.item.map(|item| to_watermark(id, &item)).transpose()
+    }
+
+    async fn advance(
+        &self,
+        id: &str,
+        next: &Watermark,
+        effects: Vec<TransactWriteItem>,
+        patience: Duration,
+    ) -> Result<Advanced, StoreError> {
+        let mut actions = vec![self.move_to(id, next)?];
+        actions.extend(effects);
+        // The SDK gives each of these requests a token, so that a repeat after a lost reply is answered like the first.
+        // Should that not help, the repeat is refused by the version, and the watermark that is found is our own.
+        let attempt = || async {
+            let request = self.client.transact_write_items().set_transact_items(Some(actions.clone()));
+            match request.send().await {
+                Ok(_) => Ok(Advanced::Applied),
+                Err(error) if is_rejection(&error) => match Failure::from_transaction(error) {
+                    Failure::Store(error) => Ok(Advanced::Rejected(error)),
+                    failure => refused(id, failure),
+                },
+                Err(error) => refused(id, Failure::from_transaction(error)),
+            }
+        };
+        let started = Instant::now();
+        let again = |failure: &Failure| failure.is_contended() && started.elapsed() < patience;
+        attempt.retry(contention_backoff()).when(again).await.map_err(StoreError::from)
+    }
+
+    fn collide(one: &TransactWriteItem, other: &TransactWriteItem) -> bool {
+        match (target(one), target(other)) {
+            (Some((table, one)), Some((other_table, other))) if table == other_table => match (one, other) {
+                (Target::Key(one), Target::Key(other)) => one == other,
+                (Target::Key(key), Target::Item(item)) | (Target::Item(item), Target::Key(key)) => {
+                    key.iter().all(|(name, value)| item.get(name) == Some(value))
+                }
+                // Which attributes are the key is not said here.
+                (Target::Item(one), Target::Item(other)) => one == other,
+            },
+            _ => false,
+        }
+    }
+}
+
+impl DynamoDbStore {
+    fn move_to(&self, id: &str, next: &Watermark) -> Result<TransactWriteItem, StoreError> {
+        let mut item = from_watermark(next);
+        item.insert(self.names.id.clone(), string(id));
+        let put = Put::builder()
+            .table_name(&self.table)
+            .set_item(Some(item))
+            .expression_attribute_names("#version", VERSION)
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        let put = match next.version.saturating_sub(1) {
+            0 => put.condition_expression("attribute_not_exists(#version)"),
+            previous => put
+                .condition_expression("#version = :previous")
+                .expression_attribute_values(":previous", number(previous)),
+        };
+        let put = put.build().map_err(|error| StoreError::NotApplied(error.into()))?;
+        Ok(TransactWriteItem::builder().put(put).build())
+    }
+}
+
+fn refused(id: &str, failure: Failure) -> Result<Advanced, Failure> {
+    match failure {
+        Failure::Refused(found) => {
+            let found = found.map(|item| to_watermark(id, &item)).transpose().map_err(Failure::Store)?;
+            Ok(Advanced::Refused(found))
+        }
+        Failure::EffectRefused(refused) => Ok(Advanced::EffectRefused(refused)),
+        other @ (Failure::Contended(_) | Failure::Store(_)) => Err(other),
+    }
+}
+
+/// Whether the service has something against the actions themselves: too many, too large, two on one item, one that does
+/// not fit its item.
+fn is_rejection<R>(error: &SdkError<TransactWriteItemsError, R>) -> bool {
+    matches!(error.code(), Some("ValidationException" | "TransactionCanceledException"))
+}
+
+/// The item that an action is about.
+enum Target<'a> {
+    Key(&'a Item),
+    Item(&'a Item),
+}
+
+fn target(action: &TransactWriteItem) -> Option<(&str, Target<'_>)> {
+    if let Some(put) = &action.put {
+        return Some((&put.table_name, Target::Item(&put.item)));
+    }
+    if let Some(update) = &action.update {
+        return Some((&update.table_name, Target::Key(&update.key)));
+    }
+    if let Some(delete) = &action.delete {
+        return Some((&delete.table_name, Target::Key(&delete.key)));
+    }
+    action.condition_check.as_ref().map(|check| (check.table_name.as_str(), Target::Key(&check.key)))
+}
+
+const VERSION: &str = "version";
+const POSITION: &str = "position";
+const NEWEST: &str = "newest";
+const UPDATED: &str = "updated";
+const WITNESSES: &str = "witnesses";
+
+fn from_watermark(watermark: &Watermark) -> Item {
+    let witness =
+        |witness: &Witness| AttributeValue::L(vec![string(witness.position.to_string()), binary(witness.digest)]);
+    let mut item = Item::from([
+        (VERSION.to_owned(), number(watermark.version)),
+        (NEWEST.to_owned(), AttributeValue::N(watermark.newest_ms.to_string())),
+        (UPDATED.to_owned(), number(watermark.updated.0)),
+        (WITNESSES.to_owned(), AttributeValue::L(watermark.witnesses.iter().map(witness).collect())),
+    ]);
+    if let Some(position) = &watermark.position {
+        item.insert(POSITION.to_owned(), string(position.padded()));
+    }
+    item
+}
+
+fn to_watermark(id: &str, item: &Item) -> Result<Watermark, StoreError> {
+    read(item).ok_or_else(|| StoreError::Unreadable { digest: id.to_owned(), problem: "not a watermark".to_owned() })
+}
+
+fn read(item: &Item) -> Option<Watermark> {
+    let whole = |name: &str| item.get(name)?.as_n().ok();
+    let position = match item.get(POSITION) {
+        Some(position) => Some(Position::new(position.as_s().ok()?).ok()?),
+        None => None,
+    };
+    let witnesses = item.get(WITNESSES)?.as_l().ok()?.iter().map(|witness| match witness.as_l().ok()?.as_slice() {
+        [AttributeValue::S(position), AttributeValue::B(digest)] => {
+            Some(Witness { position: Position::new(position).ok()?, digest: digest.as_ref().try_into().ok()? })
+        }
+        _ => None,
+    });
+    Some(Watermark {
+        version: whole(VERSION)?.parse().ok()?,
+        position,
+        newest_ms: whole(NEWEST)?.parse().ok()?,
+        updated: EpochMs(whole(UPDATED)?.parse().ok()?),
+        witnesses: witnesses.collect::<Option<_>>()?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_watermark_is_read_back_as_it_was_written_and_fits_two_write_units(
+            version in 1_u64..,
+            position in prop::option::of("[1-9][0-9]{0,55}"),
+            newest_ms: i64,
+            updated: u64,
+            digests in prop::collection::vec(any::<[u8; 16]>(), 0..=8),
+        ) {
+            let witness = |digest| Witness { position: Position::new(&"9".repeat(56)).unwrap(), digest };
+            let watermark = Watermark {
+                version,
+                position: position.map(|digits| Position::new(&digits).unwrap()),
+                newest_ms,
+                updated: EpochMs(updated),
+                witnesses: digests.into_iter().map(witness).collect(),
+            };
+            prop_assert_eq!(to_watermark("w", &from_watermark(&watermark)).unwrap(), watermark);
+        }
+    }
+
+    #[test]
+    fn an_item_that_is_no_watermark_is_an_error_and_not_an_absent_one() {
+        let mut item = from_watermark(&Watermark::after(None, &[], EpochMs(1)));
+        item.insert(POSITION.to_owned(), string("12a"));
+        assert!(matches!(to_watermark("w", &item), Err(StoreError::Unreadable { .. })));
+        assert!(to_watermark("w", &Item::new()).is_err());
+    }
+}

@@ -1,0 +1,47 @@
+//! Stores that keep the watermarks of streams beside their records.
+
+use std::time::Duration;
+
+use super::{RefusedEffect, Store, StoreError};
+use crate::stream::watermark::Watermark;
+
+/// A [`Store`] that also keeps watermarks, each under an id.
+pub trait Watermarks: Store {
+    /// Reads a watermark as it is now (strongly consistent).
+    ///
+    /// # Errors
+    /// [`StoreError`] as of [`Store::read`].
+    fn watermark(&self, id: &str) -> impl Future<Output = Result<Option<Watermark>, StoreError>> + Send;
+
+    /// Writes a watermark and applies the effects, all or nothing, if the stored version is still the one before (none
+    /// if that is 0). Where others are in the way it tries again for about `patience`.
+    ///
+    /// # Errors
+    /// [`StoreError`] as of [`Store::write`].
+    fn advance(
+        &self,
+        id: &str,
+        next: &Watermark,
+        effects: Vec<Self::Effect>,
+        patience: Duration,
+    ) -> impl Future<Output = Result<Advanced, StoreError>> + Send;
+
+    /// Whether two effects write one item, as far as that can be told from them. A transaction takes an item once.
+    fn collide(one: &Self::Effect, other: &Self::Effect) -> bool;
+}
+
+/// What became of a watermark's move.
+#[derive(Debug)]
+pub enum Advanced {
+    /// It took effect.
+    Applied,
+    /// Somebody else has moved it, or our own lost reply did: this is where it stands.
+    Refused(Option<Watermark>),
+    /// The condition of an effect did not hold. Nothing was written.
+    EffectRefused(RefusedEffect),
+    /// The service does not take these effects together, or one of them at all. Nothing was written.
+    Rejected(StoreError),
+}
+
+/// The most effects that one transaction carries beside the watermark.
+pub const MAX_EFFECTS: usize = 99;

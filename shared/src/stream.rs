@@ -1,0 +1,156 @@
+//! Streams: Kafka, Kinesis, and the streams of DynamoDB tables.
+//!
+//! A partition of Kafka or a shard of Kinesis is delivered in order, again and again from some place until its
+//! records are done. So a record each would be waste: one **watermark** item per partition says up to where everything
+//! is done, and moves in the transaction of the effects of a run of records. Storage is constant, however long the
+//! stream; a run costs one read and one transaction, however many records it has. A delayed or doubled poller loses
+//! the watermark's condition and changes nothing.
+//!
+//! What is promised: effects *inside* are applied once and in order. There are no effects outside here; give those to
+//! a [`Queue`](crate::Queue). Gaps between positions are normal (compaction, transaction markers). A position at or
+//! below the watermark is a repetition, unless the record there is evidently another one: see [`watermark`].
+//!
+//! A record that fails stops its partition: what is before it is committed, it and what follows is returned, other
+//! partitions go on. When the event source mapping gives it up (`MaximumRetryAttempts`), the partition goes on behind
+//! it; so give the mapping an on-failure destination, or the record is lost.
+//!
+//! | source | handler | one item per |
+//! |---|---|---|
+//! | Kafka, MSK and self-managed | [`Kafka`] | topic, generation, partition |
+//! | Kinesis | [`Kinesis`] | shard |
+//! | DynamoDB Streams | [`TableStream`] | record: they come in no order that a watermark could follow |
+
+mod kafka;
+mod kinesis;
+mod partition;
+mod position;
+mod run;
+mod table;
+pub mod watermark;
+
+pub use kafka::{Kafka, KafkaBatchResponse, KafkaFailure, KafkaPosition};
+pub use kinesis::{Kinesis, Parallel};
+pub use partition::{Partition, RewindError};
+pub use position::{InvalidPosition, Position};
+pub use table::{NoSequenceNumber, TABLE_STREAM_RETENTION, TableStream};
+
+use futures::stream::{self, StreamExt};
+use sha2::{Digest, Sha256};
+
+use crate::engine::{Attempt, Engine, Operation, Verdict};
+use crate::protocol::EpochMs;
+use crate::queue::Failed;
+use crate::store::watermarks::Watermarks;
+use watermark::Seen;
+
+/// A record of a partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// Its partition (`topic-0`) or shard.
+    pub partition: String,
+    /// Its place there: Kafka's offset, Kinesis' sequence number.
+    pub position: Position,
+    /// When it was produced or arrived, as the source says, in epoch milliseconds.
+    pub timestamp_ms: i64,
+    /// Kafka's key or Kinesis' partition key.
+    pub key: Option<Vec<u8>>,
+    /// What it carries; none is Kafka's tombstone.
+    pub value: Option<Vec<u8>>,
+}
+
+impl Record {
+    /// What the watermark remembers a record by.
+    fn seen(&self) -> Seen {
+        let mut hash = Sha256::new();
+        hash.update(self.timestamp_ms.to_be_bytes());
+        for part in [&self.key, &self.value] {
+            // Behind its length, or a mark of absence that no length is.
+            hash.update(part.as_ref().map_or(u64::MAX, |part| part.len() as u64).to_be_bytes());
+            hash.update(part.as_deref().unwrap_or_default());
+        }
+        let digest = hash.finalize();
+        let mut short = [0; 16];
+        short.copy_from_slice(&digest[..16]);
+        Seen { position: self.position.clone(), timestamp_ms: self.timestamp_ms, digest: short }
+    }
+}
+
+/// What the handlers of [`Kafka`] and [`Kinesis`] have in common: where the watermarks are and how a run is made.
+///
+/// Watermarks are items beside the records of the engine's store.
+#[derive(Clone)]
+pub struct Stream<S> {
+    engine: Engine<S>,
+    operation: Operation,
+    source: String,
+    generation: String,
+    failed: Failed,
+    concurrency: usize,
+}
+
+impl<S: Watermarks> Stream<S> {
+    /// A handler of the records of a source: a cluster, a Kinesis stream. `source` is its name in the watermarks' ids;
+    /// never change it, or everything that is delivered again runs again.
+    pub fn new(engine: Engine<S>, operation: Operation, source: impl Into<String>) -> Self {
+        Self {
+            engine,
+            operation,
+            source: source.into(),
+            generation: "1".into(),
+            failed: Failed::default(),
+            concurrency: 10,
+        }
+    }
+
+    /// Which life of the source it is. Default: `1`. A topic that was deleted and created anew begins its offsets
+    /// anew: under another generation it has watermarks of its own.
+    #[must_use]
+    pub fn generation(mut self, generation: impl Into<String>) -> Self {
+        self.generation = generation.into();
+        self
+    }
+
+    /// What becomes of a record whose verdict is `Failed`: [`Failed::Redrive`], the default, stops the partition at it
+    /// until the mapping gives it up; [`Failed::Drop`] commits its effects and goes on.
+    #[must_use]
+    pub const fn failed(mut self, failed: Failed) -> Self {
+        self.failed = failed;
+        self
+    }
+
+    /// How many partitions of a batch are handled at a time, at least 1. Default: 10.
+    #[must_use]
+    pub fn concurrency(mut self, concurrency: usize) -> Self {
+        self.concurrency = concurrency.max(1);
+        self
+    }
+
+    /// The watermark of a partition (`topic-0`) or shard, for operators.
+    pub fn partition(&self, name: impl Into<String>) -> Partition<'_, S> {
+        Partition::new(self, name.into())
+    }
+
+    /// Handles the records of several partitions, each in order. Where each is to come again from, in the order of
+    /// the partitions.
+    async fn handle<H, R>(&self, partitions: Vec<Vec<Record>>, deadline: EpochMs, handler: H) -> Vec<(String, Position)>
+    where
+        S::Effect: Clone,
+        H: Fn(Attempt<S::Effect>, Record) -> R,
+        R: Future<Output = Verdict<()>>,
+    {
+        let handler = &handler;
+        let stopped = stream::iter(partitions).map(|mut records| async move {
+            records.sort_by(|one, other| one.position.cmp(&other.position));
+            records.dedup_by(|one, other| one.position == other.position);
+            let name = records.first()?.partition.clone();
+            let stopped = self.partition(name.clone()).handle(&records, deadline, handler).await;
+            stopped.map(|index| (name, records[index].position.clone()))
+        });
+        let stopped = stopped.buffered(self.concurrency).filter_map(std::future::ready).collect().await;
+        self.engine.metrics().flush();
+        stopped
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,132 @@
+//! DynamoDB Streams: a record each.
+//!
+//! An event does not say which shard it is of, shards split and end by themselves, and a mapping may handle several
+//! parts of one at the same time: there is no partition that a watermark could stand for. But each change has an event
+//! id that no other has, and the stream keeps it for a day only, so that a record each stays cheap.
+
+use std::time::Duration;
+
+use aws_lambda_events::event::dynamodb::{Event, EventRecord};
+use aws_lambda_events::event::streams::{DynamoDbBatchItemFailure, DynamoDbEventResponse};
+
+use crate::engine::{Attempt, Call, Engine, Error, Operation, Outcome, Verdict};
+use crate::metrics::Metric;
+use crate::protocol::{EpochMs, Finding, Fingerprinter, InvalidKey, Key, Principal};
+use crate::queue::Failed;
+use crate::store::Store;
+
+/// The retention that covers the day for which a table's stream keeps a change, and a day.
+pub const TABLE_STREAM_RETENTION: Duration = Duration::from_secs(2 * 24 * 60 * 60);
+
+/// Handles the stream of a DynamoDB table, by the event id. The mapping needs
+/// `FunctionResponseTypes: [ReportBatchItemFailures]`.
+///
+/// Changes run one after another; after a failure the rest of the batch is returned, as Lambda does with a shard.
+#[derive(Clone)]
+pub struct TableStream<S> {
+    engine: Engine<S>,
+    operation: Operation,
+    principal: Principal,
+    failed: Failed,
+    one_trip: bool,
+}
+
+/// A change that could not be reported as failed, or has no event id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a change has no sequence number or no event id")]
+pub struct NoSequenceNumber;
+
+impl From<InvalidKey> for NoSequenceNumber {
+    fn from(_: InvalidKey) -> Self {
+        Self
+    }
+}
+
+impl<S: Store> TableStream<S> {
+    /// A handler. `principal` names the table. Give the operation at least [`TABLE_STREAM_RETENTION`].
+    pub const fn new(engine: Engine<S>, operation: Operation, principal: Principal) -> Self {
+        Self { engine, operation, principal, failed: Failed::Redrive, one_trip: false }
+    }
+
+    /// Uses one-trip mode; see [`Engine::run_in_one_trip`].
+    #[must_use]
+    pub const fn one_trip(mut self) -> Self {
+        self.one_trip = true;
+        self
+    }
+
+    /// What becomes of changes that failed for good. Default: [`Failed::Redrive`], the shard waits until the mapping
+    /// gives them up.
+    #[must_use]
+    pub const fn failed(mut self, failed: Failed) -> Self {
+        self.failed = failed;
+        self
+    }
+
+    /// Handles a batch and reports the first change that is to come again.
+    ///
+    /// # Errors
+    /// [`NoSequenceNumber`]; nothing ran, and Lambda returns the whole batch.
+    pub async fn handle<H, R>(
+        &self,
+        event: Event,
+        deadline: EpochMs,
+        handler: H,
+    ) -> Result<DynamoDbEventResponse, NoSequenceNumber>
+    where
+        H: Fn(Attempt<S::Effect>, EventRecord) -> R,
+        R: Future<Output = Verdict<()>>,
+    {
+        let mut changes = Vec::with_capacity(event.records.len());
+        for change in event.records {
+            let number = change.change.sequence_number.clone().filter(|number| !number.is_empty());
+            changes.push((number.ok_or(NoSequenceNumber)?, Key::new(change.event_id.clone())?, change));
+        }
+        let mut response = DynamoDbEventResponse::default();
+        for (number, key, change) in changes {
+            if !self.change(key, change, deadline, &handler).await {
+                self.engine.count(Metric::RecordReturned, self.operation.name());
+                let mut failure = DynamoDbBatchItemFailure::default();
+                failure.item_identifier = Some(number);
+                response.batch_item_failures.push(failure);
+                break;
+            }
+        }
+        self.engine.metrics().flush();
+        Ok(response)
+    }
+
+    /// Whether the change is settled.
+    async fn change<H, R>(&self, key: Key, change: EventRecord, deadline: EpochMs, handler: &H) -> bool
+    where
+        H: Fn(Attempt<S::Effect>, EventRecord) -> R,
+        R: Future<Output = Verdict<()>>,
+    {
+        if !self.engine.has_time(deadline) {
+            return false;
+        }
+        let fingerprint = Fingerprinter::new().bytes(change.event_name.as_bytes()).finish();
+        let call = Call::new(self.operation.clone(), self.principal.clone(), key, fingerprint, deadline);
+        let run = |attempt| handler(attempt, change.clone());
+        let outcome = match self.one_trip {
+            true => self.engine.run_in_one_trip(&call, run).await,
+            false => self.engine.run(&call, run).await,
+        };
+        let settled = self.is_settled(&outcome);
+        if !settled {
+            tracing::warn!(record = call.record_id().digest(), ?outcome, "a change is returned");
+        }
+        settled
+    }
+
+    const fn is_settled(&self, outcome: &Result<Outcome<()>, Error>) -> bool {
+        match outcome {
+            Ok(Outcome::Executed(answered) | Outcome::Replayed(answered)) => match answered.finding {
+                Finding::Success => true,
+                Finding::Failed => matches!(self.failed, Failed::Drop),
+            },
+            Ok(Outcome::NotExecuted(()) | Outcome::InProgress { .. } | Outcome::Mismatch | Outcome::Unknown { .. })
+            | Err(_) => false,
+        }
+    }
+}

@@ -1,0 +1,361 @@
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use aws_lambda_events::event::dynamodb::Event;
+use aws_lambda_events::event::kafka::KafkaEvent;
+use aws_lambda_events::event::kinesis::KinesisEvent;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::protocol::Principal;
+use crate::store::fault::{Fault, FaultyStore};
+use crate::store::memory::{Effect, MemoryStore};
+
+type TestStore = FaultyStore<MemoryStore>;
+
+fn world(plan: impl IntoIterator<Item = Fault>) -> (Stream<TestStore>, MemoryStore) {
+    let memory = MemoryStore::new();
+    let engine = Engine::builder(FaultyStore::new(memory.clone(), plan)).build();
+    (Stream::new(engine, Operation::new("sales", "post"), "cluster"), memory)
+}
+
+fn soon(stream: &Stream<TestStore>) -> EpochMs {
+    stream.engine.time().plus(Duration::from_secs(10))
+}
+
+/// A Kafka record; its value says what its handler does.
+fn record(offset: u64, value: &str) -> Value {
+    json!({
+        "topic": "sales", "partition": 0, "offset": offset, "timestamp": 1_000 + offset,
+        "timestampType": "CREATE_TIME", "key": "a2V5", "value": STANDARD.encode(value), "headers": [],
+    })
+}
+
+fn kafka(partitions: &[(&str, Vec<Value>)]) -> KafkaEvent {
+    let records: serde_json::Map<_, _> =
+        partitions.iter().map(|(name, records)| ((*name).to_owned(), json!(records))).collect();
+    serde_json::from_value(json!({ "eventSource": "aws:kafka", "records": records })).unwrap()
+}
+
+/// Each record has an effect of its own name, or of the one that its value names.
+async fn handle(attempt: Attempt<Effect>, record: Record) -> Verdict<()> {
+    let value = String::from_utf8(record.value.unwrap_or_default()).unwrap();
+    let own = format!("{} {}", record.partition, record.position);
+    match value.split_once(' ') {
+        Some(("on", name)) => attempt.add_effect(Effect::named(name)),
+        Some(("once", name)) => attempt.add_effect(Effect::only_once(name)),
+        Some(("many", count)) => {
+            (0..count.parse().unwrap())
+                .for_each(|number: u32| attempt.add_effect(Effect::named(format!("{own} {number}"))));
+        }
+        _ => {}
+    }
+    attempt.add_effect(Effect::named(own));
+    match value.as_str() {
+        "panic" => panic!("planned"),
+        "fail" => Verdict::Failed(()),
+        "not execute" => Verdict::NotExecuted(()),
+        _ => Verdict::Success(()),
+    }
+}
+
+/// Where each partition is to come again from.
+async fn deliver(stream: &Stream<TestStore>, partitions: &[(&str, Vec<Value>)]) -> Vec<(String, i64)> {
+    let response = Kafka::new(stream.clone()).handle(kafka(partitions), soon(stream), handle).await.unwrap();
+    let failures = response.batch_item_failures.into_iter().map(|failure| failure.item_identifier);
+    failures.map(|position| (position.partition, position.offset)).collect()
+}
+
+fn applied(memory: &MemoryStore, partition: &str, offsets: std::ops::Range<u64>) -> Vec<u64> {
+    offsets.map(|offset| memory.applied(&format!("{partition} {offset}"))).collect()
+}
+
+#[tokio::test]
+async fn a_run_of_records_is_one_transaction_and_what_is_delivered_again_is_skipped() {
+    let (stream, memory) = world([]);
+    let records: Vec<_> = (0..250).map(|offset| record(offset, "")).collect();
+    for _ in 0..2 {
+        assert_eq!(deliver(&stream, &[("sales-0", records.clone())]).await, []);
+    }
+    assert_eq!(applied(&memory, "sales-0", 0..250), [1; 250]);
+    let watermark = stream.partition("sales-0").watermark().await.unwrap().unwrap();
+    assert_eq!((watermark.version, watermark.position), (3, Some(Position::from(249))), "99 effects at a time");
+}
+
+#[tokio::test]
+async fn a_failed_record_stops_its_partition_and_no_other_and_is_reported_as_kafka_wants_it() {
+    for poison in ["panic", "fail", "not execute"] {
+        let (stream, memory) = world([]);
+        let records =
+            |poison| Vec::from_iter(["", "", poison, "", ""].iter().zip(40..).map(|(value, at)| record(at, value)));
+        let partitions = [("sales-0", records(poison)), ("sales-1", records(""))];
+        let response = Kafka::new(stream.clone()).handle(kafka(&partitions), soon(&stream), handle).await.unwrap();
+        assert_eq!(
+            serde_json::to_value(response).unwrap(),
+            json!({"batchItemFailures":[{"itemIdentifier":{"partition":"sales-0","offset":42}}]})
+        );
+        assert_eq!(applied(&memory, "sales-0", 40..45), [1, 1, 0, 0, 0], "{poison}");
+        assert_eq!(applied(&memory, "sales-1", 40..45), [1; 5]);
+        // The mapping gave the poison up: a gap like any other.
+        assert_eq!(deliver(&stream, &[("sales-0", vec![record(43, ""), record(44, "")])]).await, []);
+        assert_eq!(applied(&memory, "sales-0", 40..45), [1, 1, 0, 1, 1]);
+    }
+    let (stream, memory) = world([]);
+    assert_eq!(deliver(&stream.failed(Failed::Drop), &[("sales-0", vec![record(0, "fail"), record(1, "")])]).await, []);
+    assert_eq!(applied(&memory, "sales-0", 0..2), [1, 1]);
+}
+
+#[tokio::test]
+async fn records_that_write_one_item_go_into_transactions_of_their_own() {
+    let (stream, memory) = world([]);
+    let records = (0..6).map(|offset| record(offset, if offset % 2 == 0 { "on account" } else { "" })).collect();
+    assert_eq!(deliver(&stream, &[("sales-0", records)]).await, []);
+    assert_eq!((memory.applied("account"), applied(&memory, "sales-0", 0..6)), (3, vec![1; 6]));
+    assert_eq!(stream.partition("sales-0").watermark().await.unwrap().unwrap().version, 3);
+}
+
+#[tokio::test]
+async fn a_record_with_more_effects_than_a_transaction_takes_stops_its_partition_and_nothing_else_is_lost() {
+    let (stream, memory) = world([]);
+    let records = vec![record(0, ""), record(1, "many 98"), record(2, "many 99"), record(3, "")];
+    assert_eq!(deliver(&stream, &[("sales-0", records)]).await, [("sales-0".to_owned(), 2)]);
+    assert_eq!(applied(&memory, "sales-0", 0..4), [1, 1, 0, 0]);
+}
+
+#[tokio::test]
+async fn a_run_goes_up_to_the_record_whose_effect_is_refused() {
+    let (stream, memory) = world([]);
+    let records: Vec<_> =
+        (0..5).map(|offset| record(offset, ["", "once a", "", "once b", ""][offset as usize])).collect();
+    deliver(&stream, &[("sales-1", vec![record(0, "once b")])]).await;
+    assert_eq!(deliver(&stream, &[("sales-0", records)]).await, [("sales-0".to_owned(), 3)]);
+    assert_eq!(
+        (applied(&memory, "sales-0", 0..5), memory.applied("a"), memory.applied("b")),
+        (vec![1, 1, 1, 0, 0], 1, 1)
+    );
+}
+
+#[tokio::test]
+async fn what_the_refusal_of_a_guarded_effect_means_decides_about_its_record_alone() {
+    use crate::engine::Refusal;
+    for (meaning, stopped, expected) in [
+        (Refusal::AppliedBefore, vec![], [1, 0, 1]),
+        (Refusal::NotYet, vec![("sales-0".to_owned(), 1)], [1, 0, 0]),
+        (Refusal::Unexpected, vec![("sales-0".to_owned(), 1)], [1, 0, 0]),
+    ] {
+        let (stream, memory) = world([]);
+        deliver(&stream, &[("other-0", vec![record(0, "once a")])]).await;
+        let handler = |attempt: Attempt<Effect>, record: Record| async move {
+            if record.position == Position::from(1) {
+                attempt.add_guarded_effect(Effect::only_once("a"), move |_found| meaning);
+            }
+            handle(attempt, record).await
+        };
+        let event = kafka(&[("sales-0", (0..3).map(|offset| record(offset, "")).collect())]);
+        let response = Kafka::new(stream.clone()).handle(event, soon(&stream), handler).await.unwrap();
+        let positions = response.batch_item_failures.into_iter().map(|failure| failure.item_identifier);
+        let positions: Vec<_> = positions.map(|position| (position.partition, position.offset)).collect();
+        assert_eq!((positions, applied(&memory, "sales-0", 0..3)), (stopped, expected.to_vec()), "{meaning:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_partition_created_anew_stands_still_until_it_gets_a_new_generation_or_is_rewound_by_name() {
+    let (stream, memory) = world([]);
+    let old = (0..10).map(|offset| record(offset, "old")).collect::<Vec<_>>();
+    assert_eq!(deliver(&stream, &[("sales-0", old.clone())]).await, []);
+    let new = (0..3).map(|offset| record(offset, "on new")).collect::<Vec<_>>();
+    for _ in 0..2 {
+        assert_eq!(deliver(&stream, &[("sales-0", new.clone())]).await, [("sales-0".to_owned(), 0)]);
+    }
+    assert_eq!(memory.applied("new"), 0, "reported, not run");
+    assert_eq!(deliver(&stream, &[("sales-0", old)]).await, [], "and what is a repetition is still one");
+
+    let partition = stream.partition("sales-0");
+    assert!(matches!(partition.rewind(None, " ").await, Err(RewindError::Nameless)));
+    let next = stream.clone().generation("2");
+    assert_eq!(deliver(&next, &[("sales-0", new.clone())]).await, []);
+    assert_eq!(memory.applied("new"), 3);
+    partition.rewind(None, "INC-17").await.unwrap();
+    assert_eq!(deliver(&stream, &[("sales-0", new)]).await, []);
+    assert_eq!(memory.applied("new"), 6);
+}
+
+#[tokio::test]
+async fn two_pollers_of_one_partition_at_once_apply_each_record_once() {
+    let (stream, memory) = world([]);
+    let records: Vec<_> = (0..20).map(|offset| record(offset, "on account")).collect();
+    let handler = |attempt, record| async move {
+        tokio::task::yield_now().await;
+        handle(attempt, record).await
+    };
+    let kafka_stream = Kafka::new(stream.clone());
+    let event = kafka(&[("sales-0", records)]);
+    let pollers = (0..4).map(|_| kafka_stream.handle(event.clone(), soon(&stream), handler));
+    for response in futures::future::join_all(pollers).await {
+        assert_eq!(response.unwrap(), KafkaBatchResponse::default());
+    }
+    assert_eq!((memory.applied("account"), applied(&memory, "sales-0", 0..20)), (20, vec![1; 20]));
+}
+
+#[tokio::test]
+async fn records_without_time_are_returned_unrun() {
+    let (stream, memory) = world([]);
+    let deadline = stream.engine.time().plus(Duration::from_secs(1));
+    let event = kafka(&[("sales-0", vec![record(7, "")])]);
+    let response = Kafka::new(stream).handle(event, deadline, handle).await.unwrap();
+    assert_eq!(response.batch_item_failures[0].item_identifier.offset, 7);
+    assert_eq!(memory.applied("sales-0 7"), 0);
+}
+
+/// What Lambda and the network do to one batch.
+#[derive(Clone, Debug)]
+struct Delivery {
+    /// How far behind the checkpoint it begins.
+    back: u64,
+    length: u64,
+    faults: Vec<Fault>,
+}
+
+fn any_delivery() -> impl Strategy<Value = Delivery> {
+    let fault = prop::sample::select(vec![
+        Fault::None,
+        Fault::None,
+        Fault::Refuse,
+        Fault::LoseRequest,
+        Fault::LoseReply,
+        Fault::RepeatAfterLostReply,
+    ]);
+    (0_u64..20, 1_u64..30, prop::collection::vec(fault, 0..4)).prop_map(|(back, length, faults)| Delivery {
+        back,
+        length,
+        faults,
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+    #[test]
+    fn whatever_is_lost_and_from_wherever_it_comes_again_each_record_is_applied_once_and_in_order(
+        deliveries in prop::collection::vec(any_delivery(), 1..30),
+        colliding in 1_u64..6,
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            const RECORDS: u64 = 60;
+            let memory = MemoryStore::new();
+            // Offsets have gaps; some records share an item, so that runs are split.
+            let records: Vec<_> = (0..RECORDS).map(|number| {
+                record(number * 3, if number % colliding == 0 { "on account" } else { "" })
+            }).collect();
+            let mut checkpoint = 0;
+            let patient = std::iter::repeat_n(Delivery { back: 3, length: RECORDS, faults: Vec::new() }, 1);
+            for Delivery { back, length, faults } in deliveries.into_iter().chain(patient) {
+                let engine = Engine::builder(FaultyStore::new(memory.clone(), faults)).build();
+                let stream = Stream::new(engine, Operation::new("sales", "post"), "cluster");
+                let first = u64::saturating_sub(checkpoint, back);
+                let end = (first + length).min(RECORDS);
+                let batch = records[first as usize..end as usize].to_vec();
+                let stopped = deliver(&stream, &[("sales-0", batch)]).await;
+                checkpoint = stopped.first().map_or(end, |(_, offset)| *offset as u64 / 3).max(first);
+            }
+            assert_eq!(checkpoint, RECORDS);
+            let once: Vec<u64> = (0..RECORDS).map(|number| memory.applied(&format!("sales-0 {}", number * 3))).collect();
+            assert_eq!(once, [1; RECORDS as usize]);
+            assert_eq!(memory.applied("account"), RECORDS.div_ceil(colliding));
+        });
+    }
+}
+
+fn kinesis(records: &[(&str, &str)]) -> KinesisEvent {
+    let records: Vec<_> = records
+        .iter()
+        .map(|(number, value)| {
+            json!({
+                "kinesis": {
+                    "partitionKey": "k", "sequenceNumber": number, "data": STANDARD.encode(value),
+                    "approximateArrivalTimestamp": 1_545_084_650.987,
+                },
+                "eventID": format!("shardId-000000000006:{number}"), "eventSource": "aws:kinesis",
+            })
+        })
+        .collect();
+    serde_json::from_value(json!({ "Records": records })).unwrap()
+}
+
+#[tokio::test]
+async fn kinesis_numbers_of_56_digits_are_in_order_and_the_reply_names_the_first_that_failed() {
+    const FIRST: &str = "9590338271490256608559692538361571095921575989136588898";
+    const SECOND: &str = "49590338271490256608559692538361571095921575989136588898";
+    const THIRD: &str = "49590338271490256608559692538361571095921575989136588899";
+    let (stream, memory) = world([]);
+    let handler = Kinesis::new(stream.clone(), 1).ok().unwrap();
+    for _ in 0..2 {
+        let event = kinesis(&[(FIRST, ""), (SECOND, ""), (THIRD, "panic")]);
+        let response = handler.handle(event, soon(&stream), handle).await.unwrap();
+        let failed: Vec<_> =
+            response.batch_item_failures.iter().map(|failure| failure.item_identifier.as_deref()).collect();
+        assert_eq!(failed, [Some(THIRD)]);
+    }
+    let applied = [FIRST, SECOND, THIRD].map(|number| memory.applied(&format!("shardId-000000000006 {number}")));
+    assert_eq!(applied, [1, 1, 0]);
+}
+
+#[tokio::test]
+async fn parts_of_a_shard_at_the_same_time_are_refused() {
+    for factor in [0, 2, 10] {
+        assert_eq!(Kinesis::new(world([]).0, factor).err(), Some(Parallel(factor)));
+    }
+}
+
+#[tokio::test]
+async fn a_record_that_could_not_be_reported_fails_the_whole_batch() {
+    let (stream, memory) = world([]);
+    let handler = Kinesis::new(stream.clone(), 1).ok().unwrap();
+    for number in ["", "12a"] {
+        let response = handler.handle(kinesis(&[("1", ""), (number, "")]), soon(&stream), handle).await;
+        assert!(response.is_err(), "{number:?}");
+    }
+    assert_eq!(memory.applied("shardId-000000000006 1"), 0);
+}
+
+fn changes(ids: &[&str]) -> Event {
+    let records: Vec<_> = ids
+        .iter()
+        .enumerate()
+        .map(|(index, id)| {
+            json!({
+                "eventID": id, "eventName": "INSERT", "awsRegion": "eu-central-1",
+                "dynamodb": {"Keys": {"id": {"S": id}}, "SequenceNumber": format!("{}", 100 + index), "SizeBytes": 1},
+            })
+        })
+        .collect();
+    serde_json::from_value(json!({ "Records": records })).unwrap()
+}
+
+#[tokio::test]
+async fn a_change_of_a_table_takes_effect_once_and_after_a_failure_the_rest_is_returned() {
+    for one_trip in [false, true] {
+        let (stream, memory) = world([]);
+        let operation = Operation::new("table", "copy").retention(TABLE_STREAM_RETENTION);
+        let table = TableStream::new(stream.engine.clone(), operation, Principal::new("Payments").unwrap());
+        let table = if one_trip { table.one_trip() } else { table };
+        let failing = Arc::new(Mutex::new(true));
+        let handler = |attempt: Attempt<Effect>, change: aws_lambda_events::event::dynamodb::EventRecord| {
+            let fails = change.event_id == "c" && *failing.lock().unwrap();
+            attempt.add_effect(Effect::named(change.event_id));
+            async move { if fails { Verdict::NotExecuted(()) } else { Verdict::Success(()) } }
+        };
+        let event = || changes(&["a", "b", "c", "d"]);
+        let response = table.handle(event(), soon(&stream), handler).await.unwrap();
+        assert_eq!(response.batch_item_failures[0].item_identifier.as_deref(), Some("102"));
+        assert_eq!(["a", "b", "c", "d"].map(|id| memory.applied(id)), [1, 1, 0, 0]);
+        *failing.lock().unwrap() = false;
+        let response = table.handle(event(), soon(&stream), handler).await.unwrap();
+        assert!(response.batch_item_failures.is_empty());
+        assert_eq!(["a", "b", "c", "d"].map(|id| memory.applied(id)), [1, 1, 1, 1]);
+    }
+}
