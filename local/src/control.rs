@@ -21,12 +21,13 @@ use crate::{
     provider::{Charge, Delivered, Provider},
     schedule::Schedule,
     sqs::{Contents, Queues},
+    streams::{self, Streams},
     template::{Authorizer, Queue},
     token::Issuer,
 };
 
 /// What there is, for `GET /_local/`.
-const ROUTES: [(&str, &str); 10] = [
+const ROUTES: [(&str, &str); 14] = [
     ("GET /_local/token?sub=NAME&role=ROLE", "a token that the API accepts, as text; further parameters become claims"),
     ("GET /_local/charges", "what the payment provider really charged"),
     ("POST /_local/provider?mode=up|down", "ends or begins an outage of the payment provider"),
@@ -37,6 +38,10 @@ const ROUTES: [(&str, &str); 10] = [
     ("GET /_local/queues/NAME", "what is in a queue, without receiving from it"),
     ("POST /_local/queues/NAME?copies=N", "sends the body; headers x-attribute-NAME: VALUE, x-group: GROUP"),
     ("POST /_local/queues/NAME/redrive", "moves dead letters back to where they came from"),
+    ("GET /_local/streams/NAME", "what is in a Kafka topic, and where its functions are"),
+    ("POST /_local/streams/NAME?partition=N", "appends the body as a record; without N, header x-key decides"),
+    ("POST /_local/streams/NAME/rewind?partition=N&offset=N", "delivers again from an offset on"),
+    ("POST /_local/streams/NAME/recreate", "deletes the topic and creates it anew"),
     ("POST /_local/functions/NAME/kill", "SIGKILL for every sandbox of a function"),
     ("POST /_local/reconcile", "runs the schedule now and answers with what the function answered"),
     ("GET /_local/", "this list"),
@@ -47,6 +52,7 @@ pub(crate) struct Control {
     pub authorizer: Option<Authorizer>,
     pub provider: Provider,
     pub queues: Queues,
+    pub streams: Streams,
     /// By logical id, as are the functions.
     pub queue_settings: BTreeMap<String, Queue>,
     pub functions: BTreeMap<String, Function>,
@@ -66,6 +72,9 @@ impl Control {
             .route("/_local/provider/deliver", post(deliver))
             .route("/_local/queues/{name}", get(contents).post(send))
             .route("/_local/queues/{name}/redrive", post(redrive))
+            .route("/_local/streams/{name}", get(topic).post(append))
+            .route("/_local/streams/{name}/rewind", post(rewind))
+            .route("/_local/streams/{name}/recreate", post(recreate))
             .route("/_local/functions/{name}/kill", post(kill))
             .route("/_local/reconcile", post(reconcile))
             .route("/_local/{*rest}", any(unknown))
@@ -183,6 +192,52 @@ fn attributes(headers: &HeaderMap) -> impl Iterator<Item = (String, MessageAttri
 
 async fn redrive(State(control): Shared, Path(name): Path<String>) -> Result<Json<Value>, Problem> {
     Ok(Json(json!({ "moved": control.queues.redrive(control.queue(&name)?)? })))
+}
+
+#[derive(Deserialize)]
+struct PlaceIn {
+    partition: Option<u32>,
+    #[serde(default)]
+    offset: i64,
+}
+
+/// Checks that there is such a topic.
+fn known<'n>(control: &Control, name: &'n str) -> Result<&'n str, Problem> {
+    match control.streams.topics().any(|topic| topic == name) {
+        true => Ok(name),
+        false => Err(Problem::unknown("topic", name, control.streams.topics())),
+    }
+}
+
+async fn topic(State(control): Shared, Path(name): Path<String>) -> Result<Json<streams::Contents>, Problem> {
+    Ok(Json(control.streams.contents(known(&control, &name)?)?))
+}
+
+async fn append(
+    State(control): Shared,
+    Path(name): Path<String>,
+    Query(place): Query<PlaceIn>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Json<streams::Place>, Problem> {
+    let key = headers.get("x-key").map(axum::http::HeaderValue::as_bytes);
+    let appended = control.streams.append(known(&control, &name)?, place.partition, key, &body);
+    appended.map(Json).map_err(|error| Problem::new(StatusCode::BAD_REQUEST, error.to_string()))
+}
+
+async fn rewind(
+    State(control): Shared,
+    Path(name): Path<String>,
+    Query(place): Query<PlaceIn>,
+) -> Result<Json<Value>, Problem> {
+    let partition = place.partition.unwrap_or(0);
+    control.streams.rewind(known(&control, &name)?, partition, place.offset)?;
+    Ok(Json(json!({ "partition": partition, "offset": place.offset })))
+}
+
+async fn recreate(State(control): Shared, Path(name): Path<String>) -> Result<Json<Value>, Problem> {
+    control.streams.recreate(known(&control, &name)?)?;
+    Ok(Json(json!({ "topic": name })))
 }
 
 async fn kill(State(control): Shared, Path(name): Path<String>) -> Result<Json<Value>, Problem> {

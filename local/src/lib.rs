@@ -4,7 +4,7 @@
 //!            ┌─ front ── authorizer, routes ─┐                       ┌─ provider (Stripe's API)
 //! requests ──┤                               ├─► function ─► sandbox ┤
 //!            └─ control (/_local/)           │   (pool)     (process)├─► dynamodb ── stream ─┐
-//!                                  mapping ──┘                       └─► sqs ◄──── pipe ─────┘
+//!                          mapping, streams ──┘                       └─► sqs ◄──── pipe ─────┘
 //!                                  schedule ─┘                            │
 //!                                     ▲───────────────────────────────────┘
 //! ```
@@ -39,6 +39,7 @@ mod schedule;
 mod sqs;
 mod stack;
 mod storage;
+mod streams;
 pub mod template;
 mod token;
 

@@ -141,28 +141,33 @@ impl Poller {
     }
 }
 
-/// AWS, "Implementing partial batch responses": what counts as a complete success and as a complete failure.
 fn settle(outcome: &Outcome, ids: &BTreeSet<String>, report: bool) -> Settlement {
-    let Ok(payload) = outcome else { return Settlement::None };
-    if !report || payload.is_empty() {
-        return Settlement::All;
-    }
-    let failures = match serde_json::from_slice(payload) {
-        Ok(Value::Null) => return Settlement::All,
-        Ok(Value::Object(mut response)) => response.remove("batchItemFailures").unwrap_or_default(),
-        Ok(Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_)) | Err(_) => return Settlement::None,
-    };
-    let failures = match failures {
-        Value::Null => return Settlement::All,
-        Value::Array(failures) => failures,
-        Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_) => return Settlement::None,
-    };
+    let Some(failures) = reported(outcome, report) else { return Settlement::None };
     let failed: Option<BTreeSet<String>> =
         failures.iter().map(|failure| Some(failure["itemIdentifier"].as_str()?.to_owned())).collect();
     match failed {
         Some(failed) if failed.is_empty() => Settlement::All,
         Some(failed) if failed.is_subset(ids) => Settlement::AllBut(failed),
         Some(_) | None => Settlement::None,
+    }
+}
+
+/// The failures that a function reports: none of them is a complete success, and nothing a complete failure (AWS,
+/// "Implementing partial batch responses").
+pub(crate) fn reported(outcome: &Outcome, report: bool) -> Option<Vec<Value>> {
+    let payload = outcome.as_ref().ok()?;
+    if !report || payload.is_empty() {
+        return Some(Vec::new());
+    }
+    let failures = match serde_json::from_slice(payload) {
+        Ok(Value::Null) => Value::Null,
+        Ok(Value::Object(mut response)) => response.remove("batchItemFailures").unwrap_or_default(),
+        Ok(Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_)) | Err(_) => return None,
+    };
+    match failures {
+        Value::Null => Some(Vec::new()),
+        Value::Array(failures) => Some(failures),
+        Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_) => None,
     }
 }
 

@@ -28,6 +28,7 @@ use crate::{
     schedule::Schedule,
     sqs::Queues,
     storage::Storage,
+    streams::{self, Streams},
     template::{self, Surroundings, Template},
     token::Issuer,
 };
@@ -72,6 +73,7 @@ impl Stack {
         let tables = Tables::open(options.data.as_deref())?;
         tables.create(template.tables.values())?;
         let queues = Queues::open(storage.clone(), surroundings.clone(), template.queues.values())?;
+        let streams = Streams::open(storage.clone(), topics(&template))?;
         let provider = Provider::open(storage.clone(), provider_url)?;
         let issuer = Issuer::open(&storage)?;
         let guard = Guard::start()?;
@@ -94,6 +96,7 @@ impl Stack {
         stack.spawn(listener::serve(provider_listener, provider.router(), stack.end.clone().cancelled_owned()));
         stack.start_pipes(&tables, &queues, &storage, &surroundings)?;
         stack.start_mappings(&queues, &surroundings)?;
+        stack.start_streams(&streams);
         let schedules = stack.start_schedules(&surroundings)?;
 
         let front =
@@ -103,6 +106,7 @@ impl Stack {
             authorizer: front.authorizer().cloned(),
             provider,
             queues,
+            streams,
             queue_settings: stack.template.queues.clone(),
             functions: stack.functions.clone(),
             schedules,
@@ -195,6 +199,19 @@ impl Stack {
         Ok(())
     }
 
+    fn start_streams(&self, streams: &Streams) {
+        for function in self.functions.values() {
+            for settings in &function.settings().streams {
+                let poller = streams::poller::Poller {
+                    settings: settings.clone(),
+                    streams: streams.clone(),
+                    function: function.clone(),
+                };
+                self.spawn(poller.run());
+            }
+        }
+    }
+
     fn start_schedules(&self, surroundings: &Surroundings) -> Result<Arc<[Schedule]>> {
         let declared = self
             .functions
@@ -228,9 +245,17 @@ fn surroundings(sqs: SocketAddr, provider_url: &str) -> Surroundings {
         parameters: BTreeMap::from([
             ("JwtIssuer".to_owned(), Issuer::URL.to_owned()),
             ("ProviderUrl".to_owned(), provider_url.to_owned()),
+            // There is a cluster here, so what the template makes conditional on one is there, too.
+            ("KafkaClusterArn".to_owned(), "arn:aws:kafka:us-east-1:000000000000:cluster/local/1".to_owned()),
         ]),
         ..Surroundings::default()
     }
+}
+
+/// Those that a function reads, and those for what was given up.
+fn topics(template: &Template) -> Vec<String> {
+    let mappings = template.functions.values().flat_map(|function| &function.streams);
+    mappings.flat_map(|mapping| mapping.topics.iter().chain(&mapping.failed_topic).cloned()).collect()
 }
 
 fn functions(

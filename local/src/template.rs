@@ -16,7 +16,7 @@ pub use intrinsics::LOCAL_SECRET;
 use intrinsics::{Identity, Resolver, members};
 pub use resources::{
     Authorization, Authorizer, Cors, Function, HttpApi, Mapping, Pipe, Queue, Redrive, Route, Schedule, ScheduleKind,
-    Table,
+    StreamMapping, Table,
 };
 
 #[cfg(test)]
@@ -163,7 +163,8 @@ mod tests {
     use std::time::Duration;
 
     fn surroundings() -> Surroundings {
-        let parameters = [("JwtIssuer", "http://issuer"), ("ProviderUrl", "http://provider")];
+        let parameters =
+            [("JwtIssuer", "http://issuer"), ("ProviderUrl", "http://provider"), ("KafkaClusterArn", "arn:local")];
         let parameters = parameters.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         Surroundings { parameters, ..Surroundings::default() }
     }
@@ -204,6 +205,11 @@ mod tests {
             (mapping.batch_size, mapping.maximum_concurrency, mapping.report_batch_item_failures),
             (10, Some(10), true)
         );
+
+        let stream = &template.functions["TerminalStream"].streams[0];
+        assert_eq!((stream.topics.as_slice(), stream.bisect), (["terminal-sales".to_owned()].as_slice(), true));
+        assert_eq!(stream.failed_topic.as_deref(), Some("terminal-sales-failed"));
+        assert!(stream.report_batch_item_failures);
 
         let pipe = &template.pipes["Outbox"];
         assert!(pipe.source_arn.ends_with(":table/Payments/stream/local"), "{}", pipe.source_arn);

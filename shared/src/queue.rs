@@ -3,8 +3,13 @@
 //! The event source mapping must report partial batches (`FunctionResponseTypes: [ReportBatchItemFailures]`);
 //! without that Lambda ignores the answer and deletes the whole batch.
 //!
-//! Messages of one batch run at the same time, but for those that belong in one [lane](lane): equal keys, what the
-//! application says [contends](Contention), and the messages of one group of a FIFO queue.
+//! Messages of one batch run at the same time, but for those that belong in one lane and run one after another: equal
+//! keys, what the application says [contends](Contention), and the messages of one group of a FIFO queue.
+//!
+//! **FIFO queues** are known by their ARN. The messages of a group run in their order, and once one of them is returned
+//! the rest of its group is, too; other groups go on. SQS counts a receive for each message of a batch, run or not: so
+//! that a message that always fails does not take those behind it to the dead-letter queue, give the mapping of a FIFO
+//! queue with a redrive policy a `BatchSize` of 1. Its groups still run at the same time.
 
 mod contention;
 mod fifo;
@@ -68,7 +73,6 @@ pub struct Queue<S> {
     principal: Principal,
     key: KeySource,
     mode: Mode,
-    kind: Kind,
     failed: Failed,
     concurrency: usize,
     contention: ContentionOf,
@@ -92,12 +96,6 @@ enum Mode {
     OneTrip,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    Standard,
-    Fifo,
-}
-
 impl<S: Store> Queue<S> {
     /// A handler of messages.
     ///
@@ -114,7 +112,6 @@ impl<S: Store> Queue<S> {
             principal,
             key,
             mode: Mode::Claim,
-            kind: Kind::Standard,
             failed: Failed::default(),
             concurrency: 10,
             contention: ContentionOf::default(),
@@ -127,14 +124,6 @@ impl<S: Store> Queue<S> {
     #[must_use]
     pub const fn one_trip(mut self) -> Self {
         self.mode = Mode::OneTrip;
-        self
-    }
-
-    /// Handles a FIFO queue: the messages of a group run one after another, in their order, and once one of them is
-    /// returned the rest of its group is, too. Groups run at the same time.
-    #[must_use]
-    pub const fn fifo(mut self) -> Self {
-        self.kind = Kind::Fifo;
         self
     }
 
@@ -187,9 +176,9 @@ impl<S: Store> Queue<S> {
         R: Future<Output = Verdict<()>>,
     {
         let deliveries = self.deliveries(event, deadline)?;
-        let lanes = match self.kind {
-            Kind::Standard => lane::standard(deliveries, &self.contention),
-            Kind::Fifo => fifo::groups(deliveries),
+        let lanes = match deliveries.iter().any(|delivery| fifo::is_from_fifo(&delivery.message)) {
+            true => fifo::groups(deliveries),
+            false => lane::standard(deliveries, &self.contention),
         };
         let handler = &handler;
         let returned = stream::iter(lanes).map(|lane| self.lane(lane, deadline, handler));

@@ -20,18 +20,27 @@ fn problems(text: &str) -> Result<Vec<String>> {
     let parameters = [("JwtIssuer", "http://issuer"), ("ProviderUrl", "http://provider"), ("KafkaClusterArn", "arn:k")];
     let parameters = parameters.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     let surroundings = Surroundings { parameters, ..Surroundings::default() };
+    let mut problems = of_document(&yaml::parse(text)?);
     let template = Template::read(text, Path::new("/app"), &surroundings)?;
-    let mut problems = Vec::new();
     for (name, function) in &template.functions {
         for mapping in &function.mappings {
             let (queue_name, queue) = template.queue(&mapping.queue_arn).context("the queue is in the template")?;
             if !mapping.report_batch_item_failures {
                 problems.push(format!("{name}: without ReportBatchItemFailures a failed message is deleted"));
             }
+            if queue.fifo && queue.redrive.is_some() && mapping.batch_size > 1 {
+                problems.push(format!("{queue_name}: a poison message would take those behind it to the dead letters"));
+            }
             problems.extend(of_queue(queue_name, queue, function, &template));
         }
     }
-    for (name, resource) in members(&yaml::parse(text)?["Resources"]) {
+    Ok(problems)
+}
+
+/// What the local stack does not read.
+fn of_document(document: &Value) -> Vec<String> {
+    let mut problems = Vec::new();
+    for (name, resource) in members(&document["Resources"]) {
         for (event, settings) in members(&resource["Properties"]["Events"]) {
             if settings["Properties"]["ParallelizationFactor"].as_u64().is_some_and(|factor| factor > 1) {
                 problems.push(format!("{name}.{event}: a watermark needs the records of a shard one after another"));
@@ -44,7 +53,7 @@ fn problems(text: &str) -> Result<Vec<String>> {
             }
         }
     }
-    Ok(problems)
+    problems
 }
 
 fn of_queue(name: &str, queue: &Queue, function: &Function, template: &Template) -> Vec<String> {
@@ -102,6 +111,7 @@ fn what_does_not_fit_together_is_found() -> Result<()> {
             "without ReportBatchItemFailures",
         ),
         ("MessageRetentionPeriod: 345600", "MessageRetentionPeriod: 1296000", "after its record has expired"),
+        ("VisibilityTimeout: 60", "VisibilityTimeout: 60\n      FifoQueue: true", "take those behind it"),
         ("Action: sqs:ChangeMessageVisibility", "Action: sqs:*", "wider than"),
     ] {
         assert!(text.contains(right), "{right}");
@@ -112,7 +122,20 @@ fn what_does_not_fit_together_is_found() -> Result<()> {
 }
 
 #[test]
-fn the_workers_role_allows_what_it_does_and_no_more() -> Result<()> {
+fn parts_of_a_shard_at_the_same_time_are_found() -> Result<()> {
+    let event = |factor: u32| {
+        format!(
+            "Resources: {{ Stream: {{ Properties: {{ Events: {{ Records: {{ Type: Kinesis, \
+             Properties: {{ ParallelizationFactor: {factor} }} }} }} }} }} }}"
+        )
+    };
+    assert_eq!(of_document(&yaml::parse(&event(1))?), [""; 0]);
+    assert!(of_document(&yaml::parse(&event(2))?)[0].starts_with("Stream.Records: a watermark needs"));
+    Ok(())
+}
+
+#[test]
+fn the_roles_of_worker_and_stream_allow_what_they_do_and_no_more() -> Result<()> {
     assert_eq!(
         allowed(&text()?, "LedgerWorker")?,
         [
@@ -121,6 +144,15 @@ fn the_workers_role_allows_what_it_does_and_no_more() -> Result<()> {
             "dynamodb:PutItem on Records",
             "dynamodb:UpdateItem on Payments",
             "sqs:ChangeMessageVisibility on LedgerQueue",
+        ]
+    );
+    assert_eq!(
+        allowed(&text()?, "TerminalStream")?,
+        [
+            "dynamodb:GetItem on Records",
+            "dynamodb:PutItem on Payments",
+            "dynamodb:PutItem on Records",
+            "dynamodb:UpdateItem on Payments",
         ]
     );
     Ok(())

@@ -23,6 +23,7 @@ pub struct Function {
     pub log_level: Option<String>,
     pub reserved_concurrency: Option<usize>,
     pub mappings: Vec<Mapping>,
+    pub streams: Vec<StreamMapping>,
     pub schedules: Vec<Schedule>,
 }
 
@@ -75,6 +76,22 @@ pub struct Mapping {
     pub maximum_concurrency: Option<usize>,
     pub report_batch_item_failures: bool,
     pub patterns: Vec<Value>,
+}
+
+/// An event source mapping of Kafka topics.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StreamMapping {
+    /// `None`: a self-managed cluster.
+    pub source_arn: Option<String>,
+    pub topics: Vec<String>,
+    pub batch_size: usize,
+    pub from_latest: bool,
+    pub bisect: bool,
+    /// `None`: until the record expires.
+    pub maximum_retries: Option<u32>,
+    /// The topic that gets what was given up.
+    pub failed_topic: Option<String>,
+    pub report_batch_item_failures: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -225,6 +242,7 @@ pub(super) fn function(
         log_level: logging["ApplicationLogLevel"].as_str().map(str::to_owned),
         reserved_concurrency: or(get("ReservedConcurrentExecutions")?, None)?,
         mappings: Vec::new(),
+        streams: Vec::new(),
         schedules: Vec::new(),
     };
     let mut routes = Vec::new();
@@ -233,6 +251,9 @@ pub(super) fn function(
         match event["Type"].as_str().unwrap_or_default() {
             "HttpApi" => routes.push(route(id, &settings).with_context(|| format!("in event {name}"))?),
             "SQS" => function.mappings.extend(mapping(&settings).with_context(|| format!("in event {name}"))?),
+            "MSK" | "SelfManagedKafka" => {
+                function.streams.extend(stream_mapping(&settings).with_context(|| format!("in event {name}"))?);
+            }
             kind @ ("Schedule" | "ScheduleV2") => function.schedules.push(schedule(name, kind, &settings)?),
             kind => bail!("event {name}: the local stack has no event source {kind}"),
         }
@@ -380,6 +401,36 @@ fn mapping(settings: &Value) -> Result<Option<Mapping>> {
             .iter()
             .any(|kind| kind == "ReportBatchItemFailures"),
         patterns: patterns(&settings["FilterCriteria"])?,
+    }))
+}
+
+fn stream_mapping(settings: &Value) -> Result<Option<StreamMapping>> {
+    if settings.get("Enabled").is_some_and(|enabled| !truth(enabled)) {
+        return Ok(None);
+    }
+    let destination = &settings["DestinationConfig"]["OnFailure"]["Destination"];
+    let failed_topic =
+        match destination.as_str() {
+            None => None,
+            Some(text) => Some(text.strip_prefix("kafka://").with_context(|| {
+                format!("the local stack knows a Kafka topic as on-failure destination, not {text}")
+            })?),
+        };
+    // -1, the default, means without limit.
+    let retries: i64 = or(settings["MaximumRetryAttempts"].clone(), -1)?;
+    let topics = list(&settings["Topics"])?;
+    ensure!(!topics.is_empty(), "Topics must name a topic");
+    Ok(Some(StreamMapping {
+        source_arn: settings["Stream"].as_str().map(str::to_owned),
+        topics,
+        batch_size: or(settings["BatchSize"].clone(), 100)?,
+        from_latest: settings["StartingPosition"] == "LATEST",
+        bisect: truth(&settings["BisectBatchOnFunctionError"]),
+        maximum_retries: u32::try_from(retries).ok(),
+        failed_topic: failed_topic.map(str::to_owned),
+        report_batch_item_failures: list(&settings["FunctionResponseTypes"])?
+            .iter()
+            .any(|kind| kind == "ReportBatchItemFailures"),
     }))
 }
 

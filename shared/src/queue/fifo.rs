@@ -7,10 +7,16 @@
 
 use std::collections::HashMap;
 
+use aws_lambda_events::event::sqs::SqsMessage;
+
 use super::lane::{Delivery, Lane};
 
-/// A lane per message group, in the order of the batch. Messages without a group, which a FIFO queue does not have, are
-/// one group: nothing is lost if the mapping is of a standard queue.
+/// The name of every FIFO queue ends so, and that of no other does (AWS, "CreateQueue").
+pub(super) fn is_from_fifo(message: &SqsMessage) -> bool {
+    message.event_source_arn.as_deref().is_some_and(|arn| arn.ends_with(".fifo"))
+}
+
+/// A lane per message group, in the order of the batch.
 pub(super) fn groups(deliveries: Vec<Delivery>) -> Vec<Lane> {
     let mut lanes: Vec<Lane> = Vec::new();
     let mut lane_of: HashMap<Option<String>, usize> = HashMap::new();

@@ -173,6 +173,7 @@ async fn no_more_messages_run_at_a_time_than_allowed() {
 fn grouped(group: &str, id: &str, body: &str) -> SqsMessage {
     let mut message = message(id, body);
     message.attributes.insert("MessageGroupId".to_owned(), group.to_owned());
+    message.event_source_arn = Some("arn:aws:sqs:eu-central-1:123456789012:Ledger.fifo".to_owned());
     message
 }
 
@@ -282,7 +283,7 @@ async fn a_panic_over_what_a_message_contends_for_returns_no_other_message() {
 async fn on_a_fifo_queue_the_rest_of_a_failed_messages_group_is_returned_in_order_and_other_groups_go_on() {
     for failure in ["panic", "fail", "not execute"] {
         let (queue, memory) = world([]);
-        let queue = queue.one_trip().fifo();
+        let queue = queue.one_trip();
         let messages = vec![
             grouped("a", "a-1", r#"{"id":1}"#),
             grouped("b", "b-1", r#"{"id":2}"#),
@@ -301,7 +302,7 @@ async fn on_a_fifo_queue_the_rest_of_a_failed_messages_group_is_returned_in_orde
 #[tokio::test]
 async fn on_a_fifo_queue_each_group_runs_in_order_and_groups_run_at_the_same_time() {
     let (queue, _) = world([]);
-    let queue = queue.one_trip().fifo();
+    let queue = queue.one_trip();
     let messages = (0..12).map(|id| grouped(["a", "b", "c"][id % 3], &format!("{id:02}"), &format!("{{\"id\":{id}}}")));
     let (returned, ran) = returned_and_ran(&queue, messages.collect()).await;
     assert_eq!(returned, [""; 0]);
@@ -332,7 +333,7 @@ async fn a_message_in_progress_elsewhere_is_returned_and_hidden_until_the_lease_
     for fails in [false, true] {
         let (queue, memory) = world([]);
         let noted = Noted { fails, ..Noted::default() };
-        let queue = queue.fifo().visibility(noted.clone());
+        let queue = queue.visibility(noted.clone());
         let event = batch(vec![grouped("g", "m", r#"{"id":1}"#)]);
         let elsewhere = queue.deliveries(event, in_ten_seconds(&queue)).unwrap().remove(0).call.unwrap();
         let Ok(Claimed::Acquired(_claim)) = queue.engine.claim(&elsewhere).await else { panic!("must acquire") };

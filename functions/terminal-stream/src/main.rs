@@ -1,0 +1,34 @@
+//! Terminals' sales from a Kafka topic: what the function is made of. What it does is in [`handler`].
+
+mod handler;
+
+use aws_lambda_events::event::kafka::KafkaEvent;
+use idempotency::metrics::Emf;
+use idempotency::protocol::EpochMs;
+use idempotency::store::dynamodb;
+use idempotency::stream::{Kafka, Stream};
+use idempotency::{DynamoDbStore, Engine, Operation};
+use lambda_runtime::{Error, LambdaEvent, service_fn};
+use payments::{Table, setting};
+
+use handler::Handler;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    lambda_runtime::tracing::init_default_subscriber();
+    let client = dynamodb::client().await;
+    let store = DynamoDbStore::new(client.clone(), setting("RECORDS_TABLE")?);
+    store.warm().await;
+    let engine = Engine::builder(store).metrics(Emf::install("Payments", "terminal-stream")?).build();
+    let stream = Stream::new(engine, Operation::new("ledger", "post from the stream"), "terminals");
+    let kafka = Kafka::new(stream.generation(setting("TOPIC_GENERATION")?));
+    let handler = Handler::new(Table::new(client, setting("PAYMENTS_TABLE")?));
+    let handle = async |event: LambdaEvent<KafkaEvent>| {
+        let deadline = EpochMs(event.context.deadline);
+        kafka
+            .handle(event.payload, deadline, |attempt, record| handler.handle(attempt, record))
+            .await
+            .map_err(Error::from)
+    };
+    lambda_runtime::run(service_fn(handle)).await
+}
