@@ -31,18 +31,30 @@ impl Stack {
     /// given up after two tries, and each run of the reconciler looks for abandoned requests. As deployed, it is a
     /// minute, five tries, and once an hour.
     pub async fn start_impatient() -> Self {
+        Self::start_changed(&[
+            ("VisibilityTimeout: 60", "VisibilityTimeout: 4"),
+            ("Timeout: 10", "Timeout: 4"),
+            ("maxReceiveCount: 5", "maxReceiveCount: 2"),
+            ("Default: 3600", "Default: 0"),
+        ])
+        .await
+    }
+
+    /// Starts a stack in memory, of the template with these texts replaced.
+    ///
+    /// # Panics
+    /// If the template does not have one of the texts.
+    pub async fn start_changed(replacements: &[(&str, &str)]) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let template = std::fs::read_to_string(workspace().join("template.yaml")).expect("readable");
-        let impatient = template
-            .replace("VisibilityTimeout: 60", "VisibilityTimeout: 4")
-            .replace("Timeout: 10", "Timeout: 4")
-            .replace("maxReceiveCount: 5", "maxReceiveCount: 2")
-            .replace("Default: 3600", "Default: 0")
-            .replace("CodeUri: functions", &format!("CodeUri: {}/functions", workspace().display()));
-        assert_eq!(impatient.matches("imeout: 4").count(), 3, "the template has what is to be replaced");
+        let changed = replacements.iter().fold(template, |template, (from, to)| {
+            assert!(template.contains(from), "the template has `{from}`");
+            template.replace(from, to)
+        });
+        let changed = changed.replace("CodeUri: functions", &format!("CodeUri: {}/functions", workspace().display()));
         let number = NUMBER.fetch_add(1, Ordering::SeqCst);
-        let file = std::env::temp_dir().join(format!("impatient-{}-{number}.yaml", std::process::id()));
-        std::fs::write(&file, impatient).expect("writable");
+        let file = std::env::temp_dir().join(format!("changed-{}-{number}.yaml", std::process::id()));
+        std::fs::write(&file, changed).expect("writable");
         let stack = Self::start_with(&["--template", file.to_str().expect("UTF-8")]).await;
         std::fs::remove_file(file).expect("was there");
         stack
@@ -149,6 +161,26 @@ impl Stack {
         let request = self.local(Method::POST, &format!("queues/{queue}?copies={copies}")).body(body.into());
         let response = request.send().await.expect("answers");
         assert!(response.status().is_success(), "{response:?}");
+    }
+
+    /// Puts a message of a group into a FIFO queue; its id.
+    pub async fn put_in_group(&self, queue: &str, group: &str, body: impl Into<String>) -> String {
+        let request = self.local(Method::POST, &format!("queues/{queue}")).header("x-group", group).body(body.into());
+        let sent: Value = request.send().await.expect("answers").json().await.expect("the message's id");
+        sent["message_ids"][0].as_str().expect("an id").to_owned()
+    }
+
+    /// Appends a record to a topic.
+    pub async fn append(&self, topic: &str, key: &str, body: impl Into<String>) {
+        let request = self.local(Method::POST, &format!("streams/{topic}")).header("x-key", key).body(body.into());
+        let response = request.send().await.expect("answers");
+        assert!(response.status().is_success(), "{response:?}");
+    }
+
+    /// Kills every sandbox of a function.
+    pub async fn kill_function(&self, function: &str) {
+        let kill = self.local(Method::POST, &format!("functions/{function}/kill")).send().await;
+        assert!(kill.expect("answers").status().is_success());
     }
 
     /// What is in a queue.
