@@ -101,6 +101,10 @@ impl<S: Watermarks<Effect: Clone + Sync>> Watermarks for FaultyStore<S> {
         }
     }
 
+    fn bytes(effect: &S::Effect) -> usize {
+        S::bytes(effect)
+    }
+
     fn collide(one: &S::Effect, other: &S::Effect) -> bool {
         S::collide(one, other)
     }

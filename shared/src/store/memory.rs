@@ -159,6 +159,10 @@ impl Watermarks for MemoryStore {
         Ok(Advanced::Applied)
     }
 
+    fn bytes(effect: &Effect) -> usize {
+        effect.name.len()
+    }
+
     fn collide(one: &Effect, other: &Effect) -> bool {
         one.name == other.name
     }

@@ -26,6 +26,9 @@ pub trait Watermarks: Store {
         patience: Duration,
     ) -> impl Future<Output = Result<Advanced, StoreError>> + Send;
 
+    /// About how many bytes an effect is of a request.
+    fn bytes(effect: &Self::Effect) -> usize;
+
     /// Whether two effects write one item, as far as that can be told from them. A transaction takes an item once.
     fn collide(one: &Self::Effect, other: &Self::Effect) -> bool;
 }
@@ -45,3 +48,7 @@ pub enum Advanced {
 
 /// The most effects that one transaction carries beside the watermark.
 pub const MAX_EFFECTS: usize = 99;
+
+/// About how many bytes of effects one run carries: well under the 4 MB that a transaction may have, so that a request
+/// ends within the client's time-out.
+pub const MAX_BYTES: usize = 1024 * 1024;

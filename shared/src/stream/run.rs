@@ -5,7 +5,7 @@ use super::watermark::{Seen, Watermark};
 use crate::engine::{Effects, Refusal};
 use crate::metrics::Metric;
 use crate::protocol::EpochMs;
-use crate::store::watermarks::{Advanced, MAX_EFFECTS, Watermarks};
+use crate::store::watermarks::{Advanced, MAX_BYTES, MAX_EFFECTS, Watermarks};
 use crate::store::{RefusedEffect, Store};
 
 /// Records that were run and are not committed yet.
@@ -39,16 +39,19 @@ impl<S: Store> Default for Run<S> {
 }
 
 impl<S: Watermarks> Run<S> {
-    /// Adds a record, unless its effects make too many or write an item that others in the run write. A run takes its
+    /// Adds a record, unless its effects are too many or write an item that others in the run write. A run takes its
     /// first record whatever it is.
     pub(super) fn add(&mut self, index: usize, seen: Seen, effects: Effects<S::Effect>) -> Result<(), Full> {
-        let count: usize = self.records.iter().map(|record| record.effects.effects.len()).sum();
-        let has_room = count + effects.effects.len() <= MAX_EFFECTS;
-        if !self.records.is_empty() && (!has_room || self.collides(&effects)) {
+        if !self.records.is_empty() && (!self.has_room(&effects) || self.collides(&effects)) {
             return Err(Full);
         }
         self.records.push(Ran { index, seen, effects });
         Ok(())
+    }
+
+    fn has_room(&self, effects: &Effects<S::Effect>) -> bool {
+        let all = || self.records.iter().map(|record| &record.effects).chain([effects]).flat_map(|one| &one.effects);
+        all().count() <= MAX_EFFECTS && all().map(S::bytes).sum::<usize>() <= MAX_BYTES
     }
 
     fn collides(&self, effects: &Effects<S::Effect>) -> bool {

@@ -51,6 +51,16 @@ impl Watermarks for DynamoDbStore {
         attempt.retry(contention_backoff()).when(again).await.map_err(StoreError::from)
     }
 
+    fn bytes(effect: &TransactWriteItem) -> usize {
+        let values = [
+            effect.put.as_ref().and_then(|put| put.expression_attribute_values.as_ref()),
+            effect.update.as_ref().and_then(|update| update.expression_attribute_values.as_ref()),
+            effect.put.as_ref().map(|put| &put.item),
+        ];
+        // Names of tables, expressions and the like.
+        500 + values.into_iter().flatten().map(item_bytes).sum::<usize>()
+    }
+
     fn collide(one: &TransactWriteItem, other: &TransactWriteItem) -> bool {
         match (target(one), target(other)) {
             (Some((table, one)), Some((other_table, other))) if table == other_table => match (one, other) {
@@ -101,6 +111,23 @@ fn refused(id: &str, failure: Failure) -> Result<Advanced, Failure> {
 /// not fit its item.
 fn is_rejection<R>(error: &SdkError<TransactWriteItemsError, R>) -> bool {
     matches!(error.code(), Some("ValidationException" | "TransactionCanceledException"))
+}
+
+fn item_bytes(item: &Item) -> usize {
+    item.iter().map(|(name, value)| name.len() + value_bytes(value)).sum()
+}
+
+fn value_bytes(value: &AttributeValue) -> usize {
+    match value {
+        AttributeValue::S(text) | AttributeValue::N(text) => text.len(),
+        // In base64.
+        AttributeValue::B(bytes) => bytes.as_ref().len() * 4 / 3,
+        AttributeValue::Bs(several) => several.iter().map(|bytes| bytes.as_ref().len() * 4 / 3).sum(),
+        AttributeValue::Ss(several) | AttributeValue::Ns(several) => several.iter().map(String::len).sum(),
+        AttributeValue::L(list) => list.iter().map(value_bytes).sum(),
+        AttributeValue::M(map) => item_bytes(map),
+        _ => 8,
+    }
 }
 
 /// The item that an action is about.
