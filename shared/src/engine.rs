@@ -165,7 +165,7 @@ impl<S: Store> Engine<S> {
                     return Ok(Outcome::Executed(Answered::new(finding, answer, &write.record)));
                 }
                 Settling::NotYet => return Ok(Outcome::NotExecuted(answer)),
-                Settling::Changed(record) => found = record,
+                Settling::Changed(record) => found = record.map(|record| *record),
             }
         }
         Ok(Outcome::InProgress { retry_after: Duration::from_secs(1) })
@@ -183,7 +183,7 @@ impl<S: Store> Engine<S> {
             let without_effects = effects.is_empty();
             match self.write_until(write, effects, Metric::CommitMs, deadline).await {
                 Ok(Written::Applied | Written::Recognised) => return Ok(Settling::Settled),
-                Ok(Written::Refused(record)) => return Ok(Settling::Changed(record.map(|record| *record))),
+                Ok(Written::Refused(record)) => return Ok(Settling::Changed(record)),
                 Ok(Written::EffectRefused(refused)) => match guarded.read(&refused) {
                     // Once more, without them: the record then answers the next duplicate.
                     Refusal::AppliedBefore if !without_effects => self.count(Metric::DuplicateSkipped, operation),
@@ -335,7 +335,7 @@ enum Settling {
     /// The effects cannot be applied yet.
     NotYet,
     /// Somebody was faster: look again.
-    Changed(Option<Record>),
+    Changed(Option<Box<Record>>),
 }
 
 /// How often a claim looks again after another was faster.

@@ -78,8 +78,8 @@
 //!
 //! [`protocol`] is the heart, and pure: what a claim [decides](protocol::decide) and the
 //! [conditions](protocol::Condition) of each write. [`engine`] is claim → run → commit in one screen. [`store`]
-//! writes; [`http`] and [`queue`] are the edges towards API Gateway and SQS. [`reconcile`] turns UNKNOWN into SUCCESS or
-//! FAILED, by evidence.
+//! writes; [`http`], [`queue`] and [`stream`] are the edges towards API Gateway, SQS, and Kafka or Kinesis.
+//! [`reconcile`] turns UNKNOWN into SUCCESS or FAILED, by evidence.
 
 #![deny(missing_docs)]
 

@@ -238,9 +238,12 @@ async fn a_fifo_queue_keeps_the_order_of_each_group_whatever_is_repeated_poisone
     in_order(&stack.log(), &sent);
 }
 
+/// A group's name, and the ids of its messages with the numbers of those that are sales.
+type Group = (String, Vec<(String, Option<u64>)>);
+
 /// Every group's sales were executed in the order of their numbers, and none was ever held because an earlier one was
 /// missing.
-fn in_order(log: &str, sent: &[(String, Vec<(String, Option<u64>)>)]) {
+fn in_order(log: &str, sent: &[Group]) {
     let sales: HashMap<&str, (&str, u64)> = sent
         .iter()
         .flat_map(|(group, ids)| ids.iter().map(move |(id, number)| (id.as_str(), (group.as_str(), *number))))
@@ -389,7 +392,13 @@ async fn dead_letters_redriven_after_the_fix_post_once_each() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sale_that_comes_by_queue_and_stream_is_posted_once() {
-    let stack = Stack::start().await;
+    // A sale that the queue brings before the one before it waits for its second receive.
+    let stack = Stack::start_changed(&[
+        ("VisibilityTimeout: 60", "VisibilityTimeout: 1"),
+        ("Timeout: 10", "Timeout: 4"),
+        ("maxReceiveCount: 5", "maxReceiveCount: 20"),
+    ])
+    .await;
     let ann = stack.user("ann").await;
     for number in 1..=10 {
         let body = sale("till-1", number, "acct-1", 10);

@@ -43,7 +43,9 @@ impl Contention {
 
 /// The application's function from a message to what it contends for.
 #[derive(Clone, Default)]
-pub(super) struct ContentionOf(Option<Arc<dyn Fn(&SqsMessage) -> Contention + Send + Sync>>);
+pub(super) struct ContentionOf(Option<Arc<Function>>);
+
+type Function = dyn Fn(&SqsMessage) -> Contention + Send + Sync;
 
 impl ContentionOf {
     pub(super) fn new(of: impl Fn(&SqsMessage) -> Contention + Send + Sync + 'static) -> Self {
