@@ -1,15 +1,33 @@
 //! An embedded DynamoDB on a free port, for one test.
 
+use std::collections::HashMap;
+
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::{
-    AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection, ProjectionType,
-    ScalarAttributeType, TimeToLiveSpecification,
+    AttributeDefinition, AttributeValue, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection,
+    ProjectionType, Put, ReturnValuesOnConditionCheckFailure, ScalarAttributeType, TimeToLiveSpecification,
+    TransactWriteItem,
 };
 
 use crate::proxy::Proxy;
 
 /// The table of records.
 pub const RECORDS: &str = "Records";
+
+/// The key of an item in that table.
+pub fn key(id: impl Into<String>) -> HashMap<String, AttributeValue> {
+    HashMap::from([("id".to_owned(), AttributeValue::S(id.into()))])
+}
+
+/// An effect in the same table, the item `effect:NAME`, refused if it was applied before.
+pub fn effect(name: impl Into<String>) -> TransactWriteItem {
+    let put = Put::builder()
+        .table_name(RECORDS)
+        .set_item(Some(key(format!("effect:{}", name.into()))))
+        .condition_expression("attribute_not_exists(id)")
+        .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+    TransactWriteItem::builder().put(put.build().expect("complete")).build()
+}
 
 /// A database in memory with a table of records, reached through a [`Proxy`].
 pub struct Database {

@@ -1,40 +1,32 @@
 //! What an embedded database never says: conflicting transactions, throttling, transactions in progress.
 
-use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use aws_lambda_events::event::sqs::{SqsEvent, SqsMessage};
-use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem, Update};
+use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem, Update};
 use idempotency::protocol::{Fingerprinter, Key, Principal};
 use idempotency::queue::{Contention, KeySource};
 use idempotency::{Attempt, Call, DynamoDbStore, Engine, Error, Operation, Outcome, Queue, Verdict};
-use tests::dynamodb::{Database, RECORDS};
+use tests::dynamodb::{Database, RECORDS, effect, key};
 use tests::proxy::{Loss, Refusal};
 
 /// As long as a transaction takes in one Region.
 const TRANSACTION: Duration = Duration::from_millis(8);
 
-fn key(id: &str) -> HashMap<String, AttributeValue> {
-    HashMap::from([("id".to_owned(), AttributeValue::S(id.to_owned()))])
-}
-
 /// An entry that is written once, and the balance that it moves.
 fn posting(entry: &str, account: &str) -> [TransactWriteItem; 2] {
-    let put = Put::builder().table_name(RECORDS).set_item(Some(key(&format!("entry:{entry}"))));
-    let put = put.condition_expression("attribute_not_exists(id)").build().expect("complete");
     let update = Update::builder()
         .table_name(RECORDS)
-        .set_key(Some(key(&format!("balance:{account}"))))
+        .set_key(Some(key(format!("balance:{account}"))))
         .update_expression("SET balance = if_not_exists(balance, :zero) + :one")
         .expression_attribute_values(":zero", AttributeValue::N("0".into()))
         .expression_attribute_values(":one", AttributeValue::N("1".into()));
     let update = update.build().expect("complete");
-    [TransactWriteItem::builder().put(put).build(), TransactWriteItem::builder().update(update).build()]
+    [effect(entry), TransactWriteItem::builder().update(update).build()]
 }
 
 async fn balance(database: &Database, account: &str) -> u64 {
-    let found =
-        database.client().await.get_item().table_name(RECORDS).set_key(Some(key(&format!("balance:{account}"))));
+    let found = database.client().await.get_item().table_name(RECORDS).set_key(Some(key(format!("balance:{account}"))));
     let item = found.consistent_read(true).send().await.expect("readable").item.unwrap_or_default();
     item.get("balance").map_or(0, |value| value.as_n().expect("a number").parse().expect("a number"))
 }

@@ -1,25 +1,14 @@
 //! The DynamoDB store on an embedded DynamoDB, over real sockets and the real SDK.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
-use aws_sdk_dynamodb::types::{AttributeValue, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem};
+use aws_sdk_dynamodb::types::TransactWriteItem;
 use idempotency::engine::{Claimed, Verdict};
 use idempotency::protocol::{Finding, Fingerprinter, Key, Principal, Uncertain};
 use idempotency::store::conformance::{self, digits};
 use idempotency::{Answered, Call, DynamoDbStore, Engine, Operation, Outcome};
-use tests::dynamodb::{Database, RECORDS};
+use tests::dynamodb::{Database, RECORDS, effect, key};
 use tests::proxy::Loss;
-
-/// An effect in the same table, refused if it was applied before.
-fn effect(name: impl Into<String>) -> TransactWriteItem {
-    let put = Put::builder()
-        .table_name(RECORDS)
-        .item("id", AttributeValue::S(format!("effect:{}", name.into())))
-        .condition_expression("attribute_not_exists(id)")
-        .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-    TransactWriteItem::builder().put(put.build().expect("complete")).build()
-}
 
 struct World {
     database: Database,
@@ -58,7 +47,7 @@ impl World {
     }
 
     async fn applied(&self, name: &str) -> bool {
-        let key = HashMap::from([("id".to_owned(), AttributeValue::S(format!("effect:{name}")))]);
+        let key = key(format!("effect:{name}"));
         let found = self.client.get_item().table_name(RECORDS).set_key(Some(key)).consistent_read(true).send().await;
         found.expect("readable").item.is_some()
     }

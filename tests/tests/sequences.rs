@@ -4,28 +4,15 @@ use std::collections::HashMap;
 use std::num::NonZeroU64;
 use std::time::Duration;
 
-use aws_sdk_dynamodb::types::{AttributeValue, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem};
+use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem};
 use idempotency::protocol::{Fingerprinter, Key, Principal};
 use idempotency::sequence::{Gap, SequenceGate, Step, decide};
 use idempotency::versioned::{VersionedError, VersionedTable};
 use idempotency::{Attempt, Call, DynamoDbStore, Engine, Error, Operation, Outcome, Verdict};
-use tests::dynamodb::{Database, RECORDS};
+use tests::dynamodb::{Database, RECORDS, effect, key};
 use tests::proxy::Loss;
 
 type Item = HashMap<String, AttributeValue>;
-
-fn key(id: &str) -> Item {
-    HashMap::from([("id".to_owned(), AttributeValue::S(id.to_owned()))])
-}
-
-fn effect(name: &str) -> TransactWriteItem {
-    let put = Put::builder()
-        .table_name(RECORDS)
-        .set_item(Some(key(&format!("effect:{name}"))))
-        .condition_expression("attribute_not_exists(id)")
-        .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-    TransactWriteItem::builder().put(put.build().expect("complete")).build()
-}
 
 struct World {
     database: Database,

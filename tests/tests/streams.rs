@@ -1,6 +1,5 @@
 //! Streams with their watermarks on an embedded DynamoDB, over real sockets and the real SDK.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use aws_lambda_events::event::kafka::KafkaEvent;
@@ -10,27 +9,14 @@ use idempotency::stream::watermark::{Seen, Watermark};
 use idempotency::stream::{Kafka, Position, Record, Stream};
 use idempotency::{Attempt, DynamoDbStore, Engine, Operation, Verdict};
 use serde_json::{Value, json};
-use tests::dynamodb::{Database, RECORDS};
+use tests::dynamodb::{Database, RECORDS, effect, key};
 use tests::proxy::{Loss, Refusal};
-
-fn key(id: &str) -> HashMap<String, AttributeValue> {
-    HashMap::from([("id".to_owned(), AttributeValue::S(id.to_owned()))])
-}
-
-/// Written once; a second time it is refused.
-fn entry(name: &str) -> TransactWriteItem {
-    let put = Put::builder()
-        .table_name(RECORDS)
-        .set_item(Some(key(&format!("entry:{name}"))))
-        .condition_expression("attribute_not_exists(id)");
-    TransactWriteItem::builder().put(put.build().expect("complete")).build()
-}
 
 /// Written as often as it is asked for: what a second application would show in.
 fn count(name: &str) -> TransactWriteItem {
     let update = Update::builder()
         .table_name(RECORDS)
-        .set_key(Some(key(&format!("count:{name}"))))
+        .set_key(Some(key(format!("count:{name}"))))
         .update_expression("SET #count = if_not_exists(#count, :zero) + :one")
         .expression_attribute_names("#count", "count")
         .expression_attribute_values(":zero", AttributeValue::N("0".into()))
@@ -64,7 +50,7 @@ impl World {
     }
 
     async fn counted(&self, name: &str) -> u64 {
-        let request = self.client.get_item().table_name(RECORDS).set_key(Some(key(&format!("count:{name}"))));
+        let request = self.client.get_item().table_name(RECORDS).set_key(Some(key(format!("count:{name}"))));
         let item = request.consistent_read(true).send().await.expect("readable").item.unwrap_or_default();
         item.get("count").map_or(0, |value| value.as_n().expect("a number").parse().expect("a number"))
     }
@@ -85,7 +71,7 @@ async fn handle(attempt: Attempt<TransactWriteItem>, record: Record) -> Verdict<
     attempt.add_effect(count(&record.position.to_string()));
     match String::from_utf8(record.value.unwrap_or_default()).expect("text").split_once(' ') {
         Some(("count", name)) => attempt.add_effect(count(name)),
-        Some(("entry", name)) => attempt.add_effect(entry(name)),
+        Some(("entry", name)) => attempt.add_effect(effect(name)),
         Some(("same", value)) => {
             let mut item = key("same");
             item.insert("x".to_owned(), AttributeValue::S(value.to_owned()));
@@ -93,7 +79,7 @@ async fn handle(attempt: Attempt<TransactWriteItem>, record: Record) -> Verdict<
             attempt.add_effect(TransactWriteItem::builder().put(put).build());
         }
         Some(("large", bytes)) => {
-            let mut item = key(&format!("large:{}", record.position));
+            let mut item = key(format!("large:{}", record.position));
             item.insert("x".to_owned(), AttributeValue::S("x".repeat(bytes.parse().expect("a number"))));
             let put = Put::builder().table_name(RECORDS).set_item(Some(item)).build().expect("complete");
             attempt.add_effect(TransactWriteItem::builder().put(put).build());

@@ -15,7 +15,7 @@ const POLL: Duration = Duration::from_millis(200);
 
 /// Between a failure and the next try; longer with each.
 const RETRY: Duration = Duration::from_millis(20);
-const LONGEST_RETRY: Duration = Duration::from_secs(1);
+const LONGEST_RETRY: Duration = Duration::from_millis(100);
 
 pub(crate) struct Poller {
     pub settings: template::StreamMapping,

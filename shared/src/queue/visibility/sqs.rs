@@ -67,7 +67,52 @@ fn queue_url(arn: &str) -> Result<String, BoxError> {
 
 #[cfg(test)]
 mod tests {
+    use aws_sdk_sqs::config::{BehaviorVersion, Credentials, Region};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
     use super::*;
+
+    /// Answers one request, and tells it.
+    async fn answer(listener: TcpListener, status: &str, body: &str) -> String {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut request = Vec::new();
+        while !request.ends_with(b"}") {
+            let mut chunk = [0; 4096];
+            let count = stream.read(&mut chunk).await.unwrap();
+            request.extend_from_slice(&chunk[..count]);
+        }
+        let head = format!("HTTP/1.1 {status}\r\nContent-Type: application/x-amz-json-1.0");
+        let reply = format!("{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        stream.write_all(reply.as_bytes()).await.unwrap();
+        String::from_utf8(request).unwrap()
+    }
+
+    #[tokio::test]
+    async fn the_request_names_queue_receipt_and_seconds_and_a_refusal_is_an_error() {
+        let denied = r#"{"__type":"com.amazonaws.sqs#AccessDeniedException","message":"no"}"#;
+        for (status, body) in [("200 OK", "{}"), ("403 Forbidden", denied)] {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let config = aws_sdk_sqs::Config::builder()
+                .behavior_version(BehaviorVersion::latest())
+                .region(Region::new("eu-central-1"))
+                .endpoint_url(format!("http://{}", listener.local_addr().unwrap()))
+                .credentials_provider(Credentials::new("local", "local", None, None, "tests"));
+            let visibility = SqsVisibility::new(Client::from_conf(config.build()));
+            let mut message = SqsMessage::default();
+            message.event_source_arn = Some("arn:aws:sqs:eu-central-1:123456789012:Ledger".to_owned());
+            message.receipt_handle = Some("receipt-1".to_owned());
+            let set = visibility.set(&message, Duration::from_millis(6500));
+            let (request, outcome) = tokio::join!(answer(listener, status, body), set);
+            assert_eq!(outcome.is_ok(), status == "200 OK", "{outcome:?}");
+            let (head, body) = request.split_once("\r\n\r\n").unwrap();
+            assert!(head.to_lowercase().contains("x-amz-target: amazonsqs.changemessagevisibility"), "{head}");
+            let body: serde_json::Value = serde_json::from_str(body).unwrap();
+            let queue = "https://sqs.eu-central-1.amazonaws.com/123456789012/Ledger";
+            let expected = serde_json::json!({"QueueUrl": queue, "ReceiptHandle": "receipt-1", "VisibilityTimeout": 7});
+            assert_eq!(body, expected);
+        }
+    }
 
     #[test]
     fn a_rest_is_rounded_up_to_whole_seconds_that_sqs_accepts() {
