@@ -1,6 +1,6 @@
 mod account;
 
-pub use account::{Account, Balance};
+pub use account::{Account, Balance, LedgerEntry};
 
 use std::fmt;
 
@@ -97,7 +97,8 @@ impl Origin {
 }
 
 impl Clearing {
-    fn of(event: Uuid) -> Self {
+    /// Where the other side of this event's entry is.
+    pub(crate) fn of(event: Uuid) -> Self {
         Self(event.as_bytes()[15] & 0x0f)
     }
 }

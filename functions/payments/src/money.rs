@@ -73,6 +73,11 @@ impl Currency {
         self.0.code()
     }
 
+    /// How many of an amount's digits are after the decimal point; none where ISO 4217 does not say.
+    pub fn minor_digits(self) -> usize {
+        self.0.exponent().map_or(0, usize::from)
+    }
+
     /// Whether a card can be charged in it and an amount means the same to the provider as to ISO 4217.
     ///
     /// Not so for funds, metals, test codes and "no currency" (`CHE`, `XAU`, `XTS`, `XXX`), which nobody pays in; for

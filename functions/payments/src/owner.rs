@@ -1,3 +1,4 @@
+use idempotency::protocol::PrincipalDigest;
 use sha2::{Digest, Sha256};
 
 /// Who made a payment: the SHA-256 of the principal, in hexadecimal. Enough to tell the creator from anyone else, and
@@ -21,6 +22,13 @@ impl Owner {
     }
 }
 
+/// Whose record it is, is whose payment it is.
+impl From<PrincipalDigest> for Owner {
+    fn from(digest: PrincipalDigest) -> Self {
+        Self(digest.to_string())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -32,5 +40,7 @@ mod tests {
         assert_ne!(owner, Owner::of("abd"));
         assert_eq!(Owner::from_digest(owner.digest()), Some(owner));
         assert_eq!(Owner::from_digest("abc"), None);
+        let principal = idempotency::protocol::Principal::new("abd").unwrap();
+        assert_eq!(Owner::from(principal.digest()), Owner::of("abd"));
     }
 }

@@ -35,6 +35,13 @@ pub fn refused(refusal: &Refusal) -> Response<Body> {
     Problem::new(StatusCode::UNPROCESSABLE_ENTITY, code, title).detail(detail).into_response()
 }
 
+/// 422: an operator settled it as failed.
+pub fn settled_as_failed() -> Response<Body> {
+    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "settled-as-failed", "The operation failed")
+        .detail("Its outcome was not known at first, and an operator settled it: nothing was charged or given back.")
+        .into_response()
+}
+
 /// A resource as JSON, not to be stored by caches.
 pub fn json(status: StatusCode, resource: &impl Serialize) -> Response<Body> {
     // The resources are plain structs; serde_json has nothing to refuse in them.

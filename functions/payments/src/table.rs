@@ -11,7 +11,11 @@ use aws_sdk_dynamodb::{
     types::{AttributeValue, TransactWriteItem},
 };
 
-use crate::{Account, AccountId, Balance, Event, Payment, PaymentId, Posting, Refund, TerminalId};
+use uuid::Uuid;
+
+use crate::{
+    Account, AccountId, Balance, Clearing, Event, LedgerEntry, Payment, PaymentId, Posting, Refund, TerminalId,
+};
 use key::Key;
 
 /// The Payments table: payments, refunds, the outbox and the ledger.
@@ -110,6 +114,22 @@ impl Table {
         }
         balances.sort_by_key(|balance| balance.currency.code());
         Ok(Account { account: account.clone(), balances })
+    }
+
+    /// What was posted of an event (consistent reads): its entry in the customer's account and the one of the other
+    /// side, or nothing as long as it was not posted.
+    ///
+    /// # Errors
+    ///
+    /// When the table cannot be read, or an item makes no sense.
+    pub async fn entries(&self, account: &AccountId, event: Uuid) -> Result<Vec<LedgerEntry>, TableError> {
+        let mut entries = Vec::new();
+        for key in [Key::entry(account, event), Key::entry(&Clearing::of(event), event)] {
+            let read = self.client.get_item().table_name(&self.name).set_key(Some(key.into())).consistent_read(true);
+            let item = read.send().await.map_err(failed)?.item;
+            entries.extend(item.as_ref().map(record::read_entry).transpose()?);
+        }
+        Ok(entries)
     }
 
     /// The writes of a payment: itself and its event, neither of which may be there.

@@ -82,6 +82,26 @@ text!(
     "must be a string of 1 to 140 printable characters"
 );
 
+/// An operator's own words, a reason or evidence: 10 to 500 printable characters and line breaks, spaces around them
+/// not counted.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Statement(String);
+
+impl Statement {
+    /// The words, or nothing when they break the rule above. Browsers send line breaks as CR LF; one character is kept.
+    pub fn parse(text: &str) -> Option<Self> {
+        let text = text.replace("\r\n", "\n").trim().to_owned();
+        let valid = (10..=500).contains(&text.chars().count()) && text.chars().all(|c| is_printable(c) || c == '\n');
+        valid.then_some(Self(text))
+    }
+}
+
+impl fmt::Display for Statement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 /// Neither controls nor line separators, nor the marks that reverse the direction of text: with them a reference could
 /// show people something other than what is stored.
 fn is_printable(c: char) -> bool {
@@ -109,6 +129,16 @@ mod tests {
         }
         for text in ["", "a\nb", "a\0", "\u{7f}", "\u{85}", "a\u{202e}b", "a\u{2028}b", &"ß".repeat(141)] {
             assert!(Reference::parse(text).is_none(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_statement_says_something() {
+        assert_eq!(Statement::parse("  the bank\r\nsays no ").unwrap().to_string(), "the bank\nsays no");
+        for text in
+            ["", "too short", "          x          ", "ten characters\0", "nine char\u{202e}", &"x".repeat(501)]
+        {
+            assert_eq!(Statement::parse(text), None, "{text:?}");
         }
     }
 

@@ -23,6 +23,17 @@ pub struct Balance {
     pub entries: u64,
 }
 
+/// One change of an account, as the ledger has it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LedgerEntry {
+    /// The account: a customer's, or one of the ledger's own.
+    pub account: String,
+    /// What it gained, in minor units; negative when it gave.
+    pub amount: i64,
+    /// The currency.
+    pub currency: Currency,
+}
+
 impl Balance {
     /// How far a balance may be from zero: 2^53 - 1, the largest integer that every JSON reader takes exactly. A
     /// posting beyond it is refused by its condition.

@@ -8,8 +8,8 @@ use super::{
     key::Key,
 };
 use crate::{
-    AccountId, Amount, Balance, Currency, Entry, Event, Money, Origin, Owner, Payment, PaymentId, PaymentMethod,
-    Posting, Reference, Refund,
+    AccountId, Amount, Balance, Currency, Entry, Event, LedgerEntry, Money, Origin, Owner, Payment, PaymentId,
+    PaymentMethod, Posting, Reference, Refund,
 };
 
 /// How long an event stays in the table, in seconds: a week. It is delivered within the day that the stream keeps it;
@@ -95,6 +95,14 @@ fn entry<A: fmt::Display>(posting: &Posting, entry: &Entry<A>) -> Attributes {
         Origin::Sale(sale) => item.text("terminal", &sale.terminal).number("sequence", sale.sequence),
     };
     item.text("account", &entry.account).number("amount", entry.amount).text("currency", posting.currency).attributes()
+}
+
+pub(super) fn read_entry(item: &Attributes) -> Result<LedgerEntry, TableError> {
+    Ok(LedgerEntry {
+        account: text(item, "account", |text| Some(text.to_owned()))?,
+        amount: number(item, "amount")?,
+        currency: text(item, "currency", Currency::from_code)?,
+    })
 }
 
 pub(super) fn read_balance(item: &Attributes) -> Result<Balance, TableError> {

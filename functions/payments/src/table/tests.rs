@@ -303,3 +303,15 @@ proptest! {
         prop_assert_eq!(record::read_payment(&record::payment(&payment)).unwrap(), payment);
     }
 }
+
+#[tokio::test]
+async fn the_two_entries_of_an_event_are_found_once_it_is_posted() {
+    let (table, payment) = (table().await, payment(1200));
+    let event = payment.id.transaction();
+    assert_eq!(table.entries(&payment.account, event).await.unwrap(), []);
+    commit(&table, table.posted(&posting(&payment))).await.unwrap();
+    let entries = table.entries(&payment.account, event).await.unwrap();
+    assert_eq!(entries.iter().map(|entry| entry.amount).collect::<Vec<_>>(), [1200, -1200]);
+    assert_eq!(entries[0].account, "acct_1");
+    assert!(entries[1].account.starts_with("provider:clearing#"), "{entries:?}");
+}
