@@ -22,6 +22,12 @@ pub(crate) fn text(address: SocketAddr, template: &Template) -> String {
              curl -s {url}/accounts/acct-1 -H \"Authorization: Bearer $TOKEN\"\n"
         );
     }
+    if has(template, "ANY", "/console") {
+        text += &format!(
+            "\n# The operators' console: these links sign a browser in.\n\
+             {url}/_local/console?role=operator&sub=olga\n{url}/_local/console?role=viewer&sub=vera\n"
+        );
+    }
     text + &format!(
         "\n# What the payment provider really charged, and everything else there is to try.\n\
          curl -s {url}/_local/charges\ncurl -s {url}/_local/\n"

@@ -1,15 +1,16 @@
 //! `/_local/`: what a developer or a test does to the stack that no AWS API would let a caller do.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
 use axum::{
     Json, Router,
     body::Bytes,
     extract::{Path, Query, State},
     http::{HeaderMap, StatusCode, header},
-    response::{IntoResponse, Response},
+    response::{IntoResponse, Redirect, Response},
     routing::{any, get, post},
 };
+use jsonwebtoken::jwk::JwkSet;
 use rustack_sqs_model::{input::SendMessageInput, types::MessageAttributeValue};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -27,8 +28,11 @@ use crate::{
 };
 
 /// What there is, for `GET /_local/`.
-const ROUTES: [(&str, &str); 14] = [
+const ROUTES: [(&str, &str); 17] = [
     ("GET /_local/token?sub=NAME&role=ROLE", "a token that the API accepts, as text; further parameters become claims"),
+    ("GET /_local/jwks.json", "the public key that tokens are checked with"),
+    ("GET /_local/console?sub=NAME&role=operator|viewer", "signs a browser in and sends it to the operators' console"),
+    ("GET /_local/dynamodb", "the endpoint of the embedded DynamoDB, as text, for the AWS CLI"),
     ("GET /_local/charges", "what the payment provider really charged"),
     ("POST /_local/provider?mode=up|down", "ends or begins an outage of the payment provider"),
     (
@@ -57,6 +61,7 @@ pub(crate) struct Control {
     pub queue_settings: BTreeMap<String, Queue>,
     pub functions: BTreeMap<String, Function>,
     pub schedules: Arc<[Schedule]>,
+    pub dynamodb: SocketAddr,
 }
 
 type Shared = State<Arc<Control>>;
@@ -67,6 +72,9 @@ impl Control {
             .route("/_local", get(list))
             .route("/_local/", get(list))
             .route("/_local/token", get(token))
+            .route(Issuer::KEYS_PATH, get(keys))
+            .route("/_local/console", get(console))
+            .route("/_local/dynamodb", get(dynamodb))
             .route("/_local/charges", get(charges))
             .route("/_local/provider", post(provider))
             .route("/_local/provider/deliver", post(deliver))
@@ -80,6 +88,16 @@ impl Control {
             .route("/_local/{*rest}", any(unknown))
             .method_not_allowed_fallback(wrong_method)
             .with_state(Arc::new(self))
+    }
+
+    fn token(&self, mut claims: BTreeMap<String, String>) -> Result<String, Problem> {
+        let authorizer = self
+            .authorizer
+            .as_ref()
+            .ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, "the template's API has no JWT authorizer"))?;
+        claims.entry("sub".to_owned()).or_insert_with(|| "local".to_owned());
+        let audience = authorizer.audience.first().map_or("", String::as_str);
+        Ok(self.issuer.token(&authorizer.issuer, audience, &claims)?)
     }
 
     /// The queue's physical name.
@@ -98,14 +116,26 @@ async fn list() -> Json<Value> {
     ))
 }
 
-async fn token(State(control): Shared, Query(mut claims): Query<BTreeMap<String, String>>) -> Result<String, Problem> {
-    let authorizer = control
-        .authorizer
-        .as_ref()
-        .ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, "the template's API has no JWT authorizer"))?;
-    claims.entry("sub".to_owned()).or_insert_with(|| "local".to_owned());
-    let audience = authorizer.audience.first().map_or("", String::as_str);
-    Ok(control.issuer.token(&authorizer.issuer, audience, &claims)?)
+async fn token(State(control): Shared, Query(claims): Query<BTreeMap<String, String>>) -> Result<String, Problem> {
+    control.token(claims)
+}
+
+async fn keys(State(control): Shared) -> Json<JwkSet> {
+    Json(control.issuer.keys().clone())
+}
+
+/// What an identity provider does at the end of a sign-in. The name of the cookie is the console's.
+async fn console(
+    State(control): Shared,
+    Query(mut claims): Query<BTreeMap<String, String>>,
+) -> Result<Response, Problem> {
+    claims.entry("role".to_owned()).or_insert_with(|| "viewer".to_owned());
+    let cookie = format!("__Host-session={}; Path=/; Secure; HttpOnly; SameSite=Strict", control.token(claims)?);
+    Ok(([(header::SET_COOKIE, cookie)], Redirect::to("/console")).into_response())
+}
+
+async fn dynamodb(State(control): Shared) -> String {
+    format!("http://{}", control.dynamodb)
 }
 
 async fn charges(State(control): Shared) -> Result<Json<Vec<Charge>>, Problem> {

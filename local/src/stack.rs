@@ -64,7 +64,7 @@ impl Stack {
         let provider_url = format!("http://{provider_address}");
 
         let path = options.template.clone().map_or_else(template::find, Ok)?;
-        let surroundings = surroundings(sqs, &provider_url);
+        let surroundings = surroundings(sqs, &provider_url, address);
         let template = Template::load(&path, &surroundings)?;
         template.notes.iter().for_each(|note| tracing::warn!("{note}"));
         let programs = binaries::build(template.functions.values().map(|function| function.code.as_path())).await?;
@@ -110,6 +110,7 @@ impl Stack {
             queue_settings: stack.template.queues.clone(),
             functions: stack.functions.clone(),
             schedules,
+            dynamodb,
         };
         stack.spawn(listener::serve(
             front_listener,
@@ -239,11 +240,12 @@ impl Stack {
     }
 }
 
-fn surroundings(sqs: SocketAddr, provider_url: &str) -> Surroundings {
+fn surroundings(sqs: SocketAddr, provider_url: &str, front: SocketAddr) -> Surroundings {
     Surroundings {
         queue_endpoint: format!("http://{sqs}"),
         parameters: BTreeMap::from([
             ("JwtIssuer".to_owned(), Issuer::URL.to_owned()),
+            ("JwtKeysUrl".to_owned(), format!("http://{front}{}", Issuer::KEYS_PATH)),
             ("ProviderUrl".to_owned(), provider_url.to_owned()),
             // There is a cluster here, so what the template makes conditional on one is there, too.
             ("KafkaClusterArn".to_owned(), "arn:aws:kafka:us-east-1:000000000000:cluster/local/1".to_owned()),

@@ -1,15 +1,23 @@
-//! Tokens that the front accepts.
+//! Tokens that the front accepts, and the public key to check them with.
 //!
-//! API Gateway reads an issuer's public keys and accepts RSA only. Here the issuer and the checker are one process and
-//! the key never leaves it, so a shared secret (HS256) proves as much; functions see claims either way.
+//! As at a real issuer they are signed with RSA, the only kind that API Gateway accepts, and whoever checks them, a
+//! function for example, reads the public key as a JSON Web Key Set (RFC 7517).
 
 use std::{
     collections::BTreeMap,
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use anyhow::Result;
-use jsonwebtoken::{DecodingKey, EncodingKey, Header, Validation, decode, encode};
+use anyhow::{Context, Result};
+use aws_lc_rs::{
+    encoding::{AsDer, Pkcs8V1Der},
+    rsa::{KeyPair, KeySize},
+};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use jsonwebtoken::{
+    Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, encode,
+    jwk::{Jwk, JwkSet, PublicKeyUse},
+};
 use serde_json::{Map, Value, json};
 
 use crate::storage::Storage;
@@ -17,28 +25,45 @@ use crate::storage::Storage;
 /// Long enough for any session with the local stack.
 const LIFETIME_SECONDS: u64 = 30 * 24 * 60 * 60;
 
+/// There is one key.
+const KEY_ID: &str = "local";
+
 #[derive(Clone)]
 pub(crate) struct Issuer {
     encoding: EncodingKey,
     decoding: DecodingKey,
+    public: JwkSet,
 }
 
 impl Issuer {
     /// What the template's issuer parameter is set to. It names no port: a token outlives the process.
     pub(crate) const URL: &'static str = "http://127.0.0.1/_local";
 
+    /// Where the public key is served.
+    pub(crate) const KEYS_PATH: &'static str = "/_local/jwks.json";
+
     pub(crate) fn open(storage: &Storage) -> Result<Self> {
-        const SETTING: &str = "token key";
-        let secret = match storage.setting(SETTING)? {
-            Some(secret) => secret,
+        const SETTING: &str = "signing key";
+        let key = match storage.setting(SETTING)? {
+            Some(key) => key,
             None => {
-                let mut secret = [0; 32];
-                getrandom::fill(&mut secret)?;
-                storage.set(SETTING, &secret)?;
-                secret.to_vec()
+                let key = generate()?;
+                storage.set(SETTING, &key)?;
+                key
             }
         };
-        Ok(Self { encoding: EncodingKey::from_secret(&secret), decoding: DecodingKey::from_secret(&secret) })
+        let pem = format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", STANDARD.encode(key));
+        let encoding = EncodingKey::from_rsa_pem(pem.as_bytes()).context("the stored signing key cannot be read")?;
+        let mut public = Jwk::from_encoding_key(&encoding, Algorithm::RS256)?;
+        public.common.key_id = Some(KEY_ID.to_owned());
+        public.common.public_key_use = Some(PublicKeyUse::Signature);
+        let decoding = DecodingKey::from_jwk(&public)?;
+        Ok(Self { encoding, decoding, public: JwkSet { keys: vec![public] } })
+    }
+
+    /// The public key.
+    pub(crate) fn keys(&self) -> &JwkSet {
+        &self.public
     }
 
     pub(crate) fn token(&self, issuer: &str, audience: &str, extra: &BTreeMap<String, String>) -> Result<String> {
@@ -50,15 +75,57 @@ impl Issuer {
                 _ => json!(value),
             };
         }
-        Ok(encode(&Header::default(), &claims, &self.encoding)?)
+        let header = Header { kid: Some(KEY_ID.to_owned()), ..Header::new(Algorithm::RS256) };
+        Ok(encode(&header, &claims, &self.encoding)?)
     }
 
     /// The claims of a token with a good signature, issuer, audience and time.
     pub(crate) fn claims(&self, token: &str, issuer: &str, audience: &[String]) -> Option<Map<String, Value>> {
-        let mut validation = Validation { leeway: 0, validate_nbf: true, ..Validation::default() };
+        let mut validation = Validation { leeway: 0, validate_nbf: true, ..Validation::new(Algorithm::RS256) };
         validation.set_issuer(&[issuer]);
         validation.set_audience(audience);
         validation.set_required_spec_claims(&["exp", "iss"]);
         decode(token, &self.decoding, &validation).ok().map(|data| data.claims)
+    }
+}
+
+/// PKCS #8. Quick in a debug build too: the work is done in C.
+fn generate() -> Result<Vec<u8>> {
+    let key = KeyPair::generate(KeySize::Rsa2048).context("cannot make a signing key")?;
+    let der: Pkcs8V1Der<'_> = key.as_der().context("cannot store a signing key")?;
+    Ok(der.as_ref().to_vec())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_checked_with_the_published_key_and_only_by_rsa() {
+        let issuer = Issuer::open(&Storage::open(None).expect("storage")).expect("an issuer");
+        let token = issuer.token("i", "a", &BTreeMap::from([("sub".to_owned(), "ann".to_owned())])).expect("a token");
+        let published = serde_json::to_value(issuer.keys()).expect("JSON");
+        assert_eq!(published["keys"][0]["kty"], "RSA");
+        assert_eq!(published["keys"][0]["kid"], "local");
+        assert!(published["keys"][0].get("d").is_none(), "the private exponent stays private");
+        let keys: JwkSet = serde_json::from_value(published).expect("a key set");
+        let mut validation = Validation::new(Algorithm::RS256);
+        validation.set_audience(&["a"]);
+        let key = DecodingKey::from_jwk(&keys.keys[0]).expect("a key");
+        assert_eq!(decode::<Value>(&token, &key, &validation).expect("good").claims["sub"], "ann");
+        assert_eq!(issuer.claims(&token, "i", &["a".to_owned()]).expect("good")["sub"], "ann");
+        assert_eq!(issuer.claims(&token, "j", &["a".to_owned()]), None);
+
+        let secret = EncodingKey::from_secret(b"local");
+        let other =
+            encode(&Header::default(), &json!({"iss": "i", "aud": "a", "exp": u32::MAX}), &secret).expect("signs");
+        assert_eq!(issuer.claims(&other, "i", &["a".to_owned()]), None);
+    }
+
+    #[test]
+    fn the_key_outlives_the_process() {
+        let storage = Storage::open(None).expect("storage");
+        let token = Issuer::open(&storage).expect("an issuer").token("i", "a", &BTreeMap::new()).expect("a token");
+        assert!(Issuer::open(&storage).expect("an issuer").claims(&token, "i", &["a".to_owned()]).is_some());
     }
 }

@@ -1,0 +1,53 @@
+//! The pages: plain HTML that works without a script.
+
+mod act;
+mod audit;
+mod layout;
+mod outcome;
+mod record;
+mod session;
+mod unresolved;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+
+use crate::access::Visit;
+use crate::console::Console;
+use crate::refusal::Refusal;
+
+pub(crate) use outcome::refused;
+
+pub(crate) fn routes() -> Router<Arc<Console>> {
+    Router::new()
+        .route("/console", get(unresolved::show))
+        .route("/console/", get(unresolved::show))
+        .route("/console/records/{record}", get(record::show))
+        .route("/console/records/{record}/ask", post(act::ask))
+        .route("/console/records/{record}/{verb}", get(act::form).post(act::preview))
+        .route("/console/previews/{token}", get(act::look).post(act::confirm))
+        .route("/console/audit", get(audit::show))
+        .route("/console/sign-in", get(session::form))
+        .route("/console/session", post(session::begin))
+        .route("/console/session/end", post(session::end))
+        .route("/console/style.css", get(style))
+        .route("/console/icon.svg", get(icon))
+        .fallback(nowhere)
+}
+
+async fn style() -> Response {
+    const STYLE: &str = include_str!("page/style.css");
+    ([(header::CONTENT_TYPE, "text/css; charset=utf-8")], STYLE).into_response()
+}
+
+async fn icon() -> Response {
+    const ICON: &str = include_str!("page/icon.svg");
+    ([(header::CONTENT_TYPE, "image/svg+xml")], ICON).into_response()
+}
+
+async fn nowhere(visit: Visit) -> Response {
+    refused(Some(&visit), &Refusal::no_page())
+}

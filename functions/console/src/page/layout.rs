@@ -1,0 +1,100 @@
+//! What every page has, and the parts that several have.
+
+use idempotency::protocol::EpochMs;
+use maud::{DOCTYPE, Markup, Render, html};
+
+use crate::access::{Csrf, Visit};
+use crate::words;
+
+/// A whole page.
+pub(super) fn page(title: &str, visit: Option<&Visit>, content: Markup) -> Markup {
+    html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                title { (title) " · Operators’ console" }
+                link rel="icon" href="/console/icon.svg" type="image/svg+xml";
+                link rel="stylesheet" href="/console/style.css";
+            }
+            body {
+                a.skip href="#content" { "Skip to the content" }
+                header {
+                    a.brand href="/console" { "Operators’ console" }
+                    @if let Some(visit) = visit { (navigation(visit)) }
+                }
+                main #content tabindex="-1" { (content) }
+            }
+        }
+    }
+}
+
+fn navigation(visit: &Visit) -> Markup {
+    html! {
+        nav aria-label="Pages" {
+            a href="/console" { "Unresolved" }
+            a href="/console/audit" { "Audit" }
+        }
+        form.who method="post" action="/console/session/end" {
+            (csrf(&visit.csrf))
+            span { (visit.actor.name) " " small { "(" (visit.actor.role.as_str()) ")" } }
+            button.quiet type="submit" { "Sign out" }
+        }
+    }
+}
+
+/// What every form brings along.
+pub(super) fn csrf(csrf: &Csrf) -> Markup {
+    html! { input type="hidden" name="csrf" value=(csrf.as_str()); }
+}
+
+/// A point in time, and how long ago it was.
+pub(super) struct Time(pub(super) EpochMs);
+
+impl Render for Time {
+    fn render(&self) -> Markup {
+        html! { time datetime=(words::rfc3339(self.0)) { (words::time(self.0)) } }
+    }
+}
+
+/// A status, as a word; the colour only repeats it.
+pub(super) fn status(word: &str) -> Markup {
+    html! { span.status data-status=(word) { (word) } }
+}
+
+/// Rows of what is beside what, with two columns that have names. On a narrow screen each row becomes a block; the
+/// roles keep it a table for screen readers.
+pub(super) fn comparison<'a>(
+    caption: &str,
+    columns: [&str; 2],
+    rows: impl IntoIterator<Item = (&'a str, [Markup; 2])>,
+) -> Markup {
+    html! {
+        table.compare.stacked role="table" {
+            caption { (caption) }
+            thead role="rowgroup" {
+                tr role="row" {
+                    td role="cell" {}
+                    @for column in columns { th role="columnheader" scope="col" { (column) } }
+                }
+            }
+            tbody role="rowgroup" {
+                @for (name, cells) in rows {
+                    tr role="row" {
+                        th role="rowheader" scope="row" { (name) }
+                        @for (column, cell) in columns.iter().zip(cells) { td role="cell" data-label=(column) { (cell) } }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// An id of a record, short enough for a line.
+pub(super) fn record_link(id: &str) -> Markup {
+    let short = crate::record::short(id);
+    let label: String = short.chars().take(12).collect();
+    html! { a.code href={ "/console/records/" (short) } { (label) } }
+}
