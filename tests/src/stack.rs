@@ -40,6 +40,11 @@ impl Stack {
         .await
     }
 
+    /// Starts a stack in memory that reconciles only when it is told to, so that what is UNKNOWN stays so.
+    pub async fn start_unreconciled() -> Self {
+        Self::start_changed(&[("Default: rate(1 minute)", "Default: rate(30 days)")]).await
+    }
+
     /// Starts a stack in memory, of the template with these texts replaced.
     ///
     /// # Panics
@@ -297,6 +302,11 @@ impl Answer {
     /// The body as JSON, or null.
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_default()
+    }
+
+    /// The body as text.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
     }
 
     /// Status and code of a problem.

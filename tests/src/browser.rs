@@ -1,0 +1,277 @@
+//! A real browser: Debian's Chromium without a window, driven over WebDriver.
+
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use thirtyfour::{By, ChromiumLikeCapabilities, DesiredCapabilities, Key, TypingData, WebDriver, WebElement};
+
+use crate::stack::{PATIENCE, eventually, workspace};
+
+/// What a browser can do, and how the page looks in it.
+#[derive(Clone, Copy, Debug)]
+pub struct View {
+    /// The window's width in CSS pixels.
+    pub width: u32,
+    /// Whether the user has chosen a dark theme.
+    pub dark: bool,
+    /// Whether scripts run.
+    pub scripts: bool,
+}
+
+/// A window of a desk, in the light theme.
+pub const DESK: View = View { width: 1100, dark: false, scripts: true };
+/// A phone.
+pub const PHONE: View = View { width: 375, dark: false, scripts: true };
+
+/// One browser with a profile of its own. It ends with the value.
+pub struct Browser {
+    /// The window.
+    pub driver: WebDriver,
+    process: Child,
+    _profile: TempDir,
+}
+
+/// Whether the browser and the accessibility checker are there. Without them a test must not pass silently: in a build
+/// server (`CI` is set) it fails, elsewhere it says loudly that it did not run.
+pub fn is_available() -> bool {
+    let missing: Vec<&str> = [
+        ("chromium", which("chromium").is_some()),
+        ("chromedriver (Debian: chromium-driver)", which("chromedriver").is_some()),
+        ("axe-core (npm ci --prefix tests/browser)", axe().is_file()),
+    ]
+    .into_iter()
+    .filter_map(|(name, there)| (!there).then_some(name))
+    .collect();
+    if missing.is_empty() {
+        return true;
+    }
+    let missing = missing.join(", ");
+    assert!(std::env::var_os("CI").is_none(), "the browser tests need {missing}");
+    eprintln!("\n!!! NOT RUN: the browser tests need {missing}\n");
+    false
+}
+
+fn which(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file())
+}
+
+fn axe() -> PathBuf {
+    workspace().join("tests/browser/node_modules/axe-core/axe.min.js")
+}
+
+impl Browser {
+    /// Starts a browser.
+    pub async fn start(view: View) -> Self {
+        let profile = TempDir::new().expect("a folder");
+        let (process, port) = launch();
+        let mut capabilities = DesiredCapabilities::chrome();
+        let profile_argument = format!("--user-data-dir={}", profile.path().display());
+        for argument in [
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-quic",
+            "--no-first-run",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+            "--disable-dev-shm-usage",
+            "--hide-scrollbars",
+            &profile_argument,
+        ] {
+            capabilities.add_arg(argument).expect("an argument");
+        }
+        let driver = WebDriver::new(format!("http://127.0.0.1:{port}"), capabilities).await.expect("a browser");
+        let browser = Self { driver, process, _profile: profile };
+        browser.look(view).await;
+        browser.watch().await;
+        browser
+    }
+
+    /// Changes what the browser can do.
+    pub async fn look(&self, view: View) {
+        let View { width, dark, scripts } = view;
+        let theme = if dark { "dark" } else { "light" };
+        self.command(
+            "Emulation.setEmulatedMedia",
+            json!({ "features": [{ "name": "prefers-color-scheme", "value": theme }] }),
+        )
+        .await;
+        let metrics = json!({ "width": width, "height": 800, "deviceScaleFactor": 1, "mobile": false });
+        self.command("Emulation.setDeviceMetricsOverride", metrics).await;
+        self.command("Emulation.setScriptExecutionDisabled", json!({ "value": !scripts })).await;
+    }
+
+    async fn command(&self, method: &str, parameters: Value) -> Value {
+        self.driver.cdp().send_raw(method, parameters).await.expect(method)
+    }
+
+    /// Notes what the page's policy forbids, and what its scripts would do, over all pages.
+    async fn watch(&self) {
+        let source = "
+            const note = text => sessionStorage.setItem('noted', (sessionStorage.getItem('noted') || '') + text + '\\n');
+            addEventListener('securitypolicyviolation', event => note(event.violatedDirective + ' ' + event.blockedURI));
+            addEventListener('error', event => note('error ' + event.message));
+            window.alert = text => note('alert ' + text);";
+        self.command("Page.addScriptToEvaluateOnNewDocument", json!({ "source": source })).await;
+    }
+
+    /// Violations of the policy and calls of hostile scripts so far.
+    pub async fn noted(&self) -> String {
+        let noted =
+            self.driver.execute("return sessionStorage.getItem('noted') || ''", vec![]).await.expect("a script");
+        noted.json().as_str().expect("text").to_owned()
+    }
+
+    /// Whether the scripts of a page run.
+    pub async fn runs_scripts(&self) -> bool {
+        self.open("data:text/html,<title>no</title><script>document.title = 'yes'</script>").await;
+        self.driver.title().await.expect("a title") == "yes"
+    }
+
+    /// Opens an address.
+    pub async fn open(&self, url: &str) {
+        self.driver.goto(url).await.expect(url);
+    }
+
+    /// The address of the page.
+    pub async fn url(&self) -> String {
+        self.driver.current_url().await.expect("an address").to_string()
+    }
+
+    /// What is to be read on the page; nothing while the browser goes from one page to another.
+    pub async fn text(&self) -> String {
+        match self.driver.find(By::Tag("body")).await {
+            Ok(body) => body.text().await.unwrap_or_default(),
+            Err(_) => String::new(),
+        }
+    }
+
+    /// Waits until all these are to be read on the page.
+    ///
+    /// # Panics
+    /// If one is not.
+    pub async fn shows(&self, texts: &[&str]) {
+        let started = Instant::now();
+        loop {
+            let page = self.text().await;
+            let missing: Vec<_> = texts.iter().filter(|text| !page.contains(**text)).collect();
+            if missing.is_empty() {
+                return;
+            }
+            assert!(started.elapsed() < PATIENCE, "{missing:?} not on {}: {page}", self.url().await);
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Follows a link or presses a button, by what is written on it, to another page.
+    pub async fn press(&self, label: &str) {
+        let path = format!("//*[self::a or self::button][contains(normalize-space(), \"{label}\")]");
+        let page = self.driver.find(By::Tag("html")).await.expect("a page");
+        self.driver.find(By::XPath(path)).await.expect(label).click().await.expect(label);
+        self.leaves(&page).await;
+    }
+
+    /// Waits until another page has taken the place of this one.
+    async fn leaves(&self, page: &WebElement) {
+        eventually("another page", || async { page.tag_name().await.is_err().then_some(()) }).await;
+    }
+
+    /// Types into a field, in place of what is there.
+    pub async fn fill(&self, id: &str, text: &str) {
+        let field = self.driver.find(By::Id(id)).await.expect(id);
+        field.clear().await.expect(id);
+        field.send_keys(text).await.expect(id);
+    }
+
+    /// Presses a key, wherever the focus is.
+    pub async fn key(&self, key: impl Into<TypingData>) {
+        let focus = self.driver.active_element().await.expect("a focus");
+        focus.send_keys(key).await.expect("takes the key");
+    }
+
+    /// Presses Enter on what has the focus, to another page.
+    pub async fn enter(&self) {
+        let page = self.driver.find(By::Tag("html")).await.expect("a page");
+        self.key(Key::Enter).await;
+        self.leaves(&page).await;
+    }
+
+    /// Moves the focus by the Tab key until it is on something with this text or id.
+    ///
+    /// # Panics
+    /// If it cannot be reached.
+    pub async fn tab_to(&self, label: &str) {
+        for _ in 0..60 {
+            self.key(Key::Tab).await;
+            let focus = self.driver.active_element().await.expect("a focus");
+            let id = focus.id().await.expect("an id").unwrap_or_default();
+            if id == label || focus.text().await.expect("its text").contains(label) {
+                return;
+            }
+        }
+        panic!("{label} cannot be reached by the Tab key on {}", self.url().await);
+    }
+
+    /// How much wider the page is than the window.
+    pub async fn overflow(&self) -> i64 {
+        let script = "return document.documentElement.scrollWidth - document.documentElement.clientWidth";
+        self.driver.execute(script, vec![]).await.expect("a script").json().as_i64().expect("a number")
+    }
+
+    /// The serious and critical findings of axe on this page.
+    pub async fn accessibility_findings(&self) -> Vec<String> {
+        let source = std::fs::read_to_string(axe()).expect("axe-core");
+        self.driver.execute(source, vec![]).await.expect("axe loads");
+        let script = "const done = arguments[arguments.length - 1]; axe.run().then(found => done(found.violations), error => done([{impact: 'serious', id: String(error), nodes: []}]))";
+        let found = self.driver.execute_async(script, vec![]).await.expect("axe runs");
+        let violations = found.json().as_array().cloned().expect("a list");
+        let serious = |violation: &&Value| matches!(violation["impact"].as_str(), Some("serious" | "critical"));
+        let told = |violation: &Value| format!("{}: {}", violation["id"], violation["nodes"]);
+        violations.iter().filter(serious).map(told).collect()
+    }
+
+    /// A picture of the whole page.
+    pub async fn picture(&self) -> Vec<u8> {
+        let size = self.driver.execute("return document.documentElement.scrollHeight", vec![]).await.expect("a script");
+        let width = self.driver.execute("return document.documentElement.clientWidth", vec![]).await.expect("a script");
+        let metrics = json!({ "width": width.json(), "height": size.json(), "deviceScaleFactor": 1, "mobile": false });
+        self.command("Emulation.setDeviceMetricsOverride", metrics).await;
+        self.driver.screenshot_as_png().await.expect("a picture")
+    }
+
+    /// Ends the browser.
+    pub async fn quit(self) {
+        self.driver.clone().quit().await.expect("ends");
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        // The driver ends its browser on SIGTERM. After `quit` there is nothing left to end.
+        if matches!(self.process.try_wait(), Ok(None)) {
+            crate::stack::signal(self.process.id(), "TERM");
+            let _ = self.process.wait();
+        }
+    }
+}
+
+/// Starts the driver on a free port of its own choice.
+fn launch() -> (Child, u16) {
+    let mut process = Command::new("chromedriver")
+        .arg("--port=0")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("chromedriver runs");
+    let mut lines = BufReader::new(process.stdout.take().expect("piped")).lines().map_while(Result::ok);
+    // "ChromeDriver was started successfully on port 39167."
+    let port = lines.find_map(|line| line.split_once("successfully on port ")?.1.trim_end_matches('.').parse().ok());
+    std::thread::spawn(move || lines.for_each(drop));
+    (process, port.expect("the driver says its port"))
+}

@@ -1,0 +1,210 @@
+//! The operators' console of a running stack, as its users reach it: by a browser's requests, and by scripts.
+
+use std::time::Duration;
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::config::{Credentials, Region};
+use idempotency::engine::{Claim, Claimed, Clock, SystemClock};
+use idempotency::protocol::{EpochMs, Fingerprinter, Key, Principal, Record, RecordId, RequestId, Subject};
+use idempotency::store::Store as _;
+use idempotency::{Call, DynamoDbStore, Engine, Operation, Outcome, Verdict};
+use payments::{LateOwners, Table};
+use reqwest::header::{COOKIE, LOCATION, SET_COOKIE};
+use reqwest::{Method, RequestBuilder, redirect};
+use serde_json::{Value, json};
+
+use crate::dynamodb::RECORDS;
+use crate::stack::{Answer, Stack};
+
+/// The table of the application.
+const PAYMENTS: &str = "Payments";
+
+/// Somebody at a browser that runs no scripts: keeps the cookie, sends forms as they are, follows nothing by itself.
+pub struct Visitor {
+    client: reqwest::Client,
+    base: String,
+    cookie: String,
+}
+
+impl Visitor {
+    /// Signs in through the stack's link.
+    pub async fn of(stack: &Stack, name: &str, role: &str) -> Self {
+        let client = reqwest::Client::builder().redirect(redirect::Policy::none()).build().expect("a client");
+        let mut visitor = Self { client, base: stack.base().to_owned(), cookie: String::new() };
+        let link = [("role", role), ("sub", name)];
+        let request = visitor.client.get(format!("{}/_local/console", visitor.base)).query(&link);
+        let answer = Answer::of(request.send().await.expect("answers")).await;
+        assert_eq!(answer.header(LOCATION.as_str()), Some("/console"), "{answer:?}");
+        let cookie = answer.header(SET_COOKIE.as_str()).expect("a cookie");
+        for attribute in ["__Host-", "HttpOnly", "Secure", "SameSite=Strict", "Path=/"] {
+            assert!(cookie.contains(attribute), "{cookie}");
+        }
+        visitor.cookie = cookie.split(';').next().expect("a pair").to_owned();
+        visitor
+    }
+
+    /// A request with the cookie.
+    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.client.request(method, format!("{}{path}", self.base)).header(COOKIE, &self.cookie)
+    }
+
+    /// Opens a page.
+    pub async fn open(&self, path: &str) -> Answer {
+        Answer::of(self.request(Method::GET, path).send().await.expect("answers")).await
+    }
+
+    /// Sends a form with these fields and nothing else.
+    pub async fn send(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
+        Answer::of(self.request(Method::POST, path).form(fields).send().await.expect("answers")).await
+    }
+
+    /// What the forms of a page bring along.
+    pub async fn csrf(&self) -> String {
+        let page = self.open("/console").await.text();
+        let (_, rest) = page.split_once("name=\"csrf\" value=\"").expect("a form");
+        rest.split('"').next().expect("a value").to_owned()
+    }
+
+    /// Fills in the form of an action, and gets the path of its preview.
+    pub async fn preview(&self, record: &str, verb: &str, fields: &[(&str, &str)]) -> String {
+        let csrf = self.csrf().await;
+        let fields = [&[("csrf", csrf.as_str())], fields].concat();
+        let answer = self.send(&format!("/console/records/{record}/{verb}"), &fields).await;
+        assert_eq!(answer.status, 303, "{}", answer.text());
+        answer.header(LOCATION.as_str()).expect("the preview").to_owned()
+    }
+
+    /// Confirms a preview.
+    pub async fn confirm(&self, preview: &str) -> Answer {
+        let csrf = self.csrf().await;
+        self.send(preview, &[("csrf", &csrf)]).await
+    }
+}
+
+/// A script with a token.
+pub struct Script<'a> {
+    stack: &'a Stack,
+    token: String,
+}
+
+impl<'a> Script<'a> {
+    /// A script of this operator or viewer; the role may also be none of them.
+    pub async fn of(stack: &'a Stack, name: &str, role: &str) -> Self {
+        let request = stack.local(Method::GET, "token").query(&[("sub", name), ("role", role)]);
+        let token = request.send().await.expect("answers").text().await.expect("a token");
+        Self { stack, token }
+    }
+
+    /// Asks the console's API.
+    pub async fn call(&self, method: Method, path: &str, body: Option<&Value>) -> Answer {
+        let request = reqwest::Client::new().request(method, format!("{}/console/api/{path}", self.stack.base()));
+        let request = request.bearer_auth(&self.token);
+        let request = if let Some(body) = body { request.json(body) } else { request };
+        Answer::of(request.send().await.expect("answers")).await
+    }
+
+    /// Reads.
+    pub async fn get(&self, path: &str) -> Value {
+        let answer = self.call(Method::GET, path, None).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        answer.json()
+    }
+
+    /// Previews an action, and gets its token.
+    pub async fn preview(&self, record: &str, verb: &str, wish: &Value) -> String {
+        let answer = self.call(Method::POST, &format!("records/{record}/{verb}"), Some(wish)).await;
+        assert_eq!(answer.status, 201, "{}", answer.text());
+        answer.json()["token"].as_str().expect("a token").to_owned()
+    }
+
+    /// Confirms a preview.
+    pub async fn confirm(&self, token: &str) -> Answer {
+        self.call(Method::POST, &format!("previews/{token}"), None).await
+    }
+
+    /// The records that are unresolved, oldest first.
+    pub async fn unresolved(&self) -> Vec<String> {
+        let found = self.get("unresolved").await;
+        let records = found["records"].as_array().cloned().unwrap_or_default();
+        records.iter().map(|record| record["record"].as_str().expect("an id").to_owned()).collect()
+    }
+}
+
+/// The tables of a running stack, for what no API would write.
+pub struct Tables {
+    /// DynamoDB itself.
+    pub client: Client,
+    store: DynamoDbStore,
+}
+
+impl Tables {
+    /// Of this stack.
+    pub async fn of(stack: &Stack) -> Self {
+        let endpoint = stack.local(Method::GET, "dynamodb").send().await.expect("answers").text().await.expect("a URL");
+        let config = idempotency::store::dynamodb::client().await.config().to_builder();
+        let client = Client::from_conf(
+            config
+                .endpoint_url(endpoint)
+                .region(Region::new("eu-central-1"))
+                .credentials_provider(Credentials::new("local", "local", None, None, "tests"))
+                .build(),
+        );
+        Self { store: DynamoDbStore::new(client.clone(), RECORDS), client }
+    }
+
+    /// A record of an operation whose outcome is unknown, as the engine leaves it; gets its id as URLs have it.
+    pub async fn unknown(&self, key: &str, operation: &str, subject: &str) -> String {
+        let engine = Engine::builder(self.store.clone()).build();
+        let (id, call) = call(&engine, key, operation, subject);
+        let outcome = engine.run(&call, |_| async { Verdict::<Value>::Unknown("the test says so".into()) }).await;
+        assert!(matches!(outcome, Ok(Outcome::Unknown { .. })), "{outcome:?}");
+        id
+    }
+
+    /// A record that was claimed a minute ago by somebody who is frozen since; gets its id and the claim.
+    pub async fn frozen(&self, key: &str) -> (String, Box<Claim<DynamoDbStore>>) {
+        let engine = Engine::builder(self.store.clone())
+            .clock(MinuteAgo)
+            .observer(LateOwners::new(Table::new(self.client.clone(), PAYMENTS), "payments-api"))
+            .build();
+        let (id, mut call) = call(&engine, key, "POST /payments", &subject("acct-1", 1999, "EUR"));
+        call = call.requested_by(RequestId::parse("018f0000-0000-7000-8000-000000000002"));
+        match engine.claim(&call).await.expect("the store answers") {
+            Claimed::Acquired(claim) => (id, claim),
+            Claimed::Answered(outcome) => panic!("{outcome:?}"),
+        }
+    }
+
+    /// A record as it is.
+    pub async fn record(&self, id: &str) -> Record {
+        let id = RecordId::from_stored(format!("idempotency:{id}"));
+        self.store.read(&id).await.expect("readable").expect("there")
+    }
+}
+
+/// The clock of a sandbox that was frozen for a minute: its lease is over by everybody else's.
+struct MinuteAgo;
+
+impl Clock for MinuteAgo {
+    fn now(&self) -> EpochMs {
+        EpochMs(SystemClock.now().0 - 60_000)
+    }
+}
+
+/// A call of ann's, and the id of its record as URLs have it.
+fn call(engine: &Engine<DynamoDbStore>, key: &str, operation: &str, subject: &str) -> (String, Call) {
+    let (principal, key) = (Principal::new("ann").expect("a principal"), Key::new(key).expect("a key"));
+    let id = RecordId::new("payments", &principal, &key);
+    let id = id.as_str().strip_prefix("idempotency:").expect("an id").to_owned();
+    let fingerprint = Fingerprinter::new().bytes(key.as_str().as_bytes()).finish();
+    let deadline = engine.time().plus(Duration::from_secs(10));
+    let call = Call::new(Operation::new("payments", operation), principal, key, fingerprint, deadline)
+        .about(Subject::new(subject))
+        .requested_by(RequestId::parse("018f0000-0000-7000-8000-000000000001"));
+    (id, call)
+}
+
+/// The subject of a payment of so many minor units.
+pub fn subject(account: &str, amount: u64, currency: &str) -> String {
+    json!({ "account": account, "amount": amount, "currency": currency }).to_string()
+}
