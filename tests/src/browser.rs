@@ -202,6 +202,23 @@ impl Browser {
         self.leaves(&page).await;
     }
 
+    /// Presses Enter on what has the focus, a link to a place on this page.
+    pub async fn enter_in_place(&self) {
+        self.key(Key::Enter).await;
+    }
+
+    /// What is written on what has the focus.
+    pub async fn focus(&self) -> String {
+        let focus = self.driver.active_element().await.expect("a focus");
+        focus.text().await.expect("its text")
+    }
+
+    /// What is typed into a field.
+    pub async fn value(&self, id: &str) -> String {
+        let field = self.driver.find(By::Id(id)).await.expect(id);
+        field.value().await.expect(id).unwrap_or_default()
+    }
+
     /// Moves the focus by the Tab key until it is on something with this text or id.
     ///
     /// # Panics

@@ -5,7 +5,6 @@ use std::path::Path;
 use tests::browser::{Browser, DESK, PHONE, View, is_available};
 use tests::console::{Script, Tables, subject};
 use tests::stack::{Stack, payment, workspace};
-use thirtyfour::Key;
 
 const REASON: &str = "Seen in the provider's dashboard.";
 
@@ -71,7 +70,7 @@ async fn a_record_is_resolved_by_the_keyboard_alone() {
     let browser = Browser::start(DESK).await;
     browser.open(&link(&stack, "olga", "operator")).await;
     browser.tab_to("Skip to the content").await;
-    browser.key(Key::Enter).await;
+    browser.enter_in_place().await;
     browser.tab_to(&record[..12]).await;
     browser.enter().await;
     browser.tab_to("Release for retry").await;
@@ -79,10 +78,18 @@ async fn a_record_is_resolved_by_the_keyboard_alone() {
     browser.tab_to("understood").await;
     browser.key(" ").await;
     browser.tab_to("reason").await;
+    browser.key("          no          ").await;
+    browser.tab_to("Preview").await;
+    browser.enter().await;
+    browser.shows(&["This cannot be previewed yet", "must have 10 to 500 characters"]).await;
+    assert!(browser.focus().await.contains("This cannot be previewed yet"), "the problem has the focus");
+    browser.tab_to("Reason").await;
+    browser.enter_in_place().await;
+    assert_eq!(browser.value("reason").await.trim(), "no", "what was typed is kept");
     browser.key(REASON).await;
     browser.tab_to("Preview").await;
     browser.enter().await;
-    browser.shows(&["Preview: Release for retry"]).await;
+    browser.shows(&["Preview: Release for retry", REASON]).await;
     browser.tab_to("Confirm").await;
     browser.enter().await;
     browser.shows(&["Done: Release for retry"]).await;

@@ -70,6 +70,12 @@ async fn what_is_settled_as_failed_is_final_and_what_is_released_runs_again() {
     }
     let [failed, released] = &olga.unresolved().await[..] else { panic!("two records") };
 
+    assert_eq!(ann.pay("another", &payment("acct-1", "pm_card_visa")).await.status, 201);
+    let [another] = &stack.charges().await[..] else { panic!("one charge") };
+    let stolen = json!({ "reference": another["id"], "reason": REASON });
+    let refused = olga.call(Method::POST, &format!("records/{failed}/succeed"), Some(&stolen)).await;
+    assert_eq!(refused.problem(), "422 invalid", "a charge of another transaction proves nothing");
+
     let hasty = json!({ "reason": REASON });
     let refused = olga.call(Method::POST, &format!("records/{released}/release"), Some(&hasty)).await;
     assert_eq!(refused.problem(), "422 invalid", "the danger must be understood");
@@ -85,7 +91,7 @@ async fn what_is_settled_as_failed_is_final_and_what_is_released_runs_again() {
     let before = olga.get(&format!("records/{released}")).await["transaction"].clone();
     let again = ann.pay("released", &payment("acct-1", "pm_card_visa")).await;
     assert_eq!(again.status, 201, "a corrected request may use the key: {again:?}");
-    assert_eq!(stack.charges().await.len(), 1);
+    assert_eq!(stack.charges().await.len(), 2);
     let details = olga.get(&format!("records/{released}")).await;
     assert_eq!((&details["status"], &details["transaction"]), (&json!("SUCCESS"), &before));
     assert_eq!(olga.get(&format!("records/{failed}")).await["audit"][0]["evidence"], evidence["evidence"]);
@@ -440,4 +446,38 @@ async fn with_the_provider_down_an_operators_word_counts_and_the_audit_says_so()
     let [(succeeded, evidence), (asked, _)] = entries.as_slice() else { panic!("{entries:?}") };
     assert_eq!((*succeeded, *asked), (&json!("succeeded"), &json!("asked")));
     assert!(evidence.as_str().is_some_and(|text| text.contains("not verified")), "{evidence}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unknown_refund_is_settled_as_a_refund_of_its_payment() {
+    let stack = Stack::start_unreconciled().await;
+    let tables = Tables::of(&stack).await;
+    let (ann, olga) = (stack.user("ann").await, Script::of(&stack, "olga", "operator").await);
+    let paid = ann.pay("key-1", &payment("acct-1", "pm_card_visa")).await.json();
+    let id = paid["id"].as_str().expect("an id");
+    let subject = json!({ "payment": id, "amount": 500 }).to_string();
+    let record = tables.unknown("key-2", "POST /payments/{id}/refunds", &subject).await;
+    let details = olga.get(&format!("records/{record}")).await;
+    assert_eq!(
+        (&details["amount"], &details["currency"], &details["payment"]["id"]),
+        (&json!("500"), &json!("EUR"), &json!(id))
+    );
+    assert_eq!(details["provider"]["answer"], "nothing");
+    let wish = json!({ "reference": "re_1234", "reason": REASON });
+    let path = format!("records/{record}/succeed");
+    assert_eq!(
+        olga.call(Method::POST, &path, Some(&wish)).await.problem(),
+        "422 invalid",
+        "the provider does not confirm it"
+    );
+
+    assert!(stack.local(Method::POST, "provider?mode=down").send().await.expect("answers").status().is_success());
+    let token = olga.preview(&record, "succeed", &wish).await;
+    assert_eq!(olga.confirm(&token).await.status, 200);
+    assert_eq!(ann.get(&format!("/payments/{id}")).await.json()["refunded"], 500);
+    assert_eq!(ann.balance("acct-1", "EUR", 2).await, 1499);
+    let details = olga.get(&format!("records/{record}")).await;
+    assert_eq!((&details["status"], &details["entries"][0]["amount"]), (&json!("SUCCESS"), &json!("-500")));
+    let page = Visitor::of(&stack, "vera", "viewer").await.open(&format!("/console/records/{record}")).await.text();
+    assert!(page.contains("5.00 EUR") && page.contains("-5.00 EUR"), "{page}");
 }

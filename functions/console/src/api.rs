@@ -50,13 +50,12 @@ async fn unresolved(State(console): State<Arc<Console>>, _: Caller, Query(filter
         "at_least": summary.at_least,
         "oldest": summary.oldest.map(words::rfc3339),
         "at_risk": at_risk.collect::<Vec<_>>(),
-        "records": records.iter().map(row).collect::<Vec<_>>(),
+        "records": records.iter().map(|record| row(record, About::of(record).as_ref())).collect::<Vec<_>>(),
         "next": next.map(|next| next.after),
     })))
 }
 
-fn row(record: &Record) -> Value {
-    let about = About::of(record);
+fn row(record: &Record, about: Option<&About>) -> Value {
     json!({
         "record": short(record.id.as_str()),
         "operation": record.operation,
@@ -67,15 +66,15 @@ fn row(record: &Record) -> Value {
         "updated": words::rfc3339(record.updated),
         "principal": record.principal.map(|digest| digest.to_string()),
         "subject": record.subject.as_ref().map(|subject| subject.as_str()),
-        "account": about.as_ref().and_then(|about| about.account.as_ref()),
-        "amount": about.as_ref().and_then(|about| about.amount).map(|amount| amount.to_string()),
-        "currency": about.as_ref().and_then(|about| about.currency.as_ref()),
+        "account": about.and_then(|about| about.account.as_ref()),
+        "amount": about.and_then(|about| about.amount).map(|amount| amount.to_string()),
+        "currency": about.and_then(|about| about.currency.as_ref()),
     })
 }
 
 async fn record(State(console): State<Arc<Console>>, _: Caller, Path(record): Path<String>) -> Answered {
-    let Details { record, payment, entries, provider, audit } = console.details(&record).await?;
-    let mut body = row(&record);
+    let Details { record, about, payment, entries, provider, audit } = console.details(&record).await?;
+    let mut body = row(&record, about.as_ref());
     body["state"] = words::state(&record.state, words::now()).into();
     body["version"] = crate::record::shown(&record).version.into();
     body["expiration"] = record.expiration().map(|at| words::rfc3339(EpochMs(at.0.saturating_mul(1000)))).into();

@@ -6,7 +6,6 @@ use aws_sdk_dynamodb::types::TransactWriteItem;
 use idempotency::Attempt;
 use idempotency::http::HttpAnswer;
 use idempotency::protocol::Record;
-use idempotency::reconcile::{Evidence, Resolver};
 use payments::{
     AuditEntry, AuditKind, Charge, Charged, FoundCharge, FoundRefund, Owner, Payment, PaymentId, PaymentMethod,
     PaymentRequest, ProviderError, ProviderResolver, Refund, Refunded, Subject, reply,
@@ -39,6 +38,9 @@ pub(crate) enum Answer {
     None(String),
 }
 
+/// Why an outcome stays unknown.
+pub(crate) type Unclear = Box<dyn std::error::Error + Send + Sync>;
+
 /// How long a page waits for the provider.
 const TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -49,6 +51,15 @@ impl Answer {
             Self::Charged(charged) => Some(&charged.intent),
             Self::Refunded(refunded) => Some(&refunded.reversal),
             Self::Declined(_) | Self::Gone | Self::Open(_) | Self::Nothing | Self::None(_) => None,
+        }
+    }
+
+    /// Whether a success under this reference may be recorded: the provider confirms it, or says nothing at all.
+    pub(crate) fn allows(&self, reference: &str) -> bool {
+        match self {
+            Self::None(_) => true,
+            Self::Charged(_) | Self::Refunded(_) => self.reference() == Some(reference),
+            Self::Declined(_) | Self::Gone | Self::Open(_) | Self::Nothing => false,
         }
     }
 
@@ -124,6 +135,19 @@ impl Console {
         }
     }
 
+    /// As [`ask`](Self::ask); what its search does not find, the provider may know by the reference that an operator has.
+    pub(crate) async fn ask_for(&self, record: &Record, reference: &str) -> Answer {
+        match self.ask(record).await {
+            Answer::Nothing => match self.provider.charge_of(reference, TIMEOUT).await {
+                Ok(FoundCharge::Succeeded(charged)) if charged.transaction == Some(record.transaction.uuid()) => {
+                    Answer::Charged(charged)
+                }
+                Ok(_) | Err(_) => Answer::Nothing,
+            },
+            answer => answer,
+        }
+    }
+
     /// The payment that the record is to refund; nothing if it is about a payment of its own.
     pub(crate) async fn refunded_payment(&self, record: &Record) -> Result<Option<Payment>, String> {
         let Some(id) = About::of(record).and_then(|about| about.payment) else { return Ok(None) };
@@ -167,20 +191,22 @@ impl Console {
         record: &Record,
         reference: &str,
         attempt: &Attempt<TransactWriteItem>,
-    ) -> Evidence<HttpAnswer> {
-        match self.ask(record).await {
-            answer if answer.reference() == Some(reference) => {
-                let resolver = ProviderResolver::new(self.provider.clone(), self.table.clone());
-                match resolver.resolve(record, attempt.clone()).await {
-                    happened @ Evidence::Happened(_) => happened,
-                    other => Evidence::Unclear(format!("the provider has changed its mind: {other:?}").into()),
-                }
+    ) -> Result<HttpAnswer, Unclear> {
+        match self.ask_for(record, reference).await {
+            answer if !answer.allows(reference) => {
+                Err(format!("the provider contradicts: {}", answer.in_words()).into())
             }
-            Answer::None(_) => match self.on_the_operators_word(record, reference, attempt).await {
-                Ok(answer) => Evidence::Happened(answer),
-                Err(why) => Evidence::Unclear(why.into()),
-            },
-            other => Evidence::Unclear(format!("the provider contradicts: {}", other.in_words()).into()),
+            Answer::Charged(charged) => Ok(self.paid(&ProviderResolver::payment_of(record, *charged)?, attempt)),
+            Answer::Refunded(refunded) => {
+                let payment = self.refunded_payment(record).await?.ok_or("the record is not about a refund")?;
+                let Refunded { reversal, amount, reason, created } = *refunded;
+                let transaction = record.transaction.uuid();
+                let refund = Refund::new(transaction, &payment, amount, reason, reversal, created);
+                Ok(self.given_back(&payment, &refund, attempt))
+            }
+            Answer::None(_) | Answer::Declined(_) | Answer::Gone | Answer::Open(_) | Answer::Nothing => {
+                self.on_the_operators_word(record, reference, attempt).await
+            }
         }
     }
 
@@ -189,26 +215,33 @@ impl Console {
         record: &Record,
         reference: &str,
         attempt: &Attempt<TransactWriteItem>,
-    ) -> Result<HttpAnswer, String> {
+    ) -> Result<HttpAnswer, Unclear> {
         let (transaction, reference, now) = (record.transaction.uuid(), reference.to_owned(), attempt.now().0);
         let subject = record.subject.as_ref().and_then(|subject| Subject::parse(subject.as_str()));
-        let (effects, response) = match subject.ok_or("the record does not say what it is about")? {
+        match subject.ok_or("the record does not say what it is about")? {
             Subject::Payment { account, money } => {
                 let owner = Owner::from(record.principal.ok_or("the record does not say whose it is")?);
                 // Only the provider knows by what it was charged.
                 let payment_method = PaymentMethod::parse("unknown").ok_or("no payment method")?;
                 let request = PaymentRequest { account, money, payment_method, reference: None };
-                let payment = Payment::new(transaction, owner, &request, reference, now);
-                (self.table.created(&payment), reply::payment(&payment))
+                Ok(self.paid(&Payment::new(transaction, owner, &request, reference, now), attempt))
             }
             Subject::Refund { amount, .. } => {
                 let payment = self.refunded_payment(record).await?.ok_or("the refunded payment is not there")?;
                 let amount = amount.or_else(|| payment.refundable()).ok_or("nothing is left to refund")?;
                 let refund = Refund::new(transaction, &payment, amount, None, reference, now);
-                (self.table.refunded(&payment, &refund), reply::refund(&payment, &refund))
+                Ok(self.given_back(&payment, &refund, attempt))
             }
-        };
-        effects.into_iter().for_each(|effect| attempt.add_effect(effect));
-        Ok(HttpAnswer::new(response))
+        }
+    }
+
+    fn paid(&self, payment: &Payment, attempt: &Attempt<TransactWriteItem>) -> HttpAnswer {
+        self.table.created(payment).into_iter().for_each(|effect| attempt.add_effect(effect));
+        HttpAnswer::new(reply::payment(payment))
+    }
+
+    fn given_back(&self, payment: &Payment, refund: &Refund, attempt: &Attempt<TransactWriteItem>) -> HttpAnswer {
+        self.table.refunded(payment, refund).into_iter().for_each(|effect| attempt.add_effect(effect));
+        HttpAnswer::new(reply::refund(payment, refund))
     }
 }

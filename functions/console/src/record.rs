@@ -15,6 +15,8 @@ use crate::words;
 #[derive(Debug)]
 pub(crate) struct Details {
     pub(crate) record: Record,
+    /// What it is about, if it says so in words of ours.
+    pub(crate) about: Option<About>,
     /// The payment that came of it, or that it refunds.
     pub(crate) payment: Option<Payment>,
     /// What the ledger has of it.
@@ -52,6 +54,12 @@ impl About {
         serde_json::from_str(record.subject.as_ref()?.as_str()).ok()
     }
 
+    /// A refund does not say its currency: it is the payment's.
+    fn in_currency_of(self, payment: Option<&Payment>) -> Self {
+        let payments = payment.map(|payment| payment.money.currency.code().to_owned());
+        Self { currency: self.currency.or(payments), ..self }
+    }
+
     pub(crate) fn money(&self) -> Option<String> {
         Some(words::money(&self.amount?.to_string(), self.currency.as_ref()?))
     }
@@ -80,7 +88,8 @@ impl Console {
         let (provider, (payment, entries), audit) =
             tokio::try_join!(async { Ok(asked.await) }, self.linked(&record), self.audit_of(&record))
                 .map_err(|error: TableError| Refusal::unavailable(&error))?;
-        Ok(Details { record, payment, entries, provider, audit })
+        let about = About::of(&record).map(|about| about.in_currency_of(payment.as_ref()));
+        Ok(Details { record, about, payment, entries, provider, audit })
     }
 
     async fn linked(&self, record: &Record) -> Result<(Option<Payment>, Vec<LedgerEntry>), TableError> {

@@ -14,7 +14,6 @@ use serde::Deserialize;
 use uuid::Uuid;
 
 use crate::access::{Actor, Invocation};
-use crate::asking::Answer;
 use crate::console::Console;
 use crate::record::{About, Standing, id_of, short, shown};
 use crate::refusal::{Drift, Refusal};
@@ -158,13 +157,11 @@ impl Console {
         if !valid {
             return Err("must be the provider's id, for example pi_3Nabc or re_3Nabc".to_owned());
         }
-        match self.ask(record).await {
-            Answer::None(_) => Ok(false),
-            answer => match answer.reference() {
-                Some(found) if found == reference => Ok(true),
-                Some(found) => Err(format!("is not what the provider has of this transaction, which is {found}")),
-                None => Err(format!("is not confirmed by the provider. {}", answer.in_words())),
-            },
+        let answer = self.ask_for(record, reference).await;
+        match answer.reference() {
+            _ if answer.allows(reference) => Ok(answer.reference().is_some()),
+            Some(found) => Err(format!("is not what the provider has of this transaction, which is {found}")),
+            None => Err(format!("is not confirmed by the provider. {}", answer.in_words())),
         }
     }
 
@@ -309,7 +306,10 @@ impl Resolver<TransactWriteItem, HttpAnswer> for Decided<'_> {
         attempt.add_effect(table.preview_used(self.preview, now.0));
         attempt.add_effect(table.audited(&self.entry(record, now)));
         match &self.preview.action {
-            Action::Succeed { reference, .. } => self.console.succeeded(record, reference, &attempt).await,
+            Action::Succeed { reference, .. } => match self.console.succeeded(record, reference, &attempt).await {
+                Ok(answer) => Evidence::Happened(answer),
+                Err(unclear) => Evidence::Unclear(unclear.into()),
+            },
             Action::Fail { .. } => Evidence::Refused(HttpAnswer::new(reply::settled_as_failed())),
             Action::Release => Evidence::Prevented,
         }

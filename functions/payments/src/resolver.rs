@@ -33,7 +33,7 @@ type Found = Result<Evidence<HttpAnswer>, Unclear>;
 impl Resolver<TransactWriteItem, HttpAnswer> for ProviderResolver {
     async fn resolve(&self, record: &Record, attempt: Attempt<TransactWriteItem>) -> Evidence<HttpAnswer> {
         let found = match record.subject.as_ref().and_then(|subject| Subject::parse(subject.as_str())) {
-            Some(subject @ Subject::Payment { .. }) => self.payment(record, &subject, &attempt).await,
+            Some(Subject::Payment { .. }) => self.payment(record, &attempt).await,
             Some(Subject::Refund { payment, .. }) => self.refund(record, payment, &attempt).await,
             None => Err("the record does not say what it is about".into()),
         };
@@ -47,11 +47,11 @@ impl ProviderResolver {
         Self { provider, table }
     }
 
-    async fn payment(&self, record: &Record, subject: &Subject, attempt: &Attempt<TransactWriteItem>) -> Found {
+    async fn payment(&self, record: &Record, attempt: &Attempt<TransactWriteItem>) -> Found {
         let transaction = record.transaction.uuid();
         match self.provider.find_charge(transaction, attempt.remaining()).await? {
             FoundCharge::Succeeded(charged) => {
-                let payment = self.charged(record, subject, *charged)?;
+                let payment = Self::payment_of(record, *charged)?;
                 self.table.created(&payment).into_iter().for_each(|effect| attempt.add_effect(effect));
                 Ok(Evidence::Happened(HttpAnswer::new(reply::payment(&payment))))
             }
@@ -92,14 +92,21 @@ impl ProviderResolver {
         Ok(Evidence::Prevented)
     }
 
-    /// The payment that a charge is, if it is the one that was asked for.
-    fn charged(&self, record: &Record, subject: &Subject, charged: Charged) -> Result<Payment, Unclear> {
-        let Charged { intent, account, money, payment_method, reference, created } = charged;
-        if *subject != (Subject::Payment { account: account.clone(), money }) {
+    /// The payment that a charge is, if it is the one that the record is about.
+    ///
+    /// # Errors
+    ///
+    /// Why it is not.
+    pub fn payment_of(record: &Record, charged: Charged) -> Result<Payment, Unclear> {
+        let Charged { intent, transaction, account, money, payment_method, reference, created } = charged;
+        if transaction != Some(record.transaction.uuid()) {
+            return Err(format!("{intent} is of another transaction").into());
+        }
+        let subject = record.subject.as_ref().and_then(|subject| Subject::parse(subject.as_str()));
+        if subject != Some(Subject::Payment { account: account.clone(), money }) {
             return Err(format!("{intent} is {money} for {account}, not what was asked for").into());
         }
-        let owner = record.principal.and_then(|digest| Owner::from_digest(&digest.to_string()));
-        let owner = owner.ok_or("the record does not say whose it is")?;
+        let owner = Owner::from(record.principal.ok_or("the record does not say whose it is")?);
         let request = PaymentRequest { account, money, payment_method, reference };
         Ok(Payment::new(record.transaction.uuid(), owner, &request, intent, created))
     }

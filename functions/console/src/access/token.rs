@@ -113,3 +113,6 @@ fn find(set: &JwkSet, id: Option<&str>) -> Option<Jwk> {
         (None, _) => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -31,7 +31,7 @@ fn content(visit: &Visit, details: &Details) -> Markup {
     html! {
         h1 { "Record " span.code { (short(record.id.as_str()).chars().take(12).collect::<String>()) } }
         p.state { (status(record.state.status().as_str())) " " (words::state(&record.state, words::now())) }
-        (facts(record))
+        (facts(record, details.about.as_ref()))
         @if let Some(answer) = &details.provider { (provider(answer)) }
         @if standing != Standing::Closed { (actions(visit, record, standing)) }
         (linked(details))
@@ -42,12 +42,11 @@ fn content(visit: &Visit, details: &Details) -> Markup {
     }
 }
 
-fn facts(record: &Record) -> Markup {
-    let about = About::of(record);
+fn facts(record: &Record, about: Option<&About>) -> Markup {
     html! {
         dl.facts {
             dt { "Operation" } dd { (record.operation) }
-            @match (&about, &record.subject) {
+            @match (about, &record.subject) {
                 (Some(about), _) => (subject(about)),
                 (None, Some(subject)) => { dt { "About" } dd.words { (subject.as_str()) } }
                 (None, None) => {}

@@ -145,8 +145,14 @@ fn row(record: &Record, now: EpochMs) -> Markup {
 fn about(record: &Record) -> Markup {
     match (About::of(record), &record.subject) {
         (Some(about), _) => html! {
-            @if let Some(money) = about.money() { strong.money { (money) } " " }
+            @match (about.money(), about.amount) {
+                (Some(money), _) => { strong.money { (money) } " " }
+                // A refund is in the currency of its payment.
+                (None, Some(amount)) => { strong.money { (amount) " minor units" } " " }
+                (None, None) => {}
+            }
             @if let Some(account) = &about.account { "on " (account) }
+            @if let Some(payment) = &about.payment { "back from " span.code { (payment) } }
         },
         (None, Some(subject)) => html! { (subject.as_str()) },
         (None, None) => html! { "–" },

@@ -31,6 +31,8 @@ pub enum FoundCharge {
 pub struct Charged {
     /// The payment intent (`pi_…`).
     pub intent: String,
+    /// The transaction it was charged for, as we told the provider; nothing if it is not ours.
+    pub transaction: Option<Uuid>,
     /// Whose balance it goes to, as we told the provider.
     pub account: AccountId,
     /// What was taken.
@@ -244,6 +246,7 @@ impl Intent {
         let currency = Currency::from_code(&self.currency.to_ascii_uppercase());
         Ok(Charged {
             intent: self.id.clone(),
+            transaction: self.metadata.transaction.as_deref().and_then(|text| Uuid::try_parse(text).ok()),
             account: AccountId::parse(&text(&self.metadata.account)).ok_or_else(|| missing("account"))?,
             money: Money {
                 amount: amount.ok_or_else(|| missing("amount"))?,

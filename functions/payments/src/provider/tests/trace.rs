@@ -32,6 +32,7 @@ async fn a_charge_is_searched_by_its_transaction_id_and_read_with_all_that_a_pay
     let charge = provider.find_charge(TRANSACTION, TIMEOUT).await.unwrap();
     let expected = Charged {
         intent: "pi_1".into(),
+        transaction: Some(TRANSACTION),
         account: request().account,
         money: request().money,
         payment_method: request().payment_method,
