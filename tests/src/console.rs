@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::{Credentials, Region};
+use aws_sdk_dynamodb::types::AttributeValue;
 use idempotency::engine::{Claim, Claimed, Clock, SystemClock};
 use idempotency::protocol::{EpochMs, Fingerprinter, Key, Principal, Record, RecordId, RequestId, Subject};
 use idempotency::store::Store as _;
 use idempotency::{Call, DynamoDbStore, Engine, Operation, Outcome, Verdict};
-use payments::{LateOwners, Table};
+use payments::{LateOwners, Preview, Table};
 use reqwest::header::{COOKIE, LOCATION, SET_COOKIE};
 use reqwest::{Method, RequestBuilder, redirect};
 use serde_json::{Value, json};
@@ -163,8 +164,17 @@ impl Tables {
 
     /// A record that was claimed a minute ago by somebody who is frozen since; gets its id and the claim.
     pub async fn frozen(&self, key: &str) -> (String, Box<Claim<DynamoDbStore>>) {
+        self.claimed(key, MinuteAgo).await
+    }
+
+    /// A record that somebody is at work on; gets its id and the claim.
+    pub async fn held(&self, key: &str) -> (String, Box<Claim<DynamoDbStore>>) {
+        self.claimed(key, SystemClock).await
+    }
+
+    async fn claimed(&self, key: &str, clock: impl Clock + 'static) -> (String, Box<Claim<DynamoDbStore>>) {
         let engine = Engine::builder(self.store.clone())
-            .clock(MinuteAgo)
+            .clock(clock)
             .observer(LateOwners::new(Table::new(self.client.clone(), PAYMENTS), "payments-api"))
             .build();
         let (id, mut call) = call(&engine, key, "POST /payments", &subject("acct-1", 1999, "EUR"));
@@ -173,6 +183,27 @@ impl Tables {
             Claimed::Acquired(claim) => (id, claim),
             Claimed::Answered(outcome) => panic!("{outcome:?}"),
         }
+    }
+
+    /// Makes a preview older than it is.
+    pub async fn age(&self, token: &str, age: Duration) {
+        let table = Table::new(self.client.clone(), PAYMENTS);
+        let preview = table.preview(token.parse().expect("a token")).await.expect("readable").expect("there");
+        let created = preview.created - u64::try_from(age.as_millis()).expect("small");
+        let expires = Preview { created, ..preview }.expires();
+        let number = |value: u64| AttributeValue::N(value.to_string());
+        let text = |value: String| AttributeValue::S(value);
+        self.client
+            .update_item()
+            .table_name(PAYMENTS)
+            .key("pk", text(format!("preview#{token}")))
+            .key("sk", text("preview".to_owned()))
+            .update_expression("SET created = :created, expires = :expires")
+            .expression_attribute_values(":created", number(created))
+            .expression_attribute_values(":expires", number(expires))
+            .send()
+            .await
+            .expect("ages");
     }
 
     /// A record as it is.

@@ -1,5 +1,7 @@
 //! The operators' console, end to end, over HTTP.
 
+use std::time::Duration;
+
 use idempotency::Outcome;
 use idempotency::protocol::Finding;
 use reqwest::Method;
@@ -177,6 +179,27 @@ async fn a_late_owner_changes_nothing_and_is_shown_in_the_audit() {
     assert!(kinds == expected || kinds == [expected[1], expected[0]], "{audit}");
     let page = Visitor::of(&stack, "vera", "viewer").await.open("/console/audit").await.text();
     assert!(page.contains("late owner refused") && page.contains("It says that it happened"), "{page}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_somebody_holds_and_what_was_previewed_long_ago_cannot_be_settled() {
+    let stack = Stack::start_unreconciled().await;
+    let tables = Tables::of(&stack).await;
+    let olga = Script::of(&stack, "olga", "operator").await;
+    let evidence = json!({ "evidence": "The bank says that nothing happened.", "reason": REASON });
+    let (held, claim) = tables.held("key-1").await;
+    let refused = olga.call(Method::POST, &format!("records/{held}/fail"), Some(&evidence)).await;
+    assert_eq!(refused.problem(), "409 not-open");
+    let page = Visitor::of(&stack, "olga", "operator").await.open(&format!("/console/records/{held}")).await.text();
+    assert!(page.contains("It is held until") && !page.contains("Settle it"), "{page}");
+
+    assert!(claim.abandon("the test says so".into()).await.is_ok());
+    let token = olga.preview(&held, "fail", &evidence).await;
+    tables.age(&token, Duration::from_secs(10 * 60)).await;
+    let seen = tables.record(&held).await;
+    assert_eq!(olga.confirm(&token).await.problem(), "410 preview-expired");
+    assert_eq!(tables.record(&held).await, seen);
+    assert_eq!(olga.get("audit").await["entries"], json!([]));
 }
 
 #[tokio::test(flavor = "multi_thread")]

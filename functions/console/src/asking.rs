@@ -192,10 +192,11 @@ impl Console {
         reference: &str,
         attempt: &Attempt<TransactWriteItem>,
     ) -> Result<HttpAnswer, Unclear> {
-        match self.ask_for(record, reference).await {
-            answer if !answer.allows(reference) => {
-                Err(format!("the provider contradicts: {}", answer.in_words()).into())
-            }
+        let answer = self.ask_for(record, reference).await;
+        if !answer.allows(reference) {
+            return Err(format!("the provider contradicts: {}", answer.in_words()).into());
+        }
+        match answer {
             Answer::Charged(charged) => Ok(self.paid(&ProviderResolver::payment_of(record, *charged)?, attempt)),
             Answer::Refunded(refunded) => {
                 let payment = self.refunded_payment(record).await?.ok_or("the record is not about a refund")?;

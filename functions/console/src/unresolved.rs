@@ -106,7 +106,7 @@ impl Console {
         let now = words::now();
         let mut summary = Summary::default();
         summary.at_least = self
-            .visit(None, |record| {
+            .for_each_unknown(None, |record| {
                 if filter.matches(record, now) {
                     summary.add(record);
                 }
@@ -115,7 +115,7 @@ impl Console {
             .await?;
         let mut records = Vec::new();
         let more = self
-            .visit(filter.start(), |record| {
+            .for_each_unknown(filter.start(), |record| {
                 if filter.matches(record, now) {
                     records.push(record.clone());
                 }
@@ -129,7 +129,11 @@ impl Console {
     }
 
     /// Shows UNKNOWN records, oldest first, until it is told to stop; tells whether there may be more.
-    async fn visit(&self, start: Option<After>, mut see: impl FnMut(&Record) -> bool) -> Result<bool, StoreError> {
+    async fn for_each_unknown(
+        &self,
+        start: Option<After>,
+        mut see: impl FnMut(&Record) -> bool,
+    ) -> Result<bool, StoreError> {
         let mut after = start;
         for _ in 0..LOOK / READ {
             let page = self.store.unknown(READ, after.as_ref()).await?;

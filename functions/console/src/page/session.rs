@@ -55,6 +55,10 @@ fn sign_in(status: StatusCode, headers: &HeaderMap, problem: Option<&str>) -> Re
             textarea #token name="token" rows="6" required aria-describedby="token-hint" autocomplete="off" spellcheck="false" {}
             button type="submit" { "Sign in" }
         }
+        p.hint {
+            "Signed in already, and came here by a link on another site? Your browser then kept the cookie back. "
+            a href="/console" { "Continue" }
+        }
     };
     (status, [(header::SET_COOKIE, Cookie::SignIn.set(&secret))], page("Sign in", None, content)).into_response()
 }
