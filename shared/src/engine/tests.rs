@@ -440,6 +440,33 @@ async fn one_trip_goes_on_where_a_claim_was_released() {
     assert_eq!((answered.answer, answered.transaction), (2, released.transaction));
 }
 
+/// Found by the model. Both go on under the released record's transaction id, with the same attempt number.
+#[tokio::test(start_paused = true)]
+async fn one_trip_over_a_release_does_not_take_the_answer_of_another_for_its_own() {
+    for (body, expected) in [("a", "Replayed 7"), ("b", "Mismatch")] {
+        let world = World::new([]);
+        world.ends_with(&world.call(Uncertain::Reconcile, "a"), Verdict::NotExecuted(0)).await.unwrap();
+        let faster = |_| async { Verdict::Success(7) };
+        let run = |attempt: Attempt<Effect>| {
+            let world = &world;
+            async move {
+                if attempt.number() == 2 {
+                    let faster = world.engine.run_in_one_trip(&world.call(Uncertain::Reconcile, "a"), faster).await;
+                    assert_eq!(answer(&faster), Some(7));
+                }
+                attempt.add_effect(Effect::named(EFFECT));
+                Verdict::Success(8)
+            }
+        };
+        let slower = world.engine.run_in_one_trip(&world.call(Uncertain::Reconcile, body), run).await;
+        let shown = match slower {
+            Ok(Outcome::Replayed(answered)) => format!("Replayed {}", answered.answer),
+            other => format!("{:?}", other.unwrap()),
+        };
+        assert_eq!((shown.as_str(), world.memory.applied(EFFECT)), (expected, 0));
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn one_trip_does_not_run_over_a_claim() {
     let world = World::new([]);

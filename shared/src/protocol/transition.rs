@@ -29,7 +29,9 @@ impl Write {
     ///
     /// The SDK repeats a request whose reply was lost; the repeat then fails on what the first one wrote.
     /// An attempt of a transaction has one owner, and an owner makes one write that ends its claim, so
-    /// transaction, attempt and state tell our own write from everybody else's (guarantee G4).
+    /// transaction, attempt and state tell our own write from everybody else's (guarantee G4). One-trip mode over a
+    /// released record has no owner, and shares the transaction with whoever else goes on there: only the request and
+    /// the answer can tell.
     #[must_use]
     pub fn made(&self, found: &Record) -> bool {
         found.transaction == self.record.transaction
@@ -37,9 +39,11 @@ impl Write {
             && match (&found.state, &self.record.state) {
                 (State::Processing(found), State::Processing(ours)) => found.owner == ours.owner,
                 (State::Unknown(found), State::Unknown(ours)) => owner(found.as_ref()) == owner(ours.as_ref()),
-                (State::Released { .. }, State::Released { .. })
-                | (State::Success(_), State::Success(_))
-                | (State::Failed(_), State::Failed(_)) => true,
+                (State::Released { .. }, State::Released { .. }) => true,
+                (State::Success(answer), State::Success(ours)) | (State::Failed(answer), State::Failed(ours)) => {
+                    !self.settles_without_an_owner()
+                        || (found.fingerprint == self.record.fingerprint && answer == ours)
+                }
                 (
                     State::Processing(_)
                     | State::Released { .. }
@@ -49,6 +53,13 @@ impl Write {
                     _,
                 ) => false,
             }
+    }
+
+    fn settles_without_an_owner(&self) -> bool {
+        match self.condition {
+            Condition::Unchanged(_) => true,
+            Condition::Vacant { .. } | Condition::Owned { .. } => false,
+        }
     }
 }
 
