@@ -1,4 +1,5 @@
 mod long;
+mod peers;
 mod remembered;
 mod waiting;
 
@@ -405,6 +406,36 @@ async fn no_pair_of_faults_applies_an_effect_twice() {
                     assert_eq!(world.memory.applied(EFFECT), 1, "{shown}");
                     assert!(!answers.is_empty(), "{shown}");
                 }
+            }
+        }
+    }
+}
+
+/// The same in one-trip mode, over nothing and over a released record, by processes that remember nothing.
+#[tokio::test(start_paused = true)]
+async fn in_one_trip_no_pair_of_faults_applies_an_effect_twice() {
+    const FAULTS: [Fault; 5] =
+        [Fault::None, Fault::Refuse, Fault::LoseRequest, Fault::LoseReply, Fault::RepeatAfterLostReply];
+    for released in [false, true] {
+        for (first, second) in FAULTS.into_iter().flat_map(|first| FAULTS.map(|second| (first, second))) {
+            for distance in 0..4 {
+                let shown = format!("{released} {first:?} {distance} {second:?}");
+                let world = World::new([]);
+                let call = world.call(Uncertain::Reconcile, "a");
+                if released {
+                    world.ends_with(&call, Verdict::NotExecuted(0)).await.unwrap();
+                }
+                let mut answers = Vec::new();
+                for round in 0..6 {
+                    let faults = [(0, first), (distance, second)];
+                    let plan = faults.into_iter().filter(|(at, _)| *at == round).map(|(_, fault)| fault);
+                    answers.extend(answer(&world.elsewhere(plan).pay_in_one_trip(&call).await));
+                }
+                assert_eq!(world.memory.applied(EFFECT), 1, "{shown}");
+                assert!(
+                    answers.len() >= 4 && answers.windows(2).all(|pair| pair[0] == pair[1]),
+                    "{shown}: {answers:?}"
+                );
             }
         }
     }

@@ -378,3 +378,23 @@ async fn a_key_over_the_limit_is_refused_before_anything_is_stored() {
     assert_eq!(code(&long), "400 invalid-key");
     assert_eq!(code(&api.send(request("alice", "k", "/", "{}")).await), "503 store-unavailable", "the first write");
 }
+
+/// In another library the key was made again of the input after the handler had changed it, and another record settled.
+#[tokio::test]
+async fn a_handler_that_changes_its_request_settles_the_record_of_the_request_that_came() {
+    let api = Api::new([]);
+    let change = |mut request: Request| async move {
+        request.headers_mut().insert("idempotency-key", http::HeaderValue::from_static("changed"));
+        *request.body_mut() = Body::Text("changed".into());
+        *request.uri_mut() = http::Uri::from_static("/changed");
+        let response = Response::builder().status(201).body(Body::Text("first".into())).unwrap();
+        drop(request);
+        Ok::<_, Infallible>(response)
+    };
+    let came = || request("ann", "key-1", "/things/201", "{}");
+    let first = api.layer.layer(service_fn(change)).oneshot(came()).await.unwrap();
+    assert_eq!(first.status(), StatusCode::CREATED);
+    let again = api.send(came()).await;
+    assert_eq!((again.status(), again.body().as_ref()), (StatusCode::CREATED, "first".as_bytes()));
+    assert_eq!(api.runs(), 0);
+}

@@ -41,8 +41,7 @@ impl Write {
                 (State::Unknown(found), State::Unknown(ours)) => owner(found.as_ref()) == owner(ours.as_ref()),
                 (State::Released { .. }, State::Released { .. }) => true,
                 (State::Success(answer), State::Success(ours)) | (State::Failed(answer), State::Failed(ours)) => {
-                    !self.settles_without_an_owner()
-                        || (found.fingerprint == self.record.fingerprint && answer == ours)
+                    !self.settles_without_an_owner() || (found.fingerprint == self.record.fingerprint && answer == ours)
                 }
                 (
                     State::Processing(_)

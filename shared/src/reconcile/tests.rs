@@ -237,6 +237,21 @@ async fn the_schedule_leaves_alone_what_is_held_or_settled() {
     assert!(other.asked().is_empty());
 }
 
+/// In another library the recovery of what looked abandoned overwrote a result that was settled meanwhile.
+#[tokio::test(start_paused = true)]
+async fn a_takeover_of_what_was_settled_since_it_was_seen_changes_nothing() {
+    let world = World::new([]);
+    let call = world.call(Uncertain::Reconcile, "a");
+    let Ok(crate::engine::Claimed::Acquired(slow)) = world.engine.claim(&call).await else { panic!("must acquire") };
+    let stale = world.record(&call).await.unwrap();
+    tokio::time::advance(TIMEOUT + Duration::from_secs(1)).await;
+    slow.commit(Finding::Success, 1_u64, vec![Effect::named(EFFECT)]).await.unwrap();
+    let settled = world.record(&call).await;
+    let other = OtherSide::says(Evidence::Refused(402));
+    assert_eq!(reconcile(&world, &stale, &other).await.unwrap(), Reconciled::NotOpen);
+    assert_eq!((world.record(&call).await, other.asked().len()), (settled, 0));
+}
+
 #[tokio::test(start_paused = true)]
 async fn of_two_reconcilers_that_saw_the_same_record_one_holds_it() {
     let world = World::new([]);
