@@ -6,6 +6,8 @@
 mod client;
 mod error;
 mod expression;
+#[cfg(any(test, feature = "test-util"))]
+pub mod fuzz;
 mod item;
 mod parts;
 mod story;

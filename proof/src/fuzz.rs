@@ -1,0 +1,119 @@
+//! What comes from outside, as any bytes: nothing panics, and what is read is read the same way again.
+//!
+//! `fuzz/` feeds these functions with what cargo-fuzz finds; a plain test feeds them with the corpus, and with what
+//! chance makes of it.
+
+use std::convert::Infallible;
+use std::panic::AssertUnwindSafe;
+use std::time::Duration;
+
+use aws_lambda_events::event::sqs::SqsEvent;
+use idempotency::protocol::{Principal, canonical_json};
+use idempotency::queue::KeySource;
+use idempotency::store::dynamodb::fuzz;
+use idempotency::store::memory::MemoryStore;
+use idempotency::{Engine, IdempotencyLayer, Operation, Queue, Verdict};
+use lambda_http::http::{HeaderValue, StatusCode};
+use lambda_http::request::LambdaRequest;
+use lambda_http::tower::{Layer, ServiceExt, service_fn};
+use lambda_http::{Body, Request, Response};
+
+/// A target: its name, which is its corpus' name as well, and what it does with bytes.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// All targets.
+pub const TARGETS: [Target; 6] = [
+    ("key_header", key_header),
+    ("json", json),
+    ("http_event", http_event),
+    ("sqs_event", sqs_event),
+    ("record", fuzz::record),
+    ("cancellation", fuzz::cancellation),
+];
+
+/// A header: accepted or refused, never ignored; and what is accepted is one key, quoted or not.
+///
+/// # Panics
+/// If that is not so.
+pub fn key_header(bytes: &[u8]) {
+    let Ok(value) = HeaderValue::from_bytes(bytes) else { return };
+    let request = |value: HeaderValue| {
+        lambda_http::http::Request::builder()
+            .method("POST")
+            .uri("/things")
+            .header("idempotency-key", value)
+            .body(Body::Empty)
+    };
+    let engine = Engine::builder(MemoryStore::new()).build();
+    let first = answer(&engine, request(value.clone()).expect("a request"));
+    assert!(matches!(first.status(), StatusCode::CREATED | StatusCode::BAD_REQUEST), "{value:?}: {first:?}");
+    if first.status() == StatusCode::CREATED
+        && let Ok(text) = value.to_str()
+        && !text.contains('"')
+    {
+        let quoted = HeaderValue::from_str(&format!("\"{}\"", text.trim_matches([' ', '\t']))).expect("a header");
+        let again = answer(&engine, request(quoted).expect("a request"));
+        assert!(again.headers().contains_key("idempotency-replayed"), "{value:?}: {again:?}");
+    }
+}
+
+/// A canonical form is its own canonical form.
+///
+/// # Panics
+/// If that is not so.
+pub fn json(bytes: &[u8]) {
+    if let Ok(canonical) = canonical_json(bytes) {
+        let again = canonical_json(&canonical).expect("what is canonical is JSON");
+        assert_eq!(again, canonical);
+    }
+}
+
+/// An event of API Gateway, in either payload format: it is answered, and answered the same again.
+///
+/// # Panics
+/// If that is not so.
+pub fn http_event(bytes: &[u8]) {
+    // lambda_http panics on a body that is not the base64 that the event says it is, which API Gateway never sends.
+    // The runtime reports that as an error of the function: nothing has run.
+    let request = || {
+        let event: LambdaRequest = serde_json::from_slice(bytes).ok()?;
+        std::panic::catch_unwind(AssertUnwindSafe(|| Request::from(event))).ok()
+    };
+    let (Some(first), Some(again)) = (request(), request()) else { return };
+    let engine = Engine::builder(MemoryStore::new()).build();
+    let [first, again] = [first, again].map(|request| answer(&engine, request));
+    assert_eq!((first.status(), first.body().as_ref()), (again.status(), again.body().as_ref()));
+}
+
+/// A batch of messages: each is settled or returned; one without an id fails the batch.
+///
+/// # Panics
+/// If a message is returned that was not delivered.
+pub fn sqs_event(bytes: &[u8]) {
+    let Ok(event) = serde_json::from_slice::<SqsEvent>(bytes) else { return };
+    let ids: Vec<_> = event.records.iter().map(|message| message.message_id.clone().unwrap_or_default()).collect();
+    let engine = Engine::builder(MemoryStore::new()).build();
+    let deadline = engine.time().plus(Duration::from_secs(60));
+    let principal = Principal::new("producer").expect("valid");
+    let queue = Queue::new(engine, Operation::new("fuzz", "message"), principal, KeySource::pointer("/id"));
+    let handled = run(queue.handle(event, deadline, |_, _| async { Verdict::Success(()) }));
+    match handled {
+        Ok(response) => {
+            assert!(response.batch_item_failures.iter().all(|failure| ids.contains(&failure.item_identifier)));
+        }
+        Err(_) => assert!(ids.contains(&String::new())),
+    }
+}
+
+fn answer(engine: &Engine<MemoryStore>, request: Request) -> Response<Body> {
+    let layer = IdempotencyLayer::new(engine.clone(), "fuzz").principal(|_| Principal::new("somebody").ok());
+    let handler = service_fn(|_: Request| async {
+        Ok::<_, Infallible>(Response::builder().status(201).body(Body::Empty).expect("a response"))
+    });
+    run(layer.layer(handler).oneshot(request)).expect("cannot fail")
+}
+
+fn run<F: Future>(future: F) -> F::Output {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+    runtime.expect("a runtime").block_on(future)
+}

@@ -1,0 +1,65 @@
+//! Checking a model, and what came of it.
+
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use stateright::{Checker, HasDiscoveries, Model as _};
+
+use super::{Action, Event, Model, Mutant, Settings};
+
+/// What came of checking a model.
+pub struct Checked {
+    /// Who took part.
+    pub settings: Settings,
+    /// How many different states there were.
+    pub states: usize,
+    /// How many steps led from one to another.
+    pub steps: usize,
+    /// How long it took.
+    pub took: Duration,
+    /// The promises that were broken, each with the shortest way to that, as far as that was looked for.
+    pub broken: Vec<(&'static str, Vec<Action>)>,
+    /// How often each event occurred, in the order of [`Event::ALL`].
+    pub occurred: [u64; Event::ALL.len()],
+}
+
+/// Checks all states.
+pub fn check(settings: Settings) -> Checked {
+    checked(settings, None, HasDiscoveries::All)
+}
+
+/// Checks with a breakage, up to the first promise that is broken.
+pub fn check_mutant(settings: Settings, mutant: Mutant) -> Checked {
+    checked(settings, Some(mutant), HasDiscoveries::AnyFailures)
+}
+
+fn checked(settings: Settings, mutant: Option<Mutant>, until: HasDiscoveries) -> Checked {
+    let started = Instant::now();
+    let model = Model::new(settings.clone(), mutant);
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let checker = model.clone().checker().threads(threads).finish_when(until).spawn_bfs().join();
+    let mut broken: Vec<_> =
+        checker.discoveries().into_iter().map(|(name, path)| (name, path.into_actions())).collect();
+    broken.sort_by_key(|(name, actions)| (actions.len(), *name));
+    Checked {
+        settings,
+        states: checker.unique_state_count(),
+        steps: checker.state_count(),
+        took: started.elapsed(),
+        broken,
+        occurred: std::array::from_fn(|event| model.occurred[event].load(Ordering::Relaxed)),
+    }
+}
+
+impl Checked {
+    /// How often an event occurred.
+    pub fn count(&self, event: Event) -> u64 {
+        self.occurred[event as usize]
+    }
+
+    /// One line.
+    pub fn summary(&self) -> String {
+        let (name, seconds) = (self.settings.name, self.took.as_secs_f64());
+        format!("{name:34} {:>10} states {:>11} steps {seconds:>6.1} s", self.states, self.steps)
+    }
+}

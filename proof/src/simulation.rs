@@ -1,0 +1,125 @@
+//! The real engine in a simulated world: a store that fails, delays and repeats, another system that does likewise,
+//! clocks that differ by up to ten minutes, and processes that die or freeze wherever they wait.
+//!
+//! Everything that happens follows from a seed: time is tokio's paused time, the random source is seeded, and one
+//! thread runs all. What is counted is counted beside the records: how often an effect was applied, what was charged,
+//! what each caller heard.
+
+mod breakage;
+mod dice;
+mod judge;
+mod process;
+mod provider;
+mod scenario;
+mod store;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use idempotency::metrics::{Metric, Metrics};
+
+pub use breakage::Breakage;
+pub use scenario::Scenario;
+
+/// How often each event of the engine occurred, over all schedules.
+#[derive(Default)]
+pub struct Coverage {
+    events: [AtomicU64; EVENTS.len()],
+}
+
+/// What must occur, or the simulation proves nothing.
+pub const EVENTS: [Metric; 12] = [
+    Metric::Executed,
+    Metric::Replayed,
+    Metric::InProgress,
+    Metric::Mismatch,
+    Metric::Takeover,
+    Metric::Fenced,
+    Metric::OwnWriteRecognised,
+    Metric::UnknownEntered,
+    Metric::UnknownHappened,
+    Metric::UnknownRefused,
+    Metric::UnknownPrevented,
+    Metric::CommitFailed,
+];
+
+impl Coverage {
+    /// How often an event occurred.
+    pub fn count(&self, event: Metric) -> u64 {
+        let index = EVENTS.iter().position(|other| *other == event);
+        index.map_or(0, |index| self.events[index].load(Ordering::Relaxed))
+    }
+}
+
+#[derive(Clone)]
+struct Counting(Arc<Coverage>);
+
+impl Metrics for Counting {
+    fn count(&self, metric: Metric, _: &str) {
+        if let Some(index) = EVENTS.iter().position(|event| *event == metric) {
+            self.0.events[index].fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn duration(&self, _: Metric, _: &str, _: Duration) {}
+    fn gauge(&self, _: Metric, _: f64) {}
+    fn flush(&self) {}
+}
+
+/// Runs schedules, one for each seed, on one thread.
+pub struct Simulation {
+    runtime: tokio::runtime::Runtime,
+    coverage: Arc<Coverage>,
+    breakage: Option<Breakage>,
+}
+
+impl Simulation {
+    /// A simulation, of an engine that works or one whose world breaks a promise on purpose.
+    ///
+    /// # Panics
+    /// If no runtime can be made.
+    pub fn new(coverage: Arc<Coverage>, breakage: Option<Breakage>) -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+        Self { runtime: runtime.expect("a runtime"), coverage, breakage }
+    }
+
+    /// Runs the schedule of a seed, and tells what every caller heard.
+    ///
+    /// # Errors
+    /// What was broken.
+    pub fn run(&self, seed: u64) -> Result<Vec<String>, String> {
+        let metrics = Counting(Arc::clone(&self.coverage));
+        self.runtime.block_on(scenario::run(seed, metrics, self.breakage))
+    }
+}
+
+/// Runs the schedules of many seeds on all processors, up to the first that breaks something: its seed, and what.
+pub fn sweep(
+    seeds: std::ops::Range<u64>,
+    coverage: &Arc<Coverage>,
+    breakage: Option<Breakage>,
+) -> Option<(u64, String)> {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let next = AtomicU64::new(seeds.start);
+    let found = Mutex::new(None);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                let simulation = Simulation::new(Arc::clone(coverage), breakage);
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= seeds.end {
+                        return;
+                    }
+                    if let Err(broken) = simulation.run(seed) {
+                        next.store(seeds.end, Ordering::Relaxed);
+                        let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
+                        found.get_or_insert((seed, broken));
+                    }
+                }
+            });
+        }
+    });
+    found.into_inner().unwrap_or_else(PoisonError::into_inner)
+}

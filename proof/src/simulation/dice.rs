@@ -1,0 +1,110 @@
+//! The one source of chance, and how bad the weather is.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use idempotency::engine::{Entropy, NoEntropy};
+
+/// Chance, from a seed.
+pub(super) struct Dice {
+    rng: Mutex<fastrand::Rng>,
+    weather: Weather,
+    calm: AtomicBool,
+}
+
+/// How often what goes wrong, of 1000 times. Each seed has its own: some faults show only where others are rare.
+#[derive(Clone, Copy)]
+struct Weather([u16; Fault::ALL.len()]);
+
+/// What can go wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub(super) enum Fault {
+    /// The service refuses: throttling, a conflict, an internal error.
+    Refuse,
+    /// The request is lost.
+    LoseRequest,
+    /// The reply is lost.
+    LoseReply,
+    /// The reply is lost, and the request is made again.
+    Repeat,
+    /// The request arrives long after nobody waits for it any more.
+    Late,
+    /// The request arrives a second time, long after.
+    Duplicate,
+    /// A process stands still for longer than a lease.
+    Freeze,
+    /// A process dies.
+    Crash,
+}
+
+impl Fault {
+    const ALL: [Self; 8] = [
+        Self::Refuse,
+        Self::LoseRequest,
+        Self::LoseReply,
+        Self::Repeat,
+        Self::Late,
+        Self::Duplicate,
+        Self::Freeze,
+        Self::Crash,
+    ];
+
+    /// Those of a request.
+    pub(super) const OF_REQUESTS: [Self; 6] =
+        [Self::Refuse, Self::LoseRequest, Self::LoseReply, Self::Repeat, Self::Late, Self::Duplicate];
+}
+
+impl Dice {
+    pub(super) fn new(seed: u64) -> Self {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let weather = Weather(Fault::ALL.map(|_| [0, 0, 20, 60, 150][rng.usize(0..5)]));
+        Self { rng: Mutex::new(rng), weather, calm: AtomicBool::new(false) }
+    }
+
+    /// From now on nothing goes wrong.
+    pub(super) fn calm_down(&self) {
+        self.calm.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether nothing goes wrong any more.
+    pub(super) fn is_calm(&self) -> bool {
+        self.calm.load(Ordering::Relaxed)
+    }
+
+    /// Whether this goes wrong now.
+    pub(super) fn strikes(&self, fault: Fault) -> bool {
+        let often = self.weather.0[fault as usize];
+        often > 0 && !self.is_calm() && self.rng().u16(0..1000) < often
+    }
+
+    /// One of so many.
+    pub(super) fn pick(&self, sides: usize) -> usize {
+        self.rng().usize(0..sides)
+    }
+
+    /// Once in so many times.
+    pub(super) fn once_in(&self, times: usize) -> bool {
+        self.pick(times) == 0
+    }
+
+    /// A duration in whole milliseconds.
+    pub(super) fn below_ms(&self, milliseconds: u64) -> Duration {
+        Duration::from_millis(self.rng().u64(0..milliseconds))
+    }
+
+    fn rng(&self) -> std::sync::MutexGuard<'_, fastrand::Rng> {
+        self.rng.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Random bytes for an engine.
+pub(super) struct SeededEntropy(pub(super) std::sync::Arc<Dice>);
+
+impl Entropy for SeededEntropy {
+    fn fill(&self, buffer: &mut [u8]) -> Result<(), NoEntropy> {
+        self.0.rng().fill(buffer);
+        Ok(())
+    }
+}

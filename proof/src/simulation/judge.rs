@@ -1,0 +1,78 @@
+//! What callers hear, and whether it fits together with what really happened.
+
+use std::sync::{Mutex, PoisonError};
+
+use idempotency::protocol::Finding;
+use idempotency::{Error, Outcome};
+
+/// Writes down what every caller heard.
+#[derive(Default)]
+pub(super) struct Judge {
+    history: Mutex<History>,
+}
+
+#[derive(Default)]
+struct History {
+    told: Vec<String>,
+    final_answer: Option<(u8, Finding, u64)>,
+    fences: Vec<u64>,
+    broken: Vec<String>,
+}
+
+impl Judge {
+    /// What a caller heard about its request.
+    pub(super) fn heard(&self, body: u8, outcome: &Result<Outcome<u64>, Error>) {
+        let mut history = self.history();
+        history.told.push(match outcome {
+            Ok(outcome) => format!("{body}: {outcome:?}"),
+            Err(error) => format!("{body}: {error}"),
+        });
+        let (Ok(Outcome::Executed(answered)) | Ok(Outcome::Replayed(answered))) = outcome else { return };
+        let heard = (body, answered.finding, answered.answer);
+        let first = *history.final_answer.get_or_insert(heard);
+        if first != heard {
+            history.broken.push(format!("G2: {first:?} was answered, and then {heard:?}"));
+        }
+    }
+
+    /// That a caller's process died before it heard anything.
+    pub(super) fn died(&self) {
+        self.history().told.push("died".into());
+    }
+
+    /// The final answer, if any was given.
+    pub(super) fn final_answer(&self) -> Option<(Finding, u64)> {
+        self.history().final_answer.map(|(_, finding, answer)| (finding, answer))
+    }
+
+    /// A fencing token that was handed out.
+    pub(super) fn fence(&self, fence: u64) {
+        let mut history = self.history();
+        if history.fences.contains(&fence) {
+            history.broken.push(format!("two holders of the lock have the fence {fence}"));
+        }
+        history.fences.push(fence);
+        history.told.push(format!("fence {fence}"));
+    }
+
+    /// A promise that must hold.
+    pub(super) fn expect(&self, holds: bool, promise: &str) {
+        if !holds {
+            self.history().broken.push(promise.into());
+        }
+    }
+
+    /// What was heard, or what was broken.
+    pub(super) fn verdict(&self) -> Result<Vec<String>, String> {
+        let history = std::mem::take(&mut *self.history());
+        if history.broken.is_empty() {
+            Ok(history.told)
+        } else {
+            Err(format!("{}\n{}", history.broken.join("\n"), history.told.join("\n")))
+        }
+    }
+
+    fn history(&self) -> std::sync::MutexGuard<'_, History> {
+        self.history.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,33 @@
+//! A process that may die or stand still wherever it waits.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
+use std::time::Duration;
+
+use super::dice::{Dice, Fault};
+
+/// The longest time that a process stands still: many leases.
+const FREEZE_MS: u64 = 120_000;
+
+/// Runs a future as a process does; nothing if it died.
+pub(super) async fn process<F: Future>(dice: &Dice, future: F) -> Option<F::Output> {
+    let mut future = pin!(future);
+    let mut frozen = pin!(None::<tokio::time::Sleep>);
+    poll_fn(move |context| {
+        if frozen.is_none() && dice.strikes(Fault::Freeze) {
+            let freeze = dice.below_ms(FREEZE_MS) + Duration::from_millis(1);
+            frozen.set(Some(tokio::time::sleep(freeze)));
+        }
+        if let Some(freeze) = frozen.as_mut().as_pin_mut() {
+            // Frozen, it takes no notice of what arrives.
+            std::task::ready!(freeze.poll(context));
+            frozen.set(None);
+        }
+        if dice.strikes(Fault::Crash) {
+            return Poll::Ready(None);
+        }
+        future.as_mut().poll(context).map(Some)
+    })
+    .await
+}

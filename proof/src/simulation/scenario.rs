@@ -1,0 +1,364 @@
+//! Who does what in a schedule.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use futures::future::{BoxFuture, FutureExt, join_all};
+use idempotency::engine::Clock;
+use idempotency::protocol::{EpochMs, Finding, Fingerprint, Key, Principal, Record, Status, TransactionId, Uncertain};
+use idempotency::reconcile::{Evidence, Resolver};
+use idempotency::store::Store;
+use idempotency::store::memory::{Effect, MemoryStore};
+use idempotency::{Attempt, Call, Engine, Error, Lock, Operation, Outcome, Verdict};
+
+use super::dice::{Dice, SeededEntropy};
+use super::judge::Judge;
+use super::process::process;
+use super::provider::{Entry, Provider};
+use super::store::RemoteStore;
+use super::{Breakage, Counting};
+
+/// What a schedule is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scenario {
+    /// Effects inside; a retry reconciles.
+    Inside,
+    /// Effects inside, declared repeatable.
+    Repeatable,
+    /// An effect outside, and one inside with the answer; a retry, a reconciler and an operator look for evidence.
+    Outside,
+    /// An effect outside, declared repeatable.
+    OutsideRepeatable,
+    /// One-trip mode.
+    OneTrip,
+    /// One-trip mode beside claims that are released.
+    OneTripBesideClaims,
+    /// A lock.
+    Lock,
+}
+
+impl Scenario {
+    const ALL: [Self; 7] = [
+        Self::Inside,
+        Self::Repeatable,
+        Self::Outside,
+        Self::OutsideRepeatable,
+        Self::OneTrip,
+        Self::OneTripBesideClaims,
+        Self::Lock,
+    ];
+
+    const fn is_outside(self) -> bool {
+        matches!(self, Self::Outside | Self::OutsideRepeatable)
+    }
+}
+
+const TIMEOUT: Duration = Duration::from_secs(10);
+const EFFECT: &str = "effect";
+
+/// The most that a clock is wrong.
+const SKEW_MS: u64 = 600_000;
+
+struct World {
+    scenario: Scenario,
+    dice: Arc<Dice>,
+    memory: MemoryStore,
+    provider: Provider,
+    judge: Judge,
+    metrics: Counting,
+    breakage: Option<Breakage>,
+    runs: AtomicU64,
+    started: tokio::time::Instant,
+}
+
+pub(super) async fn run(seed: u64, metrics: Counting, breakage: Option<Breakage>) -> Result<Vec<String>, String> {
+    let dice = Arc::new(Dice::new(seed));
+    let world = World {
+        scenario: Scenario::ALL[dice.pick(Scenario::ALL.len())],
+        memory: MemoryStore::new(),
+        provider: Provider::new(Arc::clone(&dice)),
+        judge: Judge::default(),
+        metrics,
+        breakage,
+        runs: AtomicU64::new(0),
+        started: tokio::time::Instant::now(),
+        dice,
+    };
+    world.storm().await;
+    world.calm().await;
+    world.judge.verdict().map_err(|broken| format!("{:?}: {broken}", world.scenario))
+}
+
+/// A worker's clock.
+struct SkewedClock {
+    started: tokio::time::Instant,
+    skew: Duration,
+}
+
+impl Clock for SkewedClock {
+    fn now(&self) -> EpochMs {
+        EpochMs(1_800_000_000_000).plus(self.started.elapsed()).plus(self.skew)
+    }
+}
+
+impl World {
+    /// All at once, and everything may go wrong.
+    async fn storm(&self) {
+        let mut workers: Vec<BoxFuture<'_, ()>> = Vec::new();
+        let bodies = if self.dice.once_in(3) { 2 } else { 1 };
+        for number in 0..2 + self.dice.pick(3) {
+            workers.push(match self.scenario {
+                Scenario::Lock => self.holder().boxed(),
+                Scenario::OneTripBesideClaims if number % 2 == 0 => self.caller(0).boxed(),
+                Scenario::OneTrip | Scenario::OneTripBesideClaims => {
+                    self.one_tripper(self.dice.pick(bodies) as u8).boxed()
+                }
+                _ => self.caller(self.dice.pick(bodies) as u8).boxed(),
+            });
+        }
+        if matches!(self.scenario, Scenario::Inside | Scenario::Outside) {
+            workers.push(self.reconciler(true).boxed());
+            workers.push(self.reconciler(false).boxed());
+        }
+        join_all(workers).await;
+    }
+
+    /// Everything that is on its way arrives. Then nothing goes wrong any more, and whoever asks is answered.
+    async fn calm(&self) {
+        self.dice.calm_down();
+        tokio::time::sleep(Duration::from_secs(2 * 60 * 60)).await;
+        if self.scenario == Scenario::Lock {
+            let lock = self.lock(&self.engine());
+            let held = lock.acquire(None).await;
+            return self.judge.expect(matches!(held, Ok(Some(_))), "the lock is free in the end");
+        }
+        let engine = self.engine();
+        let mut answered = false;
+        for body in [0, 1, 0] {
+            answered |= self.heard(body, &self.call(&engine, body).await);
+        }
+        self.judge.expect(answered, "in the end there is an answer");
+        self.count();
+    }
+
+    fn count(&self) {
+        let (applied, charges) = (self.memory.applied(EFFECT), self.provider.charges());
+        self.judge.expect(applied <= 1, "G1: inside effects at most once");
+        self.judge.expect(charges <= 1, "G8: outside effects at most once");
+        match self.judge.final_answer() {
+            Some((Finding::Success, _)) => {
+                self.judge.expect(applied == 1, "a success has its effect");
+                let charged = charges == u64::from(self.scenario.is_outside());
+                self.judge.expect(charged, "a success has its charge");
+            }
+            Some((Finding::Failed, _)) => {
+                self.judge.expect(applied == 0 && charges == 0, "a failure has no effect");
+            }
+            None => {}
+        }
+    }
+
+    // --- who takes part
+
+    async fn caller(&self, body: u8) {
+        let mut engine = self.engine();
+        for _ in 0..1 + self.dice.pick(3) {
+            tokio::time::sleep(self.dice.below_ms(20_000)).await;
+            match process(&self.dice, self.call(&engine, body)).await {
+                Some(outcome) => _ = self.heard(body, &outcome),
+                None => {
+                    self.judge.died();
+                    engine = self.engine();
+                }
+            }
+        }
+    }
+
+    async fn one_tripper(&self, body: u8) {
+        let engine = self.engine();
+        for _ in 0..1 + self.dice.pick(3) {
+            tokio::time::sleep(self.dice.below_ms(2000)).await;
+            match process(&self.dice, self.one_trip(&engine, body)).await {
+                Some(outcome) => _ = self.heard(body, &outcome),
+                None => self.judge.died(),
+            }
+        }
+    }
+
+    /// Works on what it saw a while ago, as from an index or a scan.
+    async fn reconciler(&self, may_prevent: bool) {
+        let engine = self.engine();
+        for _ in 0..1 + self.dice.pick(2) {
+            tokio::time::sleep(self.dice.below_ms(60_000)).await;
+            let call = self.a_call(&engine, 0);
+            let Ok(Some(record)) = self.memory.read(&call.record_id()).await else { continue };
+            tokio::time::sleep(self.dice.below_ms(5000)).await;
+            if matches!(record.state.status(), Status::Processing | Status::Unknown) {
+                let (operation, resolver) = (self.operation(), Evidences { world: self, may_prevent });
+                let deadline = engine.time().plus(TIMEOUT);
+                let reconciled = engine.reconcile(&record, &operation, deadline, None, &resolver);
+                drop(process(&self.dice, reconciled).await);
+            }
+        }
+    }
+
+    async fn holder(&self) {
+        let lock = self.lock(&self.engine());
+        for _ in 0..2 + self.dice.pick(3) {
+            tokio::time::sleep(self.dice.below_ms(20_000)).await;
+            let work = async {
+                let Ok(Some(mut held)) = lock.acquire(None).await else { return };
+                self.judge.fence(held.fence());
+                tokio::time::sleep(self.dice.below_ms(15_000)).await;
+                if self.dice.once_in(3) {
+                    match held.renew().await {
+                        Ok(Some(renewed)) => held = renewed,
+                        Ok(None) | Err(_) => return,
+                    }
+                }
+                // Whether that takes effect or not, the lease ends.
+                drop(held.release().await);
+            };
+            process(&self.dice, work).await;
+        }
+    }
+
+    // --- what they do
+
+    async fn call(&self, engine: &Engine<RemoteStore>, body: u8) -> Result<Outcome<u64>, Error> {
+        let call = self.a_call(engine, body);
+        match self.scenario {
+            Scenario::OneTrip => self.one_trip(engine, body).await,
+            Scenario::Repeatable | Scenario::OutsideRepeatable if self.dice.once_in(2) => {
+                engine.run(&call, |attempt| self.work(attempt, body)).await
+            }
+            _ => {
+                let resolver = Evidences { world: self, may_prevent: true };
+                engine.run_or_reconcile(&call, |attempt| self.work(attempt, body), &resolver).await
+            }
+        }
+    }
+
+    async fn one_trip(&self, engine: &Engine<RemoteStore>, body: u8) -> Result<Outcome<u64>, Error> {
+        let run = async |attempt: Attempt<Effect>| {
+            attempt.add_effect(Effect::named(EFFECT));
+            Verdict::Success(self.runs.fetch_add(1, Ordering::Relaxed))
+        };
+        engine.run_in_one_trip(&self.a_call(engine, body), run).await
+    }
+
+    async fn work(&self, attempt: Attempt<Effect>, body: u8) -> Verdict<u64> {
+        tokio::time::sleep(self.dice.below_ms(200)).await;
+        let number = self.runs.fetch_add(1, Ordering::Relaxed);
+        let chance = if self.dice.is_calm() { usize::MAX } else { self.dice.pick(10) };
+        if chance == 0 {
+            return Verdict::NotExecuted(number);
+        }
+        if !self.scenario.is_outside() {
+            return match chance {
+                1 => Verdict::Failed(number),
+                2 => Verdict::Unknown("planned".into()),
+                _ => {
+                    attempt.add_effect(Effect::named(EFFECT));
+                    Verdict::Success(number)
+                }
+            };
+        }
+        match self.provider.charge(self.transaction(&attempt), body).await {
+            Ok(Entry::Charged(charge)) => {
+                attempt.add_effect(Effect::named(EFFECT));
+                Verdict::Success(charge)
+            }
+            Ok(Entry::Declined) => Verdict::Failed(0),
+            Ok(Entry::Tombstone) => Verdict::Unknown("the transaction id is taken".into()),
+            Err(_) if self.breakage == Some(Breakage::SilenceIsRefused) => Verdict::Failed(0),
+            Err(_) if self.breakage == Some(Breakage::SilenceIsNotExecuted) => Verdict::NotExecuted(number),
+            Err(_) => Verdict::Unknown("no answer".into()),
+        }
+    }
+
+    fn transaction(&self, attempt: &Attempt<Effect>) -> TransactionId {
+        let mut bytes = attempt.transaction().uuid().into_bytes();
+        if self.breakage == Some(Breakage::ChargesUnderTheAttempt) {
+            bytes[0] ^= attempt.number() as u8;
+        }
+        TransactionId::from_bytes(bytes)
+    }
+
+    /// Whether it is a final answer.
+    fn heard(&self, body: u8, outcome: &Result<Outcome<u64>, Error>) -> bool {
+        self.judge.heard(body, outcome);
+        let (Ok(Outcome::Executed(answered)) | Ok(Outcome::Replayed(answered))) = outcome else { return false };
+        if answered.finding == Finding::Success {
+            self.judge.expect(self.memory.applied(EFFECT) == 1, "what was executed has its effect");
+            let own = !self.scenario.is_outside() || Provider::is_for(answered.answer, body);
+            self.judge.expect(own, "G6: another request was charged for than was answered");
+        }
+        true
+    }
+
+    // --- with what
+
+    fn engine(&self) -> Engine<RemoteStore> {
+        let store = RemoteStore { memory: self.memory.clone(), dice: Arc::clone(&self.dice), breakage: self.breakage };
+        Engine::builder(store)
+            .clock(SkewedClock { started: self.started, skew: self.dice.below_ms(SKEW_MS) })
+            .entropy(SeededEntropy(Arc::clone(&self.dice)))
+            .cache_bytes(if self.dice.once_in(2) { 0 } else { 1 << 20 })
+            .metrics(self.metrics.clone())
+            .build()
+    }
+
+    fn lock(&self, engine: &Engine<RemoteStore>) -> Lock<RemoteStore> {
+        Lock::new(engine.clone(), "lock", TIMEOUT)
+    }
+
+    fn operation(&self) -> Operation {
+        let uncertain = match self.scenario {
+            Scenario::Repeatable | Scenario::OutsideRepeatable => {
+                Uncertain::Repeat { within: Duration::from_secs(24 * 60 * 60) }
+            }
+            _ => Uncertain::Reconcile,
+        };
+        Operation::new("simulation", "simulated").uncertain(uncertain)
+    }
+
+    fn a_call(&self, engine: &Engine<RemoteStore>, body: u8) -> Call {
+        let (principal, key) = (Principal::new("somebody").expect("valid"), Key::new("key").expect("valid"));
+        let fingerprint = Fingerprint::from_bytes([body; Fingerprint::BYTES]);
+        Call::new(self.operation(), principal, key, fingerprint, engine.time().plus(TIMEOUT))
+    }
+}
+
+/// A resolver that asks the other system.
+struct Evidences<'a> {
+    world: &'a World,
+    may_prevent: bool,
+}
+
+impl Resolver<Effect, u64> for Evidences<'_> {
+    async fn resolve(&self, record: &Record, attempt: Attempt<Effect>) -> Evidence<u64> {
+        if !self.world.scenario.is_outside() {
+            // All effects are inside: whoever holds the record has fenced every earlier commit.
+            return Evidence::Prevented;
+        }
+        let provider = &self.world.provider;
+        let found = match provider.look(record.transaction).await {
+            Ok(None) if self.world.breakage == Some(Breakage::NotFoundIsRefused) => Ok(Some(Entry::Declined)),
+            Ok(None) if self.world.breakage == Some(Breakage::NotFoundIsPrevented) => Ok(Some(Entry::Tombstone)),
+            Ok(None) if self.may_prevent => provider.prevent(record.transaction).await.map(Some),
+            found => found,
+        };
+        match found {
+            Ok(Some(Entry::Charged(charge))) => {
+                attempt.add_effect(Effect::named(EFFECT));
+                Evidence::Happened(charge)
+            }
+            Ok(Some(Entry::Declined)) => Evidence::Refused(0),
+            Ok(Some(Entry::Tombstone)) => Evidence::Prevented,
+            Ok(None) => Evidence::Unclear("not found".into()),
+            Err(_) => Evidence::Unclear("no answer".into()),
+        }
+    }
+}

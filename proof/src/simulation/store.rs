@@ -1,0 +1,116 @@
+//! The memory store behind a network that loses, delays and repeats.
+
+use std::sync::Arc;
+
+use idempotency::protocol::{Condition, Record, RecordId, Seen, Write};
+use idempotency::store::memory::{Effect, MemoryStore};
+use idempotency::store::{Store, StoreError, Written};
+
+use super::Breakage;
+use super::dice::{Dice, Fault};
+
+/// A store far away.
+#[derive(Clone)]
+pub(super) struct RemoteStore {
+    pub(super) memory: MemoryStore,
+    pub(super) dice: Arc<Dice>,
+    pub(super) breakage: Option<Breakage>,
+}
+
+impl Store for RemoteStore {
+    type Effect = Effect;
+
+    fn room_bytes(effects: &[Effect]) -> usize {
+        MemoryStore::room_bytes(effects)
+    }
+
+    async fn write(&self, write: &Write, effects: Vec<Effect>) -> Result<Written, StoreError> {
+        tokio::time::sleep(self.dice.below_ms(40)).await;
+        match Fault::OF_REQUESTS.into_iter().find(|fault| self.dice.strikes(*fault)) {
+            None => self.answered(write, effects).await,
+            Some(Fault::Duplicate) => {
+                self.later(write, effects.clone());
+                self.answered(write, effects).await
+            }
+            Some(Fault::Repeat) => {
+                self.apply(write, effects.clone()).await?;
+                tokio::time::sleep(self.dice.below_ms(1000)).await;
+                self.answered(write, effects).await
+            }
+            Some(Fault::Refuse | Fault::Freeze | Fault::Crash) => Err(StoreError::NotApplied("refused".into())),
+            Some(Fault::LoseRequest) => Err(StoreError::Uncertain("the request was lost".into())),
+            Some(Fault::LoseReply) => {
+                self.apply(write, effects).await?;
+                Err(StoreError::Uncertain("the reply was lost".into()))
+            }
+            Some(Fault::Late) => {
+                self.later(write, effects);
+                Err(StoreError::Uncertain("no reply so far".into()))
+            }
+        }
+    }
+
+    async fn read(&self, id: &RecordId) -> Result<Option<Record>, StoreError> {
+        tokio::time::sleep(self.dice.below_ms(40)).await;
+        self.memory.read(id).await
+    }
+
+    async fn read_parts(&self, record: &Record, parts: u32) -> Result<Option<Vec<u8>>, StoreError> {
+        tokio::time::sleep(self.dice.below_ms(40)).await;
+        self.memory.read_parts(record, parts).await
+    }
+}
+
+impl RemoteStore {
+    async fn answered(&self, write: &Write, effects: Vec<Effect>) -> Result<Written, StoreError> {
+        let written = self.apply(write, effects).await?;
+        tokio::time::sleep(self.dice.below_ms(40)).await;
+        Ok(match written {
+            Written::Refused(Some(_)) if self.is(Breakage::EverythingRecognised) => Written::Recognised,
+            written => written,
+        })
+    }
+
+    fn later(&self, write: &Write, effects: Vec<Effect>) {
+        let (store, write, delay) = (self.clone(), write.clone(), self.dice.below_ms(300_000));
+        tokio::spawn(async move {
+            tokio::time::sleep(delay).await;
+            // Nobody waits for what comes of it.
+            drop(store.apply(&write, effects).await);
+        });
+    }
+
+    async fn apply(&self, write: &Write, effects: Vec<Effect>) -> Result<Written, StoreError> {
+        let Some(breakage) = self.breakage else { return self.memory.write(write, effects).await };
+        let found = self.memory.read(&write.record.id).await?;
+        let ignored = match write.condition {
+            Condition::Owned { .. } => breakage == Breakage::OwnerIgnored,
+            Condition::Unchanged(_) => breakage == Breakage::SeenIgnored,
+            Condition::Vacant { .. } => breakage == Breakage::VacantIgnored,
+        };
+        let write = match found {
+            Some(found) if ignored => {
+                &Write { condition: Condition::Unchanged(Seen::of(&found)), record: write.record.clone() }
+            }
+            Some(_) | None => write,
+        };
+        let written = self.memory.write(write, effects.clone()).await?;
+        if let (Written::Refused(_) | Written::Recognised, true) = (&written, self.is(Breakage::EffectsBesideTheRecord))
+        {
+            self.apply_beside(write, effects).await?;
+        }
+        Ok(written)
+    }
+
+    async fn apply_beside(&self, write: &Write, effects: Vec<Effect>) -> Result<(), StoreError> {
+        if let Some(found) = self.memory.read(&write.record.id).await? {
+            let condition = Condition::Unchanged(Seen::of(&found));
+            self.memory.write(&Write { record: found, condition }, effects).await?;
+        }
+        Ok(())
+    }
+
+    fn is(&self, breakage: Breakage) -> bool {
+        self.breakage == Some(breakage)
+    }
+}

@@ -1,0 +1,25 @@
+//! The protocol in every order: no state that can be reached breaks a promise.
+
+use proof::model::{Event, Settings, check};
+
+/// As many different states at least, so that nobody makes the models smaller without a thought.
+const STATES: usize = 3_000_000;
+
+#[test]
+fn the_protocol_keeps_its_promises_in_every_order() {
+    let mut states = 0;
+    let mut occurred = [0; Event::ALL.len()];
+    for settings in Settings::quick() {
+        let checked = check(settings);
+        println!("{}", checked.summary());
+        assert!(checked.broken.is_empty(), "{}: {:#?}", checked.settings.name, checked.broken);
+        states += checked.states;
+        occurred.iter_mut().zip(checked.occurred).for_each(|(total, count)| *total += count);
+    }
+    println!("{states} states");
+    for (event, count) in Event::ALL.iter().zip(occurred) {
+        println!("{event:?} occurred {count} times");
+        assert!(count > 0, "{event:?} never occurred, so nothing is proved about it");
+    }
+    assert!(states >= STATES, "{states} states");
+}

@@ -1,0 +1,44 @@
+//! A proof that cannot fail proves nothing: each deliberate breakage of the protocol must be noticed.
+
+use proof::model::{Event, Mutant, Settings, check, check_mutant};
+
+/// What noticed a mutant.
+struct Killed {
+    by: &'static str,
+    within: &'static str,
+    states: usize,
+    steps: usize,
+}
+
+#[test]
+fn every_mutant_is_noticed() {
+    println!("{:32} | {:42} | {:34} | {:>8} | after steps", "mutant", "noticed by", "in the model", "states");
+    let mut survivors = Vec::new();
+    for mutant in Mutant::ALL {
+        match killed_by_a_promise(mutant).or_else(|| killed_by_absence(mutant)) {
+            Some(Killed { by, within, states, steps }) => {
+                println!("{:32} | {by:42} | {within:34} | {states:>8} | {steps}", format!("{mutant:?}"));
+            }
+            None => survivors.push(mutant),
+        }
+    }
+    assert!(survivors.is_empty(), "not noticed: {survivors:?}");
+}
+
+fn killed_by_a_promise(mutant: Mutant) -> Option<Killed> {
+    Settings::small().into_iter().find_map(|settings| {
+        let checked = check_mutant(settings, mutant);
+        let (by, actions) = checked.broken.first()?;
+        Some(Killed { by, within: checked.settings.name, states: checked.states, steps: actions.len() })
+    })
+}
+
+/// What breaks no promise may keep something from happening that has to happen.
+fn killed_by_absence(mutant: Mutant) -> Option<Killed> {
+    let outside = || Settings::small().into_iter().find(|settings| settings.name == "outside").expect("there is one");
+    let (by, within) = ("a prevented payment is never made again", "outside");
+    assert!(check(outside()).count(Event::RestartedAndSettled) > 0, "otherwise it is made again");
+    let checked = check_mutant(outside(), mutant);
+    let absent = checked.count(Event::RestartedAndSettled) == 0;
+    absent.then_some(Killed { by, within, states: checked.states, steps: 0 })
+}
