@@ -47,6 +47,8 @@ pub(crate) struct Definition {
     pub(crate) arn: String,
     pub(crate) environment: BTreeMap<String, String>,
     pub(crate) process_group: i32,
+    /// How long a sandbox is left running beyond its time-out.
+    pub(crate) overtime: Duration,
     /// Each sandbox reaches the provider at an address of its own, so that the provider knows which process called.
     pub(crate) provider: Provider,
 }

@@ -26,6 +26,22 @@ pub struct Options {
     /// Seconds between two sweeps for expired items.
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds, hide = true)]
     pub time_to_live_sweep: Duration,
+
+    /// Port of the embedded DynamoDB on 127.0.0.1; 0 takes any free one.
+    #[arg(long, default_value_t = 0, hide = true)]
+    pub dynamodb_port: u16,
+
+    /// Where the functions reach DynamoDB, if not directly: a proxy that loses replies.
+    #[arg(long, value_name = "URL", hide = true)]
+    pub dynamodb_endpoint: Option<String>,
+
+    /// Seconds that a sandbox is left running beyond its time-out, so that a frozen one can come back.
+    #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = whole_seconds, hide = true)]
+    pub overtime: Duration,
+}
+
+fn whole_seconds(text: &str) -> Result<Duration, std::num::ParseIntError> {
+    text.parse().map(Duration::from_secs)
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {

@@ -137,7 +137,7 @@ impl Sandbox<'_> {
             };
             serving_before = true;
             let Some((next, invocation)) = self.wait(next).await else { return End::Idle };
-            let deadline = Instant::now() + self.function.settings().timeout;
+            let deadline = Instant::now() + self.function.settings().timeout + self.function.definition().overtime;
             let alive = self.serve(next, invocation, deadline).await;
             self.function.finished();
             if !alive {

@@ -7,6 +7,7 @@ use std::{
     path::{Path, PathBuf},
     sync::Arc,
     thread,
+    time::Duration,
 };
 
 use anyhow::{Context, Result};
@@ -49,8 +50,9 @@ struct Shared<'s> {
     surroundings: &'s Surroundings,
     provider: &'s Provider,
     process_group: i32,
-    dynamodb: SocketAddr,
+    dynamodb: String,
     sqs: SocketAddr,
+    overtime: Duration,
 }
 
 impl Stack {
@@ -58,7 +60,7 @@ impl Stack {
     pub async fn start(options: &Options) -> Result<Self> {
         // The port first: that it is taken should not cost a build.
         let (front_listener, address) = listener::bind(options.port).await?;
-        let (dynamodb_listener, dynamodb) = listener::bind(0).await?;
+        let (dynamodb_listener, dynamodb) = listener::bind(options.dynamodb_port).await?;
         let (sqs_listener, sqs) = listener::bind(0).await?;
         let (provider_listener, provider_address) = listener::bind(0).await?;
         let provider_url = format!("http://{provider_address}");
@@ -78,7 +80,14 @@ impl Stack {
         let issuer = Issuer::open(&storage)?;
         let guard = Guard::start()?;
         let process_group = guard.group();
-        let shared = Shared { surroundings: &surroundings, provider: &provider, process_group, dynamodb, sqs };
+        let shared = Shared {
+            surroundings: &surroundings,
+            provider: &provider,
+            process_group,
+            dynamodb: options.dynamodb_endpoint.clone().unwrap_or_else(|| format!("http://{dynamodb}")),
+            sqs,
+            overtime: options.overtime,
+        };
         let functions = functions(&template, &programs, &shared)?;
 
         let mut stack = Self {
@@ -278,6 +287,7 @@ fn functions(
                 settings,
                 provider: shared.provider.clone(),
                 process_group: shared.process_group,
+                overtime: shared.overtime,
             };
             Ok((id.clone(), Function::new(definition)))
         })
@@ -301,7 +311,7 @@ fn environment(settings: &template::Function, program: &Path, shared: &Shared<'_
         ("AWS_LAMBDA_LOG_STREAM_NAME", "local".to_owned()),
         ("AWS_ACCESS_KEY_ID", "local".to_owned()),
         ("AWS_SECRET_ACCESS_KEY", "local".to_owned()),
-        ("AWS_ENDPOINT_URL_DYNAMODB", format!("http://{}", shared.dynamodb)),
+        ("AWS_ENDPOINT_URL_DYNAMODB", shared.dynamodb.clone()),
         ("AWS_ENDPOINT_URL_SQS", format!("http://{}", shared.sqs)),
         ("LAMBDA_TASK_ROOT", task_root.to_string_lossy().into_owned()),
         ("LAMBDA_RUNTIME_DIR", "/var/runtime".to_owned()),

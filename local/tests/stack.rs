@@ -23,6 +23,9 @@ impl Running {
             data: data.map(PathBuf::from),
             template: Some(template),
             time_to_live_sweep: Duration::from_secs(1),
+            dynamodb_port: 0,
+            dynamodb_endpoint: None,
+            overtime: Duration::ZERO,
         };
         let stack = Stack::start(&options).await.expect("the stack starts");
         let url = format!("http://{}", stack.address());

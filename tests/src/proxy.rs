@@ -21,6 +21,10 @@ pub enum Loss {
     Request,
     /// The request arrives and takes effect; the connection breaks before its reply.
     Reply,
+    /// The request arrives twice; the second reply is the one that is given.
+    Repeat,
+    /// It takes this long.
+    Delay(Duration),
     /// It does not arrive; DynamoDB's front refuses it.
     Refused(Refusal),
 }
@@ -38,6 +42,9 @@ pub enum Refusal {
     Throttled,
 }
 
+/// Decides about requests that nothing is planned for.
+pub type Weather = Box<dyn FnMut() -> Loss + Send>;
+
 /// A proxy on a free port.
 #[derive(Clone)]
 pub struct Proxy {
@@ -53,6 +60,7 @@ struct State {
     conflicts: AtomicU64,
     /// The items that transactions under way write.
     held: Mutex<HashSet<String>>,
+    weather: Mutex<Option<Weather>>,
 }
 
 impl Proxy {
@@ -67,6 +75,7 @@ impl Proxy {
             contention: Mutex::default(),
             conflicts: AtomicU64::new(0),
             held: Mutex::default(),
+            weather: Mutex::default(),
         });
         tokio::spawn(accept(listener, Arc::clone(&state)));
         Self { address, state }
@@ -97,12 +106,21 @@ impl Proxy {
     pub fn plan(&self, losses: impl IntoIterator<Item = Loss>) {
         *self.state.plan.lock().unwrap_or_else(PoisonError::into_inner) = losses.into_iter().collect();
     }
+
+    /// Decides about all requests that nothing is planned for.
+    pub fn weather(&self, weather: Weather) {
+        *self.state.weather.lock().unwrap_or_else(PoisonError::into_inner) = Some(weather);
+    }
 }
 
 impl State {
     fn next(&self) -> Loss {
         self.requests.fetch_add(1, Ordering::SeqCst);
-        self.plan.lock().unwrap_or_else(PoisonError::into_inner).pop_front().unwrap_or(Loss::None)
+        if let Some(planned) = self.plan.lock().unwrap_or_else(PoisonError::into_inner).pop_front() {
+            return planned;
+        }
+        let mut weather = self.weather.lock().unwrap_or_else(PoisonError::into_inner);
+        weather.as_mut().map_or(Loss::None, |weather| weather())
     }
 }
 
@@ -116,7 +134,15 @@ async fn accept(listener: TcpListener, state: Arc<State>) {
 async fn serve(mut client: TcpStream, state: Arc<State>) -> io::Result<()> {
     let mut server = TcpStream::connect(state.upstream).await?;
     while let Some(request) = read_message(&mut client).await? {
-        match state.next() {
+        let loss = state.next();
+        if let Loss::Delay(delay) = loss {
+            tokio::time::sleep(delay).await;
+        }
+        if loss == Loss::Repeat {
+            server.write_all(&request).await?;
+            read_message(&mut server).await?;
+        }
+        match loss {
             Loss::Request => return Ok(()),
             Loss::Reply => {
                 server.write_all(&request).await?;
@@ -124,7 +150,7 @@ async fn serve(mut client: TcpStream, state: Arc<State>) -> io::Result<()> {
                 return Ok(());
             }
             Loss::Refused(refusal) => client.write_all(&refusal.reply()).await?,
-            Loss::None => {
+            Loss::None | Loss::Repeat | Loss::Delay(_) => {
                 let Some(_hold) = Hold::of(&request, &state).await else {
                     client.write_all(&Refusal::Cancelled.reply()).await?;
                     continue;

@@ -1,0 +1,163 @@
+//! Clients that retry until an answer is final, and write down what they heard.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::stack::Stack;
+
+/// How many payments are under way at a time.
+const CLIENTS: usize = 16;
+
+/// How long a client waits for its final answer.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// How long a client waits for an answer before it asks again: little longer than a lease.
+const TIMEOUT: Duration = Duration::from_millis(5500);
+
+/// Payment methods, the usual one most often.
+const METHODS: [&str; 12] = [
+    "pm_card_visa",
+    "pm_card_visa",
+    "pm_card_visa",
+    "pm_card_visa",
+    "pm_card_visa",
+    "pm_card_visa",
+    "pm_slow_1500",
+    "pm_slow_1500",
+    "pm_card_chargeDeclined",
+    "pm_card_chargeDeclined",
+    "pm_kill_after_charge",
+    "pm_kill_before_charge",
+];
+
+/// A payment with its final answer.
+#[derive(Clone, Debug)]
+pub struct Payment {
+    /// Its key.
+    pub key: String,
+    /// An account that only this payment uses.
+    pub account: String,
+    /// An amount that only this payment has.
+    pub amount: u64,
+    /// The final status.
+    pub status: u16,
+    /// The final body.
+    pub body: Vec<u8>,
+}
+
+/// All clients, and their histories.
+pub struct Clients {
+    http: reqwest::Client,
+    place: Mutex<(String, String)>,
+    seed: u64,
+    next: AtomicU64,
+    stopped: AtomicBool,
+    requests: AtomicU64,
+    open: Mutex<Vec<u64>>,
+    payments: Mutex<Vec<Payment>>,
+}
+
+impl Clients {
+    pub(super) fn new(seed: u64) -> Self {
+        Self {
+            http: reqwest::Client::builder().timeout(TIMEOUT).build().expect("a client"),
+            place: Mutex::default(),
+            seed,
+            next: AtomicU64::new(0),
+            stopped: AtomicBool::new(false),
+            requests: AtomicU64::new(0),
+            open: Mutex::default(),
+            payments: Mutex::default(),
+        }
+    }
+
+    /// From now on this stack is asked.
+    pub(super) async fn serve_from(&self, stack: &Stack) {
+        let token = stack.local(reqwest::Method::GET, "token?sub=ann").send().await.expect("answers");
+        *lock(&self.place) = (stack.base().to_owned(), token.text().await.expect("a token"));
+    }
+
+    /// Pays and pays, from where an earlier stack died, until it is told to stop; what was begun is ended.
+    pub(super) async fn work(self: Arc<Self>) {
+        let clients = &*self;
+        let left = lock(&self.open).clone();
+        let again = left.into_iter().map(|number| clients.complete(number));
+        let new = (0..CLIENTS).map(|_| async {
+            while let Some(number) = clients.take() {
+                clients.complete(number).await;
+            }
+        });
+        futures::future::join(futures::future::join_all(again), futures::future::join_all(new)).await;
+    }
+
+    async fn complete(&self, number: u64) {
+        let payment = self.pay(number).await;
+        lock(&self.payments).push(payment);
+        lock(&self.open).retain(|open| *open != number);
+    }
+
+    pub(super) fn stop_asking(&self) {
+        self.stopped.store(true, Ordering::SeqCst);
+    }
+
+    /// All payments, each with its final answer.
+    pub fn payments(&self) -> Vec<Payment> {
+        lock(&self.payments).clone()
+    }
+
+    /// How many payments there were, and how many requests.
+    pub fn count(&self) -> (usize, u64) {
+        (lock(&self.payments).len(), self.requests.load(Ordering::SeqCst))
+    }
+
+    fn take(&self) -> Option<u64> {
+        if self.stopped.load(Ordering::SeqCst) {
+            return None;
+        }
+        let number = self.next.fetch_add(1, Ordering::SeqCst);
+        lock(&self.open).push(number);
+        Some(number)
+    }
+
+    /// Pays, and asks once more: the answer must be the same, byte by byte.
+    async fn pay(&self, number: u64) -> Payment {
+        let (key, account, amount) = (format!("key-{}-{number}", self.seed), format!("acct-{number}"), 1000 + number);
+        let method = METHODS[fastrand::Rng::with_seed(self.seed ^ number).usize(0..METHODS.len())];
+        let body = json!({ "account": account, "amount": amount, "currency": "EUR", "payment_method": method });
+        let (status, first) = self.until_final(&key, &body).await;
+        let again = self.until_final(&key, &body).await;
+        assert_eq!((status, &first), (again.0, &again.1), "two final answers for {key}");
+        Payment { key, account, amount, status, body: first }
+    }
+
+    async fn until_final(&self, key: &str, body: &Value) -> (u16, Vec<u8>) {
+        let started = Instant::now();
+        let mut heard = Vec::new();
+        loop {
+            let answer = self.ask(key, body).await;
+            if let Some((status @ (201 | 402), body)) = answer {
+                return (status, body);
+            }
+            heard.push(answer.map(|(status, body)| (status, String::from_utf8_lossy(&body).into_owned())));
+            assert!(started.elapsed() < PATIENCE, "no final answer for {key}: {heard:#?}");
+            tokio::time::sleep(Duration::from_millis(fastrand::u64(100..600))).await;
+        }
+    }
+
+    /// Status and body, or nothing if there was no answer.
+    async fn ask(&self, key: &str, body: &Value) -> Option<(u16, Vec<u8>)> {
+        self.requests.fetch_add(1, Ordering::SeqCst);
+        let (base, token) = lock(&self.place).clone();
+        let request = self.http.post(format!("{base}/payments")).bearer_auth(token).header("idempotency-key", key);
+        let response = request.json(body).send().await.ok()?;
+        let status = response.status().as_u16();
+        Some((status, response.bytes().await.ok()?.to_vec()))
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
