@@ -12,6 +12,7 @@ mod observer;
 mod operation;
 mod outcome;
 mod packed;
+mod timings;
 mod wait;
 
 use std::panic::AssertUnwindSafe;
@@ -32,12 +33,13 @@ pub use operation::{Call, Operation};
 pub use outcome::{Answered, Error, Outcome, Reason, Verdict};
 
 use crate::metrics::{Metric, Metrics};
-use crate::protocol::{EpochMs, Finding, OwnerToken, Record, Request, TransactionId, Write, begin_settled};
+use crate::protocol::{Condition, EpochMs, Finding, OwnerToken, Record, Request, TransactionId, Write, begin_settled};
 use crate::store::{Store, Written};
 use acquire::{Marked, Next};
 
 pub(crate) use acquire::{OnUncertain, Taken};
 pub(crate) use claim::Restarted;
+pub(crate) use timings::{Timings, timed};
 
 /// Runs operations so that each takes effect once, and answers each of its callers alike.
 ///
@@ -101,7 +103,24 @@ impl<S: Store> Engine<S> {
             claim.release().await?;
             return Err(Error::DeadlineAtHand);
         }
-        match until_deadline(&attempt, run).await {
+        let operation = claim.record().operation.clone();
+        let outcome = self.run_until_settled(claim, &attempt, run).await;
+        self.count_retry(attempt.number(), &operation, &outcome);
+        outcome
+    }
+
+    async fn run_until_settled<T, F, R>(
+        &self,
+        claim: Claim<S>,
+        attempt: &Attempt<S::Effect>,
+        run: F,
+    ) -> Result<Outcome<T>, Error>
+    where
+        T: Answer,
+        F: FnOnce(Attempt<S::Effect>) -> R,
+        R: Future<Output = Verdict<T>>,
+    {
+        match until_deadline(attempt, run).await {
             Ok(Verdict::Success(answer)) => claim.commit(Finding::Success, answer, attempt.take_effects()).await,
             Ok(Verdict::Failed(answer)) => claim.commit(Finding::Failed, answer, attempt.take_effects()).await,
             Ok(Verdict::NotExecuted(_)) if claim.follows_uncertain() => {
@@ -235,9 +254,12 @@ impl<S: Store> Engine<S> {
         let started = self.now();
         let written = self.parts.store.write_within(write, effects, self.patience(deadline)).await;
         let operation = &write.record.operation;
-        self.parts.metrics.duration(duration, operation, self.now().since(started));
+        self.took(duration, operation, started);
         match &written {
             Ok(Written::Recognised) => self.count(Metric::OwnWriteRecognised, operation),
+            Ok(Written::Refused(_)) if matches!(write.condition, Condition::Unchanged(_)) => {
+                self.count(Metric::Conflict, operation);
+            }
             Ok(Written::Applied | Written::Refused(_) | Written::EffectRefused(_)) => {}
             Err(_) => self.count(Metric::StoreError, operation),
         }
@@ -305,6 +327,34 @@ impl<S: Store> Engine<S> {
 
     pub(crate) fn count(&self, metric: Metric, operation: &str) {
         self.parts.metrics.count(metric, operation);
+    }
+
+    /// Something began then and ends now.
+    fn took(&self, metric: Metric, operation: &str, started: EpochMs) {
+        let duration = self.now().since(started);
+        self.parts.metrics.duration(metric, operation, duration);
+        timings::add(metric, duration);
+    }
+
+    fn count_retry<T>(&self, attempt: u64, operation: &str, outcome: &Result<Outcome<T>, Error>) {
+        if attempt == 1 {
+            return;
+        }
+        let metric = match outcome {
+            Ok(Outcome::Executed(answered)) => match answered.finding {
+                Finding::Success => Metric::RetrySucceeded,
+                Finding::Failed => Metric::RetryFailed,
+            },
+            Ok(
+                Outcome::Replayed(_)
+                | Outcome::NotExecuted(_)
+                | Outcome::InProgress { .. }
+                | Outcome::Mismatch
+                | Outcome::Unknown { .. },
+            )
+            | Err(_) => Metric::RetryFailed,
+        };
+        self.count(metric, operation);
     }
 
     pub(crate) fn observer(&self) -> &dyn Observer {

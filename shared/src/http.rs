@@ -42,7 +42,8 @@ pub use problem::{InvalidField, Problem};
 pub use request::{iam_user, jwt_subject};
 pub use response::HttpAnswer;
 
-use crate::engine::{Call, Engine, Error, Operation, Outcome, Verdict};
+use crate::engine::{Call, Engine, Error, Operation, Outcome, Verdict, timed};
+use crate::line::{Line, Told};
 use crate::metrics::Metric;
 use crate::protocol::{Compare, EpochMs, Principal, RequestId, Subject, Uncertain};
 use crate::reconcile::Resolver;
@@ -269,9 +270,10 @@ impl<S: Store> Settings<S> {
         H: Service<Request, Response = Response<Body>>,
         H::Error: Into<BoxError>,
     {
+        let started = self.engine.time();
         let call = match self.call(&request) {
             Ok(call) => call,
-            Err(code) => return self.refuse(code),
+            Err(code) => return self.refuse_unread(&request::route(&request), code),
         };
         let wait = self.wait(&request, &call);
         let call = call.wait(wait);
@@ -284,12 +286,34 @@ impl<S: Store> Settings<S> {
                 Err(error) => Verdict::Unknown(error.into().into()),
             }
         };
-        let outcome = match &self.resolver {
-            Some(resolver) => self.engine.run_or_reconcile(&call, run, resolver).await,
-            None => self.engine.run(&call, run).await,
+        let (outcome, timings) = timed(async {
+            match &self.resolver {
+                Some(resolver) => self.engine.run_or_reconcile(&call, run, resolver).await,
+                None => self.engine.run(&call, run).await,
+            }
+        })
+        .await;
+        let told = Told::of(&outcome);
+        let response = self.respond(outcome, wait);
+        let line = Line {
+            operation: &operation,
+            record: Some(record.digest()),
+            status: Some(response.status().as_u16()),
+            told,
+            timings,
+            total: self.engine.time().since(started),
+            ..Line::default()
         };
-        let (shown, response) = self.respond(outcome, wait);
-        tracing::info!(operation, record = record.digest(), outcome = shown, status = response.status().as_u16());
+        line.write();
+        response
+    }
+
+    /// A request that is wrong before its key is looked at. Its code is its outcome.
+    fn refuse_unread(&self, operation: &str, code: Code) -> Response<Body> {
+        let told = Told::refused(code.name());
+        let response = self.refuse(code);
+        let line = Line { operation, status: Some(response.status().as_u16()), told, ..Line::default() };
+        line.write();
         response
     }
 
@@ -331,20 +355,17 @@ impl<S: Store> Settings<S> {
         Duration::from_secs(asked.min(longest).as_secs())
     }
 
-    fn respond(&self, outcome: Result<Outcome<HttpAnswer>, Error>, wait: Duration) -> (&'static str, Response<Body>) {
+    fn respond(&self, outcome: Result<Outcome<HttpAnswer>, Error>, wait: Duration) -> Response<Body> {
         match outcome {
-            Ok(Outcome::Executed(answered)) => ("executed", answered.answer.into_first()),
-            Ok(Outcome::NotExecuted(answer)) => ("not executed", answer.into_first()),
-            Ok(Outcome::Replayed(answered)) => ("replayed", response::waited(answered.answer.into_replay(), wait)),
+            Ok(Outcome::Executed(answered)) => answered.answer.into_first(),
+            Ok(Outcome::NotExecuted(answer)) => answer.into_first(),
+            Ok(Outcome::Replayed(answered)) => response::waited(answered.answer.into_replay(), wait),
             Ok(Outcome::InProgress { retry_after }) => {
-                ("in progress", response::waited(self.refuse(Code::InProgress { retry_after }), wait))
+                response::waited(self.refuse(Code::InProgress { retry_after }), wait)
             }
-            Ok(Outcome::Mismatch) => ("mismatch", self.refuse(Code::FingerprintMismatch)),
-            Ok(Outcome::Unknown { retry_after, .. }) => ("unknown", self.refuse(Code::OutcomeUnknown { retry_after })),
-            Err(error) => {
-                tracing::error!(error = &error as &dyn std::error::Error, "no outcome");
-                ("error", self.refuse(Code::of_error(&error)))
-            }
+            Ok(Outcome::Mismatch) => self.refuse(Code::FingerprintMismatch),
+            Ok(Outcome::Unknown { retry_after, .. }) => self.refuse(Code::OutcomeUnknown { retry_after }),
+            Err(error) => self.refuse(Code::of_error(&error)),
         }
     }
 

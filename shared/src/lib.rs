@@ -85,6 +85,7 @@
 
 pub mod engine;
 pub mod http;
+mod line;
 pub mod lock;
 pub mod metrics;
 pub mod protocol;

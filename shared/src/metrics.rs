@@ -34,71 +34,117 @@ impl Metrics for NoMetrics {
     fn flush(&self) {}
 }
 
-/// What is counted or measured. Names are CloudWatch metric names; durations end in `Ms`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Metric {
+/// Writes the table of metrics out as [`Metric`]: a line is all that a metric needs.
+macro_rules! metrics {
+    ($($(#[doc = $what:literal])+ $name:ident: $kind:ident in $unit:ident,)+) => {
+        /// What is counted or measured. Names are CloudWatch metric names; durations end in `Ms`.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Metric {
+            $($(#[doc = $what])+ $name,)+
+        }
+
+        impl Metric {
+            /// All there are.
+            pub const ALL: [Self; [$(stringify!($name)),+].len()] = [$(Self::$name),+];
+
+            /// Its unit.
+            #[must_use]
+            pub const fn unit(self) -> Unit {
+                match self {
+                    $(Self::$name => Unit::$unit,)+
+                }
+            }
+
+            /// How it is reported.
+            #[must_use]
+            pub const fn kind(self) -> Kind {
+                match self {
+                    $(Self::$name => Kind::$kind,)+
+                }
+            }
+
+            /// The name in CloudWatch.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$name => stringify!($name),)+
+                }
+            }
+        }
+    };
+}
+
+metrics! {
     /// A call ran and was settled.
-    Executed,
+    Executed: Counter in Count,
     /// A call was answered from its record.
-    Replayed,
+    Replayed: Counter in Count,
     /// Of those, by what the process remembers, without a request to the store.
-    ReplayedLocal,
+    ReplayedLocal: Counter in Count,
+    /// An attempt above the first ran and ended with SUCCESS.
+    RetrySucceeded: Counter in Count,
+    /// An attempt above the first ran and ended otherwise: refused, without effect, or not known.
+    RetryFailed: Counter in Count,
     /// A call was refused because another is running.
-    InProgress,
+    InProgress: Counter in Count,
+    /// A write came too late: what it was to change had changed since it was looked at. The caller looks again.
+    Conflict: Counter in Count,
     /// A key was used for another request.
-    Mismatch,
+    Mismatch: Counter in Count,
     /// A request without a key.
-    MissingKey,
+    MissingKey: Counter in Count,
     /// A request whose key is malformed.
-    InvalidKey,
+    InvalidKey: Counter in Count,
     /// A claim took over from an earlier attempt.
-    Takeover,
+    Takeover: Counter in Count,
     /// A late owner's write was refused.
-    Fenced,
+    Fenced: Counter in Count,
     /// The lost reply of our own write was recognised.
-    OwnWriteRecognised,
+    OwnWriteRecognised: Counter in Count,
     /// A record became UNKNOWN.
-    UnknownEntered,
+    UnknownEntered: Counter in Count,
     /// An uncertain record was settled as SUCCESS by evidence.
-    UnknownHappened,
+    UnknownHappened: Counter in Count,
     /// An uncertain record was settled as FAILED by evidence.
-    UnknownRefused,
+    UnknownRefused: Counter in Count,
     /// An uncertain record may run again, because its effect was prevented.
-    UnknownPrevented,
+    UnknownPrevented: Counter in Count,
     /// An uncertain record was looked at and left as it was.
-    UnknownLeft,
+    UnknownLeft: Counter in Count,
     /// How many records are UNKNOWN.
-    UnknownOpen,
+    UnknownOpen: Gauge in Count,
     /// How old the oldest UNKNOWN record is.
-    UnknownOldestAge,
+    UnknownOldestAge: Gauge in Seconds,
     /// How many records were found PROCESSING under a lease that is over.
-    AbandonedFound,
+    AbandonedFound: Gauge in Count,
     /// How many records are still stored though they have expired.
-    ExpiredPresent,
+    ExpiredPresent: Gauge in Count,
     /// How long the one that expired first has been expired.
-    OldestExpiredAge,
+    OldestExpiredAge: Gauge in Seconds,
     /// A reconciler's run came to its end.
-    ReconcilerHeartbeat,
+    ReconcilerHeartbeat: Counter in Count,
     /// The store gave no answer.
-    StoreError,
+    StoreError: Counter in Count,
     /// A run ended but could not be settled.
-    CommitFailed,
+    CommitFailed: Counter in Count,
     /// A message was returned to its queue.
-    MessageReturned,
+    MessageReturned: Counter in Count,
     /// The visibility of a message that is in progress elsewhere could not be set.
-    VisibilityUnchanged,
+    VisibilityUnchanged: Counter in Count,
     /// A message or record at or below the high-water mark of its stream was skipped.
-    DuplicateSkipped,
+    DuplicateSkipped: Counter in Count,
     /// A message above the next sequence number of its stream was held.
-    GapHeld,
+    GapHeld: Counter in Count,
     /// Records of a stream were returned to come again.
-    RecordReturned,
+    RecordReturned: Counter in Count,
     /// A partition went back below its watermark with other records than before. It stands still.
-    WatermarkRegression,
+    WatermarkRegression: Counter in Count,
+    /// How long a duplicate waited for the running one.
+    WaitMs: Duration in Milliseconds,
     /// How long a claim took.
-    ClaimMs,
+    ClaimMs: Duration in Milliseconds,
     /// How long the end of a claim took.
-    CommitMs,
+    CommitMs: Duration in Milliseconds,
 }
 
 /// In what a metric is counted.
@@ -121,152 +167,4 @@ pub enum Kind {
     Duration,
     /// Set to what it is now ([`Metrics::gauge`]).
     Gauge,
-}
-
-impl Metric {
-    /// All there are.
-    pub const ALL: [Self; 31] = [
-        Self::Executed,
-        Self::Replayed,
-        Self::ReplayedLocal,
-        Self::InProgress,
-        Self::Mismatch,
-        Self::MissingKey,
-        Self::InvalidKey,
-        Self::Takeover,
-        Self::Fenced,
-        Self::OwnWriteRecognised,
-        Self::UnknownEntered,
-        Self::UnknownHappened,
-        Self::UnknownRefused,
-        Self::UnknownPrevented,
-        Self::UnknownLeft,
-        Self::UnknownOpen,
-        Self::UnknownOldestAge,
-        Self::AbandonedFound,
-        Self::ExpiredPresent,
-        Self::OldestExpiredAge,
-        Self::ReconcilerHeartbeat,
-        Self::StoreError,
-        Self::CommitFailed,
-        Self::MessageReturned,
-        Self::VisibilityUnchanged,
-        Self::DuplicateSkipped,
-        Self::GapHeld,
-        Self::RecordReturned,
-        Self::WatermarkRegression,
-        Self::ClaimMs,
-        Self::CommitMs,
-    ];
-
-    /// Its unit.
-    #[must_use]
-    pub const fn unit(self) -> Unit {
-        match self {
-            Self::ClaimMs | Self::CommitMs => Unit::Milliseconds,
-            Self::UnknownOldestAge | Self::OldestExpiredAge => Unit::Seconds,
-            Self::Executed
-            | Self::Replayed
-            | Self::ReplayedLocal
-            | Self::InProgress
-            | Self::Mismatch
-            | Self::MissingKey
-            | Self::InvalidKey
-            | Self::Takeover
-            | Self::Fenced
-            | Self::OwnWriteRecognised
-            | Self::UnknownEntered
-            | Self::UnknownHappened
-            | Self::UnknownRefused
-            | Self::UnknownPrevented
-            | Self::UnknownLeft
-            | Self::UnknownOpen
-            | Self::AbandonedFound
-            | Self::ExpiredPresent
-            | Self::ReconcilerHeartbeat
-            | Self::StoreError
-            | Self::CommitFailed
-            | Self::MessageReturned
-            | Self::VisibilityUnchanged
-            | Self::DuplicateSkipped
-            | Self::GapHeld
-            | Self::RecordReturned
-            | Self::WatermarkRegression => Unit::Count,
-        }
-    }
-
-    /// How it is reported.
-    #[must_use]
-    pub const fn kind(self) -> Kind {
-        match self {
-            Self::ClaimMs | Self::CommitMs => Kind::Duration,
-            Self::UnknownOpen
-            | Self::UnknownOldestAge
-            | Self::AbandonedFound
-            | Self::ExpiredPresent
-            | Self::OldestExpiredAge => Kind::Gauge,
-            Self::Executed
-            | Self::Replayed
-            | Self::ReplayedLocal
-            | Self::InProgress
-            | Self::Mismatch
-            | Self::MissingKey
-            | Self::InvalidKey
-            | Self::Takeover
-            | Self::Fenced
-            | Self::OwnWriteRecognised
-            | Self::UnknownEntered
-            | Self::UnknownHappened
-            | Self::UnknownRefused
-            | Self::UnknownPrevented
-            | Self::UnknownLeft
-            | Self::ReconcilerHeartbeat
-            | Self::StoreError
-            | Self::CommitFailed
-            | Self::MessageReturned
-            | Self::VisibilityUnchanged
-            | Self::DuplicateSkipped
-            | Self::GapHeld
-            | Self::RecordReturned
-            | Self::WatermarkRegression => Kind::Counter,
-        }
-    }
-
-    /// The name in CloudWatch.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Executed => "Executed",
-            Self::Replayed => "Replayed",
-            Self::ReplayedLocal => "ReplayedLocal",
-            Self::InProgress => "InProgress",
-            Self::Mismatch => "Mismatch",
-            Self::MissingKey => "MissingKey",
-            Self::InvalidKey => "InvalidKey",
-            Self::Takeover => "Takeover",
-            Self::Fenced => "Fenced",
-            Self::OwnWriteRecognised => "OwnWriteRecognised",
-            Self::UnknownEntered => "UnknownEntered",
-            Self::UnknownHappened => "UnknownHappened",
-            Self::UnknownRefused => "UnknownRefused",
-            Self::UnknownPrevented => "UnknownPrevented",
-            Self::UnknownLeft => "UnknownLeft",
-            Self::UnknownOpen => "UnknownOpen",
-            Self::UnknownOldestAge => "UnknownOldestAge",
-            Self::AbandonedFound => "AbandonedFound",
-            Self::ExpiredPresent => "ExpiredPresent",
-            Self::OldestExpiredAge => "OldestExpiredAge",
-            Self::ReconcilerHeartbeat => "ReconcilerHeartbeat",
-            Self::StoreError => "StoreError",
-            Self::CommitFailed => "CommitFailed",
-            Self::MessageReturned => "MessageReturned",
-            Self::VisibilityUnchanged => "VisibilityUnchanged",
-            Self::DuplicateSkipped => "DuplicateSkipped",
-            Self::GapHeld => "GapHeld",
-            Self::RecordReturned => "RecordReturned",
-            Self::WatermarkRegression => "WatermarkRegression",
-            Self::ClaimMs => "ClaimMs",
-            Self::CommitMs => "CommitMs",
-        }
-    }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Answer, NoEntropy, UnreadableAnswer, packed};
-use crate::protocol::{Finding, Record, TransactionId};
+use crate::protocol::{Finding, Record, RequestId, TransactionId};
 use crate::store::{BoxError, StoreError};
 
 /// What a run says of itself.
@@ -87,11 +87,14 @@ pub struct Answered<T> {
     pub transaction: TransactionId,
     /// The attempt that was settled.
     pub attempt: u64,
+    /// The invocation in which the first attempt ran, where that is known: the `requestId` of its lines in the log.
+    pub original_request: Option<RequestId>,
 }
 
 impl<T> Answered<T> {
-    pub(super) const fn new(finding: Finding, answer: T, record: &Record) -> Self {
-        Self { finding, answer, transaction: record.transaction, attempt: record.attempt }
+    pub(super) fn new(finding: Finding, answer: T, record: &Record) -> Self {
+        let original_request = record.story.steps().first().and_then(|step| step.request);
+        Self { finding, answer, transaction: record.transaction, attempt: record.attempt, original_request }
     }
 }
 
@@ -162,9 +165,9 @@ impl Outcome<Stored> {
 
 impl Answered<Stored> {
     fn read<T: Answer>(self) -> Result<Answered<T>, Error> {
-        let Self { finding, answer, transaction, attempt } = self;
+        let Self { finding, answer, transaction, attempt, original_request } = self;
         match packed::unpack(&answer.0) {
-            Ok(answer) => Ok(Answered { finding, answer, transaction, attempt }),
+            Ok(answer) => Ok(Answered { finding, answer, transaction, attempt, original_request }),
             Err(source) => Err(Error::UnreadableAnswer { transaction, source }),
         }
     }

@@ -1,3 +1,4 @@
+mod counted;
 mod long;
 mod peers;
 mod remembered;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use backon::{BackoffBuilder, ExponentialBuilder};
 
 use super::{Engine, Error};
+use crate::metrics::Metric;
 use crate::protocol::{Decision, EpochMs, Record, Request, decide};
 use crate::store::Store;
 
@@ -21,6 +22,13 @@ impl<S: Store> Engine<S> {
     ///
     /// By reads, which cost a fraction of a refused claim.
     pub(super) async fn wait(&self, request: &Request, until: EpochMs) -> Result<Waited, Error> {
+        let started = self.now();
+        let waited = self.look_until(request, until).await;
+        self.took(Metric::WaitMs, &request.operation, started);
+        waited
+    }
+
+    async fn look_until(&self, request: &Request, until: EpochMs) -> Result<Waited, Error> {
         for pause in pauses() {
             let left = until.since(self.now());
             if left.is_zero() {

@@ -152,6 +152,11 @@ impl Code {
         }
     }
 
+    /// What clients and the log know it by.
+    pub(super) fn name(&self) -> &'static str {
+        self.words().1
+    }
+
     pub(super) fn problem(self, contract: &str) -> Problem {
         let (status, code, title, detail) = self.words();
         let mut problem = Problem::new(status, code, title).detail(detail);

@@ -1,0 +1,133 @@
+//! What is counted, and when. The metrics that only a fault can cause are proved here: no end-to-end run shows them.
+
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::engine::timings::timed;
+
+/// Counters by name, and which durations were measured.
+#[derive(Clone, Default)]
+struct Counts(Arc<Mutex<BTreeMap<&'static str, u64>>>);
+
+impl Counts {
+    fn add(&self, metric: Metric) {
+        *self.0.lock().unwrap().entry(metric.name()).or_default() += 1;
+    }
+
+    /// What was counted since the last look, without durations.
+    fn take(&self) -> String {
+        let counts = std::mem::take(&mut *self.0.lock().unwrap());
+        let counters = counts.iter().filter(|(name, _)| !name.ends_with("Ms"));
+        counters.map(|(name, count)| format!("{name} {count}")).collect::<Vec<_>>().join(", ")
+    }
+}
+
+impl Metrics for Counts {
+    fn count(&self, metric: Metric, operation: &str) {
+        assert_eq!(operation, "POST /payments");
+        self.add(metric);
+    }
+
+    fn duration(&self, metric: Metric, _: &str, _: Duration) {
+        self.add(metric);
+    }
+
+    fn gauge(&self, metric: Metric, _: f64) {
+        self.add(metric);
+    }
+
+    fn flush(&self) {}
+}
+
+fn counting(plan: impl IntoIterator<Item = Fault>) -> (Arc<World>, Counts) {
+    let (world, counts) = (Arc::into_inner(World::new([])).unwrap(), Counts::default());
+    let engine = Engine::builder(FaultyStore::new(world.memory.clone(), plan))
+        .clock(TokioClock::start())
+        .metrics(counts.clone())
+        .build();
+    (Arc::new(World { engine, ..world }), counts)
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_call_is_counted_by_what_became_of_it() {
+    let (world, counts) = counting([]);
+    let call = world.call(Uncertain::Reconcile, "a");
+    world.pay(&call).await.unwrap();
+    assert_eq!(counts.take(), "Executed 1");
+    assert_eq!(world.pay(&world.call(Uncertain::Reconcile, "another")).await.unwrap(), Outcome::Mismatch);
+    assert_eq!(counts.take(), "Mismatch 1");
+    let (running, counts) = counting([]);
+    let Ok(Claimed::Acquired(_held)) = running.engine.claim(&running.call(Uncertain::Reconcile, "a")).await else {
+        panic!("must acquire")
+    };
+    assert!(matches!(running.pay(&running.call(Uncertain::Reconcile, "a")).await, Ok(Outcome::InProgress { .. })));
+    assert_eq!(counts.take(), "InProgress 1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_is_a_success_or_a_failure_and_a_first_attempt_is_neither() {
+    let (world, counts) = counting([]);
+    let call = world.call(REPEAT, "a");
+    world.ends_with(&call, Verdict::Unknown("no answer".into())).await.unwrap();
+    assert_eq!(counts.take(), "UnknownEntered 1");
+    world.ends_with(&call, Verdict::NotExecuted(503)).await.unwrap();
+    assert_eq!(counts.take(), "RetryFailed 1, Takeover 1, UnknownEntered 1");
+    world.pay(&call).await.unwrap();
+    assert_eq!(counts.take(), "Executed 1, RetrySucceeded 1, Takeover 1");
+
+    let (world, counts) = counting([]);
+    let call = world.call(Uncertain::Reconcile, "a");
+    world.ends_with(&call, Verdict::NotExecuted(400)).await.unwrap();
+    world.ends_with(&call, Verdict::Failed(402)).await.unwrap();
+    assert_eq!(counts.take(), "Executed 1, RetryFailed 1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_late_owner_and_a_lost_race_are_counted() {
+    let (world, counts) = counting([]);
+    let call = world.call(REPEAT, "a");
+    let Ok(Claimed::Acquired(late)) = world.engine.claim(&call).await else { panic!("must acquire") };
+    tokio::time::advance(TIMEOUT + Duration::from_secs(1)).await;
+    let abandoned = world.record(&call).await.unwrap();
+    world.pay(&world.call(REPEAT, "a")).await.unwrap();
+    assert_eq!(counts.take(), "Executed 1, RetrySucceeded 1, Takeover 1");
+    late.commit(Finding::Success, 99_u64, Vec::new()).await.unwrap();
+    assert_eq!(counts.take(), "Fenced 1");
+
+    // A takeover of what has changed since it was seen.
+    let call = world.call(Uncertain::Reconcile, "a");
+    let request = world.engine.request(&call).unwrap();
+    let takeover = world.engine.takeover(&abandoned, &request).expect("it looks open");
+    let held = world.engine.hold(takeover, request, call.operation(), call.deadline()).await.unwrap();
+    assert!(held.is_none());
+    assert_eq!(counts.take(), "Conflict 1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_store_does_not_say_is_counted() {
+    for (fault, expected) in [
+        (Fault::RepeatAfterLostReply, "Executed 1, OwnWriteRecognised 1"),
+        (Fault::LoseReply, "CommitFailed 1, Executed 1, StoreError 1"),
+        (Fault::LoseRequest, "CommitFailed 1, StoreError 1, UnknownEntered 1"),
+    ] {
+        let (world, counts) = counting([Fault::None, fault]);
+        world.pay(&world.call(Uncertain::Reconcile, "a")).await.unwrap();
+        assert_eq!(counts.take(), expected, "{fault:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_time_of_a_call_is_its_own() {
+    let (world, _) = counting([]);
+    let call = world.call(Uncertain::Reconcile, "a");
+    let slow = async {
+        timings::add(Metric::ClaimMs, Duration::from_millis(3));
+        world.pay(&call).await.unwrap();
+        tokio::task::yield_now().await;
+        timings::add(Metric::ClaimMs, Duration::from_millis(4));
+    };
+    let quick = async { timings::add(Metric::CommitMs, Duration::from_millis(9)) };
+    let (((), slow), ((), quick)) = tokio::join!(timed(slow), timed(quick));
+    assert_eq!((slow.claim, slow.commit), (Duration::from_millis(7), Duration::ZERO));
+    assert_eq!((quick.claim, quick.commit), (Duration::ZERO, Duration::from_millis(9)));
+}

@@ -1,0 +1,45 @@
+//! How long the parts of one call took, for its line in the log.
+//!
+//! A call is a future of its own, and its parts are deep below what writes the line: so they are collected where the
+//! future runs, and not handed through everything in between.
+
+use std::cell::Cell;
+use std::time::Duration;
+
+use crate::metrics::Metric;
+
+/// What a call spent on the store.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Timings {
+    pub(crate) wait: Duration,
+    pub(crate) claim: Duration,
+    pub(crate) commit: Duration,
+}
+
+tokio::task_local! {
+    static OF_CALL: Cell<Timings>;
+}
+
+/// Runs a call, and says how long its parts took.
+pub(crate) async fn timed<F: Future>(call: F) -> (F::Output, Timings) {
+    let call = async {
+        let output = call.await;
+        (output, OF_CALL.with(Cell::get))
+    };
+    OF_CALL.scope(Cell::default(), call).await
+}
+
+/// Adds to what the call took that runs now; nothing if nobody asked.
+pub(super) fn add(metric: Metric, duration: Duration) {
+    // An error means that there is no such call.
+    let _ = OF_CALL.try_with(|timings| {
+        let mut sum = timings.get();
+        match metric {
+            Metric::WaitMs => sum.wait += duration,
+            Metric::ClaimMs => sum.claim += duration,
+            Metric::CommitMs => sum.commit += duration,
+            other => debug_assert!(false, "{} is no part of a call", other.name()),
+        }
+        timings.set(sum);
+    });
+}
