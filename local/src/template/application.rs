@@ -47,7 +47,9 @@ fn of_document(document: &Value) -> Vec<String> {
             }
         }
         let statements = resource["Properties"]["Policies"].as_array().into_iter().flatten();
-        for statement in statements.flat_map(|policy| policy["Statement"].as_array().into_iter().flatten()) {
+        for statement in
+            statements.flat_map(|policy| policy["PolicyDocument"]["Statement"].as_array().into_iter().flatten())
+        {
             if list(&statement["Action"]).iter().any(|action| action.contains('*')) || statement["Resource"] == "*" {
                 problems.push(format!("{name}: a role is wider than what the function does"));
             }
@@ -79,11 +81,15 @@ fn list(value: &Value) -> Vec<&str> {
     }
 }
 
-/// What a function's own policies allow, as `action on resource`.
+/// What a function's own role allows, as `action on resource`.
 fn allowed(text: &str, function: &str) -> Result<Vec<String>> {
     let document = yaml::parse(text)?;
-    let policies = document["Resources"][function]["Properties"]["Policies"].as_array().cloned().unwrap_or_default();
-    let statements = policies.iter().flat_map(|policy| policy["Statement"].as_array().into_iter().flatten());
+    let policies = document["Resources"][format!("{function}Role")]["Properties"]["Policies"]
+        .as_array()
+        .cloned()
+        .unwrap_or_default();
+    let statements =
+        policies.iter().flat_map(|policy| policy["PolicyDocument"]["Statement"].as_array().into_iter().flatten());
     let mut allowed: Vec<String> = statements
         .flat_map(|statement| {
             let resource = statement["Resource"]["Fn::GetAtt"][0].as_str().unwrap_or_default();
@@ -143,7 +149,12 @@ fn the_roles_of_worker_and_stream_allow_what_they_do_and_no_more() -> Result<()>
             "dynamodb:PutItem on Payments",
             "dynamodb:PutItem on Records",
             "dynamodb:UpdateItem on Payments",
+            "logs:CreateLogStream on LedgerWorkerLogs",
+            "logs:PutLogEvents on LedgerWorkerLogs",
             "sqs:ChangeMessageVisibility on LedgerQueue",
+            "sqs:DeleteMessage on LedgerQueue",
+            "sqs:GetQueueAttributes on LedgerQueue",
+            "sqs:ReceiveMessage on LedgerQueue",
         ]
     );
     assert_eq!(
@@ -153,6 +164,8 @@ fn the_roles_of_worker_and_stream_allow_what_they_do_and_no_more() -> Result<()>
             "dynamodb:PutItem on Payments",
             "dynamodb:PutItem on Records",
             "dynamodb:UpdateItem on Payments",
+            "logs:CreateLogStream on TerminalStreamLogs",
+            "logs:PutLogEvents on TerminalStreamLogs",
         ]
     );
     Ok(())
