@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// What there is, for `GET /_local/`.
-const ROUTES: [(&str, &str); 17] = [
+const ROUTES: [(&str, &str); 18] = [
     ("GET /_local/token?sub=NAME&role=ROLE", "a token that the API accepts, as text; further parameters become claims"),
     ("GET /_local/jwks.json", "the public key that tokens are checked with"),
     ("GET /_local/console?sub=NAME&role=operator|viewer", "signs a browser in and sends it to the operators' console"),
@@ -46,6 +46,7 @@ const ROUTES: [(&str, &str); 17] = [
     ("POST /_local/streams/NAME?partition=N", "appends the body as a record; without N, header x-key decides"),
     ("POST /_local/streams/NAME/rewind?partition=N&offset=N", "delivers again from an offset on"),
     ("POST /_local/streams/NAME/recreate", "deletes the topic and creates it anew"),
+    ("POST /_local/functions/NAME/invoke", "calls a function with the body as its event; see events/"),
     ("POST /_local/functions/NAME/kill", "SIGKILL for every sandbox of a function"),
     ("POST /_local/reconcile", "runs the schedule now and answers with what the function answered"),
     ("GET /_local/", "this list"),
@@ -83,6 +84,7 @@ impl Control {
             .route("/_local/streams/{name}", get(topic).post(append))
             .route("/_local/streams/{name}/rewind", post(rewind))
             .route("/_local/streams/{name}/recreate", post(recreate))
+            .route("/_local/functions/{name}/invoke", post(invoke))
             .route("/_local/functions/{name}/kill", post(kill))
             .route("/_local/reconcile", post(reconcile))
             .route("/_local/{*rest}", any(unknown))
@@ -107,6 +109,12 @@ impl Control {
         queue
             .map(|queue| queue.name.as_str())
             .ok_or_else(|| Problem::unknown("queue", name, self.queue_settings.keys().map(String::as_str)))
+    }
+
+    fn function(&self, name: &str) -> Result<&Function, Problem> {
+        let function = self.functions.get(name);
+        let function = function.or_else(|| self.functions.values().find(|function| function.name() == name));
+        function.ok_or_else(|| Problem::unknown("function", name, self.functions.keys().map(String::as_str)))
     }
 }
 
@@ -224,6 +232,11 @@ async fn redrive(State(control): Shared, Path(name): Path<String>) -> Result<Jso
     Ok(Json(json!({ "moved": control.queues.redrive(control.queue(&name)?)? })))
 }
 
+async fn invoke(State(control): Shared, Path(name): Path<String>, event: Bytes) -> Result<Response, Problem> {
+    let answer = payload(control.function(&name)?.invoke(event).await)?;
+    Ok(([(header::CONTENT_TYPE, "application/json")], answer).into_response())
+}
+
 #[derive(Deserialize)]
 struct PlaceIn {
     partition: Option<u32>,
@@ -271,11 +284,7 @@ async fn recreate(State(control): Shared, Path(name): Path<String>) -> Result<Js
 }
 
 async fn kill(State(control): Shared, Path(name): Path<String>) -> Result<Json<Value>, Problem> {
-    let function =
-        control.functions.get(&name).or_else(|| control.functions.values().find(|function| function.name() == name));
-    let function =
-        function.ok_or_else(|| Problem::unknown("function", &name, control.functions.keys().map(String::as_str)))?;
-    Ok(Json(json!({ "killed": function.kill().await })))
+    Ok(Json(json!({ "killed": control.function(&name)?.kill().await })))
 }
 
 /// One scheduled function answers for itself; several answer under their names.

@@ -79,20 +79,9 @@ impl Template {
     /// `folder` is what a relative `CodeUri` starts from.
     pub fn read(text: &str, folder: &Path, surroundings: &Surroundings) -> Result<Self> {
         let document = yaml::parse(text)?;
-        let mut resolver = Resolver::new(&document, surroundings)?;
-        let resources = wanted(&document, &resolver)?;
-        for (id, resource) in &resources {
-            let identity = resources::identity(id, resource, &resolver).with_context(|| format!("in resource {id}"))?;
-            resolver.resources.insert((*id).clone(), identity);
-        }
-        // SAM makes this API for routes that name none.
-        resolver
-            .resources
-            .entry(resources::IMPLICIT_API.to_owned())
-            .or_insert_with(|| Identity { reference: resources::IMPLICIT_API.to_owned(), ..Identity::default() });
-
+        let resolver = resolver(&document, surroundings)?;
         let mut template = Self::default();
-        for (id, resource) in resources {
+        for (id, resource) in wanted(&document, &resolver)? {
             template
                 .add(id, resource, &document["Globals"], folder, &resolver)
                 .with_context(|| format!("in resource {id}"))?;
@@ -132,6 +121,34 @@ impl Template {
         let name = name_or_arn.rsplit(':').next()?;
         self.queues.iter().find(|(_, queue)| queue.name == name)
     }
+}
+
+/// Every resource whose condition holds, with its parameters, references and intrinsics replaced: also those that the
+/// local stack has no part in, for whoever checks what the template says of them.
+pub fn expand(text: &str, surroundings: &Surroundings) -> Result<BTreeMap<String, Value>> {
+    let document = yaml::parse(text)?;
+    let resolver = resolver(&document, surroundings)?;
+    let resources = wanted(&document, &resolver)?.into_iter();
+    resources
+        .map(|(id, resource)| {
+            Ok((id.clone(), resolver.resolve(resource).with_context(|| format!("in resource {id}"))?))
+        })
+        .collect()
+}
+
+/// Knows every resource that there is.
+fn resolver<'s>(document: &Value, surroundings: &'s Surroundings) -> Result<Resolver<'s>> {
+    let mut resolver = Resolver::new(document, surroundings)?;
+    for (id, resource) in wanted(document, &resolver)? {
+        let identity = resources::identity(id, resource, &resolver).with_context(|| format!("in resource {id}"))?;
+        resolver.resources.insert(id.clone(), identity);
+    }
+    // SAM makes this API for routes that name none.
+    resolver
+        .resources
+        .entry(resources::IMPLICIT_API.to_owned())
+        .or_insert_with(|| Identity { reference: resources::IMPLICIT_API.to_owned(), ..Identity::default() });
+    Ok(resolver)
 }
 
 fn wanted<'d>(document: &'d Value, resolver: &Resolver<'_>) -> Result<Vec<(&'d String, &'d Value)>> {

@@ -76,6 +76,11 @@ impl Told {
         Self { outcome, ..Self::default() }
     }
 
+    /// Nothing was asked of the engine, because something is wrong.
+    pub(crate) fn failed(outcome: &'static str, error: &dyn StdError) -> Self {
+        Self { error: Some(with_causes(error)), ..Self::refused(outcome) }
+    }
+
     /// The engine's answer.
     pub(crate) fn of<T>(outcome: &Result<Outcome<T>, Error>) -> Self {
         match outcome {
@@ -89,7 +94,7 @@ impl Told {
             Ok(Outcome::Unknown { transaction, .. }) => {
                 Self { transaction: Some(*transaction), ..Self::refused("unknown") }
             }
-            Err(error) => Self { error: Some(with_causes(error)), ..Self::refused("error") },
+            Err(error) => Self::failed("error", error),
         }
     }
 

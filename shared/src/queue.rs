@@ -28,7 +28,8 @@ pub use key::{KeySource, NoKey};
 pub use visibility::SqsVisibility;
 pub use visibility::Visibility;
 
-use crate::engine::{Attempt, Call, Engine, Error, Operation, Outcome, Verdict};
+use crate::engine::{Attempt, Call, Engine, Error, Operation, Outcome, Verdict, timed};
+use crate::line::{Line, Told};
 use crate::metrics::Metric;
 use crate::protocol::{EpochMs, Finding, Fingerprinter, Principal};
 use crate::store::Store;
@@ -213,7 +214,10 @@ impl<S: Store> Queue<S> {
         let mut returned = Vec::new();
         for delivery in lane.deliveries {
             let settlement = match outcomes.of(&delivery, lane.in_order) {
-                Some(known) => known,
+                Some(known) => {
+                    self.note(&delivery, known, Told::refused("as another of its batch"));
+                    known
+                }
                 None => self.message(&delivery, deadline, handler).await,
             };
             outcomes.add(&delivery, settlement);
@@ -233,44 +237,61 @@ impl<S: Store> Queue<S> {
         H: Fn(Attempt<S::Effect>, SqsMessage) -> R,
         R: Future<Output = Verdict<()>>,
     {
-        let (operation, message) = (self.operation.name(), delivery.id.as_str());
+        let started = self.engine.time();
         if !self.engine.has_time(deadline) {
-            tracing::warn!(operation, message, "returned: no time to begin");
-            return Settlement::Returned;
+            return self.leave(delivery, Told::refused("no time to begin"));
         }
         let call = match &delivery.call {
             Ok(call) => call,
-            Err(error) => {
-                tracing::error!(operation, message, %error, "returned: no key");
-                return Settlement::Returned;
-            }
+            Err(error) => return self.leave(delivery, Told::failed("no key", error)),
         };
         let run = |attempt| handler(attempt, delivery.message.clone());
-        let outcome = match self.mode {
-            Mode::Claim => self.engine.run(call, run).await,
-            Mode::OneTrip => self.engine.run_in_one_trip(call, run).await,
+        let (outcome, timings) = timed(async {
+            match self.mode {
+                Mode::Claim => self.engine.run(call, run).await,
+                Mode::OneTrip => self.engine.run_in_one_trip(call, run).await,
+            }
+        })
+        .await;
+        let settlement = self.read(&outcome);
+        let record = call.record_id();
+        let line = Line {
+            operation: self.operation.name(),
+            record: Some(record.digest()),
+            message: Some(&delivery.id),
+            returned: Some(settlement != Settlement::Done),
+            told: Told::of(&outcome),
+            timings,
+            total: self.engine.time().since(started),
+            ..Line::default()
         };
-        let (settlement, shown) = self.read(&outcome);
-        let id = call.record_id();
-        let record = id.digest();
-        if settlement == Settlement::Done {
-            tracing::info!(operation, message, record, outcome = shown);
-        } else {
-            let error = outcome.as_ref().err().map(|error| error as &dyn std::error::Error);
-            tracing::warn!(operation, message, record, outcome = shown, error, "returned");
-        }
+        line.write();
         settlement
     }
 
-    fn read(&self, outcome: &Result<Outcome<()>, Error>) -> (Settlement, &'static str) {
+    /// Returns a message that is not begun.
+    fn leave(&self, delivery: &Delivery, told: Told) -> Settlement {
+        self.note(delivery, Settlement::Returned, told);
+        Settlement::Returned
+    }
+
+    /// The line of a message for which the engine was not asked.
+    fn note(&self, delivery: &Delivery, settlement: Settlement, told: Told) {
+        let line = Line {
+            operation: self.operation.name(),
+            message: Some(&delivery.id),
+            returned: Some(settlement != Settlement::Done),
+            told,
+            ..Line::default()
+        };
+        line.write();
+    }
+
+    fn read(&self, outcome: &Result<Outcome<()>, Error>) -> Settlement {
         match outcome {
-            Ok(Outcome::Executed(answered)) => (self.settled(answered.finding), "executed"),
-            Ok(Outcome::Replayed(answered)) => (self.settled(answered.finding), "replayed"),
-            Ok(Outcome::NotExecuted(())) => (Settlement::Returned, "not executed"),
-            Ok(Outcome::InProgress { retry_after }) => (Settlement::InProgress(*retry_after), "in progress"),
-            Ok(Outcome::Mismatch) => (Settlement::Returned, "mismatch"),
-            Ok(Outcome::Unknown { .. }) => (Settlement::Returned, "unknown"),
-            Err(_) => (Settlement::Returned, "error"),
+            Ok(Outcome::Executed(answered) | Outcome::Replayed(answered)) => self.settled(answered.finding),
+            Ok(Outcome::InProgress { retry_after }) => Settlement::InProgress(*retry_after),
+            Ok(Outcome::NotExecuted(()) | Outcome::Mismatch | Outcome::Unknown { .. }) | Err(_) => Settlement::Returned,
         }
     }
 

@@ -1,0 +1,79 @@
+//! What the functions print: the lines of their log, and the metrics in them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+/// All that the functions of a stack have printed.
+#[derive(Debug, Default)]
+pub struct Printed {
+    /// Lines of the log, each with the function that wrote it.
+    pub lines: Vec<(String, Value)>,
+    /// Metrics that CloudWatch would make of it.
+    pub metrics: BTreeSet<Series>,
+    /// Values of the counters, over all functions.
+    pub counts: BTreeMap<String, f64>,
+}
+
+/// A metric with its dimensions: what an alarm or a graph names.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Series {
+    /// The namespace.
+    pub namespace: String,
+    /// The name.
+    pub name: String,
+    /// Names and values of the dimensions.
+    pub dimensions: BTreeMap<String, String>,
+}
+
+impl Printed {
+    /// Reads the log of the local stack: `[FUNCTION] LINE`.
+    pub fn read(log: &str) -> Self {
+        let mut printed = Self::default();
+        for line in log.lines() {
+            let Some((function, line)) = line.strip_prefix('[').and_then(|line| line.split_once("] ")) else {
+                continue;
+            };
+            let Ok(document) = serde_json::from_str::<Value>(line) else { continue };
+            match document.get("_aws") {
+                Some(directive) => printed.add(directive, &document),
+                None => printed.lines.push((function.to_owned(), document)),
+            }
+        }
+        printed
+    }
+
+    /// Reads a document of the embedded metric format (AWS, "Specification: Embedded metric format").
+    fn add(&mut self, directive: &Value, document: &Value) {
+        for declared in list(&directive["CloudWatchMetrics"]) {
+            for metric in list(&declared["Metrics"]) {
+                let name = text(&metric["Name"]);
+                for dimensions in list(&declared["Dimensions"]) {
+                    let dimensions: BTreeMap<String, String> =
+                        list(dimensions).iter().map(|name| (text(name), text(&document[text(name)]))).collect();
+                    if dimensions.len() == 1 {
+                        *self.counts.entry(name.clone()).or_default() += document[&name].as_f64().unwrap_or_default();
+                    }
+                    self.metrics.insert(Series {
+                        namespace: text(&declared["Namespace"]),
+                        name: name.clone(),
+                        dimensions,
+                    });
+                }
+            }
+        }
+    }
+
+    /// The one line that each request and each message leaves.
+    pub fn outcomes(&self) -> impl Iterator<Item = &Value> {
+        self.lines.iter().map(|(_, line)| line).filter(|line| line["fields"]["outcome"].is_string())
+    }
+}
+
+fn list(value: &Value) -> &[Value] {
+    value.as_array().map(Vec::as_slice).unwrap_or_default()
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}

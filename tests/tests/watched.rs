@@ -1,0 +1,320 @@
+//! What is watched is there to be watched: alarms, dashboard and queries against what a run of the application prints.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use idempotency::metrics::Metric;
+use local::template::{Surroundings, expand};
+use reqwest::Method;
+use serde_json::{Value, json};
+use tests::log::{Printed, Series};
+use tests::stack::{Stack, eventually, payment, workspace};
+use tests::watched::{Resources, dashboards, fields, of_type, series};
+use tokio::sync::OnceCell;
+
+/// What an end-to-end run does not print, and where it is proved instead that it is counted.
+const NOT_IN_A_RUN: [(Metric, &str); 6] = [
+    (Metric::Conflict, "takes a lost race: engine::tests::counted"),
+    (Metric::Fenced, "takes a sandbox that freezes beyond its lease: engine::tests::counted"),
+    (Metric::OwnWriteRecognised, "takes a lost reply: engine::tests::counted"),
+    (Metric::StoreError, "takes a store that does not answer: engine::tests::counted"),
+    (Metric::CommitFailed, "takes a store that does not answer: engine::tests::counted"),
+    (Metric::VisibilityUnchanged, "takes a queue that does not answer: queue::tests"),
+];
+
+/// What AWS measures (the services' pages "Metrics and dimensions"), with the dimensions that we name.
+const OF_AWS: [(&str, &str, &[&str]); 6] = [
+    ("AWS/ApiGateway", "5xx", &["ApiId"]),
+    ("AWS/ApiGateway", "Count", &["ApiId"]),
+    ("AWS/DynamoDB", "WriteThrottleEvents", &["TableName"]),
+    ("AWS/Lambda", "Throttles", &["FunctionName"]),
+    ("AWS/SQS", "ApproximateAgeOfOldestMessage", &["QueueName"]),
+    ("AWS/SQS", "ApproximateNumberOfMessagesVisible", &["QueueName"]),
+];
+
+const KEY: &str = "a-key-that-no-log-shows";
+const REFERENCE: &str = "a reference that no log shows";
+const CALLER: &str = "a-caller-that-no-log-shows";
+
+struct Run {
+    log: String,
+    printed: Printed,
+    requests: usize,
+}
+
+/// One run for all tests, of every outcome that the application can be brought to.
+async fn run() -> &'static Run {
+    static RUN: OnceCell<Run> = OnceCell::const_new();
+    RUN.get_or_init(|| async {
+        let stack = Stack::start_impatient().await;
+        let requests = requests(&stack).await;
+        messages(&stack).await;
+        streams(&stack).await;
+        let log = stack.log();
+        Run { printed: Printed::read(&log), log, requests }
+    })
+    .await
+}
+
+/// Brings requests to each of their outcomes; how many lines they leave: all but the one that is killed.
+async fn requests(stack: &Stack) -> usize {
+    let caller = stack.user(CALLER).await;
+    let mut sent = 0;
+    let mut pay = async |key: &str, method: &str, expected: &str| {
+        let mut body = payment("acct-1", method);
+        body["reference"] = json!(REFERENCE);
+        let answer = caller.pay(key, &body).await;
+        sent += 1;
+        assert_eq!(answer.problem(), expected, "{key}");
+    };
+    pay(KEY, "pm_card_visa", "201 -").await;
+    pay(KEY, "pm_card_visa", "201 -").await;
+    pay(KEY, "pm_card_mastercard", "422 fingerprint-mismatch").await;
+    pay("two words", "pm_card_visa", "400 invalid-key").await;
+    // Nothing was executed; what is sent then is a second attempt.
+    pay("corrected", "", "400 invalid-request").await;
+    pay("corrected", "pm_card_visa", "201 -").await;
+    pay("declined", "", "400 invalid-request").await;
+    pay("declined", "pm_card_chargeDeclined", "402 generic_decline").await;
+    pay("happened", "pm_timeout_after_charge", "409 outcome-unknown").await;
+    pay("refused", "pm_timeout_after_decline", "409 outcome-unknown").await;
+    stack.provider("down").await;
+    assert_eq!(stack.reconcile().await["unclear"], 2);
+    stack.provider("up").await;
+    pay("taken-over", "pm_timeout_after_charge", "409 outcome-unknown").await;
+    pay("taken-over", "pm_timeout_after_charge", "201 -").await;
+    reconciled(stack, &["happened", "refused"]).await;
+
+    let body = payment("acct-1", "pm_kill_before_charge");
+    assert!(caller.pay("prevented", &body).await.status >= 500, "it dies");
+    reconciled(stack, &["prevented"]).await;
+
+    // Whichever comes first runs; on a busy machine the other may come too late to find it running.
+    let body = payment("acct-1", "pm_slow_1500");
+    let pairs = AtomicUsize::new(0);
+    eventually("of two at once one finds the other running", || async {
+        let key = format!("slow-{}", pairs.fetch_add(1, Ordering::SeqCst));
+        let (one, other) = tokio::join!(caller.pay(&key, &body), caller.pay(&key, &body));
+        [one, other].iter().any(|answer| answer.problem() == "409 in-progress").then_some(())
+    })
+    .await;
+
+    let request = caller.request(Method::POST, "/payments").json(&body);
+    assert_eq!(request.send().await.expect("answers").status(), 400, "no key");
+    sent + 2 * pairs.into_inner() + 1
+}
+
+/// Until the reconciler has found each of these.
+async fn reconciled(stack: &Stack, findings: &[&str]) {
+    let found = tokio::sync::Mutex::new(BTreeSet::<&str>::new());
+    eventually("each is found", || async {
+        let report = stack.reconcile().await;
+        let mut found = found.lock().await;
+        found.extend(findings.iter().filter(|finding| report[**finding] != 0));
+        (found.len() == findings.len()).then_some(())
+    })
+    .await;
+}
+
+/// A message twice, one that is poison, and one whose turn it is not.
+async fn messages(stack: &Stack) {
+    let event = json!({
+        "type": "payment.succeeded",
+        "event": "01935b4a-7c00-7000-8000-000000000001",
+        "payment": "pay_01935b4a7c0070008000000000000001",
+        "account": "acct-2",
+        "amount": 100,
+        "currency": "EUR",
+    });
+    stack.put("LedgerQueue", 2, event.to_string()).await;
+    stack.put("LedgerQueue", 1, "poison").await;
+    stack.put("LedgerQueue", 1, sale(2)).await;
+    stack.until_empty("LedgerQueue").await;
+    eventually("both are in the dead letters", || async {
+        (stack.queue("LedgerDeadLetters").await["visible"] == 2).then_some(())
+    })
+    .await;
+}
+
+fn sale(sequence: u64) -> String {
+    let sale = json!({
+        "type": "terminal.sale", "terminal": "term-1", "sequence": sequence,
+        "account": "acct-3", "amount": 100, "currency": "EUR",
+    });
+    sale.to_string()
+}
+
+/// Records of a topic: delivered twice, poison, and a topic that is made anew with others.
+async fn streams(stack: &Stack) {
+    let until_printed = async |metric: &str| {
+        eventually(metric, || async { stack.log().contains(&format!("\"{metric}\"")).then_some(()) }).await;
+    };
+    let caller = stack.user(CALLER).await;
+    stack.append("terminal-sales", "term-1", sale(1)).await;
+    caller.balance("acct-3", "EUR", 1).await;
+    for partition in 0..3 {
+        let path = format!("streams/terminal-sales/rewind?partition={partition}&offset=0");
+        stack.local(Method::POST, &path).send().await.expect("answers");
+    }
+    until_printed("DuplicateSkipped").await;
+    stack.append("terminal-sales", "term-1", "poison").await;
+    until_printed("RecordReturned").await;
+    stack.local(Method::POST, "streams/terminal-sales/recreate").send().await.expect("answers");
+    stack.append("terminal-sales", "term-1", sale(2)).await;
+    until_printed("WatermarkRegression").await;
+}
+
+/// The template with all its conditions on.
+fn resources() -> Resources {
+    let parameters = [
+        ("JwtIssuer", "https://issuer.example"),
+        ("Alarms", "true"),
+        ("AlarmEmail", "on-call@example.com"),
+        ("KafkaClusterArn", "arn:aws:kafka:us-east-1:000000000000:cluster/terminals/0"),
+        ("KmsKeyArn", "arn:aws:kms:us-east-1:000000000000:key/0"),
+        ("ApiConcurrency", "100"),
+    ];
+    let parameters = parameters.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    let text = std::fs::read_to_string(workspace().join("template.yaml")).expect("readable");
+    expand(&text, &Surroundings { parameters, ..Surroundings::default() }).expect("the template expands")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_metric_that_is_watched_is_printed_with_these_dimensions() {
+    let printed = &run().await.printed;
+    let services: BTreeSet<&String> = printed.metrics.iter().map(|series| &series.dimensions["service"]).collect();
+    let by_fault = |series: &Series| {
+        NOT_IN_A_RUN.iter().any(|(metric, _)| metric.name() == series.name)
+            && series.namespace == "Payments"
+            && series.dimensions.len() == 1
+            && series.dimensions.get("service").is_some_and(|service| services.contains(service))
+    };
+    for (reader, series) in series(&resources()) {
+        let of_aws = OF_AWS.iter().any(|(namespace, name, dimensions)| {
+            (*namespace, *name) == (&*series.namespace, &*series.name)
+                && series.dimensions.keys().eq(dimensions.iter())
+                && series.dimensions.values().all(|value| !value.is_empty())
+        });
+        assert!(
+            of_aws || by_fault(&series) || printed.metrics.contains(&series),
+            "{reader} reads {series:?}, which nobody writes"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_metric_is_printed_by_a_run_or_takes_a_fault() {
+    let printed = &run().await.printed;
+    let names: BTreeSet<&str> = printed.metrics.iter().map(|series| series.name.as_str()).collect();
+    let known: BTreeSet<&str> = Metric::ALL.iter().map(|metric| metric.name()).collect();
+    let by_fault: BTreeSet<&str> = NOT_IN_A_RUN.iter().map(|(metric, _)| metric.name()).collect();
+    let missing: Vec<_> = known.difference(&names).filter(|name| !by_fault.contains(*name)).collect();
+    assert!(missing.is_empty(), "nobody prints {missing:?}");
+    assert!(names.is_subset(&known), "{:?} are no metrics of ours", names.difference(&known));
+    for series in &printed.metrics {
+        let dimensions: Vec<&str> = series.dimensions.keys().map(String::as_str).collect();
+        assert!(matches!(dimensions[..], ["service"] | ["operation", "service"]), "{series:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_field_that_a_query_reads_is_written() {
+    let printed = &run().await.printed;
+    let mut written = BTreeSet::new();
+    for line in printed.outcomes() {
+        for part in ["fields", "span"] {
+            let members = line[part].as_object().expect("members").keys();
+            written.extend(members.map(|member| format!("{part}.{member}")));
+        }
+    }
+    // Only a store that does not answer makes one.
+    written.insert("fields.error".to_owned());
+    for (reader, field) in fields(&resources()) {
+        assert!(written.contains(&field), "{reader} reads {field}, which nobody writes: {written:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_leaves_one_line_with_all_of_it_and_nothing_secret() {
+    let run = run().await;
+    let of_api: Vec<&Value> =
+        run.printed.outcomes().filter(|line| line["fields"]["operation"] == "POST /payments").collect();
+    assert_eq!(of_api.len(), run.requests);
+
+    let mut lines: BTreeMap<&str, Vec<&Value>> = BTreeMap::new();
+    for line in &of_api {
+        lines.entry(line["fields"]["outcome"].as_str().expect("a text")).or_default().push(line);
+    }
+    let outcomes: Vec<&str> = lines.keys().copied().collect();
+    assert_eq!(
+        outcomes,
+        ["executed", "in progress", "invalid-key", "mismatch", "missing-key", "not executed", "replayed", "unknown"]
+    );
+    let replay = &lines["replayed"][0];
+    let first = of_api.iter().find(|line| line["span"]["requestId"] == replay["fields"]["original_request"]);
+    let first = first.expect("the line of the request that is replayed");
+    assert_eq!(first["fields"]["outcome"], "executed");
+    assert_ne!(first["span"]["xrayTraceId"], replay["span"]["xrayTraceId"]);
+    for member in ["record", "transaction", "attempt", "status"] {
+        assert_eq!(first["fields"][member], replay["fields"][member], "{member}");
+        assert!(!first["fields"][member].is_null(), "{member}");
+    }
+    let corrected = lines["executed"].iter().filter(|line| line["fields"]["attempt"] == 2).count();
+    assert!(corrected >= 1, "the second attempt says so");
+    assert!(of_api.iter().any(|line| line["fields"]["cold_start"] == true));
+    assert!(of_api.iter().any(|line| line["fields"]["cold_start"] == false));
+
+    for secret in [KEY, REFERENCE, CALLER, "pm_card_visa", "Bearer", "sk_test"] {
+        let found = run.log.lines().find(|line| line.contains(secret));
+        assert_eq!(found, None, "{secret}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_leaves_one_line_for_each_delivery() {
+    let run = run().await;
+    let of_worker: Vec<&Value> =
+        run.printed.lines.iter().filter(|(function, _)| function == "LedgerWorker").map(|(_, line)| line).collect();
+    let outcome = |name: &str| of_worker.iter().filter(|line| line["fields"]["outcome"] == name).count();
+    // One of the run's own, and those of the payments; the duplicate; poison and what came too early, twice tried.
+    assert!(outcome("executed") >= 2, "{of_worker:?}");
+    assert_eq!(outcome("replayed") + outcome("as another of its batch"), 1, "{of_worker:?}");
+    let returned: Vec<_> = of_worker.iter().filter(|line| line["fields"]["returned"] == true).collect();
+    assert_eq!(returned.len(), 4, "{returned:?}");
+    assert!(returned.iter().all(|line| line["fields"]["message_id"].is_string()), "{returned:?}");
+}
+
+#[test]
+fn every_alarm_says_what_to_do_and_what_silence_means() {
+    let resources = resources();
+    let runbook = std::fs::read_to_string(workspace().join("docs/operations.md")).expect("the runbook");
+    let body = dashboards(&resources).map(|(_, body)| body.to_string()).collect::<String>();
+    let mut alarms = 0;
+    for (id, alarm) in of_type(&resources, "AWS::CloudWatch::Alarm") {
+        alarms += 1;
+        let description = alarm["AlarmDescription"].as_str().expect(id);
+        let (_, anchor) = description.rsplit_once("docs/operations.md#").expect(id);
+        assert!(runbook.contains(&format!("<a id=\"{anchor}\"></a>")), "{id}: no section {anchor}");
+        let silence = alarm["TreatMissingData"].as_str().expect(id);
+        assert!(["breaching", "notBreaching", "ignore"].contains(&silence), "{id}: {silence}");
+        assert_eq!(silence == "breaching", id == "HeartbeatAlarm", "{id}");
+        assert_eq!(alarm["AlarmActions"], json!(["AlarmTopic"]), "{id}");
+        assert!(
+            body.contains(&format!("local:{}:{}:{id}\"", "us-east-1", "000000000000")),
+            "{id} is not on the dashboard"
+        );
+    }
+    assert!(alarms >= 10, "{alarms}");
+}
+
+#[test]
+fn what_costs_when_idle_is_made_on_demand() {
+    let text = std::fs::read_to_string(workspace().join("template.yaml")).expect("readable");
+    let parameters = BTreeMap::from([("JwtIssuer".to_owned(), "https://issuer.example".to_owned())]);
+    let default = expand(&text, &Surroundings { parameters, ..Surroundings::default() }).expect("it expands");
+    for kind in ["AWS::CloudWatch::Alarm", "AWS::CloudWatch::Dashboard", "AWS::SNS::Topic", "AWS::KMS::Key"] {
+        assert_eq!(of_type(&default, kind).map(|(id, _)| id).collect::<Vec<_>>(), [""; 0], "{kind}");
+    }
+    let production = resources();
+    assert!(of_type(&production, "AWS::CloudWatch::Dashboard").count() == 1 && production.len() > default.len());
+}
