@@ -99,9 +99,27 @@ async fn requests(stack: &Stack) -> usize {
     })
     .await;
 
+    let waits = AtomicUsize::new(0);
+    eventually("a duplicate waits for the first", || async {
+        let key = format!("waited-{}", waits.fetch_add(1, Ordering::SeqCst));
+        let patient = || caller.request(Method::POST, "/payments").header("prefer", "wait=1").json(&body);
+        let request = || patient().header("idempotency-key", &key).send();
+        let (one, other) = tokio::join!(request(), request());
+        assert!(one.is_ok() && other.is_ok(), "{one:?} {other:?}");
+        stack.log().contains("\"WaitMs\"").then_some(())
+    })
+    .await;
+    let replays = AtomicUsize::new(0);
+    eventually("a sandbox replays what it remembers", || async {
+        replays.fetch_add(1, Ordering::SeqCst);
+        assert_eq!(caller.pay("slow-0", &body).await.status, 201);
+        stack.log().contains("\"ReplayedLocal\"").then_some(())
+    })
+    .await;
+
     let request = caller.request(Method::POST, "/payments").json(&body);
     assert_eq!(request.send().await.expect("answers").status(), 400, "no key");
-    sent + 2 * pairs.into_inner() + 1
+    sent + 2 * (pairs.into_inner() + waits.into_inner()) + replays.into_inner() + 1
 }
 
 /// Until the reconciler has found each of these.
