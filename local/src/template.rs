@@ -98,7 +98,10 @@ impl Template {
         resolver: &Resolver<'_>,
     ) -> Result<()> {
         let properties = &resource["Properties"];
-        match resource["Type"].as_str().unwrap_or_default() {
+        let kind = resource["Type"].as_str().unwrap_or_default();
+        let unknown = resources::unknown_properties(kind, properties);
+        self.notes.extend(unknown.map(|name| format!("{id}: the local stack does nothing about {name}")));
+        match kind {
             "AWS::Serverless::Function" => {
                 let (function, routes) = resources::function(id, properties, &globals["Function"], folder, resolver)?;
                 self.functions.insert(id.to_owned(), function);
@@ -246,6 +249,7 @@ Resources:
   Q: { Type: AWS::SQS::Queue, Properties: { FifoQueue: true } }
   Gone: { Type: AWS::SQS::Queue, Condition: Never }
   Role: { Type: AWS::IAM::Role }
+  Api: { Type: AWS::Serverless::HttpApi, Properties: { FailOnWarnings: true, DefaultRouteSettings: {} } }
   Site: { Type: AWS::S3::Bucket }
 "#;
         let template = Template::read(text, Path::new("/app"), &surroundings())?;
@@ -255,7 +259,13 @@ Resources:
             function.environment.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         assert_eq!(variables, [("OWN", "own"), ("SHARED", "global"), ("URL", "http://127.0.0.1/000000000000/Q.fifo")]);
         assert_eq!((template.queues.len(), template.queues["Q"].visibility), (1, Duration::from_secs(30)));
-        assert_eq!(template.notes, ["Site: the local stack has no AWS::S3::Bucket; left out"]);
+        assert_eq!(
+            template.notes,
+            [
+                "Api: the local stack does nothing about FailOnWarnings",
+                "Site: the local stack has no AWS::S3::Bucket; left out",
+            ]
+        );
         Ok(())
     }
 

@@ -193,6 +193,48 @@ pub(super) fn without_local_meaning(kind: &str) -> bool {
     PREFIXES.iter().any(|prefix| kind.starts_with(prefix))
 }
 
+/// The properties of a resource that are neither read here nor known to have no local meaning: who writes one should
+/// hear that it does nothing on this machine.
+pub(super) fn unknown_properties<'p>(kind: &str, properties: &'p Value) -> impl Iterator<Item = &'p String> {
+    let (read, without_meaning): (&[&str], &[&str]) = match kind {
+        "AWS::Serverless::Function" => (
+            &[
+                "FunctionName",
+                "CodeUri",
+                "Handler",
+                "Timeout",
+                "MemorySize",
+                "Environment",
+                "LoggingConfig",
+                "ReservedConcurrentExecutions",
+                "Events",
+            ],
+            &[
+                "Architectures",
+                "AutoPublishAlias",
+                "AutoPublishAliasAllProperties",
+                "DeploymentPreference",
+                "Description",
+                "EventInvokeConfig",
+                "KmsKeyArn",
+                "Policies",
+                "Role",
+                "Runtime",
+                "Tags",
+                "Tracing",
+            ],
+        ),
+        "AWS::Serverless::HttpApi" => (
+            &["Auth", "CorsConfiguration", "DefinitionBody", "DefinitionUri"],
+            // A developer's own burst is not throttled, as it is not at the functions.
+            &["AccessLogSettings", "DefaultRouteSettings", "Description", "Tags"],
+        ),
+        _ => return None.into_iter().flatten(),
+    };
+    let unknown = move |name: &&String| !read.contains(&name.as_str()) && !without_meaning.contains(&name.as_str());
+    Some(members(properties).map(|(name, _)| name).filter(unknown)).into_iter().flatten()
+}
+
 /// What `Ref` and `GetAtt` of this resource yield (AWS, "Return values" of each resource type).
 pub(super) fn identity(id: &str, resource: &Value, resolver: &Resolver<'_>) -> Result<Identity> {
     let properties = &resource["Properties"];
