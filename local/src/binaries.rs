@@ -11,6 +11,8 @@ use serde::Deserialize;
 use serde_json::Value;
 use tokio::process::Command;
 
+use crate::template::Function;
+
 /// The program of each package folder. Several stacks may build at once: cargo's own lock puts them in order.
 pub(crate) async fn build(folders: impl IntoIterator<Item = &Path>) -> Result<BTreeMap<PathBuf, PathBuf>> {
     let mut workspaces: Vec<Workspace> = Vec::new();
@@ -34,6 +36,18 @@ pub(crate) async fn build(folders: impl IntoIterator<Item = &Path>) -> Result<BT
         }
     }
     Ok(programs)
+}
+
+/// What `sam build` left in its folder: `FUNCTION/bootstrap`, by the function's logical id.
+pub(crate) fn built(folder: &Path, functions: &BTreeMap<String, Function>) -> Result<BTreeMap<PathBuf, PathBuf>> {
+    let programs = functions.iter().map(|(id, function)| {
+        let program = folder.join(id).join(&function.handler);
+        let program = program
+            .canonicalize()
+            .with_context(|| format!("{} is not there; run `sam build` for this processor first", program.display()))?;
+        Ok((function.code.canonicalize()?, program))
+    });
+    programs.collect()
 }
 
 /// Of `cargo metadata`.

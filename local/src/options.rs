@@ -23,6 +23,10 @@ pub struct Options {
     #[arg(long, value_name = "FILE")]
     pub template: Option<PathBuf>,
 
+    /// Folder of `sam build`: runs what is built there, instead of building.
+    #[arg(long, value_name = "DIR", hide = true)]
+    pub built: Option<PathBuf>,
+
     /// Seconds between two sweeps for expired items.
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds, hide = true)]
     pub time_to_live_sweep: Duration,

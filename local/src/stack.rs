@@ -69,7 +69,10 @@ impl Stack {
         let surroundings = surroundings(sqs, &provider_url, address);
         let template = Template::load(&path, &surroundings)?;
         template.notes.iter().for_each(|note| tracing::warn!("{note}"));
-        let programs = binaries::build(template.functions.values().map(|function| function.code.as_path())).await?;
+        let programs = match &options.built {
+            Some(folder) => binaries::built(folder, &template.functions)?,
+            None => binaries::build(template.functions.values().map(|function| function.code.as_path())).await?,
+        };
 
         let storage = Storage::open(options.data.as_deref())?;
         let tables = Tables::open(options.data.as_deref())?;

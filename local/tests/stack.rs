@@ -22,6 +22,7 @@ impl Running {
             port: 0,
             data: data.map(PathBuf::from),
             template: Some(template),
+            built: None,
             time_to_live_sweep: Duration::from_secs(1),
             dynamodb_port: 0,
             dynamodb_endpoint: None,
