@@ -133,7 +133,10 @@ impl Queues {
             arrival.as_mut().enable();
             let (messages, next) = {
                 let mut connection = self.0.storage.connection();
-                (queue::receive(&mut connection, &entry.queue, input)?, queue::next_visible(&connection, &entry.queue)?)
+                // Before the look: what becomes visible during it would be missed by both, and wake nobody.
+                let before = queue::now();
+                let messages = queue::receive(&mut connection, &entry.queue, input)?;
+                (messages, queue::next_visible(&connection, &entry.queue, before)?)
             };
             self.wake_dead_letters(&entry.queue);
             let rest = until.saturating_duration_since(Instant::now());

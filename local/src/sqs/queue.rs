@@ -212,15 +212,14 @@ pub(super) fn contents(connection: &Connection, queue: &Queue) -> Result<Content
     })
 }
 
-/// How long until a message that is delayed or in flight becomes visible.
-pub(super) fn next_visible(connection: &Connection, queue: &Queue) -> Result<Option<Duration>> {
-    let now = now();
+/// How long until a message becomes visible that was delayed or in flight at that time; zero if it is by now.
+pub(super) fn next_visible(connection: &Connection, queue: &Queue, after: i64) -> Result<Option<Duration>> {
     let next: Option<i64> = connection.query_row(
         "SELECT min(visible) FROM messages WHERE queue = ?1 AND visible > ?2",
-        params![queue.name, now],
+        params![queue.name, after],
         |row| row.get(0),
     )?;
-    Ok(next.map(|next| Duration::from_millis(next.saturating_sub(now).unsigned_abs())))
+    Ok(next.map(|next| Duration::from_millis(next.saturating_sub(now()).max(0).unsigned_abs())))
 }
 
 /// The receivers of the run before are gone with it, and nobody else holds their receipts.
@@ -429,7 +428,7 @@ fn sequence_number(sequence: i64) -> String {
     format!("{sequence:020}")
 }
 
-fn now() -> i64 {
+pub(super) fn now() -> i64 {
     i64::try_from(now_epoch_millis()).unwrap_or(i64::MAX)
 }
 
