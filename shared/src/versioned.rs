@@ -1,8 +1,9 @@
 //! Optimistic items: load, modify, and store if nobody else has meanwhile.
 //!
 //! Each store writes a version that is one higher, on the condition that the version is still the one that was loaded,
-//! and a random stamp, by which the repeat of a write whose reply was lost recognises its own. A version is compared
-//! and never a value, so that an item which was changed there and back counts as changed.
+//! and a random stamp, by which the repeat of a write whose reply was lost recognises its own: the item keeps the stamps of
+//! its last eight stores, for others may have stored it between the write and its repeat. A version is compared and never
+//! a value, so that an item which was changed there and back counts as changed.
 //!
 //! For a sum that many writers add to, this is the wrong tool: each of them would read first, and all but one of those
 //! that read the same version would start again. A relative update (`SET balance = balance + :change`) in a transaction
@@ -23,8 +24,14 @@ use crate::store::{BoxError, Item};
 /// The attribute of the version, a number from 1.
 const VERSION: &str = "version";
 
-/// The attribute of the last write's stamp.
-const STAMP: &str = "stamp";
+/// The attribute of the stamps of the last stores, newest first.
+const STAMPS: &str = "stamps";
+
+/// One for each store: random, used for no other.
+const STAMP_BYTES: usize = 16;
+
+/// More than others can store while the SDK repeats a request.
+const KEPT_STAMPS: usize = 8;
 
 /// Items of one table that have a version.
 ///
@@ -57,6 +64,8 @@ pub struct Versioned {
     key: Item,
     /// 0 if there is no item yet.
     version: u64,
+    /// Newest first.
+    stamps: Vec<u8>,
 }
 
 /// Why an item could not be loaded or stored.
@@ -108,7 +117,7 @@ impl VersionedTable {
     /// # Errors
     /// [`VersionedError::NoEntropy`].
     pub fn effect(&self, versioned: Versioned) -> Result<TransactWriteItem, VersionedError> {
-        let Store { item, condition, previous } = Store::of(versioned)?;
+        let Store { item, condition, previous, .. } = Store::of(versioned)?;
         let put = Put::builder()
             .table_name(&self.table)
             .set_item(Some(item))
@@ -141,10 +150,9 @@ impl VersionedTable {
     }
 
     async fn store(&self, versioned: Versioned) -> Result<Stored, VersionedError> {
-        let mut stored = Versioned { version: versioned.version + 1, ..versioned.clone() };
-        let key = versioned.key.clone();
-        let Store { item, condition, previous } = Store::of(versioned)?;
-        let stamp = item.get(STAMP).cloned();
+        let Versioned { key, item: changed, version, .. } = versioned.clone();
+        let Store { item, condition, previous, stamps } = Store::of(versioned)?;
+        let stored = Versioned { item: changed, key: key.clone(), version: version + 1, stamps };
         let request = self
             .client
             .put_item()
@@ -168,13 +176,11 @@ impl VersionedTable {
             _ => None,
         };
         // The SDK repeats a request whose reply was lost; the repeat then fails on what the first one wrote.
-        let ours = found.as_ref().is_some_and(|found| found.get(STAMP) == stamp.as_ref());
         let found = Versioned::read(key, found)?;
-        if ours {
-            stored.item = found.item;
-            return Ok(Stored::Applied(stored));
+        match found.has_stamp_of(&stored) {
+            true => Ok(Stored::Applied(found)),
+            false => Ok(Stored::Refused(found)),
         }
-        Ok(Stored::Refused(found))
     }
 }
 
@@ -189,16 +195,18 @@ struct Store {
     item: Item,
     condition: &'static str,
     previous: Option<Item>,
+    stamps: Vec<u8>,
 }
 
 impl Store {
     fn of(versioned: Versioned) -> Result<Self, VersionedError> {
-        let Versioned { mut item, key, version } = versioned;
-        let mut stamp = [0; 16];
-        SystemEntropy.fill(&mut stamp)?;
+        let Versioned { mut item, key, version, stamps: before } = versioned;
+        let mut stamps = vec![0; STAMP_BYTES];
+        SystemEntropy.fill(&mut stamps)?;
+        stamps.extend(before.into_iter().take((KEPT_STAMPS - 1) * STAMP_BYTES));
         item.extend(key);
         item.insert(VERSION.to_owned(), AttributeValue::N((version + 1).to_string()));
-        item.insert(STAMP.to_owned(), AttributeValue::B(Blob::new(stamp)));
+        item.insert(STAMPS.to_owned(), AttributeValue::B(Blob::new(stamps.clone())));
         let (condition, previous) = match version {
             0 => ("attribute_not_exists(#version)", None),
             _ => {
@@ -206,7 +214,7 @@ impl Store {
                 ("#version = :previous", Some(Item::from([(":previous".to_owned(), previous)])))
             }
         };
-        Ok(Self { item, condition, previous })
+        Ok(Self { item, condition, previous, stamps })
     }
 }
 
@@ -218,14 +226,25 @@ impl Versioned {
     }
 
     fn read(key: Item, found: Option<Item>) -> Result<Self, VersionedError> {
-        let Some(mut item) = found else { return Ok(Self { item: Item::new(), key, version: 0 }) };
+        let Some(mut item) = found else {
+            return Ok(Self { item: Item::new(), key, version: 0, stamps: Vec::new() });
+        };
         let version = match item.remove(VERSION) {
             Some(AttributeValue::N(digits)) => digits.parse().map_err(|_| VersionedError::NotVersioned)?,
             Some(_) | None => return Err(VersionedError::NotVersioned),
         };
-        item.remove(STAMP);
+        let stamps = match item.remove(STAMPS) {
+            Some(AttributeValue::B(stamps)) => stamps.into_inner(),
+            Some(_) | None => Vec::new(),
+        };
         item.retain(|name, _| !key.contains_key(name));
-        Ok(Self { item, key, version })
+        Ok(Self { item, key, version, stamps })
+    }
+
+    /// Whether this item has gone through that store.
+    fn has_stamp_of(&self, stored: &Self) -> bool {
+        let stamp = stored.stamps.get(..STAMP_BYTES);
+        self.stamps.chunks_exact(STAMP_BYTES).any(|other| Some(other) == stamp)
     }
 }
 

@@ -162,6 +162,28 @@ async fn a_versioned_update_whose_reply_was_lost_is_applied_once() {
     assert_eq!(count(&table.load(key("v")).await.expect("readable").item), 3);
 }
 
+/// The reply to our store is lost, and others store the item before the SDK repeats it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_versioned_update_recognises_its_store_under_those_of_others() {
+    let world = World::start().await;
+    let table = VersionedTable::new(world.client.clone(), RECORDS);
+    table.update(key("v"), one_more).await.expect("updates");
+    let before = world.database.proxy.requests();
+    world.database.proxy.plan([Loss::None, Loss::Reply, Loss::Delay(Duration::from_millis(500))]);
+    let ours = table.update(key("v"), one_more);
+    let others = async {
+        while world.database.proxy.requests() < before + 3 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        for _ in 0..3 {
+            table.update(key("v"), one_more).await.expect("updates");
+        }
+    };
+    let (ours, ()) = tokio::join!(ours, others);
+    assert_eq!(count(&ours.expect("updates").item), 5);
+    assert_eq!(count(&table.load(key("v")).await.expect("readable").item), 5, "each of the five once");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_update_that_always_loses_ends_and_writes_nothing() {
     let world = World::start().await;
