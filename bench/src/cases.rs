@@ -1,0 +1,173 @@
+//! The cases: what is asked of a function, what it must answer, and what has happened before.
+
+use axum::body::Bytes;
+use clap::ValueEnum;
+
+use crate::event::{self, Order};
+use crate::subject::{Kind, Mode};
+
+/// A case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Case {
+    /// A request under a key of its own; its effect is outside.
+    FirstRun,
+    /// The same, with an effect in DynamoDB.
+    FirstRunWithEffect,
+    /// The same request again, in a sandbox that has not seen it.
+    ReplayElsewhere,
+    /// The same request again, in the sandbox that ran it.
+    ReplayHere,
+    /// The same request again, while it runs elsewhere.
+    InProgress,
+    /// Another request under the key.
+    Mismatch,
+    /// A request that is declined, for good.
+    Failed,
+    /// A request in one-trip mode, where there is one.
+    OneTrip,
+    /// The same, with an effect in DynamoDB.
+    OneTripWithEffect,
+    /// A batch of 10 messages.
+    #[value(name = "batch-10")]
+    Batch10,
+    /// The same batch again, in a sandbox that has not seen it.
+    #[value(name = "batch-10-replay")]
+    Batch10Replay,
+    /// A batch of 100 messages.
+    #[value(name = "batch-100")]
+    Batch100,
+    /// The same batch again, in a sandbox that has not seen it.
+    #[value(name = "batch-100-replay")]
+    Batch100Replay,
+}
+
+/// What happens before the measured invocations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Before {
+    /// Nothing.
+    Nothing,
+    /// Another sandbox runs all of them.
+    RunElsewhere,
+    /// The measured sandbox runs the one that is repeated.
+    RunHere,
+    /// Another sandbox is running the one that is repeated.
+    HeldElsewhere,
+}
+
+impl Case {
+    /// What happens before.
+    #[must_use]
+    pub const fn before(self) -> Before {
+        match self {
+            Self::FirstRun
+            | Self::FirstRunWithEffect
+            | Self::Failed
+            | Self::OneTrip
+            | Self::OneTripWithEffect
+            | Self::Batch10
+            | Self::Batch100 => Before::Nothing,
+            Self::ReplayElsewhere | Self::Mismatch | Self::Batch10Replay | Self::Batch100Replay => Before::RunElsewhere,
+            Self::ReplayHere => Before::RunHere,
+            Self::InProgress => Before::HeldElsewhere,
+        }
+    }
+
+    /// How the function is set up.
+    #[must_use]
+    pub const fn mode(self) -> Mode {
+        match self {
+            Self::FirstRun
+            | Self::FirstRunWithEffect
+            | Self::ReplayElsewhere
+            | Self::ReplayHere
+            | Self::InProgress
+            | Self::Mismatch
+            | Self::Failed => Mode::Http,
+            Self::OneTrip | Self::OneTripWithEffect => Mode::OneTrip,
+            Self::Batch10 | Self::Batch10Replay | Self::Batch100 | Self::Batch100Replay => Mode::Batch,
+        }
+    }
+
+    /// How many operations one invocation brings.
+    #[must_use]
+    pub const fn operations(self) -> usize {
+        match self {
+            Self::Batch10 | Self::Batch10Replay => 10,
+            Self::Batch100 | Self::Batch100Replay => 100,
+            Self::FirstRun
+            | Self::FirstRunWithEffect
+            | Self::ReplayElsewhere
+            | Self::ReplayHere
+            | Self::InProgress
+            | Self::Mismatch
+            | Self::Failed
+            | Self::OneTrip
+            | Self::OneTripWithEffect => 1,
+        }
+    }
+
+    /// The event of the invocation with this number.
+    #[must_use]
+    pub fn event(self, number: usize) -> Bytes {
+        let order = match self {
+            Self::Failed => Order { amount: -1, ..Order::default() },
+            Self::Mismatch => Order { amount: 2000, ..Order::default() },
+            Self::FirstRunWithEffect | Self::OneTripWithEffect => Order { effect: true, ..Order::default() },
+            _ => Order::default(),
+        };
+        self.event_of(number, &order, false)
+    }
+
+    /// What comes before that event.
+    #[must_use]
+    pub fn earlier_event(self, number: usize) -> Bytes {
+        self.event_of(number, &Order::default(), self.before() == Before::HeldElsewhere)
+    }
+
+    fn event_of(self, number: usize, order: &Order, hold: bool) -> Bytes {
+        let number = match self.before() {
+            Before::RunHere | Before::HeldElsewhere => 0,
+            Before::Nothing | Before::RunElsewhere => number,
+        };
+        match self.mode() {
+            Mode::Http | Mode::OneTrip => event::request(&format!("{self}-{number}"), order, hold),
+            Mode::Batch => {
+                event::batch((0..self.operations()).map(|message| format!("{self}-{number}-{message}")), order)
+            }
+        }
+    }
+
+    /// What it must be answered: a status, or no message returned.
+    #[must_use]
+    pub const fn status(self) -> Option<u64> {
+        match self {
+            Self::FirstRun
+            | Self::FirstRunWithEffect
+            | Self::ReplayElsewhere
+            | Self::ReplayHere
+            | Self::OneTrip
+            | Self::OneTripWithEffect => Some(201),
+            Self::InProgress => Some(409),
+            Self::Mismatch => Some(422),
+            Self::Failed => Some(402),
+            Self::Batch10 | Self::Batch10Replay | Self::Batch100 | Self::Batch100Replay => None,
+        }
+    }
+
+    /// How many invocations, of so many that were asked for.
+    #[must_use]
+    pub fn invocations(self, asked: usize, delay_ms: u64) -> usize {
+        let asked = if delay_ms == 0 { asked } else { asked / 5 };
+        match self.operations() {
+            1 => asked,
+            _ => asked / 10,
+        }
+        .max(1)
+    }
+
+    /// Whether it means anything for this kind of subject.
+    #[must_use]
+    pub fn is_for(self, kind: Kind) -> bool {
+        kind != Kind::None || matches!(self, Self::FirstRun | Self::OneTrip | Self::Batch10 | Self::Batch100)
+    }
+}

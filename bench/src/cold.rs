@@ -1,0 +1,48 @@
+//! Starts: from spawning the process to its first poll and to its first answer.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use serde::Serialize;
+
+use crate::cases::Case;
+use crate::database::Database;
+use crate::sandbox::Sandbox;
+use crate::statistics::median;
+use crate::subject::Subject;
+
+/// Medians of a number of starts.
+#[derive(Clone, Debug, Serialize)]
+pub struct Start {
+    /// Who.
+    pub subject: String,
+    /// From spawning to the first poll.
+    pub first_poll: Duration,
+    /// From spawning to the first answer, of a first run.
+    pub first_answer: Duration,
+}
+
+/// Starts each subject so many times, in turn.
+///
+/// # Errors
+/// When one does not start or answer.
+pub async fn starts(subjects: &[Subject], count: usize) -> Result<Vec<Start>> {
+    let mut times = vec![(Vec::new(), Vec::new()); subjects.len()];
+    let case = Case::FirstRun;
+    for number in 0..count {
+        for (subject, (polls, answers)) in subjects.iter().zip(&mut times) {
+            let database = Database::start().await?;
+            let mut sandbox = Sandbox::start(subject, case.mode(), &database).await?;
+            let answer = sandbox.invoke(case.event(number)).await?;
+            ensure!(answer.status() == case.status(), "{}: {:?}", subject.name, answer.payload);
+            polls.push(sandbox.first_poll);
+            answers.push(answer.since_start);
+        }
+    }
+    let starts = subjects.iter().zip(times).map(|(subject, (polls, answers))| Start {
+        subject: subject.name.clone(),
+        first_poll: median(&polls),
+        first_answer: median(&answers),
+    });
+    Ok(starts.collect())
+}

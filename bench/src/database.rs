@@ -1,0 +1,83 @@
+//! An embedded DynamoDB with the tables that the subjects use, behind a proxy.
+
+use anyhow::Result;
+use dynoxide::actions::create_table::CreateTableRequest;
+use serde_json::json;
+use tokio::net::TcpListener;
+
+use crate::proxy::Proxy;
+
+/// The table of records, with the keys and the index of `template.yaml`. The peers use it as it is.
+pub const RECORDS: &str = "Records";
+
+/// The table of effects.
+pub const EFFECTS: &str = "Effects";
+
+/// A database in memory on a thread of its own.
+pub struct Database {
+    /// Between the functions and the database.
+    pub proxy: Proxy,
+}
+
+impl Database {
+    /// Starts a database with empty tables.
+    ///
+    /// # Errors
+    /// When there is no free port, or no memory.
+    pub async fn start() -> Result<Self> {
+        let database = dynoxide::Database::memory()?;
+        for table in [records(), effects()] {
+            database.create_table(table)?;
+        }
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?;
+        serve(listener, database)?;
+        Ok(Self { proxy: Proxy::start(address).await? })
+    }
+}
+
+/// The engine works synchronously under one lock: it must not hold up the Runtime API.
+fn serve(listener: TcpListener, database: dynoxide::Database) -> Result<()> {
+    let listener = listener.into_std()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    std::thread::Builder::new().name("dynamodb".to_owned()).spawn(move || {
+        runtime.block_on(async {
+            if let Ok(listener) = TcpListener::from_std(listener) {
+                dynoxide::server::serve_on(listener, database).await;
+            }
+        });
+    })?;
+    Ok(())
+}
+
+fn records() -> CreateTableRequest {
+    let definition = json!({
+        "TableName": RECORDS,
+        "BillingMode": "PAY_PER_REQUEST",
+        "AttributeDefinitions": [
+            { "AttributeName": "id", "AttributeType": "S" },
+            { "AttributeName": "unresolved", "AttributeType": "S" },
+            { "AttributeName": "created", "AttributeType": "N" },
+        ],
+        "KeySchema": [{ "AttributeName": "id", "KeyType": "HASH" }],
+        "GlobalSecondaryIndexes": [{
+            "IndexName": "unresolved",
+            "KeySchema": [
+                { "AttributeName": "unresolved", "KeyType": "HASH" },
+                { "AttributeName": "created", "KeyType": "RANGE" },
+            ],
+            "Projection": { "ProjectionType": "ALL" },
+        }],
+    });
+    serde_json::from_value(definition).expect("a table")
+}
+
+fn effects() -> CreateTableRequest {
+    let definition = json!({
+        "TableName": EFFECTS,
+        "BillingMode": "PAY_PER_REQUEST",
+        "AttributeDefinitions": [{ "AttributeName": "id", "AttributeType": "S" }],
+        "KeySchema": [{ "AttributeName": "id", "KeyType": "HASH" }],
+    });
+    serde_json::from_value(definition).expect("a table")
+}

@@ -1,0 +1,97 @@
+//! The events that the subjects get.
+
+use axum::body::Bytes;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+/// What a request or message asks for. The subjects know how to do it.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Order {
+    /// Below zero: it is declined, with 402.
+    pub amount: i64,
+    /// Whether it has an effect: one more item in the table of effects.
+    pub effect: bool,
+    /// The least length of the answer.
+    pub answer_bytes: usize,
+}
+
+impl Default for Order {
+    fn default() -> Self {
+        Self { amount: 1999, effect: false, answer_bytes: 0 }
+    }
+}
+
+/// A request as API Gateway hands it to a function (payload format 2.0). With `hold` the handler never returns; that is
+/// in a header, which makes no other request of it.
+#[must_use]
+pub fn request(key: &str, order: &Order, hold: bool) -> Bytes {
+    let event = json!({
+        "version": "2.0",
+        "routeKey": "POST /orders",
+        "rawPath": "/orders",
+        "rawQueryString": "",
+        "headers": {
+            "accept": "*/*",
+            "content-length": "64",
+            "content-type": "application/json",
+            "host": "api.example.com",
+            "idempotency-key": key,
+            "user-agent": "bench",
+            "x-amzn-trace-id": "Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700",
+            "x-forwarded-for": "192.0.2.1",
+            "x-forwarded-port": "443",
+            "x-forwarded-proto": "https",
+            "x-hold": hold.to_string(),
+        },
+        "requestContext": {
+            "accountId": "000000000000",
+            "apiId": "api",
+            "authorizer": { "jwt": { "claims": { "sub": "alice", "iss": "https://issuer.example.com/" }, "scopes": null } },
+            "domainName": "api.example.com",
+            "domainPrefix": "api",
+            "http": {
+                "method": "POST",
+                "path": "/orders",
+                "protocol": "HTTP/1.1",
+                "sourceIp": "192.0.2.1",
+                "userAgent": "bench",
+            },
+            "requestId": "JKJaXmPLvHcESHA=",
+            "routeKey": "POST /orders",
+            "stage": "$default",
+            "time": "24/Nov/2026:20:00:00 +0000",
+            "timeEpoch": 1_795_550_400_000_u64,
+        },
+        "body": serde_json::to_string(order).unwrap_or_default(),
+        "isBase64Encoded": false,
+    });
+    Bytes::from(event.to_string())
+}
+
+/// A batch as an event source mapping hands it to a function, one message for each key.
+#[must_use]
+pub fn batch(keys: impl IntoIterator<Item = String>, order: &Order) -> Bytes {
+    let records: Vec<Value> = keys.into_iter().map(|key| message(&key, order)).collect();
+    Bytes::from(json!({ "Records": records }).to_string())
+}
+
+fn message(key: &str, order: &Order) -> Value {
+    let mut body = json!(order);
+    body["key"] = json!(key);
+    json!({
+        "messageId": format!("message-{key}"),
+        "receiptHandle": "AQEBwJnKyrHigUMZj6rYigCgxlaS3SLy0a",
+        "body": body.to_string(),
+        "attributes": {
+            "ApproximateReceiveCount": "1",
+            "SentTimestamp": "1795550400000",
+            "SenderId": "AIDAIENQZJOLO23YVJ4VO",
+            "ApproximateFirstReceiveTimestamp": "1795550400010",
+        },
+        "messageAttributes": {},
+        "md5OfBody": "e4e68fb7bd0e697a0ae8f1bb342846b3",
+        "eventSource": "aws:sqs",
+        "eventSourceARN": "arn:aws:sqs:eu-central-1:000000000000:orders",
+        "awsRegion": "eu-central-1",
+    })
+}

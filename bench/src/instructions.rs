@@ -1,0 +1,123 @@
+//! Instruction counts of the hot paths, and their committed baseline.
+//!
+//! A path is run under valgrind a few times and then many times more; the difference is what one run of it costs,
+//! whatever the process did before. That is the same on a busy machine, which times are not. It is not the same with
+//! another compiler, so the baseline names the one that it was made with.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail, ensure};
+use serde::{Deserialize, Serialize};
+
+use crate::subject::{first_line, workspace};
+
+/// How many runs the two processes differ by.
+const RUNS: u64 = 200;
+
+/// Runs before that, in which caches and connections are filled.
+const WARM_UP: u64 = 20;
+
+/// What a path may cost more than in the baseline, before the check fails.
+const TOLERANCE_PERCENT: u64 = 3;
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Baseline {
+    rustc: String,
+    /// Instructions of one run, by path.
+    instructions: BTreeMap<String, u64>,
+}
+
+/// Counts all paths and compares them with the baseline, or makes them the baseline.
+///
+/// # Errors
+/// When one costs more than 3 % more than in the baseline, or cannot be counted.
+pub fn check(update: bool) -> Result<()> {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("instructions.json");
+    let program = build()?;
+    let mut counted = Baseline { rustc: first_line("rustc", &["--version"])?, instructions: BTreeMap::new() };
+    for path in paths(&program)? {
+        eprintln!("{path} …");
+        counted.instructions.insert(path.clone(), count(&program, &path)?);
+    }
+    if update {
+        fs::write(&file, serde_json::to_string_pretty(&counted)? + "\n")?;
+    }
+    let baseline: Baseline = serde_json::from_slice(&fs::read(&file)?)?;
+    if baseline.rustc != counted.rustc {
+        eprintln!("the baseline is of another compiler, {}: differences may be its", baseline.rustc);
+    }
+    let worse = compare(&baseline, &counted);
+    ensure!(worse.is_empty(), "more than {TOLERANCE_PERCENT} % above the baseline: {}", worse.join(", "));
+    Ok(())
+}
+
+/// Prints all paths beside the baseline; those that cost too much.
+fn compare(baseline: &Baseline, counted: &Baseline) -> Vec<String> {
+    println!("| path | instructions | baseline |\n|---|---:|---:|");
+    let mut worse = Vec::new();
+    for (path, count) in &counted.instructions {
+        let before = baseline.instructions.get(path);
+        println!("| {path} | {count} | {} |", before.map_or("new".to_owned(), u64::to_string));
+        if before.is_some_and(|before| is_worse(*before, *count)) {
+            worse.push(path.clone());
+        }
+    }
+    worse
+}
+
+const fn is_worse(before: u64, now: u64) -> bool {
+    now * 100 > before * (100 + TOLERANCE_PERCENT)
+}
+
+/// The program that runs one path so many times.
+fn build() -> Result<PathBuf> {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(workspace()).args(["build", "--release", "--package", "subjects", "--example", "hot_paths"]);
+    ensure!(cargo.status().context("cannot run cargo")?.success(), "the hot paths do not build");
+    Ok(workspace().join("target/release/examples/hot_paths"))
+}
+
+fn paths(program: &Path) -> Result<Vec<String>> {
+    let output = Command::new(program).output()?;
+    ensure!(output.status.success(), "{} does not tell its paths", program.display());
+    Ok(String::from_utf8(output.stdout)?.lines().map(str::to_owned).collect())
+}
+
+fn count(program: &Path, path: &str) -> Result<u64> {
+    let few = instructions(program, path, WARM_UP)?;
+    let many = instructions(program, path, WARM_UP + RUNS)?;
+    Ok(many.saturating_sub(few) / RUNS)
+}
+
+fn instructions(program: &Path, path: &str, runs: u64) -> Result<u64> {
+    let file = std::env::temp_dir().join(format!("instructions-{}", std::process::id()));
+    let status = Command::new("valgrind")
+        .args(["--tool=cachegrind", "--cache-sim=no", "--quiet"])
+        .arg(format!("--cachegrind-out-file={}", file.display()))
+        .arg(program)
+        .args([path, &runs.to_string()])
+        .stdout(Stdio::null())
+        .status()
+        .context("cannot run valgrind; install it with the system's package manager")?;
+    ensure!(status.success(), "{path} failed under valgrind: {status}");
+    let summary = fs::read_to_string(&file)?;
+    fs::remove_file(&file)?;
+    match summary.lines().find_map(|line| line.strip_prefix("summary:")) {
+        Some(total) => Ok(total.trim().parse()?),
+        None => bail!("valgrind wrote no summary for {path}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn three_percent_more_is_still_allowed_and_one_instruction_beyond_is_not() {
+        assert!(!is_worse(1000, 1030));
+        assert!(is_worse(1000, 1031));
+    }
+}

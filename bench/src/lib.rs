@@ -1,0 +1,47 @@
+//! What the library costs, beside a bare function, hand-written calls and the peers, in one run.
+//!
+//! ```text
+//!            ┌ Runtime API ─► sandbox (a process) ─► proxy ─► DynamoDB (embedded)
+//! cases ─────┤                   │                     │
+//!            └ times             └ /proc: time, memory └ requests, bytes, units
+//! ```
+//!
+//! Figures of two runs are not to be compared: what counts is one subject beside another in the same run.
+
+pub mod cases;
+pub mod cold;
+pub mod database;
+pub mod event;
+pub mod instructions;
+pub mod machine;
+pub mod measurement;
+pub mod memory;
+pub mod options;
+pub mod peers;
+pub mod process;
+pub mod proxy;
+pub mod report;
+mod runtime;
+pub mod sandbox;
+pub mod stage;
+pub mod statistics;
+pub mod subject;
+pub mod unit_costs;
+mod units;
+
+use anyhow::Result;
+
+use options::Command;
+pub use options::Options;
+
+/// Does what the options say.
+///
+/// # Errors
+/// When a subject does not do what it should; figures of such a run would mean nothing.
+pub async fn run(options: Options) -> Result<()> {
+    match options.command.unwrap_or_default() {
+        Command::Run(choice) => report::run(&choice).await,
+        Command::Instructions { update } => instructions::check(update),
+        Command::Peers { action: options::PeersAction::Install } => peers::install(),
+    }
+}

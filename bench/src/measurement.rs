@@ -1,0 +1,88 @@
+//! One case at one delay: all subjects in turn, so that what slows the machine down slows all of them.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use serde::Serialize;
+
+use crate::cases::Case;
+use crate::options::Choice;
+use crate::stage::{Stage, Turn};
+use crate::statistics::{median, quantile};
+use crate::subject::Subject;
+
+/// What a subject showed in a case.
+#[derive(Clone, Debug, Serialize)]
+pub struct Row {
+    /// The case.
+    pub case: String,
+    /// How long the store took for each request, beside its own time.
+    pub delay_ms: u64,
+    /// Who.
+    pub subject: String,
+    /// How many invocations were measured.
+    pub invocations: usize,
+    /// How many operations an invocation brought; what follows is for one operation, but the times.
+    pub operations: usize,
+    /// The median time of an invocation, in microseconds.
+    pub p50_us: f64,
+    /// The time below which 99 of 100 invocations stayed, in microseconds.
+    pub p99_us: f64,
+    /// Time on the processor for 1,000 operations, in seconds: the median of the turns.
+    pub cpu_s_per_1000: f64,
+    /// Requests to the store.
+    pub requests: f64,
+    /// Bytes to the store, with heads.
+    pub sent_bytes: f64,
+    /// Bytes from the store, with heads.
+    pub received_bytes: f64,
+}
+
+/// Measures a case.
+///
+/// # Errors
+/// When a subject does not do what it should.
+pub async fn measure(case: Case, delay_ms: u64, subjects: &[&Subject], choice: &Choice) -> Result<Vec<Row>> {
+    let rounds = choice.rounds.max(1);
+    let invocations = case.invocations(choice.invocations, delay_ms).div_ceil(rounds);
+    let warm_up = (invocations / 5).clamp(1, 50);
+    let mut stages = Vec::new();
+    for subject in subjects {
+        let prepare = async {
+            let mut stage = Stage::prepare(subject, case, warm_up + rounds * invocations).await?;
+            stage.turn(warm_up).await?;
+            stage.delay(Duration::from_millis(delay_ms));
+            anyhow::Ok(stage)
+        };
+        stages.push((*subject, prepare.await.with_context(|| subject.name.clone())?, Vec::new()));
+    }
+    for _ in 0..rounds {
+        for (subject, stage, turns) in &mut stages {
+            turns.push(stage.turn(invocations).await.with_context(|| subject.name.clone())?);
+        }
+    }
+    Ok(stages.into_iter().map(|(subject, _, turns)| row(case, delay_ms, subject, &turns)).collect())
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
+fn row(case: Case, delay_ms: u64, subject: &Subject, turns: &[Turn]) -> Row {
+    let durations: Vec<Duration> = turns.iter().flat_map(|turn| turn.durations.iter().copied()).collect();
+    let operations = (durations.len() * case.operations()) as f64;
+    let of_a_turn = operations / turns.len() as f64;
+    let cpu: Vec<Duration> = turns.iter().map(|turn| turn.cpu).collect();
+    let sum = |of: fn(&Turn) -> u64| turns.iter().map(of).sum::<u64>() as f64 / operations;
+    let us = |duration: Duration| duration.as_secs_f64() * 1e6;
+    Row {
+        case: case.to_string(),
+        delay_ms,
+        subject: subject.name.clone(),
+        invocations: durations.len(),
+        operations: case.operations(),
+        p50_us: us(median(&durations)),
+        p99_us: us(quantile(&durations, 0.99)),
+        cpu_s_per_1000: median(&cpu).as_secs_f64() / of_a_turn * 1000.0,
+        requests: sum(|turn| turn.traffic.requests),
+        sent_bytes: sum(|turn| turn.traffic.sent_bytes),
+        received_bytes: sum(|turn| turn.traffic.received_bytes),
+    }
+}

@@ -1,0 +1,115 @@
+//! What can be asked for.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::cases::Case;
+use crate::subject::Kind;
+
+/// Measures the library beside an empty function, hand-written DynamoDB calls and, when installed, the peers.
+#[derive(Debug, Parser)]
+#[command(name = "bench")]
+pub struct Options {
+    /// What to do; without one, `run`.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Measure times, requests, memory, starts and units; print the tables, and write them as Markdown and JSON.
+    Run(Choice),
+    /// Count the instructions of the hot paths under valgrind, and compare them with the committed baseline.
+    Instructions {
+        /// Make what is counted the new baseline.
+        #[arg(long)]
+        update: bool,
+    },
+    /// The peers that are measured beside the library.
+    Peers {
+        /// What to do about them.
+        #[command(subcommand)]
+        action: PeersAction,
+    },
+}
+
+/// What to do about the peers.
+#[derive(Debug, Subcommand)]
+pub enum PeersAction {
+    /// Install Powertools for Python and for TypeScript into `target/peers`, from PyPI and npm.
+    Install,
+}
+
+impl Default for Command {
+    fn default() -> Self {
+        Self::Run(Choice::default())
+    }
+}
+
+/// What is measured by `run`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Part {
+    /// Times, time on the processor, requests and bytes of each case.
+    Cases,
+    /// From spawning the process to its first poll and first answer.
+    Cold,
+    /// Memory after the start and after many invocations.
+    Memory,
+    /// Write and read units by the length of the answer.
+    Units,
+}
+
+/// Which of it, and how much.
+#[derive(Clone, Debug, Args)]
+pub struct Choice {
+    /// What to measure.
+    #[arg(long, value_delimiter = ',', default_values_t = Part::value_variants().to_vec())]
+    pub parts: Vec<Part>,
+    /// Whom to measure; who is not installed is left out.
+    #[arg(long, value_delimiter = ',', default_values_t = Kind::value_variants().to_vec())]
+    pub subjects: Vec<Kind>,
+    /// Which cases.
+    #[arg(long, value_delimiter = ',', default_values_t = Case::value_variants().to_vec())]
+    pub cases: Vec<Case>,
+    /// How long the store takes for each request, beside its own time.
+    #[arg(long, value_delimiter = ',', default_values_t = [0, 5])]
+    pub delays_ms: Vec<u64>,
+    /// Invocations of each case at no delay; a fifth of it with one, a tenth for batches.
+    #[arg(long, default_value_t = 2_000)]
+    pub invocations: usize,
+    /// In how many turns, one subject after the other; the median turn counts.
+    #[arg(long, default_value_t = 5)]
+    pub rounds: usize,
+    /// Invocations before the second look at the memory.
+    #[arg(long, default_value_t = 10_000)]
+    pub memory_invocations: usize,
+    /// Starts of each subject.
+    #[arg(long, default_value_t = 15)]
+    pub starts: usize,
+    /// The folder for `results.md` and `results.json`.
+    #[arg(long, default_value = "target/bench")]
+    pub output: PathBuf,
+}
+
+impl Default for Choice {
+    fn default() -> Self {
+        match Options::parse_from(["bench", "run"]).command {
+            Some(Command::Run(choice)) => choice,
+            _ => unreachable!("`run` was said"),
+        }
+    }
+}
+
+macro_rules! shown_as_on_the_command_line {
+    ($($kind:ty),*) => {$(
+        impl std::fmt::Display for $kind {
+            fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                formatter.write_str(self.to_possible_value().as_ref().map_or("", |value| value.get_name()))
+            }
+        }
+    )*};
+}
+
+shown_as_on_the_command_line!(Part, Kind, Case);

@@ -1,0 +1,123 @@
+//! What is measured: functions that do the same work.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use clap::ValueEnum;
+
+use crate::peers;
+
+/// A function as a program.
+#[derive(Clone, Debug)]
+pub struct Subject {
+    /// Its name in the tables.
+    pub name: String,
+    /// What made it: versions of the runtime and of the library.
+    pub version: String,
+    pub(crate) command: Vec<String>,
+    pub(crate) folder: PathBuf,
+    /// What is deployed, in bytes.
+    pub deployed_bytes: u64,
+    /// Whether it answers as the library does, down to the status; of the others it is only looked whether they do.
+    pub is_ours: bool,
+}
+
+/// The kinds of subjects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub enum Kind {
+    /// An empty handler.
+    None,
+    /// The DynamoDB calls by hand, without a library.
+    Floor,
+    /// This library.
+    Ours,
+    /// Powertools for AWS Lambda (Python).
+    Python,
+    /// Powertools for AWS Lambda (TypeScript).
+    Typescript,
+}
+
+/// What a subject serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// API Gateway; claim → run → commit.
+    Http,
+    /// API Gateway; in one-trip mode where there is one.
+    OneTrip,
+    /// SQS batches; in one-trip mode where there is one.
+    Batch,
+}
+
+impl Mode {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::OneTrip => "one-trip",
+            Self::Batch => "batch",
+        }
+    }
+}
+
+impl Kind {
+    /// The subject, if it is installed.
+    ///
+    /// # Errors
+    /// When its files cannot be read.
+    pub fn subject(self) -> Result<Option<Subject>> {
+        match self {
+            Self::None => rust("none", false).map(Some),
+            Self::Floor => rust("floor", false).map(Some),
+            Self::Ours => rust("ours", true).map(Some),
+            Self::Python => peers::python(),
+            Self::Typescript => peers::typescript(),
+        }
+    }
+}
+
+/// Builds the subjects of this workspace, as this program was built, and alone: with nobody else's features.
+///
+/// # Errors
+/// When they do not build.
+pub fn build() -> Result<()> {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(workspace()).args(["build", "--package", "subjects", "--bins"]);
+    if !cfg!(debug_assertions) {
+        cargo.arg("--release");
+    }
+    ensure!(cargo.status().context("cannot run cargo")?.success(), "the subjects do not build");
+    Ok(())
+}
+
+/// A subject from a program of the package `subjects`, at this path.
+///
+/// # Errors
+/// When there is no such file.
+pub fn at(program: &Path, is_ours: bool) -> Result<Subject> {
+    let name = program.file_name().context("a program without a name")?.to_string_lossy().into_owned();
+    let deployed_bytes = program.metadata().with_context(|| format!("no {}", program.display()))?.len();
+    Ok(Subject {
+        version: format!("{}, {}", env!("CARGO_PKG_VERSION"), first_line("rustc", &["--version"])?),
+        command: vec![program.display().to_string()],
+        folder: workspace().to_owned(),
+        deployed_bytes,
+        is_ours,
+        name,
+    })
+}
+
+fn rust(name: &str, is_ours: bool) -> Result<Subject> {
+    let folder = std::env::current_exe()?.parent().context("a program without a folder")?.to_owned();
+    at(&folder.join(name), is_ours)
+}
+
+pub(crate) fn workspace() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."))
+}
+
+/// What a program says of itself.
+pub(crate) fn first_line(program: &str, arguments: &[&str]) -> Result<String> {
+    let output = Command::new(program).args(arguments).output().with_context(|| format!("cannot run {program}"))?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    Ok(text.lines().next().unwrap_or_default().trim().to_owned())
+}

@@ -1,0 +1,177 @@
+//! Runs one hot path so many times: `hot_paths NAME COUNT`. Without arguments it tells the names.
+//!
+//! `bench instructions` counts what one run costs. The store's replies are canned: what is left is this library, the
+//! SDK, and nothing of a network.
+
+use std::hint::black_box;
+use std::time::Duration;
+
+use aws_sdk_dynamodb::config::{Credentials, Region};
+use aws_sdk_dynamodb::types::TransactWriteItem;
+use aws_smithy_runtime_api::client::http::{
+    HttpConnector, HttpConnectorFuture, SharedHttpClient, SharedHttpConnector, http_client_fn,
+};
+use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
+use aws_smithy_runtime_api::http::StatusCode;
+use aws_smithy_types::body::SdkBody;
+use idempotency::engine::{Attempt, Call, Engine, Operation, Outcome, Verdict};
+use idempotency::protocol::{
+    EpochMs, EpochS, Finding, Fingerprint, Fingerprinter, Key, OwnerToken, Principal, RecordId, Request, Settled,
+    TransactionId, Uncertain, canonical_json, decide, settle,
+};
+use idempotency::store::dynamodb;
+use idempotency::{DynamoDbStore, IdempotencyLayer};
+use lambda_http::tower::{Layer, ServiceExt};
+use lambda_http::{Body, Response, service_fn};
+use subjects::Order;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.as_slice() {
+        [path, count] => run(path, count.parse().expect("a count")).await,
+        _ => PATHS.iter().for_each(|path| println!("{path}")),
+    }
+}
+
+const PATHS: [&str; 8] = [
+    "canonical JSON of a request",
+    "fingerprint of a request",
+    "record id",
+    "decide: begin and settle",
+    "decide: replay",
+    "engine: claim and commit",
+    "engine: one trip",
+    "layer: first run of an API Gateway event",
+];
+
+const BODY: &[u8] =
+    br#"{"account":"acct-1","amount":1999,"currency":"EUR","payment_method":"pm_card_visa","reference":"order 17"}"#;
+
+const NOW: EpochMs = EpochMs(1_795_550_400_000);
+
+async fn run(path: &str, count: usize) {
+    let engine = engine().await;
+    match path {
+        "canonical JSON of a request" => repeat(count, |_| canonical_json(black_box(BODY))),
+        "fingerprint of a request" => repeat(count, |_| fingerprint()),
+        "record id" => {
+            repeat(count, |number| RecordId::new("payments", &Principal::new("alice").expect("valid"), &key(number)))
+        }
+        "decide: begin and settle" => repeat(count, |number| {
+            let request = request(number);
+            let idempotency::protocol::Decision::Begin(write) = decide(None, &request, NOW) else { panic!("a claim") };
+            settle(write.record, request.owner, Finding::Success, settled(), NOW)
+        }),
+        "decide: replay" => {
+            let request = request(0);
+            let idempotency::protocol::Decision::Begin(write) = decide(None, &request, NOW) else { panic!("a claim") };
+            let write = settle(write.record, request.owner, Finding::Success, settled(), NOW);
+            repeat(count, |_| {
+                assert!(matches!(
+                    decide(Some(black_box(&write.record)), &request, NOW),
+                    idempotency::protocol::Decision::Replay(..)
+                ))
+            });
+        }
+        "engine: claim and commit" => {
+            for number in 0..count {
+                let run = |_: Attempt<TransactWriteItem>| async { Verdict::Success("order-1".to_owned()) };
+                let outcome = engine.run(&call(&engine, number), run).await;
+                assert!(matches!(outcome, Ok(Outcome::Executed(_))), "{outcome:?}");
+            }
+        }
+        "engine: one trip" => {
+            for number in 0..count {
+                let run = |_: Attempt<TransactWriteItem>| async { Verdict::Success("order-1".to_owned()) };
+                let outcome = engine.run_in_one_trip(&call(&engine, number), run).await;
+                assert!(matches!(outcome, Ok(Outcome::Executed(_))), "{outcome:?}");
+            }
+        }
+        "layer: first run of an API Gateway event" => {
+            let layer = IdempotencyLayer::new(engine, "orders").layer(service_fn(handler));
+            for number in 0..count {
+                let event = bench::event::request(&format!("key-{number}"), &bench::event::Order::default(), false);
+                let request = lambda_http::request::from_reader(event.as_ref()).expect("an event");
+                let response = layer.clone().oneshot(request).await.expect("infallible");
+                assert_eq!(response.status(), 201);
+            }
+        }
+        other => panic!("no path {other}"),
+    }
+}
+
+fn repeat<T>(count: usize, run: impl Fn(usize) -> T) {
+    for number in 0..count {
+        black_box(run(number));
+    }
+}
+
+async fn handler(request: lambda_http::Request) -> Result<Response<Body>, lambda_http::Error> {
+    let order: Order = serde_json::from_slice(request.body())?;
+    let (status, body) = order.carry_out();
+    Ok(Response::builder().status(status).header("content-type", "application/json").body(body.into())?)
+}
+
+/// A DynamoDB that accepts everything.
+#[derive(Debug)]
+struct Accepting;
+
+impl HttpConnector for Accepting {
+    fn call(&self, _: HttpRequest) -> HttpConnectorFuture {
+        let accepted = StatusCode::try_from(200).expect("a status");
+        HttpConnectorFuture::ready(Ok(HttpResponse::new(accepted, SdkBody::from("{}"))))
+    }
+}
+
+async fn engine() -> Engine<DynamoDbStore> {
+    let config = dynamodb::client().await.config().to_builder();
+    let config = config
+        .http_client(http_client())
+        .region(Region::new("eu-central-1"))
+        .credentials_provider(Credentials::new("local", "local", None, None, "hot paths"));
+    Engine::builder(DynamoDbStore::new(aws_sdk_dynamodb::Client::from_conf(config.build()), "Records")).build()
+}
+
+fn http_client() -> SharedHttpClient {
+    let connector = SharedHttpConnector::new(Accepting);
+    http_client_fn(move |_, _| connector.clone())
+}
+
+fn call(engine: &Engine<DynamoDbStore>, number: usize) -> Call {
+    Call::new(
+        Operation::new("payments", "POST /payments"),
+        Principal::new("alice").expect("valid"),
+        key(number),
+        fingerprint(),
+        engine.time().plus(Duration::from_secs(30)),
+    )
+}
+
+fn request(number: usize) -> Request {
+    let principal = Principal::new("alice").expect("valid");
+    Request {
+        id: RecordId::new("payments", &principal, &key(number)),
+        operation: "POST /payments".to_owned(),
+        principal: Some(principal.digest()),
+        subject: None,
+        request: None,
+        fingerprint: fingerprint(),
+        owner: OwnerToken([7; 16]),
+        transaction: TransactionId::new(NOW, [7; 10]),
+        lease: NOW.plus(Duration::from_secs(30)),
+        uncertain: Uncertain::default(),
+    }
+}
+
+fn key(number: usize) -> Key {
+    Key::new(format!("8e03978e-40d5-43dd-bc93-{number:012}")).expect("valid")
+}
+
+fn fingerprint() -> Fingerprint {
+    Fingerprinter::new().bytes(b"POST").bytes(b"/payments").bytes(b"").value(black_box(BODY)).finish()
+}
+
+fn settled() -> Settled {
+    Settled { response: br#"{"id":"order-1"}"#.to_vec(), expiration: EpochS(NOW.seconds().0 + 86_400) }
+}

@@ -1,0 +1,107 @@
+//! The library, as a function uses it.
+
+use aws_lambda_events::sqs::{SqsEvent, SqsMessage};
+use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem};
+use idempotency::engine::{Attempt, Call, Engine, Operation, Outcome, Verdict};
+use idempotency::http::jwt_subject;
+use idempotency::protocol::{EpochMs, Fingerprinter, Key, Principal};
+use idempotency::queue::KeySource;
+use idempotency::store::dynamodb;
+use idempotency::{DynamoDbStore, IdempotencyLayer, Queue};
+use lambda_http::tower::Layer;
+use lambda_http::{Body, Error, Request, RequestExt, Response};
+use lambda_runtime::{LambdaEvent, service_fn};
+use subjects::{Order, Reply, hold, setting};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    let store = DynamoDbStore::new(dynamodb::client().await, setting("RECORDS_TABLE"));
+    store.warm().await;
+    let engine = Engine::builder(store).build();
+    match setting("MODE").as_str() {
+        "http" => {
+            let layer = IdempotencyLayer::new(engine, "orders");
+            lambda_http::run(layer.layer(service_fn(request))).await
+        }
+        "one-trip" => {
+            let engine = &engine;
+            lambda_http::run(service_fn(async |request| one_trip(engine, request).await)).await
+        }
+        _ => {
+            let operation = Operation::new("orders", "post");
+            let queue = Queue::new(engine, operation, Principal::new("shop")?, KeySource::pointer("/key")).one_trip();
+            let queue = &queue;
+            let handle = async |event: LambdaEvent<SqsEvent>| {
+                queue.handle(event.payload, EpochMs(event.context.deadline), message).await.map_err(Error::from)
+            };
+            lambda_runtime::run(service_fn(handle)).await
+        }
+    }
+}
+
+/// Under the layer: claim → run → commit.
+async fn request(request: Request) -> Result<Response<Body>, Error> {
+    let order: Order = serde_json::from_slice(request.body())?;
+    hold(request.headers()).await;
+    let reply = order.carry_out();
+    if let Some(attempt) = request.extensions().get() {
+        add_effect(&order, attempt)?;
+    }
+    respond(reply)
+}
+
+/// All effects are inside: one request.
+async fn one_trip(engine: &Engine<DynamoDbStore>, request: Request) -> Result<Response<Body>, Error> {
+    let order: Order = serde_json::from_slice(request.body())?;
+    let key = request.headers().get("idempotency-key").ok_or("no key")?.to_str()?;
+    let call = Call::new(
+        Operation::new("orders", "POST /orders"),
+        jwt_subject(&request).ok_or("nobody")?,
+        Key::new(key)?,
+        Fingerprinter::new().value(request.body()).finish(),
+        EpochMs(request.lambda_context().deadline),
+    );
+    let order = &order;
+    let run = |attempt: Attempt<TransactWriteItem>| async move {
+        let reply = order.carry_out();
+        match add_effect(order, &attempt) {
+            Ok(()) => verdict(reply),
+            Err(error) => Verdict::Unknown(error.into()),
+        }
+    };
+    match engine.run_in_one_trip(&call, run).await? {
+        Outcome::Executed(answered) | Outcome::Replayed(answered) => respond(answered.answer),
+        Outcome::NotExecuted(reply) => respond(reply),
+        Outcome::Mismatch => respond((422, String::new())),
+        Outcome::InProgress { .. } | Outcome::Unknown { .. } => respond((409, String::new())),
+    }
+}
+
+async fn message(attempt: Attempt<TransactWriteItem>, message: SqsMessage) -> Verdict<()> {
+    let Ok(order) = serde_json::from_str::<Order>(message.body.as_deref().unwrap_or_default()) else {
+        return Verdict::NotExecuted(());
+    };
+    order.carry_out();
+    match add_effect(&order, &attempt) {
+        Ok(()) => Verdict::Success(()),
+        Err(error) => Verdict::Unknown(error.into()),
+    }
+}
+
+fn verdict(reply: Reply) -> Verdict<Reply> {
+    if reply.0 < 400 { Verdict::Success(reply) } else { Verdict::Failed(reply) }
+}
+
+fn respond((status, body): Reply) -> Result<Response<Body>, Error> {
+    Ok(Response::builder().status(status).header("content-type", "application/json").body(body.into())?)
+}
+
+fn add_effect(order: &Order, attempt: &Attempt<TransactWriteItem>) -> Result<(), Error> {
+    if order.effect {
+        let put = Put::builder()
+            .table_name(setting("EFFECTS_TABLE"))
+            .item("id", AttributeValue::S(attempt.transaction().to_string()));
+        attempt.add_effect(TransactWriteItem::builder().put(put.build()?).build());
+    }
+    Ok(())
+}

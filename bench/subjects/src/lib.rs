@@ -1,0 +1,63 @@
+//! The work that all subjects do.
+
+use lambda_http::http::HeaderMap;
+use serde::Deserialize;
+use serde_json::json;
+
+/// What is asked for.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Order {
+    /// Below zero: it is declined.
+    pub amount: i64,
+    /// Whether one more item is written.
+    #[serde(default)]
+    pub effect: bool,
+    /// The least length of the answer.
+    #[serde(default)]
+    pub answer_bytes: usize,
+    /// Of a message: the idempotency key.
+    #[serde(default)]
+    pub key: String,
+}
+
+/// A status and a body.
+pub type Reply = (u16, String);
+
+impl Order {
+    /// Does what is asked for, but for the effect.
+    pub fn carry_out(&self) -> Reply {
+        if self.amount < 0 {
+            return (402, json!({ "error": "declined" }).to_string());
+        }
+        (201, self.answer())
+    }
+
+    fn answer(&self) -> String {
+        let mut lines = Vec::new();
+        let mut length = 0;
+        // Numbers without a pattern, between names that repeat: about as compressible as business data.
+        let mut number = 1_u64;
+        while length + 40 < self.answer_bytes {
+            number = number.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let line = json!({ "item": format!("{:016x}", number), "price": number >> 44 });
+            length += line.to_string().len() + 1;
+            lines.push(line);
+        }
+        json!({ "id": "order-1", "amount": self.amount, "lines": lines }).to_string()
+    }
+}
+
+/// Never returns, if the request asks for that.
+pub async fn hold(headers: &HeaderMap) {
+    if headers.get("x-hold").is_some_and(|value| value == "true") {
+        std::future::pending().await
+    }
+}
+
+/// A setting of the environment.
+///
+/// # Panics
+/// When it is missing.
+pub fn setting(name: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set"))
+}
