@@ -4,25 +4,25 @@
 //! SDK, and nothing of a network.
 
 use std::hint::black_box;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::config::{Credentials, Region};
-use aws_sdk_dynamodb::types::TransactWriteItem;
-use aws_smithy_runtime_api::client::http::{
-    HttpConnector, HttpConnectorFuture, SharedHttpClient, SharedHttpConnector, http_client_fn,
-};
+use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem};
+use aws_smithy_runtime_api::client::http::{HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn};
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::http::StatusCode;
 use aws_smithy_types::body::SdkBody;
 use idempotency::engine::{Attempt, Call, Engine, Operation, Outcome, Verdict};
 use idempotency::protocol::{
-    EpochMs, EpochS, Finding, Fingerprint, Fingerprinter, Key, OwnerToken, Principal, RecordId, Request, Settled,
-    TransactionId, Uncertain, canonical_json, decide, settle,
+    Decision, EpochMs, EpochS, Finding, Fingerprint, Fingerprinter, Key, OwnerToken, Principal, RecordId, Request,
+    Settled, TransactionId, Uncertain, canonical_json, decide, settle,
 };
 use idempotency::store::dynamodb;
 use idempotency::{DynamoDbStore, IdempotencyLayer};
 use lambda_http::tower::{Layer, ServiceExt};
 use lambda_http::{Body, Response, service_fn};
+use serde_json::json;
 use subjects::Order;
 
 #[tokio::main(flavor = "current_thread")]
@@ -34,7 +34,7 @@ async fn main() {
     }
 }
 
-const PATHS: [&str; 8] = [
+const PATHS: [&str; 10] = [
     "canonical JSON of a request",
     "fingerprint of a request",
     "record id",
@@ -42,6 +42,8 @@ const PATHS: [&str; 8] = [
     "decide: replay",
     "engine: claim and commit",
     "engine: one trip",
+    "engine: one trip with an effect",
+    "engine: replay",
     "layer: first run of an API Gateway event",
 ];
 
@@ -51,7 +53,7 @@ const BODY: &[u8] =
 const NOW: EpochMs = EpochMs(1_795_550_400_000);
 
 async fn run(path: &str, count: usize) {
-    let engine = engine().await;
+    let accepting = engine(ACCEPTED, 200).await;
     match path {
         "canonical JSON of a request" => repeat(count, |_| canonical_json(black_box(BODY))),
         "fingerprint of a request" => repeat(count, |_| fingerprint()),
@@ -60,36 +62,42 @@ async fn run(path: &str, count: usize) {
         }
         "decide: begin and settle" => repeat(count, |number| {
             let request = request(number);
-            let idempotency::protocol::Decision::Begin(write) = decide(None, &request, NOW) else { panic!("a claim") };
+            let Decision::Begin(write) = decide(None, &request, NOW) else { panic!("a claim") };
             settle(write.record, request.owner, Finding::Success, settled(), NOW)
         }),
         "decide: replay" => {
             let request = request(0);
-            let idempotency::protocol::Decision::Begin(write) = decide(None, &request, NOW) else { panic!("a claim") };
+            let Decision::Begin(write) = decide(None, &request, NOW) else { panic!("a claim") };
             let write = settle(write.record, request.owner, Finding::Success, settled(), NOW);
             repeat(count, |_| {
-                assert!(matches!(
-                    decide(Some(black_box(&write.record)), &request, NOW),
-                    idempotency::protocol::Decision::Replay(..)
-                ))
+                assert!(matches!(decide(Some(black_box(&write.record)), &request, NOW), Decision::Replay(..)))
             });
         }
         "engine: claim and commit" => {
             for number in 0..count {
                 let run = |_: Attempt<TransactWriteItem>| async { Verdict::Success("order-1".to_owned()) };
-                let outcome = engine.run(&call(&engine, number), run).await;
+                let outcome = accepting.run(&call(&accepting, number), run).await;
                 assert!(matches!(outcome, Ok(Outcome::Executed(_))), "{outcome:?}");
             }
         }
         "engine: one trip" => {
             for number in 0..count {
-                let run = |_: Attempt<TransactWriteItem>| async { Verdict::Success("order-1".to_owned()) };
-                let outcome = engine.run_in_one_trip(&call(&engine, number), run).await;
-                assert!(matches!(outcome, Ok(Outcome::Executed(_))), "{outcome:?}");
+                assert!(matches!(one_trip(&accepting, number, false).await, Outcome::Executed(_)));
+            }
+        }
+        "engine: one trip with an effect" => {
+            for number in 0..count {
+                assert!(matches!(one_trip(&accepting, number, true).await, Outcome::Executed(_)));
+            }
+        }
+        "engine: replay" => {
+            let refusing = engine(refusal(&accepting).await, 400).await;
+            for _ in 0..count {
+                assert!(matches!(one_trip(&refusing, 0, false).await, Outcome::Replayed(_)));
             }
         }
         "layer: first run of an API Gateway event" => {
-            let layer = IdempotencyLayer::new(engine, "orders").layer(service_fn(handler));
+            let layer = IdempotencyLayer::new(accepting, "orders").layer(service_fn(handler));
             for number in 0..count {
                 let event = bench::event::request(&format!("key-{number}"), &bench::event::Order::default(), false);
                 let request = lambda_http::request::from_reader(event.as_ref()).expect("an event");
@@ -113,29 +121,62 @@ async fn handler(request: lambda_http::Request) -> Result<Response<Body>, lambda
     Ok(Response::builder().status(status).header("content-type", "application/json").body(body.into())?)
 }
 
-/// A DynamoDB that accepts everything.
-#[derive(Debug)]
-struct Accepting;
+async fn one_trip(engine: &Engine<DynamoDbStore>, number: usize, effect: bool) -> Outcome<String> {
+    let run = |attempt: Attempt<TransactWriteItem>| async move {
+        if effect {
+            let put =
+                Put::builder().table_name("Effects").item("id", AttributeValue::S(attempt.transaction().to_string()));
+            attempt.add_effect(TransactWriteItem::builder().put(put.build().expect("complete")).build());
+        }
+        Verdict::Success("order-1".to_owned())
+    };
+    engine.run_in_one_trip(&call(engine, number), run).await.expect("an outcome")
+}
 
-impl HttpConnector for Accepting {
-    fn call(&self, _: HttpRequest) -> HttpConnectorFuture {
-        let accepted = StatusCode::try_from(200).expect("a status");
-        HttpConnectorFuture::ready(Ok(HttpResponse::new(accepted, SdkBody::from("{}"))))
+const ACCEPTED: &str = "{}";
+
+/// What DynamoDB answers to the claim of an operation that is settled.
+async fn refusal(accepting: &Engine<DynamoDbStore>) -> String {
+    SENT.lock().expect("not poisoned").clear();
+    one_trip(accepting, 0, false).await;
+    let sent: serde_json::Value = serde_json::from_slice(&SENT.lock().expect("not poisoned")).expect("JSON");
+    json!({
+        "__type": "com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException",
+        "message": "The conditional request failed",
+        "Item": sent["Item"],
+    })
+    .to_string()
+}
+
+/// The body of the first request since this was cleared.
+static SENT: Mutex<Vec<u8>> = Mutex::new(Vec::new());
+
+/// A DynamoDB that always answers the same.
+#[derive(Debug)]
+struct Canned {
+    status: u16,
+    reply: String,
+}
+
+impl HttpConnector for Canned {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let mut sent = SENT.lock().expect("not poisoned");
+        if sent.is_empty() {
+            sent.extend_from_slice(request.body().bytes().unwrap_or_default());
+        }
+        let status = StatusCode::try_from(self.status).expect("a status");
+        HttpConnectorFuture::ready(Ok(HttpResponse::new(status, SdkBody::from(self.reply.clone()))))
     }
 }
 
-async fn engine() -> Engine<DynamoDbStore> {
+async fn engine(reply: impl Into<String>, status: u16) -> Engine<DynamoDbStore> {
+    let connector = SharedHttpConnector::new(Canned { status, reply: reply.into() });
     let config = dynamodb::client().await.config().to_builder();
     let config = config
-        .http_client(http_client())
+        .http_client(http_client_fn(move |_, _| connector.clone()))
         .region(Region::new("eu-central-1"))
         .credentials_provider(Credentials::new("local", "local", None, None, "hot paths"));
     Engine::builder(DynamoDbStore::new(aws_sdk_dynamodb::Client::from_conf(config.build()), "Records")).build()
-}
-
-fn http_client() -> SharedHttpClient {
-    let connector = SharedHttpConnector::new(Accepting);
-    http_client_fn(move |_, _| connector.clone())
 }
 
 fn call(engine: &Engine<DynamoDbStore>, number: usize) -> Call {
