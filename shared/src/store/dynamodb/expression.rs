@@ -47,16 +47,21 @@ impl<'a> Expression<'a> {
     fn unchanged(&mut self, seen: &Seen) -> String {
         let attributes = self.attributes;
         let expected = [
-            ("status", &attributes.status, Some(item::string(seen.status.as_str()))),
-            ("transaction", &attributes.transaction, Some(item::string(seen.transaction.to_string()))),
-            ("attempt", &attributes.attempt, Some(item::number(seen.attempt))),
-            ("owner", &attributes.owner, seen.owner.map(|owner| item::binary(owner.0))),
-            ("lease", &attributes.lease, seen.lease.map(|lease| item::number(lease.0))),
+            ("#status", ":seen_status", &attributes.status, Some(item::string(seen.status.as_str()))),
+            (
+                "#transaction",
+                ":seen_transaction",
+                &attributes.transaction,
+                Some(item::string(seen.transaction.to_string())),
+            ),
+            ("#attempt", ":seen_attempt", &attributes.attempt, Some(item::number(seen.attempt))),
+            ("#owner", ":seen_owner", &attributes.owner, seen.owner.map(|owner| item::binary(owner.0))),
+            ("#lease", ":seen_lease", &attributes.lease, seen.lease.map(|lease| item::number(lease.0))),
         ];
-        let terms = expected.map(|(word, attribute, value)| {
-            let name = self.name(&format!("#{word}"), attribute);
+        let terms = expected.map(|(name_placeholder, value_placeholder, attribute, value)| {
+            let name = self.name(name_placeholder, attribute);
             match value {
-                Some(value) => format!("{name} = {}", self.value(&format!(":seen_{word}"), value)),
+                Some(value) => format!("{name} = {}", self.value(value_placeholder, value)),
                 None => format!("attribute_not_exists({name})"),
             }
         });
@@ -65,25 +70,24 @@ impl<'a> Expression<'a> {
 
     /// Adds the update that makes a claimed record into `record`: what it has is set, what it lacks is removed.
     pub(super) fn update(mut self, record: &Record) -> Self {
-        let mut set = Vec::new();
-        let mut remove = Vec::new();
         let attributes = self.attributes;
-        let claim = item::from_claim(record, attributes);
+        let mut claim = item::from_claim(record, attributes);
+        let (mut set, mut remove) = (String::with_capacity(256), String::new());
         for attribute in attributes.of_claim() {
-            let name = self.name(&format!("#{}", attribute.word), attribute.name);
-            match claim.get(attribute.name) {
+            let name = self.name(attribute.name_placeholder, attribute.name);
+            match claim.remove(attribute.name) {
                 Some(value) => {
-                    let value = self.value(&format!(":{}", attribute.word), value.clone());
-                    set.push(format!("{name} = {value}"));
+                    let value = self.value(attribute.value_placeholder, value);
+                    let clause = if set.is_empty() { "SET " } else { ", " };
+                    set.extend([clause, name, " = ", value]);
                 }
-                None => remove.push(name),
+                None => {
+                    let clause = if remove.is_empty() { " REMOVE " } else { ", " };
+                    remove.extend([clause, name]);
+                }
             }
         }
-        self.update = format!("SET {}", set.join(", "));
-        if !remove.is_empty() {
-            self.update.push_str(" REMOVE ");
-            self.update.push_str(&remove.join(", "));
-        }
+        self.update = set + &remove;
         self
     }
 
@@ -110,15 +114,20 @@ impl<'a> Expression<'a> {
             .build()
     }
 
-    fn name(&mut self, placeholder: &str, attribute: &str) -> String {
-        self.names.get_or_insert_default().insert(placeholder.to_owned(), attribute.to_owned());
-        placeholder.to_owned()
+    fn name(&mut self, placeholder: &'static str, attribute: &str) -> &'static str {
+        self.names.get_or_insert_with(room).insert(placeholder.to_owned(), attribute.to_owned());
+        placeholder
     }
 
-    fn value(&mut self, placeholder: &str, value: AttributeValue) -> String {
-        self.values.get_or_insert_default().insert(placeholder.to_owned(), value);
-        placeholder.to_owned()
+    fn value(&mut self, placeholder: &'static str, value: AttributeValue) -> &'static str {
+        self.values.get_or_insert_with(room).insert(placeholder.to_owned(), value);
+        placeholder
     }
+}
+
+/// For all that an update refers to: a map that grows hashes what it holds anew.
+fn room<T>() -> HashMap<String, T> {
+    HashMap::with_capacity(14)
 }
 
 #[cfg(test)]

@@ -79,27 +79,30 @@ impl Default for AttributeNames {
     }
 }
 
-/// An attribute by its word in this crate and its name in the table.
+/// An attribute by what stands for its name and its value in expressions, and its name in the table.
 pub(super) struct Attribute<'a> {
-    pub(super) word: &'static str,
+    pub(super) name_placeholder: &'static str,
+    pub(super) value_placeholder: &'static str,
     pub(super) name: &'a str,
 }
 
 impl AttributeNames {
     /// The attributes that a claim changes.
     pub(super) fn of_claim(&self) -> [Attribute<'_>; 11] {
+        let attribute =
+            |name_placeholder, value_placeholder, name| Attribute { name_placeholder, value_placeholder, name };
         [
-            Attribute { word: "transaction", name: &self.transaction },
-            Attribute { word: "attempt", name: &self.attempt },
-            Attribute { word: "status", name: &self.status },
-            Attribute { word: "updated", name: &self.updated },
-            Attribute { word: "story", name: &self.story },
-            Attribute { word: "owner", name: &self.owner },
-            Attribute { word: "lease", name: &self.lease },
-            Attribute { word: "expiration", name: &self.expiration },
-            Attribute { word: "response", name: &self.response },
-            Attribute { word: "parts", name: &self.parts },
-            Attribute { word: "unresolved", name: &self.unresolved },
+            attribute("#transaction", ":transaction", &self.transaction),
+            attribute("#attempt", ":attempt", &self.attempt),
+            attribute("#status", ":status", &self.status),
+            attribute("#updated", ":updated", &self.updated),
+            attribute("#story", ":story", &self.story),
+            attribute("#owner", ":owner", &self.owner),
+            attribute("#lease", ":lease", &self.lease),
+            attribute("#expiration", ":expiration", &self.expiration),
+            attribute("#response", ":response", &self.response),
+            attribute("#parts", ":parts", &self.parts),
+            attribute("#unresolved", ":unresolved", &self.unresolved),
         ]
     }
 }
