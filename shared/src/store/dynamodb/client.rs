@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use aws_config::retry::RetryConfig;
+use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::provider::SharedCredentialsProvider;
@@ -31,8 +32,11 @@ pub(crate) async fn sdk_config() -> SdkConfig {
         .operation_attempt_timeout(Duration::from_millis(1000))
         .operation_timeout(Duration::from_millis(1800))
         .build();
-    let mut loader =
-        aws_config::defaults(BehaviorVersion::v2026_01_12()).retry_config(retries).timeout_config(timeouts);
+    let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
+        .retry_config(retries)
+        .timeout_config(timeouts)
+        // It would end a try after 20 s without a byte; the time-outs end it long before, and a check costs.
+        .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
     if let Some(region) = std::env::var("AWS_REGION").ok().filter(|region| !region.is_empty()) {
         loader = loader.region(Region::new(region));
     }
