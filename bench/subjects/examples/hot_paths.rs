@@ -176,7 +176,9 @@ async fn engine(reply: impl Into<String>, status: u16) -> Engine<DynamoDbStore> 
         .http_client(http_client_fn(move |_, _| connector.clone()))
         .region(Region::new("eu-central-1"))
         .credentials_provider(Credentials::new("local", "local", None, None, "hot paths"));
-    Engine::builder(DynamoDbStore::new(aws_sdk_dynamodb::Client::from_conf(config.build()), "Records")).build()
+    let store = DynamoDbStore::new(aws_sdk_dynamodb::Client::from_conf(config.build()), "Records");
+    // Nothing is remembered in the process: a replay is one from the store.
+    Engine::builder(store).cache_bytes(0).build()
 }
 
 fn call(engine: &Engine<DynamoDbStore>, number: usize) -> Call {
@@ -214,5 +216,5 @@ fn fingerprint() -> Fingerprint {
 }
 
 fn settled() -> Settled {
-    Settled { response: br#"{"id":"order-1"}"#.to_vec(), expiration: EpochS(NOW.seconds().0 + 86_400) }
+    Settled { response: br#"{"id":"order-1"}"#.to_vec().into(), expiration: EpochS(NOW.seconds().0 + 86_400) }
 }

@@ -56,3 +56,8 @@ async fn a_lost_reply_costs_one_request_more_and_no_second_run() {
         assert_eq!(turn.traffic.requests, 2 + u64::from(lost));
     }
 }
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replay_makes_no_request_in_the_sandbox_that_settled_it() {
+    assert_eq!(requests(Case::ReplayHere).await, 0);
+}
+
