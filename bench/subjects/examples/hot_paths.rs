@@ -7,6 +7,7 @@ use std::hint::black_box;
 use std::sync::Mutex;
 use std::time::Duration;
 
+use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::{Credentials, Region};
 use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem};
 use aws_smithy_runtime_api::client::http::{HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn};
@@ -24,6 +25,7 @@ use lambda_http::tower::{Layer, ServiceExt};
 use lambda_http::{Body, Response, service_fn};
 use serde_json::json;
 use subjects::Order;
+use subjects::floor::Floor;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
@@ -34,7 +36,7 @@ async fn main() {
     }
 }
 
-const PATHS: [&str; 10] = [
+const PATHS: [&str; 11] = [
     "canonical JSON of a request",
     "fingerprint of a request",
     "record id",
@@ -45,6 +47,7 @@ const PATHS: [&str; 10] = [
     "engine: one trip with an effect",
     "engine: replay",
     "layer: first run of an API Gateway event",
+    "floor: first run of an API Gateway event",
 ];
 
 const BODY: &[u8] =
@@ -99,10 +102,15 @@ async fn run(path: &str, count: usize) {
         "layer: first run of an API Gateway event" => {
             let layer = IdempotencyLayer::new(accepting, "orders").layer(service_fn(handler));
             for number in 0..count {
-                let event = bench::event::request(&format!("key-{number}"), &bench::event::Order::default(), false);
-                let request = lambda_http::request::from_reader(event.as_ref()).expect("an event");
-                let response = layer.clone().oneshot(request).await.expect("infallible");
+                let response = layer.clone().oneshot(event(number)).await.expect("infallible");
                 assert_eq!(response.status(), 201);
+            }
+        }
+        "floor: first run of an API Gateway event" => {
+            let floor =
+                Floor { client: client(ACCEPTED, 200).await, records: "Records".into(), effects: "Effects".into() };
+            for number in 0..count {
+                assert_eq!(floor.request(event(number)).await.expect("a response").status(), 201);
             }
         }
         other => panic!("no path {other}"),
@@ -170,15 +178,24 @@ impl HttpConnector for Canned {
 }
 
 async fn engine(reply: impl Into<String>, status: u16) -> Engine<DynamoDbStore> {
+    let store = DynamoDbStore::new(client(reply, status).await, "Records");
+    // Nothing is remembered in the process: a replay is one from the store.
+    Engine::builder(store).cache_bytes(0).build()
+}
+
+async fn client(reply: impl Into<String>, status: u16) -> Client {
     let connector = SharedHttpConnector::new(Canned { status, reply: reply.into() });
     let config = dynamodb::client().await.config().to_builder();
     let config = config
         .http_client(http_client_fn(move |_, _| connector.clone()))
         .region(Region::new("eu-central-1"))
         .credentials_provider(Credentials::new("local", "local", None, None, "hot paths"));
-    let store = DynamoDbStore::new(aws_sdk_dynamodb::Client::from_conf(config.build()), "Records");
-    // Nothing is remembered in the process: a replay is one from the store.
-    Engine::builder(store).cache_bytes(0).build()
+    Client::from_conf(config.build())
+}
+
+fn event(number: usize) -> lambda_http::Request {
+    let event = bench::event::request(&format!("key-{number}"), &bench::event::Order::default(), false);
+    lambda_http::request::from_reader(event.as_ref()).expect("an event")
 }
 
 fn call(engine: &Engine<DynamoDbStore>, number: usize) -> Call {

@@ -1,5 +1,7 @@
 //! The work that all subjects do.
 
+pub mod floor;
+
 use lambda_http::http::HeaderMap;
 use serde::Deserialize;
 use serde_json::json;

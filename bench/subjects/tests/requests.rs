@@ -60,4 +60,3 @@ async fn a_lost_reply_costs_one_request_more_and_no_second_run() {
 async fn a_replay_makes_no_request_in_the_sandbox_that_settled_it() {
     assert_eq!(requests(Case::ReplayHere).await, 0);
 }
-

@@ -1,0 +1,198 @@
+//! The DynamoDB calls by hand: what no library could do without.
+//!
+//! It knows no owner, no lease and no unknown outcome, and forgets what a crash leaves; it is here to be measured.
+
+use std::collections::HashMap;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::{Order, Reply, hold};
+use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
+use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
+use aws_sdk_dynamodb::types::AttributeValue::{B, N, S};
+use aws_sdk_dynamodb::types::{AttributeValue, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem};
+use futures::stream::{self, StreamExt};
+use lambda_http::request::RequestContext;
+use lambda_http::{Body, Error, Request, RequestExt, Response};
+use lambda_runtime::LambdaEvent;
+use sha2::{Digest, Sha256};
+
+type Item = HashMap<String, AttributeValue>;
+
+const VACANT: &str = "attribute_not_exists(id) OR expiration < :now";
+
+/// A function without a library.
+pub struct Floor {
+    /// The client.
+    pub client: Client,
+    /// The table of records.
+    pub records: String,
+    /// The table of effects.
+    pub effects: String,
+}
+
+impl Floor {
+    /// Claim, run, settle: two requests.
+    ///
+    /// # Errors
+    /// When DynamoDB or the event is not as it should be.
+    pub async fn request(&self, request: Request) -> Result<Response<Body>, Error> {
+        let order: Order = serde_json::from_slice(request.body())?;
+        let id = id_of(&request)?;
+        let hash = Sha256::digest(request.body().as_ref()).to_vec();
+        let item = Item::from([
+            ("id".to_owned(), S(id.clone())),
+            ("status".to_owned(), S("INPROGRESS".to_owned())),
+            ("expiration".to_owned(), N((seconds() + 86_400).to_string())),
+            ("hash".to_owned(), B(hash.clone().into())),
+        ]);
+        let claim = self
+            .client
+            .put_item()
+            .table_name(&self.records)
+            .set_item(Some(item))
+            .condition_expression(VACANT)
+            .expression_attribute_values(":now", N(seconds().to_string()))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        match claim.send().await.map_err(|error| error.into_service_error()) {
+            Ok(_) => {}
+            Err(PutItemError::ConditionalCheckFailedException(refused)) => {
+                return respond(found(&refused.item.unwrap_or_default(), &hash));
+            }
+            Err(error) => return Err(error.into()),
+        }
+        hold(request.headers()).await;
+        let reply = order.carry_out();
+        if order.effect {
+            self.client.put_item().table_name(&self.effects).item("id", S(id.clone())).send().await?;
+        }
+        let settle = self
+            .client
+            .update_item()
+            .table_name(&self.records)
+            .key("id", S(id))
+            .update_expression("SET #status = :status, code = :code, #data = :data, expiration = :expiration")
+            .expression_attribute_names("#status", "status")
+            .expression_attribute_names("#data", "data")
+            .expression_attribute_values(":status", S("COMPLETED".to_owned()))
+            .expression_attribute_values(":code", N(reply.0.to_string()))
+            .expression_attribute_values(":data", S(reply.1.clone()))
+            .expression_attribute_values(":expiration", N((seconds() + 86_400).to_string()));
+        settle.send().await?;
+        respond(reply)
+    }
+
+    /// The record and the effect in one request.
+    ///
+    /// # Errors
+    /// When DynamoDB or the event is not as it should be.
+    pub async fn one_trip(&self, request: Request) -> Result<Response<Body>, Error> {
+        let order: Order = serde_json::from_slice(request.body())?;
+        let hash = Sha256::digest(request.body().as_ref()).to_vec();
+        respond(self.settle_at_once(&id_of(&request)?, &order, &hash).await?)
+    }
+
+    /// The same for each message.
+    ///
+    /// # Errors
+    /// When DynamoDB or the event is not as it should be.
+    pub async fn batch(&self, event: LambdaEvent<SqsEvent>) -> Result<SqsBatchResponse, Error> {
+        let returned = stream::iter(event.payload.records)
+            .map(|message| async move {
+                let settled = self.message(&message).await.is_ok();
+                (!settled).then_some(message.message_id.unwrap_or_default())
+            })
+            .buffer_unordered(10)
+            .filter_map(std::future::ready);
+        let mut response = SqsBatchResponse::default();
+        response.set_failures(returned.collect::<Vec<_>>().await);
+        Ok(response)
+    }
+
+    async fn message(&self, message: &SqsMessage) -> Result<Reply, Error> {
+        let body = message.body.as_deref().unwrap_or_default();
+        let order: Order = serde_json::from_str(body)?;
+        self.settle_at_once(&format!("message#{}", order.key), &order, &Sha256::digest(body)).await
+    }
+
+    /// The record as it is at the end, and the effect, in one request.
+    async fn settle_at_once(&self, id: &str, order: &Order, hash: &[u8]) -> Result<Reply, Error> {
+        let reply = order.carry_out();
+        let item = Item::from([
+            ("id".to_owned(), S(id.to_owned())),
+            ("status".to_owned(), S("COMPLETED".to_owned())),
+            ("expiration".to_owned(), N((seconds() + 86_400).to_string())),
+            ("hash".to_owned(), B(hash.to_vec().into())),
+            ("code".to_owned(), N(reply.0.to_string())),
+            ("data".to_owned(), S(reply.1.clone())),
+        ]);
+        let old = if order.effect { self.transact(item, id).await? } else { self.put(item).await? };
+        Ok(old.map_or(reply, |old| found(&old, hash)))
+    }
+
+    /// The item that was in the way, if one was.
+    async fn put(&self, item: Item) -> Result<Option<Item>, Error> {
+        let put = self
+            .client
+            .put_item()
+            .table_name(&self.records)
+            .set_item(Some(item))
+            .condition_expression(VACANT)
+            .expression_attribute_values(":now", N(seconds().to_string()))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        match put.send().await.map_err(|error| error.into_service_error()) {
+            Ok(_) => Ok(None),
+            Err(PutItemError::ConditionalCheckFailedException(refused)) => Ok(refused.item),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn transact(&self, item: Item, effect: &str) -> Result<Option<Item>, Error> {
+        let record = Put::builder()
+            .table_name(&self.records)
+            .set_item(Some(item))
+            .condition_expression(VACANT)
+            .expression_attribute_values(":now", N(seconds().to_string()))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        let effect = Put::builder().table_name(&self.effects).item("id", S(effect.to_owned()));
+        let transaction = self
+            .client
+            .transact_write_items()
+            .transact_items(TransactWriteItem::builder().put(record.build()?).build())
+            .transact_items(TransactWriteItem::builder().put(effect.build()?).build());
+        match transaction.send().await.map_err(|error| error.into_service_error()) {
+            Ok(_) => Ok(None),
+            Err(TransactWriteItemsError::TransactionCanceledException(cancelled)) => {
+                Ok(cancelled.cancellation_reasons.unwrap_or_default().swap_remove(0).item)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+fn id_of(request: &Request) -> Result<String, Error> {
+    let key = request.headers().get("idempotency-key").ok_or("no key")?.to_str()?;
+    let Some(RequestContext::ApiGatewayV2(context)) = request.request_context_ref() else {
+        return Err("no context".into());
+    };
+    let jwt = context.authorizer.as_ref().and_then(|authorizer| authorizer.jwt.as_ref()).ok_or("nobody")?;
+    Ok(format!("{}#{key}", jwt.claims.get("sub").ok_or("nobody")?))
+}
+
+fn found(item: &Item, hash: &[u8]) -> Reply {
+    let text = |name| item.get(name).and_then(|value| value.as_s().ok());
+    if item.get("hash").and_then(|value| value.as_b().ok()).is_none_or(|found| found.as_ref() != hash) {
+        return (422, String::new());
+    }
+    let code = item.get("code").and_then(|value| value.as_n().ok()?.parse().ok());
+    code.zip(text("data").cloned()).unwrap_or((409, String::new()))
+}
+
+fn respond((status, body): Reply) -> Result<Response<Body>, Error> {
+    Ok(Response::builder().status(status).header("content-type", "application/json").body(body.into())?)
+}
+
+fn seconds() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs()
+}
