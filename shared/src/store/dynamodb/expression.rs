@@ -70,12 +70,10 @@ impl<'a> Expression<'a> {
 
     /// Adds the update that makes a claimed record into `record`: what it has is set, what it lacks is removed.
     pub(super) fn update(mut self, record: &Record) -> Self {
-        let attributes = self.attributes;
-        let mut claim = item::from_claim(record, attributes);
         let (mut set, mut remove) = (String::with_capacity(256), String::new());
-        for attribute in attributes.of_claim() {
+        for attribute in item::of_claim(record, self.attributes) {
             let name = self.name(attribute.name_placeholder, attribute.name);
-            match claim.remove(attribute.name) {
+            match attribute.value {
                 Some(value) => {
                     let value = self.value(attribute.value_placeholder, value);
                     let clause = if set.is_empty() { "SET " } else { ", " };

@@ -79,37 +79,22 @@ impl Default for AttributeNames {
     }
 }
 
-/// An attribute by what stands for its name and its value in expressions, and its name in the table.
+/// An attribute: what stands for its name and its value in expressions, its name in the table, and its value.
 pub(super) struct Attribute<'a> {
     pub(super) name_placeholder: &'static str,
     pub(super) value_placeholder: &'static str,
     pub(super) name: &'a str,
-}
-
-impl AttributeNames {
-    /// The attributes that a claim changes.
-    pub(super) fn of_claim(&self) -> [Attribute<'_>; 11] {
-        let attribute =
-            |name_placeholder, value_placeholder, name| Attribute { name_placeholder, value_placeholder, name };
-        [
-            attribute("#transaction", ":transaction", &self.transaction),
-            attribute("#attempt", ":attempt", &self.attempt),
-            attribute("#status", ":status", &self.status),
-            attribute("#updated", ":updated", &self.updated),
-            attribute("#story", ":story", &self.story),
-            attribute("#owner", ":owner", &self.owner),
-            attribute("#lease", ":lease", &self.lease),
-            attribute("#expiration", ":expiration", &self.expiration),
-            attribute("#response", ":response", &self.response),
-            attribute("#parts", ":parts", &self.parts),
-            attribute("#unresolved", ":unresolved", &self.unresolved),
-        ]
-    }
+    pub(super) value: Option<AttributeValue>,
 }
 
 /// The whole item of a record.
 pub(super) fn from_record(record: &Record, names: &AttributeNames) -> Item {
-    let mut item = from_claim(record, names);
+    let mut item = Item::with_capacity(16);
+    for Attribute { name, value, .. } in of_claim(record, names) {
+        if let Some(value) = value {
+            item.insert(name.to_owned(), value);
+        }
+    }
     item.insert(names.id.clone(), key(&record.id));
     item.insert(names.operation.clone(), string(record.operation.clone()));
     item.insert(names.fingerprint.clone(), binary(*record.fingerprint.as_bytes()));
@@ -123,31 +108,37 @@ pub(super) fn from_record(record: &Record, names: &AttributeNames) -> Item {
     item
 }
 
-/// Those of [`AttributeNames::of_claim`] that the record has; the others must be absent.
-pub(super) fn from_claim(record: &Record, names: &AttributeNames) -> Item {
-    let mut item = Item::with_capacity(16);
-    item.insert(names.transaction.clone(), string(record.transaction.to_string()));
-    item.insert(names.attempt.clone(), number(record.attempt));
-    item.insert(names.status.clone(), string(record.state.status().as_str()));
-    item.insert(names.updated.clone(), number(record.updated.0));
-    item.insert(names.story.clone(), binary(story::to_bytes(&record.story)));
-    if let Some(Holder { owner, lease }) = record.holder() {
-        item.insert(names.owner.clone(), binary(owner.0));
-        item.insert(names.lease.clone(), number(lease.0));
-    }
-    if let Some(expiration) = record.expiration() {
-        item.insert(names.expiration.clone(), number(expiration.0));
-    }
-    if let Some((_, settled)) = record.settled() {
-        match &settled.response {
-            Response::Whole(bytes) => item.insert(names.response.clone(), binary(bytes.clone())),
-            Response::Parts(parts) => item.insert(names.parts.clone(), number(u64::from(*parts))),
-        };
-    }
-    if matches!(record.state, State::Unknown(_)) {
-        item.insert(names.unresolved.clone(), string(unresolved_partition(partition_of(&record.id))));
-    }
-    item
+/// The attributes that a claim changes, as the record has them; those without a value must be absent.
+pub(super) fn of_claim<'a>(record: &Record, names: &'a AttributeNames) -> [Attribute<'a>; 11] {
+    let holder = record.holder();
+    let (response, parts) = match record.settled().map(|(_, settled)| &settled.response) {
+        Some(Response::Whole(bytes)) => (Some(binary(bytes.clone())), None),
+        Some(Response::Parts(parts)) => (None, Some(number(u64::from(*parts)))),
+        None => (None, None),
+    };
+    let unresolved = match record.state {
+        State::Unknown(_) => Some(string(unresolved_partition(partition_of(&record.id)))),
+        State::Processing(_) | State::Released { .. } | State::Success(_) | State::Failed(_) => None,
+    };
+    let attribute = |name_placeholder, value_placeholder, name, value| Attribute {
+        name_placeholder,
+        value_placeholder,
+        name,
+        value,
+    };
+    [
+        attribute("#transaction", ":transaction", &names.transaction, Some(string(record.transaction.to_string()))),
+        attribute("#attempt", ":attempt", &names.attempt, Some(number(record.attempt))),
+        attribute("#status", ":status", &names.status, Some(string(record.state.status().as_str()))),
+        attribute("#updated", ":updated", &names.updated, Some(number(record.updated.0))),
+        attribute("#story", ":story", &names.story, Some(binary(story::to_bytes(&record.story)))),
+        attribute("#owner", ":owner", &names.owner, holder.map(|holder| binary(holder.owner.0))),
+        attribute("#lease", ":lease", &names.lease, holder.map(|holder| number(holder.lease.0))),
+        attribute("#expiration", ":expiration", &names.expiration, record.expiration().map(|at| number(at.0))),
+        attribute("#response", ":response", &names.response, response),
+        attribute("#parts", ":parts", &names.parts, parts),
+        attribute("#unresolved", ":unresolved", &names.unresolved, unresolved),
+    ]
 }
 
 /// The record of an item.
