@@ -45,7 +45,8 @@ pub fn check(update: bool) -> Result<()> {
     if update {
         fs::write(&file, serde_json::to_string_pretty(&counted)? + "\n")?;
     }
-    let baseline: Baseline = serde_json::from_slice(&fs::read(&file)?)?;
+    let file = fs::read(&file).context("there is no baseline yet; `--update` makes one")?;
+    let baseline: Baseline = serde_json::from_slice(&file)?;
     if baseline.rustc != counted.rustc {
         eprintln!("the baseline is of another compiler, {}: differences may be its", baseline.rustc);
     }

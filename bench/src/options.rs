@@ -79,7 +79,7 @@ pub struct Choice {
     /// Invocations of each case at no delay; a fifth of it with one, a tenth for batches.
     #[arg(long, default_value_t = 2_000)]
     pub invocations: usize,
-    /// In how many turns, one subject after the other; the median turn counts.
+    /// In how many turns, one subject after the other.
     #[arg(long, default_value_t = 5)]
     pub rounds: usize,
     /// Invocations before the second look at the memory.

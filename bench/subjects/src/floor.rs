@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::{Order, Reply, hold};
+use crate::{CONCURRENCY, Order, Reply, hold};
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
@@ -103,7 +103,7 @@ impl Floor {
                 let settled = self.message(&message).await.is_ok();
                 (!settled).then_some(message.message_id.unwrap_or_default())
             })
-            .buffer_unordered(10)
+            .buffer_unordered(CONCURRENCY)
             .filter_map(std::future::ready);
         let mut response = SqsBatchResponse::default();
         response.set_failures(returned.collect::<Vec<_>>().await);

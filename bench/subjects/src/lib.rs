@@ -22,6 +22,9 @@ pub struct Order {
     pub key: String,
 }
 
+/// How many messages of a batch are handled at a time: all of them, as Powertools for TypeScript does.
+pub const CONCURRENCY: usize = 100;
+
 /// A status and a body.
 pub type Reply = (u16, String);
 

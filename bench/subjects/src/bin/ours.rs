@@ -11,7 +11,7 @@ use idempotency::{DynamoDbStore, IdempotencyLayer, Queue};
 use lambda_http::tower::Layer;
 use lambda_http::{Body, Error, Request, RequestExt, Response};
 use lambda_runtime::{LambdaEvent, service_fn};
-use subjects::{Order, Reply, hold, setting};
+use subjects::{CONCURRENCY, Order, Reply, hold, setting};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
@@ -29,7 +29,8 @@ async fn main() -> Result<(), Error> {
         }
         _ => {
             let operation = Operation::new("orders", "post");
-            let queue = Queue::new(engine, operation, Principal::new("shop")?, KeySource::pointer("/key")).one_trip();
+            let queue = Queue::new(engine, operation, Principal::new("shop")?, KeySource::pointer("/key"));
+            let queue = queue.one_trip().concurrency(CONCURRENCY);
             let queue = &queue;
             let handle = async |event: LambdaEvent<SqsEvent>| {
                 queue.handle(event.payload, EpochMs(event.context.deadline), message).await.map_err(Error::from)
