@@ -3,6 +3,9 @@
 //! `bench instructions` counts what one run costs. The store's replies are canned: what is left is this library, the
 //! SDK, and nothing of a network.
 
+// The layer's future holds the engine's, the store's and the SDK's.
+#![recursion_limit = "256"]
+
 use std::hint::black_box;
 use std::sync::Mutex;
 use std::time::Duration;
