@@ -177,7 +177,11 @@ impl Folder {
     fn template(&self) -> String {
         let template = std::fs::read_to_string(workspace().join("template.yaml")).expect("readable");
         let functions = format!("CodeUri: {}/functions", workspace().display());
+        let reserved =
+            "      ReservedConcurrentExecutions: !If [IsApiReserved, !Ref ApiConcurrency, !Ref AWS::NoValue]\n";
+        assert!(template.contains(reserved), "the template has {reserved}");
         let impatient = template
+            .replace(reserved, "")
             .replace("VisibilityTimeout: 60", "VisibilityTimeout: 4")
             .replace("      Timeout: 10\n", "      Timeout: 4\n      ReservedConcurrentExecutions: 16\n")
             .replace("Default: 3600", "Default: 0")
