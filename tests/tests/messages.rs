@@ -16,7 +16,7 @@ const MESSAGES: usize = 1000;
 const POISON: usize = 20;
 
 /// Each kill starts every sandbox anew, which on a small machine is most of the work.
-const FEW: (&str, &str) = ("MaximumConcurrency: 10", "MaximumConcurrency: 2");
+const FEW: (&str, &str) = ("MaximumConcurrency: !Ref WorkerConcurrency", "MaximumConcurrency: 2");
 
 /// A seed of its own for each run, or the one of a run that failed.
 fn random(test: &str) -> Rng {
@@ -214,7 +214,7 @@ async fn a_fifo_queue_keeps_the_order_of_each_group_whatever_is_repeated_poisone
         ("BatchSize: 10\n            # Without", "BatchSize: 1\n            # Without"),
         ("Timeout: 10", "Timeout: 4"),
         ("maxReceiveCount: 5", "maxReceiveCount: 20"),
-        ("MaximumConcurrency: 10", "MaximumConcurrency: 4"),
+        ("MaximumConcurrency: !Ref WorkerConcurrency", "MaximumConcurrency: 4"),
     ])
     .await;
     let ann = stack.user("ann").await;
@@ -256,7 +256,7 @@ fn in_order(log: &str, sent: &[Group]) {
     for line in log.lines().filter_map(|line| line.strip_prefix("[LedgerWorker] ")) {
         let Ok(line) = serde_json::from_str::<Value>(line) else { continue };
         let fields = if line["fields"].is_object() { &line["fields"] } else { &line };
-        let Some((group, number)) = fields["message"].as_str().and_then(|id| sales.get(id)) else { continue };
+        let Some((group, number)) = fields["message_id"].as_str().and_then(|id| sales.get(id)) else { continue };
         match fields["outcome"].as_str() {
             Some("executed") => {
                 executed += 1;
