@@ -42,6 +42,11 @@ fn of_document(document: &Value) -> Vec<String> {
     let mut problems = Vec::new();
     for (name, resource) in members(&document["Resources"]) {
         for (event, settings) in members(&resource["Properties"]["Events"]) {
+            if settings["Type"] == "HttpApi"
+                && !ends_before_the_gateway(&resource["Properties"], &settings["Properties"])
+            {
+                problems.push(format!("{name}.{event}: the gateway would answer before the function does"));
+            }
             if settings["Properties"]["ParallelizationFactor"].as_u64().is_some_and(|factor| factor > 1) {
                 problems.push(format!("{name}.{event}: a watermark needs the records of a shard one after another"));
             }
@@ -57,6 +62,16 @@ fn of_document(document: &Value) -> Vec<String> {
     }
     problems
 }
+
+/// A caller is to hear from the function, which says what it knows, and not from a gateway that has lost its patience.
+fn ends_before_the_gateway(function: &Value, route: &Value) -> bool {
+    let gateway_ms = route["TimeoutInMillis"].as_u64().unwrap_or(GATEWAY_MS);
+    function["Timeout"].as_u64().is_some_and(|timeout_s| timeout_s * 1000 < gateway_ms)
+}
+
+/// What an HTTP API waits for an integration at the most, and by default (AWS, "Quotas for configuring and running an
+/// HTTP API").
+const GATEWAY_MS: u64 = 30_000;
 
 fn of_queue(name: &str, queue: &Queue, function: &Function, template: &Template) -> Vec<String> {
     let mut problems = Vec::new();
@@ -119,6 +134,8 @@ fn what_does_not_fit_together_is_found() -> Result<()> {
         ("MessageRetentionPeriod: 345600", "MessageRetentionPeriod: 1296000", "after its record has expired"),
         ("VisibilityTimeout: 60", "VisibilityTimeout: 60\n      FifoQueue: true", "take those behind it"),
         ("Action: sqs:ChangeMessageVisibility", "Action: sqs:*", "wider than"),
+        ("      Timeout: 10\n", "      Timeout: 30\n", "PaymentsApi.CreatePayment: the gateway would answer"),
+        ("      Timeout: 10\n", "", "PaymentsApi.CreatePayment: the gateway would answer"),
     ] {
         assert!(text.contains(right), "{right}");
         let problems = problems(&text.replace(right, wrong))?.join("; ");
