@@ -90,8 +90,8 @@ impl Operation {
 #[derive(Clone, Debug)]
 pub struct Call {
     operation: Operation,
+    id: RecordId,
     principal: Principal,
-    key: Key,
     fingerprint: Fingerprint,
     deadline: EpochMs,
     subject: Option<Subject>,
@@ -102,14 +102,15 @@ pub struct Call {
 impl Call {
     /// A call. `deadline` is the function's: the time at which Lambda kills it.
     #[must_use]
-    pub const fn new(
+    pub fn new(
         operation: Operation,
         principal: Principal,
         key: Key,
         fingerprint: Fingerprint,
         deadline: EpochMs,
     ) -> Self {
-        Self { operation, principal, key, fingerprint, deadline, subject: None, request: None, wait: Duration::ZERO }
+        let id = RecordId::new(&operation.namespace, &principal, &key);
+        Self { operation, id, principal, fingerprint, deadline, subject: None, request: None, wait: Duration::ZERO }
     }
 
     /// What the call is about, for whoever has to reconcile it without the request at hand.
@@ -136,7 +137,8 @@ impl Call {
 
     #[cfg(test)]
     pub(crate) fn with_key(self, key: &str) -> Self {
-        Self { key: Key::new(key).expect("valid"), ..self }
+        let key = Key::new(key).expect("a key");
+        Self { id: RecordId::new(&self.operation.namespace, &self.principal, &key), ..self }
     }
 
     /// The operation.
@@ -148,7 +150,7 @@ impl Call {
     /// The id of the call's record.
     #[must_use]
     pub fn record_id(&self) -> RecordId {
-        RecordId::new(&self.operation.namespace, &self.principal, &self.key)
+        self.id.clone()
     }
 
     pub(crate) const fn fingerprint(&self) -> Fingerprint {
