@@ -100,7 +100,7 @@ impl Sandbox {
     /// # Errors
     /// When it has ended.
     pub fn process(&self) -> Result<Process> {
-        Ok(Process::of(self.child.id().context("ended")?))
+        Process::of(self.child.id().context("ended")?)
     }
 
     async fn call(&mut self) -> Result<Call> {

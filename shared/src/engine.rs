@@ -401,7 +401,8 @@ where
     R: Future<Output = V>,
 {
     let handle = attempt.clone();
-    let run = AssertUnwindSafe(async move { run(handle).await }).catch_unwind();
+    // Boxed: what runs may be large, and would be moved with every future around it.
+    let run = AssertUnwindSafe(Box::pin(async move { run(handle).await })).catch_unwind();
     match tokio::time::timeout(attempt.remaining(), run).await {
         Ok(Ok(verdict)) => Ok(verdict),
         Ok(Err(_panic)) => Err("the run panicked".into()),

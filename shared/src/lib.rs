@@ -34,7 +34,7 @@
 //! }
 //!
 //! # async fn start() -> Result<(), Error> {
-//! let store = DynamoDbStore::new(dynamodb::client().await, "Records");
+//! let store = DynamoDbStore::new(dynamodb::client(), "Records");
 //! let layer = IdempotencyLayer::new(Engine::builder(store).build(), "orders");
 //! lambda_http::run(layer.layer(service_fn(handler))).await
 //! # }

@@ -41,7 +41,7 @@ const KEPT_STAMPS: usize = 8;
 /// use idempotency::{store::dynamodb, versioned::{VersionedError, VersionedTable}};
 ///
 /// # async fn rename() -> Result<(), VersionedError> {
-/// let settings = VersionedTable::new(dynamodb::client().await, "Settings");
+/// let settings = VersionedTable::new(dynamodb::client(), "Settings");
 /// let key = HashMap::from([("id".to_owned(), AttributeValue::S("shop-1".to_owned()))]);
 /// settings.update(key, |item| {
 ///     item.insert("name".to_owned(), AttributeValue::S("The shop".to_owned()));

@@ -142,7 +142,7 @@ impl Tables {
     /// Of this stack.
     pub async fn of(stack: &Stack) -> Self {
         let endpoint = stack.local(Method::GET, "dynamodb").send().await.expect("answers").text().await.expect("a URL");
-        let config = idempotency::store::dynamodb::client().await.config().to_builder();
+        let config = idempotency::store::dynamodb::client().config().to_builder();
         let client = Client::from_conf(
             config
                 .endpoint_url(endpoint)

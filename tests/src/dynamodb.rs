@@ -49,7 +49,7 @@ impl Database {
 
     /// A client that is made as the library makes it, but of this database.
     pub async fn client(&self) -> Client {
-        let config = idempotency::store::dynamodb::client().await.config().to_builder();
+        let config = idempotency::store::dynamodb::client().config().to_builder();
         Client::from_conf(
             config
                 .endpoint_url(format!("http://{}", self.proxy.address()))

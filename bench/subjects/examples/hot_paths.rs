@@ -188,7 +188,7 @@ async fn engine(reply: impl Into<String>, status: u16) -> Engine<DynamoDbStore> 
 
 async fn client(reply: impl Into<String>, status: u16) -> Client {
     let connector = SharedHttpConnector::new(Canned { status, reply: reply.into() });
-    let config = dynamodb::client().await.config().to_builder();
+    let config = dynamodb::client().config().to_builder();
     let config = config
         .http_client(http_client_fn(move |_, _| connector.clone()))
         .region(Region::new("eu-central-1"))

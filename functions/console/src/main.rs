@@ -25,7 +25,7 @@ use console::Console;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     lambda_http::tracing::init_default_subscriber();
-    let client = dynamodb::client().await;
+    let client = dynamodb::client();
     let store = DynamoDbStore::new(client.clone(), setting("RECORDS_TABLE")?);
     let table = Table::new(client, setting("PAYMENTS_TABLE")?);
     let engine = Engine::builder(store.clone())

@@ -16,7 +16,7 @@ use handler::Handler;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     lambda_runtime::tracing::init_default_subscriber();
-    let client = dynamodb::client().await;
+    let client = dynamodb::client();
     let store = DynamoDbStore::new(client.clone(), setting("RECORDS_TABLE")?);
     store.warm().await;
     let engine = Engine::builder(store).metrics(Emf::install("Payments", "ledger-worker")?).build();
@@ -24,7 +24,7 @@ async fn main() -> Result<(), Error> {
     let key = KeySource::pointer("/event").or(KeySource::pointers(["/type", "/terminal", "/sequence"]));
     // The messages are the payments application's own, whichever queue brings them.
     let queue = Queue::new(engine, operation, Principal::new("payments")?, key).one_trip();
-    let queue = queue.contention(handler::contention).visibility(SqsVisibility::from_environment().await);
+    let queue = queue.contention(handler::contention).visibility(SqsVisibility::from_environment());
     let handler = Handler::new(Table::new(client, setting("PAYMENTS_TABLE")?));
     let handle = async |event: LambdaEvent<SqsEvent>| {
         let deadline = EpochMs(event.context.deadline);

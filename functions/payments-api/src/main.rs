@@ -16,7 +16,7 @@ use handler::Handler;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     lambda_http::tracing::init_default_subscriber();
-    let client = dynamodb::client().await;
+    let client = dynamodb::client();
     let store = DynamoDbStore::new(client.clone(), setting("RECORDS_TABLE")?);
     store.warm().await;
     let provider = Provider::new(&setting("PROVIDER_URL")?, &setting("PROVIDER_API_KEY")?, Duration::from_secs(2))?;

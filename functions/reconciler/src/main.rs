@@ -17,7 +17,7 @@ use handler::checkpoint::Checkpoints;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     lambda_runtime::tracing::init_default_subscriber();
-    let client = dynamodb::client().await;
+    let client = dynamodb::client();
     let store = DynamoDbStore::new(client.clone(), setting("RECORDS_TABLE")?);
     let table = Table::new(client.clone(), setting("PAYMENTS_TABLE")?);
     let engine = Engine::builder(store.clone())

@@ -22,6 +22,7 @@ use aws_sdk_dynamodb::types::{ReturnValuesOnConditionCheckFailure, TransactWrite
 use backon::{ExponentialBuilder, Retryable};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use futures::future::BoxFuture;
 use sha2::{Digest, Sha256};
 
 pub use client::client;
@@ -31,15 +32,18 @@ pub use item::AttributeNames;
 pub use unsettled::{After, ScanPlace, Scanned, UnknownPage};
 
 use super::{Store, StoreError, Written, parts::cut};
-use crate::protocol::{Condition, Record, RecordId, Write};
+use crate::protocol::{Record, RecordId, Write};
 use error::Failure;
 use expression::Expression;
 
 /// A [`Store`] on a DynamoDB table.
 ///
-/// One request per write: `PutItem` for a claim, `UpdateItem` to settle, release or abandon, and one
-/// `TransactWriteItems` where there are effects, or an answer that is too long for the record. Each is conditional and asks for the old item if its
-/// condition fails, so that a refusal needs no second request to be understood.
+/// One request per write: `PutItem`, or one `TransactWriteItems` where there are effects, or an answer that is too long
+/// for the record. Each is conditional and asks for the old item if its condition fails, so that a refusal needs no
+/// second request to be understood.
+///
+/// A record is always put as a whole: who may write it knows all of it, and naming the changes takes more bytes than the
+/// rest of the record does.
 #[derive(Clone, Debug)]
 pub struct DynamoDbStore {
     client: Client,
@@ -82,27 +86,9 @@ impl DynamoDbStore {
             .set_expression_attribute_names(condition.names)
             .set_expression_attribute_values(condition.values)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        match request.send().await {
+        match boxed(request.send()).await {
             Ok(_) => Ok(Written::Applied),
             Err(error) => self.refused_or_failed(write, Failure::from_put(error)),
-        }
-    }
-
-    async fn update(&self, write: &Write) -> Result<Written, Failure> {
-        let update = Expression::new(&self.names).update(&write.record).condition(&write.condition);
-        let request = self
-            .client
-            .update_item()
-            .table_name(&self.table)
-            .key(&self.names.id, item::key(&write.record.id))
-            .update_expression(update.update)
-            .condition_expression(update.condition)
-            .set_expression_attribute_names(update.names)
-            .set_expression_attribute_values(update.values)
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        match request.send().await {
-            Ok(_) => Ok(Written::Applied),
-            Err(error) => self.refused_or_failed(write, Failure::from_update(error)),
         }
     }
 
@@ -127,7 +113,7 @@ impl DynamoDbStore {
             .set_transact_items(Some(actions))
             .customize()
             .config_override(parts::timeouts(parts.iter().map(|part| part.len()).sum()));
-        match request.send().await {
+        match boxed(request.send()).await {
             Ok(_) => Ok(Written::Applied),
             Err(error) => match self.refused_or_failed(write, Failure::from_transaction(error))? {
                 Written::EffectRefused(refused) if refused.index >= effects.len() => Err(Failure::part_in_the_way()),
@@ -137,21 +123,9 @@ impl DynamoDbStore {
     }
 
     fn record_action(&self, write: &Write) -> Result<TransactWriteItem, Failure> {
-        let action = TransactWriteItem::builder();
-        let action = if replaces(write) {
-            action.put(
-                Expression::new(&self.names)
-                    .condition(&write.condition)
-                    .into_put(&self.table, item::from_record(&write.record, &self.names))?,
-            )
-        } else {
-            action.update(Expression::new(&self.names).update(&write.record).condition(&write.condition).into_update(
-                &self.table,
-                &self.names.id,
-                &write.record.id,
-            )?)
-        };
-        Ok(action.build())
+        let condition = Expression::new(&self.names).condition(&write.condition);
+        let put = condition.into_put(&self.table, item::from_record(&write.record, &self.names))?;
+        Ok(TransactWriteItem::builder().put(put).build())
     }
 
     fn refused_or_failed(&self, write: &Write, failure: Failure) -> Result<Written, Failure> {
@@ -190,12 +164,10 @@ impl Store for DynamoDbStore {
         let cut = cut(write);
         let (write, parts) = cut.as_ref().map_or((write, &[][..]), |(head, parts)| (head, parts));
         let attempt = || async {
-            if !effects.is_empty() || !parts.is_empty() {
-                self.transact(write, &effects, parts).await
-            } else if replaces(write) {
+            if effects.is_empty() && parts.is_empty() {
                 self.put(write).await
             } else {
-                self.update(write).await
+                self.transact(write, &effects, parts).await
             }
         };
         // DynamoDB cancels overlapping transactions instead of queueing them, and the SDK does not repeat a
@@ -208,7 +180,7 @@ impl Store for DynamoDbStore {
     async fn read(&self, id: &RecordId) -> Result<Option<Record>, StoreError> {
         let request =
             self.client.get_item().table_name(&self.table).key(&self.names.id, item::key(id)).consistent_read(true);
-        let found = request.send().await.map_err(|error| StoreError::NotApplied(error.into()))?;
+        let found = boxed(request.send()).await.map_err(|error| StoreError::NotApplied(error.into()))?;
         found.item.map(|item| item::to_record(item, &self.names)).transpose()
     }
 
@@ -220,12 +192,10 @@ impl Store for DynamoDbStore {
     }
 }
 
-/// A claim replaces what is there; the end of a claim changes what it holds.
-const fn replaces(write: &Write) -> bool {
-    match write.condition {
-        Condition::Vacant { .. } | Condition::Unchanged(_) => true,
-        Condition::Owned { .. } => false,
-    }
+/// Out of the futures around it. That of a request has 6 KB; a future may hold the one that it waits for twice, and the
+/// outermost was moved with hundreds of kilobytes.
+fn boxed<'a, F: Future + Send + 'a>(request: F) -> BoxFuture<'a, F::Output> {
+    Box::pin(request)
 }
 
 /// How long a write waits for others where it knows no deadline.

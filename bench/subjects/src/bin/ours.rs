@@ -15,7 +15,7 @@ use subjects::{CONCURRENCY, Order, Reply, hold, setting};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    let store = DynamoDbStore::new(dynamodb::client().await, setting("RECORDS_TABLE"));
+    let store = DynamoDbStore::new(dynamodb::client(), setting("RECORDS_TABLE"));
     store.warm().await;
     let engine = Engine::builder(store).build();
     match setting("MODE").as_str() {

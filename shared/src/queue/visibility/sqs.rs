@@ -29,8 +29,9 @@ impl SqsVisibility {
 
     /// With a client made from the environment of a Lambda function, with the time-outs and retries of
     /// [`dynamodb::client`]. Make it once per process.
-    pub async fn from_environment() -> Self {
-        Self::new(Client::new(&dynamodb::sdk_config().await))
+    #[must_use]
+    pub fn from_environment() -> Self {
+        Self::new(Client::new(&dynamodb::sdk_config("SQS")))
     }
 }
 

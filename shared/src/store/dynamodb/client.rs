@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use aws_config::environment::EnvironmentVariableCredentialsProvider;
 use aws_config::retry::RetryConfig;
 use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_config::timeout::TimeoutConfig;
@@ -15,13 +16,21 @@ use aws_sdk_dynamodb::Client;
 /// wait about a second before the first retry. Here a try has 1 s, all tries together 1.8 s, and up to three
 /// retries start after about 25 ms: an operation ends within the engine's default margin of 2 s.
 ///
-/// Where the environment holds credentials, as in Lambda, no other provider is asked.
-pub async fn client() -> Client {
-    Client::new(&sdk_config().await)
+/// Region, credentials and endpoint come from the [variables that Lambda sets][lambda] and from the
+/// [SDK's own][endpoint] `AWS_ENDPOINT_URL_DYNAMODB`, `AWS_ENDPOINT_URL`, `AWS_USE_FIPS_ENDPOINT` and
+/// `AWS_USE_DUALSTACK_ENDPOINT`. Nothing else is asked: the providers for profiles, roles and containers, which a
+/// function never needs, would be a seventh of its program. Where they are needed, add them:
+/// `client().config().to_builder().credentials_provider(…)`.
+///
+/// [lambda]: https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html
+/// [endpoint]: https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html
+#[must_use]
+pub fn client() -> Client {
+    Client::new(&sdk_config("DYNAMODB"))
 }
 
-/// What [`client`] is made of, for the clients of other services.
-pub(crate) async fn sdk_config() -> SdkConfig {
+/// What [`client`] is made of, for the clients of other services. The service is named as in `AWS_ENDPOINT_URL_…`.
+pub(crate) fn sdk_config(service: &str) -> SdkConfig {
     let retries = RetryConfig::standard()
         .with_max_attempts(4)
         .with_initial_backoff(Duration::from_millis(25))
@@ -32,17 +41,24 @@ pub(crate) async fn sdk_config() -> SdkConfig {
         .operation_attempt_timeout(Duration::from_millis(1000))
         .operation_timeout(Duration::from_millis(1800))
         .build();
-    let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
+    let mut config = SdkConfig::builder()
+        .behavior_version(BehaviorVersion::v2026_01_12())
         .retry_config(retries)
         .timeout_config(timeouts)
         // It would end a try after 20 s without a byte; the time-outs end it long before, and a check costs.
-        .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
-    if let Some(region) = std::env::var("AWS_REGION").ok().filter(|region| !region.is_empty()) {
-        loader = loader.region(Region::new(region));
-    }
-    if std::env::var_os("AWS_ACCESS_KEY_ID").is_some() && std::env::var_os("AWS_SECRET_ACCESS_KEY").is_some() {
-        let provider = aws_config::environment::EnvironmentVariableCredentialsProvider::new();
-        loader = loader.credentials_provider(SharedCredentialsProvider::new(provider));
-    }
-    loader.load().await
+        .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+        .credentials_provider(SharedCredentialsProvider::new(EnvironmentVariableCredentialsProvider::new()))
+        .use_fips(is_on("AWS_USE_FIPS_ENDPOINT"))
+        .use_dual_stack(is_on("AWS_USE_DUALSTACK_ENDPOINT"));
+    config.set_region(variable("AWS_REGION").map(Region::new));
+    config.set_endpoint_url(variable(&format!("AWS_ENDPOINT_URL_{service}")).or_else(|| variable("AWS_ENDPOINT_URL")));
+    config.build()
+}
+
+fn is_on(name: &str) -> bool {
+    variable(name).is_some_and(|value| value.eq_ignore_ascii_case("true"))
+}
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
 }

@@ -3,7 +3,6 @@
 use aws_sdk_dynamodb::error::{BuildError, ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
-use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::CancellationReason;
 
 use crate::store::{Item, RefusedEffect, StoreError};
@@ -39,21 +38,6 @@ impl Failure {
         match error {
             SdkError::ServiceError(service) if service.err().is_conditional_check_failed_exception() => {
                 let PutItemError::ConditionalCheckFailedException(refused) = service.into_err() else {
-                    return Self::Refused(None);
-                };
-                Self::Refused(refused.item)
-            }
-            other => Self::from_sdk(other),
-        }
-    }
-
-    pub(super) fn from_update<R>(error: SdkError<UpdateItemError, R>) -> Self
-    where
-        R: std::fmt::Debug + Send + Sync + 'static,
-    {
-        match error {
-            SdkError::ServiceError(service) if service.err().is_conditional_check_failed_exception() => {
-                let UpdateItemError::ConditionalCheckFailedException(refused) = service.into_err() else {
                     return Self::Refused(None);
                 };
                 Self::Refused(refused.item)

@@ -1,27 +1,26 @@
-//! The conditions and updates of the protocol as DynamoDB expressions.
+//! The conditions of the protocol as DynamoDB expressions.
 
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::error::BuildError;
-use aws_sdk_dynamodb::types::{AttributeValue, Put, ReturnValuesOnConditionCheckFailure, Update};
+use aws_sdk_dynamodb::types::{AttributeValue, Put, ReturnValuesOnConditionCheckFailure};
 
 use super::item::{self, AttributeNames};
-use crate::protocol::{Condition, Record, RecordId, Seen};
+use crate::protocol::{Condition, Seen};
 
-/// One request's expressions with the names and values they refer to.
+/// One request's condition with the names and values they refer to.
 ///
 /// Every attribute is referred to by a placeholder: `status` and others are reserved words.
 pub(super) struct Expression<'a> {
     attributes: &'a AttributeNames,
     pub(super) condition: String,
-    pub(super) update: String,
     pub(super) names: Option<HashMap<String, String>>,
     pub(super) values: Option<HashMap<String, AttributeValue>>,
 }
 
 impl<'a> Expression<'a> {
     pub(super) fn new(attributes: &'a AttributeNames) -> Self {
-        Self { attributes, condition: String::new(), update: String::new(), names: None, values: None }
+        Self { attributes, condition: String::new(), names: None, values: None }
     }
 
     /// Adds the condition.
@@ -68,27 +67,6 @@ impl<'a> Expression<'a> {
         terms.join(" AND ")
     }
 
-    /// Adds the update that makes a claimed record into `record`: what it has is set, what it lacks is removed.
-    pub(super) fn update(mut self, record: &Record) -> Self {
-        let (mut set, mut remove) = (String::with_capacity(256), String::new());
-        for attribute in item::of_claim(record, self.attributes) {
-            let name = self.name(attribute.name_placeholder, attribute.name);
-            match attribute.value {
-                Some(value) => {
-                    let value = self.value(attribute.value_placeholder, value);
-                    let clause = if set.is_empty() { "SET " } else { ", " };
-                    set.extend([clause, name, " = ", value]);
-                }
-                None => {
-                    let clause = if remove.is_empty() { " REMOVE " } else { ", " };
-                    remove.extend([clause, name]);
-                }
-            }
-        }
-        self.update = set + &remove;
-        self
-    }
-
     pub(super) fn into_put(self, table: &str, item: HashMap<String, AttributeValue>) -> Result<Put, BuildError> {
         Put::builder()
             .table_name(table)
@@ -100,32 +78,15 @@ impl<'a> Expression<'a> {
             .build()
     }
 
-    pub(super) fn into_update(self, table: &str, key: &str, id: &RecordId) -> Result<Update, BuildError> {
-        Update::builder()
-            .table_name(table)
-            .key(key, item::key(id))
-            .update_expression(self.update)
-            .condition_expression(self.condition)
-            .set_expression_attribute_names(self.names)
-            .set_expression_attribute_values(self.values)
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-            .build()
-    }
-
     fn name(&mut self, placeholder: &'static str, attribute: &str) -> &'static str {
-        self.names.get_or_insert_with(room).insert(placeholder.to_owned(), attribute.to_owned());
+        self.names.get_or_insert_default().insert(placeholder.to_owned(), attribute.to_owned());
         placeholder
     }
 
     fn value(&mut self, placeholder: &'static str, value: AttributeValue) -> &'static str {
-        self.values.get_or_insert_with(room).insert(placeholder.to_owned(), value);
+        self.values.get_or_insert_default().insert(placeholder.to_owned(), value);
         placeholder
     }
-}
-
-/// For all that an update refers to: a map that grows hashes what it holds anew.
-fn room<T>() -> HashMap<String, T> {
-    HashMap::with_capacity(14)
 }
 
 #[cfg(test)]

@@ -79,66 +79,42 @@ impl Default for AttributeNames {
     }
 }
 
-/// An attribute: what stands for its name and its value in expressions, its name in the table, and its value.
-pub(super) struct Attribute<'a> {
-    pub(super) name_placeholder: &'static str,
-    pub(super) value_placeholder: &'static str,
-    pub(super) name: &'a str,
-    pub(super) value: Option<AttributeValue>,
-}
-
 /// The whole item of a record.
 pub(super) fn from_record(record: &Record, names: &AttributeNames) -> Item {
     let mut item = Item::with_capacity(16);
-    for Attribute { name, value, .. } in of_claim(record, names) {
-        if let Some(value) = value {
-            item.insert(name.to_owned(), value);
-        }
-    }
-    item.insert(names.id.clone(), key(&record.id));
-    item.insert(names.operation.clone(), string(record.operation.clone()));
-    item.insert(names.fingerprint.clone(), binary(*record.fingerprint.as_bytes()));
-    item.insert(names.created.clone(), number(record.created.0));
+    let mut set = |name: &str, value| drop(item.insert(name.to_owned(), value));
+    set(&names.id, key(&record.id));
+    set(&names.status, string(record.state.status().as_str()));
+    set(&names.transaction, string(record.transaction.to_string()));
+    set(&names.attempt, number(record.attempt));
+    set(&names.operation, string(record.operation.as_str()));
+    set(&names.fingerprint, binary(*record.fingerprint.as_bytes()));
+    set(&names.created, number(record.created.0));
+    set(&names.updated, number(record.updated.0));
+    set(&names.story, binary(story::to_bytes(&record.story)));
     if let Some(principal) = record.principal {
-        item.insert(names.principal.clone(), binary(principal.0));
+        set(&names.principal, binary(principal.0));
     }
     if let Some(subject) = &record.subject {
-        item.insert(names.subject.clone(), string(subject.as_str()));
+        set(&names.subject, string(subject.as_str()));
+    }
+    if let Some(holder) = record.holder() {
+        set(&names.owner, binary(holder.owner.0));
+        set(&names.lease, number(holder.lease.0));
+    }
+    if let Some(expiration) = record.expiration() {
+        set(&names.expiration, number(expiration.0));
+    }
+    match record.settled().map(|(_, settled)| &settled.response) {
+        Some(Response::Whole(bytes)) => set(&names.response, binary(bytes.clone())),
+        Some(Response::Parts(parts)) => set(&names.parts, number(u64::from(*parts))),
+        None => {}
+    }
+    match record.state {
+        State::Unknown(_) => set(&names.unresolved, string(unresolved_partition(partition_of(&record.id)))),
+        State::Processing(_) | State::Released { .. } | State::Success(_) | State::Failed(_) => {}
     }
     item
-}
-
-/// The attributes that a claim changes, as the record has them; those without a value must be absent.
-pub(super) fn of_claim<'a>(record: &Record, names: &'a AttributeNames) -> [Attribute<'a>; 11] {
-    let holder = record.holder();
-    let (response, parts) = match record.settled().map(|(_, settled)| &settled.response) {
-        Some(Response::Whole(bytes)) => (Some(binary(bytes.clone())), None),
-        Some(Response::Parts(parts)) => (None, Some(number(u64::from(*parts)))),
-        None => (None, None),
-    };
-    let unresolved = match record.state {
-        State::Unknown(_) => Some(string(unresolved_partition(partition_of(&record.id)))),
-        State::Processing(_) | State::Released { .. } | State::Success(_) | State::Failed(_) => None,
-    };
-    let attribute = |name_placeholder, value_placeholder, name, value| Attribute {
-        name_placeholder,
-        value_placeholder,
-        name,
-        value,
-    };
-    [
-        attribute("#transaction", ":transaction", &names.transaction, Some(string(record.transaction.to_string()))),
-        attribute("#attempt", ":attempt", &names.attempt, Some(number(record.attempt))),
-        attribute("#status", ":status", &names.status, Some(string(record.state.status().as_str()))),
-        attribute("#updated", ":updated", &names.updated, Some(number(record.updated.0))),
-        attribute("#story", ":story", &names.story, Some(binary(story::to_bytes(&record.story)))),
-        attribute("#owner", ":owner", &names.owner, holder.map(|holder| binary(holder.owner.0))),
-        attribute("#lease", ":lease", &names.lease, holder.map(|holder| number(holder.lease.0))),
-        attribute("#expiration", ":expiration", &names.expiration, record.expiration().map(|at| number(at.0))),
-        attribute("#response", ":response", &names.response, response),
-        attribute("#parts", ":parts", &names.parts, parts),
-        attribute("#unresolved", ":unresolved", &names.unresolved, unresolved),
-    ]
 }
 
 /// The record of an item.
