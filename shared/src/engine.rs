@@ -33,7 +33,8 @@ pub use operation::{Call, Operation};
 pub use outcome::{Answered, Error, Outcome, Reason, Verdict};
 
 use crate::metrics::{Metric, Metrics};
-use crate::protocol::{Condition, EpochMs, Finding, OwnerToken, Record, Request, TransactionId, Write, begin_settled};
+use crate::protocol::begin_settled;
+use crate::protocol::{Condition, EpochMs, Finding, OwnerToken, Record, Request, Trace, TransactionId, Write};
 use crate::store::{Store, Written};
 use acquire::{Marked, Next};
 
@@ -167,7 +168,7 @@ impl<S: Store> Engine<S> {
                 Next::Held(lease) => return self.in_progress(&request.operation, lease).read(),
                 Next::Answered(outcome) => return outcome.read(),
             };
-            let attempt = self.attempt(&begin.record, call.deadline());
+            let attempt = self.attempt(&begin.record, request.trace, call.deadline());
             let (finding, answer) = match until_deadline(&attempt, &run).await {
                 Ok(Verdict::Success(answer)) => (Finding::Success, answer),
                 Ok(Verdict::Failed(answer)) => (Finding::Failed, answer),
@@ -273,6 +274,7 @@ impl<S: Store> Engine<S> {
             principal: Some(call.principal()),
             subject: call.subject(),
             request: call.request(),
+            trace: call.trace(),
             fingerprint: call.fingerprint(),
             owner: self.owner()?,
             transaction: self.transaction()?,
@@ -307,12 +309,18 @@ impl<S: Store> Engine<S> {
     }
 
     /// An attempt without a record.
-    pub(crate) fn attempt_of(&self, transaction: TransactionId, deadline: EpochMs) -> Attempt<S::Effect> {
-        Attempt::numbered(transaction, 1, self.stop_at(deadline), Arc::clone(&self.parts.clock))
+    pub(crate) fn attempt_of(
+        &self,
+        transaction: TransactionId,
+        trace: Option<Trace>,
+        deadline: EpochMs,
+    ) -> Attempt<S::Effect> {
+        Attempt::new(transaction, 1, trace, self.stop_at(deadline), Arc::clone(&self.parts.clock))
     }
 
-    fn attempt(&self, record: &Record, deadline: EpochMs) -> Attempt<S::Effect> {
-        Attempt::new(record, self.stop_at(deadline), Arc::clone(&self.parts.clock))
+    fn attempt(&self, record: &Record, trace: Option<Trace>, deadline: EpochMs) -> Attempt<S::Effect> {
+        let (stop_at, clock) = (self.stop_at(deadline), Arc::clone(&self.parts.clock));
+        Attempt::new(record.transaction, record.attempt, trace, stop_at, clock)
     }
 
     /// When a run is stopped: a margin before the deadline, so that there is time to record what became of it.
@@ -330,10 +338,11 @@ impl<S: Store> Engine<S> {
     }
 
     /// Something began then and ends now.
-    fn took(&self, metric: Metric, operation: &str, started: EpochMs) {
+    pub(crate) fn took(&self, metric: Metric, operation: &str, started: EpochMs) -> Duration {
         let duration = self.now().since(started);
         self.parts.metrics.duration(metric, operation, duration);
         timings::add(metric, duration);
+        duration
     }
 
     fn count_retry<T>(&self, attempt: u64, operation: &str, outcome: &Result<Outcome<T>, Error>) {

@@ -273,11 +273,11 @@ impl<S: Store> Settings<S> {
         let started = self.engine.time();
         let call = match self.call(&request) {
             Ok(call) => call,
-            Err(code) => return self.refuse_unread(&request::route(&request), code),
+            Err(code) => return self.refuse_unread(&request, code),
         };
         let wait = self.wait(&request, &call);
         let call = call.wait(wait);
-        let (record, operation) = (call.record_id(), call.operation().name().to_owned());
+        let (record, operation, trace) = (call.record_id(), call.operation().name().to_owned(), call.trace());
         let run = |attempt| async move {
             let mut request = request;
             request.extensions_mut().insert(attempt);
@@ -299,6 +299,7 @@ impl<S: Store> Settings<S> {
             operation: &operation,
             record: Some(record.digest()),
             status: Some(response.status().as_u16()),
+            trace,
             told,
             timings,
             total: self.engine.time().since(started),
@@ -309,10 +310,16 @@ impl<S: Store> Settings<S> {
     }
 
     /// A request that is wrong before its key is looked at. Its code is its outcome.
-    fn refuse_unread(&self, operation: &str, code: Code) -> Response<Body> {
+    fn refuse_unread(&self, request: &Request, code: Code) -> Response<Body> {
         let told = Told::refused(code.name());
         let response = self.refuse(code);
-        let line = Line { operation, status: Some(response.status().as_u16()), told, ..Line::default() };
+        let line = Line {
+            operation: &request::route(request),
+            status: Some(response.status().as_u16()),
+            trace: request::trace(request),
+            told,
+            ..Line::default()
+        };
         line.write();
         response
     }
@@ -345,7 +352,8 @@ impl<S: Store> Settings<S> {
         let fingerprint = request::fingerprint(request, operation.compares());
         Ok(Call::new(operation, principal, key, fingerprint, deadline)
             .about((self.subject)(request))
-            .requested_by(context.and_then(|context| RequestId::parse(&context.request_id))))
+            .requested_by(context.and_then(|context| RequestId::parse(&context.request_id)))
+            .traced(request::trace(request)))
     }
 
     /// How long the request is prepared to wait for a running one, in whole seconds, as far as there is time.

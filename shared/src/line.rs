@@ -1,17 +1,18 @@
-//! The one line that a request or a message leaves in the log.
+//! The one line that a request, a message or a record of a stream leaves in the log.
 //!
 //! All that is known is in one line, so that one query can answer a question. Key, principal and body are never in it:
-//! a key shows as the digest of its record, which the console shows as well. The invocation's `requestId` and its trace
-//! are in the span around it, which `lambda_runtime` opens.
+//! a key shows as the digest of its record, which the console shows as well. The invocation's `requestId` and X-Ray's
+//! header are in the span around it, which `lambda_runtime` opens.
 
 use std::error::Error as StdError;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::engine::{Answered, Error, Outcome, Timings};
-use crate::protocol::{RequestId, TransactionId};
+use crate::protocol::{RequestId, Trace, TransactionId};
+use crate::stream::Position;
 
-/// What a request or a message came to.
+/// What a request, a message or a record of a stream came to.
 #[derive(Debug, Default)]
 pub(crate) struct Line<'l> {
     pub(crate) operation: &'l str,
@@ -19,10 +20,21 @@ pub(crate) struct Line<'l> {
     pub(crate) record: Option<&'l str>,
     /// Of a message.
     pub(crate) message: Option<&'l str>,
-    /// Whether the message comes again.
+    /// Of a record of a stream: its partition or shard, and its place there.
+    pub(crate) partition: Option<&'l str>,
+    pub(crate) position: Option<&'l Position>,
+    /// Up to where its partition is done.
+    pub(crate) watermark: Option<&'l Position>,
+    /// How many records behind it come again with it.
+    pub(crate) behind: Option<usize>,
+    /// Whether it comes again: of a message or a record.
     pub(crate) returned: Option<bool>,
     /// Of a response.
     pub(crate) status: Option<u16>,
+    /// The trace of which a request is a part.
+    pub(crate) trace: Option<Trace>,
+    /// The trace in which a message or a record was sent.
+    pub(crate) producer_trace: Option<Trace>,
     pub(crate) told: Told,
     pub(crate) timings: Timings,
     pub(crate) total: Duration,
@@ -35,6 +47,7 @@ pub(crate) struct Told {
     transaction: Option<TransactionId>,
     attempt: Option<u64>,
     original_request: Option<RequestId>,
+    original_trace: Option<Trace>,
     error: Option<String>,
 }
 
@@ -48,11 +61,18 @@ impl Line<'_> {
                     operation = self.operation,
                     record = self.record,
                     message_id = self.message,
+                    partition = self.partition,
+                    position = self.position.map(tracing::field::display),
+                    watermark = self.watermark.map(tracing::field::display),
+                    behind = self.behind,
                     returned = self.returned,
                     status = self.status,
                     attempt = self.told.attempt,
                     transaction = self.told.transaction.map(tracing::field::display),
                     original_request = self.told.original_request.map(tracing::field::display),
+                    trace = self.trace.map(|trace| tracing::field::display(trace.id())),
+                    original_trace = self.told.original_trace.map(|trace| tracing::field::display(trace.id())),
+                    producer_trace = self.producer_trace.map(|trace| tracing::field::display(trace.id())),
                     wait_ms = milliseconds(self.timings.wait),
                     claim_ms = milliseconds(self.timings.claim),
                     commit_ms = milliseconds(self.timings.commit),
@@ -86,7 +106,8 @@ impl Told {
         match outcome {
             Ok(Outcome::Executed(answered)) => Self::answered("executed", answered),
             Ok(Outcome::Replayed(answered)) => {
-                Self { original_request: answered.original_request, ..Self::answered("replayed", answered) }
+                let Answered { original_request, original_trace, .. } = *answered;
+                Self { original_request, original_trace, ..Self::answered("replayed", answered) }
             }
             Ok(Outcome::NotExecuted(_)) => Self::refused("not executed"),
             Ok(Outcome::InProgress { .. }) => Self::refused("in progress"),

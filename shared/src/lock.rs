@@ -96,6 +96,7 @@ impl<S: Store> Lock<S> {
             principal: None,
             subject: None,
             request,
+            trace: None,
             fingerprint: Fingerprinter::new().finish(),
             owner: self.engine.owner()?,
             transaction: self.engine.transaction()?,

@@ -24,6 +24,7 @@ mod pointer;
 mod record;
 mod story;
 mod time;
+mod trace;
 mod transition;
 
 pub use condition::{Condition, Seen};
@@ -35,4 +36,5 @@ pub use pointer::{Compare, InvalidPointer, Pointer};
 pub use record::{Finding, Holder, OwnerToken, Record, Response, Settled, State, Status, Subject, TransactionId};
 pub use story::{Event, RequestId, Step, Story};
 pub use time::{EpochMs, EpochS};
+pub use trace::{Trace, TraceId};
 pub use transition::{Write, abandon, begin_settled, extend, mark_unknown, release, reopen, restart, settle};

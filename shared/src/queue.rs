@@ -15,6 +15,7 @@ mod contention;
 mod fifo;
 mod key;
 mod lane;
+mod trace;
 mod visibility;
 
 use std::time::Duration;
@@ -35,6 +36,7 @@ use crate::protocol::{EpochMs, Finding, Fingerprinter, Principal};
 use crate::store::Store;
 use contention::ContentionOf;
 use lane::{Delivery, Lane, Settlement};
+use trace::TraceSource;
 use visibility::VisibilityOf;
 
 /// Handles the messages of a queue.
@@ -78,6 +80,7 @@ pub struct Queue<S> {
     concurrency: usize,
     contention: ContentionOf,
     visibility: VisibilityOf,
+    trace: TraceSource,
 }
 
 /// What becomes of a message whose operation is settled as FAILED. It does not run again either way.
@@ -117,6 +120,7 @@ impl<S: Store> Queue<S> {
             concurrency: 10,
             contention: ContentionOf::default(),
             visibility: VisibilityOf::default(),
+            trace: TraceSource::default(),
         }
     }
 
@@ -160,6 +164,17 @@ impl<S: Store> Queue<S> {
         self
     }
 
+    /// Where the body carries the `traceparent` of its producer: a member, by JSON pointer (RFC 6901). For producers that
+    /// can set no message attribute of that name, as a pipe; an attribute is read in any case, and so is X-Ray's header.
+    ///
+    /// A producer that sends again does so in another trace: let the operation
+    /// [compare](crate::Operation::compare) all but that member.
+    #[must_use]
+    pub fn traceparent(mut self, pointer: impl Into<String>) -> Self {
+        self.trace = TraceSource::in_body(pointer.into());
+        self
+    }
+
     /// Handles a batch and reports the messages that are to come again, in the order in which they came.
     ///
     /// `deadline` is the function's. Messages that were not begun a margin before it are returned.
@@ -194,12 +209,13 @@ impl<S: Store> Queue<S> {
     fn deliveries(&self, event: SqsEvent, deadline: EpochMs) -> Result<Vec<Delivery>, NoMessageId> {
         let deliveries = event.records.into_iter().enumerate().map(|(position, message)| {
             let id = message.message_id.clone().filter(|id| !id.is_empty()).ok_or(NoMessageId)?;
+            let trace = self.trace.of(&message);
             let call = self.key.of(&message).map(|key| {
                 let body = message.body.as_deref().unwrap_or_default();
-                let fingerprint = Fingerprinter::new().value(body.as_bytes()).finish();
-                Call::new(self.operation.clone(), self.principal.clone(), key, fingerprint, deadline)
+                let fingerprint = Fingerprinter::new().json(body.as_bytes(), self.operation.compares()).finish();
+                Call::new(self.operation.clone(), self.principal.clone(), key, fingerprint, deadline).traced(trace)
             });
-            Ok(Delivery { position, id, message, call })
+            Ok(Delivery { position, id, message, trace, call })
         });
         deliveries.collect()
     }
@@ -259,6 +275,7 @@ impl<S: Store> Queue<S> {
             operation: self.operation.name(),
             record: Some(record.digest()),
             message: Some(&delivery.id),
+            producer_trace: delivery.trace,
             returned: Some(settlement != Settlement::Done),
             told: Told::of(&outcome),
             timings,
@@ -280,6 +297,7 @@ impl<S: Store> Queue<S> {
         let line = Line {
             operation: self.operation.name(),
             message: Some(&delivery.id),
+            producer_trace: delivery.trace,
             returned: Some(settlement != Settlement::Done),
             told,
             ..Line::default()

@@ -103,6 +103,7 @@ impl<S: Store> Engine<S> {
             principal: record.principal,
             subject: record.subject.clone(),
             request,
+            trace: None,
             fingerprint: record.fingerprint,
             owner: self.owner()?,
             transaction: self.transaction()?,

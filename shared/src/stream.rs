@@ -38,7 +38,7 @@ use futures::stream::{self, StreamExt};
 use sha2::{Digest, Sha256};
 
 use crate::engine::{Attempt, Engine, Operation, Verdict};
-use crate::protocol::EpochMs;
+use crate::protocol::{EpochMs, Trace};
 use crate::queue::Failed;
 use crate::store::watermarks::Watermarks;
 use watermark::Seen;
@@ -56,6 +56,8 @@ pub struct Record {
     pub key: Option<Vec<u8>>,
     /// What it carries; none is Kafka's tombstone.
     pub value: Option<Vec<u8>>,
+    /// The trace in which it was sent: Kafka's header `traceparent`. Kinesis has none.
+    pub trace: Option<Trace>,
 }
 
 impl Record {

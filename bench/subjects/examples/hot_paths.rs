@@ -219,6 +219,7 @@ fn request(number: usize) -> Request {
         principal: Some(principal.digest()),
         subject: None,
         request: None,
+        trace: None,
         fingerprint: fingerprint(),
         owner: OwnerToken([7; 16]),
         transaction: TransactionId::new(NOW, [7; 10]),

@@ -158,6 +158,7 @@ mod tests {
             attempt: 1,
             created: EpochMs(1),
             updated: EpochMs(2),
+            trace: None,
             principal: None,
             subject: None,
             story: Story::default(),

@@ -131,6 +131,7 @@ pub fn request(owner: u8, transaction: u8, body: u8, era: u8, uncertain: Uncerta
         principal: None,
         subject: None,
         request: None,
+        trace: None,
         fingerprint: Fingerprint::from_bytes([body; Fingerprint::BYTES]),
         owner: OwnerToken([owner; 16]),
         transaction: TransactionId::from_bytes([transaction; 16]),
@@ -165,6 +166,7 @@ impl Item {
             attempt: u64::from(self.attempt),
             created: begin(self.life),
             updated: begin(self.life),
+            trace: None,
             state: self.state.state(),
             story: Story::default(),
         }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::Clock;
-use crate::protocol::{EpochMs, Record, TransactionId};
+use crate::protocol::{EpochMs, Trace, TransactionId};
 use crate::store::{Item, RefusedEffect};
 
 /// One run under a claim.
@@ -15,6 +15,7 @@ use crate::store::{Item, RefusedEffect};
 pub struct Attempt<E> {
     transaction: TransactionId,
     number: u64,
+    trace: Option<Trace>,
     stop_at: EpochMs,
     clock: Arc<dyn Clock>,
     effects: Arc<Mutex<Vec<Guarded<E>>>>,
@@ -59,12 +60,14 @@ impl<E> Effects<E> {
 }
 
 impl<E> Attempt<E> {
-    pub(super) fn new(record: &Record, stop_at: EpochMs, clock: Arc<dyn Clock>) -> Self {
-        Self::numbered(record.transaction, record.attempt, stop_at, clock)
-    }
-
-    pub(super) fn numbered(transaction: TransactionId, number: u64, stop_at: EpochMs, clock: Arc<dyn Clock>) -> Self {
-        Self { transaction, number, stop_at, clock, effects: Arc::default() }
+    pub(super) fn new(
+        transaction: TransactionId,
+        number: u64,
+        trace: Option<Trace>,
+        stop_at: EpochMs,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self { transaction, number, trace, stop_at, clock, effects: Arc::default() }
     }
 
     /// The transaction id: the same over all attempts of one operation. Hand it to every other system as its
@@ -78,6 +81,13 @@ impl<E> Attempt<E> {
     #[must_use]
     pub const fn number(&self) -> u64 {
         self.number
+    }
+
+    /// The trace of which the call is a part. Hand it on as `traceparent`, to systems that are called and in messages
+    /// that are written.
+    #[must_use]
+    pub const fn trace(&self) -> Option<Trace> {
+        self.trace
     }
 
     /// The time of day, for what the run writes.

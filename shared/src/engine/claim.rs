@@ -61,7 +61,7 @@ impl<S: Store> Claim<S> {
     /// A handle of the attempt, for what runs under the claim.
     #[must_use]
     pub fn attempt(&self) -> Attempt<S::Effect> {
-        self.engine.attempt(&self.record, self.deadline)
+        self.engine.attempt(&self.record, self.request.trace, self.deadline)
     }
 
     /// Whether an earlier attempt may have had its effects. Such a claim is not to be [released](Self::release).
@@ -111,8 +111,12 @@ impl<S: Store> Claim<S> {
         let now = self.engine.now();
         let write = release(self.record.clone(), self.request.owner, self.operation.expiration(now), now);
         match self.engine.write(&write, Vec::new(), Metric::CommitMs).await {
-            // Taken over meanwhile: whoever did that decides now. We executed nothing.
-            Ok(Written::Applied | Written::Recognised | Written::Refused(_) | Written::EffectRefused(_)) => Ok(()),
+            Ok(Written::Applied | Written::Recognised | Written::EffectRefused(_)) => Ok(()),
+            // Taken over meanwhile: whoever did that decides now. We executed nothing, so there is nothing to audit.
+            Ok(Written::Refused(_)) => {
+                self.note_fenced();
+                Ok(())
+            }
             Err(source) => Err(self.not_recorded(source)),
         }
     }
@@ -162,7 +166,10 @@ impl<S: Store> Claim<S> {
         let write = reopen(self.record.clone(), self.request.owner, transaction, expiration, now);
         match self.engine.write(&write, effects, Metric::CommitMs).await {
             Ok(Written::Applied | Written::Recognised) => Ok(Reconciled::Prevented),
-            Ok(Written::Refused(_)) => Ok(Reconciled::NotOpen),
+            Ok(Written::Refused(_)) => {
+                self.note_fenced();
+                Ok(Reconciled::NotOpen)
+            }
             Ok(Written::EffectRefused(refused)) => {
                 self.abandon(format!("the condition of effect {} did not hold", refused.index).into()).await?;
                 Ok(Reconciled::Unclear)
@@ -208,13 +215,7 @@ impl<S: Store> Claim<S> {
 
     /// The claim was taken over: the answer is what the record says, never what we would have said.
     async fn fenced(&self, found: Option<Box<Record>>, said: Option<Finding>) -> Result<Outcome<Stored>, Error> {
-        self.engine.count(Metric::Fenced, &self.record.operation);
-        tracing::warn!(
-            record = self.record.id.digest(),
-            transaction = %self.record.transaction,
-            attempt = self.record.attempt,
-            "a late owner was fenced",
-        );
+        self.note_fenced();
         let now = self.engine.now();
         let fenced = Fenced { late: &self.record, found: found.as_deref(), said, at: now };
         self.engine.observer().fenced(fenced).await;
@@ -231,6 +232,16 @@ impl<S: Store> Claim<S> {
                 Ok(self.unknown())
             }
         }
+    }
+
+    fn note_fenced(&self) {
+        self.engine.count(Metric::Fenced, &self.record.operation);
+        tracing::warn!(
+            record = self.record.id.digest(),
+            transaction = %self.record.transaction,
+            attempt = self.record.attempt,
+            "a late owner was fenced",
+        );
     }
 
     fn executed<T>(&self, settled: &Record, finding: Finding, answer: T) -> Outcome<T> {

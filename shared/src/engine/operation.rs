@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Answer, packed};
 use crate::protocol::{
     Compare, EpochMs, EpochS, Fingerprint, Key, Principal, PrincipalDigest, RecordId, RequestId, Settled, Subject,
-    Uncertain,
+    Trace, Uncertain,
 };
 
 /// A protected operation and its settings, which do not change while it runs.
@@ -96,6 +96,7 @@ pub struct Call {
     deadline: EpochMs,
     subject: Option<Subject>,
     request: Option<RequestId>,
+    trace: Option<Trace>,
     wait: Duration,
 }
 
@@ -110,7 +111,17 @@ impl Call {
         deadline: EpochMs,
     ) -> Self {
         let id = RecordId::new(&operation.namespace, &principal, &key);
-        Self { operation, id, principal, fingerprint, deadline, subject: None, request: None, wait: Duration::ZERO }
+        Self {
+            operation,
+            id,
+            principal,
+            fingerprint,
+            deadline,
+            subject: None,
+            request: None,
+            trace: None,
+            wait: Duration::ZERO,
+        }
     }
 
     /// What the call is about, for whoever has to reconcile it without the request at hand.
@@ -124,6 +135,13 @@ impl Call {
     #[must_use]
     pub const fn requested_by(mut self, request: Option<RequestId>) -> Self {
         self.request = request;
+        self
+    }
+
+    /// The trace of which the call is a part: the first call's is kept in the record, for its replays to name it.
+    #[must_use]
+    pub const fn traced(mut self, trace: Option<Trace>) -> Self {
+        self.trace = trace;
         self
     }
 
@@ -167,6 +185,10 @@ impl Call {
 
     pub(super) const fn request(&self) -> Option<RequestId> {
         self.request
+    }
+
+    pub(crate) const fn trace(&self) -> Option<Trace> {
+        self.trace
     }
 
     pub(super) const fn waits(&self) -> Duration {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Answer, NoEntropy, UnreadableAnswer, packed};
-use crate::protocol::{Finding, Record, RequestId, TransactionId};
+use crate::protocol::{Finding, Record, RequestId, Trace, TransactionId};
 use crate::store::{BoxError, StoreError};
 
 /// What a run says of itself.
@@ -89,12 +89,21 @@ pub struct Answered<T> {
     pub attempt: u64,
     /// The invocation in which the first attempt ran, where that is known: the `requestId` of its lines in the log.
     pub original_request: Option<RequestId>,
+    /// The trace of which that was a part, likewise.
+    pub original_trace: Option<Trace>,
 }
 
 impl<T> Answered<T> {
     pub(super) fn new(finding: Finding, answer: T, record: &Record) -> Self {
         let original_request = record.story.steps().first().and_then(|step| step.request);
-        Self { finding, answer, transaction: record.transaction, attempt: record.attempt, original_request }
+        Self {
+            finding,
+            answer,
+            transaction: record.transaction,
+            attempt: record.attempt,
+            original_request,
+            original_trace: record.trace,
+        }
     }
 }
 
@@ -165,9 +174,9 @@ impl Outcome<Stored> {
 
 impl Answered<Stored> {
     fn read<T: Answer>(self) -> Result<Answered<T>, Error> {
-        let Self { finding, answer, transaction, attempt, original_request } = self;
+        let Self { finding, answer, transaction, attempt, original_request, original_trace } = self;
         match packed::unpack(&answer.0) {
-            Ok(answer) => Ok(Answered { finding, answer, transaction, attempt, original_request }),
+            Ok(answer) => Ok(Answered { finding, answer, transaction, attempt, original_request, original_trace }),
             Err(source) => Err(Error::UnreadableAnswer { transaction, source }),
         }
     }

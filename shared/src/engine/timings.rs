@@ -16,6 +16,13 @@ pub(crate) struct Timings {
     pub(crate) commit: Duration,
 }
 
+impl Timings {
+    /// Of what commits without a claim.
+    pub(crate) fn commit(commit: Duration) -> Self {
+        Self { commit, ..Self::default() }
+    }
+}
+
 tokio::task_local! {
     static OF_CALL: Cell<Timings>;
 }

@@ -9,7 +9,7 @@ use lambda_http::request::RequestContext;
 use lambda_http::{Body, Request, RequestExt};
 use sfv::{BareItem, Item, Parser};
 
-use crate::protocol::{Compare, Fingerprint, Fingerprinter, InvalidKey, Key, Principal};
+use crate::protocol::{Compare, Fingerprint, Fingerprinter, InvalidKey, Key, Principal, Trace};
 
 pub(super) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const PREFER: HeaderName = HeaderName::from_static("prefer");
@@ -97,6 +97,13 @@ pub(super) fn route(request: &Request) -> String {
         Context::V1(context) => context.resource_path.as_ref().map(|path| format!("{} {path}", context.http_method)),
     });
     named.unwrap_or_else(|| format!("{} {}", request.method(), path(request)))
+}
+
+/// The trace of which a request is a part: its client's, or else X-Ray's of the invocation.
+pub(super) fn trace(request: &Request) -> Option<Trace> {
+    let header = request.headers().get(Trace::NAME).and_then(|value| value.to_str().ok());
+    let of_xray = || request.lambda_context_ref()?.xray_trace_id.as_deref().and_then(Trace::from_xray);
+    header.and_then(Trace::from_traceparent).or_else(of_xray)
 }
 
 /// What API Gateway says about a request, by payload format.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Condition, EpochMs, Event, Finding, Fingerprint, Holder, OwnerToken, PrincipalDigest, Record, RecordId};
-use super::{RequestId, Seen, Settled, State, Step, Story, Subject, TransactionId, Write};
+use super::{RequestId, Seen, Settled, State, Step, Story, Subject, Trace, TransactionId, Write};
 
 /// A request that wants to claim its record.
 #[derive(Clone, Debug)]
@@ -18,6 +18,8 @@ pub struct Request {
     pub subject: Option<Subject>,
     /// The id of the invocation, for the story.
     pub request: Option<RequestId>,
+    /// The trace of which it is a part.
+    pub trace: Option<Trace>,
     /// What it asks for.
     pub fingerprint: Fingerprint,
     /// The token of this claim: random, used for no other.
@@ -110,6 +112,7 @@ fn first_attempt(request: &Request, now: EpochMs) -> Write {
             attempt: 1,
             created: now,
             updated: now,
+            trace: request.trace,
             state: State::Processing(holder(request)),
             story: Story::default().then(step(request, Event::Claimed, 1, now)),
         },
@@ -180,6 +183,7 @@ mod tests {
             principal: Some(Principal::new("p").unwrap().digest()),
             subject: None,
             request: None,
+            trace: None,
             fingerprint: fingerprint("same"),
             owner: OURS,
             transaction: TransactionId::new(NOW, [7; 10]),
@@ -199,9 +203,20 @@ mod tests {
             attempt: 3,
             created: EpochMs(1),
             updated: EpochMs(2),
+            trace: None,
             state,
             story: Story::default(),
         }
+    }
+
+    #[test]
+    fn a_record_keeps_the_trace_of_its_first_attempt() {
+        let traced = |digit| Request { trace: Trace::new([digit; 16], [digit; 8], true), ..request(REPEAT) };
+        let Decision::Begin(first) = decide(None, &traced(1), NOW) else { panic!("nothing was found") };
+        assert_eq!(first.record.trace, traced(1).trace);
+        let released = Record { state: State::Released { expiration: EpochS(u64::MAX) }, ..first.record };
+        let Decision::Begin(second) = decide(Some(&released), &traced(2), NOW) else { panic!("it is released") };
+        assert_eq!((second.record.attempt, second.record.trace), (2, traced(1).trace));
     }
 
     fn held(owner: OwnerToken, lease: u64) -> Holder {

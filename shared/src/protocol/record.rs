@@ -4,7 +4,7 @@ use std::fmt;
 
 use uuid::Uuid;
 
-use super::{EpochMs, EpochS, Fingerprint, PrincipalDigest, RecordId, Story};
+use super::{EpochMs, EpochS, Fingerprint, PrincipalDigest, RecordId, Story, Trace};
 
 /// The item that remembers one operation.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +27,8 @@ pub struct Record {
     pub created: EpochMs,
     /// When it was last written.
     pub updated: EpochMs,
+    /// The trace in which the first attempt began, for people, where that is known.
+    pub trace: Option<Trace>,
     /// Where it stands.
     pub state: State,
     /// What happened to it, for people.

@@ -79,7 +79,7 @@ impl KeySource {
     }
 }
 
-fn at_pointer(message: &SqsMessage, pointer: &str) -> Result<String, NoKey> {
+pub(super) fn at_pointer(message: &SqsMessage, pointer: &str) -> Result<String, NoKey> {
     let body = message.body.as_deref().unwrap_or_default();
     let body: Value = serde_json::from_str(body).map_err(|error| NoKey::NotJson(error.to_string()))?;
     match body.pointer(pointer) {

@@ -8,7 +8,7 @@ use aws_lambda_events::event::sqs::SqsMessage;
 use super::contention::{Contention, ContentionOf};
 use super::key::NoKey;
 use crate::engine::Call;
-use crate::protocol::{Fingerprint, RecordId};
+use crate::protocol::{Fingerprint, RecordId, Trace};
 
 /// A message as it was delivered.
 pub(super) struct Delivery {
@@ -16,6 +16,8 @@ pub(super) struct Delivery {
     pub(super) position: usize,
     pub(super) id: String,
     pub(super) message: SqsMessage,
+    /// The trace in which it was sent.
+    pub(super) trace: Option<Trace>,
     pub(super) call: Result<Call, NoKey>,
 }
 

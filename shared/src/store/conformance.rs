@@ -7,8 +7,8 @@ use std::sync::Arc;
 use super::{MAX_RECORD_RESPONSE_BYTES, PART_BYTES, Store, Written};
 use crate::protocol::{
     Condition, EpochMs, EpochS, Event, Finding, Fingerprinter, Holder, Key, OwnerToken, Principal, Record, RecordId,
-    RequestId, Response, Seen, Settled, State, Step, Story, Subject, TransactionId, Write, abandon, release, reopen,
-    restart, settle,
+    RequestId, Response, Seen, Settled, State, Step, Story, Subject, Trace, TransactionId, Write, abandon, release,
+    reopen, restart, settle,
 };
 
 const NOW: EpochMs = EpochMs(1_800_000_000_000);
@@ -376,6 +376,7 @@ fn record(state: State) -> Record {
         attempt: 7,
         created: EpochMs(NOW.0 - 2000),
         updated: EpochMs(NOW.0 - 1000),
+        trace: Trace::new([1; 16], [2; 8], true),
         state,
         story: Story::default().then(Step {
             event: Event::Claimed,

@@ -1,5 +1,7 @@
 //! Kafka: Amazon MSK and self-managed clusters.
 
+use std::collections::HashMap;
+
 use aws_lambda_events::event::kafka::{KafkaEvent, KafkaRecord};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -7,7 +9,7 @@ use serde::Serialize;
 
 use super::{InvalidPosition, Position, Record, Stream};
 use crate::engine::{Attempt, Verdict};
-use crate::protocol::EpochMs;
+use crate::protocol::{EpochMs, Trace};
 use crate::store::watermarks::Watermarks;
 
 /// Handles the records of Kafka topics. The mapping needs `FunctionResponseTypes: [ReportBatchItemFailures]`.
@@ -100,16 +102,42 @@ impl<S: Watermarks<Effect: Clone>> Kafka<S> {
 }
 
 fn read(partition: &str, record: KafkaRecord) -> Result<Record, InvalidPosition> {
+    let trace = trace(&record.headers);
     Ok(Record {
         partition: partition.to_owned(),
         position: Position::new(&record.offset.to_string())?,
         timestamp_ms: record.timestamp.timestamp_millis(),
         key: record.key.map(bytes),
         value: record.value.map(bytes),
+        trace,
     })
 }
 
 /// Lambda sends keys and values in base64. Anything else is handed on as it is, for the handler to refuse.
 fn bytes(text: String) -> Vec<u8> {
     STANDARD.decode(&text).unwrap_or_else(|_| text.into_bytes())
+}
+
+/// Lambda sends each header as an object with one member, its value as a list of signed bytes.
+fn trace(headers: &[HashMap<String, Vec<i8>>]) -> Option<Trace> {
+    let value = headers.iter().find_map(|header| header.get(Trace::NAME))?;
+    let text = value.iter().map(|byte| byte.cast_unsigned()).collect();
+    Trace::from_traceparent(&String::from_utf8(text).ok()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_is_read_by_its_name_and_nothing_else_is() {
+        let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        let header = |name: &str, value: &str| {
+            HashMap::from([(name.to_owned(), value.bytes().map(u8::cast_signed).collect::<Vec<_>>())])
+        };
+        let headers = [header("b3", "0"), header("traceparent", parent)];
+        assert_eq!(trace(&headers).map(|trace| trace.to_string()).as_deref(), Some(parent));
+        assert_eq!(trace(&[header("traceparent", "é"), header("traceparent", parent)]), None);
+        assert_eq!(trace(&[]), None);
+    }
 }

@@ -74,5 +74,6 @@ fn read(record: KinesisEventRecord) -> Result<Record, InvalidPosition> {
         timestamp_ms: record.kinesis.approximate_arrival_timestamp.timestamp_millis(),
         key: Some(record.kinesis.partition_key.into_bytes()),
         value: Some(record.kinesis.data.0),
+        trace: None,
     })
 }

@@ -1,11 +1,14 @@
 //! One partition: its watermark, and its records in order.
 
-use super::run::{Committed, Run};
-use super::watermark::{Seen, Step, Watermark, decide};
+use std::time::Duration;
+
+use super::run::{Commit, Committed, Run};
+use super::watermark::{Evidence, Seen, Step, Watermark, decide};
 use super::{Position, Record, Stream};
-use crate::engine::{Attempt, Verdict, until_deadline};
+use crate::engine::{Attempt, Timings, Verdict, until_deadline};
+use crate::line::{Line, Told};
 use crate::metrics::Metric;
-use crate::protocol::{EpochMs, TransactionId};
+use crate::protocol::{EpochMs, Trace, TransactionId};
 use crate::queue::Failed;
 use crate::store::StoreError;
 use crate::store::watermarks::{Advanced, Watermarks};
@@ -61,7 +64,7 @@ impl<'a, S: Watermarks> Partition<'a, S> {
         let engine = &self.stream.engine;
         let found = self.watermark().await?;
         let next = Watermark::rewound(found.as_ref(), to, engine.time());
-        match engine.store().advance(&self.id, &next, Vec::new(), std::time::Duration::from_secs(1)).await? {
+        match engine.store().advance(&self.id, &next, Vec::new(), Duration::from_secs(1)).await? {
             Advanced::Applied => {}
             Advanced::Refused(Some(found)) if found == next => {}
             Advanced::Refused(_) | Advanced::EffectRefused(_) => return Err(RewindError::Moved),
@@ -78,27 +81,28 @@ impl<'a, S: Watermarks> Partition<'a, S> {
         H: Fn(Attempt<S::Effect>, Record) -> R,
         R: Future<Output = Verdict<()>>,
     {
-        let stopped = match self.watermark().await {
-            Ok(watermark) => self.go(watermark, records, deadline, handler).await,
+        let delivery = Delivery { records, began: self.stream.engine.time(), deadline };
+        let (watermark, stopped) = match self.watermark().await {
+            Ok(watermark) => self.go(watermark, &delivery, handler).await,
             Err(error) => {
-                tracing::error!(watermark = self.id, error = &error as &dyn std::error::Error, "cannot be read");
-                Some(0)
+                self.count(Metric::StoreError);
+                (None, Some(Stopped { index: 0, told: Told::failed("error", &error) }))
             }
         };
-        if let Some(index) = stopped {
-            self.count(Metric::RecordReturned);
-            tracing::warn!(watermark = self.id, position = %records[index].position, "returned from here");
-        }
-        stopped
+        let Stopped { index, told } = stopped?;
+        self.count(Metric::RecordReturned);
+        let line = self.line(&delivery, index, watermark.as_ref(), told);
+        Line { returned: Some(true), behind: Some(records.len() - index - 1), ..line }.write();
+        Some(index)
     }
 
+    /// How far it comes, and where it stops before the end.
     async fn go<H, R>(
         &self,
         mut watermark: Option<Watermark>,
-        records: &[Record],
-        deadline: EpochMs,
+        delivery: &Delivery<'_>,
         handler: &H,
-    ) -> Option<usize>
+    ) -> (Option<Watermark>, Option<Stopped>)
     where
         S::Effect: Clone,
         H: Fn(Attempt<S::Effect>, Record) -> R,
@@ -106,21 +110,17 @@ impl<'a, S: Watermarks> Partition<'a, S> {
     {
         let mut next = 0;
         loop {
-            let (run, end) = self.collect(watermark.as_ref(), records, next, deadline, handler).await;
-            match self.commit(run, watermark, deadline).await {
-                Committed::All(moved) => watermark = moved,
-                Committed::Until(index) => return Some(index),
-                // Its records are duplicates now, or some of them: the watermark says which.
-                Committed::Changed(found, first) => {
-                    watermark = found;
-                    next = first;
-                    continue;
+            let (run, end) = self.collect(watermark.as_ref(), delivery, next, handler).await;
+            let Commit { moved, ended } = self.commit(run, watermark, delivery).await;
+            watermark = moved;
+            match (ended, end) {
+                (Committed::Until(stopped), _) | (Committed::All, End::Stop(stopped)) => {
+                    return (watermark, Some(stopped));
                 }
-            }
-            match end {
-                End::Full(index) => next = index,
-                End::Stop(index) => return Some(index),
-                End::Done => return None,
+                // Its records are duplicates now, or some of them: the watermark says which.
+                (Committed::Changed(first), _) => next = first,
+                (Committed::All, End::Full(index)) => next = index,
+                (Committed::All, End::Done) => return (watermark, None),
             }
         }
     }
@@ -129,9 +129,8 @@ impl<'a, S: Watermarks> Partition<'a, S> {
     async fn collect<H, R>(
         &self,
         watermark: Option<&Watermark>,
-        records: &[Record],
+        delivery: &Delivery<'_>,
         first: usize,
-        deadline: EpochMs,
         handler: &H,
     ) -> (Run<S>, End)
     where
@@ -139,33 +138,27 @@ impl<'a, S: Watermarks> Partition<'a, S> {
         R: Future<Output = Verdict<()>>,
     {
         let mut run = Run::default();
-        for (index, record) in records.iter().enumerate().skip(first) {
+        for (index, record) in delivery.records.iter().enumerate().skip(first) {
+            let stop = |told| End::Stop(Stopped { index, told });
             let seen = record.seen();
             match decide(watermark, &seen) {
                 Step::Duplicate => {
                     self.count(Metric::DuplicateSkipped);
+                    self.done(delivery, index, watermark, Told::refused("duplicate"), Duration::ZERO);
                     continue;
                 }
                 Step::Regression(evidence) => {
                     self.count(Metric::WatermarkRegression);
-                    tracing::error!(
-                        watermark = self.id,
-                        position = %record.position,
-                        ?evidence,
-                        "another record stands where one was done: the partition stands still until it is rewound or \
-                         gets a new generation"
-                    );
-                    return (run, End::Stop(index));
+                    return (run, stop(Told::failed("regression", &Regression(evidence))));
                 }
                 Step::Run => {}
             }
-            let attempt = self.attempt(&seen, deadline);
+            let attempt = self.attempt(&seen, record.trace, delivery.deadline);
             if attempt.remaining().is_zero() {
-                return (run, End::Stop(index));
+                return (run, stop(Told::refused("no time to begin")));
             }
-            if let Err(reason) = self.run(&attempt, record, handler).await {
-                tracing::error!(watermark = self.id, position = %record.position, reason, "the record did not run");
-                return (run, End::Stop(index));
+            if let Err(told) = self.run(&attempt, record, handler).await {
+                return (run, stop(told));
             }
             if let Err(_full) = run.add(index, seen, attempt.take_guarded_effects()) {
                 return (run, End::Full(index));
@@ -174,7 +167,7 @@ impl<'a, S: Watermarks> Partition<'a, S> {
         (run, End::Done)
     }
 
-    async fn run<H, R>(&self, attempt: &Attempt<S::Effect>, record: &Record, handler: &H) -> Result<(), String>
+    async fn run<H, R>(&self, attempt: &Attempt<S::Effect>, record: &Record, handler: &H) -> Result<(), Told>
     where
         H: Fn(Attempt<S::Effect>, Record) -> R,
         R: Future<Output = Verdict<()>>,
@@ -183,25 +176,72 @@ impl<'a, S: Watermarks> Partition<'a, S> {
             Ok(Verdict::Success(())) => Ok(()),
             Ok(Verdict::Failed(())) => match self.stream.failed {
                 Failed::Drop => Ok(()),
-                Failed::Redrive => Err("it failed".to_owned()),
+                Failed::Redrive => Err(Told::refused("failed")),
             },
-            Ok(Verdict::NotExecuted(())) => Err("it was not executed".to_owned()),
-            Ok(Verdict::Unknown(reason)) | Err(reason) => Err(reason.to_string()),
+            Ok(Verdict::NotExecuted(())) => Err(Told::refused("not executed")),
+            // Its effects are all inside, so nothing happened.
+            Ok(Verdict::Unknown(reason)) | Err(reason) => Err(Told::failed("error", reason.error())),
+        }
+    }
+
+    /// The line of a record that is done.
+    pub(super) fn done(
+        &self,
+        delivery: &Delivery<'_>,
+        index: usize,
+        watermark: Option<&Watermark>,
+        told: Told,
+        commit: Duration,
+    ) {
+        let line = self.line(delivery, index, watermark, told);
+        Line { returned: Some(false), timings: Timings::commit(commit), ..line }.write();
+    }
+
+    fn line<'l>(
+        &'l self,
+        delivery: &Delivery<'l>,
+        index: usize,
+        watermark: Option<&'l Watermark>,
+        told: Told,
+    ) -> Line<'l> {
+        let record = &delivery.records[index];
+        Line {
+            operation: self.stream.operation.name(),
+            partition: Some(&record.partition),
+            position: Some(&record.position),
+            watermark: watermark.and_then(|watermark| watermark.position.as_ref()),
+            producer_trace: record.trace,
+            told,
+            total: self.stream.engine.time().since(delivery.began),
+            ..Line::default()
         }
     }
 
     /// The transaction id follows from the place, so that it is the same over all deliveries.
-    fn attempt(&self, seen: &Seen, deadline: EpochMs) -> Attempt<S::Effect> {
+    fn attempt(&self, seen: &Seen, trace: Option<Trace>, deadline: EpochMs) -> Attempt<S::Effect> {
         let digest = Sha256::digest(format!("{}#{}", self.id, seen.position));
         let mut bytes = [0; 16];
         bytes.copy_from_slice(&digest[..16]);
         let transaction = TransactionId::from_bytes(*uuid::Builder::from_custom_bytes(bytes).as_uuid().as_bytes());
-        self.stream.engine.attempt_of(transaction, deadline)
+        self.stream.engine.attempt_of(transaction, trace, deadline)
     }
 
     pub(super) fn count(&self, metric: Metric) {
         self.stream.engine.count(metric, self.stream.operation.name());
     }
+}
+
+/// The records of a partition, as they were delivered.
+pub(super) struct Delivery<'a> {
+    pub(super) records: &'a [Record],
+    began: EpochMs,
+    pub(super) deadline: EpochMs,
+}
+
+/// Where a partition stops, and why: the record at this index and all behind it are to come again.
+pub(super) struct Stopped {
+    pub(super) index: usize,
+    pub(super) told: Told,
 }
 
 /// Why a run ends.
@@ -210,6 +250,13 @@ enum End {
     Done,
     /// The record at this index begins another run.
     Full(usize),
-    /// The record at this index is to come again.
-    Stop(usize),
+    Stop(Stopped),
 }
+
+/// Another record stands where one was done.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "{0:?}: another record stands where one was done; the partition stands still until it is rewound or gets a new \
+     generation"
+)]
+struct Regression(Evidence);

@@ -1,10 +1,10 @@
 //! A run of records: their effects and the watermark's move in one transaction.
 
-use super::partition::Partition;
+use super::partition::{Delivery, Partition, Stopped};
 use super::watermark::{Seen, Watermark};
 use crate::engine::{Effects, Refusal};
+use crate::line::Told;
 use crate::metrics::Metric;
-use crate::protocol::EpochMs;
 use crate::store::watermarks::{Advanced, MAX_BYTES, MAX_EFFECTS, Watermarks};
 use crate::store::{RefusedEffect, Store};
 
@@ -17,19 +17,28 @@ struct Ran<E> {
     index: usize,
     seen: Seen,
     effects: Effects<E>,
+    /// What its line says once it is done.
+    outcome: &'static str,
 }
 
 /// There is no room for a record's effects in the transaction.
 pub(super) struct Full;
 
 /// What became of a run.
+pub(super) struct Commit {
+    /// Where the watermark is now.
+    pub(super) moved: Option<Watermark>,
+    pub(super) ended: Committed,
+}
+
+/// How much of a run is done.
 pub(super) enum Committed {
-    /// All of it is done; the watermark is this.
-    All(Option<Watermark>),
-    /// The record at this index and all after it are to come again; what was before it is done.
-    Until(usize),
-    /// Somebody else moved the watermark, to here; the first record that is not known to be done has this index.
-    Changed(Option<Watermark>, usize),
+    /// All of it.
+    All,
+    /// What was before this.
+    Until(Stopped),
+    /// Somebody else moved the watermark; the first record that is not known to be done has this index.
+    Changed(usize),
 }
 
 impl<S: Store> Default for Run<S> {
@@ -45,7 +54,7 @@ impl<S: Watermarks> Run<S> {
         if !self.records.is_empty() && (!self.has_room(&effects) || self.collides(&effects)) {
             return Err(Full);
         }
-        self.records.push(Ran { index, seen, effects });
+        self.records.push(Ran { index, seen, effects, outcome: "executed" });
         Ok(())
     }
 
@@ -79,68 +88,75 @@ impl<S: Watermarks<Effect: Clone>> Partition<'_, S> {
         &self,
         mut run: Run<S>,
         mut watermark: Option<Watermark>,
-        deadline: EpochMs,
-    ) -> Committed {
+        delivery: &Delivery<'_>,
+    ) -> Commit {
+        let engine = &self.stream.engine;
         let mut stopped = None;
         let mut part = run.records.len();
         while let Some(first) = run.records.first().map(|record| record.index) {
             part = part.clamp(1, run.records.len());
-            let now = self.stream.engine.time();
+            let began = engine.time();
             let seen: Vec<Seen> = run.records[..part].iter().map(|record| record.seen.clone()).collect();
             let effects = run.records[..part].iter().flat_map(|record| record.effects.effects.iter().cloned());
-            let next = Watermark::after(watermark.as_ref(), &seen, now);
-            let patience = self.stream.engine.patience(deadline);
-            let store = self.stream.engine.store();
-            match store.advance(&self.id, &next, effects.collect(), patience).await {
+            let next = Watermark::after(watermark.as_ref(), &seen, began);
+            let advanced =
+                engine.store().advance(&self.id, &next, effects.collect(), engine.patience(delivery.deadline)).await;
+            let took = engine.took(Metric::CommitMs, self.stream.operation.name(), began);
+            let until = |told| Committed::Until(Stopped { index: first, told });
+            let ended = match advanced {
                 Ok(Advanced::Applied) => {
-                    run.records.drain(..part);
+                    for record in run.records.drain(..part) {
+                        self.done(delivery, record.index, Some(&next), Told::refused(record.outcome), took);
+                    }
                     watermark = Some(next);
                     part = run.records.len();
+                    continue;
                 }
-                Ok(Advanced::Refused(found)) => return Committed::Changed(found, first),
-                Ok(Advanced::EffectRefused(refused)) => match self.read(&mut run, &refused) {
-                    Repair::Again => {}
-                    Repair::Stop(index) => {
-                        stopped = Some(index);
-                        run.records.retain(|record| record.index < index);
+                Ok(Advanced::Refused(found)) => {
+                    watermark = found;
+                    Committed::Changed(first)
+                }
+                Ok(Advanced::EffectRefused(refused)) => {
+                    if let Repair::Stop(stop) = self.read(&mut run, &refused) {
+                        run.records.retain(|record| record.index < stop.index);
                         part = run.records.len();
+                        stopped = Some(stop);
                     }
-                },
-                Ok(Advanced::Rejected(error)) if part == 1 => {
-                    tracing::error!(watermark = self.id, error = &error as &dyn std::error::Error, "rejected effects");
-                    return Committed::Until(first);
+                    continue;
                 }
-                Ok(Advanced::Rejected(_)) => part /= 2,
+                Ok(Advanced::Rejected(error)) if part == 1 => until(Told::failed("error", &error)),
+                Ok(Advanced::Rejected(_)) => {
+                    part /= 2;
+                    continue;
+                }
                 Err(error) => {
-                    tracing::error!(watermark = self.id, error = &error as &dyn std::error::Error, "could not commit");
                     self.count(Metric::StoreError);
-                    return Committed::Until(first);
+                    until(Told::failed("error", &error))
                 }
-            }
+            };
+            return Commit { moved: watermark, ended };
         }
-        stopped.map_or(Committed::All(watermark), Committed::Until)
+        Commit { moved: watermark, ended: stopped.map_or(Committed::All, Committed::Until) }
     }
 
     /// What a refused effect means for its record.
     fn read(&self, run: &mut Run<S>, refused: &RefusedEffect) -> Repair {
+        let unexpected = |index| Stopped { index, told: Told::failed("error", &UnexpectedRefusal) };
         let Some((place, own_index)) = run.owner(refused.index) else {
-            return Repair::Stop(run.records.first().map_or(0, |record| record.index));
+            return Repair::Stop(unexpected(run.records.first().map_or(0, |record| record.index)));
         };
         let record = &mut run.records[place];
         match record.effects.read(&RefusedEffect { index: own_index, found: refused.found.clone() }) {
             Refusal::AppliedBefore => {
                 self.count(Metric::DuplicateSkipped);
-                record.effects = Effects::none();
+                (record.effects, record.outcome) = (Effects::none(), "duplicate");
                 Repair::Again
             }
             Refusal::NotYet => {
                 self.count(Metric::GapHeld);
-                Repair::Stop(record.index)
+                Repair::Stop(Stopped { index: record.index, told: Told::refused("not executed") })
             }
-            Refusal::Unexpected => {
-                tracing::error!(watermark = self.id, position = %record.seen.position, "an effect's condition failed");
-                Repair::Stop(record.index)
-            }
+            Refusal::Unexpected => Repair::Stop(unexpected(record.index)),
         }
     }
 }
@@ -149,6 +165,11 @@ impl<S: Watermarks<Effect: Clone>> Partition<'_, S> {
 enum Repair {
     /// Without that record's effects.
     Again,
-    /// Without the record at this index and those after it.
-    Stop(usize),
+    /// Without this record and those behind it.
+    Stop(Stopped),
 }
+
+/// The condition of an effect did not hold, and nobody said what that means.
+#[derive(Debug, thiserror::Error)]
+#[error("the condition of an effect did not hold")]
+struct UnexpectedRefusal;

@@ -9,7 +9,9 @@ use std::time::Duration;
 use aws_lambda_events::event::dynamodb::{Event, EventRecord};
 use aws_lambda_events::event::streams::{DynamoDbBatchItemFailure, DynamoDbEventResponse};
 
-use crate::engine::{Attempt, Call, Engine, Error, Operation, Outcome, Verdict};
+use super::Position;
+use crate::engine::{Attempt, Call, Engine, Error, Operation, Outcome, Verdict, timed};
+use crate::line::{Line, Told};
 use crate::metrics::Metric;
 use crate::protocol::{EpochMs, Finding, Fingerprinter, InvalidKey, Key, Principal};
 use crate::queue::Failed;
@@ -84,7 +86,7 @@ impl<S: Store> TableStream<S> {
         }
         let mut response = DynamoDbEventResponse::default();
         for (number, key, change) in changes {
-            if !self.change(key, change, deadline, &handler).await {
+            if !self.change(&number, key, change, deadline, &handler).await {
                 self.engine.count(Metric::RecordReturned, self.operation.name());
                 let mut failure = DynamoDbBatchItemFailure::default();
                 failure.item_identifier = Some(number);
@@ -97,25 +99,34 @@ impl<S: Store> TableStream<S> {
     }
 
     /// Whether the change is settled.
-    async fn change<H, R>(&self, key: Key, change: EventRecord, deadline: EpochMs, handler: &H) -> bool
+    async fn change<H, R>(&self, number: &str, key: Key, change: EventRecord, deadline: EpochMs, handler: &H) -> bool
     where
         H: Fn(Attempt<S::Effect>, EventRecord) -> R,
         R: Future<Output = Verdict<()>>,
     {
+        let operation = self.operation.name();
+        // DynamoDB's numbers are positions; if one should not be, it is missing in the line only.
+        let position = Position::new(number).ok();
+        let line = Line { operation, position: position.as_ref(), returned: Some(true), ..Line::default() };
         if !self.engine.has_time(deadline) {
+            Line { told: Told::refused("no time to begin"), ..line }.write();
             return false;
         }
+        let started = self.engine.time();
         let fingerprint = Fingerprinter::new().bytes(change.event_name.as_bytes()).finish();
         let call = Call::new(self.operation.clone(), self.principal.clone(), key, fingerprint, deadline);
         let run = |attempt| handler(attempt, change.clone());
-        let outcome = match self.one_trip {
-            true => self.engine.run_in_one_trip(&call, run).await,
-            false => self.engine.run(&call, run).await,
-        };
+        let (outcome, timings) = timed(async {
+            match self.one_trip {
+                true => self.engine.run_in_one_trip(&call, run).await,
+                false => self.engine.run(&call, run).await,
+            }
+        })
+        .await;
         let settled = self.is_settled(&outcome);
-        if !settled {
-            tracing::warn!(record = call.record_id().digest(), ?outcome, "a change is returned");
-        }
+        let (record, told) = (call.record_id(), Told::of(&outcome));
+        let (returned, total) = (Some(!settled), self.engine.time().since(started));
+        Line { record: Some(record.digest()), returned, told, timings, total, ..line }.write();
         settled
     }
 

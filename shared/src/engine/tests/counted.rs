@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::engine::timings::timed;
+use crate::reconcile::Reconciled;
 
 /// Counters by name, and which durations were measured.
 #[derive(Clone, Default)]
@@ -101,6 +102,30 @@ async fn a_late_owner_and_a_lost_race_are_counted() {
     let held = world.engine.hold(takeover, request, call.operation(), call.deadline()).await.unwrap();
     assert!(held.is_none());
     assert_eq!(counts.take(), "Conflict 1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_late_owner_is_counted_however_its_claim_ends() {
+    let (world, counts) = counting([]);
+    let call = world.call(Uncertain::Reconcile, "a");
+    let Ok(Claimed::Acquired(releases)) = world.engine.claim(&call).await else { panic!("must acquire") };
+    // Each finds the lease before it over, and takes over to reconcile.
+    let mut late = Vec::new();
+    for _ in 0..3 {
+        tokio::time::advance(TIMEOUT + Duration::from_secs(2)).await;
+        let request = world.engine.request(&call).unwrap();
+        let takeover = world.engine.takeover(&world.record(&call).await.unwrap(), &request).expect("it is open");
+        let deadline = world.engine.time().plus(TIMEOUT);
+        late.extend(world.engine.hold(takeover, request, call.operation(), deadline).await.unwrap());
+    }
+    let [abandons, reopens, _holds] = late.try_into().ok().expect("all took over");
+    counts.take();
+    releases.release().await.unwrap();
+    assert_eq!(counts.take(), "Fenced 1");
+    abandons.abandon("planned".into()).await.unwrap();
+    assert_eq!(counts.take(), "Fenced 1");
+    assert_eq!(reopens.reopen(Vec::new()).await.unwrap(), Reconciled::NotOpen);
+    assert_eq!(counts.take(), "Fenced 1");
 }
 
 #[tokio::test(start_paused = true)]

@@ -7,7 +7,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::story;
 use crate::protocol::{EpochMs, EpochS, Fingerprint, Holder, OwnerToken, PrincipalDigest, Record, RecordId, Response};
-use crate::protocol::{Settled, State, Status, Story, Subject, TransactionId};
+use crate::protocol::{Settled, State, Status, Story, Subject, Trace, TransactionId};
 use crate::store::StoreError;
 
 type Item = HashMap<String, AttributeValue>;
@@ -43,6 +43,8 @@ pub struct AttributeNames {
     pub created: String,
     /// Last write: epoch milliseconds (number).
     pub updated: String,
+    /// The trace in which the first attempt began: id, span and whether it is sampled (25 bytes).
+    pub trace: String,
     /// What to replay (bytes). Only on settled records, and on the parts of a long answer.
     pub response: String,
     /// How many items beside the record (`id` and `#1`, `#2`, …) hold what to replay (number). Only where it is too
@@ -71,6 +73,7 @@ impl Default for AttributeNames {
             story: "story".into(),
             created: "created".into(),
             updated: "updated".into(),
+            trace: "trace".into(),
             response: "response".into(),
             parts: "parts".into(),
             unresolved: "unresolved".into(),
@@ -113,6 +116,9 @@ pub(super) fn from_record(record: &Record, names: &AttributeNames) -> Item {
     match record.state {
         State::Unknown(_) => set(&names.unresolved, string(unresolved_partition(partition_of(&record.id)))),
         State::Processing(_) | State::Released { .. } | State::Success(_) | State::Failed(_) => {}
+    }
+    if let Some(trace) = record.trace {
+        item.insert(names.trace.clone(), binary(trace.to_bytes()));
     }
     item
 }
@@ -182,6 +188,7 @@ impl Reader<'_> {
             story: self.story()?,
             created: EpochMs(self.number(&names.created)?),
             updated: EpochMs(self.number(&names.updated)?),
+            trace: self.trace(),
         })
     }
 
@@ -246,6 +253,11 @@ impl Reader<'_> {
     fn story(&mut self) -> Result<Story, String> {
         let name = &self.names.story;
         Ok(if self.has(name) { story::from_bytes(&self.binary(name)?) } else { Story::default() })
+    }
+
+    /// For people only, like the story.
+    fn trace(&mut self) -> Option<Trace> {
+        self.array(&self.names.trace).ok().and_then(Trace::from_bytes)
     }
 
     /// Records of older versions lack some attributes.
@@ -339,6 +351,7 @@ mod tests {
                 attempt,
                 created: EpochMs(1),
                 updated: EpochMs(2),
+                trace: Trace::new([7; 16], [7; 8], attempt % 2 == 1).filter(|_| attempt % 3 > 0),
                 state,
                 principal: about.0.map(PrincipalDigest),
                 subject: about.1.and_then(Subject::new),
@@ -408,6 +421,7 @@ mod tests {
             attempt: 1,
             created: EpochMs(1),
             updated: EpochMs(2),
+            trace: None,
             state: State::Unknown(None),
             story: Story::default(),
         };
@@ -427,6 +441,7 @@ mod tests {
             attempt: 1,
             created: EpochMs(1_700_000_000_000),
             updated: EpochMs(1_700_000_000_000),
+            trace: Trace::new([1; 16], [1; 8], true),
             state: State::Success(Settled { response: vec![0; 400].into(), expiration: EpochS(1_700_000_000) }),
             principal: Some(Principal::new("p").unwrap().digest()),
             subject: Subject::new(r#"{"account":"acct-1","amount":1999,"currency":"EUR"}"#),
