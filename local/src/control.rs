@@ -43,7 +43,10 @@ const ROUTES: [(&str, &str); 18] = [
     ("POST /_local/queues/NAME?copies=N", "sends the body; headers x-attribute-NAME: VALUE, x-group: GROUP"),
     ("POST /_local/queues/NAME/redrive", "moves dead letters back to where they came from"),
     ("GET /_local/streams/NAME", "what is in a Kafka topic, and where its functions are"),
-    ("POST /_local/streams/NAME?partition=N", "appends the body as a record; without N, header x-key decides"),
+    (
+        "POST /_local/streams/NAME?partition=N",
+        "appends the body as a record; without N, header x-key decides; headers x-header-NAME: VALUE",
+    ),
     ("POST /_local/streams/NAME/rewind?partition=N&offset=N", "delivers again from an offset on"),
     ("POST /_local/streams/NAME/recreate", "deletes the topic and creates it anew"),
     ("POST /_local/functions/NAME/invoke", "calls a function with the body as its event; see events/"),
@@ -221,10 +224,16 @@ async fn send(
 }
 
 fn attributes(headers: &HeaderMap) -> impl Iterator<Item = (String, MessageAttributeValue)> {
-    headers.iter().filter_map(|(name, value)| {
-        let name = name.as_str().strip_prefix("x-attribute-")?.to_owned();
-        let string_value = Some(value.to_str().ok()?.to_owned());
-        Some((name, MessageAttributeValue { data_type: "String".to_owned(), string_value, binary_value: None }))
+    prefixed(headers, "x-attribute-").map(|(name, value)| {
+        let string_value = Some(value);
+        (name, MessageAttributeValue { data_type: "String".to_owned(), string_value, binary_value: None })
+    })
+}
+
+/// The headers whose names begin so, without that.
+fn prefixed(headers: &HeaderMap, prefix: &'static str) -> impl Iterator<Item = (String, String)> {
+    headers.iter().filter_map(move |(name, value)| {
+        Some((name.as_str().strip_prefix(prefix)?.to_owned(), value.to_str().ok()?.to_owned()))
     })
 }
 
@@ -264,7 +273,8 @@ async fn append(
     body: Bytes,
 ) -> Result<Json<streams::Place>, Problem> {
     let key = headers.get("x-key").map(axum::http::HeaderValue::as_bytes);
-    let appended = control.streams.append(known(&control, &name)?, place.partition, key, &body);
+    let headers = prefixed(&headers, "x-header-").collect();
+    let appended = control.streams.append(known(&control, &name)?, place.partition, key, &body, &headers);
     appended.map(Json).map_err(|error| Problem::new(StatusCode::BAD_REQUEST, error.to_string()))
 }
 

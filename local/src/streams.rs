@@ -26,6 +26,10 @@ const SCHEMA: &str = "
         key BLOB, value BLOB NOT NULL, timestamp INTEGER NOT NULL,
         PRIMARY KEY (topic, partition, offset)
     ) STRICT, WITHOUT ROWID;
+    CREATE TABLE IF NOT EXISTS stream_headers (
+        topic TEXT NOT NULL, partition INTEGER NOT NULL, offset INTEGER NOT NULL, name TEXT NOT NULL, value TEXT NOT NULL,
+        PRIMARY KEY (topic, partition, offset, name)
+    ) STRICT, WITHOUT ROWID;
     CREATE TABLE IF NOT EXISTS stream_positions (
         consumer TEXT NOT NULL, topic TEXT NOT NULL, partition INTEGER NOT NULL, offset INTEGER NOT NULL,
         PRIMARY KEY (consumer, topic, partition)
@@ -48,7 +52,11 @@ pub(crate) struct Record {
     pub timestamp: i64,
     pub key: Option<Vec<u8>>,
     pub value: Vec<u8>,
+    pub headers: Headers,
 }
+
+/// By name, as text.
+pub(crate) type Headers = BTreeMap<String, String>;
 
 /// Where a record went.
 #[derive(Debug, PartialEq, Eq, Serialize)]
@@ -91,6 +99,7 @@ impl Streams {
         partition: Option<u32>,
         key: Option<&[u8]>,
         value: &[u8],
+        headers: &Headers,
     ) -> Result<Place> {
         let partition = partition.unwrap_or_else(|| partition_of(key.unwrap_or_default()));
         ensure!(partition < PARTITIONS, "a topic has the partitions 0 to {}", PARTITIONS - 1);
@@ -99,7 +108,15 @@ impl Streams {
                    WHERE topic = ?1 AND partition = ?2
                    RETURNING offset";
         let values = params![topic, partition, key, value, now()];
-        let offset = self.0.storage.connection().query_row(sql, values, |row| row.get(0))?;
+        let mut connection = self.0.storage.connection();
+        let transaction = connection.transaction()?;
+        let offset = transaction.query_row(sql, values, |row| row.get(0))?;
+        for (name, value) in headers {
+            let sql = "INSERT INTO stream_headers (topic, partition, offset, name, value) VALUES (?1, ?2, ?3, ?4, ?5)";
+            transaction.execute(sql, params![topic, partition, offset, name, value])?;
+        }
+        transaction.commit()?;
+        drop(connection);
         self.0.arrival.notify_waiters();
         Ok(Place { partition, offset })
     }
@@ -111,8 +128,20 @@ impl Streams {
             "SELECT offset, timestamp, key, value FROM stream_records
              WHERE topic = ?1 AND partition = ?2 AND offset >= ?3 ORDER BY offset LIMIT ?4",
         )?;
+        let mut headers = connection.prepare_cached(
+            "SELECT name, value FROM stream_headers WHERE topic = ?1 AND partition = ?2 AND offset = ?3",
+        )?;
         let rows = statement.query_map(params![topic, partition, from, limit as i64], |row| {
-            Ok(Record { offset: row.get(0)?, timestamp: row.get(1)?, key: row.get(2)?, value: row.get(3)? })
+            let offset: i64 = row.get(0)?;
+            let of_record =
+                headers.query_map(params![topic, partition, offset], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            Ok(Record {
+                offset,
+                timestamp: row.get(1)?,
+                key: row.get(2)?,
+                value: row.get(3)?,
+                headers: of_record.collect::<rusqlite::Result<_>>()?,
+            })
         })?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
@@ -150,6 +179,7 @@ impl Streams {
     pub(crate) fn recreate(&self, topic: &str) -> Result<()> {
         let connection = self.0.storage.connection();
         connection.execute("DELETE FROM stream_records WHERE topic = ?1", [topic])?;
+        connection.execute("DELETE FROM stream_headers WHERE topic = ?1", [topic])?;
         connection.execute("UPDATE stream_positions SET offset = 0 WHERE topic = ?1", [topic])?;
         Ok(())
     }

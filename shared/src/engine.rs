@@ -35,6 +35,7 @@ pub use outcome::{Answered, Error, Outcome, Reason, Verdict};
 use crate::metrics::{Metric, Metrics};
 use crate::protocol::begin_settled;
 use crate::protocol::{Condition, EpochMs, Finding, OwnerToken, Record, Request, Trace, TransactionId, Write};
+use crate::span::{self, Span};
 use crate::store::{Store, Written};
 use acquire::{Marked, Next};
 
@@ -121,7 +122,7 @@ impl<S: Store> Engine<S> {
         F: FnOnce(Attempt<S::Effect>) -> R,
         R: Future<Output = Verdict<T>>,
     {
-        match until_deadline(attempt, run).await {
+        match Span::step("run").of(until_deadline(attempt, run)).await {
             Ok(Verdict::Success(answer)) => claim.commit(Finding::Success, answer, attempt.take_effects()).await,
             Ok(Verdict::Failed(answer)) => claim.commit(Finding::Failed, answer, attempt.take_effects()).await,
             Ok(Verdict::NotExecuted(_)) if claim.follows_uncertain() => {
@@ -169,7 +170,7 @@ impl<S: Store> Engine<S> {
                 Next::Answered(outcome) => return outcome.read(),
             };
             let attempt = self.attempt(&begin.record, request.trace, call.deadline());
-            let (finding, answer) = match until_deadline(&attempt, &run).await {
+            let (finding, answer) = match Span::step("run").of(until_deadline(&attempt, &run)).await {
                 Ok(Verdict::Success(answer)) => (Finding::Success, answer),
                 Ok(Verdict::Failed(answer)) => (Finding::Failed, answer),
                 Ok(Verdict::NotExecuted(answer)) => return Ok(Outcome::NotExecuted(answer)),
@@ -253,7 +254,8 @@ impl<S: Store> Engine<S> {
         deadline: EpochMs,
     ) -> Result<Written, crate::store::StoreError> {
         let started = self.now();
-        let written = self.parts.store.write_within(write, effects, self.patience(deadline)).await;
+        let step = if duration == Metric::ClaimMs { Span::step("claim") } else { Span::step("commit") };
+        let written = step.of(self.parts.store.write_within(write, effects, self.patience(deadline))).await;
         let operation = &write.record.operation;
         self.took(duration, operation, started);
         match &written {
@@ -368,6 +370,12 @@ impl<S: Store> Engine<S> {
 
     pub(crate) fn observer(&self) -> &dyn Observer {
         &*self.parts.observer
+    }
+
+    /// An invocation ends: what was counted, measured and traced is written out, before the sandbox may freeze.
+    pub fn flush(&self) {
+        self.parts.metrics.flush();
+        span::flush();
     }
 
     /// Where the engine reports to.

@@ -47,6 +47,7 @@ use crate::line::{Line, Told};
 use crate::metrics::Metric;
 use crate::protocol::{Compare, EpochMs, Principal, RequestId, Subject, Uncertain};
 use crate::reconcile::Resolver;
+use crate::span::Span;
 use crate::store::{BoxError, Store};
 use problem::Code;
 use request::KeyError;
@@ -257,7 +258,7 @@ where
             } else {
                 handler.call(request).await
             };
-            settings.engine.metrics().flush();
+            settings.engine.flush();
             response
         }
         .boxed()
@@ -276,8 +277,10 @@ impl<S: Store> Settings<S> {
             Err(code) => return self.refuse_unread(&request, code),
         };
         let wait = self.wait(&request, &call);
-        let call = call.wait(wait);
-        let (record, operation, trace) = (call.record_id(), call.operation().name().to_owned(), call.trace());
+        let span = Span::request(call.operation().name(), call.trace());
+        let trace = span.trace().or(call.trace());
+        let call = call.wait(wait).traced(trace);
+        let (record, operation) = (call.record_id(), call.operation().name().to_owned());
         let run = |attempt| async move {
             let mut request = request;
             request.extensions_mut().insert(attempt);
@@ -286,13 +289,13 @@ impl<S: Store> Settings<S> {
                 Err(error) => Verdict::Unknown(error.into().into()),
             }
         };
-        let (outcome, timings) = timed(async {
+        let answered = timed(async {
             match &self.resolver {
                 Some(resolver) => self.engine.run_or_reconcile(&call, run, resolver).await,
                 None => self.engine.run(&call, run).await,
             }
-        })
-        .await;
+        });
+        let (outcome, timings) = span.of(answered).await;
         let told = Told::of(&outcome);
         let response = self.respond(outcome, wait);
         let line = Line {

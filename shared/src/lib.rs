@@ -88,10 +88,13 @@ pub mod http;
 mod line;
 pub mod lock;
 pub mod metrics;
+#[cfg(feature = "otel")]
+pub mod otel;
 pub mod protocol;
 pub mod queue;
 pub mod reconcile;
 pub mod sequence;
+mod span;
 pub mod store;
 pub mod stream;
 pub mod versioned;

@@ -33,6 +33,7 @@ use crate::engine::{Attempt, Call, Engine, Error, Operation, Outcome, Verdict, t
 use crate::line::{Line, Told};
 use crate::metrics::Metric;
 use crate::protocol::{EpochMs, Finding, Fingerprinter, Principal};
+use crate::span::Span;
 use crate::store::Store;
 use contention::ContentionOf;
 use lane::{Delivery, Lane, Settlement};
@@ -202,7 +203,7 @@ impl<S: Store> Queue<S> {
         returned.sort_unstable();
         let mut response = SqsBatchResponse::default();
         response.set_failures(returned.into_iter().map(|(_position, id)| id));
-        self.engine.metrics().flush();
+        self.engine.flush();
         Ok(response)
     }
 
@@ -262,13 +263,14 @@ impl<S: Store> Queue<S> {
             Err(error) => return self.leave(delivery, Told::failed("no key", error)),
         };
         let run = |attempt| handler(attempt, delivery.message.clone());
-        let (outcome, timings) = timed(async {
+        let settled = timed(async {
             match self.mode {
                 Mode::Claim => self.engine.run(call, run).await,
                 Mode::OneTrip => self.engine.run_in_one_trip(call, run).await,
             }
-        })
-        .await;
+        });
+        let span = Span::message(self.operation.name()).linked(delivery.trace);
+        let (outcome, timings) = span.of(settled).await;
         let settlement = self.read(&outcome);
         let record = call.record_id();
         let line = Line {

@@ -14,6 +14,7 @@ use crate::engine::{Answer, Attempt, Call, Engine, Error, Operation, Outcome, Re
 use crate::engine::{Claim, OnUncertain, Restarted, Taken, until_deadline};
 use crate::metrics::Metric;
 use crate::protocol::{EpochMs, Finding, Record, Request, RequestId, Uncertain};
+use crate::span::Span;
 use crate::store::Store;
 
 pub use resolver::Resolver;
@@ -130,9 +131,10 @@ impl<S: Store> Engine<S> {
         claim: Claim<S>,
         resolver: &impl Resolver<S::Effect, T>,
     ) -> Result<Found<S, T>, Error> {
-        let attempt = claim.attempt();
+        let attempt = claim.attempt_of_first();
         let record = claim.record().clone();
-        let (reconciled, outcome) = match until_deadline(&attempt, |attempt| resolver.resolve(&record, attempt)).await {
+        let looking = until_deadline(&attempt, |attempt| resolver.resolve(&record, attempt));
+        let (reconciled, outcome) = match Span::step("reconcile").linked(record.trace).of(looking).await {
             Ok(Evidence::Happened(answer)) => {
                 (Reconciled::Happened, claim.commit(Finding::Success, answer, attempt.take_effects()).await?)
             }

@@ -40,6 +40,7 @@ use sha2::{Digest, Sha256};
 use crate::engine::{Attempt, Engine, Operation, Verdict};
 use crate::protocol::{EpochMs, Trace};
 use crate::queue::Failed;
+use crate::span::Span;
 use crate::store::watermarks::Watermarks;
 use watermark::Seen;
 
@@ -145,11 +146,13 @@ impl<S: Watermarks> Stream<S> {
             records.sort_by(|one, other| one.position.cmp(&other.position));
             records.dedup_by(|one, other| one.position == other.position);
             let name = records.first()?.partition.clone();
-            let stopped = self.partition(name.clone()).handle(&records, deadline, handler).await;
+            let partition = self.partition(name.clone());
+            let span = Span::message(self.operation.name());
+            let stopped = span.of(partition.handle(&records, deadline, handler)).await;
             stopped.map(|index| (name, records[index].position.clone()))
         });
         let stopped = stopped.buffered(self.concurrency).filter_map(std::future::ready).collect().await;
-        self.engine.metrics().flush();
+        self.engine.flush();
         stopped
     }
 }

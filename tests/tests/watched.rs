@@ -7,20 +7,29 @@ use idempotency::metrics::Metric;
 use local::template::{Surroundings, expand};
 use reqwest::Method;
 use serde_json::{Value, json};
+use tests::console::Script;
 use tests::log::{Printed, Series};
 use tests::stack::{Stack, eventually, payment, workspace};
 use tests::watched::{Resources, dashboards, fields, of_type, series};
 use tokio::sync::OnceCell;
 
-/// What an end-to-end run does not print, and where it is proved instead that it is counted.
-const NOT_IN_A_RUN: [(Metric, &str); 6] = [
-    (Metric::Conflict, "takes a lost race: engine::tests::counted"),
-    (Metric::Fenced, "takes a sandbox that freezes beyond its lease: engine::tests::counted"),
-    (Metric::OwnWriteRecognised, "takes a lost reply: engine::tests::counted"),
-    (Metric::StoreError, "takes a store that does not answer: engine::tests::counted"),
-    (Metric::CommitFailed, "takes a store that does not answer: engine::tests::counted"),
-    (Metric::VisibilityUnchanged, "takes a queue that does not answer: queue::tests"),
+/// What an end-to-end run does not print, where it is proved instead that it is counted, and who counts it.
+const NOT_IN_A_RUN: [(Metric, &str, &[&str]); 6] = [
+    (Metric::Conflict, "takes a lost race: engine::tests::counted", &CLAIMING),
+    (Metric::Fenced, "takes a sandbox that freezes beyond its lease: engine::tests::counted", &CLAIMING),
+    (Metric::OwnWriteRecognised, "takes a lost reply: engine::tests::counted", &WRITING),
+    (Metric::StoreError, "takes a store that does not answer: engine::tests::counted, stream::tests", &ALL),
+    (Metric::CommitFailed, "takes a store that does not answer: engine::tests::counted", &CLAIMING),
+    (Metric::VisibilityUnchanged, "takes a queue that does not answer: queue::tests", &["ledger-worker"]),
 ];
+
+/// The services that run under a claim, those that write records, and those that write anything.
+const CLAIMING: [&str; 3] = ["payments-api", "reconciler", "console"];
+const WRITING: [&str; 4] = ["payments-api", "reconciler", "console", "ledger-worker"];
+const ALL: [&str; 5] = ["payments-api", "reconciler", "console", "ledger-worker", "terminal-stream"];
+
+/// What must ring whoever counts it.
+const ALARMED: [Metric; 3] = [Metric::Fenced, Metric::CommitFailed, Metric::StoreError];
 
 /// What AWS measures (the services' pages "Metrics and dimensions"), with the dimensions that we name.
 const OF_AWS: [(&str, &str, &[&str]); 6] = [
@@ -35,6 +44,9 @@ const OF_AWS: [(&str, &str, &[&str]); 6] = [
 const KEY: &str = "a-key-that-no-log-shows";
 const REFERENCE: &str = "a reference that no log shows";
 const CALLER: &str = "a-caller-that-no-log-shows";
+
+/// What the terminal sends with its sale.
+const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
 struct Run {
     log: String,
@@ -78,8 +90,10 @@ async fn requests(stack: &Stack) -> usize {
     pay("declined", "pm_card_chargeDeclined", "402 generic_decline").await;
     pay("happened", "pm_timeout_after_charge", "409 outcome-unknown").await;
     pay("refused", "pm_timeout_after_decline", "409 outcome-unknown").await;
+    pay("by-hand", "pm_timeout_before_charge", "409 outcome-unknown").await;
     stack.provider("down").await;
-    assert_eq!(stack.reconcile().await["unclear"], 2);
+    assert_eq!(stack.reconcile().await["unclear"], 3);
+    by_hand(stack).await;
     stack.provider("up").await;
     pay("taken-over", "pm_timeout_after_charge", "409 outcome-unknown").await;
     pay("taken-over", "pm_timeout_after_charge", "201 -").await;
@@ -120,6 +134,15 @@ async fn requests(stack: &Stack) -> usize {
     let request = caller.request(Method::POST, "/payments").json(&body);
     assert_eq!(request.send().await.expect("answers").status(), 400, "no key");
     sent + 2 * (pairs.into_inner() + waits.into_inner()) + replays.into_inner() + 1
+}
+
+/// An operator settles the youngest of what is unresolved.
+async fn by_hand(stack: &Stack) {
+    let olga = Script::of(stack, "olga", "operator").await;
+    let record = olga.unresolved().await.pop().expect("something is unresolved");
+    let wish = json!({ "evidence": "The bank says that nothing was charged.", "reason": "Seen at the bank." });
+    let token = olga.preview(&record, "fail", &wish).await;
+    assert_eq!(olga.confirm(&token).await.status, 200);
 }
 
 /// Until the reconciler has found each of these.
@@ -171,7 +194,8 @@ async fn streams(stack: &Stack) {
         eventually(metric, || async { stack.log().contains(&format!("\"{metric}\"")).then_some(()) }).await;
     };
     let caller = stack.user(CALLER).await;
-    stack.append("terminal-sales", "term-1", sale(1)).await;
+    let append = stack.local(Method::POST, "streams/terminal-sales").header("x-key", "term-1");
+    append.header("x-header-traceparent", PARENT).body(sale(1)).send().await.expect("answers");
     caller.balance("acct-3", "EUR", 1).await;
     for partition in 0..3 {
         let path = format!("streams/terminal-sales/rewind?partition={partition}&offset=0");
@@ -206,13 +230,9 @@ fn resources() -> Resources {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_metric_that_is_watched_is_printed_with_these_dimensions() {
     let printed = &run().await.printed;
-    let services: BTreeSet<&String> = printed.metrics.iter().map(|series| &series.dimensions["service"]).collect();
-    let by_fault = |series: &Series| {
-        NOT_IN_A_RUN.iter().any(|(metric, _)| metric.name() == series.name)
-            && series.namespace == "Payments"
-            && series.dimensions.len() == 1
-            && series.dimensions.get("service").is_some_and(|service| services.contains(service))
-    };
+    let services: BTreeSet<&str> = printed.metrics.iter().map(|series| series.dimensions["service"].as_str()).collect();
+    assert_eq!(services, BTreeSet::from(ALL), "every function prints metrics");
+    let by_fault = |series: &Series| NOT_IN_A_RUN.iter().any(|(metric, _, by)| by_fault(*metric, by).contains(series));
     for (reader, series) in series(&resources()) {
         let of_aws = OF_AWS.iter().any(|(namespace, name, dimensions)| {
             (*namespace, *name) == (&*series.namespace, &*series.name)
@@ -226,12 +246,37 @@ async fn every_metric_that_is_watched_is_printed_with_these_dimensions() {
     }
 }
 
+/// What these services count of a metric.
+fn by_fault(metric: Metric, services: &[&str]) -> BTreeSet<Series> {
+    let series = |service: &&str| Series {
+        namespace: "Payments".to_owned(),
+        name: metric.name().to_owned(),
+        dimensions: BTreeMap::from([("service".to_owned(), (*service).to_owned())]),
+    };
+    services.iter().map(series).collect()
+}
+
+#[test]
+fn what_takes_a_fault_rings_whichever_function_counts_it() {
+    let resources = resources();
+    let alarms: BTreeSet<&str> = of_type(&resources, "AWS::CloudWatch::Alarm").map(|(id, _)| id).collect();
+    let watched: BTreeSet<Series> = series(&resources)
+        .into_iter()
+        .filter(|(reader, _)| alarms.contains(reader.as_str()))
+        .map(|(_, series)| series)
+        .collect();
+    for (metric, _, services) in NOT_IN_A_RUN.iter().filter(|(metric, ..)| ALARMED.contains(metric)) {
+        let of_metric = watched.iter().filter(|series| series.name == metric.name()).cloned().collect::<BTreeSet<_>>();
+        assert_eq!(of_metric, by_fault(*metric, services), "{}", metric.name());
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_metric_is_printed_by_a_run_or_takes_a_fault() {
     let printed = &run().await.printed;
     let names: BTreeSet<&str> = printed.metrics.iter().map(|series| series.name.as_str()).collect();
     let known: BTreeSet<&str> = Metric::ALL.iter().map(|metric| metric.name()).collect();
-    let by_fault: BTreeSet<&str> = NOT_IN_A_RUN.iter().map(|(metric, _)| metric.name()).collect();
+    let by_fault: BTreeSet<&str> = NOT_IN_A_RUN.iter().map(|(metric, ..)| metric.name()).collect();
     let missing: Vec<_> = known.difference(&names).filter(|name| !by_fault.contains(*name)).collect();
     assert!(missing.is_empty(), "nobody prints {missing:?}");
     assert!(names.is_subset(&known), "{:?} are no metrics of ours", names.difference(&known));
@@ -278,7 +323,11 @@ async fn a_request_leaves_one_line_with_all_of_it_and_nothing_secret() {
     let first = of_api.iter().find(|line| line["span"]["requestId"] == replay["fields"]["original_request"]);
     let first = first.expect("the line of the request that is replayed");
     assert_eq!(first["fields"]["outcome"], "executed");
-    assert_ne!(first["span"]["xrayTraceId"], replay["span"]["xrayTraceId"]);
+    assert_eq!(first["fields"]["trace"], replay["fields"]["original_trace"]);
+    assert_ne!(first["fields"]["trace"], replay["fields"]["trace"]);
+    // In X-Ray's spelling it is the root of the header that the runtime got.
+    let (root, _) = first["span"]["xrayTraceId"].as_str().expect("a header").split_once(';').expect("members");
+    assert_eq!(root.replace("Root=1-", "").replace('-', ""), first["fields"]["trace"].as_str().expect("an id"));
     for member in ["record", "transaction", "attempt", "status"] {
         assert_eq!(first["fields"][member], replay["fields"][member], "{member}");
         assert!(!first["fields"][member].is_null(), "{member}");
@@ -306,6 +355,52 @@ async fn a_message_leaves_one_line_for_each_delivery() {
     let returned: Vec<_> = of_worker.iter().filter(|line| line["fields"]["returned"] == true).collect();
     assert_eq!(returned.len(), 4, "{returned:?}");
     assert!(returned.iter().all(|line| line["fields"]["message_id"].is_string()), "{returned:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_line_of_a_posting_names_the_trace_of_the_request_that_made_the_payment() {
+    let printed = &run().await.printed;
+    let traces = |operation: &str, field: &str| {
+        let lines = printed.outcomes().filter(|line| line["fields"]["operation"] == operation);
+        let executed = lines.filter(|line| line["fields"]["outcome"] == "executed");
+        executed.filter_map(|line| line["fields"][field].as_str().map(str::to_owned)).collect::<BTreeSet<_>>()
+    };
+    let requests = traces("POST /payments", "trace");
+    let postings = traces("post to the ledger", "producer_trace");
+    let posted = requests.intersection(&postings).count();
+    assert!(posted >= 3, "{postings:?} name {posted} of {requests:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_of_a_stream_leaves_one_line_that_says_where_it_stands() {
+    let printed = &run().await.printed;
+    let of_stream: Vec<&Value> = printed
+        .outcomes()
+        .map(|line| &line["fields"])
+        .filter(|fields| fields["operation"] == "post from the stream")
+        .collect();
+    let of = |outcome: &str| of_stream.iter().filter(move |fields| fields["outcome"] == outcome).collect::<Vec<_>>();
+    let [executed] = of("executed")[..] else { panic!("one sale was posted: {of_stream:?}") };
+    assert_eq!(executed["position"], "0");
+    assert_eq!((&executed["watermark"], &executed["returned"]), (&json!("0"), &json!(false)));
+    assert_eq!(executed["producer_trace"], PARENT[3..35]);
+    assert!(executed["partition"].as_str().is_some_and(|partition| partition.starts_with("terminal-sales-")));
+    for member in ["commit_ms", "total_ms"] {
+        assert!(executed[member].is_u64(), "{member}: {executed}");
+    }
+    let duplicates = of("duplicate");
+    assert!(
+        duplicates.iter().any(|fields| fields["watermark"] == "0" && fields["returned"] == false),
+        "{duplicates:?}"
+    );
+    for outcome in ["not executed", "regression"] {
+        let returned = of(outcome);
+        assert!(!returned.is_empty(), "{outcome}");
+        for fields in returned {
+            assert_eq!((&fields["returned"], &fields["behind"]), (&json!(true), &json!(0)), "{fields}");
+            assert_eq!(fields["partition"], executed["partition"]);
+        }
+    }
 }
 
 #[test]

@@ -237,12 +237,12 @@ impl Console {
     }
 
     fn paid(&self, payment: &Payment, attempt: &Attempt<TransactWriteItem>) -> HttpAnswer {
-        self.table.created(payment).into_iter().for_each(|effect| attempt.add_effect(effect));
+        self.table.created(payment, attempt.trace()).into_iter().for_each(|effect| attempt.add_effect(effect));
         HttpAnswer::new(reply::payment(payment))
     }
 
     fn given_back(&self, payment: &Payment, refund: &Refund, attempt: &Attempt<TransactWriteItem>) -> HttpAnswer {
-        self.table.refunded(payment, refund).into_iter().for_each(|effect| attempt.add_effect(effect));
+        self.table.refunded(payment, refund, attempt.trace()).into_iter().for_each(|effect| attempt.add_effect(effect));
         HttpAnswer::new(reply::refund(payment, refund))
     }
 }

@@ -24,11 +24,17 @@ pub(crate) struct Console {
 impl Console {
     /// Pages under `/console`, the same for scripts under `/console/api`.
     pub(crate) fn router(self) -> Router {
+        let engine = self.engine.clone();
         Router::new()
             .merge(page::routes())
             .nest("/console/api", api::routes())
             .with_state(Arc::new(self))
             .layer(map_response(guarded))
+            .layer(map_response(move |response: Response| {
+                // The invocation ends here.
+                engine.flush();
+                std::future::ready(response)
+            }))
     }
 }
 

@@ -13,25 +13,22 @@ mod words;
 
 use std::time::Duration;
 
-use idempotency::metrics::Emf;
 use idempotency::store::dynamodb;
 use idempotency::{DynamoDbStore, Engine};
 use lambda_http::Error;
-use payments::{LateOwners, Provider, Table, setting};
+use payments::{LateOwners, Provider, Table, setting, watch};
 
 use access::Tokens;
 use console::Console;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    lambda_http::tracing::init_default_subscriber();
+    let metrics = watch("console")?;
     let client = dynamodb::client();
     let store = DynamoDbStore::new(client.clone(), setting("RECORDS_TABLE")?);
     let table = Table::new(client, setting("PAYMENTS_TABLE")?);
-    let engine = Engine::builder(store.clone())
-        .metrics(Emf::install("Payments", "console")?)
-        .observer(LateOwners::new(table.clone(), "console"))
-        .build();
+    let engine =
+        Engine::builder(store.clone()).metrics(metrics).observer(LateOwners::new(table.clone(), "console")).build();
     let provider = Provider::new(&setting("PROVIDER_URL")?, &setting("PROVIDER_API_KEY")?, Duration::from_secs(2))?;
     let tokens = Tokens::new(setting("JWT_ISSUER")?, setting("JWT_AUDIENCE")?, setting("JWT_KEYS_URL").ok())?;
     let console = Console { store, engine, table, provider, tokens };

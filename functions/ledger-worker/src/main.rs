@@ -3,27 +3,27 @@
 mod handler;
 
 use aws_lambda_events::event::sqs::SqsEvent;
-use idempotency::metrics::Emf;
 use idempotency::protocol::{EpochMs, Principal};
 use idempotency::queue::{KeySource, LONGEST_RETENTION, SqsVisibility};
 use idempotency::store::dynamodb;
 use idempotency::{DynamoDbStore, Engine, Operation, Queue};
 use lambda_runtime::{Error, LambdaEvent, service_fn};
-use payments::{Table, setting};
+use payments::{Table, setting, watch};
 
 use handler::Handler;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    lambda_runtime::tracing::init_default_subscriber();
+    let metrics = watch("ledger-worker")?;
     let client = dynamodb::client();
     let store = DynamoDbStore::new(client.clone(), setting("RECORDS_TABLE")?);
     store.warm().await;
-    let engine = Engine::builder(store).metrics(Emf::install("Payments", "ledger-worker")?).build();
+    let engine = Engine::builder(store).metrics(metrics).build();
     let operation = Operation::new("ledger", "post to the ledger").retention(LONGEST_RETENTION);
+    let operation = operation.compare(handler::compared()?);
     let key = KeySource::pointer("/event").or(KeySource::pointers(["/type", "/terminal", "/sequence"]));
     // The messages are the payments application's own, whichever queue brings them.
-    let queue = Queue::new(engine, operation, Principal::new("payments")?, key).one_trip();
+    let queue = Queue::new(engine, operation, Principal::new("payments")?, key).one_trip().traceparent("/traceparent");
     let queue = queue.contention(handler::contention).visibility(SqsVisibility::from_environment());
     let handler = Handler::new(Table::new(client, setting("PAYMENTS_TABLE")?));
     let handle = async |event: LambdaEvent<SqsEvent>| {

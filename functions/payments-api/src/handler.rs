@@ -54,7 +54,7 @@ impl Handler {
         match self.provider.charge(transaction, &order, attempt.remaining()).await {
             Ok(Charge::Succeeded { id }) => {
                 let payment = Payment::new(transaction, owner, &order, id, attempt.now().0);
-                self.table.created(&payment).into_iter().for_each(|effect| attempt.add_effect(effect));
+                self.table.created(&payment, attempt.trace()).into_iter().for_each(|effect| attempt.add_effect(effect));
                 Ok(reply::payment(&payment))
             }
             Ok(Charge::Declined { code, decline_code, message }) => {
@@ -85,7 +85,10 @@ impl Handler {
         match self.provider.refund(transaction, &payment, amount, wish.reason.as_ref(), attempt.remaining()).await {
             Ok(Reversal::Succeeded { id }) => {
                 let refund = Refund::new(transaction, &payment, amount, wish.reason, id, attempt.now().0);
-                self.table.refunded(&payment, &refund).into_iter().for_each(|effect| attempt.add_effect(effect));
+                self.table
+                    .refunded(&payment, &refund, attempt.trace())
+                    .into_iter()
+                    .for_each(|effect| attempt.add_effect(effect));
                 Ok(reply::refund(&payment, &refund))
             }
             Ok(Reversal::Refused(refusal)) => Ok(reply::refused(&refusal)),

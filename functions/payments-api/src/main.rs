@@ -4,27 +4,24 @@ mod handler;
 
 use std::time::Duration;
 
-use idempotency::metrics::Emf;
 use idempotency::store::dynamodb;
 use idempotency::{DynamoDbStore, Engine, IdempotencyLayer};
 use lambda_http::tower::Layer;
 use lambda_http::{Error, service_fn};
-use payments::{LateOwners, Provider, ProviderResolver, Table, setting};
+use payments::{LateOwners, Provider, ProviderResolver, Table, setting, watch};
 
 use handler::Handler;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    lambda_http::tracing::init_default_subscriber();
+    let metrics = watch("payments-api")?;
     let client = dynamodb::client();
     let store = DynamoDbStore::new(client.clone(), setting("RECORDS_TABLE")?);
     store.warm().await;
     let provider = Provider::new(&setting("PROVIDER_URL")?, &setting("PROVIDER_API_KEY")?, Duration::from_secs(2))?;
     let table = Table::new(client, setting("PAYMENTS_TABLE")?);
-    let engine = Engine::builder(store)
-        .metrics(Emf::install("Payments", "payments-api")?)
-        .observer(LateOwners::new(table.clone(), "payments-api"))
-        .build();
+    let engine =
+        Engine::builder(store).metrics(metrics).observer(LateOwners::new(table.clone(), "payments-api")).build();
     let layer = IdempotencyLayer::new(engine, "payments")
         .subject(handler::subject)
         .resolver(ProviderResolver::new(provider.clone(), table.clone()))

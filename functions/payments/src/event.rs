@@ -1,5 +1,6 @@
 use std::fmt;
 
+use idempotency::protocol::Trace;
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -11,8 +12,10 @@ use crate::{
 /// What the ledger has to know: written as an item of the outbox in the same transaction as the payment or refund,
 /// carried by the table's stream and the pipe, read by the worker from its queue.
 ///
-/// As a message it is `{"type","event","payment","account","amount","currency"}`. The members are the item's
-/// attributes, put into the pipe's template between quotes; none of them can hold a character that needs escaping.
+/// As a message it is `{"type","event","payment","account","amount","currency","traceparent"}`. The members are the item's
+/// attributes, put into the pipe's template between quotes; none of them can hold a character that needs escaping. A
+/// pipe cannot set attributes of a message, so the trace in which the event was made travels in the body; it is not of
+/// the event, and empty where no trace is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
     /// The transaction that made it: unique per event, and the idempotency key of the message (JSON pointer `/event`).
@@ -73,6 +76,7 @@ impl Event {
         let account = members.required("account", AccountId::from_json);
         let amount = members.required("amount", Amount::from_message);
         let currency = members.required("currency", Currency::from_json);
+        members.optional(Trace::NAME, |value| value.is_string().then_some(()).ok_or("must be a string"));
         members.finish(|| {
             let money = Money { amount: amount?, currency: currency? };
             Some(Self { id: id?, kind: kind?, payment: payment?, account: account?, money })
@@ -143,9 +147,15 @@ mod tests {
         assert_eq!(event.kind, EventKind::PaymentSucceeded);
         assert_eq!(event.money.to_string(), "1200 EUR");
 
-        let mut with_a_number = valid();
-        with_a_number["amount"] = json!(1200);
-        assert_eq!(read(&with_a_number).unwrap(), event);
+        for (member, value) in [
+            ("amount", json!(1200)),
+            ("traceparent", json!("")),
+            ("traceparent", json!("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")),
+        ] {
+            let mut same = valid();
+            same[member] = value;
+            assert_eq!(read(&same).unwrap(), event, "{same}");
+        }
     }
 
     #[test]
@@ -162,6 +172,7 @@ mod tests {
             ("amount", json!("")),
             ("amount", json!("-1")),
             ("currency", json!("EURO")),
+            ("traceparent", json!(1)),
         ] {
             let mut json = valid();
             json[name] = wrong;

@@ -40,6 +40,7 @@ mod subject;
 mod table;
 mod text;
 mod time;
+mod watch;
 
 pub use audit::{Action, AuditCursor, AuditEntry, AuditFilter, AuditKind, AuditPage, Preview, Shown};
 pub use event::{Event, EventKind};
@@ -61,3 +62,4 @@ pub use settings::{MissingSetting, setting};
 pub use subject::Subject;
 pub use table::{Table, TableError};
 pub use text::{AccountId, PaymentMethod, Reason, Reference, Statement, TerminalId};
+pub use watch::watch;

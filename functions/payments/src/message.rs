@@ -12,6 +12,10 @@ pub enum Message {
 }
 
 impl Message {
+    /// What makes two messages the same, by JSON pointer: all that either kind has, and not the trace of the sender.
+    pub const COMPARED: [&'static str; 8] =
+        ["/type", "/event", "/payment", "/terminal", "/sequence", "/account", "/amount", "/currency"];
+
     /// Reads a message.
     ///
     /// # Errors

@@ -11,6 +11,7 @@ use aws_sdk_dynamodb::{
     types::{AttributeValue, TransactWriteItem},
 };
 
+use idempotency::protocol::Trace;
 use uuid::Uuid;
 
 use crate::{
@@ -132,23 +133,24 @@ impl Table {
         Ok(entries)
     }
 
-    /// The writes of a payment: itself and its event, neither of which may be there.
-    pub fn created(&self, payment: &Payment) -> Vec<TransactWriteItem> {
+    /// The writes of a payment: itself and its event, neither of which may be there. The event carries the trace of the
+    /// request that made the payment.
+    pub fn created(&self, payment: &Payment, trace: Option<Trace>) -> Vec<TransactWriteItem> {
         let event = Event::succeeded(payment);
         vec![
             write::insert(&self.name, record::payment(payment)),
-            write::insert(&self.name, record::event(&event, payment.created)),
+            write::insert(&self.name, record::event(&event, trace, payment.created)),
         ]
     }
 
     /// The writes of a refund: the payment's refunded sum, which may not rise above its amount, and the refund and its
-    /// event, neither of which may be there.
-    pub fn refunded(&self, payment: &Payment, refund: &Refund) -> Vec<TransactWriteItem> {
+    /// event, neither of which may be there. The event carries the trace of the request that made the refund.
+    pub fn refunded(&self, payment: &Payment, refund: &Refund, trace: Option<Trace>) -> Vec<TransactWriteItem> {
         let event = Event::refunded(payment, refund);
         vec![
             write::raise_refunded(&self.name, payment, refund),
             write::insert(&self.name, record::refund(refund)),
-            write::insert(&self.name, record::event(&event, refund.created)),
+            write::insert(&self.name, record::event(&event, trace, refund.created)),
         ]
     }
 

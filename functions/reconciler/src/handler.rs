@@ -69,7 +69,7 @@ impl Handler {
 
     pub(crate) async fn handle(&self, context: &Context) -> Result<Report, Error> {
         let report = self.run(context).await;
-        self.engine.metrics().flush();
+        self.engine.flush();
         report
     }
 

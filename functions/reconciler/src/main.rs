@@ -4,11 +4,10 @@ mod handler;
 
 use std::time::Duration;
 
-use idempotency::metrics::Emf;
 use idempotency::store::dynamodb;
 use idempotency::{DynamoDbStore, Engine};
 use lambda_runtime::{Error, LambdaEvent, service_fn};
-use payments::{LateOwners, Provider, ProviderResolver, Table, setting};
+use payments::{LateOwners, Provider, ProviderResolver, Table, setting, watch};
 use serde_json::Value;
 
 use handler::Handler;
@@ -16,14 +15,12 @@ use handler::checkpoint::Checkpoints;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    lambda_runtime::tracing::init_default_subscriber();
+    let metrics = watch("reconciler")?;
     let client = dynamodb::client();
     let store = DynamoDbStore::new(client.clone(), setting("RECORDS_TABLE")?);
     let table = Table::new(client.clone(), setting("PAYMENTS_TABLE")?);
-    let engine = Engine::builder(store.clone())
-        .metrics(Emf::install("Payments", "reconciler")?)
-        .observer(LateOwners::new(table.clone(), "reconciler"))
-        .build();
+    let engine =
+        Engine::builder(store.clone()).metrics(metrics).observer(LateOwners::new(table.clone(), "reconciler")).build();
     let provider = Provider::new(&setting("PROVIDER_URL")?, &setting("PROVIDER_API_KEY")?, Duration::from_secs(2))?;
     let resolver = ProviderResolver::new(provider, table);
     let checkpoints = Checkpoints::new(client, setting("PAYMENTS_TABLE")?);

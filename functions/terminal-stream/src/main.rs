@@ -3,23 +3,22 @@
 mod handler;
 
 use aws_lambda_events::event::kafka::KafkaEvent;
-use idempotency::metrics::Emf;
 use idempotency::protocol::EpochMs;
 use idempotency::store::dynamodb;
 use idempotency::stream::{Kafka, Stream};
 use idempotency::{DynamoDbStore, Engine, Operation};
 use lambda_runtime::{Error, LambdaEvent, service_fn};
-use payments::{Table, setting};
+use payments::{Table, setting, watch};
 
 use handler::Handler;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    lambda_runtime::tracing::init_default_subscriber();
+    let metrics = watch("terminal-stream")?;
     let client = dynamodb::client();
     let store = DynamoDbStore::new(client.clone(), setting("RECORDS_TABLE")?);
     store.warm().await;
-    let engine = Engine::builder(store).metrics(Emf::install("Payments", "terminal-stream")?).build();
+    let engine = Engine::builder(store).metrics(metrics).build();
     let stream = Stream::new(engine, Operation::new("ledger", "post from the stream"), "terminals");
     let kafka = Kafka::new(stream.generation(setting("TOPIC_GENERATION")?));
     let handler = Handler::new(Table::new(client, setting("PAYMENTS_TABLE")?));

@@ -145,7 +145,7 @@ impl Poller {
     fn give_up(&self, records: &[&Record]) -> Result<()> {
         let Some(topic) = &self.settings.failed_topic else { return Ok(()) };
         for record in records {
-            self.streams.append(topic, None, record.key.as_deref(), &record.value)?;
+            self.streams.append(topic, None, record.key.as_deref(), &record.value, &record.headers)?;
         }
         Ok(())
     }
@@ -164,7 +164,8 @@ impl Poller {
                         "timestampType": "CREATE_TIME",
                         "key": record.key.as_ref().map(|key| STANDARD.encode(key)),
                         "value": STANDARD.encode(&record.value),
-                        "headers": [],
+                        // Each a member of its own, its value as a list of bytes.
+                        "headers": record.headers.iter().map(|(name, value)| json!({ name: value.as_bytes() })).collect::<Vec<_>>(),
                     })
                 });
                 (format!("{topic}-{partition}"), records.collect())
@@ -209,7 +210,15 @@ mod tests {
 
     fn batch() -> BTreeMap<Partition, Part> {
         let part = |offsets: std::ops::Range<i64>| Part {
-            records: offsets.map(|offset| Record { offset, timestamp: 0, key: None, value: Vec::new() }).collect(),
+            records: offsets
+                .map(|offset| Record {
+                    offset,
+                    timestamp: 0,
+                    key: None,
+                    value: Vec::new(),
+                    headers: Default::default(),
+                })
+                .collect(),
         };
         BTreeMap::from([(("t-x".to_owned(), 0), part(5..8)), (("t-x".to_owned(), 2), part(0..3))])
     }

@@ -8,6 +8,7 @@ use super::{Answered, Call, Claim, Engine, Error, Operation, Outcome, ROUNDS, UN
 use crate::metrics::Metric;
 use crate::protocol::{Condition, Decision, EpochMs, Finding, Record, Request, Response, State, Status, Write};
 use crate::protocol::{decide, mark_unknown};
+use crate::span::Span;
 use crate::store::{Store, Written};
 
 /// What to do about a record whose outcome is uncertain.
@@ -162,6 +163,7 @@ impl<S: Store> Engine<S> {
         match self.next(Some(&record), request) {
             Next::Replay(record) => {
                 self.count(Metric::ReplayedLocal, &request.operation);
+                drop(Span::step("replay").linked(record.trace));
                 let (finding, settled) = record.settled()?;
                 replayed(finding, &settled.response, &record)
             }
@@ -177,7 +179,7 @@ impl<S: Store> Engine<S> {
     /// The answer of a settled record, of which a long one is fetched first.
     pub(super) async fn replay(&self, record: Record) -> Result<Outcome<Stored>, Error> {
         let transaction = record.transaction;
-        let record = self.whole(record).await?;
+        let record = Span::step("replay").linked(record.trace).of(self.whole(record)).await?;
         let outcome = record.as_ref().and_then(|record| {
             let (finding, settled) = record.settled()?;
             self.parts.cache.remember(record);

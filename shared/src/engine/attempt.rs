@@ -83,7 +83,7 @@ impl<E> Attempt<E> {
         self.number
     }
 
-    /// The trace of which the call is a part. Hand it on as `traceparent`, to systems that are called and in messages
+    /// The trace of which the call is a part; while evidence is looked for, that of the first call. Hand it on as `traceparent`, to systems that are called and in messages
     /// that are written.
     #[must_use]
     pub const fn trace(&self) -> Option<Trace> {

@@ -64,6 +64,11 @@ impl<S: Store> Claim<S> {
         self.engine.attempt(&self.record, self.request.trace, self.deadline)
     }
 
+    /// As [`Claim::attempt`], for whoever looks for evidence: what it finds was made by the first call.
+    pub(crate) fn attempt_of_first(&self) -> Attempt<S::Effect> {
+        self.engine.attempt(&self.record, self.record.trace, self.deadline)
+    }
+
     /// Whether an earlier attempt may have had its effects. Such a claim is not to be [released](Self::release).
     #[must_use]
     pub const fn follows_uncertain(&self) -> bool {

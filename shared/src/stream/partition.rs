@@ -10,6 +10,7 @@ use crate::line::{Line, Told};
 use crate::metrics::Metric;
 use crate::protocol::{EpochMs, Trace, TransactionId};
 use crate::queue::Failed;
+use crate::span::Span;
 use crate::store::StoreError;
 use crate::store::watermarks::{Advanced, Watermarks};
 use sha2::{Digest, Sha256};
@@ -157,7 +158,8 @@ impl<'a, S: Watermarks> Partition<'a, S> {
             if attempt.remaining().is_zero() {
                 return (run, stop(Told::refused("no time to begin")));
             }
-            if let Err(told) = self.run(&attempt, record, handler).await {
+            let span = Span::step("run").linked(record.trace);
+            if let Err(told) = span.of(self.run(&attempt, record, handler)).await {
                 return (run, stop(told));
             }
             if let Err(_full) = run.add(index, seen, attempt.take_guarded_effects()) {

@@ -5,6 +5,7 @@ use super::watermark::{Seen, Watermark};
 use crate::engine::{Effects, Refusal};
 use crate::line::Told;
 use crate::metrics::Metric;
+use crate::span::Span;
 use crate::store::watermarks::{Advanced, MAX_BYTES, MAX_EFFECTS, Watermarks};
 use crate::store::{RefusedEffect, Store};
 
@@ -99,8 +100,9 @@ impl<S: Watermarks<Effect: Clone>> Partition<'_, S> {
             let seen: Vec<Seen> = run.records[..part].iter().map(|record| record.seen.clone()).collect();
             let effects = run.records[..part].iter().flat_map(|record| record.effects.effects.iter().cloned());
             let next = Watermark::after(watermark.as_ref(), &seen, began);
-            let advanced =
-                engine.store().advance(&self.id, &next, effects.collect(), engine.patience(delivery.deadline)).await;
+            let patience = engine.patience(delivery.deadline);
+            let advance = engine.store().advance(&self.id, &next, effects.collect(), patience);
+            let advanced = Span::step("commit").of(advance).await;
             let took = engine.took(Metric::CommitMs, self.stream.operation.name(), began);
             let until = |told| Committed::Until(Stopped { index: first, told });
             let ended = match advanced {

@@ -15,6 +15,7 @@ use crate::line::{Line, Told};
 use crate::metrics::Metric;
 use crate::protocol::{EpochMs, Finding, Fingerprinter, InvalidKey, Key, Principal};
 use crate::queue::Failed;
+use crate::span::Span;
 use crate::store::Store;
 
 /// The retention that covers the day for which a table's stream keeps a change, and a day.
@@ -94,7 +95,7 @@ impl<S: Store> TableStream<S> {
                 break;
             }
         }
-        self.engine.metrics().flush();
+        self.engine.flush();
         Ok(response)
     }
 
@@ -116,13 +117,13 @@ impl<S: Store> TableStream<S> {
         let fingerprint = Fingerprinter::new().bytes(change.event_name.as_bytes()).finish();
         let call = Call::new(self.operation.clone(), self.principal.clone(), key, fingerprint, deadline);
         let run = |attempt| handler(attempt, change.clone());
-        let (outcome, timings) = timed(async {
+        let handled = timed(async {
             match self.one_trip {
                 true => self.engine.run_in_one_trip(&call, run).await,
                 false => self.engine.run(&call, run).await,
             }
-        })
-        .await;
+        });
+        let (outcome, timings) = Span::message(operation).of(handled).await;
         let settled = self.is_settled(&outcome);
         let (record, told) = (call.record_id(), Told::of(&outcome));
         let (returned, total) = (Some(!settled), self.engine.time().since(started));

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use idempotency::protocol::Trace;
+
 use super::{
     TableError,
     item::{Attributes, Item, number, optional_text, text},
@@ -65,7 +67,7 @@ pub(super) fn refund(refund: &Refund) -> Attributes {
 }
 
 /// The pipe's template names these attributes; see the `Outbox` resource.
-pub(super) fn event(event: &Event, created: u64) -> Attributes {
+pub(super) fn event(event: &Event, trace: Option<Trace>, created: u64) -> Attributes {
     let Event { id, kind, payment, account, money } = event;
     Item::new(Key::event(*payment, *id), "event")
         .text("type", kind)
@@ -74,6 +76,8 @@ pub(super) fn event(event: &Event, created: u64) -> Attributes {
         .text("account", account)
         .number("amount", money.amount)
         .text("currency", money.currency)
+        // There in any case: what a pipe makes of an attribute that is not there is not said.
+        .text(Trace::NAME, trace.map(|trace| trace.to_string()).unwrap_or_default())
         .number("expiration", created / 1000 + EVENT_RETENTION)
         .attributes()
 }

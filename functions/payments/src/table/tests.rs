@@ -12,6 +12,7 @@ use super::*;
 use crate::{Amount, Currency, Money, Owner, PaymentRequest, Reason};
 
 const NAME: &str = "Payments";
+const TRACE: Option<Trace> = None;
 
 /// A table of its own, on a DynamoDB of its own, in memory.
 pub(super) async fn table() -> Table {
@@ -90,7 +91,7 @@ async fn items(table: &Table) -> Vec<item::Attributes> {
 async fn a_payment_is_read_as_it_was_written_and_only_under_its_id() {
     let (table, payment) = (table().await, payment(1200));
     assert_eq!(table.payment(payment.id).await.unwrap(), None);
-    commit(&table, table.created(&payment)).await.unwrap();
+    commit(&table, table.created(&payment, TRACE)).await.unwrap();
     assert_eq!(table.payment(payment.id).await.unwrap().unwrap(), payment);
     assert_eq!(table.payment(PaymentId::of(Uuid::now_v7())).await.unwrap(), None);
 }
@@ -98,8 +99,8 @@ async fn a_payment_is_read_as_it_was_written_and_only_under_its_id() {
 #[tokio::test]
 async fn a_second_commit_of_a_payment_is_refused_and_shows_the_first() {
     let (table, payment) = (table().await, payment(1200));
-    commit(&table, table.created(&payment)).await.unwrap();
-    let refused = commit(&table, table.created(&payment)).await.unwrap_err();
+    commit(&table, table.created(&payment, TRACE)).await.unwrap();
+    let refused = commit(&table, table.created(&payment, TRACE)).await.unwrap_err();
     assert_eq!(refused, [Some("payment".into()), Some(format!("event#{}", payment.id.transaction()))]);
     assert_eq!(items(&table).await.len(), 2);
 }
@@ -107,17 +108,18 @@ async fn a_second_commit_of_a_payment_is_refused_and_shows_the_first() {
 #[tokio::test]
 async fn the_event_has_what_the_pipe_takes_and_reads_as_the_message() {
     let (table, payment) = (table().await, payment(1200));
-    commit(&table, table.created(&payment)).await.unwrap();
+    commit(&table, table.created(&payment, TRACE)).await.unwrap();
     let event = items(&table).await.into_iter().find(|item| item["kind"].as_s().unwrap() == "event").unwrap();
     let text = |name: &str| event[name].as_s().unwrap();
     let message = format!(
-        r#"{{"type":"{}","event":"{}","payment":"{}","account":"{}","amount":"{}","currency":"{}"}}"#,
+        r#"{{"type":"{}","event":"{}","payment":"{}","account":"{}","amount":"{}","currency":"{}","traceparent":"{}"}}"#,
         text("type"),
         text("event"),
         text("payment"),
         text("account"),
         event["amount"].as_n().unwrap(),
-        text("currency")
+        text("currency"),
+        text("traceparent"),
     );
     assert_eq!(Event::from_message(message.as_bytes()).unwrap(), Event::succeeded(&payment));
     assert_eq!(event["expiration"].as_n().unwrap(), "1796098859");
@@ -126,14 +128,14 @@ async fn the_event_has_what_the_pipe_takes_and_reads_as_the_message() {
 #[tokio::test]
 async fn refunds_add_up_and_none_goes_above_the_rest() {
     let (table, payment) = (table().await, payment(1200));
-    commit(&table, table.created(&payment)).await.unwrap();
+    commit(&table, table.created(&payment, TRACE)).await.unwrap();
 
     let first = refund(&payment, 1000);
-    commit(&table, table.refunded(&payment, &first)).await.unwrap();
-    let refused = commit(&table, table.refunded(&payment, &refund(&payment, 201))).await.unwrap_err();
+    commit(&table, table.refunded(&payment, &first, TRACE)).await.unwrap();
+    let refused = commit(&table, table.refunded(&payment, &refund(&payment, 201), TRACE)).await.unwrap_err();
     assert_eq!(refused, [Some("payment".into()), None, None]);
-    commit(&table, table.refunded(&payment, &refund(&payment, 200))).await.unwrap();
-    let refused = commit(&table, table.refunded(&payment, &refund(&payment, 1))).await.unwrap_err();
+    commit(&table, table.refunded(&payment, &refund(&payment, 200), TRACE)).await.unwrap();
+    let refused = commit(&table, table.refunded(&payment, &refund(&payment, 1), TRACE)).await.unwrap_err();
     assert_eq!(refused, [Some("payment".into()), None, None]);
 
     assert_eq!(table.payment(payment.id).await.unwrap().unwrap().refunded, 1200);
@@ -143,10 +145,10 @@ async fn refunds_add_up_and_none_goes_above_the_rest() {
 #[tokio::test]
 async fn a_second_commit_of_a_refund_is_refused() {
     let (table, payment) = (table().await, payment(1200));
-    commit(&table, table.created(&payment)).await.unwrap();
+    commit(&table, table.created(&payment, TRACE)).await.unwrap();
     let refund = refund(&payment, 100);
-    commit(&table, table.refunded(&payment, &refund)).await.unwrap();
-    let refused = commit(&table, table.refunded(&payment, &refund)).await.unwrap_err();
+    commit(&table, table.refunded(&payment, &refund, TRACE)).await.unwrap();
+    let refused = commit(&table, table.refunded(&payment, &refund, TRACE)).await.unwrap_err();
     let event = format!("event#{}", refund.id.transaction());
     assert_eq!(refused, [None, Some(format!("refund#{}", refund.id)), Some(event)]);
     assert_eq!(table.payment(payment.id).await.unwrap().unwrap().refunded, 100);
@@ -155,11 +157,11 @@ async fn a_second_commit_of_a_refund_is_refused() {
 #[tokio::test]
 async fn a_refund_of_a_payment_that_is_not_there_or_is_another_amount_is_refused() {
     let (table, payment) = (table().await, payment(1200));
-    assert!(commit(&table, table.refunded(&payment, &refund(&payment, 1))).await.is_err());
-    commit(&table, table.created(&payment)).await.unwrap();
+    assert!(commit(&table, table.refunded(&payment, &refund(&payment, 1), TRACE)).await.is_err());
+    commit(&table, table.created(&payment, TRACE)).await.unwrap();
     let mut larger = payment.clone();
     larger.money.amount = Amount::new(2000).unwrap();
-    assert!(commit(&table, table.refunded(&larger, &refund(&payment, 1500))).await.is_err());
+    assert!(commit(&table, table.refunded(&larger, &refund(&payment, 1500), TRACE)).await.is_err());
     assert_eq!(table.payment(payment.id).await.unwrap().unwrap().refunded, 0);
 }
 

@@ -1,0 +1,79 @@
+//! Spans for a collector of OpenTelemetry, with the feature `otel`.
+//!
+//! A request is a span of the trace that its client is in (`traceparent`), or of X-Ray's; a message or a partition is
+//! one of its invocation, linked to its producer's. In them are `claim`, `run`, `commit`, `reconcile` and `replay`; a
+//! replay and a reconciliation are linked to the span of the first call. Whether a span is kept is decided where its
+//! trace began.
+//!
+//! They are sent over HTTP (OTLP, protocol buffers) to a collector beside the function, when a batch or a request is
+//! answered: a sandbox freezes after that. A collector that is not there costs an invocation nothing but a line in the
+//! log; one that does not answer, a second.
+
+use std::env;
+use std::time::Duration;
+
+use opentelemetry::trace::TracerProvider;
+use opentelemetry_otlp::{ExporterBuildError, RetryPolicy, SpanExporter, WithExportConfig, WithHttpConfig};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::trace::SdkTracerProvider;
+use tracing::Metadata;
+use tracing_subscriber::filter::{EnvFilter, FilterExt, LevelFilter, filter_fn};
+use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
+use tracing_subscriber::{Registry, fmt};
+
+use crate::span;
+
+/// How long an invocation may wait for a collector that does not answer.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Why no spans are sent.
+#[derive(Debug, thiserror::Error)]
+pub enum InstallError {
+    /// The endpoint of the collector is none.
+    #[error("spans cannot be sent: {0}")]
+    Exporter(#[from] ExporterBuildError),
+    /// The process has a subscriber of `tracing` already.
+    #[error("a log is set up already: {0}")]
+    Log(#[from] TryInitError),
+}
+
+/// Sets up the log of this process as `lambda_runtime` does, and the sending of spans under the name of this service.
+///
+/// `endpoint` is the URL that takes traces; without it, the one that `OTEL_EXPORTER_OTLP_ENDPOINT` says, or
+/// `http://localhost:4318/v1/traces`.
+///
+/// # Errors
+/// [`InstallError`].
+pub fn install(service: impl Into<String>, endpoint: Option<&str>) -> Result<(), InstallError> {
+    let retries = RetryPolicy::default().with_max_retries(0);
+    let exporter = SpanExporter::builder().with_http().with_timeout(PATIENCE).with_retry_policy(retries);
+    let exporter = match endpoint {
+        Some(endpoint) => exporter.with_endpoint(endpoint),
+        None => exporter,
+    };
+    let provider = SdkTracerProvider::builder()
+        .with_resource(Resource::builder().with_service_name(service.into()).build())
+        .with_batch_exporter(exporter.build()?)
+        .build();
+    let spans = tracing_opentelemetry::layer().with_tracer(provider.tracer("idempotency"));
+    tracing_subscriber::registry().with(lines()).with(spans.with_filter(filter_fn(is_exported))).try_init()?;
+    span::keep(provider);
+    Ok(())
+}
+
+/// The lines of the log, in the form of `lambda_runtime`'s: our spans are no part of them.
+fn lines() -> Box<dyn Layer<Registry> + Send + Sync> {
+    let level = env::var("AWS_LAMBDA_LOG_LEVEL").or_else(|_| env::var("RUST_LOG")).unwrap_or_default();
+    let level = level.parse().unwrap_or(LevelFilter::INFO);
+    let levels = EnvFilter::builder().with_default_directive(level.into()).from_env_lossy();
+    let filter = levels.and(filter_fn(|metadata| !(metadata.is_span() && span::is_ours(metadata))));
+    let lines = fmt::layer().with_target(false).without_time();
+    let is_json = env::var("AWS_LAMBDA_LOG_FORMAT").is_ok_and(|format| format.eq_ignore_ascii_case("json"));
+    if is_json { lines.json().with_filter(filter).boxed() } else { lines.with_filter(filter).boxed() }
+}
+
+/// Ours and the application's. The runtime's own span ends after all that is sent with an invocation.
+fn is_exported(metadata: &Metadata<'_>) -> bool {
+    metadata.is_span() && *metadata.level() <= tracing::Level::INFO && !metadata.target().starts_with("lambda_runtime")
+}
