@@ -33,8 +33,9 @@ pub use operation::{Call, Operation};
 pub use outcome::{Answered, Error, Outcome, Reason, Verdict};
 
 use crate::metrics::{Metric, Metrics};
-use crate::protocol::begin_settled;
-use crate::protocol::{Condition, EpochMs, Finding, OwnerToken, Record, Request, Trace, TransactionId, Write};
+use crate::protocol::{
+    Condition, EpochMs, Finding, OwnerToken, Record, Request, Trace, TransactionId, Write, begin_settled,
+};
 use crate::span::{self, Span};
 use crate::store::{Store, Written};
 use acquire::{Marked, Next};

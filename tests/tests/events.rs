@@ -36,6 +36,13 @@ impl Samples {
         format!("{} {code}", answer["statusCode"])
     }
 
+    /// From where the stream's partitions are to come again.
+    async fn stream(&mut self, sample: &str) -> Vec<String> {
+        let answer = self.send("TerminalStream", &format!("terminal-stream/{sample}")).await;
+        let failures = answer["batchItemFailures"].as_array().expect("a partial batch response");
+        failures.iter().map(|failure| failure["itemIdentifier"].to_string()).collect()
+    }
+
     /// The messages that the worker returns.
     async fn work(&mut self, sample: &str) -> Vec<String> {
         let answer = self.send("LedgerWorker", &format!("ledger-worker/{sample}")).await;
@@ -75,6 +82,12 @@ async fn every_sample_event_ends_as_its_name_says() {
     assert_eq!(samples.work("batch-with-poison").await, ["5f0f2f3e-7d4b-4f0a-8f43-0b1f6b0f9d11"]);
     let ann = samples.stack.user("ann").await;
     assert_eq!(ann.balance("acct-2", "EUR", 4).await, 4 * 1999, "seven messages, four events");
+
+    assert_eq!(samples.stream("batch").await, [""; 0]);
+    assert_eq!(samples.stream("batch-with-duplicate").await, [""; 0]);
+    assert_eq!(samples.stream("batch-with-poison").await, [r#"{"offset":4,"partition":"terminal-sales-0"}"#]);
+    let ann = samples.stack.user("ann").await;
+    assert_eq!(ann.balance("acct-4", "EUR", 4).await, 4 * 500, "six sales, one twice, one behind the poison");
 
     let report = samples.send("Reconciler", "reconciler/schedule").await;
     assert_eq!((&report["held_elsewhere"], &report["errors"]), (&json!(false), &json!(0)), "{report}");

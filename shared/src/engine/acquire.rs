@@ -163,7 +163,7 @@ impl<S: Store> Engine<S> {
         match self.next(Some(&record), request) {
             Next::Replay(record) => {
                 self.count(Metric::ReplayedLocal, &request.operation);
-                drop(Span::step("replay").linked(record.trace));
+                Span::step("replay").linked(record.trace).end();
                 let (finding, settled) = record.settled()?;
                 replayed(finding, &settled.response, &record)
             }

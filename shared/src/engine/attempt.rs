@@ -83,8 +83,8 @@ impl<E> Attempt<E> {
         self.number
     }
 
-    /// The trace of which the call is a part; while evidence is looked for, that of the first call. Hand it on as `traceparent`, to systems that are called and in messages
-    /// that are written.
+    /// The trace of which the call is a part; while evidence is looked for, that of the first call. Hand it on as
+    /// `traceparent`, to systems that are called and in messages that are written.
     #[must_use]
     pub const fn trace(&self) -> Option<Trace> {
         self.trace

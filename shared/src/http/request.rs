@@ -238,6 +238,27 @@ mod tests {
     }
 
     #[test]
+    fn the_trace_is_the_clients_or_else_that_of_the_invocation() {
+        let mut context = lambda_http::Context::default();
+        context.xray_trace_id =
+            Some("Root=1-11111111-111111111111111111111111;Parent=00f067aa0ba902b7;Sampled=1".into());
+        let trace = |parent: Option<&str>, context: &lambda_http::Context| {
+            let request = http::Request::post("/");
+            let request = match parent {
+                Some(parent) => request.header("traceparent", parent),
+                None => request,
+            };
+            let request = request.body(Body::Empty).unwrap().with_lambda_context(context.clone());
+            super::trace(&request).map(|trace| trace.id().to_string())
+        };
+        let of_client = "00-22222222222222222222222222222222-00f067aa0ba902b7-01";
+        assert_eq!(trace(Some(of_client), &context), Some("2".repeat(32)));
+        assert_eq!(trace(None, &context), Some("1".repeat(32)));
+        assert_eq!(trace(Some("anything"), &context), Some("1".repeat(32)));
+        assert_eq!(trace(None, &lambda_http::Context::default()), None);
+    }
+
+    #[test]
     fn the_time_to_wait_is_read_as_rfc_7240_says() {
         let wait = |values: &[&str]| {
             let mut headers = HeaderMap::new();

@@ -8,6 +8,7 @@ use futures::future::BoxFuture;
 
 use super::*;
 use crate::engine::Claimed;
+use crate::protocol::{Compare, Pointer};
 use crate::store::BoxError;
 use crate::store::fault::{Fault, FaultyStore};
 use crate::store::memory::{Effect, MemoryStore};
@@ -115,6 +116,20 @@ async fn another_body_under_a_used_key_is_returned_and_does_not_run() {
     let (queue, memory) = world([]);
     returned(&queue, vec![message("m-1", r#"{"id":1}"#)]).await;
     assert_eq!(returned(&queue, vec![message("m-2", r#"{"id":1,"other":true}"#)]).await, ["m-2"]);
+    assert_eq!(memory.applied("1"), 1);
+}
+
+/// A producer that sends again is in another trace.
+#[tokio::test]
+async fn a_member_that_is_not_compared_makes_no_mismatch() {
+    let (mut queue, memory) = world([]);
+    let compared = ["/id", "/amount"].map(|pointer| Pointer::new(pointer).unwrap()).to_vec();
+    queue.operation = queue.operation.compare(Compare::Selected(compared));
+    for trace in 1..=2 {
+        let body = format!("{{\"id\":1,\"amount\":5,\"traceparent\":\"{trace}\"}}");
+        assert_eq!(returned(&queue, vec![message("m", &body)]).await, [""; 0]);
+    }
+    assert_eq!(returned(&queue, vec![message("other", r#"{"id":1,"amount":6}"#)]).await, ["other"]);
     assert_eq!(memory.applied("1"), 1);
 }
 

@@ -50,6 +50,9 @@ impl Span {
         Trace::new(context.trace_id().to_bytes(), context.span_id().to_bytes(), context.is_sampled())
     }
 
+    /// It ends at once.
+    pub(crate) fn end(self) {}
+
     pub(crate) fn of<F: Future>(self, future: F) -> Instrumented<F> {
         future.instrument(self.0)
     }

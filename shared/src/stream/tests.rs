@@ -10,6 +10,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::metrics::{Metric, Metrics};
 use crate::protocol::Principal;
 use crate::store::fault::{Fault, FaultyStore};
 use crate::store::memory::{Effect, MemoryStore};
@@ -182,6 +183,32 @@ async fn a_partition_created_anew_stands_still_until_it_gets_a_new_generation_or
     partition.rewind(None, "INC-17").await.unwrap();
     assert_eq!(deliver(&stream, &[("sales-0", new)]).await, []);
     assert_eq!(memory.applied("new"), 6);
+}
+
+/// What was counted.
+#[derive(Clone, Default)]
+struct Counts(Arc<Mutex<Vec<Metric>>>);
+
+impl Metrics for Counts {
+    fn count(&self, metric: Metric, _: &str) {
+        self.0.lock().unwrap().push(metric);
+    }
+
+    fn duration(&self, _: Metric, _: &str, _: Duration) {}
+    fn gauge(&self, _: Metric, _: f64) {}
+    fn flush(&self) {}
+}
+
+/// No end-to-end run shows it.
+#[tokio::test]
+async fn a_store_that_does_not_answer_is_counted_and_the_run_comes_again() {
+    for fault in [Fault::LoseRequest, Fault::LoseReply] {
+        let counts = Counts::default();
+        let engine = Engine::builder(FaultyStore::new(MemoryStore::new(), [fault])).metrics(counts.clone()).build();
+        let stream = Stream::new(engine, Operation::new("sales", "post"), "cluster");
+        assert_eq!(deliver(&stream, &[("sales-0", vec![record(0, "")])]).await, [("sales-0".to_owned(), 0)]);
+        assert_eq!(*counts.0.lock().unwrap(), [Metric::StoreError, Metric::RecordReturned], "{fault:?}");
+    }
 }
 
 #[tokio::test]
