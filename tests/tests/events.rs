@@ -40,7 +40,8 @@ impl Samples {
     async fn stream(&mut self, sample: &str) -> Vec<String> {
         let answer = self.send("TerminalStream", &format!("terminal-stream/{sample}")).await;
         let failures = answer["batchItemFailures"].as_array().expect("a partial batch response");
-        failures.iter().map(|failure| failure["itemIdentifier"].to_string()).collect()
+        let places = failures.iter().map(|failure| &failure["itemIdentifier"]);
+        places.map(|place| format!("{} from {}", place["partition"], place["offset"])).collect()
     }
 
     /// The messages that the worker returns.
@@ -85,7 +86,7 @@ async fn every_sample_event_ends_as_its_name_says() {
 
     assert_eq!(samples.stream("batch").await, [""; 0]);
     assert_eq!(samples.stream("batch-with-duplicate").await, [""; 0]);
-    assert_eq!(samples.stream("batch-with-poison").await, [r#"{"offset":4,"partition":"terminal-sales-0"}"#]);
+    assert_eq!(samples.stream("batch-with-poison").await, ["\"terminal-sales-0\" from 4"]);
     let ann = samples.stack.user("ann").await;
     assert_eq!(ann.balance("acct-4", "EUR", 4).await, 4 * 500, "six sales, one twice, one behind the poison");
 
