@@ -64,8 +64,8 @@ pub fn install(service: impl Into<String>, endpoint: Option<&str>) -> Result<(),
 
 /// The lines of the log, in the form of `lambda_runtime`'s: our spans are no part of them.
 fn lines() -> Box<dyn Layer<Registry> + Send + Sync> {
-    let level = env::var("AWS_LAMBDA_LOG_LEVEL").or_else(|_| env::var("RUST_LOG")).unwrap_or_default();
-    let level = level.parse().unwrap_or(LevelFilter::INFO);
+    let level = env::var("AWS_LAMBDA_LOG_LEVEL").or_else(|_| env::var("RUST_LOG")).ok();
+    let level = level.and_then(|level| level.parse().ok()).unwrap_or(LevelFilter::INFO);
     let levels = EnvFilter::builder().with_default_directive(level.into()).from_env_lossy();
     let filter = levels.and(filter_fn(|metadata| !(metadata.is_span() && span::is_ours(metadata))));
     let lines = fmt::layer().with_target(false).without_time();

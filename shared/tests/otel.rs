@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -159,7 +160,21 @@ async fn ask(engine: &Engine<MemoryStore>, trace: Trace) -> u16 {
     answer.status().as_u16()
 }
 
-/// One test: a process has one subscriber.
+/// The other test, in a process of its own, as a process has one subscriber.
+#[test]
+fn the_log_has_its_lines_and_none_of_our_spans() {
+    let test = "spans_are_at_the_collector_before_the_answer_is_given_and_are_linked_to_the_first_call";
+    let mut process = Command::new(std::env::current_exe().expect("this program"));
+    let process = process.args(["--exact", test, "--nocapture"]).env("AWS_LAMBDA_LOG_FORMAT", "JSON");
+    let output = process.env_remove("AWS_LAMBDA_LOG_LEVEL").env_remove("RUST_LOG").output().expect("it runs");
+    let log = String::from_utf8(output.stdout).expect("text");
+    assert!(output.status.success(), "{log}");
+    for outcome in ["executed", "replayed"] {
+        assert!(log.contains(&format!("\"outcome\":\"{outcome}\"")), "{log}");
+    }
+    assert!(!log.contains("otel.name"), "{log}");
+}
+
 #[tokio::test]
 async fn spans_are_at_the_collector_before_the_answer_is_given_and_are_linked_to_the_first_call() {
     let collector = Collector::default();
