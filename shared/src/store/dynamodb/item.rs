@@ -101,6 +101,9 @@ pub(super) fn from_record(record: &Record, names: &AttributeNames) -> Item {
     if let Some(subject) = &record.subject {
         set(&names.subject, string(subject.as_str()));
     }
+    if let Some(trace) = record.trace {
+        set(&names.trace, binary(trace.to_bytes()));
+    }
     if let Some(holder) = record.holder() {
         set(&names.owner, binary(holder.owner.0));
         set(&names.lease, number(holder.lease.0));
@@ -116,9 +119,6 @@ pub(super) fn from_record(record: &Record, names: &AttributeNames) -> Item {
     match record.state {
         State::Unknown(_) => set(&names.unresolved, string(unresolved_partition(partition_of(&record.id)))),
         State::Processing(_) | State::Released { .. } | State::Success(_) | State::Failed(_) => {}
-    }
-    if let Some(trace) = record.trace {
-        item.insert(names.trace.clone(), binary(trace.to_bytes()));
     }
     item
 }
