@@ -175,4 +175,4 @@ impl Reconciled {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

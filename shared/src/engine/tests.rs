@@ -1,4 +1,5 @@
 mod counted;
+mod faults;
 mod long;
 mod peers;
 mod remembered;
@@ -57,21 +58,28 @@ pub(crate) struct World {
     pub(crate) memory: MemoryStore,
     late: Late,
     pub(crate) engine: Engine<FaultyStore<MemoryStore>>,
-    runs: AtomicU64,
+    runs: Arc<AtomicU64>,
 }
 
 impl World {
     pub(crate) fn new(plan: impl IntoIterator<Item = Fault>) -> Arc<Self> {
         let (memory, late) = (MemoryStore::new(), Late::default());
-        let engine = engine(&memory, plan, TokioClock::start(), &late);
-        Arc::new(Self { memory, late, engine, runs: AtomicU64::new(0) })
+        let engine = engine(FaultyStore::new(memory.clone(), plan), TokioClock::start(), &late);
+        Arc::new(Self { memory, late, engine, runs: Arc::default() })
     }
 
     /// The same in another process, which remembers nothing.
     fn elsewhere(&self, plan: impl IntoIterator<Item = Fault>) -> Arc<Self> {
-        let (memory, late) = (self.memory.clone(), self.late.clone());
-        let engine = engine(&memory, plan, Arc::clone(&self.engine.parts.clock), &late);
-        Arc::new(Self { memory, late, engine, runs: AtomicU64::new(0) })
+        let store = FaultyStore::new(self.memory.clone(), plan);
+        let (engine, late) = (engine(store, Arc::clone(&self.engine.parts.clock), &self.late), self.late.clone());
+        Arc::new(Self { memory: self.memory.clone(), late, engine, runs: Arc::default() })
+    }
+
+    /// The same in another process, which remembers nothing and goes on with the plan and with the numbers of runs.
+    fn restarted(&self) -> Arc<Self> {
+        let store = self.engine.store().clone();
+        let (engine, late) = (engine(store, Arc::clone(&self.engine.parts.clock), &self.late), self.late.clone());
+        Arc::new(Self { memory: self.memory.clone(), late, engine, runs: Arc::clone(&self.runs) })
     }
 
     pub(crate) fn call(&self, uncertain: Uncertain, body: &str) -> Call {
@@ -126,12 +134,11 @@ impl World {
 }
 
 fn engine(
-    memory: &MemoryStore,
-    plan: impl IntoIterator<Item = Fault>,
+    store: FaultyStore<MemoryStore>,
     clock: impl Clock + 'static,
     late: &Late,
 ) -> Engine<FaultyStore<MemoryStore>> {
-    Engine::builder(FaultyStore::new(memory.clone(), plan)).clock(clock).observer(late.clone()).build()
+    Engine::builder(store).clock(clock).observer(late.clone()).build()
 }
 
 fn answer(outcome: &Result<Outcome<u64>, Error>) -> Option<u64> {
@@ -379,67 +386,6 @@ async fn an_operation_may_call_another_on_the_same_engine() {
     tokio::time::advance(Duration::from_secs(2)).await;
     let replayed = world.pay(&world.call(Uncertain::Reconcile, "outer")).await;
     assert_eq!(answer(&replayed), Some(11), "the shorter retention of the inner one does not touch the outer");
-}
-
-/// Every pair of faults over the writes of a call and its retries: whatever happens, the effect is applied at most
-/// once, all final answers are equal, and a retry loop that is allowed to repeat ends with an answer.
-#[tokio::test(start_paused = true)]
-async fn no_pair_of_faults_applies_an_effect_twice() {
-    const FAULTS: [Fault; 5] =
-        [Fault::None, Fault::Refuse, Fault::LoseRequest, Fault::LoseReply, Fault::RepeatAfterLostReply];
-    for uncertain in [REPEAT, Uncertain::Reconcile] {
-        for (position, first) in (0..6).flat_map(|position| FAULTS.map(|fault| (position, fault))) {
-            for (distance, second) in (0..4).flat_map(|distance| FAULTS.map(|fault| (distance, fault))) {
-                let mut plan = vec![Fault::None; position];
-                plan.push(first);
-                plan.extend(vec![Fault::None; distance]);
-                plan.push(second);
-                let shown = format!("{uncertain:?} {plan:?}");
-                let world = World::new(plan);
-                let mut answers = Vec::new();
-                for _ in 0..6 {
-                    answers.extend(answer(&world.pay(&world.call(uncertain, "a")).await));
-                    tokio::time::advance(TIMEOUT + Duration::from_secs(1)).await;
-                }
-                assert!(world.memory.applied(EFFECT) <= 1, "{shown}");
-                assert!(answers.windows(2).all(|pair| pair[0] == pair[1]), "{shown}: {answers:?}");
-                if uncertain == REPEAT {
-                    assert_eq!(world.memory.applied(EFFECT), 1, "{shown}");
-                    assert!(!answers.is_empty(), "{shown}");
-                }
-            }
-        }
-    }
-}
-
-/// The same in one-trip mode, over nothing and over a released record, by processes that remember nothing.
-#[tokio::test(start_paused = true)]
-async fn in_one_trip_no_pair_of_faults_applies_an_effect_twice() {
-    const FAULTS: [Fault; 5] =
-        [Fault::None, Fault::Refuse, Fault::LoseRequest, Fault::LoseReply, Fault::RepeatAfterLostReply];
-    for released in [false, true] {
-        for (first, second) in FAULTS.into_iter().flat_map(|first| FAULTS.map(|second| (first, second))) {
-            for distance in 0..4 {
-                let shown = format!("{released} {first:?} {distance} {second:?}");
-                let world = World::new([]);
-                let call = world.call(Uncertain::Reconcile, "a");
-                if released {
-                    world.ends_with(&call, Verdict::NotExecuted(0)).await.unwrap();
-                }
-                let mut answers = Vec::new();
-                for round in 0..6 {
-                    let faults = [(0, first), (distance, second)];
-                    let plan = faults.into_iter().filter(|(at, _)| *at == round).map(|(_, fault)| fault);
-                    answers.extend(answer(&world.elsewhere(plan).pay_in_one_trip(&call).await));
-                }
-                assert_eq!(world.memory.applied(EFFECT), 1, "{shown}");
-                assert!(
-                    answers.len() >= 4 && answers.windows(2).all(|pair| pair[0] == pair[1]),
-                    "{shown}: {answers:?}"
-                );
-            }
-        }
-    }
 }
 
 #[tokio::test(start_paused = true)]

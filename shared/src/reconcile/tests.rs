@@ -5,11 +5,10 @@ use super::*;
 use crate::Answered;
 use crate::engine::tests::{EFFECT, TIMEOUT, World};
 use crate::protocol::{Event, State, TransactionId};
-use crate::store::fault::Fault;
 use crate::store::memory::Effect;
 
 /// The other side: what it says about a transaction id, and which ids it was asked about.
-struct OtherSide {
+pub(crate) struct OtherSide {
     evidence: Evidence<u64>,
     asked: Mutex<Vec<TransactionId>>,
 }
@@ -31,7 +30,7 @@ impl Resolver<Effect, u64> for OtherSide {
 const RELEASED: &str = "released";
 
 impl OtherSide {
-    fn says(evidence: Evidence<u64>) -> Self {
+    pub(crate) fn says(evidence: Evidence<u64>) -> Self {
         Self { evidence, asked: Mutex::default() }
     }
 
@@ -40,7 +39,7 @@ impl OtherSide {
     }
 }
 
-async fn retry(world: &World, body: &str, other: &OtherSide) -> Result<Outcome<u64>, Error> {
+pub(crate) async fn retry(world: &World, body: &str, other: &OtherSide) -> Result<Outcome<u64>, Error> {
     let run = |attempt: Attempt<Effect>| async move {
         attempt.add_effect(Effect::named(EFFECT));
         Verdict::Success(1000 + attempt.number())
@@ -65,7 +64,7 @@ async fn left_processing(world: &World) -> TransactionId {
     claim.record().transaction
 }
 
-async fn scheduled(world: &World, other: &OtherSide) -> Result<Reconciled, Error> {
+pub(crate) async fn scheduled(world: &World, other: &OtherSide) -> Result<Reconciled, Error> {
     let record = world.record(&world.call(Uncertain::Reconcile, "a")).await.unwrap();
     reconcile(world, &record, other).await
 }
@@ -274,40 +273,4 @@ async fn an_owner_that_is_late_for_the_reconciliation_changes_nothing_and_is_rep
     assert!(matches!(outcome, Outcome::Replayed(Answered { answer: 402, .. })), "{outcome:?}");
     assert_eq!(world.memory.applied(EFFECT), 0);
     assert_eq!(world.fenced(), [(1, Some(2))], "attempt 1 was late, attempt 2 had settled it");
-}
-
-/// Every pair of faults over the writes of an attempt, its reconciliation and the retries.
-#[tokio::test(start_paused = true)]
-async fn no_pair_of_faults_settles_twice_or_applies_an_effect_twice() {
-    const FAULTS: [Fault; 5] =
-        [Fault::None, Fault::Refuse, Fault::LoseRequest, Fault::LoseReply, Fault::RepeatAfterLostReply];
-    for evidence in [Evidence::Happened(7), Evidence::Refused(402), Evidence::Prevented] {
-        for (position, first) in (0..7).flat_map(|position| FAULTS.map(|fault| (position, fault))) {
-            for (distance, second) in (0..5).flat_map(|distance| FAULTS.map(|fault| (distance, fault))) {
-                let mut plan = vec![Fault::None; position];
-                plan.push(first);
-                plan.extend(vec![Fault::None; distance]);
-                plan.push(second);
-                let shown = format!("{evidence:?} {plan:?}");
-                let world = World::new(plan);
-                let call = world.call(Uncertain::Reconcile, "a");
-                let _ = world.ends_with(&call, Verdict::Unknown("no answer".into())).await;
-                let other = OtherSide::says(evidence.clone());
-                let mut answers = Vec::new();
-                for _ in 0..8 {
-                    tokio::time::advance(TIMEOUT + Duration::from_secs(1)).await;
-                    if let Ok(Outcome::Executed(answered) | Outcome::Replayed(answered)) =
-                        retry(&world, "a", &other).await
-                    {
-                        answers.push(answered.answer);
-                    }
-                }
-                assert!(world.memory.applied(EFFECT) <= 1, "{shown}");
-                assert!(
-                    !answers.is_empty() && answers.windows(2).all(|pair| pair[0] == pair[1]),
-                    "{shown}: {answers:?}"
-                );
-            }
-        }
-    }
 }

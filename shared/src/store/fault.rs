@@ -1,7 +1,7 @@
 //! A store that fails when told to, for tests.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::watermarks::{Advanced, Watermarks};
@@ -24,7 +24,26 @@ pub enum Fault {
     RepeatAfterLostReply,
 }
 
-/// A store whose writes meet the planned faults, in order; when the plan is used up, they go through.
+impl Fault {
+    const ALL: [Self; 4] = [Self::Refuse, Self::LoseRequest, Self::LoseReply, Self::RepeatAfterLostReply];
+
+    /// Every plan with no fault, one, or two over so many writes.
+    pub fn pairs(writes: usize) -> impl Iterator<Item = Vec<Self>> {
+        let places = (0..writes).flat_map(move |first| (first..writes).map(move |second| (first, second)));
+        let faults = || Self::ALL.into_iter().flat_map(|first| Self::ALL.map(|second| (first, second)));
+        let pairs = places.flat_map(move |places| faults().map(move |faults| (places, faults)));
+        let plans = pairs.filter(|((first, second), (fault, other))| first != second || fault == other);
+        let plans = plans.map(move |((first, second), (fault, other))| {
+            let mut plan = vec![Self::None; writes];
+            (plan[first], plan[second]) = (fault, other);
+            plan
+        });
+        std::iter::once(Vec::new()).chain(plans)
+    }
+}
+
+/// A store whose writes meet the planned faults, in order; when the plan is used up, they go through. A clone goes on
+/// with the same plan.
 #[derive(Clone, Debug)]
 pub struct FaultyStore<S> {
     inner: S,
@@ -37,8 +56,18 @@ impl<S> FaultyStore<S> {
         Self { inner, plan: Arc::new(Mutex::new(plan.into_iter().collect())) }
     }
 
+    /// Whether all that was planned has been met.
+    #[must_use]
+    pub fn is_used_up(&self) -> bool {
+        self.plan().is_empty()
+    }
+
     fn next(&self) -> Fault {
-        self.plan.lock().unwrap_or_else(PoisonError::into_inner).pop_front().unwrap_or(Fault::None)
+        self.plan().pop_front().unwrap_or(Fault::None)
+    }
+
+    fn plan(&self) -> MutexGuard<'_, VecDeque<Fault>> {
+        self.plan.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
