@@ -4,14 +4,20 @@
 //! chance makes of it.
 
 use std::convert::Infallible;
+use std::fmt::Debug;
 use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use aws_lambda_events::event::dynamodb::Event as TableEvent;
+use aws_lambda_events::event::kafka::KafkaEvent;
+use aws_lambda_events::event::kinesis::KinesisEvent;
 use aws_lambda_events::event::sqs::SqsEvent;
-use idempotency::protocol::{Principal, canonical_json};
+use idempotency::protocol::{EpochMs, Principal, canonical_json};
 use idempotency::queue::KeySource;
 use idempotency::store::dynamodb::fuzz;
 use idempotency::store::memory::MemoryStore;
+use idempotency::stream::{Kafka, Kinesis, Stream, TableStream};
 use idempotency::{Engine, IdempotencyLayer, Operation, Queue, Verdict};
 use lambda_http::http::{HeaderValue, StatusCode};
 use lambda_http::request::LambdaRequest;
@@ -22,11 +28,14 @@ use lambda_http::{Body, Request, Response};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 6] = [
+pub const TARGETS: [Target; 9] = [
     ("key_header", key_header),
     ("json", json),
     ("http_event", http_event),
     ("sqs_event", sqs_event),
+    ("kafka_event", kafka_event),
+    ("kinesis_event", kinesis_event),
+    ("table_event", table_event),
     ("record", fuzz::record),
     ("cancellation", fuzz::cancellation),
 ];
@@ -44,7 +53,7 @@ pub fn key_header(bytes: &[u8]) {
             .header("idempotency-key", value)
             .body(Body::Empty)
     };
-    let engine = Engine::builder(MemoryStore::new()).build();
+    let engine = engine();
     let first = answer(&engine, request(value.clone()).expect("a request"));
     assert!(matches!(first.status(), StatusCode::CREATED | StatusCode::BAD_REQUEST), "{value:?}: {first:?}");
     if first.status() == StatusCode::CREATED
@@ -80,7 +89,7 @@ pub fn http_event(bytes: &[u8]) {
         std::panic::catch_unwind(AssertUnwindSafe(|| Request::from(event))).ok()
     };
     let (Some(first), Some(again)) = (request(), request()) else { return };
-    let engine = Engine::builder(MemoryStore::new()).build();
+    let engine = engine();
     let [first, again] = [first, again].map(|request| answer(&engine, request));
     assert_eq!((first.status(), first.body().as_ref()), (again.status(), again.body().as_ref()));
 }
@@ -92,17 +101,86 @@ pub fn http_event(bytes: &[u8]) {
 pub fn sqs_event(bytes: &[u8]) {
     let Ok(event) = serde_json::from_slice::<SqsEvent>(bytes) else { return };
     let ids: Vec<_> = event.records.iter().map(|message| message.message_id.clone().unwrap_or_default()).collect();
-    let engine = Engine::builder(MemoryStore::new()).build();
-    let deadline = engine.time().plus(Duration::from_secs(60));
     let principal = Principal::new("producer").expect("valid");
-    let queue = Queue::new(engine, Operation::new("fuzz", "message"), principal, KeySource::pointer("/id"));
-    let handled = run(queue.handle(event, deadline, |_, _| async { Verdict::Success(()) }));
+    let queue = Queue::new(engine(), operation(), principal, KeySource::pointer("/id"));
+    let handled = run(queue.handle(event, a_minute(), |_, _| async { Verdict::Success(()) }));
     match handled {
         Ok(response) => {
             assert!(response.batch_item_failures.iter().all(|failure| ids.contains(&failure.item_identifier)));
         }
         Err(_) => assert!(ids.contains(&String::new())),
     }
+}
+
+/// A batch of Kafka's: all of it runs, and none of it again.
+///
+/// # Panics
+/// If that is not so.
+pub fn kafka_event(bytes: &[u8]) {
+    let Ok(event) = serde_json::from_slice::<KafkaEvent>(bytes) else { return };
+    let (kafka, deadline) = (Kafka::new(Stream::new(engine(), operation(), "fuzz")), a_minute());
+    runs_once(async |runs: &AtomicU64| {
+        let handled = kafka.handle(event.clone(), deadline, |_, _| counted(runs)).await;
+        handled.map(|response| assert_eq!(response.batch_item_failures, [])).ok()
+    });
+}
+
+/// A batch of Kinesis': all of it runs, and none of it again.
+///
+/// # Panics
+/// If that is not so.
+pub fn kinesis_event(bytes: &[u8]) {
+    let Ok(event) = serde_json::from_slice::<KinesisEvent>(bytes) else { return };
+    let kinesis = Kinesis::new(Stream::new(engine(), operation(), "fuzz"), 1).expect("not parallel");
+    let deadline = a_minute();
+    runs_once(async |runs: &AtomicU64| {
+        let handled = kinesis.handle(event.clone(), deadline, |_, _| counted(runs)).await;
+        handled.map(|response| assert_eq!(response.batch_item_failures.len(), 0)).ok()
+    });
+}
+
+/// A batch of a table's stream: it runs up to a change that it cannot tell from another, and none of it again.
+///
+/// # Panics
+/// If that is not so.
+pub fn table_event(bytes: &[u8]) {
+    let Ok(event) = serde_json::from_slice::<TableEvent>(bytes) else { return };
+    let numbers: Vec<_> = event.records.iter().map(|change| change.change.sequence_number.clone()).collect();
+    let table = TableStream::new(engine(), operation(), Principal::new("table").expect("valid"));
+    let deadline = a_minute();
+    runs_once(async |runs: &AtomicU64| {
+        let response = table.handle(event.clone(), deadline, |_, _| counted(runs)).await.ok()?;
+        let failed = response.batch_item_failures.into_iter().map(|failure| failure.item_identifier);
+        let failed: Vec<_> = failed.inspect(|failed| assert!(numbers.contains(failed), "{failed:?}")).collect();
+        Some(failed)
+    });
+}
+
+/// What is delivered twice is answered alike, and runs the first time only; what is refused does not run.
+fn runs_once<T: Debug + PartialEq>(deliver: impl AsyncFn(&AtomicU64) -> Option<T>) {
+    let runs = AtomicU64::new(0);
+    let first = run(deliver(&runs));
+    let ran = runs.swap(0, Ordering::Relaxed);
+    assert!(first.is_some() || ran == 0, "{ran} ran of what was refused");
+    assert_eq!(run(deliver(&runs)), first);
+    assert_eq!(runs.load(Ordering::Relaxed), 0, "ran again");
+}
+
+fn counted(runs: &AtomicU64) -> impl Future<Output = Verdict<()>> {
+    runs.fetch_add(1, Ordering::Relaxed);
+    std::future::ready(Verdict::Success(()))
+}
+
+fn engine() -> Engine<MemoryStore> {
+    Engine::builder(MemoryStore::new()).build()
+}
+
+fn operation() -> Operation {
+    Operation::new("fuzz", "message")
+}
+
+fn a_minute() -> EpochMs {
+    engine().time().plus(Duration::from_secs(60))
 }
 
 fn answer(engine: &Engine<MemoryStore>, request: Request) -> Response<Body> {
