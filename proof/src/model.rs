@@ -219,30 +219,6 @@ impl stateright::Model for Model {
     }
 
     fn properties(&self) -> Vec<Property<Self>> {
-        macro_rules! promises {
-            ($($promise:ident),*) => {
-                vec![$(Property::always(Promise::$promise.name(), |model: &Self, world: &World| {
-                    Promise::$promise.is_kept(world, model.settings.is_outside())
-                })),*]
-            };
-        }
-        promises![
-            InsideEffectsAtMostOnce,
-            OutsideEffectsAtMostOnce,
-            SuccessHasItsEffects,
-            WhatIsFailedOrReleasedHasNoEffect,
-            OneAnswer,
-            LateOwnersChangeNothing,
-            WhatIsSettledStays,
-            OwnWritesAreRecognised,
-            ForeignWritesAreNotTakenForOwn,
-            NothingRunsAgainWithoutEvidence,
-            OtherRequestsAlterNothing,
-            OtherRequestsAreNotAnswered,
-            TheTransactionStays,
-            TheAttemptGrows,
-            WhatIsExpiredIsNotReplayed,
-            NoAnswerBeforeTheCommit
-        ]
+        Promise::properties()
     }
 }

@@ -1,67 +1,67 @@
 //! What is promised, as the judge sees it.
 
-use super::Standing;
-use super::state::World;
+use stateright::Property;
 
-/// A promise. Broken by a state, or by the step that led to it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(u8)]
-pub enum Promise {
+use super::state::World;
+use super::{Model, Standing};
+
+/// Writes the table of promises out as [`Promise`] and as properties of a model: a line is all that a promise needs.
+macro_rules! promises {
+    ($($(#[doc = $what:literal])+ $promise:ident: $name:literal,)+) => {
+        /// A promise. Broken by a state, or by the step that led to it.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[repr(u8)]
+        pub enum Promise {
+            $($(#[doc = $what])+ $promise,)+
+        }
+
+        impl Promise {
+            /// All of them, as properties. A property is a function without surroundings, so each is written out.
+            pub(super) fn properties() -> Vec<Property<Model>> {
+                vec![$(Property::always($name, |model: &Model, world: &World| {
+                    Self::$promise.is_kept(world, model.settings.is_outside())
+                })),+]
+            }
+        }
+    };
+}
+
+promises! {
     /// G1.
-    InsideEffectsAtMostOnce,
+    InsideEffectsAtMostOnce: "G1: inside effects at most once",
     /// G8: with a provider that deduplicates by the transaction id.
-    OutsideEffectsAtMostOnce,
+    OutsideEffectsAtMostOnce: "G8: outside effects at most once",
     /// SUCCESS and its effects are one transaction.
-    SuccessHasItsEffects,
+    SuccessHasItsEffects: "SUCCESS has its effects",
     /// FAILED and released records have no effect, and will have none.
-    WhatIsFailedOrReleasedHasNoEffect,
+    WhatIsFailedOrReleasedHasNoEffect: "FAILED and released have no effect",
     /// G2.
-    OneAnswer,
+    OneAnswer: "G2: one answer",
     /// G3.
-    LateOwnersChangeNothing,
+    LateOwnersChangeNothing: "G3: late owners change nothing",
     /// A settled record is not written any more while it lives.
-    WhatIsSettledStays,
+    WhatIsSettledStays: "what is settled stays",
     /// G4: own writes are recognised.
-    OwnWritesAreRecognised,
+    OwnWritesAreRecognised: "G4: own writes are recognised",
     /// G4: and nothing else is.
-    ForeignWritesAreNotTakenForOwn,
+    ForeignWritesAreNotTakenForOwn: "G4: foreign writes are not taken for own",
     /// G5.
-    NothingRunsAgainWithoutEvidence,
+    NothingRunsAgainWithoutEvidence: "G5: nothing runs again without evidence",
     /// G6: it does not alter the record.
-    OtherRequestsAlterNothing,
+    OtherRequestsAlterNothing: "G6: other requests alter nothing",
     /// G6, G7: and is not answered with its answer.
-    OtherRequestsAreNotAnswered,
+    OtherRequestsAreNotAnswered: "G6: other requests are not answered",
     /// G8: the same transaction id over all attempts.
-    TheTransactionStays,
+    TheTransactionStays: "G8: the transaction stays",
     /// The attempt number is a fencing token.
-    TheAttemptGrows,
+    TheAttemptGrows: "the attempt grows",
     /// An expired record counts as absent.
-    WhatIsExpiredIsNotReplayed,
+    WhatIsExpiredIsNotReplayed: "what is expired is not replayed",
     /// An answer is final only when it is recorded.
-    NoAnswerBeforeTheCommit,
+    NoAnswerBeforeTheCommit: "no answer before the commit",
 }
 
 impl Promise {
-    /// All of them.
-    pub const ALL: [Self; 16] = [
-        Self::InsideEffectsAtMostOnce,
-        Self::OutsideEffectsAtMostOnce,
-        Self::SuccessHasItsEffects,
-        Self::WhatIsFailedOrReleasedHasNoEffect,
-        Self::OneAnswer,
-        Self::LateOwnersChangeNothing,
-        Self::WhatIsSettledStays,
-        Self::OwnWritesAreRecognised,
-        Self::ForeignWritesAreNotTakenForOwn,
-        Self::NothingRunsAgainWithoutEvidence,
-        Self::OtherRequestsAlterNothing,
-        Self::OtherRequestsAreNotAnswered,
-        Self::TheTransactionStays,
-        Self::TheAttemptGrows,
-        Self::WhatIsExpiredIsNotReplayed,
-        Self::NoAnswerBeforeTheCommit,
-    ];
-
     /// Whether it is kept.
     pub fn is_kept(self, world: &World, outside: bool) -> bool {
         let judge = &world.judge;
@@ -88,28 +88,6 @@ impl Promise {
     /// Its bit among those that a step has broken.
     pub const fn bit(self) -> u16 {
         1 << self as u16
-    }
-
-    /// Its name.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::InsideEffectsAtMostOnce => "G1: inside effects at most once",
-            Self::OutsideEffectsAtMostOnce => "G8: outside effects at most once",
-            Self::SuccessHasItsEffects => "SUCCESS has its effects",
-            Self::WhatIsFailedOrReleasedHasNoEffect => "FAILED and released have no effect",
-            Self::OneAnswer => "G2: one answer",
-            Self::LateOwnersChangeNothing => "G3: late owners change nothing",
-            Self::WhatIsSettledStays => "what is settled stays",
-            Self::OwnWritesAreRecognised => "G4: own writes are recognised",
-            Self::ForeignWritesAreNotTakenForOwn => "G4: foreign writes are not taken for own",
-            Self::NothingRunsAgainWithoutEvidence => "G5: nothing runs again without evidence",
-            Self::OtherRequestsAlterNothing => "G6: other requests alter nothing",
-            Self::OtherRequestsAreNotAnswered => "G6: other requests are not answered",
-            Self::TheTransactionStays => "G8: the transaction stays",
-            Self::TheAttemptGrows => "the attempt grows",
-            Self::WhatIsExpiredIsNotReplayed => "what is expired is not replayed",
-            Self::NoAnswerBeforeTheCommit => "no answer before the commit",
-        }
     }
 }
 

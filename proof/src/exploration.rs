@@ -1,0 +1,208 @@
+//! The real code in every order, within bounds; and in orders that chance draws, beyond them.
+//!
+//! Calls, streams, FIFO queues, the sequence gate and versioned items run as they are, with their control flow between
+//! two requests, against a table that is reached through a network. Where several wait, it is decided who is next
+//! and what he meets: a lost request or reply, a repetition, one that arrives late, a death before or after, a time that
+//! passes all leases and deadlines, a delivery again. [`explore`] runs through all such decisions, with few processes and
+//! little that goes wrong; [`sweep`] draws them from seeds, with more of everything.
+
+mod breakage;
+mod calls;
+mod choice;
+mod condition;
+mod items;
+mod judge;
+mod messages;
+mod network;
+mod partition;
+mod sandbox;
+mod scenario;
+mod table;
+mod wire;
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use idempotency::Engine;
+use idempotency::sequence::Gap;
+
+pub use breakage::Breakage;
+pub use choice::Script;
+pub use judge::Occurred;
+pub use scenario::Scenario;
+
+use choice::Choices;
+use judge::Judge;
+use network::{Network, Process};
+use sandbox::{Random, Remote};
+use table::Table;
+
+/// What a schedule takes place in.
+struct World {
+    scenario: Scenario,
+    is_large: bool,
+    network: Network,
+    table: Table,
+    judge: Judge,
+    random: Random,
+    breakage: Option<Breakage>,
+}
+
+impl World {
+    fn new(scenario: Scenario, choices: Choices, is_large: bool, breakage: Option<Breakage>) -> Self {
+        let judge = Judge::default();
+        let table = Table::new(judge.clone(), breakage);
+        Self { scenario, is_large, network: Network::new(choices), table, judge, random: Random::default(), breakage }
+    }
+
+    async fn run(&self) {
+        match self.scenario {
+            Scenario::Repeated | Scenario::Reconciled | Scenario::OneTrip | Scenario::OneTripBesideClaims => {
+                calls::run(self).await;
+            }
+            Scenario::Stream | Scenario::StreamCreatedAnew | Scenario::StreamThroughTheGate => {
+                partition::run(self).await;
+            }
+            Scenario::Fifo | Scenario::FifoInOneTrip | Scenario::GateHolds | Scenario::GateAccepts => {
+                messages::run(self).await;
+            }
+            Scenario::Versioned => items::run(self).await,
+        }
+    }
+
+    /// One of two, by the size of the schedule.
+    const fn size<T: Copy>(&self, small: T, large: T) -> T {
+        if self.is_large { large } else { small }
+    }
+
+    /// A process that begins. With much going on in its orders, all begin at once where all orders are run.
+    async fn begin(&self) -> Process {
+        let process = self.network.process();
+        if self.is_large || self.scenario.begins_in_turn() {
+            process.turn().await;
+        }
+        process
+    }
+
+    fn is(&self, breakage: Breakage) -> bool {
+        self.breakage == Some(breakage)
+    }
+
+    fn gap(&self, gap: Gap) -> Gap {
+        if self.is(Breakage::GapsAccepted) { Gap::Accept } else { gap }
+    }
+
+    fn engine(&self, process: &Process) -> Engine<Remote> {
+        sandbox::engine(process, &self.table, &self.judge, &self.random, self.breakage)
+    }
+}
+
+/// Runs one schedule.
+fn run(world: &World, runtime: &tokio::runtime::Runtime) {
+    runtime.block_on(tokio::task::unconstrained(world.run()));
+}
+
+/// The world of a seed's schedule.
+fn of_seed(scenario: Scenario, seed: u64, breakage: Option<Breakage>) -> World {
+    // The SDK, and what waits before it tries again, draw from the thread's own source.
+    fastrand::seed(seed);
+    World::new(scenario, Choices::seeded(seed), true, breakage)
+}
+
+/// The world of a script's schedule.
+fn of_script(scenario: Scenario, script: &Script, breakage: Option<Breakage>) -> World {
+    fastrand::seed(0);
+    World::new(scenario, Choices::listed(script, scenario.bounds()), false, breakage)
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    runtime.expect("a runtime")
+}
+
+/// What came of running schedules.
+#[derive(Debug, Default)]
+pub struct Explored {
+    /// How many there were.
+    pub schedules: u64,
+    /// How often what occurred.
+    pub occurred: Occurred,
+    /// The first that broke something: what replays it, and what was broken.
+    pub broken: Option<(String, String)>,
+}
+
+impl Explored {
+    fn run(&mut self, world: &World, runtime: &tokio::runtime::Runtime, replay: impl FnOnce() -> String) {
+        run(world, runtime);
+        self.schedules += 1;
+        self.occur(world.judge.occurred());
+        self.broken = world.judge.verdict().err().map(|broken| (replay(), broken));
+    }
+
+    fn occur(&mut self, occurred: Occurred) {
+        occurred.into_iter().for_each(|(what, count)| *self.occurred.entry(what).or_default() += count);
+    }
+}
+
+/// Runs every schedule of a scenario within its bounds, up to the first that breaks something.
+pub fn explore(scenario: Scenario, breakage: Option<Breakage>) -> Explored {
+    let (runtime, mut explored) = (runtime(), Explored::default());
+    let mut next = Some(Script::default());
+    while let (Some(script), None) = (&next, &explored.broken) {
+        let world = of_script(scenario, script, breakage);
+        let made = || world.network.choices(|choices| choices.script());
+        explored.run(&world, &runtime, || format!("PROOF_SCENARIO={scenario:?} PROOF_SCRIPT={}", made()));
+        next = made().next();
+    }
+    explored
+}
+
+/// Runs the schedules of many seeds on all processors, up to the first that breaks something.
+pub fn sweep(scenario: Scenario, seeds: Range<u64>, breakage: Option<Breakage>) -> Explored {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let (next, total) = (AtomicU64::new(seeds.start), Mutex::new(Explored::default()));
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                let (runtime, mut own) = (runtime(), Explored::default());
+                while own.broken.is_none() {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= seeds.end {
+                        break;
+                    }
+                    let world = of_seed(scenario, seed, breakage);
+                    own.run(&world, &runtime, || format!("PROOF_SCENARIO={scenario:?} PROOF_SEED={seed}"));
+                }
+                if own.broken.is_some() {
+                    next.store(seeds.end, Ordering::Relaxed);
+                }
+                let mut total = total.lock().unwrap_or_else(PoisonError::into_inner);
+                total.schedules += own.schedules;
+                total.occur(own.occurred);
+                total.broken = total.broken.take().or(own.broken);
+            });
+        }
+    });
+    total.into_inner().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Replays a seed: what was told.
+///
+/// # Errors
+/// What was broken, and what was told until then.
+pub fn replay_seed(scenario: Scenario, seed: u64) -> Result<Vec<String>, String> {
+    let world = of_seed(scenario, seed, None);
+    run(&world, &runtime());
+    world.judge.verdict()
+}
+
+/// Replays a script: what was told.
+///
+/// # Errors
+/// What was broken, and what was told until then.
+pub fn replay_script(scenario: Scenario, script: &Script) -> Result<Vec<String>, String> {
+    let world = of_script(scenario, script, None);
+    run(&world, &runtime());
+    world.judge.verdict()
+}

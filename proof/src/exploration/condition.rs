@@ -1,0 +1,47 @@
+//! Conditions as DynamoDB evaluates them, as far as the library writes them for items of the business.
+
+use std::cmp::Ordering;
+
+/// Whether a condition holds. `compare` says how the item's attribute of a placeholder's name stands to a placeholder's
+/// value, or whether it exists at all where no value is given.
+///
+/// # Panics
+/// If the library has begun to write other conditions: then this is to be extended.
+pub(super) fn holds(condition: Option<&str>, compare: impl Fn(&str, Option<&str>) -> Option<Ordering>) -> bool {
+    let Some(condition) = condition else { return true };
+    condition.split(" OR ").any(|term| {
+        if let Some(name) = term.strip_prefix("attribute_not_exists(").and_then(|rest| rest.strip_suffix(')')) {
+            return compare(name, None).is_none();
+        }
+        match term.split(' ').collect::<Vec<_>>()[..] {
+            [name, "=", value] => compare(name, Some(value)) == Some(Ordering::Equal),
+            [name, "<", value] => compare(name, Some(value)) == Some(Ordering::Less),
+            _ => panic!("not a condition that is known here: {condition}"),
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_condition_is_that_of_dynamodb() {
+        let compare = |mark: Option<u64>| {
+            move |_: &str, value: Option<&str>| {
+                let value = value.map(|value| value.trim_start_matches(':').parse().expect("a number"));
+                mark.map(|mark| value.map_or(Ordering::Equal, |value| mark.cmp(&value)))
+            }
+        };
+        for (condition, none, two, three) in [
+            ("attribute_not_exists(#mark)", true, false, false),
+            ("#mark = :2", false, true, false),
+            ("#mark < :3", false, true, false),
+            ("attribute_not_exists(#mark) OR #mark < :3", true, true, false),
+        ] {
+            let held = [None, Some(2), Some(3)].map(|mark| holds(Some(condition), compare(mark)));
+            assert_eq!(held, [none, two, three], "{condition}");
+        }
+        assert!(holds(None, compare(None)));
+    }
+}

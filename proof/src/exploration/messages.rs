@@ -1,0 +1,303 @@
+//! Queues of SQS, with groups or with numbered messages of devices, and sandboxes that receive from them.
+
+use std::num::NonZeroU64;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use aws_lambda_events::event::sqs::{SqsEvent, SqsMessage};
+use aws_sdk_dynamodb::types::TransactWriteItem;
+use futures::future::FutureExt;
+use idempotency::protocol::{Principal, Uncertain};
+use idempotency::queue::{Contention, KeySource};
+use idempotency::sequence::{Gap, SequenceGate};
+use idempotency::{Attempt, Operation, Queue, Verdict};
+
+use super::choice::Trouble;
+use super::network::Process;
+use super::sandbox::deadline;
+use super::table::{effect, key};
+use super::{Breakage, Scenario, World};
+
+struct Messages<'a> {
+    world: &'a World,
+    shelf: Arc<Mutex<Vec<Message>>>,
+}
+
+/// A message, and what the queue knows of it.
+struct Message {
+    id: String,
+    /// Of a group of a FIFO queue, or of a device.
+    of: &'static str,
+    number: u64,
+    poison: bool,
+    receives: u64,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Visible,
+    /// Received so many times.
+    InFlight(u64),
+    Deleted,
+    Dead,
+}
+
+/// After so many receives the redrive policy takes a message.
+const MAX_RECEIVES: u64 = 3;
+
+pub(super) async fn run(world: &World) {
+    let messages = Messages { world, shelf: Arc::new(Mutex::new(sent(world))) };
+    let sandboxes = (0..2).map(|_| messages.sandbox(world.size(1, 4)).boxed());
+    world.network.run(sandboxes.collect()).await;
+    world.network.calm_down();
+    for _ in 0..20 {
+        world.network.pass_time();
+        world.network.run(vec![messages.sandbox(1).boxed()]).await;
+    }
+    messages.count();
+}
+
+/// What is in the queue at the beginning.
+fn sent(world: &World) -> Vec<Message> {
+    let message = |(of, number, copy): &(&'static str, u64, &str)| Message {
+        id: format!("{of} {number}{copy}"),
+        of,
+        number: *number,
+        poison: world.is_fifo() && *of == "b" && *number == 1,
+        receives: 0,
+        state: State::Visible,
+    };
+    // Devices' messages come in any order, and some of them under another key as well.
+    let mut sent: Vec<_> = match (world.is_fifo(), world.size(false, true)) {
+        (true, false) => vec![("a", 1, ""), ("a", 2, "")],
+        (true, true) => {
+            vec![("a", 1, ""), ("b", 1, ""), ("a", 2, ""), ("b", 2, ""), ("a", 3, ""), ("c", 1, ""), ("c", 2, "")]
+        }
+        (false, false) => vec![("a", 2, ""), ("a", 1, ""), ("a", 1, " again")],
+        (false, true) => {
+            vec![("a", 1, ""), ("a", 2, ""), ("b", 1, ""), ("a", 2, " again"), ("a", 3, ""), ("b", 2, ""), ("a", 5, "")]
+        }
+    };
+    if !world.is_fifo() && world.size(false, true) {
+        (1..sent.len()).for_each(|place| sent.swap(place, world.network.choices(|choices| choices.pick(place + 1))));
+    }
+    sent.iter().map(message).collect()
+}
+
+impl Messages<'_> {
+    async fn sandbox(&self, rounds: usize) {
+        for _ in 0..rounds {
+            let process = self.world.begin().await;
+            let batch = self.receive();
+            if batch.is_empty() {
+                continue;
+            }
+            let answered = process.live(self.handle(&process, &batch)).await;
+            self.world.judge.tell(format!("{batch:?} returned {answered:?}"));
+            self.settle(&batch, answered);
+        }
+    }
+
+    /// The places of the messages and how often each was received. Of a group nothing is delivered while an earlier
+    /// message of it is in flight.
+    fn receive(&self) -> Vec<(usize, u64)> {
+        if self.world.scenario.has_gate() && self.world.network.strikes(Trouble::Forgotten) {
+            self.world.judge.note("records expired");
+            self.world.table.forget();
+        }
+        let mut shelf = self.shelf();
+        let mut batch = Vec::new();
+        for place in 0..shelf.len() {
+            let of = shelf[place].of;
+            let is_held = self.world.is_fifo()
+                && shelf.iter().enumerate().any(|(other, message)| {
+                    message.of == of
+                        && matches!(message.state, State::InFlight(_))
+                        && batch.iter().all(|(taken, _)| *taken != other)
+                });
+            let message = &mut shelf[place];
+            if message.state != State::Visible || is_held {
+                continue;
+            }
+            message.receives += 1;
+            if message.receives > MAX_RECEIVES {
+                message.state = State::Dead;
+                self.world.judge.note("a message is dead");
+            } else {
+                message.state = State::InFlight(message.receives);
+                batch.push((place, message.receives));
+            }
+        }
+        drop(shelf);
+        if !batch.is_empty() && self.world.network.strikes(Trouble::DeliveredAgain) {
+            self.show_later(batch.clone());
+        }
+        batch
+    }
+
+    /// The visibility time-out ends while they are handled.
+    fn show_later(&self, batch: Vec<(usize, u64)>) {
+        let (shelf, judge) = (Arc::clone(&self.shelf), self.world.judge.clone());
+        self.world.network.later(move || {
+            let mut shelf = shelf.lock().unwrap_or_else(PoisonError::into_inner);
+            for (place, receives) in batch {
+                if shelf[place].state == State::InFlight(receives) {
+                    judge.note("delivered again");
+                    shelf[place].state = State::Visible;
+                }
+            }
+        });
+    }
+
+    /// The places of those that are to come again.
+    async fn handle(&self, process: &Process, batch: &[(usize, u64)]) -> Vec<usize> {
+        let engine = self.world.engine(process);
+        let deadline = deadline(&engine);
+        let operation = Operation::new("exploration", "explored")
+            .uncertain(Uncertain::Repeat { within: Duration::from_secs(24 * 60 * 60) });
+        let principal = Principal::new("producer").expect("valid");
+        let mut queue = Queue::new(engine, operation, principal, KeySource::pointer("/id"));
+        if self.world.scenario != Scenario::Fifo {
+            queue = queue.one_trip();
+        }
+        if self.world.scenario.has_gate() {
+            let ranks = self.world.size(0, 1);
+            queue = queue.contention(move |message| {
+                let body = message.body.as_deref().unwrap_or_default();
+                let number = body.bytes().find(u8::is_ascii_digit).map_or(0, |digit| u64::from(digit - b'0'));
+                Contention::none().on(&body[..8]).rank(number * ranks)
+            });
+        }
+        let mut event = SqsEvent::default();
+        event.records = batch.iter().map(|(place, _)| self.delivered(*place)).collect();
+        let begun = Mutex::new(Vec::new());
+        let run = |attempt, message: SqsMessage| {
+            let place = place(message.message_id.as_deref());
+            begun.lock().unwrap_or_else(PoisonError::into_inner).push(place);
+            std::future::ready(self.work(&attempt, place))
+        };
+        let response = queue.handle(event, deadline, run).await.expect("every message has an id");
+        let returned = response.batch_item_failures.iter().map(|failure| place(Some(&failure.item_identifier)));
+        let begun = begun.into_inner().unwrap_or_else(PoisonError::into_inner);
+        if begun.len() < batch.len() && process.network().has_passed(deadline) {
+            self.world.judge.note("left for the deadline");
+        }
+        match self.world.breakage {
+            Some(Breakage::ResponseAlwaysEmpty) => Vec::new(),
+            Some(Breakage::NotBegunTakenForSettled) => returned.filter(|place| begun.contains(place)).collect(),
+            _ => returned.collect(),
+        }
+    }
+
+    fn delivered(&self, place: usize) -> SqsMessage {
+        let shelf = self.shelf();
+        let mut message = SqsMessage::default();
+        message.message_id = Some(place.to_string());
+        message.body = Some(format!(r#"{{"id":"{}"}}"#, shelf[place].id));
+        let suffix = if self.world.is_fifo() && !self.world.is(Breakage::GroupsForgotten) { ".fifo" } else { "" };
+        message.event_source_arn = Some(format!("arn:aws:sqs:eu-central-1:123456789012:Queue{suffix}"));
+        message.attributes.insert("MessageGroupId".to_owned(), shelf[place].of.to_owned());
+        message
+    }
+
+    fn work(&self, attempt: &Attempt<TransactWriteItem>, place: usize) -> Verdict<()> {
+        let shelf = self.shelf();
+        let Message { of, number, poison, .. } = shelf[place];
+        if poison || self.world.network.strikes(Trouble::Fails) {
+            return Verdict::NotExecuted(());
+        }
+        if self.world.scenario.has_gate() {
+            let gate = SequenceGate::new("Table", self.world.gap(self.world.scenario.gap()));
+            gate.pass(attempt, key(of), NonZeroU64::new(number).expect("from 1"));
+        }
+        attempt.add_effect(effect(&format!("{of} {number}")));
+        Verdict::Success(())
+    }
+
+    /// All come again if the process died. A FIFO queue does not take back or delete what is visible again.
+    fn settle(&self, batch: &[(usize, u64)], returned: Option<Vec<usize>>) {
+        if returned.is_none() {
+            self.world.judge.note("a process died");
+        }
+        let mut shelf = self.shelf();
+        for (place, receives) in batch {
+            let is_returned = returned.as_ref().is_none_or(|returned| returned.contains(place));
+            let message = &mut shelf[*place];
+            let is_ours = message.state == State::InFlight(*receives);
+            match (is_returned, is_ours) {
+                (true, true) => message.state = State::Visible,
+                (false, true) => message.state = State::Deleted,
+                (false, false) if !self.world.is_fifo() && message.state != State::Dead => {
+                    message.state = State::Deleted;
+                }
+                (true | false, false) => {}
+            }
+        }
+    }
+
+    fn count(&self) {
+        let (shelf, judge) = (self.shelf(), &self.world.judge);
+        let order = judge.order();
+        for message in shelf.iter() {
+            let is_open = matches!(message.state, State::Visible | State::InFlight(_));
+            judge.expect(!is_open, "in the end a message is deleted or dead");
+        }
+        for of in ["a", "b", "c"] {
+            let done = || shelf.iter().filter(|message| message.of == of && message.state == State::Deleted);
+            if self.world.is_fifo() {
+                let numbers = numbers(&order, of);
+                let once = numbers.iter().all(|one| numbers.iter().filter(|other| *other == one).count() == 1);
+                judge.expect(once, "effects of messages once");
+                judge.expect(done().all(|message| numbers.contains(&message.number)), "G9: a message was lost");
+                let settled = numbers.iter().filter(|number| done().any(|message| message.number == **number));
+                judge.expect(settled.is_sorted(), "effects of a group in order");
+            } else {
+                self.world.expect_in_sequence(
+                    self.world.scenario.gap(),
+                    &order,
+                    of,
+                    done().map(|message| message.number),
+                );
+            }
+        }
+    }
+
+    fn shelf(&self) -> MutexGuard<'_, Vec<Message>> {
+        self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl World {
+    const fn is_fifo(&self) -> bool {
+        matches!(self.scenario, Scenario::Fifo | Scenario::FifoInOneTrip)
+    }
+
+    /// What passed a device's gate did so once and in order, and of what is done nothing was lost.
+    pub(super) fn expect_in_sequence(&self, gap: Gap, order: &[String], of: &str, mut done: impl Iterator<Item = u64>) {
+        let numbers = numbers(order, of);
+        let last = numbers.last().copied().unwrap_or(0);
+        match gap {
+            Gap::Hold => {
+                let expected = (1..=last).eq(numbers.iter().copied());
+                self.judge.expect(expected, "a device's effects once, in order and without a gap");
+                self.judge.expect(done.all(|number| numbers.contains(&number)), "G9: a device's message was lost");
+            }
+            Gap::Accept => {
+                let grows = numbers.is_sorted_by(|one, other| one < other);
+                self.judge.expect(grows, "a device's effects once and in order");
+                self.judge.expect(done.all(|number| number <= last), "G9: a device's latest message was lost");
+            }
+        }
+    }
+}
+
+/// The numbers of a group's or device's effects, in their order.
+fn numbers(order: &[String], of: &str) -> Vec<u64> {
+    let own = order.iter().filter_map(|name| name.strip_prefix(of)?.strip_prefix(' ')?.parse().ok());
+    own.collect()
+}
+
+fn place(id: Option<&str>) -> usize {
+    id.and_then(|id| id.parse().ok()).expect("a place")
+}

@@ -1,0 +1,324 @@
+//! What is on its way, and who arrives next: a schedule is the order in which that is decided.
+//!
+//! A process runs until it waits for an answer. Between two requests it shares nothing with others, so that all that can
+//! differ is in which order requests arrive, what they meet, and who dies.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Poll, Waker};
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use futures::stream::{FuturesUnordered, StreamExt};
+use idempotency::engine::Clock;
+use idempotency::protocol::EpochMs;
+
+use super::choice::{Choices, Step, Trouble};
+
+/// A network, its clock, and the choices of the schedule. A clone is another handle.
+#[derive(Clone)]
+pub(super) struct Network(Arc<Mutex<Traffic>>);
+
+struct Traffic {
+    choices: Choices,
+    on_the_way: Vec<Parked>,
+    /// Who has died, by the number of the life.
+    dead: Vec<u64>,
+    lives: u64,
+    requests: u64,
+    steps: u64,
+    now: EpochMs,
+}
+
+/// What waits for its turn.
+struct Parked {
+    id: u64,
+    life: u64,
+    kind: Kind,
+    /// Not before this step.
+    frozen_until: u64,
+    waiting: Waiting,
+}
+
+enum Waiting {
+    /// A process, woken with what its request meets.
+    Process(Option<Waker>),
+    /// Told what it meets, and not yet awake.
+    Told(Option<Trouble>),
+    /// Nobody: a request that arrives late.
+    Nobody(Box<dyn FnOnce() + Send>),
+}
+
+/// What a request may meet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Nothing: somebody takes his turn.
+    Turn,
+    /// What reads meet.
+    Read,
+    /// What writes meet.
+    Write,
+}
+
+impl Kind {
+    const fn troubles(self) -> &'static [Trouble] {
+        match self {
+            Self::Turn => &[],
+            Self::Read => &Trouble::OF_READS,
+            Self::Write => &Trouble::OF_WRITES,
+        }
+    }
+}
+
+/// What comes of a request.
+pub(super) enum Reply<T> {
+    Answer(T),
+    /// Certainly nothing happened.
+    Refused,
+    /// Not known.
+    Silence,
+}
+
+/// The longest time for which a process stands still, in steps.
+const FREEZE: usize = 30;
+
+impl Network {
+    pub(super) fn new(choices: Choices) -> Self {
+        let now = EpochMs(1_800_000_000_000);
+        let (on_the_way, dead) = (Vec::new(), Vec::new());
+        Self(Arc::new(Mutex::new(Traffic { choices, on_the_way, dead, lives: 0, requests: 0, steps: 0, now })))
+    }
+
+    pub(super) fn choices<T>(&self, choose: impl FnOnce(&mut Choices) -> T) -> T {
+        choose(&mut self.traffic().choices)
+    }
+
+    pub(super) fn strikes(&self, trouble: Trouble) -> bool {
+        self.choices(|choices| choices.strikes(trouble))
+    }
+
+    /// From now on nothing goes wrong.
+    pub(super) fn calm_down(&self) {
+        self.choices(Choices::calm_down);
+    }
+
+    /// So much time passes that every lease and every deadline is over.
+    pub(super) fn pass_time(&self) {
+        let mut traffic = self.traffic();
+        traffic.now = traffic.now.plus(Duration::from_secs(3600));
+    }
+
+    /// Whether nothing is begun any more before this deadline.
+    pub(super) fn has_passed(&self, deadline: EpochMs) -> bool {
+        self.traffic().now > deadline
+    }
+
+    /// A process. It has a life until it dies.
+    pub(super) fn process(&self) -> Process {
+        let mut traffic = self.traffic();
+        traffic.lives += 1;
+        Process { network: self.clone(), life: traffic.lives }
+    }
+
+    /// Something happens at some later time.
+    pub(super) fn later(&self, happens: impl FnOnce() + Send + 'static) {
+        self.traffic().park(0, Kind::Turn, Waiting::Nobody(Box::new(happens)));
+    }
+
+    /// Lets all of them do what they do, and everything arrive.
+    pub(super) async fn run(&self, players: Vec<BoxFuture<'_, ()>>) {
+        let mut players: FuturesUnordered<_> = players.into_iter().collect();
+        loop {
+            poll_fn(|context| {
+                while let Poll::Ready(Some(())) = players.poll_next_unpin(context) {}
+                Poll::Ready(())
+            })
+            .await;
+            if self.step() {
+                continue;
+            }
+            if players.is_empty() {
+                return;
+            }
+            // All wait for a time: the SDK before it repeats, a versioned item before it is stored again.
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    /// Lets one request arrive, if there is any.
+    fn step(&self) -> bool {
+        let mut traffic = self.traffic();
+        traffic.steps += 1;
+        let steps = traffic.steps;
+        let waits = |parked: &Parked| !matches!(parked.waiting, Waiting::Told(_));
+        let mut open: Vec<usize> = Vec::new();
+        open.extend((0..traffic.on_the_way.len()).filter(|index| waits(&traffic.on_the_way[*index])));
+        if open.is_empty() {
+            return false;
+        }
+        if open.iter().any(|index| traffic.on_the_way[*index].frozen_until <= steps) {
+            open.retain(|index| traffic.on_the_way[*index].frozen_until <= steps);
+        }
+        let troubles: Vec<_> = open.iter().map(|index| traffic.on_the_way[*index].kind.troubles()).collect();
+        match traffic.choices.step(&troubles) {
+            Step::TimePasses => {
+                drop(traffic);
+                self.pass_time();
+            }
+            Step::Request(place, trouble) => {
+                let stray = traffic.tell(open[place], trouble);
+                drop(traffic);
+                if let Some(happens) = stray {
+                    happens();
+                }
+            }
+        }
+        true
+    }
+
+    fn traffic(&self) -> MutexGuard<'_, Traffic> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Traffic {
+    fn park(&mut self, life: u64, kind: Kind, waiting: Waiting) -> u64 {
+        self.requests += 1;
+        let frozen_until = match self.choices.freezes() {
+            true => self.steps + self.choices.pick(FREEZE) as u64,
+            false => 0,
+        };
+        self.on_the_way.push(Parked { id: self.requests, life, kind, frozen_until, waiting });
+        self.requests
+    }
+
+    /// Tells a process what its request meets; or what happens, if nobody waits for that.
+    fn tell(&mut self, index: usize, trouble: Option<Trouble>) -> Option<Box<dyn FnOnce() + Send>> {
+        if trouble == Some(Trouble::DiesBefore) {
+            let life = self.on_the_way[index].life;
+            self.dead.push(life);
+        }
+        match std::mem::replace(&mut self.on_the_way[index].waiting, Waiting::Told(trouble)) {
+            Waiting::Process(waker) => {
+                waker.into_iter().for_each(Waker::wake);
+                None
+            }
+            Waiting::Nobody(happens) => {
+                self.on_the_way.remove(index);
+                Some(happens)
+            }
+            Waiting::Told(_) => None,
+        }
+    }
+}
+
+/// A process, or its sandbox.
+#[derive(Clone)]
+pub(super) struct Process {
+    network: Network,
+    life: u64,
+}
+
+impl Process {
+    pub(super) const fn network(&self) -> &Network {
+        &self.network
+    }
+
+    /// Runs a future as this process does; nothing if it dies.
+    pub(super) async fn live<F: Future>(&self, future: F) -> Option<F::Output> {
+        let mut future = pin!(future);
+        let live = poll_fn(move |context| {
+            if self.is_dead() {
+                return Poll::Ready(None);
+            }
+            match future.as_mut().poll(context) {
+                Poll::Ready(output) => Poll::Ready(Some(output)),
+                Poll::Pending if self.is_dead() => Poll::Ready(None),
+                Poll::Pending => Poll::Pending,
+            }
+        });
+        let output = live.await;
+        if output.is_none() {
+            self.network.traffic().on_the_way.retain(|parked| parked.life != self.life);
+        }
+        output
+    }
+
+    /// Waits for its turn.
+    pub(super) async fn turn(&self) {
+        self.meets(Kind::Turn).await;
+    }
+
+    /// Makes a request, of which `apply` is what it does where it arrives.
+    pub(super) async fn send<T>(&self, kind: Kind, apply: impl Fn() -> T + Send + Sync + 'static) -> Reply<T> {
+        match self.meets(kind).await {
+            None | Some(Trouble::Freezes | Trouble::TimePasses) => Reply::Answer(apply()),
+            Some(Trouble::Refused) => Reply::Refused,
+            Some(Trouble::RequestLost) => Reply::Silence,
+            Some(Trouble::ReplyLost) => {
+                apply();
+                Reply::Silence
+            }
+            Some(Trouble::Repeated) => {
+                apply();
+                Reply::Answer(apply())
+            }
+            Some(Trouble::Late) => {
+                self.network.later(move || drop(apply()));
+                Reply::Silence
+            }
+            Some(Trouble::Doubled) => {
+                let answer = apply();
+                self.network.later(move || drop(apply()));
+                Reply::Answer(answer)
+            }
+            Some(Trouble::DiesAfter) => {
+                apply();
+                self.network.traffic().dead.push(self.life);
+                std::future::pending().await
+            }
+            Some(
+                Trouble::DiesBefore
+                | Trouble::DeliveredAgain
+                | Trouble::CreatedAnew
+                | Trouble::Fails
+                | Trouble::Forgotten,
+            ) => std::future::pending().await,
+        }
+    }
+
+    /// What its request meets, when its turn comes.
+    async fn meets(&self, kind: Kind) -> Option<Trouble> {
+        let id = self.network.traffic().park(self.life, kind, Waiting::Process(None));
+        poll_fn(|context| {
+            let mut traffic = self.network.traffic();
+            let Some(index) = traffic.on_the_way.iter().position(|parked| parked.id == id) else {
+                return Poll::Pending;
+            };
+            match &mut traffic.on_the_way[index].waiting {
+                Waiting::Told(trouble) => {
+                    let trouble = *trouble;
+                    traffic.on_the_way.remove(index);
+                    Poll::Ready(trouble)
+                }
+                Waiting::Process(waker) => {
+                    *waker = Some(context.waker().clone());
+                    Poll::Pending
+                }
+                Waiting::Nobody(_) => Poll::Pending,
+            }
+        })
+        .await
+    }
+
+    fn is_dead(&self) -> bool {
+        self.network.traffic().dead.contains(&self.life)
+    }
+}
+
+impl Clock for Network {
+    fn now(&self) -> EpochMs {
+        self.traffic().now
+    }
+}

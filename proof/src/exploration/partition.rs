@@ -1,0 +1,228 @@
+//! A partition of Kafka, its event source mapping, and pollers that do not know of each other.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU64;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use aws_lambda_events::event::kafka::KafkaEvent;
+use aws_sdk_dynamodb::types::TransactWriteItem;
+use futures::future::FutureExt;
+use idempotency::sequence::{Gap, SequenceGate};
+use idempotency::stream::{Kafka, Record, Stream};
+use idempotency::{Attempt, Operation, Verdict};
+use serde_json::json;
+
+use super::choice::Trouble;
+use super::network::Process;
+use super::sandbox::deadline;
+use super::table::{effect, key};
+use super::{Breakage, Scenario, World};
+
+struct Partition<'a> {
+    world: &'a World,
+    mapping: Mutex<Mapping>,
+}
+
+/// What the event source mapping knows.
+#[derive(Default)]
+struct Mapping {
+    /// How often the topic was created anew.
+    life: u64,
+    /// Everything below is done, or given up.
+    checkpoint: u64,
+    /// How often a record was returned.
+    returned: BTreeMap<(u64, u64), usize>,
+    /// What was given up, for the on-failure destination.
+    given_up: BTreeSet<(u64, u64)>,
+}
+
+/// Records of one life, from one up to before another.
+#[derive(Clone, Copy, Debug)]
+struct Batch {
+    life: u64,
+    first: u64,
+    end: u64,
+}
+
+/// What a record is about, by its offset.
+enum Content {
+    /// Nothing can be made of it.
+    Poison,
+    /// It has an effect of its own, and may write an item that others write.
+    Plain { shares: bool },
+    /// Of a device, which numbers what it sends.
+    Numbered(&'static str, u64),
+}
+
+pub(super) async fn run(world: &World) {
+    let partition = Partition { world, mapping: Mutex::default() };
+    let pollers = (0..2).map(|_| partition.poller(world.size(1, 4)).boxed());
+    world.network.run(pollers.collect()).await;
+    world.network.calm_down();
+    for _ in 0..40 {
+        if partition.mapping().checkpoint == partition.records() {
+            break;
+        }
+        world.network.run(vec![partition.poller(1).boxed()]).await;
+    }
+    partition.count();
+}
+
+impl Partition<'_> {
+    fn records(&self) -> u64 {
+        let small = if self.world.scenario == Scenario::StreamThroughTheGate { 2 } else { 3 };
+        self.world.size(small, 8)
+    }
+
+    fn content(&self, offset: u64) -> Content {
+        const NUMBERED: [(&str, u64); 8] =
+            [("a", 1), ("a", 1), ("a", 2), ("b", 1), ("a", 3), ("b", 3), ("b", 2), ("a", 4)];
+        if self.world.scenario == Scenario::StreamThroughTheGate {
+            let (device, number) = NUMBERED[offset as usize];
+            return Content::Numbered(device, number);
+        }
+        match offset {
+            1 => Content::Poison,
+            _ => Content::Plain { shares: offset % 3 == 2 },
+        }
+    }
+
+    async fn poller(&self, rounds: usize) {
+        for _ in 0..rounds {
+            let process = self.world.begin().await;
+            let Some(batch) = self.receive() else { return };
+            let answered = process.live(self.handle(&process, batch)).await;
+            self.world.judge.tell(format!("{batch:?}: {answered:?}"));
+            match answered {
+                Some(returned) => self.settle(batch, returned),
+                None => self.world.judge.note("a process died"),
+            }
+        }
+    }
+
+    fn receive(&self) -> Option<Batch> {
+        let network = &self.world.network;
+        let mut mapping = self.mapping();
+        if self.world.scenario == Scenario::StreamCreatedAnew
+            && mapping.life < 2
+            && network.strikes(Trouble::CreatedAnew)
+        {
+            self.world.judge.note("created anew");
+            mapping.life += 1;
+            mapping.checkpoint = 0;
+        }
+        let mut first = mapping.checkpoint;
+        if first > 0 && network.strikes(Trouble::DeliveredAgain) {
+            self.world.judge.note("delivered again");
+            first -= 1 + network.choices(|choices| choices.pick(first as usize)) as u64;
+        }
+        let end = (first + self.world.size(3, 5) as u64).min(self.records());
+        (first < end).then_some(Batch { life: mapping.life, first, end })
+    }
+
+    /// From where it is to come again.
+    async fn handle(&self, process: &Process, batch: Batch) -> Option<u64> {
+        let engine = self.world.engine(process);
+        let deadline = deadline(&engine);
+        let kafka = Kafka::new(Stream::new(engine, Operation::new("exploration", "explored"), "cluster"));
+        let run = |attempt, record| std::future::ready(self.work(&attempt, &record, batch.life));
+        let response = kafka.handle(batch.event(), deadline, run).await.expect("every offset can be reported");
+        response.batch_item_failures.first().map(|failure| failure.item_identifier.offset.unsigned_abs())
+    }
+
+    fn work(&self, attempt: &Attempt<TransactWriteItem>, record: &Record, life: u64) -> Verdict<()> {
+        let offset = record.position.to_string().parse().expect("an offset");
+        if self.world.network.strikes(Trouble::Fails) {
+            return Verdict::NotExecuted(());
+        }
+        match self.content(offset) {
+            Content::Poison => return Verdict::NotExecuted(()),
+            Content::Plain { shares } => {
+                attempt.add_effect(effect(&format!("{life} {offset}")));
+                if shares {
+                    attempt.add_effect(effect("shared"));
+                }
+            }
+            Content::Numbered(device, number) => {
+                let number = NonZeroU64::new(number).expect("from 1");
+                SequenceGate::new("Table", self.world.gap(Gap::Hold)).pass(attempt, key(device), number);
+                attempt.add_effect(effect(&format!("{device} {number}")));
+            }
+        }
+        Verdict::Success(())
+    }
+
+    fn settle(&self, batch: Batch, returned: Option<u64>) {
+        let mut mapping = self.mapping();
+        if mapping.life != batch.life {
+            return self.world.judge.note("of an earlier life");
+        }
+        let done = match returned {
+            Some(_) if self.world.is(Breakage::ResponseAlwaysEmpty) => batch.end,
+            Some(offset) if self.world.is(Breakage::CheckpointPastTheFailed) => offset + 1,
+            Some(offset) => {
+                let returned = mapping.returned.entry((batch.life, offset)).or_default();
+                *returned += 1;
+                if *returned > 2 {
+                    mapping.given_up.insert((batch.life, offset));
+                    self.world.judge.note("a record was given up");
+                    offset + 1
+                } else {
+                    offset
+                }
+            }
+            None => batch.end,
+        };
+        mapping.checkpoint = mapping.checkpoint.max(done);
+    }
+
+    fn count(&self) {
+        let (mapping, judge) = (self.mapping(), &self.world.judge);
+        judge.expect(mapping.checkpoint == self.records(), "in the end the partition is done");
+        let order = judge.order();
+        match self.world.scenario {
+            Scenario::StreamThroughTheGate => self.count_numbered(&mapping, &order),
+            _ => self.count_plain(&mapping, &order),
+        }
+    }
+
+    fn count_plain(&self, mapping: &Mapping, order: &[String]) {
+        let judge = &self.world.judge;
+        for life in 0..=mapping.life {
+            let of_life = order.iter().filter_map(|name| name.split_once(' '));
+            let of_life = of_life.filter(|(of, _)| *of == life.to_string());
+            let offsets: Vec<u64> = of_life.filter_map(|(_, offset)| offset.parse().ok()).collect();
+            judge.expect(offsets.is_sorted_by(|one, other| one < other), "records once, and in order");
+            for offset in (0..self.records()).filter(|_| life == mapping.life) {
+                let settled = offsets.contains(&offset) || mapping.given_up.contains(&(life, offset));
+                judge.expect(settled, "G9: a record was skipped");
+            }
+        }
+    }
+
+    fn count_numbered(&self, mapping: &Mapping, order: &[String]) {
+        for device in ["a", "b"] {
+            let done = (0..self.records()).filter(|offset| !mapping.given_up.contains(&(0, *offset)));
+            let done = done.filter_map(|offset| match self.content(offset) {
+                Content::Numbered(of, number) if of == device => Some(number),
+                Content::Numbered(..) | Content::Poison | Content::Plain { .. } => None,
+            });
+            self.world.expect_in_sequence(Gap::Hold, order, device, done);
+        }
+    }
+
+    fn mapping(&self) -> MutexGuard<'_, Mapping> {
+        self.mapping.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Batch {
+    fn event(self) -> KafkaEvent {
+        // What was produced later is newer: of an earlier life, before everything here; of a later one, after it.
+        let born = [1_700_000_000_000, 32_000_000_000_000, 33_000_000_000_000][self.life as usize];
+        let records = (self.first..self.end).map(|offset| {
+            json!({"topic": "topic", "partition": 0, "offset": offset, "timestamp": born + offset, "headers": []})
+        });
+        serde_json::from_value(json!({"records": {"topic-0": Vec::from_iter(records)}})).expect("an event")
+    }
+}

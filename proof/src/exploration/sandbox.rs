@@ -1,0 +1,129 @@
+//! A sandbox: the library in a process, with the table behind the network.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use aws_sdk_dynamodb::types::TransactWriteItem;
+use idempotency::engine::{Entropy, NoEntropy};
+use idempotency::protocol::{EpochMs, Record, RecordId, Write};
+use idempotency::store::watermarks::{Advanced, Watermarks};
+use idempotency::store::{Store, StoreError, Written};
+use idempotency::stream::watermark::Watermark;
+use idempotency::{DynamoDbStore, Engine};
+
+use super::Breakage;
+use super::judge::Judge;
+use super::network::{Kind, Process, Reply};
+use super::table::Table;
+
+/// The time that a function has.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The table, as a process reaches it.
+#[derive(Clone)]
+pub(super) struct Remote {
+    table: Table,
+    process: Process,
+    breakage: Option<Breakage>,
+}
+
+/// The engine of a sandbox, which remembers nothing of earlier ones.
+pub(super) fn engine(
+    process: &Process,
+    table: &Table,
+    judge: &Judge,
+    random: &Random,
+    breakage: Option<Breakage>,
+) -> Engine<Remote> {
+    let (table, process) = (table.clone(), process.clone());
+    let clock = process.network().clone();
+    Engine::builder(Remote { table, process, breakage })
+        .clock(clock)
+        .entropy(random.clone())
+        .metrics(judge.clone())
+        .build()
+}
+
+/// The deadline of an invocation that begins now.
+pub(super) fn deadline(engine: &Engine<Remote>) -> EpochMs {
+    engine.time().plus(TIMEOUT)
+}
+
+/// Bytes that do not repeat, the same in each schedule.
+#[derive(Clone, Default)]
+pub(super) struct Random(Arc<AtomicU64>);
+
+impl Entropy for Random {
+    fn fill(&self, buffer: &mut [u8]) -> Result<(), NoEntropy> {
+        let bytes = (self.0.fetch_add(1, Ordering::Relaxed) + 1).to_be_bytes();
+        buffer.iter_mut().zip(bytes.into_iter().cycle()).for_each(|(place, byte)| *place = byte);
+        Ok(())
+    }
+}
+
+impl Remote {
+    async fn ask<T>(
+        &self,
+        kind: Kind,
+        apply: impl Fn(&Table) -> Result<T, StoreError> + Send + Sync + 'static,
+    ) -> Result<T, StoreError> {
+        let table = self.table.clone();
+        match self.process.send(kind, move || apply(&table)).await {
+            Reply::Answer(answer) => answer,
+            Reply::Refused => Err(StoreError::NotApplied("refused".into())),
+            Reply::Silence => Err(StoreError::Uncertain("no reply".into())),
+        }
+    }
+}
+
+impl Store for Remote {
+    type Effect = TransactWriteItem;
+
+    fn room_bytes(effects: &[TransactWriteItem]) -> usize {
+        DynamoDbStore::room_bytes(effects)
+    }
+
+    async fn write(&self, write: &Write, effects: Vec<TransactWriteItem>) -> Result<Written, StoreError> {
+        let write = write.clone();
+        self.ask(Kind::Write, move |table| table.write(&write, &effects)).await
+    }
+
+    async fn read(&self, id: &RecordId) -> Result<Option<Record>, StoreError> {
+        let id = id.clone();
+        self.ask(Kind::Read, move |table| table.read(&id)).await
+    }
+
+    async fn read_parts(&self, _: &Record, _: u32) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(None) // no answer here is so long
+    }
+}
+
+impl Watermarks for Remote {
+    async fn watermark(&self, id: &str) -> Result<Option<Watermark>, StoreError> {
+        let id = id.to_owned();
+        self.ask(Kind::Read, move |table| table.watermark(&id)).await
+    }
+
+    async fn advance(
+        &self,
+        id: &str,
+        next: &Watermark,
+        effects: Vec<TransactWriteItem>,
+        _patience: Duration,
+    ) -> Result<Advanced, StoreError> {
+        let (id, next) = (id.to_owned(), next.clone());
+        match self.ask(Kind::Write, move |table| table.advance(&id, &next, &effects)).await {
+            Err(_) if self.breakage == Some(Breakage::SilenceTakenForDone) => Ok(Advanced::Applied),
+            advanced => advanced,
+        }
+    }
+
+    fn bytes(effect: &TransactWriteItem) -> usize {
+        DynamoDbStore::bytes(effect)
+    }
+
+    fn collide(one: &TransactWriteItem, other: &TransactWriteItem) -> bool {
+        DynamoDbStore::collide(one, other)
+    }
+}

@@ -1,0 +1,92 @@
+//! What schedules are about, and within which bounds all of them are run.
+
+use idempotency::sequence::Gap;
+
+use super::choice::Bounds;
+
+/// What a schedule is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scenario {
+    /// Calls of one key, declared repeatable.
+    Repeated,
+    /// Calls of one key, of which a retry reconciles.
+    Reconciled,
+    /// Calls of one key in one-trip mode.
+    OneTrip,
+    /// Of two calls of one key one in one-trip mode.
+    OneTripBesideClaims,
+    /// A partition of a stream, with a record that is poison.
+    Stream,
+    /// A topic that is deleted and created anew.
+    StreamCreatedAnew,
+    /// A partition whose records go through the sequence gate.
+    StreamThroughTheGate,
+    /// A FIFO queue, under claims.
+    Fifo,
+    /// A FIFO queue in one-trip mode.
+    FifoInOneTrip,
+    /// Numbered messages of a standard queue; gaps are held.
+    GateHolds,
+    /// The same, and gaps are accepted.
+    GateAccepts,
+    /// A versioned item.
+    Versioned,
+}
+
+impl Scenario {
+    /// All of them.
+    pub const ALL: [Self; 12] = [
+        Self::Repeated,
+        Self::Reconciled,
+        Self::OneTrip,
+        Self::OneTripBesideClaims,
+        Self::Stream,
+        Self::StreamCreatedAnew,
+        Self::StreamThroughTheGate,
+        Self::Fifo,
+        Self::FifoInOneTrip,
+        Self::GateHolds,
+        Self::GateAccepts,
+        Self::Versioned,
+    ];
+
+    /// How many schedules are drawn with every change. The SDK is slow without optimisation.
+    #[must_use]
+    pub const fn drawn(self) -> u64 {
+        if matches!(self, Self::Versioned) { 200 } else { 4000 }
+    }
+
+    pub(super) const fn has_gate(self) -> bool {
+        matches!(self, Self::GateHolds | Self::GateAccepts)
+    }
+
+    pub(super) const fn gap(self) -> Gap {
+        match self {
+            Self::GateAccepts => Gap::Accept,
+            _ => Gap::Hold,
+        }
+    }
+
+    /// What may go wrong in one schedule where all are run.
+    pub(super) const fn bounds(self) -> Bounds {
+        match self {
+            Self::Repeated
+            | Self::Reconciled
+            | Self::OneTrip
+            | Self::OneTripBesideClaims
+            | Self::Stream
+            | Self::StreamCreatedAnew
+            | Self::Fifo
+            | Self::FifoInOneTrip => Bounds { faults: 1, deaths: 1, times: 1 },
+            // Nothing of these looks at a clock that the others do not.
+            Self::StreamThroughTheGate | Self::GateHolds | Self::GateAccepts | Self::Versioned => {
+                Bounds { faults: 1, deaths: 1, times: 0 }
+            }
+        }
+    }
+
+    /// Whether processes begin one by one where all schedules are run; else all begin at once, which leaves fewer orders.
+    pub(super) const fn begins_in_turn(self) -> bool {
+        !matches!(self, Self::StreamThroughTheGate | Self::Versioned)
+    }
+}

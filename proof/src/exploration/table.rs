@@ -1,0 +1,219 @@
+//! The table: records and watermarks as the memory store keeps them, and items of the business beside them, in one
+//! transaction. What was applied is written down in its order.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem};
+use futures::FutureExt;
+use idempotency::protocol::{Condition, EpochMs, Record, RecordId, Seen, Write};
+use idempotency::store::memory::{self, MemoryStore};
+use idempotency::store::watermarks::{Advanced, Watermarks};
+use idempotency::store::{Item, Store, StoreError, Written};
+use idempotency::stream::watermark::Watermark;
+
+use super::Breakage;
+use super::condition::holds;
+use super::judge::Judge;
+
+/// A table. A clone is another handle.
+#[derive(Clone)]
+pub(super) struct Table {
+    kept: MemoryStore,
+    items: Arc<Mutex<HashMap<String, Item>>>,
+    judge: Judge,
+    breakage: Option<Breakage>,
+}
+
+/// The attribute of the key.
+const ID: &str = "id";
+
+/// What an effect's key begins with.
+const EFFECT: &str = "effect ";
+
+/// An effect that the memory store refuses, in the place of one whose condition does not hold.
+const REFUSED: &str = "refused";
+
+/// The key of an item.
+pub(super) fn key(id: impl Into<String>) -> Item {
+    Item::from([(ID.to_owned(), AttributeValue::S(id.into()))])
+}
+
+/// An effect that nothing but the record, the watermark or the gate keeps from being applied again.
+pub(super) fn effect(name: &str) -> TransactWriteItem {
+    let put = Put::builder().table_name("Table").set_item(Some(key(format!("{EFFECT}{name}"))));
+    TransactWriteItem::builder().put(put.build().expect("complete")).build()
+}
+
+impl Table {
+    pub(super) fn new(judge: Judge, breakage: Option<Breakage>) -> Self {
+        let kept = MemoryStore::new();
+        let first = Watermark::after(None, &[], EpochMs(0));
+        let refused = vec![memory::Effect::named(REFUSED)];
+        now(kept.advance(REFUSED, &first, refused, Duration::ZERO)).expect("in memory");
+        Self { kept, items: Arc::default(), judge, breakage }
+    }
+
+    /// What is settled or released expires.
+    pub(super) fn forget(&self) {
+        self.kept.sweep(EpochMs(u64::MAX));
+    }
+
+    pub(super) fn read(&self, id: &RecordId) -> Result<Option<Record>, StoreError> {
+        now(self.kept.read(id))
+    }
+
+    pub(super) fn write(&self, write: &Write, effects: &[TransactWriteItem]) -> Result<Written, StoreError> {
+        let (counted, found) = self.counted(effects);
+        let written = match self.is(Breakage::OwnerIgnored).then(|| self.read(&write.record.id)).transpose()?.flatten()
+        {
+            Some(found) if matches!(write.condition, Condition::Owned { .. }) => {
+                let condition = Condition::Unchanged(Seen::of(&found));
+                now(self.kept.write(&Write { record: write.record.clone(), condition }, counted))?
+            }
+            Some(_) | None => now(self.kept.write(write, counted))?,
+        };
+        Ok(match written {
+            Written::Applied => {
+                self.apply(effects);
+                Written::Applied
+            }
+            Written::EffectRefused(mut refused) => {
+                if self.is(Breakage::EffectsBesideTheGate) {
+                    self.apply(effects);
+                }
+                refused.found = found.map(Box::new);
+                Written::EffectRefused(refused)
+            }
+            other @ (Written::Recognised | Written::Refused(_)) => other,
+        })
+    }
+
+    pub(super) fn watermark(&self, id: &str) -> Result<Option<Watermark>, StoreError> {
+        let watermark = now(self.kept.watermark(id))?;
+        Ok(watermark.map(|watermark| match self.breakage {
+            Some(Breakage::PositionsForgotten) => Watermark { position: None, ..watermark },
+            Some(Breakage::WitnessesForgotten) => Watermark { witnesses: Vec::new(), newest_ms: i64::MAX, ..watermark },
+            _ => watermark,
+        }))
+    }
+
+    pub(super) fn advance(
+        &self,
+        id: &str,
+        next: &Watermark,
+        effects: &[TransactWriteItem],
+    ) -> Result<Advanced, StoreError> {
+        let before = now(self.kept.watermark(id))?;
+        let mut next = next.clone();
+        if self.is(Breakage::WatermarkWithoutCondition) {
+            next.version = before.as_ref().map_or(0, |before| before.version) + 1;
+        }
+        let (counted, found) = self.counted(effects);
+        match now(self.kept.advance(id, &next, counted, Duration::ZERO))? {
+            Advanced::Applied => {
+                self.judge
+                    .expect(before.is_none_or(|before| before.position <= next.position), "a watermark went back");
+                self.apply(effects);
+                Ok(Advanced::Applied)
+            }
+            Advanced::Refused(found) => {
+                if self.is(Breakage::EffectsBesideTheWatermark) {
+                    self.apply(effects);
+                }
+                self.judge.note("a watermark had moved");
+                Ok(Advanced::Refused(found))
+            }
+            Advanced::EffectRefused(mut refused) => {
+                refused.found = found.map(Box::new);
+                Ok(Advanced::EffectRefused(refused))
+            }
+            Advanced::Rejected(error) => Ok(Advanced::Rejected(error)),
+        }
+    }
+
+    /// The effects as the memory store counts them, by the items that they write, the first one refused whose condition
+    /// does not hold; and the item that broke it.
+    fn counted(&self, effects: &[TransactWriteItem]) -> (Vec<memory::Effect>, Option<Item>) {
+        let items = self.items();
+        let mut broken = None;
+        let counted = effects.iter().map(|effect| {
+            let found = items.get(&target(effect));
+            if broken.is_none() && !self.is(Breakage::GateWithoutCondition) && !stands(effect, found) {
+                broken = Some(found.cloned());
+                return memory::Effect::only_once(REFUSED);
+            }
+            memory::Effect::named(target(effect))
+        });
+        (counted.collect(), broken.flatten())
+    }
+
+    fn apply(&self, effects: &[TransactWriteItem]) {
+        let mut items = self.items();
+        for effect in effects {
+            let id = target(effect);
+            if let Some(name) = id.strip_prefix(EFFECT) {
+                self.judge.applied(name);
+            }
+            let item = items.entry(id).or_default();
+            if let Some(put) = &effect.put {
+                item.clone_from(&put.item);
+            }
+            if let Some(update) = &effect.update {
+                let set = update.update_expression.strip_prefix("SET ").and_then(|set| set.split_once(" = "));
+                let (name, value) = set.expect("an update that is known here");
+                item.insert(
+                    named(update.expression_attribute_names(), name),
+                    valued(update.expression_attribute_values(), value),
+                );
+            }
+        }
+    }
+
+    fn items(&self) -> MutexGuard<'_, HashMap<String, Item>> {
+        self.items.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is(&self, breakage: Breakage) -> bool {
+        self.breakage == Some(breakage)
+    }
+}
+
+/// The memory store never waits.
+fn now<F: Future>(future: F) -> F::Output {
+    future.now_or_never().expect("does not wait")
+}
+
+/// The id of the item that an effect writes.
+fn target(effect: &TransactWriteItem) -> String {
+    let put = effect.put.as_ref().map(|put| &put.item);
+    let item = put.or(effect.update.as_ref().map(|update| &update.key)).expect("puts or updates");
+    item[ID].as_s().cloned().expect("a text")
+}
+
+/// Whether the condition of an effect holds.
+fn stands(effect: &TransactWriteItem, found: Option<&Item>) -> bool {
+    let (condition, names, values) = match (&effect.put, &effect.update) {
+        (Some(put), _) => {
+            (put.condition_expression(), put.expression_attribute_names(), put.expression_attribute_values())
+        }
+        (None, Some(update)) => {
+            (update.condition_expression(), update.expression_attribute_names(), update.expression_attribute_values())
+        }
+        (None, None) => (None, None, None),
+    };
+    holds(condition, |name, value| {
+        let found = found?.get(&named(names, name))?;
+        let number = |value: &AttributeValue| value.as_n().ok().and_then(|digits| digits.parse::<u64>().ok());
+        Some(value.map_or(std::cmp::Ordering::Equal, |value| number(found).cmp(&number(&valued(values, value)))))
+    })
+}
+
+fn named(names: Option<&HashMap<String, String>>, placeholder: &str) -> String {
+    names.and_then(|names| names.get(placeholder)).cloned().expect("a name")
+}
+
+fn valued(values: Option<&Item>, placeholder: &str) -> AttributeValue {
+    values.and_then(|values| values.get(placeholder)).cloned().expect("a value")
+}

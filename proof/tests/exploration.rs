@@ -1,0 +1,110 @@
+//! The real code in every order within bounds, and in drawn orders beyond them. What breaks something is printed with the
+//! command that replays it.
+
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use proof::exploration::{Breakage, Explored, Occurred, Scenario, explore, replay_script, replay_seed, sweep};
+
+/// As many schedules at least, so that nobody makes the bounds narrower without a thought.
+const SCHEDULES: u64 = 100_000;
+
+/// What must occur in any case, or nothing is proved.
+const EVENTS: [&str; 22] = [
+    "Executed",
+    "Replayed",
+    "InProgress",
+    "Takeover",
+    "Fenced",
+    "OwnWriteRecognised",
+    "UnknownEntered",
+    "UnknownPrevented",
+    "CommitFailed",
+    "DuplicateSkipped",
+    "GapHeld",
+    "MessageReturned",
+    "RecordReturned",
+    "WatermarkRegression",
+    "a process died",
+    "a record was given up",
+    "a version had moved",
+    "a watermark had moved",
+    "delivered again",
+    "left for the deadline",
+    "of an earlier life",
+    "an own store was in the way",
+];
+
+/// What takes more than the narrow bounds to occur.
+const RARE_EVENTS: [&str; 2] = ["a message is dead", "contended"];
+
+#[test]
+fn in_every_order_within_bounds_nothing_is_broken() {
+    let (mut schedules, mut occurred) = (0, Occurred::default());
+    for scenario in Scenario::ALL {
+        schedules += unbroken(scenario, || explore(scenario, None), &mut occurred);
+    }
+    assert!(schedules >= SCHEDULES, "{schedules} schedules");
+    expect(&EVENTS, &occurred);
+}
+
+#[test]
+fn in_drawn_orders_nothing_is_broken() {
+    let seed = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs() << 24;
+    println!("from seed {seed}");
+    let mut occurred = Occurred::default();
+    for scenario in Scenario::ALL {
+        unbroken(scenario, || sweep(scenario, seed..seed + scenario.drawn(), None), &mut occurred);
+    }
+    expect(&EVENTS, &occurred);
+    expect(&RARE_EVENTS, &occurred);
+}
+
+fn unbroken(scenario: Scenario, run: impl FnOnce() -> Explored, occurred: &mut Occurred) -> u64 {
+    let started = Instant::now();
+    let Explored { schedules, occurred: own, broken } = run();
+    println!("{scenario:?}: {schedules} schedules in {:.1} s", started.elapsed().as_secs_f64());
+    if let Some((replay, broken)) = broken {
+        panic!("replay with: {replay} cargo test -p proof --test exploration replay -- --nocapture\n{broken}");
+    }
+    own.into_iter().for_each(|(event, count)| *occurred.entry(event).or_default() += count);
+    schedules
+}
+
+fn expect(events: &[&str], occurred: &Occurred) {
+    for event in events {
+        let count = occurred.get(event).copied().unwrap_or(0);
+        println!("{event} occurred {count} times");
+        assert!(count > 0, "{event} never occurred, so nothing is proved about it");
+    }
+}
+
+#[test]
+fn every_breakage_is_noticed() {
+    for (breakage, scenario) in Breakage::ALL {
+        let Explored { schedules, broken, .. } = explore(scenario, Some(breakage));
+        let (_, broken) = broken.unwrap_or_else(|| panic!("{breakage:?} was not noticed in {schedules} schedules"));
+        println!("{breakage:?} | {scenario:?} | {schedules} | {}", broken.lines().next().unwrap_or_default());
+    }
+}
+
+#[test]
+fn a_seed_always_gives_the_same_schedule() {
+    for (scenario, seed) in Scenario::ALL.into_iter().flat_map(|scenario| (0..20).map(move |seed| (scenario, seed))) {
+        assert_eq!(replay_seed(scenario, seed), replay_seed(scenario, seed), "{scenario:?}, seed {seed}");
+    }
+}
+
+/// Of one schedule: `PROOF_SCENARIO` and either `PROOF_SEED` or `PROOF_SCRIPT`.
+#[test]
+fn replay() {
+    let Ok(name) = std::env::var("PROOF_SCENARIO") else { return };
+    let scenario = Scenario::ALL.into_iter().find(|scenario| format!("{scenario:?}") == name).expect("a scenario");
+    let replayed = match std::env::var("PROOF_SCRIPT") {
+        Ok(script) => replay_script(scenario, &script.parse().expect("a script")),
+        Err(_) => replay_seed(scenario, std::env::var("PROOF_SEED").expect("a seed").parse().expect("a number")),
+    };
+    match replayed {
+        Ok(told) => println!("{}", told.join("\n")),
+        Err(broken) => panic!("{broken}"),
+    }
+}
