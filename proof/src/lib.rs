@@ -1,5 +1,5 @@
-//! What tries to break the promises of the library: a model that is checked exhaustively, a simulation of the engine,
-//! and the breakages that both must notice.
+//! What tries to break the promises of the library: a model that is checked exhaustively, an exploration of
+//! the code in every order, a simulation of the engine, and the breakages that they must notice.
 
 pub mod exploration;
 pub mod fuzz;

@@ -54,7 +54,7 @@ impl Calls<'_> {
     }
 
     async fn call(&self, engine: &Engine<Remote>, number: usize) -> Result<Outcome<u64>, Error> {
-        let call = self.a_call(engine);
+        let call = self.a_call();
         match self.world.scenario {
             Scenario::OneTrip => engine.run_in_one_trip(&call, |attempt| self.work(attempt)).await,
             Scenario::OneTripBesideClaims if number % 2 == 1 => {
@@ -78,11 +78,11 @@ impl Calls<'_> {
     async fn reconciler(&self) {
         let process = self.world.begin().await;
         let engine = self.world.engine(&process);
-        let Ok(Some(record)) = self.world.table.read(&self.a_call(&engine).record_id()) else { return };
+        let Ok(Some(record)) = self.world.table.read(&self.a_call().record_id()) else { return };
         process.turn().await;
         if matches!(record.state.status(), Status::Processing | Status::Unknown) {
             let operation = self.operation();
-            let reconciled = engine.reconcile(&record, &operation, deadline(&engine), None, &Prevented);
+            let reconciled = engine.reconcile(&record, &operation, deadline(&self.world.network), None, &Prevented);
             drop(process.live(reconciled).await);
         }
     }
@@ -94,13 +94,13 @@ impl Calls<'_> {
         let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
         let first = *heard.get_or_insert((answered.finding, answered.answer));
         judge.expect(first == (answered.finding, answered.answer), "G2: two final answers");
-        let applied = judge.order().len() == 1;
+        let applied = judge.count_applied() == 1;
         judge.expect(answered.finding == Finding::Failed || applied, "what was executed has its effect");
     }
 
     fn count(&self) {
         let judge = &self.world.judge;
-        judge.expect(judge.order().len() <= 1, "G1: inside effects at most once");
+        judge.expect(judge.count_applied() <= 1, "G1: inside effects at most once");
         let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
         judge.expect(heard.is_some(), "in the end there is an answer");
     }
@@ -113,10 +113,10 @@ impl Calls<'_> {
         Operation::new("exploration", "explored").uncertain(uncertain)
     }
 
-    fn a_call(&self, engine: &Engine<Remote>) -> Call {
+    fn a_call(&self) -> Call {
         let (principal, key) = (Principal::new("somebody").expect("valid"), Key::new("key").expect("valid"));
         let fingerprint = Fingerprint::from_bytes([1; Fingerprint::BYTES]);
-        Call::new(self.operation(), principal, key, fingerprint, deadline(engine))
+        Call::new(self.operation(), principal, key, fingerprint, deadline(&self.world.network))
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use idempotency::metrics::{Metric, Metrics};
+use idempotency::sequence::Gap;
 
 /// Writes down what happens in a schedule. A clone is another handle.
 #[derive(Clone, Default)]
@@ -29,9 +30,34 @@ impl Judge {
         self.book().applied.push(name.to_owned());
     }
 
-    /// The effects, in the order in which they were applied.
-    pub(super) fn order(&self) -> Vec<String> {
-        self.book().applied.clone()
+    /// How many effects were applied.
+    pub(super) fn count_applied(&self) -> usize {
+        self.book().applied.len()
+    }
+
+    /// The numbers of the effects of a group, a device, a life of a topic, in the order in which they were applied.
+    pub(super) fn numbers(&self, of: &str) -> Vec<u64> {
+        let book = self.book();
+        let own = book.applied.iter().filter_map(|name| name.strip_prefix(of)?.strip_prefix(' ')?.parse().ok());
+        own.collect()
+    }
+
+    /// What passed a device's gate did so once and in order, and of what is done nothing was lost.
+    pub(super) fn expect_in_sequence(&self, gap: Gap, of: &str, mut done: impl Iterator<Item = u64>) {
+        let numbers = self.numbers(of);
+        let last = numbers.last().copied().unwrap_or(0);
+        match gap {
+            Gap::Hold => {
+                let expected = (1..=last).eq(numbers.iter().copied());
+                self.expect(expected, "a device's effects once, in order and without a gap");
+                self.expect(done.all(|number| numbers.contains(&number)), "G9: a device's message was lost");
+            }
+            Gap::Accept => {
+                let grows = numbers.is_sorted_by(|one, other| one < other);
+                self.expect(grows, "a device's effects once and in order");
+                self.expect(done.all(|number| number <= last), "G9: a device's latest message was lost");
+            }
+        }
     }
 
     /// A promise that must hold.

@@ -7,14 +7,15 @@ use std::time::Duration;
 use aws_lambda_events::event::sqs::{SqsEvent, SqsMessage};
 use aws_sdk_dynamodb::types::TransactWriteItem;
 use futures::future::FutureExt;
+use idempotency::engine::Clock;
 use idempotency::protocol::{Principal, Uncertain};
 use idempotency::queue::{Contention, KeySource};
-use idempotency::sequence::{Gap, SequenceGate};
-use idempotency::{Attempt, Operation, Queue, Verdict};
+use idempotency::sequence::SequenceGate;
+use idempotency::{Attempt, Engine, Operation, Queue, Verdict};
 
 use super::choice::Trouble;
 use super::network::Process;
-use super::sandbox::deadline;
+use super::sandbox::{Remote, deadline};
 use super::table::{effect, key};
 use super::{Breakage, Scenario, World};
 
@@ -152,23 +153,8 @@ impl Messages<'_> {
 
     /// The places of those that are to come again.
     async fn handle(&self, process: &Process, batch: &[(usize, u64)]) -> Vec<usize> {
-        let engine = self.world.engine(process);
-        let deadline = deadline(&engine);
-        let operation = Operation::new("exploration", "explored")
-            .uncertain(Uncertain::Repeat { within: Duration::from_secs(24 * 60 * 60) });
-        let principal = Principal::new("producer").expect("valid");
-        let mut queue = Queue::new(engine, operation, principal, KeySource::pointer("/id"));
-        if self.world.scenario != Scenario::Fifo {
-            queue = queue.one_trip();
-        }
-        if self.world.scenario.has_gate() {
-            let ranks = self.world.size(0, 1);
-            queue = queue.contention(move |message| {
-                let body = message.body.as_deref().unwrap_or_default();
-                let number = body.bytes().find(u8::is_ascii_digit).map_or(0, |digit| u64::from(digit - b'0'));
-                Contention::none().on(&body[..8]).rank(number * ranks)
-            });
-        }
+        let queue = self.queue(self.world.engine(process));
+        let deadline = deadline(process.network());
         let mut event = SqsEvent::default();
         event.records = batch.iter().map(|(place, _)| self.delivered(*place)).collect();
         let begun = Mutex::new(Vec::new());
@@ -180,13 +166,30 @@ impl Messages<'_> {
         let response = queue.handle(event, deadline, run).await.expect("every message has an id");
         let returned = response.batch_item_failures.iter().map(|failure| place(Some(&failure.item_identifier)));
         let begun = begun.into_inner().unwrap_or_else(PoisonError::into_inner);
-        if begun.len() < batch.len() && process.network().has_passed(deadline) {
+        if begun.len() < batch.len() && process.network().now() > deadline {
             self.world.judge.note("left for the deadline");
         }
         match self.world.breakage {
             Some(Breakage::ResponseAlwaysEmpty) => Vec::new(),
             Some(Breakage::NotBegunTakenForSettled) => returned.filter(|place| begun.contains(place)).collect(),
             _ => returned.collect(),
+        }
+    }
+
+    fn queue(&self, engine: Engine<Remote>) -> Queue<Remote> {
+        let repeat = Uncertain::Repeat { within: Duration::from_secs(24 * 60 * 60) };
+        let operation = Operation::new("exploration", "explored").uncertain(repeat);
+        let principal = Principal::new("producer").expect("valid");
+        let queue = Queue::new(engine, operation, principal, KeySource::pointer("/id"));
+        let ranks = self.world.size(0, 1);
+        match self.world.scenario {
+            Scenario::Fifo => queue,
+            Scenario::GateHolds | Scenario::GateAccepts => queue.one_trip().contention(move |message| {
+                let body = message.body.as_deref().unwrap_or_default();
+                let number = body.bytes().find(u8::is_ascii_digit).map_or(0, |digit| u64::from(digit - b'0'));
+                Contention::none().on(&body[..r#"{"id":"a"#.len()]).rank(number * ranks)
+            }),
+            _ => queue.one_trip(),
         }
     }
 
@@ -238,7 +241,6 @@ impl Messages<'_> {
 
     fn count(&self) {
         let (shelf, judge) = (self.shelf(), &self.world.judge);
-        let order = judge.order();
         for message in shelf.iter() {
             let is_open = matches!(message.state, State::Visible | State::InFlight(_));
             judge.expect(!is_open, "in the end a message is deleted or dead");
@@ -246,19 +248,14 @@ impl Messages<'_> {
         for of in ["a", "b", "c"] {
             let done = || shelf.iter().filter(|message| message.of == of && message.state == State::Deleted);
             if self.world.is_fifo() {
-                let numbers = numbers(&order, of);
+                let numbers = judge.numbers(of);
                 let once = numbers.iter().all(|one| numbers.iter().filter(|other| *other == one).count() == 1);
                 judge.expect(once, "effects of messages once");
                 judge.expect(done().all(|message| numbers.contains(&message.number)), "G9: a message was lost");
                 let settled = numbers.iter().filter(|number| done().any(|message| message.number == **number));
                 judge.expect(settled.is_sorted(), "effects of a group in order");
             } else {
-                self.world.expect_in_sequence(
-                    self.world.scenario.gap(),
-                    &order,
-                    of,
-                    done().map(|message| message.number),
-                );
+                judge.expect_in_sequence(self.world.scenario.gap(), of, done().map(|message| message.number));
             }
         }
     }
@@ -272,30 +269,6 @@ impl World {
     const fn is_fifo(&self) -> bool {
         matches!(self.scenario, Scenario::Fifo | Scenario::FifoInOneTrip)
     }
-
-    /// What passed a device's gate did so once and in order, and of what is done nothing was lost.
-    pub(super) fn expect_in_sequence(&self, gap: Gap, order: &[String], of: &str, mut done: impl Iterator<Item = u64>) {
-        let numbers = numbers(order, of);
-        let last = numbers.last().copied().unwrap_or(0);
-        match gap {
-            Gap::Hold => {
-                let expected = (1..=last).eq(numbers.iter().copied());
-                self.judge.expect(expected, "a device's effects once, in order and without a gap");
-                self.judge.expect(done.all(|number| numbers.contains(&number)), "G9: a device's message was lost");
-            }
-            Gap::Accept => {
-                let grows = numbers.is_sorted_by(|one, other| one < other);
-                self.judge.expect(grows, "a device's effects once and in order");
-                self.judge.expect(done.all(|number| number <= last), "G9: a device's latest message was lost");
-            }
-        }
-    }
-}
-
-/// The numbers of a group's or device's effects, in their order.
-fn numbers(order: &[String], of: &str) -> Vec<u64> {
-    let own = order.iter().filter_map(|name| name.strip_prefix(of)?.strip_prefix(' ')?.parse().ok());
-    own.collect()
 }
 
 fn place(id: Option<&str>) -> usize {

@@ -109,11 +109,6 @@ impl Network {
         traffic.now = traffic.now.plus(Duration::from_secs(3600));
     }
 
-    /// Whether nothing is begun any more before this deadline.
-    pub(super) fn has_passed(&self, deadline: EpochMs) -> bool {
-        self.traffic().now > deadline
-    }
-
     /// A process. It has a life until it dies.
     pub(super) fn process(&self) -> Process {
         let mut traffic = self.traffic();

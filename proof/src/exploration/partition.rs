@@ -122,9 +122,9 @@ impl Partition<'_> {
 
     /// From where it is to come again.
     async fn handle(&self, process: &Process, batch: Batch) -> Option<u64> {
-        let engine = self.world.engine(process);
-        let deadline = deadline(&engine);
-        let kafka = Kafka::new(Stream::new(engine, Operation::new("exploration", "explored"), "cluster"));
+        let deadline = deadline(process.network());
+        let kafka =
+            Kafka::new(Stream::new(self.world.engine(process), Operation::new("exploration", "explored"), "cluster"));
         let run = |attempt, record| std::future::ready(self.work(&attempt, &record, batch.life));
         let response = kafka.handle(batch.event(), deadline, run).await.expect("every offset can be reported");
         response.batch_item_failures.first().map(|failure| failure.item_identifier.offset.unsigned_abs())
@@ -179,19 +179,16 @@ impl Partition<'_> {
     fn count(&self) {
         let (mapping, judge) = (self.mapping(), &self.world.judge);
         judge.expect(mapping.checkpoint == self.records(), "in the end the partition is done");
-        let order = judge.order();
         match self.world.scenario {
-            Scenario::StreamThroughTheGate => self.count_numbered(&mapping, &order),
-            _ => self.count_plain(&mapping, &order),
+            Scenario::StreamThroughTheGate => self.count_numbered(&mapping),
+            _ => self.count_plain(&mapping),
         }
     }
 
-    fn count_plain(&self, mapping: &Mapping, order: &[String]) {
+    fn count_plain(&self, mapping: &Mapping) {
         let judge = &self.world.judge;
         for life in 0..=mapping.life {
-            let of_life = order.iter().filter_map(|name| name.split_once(' '));
-            let of_life = of_life.filter(|(of, _)| *of == life.to_string());
-            let offsets: Vec<u64> = of_life.filter_map(|(_, offset)| offset.parse().ok()).collect();
+            let offsets = judge.numbers(&life.to_string());
             judge.expect(offsets.is_sorted_by(|one, other| one < other), "records once, and in order");
             for offset in (0..self.records()).filter(|_| life == mapping.life) {
                 let settled = offsets.contains(&offset) || mapping.given_up.contains(&(life, offset));
@@ -200,14 +197,14 @@ impl Partition<'_> {
         }
     }
 
-    fn count_numbered(&self, mapping: &Mapping, order: &[String]) {
+    fn count_numbered(&self, mapping: &Mapping) {
         for device in ["a", "b"] {
             let done = (0..self.records()).filter(|offset| !mapping.given_up.contains(&(0, *offset)));
             let done = done.filter_map(|offset| match self.content(offset) {
                 Content::Numbered(of, number) if of == device => Some(number),
                 Content::Numbered(..) | Content::Poison | Content::Plain { .. } => None,
             });
-            self.world.expect_in_sequence(Gap::Hold, order, device, done);
+            self.world.judge.expect_in_sequence(Gap::Hold, device, done);
         }
     }
 

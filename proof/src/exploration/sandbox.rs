@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::TransactWriteItem;
-use idempotency::engine::{Entropy, NoEntropy};
+use idempotency::engine::{Clock, Entropy, NoEntropy};
 use idempotency::protocol::{EpochMs, Record, RecordId, Write};
 use idempotency::store::watermarks::{Advanced, Watermarks};
 use idempotency::store::{Store, StoreError, Written};
@@ -14,7 +14,7 @@ use idempotency::{DynamoDbStore, Engine};
 
 use super::Breakage;
 use super::judge::Judge;
-use super::network::{Kind, Process, Reply};
+use super::network::{Kind, Network, Process, Reply};
 use super::table::Table;
 
 /// The time that a function has.
@@ -46,8 +46,8 @@ pub(super) fn engine(
 }
 
 /// The deadline of an invocation that begins now.
-pub(super) fn deadline(engine: &Engine<Remote>) -> EpochMs {
-    engine.time().plus(TIMEOUT)
+pub(super) fn deadline(network: &Network) -> EpochMs {
+    network.now().plus(TIMEOUT)
 }
 
 /// Bytes that do not repeat, the same in each schedule.
