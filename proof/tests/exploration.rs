@@ -47,13 +47,15 @@ fn in_every_order_within_bounds_nothing_is_broken() {
     expect(&EVENTS, &occurred);
 }
 
+/// `PROOF_TIMES` as many schedules as with every change.
 #[test]
 fn in_drawn_orders_nothing_is_broken() {
     let seed = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs() << 24;
+    let times: u64 = std::env::var("PROOF_TIMES").map_or(1, |times| times.parse().expect("a number"));
     println!("from seed {seed}");
     let mut occurred = Occurred::default();
     for scenario in Scenario::ALL {
-        unbroken(scenario, || sweep(scenario, seed..seed + scenario.drawn(), None), &mut occurred);
+        unbroken(scenario, || sweep(scenario, seed..seed + times * scenario.drawn(), None), &mut occurred);
     }
     expect(&EVENTS, &occurred);
     expect(&RARE_EVENTS, &occurred);
