@@ -61,7 +61,10 @@ impl World {
             Scenario::Repeated | Scenario::Reconciled | Scenario::OneTrip | Scenario::OneTripBesideClaims => {
                 calls::run(self).await;
             }
-            Scenario::Stream | Scenario::StreamCreatedAnew | Scenario::StreamThroughTheGate => {
+            Scenario::Stream
+            | Scenario::StreamCreatedAnew
+            | Scenario::StreamThroughTheGate
+            | Scenario::StreamAtAGap => {
                 partition::run(self).await;
             }
             Scenario::Fifo | Scenario::FifoInOneTrip | Scenario::GateHolds | Scenario::GateAccepts => {
@@ -69,6 +72,7 @@ impl World {
             }
             Scenario::Versioned => items::run(self).await,
         }
+        self.judge.expect(!self.network.is_endless(), "it goes on for ever");
     }
 
     /// One of two, by the size of the schedule.

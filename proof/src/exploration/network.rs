@@ -83,6 +83,9 @@ pub(super) enum Reply<T> {
 /// The longest time for which a process stands still, in steps.
 const FREEZE: usize = 30;
 
+/// No schedule that comes to an end has so many steps.
+const ENDLESS: u64 = 20_000;
+
 impl Network {
     pub(super) fn new(choices: Choices) -> Self {
         let now = EpochMs(1_800_000_000_000);
@@ -130,6 +133,9 @@ impl Network {
                 Poll::Ready(())
             })
             .await;
+            if self.is_endless() {
+                return;
+            }
             if self.step() {
                 continue;
             }
@@ -139,6 +145,11 @@ impl Network {
             // All wait for a time: the SDK before it repeats, a versioned item before it is stored again.
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
+    }
+
+    /// Whether there were more steps than any schedule needs that comes to an end.
+    pub(super) fn is_endless(&self) -> bool {
+        self.traffic().steps > ENDLESS
     }
 
     /// Lets one request arrive, if there is any.

@@ -70,20 +70,32 @@ pub(super) async fn run(world: &World) {
 
 impl Partition<'_> {
     fn records(&self) -> u64 {
-        let small = if self.world.scenario == Scenario::StreamThroughTheGate { 2 } else { 3 };
-        self.world.size(small, 8)
+        self.numbered().map_or(self.world.size(3, 8), |numbered| numbered.len() as u64)
+    }
+
+    /// What devices sent, where records are numbered: some twice, some too early.
+    const fn numbered(&self) -> Option<&'static [(&'static str, u64)]> {
+        match (self.world.scenario, self.world.is_large) {
+            (Scenario::StreamThroughTheGate, false) => Some(&[("a", 1), ("a", 1)]),
+            (Scenario::StreamAtAGap, false) => Some(&[("a", 1), ("a", 3)]),
+            (Scenario::StreamThroughTheGate, true) => {
+                Some(&[("a", 1), ("b", 1), ("a", 2), ("a", 2), ("b", 1), ("a", 3), ("b", 2), ("a", 4)])
+            }
+            (Scenario::StreamAtAGap, true) => {
+                Some(&[("a", 1), ("a", 2), ("a", 2), ("b", 1), ("a", 3), ("b", 3), ("b", 2), ("a", 4)])
+            }
+            _ => None,
+        }
     }
 
     fn content(&self, offset: u64) -> Content {
-        const NUMBERED: [(&str, u64); 8] =
-            [("a", 1), ("a", 1), ("a", 2), ("b", 1), ("a", 3), ("b", 3), ("b", 2), ("a", 4)];
-        if self.world.scenario == Scenario::StreamThroughTheGate {
-            let (device, number) = NUMBERED[offset as usize];
-            return Content::Numbered(device, number);
-        }
-        match offset {
-            1 => Content::Poison,
-            _ => Content::Plain { shares: offset % 3 == 2 },
+        match (self.numbered(), offset) {
+            (Some(numbered), _) => {
+                let (device, number) = numbered[offset as usize];
+                Content::Numbered(device, number)
+            }
+            (None, 1) => Content::Poison,
+            (None, _) => Content::Plain { shares: offset % 3 == 2 },
         }
     }
 
@@ -179,9 +191,9 @@ impl Partition<'_> {
     fn count(&self) {
         let (mapping, judge) = (self.mapping(), &self.world.judge);
         judge.expect(mapping.checkpoint == self.records(), "in the end the partition is done");
-        match self.world.scenario {
-            Scenario::StreamThroughTheGate => self.count_numbered(&mapping),
-            _ => self.count_plain(&mapping),
+        match self.numbered() {
+            Some(_) => self.count_numbered(&mapping),
+            None => self.count_plain(&mapping),
         }
     }
 

@@ -21,6 +21,8 @@ pub enum Scenario {
     StreamCreatedAnew,
     /// A partition whose records go through the sequence gate.
     StreamThroughTheGate,
+    /// The same, where a number is missing.
+    StreamAtAGap,
     /// A FIFO queue, under claims.
     Fifo,
     /// A FIFO queue in one-trip mode.
@@ -35,7 +37,7 @@ pub enum Scenario {
 
 impl Scenario {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Repeated,
         Self::Reconciled,
         Self::OneTrip,
@@ -43,6 +45,7 @@ impl Scenario {
         Self::Stream,
         Self::StreamCreatedAnew,
         Self::StreamThroughTheGate,
+        Self::StreamAtAGap,
         Self::Fifo,
         Self::FifoInOneTrip,
         Self::GateHolds,
@@ -79,7 +82,7 @@ impl Scenario {
             | Self::Fifo
             | Self::FifoInOneTrip => Bounds { faults: 1, deaths: 1, times: 1 },
             // Nothing of these looks at a clock that the others do not.
-            Self::StreamThroughTheGate | Self::GateHolds | Self::GateAccepts | Self::Versioned => {
+            Self::StreamThroughTheGate | Self::StreamAtAGap | Self::GateHolds | Self::GateAccepts | Self::Versioned => {
                 Bounds { faults: 1, deaths: 1, times: 0 }
             }
         }
@@ -87,6 +90,6 @@ impl Scenario {
 
     /// Whether processes begin one by one where all schedules are run; else all begin at once, which leaves fewer orders.
     pub(super) const fn begins_in_turn(self) -> bool {
-        !matches!(self, Self::StreamThroughTheGate | Self::Versioned)
+        !matches!(self, Self::StreamThroughTheGate | Self::StreamAtAGap | Self::Versioned)
     }
 }
