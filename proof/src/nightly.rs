@@ -1,63 +1,71 @@
-//! More of the same, for a night: larger models, and more schedules.
-//!
-//! What is done is written into a summary, a line for each part, and is not done again when the run is resumed.
+//! More of the same, for a night: larger models, and more schedules, in parts. Who runs them, and writes down what came
+//! of them, is the program `nightly` of the package `tests`.
 
-use std::fs::OpenOptions;
-use std::io::{self, Write};
-use std::path::Path;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::model::{Settings, check};
+use stateright::report::{ReportData, ReportDiscovery, Reporter};
+use stateright::{Checker, HasDiscoveries, Model as _};
+
+use crate::model::{Action, Model, Settings, World};
 use crate::simulation::{Coverage, sweep};
 
-const SCHEDULES: u64 = 10_000_000;
-const PART: u64 = 100_000;
+/// How many schedules there are, one for each seed.
+pub const SCHEDULES: u64 = 10_000_000;
 
-/// Does what the summary does not say is done.
+/// How many of them a part has.
+pub const PART: u64 = 100_000;
+
+/// Checks all states of a model, and tells now and then how many there are so far.
 ///
 /// # Errors
-/// If the summary cannot be read or written, or a promise was broken.
-pub fn run(summary: &Path) -> io::Result<()> {
-    let done = match std::fs::read_to_string(summary) {
-        Ok(done) => done,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
-        Err(error) => return Err(error),
-    };
-    let is_done = |part: &str| done.lines().any(|line| line.split(" | ").next() == Some(part));
-    for settings in Settings::nightly() {
-        let part = format!("model {}", settings.name);
-        if !is_done(&part) {
-            write_down(summary, &part, &model(settings)?)?;
-        }
+/// The promises that were broken, each with the way to that.
+pub fn model(settings: Settings, tell: impl FnMut(&str) + Send) -> Result<String, String> {
+    let started = Instant::now();
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let checker = Model::new(settings, None).checker().threads(threads).finish_when(HasDiscoveries::All).spawn_bfs();
+    let checker = checker.join_and_report(&mut Teller(tell));
+    let broken = checker.discoveries();
+    if broken.is_empty() {
+        let (states, steps) = (checker.unique_state_count(), checker.state_count());
+        return Ok(format!("{states} states, {steps} steps, {:.0} s", started.elapsed().as_secs_f64()));
     }
-    for first in (0..SCHEDULES).step_by(PART as usize) {
-        let part = format!("schedules {first} to {}", first + PART - 1);
-        if !is_done(&part) {
-            write_down(summary, &part, &schedules(first)?)?;
-        }
-    }
-    Ok(())
+    let ways = broken.into_iter().map(|(promise, path)| format!("{promise}: {:?}", path.into_actions()));
+    Err(ways.collect::<Vec<_>>().join("; "))
 }
 
-fn model(settings: Settings) -> io::Result<String> {
-    let checked = check(settings);
-    if checked.broken.is_empty() {
-        return Ok(format!("{} states, {} steps, {:.0} s", checked.states, checked.steps, checked.took.as_secs_f64()));
-    }
-    Err(io::Error::other(format!("{}: {:#?}", checked.settings.name, checked.broken)))
-}
-
-fn schedules(first: u64) -> io::Result<String> {
+/// Runs the schedules of a part.
+///
+/// # Errors
+/// The first seed that broke something, and what.
+pub fn schedules(first: u64) -> Result<String, String> {
     let started = Instant::now();
     match sweep(first..first + PART, &Arc::<Coverage>::default(), None) {
-        None => Ok(format!("{:.0} per second", PART as f64 / started.elapsed().as_secs_f64())),
-        Some((seed, broken)) => Err(io::Error::other(format!("seed {seed}: {broken}"))),
+        None => {
+            let seconds = started.elapsed().as_secs_f64();
+            Ok(format!("{PART} schedules, {:.0} per second", PART as f64 / seconds))
+        }
+        Some((seed, broken)) => Err(format!(
+            "replay with: PROOF_SEED={seed} cargo test -p proof --test simulation replay -- --nocapture: {broken}"
+        )),
     }
 }
 
-fn write_down(summary: &Path, part: &str, result: &str) -> io::Result<()> {
-    let line = format!("{part} | {result}\n");
-    print!("{line}");
-    OpenOptions::new().create(true).append(true).open(summary)?.write_all(line.as_bytes())
+struct Teller<T>(T);
+
+impl<T: FnMut(&str)> Reporter<Model> for Teller<T> {
+    fn report_checking(&mut self, data: ReportData) {
+        if !data.done {
+            self.0(&format!("{} states so far", data.unique_states));
+        }
+    }
+
+    /// They are what the part ends with.
+    fn report_discoveries(&mut self, _: &Model, _: BTreeMap<&'static str, ReportDiscovery<Model>>)
+    where
+        Action: std::fmt::Debug + PartialEq,
+        World: std::fmt::Debug + std::hash::Hash + PartialEq,
+    {
+    }
 }

@@ -49,6 +49,14 @@ pub struct Tally {
     pub seconds: u64,
 }
 
+impl std::fmt::Display for Tally {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { kills, freezes, losses, fenced, payments, requests, seconds } = self;
+        write!(out, "{kills} kills, {freezes} freezes, {fenced} late owners fenced, {losses} losses, ")?;
+        write!(out, "{payments} payments, {requests} requests, {seconds} s")
+    }
+}
+
 /// Lets it happen, then checks what came of it.
 ///
 /// # Panics

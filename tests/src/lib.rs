@@ -7,6 +7,7 @@ pub mod console;
 pub mod dynamodb;
 pub mod http_conformance;
 pub mod log;
+pub mod nightly;
 pub mod proxy;
 pub mod stack;
 pub mod watched;

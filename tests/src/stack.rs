@@ -358,9 +358,10 @@ fn binary() -> &'static PathBuf {
             build.arg("--release");
         }
         assert!(build.status().is_ok_and(|status| status.success()), "cargo build --package local");
-        // A test runs as target/debug/deps/NAME-HASH.
-        let test = std::env::current_exe().expect("known");
-        let profile = test.ancestors().nth(2).expect("in the target directory");
+        // A test runs as target/debug/deps/NAME-HASH, a program as target/debug/NAME.
+        let this = std::env::current_exe().expect("known");
+        let folder = this.parent().expect("in a folder");
+        let profile = if folder.ends_with("deps") { folder.parent().expect("in the target directory") } else { folder };
         profile.join("local")
     })
 }

@@ -1,0 +1,122 @@
+//! All that tries to break the promises, in the sizes of a night: larger models, ten million schedules, a hundred
+//! thousand kills. It is done in parts, and what came of each is written down at once, so that a run that was stopped
+//! goes on where it was.
+
+mod summary;
+
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use clap::ValueEnum;
+use futures::FutureExt;
+use proof::model::Settings;
+use proof::nightly::{PART, SCHEDULES, model, schedules};
+
+use crate::chaos::{self, Plan};
+
+pub use summary::Summary;
+
+/// Parts of the kill run; with 1,000 kills and 100 freezes each.
+const KILLINGS: u64 = 100;
+
+/// How often a part shows that it goes on.
+const INTERVAL: Duration = Duration::from_secs(10);
+
+/// What a part is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Kind {
+    /// The protocol in every order: more than 50 million states.
+    Models,
+    /// The engine in a simulated world: 10 million schedules.
+    Schedules,
+    /// The application's processes on real sockets: 100,000 kills, 10,000 freezes.
+    Kills,
+}
+
+enum Work {
+    Model(Settings),
+    Schedules(u64),
+    Kills(Plan),
+}
+
+struct Part {
+    name: String,
+    work: Work,
+}
+
+/// Does what the summary does not say is done, and writes down what came of it. Whether nothing was broken.
+///
+/// # Errors
+/// If the summary cannot be written.
+pub async fn run(summary: &mut Summary, kinds: &[Kind]) -> Result<bool> {
+    let parts: Vec<Part> = kinds.iter().flat_map(|kind| kind.parts()).collect();
+    let open: Vec<Part> = parts.into_iter().filter(|part| !summary.is_done(&part.name)).collect();
+    let (all, started) = (open.len(), Instant::now());
+    summary.begin()?;
+    for (index, Part { name, work }) in open.into_iter().enumerate() {
+        println!("[{}/{all}] {name}, {} s after the start", index + 1, started.elapsed().as_secs());
+        summary.write(&name, &work.done().await)?;
+    }
+    summary.end()
+}
+
+impl Kind {
+    fn parts(self) -> Vec<Part> {
+        match self {
+            Self::Models => Settings::nightly().into_iter().map(Part::model).collect(),
+            Self::Schedules => (0..SCHEDULES).step_by(PART as usize).map(Part::schedules).collect(),
+            Self::Kills => (0..KILLINGS).map(Part::kills).collect(),
+        }
+    }
+}
+
+impl Part {
+    fn model(settings: Settings) -> Self {
+        Self { name: format!("model: {}", settings.name), work: Work::Model(settings) }
+    }
+
+    fn schedules(first: u64) -> Self {
+        Self { name: format!("schedules from {first}"), work: Work::Schedules(first) }
+    }
+
+    fn kills(number: u64) -> Self {
+        let plan = Plan { kills: 1000, freezes: 100, restarts: 2, seed: 1_000_000 * (number + 1) };
+        Self { name: format!("kills: part {} of {KILLINGS}", number + 1), work: Work::Kills(plan) }
+    }
+}
+
+impl Work {
+    /// What came of it, or what was broken.
+    async fn done(self) -> Result<String, String> {
+        match self {
+            Self::Model(settings) => blocking(move || model(settings, now_and_then())).await,
+            Self::Schedules(first) => blocking(move || schedules(first)).await,
+            Self::Kills(plan) => {
+                let tally = AssertUnwindSafe(chaos::run(plan)).catch_unwind().await;
+                tally.map(|tally| tally.to_string()).map_err(|panic| format!("seed {}: {}", plan.seed, text(&*panic)))
+            }
+        }
+    }
+}
+
+async fn blocking(work: impl FnOnce() -> Result<String, String> + Send + 'static) -> Result<String, String> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|panic| Err(panic.to_string()))
+}
+
+/// Prints what it is told, but not all of it.
+pub(crate) fn now_and_then() -> impl FnMut(&str) + Send {
+    let mut last = Instant::now();
+    move |progress| {
+        if last.elapsed() >= INTERVAL {
+            last = Instant::now();
+            println!("    {progress}");
+        }
+    }
+}
+
+fn text(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic")
+}
