@@ -20,6 +20,7 @@ use crate::{
     function::{Function, Outcome},
     problem::Problem,
     provider::{Charge, Delivered, Provider},
+    sandbox,
     schedule::Schedule,
     sqs::{Contents, Queues},
     streams::{self, Streams},
@@ -28,7 +29,7 @@ use crate::{
 };
 
 /// What there is, for `GET /_local/`.
-const ROUTES: [(&str, &str); 18] = [
+const ROUTES: [(&str, &str); 19] = [
     ("GET /_local/token?sub=NAME&role=ROLE", "a token that the API accepts, as text; further parameters become claims"),
     ("GET /_local/jwks.json", "the public key that tokens are checked with"),
     ("GET /_local/console?sub=NAME&role=operator|viewer", "signs a browser in and sends it to the operators' console"),
@@ -49,6 +50,7 @@ const ROUTES: [(&str, &str); 18] = [
     ),
     ("POST /_local/streams/NAME/rewind?partition=N&offset=N", "delivers again from an offset on"),
     ("POST /_local/streams/NAME/recreate", "deletes the topic and creates it anew"),
+    ("GET /_local/functions", "what the sandboxes of each function are doing, and their processes"),
     ("POST /_local/functions/NAME/invoke", "calls a function with the body as its event; see events/"),
     ("POST /_local/functions/NAME/kill", "SIGKILL for every sandbox of a function"),
     ("POST /_local/reconcile", "runs the schedule now and answers with what the function answered"),
@@ -87,6 +89,7 @@ impl Control {
             .route("/_local/streams/{name}", get(topic).post(append))
             .route("/_local/streams/{name}/rewind", post(rewind))
             .route("/_local/streams/{name}/recreate", post(recreate))
+            .route("/_local/functions", get(sandboxes))
             .route("/_local/functions/{name}/invoke", post(invoke))
             .route("/_local/functions/{name}/kill", post(kill))
             .route("/_local/reconcile", post(reconcile))
@@ -239,6 +242,10 @@ fn prefixed(headers: &HeaderMap, prefix: &'static str) -> impl Iterator<Item = (
 
 async fn redrive(State(control): Shared, Path(name): Path<String>) -> Result<Json<Value>, Problem> {
     Ok(Json(json!({ "moved": control.queues.redrive(control.queue(&name)?)? })))
+}
+
+async fn sandboxes(State(control): Shared) -> Json<BTreeMap<String, Vec<sandbox::State>>> {
+    Json(control.functions.iter().map(|(name, function)| (name.clone(), function.sandboxes())).collect())
 }
 
 async fn invoke(State(control): Shared, Path(name): Path<String>, event: Bytes) -> Result<Response, Problem> {

@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 use crate::{
     provider::Provider,
-    sandbox::{self, Handle},
+    sandbox::{self, Handle, State},
     template,
 };
 
@@ -118,6 +118,11 @@ impl Function {
             handle.ended.cancelled().await;
         }
         handles.len()
+    }
+
+    /// What its sandboxes are doing.
+    pub(crate) fn sandboxes(&self) -> Vec<State> {
+        self.pool().sandboxes.values().map(Handle::state).collect()
     }
 
     /// SIGTERM, and SIGKILL for what does not listen; returns when no process is left.

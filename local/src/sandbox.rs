@@ -8,10 +8,12 @@ use std::{
     collections::BTreeMap,
     os::unix::process::ExitStatusExt,
     process::{ExitStatus, Stdio},
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use nix::{sys::signal::Signal, unistd::Pid};
+use serde::Serialize;
 use tokio::{
     io::{AsyncBufReadExt, AsyncRead, BufReader},
     process::{Child, Command},
@@ -38,6 +40,40 @@ pub(crate) struct Handle {
     pub(crate) kill: CancellationToken,
     /// The process is gone and reaped.
     pub(crate) ended: CancellationToken,
+    state: Arc<Mutex<State>>,
+}
+
+/// A sandbox, as `GET /_local/functions` shows it.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub(crate) struct State {
+    /// Its number, as it is in the access key of its requests to AWS: `sandboxNUMBER`.
+    sandbox: u16,
+    process: Option<u32>,
+    doing: Doing,
+}
+
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Doing {
+    /// It has not asked for an invocation yet.
+    #[default]
+    Starting,
+    Waiting,
+    Serving,
+}
+
+impl Handle {
+    pub(crate) fn state(&self) -> State {
+        *self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is(&self, state: State) {
+        *self.state.lock().unwrap_or_else(PoisonError::into_inner) = state;
+    }
+
+    fn does(&self, doing: Doing) {
+        self.is(State { doing, ..self.state() });
+    }
 }
 
 /// What the sandbox was doing when it ended.
@@ -53,7 +89,7 @@ struct Sandbox<'f> {
     function: &'f Function,
     child: Child,
     calls: mpsc::Receiver<Call>,
-    kill: CancellationToken,
+    handle: Handle,
     /// Ends the servers that belong to this sandbox.
     _servers: tokio_util::sync::DropGuard,
 }
@@ -86,12 +122,14 @@ async fn start<'f>(function: &'f Function, handle: &Handle) -> anyhow::Result<Sa
     ));
     let mut environment = definition.environment.clone();
     environment.insert("AWS_LAMBDA_RUNTIME_API".to_owned(), address.to_string());
+    environment.insert("AWS_ACCESS_KEY_ID".to_owned(), format!("sandbox{}", address.port()));
     definition.provider.serve_sandbox(&mut environment, handle.clone(), servers.clone()).await?;
 
     let mut child = command(function, environment).spawn()?;
     forward(function.name(), child.stdout.take());
     forward(function.name(), child.stderr.take());
-    Ok(Sandbox { function, child, calls, kill: handle.kill.clone(), _servers: servers.drop_guard() })
+    handle.is(State { sandbox: address.port(), process: child.id(), doing: Doing::Starting });
+    Ok(Sandbox { function, child, calls, handle: handle.clone(), _servers: servers.drop_guard() })
 }
 
 fn command(function: &Function, environment: BTreeMap<String, String>) -> Command {
@@ -127,7 +165,7 @@ impl Sandbox<'_> {
         let mut serving_before = false;
         loop {
             let Some(next) = self.ready(patience).await else {
-                if !serving_before && !self.kill.is_cancelled() {
+                if !serving_before && !self.handle.kill.is_cancelled() {
                     self.function.fail_waiting(Failure::error(
                         "Runtime.ExitError",
                         "Error: Runtime exited during initialization",
@@ -136,7 +174,9 @@ impl Sandbox<'_> {
                 return End::Working;
             };
             serving_before = true;
+            self.handle.does(Doing::Waiting);
             let Some((next, invocation)) = self.wait(next).await else { return End::Idle };
+            self.handle.does(Doing::Serving);
             let deadline = Instant::now() + self.function.settings().timeout + self.function.definition().overtime;
             let alive = self.serve(next, invocation, deadline).await;
             self.function.finished();
@@ -265,7 +305,7 @@ impl Sandbox<'_> {
     async fn event(&mut self) -> Event {
         tokio::select! {
             biased;
-            () = self.kill.cancelled() => Event::Ended(self.end().await),
+            () = self.handle.kill.cancelled() => Event::Ended(self.end().await),
             () = self.function.stopping().cancelled() => Event::Ended(self.terminate().await),
             Some(call) = self.calls.recv() => Event::Call(call),
             status = self.child.wait() => Event::Ended(status.unwrap_or_default()),

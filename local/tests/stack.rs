@@ -203,6 +203,22 @@ async fn requests_run_side_by_side_up_to_the_limit_and_wait_beyond_it() {
 }
 
 #[tokio::test]
+async fn a_sandbox_is_listed_with_its_process_and_what_it_does() {
+    let running = Running::start(None).await;
+    let (_, process) = running.post("/open", "process").await;
+    let is = |doing: &'static str| {
+        let process: Value = serde_json::from_str(&process).expect("JSON");
+        move |functions: &Value| {
+            let only = &functions["Single"][0];
+            (&only["process"], only["doing"].as_str()) == (&process, Some(doing))
+        }
+    };
+    running.until("/_local/functions", is("waiting")).await;
+    tokio::join!(running.post("/open", "sleep 500"), running.until("/_local/functions", is("serving")));
+    running.stack.stop().await;
+}
+
+#[tokio::test]
 async fn killed_sandboxes_are_replaced_before_the_next_request() {
     let running = Running::start(None).await;
     let (_, before) = running.post("/open", "process").await;
