@@ -6,22 +6,35 @@
 
 mod client;
 mod killer;
+mod point;
+mod toll;
+mod weather;
 
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::proxy::{Loss, Proxy};
+use futures::StreamExt;
+use reqwest::Method;
+
+use crate::proxy::Proxy;
 use crate::stack::{Stack, eventually, workspace};
 
 pub use client::{Clients, Payment};
 use killer::Killer;
+use toll::Toll;
+use weather::Weather;
 
-/// How much is to happen.
+/// How much is to happen, at least.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
     /// How many processes are killed.
     pub kills: u64,
+    /// How many of them at each named point.
+    pub at_each_point: u64,
     /// How many are frozen for longer than their lease, and go on.
     pub freezes: u64,
     /// How often the whole stack is killed and started again.
@@ -31,16 +44,22 @@ pub struct Plan {
 }
 
 /// What happened.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Tally {
-    /// Processes killed.
+    /// Processes killed that waited for an event or were handling one.
     pub kills: u64,
+    /// Those of them that were handling one.
+    pub at_work: u64,
+    /// Those of these that were killed at a named point: before the write arrived, or after it took effect.
+    pub points: BTreeMap<String, u64>,
     /// Processes frozen for longer than their lease.
     pub freezes: u64,
     /// Requests to DynamoDB that were lost, repeated or late.
     pub losses: u64,
     /// Late owners that were fenced, as the functions' logs say.
     pub fenced: u64,
+    /// Events that were cut short by the end of their process, as the stack's log says; the provider killed some, too.
+    pub cut_short: u64,
     /// Payments that were asked for, each until its answer was final.
     pub payments: usize,
     /// Requests that this took.
@@ -49,33 +68,38 @@ pub struct Tally {
     pub seconds: u64,
 }
 
-impl std::fmt::Display for Tally {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { kills, freezes, losses, fenced, payments, requests, seconds } = self;
-        write!(out, "{kills} kills, {freezes} freezes, {fenced} late owners fenced, {losses} losses, ")?;
-        write!(out, "{payments} payments, {requests} requests, {seconds} s")
+impl fmt::Display for Tally {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { kills, at_work, points, freezes, losses, fenced, cut_short, payments, requests, seconds } = self;
+        write!(out, "{kills} kills, {at_work} in the middle of an event, {cut_short} events cut short, ")?;
+        write!(out, "{freezes} freezes, {fenced} late owners fenced, {losses} losses, {payments} payments, ")?;
+        write!(out, "{requests} requests, {seconds} s, at named points {points:?}")
     }
 }
 
-/// Lets it happen, then checks what came of it.
+/// Lets it happen, tells how far it is, and checks what came of it.
 ///
 /// # Panics
 /// If a promise was broken.
-pub async fn run(plan: Plan) -> Tally {
-    let started = Instant::now();
-    let folder = Folder::new(plan.seed);
-    let clients = Arc::new(Clients::new(plan.seed));
-    let mut tally = Tally::default();
-    let rounds = plan.restarts + 1;
-    for round in 0..rounds {
-        let last = round + 1 == rounds;
-        let share = |total: u64| total / rounds + if last { total % rounds } else { 0 };
-        let mut city = City::start(&folder, plan.seed + round).await;
+pub async fn run(plan: Plan, mut tell: impl FnMut(&str) + Send) -> Tally {
+    let (started, folder) = (Instant::now(), Folder::new(plan.seed));
+    let (clients, toll) = (Arc::new(Clients::new(plan.seed)), Toll::default());
+    let (mut losses, mut fenced, mut cut_short) = (0, 0, 0);
+    for round in 0..=plan.restarts {
+        let is_last = round == plan.restarts;
+        let share = |total: u64| total * (round + 1) / (plan.restarts + 1);
+        let mut city = City::start(&folder, plan, round, &toll).await;
         clients.serve_from(&city.stack).await;
         let working = tokio::spawn(Arc::clone(&clients).work());
-        let killer = Killer::new(city.stack.process(), plan.seed + round);
-        killer.rage(share(plan.kills), share(plan.freezes), &mut tally).await;
-        if last {
+        let enough = || !is_last || (toll.counts().are_everywhere(plan.at_each_point) && fenced + city.fenced() > 0);
+        let killer = Killer::new(&city.stack, plan.seed + round, toll.clone());
+        tokio::select! {
+            () = killer.rage(share(plan.kills), share(plan.freezes), enough) => {}
+            () = reconcile(&city.stack) => {}
+            () = report(&toll, &mut tell) => {}
+        }
+        if is_last {
+            toll.end();
             clients.stop_asking();
             working.await.expect("every client gets its final answers");
             judge(&city.stack, &clients).await;
@@ -83,48 +107,73 @@ pub async fn run(plan: Plan) -> Tally {
             working.abort();
             tokio::task::block_in_place(|| city.stack.kill());
         }
-        tally.losses += city.losses();
-        tally.fenced += city.stack.log().matches("a late owner was fenced").count() as u64;
+        losses += city.losses.load(Ordering::Relaxed);
+        fenced += city.fenced();
+        cut_short += city.stack.count("Runtime exited with error: signal: killed");
     }
     let (payments, requests) = clients.count();
-    Tally { payments, requests, seconds: started.elapsed().as_secs(), ..tally }
+    let counts = toll.counts();
+    Tally {
+        kills: counts.kills,
+        at_work: counts.at_work,
+        points: counts.by_point(),
+        freezes: counts.freezes,
+        losses,
+        fenced,
+        cut_short,
+        payments,
+        requests,
+        seconds: started.elapsed().as_secs(),
+    }
+}
+
+/// Runs the reconciler again and again.
+async fn reconcile(stack: &Stack) {
+    loop {
+        // It is killed like others: what it answers does not matter.
+        drop(stack.local(Method::POST, "reconcile").send().await);
+        tokio::time::sleep(Duration::from_secs(5)).await;
+    }
+}
+
+/// Tells every second how far it is.
+async fn report(toll: &Toll, tell: &mut (impl FnMut(&str) + Send)) {
+    loop {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let progress = toll.counts().progress();
+        tell(&progress);
+    }
 }
 
 /// A stack behind a proxy with bad weather.
 struct City {
     stack: Stack,
-    losses: Arc<std::sync::atomic::AtomicU64>,
+    losses: Arc<AtomicU64>,
 }
 
 impl City {
-    async fn start(folder: &Folder, seed: u64) -> Self {
+    async fn start(folder: &Folder, plan: Plan, round: u64, toll: &Toll) -> Self {
         let port = free_port();
         let proxy = Proxy::start(([127, 0, 0, 1], port).into()).await;
-        let losses = Arc::new(std::sync::atomic::AtomicU64::new(0));
-        let counter = Arc::clone(&losses);
-        let mut rng = fastrand::Rng::with_seed(seed);
-        proxy.weather(Box::new(move || {
-            let loss = match rng.u8(0..100) {
-                0..2 => Loss::Request,
-                2..5 => Loss::Reply,
-                5..7 => Loss::Repeat,
-                7..9 => Loss::Delay(Duration::from_millis(rng.u64(0..300))),
-                _ => return Loss::None,
-            };
-            counter.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-            loss
-        }));
         let endpoint = format!("http://{}", proxy.address());
         let (data, template) = (folder.path("data"), folder.template());
         let arguments = ["--data", &data, "--template", &template, "--dynamodb-endpoint", &endpoint];
         let port = port.to_string();
         let stack =
-            Stack::start_with(&[&arguments[..], &["--dynamodb-port", &port, "--overtime", "10"]].concat()).await;
+            Stack::start_with(&[&arguments[..], &["--dynamodb-port", &port, "--overtime", "20"]].concat()).await;
+        let losses = Arc::default();
+        proxy.weather(Box::new(Weather {
+            losses: Arc::clone(&losses),
+            toll: toll.clone(),
+            goal: plan.at_each_point,
+            rng: fastrand::Rng::with_seed(plan.seed + round),
+            doomed: HashMap::new(),
+        }));
         Self { stack, losses }
     }
 
-    fn losses(&self) -> u64 {
-        self.losses.load(std::sync::atomic::Ordering::Relaxed)
+    fn fenced(&self) -> u64 {
+        self.stack.count("a late owner was fenced")
     }
 }
 
@@ -148,22 +197,26 @@ async fn judge(stack: &Stack, clients: &Clients) {
         (stack.queue("LedgerDeadLetters").await["visible"].as_u64() == Some(0)).then_some(())
     })
     .await;
+    // What was held back on its way to the provider arrives: it must be refused, or be known already.
+    let late = stack.local(Method::POST, "provider/deliver").send().await;
+    assert!(late.is_ok_and(|response| response.status().is_success()));
     let charges = stack.charges().await;
-    let judge = stack.user("judge").await;
-    for payment in clients.payments() {
-        let charged = charges.iter().filter(|charge| charge["amount"].as_u64() == Some(payment.amount)).count();
-        let succeeded = payment.status == 201;
-        assert_eq!(charged, usize::from(succeeded), "charges for {payment:?}");
-        let expected = if succeeded { payment.amount as i64 } else { 0 };
-        if succeeded {
-            assert_eq!(judge.balance(&payment.account, "EUR", 1).await, expected, "{payment:?}");
-        } else {
-            let account = judge.get(&format!("/accounts/{}", payment.account)).await;
-            let balances = account.json()["balances"].as_array().map_or(0, Vec::len);
-            assert_eq!(balances, 0, "{payment:?}");
-        }
-    }
-    let succeeded = clients.payments().iter().filter(|payment| payment.status == 201).count();
+    let charged =
+        |payment: &Payment| charges.iter().filter(|charge| charge["amount"].as_u64() == Some(payment.amount)).count();
+    let judge = &stack.user("judge").await;
+    let payments = clients.payments();
+    futures::stream::iter(&payments)
+        .for_each_concurrent(8, |payment| async move {
+            assert_eq!(charged(payment), usize::from(payment.succeeded()), "charges for {payment:?}");
+            if payment.succeeded() {
+                assert_eq!(judge.balance(&payment.account, "EUR", 1).await, payment.amount as i64, "{payment:?}");
+            } else {
+                let account = judge.get(&format!("/accounts/{}", payment.account)).await;
+                assert_eq!(account.json()["balances"].as_array().map(Vec::len), Some(0), "{payment:?} {account:?}");
+            }
+        })
+        .await;
+    let succeeded = payments.iter().filter(|payment| payment.succeeded()).count();
     assert_eq!(charges.len(), succeeded, "nothing else was charged");
 }
 
@@ -191,7 +244,8 @@ impl Folder {
         let impatient = template
             .replace(reserved, "")
             .replace("VisibilityTimeout: 60", "VisibilityTimeout: 4")
-            .replace("      Timeout: 10\n", "      Timeout: 4\n      ReservedConcurrentExecutions: 16\n")
+            .replace("      Timeout: 10\n", "      Timeout: 4\n      ReservedConcurrentExecutions: 96\n")
+            .replace("      Timeout: 60\n", "      Timeout: 14\n")
             .replace("Default: 3600", "Default: 0")
             .replace("CodeUri: functions", &functions);
         let file: &Path = &self.0.join("template.yaml");

@@ -82,7 +82,7 @@ impl Part {
     }
 
     fn kills(number: u64) -> Self {
-        let plan = Plan { kills: 1000, freezes: 100, restarts: 2, seed: 1_000_000 * (number + 1) };
+        let plan = Plan { kills: 1000, at_each_point: 5, freezes: 100, restarts: 2, seed: 1_000_000 * (number + 1) };
         Self { name: format!("kills: part {} of {KILLINGS}", number + 1), work: Work::Kills(plan) }
     }
 }
@@ -94,7 +94,7 @@ impl Work {
             Self::Model(settings) => blocking(move || model(settings, now_and_then())).await,
             Self::Schedules(first) => blocking(move || schedules(first)).await,
             Self::Kills(plan) => {
-                let tally = AssertUnwindSafe(chaos::run(plan)).catch_unwind().await;
+                let tally = AssertUnwindSafe(chaos::run(plan, now_and_then())).catch_unwind().await;
                 tally.map(|tally| tally.to_string()).map_err(|panic| format!("seed {}: {}", plan.seed, text(&*panic)))
             }
         }
@@ -106,7 +106,7 @@ async fn blocking(work: impl FnOnce() -> Result<String, String> + Send + 'static
 }
 
 /// Prints what it is told, but not all of it.
-pub(crate) fn now_and_then() -> impl FnMut(&str) + Send {
+pub fn now_and_then() -> impl FnMut(&str) + Send {
     let mut last = Instant::now();
     move |progress| {
         if last.elapsed() >= INTERVAL {

@@ -27,6 +27,17 @@ pub enum Loss {
     Delay(Duration),
     /// It does not arrive; DynamoDB's front refuses it.
     Refused(Refusal),
+    /// The process that sent it is killed, and nothing hears of a reply.
+    Killed(Moment, i32),
+}
+
+/// When the sender of a request is killed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// Before the request arrives: it never does.
+    Before,
+    /// After it took effect, before its reply.
+    After,
 }
 
 /// How DynamoDB refuses a request that may succeed later.
@@ -43,7 +54,13 @@ pub enum Refusal {
 }
 
 /// Decides about requests that nothing is planned for.
-pub type Weather = Box<dyn FnMut() -> Loss + Send>;
+pub trait Weather: Send {
+    /// What happens to this request.
+    fn over(&mut self, request: &[u8]) -> Loss;
+
+    /// Kills a process: it was decided before, and now is the moment.
+    fn kill(&mut self, moment: Moment, process: i32);
+}
 
 /// A proxy on a free port.
 #[derive(Clone)]
@@ -60,7 +77,7 @@ struct State {
     conflicts: AtomicU64,
     /// The items that transactions under way write.
     held: Mutex<HashSet<String>>,
-    weather: Mutex<Option<Weather>>,
+    weather: Mutex<Option<Box<dyn Weather>>>,
 }
 
 impl Proxy {
@@ -108,19 +125,25 @@ impl Proxy {
     }
 
     /// Decides about all requests that nothing is planned for.
-    pub fn weather(&self, weather: Weather) {
+    pub fn weather(&self, weather: Box<dyn Weather>) {
         *self.state.weather.lock().unwrap_or_else(PoisonError::into_inner) = Some(weather);
     }
 }
 
 impl State {
-    fn next(&self) -> Loss {
+    fn next(&self, request: &[u8]) -> Loss {
         self.requests.fetch_add(1, Ordering::SeqCst);
         if let Some(planned) = self.plan.lock().unwrap_or_else(PoisonError::into_inner).pop_front() {
             return planned;
         }
         let mut weather = self.weather.lock().unwrap_or_else(PoisonError::into_inner);
-        weather.as_mut().map_or(Loss::None, |weather| weather())
+        weather.as_mut().map_or(Loss::None, |weather| weather.over(request))
+    }
+
+    fn kill(&self, moment: Moment, process: i32) {
+        if let Some(weather) = &mut *self.weather.lock().unwrap_or_else(PoisonError::into_inner) {
+            weather.kill(moment, process);
+        }
     }
 }
 
@@ -134,7 +157,7 @@ async fn accept(listener: TcpListener, state: Arc<State>) {
 async fn serve(mut client: TcpStream, state: Arc<State>) -> io::Result<()> {
     let mut server = TcpStream::connect(state.upstream).await?;
     while let Some(request) = read_message(&mut client).await? {
-        let loss = state.next();
+        let loss = state.next(&request);
         if let Loss::Delay(delay) = loss {
             tokio::time::sleep(delay).await;
         }
@@ -144,9 +167,16 @@ async fn serve(mut client: TcpStream, state: Arc<State>) -> io::Result<()> {
         }
         match loss {
             Loss::Request => return Ok(()),
-            Loss::Reply => {
+            Loss::Killed(Moment::Before, process) => {
+                state.kill(Moment::Before, process);
+                return Ok(());
+            }
+            Loss::Reply | Loss::Killed(Moment::After, _) => {
                 server.write_all(&request).await?;
                 read_message(&mut server).await?;
+                if let Loss::Killed(moment, process) = loss {
+                    state.kill(moment, process);
+                }
                 return Ok(());
             }
             Loss::Refused(refusal) => client.write_all(&refusal.reply()).await?,
@@ -199,8 +229,7 @@ impl Drop for Hold<'_> {
 
 /// The keys of the items that a transaction writes.
 fn items(request: &[u8]) -> Vec<String> {
-    let body = request.windows(4).position(|window| window == b"\r\n\r\n").map_or(0, |head| head + 4);
-    let body: Value = serde_json::from_slice(&request[body..]).unwrap_or_default();
+    let body = body(request);
     let actions = body["TransactItems"].as_array().map(Vec::as_slice).unwrap_or_default();
     let writes = actions.iter().filter_map(|action| action.as_object()?.values().next());
     let key = |write: &Value| {
@@ -208,6 +237,12 @@ fn items(request: &[u8]) -> Vec<String> {
         format!("{} {} {} {}", write["TableName"], item["id"], item["pk"], item["sk"])
     };
     writes.map(key).collect()
+}
+
+/// What a request asks for; null if that is not JSON.
+pub fn body(request: &[u8]) -> Value {
+    let body = request.windows(4).position(|window| window == b"\r\n\r\n").map_or(0, |head| head + 4);
+    serde_json::from_slice(&request[body..]).unwrap_or_default()
 }
 
 impl Refusal {

@@ -114,6 +114,12 @@ impl Stack {
         self.log.lock().unwrap_or_else(PoisonError::into_inner).join("\n")
     }
 
+    /// How many lines of the log say this.
+    pub fn count(&self, text: &str) -> u64 {
+        let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        log.iter().filter(|line| line.contains(text)).count() as u64
+    }
+
     /// Stops the stack as Ctrl-C does.
     pub fn interrupt(&mut self) -> ExitStatus {
         signal(self.process.id(), "INT");
@@ -285,8 +291,16 @@ pub struct Answer {
 impl Answer {
     /// Reads a response to its end.
     pub async fn of(response: Response) -> Self {
+        Self::read(response).await.expect("a body")
+    }
+
+    /// Reads a response to its end, if it has one.
+    ///
+    /// # Errors
+    /// If the connection broke before.
+    pub async fn read(response: Response) -> reqwest::Result<Self> {
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        Self { status, headers, body: response.bytes().await.expect("a body").to_vec() }
+        Ok(Self { status, headers, body: response.bytes().await?.to_vec() })
     }
 
     /// A header.

@@ -6,31 +6,35 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::stack::Stack;
+use crate::stack::{Answer, Stack};
 
-/// How many payments are under way at a time.
-const CLIENTS: usize = 16;
+/// How many payments are under way at a time. Most wait for a lease to end.
+const CLIENTS: usize = 96;
 
 /// How long a client waits for its final answer.
-const PATIENCE: Duration = Duration::from_secs(300);
+const PATIENCE: Duration = Duration::from_secs(600);
 
-/// How long a client waits for an answer before it asks again: little longer than a lease.
-const TIMEOUT: Duration = Duration::from_millis(5500);
+/// How long a client waits for an answer before it asks again: it is there when the lease of a frozen process ends.
+const TIMEOUT: Duration = Duration::from_secs(4);
 
-/// Payment methods, the usual one most often.
-const METHODS: [&str; 12] = [
+/// Payment methods, each as often as it stands here.
+const METHODS: [&str; 16] = [
     "pm_card_visa",
     "pm_card_visa",
     "pm_card_visa",
     "pm_card_visa",
     "pm_card_visa",
     "pm_card_visa",
-    "pm_slow_1500",
-    "pm_slow_1500",
     "pm_card_chargeDeclined",
     "pm_card_chargeDeclined",
-    "pm_kill_after_charge",
+    "pm_slow_1500",
+    "pm_slow_1500",
+    "pm_slow_1500",
+    "pm_slow_2500",
+    "pm_timeout_before_charge",
+    "pm_timeout_after_charge",
     "pm_kill_before_charge",
+    "pm_kill_after_charge",
 ];
 
 /// A payment with its final answer.
@@ -46,6 +50,13 @@ pub struct Payment {
     pub status: u16,
     /// The final body.
     pub body: Vec<u8>,
+}
+
+impl Payment {
+    /// Whether the client was told that it has paid.
+    pub fn succeeded(&self) -> bool {
+        self.status == 201
+    }
 }
 
 /// All clients, and their histories.
@@ -122,15 +133,33 @@ impl Clients {
         Some(number)
     }
 
-    /// Pays, and asks once more: the answer must be the same, byte by byte.
+    /// Pays, and asks once more: the answer must be the same, byte by byte. Some do not get it right at first.
     async fn pay(&self, number: u64) -> Payment {
-        let (key, account, amount) = (format!("key-{}-{number}", self.seed), format!("acct-{number}"), 1000 + number);
-        let method = METHODS[fastrand::Rng::with_seed(self.seed ^ number).usize(0..METHODS.len())];
+        let (mut key, account, amount) =
+            (format!("key-{}-{number}", self.seed), format!("acct-{number}"), 1000 + number);
+        let mut rng = fastrand::Rng::with_seed(self.seed ^ number);
+        let method = METHODS[rng.usize(0..METHODS.len())];
         let body = json!({ "account": account, "amount": amount, "currency": "EUR", "payment_method": method });
+        if rng.u8(0..4) == 0 && !self.is_told_that_it_is_wrong(&key, &json!({ "account": account })).await {
+            key.push_str("-corrected");
+        }
         let (status, first) = self.until_final(&key, &body).await;
         let again = self.until_final(&key, &body).await;
         assert_eq!((status, &first), (again.0, &again.1), "two final answers for {key}");
         Payment { key, account, amount, status, body: first }
+    }
+
+    /// Whether the key can be used for a corrected request, as the answer says. Without the answer it is given up: of
+    /// an attempt that died over a request that says nothing, only an operator can say what became of it.
+    async fn is_told_that_it_is_wrong(&self, key: &str, body: &Value) -> bool {
+        for _ in 0..3 {
+            let answer = self.ask(key, body).await;
+            if answer.as_ref().is_some_and(|answer| answer.status == 400) {
+                return true;
+            }
+            pause(answer.as_ref()).await;
+        }
+        false
     }
 
     async fn until_final(&self, key: &str, body: &Value) -> (u16, Vec<u8>) {
@@ -138,24 +167,30 @@ impl Clients {
         let mut heard = Vec::new();
         loop {
             let answer = self.ask(key, body).await;
-            if let Some((status @ (201 | 402), body)) = answer {
+            // 422: the key went to the request that was wrong, after all.
+            if let Some(Answer { status: status @ (201 | 402 | 422), body, .. }) = answer {
                 return (status, body);
             }
-            heard.push(answer.map(|(status, body)| (status, String::from_utf8_lossy(&body).into_owned())));
+            heard.push(answer.as_ref().map(|answer| (answer.status, answer.text())));
             assert!(started.elapsed() < PATIENCE, "no final answer for {key}: {heard:#?}");
-            tokio::time::sleep(Duration::from_millis(fastrand::u64(100..600))).await;
+            pause(answer.as_ref()).await;
         }
     }
 
-    /// Status and body, or nothing if there was no answer.
-    async fn ask(&self, key: &str, body: &Value) -> Option<(u16, Vec<u8>)> {
+    /// What was answered, if something was.
+    async fn ask(&self, key: &str, body: &Value) -> Option<Answer> {
         self.requests.fetch_add(1, Ordering::SeqCst);
         let (base, token) = lock(&self.place).clone();
         let request = self.http.post(format!("{base}/payments")).bearer_auth(token).header("idempotency-key", key);
-        let response = request.json(body).send().await.ok()?;
-        let status = response.status().as_u16();
-        Some((status, response.bytes().await.ok()?.to_vec()))
+        Answer::read(request.json(body).send().await.ok()?).await.ok()
     }
+}
+
+/// Before the next try, for as long as the answer says, and a little. What gave no answer may have too much to do.
+async fn pause(answer: Option<&Answer>) {
+    let told = |answer: &Answer| answer.header("retry-after")?.parse().ok();
+    let seconds = answer.map_or_else(|| fastrand::u64(0..4), |answer| told(answer).unwrap_or(0));
+    tokio::time::sleep(Duration::from_millis(1000 * seconds + fastrand::u64(100..600))).await;
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

@@ -47,7 +47,7 @@ impl Summary {
 
     /// Says when, where and on what.
     pub(super) fn begin(&mut self) -> Result<()> {
-        let line = format!("begun {}, commit {}, {}", now(), commit(), machine());
+        let line = format!("begun {}, commit {}, {} build, {}", now(), commit(), build(), machine());
         self.add(line)
     }
 
@@ -87,10 +87,10 @@ impl Summary {
     }
 
     fn add(&mut self, line: String) -> Result<()> {
-        println!("{line}");
         let file = OpenOptions::new().create(true).append(true).open(&self.file);
         file.and_then(|mut file| writeln!(file, "{line}"))
             .with_context(|| format!("cannot write {}", self.file.display()))?;
+        println!("{line}");
         self.lines.push(line);
         Ok(())
     }
@@ -114,6 +114,10 @@ fn commit() -> String {
     let Some(commit) = git(&["rev-parse", "--short=12", "HEAD"]) else { return "unknown".to_owned() };
     let is_clean = git(&["status", "--porcelain", "--untracked-files=no"]).is_some_and(|changes| changes.is_empty());
     if is_clean { commit } else { format!("{commit} with changes") }
+}
+
+const fn build() -> &'static str {
+    if cfg!(debug_assertions) { "development" } else { "release" }
 }
 
 fn machine() -> String {

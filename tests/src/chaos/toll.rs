@@ -1,0 +1,122 @@
+//! Who was killed and frozen so far, by whichever hand.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde::Deserialize;
+
+use super::point::{Point, points};
+
+/// Counts, and knows the dead: nobody dies twice.
+#[derive(Clone, Default)]
+pub(super) struct Toll(Arc<Mutex<Counts>>);
+
+/// What happened to processes.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Counts {
+    /// Killed while they waited for an event, or were handling one.
+    pub(super) kills: u64,
+    /// Those of them that were handling one.
+    pub(super) at_work: u64,
+    /// Those of them that were killed at a named point.
+    pub(super) points: Vec<Point>,
+    /// Frozen for longer than their lease, and let go on.
+    pub(super) freezes: u64,
+    /// Nobody is to be killed any more.
+    pub(super) is_over: bool,
+    /// Those that were seen last, by their numbers.
+    pub(super) sandboxes: HashMap<u16, Sandbox>,
+    dead: HashSet<i32>,
+}
+
+/// A sandbox, as the stack shows it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sandbox {
+    pub(super) process: i32,
+    pub(super) function: Function,
+    pub(super) doing: Doing,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Function {
+    PaymentsApi,
+    LedgerWorker,
+    Reconciler,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Doing {
+    Starting,
+    Waiting,
+    Serving,
+}
+
+/// Where a process was when it was killed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    Waiting,
+    Serving,
+    At(Point),
+}
+
+impl Toll {
+    /// A process goes on that stood still, if it is not dead.
+    pub(super) fn thawed(&self, process: i32) {
+        let mut counts = self.counts();
+        counts.freezes += u64::from(!counts.is_dead(process));
+    }
+
+    /// From now on nobody is killed.
+    pub(super) fn end(&self) {
+        self.counts().is_over = true;
+    }
+
+    pub(super) fn counts(&self) -> MutexGuard<'_, Counts> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Kills a process, unless it is dead already.
+    pub(super) fn kill(&self, process: i32, place: Place) {
+        let mut counts = self.counts();
+        if counts.is_over || !counts.dead.insert(process) || kill(Pid::from_raw(process), Signal::SIGKILL).is_err() {
+            return;
+        }
+        counts.kills += 1;
+        match place {
+            Place::Waiting => return,
+            Place::Serving => {}
+            Place::At(point) => counts.points.push(point),
+        }
+        counts.at_work += 1;
+    }
+}
+
+impl Counts {
+    /// In a few words.
+    pub(super) fn progress(&self) -> String {
+        let Self { kills, at_work, freezes, .. } = self;
+        format!("{kills} kills, {at_work} of them at work, {freezes} freezes so far; at {:?}", self.by_point())
+    }
+
+    /// Whether at least so many were killed at each point.
+    pub(super) fn are_everywhere(&self, goal: u64) -> bool {
+        points().all(|point| self.at(point) >= goal)
+    }
+
+    /// How often somebody was killed, for each point.
+    pub(super) fn by_point(&self) -> BTreeMap<String, u64> {
+        points().map(|point| (format!("{:?} {:?}", point.1, point.0), self.at(point))).collect()
+    }
+
+    pub(super) fn is_dead(&self, process: i32) -> bool {
+        self.dead.contains(&process)
+    }
+
+    /// How often somebody was killed there.
+    pub(super) fn at(&self, point: Point) -> u64 {
+        self.points.iter().filter(|other| **other == point).count() as u64
+    }
+}
