@@ -87,6 +87,8 @@ pub mod engine;
 pub mod http;
 mod line;
 pub mod lock;
+#[cfg(feature = "log")]
+pub mod log;
 pub mod metrics;
 #[cfg(feature = "otel")]
 pub mod otel;

@@ -9,7 +9,6 @@
 //! answered: a sandbox freezes after that. A collector that is not there costs an invocation nothing but a line in the
 //! log; one that does not answer, a second.
 
-use std::env;
 use std::time::Duration;
 
 use opentelemetry::trace::TracerProvider;
@@ -17,11 +16,11 @@ use opentelemetry_otlp::{ExporterBuildError, RetryPolicy, SpanExporter, WithExpo
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use tracing::Metadata;
-use tracing_subscriber::filter::{EnvFilter, FilterExt, LevelFilter, filter_fn};
+use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
-use tracing_subscriber::{Registry, fmt};
 
+use crate::log::lines;
 use crate::span;
 
 /// How long an invocation may wait for a collector that does not answer.
@@ -38,7 +37,7 @@ pub enum InstallError {
     Log(#[from] TryInitError),
 }
 
-/// Sets up the log of this process as `lambda_runtime` does, and the sending of spans under the name of this service.
+/// Sets up the log of this process as [`log`](crate::log) does, without our spans, and the sending of spans under the name of this service.
 ///
 /// `endpoint` is the URL that takes traces; without it, the one that `OTEL_EXPORTER_OTLP_ENDPOINT` says, or
 /// `http://localhost:4318/v1/traces`.
@@ -57,20 +56,12 @@ pub fn install(service: impl Into<String>, endpoint: Option<&str>) -> Result<(),
         .with_batch_exporter(exporter.build()?)
         .build();
     let spans = tracing_opentelemetry::layer().with_tracer(provider.tracer("idempotency"));
-    tracing_subscriber::registry().with(lines()).with(spans.with_filter(filter_fn(is_exported))).try_init()?;
+    tracing_subscriber::registry()
+        .with(lines(|metadata| !(metadata.is_span() && span::is_ours(metadata))))
+        .with(spans.with_filter(filter_fn(is_exported)))
+        .try_init()?;
     span::keep(provider);
     Ok(())
-}
-
-/// The lines of the log, in the form of `lambda_runtime`'s: our spans are no part of them.
-fn lines() -> Box<dyn Layer<Registry> + Send + Sync> {
-    let level = env::var("AWS_LAMBDA_LOG_LEVEL").or_else(|_| env::var("RUST_LOG")).ok();
-    let level = level.and_then(|level| level.parse().ok()).unwrap_or(LevelFilter::INFO);
-    let levels = EnvFilter::builder().with_default_directive(level.into()).from_env_lossy();
-    let filter = levels.and(filter_fn(|metadata| !(metadata.is_span() && span::is_ours(metadata))));
-    let lines = fmt::layer().with_target(false).without_time();
-    let is_json = env::var("AWS_LAMBDA_LOG_FORMAT").is_ok_and(|format| format.eq_ignore_ascii_case("json"));
-    if is_json { lines.json().with_filter(filter).boxed() } else { lines.with_filter(filter).boxed() }
 }
 
 /// Ours and the application's. The runtime's own span ends after all that is sent with an invocation.

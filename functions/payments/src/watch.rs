@@ -11,6 +11,6 @@ pub fn watch(service: &str) -> Result<Emf, Error> {
     #[cfg(feature = "otel")]
     idempotency::otel::install(service, None)?;
     #[cfg(not(feature = "otel"))]
-    lambda_http::tracing::init_default_subscriber();
+    idempotency::log::install()?;
     Ok(Emf::install("Payments", service)?)
 }

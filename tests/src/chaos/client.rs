@@ -1,5 +1,6 @@
 //! Clients that retry until an answer is final, and write down what they heard.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -67,7 +68,8 @@ pub struct Clients {
     next: AtomicU64,
     stopped: AtomicBool,
     requests: AtomicU64,
-    open: Mutex<Vec<u64>>,
+    /// Those under way, with the key that is theirs for good: a second one would be a second payment.
+    open: Mutex<BTreeMap<u64, Option<String>>>,
     payments: Mutex<Vec<Payment>>,
 }
 
@@ -94,7 +96,7 @@ impl Clients {
     /// Pays and pays, from where an earlier stack died, until it is told to stop; what was begun is ended.
     pub(super) async fn work(self: Arc<Self>) {
         let clients = &*self;
-        let left = lock(&self.open).clone();
+        let left: Vec<_> = lock(&self.open).keys().copied().collect();
         let again = left.into_iter().map(|number| clients.complete(number));
         let new = (0..CLIENTS).map(|_| async {
             while let Some(number) = clients.take() {
@@ -107,7 +109,7 @@ impl Clients {
     async fn complete(&self, number: u64) {
         let payment = self.pay(number).await;
         lock(&self.payments).push(payment);
-        lock(&self.open).retain(|open| *open != number);
+        lock(&self.open).remove(&number);
     }
 
     pub(super) fn stop_asking(&self) {
@@ -129,24 +131,34 @@ impl Clients {
             return None;
         }
         let number = self.next.fetch_add(1, Ordering::SeqCst);
-        lock(&self.open).push(number);
+        lock(&self.open).insert(number, None);
         Some(number)
     }
 
-    /// Pays, and asks once more: the answer must be the same, byte by byte. Some do not get it right at first.
+    /// Pays, and asks once more: the answer must be the same, byte by byte.
     async fn pay(&self, number: u64) -> Payment {
-        let (mut key, account, amount) =
-            (format!("key-{}-{number}", self.seed), format!("acct-{number}"), 1000 + number);
+        let (account, amount) = (format!("acct-{number}"), 1000 + number);
         let mut rng = fastrand::Rng::with_seed(self.seed ^ number);
         let method = METHODS[rng.usize(0..METHODS.len())];
         let body = json!({ "account": account, "amount": amount, "currency": "EUR", "payment_method": method });
-        if rng.u8(0..4) == 0 && !self.is_told_that_it_is_wrong(&key, &json!({ "account": account })).await {
-            key.push_str("-corrected");
-        }
+        let key = self.key(number, rng.u8(0..4) == 0, &json!({ "account": account })).await;
         let (status, first) = self.until_final(&key, &body).await;
         let again = self.until_final(&key, &body).await;
         assert_eq!((status, &first), (again.0, &again.1), "two final answers for {key}");
         Payment { key, account, amount, status, body: first }
+    }
+
+    /// The key of a payment. Some do not get it right at first, and then need another.
+    async fn key(&self, number: u64, is_wrong_at_first: bool, wrong: &Value) -> String {
+        if let Some(Some(key)) = lock(&self.open).get(&number) {
+            return key.clone();
+        }
+        let mut key = format!("key-{}-{number}", self.seed);
+        if is_wrong_at_first && !self.is_told_that_it_is_wrong(&key, wrong).await {
+            key.push_str("-corrected");
+        }
+        lock(&self.open).insert(number, Some(key.clone()));
+        key
     }
 
     /// Whether the key can be used for a corrected request, as the answer says. Without the answer it is given up: of

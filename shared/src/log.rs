@@ -1,0 +1,68 @@
+//! The log of a function, with the feature `log`.
+//!
+//! It is what `lambda_runtime` sets up by itself, and follows [Lambda's logging controls][controls], but knows levels for
+//! targets only, no spans or fields in `RUST_LOG`: the regular expressions for these are a twentieth of a program.
+//!
+//! [controls]: https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-advanced.html
+
+use std::env;
+
+use tracing::Metadata;
+use tracing_subscriber::filter::{FilterExt, LevelFilter, Targets, filter_fn};
+use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
+use tracing_subscriber::{Registry, fmt};
+
+/// Writes the log of this process to its standard output.
+///
+/// `AWS_LAMBDA_LOG_FORMAT=JSON` makes each line an object. The level is `AWS_LAMBDA_LOG_LEVEL`, else that of `RUST_LOG`
+/// (`warn,payments=debug`), else INFO.
+///
+/// # Errors
+/// If the process has a subscriber of `tracing` already.
+pub fn install() -> Result<(), TryInitError> {
+    tracing_subscriber::registry().with(lines(|_| true)).try_init()
+}
+
+/// The lines of the log, with what is shown of events and spans.
+pub(crate) fn lines(
+    shown: impl Fn(&Metadata<'_>) -> bool + Send + Sync + 'static,
+) -> Box<dyn Layer<Registry> + Send + Sync> {
+    let variable = |name| env::var(name).unwrap_or_default();
+    let filter = levels(&variable("AWS_LAMBDA_LOG_LEVEL"), &variable("RUST_LOG")).and(filter_fn(shown));
+    let lines = fmt::layer().with_target(false).without_time();
+    if variable("AWS_LAMBDA_LOG_FORMAT").eq_ignore_ascii_case("json") {
+        lines.json().with_filter(filter).boxed()
+    } else {
+        lines.with_filter(filter).boxed()
+    }
+}
+
+fn levels(lambda: &str, rust_log: &str) -> Targets {
+    // An empty text would be read as a target of that name, which is the beginning of each, at TRACE.
+    let targets = if rust_log.is_empty() { Targets::new() } else { rust_log.parse().unwrap_or_default() };
+    let level = match lambda {
+        // Lambda knows one level more.
+        "FATAL" => Some(LevelFilter::ERROR),
+        "" => targets.default_level(),
+        level => level.parse().ok(),
+    };
+    targets.with_default(level.unwrap_or(LevelFilter::INFO))
+}
+
+#[cfg(test)]
+mod tests {
+    use tracing::Level;
+
+    use super::*;
+
+    #[test]
+    fn the_level_is_that_of_lambda_else_that_of_rust_log_else_info() {
+        let shows = |lambda, rust_log, level| levels(lambda, rust_log).would_enable("payments", &level);
+        assert!(shows("", "", Level::INFO) && !shows("", "", Level::DEBUG));
+        assert!(shows("", "warn,payments=debug", Level::DEBUG) && !shows("", "warn,other=debug", Level::INFO));
+        assert!(shows("DEBUG", "warn", Level::DEBUG) && shows("WARN", "payments=debug", Level::DEBUG));
+        assert!(shows("FATAL", "", Level::ERROR) && !shows("FATAL", "", Level::WARN));
+        assert!(shows("nonsense", "nonsense==", Level::INFO));
+    }
+}
