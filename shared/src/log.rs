@@ -1,7 +1,7 @@
 //! The log of a function, with the feature `log`.
 //!
 //! It is what `lambda_runtime` sets up by itself, and follows [Lambda's logging controls][controls], but knows levels for
-//! targets only, no spans or fields in `RUST_LOG`: the regular expressions for these are a twentieth of a program.
+//! targets only, no spans or fields in `RUST_LOG`: the regular expressions for these are half a megabyte of a program.
 //!
 //! [controls]: https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-advanced.html
 
