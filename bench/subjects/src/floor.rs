@@ -47,20 +47,8 @@ impl Floor {
             ("expiration".to_owned(), N((seconds() + 86_400).to_string())),
             ("hash".to_owned(), B(hash.clone().into())),
         ]);
-        let claim = self
-            .client
-            .put_item()
-            .table_name(&self.records)
-            .set_item(Some(item))
-            .condition_expression(VACANT)
-            .expression_attribute_values(":now", N(seconds().to_string()))
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        match claim.send().await.map_err(|error| error.into_service_error()) {
-            Ok(_) => {}
-            Err(PutItemError::ConditionalCheckFailedException(refused)) => {
-                return respond(found(&refused.item.unwrap_or_default(), &hash));
-            }
-            Err(error) => return Err(error.into()),
+        if let Some(old) = self.put(item).await? {
+            return respond(found(&old, &hash));
         }
         hold(request.headers()).await;
         let reply = order.carry_out();
@@ -143,7 +131,7 @@ impl Floor {
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         match put.send().await.map_err(|error| error.into_service_error()) {
             Ok(_) => Ok(None),
-            Err(PutItemError::ConditionalCheckFailedException(refused)) => Ok(refused.item),
+            Err(PutItemError::ConditionalCheckFailedException(refused)) => Ok(Some(refused.item.unwrap_or_default())),
             Err(error) => Err(error.into()),
         }
     }

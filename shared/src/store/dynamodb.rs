@@ -76,7 +76,7 @@ impl DynamoDbStore {
     }
 
     async fn put(&self, write: &Write) -> Result<Written, Failure> {
-        let condition = Expression::new(&self.names).condition(&write.condition);
+        let condition = Expression::of(&write.condition, &self.names);
         let request = self
             .client
             .put_item()
@@ -123,7 +123,7 @@ impl DynamoDbStore {
     }
 
     fn record_action(&self, write: &Write) -> Result<TransactWriteItem, Failure> {
-        let condition = Expression::new(&self.names).condition(&write.condition);
+        let condition = Expression::of(&write.condition, &self.names);
         let put = condition.into_put(&self.table, item::from_record(&write.record, &self.names))?;
         Ok(TransactWriteItem::builder().put(put).build())
     }

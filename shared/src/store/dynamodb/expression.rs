@@ -19,28 +19,24 @@ pub(super) struct Expression<'a> {
 }
 
 impl<'a> Expression<'a> {
-    pub(super) fn new(attributes: &'a AttributeNames) -> Self {
-        Self { attributes, condition: String::new(), names: None, values: None }
-    }
-
-    /// Adds the condition.
-    pub(super) fn condition(mut self, condition: &Condition) -> Self {
-        let attributes = self.attributes;
-        self.condition = match condition {
+    /// The expression of this condition.
+    pub(super) fn of(condition: &Condition, attributes: &'a AttributeNames) -> Self {
+        let mut expression = Self { attributes, condition: String::new(), names: None, values: None };
+        expression.condition = match condition {
             Condition::Vacant { now } => {
-                let id = self.name("#id", &attributes.id);
-                let expiration = self.name("#expiration", &attributes.expiration);
-                let now = self.value(":now", item::number(now.0));
+                let id = expression.name("#id", &attributes.id);
+                let expiration = expression.name("#expiration", &attributes.expiration);
+                let now = expression.value(":now", item::number(now.0));
                 format!("attribute_not_exists({id}) OR {expiration} <= {now}")
             }
-            Condition::Unchanged(seen) => self.unchanged(seen),
+            Condition::Unchanged(seen) => expression.unchanged(seen),
             Condition::Owned { owner } => {
-                let name = self.name("#owner", &attributes.owner);
-                let value = self.value(":owner", item::binary(owner.0));
+                let name = expression.name("#owner", &attributes.owner);
+                let value = expression.value(":owner", item::binary(owner.0));
                 format!("{name} = {value}")
             }
         };
-        self
+        expression
     }
 
     fn unchanged(&mut self, seen: &Seen) -> String {
@@ -97,7 +93,7 @@ mod tests {
     #[test]
     fn the_conditions_read_as_the_protocol_states_them() {
         let names = AttributeNames::default();
-        let text = |condition| Expression::new(&names).condition(&condition).condition;
+        let text = |condition| Expression::of(&condition, &names).condition;
         assert_eq!(text(Condition::Vacant { now: EpochS(1) }), "attribute_not_exists(#id) OR #expiration <= :now");
         assert_eq!(text(Condition::Owned { owner: OwnerToken([0; 16]) }), "#owner = :owner");
         let seen = Seen {
