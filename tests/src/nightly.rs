@@ -18,8 +18,8 @@ use crate::chaos::{self, Plan};
 
 pub use summary::Summary;
 
-/// Parts of the kill run; with 1,000 kills and 100 freezes each.
-const KILLINGS: u64 = 100;
+/// Parts of the kill run; with 5,000 kills and 500 freezes each.
+const KILLINGS: u64 = 20;
 
 /// How often a part shows that it goes on.
 const INTERVAL: Duration = Duration::from_secs(10);
@@ -82,7 +82,7 @@ impl Part {
     }
 
     fn kills(number: u64) -> Self {
-        let plan = Plan { kills: 1000, at_each_point: 5, freezes: 100, restarts: 2, seed: 1_000_000 * (number + 1) };
+        let plan = Plan { kills: 5000, at_each_point: 20, freezes: 500, restarts: 4, seed: 1_000_000 * (number + 1) };
         Self { name: format!("kills: part {} of {KILLINGS}", number + 1), work: Work::Kills(plan) }
     }
 }

@@ -135,13 +135,15 @@ impl Settings {
         }
         all.push(Self {
             declines: true,
-            ..Self::outside("outside, everybody", 2, {
+            ..Self::outside("outside, everybody", 1, {
                 vec![player(Caller, 1, 2), player(Caller, 1, 1), player(Reconciler, 0, 1), player(Operator, 0, 1)]
             })
         });
         all.push(Self {
             retentions: 1,
-            ..Self::inside("one trip, a second life", 3, vec![player(OneTrip, 1, 2), player(OneTrip, 1, 2)])
+            ..Self::inside("one trip, a second life", 4, {
+                vec![player(OneTrip, 1, 2), player(OneTrip, 1, 2), player(OneTrip, 2, 1)]
+            })
         });
         all
     }
