@@ -15,6 +15,7 @@ mod judge;
 mod messages;
 mod network;
 mod partition;
+mod receipt;
 mod sandbox;
 mod scenario;
 mod table;
@@ -58,13 +59,22 @@ impl World {
 
     async fn run(&self) {
         match self.scenario {
-            Scenario::Repeated | Scenario::Reconciled | Scenario::OneTrip | Scenario::OneTripBesideClaims => {
+            Scenario::Repeated
+            | Scenario::Reconciled
+            | Scenario::OneTrip
+            | Scenario::OneTripBesideClaims
+            | Scenario::ThreeCallers
+            | Scenario::TwoCallersBesideAReconciler
+            | Scenario::LongAnswers
+            | Scenario::LongAnswersExpire => {
                 calls::run(self).await;
             }
             Scenario::Stream
             | Scenario::StreamCreatedAnew
             | Scenario::StreamThroughTheGate
-            | Scenario::StreamAtAGap => {
+            | Scenario::StreamAtAGap
+            | Scenario::TableStream
+            | Scenario::TableStreamInOneTrip => {
                 partition::run(self).await;
             }
             Scenario::Fifo | Scenario::FifoInOneTrip | Scenario::GateHolds | Scenario::GateAccepts => {
@@ -98,7 +108,8 @@ impl World {
     }
 
     fn engine(&self, process: &Process) -> Engine<Remote> {
-        sandbox::engine(process, &self.table, &self.judge, &self.random, self.breakage)
+        let store = Remote::new(&self.table, process, self.breakage);
+        sandbox::engine(store, process, &self.judge, &self.random)
     }
 }
 

@@ -6,10 +6,10 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use proof::exploration::{Breakage, Explored, Occurred, Scenario, explore, replay_script, replay_seed, sweep};
 
 /// As many schedules at least, so that nobody makes the bounds narrower without a thought.
-const SCHEDULES: u64 = 100_000;
+const SCHEDULES: u64 = 190_000;
 
 /// What must occur in any case, or nothing is proved.
-const EVENTS: [&str; 22] = [
+const EVENTS: [&str; 25] = [
     "Executed",
     "Replayed",
     "InProgress",
@@ -32,6 +32,9 @@ const EVENTS: [&str; 22] = [
     "left for the deadline",
     "of an earlier life",
     "an own store was in the way",
+    "a reconciler was in time",
+    "a reconciler was too late",
+    "an answer expired while it was read",
 ];
 
 /// What takes more than the narrow bounds to occur.

@@ -7,6 +7,14 @@ use super::Scenario;
 pub enum Breakage {
     /// The store does not look at the owner of a record.
     OwnerIgnored,
+    /// A record is taken over whatever became of it since it was seen.
+    TakeoverWithoutCondition,
+    /// The parts of an answer are put though its record was refused.
+    PartsBesideTheRecord,
+    /// The parts of an answer are marked as those that were there before.
+    MarksOfAnEarlierLife,
+    /// A change of a table has another event id each time that it is delivered.
+    EventIdsChange,
     /// A watermark is written whatever its version is.
     WatermarkWithoutCondition,
     /// Effects are applied though the watermark had moved.
@@ -39,8 +47,16 @@ pub enum Breakage {
 
 impl Breakage {
     /// All of them, each with where it must be noticed.
-    pub const ALL: [(Self, Scenario); 15] = [
+    pub const ALL: [(Self, Scenario); 23] = [
         (Self::OwnerIgnored, Scenario::Repeated),
+        (Self::OwnerIgnored, Scenario::ThreeCallers),
+        (Self::TakeoverWithoutCondition, Scenario::ThreeCallers),
+        (Self::TakeoverWithoutCondition, Scenario::TwoCallersBesideAReconciler),
+        (Self::PartsBesideTheRecord, Scenario::LongAnswers),
+        (Self::MarksOfAnEarlierLife, Scenario::LongAnswersExpire),
+        (Self::EventIdsChange, Scenario::TableStream),
+        (Self::ResponseAlwaysEmpty, Scenario::TableStream),
+        (Self::CheckpointPastTheFailed, Scenario::TableStreamInOneTrip),
         (Self::WatermarkWithoutCondition, Scenario::Stream),
         (Self::EffectsBesideTheWatermark, Scenario::Stream),
         (Self::PositionsForgotten, Scenario::Stream),

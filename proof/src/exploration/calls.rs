@@ -1,35 +1,47 @@
 //! Calls of one key, each with its control flow as it is: claim, run, commit, takeover, reconcile, one trip.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::TransactWriteItem;
 use futures::future::{BoxFuture, FutureExt};
-use idempotency::protocol::{Finding, Fingerprint, Key, Principal, Record, Status, Uncertain};
-use idempotency::reconcile::{Evidence, Resolver};
-use idempotency::{Attempt, Call, Engine, Error, Operation, Outcome, Verdict};
+use idempotency::engine::UnreadableAnswer;
+use idempotency::protocol::{Finding, Fingerprint, Key, Principal, Record, Status, TransactionId, Uncertain};
+use idempotency::reconcile::{Evidence, Reconciled, Resolver};
+use idempotency::store::Store;
+use idempotency::{Attempt, Call, DynamoDbStore, Engine, Error, Operation, Outcome, Verdict};
 
 use super::choice::Trouble;
-use super::sandbox::{Remote, deadline};
+use super::network::Process;
+use super::receipt::{PART_BYTES, Receipt};
+use super::sandbox::{self, deadline};
 use super::table::effect;
+use super::wire::{Items, client};
 use super::{Scenario, World};
 
 const EFFECT: &str = "paid";
 
 struct Calls<'a> {
     world: &'a World,
+    /// Where long answers are kept.
+    items: Items,
     runs: AtomicU64,
-    heard: Mutex<Option<(Finding, u64)>>,
+    /// The final answers, by their transaction: where records expire, there may be some.
+    heard: Mutex<BTreeMap<TransactionId, (Finding, Receipt)>>,
 }
 
 pub(super) async fn run(world: &World) {
-    let calls = Calls { world, runs: AtomicU64::new(0), heard: Mutex::default() };
-    let mut players: Vec<BoxFuture<'_, ()>> = Vec::new();
-    for number in 0..world.size(2, 3) {
-        players.push(calls.caller(number).boxed());
+    let items = Items::new(world.judge.clone(), world.breakage);
+    let calls = Calls { world, items, runs: AtomicU64::new(0), heard: Mutex::default() };
+    if world.scenario == Scenario::LongAnswersExpire && !world.is_large {
+        world.network.run(vec![calls.caller(0).boxed()]).await;
     }
-    if world.scenario == Scenario::Reconciled && world.size(0, 1) == 1 {
+    let mut players: Vec<BoxFuture<'_, ()>> = Vec::new();
+    let callers = if calls.has_three_callers() { 3 } else { 2 };
+    players.extend((0..callers).map(|number| calls.caller(number).boxed()));
+    if calls.has_reconciler() {
         players.push(calls.reconciler().boxed());
     }
     world.network.run(players).await;
@@ -44,73 +56,139 @@ pub(super) async fn run(world: &World) {
 impl Calls<'_> {
     async fn caller(&self, number: usize) {
         for _ in 0..self.world.size(1, 2) {
-            let process = self.world.begin().await;
-            let engine = self.world.engine(&process);
-            match process.live(self.call(&engine, number)).await {
+            // With long answers one of them begins at once, for the SDK is slow.
+            let process = match number {
+                0 if self.world.scenario.has_long_answers() => self.world.network.process(),
+                _ => self.world.begin().await,
+            };
+            let outcome = match self.world.scenario.has_long_answers() {
+                true => process.live(self.call(&self.engine_of_long_answers(&process), number)).await,
+                false => process.live(self.call(&self.world.engine(&process), number)).await,
+            };
+            match outcome {
                 Some(outcome) => self.hear(&outcome),
                 None => self.world.judge.note("a process died"),
             }
         }
     }
 
-    async fn call(&self, engine: &Engine<Remote>, number: usize) -> Result<Outcome<u64>, Error> {
+    async fn call<S>(&self, engine: &Engine<S>, number: usize) -> Result<Outcome<Receipt>, Error>
+    where
+        S: Store<Effect = TransactWriteItem>,
+    {
         let call = self.a_call();
         match self.world.scenario {
             Scenario::OneTrip => engine.run_in_one_trip(&call, |attempt| self.work(attempt)).await,
             Scenario::OneTripBesideClaims if number % 2 == 1 => {
                 engine.run_in_one_trip(&call, |attempt| self.work(attempt)).await
             }
-            Scenario::Repeated => engine.run(&call, |attempt| self.work(attempt)).await,
+            Scenario::Repeated | Scenario::ThreeCallers | Scenario::LongAnswers | Scenario::LongAnswersExpire => {
+                engine.run(&call, |attempt| self.work(attempt)).await
+            }
             _ => engine.run_or_reconcile(&call, |attempt| self.work(attempt), &Prevented).await,
         }
     }
 
-    async fn work(&self, attempt: Attempt<TransactWriteItem>) -> Verdict<u64> {
+    async fn work(&self, attempt: Attempt<TransactWriteItem>) -> Verdict<Receipt> {
         let number = self.runs.fetch_add(1, Ordering::Relaxed);
+        let receipt = Receipt { number, is_long: self.world.scenario.has_long_answers() };
         if self.world.network.strikes(Trouble::Fails) {
-            return Verdict::NotExecuted(number);
+            return Verdict::NotExecuted(receipt);
         }
         attempt.add_effect(effect(EFFECT));
-        Verdict::Success(number)
+        Verdict::Success(receipt)
     }
 
     /// Works on what it saw a while ago.
     async fn reconciler(&self) {
-        let process = self.world.begin().await;
+        let process = self.world.network.process();
+        process.turn().await;
         let engine = self.world.engine(&process);
         let Ok(Some(record)) = self.world.table.read(&self.a_call().record_id()) else { return };
         process.turn().await;
         if matches!(record.state.status(), Status::Processing | Status::Unknown) {
             let operation = self.operation();
             let reconciled = engine.reconcile(&record, &operation, deadline(&self.world.network), None, &Prevented);
-            drop(process.live(reconciled).await);
+            match process.live(reconciled).await {
+                Some(Ok(Reconciled::Prevented)) => self.world.judge.note("a reconciler was in time"),
+                Some(Ok(Reconciled::NotOpen)) => self.world.judge.note("a reconciler was too late"),
+                Some(Ok(Reconciled::Happened | Reconciled::Refused | Reconciled::Unclear) | Err(_)) | None => {}
+            }
         }
     }
 
-    fn hear(&self, outcome: &Result<Outcome<u64>, Error>) {
+    fn hear(&self, outcome: &Result<Outcome<Receipt>, Error>) {
         let judge = &self.world.judge;
         judge.tell(format!("heard {outcome:?}"));
-        let (Ok(Outcome::Executed(answered)) | Ok(Outcome::Replayed(answered))) = outcome else { return };
+        let answered = match outcome {
+            Ok(Outcome::Executed(answered) | Outcome::Replayed(answered)) => answered,
+            Err(Error::UnreadableAnswer { source, .. }) => return self.miss(source),
+            Ok(Outcome::NotExecuted(_) | Outcome::InProgress { .. } | Outcome::Mismatch | Outcome::Unknown { .. })
+            | Err(_) => return,
+        };
+        let said = (answered.finding, answered.answer);
         let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
-        let first = *heard.get_or_insert((answered.finding, answered.answer));
-        judge.expect(first == (answered.finding, answered.answer), "G2: two final answers");
-        let applied = judge.count_applied() == 1;
+        let first = *heard.entry(answered.transaction).or_insert(said);
+        judge.expect(first == said && heard.len() <= self.lives(), "G2: two final answers");
+        let applied = judge.count_applied() >= heard.len();
         judge.expect(answered.finding == Finding::Failed || applied, "what was executed has its effect");
+    }
+
+    /// An answer that was found, and gone when it was read: only after its record had expired, and never in pieces.
+    fn miss(&self, why: &UnreadableAnswer) {
+        let judge = &self.world.judge;
+        let is_incomplete = matches!(why, UnreadableAnswer::Incomplete);
+        judge.expect(is_incomplete, "G2: an answer was cut, or mixed with another");
+        judge.expect(judge.count_applied() > 1, "G2: an answer is lost that has not expired");
+        judge.note("an answer expired while it was read");
     }
 
     fn count(&self) {
         let judge = &self.world.judge;
-        judge.expect(judge.count_applied() <= 1, "G1: inside effects at most once");
+        judge.expect(judge.count_applied() <= self.lives(), "G1: inside effects at most once");
         let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
-        judge.expect(heard.is_some(), "in the end there is an answer");
+        judge.expect(!heard.is_empty(), "in the end there is an answer");
+    }
+
+    /// How often the key can have begun anew.
+    fn lives(&self) -> usize {
+        if self.world.scenario == Scenario::LongAnswersExpire { 1 + self.world.network.times() } else { 1 }
+    }
+
+    fn has_three_callers(&self) -> bool {
+        match self.world.scenario {
+            Scenario::ThreeCallers => true,
+            Scenario::TwoCallersBesideAReconciler => false,
+            _ => self.world.is_large,
+        }
+    }
+
+    fn has_reconciler(&self) -> bool {
+        match self.world.scenario {
+            Scenario::TwoCallersBesideAReconciler => true,
+            Scenario::Reconciled => self.world.is_large,
+            _ => false,
+        }
+    }
+
+    fn engine_of_long_answers(&self, process: &Process) -> Engine<DynamoDbStore> {
+        let store = DynamoDbStore::new(client(process, &self.items), "Table").with_part_bytes(PART_BYTES);
+        sandbox::engine(store, process, &self.world.judge, &self.world.random)
     }
 
     fn operation(&self) -> Operation {
         let uncertain = match self.world.scenario {
-            Scenario::Repeated => Uncertain::Repeat { within: Duration::from_secs(24 * 60 * 60) },
+            Scenario::Repeated | Scenario::ThreeCallers | Scenario::LongAnswers | Scenario::LongAnswersExpire => {
+                Uncertain::Repeat { within: Duration::from_secs(24 * 60 * 60) }
+            }
             _ => Uncertain::Reconcile,
         };
-        Operation::new("exploration", "explored").uncertain(uncertain)
+        let operation = Operation::new("exploration", "explored").uncertain(uncertain);
+        match self.world.scenario {
+            // Answers expire where time passes.
+            Scenario::LongAnswersExpire => operation.retention(Duration::from_secs(1800)),
+            _ => operation,
+        }
     }
 
     fn a_call(&self) -> Call {
@@ -123,8 +201,8 @@ impl Calls<'_> {
 /// All effects are inside: whoever holds the record has fenced every earlier commit.
 struct Prevented;
 
-impl Resolver<TransactWriteItem, u64> for Prevented {
-    async fn resolve(&self, _: &Record, _: Attempt<TransactWriteItem>) -> Evidence<u64> {
+impl Resolver<TransactWriteItem, Receipt> for Prevented {
+    async fn resolve(&self, _: &Record, _: Attempt<TransactWriteItem>) -> Evidence<Receipt> {
         Evidence::Prevented
     }
 }

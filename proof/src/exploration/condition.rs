@@ -1,4 +1,4 @@
-//! Conditions as DynamoDB evaluates them, as far as the library writes them for items of the business.
+//! Conditions as DynamoDB evaluates them, as far as the library writes them.
 
 use std::cmp::Ordering;
 
@@ -9,16 +9,20 @@ use std::cmp::Ordering;
 /// If the library has begun to write other conditions: then this is to be extended.
 pub(super) fn holds(condition: Option<&str>, compare: impl Fn(&str, Option<&str>) -> Option<Ordering>) -> bool {
     let Some(condition) = condition else { return true };
-    condition.split(" OR ").any(|term| {
+    let holds = |term: &str| {
         if let Some(name) = term.strip_prefix("attribute_not_exists(").and_then(|rest| rest.strip_suffix(')')) {
             return compare(name, None).is_none();
         }
         match term.split(' ').collect::<Vec<_>>()[..] {
             [name, "=", value] => compare(name, Some(value)) == Some(Ordering::Equal),
+            // An attribute that is not there is unequal to every value.
+            [name, "<>", value] => compare(name, Some(value)) != Some(Ordering::Equal),
             [name, "<", value] => compare(name, Some(value)) == Some(Ordering::Less),
+            [name, "<=", value] => compare(name, Some(value)).is_some_and(Ordering::is_le),
             _ => panic!("not a condition that is known here: {condition}"),
         }
-    })
+    };
+    condition.split(" OR ").any(|terms| terms.split(" AND ").all(holds))
 }
 
 #[cfg(test)]
@@ -37,6 +41,10 @@ mod tests {
             ("attribute_not_exists(#mark)", true, false, false),
             ("#mark = :2", false, true, false),
             ("#mark < :3", false, true, false),
+            ("#mark <= :2", false, true, false),
+            ("#mark <> :2", true, false, true),
+            ("#mark <= :3 AND #mark <> :2", false, false, true),
+            ("attribute_not_exists(#mark) OR #mark <= :3 AND #mark = :3", true, false, true),
             ("attribute_not_exists(#mark) OR #mark < :3", true, true, false),
         ] {
             let held = [None, Some(2), Some(3)].map(|mark| holds(Some(condition), compare(mark)));

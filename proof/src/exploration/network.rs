@@ -28,6 +28,7 @@ struct Traffic {
     lives: u64,
     requests: u64,
     steps: u64,
+    times: usize,
     now: EpochMs,
 }
 
@@ -90,7 +91,16 @@ impl Network {
     pub(super) fn new(choices: Choices) -> Self {
         let now = EpochMs(1_800_000_000_000);
         let (on_the_way, dead) = (Vec::new(), Vec::new());
-        Self(Arc::new(Mutex::new(Traffic { choices, on_the_way, dead, lives: 0, requests: 0, steps: 0, now })))
+        Self(Arc::new(Mutex::new(Traffic {
+            choices,
+            on_the_way,
+            dead,
+            lives: 0,
+            requests: 0,
+            steps: 0,
+            times: 0,
+            now,
+        })))
     }
 
     pub(super) fn choices<T>(&self, choose: impl FnOnce(&mut Choices) -> T) -> T {
@@ -109,7 +119,13 @@ impl Network {
     /// So much time passes that every lease and every deadline is over.
     pub(super) fn pass_time(&self) {
         let mut traffic = self.traffic();
+        traffic.times += 1;
         traffic.now = traffic.now.plus(Duration::from_secs(3600));
+    }
+
+    /// How often time passed.
+    pub(super) fn times(&self) -> usize {
+        self.traffic().times
     }
 
     /// A process. It has a life until it dies.

@@ -1,20 +1,24 @@
-//! A partition of Kafka, its event source mapping, and pollers that do not know of each other.
+//! A partition of Kafka or a shard of a table's stream, its event source mapping, and pollers that do not know of each
+//! other.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU64;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use aws_lambda_events::event::dynamodb::{Event, EventRecord};
 use aws_lambda_events::event::kafka::KafkaEvent;
 use aws_sdk_dynamodb::types::TransactWriteItem;
 use futures::future::FutureExt;
+use idempotency::protocol::{EpochMs, Principal, Uncertain};
 use idempotency::sequence::{Gap, SequenceGate};
-use idempotency::stream::{Kafka, Record, Stream};
-use idempotency::{Attempt, Operation, Verdict};
+use idempotency::stream::{Kafka, Record, Stream, TableStream};
+use idempotency::{Attempt, Engine, Operation, Verdict};
 use serde_json::json;
 
 use super::choice::Trouble;
 use super::network::Process;
-use super::sandbox::deadline;
+use super::sandbox::{Remote, deadline};
 use super::table::{effect, key};
 use super::{Breakage, Scenario, World};
 
@@ -63,6 +67,9 @@ pub(super) async fn run(world: &World) {
         if partition.mapping().checkpoint == partition.records() {
             break;
         }
+        if world.scenario.is_of_a_table() {
+            world.network.pass_time();
+        }
         world.network.run(vec![partition.poller(1).boxed()]).await;
     }
     partition.count();
@@ -70,7 +77,8 @@ pub(super) async fn run(world: &World) {
 
 impl Partition<'_> {
     fn records(&self) -> u64 {
-        self.numbered().map_or(self.world.size(3, 8), |numbered| numbered.len() as u64)
+        let small = if self.world.scenario == Scenario::TableStream { 2 } else { 3 };
+        self.numbered().map_or(self.world.size(small, 8), |numbered| numbered.len() as u64)
     }
 
     /// What devices sent, where records are numbered: some twice, some too early.
@@ -94,7 +102,7 @@ impl Partition<'_> {
                 let (device, number) = numbered[offset as usize];
                 Content::Numbered(device, number)
             }
-            (None, 1) => Content::Poison,
+            (None, 1) if self.records() > 2 => Content::Poison,
             (None, _) => Content::Plain { shares: offset % 3 == 2 },
         }
     }
@@ -134,16 +142,48 @@ impl Partition<'_> {
 
     /// From where it is to come again.
     async fn handle(&self, process: &Process, batch: Batch) -> Option<u64> {
-        let deadline = deadline(process.network());
-        let kafka =
-            Kafka::new(Stream::new(self.world.engine(process), Operation::new("exploration", "explored"), "cluster"));
-        let run = |attempt, record| std::future::ready(self.work(&attempt, &record, batch.life));
+        let (engine, deadline) = (self.world.engine(process), deadline(process.network()));
+        let operation = Operation::new("exploration", "explored");
+        if self.world.scenario.is_of_a_table() {
+            return self.handle_changes(engine, operation, deadline, batch).await;
+        }
+        let kafka = Kafka::new(Stream::new(engine, operation, "cluster"));
+        let run = |attempt, record: Record| {
+            std::future::ready(self.work(&attempt, offset(Some(&record.position.to_string())), batch.life))
+        };
         let response = kafka.handle(batch.event(), deadline, run).await.expect("every offset can be reported");
         response.batch_item_failures.first().map(|failure| failure.item_identifier.offset.unsigned_abs())
     }
 
-    fn work(&self, attempt: &Attempt<TransactWriteItem>, record: &Record, life: u64) -> Verdict<()> {
-        let offset = record.position.to_string().parse().expect("an offset");
+    async fn handle_changes(
+        &self,
+        engine: Engine<Remote>,
+        operation: Operation,
+        deadline: EpochMs,
+        batch: Batch,
+    ) -> Option<u64> {
+        let repeat = Uncertain::Repeat { within: Duration::from_secs(24 * 60 * 60) };
+        let stream = TableStream::new(engine, operation.uncertain(repeat), Principal::new("table").expect("valid"));
+        let stream = if self.world.scenario == Scenario::TableStream { stream } else { stream.one_trip() };
+        let run = |attempt, change: EventRecord| {
+            std::future::ready(self.work(&attempt, offset(change.change.sequence_number.as_deref()), batch.life))
+        };
+        let response = stream.handle(self.changes(batch), deadline, run).await.expect("every change has a number");
+        response.batch_item_failures.first().map(|failure| offset(failure.item_identifier.as_deref()))
+    }
+
+    fn changes(&self, batch: Batch) -> Event {
+        let changes = (batch.first..batch.end).map(|offset| {
+            let delivery = if self.world.is(Breakage::EventIdsChange) { fastrand::u64(..) } else { 0 };
+            json!({
+                "eventID": format!("{offset} {delivery}"), "eventName": "INSERT", "awsRegion": "eu-central-1",
+                "dynamodb": {"ApproximateCreationDateTime": 1, "SequenceNumber": offset.to_string(), "SizeBytes": 1},
+            })
+        });
+        serde_json::from_value(json!({"Records": Vec::from_iter(changes)})).expect("an event")
+    }
+
+    fn work(&self, attempt: &Attempt<TransactWriteItem>, offset: u64, life: u64) -> Verdict<()> {
         if self.world.network.strikes(Trouble::Fails) {
             return Verdict::NotExecuted(());
         }
@@ -201,10 +241,14 @@ impl Partition<'_> {
         let judge = &self.world.judge;
         for life in 0..=mapping.life {
             let offsets = judge.numbers(&life.to_string());
-            judge.expect(offsets.is_sorted_by(|one, other| one < other), "records once, and in order");
+            let is_given_up = |offset: &u64| mapping.given_up.contains(&(life, *offset));
+            let once = offsets.iter().all(|one| offsets.iter().filter(|other| *other == one).count() == 1);
+            // What is under way when the mapping gives up its change may still be done, behind what came after.
+            let mut in_order = offsets.clone();
+            in_order.retain(|offset| !self.world.scenario.is_of_a_table() || !is_given_up(offset));
+            judge.expect(once && in_order.is_sorted(), "records once, and in order");
             for offset in (0..self.records()).filter(|_| life == mapping.life) {
-                let settled = offsets.contains(&offset) || mapping.given_up.contains(&(life, offset));
-                judge.expect(settled, "G9: a record was skipped");
+                judge.expect(offsets.contains(&offset) || is_given_up(&offset), "G9: a record was skipped");
             }
         }
     }
@@ -229,9 +273,16 @@ impl Batch {
     fn event(self) -> KafkaEvent {
         // What was produced later is newer: of an earlier life, before everything here; of a later one, after it.
         let born = [1_700_000_000_000, 32_000_000_000_000, 33_000_000_000_000][self.life as usize];
+        // They are a second apart: of two in the same millisecond none is newer, which is no evidence.
         let records = (self.first..self.end).map(|offset| {
-            json!({"topic": "topic", "partition": 0, "offset": offset, "timestamp": born + offset, "headers": []})
+            let timestamp = born + 1000 * offset;
+            json!({"topic": "topic", "partition": 0, "offset": offset, "timestamp": timestamp, "headers": []})
         });
         serde_json::from_value(json!({"records": {"topic-0": Vec::from_iter(records)}})).expect("an event")
     }
+}
+
+/// The offset that is a sequence number.
+fn offset(number: Option<&str>) -> u64 {
+    number.and_then(|number| number.parse().ok()).expect("an offset")
 }

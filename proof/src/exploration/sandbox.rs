@@ -29,20 +29,8 @@ pub(super) struct Remote {
 }
 
 /// The engine of a sandbox, which remembers nothing of earlier ones.
-pub(super) fn engine(
-    process: &Process,
-    table: &Table,
-    judge: &Judge,
-    random: &Random,
-    breakage: Option<Breakage>,
-) -> Engine<Remote> {
-    let (table, process) = (table.clone(), process.clone());
-    let clock = process.network().clone();
-    Engine::builder(Remote { table, process, breakage })
-        .clock(clock)
-        .entropy(random.clone())
-        .metrics(judge.clone())
-        .build()
+pub(super) fn engine<S: Store>(store: S, process: &Process, judge: &Judge, random: &Random) -> Engine<S> {
+    Engine::builder(store).clock(process.network().clone()).entropy(random.clone()).metrics(judge.clone()).build()
 }
 
 /// The deadline of an invocation that begins now.
@@ -63,6 +51,10 @@ impl Entropy for Random {
 }
 
 impl Remote {
+    pub(super) fn new(table: &Table, process: &Process, breakage: Option<Breakage>) -> Self {
+        Self { table: table.clone(), process: process.clone(), breakage }
+    }
+
     async fn ask<T>(
         &self,
         kind: Kind,
@@ -95,7 +87,7 @@ impl Store for Remote {
     }
 
     async fn read_parts(&self, _: &Record, _: u32) -> Result<Option<Vec<u8>>, StoreError> {
-        Ok(None) // no answer here is so long
+        Ok(None) // what answers at length has DynamoDB's own store
     }
 }
 

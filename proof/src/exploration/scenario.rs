@@ -15,6 +15,14 @@ pub enum Scenario {
     OneTrip,
     /// Of two calls of one key one in one-trip mode.
     OneTripBesideClaims,
+    /// Calls of one key in three processes, declared repeatable.
+    ThreeCallers,
+    /// Calls of one key in two processes, of which a retry reconciles, beside a reconciler.
+    TwoCallersBesideAReconciler,
+    /// Calls of one key whose answers are kept in parts.
+    LongAnswers,
+    /// The same, and they expire while others read them.
+    LongAnswersExpire,
     /// A partition of a stream, with a record that is poison.
     Stream,
     /// A topic that is deleted and created anew.
@@ -23,6 +31,10 @@ pub enum Scenario {
     StreamThroughTheGate,
     /// The same, where a number is missing.
     StreamAtAGap,
+    /// The stream of a table, under claims.
+    TableStream,
+    /// The stream of a table in one-trip mode, with a change that is poison.
+    TableStreamInOneTrip,
     /// A FIFO queue, under claims.
     Fifo,
     /// A FIFO queue in one-trip mode.
@@ -37,15 +49,21 @@ pub enum Scenario {
 
 impl Scenario {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 19] = [
         Self::Repeated,
         Self::Reconciled,
         Self::OneTrip,
         Self::OneTripBesideClaims,
+        Self::ThreeCallers,
+        Self::TwoCallersBesideAReconciler,
+        Self::LongAnswers,
+        Self::LongAnswersExpire,
         Self::Stream,
         Self::StreamCreatedAnew,
         Self::StreamThroughTheGate,
         Self::StreamAtAGap,
+        Self::TableStream,
+        Self::TableStreamInOneTrip,
         Self::Fifo,
         Self::FifoInOneTrip,
         Self::GateHolds,
@@ -56,7 +74,19 @@ impl Scenario {
     /// How many schedules are drawn with every change. The SDK is slow without optimisation.
     #[must_use]
     pub const fn drawn(self) -> u64 {
-        if matches!(self, Self::Versioned) { 200 } else { 4000 }
+        match self {
+            Self::LongAnswers | Self::LongAnswersExpire => 100,
+            Self::Versioned => 200,
+            _ => 4000,
+        }
+    }
+
+    pub(super) const fn has_long_answers(self) -> bool {
+        matches!(self, Self::LongAnswers | Self::LongAnswersExpire)
+    }
+
+    pub(super) const fn is_of_a_table(self) -> bool {
+        matches!(self, Self::TableStream | Self::TableStreamInOneTrip)
     }
 
     pub(super) const fn has_gate(self) -> bool {
@@ -77,10 +107,17 @@ impl Scenario {
             | Self::Reconciled
             | Self::OneTrip
             | Self::OneTripBesideClaims
+            | Self::ThreeCallers
             | Self::Stream
             | Self::StreamCreatedAnew
+            | Self::TableStreamInOneTrip
             | Self::Fifo
             | Self::FifoInOneTrip => Bounds { faults: 1, deaths: 1, times: 1 },
+            // A reconciler has many requests, and the changes of a table have many claims.
+            Self::TwoCallersBesideAReconciler | Self::TableStream => Bounds { faults: 1, deaths: 0, times: 1 },
+            // The SDK is slow.
+            Self::LongAnswers => Bounds { faults: 0, deaths: 1, times: 1 },
+            Self::LongAnswersExpire => Bounds { faults: 0, deaths: 0, times: 1 },
             // Nothing of these looks at a clock that the others do not.
             Self::StreamThroughTheGate | Self::StreamAtAGap | Self::GateHolds | Self::GateAccepts | Self::Versioned => {
                 Bounds { faults: 1, deaths: 1, times: 0 }
@@ -90,6 +127,14 @@ impl Scenario {
 
     /// Whether processes begin one by one where all schedules are run; else all begin at once, which leaves fewer orders.
     pub(super) const fn begins_in_turn(self) -> bool {
-        !matches!(self, Self::StreamThroughTheGate | Self::StreamAtAGap | Self::Versioned)
+        !matches!(
+            self,
+            Self::ThreeCallers
+                | Self::TwoCallersBesideAReconciler
+                | Self::StreamThroughTheGate
+                | Self::StreamAtAGap
+                | Self::TableStream
+                | Self::Versioned
+        )
     }
 }

@@ -30,7 +30,7 @@ pub(super) struct Table {
 const ID: &str = "id";
 
 /// What an effect's key begins with.
-const EFFECT: &str = "effect ";
+pub(super) const EFFECT: &str = "effect ";
 
 /// An effect that the memory store refuses, in the place of one whose condition does not hold.
 const REFUSED: &str = "refused";
@@ -66,13 +66,17 @@ impl Table {
 
     pub(super) fn write(&self, write: &Write, effects: &[TransactWriteItem]) -> Result<Written, StoreError> {
         let (counted, found) = self.counted(effects);
-        let written = match self.is(Breakage::OwnerIgnored).then(|| self.read(&write.record.id)).transpose()?.flatten()
-        {
-            Some(found) if matches!(write.condition, Condition::Owned { .. }) => {
+        let is_ignored = match write.condition {
+            Condition::Owned { .. } => self.is(Breakage::OwnerIgnored),
+            Condition::Unchanged(_) => self.is(Breakage::TakeoverWithoutCondition),
+            Condition::Vacant { .. } => false,
+        };
+        let written = match is_ignored.then(|| self.read(&write.record.id)).transpose()?.flatten() {
+            Some(found) => {
                 let condition = Condition::Unchanged(Seen::of(&found));
                 now(self.kept.write(&Write { record: write.record.clone(), condition }, counted))?
             }
-            Some(_) | None => now(self.kept.write(write, counted))?,
+            None => now(self.kept.write(write, counted))?,
         };
         Ok(match written {
             Written::Applied => {

@@ -1,4 +1,5 @@
-//! DynamoDB as the SDK speaks to it, as far as versioned items need it: items by their id, read and put.
+//! DynamoDB as the SDK speaks to it, as far as versioned items and records need it: items by their id, read, put, and put
+//! in transactions.
 
 use std::cmp::Ordering;
 use std::collections::HashMap;
@@ -18,6 +19,7 @@ use super::Breakage;
 use super::condition::holds;
 use super::judge::Judge;
 use super::network::{Kind, Process, Reply};
+use super::table::EFFECT;
 
 /// Items, as JSON. A clone is another handle.
 #[derive(Clone)]
@@ -56,36 +58,70 @@ impl Items {
         }
     }
 
-    fn put(&self, request: &Value) -> (u16, Value) {
-        let id = id(&request["Item"]);
-        let found = self.get(id);
-        let condition = request["ConditionExpression"].as_str();
-        let compare = |name: &str, value: Option<&str>| {
-            let name = request["ExpressionAttributeNames"][name].as_str().expect("a name");
-            let found = found.as_ref()?.get(name)?;
-            let number = |value: &Value| value["N"].as_str().and_then(|digits| digits.parse::<u64>().ok());
-            let compare = |value: &str| number(found).cmp(&number(&request["ExpressionAttributeValues"][value]));
-            Some(value.map_or(Ordering::Equal, compare))
-        };
-        if !self.is(Breakage::VersionIgnored) && !holds(condition, compare) {
-            return self.refuse(found, &request["Item"]);
+    fn put(&self, put: &Value) -> (u16, Value) {
+        if !self.is(Breakage::VersionIgnored) && !self.stands(put) {
+            let found = self.get(id(&put["Item"])).unwrap_or_default();
+            return error("ConditionalCheckFailedException", "Item", self.refused(found, &put["Item"]));
         }
-        self.items().insert(id.to_owned(), request["Item"].clone());
+        self.insert(&put["Item"]);
         (200, json!({}))
     }
 
-    fn refuse(&self, found: Option<Value>, put: &Value) -> (u16, Value) {
-        self.judge.note("a version had moved");
-        let mut found = found.unwrap_or_default();
+    /// All of it or nothing.
+    fn transact(&self, request: &Value) -> (u16, Value) {
+        let actions = request["TransactItems"].as_array().expect("actions");
+        let puts: Vec<&Value> = actions.iter().map(|action| &action["Put"]).collect();
+        let reason = |put: &&Value| match (self.stands(put), put["ReturnValuesOnConditionCheckFailure"] == "ALL_OLD") {
+            (true, _) => json!({"Code": "None"}),
+            (false, false) => json!({"Code": "ConditionalCheckFailed"}),
+            (false, true) => json!({"Code": "ConditionalCheckFailed", "Item": self.get(id(&put["Item"]))}),
+        };
+        let reasons: Vec<Value> = puts.iter().map(reason).collect();
+        if reasons.iter().all(|reason| reason["Code"] == "None") {
+            puts.iter().for_each(|put| self.insert(&put["Item"]));
+            return (200, json!({}));
+        }
+        if self.is(Breakage::PartsBesideTheRecord) {
+            puts[1..].iter().filter(|put| is_part(&put["Item"])).for_each(|put| self.insert(&put["Item"]));
+        }
+        error("TransactionCanceledException", "CancellationReasons", json!(reasons))
+    }
+
+    /// Whether the condition of a put holds.
+    fn stands(&self, put: &Value) -> bool {
+        let found = self.get(id(&put["Item"]));
+        holds(put["ConditionExpression"].as_str(), |name, value| {
+            let name = put["ExpressionAttributeNames"][name].as_str().expect("a name");
+            let found = found.as_ref()?.get(name)?;
+            Some(value.map_or(Ordering::Equal, |value| order(found, &put["ExpressionAttributeValues"][value])))
+        })
+    }
+
+    fn insert(&self, put: &Value) {
+        let (id, mut item) = (id(put), put.clone());
+        if let Some(name) = id.strip_prefix(EFFECT) {
+            self.judge.applied(name);
+        }
+        let mut items = self.items();
+        if let Some(earlier) = items.get(id).filter(|_| self.is(Breakage::MarksOfAnEarlierLife) && is_part(put)) {
+            ["transaction", "attempt"].iter().for_each(|mark| item[mark] = earlier[mark].clone());
+        }
+        items.insert(id.to_owned(), item);
+    }
+
+    /// What a refused put is told to be in its way.
+    fn refused(&self, mut found: Value, put: &Value) -> Value {
         let stamp = |item: &Value| item["stamps"]["B"].as_str().map(|stamps| stamps[..20].to_owned());
-        if stamp(&found) == stamp(put) {
-            self.judge.note("an own store was in the way");
+        if let Some(own) = stamp(put) {
+            self.judge.note("a version had moved");
+            if stamp(&found).as_ref() == Some(&own) {
+                self.judge.note("an own store was in the way");
+            }
         }
         if self.is(Breakage::StampsForgotten) {
             found.as_object_mut().map(|found| found.remove("stamps"));
         }
-        let kind = "com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException";
-        (400, json!({"__type": kind, "message": "The conditional request failed", "Item": found}))
+        found
     }
 
     fn items(&self) -> MutexGuard<'_, HashMap<String, Value>> {
@@ -99,6 +135,21 @@ impl Items {
 
 fn id(item: &Value) -> &str {
     item["id"]["S"].as_str().expect("an id")
+}
+
+/// Whether it is a part of a long answer.
+fn is_part(item: &Value) -> bool {
+    id(item).contains('#')
+}
+
+/// Of numbers by their values; all else is equal or not.
+fn order(one: &Value, other: &Value) -> Ordering {
+    let number = |value: &Value| value["N"].as_str().and_then(|digits| digits.parse::<u64>().ok());
+    number(one).cmp(&number(other)).then_with(|| one.to_string().cmp(&other.to_string()))
+}
+
+fn error(kind: &str, member: &str, content: Value) -> (u16, Value) {
+    (400, json!({"__type": format!("com.amazonaws.dynamodb.v20120810#{kind}"), "message": "refused", member: content}))
 }
 
 /// What the SDK sends its requests through.
@@ -123,11 +174,16 @@ impl HttpClient for Wire {
 impl HttpConnector for Wire {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
         let body: Value = serde_json::from_slice(request.body().bytes().expect("in memory")).expect("JSON");
-        let reads = request.headers().get("x-amz-target").is_some_and(|target| target.ends_with(".GetItem"));
+        let target = request.headers().get("x-amz-target").unwrap_or_default().to_owned();
         let Self { process, items } = self.clone();
         HttpConnectorFuture::new(async move {
-            let kind = if reads { Kind::Read } else { Kind::Write };
-            let apply = move || if reads { items.read(&body) } else { items.put(&body) };
+            let kind = if target.ends_with(".GetItem") { Kind::Read } else { Kind::Write };
+            let apply = move || match target.strip_prefix("DynamoDB_20120810.") {
+                Some("GetItem") => items.read(&body),
+                Some("PutItem") => items.put(&body),
+                Some("TransactWriteItems") => items.transact(&body),
+                _ => panic!("not a request that is known here: {target}"),
+            };
             let (status, body) = match process.send(kind, apply).await {
                 Reply::Answer(answer) => answer,
                 Reply::Refused => (500, json!({"__type": "com.amazonaws.dynamodb.v20120810#InternalServerError"})),

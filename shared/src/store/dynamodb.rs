@@ -31,7 +31,7 @@ pub(crate) use client::sdk_config;
 pub use item::AttributeNames;
 pub use unsettled::{After, ScanPlace, Scanned, UnknownPage};
 
-use super::{Store, StoreError, Written, parts::cut};
+use super::{PART_BYTES, Store, StoreError, Written, parts::cut};
 use crate::protocol::{Record, RecordId, Write};
 use error::Failure;
 use expression::Expression;
@@ -49,18 +49,27 @@ pub struct DynamoDbStore {
     client: Client,
     table: String,
     names: Arc<AttributeNames>,
+    part_bytes: usize,
 }
 
 impl DynamoDbStore {
     /// A store on this table, with the default attribute names.
     pub fn new(client: Client, table: impl Into<String>) -> Self {
-        Self { client, table: table.into(), names: Arc::default() }
+        Self { client, table: table.into(), names: Arc::default(), part_bytes: PART_BYTES }
     }
 
     /// Uses other attribute names.
     #[must_use]
     pub fn with_names(mut self, names: AttributeNames) -> Self {
         self.names = Arc::new(names);
+        self
+    }
+
+    /// Cuts long answers into shorter parts, so that few bytes make many.
+    #[cfg(any(test, feature = "test-util"))]
+    #[must_use]
+    pub fn with_part_bytes(mut self, part_bytes: usize) -> Self {
+        self.part_bytes = part_bytes;
         self
     }
 
@@ -161,7 +170,7 @@ impl Store for DynamoDbStore {
         effects: Vec<TransactWriteItem>,
         patience: Duration,
     ) -> Result<Written, StoreError> {
-        let cut = cut(write);
+        let cut = cut(write, self.part_bytes);
         let (write, parts) = cut.as_ref().map_or((write, &[][..]), |(head, parts)| (head, parts));
         let attempt = || async {
             if effects.is_empty() && parts.is_empty() {

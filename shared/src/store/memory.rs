@@ -105,7 +105,7 @@ impl Store for MemoryStore {
         if let Err(refused) = contents.apply(effects) {
             return Ok(Written::EffectRefused(refused));
         }
-        match parts::cut(write) {
+        match parts::cut(write, parts::PART_BYTES) {
             Some((head, cut)) => {
                 let record = head.record;
                 contents.parts.insert(record.id.clone(), (record.transaction, record.attempt, cut.concat()));

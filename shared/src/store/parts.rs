@@ -12,13 +12,13 @@ pub const MAX_RECORD_RESPONSE_BYTES: usize = 8 * 1024;
 pub const PART_BYTES: usize = 400 * 1024 - 4 * 1024;
 
 /// The write of the record without its answer, and the answer's parts; nothing if the record keeps its answer.
-pub(super) fn cut(write: &Write) -> Option<(Write, Vec<&[u8]>)> {
+pub(super) fn cut(write: &Write, part_bytes: usize) -> Option<(Write, Vec<&[u8]>)> {
     let (_, settled) = write.record.settled()?;
     let whole = match &settled.response {
         Response::Whole(whole) if whole.len() > MAX_RECORD_RESPONSE_BYTES => whole,
         Response::Whole(_) | Response::Parts(_) => return None,
     };
-    let parts: Vec<&[u8]> = whole.chunks(PART_BYTES).collect();
+    let parts: Vec<&[u8]> = whole.chunks(part_bytes).collect();
     let mut head = write.clone();
     if let State::Success(settled) | State::Failed(settled) = &mut head.record.state {
         settled.response = Response::Parts(u32::try_from(parts.len()).unwrap_or(u32::MAX));

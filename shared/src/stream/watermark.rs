@@ -13,7 +13,8 @@
 //!   the mapping gave up on, which was never run and may come once more after others were.
 //!
 //! Neither is ever true of a repetition, so that there is no false alarm. What stays undetected is a partition created
-//! anew whose records are all old, stand at none of the witnesses' places, and are fewer than before. It is the
+//! anew whose records are all old, stand at none of the witnesses' places, and are fewer than before; or one whose first
+//! records ran before a batch of its earlier life came to its end, and whose next ones are no newer than those. It is the
 //! operator who deletes a topic: give it a new generation then.
 
 use crate::protocol::EpochMs;

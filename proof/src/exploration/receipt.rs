@@ -1,0 +1,39 @@
+//! An answer that shows whether it is whole.
+
+use idempotency::engine::{Answer, UnreadableAnswer};
+
+/// What a call answers: its number and, if it is long, what follows from the number and from nothing else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Receipt {
+    pub(super) number: u64,
+    pub(super) is_long: bool,
+}
+
+/// Into how long parts it is cut: two or three.
+pub(super) const PART_BYTES: usize = 4200;
+
+impl Receipt {
+    fn bytes(self) -> Vec<u8> {
+        let mut bytes = self.number.to_be_bytes().to_vec();
+        if self.is_long {
+            // No compression makes them short enough for the record.
+            let mut rest = vec![0; if self.number.is_multiple_of(2) { 8300 } else { 8500 }];
+            fastrand::Rng::with_seed(self.number).fill(&mut rest);
+            bytes.extend(rest);
+        }
+        bytes
+    }
+}
+
+impl Answer for Receipt {
+    fn write(&self, _: usize) -> Vec<u8> {
+        self.bytes()
+    }
+
+    fn read(bytes: &[u8]) -> Result<Self, UnreadableAnswer> {
+        let number = bytes.first_chunk().map(|number| u64::from_be_bytes(*number));
+        let receipt = number.map(|number| Self { number, is_long: bytes.len() > 8 });
+        let whole = receipt.filter(|receipt| receipt.bytes() == bytes);
+        whole.ok_or_else(|| UnreadableAnswer::OtherForm("a part of it is of another".into()))
+    }
+}
