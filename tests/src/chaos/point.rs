@@ -64,3 +64,191 @@ pub(super) fn points() -> impl Iterator<Item = Point> {
 }
 
 pub(super) const MOMENTS: [Moment; 2] = [Moment::Before, Moment::After];
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex, PoisonError};
+    use std::time::Duration;
+
+    use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem};
+    use idempotency::engine::Clock;
+    use idempotency::protocol::{EpochMs, Fingerprinter, Key, Principal, Record};
+    use idempotency::reconcile::{Evidence, Resolver};
+    use idempotency::store::Store;
+    use idempotency::store::watermarks::Watermarks;
+    use idempotency::stream::watermark::Watermark;
+    use idempotency::versioned::VersionedTable;
+    use idempotency::{Attempt, Call, DynamoDbStore, Engine, Operation, Uncertain, Verdict};
+
+    use super::*;
+    use crate::dynamodb::{Database, RECORDS, effect, key};
+    use crate::proxy::{Loss, Weather};
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    /// What each request was that has arrived, in their order.
+    #[derive(Clone, Default)]
+    struct Recorder(Arc<Mutex<Vec<Option<Step>>>>);
+
+    impl Recorder {
+        fn take(&self) -> Vec<Option<Step>> {
+            std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        }
+    }
+
+    impl Weather for Recorder {
+        fn over(&mut self, request: &[u8]) -> Loss {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).push(Step::of(request));
+            Loss::None
+        }
+
+        fn kill(&mut self, _: Moment, _: i32) {}
+    }
+
+    /// A clock that stands still.
+    struct Still(EpochMs);
+
+    impl Clock for Still {
+        fn now(&self) -> EpochMs {
+            self.0
+        }
+    }
+
+    struct Prevented;
+
+    impl Resolver<TransactWriteItem, ()> for Prevented {
+        async fn resolve(&self, _: &Record, _: Attempt<TransactWriteItem>) -> Evidence<()> {
+            Evidence::Prevented
+        }
+    }
+
+    /// The library on a database, and what the chaos makes of its requests.
+    struct Watched {
+        database: Database,
+        recorder: Recorder,
+        now: EpochMs,
+    }
+
+    impl Watched {
+        async fn start() -> Self {
+            let (database, recorder) = (Database::start().await, Recorder::default());
+            database.proxy.weather(Box::new(recorder.clone()));
+            Self { database, recorder, now: EpochMs(1_800_000_000_000) }
+        }
+
+        async fn store(&self) -> DynamoDbStore {
+            DynamoDbStore::new(self.database.client().await, RECORDS)
+        }
+
+        async fn engine(&self) -> Engine<DynamoDbStore> {
+            Engine::builder(self.store().await).clock(Still(self.now)).build()
+        }
+
+        fn call(&self, uncertain: Uncertain) -> Call {
+            let (principal, key) = (Principal::new("somebody").expect("valid"), Key::new("key").expect("valid"));
+            let operation = Operation::new("points", "pay").uncertain(uncertain);
+            let fingerprint = Fingerprinter::new().bytes(b"request").finish();
+            Call::new(operation, principal, key, fingerprint, self.now.plus(Duration::from_secs(10)))
+        }
+
+        /// A claim whose owner has died, an hour ago.
+        async fn left_behind(&mut self) {
+            drop(self.engine().await.claim(&self.call(Uncertain::Reconcile)).await.expect("claimed"));
+            assert_eq!(self.recorder.take(), [Some(Step::Claim)]);
+            self.now = self.now.plus(HOUR);
+        }
+
+        async fn run(&self, uncertain: Uncertain, verdict: Verdict<()>) -> Vec<Option<Step>> {
+            let ran = self.engine().await.run(&self.call(uncertain), |_| std::future::ready(verdict.clone())).await;
+            ran.expect("answered");
+            self.recorder.take()
+        }
+    }
+
+    const REPEAT: Uncertain = Uncertain::Repeat { within: Duration::from_secs(24 * 3600) };
+
+    #[tokio::test]
+    async fn a_claim_and_each_of_its_ends_have_their_points() {
+        for (verdict, end) in [
+            (Verdict::Success(()), Step::Commit),
+            (Verdict::Failed(()), Step::Commit),
+            (Verdict::NotExecuted(()), Step::Release),
+            (Verdict::Unknown("no reply".into()), Step::Abandon),
+        ] {
+            let steps = Watched::start().await.run(Uncertain::Reconcile, verdict).await;
+            assert_eq!(steps, [Some(Step::Claim), Some(end)]);
+        }
+    }
+
+    #[tokio::test]
+    async fn with_effects_they_have_the_same_points() {
+        let watched = Watched::start().await;
+        let (engine, call) = (watched.engine().await, watched.call(Uncertain::Reconcile));
+        let pay = |attempt: Attempt<TransactWriteItem>| {
+            attempt.add_effect(effect(attempt.transaction().to_string()));
+            std::future::ready(Verdict::Success(()))
+        };
+        engine.run(&call, pay).await.expect("answered");
+        assert_eq!(watched.recorder.take(), [Some(Step::Claim), Some(Step::Commit)]);
+
+        let watched = Watched::start().await;
+        watched.engine().await.run_in_one_trip(&call, pay).await.expect("answered");
+        assert_eq!(watched.recorder.take(), [Some(Step::OneTrip)]);
+        watched.engine().await.run_in_one_trip(&call, pay).await.expect("answered");
+        assert_eq!(watched.recorder.take(), [Some(Step::OneTrip)], "a duplicate is refused there");
+    }
+
+    #[tokio::test]
+    async fn what_was_released_is_claimed_or_taken_over_again() {
+        let watched = Watched::start().await;
+        watched.run(REPEAT, Verdict::NotExecuted(())).await;
+        let steps = watched.run(REPEAT, Verdict::Success(())).await;
+        assert_eq!(steps, [Some(Step::Claim), Some(Step::Claim), Some(Step::Commit)]);
+    }
+
+    #[tokio::test]
+    async fn a_takeover_has_its_point_whether_it_runs_or_marks() {
+        let mut watched = Watched::start().await;
+        watched.left_behind().await;
+        let steps = watched.run(REPEAT, Verdict::Success(())).await;
+        assert_eq!(steps, [Some(Step::Claim), Some(Step::Takeover), Some(Step::Commit)]);
+
+        let mut watched = Watched::start().await;
+        watched.left_behind().await;
+        let steps = watched.run(Uncertain::Reconcile, Verdict::Success(())).await;
+        assert_eq!(steps, [Some(Step::Claim), Some(Step::Takeover)]);
+    }
+
+    #[tokio::test]
+    async fn a_reconciliation_has_its_point_by_a_retry_and_by_the_reconciler() {
+        let mut watched = Watched::start().await;
+        watched.left_behind().await;
+        let (engine, call) = (watched.engine().await, watched.call(Uncertain::Reconcile));
+        let run = |_| std::future::ready(Verdict::Success(()));
+        engine.run_or_reconcile(&call, run, &Prevented).await.expect("answered");
+        let expected = [Step::Claim, Step::Takeover, Step::Reconcile, Step::Commit];
+        assert_eq!(watched.recorder.take(), expected.map(Some));
+
+        let settled = Step::Commit;
+        assert_eq!(settled.by(Function::Reconciler), Step::Reconcile);
+        assert_eq!(settled.by(Function::PaymentsApi), Step::Commit);
+    }
+
+    #[tokio::test]
+    async fn what_writes_no_record_is_no_point() {
+        let watched = Watched::start().await;
+        let (client, store) = (watched.database.client().await, watched.store().await);
+        store.read(&watched.call(REPEAT).record_id()).await.expect("readable");
+        let transaction = client.transact_write_items().transact_items(effect("beside")).send().await;
+        transaction.expect("written");
+        store.advance("watermark", &Watermark::after(None, &[], watched.now), Vec::new(), HOUR).await.expect("moved");
+        assert_eq!(watched.recorder.take(), [None, None, None]);
+
+        let versioned = VersionedTable::new(client, RECORDS);
+        let stored = versioned.update(key("versioned"), |item| {
+            item.insert("status".to_owned(), AttributeValue::S("open".to_owned()));
+        });
+        stored.await.expect("stored");
+        assert_eq!(watched.recorder.take(), [None, None]);
+    }
+}
