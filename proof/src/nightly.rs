@@ -8,6 +8,7 @@ use std::time::Instant;
 use stateright::report::{ReportData, ReportDiscovery, Reporter};
 use stateright::{Checker, HasDiscoveries, Model as _};
 
+use crate::exploration::{self, Explored, Scenario};
 use crate::model::{Action, Model, Settings, World};
 use crate::simulation::{Coverage, sweep};
 
@@ -49,6 +50,26 @@ pub fn schedules(first: u64) -> Result<String, String> {
         Some((seed, broken)) => Err(format!(
             "replay with: PROOF_SEED={seed} cargo test -p proof --test simulation replay -- --nocapture: {broken}"
         )),
+    }
+}
+
+/// How many parts the exploration of a scenario has.
+pub const EXPLORATIONS: u64 = 10;
+
+/// Runs the drawn schedules of a part of a scenario's exploration: as many as a hundred changes run.
+///
+/// # Errors
+/// The command that replays the first that broke something, and what.
+pub fn explorations(scenario: Scenario, part: u64) -> Result<String, String> {
+    let (started, size) = (Instant::now(), 10 * scenario.drawn());
+    let Explored { schedules, broken, .. } = exploration::sweep(scenario, part * size..(part + 1) * size, None);
+    match broken {
+        None => {
+            Ok(format!("{schedules} schedules, {:.0} per second", schedules as f64 / started.elapsed().as_secs_f64()))
+        }
+        Some((replay, broken)) => {
+            Err(format!("replay with: {replay} cargo test -p proof --test exploration replay -- --nocapture: {broken}"))
+        }
     }
 }
 

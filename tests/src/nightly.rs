@@ -1,5 +1,5 @@
-//! All that tries to break the promises, in the sizes of a night: larger models, ten million schedules, a hundred
-//! thousand kills. It is done in parts, and what came of each is written down at once, so that a run that was stopped
+//! All that tries to break the promises, in the sizes of a night: larger models, ten million schedules, a hundred times
+//! the drawn orders, a hundred thousand kills. It is done in parts, and what came of each is written down at once, so that a run that was stopped
 //! goes on where it was.
 
 mod summary;
@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use clap::ValueEnum;
 use futures::FutureExt;
+use proof::exploration::Scenario;
 use proof::model::Settings;
-use proof::nightly::{PART, SCHEDULES, model, schedules};
+use proof::nightly::{EXPLORATIONS, PART, SCHEDULES, explorations, model, schedules};
 
 use crate::chaos::{self, Plan};
 
@@ -31,6 +32,8 @@ pub enum Kind {
     Models,
     /// The engine in a simulated world: 10 million schedules.
     Schedules,
+    /// The code in drawn orders: as many schedules as a hundred changes run.
+    Explorations,
     /// The application's processes on real sockets: 100,000 kills, 10,000 freezes.
     Kills,
 }
@@ -38,6 +41,7 @@ pub enum Kind {
 enum Work {
     Model(Settings),
     Schedules(u64),
+    Explorations(Scenario, u64),
     Kills(Plan),
 }
 
@@ -67,6 +71,10 @@ impl Kind {
         match self {
             Self::Models => Settings::nightly().into_iter().map(Part::model).collect(),
             Self::Schedules => (0..SCHEDULES).step_by(PART as usize).map(Part::schedules).collect(),
+            Self::Explorations => {
+                let parts = |scenario| (0..EXPLORATIONS).map(move |number| Part::explorations(scenario, number));
+                Scenario::ALL.into_iter().flat_map(parts).collect()
+            }
             Self::Kills => (0..KILLINGS).map(Part::kills).collect(),
         }
     }
@@ -81,6 +89,11 @@ impl Part {
         Self { name: format!("schedules from {first}"), work: Work::Schedules(first) }
     }
 
+    fn explorations(scenario: Scenario, number: u64) -> Self {
+        let name = format!("explorations: {scenario:?}, part {} of {EXPLORATIONS}", number + 1);
+        Self { name, work: Work::Explorations(scenario, number) }
+    }
+
     fn kills(number: u64) -> Self {
         let plan = Plan { kills: 5000, at_each_point: 20, freezes: 500, restarts: 4, seed: 1_000_000 * (number + 1) };
         Self { name: format!("kills: part {} of {KILLINGS}", number + 1), work: Work::Kills(plan) }
@@ -93,6 +106,7 @@ impl Work {
         match self {
             Self::Model(settings) => blocking(move || model(settings, now_and_then())).await,
             Self::Schedules(first) => blocking(move || schedules(first)).await,
+            Self::Explorations(scenario, part) => blocking(move || explorations(scenario, part)).await,
             Self::Kills(plan) => {
                 let tally = AssertUnwindSafe(chaos::run(plan, now_and_then())).catch_unwind().await;
                 tally.map(|tally| tally.to_string()).map_err(|panic| format!("seed {}: {}", plan.seed, text(&*panic)))

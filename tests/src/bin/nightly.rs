@@ -8,8 +8,8 @@ use clap::{Parser, ValueEnum};
 use tests::nightly::{Kind, Summary, run};
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Tries for a night to break the promises: larger models, 10 million schedules of the simulation, and 100,000 kills and
-/// 10,000 freezes of the application's processes.
+/// Tries for a night to break the promises: larger models, 10 million schedules of the simulation, a hundred times the
+/// drawn schedules of the exploration, and 100,000 kills and 10,000 freezes of the application's processes.
 ///
 /// It takes hours, and some gigabytes of memory for the models. Each part that comes to its end is a line in the summary,
 /// and is not done again when the command is started again with it. Ctrl-C stops it, and all processes that it started.
