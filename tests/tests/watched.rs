@@ -259,15 +259,41 @@ fn by_fault(metric: Metric, services: &[&str]) -> BTreeSet<Series> {
 #[test]
 fn what_takes_a_fault_rings_whichever_function_counts_it() {
     let resources = resources();
-    let alarms: BTreeSet<&str> = of_type(&resources, "AWS::CloudWatch::Alarm").map(|(id, _)| id).collect();
-    let watched: BTreeSet<Series> = series(&resources)
-        .into_iter()
-        .filter(|(reader, _)| alarms.contains(reader.as_str()))
-        .map(|(_, series)| series)
-        .collect();
     for (metric, _, services) in NOT_IN_A_RUN.iter().filter(|(metric, ..)| ALARMED.contains(metric)) {
-        let of_metric = watched.iter().filter(|series| series.name == metric.name()).cloned().collect::<BTreeSet<_>>();
-        assert_eq!(of_metric, by_fault(*metric, services), "{}", metric.name());
+        assert_eq!(rings(&resources, metric.name()), by_fault(*metric, services), "{}", metric.name());
+    }
+}
+
+#[test]
+fn every_function_and_every_table_that_turns_requests_away_rings() {
+    let resources = resources();
+    for (metric, dimension, kind) in [
+        ("Throttles", "FunctionName", "AWS::Serverless::Function"),
+        ("WriteThrottleEvents", "TableName", "AWS::DynamoDB::Table"),
+    ] {
+        let ring = rings(&resources, metric);
+        let named: BTreeSet<&str> = ring.iter().map(|series| series.dimensions[dimension].as_str()).collect();
+        assert_eq!(named, of_type(&resources, kind).map(|(id, _)| id).collect(), "{metric}");
+    }
+}
+
+/// What the alarms read of a metric.
+fn rings(resources: &Resources, metric: &str) -> BTreeSet<Series> {
+    let alarms: BTreeSet<&str> = of_type(resources, "AWS::CloudWatch::Alarm").map(|(id, _)| id).collect();
+    let read = series(resources).into_iter().filter(|(reader, _)| alarms.contains(reader.as_str()));
+    read.map(|(_, series)| series).filter(|series| series.name == metric).collect()
+}
+
+#[test]
+fn no_alarm_reads_a_metric_that_its_expression_forgets() {
+    for (id, alarm) in of_type(&resources(), "AWS::CloudWatch::Alarm") {
+        let queries = alarm["Metrics"].as_array().into_iter().flatten();
+        let (read, computed): (Vec<_>, Vec<_>) = queries.partition(|query| query["Expression"].is_null());
+        for query in read {
+            let expression = computed[0]["Expression"].as_str().expect(id);
+            let mut names = expression.split(|letter: char| !letter.is_ascii_alphanumeric());
+            assert!(names.any(|name| query["Id"] == name), "{id}: {expression} without {}", query["Id"]);
+        }
     }
 }
 
