@@ -85,7 +85,7 @@
 
 pub mod engine;
 pub mod http;
-mod line;
+pub mod line;
 pub mod lock;
 #[cfg(feature = "log")]
 pub mod log;

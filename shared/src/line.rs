@@ -126,17 +126,18 @@ impl Told {
 }
 
 /// Whether this is the first line of its process: what it says of time includes the start of a sandbox.
-fn is_cold_start() -> bool {
+pub fn is_cold_start() -> bool {
     static WARM: AtomicBool = AtomicBool::new(false);
     !WARM.swap(true, Ordering::Relaxed)
 }
 
-fn milliseconds(duration: Duration) -> u64 {
+/// A duration as lines say it.
+pub fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// A store's error says little without what it was caused by.
-fn with_causes(error: &dyn StdError) -> String {
+/// An error with what it was caused by, without which a store's says little.
+pub fn with_causes(error: &dyn StdError) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

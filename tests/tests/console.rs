@@ -7,7 +7,9 @@ use idempotency::protocol::Finding;
 use reqwest::Method;
 use serde_json::{Value, json};
 use tests::console::{Script, Tables, Visitor, subject};
-use tests::stack::{Stack, payment};
+use tests::dynamodb::RECORDS;
+use tests::log::Printed;
+use tests::stack::{Stack, eventually, payment};
 
 const REASON: &str = "Seen in the provider's dashboard.";
 
@@ -503,4 +505,88 @@ async fn an_unknown_refund_is_settled_as_a_refund_of_its_payment() {
     assert_eq!((&details["status"], &details["entries"][0]["amount"]), (&json!("SUCCESS"), &json!("-500")));
     let page = Visitor::of(&stack, "vera", "viewer").await.open(&format!("/console/records/{record}")).await.text();
     assert!(page.contains("5.00 EUR") && page.contains("-5.00 EUR"), "{page}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_request_leaves_one_line_that_says_what_was_done_and_nothing_secret() {
+    const EVIDENCE: &str = "The bank says that nothing was charged.";
+    let stack = Stack::start_unreconciled().await;
+    let tables = Tables::of(&stack).await;
+    let record = tables.unknown("key-1", "POST /payments", &subject("acct-1", 1999, "EUR")).await;
+    let transaction = tables.record(&record).await.transaction.to_string();
+    let (vera, olga) = (Script::of(&stack, "vera", "viewer").await, Script::of(&stack, "olga", "operator").await);
+    let visitor = Visitor::of(&stack, "olga", "operator").await;
+
+    olga.get("unresolved").await;
+    vera.get(&format!("records/{record}")).await;
+    olga.call(Method::POST, &format!("records/{record}/ask"), None).await;
+    vera.call(Method::POST, &format!("records/{record}/fail"), None).await;
+    olga.call(Method::POST, &format!("records/{record}/fail"), Some(&json!({}))).await;
+    let token = olga.preview(&record, "fail", &json!({ "evidence": EVIDENCE, "reason": REASON })).await;
+    visitor.open(&format!("/console/previews/{token}")).await;
+    for _ in 0..2 {
+        assert_eq!(olga.confirm(&token).await.status, 200);
+    }
+    for path in [&*format!("/console/records/{record}"), "/console/audit", "/console/style.css", "/console/secret"] {
+        visitor.open(path).await;
+    }
+    reqwest::get(format!("{}/console/audit", stack.base())).await.expect("answers");
+    tables.client.delete_table().table_name(RECORDS).send().await.expect("deleted");
+    olga.call(Method::GET, "unresolved", None).await;
+
+    const OF_RECORD: &str = "GET /console/api/records/{record}";
+    const ACTION: &str = "POST /console/api/records/{record}/{verb}";
+    const PREVIEW: &str = "POST /console/api/previews/{token}";
+    let mut expected = [
+        // The operation; what was done, for whom, with which status; whether the line names the record.
+        ("GET /console/api/unresolved", "shown", "operator", 200, false),
+        (OF_RECORD, "shown", "viewer", 200, true),
+        ("POST /console/api/records/{record}/ask", "asked the provider", "operator", 200, true),
+        (ACTION, "viewer", "-", 403, true),
+        (ACTION, "invalid", "-", 422, true),
+        (ACTION, "previewed", "operator", 201, true),
+        ("GET /console/previews/{token}", "shown", "operator", 200, true),
+        (PREVIEW, "settled as FAILED", "operator", 200, true),
+        (PREVIEW, "done before", "operator", 200, true),
+        ("GET /console/records/{record}", "shown", "operator", 200, true),
+        ("GET /console/audit", "shown", "operator", 200, false),
+        ("GET /console/style.css", "shown", "-", 200, false),
+        ("GET elsewhere", "not-found", "-", 404, false),
+        // To the form to sign in, and what that shows.
+        ("GET /console/audit", "sent elsewhere", "-", 303, false),
+        ("GET /console/sign-in", "shown", "-", 200, false),
+        ("GET /console/api/unresolved", "store-unavailable", "-", 503, false),
+    ];
+    expected.sort_unstable();
+    let printed = eventually("each line is there", || async {
+        let printed = Printed::read(&stack.log());
+        (printed.outcomes().count() >= expected.len()).then_some(printed)
+    })
+    .await;
+    let lines: Vec<&Value> = printed.outcomes().map(|line| &line["fields"]).collect();
+    let text = |line: &Value, field: &str| line[field].as_str().unwrap_or("-").to_owned();
+    let mut found: Vec<_> = lines
+        .iter()
+        .map(|line| {
+            let (operation, outcome) = (text(line, "operation"), text(line, "outcome"));
+            (operation, outcome, text(line, "role"), line["status"].as_u64(), text(line, "record") == record)
+        })
+        .collect();
+    found.sort_unstable();
+    let expected = expected.map(|(operation, outcome, role, status, of_record)| {
+        (operation.to_owned(), outcome.to_owned(), role.to_owned(), Some(status), of_record)
+    });
+    assert_eq!(found, expected);
+
+    let of = |outcome: &str| *lines.iter().find(|line| line["outcome"] == outcome).expect(outcome);
+    let settled = of("settled as FAILED");
+    assert_eq!(settled["transaction"], transaction, "{settled}");
+    assert_eq!(settled["attempt"], 1, "{settled}");
+    assert!(of("store-unavailable")["error"].as_str().is_some_and(|error| error.contains("ResourceNotFound")));
+    assert!(lines.iter().all(|line| line["total_ms"].is_u64() && line["cold_start"].is_boolean()), "{lines:?}");
+    assert!(lines.iter().any(|line| line["cold_start"] == true), "{lines:?}");
+    for secret in ["olga", "vera", &token, EVIDENCE, REASON, "key-1", "acct-1", "Bearer", "/console/secret"] {
+        let log = stack.log();
+        assert_eq!(log.lines().find(|line| line.contains(secret)), None, "{secret}");
+    }
 }

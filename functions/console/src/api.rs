@@ -11,12 +11,13 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use idempotency::protocol::{EpochMs, Record};
-use payments::{AuditCursor, AuditFilter, AuditPage, Preview, TableError};
+use payments::{AuditCursor, AuditFilter, AuditKind, AuditPage, Preview, TableError};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::access::Caller;
 use crate::console::Console;
+use crate::line::Told;
 use crate::record::{About, Details, id_of, short};
 use crate::refusal::Refusal;
 use crate::settling::{Look, NotPreviewed, Verb, Wish, changes};
@@ -34,25 +35,26 @@ pub(crate) fn routes() -> Router<Arc<Console>> {
         .fallback(nowhere)
 }
 
-type Answered = Result<Json<Value>, Refusal>;
+type Answered = Result<(Told, Json<Value>), Refusal>;
 
 async fn nowhere(_: Caller) -> Refusal {
     Refusal::no_page()
 }
 
-async fn unresolved(State(console): State<Arc<Console>>, _: Caller, Query(filter): Query<Filter>) -> Answered {
+async fn unresolved(State(console): State<Arc<Console>>, caller: Caller, Query(filter): Query<Filter>) -> Answered {
     let listing = console.unresolved(&filter).await.map_err(|error| Refusal::unavailable(&error))?;
     let Listing { records, next, summary } = listing;
     let at_risk =
         summary.at_risk.iter().map(|(currency, amount)| json!({ "currency": currency, "amount": amount.to_string() }));
-    Ok(Json(json!({
+    let body = json!({
         "count": summary.count,
         "at_least": summary.at_least,
         "oldest": summary.oldest.map(words::rfc3339),
         "at_risk": at_risk.collect::<Vec<_>>(),
         "records": records.iter().map(|record| row(record, About::of(record).as_ref())).collect::<Vec<_>>(),
         "next": next.map(|next| next.after),
-    })))
+    });
+    Ok((Told::shown(&caller.actor), Json(body)))
 }
 
 fn row(record: &Record, about: Option<&About>) -> Value {
@@ -72,7 +74,7 @@ fn row(record: &Record, about: Option<&About>) -> Value {
     })
 }
 
-async fn record(State(console): State<Arc<Console>>, _: Caller, Path(record): Path<String>) -> Answered {
+async fn record(State(console): State<Arc<Console>>, caller: Caller, Path(record): Path<String>) -> Answered {
     let Details { record, about, payment, entries, provider, audit } = console.details(&record).await?;
     let mut body = row(&record, about.as_ref());
     body["state"] = words::state(&record.state, words::now()).into();
@@ -111,12 +113,13 @@ async fn record(State(console): State<Arc<Console>>, _: Caller, Path(record): Pa
         )
         .collect();
     body["audit"] = audit.iter().map(words::entry_json).collect();
-    Ok(Json(body))
+    Ok((Told::shown(&caller.actor).about(&record), Json(body)))
 }
 
 async fn ask(State(console): State<Arc<Console>>, caller: Caller, Path(record): Path<String>) -> Answered {
-    let answer = console.ask_for_audit(&caller.actor, &caller.invocation, &record).await?;
-    Ok(Json(answer.to_json()))
+    let (record, answer) = console.ask_for_audit(&caller.actor, &caller.invocation, &record).await?;
+    let told = Told::done(words::audited(AuditKind::Asked), &caller.actor).about(&record);
+    Ok((told, Json(answer.to_json())))
 }
 
 async fn preview(
@@ -134,7 +137,10 @@ async fn preview(
         Err(rejection) => return Refusal::invalid(rejection.body_text()).into_response(),
     };
     match console.preview(&caller.actor, &record, verb, &wish).await {
-        Ok((preview, record)) => (StatusCode::CREATED, Json(previewed(&preview, Some(&record)))).into_response(),
+        Ok((preview, record)) => {
+            let told = Told::done("previewed", &caller.actor).about(&record);
+            (StatusCode::CREATED, told, Json(previewed(&preview, Some(&record)))).into_response()
+        }
         Err(NotPreviewed::Refused(refusal)) => refusal.into_response(),
         Err(NotPreviewed::Invalid(problems)) => {
             let problems: Vec<_> = problems.iter().map(|(field, problem)| format!("{field} {problem}")).collect();
@@ -144,15 +150,16 @@ async fn preview(
 }
 
 async fn look(State(console): State<Arc<Console>>, caller: Caller, Path(token): Path<String>) -> Answered {
-    Ok(Json(match console.look(&caller.actor, &token).await? {
-        Look::Open(preview, record) => previewed(&preview, Some(&record)),
-        Look::Used(preview) => previewed(&preview, None),
-    }))
+    let told = Told::shown(&caller.actor);
+    Ok(match console.look(&caller.actor, &token).await? {
+        Look::Open(preview, record) => (told.about(&record), Json(previewed(&preview, Some(&record)))),
+        Look::Used(preview) => (told.about_id(&preview.record), Json(previewed(&preview, None))),
+    })
 }
 
 async fn confirm(State(console): State<Arc<Console>>, caller: Caller, Path(token): Path<String>) -> Answered {
-    let preview = console.confirm(&caller.actor, &caller.invocation, &token).await?;
-    Ok(Json(previewed(&preview, None)))
+    let confirmed = console.confirm(&caller.actor, &caller.invocation, &token).await?;
+    Ok((confirmed.told(&caller.actor), Json(previewed(&confirmed.preview, None))))
 }
 
 fn previewed(preview: &Preview, record: Option<&Record>) -> Value {
@@ -209,10 +216,11 @@ impl Console {
     }
 }
 
-async fn audit(State(console): State<Arc<Console>>, _: Caller, Query(query): Query<AuditQuery>) -> Answered {
+async fn audit(State(console): State<Arc<Console>>, caller: Caller, Query(query): Query<AuditQuery>) -> Answered {
     let page = console.audit(&query).await.map_err(|error| Refusal::unavailable(&error))?;
-    Ok(Json(json!({
+    let body = json!({
         "entries": page.entries.iter().map(words::entry_json).collect::<Vec<_>>(),
         "next": page.next.map(|next| next.to_string()),
-    })))
+    });
+    Ok((Told::shown(&caller.actor), Json(body)))
 }

@@ -162,7 +162,7 @@ impl Console {
         actor: &Actor,
         invocation: &Invocation,
         record: &str,
-    ) -> Result<Answer, Refusal> {
+    ) -> Result<(Record, Answer), Refusal> {
         actor.may_act()?;
         let record = self.record(record).await?;
         let answer = self.ask(&record).await;
@@ -179,7 +179,7 @@ impl Console {
             evidence: Some(answer.in_words()),
         };
         self.table.audit(&entry).await.map_err(|error| Refusal::unavailable(&error))?;
-        Ok(answer)
+        Ok((record, answer))
     }
 }
 

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::http::{HeaderValue, header};
-use axum::middleware::map_response;
+use axum::middleware::{from_fn, map_response};
 use axum::response::Response;
 use idempotency::{DynamoDbStore, Engine};
 use payments::{Provider, Table};
 
 use crate::access::Tokens;
-use crate::{api, page};
+use crate::{api, line, page};
 
 /// What the console is made of.
 pub(crate) struct Console {
@@ -30,6 +30,7 @@ impl Console {
             .nest("/console/api", api::routes())
             .with_state(Arc::new(self))
             .layer(map_response(guarded))
+            .layer(from_fn(line::told))
             .layer(map_response(move |response: Response| {
                 // The invocation ends here.
                 engine.flush();

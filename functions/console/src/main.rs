@@ -4,6 +4,7 @@ mod access;
 mod api;
 mod asking;
 mod console;
+mod line;
 mod page;
 mod record;
 mod refusal;

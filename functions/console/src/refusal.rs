@@ -3,10 +3,12 @@ use std::error::Error;
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use idempotency::line::with_causes;
 use payments::Shown;
 use serde_json::json;
 
 use crate::access::Denied;
+use crate::line::Told;
 use crate::words;
 
 /// Why something was not shown or not done. Nothing was changed, unless it says otherwise.
@@ -18,6 +20,8 @@ pub(crate) struct Refusal {
     pub(crate) detail: String,
     /// What was seen and what is there now, where that is the reason.
     pub(crate) drift: Option<Box<Drift>>,
+    /// What failed, for the log.
+    pub(crate) error: Option<String>,
 }
 
 /// A record that changed between the preview and its confirmation.
@@ -33,7 +37,7 @@ pub(crate) struct Drift {
 
 impl Refusal {
     fn new(status: StatusCode, code: &'static str, title: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, code, title, detail: detail.into(), drift: None }
+        Self { status, code, title, detail: detail.into(), drift: None, error: None }
     }
 
     pub(crate) fn denied(denied: &Denied) -> Self {
@@ -50,15 +54,13 @@ impl Refusal {
                 "You have no role here",
                 format!("The token of {name} names neither the role viewer nor the role operator."),
             ),
-            Denied::KeysUnavailable(error) => {
-                tracing::error!(error = error as &dyn Error, "the issuer's keys could not be fetched");
-                Self::new(
-                    StatusCode::SERVICE_UNAVAILABLE,
-                    "keys-unavailable",
-                    "Nobody can be let in at the moment",
-                    "The issuer's public keys could not be fetched. Try again in a moment.",
-                )
-            }
+            Denied::KeysUnavailable(error) => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "keys-unavailable",
+                "Nobody can be let in at the moment",
+                "The issuer's public keys could not be fetched. Try again in a moment.",
+            )
+            .because(error),
         }
     }
 
@@ -127,20 +129,28 @@ impl Refusal {
 
     /// A read that failed.
     pub(crate) fn unavailable(error: &(dyn Error + 'static)) -> Self {
-        tracing::error!(error, "the tables could not be read or written");
         let detail = "The tables could not be reached. Nothing was changed; try again in a moment.";
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "store-unavailable", "The records are not available", detail)
+            .because(error)
     }
 
     /// A write of which nobody knows whether it took effect.
     pub(crate) fn uncertain(error: &(dyn Error + 'static)) -> Self {
-        tracing::error!(error, "it is not known whether the record was settled");
         Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "not-known",
             "It is not known whether it was done",
             "The tables did not answer. Open the preview again: it says whether it was used. Confirming twice does it once.",
         )
+        .because(error)
+    }
+
+    fn because(self, error: &(dyn Error + 'static)) -> Self {
+        Self { error: Some(with_causes(error)), ..self }
+    }
+
+    pub(crate) fn told(&self) -> Told {
+        Told::refused(self.code, self.error.clone())
     }
 }
 
@@ -158,7 +168,7 @@ impl IntoResponse for Refusal {
             body["shown"] = words::shown_json(&drift.shown);
             body["now"] = drift.now.as_ref().map(words::shown_json).into();
         }
-        let mut response = (self.status, Json(body)).into_response();
+        let mut response = (self.status, self.told(), Json(body)).into_response();
         let problem = HeaderValue::from_static("application/problem+json");
         response.headers_mut().insert(header::CONTENT_TYPE, problem);
         if self.status == StatusCode::UNAUTHORIZED {

@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use crate::access::{Actor, Invocation};
 use crate::console::Console;
+use crate::line::Told;
 use crate::record::{About, Standing, id_of, short, shown};
 use crate::refusal::{Drift, Refusal};
 use crate::words;
@@ -59,6 +60,23 @@ pub(crate) enum Look {
     Open(Preview, Box<Record>),
     /// It was confirmed.
     Used(Preview),
+}
+
+/// What a confirmation came to.
+#[derive(Debug)]
+pub(crate) struct Confirmed {
+    pub(crate) preview: Preview,
+    /// The record that was settled; nothing if that had been done before.
+    settled: Option<Box<Record>>,
+}
+
+impl Confirmed {
+    pub(crate) fn told(&self, actor: &Actor) -> Told {
+        match &self.settled {
+            Some(record) => Told::done(words::audited(self.preview.action.kind()), actor).about(record),
+            None => Told::done("done before", actor).about_id(&self.preview.record),
+        }
+    }
 }
 
 impl Verb {
@@ -217,16 +235,17 @@ impl Console {
         actor: &Actor,
         invocation: &Invocation,
         token: &str,
-    ) -> Result<Preview, Refusal> {
+    ) -> Result<Confirmed, Refusal> {
         actor.may_act()?;
         let mut tried = false;
         for _ in 0..ROUNDS {
             match self.look(actor, token).await {
-                Ok(Look::Used(preview)) => return Ok(preview),
+                Ok(Look::Used(preview)) => return Ok(Confirmed { preview, settled: None }),
                 Ok(Look::Open(preview, record)) if !tried => {
                     tried = true;
                     if self.settle(&preview, &record, invocation).await? {
-                        return Ok(Preview { used: Some(words::now().0), ..preview });
+                        let preview = Preview { used: Some(words::now().0), ..preview };
+                        return Ok(Confirmed { preview, settled: Some(record) });
                     }
                 }
                 // A second click may find the first at work: what it holds is settled in a moment.

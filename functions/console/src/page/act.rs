@@ -8,7 +8,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use idempotency::protocol::{EpochMs, Record};
 use maud::{Markup, html};
-use payments::{Action, Preview};
+use payments::{Action, AuditKind, Preview};
 use serde::Deserialize;
 
 use super::layout::{Time, comparison, csrf, page, record_link, status};
@@ -16,8 +16,10 @@ use super::refused;
 use crate::access::Visit;
 use crate::asking::Answer;
 use crate::console::Console;
+use crate::line::Told;
 use crate::record::{About, short};
 use crate::settling::{Look, NotPreviewed, Verb, Wish, changes};
+use crate::words;
 
 type Problems = Vec<(&'static str, String)>;
 
@@ -38,7 +40,10 @@ pub(super) async fn ask(
         console.ask_for_audit(&visit.actor, &visit.invocation, &record).await
     };
     match asked.await {
-        Ok(_) => Redirect::to(&format!("/console/records/{record}#audit")).into_response(),
+        Ok((asked, _)) => {
+            let told = Told::done(words::audited(AuditKind::Asked), &visit.actor).about(&asked);
+            (told, Redirect::to(&format!("/console/records/{record}#audit"))).into_response()
+        }
         Err(refusal) => refused(Some(&visit), &refusal),
     }
 }
@@ -62,7 +67,7 @@ pub(super) async fn form(
     match shown.await {
         Ok((record, wish, found)) => {
             let content = wish_form(&visit, &record, verb, &wish, found.as_ref(), &[]);
-            page(verb.title(), Some(&visit), content).into_response()
+            (Told::shown(&visit.actor).about(&record), page(verb.title(), Some(&visit), content)).into_response()
         }
         Err(refusal) => refused(Some(&visit), &refusal),
     }
@@ -78,7 +83,10 @@ pub(super) async fn preview(
         return refused(Some(&visit), &refusal);
     }
     match console.preview(&visit.actor, &record, verb, &wish).await {
-        Ok((preview, _)) => Redirect::to(&format!("/console/previews/{}", preview.token.simple())).into_response(),
+        Ok((preview, record)) => {
+            let told = Told::done("previewed", &visit.actor).about(&record);
+            (told, Redirect::to(&format!("/console/previews/{}", preview.token.simple()))).into_response()
+        }
         Err(NotPreviewed::Refused(refusal)) => refused(Some(&visit), &refusal),
         Err(NotPreviewed::Invalid(problems)) => again(&console, &visit, &record, verb, &wish, &problems).await,
     }
@@ -96,7 +104,8 @@ async fn again(
     match console.record(record).await {
         Ok(record) => {
             let content = wish_form(visit, &record, verb, wish, None, problems);
-            (StatusCode::UNPROCESSABLE_ENTITY, page(verb.title(), Some(visit), content)).into_response()
+            let told = Told::refused("invalid", None).about(&record);
+            (StatusCode::UNPROCESSABLE_ENTITY, told, page(verb.title(), Some(visit), content)).into_response()
         }
         Err(refusal) => refused(Some(visit), &refusal),
     }
@@ -206,9 +215,13 @@ fn subject(record: &Record) -> Markup {
 pub(super) async fn look(State(console): State<Arc<Console>>, visit: Visit, Path(token): Path<String>) -> Response {
     match console.look(&visit.actor, &token).await {
         Ok(Look::Open(preview, record)) => {
-            page("Preview", Some(&visit), open(&visit, &preview, &record)).into_response()
+            let told = Told::shown(&visit.actor).about(&record);
+            (told, page("Preview", Some(&visit), open(&visit, &preview, &record))).into_response()
         }
-        Ok(Look::Used(preview)) => page("Done", Some(&visit), used(&preview)).into_response(),
+        Ok(Look::Used(preview)) => {
+            let told = Told::shown(&visit.actor).about_id(&preview.record);
+            (told, page("Done", Some(&visit), used(&preview))).into_response()
+        }
         Err(refusal) => refused(Some(&visit), &refusal),
     }
 }
@@ -224,7 +237,10 @@ pub(super) async fn confirm(
         console.confirm(&visit.actor, &visit.invocation, &token).await
     };
     match confirmed.await {
-        Ok(preview) => Redirect::to(&format!("/console/previews/{}", preview.token.simple())).into_response(),
+        Ok(confirmed) => {
+            let to = format!("/console/previews/{}", confirmed.preview.token.simple());
+            (confirmed.told(&visit.actor), Redirect::to(&to)).into_response()
+        }
         Err(refusal) => refused(Some(&visit), &refusal),
     }
 }

@@ -13,6 +13,7 @@ use super::refused;
 use crate::access::Visit;
 use crate::api::AuditQuery;
 use crate::console::Console;
+use crate::line::Told;
 use crate::refusal::Refusal;
 use crate::words;
 
@@ -22,7 +23,7 @@ pub(super) async fn show(
     Query(query): Query<AuditQuery>,
 ) -> Response {
     match console.audit(&query).await {
-        Ok(found) => page("Audit", Some(&visit), content(&query, &found)).into_response(),
+        Ok(found) => (Told::shown(&visit.actor), page("Audit", Some(&visit), content(&query, &found))).into_response(),
         Err(error) => refused(Some(&visit), &Refusal::unavailable(&error)),
     }
 }

@@ -18,7 +18,7 @@ pub(crate) fn refused(visit: Option<&Visit>, refusal: &Refusal) -> Response {
             None => @if visit.is_some() { p { a href="/console" { "Back to what is unresolved" } } },
         }
     };
-    (refusal.status, page(refusal.title, visit, content)).into_response()
+    (refusal.status, refusal.told(), page(refusal.title, visit, content)).into_response()
 }
 
 /// What was seen beside what is there.

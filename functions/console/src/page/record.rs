@@ -14,13 +14,17 @@ use super::refused;
 use crate::access::{Role, Visit};
 use crate::asking::Answer;
 use crate::console::Console;
+use crate::line::Told;
 use crate::record::{About, Details, Standing, short};
 use crate::settling::Verb;
 use crate::words;
 
 pub(super) async fn show(State(console): State<Arc<Console>>, visit: Visit, Path(record): Path<String>) -> Response {
     match console.details(&record).await {
-        Ok(details) => page("Record", Some(&visit), content(&visit, &details)).into_response(),
+        Ok(details) => {
+            let told = Told::shown(&visit.actor).about(&details.record);
+            (told, page("Record", Some(&visit), content(&visit, &details))).into_response()
+        }
         Err(refusal) => refused(Some(&visit), &refusal),
     }
 }

@@ -14,6 +14,7 @@ use super::layout::{csrf, page};
 use super::refused;
 use crate::access::{Cookie, Csrf, Denied, Visit, cookie, is_from_elsewhere};
 use crate::console::Console;
+use crate::line::Told;
 use crate::refusal::Refusal;
 
 #[derive(Deserialize)]
@@ -78,7 +79,7 @@ pub(super) async fn begin(
         Ok(_) if token.len() > 3900 => {
             sign_in(StatusCode::UNPROCESSABLE_ENTITY, &headers, Some("The token is too long for a cookie."))
         }
-        Ok(_) => signed_in(&token),
+        Ok(actor) => (Told::done("signed in", &actor), signed_in(&token)).into_response(),
         Err(Denied::Invalid) => {
             let problem = "This token is not valid here, or no longer valid.";
             sign_in(StatusCode::UNPROCESSABLE_ENTITY, &headers, Some(problem))
@@ -96,5 +97,6 @@ pub(super) async fn end(visit: Visit, Form(form): Form<SignOut>) -> Response {
     if !visit.csrf.allows(&form.csrf) {
         return refused(Some(&visit), &Refusal::foreign_form());
     }
-    ([(header::SET_COOKIE, Cookie::Session.clear())], Redirect::to("/console/sign-in")).into_response()
+    let told = Told::done("signed out", &visit.actor);
+    (told, [(header::SET_COOKIE, Cookie::Session.clear())], Redirect::to("/console/sign-in")).into_response()
 }

@@ -11,6 +11,7 @@ use super::layout::{Time, page, record_link};
 use super::refused;
 use crate::access::Visit;
 use crate::console::Console;
+use crate::line::Told;
 use crate::record::About;
 use crate::refusal::Refusal;
 use crate::unresolved::{Filter, Listing, Summary};
@@ -18,7 +19,9 @@ use crate::words;
 
 pub(super) async fn show(State(console): State<Arc<Console>>, visit: Visit, Query(filter): Query<Filter>) -> Response {
     match console.unresolved(&filter).await {
-        Ok(listing) => page("Unresolved", Some(&visit), content(&filter, &listing)).into_response(),
+        Ok(listing) => {
+            (Told::shown(&visit.actor), page("Unresolved", Some(&visit), content(&filter, &listing))).into_response()
+        }
         Err(error) => refused(Some(&visit), &Refusal::unavailable(&error)),
     }
 }
