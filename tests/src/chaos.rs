@@ -21,7 +21,7 @@ use futures::StreamExt;
 use reqwest::Method;
 
 use crate::proxy::Proxy;
-use crate::stack::{Stack, eventually, workspace};
+use crate::stack::{Stack, eventually, free_port, workspace};
 
 pub use client::{Clients, Payment};
 use killer::Killer;
@@ -175,12 +175,6 @@ impl City {
     fn fenced(&self) -> u64 {
         self.stack.count("a late owner was fenced")
     }
-}
-
-/// Free a moment ago; the stack must know it before it starts, because the proxy does.
-fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("bound").port()
 }
 
 /// What really happened fits what the clients heard.

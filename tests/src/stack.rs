@@ -50,6 +50,14 @@ impl Stack {
     /// # Panics
     /// If the template does not have one of the texts.
     pub async fn start_changed(replacements: &[(&str, &str)]) -> Self {
+        Self::start_changed_with(replacements, &[]).await
+    }
+
+    /// The same, with further arguments.
+    ///
+    /// # Panics
+    /// If the template does not have one of the texts.
+    pub async fn start_changed_with(replacements: &[(&str, &str)], arguments: &[&str]) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let template = std::fs::read_to_string(workspace().join("template.yaml")).expect("readable");
         let changed = replacements.iter().fold(template, |template, (from, to)| {
@@ -60,7 +68,8 @@ impl Stack {
         let number = NUMBER.fetch_add(1, Ordering::SeqCst);
         let file = std::env::temp_dir().join(format!("changed-{}-{number}.yaml", std::process::id()));
         std::fs::write(&file, changed).expect("writable");
-        let stack = Self::start_with(&["--template", file.to_str().expect("UTF-8")]).await;
+        let template = ["--template", file.to_str().expect("UTF-8")];
+        let stack = Self::start_with(&[&template[..], arguments].concat()).await;
         std::fs::remove_file(file).expect("was there");
         stack
     }
@@ -347,6 +356,12 @@ pub async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, look: impl
         assert!(started.elapsed() < PATIENCE, "still not: {what}");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
+}
+
+/// Free a moment ago. A proxy must know the port of what is behind it before that starts.
+pub fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("bound").port()
 }
 
 /// Sends a signal to a process.
