@@ -13,6 +13,15 @@ use serde_json::{Value, json};
 /// How long something that must happen may take on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Of the template: a message that was not settled comes again after 4 s and is given up after two tries, and each run of
+/// the reconciler looks for abandoned requests. As deployed, it is a minute, five tries, and once an hour.
+pub const IMPATIENT: [(&str, &str); 4] = [
+    ("VisibilityTimeout: 60", "VisibilityTimeout: 4"),
+    ("Timeout: 10", "Timeout: 4"),
+    ("maxReceiveCount: 5", "maxReceiveCount: 2"),
+    ("Default: 3600", "Default: 0"),
+];
+
 /// A running stack. Dropping it stops it, as Ctrl-C does.
 pub struct Stack {
     process: Child,
@@ -27,17 +36,9 @@ impl Stack {
         Self::start_with(&[]).await
     }
 
-    /// Starts a stack in memory, of a template in which a message that was not settled comes again after 4 s and is
-    /// given up after two tries, and each run of the reconciler looks for abandoned requests. As deployed, it is a
-    /// minute, five tries, and once an hour.
+    /// Starts a stack in memory, of the [`IMPATIENT`] template.
     pub async fn start_impatient() -> Self {
-        Self::start_changed(&[
-            ("VisibilityTimeout: 60", "VisibilityTimeout: 4"),
-            ("Timeout: 10", "Timeout: 4"),
-            ("maxReceiveCount: 5", "maxReceiveCount: 2"),
-            ("Default: 3600", "Default: 0"),
-        ])
-        .await
+        Self::start_changed(&IMPATIENT).await
     }
 
     /// Starts a stack in memory that reconciles only when it is told to, so that what is UNKNOWN stays so.

@@ -1,7 +1,10 @@
 //! Outcomes that nobody knows, and how they are settled: from evidence, by a retry or without one.
 
 use serde_json::{Value, json};
-use tests::stack::{Stack, User, eventually, payment};
+use tests::console::Tables;
+use tests::dynamodb::{RECORDS, key};
+use tests::proxy::{Loss, Proxy};
+use tests::stack::{IMPATIENT, Stack, User, eventually, free_port, payment};
 
 const VISA: &str = "pm_card_visa";
 
@@ -141,4 +144,59 @@ async fn of_reconcilers_at_once_one_is_at_work() {
     assert!(reports.iter().any(|report| report["held_elsewhere"] == true), "{reports:?}");
     assert_eq!(ann.balance("acct-1", "EUR", 4).await, 4 * 1999);
     assert_eq!(stack.charges().await.len(), 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_not_valid_and_never_released_is_prevented_and_the_key_is_free_again() {
+    let port = free_port();
+    let proxy = Proxy::start(([127, 0, 0, 1], port).into()).await;
+    let (port, endpoint) = (port.to_string(), format!("http://{}", proxy.address()));
+    let arguments = ["--dynamodb-port", &port, "--dynamodb-endpoint", &endpoint];
+    let stack = Stack::start_changed_with(&IMPATIENT, &arguments).await;
+    let ann = stack.user("ann").await;
+    assert_eq!(ann.get("/payments/none").await.status, 404, "a sandbox is there");
+
+    // As if the sandbox had died: what it writes after so many requests does not arrive.
+    let dies_after = |requests| proxy.plan([vec![Loss::None; requests], vec![Loss::Request; 20]].concat());
+    let refunds = "/payments/pay_01935b4a7c0070008000000000000001/refunds";
+    for (path, key, body, requests) in
+        [("/payments", "invalid", payment("acct-1", ""), 1), (refunds, "of-nothing", json!({}), 2)]
+    {
+        dies_after(requests);
+        assert_eq!(ann.post(path, key, &body).await.problem(), "409 outcome-unknown", "{path}");
+        proxy.plan([]);
+        reconciled(&stack, "prevented").await;
+    }
+
+    let answer = ann.pay("invalid", &payment("acct-1", VISA)).await;
+    assert_eq!((answer.status, answer.is_replay()), (201, false), "the corrected request: {answer:?}");
+    assert_eq!(ann.post(refunds, "of-nothing", &json!({})).await.problem(), "404 not-found");
+    assert_eq!(stack.charges().await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn that_a_record_does_not_say_what_it_is_about_proves_nothing() {
+    let stack = Stack::start_impatient().await;
+    let ann = stack.user("ann").await;
+    let (late, charged) = (payment("acct-1", "pm_kill_before_charge"), payment("acct-1", "pm_kill_after_charge"));
+    for (key, body) in [("late", &late), ("charged", &charged)] {
+        assert!(ann.pay(key, body).await.status >= 500);
+    }
+    let client = Tables::of(&stack).await.client;
+    let records = client.scan().table_name(RECORDS).filter_expression("attribute_exists(subject)").send().await;
+    let records = records.expect("scans").items.expect("records");
+    assert_eq!(records.len(), 2);
+    for record in records {
+        let id = record["id"].as_s().expect("a text");
+        let update =
+            client.update_item().table_name(RECORDS).set_key(Some(key(id))).update_expression("REMOVE subject");
+        update.send().await.expect("removed");
+    }
+
+    reconciled(&stack, "prevented").await;
+    let late = stack.local(reqwest::Method::POST, "provider/deliver").send().await.expect("answers");
+    let late: Value = late.json().await.expect("what became of it");
+    assert_eq!((&late[0]["status"], &late[0]["body"]["error"]["type"]), (&json!(400), &json!("idempotency_error")));
+    assert_eq!(ann.pay("charged", &charged).await.problem(), "409 outcome-unknown", "nobody can tell whose it is");
+    assert_eq!(stack.charges().await.len(), 1);
 }

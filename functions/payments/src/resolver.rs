@@ -32,10 +32,12 @@ type Found = Result<Evidence<HttpAnswer>, Unclear>;
 
 impl Resolver<TransactWriteItem, HttpAnswer> for ProviderResolver {
     async fn resolve(&self, record: &Record, attempt: Attempt<TransactWriteItem>) -> Evidence<HttpAnswer> {
-        let found = match record.subject.as_ref().and_then(|subject| Subject::parse(subject.as_str())) {
-            Some(Subject::Payment { .. }) => self.payment(record, &attempt).await,
-            Some(Subject::Refund { payment, .. }) => self.refund(record, payment, &attempt).await,
-            None => Err("the record does not say what it is about".into()),
+        let found = match record.subject.as_ref().map(|subject| Subject::parse(subject.as_str())) {
+            // A request that is not valid is about nothing, and nothing is sent for it. That is no evidence either: its
+            // key is taken away like any other's, and a charge that is found all the same stays unclear.
+            None | Some(Some(Subject::Payment { .. })) => self.payment(record, &attempt).await,
+            Some(Some(Subject::Refund { payment, .. })) => self.refund(record, payment, &attempt).await,
+            Some(None) => Err("the record does not say what it is about in words of ours".into()),
         };
         found.unwrap_or_else(|unclear| Evidence::Unclear(unclear.into()))
     }
@@ -68,8 +70,10 @@ impl ProviderResolver {
 
     async fn refund(&self, record: &Record, payment: PaymentId, attempt: &Attempt<TransactWriteItem>) -> Found {
         let transaction = record.transaction.uuid();
-        // Whoever asks for a refund of what is not there, or is another's, got an answer without the provider.
-        let payment = self.table.payment(payment).await?.ok_or("there is no such payment")?;
+        // Whoever asks for a refund of what is not there, or is another's, gets an answer without the provider.
+        let Some(payment) = self.table.payment(payment).await? else {
+            return self.prevent(transaction, attempt).await;
+        };
         match self.provider.find_refund(transaction, &payment.intent, attempt.remaining()).await? {
             FoundRefund::Succeeded(refunded) => {
                 let Refunded { reversal, amount, reason, created } = *refunded;
