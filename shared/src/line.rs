@@ -2,7 +2,8 @@
 //!
 //! All that is known is in one line, so that one query can answer a question. Key, principal and body are never in it:
 //! a key shows as the digest of its record, which the console shows as well. The invocation's `requestId` and X-Ray's
-//! header are in the span around it, which `lambda_runtime` opens.
+//! header are in the span around it, which `lambda_runtime` opens. A function that writes lines of its own finds here what
+//! makes them alike.
 
 use std::error::Error as StdError;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -125,7 +126,8 @@ impl Told {
     }
 }
 
-/// Whether this is the first line of its process: what it says of time includes the start of a sandbox.
+/// Whether this is the first line of its process: what it says of time includes the start of a sandbox. To be asked once
+/// for each line.
 pub fn is_cold_start() -> bool {
     static WARM: AtomicBool = AtomicBool::new(false);
     !WARM.swap(true, Ordering::Relaxed)
