@@ -20,10 +20,7 @@ use std::time::{Duration, Instant};
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::{ReturnValuesOnConditionCheckFailure, TransactWriteItem};
 use backon::{ExponentialBuilder, Retryable};
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures::future::BoxFuture;
-use sha2::{Digest, Sha256};
 
 pub use client::client;
 #[cfg(feature = "sqs")]
@@ -102,6 +99,10 @@ impl DynamoDbStore {
     }
 
     /// The record first: where its condition does not hold, that is the answer, whatever else is refused.
+    ///
+    /// The SDK gives each request a `ClientRequestToken` of its own, which its repeats share. One that is made from the
+    /// record could be another write's, too, whose content differs: DynamoDB refuses that for ten minutes. So a repeat by
+    /// the engine is known by the record's condition alone, as it is without a transaction.
     async fn transact(
         &self,
         write: &Write,
@@ -117,8 +118,6 @@ impl DynamoDbStore {
         let request = self
             .client
             .transact_write_items()
-            // A retry aid for ten minutes; the guarantee is the record's condition.
-            .client_request_token(client_request_token(write))
             .set_transact_items(Some(actions))
             .customize()
             .config_override(parts::timeouts(parts.iter().map(|part| part.len()).sum()));
@@ -217,15 +216,4 @@ pub(crate) fn contention_backoff() -> ExponentialBuilder {
         .with_min_delay(Duration::from_millis(10))
         .with_max_delay(Duration::from_millis(200))
         .without_max_times()
-}
-
-/// At most 36 characters, the same for every repeat of one write, and different for every other.
-fn client_request_token(write: &Write) -> String {
-    let mut hash = Sha256::new();
-    hash.update(write.record.id.as_str());
-    hash.update(write.record.transaction.uuid().as_bytes());
-    hash.update(write.record.attempt.to_be_bytes());
-    let mut token = URL_SAFE_NO_PAD.encode(hash.finalize());
-    token.truncate(36);
-    token
 }
