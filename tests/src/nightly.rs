@@ -1,6 +1,6 @@
 //! All that tries to break the promises, in the sizes of a night: larger models, ten million schedules, a hundred times
-//! the drawn orders, a hundred thousand kills. It is done in parts, and what came of each is written down at once, so that a run that was stopped
-//! goes on where it was.
+//! the drawn orders, a hundred thousand kills. It is done in parts, and what came of each is written down at once, so
+//! that a run that was stopped goes on where it was.
 
 mod summary;
 

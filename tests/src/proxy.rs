@@ -62,6 +62,39 @@ pub trait Weather: Send {
     fn kill(&mut self, moment: Moment, process: i32);
 }
 
+/// Weather in which nothing is lost, and which keeps what it reads in each request that has arrived, in their order.
+pub struct Recorder<T> {
+    read: fn(&[u8]) -> T,
+    kept: Arc<Mutex<Vec<T>>>,
+}
+
+impl<T> Recorder<T> {
+    /// Nothing has arrived yet.
+    pub fn new(read: fn(&[u8]) -> T) -> Self {
+        Self { read, kept: Arc::default() }
+    }
+
+    /// What has arrived since this was asked.
+    pub fn take(&self) -> Vec<T> {
+        std::mem::take(&mut self.kept.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl<T> Clone for Recorder<T> {
+    fn clone(&self) -> Self {
+        Self { read: self.read, kept: Arc::clone(&self.kept) }
+    }
+}
+
+impl<T: Send> Weather for Recorder<T> {
+    fn over(&mut self, request: &[u8]) -> Loss {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).push((self.read)(request));
+        Loss::None
+    }
+
+    fn kill(&mut self, _: Moment, _: i32) {}
+}
+
 /// A proxy on a free port.
 #[derive(Clone)]
 pub struct Proxy {

@@ -54,11 +54,16 @@ impl Stack {
         Self::start_changed_with(replacements, &[]).await
     }
 
-    /// The same, with further arguments.
+    /// The same, whose functions reach its DynamoDB through the endpoint of a proxy. The port is the one behind that.
     ///
     /// # Panics
     /// If the template does not have one of the texts.
-    pub async fn start_changed_with(replacements: &[(&str, &str)], arguments: &[&str]) -> Self {
+    pub async fn start_behind(endpoint: &str, port: u16, replacements: &[(&str, &str)]) -> Self {
+        let arguments = ["--dynamodb-port", &port.to_string(), "--dynamodb-endpoint", endpoint];
+        Self::start_changed_with(replacements, &arguments).await
+    }
+
+    async fn start_changed_with(replacements: &[(&str, &str)], arguments: &[&str]) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let template = std::fs::read_to_string(workspace().join("template.yaml")).expect("readable");
         let changed = replacements.iter().fold(template, |template, (from, to)| {

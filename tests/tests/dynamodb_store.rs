@@ -1,7 +1,6 @@
 //! The DynamoDB store on an embedded DynamoDB, over real sockets and the real SDK.
 
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::TransactWriteItem;
@@ -10,7 +9,7 @@ use idempotency::protocol::{Finding, Fingerprinter, Key, Principal, Uncertain};
 use idempotency::store::conformance::{self, digits};
 use idempotency::{Answered, Attempt, Call, DynamoDbStore, Engine, Operation, Outcome};
 use tests::dynamodb::{Database, RECORDS, effect, key};
-use tests::proxy::{Loss, Moment, Weather, body};
+use tests::proxy::{Loss, Recorder, body};
 use tokio::sync::Barrier;
 
 struct World {
@@ -99,7 +98,7 @@ async fn calls_that_write_over_one_release_have_tokens_of_their_own() {
     let call = &world.call("k", "a");
     let released = world.engine.run(call, |_| async { Verdict::<String>::NotExecuted("no".to_owned()) }).await;
     assert!(matches!(released, Ok(Outcome::NotExecuted(_))), "{released:?}");
-    let tokens = Tokens::default();
+    let tokens = Recorder::new(|request| body(request)["ClientRequestToken"].as_str().map(str::to_owned));
     world.database.proxy.weather(Box::new(tokens.clone()));
     // Each round runs in both before either writes: over nothing, and then over the release that both have found.
     let together = &Barrier::new(2);
@@ -114,24 +113,9 @@ async fn calls_that_write_over_one_release_have_tokens_of_their_own() {
     let (first, second) = tokio::join!(pay("first"), pay("second"));
     let executed = [first, second].iter().filter(|outcome| matches!(outcome, Outcome::Executed(_))).count();
     assert_eq!(executed, 1, "the other is answered from the record");
-    let sent = tokens.0.lock().expect("not poisoned").clone();
+    let sent: Vec<String> = tokens.take().into_iter().flatten().collect();
     assert_eq!(sent.len(), 4, "two rounds of two: {sent:?}");
     assert_eq!(sent.iter().collect::<HashSet<_>>().len(), 4, "{sent:?}");
-}
-
-/// The tokens of the transactions that were sent.
-#[derive(Clone, Default)]
-struct Tokens(Arc<Mutex<Vec<String>>>);
-
-impl Weather for Tokens {
-    fn over(&mut self, request: &[u8]) -> Loss {
-        if let Some(token) = body(request)["ClientRequestToken"].as_str() {
-            self.0.lock().expect("not poisoned").push(token.to_owned());
-        }
-        Loss::None
-    }
-
-    fn kill(&mut self, _: Moment, _: i32) {}
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -22,9 +22,7 @@ async fn each_outcome_costs_what_the_page_on_costs_says() {
     let port = free_port();
     let proxy = Proxy::start(([127, 0, 0, 1], port).into()).await.expect("a free port");
     proxy.ask_for_units();
-    let (port, endpoint) = (port.to_string(), proxy.url());
-    let arguments = ["--dynamodb-port", &port, "--dynamodb-endpoint", &endpoint];
-    let stack = Stack::start_changed_with(&CHANGES, &arguments).await;
+    let stack = Stack::start_behind(&proxy.url(), port, &CHANGES).await;
     let mut bill = Bill { stack: &stack, proxy, rows: String::new() };
     let ann = stack.user("ann").await;
 

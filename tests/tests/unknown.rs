@@ -150,9 +150,7 @@ async fn of_reconcilers_at_once_one_is_at_work() {
 async fn what_was_not_valid_and_never_released_is_prevented_and_the_key_is_free_again() {
     let port = free_port();
     let proxy = Proxy::start(([127, 0, 0, 1], port).into()).await;
-    let (port, endpoint) = (port.to_string(), format!("http://{}", proxy.address()));
-    let arguments = ["--dynamodb-port", &port, "--dynamodb-endpoint", &endpoint];
-    let stack = Stack::start_changed_with(&IMPATIENT, &arguments).await;
+    let stack = Stack::start_behind(&format!("http://{}", proxy.address()), port, &IMPATIENT).await;
     let ann = stack.user("ann").await;
     assert_eq!(ann.get("/payments/none").await.status, 404, "a sandbox is there");
 

@@ -70,8 +70,8 @@ pub(crate) async fn told(
     let started = Instant::now();
     // The route, and not the path: the token of a preview is part of that.
     let operation = format!("{} {}", request.method(), route.as_ref().map_or("elsewhere", MatchedPath::as_str));
-    let response = next.run(request).await;
-    let told = response.extensions().get::<Told>().cloned().unwrap_or_default();
+    let mut response = next.run(request).await;
+    let told = response.extensions_mut().remove::<Told>().unwrap_or_default();
     let record = told.record.or_else(|| named(&parameters.ok()?));
     // The level is part of a call site, so there is one for each.
     macro_rules! write {

@@ -82,9 +82,7 @@ impl Calls<'_> {
             Scenario::OneTripBesideClaims if number % 2 == 1 => {
                 engine.run_in_one_trip(&call, |attempt| self.work(attempt)).await
             }
-            Scenario::Repeated | Scenario::ThreeCallers | Scenario::LongAnswers | Scenario::LongAnswersExpire => {
-                engine.run(&call, |attempt| self.work(attempt)).await
-            }
+            scenario if scenario.is_repeatable() => engine.run(&call, |attempt| self.work(attempt)).await,
             _ => engine.run_or_reconcile(&call, |attempt| self.work(attempt), &Prevented).await,
         }
     }
@@ -177,11 +175,9 @@ impl Calls<'_> {
     }
 
     fn operation(&self) -> Operation {
-        let uncertain = match self.world.scenario {
-            Scenario::Repeated | Scenario::ThreeCallers | Scenario::LongAnswers | Scenario::LongAnswersExpire => {
-                Uncertain::Repeat { within: Duration::from_secs(24 * 60 * 60) }
-            }
-            _ => Uncertain::Reconcile,
+        let uncertain = match self.world.scenario.is_repeatable() {
+            true => Uncertain::Repeat { within: Duration::from_secs(24 * 60 * 60) },
+            false => Uncertain::Reconcile,
         };
         let operation = Operation::new("exploration", "explored").uncertain(uncertain);
         match self.world.scenario {

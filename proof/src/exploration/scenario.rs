@@ -85,6 +85,11 @@ impl Scenario {
         matches!(self, Self::LongAnswers | Self::LongAnswersExpire)
     }
 
+    /// Whether calls are declared repeatable.
+    pub(super) const fn is_repeatable(self) -> bool {
+        matches!(self, Self::Repeated | Self::ThreeCallers | Self::LongAnswers | Self::LongAnswersExpire)
+    }
+
     pub(super) const fn is_of_a_table(self) -> bool {
         matches!(self, Self::TableStream | Self::TableStreamInOneTrip)
     }

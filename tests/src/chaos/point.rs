@@ -67,7 +67,6 @@ pub(super) const MOMENTS: [Moment; 2] = [Moment::Before, Moment::After];
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, Mutex, PoisonError};
     use std::time::Duration;
 
     use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem};
@@ -82,28 +81,9 @@ mod tests {
 
     use super::*;
     use crate::dynamodb::{Database, RECORDS, effect, key};
-    use crate::proxy::{Loss, Weather};
+    use crate::proxy::Recorder;
 
     const HOUR: Duration = Duration::from_secs(3600);
-
-    /// What each request was that has arrived, in their order.
-    #[derive(Clone, Default)]
-    struct Recorder(Arc<Mutex<Vec<Option<Step>>>>);
-
-    impl Recorder {
-        fn take(&self) -> Vec<Option<Step>> {
-            std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
-        }
-    }
-
-    impl Weather for Recorder {
-        fn over(&mut self, request: &[u8]) -> Loss {
-            self.0.lock().unwrap_or_else(PoisonError::into_inner).push(Step::of(request));
-            Loss::None
-        }
-
-        fn kill(&mut self, _: Moment, _: i32) {}
-    }
 
     /// A clock that stands still.
     struct Still(EpochMs);
@@ -125,13 +105,13 @@ mod tests {
     /// The library on a database, and what the chaos makes of its requests.
     struct Watched {
         database: Database,
-        recorder: Recorder,
+        recorder: Recorder<Option<Step>>,
         now: EpochMs,
     }
 
     impl Watched {
         async fn start() -> Self {
-            let (database, recorder) = (Database::start().await, Recorder::default());
+            let (database, recorder) = (Database::start().await, Recorder::new(Step::of));
             database.proxy.weather(Box::new(recorder.clone()));
             Self { database, recorder, now: EpochMs(1_800_000_000_000) }
         }
