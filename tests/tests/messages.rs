@@ -110,7 +110,7 @@ async fn until_sums(user: &User<'_>, expected: &Sums) {
             return;
         }
         assert!(started.elapsed() < Duration::from_secs(300), "still not: {found:?} instead of {expected:?}");
-        tokio::time::sleep(Duration::from_millis(200)).await;
+        tokio::time::sleep(Duration::from_millis(500)).await;
     }
 }
 
@@ -135,7 +135,7 @@ async fn a_thousand_messages_delivered_several_times_to_a_worker_that_is_killed_
     let stack = Stack::start_changed(&[
         ("VisibilityTimeout: 60", "VisibilityTimeout: 1"),
         ("Timeout: 10", "Timeout: 4"),
-        ("maxReceiveCount: 5", "maxReceiveCount: 20"),
+        ("maxReceiveCount: 5", "maxReceiveCount: 12"),
         FEW,
     ])
     .await;
@@ -213,7 +213,7 @@ async fn a_fifo_queue_keeps_the_order_of_each_group_whatever_is_repeated_poisone
         ("MessageRetentionPeriod: 1209600", "MessageRetentionPeriod: 1209600\n      FifoQueue: true"),
         ("BatchSize: 10\n            # Without", "BatchSize: 1\n            # Without"),
         ("Timeout: 10", "Timeout: 4"),
-        ("maxReceiveCount: 5", "maxReceiveCount: 20"),
+        ("maxReceiveCount: 5", "maxReceiveCount: 12"),
         ("MaximumConcurrency: !Ref WorkerConcurrency", "MaximumConcurrency: 4"),
     ])
     .await;
