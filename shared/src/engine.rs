@@ -271,6 +271,7 @@ impl<S: Store> Engine<S> {
     }
 
     pub(crate) fn request(&self, call: &Call) -> Result<Request, Error> {
+        let (owner, transaction) = self.identity()?;
         Ok(Request {
             id: call.record_id(),
             operation: call.operation().name().to_owned(),
@@ -279,17 +280,21 @@ impl<S: Store> Engine<S> {
             request: call.request(),
             trace: call.trace(),
             fingerprint: call.fingerprint(),
-            owner: self.owner()?,
-            transaction: self.transaction()?,
+            owner,
+            transaction,
             lease: self.lease(call.deadline()),
             uncertain: call.operation().uncertain_policy(),
         })
     }
 
-    pub(crate) fn owner(&self) -> Result<OwnerToken, Error> {
-        let mut random = [0; 16];
+    /// A new owner and a new transaction, for which the kernel is asked only once.
+    pub(crate) fn identity(&self) -> Result<(OwnerToken, TransactionId), Error> {
+        let mut random = [0; 26];
         self.parts.entropy.fill(&mut random)?;
-        Ok(OwnerToken(random))
+        let (mut owner, mut transaction) = ([0; 16], [0; 10]);
+        owner.copy_from_slice(&random[..16]);
+        transaction.copy_from_slice(&random[16..]);
+        Ok((OwnerToken(owner), TransactionId::new(self.now(), transaction)))
     }
 
     pub(crate) fn transaction(&self) -> Result<TransactionId, Error> {

@@ -289,13 +289,10 @@ impl<S: Store> Settings<S> {
                 Err(error) => Verdict::Unknown(error.into().into()),
             }
         };
-        let answered = timed(async {
-            match &self.resolver {
-                Some(resolver) => self.engine.run_or_reconcile(&call, run, resolver).await,
-                None => self.engine.run(&call, run).await,
-            }
-        });
-        let (outcome, timings) = span.of(answered).await;
+        let (outcome, timings) = match &self.resolver {
+            Some(resolver) => span.of(timed(self.engine.run_or_reconcile(&call, run, resolver))).await,
+            None => span.of(timed(self.engine.run(&call, run))).await,
+        };
         let told = Told::of(&outcome);
         let response = self.respond(outcome, wait);
         let line = Line {

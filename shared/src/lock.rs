@@ -90,6 +90,7 @@ impl<S: Store> Lock<S> {
     }
 
     fn request(&self, request: Option<RequestId>) -> Result<Request, Error> {
+        let (owner, transaction) = self.engine.identity()?;
         Ok(Request {
             id: RecordId::of_lock(&self.name),
             operation: format!("lock {}", self.name),
@@ -98,8 +99,8 @@ impl<S: Store> Lock<S> {
             request,
             trace: None,
             fingerprint: Fingerprinter::new().finish(),
-            owner: self.engine.owner()?,
-            transaction: self.engine.transaction()?,
+            owner,
+            transaction,
             lease: self.engine.now().plus(self.lease),
             // Whoever finds the lease over takes the lock; what it guards looks at the fencing token.
             uncertain: Uncertain::Repeat { within: Duration::MAX },

@@ -98,6 +98,7 @@ impl<S: Store> Engine<S> {
         request: Option<RequestId>,
         resolver: &impl Resolver<S::Effect, T>,
     ) -> Result<Reconciled, Error> {
+        let (owner, transaction) = self.identity()?;
         let request = Request {
             id: record.id.clone(),
             operation: record.operation.clone(),
@@ -106,8 +107,8 @@ impl<S: Store> Engine<S> {
             request,
             trace: None,
             fingerprint: record.fingerprint,
-            owner: self.owner()?,
-            transaction: self.transaction()?,
+            owner,
+            transaction,
             lease: self.lease(deadline),
             uncertain: Uncertain::Reconcile,
         };

@@ -26,6 +26,7 @@ use idempotency::protocol::{
 use idempotency::queue::KeySource;
 use idempotency::store::dynamodb;
 use idempotency::{DynamoDbStore, IdempotencyLayer, Queue};
+use lambda_http::request::LambdaRequest;
 use lambda_http::tower::{Layer, ServiceExt};
 use lambda_http::{Body, Response, service_fn};
 use lambda_runtime::{Context, LambdaEvent};
@@ -234,7 +235,8 @@ async fn client(reply: impl Into<String>, status: u16) -> Client {
 
 fn event(number: usize) -> lambda_http::Request {
     let event = bench::event::request(&format!("key-{number}"), &bench::event::Order::default(), false);
-    lambda_http::request::from_reader(event.as_ref()).expect("an event")
+    // As the runtime reads it.
+    serde_json::from_slice::<LambdaRequest>(&event).expect("an event").into()
 }
 
 fn batch(number: usize) -> SqsEvent {

@@ -29,7 +29,7 @@ tokio::task_local! {
 
 /// Runs a call, and says how long its parts took.
 ///
-/// The call is boxed: it has some 10 KB, and is otherwise held twice, and moved, by each of the futures around it.
+/// The call is boxed: it has 4 to 10 KB, and is otherwise held twice, and moved, by each of the futures around it.
 pub(crate) fn timed<F: Future>(call: F) -> impl Future<Output = (F::Output, Timings)> {
     let call = Box::pin(call);
     OF_CALL.scope(Cell::default(), async move {

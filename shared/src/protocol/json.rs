@@ -126,26 +126,27 @@ fn write_value(reader: &mut Reader<'_>, out: &mut Vec<u8>) -> Result<(), ReaderE
 }
 
 fn write_object(reader: &mut Reader<'_>, out: &mut Vec<u8>) -> Result<(), ReaderError> {
+    let start = out.len();
     let mut members = Vec::new();
     reader.begin_object()?;
     while reader.has_next()? {
-        let name = reader.next_name_owned()?;
-        let mut value = Vec::new();
-        write_value(reader, &mut value)?;
-        members.push((name, value));
+        let (name, begin) = (reader.next_name_owned()?, out.len());
+        write_string(&name, out);
+        out.push(b':');
+        write_value(reader, out)?;
+        members.push((name, begin - start..out.len() - start));
     }
     reader.end_object()?;
     // Stable: members of one name keep their order.
     members.sort_by(|a, b| a.0.cmp(&b.0));
 
+    let as_read = out.split_off(start);
     out.push(b'{');
-    for (index, (name, value)) in members.iter().enumerate() {
+    for (index, (_name, member)) in members.into_iter().enumerate() {
         if index > 0 {
             out.push(b',');
         }
-        write_string(name, out);
-        out.push(b':');
-        out.extend_from_slice(value);
+        out.extend_from_slice(&as_read[member]);
     }
     out.push(b'}');
     Ok(())

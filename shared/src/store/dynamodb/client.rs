@@ -35,9 +35,10 @@ pub(crate) fn sdk_config(service: &str) -> SdkConfig {
         .with_max_attempts(4)
         .with_initial_backoff(Duration::from_millis(25))
         .with_max_backoff(Duration::from_millis(250));
+    // Without a read time-out: a try ends at its own, and another would be another timer of each request.
     let timeouts = TimeoutConfig::builder()
         .connect_timeout(Duration::from_millis(1000))
-        .read_timeout(Duration::from_millis(1000))
+        .disable_read_timeout()
         .operation_attempt_timeout(Duration::from_millis(1000))
         .operation_timeout(Duration::from_millis(1800))
         .build();

@@ -107,18 +107,11 @@ fn value_bytes(value: &AttributeValue) -> usize {
 }
 
 /// A long answer takes longer to send than the client's time-outs, which are made for small items, allow.
-pub(super) fn timeouts(bytes: usize) -> Builder {
-    let mut config = Builder::new();
-    if bytes > MAX_RECORD_RESPONSE_BYTES {
-        let attempt = Duration::from_millis(1000 + bytes as u64 / 1024);
-        let timeouts = TimeoutConfig::builder()
-            .read_timeout(attempt)
-            .operation_attempt_timeout(attempt)
-            .operation_timeout(attempt * 2)
-            .build();
-        config.set_timeout_config(Some(timeouts));
-    }
-    config
+pub(super) fn timeouts(parts: &[&[u8]]) -> Builder {
+    let bytes: usize = parts.iter().map(|part| part.len()).sum();
+    let attempt = Duration::from_millis(1000 + bytes as u64 / 1024);
+    let timeouts = TimeoutConfig::builder().operation_attempt_timeout(attempt).operation_timeout(attempt * 2);
+    Builder::new().timeout_config(timeouts.build())
 }
 
 #[cfg(test)]
