@@ -71,12 +71,13 @@ impl Scenario {
         Self::Versioned,
     ];
 
-    /// How many schedules are drawn with every change. The SDK is slow without optimisation.
+    /// How many schedules are drawn with every change: so many that each rare event occurs a dozen times. The SDK is slow
+    /// without optimisation.
     #[must_use]
     pub const fn drawn(self) -> u64 {
         match self {
             Self::LongAnswers | Self::LongAnswersExpire => 100,
-            Self::Versioned => 200,
+            Self::Versioned => 1000,
             _ => 4000,
         }
     }
