@@ -333,10 +333,10 @@ impl<S: Store> Queue<S> {
     }
 }
 
-/// The first lane begins, and the others with the runtime's next turn.
+/// The lanes, of which all but the first begin with the runtime's next turn.
 ///
-/// A timer that ends before all that tokio waits for makes it write to itself, and it learns of new timers only in its
-/// next turn: begun in one, each request of a batch would cost those system calls for its time-outs.
+/// For a timer that ends before all that it knew of in its last turn, tokio wakes itself by a system call: all begun in
+/// one turn, each request of a batch would cost one for each of its time-outs. Those of the first lane end earlier.
 fn one_ahead(lanes: Vec<Lane>) -> impl Stream<Item = Lane> {
     stream::iter(lanes).enumerate().then(async |(position, lane)| {
         if position == 1 {

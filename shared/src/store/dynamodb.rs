@@ -118,7 +118,7 @@ impl DynamoDbStore {
         let request = self.client.transact_write_items().set_transact_items(Some(actions));
         let sent = match parts {
             [] => boxed(request.send()),
-            // Other settings for one request cost the SDK a good part of the request.
+            // For a request with settings of its own the SDK makes all of its settings anew.
             parts => boxed(request.customize().config_override(parts::timeouts(parts)).send()),
         };
         match sent.await {
