@@ -194,11 +194,12 @@ impl<S: Store> Queue<S> {
     {
         let deliveries = self.deliveries(event, deadline)?;
         let lanes = match deliveries.iter().any(|delivery| fifo::is_from_fifo(&delivery.message)) {
-            true => fifo::groups(deliveries),
-            false => lane::standard(deliveries, &self.contention),
+            // A FIFO queue has at most ten messages in a batch.
+            true => stream::iter(fifo::groups(deliveries)).left_stream(),
+            false => one_ahead(lane::standard(deliveries, &self.contention)).right_stream(),
         };
         let handler = &handler;
-        let returned = one_ahead(lanes).map(|lane| self.lane(lane, deadline, handler));
+        let returned = lanes.map(|lane| self.lane(lane, deadline, handler));
         let mut returned: Vec<_> = returned.buffer_unordered(self.concurrency).concat().await;
         returned.sort_unstable();
         let mut response = SqsBatchResponse::default();
@@ -238,6 +239,7 @@ impl<S: Store> Queue<S> {
                 }
                 None => self.message(&delivery, deadline, handler).await,
             };
+            // Most lanes have one message, after which nobody asks.
             if deliveries.len() > 0 {
                 outcomes.add(&delivery, settlement);
             }

@@ -76,8 +76,8 @@ impl Scenario {
     #[must_use]
     pub const fn drawn(self) -> u64 {
         match self {
-            Self::LongAnswers | Self::LongAnswersExpire => 100,
-            Self::Versioned => 1000,
+            Self::LongAnswers => 100,
+            Self::LongAnswersExpire | Self::Versioned => 1000,
             _ => 4000,
         }
     }

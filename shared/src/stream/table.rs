@@ -117,13 +117,11 @@ impl<S: Store> TableStream<S> {
         let fingerprint = Fingerprinter::new().bytes(change.event_name.as_bytes()).finish();
         let call = Call::new(self.operation.clone(), self.principal.clone(), key, fingerprint, deadline);
         let run = |attempt| handler(attempt, change.clone());
-        let handled = timed(async {
-            match self.one_trip {
-                true => self.engine.run_in_one_trip(&call, run).await,
-                false => self.engine.run(&call, run).await,
-            }
-        });
-        let (outcome, timings) = Span::message(operation).of(handled).await;
+        let span = Span::message(operation);
+        let (outcome, timings) = match self.one_trip {
+            true => span.of(timed(self.engine.run_in_one_trip(&call, run))).await,
+            false => span.of(timed(self.engine.run(&call, run))).await,
+        };
         let settled = self.is_settled(&outcome);
         let (record, told) = (call.record_id(), Told::of(&outcome));
         let (returned, total) = (Some(!settled), self.engine.time().since(started));
