@@ -103,7 +103,7 @@ pub fn sqs_event(bytes: &[u8]) {
     let ids: Vec<_> = event.records.iter().map(|message| message.message_id.clone().unwrap_or_default()).collect();
     let principal = Principal::new("producer").expect("valid");
     let queue = Queue::new(engine(), operation(), principal, KeySource::pointer("/id"));
-    let handled = run(queue.handle(event, a_minute(), |_, _| async { Verdict::Success(()) }));
+    let handled = run(queue.handle(&event, a_minute(), |_, _| async { Verdict::Success(()) }));
     match handled {
         Ok(response) => {
             assert!(response.batch_item_failures.iter().all(|failure| ids.contains(&failure.item_identifier)));

@@ -274,7 +274,7 @@ impl<S: Store> Engine<S> {
         let (owner, transaction) = self.identity()?;
         Ok(Request {
             id: call.record_id(),
-            operation: call.operation().name().to_owned(),
+            operation: call.operation().shared_name(),
             principal: Some(call.principal()),
             subject: call.subject(),
             request: call.request(),

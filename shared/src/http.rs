@@ -111,7 +111,7 @@ impl<S: Store> IdempotencyLayer<S> {
         Self {
             settings: Arc::new(Settings {
                 engine,
-                operation: Operation::new(namespace, ""),
+                operation: Operation::new(namespace.into(), ""),
                 operations: Vec::new(),
                 principal: Arc::new(jwt_subject),
                 subject: Arc::new(|_| None),

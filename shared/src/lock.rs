@@ -93,7 +93,7 @@ impl<S: Store> Lock<S> {
         let (owner, transaction) = self.engine.identity()?;
         Ok(Request {
             id: RecordId::of_lock(&self.name),
-            operation: format!("lock {}", self.name),
+            operation: format!("lock {}", self.name).into(),
             principal: None,
             subject: None,
             request,

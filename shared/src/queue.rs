@@ -18,10 +18,13 @@ mod lane;
 mod trace;
 mod visibility;
 
+use std::pin::Pin;
 use std::time::Duration;
 
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
-use futures::stream::{self, Stream, StreamExt};
+use futures::FutureExt;
+use futures::stream::{FuturesUnordered, StreamExt};
+use tokio::time::Sleep;
 
 pub use contention::Contention;
 pub use key::{KeySource, NoKey};
@@ -61,7 +64,7 @@ use visibility::VisibilityOf;
 /// # let event = serde_json::from_str(r#"{"Records":[
 /// #     {"messageId":"m-1","body":"{\"event\":\"e-1\"}"},{"messageId":"m-2","body":"{\"event\":\"e-1\"}"}]}"#)?;
 /// # let deadline = engine.time().plus(std::time::Duration::from_secs(10));
-/// let response = queue.handle(event, deadline, |attempt, _message| async move {
+/// let response = queue.handle(&event, deadline, |attempt, _message| async move {
 ///     attempt.add_effect(Effect::named("posted"));
 ///     Verdict::Success(())
 /// });
@@ -182,37 +185,34 @@ impl<S: Store> Queue<S> {
     ///
     /// # Errors
     /// [`NoMessageId`] if a message cannot be reported; Lambda then returns the whole batch.
-    pub async fn handle<H, R>(
+    pub async fn handle<'e, H, R>(
         &self,
-        event: SqsEvent,
+        event: &'e SqsEvent,
         deadline: EpochMs,
         handler: H,
     ) -> Result<SqsBatchResponse, NoMessageId>
     where
-        H: Fn(Attempt<S::Effect>, SqsMessage) -> R,
+        H: Fn(Attempt<S::Effect>, &'e SqsMessage) -> R,
         R: Future<Output = Verdict<()>>,
     {
         let deliveries = self.deliveries(event, deadline)?;
-        let lanes = match deliveries.iter().any(|delivery| fifo::is_from_fifo(&delivery.message)) {
-            // A FIFO queue has at most ten messages in a batch.
-            true => stream::iter(fifo::groups(deliveries)).left_stream(),
-            false => one_ahead(lane::standard(deliveries, &self.contention)).right_stream(),
+        let lanes = match deliveries.iter().any(|delivery| fifo::is_from_fifo(delivery.message)) {
+            true => fifo::groups(deliveries),
+            false => lane::standard(deliveries, &self.contention),
         };
-        let handler = &handler;
-        let returned = lanes.map(|lane| self.lane(lane, deadline, handler));
-        let mut returned: Vec<_> = returned.buffer_unordered(self.concurrency).concat().await;
+        let mut returned = self.lanes(lanes, deadline, &handler).await;
         returned.sort_unstable();
         let mut response = SqsBatchResponse::default();
-        response.set_failures(returned.into_iter().map(|(_position, id)| id));
+        response.set_failures(returned.into_iter().map(|(_position, id)| id.to_owned()));
         self.engine.flush();
         Ok(response)
     }
 
-    fn deliveries(&self, event: SqsEvent, deadline: EpochMs) -> Result<Vec<Delivery>, NoMessageId> {
-        let deliveries = event.records.into_iter().enumerate().map(|(position, message)| {
-            let id = message.message_id.clone().filter(|id| !id.is_empty()).ok_or(NoMessageId)?;
-            let trace = self.trace.of(&message);
-            let call = self.key.of(&message).map(|key| {
+    fn deliveries<'e>(&self, event: &'e SqsEvent, deadline: EpochMs) -> Result<Vec<Delivery<'e>>, NoMessageId> {
+        let deliveries = event.records.iter().enumerate().map(|(position, message)| {
+            let id = message.message_id.as_deref().filter(|id| !id.is_empty()).ok_or(NoMessageId)?;
+            let trace = self.trace.of(message);
+            let call = self.key.of(message).map(|key| {
                 let body = message.body.as_deref().unwrap_or_default();
                 let fingerprint = Fingerprinter::new().json(body.as_bytes(), self.operation.compares()).finish();
                 Call::new(self.operation.clone(), self.principal.clone(), key, fingerprint, deadline).traced(trace)
@@ -222,10 +222,38 @@ impl<S: Store> Queue<S> {
         deliveries.collect()
     }
 
-    /// Handles the messages of a lane one after another. Those to be returned, by position and id.
-    async fn lane<H, R>(&self, lane: Lane, deadline: EpochMs, handler: &H) -> Vec<(usize, String)>
+    /// Handles lanes beside each other. Those to be returned, by position and id.
+    async fn lanes<'e, H, R>(&self, lanes: Vec<Lane<'e>>, deadline: EpochMs, handler: &H) -> Vec<(usize, &'e str)>
     where
-        H: Fn(Attempt<S::Effect>, SqsMessage) -> R,
+        H: Fn(Attempt<S::Effect>, &'e SqsMessage) -> R,
+        R: Future<Output = Verdict<()>>,
+    {
+        let _ahead = timer_ahead().await;
+        let (mut running, mut returned) = (FuturesUnordered::new(), Vec::new());
+        for (number, lane) in lanes.into_iter().enumerate() {
+            if running.len() == self.concurrency {
+                returned.extend(running.next().await.into_iter().flatten());
+            }
+            let ends_a_turn = !lane.in_order && (number + 1).is_multiple_of(LANES_A_TURN);
+            running.push(self.lane(lane, deadline, handler));
+            if ends_a_turn {
+                // Asked, they begin; nobody waits for them yet.
+                while let Some(Some(more)) = running.next().now_or_never() {
+                    returned.extend(more);
+                }
+                tokio::task::yield_now().await;
+            }
+        }
+        while let Some(more) = running.next().await {
+            returned.extend(more);
+        }
+        returned
+    }
+
+    /// Handles the messages of a lane one after another. Those to be returned, by position and id.
+    async fn lane<'e, H, R>(&self, lane: Lane<'e>, deadline: EpochMs, handler: &H) -> Vec<(usize, &'e str)>
+    where
+        H: Fn(Attempt<S::Effect>, &'e SqsMessage) -> R,
         R: Future<Output = Verdict<()>>,
     {
         let mut outcomes = lane::Outcomes::default();
@@ -246,7 +274,7 @@ impl<S: Store> Queue<S> {
             match settlement {
                 Settlement::Done => continue,
                 Settlement::Returned => {}
-                Settlement::InProgress(rest) => self.hide(&delivery.message, rest).await,
+                Settlement::InProgress(rest) => self.hide(delivery.message, rest).await,
             }
             self.engine.metrics().count(Metric::MessageReturned, self.operation.name());
             returned.push((delivery.position, delivery.id));
@@ -254,9 +282,9 @@ impl<S: Store> Queue<S> {
         returned
     }
 
-    async fn message<H, R>(&self, delivery: &Delivery, deadline: EpochMs, handler: &H) -> Settlement
+    async fn message<'e, H, R>(&self, delivery: &Delivery<'e>, deadline: EpochMs, handler: &H) -> Settlement
     where
-        H: Fn(Attempt<S::Effect>, SqsMessage) -> R,
+        H: Fn(Attempt<S::Effect>, &'e SqsMessage) -> R,
         R: Future<Output = Verdict<()>>,
     {
         let started = self.engine.time();
@@ -267,7 +295,7 @@ impl<S: Store> Queue<S> {
             Ok(call) => call,
             Err(error) => return self.leave(delivery, Told::failed("no key", error)),
         };
-        let run = |attempt| handler(attempt, delivery.message.clone());
+        let run = |attempt| handler(attempt, delivery.message);
         let span = Span::message(self.operation.name()).linked(delivery.trace);
         // A batch has many of these at a time, and the one has twice the size of the other.
         let (outcome, timings) = match self.mode {
@@ -279,7 +307,7 @@ impl<S: Store> Queue<S> {
         let line = Line {
             operation: self.operation.name(),
             record: Some(record.digest()),
-            message: Some(&delivery.id),
+            message: Some(delivery.id),
             producer_trace: delivery.trace,
             returned: Some(settlement != Settlement::Done),
             told: Told::of(&outcome),
@@ -292,16 +320,16 @@ impl<S: Store> Queue<S> {
     }
 
     /// Returns a message that is not begun.
-    fn leave(&self, delivery: &Delivery, told: Told) -> Settlement {
+    fn leave(&self, delivery: &Delivery<'_>, told: Told) -> Settlement {
         self.note(delivery, Settlement::Returned, told);
         Settlement::Returned
     }
 
     /// The line of a message for which the engine was not asked.
-    fn note(&self, delivery: &Delivery, settlement: Settlement, told: Told) {
+    fn note(&self, delivery: &Delivery<'_>, settlement: Settlement, told: Told) {
         let line = Line {
             operation: self.operation.name(),
-            message: Some(&delivery.id),
+            message: Some(delivery.id),
             producer_trace: delivery.trace,
             returned: Some(settlement != Settlement::Done),
             told,
@@ -335,17 +363,22 @@ impl<S: Store> Queue<S> {
     }
 }
 
-/// The lanes, of which all but the first begin with the runtime's next turn.
+/// How many lanes of a standard queue begin in one turn of the runtime.
 ///
-/// For a timer that ends before all that it knew of in its last turn, tokio wakes itself by a system call: all begun in
-/// one turn, each request of a batch would cost one for each of its time-outs. Those of the first lane end earlier.
-fn one_ahead(lanes: Vec<Lane>) -> impl Stream<Item = Lane> {
-    stream::iter(lanes).enumerate().then(async |(position, lane)| {
-        if position == 1 {
-            tokio::task::yield_now().await;
-        }
-        lane
-    })
+/// What they write to their connections is sent at the end of the turn: were all begun in one, the store would hear of
+/// the first message only when the last one is ready. Were each begun in its own, each answer would wake the runtime.
+const LANES_A_TURN: usize = 25;
+
+/// A timer that ends before the time-outs of the requests of a batch, and that nobody waits for.
+///
+/// For each timer that ends before all that it knew of in its last turn, tokio wakes itself by a system call: without
+/// this one, for each time-out.
+async fn timer_ahead() -> Pin<Box<Sleep>> {
+    let mut timer = Box::pin(tokio::time::sleep(Duration::from_millis(500)));
+    // Being asked, it is set, and known after this turn.
+    let _ = timer.as_mut().now_or_never();
+    tokio::task::yield_now().await;
+    timer
 }
 
 /// The retention that covers the longest retention of a queue and of its dead-letter queue, 14 days each, and a day.

@@ -127,8 +127,9 @@ async fn handle(queue: Queue<DynamoDbStore>, batch: usize) -> usize {
     let deadline = idempotency::protocol::EpochMs(
         std::time::SystemTime::UNIX_EPOCH.elapsed().expect("after 1970").as_millis() as u64 + 30_000,
     );
-    let response =
-        queue.handle(hundred(batch), deadline, |attempt, message| post(attempt, message.body.unwrap_or_default()));
+    let event = hundred(batch);
+    let post = |attempt, message: &SqsMessage| post(attempt, message.body.clone().unwrap_or_default());
+    let response = queue.handle(&event, deadline, post);
     response.await.expect("a response").batch_item_failures.len()
 }
 

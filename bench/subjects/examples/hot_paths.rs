@@ -11,9 +11,9 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use aws_lambda_events::event::sqs::{SqsEvent, SqsMessage};
-use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::config::{Credentials, Region};
+use aws_sdk_dynamodb::config::{BehaviorVersion, Builder, Credentials, Region};
 use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem};
+use aws_sdk_dynamodb::{Client, Config};
 use aws_smithy_runtime_api::client::http::{HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn};
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::http::StatusCode;
@@ -43,7 +43,7 @@ async fn main() {
     }
 }
 
-const PATHS: [&str; 13] = [
+const PATHS: [&str; 15] = [
     "canonical JSON of a request",
     "fingerprint of a request",
     "record id",
@@ -55,6 +55,8 @@ const PATHS: [&str; 13] = [
     "engine: replay",
     "layer: first run of an API Gateway event",
     "floor: first run of an API Gateway event",
+    "layer: replay of an API Gateway event",
+    "floor: replay of an API Gateway event",
     "queue: a batch of 100 messages",
     "floor: a batch of 100 messages",
 ];
@@ -65,7 +67,7 @@ const BODY: &[u8] =
 const NOW: EpochMs = EpochMs(1_795_550_400_000);
 
 async fn run(path: &str, count: usize) {
-    let accepting = engine(ACCEPTED, 200).await;
+    let accepting = engine(ACCEPTED, 200);
     match path {
         "canonical JSON of a request" => repeat(count, |_| canonical_json(black_box(BODY))),
         "fingerprint of a request" => repeat(count, |_| fingerprint()),
@@ -103,7 +105,8 @@ async fn run(path: &str, count: usize) {
             }
         }
         "engine: replay" => {
-            let refusing = engine(refusal(&accepting).await, 400).await;
+            one_trip(&accepting, 0, false).await;
+            let refusing = engine(refusal(), 400);
             for _ in 0..count {
                 assert!(matches!(one_trip(&refusing, 0, false).await, Outcome::Replayed(_)));
             }
@@ -116,9 +119,25 @@ async fn run(path: &str, count: usize) {
             }
         }
         "floor: first run of an API Gateway event" => {
-            let floor = floor().await;
+            let floor = floor(ACCEPTED, 200);
             for number in 0..count {
                 assert_eq!(floor.request(event(number)).await.expect("a response").status(), 201);
+            }
+        }
+        "layer: replay of an API Gateway event" => {
+            let layer = |engine| IdempotencyLayer::new(engine, "orders").layer(service_fn(handler));
+            layer(accepting).oneshot(event(0)).await.expect("infallible");
+            let refused = layer(engine(refusal(), 400));
+            for _ in 0..count {
+                let response = refused.clone().oneshot(event(0)).await.expect("infallible");
+                assert_eq!(response.status(), 201);
+            }
+        }
+        "floor: replay of an API Gateway event" => {
+            floor(ACCEPTED, 200).one_trip(event(0)).await.expect("a response");
+            let refused = floor(refusal(), 400);
+            for _ in 0..count {
+                assert_eq!(refused.request(event(0)).await.expect("a response").status(), 201);
             }
         }
         "queue: a batch of 100 messages" => {
@@ -128,12 +147,12 @@ async fn run(path: &str, count: usize) {
             let queue = queue.one_trip().concurrency(CONCURRENCY);
             for number in 0..count {
                 let deadline = accepting.time().plus(Duration::from_secs(30));
-                let response = queue.handle(batch(number), deadline, message).await.expect("handled");
+                let response = queue.handle(&batch(number), deadline, message).await.expect("handled");
                 assert!(response.batch_item_failures.is_empty());
             }
         }
         "floor: a batch of 100 messages" => {
-            let floor = floor().await;
+            let floor = floor(ACCEPTED, 200);
             for number in 0..count {
                 let event = LambdaEvent::new(batch(number), Context::default());
                 assert!(floor.batch(event).await.expect("handled").batch_item_failures.is_empty());
@@ -155,7 +174,7 @@ async fn handler(request: lambda_http::Request) -> Result<Response<Body>, lambda
     Ok(Response::builder().status(status).header("content-type", "application/json").body(body.into())?)
 }
 
-async fn message(_: Attempt<TransactWriteItem>, message: SqsMessage) -> Verdict<()> {
+async fn message(_: Attempt<TransactWriteItem>, message: &SqsMessage) -> Verdict<()> {
     match serde_json::from_str::<Order>(message.body.as_deref().unwrap_or_default()) {
         Ok(order) => {
             order.carry_out();
@@ -179,10 +198,8 @@ async fn one_trip(engine: &Engine<DynamoDbStore>, number: usize, effect: bool) -
 
 const ACCEPTED: &str = "{}";
 
-/// What DynamoDB answers to the claim of an operation that is settled.
-async fn refusal(accepting: &Engine<DynamoDbStore>) -> String {
-    SENT.lock().expect("not poisoned").clear();
-    one_trip(accepting, 0, false).await;
+/// What DynamoDB answers to a claim where the item that was put last is.
+fn refusal() -> String {
     let sent: serde_json::Value = serde_json::from_slice(&SENT.lock().expect("not poisoned")).expect("JSON");
     json!({
         "__type": "com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException",
@@ -192,7 +209,7 @@ async fn refusal(accepting: &Engine<DynamoDbStore>) -> String {
     .to_string()
 }
 
-/// The body of the first request since this was cleared.
+/// The body of the last request.
 static SENT: Mutex<Vec<u8>> = Mutex::new(Vec::new());
 
 /// A DynamoDB that always answers the same.
@@ -205,27 +222,27 @@ struct Canned {
 impl HttpConnector for Canned {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
         let mut sent = SENT.lock().expect("not poisoned");
-        if sent.is_empty() {
-            sent.extend_from_slice(request.body().bytes().unwrap_or_default());
-        }
+        sent.clear();
+        sent.extend_from_slice(request.body().bytes().unwrap_or_default());
         let status = StatusCode::try_from(self.status).expect("a status");
         HttpConnectorFuture::ready(Ok(HttpResponse::new(status, SdkBody::from(self.reply.clone()))))
     }
 }
 
-async fn engine(reply: impl Into<String>, status: u16) -> Engine<DynamoDbStore> {
-    let store = DynamoDbStore::new(client(reply, status).await, "Records");
+fn engine(reply: impl Into<String>, status: u16) -> Engine<DynamoDbStore> {
+    let store = DynamoDbStore::new(client(dynamodb::client().config().to_builder(), reply, status), "Records");
     // Nothing is remembered in the process: a replay is one from the store.
     Engine::builder(store).cache_bytes(0).build()
 }
 
-async fn floor() -> Floor {
-    Floor { client: client(ACCEPTED, 200).await, records: "Records".into(), effects: "Effects".into() }
+/// With the settings that the SDK has by itself, as in its function.
+fn floor(reply: impl Into<String>, status: u16) -> Floor {
+    let client = client(Config::builder().behavior_version(BehaviorVersion::v2026_01_12()), reply, status);
+    Floor { client, records: "Records".into(), effects: "Effects".into() }
 }
 
-async fn client(reply: impl Into<String>, status: u16) -> Client {
+fn client(config: Builder, reply: impl Into<String>, status: u16) -> Client {
     let connector = SharedHttpConnector::new(Canned { status, reply: reply.into() });
-    let config = dynamodb::client().config().to_builder();
     let config = config
         .http_client(http_client_fn(move |_, _| connector.clone()))
         .region(Region::new("eu-central-1"))
@@ -258,7 +275,7 @@ fn request(number: usize) -> Request {
     let principal = Principal::new("alice").expect("valid");
     Request {
         id: RecordId::new("payments", &principal, &key(number)),
-        operation: "POST /payments".to_owned(),
+        operation: "POST /payments".into(),
         principal: Some(principal.digest()),
         subject: None,
         request: None,

@@ -261,7 +261,7 @@ impl Console {
 
     /// Whether the record was settled, with the audit entry and the preview's use.
     async fn settle(&self, preview: &Preview, record: &Record, invocation: &Invocation) -> Result<bool, Refusal> {
-        let operation = Operation::new("payments", record.operation.as_str());
+        let operation = Operation::new("payments", record.operation.clone());
         let decided = Decided { console: self, preview, request: invocation.request.clone() };
         let reconciled = self
             .engine

@@ -74,7 +74,7 @@ impl Filter {
             [&self.operation, &self.age_s, &self.principal, &self.transaction].map(|text| text.trim());
         let age = age_s.parse().map_or(Duration::ZERO, Duration::from_secs);
         let digest = || record.principal.map(|digest| digest.to_string()).unwrap_or_default();
-        (operation.is_empty() || record.operation == operation)
+        (operation.is_empty() || *record.operation == *operation)
             && now.since(record.created) >= age
             && (principal.is_empty() || digest().starts_with(&principal.to_ascii_lowercase()))
             && (transaction.is_empty() || record.transaction.to_string() == transaction.to_ascii_lowercase())

@@ -23,9 +23,8 @@ impl Handler {
 
     /// All effects are inside: the entries, the balance and the terminal's number are written with the record of the
     /// message, in one request.
-    pub(crate) async fn handle(&self, attempt: Attempt<TransactWriteItem>, message: SqsMessage) -> Verdict<()> {
-        let body = message.body.unwrap_or_default();
-        match Message::from_json(body.as_bytes()) {
+    pub(crate) async fn handle(&self, attempt: Attempt<TransactWriteItem>, message: &SqsMessage) -> Verdict<()> {
+        match Message::from_json(message.body.as_deref().unwrap_or_default().as_bytes()) {
             Ok(read) => {
                 // First, because the first refused effect decides: of a duplicate, the entries are refused as well.
                 if let Message::Sale(sale) = &read {

@@ -29,7 +29,7 @@ async fn main() -> Result<(), Error> {
     let handle = async |event: LambdaEvent<SqsEvent>| {
         let deadline = EpochMs(event.context.deadline);
         queue
-            .handle(event.payload, deadline, |attempt, message| handler.handle(attempt, message))
+            .handle(&event.payload, deadline, |attempt, message| handler.handle(attempt, message))
             .await
             .map_err(Error::from)
     };

@@ -158,12 +158,12 @@ impl Messages<'_> {
         let mut event = SqsEvent::default();
         event.records = batch.iter().map(|(place, _)| self.delivered(*place)).collect();
         let begun = Mutex::new(Vec::new());
-        let run = |attempt, message: SqsMessage| {
+        let run = |attempt, message: &SqsMessage| {
             let place = place(message.message_id.as_deref());
             begun.lock().unwrap_or_else(PoisonError::into_inner).push(place);
             std::future::ready(self.work(&attempt, place))
         };
-        let response = queue.handle(event, deadline, run).await.expect("every message has an id");
+        let response = queue.handle(&event, deadline, run).await.expect("every message has an id");
         let returned = response.batch_item_failures.iter().map(|failure| place(Some(&failure.item_identifier)));
         let begun = begun.into_inner().unwrap_or_else(PoisonError::into_inner);
         if begun.len() < batch.len() && process.network().now() > deadline {

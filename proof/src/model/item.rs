@@ -127,7 +127,7 @@ static ID: LazyLock<RecordId> =
 pub fn request(owner: u8, transaction: u8, body: u8, era: u8, uncertain: Uncertain) -> Request {
     Request {
         id: ID.clone(),
-        operation: String::new(),
+        operation: "".into(),
         principal: None,
         subject: None,
         request: None,
@@ -158,7 +158,7 @@ impl Item {
     pub fn record(&self) -> Record {
         Record {
             id: ID.clone(),
-            operation: String::new(),
+            operation: "".into(),
             principal: None,
             subject: None,
             fingerprint: Fingerprint::from_bytes([self.body; Fingerprint::BYTES]),

@@ -1,5 +1,6 @@
 //! The protected thing, and one call of it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Answer, packed};
@@ -11,8 +12,8 @@ use crate::protocol::{
 /// A protected operation and its settings, which do not change while it runs.
 #[derive(Clone, Debug)]
 pub struct Operation {
-    namespace: String,
-    name: String,
+    namespace: Arc<str>,
+    name: Arc<str>,
     uncertain: Uncertain,
     retention: Duration,
     compare: Compare,
@@ -24,7 +25,7 @@ impl Operation {
     /// `namespace` is part of the lookup: two operations that share one share their keys, so that a key used for
     /// another path or method is a mismatch and not a second effect. Never change it while records live. `name`
     /// is for people (`POST /payments`); it may be renamed at any time.
-    pub fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
+    pub fn new(namespace: impl Into<Arc<str>>, name: impl Into<Arc<str>>) -> Self {
         Self {
             namespace: namespace.into(),
             name: name.into(),
@@ -59,7 +60,7 @@ impl Operation {
 
     /// The same settings under another name.
     #[must_use]
-    pub fn named(self, name: impl Into<String>) -> Self {
+    pub fn named(self, name: impl Into<Arc<str>>) -> Self {
         Self { name: name.into(), ..self }
     }
 
@@ -67,6 +68,10 @@ impl Operation {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    pub(super) fn shared_name(&self) -> Arc<str> {
+        Arc::clone(&self.name)
     }
 
     pub(crate) const fn compares(&self) -> &Compare {

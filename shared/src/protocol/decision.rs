@@ -1,5 +1,6 @@
 //! What a claim does about what it finds.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Condition, EpochMs, Event, Finding, Fingerprint, Holder, OwnerToken, PrincipalDigest, Record, RecordId};
@@ -11,7 +12,7 @@ pub struct Request {
     /// Where its record is.
     pub id: RecordId,
     /// The name of the operation, for people.
-    pub operation: String,
+    pub operation: Arc<str>,
     /// Who asks.
     pub principal: Option<PrincipalDigest>,
     /// What it is about.

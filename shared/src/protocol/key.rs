@@ -1,6 +1,7 @@
 //! Names: the client's key, the principal who asks, and the id of the record both lead to.
 
 use std::fmt;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -74,7 +75,7 @@ pub enum InvalidKey {
 ///
 /// `Debug` shows a digest only.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Principal(String);
+pub struct Principal(Arc<str>);
 
 impl Principal {
     /// The longest principal that is accepted: the length of the longest IAM ARN.
@@ -89,7 +90,7 @@ impl Principal {
         if text.is_empty() || text.len() > Self::MAX_BYTES {
             return Err(InvalidPrincipal);
         }
-        Ok(Self(text))
+        Ok(Self(text.into()))
     }
 
     /// The principal in clear. Not for logs, metrics or answers.
@@ -140,7 +141,7 @@ pub struct InvalidPrincipal;
 /// Of fixed size, spread evenly over partitions, and without key or principal in clear. Each part is hashed
 /// behind its length, so no two different triples share an input.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct RecordId(String);
+pub struct RecordId(Arc<str>);
 
 impl RecordId {
     /// What the id of every operation's record begins with.
@@ -157,14 +158,14 @@ impl RecordId {
         let mut id = String::with_capacity(Self::PREFIX.len() + 43);
         id.push_str(Self::PREFIX);
         URL_SAFE_NO_PAD.encode_string(hash.finalize(), &mut id);
-        Self(id)
+        Self(id.into())
     }
 
     /// The id of the record of a lock: with a prefix of its own, for whoever looks for abandoned operations must not
     /// take it for one.
     #[must_use]
     pub fn of_lock(name: &str) -> Self {
-        Self(format!("lock:{name}"))
+        Self(format!("lock:{name}").into())
     }
 
     /// Whether it is the id of an operation's record: neither of a lock, nor of an item of somebody else in the table.
@@ -176,7 +177,7 @@ impl RecordId {
     /// An id as a store returns it; only a store has a use for it.
     #[must_use]
     pub fn from_stored(text: String) -> Self {
-        Self(text)
+        Self(text.into())
     }
 
     /// The whole id, as it is stored.

@@ -1,6 +1,7 @@
 //! What is remembered of one (namespace, principal, key).
 
 use std::fmt;
+use std::sync::Arc;
 
 use uuid::Uuid;
 
@@ -12,7 +13,7 @@ pub struct Record {
     /// Where it is stored.
     pub id: RecordId,
     /// The name of the protected operation, for people; never part of the lookup.
-    pub operation: String,
+    pub operation: Arc<str>,
     /// Who asked, as a digest, for people; nothing in a record of an older version.
     pub principal: Option<PrincipalDigest>,
     /// What it is about, for whoever reconciles it.

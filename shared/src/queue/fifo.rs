@@ -17,11 +17,11 @@ pub(super) fn is_from_fifo(message: &SqsMessage) -> bool {
 }
 
 /// A lane per message group, in the order of the batch.
-pub(super) fn groups(deliveries: Vec<Delivery>) -> Vec<Lane> {
-    let mut lanes: Vec<Lane> = Vec::new();
-    let mut lane_of: HashMap<Option<String>, usize> = HashMap::new();
+pub(super) fn groups(deliveries: Vec<Delivery<'_>>) -> Vec<Lane<'_>> {
+    let mut lanes: Vec<Lane<'_>> = Vec::new();
+    let mut lane_of: HashMap<Option<&String>, usize> = HashMap::new();
     for delivery in deliveries {
-        let group = delivery.message.attributes.get("MessageGroupId").cloned();
+        let group = delivery.message.attributes.get("MessageGroupId");
         let lane = *lane_of.entry(group).or_insert_with(|| {
             lanes.push(Lane { deliveries: Vec::new(), in_order: true });
             lanes.len() - 1

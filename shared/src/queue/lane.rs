@@ -11,11 +11,11 @@ use crate::engine::Call;
 use crate::protocol::{Fingerprint, RecordId, Trace};
 
 /// A message as it was delivered.
-pub(super) struct Delivery {
+pub(super) struct Delivery<'e> {
     /// Its place in the batch.
     pub(super) position: usize,
-    pub(super) id: String,
-    pub(super) message: SqsMessage,
+    pub(super) id: &'e str,
+    pub(super) message: &'e SqsMessage,
     /// The trace in which it was sent.
     pub(super) trace: Option<Trace>,
     pub(super) call: Result<Call, NoKey>,
@@ -33,19 +33,19 @@ pub(super) enum Settlement {
 }
 
 /// Messages that run one after another.
-pub(super) struct Lane {
-    pub(super) deliveries: Vec<Delivery>,
+pub(super) struct Lane<'e> {
+    pub(super) deliveries: Vec<Delivery<'e>>,
     /// Whether none may run after one before it was returned.
     pub(super) in_order: bool,
 }
 
 /// The lanes of a standard queue, which promises no order: messages share one if they have the same key or contend for
 /// the same thing, directly or through others.
-pub(super) fn standard(deliveries: Vec<Delivery>, contention: &ContentionOf) -> Vec<Lane> {
-    let mut lanes: Vec<Vec<(u64, Delivery)>> = Vec::with_capacity(deliveries.len());
+pub(super) fn standard<'e>(deliveries: Vec<Delivery<'e>>, contention: &ContentionOf) -> Vec<Lane<'e>> {
+    let mut lanes: Vec<Vec<(u64, Delivery<'e>)>> = Vec::with_capacity(deliveries.len());
     let mut lane_of = HashMap::new();
     for delivery in deliveries {
-        let Contention { names, rank } = contention.of(&delivery.message);
+        let Contention { names, rank } = contention.of(delivery.message);
         let key = delivery.call.as_ref().ok().map(|call| Shared::Key(call.record_id()));
         let shared: Vec<Shared> = names.into_iter().map(Shared::Name).chain(key).collect();
         let mut joined: Vec<usize> = shared.iter().filter_map(|name| lane_of.get(name).copied()).collect();
@@ -73,7 +73,7 @@ enum Shared {
     Name(String),
 }
 
-fn ranked(mut lane: Vec<(u64, Delivery)>) -> Lane {
+fn ranked(mut lane: Vec<(u64, Delivery<'_>)>) -> Lane<'_> {
     lane.sort_by_key(|(rank, delivery)| (*rank, delivery.position));
     Lane { deliveries: lane.into_iter().map(|(_, delivery)| delivery).collect(), in_order: false }
 }
@@ -89,7 +89,7 @@ pub(super) struct Outcomes {
 impl Outcomes {
     /// What becomes of a message without running it: in order, none overtakes one that was returned; and equal
     /// messages share the outcome of the first.
-    pub(super) fn of(&self, delivery: &Delivery, in_order: bool) -> Option<Settlement> {
+    pub(super) fn of(&self, delivery: &Delivery<'_>, in_order: bool) -> Option<Settlement> {
         if in_order && self.returned.is_some() {
             return self.returned;
         }
@@ -98,7 +98,7 @@ impl Outcomes {
         (*fingerprint == call.fingerprint()).then_some(*settlement)
     }
 
-    pub(super) fn add(&mut self, delivery: &Delivery, settlement: Settlement) {
+    pub(super) fn add(&mut self, delivery: &Delivery<'_>, settlement: Settlement) {
         if settlement != Settlement::Done && self.returned.is_none() {
             self.returned = Some(settlement);
         }

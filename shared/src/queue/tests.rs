@@ -41,7 +41,7 @@ fn in_ten_seconds(queue: &Queue<TestStore>) -> EpochMs {
 }
 
 /// What the tests' messages ask for, by their member `do`.
-async fn handle(attempt: Attempt<Effect>, message: SqsMessage) -> Verdict<()> {
+async fn handle(attempt: Attempt<Effect>, message: &SqsMessage) -> Verdict<()> {
     let body: serde_json::Value = serde_json::from_str(message.body.as_deref().unwrap()).unwrap();
     attempt.add_effect(Effect::named(body["id"].to_string()));
     match body["do"].as_str().unwrap_or_default() {
@@ -53,7 +53,7 @@ async fn handle(attempt: Attempt<Effect>, message: SqsMessage) -> Verdict<()> {
 }
 
 async fn returned(queue: &Queue<TestStore>, messages: Vec<SqsMessage>) -> Vec<String> {
-    let response = queue.handle(batch(messages), in_ten_seconds(queue), handle).await.unwrap();
+    let response = queue.handle(&batch(messages), in_ten_seconds(queue), handle).await.unwrap();
     let mut ids: Vec<_> = response.batch_item_failures.into_iter().map(|failure| failure.item_identifier).collect();
     ids.sort();
     ids
@@ -148,7 +148,7 @@ async fn a_message_whose_write_was_lost_comes_again_and_takes_effect_once() {
 async fn messages_without_time_are_returned_unbegun() {
     let (queue, memory) = world([]);
     let soon = queue.engine.time().plus(Duration::from_secs(1));
-    let response = queue.handle(batch(vec![message("m", r#"{"id":1}"#)]), soon, handle).await.unwrap();
+    let response = queue.handle(&batch(vec![message("m", r#"{"id":1}"#)]), soon, handle).await.unwrap();
     assert_eq!(response.batch_item_failures.len(), 1);
     assert_eq!(memory.applied("1"), 0);
 }
@@ -160,7 +160,7 @@ async fn a_message_without_an_id_fails_the_whole_batch() {
     for id in [None, Some(String::new())] {
         nameless.message_id = id;
         let messages = vec![message("m", r#"{"id":2}"#), nameless.clone()];
-        let response = queue.handle(batch(messages), in_ten_seconds(&queue), handle).await;
+        let response = queue.handle(&batch(messages), in_ten_seconds(&queue), handle).await;
         assert_eq!(response.unwrap_err(), NoMessageId);
     }
     assert_eq!((memory.applied("1"), memory.applied("2")), (0, 0));
@@ -181,7 +181,7 @@ async fn no_more_messages_run_at_a_time_than_allowed() {
             Verdict::Success(())
         }
     };
-    let response = queue.handle(batch(messages), in_ten_seconds(&queue), handler).await.unwrap();
+    let response = queue.handle(&batch(messages), in_ten_seconds(&queue), handler).await.unwrap();
     assert!(response.batch_item_failures.is_empty());
     assert_eq!(most.load(Ordering::SeqCst), 3);
 }
@@ -195,8 +195,7 @@ fn grouped(group: &str, id: &str, body: &str) -> SqsMessage {
 }
 
 /// A handler that writes down which ids ran, and does what [`handle`] does.
-fn noted(ran: &Arc<Mutex<Vec<String>>>) -> impl Fn(Attempt<Effect>, SqsMessage) -> BoxFuture<'static, Verdict<()>> {
-    let ran = Arc::clone(ran);
+fn noted<'a>(ran: &'a Mutex<Vec<String>>) -> impl Fn(Attempt<Effect>, &'a SqsMessage) -> BoxFuture<'a, Verdict<()>> {
     move |attempt, message| {
         ran.lock().unwrap().push(message.message_id.clone().unwrap());
         async move {
@@ -208,11 +207,10 @@ fn noted(ran: &Arc<Mutex<Vec<String>>>) -> impl Fn(Attempt<Effect>, SqsMessage) 
 }
 
 async fn returned_and_ran(queue: &Queue<TestStore>, messages: Vec<SqsMessage>) -> (Vec<String>, Vec<String>) {
-    let ran = Arc::default();
-    let response = queue.handle(batch(messages), in_ten_seconds(queue), noted(&ran)).await.unwrap();
+    let (event, ran) = (batch(messages), Mutex::default());
+    let response = queue.handle(&event, in_ten_seconds(queue), noted(&ran)).await.unwrap();
     let returned = response.batch_item_failures.into_iter().map(|failure| failure.item_identifier).collect();
-    let ran = ran.lock().unwrap().clone();
-    (returned, ran)
+    (returned, ran.into_inner().unwrap())
 }
 
 #[tokio::test]
@@ -260,10 +258,10 @@ async fn messages_that_contend_run_one_after_another_by_rank_and_the_others_besi
     ];
     let (running, most) = (Arc::new(Mutex::new(0)), Arc::new(Mutex::new(0)));
     let order = Arc::new(Mutex::new(Vec::new()));
-    let handler = |_, message: SqsMessage| {
+    let handler = |_, message: &SqsMessage| {
         let (running, most, order) = (running.clone(), most.clone(), order.clone());
+        let id = message.message_id.clone().unwrap();
         async move {
-            let id = message.message_id.unwrap();
             let contends = ["m-1", "m-2", "m-3"].contains(&id.as_str());
             if contends {
                 *running.lock().unwrap() += 1;
@@ -279,7 +277,7 @@ async fn messages_that_contend_run_one_after_another_by_rank_and_the_others_besi
             Verdict::Success(())
         }
     };
-    let response = queue.handle(batch(messages), in_ten_seconds(&queue), handler).await.unwrap();
+    let response = queue.handle(&batch(messages), in_ten_seconds(&queue), handler).await.unwrap();
     assert!(response.batch_item_failures.is_empty());
     assert_eq!((*most.lock().unwrap(), order.lock().unwrap().join(" ")), (1, "m-3 m-2 m-1".to_owned()));
 }
@@ -352,7 +350,7 @@ async fn a_message_in_progress_elsewhere_is_returned_and_hidden_until_the_lease_
         let noted = Noted { fails, ..Noted::default() };
         let queue = queue.visibility(noted.clone());
         let event = batch(vec![grouped("g", "m", r#"{"id":1}"#)]);
-        let elsewhere = queue.deliveries(event, in_ten_seconds(&queue)).unwrap().remove(0).call.unwrap();
+        let elsewhere = queue.deliveries(&event, in_ten_seconds(&queue)).unwrap().remove(0).call.unwrap();
         let Ok(Claimed::Acquired(_claim)) = queue.engine.claim(&elsewhere).await else { panic!("must acquire") };
 
         let messages = vec![
@@ -397,12 +395,12 @@ async fn what_was_not_begun_when_time_runs_out_is_returned() {
     let (queue, _) = world([]);
     let queue = Queue { engine, ..queue }.concurrency(1);
     let messages = (0..4).map(|id| message(&format!("m-{id}"), &format!("{{\"id\":{id}}}"))).collect();
-    let handler = |attempt: Attempt<Effect>, message| {
+    let handler = |attempt, message| {
         clock.0.fetch_add(150, Ordering::SeqCst);
         handle(attempt, message)
     };
     // The margin is 2 s, so that after two messages of 150 ms it has begun.
-    let response = queue.handle(batch(messages), EpochMs(2300), handler).await.unwrap();
+    let response = queue.handle(&batch(messages), EpochMs(2300), handler).await.unwrap();
     let returned: Vec<_> = response.batch_item_failures.iter().map(|failure| &*failure.item_identifier).collect();
     assert_eq!(returned, ["m-2", "m-3"]);
     assert_eq!(["0", "1", "2", "3"].map(|id| memory.applied(id)), [1, 1, 0, 0]);

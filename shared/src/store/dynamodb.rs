@@ -12,6 +12,7 @@ mod item;
 mod parts;
 mod story;
 mod unsettled;
+mod user_agent;
 mod watermarks;
 
 use std::sync::Arc;

@@ -33,7 +33,7 @@ async fn main() -> Result<(), Error> {
             let queue = queue.one_trip().concurrency(CONCURRENCY);
             let queue = &queue;
             let handle = async |event: LambdaEvent<SqsEvent>| {
-                queue.handle(event.payload, EpochMs(event.context.deadline), message).await.map_err(Error::from)
+                queue.handle(&event.payload, EpochMs(event.context.deadline), message).await.map_err(Error::from)
             };
             lambda_runtime::run(service_fn(handle)).await
         }
@@ -78,7 +78,7 @@ async fn one_trip(engine: &Engine<DynamoDbStore>, request: Request) -> Result<Re
     }
 }
 
-async fn message(attempt: Attempt<TransactWriteItem>, message: SqsMessage) -> Verdict<()> {
+async fn message(attempt: Attempt<TransactWriteItem>, message: &SqsMessage) -> Verdict<()> {
     let Ok(order) = serde_json::from_str::<Order>(message.body.as_deref().unwrap_or_default()) else {
         return Verdict::NotExecuted(());
     };

@@ -8,7 +8,9 @@ use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::provider::SharedCredentialsProvider;
-use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::{Client, Config};
+
+use super::user_agent::UserAgent;
 
 /// Makes a client from the environment of a Lambda function. Make it once per process.
 ///
@@ -26,7 +28,8 @@ use aws_sdk_dynamodb::Client;
 /// [endpoint]: https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html
 #[must_use]
 pub fn client() -> Client {
-    Client::new(&sdk_config("DYNAMODB"))
+    let config = Config::from(&sdk_config("DYNAMODB")).to_builder().interceptor(UserAgent);
+    Client::from_conf(config.build())
 }
 
 /// What [`client`] is made of, for the clients of other services. The service is named as in `AWS_ENDPOINT_URL_…`.

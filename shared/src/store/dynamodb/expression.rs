@@ -9,8 +9,6 @@ use super::item::{self, AttributeNames};
 use crate::protocol::{Condition, Seen};
 
 /// One request's condition with the names and values they refer to.
-///
-/// Every attribute is referred to by a placeholder: `status` and others are reserved words.
 pub(super) struct Expression<'a> {
     attributes: &'a AttributeNames,
     pub(super) condition: String,
@@ -74,7 +72,11 @@ impl<'a> Expression<'a> {
             .build()
     }
 
-    fn name(&mut self, placeholder: &'static str, attribute: &str) -> &'static str {
+    /// How the condition names an attribute.
+    fn name(&mut self, placeholder: &'static str, attribute: &'a str) -> &'a str {
+        if UNRESERVED.contains(&attribute) {
+            return attribute;
+        }
         self.names.get_or_insert_default().insert(placeholder.to_owned(), attribute.to_owned());
         placeholder
     }
@@ -85,6 +87,12 @@ impl<'a> Expression<'a> {
     }
 }
 
+/// Names that are no [reserved words][words], of the condition that is written most. Any other may be one, as `status` is,
+/// and gets a placeholder.
+///
+/// [words]: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ReservedWords.html
+const UNRESERVED: [&str; 2] = ["id", "expiration"];
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -94,7 +102,7 @@ mod tests {
     fn the_conditions_read_as_the_protocol_states_them() {
         let names = AttributeNames::default();
         let text = |condition| Expression::of(&condition, &names).condition;
-        assert_eq!(text(Condition::Vacant { now: EpochS(1) }), "attribute_not_exists(#id) OR #expiration <= :now");
+        assert_eq!(text(Condition::Vacant { now: EpochS(1) }), "attribute_not_exists(id) OR expiration <= :now");
         assert_eq!(text(Condition::Owned { owner: OwnerToken([0; 16]) }), "#owner = :owner");
         let seen = Seen {
             status: Status::Unknown,
@@ -108,5 +116,14 @@ mod tests {
             "#status = :seen_status AND #transaction = :seen_transaction AND #attempt = :seen_attempt \
              AND attribute_not_exists(#owner) AND attribute_not_exists(#lease)"
         );
+    }
+
+    #[test]
+    fn a_name_that_may_be_a_reserved_word_gets_a_placeholder() {
+        let names = AttributeNames { id: "key".into(), expiration: "ttl".into(), ..AttributeNames::default() };
+        let expression = Expression::of(&Condition::Vacant { now: EpochS(1) }, &names);
+        assert_eq!(expression.condition, "attribute_not_exists(#id) OR #expiration <= :now");
+        let placeholders = [("#id", "key"), ("#expiration", "ttl")].map(|(a, b)| (a.to_owned(), b.to_owned()));
+        assert_eq!(expression.names, Some(HashMap::from(placeholders)));
     }
 }

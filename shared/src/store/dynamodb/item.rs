@@ -90,7 +90,7 @@ pub(super) fn from_record(record: &Record, names: &AttributeNames) -> Item {
     set(&names.status, string(record.state.status().as_str()));
     set(&names.transaction, string(record.transaction.to_string()));
     set(&names.attempt, number(record.attempt));
-    set(&names.operation, string(record.operation.as_str()));
+    set(&names.operation, string(&*record.operation));
     set(&names.fingerprint, binary(*record.fingerprint.as_bytes()));
     set(&names.created, number(record.created.0));
     set(&names.updated, number(record.updated.0));
@@ -179,7 +179,7 @@ impl Reader<'_> {
         Ok(Record {
             id,
             state: self.state()?,
-            operation: self.string(&names.operation)?,
+            operation: self.string(&names.operation)?.into(),
             fingerprint: Fingerprint::from_bytes(self.array(&names.fingerprint)?),
             transaction: self.transaction()?,
             attempt: self.number(&names.attempt)?,
@@ -403,7 +403,7 @@ mod tests {
             ("response".to_owned(), binary(*b"\x02\x01\x00\xc9\x00\x00\x00\x00hello")),
         ]);
         let record = to_record(item, &AttributeNames::default()).unwrap();
-        assert_eq!((record.id.as_str(), record.attempt, record.operation.as_str()), (id, 1, "POST /payments"));
+        assert_eq!((record.id.as_str(), record.attempt, &*record.operation), (id, 1, "POST /payments"));
         let (response, expiration) = (b"\x02\x01\x00\xc9\x00\x00\x00\x00hello".to_vec().into(), EpochS(1_700_086_400));
         assert_eq!(record.state, State::Success(Settled { response, expiration }));
     }
