@@ -367,7 +367,7 @@ impl<S: Store> Queue<S> {
 ///
 /// What they write to their connections is sent at the end of the turn: were all begun in one, the store would hear of
 /// the first message only when the last one is ready. Were each begun in its own, each answer would wake the runtime.
-const LANES_A_TURN: usize = 25;
+const LANES_A_TURN: usize = 10;
 
 /// A timer that ends before the time-outs of the requests of a batch, and that nobody waits for.
 ///
