@@ -18,13 +18,11 @@ mod lane;
 mod trace;
 mod visibility;
 
-use std::pin::Pin;
 use std::time::Duration;
 
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
 use futures::FutureExt;
 use futures::stream::{FuturesUnordered, StreamExt};
-use tokio::time::Sleep;
 
 pub use contention::Contention;
 pub use key::{KeySource, NoKey};
@@ -228,7 +226,6 @@ impl<S: Store> Queue<S> {
         H: Fn(Attempt<S::Effect>, &'e SqsMessage) -> R,
         R: Future<Output = Verdict<()>>,
     {
-        let _ahead = timer_ahead().await;
         let (mut running, mut returned) = (FuturesUnordered::new(), Vec::new());
         for (number, lane) in lanes.into_iter().enumerate() {
             if running.len() == self.concurrency {
@@ -237,7 +234,7 @@ impl<S: Store> Queue<S> {
             let ends_a_turn = !lane.in_order && (number + 1).is_multiple_of(LANES_A_TURN);
             running.push(self.lane(lane, deadline, handler));
             if ends_a_turn {
-                // Asked, they begin; nobody waits for them yet.
+                // Being asked, they begin; what wakes them meanwhile shows when they are asked again.
                 while let Some(Some(more)) = running.next().now_or_never() {
                     returned.extend(more);
                 }
@@ -367,19 +364,10 @@ impl<S: Store> Queue<S> {
 ///
 /// What they write to their connections is sent at the end of the turn: were all begun in one, the store would hear of
 /// the first message only when the last one is ready. Were each begun in its own, each answer would wake the runtime.
-const LANES_A_TURN: usize = 10;
-
-/// A timer that ends before the time-outs of the requests of a batch, and that nobody waits for.
 ///
-/// For each timer that ends before all that it knew of in its last turn, tokio wakes itself by a system call: without
-/// this one, for each time-out.
-async fn timer_ahead() -> Pin<Box<Sleep>> {
-    let mut timer = Box::pin(tokio::time::sleep(Duration::from_millis(500)));
-    // Being asked, it is set, and known after this turn.
-    let _ = timer.as_mut().now_or_never();
-    tokio::task::yield_now().await;
-    timer
-}
+/// It spares system calls, too: tokio wakes itself by one for each timer that ends before all that it knew of in its last
+/// turn, which all of the first turn's time-outs do, and none of those of later turns.
+const LANES_A_TURN: usize = 10;
 
 /// The retention that covers the longest retention of a queue and of its dead-letter queue, 14 days each, and a day.
 pub const LONGEST_RETENTION: Duration = Duration::from_secs(29 * 24 * 60 * 60);

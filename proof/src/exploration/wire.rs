@@ -91,7 +91,9 @@ impl Items {
     fn stands(&self, put: &Value) -> bool {
         let found = self.get(id(&put["Item"]));
         holds(put["ConditionExpression"].as_str(), |name, value| {
-            let name = put["ExpressionAttributeNames"][name].as_str().expect("a name");
+            let is_placeholder = name.starts_with('#');
+            let name =
+                if is_placeholder { put["ExpressionAttributeNames"][name].as_str().expect("a name") } else { name };
             let found = found.as_ref()?.get(name)?;
             Some(value.map_or(Ordering::Equal, |value| order(found, &put["ExpressionAttributeValues"][value])))
         })

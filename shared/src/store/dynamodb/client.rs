@@ -24,6 +24,9 @@ use super::user_agent::UserAgent;
 /// function never needs, would be a seventh of its program. Where they are needed, add them:
 /// `client().config().to_builder().credentials_provider(…)`.
 ///
+/// Its user agent is worked out once: the SDK, DynamoDB, the runtime, and the `app_name` of the settings. It does not tell
+/// which features of the SDK a request makes use of.
+///
 /// [lambda]: https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html
 /// [endpoint]: https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html
 #[must_use]

@@ -1,12 +1,13 @@
 //! Who asks: one header of each request, worked out once.
 
+use std::borrow::Cow;
 use std::sync::LazyLock;
 
 use aws_runtime::user_agent::{ApiMetadata, AwsUserAgent, UserAgentInterceptor};
 use aws_sdk_dynamodb::config::interceptors::{
     BeforeSerializationInterceptorContextRef, BeforeTransmitInterceptorContextMut,
 };
-use aws_sdk_dynamodb::config::{ConfigBag, Intercept, RuntimeComponents};
+use aws_sdk_dynamodb::config::{AppName, ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_dynamodb::error::BoxError;
 use aws_sdk_dynamodb::meta::PKG_VERSION;
 use aws_smithy_runtime_api::client::interceptors::{disable_interceptor, dyn_dispatch_hint};
@@ -44,9 +45,13 @@ impl Intercept for UserAgent {
         &self,
         context: &mut BeforeTransmitInterceptorContextMut<'_>,
         _components: &RuntimeComponents,
-        _settings: &mut ConfigBag,
+        settings: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        context.request_mut().headers_mut().insert("user-agent", USER_AGENT.as_str());
+        let text = match settings.load::<AppName>() {
+            Some(name) => Cow::Owned(format!("{} app/{name}", *USER_AGENT)),
+            None => Cow::Borrowed(USER_AGENT.as_str()),
+        };
+        context.request_mut().headers_mut().insert("user-agent", text);
         Ok(())
     }
 }
@@ -55,7 +60,8 @@ impl Intercept for UserAgent {
 mod tests {
     use std::sync::{Arc, Mutex};
 
-    use aws_sdk_dynamodb::config::{Credentials, Region};
+    use aws_sdk_dynamodb::Client;
+    use aws_sdk_dynamodb::config::{AppName, Credentials, Region};
     use aws_smithy_runtime_api::client::http::{
         HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn,
     };
@@ -85,15 +91,14 @@ mod tests {
             .http_client(http_client_fn(move |_, _| connector.clone()))
             .region(Region::new("eu-central-1"))
             .credentials_provider(Credentials::new("local", "local", None, None, "tests"));
-        let client = aws_sdk_dynamodb::Client::from_conf(config.build());
-        for _ in 0..2 {
-            client.list_tables().send().await.unwrap();
+        let named = config.clone().app_name(AppName::new("payments").unwrap());
+        for config in [config, named] {
+            Client::from_conf(config.build()).list_tables().send().await.unwrap();
         }
         let told = told.0.lock().unwrap().clone();
-        assert_eq!(told.len(), 2, "{told:?}");
-        for (name, value) in told {
-            assert_eq!(name, "user-agent");
-            assert!(value.starts_with("aws-sdk-rust/") && value.contains(" api/dynamodb/"), "{value}");
-        }
+        let [(name, text), (same, with_app)] = told.as_slice() else { panic!("{told:?}") };
+        assert_eq!((name.as_str(), same.as_str()), ("user-agent", "user-agent"));
+        assert!(text.starts_with("aws-sdk-rust/") && text.contains(" api/dynamodb/"), "{text}");
+        assert_eq!(*with_app, format!("{text} app/payments"));
     }
 }
