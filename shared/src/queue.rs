@@ -228,18 +228,17 @@ impl<S: Store> Queue<S> {
     {
         let (mut running, mut returned) = (FuturesUnordered::new(), Vec::new());
         for (number, lane) in lanes.into_iter().enumerate() {
-            if running.len() == self.concurrency {
-                returned.extend(running.next().await.into_iter().flatten());
-            }
-            let ends_a_turn = !lane.in_order && (number + 1).is_multiple_of(LANES_A_TURN);
-            running.push(self.lane(lane, deadline, handler));
-            if ends_a_turn {
+            if number > 0 && number.is_multiple_of(LANES_A_TURN) {
                 // Being asked, they begin; what wakes them meanwhile shows when they are asked again.
                 while let Some(Some(more)) = running.next().now_or_never() {
                     returned.extend(more);
                 }
                 tokio::task::yield_now().await;
             }
+            if running.len() == self.concurrency {
+                returned.extend(running.next().await.into_iter().flatten());
+            }
+            running.push(self.lane(lane, deadline, handler));
         }
         while let Some(more) = running.next().await {
             returned.extend(more);
@@ -360,7 +359,7 @@ impl<S: Store> Queue<S> {
     }
 }
 
-/// How many lanes of a standard queue begin in one turn of the runtime.
+/// How many lanes begin in one turn of the runtime; a FIFO queue has no more messages in a batch.
 ///
 /// What they write to their connections is sent at the end of the turn: were all begun in one, the store would hear of
 /// the first message only when the last one is ready. Were each begun in its own, each answer would wake the runtime.
