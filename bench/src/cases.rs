@@ -160,6 +160,7 @@ impl Case {
         let asked = if delay_ms == 0 { asked } else { asked / 5 };
         match self.operations() {
             1 => asked,
+            10 => asked / 3,
             _ => asked / 10,
         }
         .max(1)

@@ -73,14 +73,14 @@ pub struct Choice {
     /// Which cases.
     #[arg(long, value_delimiter = ',', default_values_t = Case::value_variants().to_vec())]
     pub cases: Vec<Case>,
-    /// How long the store takes for each request, beside its own time.
+    /// How long the store takes for each request at least.
     #[arg(long, value_delimiter = ',', default_values_t = [0, 5])]
     pub delays_ms: Vec<u64>,
-    /// Invocations of each case at no delay; a fifth of it with one, a tenth for batches.
+    /// Invocations of each case at no delay; a fifth of it with one, a third for batches of 10, a tenth for those of 100.
     #[arg(long, default_value_t = 2_000)]
     pub invocations: usize,
-    /// In how many turns, one subject after the other.
-    #[arg(long, default_value_t = 5)]
+    /// In how many turns, one subject after the other: what else the machine does then meets all of them alike.
+    #[arg(long, default_value_t = 25)]
     pub rounds: usize,
     /// Invocations before the second look at the memory.
     #[arg(long, default_value_t = 10_000)]

@@ -11,6 +11,7 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::time::Instant;
 
 use crate::units::{self, Units};
 
@@ -69,7 +70,10 @@ impl Proxy {
         format!("http://{}", self.address)
     }
 
-    /// Every request from now on waits this long before it is passed on.
+    /// Every request from now on is answered no sooner than this after it came, like one of a service that is far away.
+    ///
+    /// The time that the server takes for it is within, not on top: a service answers many requests at a time, but the
+    /// embedded database one after another, and what it is behind with would add up over a batch.
     pub fn delay(&self, delay: Duration) {
         self.state.delay_us.store(u64::try_from(delay.as_micros()).unwrap_or(u64::MAX), Ordering::SeqCst);
     }
@@ -153,7 +157,7 @@ async fn serve(mut client: TcpStream, state: Arc<State>) -> io::Result<()> {
     server.set_nodelay(true)?;
     while let Some(mut request) = Message::read(&mut client).await? {
         let sent_bytes = request.bytes.len() as u64;
-        tokio::time::sleep(Duration::from_micros(state.delay_us.load(Ordering::SeqCst))).await;
+        let due = Instant::now() + Duration::from_micros(state.delay_us.load(Ordering::SeqCst));
         let asks_for_units = state.asks_for_units.load(Ordering::SeqCst);
         if asks_for_units {
             units::ask(&mut request);
@@ -167,6 +171,10 @@ async fn serve(mut client: TcpStream, state: Arc<State>) -> io::Result<()> {
         state.count(&operation, Traffic { requests: 1, sent_bytes, received_bytes, write_units, read_units });
         if state.loses_this_reply() {
             return Ok(());
+        }
+        // A sleep that is over already would still last until the timer's next millisecond.
+        if Instant::now() < due {
+            tokio::time::sleep_until(due).await;
         }
         client.write_all(&reply.bytes).await?;
     }
@@ -237,4 +245,27 @@ fn header(head: &[u8], name: &str) -> Option<String> {
     let head = String::from_utf8_lossy(head);
     let mut fields = head.lines().filter_map(|line| line.split_once(':'));
     fields.find(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_request_is_passed_on_at_once_and_its_reply_is_held_back() {
+        let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let proxy = Proxy::start(server.local_addr().unwrap()).await.unwrap();
+        proxy.delay(Duration::from_secs(3600));
+        let mut client = TcpStream::connect(proxy.address).await.unwrap();
+        client.write_all(b"POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}").await.unwrap();
+
+        let (mut passed_on, _) = server.accept().await.unwrap();
+        assert_eq!(Message::read(&mut passed_on).await.unwrap().unwrap().body(), b"{}");
+        passed_on.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await.unwrap();
+        // It counts when it has read the reply, and then holds it back.
+        while proxy.traffic().requests == 0 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(client.try_read(&mut [0]).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+    }
 }

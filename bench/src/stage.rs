@@ -67,7 +67,7 @@ impl Stage {
         Ok(Self { case, database, sandbox, _holder: holder, next: 0 })
     }
 
-    /// From now on, each request to the store takes this much longer.
+    /// From now on, each request to the store takes at least this long.
     pub fn delay(&self, delay: Duration) {
         self.database.proxy.delay(delay);
     }
