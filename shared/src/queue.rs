@@ -359,14 +359,11 @@ impl<S: Store> Queue<S> {
     }
 }
 
-/// How many lanes begin in one turn of the runtime; a FIFO queue has no more messages in a batch.
+/// How many lanes begin in one turn of the runtime.
 ///
 /// What they write to their connections is sent at the end of the turn: were all begun in one, the store would hear of
 /// the first message only when the last one is ready. Were each begun in its own, each answer would wake the runtime.
-///
-/// It spares system calls, too: tokio wakes itself by one for each timer that ends before all that it knew of in its last
-/// turn, which all of the first turn's time-outs do, and none of those of later turns.
-const LANES_A_TURN: usize = 10;
+const LANES_A_TURN: usize = 5;
 
 /// The retention that covers the longest retention of a queue and of its dead-letter queue, 14 days each, and a day.
 pub const LONGEST_RETENTION: Duration = Duration::from_secs(29 * 24 * 60 * 60);
