@@ -46,7 +46,8 @@ pub struct Row {
 pub async fn measure(case: Case, delay_ms: u64, subjects: &[&Subject], choice: &Choice) -> Result<Vec<Row>> {
     let rounds = choice.rounds.max(1);
     let invocations = case.invocations(choice.invocations, delay_ms).div_ceil(rounds);
-    let warm_up = (invocations / 5).clamp(1, 50);
+    // By all of them, not by those of a turn: more turns are no reason to measure colder.
+    let warm_up = (rounds * invocations / 25).clamp(1, 50);
     let mut stages = Vec::new();
     for subject in subjects {
         let prepare = async {
