@@ -66,7 +66,8 @@ impl World {
             | Scenario::ThreeCallers
             | Scenario::TwoCallersBesideAReconciler
             | Scenario::LongAnswers
-            | Scenario::LongAnswersExpire => {
+            | Scenario::LongAnswersExpire
+            | Scenario::LongAnswersInOneTrip => {
                 calls::run(self).await;
             }
             Scenario::Stream

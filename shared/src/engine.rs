@@ -150,7 +150,7 @@ impl<S: Store> Engine<S> {
         F: Fn(Attempt<S::Effect>) -> R,
         R: Future<Output = Verdict<T>>,
     {
-        let request = self.request(call)?;
+        let mut request = self.request(call)?;
         if let Some(outcome) = self.remembered(&request) {
             return outcome.read();
         }
@@ -187,7 +187,11 @@ impl<S: Store> Engine<S> {
                     return Ok(Outcome::Executed(Answered::new(finding, answer, &write.record)));
                 }
                 Settling::NotYet => return Ok(Outcome::NotExecuted(answer)),
-                Settling::Changed(record) => found = record.map(|record| *record),
+                Settling::Changed(record) => {
+                    found = record.map(|record| *record);
+                    // The next write is another one, and has a token of its own.
+                    request.owner = self.identity()?.0;
+                }
             }
         }
         Ok(Outcome::InProgress { retry_after: Duration::from_secs(1) })

@@ -163,6 +163,7 @@ mod tests {
             subject: None,
             story: Story::default(),
             state,
+            ended_by: None,
         }
     }
 

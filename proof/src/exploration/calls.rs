@@ -38,6 +38,9 @@ pub(super) async fn run(world: &World) {
     if world.scenario == Scenario::LongAnswersExpire && !world.is_large {
         world.network.run(vec![calls.caller(0).boxed()]).await;
     }
+    if world.scenario == Scenario::LongAnswersInOneTrip {
+        world.network.run(vec![calls.release().boxed()]).await;
+    }
     let mut players: Vec<BoxFuture<'_, ()>> = Vec::new();
     let callers = if calls.has_three_callers() { 3 } else { 2 };
     players.extend((0..callers).map(|number| calls.caller(number).boxed()));
@@ -78,7 +81,9 @@ impl Calls<'_> {
     {
         let call = self.a_call();
         match self.world.scenario {
-            Scenario::OneTrip => engine.run_in_one_trip(&call, |attempt| self.work(attempt)).await,
+            Scenario::OneTrip | Scenario::LongAnswersInOneTrip => {
+                engine.run_in_one_trip(&call, |attempt| self.work(attempt)).await
+            }
             Scenario::OneTripBesideClaims if number % 2 == 1 => {
                 engine.run_in_one_trip(&call, |attempt| self.work(attempt)).await
             }
@@ -87,8 +92,21 @@ impl Calls<'_> {
         }
     }
 
+    /// A first call that executes nothing. The others go on under its transaction.
+    async fn release(&self) {
+        let process = self.world.network.process();
+        let engine = self.engine_of_long_answers(&process);
+        let run = |_| async { Verdict::NotExecuted(Receipt { number: 0, is_long: false }) };
+        process.live(engine.run(&self.a_call(), run)).await;
+    }
+
     async fn work(&self, attempt: Attempt<TransactWriteItem>) -> Verdict<Receipt> {
         let number = self.runs.fetch_add(1, Ordering::Relaxed);
+        let number = match self.world.scenario {
+            // Answers of as many parts as each other, which only what they say tells apart.
+            Scenario::LongAnswersInOneTrip => 2 * number,
+            _ => number,
+        };
         let receipt = Receipt { number, is_long: self.world.scenario.has_long_answers() };
         if self.world.network.strikes(Trouble::Fails) {
             return Verdict::NotExecuted(receipt);

@@ -23,6 +23,8 @@ pub enum Scenario {
     LongAnswers,
     /// The same, and they expire while others read them.
     LongAnswersExpire,
+    /// Calls of one key in one-trip mode over a release, whose answers are kept in parts.
+    LongAnswersInOneTrip,
     /// A partition of a stream, with a record that is poison.
     Stream,
     /// A topic that is deleted and created anew.
@@ -49,7 +51,7 @@ pub enum Scenario {
 
 impl Scenario {
     /// All of them.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Repeated,
         Self::Reconciled,
         Self::OneTrip,
@@ -58,6 +60,7 @@ impl Scenario {
         Self::TwoCallersBesideAReconciler,
         Self::LongAnswers,
         Self::LongAnswersExpire,
+        Self::LongAnswersInOneTrip,
         Self::Stream,
         Self::StreamCreatedAnew,
         Self::StreamThroughTheGate,
@@ -76,14 +79,14 @@ impl Scenario {
     #[must_use]
     pub const fn drawn(self) -> u64 {
         match self {
-            Self::LongAnswers => 100,
+            Self::LongAnswers | Self::LongAnswersInOneTrip => 100,
             Self::LongAnswersExpire | Self::Versioned => 1000,
             _ => 4000,
         }
     }
 
     pub(super) const fn has_long_answers(self) -> bool {
-        matches!(self, Self::LongAnswers | Self::LongAnswersExpire)
+        matches!(self, Self::LongAnswers | Self::LongAnswersExpire | Self::LongAnswersInOneTrip)
     }
 
     /// Whether calls are declared repeatable.
@@ -123,6 +126,7 @@ impl Scenario {
             Self::TwoCallersBesideAReconciler | Self::TableStream => Bounds { faults: 1, deaths: 0, times: 1 },
             // The SDK is slow.
             Self::LongAnswers => Bounds { faults: 0, deaths: 1, times: 1 },
+            Self::LongAnswersInOneTrip => Bounds { faults: 1, deaths: 0, times: 0 },
             Self::LongAnswersExpire => Bounds { faults: 0, deaths: 0, times: 1 },
             // Nothing of these looks at a clock that the others do not.
             Self::StreamThroughTheGate | Self::StreamAtAGap | Self::GateHolds | Self::GateAccepts | Self::Versioned => {

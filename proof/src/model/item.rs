@@ -23,6 +23,8 @@ pub struct Item {
     pub attempt: u8,
     /// State.
     pub state: Standing,
+    /// Token of whoever ended the last claim or wrote without one; 0 for none.
+    pub ended_by: u8,
 }
 
 /// The state of a record.
@@ -144,7 +146,7 @@ pub fn request(owner: u8, transaction: u8, body: u8, era: u8, uncertain: Uncerta
 pub fn answer(settled: &Settled) -> u8 {
     match &settled.response {
         Response::Whole(bytes) => bytes[0],
-        Response::Parts(_) => unreachable!("the model's answers are short"),
+        Response::Parts(_) => unreachable!("only what is compared is without its answer"),
     }
 }
 
@@ -168,6 +170,7 @@ impl Item {
             updated: begin(self.life),
             trace: None,
             state: self.state.state(),
+            ended_by: (self.ended_by > 0).then_some(OwnerToken([self.ended_by; 16])),
             story: Story::default(),
         }
     }
@@ -180,6 +183,7 @@ impl Item {
             transaction: transaction(record.transaction),
             attempt: record.attempt as u8,
             state: Standing::of(&record.state),
+            ended_by: record.ended_by.map_or(0, |token| token.0[0]),
         }
     }
 
@@ -249,6 +253,13 @@ impl Hold {
     }
 }
 
+fn without_its_answer(mut record: Record) -> Record {
+    if let State::Success(settled) | State::Failed(settled) = &mut record.state {
+        settled.response = Response::Parts(1);
+    }
+    record
+}
+
 fn transaction(id: TransactionId) -> u8 {
     id.uuid().as_bytes()[0]
 }
@@ -278,7 +289,7 @@ impl Guard {
                     (Status::Failed, _) => Standing::Failed(0, 0),
                 };
                 let (transaction, attempt) = (transaction(seen.transaction), seen.attempt as u8);
-                Self::Unchanged(Item { life: 0, body: 0, transaction, attempt, state })
+                Self::Unchanged(Item { life: 0, body: 0, transaction, attempt, state, ended_by: 0 })
             }
             Condition::Owned { owner } => Self::Owned(owner.0[0]),
         }
@@ -314,9 +325,11 @@ impl Put {
         }
     }
 
-    /// Whether it made what was found, by the real [`Write::made`].
+    /// Whether it made what was found, by the real [`Write::made`], of records as a store keeps them whose answers are
+    /// long: beside the record, in as many parts as any other.
     pub fn made(&self, found: &Item) -> bool {
-        self.write().is_some_and(|write| write.made(&found.record()))
+        let in_parts = |write: Write| Write { record: without_its_answer(write.record), ..write };
+        self.write().is_some_and(|write| in_parts(write).made(&without_its_answer(found.record())))
     }
 
     /// By the real [`Write::follows_uncertain`].
@@ -344,7 +357,7 @@ mod tests {
             Standing::Unknown(None),
             Standing::Unknown(Some(hold)),
         ] {
-            let item = Item { life: 1, body: 2, transaction: 9, attempt: 4, state };
+            let item = Item { life: 1, body: 2, transaction: 9, attempt: 4, state, ended_by: 5 };
             assert_eq!(Item::of(&item.record()), item);
             for era in 0..4 {
                 let now = Reading { era, late: false }.now();

@@ -25,6 +25,9 @@ pub enum Mutant {
     ForeignClaimTakenForOwn,
     /// Any settled record is taken for our own write.
     ForeignAnswerTakenForOwn,
+    /// A record that was settled by another call over the same release is taken for our own write, if the answer is kept
+    /// in as many parts.
+    AnswerOfAsManyPartsTakenForOwn,
     /// A takeover keeps the attempt number.
     AttemptDoesNotGrow,
     /// A process uses one owner token for all its claims.
@@ -79,7 +82,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 36] = [
+    pub const ALL: [Self; 37] = [
         Self::ClaimWithoutCondition,
         Self::TakeoverWithoutCondition,
         Self::TakeoverByStatusAlone,
@@ -91,6 +94,7 @@ impl Mutant {
         Self::LostReplyTakenForConflict,
         Self::ForeignClaimTakenForOwn,
         Self::ForeignAnswerTakenForOwn,
+        Self::AnswerOfAsManyPartsTakenForOwn,
         Self::AttemptDoesNotGrow,
         Self::OwnerTokenReused,
         Self::TransactionPerAttempt,

@@ -101,6 +101,12 @@ impl Settings {
                     vec![player(Caller, 1, 2), player(OneTrip, 1, 1), player(OneTrip, 2, 1)]
                 })
             },
+            Self {
+                runs: &[Ran::Success, Ran::NotExecuted],
+                ..Self::inside("one trip over a release", 2, {
+                    vec![player(Caller, 1, 1), player(OneTrip, 1, 1), player(OneTrip, 1, 1)]
+                })
+            },
             Self { retentions: 1, ..Self::inside("a second life", 2, two(2)) },
             Self { declines: true, ..Self::outside("outside", 2, two(2)) },
             Self {

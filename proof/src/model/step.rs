@@ -683,7 +683,11 @@ impl Model {
         !self.is(Mutant::LostReplyTakenForConflict)
             && (put.made(found)
                 || (self.is(Mutant::ForeignClaimTakenForOwn) && foreign_claim && same_attempt)
-                || (self.is(Mutant::ForeignAnswerTakenForOwn) && foreign_answer))
+                || (self.is(Mutant::ForeignAnswerTakenForOwn) && foreign_answer)
+                || (self.is(Mutant::AnswerOfAsManyPartsTakenForOwn)
+                    && foreign_answer
+                    && same_attempt
+                    && found.body == put.item.body))
     }
 }
 

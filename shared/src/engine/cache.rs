@@ -82,6 +82,7 @@ mod tests {
             principal: None,
             subject: None,
             story: Story::default(),
+            ended_by: None,
             state: State::Success(Settled { response, expiration: EpochS(9) }),
         }
     }

@@ -115,6 +115,7 @@ fn first_attempt(request: &Request, now: EpochMs) -> Write {
             updated: now,
             trace: request.trace,
             state: State::Processing(holder(request)),
+            ended_by: None,
             story: Story::default().then(step(request, Event::Claimed, 1, now)),
         },
         condition: Condition::Vacant { now: now.seconds() },
@@ -132,6 +133,7 @@ fn next_attempt(record: &Record, request: &Request, now: EpochMs) -> Write {
             attempt,
             updated: now,
             state: State::Processing(holder(request)),
+            ended_by: None,
             story: record.story.clone().then(step(request, Event::Claimed, attempt, now)),
             ..record.clone()
         },
@@ -146,6 +148,7 @@ fn take_over_unknown(record: &Record, request: &Request, now: EpochMs) -> Write 
             attempt,
             updated: now,
             state: State::Unknown(Some(holder(request))),
+            ended_by: None,
             story: record.story.clone().then(step(request, Event::Reconciling, attempt, now)),
             ..record.clone()
         },
@@ -206,6 +209,7 @@ mod tests {
             updated: EpochMs(2),
             trace: None,
             state,
+            ended_by: None,
             story: Story::default(),
         }
     }

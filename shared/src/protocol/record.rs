@@ -32,6 +32,9 @@ pub struct Record {
     pub trace: Option<Trace>,
     /// Where it stands.
     pub state: State,
+    /// Of a record that nobody holds: the token of whoever made it so, by ending a claim or by writing without one.
+    /// Nothing in a record that is held, or was written by an older version.
+    pub ended_by: Option<OwnerToken>,
     /// What happened to it, for people.
     pub story: Story,
 }
@@ -60,6 +63,15 @@ impl Record {
         match &self.state {
             State::Processing(holder) | State::Unknown(Some(holder)) => Some(holder),
             State::Released { .. } | State::Success(_) | State::Failed(_) | State::Unknown(None) => None,
+        }
+    }
+
+    /// The token of its last write, which tells that write from every other one.
+    #[must_use]
+    pub const fn writer(&self) -> Option<OwnerToken> {
+        match self.holder() {
+            Some(holder) => Some(holder.owner),
+            None => self.ended_by,
         }
     }
 

@@ -28,21 +28,21 @@ impl Write {
     /// Whether what was found in place of the expected record is the result of this very write.
     ///
     /// The SDK repeats a request whose reply was lost; the repeat then fails on what the first one wrote.
-    /// An attempt of a transaction has one owner, and an owner makes one write that ends its claim, so
-    /// transaction, attempt and state tell our own write from everybody else's (guarantee G4). One-trip mode over a
-    /// released record has no owner, and shares the transaction with whoever else goes on there: only the request and
-    /// the answer can tell.
+    /// The token of whoever wrote it tells that from everybody else's writes (guarantee G4), and transaction, attempt
+    /// and state from the other writes under the same token. What else the record says is no evidence: another call may
+    /// have said the same.
     #[must_use]
     pub fn made(&self, found: &Record) -> bool {
-        found.transaction == self.record.transaction
+        found.writer().is_some()
+            && found.writer() == self.record.writer()
+            && found.transaction == self.record.transaction
             && found.attempt == self.record.attempt
             && match (&found.state, &self.record.state) {
-                (State::Processing(found), State::Processing(ours)) => found.owner == ours.owner,
-                (State::Unknown(found), State::Unknown(ours)) => owner(found.as_ref()) == owner(ours.as_ref()),
-                (State::Released { .. }, State::Released { .. }) => true,
-                (State::Success(answer), State::Success(ours)) | (State::Failed(answer), State::Failed(ours)) => {
-                    !self.settles_without_an_owner() || (found.fingerprint == self.record.fingerprint && answer == ours)
-                }
+                (State::Processing(_), State::Processing(_))
+                | (State::Released { .. }, State::Released { .. })
+                | (State::Success(_), State::Success(_))
+                | (State::Failed(_), State::Failed(_)) => true,
+                (State::Unknown(found), State::Unknown(ours)) => found.is_some() == ours.is_some(),
                 (
                     State::Processing(_)
                     | State::Released { .. }
@@ -53,17 +53,6 @@ impl Write {
                 ) => false,
             }
     }
-
-    fn settles_without_an_owner(&self) -> bool {
-        match self.condition {
-            Condition::Unchanged(_) => true,
-            Condition::Vacant { .. } | Condition::Owned { .. } => false,
-        }
-    }
-}
-
-fn owner(holder: Option<&Holder>) -> Option<OwnerToken> {
-    holder.map(|holder| holder.owner)
 }
 
 /// Settles a claimed record with its answer.
@@ -92,8 +81,9 @@ pub fn abandon(claimed: Record, owner: OwnerToken, now: EpochMs) -> Write {
 pub fn mark_unknown(takeover: Write) -> Write {
     let Write { record, condition } = takeover;
     let (at, attempt, request) = (record.updated, record.attempt, record.story.request());
+    let ended_by = record.writer();
     let story = record.story.without_last().then(Step { event: Event::LeaseOver, at, attempt, request });
-    Write { record: Record { state: State::Unknown(None), story, ..record }, condition }
+    Write { record: Record { state: State::Unknown(None), ended_by, story, ..record }, condition }
 }
 
 /// Extends the lease of a claim, as long as it is still ours.
@@ -129,12 +119,15 @@ pub fn reopen(
 pub fn begin_settled(begin: Write, finding: Finding, settled: Settled) -> Write {
     let Write { record, condition } = begin;
     let story = told(&record, settled_event(finding), record.updated);
-    Write { record: Record { state: settled_state(finding, settled), story, ..record }, condition }
+    let ended_by = record.writer();
+    Write { record: Record { state: settled_state(finding, settled), ended_by, story, ..record }, condition }
 }
 
 fn end(claimed: Record, owner: OwnerToken, state: State, event: Event, now: EpochMs) -> Write {
     let story = told(&claimed, event, now);
-    Write { record: Record { updated: now, state, story, ..claimed }, condition: Condition::Owned { owner } }
+    let record = Record { updated: now, state, story, ..claimed };
+    let ended_by = record.holder().is_none().then_some(owner);
+    Write { record: Record { ended_by, ..record }, condition: Condition::Owned { owner } }
 }
 
 fn told(record: &Record, event: Event, at: EpochMs) -> Story {

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use super::{MAX_RECORD_RESPONSE_BYTES, PART_BYTES, Store, Written};
 use crate::protocol::{
     Condition, EpochMs, EpochS, Event, Finding, Fingerprinter, Holder, Key, OwnerToken, Principal, Record, RecordId,
-    RequestId, Response, Seen, Settled, State, Step, Story, Subject, Trace, TransactionId, Write, abandon, release,
-    reopen, restart, settle,
+    RequestId, Response, Seen, Settled, State, Step, Story, Subject, Trace, TransactionId, Write, abandon,
+    begin_settled, release, reopen, restart, settle,
 };
 
 const NOW: EpochMs = EpochMs(1_800_000_000_000);
@@ -31,6 +31,7 @@ pub async fn all<S: Store>(store: S, effect: impl Fn(String) -> S::Effect) {
     a_long_answer_and_the_effects_are_written_together_or_not_at_all(&*store, &effect).await;
     every_condition_holds_exactly_where_the_protocol_says(&*store).await;
     a_repeat_of_our_own_write_is_recognised(&*store).await;
+    another_write_that_settles_without_a_claim_is_not_taken_for_our_own(&*store).await;
     a_refusal_shows_what_is_stored(&*store).await;
     an_expired_record_counts_as_absent_while_it_is_still_there(&*store).await;
     a_held_or_unknown_record_never_expires(&*store).await;
@@ -197,13 +198,27 @@ async fn a_repeat_of_our_own_write_is_recognised<S: Store>(store: &S) {
     }
 }
 
+/// Two calls that settle over one release share its transaction and its next attempt, and their answers may be alike, or
+/// kept in as many parts.
+async fn another_write_that_settles_without_a_claim_is_not_taken_for_our_own<S: Store>(store: &S) {
+    for (ours, theirs) in [(7, 7), (7, 8), (PART_BYTES + 1, PART_BYTES + 1), (PART_BYTES + 1, PART_BYTES + 2)] {
+        let released = place(store, State::Released { expiration: later() }).await;
+        let settled = |length, owner| {
+            let begin = take_over(&released, owner);
+            begin_settled(begin, Finding::Success, Settled { response: long(length).into(), expiration: later() })
+        };
+        let (faster, slower) = (settled(theirs, FIRST), settled(ours, SECOND));
+        assert_eq!(apply(store, &faster).await, Written::Applied);
+        let refused = apply(store, &slower).await;
+        assert!(matches!(refused, Written::Refused(Some(_))), "{theirs} and {ours} bytes: {refused:?}");
+        assert_eq!(apply(store, &faster).await, Written::Recognised);
+    }
+}
+
 async fn a_refusal_shows_what_is_stored<S: Store>(store: &S) {
     for state in all_states() {
         let stored = place(store, state).await;
         let late = abandon(stored.clone(), OwnerToken([9; 16]), NOW);
-        if late.made(&stored) {
-            continue;
-        }
         assert_eq!(apply(store, &late).await, Written::Refused(Some(Box::new(stored))));
     }
 }
@@ -377,6 +392,10 @@ fn record(state: State) -> Record {
         created: EpochMs(NOW.0 - 2000),
         updated: EpochMs(NOW.0 - 1000),
         trace: Trace::new([1; 16], [2; 8], true),
+        ended_by: match &state {
+            State::Processing(_) | State::Unknown(Some(_)) => None,
+            State::Released { .. } | State::Success(_) | State::Failed(_) | State::Unknown(None) => Some(FIRST),
+        },
         state,
         story: Story::default().then(Step {
             event: Event::Claimed,

@@ -97,6 +97,8 @@ impl Store for MemoryStore {
     }
 
     async fn write(&self, write: &Write, effects: Vec<Effect>) -> Result<Written, StoreError> {
+        let cut = parts::cut(write, parts::PART_BYTES);
+        let (write, parts) = cut.as_ref().map_or((write, &[][..]), |(head, parts)| (head, parts));
         let mut contents = self.contents();
         let found = contents.records.get(&write.record.id);
         if !write.condition.holds(found) {
@@ -105,14 +107,11 @@ impl Store for MemoryStore {
         if let Err(refused) = contents.apply(effects) {
             return Ok(Written::EffectRefused(refused));
         }
-        match parts::cut(write, parts::PART_BYTES) {
-            Some((head, cut)) => {
-                let record = head.record;
-                contents.parts.insert(record.id.clone(), (record.transaction, record.attempt, cut.concat()));
-                contents.records.insert(record.id.clone(), record);
-            }
-            None => drop(contents.records.insert(write.record.id.clone(), write.record.clone())),
+        let record = &write.record;
+        if !parts.is_empty() {
+            contents.parts.insert(record.id.clone(), (record.transaction, record.attempt, parts.concat()));
         }
+        contents.records.insert(record.id.clone(), record.clone());
         Ok(Written::Applied)
     }
 

@@ -80,3 +80,41 @@ async fn a_late_owner_is_answered_with_the_long_answer_that_was_recorded() {
     let fenced = late.commit(Finding::Success, String::from("late"), Vec::new()).await.unwrap();
     assert!(matches!(fenced, Outcome::Replayed(Answered { answer, .. }) if answer == text));
 }
+
+/// Two processes go on over one release, each with an answer of its own: of as many parts, with as many bytes, or even
+/// with the same words. One of them executed it, and the other one says so.
+#[tokio::test(start_paused = true)]
+async fn of_two_calls_in_one_trip_over_a_release_one_executes_and_the_other_replays_however_long_the_answers_are() {
+    for (bytes, alike) in [(2_000, false), (20_000, false), (2_000, true), (20_000, true)] {
+        let world = World::new([]);
+        let call = world.call(Uncertain::Reconcile, "a");
+        world.ends_with(&call, Verdict::NotExecuted(0)).await.unwrap();
+
+        let both = Arc::new(tokio::sync::Barrier::new(2));
+        let (one, other) = (world.elsewhere([]), world.elsewhere([]));
+        let settle = |world: &Arc<World>, name: &'static str, text: String| {
+            let (world, call, both) = (Arc::clone(world), call.clone(), Arc::clone(&both));
+            async move {
+                let run = |attempt: Attempt<Effect>| {
+                    let (both, text) = (Arc::clone(&both), text.clone());
+                    async move {
+                        both.wait().await;
+                        attempt.add_effect(Effect::named(name));
+                        Verdict::Success(text)
+                    }
+                };
+                world.engine.run_in_one_trip(&call, run).await.unwrap()
+            }
+        };
+        let texts = ["1", if alike { "1" } else { "2" }].map(|first| format!("{first}{}", digits(bytes)));
+        let [first, second] = texts;
+        let outcomes = futures::join!(settle(&one, "one", first), settle(&other, "other", second));
+        let (executed, replayed) = match outcomes {
+            (Outcome::Executed(executed), Outcome::Replayed(replayed))
+            | (Outcome::Replayed(replayed), Outcome::Executed(executed)) => (executed, replayed),
+            both => panic!("{bytes} bytes, alike: {alike}: {both:.200?}"),
+        };
+        assert!(executed.answer == replayed.answer, "{bytes} bytes, alike: {alike}: two answers");
+        assert_eq!(world.memory.applied("one") + world.memory.applied("other"), 1);
+    }
+}

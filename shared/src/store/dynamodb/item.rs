@@ -23,6 +23,9 @@ pub struct AttributeNames {
     pub status: String,
     /// Token of the claim (16 bytes). Absent: nobody holds it.
     pub owner: String,
+    /// Token of whoever ended the last claim, or wrote without one (16 bytes). Absent: somebody holds it, or an older
+    /// version wrote it.
+    pub ended_by: String,
     /// Number of the attempt (number).
     pub attempt: String,
     /// End of the lease: epoch milliseconds (number). Absent: nobody holds it.
@@ -63,6 +66,7 @@ impl Default for AttributeNames {
             expiration: "expiration".into(),
             status: "status".into(),
             owner: "owner".into(),
+            ended_by: "ended_by".into(),
             attempt: "attempt".into(),
             lease: "lease".into(),
             transaction: "transaction".into(),
@@ -79,6 +83,30 @@ impl Default for AttributeNames {
             unresolved: "unresolved".into(),
             unresolved_index: "unresolved".into(),
         }
+    }
+}
+
+impl AttributeNames {
+    /// What a record has but its answer: all that is read of it where nobody is to be answered.
+    pub(super) fn of_record(&self) -> [&str; 16] {
+        [
+            &self.id,
+            &self.expiration,
+            &self.status,
+            &self.owner,
+            &self.lease,
+            &self.ended_by,
+            &self.attempt,
+            &self.transaction,
+            &self.fingerprint,
+            &self.operation,
+            &self.principal,
+            &self.subject,
+            &self.story,
+            &self.created,
+            &self.updated,
+            &self.trace,
+        ]
     }
 }
 
@@ -107,6 +135,9 @@ pub(super) fn from_record(record: &Record, names: &AttributeNames) -> Item {
     if let Some(holder) = record.holder() {
         set(&names.owner, binary(holder.owner.0));
         set(&names.lease, number(holder.lease.0));
+    }
+    if let Some(token) = record.ended_by {
+        set(&names.ended_by, binary(token.0));
     }
     if let Some(expiration) = record.expiration() {
         set(&names.expiration, number(expiration.0));
@@ -189,6 +220,7 @@ impl Reader<'_> {
             created: EpochMs(self.number(&names.created)?),
             updated: EpochMs(self.number(&names.updated)?),
             trace: self.trace(),
+            ended_by: self.ended_by()?,
         })
     }
 
@@ -247,6 +279,11 @@ impl Reader<'_> {
     fn subject(&mut self) -> Result<Option<Subject>, String> {
         let name = &self.names.subject;
         Ok(if self.has(name) { Subject::new(self.string(name)?) } else { None })
+    }
+
+    fn ended_by(&mut self) -> Result<Option<OwnerToken>, String> {
+        let name = &self.names.ended_by;
+        self.has(name).then(|| self.array(name).map(OwnerToken)).transpose()
     }
 
     /// For people only: a story that cannot be read must not keep the record from it.
@@ -341,7 +378,7 @@ mod tests {
             any_settled().prop_map(State::Failed),
             prop::option::of(any_holder()).prop_map(State::Unknown),
         ];
-        let about = (any::<Option<[u8; 32]>>(), prop::option::of(".{1,64}"), any_story());
+        let about = (any::<Option<[u8; 32]>>(), prop::option::of(".{1,64}"), any_story(), any::<Option<[u8; 16]>>());
         (state, "[!-~]{1,255}", any::<u64>(), any::<[u8; 10]>(), about).prop_map(
             |(state, key, attempt, random, about)| Record {
                 id: RecordId::new("n", &Principal::new("p").unwrap(), &Key::new(key).unwrap()),
@@ -353,6 +390,7 @@ mod tests {
                 updated: EpochMs(2),
                 trace: Trace::new([7; 16], [7; 8], attempt % 2 == 1).filter(|_| attempt % 3 > 0),
                 state,
+                ended_by: about.3.map(OwnerToken),
                 principal: about.0.map(PrincipalDigest),
                 subject: about.1.and_then(Subject::new),
                 story: about.2,
@@ -365,6 +403,16 @@ mod tests {
         fn a_record_is_read_back_as_it_was_written(record in any_record()) {
             let names = AttributeNames::default();
             prop_assert_eq!(to_record(from_record(&record, &names), &names).unwrap(), record);
+        }
+
+        #[test]
+        fn what_a_scan_reads_is_the_whole_record_but_its_answer(record in any_record()) {
+            let names = AttributeNames { unresolved: "index".into(), ..AttributeNames::default() };
+            let read = names.of_record();
+            let left_out = |name: &str| name == names.response || name == names.parts || name == names.unresolved;
+            for name in from_record(&record, &names).keys() {
+                prop_assert!(read.contains(&name.as_str()) != left_out(name), "{}", name);
+            }
         }
 
         #[test]
@@ -423,6 +471,7 @@ mod tests {
             updated: EpochMs(2),
             trace: None,
             state: State::Unknown(None),
+            ended_by: None,
             story: Story::default(),
         };
         let mut item = from_record(&record, &names);
@@ -443,6 +492,7 @@ mod tests {
             updated: EpochMs(1_700_000_000_000),
             trace: Trace::new([1; 16], [1; 8], true),
             state: State::Success(Settled { response: vec![0; 400].into(), expiration: EpochS(1_700_000_000) }),
+            ended_by: Some(OwnerToken([1; 16])),
             principal: Some(Principal::new("p").unwrap().digest()),
             subject: Subject::new(r#"{"account":"acct-1","amount":1999,"currency":"EUR"}"#),
             story: [Event::Claimed, Event::Succeeded].into_iter().fold(Story::default(), |story, event| {

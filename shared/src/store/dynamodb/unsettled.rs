@@ -117,6 +117,7 @@ impl DynamoDbStore {
     /// [`StoreError::NotApplied`] if the table could not be read.
     pub async fn scan(&self, place: &ScanPlace, now: EpochMs, limit: u16) -> Result<Scanned, StoreError> {
         let names = &self.names;
+        let (projection, projected) = projection(names);
         let scan = self
             .client
             .scan()
@@ -129,12 +130,12 @@ impl DynamoDbStore {
                 "begins_with(#id, :prefix) AND NOT contains(#id, :part) \
                  AND (#status = :processing AND #lease < :now OR #expiration <= :now_s)",
             )
-            // All but the answer of what has expired, which nobody reads here.
-            .projection_expression(
-                "#id, #status, #owner, #attempt, #lease, #transaction, #fingerprint, #operation, #created, #updated, \
-                 #principal, #subject, #story, #expiration",
-            )
-            .set_expression_attribute_names(Some(scanned_names(names)))
+            .projection_expression(projection)
+            .set_expression_attribute_names(Some(projected))
+            .expression_attribute_names("#id", &names.id)
+            .expression_attribute_names("#status", &names.status)
+            .expression_attribute_names("#lease", &names.lease)
+            .expression_attribute_names("#expiration", &names.expiration)
             .expression_attribute_values(":prefix", item::string(RecordId::PREFIX))
             .expression_attribute_values(":part", item::string("#"))
             .expression_attribute_values(":processing", item::string(Status::Processing.as_str()))
@@ -186,24 +187,9 @@ fn expiration(item: &Item, names: &AttributeNames) -> Option<EpochS> {
     item.get(&names.expiration)?.as_n().ok()?.parse().ok().map(EpochS)
 }
 
-fn scanned_names(names: &AttributeNames) -> HashMap<String, String> {
-    [
-        ("#id", &names.id),
-        ("#status", &names.status),
-        ("#owner", &names.owner),
-        ("#attempt", &names.attempt),
-        ("#lease", &names.lease),
-        ("#transaction", &names.transaction),
-        ("#fingerprint", &names.fingerprint),
-        ("#operation", &names.operation),
-        ("#created", &names.created),
-        ("#updated", &names.updated),
-        ("#principal", &names.principal),
-        ("#subject", &names.subject),
-        ("#story", &names.story),
-        ("#expiration", &names.expiration),
-    ]
-    .into_iter()
-    .map(|(placeholder, name)| (placeholder.to_owned(), name.clone()))
-    .collect()
+/// Reads of each item all but the answer, which nobody reads here.
+fn projection(names: &AttributeNames) -> (String, HashMap<String, String>) {
+    let names = names.of_record().into_iter().enumerate();
+    let names: HashMap<_, _> = names.map(|(number, name)| (format!("#r{number}"), name.to_owned())).collect();
+    (names.keys().map(String::as_str).collect::<Vec<_>>().join(", "), names)
 }
