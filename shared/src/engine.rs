@@ -103,7 +103,12 @@ impl<S: Store> Engine<S> {
     {
         let attempt = claim.attempt();
         if attempt.remaining().is_zero() {
-            claim.release().await?;
+            if let Err(error) = claim.release().await {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "the claim blocks its key until its lease is over"
+                );
+            }
             return Err(Error::DeadlineAtHand);
         }
         let operation = claim.record().operation.clone();

@@ -36,7 +36,7 @@ use crate::protocol::{
     Decision, EpochMs, EpochS, Fingerprinter, Holder, Record, RecordId, Request, RequestId, Uncertain, decide, extend,
     release,
 };
-use crate::store::{Store, Written};
+use crate::store::{Store, StoreError, Written};
 
 /// A lock by its name.
 pub struct Lock<S> {
@@ -58,6 +58,9 @@ pub struct Held<S: Store> {
 
 impl<S: Store> Lock<S> {
     /// A lock that is held for the time of `lease` unless it is [renewed](Held::renew).
+    ///
+    /// A lease that ends later than two of these from now is not respected: the clock that gave it was ahead. So do not
+    /// make the lease of a lock that is in use less than half as long.
     pub fn new(engine: Engine<S>, name: impl Into<String>, lease: Duration) -> Self {
         Self { engine, name: name.into(), lease }
     }
@@ -67,12 +70,14 @@ impl<S: Store> Lock<S> {
     /// `request` is the id of the invocation, for those who look who holds it.
     ///
     /// # Errors
-    /// [`Error::StoreUnavailable`] or [`Error::NoEntropy`]: it is not held.
+    /// [`Error::StoreUnavailable`] or [`Error::NoEntropy`]: it is not held, or, if even giving it up was not answered,
+    /// until its lease is over.
     pub async fn acquire(&self, request: Option<RequestId>) -> Result<Option<Held<S>>, Error> {
         let request = self.request(request)?;
         let mut found = None;
         for _ in 0..ROUNDS {
-            let write = match decide(found.as_ref(), &request, self.engine.now()) {
+            let now = self.now(found.as_ref());
+            let write = match decide(found.as_ref(), &request, now) {
                 Decision::Begin(write) => write,
                 Decision::Acquired(record) => return Ok(Some(self.held(record.clone(), &request))),
                 Decision::InProgress(_) => return Ok(None),
@@ -80,6 +85,9 @@ impl<S: Store> Lock<S> {
                 Decision::Mismatch | Decision::Replay(..) | Decision::Reconcile(_) => return Ok(None),
             };
             let written = self.engine.write(&write, Vec::new(), Metric::ClaimMs).await;
+            if let Err(StoreError::Uncertain(_)) = &written {
+                self.held(write.record.clone(), &request).give_up().await;
+            }
             match written.map_err(Error::StoreUnavailable)? {
                 Written::Applied | Written::Recognised => return Ok(Some(self.held(write.record, &request))),
                 Written::Refused(record) => found = record.map(|record| *record),
@@ -87,6 +95,23 @@ impl<S: Store> Lock<S> {
             }
         }
         Ok(None)
+    }
+
+    /// The time at which to look at what was found: now, or the end of its lease if no clock that is right can have given
+    /// it. It would block the lock for as long as that clock is ahead; the fence stops its holder.
+    fn now(&self, found: Option<&Record>) -> EpochMs {
+        let now = self.engine.now();
+        match found.and_then(Record::holder) {
+            Some(holder) if holder.lease > now.plus(self.lease * 2) => {
+                tracing::warn!(
+                    lock = self.name,
+                    ahead_s = holder.lease.since(now.plus(self.lease)).as_secs(),
+                    "a clock that is ahead gave a lease that this lock does not give; it is taken over",
+                );
+                holder.lease
+            }
+            Some(_) | None => now,
+        }
     }
 
     fn request(&self, request: Option<RequestId>) -> Result<Request, Error> {
@@ -129,14 +154,19 @@ impl<S: Store> Held<S> {
     /// Holds it for another lease from now on; nothing if it was taken meanwhile.
     ///
     /// # Errors
-    /// [`Error::StoreUnavailable`]: whether it is still held is not known.
+    /// [`Error::StoreUnavailable`]: whether it was held for longer is not known, so it has been given up as far as that
+    /// could be done.
     pub async fn renew(mut self) -> Result<Option<Self>, Error> {
         let now = self.engine.now();
         self.holder.lease = now.plus(self.lease);
         let write = extend(self.record.clone(), self.holder.clone(), now);
-        match self.engine.write(&write, Vec::new(), Metric::ClaimMs).await.map_err(Error::StoreUnavailable)? {
-            Written::Applied | Written::Recognised => Ok(Some(Self { record: write.record, ..self })),
-            Written::Refused(_) | Written::EffectRefused(_) => Ok(None),
+        match self.engine.write(&write, Vec::new(), Metric::ClaimMs).await {
+            Ok(Written::Applied | Written::Recognised) => Ok(Some(Self { record: write.record, ..self })),
+            Ok(Written::Refused(_) | Written::EffectRefused(_)) => Ok(None),
+            Err(source) => {
+                self.give_up().await;
+                Err(Error::StoreUnavailable(source))
+            }
         }
     }
 
@@ -146,8 +176,18 @@ impl<S: Store> Held<S> {
     /// [`Error::StoreUnavailable`]: it is free at the latest when its lease is over.
     pub async fn release(self) -> Result<(), Error> {
         let write = release(self.record, self.holder.owner, NEVER, self.engine.now());
-        let written = self.engine.write(&write, Vec::new(), Metric::CommitMs).await;
+        let written = match self.engine.write(&write, Vec::new(), Metric::CommitMs).await {
+            // Whoever wants it next would wait for the lease's end: it is worth another try.
+            Err(StoreError::Uncertain(_)) => self.engine.write(&write, Vec::new(), Metric::CommitMs).await,
+            written => written,
+        };
         written.map(|_| ()).map_err(Error::StoreUnavailable)
+    }
+
+    /// Frees it if that can be done quickly: nobody knows that it is held.
+    async fn give_up(self) {
+        let write = release(self.record, self.holder.owner, NEVER, self.engine.now());
+        self.engine.write_in_time(&write, EpochMs(0)).await;
     }
 }
 
@@ -235,6 +275,42 @@ mod tests {
             tokio::time::advance(Duration::from_secs(365 * 24 * 60 * 60)).await;
             memory.sweep(lock.engine.now());
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lease_of_a_clock_that_is_far_ahead_blocks_nobody_and_its_holder_is_fenced() {
+        let (memory, lock) = lock([]);
+        let ahead = Engine::builder(FaultyStore::new(memory, [])).clock(Ahead(TokioClock::start())).build();
+        let ahead = Lock::new(ahead, "reconciler", LEASE);
+        let first = acquired(&ahead).await.unwrap();
+        let held = acquired(&lock).await.expect("no lease of this lock ends in three hours");
+        assert!(held.fence() > first.fence());
+        assert!(first.renew().await.unwrap().is_none());
+        assert!(acquired(&lock).await.is_none(), "a lease as this lock gives it is respected");
+    }
+
+    struct Ahead(TokioClock);
+
+    impl crate::engine::Clock for Ahead {
+        fn now(&self) -> EpochMs {
+            self.0.now().plus(Duration::from_secs(3 * 60 * 60))
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lock_whose_reply_was_lost_is_free_for_the_next() {
+        let (_, lock) = lock([Fault::LoseReply]);
+        assert!(lock.acquire(None).await.is_err());
+        let held = acquired(&lock).await.expect("it was given up");
+
+        let (_, lock) = self::lock([Fault::None, Fault::LoseReply]);
+        assert!(acquired(&lock).await.unwrap().renew().await.is_err());
+        assert!(acquired(&lock).await.is_some(), "it was given up");
+
+        let (_, lock) = self::lock([Fault::None, Fault::LoseRequest]);
+        acquired(&lock).await.unwrap().release().await.unwrap();
+        assert!(acquired(&lock).await.is_some());
+        drop(held);
     }
 
     #[tokio::test(start_paused = true)]

@@ -37,4 +37,4 @@ pub use record::{Finding, Holder, OwnerToken, Record, Response, Settled, State, 
 pub use story::{Event, RequestId, Step, Story};
 pub use time::{EpochMs, EpochS};
 pub use trace::{Trace, TraceId};
-pub use transition::{Write, abandon, begin_settled, extend, mark_unknown, release, reopen, restart, settle};
+pub use transition::{Write, abandon, begin_settled, extend, give_up, mark_unknown, release, reopen, restart, settle};

@@ -14,9 +14,11 @@ use std::fmt;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::error::SdkError;
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::{AttributeValue, Put, ReturnValuesOnConditionCheckFailure::AllOld, TransactWriteItem};
-use backon::{BackoffBuilder, ExponentialBuilder};
+use backon::{BackoffBuilder, ExponentialBuilder, Retryable};
 
 use crate::engine::{Entropy, NoEntropy, SystemEntropy};
 use crate::store::{BoxError, Item};
@@ -162,17 +164,19 @@ impl VersionedTable {
             .expression_attribute_names("#version", VERSION)
             .set_expression_attribute_values(previous)
             .return_values_on_condition_check_failure(AllOld);
-        let error = match request.send().await {
+        // A transaction that is under way on the item refuses the put, which the SDK does not repeat. It is repeated as it
+        // is, with its stamp: an earlier try may have got through.
+        let put = || async { request.clone().send().await.map_err(SdkError::into_service_error) };
+        let in_the_way = |error: &PutItemError| error.is_transaction_conflict_exception();
+        let error = match put.retry(backoff().with_max_times(self.attempts)).when(in_the_way).await {
             Ok(_) => return Ok(Stored::Applied(stored)),
-            Err(error) => error.into_service_error(),
+            Err(error) => error,
         };
         if !error.is_conditional_check_failed_exception() {
             return Err(unavailable(error));
         }
         let found = match error {
-            aws_sdk_dynamodb::operation::put_item::PutItemError::ConditionalCheckFailedException(refused) => {
-                refused.item
-            }
+            PutItemError::ConditionalCheckFailedException(refused) => refused.item,
             _ => None,
         };
         // The SDK repeats a request whose reply was lost; the repeat then fails on what the first one wrote.

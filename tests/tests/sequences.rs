@@ -10,7 +10,7 @@ use idempotency::sequence::{Gap, SequenceGate, Step, decide};
 use idempotency::versioned::{VersionedError, VersionedTable};
 use idempotency::{Attempt, Call, DynamoDbStore, Engine, Error, Operation, Outcome, Verdict};
 use tests::dynamodb::{Database, RECORDS, effect, key};
-use tests::proxy::Loss;
+use tests::proxy::{Loss, Refusal};
 
 type Item = HashMap<String, AttributeValue>;
 
@@ -160,6 +160,22 @@ async fn a_versioned_update_whose_reply_was_lost_is_applied_once() {
         assert_eq!((count(&stored.item), stored.version()), (expected, expected));
     }
     assert_eq!(count(&table.load(key("v")).await.expect("readable").item), 3);
+}
+
+/// Which the SDK does not repeat. The first reply is lost, so that the put is refused over what it wrote itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_versioned_update_is_made_once_where_transactions_are_in_the_way() {
+    let world = World::start().await;
+    let table = VersionedTable::new(world.client.clone(), RECORDS);
+    let conflict = Loss::Refused(Refusal::Conflict);
+    for (expected, plan) in
+        [(1, vec![Loss::None, conflict, conflict, conflict]), (2, vec![Loss::None, Loss::Reply, conflict, conflict])]
+    {
+        world.database.proxy.plan(plan);
+        let stored = table.update(key("v"), one_more).await.expect("updates");
+        assert_eq!((count(&stored.item), stored.version()), (expected, expected));
+    }
+    assert_eq!(count(&table.load(key("v")).await.expect("readable").item), 2);
 }
 
 /// The reply to our store is lost, and others store the item before the SDK repeats it.

@@ -1,7 +1,7 @@
 //! Calls of one key, each with its control flow as it is: claim, run, commit, takeover, reconcile, one trip.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use idempotency::{Attempt, Call, DynamoDbStore, Engine, Error, Operation, Outcom
 use super::choice::Trouble;
 use super::network::Process;
 use super::receipt::{PART_BYTES, Receipt};
-use super::sandbox::{self, deadline};
+use super::sandbox::{self, Remote, Tokens, deadline};
 use super::table::effect;
 use super::wire::{Items, client};
 use super::{Scenario, World};
@@ -28,13 +28,16 @@ struct Calls<'a> {
     /// Where long answers are kept.
     items: Items,
     runs: AtomicU64,
+    /// Whether nothing goes wrong any more.
+    is_calm: AtomicBool,
     /// The final answers, by their transaction: where records expire, there may be some.
     heard: Mutex<BTreeMap<TransactionId, (Finding, Receipt)>>,
 }
 
 pub(super) async fn run(world: &World) {
     let items = Items::new(world.judge.clone(), world.breakage);
-    let calls = Calls { world, items, runs: AtomicU64::new(0), heard: Mutex::default() };
+    let calls =
+        Calls { world, items, runs: AtomicU64::new(0), is_calm: AtomicBool::new(false), heard: Mutex::default() };
     if world.scenario == Scenario::LongAnswersExpire && !world.is_large {
         world.network.run(vec![calls.caller(0).boxed()]).await;
     }
@@ -49,6 +52,7 @@ pub(super) async fn run(world: &World) {
     }
     world.network.run(players).await;
     world.network.calm_down();
+    calls.is_calm.store(true, Ordering::Relaxed);
     world.network.pass_time();
     for number in 0..2 {
         world.network.run(vec![calls.caller(number).boxed()]).await;
@@ -66,7 +70,14 @@ impl Calls<'_> {
             };
             let outcome = match self.world.scenario.has_long_answers() {
                 true => process.live(self.call(&self.engine_of_long_answers(&process), number)).await,
-                false => process.live(self.call(&self.world.engine(&process), number)).await,
+                false => {
+                    let store = Remote::new(&self.world.table, &process, self.world.breakage);
+                    let tokens = store.tokens();
+                    let engine = sandbox::engine(store, &process, &self.world.judge, &self.world.random);
+                    let outcome = process.live(self.call(&engine, number)).await;
+                    self.hold_nothing(outcome.as_ref(), &tokens);
+                    outcome
+                }
             };
             match outcome {
                 Some(outcome) => self.hear(&outcome),
@@ -81,6 +92,10 @@ impl Calls<'_> {
     {
         let call = self.a_call();
         match self.world.scenario {
+            // The first call may have left its claim, over which one-trip mode does not run.
+            Scenario::LongAnswersInOneTrip if self.is_calm.load(Ordering::Relaxed) => {
+                engine.run_or_reconcile(&call, |attempt| self.work(attempt), &Prevented).await
+            }
             Scenario::OneTrip | Scenario::LongAnswersInOneTrip => {
                 engine.run_in_one_trip(&call, |attempt| self.work(attempt)).await
             }
@@ -131,6 +146,18 @@ impl Calls<'_> {
                 Some(Ok(Reconciled::Happened | Reconciled::Refused | Reconciled::Unclear) | Err(_)) | None => {}
             }
         }
+    }
+
+    /// Who hears that nothing ran asks again, and must not be told that it still runs. With more than one fault, or no time
+    /// left, the claim cannot always be given up.
+    fn hold_nothing(&self, outcome: Option<&Result<Outcome<Receipt>, Error>>, tokens: &Tokens) {
+        let nothing_ran = matches!(outcome, Some(Err(Error::StoreUnavailable(_) | Error::DeadlineAtHand)));
+        if !nothing_ran || self.world.is_large || self.world.network.times() > 0 {
+            return;
+        }
+        self.world.judge.note("a call ran nothing");
+        let held = self.world.table.read(&self.a_call().record_id()).ok().flatten();
+        self.world.judge.expect(held.is_none_or(|held| !tokens.hold(&held)), "a key is blocked by what did not run");
     }
 
     fn hear(&self, outcome: &Result<Outcome<Receipt>, Error>) {

@@ -1,12 +1,12 @@
 //! A sandbox: the library in a process, with the table behind the network.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::TransactWriteItem;
 use idempotency::engine::{Clock, Entropy, NoEntropy};
-use idempotency::protocol::{EpochMs, Record, RecordId, Write};
+use idempotency::protocol::{EpochMs, OwnerToken, Record, RecordId, Write};
 use idempotency::store::watermarks::{Advanced, Watermarks};
 use idempotency::store::{Store, StoreError, Written};
 use idempotency::stream::watermark::Watermark;
@@ -26,6 +26,19 @@ pub(super) struct Remote {
     table: Table,
     process: Process,
     breakage: Option<Breakage>,
+    tokens: Tokens,
+}
+
+/// The tokens of what a process wrote. A clone is another handle.
+#[derive(Clone, Default)]
+pub(super) struct Tokens(Arc<Mutex<Vec<OwnerToken>>>);
+
+impl Tokens {
+    /// Whether one of them holds the record.
+    pub(super) fn hold(&self, record: &Record) -> bool {
+        let tokens = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        record.holder().is_some_and(|holder| tokens.contains(&holder.owner))
+    }
 }
 
 /// The engine of a sandbox, which remembers nothing of earlier ones.
@@ -52,7 +65,11 @@ impl Entropy for Random {
 
 impl Remote {
     pub(super) fn new(table: &Table, process: &Process, breakage: Option<Breakage>) -> Self {
-        Self { table: table.clone(), process: process.clone(), breakage }
+        Self { table: table.clone(), process: process.clone(), breakage, tokens: Tokens::default() }
+    }
+
+    pub(super) fn tokens(&self) -> Tokens {
+        self.tokens.clone()
     }
 
     async fn ask<T>(
@@ -78,6 +95,7 @@ impl Store for Remote {
 
     async fn write(&self, write: &Write, effects: Vec<TransactWriteItem>) -> Result<Written, StoreError> {
         let write = write.clone();
+        self.tokens.0.lock().unwrap_or_else(PoisonError::into_inner).extend(write.record.writer());
         self.ask(Kind::Write, move |table| table.write(&write, &effects)).await
     }
 

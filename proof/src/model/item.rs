@@ -6,8 +6,8 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use idempotency::protocol::{
-    Condition, EpochMs, EpochS, Finding, Fingerprint, Holder, Key, OwnerToken, Principal, Record, RecordId, Request,
-    Response, Seen, Settled, State, Status, Story, TransactionId, Uncertain, Write,
+    self, Condition, EpochMs, EpochS, Finding, Fingerprint, Holder, Key, OwnerToken, Principal, Record, RecordId,
+    Request, Response, Seen, Settled, State, Status, Story, TransactionId, Uncertain, Write,
 };
 
 /// A record.
@@ -330,6 +330,11 @@ impl Put {
     pub fn made(&self, found: &Item) -> bool {
         let in_parts = |write: Write| Write { record: without_its_answer(write.record), ..write };
         self.write().is_some_and(|write| in_parts(write).made(&without_its_answer(found.record())))
+    }
+
+    /// The write that gives up a claim, by the real [`protocol::give_up`]: with the evidence that the claim had.
+    pub fn given_up(&self, expiration: EpochS, now: EpochMs) -> Option<Self> {
+        protocol::give_up(self.write()?, expiration, now).map(|end| Self { evidence: self.evidence, ..Self::of(&end) })
     }
 
     /// By the real [`Write::follows_uncertain`].

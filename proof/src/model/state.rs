@@ -117,6 +117,8 @@ pub enum Purpose {
     Abandon(Claim),
     /// To find out what became of a commit without a reply, and whether that has taken effect.
     FindOut(Claim, Put, bool),
+    /// To give up a claim whose reply was lost.
+    GiveUp,
     /// To go on after evidence.
     Restart,
     /// To release after evidence.

@@ -320,6 +320,12 @@ impl Model {
                     self.write(world, who, abandon, Purpose::FindOut(claim, put, applied));
                 }
             }
+            Stage::Waiting(Wait { put, purpose: Purpose::Claim | Purpose::Restart, .. }) => {
+                match put.given_up(item::expiration(world.era), now(world)) {
+                    Some(end) => self.write(world, who, end, Purpose::GiveUp),
+                    None => self.idle(world, who),
+                }
+            }
             Stage::Waiting(_) => self.idle(world, who),
             Stage::Idle | Stage::Looking(_) | Stage::Running(_) | Stage::Asking(_) => {}
         }
@@ -365,10 +371,17 @@ impl Model {
             }
             (Purpose::Abandon(claim), Written::Refused(found)) => self.fenced(world, who, claim, found),
             (
-                Purpose::Mark | Purpose::Abandon(_) | Purpose::FindOut(..) | Purpose::Reopen | Purpose::Release(_),
+                Purpose::Mark
+                | Purpose::Abandon(_)
+                | Purpose::FindOut(..)
+                | Purpose::Reopen
+                | Purpose::Release(_)
+                | Purpose::GiveUp,
                 Written::Applied | Written::Recognised,
             )
-            | (Purpose::Restart | Purpose::Reopen | Purpose::Release(_), Written::Refused(_)) => self.idle(world, who),
+            | (Purpose::Restart | Purpose::Reopen | Purpose::Release(_) | Purpose::GiveUp, Written::Refused(_)) => {
+                self.idle(world, who);
+            }
         }
     }
 

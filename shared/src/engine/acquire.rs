@@ -7,9 +7,9 @@ use super::wait::Waited;
 use super::{Answered, Call, Claim, Engine, Error, Operation, Outcome, ROUNDS, UNKNOWN_RETRY_AFTER, UnreadableAnswer};
 use crate::metrics::Metric;
 use crate::protocol::{Condition, Decision, EpochMs, Finding, Record, Request, Response, State, Status, Write};
-use crate::protocol::{decide, mark_unknown};
+use crate::protocol::{decide, give_up, mark_unknown};
 use crate::span::Span;
-use crate::store::{Store, Written};
+use crate::store::{Store, StoreError, Written};
 
 /// What to do about a record whose outcome is uncertain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,8 +85,7 @@ impl<S: Store> Engine<S> {
             if !self.has_time(deadline) {
                 return Err(Error::DeadlineAtHand);
             }
-            let written = self.write_until(&write, Vec::new(), Metric::ClaimMs, deadline).await;
-            match written.map_err(Error::StoreUnavailable)? {
+            match self.write_claim(&write, operation, deadline).await? {
                 Written::Applied | Written::Recognised => {
                     let follows_uncertain = write.follows_uncertain();
                     if follows_uncertain {
@@ -100,6 +99,38 @@ impl<S: Store> Engine<S> {
         }
         // Others were faster every time, so somebody makes progress.
         Ok(Taken::Answered(Outcome::InProgress { retry_after: Duration::from_secs(1) }))
+    }
+
+    /// Writes what claims the record. Where its reply is lost, the claim is given up as far as that can be done in time, for
+    /// the caller hears that nothing ran, and asks again.
+    pub(super) async fn write_claim(
+        &self,
+        claim: &Write,
+        operation: &Operation,
+        deadline: EpochMs,
+    ) -> Result<Written, Error> {
+        let written = self.write_until(claim, Vec::new(), Metric::ClaimMs, deadline).await;
+        if let Err(StoreError::Uncertain(_)) = &written {
+            let now = self.now();
+            if let Some(end) = give_up(claim.clone(), operation.expiration(now), now) {
+                self.write_in_time(&end, deadline).await;
+            }
+        }
+        written.map_err(Error::StoreUnavailable)
+    }
+
+    /// Makes a write that is worth trying and that nobody waits for: no longer than there is time to answer, nor than half
+    /// the margin if that is over.
+    pub(crate) async fn write_in_time(&self, write: &Write, deadline: EpochMs) {
+        let patience = self.patience(deadline);
+        let written = tokio::time::timeout(patience, self.parts.store.write_within(write, Vec::new(), patience)).await;
+        if !matches!(written, Ok(Ok(_))) {
+            tracing::warn!(
+                record = write.record.id.digest(),
+                transaction = %write.record.transaction,
+                "a claim could not be given up, and blocks its key until its lease is over",
+            );
+        }
     }
 
     /// The write that takes over this record, if it is open to that.
@@ -122,7 +153,7 @@ impl<S: Store> Engine<S> {
         operation: &Operation,
         deadline: EpochMs,
     ) -> Result<Option<Claim<S>>, Error> {
-        match self.write(&takeover, Vec::new(), Metric::ClaimMs).await.map_err(Error::StoreUnavailable)? {
+        match self.write_claim(&takeover, operation, deadline).await? {
             Written::Applied | Written::Recognised => {
                 Ok(Some(Claim::new(self.clone(), takeover.record, true, request, operation.clone(), deadline)))
             }

@@ -95,7 +95,8 @@ impl<S: Store> Claim<S> {
             Ok(Written::Applied | Written::Recognised) => Ok(self.executed(&write.record, finding, answer)),
             Ok(Written::Refused(found)) => self.fenced(found, Some(finding)).await?.read(),
             Ok(Written::EffectRefused(refused)) => {
-                self.abandon(format!("the condition of effect {} did not hold", refused.index).into()).await?.read()
+                self.note_abandoned(&format!("the condition of effect {} did not hold", refused.index));
+                self.find_out(&write, finding, answer).await
             }
             Err(error) => self.commit_lost(error, &write, finding, answer).await,
         }
@@ -115,7 +116,12 @@ impl<S: Store> Claim<S> {
         }
         let now = self.engine.now();
         let write = release(self.record.clone(), self.request.owner, self.operation.expiration(now), now);
-        match self.engine.write(&write, Vec::new(), Metric::CommitMs).await {
+        let written = match self.engine.write(&write, Vec::new(), Metric::CommitMs).await {
+            // Nothing was executed, and the caller would hear that this is not known: it is worth another try.
+            Err(StoreError::Uncertain(_)) => self.engine.write(&write, Vec::new(), Metric::CommitMs).await,
+            written => written,
+        };
+        match written {
             Ok(Written::Applied | Written::Recognised | Written::EffectRefused(_)) => Ok(()),
             // Taken over meanwhile: whoever did that decides now. We executed nothing, so there is nothing to audit.
             Ok(Written::Refused(_)) => {
@@ -131,13 +137,7 @@ impl<S: Store> Claim<S> {
     /// # Errors
     /// [`Error::NotRecorded`] if the store cannot be reached.
     pub async fn abandon(self, reason: Reason) -> Result<Outcome<Stored>, Error> {
-        tracing::warn!(
-            record = self.record.id.digest(),
-            transaction = %self.record.transaction,
-            attempt = self.record.attempt,
-            %reason,
-            "the outcome is not known",
-        );
+        self.note_abandoned(&reason);
         match self.write_unknown().await {
             Ok(Written::Applied | Written::Recognised) => Ok(self.unknown()),
             Ok(Written::Refused(found)) => self.fenced(found, None).await,
@@ -153,13 +153,12 @@ impl<S: Store> Claim<S> {
         let transaction = self.engine.transaction()?;
         let holder = Holder { owner: self.request.owner, lease: self.request.lease };
         let write = restart(self.record.clone(), holder, transaction, self.engine.now());
-        match self.engine.write(&write, Vec::new(), Metric::ClaimMs).await {
-            Ok(Written::Applied | Written::Recognised) => {
+        match self.engine.write_claim(&write, &self.operation, self.deadline).await? {
+            Written::Applied | Written::Recognised => {
                 Ok(Restarted::Run(Box::new(Self { record: write.record, follows_uncertain: false, ..self })))
             }
-            Ok(Written::Refused(found)) => Ok(Restarted::Answered(self.fenced(found, None).await?)),
-            Ok(Written::EffectRefused(_)) => Ok(Restarted::Answered(self.unknown())),
-            Err(source) => Err(Error::StoreUnavailable(source)),
+            Written::Refused(found) => Ok(Restarted::Answered(self.fenced(found, None).await?)),
+            Written::EffectRefused(_) => Ok(Restarted::Answered(self.unknown())),
         }
     }
 
@@ -176,15 +175,27 @@ impl<S: Store> Claim<S> {
                 Ok(Reconciled::NotOpen)
             }
             Ok(Written::EffectRefused(refused)) => {
-                self.abandon(format!("the condition of effect {} did not hold", refused.index).into()).await?;
-                Ok(Reconciled::Unclear)
+                self.note_abandoned(&format!("the condition of effect {} did not hold", refused.index));
+                match self.write_unknown().await {
+                    Ok(Written::Refused(Some(found))) if write.made(&found) => Ok(Reconciled::Prevented),
+                    Ok(Written::Refused(_)) => {
+                        self.note_fenced();
+                        Ok(Reconciled::NotOpen)
+                    }
+                    Ok(Written::Applied | Written::Recognised | Written::EffectRefused(_)) => Ok(Reconciled::Unclear),
+                    Err(source) => Err(self.not_recorded(source)),
+                }
             }
-            Err(source) => Err(Error::StoreUnavailable(source)),
+            Err(source) => {
+                // If it took effect, this is refused; else the record is free to be reconciled again.
+                let end = abandon(self.record.clone(), self.request.owner, self.engine.now());
+                self.engine.write_in_time(&end, self.deadline).await;
+                Err(Error::StoreUnavailable(source))
+            }
         }
     }
 
-    /// The store did not say whether it committed. Abandoning finds out: it is refused if the commit took
-    /// effect, and otherwise it keeps a delayed commit from taking effect later.
+    /// The store did not say whether it committed.
     async fn commit_lost<T: Answer>(
         self,
         error: StoreError,
@@ -199,13 +210,19 @@ impl<S: Store> Claim<S> {
             error = &error as &dyn std::error::Error,
             "could not commit",
         );
+        self.find_out(commit, finding, answer).await
+    }
+
+    /// Abandons after a commit of which it is not certain that it did not take effect, and so finds out: it is refused if
+    /// the commit did, and otherwise it keeps a delayed one from taking effect later.
+    async fn find_out<T: Answer>(self, commit: &Write, finding: Finding, answer: T) -> Result<Outcome<T>, Error> {
         match self.write_unknown().await {
             Ok(Written::Refused(Some(found))) if commit.made(&found) => {
                 Ok(self.executed(&commit.record, finding, answer))
             }
             Ok(Written::Refused(found)) => self.fenced(found, Some(finding)).await?.read(),
             Ok(Written::Applied | Written::Recognised | Written::EffectRefused(_)) => self.unknown().read(),
-            Err(_) => Err(self.not_recorded(error)),
+            Err(source) => Err(self.not_recorded(source)),
         }
     }
 
@@ -237,6 +254,16 @@ impl<S: Store> Claim<S> {
                 Ok(self.unknown())
             }
         }
+    }
+
+    fn note_abandoned(&self, reason: &(impl std::fmt::Display + ?Sized)) {
+        tracing::warn!(
+            record = self.record.id.digest(),
+            transaction = %self.record.transaction,
+            attempt = self.record.attempt,
+            %reason,
+            "the outcome is not known",
+        );
     }
 
     fn note_fenced(&self) {

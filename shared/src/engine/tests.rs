@@ -1,5 +1,6 @@
 mod counted;
 mod faults;
+mod given_up;
 mod long;
 mod peers;
 mod remembered;

@@ -76,6 +76,18 @@ pub fn abandon(claimed: Record, owner: OwnerToken, now: EpochMs) -> Write {
     end(claimed, owner, State::Unknown(None), Event::Abandoned, now)
 }
 
+/// Gives up a claim that may have been made, since its reply was lost, and under which nothing ran: releases it, or
+/// abandons it where an earlier attempt may have had its effects. Nothing, if the write claims nothing.
+#[must_use]
+pub fn give_up(claim: Write, expiration: EpochS, now: EpochMs) -> Option<Write> {
+    let owner = claim.record.holder()?.owner;
+    let follows_uncertain = claim.follows_uncertain();
+    Some(match follows_uncertain {
+        true => abandon(claim.record, owner, now),
+        false => release(claim.record, owner, expiration, now),
+    })
+}
+
 /// Instead of taking over a record whose outcome is uncertain, makes it UNKNOWN for others to reconcile.
 #[must_use]
 pub fn mark_unknown(takeover: Write) -> Write {

@@ -2,16 +2,21 @@
 //!
 //! Needs the feature `test-util`. It panics where a store does not conform, like any test.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
 use super::{MAX_RECORD_RESPONSE_BYTES, PART_BYTES, Store, Written};
+use crate::engine::{Clock, SystemClock};
 use crate::protocol::{
     Condition, EpochMs, EpochS, Event, Finding, Fingerprinter, Holder, Key, OwnerToken, Principal, Record, RecordId,
     RequestId, Response, Seen, Settled, State, Step, Story, Subject, Trace, TransactionId, Write, abandon,
     begin_settled, release, reopen, restart, settle,
 };
 
-const NOW: EpochMs = EpochMs(1_800_000_000_000);
+/// What the suite calls now: an hour ahead of the clock, so that nothing of it has expired to a store that deletes by its
+/// server's clock.
+static NOW: LazyLock<EpochMs> = LazyLock::new(|| SystemClock.now().plus(Duration::from_secs(60 * 60)));
+
 const FIRST: OwnerToken = OwnerToken([1; 16]);
 const SECOND: OwnerToken = OwnerToken([2; 16]);
 
@@ -71,9 +76,9 @@ async fn a_record_is_read_back_as_it_was_written<S: Store>(store: &S) {
 async fn an_answer_of_any_length_is_read_back_whole<S: Store>(store: &S) {
     let (record, part, room) = (MAX_RECORD_RESPONSE_BYTES, PART_BYTES, S::room_bytes(&[]));
     for length in [0, 1, record - 1, record, record + 1, part - 1, part, part + 1, 2 * part + 1, room] {
-        let claimed = place(store, processing(FIRST, NOW)).await;
+        let claimed = place(store, processing(FIRST, *NOW)).await;
         let settled = Settled { response: long(length).into(), expiration: later() };
-        let write = settle(claimed, FIRST, Finding::Success, settled, NOW);
+        let write = settle(claimed, FIRST, Finding::Success, settled, *NOW);
         assert_eq!(apply(store, &write).await, Written::Applied, "{length} bytes");
         assert_eq!(whole(store, &write.record.id).await, Some(long(length)), "{length} bytes");
         let again = apply(store, &write).await;
@@ -104,7 +109,7 @@ async fn the_parts_of_an_answer_are_those_of_its_own_record<S: Store>(store: &S)
     assert_eq!(store.read_parts(&earlier, 3).await.expect("readable"), None, "parts of another transaction");
 
     let late = Record { attempt: 3, ..second.record.clone() };
-    let late = settle(late, FIRST, Finding::Success, settled(2 * PART_BYTES), NOW);
+    let late = settle(late, FIRST, Finding::Success, settled(2 * PART_BYTES), *NOW);
     assert!(matches!(apply(store, &late).await, Written::Refused(_)), "a late owner");
     assert_eq!(whole(store, &second.record.id).await, Some(long(PART_BYTES + 1)));
 }
@@ -117,9 +122,9 @@ async fn a_long_answer_and_the_effects_are_written_together_or_not_at_all<S: Sto
     let first = Write { record: record(State::Success(answer(later()))), ..begin(FIRST) };
     assert_eq!(store.write(&first, vec![effect(used.clone())]).await.expect("answered"), Written::Applied);
 
-    let claimed = place(store, processing(FIRST, NOW)).await;
+    let claimed = place(store, processing(FIRST, *NOW)).await;
     let settled = || Settled { response: long(PART_BYTES + 1).into(), expiration: later() };
-    let write = settle(claimed.clone(), FIRST, Finding::Success, settled(), NOW);
+    let write = settle(claimed.clone(), FIRST, Finding::Success, settled(), *NOW);
     let written = store.write(&write, vec![effect(used)]).await.expect("answered");
     assert!(matches!(&written, Written::EffectRefused(refused) if refused.index == 0), "{written:?}");
     assert_eq!(store.read(&claimed.id).await.expect("readable"), Some(claimed), "the record is as it was");
@@ -173,15 +178,15 @@ async fn every_condition_holds_exactly_where_the_protocol_says<S: Store>(store: 
 async fn a_repeat_of_our_own_write_is_recognised<S: Store>(store: &S) {
     let begin = begin(FIRST);
     let ends = |claimed: &Record| {
-        let settled = |finding| settle(claimed.clone(), FIRST, finding, answer(later()), NOW);
+        let settled = |finding| settle(claimed.clone(), FIRST, finding, answer(later()), *NOW);
         let restarted = Holder { owner: FIRST, lease: EpochMs(NOW.0 + 5) };
         [
-            restart(claimed.clone(), restarted, fresh_transaction(), NOW),
-            reopen(claimed.clone(), FIRST, fresh_transaction(), later(), NOW),
+            restart(claimed.clone(), restarted, fresh_transaction(), *NOW),
+            reopen(claimed.clone(), FIRST, fresh_transaction(), later(), *NOW),
             settled(Finding::Success),
             settled(Finding::Failed),
-            release(claimed.clone(), FIRST, later(), NOW),
-            abandon(claimed.clone(), FIRST, NOW),
+            release(claimed.clone(), FIRST, later(), *NOW),
+            abandon(claimed.clone(), FIRST, *NOW),
         ]
     };
     for end in ends(&begin.record) {
@@ -218,7 +223,7 @@ async fn another_write_that_settles_without_a_claim_is_not_taken_for_our_own<S: 
 async fn a_refusal_shows_what_is_stored<S: Store>(store: &S) {
     for state in all_states() {
         let stored = place(store, state).await;
-        let late = abandon(stored.clone(), OwnerToken([9; 16]), NOW);
+        let late = abandon(stored.clone(), OwnerToken([9; 16]), *NOW);
         assert_eq!(apply(store, &late).await, Written::Refused(Some(Box::new(stored))));
     }
 }
@@ -236,7 +241,7 @@ async fn an_expired_record_counts_as_absent_while_it_is_still_there<S: Store>(st
 }
 
 async fn a_held_or_unknown_record_never_expires<S: Store>(store: &S) {
-    for state in [processing(FIRST, NOW), State::Unknown(None), State::Unknown(Some(holder(FIRST, NOW)))] {
+    for state in [processing(FIRST, *NOW), State::Unknown(None), State::Unknown(Some(holder(FIRST, *NOW)))] {
         let stored = place(store, state).await;
         let claim = Write {
             record: Record { id: stored.id.clone(), ..begin(SECOND).record },
@@ -247,13 +252,13 @@ async fn a_held_or_unknown_record_never_expires<S: Store>(store: &S) {
 }
 
 async fn a_late_owner_cannot_overwrite_the_settled_record<S: Store>(store: &S) {
-    let first = place(store, processing(FIRST, NOW)).await;
+    let first = place(store, processing(FIRST, *NOW)).await;
     let takeover = take_over(&first, SECOND);
     assert_eq!(apply(store, &takeover).await, Written::Applied);
-    let late = settle(first, FIRST, Finding::Failed, answer(later()), NOW);
+    let late = settle(first, FIRST, Finding::Failed, answer(later()), *NOW);
     assert_eq!(apply(store, &late).await, Written::Refused(Some(Box::new(takeover.record.clone()))));
 
-    let settled = settle(takeover.record, SECOND, Finding::Success, answer(later()), NOW);
+    let settled = settle(takeover.record, SECOND, Finding::Success, answer(later()), *NOW);
     assert_eq!(apply(store, &settled).await, Written::Applied);
     assert_eq!(apply(store, &late).await, Written::Refused(Some(Box::new(settled.record.clone()))));
     assert_eq!(store.read(&late.record.id).await.expect("readable"), Some(settled.record));
@@ -263,13 +268,13 @@ async fn effects_and_record_are_written_together_or_not_at_all<S: Store>(
     store: &S,
     effect: &impl Fn(String) -> S::Effect,
 ) {
-    let claimed = place(store, processing(FIRST, NOW)).await;
+    let claimed = place(store, processing(FIRST, *NOW)).await;
     let [one, two] = [fresh_name(), fresh_name()];
-    let late = settle(claimed.clone(), SECOND, Finding::Success, answer(later()), NOW);
+    let late = settle(claimed.clone(), SECOND, Finding::Success, answer(later()), *NOW);
     let written = store.write(&late, vec![effect(one.clone())]).await.expect("answered");
     assert_eq!(written, Written::Refused(Some(Box::new(claimed.clone()))), "the effect of a late owner");
 
-    let settle = settle(claimed, FIRST, Finding::Success, answer(later()), NOW);
+    let settle = settle(claimed, FIRST, Finding::Success, answer(later()), *NOW);
     let effects = || vec![effect(one.clone()), effect(two.clone())];
     assert_eq!(store.write(&settle, effects()).await.expect("answered"), Written::Applied);
     // A store may also recognise the repeat by a token of its own and answer as it did at first. Either way the
@@ -288,8 +293,8 @@ async fn an_effect_that_is_refused_names_itself<S: Store>(store: &S, effect: &im
     let first = Write { record: record(State::Success(answer(later()))), ..begin(FIRST) };
     assert_eq!(store.write(&first, vec![effect(used.clone())]).await.expect("answered"), Written::Applied);
 
-    let claimed = place(store, processing(SECOND, NOW)).await;
-    let settle = settle(claimed.clone(), SECOND, Finding::Success, answer(later()), NOW);
+    let claimed = place(store, processing(SECOND, *NOW)).await;
+    let settle = settle(claimed.clone(), SECOND, Finding::Success, answer(later()), *NOW);
     let written = store.write(&settle, vec![effect(fresh_name()), effect(used)]).await.expect("answered");
     assert!(matches!(&written, Written::EffectRefused(refused) if refused.index == 1), "{written:?}");
     assert_eq!(store.read(&claimed.id).await.expect("readable"), Some(claimed), "the record is as it was");
@@ -305,7 +310,7 @@ async fn of_64_claims_at_once_one_wins<S: Store>(store: &Arc<S>) {
 }
 
 async fn of_64_takeovers_at_once_one_wins<S: Store>(store: &Arc<S>) {
-    let first = place(&**store, processing(FIRST, NOW)).await;
+    let first = place(&**store, processing(FIRST, *NOW)).await;
     one_of(store, (0..64).map(|_| take_over(&first, fresh_owner())).collect()).await;
 }
 
@@ -330,7 +335,7 @@ async fn one_of<S: Store>(store: &Arc<S>, writes: Vec<Write>) {
 
 fn all_states() -> Vec<State> {
     vec![
-        processing(FIRST, NOW),
+        processing(FIRST, *NOW),
         processing(SECOND, EpochMs(NOW.0 + 1)),
         State::Released { expiration: NOW.seconds() },
         State::Released { expiration: later() },
@@ -338,7 +343,7 @@ fn all_states() -> Vec<State> {
         State::Success(answer(later())),
         State::Failed(Settled { response: Response::Whole((0..=255).collect()), expiration: later() }),
         State::Unknown(None),
-        State::Unknown(Some(holder(FIRST, NOW))),
+        State::Unknown(Some(holder(FIRST, *NOW))),
     ]
 }
 
@@ -370,12 +375,12 @@ async fn apply<S: Store>(store: &S, write: &Write) -> Written {
 }
 
 fn begin(owner: OwnerToken) -> Write {
-    Write { record: record(processing(owner, NOW)), condition: Condition::Vacant { now: NOW.seconds() } }
+    Write { record: record(processing(owner, *NOW)), condition: Condition::Vacant { now: NOW.seconds() } }
 }
 
 fn take_over(record: &Record, owner: OwnerToken) -> Write {
     Write {
-        record: Record { attempt: record.attempt + 1, state: processing(owner, NOW), ..record.clone() },
+        record: Record { attempt: record.attempt + 1, state: processing(owner, *NOW), ..record.clone() },
         condition: Condition::Unchanged(Seen::of(record)),
     }
 }

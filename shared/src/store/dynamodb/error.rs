@@ -76,7 +76,7 @@ impl Failure {
             matches!(reason.code(), Some("TransactionConflict" | "ThrottlingError" | "ProvisionedThroughputExceeded"))
         };
         let reason = reasons.iter().find(|reason| contended(reason))?;
-        Some(Self::Contended(StoreError::NotApplied(reason.code().unwrap_or_default().into())))
+        Some(Self::Contended(StoreError::Uncertain(reason.code().unwrap_or_default().into())))
     }
 
     fn from_sdk<E, R>(error: SdkError<E, R>) -> Self
@@ -86,9 +86,9 @@ impl Failure {
     {
         let code = error.code().unwrap_or_default();
         match code {
-            "TransactionConflictException" => return Self::Contended(StoreError::NotApplied(error.into())),
-            // Of our own earlier try, or after the SDK's own repeats, of which one may have got through.
-            "TransactionInProgressException"
+            // After the SDK's own tries, of which an earlier one may have got through and only its reply was lost.
+            "TransactionConflictException"
+            | "TransactionInProgressException"
             | "ThrottlingException"
             | "ProvisionedThroughputExceededException"
             | "RequestLimitExceeded" => return Self::Contended(StoreError::Uncertain(error.into())),
