@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem};
-use idempotency::engine::{Claimed, Clock};
+use idempotency::engine::{Claimed, Clock, SystemClock};
 use idempotency::protocol::{EpochMs, Fingerprinter, Key, Principal, Record, RecordId, Subject};
 use idempotency::store::dynamodb::{ScanPlace, Scanned};
 use idempotency::{Call, DynamoDbStore, Engine, Lock, Operation, Outcome, Verdict};
@@ -42,7 +42,8 @@ impl World {
     async fn start() -> Self {
         let database = Database::start().await;
         let client = database.client().await;
-        let clock = Hand(Arc::new(AtomicU64::new(1_800_000_000_000)));
+        // From the real time: the table deletes by its own clock.
+        let clock = Hand(Arc::new(AtomicU64::new(SystemClock.now().0)));
         let store = DynamoDbStore::new(client.clone(), RECORDS);
         let engine = Engine::builder(store.clone()).clock(clock.clone()).build();
         Self { clock, store, client, engine, _database: database }

@@ -70,7 +70,7 @@ mod tests {
     use std::time::Duration;
 
     use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem};
-    use idempotency::engine::Clock;
+    use idempotency::engine::{Clock, SystemClock};
     use idempotency::protocol::{EpochMs, Fingerprinter, Key, Principal, Record};
     use idempotency::reconcile::{Evidence, Resolver};
     use idempotency::store::Store;
@@ -113,7 +113,7 @@ mod tests {
         async fn start() -> Self {
             let (database, recorder) = (Database::start().await, Recorder::new(Step::of));
             database.proxy.weather(Box::new(recorder.clone()));
-            Self { database, recorder, now: EpochMs(1_800_000_000_000) }
+            Self { database, recorder, now: SystemClock.now() }
         }
 
         async fn store(&self) -> DynamoDbStore {
