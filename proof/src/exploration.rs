@@ -74,6 +74,7 @@ impl World {
             | Scenario::StreamCreatedAnew
             | Scenario::StreamThroughTheGate
             | Scenario::StreamAtAGap
+            | Scenario::StreamOfAClockAhead
             | Scenario::TableStream
             | Scenario::TableStreamInOneTrip => {
                 partition::run(self).await;

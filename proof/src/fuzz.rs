@@ -9,20 +9,18 @@ use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use aws_lambda_events::event::dynamodb::Event as TableEvent;
-use aws_lambda_events::event::kafka::KafkaEvent;
-use aws_lambda_events::event::kinesis::KinesisEvent;
-use aws_lambda_events::event::sqs::SqsEvent;
 use idempotency::protocol::{EpochMs, Principal, canonical_json};
-use idempotency::queue::KeySource;
+use idempotency::queue::{KeySource, SqsBatch};
 use idempotency::store::dynamodb::fuzz;
 use idempotency::store::memory::MemoryStore;
-use idempotency::stream::{Kafka, Kinesis, Stream, TableStream};
+use idempotency::stream::{Kafka, KafkaBatch, Kinesis, KinesisBatch, Stream, TableBatch, TableStream};
 use idempotency::{Engine, IdempotencyLayer, Operation, Queue, Verdict};
 use lambda_http::http::{HeaderValue, StatusCode};
 use lambda_http::request::LambdaRequest;
 use lambda_http::tower::{Layer, ServiceExt, service_fn};
 use lambda_http::{Body, Request, Response};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 /// A target: its name, which is its corpus' name as well, and what it does with bytes.
 pub type Target = (&'static str, fn(&[u8]));
@@ -94,66 +92,95 @@ pub fn http_event(bytes: &[u8]) {
     assert_eq!((first.status(), first.body().as_ref()), (again.status(), again.body().as_ref()));
 }
 
-/// A batch of messages: each is settled or returned; one without an id fails the batch.
+/// A batch of messages: each is settled or returned, whatever its shape; one without an id fails the batch.
 ///
 /// # Panics
 /// If a message is returned that was not delivered.
 pub fn sqs_event(bytes: &[u8]) {
-    let Ok(event) = serde_json::from_slice::<SqsEvent>(bytes) else { return };
-    let ids: Vec<_> = event.records.iter().map(|message| message.message_id.clone().unwrap_or_default()).collect();
+    let Some((event, batch)) = event::<SqsBatch>(bytes, of_records) else { return };
+    let ids: Vec<_> = records(&event).map(|message| message["messageId"].as_str().unwrap_or_default()).collect();
     let principal = Principal::new("producer").expect("valid");
     let queue = Queue::new(engine(), operation(), principal, KeySource::pointer("/id"));
-    let handled = run(queue.handle(&event, a_minute(), |_, _| async { Verdict::Success(()) }));
+    let handled = run(queue.handle(&batch, a_minute(), |_, _| async { Verdict::Success(()) }));
     match handled {
         Ok(response) => {
-            assert!(response.batch_item_failures.iter().all(|failure| ids.contains(&failure.item_identifier)));
+            assert!(response.batch_item_failures.iter().all(|failure| ids.contains(&&*failure.item_identifier)));
         }
-        Err(_) => assert!(ids.contains(&String::new())),
+        Err(_) => assert!(ids.contains(&"")),
     }
 }
 
-/// A batch of Kafka's: all of it runs, and none of it again.
+/// A batch of Kafka's: all of it runs, up to a record of each partition that cannot be read, and none of it again; one
+/// without an offset fails the batch.
 ///
 /// # Panics
 /// If that is not so.
 pub fn kafka_event(bytes: &[u8]) {
-    let Ok(event) = serde_json::from_slice::<KafkaEvent>(bytes) else { return };
+    let Some((event, batch)) = event::<KafkaBatch>(bytes, of_partitions) else { return };
     let (kafka, deadline) = (Kafka::new(Stream::new(engine(), operation(), "fuzz")), a_minute());
     runs_once(async |runs: &AtomicU64| {
-        let handled = kafka.handle(event.clone(), deadline, |_, _| counted(runs)).await;
-        handled.map(|response| assert_eq!(response.batch_item_failures, [])).ok()
+        let response = kafka.handle(batch.clone(), deadline, |_, _| counted(runs)).await.ok()?;
+        let failed = response.batch_item_failures.into_iter().map(|failure| failure.item_identifier);
+        let delivered = |partition: &str, offset| {
+            event["records"][partition]
+                .as_array()
+                .is_some_and(|records| records.iter().any(|one| one["offset"] == offset))
+        };
+        let failed = failed.inspect(|failed| assert!(delivered(&failed.partition, failed.offset), "{failed:?}"));
+        Some(failed.collect::<Vec<_>>())
     });
 }
 
-/// A batch of Kinesis': all of it runs, and none of it again.
+/// A batch of Kinesis': all of it runs, up to a record of each shard that cannot be read, and none of it again; one without
+/// a number or a shard fails the batch.
 ///
 /// # Panics
 /// If that is not so.
 pub fn kinesis_event(bytes: &[u8]) {
-    let Ok(event) = serde_json::from_slice::<KinesisEvent>(bytes) else { return };
+    let Some((_, batch)) = event::<KinesisBatch>(bytes, of_records) else { return };
     let kinesis = Kinesis::new(Stream::new(engine(), operation(), "fuzz"), 1).expect("not parallel");
     let deadline = a_minute();
     runs_once(async |runs: &AtomicU64| {
-        let handled = kinesis.handle(event.clone(), deadline, |_, _| counted(runs)).await;
-        handled.map(|response| assert_eq!(response.batch_item_failures.len(), 0)).ok()
+        let response = kinesis.handle(batch.clone(), deadline, |_, _| counted(runs)).await.ok()?;
+        Some(response.batch_item_failures.into_iter().map(|failure| failure.item_identifier).collect::<Vec<_>>())
     });
 }
 
-/// A batch of a table's stream: it runs up to a change that it cannot tell from another, and none of it again.
+/// A batch of a table's stream: it runs up to a change that cannot be read, or be told from another, and none of it again.
 ///
 /// # Panics
 /// If that is not so.
 pub fn table_event(bytes: &[u8]) {
-    let Ok(event) = serde_json::from_slice::<TableEvent>(bytes) else { return };
-    let numbers: Vec<_> = event.records.iter().map(|change| change.change.sequence_number.clone()).collect();
+    let Some((event, batch)) = event::<TableBatch>(bytes, of_records) else { return };
+    let numbers: Vec<_> = records(&event).map(|change| change["dynamodb"]["SequenceNumber"].as_str()).collect();
     let table = TableStream::new(engine(), operation(), Principal::new("table").expect("valid"));
     let deadline = a_minute();
     runs_once(async |runs: &AtomicU64| {
-        let response = table.handle(event.clone(), deadline, |_, _| counted(runs)).await.ok()?;
+        let response = table.handle(batch.clone(), deadline, |_, _| counted(runs)).await.ok()?;
         let failed = response.batch_item_failures.into_iter().map(|failure| failure.item_identifier);
-        let failed: Vec<_> = failed.inspect(|failed| assert!(numbers.contains(failed), "{failed:?}")).collect();
+        let failed: Vec<_> =
+            failed.inspect(|failed| assert!(numbers.contains(&failed.as_deref()), "{failed:?}")).collect();
         Some(failed)
     });
+}
+
+/// An event as JSON and as the library reads it. Whatever shape its records have, it is read.
+fn event<B: DeserializeOwned>(bytes: &[u8], is_event: fn(&Value) -> bool) -> Option<(Value, B)> {
+    let event: Value = serde_json::from_slice(bytes).ok().filter(is_event)?;
+    let batch = serde_json::from_value(event.clone()).expect("an event is read whatever its records are");
+    Some((event, batch))
+}
+
+fn of_records(event: &Value) -> bool {
+    event.is_object() && event["Records"].is_array()
+}
+
+fn of_partitions(event: &Value) -> bool {
+    event["records"].as_object().is_some_and(|partitions| partitions.values().all(Value::is_array))
+}
+
+fn records(event: &Value) -> impl Iterator<Item = &Value> {
+    event["Records"].as_array().into_iter().flatten()
 }
 
 /// What is delivered twice is answered alike, and runs the first time only; what is refused does not run.

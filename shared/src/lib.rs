@@ -84,6 +84,7 @@
 #![deny(missing_docs)]
 
 pub mod engine;
+mod envelope;
 pub mod http;
 pub mod line;
 pub mod lock;

@@ -11,6 +11,7 @@
 //! that a message that always fails does not take those behind it to the dead-letter queue, give the mapping of a FIFO
 //! queue with a redrive policy a `BatchSize` of 1. Its groups still run at the same time.
 
+mod batch;
 mod contention;
 mod fifo;
 mod key;
@@ -20,10 +21,11 @@ mod visibility;
 
 use std::time::Duration;
 
-use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
+use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsMessage};
 use futures::FutureExt;
 use futures::stream::{FuturesUnordered, StreamExt};
 
+pub use batch::SqsBatch;
 pub use contention::Contention;
 pub use key::{KeySource, NoKey};
 #[cfg(feature = "sqs")]
@@ -37,7 +39,7 @@ use crate::protocol::{EpochMs, Finding, Fingerprinter, Principal};
 use crate::span::Span;
 use crate::store::Store;
 use contention::ContentionOf;
-use lane::{Delivery, Lane, Settlement};
+use lane::{Delivery, Lane, Refused, Settlement};
 use trace::TraceSource;
 use visibility::VisibilityOf;
 
@@ -59,7 +61,7 @@ use visibility::VisibilityOf;
 /// let engine = Engine::builder(store.clone()).build();
 /// let operation = Operation::new("ledger", "post").retention(LONGEST_RETENTION);
 /// let queue = Queue::new(engine.clone(), operation, Principal::new("orders")?, KeySource::pointer("/event")).one_trip();
-/// # let event = serde_json::from_str(r#"{"Records":[
+/// # let event: idempotency::queue::SqsBatch = serde_json::from_str(r#"{"Records":[
 /// #     {"messageId":"m-1","body":"{\"event\":\"e-1\"}"},{"messageId":"m-2","body":"{\"event\":\"e-1\"}"}]}"#)?;
 /// # let deadline = engine.time().plus(std::time::Duration::from_secs(10));
 /// let response = queue.handle(&event, deadline, |attempt, _message| async move {
@@ -185,7 +187,7 @@ impl<S: Store> Queue<S> {
     /// [`NoMessageId`] if a message cannot be reported; Lambda then returns the whole batch.
     pub async fn handle<'e, H, R>(
         &self,
-        event: &'e SqsEvent,
+        event: &'e SqsBatch,
         deadline: EpochMs,
         handler: H,
     ) -> Result<SqsBatchResponse, NoMessageId>
@@ -206,18 +208,25 @@ impl<S: Store> Queue<S> {
         Ok(response)
     }
 
-    fn deliveries<'e>(&self, event: &'e SqsEvent, deadline: EpochMs) -> Result<Vec<Delivery<'e>>, NoMessageId> {
-        let deliveries = event.records.iter().enumerate().map(|(position, message)| {
+    fn deliveries<'e>(&self, event: &'e SqsBatch, deadline: EpochMs) -> Result<Vec<Delivery<'e>>, NoMessageId> {
+        let deliveries = event.records.iter().enumerate().map(|(position, delivered)| {
+            let batch::Delivered { message, unreadable } = delivered;
             let id = message.message_id.as_deref().filter(|id| !id.is_empty()).ok_or(NoMessageId)?;
             let trace = self.trace.of(message);
-            let call = self.key.of(message).map(|key| {
-                let body = message.body.as_deref().unwrap_or_default();
-                let fingerprint = Fingerprinter::new().json(body.as_bytes(), self.operation.compares()).finish();
-                Call::new(self.operation.clone(), self.principal.clone(), key, fingerprint, deadline).traced(trace)
-            });
+            let call = match unreadable {
+                None => self.call(message, deadline).map(|call| call.traced(trace)),
+                Some(why) => Err(Refused::Unreadable(why.clone())),
+            };
             Ok(Delivery { position, id, message, trace, call })
         });
         deliveries.collect()
+    }
+
+    fn call(&self, message: &SqsMessage, deadline: EpochMs) -> Result<Call, Refused> {
+        let key = self.key.of(message).map_err(Refused::NoKey)?;
+        let body = message.body.as_deref().unwrap_or_default();
+        let fingerprint = Fingerprinter::new().json(body.as_bytes(), self.operation.compares()).finish();
+        Ok(Call::new(self.operation.clone(), self.principal.clone(), key, fingerprint, deadline))
     }
 
     /// Handles lanes beside each other. Those to be returned, by position and id.
@@ -289,7 +298,7 @@ impl<S: Store> Queue<S> {
         }
         let call = match &delivery.call {
             Ok(call) => call,
-            Err(error) => return self.leave(delivery, Told::failed("no key", error)),
+            Err(refused) => return self.leave(delivery, refused.told()),
         };
         let run = |attempt| handler(attempt, delivery.message);
         let span = Span::message(self.operation.name()).linked(delivery.trace);

@@ -11,8 +11,9 @@
 //! below the watermark is a repetition, unless the record there is evidently another one: see [`watermark`].
 //!
 //! A record that fails stops its partition: what is before it is committed, it and what follows is returned, other
-//! partitions go on. When the event source mapping gives it up (`MaximumRetryAttempts`), the partition goes on behind
-//! it; so give the mapping an on-failure destination, or the record is lost.
+//! partitions go on. So does one that cannot be read. When the event source mapping gives it up
+//! (`MaximumRetryAttempts`), the partition goes on behind it; so give the mapping an on-failure destination, or the record
+//! is lost.
 //!
 //! | source | handler | one item per |
 //! |---|---|---|
@@ -28,16 +29,17 @@ mod run;
 mod table;
 pub mod watermark;
 
-pub use kafka::{Kafka, KafkaBatchResponse, KafkaFailure, KafkaPosition};
-pub use kinesis::{Kinesis, Parallel};
+pub use kafka::{Kafka, KafkaBatch, KafkaBatchResponse, KafkaFailure, KafkaPosition};
+pub use kinesis::{Kinesis, KinesisBatch, Parallel};
 pub use partition::{Partition, RewindError};
 pub use position::{InvalidPosition, Position};
-pub use table::{NoSequenceNumber, TABLE_STREAM_RETENTION, TableStream};
+pub use table::{NoSequenceNumber, TABLE_STREAM_RETENTION, TableBatch, TableStream};
 
 use futures::stream::{self, StreamExt};
 use sha2::{Digest, Sha256};
 
 use crate::engine::{Attempt, Engine, Operation, Verdict};
+use crate::envelope::Unreadable;
 use crate::protocol::{EpochMs, Trace};
 use crate::queue::Failed;
 use crate::span::Span;
@@ -65,7 +67,7 @@ impl Record {
     /// What the watermark remembers a record by.
     fn seen(&self) -> Seen {
         let mut hash = Sha256::new();
-        hash.update(self.timestamp_ms.to_be_bytes());
+        hash.update(as_first_read(self.timestamp_ms).to_be_bytes());
         for part in [&self.key, &self.value] {
             // Behind its length, or a mark of absence that no length is.
             hash.update(part.as_ref().map_or(u64::MAX, |part| part.len() as u64).to_be_bytes());
@@ -75,6 +77,44 @@ impl Record {
         let mut short = [0; 16];
         short.copy_from_slice(&digest[..16]);
         Seen { position: self.position.clone(), timestamp_ms: self.timestamp_ms, digest: short }
+    }
+}
+
+/// The timestamp as earlier versions read it, through a floating point number, which makes some a millisecond less: the
+/// digests of witnesses that are stored are over these.
+fn as_first_read(timestamp_ms: i64) -> i64 {
+    let seconds = timestamp_ms as f64 / 1000.0;
+    let milliseconds = (seconds.fract() * 1000.0) as u32;
+    (seconds as i64).saturating_mul(1000).saturating_add(i64::from(milliseconds))
+}
+
+/// A record as it was delivered. Its place is known in any case: where it comes again from.
+#[derive(Clone, Debug)]
+enum Delivered {
+    Read(Record),
+    Unreadable { partition: String, position: Position, why: Unreadable },
+}
+
+impl Delivered {
+    fn partition(&self) -> &str {
+        match self {
+            Self::Read(record) => &record.partition,
+            Self::Unreadable { partition, .. } => partition,
+        }
+    }
+
+    const fn position(&self) -> &Position {
+        match self {
+            Self::Read(record) => &record.position,
+            Self::Unreadable { position, .. } => position,
+        }
+    }
+
+    const fn read(&self) -> Option<&Record> {
+        match self {
+            Self::Read(record) => Some(record),
+            Self::Unreadable { .. } => None,
+        }
     }
 }
 
@@ -135,7 +175,12 @@ impl<S: Watermarks> Stream<S> {
 
     /// Handles the records of several partitions, each in order. Where each is to come again from, in the order of
     /// the partitions.
-    async fn handle<H, R>(&self, partitions: Vec<Vec<Record>>, deadline: EpochMs, handler: H) -> Vec<(String, Position)>
+    async fn handle<H, R>(
+        &self,
+        partitions: Vec<Vec<Delivered>>,
+        deadline: EpochMs,
+        handler: H,
+    ) -> Vec<(String, Position)>
     where
         S::Effect: Clone,
         H: Fn(Attempt<S::Effect>, Record) -> R,
@@ -143,13 +188,13 @@ impl<S: Watermarks> Stream<S> {
     {
         let handler = &handler;
         let stopped = stream::iter(partitions).map(|mut records| async move {
-            records.sort_by(|one, other| one.position.cmp(&other.position));
-            records.dedup_by(|one, other| one.position == other.position);
-            let name = records.first()?.partition.clone();
+            records.sort_by(|one, other| one.position().cmp(other.position()));
+            records.dedup_by(|one, other| one.position() == other.position());
+            let name = records.first()?.partition().to_owned();
             let partition = self.partition(name.clone());
             let span = Span::message(self.operation.name());
             let stopped = span.of(partition.handle(&records, deadline, handler)).await;
-            stopped.map(|index| (name, records[index].position.clone()))
+            stopped.map(|index| (name, records[index].position().clone()))
         });
         let stopped = stopped.buffered(self.concurrency).filter_map(std::future::ready).collect().await;
         self.engine.flush();

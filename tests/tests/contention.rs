@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use aws_lambda_events::event::sqs::{SqsEvent, SqsMessage};
 use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem, Update};
 use idempotency::protocol::{Fingerprinter, Key, Principal};
-use idempotency::queue::{Contention, KeySource};
+use idempotency::queue::{Contention, KeySource, SqsBatch};
 use idempotency::{Attempt, Call, DynamoDbStore, Engine, Error, Operation, Outcome, Queue, Verdict};
 use tests::dynamodb::{Database, RECORDS, effect, key};
 use tests::proxy::{Loss, Refusal};
@@ -103,7 +103,7 @@ async fn a_lost_reply_is_recognised_behind_any_refusal() {
 }
 
 /// A hundred messages for one account, delivered as one batch.
-fn hundred(batch: usize) -> SqsEvent {
+fn hundred(batch: usize) -> SqsBatch {
     let mut event = SqsEvent::default();
     event.records = (0..100)
         .map(|number| {
@@ -113,7 +113,7 @@ fn hundred(batch: usize) -> SqsEvent {
             message
         })
         .collect();
-    event
+    event.into()
 }
 
 async fn queue(database: &Database) -> Queue<DynamoDbStore> {

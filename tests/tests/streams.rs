@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use aws_lambda_events::event::kafka::KafkaEvent;
 use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem, Update};
 use idempotency::store::watermarks::{Advanced, Watermarks};
 use idempotency::stream::watermark::{Seen, Watermark};
-use idempotency::stream::{Kafka, Position, Record, Stream};
+use idempotency::stream::{Kafka, KafkaBatch, Position, Record, Stream};
 use idempotency::{Attempt, DynamoDbStore, Engine, Operation, Verdict};
 use serde_json::{Value, json};
 use tests::dynamodb::{Database, RECORDS, effect, key};
@@ -42,7 +41,7 @@ impl World {
     }
 
     async fn deliver(&self, records: Vec<Value>) -> Vec<i64> {
-        let event: KafkaEvent = serde_json::from_value(json!({ "records": { "sales-0": records } })).expect("an event");
+        let event: KafkaBatch = serde_json::from_value(json!({ "records": { "sales-0": records } })).expect("an event");
         let now_ms = std::time::SystemTime::UNIX_EPOCH.elapsed().expect("after 1970").as_millis() as u64;
         let deadline = idempotency::protocol::EpochMs(now_ms + 20_000);
         let response = Kafka::new(self.stream.clone()).handle(event, deadline, handle).await.expect("a response");

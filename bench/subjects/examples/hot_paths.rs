@@ -10,7 +10,7 @@ use std::hint::black_box;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use aws_lambda_events::event::sqs::{SqsEvent, SqsMessage};
+use aws_lambda_events::event::sqs::SqsMessage;
 use aws_sdk_dynamodb::config::{BehaviorVersion, Builder, Credentials, Region};
 use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem};
 use aws_sdk_dynamodb::{Client, Config};
@@ -23,7 +23,7 @@ use idempotency::protocol::{
     Decision, EpochMs, EpochS, Finding, Fingerprint, Fingerprinter, Key, OwnerToken, Principal, RecordId, Request,
     Settled, TransactionId, Uncertain, canonical_json, decide, settle,
 };
-use idempotency::queue::KeySource;
+use idempotency::queue::{KeySource, SqsBatch};
 use idempotency::store::dynamodb;
 use idempotency::{DynamoDbStore, IdempotencyLayer, Queue};
 use lambda_http::request::LambdaRequest;
@@ -256,7 +256,7 @@ fn event(number: usize) -> lambda_http::Request {
     serde_json::from_slice::<LambdaRequest>(&event).expect("an event").into()
 }
 
-fn batch(number: usize) -> SqsEvent {
+fn batch(number: usize) -> SqsBatch {
     let keys = (0..100).map(|message| format!("key-{number}-{message}"));
     serde_json::from_slice(&bench::event::batch(keys, &bench::event::Order::default())).expect("an event")
 }

@@ -2,9 +2,8 @@
 
 mod handler;
 
-use aws_lambda_events::event::sqs::SqsEvent;
 use idempotency::protocol::{EpochMs, Principal};
-use idempotency::queue::{KeySource, LONGEST_RETENTION, SqsVisibility};
+use idempotency::queue::{KeySource, LONGEST_RETENTION, SqsBatch, SqsVisibility};
 use idempotency::store::dynamodb;
 use idempotency::{DynamoDbStore, Engine, Operation, Queue};
 use lambda_runtime::{Error, LambdaEvent, service_fn};
@@ -26,7 +25,7 @@ async fn main() -> Result<(), Error> {
     let queue = Queue::new(engine, operation, Principal::new("payments")?, key).one_trip().traceparent("/traceparent");
     let queue = queue.contention(handler::contention).visibility(SqsVisibility::from_environment());
     let handler = Handler::new(Table::new(client, setting("PAYMENTS_TABLE")?));
-    let handle = async |event: LambdaEvent<SqsEvent>| {
+    let handle = async |event: LambdaEvent<SqsBatch>| {
         let deadline = EpochMs(event.context.deadline);
         queue
             .handle(&event.payload, deadline, |attempt, message| handler.handle(attempt, message))

@@ -2,10 +2,9 @@
 
 mod handler;
 
-use aws_lambda_events::event::kafka::KafkaEvent;
 use idempotency::protocol::EpochMs;
 use idempotency::store::dynamodb;
-use idempotency::stream::{Kafka, Stream};
+use idempotency::stream::{Kafka, KafkaBatch, Stream};
 use idempotency::{DynamoDbStore, Engine, Operation};
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use payments::{Table, setting, watch};
@@ -22,7 +21,7 @@ async fn main() -> Result<(), Error> {
     let stream = Stream::new(engine, Operation::new("ledger", "post from the stream"), "terminals");
     let kafka = Kafka::new(stream.generation(setting("TOPIC_GENERATION")?));
     let handler = Handler::new(Table::new(client, setting("PAYMENTS_TABLE")?));
-    let handle = async |event: LambdaEvent<KafkaEvent>| {
+    let handle = async |event: LambdaEvent<KafkaBatch>| {
         let deadline = EpochMs(event.context.deadline);
         kafka
             .handle(event.payload, deadline, |attempt, record| handler.handle(attempt, record))

@@ -72,6 +72,11 @@ impl Judge {
         *self.book().noted.entry(what).or_default() += 1;
     }
 
+    /// How often this happened.
+    pub(super) fn count_of(&self, what: &str) -> u64 {
+        self.book().noted.get(what).copied().unwrap_or(0)
+    }
+
     /// For whoever looks at a schedule.
     pub(super) fn tell(&self, what: String) {
         self.book().told.push(what);

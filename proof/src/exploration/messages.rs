@@ -163,6 +163,7 @@ impl Messages<'_> {
             begun.lock().unwrap_or_else(PoisonError::into_inner).push(place);
             std::future::ready(self.work(&attempt, place))
         };
+        let event = event.into();
         let response = queue.handle(&event, deadline, run).await.expect("every message has an id");
         let returned = response.batch_item_failures.iter().map(|failure| place(Some(&failure.item_identifier)));
         let begun = begun.into_inner().unwrap_or_else(PoisonError::into_inner);

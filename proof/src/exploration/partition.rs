@@ -6,13 +6,12 @@ use std::num::NonZeroU64;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use aws_lambda_events::event::dynamodb::{Event, EventRecord};
-use aws_lambda_events::event::kafka::KafkaEvent;
+use aws_lambda_events::event::dynamodb::EventRecord;
 use aws_sdk_dynamodb::types::TransactWriteItem;
 use futures::future::FutureExt;
 use idempotency::protocol::{EpochMs, Principal, Uncertain};
 use idempotency::sequence::{Gap, SequenceGate};
-use idempotency::stream::{Kafka, Record, Stream, TableStream};
+use idempotency::stream::{Kafka, KafkaBatch, Record, Stream, TableBatch, TableStream};
 use idempotency::{Attempt, Engine, Operation, Verdict};
 use serde_json::json;
 
@@ -58,9 +57,13 @@ enum Content {
     Numbered(&'static str, u64),
 }
 
+/// The offset of what nothing can be made of.
+const POISON: u64 = 1;
+
 pub(super) async fn run(world: &World) {
     let partition = Partition { world, mapping: Mutex::default() };
-    let pollers = (0..2).map(|_| partition.poller(world.size(1, 4)).boxed());
+    let rounds = world.size(if world.scenario == Scenario::StreamOfAClockAhead { 2 } else { 1 }, 4);
+    let pollers = (0..2).map(|_| partition.poller(rounds).boxed());
     world.network.run(pollers.collect()).await;
     world.network.calm_down();
     for _ in 0..40 {
@@ -102,7 +105,7 @@ impl Partition<'_> {
                 let (device, number) = numbered[offset as usize];
                 Content::Numbered(device, number)
             }
-            (None, 1) if self.records() > 2 => Content::Poison,
+            (None, POISON) if self.records() > 2 => Content::Poison,
             (None, _) => Content::Plain { shares: offset % 3 == 2 },
         }
     }
@@ -151,7 +154,7 @@ impl Partition<'_> {
         let run = |attempt, record: Record| {
             std::future::ready(self.work(&attempt, offset(Some(&record.position.to_string())), batch.life))
         };
-        let response = kafka.handle(batch.event(), deadline, run).await.expect("every offset can be reported");
+        let response = kafka.handle(batch.event(self.ahead()), deadline, run).await.expect("every offset can be reported");
         response.batch_item_failures.first().map(|failure| failure.item_identifier.offset.unsigned_abs())
     }
 
@@ -172,7 +175,7 @@ impl Partition<'_> {
         response.batch_item_failures.first().map(|failure| offset(failure.item_identifier.as_deref()))
     }
 
-    fn changes(&self, batch: Batch) -> Event {
+    fn changes(&self, batch: Batch) -> TableBatch {
         let changes = (batch.first..batch.end).map(|offset| {
             let delivery = if self.world.is(Breakage::EventIdsChange) { fastrand::u64(..) } else { 0 };
             json!({
@@ -215,7 +218,7 @@ impl Partition<'_> {
             Some(offset) => {
                 let returned = mapping.returned.entry((batch.life, offset)).or_default();
                 *returned += 1;
-                if *returned > 2 {
+                if *returned > self.retries() {
                     mapping.given_up.insert((batch.life, offset));
                     self.world.judge.note("a record was given up");
                     offset + 1
@@ -228,8 +231,21 @@ impl Partition<'_> {
         mapping.checkpoint = mapping.checkpoint.max(done);
     }
 
+    /// The mapping's `MaximumRetryAttempts`.
+    fn retries(&self) -> usize {
+        if self.world.scenario == Scenario::StreamOfAClockAhead { 0 } else { 2 }
+    }
+
+    /// The record whose producer's clock is far ahead of all others.
+    fn ahead(&self) -> Option<u64> {
+        (self.world.scenario == Scenario::StreamOfAClockAhead).then_some(POISON)
+    }
+
     fn count(&self) {
         let (mapping, judge) = (self.mapping(), &self.world.judge);
+        if self.world.scenario != Scenario::StreamCreatedAnew {
+            judge.expect(judge.count_of("WatermarkRegression") == 0, "a false alarm: the topic is the same");
+        }
         judge.expect(mapping.checkpoint == self.records(), "in the end the partition is done");
         match self.numbered() {
             Some(_) => self.count_numbered(&mapping),
@@ -270,12 +286,12 @@ impl Partition<'_> {
 }
 
 impl Batch {
-    fn event(self) -> KafkaEvent {
-        // What was produced later is newer: of an earlier life, before everything here; of a later one, after it.
+    fn event(self, ahead: Option<u64>) -> KafkaBatch {
+        // What tells a record from the one that stood at its place in an earlier life.
         let born = [1_700_000_000_000, 32_000_000_000_000, 33_000_000_000_000][self.life as usize];
-        // They are a second apart: of two in the same millisecond none is newer, which is no evidence.
         let records = (self.first..self.end).map(|offset| {
-            let timestamp = born + 1000 * offset;
+            let clock = if ahead == Some(offset) { 90_000_000_000_000 } else { born };
+            let timestamp = clock + 1000 * offset;
             json!({"topic": "topic", "partition": 0, "offset": offset, "timestamp": timestamp, "headers": []})
         });
         serde_json::from_value(json!({"records": {"topic-0": Vec::from_iter(records)}})).expect("an event")

@@ -33,6 +33,8 @@ pub enum Scenario {
     StreamThroughTheGate,
     /// The same, where a number is missing.
     StreamAtAGap,
+    /// A partition whose poison is of a producer with a clock that is ahead; the mapping gives it up at once.
+    StreamOfAClockAhead,
     /// The stream of a table, under claims.
     TableStream,
     /// The stream of a table in one-trip mode, with a change that is poison.
@@ -65,6 +67,7 @@ impl Scenario {
         Self::StreamCreatedAnew,
         Self::StreamThroughTheGate,
         Self::StreamAtAGap,
+        Self::StreamOfAClockAhead,
         Self::TableStream,
         Self::TableStreamInOneTrip,
         Self::Fifo,
@@ -132,6 +135,8 @@ impl Scenario {
             Self::StreamThroughTheGate | Self::StreamAtAGap | Self::GateHolds | Self::GateAccepts | Self::Versioned => {
                 Bounds { faults: 1, deaths: 1, times: 0 }
             }
+            // Its pollers take two batches each.
+            Self::StreamOfAClockAhead => Bounds { faults: 1, deaths: 0, times: 0 },
         }
     }
 

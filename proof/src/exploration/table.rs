@@ -98,7 +98,7 @@ impl Table {
         let watermark = now(self.kept.watermark(id))?;
         Ok(watermark.map(|watermark| match self.breakage {
             Some(Breakage::PositionsForgotten) => Watermark { position: None, ..watermark },
-            Some(Breakage::WitnessesForgotten) => Watermark { witnesses: Vec::new(), newest_ms: i64::MAX, ..watermark },
+            Some(Breakage::WitnessesForgotten) => Watermark { witnesses: Vec::new(), ..watermark },
             _ => watermark,
         }))
     }

@@ -8,6 +8,8 @@ use aws_lambda_events::event::sqs::SqsMessage;
 use super::contention::{Contention, ContentionOf};
 use super::key::NoKey;
 use crate::engine::Call;
+use crate::envelope::Unreadable;
+use crate::line::Told;
 use crate::protocol::{Fingerprint, RecordId, Trace};
 
 /// A message as it was delivered.
@@ -18,7 +20,23 @@ pub(super) struct Delivery<'e> {
     pub(super) message: &'e SqsMessage,
     /// The trace in which it was sent.
     pub(super) trace: Option<Trace>,
-    pub(super) call: Result<Call, NoKey>,
+    pub(super) call: Result<Call, Refused>,
+}
+
+/// Why a message is no call. It is returned to its queue; nothing runs.
+#[derive(Debug)]
+pub(super) enum Refused {
+    NoKey(NoKey),
+    Unreadable(Unreadable),
+}
+
+impl Refused {
+    pub(super) fn told(&self) -> Told {
+        match self {
+            Self::NoKey(reason) => Told::failed("no key", reason),
+            Self::Unreadable(reason) => Told::failed("unreadable", reason),
+        }
+    }
 }
 
 /// What becomes of a message.
@@ -45,7 +63,10 @@ pub(super) fn standard<'e>(deliveries: Vec<Delivery<'e>>, contention: &Contentio
     let mut lanes: Vec<Vec<(u64, Delivery<'e>)>> = Vec::with_capacity(deliveries.len());
     let mut lane_of = HashMap::new();
     for delivery in deliveries {
-        let Contention { names, rank } = contention.of(delivery.message);
+        let Contention { names, rank } = match matches!(delivery.call, Err(Refused::Unreadable(_))) {
+            true => Contention::none(),
+            false => contention.of(delivery.message),
+        };
         let key = delivery.call.as_ref().ok().map(|call| Shared::Key(call.record_id()));
         let shared: Vec<Shared> = names.into_iter().map(Shared::Name).chain(key).collect();
         let mut joined: Vec<usize> = shared.iter().filter_map(|name| lane_of.get(name).copied()).collect();

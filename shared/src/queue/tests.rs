@@ -1,4 +1,5 @@
 mod faults;
+mod shapes;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -30,10 +31,10 @@ fn message(id: &str, body: &str) -> SqsMessage {
     message
 }
 
-fn batch(messages: Vec<SqsMessage>) -> SqsEvent {
-    let mut event = SqsEvent::default();
+fn batch(messages: Vec<SqsMessage>) -> SqsBatch {
+    let mut event = aws_lambda_events::event::sqs::SqsEvent::default();
     event.records = messages;
-    event
+    event.into()
 }
 
 fn in_ten_seconds(queue: &Queue<TestStore>) -> EpochMs {

@@ -2,13 +2,14 @@
 
 use std::collections::HashMap;
 
-use aws_lambda_events::event::kafka::{KafkaEvent, KafkaRecord};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use super::{InvalidPosition, Position, Record, Stream};
+use super::{Delivered, InvalidPosition, Position, Record, Stream};
 use crate::engine::{Attempt, Verdict};
+use crate::envelope;
 use crate::protocol::{EpochMs, Trace};
 use crate::store::watermarks::Watermarks;
 
@@ -16,7 +17,7 @@ use crate::store::watermarks::Watermarks;
 ///
 /// ```
 /// use idempotency::store::memory::{Effect, MemoryStore};
-/// use idempotency::stream::{Kafka, Stream};
+/// use idempotency::stream::{Kafka, KafkaBatch, Stream};
 /// use idempotency::{Engine, Operation, Verdict};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
@@ -24,7 +25,7 @@ use crate::store::watermarks::Watermarks;
 /// let store = MemoryStore::new();
 /// let engine = Engine::builder(store.clone()).build();
 /// let kafka = Kafka::new(Stream::new(engine.clone(), Operation::new("sales", "post"), "cluster-1"));
-/// # let event: aws_lambda_events::event::kafka::KafkaEvent = serde_json::from_str(r#"{"records":{"sales-0":[
+/// # let event: KafkaBatch = serde_json::from_str(r#"{"records":{"sales-0":[
 /// #     {"topic":"sales","partition":0,"offset":41,"timestamp":1,"value":"e30=","headers":[]}]}}"#)?;
 /// # let deadline = engine.time().plus(std::time::Duration::from_secs(10));
 /// for _ in 0..2 {
@@ -40,6 +41,27 @@ use crate::store::watermarks::Watermarks;
 /// ```
 #[derive(Clone)]
 pub struct Kafka<S>(Stream<S>);
+
+/// An event of Kafka's, as Lambda hands it over. Each record in it is read by itself: one that cannot be read stops its
+/// partition, and no other.
+///
+/// A record needs a timestamp, any integer, and a key and a value that are texts, or none. Its headers may have any shape.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct KafkaBatch {
+    /// By partition: `topic-0`.
+    #[serde(default)]
+    records: Option<HashMap<String, Vec<Value>>>,
+}
+
+/// What is read of a record beside its offset.
+#[derive(Deserialize)]
+struct Members {
+    timestamp: i64,
+    key: Option<String>,
+    value: Option<String>,
+    #[serde(default)]
+    headers: Value,
+}
 
 /// Which partitions are to come again, and from where. A partition that is not named is done.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -79,7 +101,7 @@ impl<S: Watermarks<Effect: Clone>> Kafka<S> {
     /// [`InvalidPosition`] if a record has no offset that could be reported; Lambda then returns the whole batch.
     pub async fn handle<H, R>(
         &self,
-        event: KafkaEvent,
+        event: KafkaBatch,
         deadline: EpochMs,
         handler: H,
     ) -> Result<KafkaBatchResponse, InvalidPosition>
@@ -87,10 +109,10 @@ impl<S: Watermarks<Effect: Clone>> Kafka<S> {
         H: Fn(Attempt<S::Effect>, Record) -> R,
         R: Future<Output = Verdict<()>>,
     {
-        let mut partitions: Vec<_> = event.records.into_iter().collect();
+        let mut partitions: Vec<_> = event.records.unwrap_or_default().into_iter().collect();
         partitions.sort_by(|(one, _), (other, _)| one.cmp(other));
-        let partitions = partitions.into_iter().map(|(partition, records)| {
-            records.into_iter().map(|record| read(&partition, record)).collect::<Result<Vec<_>, _>>()
+        let partitions = partitions.iter().map(|(partition, records)| {
+            records.iter().map(|record| read(partition, record)).collect::<Result<Vec<_>, _>>()
         });
         let stopped = self.0.handle(partitions.collect::<Result<_, _>>()?, deadline, handler).await;
         let failures = stopped.into_iter().map(|(partition, position)| {
@@ -101,15 +123,19 @@ impl<S: Watermarks<Effect: Clone>> Kafka<S> {
     }
 }
 
-fn read(partition: &str, record: KafkaRecord) -> Result<Record, InvalidPosition> {
-    let trace = trace(&record.headers);
-    Ok(Record {
-        partition: partition.to_owned(),
-        position: Position::new(&record.offset.to_string())?,
-        timestamp_ms: record.timestamp.timestamp_millis(),
-        key: record.key.map(bytes),
-        value: record.value.map(bytes),
-        trace,
+fn read(partition: &str, record: &Value) -> Result<Delivered, InvalidPosition> {
+    let offset = record.get("offset").and_then(Value::as_i64).and_then(|offset| u64::try_from(offset).ok());
+    let (partition, position) = (partition.to_owned(), Position::from(offset.ok_or(InvalidPosition)?));
+    Ok(match envelope::read(record) {
+        Ok(Members { timestamp, key, value, headers }) => Delivered::Read(Record {
+            partition,
+            position,
+            timestamp_ms: timestamp,
+            key: key.map(bytes),
+            value: value.map(bytes),
+            trace: trace(&headers),
+        }),
+        Err(why) => Delivered::Unreadable { partition, position, why },
     })
 }
 
@@ -118,26 +144,35 @@ fn bytes(text: String) -> Vec<u8> {
     STANDARD.decode(&text).unwrap_or_else(|_| text.into_bytes())
 }
 
-/// Lambda sends each header as an object with one member, its value as a list of signed bytes.
-fn trace(headers: &[HashMap<String, Vec<i8>>]) -> Option<Trace> {
-    let value = headers.iter().find_map(|header| header.get(Trace::NAME))?;
-    let text = value.iter().map(|byte| byte.cast_unsigned()).collect();
+/// Lambda sends each header as an object with one member, its value as a list of bytes, signed or not; or null, for
+/// Kafka knows headers without a value. All others than the one that is looked for may be what they like.
+fn trace(headers: &Value) -> Option<Trace> {
+    let value = headers.as_array()?.iter().find_map(|header| header.get(Trace::NAME))?.as_array()?;
+    let byte = |byte: &Value| {
+        let byte = byte.as_i64()?;
+        u8::try_from(byte).or_else(|_| i8::try_from(byte).map(i8::cast_unsigned)).ok()
+    };
+    let text = value.iter().map(byte).collect::<Option<Vec<u8>>>()?;
     Trace::from_traceparent(&String::from_utf8(text).ok()?)
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
     fn a_header_is_read_by_its_name_and_nothing_else_is() {
         let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-        let header = |name: &str, value: &str| {
-            HashMap::from([(name.to_owned(), value.bytes().map(u8::cast_signed).collect::<Vec<_>>())])
-        };
-        let headers = [header("b3", "0"), header("traceparent", parent)];
-        assert_eq!(trace(&headers).map(|trace| trace.to_string()).as_deref(), Some(parent));
-        assert_eq!(trace(&[header("traceparent", "é"), header("traceparent", parent)]), None);
-        assert_eq!(trace(&[]), None);
+        let header = |name: &str, value: &str| json!({ name: value.bytes().map(u8::cast_signed).collect::<Vec<_>>() });
+        let other = json!({"b3": null, "id": [200, -1, 1000, "x"]});
+        let read = |headers: Value| trace(&headers).map(|trace| trace.to_string());
+        assert_eq!(read(json!([header("b3", "0"), other, 5, header("traceparent", parent)])).as_deref(), Some(parent));
+        assert_eq!(read(json!([header("traceparent", "é"), header("traceparent", parent)])), None);
+        for none in [json!([]), json!(null), json!({}), json!([{"traceparent": null}]), json!([{"traceparent": [1e9]}])]
+        {
+            assert_eq!(read(none), None);
+        }
     }
 }

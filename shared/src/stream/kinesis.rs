@@ -2,17 +2,28 @@
 
 use std::collections::BTreeMap;
 
-use aws_lambda_events::event::kinesis::{KinesisEvent, KinesisEventRecord};
+use aws_lambda_events::event::kinesis::KinesisEventRecord;
 use aws_lambda_events::event::streams::KinesisEventResponse;
+use serde::Deserialize;
+use serde_json::Value;
 
-use super::{InvalidPosition, Position, Record, Stream};
+use super::{Delivered, InvalidPosition, Position, Record, Stream};
 use crate::engine::{Attempt, Verdict};
+use crate::envelope;
 use crate::protocol::EpochMs;
 use crate::store::watermarks::Watermarks;
 
 /// Handles the records of a Kinesis stream. The mapping needs `FunctionResponseTypes: [ReportBatchItemFailures]`.
 #[derive(Clone)]
 pub struct Kinesis<S>(Stream<S>);
+
+/// An event of Kinesis', as Lambda hands it over. Each record in it is read by itself: one that cannot be read stops its
+/// shard, and no other.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct KinesisBatch {
+    #[serde(rename = "Records")]
+    records: Vec<Value>,
+}
 
 /// A mapping that handles several parts of a shard at the same time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -43,7 +54,7 @@ impl<S: Watermarks<Effect: Clone>> Kinesis<S> {
     /// batch.
     pub async fn handle<H, R>(
         &self,
-        event: KinesisEvent,
+        event: KinesisBatch,
         deadline: EpochMs,
         handler: H,
     ) -> Result<KinesisEventResponse, InvalidPosition>
@@ -51,10 +62,10 @@ impl<S: Watermarks<Effect: Clone>> Kinesis<S> {
         H: Fn(Attempt<S::Effect>, Record) -> R,
         R: Future<Output = Verdict<()>>,
     {
-        let mut shards: BTreeMap<String, Vec<Record>> = BTreeMap::new();
-        for record in event.records {
+        let mut shards: BTreeMap<String, Vec<Delivered>> = BTreeMap::new();
+        for record in &event.records {
             let record = read(record)?;
-            shards.entry(record.partition.clone()).or_default().push(record);
+            shards.entry(record.partition().to_owned()).or_default().push(record);
         }
         let stopped = self.0.handle(shards.into_values().collect(), deadline, handler).await;
         let mut response = KinesisEventResponse::default();
@@ -63,17 +74,21 @@ impl<S: Watermarks<Effect: Clone>> Kinesis<S> {
     }
 }
 
-fn read(record: KinesisEventRecord) -> Result<Record, InvalidPosition> {
-    let position = Position::new(&record.kinesis.sequence_number)?;
+fn read(record: &Value) -> Result<Delivered, InvalidPosition> {
+    let position = Position::new(envelope::text(record, "/kinesis/sequenceNumber").ok_or(InvalidPosition)?)?;
     // `shardId-000000000006:49590338271490256608559692538361571095921575989136588898`
-    let event_id = record.event_id.unwrap_or_default();
+    let event_id = envelope::text(record, "/eventID").ok_or(InvalidPosition)?;
     let (shard, _) = event_id.rsplit_once(':').ok_or(InvalidPosition)?;
-    Ok(Record {
-        partition: shard.to_owned(),
-        position,
-        timestamp_ms: record.kinesis.approximate_arrival_timestamp.timestamp_millis(),
-        key: Some(record.kinesis.partition_key.into_bytes()),
-        value: Some(record.kinesis.data.0),
-        trace: None,
+    let partition = shard.to_owned();
+    Ok(match envelope::read::<KinesisEventRecord>(record) {
+        Ok(record) => Delivered::Read(Record {
+            partition,
+            position,
+            timestamp_ms: record.kinesis.approximate_arrival_timestamp.timestamp_millis(),
+            key: Some(record.kinesis.partition_key.into_bytes()),
+            value: Some(record.kinesis.data.0),
+            trace: None,
+        }),
+        Err(why) => Delivered::Unreadable { partition, position, why },
     })
 }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::run::{Commit, Committed, Run};
-use super::watermark::{Evidence, Seen, Step, Watermark, decide};
-use super::{Position, Record, Stream};
+use super::watermark::{Seen, Step, Watermark, decide};
+use super::{Delivered, Position, Record, Stream};
 use crate::engine::{Attempt, Timings, Verdict, until_deadline};
 use crate::line::{Line, Told};
 use crate::metrics::Metric;
@@ -76,7 +76,7 @@ impl<'a, S: Watermarks> Partition<'a, S> {
     }
 
     /// Handles records in order. The index of the first that is to come again.
-    pub(super) async fn handle<H, R>(&self, records: &[Record], deadline: EpochMs, handler: &H) -> Option<usize>
+    pub(super) async fn handle<H, R>(&self, records: &[Delivered], deadline: EpochMs, handler: &H) -> Option<usize>
     where
         S::Effect: Clone,
         H: Fn(Attempt<S::Effect>, Record) -> R,
@@ -139,21 +139,23 @@ impl<'a, S: Watermarks> Partition<'a, S> {
         R: Future<Output = Verdict<()>>,
     {
         let mut run = Run::default();
-        for (index, record) in delivery.records.iter().enumerate().skip(first) {
+        let another = another(watermark, &delivery.records[first..]);
+        for (index, delivered) in delivery.records.iter().enumerate().skip(first) {
             let stop = |told| End::Stop(Stopped { index, told });
-            let seen = record.seen();
-            match decide(watermark, &seen) {
-                Step::Duplicate => {
-                    self.count(Metric::DuplicateSkipped);
-                    self.done(delivery, index, watermark, Told::refused("duplicate"), Duration::ZERO);
-                    continue;
-                }
-                Step::Regression(evidence) => {
+            if watermark.is_some_and(|watermark| watermark.covers(delivered.position())) {
+                if let Some(position) = another {
                     self.count(Metric::WatermarkRegression);
-                    return (run, stop(Told::failed("regression", &Regression(evidence))));
+                    return (run, stop(Told::failed("regression", &Regression(position.clone()))));
                 }
-                Step::Run => {}
+                self.count(Metric::DuplicateSkipped);
+                self.done(delivery, index, watermark, Told::refused("duplicate"), Duration::ZERO);
+                continue;
             }
+            let record = match delivered {
+                Delivered::Read(record) => record,
+                Delivered::Unreadable { why, .. } => return (run, stop(Told::failed("unreadable", why))),
+            };
+            let seen = record.seen();
             let attempt = self.attempt(&seen, record.trace, delivery.deadline);
             if attempt.remaining().is_zero() {
                 return (run, stop(Told::refused("no time to begin")));
@@ -206,13 +208,13 @@ impl<'a, S: Watermarks> Partition<'a, S> {
         watermark: Option<&'l Watermark>,
         told: Told,
     ) -> Line<'l> {
-        let record = &delivery.records[index];
+        let delivered = &delivery.records[index];
         Line {
             operation: self.stream.operation.name(),
-            partition: Some(&record.partition),
-            position: Some(&record.position),
+            partition: Some(delivered.partition()),
+            position: Some(delivered.position()),
             watermark: watermark.and_then(|watermark| watermark.position.as_ref()),
-            producer_trace: record.trace,
+            producer_trace: delivered.read().and_then(|record| record.trace),
             told,
             total: self.stream.engine.time().since(delivery.began),
             ..Line::default()
@@ -235,7 +237,7 @@ impl<'a, S: Watermarks> Partition<'a, S> {
 
 /// The records of a partition, as they were delivered.
 pub(super) struct Delivery<'a> {
-    pub(super) records: &'a [Record],
+    pub(super) records: &'a [Delivered],
     began: EpochMs,
     pub(super) deadline: EpochMs,
 }
@@ -255,10 +257,20 @@ enum End {
     Stop(Stopped),
 }
 
+/// The place of the first record that is evidently another than was done there. A batch is of one life of its partition:
+/// one such record speaks for all that lie at or below the watermark, also for those before it.
+fn another<'r>(watermark: Option<&Watermark>, records: &'r [Delivered]) -> Option<&'r Position> {
+    let watermark = watermark?;
+    let witnessed =
+        records.iter().filter_map(Delivered::read).filter(|record| watermark.witness(&record.position).is_some());
+    let mut others = witnessed.filter(|record| decide(Some(watermark), &record.seen()) == Step::Regression);
+    others.next().map(|record| &record.position)
+}
+
 /// Another record stands where one was done.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "{0:?}: another record stands where one was done; the partition stands still until it is rewound or gets a new \
+    "another record stands at {0} than was done there; the partition stands still until it is rewound or gets a new \
      generation"
 )]
-struct Regression(Evidence);
+struct Regression(Position);

@@ -25,6 +25,11 @@ impl Position {
         Ok(Self(format!("{number:0>width$}", width = Self::MAX_DIGITS)))
     }
 
+    /// About how large it is.
+    pub(super) fn magnitude(&self) -> f64 {
+        self.0.trim_start_matches('0').parse().unwrap_or(0.0)
+    }
+
     /// With leading zeros, as it is stored.
     #[must_use]
     pub fn padded(&self) -> &str {

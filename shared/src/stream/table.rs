@@ -6,11 +6,14 @@
 
 use std::time::Duration;
 
-use aws_lambda_events::event::dynamodb::{Event, EventRecord};
+use aws_lambda_events::event::dynamodb::EventRecord;
 use aws_lambda_events::event::streams::{DynamoDbBatchItemFailure, DynamoDbEventResponse};
+use serde::Deserialize;
+use serde_json::Value;
 
 use super::Position;
 use crate::engine::{Attempt, Call, Engine, Error, Operation, Outcome, Verdict, timed};
+use crate::envelope::{self, Unreadable};
 use crate::line::{Line, Told};
 use crate::metrics::Metric;
 use crate::protocol::{EpochMs, Finding, Fingerprinter, InvalidKey, Key, Principal};
@@ -34,15 +37,26 @@ pub struct TableStream<S> {
     one_trip: bool,
 }
 
-/// A change that could not be reported as failed, or has no event id.
+/// An event of a table's stream, as Lambda hands it over. Each change in it is read by itself: those before one that
+/// cannot be read run.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct TableBatch {
+    #[serde(rename = "Records")]
+    records: Vec<Value>,
+}
+
+/// A change that could not be reported as failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a change has no sequence number or no event id")]
+#[error("a change has no sequence number")]
 pub struct NoSequenceNumber;
 
-impl From<InvalidKey> for NoSequenceNumber {
-    fn from(_: InvalidKey) -> Self {
-        Self
-    }
+/// Why a change has no key and cannot run. It is where the batch comes again from.
+#[derive(Debug, thiserror::Error)]
+enum NotBegun {
+    #[error(transparent)]
+    Unreadable(#[from] Unreadable),
+    #[error("its event id is no key")]
+    NoKey(#[from] InvalidKey),
 }
 
 impl<S: Store> TableStream<S> {
@@ -72,7 +86,7 @@ impl<S: Store> TableStream<S> {
     /// [`NoSequenceNumber`]; nothing ran, and Lambda returns the whole batch.
     pub async fn handle<H, R>(
         &self,
-        event: Event,
+        event: TableBatch,
         deadline: EpochMs,
         handler: H,
     ) -> Result<DynamoDbEventResponse, NoSequenceNumber>
@@ -80,17 +94,14 @@ impl<S: Store> TableStream<S> {
         H: Fn(Attempt<S::Effect>, EventRecord) -> R,
         R: Future<Output = Verdict<()>>,
     {
-        let mut changes = Vec::with_capacity(event.records.len());
-        for change in event.records {
-            let number = change.change.sequence_number.clone().filter(|number| !number.is_empty());
-            changes.push((number.ok_or(NoSequenceNumber)?, Key::new(change.event_id.clone())?, change));
-        }
+        let number = |change| envelope::text(change, "/dynamodb/SequenceNumber").filter(|number| !number.is_empty());
+        let changes = event.records.iter().map(|change| Ok((number(change).ok_or(NoSequenceNumber)?, change)));
         let mut response = DynamoDbEventResponse::default();
-        for (number, key, change) in changes {
-            if !self.change(&number, key, change, deadline, &handler).await {
+        for (number, change) in changes.collect::<Result<Vec<_>, NoSequenceNumber>>()? {
+            if !self.change(number, read(change), deadline, &handler).await {
                 self.engine.count(Metric::RecordReturned, self.operation.name());
                 let mut failure = DynamoDbBatchItemFailure::default();
-                failure.item_identifier = Some(number);
+                failure.item_identifier = Some(number.to_owned());
                 response.batch_item_failures.push(failure);
                 break;
             }
@@ -100,7 +111,13 @@ impl<S: Store> TableStream<S> {
     }
 
     /// Whether the change is settled.
-    async fn change<H, R>(&self, number: &str, key: Key, change: EventRecord, deadline: EpochMs, handler: &H) -> bool
+    async fn change<H, R>(
+        &self,
+        number: &str,
+        read: Result<(Key, EventRecord), NotBegun>,
+        deadline: EpochMs,
+        handler: &H,
+    ) -> bool
     where
         H: Fn(Attempt<S::Effect>, EventRecord) -> R,
         R: Future<Output = Verdict<()>>,
@@ -113,6 +130,13 @@ impl<S: Store> TableStream<S> {
             Line { told: Told::refused("no time to begin"), ..line }.write();
             return false;
         }
+        let (key, change) = match read {
+            Ok(read) => read,
+            Err(error) => {
+                Line { told: Told::failed("unreadable", &error), ..line }.write();
+                return false;
+            }
+        };
         let started = self.engine.time();
         let fingerprint = Fingerprinter::new().bytes(change.event_name.as_bytes()).finish();
         let call = Call::new(self.operation.clone(), self.principal.clone(), key, fingerprint, deadline);
@@ -139,4 +163,9 @@ impl<S: Store> TableStream<S> {
             | Err(_) => false,
         }
     }
+}
+
+fn read(change: &Value) -> Result<(Key, EventRecord), NotBegun> {
+    let change: EventRecord = envelope::read(change)?;
+    Ok((Key::new(change.event_id.clone())?, change))
 }

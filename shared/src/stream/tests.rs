@@ -1,9 +1,6 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use aws_lambda_events::event::dynamodb::Event;
-use aws_lambda_events::event::kafka::KafkaEvent;
-use aws_lambda_events::event::kinesis::KinesisEvent;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use proptest::prelude::*;
@@ -35,7 +32,7 @@ fn record(offset: u64, value: &str) -> Value {
     })
 }
 
-fn kafka(partitions: &[(&str, Vec<Value>)]) -> KafkaEvent {
+fn kafka(partitions: &[(&str, Vec<Value>)]) -> KafkaBatch {
     let records: serde_json::Map<_, _> =
         partitions.iter().map(|(name, records)| ((*name).to_owned(), json!(records))).collect();
     serde_json::from_value(json!({ "eventSource": "aws:kafka", "records": records })).unwrap()
@@ -185,6 +182,97 @@ async fn a_partition_created_anew_stands_still_until_it_gets_a_new_generation_or
     assert_eq!(memory.applied("new"), 6);
 }
 
+#[tokio::test]
+async fn the_digest_of_a_record_is_pinned_for_witnesses_that_are_stored() {
+    let (stream, _) = world([]);
+    let mut sold = record(0, "sold");
+    // Of those that a floating point number makes a millisecond less.
+    sold["timestamp"] = json!(1_795_514_400_001_i64);
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let handler = |_: Attempt<Effect>, record: Record| {
+        seen.lock().unwrap().push(record.timestamp_ms);
+        async { Verdict::Success(()) }
+    };
+    let response = Kafka::new(stream.clone()).handle(kafka(&[("sales-0", vec![sold])]), soon(&stream), handler).await;
+    assert_eq!(response.unwrap(), KafkaBatchResponse::default());
+    assert_eq!(*seen.lock().unwrap(), [1_795_514_400_001], "the handler gets it as it was sent");
+    let watermark = stream.partition("sales-0").watermark().await.unwrap().unwrap();
+    let hex: String = watermark.witnesses[0].digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(hex, "92bdbdf249fde25e3b177a465b2510cc");
+}
+
+#[tokio::test]
+async fn a_record_that_was_given_up_raises_no_alarm_though_its_producers_clock_is_ahead() {
+    let (stream, memory) = world([]);
+    let mut given_up = record(1, "not execute");
+    // Of a producer whose clock is an hour ahead.
+    given_up["timestamp"] = json!(stream.engine.time().0 + 60 * 60 * 1000);
+    let first = deliver(&stream, &[("sales-0", vec![record(0, ""), given_up.clone(), record(2, "")])]).await;
+    assert_eq!(first, [("sales-0".to_owned(), 1)]);
+    assert_eq!(deliver(&stream, &[("sales-0", vec![record(2, "")])]).await, [], "the mapping gave it up");
+    let again = deliver(&stream, &[("sales-0", vec![record(0, ""), given_up, record(2, ""), record(3, "")])]).await;
+    assert_eq!((again, applied(&memory, "sales-0", 0..4)), (vec![], vec![1, 0, 1, 1]));
+}
+
+/// A batch of Kafka's with one record more than the healthy ones around it.
+async fn deliver_beside_healthy(stream: &Stream<TestStore>, unusual: Value) -> Vec<(String, i64)> {
+    deliver(stream, &[("sales-0", vec![record(0, ""), unusual, record(2, "")]), ("sales-1", vec![record(0, "")])]).await
+}
+
+#[tokio::test]
+async fn a_kafka_record_of_unusual_shape_is_a_record_like_any_other() {
+    let shapes = [
+        ("headers", json!(null)),
+        ("headers", json!([{"a": null}])),
+        ("headers", json!([{"a": [0, 127, 128, 255]}, {"b": [-128, -1]}])),
+        ("headers", json!({"a": "b"})),
+        ("timestamp", json!(-1)),
+        ("timestamp", json!(1_795_514_400_000_000_000_i64)),
+        ("timestamp", json!(i64::MIN)),
+        ("key", json!(null)),
+        ("value", json!(null)),
+        ("topic", json!(7)),
+        ("timestampType", json!(["CREATE_TIME"])),
+    ];
+    for (member, value) in shapes {
+        let (stream, memory) = world([]);
+        let mut unusual = record(1, "");
+        unusual[member] = value.clone();
+        assert_eq!(deliver_beside_healthy(&stream, unusual).await, [], "{member}: {value}");
+        assert_eq!(applied(&memory, "sales-0", 0..3), [1, 1, 1], "{member}: {value}");
+    }
+    for member in ["headers", "key", "value", "topic", "timestampType"] {
+        let (stream, memory) = world([]);
+        let mut unusual = record(1, "");
+        unusual.as_object_mut().unwrap().remove(member);
+        assert_eq!(deliver_beside_healthy(&stream, unusual).await, [], "no {member}");
+        assert_eq!(applied(&memory, "sales-0", 0..3), [1, 1, 1], "no {member}");
+    }
+}
+
+#[tokio::test]
+async fn a_kafka_record_that_cannot_be_read_stops_its_partition_and_no_other() {
+    for (member, value) in [
+        ("timestamp", json!(null)),
+        ("timestamp", json!("yesterday")),
+        ("timestamp", json!(1e30)),
+        ("key", json!(5)),
+        ("value", json!({"a": 1})),
+    ] {
+        let (stream, memory) = world([]);
+        let mut unusual = record(1, "");
+        unusual[member] = value.clone();
+        for _ in 0..2 {
+            let stopped = deliver_beside_healthy(&stream, unusual.clone()).await;
+            assert_eq!(stopped, [("sales-0".to_owned(), 1)], "{member}: {value}");
+        }
+        assert_eq!((applied(&memory, "sales-0", 0..3), memory.applied("sales-1 0")), (vec![1, 0, 0], 1));
+        assert_eq!(deliver(&stream, &[("sales-0", vec![record(2, "")])]).await, [], "the mapping gave it up");
+        assert_eq!(deliver_beside_healthy(&stream, unusual).await, [], "and delivers it again: behind the watermark");
+        assert_eq!(applied(&memory, "sales-0", 0..3), [1, 0, 1], "{member}: {value}");
+    }
+}
+
 /// What was counted.
 #[derive(Clone, Default)]
 struct Counts(Arc<Mutex<Vec<Metric>>>);
@@ -297,7 +385,7 @@ proptest! {
     }
 }
 
-fn kinesis(records: &[(&str, &str)]) -> KinesisEvent {
+fn kinesis(records: &[(&str, &str)]) -> KinesisBatch {
     let records: Vec<_> = records
         .iter()
         .map(|(number, value)| {
@@ -349,7 +437,55 @@ async fn a_record_that_could_not_be_reported_fails_the_whole_batch() {
     assert_eq!(memory.applied("shardId-000000000006 1"), 0);
 }
 
-fn changes(ids: &[&str]) -> Event {
+#[tokio::test]
+async fn a_kinesis_record_that_cannot_be_read_stops_its_shard_and_no_other() {
+    for (member, value) in [
+        ("/kinesis/data", json!("no base64!")),
+        ("/kinesis/data", json!(5)),
+        ("/kinesis/partitionKey", json!(null)),
+        ("/kinesis/approximateArrivalTimestamp", json!("yesterday")),
+        ("/kinesis/approximateArrivalTimestamp", json!(1e30)),
+        ("/kinesis/encryptionType", json!("ROT13")),
+        ("/eventSource", json!(5)),
+    ] {
+        let (stream, memory) = world([]);
+        let records = |unusual: bool| {
+            let mut records =
+                [("6", "1"), ("6", "2"), ("6", "3"), ("7", "1")].map(|(shard, number)| of_shard(shard, number));
+            if unusual {
+                *records[1].pointer_mut(member).unwrap() = value.clone();
+            }
+            serde_json::from_value(json!({ "Records": records })).unwrap()
+        };
+        let handler = Kinesis::new(stream.clone(), 1).ok().unwrap();
+        let response = handler.handle(records(true), soon(&stream), handle).await.unwrap();
+        let failed: Vec<_> = response.batch_item_failures.into_iter().filter_map(|one| one.item_identifier).collect();
+        assert_eq!(failed, ["2"], "{member}: {value}");
+        let applied = || {
+            [("6", 1), ("6", 2), ("6", 3), ("7", 1)]
+                .map(|(shard, number)| memory.applied(&format!("shard-{shard} {number}")))
+        };
+        assert_eq!(applied(), [1, 0, 0, 1], "{member}: {value}");
+        let response = handler.handle(records(false), soon(&stream), handle).await.unwrap();
+        assert_eq!((response.batch_item_failures.len(), applied()), (0, [1, 1, 1, 1]));
+    }
+}
+
+fn of_shard(shard: &str, number: &str) -> Value {
+    json!({
+        "kinesis": {
+            "partitionKey": "k", "sequenceNumber": number, "data": "", "encryptionType": "NONE",
+            "approximateArrivalTimestamp": 1_545_084_650.987,
+        },
+        "eventID": format!("shard-{shard}:{number}"), "eventSource": "aws:kinesis",
+    })
+}
+
+fn changes(ids: &[&str]) -> TableBatch {
+    serde_json::from_value(json_of_changes(ids)).unwrap()
+}
+
+fn json_of_changes(ids: &[&str]) -> Value {
     let records: Vec<_> = ids
         .iter()
         .enumerate()
@@ -360,7 +496,7 @@ fn changes(ids: &[&str]) -> Event {
             })
         })
         .collect();
-    serde_json::from_value(json!({ "Records": records })).unwrap()
+    json!({ "Records": records })
 }
 
 #[tokio::test]
@@ -384,5 +520,33 @@ async fn a_change_of_a_table_takes_effect_once_and_after_a_failure_the_rest_is_r
         let response = table.handle(event(), soon(&stream), handler).await.unwrap();
         assert!(response.batch_item_failures.is_empty());
         assert_eq!(["a", "b", "c", "d"].map(|id| memory.applied(id)), [1, 1, 1, 1]);
+    }
+}
+
+#[tokio::test]
+async fn a_change_of_a_table_that_cannot_be_read_is_where_the_batch_comes_again_from() {
+    for (member, value) in [
+        ("/eventID", json!(null)),
+        ("/eventID", json!("")),
+        ("/eventName", json!(5)),
+        ("/awsRegion", json!(null)),
+        ("/dynamodb/SizeBytes", json!("1")),
+        ("/dynamodb/Keys", json!({"id": {"X": "y"}})),
+        ("/dynamodb/Keys", json!({"id": {"B": "no base64!"}})),
+    ] {
+        let (stream, memory) = world([]);
+        let table =
+            TableStream::new(stream.engine.clone(), Operation::new("table", "copy"), Principal::new("T").unwrap());
+        let handler = |attempt: Attempt<Effect>, change: aws_lambda_events::event::dynamodb::EventRecord| async move {
+            attempt.add_effect(Effect::named(change.event_id));
+            Verdict::Success(())
+        };
+        let mut event = json_of_changes(&["a", "b", "c"]);
+        *event["Records"][1].pointer_mut(member).unwrap() = value.clone();
+        let event = serde_json::from_value(event).unwrap();
+        let response = table.handle(event, soon(&stream), handler).await.unwrap();
+        let failed: Vec<_> = response.batch_item_failures.into_iter().filter_map(|one| one.item_identifier).collect();
+        assert_eq!(failed, ["101"], "{member}: {value}");
+        assert_eq!(["a", "b", "c"].map(|id| memory.applied(id)), [1, 0, 0], "{member}: {value}");
     }
 }

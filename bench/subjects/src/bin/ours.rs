@@ -1,11 +1,11 @@
 //! The library, as a function uses it.
 
-use aws_lambda_events::sqs::{SqsEvent, SqsMessage};
+use aws_lambda_events::sqs::SqsMessage;
 use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem};
 use idempotency::engine::{Attempt, Call, Engine, Operation, Outcome, Verdict};
 use idempotency::http::jwt_subject;
 use idempotency::protocol::{EpochMs, Fingerprinter, Key, Principal};
-use idempotency::queue::KeySource;
+use idempotency::queue::{KeySource, SqsBatch};
 use idempotency::store::dynamodb;
 use idempotency::{DynamoDbStore, IdempotencyLayer, Queue};
 use lambda_http::tower::Layer;
@@ -32,7 +32,7 @@ async fn main() -> Result<(), Error> {
             let queue = Queue::new(engine, operation, Principal::new("shop")?, KeySource::pointer("/key"));
             let queue = queue.one_trip().concurrency(CONCURRENCY);
             let queue = &queue;
-            let handle = async |event: LambdaEvent<SqsEvent>| {
+            let handle = async |event: LambdaEvent<SqsBatch>| {
                 queue.handle(&event.payload, EpochMs(event.context.deadline), message).await.map_err(Error::from)
             };
             lambda_runtime::run(service_fn(handle)).await

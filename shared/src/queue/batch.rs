@@ -1,0 +1,54 @@
+//! An event of SQS, message by message.
+
+use aws_lambda_events::event::sqs::{SqsEvent, SqsMessage};
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::envelope::{self, Unreadable};
+
+/// An event of SQS, as Lambda hands it over. Each message in it is read by itself: one that cannot be read (an attribute
+/// that is no base64, a number in the place of a text) is returned alone.
+///
+/// `SqsBatch::from` takes an event that was read as a whole.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct SqsBatch {
+    #[serde(rename = "Records")]
+    pub(super) records: Vec<Delivered>,
+}
+
+/// A message as it was delivered.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(from = "Value")]
+pub(super) struct Delivered {
+    /// Of one that cannot be read only what the answer takes: its id, and by what queue and in which group it came.
+    pub(super) message: SqsMessage,
+    pub(super) unreadable: Option<Unreadable>,
+}
+
+impl From<Value> for Delivered {
+    fn from(record: Value) -> Self {
+        match envelope::read(&record) {
+            Ok(message) => Self { message, unreadable: None },
+            Err(why) => Self { message: known(&record), unreadable: Some(why) },
+        }
+    }
+}
+
+fn known(record: &Value) -> SqsMessage {
+    const GROUP: &str = "MessageGroupId";
+    let text = |pointer| envelope::text(record, pointer).map(str::to_owned);
+    let mut message = SqsMessage::default();
+    message.message_id = text("/messageId");
+    message.receipt_handle = text("/receiptHandle");
+    message.event_source_arn = text("/eventSourceARN");
+    message.attributes =
+        text("/attributes/MessageGroupId").map(|group| (GROUP.to_owned(), group)).into_iter().collect();
+    message
+}
+
+impl From<SqsEvent> for SqsBatch {
+    fn from(event: SqsEvent) -> Self {
+        let read = |message| Delivered { message, unreadable: None };
+        Self { records: event.records.into_iter().map(read).collect() }
+    }
+}
