@@ -74,12 +74,17 @@ impl World {
             | Scenario::StreamCreatedAnew
             | Scenario::StreamThroughTheGate
             | Scenario::StreamAtAGap
+            | Scenario::StreamMeetsOtherContent
             | Scenario::StreamOfAClockAhead
             | Scenario::TableStream
             | Scenario::TableStreamInOneTrip => {
                 partition::run(self).await;
             }
-            Scenario::Fifo | Scenario::FifoInOneTrip | Scenario::GateHolds | Scenario::GateAccepts => {
+            Scenario::Fifo
+            | Scenario::FifoInOneTrip
+            | Scenario::GateHolds
+            | Scenario::GateAccepts
+            | Scenario::GateMeetsOtherContent => {
                 messages::run(self).await;
             }
             Scenario::Versioned => items::run(self).await,

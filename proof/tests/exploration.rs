@@ -9,7 +9,7 @@ use proof::exploration::{Breakage, Explored, Occurred, Scenario, explore, replay
 const SCHEDULES: u64 = 190_000;
 
 /// What must occur in any case, or nothing is proved.
-const EVENTS: [&str; 25] = [
+const EVENTS: [&str; 26] = [
     "Executed",
     "Replayed",
     "InProgress",
@@ -21,6 +21,7 @@ const EVENTS: [&str; 25] = [
     "CommitFailed",
     "DuplicateSkipped",
     "GapHeld",
+    "SequenceConflict",
     "MessageReturned",
     "RecordReturned",
     "WatermarkRegression",

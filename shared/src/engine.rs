@@ -192,6 +192,7 @@ impl<S: Store> Engine<S> {
                     return Ok(Outcome::Executed(Answered::new(finding, answer, &write.record)));
                 }
                 Settling::NotYet => return Ok(Outcome::NotExecuted(answer)),
+                Settling::Conflict => return Ok(Outcome::Conflict),
                 Settling::Changed(record) => {
                     found = record.map(|record| *record);
                     // The next write is another one, and has a token of its own.
@@ -221,6 +222,10 @@ impl<S: Store> Engine<S> {
                     Refusal::NotYet => {
                         self.count(Metric::GapHeld, operation);
                         return Ok(Settling::NotYet);
+                    }
+                    Refusal::Conflict => {
+                        self.count(Metric::SequenceConflict, operation);
+                        return Ok(Settling::Conflict);
                     }
                     Refusal::AppliedBefore | Refusal::Unexpected => {
                         return Err(Error::EffectRefused { index: refused.index });
@@ -376,6 +381,7 @@ impl<S: Store> Engine<S> {
                 | Outcome::NotExecuted(_)
                 | Outcome::InProgress { .. }
                 | Outcome::Mismatch
+                | Outcome::Conflict
                 | Outcome::Unknown { .. },
             )
             | Err(_) => Metric::RetryFailed,
@@ -416,6 +422,8 @@ enum Settling {
     Settled,
     /// The effects cannot be applied yet.
     NotYet,
+    /// What the effects are about was used for something else.
+    Conflict,
     /// Somebody was faster: look again.
     Changed(Option<Box<Record>>),
 }

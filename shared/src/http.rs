@@ -371,7 +371,8 @@ impl<S: Store> Settings<S> {
             Ok(Outcome::InProgress { retry_after }) => {
                 response::waited(self.refuse(Code::InProgress { retry_after }), wait)
             }
-            Ok(Outcome::Mismatch) => self.refuse(Code::FingerprintMismatch),
+            // Nothing asks under a claim what the refusal of an effect means; if it did, that would be another request, too.
+            Ok(Outcome::Mismatch | Outcome::Conflict) => self.refuse(Code::FingerprintMismatch),
             Ok(Outcome::Unknown { retry_after, .. }) => self.refuse(Code::OutcomeUnknown { retry_after }),
             Err(error) => self.refuse(Code::of_error(&error)),
         }

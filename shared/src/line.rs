@@ -113,6 +113,7 @@ impl Told {
             Ok(Outcome::NotExecuted(_)) => Self::refused("not executed"),
             Ok(Outcome::InProgress { .. }) => Self::refused("in progress"),
             Ok(Outcome::Mismatch) => Self::refused("mismatch"),
+            Ok(Outcome::Conflict) => Self::refused("conflict"),
             Ok(Outcome::Unknown { transaction, .. }) => {
                 Self { transaction: Some(*transaction), ..Self::refused("unknown") }
             }

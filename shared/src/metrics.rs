@@ -135,6 +135,8 @@ metrics! {
     DuplicateSkipped: Counter in Count,
     /// A message above the next sequence number of its stream was held.
     GapHeld: Counter in Count,
+    /// A message or record has a number that its stream has used for something else. It is returned, for people to see.
+    SequenceConflict: Counter in Count,
     /// Records of a stream were returned to come again.
     RecordReturned: Counter in Count,
     /// A partition went back below its watermark with other records than before. It stands still.

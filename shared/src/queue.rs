@@ -347,7 +347,9 @@ impl<S: Store> Queue<S> {
         match outcome {
             Ok(Outcome::Executed(answered) | Outcome::Replayed(answered)) => self.settled(answered.finding),
             Ok(Outcome::InProgress { retry_after }) => Settlement::InProgress(*retry_after),
-            Ok(Outcome::NotExecuted(()) | Outcome::Mismatch | Outcome::Unknown { .. }) | Err(_) => Settlement::Returned,
+            Ok(Outcome::NotExecuted(()) | Outcome::Mismatch | Outcome::Conflict | Outcome::Unknown { .. }) | Err(_) => {
+                Settlement::Returned
+            }
         }
     }
 

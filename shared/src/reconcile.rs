@@ -150,9 +150,11 @@ impl<S: Store> Engine<S> {
             // Somebody else settled it meanwhile: the recorded outcome is the answer, whatever we found.
             Outcome::Replayed(_) => Reconciled::NotOpen,
             // A commit that did not take effect leaves the outcome as unknown as it was.
-            Outcome::Unknown { .. } | Outcome::InProgress { .. } | Outcome::NotExecuted(_) | Outcome::Mismatch => {
-                Reconciled::Unclear
-            }
+            Outcome::Unknown { .. }
+            | Outcome::InProgress { .. }
+            | Outcome::NotExecuted(_)
+            | Outcome::Mismatch
+            | Outcome::Conflict => Reconciled::Unclear,
         };
         self.count(reconciled.metric(), &record.operation);
         Ok(Found::Settled(reconciled, outcome))

@@ -1,29 +1,43 @@
 //! Sequence numbers: each device, or user, numbers what it sends, and a high-water mark tells what is next.
 //!
-//! The mark is an item that moves in the transaction of the effects, so that effects and mark never disagree, and a
-//! stream of any length needs the one item. It remembers for ever what a record forgets when it expires: a message
-//! that was kept back for years is still a duplicate.
+//! The mark is an item that moves in the transaction of the effects, so that effects and mark never disagree. It
+//! remembers for ever what a record forgets when it expires: a message that was kept back for years is still a
+//! duplicate. Beside it each number has an [`Entry`], which keeps a digest of what came under it.
 //!
 //! | number | [`Step`] | what becomes of it |
 //! |---|---|---|
 //! | one above the mark | `Next` | runs |
-//! | at or below the mark | `Duplicate` | is settled without its effects |
+//! | at or below the mark, the entry has this content | `Duplicate` | is settled without its effects |
+//! | at or below the mark, the entry has other content | `Duplicate` | is a conflict: nothing is written, it is returned and counted |
 //! | further above | `Gap` | by [`Gap`]: held, or accepted |
 //!
-//! **With one-trip mode.** The mark is one more effect of the message, beside its own record, and there is no read
-//! before: the condition of the write decides, and where it fails the item that broke it tells a duplicate from a gap.
+//! **A conflict** is a device that used a number twice, or that began to number anew (it was replaced, or lost its
+//! memory). To settle it as a duplicate would swallow what it says; so it is [`Outcome::Conflict`], comes again, and
+//! ends among the dead letters or at the on-failure destination, for people to see. What is not noticed: a message of
+//! a device that began anew and that says, to the last digit, what the number was used for; and a number whose entry
+//! is gone, or was written by a version that kept no digest: that one counts as a duplicate.
+//!
+//! **With one-trip mode.** Mark and entry are two more effects of the message, beside its own record, and there is no
+//! read before: the conditions of the write decide, and where one fails the item that broke it tells a duplicate from
+//! a conflict and from a gap.
 //! A message whose record is there is answered from the record, whatever the mark says; a lost reply is recognised by
 //! the record, before the mark is looked at. A held message has no record: it comes again, goes to the dead-letter
 //! queue after too many receives, and posts once when it is redriven after the missing one.
 //!
 //! A stream that begins to number anew (a device that was replaced) needs a new name: under the old one its messages
-//! would be duplicates.
+//! are conflicts.
+//!
+//! [`Outcome::Conflict`]: crate::Outcome::Conflict
 
 use std::num::NonZeroU64;
 
-use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure::AllOld, TransactWriteItem, Update};
+use aws_sdk_dynamodb::primitives::Blob;
+use aws_sdk_dynamodb::types::{
+    AttributeValue, Put, ReturnValuesOnConditionCheckFailure::AllOld, TransactWriteItem, Update,
+};
 
 use crate::engine::{Attempt, Refusal};
+use crate::protocol::Fingerprint;
 use crate::store::Item;
 
 /// What to do about a number that is further above the mark than the next.
@@ -57,16 +71,38 @@ pub fn decide(mark: Option<u64>, number: NonZeroU64) -> Step {
     }
 }
 
+/// What is stored of a number: an item of the application's choice, and in it a digest of what came under the number.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Entry {
+    item: Item,
+    content: Fingerprint,
+}
+
+impl Entry {
+    /// `item` has a key that follows from stream and number alone, and whatever else the application keeps there; the gate
+    /// adds the attribute `content`. Give it an expiration only if a number may be used anew after it.
+    ///
+    /// `content` is the digest of all that makes a message of this number the same. It must be the same over every way by
+    /// which a message may come, and over releases: it is stored.
+    #[must_use]
+    pub const fn new(item: Item, content: Fingerprint) -> Self {
+        Self { item, content }
+    }
+}
+
 /// Keeps the messages of each stream in sequence.
 ///
 /// ```
 /// use std::{collections::HashMap, num::NonZeroU64};
 /// use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem};
-/// use idempotency::{Attempt, Verdict, sequence::{Gap, SequenceGate}};
+/// use idempotency::protocol::Fingerprinter;
+/// use idempotency::{Attempt, Verdict, sequence::{Entry, Gap, SequenceGate}};
 ///
-/// fn sale(gate: &SequenceGate, attempt: &Attempt<TransactWriteItem>, terminal: &str, number: NonZeroU64) -> Verdict<()> {
-///     let mark = HashMap::from([("id".to_owned(), AttributeValue::S(format!("terminal:{terminal}")))]);
-///     gate.pass(attempt, mark, number);
+/// fn sale(gate: &SequenceGate, attempt: &Attempt<TransactWriteItem>, terminal: &str, number: NonZeroU64, amount: u64) -> Verdict<()> {
+///     let key = |id: String| HashMap::from([("id".to_owned(), AttributeValue::S(id))]);
+///     let content = Fingerprinter::new().bytes(&amount.to_be_bytes()).finish();
+///     let entry = Entry::new(key(format!("terminal:{terminal}:{number}")), content);
+///     gate.pass(attempt, key(format!("terminal:{terminal}")), number, entry);
 ///     // attempt.add_effect(…)
 ///     Verdict::Success(())
 /// }
@@ -81,19 +117,38 @@ pub struct SequenceGate {
 /// The attribute of the mark.
 const MARK: &str = "sequence";
 
+/// The attribute of an entry that holds the digest.
+const CONTENT: &str = "content";
+
 impl SequenceGate {
-    /// A gate whose marks are items of this table, each with a number attribute `sequence`.
+    /// A gate whose marks and entries are items of this table: a mark has a number attribute `sequence`, an entry a binary
+    /// one `content`.
     pub fn new(table: impl Into<String>, gap: Gap) -> Self {
         Self { table: table.into(), gap }
     }
 
-    /// Adds to an attempt the effect that moves a stream's mark to this number, if the number may run.
+    /// Adds to an attempt the effects that store the entry of this number and move its stream's mark to it, if the number
+    /// may run. To be called before other effects are added: of several that are refused the first one decides.
     ///
-    /// `key` is the key of the stream's mark. Not to be used under a claim: there a refused effect leaves the outcome
+    /// `mark` is the key of the stream's mark. Not to be used under a claim: there a refused effect leaves the outcome
     /// unknown.
-    pub fn pass(&self, attempt: &Attempt<TransactWriteItem>, key: Item, number: NonZeroU64) {
-        let gap = self.gap;
-        attempt.add_guarded_effect(self.advance(key, number), move |found| refusal(found, number, gap));
+    pub fn pass(&self, attempt: &Attempt<TransactWriteItem>, mark: Item, number: NonZeroU64, entry: Entry) {
+        let (gap, content) = (self.gap, entry.content);
+        let insert = self.insert(entry, mark.keys().min().expect("a key has a name"));
+        attempt.add_guarded_effect(insert, move |found| used(found, content));
+        attempt.add_guarded_effect(self.advance(mark, number), move |found| refusal(found, number, gap));
+    }
+
+    /// Before the mark: where the number was used, the entry tells for what.
+    fn insert(&self, Entry { mut item, content }: Entry, key: &str) -> TransactWriteItem {
+        item.insert(CONTENT.to_owned(), AttributeValue::B(Blob::new(content.as_bytes())));
+        let put = Put::builder()
+            .table_name(&self.table)
+            .set_item(Some(item))
+            .condition_expression("attribute_not_exists(#key)")
+            .expression_attribute_names("#key", key)
+            .return_values_on_condition_check_failure(AllOld);
+        TransactWriteItem::builder().put(put.build().expect("has a table and an item")).build()
     }
 
     fn advance(&self, key: Item, number: NonZeroU64) -> TransactWriteItem {
@@ -112,6 +167,23 @@ impl SequenceGate {
             (Gap::Accept, _) => update.condition_expression("attribute_not_exists(#mark) OR #mark < :number"),
         };
         TransactWriteItem::builder().update(update.build().expect("has a table, a key and an expression")).build()
+    }
+}
+
+/// What the entry that was found in the way means.
+fn used(found: Option<&Item>, content: Fingerprint) -> Refusal {
+    let Some(found) = found else { return Refusal::Unexpected };
+    match found.get(CONTENT) {
+        // Of a version that kept no digest: then the number alone tells, as it did there.
+        None => Refusal::AppliedBefore,
+        Some(AttributeValue::B(stored)) => match <[u8; Fingerprint::BYTES]>::try_from(stored.as_ref()) {
+            Ok(stored) if stored == *content.as_bytes() => Refusal::AppliedBefore,
+            // Digests of two algorithms cannot be compared.
+            Ok([version, ..]) if version != content.as_bytes()[0] => Refusal::Unexpected,
+            Ok(_) => Refusal::Conflict,
+            Err(_) => Refusal::Unexpected,
+        },
+        Some(_) => Refusal::Unexpected,
     }
 }
 
@@ -142,6 +214,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::protocol::Fingerprinter;
 
     proptest! {
         #[test]
@@ -189,5 +262,22 @@ mod tests {
             let item = Item::from([(MARK.to_owned(), mark)]);
             assert_eq!(refusal(Some(&item), number, Gap::Hold), Refusal::Unexpected);
         }
+    }
+
+    #[test]
+    fn an_entry_with_other_content_is_a_conflict_and_one_without_a_digest_is_a_duplicate() {
+        let content = |text: &str| Fingerprinter::new().bytes(text.as_bytes()).finish();
+        let entry = |stored: AttributeValue| Item::from([(CONTENT.to_owned(), stored)]);
+        let digest = |bytes: &[u8]| entry(AttributeValue::B(Blob::new(bytes)));
+        let means = |found: Option<&Item>| used(found, content("5.00 EUR"));
+        assert_eq!(means(Some(&digest(content("5.00 EUR").as_bytes()))), Refusal::AppliedBefore);
+        assert_eq!(means(Some(&digest(content("7.00 EUR").as_bytes()))), Refusal::Conflict);
+        assert_eq!(means(Some(&Item::new())), Refusal::AppliedBefore);
+        let mut of_another_algorithm = *content("5.00 EUR").as_bytes();
+        of_another_algorithm[0] += 1;
+        for unreadable in [digest(&of_another_algorithm), digest(b"short"), entry(AttributeValue::N("1".into()))] {
+            assert_eq!(means(Some(&unreadable)), Refusal::Unexpected);
+        }
+        assert_eq!(means(None), Refusal::Unexpected);
     }
 }

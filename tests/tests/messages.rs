@@ -8,6 +8,7 @@ use fastrand::Rng;
 use futures::stream::{self, StreamExt};
 use reqwest::Method;
 use serde_json::{Value, json};
+use tests::log::Printed;
 use tests::stack::{Stack, User, eventually};
 
 const ACCOUNTS: usize = 20;
@@ -318,10 +319,7 @@ async fn kafka_partitions_delivered_again_from_anywhere_to_a_function_that_is_ki
 
     let failed = topic(stack, "terminal-sales-failed").await;
     let partitions = failed["partitions"].as_array().expect("three").iter();
-    let failed: BTreeSet<String> = partitions
-        .flat_map(|partition| partition["values"].as_array().expect("a list").iter())
-        .map(|value| value.as_str().expect("text").to_owned())
-        .collect();
+    let failed: BTreeSet<String> = partitions.flat_map(bodies_of).collect();
     assert_eq!(failed, dead.into_iter().collect(), "what was given up is the poison and nothing else");
 }
 
@@ -392,6 +390,66 @@ async fn dead_letters_redriven_after_the_fix_post_once_each() {
     // A sale that came too early again needs another round, and another redrive if it spent its receives.
     stack.until_empty("LedgerQueue").await;
     assert_eq!(ann.balance("acct-1", "EUR", SALES * TERMINALS as u64).await, expected);
+}
+
+/// A terminal that was replaced and begins to number anew, or that uses a number twice: by the queue it ends in the dead
+/// letters, by the topic in that of the failed ones, whichever way the number was used first.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_used_number_with_other_content_is_kept_for_people_and_posted_by_neither_way() {
+    let stack = Stack::start_changed(&[
+        ("VisibilityTimeout: 60", "VisibilityTimeout: 1"),
+        ("Timeout: 10", "Timeout: 4"),
+        ("maxReceiveCount: 5", "maxReceiveCount: 2"),
+        ("MaximumRetryAttempts: 10", "MaximumRetryAttempts: 1"),
+    ])
+    .await;
+    let ann = stack.user("ann").await;
+    stack.append("terminal-sales", "till-1", sale("till-1", 1, "acct-1", 10)).await;
+    ann.balance("acct-1", "EUR", 1).await;
+    stack.put("LedgerQueue", 1, sale("till-1", 2, "acct-1", 10)).await;
+    assert_eq!(ann.balance("acct-1", "EUR", 2).await, 20);
+
+    let other = |number| [sale("till-1", number, "acct-1", 11), sale("till-1", number, "acct-2", 10)];
+    let others = [other(1), other(2)].concat();
+    for body in &others {
+        stack.put("LedgerQueue", 1, body.clone()).await;
+        stack.append("terminal-sales", "till-1", body.clone()).await;
+    }
+    // What is the same is a duplicate on either way.
+    for number in 1..=2 {
+        stack.put("LedgerQueue", 1, sale("till-1", number, "acct-1", 10)).await;
+        stack.append("terminal-sales", "till-1", sale("till-1", number, "acct-1", 10)).await;
+    }
+    // The next one goes on behind them.
+    stack.append("terminal-sales", "till-1", sale("till-1", 3, "acct-1", 10)).await;
+    assert_eq!(ann.balance("acct-1", "EUR", 3).await, 30);
+    until_dead(&stack, others.clone()).await;
+    let failed = topic(&stack, "terminal-sales-failed").await;
+    let partitions = failed["partitions"].as_array().expect("three").iter();
+    let mut failed: Vec<String> = partitions.flat_map(bodies_of).collect();
+    let mut expected = others;
+    failed.sort_unstable();
+    expected.sort_unstable();
+    assert_eq!(failed, expected, "the failed records are the conflicts and nothing else");
+    assert_eq!(ann.balance("acct-1", "EUR", 3).await, 30);
+    assert_eq!(ann.get("/accounts/acct-2").await.json()["balances"], json!([]));
+    let conflicts = |function: &str| {
+        let of = |line: &&Value| line["fields"]["outcome"] == "conflict" && line["fields"]["returned"] == true;
+        Printed::read(&stack.log())
+            .lines
+            .iter()
+            .filter(|(of, _)| of == function)
+            .map(|(_, line)| line)
+            .filter(of)
+            .count()
+    };
+    assert!(conflicts("LedgerWorker") >= 4, "its first number came by the topic");
+    assert!(conflicts("TerminalStream") >= 4, "whichever way it came first");
+}
+
+fn bodies_of(partition: &Value) -> Vec<String> {
+    let values = partition["values"].as_array().expect("a list").iter();
+    values.map(|value| value.as_str().expect("text").to_owned()).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]

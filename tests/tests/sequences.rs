@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem};
 use idempotency::protocol::{Fingerprinter, Key, Principal};
-use idempotency::sequence::{Gap, SequenceGate, Step, decide};
+use idempotency::sequence::{Entry, Gap, SequenceGate, Step, decide};
 use idempotency::versioned::{VersionedError, VersionedTable};
 use idempotency::{Attempt, Call, DynamoDbStore, Engine, Error, Operation, Outcome, Verdict};
 use tests::dynamodb::{Database, RECORDS, effect, key};
@@ -30,6 +30,18 @@ impl World {
 
     /// One message of a stream, with an effect of its own name.
     async fn pass(&self, key_of_message: &str, stream: &str, number: u64, gap: Gap) -> Result<Outcome<()>, Error> {
+        self.say("the same", key_of_message, stream, number, gap).await
+    }
+
+    /// The same, and what it says.
+    async fn say(
+        &self,
+        content: &str,
+        key_of_message: &str,
+        stream: &str,
+        number: u64,
+        gap: Gap,
+    ) -> Result<Outcome<()>, Error> {
         let call = Call::new(
             Operation::new("sequences", "post"),
             Principal::new("tests").expect("valid"),
@@ -39,8 +51,10 @@ impl World {
         );
         let gate = SequenceGate::new(RECORDS, gap);
         let run = |attempt: Attempt<TransactWriteItem>| {
+            let content = Fingerprinter::new().bytes(content.as_bytes()).finish();
+            let entry = Entry::new(key(entry_of(stream, number)), content);
+            gate.pass(&attempt, key(stream), NonZeroU64::new(number).expect("from 1"), entry);
             attempt.add_effect(effect(key_of_message));
-            gate.pass(&attempt, key(stream), NonZeroU64::new(number).expect("from 1"));
             async { Verdict::Success(()) }
         };
         self.engine.run_in_one_trip(&call, run).await
@@ -60,6 +74,10 @@ impl World {
     async fn mark(&self, stream: &str) -> Option<String> {
         Some(self.item(stream).await?.get("sequence")?.as_n().expect("a number").clone())
     }
+}
+
+fn entry_of(stream: &str, number: u64) -> String {
+    format!("entry:{stream}:{number}")
 }
 
 /// The expression and the function must read every mark alike.
@@ -107,6 +125,44 @@ async fn a_held_message_posts_once_after_the_missing_one_and_all_that_were_appli
     assert!(executed(&world.pass("m-3 again", "s", 3, Gap::Hold).await), "settled without its effects");
     assert!(world.item("effect:m-3 again").await.is_none());
     assert_eq!(world.mark("s").await.as_deref(), Some("3"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn other_content_under_a_used_number_is_a_conflict_for_ever_and_the_same_content_is_a_duplicate() {
+    for gap in [Gap::Hold, Gap::Accept] {
+        let world = World::start().await;
+        let posted = async |message: &str| world.item(&format!("effect:{message}")).await.is_some();
+        for number in 1..=3 {
+            let first = world.say("5.00", &format!("m-{number}"), "s", number, gap).await;
+            assert!(matches!(first, Ok(Outcome::Executed(_))), "{first:?}");
+        }
+        for number in 1..=3 {
+            let other = format!("other {number}");
+            for _ in 0..2 {
+                let conflict = world.say("7.00", &other, "s", number, gap).await;
+                assert!(matches!(conflict, Ok(Outcome::Conflict)), "nothing is recorded of it: {conflict:?}");
+            }
+            let again = world.say("5.00", &format!("again {number}"), "s", number, gap).await;
+            assert!(matches!(again, Ok(Outcome::Executed(_))), "settled without its effects: {again:?}");
+            assert!(!posted(&other).await && !posted(&format!("again {number}")).await);
+        }
+        assert_eq!(world.mark("s").await.as_deref(), Some("3"));
+        // An entry of a version that kept no digest: the number alone tells.
+        let entry = world.client.put_item().table_name(RECORDS).set_item(Some(key(entry_of("s", 2))));
+        entry.send().await.expect("written");
+        let old = world.say("7.00", "of an old entry", "s", 2, gap).await;
+        assert!(matches!(old, Ok(Outcome::Executed(_))) && !posted("of an old entry").await, "{old:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_number_that_came_too_early_is_not_used_by_that() {
+    let world = World::start().await;
+    let early = world.say("5.00", "early", "s", 2, Gap::Hold).await;
+    assert!(matches!(early, Ok(Outcome::NotExecuted(()))), "{early:?}");
+    world.pass("first", "s", 1, Gap::Hold).await.expect("an outcome");
+    let corrected = world.say("7.00", "corrected", "s", 2, Gap::Hold).await;
+    assert!(matches!(corrected, Ok(Outcome::Executed(_))), "{corrected:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

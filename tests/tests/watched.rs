@@ -174,21 +174,30 @@ async fn messages(stack: &Stack) {
     // In one batch the second is answered with the first; in another it is a replay.
     stack.put("LedgerQueue", 1, event.to_string()).await;
     stack.until_empty("LedgerQueue").await;
-    eventually("both are in the dead letters", || async {
-        (stack.queue("LedgerDeadLetters").await["visible"] == 2).then_some(())
+    // Under a key that was used, another.
+    let mut other = event;
+    other["amount"] = json!(101);
+    stack.put("LedgerQueue", 1, other.to_string()).await;
+    stack.until_empty("LedgerQueue").await;
+    eventually("all three are in the dead letters", || async {
+        (stack.queue("LedgerDeadLetters").await["visible"] == 3).then_some(())
     })
     .await;
 }
 
 fn sale(sequence: u64) -> String {
+    sale_of(sequence, 100)
+}
+
+fn sale_of(sequence: u64, amount: u64) -> String {
     let sale = json!({
         "type": "terminal.sale", "terminal": "term-1", "sequence": sequence,
-        "account": "acct-3", "amount": 100, "currency": "EUR",
+        "account": "acct-3", "amount": amount, "currency": "EUR",
     });
     sale.to_string()
 }
 
-/// Records of a topic: delivered twice, poison, and a topic that is made anew with others.
+/// Records of a topic: delivered twice, in conflict, poison, and a topic that is made anew with others.
 async fn streams(stack: &Stack) {
     let until_printed = async |metric: &str| {
         eventually(metric, || async { stack.log().contains(&format!("\"{metric}\"")).then_some(()) }).await;
@@ -204,6 +213,11 @@ async fn streams(stack: &Stack) {
     until_printed("DuplicateSkipped").await;
     // The same sale through the queue has no record of its own yet; its sequence number tells that it was posted.
     stack.put("LedgerQueue", 1, sale(1)).await;
+    stack.until_empty("LedgerQueue").await;
+    // And under a number that was used another sale, by either way.
+    stack.append("terminal-sales", "term-1", sale_of(1, 101)).await;
+    until_printed("SequenceConflict").await;
+    stack.put("LedgerQueue", 1, sale_of(1, 102)).await;
     stack.until_empty("LedgerQueue").await;
     stack.append("terminal-sales", "term-1", "poison").await;
     until_printed("RecordReturned").await;
@@ -262,6 +276,14 @@ fn what_takes_a_fault_rings_whichever_function_counts_it() {
     for (metric, _, services) in NOT_IN_A_RUN.iter().filter(|(metric, ..)| ALARMED.contains(metric)) {
         assert_eq!(rings(&resources, metric.name()), by_fault(*metric, services), "{}", metric.name());
     }
+}
+
+#[test]
+fn a_used_number_or_key_with_other_content_rings_wherever_a_sale_can_come() {
+    let resources = resources();
+    let expected = by_fault(Metric::SequenceConflict, &["ledger-worker", "terminal-stream"]);
+    assert_eq!(rings(&resources, "SequenceConflict"), expected);
+    assert!(rings(&resources, "Mismatch").is_superset(&by_fault(Metric::Mismatch, &["ledger-worker"])));
 }
 
 #[test]
@@ -375,11 +397,13 @@ async fn a_message_leaves_one_line_for_each_delivery() {
     let of_worker: Vec<&Value> =
         run.printed.lines.iter().filter(|(function, _)| function == "LedgerWorker").map(|(_, line)| line).collect();
     let outcome = |name: &str| of_worker.iter().filter(|line| line["fields"]["outcome"] == name).count();
-    // One of the run's own, and those of the payments; the duplicate; poison and what came too early, twice tried.
+    // One of the run's own, and those of the payments; the duplicate; poison, what came too early, another message under a
+    // used key and another sale under a used number, twice tried.
     assert!(outcome("executed") >= 2, "{of_worker:?}");
     assert_eq!(outcome("replayed") + outcome("as another of its batch"), 2, "{of_worker:?}");
     let returned: Vec<_> = of_worker.iter().filter(|line| line["fields"]["returned"] == true).collect();
-    assert_eq!(returned.len(), 4, "{returned:?}");
+    assert_eq!(returned.len(), 8, "{returned:?}");
+    assert_eq!((outcome("mismatch"), outcome("conflict")), (2, 2), "{returned:?}");
     assert!(returned.iter().all(|line| line["fields"]["message_id"].is_string()), "{returned:?}");
 }
 

@@ -4,33 +4,31 @@ use aws_lambda_events::event::sqs::SqsMessage;
 use aws_sdk_dynamodb::types::TransactWriteItem;
 use idempotency::protocol::{Compare, InvalidPointer, Pointer};
 use idempotency::queue::Contention;
-use idempotency::sequence::{Gap, SequenceGate};
 use idempotency::{Attempt, Verdict};
-use payments::{Message, Table};
+use payments::{Message, Posting, Table, Terminals};
 
 /// Posts messages to the ledger.
 #[derive(Clone, Debug)]
 pub(crate) struct Handler {
     table: Table,
-    /// A terminal's sales are money: none may be missing, so a later one waits for it.
-    terminals: SequenceGate,
+    terminals: Terminals,
 }
 
 impl Handler {
     pub(crate) fn new(table: Table) -> Self {
-        Self { terminals: SequenceGate::new(table.name(), Gap::Hold), table }
+        Self { terminals: Terminals::new(table.clone()), table }
     }
 
     /// All effects are inside: the entries, the balance and the terminal's number are written with the record of the
     /// message, in one request.
     pub(crate) async fn handle(&self, attempt: Attempt<TransactWriteItem>, message: &SqsMessage) -> Verdict<()> {
         match Message::from_json(message.body.as_deref().unwrap_or_default().as_bytes()) {
-            Ok(read) => {
-                // First, because the first refused effect decides: of a duplicate, the entries are refused as well.
-                if let Message::Sale(sale) = &read {
-                    self.terminals.pass(&attempt, Table::terminal(&sale.terminal), sale.sequence);
-                }
-                self.table.posted(&read.posting()).into_iter().for_each(|effect| attempt.add_effect(effect));
+            Ok(Message::Sale(sale)) => {
+                self.terminals.post(&attempt, &sale);
+                Verdict::Success(())
+            }
+            Ok(Message::Event(event)) => {
+                self.table.posted(&Posting::of(&event)).into_iter().for_each(|effect| attempt.add_effect(effect));
                 Verdict::Success(())
             }
             // Nothing is recorded: the message goes to the dead letters, and can be posted once it is understood.

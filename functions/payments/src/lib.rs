@@ -5,7 +5,7 @@
 //! RefundRequest ──► Provider::refund ─► Refund ──► Table::refunded ┤ writes for one transaction,
 //!                                                                  │ beside the caller's record
 //! the event in it, through the queue ─► Event ─┐
-//! a terminal, through queue or stream ─► Sale ─┴► Posting ─► Table::posted
+//! a terminal, through queue or stream ─► Sale ─┴► Posting ─► Table::posted, Terminals::post
 //! ```
 //!
 //! Nothing here retries, reads a clock or commits. Whoever calls owns the claim and passes in the transaction id, the
@@ -38,6 +38,7 @@ mod sale;
 mod settings;
 mod subject;
 mod table;
+mod terminals;
 mod text;
 mod time;
 mod watch;
@@ -63,6 +64,7 @@ pub use sale::Sale;
 pub use settings::{MissingSetting, setting};
 pub use subject::Subject;
 pub use table::{Table, TableError};
+pub use terminals::Terminals;
 pub use text::{AccountId, PaymentMethod, Reason, Reference, Statement, TerminalId};
 pub use watch::watch;
 

@@ -1,6 +1,6 @@
 use serde::Deserialize;
 
-use crate::{Event, Invalid, Posting, Sale};
+use crate::{Event, Invalid, Sale};
 
 /// What the ledger's queue carries: told apart by the member `type`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,14 +30,6 @@ impl Message {
         match serde_json::from_slice::<Typed<'_>>(json) {
             Ok(typed) if typed.kind == Sale::TYPE => Sale::from_message(json).map(Self::Sale),
             Ok(_) | Err(_) => Event::from_message(json).map(Self::Event),
-        }
-    }
-
-    /// How it is posted.
-    pub fn posting(&self) -> Posting {
-        match self {
-            Self::Event(event) => Posting::of(event),
-            Self::Sale(sale) => Posting::of_sale(sale),
         }
     }
 }

@@ -1,5 +1,6 @@
 use std::num::NonZeroU64;
 
+use idempotency::protocol::{Fingerprint, Fingerprinter};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
@@ -58,6 +59,20 @@ impl Sale {
         bytes.copy_from_slice(&digest[..16]);
         uuid::Builder::from_custom_bytes(bytes).into_uuid()
     }
+
+    /// What makes two sales under one number the same: all that a sale says. It is stored with the sale's entry, and is the
+    /// same whichever way the sale came.
+    pub fn content(&self) -> Fingerprint {
+        let Self { terminal, sequence, account, money } = self;
+        Fingerprinter::new()
+            .bytes(Self::TYPE.as_bytes())
+            .bytes(terminal.as_str().as_bytes())
+            .bytes(sequence.to_string().as_bytes())
+            .bytes(account.as_str().as_bytes())
+            .bytes(money.amount.to_string().as_bytes())
+            .bytes(money.currency.code().as_bytes())
+            .finish()
+    }
 }
 
 /// An integer from 1. As a string it would be another idempotency key for the same sale, so it is none.
@@ -76,6 +91,12 @@ mod tests {
             "type": "terminal.sale", "terminal": "till-1", "sequence": 17,
             "account": "acct_1", "amount": 1200, "currency": "EUR",
         })
+    }
+
+    fn other(name: &str, value: Value) -> Sale {
+        let mut json = valid();
+        json[name] = value;
+        read(&json).unwrap()
     }
 
     fn read(json: &Value) -> Result<Sale, Invalid> {
@@ -122,13 +143,28 @@ mod tests {
             "aeeb9670-5a95-89f2-93f8-79e8c5b9f79b",
             "pinned: entries outlive deployments"
         );
-        let other = |name: &str, value: Value| {
-            let mut json = valid();
-            json[name] = value;
-            read(&json).unwrap().id()
-        };
-        assert_eq!(other("amount", json!(5)), sale.id(), "whatever else it says");
-        assert_ne!(other("sequence", json!(18)), sale.id());
-        assert_ne!(other("terminal", json!("till-11")), sale.id());
+        assert_eq!(other("amount", json!(5)).id(), sale.id(), "whatever else it says");
+        assert_ne!(other("sequence", json!(18)).id(), sale.id());
+        assert_ne!(other("terminal", json!("till-11")).id(), sale.id());
+    }
+
+    #[test]
+    fn the_digest_of_a_sale_is_pinned_and_another_for_whatever_is_changed() {
+        let sale = read(&valid()).unwrap();
+        let hex: String = sale.content().as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(
+            hex, "01882b0c211deb608fb4df9ab9988a2c5d0f814d84301614ec58ea1b88ad1d817b",
+            "entries outlive deployments"
+        );
+        assert_eq!(other("amount", json!("1200")).content(), sale.content(), "however it is spelt");
+        for (name, value) in [
+            ("terminal", json!("till-2")),
+            ("sequence", json!(18)),
+            ("account", json!("acct_2")),
+            ("amount", json!(1201)),
+            ("currency", json!("USD")),
+        ] {
+            assert_ne!(other(name, value).content(), sale.content(), "{name}");
+        }
     }
 }

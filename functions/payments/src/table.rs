@@ -15,7 +15,7 @@ use idempotency::protocol::Trace;
 use uuid::Uuid;
 
 use crate::{
-    Account, AccountId, Balance, Clearing, Event, LedgerEntry, Payment, PaymentId, Posting, Refund, TerminalId,
+    Account, AccountId, Balance, Clearing, Event, LedgerEntry, Payment, PaymentId, Posting, Refund, Sale, TerminalId,
 };
 use key::Key;
 
@@ -33,7 +33,7 @@ use key::Key;
 /// | event of the outbox | `payment#<payment>` | `event#<event>` |
 /// | balance | `account#<account>` | `balance#<currency>` |
 /// | entry | `account#<account>` | `entry#<event>` |
-/// | entry of the other side | `account#provider:clearing#<part>` | `entry#<event>` |
+/// | entry of the other side; of a sale it has a digest of what was sold | `account#provider:clearing#<part>` | `entry#<event>` |
 /// | entry of the audit | `audit` | `<epoch ms>#<entry>` |
 /// | preview of an operator's action | `preview#<token>` | `preview` |
 /// | highest sequence number of a terminal | `terminal#<terminal>` | `sequence` |
@@ -152,6 +152,16 @@ impl Table {
             write::insert(&self.name, record::refund(refund)),
             write::insert(&self.name, record::event(&event, trace, refund.created)),
         ]
+    }
+
+    /// The writes of a terminal's sale but for its entry of the other side, and that: it is the sequence gate's to write.
+    pub(crate) fn sold(&self, sale: &Sale) -> (HashMap<String, AttributeValue>, Vec<TransactWriteItem>) {
+        let posting = Posting::of_sale(sale);
+        let writes = vec![
+            write::insert(&self.name, record::customer_entry(&posting)),
+            write::move_balance(&self.name, &posting),
+        ];
+        (record::clearing_entry(&posting), writes)
     }
 
     /// The writes of a posting: its two entries, neither of which may be there, and the customer's balance, which may

@@ -37,6 +37,8 @@ pub enum Breakage {
     GapsAccepted,
     /// The mark of a device moves whatever it is.
     GateWithoutCondition,
+    /// The digests of entries are gone, and a number that was used is a duplicate whatever it says.
+    DigestsForgotten,
     /// Effects are applied though the gate was shut.
     EffectsBesideTheGate,
     /// A versioned item is stored whatever its version is.
@@ -47,7 +49,7 @@ pub enum Breakage {
 
 impl Breakage {
     /// All of them, each with where it must be noticed.
-    pub const ALL: [(Self, Scenario); 23] = [
+    pub const ALL: [(Self, Scenario); 25] = [
         (Self::OwnerIgnored, Scenario::Repeated),
         (Self::OwnerIgnored, Scenario::ThreeCallers),
         (Self::TakeoverWithoutCondition, Scenario::ThreeCallers),
@@ -68,6 +70,8 @@ impl Breakage {
         (Self::GroupsForgotten, Scenario::FifoInOneTrip),
         (Self::GapsAccepted, Scenario::GateHolds),
         (Self::GateWithoutCondition, Scenario::GateHolds),
+        (Self::DigestsForgotten, Scenario::GateMeetsOtherContent),
+        (Self::DigestsForgotten, Scenario::StreamMeetsOtherContent),
         (Self::EffectsBesideTheGate, Scenario::GateHolds),
         (Self::VersionIgnored, Scenario::Versioned),
         (Self::StampsForgotten, Scenario::Versioned),

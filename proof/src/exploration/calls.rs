@@ -166,7 +166,13 @@ impl Calls<'_> {
         let answered = match outcome {
             Ok(Outcome::Executed(answered) | Outcome::Replayed(answered)) => answered,
             Err(Error::UnreadableAnswer { source, .. }) => return self.miss(source),
-            Ok(Outcome::NotExecuted(_) | Outcome::InProgress { .. } | Outcome::Mismatch | Outcome::Unknown { .. })
+            Ok(
+                Outcome::NotExecuted(_)
+                | Outcome::InProgress { .. }
+                | Outcome::Mismatch
+                | Outcome::Conflict
+                | Outcome::Unknown { .. },
+            )
             | Err(_) => return,
         };
         let said = (answered.finding, answered.answer);

@@ -16,7 +16,7 @@ use idempotency::{Attempt, Engine, Operation, Queue, Verdict};
 use super::choice::Trouble;
 use super::network::Process;
 use super::sandbox::{Remote, deadline};
-use super::table::{effect, key};
+use super::table::{effect, entry, key};
 use super::{Breakage, Scenario, World};
 
 struct Messages<'a> {
@@ -30,6 +30,8 @@ struct Message {
     /// Of a group of a FIFO queue, or of a device.
     of: &'static str,
     number: u64,
+    /// What it says under its number.
+    content: &'static str,
     poison: bool,
     receives: u64,
     state: State,
@@ -61,16 +63,29 @@ pub(super) async fn run(world: &World) {
 
 /// What is in the queue at the beginning.
 fn sent(world: &World) -> Vec<Message> {
+    let has_other = world.scenario.has_other_content();
     let message = |(of, number, copy): &(&'static str, u64, &str)| Message {
         id: format!("{of} {number}{copy}"),
         of,
         number: *number,
+        content: if copy.ends_with("other") { "other" } else { "" },
         poison: world.is_fifo() && *of == "b" && *number == 1,
         receives: 0,
         state: State::Visible,
     };
     // Devices' messages come in any order, and some of them under another key as well.
     let mut sent: Vec<_> = match (world.is_fifo(), world.size(false, true)) {
+        (false, false) if has_other => vec![("a", 1, ""), ("a", 1, " other")],
+        (false, true) if has_other => vec![
+            ("a", 1, ""),
+            ("a", 2, ""),
+            ("a", 1, " other"),
+            ("a", 2, " again"),
+            ("b", 1, ""),
+            ("a", 2, " other"),
+            ("b", 1, " other"),
+            ("a", 3, ""),
+        ],
         (true, false) => vec![("a", 1, ""), ("a", 2, "")],
         (true, true) => {
             vec![("a", 1, ""), ("b", 1, ""), ("a", 2, ""), ("b", 2, ""), ("a", 3, ""), ("c", 1, ""), ("c", 2, "")]
@@ -185,11 +200,13 @@ impl Messages<'_> {
         let ranks = self.world.size(0, 1);
         match self.world.scenario {
             Scenario::Fifo => queue,
-            Scenario::GateHolds | Scenario::GateAccepts => queue.one_trip().contention(move |message| {
-                let body = message.body.as_deref().unwrap_or_default();
-                let number = body.bytes().find(u8::is_ascii_digit).map_or(0, |digit| u64::from(digit - b'0'));
-                Contention::none().on(&body[..r#"{"id":"a"#.len()]).rank(number * ranks)
-            }),
+            Scenario::GateHolds | Scenario::GateAccepts | Scenario::GateMeetsOtherContent => {
+                queue.one_trip().contention(move |message| {
+                    let body = message.body.as_deref().unwrap_or_default();
+                    let number = body.bytes().find(u8::is_ascii_digit).map_or(0, |digit| u64::from(digit - b'0'));
+                    Contention::none().on(&body[..r#"{"id":"a"#.len()]).rank(number * ranks)
+                })
+            }
             _ => queue.one_trip(),
         }
     }
@@ -207,15 +224,16 @@ impl Messages<'_> {
 
     fn work(&self, attempt: &Attempt<TransactWriteItem>, place: usize) -> Verdict<()> {
         let shelf = self.shelf();
-        let Message { of, number, poison, .. } = shelf[place];
+        let Message { of, number, content, poison, .. } = shelf[place];
         if poison || self.world.network.strikes(Trouble::Fails) {
             return Verdict::NotExecuted(());
         }
         if self.world.scenario.has_gate() {
             let gate = SequenceGate::new("Table", self.world.gap(self.world.scenario.gap()));
-            gate.pass(attempt, key(of), NonZeroU64::new(number).expect("from 1"));
+            gate.pass(attempt, key(of), NonZeroU64::new(number).expect("from 1"), entry(of, number, content));
+        } else {
+            attempt.add_effect(effect(&format!("{of} {number}")));
         }
-        attempt.add_effect(effect(&format!("{of} {number}")));
         Verdict::Success(())
     }
 
@@ -258,6 +276,13 @@ impl Messages<'_> {
             } else {
                 judge.expect_in_sequence(self.world.scenario.gap(), of, done().map(|message| message.number));
             }
+        }
+        if self.world.scenario.has_other_content() {
+            let done = || shelf.iter().filter(|message| message.state == State::Deleted);
+            let kept = |message: &Message| self.world.table.keeps(message.of, message.number, message.content);
+            judge.expect(done().all(kept), "G6: other content under a used number was swallowed");
+        } else {
+            judge.expect(judge.count_of("SequenceConflict") == 0, "a duplicate was taken for a conflict");
         }
     }
 

@@ -18,7 +18,7 @@ use serde_json::json;
 use super::choice::Trouble;
 use super::network::Process;
 use super::sandbox::{Remote, deadline};
-use super::table::{effect, key};
+use super::table::{effect, entry, key};
 use super::{Breakage, Scenario, World};
 
 struct Partition<'a> {
@@ -53,8 +53,8 @@ enum Content {
     Poison,
     /// It has an effect of its own, and may write an item that others write.
     Plain { shares: bool },
-    /// Of a device, which numbers what it sends.
-    Numbered(&'static str, u64),
+    /// Of a device, which numbers what it sends, and what it says under the number.
+    Numbered(&'static str, u64, &'static str),
 }
 
 /// The offset of what nothing can be made of.
@@ -84,17 +84,42 @@ impl Partition<'_> {
         self.numbered().map_or(self.world.size(small, 8), |numbered| numbered.len() as u64)
     }
 
-    /// What devices sent, where records are numbered: some twice, some too early.
-    const fn numbered(&self) -> Option<&'static [(&'static str, u64)]> {
+    /// What devices sent, where records are numbered: some twice, some too early, some with other content.
+    const fn numbered(&self) -> Option<&'static [(&'static str, u64, &'static str)]> {
         match (self.world.scenario, self.world.is_large) {
-            (Scenario::StreamThroughTheGate, false) => Some(&[("a", 1), ("a", 1)]),
-            (Scenario::StreamAtAGap, false) => Some(&[("a", 1), ("a", 3)]),
-            (Scenario::StreamThroughTheGate, true) => {
-                Some(&[("a", 1), ("b", 1), ("a", 2), ("a", 2), ("b", 1), ("a", 3), ("b", 2), ("a", 4)])
-            }
-            (Scenario::StreamAtAGap, true) => {
-                Some(&[("a", 1), ("a", 2), ("a", 2), ("b", 1), ("a", 3), ("b", 3), ("b", 2), ("a", 4)])
-            }
+            (Scenario::StreamThroughTheGate, false) => Some(&[("a", 1, ""), ("a", 1, "")]),
+            (Scenario::StreamAtAGap, false) => Some(&[("a", 1, ""), ("a", 3, "")]),
+            (Scenario::StreamMeetsOtherContent, false) => Some(&[("a", 1, ""), ("a", 1, "other")]),
+            (Scenario::StreamThroughTheGate, true) => Some(&[
+                ("a", 1, ""),
+                ("b", 1, ""),
+                ("a", 2, ""),
+                ("a", 2, ""),
+                ("b", 1, ""),
+                ("a", 3, ""),
+                ("b", 2, ""),
+                ("a", 4, ""),
+            ]),
+            (Scenario::StreamAtAGap, true) => Some(&[
+                ("a", 1, ""),
+                ("a", 2, ""),
+                ("a", 2, ""),
+                ("b", 1, ""),
+                ("a", 3, ""),
+                ("b", 3, ""),
+                ("b", 2, ""),
+                ("a", 4, ""),
+            ]),
+            (Scenario::StreamMeetsOtherContent, true) => Some(&[
+                ("a", 1, ""),
+                ("b", 1, ""),
+                ("a", 1, "other"),
+                ("a", 2, ""),
+                ("b", 1, "other"),
+                ("a", 2, ""),
+                ("a", 2, "other"),
+                ("a", 3, ""),
+            ]),
             _ => None,
         }
     }
@@ -102,8 +127,8 @@ impl Partition<'_> {
     fn content(&self, offset: u64) -> Content {
         match (self.numbered(), offset) {
             (Some(numbered), _) => {
-                let (device, number) = numbered[offset as usize];
-                Content::Numbered(device, number)
+                let (device, number, says) = numbered[offset as usize];
+                Content::Numbered(device, number, says)
             }
             (None, POISON) if self.records() > 2 => Content::Poison,
             (None, _) => Content::Plain { shares: offset % 3 == 2 },
@@ -154,7 +179,8 @@ impl Partition<'_> {
         let run = |attempt, record: Record| {
             std::future::ready(self.work(&attempt, offset(Some(&record.position.to_string())), batch.life))
         };
-        let response = kafka.handle(batch.event(self.ahead()), deadline, run).await.expect("every offset can be reported");
+        let response =
+            kafka.handle(batch.event(self.ahead()), deadline, run).await.expect("every offset can be reported");
         response.batch_item_failures.first().map(|failure| failure.item_identifier.offset.unsigned_abs())
     }
 
@@ -198,10 +224,10 @@ impl Partition<'_> {
                     attempt.add_effect(effect("shared"));
                 }
             }
-            Content::Numbered(device, number) => {
-                let number = NonZeroU64::new(number).expect("from 1");
-                SequenceGate::new("Table", self.world.gap(Gap::Hold)).pass(attempt, key(device), number);
-                attempt.add_effect(effect(&format!("{device} {number}")));
+            Content::Numbered(device, number, says) => {
+                let gate = SequenceGate::new("Table", self.world.gap(Gap::Hold));
+                let entry = entry(device, number, says);
+                gate.pass(attempt, key(device), NonZeroU64::new(number).expect("from 1"), entry);
             }
         }
         Verdict::Success(())
@@ -246,6 +272,9 @@ impl Partition<'_> {
         if self.world.scenario != Scenario::StreamCreatedAnew {
             judge.expect(judge.count_of("WatermarkRegression") == 0, "a false alarm: the topic is the same");
         }
+        if !self.world.scenario.has_other_content() {
+            judge.expect(judge.count_of("SequenceConflict") == 0, "a duplicate was taken for a conflict");
+        }
         judge.expect(mapping.checkpoint == self.records(), "in the end the partition is done");
         match self.numbered() {
             Some(_) => self.count_numbered(&mapping),
@@ -273,7 +302,11 @@ impl Partition<'_> {
         for device in ["a", "b"] {
             let done = (0..self.records()).filter(|offset| !mapping.given_up.contains(&(0, *offset)));
             let done = done.filter_map(|offset| match self.content(offset) {
-                Content::Numbered(of, number) if of == device => Some(number),
+                Content::Numbered(of, number, says) if of == device => {
+                    let kept = self.world.table.keeps(of, number, says);
+                    self.world.judge.expect(kept, "G6: other content under a used number was swallowed");
+                    Some(number)
+                }
                 Content::Numbered(..) | Content::Poison | Content::Plain { .. } => None,
             });
             self.world.judge.expect_in_sequence(Gap::Hold, device, done);

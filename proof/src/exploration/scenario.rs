@@ -33,6 +33,8 @@ pub enum Scenario {
     StreamThroughTheGate,
     /// The same, where a number is missing.
     StreamAtAGap,
+    /// The same, where a number comes again with other content.
+    StreamMeetsOtherContent,
     /// A partition whose poison is of a producer with a clock that is ahead; the mapping gives it up at once.
     StreamOfAClockAhead,
     /// The stream of a table, under claims.
@@ -47,13 +49,15 @@ pub enum Scenario {
     GateHolds,
     /// The same, and gaps are accepted.
     GateAccepts,
+    /// Numbered messages, of which some have other content than an earlier one of their number.
+    GateMeetsOtherContent,
     /// A versioned item.
     Versioned,
 }
 
 impl Scenario {
     /// All of them.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 22] = [
         Self::Repeated,
         Self::Reconciled,
         Self::OneTrip,
@@ -67,6 +71,7 @@ impl Scenario {
         Self::StreamCreatedAnew,
         Self::StreamThroughTheGate,
         Self::StreamAtAGap,
+        Self::StreamMeetsOtherContent,
         Self::StreamOfAClockAhead,
         Self::TableStream,
         Self::TableStreamInOneTrip,
@@ -74,6 +79,7 @@ impl Scenario {
         Self::FifoInOneTrip,
         Self::GateHolds,
         Self::GateAccepts,
+        Self::GateMeetsOtherContent,
         Self::Versioned,
     ];
 
@@ -102,7 +108,12 @@ impl Scenario {
     }
 
     pub(super) const fn has_gate(self) -> bool {
-        matches!(self, Self::GateHolds | Self::GateAccepts)
+        matches!(self, Self::GateHolds | Self::GateAccepts | Self::GateMeetsOtherContent)
+    }
+
+    /// Whether numbers come again with other content.
+    pub(super) const fn has_other_content(self) -> bool {
+        matches!(self, Self::StreamMeetsOtherContent | Self::GateMeetsOtherContent)
     }
 
     pub(super) const fn gap(self) -> Gap {
@@ -132,9 +143,13 @@ impl Scenario {
             Self::LongAnswersInOneTrip => Bounds { faults: 1, deaths: 0, times: 0 },
             Self::LongAnswersExpire => Bounds { faults: 0, deaths: 0, times: 1 },
             // Nothing of these looks at a clock that the others do not.
-            Self::StreamThroughTheGate | Self::StreamAtAGap | Self::GateHolds | Self::GateAccepts | Self::Versioned => {
-                Bounds { faults: 1, deaths: 1, times: 0 }
-            }
+            Self::StreamThroughTheGate
+            | Self::StreamAtAGap
+            | Self::StreamMeetsOtherContent
+            | Self::GateHolds
+            | Self::GateAccepts
+            | Self::GateMeetsOtherContent
+            | Self::Versioned => Bounds { faults: 1, deaths: 1, times: 0 },
             // Its pollers take two batches each.
             Self::StreamOfAClockAhead => Bounds { faults: 1, deaths: 0, times: 0 },
         }
@@ -148,6 +163,7 @@ impl Scenario {
                 | Self::TwoCallersBesideAReconciler
                 | Self::StreamThroughTheGate
                 | Self::StreamAtAGap
+                | Self::StreamMeetsOtherContent
                 | Self::TableStream
                 | Self::Versioned
         )

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem};
 use futures::FutureExt;
-use idempotency::protocol::{Condition, EpochMs, Record, RecordId, Seen, Write};
+use idempotency::protocol::{Condition, EpochMs, Fingerprint, Fingerprinter, Record, RecordId, Seen, Write};
+use idempotency::sequence::Entry;
 use idempotency::store::memory::{self, MemoryStore};
 use idempotency::store::watermarks::{Advanced, Watermarks};
 use idempotency::store::{Item, Store, StoreError, Written};
@@ -29,6 +30,9 @@ pub(super) struct Table {
 /// The attribute of the key.
 const ID: &str = "id";
 
+/// The attribute of an entry that holds the digest of what came under its number.
+const CONTENT: &str = "content";
+
 /// What an effect's key begins with.
 pub(super) const EFFECT: &str = "effect ";
 
@@ -46,6 +50,19 @@ pub(super) fn effect(name: &str) -> TransactWriteItem {
     TransactWriteItem::builder().put(put.build().expect("complete")).build()
 }
 
+/// The effect of a device's number, as the entry that keeps what came under it.
+pub(super) fn entry(of: &str, number: u64, content: &str) -> Entry {
+    Entry::new(key(entry_id(of, number)), digest(content))
+}
+
+fn entry_id(of: &str, number: u64) -> String {
+    format!("{EFFECT}{of} {number}")
+}
+
+fn digest(content: &str) -> Fingerprint {
+    Fingerprinter::new().bytes(content.as_bytes()).finish()
+}
+
 impl Table {
     pub(super) fn new(judge: Judge, breakage: Option<Breakage>) -> Self {
         let kept = MemoryStore::new();
@@ -53,6 +70,13 @@ impl Table {
         let refused = vec![memory::Effect::named(REFUSED)];
         now(kept.advance(REFUSED, &first, refused, Duration::ZERO)).expect("in memory");
         Self { kept, items: Arc::default(), judge, breakage }
+    }
+
+    /// Whether a device's number was used for this.
+    pub(super) fn keeps(&self, of: &str, number: u64, content: &str) -> bool {
+        let items = self.items();
+        let kept = items.get(&entry_id(of, number)).and_then(|entry| entry.get(CONTENT)?.as_b().ok());
+        kept.is_some_and(|kept| kept.as_ref() == digest(content).as_bytes())
     }
 
     /// What is settled or released expires.
@@ -145,7 +169,11 @@ impl Table {
         let counted = effects.iter().map(|effect| {
             let found = items.get(&target(effect));
             if broken.is_none() && !self.is(Breakage::GateWithoutCondition) && !stands(effect, found) {
-                broken = Some(found.cloned());
+                let mut found = found.cloned();
+                if let (Some(found), true) = (&mut found, self.is(Breakage::DigestsForgotten)) {
+                    found.remove(CONTENT);
+                }
+                broken = Some(found);
                 return memory::Effect::only_once(REFUSED);
             }
             memory::Effect::named(target(effect))

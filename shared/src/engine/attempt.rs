@@ -36,6 +36,9 @@ pub enum Refusal {
     AppliedBefore,
     /// They cannot be applied yet: something else must happen before. Nothing is recorded.
     NotYet,
+    /// What they are about, a sequence number for example, was used before for something else. Nothing is recorded;
+    /// people must see it.
+    Conflict,
     /// Neither: an error.
     Unexpected,
 }

@@ -67,6 +67,9 @@ pub enum Outcome<T> {
     },
     /// The key was used for another request, which is untouched.
     Mismatch,
+    /// In one-trip mode: the condition of an effect says that what it is about, a sequence number for example, was used
+    /// for something else ([`Refusal::Conflict`](super::Refusal::Conflict)). Nothing was written.
+    Conflict,
     /// Whether it happened is not known. It does not run again without evidence.
     Unknown {
         /// The id under which other systems know it.
@@ -167,6 +170,7 @@ impl Outcome<Stored> {
             ),
             Self::InProgress { retry_after } => Outcome::InProgress { retry_after },
             Self::Mismatch => Outcome::Mismatch,
+            Self::Conflict => Outcome::Conflict,
             Self::Unknown { transaction, retry_after } => Outcome::Unknown { transaction, retry_after },
         })
     }

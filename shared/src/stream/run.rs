@@ -158,6 +158,10 @@ impl<S: Watermarks<Effect: Clone>> Partition<'_, S> {
                 self.count(Metric::GapHeld);
                 Repair::Stop(Stopped { index: record.index, told: Told::refused("not executed") })
             }
+            Refusal::Conflict => {
+                self.count(Metric::SequenceConflict);
+                Repair::Stop(Stopped { index: record.index, told: Told::refused("conflict") })
+            }
             Refusal::Unexpected => Repair::Stop(unexpected(record.index)),
         }
     }

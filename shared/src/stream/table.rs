@@ -159,7 +159,13 @@ impl<S: Store> TableStream<S> {
                 Finding::Success => true,
                 Finding::Failed => matches!(self.failed, Failed::Drop),
             },
-            Ok(Outcome::NotExecuted(()) | Outcome::InProgress { .. } | Outcome::Mismatch | Outcome::Unknown { .. })
+            Ok(
+                Outcome::NotExecuted(())
+                | Outcome::InProgress { .. }
+                | Outcome::Mismatch
+                | Outcome::Conflict
+                | Outcome::Unknown { .. },
+            )
             | Err(_) => false,
         }
     }

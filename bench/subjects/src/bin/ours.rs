@@ -73,7 +73,7 @@ async fn one_trip(engine: &Engine<DynamoDbStore>, request: Request) -> Result<Re
     match engine.run_in_one_trip(&call, run).await? {
         Outcome::Executed(answered) | Outcome::Replayed(answered) => respond(answered.answer),
         Outcome::NotExecuted(reply) => respond(reply),
-        Outcome::Mismatch => respond((422, String::new())),
+        Outcome::Mismatch | Outcome::Conflict => respond((422, String::new())),
         Outcome::InProgress { .. } | Outcome::Unknown { .. } => respond((409, String::new())),
     }
 }
