@@ -51,7 +51,7 @@ use visibility::VisibilityOf;
 ///
 /// ```
 /// use idempotency::protocol::{EpochMs, Principal};
-/// use idempotency::queue::{KeySource, LONGEST_RETENTION};
+/// use idempotency::queue::KeySource;
 /// use idempotency::store::memory::{Effect, MemoryStore};
 /// use idempotency::{Engine, Operation, Queue, Verdict};
 ///
@@ -59,7 +59,7 @@ use visibility::VisibilityOf;
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let store = MemoryStore::new();
 /// let engine = Engine::builder(store.clone()).build();
-/// let operation = Operation::new("ledger", "post").retention(LONGEST_RETENTION);
+/// let operation = Operation::new("ledger", "post");
 /// let queue = Queue::new(engine.clone(), operation, Principal::new("orders")?, KeySource::pointer("/event")).one_trip();
 /// # let event: idempotency::queue::SqsBatch = serde_json::from_str(r#"{"Records":[
 /// #     {"messageId":"m-1","body":"{\"event\":\"e-1\"}"},{"messageId":"m-2","body":"{\"event\":\"e-1\"}"}]}"#)?;
@@ -110,13 +110,13 @@ impl<S: Store> Queue<S> {
     /// `principal` names who sends them, for example the producing service: there is no default. `key` says where
     /// the producer's key is.
     ///
-    /// Set the operation's retention to more than the retention of the queue and of its dead-letter queue
-    /// together ([`LONGEST_RETENTION`] always is): a message that is redriven after its record has expired runs
+    /// The operation's retention is [`LONGEST_RETENTION`] if it says none. A shorter one must be more than the retention
+    /// of the queue and of its dead-letter queue together: a message that is redriven after its record has expired runs
     /// again.
     pub fn new(engine: Engine<S>, operation: Operation, principal: Principal, key: KeySource) -> Self {
         Self {
             engine,
-            operation,
+            operation: operation.or_retention(LONGEST_RETENTION),
             principal,
             key,
             mode: Mode::Claim,

@@ -9,13 +9,17 @@ use crate::protocol::{
     Trace, Uncertain,
 };
 
+/// The retention where none was said: for clients that ask and wait.
+const RETENTION: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// A protected operation and its settings, which do not change while it runs.
 #[derive(Clone, Debug)]
 pub struct Operation {
     namespace: Arc<str>,
     name: Arc<str>,
     uncertain: Uncertain,
-    retention: Duration,
+    /// Nothing where it was not said.
+    retention: Option<Duration>,
     compare: Compare,
 }
 
@@ -30,7 +34,7 @@ impl Operation {
             namespace: namespace.into(),
             name: name.into(),
             uncertain: Uncertain::default(),
-            retention: Duration::from_secs(24 * 60 * 60),
+            retention: None,
             compare: Compare::default(),
         }
     }
@@ -42,14 +46,24 @@ impl Operation {
         self
     }
 
-    /// How long an answer is replayed. Default: 24 hours.
+    /// How long an answer is replayed. Default: 24 hours; with a [`Queue`](crate::Queue) its
+    /// [`LONGEST_RETENTION`](crate::queue::LONGEST_RETENTION), with a [`TableStream`](crate::stream::TableStream) its
+    /// [`TABLE_STREAM_RETENTION`](crate::stream::TABLE_STREAM_RETENTION).
     ///
     /// A retry after that runs again, so it must exceed the time in which any client, queue or dead-letter queue
     /// may still repeat the request.
     #[must_use]
     pub const fn retention(mut self, retention: Duration) -> Self {
-        self.retention = retention;
+        self.retention = Some(retention);
         self
+    }
+
+    /// A retention for where none was said.
+    pub(crate) const fn or_retention(self, retention: Duration) -> Self {
+        match self.retention {
+            Some(_) => self,
+            None => self.retention(retention),
+        }
     }
 
     /// What of a JSON body makes two requests the same, where a layer makes the fingerprint. Default: its value.
@@ -83,7 +97,7 @@ impl Operation {
     }
 
     pub(super) fn expiration(&self, now: EpochMs) -> EpochS {
-        now.seconds().plus(self.retention)
+        now.seconds().plus(self.retention.unwrap_or(RETENTION))
     }
 
     pub(super) fn settled(&self, answer: &impl Answer, now: EpochMs, room_bytes: usize) -> Settled {

@@ -1,5 +1,6 @@
 mod faults;
 mod shapes;
+mod keys;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -19,7 +20,7 @@ type TestStore = FaultyStore<MemoryStore>;
 fn world(plan: impl IntoIterator<Item = Fault>) -> (Queue<TestStore>, MemoryStore) {
     let memory = MemoryStore::new();
     let engine = Engine::builder(FaultyStore::new(memory.clone(), plan)).build();
-    let operation = Operation::new("ledger", "post").retention(LONGEST_RETENTION);
+    let operation = Operation::new("ledger", "post");
     let queue = Queue::new(engine, operation, Principal::new("producer").unwrap(), KeySource::pointer("/id"));
     (queue, memory)
 }

@@ -60,8 +60,10 @@ enum NotBegun {
 }
 
 impl<S: Store> TableStream<S> {
-    /// A handler. `principal` names the table. Give the operation at least [`TABLE_STREAM_RETENTION`].
+    /// A handler. `principal` names the table. The operation's retention is [`TABLE_STREAM_RETENTION`] if it says none;
+    /// with a shorter one, a change that comes again after it runs again.
     pub const fn new(engine: Engine<S>, operation: Operation, principal: Principal) -> Self {
+        let operation = operation.or_retention(TABLE_STREAM_RETENTION);
         Self { engine, operation, principal, failed: Failed::Redrive, one_trip: false }
     }
 

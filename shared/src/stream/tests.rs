@@ -503,8 +503,11 @@ fn json_of_changes(ids: &[&str]) -> Value {
 async fn a_change_of_a_table_takes_effect_once_and_after_a_failure_the_rest_is_returned() {
     for one_trip in [false, true] {
         let (stream, memory) = world([]);
-        let operation = Operation::new("table", "copy").retention(TABLE_STREAM_RETENTION);
-        let table = TableStream::new(stream.engine.clone(), operation, Principal::new("Payments").unwrap());
+        let table = TableStream::new(
+            stream.engine.clone(),
+            Operation::new("table", "copy"),
+            Principal::new("Payments").unwrap(),
+        );
         let table = if one_trip { table.one_trip() } else { table };
         let failing = Arc::new(Mutex::new(true));
         let handler = |attempt: Attempt<Effect>, change: aws_lambda_events::event::dynamodb::EventRecord| {
@@ -549,4 +552,36 @@ async fn a_change_of_a_table_that_cannot_be_read_is_where_the_batch_comes_again_
         assert_eq!(failed, ["101"], "{member}: {value}");
         assert_eq!(["a", "b", "c"].map(|id| memory.applied(id)), [1, 0, 0], "{member}: {value}");
     }
+}
+/// A clock that a test sets, in epoch milliseconds.
+#[derive(Clone, Default)]
+struct SetClock(Arc<std::sync::atomic::AtomicU64>);
+
+impl crate::engine::Clock for SetClock {
+    fn now(&self) -> EpochMs {
+        EpochMs(self.0.load(std::sync::atomic::Ordering::SeqCst))
+    }
+}
+
+/// The stream of a table keeps a change for a day, and the record of the first delivery is made when that day begins.
+#[tokio::test]
+async fn a_change_of_a_table_that_comes_again_after_a_day_does_not_run_again_by_default() {
+    let (memory, clock) = (MemoryStore::new(), SetClock::default());
+    let engine = Engine::builder(memory.clone()).clock(clock.clone()).build();
+    let table = |operation| TableStream::new(engine.clone(), operation, Principal::new("Payments").unwrap());
+    let by_default = table(Operation::new("table", "copy"));
+    let said = table(Operation::new("other", "copy").retention(Duration::from_secs(60)));
+    for hours in [0, 25, 47] {
+        clock.0.store(hours * 60 * 60 * 1000, std::sync::atomic::Ordering::SeqCst);
+        for (table, id) in [(&by_default, "a"), (&said, "b")] {
+            let handler = |attempt: Attempt<Effect>, _| {
+                attempt.add_effect(Effect::named(id));
+                async { Verdict::Success(()) }
+            };
+            let deadline = engine.time().plus(Duration::from_secs(10));
+            let response = table.handle(changes(&[id]), deadline, handler).await.unwrap();
+            assert!(response.batch_item_failures.is_empty());
+        }
+    }
+    assert_eq!((memory.applied("a"), memory.applied("b")), (1, 3), "a retention that is said counts");
 }
