@@ -9,7 +9,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use idempotency::protocol::{EpochMs, Principal, canonical_json};
+use idempotency::protocol::{EpochMs, Pointer, Principal, canonical_json};
 use idempotency::queue::{KeySource, SqsBatch};
 use idempotency::store::dynamodb::fuzz;
 use idempotency::store::memory::MemoryStore;
@@ -100,7 +100,8 @@ pub fn sqs_event(bytes: &[u8]) {
     let Some((event, batch)) = event::<SqsBatch>(bytes, of_records) else { return };
     let ids: Vec<_> = records(&event).map(|message| message["messageId"].as_str().unwrap_or_default()).collect();
     let principal = Principal::new("producer").expect("valid");
-    let queue = Queue::new(engine(), operation(), principal, KeySource::pointer("/id"));
+    let key = KeySource::pointer(Pointer::new("/id").expect("valid"));
+    let queue = Queue::new(engine(), operation(), principal, key);
     let handled = run(queue.handle(&batch, a_minute(), |_, _| async { Verdict::Success(()) }));
     match handled {
         Ok(response) => {

@@ -12,6 +12,7 @@
 //! | another under the same key | 422 `fingerprint-mismatch` |
 //! | one whose outcome is not known | 409 `outcome-unknown`, `Retry-After` |
 //! | without a key, with a malformed one | 400 `missing-key`, `invalid-key` |
+//! | whose body lacks a value by which it is compared | 400 `missing-value` |
 //! | of nobody | 403 `missing-principal` |
 //! | with the store unreachable | 503 `store-unavailable`, `Retry-After`; nothing ran |
 //!
@@ -349,7 +350,8 @@ impl<S: Store> Settings<S> {
             || self.engine.time().plus(Duration::from_secs(30)),
             |context| EpochMs(context.deadline),
         );
-        let fingerprint = request::fingerprint(request, operation.compares());
+        let fingerprint = request::fingerprint(request, operation.compares())
+            .map_err(|reason| Code::MissingValue(reason.to_string()))?;
         Ok(Call::new(operation, principal, key, fingerprint, deadline)
             .about((self.subject)(request))
             .requested_by(context.and_then(|context| RequestId::parse(&context.request_id)))

@@ -15,6 +15,7 @@
 
 #![deny(clippy::wildcard_enum_match_arm)]
 
+mod compare;
 mod condition;
 mod decision;
 mod fingerprint;
@@ -27,12 +28,15 @@ mod time;
 mod trace;
 mod transition;
 
+pub use compare::{Compare, NotComparable, Selection};
 pub use condition::{Condition, Seen};
 pub use decision::{Decision, Request, Uncertain, decide};
 pub use fingerprint::{Fingerprint, Fingerprinter};
+pub(crate) use json::{Document, Pointed, text};
 pub use json::{InvalidJson, canonical_json};
+pub(crate) use key::check_value;
 pub use key::{InvalidKey, InvalidPrincipal, Key, Principal, PrincipalDigest, RecordId};
-pub use pointer::{Compare, InvalidPointer, Pointer};
+pub use pointer::{InvalidPointer, Pointer};
 pub use record::{Finding, Holder, OwnerToken, Record, Response, Settled, State, Status, Subject, TransactionId};
 pub use story::{Event, RequestId, Step, Story};
 pub use time::{EpochMs, EpochS};

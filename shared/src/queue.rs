@@ -12,6 +12,7 @@
 //! queue with a redrive policy a `BatchSize` of 1. Its groups still run at the same time.
 
 mod batch;
+mod body;
 mod contention;
 mod fifo;
 mod key;
@@ -35,9 +36,10 @@ pub use visibility::Visibility;
 use crate::engine::{Attempt, Call, Engine, Error, Operation, Outcome, Verdict, timed};
 use crate::line::{Line, Told};
 use crate::metrics::Metric;
-use crate::protocol::{EpochMs, Finding, Fingerprinter, Principal};
+use crate::protocol::{EpochMs, Finding, Pointer, Principal};
 use crate::span::Span;
 use crate::store::Store;
+use body::Body;
 use contention::ContentionOf;
 use lane::{Delivery, Lane, Refused, Settlement};
 use trace::TraceSource;
@@ -50,7 +52,7 @@ use visibility::VisibilityOf;
 /// a failure.
 ///
 /// ```
-/// use idempotency::protocol::{EpochMs, Principal};
+/// use idempotency::protocol::{Pointer, Principal};
 /// use idempotency::queue::KeySource;
 /// use idempotency::store::memory::{Effect, MemoryStore};
 /// use idempotency::{Engine, Operation, Queue, Verdict};
@@ -59,8 +61,8 @@ use visibility::VisibilityOf;
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let store = MemoryStore::new();
 /// let engine = Engine::builder(store.clone()).build();
-/// let operation = Operation::new("ledger", "post");
-/// let queue = Queue::new(engine.clone(), operation, Principal::new("orders")?, KeySource::pointer("/event")).one_trip();
+/// let (operation, sender) = (Operation::new("ledger", "post"), Principal::new("orders")?);
+/// let queue = Queue::new(engine.clone(), operation, sender, KeySource::pointer(Pointer::new("/event")?)).one_trip();
 /// # let event: idempotency::queue::SqsBatch = serde_json::from_str(r#"{"Records":[
 /// #     {"messageId":"m-1","body":"{\"event\":\"e-1\"}"},{"messageId":"m-2","body":"{\"event\":\"e-1\"}"}]}"#)?;
 /// # let deadline = engine.time().plus(std::time::Duration::from_secs(10));
@@ -113,6 +115,9 @@ impl<S: Store> Queue<S> {
     /// The operation's retention is [`LONGEST_RETENTION`] if it says none. A shorter one must be more than the retention
     /// of the queue and of its dead-letter queue together: a message that is redriven after its record has expired runs
     /// again.
+    ///
+    /// A message whose body is JSON with a member twice is returned and does not run, and so is one without a key, or
+    /// without a value by which its operation [compares](Operation::compare).
     pub fn new(engine: Engine<S>, operation: Operation, principal: Principal, key: KeySource) -> Self {
         Self {
             engine,
@@ -168,14 +173,14 @@ impl<S: Store> Queue<S> {
         self
     }
 
-    /// Where the body carries the `traceparent` of its producer: a member, by JSON pointer (RFC 6901). For producers that
-    /// can set no message attribute of that name, as a pipe; an attribute is read in any case, and so is X-Ray's header.
+    /// Where the body carries the `traceparent` of its producer. For producers that can set no message attribute of that
+    /// name, as a pipe; an attribute is read in any case, and so is X-Ray's header.
     ///
     /// A producer that sends again does so in another trace: let the operation
     /// [compare](crate::Operation::compare) all but that member.
     #[must_use]
-    pub fn traceparent(mut self, pointer: impl Into<String>) -> Self {
-        self.trace = TraceSource::in_body(pointer.into());
+    pub fn traceparent(mut self, pointer: Pointer) -> Self {
+        self.trace = TraceSource::in_body(pointer);
         self
     }
 
@@ -212,9 +217,10 @@ impl<S: Store> Queue<S> {
         let deliveries = event.records.iter().enumerate().map(|(position, delivered)| {
             let batch::Delivered { message, unreadable } = delivered;
             let id = message.message_id.as_deref().filter(|id| !id.is_empty()).ok_or(NoMessageId)?;
-            let trace = self.trace.of(message);
+            let body = Body::of(message);
+            let trace = self.trace.of(message, &body);
             let call = match unreadable {
-                None => self.call(message, deadline).map(|call| call.traced(trace)),
+                None => self.call(message, &body, deadline).map(|call| call.traced(trace)),
                 Some(why) => Err(Refused::Unreadable(why.clone())),
             };
             Ok(Delivery { position, id, message, trace, call })
@@ -222,10 +228,9 @@ impl<S: Store> Queue<S> {
         deliveries.collect()
     }
 
-    fn call(&self, message: &SqsMessage, deadline: EpochMs) -> Result<Call, Refused> {
-        let key = self.key.of(message).map_err(Refused::NoKey)?;
-        let body = message.body.as_deref().unwrap_or_default();
-        let fingerprint = Fingerprinter::new().json(body.as_bytes(), self.operation.compares()).finish();
+    fn call(&self, message: &SqsMessage, body: &Body<'_>, deadline: EpochMs) -> Result<Call, Refused> {
+        let key = self.key.of(message, body).map_err(Refused::NoKey)?;
+        let fingerprint = body.fingerprint(self.operation.compares()).map_err(Refused::NotComparable)?;
         Ok(Call::new(self.operation.clone(), self.principal.clone(), key, fingerprint, deadline))
     }
 

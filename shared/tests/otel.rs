@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use http::Request;
-use idempotency::protocol::{Principal, Trace};
+use idempotency::protocol::{Pointer, Principal, Trace};
 use idempotency::queue::KeySource;
 use idempotency::store::memory::MemoryStore;
 use idempotency::{Attempt, Engine, IdempotencyLayer, Operation, Queue, Verdict, otel};
@@ -199,9 +199,9 @@ async fn spans_are_at_the_collector_before_the_answer_is_given_and_are_linked_to
     assert_eq!(ask(&engine, trace(3, false)).await, 201);
     assert_eq!(collector.take(), BTreeMap::new(), "nobody keeps this trace");
 
-    let operation = Operation::new("ledger", "post");
-    let queue =
-        Queue::new(engine.clone(), operation, Principal::new("p").expect("valid"), KeySource::pointer("/event"));
+    let (operation, producer) = (Operation::new("ledger", "post"), Principal::new("p").expect("valid"));
+    let key = KeySource::pointer(Pointer::new("/event").expect("valid"));
+    let queue = Queue::new(engine.clone(), operation, producer, key);
     let event = serde_json::from_value(serde_json::json!({ "Records": [{
         "messageId": "m-1",
         "body": "{\"event\":\"e-1\"}",

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use aws_lambda_events::event::sqs::{SqsEvent, SqsMessage};
 use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem, Update};
-use idempotency::protocol::{Fingerprinter, Key, Principal};
+use idempotency::protocol::{Fingerprinter, Key, Pointer, Principal};
 use idempotency::queue::{Contention, KeySource, SqsBatch};
 use idempotency::{Attempt, Call, DynamoDbStore, Engine, Error, Operation, Outcome, Queue, Verdict};
 use tests::dynamodb::{Database, RECORDS, effect, key};
@@ -119,7 +119,8 @@ fn hundred(batch: usize) -> SqsBatch {
 async fn queue(database: &Database) -> Queue<DynamoDbStore> {
     let operation = Operation::new("contention", "post");
     let principal = Principal::new("tests").expect("valid");
-    Queue::new(engine(database).await, operation, principal, KeySource::pointer("/id")).one_trip()
+    let key = KeySource::pointer(Pointer::new("/id").expect("valid"));
+    Queue::new(engine(database).await, operation, principal, key).one_trip()
 }
 
 /// Handles a batch; how many messages are returned.

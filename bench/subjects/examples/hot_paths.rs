@@ -20,8 +20,8 @@ use aws_smithy_runtime_api::http::StatusCode;
 use aws_smithy_types::body::SdkBody;
 use idempotency::engine::{Attempt, Call, Engine, Operation, Outcome, Verdict};
 use idempotency::protocol::{
-    Decision, EpochMs, EpochS, Finding, Fingerprint, Fingerprinter, Key, OwnerToken, Principal, RecordId, Request,
-    Settled, TransactionId, Uncertain, canonical_json, decide, settle,
+    Decision, EpochMs, EpochS, Finding, Fingerprint, Fingerprinter, Key, OwnerToken, Pointer, Principal, RecordId,
+    Request, Settled, TransactionId, Uncertain, canonical_json, decide, settle,
 };
 use idempotency::queue::{KeySource, SqsBatch};
 use idempotency::store::dynamodb;
@@ -143,7 +143,8 @@ async fn run(path: &str, count: usize) {
         "queue: a batch of 100 messages" => {
             let operation = Operation::new("orders", "post");
             let sender = Principal::new("shop").expect("valid");
-            let queue = Queue::new(accepting.clone(), operation, sender, KeySource::pointer("/key"));
+            let key = KeySource::pointer(Pointer::new("/key").expect("valid"));
+            let queue = Queue::new(accepting.clone(), operation, sender, key);
             let queue = queue.one_trip().concurrency(CONCURRENCY);
             for number in 0..count {
                 let deadline = accepting.time().plus(Duration::from_secs(30));

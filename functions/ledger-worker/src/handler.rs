@@ -2,7 +2,6 @@
 
 use aws_lambda_events::event::sqs::SqsMessage;
 use aws_sdk_dynamodb::types::TransactWriteItem;
-use idempotency::protocol::{Compare, InvalidPointer, Pointer};
 use idempotency::queue::Contention;
 use idempotency::{Attempt, Verdict};
 use payments::{Message, Posting, Table, Terminals};
@@ -38,11 +37,6 @@ impl Handler {
             }
         }
     }
-}
-
-/// What makes two messages the same.
-pub(crate) fn compared() -> Result<Compare, InvalidPointer> {
-    Message::COMPARED.into_iter().map(Pointer::new).collect::<Result<_, _>>().map(Compare::Selected)
 }
 
 /// Postings move the balance of their account, and sales the number of their terminal; those that do both run one after

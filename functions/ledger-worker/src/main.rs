@@ -2,12 +2,12 @@
 
 mod handler;
 
-use idempotency::protocol::{EpochMs, Principal};
-use idempotency::queue::{KeySource, LONGEST_RETENTION, SqsBatch, SqsVisibility};
+use idempotency::protocol::{Compare, EpochMs, Principal};
+use idempotency::queue::{SqsBatch, SqsVisibility};
 use idempotency::store::dynamodb;
 use idempotency::{DynamoDbStore, Engine, Operation, Queue};
 use lambda_runtime::{Error, LambdaEvent, service_fn};
-use payments::{Table, setting, watch};
+use payments::{Message, Table, setting, watch};
 
 use handler::Handler;
 
@@ -18,11 +18,10 @@ async fn main() -> Result<(), Error> {
     let store = DynamoDbStore::new(client.clone(), setting("RECORDS_TABLE")?);
     store.warm().await;
     let engine = Engine::builder(store).metrics(metrics).build();
-    let operation = Operation::new("ledger", "post to the ledger").retention(LONGEST_RETENTION);
-    let operation = operation.compare(handler::compared()?);
-    let key = KeySource::pointer("/event").or(KeySource::pointers(["/type", "/terminal", "/sequence"]));
+    let operation = Operation::new("ledger", "post to the ledger").compare(Compare::Selected(Message::compared()?));
     // The messages are the payments application's own, whichever queue brings them.
-    let queue = Queue::new(engine, operation, Principal::new("payments")?, key).one_trip().traceparent("/traceparent");
+    let queue = Queue::new(engine, operation, Principal::new("payments")?, Message::key()?).one_trip();
+    let queue = queue.traceparent(Message::traceparent()?);
     let queue = queue.contention(handler::contention).visibility(SqsVisibility::from_environment());
     let handler = Handler::new(Table::new(client, setting("PAYMENTS_TABLE")?));
     let handle = async |event: LambdaEvent<SqsBatch>| {

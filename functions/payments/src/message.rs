@@ -1,3 +1,5 @@
+use idempotency::protocol::{InvalidPointer, Pointer, Selection, Trace};
+use idempotency::queue::KeySource;
 use serde::Deserialize;
 
 use crate::{Event, Invalid, Sale};
@@ -12,9 +14,41 @@ pub enum Message {
 }
 
 impl Message {
-    /// What makes two messages the same, by JSON pointer: all that either kind has, and not the trace of the sender.
-    pub const COMPARED: [&'static str; 8] =
-        ["/type", "/event", "/payment", "/terminal", "/sequence", "/account", "/amount", "/currency"];
+    /// Where a message carries its idempotency key: an event's id, or a sale's terminal and number.
+    ///
+    /// # Errors
+    ///
+    /// If a pointer here is none, which a test would notice.
+    pub fn key() -> Result<KeySource, InvalidPointer> {
+        let sale = [Pointer::new("/terminal")?, Pointer::new("/sequence")?];
+        Ok(KeySource::pointer(Pointer::new("/event")?).or(KeySource::pointers(Pointer::new("/type")?, sale)))
+    }
+
+    /// What makes two messages the same: all that both kinds have, all that one of them has, and not the trace of the
+    /// sender. In an order that must not change, nor must it be of fewer values.
+    ///
+    /// # Errors
+    ///
+    /// If a pointer here is none, which a test would notice.
+    pub fn compared() -> Result<Selection, InvalidPointer> {
+        Ok(Selection::of(Pointer::new("/type")?)
+            .and_optional(Pointer::new("/event")?)
+            .and_optional(Pointer::new("/payment")?)
+            .and_optional(Pointer::new("/terminal")?)
+            .and_optional(Pointer::new("/sequence")?)
+            .and(Pointer::new("/account")?)
+            .and(Pointer::new("/amount")?)
+            .and(Pointer::new("/currency")?))
+    }
+
+    /// Where an event carries the trace in which it was made.
+    ///
+    /// # Errors
+    ///
+    /// If a pointer here is none, which a test would notice.
+    pub fn traceparent() -> Result<Pointer, InvalidPointer> {
+        Pointer::new(&format!("/{}", Trace::NAME))
+    }
 
     /// Reads a message.
     ///
@@ -36,7 +70,30 @@ impl Message {
 
 #[cfg(test)]
 mod tests {
+    use idempotency::protocol::{Compare, Fingerprinter};
+
     use super::*;
+
+    /// A change of these would return every message that is delivered again over a deployment.
+    #[test]
+    fn the_fingerprints_of_both_kinds_are_stable_across_releases() {
+        let of = |body: &str| {
+            let compare = Compare::Selected(Message::compared().unwrap());
+            let fingerprint = Fingerprinter::new().json(body.as_bytes(), &compare).map(Fingerprinter::finish);
+            fingerprint.map(|it| it.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect::<String>())
+        };
+        let event = r#"{"type":"payment.succeeded","event":"01935b4a-7c00-7000-8000-000000000001",
+            "payment":"pay_01935b4a7c0070008000000000000001","account":"acct_1","amount":"1200","currency":"EUR",
+            "traceparent":""}"#;
+        assert_eq!(of(event).as_deref(), Ok("019f04e27681fee6e83560ccc3d6cd2b08620a7758c5f910266e29b986080f34fb"));
+        let sale = r#"{"type":"terminal.sale","terminal":"till-1","sequence":17,"account":"acct_1","amount":1200,
+            "currency":"EUR"}"#;
+        assert_eq!(of(sale).as_deref(), Ok("016aba829efea82d588906363585a6efb50f5023539d76566f7ba543e38bc4f6d8"));
+        assert!(Message::key().is_ok() && Message::traceparent().is_ok());
+        for member in ["type", "account", "amount", "currency"] {
+            assert!(of(&sale.replace(member, "other")).is_err(), "without {member} none is compared");
+        }
+    }
 
     #[test]
     fn the_type_tells_a_sale_from_an_event() {

@@ -8,7 +8,7 @@ use aws_lambda_events::event::sqs::{SqsEvent, SqsMessage};
 use aws_sdk_dynamodb::types::TransactWriteItem;
 use futures::future::FutureExt;
 use idempotency::engine::Clock;
-use idempotency::protocol::{Principal, Uncertain};
+use idempotency::protocol::{Pointer, Principal, Uncertain};
 use idempotency::queue::{Contention, KeySource};
 use idempotency::sequence::SequenceGate;
 use idempotency::{Attempt, Engine, Operation, Queue, Verdict};
@@ -196,7 +196,8 @@ impl Messages<'_> {
         let repeat = Uncertain::Repeat { within: Duration::from_secs(24 * 60 * 60) };
         let operation = Operation::new("exploration", "explored").uncertain(repeat);
         let principal = Principal::new("producer").expect("valid");
-        let queue = Queue::new(engine, operation, principal, KeySource::pointer("/id"));
+        let key = KeySource::pointer(Pointer::new("/id").expect("valid"));
+        let queue = Queue::new(engine, operation, principal, key);
         let ranks = self.world.size(0, 1);
         match self.world.scenario {
             Scenario::Fifo => queue,

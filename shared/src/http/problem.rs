@@ -130,6 +130,7 @@ fn as_number<S: serde::Serializer>(status: &StatusCode, serializer: S) -> Result
 pub(super) enum Code {
     MissingKey,
     InvalidKey(String),
+    MissingValue(String),
     MissingPrincipal,
     ContentTooLarge { max_bytes: usize },
     FingerprintMismatch,
@@ -167,6 +168,7 @@ impl Code {
             Self::StoreUnavailable | Self::DeadlineAtHand => problem.retry_after(Duration::from_secs(1)),
             Self::MissingKey
             | Self::InvalidKey(_)
+            | Self::MissingValue(_)
             | Self::MissingPrincipal
             | Self::ContentTooLarge { .. }
             | Self::FingerprintMismatch
@@ -185,6 +187,9 @@ impl Code {
             ),
             Self::InvalidKey(reason) => {
                 (StatusCode::BAD_REQUEST, "invalid-key", "Idempotency-Key is not valid", format!("{reason}."))
+            }
+            Self::MissingValue(reason) => {
+                (StatusCode::BAD_REQUEST, "missing-value", "The body cannot be compared", format!("{reason}."))
             }
             Self::FingerprintMismatch => (
                 StatusCode::UNPROCESSABLE_ENTITY,
@@ -250,6 +255,7 @@ mod tests {
         for code in [
             Code::MissingKey,
             Code::InvalidKey(String::new()),
+            Code::MissingValue(String::new()),
             Code::MissingPrincipal,
             Code::ContentTooLarge { max_bytes },
             Code::FingerprintMismatch,

@@ -9,9 +9,11 @@ use lambda_http::request::RequestContext;
 use lambda_http::{Body, Request, RequestExt};
 use sfv::{BareItem, Item, Parser};
 
-use crate::protocol::{Compare, Fingerprint, Fingerprinter, InvalidKey, Key, Principal, Trace};
+use crate::protocol::{Compare, Fingerprint, Fingerprinter, InvalidKey, Key, NotComparable, Principal, Trace};
 
 pub(super) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+/// The longest key that a header may carry. What it is made of, printable ASCII, follows from its two spellings.
+const MAX_KEY_BYTES: usize = 255;
 const PREFER: HeaderName = HeaderName::from_static("prefer");
 
 /// Why there is no key.
@@ -41,6 +43,12 @@ pub(super) fn key(headers: &HeaderMap) -> Result<Key, KeyError> {
         }
         bare => bare.to_owned(),
     };
+    if text.len() > MAX_KEY_BYTES {
+        return Err(KeyError::Invalid(format!(
+            "the key has {} bytes; at most {MAX_KEY_BYTES} are accepted",
+            text.len()
+        )));
+    }
     Key::new(text).map_err(|error: InvalidKey| KeyError::Invalid(error.to_string()))
 }
 
@@ -137,7 +145,10 @@ fn path(request: &Request) -> &str {
 /// JSON bodies compare by value or as chosen, all others byte by byte after base64 decoding. Of the content type the media type
 /// counts, in lower case and without parameters; with an empty body it does not count, because API Gateway adds
 /// one of its own there.
-pub(super) fn fingerprint(request: &Request, compare: &Compare) -> Fingerprint {
+///
+/// # Errors
+/// [`NotComparable`] if a JSON body lacks a value by which it is compared.
+pub(super) fn fingerprint(request: &Request, compare: &Compare) -> Result<Fingerprint, NotComparable> {
     let body = bytes(request.body());
     let media_type = if body.is_empty() { String::new() } else { media_type(request.headers()) };
     let parts = Fingerprinter::new()
@@ -146,7 +157,8 @@ pub(super) fn fingerprint(request: &Request, compare: &Compare) -> Fingerprint {
         .bytes(sorted_query(request.uri().query().unwrap_or_default()).as_bytes())
         .bytes(media_type.as_bytes());
     let json = media_type == "application/json" || media_type.ends_with("+json");
-    if json { parts.json(body, compare).finish() } else { parts.bytes(body).finish() }
+    let parts = if json { parts.json(body, compare)? } else { parts.bytes(body) };
+    Ok(parts.finish())
 }
 
 fn bytes(body: &Body) -> &[u8] {
@@ -168,6 +180,7 @@ fn sorted_query(query: &str) -> String {
 #[cfg(test)]
 mod tests {
     use http::HeaderValue;
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -210,6 +223,19 @@ mod tests {
         assert_eq!(ok(&longest), longest);
         assert_eq!(ok(&format!("\"{longest}\"")), longest);
         assert!(matches!(parse(&["k".repeat(256).as_bytes()]), Err(KeyError::Invalid(_))));
+    }
+
+    proptest! {
+        #[test]
+        fn what_a_header_carries_is_1_to_255_printable_ascii_characters_or_no_key(
+            bytes in prop::collection::vec(prop_oneof![32_u8..127, prop::sample::select(b"\t\"\\\x80\xff;,".to_vec())], 0..300),
+            quoted: bool,
+        ) {
+            let value = if quoted { [&b"\""[..], &bytes, b"\""].concat() } else { bytes };
+            if let Ok(key) = parse(&[&value]) {
+                prop_assert!((1..=255).contains(&key.len()) && key.bytes().all(|byte| matches!(byte, b' '..=b'~')));
+            }
+        }
     }
 
     #[test]
@@ -286,7 +312,7 @@ mod tests {
     }
 
     fn same(a: &Request, b: &Request) -> bool {
-        fingerprint(a, &Compare::Value) == fingerprint(b, &Compare::Value)
+        fingerprint(a, &Compare::Value).unwrap() == fingerprint(b, &Compare::Value).unwrap()
     }
 
     #[test]

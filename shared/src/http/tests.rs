@@ -13,7 +13,7 @@ use tower::{ServiceExt, service_fn};
 
 use super::*;
 use crate::engine::Attempt;
-use crate::protocol::Record;
+use crate::protocol::{Pointer, Record, Selection};
 use crate::reconcile::Evidence;
 use crate::store::fault::{Fault, FaultyStore};
 use crate::store::memory::{Effect, MemoryStore};
@@ -114,6 +114,33 @@ async fn a_request_without_a_key_or_with_a_malformed_one_is_refused_and_does_not
     assert_eq!(response.headers()[LINK], "<https://example.com/contract>; rel=\"describedby\"");
     assert!(!format!("{:?}", response.body()).contains("secret"), "a problem never shows the key");
     assert_eq!(api.runs(), 0);
+}
+
+#[tokio::test]
+async fn what_a_program_writes_for_no_value_is_no_key() {
+    for key in ["undefined", "null", "None", "NaN", "[object Object]", "nil", "\"\""] {
+        let api = Api::new([]);
+        let quoted = format!("\"{}\"", key.replace('"', "\\\""));
+        let response = api.send(request("alice", &quoted, "/", "{}")).await;
+        assert_eq!(code(&response), "400 invalid-key", "{key}");
+        assert!(String::from_utf8_lossy(response.body()).contains("no value"), "it says why: {:?}", response.body());
+        assert_eq!(api.runs(), 0, "{key}");
+    }
+    for key in ["Undefined", "nulls", "None-1", "0", "object"] {
+        assert_eq!(Api::new([]).send(request("alice", key, "/", "{}")).await.status(), StatusCode::CREATED, "{key}");
+    }
+}
+
+#[tokio::test]
+async fn a_body_without_a_value_that_is_compared_is_refused_and_leaves_the_key_unused() {
+    let mut api = Api::new([]);
+    let amount = Compare::Selected(Selection::of(Pointer::new("/amount").unwrap()));
+    api.layer = api.layer.clone().compare(amount);
+    for body in ["{}", r#"{"amuont":1}"#, "[]"] {
+        assert_eq!(code(&api.send(request("alice", "k", "/", body)).await), "400 missing-value", "{body}");
+    }
+    let complete = api.send(request("alice", "k", "/", r#"{"amount":1}"#)).await;
+    assert_eq!((complete.status(), api.runs()), (StatusCode::CREATED, 1));
 }
 
 #[tokio::test]
@@ -355,7 +382,7 @@ async fn the_first_answer_does_not_say_that_it_waited() {
 #[tokio::test]
 async fn an_operation_chooses_what_of_a_body_counts_and_may_be_renamed() {
     let mut api = Api::new([]);
-    let amount = Compare::Selected(vec![crate::protocol::Pointer::new("/amount").unwrap()]);
+    let amount = Compare::Selected(Selection::of(Pointer::new("/amount").unwrap()));
     api.layer = api.layer.clone().operation(Operation::new("test", "POST /pay").compare(amount.clone()));
     api.send(request("alice", "k", "/pay", r#"{"amount":1,"sent":1}"#)).await;
     let again = api.send(request("alice", "k", "/pay", r#"{"amount":1,"sent":2}"#)).await;

@@ -4,8 +4,9 @@ use std::fmt;
 
 use sha2::{Digest, Sha256};
 
-use super::json::select;
-use super::{Compare, Pointer, canonical_json};
+use super::compare::Selected;
+use super::json::{Document, Pointed};
+use super::{Compare, NotComparable, Pointer, Selection};
 
 /// A hash over what makes two requests the same: an algorithm version and a SHA-256.
 ///
@@ -70,39 +71,68 @@ impl Fingerprinter {
         self.part(b'b', part)
     }
 
-    /// Adds a part that is compared as JSON by value (see [`canonical_json`]), or byte by byte if it is not JSON.
+    /// Adds a part that is compared as JSON by value (see [`canonical_json`](super::canonical_json)), or byte by byte if
+    /// it is not JSON.
     #[must_use]
     pub fn value(self, part: &[u8]) -> Self {
-        match canonical_json(part) {
-            Ok(canonical) => self.part(b'j', &canonical),
+        match Document::read(part) {
+            Ok(document) => self.part(b'j', document.canonical()),
             Err(_) => self.bytes(part),
         }
     }
 
-    /// Adds a JSON part of which only the selected values are compared; byte by byte if it is not JSON, or ambiguous.
-    #[must_use]
-    pub fn selected(self, part: &[u8], pointers: &[Pointer]) -> Self {
-        let Ok(values) = select(part, pointers) else { return self.bytes(part) };
+    /// Adds a JSON part of which only the selected values are compared; byte by byte if it is not JSON, or has several
+    /// members of one name on the way to a value.
+    ///
+    /// # Errors
+    /// [`NotComparable`] if it lacks a value that it must have.
+    pub fn selected(self, part: &[u8], selection: &Selection) -> Result<Self, NotComparable> {
+        match Document::read(part) {
+            Ok(document) => self.selected_of(part, &document, selection),
+            Err(_) => Ok(self.bytes(part)),
+        }
+    }
+
+    /// Adds a JSON part that is compared as chosen.
+    ///
+    /// # Errors
+    /// See [`Fingerprinter::selected`].
+    pub fn json(self, part: &[u8], compare: &Compare) -> Result<Self, NotComparable> {
+        match compare {
+            Compare::Value => Ok(self.value(part)),
+            Compare::Bytes => Ok(self.bytes(part)),
+            Compare::Selected(selection) => self.selected(part, selection),
+        }
+    }
+
+    /// The same for a part that was read as JSON already.
+    pub(crate) fn document(self, part: &[u8], document: &Document, compare: &Compare) -> Result<Self, NotComparable> {
+        match compare {
+            Compare::Value => Ok(self.part(b'j', document.canonical())),
+            Compare::Bytes => Ok(self.bytes(part)),
+            Compare::Selected(selection) => self.selected_of(part, document, selection),
+        }
+    }
+
+    fn selected_of(self, part: &[u8], document: &Document, selection: &Selection) -> Result<Self, NotComparable> {
+        let Some(values) = values(document, selection)? else { return Ok(self.bytes(part)) };
         // The number of values, so that a shorter list is never the beginning of a longer one.
         let parts = self.part(b's', &(values.len() as u64).to_be_bytes());
-        pointers.iter().zip(values).fold(parts, |parts, (pointer, value)| {
-            let tokens = pointer.tokens().iter();
-            let parts = tokens.fold(parts.part(b'p', b""), |parts, token| parts.part(b't', token.as_bytes()));
+        Ok(selection.all().iter().zip(values).fold(parts, |parts, (Selected { pointer, .. }, value)| {
+            let parts = parts.pointer(pointer);
             match value {
                 Some(value) => parts.part(b'j', &value),
                 None => parts.part(b'n', b""),
             }
-        })
+        }))
     }
 
-    /// Adds a JSON part that is compared as chosen.
-    #[must_use]
-    pub fn json(self, part: &[u8], compare: &Compare) -> Self {
-        match compare {
-            Compare::Value => self.value(part),
-            Compare::Bytes => self.bytes(part),
-            Compare::Selected(pointers) => self.selected(part, pointers),
-        }
+    fn pointer(self, pointer: &Pointer) -> Self {
+        let tokens = |parts: Self, tokens: &[String]| {
+            tokens.iter().fold(parts, |parts, token| parts.part(b't', token.as_bytes()))
+        };
+        let parts = tokens(self.part(b'p', b""), pointer.first());
+        pointer.in_strings().fold(parts, |parts, in_string| tokens(parts.part(b'i', b""), in_string))
     }
 
     /// The fingerprint of all parts.
@@ -121,6 +151,26 @@ impl Fingerprinter {
     }
 }
 
+/// The selected values, nothing for one that is optional and absent; nothing at all if the document is ambiguous on the way
+/// to one.
+fn values(document: &Document, selection: &Selection) -> Result<Option<Vec<Option<Vec<u8>>>>, NotComparable> {
+    let mut values = Vec::with_capacity(selection.all().len());
+    for Selected { pointer, optional } in selection.all() {
+        values.push(match document.at(pointer) {
+            Pointed::Value(value) => Some(value),
+            Pointed::Nothing if *optional => None,
+            Pointed::Nothing => return Err(NotComparable::Missing(pointer.clone())),
+            Pointed::NotJson => return Err(NotComparable::NotJson(pointer.clone())),
+            Pointed::Ambiguous if pointer.in_strings().next().is_some() => return Err(NotComparable::Ambiguous),
+            Pointed::Ambiguous => return Ok(None),
+        });
+    }
+    if values.iter().all(Option::is_none) {
+        return Err(NotComparable::Nothing);
+    }
+    Ok(Some(values))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -137,14 +187,23 @@ mod tests {
         assert_ne!(Fingerprinter::new().bytes(b"{}").finish(), Fingerprinter::new().value(b"{}").finish());
     }
 
-    fn of(body: &str, compare: &Compare) -> Fingerprint {
-        Fingerprinter::new().json(body.as_bytes(), compare).finish()
+    fn at(pointer: &str) -> Pointer {
+        Pointer::new(pointer).unwrap()
+    }
+
+    fn of(body: &str, compare: &Compare) -> Result<Fingerprint, NotComparable> {
+        let fingerprint = Fingerprinter::new().json(body.as_bytes(), compare).map(Fingerprinter::finish);
+        if let Ok(document) = Document::read(body.as_bytes()) {
+            let read_before = Fingerprinter::new().document(body.as_bytes(), &document, compare);
+            assert_eq!(read_before.map(Fingerprinter::finish), fingerprint);
+        }
+        fingerprint
     }
 
     #[test]
     fn each_choice_tells_apart_what_it_says() {
-        let selected = Compare::Selected(vec![Pointer::new("/amount").unwrap(), Pointer::new("/to").unwrap()]);
-        let same = |compare: &Compare, a: &str, b: &str| of(a, compare) == of(b, compare);
+        let selected = Compare::Selected(Selection::of_optional(at("/amount")).and_optional(at("/to")));
+        let same = |compare: &Compare, a: &str, b: &str| of(a, compare).unwrap() == of(b, compare).unwrap();
         let (first, spaced) = (r#"{"amount":1,"sent":5}"#, r#"{ "sent": 5, "amount": 1 }"#);
         assert!(same(&Compare::Value, first, spaced) && same(&selected, first, spaced));
         assert!(!same(&Compare::Bytes, first, spaced));
@@ -158,17 +217,48 @@ mod tests {
     }
 
     #[test]
+    fn a_body_that_lacks_what_it_is_compared_by_equals_no_other() {
+        let of_all = Compare::Selected(Selection::of(at("/amount")).and_optional(at("/to")));
+        for body in ["{}", r#"{"amuont":1}"#, r#"{"to":"x"}"#, "[]", "7"] {
+            assert_eq!(of(body, &of_all), Err(NotComparable::Missing(at("/amount"))), "{body}");
+        }
+        let optional = Compare::Selected(Selection::of_optional(at("/amount")).and_optional(at("/to")));
+        assert_eq!(of(r#"{"amuont":1}"#, &optional), Err(NotComparable::Nothing));
+    }
+
+    #[test]
+    fn values_in_documents_that_strings_hold_are_compared() {
+        let amount = at("/Message").in_string("/amount").unwrap();
+        let compare = Compare::Selected(Selection::of(amount.clone()));
+        let envelope = |id: u8, message: &str| serde_json::json!({ "MessageId": id, "Message": message }).to_string();
+        let first = of(&envelope(1, r#"{"amount":1,"sent":5}"#), &compare);
+        assert_eq!(of(&envelope(2, r#"{ "sent":6, "amount":1 }"#), &compare), first);
+        assert!(first.is_ok() && of(&envelope(1, r#"{"amount":2,"sent":5}"#), &compare) != first);
+        let plain = Compare::Selected(Selection::of(at("/Message/amount")));
+        assert_ne!(of(r#"{"Message":{"amount":1}}"#, &plain), first, "a value belongs to its pointer");
+        for (message, error) in [
+            (r#"{"sent":5}"#, NotComparable::Missing(amount.clone())),
+            ("text", NotComparable::NotJson(amount.clone())),
+            (r#"{"amount":1,"amount":2}"#, NotComparable::Ambiguous),
+        ] {
+            assert_eq!(of(&envelope(1, message), &compare), Err(error), "{message}");
+        }
+    }
+
+    fn in_hexadecimal(fingerprint: Fingerprint) -> String {
+        fingerprint.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    #[test]
     fn the_fingerprint_of_selected_values_is_stable_across_releases() {
-        let fingerprint = of(r#"{"a":{"b":1}}"#, &Compare::Selected(vec![Pointer::new("/a/b").unwrap()]));
-        let hex: String = fingerprint.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
-        assert_eq!(hex, "01774dbfb2af82f9f86057d450e9deec61ddbce0579d5940f3076da109ce667b2d");
+        let fingerprint = of(r#"{"a":{"b":1}}"#, &Compare::Selected(Selection::of(at("/a/b")))).unwrap();
+        assert_eq!(in_hexadecimal(fingerprint), "01774dbfb2af82f9f86057d450e9deec61ddbce0579d5940f3076da109ce667b2d");
     }
 
     #[test]
     fn the_fingerprint_is_stable_across_releases() {
         // A change of this value would refuse every retry that is under way during a deployment.
         let fingerprint = Fingerprinter::new().bytes(b"POST").value(br#"{"b":1,"a":[true,null]}"#).finish();
-        let hex: String = fingerprint.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
-        assert_eq!(hex, "01f8720579461b8a1797ca9542345a46a5c6810dd28eb52408d0aa3ac6bc9f09ec");
+        assert_eq!(in_hexadecimal(fingerprint), "01f8720579461b8a1797ca9542345a46a5c6810dd28eb52408d0aa3ac6bc9f09ec");
     }
 }

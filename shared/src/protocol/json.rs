@@ -19,45 +19,88 @@ pub struct InvalidJson(String);
 /// # Errors
 /// [`InvalidJson`] if the text is not one JSON document in UTF-8, or is nested deeper than 128 levels.
 pub fn canonical_json(text: &[u8]) -> Result<Vec<u8>, InvalidJson> {
-    let mut reader = reader(text);
-    let mut canonical = Vec::with_capacity(text.len());
-    write_value(&mut reader, &mut canonical)
-        .and_then(|()| reader.consume_trailing_whitespace())
-        .map_err(|error| InvalidJson(error.to_string()))?;
-    Ok(canonical)
+    Document::read(text).map(|document| document.canonical)
 }
 
-/// The values that pointers select from a document, in canonical form; nothing for one that is not there.
-///
-/// # Errors
-/// [`InvalidJson`] where [`canonical_json`] fails, or where several members of one name are on the way to a value.
-pub(super) fn select(text: &[u8], pointers: &[Pointer]) -> Result<Vec<Option<Vec<u8>>>, InvalidJson> {
-    let canonical = canonical_json(text)?;
-    let select = |pointer: &Pointer| {
-        let found = find(&mut reader(&canonical), pointer.tokens()).map_err(|error| InvalidJson(error.to_string()))?;
-        match found {
-            Found::Nothing => Ok(None),
-            Found::Value(value) => Ok(Some(value)),
-            Found::Several => Err(InvalidJson("several members of one name".into())),
-        }
-    };
-    pointers.iter().map(select).collect()
+/// A JSON document that was read once, to be compared and pointed into.
+#[derive(Debug)]
+pub(crate) struct Document {
+    canonical: Vec<u8>,
+    ambiguous: bool,
 }
 
-enum Found {
-    Nothing,
+/// What is where a pointer leads.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Pointed {
+    /// A value, in canonical form.
     Value(Vec<u8>),
-    Several,
+    /// No value.
+    Nothing,
+    /// Several members of one name are on the way, or anywhere in a document that a string holds.
+    Ambiguous,
+    /// A string in which the pointer goes on holds no JSON.
+    NotJson,
+}
+
+impl Document {
+    /// Reads a document; see [`canonical_json`].
+    pub(crate) fn read(text: &[u8]) -> Result<Self, InvalidJson> {
+        let mut reader = reader(text);
+        let mut written = Written { canonical: Vec::with_capacity(text.len()), ambiguous: false };
+        written
+            .value(&mut reader)
+            .and_then(|()| reader.consume_trailing_whitespace())
+            .map_err(|error| InvalidJson(error.to_string()))?;
+        Ok(Self { canonical: written.canonical, ambiguous: written.ambiguous })
+    }
+
+    /// See [`canonical_json`].
+    pub(crate) fn canonical(&self) -> &[u8] {
+        &self.canonical
+    }
+
+    /// Whether it has, anywhere, several members of one name. Readers disagree about which one counts.
+    pub(crate) const fn is_ambiguous(&self) -> bool {
+        self.ambiguous
+    }
+
+    pub(crate) fn at(&self, pointer: &Pointer) -> Pointed {
+        let mut pointed = self.within(pointer.first());
+        for tokens in pointer.in_strings() {
+            let Pointed::Value(value) = pointed else { return pointed };
+            // What is no string holds no document: the pointer leads nowhere.
+            let Some(text) = text(&value) else { return Pointed::Nothing };
+            pointed = match Self::read(text.as_bytes()) {
+                Ok(document) if document.ambiguous => Pointed::Ambiguous,
+                Ok(document) => document.within(tokens),
+                Err(_) => Pointed::NotJson,
+            };
+        }
+        pointed
+    }
+
+    fn within(&self, tokens: &[String]) -> Pointed {
+        // What is canonical can be read.
+        find(&mut reader(&self.canonical), tokens).unwrap_or(Pointed::NotJson)
+    }
+}
+
+/// The text of a string in canonical form; nothing if it is another value.
+pub(crate) fn text(value: &[u8]) -> Option<String> {
+    if value.first() != Some(&b'"') {
+        return None;
+    }
+    reader(value).next_string().ok()
 }
 
 /// Leaves the reader behind the value that it is in front of.
-fn find(reader: &mut Reader<'_>, tokens: &[String]) -> Result<Found, ReaderError> {
+fn find(reader: &mut Reader<'_>, tokens: &[String]) -> Result<Pointed, ReaderError> {
     let Some((token, rest)) = tokens.split_first() else {
-        let mut value = Vec::new();
-        write_value(reader, &mut value)?;
-        return Ok(Found::Value(value));
+        let mut written = Written { canonical: Vec::new(), ambiguous: false };
+        written.value(reader)?;
+        return Ok(Pointed::Value(written.canonical));
     };
-    let mut found = Found::Nothing;
+    let mut found = Pointed::Nothing;
     match reader.peek()? {
         ValueType::Object => {
             reader.begin_object()?;
@@ -72,7 +115,7 @@ fn find(reader: &mut Reader<'_>, tokens: &[String]) -> Result<Found, ReaderError
             }
             reader.end_object()?;
             if times > 1 {
-                found = Found::Several;
+                found = Pointed::Ambiguous;
             }
         }
         ValueType::Array => {
@@ -100,71 +143,73 @@ fn reader(text: &[u8]) -> Reader<'_> {
     JsonStreamReader::new_custom(text, settings)
 }
 
-// Recursion is bounded by the reader's nesting limit.
-fn write_value(reader: &mut Reader<'_>, out: &mut Vec<u8>) -> Result<(), ReaderError> {
-    match reader.peek()? {
-        ValueType::Object => write_object(reader, out),
-        ValueType::Array => write_array(reader, out),
-        ValueType::String => {
-            write_string(reader.next_str()?, out);
-            Ok(())
-        }
-        ValueType::Number => {
-            out.extend_from_slice(reader.next_number_as_str()?.as_bytes());
-            Ok(())
-        }
-        ValueType::Boolean => {
-            out.extend_from_slice(if reader.next_bool()? { b"true" } else { b"false" });
-            Ok(())
-        }
-        ValueType::Null => {
-            reader.next_null()?;
-            out.extend_from_slice(b"null");
-            Ok(())
-        }
-    }
+/// What is written of a document while it is read.
+struct Written {
+    canonical: Vec<u8>,
+    ambiguous: bool,
 }
 
-fn write_object(reader: &mut Reader<'_>, out: &mut Vec<u8>) -> Result<(), ReaderError> {
-    let start = out.len();
-    let mut members = Vec::new();
-    reader.begin_object()?;
-    while reader.has_next()? {
-        let (name, begin) = (reader.next_name_owned()?, out.len());
-        write_string(&name, out);
-        out.push(b':');
-        write_value(reader, out)?;
-        members.push((name, begin - start..out.len() - start));
-    }
-    reader.end_object()?;
-    // Stable: members of one name keep their order.
-    members.sort_by(|a, b| a.0.cmp(&b.0));
-
-    let as_read = out.split_off(start);
-    out.push(b'{');
-    for (index, (_name, member)) in members.into_iter().enumerate() {
-        if index > 0 {
-            out.push(b',');
+impl Written {
+    // Recursion is bounded by the reader's nesting limit.
+    fn value(&mut self, reader: &mut Reader<'_>) -> Result<(), ReaderError> {
+        match reader.peek()? {
+            ValueType::Object => return self.object(reader),
+            ValueType::Array => return self.array(reader),
+            ValueType::String => write_string(reader.next_str()?, &mut self.canonical),
+            ValueType::Number => self.canonical.extend_from_slice(reader.next_number_as_str()?.as_bytes()),
+            ValueType::Boolean => {
+                self.canonical.extend_from_slice(if reader.next_bool()? { b"true" } else { b"false" });
+            }
+            ValueType::Null => {
+                reader.next_null()?;
+                self.canonical.extend_from_slice(b"null");
+            }
         }
-        out.extend_from_slice(&as_read[member]);
+        Ok(())
     }
-    out.push(b'}');
-    Ok(())
-}
 
-fn write_array(reader: &mut Reader<'_>, out: &mut Vec<u8>) -> Result<(), ReaderError> {
-    reader.begin_array()?;
-    out.push(b'[');
-    let mut first = true;
-    while reader.has_next()? {
-        if !first {
-            out.push(b',');
+    fn object(&mut self, reader: &mut Reader<'_>) -> Result<(), ReaderError> {
+        let start = self.canonical.len();
+        let mut members = Vec::new();
+        reader.begin_object()?;
+        while reader.has_next()? {
+            let (name, begin) = (reader.next_name_owned()?, self.canonical.len());
+            write_string(&name, &mut self.canonical);
+            self.canonical.push(b':');
+            self.value(reader)?;
+            members.push((name, begin - start..self.canonical.len() - start));
         }
-        first = false;
-        write_value(reader, out)?;
+        reader.end_object()?;
+        // Stable: members of one name keep their order.
+        members.sort_by(|a, b| a.0.cmp(&b.0));
+        self.ambiguous |= members.windows(2).any(|pair| pair[0].0 == pair[1].0);
+
+        let as_read = self.canonical.split_off(start);
+        self.canonical.push(b'{');
+        for (index, (_name, member)) in members.into_iter().enumerate() {
+            if index > 0 {
+                self.canonical.push(b',');
+            }
+            self.canonical.extend_from_slice(&as_read[member]);
+        }
+        self.canonical.push(b'}');
+        Ok(())
     }
-    out.push(b']');
-    reader.end_array()
+
+    fn array(&mut self, reader: &mut Reader<'_>) -> Result<(), ReaderError> {
+        reader.begin_array()?;
+        self.canonical.push(b'[');
+        let mut first = true;
+        while reader.has_next()? {
+            if !first {
+                self.canonical.push(b',');
+            }
+            first = false;
+            self.value(reader)?;
+        }
+        self.canonical.push(b']');
+        reader.end_array()
+    }
 }
 
 fn write_string(text: &str, out: &mut Vec<u8>) {
@@ -232,29 +277,60 @@ mod tests {
 
     #[test]
     fn pointers_select_values_and_tell_absent_from_null() {
-        let select = |text: &str, pointer: &str| {
-            let selected =
-                select(text.as_bytes(), &[Pointer::new(pointer).unwrap()]).map_err(|error| error.to_string())?;
-            Ok::<_, String>(selected.into_iter().next().flatten().map(|value| String::from_utf8(value).unwrap()))
-        };
+        let at =
+            |text: &str, pointer: &str| Document::read(text.as_bytes()).unwrap().at(&Pointer::new(pointer).unwrap());
+        let value = |text: &str| Pointed::Value(text.as_bytes().to_vec());
         let text = r#"{"b": {"c d": [1.0, {"x/y": null}]}, "a": 12345678901234567890123, "": 5}"#;
-        for (pointer, value) in [
-            ("/a", Some("12345678901234567890123")),
-            ("/b/c d", Some(r#"[1.0,{"x/y":null}]"#)),
-            ("/b/c d/0", Some("1.0")),
-            ("/b/c d/1/x~1y", Some("null")),
-            ("/", Some("5")),
-            ("/c", None),
-            ("/b/c d/2", None),
-            ("/b/c d/00", None),
-            ("/a/0", None),
+        for (pointer, pointed) in [
+            ("/a", value("12345678901234567890123")),
+            ("/b/c d", value(r#"[1.0,{"x/y":null}]"#)),
+            ("/b/c d/0", value("1.0")),
+            ("/b/c d/1/x~1y", value("null")),
+            ("/", value("5")),
+            ("/c", Pointed::Nothing),
+            ("/b/c d/2", Pointed::Nothing),
+            ("/b/c d/00", Pointed::Nothing),
+            ("/a/0", Pointed::Nothing),
         ] {
-            assert_eq!(select(text, pointer), Ok(value.map(str::to_owned)), "{pointer}");
+            assert_eq!(at(text, pointer), pointed, "{pointer}");
         }
-        assert_eq!(select("7", ""), Ok(Some("7".into())));
-        assert!(select(r#"{"a":{"b":1},"a":2}"#, "/a/b").is_err(), "several members of one name");
-        assert_eq!(select(r#"{"z":1,"z":2,"a":3}"#, "/a"), Ok(Some("3".into())), "elsewhere they do not matter");
-        assert!(select("{", "/a").is_err());
+        assert_eq!(at("7", ""), value("7"));
+        assert_eq!(at(r#"{"a":{"b":1},"a":2}"#, "/a/b"), Pointed::Ambiguous);
+        assert_eq!(at(r#"{"z":1,"z":2,"a":3}"#, "/a"), value("3"), "elsewhere they do not matter");
+    }
+
+    #[test]
+    fn a_pointer_goes_on_in_documents_that_strings_hold() {
+        let at = |message: &serde_json::Value, tokens: &[&str]| {
+            let envelope = serde_json::json!({ "Message": message }).to_string();
+            let pointer = tokens.iter().fold(Pointer::new("/Message"), |pointer, text| pointer?.in_string(text));
+            Document::read(envelope.as_bytes()).unwrap().at(&pointer.unwrap())
+        };
+        let value = |text: &str| Pointed::Value(text.as_bytes().to_vec());
+        let order = serde_json::json!(r#"{ "orderId": "\u00e4\"\\", "lines": [1, 2] }"#);
+        assert_eq!(at(&order, &["/orderId"]), value(r#""ä\"\\""#));
+        assert_eq!(at(&order, &[""]), value(r#"{"lines":[1,2],"orderId":"ä\"\\"}"#), "by value");
+        assert_eq!(at(&order, &["/other"]), Pointed::Nothing);
+        let twice = serde_json::json!(serde_json::json!({ "detail": order }).to_string());
+        assert_eq!(at(&twice, &["/detail", "/lines/1"]), value("2"));
+        assert_eq!(at(&serde_json::json!({ "orderId": 1 }), &["/orderId"]), Pointed::Nothing, "an object is no string");
+        for text in ["", "order 17", "{\"orderId\":1"] {
+            assert_eq!(at(&serde_json::json!(text), &["/orderId"]), Pointed::NotJson, "{text:?}");
+        }
+        for text in [r#"{"orderId":1,"orderId":1}"#, r#"{"orderId":1,"lines":[{"n":1,"n":2}]}"#] {
+            assert_eq!(at(&serde_json::json!(text), &["/orderId"]), Pointed::Ambiguous, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_member_twice_is_noticed_wherever_it_is() {
+        let is_ambiguous = |text: &str| Document::read(text.as_bytes()).unwrap().is_ambiguous();
+        for text in [r#"{"a":1,"a":1}"#, r#"{"a":1,"b":2,"\u0061":3}"#, r#"[{"x":{"a":1,"b":[{"c":1,"c":2}]}}]"#] {
+            assert!(is_ambiguous(text), "{text}");
+        }
+        for text in [r#"{"a":1,"A":1}"#, r#"[{"a":1},{"a":2}]"#, r#"{"a":{"a":{"a":1}}}"#, r#"["a","a"]"#, "1"] {
+            assert!(!is_ambiguous(text), "{text}");
+        }
     }
 
     fn json() -> impl Strategy<Value = serde_json::Value> {

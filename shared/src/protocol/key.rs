@@ -9,17 +9,15 @@ use sha2::{Digest, Sha256};
 
 /// An idempotency key: what the client or the producer chose to name one operation.
 ///
-/// 1 to [`Key::MAX_BYTES`] printable ASCII characters (space to `~`), the characters that a
-/// structured-field string can carry. Compared byte by byte: `abc` and `ABC` are two keys.
+/// Any text but the empty one and [what programs write where they have no value](InvalidKey::NoValue), of any length: a
+/// record knows its hash only. Compared byte by byte: `abc` and `ABC` are two keys. What a header can carry is a matter of
+/// [HTTP](crate::http).
 ///
 /// `Debug` shows a digest only, so a key does not reach a log by accident.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Key(String);
 
 impl Key {
-    /// The longest key that is accepted.
-    pub const MAX_BYTES: usize = 255;
-
     /// Checks a key.
     ///
     /// # Errors
@@ -29,12 +27,7 @@ impl Key {
         if text.is_empty() {
             return Err(InvalidKey::Empty);
         }
-        if text.len() > Self::MAX_BYTES {
-            return Err(InvalidKey::TooLong { bytes: text.len() });
-        }
-        if !text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
-            return Err(InvalidKey::NotPrintableAscii);
-        }
+        check_value(&text)?;
         Ok(Self(text))
     }
 
@@ -55,17 +48,44 @@ impl fmt::Debug for Key {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidKey {
     /// No character at all.
-    #[error("the key is empty; send 1 to {max} characters, for example a UUID", max = Key::MAX_BYTES)]
+    #[error("the key is empty; send a text that is unique to the operation, for example a UUID")]
     Empty,
-    /// More bytes than [`Key::MAX_BYTES`].
-    #[error("the key has {bytes} bytes; at most {max} are accepted", max = Key::MAX_BYTES)]
-    TooLong {
-        /// How many it has.
-        bytes: usize,
-    },
-    /// A control character or one outside ASCII.
-    #[error("the key has a character that is not printable ASCII")]
-    NotPrintableAscii,
+    /// What a program writes where it has no value, such as `undefined`. Each operation of such a program would have the
+    /// same key: the first would run, and all others would be answered with its answer, or refused.
+    #[error(
+        "the key is {0}, which is what programs write where they have no value, so all operations would share it; send \
+         a text that is unique to the operation, for example a UUID"
+    )]
+    NoValue(&'static str),
+}
+
+/// How languages and their libraries write a value that is not there, as a text. Exactly these: `Nullarbor` is a name.
+const NO_VALUES: [&str; 17] = [
+    "undefined",                            // JavaScript
+    "null",                                 // JavaScript, Java, JSON
+    "NaN",                                  // JavaScript, Java, Rust
+    "[object Object]",                      // JavaScript: an object where its text was meant
+    "[object Promise]",                     // JavaScript: without await
+    "None",                                 // Python, Rust
+    "nan",                                  // Python, C
+    "<NA>",                                 // pandas
+    "nil",                                  // Ruby, Swift, Lua
+    "<nil>",                                // Go
+    "NULL",                                 // SQL, C, R
+    "(null)",                               // C, Objective-C
+    "<null>",                               // Objective-C
+    "Optional.empty",                       // Java
+    "00000000-0000-0000-0000-000000000000", // the nil UUID (RFC 9562): .NET's `default(Guid)`
+    "\"\"",                                 // a text that is empty and was put between quotes
+    "''",
+];
+
+/// Refuses a text that stands for no value.
+pub(crate) fn check_value(text: &str) -> Result<(), InvalidKey> {
+    match NO_VALUES.into_iter().find(|no_value| *no_value == text) {
+        Some(no_value) => Err(InvalidKey::NoValue(no_value)),
+        None => Ok(()),
+    }
 }
 
 /// Who asks: the subject of a token, an IAM ARN, an account.
@@ -211,13 +231,13 @@ mod tests {
     }
 
     #[test]
-    fn a_key_has_1_to_255_printable_ascii_characters() {
-        assert!(Key::new("k".repeat(255)).is_ok());
-        assert!(Key::new(" ~").is_ok());
+    fn a_key_is_any_text_but_the_empty_one_and_what_stands_for_no_value() {
+        for text in ["k", " ~", "a\tb", "ä", "注文", "a\0", "Undefined", "null1", "0", &"k".repeat(100_000)] {
+            assert_eq!(Key::new(text).map(|key| key.0).as_deref(), Ok(text));
+        }
         assert_eq!(Key::new(""), Err(InvalidKey::Empty));
-        assert_eq!(Key::new("k".repeat(256)), Err(InvalidKey::TooLong { bytes: 256 }));
-        for bad in ["a\tb", "a\u{7f}", "ä", "a\0"] {
-            assert_eq!(Key::new(bad), Err(InvalidKey::NotPrintableAscii));
+        for text in ["undefined", "null", "None", "NaN", "[object Object]", "nil", "\"\"", "NULL", "(null)"] {
+            assert_eq!(Key::new(text), Err(InvalidKey::NoValue(text)));
         }
     }
 
@@ -242,6 +262,10 @@ mod tests {
     fn the_id_is_stable_across_releases() {
         // Records outlive deployments: a change of this value would forget every key in use.
         assert_eq!(id("payments", "alice", "k-1").as_str(), "idempotency:U6AiWsvy5-YSFD7t7C6hIoT8K0-G2LUZ_fegZk8y-DM");
+        assert_eq!(
+            id("ledger", "payments", &format!("Müller {}", "x".repeat(300))).as_str(),
+            "idempotency:PW9Djax3ajmBIWtFPr9M9udJP9JLwxsRR8qKUk7gBQA"
+        );
     }
 
     proptest! {

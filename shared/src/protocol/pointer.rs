@@ -1,24 +1,27 @@
-//! What of a body makes two requests the same, and pointers into it.
+//! Pointers into JSON.
 
-/// What of a body makes two requests "the same request".
+use std::fmt;
+
+/// A JSON pointer (RFC 6901), such as `/items/0/price`, that may go on in JSON which a string there holds. The empty one
+/// selects the whole document.
 ///
-/// A choice must not change while records live: a retry under another choice is a mismatch.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Compare {
-    /// JSON by value (see [`canonical_json`](super::canonical_json)), all else byte by byte.
-    #[default]
-    Value,
-    /// Byte by byte, JSON as well: for bodies that are signed, or where the spelling counts.
-    Bytes,
-    /// Of JSON only the values that these pointers select, by value; for bodies with members that a repeat changes,
-    /// such as a time of sending. A value that is not there differs from every value, `null` included. All else, and
-    /// JSON that has several members of one name on the way to a value, byte by byte.
-    Selected(Vec<Pointer>),
+/// Envelopes carry their payload so: SNS puts it into the string `Message`.
+///
+/// ```
+/// use idempotency::protocol::Pointer;
+///
+/// let order = Pointer::new("/Message")?.in_string("/orderId")?;
+/// assert_eq!(order.to_string(), "/orderId in the string at /Message");
+/// # Ok::<_, idempotency::protocol::InvalidPointer>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pointer {
+    first: Tokens,
+    in_strings: Vec<Tokens>,
 }
 
-/// A JSON pointer (RFC 6901), such as `/items/0/price`. The empty one selects the whole document.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pointer(Vec<String>);
+/// The reference tokens of a pointer, unescaped.
+type Tokens = Vec<String>;
 
 /// A text that is no JSON pointer: it begins with something else than `/`, or has a `~` without `0` or `1` after it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -31,18 +34,55 @@ impl Pointer {
     /// # Errors
     /// [`InvalidPointer`].
     pub fn new(text: &str) -> Result<Self, InvalidPointer> {
-        let invalid = || InvalidPointer(text.to_owned());
-        if text.is_empty() {
-            return Ok(Self(Vec::new()));
-        }
-        let tokens = text.strip_prefix('/').ok_or_else(invalid)?.split('/');
-        tokens.map(unescape).collect::<Option<_>>().map(Self).ok_or_else(invalid)
+        Ok(Self { first: tokens(text)?, in_strings: Vec::new() })
     }
 
-    /// Its reference tokens, unescaped.
-    pub(super) fn tokens(&self) -> &[String] {
-        &self.0
+    /// Goes on in the JSON document that is held by the string at which this one ends. Strings may hold documents whose
+    /// strings hold documents.
+    ///
+    /// # Errors
+    /// [`InvalidPointer`].
+    pub fn in_string(mut self, text: &str) -> Result<Self, InvalidPointer> {
+        self.in_strings.push(tokens(text)?);
+        Ok(self)
     }
+
+    /// Where to go in the document.
+    pub(super) fn first(&self) -> &[String] {
+        &self.first
+    }
+
+    /// Where to go in the documents that strings hold, one after another.
+    pub(super) fn in_strings(&self) -> impl Iterator<Item = &[String]> {
+        self.in_strings.iter().map(Vec::as_slice)
+    }
+}
+
+/// Innermost first, each as RFC 6901 writes it.
+impl fmt::Display for Pointer {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for tokens in self.in_strings.iter().rev() {
+            write_tokens(formatter, tokens)?;
+            formatter.write_str(" in the string at ")?;
+        }
+        write_tokens(formatter, &self.first)
+    }
+}
+
+fn write_tokens(formatter: &mut fmt::Formatter<'_>, tokens: &[String]) -> fmt::Result {
+    if tokens.is_empty() {
+        return formatter.write_str("the whole");
+    }
+    tokens.iter().try_for_each(|token| write!(formatter, "/{}", token.replace('~', "~0").replace('/', "~1")))
+}
+
+fn tokens(text: &str) -> Result<Tokens, InvalidPointer> {
+    let invalid = || InvalidPointer(text.to_owned());
+    if text.is_empty() {
+        return Ok(Vec::new());
+    }
+    let tokens = text.strip_prefix('/').ok_or_else(invalid)?.split('/');
+    tokens.map(unescape).collect::<Option<_>>().ok_or_else(invalid)
 }
 
 fn unescape(token: &str) -> Option<String> {
@@ -66,12 +106,22 @@ mod tests {
 
     #[test]
     fn a_pointer_is_read_as_rfc_6901_says() {
-        let tokens = |text: &str| Pointer::new(text).map(|pointer| pointer.0);
+        let tokens = |text: &str| Pointer::new(text).map(|pointer| pointer.first);
         assert_eq!(tokens(""), Ok(vec![]));
         assert_eq!(tokens("/"), Ok(vec![String::new()]));
         assert_eq!(tokens("/a~1b/m~0n/~01"), Ok(vec!["a/b".into(), "m~n".into(), "~1".into()]));
         for text in ["a", "a/b", "/~", "/~2", "/a~"] {
             assert_eq!(tokens(text), Err(InvalidPointer(text.into())), "{text}");
+            assert!(Pointer::new("/a").unwrap().in_string(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_pointer_is_shown_as_it_was_written() {
+        for text in ["/", "/a~1b/m~0n/~01", "/items/0"] {
+            assert_eq!(Pointer::new(text).unwrap().to_string(), text);
+        }
+        let nested = Pointer::new("/a").unwrap().in_string("").unwrap().in_string("/c").unwrap();
+        assert_eq!(nested.to_string(), "/c in the string at the whole in the string at /a");
     }
 }

@@ -1,9 +1,9 @@
 //! Where a message carries its producer's key.
 
 use aws_lambda_events::event::sqs::SqsMessage;
-use serde_json::Value;
 
-use crate::protocol::{InvalidKey, Key};
+use super::body::Body;
+use crate::protocol::{InvalidKey, Key, Pointed, Pointer, check_value, text};
 
 /// Where a message carries its key.
 #[derive(Clone, Debug)]
@@ -11,22 +11,42 @@ pub struct KeySource(Source);
 
 #[derive(Clone, Debug)]
 enum Source {
-    Pointer(String),
-    Pointers(Vec<String>),
+    Pointer(Pointer),
+    /// At least one.
+    Pointers(Vec<Pointer>),
     Attribute(String),
     MessageId,
     FirstOf(Box<[KeySource; 2]>),
 }
 
 impl KeySource {
-    /// A member of the JSON body, by JSON pointer (RFC 6901): `/event`. It must be a string or an integer.
-    pub fn pointer(pointer: impl Into<String>) -> Self {
-        Self(Source::Pointer(pointer.into()))
+    /// A value of the JSON body, such as `/event`. It must be a string or an integer, which are one key if they read the
+    /// same.
+    ///
+    /// A payload that its envelope carries as a string is reached, too, such as that of SNS:
+    ///
+    /// ```
+    /// use idempotency::protocol::Pointer;
+    /// use idempotency::queue::KeySource;
+    ///
+    /// let key = KeySource::pointer(Pointer::new("/Message")?.in_string("/orderId")?);
+    /// # let _ = key;
+    /// # Ok::<_, idempotency::protocol::InvalidPointer>(())
+    /// ```
+    ///
+    /// Such an envelope differs for each publication of one payload, so let the operation
+    /// [compare](crate::Operation::compare) what is in it.
+    #[must_use]
+    pub const fn pointer(pointer: Pointer) -> Self {
+        Self(Source::Pointer(pointer))
     }
 
-    /// Several members of the JSON body together: `["/device", "/sequence"]`. Each must be a string or an integer.
-    pub fn pointers(pointers: impl IntoIterator<Item = impl Into<String>>) -> Self {
-        Self(Source::Pointers(pointers.into_iter().map(Into::into).collect()))
+    /// Several values of the JSON body together, such as `/device` and `/sequence`. Each must be a string or an integer, and
+    /// none may be what programs write where they have no value: the numbers of all devices called `undefined` would be one
+    /// sequence.
+    #[must_use]
+    pub fn pointers(first: Pointer, others: impl IntoIterator<Item = Pointer>) -> Self {
+        Self(Source::Pointers(std::iter::once(first).chain(others).collect()))
     }
 
     /// A message attribute of type string.
@@ -50,18 +70,14 @@ impl KeySource {
         Self(Source::FirstOf(Box::new([self, other])))
     }
 
-    pub(super) fn of(&self, message: &SqsMessage) -> Result<Key, NoKey> {
-        Key::new(self.text(message)?).map_err(NoKey::Invalid)
+    pub(super) fn of(&self, message: &SqsMessage, body: &Body<'_>) -> Result<Key, NoKey> {
+        Key::new(self.text(message, body)?).map_err(NoKey::Invalid)
     }
 
-    fn text(&self, message: &SqsMessage) -> Result<String, NoKey> {
+    fn text(&self, message: &SqsMessage, body: &Body<'_>) -> Result<String, NoKey> {
         match &self.0 {
-            Source::Pointer(pointer) => at_pointer(message, pointer),
-            Source::Pointers(pointers) => {
-                let parts = pointers.iter().map(|pointer| at_pointer(message, pointer));
-                // Behind their lengths, so that no two lists of parts make one key.
-                parts.map(|part| part.map(|part| format!("{}:{part}", part.len()))).collect()
-            }
+            Source::Pointer(pointer) => at_pointer(body, pointer),
+            Source::Pointers(pointers) => pointers.iter().map(|pointer| part(body, pointer)).collect(),
             Source::Attribute(name) => message
                 .message_attributes
                 .get(name)
@@ -70,8 +86,8 @@ impl KeySource {
             Source::MessageId => Ok(message.message_id.clone().unwrap_or_default()),
             Source::FirstOf(sources) => {
                 let [first, second] = &**sources;
-                match first.text(message) {
-                    Err(NoKey::NoMember(_) | NoKey::NoAttribute(_)) => second.text(message),
+                match first.text(message, body) {
+                    Err(NoKey::NoMember(_) | NoKey::NoAttribute(_)) => second.text(message, body),
                     other => other,
                 }
             }
@@ -79,17 +95,33 @@ impl KeySource {
     }
 }
 
-pub(super) fn at_pointer(message: &SqsMessage, pointer: &str) -> Result<String, NoKey> {
-    let body = message.body.as_deref().unwrap_or_default();
-    let body: Value = serde_json::from_str(body).map_err(|error| NoKey::NotJson(error.to_string()))?;
-    match body.pointer(pointer) {
-        Some(Value::String(text)) => Ok(text.clone()),
-        Some(Value::Number(number)) if number.is_u64() || number.is_i64() => Ok(number.to_string()),
-        Some(Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
-            Err(NoKey::NotText(pointer.to_owned()))
-        }
-        None => Err(NoKey::NoMember(pointer.to_owned())),
+/// A part of a key, behind its length, so that no two lists of parts make one key.
+fn part(body: &Body<'_>, pointer: &Pointer) -> Result<String, NoKey> {
+    let part = at_pointer(body, pointer)?;
+    check_value(&part).map_err(NoKey::Invalid)?;
+    Ok(format!("{}:{part}", part.len()))
+}
+
+pub(super) fn at_pointer(body: &Body<'_>, pointer: &Pointer) -> Result<String, NoKey> {
+    let document = body.document().map_err(|error| NoKey::NotJson(error.to_string()))?;
+    if document.is_ambiguous() {
+        return Err(NoKey::Ambiguous);
     }
+    match document.at(pointer) {
+        Pointed::Value(value) => {
+            text(&value).or_else(|| integer(value)).ok_or_else(|| NoKey::NotText(pointer.to_string()))
+        }
+        Pointed::Nothing => Err(NoKey::NoMember(pointer.to_string())),
+        Pointed::Ambiguous => Err(NoKey::Ambiguous),
+        Pointed::NotJson => Err(NoKey::NotJsonInString(pointer.to_string())),
+    }
+}
+
+/// An integer as it is written, however long. `-0` is none: it would be another key than `0`.
+fn integer(value: Vec<u8>) -> Option<String> {
+    let literal = String::from_utf8(value).ok()?;
+    let digits = literal.strip_prefix('-').unwrap_or(&literal);
+    (digits.bytes().all(|byte| byte.is_ascii_digit()) && literal != "-0").then_some(literal)
 }
 
 /// Why a message has no key. It is returned to its queue; nothing runs.
@@ -98,6 +130,12 @@ pub enum NoKey {
     /// The body is not JSON.
     #[error("the body is not JSON: {0}")]
     NotJson(String),
+    /// The body has a member twice, or a document in one of its strings has.
+    #[error("the body has a member twice, so it is ambiguous")]
+    Ambiguous,
+    /// A string in which the pointer goes on holds no JSON.
+    #[error("cannot look for {0}: the string holds no JSON")]
+    NotJsonInString(String),
     /// The body has no such member.
     #[error("the body has no member {0}")]
     NoMember(String),
@@ -116,57 +154,80 @@ pub enum NoKey {
 mod tests {
     use super::*;
 
-    fn key(body: &str) -> Result<String, NoKey> {
+    fn at(pointer: &str) -> Pointer {
+        Pointer::new(pointer).unwrap()
+    }
+
+    fn of(source: &KeySource, body: &str) -> Result<String, NoKey> {
         let mut message = SqsMessage::default();
         message.body = Some(body.to_owned());
-        KeySource::pointer("/event/id").of(&message).map(|key| key.as_str().to_owned())
+        source.of(&message, &Body::of(&message)).map(|key| key.as_str().to_owned())
+    }
+
+    fn key(body: &str) -> Result<String, NoKey> {
+        of(&KeySource::pointer(at("/event/id")), body)
     }
 
     #[test]
     fn the_member_must_be_a_string_or_an_integer() {
         assert_eq!(key(r#"{"event":{"id":"e-1"}}"#).as_deref(), Ok("e-1"));
         assert_eq!(key(r#"{"event":{"id":18446744073709551615}}"#).as_deref(), Ok("18446744073709551615"));
-        for id in ["null", "true", "1.5", "[null,null]", "{}", "99999999999999999999999"] {
+        let long = "9".repeat(300);
+        for id in ["0", "-17", "99999999999999999999999", &long] {
+            assert_eq!(key(&format!("{{\"event\":{{\"id\":{id}}}}}")).as_deref(), Ok(id));
+        }
+        for id in ["null", "true", "1.5", "1e2", "-0", "[null,null]", "{}"] {
             let error = key(&format!("{{\"event\":{{\"id\":{id}}}}}"));
             assert_eq!(error, Err(NoKey::NotText("/event/id".into())), "{id}");
         }
         assert_eq!(key(r#"{"event":{"id":""}}"#), Err(NoKey::Invalid(InvalidKey::Empty)));
         assert_eq!(key("{}"), Err(NoKey::NoMember("/event/id".into())));
         assert!(matches!(key("poison"), Err(NoKey::NotJson(_))));
+        assert_eq!(key(r#"{"event":{"id":"e-1"},"event":{"id":"e-2"}}"#), Err(NoKey::Ambiguous));
+        assert_eq!(key(r#"{"event":{"id":"e-1"},"other":1,"other":1}"#), Err(NoKey::Ambiguous), "not on its way");
+    }
+
+    #[test]
+    fn a_key_in_a_document_that_a_string_holds_is_reached() {
+        let source = KeySource::pointer(at("/Message").in_string("/order/id").unwrap());
+        let source = source.or(KeySource::pointer(at("/order/id")));
+        let envelope = |message: &str| of(&source, &serde_json::json!({ "Message": message }).to_string());
+        assert_eq!(envelope(r#"{"order":{"id":"o-1"}}"#).as_deref(), Ok("o-1"));
+        assert_eq!(envelope(r#"{"order":{"id":17}}"#).as_deref(), Ok("17"));
+        assert_eq!(of(&source, r#"{"order":{"id":"raw"}}"#).as_deref(), Ok("raw"), "delivered without the envelope");
+        assert_eq!(envelope("text"), Err(NoKey::NotJsonInString("/order/id in the string at /Message".into())));
+        assert_eq!(envelope(r#"{"order":{"id":1},"order":{"id":2}}"#), Err(NoKey::Ambiguous));
+        assert_eq!(envelope(r#"{"order":{"id":"undefined"}}"#), Err(NoKey::Invalid(InvalidKey::NoValue("undefined"))));
+        assert_eq!(envelope("{}"), Err(NoKey::NoMember("/order/id".into())), "the last that was looked for");
     }
 
     #[test]
     fn an_attribute_must_be_there_and_a_string() {
         let mut message = SqsMessage::default();
         let source = KeySource::attribute("idempotency-key");
-        assert_eq!(source.of(&message), Err(NoKey::NoAttribute("idempotency-key".into())));
+        let of = |message: &SqsMessage| source.of(message, &Body::of(message)).map(|key| key.as_str().to_owned());
+        assert_eq!(of(&message), Err(NoKey::NoAttribute("idempotency-key".into())));
         let mut attribute = aws_lambda_events::event::sqs::SqsMessageAttribute::default();
         attribute.string_value = Some("k".into());
         message.message_attributes.insert("idempotency-key".into(), attribute);
-        assert_eq!(source.of(&message).map(|key| key.as_str().to_owned()).as_deref(), Ok("k"));
+        assert_eq!(of(&message).as_deref(), Ok("k"));
     }
 
     #[test]
     fn several_members_make_one_key_and_no_two_lists_the_same() {
-        let source = KeySource::pointers(["/a", "/b"]);
-        let key = |body: &str| {
-            let mut message = SqsMessage::default();
-            message.body = Some(body.to_owned());
-            source.of(&message).map(|key| key.as_str().to_owned())
-        };
+        let source = KeySource::pointers(at("/a"), [at("/b")]);
+        let key = |body: &str| of(&source, body);
         assert_eq!(key(r#"{"a":"till","b":17}"#).as_deref(), Ok("4:till2:17"));
         assert_ne!(key(r#"{"a":"x1:y","b":"z"}"#), key(r#"{"a":"x","b":"y1:z"}"#));
         assert_eq!(key(r#"{"a":"till"}"#), Err(NoKey::NoMember("/b".into())));
+        let no_value = key(r#"{"a":"till","b":"undefined"}"#);
+        assert_eq!(no_value, Err(NoKey::Invalid(InvalidKey::NoValue("undefined"))), "nor is a part of a key");
     }
 
     #[test]
     fn the_second_source_is_asked_only_where_the_first_is_absent() {
-        let source = KeySource::pointer("/event").or(KeySource::pointers(["/terminal"]));
-        let key = |body: &str| {
-            let mut message = SqsMessage::default();
-            message.body = Some(body.to_owned());
-            source.of(&message).map(|key| key.as_str().to_owned())
-        };
+        let source = KeySource::pointer(at("/event")).or(KeySource::pointers(at("/terminal"), []));
+        let key = |body: &str| of(&source, body);
         assert_eq!(key(r#"{"event":"e","terminal":"t"}"#).as_deref(), Ok("e"));
         assert_eq!(key(r#"{"terminal":"t"}"#).as_deref(), Ok("1:t"));
         assert_eq!(key(r#"{"event":null,"terminal":"t"}"#), Err(NoKey::NotText("/event".into())));

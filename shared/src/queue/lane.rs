@@ -10,7 +10,7 @@ use super::key::NoKey;
 use crate::engine::Call;
 use crate::envelope::Unreadable;
 use crate::line::Told;
-use crate::protocol::{Fingerprint, RecordId, Trace};
+use crate::protocol::{Fingerprint, NotComparable, RecordId, Trace};
 
 /// A message as it was delivered.
 pub(super) struct Delivery<'e> {
@@ -28,6 +28,7 @@ pub(super) struct Delivery<'e> {
 pub(super) enum Refused {
     NoKey(NoKey),
     Unreadable(Unreadable),
+    NotComparable(NotComparable),
 }
 
 impl Refused {
@@ -35,6 +36,7 @@ impl Refused {
         match self {
             Self::NoKey(reason) => Told::failed("no key", reason),
             Self::Unreadable(reason) => Told::failed("unreadable", reason),
+            Self::NotComparable(reason) => Told::failed("not comparable", reason),
         }
     }
 }

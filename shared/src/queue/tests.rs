@@ -10,7 +10,7 @@ use futures::future::BoxFuture;
 
 use super::*;
 use crate::engine::Claimed;
-use crate::protocol::{Compare, Pointer};
+use crate::protocol::{Compare, Selection};
 use crate::store::BoxError;
 use crate::store::fault::{Fault, FaultyStore};
 use crate::store::memory::{Effect, MemoryStore};
@@ -21,7 +21,8 @@ fn world(plan: impl IntoIterator<Item = Fault>) -> (Queue<TestStore>, MemoryStor
     let memory = MemoryStore::new();
     let engine = Engine::builder(FaultyStore::new(memory.clone(), plan)).build();
     let operation = Operation::new("ledger", "post");
-    let queue = Queue::new(engine, operation, Principal::new("producer").unwrap(), KeySource::pointer("/id"));
+    let key = KeySource::pointer(Pointer::new("/id").unwrap());
+    let queue = Queue::new(engine, operation, Principal::new("producer").unwrap(), key);
     (queue, memory)
 }
 
@@ -125,7 +126,7 @@ async fn another_body_under_a_used_key_is_returned_and_does_not_run() {
 #[tokio::test]
 async fn a_member_that_is_not_compared_makes_no_mismatch() {
     let (mut queue, memory) = world([]);
-    let compared = ["/id", "/amount"].map(|pointer| Pointer::new(pointer).unwrap()).to_vec();
+    let compared = Selection::of(Pointer::new("/id").unwrap()).and(Pointer::new("/amount").unwrap());
     queue.operation = queue.operation.compare(Compare::Selected(compared));
     for trace in 1..=2 {
         let body = format!("{{\"id\":1,\"amount\":5,\"traceparent\":\"{trace}\"}}");

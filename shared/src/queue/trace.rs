@@ -2,24 +2,25 @@
 
 use aws_lambda_events::event::sqs::SqsMessage;
 
+use super::body::Body;
 use super::key::at_pointer;
-use crate::protocol::Trace;
+use crate::protocol::{Pointer, Trace};
 
 /// Where a message carries the trace of its producer.
 #[derive(Clone, Debug, Default)]
 pub(super) struct TraceSource {
-    pointer: Option<String>,
+    pointer: Option<Pointer>,
 }
 
 impl TraceSource {
-    pub(super) const fn in_body(pointer: String) -> Self {
+    pub(super) const fn in_body(pointer: Pointer) -> Self {
         Self { pointer: Some(pointer) }
     }
 
     /// By the attribute that the producer set, by the member of the body, by the header that SQS carries for X-Ray.
-    pub(super) fn of(&self, message: &SqsMessage) -> Option<Trace> {
+    pub(super) fn of(&self, message: &SqsMessage, body: &Body<'_>) -> Option<Trace> {
         let attribute = message.message_attributes.get(Trace::NAME).and_then(|value| value.string_value.as_deref());
-        let in_body = || self.pointer.as_ref().and_then(|pointer| at_pointer(message, pointer).ok());
+        let in_body = || self.pointer.as_ref().and_then(|pointer| at_pointer(body, pointer).ok());
         let of_xray = || message.attributes.get("AWSTraceHeader").and_then(|header| Trace::from_xray(header));
         attribute
             .and_then(Trace::from_traceparent)
@@ -40,9 +41,12 @@ mod tests {
 
     #[test]
     fn an_attribute_goes_before_the_body_and_the_body_before_xrays_header() {
-        let source = TraceSource::in_body("/traceparent".into());
+        let source = TraceSource::in_body(Pointer::new("/traceparent").unwrap());
         let mut message = SqsMessage::default();
-        let read = |message: &SqsMessage| source.of(message).map(|trace| trace.to_string());
+        let of = |source: &TraceSource, message: &SqsMessage| {
+            source.of(message, &Body::of(message)).map(|trace| trace.to_string())
+        };
+        let read = |message: &SqsMessage| of(&source, message);
         assert_eq!(read(&message), None);
         let header = "Root=1-11111111-111111111111111111111111;Parent=00f067aa0ba902b7;Sampled=1";
         message.attributes.insert("AWSTraceHeader".into(), header.into());
@@ -51,7 +55,7 @@ mod tests {
         assert_eq!(read(&message), Some(traceparent('1')), "an empty one is none");
         message.body = Some(format!("{{\"traceparent\":\"{}\"}}", traceparent('2')));
         assert_eq!(read(&message), Some(traceparent('2')));
-        assert_eq!(TraceSource::default().of(&message).map(|trace| trace.to_string()), Some(traceparent('1')));
+        assert_eq!(of(&TraceSource::default(), &message), Some(traceparent('1')));
         let mut attribute = SqsMessageAttribute::default();
         attribute.string_value = Some(traceparent('3'));
         message.message_attributes.insert("traceparent".into(), attribute);

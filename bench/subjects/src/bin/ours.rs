@@ -4,7 +4,7 @@ use aws_lambda_events::sqs::SqsMessage;
 use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem};
 use idempotency::engine::{Attempt, Call, Engine, Operation, Outcome, Verdict};
 use idempotency::http::jwt_subject;
-use idempotency::protocol::{EpochMs, Fingerprinter, Key, Principal};
+use idempotency::protocol::{EpochMs, Fingerprinter, Key, Pointer, Principal};
 use idempotency::queue::{KeySource, SqsBatch};
 use idempotency::store::dynamodb;
 use idempotency::{DynamoDbStore, IdempotencyLayer, Queue};
@@ -29,7 +29,8 @@ async fn main() -> Result<(), Error> {
         }
         _ => {
             let operation = Operation::new("orders", "post");
-            let queue = Queue::new(engine, operation, Principal::new("shop")?, KeySource::pointer("/key"));
+            let queue =
+                Queue::new(engine, operation, Principal::new("shop")?, KeySource::pointer(Pointer::new("/key")?));
             let queue = queue.one_trip().concurrency(CONCURRENCY);
             let queue = &queue;
             let handle = async |event: LambdaEvent<SqsBatch>| {
