@@ -27,6 +27,7 @@ mod problem;
 mod request;
 mod resolver;
 mod response;
+mod route;
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -42,6 +43,7 @@ use tower::{Layer, Service};
 pub use problem::{InvalidField, Problem};
 pub use request::{iam_user, jwt_subject};
 pub use response::HttpAnswer;
+pub use route::{InvalidRoute, Route};
 
 use crate::engine::{Call, Engine, Error, Operation, Outcome, Verdict, timed};
 use crate::line::{Line, Told};
@@ -69,6 +71,8 @@ struct Settings<S: Store> {
     engine: Engine<S>,
     operation: Operation,
     operations: Vec<Operation>,
+    /// Those that the application named, and those of its operations.
+    routes: Vec<Route>,
     principal: PrincipalOf,
     subject: SubjectOf,
     resolver: Option<AnyResolver<S::Effect>>,
@@ -85,6 +89,7 @@ impl<S: Store> Clone for Settings<S> {
             engine: self.engine.clone(),
             operation: self.operation.clone(),
             operations: self.operations.clone(),
+            routes: self.routes.clone(),
             principal: Arc::clone(&self.principal),
             subject: Arc::clone(&self.subject),
             resolver: self.resolver.clone(),
@@ -114,6 +119,7 @@ impl<S: Store> IdempotencyLayer<S> {
                 engine,
                 operation: Operation::new(namespace.into(), ""),
                 operations: Vec::new(),
+                routes: Vec::new(),
                 principal: Arc::new(jwt_subject),
                 subject: Arc::new(|_| None),
                 resolver: None,
@@ -144,10 +150,25 @@ impl<S: Store> IdempotencyLayer<S> {
         self.with(|settings| settings.operation = settings.operation.clone().compare(compare))
     }
 
-    /// Settings for the route whose key (`POST /payments`) is the operation's name. Its namespace is its own.
+    /// Settings for the route whose key (`POST /payments`) is the operation's name. Its namespace is its own. A name that
+    /// is a [`Route`] is one of the layer's [routes](Self::route), too.
     #[must_use]
     pub fn operation(self, operation: Operation) -> Self {
-        self.with(|settings| settings.operations.push(operation))
+        self.with(|settings| {
+            settings.routes.extend(Route::new(operation.name()));
+            settings.operations.push(operation);
+        })
+    }
+
+    /// A route of the API, for where API Gateway names none or one that stands for any path: behind the URL of a function,
+    /// `$default` and `ANY /{proxy+}`. The name of a request's operation is that of the route that API Gateway names, or
+    /// else of the layer's route that matches, or else `$default` behind its method.
+    ///
+    /// It is never the path. The name is a dimension of metrics and stays in memory, and paths hold ids: each would make a
+    /// metric of its own.
+    #[must_use]
+    pub fn route(self, route: Route) -> Self {
+        self.with(|settings| settings.routes.push(route))
     }
 
     /// Who asks. Default: [`jwt_subject`]. A request of nobody is answered with 403.
@@ -315,7 +336,7 @@ impl<S: Store> Settings<S> {
         let told = Told::refused(code.name());
         let response = self.refuse(code);
         let line = Line {
-            operation: &request::route(request),
+            operation: &self.name(request),
             status: Some(response.status().as_u16()),
             trace: request::trace(request),
             told,
@@ -325,9 +346,23 @@ impl<S: Store> Settings<S> {
         response
     }
 
+    /// The name of the operation; see [`IdempotencyLayer::route`].
+    fn name(&self, request: &Request) -> String {
+        let named = request::route(request);
+        if let Some(key) = named.as_ref().filter(|key| !route::is_open(key)) {
+            return key.clone();
+        }
+        let find = |path| route::find(&self.routes, request.method(), path);
+        let found = find(request::path(request)).or_else(|| request::path_behind_stage(request).and_then(find));
+        match found {
+            Some(route) => route.as_str().to_owned(),
+            None => named.unwrap_or_else(|| format!("{} $default", request.method())),
+        }
+    }
+
     /// Reads a request as a call. Whatever is wrong with it is found before anything is stored.
     fn call(&self, request: &Request) -> Result<Call, Code> {
-        let route = request::route(request);
+        let name = self.name(request);
         let principal = (self.principal)(request).ok_or(Code::MissingPrincipal)?;
         if request.body().len() > self.max_body_bytes {
             return Err(Code::ContentTooLarge { max_bytes: self.max_body_bytes });
@@ -337,12 +372,12 @@ impl<S: Store> Settings<S> {
                 KeyError::Missing => (Metric::MissingKey, Code::MissingKey),
                 KeyError::Invalid(reason) => (Metric::InvalidKey, Code::InvalidKey(reason)),
             };
-            self.engine.metrics().count(metric, &route);
+            self.engine.metrics().count(metric, &name);
             code
         })?;
-        let operation = match self.operations.iter().find(|operation| operation.name() == route) {
+        let operation = match self.operations.iter().find(|operation| operation.name() == name) {
             Some(operation) => operation.clone(),
-            None => self.operation.clone().named(route),
+            None => self.operation.clone().named(name),
         };
         let context = request.lambda_context_ref();
         let deadline = context.map_or_else(

@@ -1,17 +1,20 @@
 //! The `aws` tier of the HTTP vectors: events of API Gateway, in payload formats 1.0 and 2.0, given to the layer.
 
+use std::collections::BTreeSet;
 use std::convert::Infallible;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use idempotency::http::Route;
+use idempotency::metrics::{Metric, Metrics};
 use idempotency::store::memory::MemoryStore;
 use idempotency::{Engine, IdempotencyLayer};
 use lambda_http::request::LambdaRequest;
 use lambda_http::tower::{Layer, ServiceExt};
 use lambda_http::{Adapter, Body, Context, LambdaEvent, Request, Response, service_fn};
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use tests::stack::workspace;
 
 #[derive(Deserialize)]
@@ -79,13 +82,43 @@ fn merged(mut target: Value, patch: &Value) -> Value {
 
 struct Api {
     layer: IdempotencyLayer<MemoryStore>,
+    named: Named,
     runs: Arc<AtomicU64>,
+}
+
+/// The operations that were counted or measured, each a dimension of CloudWatch.
+#[derive(Clone, Default)]
+struct Named(Arc<Mutex<BTreeSet<String>>>);
+
+impl Named {
+    fn note(&self, operation: &str) {
+        self.0.lock().expect("not poisoned").insert(operation.to_owned());
+    }
+
+    fn all(&self) -> Vec<String> {
+        self.0.lock().expect("not poisoned").iter().cloned().collect()
+    }
+}
+
+impl Metrics for Named {
+    fn count(&self, _: Metric, operation: &str) {
+        self.note(operation);
+    }
+
+    fn duration(&self, _: Metric, operation: &str, _: Duration) {
+        self.note(operation);
+    }
+
+    fn gauge(&self, _: Metric, _: f64) {}
+
+    fn flush(&self) {}
 }
 
 impl Api {
     fn new() -> Self {
-        let layer = IdempotencyLayer::new(Engine::builder(MemoryStore::new()).build(), "test");
-        Self { layer, runs: Arc::default() }
+        let named = Named::default();
+        let engine = Engine::builder(MemoryStore::new()).metrics(named.clone()).build();
+        Self { layer: IdempotencyLayer::new(engine, "test"), named, runs: Arc::default() }
     }
 
     /// What the function answers to an event, as the JSON that API Gateway gets.
@@ -154,10 +187,51 @@ fn check(expect: &Expect, answer: &Value, earlier: &[Value], runs: u64) {
     }
 }
 
+fn vectors() -> Vectors {
+    let text = std::fs::read_to_string(workspace().join("tests/vectors/http/aws.json")).expect("readable");
+    serde_json::from_str(&text).expect("vectors")
+}
+
+/// Honest ids in paths would make a metric each.
+#[tokio::test]
+async fn no_path_of_an_event_becomes_the_name_of_an_operation() {
+    let events = vectors().events;
+    let function_url = |id: usize| {
+        json!({ "routeKey": "$default", "requestContext": { "routeKey": "$default" },
+        "rawPath": format!("/things/{id}") })
+    };
+    let any_path_v2 = |id: usize| {
+        json!({ "routeKey": "ANY /{proxy+}", "requestContext": { "routeKey": "ANY /{proxy+}" },
+        "rawPath": format!("/things/{id}") })
+    };
+    let any_path_v1 = |id: usize| {
+        json!({ "resource": "/{proxy+}", "path": format!("/things/{id}"),
+        "requestContext": { "resourcePath": "/{proxy+}", "path": format!("/prod/things/{id}") } })
+    };
+    let patches: [(&str, &dyn Fn(usize) -> Value, &str); 3] = [
+        ("v2", &function_url, "POST $default"),
+        ("v2", &any_path_v2, "ANY /{proxy+}"),
+        ("v1", &any_path_v1, "POST /{proxy+}"),
+    ];
+    for (event, patch, name) in patches {
+        for (api, name) in [(Api::new(), name), (Api::new(), "POST /things/{id}")] {
+            let route = Route::new("POST /things/{id}").expect("a route");
+            let named_by_us = name == "POST /things/{id}";
+            let api = if named_by_us { Api { layer: api.layer.route(route), ..api } } else { api };
+            for id in 0..20 {
+                let key = json!({ "headers": { "Idempotency-Key": null, "idempotency-key": format!("k-{id}") },
+                    "multiValueHeaders": null });
+                let event = merged(merged(events[event].clone(), &patch(id)), &key);
+                api.invoke(&event).await;
+            }
+            assert_eq!(api.named.all(), [name], "{event}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn every_vector_of_the_payload_formats_holds() {
-    let text = std::fs::read_to_string(workspace().join("tests/vectors/http/aws.json")).expect("readable");
-    let vectors: Vectors = serde_json::from_str(&text).expect("vectors");
+    let vectors = vectors();
     assert_eq!(vectors.tier, "aws");
     assert!(vectors.cases.len() >= 20, "vectors were lost");
     for case in vectors.cases {

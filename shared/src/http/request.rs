@@ -97,14 +97,14 @@ pub fn iam_user(request: &Request) -> Option<Principal> {
     Principal::new(arn).ok()
 }
 
-/// The route as API Gateway names it (`POST /payments/{id}/refunds`), or method and path where it does not.
-pub(super) fn route(request: &Request) -> String {
-    let named = context(request).and_then(|context| match context {
+/// The route as API Gateway names it (`POST /payments/{id}/refunds`). It names none for `$default`, nor behind the URL of a
+/// function.
+pub(super) fn route(request: &Request) -> Option<String> {
+    match context(request)? {
         Context::V2(context) => context.route_key.clone().filter(|key| key != "$default"),
         #[cfg(feature = "apigw_rest")]
-        Context::V1(context) => context.resource_path.as_ref().map(|path| format!("{} {path}", context.http_method)),
-    });
-    named.unwrap_or_else(|| format!("{} {}", request.method(), path(request)))
+        Context::V1(context) => context.resource_path.as_ref().map(|path| format!("{} {path}", request.method())),
+    }
 }
 
 /// The trace of which a request is a part: its client's, or else X-Ray's of the invocation.
@@ -132,12 +132,23 @@ fn context(request: &Request) -> Option<Context<'_>> {
     }
 }
 
-/// Without the stage, which is a matter of deployment.
-fn path(request: &Request) -> &str {
+/// Without the stage, which is a matter of deployment, as far as API Gateway leaves it out.
+pub(super) fn path(request: &Request) -> &str {
     match request.raw_http_path() {
         "" => request.uri().path(),
         path => path,
     }
+}
+
+/// The path behind the name of the stage, with which API Gateway begins it for stages that have one.
+pub(super) fn path_behind_stage(request: &Request) -> Option<&str> {
+    let stage = match context(request)? {
+        Context::V2(context) => context.stage.as_deref()?,
+        #[cfg(feature = "apigw_rest")]
+        Context::V1(_) => return None,
+    };
+    let path = path(request).strip_prefix('/')?.strip_prefix(stage)?;
+    path.starts_with('/').then_some(path)
 }
 
 /// Method, path, sorted query, content type and body.

@@ -1,0 +1,192 @@
+//! Routes that the application names, for where API Gateway does not.
+
+use http::Method;
+
+/// A method and the template of a path, as API Gateway writes them: `POST /payments/{id}/refunds`.
+///
+/// `ANY` stands for every method, `{name}` for one segment of the path, and a last `{name+}` for one or more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    text: String,
+    /// Nothing: every one.
+    method: Option<Method>,
+    segments: Vec<Segment>,
+}
+
+/// The more it takes, the later it comes.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Segment {
+    Literal(String),
+    One,
+    Rest,
+}
+
+/// A text that is no [`Route`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a route such as POST /payments/{{id}}/refunds or ANY /files/{{path+}}")]
+pub struct InvalidRoute(String);
+
+impl Route {
+    /// Reads a route.
+    ///
+    /// # Errors
+    /// [`InvalidRoute`].
+    pub fn new(text: &str) -> Result<Self, InvalidRoute> {
+        Self::read(text).ok_or_else(|| InvalidRoute(text.to_owned()))
+    }
+
+    fn read(text: &str) -> Option<Self> {
+        let (method, path) = text.split_once(' ')?;
+        let method = match method {
+            "ANY" => None,
+            method => Some(Method::from_bytes(method.as_bytes()).ok()?),
+        };
+        let segments: Vec<_> = path.strip_prefix('/')?.split('/').map(Segment::read).collect::<Option<_>>()?;
+        let (_, before_last) = segments.split_last()?;
+        (!before_last.contains(&Segment::Rest)).then(|| Self { text: text.to_owned(), method, segments })
+    }
+
+    pub(super) fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    fn matches(&self, method: &Method, path: &str) -> bool {
+        if self.method.as_ref().is_some_and(|own| own != method) {
+            return false;
+        }
+        let Some(path) = path.strip_prefix('/') else { return false };
+        let mut parts = path.split('/');
+        for segment in &self.segments {
+            let matches = match (segment, parts.next()) {
+                (Segment::Rest, Some(part)) => return !part.is_empty() || parts.next().is_some(),
+                (Segment::One, Some(part)) => !part.is_empty(),
+                (Segment::Literal(literal), Some(part)) => literal == part,
+                (Segment::Literal(_) | Segment::One | Segment::Rest, None) => false,
+            };
+            if !matches {
+                return false;
+            }
+        }
+        parts.next().is_none()
+    }
+}
+
+impl Segment {
+    fn read(text: &str) -> Option<Self> {
+        let Some(name) = text.strip_prefix('{') else {
+            return text.chars().all(is_of_path).then(|| Self::Literal(text.to_owned()));
+        };
+        let name = name.strip_suffix('}')?;
+        let (name, segment) = match name.strip_suffix('+') {
+            Some(name) => (name, Self::Rest),
+            None => (name, Self::One),
+        };
+        (!name.is_empty() && name.chars().all(is_of_path)).then_some(segment)
+    }
+}
+
+fn is_of_path(character: char) -> bool {
+    character.is_ascii_graphic() && !['{', '}', '?', '#', '+'].contains(&character)
+}
+
+/// The route of a request: of those that match, as with API Gateway, the one that says most, from left to right.
+pub(super) fn find<'r>(routes: &'r [Route], method: &Method, path: &str) -> Option<&'r Route> {
+    let matching = routes.iter().filter(|route| route.matches(method, path));
+    matching.min_by_key(|route| (&route.segments, route.method.is_none()))
+}
+
+/// Whether API Gateway's name of a route stands for any number of paths, by a last `{name+}`.
+pub(super) fn is_open(key: &str) -> bool {
+    key.ends_with("+}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(routes: &[&str], method: &str, path: &str) -> Option<String> {
+        let routes: Vec<_> = routes.iter().map(|text| Route::new(text).unwrap()).collect();
+        let method = Method::from_bytes(method.as_bytes()).unwrap();
+        find(&routes, &method, path).map(|route| route.as_str().to_owned())
+    }
+
+    #[test]
+    fn a_route_matches_its_paths_and_no_other() {
+        let matches = |route: &str, method: &str, path: &str| found(&[route], method, path).is_some();
+        for (route, path) in [
+            ("POST /", "/"),
+            ("POST /a", "/a"),
+            ("POST /a/", "/a/"),
+            ("POST /a/{id}/b", "/a/1/b"),
+            ("POST /{proxy+}", "/a"),
+            ("POST /{proxy+}", "/a/b/"),
+            ("ANY /a/{rest+}", "/a/b"),
+        ] {
+            assert!(matches(route, "POST", path), "{route} and {path}");
+        }
+        for (route, path) in [
+            ("POST /", ""),
+            ("POST /", "/a"),
+            ("POST /a", "/a/"),
+            ("POST /a", "/A"),
+            ("POST /a/", "/a"),
+            ("POST /a/{id}", "/a/"),
+            ("POST /a/{id}", "/a/1/b"),
+            ("POST /a/{id}/b", "/a/1"),
+            ("POST /{proxy+}", "/"),
+            ("POST /a/{rest+}", "/a"),
+            ("PATCH /a", "/a"),
+        ] {
+            assert!(!matches(route, "POST", path), "{route} and {path}");
+        }
+    }
+
+    #[test]
+    fn the_route_that_says_most_wins_in_whatever_order_they_are_named() {
+        let mut routes = vec![
+            "ANY /{proxy+}",
+            "POST /{proxy+}",
+            "POST /payments/{id}",
+            "ANY /payments/latest",
+            "POST /payments/latest",
+            "POST /{kind}/latest",
+        ];
+        for _ in 0..2 {
+            for (method, path, route) in [
+                ("POST", "/payments/latest", "POST /payments/latest"),
+                ("PATCH", "/payments/latest", "ANY /payments/latest"),
+                ("POST", "/payments/17", "POST /payments/{id}"),
+                ("POST", "/refunds/latest", "POST /{kind}/latest"),
+                ("POST", "/a/b/c", "POST /{proxy+}"),
+                ("PUT", "/a/b/c", "ANY /{proxy+}"),
+            ] {
+                assert_eq!(found(&routes, method, path).as_deref(), Some(route), "{method} {path}");
+            }
+            routes.reverse();
+        }
+    }
+
+    #[test]
+    fn what_is_no_route_is_refused_where_it_is_made() {
+        for text in [
+            "",
+            "POST",
+            "/a",
+            "POST a",
+            "POST  /a",
+            "PO@ST /a",
+            "POST /{}",
+            "POST /{+}",
+            "POST /{a",
+            "POST /a}",
+            "POST /x{a}",
+            "POST /{a}x",
+            "POST /{a+}/b",
+            "POST /a?b",
+            "POST /a b",
+            "$default",
+        ] {
+            assert_eq!(Route::new(text), Err(InvalidRoute(text.into())), "{text}");
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! What an operation is called, and what its name costs.
+
+use std::collections::BTreeSet;
+use std::sync::Mutex;
+
+use super::*;
+use crate::metrics::Metrics;
+
+/// The operations that were counted or measured: each is a dimension of CloudWatch, and memory that is never given back.
+#[derive(Clone, Default)]
+struct Named(Arc<Mutex<BTreeSet<String>>>);
+
+impl Metrics for Named {
+    fn count(&self, _: Metric, operation: &str) {
+        self.0.lock().unwrap().insert(operation.to_owned());
+    }
+    fn duration(&self, _: Metric, operation: &str, _: Duration) {
+        self.0.lock().unwrap().insert(operation.to_owned());
+    }
+    fn gauge(&self, _: Metric, _: f64) {}
+    fn flush(&self) {}
+}
+
+fn api() -> (Api, Named) {
+    let (mut api, named) = (Api::new([]), Named::default());
+    let engine = Engine::builder(FaultyStore::new(api.memory.clone(), [])).metrics(named.clone()).build();
+    api.layer = IdempotencyLayer::new(engine, "test");
+    (api, named)
+}
+
+/// A request under a route as API Gateway calls it; a function URL calls each `$default`.
+fn routed(route: Option<&str>, method: &str, path: &str, key: &str) -> Request {
+    let mut request = request("alice", key, path, "{}");
+    *request.method_mut() = Method::from_bytes(method.as_bytes()).unwrap();
+    if let Some(RequestContext::ApiGatewayV2(context)) = request.extensions_mut().get_mut() {
+        context.route_key = route.map(str::to_owned);
+    }
+    request
+}
+
+#[tokio::test]
+async fn without_a_route_key_no_path_becomes_an_operation() {
+    for route in [None, Some("$default")] {
+        let (api, named) = api();
+        for id in 0..100 {
+            for key in [format!("k-{id}"), String::new(), "a,b".into()] {
+                api.send(routed(route, "POST", &format!("/payments/{id}/refunds"), &key)).await;
+            }
+        }
+        assert_eq!(named.0.lock().unwrap().iter().collect::<Vec<_>>(), ["POST $default"], "{route:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_request_is_called_by_the_route_that_the_application_names() {
+    for (route, method, path, name) in [
+        (None, "POST", "/payments/17/refunds", "POST /payments/{id}/refunds"),
+        (Some("$default"), "POST", "/payments/17/refunds", "POST /payments/{id}/refunds"),
+        (Some("ANY /{proxy+}"), "POST", "/payments/17/refunds", "POST /payments/{id}/refunds"),
+        (Some("ANY /{proxy+}"), "POST", "/others/17", "ANY /{proxy+}"),
+        (Some("POST /payments/{payment}/refunds"), "POST", "/payments/17/refunds", "POST /payments/{payment}/refunds"),
+        (None, "PATCH", "/payments/17", "PATCH $default"),
+        (None, "POST", "/blue/payments/17/refunds", "POST /payments/{id}/refunds"),
+    ] {
+        let (mut api, named) = api();
+        api.layer = api.layer.clone().route(Route::new("POST /payments/{id}/refunds").unwrap());
+        let mut request = routed(route, method, path, "k");
+        if let Some(RequestContext::ApiGatewayV2(context)) = request.extensions_mut().get_mut() {
+            context.stage = Some("blue".into());
+        }
+        api.send(request).await;
+        assert_eq!(named.0.lock().unwrap().iter().collect::<Vec<_>>(), [name], "{route:?} {path}");
+    }
+}
+
+/// A client chooses its method: one that is not protected is counted nowhere, whatever it is.
+#[tokio::test]
+async fn no_method_of_a_client_becomes_an_operation() {
+    let (api, named) = api();
+    for method in ["GET", "PUT", "M1", "M2", "post"] {
+        api.send(routed(None, method, "/200", "k")).await;
+    }
+    assert_eq!(named.0.lock().unwrap().len(), 0);
+}
+
+/// The settings of an operation are found by its template where API Gateway does not name the route.
+#[tokio::test]
+async fn without_a_route_key_an_operation_keeps_its_settings() {
+    let (mut api, named) = api();
+    let operation = Operation::new("refunds", "POST /payments/{id}/refunds");
+    let amount = Compare::Selected(Selection::of(Pointer::new("/amount").unwrap()));
+    api.layer = api.layer.clone().operation(operation.compare(amount));
+    for body in [r#"{"amount":1,"sent":1}"#, r#"{"amount":1,"sent":2}"#] {
+        let response = api.send(request("alice", "k", "/payments/17/refunds", body)).await;
+        assert_eq!(response.status(), StatusCode::CREATED);
+    }
+    assert_eq!(api.runs(), 1);
+    assert_eq!(named.0.lock().unwrap().iter().collect::<Vec<_>>(), ["POST /payments/{id}/refunds"]);
+}
+
+/// A record that was made while the path was the operation's name is found by a deployment that calls it otherwise.
+#[tokio::test]
+async fn a_retry_finds_its_record_whatever_its_operation_was_called_before() {
+    let (mut api, _) = api();
+    let request = || routed(Some("$default"), "POST", "/payments/17/refunds", "k");
+    let before = api.layer.clone();
+    api.layer = before.clone().operation(Operation::new("test", "POST /payments/17/refunds"));
+    let first = api.send(request()).await;
+    for layer in [before.clone(), before.route(Route::new("POST /payments/{id}/refunds").unwrap())] {
+        api.layer = layer;
+        let again = api.send(request()).await;
+        assert_eq!((again.status(), again.body()), (first.status(), first.body()));
+        assert_eq!(again.headers()["idempotency-replayed"], "true");
+    }
+    assert_eq!(api.runs(), 1);
+}
