@@ -1,0 +1,1 @@
+//! Nothing: only what it depends on matters.
