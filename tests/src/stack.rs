@@ -149,8 +149,19 @@ impl Stack {
 
     /// Somebody who may call the API.
     pub async fn user(&self, name: &str) -> User<'_> {
-        let token = self.local(Method::GET, &format!("token?sub={name}")).send().await.expect("answers");
+        self.user_with(name, &[]).await
+    }
+
+    /// Somebody whose token has further claims, each of them a text.
+    pub async fn user_with(&self, name: &str, claims: &[(&str, &str)]) -> User<'_> {
+        let claims: String = claims.iter().map(|(name, value)| format!("&{name}={value}")).collect();
+        let token = self.local(Method::GET, &format!("token?sub={name}{claims}")).send().await.expect("answers");
         User { stack: self, token: token.text().await.expect("a token") }
+    }
+
+    /// Somebody who may read all accounts.
+    pub async fn auditor(&self) -> User<'_> {
+        self.user_with("auditor", &[("role", "accounts:read")]).await
     }
 
     /// A request to `/_local/`.
@@ -281,10 +292,11 @@ impl User<'_> {
         Answer::of(self.request(Method::GET, path).send().await.expect("answers")).await
     }
 
-    /// The balance and the number of entries of an account in a currency, once it has that many entries.
+    /// The balance of an account in a currency, whoever owns it, once it has that many entries.
     pub async fn balance(&self, account: &str, currency: &str, entries: u64) -> i64 {
+        let auditor = &self.stack.auditor().await;
         eventually(&format!("{account} has {entries} entries in {currency}"), || async {
-            let account = self.get(&format!("/accounts/{account}")).await.json();
+            let account = auditor.get(&format!("/accounts/{account}")).await.json();
             let mut balances = account["balances"].as_array().cloned().unwrap_or_default().into_iter();
             let balance = balances.find(|balance| balance["currency"] == currency)?;
             if balance["entries"] == entries { balance["balance"].as_i64() } else { None }
@@ -316,6 +328,11 @@ impl Answer {
     pub async fn read(response: Response) -> reqwest::Result<Self> {
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         Ok(Self { status, headers, body: response.bytes().await?.to_vec() })
+    }
+
+    /// The names of its headers.
+    pub fn header_names(&self) -> impl Iterator<Item = &str> {
+        self.headers.keys().map(reqwest::header::HeaderName::as_str)
     }
 
     /// A header.

@@ -67,6 +67,7 @@ fn all_samples() -> BTreeSet<String> {
 async fn every_sample_event_ends_as_its_name_says() {
     let mut samples = Samples { stack: Stack::start().await, sent: BTreeSet::new() };
     assert_eq!(samples.ask("first").await, "201 -");
+    samples.stack.user("ann").await.balance("acct-1", "EUR", 1).await;
     assert_eq!(samples.ask("replay").await, "201 replayed", "another spelling of key and body is the same request");
     assert_eq!(samples.ask("mismatch").await, "422 fingerprint-mismatch");
     assert_eq!(samples.ask("missing-key").await, "400 missing-key");
@@ -76,6 +77,7 @@ async fn every_sample_event_ends_as_its_name_says() {
     assert_eq!(samples.ask("declined").await, "402 generic_decline");
     assert_eq!(samples.ask("outcome-unknown").await, "409 outcome-unknown");
     assert_eq!(samples.ask("account").await, "200 -");
+    assert_eq!(samples.ask("account-of-another").await, "404 not-found");
     assert_eq!(samples.stack.charges().await.len(), 2, "the first, and the one whose answer was lost");
 
     assert_eq!(samples.work("batch").await, [""; 0]);

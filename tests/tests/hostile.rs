@@ -151,6 +151,12 @@ async fn hostile_requests_end_in_4xx_and_charge_nothing() {
     {
         is_refused(path, post(&mallory, path).header("idempotency-key", "path").body("{}")).await;
     }
+    // Names that leave their place in a key, or mean several accounts.
+    for account in
+        ["acct-1%23balance", "acct-1%2fx", "*", "%2a", "provider:clearing%230", "acct-1%00", "account%23acct-1", ""]
+    {
+        is_refused(account, mallory.request(Method::GET, &format!("/accounts/{account}"))).await;
+    }
     let long = format!("/payments/{}/refunds", "x".repeat(4000));
     is_refused("a long path", post(&mallory, &long).header("idempotency-key", "long").body(r#"{"amount":1}"#)).await;
     for kind in ["text/plain", "application/json; charset=utf-16", "multipart/form-data; boundary=x", "\"", ";;;"] {

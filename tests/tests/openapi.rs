@@ -127,8 +127,13 @@ async fn every_answer_of_the_api_is_declared() {
     api.check("getPayment", &ann.get(&location).await);
     api.check("getPayment", &ann.get(nothing).await);
     ann.balance("acct-1", "EUR", 3).await;
-    api.check("getAccount", &ann.get("/accounts/acct-1").await);
-    api.check("getAccount", &ann.get("/accounts/never-used").await);
+    let own = ann.get("/accounts/acct-1").await;
+    assert_eq!(own.status, 200, "{own:?}");
+    api.check("getAccount", &own);
+    let (hidden, none) = (stack.user("bob").await.get("/accounts/acct-1").await, ann.get("/accounts/never-used").await);
+    assert_eq!((hidden.status, &hidden.body), (404, &none.body), "another's account is as one that is not there");
+    api.check("getAccount", &hidden);
+    api.check("getAccount", &none);
     api.check("getAccount", &ann.get("/accounts/not%20an%20account").await);
 
     let requests = [

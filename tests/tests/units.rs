@@ -96,6 +96,20 @@ async fn requests(bill: &mut Bill<'_>, ann: &User<'_>) {
     let refund = "refund, first time: claim; look at the payment; record, payment, refund and event";
     is(bill.add(refund, ann.post(&refunds, "refund", &json!({ "amount": 500 }))).await, "201 -");
     is(bill.add("payment looked at", ann.get(&location)).await, "200 -");
+    account(bill, ann, &paid).await;
+}
+
+/// The event of the payment does not come by itself here.
+async fn account(bill: &mut Bill<'_>, ann: &User<'_>, paid: &Answer) {
+    let id = paid.json()["id"].as_str().expect("an id").to_owned();
+    let transaction = id.trim_start_matches("pay_").parse::<uuid::Uuid>().expect("a transaction");
+    let mut posted = event(0);
+    (posted["event"], posted["payment"]) = (json!(transaction), json!(id));
+    deliver(bill.stack, &posted).await;
+    let first =
+        "account looked at for the first time: balances and owner; the payment that opened it; the owner is kept";
+    is(bill.add(first, ann.get("/accounts/acct-1")).await, "200 -");
+    is(bill.add("account looked at again: balances and owner", ann.get("/accounts/acct-1")).await, "200 -");
 }
 
 async fn in_progress(bill: &mut Bill<'_>, ann: &User<'_>) {

@@ -2,6 +2,7 @@
 //! what it knows about what happened.
 
 mod answer;
+mod reader;
 
 use aws_sdk_dynamodb::types::TransactWriteItem;
 use idempotency::http::jwt_subject;
@@ -9,9 +10,11 @@ use idempotency::{Attempt, protocol};
 use lambda_http::http::Method;
 use lambda_http::{Body, Error, Request, RequestExt, Response};
 use payments::{
-    AccountId, Charge, Owner, Payment, PaymentId, PaymentRequest, Provider, ProviderError, Refund, RefundRequest,
-    Reversal, Subject, Table, TableError, reply,
+    Account, AccountId, Charge, Owner, Payment, PaymentId, PaymentRequest, Provider, ProviderError, Refund,
+    RefundRequest, Reversal, Subject, Table, TableError, reply,
 };
+
+use reader::Reader;
 
 /// An error means that the outcome is not known; the layer abandons the claim.
 type Answer = Result<Response<Body>, Error>;
@@ -21,11 +24,13 @@ type Answer = Result<Response<Body>, Error>;
 pub(crate) struct Handler {
     provider: Provider,
     table: Table,
+    /// The claim of a token that names its holder's accounts; nothing where an account is its first payer's.
+    accounts_claim: Option<String>,
 }
 
 impl Handler {
-    pub(crate) const fn new(provider: Provider, table: Table) -> Self {
-        Self { provider, table }
+    pub(crate) const fn new(provider: Provider, table: Table, accounts_claim: Option<String>) -> Self {
+        Self { provider, table, accounts_claim }
     }
 
     pub(crate) async fn handle(self, request: Request) -> Answer {
@@ -38,7 +43,7 @@ impl Handler {
             (&Method::POST, ["payments"]) => self.create_payment(&request, asker).await,
             (&Method::POST, ["payments", id, "refunds"]) => self.create_refund(&request, asker, id).await,
             (&Method::GET, ["payments", id]) => Ok(self.payment(asker, id).await),
-            (&Method::GET, ["accounts", account]) => Ok(self.account(account).await),
+            (&Method::GET, ["accounts", account]) => Ok(self.account(&request, asker, account).await),
             _ => Ok(answer::not_found("There is no such resource.")),
         }
     }
@@ -104,12 +109,36 @@ impl Handler {
         }
     }
 
-    async fn account(&self, account: &str) -> Response<Body> {
-        let Some(account) = AccountId::parse(account) else { return answer::not_found("There is no such account.") };
-        match self.table.account(&account).await {
-            Ok(account) => answer::found(&account),
+    async fn account(&self, request: &Request, asker: Owner, account: &str) -> Response<Body> {
+        let reader = Reader::of(request, asker, self.accounts_claim.as_deref());
+        match self.account_for(&reader, account).await {
+            Ok(Some(account)) => answer::found(&account),
+            Ok(None) => answer::not_found("There is no such account."),
             Err(error) => answer::table_unavailable(&error),
         }
+    }
+
+    /// The account, if the reader may see it. One that is hidden is not told from one that does not exist.
+    async fn account_for(&self, reader: &Reader, account: &str) -> Result<Option<Account>, TableError> {
+        let Some(id) = AccountId::parse(account) else { return Ok(None) };
+        match reader {
+            Reader::All => self.table.account(&id).await,
+            Reader::Named(accounts) if accounts.contains(&id) => self.table.account(&id).await,
+            Reader::Named(_) => Ok(None),
+            Reader::Payer(asker) => self.account_of(asker, &id).await,
+        }
+    }
+
+    /// The account, if the asker was the first to pay into it. Owner and account are read at once whatever there is, so
+    /// that neither says by its time that there is the other.
+    async fn account_of(&self, asker: &Owner, id: &AccountId) -> Result<Option<Account>, TableError> {
+        let (account, owner) = tokio::try_join!(self.table.account(id), self.table.owner(id))?;
+        let Some(account) = account else { return Ok(None) };
+        let owner = match owner {
+            Some(owner) => Some(owner),
+            None => self.table.appoint(&account).await?,
+        };
+        Ok((owner.as_ref() == Some(asker)).then_some(account))
     }
 
     /// The payment, if the asker made it. Another's is not told from one that does not exist.

@@ -26,6 +26,6 @@ async fn main() -> Result<(), Error> {
         .subject(handler::subject)
         .resolver(ProviderResolver::new(provider.clone(), table.clone()))
         .max_body_bytes(64 * 1024);
-    let handler = Handler::new(provider, table);
+    let handler = Handler::new(provider, table, setting("ACCOUNTS_CLAIM").ok());
     lambda_http::run(layer.layer(service_fn(move |request| handler.clone().handle(request)))).await
 }

@@ -1,5 +1,6 @@
 mod account;
 
+pub(crate) use account::Opening;
 pub use account::{Account, Balance, LedgerEntry};
 
 use std::fmt;

@@ -50,6 +50,7 @@ pub use event::{Event, EventKind};
 pub use id::{PaymentId, RefundId};
 pub use invalid::{Invalid, Problem};
 pub use late_owner::LateOwners;
+pub(crate) use ledger::Opening;
 pub use ledger::{Account, Balance, Clearing, Entry, LedgerEntry, Origin, Posting};
 pub use message::Message;
 pub use money::{Amount, Currency, Money};

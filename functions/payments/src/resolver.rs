@@ -70,8 +70,10 @@ impl ProviderResolver {
 
     async fn refund(&self, record: &Record, payment: PaymentId, attempt: &Attempt<TransactWriteItem>) -> Found {
         let transaction = record.transaction.uuid();
-        // Whoever asks for a refund of what is not there, or is another's, gets an answer without the provider.
-        let Some(payment) = self.table.payment(payment).await? else {
+        // Whoever asks for a refund of what is not there, or is another's, gets an answer without the provider; so
+        // nothing was sent for either, and neither is told from the other.
+        let is_own = |payment: &Payment| record.principal.is_none_or(|asker| payment.owner == Owner::from(asker));
+        let Some(payment) = self.table.payment(payment).await?.filter(is_own) else {
             return self.prevent(transaction, attempt).await;
         };
         match self.provider.find_refund(transaction, &payment.intent, attempt.remaining()).await? {

@@ -8,14 +8,15 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::{
     Client,
-    types::{AttributeValue, TransactWriteItem},
+    types::{AttributeValue, ReturnValuesOnConditionCheckFailure, TransactWriteItem},
 };
 
 use idempotency::protocol::Trace;
 use uuid::Uuid;
 
 use crate::{
-    Account, AccountId, Balance, Clearing, Event, LedgerEntry, Payment, PaymentId, Posting, Refund, Sale, TerminalId,
+    Account, AccountId, Balance, Clearing, Event, LedgerEntry, Opening, Owner, Payment, PaymentId, Posting, Refund, Sale,
+    TerminalId,
 };
 use key::Key;
 
@@ -31,6 +32,7 @@ use key::Key;
 /// | payment | `payment#<payment>` | `payment` |
 /// | refund | `payment#<payment>` | `refund#<refund>` |
 /// | event of the outbox | `payment#<payment>` | `event#<event>` |
+/// | owner of an account | `owner#<account>` | `owner` |
 /// | balance | `account#<account>` | `balance#<currency>` |
 /// | entry | `account#<account>` | `entry#<event>` |
 /// | entry of the other side; of a sale it has a digest of what was sold | `account#provider:clearing#<part>` | `entry#<event>` |
@@ -91,12 +93,13 @@ impl Table {
         item.as_ref().map(record::read_payment).transpose()
     }
 
-    /// The account as it is now (a consistent read); without balances when nothing was posted to it.
+    /// The account as it is now (a consistent read), or nothing before anything was posted to it. Whether the asker may
+    /// see it is for the caller to decide, by [`Table::owner`] and [`Table::appoint`].
     ///
     /// # Errors
     ///
     /// When the table cannot be read, or an item makes no sense.
-    pub async fn account(&self, account: &AccountId) -> Result<Account, TableError> {
+    pub async fn account(&self, account: &AccountId) -> Result<Option<Account>, TableError> {
         let (partition, prefix) = Key::balances(account);
         let mut pages = self
             .client
@@ -109,12 +112,59 @@ impl Table {
             .into_paginator()
             .items()
             .send();
-        let mut balances: Vec<Balance> = Vec::new();
+        let (mut balances, mut openings): (Vec<Balance>, Vec<Opening>) = (Vec::new(), Vec::new());
         while let Some(item) = pages.next().await {
-            balances.push(record::read_balance(&item.map_err(failed)?)?);
+            let item = item.map_err(failed)?;
+            balances.push(record::read_balance(&item)?);
+            openings.push(record::read_opening(&item)?);
+        }
+        if balances.is_empty() {
+            return Ok(None);
         }
         balances.sort_by_key(|balance| balance.currency.code());
-        Ok(Account { account: account.clone(), balances })
+        Ok(Some(Account { account: account.clone(), balances, opened_by: Opening::of_account(&openings) }))
+    }
+
+    /// Whose an account is (a consistent read); nothing if it is nobody's, or nobody has asked for it yet.
+    ///
+    /// # Errors
+    ///
+    /// When the table cannot be read, or the item makes no sense.
+    pub async fn owner(&self, account: &AccountId) -> Result<Option<Owner>, TableError> {
+        let key = Key::owner(account);
+        let read = self.client.get_item().table_name(&self.name).set_key(Some(key.into())).consistent_read(true);
+        let item = read.send().await.map_err(failed)?.item;
+        item.as_ref().map(record::read_owner).transpose()
+    }
+
+    /// Says whose an account is that has no owner yet: who made the payment that opened it. Nothing if no payment did.
+    ///
+    /// This is done when somebody first asks for the account, so that no payment pays for it; and once, by an item that
+    /// is never changed. Of two who ask at once, both get what the first one wrote, and a payment of an earlier hour
+    /// that is posted later moves no account to somebody else.
+    ///
+    /// # Errors
+    ///
+    /// When the table cannot be read or written, or an item makes no sense.
+    pub async fn appoint(&self, account: &Account) -> Result<Option<Owner>, TableError> {
+        let Some(opener) = account.opened_by else { return Ok(None) };
+        let payment = self.payment(opener).await?.filter(|payment| payment.account == account.account);
+        let Some(Payment { owner, .. }) = payment else { return Ok(None) };
+        let put = self
+            .client
+            .put_item()
+            .table_name(&self.name)
+            .set_item(Some(record::owner(&account.account, &owner, opener)))
+            .condition_expression("attribute_not_exists(pk)")
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        let Err(error) = put.send().await else { return Ok(Some(owner)) };
+        match aws_sdk_dynamodb::Error::from(error) {
+            // By somebody else who asks, or by this request, whose reply was lost.
+            aws_sdk_dynamodb::Error::ConditionalCheckFailedException(refused) => {
+                refused.item().map(record::read_owner).transpose()
+            }
+            other => Err(TableError::Write(Box::new(other))),
+        }
     }
 
     /// What was posted of an event (consistent reads): its entry in the customer's account and the one of the other

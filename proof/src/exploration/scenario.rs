@@ -57,7 +57,7 @@ pub enum Scenario {
 
 impl Scenario {
     /// All of them.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::Repeated,
         Self::Reconciled,
         Self::OneTrip,

@@ -37,6 +37,12 @@ impl Key {
         (Self::of_account(account), "balance#".to_owned())
     }
 
+    /// Whose an account is. In a partition of its own, for a role's permissions go by partition: who may write this may
+    /// not post.
+    pub(super) fn owner(account: &AccountId) -> Self {
+        Self::new(format!("owner#{account}"), "owner")
+    }
+
     /// The entry of an event in an account, the customer's or the clearing's.
     pub(super) fn entry(account: &impl fmt::Display, event: Uuid) -> Self {
         Self::new(Self::of_account(account), format!("entry#{event}"))

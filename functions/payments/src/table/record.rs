@@ -10,13 +10,19 @@ use super::{
     key::Key,
 };
 use crate::{
-    AccountId, Amount, Balance, Currency, Entry, Event, LedgerEntry, Money, Origin, Owner, Payment, PaymentId,
+    AccountId, Amount, Balance, Currency, Entry, Event, LedgerEntry, Money, Opening, Origin, Owner, Payment, PaymentId,
     PaymentMethod, Posting, Reference, Refund,
 };
 
 /// How long an event stays in the table, in seconds: a week. It is delivered within the day that the stream keeps it;
 /// the rest is for people who look for it.
 const EVENT_RETENTION: u64 = 7 * 24 * 60 * 60;
+
+/// Of a balance: its first posting's payment, or terminal.
+pub(super) const OPENED_BY: &str = "opened_by";
+
+/// Of a balance: how many of its entries were posted since [`OPENED_BY`] is noted down.
+pub(super) const NOTED: &str = "noted";
 
 pub(super) fn payment(payment: &Payment) -> Attributes {
     let Payment { id, owner, account, money, payment_method, reference, intent, refunded, created } = payment;
@@ -106,6 +112,31 @@ pub(super) fn read_entry(item: &Attributes) -> Result<LedgerEntry, TableError> {
         account: text(item, "account", |text| Some(text.to_owned()))?,
         amount: number(item, "amount")?,
         currency: text(item, "currency", Currency::from_code)?,
+    })
+}
+
+/// Whose an account is, and the payment that made it so.
+pub(super) fn owner(account: &AccountId, owner: &Owner, payment: PaymentId) -> Attributes {
+    Item::new(Key::owner(account), "owner")
+        .text("account", account)
+        .text("owner", owner.digest())
+        .text("payment", payment)
+        .attributes()
+}
+
+pub(super) fn read_owner(item: &Attributes) -> Result<Owner, TableError> {
+    text(item, "owner", Owner::from_digest)
+}
+
+/// What opened a balance. Where a version posted to it that did not note this down, some entries are not counted in
+/// `noted`; then `opened_by` may name a later posting.
+pub(super) fn read_opening(item: &Attributes) -> Result<Opening, TableError> {
+    let (Some(opened_by), Some(_)) = (item.get(OPENED_BY), item.get(NOTED)) else { return Ok(Opening::Other) };
+    let (noted, entries): (u64, u64) = (number(item, NOTED)?, number(item, "entries")?);
+    let payment = opened_by.as_s().ok().and_then(|text| PaymentId::parse(text));
+    Ok(match payment.filter(|_| noted == entries) {
+        Some(payment) => Opening::Payment(payment),
+        None => Opening::Other,
     })
 }
 

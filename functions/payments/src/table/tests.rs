@@ -77,7 +77,8 @@ fn posting(payment: &Payment) -> Posting {
 }
 
 async fn shown(table: &Table, account: &str) -> String {
-    serde_json::to_string(&table.account(&AccountId::parse(account).unwrap()).await.unwrap()).unwrap()
+    let account = table.account(&AccountId::parse(account).unwrap()).await.unwrap();
+    serde_json::to_string(&account.expect("something was posted")).unwrap()
 }
 
 /// All items, by their sort key.
@@ -182,7 +183,7 @@ async fn an_event_is_posted_once() {
 #[tokio::test]
 async fn currencies_and_accounts_are_kept_apart() {
     let table = table().await;
-    assert_eq!(shown(&table, "acct_1").await, r#"{"account":"acct_1","balances":[]}"#);
+    assert_eq!(table.account(&AccountId::parse("acct_1").unwrap()).await.unwrap(), None);
     for (account, amount, currency) in
         [("acct_1", 100, "USD"), ("acct_1", 30, "EUR"), ("acct_1", 4, "EUR"), ("acct_2", 7, "EUR")]
     {
@@ -316,4 +317,93 @@ async fn the_two_entries_of_an_event_are_found_once_it_is_posted() {
     assert_eq!(entries.iter().map(|entry| entry.amount).collect::<Vec<_>>(), [1200, -1200]);
     assert_eq!(entries[0].account, "acct_1");
     assert!(entries[1].account.starts_with("provider:clearing#"), "{entries:?}");
+}
+
+/// A payment of its own, made and posted.
+async fn paid(table: &Table, id: u128, owner: &str, account: &str, currency: &str) -> Payment {
+    let id = Uuid::from_u128(id);
+    let payment = Payment::new(id, Owner::of(owner), &request(account, 1, currency), "pi_1".into(), 0);
+    commit(table, table.created(&payment, TRACE)).await.unwrap();
+    commit(table, table.posted(&posting(&payment))).await.unwrap();
+    payment
+}
+
+/// Whose an account is, as somebody hears who asks.
+async fn owner(table: &Table, account: &str) -> Option<Owner> {
+    let account = table.account(&AccountId::parse(account).unwrap()).await.unwrap().expect("something was posted");
+    match table.owner(&account.account).await.unwrap() {
+        Some(owner) => Some(owner),
+        None => table.appoint(&account).await.unwrap(),
+    }
+}
+
+fn sale(account: &str, sequence: u64) -> Posting {
+    let sale = format!(
+        r#"{{"type":"terminal.sale","terminal":"till","sequence":{sequence},"account":"{account}","amount":1,"currency":"EUR"}}"#
+    );
+    Posting::of_sale(&crate::Sale::from_message(sale.as_bytes()).unwrap())
+}
+
+#[tokio::test]
+async fn an_account_is_of_who_first_paid_into_it_and_stays_so_once_asked_for() {
+    let table = table().await;
+    paid(&table, 5, "alice", "acct_1", "EUR").await;
+    paid(&table, 6, "bob", "acct_1", "EUR").await;
+    paid(&table, 7, "bob", "acct_1", "USD").await;
+    let seen = table.account(&AccountId::parse("acct_1").unwrap()).await.unwrap().unwrap();
+    assert_eq!(owner(&table, "acct_1").await, Some(Owner::of("alice")));
+    // Posted late, and made earlier: once somebody has asked, it moves nothing.
+    paid(&table, 4, "bob", "acct_1", "JPY").await;
+    assert_eq!(owner(&table, "acct_1").await, Some(Owner::of("alice")));
+    // Of two who ask at once, the later writer gets what the first one wrote.
+    let other = Account { opened_by: Some(PaymentId::of(Uuid::from_u128(4))), ..seen };
+    assert_eq!(table.appoint(&other).await.unwrap(), Some(Owner::of("alice")));
+
+    // Nobody has asked yet: the earlier payment counts, in whichever currency and order it is posted.
+    paid(&table, 9, "alice", "acct_2", "EUR").await;
+    paid(&table, 8, "bob", "acct_2", "JPY").await;
+    assert_eq!(owner(&table, "acct_2").await, Some(Owner::of("bob")));
+}
+
+#[tokio::test]
+async fn a_refund_that_is_posted_first_leaves_the_account_to_its_payer() {
+    let (table, payment) = (table().await, payment(1200));
+    commit(&table, table.created(&payment, TRACE)).await.unwrap();
+    let refund = refund(&payment, 200);
+    commit(&table, table.posted(&Posting::of(&Event::refunded(&payment, &refund)))).await.unwrap();
+    assert_eq!(owner(&table, "acct_1").await, Some(Owner::of("alice")));
+}
+
+#[tokio::test]
+async fn an_account_that_a_terminal_opened_is_nobodys_whoever_pays_into_it_later() {
+    let table = table().await;
+    commit(&table, table.posted(&sale("shop", 1))).await.unwrap();
+    paid(&table, 1, "alice", "shop", "EUR").await;
+    paid(&table, 2, "alice", "shop", "USD").await;
+    assert_eq!(owner(&table, "shop").await, None);
+
+    paid(&table, 3, "alice", "acct_1", "EUR").await;
+    commit(&table, table.posted(&sale("acct_1", 2))).await.unwrap();
+    assert_eq!(owner(&table, "acct_1").await, Some(Owner::of("alice")));
+}
+
+#[tokio::test]
+async fn an_account_from_before_openings_were_noted_is_nobodys_whoever_pays_into_it_later() {
+    let table = table().await;
+    preset_balance(&table, 100).await;
+    paid(&table, 1, "alice", "acct_1", "EUR").await;
+    paid(&table, 2, "alice", "acct_1", "USD").await;
+    assert_eq!(owner(&table, "acct_1").await, None);
+}
+
+#[tokio::test]
+async fn a_payment_that_is_not_there_or_is_anothers_accounts_opens_nothing() {
+    let table = table().await;
+    let payment = payment(1200);
+    commit(&table, table.posted(&posting(&payment))).await.unwrap();
+    assert_eq!(owner(&table, "acct_1").await, None, "the payment is not there");
+    paid(&table, 1, "bob", "acct_2", "EUR").await;
+    let account = table.account(&AccountId::parse("acct_1").unwrap()).await.unwrap().unwrap();
+    let opened_by = Some(PaymentId::of(Uuid::from_u128(1)));
+    assert_eq!(table.appoint(&Account { opened_by, ..account }).await.unwrap(), None, "it is of another account");
 }

@@ -6,8 +6,12 @@ use aws_sdk_dynamodb::types::{
     builders::UpdateBuilder,
 };
 
-use super::{item::Attributes, key::Key};
-use crate::{Balance, Payment, Posting, Preview, Refund};
+use super::{
+    item::Attributes,
+    key::Key,
+    record::{NOTED, OPENED_BY},
+};
+use crate::{Balance, Origin, Payment, Posting, Preview, Refund};
 
 /// The item, if there is none under its key.
 pub(super) fn insert(table: &str, item: Attributes) -> TransactWriteItem {
@@ -36,13 +40,15 @@ pub(super) fn raise_refunded(table: &str, payment: &Payment, refund: &Refund) ->
 }
 
 /// The customer's balance and count of entries, if the balance stays within its limit. The sum may be relative because
-/// it never goes alone: the entry in the same transaction can be written once only.
+/// it never goes alone: the entry in the same transaction can be written once only. What opened the balance is noted
+/// down in it, for whoever asks whose the account is; so that costs no write of its own.
 pub(super) fn move_balance(table: &str, posting: &Posting) -> TransactWriteItem {
     let change = posting.customer.amount;
     let update = Update::builder()
         .update_expression(
             "SET #kind = :kind, #account = :account, #currency = :currency, \
-             #balance = if_not_exists(#balance, :zero) + :change, #entries = if_not_exists(#entries, :zero) + :one",
+             #balance = if_not_exists(#balance, :zero) + :change, #entries = if_not_exists(#entries, :zero) + :one, \
+             #opened_by = if_not_exists(#opened_by, :origin), #noted = if_not_exists(#noted, :zero) + :one",
         )
         .condition_expression("attribute_not_exists(#balance) OR #balance BETWEEN :least AND :most")
         .expression_attribute_names("#kind", "kind")
@@ -50,15 +56,26 @@ pub(super) fn move_balance(table: &str, posting: &Posting) -> TransactWriteItem 
         .expression_attribute_names("#currency", "currency")
         .expression_attribute_names("#balance", "balance")
         .expression_attribute_names("#entries", "entries")
+        .expression_attribute_names("#opened_by", OPENED_BY)
+        .expression_attribute_names("#noted", NOTED)
         .expression_attribute_values(":kind", AttributeValue::S("balance".to_owned()))
         .expression_attribute_values(":account", AttributeValue::S(posting.customer.account.to_string()))
         .expression_attribute_values(":currency", AttributeValue::S(posting.currency.to_string()))
+        .expression_attribute_values(":origin", AttributeValue::S(origin(&posting.origin)))
         .expression_attribute_values(":change", number(change))
         .expression_attribute_values(":zero", number(0))
         .expression_attribute_values(":one", number(1))
         .expression_attribute_values(":least", number(-Balance::LIMIT - change.min(0)))
         .expression_attribute_values(":most", number(Balance::LIMIT - change.max(0)));
     finish(table, Key::balance(&posting.customer.account, posting.currency), update)
+}
+
+/// No terminal is taken for a payment: `#` is in no payment's id.
+fn origin(origin: &Origin) -> String {
+    match origin {
+        Origin::Payment { payment, .. } => payment.to_string(),
+        Origin::Sale(sale) => format!("terminal#{}", sale.terminal),
+    }
 }
 
 /// The mark that a preview was used. Two confirmations meet here, and one of them is refused.
