@@ -19,6 +19,10 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::template::Table;
+pub(crate) use gate::{Gate, SESSION_TOKEN};
+
+mod access;
+mod gate;
 
 #[derive(Clone)]
 pub(crate) struct Tables {

@@ -17,7 +17,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     banner, binaries,
     control::Control,
-    dynamodb::Tables,
+    dynamodb::{self, Gate, Tables},
     front::Front,
     function::{Definition, Function},
     guard::Guard,
@@ -60,7 +60,8 @@ impl Stack {
     pub async fn start(options: &Options) -> Result<Self> {
         // The port first: that it is taken should not cost a build.
         let (front_listener, address) = listener::bind(options.port).await?;
-        let (dynamodb_listener, dynamodb) = listener::bind(options.dynamodb_port).await?;
+        let (gate_listener, dynamodb) = listener::bind(options.dynamodb_port).await?;
+        let (dynamodb_listener, behind_gate) = listener::bind(0).await?;
         let (sqs_listener, sqs) = listener::bind(0).await?;
         let (provider_listener, provider_address) = listener::bind(0).await?;
         let provider_url = format!("http://{provider_address}");
@@ -104,6 +105,8 @@ impl Stack {
             dynamodb: None,
         };
         stack.dynamodb = Some(tables.serve(dynamodb_listener, options.time_to_live_sweep, stack.end.clone())?);
+        let gate = Gate::new(behind_gate, &stack.template, &surroundings)?;
+        stack.spawn(listener::serve(gate_listener, gate.router(), stack.end.clone().cancelled_owned()));
         stack.spawn(listener::serve(sqs_listener, queues.router(), stack.end.clone().cancelled_owned()));
         stack.spawn(listener::serve(provider_listener, provider.router(), stack.end.clone().cancelled_owned()));
         stack.start_pipes(&tables, &queues, &storage, &surroundings)?;
@@ -285,7 +288,7 @@ fn functions(
             let program = programs.get(&settings.code).with_context(|| format!("function {id} was not built"))?.clone();
             let definition = Definition {
                 arn: shared.surroundings.arn("lambda", &format!("function:{}", settings.name)),
-                environment: environment(&settings, &program, shared),
+                environment: environment(id, &settings, &program, shared),
                 program,
                 settings,
                 provider: shared.provider.clone(),
@@ -299,7 +302,12 @@ fn functions(
 
 /// AWS, "Working with Lambda environment variables": what the runtime sets, what the SDK needs here, and last what
 /// the template says. Nothing of ours leaks in but the PATH.
-fn environment(settings: &template::Function, program: &Path, shared: &Shared<'_>) -> BTreeMap<String, String> {
+fn environment(
+    id: &str,
+    settings: &template::Function,
+    program: &Path,
+    shared: &Shared<'_>,
+) -> BTreeMap<String, String> {
     let task_root = program.parent().unwrap_or(Path::new("/"));
     let mut environment: BTreeMap<String, String> = [
         ("_HANDLER", settings.handler.clone()),
@@ -314,6 +322,7 @@ fn environment(settings: &template::Function, program: &Path, shared: &Shared<'_
         ("AWS_LAMBDA_LOG_STREAM_NAME", "local".to_owned()),
         ("AWS_ACCESS_KEY_ID", "local".to_owned()),
         ("AWS_SECRET_ACCESS_KEY", "local".to_owned()),
+        (dynamodb::SESSION_TOKEN, id.to_owned()),
         ("AWS_ENDPOINT_URL_DYNAMODB", shared.dynamodb.clone()),
         ("AWS_ENDPOINT_URL_SQS", format!("http://{}", shared.sqs)),
         ("LAMBDA_TASK_ROOT", task_root.to_string_lossy().into_owned()),

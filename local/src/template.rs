@@ -1,8 +1,8 @@
 //! The template: what `sam deploy` would bring to life, read for this machine.
 //!
 //! Nothing else configures the application. A resource, event or intrinsic that the local stack should honour and
-//! cannot is an error that names it; what has no meaning on one machine (roles, log groups, alarms) is left out on
-//! purpose and by name.
+//! cannot is an error that names it; what has no meaning on one machine (log groups, alarms, what roles allow but at
+//! DynamoDB) is left out on purpose and by name.
 
 use std::{
     collections::BTreeMap,
@@ -18,11 +18,13 @@ pub use resources::{
     Authorization, Authorizer, Cors, Function, HttpApi, Mapping, Pipe, Queue, Redrive, Route, Schedule, ScheduleKind,
     StreamMapping, Table,
 };
+pub use role::{Access, Role};
 
 #[cfg(test)]
 mod application;
 mod intrinsics;
 mod resources;
+mod role;
 mod yaml;
 
 /// What the template cannot know: where it runs, and the parameters that the stack itself supplies.
@@ -82,9 +84,7 @@ impl Template {
         let resolver = resolver(&document, surroundings)?;
         let mut template = Self::default();
         for (id, resource) in wanted(&document, &resolver)? {
-            template
-                .add(id, resource, &document["Globals"], folder, &resolver)
-                .with_context(|| format!("in resource {id}"))?;
+            template.add(id, resource, &document, folder, &resolver).with_context(|| format!("in resource {id}"))?;
         }
         Ok(template)
     }
@@ -93,10 +93,11 @@ impl Template {
         &mut self,
         id: &str,
         resource: &Value,
-        globals: &Value,
+        document: &Value,
         folder: &Path,
         resolver: &Resolver<'_>,
     ) -> Result<()> {
+        let globals = &document["Globals"];
         let properties = &resource["Properties"];
         let kind = resource["Type"].as_str().unwrap_or_default();
         let unknown = resources::unknown_properties(kind, properties);
@@ -104,6 +105,8 @@ impl Template {
         match kind {
             "AWS::Serverless::Function" => {
                 let (function, routes) = resources::function(id, properties, &globals["Function"], folder, resolver)?;
+                let role = Role::of(properties, &document["Resources"], resolver)?;
+                let function = Function { role, ..function };
                 self.functions.insert(id.to_owned(), function);
                 self.api.routes.extend(routes);
             }

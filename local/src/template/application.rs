@@ -47,6 +47,9 @@ fn of_document(document: &Value) -> Vec<String> {
             {
                 problems.push(format!("{name}.{event}: the gateway would answer before the function does"));
             }
+            if is_open(settings) && !is_limited(document, &resource["Properties"], &settings["Properties"]) {
+                problems.push(format!("{name}.{event}: who has no token can use up what others are to have"));
+            }
             if settings["Properties"]["ParallelizationFactor"].as_u64().is_some_and(|factor| factor > 1) {
                 problems.push(format!("{name}.{event}: a watermark needs the records of a shard one after another"));
             }
@@ -58,9 +61,42 @@ fn of_document(document: &Value) -> Vec<String> {
             if list(&statement["Action"]).iter().any(|action| action.contains('*')) || statement["Resource"] == "*" {
                 problems.push(format!("{name}: a role is wider than what the function does"));
             }
+            if names_items(statement) && kinds(statement).is_empty() {
+                problems.push(format!("{name}: a role reaches items of every kind"));
+            }
         }
     }
     problems
+}
+
+/// Whether the front lets requests without a token through.
+fn is_open(event: &Value) -> bool {
+    event["Type"] == "HttpApi" && event["Properties"]["Auth"]["Authorizer"] == "NONE"
+}
+
+/// Whether an open route has a limit of its own at the gateway, and its function one of sandboxes.
+fn is_limited(document: &Value, function: &Value, route: &Value) -> bool {
+    let api = &document["Resources"][route["ApiId"]["Ref"].as_str().unwrap_or_default()]["Properties"];
+    let key = [&route["Method"], &route["Path"]].map(|part| part.as_str().unwrap_or_default()).join(" ");
+    let (own, others) = (&api["RouteSettings"][key], &api["DefaultRouteSettings"]);
+    let limits = ["ThrottlingRateLimit", "ThrottlingBurstLimit"];
+    limits.iter().all(|limit| !own[limit].is_null() && !others[limit].is_null() && own[limit] != others[limit])
+        && !function["ReservedConcurrentExecutions"].is_null()
+}
+
+/// Whether a statement allows what names items, which is all but scans and queries of an index.
+fn names_items(statement: &Value) -> bool {
+    list(&statement["Action"]).iter().any(|action| action.starts_with("dynamodb:") && *action != "dynamodb:Scan")
+        && statement["Resource"]["Fn::GetAtt"][1] == "Arn"
+}
+
+/// The kinds of items that a statement is about; none if it would also hold for a request that names no item.
+fn kinds(statement: &Value) -> Vec<&str> {
+    let condition = &statement["Condition"];
+    if condition["Null"]["dynamodb:LeadingKeys"] != "false" {
+        return Vec::new();
+    }
+    list(&condition["ForAllValues:StringLike"]["dynamodb:LeadingKeys"])
 }
 
 /// A caller is to hear from the function, which says what it knows, and not from a gateway that has lost its patience.
@@ -96,7 +132,7 @@ fn list(value: &Value) -> Vec<&str> {
     }
 }
 
-/// What a function's own role allows, as `action on resource`.
+/// What a function's own role allows, as `action on resource`, and of which kinds of items.
 fn allowed(text: &str, function: &str) -> Result<Vec<String>> {
     let document = yaml::parse(text)?;
     let policies = document["Resources"][format!("{function}Role")]["Properties"]["Policies"]
@@ -108,7 +144,8 @@ fn allowed(text: &str, function: &str) -> Result<Vec<String>> {
     let mut allowed: Vec<String> = statements
         .flat_map(|statement| {
             let resource = statement["Resource"]["Fn::GetAtt"][0].as_str().unwrap_or_default();
-            list(&statement["Action"]).into_iter().map(move |action| format!("{action} on {resource}"))
+            let kinds = kinds(statement).iter().map(|kind| format!(" {kind}")).collect::<String>();
+            list(&statement["Action"]).into_iter().map(move |action| format!("{action} on {resource}{kinds}"))
         })
         .collect();
     allowed.sort_unstable();
@@ -134,6 +171,24 @@ fn what_does_not_fit_together_is_found() -> Result<()> {
         ("MessageRetentionPeriod: 345600", "MessageRetentionPeriod: 1296000", "after its record has expired"),
         ("VisibilityTimeout: 60", "VisibilityTimeout: 60\n      FifoQueue: true", "take those behind it"),
         ("Action: sqs:ChangeMessageVisibility", "Action: sqs:*", "wider than"),
+        (r#""Null": { "dynamodb:LeadingKeys": "false" }"#, "", "PaymentsApiRole: a role reaches items of every kind"),
+        (
+            "\"ForAllValues:StringLike\":",
+            "\"ForAllValues:StringEquals\":",
+            "LedgerWorkerRole: a role reaches items of every kind",
+        ),
+        ("ANY /console:", "ANY /other:", "Console.Home: who has no token"),
+        (
+            "ThrottlingRateLimit: !Ref ConsoleRequestsPerSecond",
+            "ThrottlingRateLimit: !Ref RequestsPerSecond",
+            "Console.Pages: who",
+        ),
+        ("ThrottlingBurstLimit: !Ref RequestBurst", "", "Console.Home: who has no token"),
+        (
+            "ReservedConcurrentExecutions: !If [IsConsoleReserved",
+            "X: !If [IsConsoleReserved",
+            "Console.Home: who has no token",
+        ),
         ("      Timeout: 10\n", "      Timeout: 30\n", "PaymentsApi.CreatePayment: the gateway would answer"),
         ("      Timeout: 10\n", "", "PaymentsApi.CreatePayment: the gateway would answer"),
     ] {
@@ -162,10 +217,11 @@ fn the_roles_of_worker_and_stream_allow_what_they_do_and_no_more() -> Result<()>
     assert_eq!(
         allowed(&text()?, "LedgerWorker")?,
         [
-            "dynamodb:GetItem on Records",
-            "dynamodb:PutItem on Payments",
-            "dynamodb:PutItem on Records",
-            "dynamodb:UpdateItem on Payments",
+            "dynamodb:GetItem on Records idempotency:*",
+            "dynamodb:PutItem on Payments account#*",
+            "dynamodb:PutItem on Records idempotency:*",
+            "dynamodb:UpdateItem on Payments account#*",
+            "dynamodb:UpdateItem on Payments terminal#*",
             "logs:CreateLogStream on LedgerWorkerLogs",
             "logs:PutLogEvents on LedgerWorkerLogs",
             "sqs:ChangeMessageVisibility on LedgerQueue",
@@ -177,13 +233,35 @@ fn the_roles_of_worker_and_stream_allow_what_they_do_and_no_more() -> Result<()>
     assert_eq!(
         allowed(&text()?, "TerminalStream")?,
         [
-            "dynamodb:GetItem on Records",
-            "dynamodb:PutItem on Payments",
-            "dynamodb:PutItem on Records",
-            "dynamodb:UpdateItem on Payments",
+            "dynamodb:GetItem on Records idempotency:warm",
+            "dynamodb:GetItem on Records watermark#*",
+            "dynamodb:PutItem on Payments account#*",
+            "dynamodb:PutItem on Records watermark#*",
+            "dynamodb:UpdateItem on Payments account#*",
+            "dynamodb:UpdateItem on Payments terminal#*",
             "logs:CreateLogStream on TerminalStreamLogs",
             "logs:PutLogEvents on TerminalStreamLogs",
         ]
     );
+    Ok(())
+}
+
+#[test]
+fn who_faces_callers_cannot_write_the_ledger() -> Result<()> {
+    for (function, kinds) in
+        [("PaymentsApi", &["audit", "owner#*", "payment#*"][..]), ("Console", &["audit", "payment#*", "preview#*"])]
+    {
+        let allowed = allowed(&text()?, function)?;
+        let mut written: Vec<&str> = allowed
+            .iter()
+            .filter_map(|action| {
+                let written = action.strip_prefix("dynamodb:PutItem").or(action.strip_prefix("dynamodb:UpdateItem"))?;
+                written.strip_prefix(" on Payments ")
+            })
+            .collect();
+        written.sort_unstable();
+        written.dedup();
+        assert_eq!(written, kinds, "{function}");
+    }
     Ok(())
 }

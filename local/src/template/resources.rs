@@ -22,6 +22,8 @@ pub struct Function {
     pub log_format: Option<String>,
     pub log_level: Option<String>,
     pub reserved_concurrency: Option<usize>,
+    /// What it may ask of DynamoDB; `None`: everything, for the template does not say.
+    pub role: Option<super::Role>,
     pub mappings: Vec<Mapping>,
     pub streams: Vec<StreamMapping>,
     pub schedules: Vec<Schedule>,
@@ -174,7 +176,7 @@ pub struct Pipe {
     pub message_deduplication_id: Option<String>,
 }
 
-/// What one machine has no use for: permissions, keys, logs and their watchers.
+/// What one machine has no use for: permissions (but for those that functions' roles have at DynamoDB), keys, logs and their watchers.
 pub(super) fn without_local_meaning(kind: &str) -> bool {
     const PREFIXES: [&str; 12] = [
         "AWS::IAM::",
@@ -207,6 +209,7 @@ pub(super) fn unknown_properties<'p>(kind: &str, properties: &'p Value) -> impl 
                 "Environment",
                 "LoggingConfig",
                 "ReservedConcurrentExecutions",
+                "Role",
                 "Events",
             ],
             &[
@@ -218,7 +221,6 @@ pub(super) fn unknown_properties<'p>(kind: &str, properties: &'p Value) -> impl 
                 "EventInvokeConfig",
                 "KmsKeyArn",
                 "Policies",
-                "Role",
                 "Runtime",
                 "Tags",
                 "Tracing",
@@ -227,7 +229,7 @@ pub(super) fn unknown_properties<'p>(kind: &str, properties: &'p Value) -> impl 
         "AWS::Serverless::HttpApi" => (
             &["Auth", "CorsConfiguration", "DefinitionBody", "DefinitionUri"],
             // A developer's own burst is not throttled, as it is not at the functions.
-            &["AccessLogSettings", "DefaultRouteSettings", "Description", "Tags"],
+            &["AccessLogSettings", "DefaultRouteSettings", "Description", "RouteSettings", "Tags"],
         ),
         _ => return None.into_iter().flatten(),
     };
@@ -283,6 +285,7 @@ pub(super) fn function(
         log_format: logging["LogFormat"].as_str().map(str::to_owned),
         log_level: logging["ApplicationLogLevel"].as_str().map(str::to_owned),
         reserved_concurrency: or(get("ReservedConcurrentExecutions")?, None)?,
+        role: None,
         mappings: Vec::new(),
         streams: Vec::new(),
         schedules: Vec::new(),

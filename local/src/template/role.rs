@@ -1,0 +1,277 @@
+//! What the role of a function allows it to ask of DynamoDB (AWS, "IAM JSON policy elements reference").
+//!
+//! Read strictly: an element or a condition that is not known here is an error, never an allowance.
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
+
+use super::{Resolver, members};
+
+/// A role and its statements about DynamoDB. What it may do elsewhere has no part here.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Role {
+    pub name: String,
+    statements: Vec<Statement>,
+}
+
+/// One action on one resource, as DynamoDB asks about it before it does it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Access {
+    /// `dynamodb:PutItem`.
+    pub action: String,
+    /// An ARN.
+    pub resource: String,
+    /// The partition keys of the items that are named; `None` where a request names none.
+    pub leading_keys: Option<Vec<String>>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+struct Statement {
+    denies: bool,
+    actions: Vec<String>,
+    resources: Vec<String>,
+    conditions: Vec<Condition>,
+}
+
+/// About `dynamodb:LeadingKeys`.
+#[derive(Debug, Clone, PartialEq)]
+enum Condition {
+    /// Every key matches one of these, which may have wildcards. Holds also where there is none.
+    AllLike(Vec<String>),
+    /// Every key is one of these. Holds also where there is none.
+    AllEqual(Vec<String>),
+    /// Whether there is to be none.
+    Absent(bool),
+}
+
+impl Role {
+    /// The role that a function names, with the managed policies of the template; nothing if it is not in the template.
+    /// What policies of AWS allow is not known here: none that the template attaches is about DynamoDB.
+    pub(super) fn of(function: &Value, resources: &Value, resolver: &Resolver<'_>) -> Result<Option<Self>> {
+        let Some(name) = function["Role"]["Fn::GetAtt"][0].as_str() else { return Ok(None) };
+        let role = &resources[name];
+        ensure!(role["Type"] == "AWS::IAM::Role", "the role {name} is not a role of the template");
+        let read = || -> Result<Self> {
+            let properties = resolver.resolve(&role["Properties"])?;
+            let mut documents: Vec<Value> =
+                list(&properties["Policies"]).map(|policy| policy["PolicyDocument"].clone()).collect();
+            for managed in list(&properties["ManagedPolicyArns"]).filter_map(Value::as_str) {
+                let policy = &resources[managed];
+                if policy["Type"] == "AWS::IAM::ManagedPolicy" {
+                    documents.push(resolver.resolve(&policy["Properties"]["PolicyDocument"])?);
+                }
+            }
+            let statements = documents.iter().flat_map(|document| list(&document["Statement"]));
+            let statements = statements.filter(|statement| is_about_dynamodb(statement)).map(Statement::read);
+            Ok(Self { name: name.to_owned(), statements: statements.collect::<Result<_>>()? })
+        };
+        read().map(Some).with_context(|| format!("in the role {name}"))
+    }
+
+    /// Whether a statement allows it and none denies it.
+    pub fn allows(&self, access: &Access) -> bool {
+        let mut matching = self.statements.iter().filter(|statement| statement.matches(access)).peekable();
+        matching.peek().is_some() && matching.all(|statement| !statement.denies)
+    }
+}
+
+impl Statement {
+    fn read(statement: &Value) -> Result<Self> {
+        for (element, _) in members(statement) {
+            ensure!(
+                ["Sid", "Effect", "Action", "Resource", "Condition"].contains(&element.as_str()),
+                "the local stack does not know the element {element} of a statement"
+            );
+        }
+        let conditions = members(&statement["Condition"]).flat_map(|(operator, keys)| {
+            members(keys).map(move |(key, values)| Condition::read(operator, key, values))
+        });
+        Ok(Self {
+            denies: match statement["Effect"].as_str() {
+                Some("Allow") => false,
+                Some("Deny") => true,
+                _ => bail!("the Effect of a statement must be Allow or Deny"),
+            },
+            actions: texts(&statement["Action"]),
+            resources: texts(&statement["Resource"]),
+            conditions: conditions.collect::<Result<_>>()?,
+        })
+    }
+
+    fn matches(&self, access: &Access) -> bool {
+        let action = access.action.to_ascii_lowercase();
+        self.actions.iter().any(|pattern| is_like(&action, &pattern.to_ascii_lowercase()))
+            && self.resources.iter().any(|pattern| is_like(&access.resource, pattern))
+            && self.conditions.iter().all(|condition| condition.holds(access.leading_keys.as_deref()))
+    }
+}
+
+impl Condition {
+    fn read(operator: &str, key: &str, values: &Value) -> Result<Self> {
+        match (operator, key) {
+            ("ForAllValues:StringLike", "dynamodb:LeadingKeys") => Ok(Self::AllLike(texts(values))),
+            ("ForAllValues:StringEquals", "dynamodb:LeadingKeys") => Ok(Self::AllEqual(texts(values))),
+            ("Null", "dynamodb:LeadingKeys") => match texts(values).as_slice() {
+                [one] if one == "true" || one == "false" => Ok(Self::Absent(one == "true")),
+                _ => bail!("Null takes true or false"),
+            },
+            _ => bail!("the local stack does not know the condition {operator} of {key}"),
+        }
+    }
+
+    /// A set operator holds where there is nothing to compare (AWS, "Multivalued context keys"); only `Null` tells.
+    fn holds(&self, leading_keys: Option<&[String]>) -> bool {
+        let keys = leading_keys.unwrap_or_default();
+        match self {
+            Self::AllLike(patterns) => keys.iter().all(|key| patterns.iter().any(|pattern| is_like(key, pattern))),
+            Self::AllEqual(values) => keys.iter().all(|key| values.contains(key)),
+            Self::Absent(absent) => keys.is_empty() == *absent,
+        }
+    }
+}
+
+/// A statement that names something else, or everything but something, is read as well, and refused if it says so.
+fn is_about_dynamodb(statement: &Value) -> bool {
+    let actions = texts(&statement["Action"]);
+    actions.is_empty()
+        || actions.iter().any(|action| {
+            let action = action.to_ascii_lowercase();
+            action.starts_with("dynamodb:") || action.split_once(':').is_none_or(|(service, _)| service.contains('*'))
+        })
+}
+
+/// `*` is any text, `?` is one character.
+fn is_like(text: &str, pattern: &str) -> bool {
+    let (text, pattern): (Vec<char>, Vec<char>) = (text.chars().collect(), pattern.chars().collect());
+    let (mut at, mut in_pattern) = (0, 0);
+    let mut star: Option<(usize, usize)> = None;
+    while at < text.len() {
+        match pattern.get(in_pattern) {
+            Some('*') => {
+                star = Some((in_pattern, at));
+                in_pattern += 1;
+            }
+            Some(expected) if *expected == '?' || *expected == text[at] => {
+                at += 1;
+                in_pattern += 1;
+            }
+            // The last star takes one character more.
+            _ => match &mut star {
+                Some((star, taken)) => {
+                    *taken += 1;
+                    (at, in_pattern) = (*taken, *star + 1);
+                }
+                None => return false,
+            },
+        }
+    }
+    pattern[in_pattern..].iter().all(|rest| *rest == '*')
+}
+
+fn list(value: &Value) -> impl Iterator<Item = &Value> {
+    match value {
+        Value::Array(items) => items.as_slice(),
+        Value::Null => &[],
+        one => std::slice::from_ref(one),
+    }
+    .iter()
+}
+
+fn texts(value: &Value) -> Vec<String> {
+    list(value).map(|item| item.as_str().map_or_else(|| item.to_string(), str::to_owned)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn role(statements: Value) -> Role {
+        let statements = list(&statements).map(Statement::read).collect::<Result<_>>().expect("readable");
+        Role { name: "R".to_owned(), statements }
+    }
+
+    fn access(action: &str, resource: &str, keys: Option<&[&str]>) -> Access {
+        let leading_keys = keys.map(|keys| keys.iter().map(|key| (*key).to_owned()).collect());
+        Access { action: format!("dynamodb:{action}"), resource: resource.to_owned(), leading_keys }
+    }
+
+    #[test]
+    fn an_action_is_allowed_on_the_resource_and_the_kinds_of_keys_that_a_statement_names() {
+        let role = role(json!([
+            { "Effect": "Allow", "Action": ["dynamodb:PutItem", "dynamodb:GetItem"], "Resource": "t", "Condition": {
+                "ForAllValues:StringLike": { "dynamodb:LeadingKeys": ["payment#*", "audit"] },
+                "Null": { "dynamodb:LeadingKeys": "false" } } },
+            { "Effect": "Allow", "Action": "dynamodb:Scan", "Resource": ["t", "t/index/*"] },
+        ]));
+        for allowed in [
+            access("PutItem", "t", Some(&["payment#1"])),
+            access("putitem", "t", Some(&["payment#1", "audit"])),
+            access("Scan", "t", None),
+            access("Scan", "t/index/unresolved", None),
+        ] {
+            assert!(role.allows(&allowed), "{allowed:?}");
+        }
+        for refused in [
+            access("PutItem", "t", Some(&["account#1"])),
+            access("PutItem", "t", Some(&["payment#1", "account#1"])),
+            access("PutItem", "t", Some(&["audit#"])),
+            access("PutItem", "t", Some(&[])),
+            access("PutItem", "t", None),
+            access("PutItem", "u", Some(&["audit"])),
+            access("DeleteItem", "t", Some(&["audit"])),
+            access("Scan", "tt", None),
+        ] {
+            assert!(!role.allows(&refused), "{refused:?}");
+        }
+    }
+
+    #[test]
+    fn without_a_null_check_a_request_that_names_no_key_passes_a_set_operator() {
+        let condition = json!({ "ForAllValues:StringLike": { "dynamodb:LeadingKeys": ["payment#*"] } });
+        let statement = json!({ "Effect": "Allow", "Action": "dynamodb:*", "Resource": "*", "Condition": condition });
+        assert!(role(statement.clone()).allows(&access("Scan", "t", None)), "as IAM has it");
+        let mut checked = statement;
+        checked["Condition"]["Null"] = json!({ "dynamodb:LeadingKeys": "false" });
+        assert!(!role(checked).allows(&access("Scan", "t", None)));
+    }
+
+    #[test]
+    fn what_is_denied_is_not_allowed() {
+        let role = role(json!([
+            { "Effect": "Allow", "Action": "dynamodb:*", "Resource": "*" },
+            { "Effect": "Deny", "Action": "dynamodb:Delete*", "Resource": "t" },
+        ]));
+        assert!(role.allows(&access("PutItem", "t", None)) && role.allows(&access("DeleteItem", "u", None)));
+        assert!(!role.allows(&access("DeleteItem", "t", Some(&["audit"]))));
+    }
+
+    #[test]
+    fn what_is_not_known_of_a_statement_is_an_error() {
+        let base = json!({ "Effect": "Allow", "Action": "dynamodb:PutItem", "Resource": "t" });
+        assert!(Statement::read(&base).is_ok());
+        for (element, value) in [
+            ("NotAction", json!("dynamodb:Scan")),
+            ("Effect", json!("Perhaps")),
+            ("Condition", json!({ "StringLike": { "dynamodb:LeadingKeys": "a*" } })),
+            ("Condition", json!({ "ForAnyValue:StringLike": { "dynamodb:LeadingKeys": "a*" } })),
+            ("Condition", json!({ "ForAllValues:StringLike": { "dynamodb:Attributes": "a*" } })),
+            ("Condition", json!({ "Null": { "dynamodb:LeadingKeys": "no" } })),
+        ] {
+            let mut statement = base.clone();
+            statement[element] = value;
+            assert!(Statement::read(&statement).is_err(), "{statement}");
+        }
+    }
+
+    #[test]
+    fn patterns_have_wildcards() {
+        for (text, pattern) in [("", ""), ("", "*"), ("abc", "a*c"), ("abcbc", "a*bc"), ("abc", "a?c"), ("a", "a**")] {
+            assert!(is_like(text, pattern), "{text} {pattern}");
+        }
+        for (text, pattern) in [("a", ""), ("abc", "a*b"), ("ac", "a?c"), ("A", "a"), ("lock:", "lock:?*")] {
+            assert!(!is_like(text, pattern), "{text} {pattern}");
+        }
+    }
+}
