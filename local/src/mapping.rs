@@ -102,6 +102,16 @@ impl Poller {
             batch.iter().map(|message| record(message, &self.settings.queue_arn, &self.region)).collect();
         let outcome = self.function.invoke(json!({ "Records": records }).to_string()).await;
         let ids = batch.iter().filter_map(|message| message.message_id.clone()).collect();
+        let lost = ignored(&outcome, self.settings.report_batch_item_failures).len();
+        if lost > 0 {
+            let (messages, are) = if lost == 1 { ("message", "is") } else { ("messages", "are") };
+            tracing::warn!(
+                "{}: {lost} {messages} of {} that the function reported as failed {are} deleted: the mapping has no {}",
+                self.function.name(),
+                self.queue,
+                template::REPORT
+            );
+        }
         let settlement = settle(&outcome, &ids, self.settings.report_batch_item_failures);
         if settlement == Settlement::None {
             tracing::warn!(
@@ -169,6 +179,11 @@ pub(crate) fn reported(outcome: &Outcome, report: bool) -> Option<Vec<Value>> {
         Value::Array(failures) => Some(failures),
         Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_) => None,
     }
+}
+
+/// The failures that a function reports to a mapping that does not ask for them: Lambda takes its answer for a success.
+pub(crate) fn ignored(outcome: &Outcome, report: bool) -> Vec<Value> {
+    if report { Vec::new() } else { reported(outcome, true).unwrap_or_default() }
 }
 
 /// AWS, "Example Amazon SQS message event".
@@ -248,8 +263,15 @@ mod tests {
     }
 
     #[test]
-    fn without_the_flag_the_response_is_ignored() {
-        assert_eq!(settled(r#"{"batchItemFailures":[{"itemIdentifier":"a"}]}"#, false), Settlement::All);
+    fn without_the_flag_the_response_is_ignored_and_it_is_known_what_that_loses() {
+        let losses =
+            |response: &'static str, report| ignored(&Ok(Bytes::from_static(response.as_bytes())), report).len();
+        let reported = r#"{"batchItemFailures":[{"itemIdentifier":"a"}]}"#;
+        assert_eq!(settled(reported, false), Settlement::All);
+        assert_eq!((losses(reported, false), losses(reported, true)), (1, 0));
+        for nothing in ["", "null", "{}", r#"{"batchItemFailures":[]}"#, "\"done\"", "[1]"] {
+            assert_eq!((settled(nothing, false), losses(nothing, false)), (Settlement::All, 0), "{nothing}");
+        }
     }
 
     #[test]

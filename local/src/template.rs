@@ -14,6 +14,7 @@ use serde_json::Value;
 
 pub use intrinsics::LOCAL_SECRET;
 use intrinsics::{Identity, Resolver, members};
+pub(crate) use losses::REPORT;
 pub use resources::{
     Authorization, Authorizer, Cors, Function, HttpApi, Mapping, Pipe, Queue, Redrive, Route, Schedule, ScheduleKind,
     StreamMapping, Table,
@@ -23,6 +24,7 @@ pub use role::{Access, Role};
 #[cfg(test)]
 mod application;
 mod intrinsics;
+mod losses;
 mod resources;
 mod role;
 mod yaml;
@@ -66,7 +68,7 @@ pub struct Template {
     pub tables: BTreeMap<String, Table>,
     pub queues: BTreeMap<String, Queue>,
     pub pipes: BTreeMap<String, Pipe>,
-    /// What the template declares and the local stack has no part in.
+    /// What the template declares and the local stack has no part in, and by what it loses messages in silence.
     pub notes: Vec<String>,
 }
 
@@ -86,6 +88,7 @@ impl Template {
         for (id, resource) in wanted(&document, &resolver)? {
             template.add(id, resource, &document, folder, &resolver).with_context(|| format!("in resource {id}"))?;
         }
+        template.notes.extend(losses::of(&template));
         Ok(template)
     }
 
@@ -269,6 +272,55 @@ Resources:
                 "Site: the local stack has no AWS::S3::Bucket; left out",
             ]
         );
+        Ok(())
+    }
+
+    #[test]
+    fn what_loses_messages_in_silence_is_noted() -> Result<()> {
+        let text = |settings: &str, queue: &str| {
+            format!(
+                "Resources: {{ F: {{ Type: AWS::Serverless::Function, Properties: {{ CodeUri: f, Events: {{ E: {{ {settings} }} }} }} }}, \
+                 Q: {{ Type: AWS::SQS::Queue, Properties: {{ {queue} }} }}, D: {{ Type: AWS::SQS::Queue }} }}"
+            )
+        };
+        let redrive = "RedrivePolicy: { deadLetterTargetArn: !GetAtt D.Arn, maxReceiveCount: 2 }";
+        let report = "FunctionResponseTypes: [ReportBatchItemFailures]";
+        let kafka = |more: &str| format!("Type: SelfManagedKafka, Properties: {{ Topics: [t], {report}{more} }}");
+        let topic = "DestinationConfig: { OnFailure: { Destination: kafka://lost } }";
+        for (settings, queue, expected) in [
+            (format!("Type: SQS, Properties: {{ Queue: !GetAtt Q.Arn, {report} }}"), redrive, None),
+            ("Type: SQS, Properties: { Queue: !GetAtt Q.Arn }".to_owned(), redrive, Some("F.E: without FunctionRes")),
+            (
+                "Type: SQS, Properties: { Queue: !GetAtt Q.Arn, BatchSize: 1 }".to_owned(),
+                redrive,
+                Some("F.E: without FunctionRes"),
+            ),
+            (
+                format!("Type: SQS, Properties: {{ Queue: !GetAtt Q.Arn, {report} }}"),
+                "",
+                Some("F.E: without a RedrivePolicy of Q"),
+            ),
+            (kafka(""), redrive, None),
+            (
+                "Type: SelfManagedKafka, Properties: { Topics: [t] }".to_owned(),
+                redrive,
+                Some("F.E: without FunctionRes"),
+            ),
+            (
+                kafka(", MaximumRetryAttempts: 2, BisectBatchOnFunctionError: true"),
+                redrive,
+                Some("F.E: without an OnFailure"),
+            ),
+            (kafka(&format!(", MaximumRetryAttempts: 2, BisectBatchOnFunctionError: true, {topic}")), redrive, None),
+            (kafka(&format!(", {topic}")), redrive, Some("F.E: without BisectBatchOnFunctionError")),
+        ] {
+            let template = Template::read(&text(&settings, queue), Path::new("/app"), &surroundings())?;
+            match (template.notes.as_slice(), expected) {
+                ([], None) => {}
+                ([note], Some(expected)) if note.starts_with(expected) => {}
+                (notes, _) => panic!("{settings}: {notes:?}"),
+            }
+        }
         Ok(())
     }
 

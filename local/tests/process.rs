@@ -2,7 +2,7 @@
 
 use std::{
     io::{BufRead, BufReader},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
@@ -18,14 +18,22 @@ struct Local {
     url: String,
 }
 
+fn tests() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests")
+}
+
 impl Local {
     fn start(options: &[&str]) -> Self {
-        let template = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/template.yaml");
+        Self::spawn(&tests().join("template.yaml"), options, Stdio::inherit())
+    }
+
+    fn spawn(template: &Path, options: &[&str], errors: Stdio) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_local"))
             .args(["--port", "0", "--template"])
             .arg(template)
             .args(options)
             .stdout(Stdio::piped())
+            .stderr(errors)
             .spawn()
             .expect("local starts");
         let output = child.stdout.take().expect("standard output");
@@ -115,6 +123,49 @@ async fn messages_and_charges_survive_a_killed_stack() {
     let queue = reqwest::get(format!("{}/_local/queues/Copies", local.url)).await.expect("an answer").text().await;
     assert!(queue.expect("a body").contains("kept"));
     assert_eq!(local.post("charge k1 pm_card_visa").await, charge);
+    local.signal(Signal::SIGTERM);
+    local.child.wait().expect("an end");
+}
+
+/// As on Lambda the messages are lost; unlike there, somebody says so.
+#[tokio::test]
+async fn a_mapping_that_ignores_reported_failures_says_so_at_the_start_and_whenever_it_loses_something() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let template = std::fs::read_to_string(tests().join("template.yaml")).expect("the template");
+    let code = format!("CodeUri: {}", tests().join("function").display());
+    let template = template
+        .replace("CodeUri: function", &code)
+        .replace("            FunctionResponseTypes: [ReportBatchItemFailures]\n", "");
+    let file = folder.path().join("template.yaml");
+    std::fs::write(&file, template).expect("a template");
+    let log = folder.path().join("log");
+    let errors = std::fs::File::create(&log).expect("a log");
+    let mut local = Local::spawn(&file, &[], errors.into());
+    let logged = || std::fs::read_to_string(&log).expect("the log");
+    let start = logged();
+    for (name, lost) in [("Batch.Messages", "deleted"), ("Batch.Records", "passed over")] {
+        let warned = start.lines().any(|line| line.contains("WARN") && line.contains(name) && line.contains(lost));
+        assert!(warned, "{name}: {start}");
+    }
+    assert!(start.contains("FunctionResponseTypes: [ReportBatchItemFailures]"), "it says what to write: {start}");
+
+    local.post_to("/_local/queues/Queue", "fail").await;
+    local.post_to("/_local/streams/records?partition=1", "fail").await;
+    let begin = Instant::now();
+    for lost in [
+        "1 message of Queue that the function reported as failed is deleted",
+        "records-1 is passed over from offset 0 on",
+    ] {
+        while !logged().contains(lost) {
+            assert!(begin.elapsed() < Duration::from_secs(20), "{lost}: {}", logged());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+    for queue in ["Queue", "DeadLetters"] {
+        let url = format!("{}/_local/queues/{queue}", local.url);
+        let contents = reqwest::get(url).await.expect("an answer").text().await.expect("a body");
+        assert!(contents.starts_with(r#"{"visible":0,"in_flight":0"#), "it is gone, as on Lambda: {queue} {contents}");
+    }
     local.signal(Signal::SIGTERM);
     local.child.wait().expect("an end");
 }

@@ -81,6 +81,15 @@ impl Poller {
             return Ok(false);
         }
         let outcome = self.function.invoke(self.event(&batch).to_string()).await;
+        let ignored = mapping::ignored(&outcome, self.settings.report_batch_item_failures);
+        for ((topic, partition), offset) in places(&ignored, &batch).unwrap_or_default() {
+            tracing::warn!(
+                "{}: {topic}-{partition} is passed over from offset {offset} on, which the function reported as failed: \
+                 the mapping has no {}",
+                self.function.name(),
+                template::REPORT
+            );
+        }
         let failed = mapping::reported(&outcome, self.settings.report_batch_item_failures)
             .and_then(|failures| places(&failures, &batch));
         for (partition, part) in batch {

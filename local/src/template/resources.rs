@@ -72,6 +72,8 @@ pub struct Redrive {
 /// An SQS event source mapping.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Mapping {
+    /// Of the event that declares it.
+    pub name: String,
     pub queue_arn: String,
     pub batch_size: usize,
     pub window: Duration,
@@ -83,6 +85,8 @@ pub struct Mapping {
 /// An event source mapping of Kafka topics.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StreamMapping {
+    /// Of the event that declares it.
+    pub name: String,
     /// `None`: a self-managed cluster.
     pub source_arn: Option<String>,
     pub topics: Vec<String>,
@@ -98,7 +102,10 @@ pub struct StreamMapping {
 
 #[derive(Debug, Clone)]
 pub struct Schedule {
+    /// As SAM names the resource, unless it is given a name: function and event.
     pub name: String,
+    /// Of the event that declares it.
+    pub event: String,
     pub expression: String,
     pub input: Option<Value>,
     pub kind: ScheduleKind,
@@ -295,11 +302,11 @@ pub(super) fn function(
         let settings = resolver.resolve(&event["Properties"]).with_context(|| format!("in event {name}"))?;
         match event["Type"].as_str().unwrap_or_default() {
             "HttpApi" => routes.push(route(id, &settings).with_context(|| format!("in event {name}"))?),
-            "SQS" => function.mappings.extend(mapping(&settings).with_context(|| format!("in event {name}"))?),
+            "SQS" => function.mappings.extend(mapping(name, &settings).with_context(|| format!("in event {name}"))?),
             "MSK" | "SelfManagedKafka" => {
-                function.streams.extend(stream_mapping(&settings).with_context(|| format!("in event {name}"))?);
+                function.streams.extend(stream_mapping(name, &settings).with_context(|| format!("in event {name}"))?);
             }
-            kind @ ("Schedule" | "ScheduleV2") => function.schedules.push(schedule(name, kind, &settings)?),
+            kind @ ("Schedule" | "ScheduleV2") => function.schedules.push(schedule(id, name, kind, &settings)?),
             kind => bail!("event {name}: the local stack has no event source {kind}"),
         }
     }
@@ -433,11 +440,12 @@ fn authorizer(settings: &Value) -> Result<Authorizer> {
     })
 }
 
-fn mapping(settings: &Value) -> Result<Option<Mapping>> {
+fn mapping(name: &str, settings: &Value) -> Result<Option<Mapping>> {
     if settings.get("Enabled").is_some_and(|enabled| !truth(enabled)) {
         return Ok(None);
     }
     Ok(Some(Mapping {
+        name: name.to_owned(),
         queue_arn: settings["Queue"].as_str().context("Queue must be an ARN")?.to_owned(),
         batch_size: or(settings["BatchSize"].clone(), 10)?,
         window: Duration::from_secs(or(settings["MaximumBatchingWindowInSeconds"].clone(), 0)?),
@@ -449,7 +457,7 @@ fn mapping(settings: &Value) -> Result<Option<Mapping>> {
     }))
 }
 
-fn stream_mapping(settings: &Value) -> Result<Option<StreamMapping>> {
+fn stream_mapping(name: &str, settings: &Value) -> Result<Option<StreamMapping>> {
     if settings.get("Enabled").is_some_and(|enabled| !truth(enabled)) {
         return Ok(None);
     }
@@ -466,6 +474,7 @@ fn stream_mapping(settings: &Value) -> Result<Option<StreamMapping>> {
     let topics = list(&settings["Topics"])?;
     ensure!(!topics.is_empty(), "Topics must name a topic");
     Ok(Some(StreamMapping {
+        name: name.to_owned(),
         source_arn: settings["Stream"].as_str().map(str::to_owned),
         topics,
         batch_size: or(settings["BatchSize"].clone(), 100)?,
@@ -479,7 +488,7 @@ fn stream_mapping(settings: &Value) -> Result<Option<StreamMapping>> {
     }))
 }
 
-fn schedule(name: &str, kind: &str, settings: &Value) -> Result<Schedule> {
+fn schedule(function: &str, name: &str, kind: &str, settings: &Value) -> Result<Schedule> {
     let (kind, expression, enabled) = match kind {
         "Schedule" => (ScheduleKind::Rule, &settings["Schedule"], settings.get("Enabled").is_none_or(truth)),
         _ => (ScheduleKind::Scheduler, &settings["ScheduleExpression"], true),
@@ -489,7 +498,8 @@ fn schedule(name: &str, kind: &str, settings: &Value) -> Result<Schedule> {
         .map(|input| serde_json::from_str(input).with_context(|| format!("event {name}: Input is not JSON")))
         .transpose()?;
     Ok(Schedule {
-        name: name.to_owned(),
+        name: settings["Name"].as_str().map_or_else(|| format!("{function}{name}"), str::to_owned),
+        event: name.to_owned(),
         expression: expression
             .as_str()
             .with_context(|| format!("event {name} needs a schedule expression"))?

@@ -13,7 +13,11 @@ fn main() -> io::Result<()> {
     loop {
         let next = request(&api, "GET", "/2018-06-01/runtime/invocation/next", &[], "")?;
         let id = next.header("lambda-runtime-aws-request-id");
-        let answer = if next.body.contains("\"Records\"") { batch(&next.body) } else { single(&next.body) };
+        let answer = match &next.body {
+            event if event.contains("\"Records\"") => batch(event),
+            event if event.contains("\"aws:kafka\"") => Ok(stream(event)),
+            event => single(event),
+        };
         let (kind, payload) = match answer {
             Ok(payload) => ("response", payload),
             Err(message) => ("error", format!(r#"{{"errorType":"Told","errorMessage":"{message}"}}"#)),
@@ -62,6 +66,16 @@ fn batch(event: &str) -> Result<String, String> {
     Ok(format!(r#"{{"batchItemFailures":[{}]}}"#, failures.join(",")))
 }
 
+/// Records that say `fail` are reported.
+fn stream(event: &str) -> String {
+    let mut failures = Vec::new();
+    for record in event.split("},{").filter(|record| record.contains("\"ZmFpbA==\"")) {
+        let (topic, partition, offset) = (member(record, "topic"), number(record, "partition"), number(record, "offset"));
+        failures.push(format!(r#"{{"itemIdentifier":{{"partition":"{topic}-{partition}","offset":{offset}}}}}"#));
+    }
+    format!(r#"{{"batchItemFailures":[{}]}}"#, failures.join(","))
+}
+
 /// `KEY METHOD`: a charge under an idempotency key.
 fn charge(argument: &str) -> String {
     let (key, method) = argument.split_once(' ').expect("a key and a payment method");
@@ -80,6 +94,12 @@ fn member(json: &str, name: &str) -> String {
     json.split_once(&format!("\"{name}\":\""))
         .and_then(|(_, rest)| rest.split_once('"'))
         .map_or_else(String::new, |(value, _)| value.to_owned())
+}
+
+/// A member that is a number, likewise.
+fn number(json: &str, name: &str) -> String {
+    let (_, rest) = json.split_once(&format!("\"{name}\":")).expect("a number");
+    rest.chars().take_while(char::is_ascii_digit).collect()
 }
 
 struct Response {

@@ -1,0 +1,62 @@
+//! What Lambda accepts of an event source mapping, and loses messages by without a word. The local stack behaves as
+//! Lambda does, and says so when it starts.
+
+use super::{Function, Mapping, Pipe, StreamMapping, Template};
+
+/// A sentence for each.
+pub(super) fn of(template: &Template) -> Vec<String> {
+    let of_function = |(id, function): (&String, &Function)| {
+        let queues = function.mappings.iter().flat_map(|mapping| of_queue(id, mapping, template));
+        queues.chain(function.streams.iter().flat_map(|mapping| of_stream(id, mapping))).collect::<Vec<_>>()
+    };
+    let pipes = template.pipes.iter().flat_map(|(id, pipe)| of_pipe(id, pipe));
+    template.functions.iter().flat_map(of_function).chain(pipes).collect()
+}
+
+fn of_queue(function: &str, mapping: &Mapping, template: &Template) -> Vec<String> {
+    let event = format!("{function}.{}", mapping.name);
+    let mut losses = Vec::new();
+    if !mapping.report_batch_item_failures {
+        losses.push(format!(
+            "{event}: without {REPORT} a message that the function reports as failed is deleted with its batch"
+        ));
+    }
+    if let Some((queue, settings)) = template.queue(&mapping.queue_arn)
+        && settings.redrive.is_none()
+    {
+        losses.push(format!(
+            "{event}: without a RedrivePolicy of {queue} a message that fails each time comes again until its \
+             retention is over, and is lost then"
+        ));
+    }
+    losses
+}
+
+fn of_stream(function: &str, mapping: &StreamMapping) -> Vec<String> {
+    let event = format!("{function}.{}", mapping.name);
+    let gives_up = mapping.maximum_retries.is_some() || mapping.failed_topic.is_some();
+    let mut losses = Vec::new();
+    if !mapping.report_batch_item_failures {
+        losses.push(format!("{event}: without {REPORT} a record that the function reports as failed is passed over"));
+    }
+    if gives_up && mapping.failed_topic.is_none() {
+        losses.push(format!("{event}: without an OnFailure destination what is given up after its retries is lost"));
+    }
+    if gives_up && !mapping.bisect {
+        losses.push(format!(
+            "{event}: without BisectBatchOnFunctionError a record that is given up takes those behind it in its batch \
+             along"
+        ));
+    }
+    losses
+}
+
+fn of_pipe(id: &str, pipe: &Pipe) -> Option<String> {
+    let gives_up = pipe.maximum_retries.is_some() || pipe.maximum_age.is_some();
+    gives_up.then(|| {
+        format!("{id}: what is given up after its retries is lost; the local stack has no DeadLetterConfig of a pipe")
+    })
+}
+
+/// What a mapping has to say for the function's report to count.
+pub(crate) const REPORT: &str = "FunctionResponseTypes: [ReportBatchItemFailures]";
