@@ -7,6 +7,7 @@ use axum::{
     body::Bytes,
     extract::{Path, Query, State},
     http::{HeaderMap, StatusCode, header},
+    middleware,
     response::{IntoResponse, Redirect, Response},
     routing::{any, get, post},
 };
@@ -17,6 +18,7 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use crate::{
+    access,
     function::{Function, Outcome},
     problem::Problem,
     provider::{Charge, Delivered, Provider},
@@ -24,16 +26,18 @@ use crate::{
     schedule::Schedule,
     sqs::{Contents, Queues},
     streams::{self, Streams},
-    template::{Authorizer, Queue},
+    template::{self, Authorizer, Queue},
     token::Issuer,
 };
 
 /// What there is, for `GET /_local/`.
-const ROUTES: [(&str, &str); 19] = [
+const ROUTES: [(&str, &str); 23] = [
     ("GET /_local/token?sub=NAME&role=ROLE", "a token that the API accepts, as text; further parameters become claims"),
     ("GET /_local/jwks.json", "the public key that tokens are checked with"),
     ("GET /_local/console?sub=NAME&role=operator|viewer", "signs a browser in and sends it to the operators' console"),
     ("GET /_local/dynamodb", "the endpoint of the embedded DynamoDB, as text, for the AWS CLI"),
+    ("GET /_local/sqs", "the endpoint of the embedded SQS, as text, for the AWS CLI"),
+    ("GET /_local/provider", "the address of the payment provider, as text, for Stripe's SDKs; any API key will do"),
     ("GET /_local/charges", "what the payment provider really charged"),
     ("POST /_local/provider?mode=up|down", "ends or begins an outage of the payment provider"),
     (
@@ -53,7 +57,9 @@ const ROUTES: [(&str, &str); 19] = [
     ("GET /_local/functions", "what the sandboxes of each function are doing, and their processes"),
     ("POST /_local/functions/NAME/invoke", "calls a function with the body as its event; see events/"),
     ("POST /_local/functions/NAME/kill", "SIGKILL for every sandbox of a function"),
-    ("POST /_local/reconcile", "runs the schedule now and answers with what the function answered"),
+    ("GET /_local/schedules", "the schedules, by name: the function's and the event's logical id"),
+    ("POST /_local/schedules/NAME", "runs a schedule now and answers with what its function answered"),
+    ("POST /_local/reconcile", "the same for the schedule of the event Reconcile"),
     ("GET /_local/", "this list"),
 ];
 
@@ -68,6 +74,7 @@ pub(crate) struct Control {
     pub functions: BTreeMap<String, Function>,
     pub schedules: Arc<[Schedule]>,
     pub dynamodb: SocketAddr,
+    pub sqs: SocketAddr,
 }
 
 type Shared = State<Arc<Control>>;
@@ -82,7 +89,8 @@ impl Control {
             .route("/_local/console", get(console))
             .route("/_local/dynamodb", get(dynamodb))
             .route("/_local/charges", get(charges))
-            .route("/_local/provider", post(provider))
+            .route("/_local/sqs", get(sqs))
+            .route("/_local/provider", get(provider_address).post(provider))
             .route("/_local/provider/deliver", post(deliver))
             .route("/_local/queues/{name}", get(contents).post(send))
             .route("/_local/queues/{name}/redrive", post(redrive))
@@ -92,9 +100,13 @@ impl Control {
             .route("/_local/functions", get(sandboxes))
             .route("/_local/functions/{name}/invoke", post(invoke))
             .route("/_local/functions/{name}/kill", post(kill))
+            .route("/_local/schedules", get(schedules))
+            .route("/_local/schedules/{name}", post(run_schedule))
             .route("/_local/reconcile", post(reconcile))
             .route("/_local/{*rest}", any(unknown))
             .method_not_allowed_fallback(wrong_method)
+            // Not the front beside it: who may call an application is for its own tokens to say.
+            .layer(middleware::from_fn(access::from_this_machine))
             .with_state(Arc::new(self))
     }
 
@@ -124,6 +136,26 @@ impl Control {
     }
 }
 
+impl Control {
+    async fn run_schedule(
+        &self,
+        kind: &str,
+        name: &str,
+        is_meant: impl Fn(&template::Schedule) -> bool,
+    ) -> Result<Response, Problem> {
+        let names = || self.schedules.iter().map(|schedule| schedule.settings().name.as_str());
+        let mut meant = self.schedules.iter().filter(|schedule| is_meant(schedule.settings()));
+        let schedule = meant.next().ok_or_else(|| Problem::unknown(kind, name, names()))?;
+        if meant.next().is_some() {
+            let names = names().collect::<Vec<_>>().join(", ");
+            let detail = format!("there are several schedules of the event {name}; run one by its name: {names}");
+            return Err(Problem::new(StatusCode::CONFLICT, detail));
+        }
+        let answer = payload(schedule.run_now().await)?;
+        Ok(([(header::CONTENT_TYPE, "application/json")], answer).into_response())
+    }
+}
+
 async fn list() -> Json<Value> {
     Json(Value::Object(
         ROUTES.iter().map(|(route, purpose)| ((*route).to_owned(), json!(purpose))).collect::<Map<_, _>>(),
@@ -150,6 +182,14 @@ async fn console(
 
 async fn dynamodb(State(control): Shared) -> String {
     format!("http://{}", control.dynamodb)
+}
+
+async fn sqs(State(control): Shared) -> String {
+    format!("http://{}", control.sqs)
+}
+
+async fn provider_address(State(control): Shared) -> String {
+    control.provider.url().to_owned()
 }
 
 async fn charges(State(control): Shared) -> Result<Json<Vec<Charge>>, Problem> {
@@ -304,23 +344,28 @@ async fn kill(State(control): Shared, Path(name): Path<String>) -> Result<Json<V
     Ok(Json(json!({ "killed": control.function(&name)?.kill().await })))
 }
 
-/// One scheduled function answers for itself; several answer under their names.
+async fn schedules(State(control): Shared) -> Json<Value> {
+    let list = control.schedules.iter().map(|schedule| {
+        let settings = schedule.settings();
+        json!({
+            "name": settings.name,
+            "event": settings.event,
+            "function": schedule.function().name(),
+            "expression": settings.expression,
+            "enabled": settings.enabled,
+        })
+    });
+    Json(list.collect())
+}
+
+async fn run_schedule(State(control): Shared, Path(name): Path<String>) -> Result<Response, Problem> {
+    control.run_schedule("schedule", &name, |settings| settings.name == name).await
+}
+
+/// Found by its event, so that it is the same one, and answers for itself alone, whatever else is scheduled.
 async fn reconcile(State(control): Shared) -> Result<Response, Problem> {
-    let mut answers: Vec<(&str, Bytes)> = Vec::new();
-    for schedule in control.schedules.iter() {
-        answers.push((schedule.function().name(), payload(schedule.run_now().await)?));
-    }
-    let body = match answers.as_slice() {
-        [] => return Err(Problem::new(StatusCode::NOT_FOUND, "the template has no schedule")),
-        [(_, only)] => only.clone(),
-        several => {
-            let values = several
-                .iter()
-                .map(|(name, payload)| ((*name).to_owned(), serde_json::from_slice(payload).unwrap_or_default()));
-            Bytes::from(Value::Object(values.collect()).to_string())
-        }
-    };
-    Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
+    const EVENT: &str = "Reconcile";
+    control.run_schedule("schedule of the event", EVENT, |settings| settings.event == EVENT).await
 }
 
 fn payload(outcome: Outcome) -> Result<Bytes, Problem> {

@@ -2,10 +2,26 @@
 //!
 //! The engine works synchronously under one lock, so it has a thread and a runtime of its own: a slow request must
 //! not hold up the sandboxes, the pipe or the front.
+//!
+//! dynoxide answers to whoever asks, pages of any site included (`Access-Control-Allow-Origin: *`, as DynamoDB Local
+//! does), and takes no layer of ours. So it is behind a door of ours that passes on what comes from this machine, at an
+//! address that nobody is told.
 
-use std::{path::Path, thread, time::Duration};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::Path,
+    thread,
+    time::Duration,
+};
 
 use anyhow::{Context, Result, ensure};
+use axum::{
+    Router,
+    body::Body,
+    extract::{Request, State},
+    http::{StatusCode, Uri, uri::Scheme},
+    response::{IntoResponse, Response},
+};
 use dynoxide::{
     Database, DynoxideError,
     actions::{
@@ -14,11 +30,16 @@ use dynoxide::{
         get_shard_iterator::GetShardIteratorRequest, update_time_to_live::UpdateTimeToLiveRequest,
     },
 };
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::TokioExecutor,
+};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
-use crate::template::Table;
+use crate::{listener, template::Table};
 pub(crate) use gate::{Gate, SESSION_TOKEN};
 
 mod access;
@@ -72,9 +93,13 @@ impl Tables {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let thread = thread::Builder::new().name("dynamodb".to_owned()).spawn(move || {
             runtime.block_on(async {
-                let Ok(listener) = TcpListener::from_std(listener) else { return };
+                let (Ok(listener), Ok((inner, address))) = (TcpListener::from_std(listener), bind_out_of_reach().await)
+                else {
+                    return tracing::error!("DynamoDB cannot listen");
+                };
                 tokio::select! {
-                    _ = dynoxide::server::serve_with_shutdown(listener, database.clone(), std::future::pending()) => {}
+                    _ = dynoxide::server::serve_with_shutdown(inner, database.clone(), std::future::pending()) => {}
+                    () = listener::serve_machine(listener, Door::to(address), std::future::pending()) => {}
                     () = sweep_expired(database, sweep) => {}
                     () = end.cancelled() => {}
                 }
@@ -156,6 +181,46 @@ impl Stream {
             latest = Some(record.sequence_number);
         }
         Ok(latest)
+    }
+}
+
+/// A page may try each port of 127.0.0.1, but not each of the 16 million addresses that Linux has for loopback. Where there
+/// is one only, the port alone is not told.
+async fn bind_out_of_reach() -> std::io::Result<(TcpListener, SocketAddr)> {
+    let [a, b, c, ..] = *Uuid::new_v4().as_bytes();
+    let listener = match TcpListener::bind((Ipv4Addr::new(127, a, b, c.clamp(1, 254)), 0)).await {
+        Ok(listener) => listener,
+        Err(_) => TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?,
+    };
+    let address = listener.local_addr()?;
+    Ok((listener, address))
+}
+
+/// Passes requests on as they are.
+#[derive(Clone)]
+struct Door {
+    address: SocketAddr,
+    client: Client<HttpConnector, Body>,
+}
+
+impl Door {
+    fn to(address: SocketAddr) -> Router {
+        let mut connector = HttpConnector::new();
+        connector.set_nodelay(true);
+        let client = Client::builder(TokioExecutor::new()).build(connector);
+        Router::new().fallback(pass_on).with_state(Self { address, client })
+    }
+}
+
+async fn pass_on(State(door): State<Door>, mut request: Request) -> Response {
+    let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
+    let uri = Uri::builder().scheme(Scheme::HTTP).authority(door.address.to_string()).path_and_query(path).build();
+    let Ok(uri) = uri else { return StatusCode::BAD_REQUEST.into_response() };
+    *request.uri_mut() = uri;
+    match door.client.request(request).await {
+        Ok(response) => response.map(Body::new),
+        // The SDK repeats it.
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     }
 }
 

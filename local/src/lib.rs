@@ -20,6 +20,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 pub use options::Options;
 pub use stack::Stack;
 
+mod access;
 mod banner;
 mod binaries;
 mod control;

@@ -6,8 +6,10 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use axum::{Router, serve::ListenerExt};
+use axum::{Router, middleware, serve::ListenerExt};
 use tokio::net::TcpListener;
+
+use crate::access;
 
 /// Port 0 takes any free one.
 pub(crate) async fn bind(port: u16) -> Result<(TcpListener, SocketAddr)> {
@@ -16,6 +18,11 @@ pub(crate) async fn bind(port: u16) -> Result<(TcpListener, SocketAddr)> {
     })?;
     let address = listener.local_addr()?;
     Ok((listener, address))
+}
+
+/// As [`serve`], but only whom this machine trusts: programs on it, and its own pages.
+pub(crate) async fn serve_machine(listener: TcpListener, router: Router, end: impl Future<Output = ()>) {
+    serve(listener, router.layer(middleware::from_fn(access::from_this_machine)), end).await;
 }
 
 /// Serves until `end`; connections that are still busy then are left to their clients.

@@ -110,6 +110,10 @@ impl Provider {
         })))
     }
 
+    pub(crate) fn url(&self) -> &str {
+        &self.0.url
+    }
+
     pub(crate) fn router(&self) -> Router {
         self.router_for(None)
     }
@@ -128,7 +132,7 @@ impl Provider {
         for value in environment.values_mut() {
             *value = value.replace(&self.0.url, &format!("http://{address}"));
         }
-        tokio::spawn(listener::serve(listener, self.router_for(Some(caller)), end.cancelled_owned()));
+        tokio::spawn(listener::serve_machine(listener, self.router_for(Some(caller)), end.cancelled_owned()));
         Ok(())
     }
 

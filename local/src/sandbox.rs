@@ -115,7 +115,7 @@ async fn start<'f>(function: &'f Function, handle: &Handle) -> anyhow::Result<Sa
     let (listener, address) = listener::bind(0).await?;
     let (sender, calls) = mpsc::channel(8);
     let servers = CancellationToken::new();
-    tokio::spawn(listener::serve(
+    tokio::spawn(listener::serve_machine(
         listener,
         runtime::router(function.name(), sender),
         servers.clone().cancelled_owned(),

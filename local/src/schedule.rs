@@ -31,8 +31,12 @@ enum Timing {
 impl Schedule {
     pub(crate) fn new(settings: template::Schedule, function: Function, surroundings: Surroundings) -> Result<Self> {
         let timing = Timing::parse(&settings.expression)
-            .with_context(|| format!("event {} of function {}", settings.name, function.name()))?;
+            .with_context(|| format!("event {} of function {}", settings.event, function.name()))?;
         Ok(Self { settings, timing, function, surroundings })
+    }
+
+    pub(crate) fn settings(&self) -> &template::Schedule {
+        &self.settings
     }
 
     pub(crate) fn function(&self) -> &Function {

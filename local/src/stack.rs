@@ -106,9 +106,9 @@ impl Stack {
         };
         stack.dynamodb = Some(tables.serve(dynamodb_listener, options.time_to_live_sweep, stack.end.clone())?);
         let gate = Gate::new(behind_gate, &stack.template, &surroundings)?;
-        stack.spawn(listener::serve(gate_listener, gate.router(), stack.end.clone().cancelled_owned()));
-        stack.spawn(listener::serve(sqs_listener, queues.router(), stack.end.clone().cancelled_owned()));
-        stack.spawn(listener::serve(provider_listener, provider.router(), stack.end.clone().cancelled_owned()));
+        stack.spawn(listener::serve_machine(gate_listener, gate.router(), stack.end.clone().cancelled_owned()));
+        stack.spawn(listener::serve_machine(sqs_listener, queues.router(), stack.end.clone().cancelled_owned()));
+        stack.spawn(listener::serve_machine(provider_listener, provider.router(), stack.end.clone().cancelled_owned()));
         stack.start_pipes(&tables, &queues, &storage, &surroundings)?;
         stack.start_mappings(&queues, &surroundings)?;
         stack.start_streams(&streams);
@@ -126,6 +126,7 @@ impl Stack {
             functions: stack.functions.clone(),
             schedules,
             dynamodb,
+            sqs,
         };
         stack.spawn(listener::serve(
             front_listener,

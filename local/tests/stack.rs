@@ -61,6 +61,13 @@ impl Running {
             .expect("a token")
     }
 
+    /// Where an embedded service listens.
+    async fn address(&self, name: &str) -> String {
+        let response = self.client.get(format!("{}/_local/{name}", self.url)).send().await.expect("an answer");
+        assert_eq!(response.status(), OK, "{name}");
+        response.text().await.expect("an address")
+    }
+
     /// Asks until the answer satisfies.
     async fn until(&self, path: &str, satisfied: impl Fn(&Value) -> bool) -> Value {
         let wait = async {
@@ -359,11 +366,108 @@ async fn a_payment_method_that_kills_takes_the_calling_process_before_or_after_t
 }
 
 #[tokio::test]
-async fn the_schedule_runs_on_demand() {
+async fn a_schedule_runs_on_demand_by_its_name() {
+    let running = Running::start(None).await;
+    let listed = running.get("/_local/schedules").await;
+    let listed: Vec<_> = listed.as_array().expect("a list").iter().map(|schedule| schedule["name"].clone()).collect();
+    assert_eq!(listed, ["BatchReconcile", "SingleTick"], "function and event, as SAM names the resource");
+
+    let (status, answer) = running.post("/_local/schedules/SingleTick", "").await;
+    let event: Value = serde_json::from_str(&answer).expect("the event");
+    assert_eq!((status, event["source"].as_str(), event["detail"].as_str()), (OK, Some("aws.scheduler"), Some("{}")));
+    assert!(event["resources"][0].as_str().is_some_and(|arn| arn.ends_with("/SingleTick")), "{event}");
+
+    let (status, problem) = running.post("/_local/schedules/Tock", "").await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
+    assert!(problem.contains("BatchReconcile, SingleTick"), "{problem}");
+    running.stack.stop().await;
+}
+
+#[tokio::test]
+async fn to_reconcile_runs_the_schedule_of_that_name_alone_and_answers_for_it_however_many_there_are() {
     let running = Running::start(None).await;
     let (status, answer) = running.post("/_local/reconcile", "").await;
     let event: Value = serde_json::from_str(&answer).expect("the event");
-    assert_eq!((status, event["source"].as_str(), event["detail"].as_str()), (OK, Some("aws.scheduler"), Some("{}")));
+    assert_eq!((status, &event["told"]), (OK, &json!("by the schedule")), "its input came back, and nothing around it");
+    running.stack.stop().await;
+}
+
+/// What a page on another site, or one whose name was made to point here, would send.
+#[tokio::test]
+async fn a_web_page_cannot_drive_the_stack() {
+    let running = Running::start(None).await;
+    let port = running.stack.address().port();
+    let address = |name: &'static str| running.address(name);
+    let (provider, sqs, dynamodb) = tokio::join!(address("provider"), address("sqs"), address("dynamodb"));
+    let (_, answer) = running.post("/open", "environment AWS_LAMBDA_RUNTIME_API").await;
+    let runtime: Value = serde_json::from_str(&answer).expect("JSON");
+    let runtime =
+        format!("http://{}/2018-06-01/runtime/invocation/x/response", runtime["value"].as_str().expect("one"));
+    let (_, answer) = running.post("/open", "environment PROVIDER_URL").await;
+    let own_provider: Value = serde_json::from_str(&answer).expect("JSON");
+    let own_provider = format!("{}/v1/refunds", own_provider["value"].as_str().expect("one"));
+    for url in [
+        format!("{}/_local/functions/Single/kill", running.url),
+        format!("{}/_local/nowhere", running.url),
+        format!("{provider}/v1/payment_intents"),
+        own_provider,
+        sqs,
+        dynamodb,
+        runtime,
+    ] {
+        for (header, value) in [
+            ("origin", "https://evil.example"),
+            ("origin", "null"),
+            ("origin", "http://127.0.0.1.evil.example"),
+            ("sec-fetch-site", "cross-site"),
+            ("host", "evil.example"),
+            ("host", "127.0.0.1.evil.example:80"),
+        ] {
+            let request =
+                running.client.post(&url).header(header, value).header("content-type", "text/plain").body("{}");
+            let answer = request.send().await.expect("an answer");
+            assert_eq!(answer.status(), StatusCode::FORBIDDEN, "{url} {header}: {value}");
+            assert!(answer.headers().get("access-control-allow-origin").is_none(), "{url} {header}: {value}");
+            let answer = answer.text().await.expect("a body");
+            assert!(answer.contains("this machine"), "it says why: {answer}");
+        }
+        let preflight = running.client.request(reqwest::Method::OPTIONS, &url).header("origin", "https://evil.example");
+        let preflight = preflight.header("access-control-request-method", "POST").send().await.expect("an answer");
+        assert_eq!(preflight.status(), StatusCode::FORBIDDEN, "{url}");
+    }
+    assert_eq!(running.post("/open", "process").await.0, OK, "nothing was killed");
+
+    // Programs send no origin; pages of this machine, and a name that means this machine, are welcome.
+    for (header, value) in [
+        ("host", format!("localhost:{port}")),
+        ("host", "127.0.0.1".to_owned()),
+        ("host", "[::1]:3000".to_owned()),
+        ("origin", "http://localhost:5173".to_owned()),
+        ("origin", "http://[::1]".to_owned()),
+        ("sec-fetch-site", "same-origin".to_owned()),
+        ("sec-fetch-site", "none".to_owned()),
+    ] {
+        let request = running.client.get(format!("{}/_local/charges", running.url)).header(header, &value);
+        assert_eq!(request.send().await.expect("an answer").status(), OK, "{header}: {value}");
+    }
+    // Who may call the API is the template's to say, and its tokens', as on AWS.
+    let shop = running.client.post(format!("{}/open", running.url)).header("origin", "https://shop.example");
+    assert_eq!(shop.header("host", "api.example").body("process").send().await.expect("an answer").status(), OK);
+    running.stack.stop().await;
+}
+
+#[tokio::test]
+async fn each_address_of_the_stack_is_listed() {
+    let running = Running::start(None).await;
+    let list = running.get("/_local/").await;
+    for name in ["provider", "sqs", "dynamodb"] {
+        assert!(list.get(format!("GET /_local/{name}")).is_some(), "{list}");
+        let address = running.address(name).await;
+        assert!(address.starts_with("http://127.0.0.1:"), "{address}");
+    }
+    let provider = running.address("provider").await;
+    let charge = running.client.get(format!("{provider}/v1/payment_intents")).bearer_auth("sk_test").send().await;
+    assert_eq!(charge.expect("an answer").status(), OK);
     running.stack.stop().await;
 }
 
