@@ -42,7 +42,8 @@ const ROUTES: [(&str, &str); 23] = [
     ("POST /_local/provider?mode=up|down", "ends or begins an outage of the payment provider"),
     (
         "POST /_local/provider/deliver",
-        "lets requests arrive that pm_…_before_charge held back; shows what became of them",
+        "lets requests arrive that pm_…_before_charge and …_before_refund held back, and shows what became of them; \
+         pending refunds come to their end",
     ),
     ("GET /_local/queues/NAME", "what is in a queue, without receiving from it"),
     ("POST /_local/queues/NAME?copies=N", "sends the body; headers x-attribute-NAME: VALUE, x-group: GROUP"),
@@ -219,8 +220,8 @@ async fn provider(
     Ok(Json(json!({ "mode": if down { "down" } else { "up" } })))
 }
 
-async fn deliver(State(control): Shared) -> Json<Vec<Delivered>> {
-    Json(control.provider.deliver())
+async fn deliver(State(control): Shared) -> Result<Json<Vec<Delivered>>, Problem> {
+    Ok(Json(control.provider.deliver()?))
 }
 
 async fn contents(State(control): Shared, Path(name): Path<String>) -> Result<Json<Contents>, Problem> {

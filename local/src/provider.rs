@@ -19,7 +19,7 @@ use axum::{
     Json, Router,
     body::Bytes,
     extract::{Path, RawQuery, Request, State},
-    http::{HeaderMap, Method, StatusCode, Uri},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri},
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::{get, post},
@@ -34,12 +34,17 @@ use form::Form;
 use idempotency::{Answer, Keys, Lookup, Reservation};
 use intent::{Draft, Intent, Intents};
 use misbehaviour::{Misbehaviour, Moment};
+use page::Page;
 
+mod card;
+mod currency;
 mod error;
 mod form;
 mod idempotency;
 mod intent;
+mod metadata;
 mod misbehaviour;
+mod page;
 mod refund;
 mod search;
 #[cfg(test)]
@@ -141,10 +146,12 @@ impl Provider {
         self.0.down.store(down, Ordering::Relaxed);
     }
 
-    /// Lets the requests arrive that were held back before their charge, after their callers have gone.
-    pub(crate) fn deliver(&self) -> Vec<Delivered> {
+    /// Lets arrive what is on its way: requests that were held back, after their callers have gone, and the banks'
+    /// last word on refunds.
+    pub(crate) fn deliver(&self) -> anyhow::Result<Vec<Delivered>> {
+        self.intents(|intents| intents.settle_refunds())?;
         let held = std::mem::take(&mut *self.held());
-        held.into_iter().map(|request| self.deliver_one(request)).collect()
+        Ok(held.into_iter().map(|request| self.deliver_one(request)).collect())
     }
 
     fn deliver_one(&self, request: Change) -> Delivered {
@@ -181,8 +188,21 @@ impl Provider {
             .route("/v1/refunds/{id}", get(read_refund))
             .fallback(unknown)
             .layer(middleware::from_fn_with_state(server.clone(), admit))
+            .layer(middleware::from_fn(identify))
             .with_state(server)
     }
+}
+
+/// Every answer names its request, and repeats what the caller said of it (Stripe, "Request IDs", "Versioning").
+async fn identify(request: Request, next: Next) -> Response {
+    const ECHOED: [HeaderName; 2] =
+        [HeaderName::from_static("idempotency-key"), HeaderName::from_static("stripe-version")];
+    let echoed = ECHOED.map(|name| request.headers().get(&name).cloned().map(|value| (name, value)));
+    let id = HeaderValue::try_from(intent::identifier("req"));
+    let mut response = next.run(request).await;
+    response.headers_mut().extend(echoed.into_iter().flatten());
+    response.headers_mut().extend(id.map(|id| (HeaderName::from_static("request-id"), id)));
+    response
 }
 
 /// Keys of the API first, as at Stripe; an outage before anything else.
@@ -212,45 +232,48 @@ async fn read_refund(State(server): State<Server>, Path(id): Path<String>) -> Re
         .ok_or_else(|| ApiError::missing("refund", &id).with_status(StatusCode::NOT_FOUND))
 }
 
-/// Newest first (Stripe, "Pagination").
 async fn list(State(server): State<Server>, RawQuery(query): RawQuery) -> Result<Json<Value>, ApiError> {
-    let form = Form::parse(query.unwrap_or_default().as_bytes())?;
-    let limit = form.integer("limit")?.unwrap_or(10).clamp(1, 100);
+    let form = asked(query, &Page::PARAMETERS)?;
+    let page = Page::of_list(&form)?;
     let mut intents = server.provider.intents(|intents| intents.all())?;
     intents.reverse();
-    if let Some(after) = form.get("starting_after") {
-        let position = intents
-            .iter()
-            .position(|intent| intent.id == after)
-            .ok_or_else(|| ApiError::missing("payment_intent", after))?;
-        intents.drain(..=position);
-    }
-    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    let more = intents.len() > limit;
-    intents.truncate(limit);
-    Ok(Json(json!({ "object": "list", "url": "/v1/payment_intents", "has_more": more, "data": intents })))
+    let (data, more) = page.take(intents, "payment_intent", |intent| &intent.id)?;
+    Ok(Json(json!({ "object": "list", "url": "/v1/payment_intents", "has_more": more, "data": data })))
 }
 
-/// Newest first; of one payment intent only.
 async fn list_refunds(State(server): State<Server>, RawQuery(query): RawQuery) -> Result<Json<Value>, ApiError> {
-    let form = Form::parse(query.unwrap_or_default().as_bytes())?;
-    let intent = form.get("payment_intent").ok_or_else(|| ApiError::required("payment_intent"))?;
-    let limit = usize::try_from(form.integer("limit")?.unwrap_or(10).clamp(1, 100)).unwrap_or(usize::MAX);
-    let mut refunds = server.provider.intents(|intents| intents.refunds(intent))?;
+    let form = asked(query, &[&Page::PARAMETERS[..], &["payment_intent", "charge"]].concat())?;
+    let page = Page::of_list(&form)?;
+    let mut refunds = server.provider.intents(|intents| match form.get("payment_intent") {
+        Some(intent) => intents.refunds(intent),
+        None => intents.all_refunds(),
+    })?;
+    if let Some(charge) = form.get("charge") {
+        refunds.retain(|refund| refund.is_of_charge(charge));
+    }
     refunds.reverse();
-    let more = refunds.len() > limit;
-    refunds.truncate(limit);
-    Ok(Json(json!({ "object": "list", "url": "/v1/refunds", "has_more": more, "data": refunds })))
+    let (data, more) = page.take(refunds, "refund", |refund| &refund.id)?;
+    Ok(Json(json!({ "object": "list", "url": "/v1/refunds", "has_more": more, "data": data })))
 }
 
 async fn find(State(server): State<Server>, RawQuery(query): RawQuery) -> Result<Json<Value>, ApiError> {
-    let form = Form::parse(query.unwrap_or_default().as_bytes())?;
+    let form = asked(query, &["query", "limit", "page", "expand"])?;
     let query = search::Query::parse(form.get("query").ok_or_else(|| ApiError::required("query"))?)?;
+    let page = Page::of_search(&form)?;
     let mut intents = server.provider.intents(|intents| intents.all())?;
     intents.reverse();
     intents.retain(|intent| query.matches(intent));
+    let (data, more) = page.take(intents, "payment_intent", |intent| &intent.id)?;
+    let next = data.last().filter(|_| more).map(|last| Page::next(&last.id));
     let url = "/v1/payment_intents/search";
-    Ok(Json(json!({ "object": "search_result", "url": url, "has_more": false, "next_page": null, "data": intents })))
+    Ok(Json(json!({ "object": "search_result", "url": url, "has_more": more, "next_page": next, "data": data })))
+}
+
+/// A parameter that nobody looks at is refused rather than ignored: a caller would wait for what it means.
+fn asked(query: Option<String>, known: &[&str]) -> Result<Form, ApiError> {
+    let form = Form::parse(query.unwrap_or_default().as_bytes())?;
+    form.only(known)?;
+    Ok(form)
 }
 
 async fn unknown(method: Method, uri: Uri) -> ApiError {
@@ -275,8 +298,8 @@ async fn write(State(server): State<Server>, uri: Uri, headers: HeaderMap, body:
         Ok(Admitted::Stored(answer)) => return answer.replayed(),
         Err(error) => return error.into_response(),
     };
-    let misbehaviour = draft.payment_method().and_then(Misbehaviour::of);
-    let misbehaviour = misbehaviour.filter(|_| reservation.first_attempt() && !server.provider.is_spared(&reservation));
+    let misbehaviour =
+        draft.misbehaviour().filter(|_| reservation.first_attempt() && !server.provider.is_spared(&reservation));
     // A client that hangs up does not stop the provider.
     let work = tokio::spawn(server.execute(draft, request, reservation, misbehaviour));
     match work.await {

@@ -8,7 +8,7 @@ use axum::{
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::idempotency::Answer;
+use super::{card::Decline, idempotency::Answer};
 
 #[derive(Debug, Clone, Serialize, thiserror::Error)]
 #[error("{kind}: {message}")]
@@ -56,9 +56,10 @@ impl ApiError {
         }
     }
 
-    pub(super) fn declined(decline_code: &'static str, message: &str, intent: Value) -> Self {
-        let error = Self::new(StatusCode::PAYMENT_REQUIRED, "card_error", message).with_code("card_declined");
-        Self { decline_code: Some(decline_code), payment_intent: Some(Box::new(intent)), ..error }
+    pub(super) fn declined(decline: Decline, intent: Value) -> Self {
+        let Decline { code, decline_code, message } = decline;
+        let error = Self::new(StatusCode::PAYMENT_REQUIRED, "card_error", message).with_code(code);
+        Self { decline_code, payment_intent: Some(Box::new(intent)), ..error }
     }
 
     pub(super) fn key_in_use() -> Self {

@@ -5,13 +5,21 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use iso_currency::Currency;
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{Charge, error::ApiError, form::Form, misbehaviour::Misbehaviour, refund::Refund};
+use super::{
+    Charge,
+    card::{Decline, Holder, Verdict},
+    currency,
+    error::ApiError,
+    form::Form,
+    metadata,
+    misbehaviour::Misbehaviour,
+    refund::Refund,
+};
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Intent {
@@ -25,6 +33,9 @@ pub(super) struct Intent {
     pub(super) payment_method_types: Vec<String>,
     pub(super) latest_charge: Option<String>,
     pub(super) last_payment_error: Option<Value>,
+    /// What the card's holder has to do.
+    #[serde(default)]
+    pub(super) next_action: Option<Value>,
     pub(super) description: Option<String>,
     pub(super) metadata: BTreeMap<String, String>,
     pub(super) client_secret: String,
@@ -39,16 +50,35 @@ pub(super) struct Intent {
 pub(super) enum Status {
     RequiresPaymentMethod,
     RequiresConfirmation,
+    RequiresAction,
     Succeeded,
     Canceled,
 }
 
 /// A valid request, not yet executed.
 pub(super) enum Draft {
-    Create { intent: Box<Intent>, confirm: bool },
-    Confirm { id: String, payment_method: Option<String> },
-    Cancel { id: String, reason: Option<String> },
-    Refund { intent: String, amount: Option<u64>, reason: Option<String>, metadata: BTreeMap<String, String> },
+    Create {
+        intent: Box<Intent>,
+        /// Whom a confirmation in the same request may ask.
+        confirm: Option<Holder>,
+    },
+    Confirm {
+        id: String,
+        payment_method: Option<String>,
+        holder: Holder,
+    },
+    Cancel {
+        id: String,
+        reason: Option<String>,
+    },
+    Refund {
+        intent: String,
+        /// What was paid by.
+        payment_method: Option<String>,
+        amount: Option<u64>,
+        reason: Option<String>,
+        metadata: BTreeMap<String, String>,
+    },
 }
 
 /// The intents and refunds in the database, perhaps inside a transaction.
@@ -57,15 +87,12 @@ pub(super) struct Intents<'c>(pub(super) &'c Connection);
 impl Draft {
     pub(super) fn create(form: &Form) -> Result<Self, ApiError> {
         form.only(&CREATE_PARAMETERS)?;
-        let confirm = form.get("confirm") == Some("true");
+        let confirm = (form.get("confirm") == Some("true")).then(|| holder(form));
         let amount = form.integer("amount")?.ok_or_else(|| ApiError::required("amount"))?;
-        if amount == 0 {
-            return Err(ApiError::invalid("This value must be greater than or equal to 1.")
-                .with_code("parameter_invalid_integer")
-                .with_parameter("amount"));
-        }
+        let currency = currency::parse(form.get("currency").ok_or_else(|| ApiError::required("currency"))?)?;
+        currency::check(amount, &currency)?;
         let payment_method = payment_method(form)?;
-        if confirm && payment_method.is_none() {
+        if confirm.is_some() && payment_method.is_none() {
             return Err(ApiError::required("payment_method"));
         }
         let id = identifier("pi");
@@ -76,14 +103,15 @@ impl Draft {
             object: "payment_intent".to_owned(),
             amount,
             amount_received: 0,
-            currency: currency(form)?,
+            currency,
             status: if payment_method.is_some() { Status::RequiresConfirmation } else { Status::RequiresPaymentMethod },
             payment_method,
             payment_method_types: if types.is_empty() { vec!["card".to_owned()] } else { types },
             latest_charge: None,
             last_payment_error: None,
+            next_action: None,
             description: form.get("description").map(str::to_owned),
-            metadata: form.map("metadata"),
+            metadata: metadata::of(form)?,
             canceled_at: None,
             cancellation_reason: None,
             livemode: false,
@@ -104,7 +132,7 @@ impl Draft {
         ])?;
         let intent = intents.expect(id)?;
         let payment_method = payment_method(form)?.or(intent.payment_method);
-        Ok(Self::Confirm { id: id.to_owned(), payment_method })
+        Ok(Self::Confirm { id: id.to_owned(), payment_method, holder: holder(form) })
     }
 
     pub(super) fn cancel(id: &str, form: &Form, intents: &Intents<'_>) -> Result<Self, ApiError> {
@@ -132,18 +160,20 @@ impl Draft {
         }
         Ok(Self::Refund {
             intent: intent.id,
+            payment_method: intent.payment_method,
             amount,
             reason: form.get("reason").map(str::to_owned),
-            metadata: form.map("metadata"),
+            metadata: metadata::of(form)?,
         })
     }
 
-    /// The payment method that this request would charge.
-    pub(super) fn payment_method(&self) -> Option<&str> {
+    /// How the payment method makes this request misbehave.
+    pub(super) fn misbehaviour(&self) -> Option<Misbehaviour> {
         match self {
-            Self::Create { intent, confirm: true } => intent.payment_method.as_deref(),
-            Self::Confirm { payment_method, .. } => payment_method.as_deref(),
-            Self::Create { confirm: false, .. } | Self::Cancel { .. } | Self::Refund { .. } => None,
+            Self::Create { intent, confirm: Some(_) } => Misbehaviour::of_charge(intent.payment_method.as_deref()?),
+            Self::Confirm { payment_method, .. } => Misbehaviour::of_charge(payment_method.as_deref()?),
+            Self::Refund { payment_method, .. } => Misbehaviour::of_refund(payment_method.as_deref()?),
+            Self::Create { confirm: None, .. } | Self::Cancel { .. } => None,
         }
     }
 }
@@ -178,6 +208,23 @@ impl Intents<'_> {
         self.documents("SELECT document FROM refunds WHERE payment_intent = ?1 ORDER BY sequence", intent)
     }
 
+    /// Oldest first.
+    pub(super) fn all_refunds(&self) -> Result<Vec<Refund>, ApiError> {
+        self.documents("SELECT document FROM refunds WHERE ?1 = '' ORDER BY sequence", "")
+    }
+
+    /// The banks have answered: what was pending, or only seemed to have succeeded, comes to its end.
+    pub(super) fn settle_refunds(&self) -> Result<(), ApiError> {
+        for refund in self.all_refunds()? {
+            let method = self.get(refund.intent())?.and_then(|intent| intent.payment_method);
+            if let Some(settled) = refund.settled(method.as_deref()) {
+                let document = serde_json::to_string(&settled)?;
+                self.0.execute("UPDATE refunds SET document = ?1 WHERE id = ?2", params![document, settled.id])?;
+            }
+        }
+        Ok(())
+    }
+
     pub(super) fn charges(&self) -> Result<Vec<Charge>, ApiError> {
         let mut statement =
             self.0.prepare("SELECT document, idempotency_key FROM payment_intents ORDER BY sequence")?;
@@ -192,7 +239,7 @@ impl Intents<'_> {
                     id,
                     payment_intent: intent.id,
                     amount: intent.amount_received,
-                    amount_refunded: refunds.iter().map(|refund| refund.amount).sum(),
+                    amount_refunded: refunds.iter().map(Refund::given_back).sum(),
                     currency: intent.currency,
                     payment_method: intent.payment_method,
                     idempotency_key,
@@ -212,20 +259,24 @@ impl Intents<'_> {
                     "INSERT INTO payment_intents (id, document, idempotency_key) VALUES (?1, ?2, ?3)",
                     params![intent.id, serde_json::to_string(&intent)?, key],
                 )?;
-                if confirm { self.charge(*intent, None) } else { Ok(serde_json::to_value(intent)?) }
+                match confirm {
+                    Some(holder) => self.charge(*intent, holder, None),
+                    None => Ok(serde_json::to_value(intent)?),
+                }
             }
-            Draft::Confirm { id, payment_method } => {
+            Draft::Confirm { id, payment_method, holder } => {
                 let intent = self.open_intent(&id, "confirm")?;
-                self.charge(Intent { payment_method, ..intent }, key)
+                self.charge(Intent { payment_method, ..intent }, holder, key)
             }
             Draft::Cancel { id, reason } => {
                 let intent = self.open_intent(&id, "cancel")?;
                 let (canceled_at, cancellation_reason) = (Some(now()), reason);
-                let intent = Intent { status: Status::Canceled, canceled_at, cancellation_reason, ..intent };
+                let status = Status::Canceled;
+                let intent = Intent { status, canceled_at, cancellation_reason, next_action: None, ..intent };
                 self.update(&intent, None)?;
                 Ok(serde_json::to_value(intent)?)
             }
-            Draft::Refund { intent, amount, reason, metadata } => {
+            Draft::Refund { intent, payment_method: _, amount, reason, metadata } => {
                 let refund = Refund::of(&self.expect(&intent)?, &self.refunds(&intent)?, amount, reason, metadata)?;
                 self.0.execute(
                     "INSERT INTO refunds (id, payment_intent, document) VALUES (?1, ?2, ?3)",
@@ -240,48 +291,49 @@ impl Intents<'_> {
     fn open_intent(&self, id: &str, action: &str) -> Result<Intent, ApiError> {
         let intent = self.expect(id)?;
         match intent.status {
-            Status::RequiresPaymentMethod | Status::RequiresConfirmation => Ok(intent),
+            Status::RequiresPaymentMethod | Status::RequiresConfirmation | Status::RequiresAction => Ok(intent),
             Status::Succeeded | Status::Canceled => Err(unexpected(action, &intent)?),
         }
     }
 
     /// Whoever confirmed last is who charged: `key` replaces the key of the creation.
-    fn charge(&self, intent: Intent, key: Option<String>) -> Result<Value, ApiError> {
-        let declined = match intent.payment_method.as_deref() {
-            None => return Err(unexpected("confirm", &intent)?),
-            Some("pm_card_chargeDeclined" | "pm_timeout_after_decline") => {
-                Some(("generic_decline", "Your card was declined."))
-            }
-            Some("pm_card_chargeDeclinedInsufficientFunds") => {
-                Some(("insufficient_funds", "Your card has insufficient funds."))
-            }
-            Some(_) => None,
+    fn charge(&self, intent: Intent, holder: Holder, key: Option<String>) -> Result<Value, ApiError> {
+        let Some(method) = intent.payment_method.as_deref() else { return Err(unexpected("confirm", &intent)?) };
+        let declined = match Verdict::of(method).ok_or_else(|| no_such_method(method))? {
+            Verdict::Approved => None,
+            Verdict::Declined(decline) => Some(decline),
+            Verdict::Authentication => match Decline::for_want_of(holder) {
+                Some(decline) => Some(decline),
+                None => {
+                    let next_action = Some(json!({ "type": "use_stripe_sdk", "use_stripe_sdk": {} }));
+                    let intent = Intent { status: Status::RequiresAction, next_action, ..intent };
+                    self.update(&intent, key)?;
+                    return Ok(serde_json::to_value(intent)?);
+                }
+            },
         };
-        let charge = Some(identifier("ch"));
+        let (latest_charge, next_action) = (Some(identifier("ch")), None);
         match declined {
             None => {
-                let intent = Intent {
-                    status: Status::Succeeded,
-                    amount_received: intent.amount,
-                    latest_charge: charge,
-                    last_payment_error: None,
-                    ..intent
-                };
+                let (status, amount_received) = (Status::Succeeded, intent.amount);
+                let last_payment_error = None;
+                let intent =
+                    Intent { status, amount_received, latest_charge, last_payment_error, next_action, ..intent };
                 self.update(&intent, key)?;
                 Ok(serde_json::to_value(intent)?)
             }
-            Some((code, message)) => {
-                let failure =
-                    json!({ "type": "card_error", "code": "card_declined", "decline_code": code, "message": message });
-                let intent = Intent {
-                    status: Status::RequiresPaymentMethod,
-                    latest_charge: charge,
-                    last_payment_error: Some(failure),
-                    payment_method: None,
-                    ..intent
-                };
+            Some(decline) => {
+                let Decline { code, decline_code, message } = decline;
+                let mut failure = json!({ "type": "card_error", "code": code, "message": message });
+                if let Some(decline_code) = decline_code {
+                    failure["decline_code"] = json!(decline_code);
+                }
+                let (status, payment_method) = (Status::RequiresPaymentMethod, None);
+                let last_payment_error = Some(failure);
+                let intent =
+                    Intent { status, payment_method, latest_charge, last_payment_error, next_action, ..intent };
                 self.update(&intent, key)?;
-                Err(ApiError::declined(code, message, serde_json::to_value(intent)?))
+                Err(ApiError::declined(decline, serde_json::to_value(intent)?))
             }
         }
     }
@@ -334,31 +386,23 @@ const CREATE_PARAMETERS: [&str; 18] = [
 ];
 
 fn payment_method(form: &Form) -> Result<Option<String>, ApiError> {
-    const CARDS: [&str; 5] = [
-        "pm_card_visa",
-        "pm_card_mastercard",
-        "pm_card_amex",
-        "pm_card_chargeDeclined",
-        "pm_card_chargeDeclinedInsufficientFunds",
-    ];
     match form.get("payment_method") {
-        None => Ok(None),
-        Some(method) if CARDS.contains(&method) || Misbehaviour::of(method).is_some() => Ok(Some(method.to_owned())),
-        Some(method) => Err(ApiError::invalid(&format!("No such PaymentMethod: '{method}'"))
-            .with_code("resource_missing")
-            .with_parameter("payment_method")),
+        Some(method) if Verdict::of(method).is_none() => Err(no_such_method(method)),
+        method => Ok(method.map(str::to_owned)),
     }
 }
 
-/// Lower case in answers; any case in requests.
-fn currency(form: &Form) -> Result<String, ApiError> {
-    let code = form.get("currency").ok_or_else(|| ApiError::required("currency"))?;
-    match Currency::from_code(&code.to_ascii_uppercase()) {
-        Some(_) => Ok(code.to_ascii_lowercase()),
-        None => {
-            Err(ApiError::invalid(&format!("Invalid currency: {}.", code.to_ascii_lowercase()))
-                .with_parameter("currency"))
-        }
+fn no_such_method(method: &str) -> ApiError {
+    ApiError::invalid(&format!("No such PaymentMethod: '{method}'"))
+        .with_code("resource_missing")
+        .with_parameter("payment_method")
+}
+
+fn holder(form: &Form) -> Holder {
+    match (form.get("off_session"), form.get("error_on_requires_action")) {
+        (Some("true" | "one_off" | "recurring"), _) => Holder::Absent,
+        (_, Some("true")) => Holder::NotAsked,
+        (_, _) => Holder::Present,
     }
 }
 
