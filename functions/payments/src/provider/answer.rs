@@ -65,9 +65,10 @@ impl Answer {
             (429, _, Some("lock_timeout")) => Err(ProviderError::unknown(seen)),
             // The rate limit comes before the execution and before the idempotency key.
             (429, _, _) => Err(ProviderError::NotExecuted(seen)),
-            // Among them: 400 idempotency_error, our key was used with other parameters, so that something was done
-            // under it, only not this; 409, our first request is still running; 5xx, which the documentation tells to
-            // treat as indeterminate.
+            // Our key was used with other parameters, so that something was done under it, only not this; or our first
+            // request is still running.
+            (400, "idempotency_error", _) | (409, _, _) => Err(ProviderError::key_used(seen)),
+            // Among them: 5xx, which the documentation tells to treat as indeterminate.
             _ => Err(ProviderError::unknown(seen)),
         }
     }

@@ -17,6 +17,9 @@ pub enum ProviderError {
     Unknown {
         /// What was seen.
         why: String,
+        /// Whether the provider says that the idempotency key was used for something else, or that a request under it
+        /// is running: something was asked for under it, whatever became of that.
+        key_used: bool,
         /// What broke the connection, if that was it.
         source: Option<reqwest::Error>,
     },
@@ -24,7 +27,19 @@ pub enum ProviderError {
 
 impl ProviderError {
     pub(super) fn unknown(why: impl Into<String>) -> Self {
-        Self::Unknown { why: why.into(), source: None }
+        Self::Unknown { why: why.into(), key_used: false, source: None }
+    }
+
+    pub(super) fn key_used(why: impl Into<String>) -> Self {
+        Self::Unknown { why: why.into(), key_used: true, source: None }
+    }
+
+    /// Whether something was asked for before under the idempotency key, and this was therefore refused.
+    pub fn is_key_used(&self) -> bool {
+        match self {
+            Self::NotSent(_) | Self::NotExecuted(_) => false,
+            Self::Unknown { key_used, .. } => *key_used,
+        }
     }
 
     /// From connecting to the head of the answer. Only while connecting it is certain that no byte of the request
@@ -34,14 +49,14 @@ impl ProviderError {
             return Self::NotSent(error);
         }
         let why = if error.is_timeout() { "no answer in time" } else { "the connection was lost before an answer" };
-        Self::Unknown { why: why.to_owned(), source: Some(error) }
+        Self::Unknown { why: why.to_owned(), key_used: false, source: Some(error) }
     }
 
     /// After the head of the answer. Its status alone settles nothing: the body says which kind of error it is, and
     /// which charge.
     pub(super) fn reading(error: reqwest::Error) -> Self {
         let why = if error.is_timeout() { "no whole answer in time" } else { "the connection was lost in the answer" };
-        Self::Unknown { why: why.to_owned(), source: Some(error) }
+        Self::Unknown { why: why.to_owned(), key_used: false, source: Some(error) }
     }
 }
 

@@ -223,7 +223,7 @@ async fn an_answer_that_never_comes_is_unknown() {
         let (provider, _sent) = serve(reply).await;
         let charge = provider.charge(TRANSACTION, &request(), Duration::from_millis(200)).await;
         match charge {
-            Err(ProviderError::Unknown { why, source: Some(source) }) => {
+            Err(ProviderError::Unknown { why, source: Some(source), .. }) => {
                 assert!(source.is_timeout() && why.ends_with("in time"), "{why}");
             }
             other => panic!("{other:?}"),

@@ -132,3 +132,19 @@ async fn a_key_that_was_used_is_no_evidence_that_nothing_happened() {
     assert!(sent.contains("\r\nidempotency-key: 01935b4a-7c00-7000-8000-000000000001\r\n"), "{sent}");
     assert!(!sent.contains("confirm"), "a tombstone is never charged: {sent}");
 }
+
+#[tokio::test]
+async fn a_key_that_was_used_or_is_in_use_is_told_from_no_answer() {
+    for (status, kind, is_used) in [
+        ("400 Bad Request", "idempotency_error", true),
+        ("409 Conflict", "idempotency_error", true),
+        ("409 Conflict", "invalid_request_error", true),
+        ("400 Bad Request", "invalid_request_error", false),
+        ("429 Too Many Requests", "invalid_request_error", false),
+        ("500 Internal Server Error", "api_error", false),
+    ] {
+        let (provider, _request) = serve(error(status, kind, "")).await;
+        let refused = provider.prevent(TRANSACTION, TIMEOUT).await.expect_err(status);
+        assert_eq!(refused.is_key_used(), is_used, "{status} {kind}: {refused}");
+    }
+}
