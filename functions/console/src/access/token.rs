@@ -1,28 +1,23 @@
-use std::time::{Duration, SystemTime};
+use std::sync::Arc;
 
-use jsonwebtoken::jwk::{Jwk, JwkSet};
+use idempotency::engine::{Clock, SystemClock};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
 use serde::Deserialize;
 use serde_json::Value;
-use tokio::sync::Mutex;
 
 use super::{Actor, Role};
+use keys::Keys;
 
-/// Checks tokens by the issuer's public keys, which it fetches and keeps for a while.
-#[derive(Debug)]
+mod keys;
+
+/// Checks tokens by the issuer's public keys, as API Gateway's authorizer does for the API: signed with RSA by the key
+/// that the token names; from our issuer; for our audience, which is its `aud` or, without one, its `client_id`; and
+/// valid now.
 pub(crate) struct Tokens {
     issuer: String,
     audience: String,
-    keys_url: String,
-    http: reqwest::Client,
-    keys: Mutex<Option<Keys>>,
-}
-
-#[derive(Debug)]
-struct Keys {
-    set: JwkSet,
-    /// By the clock of the world: a frozen sandbox's own may stand still.
-    fetched: SystemTime,
+    keys: Keys,
+    clock: Arc<dyn Clock>,
 }
 
 /// Why a token gives no access.
@@ -34,84 +29,101 @@ pub(crate) enum Denied {
     /// It is good, but names no role.
     #[error("the token of {0} has no role in the console")]
     NoRole(String),
-    /// The issuer's keys could not be fetched, so that no token can be checked.
+    /// The issuer's keys could not be fetched, so that the token cannot be checked.
     #[error("the issuer's keys are not available")]
-    KeysUnavailable(#[source] reqwest::Error),
+    KeysUnavailable(#[source] Arc<reqwest::Error>),
 }
 
 #[derive(Deserialize)]
 struct Claims {
+    iss: String,
     sub: String,
+    aud: Option<Audience>,
+    client_id: Option<String>,
+    /// In seconds since 1970, not always whole ones.
+    exp: f64,
+    nbf: Option<f64>,
+    iat: Option<f64>,
     #[serde(default)]
     role: Value,
 }
 
-impl Tokens {
-    /// How long fetched keys are used.
-    const FRESH: Duration = Duration::from_secs(60 * 60);
-    /// A token with an unknown key may mean that the issuer has a new one; asked no more often than this.
-    const PATIENCE: Duration = Duration::from_secs(30);
-    /// A subject that is longer names nobody; it would be stored with everything they do.
-    const LONGEST_NAME: usize = 256;
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Audience {
+    One(String),
+    Several(Vec<String>),
+}
 
+/// What API Gateway accepts, and the public keys of issuers are for. A shared secret is not among them, so that nobody
+/// can sign with a published key.
+const ALGORITHMS: [Algorithm; 3] = [Algorithm::RS256, Algorithm::RS384, Algorithm::RS512];
+/// How far the issuer's clock may be from ours, in seconds.
+const LEEWAY: f64 = 5.0;
+/// A subject that is longer names nobody; it would be stored with everything they do.
+const LONGEST_NAME: usize = 256;
+
+impl Tokens {
     /// Without a URL, the keys are where Amazon Cognito and many others have them.
     ///
     /// # Errors
     /// When TLS cannot be set up on this machine.
     pub(crate) fn new(issuer: String, audience: String, keys_url: Option<String>) -> Result<Self, reqwest::Error> {
+        Self::by_clock(issuer, audience, keys_url, Arc::new(SystemClock))
+    }
+
+    fn by_clock(
+        issuer: String,
+        audience: String,
+        keys_url: Option<String>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, reqwest::Error> {
         let keys_url = keys_url.unwrap_or_else(|| format!("{}/.well-known/jwks.json", issuer.trim_end_matches('/')));
-        let http = reqwest::Client::builder().timeout(Duration::from_secs(3)).no_proxy().build()?;
-        Ok(Self { issuer, audience, keys_url, http, keys: Mutex::default() })
+        Ok(Self { issuer, audience, keys: Keys::new(keys_url, Arc::clone(&clock))?, clock })
     }
 
     /// Who the token stands for.
     pub(crate) async fn actor(&self, token: &str) -> Result<Actor, Denied> {
         let header = decode_header(token).map_err(|_| Denied::Invalid)?;
-        let key = self.key(header.kid.as_deref()).await?.ok_or(Denied::Invalid)?;
+        // What could not be valid under any key does not make us ask the issuer for one.
+        let id = header.kid.filter(|_| ALGORITHMS.contains(&header.alg)).ok_or(Denied::Invalid)?;
+        let key = self.keys.find(&id).await.map_err(Denied::KeysUnavailable)?.ok_or(Denied::Invalid)?;
         let key = DecodingKey::from_jwk(&key).map_err(|_| Denied::Invalid)?;
-        // The algorithm is ours to choose, never the token's.
-        let mut validation = Validation { leeway: 5, validate_nbf: true, ..Validation::new(Algorithm::RS256) };
-        validation.set_issuer(&[&self.issuer]);
-        validation.set_audience(&[&self.audience]);
-        validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
-        let Claims { sub: name, role } = decode(token, &key, &validation).map_err(|_| Denied::Invalid)?.claims;
-        if name.is_empty() || name.len() > Self::LONGEST_NAME {
+        let claims: Claims = decode(token, &key, &signature()).map_err(|_| Denied::Invalid)?.claims;
+        if !self.admits(&claims) {
             return Err(Denied::Invalid);
         }
-        match serde_json::from_value::<Role>(role) {
-            Ok(role) => Ok(Actor { name, role }),
-            Err(_) => Err(Denied::NoRole(name)),
+        match serde_json::from_value::<Role>(claims.role) {
+            Ok(role) => Ok(Actor { name: claims.sub, role }),
+            Err(_) => Err(Denied::NoRole(claims.sub)),
         }
     }
 
-    /// The key of this id. One request at a time fetches; the others wait for what it finds.
-    async fn key(&self, id: Option<&str>) -> Result<Option<Jwk>, Denied> {
-        let mut keys = self.keys.lock().await;
-        if let Some(known) = &*keys {
-            let age = known.fetched.elapsed().unwrap_or(Duration::MAX);
-            let key = find(&known.set, id);
-            if age < Self::PATIENCE || (key.is_some() && age < Self::FRESH) {
-                return Ok(key);
-            }
-        }
-        let set = self.fetch().await.map_err(Denied::KeysUnavailable)?;
-        let key = find(&set, id);
-        *keys = Some(Keys { set, fetched: SystemTime::now() });
-        Ok(key)
-    }
-
-    async fn fetch(&self) -> Result<JwkSet, reqwest::Error> {
-        self.http.get(&self.keys_url).send().await?.error_for_status()?.json().await
+    fn admits(&self, claims: &Claims) -> bool {
+        let now = self.clock.now().0 as f64 / 1000.0;
+        let audience = match (&claims.aud, &claims.client_id) {
+            (Some(Audience::One(audience)), _) | (None, Some(audience)) => *audience == self.audience,
+            (Some(Audience::Several(audiences)), _) => audiences.contains(&self.audience),
+            (None, None) => false,
+        };
+        let has_come = |time: Option<f64>| time.is_none_or(|time| time <= now + LEEWAY);
+        audience
+            && claims.iss == self.issuer
+            && now < claims.exp + LEEWAY
+            && has_come(claims.nbf)
+            && has_come(claims.iat)
+            && (1..=LONGEST_NAME).contains(&claims.sub.len())
     }
 }
 
-/// A token may leave out the id of its key if the issuer has one key only.
-fn find(set: &JwkSet, id: Option<&str>) -> Option<Jwk> {
-    match (id, set.keys.as_slice()) {
-        (Some(id), _) => set.find(id).cloned(),
-        (None, [only]) => Some(only.clone()),
-        (None, _) => None,
-    }
+/// Checks the algorithm and the signature; the claims are ours to check, by a clock of ours.
+fn signature() -> Validation {
+    let mut validation = Validation::new(Algorithm::RS256);
+    validation.algorithms = ALGORITHMS.to_vec();
+    validation.required_spec_claims.clear();
+    validation.validate_exp = false;
+    validation.validate_aud = false;
+    validation
 }
 
 #[cfg(test)]

@@ -95,12 +95,33 @@ impl FromRequestParts<Arc<Console>> for Caller {
     }
 }
 
+/// The token alone, or after its scheme: API Gateway takes both.
 fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?.trim();
+    match value.split_once(' ') {
+        Some((scheme, token)) => scheme.eq_ignore_ascii_case("bearer").then_some(token.trim()),
+        None => Some(value),
+    }
 }
 
 /// Whether the browser says that another site made the request. A second lock beside the form's value.
 pub(crate) fn is_from_elsewhere(headers: &HeaderMap) -> bool {
     headers.get("sec-fetch-site").is_some_and(|site| site != "same-origin" && site != "none")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_comes_alone_or_after_its_scheme() {
+        let bearer = |value: &str| {
+            let headers = HeaderMap::from_iter([(header::AUTHORIZATION, value.parse().unwrap())]);
+            bearer(&headers).map(str::to_owned)
+        };
+        for value in ["x.y.z", "Bearer x.y.z", "bearer  x.y.z", " x.y.z "] {
+            assert_eq!(bearer(value).as_deref(), Some("x.y.z"), "{value}");
+        }
+        assert_eq!(bearer("Basic eDp5"), None);
+    }
 }
