@@ -15,7 +15,7 @@ use aws_lc_rs::{
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
 use jsonwebtoken::{
-    Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, encode,
+    Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, decode_header, encode,
     jwk::{Jwk, JwkSet, PublicKeyUse},
 };
 use serde_json::{Map, Value, json};
@@ -79,13 +79,20 @@ impl Issuer {
         Ok(encode(&header, &claims, &self.encoding)?)
     }
 
-    /// The claims of a token with a good signature, issuer, audience and time.
+    /// The claims of a token with a good signature, issuer, audience and time. The audience is `aud` or, if there is
+    /// none, `client_id`.
     pub(crate) fn claims(&self, token: &str, issuer: &str, audience: &[String]) -> Option<Map<String, Value>> {
+        decode_header(token).ok().filter(|header| header.kid.as_deref() == Some(KEY_ID))?;
         let mut validation = Validation { leeway: 0, validate_nbf: true, ..Validation::new(Algorithm::RS256) };
         validation.set_issuer(&[issuer]);
         validation.set_audience(audience);
         validation.set_required_spec_claims(&["exp", "iss"]);
-        decode(token, &self.decoding, &validation).ok().map(|data| data.claims)
+        let claims: Map<String, Value> = decode(token, &self.decoding, &validation).ok()?.claims;
+        let is_ours = |client: &Value| audience.iter().any(|audience| *client == **audience);
+        let is_for_us = claims.contains_key("aud") || claims.get("client_id").is_some_and(is_ours);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?.as_secs_f64();
+        let is_issued = claims.get("iat").is_none_or(|at| at.as_f64().is_some_and(|at| at <= now));
+        (is_for_us && is_issued).then_some(claims)
     }
 }
 
@@ -120,6 +127,33 @@ mod tests {
         let other =
             encode(&Header::default(), &json!({"iss": "i", "aud": "a", "exp": u32::MAX}), &secret).expect("signs");
         assert_eq!(issuer.claims(&other, "i", &["a".to_owned()]), None);
+    }
+
+    /// As API Gateway's authorizer does.
+    #[test]
+    fn the_audience_is_aud_or_without_one_the_client_id_and_no_token_is_of_the_future() {
+        let issuer = Issuer::open(&Storage::open(None).expect("storage")).expect("an issuer");
+        let accepts = |claims: Value, kid: Option<&str>| {
+            let mut all = json!({"iss": "i", "exp": u32::MAX});
+            all.as_object_mut().expect("an object").append(&mut claims.as_object().expect("an object").clone());
+            let header = Header { kid: kid.map(str::to_owned), ..Header::new(Algorithm::RS256) };
+            let token = encode(&header, &all, &issuer.encoding).expect("signs");
+            issuer.claims(&token, "i", &["a".to_owned()]).is_some()
+        };
+        let local = Some("local");
+        for good in [json!({"aud": "a"}), json!({"aud": ["b", "a"], "client_id": "b"}), json!({"client_id": "a"})] {
+            assert!(accepts(good.clone(), local), "{good}");
+        }
+        for bad in [
+            json!({}),
+            json!({"client_id": "b"}),
+            json!({"aud": "b", "client_id": "a"}),
+            json!({"aud": "a", "iat": u32::MAX}),
+            json!({"aud": "a", "nbf": u32::MAX}),
+        ] {
+            assert!(!accepts(bad.clone(), local), "{bad}");
+        }
+        assert!(!accepts(json!({"aud": "a"}), None), "it must name its key");
     }
 
     #[test]
