@@ -9,7 +9,7 @@ use idempotency::engine::{Claim, Claimed, Clock, SystemClock};
 use idempotency::protocol::{EpochMs, Fingerprinter, Key, Principal, Record, RecordId, RequestId, Subject};
 use idempotency::store::Store as _;
 use idempotency::{Call, DynamoDbStore, Engine, Operation, Outcome, Verdict};
-use payments::{LateOwners, Preview, Table};
+use payments::{LateOwners, Owner, Payment, PaymentRequest, Preview, Table};
 use reqwest::header::{COOKIE, LOCATION, SET_COOKIE};
 use reqwest::{Method, RequestBuilder, redirect};
 use serde_json::{Value, json};
@@ -123,6 +123,18 @@ impl<'a> Script<'a> {
         self.call(Method::POST, &format!("previews/{token}"), None).await
     }
 
+    /// Confirms a preview that needs a second operator; gets the id of the approval.
+    pub async fn request(&self, token: &str) -> String {
+        let answer = self.confirm(token).await;
+        assert_eq!(answer.status, 202, "{}", answer.text());
+        answer.json()["approval"].as_str().expect("an id").to_owned()
+    }
+
+    /// Approves what another operator has asked for.
+    pub async fn approve(&self, id: &str) -> Answer {
+        self.call(Method::POST, &format!("approvals/{id}"), None).await
+    }
+
     /// The records that are unresolved, oldest first.
     pub async fn unresolved(&self) -> Vec<String> {
         let found = self.get("unresolved").await;
@@ -204,6 +216,33 @@ impl Tables {
             .send()
             .await
             .expect("ages");
+    }
+
+    /// Writes the payment of a record's transaction, as the request itself would have done.
+    pub async fn record_payment(&self, id: &str, account: &str) {
+        let record = self.record(id).await;
+        let body = json!({ "account": account, "amount": 1999, "currency": "EUR", "payment_method": "pm_card_visa" });
+        let request = PaymentRequest::from_json(body.to_string().as_bytes()).expect("valid");
+        let owner = Owner::from(record.principal.expect("a principal"));
+        let payment = Payment::new(record.transaction.uuid(), owner, &request, "pi_1".to_owned(), record.created.0);
+        let writes = Table::new(self.client.clone(), PAYMENTS).created(&payment, None);
+        self.client.transact_write_items().set_transact_items(Some(writes)).send().await.expect("written");
+    }
+
+    /// Makes a request for approval older than it is.
+    pub async fn age_approval(&self, id: &str, age: Duration) {
+        let text = |value: &str| AttributeValue::S(value.to_owned());
+        let id: String = id.split('-').collect();
+        let update = self
+            .client
+            .update_item()
+            .table_name(PAYMENTS)
+            .key("pk", text("approvals"))
+            .key("sk", text(&id))
+            .condition_expression("attribute_exists(pk)")
+            .update_expression("SET created = created - :age, expires = expires - :age")
+            .expression_attribute_values(":age", AttributeValue::N(age.as_millis().to_string()));
+        update.send().await.expect("ages");
     }
 
     /// A record as it is.

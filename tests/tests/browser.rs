@@ -117,7 +117,11 @@ async fn hostile_text_runs_nothing_and_no_page_breaks_its_policy() {
         browser.open(&page).await;
         shown += &browser.text().await;
     }
-    assert_eq!(script.confirm(&token).await.status, 200);
+    let approval = script.request(&token).await;
+    browser.open(&format!("{}/console/approvals/{approval}", stack.base())).await;
+    shown += &browser.text().await;
+    browser.press("Approve: Settle as failed").await;
+    browser.shows(&["Done: Settle as failed"]).await;
     for page in [record_page, format!("{}/console/audit", stack.base())] {
         browser.open(&page).await;
         shown += &browser.text().await;
@@ -166,7 +170,16 @@ async fn pages(stack: &Stack) -> Vec<(&'static str, String)> {
     let drifted = olga.preview(failed, "fail", &wish).await;
     let token = olga.preview(failed, "fail", &wish).await;
     assert_eq!(olga.confirm(&token).await.status, 200);
-    let preview = olga.preview(open, "release", &serde_json::json!({ "understood": "yes", "reason": REASON })).await;
+    let release = serde_json::json!({ "understood": "yes", "reason": REASON });
+    // Nothing speaks against it while the provider is down.
+    stack.provider("down").await;
+    let preview = olga.preview(open, "release", &release).await;
+    let waiting = tables.unknown("acct-3", "POST /payments", &subject("acct-3", 500, "EUR")).await;
+    let token_of_two = olga.preview(&waiting, "release", &release).await;
+    let otto = Script::of(stack, "otto", "operator").await;
+    let approval = otto.request(&otto.preview(&waiting, "fail", &wish).await).await;
+    assert_eq!(olga.request(&token_of_two).await.len(), 32);
+    stack.provider("up").await;
     let at = |path: String| format!("{}{path}", stack.base());
     vec![
         ("unresolved", at("/console".to_owned())),
@@ -178,6 +191,8 @@ async fn pages(stack: &Stack) -> Vec<(&'static str, String)> {
         ("preview", at(format!("/console/previews/{preview}"))),
         ("done", at(format!("/console/previews/{token}"))),
         ("changed", at(format!("/console/previews/{drifted}"))),
+        ("approvals", at("/console/approvals".to_owned())),
+        ("approval", at(format!("/console/approvals/{approval}"))),
         ("audit", at("/console/audit".to_owned())),
         ("sign-in", at("/console/sign-in".to_owned())),
     ]

@@ -11,16 +11,18 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use idempotency::protocol::{EpochMs, Record};
-use payments::{AuditCursor, AuditFilter, AuditKind, AuditPage, Preview, TableError};
+use payments::{Action, Approval, AuditCursor, AuditFilter, AuditKind, AuditPage, Preview, TableError};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::access::Caller;
+use crate::changes::changes;
+use crate::confirming::Look;
 use crate::console::Console;
 use crate::line::Told;
 use crate::record::{About, Details, id_of, short};
 use crate::refusal::Refusal;
-use crate::settling::{Look, NotPreviewed, Verb, Wish, changes};
+use crate::settling::{NotPreviewed, Verb, Wish};
 use crate::unresolved::{Filter, Listing};
 use crate::words;
 
@@ -31,6 +33,8 @@ pub(crate) fn routes() -> Router<Arc<Console>> {
         .route("/records/{record}/ask", post(ask))
         .route("/records/{record}/{verb}", post(preview))
         .route("/previews/{token}", get(look).post(confirm))
+        .route("/approvals", get(approvals))
+        .route("/approvals/{id}", get(approval).post(approve))
         .route("/audit", get(audit))
         .fallback(nowhere)
 }
@@ -75,7 +79,7 @@ fn row(record: &Record, about: Option<&About>) -> Value {
 }
 
 async fn record(State(console): State<Arc<Console>>, caller: Caller, Path(record): Path<String>) -> Answered {
-    let Details { record, about, payment, entries, provider, audit } = console.details(&record).await?;
+    let Details { record, about, payment, entries, provider, approvals, audit } = console.details(&record).await?;
     let mut body = row(&record, about.as_ref());
     body["state"] = words::state(&record.state, words::now()).into();
     body["version"] = crate::record::shown(&record).version.into();
@@ -112,6 +116,7 @@ async fn record(State(console): State<Arc<Console>>, caller: Caller, Path(record
             |entry| json!({ "account": entry.account, "amount": entry.amount.to_string(), "currency": entry.currency }),
         )
         .collect();
+    body["approvals"] = approvals.iter().map(|approval| approvable(approval, None)).collect();
     body["audit"] = audit.iter().map(words::entry_json).collect();
     Ok((Told::shown(&caller.actor).about(&record), Json(body)))
 }
@@ -151,24 +156,67 @@ async fn preview(
 
 async fn look(State(console): State<Arc<Console>>, caller: Caller, Path(token): Path<String>) -> Answered {
     let told = Told::shown(&caller.actor);
-    Ok(match console.look(&caller.actor, &token).await? {
+    Ok(match console.look::<Preview>(&caller.actor, &token).await? {
         Look::Open(preview, record) => (told.about(&record), Json(previewed(&preview, Some(&record)))),
         Look::Used(preview) => (told.about_id(&preview.record), Json(previewed(&preview, None))),
     })
 }
 
-async fn confirm(State(console): State<Arc<Console>>, caller: Caller, Path(token): Path<String>) -> Answered {
-    let confirmed = console.confirm(&caller.actor, &caller.invocation, &token).await?;
-    Ok((confirmed.told(&caller.actor), Json(previewed(&confirmed.preview, None))))
+async fn confirm(
+    State(console): State<Arc<Console>>,
+    caller: Caller,
+    Path(token): Path<String>,
+) -> Result<(StatusCode, Told, Json<Value>), Refusal> {
+    let confirmed = console.confirm::<Preview>(&caller.actor, &caller.invocation, &token).await?;
+    // Accepted, but not done.
+    let status = if confirmed.warrant.approval.is_some() { StatusCode::ACCEPTED } else { StatusCode::OK };
+    Ok((status, confirmed.told(&caller.actor), Json(previewed(&confirmed.warrant, None))))
+}
+
+async fn approvals(State(console): State<Arc<Console>>, caller: Caller) -> Answered {
+    let approvals = console.approvals().await?;
+    let approvals: Vec<_> = approvals.iter().map(|approval| approvable(approval, None)).collect();
+    Ok((Told::shown(&caller.actor), Json(json!({ "approvals": approvals }))))
+}
+
+async fn approval(State(console): State<Arc<Console>>, caller: Caller, Path(id): Path<String>) -> Answered {
+    let told = Told::shown(&caller.actor);
+    Ok(match console.look::<Approval>(&caller.actor, &id).await? {
+        Look::Open(approval, record) => (told.about(&record), Json(approvable(&approval, Some(&record)))),
+        Look::Used(approval) => (told.about_id(&approval.record), Json(approvable(&approval, None))),
+    })
+}
+
+async fn approve(State(console): State<Arc<Console>>, caller: Caller, Path(id): Path<String>) -> Answered {
+    let approved = console.confirm::<Approval>(&caller.actor, &caller.invocation, &id).await?;
+    Ok((approved.told(&caller.actor), Json(approvable(&approved.warrant, None))))
+}
+
+/// What the action changes, as long as it is open.
+fn changed(action: &Action, record: Option<&Record>) -> Value {
+    let Some(record) = record else { return Value::Null };
+    let changes = changes(action, record).into_iter();
+    changes.map(|change| json!({ "what": change.what, "before": change.before, "after": change.after })).collect()
+}
+
+fn approvable(approval: &Approval, record: Option<&Record>) -> Value {
+    json!({
+        "approval": approval.id.simple().to_string(),
+        "record": short(&approval.record),
+        "action": approval.action,
+        "reason": approval.reason,
+        "requested_by": approval.requested_by,
+        "provider": approval.provider,
+        "shown": words::shown_json(&approval.shown),
+        "changes": changed(&approval.action, record),
+        "created": words::rfc3339(EpochMs(approval.created)),
+        "expires": words::rfc3339(EpochMs(approval.expires())),
+        "used": approval.used.as_ref().map(|(_, at)| words::rfc3339(EpochMs(*at))),
+        "used_by": approval.used.as_ref().map(|(by, _)| by),
+    })
 }
 
 fn previewed(preview: &Preview, record: Option<&Record>) -> Value {
-    let changes = record.map(|record| {
-        let changes = changes(&preview.action, record).into_iter();
-        changes
-            .map(|change| json!({ "what": change.what, "before": change.before, "after": change.after }))
-            .collect::<Vec<_>>()
-    });
     json!({
         "token": preview.token.simple().to_string(),
         "record": short(&preview.record),
@@ -176,9 +224,10 @@ fn previewed(preview: &Preview, record: Option<&Record>) -> Value {
         "reason": preview.reason,
         "actor": preview.actor,
         "shown": words::shown_json(&preview.shown),
-        "changes": changes,
+        "changes": changed(&preview.action, record),
         "expires": words::rfc3339(EpochMs(preview.expires())),
         "used": preview.used.map(|at| words::rfc3339(EpochMs(at))),
+        "approval": preview.approval.map(|id| id.simple().to_string()),
     })
 }
 

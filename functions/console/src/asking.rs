@@ -30,6 +30,12 @@ pub(crate) enum Answer {
     Declined(String),
     /// It was cancelled, or it failed, and cannot happen any more.
     Gone,
+    /// It had nothing, and its key was taken away: it cannot happen any more.
+    Prevented,
+    /// It told nothing, and its key could not be taken away; why.
+    NotPrevented(String),
+    /// Its key was taken away by a tombstone, this one, that is not cancelled yet.
+    OpenTombstone(String),
     /// It may go either way; its state.
     Open(String),
     /// It has nothing under this transaction id.
@@ -50,16 +56,14 @@ impl Answer {
         match self {
             Self::Charged(charged) => Some(&charged.intent),
             Self::Refunded(refunded) => Some(&refunded.reversal),
-            Self::Declined(_) | Self::Gone | Self::Open(_) | Self::Nothing | Self::None(_) => None,
-        }
-    }
-
-    /// Whether a success under this reference may be recorded: the provider confirms it, or says nothing at all.
-    pub(crate) fn allows(&self, reference: &str) -> bool {
-        match self {
-            Self::None(_) => true,
-            Self::Charged(_) | Self::Refunded(_) => self.reference() == Some(reference),
-            Self::Declined(_) | Self::Gone | Self::Open(_) | Self::Nothing => false,
+            Self::Declined(_)
+            | Self::Gone
+            | Self::Prevented
+            | Self::NotPrevented(_)
+            | Self::OpenTombstone(_)
+            | Self::Open(_)
+            | Self::Nothing
+            | Self::None(_) => None,
         }
     }
 
@@ -74,6 +78,13 @@ impl Answer {
             }
             Self::Declined(why) => format!("It did not happen, which is final: {why}"),
             Self::Gone => "It did not happen and cannot happen any more: it was cancelled, or it failed.".to_owned(),
+            Self::Prevented => {
+                "It had nothing, and its key was taken away: it did not happen and cannot happen any more.".to_owned()
+            }
+            Self::NotPrevented(why) => format!("It told nothing, and its key could not be taken away: {why}."),
+            Self::OpenTombstone(_) => {
+                "It did not happen. Its key was taken away, but the tombstone is not cancelled yet.".to_owned()
+            }
             Self::Open(state) => format!("It is {state}, and may still go either way."),
             Self::Nothing => {
                 "It finds nothing. That is no evidence: its search lags behind, and an attempt that is only \
@@ -88,10 +99,10 @@ impl Answer {
         let answer = match self {
             Self::Charged(_) | Self::Refunded(_) => "happened",
             Self::Declined(_) => "declined",
-            Self::Gone => "gone",
-            Self::Open(_) => "open",
+            Self::Gone | Self::Prevented => "gone",
+            Self::Open(_) | Self::OpenTombstone(_) => "open",
             Self::Nothing => "nothing",
-            Self::None(_) => "none",
+            Self::NotPrevented(_) | Self::None(_) => "none",
         };
         json!({ "answer": answer, "reference": self.reference(), "detail": self.in_words() })
     }
@@ -104,7 +115,7 @@ impl From<Result<FoundCharge, ProviderError>> for Answer {
             Ok(FoundCharge::Declined(Charge::Declined { message, .. })) => Self::Declined(message),
             Ok(FoundCharge::Declined(other)) => Self::Declined(format!("{other:?}")),
             Ok(FoundCharge::Cancelled) => Self::Gone,
-            Ok(FoundCharge::OpenTombstone(_)) => Self::Open("a tombstone that is not cancelled yet".to_owned()),
+            Ok(FoundCharge::OpenTombstone(intent)) => Self::OpenTombstone(intent),
             Ok(FoundCharge::Open(state)) => Self::Open(state),
             Ok(FoundCharge::Nothing) => Self::Nothing,
             Err(error) => Self::None(error.to_string()),
@@ -174,9 +185,11 @@ impl Console {
             transaction: record.transaction.uuid(),
             attempt: record.attempt,
             actor: actor.name.clone(),
+            requested_by: None,
             request: invocation.request.clone(),
             reason: None,
-            evidence: Some(answer.in_words()),
+            evidence: None,
+            provider: Some(answer.in_words()),
         };
         self.table.audit(&entry).await.map_err(|error| Refusal::unavailable(&error))?;
         Ok((record, answer))
@@ -185,18 +198,15 @@ impl Console {
 
 /// What a confirmed success writes.
 impl Console {
-    /// The provider is asked once more. If it answers, its word is what is written; if not, the operator's.
+    /// If the provider has answered, its word is what is written; if not, the operators'.
     pub(crate) async fn succeeded(
         &self,
         record: &Record,
         reference: &str,
+        answer: &Answer,
         attempt: &Attempt<TransactWriteItem>,
     ) -> Result<HttpAnswer, Unclear> {
-        let answer = self.ask_for(record, reference).await;
-        if !answer.allows(reference) {
-            return Err(format!("the provider contradicts: {}", answer.in_words()).into());
-        }
-        match answer {
+        match answer.clone() {
             Answer::Charged(charged) => Ok(self.paid(&ProviderResolver::payment_of(record, *charged)?, attempt)),
             Answer::Refunded(refunded) => {
                 let payment = self.refunded_payment(record).await?.ok_or("the record is not about a refund")?;
@@ -205,9 +215,14 @@ impl Console {
                 let refund = Refund::new(transaction, &payment, amount, reason, reversal, created);
                 Ok(self.given_back(&payment, &refund, attempt))
             }
-            Answer::None(_) | Answer::Declined(_) | Answer::Gone | Answer::Open(_) | Answer::Nothing => {
-                self.on_the_operators_word(record, reference, attempt).await
-            }
+            Answer::None(_) => self.on_the_operators_word(record, reference, attempt).await,
+            Answer::Declined(_)
+            | Answer::Gone
+            | Answer::Prevented
+            | Answer::NotPrevented(_)
+            | Answer::OpenTombstone(_)
+            | Answer::Open(_)
+            | Answer::Nothing => Err(format!("the provider contradicts: {}", answer.in_words()).into()),
         }
     }
 

@@ -2,7 +2,10 @@
 
 mod access;
 mod api;
+mod approving;
 mod asking;
+mod changes;
+mod confirming;
 mod console;
 mod line;
 mod page;
@@ -10,6 +13,8 @@ mod record;
 mod refusal;
 mod settling;
 mod unresolved;
+mod warrant;
+mod weighing;
 mod words;
 
 use std::time::Duration;

@@ -1,6 +1,7 @@
 //! The pages: plain HTML that works without a script.
 
 mod act;
+mod approvals;
 mod audit;
 mod layout;
 mod outcome;
@@ -29,6 +30,8 @@ pub(crate) fn routes() -> Router<Arc<Console>> {
         .route("/console/records/{record}/ask", post(act::ask))
         .route("/console/records/{record}/{verb}", get(act::form).post(act::preview))
         .route("/console/previews/{token}", get(act::look).post(act::confirm))
+        .route("/console/approvals", get(approvals::list))
+        .route("/console/approvals/{id}", get(approvals::look).post(approvals::approve))
         .route("/console/audit", get(audit::show))
         .route("/console/sign-in", get(session::form))
         .route("/console/session", post(session::begin))

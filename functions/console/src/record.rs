@@ -2,7 +2,7 @@
 
 use idempotency::protocol::{EpochMs, Holder, Record, RecordId, State};
 use idempotency::store::Store;
-use payments::{AuditEntry, AuditFilter, LedgerEntry, Payment, PaymentId, Shown, TableError};
+use payments::{Approval, AuditEntry, AuditFilter, LedgerEntry, Payment, PaymentId, Shown, TableError};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
@@ -23,6 +23,8 @@ pub(crate) struct Details {
     pub(crate) entries: Vec<LedgerEntry>,
     /// What the provider says now; asked only where that is open.
     pub(crate) provider: Option<Answer>,
+    /// What waits for a second operator, newest first.
+    pub(crate) approvals: Vec<Approval>,
     pub(crate) audit: Vec<AuditEntry>,
 }
 
@@ -85,14 +87,16 @@ impl Console {
         let record = self.record(id).await?;
         let open = Standing::of(&record, words::now()) != Standing::Closed;
         let asked = async { if open { Some(self.ask(&record).await) } else { None } };
-        let (provider, (payment, entries), audit) =
-            tokio::try_join!(async { Ok(asked.await) }, self.linked(&record), self.audit_of(&record))
+        let approvals = async { if open { self.approvals_of(&record).await } else { Ok(Vec::new()) } };
+        let (provider, (payment, entries), approvals, audit) =
+            tokio::try_join!(async { Ok(asked.await) }, self.linked(&record), approvals, self.audit_of(&record))
                 .map_err(|error: TableError| Refusal::unavailable(&error))?;
         let about = About::of(&record).map(|about| about.in_currency_of(payment.as_ref()));
-        Ok(Details { record, about, payment, entries, provider, audit })
+        Ok(Details { record, about, payment, entries, provider, approvals, audit })
     }
 
-    async fn linked(&self, record: &Record) -> Result<(Option<Payment>, Vec<LedgerEntry>), TableError> {
+    /// The payment that came of a record, or that it refunds, and what the ledger has of it.
+    pub(crate) async fn linked(&self, record: &Record) -> Result<(Option<Payment>, Vec<LedgerEntry>), TableError> {
         let about = About::of(record).unwrap_or_default();
         let own = PaymentId::of(record.transaction.uuid());
         let id = about.payment.as_deref().and_then(PaymentId::parse).unwrap_or(own);

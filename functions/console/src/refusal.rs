@@ -99,7 +99,41 @@ impl Refusal {
         )
     }
 
-    pub(crate) fn expired() -> Self {
+    pub(crate) fn no_approval() -> Self {
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "no-approval",
+            "There is no such approval",
+            "It is older than a week, or the address is wrong.",
+        )
+    }
+
+    /// Whoever asks for an approval cannot give it.
+    pub(crate) fn same_operator() -> Self {
+        Self::new(
+            StatusCode::FORBIDDEN,
+            "same-operator",
+            "Another operator must approve it",
+            "Nothing was done. You asked for it yourself; without evidence, it takes two.",
+        )
+    }
+
+    pub(crate) fn approval_expired() -> Self {
+        Self::new(
+            StatusCode::GONE,
+            "approval-expired",
+            "It was asked for too long ago",
+            "Nothing was done. It could be approved for a day; look at the record again and begin anew.",
+        )
+    }
+
+    /// There is evidence against what was asked for.
+    pub(crate) fn contradicted(detail: impl std::fmt::Display) -> Self {
+        let detail = format!("Nothing was written. {detail}");
+        Self::new(StatusCode::CONFLICT, "contradicted", "There is evidence against it", detail)
+    }
+
+    pub(crate) fn preview_expired() -> Self {
         Self::new(
             StatusCode::GONE,
             "preview-expired",

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_sdk_dynamodb::primitives::{DateTime, DateTimeFormat};
 use idempotency::protocol::{EpochMs, Event, State};
-use payments::{AuditEntry, AuditKind, Currency, Shown};
+use payments::{Action, AuditEntry, AuditKind, Currency, Shown};
 use serde_json::{Value, json};
 
 /// The time of day. The console decides nothing by it that a condition does not decide again.
@@ -97,6 +97,7 @@ pub(crate) fn event(event: Event) -> String {
 pub(crate) fn audited(kind: AuditKind) -> &'static str {
     match kind {
         AuditKind::Asked => "asked the provider",
+        AuditKind::Requested => "asked for approval",
         AuditKind::Succeeded => "settled as SUCCESS",
         AuditKind::Failed => "settled as FAILED",
         AuditKind::Released => "released for retry",
@@ -122,10 +123,21 @@ pub(crate) fn entry_json(entry: &AuditEntry) -> Value {
         "transaction": entry.transaction.to_string(),
         "attempt": entry.attempt,
         "actor": entry.actor,
+        "requested_by": entry.requested_by,
         "request": entry.request,
         "reason": entry.reason,
         "evidence": entry.evidence,
+        "provider": entry.provider,
     })
+}
+
+/// What an operator wants, before it is done.
+pub(crate) fn wanted(action: &Action) -> String {
+    match action {
+        Action::Succeed { reference, .. } => format!("To settle as succeeded: {reference}"),
+        Action::Fail { evidence } => format!("To settle as failed: {evidence}"),
+        Action::Release => "To release for retry.".to_owned(),
+    }
 }
 
 #[cfg(test)]

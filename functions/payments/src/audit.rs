@@ -1,5 +1,7 @@
+mod approval;
 mod preview;
 
+pub use approval::Approval;
 pub use preview::{Action, Preview, Shown};
 
 use std::fmt;
@@ -28,12 +30,16 @@ pub struct AuditEntry {
     pub attempt: u64,
     /// Who: the subject of the operator's token, or the name of the function.
     pub actor: String,
+    /// Who had asked for it, if another operator approved it: without evidence, it takes two.
+    pub requested_by: Option<String>,
     /// The request in which it was done, as the logs name it.
     pub request: Option<String>,
     /// The operator's reason.
     pub reason: Option<String>,
     /// What it was based on: the provider's answer or reference, the operator's evidence, what a late owner had to say.
     pub evidence: Option<String>,
+    /// What the provider said at that moment, or that it gave no evidence.
+    pub provider: Option<String>,
 }
 
 /// What an audit entry tells of; stored and shown as one word.
@@ -41,6 +47,9 @@ pub struct AuditEntry {
 pub enum AuditKind {
     /// `asked`: an operator asked the provider. The record is as it was.
     Asked,
+    /// `requested`: an operator wants to settle or release the record without evidence from the provider, and waits for
+    /// another's approval. The record is as it was.
+    Requested,
     /// `succeeded`: an operator settled the record as SUCCESS.
     Succeeded,
     /// `failed`: an operator settled the record as FAILED.
@@ -52,12 +61,14 @@ pub enum AuditKind {
 }
 
 impl AuditKind {
-    const ALL: [Self; 5] = [Self::Asked, Self::Succeeded, Self::Failed, Self::Released, Self::LateOwner];
+    const ALL: [Self; 6] =
+        [Self::Asked, Self::Requested, Self::Succeeded, Self::Failed, Self::Released, Self::LateOwner];
 
     /// The word that is stored.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Asked => "asked",
+            Self::Requested => "requested",
             Self::Succeeded => "succeeded",
             Self::Failed => "failed",
             Self::Released => "released",

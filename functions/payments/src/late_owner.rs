@@ -43,9 +43,11 @@ impl LateOwners {
             transaction: late.transaction.uuid(),
             attempt: late.attempt,
             actor: self.function.clone(),
+            requested_by: None,
             request: claim.and_then(|step| step.request).map(|request| request.to_string()),
             reason: None,
             evidence: Some(format!("It {said}; the record was {now}. Nothing of the late attempt was written.")),
+            provider: None,
         }
     }
 }

@@ -45,7 +45,7 @@ mod watch;
 
 use mimalloc::MiMalloc;
 
-pub use audit::{Action, AuditCursor, AuditEntry, AuditFilter, AuditKind, AuditPage, Preview, Shown};
+pub use audit::{Action, Approval, AuditCursor, AuditEntry, AuditFilter, AuditKind, AuditPage, Preview, Shown};
 pub use event::{Event, EventKind};
 pub use id::{PaymentId, RefundId};
 pub use invalid::{Invalid, Problem};

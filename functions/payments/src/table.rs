@@ -1,3 +1,4 @@
+mod approval;
 mod audit;
 mod item;
 mod key;
@@ -25,7 +26,8 @@ use key::Key;
 /// It reads by itself. What it writes it hands out, for the caller to commit in one transaction with the record that
 /// remembers the request. Each of these writes has a condition of its own, so that even with the record gone (expired,
 /// or restored from a backup of another hour) nothing is made, given back or posted twice: the transaction is refused
-/// as a whole, and the item that was in the way comes back with the refusal.
+/// as a whole, and the item that was in the way comes back with the refusal. Only what operators prepare it writes by
+/// itself: previews, requests for approval, and the audit's entries on what changes no record.
 ///
 /// | what | `pk` | `sk` |
 /// |---|---|---|
@@ -38,6 +40,7 @@ use key::Key;
 /// | entry of the other side; of a sale it has a digest of what was sold | `account#provider:clearing#<part>` | `entry#<event>` |
 /// | entry of the audit | `audit` | `<epoch ms>#<entry>` |
 /// | preview of an operator's action | `preview#<token>` | `preview` |
+/// | approval that an operator asks another for | `approvals` | `<approval>` |
 /// | highest sequence number of a terminal | `terminal#<terminal>` | `sequence` |
 ///
 /// The only items that two postings can contend for are the customer's own balance in one currency, and the number of

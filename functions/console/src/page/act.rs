@@ -12,20 +12,22 @@ use payments::{Action, AuditKind, Preview};
 use serde::Deserialize;
 
 use super::layout::{Time, comparison, csrf, page, record_link, status};
-use super::refused;
+use super::{approvals, refused};
 use crate::access::Visit;
 use crate::asking::Answer;
+use crate::changes::changes;
+use crate::confirming::Look;
 use crate::console::Console;
 use crate::line::Told;
 use crate::record::{About, short};
-use crate::settling::{Look, NotPreviewed, Verb, Wish, changes};
+use crate::settling::{NotPreviewed, Verb, Wish};
 use crate::words;
 
 type Problems = Vec<(&'static str, String)>;
 
 #[derive(Deserialize)]
 pub(super) struct Bare {
-    csrf: String,
+    pub(super) csrf: String,
 }
 
 /// Asks the provider, writes what it says into the audit, and shows the record with it.
@@ -171,7 +173,7 @@ fn advice(verb: Verb) -> &'static str {
         }
         Verb::Release => {
             "Dangerous. The next call with the key runs again, under a new transaction id, so that the provider cannot \
-             tell it from a new order. If the first attempt did take effect, or still does, it happens twice."
+             tell it from a new order. If the first attempt did take effect, it happens twice."
         }
     }
 }
@@ -199,7 +201,7 @@ fn textarea(field: &'static str, value: &str, problems: &[(&'static str, String)
 }
 
 /// Which record it is, and what is at stake.
-fn subject(record: &Record) -> Markup {
+pub(super) fn subject(record: &Record) -> Markup {
     let about = About::of(record).unwrap_or_default();
     html! {
         p {
@@ -213,14 +215,17 @@ fn subject(record: &Record) -> Markup {
 
 /// The preview's page: before, it shows what will be done; after, that it was done.
 pub(super) async fn look(State(console): State<Arc<Console>>, visit: Visit, Path(token): Path<String>) -> Response {
-    match console.look(&visit.actor, &token).await {
+    match console.look::<Preview>(&visit.actor, &token).await {
         Ok(Look::Open(preview, record)) => {
             let told = Told::shown(&visit.actor).about(&record);
             (told, page("Preview", Some(&visit), open(&visit, &preview, &record))).into_response()
         }
         Ok(Look::Used(preview)) => {
             let told = Told::shown(&visit.actor).about_id(&preview.record);
-            (told, page("Done", Some(&visit), used(&preview))).into_response()
+            match preview.approval {
+                Some(approval) => (told, approvals::requested(approval)).into_response(),
+                None => (told, page("Done", Some(&visit), used(&preview))).into_response(),
+            }
         }
         Err(refusal) => refused(Some(&visit), &refusal),
     }
@@ -234,12 +239,15 @@ pub(super) async fn confirm(
 ) -> Response {
     let confirmed = async {
         visit.may_act(&form.csrf)?;
-        console.confirm(&visit.actor, &visit.invocation, &token).await
+        console.confirm::<Preview>(&visit.actor, &visit.invocation, &token).await
     };
     match confirmed.await {
         Ok(confirmed) => {
-            let to = format!("/console/previews/{}", confirmed.preview.token.simple());
-            (confirmed.told(&visit.actor), Redirect::to(&to)).into_response()
+            let to = match confirmed.warrant.approval {
+                Some(approval) => approvals::requested(approval),
+                None => Redirect::to(&format!("/console/previews/{}", confirmed.warrant.token.simple())),
+            };
+            (confirmed.told(&visit.actor), to).into_response()
         }
         Err(refusal) => refused(Some(&visit), &refusal),
     }
@@ -247,17 +255,22 @@ pub(super) async fn confirm(
 
 fn open(visit: &Visit, preview: &Preview, record: &Record) -> Markup {
     let dangerous = preview.action == Action::Release;
-    let changes = changes(&preview.action, record);
-    let rows = changes.iter().map(|change| (change.what, [html! { (change.before) }, html! { (change.after) }]));
     html! {
         h1 { "Preview: " (title(&preview.action)) }
         (subject(record))
         p { "Nothing is written yet." }
         @if let Action::Succeed { verified: false, .. } = &preview.action {
-            p.problem { "The provider did not answer, so its reference is not verified." }
+            p.problem { "The provider did not answer, so its reference is not verified. If it does not answer at the confirmation either, another operator must approve it." }
         }
         @if dangerous { p.problem { (advice(Verb::Release)) } }
-        (comparison("What changes", ["Before", "After"], rows))
+        @match &preview.action {
+            Action::Fail { .. } | Action::Release => p.hint {
+                "At the confirmation the provider is asked, and the request’s key is taken away there. If it says that it "
+                "happened or still may, nothing is done; if it cannot say, another operator must approve it."
+            },
+            Action::Succeed { .. } => {},
+        }
+        (what_changes(&preview.action, record))
         (because(preview))
         form method="post" action={ "/console/previews/" (preview.token.simple()) } {
             (csrf(&visit.csrf))
@@ -293,7 +306,13 @@ fn because(preview: &Preview) -> Markup {
     }
 }
 
-fn title(action: &Action) -> &'static str {
+pub(super) fn what_changes(action: &Action, record: &Record) -> Markup {
+    let changes = changes(action, record);
+    let rows = changes.iter().map(|change| (change.what, [html! { (change.before) }, html! { (change.after) }]));
+    html! { (comparison("What changes", ["Before", "After"], rows)) }
+}
+
+pub(super) fn title(action: &Action) -> &'static str {
     match action {
         Action::Succeed { .. } => Verb::Succeed.title(),
         Action::Fail { .. } => Verb::Fail.title(),

@@ -57,12 +57,14 @@ pub(super) fn entries(entries: &[AuditEntry]) -> Markup {
                     p {
                         strong { (words::audited(entry.kind)) } " by " span.actor { (entry.actor) } ", "
                         (Time(EpochMs(entry.at)))
+                        @if let Some(by) = &entry.requested_by { ", asked for by " span.actor { (by) } }
                     }
                     dl {
                         dt { "Record" } dd { (record_link(&entry.record)) ", attempt " (entry.attempt) }
                         dt { "Transaction" } dd.code { (entry.transaction) }
                         @if let Some(reason) = &entry.reason { dt { "Reason" } dd.words { (reason) } }
                         @if let Some(evidence) = &entry.evidence { dt { "Evidence" } dd.words { (evidence) } }
+                        @if let Some(word) = &entry.provider { dt { "The provider" } dd.words { (word) } }
                         @if let Some(request) = &entry.request { dt { "Request" } dd.code { (request) } }
                     }
                 }

@@ -35,6 +35,7 @@ fn navigation(visit: &Visit) -> Markup {
     html! {
         nav aria-label="Pages" {
             a href="/console" { "Unresolved" }
+            a href="/console/approvals" { "Approvals" }
             a href="/console/audit" { "Audit" }
         }
         form.who method="post" action="/console/session/end" {

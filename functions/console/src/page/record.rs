@@ -8,6 +8,7 @@ use idempotency::protocol::{Record, Step};
 use maud::{Markup, html};
 use payments::{LedgerEntry, Payment};
 
+use super::approvals;
 use super::audit::entries;
 use super::layout::{Time, csrf, page, status};
 use super::refused;
@@ -37,6 +38,10 @@ fn content(visit: &Visit, details: &Details) -> Markup {
         p.state { (status(record.state.status().as_str())) " " (words::state(&record.state, words::now())) }
         (facts(record, details.about.as_ref()))
         @if let Some(answer) = &details.provider { (provider(answer)) }
+        @if !details.approvals.is_empty() {
+            h2 #approvals { "Waits for another operator’s approval" }
+            (approvals::entries(&details.approvals))
+        }
         @if standing != Standing::Closed { (actions(visit, record, standing)) }
         (linked(details))
         h2 #story { "Story" }

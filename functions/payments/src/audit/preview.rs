@@ -25,6 +25,8 @@ pub struct Preview {
     pub created: u64,
     /// When it was used, in epoch milliseconds.
     pub used: Option<u64>,
+    /// The approval that it led to, where one operator was not enough.
+    pub approval: Option<Uuid>,
 }
 
 impl Preview {
@@ -58,7 +60,7 @@ pub enum Action {
     Succeed {
         /// The provider's id of what happened: a payment intent or a refund.
         reference: String,
-        /// Whether the provider confirmed that this is the one.
+        /// Whether the provider confirmed at the preview that this is the one. It is asked again at the confirmation.
         verified: bool,
     },
     /// It did not happen and cannot happen any more: settle as FAILED.
@@ -80,13 +82,10 @@ impl Action {
         }
     }
 
-    /// What it is based on, for the audit.
+    /// What the operator bases it on.
     pub fn evidence(&self) -> Option<String> {
         match self {
-            Self::Succeed { reference, verified: true } => Some(format!("{reference}, verified at the provider")),
-            Self::Succeed { reference, verified: false } => {
-                Some(format!("{reference}, not verified: no answer from the provider"))
-            }
+            Self::Succeed { reference, .. } => Some(reference.clone()),
             Self::Fail { evidence } => Some(evidence.clone()),
             Self::Release => None,
         }

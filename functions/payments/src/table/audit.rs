@@ -149,8 +149,21 @@ impl Table {
     }
 }
 
-fn entry_item(entry: &AuditEntry) -> Attributes {
-    let AuditEntry { id, at, kind, record, transaction, attempt, actor, request, reason, evidence } = entry;
+pub(super) fn entry_item(entry: &AuditEntry) -> Attributes {
+    let AuditEntry {
+        id,
+        at,
+        kind,
+        record,
+        transaction,
+        attempt,
+        actor,
+        requested_by,
+        request,
+        reason,
+        evidence,
+        provider,
+    } = entry;
     Item::new(Key::audit(*at, *id), "audit")
         .text("entry", id)
         .number("at", at)
@@ -159,9 +172,11 @@ fn entry_item(entry: &AuditEntry) -> Attributes {
         .text("transaction", transaction)
         .number("attempt", attempt)
         .text("actor", actor)
+        .optional_text("requested_by", requested_by.as_ref())
         .optional_text("request", request.as_ref())
         .optional_text("reason", reason.as_ref())
         .optional_text("evidence", evidence.as_ref())
+        .optional_text("provider", provider.as_ref())
         .attributes()
 }
 
@@ -174,23 +189,20 @@ fn read_entry(item: &Attributes) -> Result<AuditEntry, TableError> {
         transaction: text(item, "transaction", uuid)?,
         attempt: number(item, "attempt")?,
         actor: text(item, "actor", any)?,
+        requested_by: optional_text(item, "requested_by", any)?,
         request: optional_text(item, "request", any)?,
         reason: optional_text(item, "reason", any)?,
         evidence: optional_text(item, "evidence", any)?,
+        provider: optional_text(item, "provider", any)?,
     })
 }
 
 fn preview_item(preview: &Preview) -> Attributes {
-    let Preview { token, actor, record, shown, action, reason, created, used: _ } = preview;
-    let Shown { version, status, attempt, updated } = shown;
-    Item::new(Key::preview(*token), "preview")
+    let Preview { token, actor, record, shown, action, reason, created, used: _, approval: _ } = preview;
+    shown_item(Item::new(Key::preview(*token), "preview"), shown)
         .text("token", token)
         .text("actor", actor)
         .text("record", record)
-        .text("version", version)
-        .text("status", status)
-        .number("attempt", attempt)
-        .number("updated", updated)
         // A plain enum of texts; serde_json has nothing to refuse in it.
         .text("action", serde_json::to_string(action).unwrap_or_default())
         .text("reason", reason)
@@ -205,27 +217,38 @@ fn read_preview(item: &Attributes) -> Result<Preview, TableError> {
         token: text(item, "token", uuid)?,
         actor: text(item, "actor", any)?,
         record: text(item, "record", any)?,
-        shown: Shown {
-            version: text(item, "version", any)?,
-            status: text(item, "status", any)?,
-            attempt: number(item, "attempt")?,
-            updated: number(item, "updated")?,
-        },
+        shown: read_shown(item)?,
         action: text(item, "action", |text| serde_json::from_str::<Action>(text).ok())?,
         reason: text(item, "reason", any)?,
         created: number(item, "created")?,
         used: item.contains_key("used").then(|| number(item, "used")).transpose()?,
+        approval: optional_text(item, "approval", uuid)?,
     })
 }
 
-fn uuid(text: &str) -> Option<Uuid> {
+/// The record's version, as part of what is bound to it.
+pub(super) fn shown_item(item: Item, shown: &Shown) -> Item {
+    let Shown { version, status, attempt, updated } = shown;
+    item.text("version", version).text("status", status).number("attempt", attempt).number("updated", updated)
+}
+
+pub(super) fn read_shown(item: &Attributes) -> Result<Shown, TableError> {
+    Ok(Shown {
+        version: text(item, "version", any)?,
+        status: text(item, "status", any)?,
+        attempt: number(item, "attempt")?,
+        updated: number(item, "updated")?,
+    })
+}
+
+pub(super) fn uuid(text: &str) -> Option<Uuid> {
     Uuid::try_parse(text).ok()
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "one of the parsers")]
-fn any(text: &str) -> Option<String> {
+pub(super) fn any(text: &str) -> Option<String> {
     Some(text.to_owned())
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -71,6 +71,19 @@ impl Key {
         Self::new(format!("preview#{}", token.simple()), "preview")
     }
 
+    /// The partition of approvals.
+    pub(super) const APPROVALS: &str = "approvals";
+
+    /// Ids are UUIDv7, so that approvals sort by time.
+    pub(super) fn approval(id: Uuid) -> Self {
+        Self::new(Self::APPROVALS.to_owned(), id.simple().to_string())
+    }
+
+    /// What every approval since this time, in epoch milliseconds, sorts behind: the first 48 bits of an id are its time.
+    pub(super) fn approvals_from(at: u64) -> String {
+        format!("{at:012x}")
+    }
+
     /// The mark of what a terminal has sold, up to which number.
     pub(super) fn terminal(terminal: &TerminalId) -> Self {
         Self::new(format!("terminal#{terminal}"), "sequence")

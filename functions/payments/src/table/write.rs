@@ -11,7 +11,7 @@ use super::{
     key::Key,
     record::{NOTED, OPENED_BY},
 };
-use crate::{Balance, Origin, Payment, Posting, Preview, Refund};
+use crate::{Approval, Balance, Origin, Payment, Posting, Preview, Refund};
 
 /// The item, if there is none under its key.
 pub(super) fn insert(table: &str, item: Attributes) -> TransactWriteItem {
@@ -80,8 +80,20 @@ fn origin(origin: &Origin) -> String {
 
 /// The mark that a preview was used. Two confirmations meet here, and one of them is refused.
 pub(super) fn use_preview(table: &str, preview: &Preview, now: u64) -> TransactWriteItem {
-    let update = Update::builder()
-        .update_expression("SET #used = :now")
+    finish(table, Key::preview(preview.token), used_preview(preview, now).update_expression("SET #used = :now"))
+}
+
+/// The same, where it led to an approval instead of doing what it showed.
+pub(super) fn lead_to_approval(table: &str, preview: &Preview, approval: &Approval) -> TransactWriteItem {
+    let update = used_preview(preview, approval.created)
+        .update_expression("SET #used = :now, #approval = :approval")
+        .expression_attribute_names("#approval", "approval")
+        .expression_attribute_values(":approval", AttributeValue::S(approval.id.to_string()));
+    finish(table, Key::preview(preview.token), update)
+}
+
+fn used_preview(preview: &Preview, now: u64) -> UpdateBuilder {
+    Update::builder()
         .condition_expression(
             "attribute_exists(pk) AND attribute_not_exists(#used) AND #actor = :actor AND #expires > :now",
         )
@@ -89,8 +101,23 @@ pub(super) fn use_preview(table: &str, preview: &Preview, now: u64) -> TransactW
         .expression_attribute_names("#actor", "actor")
         .expression_attribute_names("#expires", "expires")
         .expression_attribute_values(":actor", AttributeValue::S(preview.actor.clone()))
+        .expression_attribute_values(":now", AttributeValue::N(now.to_string()))
+}
+
+/// The mark that an approval was given, by another than who asked for it. Two who give it meet here.
+pub(super) fn use_approval(table: &str, approval: &Approval, by: &str, now: u64) -> TransactWriteItem {
+    let update = Update::builder()
+        .update_expression("SET #used = :now, #used_by = :by")
+        .condition_expression(
+            "attribute_exists(pk) AND attribute_not_exists(#used) AND #requested_by <> :by AND #expires > :now",
+        )
+        .expression_attribute_names("#used", "used")
+        .expression_attribute_names("#used_by", "used_by")
+        .expression_attribute_names("#requested_by", "requested_by")
+        .expression_attribute_names("#expires", "expires")
+        .expression_attribute_values(":by", AttributeValue::S(by.to_owned()))
         .expression_attribute_values(":now", AttributeValue::N(now.to_string()));
-    finish(table, Key::preview(preview.token), update)
+    finish(table, Key::approval(approval.id), update)
 }
 
 fn finish(table: &str, key: Key, update: UpdateBuilder) -> TransactWriteItem {

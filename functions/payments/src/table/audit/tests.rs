@@ -12,7 +12,7 @@ use idempotency::{Call, Engine, Operation, Verdict};
 use super::super::tests::{commit, table};
 use super::*;
 
-fn entry(at: u64, actor: &str, record: &str) -> AuditEntry {
+pub(crate) fn entry(at: u64, actor: &str, record: &str) -> AuditEntry {
     AuditEntry {
         id: Uuid::now_v7(),
         at,
@@ -21,13 +21,15 @@ fn entry(at: u64, actor: &str, record: &str) -> AuditEntry {
         transaction: Uuid::from_u128(1),
         attempt: 3,
         actor: actor.into(),
+        requested_by: Some("oskar".into()),
         request: Some("request-1".into()),
         reason: Some("<b>the bank says no</b>".into()),
         evidence: None,
+        provider: Some("It gave no answer.".into()),
     }
 }
 
-fn preview(now: u64) -> Preview {
+pub(crate) fn preview(now: u64) -> Preview {
     Preview {
         token: Uuid::now_v7(),
         actor: "olga".into(),
@@ -37,6 +39,7 @@ fn preview(now: u64) -> Preview {
         reason: "the provider shows it".into(),
         created: now,
         used: None,
+        approval: None,
     }
 }
 
