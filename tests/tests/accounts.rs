@@ -27,12 +27,13 @@ async fn is_hidden(user: &User<'_>, name: &str) {
     let (hidden, none) = (account(user, name).await, account(user, "never-used").await);
     assert_eq!(hidden.problem(), "404 not-found", "{hidden:?}");
     assert_eq!((hidden.status, &hidden.body), (none.status, &none.body));
-    let names = |answer: &Answer| {
-        let mut names: Vec<_> = answer.header_names().filter(|name| *name != "date").collect();
-        names.sort_unstable();
-        names
-    };
-    assert_eq!(names(&hidden), names(&none));
+    assert_eq!(header_names(&hidden), header_names(&none));
+}
+
+fn header_names(answer: &Answer) -> Vec<&str> {
+    let mut names: Vec<_> = answer.header_names().filter(|name| *name != "date").collect();
+    names.sort_unstable();
+    names
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -104,7 +104,7 @@ async fn account(bill: &mut Bill<'_>, ann: &User<'_>, paid: &Answer) {
     let id = paid.json()["id"].as_str().expect("an id").to_owned();
     let transaction = id.trim_start_matches("pay_").parse::<uuid::Uuid>().expect("a transaction");
     let mut posted = event(0);
-    (posted["event"], posted["payment"]) = (json!(transaction), json!(id));
+    (posted["event"], posted["payment"]) = (json!(transaction.to_string()), json!(id));
     deliver(bill.stack, &posted).await;
     let first =
         "account looked at for the first time: balances and owner; the payment that opened it; the owner is kept";

@@ -23,7 +23,7 @@ use idempotency::protocol::{
     Decision, EpochMs, EpochS, Finding, Fingerprint, Fingerprinter, Key, OwnerToken, Pointer, Principal, RecordId,
     Request, Settled, TransactionId, Uncertain, canonical_json, decide, settle,
 };
-use idempotency::queue::{KeySource, SqsBatch};
+use idempotency::queue::KeySource;
 use idempotency::store::dynamodb;
 use idempotency::{DynamoDbStore, IdempotencyLayer, Queue};
 use lambda_http::request::LambdaRequest;
@@ -257,7 +257,7 @@ fn event(number: usize) -> lambda_http::Request {
     serde_json::from_slice::<LambdaRequest>(&event).expect("an event").into()
 }
 
-fn batch(number: usize) -> SqsBatch {
+fn batch<E: serde::de::DeserializeOwned>(number: usize) -> E {
     let keys = (0..100).map(|message| format!("key-{number}-{message}"));
     serde_json::from_slice(&bench::event::batch(keys, &bench::event::Order::default())).expect("an event")
 }

@@ -16,8 +16,8 @@ use idempotency::protocol::Trace;
 use uuid::Uuid;
 
 use crate::{
-    Account, AccountId, Balance, Clearing, Event, LedgerEntry, Opening, Owner, Payment, PaymentId, Posting, Refund, Sale,
-    TerminalId,
+    Account, AccountId, Balance, Clearing, Event, LedgerEntry, Opening, Owner, Payment, PaymentId, Posting, Refund,
+    Sale, TerminalId,
 };
 use key::Key;
 

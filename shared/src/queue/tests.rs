@@ -1,6 +1,6 @@
 mod faults;
-mod shapes;
 mod keys;
+mod shapes;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
