@@ -157,7 +157,7 @@ impl Provider {
     fn deliver_one(&self, request: Change) -> Delivered {
         let idempotency_key = request.key.as_ref().map(|(_, key)| key.clone());
         let answer = match self.admit_write(&request) {
-            Ok(Admitted::New(draft, reservation)) => self.perform(draft, idempotency_key.clone(), &reservation),
+            Ok(Admitted::New(draft, reservation)) => self.perform(*draft, idempotency_key.clone(), &reservation),
             Ok(Admitted::Stored(answer)) => answer,
             Err(error) => error.answer(),
         };
@@ -301,7 +301,7 @@ async fn write(State(server): State<Server>, uri: Uri, headers: HeaderMap, body:
     let misbehaviour =
         draft.misbehaviour().filter(|_| reservation.first_attempt() && !server.provider.is_spared(&reservation));
     // A client that hangs up does not stop the provider.
-    let work = tokio::spawn(server.execute(draft, request, reservation, misbehaviour));
+    let work = tokio::spawn(server.execute(*draft, request, reservation, misbehaviour));
     match work.await {
         Ok(Some(answer)) => answer.into_response(),
         Ok(None) => std::future::pending().await,
@@ -347,7 +347,7 @@ impl Server {
 
 /// A request that changes something, looked at but not executed.
 enum Admitted {
-    New(Draft, Reservation),
+    New(Box<Draft>, Reservation),
     /// It was executed before.
     Stored(Answer),
 }
@@ -361,7 +361,7 @@ impl Provider {
             Lookup::New(reservation) => {
                 let draft = self.draft(&request.path, &request.form)?;
                 self.spared().extend(reservation.displaced().map(misbehaviour::without_transaction));
-                Ok(Admitted::New(draft, reservation))
+                Ok(Admitted::New(Box::new(draft), reservation))
             }
             Lookup::Stored(answer) => Ok(Admitted::Stored(answer)),
         }

@@ -41,7 +41,7 @@ pub(crate) struct Confirmed<W> {
 impl<W: Warrant> Confirmed<W> {
     pub(crate) fn told(&self, actor: &Actor) -> Told {
         match &self.done {
-            Some((outcome, record)) => Told::done(*outcome, actor).about(record),
+            Some((outcome, record)) => Told::done(outcome, actor).about(record),
             None => Told::done("done before", actor).about_id(self.warrant.record()),
         }
     }

@@ -40,7 +40,7 @@ pub(super) fn check(amount: u64, currency: &str) -> Result<(), ApiError> {
         return refuse("amount_too_large", &format!("Amount must be no more than {maximum} minor units of {currency}"));
     }
     // Both have no decimals any more, and are written with two all the same.
-    if matches!(currency, "isk" | "ugx") && amount % 100 != 0 {
+    if matches!(currency, "isk" | "ugx") && !amount.is_multiple_of(100) {
         return refuse("parameter_invalid_integer", &format!("Amounts of {currency} must be divisible by 100"));
     }
     Ok(())
