@@ -36,7 +36,8 @@ pub struct AuditEntry {
     pub request: Option<String>,
     /// The operator's reason.
     pub reason: Option<String>,
-    /// What it was based on: the provider's answer or reference, the operator's evidence, what a late owner had to say.
+    /// What it was based on: the provider's reference, the operator's evidence, what a late owner had to say. Of a request,
+    /// what was asked for.
     pub evidence: Option<String>,
     /// What the provider said at that moment, or that it gave no evidence.
     pub provider: Option<String>,

@@ -58,17 +58,14 @@ pub(super) async fn form(
     let shown = async {
         visit.actor.may_act()?;
         let record = console.record(&record).await?;
-        let found = match verb {
-            Verb::Succeed => Some(console.ask(&record).await),
-            Verb::Fail | Verb::Release => None,
-        };
-        let reference = found.as_ref().and_then(Answer::reference).unwrap_or_default().to_owned();
+        let found = console.ask(&record).await;
+        let reference = found.reference().unwrap_or_default().to_owned();
         let wish = Wish { reference, ..Wish::default() };
         Ok((record, wish, found))
     };
     match shown.await {
         Ok((record, wish, found)) => {
-            let content = wish_form(&visit, &record, verb, &wish, found.as_ref(), &[]);
+            let content = wish_form(&visit, &record, verb, &wish, Some(&found), &[]);
             (Told::shown(&visit.actor).about(&record), page(verb.title(), Some(&visit), content)).into_response()
         }
         Err(refusal) => refused(Some(&visit), &refusal),

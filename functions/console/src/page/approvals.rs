@@ -93,7 +93,7 @@ fn open(visit: &Visit, approval: &Approval, record: &Record, now: &str) -> Marku
     html! {
         h1 { "Approval: " (title(&approval.action)) }
         (subject(record))
-        p.problem { "There is no evidence for it from the provider. If it is wrong, a customer pays twice, or for nothing." }
+        p.problem { "The provider gave no evidence for it. If it is wrong, a customer pays twice, or for nothing." }
         (facts(approval, Some(now)))
         (what_changes(&approval.action, record))
         @match (visit.actor.role, visit.actor.name == approval.requested_by) {

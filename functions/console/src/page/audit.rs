@@ -6,7 +6,7 @@ use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Response};
 use idempotency::protocol::EpochMs;
 use maud::{Markup, html};
-use payments::{AuditEntry, AuditPage};
+use payments::{AuditEntry, AuditKind, AuditPage};
 
 use super::layout::{Time, page, record_link};
 use super::refused;
@@ -48,6 +48,16 @@ fn content(query: &AuditQuery, found: &AuditPage) -> Markup {
     }
 }
 
+/// What an entry's evidence is.
+fn label(kind: AuditKind) -> &'static str {
+    match kind {
+        AuditKind::Requested => "Asked for",
+        AuditKind::Asked | AuditKind::Succeeded | AuditKind::Failed | AuditKind::Released | AuditKind::LateOwner => {
+            "Evidence"
+        }
+    }
+}
+
 /// Entries as a list of small stories.
 pub(super) fn entries(entries: &[AuditEntry]) -> Markup {
     html! {
@@ -63,7 +73,7 @@ pub(super) fn entries(entries: &[AuditEntry]) -> Markup {
                         dt { "Record" } dd { (record_link(&entry.record)) ", attempt " (entry.attempt) }
                         dt { "Transaction" } dd.code { (entry.transaction) }
                         @if let Some(reason) = &entry.reason { dt { "Reason" } dd.words { (reason) } }
-                        @if let Some(evidence) = &entry.evidence { dt { "Evidence" } dd.words { (evidence) } }
+                        @if let Some(evidence) = &entry.evidence { dt { (label(entry.kind)) } dd.words { (evidence) } }
                         @if let Some(word) = &entry.provider { dt { "The provider" } dd.words { (word) } }
                         @if let Some(request) = &entry.request { dt { "Request" } dd.code { (request) } }
                     }
