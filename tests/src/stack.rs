@@ -274,9 +274,14 @@ impl User<'_> {
 
     /// Pays as a patient client does: repeats the same request, after Retry-After, until the answer is final.
     pub async fn pay_until_final(&self, key: &str, body: &Value) -> Answer {
+        self.post_until_final("/payments", key, body).await
+    }
+
+    /// Pays or refunds likewise.
+    pub async fn post_until_final(&self, path: &str, key: &str, body: &Value) -> Answer {
         let started = Instant::now();
         loop {
-            let answer = self.pay(key, body).await;
+            let answer = self.post(path, key, body).await;
             let retryable = answer.status >= 500 || answer.json()["retryable"] == json!(true);
             if !retryable {
                 return answer;

@@ -168,6 +168,85 @@ async fn without_an_answer_before_the_charge_the_outcome_is_unknown_and_the_retr
     is_not_answered_and_is_repeated("pm_timeout_before_charge").await;
 }
 
+/// A refund whose first request dies with its function, or gets no answer; the client repeats it until the answer is
+/// final. One refund, one answer, one posting.
+async fn refund_is_repeated(payment_method: &str) {
+    let stack = Stack::start().await;
+    let ann = stack.user("ann").await;
+    let paid = ann.pay("key-1", &payment("acct-1", payment_method)).await;
+    let path = format!("{}/refunds", paid.header("location").expect("a location"));
+    let part = json!({ "amount": 500, "reason": "late" });
+    let first = ann.post(&path, "refund-1", &part).await;
+    assert!(first.status >= 500 || first.problem() == "409 outcome-unknown", "{first:?}");
+
+    let answer = ann.post_until_final(&path, "refund-1", &part).await;
+    assert_eq!((answer.status, &answer.json()["amount"]), (201, &json!(500)), "{answer:?}");
+    assert!(!answer.is_replay(), "it ran now");
+    let [charge] = &stack.charges().await[..] else { panic!("one charge") };
+    assert_eq!(charge["amount_refunded"], 500);
+    assert_eq!(ann.balance("acct-1", "EUR", 2).await, 1499);
+    let again = ann.post(&path, "refund-1", &part).await;
+    assert!(again.is_replay());
+    assert_eq!(again.body, answer.body);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_after_the_refund_the_retry_ends_in_one_refund_and_one_posting() {
+    refund_is_repeated("pm_kill_after_refund").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_before_the_refund_the_retry_ends_in_one_refund_and_one_posting() {
+    refund_is_repeated("pm_kill_before_refund").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_an_answer_after_the_refund_the_retry_gives_no_more_back() {
+    refund_is_repeated("pm_timeout_after_refund").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_an_answer_before_the_refund_the_retry_gives_it_back_once() {
+    refund_is_repeated("pm_timeout_before_refund").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_provider_does_not_accept_is_final_and_charges_nothing() {
+    let stack = Stack::start().await;
+    let ann = stack.user("ann").await;
+    let of = |amount: u64, currency: &str| json!({ "account": "acct-1", "amount": amount, "currency": currency, "payment_method": VISA });
+    for (key, body, problem, detail) in [
+        ("cent", of(1, "EUR"), "422 amount_too_small", "amount: "),
+        ("yen", of(49, "JPY"), "422 amount_too_small", "amount: "),
+        // A currency of ISO 4217 that the provider does not charge in.
+        ("dinar", of(5000, "KWD"), "422 refused", "currency: Invalid currency: kwd"),
+    ] {
+        let (first, second) = (ann.pay(key, &body).await, ann.pay(key, &body).await);
+        assert_eq!((first.problem().as_str(), first.is_replay()), (problem, false), "{first:?}");
+        assert!(first.json()["detail"].as_str().is_some_and(|text| text.starts_with(detail)), "{first:?}");
+        assert_eq!((&second.body, second.is_replay()), (&first.body, true));
+    }
+    assert_eq!(ann.pay("coin", &of(50, "EUR")).await.status, 201, "the least there is");
+    assert_eq!(stack.charges().await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_card_that_asks_for_its_holder_is_declined_for_good() {
+    let stack = Stack::start().await;
+    let ann = stack.user("ann").await;
+    for method in ["pm_card_authenticationRequired", "pm_card_threeDSecure2Required"] {
+        let body = payment("acct-1", method);
+        let (first, second) = (ann.pay(method, &body).await, ann.pay(method, &body).await);
+        assert_eq!(
+            (first.problem().as_str(), first.is_replay()),
+            ("402 authentication_not_handled", false),
+            "{first:?}"
+        );
+        assert_eq!((&second.body, second.is_replay()), (&first.body, true));
+    }
+    assert!(stack.charges().await.is_empty());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn with_the_provider_down_nothing_is_charged_and_the_retry_charges_once() {
     let stack = Stack::start().await;

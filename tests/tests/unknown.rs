@@ -126,6 +126,130 @@ async fn a_refund_whose_outcome_is_not_known_is_made_once() {
     assert_eq!(ann.balance("acct-1", "EUR", 2).await, 1499);
 }
 
+/// A refund that nobody repeats until the reconciler has settled it.
+async fn refund_is_settled(payment_method: &str, finding: &str) {
+    let stack = Stack::start_impatient().await;
+    let ann = stack.user("ann").await;
+    let paid = ann.pay("key-1", &payment("acct-1", payment_method)).await;
+    let path = format!("{}/refunds", paid.header("location").expect("a location"));
+    let part = json!({ "amount": 500, "reason": "late" });
+    let first = ann.post(&path, "refund-1", &part).await;
+    assert!(first.status >= 500 || first.problem() == "409 outcome-unknown", "{first:?}");
+    reconciled(&stack, finding).await;
+
+    let happened = finding == "happened";
+    let refunded = ann.post(&path, "refund-1", &part).await;
+    assert_eq!((refunded.status, refunded.is_replay()), (201, happened), "{refunded:?}");
+    assert_eq!((&refunded.json()["amount"], &refunded.json()["reason"]), (&json!(500), &json!("late")));
+    let late = stack.local(reqwest::Method::POST, "provider/deliver").send().await.expect("answers");
+    let late: Value = late.json().await.expect("what became of it");
+    if happened {
+        assert_eq!(late, json!([]));
+    } else {
+        assert_eq!((&late[0]["status"], &late[0]["body"]["error"]["type"]), (&json!(400), &json!("idempotency_error")));
+    }
+    let [charge] = &stack.charges().await[..] else { panic!("one charge") };
+    assert_eq!(charge["amount_refunded"], 500);
+    assert_eq!(ann.balance("acct-1", "EUR", 2).await, 1499);
+    let again = ann.post(&path, "refund-1", &part).await;
+    assert_eq!((again.is_replay(), &again.body), (true, &refunded.body), "one answer");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_after_the_refund_and_not_retried_the_reconciler_settles_it_and_a_late_retry_replays() {
+    refund_is_settled("pm_kill_after_refund", "happened").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_an_answer_after_the_refund_the_reconciler_settles_it() {
+    refund_is_settled("pm_timeout_after_refund", "happened").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_before_the_refund_it_is_prevented_and_the_late_request_is_refused() {
+    refund_is_settled("pm_kill_before_refund", "prevented").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_an_answer_before_the_refund_it_is_prevented_and_the_late_request_is_refused() {
+    refund_is_settled("pm_timeout_before_refund", "prevented").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refund_that_the_bank_has_not_answered_stays_unknown_until_it_has() {
+    let stack = Stack::start_impatient().await;
+    let ann = stack.user("ann").await;
+    let paid = ann.pay("key-1", &payment("acct-1", "pm_card_pendingRefund")).await;
+    let path = format!("{}/refunds", paid.header("location").expect("a location"));
+    let part = json!({ "amount": 500 });
+    assert_eq!(ann.post(&path, "refund-1", &part).await.problem(), "409 outcome-unknown");
+    reconciled(&stack, "unclear").await;
+    assert_eq!(ann.post(&path, "refund-1", &part).await.problem(), "409 outcome-unknown");
+    let answered = stack.local(reqwest::Method::POST, "provider/deliver").send().await.expect("answers");
+    assert!(answered.status().is_success());
+    reconciled(&stack, "happened").await;
+    let refunded = ann.post(&path, "refund-1", &part).await;
+    assert_eq!((refunded.status, refunded.is_replay()), (201, true), "{refunded:?}");
+    assert_eq!(stack.charges().await[0]["amount_refunded"], 500);
+    assert_eq!(ann.balance("acct-1", "EUR", 2).await, 1499);
+}
+
+/// Nobody will ask him: without an end of our making it would stay unknown for ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_charge_that_waits_for_the_cards_holder_is_cancelled_and_settled_as_declined() {
+    let stack = Stack::start_impatient().await;
+    let ann = stack.user("ann").await;
+    let body = payment("acct-1", "pm_timeout_before_charge");
+    assert_eq!(ann.pay("key-1", &body).await.problem(), "409 outcome-unknown");
+    let charges = charges_that_wait(&stack).await;
+
+    reconciled(&stack, "refused").await;
+    let [intent] = &charges.get().await[..] else { panic!("one intent") };
+    assert_eq!(intent["status"], "canceled");
+    let late = ann.pay("key-1", &body).await;
+    assert_eq!((late.problem().as_str(), late.is_replay()), ("402 authentication_required", true), "{late:?}");
+    assert!(stack.charges().await.is_empty());
+}
+
+/// The provider as Stripe's own clients see it.
+struct Intents {
+    url: String,
+    client: reqwest::Client,
+}
+
+impl Intents {
+    async fn get(&self) -> Vec<Value> {
+        let list = self.client.get(&self.url).bearer_auth("sk_test_local").send().await.expect("answers");
+        let list: Value = list.json().await.expect("a list");
+        list["data"].as_array().expect("a list").clone()
+    }
+}
+
+/// Makes what the unknown request would have made of a bank that insists on its holder: an intent of its transaction,
+/// under its key, that waits.
+async fn charges_that_wait(stack: &Stack) -> Intents {
+    let client = Tables::of(stack).await.client;
+    let records = client.scan().table_name(RECORDS).filter_expression("attribute_exists(subject)").send().await;
+    let records = records.expect("scans").items.expect("records");
+    let [record] = &records[..] else { panic!("one record") };
+    let transaction = record["transaction"].as_s().expect("a text").clone();
+    let provider = stack.local(reqwest::Method::GET, "provider").send().await.expect("answers");
+    let url = format!("{}/v1/payment_intents", provider.text().await.expect("an address"));
+    let intents = Intents { url, client: reqwest::Client::new() };
+    let form = [
+        ("amount", "1999"),
+        ("currency", "eur"),
+        ("payment_method", "pm_card_authenticationRequired"),
+        ("confirm", "true"),
+        ("metadata[transaction]", &transaction),
+    ];
+    let request =
+        intents.client.post(&intents.url).bearer_auth("sk_test_local").header("idempotency-key", &transaction);
+    let made: Value = request.form(&form).send().await.expect("answers").json().await.expect("an intent");
+    assert_eq!(made["status"], "requires_action", "{made}");
+    intents
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn of_reconcilers_at_once_one_is_at_work() {
     let stack = Stack::start_impatient().await;

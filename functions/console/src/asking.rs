@@ -116,7 +116,7 @@ impl From<Result<FoundCharge, ProviderError>> for Answer {
             Ok(FoundCharge::Declined(other)) => Self::Declined(format!("{other:?}")),
             Ok(FoundCharge::Cancelled) => Self::Gone,
             Ok(FoundCharge::OpenTombstone(intent)) => Self::OpenTombstone(intent),
-            Ok(FoundCharge::Open(state)) => Self::Open(state),
+            Ok(FoundCharge::Waiting { state, .. } | FoundCharge::Open(state)) => Self::Open(state),
             Ok(FoundCharge::Nothing) => Self::Nothing,
             Err(error) => Self::None(error.to_string()),
         }

@@ -14,6 +14,7 @@ use crate::{
 ///
 /// 1. Search for our transaction id. What is found settles the record: the payment and its event are written with it,
 ///    as the request itself would have done.
+///    A charge that waits for somebody, and would for ever, is cancelled.
 /// 2. Nothing found is no evidence: the search lags behind, and a sandbox that is only frozen may still send the
 ///    request when it thaws. So take the request's idempotency key away from it ([`Provider::prevent`]). If that
 ///    succeeds, the charge did not happen and cannot happen any more.
@@ -62,6 +63,10 @@ impl ProviderResolver {
             FoundCharge::OpenTombstone(intent) => {
                 self.provider.cancel(transaction, &intent, attempt.remaining()).await?;
                 Ok(Evidence::Prevented)
+            }
+            FoundCharge::Waiting { intent, state } => {
+                self.provider.cancel(transaction, &intent, attempt.remaining()).await?;
+                Ok(abandoned(&state))
             }
             FoundCharge::Open(state) => Err(format!("the payment intent is in the state {state}").into()),
             FoundCharge::Nothing => self.prevent(transaction, attempt).await,
@@ -119,6 +124,16 @@ impl ProviderResolver {
         let request = PaymentRequest { account, money, payment_method, reference };
         Ok(Payment::new(record.transaction.uuid(), owner, &request, intent, created))
     }
+}
+
+/// A charge that waited in this state and was cancelled. That its holder would have to authenticate it is the bank's
+/// answer, and the same would come of a repeat; anything else may be tried again.
+fn abandoned(state: &str) -> Evidence<HttpAnswer> {
+    if state == "requires_action" {
+        let message = "The card's holder would have to authenticate this payment.";
+        return Evidence::Refused(HttpAnswer::new(reply::declined("authentication_required", message)));
+    }
+    Evidence::Prevented
 }
 
 fn declined(charge: &Charge) -> Found {

@@ -20,6 +20,14 @@ pub enum FoundCharge {
     Cancelled,
     /// Our own [tombstone](Provider::prevent), which its maker had no time to cancel.
     OpenTombstone(String),
+    /// No money was taken, and it waits for somebody: for the card's holder to authenticate it, or for us to confirm or
+    /// capture it. Nobody will, so it would wait for ever; [`Provider::cancel`] ends it, unless it has ended otherwise.
+    Waiting {
+        /// The payment intent (`pi_…`).
+        intent: String,
+        /// Its state: `requires_action`, `requires_confirmation`, …
+        state: String,
+    },
     /// It may still go either way; this is its state.
     Open(String),
     /// Nothing. That is no evidence: the search lags behind, and a request may still be on its way.
@@ -147,7 +155,7 @@ impl Provider {
         }
     }
 
-    /// Cancels a tombstone. Under a key of its own, so that a repeat gets the first answer.
+    /// Cancels a tombstone, or a charge that [waits](FoundCharge::Waiting). Under a key of its own, so that a repeat gets the first answer.
     ///
     /// # Errors
     ///
@@ -234,6 +242,10 @@ impl Intent {
             ("requires_payment_method", Some(error)) => {
                 let word = |name: &str| error[name].as_str().map(str::to_owned);
                 Ok(FoundCharge::Declined(Charge::declined(word("code"), word("decline_code"), word("message"))))
+            }
+            // What can be cancelled: Stripe, "Cancel a PaymentIntent".
+            ("requires_payment_method" | "requires_confirmation" | "requires_action" | "requires_capture", _) => {
+                Ok(FoundCharge::Waiting { intent: self.id.clone(), state: self.status.clone() })
             }
             (state, _) => Ok(FoundCharge::Open(state.to_owned())),
         }

@@ -53,12 +53,16 @@ async fn what_may_still_go_either_way_is_no_evidence() {
         decline_code: Some("generic_decline".into()),
         message: "No.".into(),
     };
+    let waiting = |state: &str| FoundCharge::Waiting { intent: "pi_1".into(), state: state.into() };
     let tombstone = with(known("requires_payment_method"), "metadata", json!({"tombstone": "true"}));
     for (intents, expected) in [
         (json!([]), FoundCharge::Nothing),
         (json!([known("processing")]), FoundCharge::Open("processing".into())),
-        (json!([known("requires_action")]), FoundCharge::Open("requires_action".into())),
-        (json!([known("requires_payment_method")]), FoundCharge::Open("requires_payment_method".into())),
+        (json!([known("requires_action")]), waiting("requires_action")),
+        (json!([known("requires_confirmation")]), waiting("requires_confirmation")),
+        (json!([known("requires_capture")]), waiting("requires_capture")),
+        (json!([known("requires_payment_method")]), waiting("requires_payment_method")),
+        (json!([known("new_state")]), FoundCharge::Open("new_state".into())),
         (
             json!([with(known("requires_payment_method"), "last_payment_error", declined)]),
             FoundCharge::Declined(decline),
