@@ -208,7 +208,7 @@ async fn no_path_of_an_event_becomes_the_name_of_an_operation() {
         json!({ "resource": "/{proxy+}", "path": format!("/things/{id}"),
         "requestContext": { "resourcePath": "/{proxy+}", "path": format!("/prod/things/{id}") } })
     };
-    let patches: [(&str, &dyn Fn(usize) -> Value, &str); 3] = [
+    let patches: [(&str, Patch<'_>, &str); 3] = [
         ("v2", &function_url, "POST $default"),
         ("v2", &any_path_v2, "ANY /{proxy+}"),
         ("v1", &any_path_v1, "POST /{proxy+}"),
