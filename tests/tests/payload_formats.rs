@@ -192,6 +192,9 @@ fn vectors() -> Vectors {
     serde_json::from_str(&text).expect("vectors")
 }
 
+/// What makes an event with an id in its path.
+type Patch<'a> = &'a dyn Fn(usize) -> Value;
+
 /// Honest ids in paths would make a metric each.
 #[tokio::test]
 async fn no_path_of_an_event_becomes_the_name_of_an_operation() {
