@@ -415,6 +415,7 @@ async fn a_used_number_with_other_content_is_kept_for_people_and_posted_by_neith
         stack.put("LedgerQueue", 1, body.clone()).await;
         stack.append("terminal-sales", "till-1", body.clone()).await;
     }
+    until_dead(&stack, others.clone()).await;
     // What is the same is a duplicate on either way.
     for number in 1..=2 {
         stack.put("LedgerQueue", 1, sale("till-1", number, "acct-1", 10)).await;

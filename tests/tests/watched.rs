@@ -211,13 +211,13 @@ async fn streams(stack: &Stack) {
         stack.local(Method::POST, &path).send().await.expect("answers");
     }
     until_printed("DuplicateSkipped").await;
-    // The same sale through the queue has no record of its own yet; its sequence number tells that it was posted.
-    stack.put("LedgerQueue", 1, sale(1)).await;
-    stack.until_empty("LedgerQueue").await;
-    // And under a number that was used another sale, by either way.
+    // Under a number that was used another sale, by either way.
     stack.append("terminal-sales", "term-1", sale_of(1, 101)).await;
     until_printed("SequenceConflict").await;
     stack.put("LedgerQueue", 1, sale_of(1, 102)).await;
+    stack.until_empty("LedgerQueue").await;
+    // The same sale through the queue has no record of its own yet; its sequence number tells that it was posted.
+    stack.put("LedgerQueue", 1, sale(1)).await;
     stack.until_empty("LedgerQueue").await;
     stack.append("terminal-sales", "term-1", "poison").await;
     until_printed("RecordReturned").await;
