@@ -21,7 +21,7 @@ use crate::{
     access,
     function::{Function, Outcome},
     problem::Problem,
-    provider::{Charge, Delivered, Provider},
+    provider::{Breakdown, Charge, Delivered, Provider},
     sandbox,
     schedule::Schedule,
     sqs::{Contents, Queues},
@@ -31,7 +31,7 @@ use crate::{
 };
 
 /// What there is, for `GET /_local/`.
-const ROUTES: [(&str, &str); 23] = [
+const ROUTES: [(&str, &str); 25] = [
     ("GET /_local/token?sub=NAME&role=ROLE", "a token that the API accepts, as text; further parameters become claims"),
     ("GET /_local/jwks.json", "the public key that tokens are checked with"),
     ("GET /_local/console?sub=NAME&role=operator|viewer", "signs a browser in and sends it to the operators' console"),
@@ -40,6 +40,11 @@ const ROUTES: [(&str, &str); 23] = [
     ("GET /_local/provider", "the address of the payment provider, as text, for Stripe's SDKs; any API key will do"),
     ("GET /_local/charges", "what the payment provider really charged"),
     ("POST /_local/provider?mode=up|down", "ends or begins an outage of the payment provider"),
+    (
+        "POST /_local/provider/break?path=/cancel&times=N&when=before|after",
+        "answers the next requests to the provider whose path ends so with 500, and keeps that under their keys",
+    ),
+    ("POST /_local/provider/forget", "lets the provider forget all idempotency keys, as a day does"),
     (
         "POST /_local/provider/deliver",
         "lets requests arrive that pm_…_before_charge and …_before_refund held back, and shows what became of them; \
@@ -92,6 +97,8 @@ impl Control {
             .route("/_local/charges", get(charges))
             .route("/_local/sqs", get(sqs))
             .route("/_local/provider", get(provider_address).post(provider))
+            .route("/_local/provider/break", post(break_down))
+            .route("/_local/provider/forget", post(forget))
             .route("/_local/provider/deliver", post(deliver))
             .route("/_local/queues/{name}", get(contents).post(send))
             .route("/_local/queues/{name}/redrive", post(redrive))
@@ -218,6 +225,21 @@ async fn provider(
     let down = matches!(mode, Mode::Down);
     control.provider.set_down(down);
     Ok(Json(json!({ "mode": if down { "down" } else { "up" } })))
+}
+
+async fn break_down(
+    State(control): Shared,
+    breakdown: Result<Query<Breakdown>, axum::extract::rejection::QueryRejection>,
+) -> Result<StatusCode, Problem> {
+    let Query(breakdown) = breakdown
+        .map_err(|_| Problem::new(StatusCode::BAD_REQUEST, "times must be a number, and when before or after"))?;
+    control.provider.break_down(breakdown);
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn forget(State(control): Shared) -> Result<Json<Value>, Problem> {
+    let keys = control.provider.forget_keys().map_err(anyhow::Error::from)?;
+    Ok(Json(json!({ "keys": keys })))
 }
 
 async fn deliver(State(control): Shared) -> Result<Json<Vec<Delivered>>, Problem> {

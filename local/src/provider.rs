@@ -29,6 +29,8 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::{listener, sandbox::Handle, storage::Storage};
+pub(crate) use breakdown::Breakdown;
+use breakdown::When;
 use error::ApiError;
 use form::Form;
 use idempotency::{Answer, Keys, Lookup, Reservation};
@@ -36,6 +38,7 @@ use intent::{Draft, Intent, Intents};
 use misbehaviour::{Misbehaviour, Moment};
 use page::Page;
 
+mod breakdown;
 mod card;
 mod currency;
 mod error;
@@ -63,6 +66,7 @@ struct Inner {
     held: Mutex<Vec<Change>>,
     /// Requests whose first try misbehaved and lost its key; under their next key they behave.
     spared: Mutex<Vec<String>>,
+    breakdown: Mutex<Option<Breakdown>>,
 }
 
 /// A request that changes something: where to, what, and under which key of which account.
@@ -112,6 +116,7 @@ impl Provider {
             down: AtomicBool::new(false),
             held: Mutex::default(),
             spared: Mutex::default(),
+            breakdown: Mutex::default(),
         })))
     }
 
@@ -144,6 +149,16 @@ impl Provider {
     /// Down: every request is answered 503 and nothing is charged.
     pub(crate) fn set_down(&self, down: bool) {
         self.0.down.store(down, Ordering::Relaxed);
+    }
+
+    /// From now on requests fail at the provider, as this says.
+    pub(crate) fn break_down(&self, breakdown: Breakdown) {
+        *self.0.breakdown.lock().unwrap_or_else(PoisonError::into_inner) = Some(breakdown);
+    }
+
+    /// Forgets all idempotency keys, as a day does at Stripe. What was done under them is still there.
+    pub(crate) fn forget_keys(&self) -> rusqlite::Result<usize> {
+        self.0.keys.forget()
     }
 
     /// Lets arrive what is on its way: requests that were held back, after their callers have gone, and the banks'
@@ -381,10 +396,20 @@ impl Provider {
 
     /// The effect and the key that remembers it, in one transaction.
     fn perform(&self, draft: Draft, key: Option<String>, reservation: &Reservation) -> Answer {
+        let broken = self
+            .0
+            .breakdown
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .as_mut()
+            .and_then(|breakdown| breakdown.strikes(reservation.fingerprint()));
         let attempt = || -> rusqlite::Result<Answer> {
             let mut connection = self.0.storage.connection();
             let transaction = connection.transaction()?;
-            let answer = match Intents(&transaction).perform(draft, key) {
+            let done =
+                if broken == Some(When::Before) { Ok(Value::Null) } else { Intents(&transaction).perform(draft, key) };
+            let answer = match done {
+                _ if broken.is_some() => ApiError::breakdown().answer(),
                 Ok(body) => Answer::new(StatusCode::OK, &body),
                 Err(error) => error.answer(),
             };

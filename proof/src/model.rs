@@ -53,6 +53,8 @@ pub enum Action {
     Run(usize, Ran),
     /// Looks for evidence.
     Look(usize),
+    /// Looks for evidence, and is not shown what there is: the search lags.
+    Overlook(usize),
     /// Makes the other side refuse what it does not have, and so makes evidence.
     Prevent(usize),
     /// A message arrives.
@@ -61,6 +63,8 @@ pub enum Action {
     GiveUp(usize),
     /// The process dies.
     Crash(usize),
+    /// So much time passes that the other side forgets which ids were used. No call takes so long.
+    Forget,
     /// The retention passes.
     Retention,
     /// What has expired is deleted.
@@ -133,7 +137,11 @@ impl Model {
             }
             Stage::Asking(claim) => {
                 actions.push(Action::Look(index));
-                if player.role != Role::Operator && world.entry(claim.item.transaction).is_none() {
+                let has_nothing = world.entry(claim.item.transaction).is_none();
+                if self.settings.forgetful && !has_nothing {
+                    actions.push(Action::Overlook(index));
+                }
+                if player.role != Role::Operator && (has_nothing || self.settings.forgetful) {
                     actions.push(Action::Prevent(index));
                 }
             }
@@ -193,6 +201,7 @@ impl stateright::Model for Model {
             record: None,
             network: Vec::new(),
             provider: Vec::new(),
+            forgotten: 0,
             actors: self.settings.players.iter().map(|_| Actor { calls: 0, stage: Stage::Idle }).collect(),
             faults: self.settings.faults,
             judge: Judge::default(),
@@ -204,6 +213,9 @@ impl stateright::Model for Model {
             self.actor_actions(world, actor, actions);
         }
         self.delivery_actions(world, actions);
+        if self.settings.forgetful && world.forgotten == 0 && world.record.is_some() {
+            actions.push(Action::Forget);
+        }
         if world.era < self.settings.retentions && world.record.is_some() {
             actions.push(Action::Retention);
         }

@@ -111,11 +111,13 @@ metrics! {
     UnknownPrevented: Counter in Count,
     /// An uncertain record was looked at and left as it was.
     UnknownLeft: Counter in Count,
-    /// How many records are UNKNOWN.
+    /// How many records of declared operations are UNKNOWN.
     UnknownOpen: Gauge in Count,
-    /// How old the oldest UNKNOWN record is.
+    /// How old the oldest of them is.
     UnknownOldestAge: Gauge in Seconds,
-    /// How many records were found PROCESSING under a lease that is over.
+    /// How many records of others are UNKNOWN in the table: of operations that are not declared.
+    UnknownForeign: Gauge in Count,
+    /// How many records of declared operations were found PROCESSING under a lease that is over.
     AbandonedFound: Gauge in Count,
     /// How many records are still stored though they have expired.
     ExpiredPresent: Gauge in Count,

@@ -8,15 +8,17 @@
 //! Whoever reconciles holds the record like any attempt, under a new owner token and attempt number, so that a late
 //! owner, a second reconciler and an operator cannot settle it twice.
 
+mod operations;
 mod resolver;
 
-use crate::engine::{Answer, Attempt, Call, Engine, Error, Operation, Outcome, Reason, Verdict};
+use crate::engine::{Answer, Attempt, Call, Engine, Error, Outcome, Reason, Verdict};
 use crate::engine::{Claim, OnUncertain, Restarted, Taken, until_deadline};
 use crate::metrics::Metric;
 use crate::protocol::{EpochMs, Finding, Record, Request, RequestId, Uncertain};
 use crate::span::Span;
 use crate::store::Store;
 
+pub use operations::Operations;
 pub use resolver::Resolver;
 
 /// What the other side says about a transaction id.
@@ -46,6 +48,8 @@ pub enum Reconciled {
     Unclear,
     /// There was nothing to do: somebody holds it, or has settled it meanwhile.
     NotOpen,
+    /// It is of no declared operation. It was not written.
+    Foreign,
 }
 
 impl<S: Store> Engine<S> {
@@ -85,19 +89,20 @@ impl<S: Store> Engine<S> {
 
     /// Reconciles a record that was found UNKNOWN, or PROCESSING under a lease that is over, without a call.
     ///
-    /// It is taken over only if it is still as `record` shows it; `request` is the id of the invocation, for the
-    /// record's story.
+    /// A record that is of none of `operations` is left exactly as it is. Another is taken over only if it is still as
+    /// `record` shows it; `request` is the id of the invocation, for the record's story.
     ///
     /// # Errors
     /// [`Error`] where the store could not be reached; the record is then as it was, or held until `deadline`.
     pub async fn reconcile<T: Answer>(
         &self,
         record: &Record,
-        operation: &Operation,
+        operations: &Operations,
         deadline: EpochMs,
         request: Option<RequestId>,
         resolver: &impl Resolver<S::Effect, T>,
     ) -> Result<Reconciled, Error> {
+        let Some(operation) = operations.of(record) else { return Ok(Reconciled::Foreign) };
         let (owner, transaction) = self.identity()?;
         let request = Request {
             id: record.id.clone(),
@@ -172,7 +177,7 @@ impl Reconciled {
             Self::Happened => Metric::UnknownHappened,
             Self::Refused => Metric::UnknownRefused,
             Self::Prevented => Metric::UnknownPrevented,
-            Self::Unclear | Self::NotOpen => Metric::UnknownLeft,
+            Self::Unclear | Self::NotOpen | Self::Foreign => Metric::UnknownLeft,
         }
     }
 }

@@ -104,7 +104,8 @@ async fn hostile_text_runs_nothing_and_no_page_breaks_its_policy() {
     const HOSTILE: &str = "<script>alert(1)</script><img src=x onerror=alert(2)><b style=color:red>\"'";
     let stack = Stack::start_unreconciled().await;
     let tables = Tables::of(&stack).await;
-    let record = tables.unknown("key-1", HOSTILE, HOSTILE).await;
+    let foreign = tables.unknown("key-1", HOSTILE, HOSTILE).await;
+    let record = tables.unknown("key-2", "POST /payments", &subject("acct-1", 1999, "EUR")).await;
     let script = Script::of(&stack, HOSTILE, "operator").await;
     let wish = serde_json::json!({ "evidence": HOSTILE, "reason": HOSTILE });
     let token = script.preview(&record, "fail", &wish).await;
@@ -113,7 +114,8 @@ async fn hostile_text_runs_nothing_and_no_page_breaks_its_policy() {
     let record_page = format!("{}/console/records/{record}", stack.base());
     browser.shows(&[HOSTILE]).await;
     let mut shown = browser.text().await;
-    for page in [format!("{record_page}/release"), record_page.clone()] {
+    let foreign_page = format!("{}/console/records/{foreign}", stack.base());
+    for page in [format!("{foreign_page}/release"), foreign_page, format!("{record_page}/release")] {
         browser.open(&page).await;
         shown += &browser.text().await;
     }

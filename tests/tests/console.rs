@@ -389,7 +389,8 @@ async fn hostile_text_is_text_on_every_page_and_every_page_forbids_scripts() {
     const HOSTILE: &str = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>&lt;&#x27;";
     let stack = Stack::start_unreconciled().await;
     let tables = Tables::of(&stack).await;
-    let record = tables.unknown("key-1", HOSTILE, HOSTILE).await;
+    let foreign = tables.unknown("key-1", HOSTILE, HOSTILE).await;
+    let record = tables.unknown("key-3", "POST /payments", &subject("acct-1", 1999, "EUR")).await;
     let other = tables
         .unknown(
             "key-2",
@@ -419,6 +420,8 @@ async fn hostile_text_is_text_on_every_page_and_every_page_forbids_scripts() {
         "/console".to_owned(),
         format!("/console?operation={0}&principal={0}&transaction={0}&age_s={0}", "%3Cscript%3E%22%27"),
         format!("/console/records/{record}"),
+        format!("/console/records/{foreign}"),
+        format!("/console/records/{foreign}/release"),
         format!("/console/records/{other}"),
         format!("/console/records/{other}/release"),
         approval.clone(),

@@ -315,10 +315,67 @@ async fn that_a_record_does_not_say_what_it_is_about_proves_nothing() {
         update.send().await.expect("removed");
     }
 
-    reconciled(&stack, "prevented").await;
+    // By the reconciler, which has only the record, they are not taken for payments.
+    let report = stack.reconcile().await;
+    assert_eq!((&report["foreign"], &report["prevented"], &report["happened"]), (&json!(2), &json!(0), &json!(0)));
+    // A retry knows what it is about; its record is ours because it is found under the client's key.
+    assert_eq!(ann.pay("charged", &charged).await.problem(), "409 outcome-unknown", "nobody can tell whose it is");
+    assert_eq!(stack.charges().await.len(), 1);
+    let again = ann.pay("late", &late).await;
+    assert_eq!((again.status, again.is_replay()), (201, false), "what was sent first was prevented: {again:?}");
     let late = stack.local(reqwest::Method::POST, "provider/deliver").send().await.expect("answers");
     let late: Value = late.json().await.expect("what became of it");
     assert_eq!((&late[0]["status"], &late[0]["body"]["error"]["type"]), (&json!(400), &json!("idempotency_error")));
-    assert_eq!(ann.pay("charged", &charged).await.problem(), "409 outcome-unknown", "nobody can tell whose it is");
-    assert_eq!(stack.charges().await.len(), 1);
+    assert_eq!(stack.charges().await.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failure_that_the_provider_keeps_under_a_key_keeps_no_record_unknown() {
+    let stack = Stack::start_changed(&WHEN_TOLD).await;
+    let ann = stack.user("ann").await;
+    // The first cancellation of a tombstone fails, and the next tombstone itself.
+    for (key, path) in [("cancelled", "/cancel"), ("made", "/payment_intents")] {
+        let body = payment(key, "pm_kill_before_charge");
+        assert!(ann.pay(key, &body).await.status >= 500);
+        let breaks = stack.local(reqwest::Method::POST, &format!("provider/break?path={path}")).send().await;
+        assert!(breaks.expect("answers").status().is_success());
+        let unclear = reconciled(&stack, "unclear").await;
+        assert_eq!(unclear["unknown_open"], 1, "{unclear}");
+        let report = stack.reconcile().await;
+        assert_eq!(
+            (&report["prevented"], &report["unknown_open"]),
+            (&json!(1), &json!(0)),
+            "at the next look: {report}"
+        );
+    }
+    let late = stack.local(reqwest::Method::POST, "provider/deliver").send().await.expect("answers");
+    let late: Vec<Value> = late.json().await.expect("what became of them");
+    assert!(late.iter().all(|late| late["body"]["error"]["type"] == "idempotency_error"), "{late:?}");
+    assert!(stack.charges().await.is_empty());
+}
+
+/// As [`IMPATIENT`], but reconciled only when it is told to.
+const WHEN_TOLD: [(&str, &str); 5] =
+    [IMPATIENT[0], IMPATIENT[1], IMPATIENT[2], IMPATIENT[3], ("Default: rate(1 minute)", "Default: rate(30 days)")];
+
+/// A provider that forgets keys at once: what it does not show is then never known from a tombstone.
+const FORGETFUL: [(&str, &str); 1] = [("Default: 82800", "Default: 0")];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn beyond_the_providers_memory_a_tombstone_is_no_evidence_and_a_late_request_charges_once() {
+    let stack = Stack::start_changed(&[&FORGETFUL[..], &WHEN_TOLD[..]].concat()).await;
+    let ann = stack.user("ann").await;
+    let body = payment("acct-1", "pm_kill_before_charge");
+    assert!(ann.pay("key-1", &body).await.status >= 500);
+    let report = reconciled(&stack, "unclear").await;
+    assert_eq!((&report["prevented"], &report["unknown_open"]), (&json!(0), &json!(1)), "{report}");
+    assert_eq!(ann.pay("key-1", &body).await.problem(), "409 outcome-unknown", "it does not run again");
+
+    let forgets = stack.local(reqwest::Method::POST, "provider/forget").send().await.expect("answers");
+    assert!(forgets.status().is_success());
+    let late = stack.local(reqwest::Method::POST, "provider/deliver").send().await.expect("answers");
+    let late: Value = late.json().await.expect("what became of it");
+    assert_eq!(late[0]["status"], 200, "no key is in its way");
+    reconciled(&stack, "happened").await;
+    replays_one_payment(&stack, &ann, &body).await;
 }

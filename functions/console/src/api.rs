@@ -79,7 +79,8 @@ fn row(record: &Record, about: Option<&About>) -> Value {
 }
 
 async fn record(State(console): State<Arc<Console>>, caller: Caller, Path(record): Path<String>) -> Answered {
-    let Details { record, about, payment, entries, provider, approvals, audit } = console.details(&record).await?;
+    let Details { record, about, payment, entries, is_ours, provider, approvals, audit } =
+        console.details(&record).await?;
     let mut body = row(&record, about.as_ref());
     body["state"] = words::state(&record.state, words::now()).into();
     body["version"] = crate::record::shown(&record).version.into();
@@ -97,6 +98,7 @@ async fn record(State(console): State<Arc<Console>>, caller: Caller, Path(record
             })
         })
         .collect();
+    body["ours"] = is_ours.into();
     body["provider"] = provider.as_ref().map(|answer| answer.to_json()).into();
     body["payment"] = payment
         .map(|payment| {

@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use crate::access::{Actor, Invocation};
 use crate::console::Console;
-use crate::record::About;
+use crate::record::{About, ours};
 use crate::refusal::Refusal;
 use crate::words;
 
@@ -117,6 +117,9 @@ impl From<Result<FoundCharge, ProviderError>> for Answer {
             Ok(FoundCharge::Cancelled) => Self::Gone,
             Ok(FoundCharge::OpenTombstone(intent)) => Self::OpenTombstone(intent),
             Ok(FoundCharge::Waiting { state, .. } | FoundCharge::Open(state)) => Self::Open(state),
+            Ok(FoundCharge::LateTombstone) => {
+                Self::NotPrevented("the tombstone that is there came too late to prove anything".to_owned())
+            }
             Ok(FoundCharge::Nothing) => Self::Nothing,
             Err(error) => Self::None(error.to_string()),
         }
@@ -176,6 +179,7 @@ impl Console {
     ) -> Result<(Record, Answer), Refusal> {
         actor.may_act()?;
         let record = self.record(record).await?;
+        ours(&record)?;
         let answer = self.ask(&record).await;
         let entry = AuditEntry {
             id: Uuid::now_v7(),
@@ -242,6 +246,7 @@ impl Console {
                 let request = PaymentRequest { account, money, payment_method, reference: None };
                 Ok(self.paid(&Payment::new(transaction, owner, &request, reference, now), attempt))
             }
+            Subject::Invalid => Err("the request was not valid, so nothing was sent for it".into()),
             Subject::Refund { amount, .. } => {
                 let payment = self.refunded_payment(record).await?.ok_or("the refunded payment is not there")?;
                 let amount = amount.or_else(|| payment.refundable()).ok_or("nothing is left to refund")?;

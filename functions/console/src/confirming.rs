@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::TransactWriteItem;
+use idempotency::Attempt;
 use idempotency::http::HttpAnswer;
 use idempotency::protocol::{EpochMs, Record};
 use idempotency::reconcile::{Evidence, Reconciled, Resolver};
 use idempotency::store::Store;
-use idempotency::{Attempt, Operation};
-use payments::{Action, AuditEntry, reply};
+use payments::{Action, AuditEntry, operations, reply};
 
 use crate::access::{Actor, Invocation};
 use crate::console::Console;
@@ -133,16 +133,16 @@ impl Console {
         record: &Record,
         word: &Word,
     ) -> Result<bool, Refusal> {
-        let operation = Operation::new("payments", record.operation.clone());
         let decided = Decided { console: self, warrant, actor, word, request: invocation.request.as_deref() };
         let reconciled = self
             .engine
-            .reconcile(record, &operation, invocation.deadline, invocation.request_id(), &decided)
+            .reconcile(record, operations(), invocation.deadline, invocation.request_id(), &decided)
             .await
             .map_err(|error| Refusal::uncertain(&error))?;
         match reconciled {
             Reconciled::Happened | Reconciled::Refused | Reconciled::Prevented => Ok(true),
             Reconciled::NotOpen | Reconciled::Unclear => Ok(false),
+            Reconciled::Foreign => Err(Refusal::not_ours(&record.operation)),
         }
     }
 }

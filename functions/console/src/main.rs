@@ -17,12 +17,10 @@ mod warrant;
 mod weighing;
 mod words;
 
-use std::time::Duration;
-
 use idempotency::store::dynamodb;
 use idempotency::{DynamoDbStore, Engine};
 use lambda_http::Error;
-use payments::{LateOwners, Provider, Table, setting, watch};
+use payments::{LateOwners, Table, provider, setting, watch};
 
 use access::Tokens;
 use console::Console;
@@ -35,7 +33,7 @@ async fn main() -> Result<(), Error> {
     let table = Table::new(client, setting("PAYMENTS_TABLE")?);
     let engine =
         Engine::builder(store.clone()).metrics(metrics).observer(LateOwners::new(table.clone(), "console")).build();
-    let provider = Provider::new(&setting("PROVIDER_URL")?, &setting("PROVIDER_API_KEY")?, Duration::from_secs(2))?;
+    let provider = provider()?;
     let tokens = Tokens::new(setting("JWT_ISSUER")?, setting("JWT_AUDIENCE")?, setting("JWT_KEYS_URL").ok())?;
     let console = Console { store, engine, table, provider, tokens };
     lambda_http::run(console.router()).await

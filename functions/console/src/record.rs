@@ -1,8 +1,9 @@
 //! One record, with all that belongs to it.
 
+use idempotency::Operation;
 use idempotency::protocol::{EpochMs, Holder, Record, RecordId, State};
 use idempotency::store::Store;
-use payments::{Approval, AuditEntry, AuditFilter, LedgerEntry, Payment, PaymentId, Shown, TableError};
+use payments::{Approval, AuditEntry, AuditFilter, LedgerEntry, Payment, PaymentId, Shown, TableError, operations};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
@@ -21,7 +22,9 @@ pub(crate) struct Details {
     pub(crate) payment: Option<Payment>,
     /// What the ledger has of it.
     pub(crate) entries: Vec<LedgerEntry>,
-    /// What the provider says now; asked only where that is open.
+    /// Whether it is of an operation of ours: others are shown, and no more.
+    pub(crate) is_ours: bool,
+    /// What the provider says now; asked only where that is open, and ours.
     pub(crate) provider: Option<Answer>,
     /// What waits for a second operator, newest first.
     pub(crate) approvals: Vec<Approval>,
@@ -85,14 +88,15 @@ impl Console {
 
     pub(crate) async fn details(&self, id: &str) -> Result<Details, Refusal> {
         let record = self.record(id).await?;
-        let open = Standing::of(&record, words::now()) != Standing::Closed;
+        let is_ours = ours(&record).is_ok();
+        let open = is_ours && Standing::of(&record, words::now()) != Standing::Closed;
         let asked = async { if open { Some(self.ask(&record).await) } else { None } };
         let approvals = async { if open { self.approvals_of(&record).await } else { Ok(Vec::new()) } };
         let (provider, (payment, entries), approvals, audit) =
             tokio::try_join!(async { Ok(asked.await) }, self.linked(&record), approvals, self.audit_of(&record))
                 .map_err(|error: TableError| Refusal::unavailable(&error))?;
         let about = About::of(&record).map(|about| about.in_currency_of(payment.as_ref()));
-        Ok(Details { record, about, payment, entries, provider, approvals, audit })
+        Ok(Details { record, about, payment, entries, is_ours, provider, approvals, audit })
     }
 
     /// The payment that came of a record, or that it refunds, and what the ledger has of it.
@@ -115,6 +119,12 @@ impl Console {
         let filter = AuditFilter { actor: None, record: Some(record.id.as_str().to_owned()), since };
         Ok(self.table.audit_page(&filter, None, MOST).await?.entries)
     }
+}
+
+/// The operation that a record is of, if it is one of ours. A table that is shared has records of others, too: the
+/// provider knows nothing of them, and whoever settled one here would answer another application's clients.
+pub(crate) fn ours(record: &Record) -> Result<&'static Operation, Refusal> {
+    operations().of(record).ok_or_else(|| Refusal::not_ours(&record.operation))
 }
 
 /// The version of a record, and what people see of it.

@@ -146,6 +146,13 @@ impl Refusal {
         Self::new(StatusCode::CONFLICT, "not-open", "The record cannot be settled now", detail)
     }
 
+    pub(crate) fn not_ours(operation: &str) -> Self {
+        let detail = format!(
+            "It is of another application that shares the table: {operation}, about nothing that this one does. Settle it there."
+        );
+        Self::new(StatusCode::CONFLICT, "not-ours", "The record is not of this application", detail)
+    }
+
     pub(crate) fn drifted(drift: Drift) -> Self {
         let title = "The record has changed";
         let detail = "Nothing was written. What you saw is no longer what is there: look again before you decide.";

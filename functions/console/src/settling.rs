@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::access::Actor;
 use crate::console::Console;
-use crate::record::{Standing, shown};
+use crate::record::{Standing, ours, shown};
 use crate::refusal::Refusal;
 use crate::weighing::Weight;
 use crate::words;
@@ -82,6 +82,7 @@ impl Console {
     ) -> Result<(Preview, Box<Record>), NotPreviewed> {
         actor.may_act()?;
         let record = self.record(record).await?;
+        ours(&record)?;
         is_open(&record)?;
         let (action, reason) = self.checked(&record, verb, wish).await?;
         if verb != Verb::Succeed {

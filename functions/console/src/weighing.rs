@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use idempotency::protocol::Record;
-use payments::{Action, PaymentId, ProviderResolver, Subject};
+use payments::{Action, Currency, PaymentId, ProviderResolver, Subject};
 
 use crate::asking::Answer;
 use crate::console::Console;
 use crate::refusal::Refusal;
+use crate::words;
 
 /// What an answer of the provider is for an action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,15 +104,15 @@ impl Console {
 
     async fn take_key_away(&self, record: &Record, answer: &Answer) -> Answer {
         let transaction = record.transaction.uuid();
-        // What others wrote is not ours to take away.
-        if record.subject.as_ref().and_then(|subject| Subject::parse(subject.as_str())).is_none() {
-            return Answer::NotPrevented("the record does not say what it is about".to_owned());
-        }
+        let asked_in = match self.asked_in(record).await {
+            Ok(currency) => currency,
+            Err(why) => return Answer::NotPrevented(why),
+        };
         for _ in 0..TRIES {
             let taken = if let Answer::OpenTombstone(intent) = answer {
-                self.provider.cancel(transaction, intent, TIMEOUT).await
+                self.provider.cancel(intent, TIMEOUT).await
             } else {
-                self.provider.prevent(transaction, TIMEOUT).await
+                self.provider.prevent(transaction, asked_in, words::now().0, TIMEOUT).await
             };
             match taken {
                 Ok(()) => return Answer::Prevented,
@@ -120,6 +121,19 @@ impl Console {
             }
         }
         Answer::Open("asked for under its key, though not found yet".to_owned())
+    }
+
+    /// The currency of what was asked for.
+    async fn asked_in(&self, record: &Record) -> Result<Currency, String> {
+        let asked_in = match record.subject.as_ref().and_then(|subject| Subject::parse(subject.as_str())) {
+            Some(Subject::Payment { money, .. }) => Some(money.currency),
+            Some(Subject::Refund { .. }) => self.refunded_payment(record).await?.map(|payment| payment.money.currency),
+            Some(Subject::Invalid) => None,
+            // What others wrote is not ours to take away.
+            None => return Err("the record does not say what it is about".to_owned()),
+        };
+        // Where none was asked for, nothing was sent either, and one is as good as another.
+        asked_in.or_else(|| Currency::from_code("EUR")).ok_or_else(|| "there is no currency".to_owned())
     }
 
     /// The application's own tables are evidence, too: a record may be older than they are, after a backup was restored.

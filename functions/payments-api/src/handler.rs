@@ -162,7 +162,9 @@ fn attempt(request: &Request) -> Option<Attempt<TransactWriteItem>> {
 /// The provider gave no final answer: either it executed nothing, or nobody knows.
 fn no_answer(error: ProviderError) -> Answer {
     match error {
-        ProviderError::NotSent(_) | ProviderError::NotExecuted(_) => Ok(answer::provider_unavailable(&error)),
+        ProviderError::NotSent(_) | ProviderError::OutOfTime | ProviderError::NotExecuted(_) => {
+            Ok(answer::provider_unavailable(&error))
+        }
         ProviderError::Unknown { .. } => Err(error.into()),
     }
 }

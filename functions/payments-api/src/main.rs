@@ -2,13 +2,11 @@
 
 mod handler;
 
-use std::time::Duration;
-
 use idempotency::store::dynamodb;
 use idempotency::{DynamoDbStore, Engine, IdempotencyLayer};
 use lambda_http::tower::Layer;
 use lambda_http::{Error, service_fn};
-use payments::{LateOwners, Provider, ProviderResolver, Table, setting, watch};
+use payments::{LateOwners, NAMESPACE, ProviderResolver, Table, operations, provider, setting, watch};
 
 use handler::Handler;
 
@@ -18,11 +16,14 @@ async fn main() -> Result<(), Error> {
     let client = dynamodb::client();
     let store = DynamoDbStore::new(client.clone(), setting("RECORDS_TABLE")?);
     store.warm().await;
-    let provider = Provider::new(&setting("PROVIDER_URL")?, &setting("PROVIDER_API_KEY")?, Duration::from_secs(2))?;
+    let provider = provider()?;
     let table = Table::new(client, setting("PAYMENTS_TABLE")?);
     let engine =
         Engine::builder(store).metrics(metrics).observer(LateOwners::new(table.clone(), "payments-api")).build();
-    let layer = IdempotencyLayer::new(engine, "payments")
+    let layer = IdempotencyLayer::new(engine, NAMESPACE);
+    let layer = operations()
+        .iter()
+        .fold(layer, |layer, operation| layer.operation(operation.clone()))
         .subject(handler::subject)
         .resolver(ProviderResolver::new(provider.clone(), table.clone()))
         .max_body_bytes(64 * 1024);

@@ -28,6 +28,7 @@ mod ledger;
 mod members;
 mod message;
 mod money;
+mod operations;
 mod owner;
 mod payment;
 mod provider;
@@ -54,6 +55,7 @@ pub(crate) use ledger::Opening;
 pub use ledger::{Account, Balance, Clearing, Entry, LedgerEntry, Origin, Posting};
 pub use message::Message;
 pub use money::{Amount, Currency, Money};
+pub use operations::{NAMESPACE, operations};
 pub use owner::Owner;
 pub use payment::{Payment, PaymentRequest};
 pub use provider::{
@@ -62,7 +64,7 @@ pub use provider::{
 pub use refund::{Refund, RefundRequest};
 pub use resolver::ProviderResolver;
 pub use sale::Sale;
-pub use settings::{MissingSetting, setting};
+pub use settings::{MissingSetting, ProviderSettingError, provider, setting};
 pub use subject::Subject;
 pub use table::{Table, TableError};
 pub use terminals::Terminals;

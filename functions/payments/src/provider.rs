@@ -10,7 +10,7 @@ pub use trace::{Charged, FoundCharge, FoundRefund, Refunded};
 use std::time::Duration;
 
 use reqwest::{
-    Client, Url,
+    Client, StatusCode, Url,
     header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue},
     redirect, retry,
 };
@@ -21,9 +21,11 @@ use answer::Answer;
 
 /// A client of Stripe's payment intents and refunds, which asks once and says exactly what it learned.
 ///
-/// Every request carries the transaction id as `Idempotency-Key`, so that the provider executes it once however often
-/// it is repeated under that id, and in the metadata, so that it can be found there. Stripe forgets a key after a day
-/// at the earliest; a repeat later than that is not covered.
+/// Every request for money carries the transaction id as `Idempotency-Key`, so that the provider executes it once however
+/// often it is repeated under that id, and in the metadata, so that it can be found there. Stripe forgets a key after a
+/// day at the earliest; a repeat later than that is not covered. Until then it repeats the first result under the key,
+/// whatever that was: a 500, too. So only what must not happen twice has a key, and what follows from a saved error is
+/// decided where it is read.
 ///
 /// It never repeats a request by itself: only the caller knows whether another attempt is allowed. For the same reason
 /// it follows no redirect and takes no proxy from the environment.
@@ -33,11 +35,23 @@ pub struct Provider {
     payment_intents: Url,
     search: Url,
     refunds: Url,
+    tombstones_within: Duration,
+}
+
+/// What the provider replied, whatever it means.
+struct Reply {
+    status: StatusCode,
+    /// Whether it is the saved result of an earlier request under the same key, with the same parameters.
+    is_replayed: bool,
+    body: Vec<u8>,
 }
 
 impl Provider {
     /// The version of the API whose answers this client understands; without it the account's setting would decide.
     const VERSION: HeaderValue = HeaderValue::from_static("2024-06-20");
+
+    /// The default of [`Provider::tombstones_within`].
+    pub const TOMBSTONES_WITHIN: Duration = Duration::from_secs(23 * 60 * 60);
 
     /// Makes the client, once per process. `base_url` is `https://api.stripe.com`, or plain `http` for a simulator.
     /// `connect_timeout` should be well under the timeout of a request: while connecting, a failure is harmless
@@ -72,7 +86,16 @@ impl Provider {
             payment_intents: url("/v1/payment_intents")?,
             search: url("/v1/payment_intents/search")?,
             refunds: url("/v1/refunds")?,
+            tombstones_within: Self::TOMBSTONES_WITHIN,
         })
+    }
+
+    /// For how long after a transaction id was made a tombstone under it is evidence ([`Provider::prevent`]). Default: 23
+    /// hours, for a provider that remembers keys for 24. It must be shorter than that memory by more than clocks may
+    /// differ and a request may travel.
+    #[must_use]
+    pub fn tombstones_within(self, within: Duration) -> Self {
+        Self { tombstones_within: within, ..self }
     }
 
     /// Charges a card: creates a payment intent and confirms it in the same request. `timeout` bounds all of it, from
@@ -103,7 +126,8 @@ impl Provider {
             ("metadata[payment_method]", payment_method.to_string()),
         ];
         form.extend(reference.as_ref().map(|reference| ("metadata[reference]", reference.to_string())));
-        self.post(&self.payment_intents, &transaction.to_string(), &form, timeout).await?.charge(*money)
+        Answer::of(self.post(&self.payment_intents, Some(&transaction.to_string()), &form, timeout).await?)?
+            .charge(*money)
     }
 
     /// Gives back part or all of a payment. `timeout` as for [`Provider::charge`].
@@ -127,21 +151,26 @@ impl Provider {
         ];
         form.extend(reason.map(|reason| ("metadata[reason]", reason.to_string())));
         let money = Money { amount, currency: payment.money.currency };
-        self.post(&self.refunds, &transaction.to_string(), &form, timeout).await?.reversal(money)
+        Answer::of(self.post(&self.refunds, Some(&transaction.to_string()), &form, timeout).await?)?.reversal(money)
     }
 
     async fn post(
         &self,
         url: &Url,
-        key: &str,
+        key: Option<&str>,
         form: &[(&str, String)],
         timeout: Duration,
-    ) -> Result<Answer, ProviderError> {
-        let request = self.http.post(url.clone()).header("idempotency-key", key).form(form);
-        let response = request.timeout(timeout).send().await.map_err(ProviderError::sending)?;
-        let status = response.status();
-        let body = response.bytes().await.map_err(ProviderError::reading)?;
-        Answer::read(status, &body)
+    ) -> Result<Reply, ProviderError> {
+        if timeout.is_zero() {
+            // A sandbox that was frozen past its deadline and thaws here: what it would send nobody waits for.
+            return Err(ProviderError::OutOfTime);
+        }
+        let request = self.http.post(url.clone()).form(form).timeout(timeout);
+        let request = if let Some(key) = key { request.header("idempotency-key", key) } else { request };
+        let response = request.send().await.map_err(ProviderError::sending)?;
+        let (status, is_replayed) = (response.status(), response.headers().contains_key("idempotent-replayed"));
+        let body = response.bytes().await.map_err(ProviderError::reading)?.into();
+        Ok(Reply { status, is_replayed, body })
     }
 }
 

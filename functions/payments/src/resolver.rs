@@ -3,11 +3,10 @@ use idempotency::Attempt;
 use idempotency::http::HttpAnswer;
 use idempotency::protocol::Record;
 use idempotency::reconcile::{Evidence, Resolver};
-use uuid::Uuid;
 
 use crate::{
-    Charge, Charged, FoundCharge, FoundRefund, Owner, Payment, PaymentId, PaymentRequest, Provider, Refund, Refunded,
-    Subject, Table, reply,
+    Charge, Charged, Currency, FoundCharge, FoundRefund, Owner, Payment, PaymentId, PaymentRequest, Provider, Refund,
+    Refunded, Subject, Table, reply,
 };
 
 /// Finds out at the provider what became of a payment or a refund whose outcome is not known.
@@ -19,7 +18,10 @@ use crate::{
 ///    request when it thaws. So take the request's idempotency key away from it ([`Provider::prevent`]). If that
 ///    succeeds, the charge did not happen and cannot happen any more.
 /// 3. If the key was used before us, something was asked for under it, and a later search will find it. Until then the
-///    outcome stays unknown.
+///    outcome stays unknown. So it does where the provider saved an error of its own under the key and has nothing to
+///    show: only people can find out what came of that.
+/// 4. Once the provider may have forgotten the key, taking it proves nothing: what a search does not find then stays
+///    unknown, too.
 #[derive(Clone, Debug)]
 pub struct ProviderResolver {
     provider: Provider,
@@ -36,7 +38,7 @@ impl Resolver<TransactWriteItem, HttpAnswer> for ProviderResolver {
         let found = match record.subject.as_ref().map(|subject| Subject::parse(subject.as_str())) {
             // A request that is not valid is about nothing, and nothing is sent for it. That is no evidence either: its
             // key is taken away like any other's, and a charge that is found all the same stays unclear.
-            None | Some(Some(Subject::Payment { .. })) => self.payment(record, &attempt).await,
+            None | Some(Some(Subject::Payment { .. } | Subject::Invalid)) => self.payment(record, &attempt).await,
             Some(Some(Subject::Refund { payment, .. })) => self.refund(record, payment, &attempt).await,
             Some(None) => Err("the record does not say what it is about in words of ours".into()),
         };
@@ -61,15 +63,16 @@ impl ProviderResolver {
             FoundCharge::Declined(charge) => declined(&charge),
             FoundCharge::Cancelled => Ok(Evidence::Prevented),
             FoundCharge::OpenTombstone(intent) => {
-                self.provider.cancel(transaction, &intent, attempt.remaining()).await?;
+                self.provider.cancel(&intent, attempt.remaining()).await?;
                 Ok(Evidence::Prevented)
             }
             FoundCharge::Waiting { intent, state } => {
-                self.provider.cancel(transaction, &intent, attempt.remaining()).await?;
+                self.provider.cancel(&intent, attempt.remaining()).await?;
                 Ok(abandoned(&state))
             }
+            FoundCharge::LateTombstone => Err("a tombstone came too late to prove anything".into()),
             FoundCharge::Open(state) => Err(format!("the payment intent is in the state {state}").into()),
-            FoundCharge::Nothing => self.prevent(transaction, attempt).await,
+            FoundCharge::Nothing => self.prevent(record, asked_in(record), attempt).await,
         }
     }
 
@@ -79,7 +82,7 @@ impl ProviderResolver {
         // nothing was sent for either, and neither is told from the other.
         let is_own = |payment: &Payment| record.principal.is_none_or(|asker| payment.owner == Owner::from(asker));
         let Some(payment) = self.table.payment(payment).await?.filter(is_own) else {
-            return self.prevent(transaction, attempt).await;
+            return self.prevent(record, None, attempt).await;
         };
         match self.provider.find_refund(transaction, &payment.intent, attempt.remaining()).await? {
             FoundRefund::Succeeded(refunded) => {
@@ -97,12 +100,20 @@ impl ProviderResolver {
                 message: "The refund failed; nothing was given back.".to_owned(),
             })))),
             FoundRefund::Open(state) => Err(format!("the refund is in the state {state}").into()),
-            FoundRefund::Nothing => self.prevent(transaction, attempt).await,
+            FoundRefund::Nothing => self.prevent(record, Some(payment.money.currency), attempt).await,
         }
     }
 
-    async fn prevent(&self, transaction: Uuid, attempt: &Attempt<TransactWriteItem>) -> Found {
-        self.provider.prevent(transaction, attempt.remaining()).await?;
+    async fn prevent(
+        &self,
+        record: &Record,
+        currency: Option<Currency>,
+        attempt: &Attempt<TransactWriteItem>,
+    ) -> Found {
+        // Where none was asked for, nothing was sent either, and one is as good as another.
+        let currency = currency.or_else(|| Currency::from_code("EUR")).ok_or("no currency")?;
+        let transaction = record.transaction.uuid();
+        self.provider.prevent(transaction, currency, attempt.now().0, attempt.remaining()).await?;
         Ok(Evidence::Prevented)
     }
 
@@ -136,6 +147,14 @@ fn abandoned(state: &str) -> Evidence<HttpAnswer> {
     Evidence::Prevented
 }
 
+/// The currency that a payment was asked for in.
+fn asked_in(record: &Record) -> Option<Currency> {
+    match Subject::parse(record.subject.as_ref()?.as_str())? {
+        Subject::Payment { money, .. } => Some(money.currency),
+        Subject::Refund { .. } | Subject::Invalid => None,
+    }
+}
+
 fn declined(charge: &Charge) -> Found {
     match charge {
         Charge::Declined { code, decline_code, message } => {
@@ -143,5 +162,41 @@ fn declined(charge: &Charge) -> Found {
             Ok(Evidence::Refused(HttpAnswer::new(reply::declined(code, message))))
         }
         Charge::Succeeded { .. } | Charge::Refused(_) => Err("a decline that is none".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use idempotency::protocol::{EpochMs, Fingerprinter, Key, Principal, RecordId, State, Story, TransactionId};
+
+    use super::*;
+    use crate::NAMESPACE;
+
+    #[test]
+    fn a_tombstone_of_a_payment_is_in_the_payments_currency() {
+        for (subject, currency) in [
+            (Some(r#"{"account":"acct_1","amount":1200,"currency":"HUF"}"#), Some("HUF")),
+            (Some(r#"{"account":"acct_1","amount":1200,"currency":"JPY"}"#), Some("JPY")),
+            (Some(r#"{"payment":"pay_01935b4a7c0070008000000000000001"}"#), None),
+            (Some(r#"{"valid":false}"#), None),
+            (None, None),
+        ] {
+            let record = Record {
+                id: RecordId::new(NAMESPACE, &Principal::new("p").unwrap(), &Key::new("k").unwrap()),
+                operation: "POST /payments".into(),
+                principal: None,
+                subject: subject.map(|text| idempotency::protocol::Subject::new(text).unwrap()),
+                fingerprint: Fingerprinter::new().finish(),
+                transaction: TransactionId::new(EpochMs(1), [0; 10]),
+                attempt: 1,
+                created: EpochMs(1),
+                updated: EpochMs(1),
+                trace: None,
+                state: State::Unknown(None),
+                ended_by: None,
+                story: Story::default(),
+            };
+            assert_eq!(asked_in(&record).map(Currency::code), currency, "{subject:?}");
+        }
     }
 }

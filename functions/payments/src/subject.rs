@@ -6,7 +6,11 @@ use crate::{AccountId, Amount, Currency, Money, PaymentId, PaymentRequest, Refun
 /// itself is gone, and to tell an operator how much is at stake.
 ///
 /// Written as compact JSON: `{"account":"acct_1","amount":1200,"currency":"EUR"}` of a payment,
-/// `{"payment":"pay_…","amount":200}` of a refund, without `amount` if all that is left is given back.
+/// `{"payment":"pay_…","amount":200}` of a refund, without `amount` if all that is left is given back,
+/// `{"valid":false}` of a request that is not valid.
+///
+/// Every request of the API has one: by it, and by the operation's name, its records are told from those of others in a
+/// table that is shared ([`operations`](crate::operations)).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Subject {
     /// `POST /payments`.
@@ -23,9 +27,11 @@ pub enum Subject {
         /// How much; nothing for all that is left.
         amount: Option<Amount>,
     },
+    /// Of either operation, but not valid: nothing is sent for it.
+    Invalid,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Default, Serialize, Deserialize)]
 struct Stored {
     #[serde(skip_serializing_if = "Option::is_none")]
     account: Option<String>,
@@ -35,34 +41,37 @@ struct Stored {
     amount: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     currency: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    valid: Option<bool>,
 }
 
 impl Subject {
-    /// What a request of the API is about, by its path and body; nothing if it is no valid one.
+    /// What a request of the API is about, by its path and body; nothing if it is for another path.
     pub fn of_request(path: &str, body: &[u8]) -> Option<Self> {
         match path.trim_matches('/').split('/').collect::<Vec<_>>().as_slice() {
-            ["payments"] => {
-                let PaymentRequest { account, money, .. } = PaymentRequest::from_json(body).ok()?;
-                Some(Self::Payment { account, money })
-            }
-            ["payments", id, "refunds"] => {
-                let amount = RefundRequest::from_json(body).ok()?.amount;
-                Some(Self::Refund { payment: PaymentId::parse(id)?, amount })
-            }
+            ["payments"] => Some(match PaymentRequest::from_json(body) {
+                Ok(PaymentRequest { account, money, .. }) => Self::Payment { account, money },
+                Err(_) => Self::Invalid,
+            }),
+            ["payments", id, "refunds"] => Some(match (PaymentId::parse(id), RefundRequest::from_json(body)) {
+                (Some(payment), Ok(RefundRequest { amount, .. })) => Self::Refund { payment, amount },
+                (None, _) | (_, Err(_)) => Self::Invalid,
+            }),
             _ => None,
         }
     }
 
     /// The subject behind a record's words; nothing if they are not ours.
     pub fn parse(text: &str) -> Option<Self> {
-        let Stored { account, payment, amount, currency } = serde_json::from_str(text).ok()?;
+        let Stored { account, payment, amount, currency, valid } = serde_json::from_str(text).ok()?;
         let amount = amount.map(Amount::new);
-        match (account, payment, currency) {
-            (Some(account), None, Some(currency)) => Some(Self::Payment {
+        match (account, payment, currency, valid) {
+            (None, None, None, Some(false)) if amount.is_none() => Some(Self::Invalid),
+            (Some(account), None, Some(currency), None) => Some(Self::Payment {
                 account: AccountId::parse(&account)?,
                 money: Money { amount: amount??, currency: Currency::from_code(&currency)? },
             }),
-            (None, Some(payment), None) => Some(Self::Refund {
+            (None, Some(payment), None, None) => Some(Self::Refund {
                 payment: PaymentId::parse(&payment)?,
                 amount: match amount {
                     Some(amount) => Some(amount?),
@@ -78,16 +87,14 @@ impl Subject {
         let stored = match self {
             Self::Payment { account, money } => Stored {
                 account: Some(account.to_string()),
-                payment: None,
                 amount: Some(money.amount.get()),
                 currency: Some(money.currency.to_string()),
+                ..Stored::default()
             },
-            Self::Refund { payment, amount } => Stored {
-                account: None,
-                payment: Some(payment.to_string()),
-                amount: amount.map(Amount::get),
-                currency: None,
-            },
+            Self::Refund { payment, amount } => {
+                Stored { payment: Some(payment.to_string()), amount: amount.map(Amount::get), ..Stored::default() }
+            }
+            Self::Invalid => Stored { valid: Some(false), ..Stored::default() },
         };
         // A plain struct of texts and numbers: serde_json has nothing to refuse in it.
         serde_json::to_string(&stored).unwrap_or_default()
@@ -109,7 +116,9 @@ mod tests {
         let part = Subject::of_request(&path, br#"{"amount":200}"#).unwrap();
         assert_eq!(part.to_text(), format!(r#"{{"payment":"{PAYMENT}","amount":200}}"#));
         let rest = Subject::of_request(&path, b"{}").unwrap();
-        for subject in [payment, part, rest] {
+        let invalid = Subject::of_request("/payments", b"{}").unwrap();
+        assert_eq!(invalid.to_text(), r#"{"valid":false}"#);
+        for subject in [payment, part, rest, invalid] {
             assert_eq!(Subject::parse(&subject.to_text()), Some(subject));
         }
     }
@@ -124,10 +133,30 @@ mod tests {
 
     #[test]
     fn what_is_no_subject_of_ours_is_nothing() {
-        for text in ["", "{}", "null", r#"{"account":"a b","amount":1,"currency":"EUR"}"#, r#"{"payment":"x"}"#] {
+        for text in [
+            "",
+            "{}",
+            "null",
+            r#"{"account":"a b","amount":1,"currency":"EUR"}"#,
+            r#"{"payment":"x"}"#,
+            r#"{"valid":true}"#,
+            r#"{"valid":false,"amount":1}"#,
+            r#"{"account":"acct_1","amount":1,"currency":"EUR","valid":false}"#,
+        ] {
             assert_eq!(Subject::parse(text), None, "{text}");
         }
-        assert_eq!(Subject::of_request("/payments", b"{}"), None);
         assert_eq!(Subject::of_request("/other", b"{}"), None);
+    }
+
+    #[test]
+    fn a_request_that_is_not_valid_is_one_of_ours_all_the_same() {
+        for (path, body) in [
+            ("/payments", "not JSON"),
+            ("/payments", r#"{"account":"acct_1","amount":0,"currency":"EUR","payment_method":"pm_card_visa"}"#),
+            ("/payments/none/refunds", "{}"),
+            (&format!("/payments/{PAYMENT}/refunds"), r#"{"amount":-1}"#),
+        ] {
+            assert_eq!(Subject::of_request(path, body.as_bytes()), Some(Subject::Invalid), "{path} {body}");
+        }
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use idempotency::store::dynamodb;
 use idempotency::{DynamoDbStore, Engine};
 use lambda_runtime::{Error, LambdaEvent, service_fn};
-use payments::{LateOwners, Provider, ProviderResolver, Table, setting, watch};
+use payments::{LateOwners, ProviderResolver, Table, provider, setting, watch};
 use serde_json::Value;
 
 use handler::Handler;
@@ -21,7 +21,7 @@ async fn main() -> Result<(), Error> {
     let table = Table::new(client.clone(), setting("PAYMENTS_TABLE")?);
     let engine =
         Engine::builder(store.clone()).metrics(metrics).observer(LateOwners::new(table.clone(), "reconciler")).build();
-    let provider = Provider::new(&setting("PROVIDER_URL")?, &setting("PROVIDER_API_KEY")?, Duration::from_secs(2))?;
+    let provider = provider()?;
     let resolver = ProviderResolver::new(provider, table);
     let checkpoints = Checkpoints::new(client, setting("PAYMENTS_TABLE")?);
     let interval = Duration::from_secs(setting("SCAN_INTERVAL_S")?.parse()?);

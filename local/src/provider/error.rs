@@ -89,6 +89,11 @@ impl ApiError {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "api_error", "The payment provider is down.")
     }
 
+    pub(super) fn breakdown() -> Self {
+        let message = "An error occurred internally with Stripe's API.";
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "api_error", message)
+    }
+
     pub(super) fn with_status(self, status: StatusCode) -> Self {
         Self { status, ..self }
     }

@@ -57,6 +57,11 @@ impl Keys {
         Ok(Self { storage, running: Arc::default() })
     }
 
+    /// Forgets all keys; how many there were.
+    pub(super) fn forget(&self) -> rusqlite::Result<usize> {
+        self.storage.connection().execute("DELETE FROM idempotency_keys", [])
+    }
+
     pub(super) fn reserve(&self, key: Option<Scoped>, fingerprint: String) -> Result<Lookup, ApiError> {
         let Some(key) = key else {
             let keys = self.clone();

@@ -537,3 +537,46 @@ async fn a_bank_may_answer_a_refund_late() {
         assert_eq!(shop.refunded() - before, given_back, "{method}");
     }
 }
+
+#[tokio::test]
+async fn a_failure_of_the_provider_is_kept_under_the_key_and_without_a_key_is_not() {
+    let shop = Shop::open();
+    let breaks = |query: &str| shop.provider.break_down(breakdown(query));
+    breaks("path=/payment_intents");
+    for replayed in [false, true, true] {
+        let failed = shop.post("/v1/payment_intents", "k", TOMBSTONE).await;
+        assert_eq!(
+            (failed.status, failed.replayed, &failed.body["error"]["type"]),
+            (500, replayed, &json!("api_error"))
+        );
+    }
+    let other = shop.post("/v1/payment_intents", "k", VISA).await;
+    assert_eq!((other.status, &other.body["error"]["type"]), (400, &json!("idempotency_error")), "the key is taken");
+
+    let made = shop.post("/v1/payment_intents", "k-2", TOMBSTONE).await;
+    let cancel = format!("/v1/payment_intents/{}/cancel", made.body["id"].as_str().expect("an id"));
+    breaks("path=/cancel&times=2");
+    assert_eq!(shop.post(&cancel, "k-2:cancel", "").await.status, 500);
+    assert_eq!(shop.post(&cancel, "", "").await.status, 500);
+    assert_eq!(shop.post(&cancel, "k-2:cancel", "").await.status, 500, "for as long as the key is remembered");
+    assert_eq!(shop.post(&cancel, "", "").await.body["status"], "canceled");
+
+    breaks("when=after");
+    assert_eq!(shop.post("/v1/payment_intents", "k-3", VISA).await.status, 500);
+    assert_eq!(shop.charged(), 1, "done, and not said");
+}
+
+#[tokio::test]
+async fn with_its_key_forgotten_a_tombstone_stops_nothing() {
+    let shop = Shop::open();
+    assert!(shop.is_silent("k", HELD).await);
+    shop.post("/v1/payment_intents", "k", TOMBSTONE).await;
+    assert_eq!(shop.provider.forget_keys().expect("forgets"), 1);
+    let [late] = &shop.provider.deliver().expect("delivers")[..] else { panic!("one was held") };
+    assert_eq!((late.status, shop.charged()), (200, 1));
+}
+
+fn breakdown(query: &str) -> Breakdown {
+    let uri = format!("http://local/?{query}").parse().expect("a URI");
+    axum::extract::Query::try_from_uri(&uri).expect("a breakdown").0
+}

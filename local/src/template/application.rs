@@ -248,9 +248,10 @@ fn the_roles_of_worker_and_stream_allow_what_they_do_and_no_more() -> Result<()>
 
 #[test]
 fn who_faces_callers_cannot_write_the_ledger() -> Result<()> {
-    for (function, kinds) in
-        [("PaymentsApi", &["audit", "owner#*", "payment#*"][..]), ("Console", &["audit", "payment#*", "preview#*"])]
-    {
+    for (function, kinds) in [
+        ("PaymentsApi", &["audit", "owner#*", "payment#*"][..]),
+        ("Console", &["approvals", "audit", "payment#*", "preview#*"]),
+    ] {
         let allowed = allowed(&text()?, function)?;
         let mut written: Vec<&str> = allowed
             .iter()

@@ -8,8 +8,8 @@ use std::time::Duration;
 use aws_sdk_dynamodb::types::TransactWriteItem;
 use futures::future::{BoxFuture, FutureExt};
 use idempotency::engine::UnreadableAnswer;
-use idempotency::protocol::{Finding, Fingerprint, Key, Principal, Record, Status, TransactionId, Uncertain};
-use idempotency::reconcile::{Evidence, Reconciled, Resolver};
+use idempotency::protocol::{Finding, Fingerprint, Key, Principal, Record, Status, Subject, TransactionId, Uncertain};
+use idempotency::reconcile::{Evidence, Operations, Reconciled, Resolver};
 use idempotency::store::Store;
 use idempotency::{Attempt, Call, DynamoDbStore, Engine, Error, Operation, Outcome, Verdict};
 
@@ -138,11 +138,14 @@ impl Calls<'_> {
         let Ok(Some(record)) = self.world.table.read(&self.a_call().record_id()) else { return };
         process.turn().await;
         if matches!(record.state.status(), Status::Processing | Status::Unknown) {
-            let operation = self.operation();
-            let reconciled = engine.reconcile(&record, &operation, deadline(&self.world.network), None, &Prevented);
+            let operations = Operations::new().with(self.operation(), |_| true);
+            let reconciled = engine.reconcile(&record, &operations, deadline(&self.world.network), None, &Prevented);
             match process.live(reconciled).await {
                 Some(Ok(Reconciled::Prevented)) => self.world.judge.note("a reconciler was in time"),
                 Some(Ok(Reconciled::NotOpen)) => self.world.judge.note("a reconciler was too late"),
+                Some(Ok(Reconciled::Foreign)) => {
+                    self.world.judge.expect(false, "a record of ours is taken for foreign")
+                }
                 Some(Ok(Reconciled::Happened | Reconciled::Refused | Reconciled::Unclear) | Err(_)) | None => {}
             }
         }
@@ -242,6 +245,7 @@ impl Calls<'_> {
         let (principal, key) = (Principal::new("somebody").expect("valid"), Key::new("key").expect("valid"));
         let fingerprint = Fingerprint::from_bytes([1; Fingerprint::BYTES]);
         Call::new(self.operation(), principal, key, fingerprint, deadline(&self.world.network))
+            .about(Subject::new("of the exploration"))
     }
 }
 

@@ -56,6 +56,8 @@ pub enum Mutant {
     NotFoundTakenAsFailed,
     /// "Not found" counts as prevented, without a tombstone.
     NotFoundTakenAsPrevented,
+    /// The id is taken, and that counts as prevented, when the other side may have forgotten that it was used.
+    TombstoneBeyondTheMemory,
     /// "Not found" settles SUCCESS.
     NotFoundTakenAsHappened,
     /// The charge that is found settles FAILED.
@@ -82,7 +84,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 37] = [
+    pub const ALL: [Self; 38] = [
         Self::ClaimWithoutCondition,
         Self::TakeoverWithoutCondition,
         Self::TakeoverByStatusAlone,
@@ -109,6 +111,7 @@ impl Mutant {
         Self::UnknownRunsAgain,
         Self::NotFoundTakenAsFailed,
         Self::NotFoundTakenAsPrevented,
+        Self::TombstoneBeyondTheMemory,
         Self::NotFoundTakenAsHappened,
         Self::HappenedTakenAsRefused,
         Self::ReconcilerWithoutClaim,

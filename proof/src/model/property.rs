@@ -117,6 +117,8 @@ pub enum Event {
     Reopened,
     /// No evidence: left UNKNOWN.
     LeftUnknown,
+    /// No tombstone was made, because the other side may have forgotten what was done.
+    BeyondTheMemory,
     /// A late charge met a tombstone.
     LateChargeRefused,
     /// A charge was deduplicated.
@@ -135,7 +137,7 @@ pub enum Event {
 
 impl Event {
     /// All of them.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Takeover,
         Self::HeldAsUnknown,
         Self::FencedAndReplayed,
@@ -147,6 +149,7 @@ impl Event {
         Self::RestartedAndSettled,
         Self::Reopened,
         Self::LeftUnknown,
+        Self::BeyondTheMemory,
         Self::LateChargeRefused,
         Self::ChargeDeduplicated,
         Self::Mismatch,

@@ -13,6 +13,8 @@ pub struct Settings {
     pub runs: &'static [Ran],
     /// Whether the other side may refuse for good.
     pub declines: bool,
+    /// Whether the other side may forget which transaction ids were used, and its search may not show what it did.
+    pub forgetful: bool,
     /// Whether an uncertain outcome was declared repeatable.
     pub repeatable: bool,
     /// Whether a caller reconciles what it finds UNKNOWN, or leaves that to others.
@@ -63,6 +65,7 @@ impl Settings {
             players,
             runs: &[Ran::Success],
             declines: false,
+            forgetful: false,
             repeatable: false,
             callers_reconcile: true,
             faults,
@@ -109,6 +112,12 @@ impl Settings {
             },
             Self { retentions: 1, ..Self::inside("a second life", 2, two(2)) },
             Self { declines: true, ..Self::outside("outside", 2, two(2)) },
+            Self {
+                forgetful: true,
+                ..Self::outside("outside, with a memory that ends", 2, {
+                    vec![player(Caller, 1, 2), player(Caller, 1, 1), player(Reconciler, 0, 1)]
+                })
+            },
             Self {
                 repeatable: true,
                 runs: &[Ran::Charges, Ran::NotExecuted],

@@ -15,6 +15,8 @@ pub struct World {
     pub network: Vec<Message>,
     /// What the other side has under each transaction id.
     pub provider: Vec<(u8, Entry)>,
+    /// Of which transaction ids it has forgotten that they were used.
+    pub forgotten: u32,
     /// The actors.
     pub actors: Vec<Actor>,
     /// How many faults may still occur.
@@ -43,7 +45,7 @@ pub enum Ask {
     Charge(u8, u8),
 }
 
-/// What the other side remembers of a transaction id, for ever.
+/// What the other side has under a transaction id, for ever. That the id was used, it may [forget](World::forgotten).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Entry {
     /// It was charged.
@@ -144,6 +146,11 @@ impl World {
     /// What the other side has under a transaction id.
     pub fn entry(&self, transaction: u8) -> Option<Entry> {
         self.provider.iter().find(|(id, _)| *id == transaction).map(|(_, entry)| *entry)
+    }
+
+    /// Whether the other side may have forgotten that a transaction id was used.
+    pub fn has_forgotten(&self, transaction: u8) -> bool {
+        self.forgotten & (1 << transaction) != 0
     }
 
     /// Puts a message on its way.

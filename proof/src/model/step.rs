@@ -42,8 +42,16 @@ impl Model {
             }
             Action::Decide { actor, late } => self.decide(world, who(world, actor), late),
             Action::Run(actor, ran) => self.run(world, who(world, actor), ran),
-            Action::Look(actor) => self.look(world, who(world, actor), false),
-            Action::Prevent(actor) => self.look(world, who(world, actor), true),
+            Action::Look(actor) => self.look(world, who(world, actor)),
+            Action::Overlook(actor) => self.left_unknown(world, who(world, actor)),
+            Action::Prevent(actor) => self.prevent(world, who(world, actor)),
+            Action::Forget => {
+                let ids = world.provider.iter().map(|(id, _)| *id).chain(world.record.map(|record| record.transaction));
+                world.forgotten = ids.fold(0, |forgotten, id| forgotten | (1 << id));
+                // Neither a request nor a process is as old as that.
+                world.network.clear();
+                world.actors.iter_mut().for_each(|actor| actor.stage = Stage::Idle);
+            }
             Action::Deliver { message, reply, again, declined } => {
                 let message = if again { world.network[message].clone() } else { world.network.remove(message) };
                 let waited = reply || !self.waits(world, &message);
@@ -204,16 +212,42 @@ impl Model {
         }
     }
 
-    /// A resolver: what the other side has is evidence; what it does not have is none, unless it is made to refuse it.
-    fn look(&self, world: &mut World, who: Who, prevent: bool) {
+    /// A resolver that found nothing takes the id. That is evidence while the other side remembers whether it was used.
+    fn prevent(&self, world: &mut World, who: Who) {
+        let Stage::Asking(claim) = world.actors[who.actor].stage else { return };
+        let id = claim.item.transaction;
+        if !self.settings.is_outside() {
+            return self.look(world, who);
+        }
+        if world.has_forgotten(id) && !self.is(Mutant::TombstoneBeyondTheMemory) {
+            self.occurs(Event::BeyondTheMemory);
+            return self.left_unknown(world, who);
+        }
+        match world.entry(id) {
+            None => {
+                world.remember(id, Entry::Tombstone);
+                self.prevented(world, who, claim);
+            }
+            Some(Entry::Tombstone) => self.prevented(world, who, claim),
+            // As if it had never been used.
+            Some(Entry::Charged | Entry::Declined) if world.has_forgotten(id) => self.prevented(world, who, claim),
+            Some(Entry::Charged | Entry::Declined) => self.left_unknown(world, who),
+        }
+    }
+
+    fn left_unknown(&self, world: &mut World, who: Who) {
+        let Stage::Asking(claim) = world.actors[who.actor].stage else { return };
+        self.occurs(Event::LeftUnknown);
+        self.abandon(world, who, claim);
+    }
+
+    /// A resolver: what the other side has is evidence; what it does not have is none.
+    fn look(&self, world: &mut World, who: Who) {
         let Stage::Asking(claim) = world.actors[who.actor].stage else { return };
         let id = claim.item.transaction;
         if !self.settings.is_outside() {
             // All effects are inside: whoever holds the record has fenced every earlier commit.
             return self.prevented(world, who, claim);
-        }
-        if prevent && world.entry(id).is_none() {
-            world.remember(id, Entry::Tombstone);
         }
         match world.entry(id) {
             Some(Entry::Charged) if self.is(Mutant::HappenedTakenAsRefused) => {
@@ -235,10 +269,7 @@ impl Model {
                 self.commit(world, who, claim, Finding::Success, id, true);
             }
             None if self.is(Mutant::NotFoundTakenAsPrevented) => self.prevented(world, who, claim),
-            None => {
-                self.occurs(Event::LeftUnknown);
-                self.abandon(world, who, claim);
-            }
+            None => self.left_unknown(world, who),
         }
     }
 

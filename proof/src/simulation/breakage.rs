@@ -17,6 +17,8 @@ pub enum Breakage {
     NotFoundIsRefused,
     /// The resolver takes "not found" for "prevented".
     NotFoundIsPrevented,
+    /// The resolver takes an id that the other system may have forgotten for one that was never used.
+    TombstoneBeyondTheMemory,
     /// The run takes silence for a refusal.
     SilenceIsRefused,
     /// The run takes silence for "nothing was executed".
@@ -27,7 +29,7 @@ pub enum Breakage {
 
 impl Breakage {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::OwnerIgnored,
         Self::SeenIgnored,
         Self::VacantIgnored,
@@ -35,6 +37,7 @@ impl Breakage {
         Self::EverythingRecognised,
         Self::NotFoundIsRefused,
         Self::NotFoundIsPrevented,
+        Self::TombstoneBeyondTheMemory,
         Self::SilenceIsRefused,
         Self::SilenceIsNotExecuted,
         Self::ChargesUnderTheAttempt,

@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use futures::future::{BoxFuture, FutureExt, join_all};
 use idempotency::engine::Clock;
-use idempotency::protocol::{EpochMs, Finding, Fingerprint, Key, Principal, Record, Status, TransactionId, Uncertain};
-use idempotency::reconcile::{Evidence, Resolver};
+use idempotency::protocol::{
+    EpochMs, Finding, Fingerprint, Key, Principal, Record, State, Status, Subject, TransactionId, Uncertain,
+};
+use idempotency::reconcile::{Evidence, Operations, Resolver};
 use idempotency::store::Store;
 use idempotency::store::memory::{Effect, MemoryStore};
 use idempotency::{Attempt, Call, Engine, Error, Lock, Operation, Outcome, Verdict};
@@ -15,7 +17,7 @@ use idempotency::{Attempt, Call, Engine, Error, Lock, Operation, Outcome, Verdic
 use super::dice::{Dice, SeededEntropy};
 use super::judge::Judge;
 use super::process::process;
-use super::provider::{Entry, Provider};
+use super::provider::{Entry, Provider, TOMBSTONES_WITHIN};
 use super::store::RemoteStore;
 use super::{Breakage, Counting};
 
@@ -127,19 +129,30 @@ impl World {
     /// Everything that is on its way arrives. Then nothing goes wrong any more, and whoever asks is answered.
     async fn calm(&self) {
         self.dice.calm_down();
-        tokio::time::sleep(Duration::from_secs(2 * 60 * 60)).await;
+        tokio::time::sleep(Duration::from_secs(8 * 60 * 60)).await;
         if self.scenario == Scenario::Lock {
             let lock = self.lock(&self.engine());
             let held = lock.acquire(None).await;
             return self.judge.expect(matches!(held, Ok(Some(_))), "the lock is free in the end");
         }
-        let engine = self.engine();
+        let (engine, is_lost) = (self.engine(), self.is_lost().await);
         let mut answered = false;
         for body in [0, 1, 0] {
             answered |= self.heard(body, &self.call(&engine, body).await);
         }
-        self.judge.expect(answered, "in the end there is an answer");
+        self.judge.expect(answered || is_lost, "in the end there is an answer, or nobody can know it");
         self.count();
+    }
+
+    /// Whether the outcome is not known and the other system shows nothing, when it may have forgotten what it did.
+    async fn is_lost(&self) -> bool {
+        let call = self.a_call(&self.engine(), 0);
+        let Ok(Some(record)) = self.memory.read(&call.record_id()).await else { return false };
+        let is_uncertain = match record.state {
+            State::Processing(_) | State::Unknown(_) => true,
+            State::Released { .. } | State::Success(_) | State::Failed(_) => false,
+        };
+        self.scenario.is_outside() && is_uncertain && self.provider.shows_nothing(record.transaction)
     }
 
     fn count(&self) {
@@ -195,9 +208,10 @@ impl World {
             let Ok(Some(record)) = self.memory.read(&call.record_id()).await else { continue };
             tokio::time::sleep(self.dice.below_ms(5000)).await;
             if matches!(record.state.status(), Status::Processing | Status::Unknown) {
-                let (operation, resolver) = (self.operation(), Evidences { world: self, may_prevent });
+                let operations = Operations::new().with(self.operation(), |_| true);
+                let resolver = Evidences { world: self, may_prevent };
                 let deadline = engine.time().plus(TIMEOUT);
-                let reconciled = engine.reconcile(&record, &operation, deadline, None, &resolver);
+                let reconciled = engine.reconcile(&record, &operations, deadline, None, &resolver);
                 drop(process(&self.dice, reconciled).await);
             }
         }
@@ -316,9 +330,7 @@ impl World {
 
     fn operation(&self) -> Operation {
         let uncertain = match self.scenario {
-            Scenario::Repeatable | Scenario::OutsideRepeatable => {
-                Uncertain::Repeat { within: Duration::from_secs(24 * 60 * 60) }
-            }
+            Scenario::Repeatable | Scenario::OutsideRepeatable => Uncertain::Repeat { within: TOMBSTONES_WITHIN },
             _ => Uncertain::Reconcile,
         };
         Operation::new("simulation", "simulated").uncertain(uncertain)
@@ -328,6 +340,7 @@ impl World {
         let (principal, key) = (Principal::new("somebody").expect("valid"), Key::new("key").expect("valid"));
         let fingerprint = Fingerprint::from_bytes([body; Fingerprint::BYTES]);
         Call::new(self.operation(), principal, key, fingerprint, engine.time().plus(TIMEOUT))
+            .about(Subject::new("of the simulation"))
     }
 }
 
@@ -335,6 +348,14 @@ impl World {
 struct Evidences<'a> {
     world: &'a World,
     may_prevent: bool,
+}
+
+impl Evidences<'_> {
+    /// Whether the other system is certain to remember what was done under the record's transaction id.
+    fn is_remembered(&self, record: &Record, attempt: &Attempt<Effect>) -> bool {
+        self.world.breakage == Some(Breakage::TombstoneBeyondTheMemory)
+            || record.transaction.made().is_some_and(|made| attempt.now() < made.plus(TOMBSTONES_WITHIN))
+    }
 }
 
 impl Resolver<Effect, u64> for Evidences<'_> {
@@ -347,6 +368,7 @@ impl Resolver<Effect, u64> for Evidences<'_> {
         let found = match provider.look(record.transaction).await {
             Ok(None) if self.world.breakage == Some(Breakage::NotFoundIsRefused) => Ok(Some(Entry::Declined)),
             Ok(None) if self.world.breakage == Some(Breakage::NotFoundIsPrevented) => Ok(Some(Entry::Tombstone)),
+            Ok(None) if !self.is_remembered(record, &attempt) => Ok(None),
             Ok(None) if self.may_prevent => provider.prevent(record.transaction).await.map(Some),
             found => found,
         };

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::Notify;
 
 use super::*;
-use crate::protocol::{Fingerprinter, Key, Principal, RecordId, State, Uncertain};
+use crate::protocol::{Fingerprinter, Key, Principal, RecordId, State, Subject, Uncertain};
 use crate::store::StoreError;
 use crate::store::fault::{Fault, FaultyStore};
 use crate::store::memory::{Effect, MemoryStore};
@@ -91,6 +91,7 @@ impl World {
             Fingerprinter::new().bytes(body.as_bytes()).finish(),
             self.engine.time().plus(TIMEOUT),
         )
+        .about(Subject::new("a payment"))
     }
 
     /// One payment: it has one effect inside, and answers with the number of its run.

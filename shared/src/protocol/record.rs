@@ -236,6 +236,14 @@ impl TransactionId {
         Self(Uuid::from_bytes(bytes))
     }
 
+    /// When it was made, by the clock that made it: at the first claim, or when an earlier id was given up. Never later
+    /// than it was used. Nothing if it is no UUIDv7.
+    #[must_use]
+    pub fn made(self) -> Option<EpochMs> {
+        let (seconds, nanoseconds) = self.0.get_timestamp().filter(|_| self.0.get_version_num() == 7)?.to_unix();
+        Some(EpochMs(seconds.saturating_mul(1000).saturating_add(u64::from(nanoseconds / 1_000_000))))
+    }
+
     /// The UUID.
     #[must_use]
     pub const fn uuid(self) -> Uuid {
@@ -297,5 +305,13 @@ mod tests {
         let later = TransactionId::new(EpochMs(1_001), [0x00; 10]);
         assert_eq!(earlier.uuid().get_version_num(), 7);
         assert!(earlier < later);
+    }
+
+    #[test]
+    fn a_transaction_id_says_when_it_was_made_and_another_uuid_does_not() {
+        let made = EpochMs(1_795_494_059_257);
+        assert_eq!(TransactionId::new(made, [7; 10]).made(), Some(made));
+        assert_eq!(TransactionId::from_bytes([1; 16]).made(), None);
+        assert_eq!(TransactionId::from_bytes(*Uuid::from_u128(0x4000_8000_0000_0000_0000).as_bytes()).made(), None);
     }
 }

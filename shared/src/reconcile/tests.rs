@@ -3,8 +3,9 @@ use std::time::Duration;
 
 use super::*;
 use crate::Answered;
+use crate::Operation;
 use crate::engine::tests::{EFFECT, TIMEOUT, World};
-use crate::protocol::{Event, State, TransactionId};
+use crate::protocol::{Event, State, Subject, TransactionId};
 use crate::store::memory::Effect;
 
 /// The other side: what it says about a transaction id, and which ids it was asked about.
@@ -70,9 +71,9 @@ pub(crate) async fn scheduled(world: &World, other: &OtherSide) -> Result<Reconc
 }
 
 async fn reconcile(world: &World, record: &Record, resolver: &impl Resolver<Effect, u64>) -> Result<Reconciled, Error> {
-    let operation = Operation::new("test", "POST /payments");
+    let operations = Operations::new().with(Operation::new("test", "POST /payments"), |_| true);
     let deadline = world.engine.time().plus(TIMEOUT);
-    world.engine.reconcile(record, &operation, deadline, RequestId::parse(REQUEST), resolver).await
+    world.engine.reconcile(record, &operations, deadline, RequestId::parse(REQUEST), resolver).await
 }
 
 const REQUEST: &str = "01935b4a-7c00-7000-8000-000000000009";
@@ -273,4 +274,52 @@ async fn an_owner_that_is_late_for_the_reconciliation_changes_nothing_and_is_rep
     assert!(matches!(outcome, Outcome::Replayed(Answered { answer: 402, .. })), "{outcome:?}");
     assert_eq!(world.memory.applied(EFFECT), 0);
     assert_eq!(world.fenced(), [(1, Some(2))], "attempt 1 was late, attempt 2 had settled it");
+}
+
+fn of_orders() -> Operations {
+    Operations::new().with(Operation::new("test", "POST /orders"), |_| true)
+}
+
+fn of_payments_about(what: fn(&Subject) -> bool) -> Operations {
+    Operations::new().with(Operation::new("test", "POST /payments"), what)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_of_no_declared_operation_is_neither_asked_about_nor_written() {
+    for died in [false, true] {
+        let world = World::new([]);
+        let _ = if died { left_processing(&world).await } else { left_unknown(&world).await };
+        let before = world.record(&world.call(Uncertain::Reconcile, "a")).await.unwrap();
+        let without_subject = Record { subject: None, ..before.clone() };
+        let other = OtherSide::says(Evidence::Prevented);
+        let deadline = world.engine.time().plus(TIMEOUT);
+        for (record, operations) in [
+            (&before, Operations::new()),
+            (&before, of_orders()),
+            (&before, of_payments_about(|subject| subject.as_str() == "an order")),
+            (&without_subject, of_payments_about(|_| true)),
+        ] {
+            let reconciled = world.engine.reconcile(record, &operations, deadline, None, &other).await;
+            assert!(matches!(reconciled, Ok(Reconciled::Foreign)), "{reconciled:?}");
+        }
+        assert_eq!(world.record(&world.call(Uncertain::Reconcile, "a")).await.unwrap(), before);
+        assert!(other.asked().is_empty());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_evidence_settles_is_kept_for_the_retention_of_its_operation() {
+    let world = World::new([]);
+    left_unknown(&world).await;
+    let record = world.record(&world.call(Uncertain::Reconcile, "a")).await.unwrap();
+    let kept = Duration::from_secs(29 * 24 * 60 * 60);
+    let operations = Operations::new()
+        .with(Operation::new("test", "POST /orders"), |_| true)
+        .with(Operation::new("test", "POST /payments").retention(kept), |subject| subject.as_str() == "a payment");
+    let deadline = world.engine.time().plus(TIMEOUT);
+    let other = OtherSide::says(Evidence::Happened(7));
+    let reconciled = world.engine.reconcile(&record, &operations, deadline, None, &other).await;
+    assert!(matches!(reconciled, Ok(Reconciled::Happened)), "{reconciled:?}");
+    let settled = world.record(&world.call(Uncertain::Reconcile, "a")).await.unwrap();
+    assert_eq!(settled.expiration(), Some(world.engine.time().seconds().plus(kept)));
 }

@@ -19,7 +19,7 @@ use crate::changes::changes;
 use crate::confirming::Look;
 use crate::console::Console;
 use crate::line::Told;
-use crate::record::{About, short};
+use crate::record::{About, ours, short};
 use crate::settling::{NotPreviewed, Verb, Wish};
 use crate::words;
 
@@ -58,6 +58,7 @@ pub(super) async fn form(
     let shown = async {
         visit.actor.may_act()?;
         let record = console.record(&record).await?;
+        ours(&record)?;
         let found = console.ask(&record).await;
         let reference = found.reference().unwrap_or_default().to_owned();
         let wish = Wish { reference, ..Wish::default() };

@@ -42,7 +42,9 @@ fn content(visit: &Visit, details: &Details) -> Markup {
             h2 #approvals { "Waits for another operator’s approval" }
             (approvals::entries(&details.approvals))
         }
-        @if standing != Standing::Closed { (actions(visit, record, standing)) }
+        @if !details.is_ours {
+            p.hint { "It is a record of another application that shares the table. Nothing can be done about it here." }
+        } @else if standing != Standing::Closed { (actions(visit, record, standing)) }
         (linked(details))
         h2 #story { "Story" }
         (story(record))

@@ -1,7 +1,7 @@
 use reqwest::StatusCode;
 use serde::Deserialize;
 
-use super::{Charge, ProviderError, Refusal, Reversal};
+use super::{Charge, ProviderError, Refusal, Reply, Reversal};
 use crate::Money;
 
 /// A whole answer that settles something. What settles nothing became a [`ProviderError`] on reading.
@@ -32,19 +32,26 @@ pub(super) struct Fault {
     decline_code: Option<String>,
     param: Option<String>,
     message: Option<String>,
+    /// What the request met, if it was about an intent.
+    payment_intent: Option<Met>,
+}
+
+#[derive(Deserialize)]
+struct Met {
+    status: Option<String>,
 }
 
 impl Answer {
     /// Tells what was settled from what was not. An error counts only with the type that goes with its status, so that
     /// a page from something between us and the provider never passes for its word.
-    pub(super) fn read(status: StatusCode, body: &[u8]) -> Result<Self, ProviderError> {
+    pub(super) fn of(Reply { status, body, .. }: Reply) -> Result<Self, ProviderError> {
         if status.is_success() {
             // Whatever it says, it was executed: never "refused", and not "succeeded" without an id.
             let unreadable =
                 |error| ProviderError::unknown(format!("status {status} with an unreadable body: {error}"));
-            return serde_json::from_slice(body).map(Self::Done).map_err(unreadable);
+            return serde_json::from_slice(&body).map(Self::Done).map_err(unreadable);
         }
-        let Some(fault) = Fault::read(body) else {
+        let Some(fault) = Fault::read(&body) else {
             let seen = format!("status {status} without the provider's account of it");
             // A rate limit may be enforced at the edge, which has other words but the same meaning.
             return Err(if status == StatusCode::TOO_MANY_REQUESTS {
@@ -118,6 +125,11 @@ impl Object {
 }
 
 impl Fault {
+    /// The state of the intent that the request was about, where the provider says it.
+    pub(super) fn intent_status(&self) -> Option<&str> {
+        self.payment_intent.as_ref()?.status.as_deref()
+    }
+
     fn read(body: &[u8]) -> Option<Self> {
         #[derive(Deserialize)]
         struct Body {

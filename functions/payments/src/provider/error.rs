@@ -1,12 +1,15 @@
 /// A request that got no final answer.
 ///
 /// It speaks of this one request. What earlier requests under the same transaction id have done, it does not know: a
-/// caller that may have sent one before must take all three for [`ProviderError::Unknown`].
+/// caller that may have sent one before must take all of them for [`ProviderError::Unknown`].
 #[derive(Debug, thiserror::Error)]
 pub enum ProviderError {
     /// No connection came about, so nothing reached the provider. Safe to report as not executed.
     #[error("the provider could not be reached; nothing was sent")]
     NotSent(#[source] reqwest::Error),
+    /// No time was left for the request, so it was not sent. Safe to report as not executed.
+    #[error("no time was left to ask the provider; nothing was sent")]
+    OutOfTime,
     /// The provider says that it turned the request away before executing anything: too many requests (429), or our
     /// API key is wrong or not allowed to do this (401, 403). Safe to report as not executed; never final, because it
     /// says nothing about the payment.
@@ -37,7 +40,7 @@ impl ProviderError {
     /// Whether something was asked for before under the idempotency key, and this was therefore refused.
     pub fn is_key_used(&self) -> bool {
         match self {
-            Self::NotSent(_) | Self::NotExecuted(_) => false,
+            Self::NotSent(_) | Self::NotExecuted(_) | Self::OutOfTime => false,
             Self::Unknown { key_used, .. } => *key_used,
         }
     }

@@ -1,5 +1,6 @@
 //! What the provider has under a transaction id, and how to make sure that it never will.
 
+use idempotency::protocol::TransactionId;
 use reqwest::{StatusCode, Url};
 use serde::Deserialize;
 use serde_json::Value;
@@ -20,6 +21,8 @@ pub enum FoundCharge {
     Cancelled,
     /// Our own [tombstone](Provider::prevent), which its maker had no time to cancel.
     OpenTombstone(String),
+    /// A tombstone that was made when the provider may have forgotten what was done under the key: it proves nothing.
+    LateTombstone,
     /// No money was taken, and it waits for somebody: for the card's holder to authenticate it, or for us to confirm or
     /// capture it. Nobody will, so it would wait for ever; [`Provider::cancel`] ends it, unless it has ended otherwise.
     Waiting {
@@ -89,7 +92,7 @@ impl Provider {
         let url = with_query(&self.search, [("query", format!("metadata['transaction']:'{transaction}'"))]);
         match self.get::<List<Intent>>(url, timeout).await?.data.as_slice() {
             [] => Ok(FoundCharge::Nothing),
-            [intent] => intent.found(),
+            [intent] => self.found(intent),
             several => Err(ProviderError::unknown(format!("{} payment intents of one transaction", several.len()))),
         }
     }
@@ -103,7 +106,24 @@ impl Provider {
         let mut url = self.payment_intents.clone();
         // The id is a path segment of its own, whatever an operator has typed.
         url.path_segments_mut().map_err(|()| ProviderError::unknown("the base URL has no path"))?.push(intent);
-        self.get::<Intent>(url, timeout).await?.found()
+        self.found(&self.get::<Intent>(url, timeout).await?)
+    }
+
+    fn found(&self, intent: &Intent) -> Result<FoundCharge, ProviderError> {
+        let is_late = intent.transaction().is_none_or(|id| !self.remembers(id, intent.created.saturating_mul(1000)));
+        match intent.found()? {
+            FoundCharge::Cancelled | FoundCharge::OpenTombstone(_) if intent.is_tombstone() && is_late => {
+                Ok(FoundCharge::LateTombstone)
+            }
+            found @ (FoundCharge::Succeeded(_)
+            | FoundCharge::Declined(_)
+            | FoundCharge::Cancelled
+            | FoundCharge::OpenTombstone(_)
+            | FoundCharge::LateTombstone
+            | FoundCharge::Waiting { .. }
+            | FoundCharge::Open(_)
+            | FoundCharge::Nothing) => Ok(found),
+        }
     }
 
     /// Looks for the refund of a transaction among those of a payment.
@@ -131,45 +151,77 @@ impl Provider {
     /// tombstone under its idempotency key, an unconfirmed payment intent that is cancelled at once. A request that
     /// comes late meets the key with other parameters, and is refused.
     ///
-    /// It holds for as long as the provider remembers keys, at Stripe at least 24 hours: much longer than a sandbox
-    /// lives that could still send the request. After that time a search has long shown what happened, so look for it
-    /// first ([`Provider::find_charge`]).
+    /// That proves something only while the provider remembers what was done under the key: once it has forgotten,
+    /// the key of a request that it executed is as free as that of one that never came. So a transaction id that is
+    /// older than [`Provider::tombstones_within`] gets no tombstone; `now` is in epoch milliseconds. Its age counts from
+    /// the moment at which it was made, which is never after its first use. A tombstone in its turn holds for as long
+    /// as the provider remembers it, at Stripe for 24 hours: much longer than a sandbox lives that could still send the
+    /// request.
+    ///
+    /// `currency` is the one that was asked for: an account need not accept any other.
     ///
     /// # Errors
     ///
-    /// When it is not certain, above all because the key was used already: then something was asked for under it, and
-    /// a search will show it.
-    pub async fn prevent(&self, transaction: Uuid, timeout: Duration) -> Result<(), ProviderError> {
+    /// When it is not certain: because it is too late, or because the key was used already. Then something was asked for
+    /// under it, and a search will show it ([`Provider::find_charge`]).
+    pub async fn prevent(
+        &self,
+        transaction: Uuid,
+        currency: Currency,
+        now: u64,
+        timeout: Duration,
+    ) -> Result<(), ProviderError> {
+        if !self.remembers(transaction, now) {
+            return Err(ProviderError::unknown(
+                "the provider may have forgotten what was done under the key, so that a tombstone proves nothing",
+            ));
+        }
         let form = [
-            // Any amount would do: it is never charged.
-            ("amount", "100".to_owned()),
-            ("currency", "eur".to_owned()),
+            // Never charged; but a tombstone must not be refused either. No currency's smallest amount is above this,
+            // and no largest one below; where the last digits must be 0, they are.
+            ("amount", "10000000".to_owned()),
+            ("currency", currency.code().to_ascii_lowercase()),
             ("payment_method_types[]", "card".to_owned()),
             ("description", "Tombstone of a request whose outcome was not known. Never charged.".to_owned()),
             ("metadata[transaction]", transaction.to_string()),
             ("metadata[tombstone]", "true".to_owned()),
         ];
-        match self.post(&self.payment_intents, &transaction.to_string(), &form, timeout).await? {
-            Answer::Done(tombstone) => self.cancel(transaction, tombstone.id(), timeout).await,
-            Answer::Declined(_) | Answer::Refused(_) => Err(ProviderError::unknown("the tombstone was refused")),
+        let reply = self.post(&self.payment_intents, Some(&transaction.to_string()), &form, timeout).await?;
+        let is_replayed = reply.is_replayed;
+        match Answer::of(reply) {
+            Ok(Answer::Done(tombstone)) => self.cancel(tombstone.id(), timeout).await,
+            // Results are kept whatever they are, a 500 for a day. Under other parameters the key would be refused; so
+            // what is replayed is the result of an earlier tombstone, which holds the key, made or not.
+            Ok(Answer::Declined(_) | Answer::Refused(_)) | Err(_) if is_replayed => Ok(()),
+            Ok(Answer::Declined(_) | Answer::Refused(_)) => Err(ProviderError::unknown("the tombstone was refused")),
+            Err(error) => Err(error),
         }
     }
 
-    /// Cancels a tombstone, or a charge that [waits](FoundCharge::Waiting). Under a key of its own, so that a repeat gets the first answer.
+    /// Cancels a tombstone, or a charge that [waits](FoundCharge::Waiting). Without a key: cancelling twice does no harm, and
+    /// under a key a failure of the provider would be its answer for a day.
     ///
     /// # Errors
     ///
     /// When it is not certain that it is cancelled.
-    pub async fn cancel(&self, transaction: Uuid, intent: &str, timeout: Duration) -> Result<(), ProviderError> {
+    pub async fn cancel(&self, intent: &str, timeout: Duration) -> Result<(), ProviderError> {
         let mut url = self.payment_intents.clone();
         url.path_segments_mut()
             .map_err(|()| ProviderError::unknown("the base URL has no path"))?
             .extend([intent, "cancel"]);
-        match self.post(&url, &format!("{transaction}:cancel"), &[], timeout).await? {
+        match Answer::of(self.post(&url, None, &[], timeout).await?)? {
             Answer::Done(object) if object.status() == "canceled" => Ok(()),
             Answer::Done(object) => Err(ProviderError::unknown(format!("the tombstone is {}", object.status()))),
+            // Cancelled before: the reply was lost, or the search has not noticed yet.
+            Answer::Refused(fault) if fault.intent_status() == Some("canceled") => Ok(()),
             Answer::Declined(_) | Answer::Refused(_) => Err(ProviderError::unknown("the tombstone was not cancelled")),
         }
+    }
+
+    /// Whether the provider is certain to remember what was done under the key of a transaction, in epoch milliseconds.
+    fn remembers(&self, transaction: Uuid, now: u64) -> bool {
+        let made = TransactionId::from_bytes(transaction.into_bytes()).made();
+        made.is_some_and(|made| now < made.plus(self.tombstones_within).0)
     }
 
     async fn get<T: for<'de> Deserialize<'de>>(&self, url: Url, timeout: Duration) -> Result<T, ProviderError> {
@@ -233,12 +285,20 @@ struct Metadata {
 }
 
 impl Intent {
+    fn transaction(&self) -> Option<Uuid> {
+        self.metadata.transaction.as_deref().and_then(|text| Uuid::try_parse(text).ok())
+    }
+
+    const fn is_tombstone(&self) -> bool {
+        self.metadata.tombstone.is_some()
+    }
+
     /// States: Stripe, "How intents work". One that waits for a payment method has seen a decline, or nothing at all.
     fn found(&self) -> Result<FoundCharge, ProviderError> {
         match (self.status.as_str(), &self.last_payment_error) {
             ("succeeded", _) => self.charged().map(|charged| FoundCharge::Succeeded(Box::new(charged))),
             ("canceled", _) => Ok(FoundCharge::Cancelled),
-            _ if self.metadata.tombstone.is_some() => Ok(FoundCharge::OpenTombstone(self.id.clone())),
+            _ if self.is_tombstone() => Ok(FoundCharge::OpenTombstone(self.id.clone())),
             ("requires_payment_method", Some(error)) => {
                 let word = |name: &str| error[name].as_str().map(str::to_owned);
                 Ok(FoundCharge::Declined(Charge::declined(word("code"), word("decline_code"), word("message"))))
@@ -258,7 +318,7 @@ impl Intent {
         let currency = Currency::from_code(&self.currency.to_ascii_uppercase());
         Ok(Charged {
             intent: self.id.clone(),
-            transaction: self.metadata.transaction.as_deref().and_then(|text| Uuid::try_parse(text).ok()),
+            transaction: self.transaction(),
             account: AccountId::parse(&text(&self.metadata.account)).ok_or_else(|| missing("account"))?,
             money: Money {
                 amount: amount.ok_or_else(|| missing("amount"))?,

@@ -113,8 +113,8 @@ pub(crate) struct Checkpoints {
 pub(crate) enum CheckpointError {
     #[error("the checkpoint could not be read or written")]
     Table(#[source] Box<aws_sdk_dynamodb::Error>),
-    #[error("the checkpoint makes no sense: {0}")]
-    Malformed(#[from] serde_json::Error),
+    #[error("the checkpoint could not be written down: {0}")]
+    Form(#[from] serde_json::Error),
 }
 
 impl Checkpoints {
@@ -122,17 +122,24 @@ impl Checkpoints {
         Self { client, table }
     }
 
-    /// The checkpoint; the beginning if there is none.
+    /// The checkpoint; the beginning if there is none, or one that makes no sense: it only says where to go on, and
+    /// another beginning costs some reads. A run that refused to begin would leave unknown what it could settle.
     pub(crate) async fn read(&self) -> Result<Checkpoint, CheckpointError> {
         let request = self.client.get_item().table_name(&self.table).key("pk", text(KEY)).key("sk", text(KEY));
-        let found = request.consistent_read(true).send().await.map_err(failed)?;
-        match found.item.as_ref().and_then(|item| item.get("state")?.as_s().ok()) {
-            Some(state) => Ok(serde_json::from_str(state)?),
-            None => Ok(Checkpoint::default()),
+        let Some(item) = request.consistent_read(true).send().await.map_err(failed)?.item else {
+            return Ok(Checkpoint::default());
+        };
+        let state = item.get("state").and_then(|state| state.as_s().ok());
+        let read = state.map(|state| serde_json::from_str(state));
+        match read {
+            Some(Ok(checkpoint)) => return Ok(checkpoint),
+            Some(Err(error)) => tracing::warn!(%error, "the checkpoint cannot be read; it is begun anew"),
+            None => tracing::warn!("the checkpoint has no state; it is begun anew"),
         }
+        Ok(Checkpoint::default())
     }
 
-    /// Keeps the checkpoint, unless a later holder of the lock has kept its own.
+    /// Keeps the checkpoint, unless a later holder of the lock has kept its own. A fence that is no number is nobody's.
     pub(crate) async fn write(&self, checkpoint: &Checkpoint, fence: u64) -> Result<(), CheckpointError> {
         let state = serde_json::to_string(checkpoint)?;
         let fence = AttributeValue::N(fence.to_string());
@@ -141,8 +148,9 @@ impl Checkpoints {
         let written = request
             .item("state", AttributeValue::S(state))
             .item("fence", fence.clone())
-            .condition_expression("attribute_not_exists(pk) OR #fence <= :fence")
+            .condition_expression("attribute_not_exists(pk) OR NOT attribute_type(#fence, :number) OR #fence <= :fence")
             .expression_attribute_names("#fence", "fence")
+            .expression_attribute_values(":number", text("N"))
             .expression_attribute_values(":fence", fence)
             .return_values_on_condition_check_failure(AllOld)
             .send()

@@ -6,7 +6,7 @@ use serde::Serialize;
 pub(crate) struct Report {
     /// Another run is at work; this one did nothing.
     pub(crate) held_elsewhere: bool,
-    /// How many records are UNKNOWN after the run; at most 1,000 are counted.
+    /// How many records of ours are UNKNOWN after the run; at most 1,000 are counted.
     pub(crate) unknown_open: usize,
     /// How long ago the first attempt of the oldest of them began.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -25,8 +25,10 @@ pub(crate) struct Report {
     pub(crate) errors: usize,
     /// Items that the scan for abandoned records has read.
     pub(crate) scanned: u64,
-    /// Records that it found PROCESSING under a lease that was over.
+    /// Records of ours that it found PROCESSING under a lease that was over.
     pub(crate) abandoned_found: usize,
+    /// Records of others that wait in the table, UNKNOWN or under a lease that is over; they were left as they are.
+    pub(crate) foreign: usize,
 }
 
 impl Report {
@@ -37,6 +39,7 @@ impl Report {
             Some(Reconciled::Prevented) => &mut self.prevented,
             Some(Reconciled::Unclear) => &mut self.unclear,
             Some(Reconciled::NotOpen) => &mut self.not_open,
+            Some(Reconciled::Foreign) => &mut self.foreign,
             None => &mut self.errors,
         };
         *counter += 1;

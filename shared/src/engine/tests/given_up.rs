@@ -1,7 +1,7 @@
 //! Claims whose reply is lost: the caller hears that nothing ran, and the key must not be blocked by what did not run.
 
 use super::*;
-use crate::reconcile::{Evidence, Reconciled, Resolver};
+use crate::reconcile::{Evidence, Operations, Reconciled, Resolver};
 use crate::store::{Store, StoreError};
 
 /// All tries of the SDK lose the reply.
@@ -53,12 +53,12 @@ async fn a_reconciler_whose_takeover_lost_its_reply_does_not_block_the_next() {
     let call = world.call(Uncertain::Reconcile, "a");
     world.ends_with(&call, Verdict::Unknown("no answer".into())).await.unwrap();
     let record = world.record(&call).await.unwrap();
-    let (operation, deadline) = (call.operation().clone(), world.engine.time().plus(TIMEOUT));
+    let (operations, deadline) = (operations(&call), world.engine.time().plus(TIMEOUT));
     let lost = world.elsewhere([LOST]);
     let says = Says(Some(7));
-    assert!(lost.engine.reconcile(&record, &operation, deadline, None, &says).await.is_err());
+    assert!(lost.engine.reconcile(&record, &operations, deadline, None, &says).await.is_err());
     let record = world.record(&call).await.unwrap();
-    let reconciled = world.engine.reconcile(&record, &operation, deadline, None, &says).await;
+    let reconciled = world.engine.reconcile(&record, &operations, deadline, None, &says).await;
     assert!(matches!(reconciled, Ok(Reconciled::Happened)), "{reconciled:?}");
 }
 
@@ -82,7 +82,7 @@ async fn what_goes_on_after_evidence_blocks_nobody_when_its_reply_is_lost() {
         let record = world.record(&call).await.unwrap();
         let deadline = world.engine.time().plus(TIMEOUT);
         let reopened = world.elsewhere([Fault::None, lost]);
-        let reopened = reopened.engine.reconcile(&record, call.operation(), deadline, None, &Says(None)).await;
+        let reopened = reopened.engine.reconcile(&record, &operations(&call), deadline, None, &Says(None)).await;
         assert!(matches!(reopened, Err(Error::StoreUnavailable(_))), "{reopened:?}");
         assert_eq!(world.record(&call).await.unwrap().holder(), None, "{lost:?}");
     }
@@ -155,6 +155,10 @@ async fn a_commit_that_is_refused_by_its_own_effects_is_found_out_to_have_happen
     let outcome = engine.run::<u64, _, _>(&call, run).await;
     assert!(matches!(outcome, Ok(Outcome::Executed(_))), "{outcome:?}");
     assert_eq!(late.0.lock().unwrap().len(), 0, "nobody was late");
+}
+
+fn operations(call: &Call) -> Operations {
+    Operations::new().with(call.operation().clone(), |_| true)
 }
 
 /// What the other side says: that it happened, with this answer, or that it cannot happen any more.

@@ -1,0 +1,192 @@
+//! Against an embedded DynamoDB: a run that goes wrong stands in nobody's way.
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
+use aws_sdk_dynamodb::types::{
+    AttributeDefinition, AttributeValue, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection,
+    ProjectionType, ScalarAttributeType,
+};
+use idempotency::metrics::{Metrics, NoMetrics};
+use payments::{Provider, Table};
+use serde_json::{Value, json};
+
+use super::*;
+
+const RECORDS: &str = "Records";
+const PAYMENTS: &str = "Payments";
+
+/// What there is of the table of records.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Index {
+    There,
+    /// Every question for UNKNOWN records fails.
+    Missing,
+}
+
+/// A reconciler, on a DynamoDB of its own.
+struct World {
+    client: Client,
+    engine: Engine<DynamoDbStore>,
+    handler: Handler,
+}
+
+impl World {
+    async fn start(index: Index, metrics: impl Metrics + 'static) -> Self {
+        let client = database().await;
+        create(&client, PAYMENTS, &["pk", "sk"], None).await;
+        create(&client, RECORDS, &["id"], (index == Index::There).then_some("unresolved")).await;
+        let store = DynamoDbStore::new(client.clone(), RECORDS);
+        let engine = Engine::builder(store.clone()).metrics(metrics).build();
+        // Nobody is there. Nothing is to be asked.
+        let provider = Provider::new("http://127.0.0.1:9", "sk_test_1", Duration::from_millis(100)).unwrap();
+        let resolver = ProviderResolver::new(provider, Table::new(client.clone(), PAYMENTS));
+        let checkpoints = Checkpoints::new(client.clone(), PAYMENTS.to_owned());
+        let handler = Handler::new(engine.clone(), store, resolver, checkpoints, Duration::ZERO);
+        Self { client, engine, handler }
+    }
+
+    async fn run(&self) -> Result<Report, Error> {
+        let mut context = Context::default();
+        context.request_id = "018f0000-0000-7000-8000-000000000001".to_owned();
+        context.deadline = self.engine.time().plus(Duration::from_secs(60)).0;
+        self.handler.handle(&context).await
+    }
+
+    /// Whether the lock can be had now.
+    async fn is_free(&self) -> bool {
+        let lock = Lock::new(self.engine.clone(), "reconciler", Duration::from_secs(60));
+        lock.acquire(None).await.unwrap().is_some()
+    }
+
+    async fn put_checkpoint(&self, attributes: &[(&str, AttributeValue)]) {
+        let put =
+            self.client.put_item().table_name(PAYMENTS).item("pk", text("reconciler")).item("sk", text("reconciler"));
+        attributes.iter().fold(put, |put, (name, value)| put.item(*name, value.clone())).send().await.unwrap();
+    }
+
+    /// The checkpoint as it is stored.
+    async fn checkpoint(&self) -> Value {
+        let get =
+            self.client.get_item().table_name(PAYMENTS).key("pk", text("reconciler")).key("sk", text("reconciler"));
+        let item = get.send().await.unwrap().item.expect("it was kept");
+        serde_json::from_str(item["state"].as_s().expect("a text")).expect("JSON")
+    }
+}
+
+async fn database() -> Client {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(dynoxide::server::serve_on(listener, dynoxide::Database::memory().unwrap()));
+    let config = aws_sdk_dynamodb::Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new("eu-central-1"))
+        .endpoint_url(url)
+        .credentials_provider(Credentials::new("local", "local", None, None, "tests"))
+        .build();
+    Client::from_conf(config)
+}
+
+async fn create(client: &Client, table: &str, keys: &[&str], index: Option<&str>) {
+    let key = |name: &str, role| KeySchemaElement::builder().attribute_name(name).key_type(role).build().unwrap();
+    let attribute =
+        |name: &str, kind| AttributeDefinition::builder().attribute_name(name).attribute_type(kind).build().unwrap();
+    let mut create = client.create_table().table_name(table).billing_mode(BillingMode::PayPerRequest);
+    for (name, role) in keys.iter().zip([KeyType::Hash, KeyType::Range]) {
+        create = create.attribute_definitions(attribute(name, ScalarAttributeType::S)).key_schema(key(name, role));
+    }
+    if let Some(name) = index {
+        let index = GlobalSecondaryIndex::builder()
+            .index_name(name)
+            .key_schema(key(name, KeyType::Hash))
+            .key_schema(key("created", KeyType::Range))
+            .projection(Projection::builder().projection_type(ProjectionType::All).build());
+        create = create
+            .attribute_definitions(attribute(name, ScalarAttributeType::S))
+            .attribute_definitions(attribute("created", ScalarAttributeType::N))
+            .global_secondary_indexes(index.build().unwrap());
+    }
+    create.send().await.unwrap();
+}
+
+fn text(text: &str) -> AttributeValue {
+    AttributeValue::S(text.to_owned())
+}
+
+/// Breaks the run in its midst.
+struct Panics;
+
+impl Metrics for Panics {
+    fn count(&self, _: Metric, _: &str) {}
+    fn duration(&self, _: Metric, _: &str, _: Duration) {}
+    fn gauge(&self, _: Metric, _: f64) {
+        panic!("on purpose");
+    }
+    fn flush(&self) {}
+}
+
+#[tokio::test]
+async fn a_run_that_fails_frees_the_lock() {
+    let world = World::start(Index::Missing, NoMetrics).await;
+    for _ in 0..2 {
+        let failed = world.run().await;
+        assert!(failed.is_err(), "it says that it failed, and was not kept out: {failed:?}");
+    }
+    assert!(world.is_free().await);
+}
+
+#[tokio::test]
+async fn a_run_that_panics_frees_the_lock() {
+    let world = World::start(Index::There, Panics).await;
+    let failed = world.run().await;
+    assert!(failed.is_err(), "{failed:?}");
+    assert!(world.is_free().await);
+}
+
+#[tokio::test]
+async fn a_run_that_cannot_read_where_to_go_on_frees_the_lock_and_fails() {
+    let world = World::start(Index::There, NoMetrics).await;
+    world.client.delete_table().table_name(PAYMENTS).send().await.unwrap();
+    let failed = world.run().await;
+    assert!(failed.is_err(), "{failed:?}");
+    assert!(world.is_free().await);
+}
+
+#[tokio::test]
+async fn a_checkpoint_that_cannot_be_read_is_begun_anew() {
+    for broken in [
+        vec![("state", text("no JSON"))],
+        vec![("state", text(r#"{"after":[1]}"#))],
+        vec![("state", text(r#"{"pass":{"segment":-1}}"#)), ("fence", AttributeValue::N("1".to_owned()))],
+        vec![("state", AttributeValue::N("7".to_owned()))],
+        vec![("state", AttributeValue::Null(true)), ("fence", text("7"))],
+        vec![],
+    ] {
+        let world = World::start(Index::There, NoMetrics).await;
+        world.put_checkpoint(&broken).await;
+        let report = world.run().await.unwrap();
+        assert!(!report.held_elsewhere, "{broken:?}");
+        assert!(world.checkpoint().await["passed_ms"].is_u64(), "the next run goes on from here: {broken:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_place_that_the_table_does_not_accept_is_begun_anew() {
+    let world = World::start(Index::There, NoMetrics).await;
+    let pass = json!({
+        "begun_ms": 1, "segment": 0, "segments": 4, "after": "", "abandoned": 0, "expired_present": 0,
+    });
+    world.put_checkpoint(&[("state", text(&json!({ "pass": pass }).to_string()))]).await;
+    for _ in 0..2 {
+        world.run().await.unwrap();
+    }
+    let checkpoint = world.checkpoint().await;
+    assert_eq!(checkpoint["pass"], Value::Null, "{checkpoint}");
+    assert!(checkpoint["passed_ms"].as_u64().is_some_and(|at| at > 1), "a whole pass began since: {checkpoint}");
+}
+
+#[tokio::test]
+async fn what_one_half_of_a_run_has_come_to_is_kept_though_the_other_failed() {
+    let world = World::start(Index::Missing, NoMetrics).await;
+    assert!(world.run().await.is_err());
+    assert!(world.checkpoint().await["passed_ms"].is_u64(), "the table was searched all the same");
+}
