@@ -7,7 +7,7 @@ const VISA: &str = "pm_card_visa";
 const ROLE: &[(&str, &str)] = &[("role", "accounts:read")];
 
 fn yen(account: &str) -> Value {
-    json!({ "account": account, "amount": 7, "currency": "JPY", "payment_method": VISA })
+    json!({ "account": account, "amount": 70, "currency": "JPY", "payment_method": VISA })
 }
 
 fn sale(account: &str, sequence: u64) -> String {

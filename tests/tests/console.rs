@@ -411,6 +411,7 @@ async fn hostile_text_is_text_on_every_page_and_every_page_forbids_scripts() {
     assert_eq!(invalid.status, 422);
     let before = olga.open(&preview).await;
     // Nobody can say what came of it, so that it takes two.
+    stack.provider("down").await;
     let asked = olga.confirm(&preview).await;
     let approval = asked.header("location").expect("the approval").to_owned();
     let mut pages = vec![invalid, before, olga.open(&approval).await, olga.open("/console/approvals").await];
