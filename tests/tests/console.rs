@@ -446,8 +446,9 @@ async fn hostile_text_is_text_on_every_page_and_every_page_forbids_scripts() {
     }
     let shown = pages.iter().filter(|answer| answer.text().contains("&lt;script&gt;")).count();
     assert!(shown >= 9, "it is shown, as text, on {shown} pages");
-    let details = Script::of(&stack, "vera", "viewer").await.get(&format!("records/{record}")).await;
-    assert_eq!((&details["audit"][0]["requested_by"], &details["operation"]), (&json!(HOSTILE), &json!(HOSTILE)));
+    let vera = Script::of(&stack, "vera", "viewer").await;
+    assert_eq!(vera.get(&format!("records/{record}")).await["audit"][0]["requested_by"], HOSTILE);
+    assert_eq!(vera.get(&format!("records/{foreign}")).await["operation"], HOSTILE);
 }
 
 #[tokio::test(flavor = "multi_thread")]
