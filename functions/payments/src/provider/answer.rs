@@ -130,6 +130,11 @@ impl Fault {
         self.payment_intent.as_ref()?.status.as_deref()
     }
 
+    /// Whether the provider has something against this parameter.
+    pub(super) fn is_about(&self, parameter: &str) -> bool {
+        self.param.as_deref() == Some(parameter)
+    }
+
     fn read(body: &[u8]) -> Option<Self> {
         #[derive(Deserialize)]
         struct Body {

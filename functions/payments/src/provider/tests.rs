@@ -56,6 +56,24 @@ async fn serve(reply: Reply) -> (Provider, JoinHandle<String>) {
     (provider, request)
 }
 
+/// Takes as many requests as there are replies, each on a connection of its own.
+async fn serve_each(replies: Vec<(&'static str, Value)>) -> (Provider, JoinHandle<Vec<String>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let provider = Provider::new(&format!("http://{}/", listener.local_addr().unwrap()), "sk_test_1", CONNECT).unwrap();
+    let requests = tokio::spawn(async move {
+        let mut requests = Vec::new();
+        for (status, body) in replies {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            requests.push(receive(&mut stream).await);
+            let body = body.to_string();
+            let head = format!("HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len());
+            stream.write_all((head + &body).as_bytes()).await.unwrap();
+        }
+        requests
+    });
+    (provider, requests)
+}
+
 async fn receive(stream: &mut TcpStream) -> String {
     let mut request = String::new();
     loop {

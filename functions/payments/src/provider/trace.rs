@@ -176,6 +176,18 @@ impl Provider {
                 "the provider may have forgotten what was done under the key, so that a tombstone proves nothing",
             ));
         }
+        // An account may not take the currency. Then it would not have taken what was asked for either, but the key is
+        // still free: a refusal of a parameter is not kept.
+        for currency in [Some(currency), Currency::from_code("EUR")].into_iter().flatten() {
+            if self.take_key(transaction, currency, timeout).await? {
+                return Ok(());
+            }
+        }
+        Err(ProviderError::unknown("the tombstone was refused"))
+    }
+
+    /// Whether a tombstone has the key; not, if the provider does not take the currency.
+    async fn take_key(&self, transaction: Uuid, currency: Currency, timeout: Duration) -> Result<bool, ProviderError> {
         let form = [
             // Never charged; but a tombstone must not be refused either. No currency's smallest amount is above this,
             // and no largest one below; where the last digits must be 0, they are.
@@ -189,10 +201,11 @@ impl Provider {
         let reply = self.post(&self.payment_intents, Some(&transaction.to_string()), &form, timeout).await?;
         let is_replayed = reply.is_replayed;
         match Answer::of(reply) {
-            Ok(Answer::Done(tombstone)) => self.cancel(tombstone.id(), timeout).await,
+            Ok(Answer::Done(tombstone)) => self.cancel(tombstone.id(), timeout).await.map(|()| true),
             // Results are kept whatever they are, a 500 for a day. Under other parameters the key would be refused; so
             // what is replayed is the result of an earlier tombstone, which holds the key, made or not.
-            Ok(Answer::Declined(_) | Answer::Refused(_)) | Err(_) if is_replayed => Ok(()),
+            Ok(Answer::Declined(_) | Answer::Refused(_)) | Err(_) if is_replayed => Ok(true),
+            Ok(Answer::Refused(fault)) if fault.is_about("currency") => Ok(false),
             Ok(Answer::Declined(_) | Answer::Refused(_)) => Err(ProviderError::unknown("the tombstone was refused")),
             Err(error) => Err(error),
         }

@@ -187,6 +187,22 @@ async fn a_tombstone_is_in_the_currency_that_was_asked_for() {
 }
 
 #[tokio::test]
+async fn where_the_provider_does_not_take_the_currency_the_key_is_taken_in_another() {
+    let refusal = json!({"error": {"type": "invalid_request_error", "param": "currency", "message": "Not here."}});
+    let made = ("200 OK", intent("requires_payment_method"));
+    let replies = vec![("400 Bad Request", refusal.clone()), made, ("200 OK", intent("canceled"))];
+    let (provider, sent) = serve_each(replies).await;
+    prevent(&provider, MADE_MS).await.unwrap();
+    let sent = sent.await.unwrap();
+    assert!(sent[0].contains("currency=huf&") && sent[1].contains("currency=eur&"), "{sent:?}");
+    let key = format!("idempotency-key: {TRANSACTION}");
+    assert!(sent[..2].iter().all(|sent| sent.contains(&key)), "{sent:?}");
+
+    let (provider, _sent) = serve_each(vec![("400 Bad Request", refusal.clone()), ("400 Bad Request", refusal)]).await;
+    assert!(matches!(prevent(&provider, MADE_MS).await, Err(ProviderError::Unknown { .. })));
+}
+
+#[tokio::test]
 async fn a_cancellation_has_no_key_under_which_a_failure_would_be_saved() {
     let (provider, sent) = serve(answer("200 OK", &intent("canceled"))).await;
     provider.cancel("pi_1", TIMEOUT).await.unwrap();
