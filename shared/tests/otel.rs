@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use http::Request;
+use idempotency::http::Route;
 use idempotency::protocol::{Pointer, Principal, Trace};
 use idempotency::queue::KeySource;
 use idempotency::store::memory::MemoryStore;
@@ -148,6 +149,7 @@ fn trace(digit: u8, sampled: bool) -> Trace {
 
 async fn ask(engine: &Engine<MemoryStore>, trace: Trace) -> u16 {
     let layer = IdempotencyLayer::new(engine.clone(), "test").principal(|_| Principal::new("p").ok());
+    let layer = layer.route(Route::new("POST /pay").expect("a route"));
     let handler = service_fn(move |request: lambda_http::Request| async move {
         let attempt =
             request.extensions().get::<Attempt<idempotency::store::memory::Effect>>().expect("it is protected");
