@@ -6,7 +6,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use proof::exploration::{Breakage, Explored, Occurred, Scenario, explore, replay_script, replay_seed, sweep};
 
 /// As many schedules at least, so that nobody makes the bounds narrower without a thought.
-const SCHEDULES: u64 = 190_000;
+const SCHEDULES: u64 = 300_000;
 
 /// What must occur in any case, or nothing is proved.
 const EVENTS: [&str; 26] = [

@@ -3,7 +3,7 @@
 use proof::model::{Event, Settings, check};
 
 /// As many different states at least, so that nobody makes the models smaller without a thought.
-const STATES: usize = 3_000_000;
+const STATES: usize = 10_000_000;
 
 #[test]
 fn the_protocol_keeps_its_promises_in_every_order() {
