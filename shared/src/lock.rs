@@ -33,8 +33,8 @@ use std::time::Duration;
 use crate::engine::{Engine, Error, ROUNDS};
 use crate::metrics::Metric;
 use crate::protocol::{
-    Decision, EpochMs, EpochS, Fingerprinter, Holder, Record, RecordId, Request, RequestId, Uncertain, decide, extend,
-    release,
+    Decision, EpochMs, EpochS, Fingerprinter, Holder, Record, RecordId, Request, RequestId, Uncertain, Write, decide,
+    extend, release,
 };
 use crate::store::{Store, StoreError, Written};
 
@@ -175,19 +175,18 @@ impl<S: Store> Held<S> {
     /// # Errors
     /// [`Error::StoreUnavailable`]: it is free at the latest when its lease is over.
     pub async fn release(self) -> Result<(), Error> {
-        let write = release(self.record, self.holder.owner, NEVER, self.engine.now());
-        let written = match self.engine.write(&write, Vec::new(), Metric::CommitMs).await {
-            // Whoever wants it next would wait for the lease's end: it is worth another try.
-            Err(StoreError::Uncertain(_)) => self.engine.write(&write, Vec::new(), Metric::CommitMs).await,
-            written => written,
-        };
+        let written = self.engine.write_release(&self.freed()).await;
         written.map(|_| ()).map_err(Error::StoreUnavailable)
     }
 
     /// Frees it if that can be done quickly: nobody knows that it is held.
     async fn give_up(self) {
-        let write = release(self.record, self.holder.owner, NEVER, self.engine.now());
-        self.engine.write_in_time(&write, EpochMs(0)).await;
+        self.engine.write_in_time(&self.freed(), EpochMs(0)).await;
+    }
+
+    /// The write that frees it.
+    fn freed(&self) -> Write {
+        release(self.record.clone(), self.holder.owner, NEVER, self.engine.now())
     }
 }
 

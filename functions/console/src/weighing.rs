@@ -123,17 +123,17 @@ impl Console {
         Answer::Open("asked for under its key, though not found yet".to_owned())
     }
 
-    /// The currency of what was asked for.
-    async fn asked_in(&self, record: &Record) -> Result<Currency, String> {
-        let asked_in = match record.subject.as_ref().and_then(|subject| Subject::parse(subject.as_str())) {
-            Some(Subject::Payment { money, .. }) => Some(money.currency),
-            Some(Subject::Refund { .. }) => self.refunded_payment(record).await?.map(|payment| payment.money.currency),
-            Some(Subject::Invalid) => None,
+    /// The currency of what was asked for, if anything was.
+    async fn asked_in(&self, record: &Record) -> Result<Option<Currency>, String> {
+        match record.subject.as_ref().and_then(|subject| Subject::parse(subject.as_str())) {
+            Some(Subject::Payment { money, .. }) => Ok(Some(money.currency)),
+            Some(Subject::Refund { .. }) => {
+                Ok(self.refunded_payment(record).await?.map(|payment| payment.money.currency))
+            }
+            Some(Subject::Invalid) => Ok(None),
             // What others wrote is not ours to take away.
-            None => return Err("the record does not say what it is about".to_owned()),
-        };
-        // Where none was asked for, nothing was sent either, and one is as good as another.
-        asked_in.or_else(|| Currency::from_code("EUR")).ok_or_else(|| "there is no currency".to_owned())
+            None => Err("the record does not say what it is about".to_owned()),
+        }
     }
 
     /// The application's own tables are evidence, too: a record may be older than they are, after a backup was restored.

@@ -110,8 +110,6 @@ impl ProviderResolver {
         currency: Option<Currency>,
         attempt: &Attempt<TransactWriteItem>,
     ) -> Found {
-        // Where none was asked for, nothing was sent either, and one is as good as another.
-        let currency = currency.or_else(|| Currency::from_code("EUR")).ok_or("no currency")?;
         let transaction = record.transaction.uuid();
         self.provider.prevent(transaction, currency, attempt.now().0, attempt.remaining()).await?;
         Ok(Evidence::Prevented)

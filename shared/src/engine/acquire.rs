@@ -119,6 +119,15 @@ impl<S: Store> Engine<S> {
         written.map_err(Error::StoreUnavailable)
     }
 
+    /// Ends a claim under which nothing was executed. Where the reply is lost it is made again: otherwise the key is blocked
+    /// until the lease is over.
+    pub(crate) async fn write_release(&self, release: &Write) -> Result<Written, StoreError> {
+        match self.write(release, Vec::new(), Metric::CommitMs).await {
+            Err(StoreError::Uncertain(_)) => self.write(release, Vec::new(), Metric::CommitMs).await,
+            written => written,
+        }
+    }
+
     /// Makes a write that is worth trying and that nobody waits for: no longer than there is time to answer, nor than half
     /// the margin if that is over.
     pub(crate) async fn write_in_time(&self, write: &Write, deadline: EpochMs) {

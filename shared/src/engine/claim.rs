@@ -116,12 +116,7 @@ impl<S: Store> Claim<S> {
         }
         let now = self.engine.now();
         let write = release(self.record.clone(), self.request.owner, self.operation.expiration(now), now);
-        let written = match self.engine.write(&write, Vec::new(), Metric::CommitMs).await {
-            // Nothing was executed, and the caller would hear that this is not known: it is worth another try.
-            Err(StoreError::Uncertain(_)) => self.engine.write(&write, Vec::new(), Metric::CommitMs).await,
-            written => written,
-        };
-        match written {
+        match self.engine.write_release(&write).await {
             Ok(Written::Applied | Written::Recognised | Written::EffectRefused(_)) => Ok(()),
             // Taken over meanwhile: whoever did that decides now. We executed nothing, so there is nothing to audit.
             Ok(Written::Refused(_)) => {

@@ -158,7 +158,8 @@ impl Provider {
     /// as the provider remembers it, at Stripe for 24 hours: much longer than a sandbox lives that could still send the
     /// request.
     ///
-    /// `currency` is the one that was asked for: an account need not accept any other.
+    /// `currency` is the one that was asked for: an account need not accept any other. Where none was asked for, nothing was
+    /// sent either, and one is as good as another.
     ///
     /// # Errors
     ///
@@ -167,7 +168,7 @@ impl Provider {
     pub async fn prevent(
         &self,
         transaction: Uuid,
-        currency: Currency,
+        currency: Option<Currency>,
         now: u64,
         timeout: Duration,
     ) -> Result<(), ProviderError> {
@@ -178,7 +179,8 @@ impl Provider {
         }
         // An account may not take the currency. Then it would not have taken what was asked for either, but the key is
         // still free: a refusal of a parameter is not kept.
-        for currency in [Some(currency), Currency::from_code("EUR")].into_iter().flatten() {
+        let other = Currency::from_code("EUR").filter(|other| Some(*other) != currency);
+        for currency in [currency, other].into_iter().flatten() {
             if self.take_key(transaction, currency, timeout).await? {
                 return Ok(());
             }

@@ -12,7 +12,7 @@ const CREATED_S: u64 = MADE_MS / 1000 + 10;
 const HOUR_MS: u64 = 60 * 60 * 1000;
 
 async fn prevent(provider: &Provider, now: u64) -> Result<(), ProviderError> {
-    provider.prevent(TRANSACTION, Currency::from_code("HUF").unwrap(), now, TIMEOUT).await
+    provider.prevent(TRANSACTION, Currency::from_code("HUF"), now, TIMEOUT).await
 }
 
 fn tombstone_of(transaction: Uuid) -> Value {
@@ -254,7 +254,7 @@ async fn what_the_provider_may_have_forgotten_gets_no_tombstone() {
     }
     let (provider, sent) = serve(error("400 Bad Request", "idempotency_error", "")).await;
     let undated = Uuid::from_u128(7);
-    let prevented = provider.prevent(undated, Currency::from_code("EUR").unwrap(), MADE_MS, TIMEOUT).await;
+    let prevented = provider.prevent(undated, Currency::from_code("EUR"), MADE_MS, TIMEOUT).await;
     assert!(matches!(prevented, Err(ProviderError::Unknown { .. })), "nobody knows its age");
     sent.abort();
 }
