@@ -293,7 +293,7 @@ impl<S: Store> Engine<S> {
             operation: call.operation().shared_name(),
             principal: Some(call.principal()),
             subject: call.subject(),
-            request: call.request(),
+            invocation: call.request(),
             trace: call.trace(),
             fingerprint: call.fingerprint(),
             owner,
