@@ -173,12 +173,12 @@ impl<S: Store> Engine<S> {
         }
     }
 
-    fn drive(&self, machine: fn(ClaimRequest, Terms) -> Machine, call: &Call) -> Result<Driver<S>, Error> {
+    fn drive(&self, machine: fn(ClaimRequest, Terms) -> Machine, call: &Call) -> Result<Box<Driver<S>>, Error> {
         let request = self.request(call)?;
         let (now, start_by) = (self.now(), self.stop_at(call.deadline()));
         let wait_until = now.plus(call.waits().min(start_by.since(now)));
         let terms = Terms { retention: call.operation().kept_for(), start_by, wait_until };
-        Ok(Driver::new(self, machine(request, terms), call.operation().clone(), call.deadline()))
+        Ok(Box::new(Driver::new(self, machine(request, terms), call.operation().clone(), call.deadline())))
     }
 
     pub(crate) fn request(&self, call: &Call) -> Result<ClaimRequest, Error> {

@@ -20,13 +20,13 @@ pub enum Claimed<S: Store> {
 /// consumes it. Dropping it does nothing: a sandbox can freeze before any clean-up, so what counts is the lease.
 #[must_use = "a claim that is not ended blocks its key until the lease is over, and leaves the outcome uncertain"]
 pub struct Claim<S: Store> {
-    driver: Driver<S>,
+    driver: Box<Driver<S>>,
     attempt: Attempt<S::Effect>,
 }
 
 impl<S: Store> Claim<S> {
     /// The claim, if the driver has come to one.
-    pub(super) fn of(driver: Driver<S>) -> Result<Self, Driver<S>> {
+    pub(super) fn of(driver: Box<Driver<S>>) -> Result<Self, Box<Driver<S>>> {
         match driver.attempt() {
             Some(attempt) => Ok(Self { driver, attempt }),
             None => Err(driver),
