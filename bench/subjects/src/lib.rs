@@ -3,13 +3,8 @@
 pub mod floor;
 
 use lambda_http::http::HeaderMap;
-use mimalloc::MiMalloc;
 use serde::Deserialize;
 use serde_json::json;
-
-/// As in the functions of the application.
-#[global_allocator]
-static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// What is asked for.
 #[derive(Clone, Debug, Deserialize)]

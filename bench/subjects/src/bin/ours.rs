@@ -13,6 +13,10 @@ use lambda_http::{Body, Error, Request, RequestExt, Response};
 use lambda_runtime::{LambdaEvent, service_fn};
 use subjects::{CONCURRENCY, Order, Reply, hold, setting};
 
+/// As in the functions of the application.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     let store = DynamoDbStore::new(dynamodb::client(), setting("RECORDS_TABLE"));
