@@ -8,12 +8,12 @@ use idempotency::sqs::{NoMessageId, SqsBatch, Visibility};
 use idempotency::{DynamoDbStore, Engine, Operation, Queue};
 use payments::{Message, Table};
 
-use handler::Handler;
+use handler::{Content, Handler};
 
 /// Posts the messages of the ledger's queue, each once.
 #[derive(Clone)]
 pub struct Worker {
-    queue: Queue<DynamoDbStore>,
+    queue: Queue<DynamoDbStore, Content>,
     handler: Handler,
 }
 
@@ -42,7 +42,7 @@ impl Worker {
 
     /// A worker on a queue with other keys.
     pub fn on(queue: Queue<DynamoDbStore>, table: Table) -> Self {
-        Self { queue: queue.contention(handler::contention), handler: Handler::new(table) }
+        Self { queue: queue.reading(handler::read).contention(handler::contention), handler: Handler::new(table) }
     }
 
     /// How to keep a message that is in progress elsewhere invisible; see [`Queue::visibility`].

@@ -1,6 +1,6 @@
 use std::num::NonZeroU64;
 
-use idempotency::protocol::{Fingerprint, Fingerprinter};
+use idempotency::protocol::{Document, Fingerprint, Fingerprinter};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
@@ -36,7 +36,19 @@ impl Sale {
     ///
     /// All that is wrong with it, unknown members included.
     pub fn from_message(json: &[u8]) -> Result<Self, Invalid> {
-        let mut members = Members::from_json(json)?;
+        Self::of_members(Members::from_json(json)?)
+    }
+
+    /// Reads a message that was parsed already; see [`Sale::from_message`].
+    ///
+    /// # Errors
+    ///
+    /// All that is wrong with it.
+    pub fn of(document: &Document) -> Result<Self, Invalid> {
+        Self::of_members(Members::of(document)?)
+    }
+
+    fn of_members(mut members: Members) -> Result<Self, Invalid> {
         let kind = members.required("type", |value| (value == Self::TYPE).then_some(()).ok_or("must be terminal.sale"));
         let terminal = members.required("terminal", TerminalId::from_json);
         let sequence = members.required("sequence", sequence);

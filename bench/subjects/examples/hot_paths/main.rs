@@ -12,19 +12,19 @@ mod functions;
 use std::hint::black_box;
 use std::time::Duration;
 
-use aws_lambda_events::event::sqs::SqsMessage;
 use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem};
 use idempotency::engine::{Attempt, Call, Engine, Operation, Outcome, Verdict};
 use idempotency::protocol::{
     ClaimRequest, Compare, Decision, EpochMs, EpochS, Fingerprint, Fingerprinter, Key, OwnerToken, Pointer, Principal,
     RecordId, Resolution, Selection, Settled, TransactionId, Uncertain, canonical_json, decide, settle,
 };
-use idempotency::sqs::KeySource;
+use idempotency::sqs::{KeySource, Message};
 use idempotency::{DynamoDbStore, IdempotencyLayer, Queue};
 use lambda_http::request::LambdaRequest;
 use lambda_http::tower::{Layer, ServiceExt};
 use lambda_http::{Body, Response, service_fn};
 use lambda_runtime::{Context, LambdaEvent};
+use serde::Deserialize;
 use subjects::{CONCURRENCY, Order};
 
 use canned::{ACCEPTED, engine, floor, refusal};
@@ -187,13 +187,13 @@ async fn handler(request: lambda_http::Request) -> Result<Response<Body>, lambda
     Ok(Response::builder().status(status).header("content-type", "application/json").body(body.into())?)
 }
 
-async fn message(_: Attempt<TransactWriteItem>, message: &SqsMessage) -> Verdict<()> {
-    match serde_json::from_str::<Order>(message.body.as_deref().unwrap_or_default()) {
-        Ok(order) => {
+async fn message(_: Attempt<TransactWriteItem>, message: Message<'_>) -> Verdict<()> {
+    match message.document().map(Order::deserialize) {
+        Ok(Ok(order)) => {
             order.carry_out();
             Verdict::Success(())
         }
-        Err(_) => Verdict::NotExecuted(()),
+        Ok(Err(_)) | Err(_) => Verdict::NotExecuted(()),
     }
 }
 

@@ -1,16 +1,16 @@
 //! The library, as a function uses it.
 
-use aws_lambda_events::sqs::SqsMessage;
 use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem};
 use idempotency::engine::{Attempt, Call, Engine, Operation, Outcome, Verdict};
 use idempotency::http::jwt_subject;
 use idempotency::protocol::{EpochMs, Fingerprinter, Key, Pointer, Principal};
-use idempotency::sqs::{KeySource, SqsBatch};
+use idempotency::sqs::{KeySource, Message, SqsBatch};
 use idempotency::store::dynamodb;
 use idempotency::{DynamoDbStore, IdempotencyLayer, Queue};
 use lambda_http::tower::Layer;
 use lambda_http::{Body, Error, Request, RequestExt, Response};
 use lambda_runtime::{LambdaEvent, service_fn};
+use serde::Deserialize;
 use subjects::{CONCURRENCY, Order, Reply, hold, setting};
 
 /// As in the functions of the application.
@@ -83,8 +83,8 @@ async fn single_write(engine: &Engine<DynamoDbStore>, request: Request) -> Resul
     }
 }
 
-async fn message(attempt: Attempt<TransactWriteItem>, message: &SqsMessage) -> Verdict<()> {
-    let Ok(order) = serde_json::from_str::<Order>(message.body.as_deref().unwrap_or_default()) else {
+async fn message(attempt: Attempt<TransactWriteItem>, message: Message<'_>) -> Verdict<()> {
+    let Some(order) = message.document().ok().and_then(|document| Order::deserialize(document).ok()) else {
         return Verdict::NotExecuted(());
     };
     order.carry_out();
