@@ -22,6 +22,7 @@ pub fn service(
     let layer = operations()
         .iter()
         .fold(layer, |layer, operation| layer.operation(operation.clone()))
+        .reading(handler::read)
         .subject(handler::subject)
         .resolver(ProviderResolver::new(provider.clone(), table.clone()))
         .max_body_bytes(64 * 1024);

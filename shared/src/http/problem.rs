@@ -213,8 +213,8 @@ impl Code {
             Self::MissingPrincipal => (
                 StatusCode::FORBIDDEN,
                 "missing-principal",
-                "The request is of nobody",
-                "Who asks could not be established.".into(),
+                "The caller is not identified",
+                "The request carries no identity that the API accepts.".into(),
             ),
             Self::ContentTooLarge { max_bytes } => (
                 StatusCode::PAYLOAD_TOO_LARGE,

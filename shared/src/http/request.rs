@@ -9,7 +9,9 @@ use lambda_http::request::RequestContext;
 use lambda_http::{Body, Request, RequestExt};
 use sfv::{BareItem, Item, Parser};
 
-use crate::protocol::{Compare, Fingerprint, Fingerprinter, InvalidKey, Key, NotComparable, Principal, Trace};
+use crate::protocol::{
+    Compare, Document, Fingerprint, Fingerprinter, InvalidKey, Key, NotComparable, Principal, Trace,
+};
 
 pub(super) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// The longest key that a header may carry. What it is made of, printable ASCII, follows from its two spellings.
@@ -157,9 +159,15 @@ pub(super) fn path_behind_stage(request: &Request) -> Option<&str> {
 /// counts, in lower case and without parameters; with an empty body it does not count, because API Gateway adds
 /// one of its own there.
 ///
+/// `document` is that of the [body](document).
+///
 /// # Errors
 /// [`NotComparable`] if a JSON body lacks a value by which it is compared.
-pub(super) fn fingerprint(request: &Request, compare: &Compare) -> Result<Fingerprint, NotComparable> {
+pub(super) fn fingerprint(
+    request: &Request,
+    document: Option<&Document>,
+    compare: &Compare,
+) -> Result<Fingerprint, NotComparable> {
     let body = bytes(request.body());
     let media_type = if body.is_empty() { String::new() } else { media_type(request.headers()) };
     let parts = Fingerprinter::new()
@@ -167,9 +175,18 @@ pub(super) fn fingerprint(request: &Request, compare: &Compare) -> Result<Finger
         .bytes(path(request).as_bytes())
         .bytes(sorted_query(request.uri().query().unwrap_or_default()).as_bytes())
         .bytes(media_type.as_bytes());
-    let json = media_type == "application/json" || media_type.ends_with("+json");
-    let parts = if json { parts.json(body, compare)? } else { parts.bytes(body) };
+    let parts = match document {
+        Some(document) => parts.document(body, document, compare)?,
+        None => parts.bytes(body),
+    };
     Ok(parts.finish())
+}
+
+/// The body as JSON, if its media type and its content are.
+pub(super) fn document(request: &Request) -> Option<Document> {
+    let media_type = media_type(request.headers());
+    let is_json = media_type == "application/json" || media_type.ends_with("+json");
+    is_json.then(|| Document::parse(bytes(request.body())).ok())?
 }
 
 fn bytes(body: &Body) -> &[u8] {
@@ -323,7 +340,8 @@ mod tests {
     }
 
     fn same(a: &Request, b: &Request) -> bool {
-        fingerprint(a, &Compare::Value).unwrap() == fingerprint(b, &Compare::Value).unwrap()
+        let of = |request| fingerprint(request, document(request).as_ref(), &Compare::Value).unwrap();
+        of(a) == of(b)
     }
 
     #[test]

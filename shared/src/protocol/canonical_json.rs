@@ -19,13 +19,15 @@ impl Document {
     /// The canonical form of the document; see [`canonical_json`].
     #[must_use]
     pub fn canonical(&self) -> Vec<u8> {
-        self.root().canonical()
+        let mut canonical = Vec::with_capacity(self.length());
+        self.root().write(&mut canonical);
+        canonical
     }
 }
 
 impl Node {
     pub(crate) fn canonical(&self) -> Vec<u8> {
-        let mut canonical = Vec::with_capacity(128);
+        let mut canonical = Vec::new();
         self.write(&mut canonical);
         canonical
     }
@@ -60,19 +62,17 @@ fn write_list<T>([begin, end]: &[u8; 2], parts: &[T], out: &mut Vec<u8>, write: 
 
 fn write_string(text: &str, out: &mut Vec<u8>) {
     out.push(b'"');
-    let mut plain = 0;
-    for (index, byte) in text.bytes().enumerate() {
-        if matches!(byte, b'"' | b'\\' | 0..=0x1f) {
-            out.extend_from_slice(&text.as_bytes()[plain..index]);
-            plain = index + 1;
-            match byte {
-                b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
-                // A decoded control character can only stand escaped; all other characters stand for themselves.
-                control => out.extend_from_slice(format!("\\u{control:04x}").as_bytes()),
-            }
+    let mut rest = text.as_bytes();
+    while let Some(index) = rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..=0x1f)) {
+        out.extend_from_slice(&rest[..index]);
+        match rest[index] {
+            byte @ (b'"' | b'\\') => out.extend_from_slice(&[b'\\', byte]),
+            // A decoded control character can only stand escaped; all other characters stand for themselves.
+            control => out.extend_from_slice(format!("\\u{control:04x}").as_bytes()),
         }
+        rest = &rest[index + 1..];
     }
-    out.extend_from_slice(&text.as_bytes()[plain..]);
+    out.extend_from_slice(rest);
     out.push(b'"');
 }
 

@@ -39,6 +39,8 @@ pub struct InvalidJson(String);
 pub struct Document {
     root: Node,
     is_ambiguous: bool,
+    /// Of the text, in bytes.
+    length: usize,
 }
 
 /// A value of a document.
@@ -83,7 +85,7 @@ impl Document {
         let mut is_ambiguous = false;
         let root = node(&mut reader, &mut is_ambiguous);
         let root = root.and_then(|root| reader.consume_trailing_whitespace().map(|()| root));
-        Ok(Self { root: root.map_err(|error| InvalidJson(error.to_string()))?, is_ambiguous })
+        Ok(Self { root: root.map_err(|error| InvalidJson(error.to_string()))?, is_ambiguous, length: text.len() })
     }
 
     /// Whether any object in it has several members of one name. Readers disagree about which one counts.
@@ -96,6 +98,10 @@ impl Document {
     #[must_use]
     pub const fn is_object(&self) -> bool {
         matches!(self.root, Node::Object(_))
+    }
+
+    pub(super) const fn length(&self) -> usize {
+        self.length
     }
 
     pub(crate) const fn root(&self) -> &Node {
@@ -186,7 +192,8 @@ fn node(reader: &mut Reader<'_>, is_ambiguous: &mut bool) -> Result<Node, Reader
 }
 
 fn members(reader: &mut Reader<'_>, is_ambiguous: &mut bool) -> Result<Vec<(String, Node)>, ReaderError> {
-    let mut members = Vec::new();
+    // Most objects have no more.
+    let mut members = Vec::with_capacity(8);
     reader.begin_object()?;
     while reader.has_next()? {
         members.push((reader.next_name_owned()?, node(reader, is_ambiguous)?));

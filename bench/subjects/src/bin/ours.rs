@@ -50,9 +50,7 @@ async fn request(request: Request) -> Result<Response<Body>, Error> {
     let order: Order = serde_json::from_slice(request.body())?;
     hold(request.headers()).await;
     let reply = order.carry_out();
-    if let Some(attempt) = request.extensions().get() {
-        add_effect(&order, attempt)?;
-    }
+    add_effect(&order, &Attempt::from_request(&request)?)?;
     respond(reply)
 }
 
