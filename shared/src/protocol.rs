@@ -23,6 +23,7 @@ mod document;
 mod fingerprint;
 mod history;
 mod key;
+pub mod machine;
 mod pointer;
 mod record;
 mod time;
