@@ -11,7 +11,7 @@ use super::batch::{Delivered, SqsBatch};
 use super::lane::{self, Delivery, Lane, ReadingPanicked, Ready, Refused, Settlement};
 use super::message::{Message, Received};
 use super::{Mode, NoMessageId, Queue, fifo};
-use crate::engine::{Attempt, Call, Error, OnFailure, Outcome, Verdict, timed};
+use crate::engine::{Attempt, Call, Error, Outcome, Verdict, timed};
 use crate::protocol::{EpochMs, Resolution, Trace};
 use crate::store::Store;
 use crate::telemetry::metrics::Metric;
@@ -189,9 +189,9 @@ where
     }
 
     fn settled(&self, resolution: Resolution) -> Settlement {
-        match (resolution, self.queue.on_failure) {
-            (Resolution::Success, _) | (Resolution::Failed, OnFailure::Discard) => Settlement::Done,
-            (Resolution::Failed, OnFailure::Return) => Settlement::Returned,
+        match self.queue.on_failure.is_done(resolution) {
+            true => Settlement::Done,
+            false => Settlement::Returned,
         }
     }
 

@@ -12,10 +12,9 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::Position;
-use crate::engine::OnFailure;
-use crate::engine::{Attempt, Call, Engine, Error, Operation, Outcome, Verdict, timed};
+use crate::engine::{Attempt, Call, Engine, Error, OnFailure, Operation, Outcome, Verdict, timed};
 use crate::envelope::{self, Unreadable};
-use crate::protocol::{EpochMs, Fingerprinter, InvalidKey, Key, Principal, Resolution};
+use crate::protocol::{EpochMs, Fingerprinter, InvalidKey, Key, Principal};
 use crate::store::Store;
 use crate::telemetry::metrics::Metric;
 use crate::telemetry::request_log::{LogSummary, RequestLog};
@@ -157,10 +156,9 @@ impl<S: Store> TableStream<S> {
 
     const fn is_settled(&self, outcome: &Result<Outcome<()>, Error>) -> bool {
         match outcome {
-            Ok(Outcome::Executed(answered) | Outcome::Replayed(answered)) => match answered.resolution {
-                Resolution::Success => true,
-                Resolution::Failed => matches!(self.on_failure, OnFailure::Discard),
-            },
+            Ok(Outcome::Executed(answered) | Outcome::Replayed(answered)) => {
+                self.on_failure.is_done(answered.resolution)
+            }
             Ok(
                 Outcome::NotExecuted(())
                 | Outcome::InProgress { .. }
