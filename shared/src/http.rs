@@ -1,22 +1,22 @@
 //! A tower layer that makes an API behind API Gateway idempotent.
 //!
 //! It reads the `Idempotency-Key` of a request, runs the handler under a claim, and answers duplicates from the
-//! record, as draft-ietf-httpapi-idempotency-key-header-07 asks and where it leaves a choice, as the table says:
+//! record, as draft-ietf-httpapi-idempotency-key-header-07 asks. Where the draft leaves a choice, this table applies:
 //!
 //! | request | answer |
 //! |---|---|
 //! | the first under its key | the handler's, unchanged |
 //! | the same again, later | the same status and bytes, `Idempotency-Replayed: true` |
 //! | the same again, meanwhile | 409 `in-progress`, `Retry-After` |
-//! | the same again, meanwhile, with `Prefer: wait=N` | as soon as the first has ended, its answer; else as before |
+//! | the same again, meanwhile, with `Prefer: wait=N` | the answer of the first as soon as it has ended; else as before |
 //! | another under the same key | 422 `fingerprint-mismatch` |
-//! | one whose outcome is not known | 409 `outcome-unknown`, `Retry-After` |
+//! | one whose outcome is unknown | 409 `outcome-unknown`, `Retry-After` |
 //! | without a key, with a malformed one | 400 `missing-key`, `invalid-key` |
-//! | whose body lacks a value by which it is compared | 400 `missing-value` |
-//! | whose caller is not identified | 403 `missing-principal` |
+//! | with a body that lacks a value by which it is compared | 400 `missing-value` |
+//! | without an identified caller | 403 `missing-principal` |
 //! | with the store unreachable | 503 `store-unavailable`, `Retry-After`; nothing ran |
 //!
-//! POST and PATCH are protected; PUT and DELETE by [choice](IdempotencyLayer::protect); the others pass through.
+//! POST and PATCH are protected; PUT and DELETE by [choice](IdempotencyLayer::protect); other methods pass through.
 //!
 //! A handler gets its attempt by [`Attempt::from_request`](crate::engine::Attempt::from_request), and what the layer has
 //! parsed already by [`Received::from_request`]. The status of its response is read as a
@@ -92,7 +92,7 @@ impl<S: Store> IdempotencyLayer<S> {
         }
     }
 
-    /// What an uncertain outcome means for all routes. Default: [`Uncertain::Reconcile`].
+    /// How an uncertain outcome is handled, on all routes. Default: [`Uncertain::Reconcile`].
     #[must_use]
     pub fn uncertain(self, uncertain: Uncertain) -> Self {
         self.with(|core| core.operation = core.operation.clone().uncertain(uncertain))
@@ -104,14 +104,14 @@ impl<S: Store> IdempotencyLayer<S> {
         self.with(|core| core.operation = core.operation.clone().retention(retention))
     }
 
-    /// What of a JSON body makes two requests the same, on all routes. Default: its value.
+    /// Which part of a JSON body makes two requests the same, on all routes. Default: its value.
     #[must_use]
     pub fn compare(self, compare: Compare) -> Self {
         self.with(|core| core.operation = core.operation.clone().compare(compare))
     }
 
-    /// Settings for the route whose key (`POST /payments`) is the operation's name. Its namespace is its own. A name that
-    /// is a [`Route`] is one of the layer's [routes](Self::route), too.
+    /// Settings for the route whose key (`POST /payments`) is the operation's name; the operation keeps its own namespace.
+    /// A name that is a [`Route`] is also one of the layer's [routes](Self::route).
     #[must_use]
     pub fn operation(self, operation: Operation) -> Self {
         self.with(|core| {
@@ -120,12 +120,12 @@ impl<S: Store> IdempotencyLayer<S> {
         })
     }
 
-    /// A route of the API, for where API Gateway names none or one that stands for any path: behind the URL of a function,
-    /// `$default` and `ANY /{proxy+}`. The name of a request's operation is that of the route that API Gateway names, or
-    /// else of the layer's route that matches, or else `$default` behind its method.
+    /// A route of the API, for requests where API Gateway names no route or one that matches any path: behind a function
+    /// URL, `$default` and `ANY /{proxy+}`. A request's operation has the name of the route that API Gateway names, or else
+    /// of the layer's route that matches, or else `$default` after its method.
     ///
-    /// It is never the path. The name is a dimension of metrics and stays in memory, and paths hold ids: each would make a
-    /// metric of its own.
+    /// It never has the name of the path. The name is a dimension of metrics and stays in memory, and paths contain ids:
+    /// each id would make another metric.
     #[must_use]
     pub fn route(self, route: Route) -> Self {
         self.with(|core| core.routes.push(route))
@@ -174,16 +174,16 @@ impl<S: Store> IdempotencyLayer<S> {
         self.with(|core| core.protected.push(method))
     }
 
-    /// Replays a further header of the response. Do not name one that belongs to a single answer, such as
-    /// Set-Cookie, Date or a trace id.
+    /// Replays another header of the response. Do not name one that belongs to a single response, such as Set-Cookie, Date
+    /// or a trace id.
     #[must_use]
     pub fn replay_header(self, name: HeaderName) -> Self {
         self.with(|core| core.replayed_headers.push(name))
     }
 
-    /// Where the contract of this API is published: the `Link` of a problem, and its type, which is `URL#code`. The page
-    /// `docs/http.md` of this project has a heading for each code. Default: the draft, where there are none; publish your
-    /// own, as the draft asks.
+    /// The URL of this API's published contract: the `Link` of a problem, and its type, which is `URL#code`. The page
+    /// `docs/http.md` of this project has a heading for each code. Default: the draft, which has no such headings; publish
+    /// a contract, as the draft asks.
     #[must_use]
     pub fn contract(self, url: impl Into<String>) -> Self {
         self.with(|core| core.contract = url.into())
@@ -198,7 +198,7 @@ impl<S: Store> IdempotencyLayer<S> {
     /// The longest time that a duplicate waits for the running request if its client asks for it (`Prefer: wait=N`).
     /// Default: 20 s. It ends in any case before the deadline of the function.
     ///
-    /// A sandbox that waits serves nobody else; with zero, no request waits.
+    /// A sandbox that waits serves no other request; with zero, no request waits.
     #[must_use]
     pub fn max_wait(self, max_wait: Duration) -> Self {
         self.with(|core| core.max_wait = max_wait)

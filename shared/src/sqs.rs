@@ -3,13 +3,13 @@
 //! The event source mapping must report partial batches (`FunctionResponseTypes: [ReportBatchItemFailures]`);
 //! without that Lambda ignores the answer and deletes the whole batch.
 //!
-//! Messages of one batch run at the same time, but for those that belong in one lane and run one after another: equal
-//! keys, what the application says [contends](Contention), and the messages of one group of a FIFO queue.
+//! Messages of one batch run at the same time, except those of one lane, which run one after another: messages with equal
+//! keys, messages that [contend](Contention), and the messages of one group of a FIFO queue.
 //!
-//! **FIFO queues** are known by their ARN. The messages of a group run in their order, and once one of them is returned
-//! the rest of its group is, too; other groups go on. SQS counts a receive for each message of a batch, run or not: so
-//! that a message that always fails does not take those behind it to the dead-letter queue, give the mapping of a FIFO
-//! queue with a redrive policy a `BatchSize` of 1. Its groups still run at the same time.
+//! **FIFO queues** are recognised by their ARN. The messages of a group run in order, and once one of them is returned
+//! the rest of its group is returned, too; other groups go on. SQS counts a receive for each message of a batch, run or
+//! not. So that a message that always fails does not move its successors to the dead-letter queue, give the mapping of a
+//! FIFO queue with a redrive policy a `BatchSize` of 1. Groups still run at the same time.
 
 mod batch;
 mod contention;
@@ -44,9 +44,11 @@ use visibility::VisibilityOf;
 
 /// Handles the messages of a queue.
 ///
-/// A handler's [`Verdict`] decides about its message: it is deleted if the verdict is final, and returned to the
-/// queue otherwise, to come again until the queue's redrive policy takes it. There is no way to forget to report
-/// a failure.
+/// The handler's [`Verdict`] decides about the message: it is deleted if the verdict is final, and returned to the
+/// queue otherwise, until the queue's redrive policy moves it to the dead-letter queue. A failure cannot be left
+/// unreported.
+///
+/// The body is parsed once. [`Queue::reading`] turns it into a type of the application, for contention and handler.
 ///
 /// ```
 /// use idempotency::protocol::{Pointer, Principal};
@@ -98,8 +100,8 @@ enum Mode {
 impl<S: Store> Queue<S> {
     /// A handler of messages.
     ///
-    /// `principal` names who sends them, for example the producing service: there is no default. `key` says where
-    /// the producer's key is.
+    /// `principal` names the sender, for example the producing service; there is no default. `key` is the place of the
+    /// producer's key.
     ///
     /// The operation's retention is [`LONGEST_RETENTION`] if it says none. A shorter one must be more than the retention
     /// of the queue and of its dead-letter queue together: a message that is redriven after its record has expired runs
@@ -147,7 +149,7 @@ impl<S: Store, T> Queue<S, T> {
         }
     }
 
-    /// Uses single-write mode: one request per message, for operations whose effects are all inside. See
+    /// Uses single-write mode: one request per message, for operations whose effects are all transactional. See
     /// [`Engine::run_single_write`].
     #[must_use]
     pub const fn single_write(mut self) -> Self {
@@ -155,7 +157,7 @@ impl<S: Store, T> Queue<S, T> {
         self
     }
 
-    /// What becomes of messages that failed for good. Default: [`OnFailure::Return`].
+    /// How messages that failed for good are treated. Default: [`OnFailure::Return`].
     #[must_use]
     pub const fn on_failure(mut self, on_failure: OnFailure) -> Self {
         self.on_failure = on_failure;

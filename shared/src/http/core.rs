@@ -180,7 +180,7 @@ impl<S: Store> Core<S> {
             .traced(request::trace(request)))
     }
 
-    /// How long the request is prepared to wait for a running one, in whole seconds, as far as there is time.
+    /// How long the request waits for a running one, in whole seconds, as far as there is time.
     fn wait(&self, request: &Request, call: &Call) -> Duration {
         let asked = request::wait(request.headers()).unwrap_or_default();
         let longest = self.max_wait.min(self.engine.longest_wait(call.deadline()));

@@ -1,4 +1,4 @@
-//! What a request says: its key, its principal, its route, its fingerprint.
+//! The parts of a request: key, principal, route, body and fingerprint.
 
 use std::time::Duration;
 
@@ -64,7 +64,7 @@ fn structured_string(value: &str) -> Result<String, KeyError> {
     }
 }
 
-/// How long the client is prepared to wait: `Prefer: wait=N`, in seconds (RFC 7240, section 4.3). The first one counts,
+/// How long the client will wait: `Prefer: wait=N`, in seconds (RFC 7240, section 4.3). The first one counts,
 /// and what is malformed is ignored, as section 2 asks.
 pub(super) fn wait(headers: &HeaderMap) -> Option<Duration> {
     let values = headers.get_all(PREFER).iter().filter_map(|value| value.to_str().ok());
@@ -109,7 +109,7 @@ pub(super) fn route(request: &Request) -> Option<String> {
     }
 }
 
-/// The trace of which a request is a part: its client's, or else X-Ray's of the invocation.
+/// The trace that a request belongs to: its client's, or else X-Ray's of the invocation.
 pub(super) fn trace(request: &Request) -> Option<Trace> {
     let header = request.headers().get(Trace::NAME).and_then(|value| value.to_str().ok());
     let of_xray = || request.lambda_context_ref()?.xray_trace_id.as_deref().and_then(Trace::from_xray);
