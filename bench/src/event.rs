@@ -1,4 +1,4 @@
-//! The events that the subjects get.
+//! The events for the subjects and for the functions.
 
 use axum::body::Bytes;
 use serde::Serialize;
