@@ -1,7 +1,7 @@
 //! Instruction counts of the hot paths, and their committed baseline.
 //!
-//! A path is run under valgrind a few times and then many more times; the difference is the cost of one run, whatever the
-//! process did before. On a busy machine it stays the same, unlike times. With another compiler it changes, so the
+//! A path is run under valgrind a few times and then many more times; the difference is the cost of one run, whatever
+//! the process did before. On a busy machine it stays the same, unlike times. With another compiler it changes, so the
 //! baseline names its compiler.
 
 use std::collections::BTreeMap;
@@ -23,11 +23,15 @@ const WARM_UP: u64 = 20;
 /// How much more than in the baseline a path may cost before the check fails.
 const TOLERANCE_PERCENT: u64 = 3;
 
+/// How many instructions more are allowed in any case: the shortest path has less than a hundred, and a few depend on
+/// how the linker inlines.
+const TOLERANCE: u64 = 10;
+
 /// How much a path with its own keys, comparison and trace may cost, in per cent of the same path under a plain key.
 const OWN_KEYS_PERCENT: u64 = 110;
 
-/// The end of the name of a path that is measured a second time under a plain key: one pointer, the whole body compared,
-/// no trace.
+/// The end of the name of a path that is measured a second time under a plain key: one pointer, the whole body
+/// compared, no trace.
 const PLAIN_KEY: &str = " under a plain key";
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -40,8 +44,8 @@ struct Baseline {
 /// Counts all paths and compares them with the baseline, or makes them the baseline.
 ///
 /// # Errors
-/// When a path costs more than 3 % more than in the baseline, or with its own keys more than 1.10 of the same path under a
-/// plain key, or cannot be counted.
+/// When a path costs more than 3 % more than in the baseline, or with its own keys more than 1.10 of the same path
+/// under a plain key, or cannot be counted.
 pub fn check(update: bool) -> Result<()> {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("instructions.json");
     let program = build()?;
@@ -89,7 +93,7 @@ fn compare(baseline: &Baseline, counted: &Baseline) -> Vec<String> {
 }
 
 const fn is_worse(before: u64, now: u64) -> bool {
-    now * 100 > before * (100 + TOLERANCE_PERCENT)
+    now > before + TOLERANCE && now * 100 > before * (100 + TOLERANCE_PERCENT)
 }
 
 /// The program that runs one path a number of times.
@@ -139,6 +143,7 @@ mod tests {
     fn three_percent_more_is_still_allowed_and_one_instruction_beyond_is_not() {
         assert!(!is_worse(1000, 1030));
         assert!(is_worse(1000, 1031));
+        assert!(!is_worse(77, 87) && is_worse(77, 88), "of a short path ten more");
     }
 
     #[test]
