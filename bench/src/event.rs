@@ -4,7 +4,7 @@ use axum::body::Bytes;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-/// What a request or message asks for. The subjects know how to do it.
+/// The order in a request or message. The subjects can carry it out.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Order {
     /// Below zero: it is declined, with 402.
@@ -28,7 +28,7 @@ pub fn request(key: &str, order: &Order, hold: bool) -> Bytes {
     post("/orders", key, &json!(order), hold)
 }
 
-/// A payment, as a client of the application asks for it.
+/// A client's request for a payment.
 #[must_use]
 pub fn payment(key: &str) -> Bytes {
     let body = json!({

@@ -1,8 +1,8 @@
 //! The records of an event, each read by itself.
 //!
-//! Lambda delivers the records of many producers in one event. If one of them has an unexpected shape (an attribute that
-//! is not base64, a number instead of a text), it must fail alone. So an event is first parsed as JSON, which accepts any
-//! shape, and then read record by record. Texts are parsed once, and copied from there.
+//! Lambda delivers the records of many producers in one event. If one of them has an unexpected shape (an attribute
+//! that is not base64, a number instead of a text), it must fail alone. So an event is first parsed as JSON, which
+//! accepts any shape, and then read record by record. Texts are parsed once, and copied from there.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -13,8 +13,8 @@ use serde_json::Value;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the record cannot be read: its member {member} has another type or form than is known, or is missing")]
 pub(crate) struct Unreadable {
-    /// Its path, by the names of members and the places in lists: `messageAttributes.a.binaryValue`. For a missing member,
-    /// the path of the object that lacks it.
+    /// Its path, by the names of members and the places in lists: `messageAttributes.a.binaryValue`. For a missing
+    /// member, the path of the object that lacks it.
     pub(crate) member: String,
 }
 

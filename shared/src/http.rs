@@ -8,7 +8,7 @@
 //! | the first under its key | the handler's, unchanged |
 //! | the same again, later | the same status and bytes, `Idempotency-Replayed: true` |
 //! | the same again, meanwhile | 409 `in-progress`, `Retry-After` |
-//! | the same again, meanwhile, with `Prefer: wait=N` | the answer of the first as soon as it has ended; else as before |
+//! | the same again, meanwhile, with `Prefer: wait=N` | the first's answer once it has ended; else as before |
 //! | another under the same key | 422 `fingerprint-mismatch` |
 //! | one whose outcome is unknown | 409 `outcome-unknown`, `Retry-After` |
 //! | without a key, with a malformed one | 400 `missing-key`, `invalid-key` |
@@ -18,8 +18,8 @@
 //!
 //! POST and PATCH are protected; PUT and DELETE by [choice](IdempotencyLayer::protect); other methods pass through.
 //!
-//! A handler gets its attempt by [`Attempt::from_request`](crate::engine::Attempt::from_request), and what the layer has
-//! parsed already by [`Received::from_request`]. The status of its response is read as a
+//! A handler gets its attempt by [`Attempt::from_request`](crate::engine::Attempt::from_request), and what the layer
+//! has parsed already by [`Received::from_request`]. The status of its response is read as a
 //! [`Verdict`](crate::engine::Verdict): 1xx to 3xx Success; 4xx Failed, except 408, 425 and 429, which are NotExecuted;
 //! 5xx, a panic and a time-out Unknown. To choose another verdict, put a `Verdict<()>` into the extensions of the
 //! response; [`Problem::invalid_request`] does so.
@@ -110,8 +110,8 @@ impl<S: Store> IdempotencyLayer<S> {
         self.with(|core| core.operation = core.operation.clone().compare(compare))
     }
 
-    /// Settings for the route whose key (`POST /payments`) is the operation's name; the operation keeps its own namespace.
-    /// A name that is a [`Route`] is also one of the layer's [routes](Self::route).
+    /// Settings for the route whose key (`POST /payments`) is the operation's name; the operation keeps its own
+    /// namespace. A name that is a [`Route`] is also one of the layer's [routes](Self::route).
     #[must_use]
     pub fn operation(self, operation: Operation) -> Self {
         self.with(|core| {
@@ -120,12 +120,12 @@ impl<S: Store> IdempotencyLayer<S> {
         })
     }
 
-    /// A route of the API, for requests where API Gateway names no route or one that matches any path: behind a function
-    /// URL, `$default` and `ANY /{proxy+}`. A request's operation has the name of the route that API Gateway names, or else
-    /// of the layer's route that matches, or else `$default` after its method.
+    /// A route of the API, for requests where API Gateway names no route or one that matches any path: behind a
+    /// function URL, `$default` and `ANY /{proxy+}`. A request's operation has the name of the route that API Gateway
+    /// names, or else of the layer's route that matches, or else `$default` after its method.
     ///
-    /// It never has the name of the path. The name is a dimension of metrics and stays in memory, and paths contain ids:
-    /// each id would make another metric.
+    /// It never has the name of the path. The name is a dimension of metrics and stays in memory, and paths contain
+    /// ids: each id would make another metric.
     #[must_use]
     pub fn route(self, route: Route) -> Self {
         self.with(|core| core.routes.push(route))
@@ -174,16 +174,16 @@ impl<S: Store> IdempotencyLayer<S> {
         self.with(|core| core.protected.push(method))
     }
 
-    /// Replays another header of the response. Do not name one that belongs to a single response, such as Set-Cookie, Date
-    /// or a trace id.
+    /// Replays another header of the response. Do not name one that belongs to a single response, such as Set-Cookie,
+    /// Date or a trace id.
     #[must_use]
     pub fn replay_header(self, name: HeaderName) -> Self {
         self.with(|core| core.replayed_headers.push(name))
     }
 
     /// The URL of this API's published contract: the `Link` of a problem, and its type, which is `URL#code`. The page
-    /// `docs/http.md` of this project has a heading for each code. Default: the draft, which has no such headings; publish
-    /// a contract, as the draft asks.
+    /// `docs/http.md` of this project has a heading for each code. Default: the draft, which has no such headings;
+    /// publish a contract, as the draft asks.
     #[must_use]
     pub fn contract(self, url: impl Into<String>) -> Self {
         self.with(|core| core.contract = url.into())

@@ -3,13 +3,13 @@
 //! The event source mapping must report partial batches (`FunctionResponseTypes: [ReportBatchItemFailures]`);
 //! without that Lambda ignores the answer and deletes the whole batch.
 //!
-//! Messages of one batch run at the same time, except those of one lane, which run one after another: messages with equal
-//! keys, messages that [contend](Contention), and the messages of one group of a FIFO queue.
+//! Messages of one batch run at the same time, except those of one lane, which run one after another: messages with
+//! equal keys, messages that [contend](Contention), and the messages of one group of a FIFO queue.
 //!
 //! **FIFO queues** are recognised by their ARN. The messages of a group run in order, and once one of them is returned
 //! the rest of its group is returned, too; other groups go on. SQS counts a receive for each message of a batch, run or
-//! not. So that a message that always fails does not move its successors to the dead-letter queue, give the mapping of a
-//! FIFO queue with a redrive policy a `BatchSize` of 1. Groups still run at the same time.
+//! not. So that a message that always fails does not move its successors to the dead-letter queue, give the mapping of
+//! a FIFO queue with a redrive policy a `BatchSize` of 1. Groups still run at the same time.
 
 mod batch;
 mod contention;
@@ -58,10 +58,9 @@ use visibility::VisibilityOf;
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let store = MemoryStore::new();
-/// let engine = Engine::builder(store.clone()).build();
-/// let (operation, sender) = (Operation::new("ledger", "post"), Principal::new("orders")?);
-/// let queue = Queue::new(engine.clone(), operation, sender, KeySource::pointer(Pointer::new("/event")?)).single_write();
+/// let store = MemoryStore::new(); let engine = Engine::builder(store.clone()).build(); let (operation, sender) =
+/// (Operation::new("ledger", "post"), Principal::new("orders")?); let queue = Queue::new(engine.clone(), operation,
+/// sender, KeySource::pointer(Pointer::new("/event")?)).single_write();
 /// # let event: idempotency::sqs::SqsBatch = serde_json::from_str(r#"{"Records":[
 /// #     {"messageId":"m-1","body":"{\"event\":\"e-1\"}"},{"messageId":"m-2","body":"{\"event\":\"e-1\"}"}]}"#)?;
 /// # let deadline = engine.time().plus(std::time::Duration::from_secs(10));
@@ -103,7 +102,7 @@ impl<S: Store> Queue<S> {
     /// `principal` names the sender, for example the producing service; there is no default. `key` is the place of the
     /// producer's key.
     ///
-    /// The operation's retention is [`LONGEST_RETENTION`] if it says none. A shorter one must be more than the retention
+    /// The operation's retention is [`LONGEST_RETENTION`] by default. A shorter one must be more than the retention
     /// of the queue and of its dead-letter queue together: a message that is redriven after its record has expired runs
     /// again.
     ///
@@ -127,8 +126,9 @@ impl<S: Store> Queue<S> {
 }
 
 impl<S: Store, T> Queue<S, T> {
-    /// Reads each message once, as a type of the application. [Contention](Queue::contention) and handler then get it as
-    /// [`Message::content`]. The function may fail by a type such as `Result`; a message over which it panics is returned.
+    /// Reads each message once, as a type of the application. [Contention](Queue::contention) and handler then get it
+    /// as [`Message::content`]. The function may fail by a type such as `Result`; a message over which it panics is
+    /// returned.
     ///
     /// A contention that was chosen before is dropped, because it is one of messages of another type.
     #[must_use]
@@ -189,8 +189,8 @@ impl<S: Store, T> Queue<S, T> {
         self
     }
 
-    /// Where the body carries the `traceparent` of its producer. For producers that can set no message attribute of that
-    /// name, as a pipe; an attribute is read in any case, and so is X-Ray's header.
+    /// Where the body carries the `traceparent` of its producer. For producers that can set no message attribute of
+    /// that name, as a pipe; an attribute is read in any case, and so is X-Ray's header.
     ///
     /// A producer that sends again does so in another trace: let the operation
     /// [compare](crate::Operation::compare) all but that member.

@@ -1,19 +1,19 @@
 //! Streams: Kafka, Kinesis, and the streams of DynamoDB tables.
 //!
-//! A partition of Kafka or a shard of Kinesis is delivered in order, again and again from some place until its
-//! records are done. So a record each would be waste: one **watermark** item per partition says up to where everything
-//! is done, and moves in the transaction of the effects of a run of records. Storage is constant, however long the
-//! stream; a run costs one read and one transaction, however many records it has. A delayed or doubled poller loses
-//! the watermark's condition and changes nothing.
+//! A partition of Kafka or a shard of Kinesis is delivered in order, again and again from some place until its records
+//! are done. So one record per message would be waste: one **watermark** item per partition holds the position up to
+//! which everything is done, and moves in the transaction of the effects of a run of records. Storage is constant,
+//! however long the stream; a run costs one read and one transaction, however many records it has. A delayed or doubled
+//! poller loses the watermark's condition and changes nothing.
 //!
 //! The guarantee: transactional effects are applied once and in order. External effects are not supported here; use a
-//! [`Queue`](crate::Queue) for them. Gaps between positions are normal (compaction, transaction markers). A position at or
-//! below the watermark is a repetition, unless the record there is evidently another one: see [`watermark`].
+//! [`Queue`](crate::Queue) for them. Gaps between positions are normal (compaction, transaction markers). A position at
+//! or below the watermark is a repetition, unless the record there is evidently another one: see [`watermark`].
 //!
 //! A record that fails stops its partition: what is before it is committed, it and what follows is returned, other
 //! partitions go on. So does one that cannot be read. When the event source mapping gives it up
-//! (`MaximumRetryAttempts`), the partition goes on behind it; so give the mapping an on-failure destination, or the record
-//! is lost.
+//! (`MaximumRetryAttempts`), the partition goes on behind it; so give the mapping an on-failure destination, or the
+//! record is lost.
 //!
 //! | source | handler | one item per |
 //! |---|---|---|
@@ -55,7 +55,7 @@ pub struct Record {
     pub partition: String,
     /// Its place there: Kafka's offset, Kinesis' sequence number.
     pub position: Position,
-    /// When it was produced or arrived, as the source says, in epoch milliseconds.
+    /// When it was produced or arrived, according to the source, in epoch milliseconds.
     pub timestamp_ms: i64,
     /// Kafka's key or Kinesis' partition key.
     pub key: Option<Vec<u8>>,
@@ -122,7 +122,7 @@ impl Delivered {
 
 /// The settings that [`Kafka`] and [`Kinesis`] share: the place of the watermarks and how a run is made.
 ///
-/// Watermarks are items beside the records of the engine's store.
+/// Watermarks are items in the table of the engine's store, next to the records.
 #[derive(Clone)]
 pub struct Stream<S> {
     engine: Engine<S>,
@@ -147,16 +147,16 @@ impl<S: Watermarks> Stream<S> {
         }
     }
 
-    /// The generation of the source. Default: `1`. A topic that was deleted and created again restarts its offsets; under
-    /// another generation it has separate watermarks.
+    /// The generation of the source. Default: `1`. A topic that was deleted and created again restarts its offsets;
+    /// under another generation it has separate watermarks.
     #[must_use]
     pub fn generation(mut self, generation: impl Into<String>) -> Self {
         self.generation = generation.into();
         self
     }
 
-    /// What becomes of a record whose verdict is `Failed`: [`OnFailure::Return`], the default, stops the partition at it
-    /// until the mapping gives it up; [`OnFailure::Discard`] commits its effects and goes on.
+    /// What becomes of a record whose verdict is `Failed`: [`OnFailure::Return`], the default, stops the partition at
+    /// it until the mapping gives it up; [`OnFailure::Discard`] commits its effects and goes on.
     #[must_use]
     pub const fn on_failure(mut self, on_failure: OnFailure) -> Self {
         self.on_failure = on_failure;

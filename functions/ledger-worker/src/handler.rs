@@ -5,7 +5,7 @@ use idempotency::sqs::{Contention, Message, Received};
 use idempotency::{Attempt, Verdict};
 use payments::{Invalid, Posting, Table, Terminals};
 
-/// What a message says, or what is wrong with it.
+/// The content of a message, or what is wrong with it.
 pub(crate) type Content = Result<payments::Message, Invalid>;
 
 /// Posts messages to the ledger.

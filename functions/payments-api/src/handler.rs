@@ -151,7 +151,7 @@ impl Handler {
         }
     }
 
-    /// The account, if the reader may see it. One that is hidden is not told from one that does not exist.
+    /// The account, if the reader may see it. A hidden account looks like one that does not exist.
     async fn account_for(&self, reader: &Reader, account: &str) -> Result<Option<Account>, TableError> {
         let Some(id) = AccountId::parse(account) else { return Ok(None) };
         match reader {
@@ -174,7 +174,7 @@ impl Handler {
         Ok((owner.as_ref() == Some(asker)).then_some(account))
     }
 
-    /// The payment, if the asker made it. Another's is not told from one that does not exist.
+    /// The payment, if the asker made it. The payment of another looks like one that does not exist.
     async fn payment_of(&self, asker: &Owner, id: Option<PaymentId>) -> Result<Option<Payment>, TableError> {
         let Some(id) = id else { return Ok(None) };
         Ok(self.table.payment(id).await?.filter(|payment| payment.owner == *asker))
@@ -185,7 +185,7 @@ const NO_RESOURCE: &str = "There is no such resource.";
 
 const NO_PAYMENT: &str = "There is no such payment.";
 
-/// The provider gave no final answer: either it executed nothing, or nobody knows.
+/// The provider gave no final answer: it executed nothing, or the outcome is unknown.
 fn no_answer(error: ProviderError) -> Answer {
     match error {
         ProviderError::NotSent(_) | ProviderError::OutOfTime | ProviderError::NotExecuted(_) => {

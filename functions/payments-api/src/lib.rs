@@ -11,7 +11,8 @@ use handler::Handler;
 
 /// The API, behind the layer that protects it.
 ///
-/// `accounts_claim` is the claim of a token that names its holder's accounts; without it an account is its first payer's.
+/// `accounts_claim` is the claim of a token that names its holder's accounts; without it an account is its first
+/// payer's.
 pub fn service(
     engine: Engine<DynamoDbStore>,
     provider: Provider,

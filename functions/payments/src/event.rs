@@ -12,10 +12,10 @@ use crate::{
 /// What the ledger has to know: written as an item of the outbox in the same transaction as the payment or refund,
 /// carried by the table's stream and the pipe, read by the worker from its queue.
 ///
-/// As a message it is `{"type","event","payment","account","amount","currency","traceparent"}`. The members are the item's
-/// attributes, put into the pipe's template between quotes; none of them can hold a character that needs escaping. A
-/// pipe cannot set attributes of a message, so the trace in which the event was made travels in the body; it is not of
-/// the event, and empty where no trace is known.
+/// As a message it is `{"type","event","payment","account","amount","currency","traceparent"}`. The members are the
+/// item's attributes, put into the pipe's template between quotes; none of them can hold a character that needs
+/// escaping. A pipe cannot set attributes of a message, so the trace in which the event was made travels in the body;
+/// it is not of the event, and empty where no trace is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
     /// The transaction that made it: unique per event, and the idempotency key of the message (JSON pointer `/event`).

@@ -14,7 +14,7 @@ pub(crate) type Parsed<T> = Result<T, &'static str>;
 
 /// The members of a JSON object, taken out one by one; what is wrong is collected, so that one answer names it all.
 ///
-/// Strict where it protects money: a name that nobody asks for is refused, because `refernce` or `Amount` would
+/// Strict where it protects money: an unknown name is refused, because `refernce` or `Amount` would
 /// otherwise be ignored; a repeated name is refused, because parsers disagree which one counts; `null` is a value of
 /// the wrong type, not an absent member.
 pub(crate) struct Members {
@@ -70,7 +70,7 @@ fn not_an_object(error: impl fmt::Display) -> Invalid {
     Problem::document(format!("must be one JSON object: {error}")).into()
 }
 
-/// A name that came from outside, cut to what an answer or a log can carry.
+/// A name from a document, cut to a length that an answer or a log can carry.
 fn shown(name: &str) -> String {
     name.chars().filter(|c| !c.is_control()).take(64).collect()
 }

@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use crate::{Event, Invalid, Sale};
 
-/// What the ledger's queue carries: told apart by the member `type`.
+/// A message of the ledger's queue; the member `type` tells its kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Message {
     /// Something happened to a payment.
@@ -54,7 +54,7 @@ impl Message {
     ///
     /// # Errors
     ///
-    /// All that is wrong with it. What is neither a sale nor an event is read as an event, whose error says so.
+    /// All that is wrong with it. A message that is neither a sale nor an event is read as an event.
     pub fn of(document: &Document) -> Result<Self, Invalid> {
         #[derive(Deserialize)]
         struct Typed<'a> {

@@ -13,7 +13,7 @@ use crate::{
 /// A sale that a terminal made, perhaps offline, and sent when it could:
 /// `{"type":"terminal.sale","terminal","sequence","account","amount","currency"}`.
 ///
-/// The terminal numbers its sales from 1 without a gap. It sends each until it is told that it arrived, through a queue
+/// The terminal numbers its sales from 1 without a gap. It sends each until its arrival is confirmed, through a queue
 /// or a stream, so that a sale may come any number of times and in any order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sale {
@@ -72,8 +72,8 @@ impl Sale {
         uuid::Builder::from_custom_bytes(bytes).into_uuid()
     }
 
-    /// What makes two sales under one number the same: all that a sale says. It is stored with the sale's entry, and is the
-    /// same whichever way the sale came.
+    /// What makes two sales under one number the same: all values of the sale. It is stored with the sale's entry, and
+    /// is the same whichever way the sale came.
     pub fn content(&self) -> Fingerprint {
         let Self { terminal, sequence, account, money } = self;
         Fingerprinter::new()

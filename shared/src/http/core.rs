@@ -195,7 +195,8 @@ impl<S: Store> Core<S> {
             Ok(Outcome::InProgress { retry_after }) => {
                 response::waited(self.refuse(Code::InProgress { retry_after }), wait)
             }
-            // Under a claim no refusal of an effect is read as a conflict; if one were, it would be about another request, too.
+            // Under a claim no refusal of an effect is read as a conflict; if one were, it would be about another
+            // request, too.
             Ok(Outcome::Mismatch | Outcome::Conflict) => self.refuse(Code::FingerprintMismatch),
             Ok(Outcome::Unknown { retry_after, .. }) => self.refuse(Code::OutcomeUnknown { retry_after }),
             Err(error) => self.refuse(Code::of_error(&error)),

@@ -22,8 +22,8 @@ struct Parts {
     document: Option<Document>,
 }
 
-/// A request is not protected: it did not come through the layer, or its method is not a protected one, or the effects of
-/// its attempt have another type.
+/// A request is not protected: it did not come through the layer, or its method is not a protected one, or the effects
+/// of its attempt have another type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the request is not protected by the idempotency layer, or its attempt takes effects of another type")]
 pub struct NotProtected;
@@ -90,8 +90,8 @@ impl<E: Send + Sync + 'static> Attempt<E> {
     }
 }
 
-/// By the template of the route where the path follows it, and else as API Gateway names them: a custom domain may begin the
-/// path with more than the template has.
+/// By the template of the route where the path follows it, and else as API Gateway names them: a custom domain may
+/// begin the path with more than the template has.
 fn path_parameters(request: &Request, operation: &str) -> Vec<(String, String)> {
     let Some((_, template)) = operation.split_once(' ').filter(|(_, template)| template.contains('{')) else {
         return Vec::new();

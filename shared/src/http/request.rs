@@ -99,8 +99,8 @@ pub fn iam_user(request: &Request) -> Option<Principal> {
     Principal::new(arn).ok()
 }
 
-/// The route as API Gateway names it (`POST /payments/{id}/refunds`). It names none for `$default`, nor behind the URL of a
-/// function.
+/// The route as API Gateway names it (`POST /payments/{id}/refunds`). It names none for `$default`, nor behind the URL
+/// of a function.
 pub(super) fn route(request: &Request) -> Option<String> {
     match context(request)? {
         Context::V2(context) => context.route_key.clone().filter(|key| key != "$default"),
@@ -116,7 +116,7 @@ pub(super) fn trace(request: &Request) -> Option<Trace> {
     header.and_then(Trace::from_traceparent).or_else(of_xray)
 }
 
-/// What API Gateway says about a request, by payload format.
+/// The context of a request that API Gateway sends, by payload format.
 enum Context<'a> {
     V2(&'a apigw::ApiGatewayV2httpRequestContext),
     #[cfg(feature = "apigw_rest")]
@@ -155,9 +155,9 @@ pub(super) fn path_behind_stage(request: &Request) -> Option<&str> {
 
 /// Method, path, sorted query, content type and body.
 ///
-/// JSON bodies compare by value or as chosen, all others byte by byte after base64 decoding. Of the content type the media type
-/// counts, in lower case and without parameters; with an empty body it does not count, because API Gateway adds
-/// one of its own there.
+/// JSON bodies compare by value or as chosen, all others byte by byte after base64 decoding. Of the content type the
+/// media type counts, in lower case and without parameters; with an empty body it does not count, because API Gateway
+/// adds one of its own there.
 ///
 /// `document` is that of the [body](document).
 ///

@@ -18,8 +18,8 @@ enum Source {
 }
 
 impl KeySource {
-    /// A value of the JSON body, such as `/event`. It must be a string or an integer, which are one key if they read the
-    /// same.
+    /// A value of the JSON body, such as `/event`. It must be a string or an integer, which are one key if they read
+    /// the same.
     ///
     /// A payload that its envelope carries as a string is reached, too, such as that of SNS:
     ///
@@ -39,9 +39,9 @@ impl KeySource {
         Self(Source::Pointer(pointer))
     }
 
-    /// Several values of the JSON body together, such as `/device` and `/sequence`. Each must be a string or an integer, and
-    /// none may be what programs write where they have no value: the numbers of all devices called `undefined` would be one
-    /// sequence.
+    /// Several values of the JSON body together, such as `/device` and `/sequence`. Each must be a string or an
+    /// integer, and none may be what programs write where they have no value: the numbers of all devices called
+    /// `undefined` would be one sequence.
     #[must_use]
     pub fn pointers(first: Pointer, others: impl IntoIterator<Item = Pointer>) -> Self {
         Self(Source::Pointers(std::iter::once(first).chain(others).collect()))

@@ -1,4 +1,4 @@
-//! Lanes: which messages of a batch run one after another, and what one learns from another before it.
+//! Lanes: which messages of a batch run one after another, and which outcomes they share.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -85,7 +85,7 @@ pub(super) fn standard<'e, T>(deliveries: Vec<Delivery<'e, T>>, contention: &Con
     let mut lanes: Vec<Vec<(u64, Delivery<'e, T>)>> = Vec::with_capacity(deliveries.len());
     let mut lane_of = HashMap::new();
     for delivery in deliveries {
-        // One that does not run is in nobody's way.
+        // A message that does not run contends with none.
         let Contention { names, rank } =
             delivery.ready.as_ref().map_or_else(|_| Contention::none(), |ready| contention.of(&ready.message));
         let key = delivery.call().map(|call| Shared::Key(call.record_id()));

@@ -41,8 +41,8 @@ impl<'e> Received<'e> {
 
     /// What makes two messages the same.
     ///
-    /// JSON with a member twice is refused, though its bytes could be compared: the handler would read one of the two, and
-    /// the sender may have meant the other.
+    /// JSON with a member twice is refused, though its bytes could be compared: the handler would read one of the two,
+    /// and the sender may have meant the other.
     pub(super) fn fingerprint(&self, compare: &Compare) -> Result<Fingerprint, NotComparable> {
         let parts = Fingerprinter::new();
         let parts = match &self.document {

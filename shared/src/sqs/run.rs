@@ -207,6 +207,6 @@ where
 
 /// How many lanes begin in one turn of the runtime.
 ///
-/// What they write to their connections is sent at the end of the turn: were all begun in one, the store would hear of
-/// the first message only when the last one is ready. Were each begun in its own, each answer would wake the runtime.
+/// Their requests are sent at the end of the turn. If all lanes began in one turn, the first request would be sent only
+/// when the last one is ready; if each began in its own, each reply would wake the runtime.
 const LANES_A_TURN: usize = 5;

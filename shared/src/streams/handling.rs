@@ -25,7 +25,7 @@ where
     H: Fn(Attempt<S::Effect>, Record) -> R,
     R: Future<Output = Verdict<()>>,
 {
-    /// Handles records in order. The index of the first that is to come again.
+    /// Handles the records in order. The index of the first that is to come again.
     pub(super) async fn handle(&self) -> Option<usize> {
         let partition = self.partition;
         let (watermark, stopped) = match partition.watermark().await {
@@ -42,7 +42,7 @@ where
         Some(index)
     }
 
-    /// How far it comes, and where it stops before the end.
+    /// Processes the records: the watermark at the end, and where the partition stopped if it did.
     async fn process(&self, mut watermark: Option<Watermark>) -> (Option<Watermark>, Option<Stopped>) {
         let mut next = 0;
         loop {
@@ -53,7 +53,7 @@ where
                 (Committed::Until(stopped), _) | (Committed::All, End::Stop(stopped)) => {
                     return (watermark, Some(stopped));
                 }
-                // Its records are duplicates now, or some of them: the watermark says which.
+                // Its records are duplicates now, or some of them: the watermark shows which.
                 (Committed::Changed(first), _) => next = first,
                 (Committed::All, End::Full(index)) => next = index,
                 (Committed::All, End::Done) => return (watermark, None),
@@ -120,8 +120,8 @@ enum End {
     Stop(Stopped),
 }
 
-/// The place of the first record that is evidently another than was done there. A batch is of one life of its partition:
-/// one such record speaks for all that lie at or below the watermark, also for those before it.
+/// The place of the first record that is evidently another than was done there. A batch is of one life of its
+/// partition: one such record speaks for all that lie at or below the watermark, also for those before it.
 fn another<'r>(watermark: Option<&Watermark>, records: &'r [Delivered]) -> Option<&'r Position> {
     let watermark = watermark?;
     let witnessed =

@@ -59,7 +59,7 @@ enum NotBegun {
 }
 
 impl<S: Store> TableStream<S> {
-    /// A handler. `principal` names the table. The operation's retention is [`TABLE_STREAM_RETENTION`] if it says none;
+    /// A handler. `principal` names the table. The operation's retention is [`TABLE_STREAM_RETENTION`] by default;
     /// with a shorter one, a change that comes again after it runs again.
     pub const fn new(engine: Engine<S>, operation: Operation, principal: Principal) -> Self {
         let operation = operation.or_retention(TABLE_STREAM_RETENTION);

@@ -20,8 +20,8 @@ use subjects::floor::Floor;
 
 pub(super) const ACCEPTED: &str = "{}";
 
-/// The reply of DynamoDB to a claim whose record is there already: the one that was put last, alone or as the first of a
-/// transaction.
+/// The reply of DynamoDB to a claim whose record is there already: the one that was put last, alone or as the first of
+/// a transaction.
 pub(super) fn refusal() -> String {
     let sent: serde_json::Value = serde_json::from_slice(&SENT.lock().expect("not poisoned")).expect("JSON");
     let item = sent.pointer("/TransactItems/0/Put/Item").unwrap_or(&sent["Item"]);

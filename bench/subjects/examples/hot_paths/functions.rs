@@ -78,8 +78,8 @@ fn worker() -> Worker {
     Worker::new(engine(ACCEPTED, 200), table(ACCEPTED, 200)).expect("valid settings")
 }
 
-/// The same worker on a queue with a plain key: one member of the body. The body is compared as a whole, and no trace is
-/// read.
+/// The same worker on a queue with a plain key: one member of the body. The body is compared as a whole, and no trace
+/// is read.
 fn plain_worker(key: &str) -> Worker {
     let (operation, producer) = (Operation::new("ledger", "post to the ledger"), Principal::new("payments"));
     let key = KeySource::pointer(Pointer::new(key).expect("valid"));

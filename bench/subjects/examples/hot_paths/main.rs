@@ -1,7 +1,7 @@
 //! Runs one hot path a number of times: `hot_paths NAME COUNT`. Without arguments it prints the names.
 //!
-//! `bench instructions` counts the instructions of one run. The replies of DynamoDB are canned, so the counts include this
-//! library and the SDK, and no network.
+//! `bench instructions` counts the instructions of one run. The replies of DynamoDB are canned, so the counts include
+//! this library and the SDK, and no network.
 
 // The layer's future holds the engine's, the store's and the SDK's.
 #![recursion_limit = "256"]

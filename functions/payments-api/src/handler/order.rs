@@ -1,4 +1,4 @@
-//! What a client asks for, read once for the record's subject and the handler.
+//! A client's order, read once for the record's subject and the handler.
 
 use idempotency::http::Received;
 use idempotency::protocol;
@@ -18,7 +18,7 @@ pub(crate) enum Order {
     },
 }
 
-/// Reads what the client asks for; nothing if the operation is none of ours.
+/// Reads the order; nothing if the operation is not one of ours.
 pub(crate) fn read(request: &Request, received: &Received) -> Option<Order> {
     let (document, body) = (received.document(), request.body());
     Some(match received.operation() {
@@ -31,7 +31,7 @@ pub(crate) fn read(request: &Request, received: &Received) -> Option<Order> {
     })
 }
 
-/// What is needed to find out the outcome when the request itself is gone.
+/// What is needed to find the outcome when the request itself is gone.
 pub(crate) fn subject(request: &Request) -> Option<protocol::Subject> {
     let subject = match request.extensions().get()? {
         Order::Payment(order) => Subject::of_payment(order),
