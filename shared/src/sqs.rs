@@ -131,6 +131,24 @@ impl<S: Store, T> Queue<S, T> {
     /// returned.
     ///
     /// A contention that was chosen before is dropped, because it is one of messages of another type.
+    ///
+    /// ```
+    /// use idempotency::sqs::Contention;
+    /// use serde::Deserialize;
+    ///
+    /// #[derive(Deserialize)]
+    /// struct Sale {
+    ///     account: String,
+    /// }
+    ///
+    /// # fn read<S: idempotency::store::Store>(queue: idempotency::Queue<S>) -> idempotency::Queue<S, Option<Sale>> {
+    /// let queue = queue.reading(|message| Sale::deserialize(message.document().ok()?).ok());
+    /// queue.contention(|message| match message.content() {
+    ///     Some(sale) => Contention::none().on(&sale.account),
+    ///     None => Contention::none(),
+    /// })
+    /// # }
+    /// ```
     #[must_use]
     pub fn reading<U>(self, reading: impl Fn(&Received<'_>) -> U + Send + Sync + 'static) -> Queue<S, U> {
         let Self { engine, operation, principal, key, mode, on_failure, concurrency, visibility, trace, .. } = self;

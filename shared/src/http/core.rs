@@ -127,7 +127,7 @@ impl<S: Store> Core<S> {
         response
     }
 
-    /// The name of the operation; see [`IdempotencyLayer::route`].
+    /// The name of the operation; see [`IdempotencyLayer::route`](super::IdempotencyLayer::route).
     fn name(&self, request: &Request) -> String {
         let named = request::route(request);
         if let Some(key) = named.as_ref().filter(|key| !route::is_open(key)) {
