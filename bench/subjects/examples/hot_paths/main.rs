@@ -1,49 +1,44 @@
-//! Runs one hot path so many times: `hot_paths NAME COUNT`. Without arguments it tells the names.
+//! Runs one hot path a number of times: `hot_paths NAME COUNT`. Without arguments it prints the names.
 //!
-//! `bench instructions` counts what one run costs. The store's replies are canned: what is left is this library, the
-//! SDK, and nothing of a network.
+//! `bench instructions` counts the instructions of one run. The replies of DynamoDB are canned, so the counts include
+//! this library and the SDK, and no network.
 
 // The layer's future holds the engine's, the store's and the SDK's.
 #![recursion_limit = "256"]
 
+mod canned;
+mod functions;
+
 use std::hint::black_box;
-use std::sync::Mutex;
 use std::time::Duration;
 
-use aws_lambda_events::event::sqs::SqsMessage;
-use aws_sdk_dynamodb::config::{BehaviorVersion, Builder, Credentials, Region};
 use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem};
-use aws_sdk_dynamodb::{Client, Config};
-use aws_smithy_runtime_api::client::http::{HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn};
-use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
-use aws_smithy_runtime_api::http::StatusCode;
-use aws_smithy_types::body::SdkBody;
 use idempotency::engine::{Attempt, Call, Engine, Operation, Outcome, Verdict};
 use idempotency::protocol::{
-    ClaimRequest, Decision, EpochMs, EpochS, Fingerprint, Fingerprinter, Key, OwnerToken, Pointer, Principal, RecordId,
-    Resolution, Settled, TransactionId, Uncertain, canonical_json, decide, settle,
+    ClaimRequest, Compare, Decision, EpochMs, EpochS, Fingerprint, Fingerprinter, Key, OwnerToken, Pointer, Principal,
+    RecordId, Resolution, Selection, Settled, TransactionId, Uncertain, canonical_json, decide, settle,
 };
-use idempotency::sqs::KeySource;
-use idempotency::store::dynamodb;
+use idempotency::sqs::{KeySource, Message};
 use idempotency::{DynamoDbStore, IdempotencyLayer, Queue};
 use lambda_http::request::LambdaRequest;
 use lambda_http::tower::{Layer, ServiceExt};
 use lambda_http::{Body, Response, service_fn};
 use lambda_runtime::{Context, LambdaEvent};
-use serde_json::json;
-use subjects::floor::Floor;
+use serde::Deserialize;
 use subjects::{CONCURRENCY, Order};
+
+use canned::{ACCEPTED, engine, floor, refusal};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.as_slice() {
         [path, count] => run(path, count.parse().expect("a count")).await,
-        _ => PATHS.iter().for_each(|path| println!("{path}")),
+        _ => PATHS.iter().chain(&functions::PATHS).for_each(|path| println!("{path}")),
     }
 }
 
-const PATHS: [&str; 15] = [
+const PATHS: [&str; 16] = [
     "canonical JSON of a request",
     "fingerprint of a request",
     "record id",
@@ -58,6 +53,7 @@ const PATHS: [&str; 15] = [
     "layer: replay of an API Gateway event",
     "floor: replay of an API Gateway event",
     "queue: a batch of 100 messages",
+    "queue: a batch of 100 messages with pointers and a trace",
     "floor: a batch of 100 messages",
 ];
 
@@ -142,15 +138,15 @@ async fn run(path: &str, count: usize) {
         }
         "queue: a batch of 100 messages" => {
             let operation = Operation::new("orders", "post");
-            let sender = Principal::new("shop").expect("valid");
-            let key = KeySource::pointer(Pointer::new("/key").expect("valid"));
-            let queue = Queue::new(accepting.clone(), operation, sender, key);
-            let queue = queue.single_write().concurrency(CONCURRENCY);
-            for number in 0..count {
-                let deadline = accepting.time().plus(Duration::from_secs(30));
-                let response = queue.handle(&batch(number), deadline, message).await.expect("handled");
-                assert!(response.batch_item_failures.is_empty());
-            }
+            let queue = Queue::new(accepting.clone(), operation, shop(), KeySource::pointer(at("/key")));
+            batches(count, &accepting, &queue.single_write().concurrency(CONCURRENCY)).await;
+        }
+        "queue: a batch of 100 messages with pointers and a trace" => {
+            let compared = Selection::of(at("/amount")).and(at("/effect")).and_optional(at("/reference"));
+            let operation = Operation::new("orders", "post").compare(Compare::Selected(compared));
+            let key = KeySource::pointer(at("/order")).or(KeySource::pointers(at("/amount"), [at("/key")]));
+            let queue = Queue::new(accepting.clone(), operation, shop(), key).traceparent(at("/traceparent"));
+            batches(count, &accepting, &queue.single_write().concurrency(CONCURRENCY)).await;
         }
         "floor: a batch of 100 messages" => {
             let floor = floor(ACCEPTED, 200);
@@ -159,8 +155,24 @@ async fn run(path: &str, count: usize) {
                 assert!(floor.batch(event).await.expect("handled").batch_item_failures.is_empty());
             }
         }
-        other => panic!("no path {other}"),
+        other => functions::run(other, count).await,
     }
+}
+
+async fn batches(count: usize, engine: &Engine<DynamoDbStore>, queue: &Queue<DynamoDbStore>) {
+    for number in 0..count {
+        let deadline = engine.time().plus(Duration::from_secs(30));
+        let response = queue.handle(&batch(number), deadline, message).await.expect("handled");
+        assert!(response.batch_item_failures.is_empty());
+    }
+}
+
+fn shop() -> Principal {
+    Principal::new("shop").expect("valid")
+}
+
+fn at(pointer: &str) -> Pointer {
+    Pointer::new(pointer).expect("valid")
 }
 
 fn repeat<T>(count: usize, run: impl Fn(usize) -> T) {
@@ -175,13 +187,13 @@ async fn handler(request: lambda_http::Request) -> Result<Response<Body>, lambda
     Ok(Response::builder().status(status).header("content-type", "application/json").body(body.into())?)
 }
 
-async fn message(_: Attempt<TransactWriteItem>, message: &SqsMessage) -> Verdict<()> {
-    match serde_json::from_str::<Order>(message.body.as_deref().unwrap_or_default()) {
-        Ok(order) => {
+async fn message(_: Attempt<TransactWriteItem>, message: Message<'_>) -> Verdict<()> {
+    match message.document().map(Order::deserialize) {
+        Ok(Ok(order)) => {
             order.carry_out();
             Verdict::Success(())
         }
-        Err(_) => Verdict::NotExecuted(()),
+        Ok(Err(_)) | Err(_) => Verdict::NotExecuted(()),
     }
 }
 
@@ -195,60 +207,6 @@ async fn single_write(engine: &Engine<DynamoDbStore>, number: usize, effect: boo
         Verdict::Success("order-1".to_owned())
     };
     engine.run_single_write(&call(engine, number), run).await.expect("an outcome")
-}
-
-const ACCEPTED: &str = "{}";
-
-/// What DynamoDB answers to a claim where the item that was put last is.
-fn refusal() -> String {
-    let sent: serde_json::Value = serde_json::from_slice(&SENT.lock().expect("not poisoned")).expect("JSON");
-    json!({
-        "__type": "com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException",
-        "message": "The conditional request failed",
-        "Item": sent["Item"],
-    })
-    .to_string()
-}
-
-/// The body of the last request.
-static SENT: Mutex<Vec<u8>> = Mutex::new(Vec::new());
-
-/// A DynamoDB that always answers the same.
-#[derive(Debug)]
-struct Canned {
-    status: u16,
-    reply: String,
-}
-
-impl HttpConnector for Canned {
-    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let mut sent = SENT.lock().expect("not poisoned");
-        sent.clear();
-        sent.extend_from_slice(request.body().bytes().unwrap_or_default());
-        let status = StatusCode::try_from(self.status).expect("a status");
-        HttpConnectorFuture::ready(Ok(HttpResponse::new(status, SdkBody::from(self.reply.clone()))))
-    }
-}
-
-fn engine(reply: impl Into<String>, status: u16) -> Engine<DynamoDbStore> {
-    let store = DynamoDbStore::new(client(dynamodb::client().config().to_builder(), reply, status), "Records");
-    // Nothing is remembered in the process: a replay is one from the store.
-    Engine::builder(store).cache_bytes(0).build()
-}
-
-/// With the settings that the SDK has by itself, as in its function.
-fn floor(reply: impl Into<String>, status: u16) -> Floor {
-    let client = client(Config::builder().behavior_version(BehaviorVersion::v2026_01_12()), reply, status);
-    Floor { client, records: "Records".into(), effects: "Effects".into() }
-}
-
-fn client(config: Builder, reply: impl Into<String>, status: u16) -> Client {
-    let connector = SharedHttpConnector::new(Canned { status, reply: reply.into() });
-    let config = config
-        .http_client(http_client_fn(move |_, _| connector.clone()))
-        .region(Region::new("eu-central-1"))
-        .credentials_provider(Credentials::new("local", "local", None, None, "hot paths"));
-    Client::from_conf(config.build())
 }
 
 fn event(number: usize) -> lambda_http::Request {
