@@ -15,16 +15,16 @@ use payments::{Action, Approval, AuditCursor, AuditFilter, AuditKind, AuditPage,
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::access::Caller;
+use crate::auth::Caller;
 use crate::changes::changes;
-use crate::confirming::Look;
-use crate::console::Console;
-use crate::line::Told;
+use crate::confirmation::Look;
+use crate::error::Refusal;
+use crate::format;
 use crate::record::{About, Details, id_of, short};
-use crate::refusal::Refusal;
-use crate::settling::{NotPreviewed, Verb, Wish};
-use crate::unresolved::{Filter, Listing};
-use crate::words;
+use crate::request_log::Told;
+use crate::settlement::{NotPreviewed, Verb, Wish};
+use crate::state::Console;
+use crate::unknown_list::{Filter, Listing};
 
 pub(crate) fn routes() -> Router<Arc<Console>> {
     Router::new()
@@ -53,7 +53,7 @@ async fn unresolved(State(console): State<Arc<Console>>, caller: Caller, Query(f
     let body = json!({
         "count": summary.count,
         "at_least": summary.at_least,
-        "oldest": summary.oldest.map(words::rfc3339),
+        "oldest": summary.oldest.map(format::rfc3339),
         "at_risk": at_risk.collect::<Vec<_>>(),
         "records": records.iter().map(|record| row(record, About::of(record).as_ref())).collect::<Vec<_>>(),
         "next": next.map(|next| next.after),
@@ -68,8 +68,8 @@ fn row(record: &Record, about: Option<&About>) -> Value {
         "status": record.state.status().as_str(),
         "transaction": record.transaction.to_string(),
         "attempt": record.attempt,
-        "created": words::rfc3339(record.created),
-        "updated": words::rfc3339(record.updated),
+        "created": format::rfc3339(record.created),
+        "updated": format::rfc3339(record.updated),
         "principal": record.principal.map(|digest| digest.to_string()),
         "subject": record.subject.as_ref().map(|subject| subject.as_str()),
         "account": about.and_then(|about| about.account.as_ref()),
@@ -82,18 +82,18 @@ async fn record(State(console): State<Arc<Console>>, caller: Caller, Path(record
     let Details { record, about, payment, entries, is_ours, provider, approvals, audit } =
         console.details(&record).await?;
     let mut body = row(&record, about.as_ref());
-    body["state"] = words::state(&record.state, words::now()).into();
+    body["state"] = format::state(&record.state, format::now()).into();
     body["version"] = crate::record::shown(&record).version.into();
-    body["expiration"] = record.expiration().map(|at| words::rfc3339(EpochMs(at.0.saturating_mul(1000)))).into();
+    body["expiration"] = record.expiration().map(|at| format::rfc3339(EpochMs(at.0.saturating_mul(1000)))).into();
     body["story"] = record
         .history
         .entries()
         .iter()
         .map(|step| {
             json!({
-                "at": words::rfc3339(step.at),
+                "at": format::rfc3339(step.at),
                 "attempt": step.attempt,
-                "event": words::event(step.event),
+                "event": format::event(step.event),
                 "request": step.request.map(|request| request.to_string()),
             })
         })
@@ -119,13 +119,13 @@ async fn record(State(console): State<Arc<Console>>, caller: Caller, Path(record
         )
         .collect();
     body["approvals"] = approvals.iter().map(|approval| approvable(approval, None)).collect();
-    body["audit"] = audit.iter().map(words::entry_json).collect();
+    body["audit"] = audit.iter().map(format::entry_json).collect();
     Ok((Told::shown(&caller.actor).about(&record), Json(body)))
 }
 
 async fn ask(State(console): State<Arc<Console>>, caller: Caller, Path(record): Path<String>) -> Answered {
     let (record, answer) = console.ask_for_audit(&caller.actor, &caller.invocation, &record).await?;
-    let told = Told::done(words::audited(AuditKind::Asked), &caller.actor).about(&record);
+    let told = Told::done(format::audited(AuditKind::Asked), &caller.actor).about(&record);
     Ok((told, Json(answer.to_json())))
 }
 
@@ -209,11 +209,11 @@ fn approvable(approval: &Approval, record: Option<&Record>) -> Value {
         "reason": approval.reason,
         "requested_by": approval.requested_by,
         "provider": approval.provider,
-        "shown": words::shown_json(&approval.shown),
+        "shown": format::shown_json(&approval.shown),
         "changes": changed(&approval.action, record),
-        "created": words::rfc3339(EpochMs(approval.created)),
-        "expires": words::rfc3339(EpochMs(approval.expires())),
-        "used": approval.used.as_ref().map(|(_, at)| words::rfc3339(EpochMs(*at))),
+        "created": format::rfc3339(EpochMs(approval.created)),
+        "expires": format::rfc3339(EpochMs(approval.expires())),
+        "used": approval.used.as_ref().map(|(_, at)| format::rfc3339(EpochMs(*at))),
         "used_by": approval.used.as_ref().map(|(by, _)| by),
     })
 }
@@ -225,10 +225,10 @@ fn previewed(preview: &Preview, record: Option<&Record>) -> Value {
         "action": preview.action,
         "reason": preview.reason,
         "actor": preview.actor,
-        "shown": words::shown_json(&preview.shown),
+        "shown": format::shown_json(&preview.shown),
         "changes": changed(&preview.action, record),
-        "expires": words::rfc3339(EpochMs(preview.expires())),
-        "used": preview.used.map(|at| words::rfc3339(EpochMs(at))),
+        "expires": format::rfc3339(EpochMs(preview.expires())),
+        "used": preview.used.map(|at| format::rfc3339(EpochMs(at))),
         "approval": preview.approval.map(|id| id.simple().to_string()),
     })
 }
@@ -270,7 +270,7 @@ impl Console {
 async fn audit(State(console): State<Arc<Console>>, caller: Caller, Query(query): Query<AuditQuery>) -> Answered {
     let page = console.audit(&query).await.map_err(|error| Refusal::unavailable(&error))?;
     let body = json!({
-        "entries": page.entries.iter().map(words::entry_json).collect::<Vec<_>>(),
+        "entries": page.entries.iter().map(format::entry_json).collect::<Vec<_>>(),
         "next": page.next.map(|next| next.to_string()),
     });
     Ok((Told::shown(&caller.actor), Json(body)))

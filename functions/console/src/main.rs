@@ -1,29 +1,29 @@
-//! The operators' console behind API Gateway: what it is made of. What it does is in [`console`].
+//! The operators' console behind API Gateway: what it is made of. What it does is in [`state`].
 
-mod access;
 mod api;
-mod approving;
-mod asking;
+mod approvals;
+mod auth;
 mod changes;
-mod confirming;
-mod console;
-mod line;
+mod confirmable;
+mod confirmation;
+mod error;
+mod evidence;
+mod format;
 mod page;
+mod provider_status;
 mod record;
-mod refusal;
-mod settling;
-mod unresolved;
-mod warrant;
-mod weighing;
-mod words;
+mod request_log;
+mod settlement;
+mod state;
+mod unknown_list;
 
 use idempotency::store::dynamodb;
 use idempotency::{DynamoDbStore, Engine};
 use lambda_http::Error;
 use payments::{LateOwners, Table, provider, setting, watch};
 
-use access::Tokens;
-use console::Console;
+use auth::Tokens;
+use state::Console;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {

@@ -1,13 +1,13 @@
 //! The pages: plain HTML that works without a script.
 
-mod act;
 mod approvals;
 mod audit;
+mod error;
 mod layout;
-mod outcome;
 mod record;
 mod session;
-mod unresolved;
+mod settle;
+mod unknown_list;
 
 use std::sync::Arc;
 
@@ -16,20 +16,20 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 
-use crate::access::Visit;
-use crate::console::Console;
-use crate::refusal::Refusal;
+use crate::auth::Visit;
+use crate::error::Refusal;
+use crate::state::Console;
 
-pub(crate) use outcome::refused;
+pub(crate) use error::refused;
 
 pub(crate) fn routes() -> Router<Arc<Console>> {
     Router::new()
-        .route("/console", get(unresolved::show))
-        .route("/console/", get(unresolved::show))
+        .route("/console", get(unknown_list::show))
+        .route("/console/", get(unknown_list::show))
         .route("/console/records/{record}", get(record::show))
-        .route("/console/records/{record}/ask", post(act::ask))
-        .route("/console/records/{record}/{verb}", get(act::form).post(act::preview))
-        .route("/console/previews/{token}", get(act::look).post(act::confirm))
+        .route("/console/records/{record}/ask", post(settle::ask))
+        .route("/console/records/{record}/{verb}", get(settle::form).post(settle::preview))
+        .route("/console/previews/{token}", get(settle::look).post(settle::confirm))
         .route("/console/approvals", get(approvals::list))
         .route("/console/approvals/{id}", get(approvals::look).post(approvals::approve))
         .route("/console/audit", get(audit::show))

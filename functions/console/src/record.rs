@@ -7,10 +7,10 @@ use payments::{Approval, AuditEntry, AuditFilter, LedgerEntry, Payment, PaymentI
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-use crate::asking::Answer;
-use crate::console::Console;
-use crate::refusal::Refusal;
-use crate::words;
+use crate::error::Refusal;
+use crate::format;
+use crate::provider_status::Answer;
+use crate::state::Console;
 
 /// What the page of a record shows.
 #[derive(Debug)]
@@ -66,7 +66,7 @@ impl About {
     }
 
     pub(crate) fn money(&self) -> Option<String> {
-        Some(words::money(&self.amount?.to_string(), self.currency.as_ref()?))
+        Some(format::money(&self.amount?.to_string(), self.currency.as_ref()?))
     }
 }
 
@@ -89,7 +89,7 @@ impl Console {
     pub(crate) async fn details(&self, id: &str) -> Result<Details, Refusal> {
         let record = self.record(id).await?;
         let is_ours = ours(&record).is_ok();
-        let open = is_ours && Standing::of(&record, words::now()) != Standing::Closed;
+        let open = is_ours && Standing::of(&record, format::now()) != Standing::Closed;
         let asked = async { if open { Some(self.ask(&record).await) } else { None } };
         let approvals = async { if open { self.approvals_of(&record).await } else { Ok(Vec::new()) } };
         let (provider, (payment, entries), approvals, audit) =

@@ -21,9 +21,9 @@
 
 mod audit;
 mod event;
+mod fenced_attempts;
 mod id;
 mod invalid;
-mod late_owner;
 mod ledger;
 mod members;
 mod message;
@@ -39,18 +39,18 @@ mod sale;
 mod settings;
 mod subject;
 mod table;
+mod telemetry;
 mod terminals;
 mod text;
 mod time;
-mod watch;
 
 use mimalloc::MiMalloc;
 
 pub use audit::{Action, Approval, AuditCursor, AuditEntry, AuditFilter, AuditKind, AuditPage, Preview, Shown};
 pub use event::{Event, EventKind};
+pub use fenced_attempts::LateOwners;
 pub use id::{PaymentId, RefundId};
 pub use invalid::{Invalid, Problem};
-pub use late_owner::LateOwners;
 pub(crate) use ledger::Opening;
 pub use ledger::{Account, Balance, Clearing, Entry, LedgerEntry, Origin, Posting};
 pub use message::Message;
@@ -67,9 +67,9 @@ pub use sale::Sale;
 pub use settings::{MissingSetting, ProviderSettingError, provider, setting};
 pub use subject::Subject;
 pub use table::{Table, TableError};
+pub use telemetry::watch;
 pub use terminals::Terminals;
 pub use text::{AccountId, PaymentMethod, Reason, Reference, Statement, TerminalId};
-pub use watch::watch;
 
 /// Of all functions: a fifth of what a request costs the processor is memory that the SDK takes and gives back.
 #[global_allocator]

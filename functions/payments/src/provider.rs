@@ -1,11 +1,11 @@
 mod answer;
 mod error;
+mod lookup;
 mod outcome;
-mod trace;
 
 pub use error::{ProviderError, SettingsError};
+pub use lookup::{Charged, FoundCharge, FoundRefund, Refunded};
 pub use outcome::{Charge, Refusal, Reversal};
-pub use trace::{Charged, FoundCharge, FoundRefund, Refunded};
 
 use std::time::Duration;
 

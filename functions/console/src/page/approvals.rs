@@ -9,14 +9,14 @@ use idempotency::protocol::{EpochMs, Record};
 use maud::{Markup, html};
 use payments::Approval;
 
-use super::act::{Bare, subject, title, what_changes};
 use super::layout::{Time, csrf, page, record_link};
 use super::refused;
-use crate::access::{Role, Visit};
-use crate::confirming::Look;
-use crate::console::Console;
-use crate::line::Told;
+use super::settle::{Bare, subject, title, what_changes};
+use crate::auth::{Role, Visit};
+use crate::confirmation::Look;
 use crate::record::short;
+use crate::request_log::Told;
+use crate::state::Console;
 
 pub(super) async fn list(State(console): State<Arc<Console>>, visit: Visit) -> Response {
     match console.approvals().await {

@@ -10,12 +10,12 @@ use payments::{AuditEntry, AuditKind, AuditPage};
 
 use super::layout::{Time, page, record_link};
 use super::refused;
-use crate::access::Visit;
 use crate::api::AuditQuery;
-use crate::console::Console;
-use crate::line::Told;
-use crate::refusal::Refusal;
-use crate::words;
+use crate::auth::Visit;
+use crate::error::Refusal;
+use crate::format;
+use crate::request_log::Told;
+use crate::state::Console;
 
 pub(super) async fn show(
     State(console): State<Arc<Console>>,
@@ -65,7 +65,7 @@ pub(super) fn entries(entries: &[AuditEntry]) -> Markup {
             @for entry in entries {
                 li {
                     p {
-                        strong { (words::audited(entry.kind)) } " by " span.actor { (entry.actor) } ", "
+                        strong { (format::audited(entry.kind)) } " by " span.actor { (entry.actor) } ", "
                         (Time(EpochMs(entry.at)))
                         @if let Some(by) = &entry.requested_by { ", asked for by " span.actor { (by) } }
                     }

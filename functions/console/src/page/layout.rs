@@ -3,8 +3,8 @@
 use idempotency::protocol::EpochMs;
 use maud::{DOCTYPE, Markup, Render, html};
 
-use crate::access::{Csrf, Visit};
-use crate::words;
+use crate::auth::{Csrf, Visit};
+use crate::format;
 
 /// A whole page.
 pub(super) fn page(title: &str, visit: Option<&Visit>, content: Markup) -> Markup {
@@ -56,7 +56,7 @@ pub(super) struct Time(pub(super) EpochMs);
 
 impl Render for Time {
     fn render(&self) -> Markup {
-        html! { time datetime=(words::rfc3339(self.0)) { (words::time(self.0)) } }
+        html! { time datetime=(format::rfc3339(self.0)) { (format::time(self.0)) } }
     }
 }
 

@@ -12,13 +12,13 @@ use super::approvals;
 use super::audit::entries;
 use super::layout::{Time, csrf, page, status};
 use super::refused;
-use crate::access::{Role, Visit};
-use crate::asking::Answer;
-use crate::console::Console;
-use crate::line::Told;
+use crate::auth::{Role, Visit};
+use crate::format;
+use crate::provider_status::Answer;
 use crate::record::{About, Details, Standing, short};
-use crate::settling::Verb;
-use crate::words;
+use crate::request_log::Told;
+use crate::settlement::Verb;
+use crate::state::Console;
 
 pub(super) async fn show(State(console): State<Arc<Console>>, visit: Visit, Path(record): Path<String>) -> Response {
     match console.details(&record).await {
@@ -32,10 +32,10 @@ pub(super) async fn show(State(console): State<Arc<Console>>, visit: Visit, Path
 
 fn content(visit: &Visit, details: &Details) -> Markup {
     let record = &details.record;
-    let standing = Standing::of(record, words::now());
+    let standing = Standing::of(record, format::now());
     html! {
         h1 { "Record " span.code { (short(record.id.as_str()).chars().take(12).collect::<String>()) } }
-        p.state { (status(record.state.status().as_str())) " " (words::state(&record.state, words::now())) }
+        p.state { (status(record.state.status().as_str())) " " (format::state(&record.state, format::now())) }
         (facts(record, details.about.as_ref()))
         @if let Some(answer) = &details.provider { (provider(answer)) }
         @if !details.approvals.is_empty() {
@@ -64,7 +64,7 @@ fn facts(record: &Record, about: Option<&About>) -> Markup {
             }
             dt { "Transaction" } dd.code { (record.transaction) }
             dt { "Attempts" } dd { (record.attempt) }
-            dt { "Began" } dd { (Time(record.created)) " " small { (words::duration(words::now().since(record.created))) " ago" } }
+            dt { "Began" } dd { (Time(record.created)) " " small { (format::duration(format::now().since(record.created))) " ago" } }
             dt { "Last written" } dd { (Time(record.updated)) }
             dt { "Kept until" }
             dd {
@@ -144,8 +144,8 @@ fn payment_facts(payment: &Payment) -> Markup {
     html! {
         dl.facts {
             dt { "Payment" } dd.code { (payment.id) }
-            dt { "Amount" } dd.money { (words::money(&payment.money.amount.to_string(), currency)) }
-            dt { "Refunded" } dd.money { (words::money(&payment.refunded.to_string(), currency)) }
+            dt { "Amount" } dd.money { (format::money(&payment.money.amount.to_string(), currency)) }
+            dt { "Refunded" } dd.money { (format::money(&payment.refunded.to_string(), currency)) }
             dt { "Account" } dd { (payment.account) }
             dt { "At the provider" } dd.code { (payment.intent) }
             @if let Some(reference) = &payment.reference { dt { "Reference" } dd.words { (reference) } }
@@ -160,7 +160,7 @@ fn ledger(entries: &[LedgerEntry]) -> Markup {
             thead { tr { th scope="col" { "Account" } th scope="col" { "Change" } } }
             tbody {
                 @for entry in entries {
-                    tr { td { (entry.account) } td.money { (words::money(&entry.amount.to_string(), entry.currency.code())) } }
+                    tr { td { (entry.account) } td.money { (format::money(&entry.amount.to_string(), entry.currency.code())) } }
                 }
             }
         }
@@ -180,7 +180,7 @@ fn history(record: &Record) -> Markup {
 fn told(step: &HistoryEntry) -> Markup {
     html! {
         li {
-            (Time(step.at)) " " strong { "Attempt " (step.attempt) } " " (words::event(step.event))
+            (Time(step.at)) " " strong { "Attempt " (step.attempt) } " " (format::event(step.event))
             @if let Some(request) = &step.request { br; small { "request " span.code { (request) } } }
         }
     }

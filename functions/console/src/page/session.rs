@@ -12,10 +12,10 @@ use uuid::Uuid;
 
 use super::layout::{csrf, page};
 use super::refused;
-use crate::access::{Cookie, Csrf, Denied, Visit, cookie, is_from_elsewhere};
-use crate::console::Console;
-use crate::line::Told;
-use crate::refusal::Refusal;
+use crate::auth::{Cookie, Csrf, Denied, Visit, cookie, is_from_elsewhere};
+use crate::error::Refusal;
+use crate::request_log::Told;
+use crate::state::Console;
 
 #[derive(Deserialize)]
 pub(super) struct SignIn {

@@ -10,7 +10,7 @@ use tokio::{
 use super::*;
 use crate::{Owner, Reference};
 
-mod trace;
+mod lookup;
 
 const CONNECT: Duration = Duration::from_secs(2);
 const TIMEOUT: Duration = Duration::from_secs(5);

@@ -5,11 +5,11 @@ use idempotency::protocol::Record;
 use payments::{Action, Approval, AuditEntry, AuditKind, Preview, Shown, Table};
 use uuid::Uuid;
 
-use crate::access::{Actor, Invocation};
-use crate::console::Console;
-use crate::refusal::Refusal;
-use crate::weighing::Word;
-use crate::words;
+use crate::auth::{Actor, Invocation};
+use crate::error::Refusal;
+use crate::evidence::Word;
+use crate::format;
+use crate::state::Console;
 
 /// What entitles an operator to settle one record in one way, once: their own preview, which they confirm, or another's,
 /// which they approve.
@@ -107,11 +107,11 @@ impl Warrant for Preview {
         record: &Record,
         word: &Word,
     ) -> Result<Option<(Self, &'static str)>, Refusal> {
-        let now = words::now().0;
+        let now = format::now().0;
         if word.is_evidence {
             let settled = console.settle(self, actor, invocation, record, word).await?;
             let used = Self { used: Some(now), ..self.clone() };
-            return Ok(settled.then_some((used, words::audited(self.action.kind()))));
+            return Ok(settled.then_some((used, format::audited(self.action.kind()))));
         }
         let approval = Approval::of(self, Uuid::now_v7(), word.in_words(), now);
         let entry = AuditEntry {
@@ -125,13 +125,13 @@ impl Warrant for Preview {
             requested_by: None,
             request: invocation.request.clone(),
             reason: Some(self.reason.clone()),
-            evidence: Some(words::wanted(&self.action)),
+            evidence: Some(format::wanted(&self.action)),
             provider: Some(word.in_words()),
         };
         let requested = console.table.request_approval(self, &approval, &entry).await;
         let requested = requested.map_err(|error| Refusal::uncertain(&error))?;
         let used = Self { used: Some(now), approval: Some(approval.id), ..self.clone() };
-        Ok(requested.then_some((used, words::audited(AuditKind::Requested))))
+        Ok(requested.then_some((used, format::audited(AuditKind::Requested))))
     }
 }
 
@@ -195,7 +195,7 @@ impl Warrant for Approval {
         word: &Word,
     ) -> Result<Option<(Self, &'static str)>, Refusal> {
         let settled = console.settle(self, actor, invocation, record, word).await?;
-        let used = Self { used: Some((actor.name.clone(), words::now().0)), ..self.clone() };
-        Ok(settled.then_some((used, words::audited(self.action.kind()))))
+        let used = Self { used: Some((actor.name.clone(), format::now().0)), ..self.clone() };
+        Ok(settled.then_some((used, format::audited(self.action.kind()))))
     }
 }

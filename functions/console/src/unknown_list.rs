@@ -8,9 +8,9 @@ use idempotency::store::StoreError;
 use idempotency::store::dynamodb::After;
 use serde::{Deserialize, Serialize};
 
-use crate::console::Console;
+use crate::format;
 use crate::record::{self, About};
-use crate::words;
+use crate::state::Console;
 
 /// Which records are asked for, as the URL has it; all conditions must hold, an empty one always does.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -103,7 +103,7 @@ impl Summary {
 
 impl Console {
     pub(crate) async fn unresolved(&self, filter: &Filter) -> Result<Listing, StoreError> {
-        let now = words::now();
+        let now = format::now();
         let mut summary = Summary::default();
         summary.at_least = self
             .for_each_unknown(None, |record| {

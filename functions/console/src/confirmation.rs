@@ -10,15 +10,15 @@ use idempotency::reconcile::{Evidence, Reconciled, Resolver};
 use idempotency::store::Store;
 use payments::{Action, AuditEntry, operations, reply};
 
-use crate::access::{Actor, Invocation};
-use crate::console::Console;
-use crate::line::Told;
+use crate::auth::{Actor, Invocation};
+use crate::confirmable::Warrant;
+use crate::error::{Drift, Refusal};
+use crate::evidence::Word;
+use crate::format;
 use crate::record::{Standing, id_of, short, shown};
-use crate::refusal::{Drift, Refusal};
-use crate::settling::is_open;
-use crate::warrant::Warrant;
-use crate::weighing::Word;
-use crate::words;
+use crate::request_log::Told;
+use crate::settlement::is_open;
+use crate::state::Console;
 
 /// A warrant, with the record as it is now.
 #[derive(Debug)]
@@ -58,7 +58,7 @@ impl Console {
         if warrant.is_used() {
             return Ok(Look::Used(warrant));
         }
-        if warrant.expires() <= words::now().0 {
+        if warrant.expires() <= format::now().0 {
             return Err(W::expired());
         }
         let record = match self.as_shown(&warrant).await {
@@ -80,7 +80,7 @@ impl Console {
         let record = self.store.read(&id).await.map_err(|error| Refusal::unavailable(&error))?;
         let now = record.as_ref().map(shown);
         let held =
-            record.as_ref().is_some_and(|record| matches!(Standing::of(record, words::now()), Standing::Held(_)));
+            record.as_ref().is_some_and(|record| matches!(Standing::of(record, format::now()), Standing::Held(_)));
         match record {
             Some(record) if now.as_ref().is_some_and(|now| now.version == warrant.shown().version) => Ok(record),
             _ => Err(Refusal::drifted(Drift {

@@ -7,9 +7,9 @@ use axum::response::{IntoResponse, Redirect, Response};
 use idempotency::protocol::{EpochMs, InvocationId};
 
 use super::{Actor, Cookie, Csrf, Denied, Role, cookie};
-use crate::console::Console;
+use crate::error::Refusal;
 use crate::page;
-use crate::refusal::Refusal;
+use crate::state::Console;
 
 /// Somebody at a browser.
 #[derive(Clone, Debug)]

@@ -5,10 +5,10 @@ use idempotency::protocol::Record;
 use idempotency::store::Store;
 use payments::{Approval, TableError};
 
-use crate::console::Console;
+use crate::error::Refusal;
+use crate::format;
 use crate::record::{id_of, short, shown};
-use crate::refusal::Refusal;
-use crate::words;
+use crate::state::Console;
 
 /// How many are shown.
 const MOST: usize = 50;
@@ -16,7 +16,7 @@ const MOST: usize = 50;
 impl Console {
     /// What can be approved, newest first.
     pub(crate) async fn approvals(&self) -> Result<Vec<Approval>, Refusal> {
-        let approvals = self.table.approvals(words::now().0, MOST).await;
+        let approvals = self.table.approvals(format::now().0, MOST).await;
         let approvals = approvals.map_err(|error| Refusal::unavailable(&error))?;
         let current = try_join_all(approvals.iter().map(|approval| self.is_current(approval))).await?;
         Ok(approvals.into_iter().zip(current).filter_map(|(approval, current)| current.then_some(approval)).collect())
@@ -31,7 +31,7 @@ impl Console {
 
     /// What can be approved of one record.
     pub(crate) async fn approvals_of(&self, record: &Record) -> Result<Vec<Approval>, TableError> {
-        let approvals = self.table.approvals(words::now().0, MOST).await?;
+        let approvals = self.table.approvals(format::now().0, MOST).await?;
         Ok(approvals.into_iter().filter(|approval| is_of(approval, record)).collect())
     }
 }

@@ -5,12 +5,12 @@ use payments::{Action, Preview, Statement};
 use serde::Deserialize;
 use uuid::Uuid;
 
-use crate::access::Actor;
-use crate::console::Console;
+use crate::auth::Actor;
+use crate::error::Refusal;
+use crate::evidence::Weight;
+use crate::format;
 use crate::record::{Standing, ours, shown};
-use crate::refusal::Refusal;
-use crate::weighing::Weight;
-use crate::words;
+use crate::state::Console;
 
 /// What an operator can do with a record that is open; the last part of a URL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -95,7 +95,7 @@ impl Console {
             shown: shown(&record),
             action,
             reason,
-            created: words::now().0,
+            created: format::now().0,
             used: None,
             approval: None,
         };
@@ -160,10 +160,10 @@ impl Console {
 }
 
 pub(crate) fn is_open(record: &Record) -> Result<(), Refusal> {
-    match Standing::of(record, words::now()) {
+    match Standing::of(record, format::now()) {
         Standing::Open => Ok(()),
         Standing::Held(until) => {
-            Err(Refusal::not_open(format!("Somebody holds it until {}. Look again then.", words::time(until))))
+            Err(Refusal::not_open(format!("Somebody holds it until {}. Look again then.", format::time(until))))
         }
         Standing::Closed => Err(Refusal::not_open("Its outcome is known already. Look at the record.")),
     }

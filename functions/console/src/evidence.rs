@@ -5,10 +5,10 @@ use std::time::Duration;
 use idempotency::protocol::Record;
 use payments::{Action, Currency, PaymentId, ProviderResolver, Subject};
 
-use crate::asking::Answer;
-use crate::console::Console;
-use crate::refusal::Refusal;
-use crate::words;
+use crate::error::Refusal;
+use crate::format;
+use crate::provider_status::Answer;
+use crate::state::Console;
 
 /// What an answer of the provider is for an action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,7 +112,7 @@ impl Console {
             let taken = if let Answer::OpenTombstone(intent) = answer {
                 self.provider.cancel(intent, TIMEOUT).await
             } else {
-                self.provider.prevent(transaction, asked_in, words::now().0, TIMEOUT).await
+                self.provider.prevent(transaction, asked_in, format::now().0, TIMEOUT).await
             };
             match taken {
                 Ok(()) => return Answer::Prevented,

@@ -6,8 +6,8 @@ use maud::{Markup, html};
 use payments::Shown;
 
 use super::layout::{Time, comparison, page, status};
-use crate::access::Visit;
-use crate::refusal::{Drift, Refusal};
+use crate::auth::Visit;
+use crate::error::{Drift, Refusal};
 
 pub(crate) fn refused(visit: Option<&Visit>, refusal: &Refusal) -> Response {
     let content = html! {

@@ -3,13 +3,13 @@
 
 mod cookie;
 mod csrf;
+mod extract;
 mod token;
-mod visit;
 
 pub(crate) use cookie::{Cookie, cookie};
 pub(crate) use csrf::Csrf;
+pub(crate) use extract::{Caller, Invocation, Visit, is_from_elsewhere};
 pub(crate) use token::{Denied, Tokens};
-pub(crate) use visit::{Caller, Invocation, Visit, is_from_elsewhere};
 
 /// Somebody whose token was checked, and who has a role.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,9 +7,9 @@ use idempotency::telemetry::request_log::with_causes;
 use payments::Shown;
 use serde_json::json;
 
-use crate::access::Denied;
-use crate::line::Told;
-use crate::words;
+use crate::auth::Denied;
+use crate::format;
+use crate::request_log::Told;
 
 /// Why something was not shown or not done. Nothing was changed, unless it says otherwise.
 #[derive(Clone, Debug)]
@@ -206,8 +206,8 @@ impl IntoResponse for Refusal {
             "code": self.code,
         });
         if let Some(drift) = &self.drift {
-            body["shown"] = words::shown_json(&drift.shown);
-            body["now"] = drift.now.as_ref().map(words::shown_json).into();
+            body["shown"] = format::shown_json(&drift.shown);
+            body["now"] = drift.now.as_ref().map(format::shown_json).into();
         }
         let mut response = (self.status, self.told(), Json(body)).into_response();
         let problem = HeaderValue::from_static("application/problem+json");

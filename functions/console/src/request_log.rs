@@ -13,7 +13,7 @@ use axum::response::{IntoResponseParts, Response, ResponseParts};
 use idempotency::protocol::{Record, TransactionId};
 use idempotency::telemetry::request_log::{is_cold_start, milliseconds};
 
-use crate::access::{Actor, Role};
+use crate::auth::{Actor, Role};
 use crate::record::{id_of, short};
 
 /// What a request came to. Its handler puts it into the response.

@@ -13,11 +13,11 @@ use payments::{
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::access::{Actor, Invocation};
-use crate::console::Console;
+use crate::auth::{Actor, Invocation};
+use crate::error::Refusal;
+use crate::format;
 use crate::record::{About, ours};
-use crate::refusal::Refusal;
-use crate::words;
+use crate::state::Console;
 
 /// The provider's answer.
 #[derive(Clone, Debug)]
@@ -70,7 +70,7 @@ impl Answer {
     pub(crate) fn in_words(&self) -> String {
         match self {
             Self::Charged(charged) => {
-                let money = words::money(&charged.money.amount.to_string(), charged.money.currency.code());
+                let money = format::money(&charged.money.amount.to_string(), charged.money.currency.code());
                 format!("It happened: {money} was charged for {}, as {}.", charged.account, charged.intent)
             }
             Self::Refunded(refunded) => {
@@ -183,7 +183,7 @@ impl Console {
         let answer = self.ask(&record).await;
         let entry = AuditEntry {
             id: Uuid::now_v7(),
-            at: words::now().0,
+            at: format::now().0,
             kind: AuditKind::Asked,
             record: record.id.as_str().to_owned(),
             transaction: record.transaction.uuid(),

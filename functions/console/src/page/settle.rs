@@ -13,15 +13,15 @@ use serde::Deserialize;
 
 use super::layout::{Time, comparison, csrf, page, record_link, status};
 use super::{approvals, refused};
-use crate::access::Visit;
-use crate::asking::Answer;
+use crate::auth::Visit;
 use crate::changes::changes;
-use crate::confirming::Look;
-use crate::console::Console;
-use crate::line::Told;
+use crate::confirmation::Look;
+use crate::format;
+use crate::provider_status::Answer;
 use crate::record::{About, ours, short};
-use crate::settling::{NotPreviewed, Verb, Wish};
-use crate::words;
+use crate::request_log::Told;
+use crate::settlement::{NotPreviewed, Verb, Wish};
+use crate::state::Console;
 
 type Problems = Vec<(&'static str, String)>;
 
@@ -43,7 +43,7 @@ pub(super) async fn ask(
     };
     match asked.await {
         Ok((asked, _)) => {
-            let told = Told::done(words::audited(AuditKind::Asked), &visit.actor).about(&asked);
+            let told = Told::done(format::audited(AuditKind::Asked), &visit.actor).about(&asked);
             (told, Redirect::to(&format!("/console/records/{record}#audit"))).into_response()
         }
         Err(refusal) => refused(Some(&visit), &refusal),

@@ -9,8 +9,8 @@ use axum::response::Response;
 use idempotency::{DynamoDbStore, Engine};
 use payments::{Provider, Table};
 
-use crate::access::Tokens;
-use crate::{api, line, page};
+use crate::auth::Tokens;
+use crate::{api, page, request_log};
 
 /// What the console is made of.
 pub(crate) struct Console {
@@ -30,7 +30,7 @@ impl Console {
             .nest("/console/api", api::routes())
             .with_state(Arc::new(self))
             .layer(map_response(guarded))
-            .layer(from_fn(line::told))
+            .layer(from_fn(request_log::told))
             .layer(map_response(move |response: Response| {
                 // The invocation ends here.
                 engine.flush();

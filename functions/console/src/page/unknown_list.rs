@@ -9,13 +9,13 @@ use maud::{Markup, html};
 
 use super::layout::{Time, page, record_link};
 use super::refused;
-use crate::access::Visit;
-use crate::console::Console;
-use crate::line::Told;
+use crate::auth::Visit;
+use crate::error::Refusal;
+use crate::format;
 use crate::record::About;
-use crate::refusal::Refusal;
-use crate::unresolved::{Filter, Listing, Summary};
-use crate::words;
+use crate::request_log::Told;
+use crate::state::Console;
+use crate::unknown_list::{Filter, Listing, Summary};
 
 pub(super) async fn show(State(console): State<Arc<Console>>, visit: Visit, Query(filter): Query<Filter>) -> Response {
     match console.unresolved(&filter).await {
@@ -27,7 +27,7 @@ pub(super) async fn show(State(console): State<Arc<Console>>, visit: Visit, Quer
 }
 
 fn content(filter: &Filter, listing: &Listing) -> Markup {
-    let now = words::now();
+    let now = format::now();
     html! {
         h1 { "Unresolved" }
         p.lead { "Operations of which nobody knows whether they took effect. They wait for evidence; nothing runs again without it." }
@@ -59,14 +59,14 @@ fn summary(summary: &Summary, now: EpochMs) -> Markup {
             div { dt { "Unresolved" } dd #count { (at_least) (summary.count) } }
             div {
                 dt { "Oldest" }
-                dd { @match summary.oldest { Some(oldest) => (words::duration(now.since(oldest))), None => "–" } }
+                dd { @match summary.oldest { Some(oldest) => (format::duration(now.since(oldest))), None => "–" } }
             }
             div {
                 dt { "Amount at risk" }
                 dd {
                     @if summary.at_risk.is_empty() { "–" }
                     @for (currency, amount) in &summary.at_risk {
-                        span.money { (at_least) (words::money(&amount.to_string(), currency)) }
+                        span.money { (at_least) (format::money(&amount.to_string(), currency)) }
                     }
                 }
             }
@@ -137,7 +137,7 @@ fn row(record: &Record, now: EpochMs) -> Markup {
             td role="cell" data-label="Operation" { (record.operation) }
             td role="cell" data-label="About" { (about(record)) }
             td role="cell" data-label="Age" {
-                (words::duration(now.since(record.created))) br; small { (Time(record.created)) }
+                (format::duration(now.since(record.created))) br; small { (Time(record.created)) }
             }
             td role="cell" data-label="Attempts" { (record.attempt) }
         }
