@@ -1,5 +1,5 @@
-//! Who may do what. API Gateway's authorizer reads headers only, and a browser sends none of its own when it follows a
-//! link; so the console checks the token itself, by the same rules.
+//! Authentication and roles. API Gateway's authorizer reads headers only, and a browser sends no `Authorization` when it
+//! follows a link; so the console checks the token itself, by the same rules.
 
 mod cookie;
 mod csrf;
@@ -8,10 +8,10 @@ mod token;
 
 pub(crate) use cookie::{Cookie, cookie};
 pub(crate) use csrf::Csrf;
-pub(crate) use extract::{Caller, Invocation, Visit, is_from_elsewhere};
+pub(crate) use extract::{Caller, NoFields, VerifiedForm, Visitor, VisitorSlot, is_cross_site};
 pub(crate) use token::{Denied, Tokens};
 
-/// Somebody whose token was checked, and who has a role.
+/// A person or script whose token is valid and has a role.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Actor {
     /// The token's subject.
@@ -19,13 +19,13 @@ pub(crate) struct Actor {
     pub(crate) role: Role,
 }
 
-/// The claim `role`. Without one of these words the console is closed.
+/// The claim `role`. A token without one of these has no access.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Role {
     /// Reads everything, changes nothing.
     Viewer,
-    /// Settles.
+    /// Reads and settles.
     Operator,
 }
 

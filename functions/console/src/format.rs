@@ -1,20 +1,16 @@
-//! How things are said, on pages and in JSON alike.
+//! Values as texts, the same on pages and in JSON.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use aws_sdk_dynamodb::primitives::{DateTime, DateTimeFormat};
 use idempotency::protocol::{EpochMs, HistoryEvent, State};
-use payments::{Action, AuditEntry, AuditKind, Currency, Shown};
+use payments::{Action, ActionKind, AuditEntry, AuditKind, Currency, RecordSnapshot};
 use serde_json::{Value, json};
 
-/// The time of day. The console decides nothing by it that a condition does not decide again.
-pub(crate) fn now() -> EpochMs {
-    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    EpochMs(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX))
-}
+use crate::record::short;
 
-/// An amount of minor units in the currency's own notation: `1999` of EUR is `19.99 EUR`. Digits are moved, nothing is
-/// calculated, so that every integer stays exact.
+/// An amount of minor units in the currency's notation: `1999` in EUR is `19.99 EUR`. Digits are only moved, so that every
+/// integer stays exact.
 pub(crate) fn money(minor_units: &str, currency: &str) -> String {
     let Some(known) = Currency::from_code(currency) else { return format!("{minor_units} minor units of {currency}") };
     let (sign, digits) = minor_units.strip_prefix('-').map_or(("", minor_units), |digits| ("-", digits));
@@ -37,7 +33,7 @@ fn grouped(digits: &str) -> String {
     text
 }
 
-/// `2026-11-24T04:20:59Z`; the milliseconds are for the machine-readable attribute of pages, and for scripts.
+/// `2026-11-24T04:20:59.25Z`, for scripts and for the machine-readable attribute of pages.
 pub(crate) fn rfc3339(at: EpochMs) -> String {
     let at = i64::try_from(at.0).unwrap_or(i64::MAX);
     DateTime::from_millis(at).fmt(DateTimeFormat::DateTime).unwrap_or_else(|_| format!("{at} ms after 1970"))
@@ -67,50 +63,64 @@ pub(crate) fn duration(duration: Duration) -> String {
 pub(crate) fn state(state: &State, now: EpochMs) -> &'static str {
     match state {
         State::Processing(holder) if holder.lease > now => "An attempt is running.",
-        State::Processing(_) => {
-            "An attempt began and did not end, and its lease is over. Whether it took effect is not known."
-        }
+        State::Processing(_) => "An attempt started but did not end, and its lease is over. Its outcome is unknown.",
         State::Released { .. } => "Nothing was executed. The next call with its key runs.",
         State::Success(_) => "It happened. Every call with its key gets the recorded answer.",
         State::Failed(_) => "It did not happen and will not. Every call with its key gets the recorded answer.",
         State::Unknown(Some(holder)) if holder.lease > now => {
-            "Whether it happened is not known. Somebody is looking for evidence right now."
+            "The outcome is unknown. A retry or the reconciler is looking for evidence right now."
         }
-        State::Unknown(_) => "Whether it happened is not known. Nothing runs again without evidence.",
+        State::Unknown(_) => "The outcome is unknown. Nothing runs again without evidence.",
     }
 }
 
 pub(crate) fn event(event: HistoryEvent) -> String {
     match event {
-        HistoryEvent::Claimed => "claimed: an attempt began to run".into(),
+        HistoryEvent::Claimed => "claimed: an attempt started".into(),
         HistoryEvent::Released => "released: nothing was executed".into(),
-        HistoryEvent::Abandoned => "abandoned: it ended without knowing its outcome".into(),
-        HistoryEvent::LeaseOver => "the lease was over before it ended".into(),
-        HistoryEvent::Reconciling => "reconciling: somebody looks for evidence".into(),
-        HistoryEvent::Prevented => "released: it did not happen and cannot happen any more".into(),
+        HistoryEvent::Abandoned => "abandoned: the attempt ended without a known outcome".into(),
+        HistoryEvent::LeaseOver => "the lease ended before the attempt".into(),
+        HistoryEvent::Reconciling => "reconciling: looking for evidence".into(),
+        HistoryEvent::Prevented => "released: it did not happen and no longer can".into(),
         HistoryEvent::Succeeded => "settled as SUCCESS".into(),
         HistoryEvent::Failed => "settled as FAILED".into(),
-        HistoryEvent::Unrecognised(byte) => format!("event {byte}, of a newer version"),
+        HistoryEvent::Unrecognised(byte) => format!("event {byte}, from a newer version"),
     }
 }
 
-pub(crate) fn audited(kind: AuditKind) -> &'static str {
+/// An audit event, on pages and in the log.
+pub(crate) fn audit_event(kind: AuditKind) -> &'static str {
     match kind {
         AuditKind::Asked => "asked the provider",
         AuditKind::Requested => "asked for approval",
-        AuditKind::Succeeded => "settled as SUCCESS",
-        AuditKind::Failed => "settled as FAILED",
-        AuditKind::Released => "released for retry",
-        AuditKind::LateOwner => "late owner refused",
+        AuditKind::Settled(ActionKind::Succeed) => "settled as SUCCESS",
+        AuditKind::Settled(ActionKind::Fail) => "settled as FAILED",
+        AuditKind::Settled(ActionKind::Release) => "released for retry",
+        AuditKind::FencedAttempt => "late owner refused",
     }
 }
 
-pub(crate) fn shown_json(shown: &Shown) -> Value {
+/// An action as a heading or a button.
+pub(crate) fn action_title(kind: ActionKind) -> &'static str {
+    match kind {
+        ActionKind::Succeed => "Settle as succeeded",
+        ActionKind::Fail => "Settle as failed",
+        ActionKind::Release => "Release for retry",
+    }
+}
+
+/// A requested action with its basis, for the audit.
+pub(crate) fn requested_action(action: &Action) -> String {
+    let title = action_title(action.kind());
+    action.evidence().map_or_else(|| title.to_owned(), |evidence| format!("{title}: {evidence}"))
+}
+
+pub(crate) fn snapshot_json(snapshot: &RecordSnapshot) -> Value {
     json!({
-        "status": shown.status,
-        "attempt": shown.attempt,
-        "updated": rfc3339(EpochMs(shown.updated)),
-        "version": shown.version,
+        "status": snapshot.status,
+        "attempt": snapshot.attempt,
+        "updated": rfc3339(EpochMs(snapshot.updated)),
+        "version": snapshot.version,
     })
 }
 
@@ -119,7 +129,7 @@ pub(crate) fn entry_json(entry: &AuditEntry) -> Value {
         "id": entry.id.to_string(),
         "at": rfc3339(EpochMs(entry.at)),
         "what": entry.kind.as_str(),
-        "record": crate::record::short(&entry.record),
+        "record": short(&entry.record),
         "transaction": entry.transaction.to_string(),
         "attempt": entry.attempt,
         "actor": entry.actor,
@@ -129,15 +139,6 @@ pub(crate) fn entry_json(entry: &AuditEntry) -> Value {
         "evidence": entry.evidence,
         "provider": entry.provider,
     })
-}
-
-/// What an operator wants, before it is done.
-pub(crate) fn wanted(action: &Action) -> String {
-    match action {
-        Action::Succeed { reference, .. } => format!("To settle as succeeded: {reference}"),
-        Action::Fail { evidence } => format!("To settle as failed: {evidence}"),
-        Action::Release => "To release for retry.".to_owned(),
-    }
 }
 
 #[cfg(test)]

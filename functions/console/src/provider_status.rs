@@ -1,268 +1,162 @@
-//! What the provider says of a record's transaction. Asking changes nothing.
+//! The provider's answer about a record's transaction. Asking changes nothing.
 
 use std::time::Duration;
 
-use aws_sdk_dynamodb::types::TransactWriteItem;
-use idempotency::Attempt;
-use idempotency::http::HttpAnswer;
 use idempotency::protocol::Record;
-use payments::{
-    AuditEntry, AuditKind, Charge, Charged, FoundCharge, FoundRefund, Owner, Payment, PaymentId, PaymentMethod,
-    PaymentRequest, ProviderError, ProviderResolver, Refund, Refunded, Subject, reply,
-};
+use payments::{AuditEntry, AuditKind, Invocation, ProviderError, ProviderStatus};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::auth::{Actor, Invocation};
-use crate::error::Refusal;
+use crate::auth::Actor;
+use crate::error::ConsoleError;
 use crate::format;
-use crate::record::{About, ours};
+use crate::records::own_operation;
 use crate::state::Console;
 
-/// The provider's answer.
 #[derive(Clone, Debug)]
-pub(crate) enum Answer {
-    /// The money was taken.
-    Charged(Box<Charged>),
-    /// The money went back.
-    Refunded(Box<Refunded>),
-    /// It was refused for good; why.
-    Declined(String),
-    /// It was cancelled, or it failed, and cannot happen any more.
-    Gone,
-    /// It had nothing, and its key was taken away: it cannot happen any more.
+pub(crate) enum ProviderAnswer {
+    /// What it has under the transaction id.
+    Status(ProviderStatus),
+    /// A tombstone holds the request's idempotency key: it did not happen and no longer can.
     Prevented,
-    /// It told nothing, and its key could not be taken away; why.
+    /// It has nothing, and a tombstone could not be put under the key; why.
     NotPrevented(String),
-    /// Its key was taken away by a tombstone, this one, that is not cancelled yet.
-    OpenTombstone(String),
-    /// It may go either way; its state.
-    Open(String),
-    /// It has nothing under this transaction id.
-    Nothing,
     /// It gave no answer; why.
     None(String),
 }
 
-/// Why an outcome stays unknown.
-pub(crate) type Unclear = Box<dyn std::error::Error + Send + Sync>;
-
 /// How long a page waits for the provider.
 const TIMEOUT: Duration = Duration::from_secs(3);
 
-impl Answer {
-    /// The provider's id of what happened, if it did.
+impl ProviderAnswer {
+    /// The provider's id of the charge or refund, if it succeeded.
     pub(crate) fn reference(&self) -> Option<&str> {
         match self {
-            Self::Charged(charged) => Some(&charged.intent),
-            Self::Refunded(refunded) => Some(&refunded.reversal),
-            Self::Declined(_)
-            | Self::Gone
-            | Self::Prevented
-            | Self::NotPrevented(_)
-            | Self::OpenTombstone(_)
-            | Self::Open(_)
-            | Self::Nothing
-            | Self::None(_) => None,
+            Self::Status(ProviderStatus::Charged(charged)) => Some(&charged.intent),
+            Self::Status(ProviderStatus::Refunded(refunded)) => Some(&refunded.reversal),
+            Self::Status(_) | Self::Prevented | Self::NotPrevented(_) | Self::None(_) => None,
         }
     }
 
-    pub(crate) fn in_words(&self) -> String {
+    pub(crate) fn to_text(&self) -> String {
         match self {
-            Self::Charged(charged) => {
-                let money = format::money(&charged.money.amount.to_string(), charged.money.currency.code());
-                format!("It happened: {money} was charged for {}, as {}.", charged.account, charged.intent)
-            }
-            Self::Refunded(refunded) => {
-                format!("It happened: {} minor units went back, as {}.", refunded.amount, refunded.reversal)
-            }
-            Self::Declined(why) => format!("It did not happen, which is final: {why}"),
-            Self::Gone => "It did not happen and cannot happen any more: it was cancelled, or it failed.".to_owned(),
+            Self::Status(status) => status_text(status),
             Self::Prevented => {
-                "It had nothing, and its key was taken away: it did not happen and cannot happen any more.".to_owned()
-            }
-            Self::NotPrevented(why) => format!("It told nothing, and its key could not be taken away: {why}."),
-            Self::OpenTombstone(_) => {
-                "It did not happen. Its key was taken away, but the tombstone is not cancelled yet.".to_owned()
-            }
-            Self::Open(state) => format!("It is {state}, and may still go either way."),
-            Self::Nothing => {
-                "It finds nothing. That is no evidence: its search lags behind, and an attempt that is only \
-                              frozen may still send its request."
+                "The provider had nothing, and a tombstone now holds the request’s idempotency key: it did not happen and \
+                 no longer can."
                     .to_owned()
             }
-            Self::None(why) => format!("It gave no answer: {why}."),
+            Self::NotPrevented(why) => {
+                format!("The provider gave no evidence, and no tombstone could be put under the idempotency key: {why}.")
+            }
+            Self::None(why) => format!("The provider gave no answer: {why}."),
         }
     }
 
     pub(crate) fn to_json(&self) -> Value {
         let answer = match self {
-            Self::Charged(_) | Self::Refunded(_) => "happened",
-            Self::Declined(_) => "declined",
-            Self::Gone | Self::Prevented => "gone",
-            Self::Open(_) | Self::OpenTombstone(_) => "open",
-            Self::Nothing => "nothing",
-            Self::NotPrevented(_) | Self::None(_) => "none",
+            Self::Status(ProviderStatus::Charged(_) | ProviderStatus::Refunded(_)) => "happened",
+            Self::Status(ProviderStatus::Declined(_)) => "declined",
+            Self::Status(ProviderStatus::Cancelled | ProviderStatus::RefundFailed) | Self::Prevented => "gone",
+            Self::Status(
+                ProviderStatus::Pending(_) | ProviderStatus::Waiting { .. } | ProviderStatus::OpenTombstone(_),
+            ) => "open",
+            Self::Status(ProviderStatus::NotFound) => "nothing",
+            Self::Status(ProviderStatus::LateTombstone) | Self::NotPrevented(_) | Self::None(_) => "none",
         };
-        json!({ "answer": answer, "reference": self.reference(), "detail": self.in_words() })
+        json!({ "answer": answer, "reference": self.reference(), "detail": self.to_text() })
     }
 }
 
-impl From<Result<FoundCharge, ProviderError>> for Answer {
-    fn from(found: Result<FoundCharge, ProviderError>) -> Self {
-        match found {
-            Ok(FoundCharge::Succeeded(charged)) => Self::Charged(charged),
-            Ok(FoundCharge::Declined(Charge::Declined { message, .. })) => Self::Declined(message),
-            Ok(FoundCharge::Declined(other)) => Self::Declined(format!("{other:?}")),
-            Ok(FoundCharge::Cancelled) => Self::Gone,
-            Ok(FoundCharge::OpenTombstone(intent)) => Self::OpenTombstone(intent),
-            Ok(FoundCharge::Waiting { state, .. } | FoundCharge::Open(state)) => Self::Open(state),
-            Ok(FoundCharge::LateTombstone) => {
-                Self::NotPrevented("the tombstone that is there came too late to prove anything".to_owned())
-            }
-            Ok(FoundCharge::Nothing) => Self::Nothing,
-            Err(error) => Self::None(error.to_string()),
+fn status_text(status: &ProviderStatus) -> String {
+    match status {
+        ProviderStatus::Charged(charged) => {
+            let money = format::money(&charged.money.amount.to_string(), charged.money.currency.code());
+            format!("It happened: {money} was charged for {}, as {}.", charged.account, charged.intent)
+        }
+        ProviderStatus::Refunded(refunded) => {
+            format!("It happened: {} minor units were refunded, as {}.", refunded.amount, refunded.reversal)
+        }
+        ProviderStatus::Declined(decline) => format!("It did not happen: the card was declined. {}", decline.message),
+        ProviderStatus::RefundFailed => "It did not happen and no longer can: the refund failed.".to_owned(),
+        ProviderStatus::Cancelled => "It did not happen and no longer can: the charge was cancelled.".to_owned(),
+        ProviderStatus::OpenTombstone(_) => {
+            "It did not happen. A tombstone holds the idempotency key, but is not cancelled yet.".to_owned()
+        }
+        ProviderStatus::LateTombstone => {
+            "There is a tombstone, but it was made too late to be evidence: the provider may have forgotten an earlier \
+             request."
+                .to_owned()
+        }
+        ProviderStatus::Waiting { state, .. } | ProviderStatus::Pending(state) => {
+            format!("The provider reports the state {state}. It may still succeed or fail.")
+        }
+        ProviderStatus::NotFound => {
+            "The provider finds nothing. That is no evidence: its search lags behind, and a frozen attempt may still send \
+             its request."
+                .to_owned()
         }
     }
 }
 
-impl From<Result<FoundRefund, ProviderError>> for Answer {
-    fn from(found: Result<FoundRefund, ProviderError>) -> Self {
-        match found {
-            Ok(FoundRefund::Succeeded(refunded)) => Self::Refunded(refunded),
-            Ok(FoundRefund::Failed) => Self::Gone,
-            Ok(FoundRefund::Open(state)) => Self::Open(state),
-            Ok(FoundRefund::Nothing) => Self::Nothing,
-            Err(error) => Self::None(error.to_string()),
-        }
+impl From<Result<ProviderStatus, ProviderError>> for ProviderAnswer {
+    fn from(found: Result<ProviderStatus, ProviderError>) -> Self {
+        found.map_or_else(|error| Self::None(error.to_string()), Self::Status)
     }
 }
 
 impl Console {
-    /// Asks the provider what it has of a record's transaction.
-    pub(crate) async fn ask(&self, record: &Record) -> Answer {
-        let transaction = record.transaction.uuid();
+    /// Looks up a record's transaction at the provider.
+    pub(crate) async fn ask(&self, record: &Record) -> ProviderAnswer {
         match self.refunded_payment(record).await {
-            Ok(Some(payment)) => self.provider.find_refund(transaction, &payment.intent, TIMEOUT).await.into(),
-            Ok(None) => self.provider.find_charge(transaction, TIMEOUT).await.into(),
-            Err(why) => Answer::None(why),
+            Ok(Some(payment)) => self.provider.find_refund(record.transaction, &payment.intent, TIMEOUT).await.into(),
+            Ok(None) => self.provider.find_charge(record.transaction, TIMEOUT).await.into(),
+            Err(why) => ProviderAnswer::None(why),
         }
     }
 
-    /// As [`ask`](Self::ask); what its search does not find, the provider may know by the reference that an operator has.
-    pub(crate) async fn ask_for(&self, record: &Record, reference: &str) -> Answer {
+    /// Like [`ask`](Self::ask); if the search finds nothing, the operator's reference is looked up.
+    pub(crate) async fn ask_for(&self, record: &Record, reference: &str) -> ProviderAnswer {
         match self.ask(record).await {
-            Answer::Nothing => match self.provider.charge_of(reference, TIMEOUT).await {
-                Ok(FoundCharge::Succeeded(charged)) if charged.transaction == Some(record.transaction.uuid()) => {
-                    Answer::Charged(charged)
-                }
-                Ok(_) | Err(_) => Answer::Nothing,
-            },
+            ProviderAnswer::Status(ProviderStatus::NotFound) => {
+                let found = self.provider.get_charge(reference, TIMEOUT).await;
+                ProviderAnswer::Status(match found {
+                    Ok(ProviderStatus::Charged(charged)) if charged.transaction == Some(record.transaction) => {
+                        ProviderStatus::Charged(charged)
+                    }
+                    Ok(_) | Err(_) => ProviderStatus::NotFound,
+                })
+            }
             answer => answer,
         }
     }
 
-    /// The payment that the record is to refund; nothing if it is about a payment of its own.
-    pub(crate) async fn refunded_payment(&self, record: &Record) -> Result<Option<Payment>, String> {
-        let Some(id) = About::of(record).and_then(|about| about.payment) else { return Ok(None) };
-        let id = PaymentId::parse(&id).ok_or("the record does not say which payment it refunds")?;
-        let payment = self.table.payment(id).await.map_err(|error| error.to_string())?;
-        payment.map(Some).ok_or_else(|| "the refunded payment is not there".to_owned())
-    }
-
-    /// Asks, and writes the answer into the audit.
+    /// Asks the provider, and writes its answer into the audit.
     pub(crate) async fn ask_for_audit(
         &self,
         actor: &Actor,
         invocation: &Invocation,
         record: &str,
-    ) -> Result<(Record, Answer), Refusal> {
-        actor.may_act()?;
+    ) -> Result<(Record, ProviderAnswer), ConsoleError> {
+        actor.require_operator()?;
         let record = self.record(record).await?;
-        ours(&record)?;
+        own_operation(&record)?;
         let answer = self.ask(&record).await;
         let entry = AuditEntry {
             id: Uuid::now_v7(),
-            at: format::now().0,
+            at: self.now().0,
             kind: AuditKind::Asked,
             record: record.id.as_str().to_owned(),
-            transaction: record.transaction.uuid(),
+            transaction: record.transaction,
             attempt: record.attempt,
             actor: actor.name.clone(),
             requested_by: None,
-            request: invocation.request.clone(),
+            request: invocation.id.map(|id| id.to_string()),
             reason: None,
             evidence: None,
-            provider: Some(answer.in_words()),
+            provider: Some(answer.to_text()),
         };
-        self.table.audit(&entry).await.map_err(|error| Refusal::unavailable(&error))?;
+        self.table.audit(&entry).await.map_err(|error| ConsoleError::unavailable(&error))?;
         Ok((record, answer))
-    }
-}
-
-/// What a confirmed success writes.
-impl Console {
-    /// If the provider has answered, its word is what is written; if not, the operators'.
-    pub(crate) async fn succeeded(
-        &self,
-        record: &Record,
-        reference: &str,
-        answer: &Answer,
-        attempt: &Attempt<TransactWriteItem>,
-    ) -> Result<HttpAnswer, Unclear> {
-        match answer.clone() {
-            Answer::Charged(charged) => Ok(self.paid(&ProviderResolver::payment_of(record, *charged)?, attempt)),
-            Answer::Refunded(refunded) => {
-                let payment = self.refunded_payment(record).await?.ok_or("the record is not about a refund")?;
-                let Refunded { reversal, amount, reason, created } = *refunded;
-                let transaction = record.transaction.uuid();
-                let refund = Refund::new(transaction, &payment, amount, reason, reversal, created);
-                Ok(self.given_back(&payment, &refund, attempt))
-            }
-            Answer::None(_) => self.on_the_operators_word(record, reference, attempt).await,
-            Answer::Declined(_)
-            | Answer::Gone
-            | Answer::Prevented
-            | Answer::NotPrevented(_)
-            | Answer::OpenTombstone(_)
-            | Answer::Open(_)
-            | Answer::Nothing => Err(format!("the provider contradicts: {}", answer.in_words()).into()),
-        }
-    }
-
-    async fn on_the_operators_word(
-        &self,
-        record: &Record,
-        reference: &str,
-        attempt: &Attempt<TransactWriteItem>,
-    ) -> Result<HttpAnswer, Unclear> {
-        let (transaction, reference, now) = (record.transaction.uuid(), reference.to_owned(), attempt.now().0);
-        let subject = record.subject.as_ref().and_then(|subject| Subject::parse(subject.as_str()));
-        match subject.ok_or("the record does not say what it is about")? {
-            Subject::Payment { account, money } => {
-                let owner = Owner::from(record.principal.ok_or("the record does not say whose it is")?);
-                // Only the provider knows by what it was charged.
-                let payment_method = PaymentMethod::parse("unknown").ok_or("no payment method")?;
-                let request = PaymentRequest { account, money, payment_method, reference: None };
-                Ok(self.paid(&Payment::new(transaction, owner, &request, reference, now), attempt))
-            }
-            Subject::Invalid => Err("the request was not valid, so nothing was sent for it".into()),
-            Subject::Refund { amount, .. } => {
-                let payment = self.refunded_payment(record).await?.ok_or("the refunded payment is not there")?;
-                let amount = amount.or_else(|| payment.refundable()).ok_or("nothing is left to refund")?;
-                let refund = Refund::new(transaction, &payment, amount, None, reference, now);
-                Ok(self.given_back(&payment, &refund, attempt))
-            }
-        }
-    }
-
-    fn paid(&self, payment: &Payment, attempt: &Attempt<TransactWriteItem>) -> HttpAnswer {
-        self.table.created(payment, attempt.trace()).into_iter().for_each(|effect| attempt.add_effect(effect));
-        HttpAnswer::new(reply::payment(payment))
-    }
-
-    fn given_back(&self, payment: &Payment, refund: &Refund, attempt: &Attempt<TransactWriteItem>) -> HttpAnswer {
-        self.table.refunded(payment, refund, attempt.trace()).into_iter().for_each(|effect| attempt.add_effect(effect));
-        HttpAnswer::new(reply::refund(payment, refund))
     }
 }

@@ -1,6 +1,6 @@
-//! The one line that a request leaves in the log, in the words of the library's own.
+//! The log line of a request, with the fields of the library's own.
 //!
-//! Who asked, why, and on what evidence is never in it. It is in the audit, by the `requestId` of the span around the line.
+//! It never has the actor, the reason or the evidence. They are in the audit, under the `requestId` of the line's span.
 
 use std::convert::Infallible;
 use std::time::Instant;
@@ -12,15 +12,16 @@ use axum::middleware::Next;
 use axum::response::{IntoResponseParts, Response, ResponseParts};
 use idempotency::protocol::{Record, TransactionId};
 use idempotency::telemetry::request_log::{is_cold_start, milliseconds};
+use payments::AuditKind;
 
 use crate::auth::{Actor, Role};
+use crate::format;
 use crate::record::{id_of, short};
 
-/// What a request came to. Its handler puts it into the response.
+/// What the log says about a request. Its handler adds it to the response.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Told {
-    outcome: Option<&'static str>,
-    /// Of whoever was let in.
+pub(crate) struct LogSummary {
+    outcome: Option<LogOutcome>,
     role: Option<Role>,
     record: Option<String>,
     transaction: Option<TransactionId>,
@@ -28,17 +29,60 @@ pub(crate) struct Told {
     error: Option<String>,
 }
 
-impl Told {
-    pub(crate) fn shown(actor: &Actor) -> Self {
-        Self::done("shown", actor)
+/// The field `outcome`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum LogOutcome {
+    Shown,
+    Previewed,
+    Audited(AuditKind),
+    /// Confirmed again after it was done.
+    DoneBefore,
+    SignedIn,
+    SignedOut,
+    Redirected,
+    /// Refused with this code.
+    Refused(&'static str),
+}
+
+impl LogOutcome {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Shown => "shown",
+            Self::Previewed => "previewed",
+            Self::Audited(kind) => format::audit_event(kind),
+            Self::DoneBefore => "done before",
+            Self::SignedIn => "signed in",
+            Self::SignedOut => "signed out",
+            Self::Redirected => "sent elsewhere",
+            Self::Refused(code) => code,
+        }
     }
 
-    pub(crate) fn done(outcome: &'static str, actor: &Actor) -> Self {
+    /// For responses without a summary: those of static files, and those that no handler has seen.
+    fn of_status(status: StatusCode) -> Self {
+        match status {
+            status if status.is_success() => Self::Shown,
+            status if status.is_redirection() => Self::Redirected,
+            _ => Self::Refused("refused"),
+        }
+    }
+}
+
+impl LogSummary {
+    pub(crate) fn shown(actor: &Actor) -> Self {
+        Self::new(LogOutcome::Shown, actor)
+    }
+
+    pub(crate) fn audited(kind: AuditKind, actor: &Actor) -> Self {
+        Self::new(LogOutcome::Audited(kind), actor)
+    }
+
+    pub(crate) fn new(outcome: LogOutcome, actor: &Actor) -> Self {
         Self { outcome: Some(outcome), role: Some(actor.role), ..Self::default() }
     }
 
     pub(crate) fn refused(code: &'static str, error: Option<String>) -> Self {
-        Self { outcome: Some(code), error, ..Self::default() }
+        Self { outcome: Some(LogOutcome::Refused(code)), error, ..Self::default() }
     }
 
     pub(crate) fn about(self, record: &Record) -> Self {
@@ -51,7 +95,7 @@ impl Told {
     }
 }
 
-impl IntoResponseParts for Told {
+impl IntoResponseParts for LogSummary {
     type Error = Infallible;
 
     fn into_response_parts(self, mut parts: ResponseParts) -> Result<ResponseParts, Infallible> {
@@ -60,54 +104,45 @@ impl IntoResponseParts for Told {
     }
 }
 
-/// Answers a request, and writes its line.
-pub(crate) async fn told(
+/// Writes one line for each request.
+pub(crate) async fn log_request(
     route: Option<MatchedPath>,
     parameters: Result<RawPathParams, RawPathParamsRejection>,
     request: Request,
     next: Next,
 ) -> Response {
     let started = Instant::now();
-    // The route, and not the path: the token of a preview is part of that.
+    // The route and not the path, which may have the token of a preview.
     let operation = format!("{} {}", request.method(), route.as_ref().map_or("elsewhere", MatchedPath::as_str));
     let mut response = next.run(request).await;
-    let told = response.extensions_mut().remove::<Told>().unwrap_or_default();
-    let record = told.record.or_else(|| named(&parameters.ok()?));
+    let summary = response.extensions_mut().remove::<LogSummary>().unwrap_or_default();
+    let record = summary.record.or_else(|| record_parameter(&parameters.ok()?));
     // The level is part of a call site, so there is one for each.
     macro_rules! write {
         ($level:ident) => {
             tracing::$level!(
-                outcome = told.outcome.unwrap_or_else(|| untold(response.status())),
+                outcome = summary.outcome.unwrap_or_else(|| LogOutcome::of_status(response.status())).as_str(),
                 operation,
                 record,
                 status = response.status().as_u16(),
-                role = told.role.map(Role::as_str),
-                attempt = told.attempt,
-                transaction = told.transaction.map(tracing::field::display),
+                role = summary.role.map(Role::as_str),
+                attempt = summary.attempt,
+                transaction = summary.transaction.map(tracing::field::display),
                 total_ms = milliseconds(started.elapsed()),
                 cold_start = is_cold_start(),
-                error = told.error,
+                error = summary.error,
             )
         };
     }
-    match told.error {
+    match summary.error {
         Some(_) => write!(error),
         None => write!(info),
     }
     response
 }
 
-/// The record that the URL names, whatever came of it. Other texts could be anything.
-fn named(parameters: &RawPathParams) -> Option<String> {
+/// The record in the URL, if it is a valid id. Other texts could be anything.
+fn record_parameter(parameters: &RawPathParams) -> Option<String> {
     let (_, record) = parameters.iter().find(|(name, _)| *name == "record")?;
     id_of(record).map(|_| record.to_owned())
-}
-
-/// Of what no handler has seen, and of what is the same for everybody.
-fn untold(status: StatusCode) -> &'static str {
-    match status {
-        status if status.is_success() => "shown",
-        status if status.is_redirection() => "sent elsewhere",
-        _ => "refused",
-    }
 }

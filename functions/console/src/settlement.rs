@@ -1,176 +1,149 @@
-//! Settling a record by hand: a form becomes a preview.
+//! Settling a record: the record, the audit entry and the use of the preview or approval in one transaction.
 
-use idempotency::protocol::Record;
-use payments::{Action, Preview, Statement};
-use serde::Deserialize;
+pub(crate) mod changes;
+pub(crate) mod confirmable;
+pub(crate) mod confirmation;
+pub(crate) mod evidence;
+pub(crate) mod form;
+
+use aws_sdk_dynamodb::types::TransactWriteItem;
+use idempotency::Attempt;
+use idempotency::http::HttpAnswer;
+use idempotency::protocol::{EpochMs, Record};
+use idempotency::reconcile::{Evidence, Reconciled, Resolver};
+use payments::{
+    Action, AuditEntry, AuditKind, Invocation, Payment, PaymentMethod, PaymentRequest, Proposal, ProviderResolver,
+    ProviderStatus, Refund, Refunded, Subject, operations, record_payment, record_refund, reply,
+};
 use uuid::Uuid;
 
 use crate::auth::Actor;
-use crate::error::Refusal;
-use crate::evidence::Weight;
-use crate::format;
-use crate::record::{Standing, ours, shown};
+use crate::error::ConsoleError;
+use crate::provider_status::ProviderAnswer;
+use crate::settlement::evidence::ProviderCheck;
 use crate::state::Console;
 
-/// What an operator can do with a record that is open; the last part of a URL.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Verb {
-    Succeed,
-    Fail,
-    Release,
+/// A confirmed proposal, with the evidence for it.
+pub(crate) struct Settlement<'a> {
+    /// The id of the audit entry.
+    pub(crate) id: Uuid,
+    pub(crate) proposal: &'a Proposal,
+    /// The operator who confirmed it.
+    pub(crate) actor: &'a Actor,
+    /// The operator who requested it, if that is another one.
+    pub(crate) requested_by: Option<&'a str>,
+    pub(crate) check: &'a ProviderCheck,
+    pub(crate) invocation: &'a Invocation,
+    /// The write that marks the preview or approval as used.
+    pub(crate) used: TransactWriteItem,
 }
 
-/// What a form or a script asks for. Which fields count depends on the verb.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct Wish {
-    /// The provider's id of what happened.
-    pub(crate) reference: String,
-    /// What shows that it did not happen.
-    pub(crate) evidence: String,
-    /// Why it is done by hand.
-    pub(crate) reason: String,
-    /// Whether the danger of a release is understood; any text says yes.
-    pub(crate) understood: String,
-    /// Of forms only.
-    pub(crate) csrf: String,
-}
-
-/// Why there is no preview.
-#[derive(Debug)]
-pub(crate) enum NotPreviewed {
-    /// Fields and what is wrong with them.
-    Invalid(Vec<(&'static str, String)>),
-    Refused(Refusal),
-}
-
-impl Verb {
-    pub(crate) const ALL: [Self; 3] = [Self::Succeed, Self::Fail, Self::Release];
-
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Succeed => "succeed",
-            Self::Fail => "fail",
-            Self::Release => "release",
-        }
-    }
-
-    pub(crate) fn title(self) -> &'static str {
-        match self {
-            Self::Succeed => "Settle as succeeded",
-            Self::Fail => "Settle as failed",
-            Self::Release => "Release for retry",
-        }
-    }
-}
-
-impl From<Refusal> for NotPreviewed {
-    fn from(refusal: Refusal) -> Self {
-        Self::Refused(refusal)
-    }
-}
+/// Why an outcome stays unknown.
+type Unclear = Box<dyn std::error::Error + Send + Sync>;
 
 impl Console {
-    /// Checks what an operator wants, and stores it as a preview.
-    pub(crate) async fn preview(
-        &self,
-        actor: &Actor,
-        record: &str,
-        verb: Verb,
-        wish: &Wish,
-    ) -> Result<(Preview, Box<Record>), NotPreviewed> {
-        actor.may_act()?;
-        let record = self.record(record).await?;
-        ours(&record)?;
-        is_open(&record)?;
-        let (action, reason) = self.checked(&record, verb, wish).await?;
-        if verb != Verb::Succeed {
-            self.hear(&record, &action).await?;
+    /// Settles a record; `false` if something else holds or has settled it, or a write was refused.
+    pub(crate) async fn settle(&self, record: &Record, settlement: Settlement<'_>) -> Result<bool, ConsoleError> {
+        let Invocation { id, deadline } = *settlement.invocation;
+        let resolver = ConfirmedEvidence { console: self, settlement };
+        let reconciled = self.engine.reconcile(record, operations(), deadline, id, &resolver).await;
+        match reconciled.map_err(|error| ConsoleError::uncertain(&error))? {
+            Reconciled::Happened | Reconciled::Refused | Reconciled::Prevented => Ok(true),
+            Reconciled::NotOpen | Reconciled::Unclear => Ok(false),
+            Reconciled::Foreign => Err(ConsoleError::not_ours(&record.operation)),
         }
-        let preview = Preview {
-            token: token()?,
-            actor: actor.name.clone(),
-            record: record.id.as_str().to_owned(),
-            shown: shown(&record),
-            action,
-            reason,
-            created: format::now().0,
-            used: None,
-            approval: None,
-        };
-        self.table.store_preview(&preview).await.map_err(|error| Refusal::unavailable(&error))?;
-        Ok((preview, Box::new(record)))
     }
+}
 
-    /// The action and the reason, or all that is wrong with the fields.
-    async fn checked(&self, record: &Record, verb: Verb, wish: &Wish) -> Result<(Action, String), NotPreviewed> {
-        const STATEMENT: &str = "must have 10 to 500 characters";
-        let mut problems = Vec::new();
-        let reason = Statement::parse(&wish.reason);
-        if reason.is_none() {
-            problems.push(("reason", STATEMENT.to_owned()));
-        }
-        let action = match verb {
-            Verb::Succeed => match self.verified(record, wish.reference.trim()).await {
-                Ok(verified) => Some(Action::Succeed { reference: wish.reference.trim().to_owned(), verified }),
-                Err(problem) => {
-                    problems.push(("reference", problem));
-                    None
-                }
+/// The evidence that operators have confirmed.
+struct ConfirmedEvidence<'a> {
+    console: &'a Console,
+    settlement: Settlement<'a>,
+}
+
+impl Resolver<TransactWriteItem, HttpAnswer> for ConfirmedEvidence<'_> {
+    async fn resolve(&self, record: &Record, attempt: Attempt<TransactWriteItem>) -> Evidence<HttpAnswer> {
+        attempt.add_effect(self.settlement.used.clone());
+        attempt.add_effect(self.console.table.audited(&self.entry(record, attempt.now())));
+        match &self.settlement.proposal.action {
+            Action::Succeed { reference, .. } => match self.success(record, reference, &attempt).await {
+                Ok(answer) => Evidence::Happened(answer),
+                Err(unclear) => Evidence::Unclear(unclear.into()),
             },
-            Verb::Fail => {
-                let evidence = Statement::parse(&wish.evidence);
-                if evidence.is_none() {
-                    problems.push(("evidence", STATEMENT.to_owned()));
-                }
-                evidence.map(|evidence| Action::Fail { evidence: evidence.to_string() })
-            }
-            Verb::Release if wish.understood.is_empty() => {
-                problems.push(("understood", "must be confirmed: the next call with this key runs again".to_owned()));
-                None
-            }
-            Verb::Release => Some(Action::Release),
-        };
-        match (action, reason) {
-            (Some(action), Some(reason)) if problems.is_empty() => Ok((action, reason.to_string())),
-            _ => Err(NotPreviewed::Invalid(problems)),
-        }
-    }
-
-    /// Whether the provider confirms that this is what came of the record. Where it contradicts, nothing is previewed;
-    /// where it does not answer, the preview says so.
-    async fn verified(&self, record: &Record, reference: &str) -> Result<bool, String> {
-        let valid = (4..=255).contains(&reference.len())
-            && reference.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-        if !valid {
-            return Err("must be the provider's id, for example pi_3Nabc or re_3Nabc".to_owned());
-        }
-        let answer = self.ask_for(record, reference).await;
-        let wanted = Action::Succeed { reference: reference.to_owned(), verified: true };
-        match (answer.weight(&wanted), answer.reference()) {
-            (Weight::For, _) => Ok(true),
-            (Weight::Silent, _) => Ok(false),
-            (Weight::Against, Some(found)) => {
-                Err(format!("is not what the provider has of this transaction, which is {found}"))
-            }
-            (Weight::Against, None) => Err(format!("is not confirmed by the provider. {}", answer.in_words())),
+            Action::Fail { .. } => Evidence::Refused(HttpAnswer::new(reply::settled_as_failed())),
+            Action::Release => Evidence::Prevented,
         }
     }
 }
 
-pub(crate) fn is_open(record: &Record) -> Result<(), Refusal> {
-    match Standing::of(record, format::now()) {
-        Standing::Open => Ok(()),
-        Standing::Held(until) => {
-            Err(Refusal::not_open(format!("Somebody holds it until {}. Look again then.", format::time(until))))
+impl ConfirmedEvidence<'_> {
+    fn entry(&self, record: &Record, at: EpochMs) -> AuditEntry {
+        let Settlement { id, proposal, actor, requested_by, check, invocation, used: _ } = &self.settlement;
+        AuditEntry {
+            id: *id,
+            at: at.0,
+            kind: AuditKind::Settled(proposal.action.kind()),
+            record: record.id.as_str().to_owned(),
+            transaction: record.transaction,
+            attempt: record.attempt,
+            actor: actor.name.clone(),
+            requested_by: requested_by.map(str::to_owned),
+            request: invocation.id.map(|id| id.to_string()),
+            reason: Some(proposal.reason.clone()),
+            evidence: proposal.action.evidence().map(str::to_owned),
+            provider: Some(check.to_text()),
         }
-        Standing::Closed => Err(Refusal::not_open("Its outcome is known already. Look at the record.")),
     }
-}
 
-fn token() -> Result<Uuid, Refusal> {
-    let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes).map_err(|error| Refusal::unavailable(&error))?;
-    Ok(Uuid::from_bytes(bytes))
+    /// Records the payment or refund: as the provider has it, or without its answer, as the operators have confirmed it.
+    async fn success(
+        &self,
+        record: &Record,
+        reference: &str,
+        attempt: &Attempt<TransactWriteItem>,
+    ) -> Result<HttpAnswer, Unclear> {
+        let table = &self.console.table;
+        match &self.settlement.check.answer {
+            ProviderAnswer::Status(ProviderStatus::Charged(charged)) => {
+                let payment = ProviderResolver::payment_of(record, (**charged).clone())?;
+                Ok(HttpAnswer::new(record_payment(table, &payment, attempt)))
+            }
+            ProviderAnswer::Status(ProviderStatus::Refunded(refunded)) => {
+                let payment = self.console.refunded_payment(record).await?.ok_or("the record is not about a refund")?;
+                let Refunded { reversal, amount, reason, created } = (**refunded).clone();
+                let refund = Refund::new(record.transaction, &payment, amount, reason, reversal, created);
+                Ok(HttpAnswer::new(record_refund(table, &payment, &refund, attempt)))
+            }
+            ProviderAnswer::None(_) => self.unverified_success(record, reference, attempt).await,
+            answer @ (ProviderAnswer::Status(_) | ProviderAnswer::Prevented | ProviderAnswer::NotPrevented(_)) => {
+                Err(format!("the provider contradicts it: {}", answer.to_text()).into())
+            }
+        }
+    }
+
+    async fn unverified_success(
+        &self,
+        record: &Record,
+        reference: &str,
+        attempt: &Attempt<TransactWriteItem>,
+    ) -> Result<HttpAnswer, Unclear> {
+        let (table, reference, now) = (&self.console.table, reference.to_owned(), attempt.now().0);
+        let subject = record.subject.as_ref().and_then(|subject| Subject::parse(subject.as_str()));
+        match subject.ok_or("the record has no subject of this application")? {
+            Subject::Payment { account, money } => {
+                let owner = record.principal.ok_or("the record has no principal")?;
+                let request =
+                    PaymentRequest { account, money, payment_method: PaymentMethod::unknown(), reference: None };
+                let payment = Payment::new(record.transaction, owner, &request, reference, now);
+                Ok(HttpAnswer::new(record_payment(table, &payment, attempt)))
+            }
+            Subject::Invalid => Err("the request was not valid, so nothing was sent for it".into()),
+            Subject::Refund { amount, .. } => {
+                let payment = self.console.refunded_payment(record).await?.ok_or("the record is not about a refund")?;
+                let amount = amount.or_else(|| payment.refundable()).ok_or("nothing is left to refund")?;
+                let refund = Refund::new(record.transaction, &payment, amount, None, reference, now);
+                Ok(HttpAnswer::new(record_refund(table, &payment, &refund, attempt)))
+            }
+        }
+    }
 }

@@ -1,19 +1,19 @@
-//! The ledger worker behind SQS: what it is made of. What it does is in [`handler`].
+//! Wires the ledger worker behind SQS. Its business is in [`handler`].
 
 mod handler;
 
-use idempotency::protocol::{Compare, EpochMs, Principal};
+use idempotency::protocol::{Compare, Principal};
 use idempotency::sqs::{SqsBatch, SqsVisibility};
 use idempotency::store::dynamodb;
 use idempotency::{DynamoDbStore, Engine, Operation, Queue};
 use lambda_runtime::{Error, LambdaEvent, service_fn};
-use payments::{Message, Table, setting, watch};
+use payments::{Invocation, Message, Table, init_telemetry, setting};
 
 use handler::Handler;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    let metrics = watch("ledger-worker")?;
+    let metrics = init_telemetry("ledger-worker")?;
     let client = dynamodb::client();
     let store = DynamoDbStore::new(client.clone(), setting("RECORDS_TABLE")?);
     store.warm().await;
@@ -25,7 +25,7 @@ async fn main() -> Result<(), Error> {
     let queue = queue.contention(handler::contention).visibility(SqsVisibility::from_environment());
     let handler = Handler::new(Table::new(client, setting("PAYMENTS_TABLE")?));
     let handle = async |event: LambdaEvent<SqsBatch>| {
-        let deadline = EpochMs(event.context.deadline);
+        let Invocation { deadline, .. } = Invocation::from(&event.context);
         queue
             .handle(&event.payload, deadline, |attempt, message| handler.handle(attempt, message))
             .await

@@ -5,13 +5,14 @@ mod answer;
 mod reader;
 
 use aws_sdk_dynamodb::types::TransactWriteItem;
+use idempotency::Attempt;
 use idempotency::http::jwt_subject;
-use idempotency::{Attempt, protocol};
+use idempotency::protocol::{self, PrincipalDigest};
 use lambda_http::http::Method;
 use lambda_http::{Body, Error, Request, RequestExt, Response};
 use payments::{
-    Account, AccountId, Charge, Owner, Payment, PaymentId, PaymentRequest, Provider, ProviderError, Refund,
-    RefundRequest, Reversal, Subject, Table, TableError, reply,
+    Account, AccountId, Charge, Payment, PaymentId, PaymentRequest, Provider, ProviderError, Refund, RefundRequest,
+    Reversal, Subject, Table, TableError, record_payment, record_refund, reply,
 };
 
 use reader::Reader;
@@ -36,7 +37,7 @@ impl Handler {
     pub(crate) async fn handle(self, request: Request) -> Answer {
         let path = request.raw_http_path().to_owned();
         let segments: Vec<_> = path.trim_matches('/').split('/').collect();
-        let Some(asker) = jwt_subject(&request).map(|principal| Owner::of(principal.as_str())) else {
+        let Some(asker) = jwt_subject(&request).map(|principal| principal.digest()) else {
             return Ok(answer::forbidden());
         };
         match (request.method(), segments.as_slice()) {
@@ -49,29 +50,26 @@ impl Handler {
     }
 
     /// Charges, and records the payment with its event for the ledger in the transaction that settles the request.
-    async fn create_payment(&self, request: &Request, owner: Owner) -> Answer {
+    async fn create_payment(&self, request: &Request, owner: PrincipalDigest) -> Answer {
         let Some(attempt) = attempt(request) else { return Ok(answer::unprotected()) };
         let order = match PaymentRequest::from_json(request.body()) {
             Ok(order) => order,
             Err(invalid) => return Ok(answer::invalid(&invalid)),
         };
-        let transaction = attempt.transaction().uuid();
+        let transaction = attempt.transaction();
         match self.provider.charge(transaction, &order, attempt.remaining()).await {
             Ok(Charge::Succeeded { id }) => {
                 let payment = Payment::new(transaction, owner, &order, id, attempt.now().0);
-                self.table.created(&payment, attempt.trace()).into_iter().for_each(|effect| attempt.add_effect(effect));
-                Ok(reply::payment(&payment))
+                Ok(record_payment(&self.table, &payment, &attempt))
             }
-            Ok(Charge::Declined { code, decline_code, message }) => {
-                Ok(reply::declined(decline_code.as_ref().unwrap_or(&code), &message))
-            }
+            Ok(Charge::Declined(decline)) => Ok(reply::declined(&decline)),
             Ok(Charge::Refused(refusal)) => Ok(reply::refused(&refusal)),
             Err(error) => no_answer(error),
         }
     }
 
     /// Gives money back, and records the refund with its event likewise.
-    async fn create_refund(&self, request: &Request, asker: Owner, id: &str) -> Answer {
+    async fn create_refund(&self, request: &Request, asker: PrincipalDigest, id: &str) -> Answer {
         let Some(attempt) = attempt(request) else { return Ok(answer::unprotected()) };
         let wish = match RefundRequest::from_json(request.body()) {
             Ok(wish) => wish,
@@ -86,22 +84,18 @@ impl Handler {
             Ok(amount) => amount,
             Err(invalid) => return Ok(answer::invalid(&invalid)),
         };
-        let transaction = attempt.transaction().uuid();
+        let transaction = attempt.transaction();
         match self.provider.refund(transaction, &payment, amount, wish.reason.as_ref(), attempt.remaining()).await {
             Ok(Reversal::Succeeded { id }) => {
                 let refund = Refund::new(transaction, &payment, amount, wish.reason, id, attempt.now().0);
-                self.table
-                    .refunded(&payment, &refund, attempt.trace())
-                    .into_iter()
-                    .for_each(|effect| attempt.add_effect(effect));
-                Ok(reply::refund(&payment, &refund))
+                Ok(record_refund(&self.table, &payment, &refund, &attempt))
             }
             Ok(Reversal::Refused(refusal)) => Ok(reply::refused(&refusal)),
             Err(error) => no_answer(error),
         }
     }
 
-    async fn payment(&self, asker: Owner, id: &str) -> Response<Body> {
+    async fn payment(&self, asker: PrincipalDigest, id: &str) -> Response<Body> {
         match self.payment_of(&asker, id).await {
             Ok(Some(payment)) => answer::found(&payment),
             Ok(None) => answer::not_found(NO_PAYMENT),
@@ -109,7 +103,7 @@ impl Handler {
         }
     }
 
-    async fn account(&self, request: &Request, asker: Owner, account: &str) -> Response<Body> {
+    async fn account(&self, request: &Request, asker: PrincipalDigest, account: &str) -> Response<Body> {
         let reader = Reader::of(request, asker, self.accounts_claim.as_deref());
         match self.account_for(&reader, account).await {
             Ok(Some(account)) => answer::found(&account),
@@ -131,7 +125,7 @@ impl Handler {
 
     /// The account, if the asker was the first to pay into it. Owner and account are read at once whatever there is, so
     /// that neither says by its time that there is the other.
-    async fn account_of(&self, asker: &Owner, id: &AccountId) -> Result<Option<Account>, TableError> {
+    async fn account_of(&self, asker: &PrincipalDigest, id: &AccountId) -> Result<Option<Account>, TableError> {
         let (account, owner) = tokio::try_join!(self.table.account(id), self.table.owner(id))?;
         let Some(account) = account else { return Ok(None) };
         let owner = match owner {
@@ -142,7 +136,7 @@ impl Handler {
     }
 
     /// The payment, if the asker made it. Another's is not told from one that does not exist.
-    async fn payment_of(&self, asker: &Owner, id: &str) -> Result<Option<Payment>, TableError> {
+    async fn payment_of(&self, asker: &PrincipalDigest, id: &str) -> Result<Option<Payment>, TableError> {
         let Some(id) = PaymentId::parse(id) else { return Ok(None) };
         Ok(self.table.payment(id).await?.filter(|payment| payment.owner == *asker))
     }

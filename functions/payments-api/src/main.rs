@@ -1,4 +1,4 @@
-//! The payments API behind API Gateway: what it is made of. What it does is in [`handler`].
+//! Wires the payments API behind API Gateway. Its business is in [`handler`].
 
 mod handler;
 
@@ -6,20 +6,20 @@ use idempotency::store::dynamodb;
 use idempotency::{DynamoDbStore, Engine, IdempotencyLayer};
 use lambda_http::tower::Layer;
 use lambda_http::{Error, service_fn};
-use payments::{LateOwners, NAMESPACE, ProviderResolver, Table, operations, provider, setting, watch};
+use payments::{FencedAttempts, NAMESPACE, ProviderResolver, Table, init_telemetry, operations, provider, setting};
 
 use handler::Handler;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    let metrics = watch("payments-api")?;
+    let metrics = init_telemetry("payments-api")?;
     let client = dynamodb::client();
     let store = DynamoDbStore::new(client.clone(), setting("RECORDS_TABLE")?);
     store.warm().await;
     let provider = provider()?;
     let table = Table::new(client, setting("PAYMENTS_TABLE")?);
-    let engine =
-        Engine::builder(store).metrics(metrics).observer(LateOwners::new(table.clone(), "payments-api")).build();
+    let fenced = FencedAttempts::new(table.clone(), "payments-api");
+    let engine = Engine::builder(store).metrics(metrics).observer(fenced).build();
     let layer = IdempotencyLayer::new(engine, NAMESPACE);
     let layer = operations()
         .iter()

@@ -2,6 +2,8 @@ mod approval;
 mod audit;
 mod item;
 mod key;
+mod preview;
+mod proposal;
 mod record;
 mod write;
 
@@ -12,12 +14,12 @@ use aws_sdk_dynamodb::{
     types::{AttributeValue, ReturnValuesOnConditionCheckFailure, TransactWriteItem},
 };
 
-use idempotency::protocol::Trace;
+use idempotency::protocol::{PrincipalDigest, Trace};
 use uuid::Uuid;
 
 use crate::{
-    Account, AccountId, Balance, Clearing, Event, LedgerEntry, Opening, Owner, Payment, PaymentId, Posting, Refund,
-    Sale, TerminalId,
+    Account, AccountId, Balance, Clearing, Event, LedgerEntry, Opening, Payment, PaymentId, Posting, Refund, Sale,
+    TerminalId,
 };
 use key::Key;
 
@@ -133,7 +135,7 @@ impl Table {
     /// # Errors
     ///
     /// When the table cannot be read, or the item makes no sense.
-    pub async fn owner(&self, account: &AccountId) -> Result<Option<Owner>, TableError> {
+    pub async fn owner(&self, account: &AccountId) -> Result<Option<PrincipalDigest>, TableError> {
         let key = Key::owner(account);
         let read = self.client.get_item().table_name(&self.name).set_key(Some(key.into())).consistent_read(true);
         let item = read.send().await.map_err(failed)?.item;
@@ -149,7 +151,7 @@ impl Table {
     /// # Errors
     ///
     /// When the table cannot be read or written, or an item makes no sense.
-    pub async fn appoint(&self, account: &Account) -> Result<Option<Owner>, TableError> {
+    pub async fn appoint(&self, account: &Account) -> Result<Option<PrincipalDigest>, TableError> {
         let Some(opener) = account.opened_by else { return Ok(None) };
         let payment = self.payment(opener).await?.filter(|payment| payment.account == account.account);
         let Some(Payment { owner, .. }) = payment else { return Ok(None) };

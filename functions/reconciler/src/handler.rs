@@ -26,8 +26,8 @@ use idempotency::store::StoreError;
 use idempotency::store::dynamodb::After;
 use idempotency::telemetry::metrics::Metric;
 use idempotency::{DynamoDbStore, Engine, Lock};
-use lambda_runtime::{Context, Error};
-use payments::{ProviderResolver, operations};
+use lambda_runtime::Error;
+use payments::{Invocation, ProviderResolver, operations};
 
 use checkpoint::{Checkpoint, Checkpoints, Pass};
 use foreign::Foreign;
@@ -82,19 +82,16 @@ impl Handler {
         Self { engine, store, resolver, checkpoints, scan_interval }
     }
 
-    pub(crate) async fn handle(&self, context: &Context) -> Result<Report, Error> {
-        let report = self.run(context).await;
+    pub(crate) async fn handle(&self, invocation: Invocation) -> Result<Report, Error> {
+        let report = self.run(invocation).await;
         self.engine.flush();
         report
     }
 
-    async fn run(&self, context: &Context) -> Result<Report, Error> {
-        let (now, deadline) = (self.engine.time(), EpochMs(context.deadline));
-        let run = Run {
-            request: InvocationId::parse(&context.request_id),
-            deadline,
-            end: now.plus(deadline.since(now).saturating_sub(RESERVE)),
-        };
+    async fn run(&self, invocation: Invocation) -> Result<Report, Error> {
+        let Invocation { id: request, deadline } = invocation;
+        let now = self.engine.time();
+        let run = Run { request, deadline, end: now.plus(deadline.since(now).saturating_sub(RESERVE)) };
         // A run that is killed frees the lock a little after it could have gone on.
         let lock = Lock::new(self.engine.clone(), "reconciler", deadline.since(now) + Duration::from_secs(2));
         let Some(held) = lock.acquire(run.request).await? else {

@@ -1,19 +1,22 @@
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use axum::extract::FromRequestParts;
+use axum::Form;
+use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, Method, header};
 use axum::response::{IntoResponse, Redirect, Response};
-use idempotency::protocol::{EpochMs, InvocationId};
+use idempotency::protocol::EpochMs;
+use payments::Invocation;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use super::{Actor, Cookie, Csrf, Denied, Role, cookie};
-use crate::error::Refusal;
-use crate::page;
+use crate::error::ConsoleError;
 use crate::state::Console;
 
-/// Somebody at a browser.
+/// The user of a browser.
 #[derive(Clone, Debug)]
-pub(crate) struct Visit {
+pub(crate) struct Visitor {
     pub(crate) actor: Actor,
     pub(crate) csrf: Csrf,
     pub(crate) invocation: Invocation,
@@ -26,76 +29,94 @@ pub(crate) struct Caller {
     pub(crate) invocation: Invocation,
 }
 
-/// What Lambda says of this invocation.
-#[derive(Clone, Debug)]
-pub(crate) struct Invocation {
-    pub(crate) request: Option<String>,
-    pub(crate) deadline: EpochMs,
+/// A form that this visitor has sent from a page of the console.
+pub(crate) struct VerifiedForm<T> {
+    pub(crate) visitor: Visitor,
+    pub(crate) fields: T,
 }
 
-impl Visit {
-    /// A form counts if an operator sent it from a page of ours.
-    pub(crate) fn may_act(&self, csrf: &str) -> Result<(), Refusal> {
-        self.actor.may_act()?;
-        if self.csrf.allows(csrf) { Ok(()) } else { Err(Refusal::foreign_form()) }
-    }
-}
+/// The fields of a form that is only a button.
+#[derive(Debug, Deserialize)]
+pub(crate) struct NoFields {}
+
+/// An extension of page requests that [`Visitor`] fills: the visitor is then known to the error page, too.
+pub(crate) type VisitorSlot = Arc<OnceLock<Visitor>>;
 
 impl Actor {
-    pub(crate) fn may_act(&self) -> Result<(), Refusal> {
+    pub(crate) fn require_operator(&self) -> Result<(), ConsoleError> {
         match self.role {
             Role::Operator => Ok(()),
-            Role::Viewer => Err(Refusal::viewer()),
+            Role::Viewer => Err(ConsoleError::viewer()),
         }
     }
 }
 
-impl Invocation {
-    fn of(parts: &Parts) -> Self {
-        let context = parts.extensions.get::<lambda_http::Context>();
-        Self {
-            request: context.map(|context| context.request_id.clone()).filter(|id| !id.is_empty()),
-            deadline: EpochMs(context.map_or(0, |context| context.deadline)),
-        }
-    }
-
-    pub(crate) fn request_id(&self) -> Option<InvocationId> {
-        self.request.as_deref().and_then(InvocationId::parse)
-    }
-}
-
-impl FromRequestParts<Arc<Console>> for Visit {
+impl FromRequestParts<Arc<Console>> for Visitor {
     type Rejection = Response;
 
     async fn from_request_parts(parts: &mut Parts, console: &Arc<Console>) -> Result<Self, Response> {
         let Some(token) = cookie(&parts.headers, Cookie::Session) else {
             return Err(Redirect::to("/console/sign-in").into_response());
         };
-        if parts.method != axum::http::Method::GET && is_from_elsewhere(&parts.headers) {
-            return Err(page::refused(None, &Refusal::foreign_form()));
+        if parts.method != Method::GET && is_cross_site(&parts.headers) {
+            return Err(ConsoleError::csrf_rejected().into_response());
         }
         match console.tokens.actor(token).await {
-            Ok(actor) => Ok(Self { actor, csrf: Csrf::of(token), invocation: Invocation::of(parts) }),
+            Ok(actor) => {
+                let visitor = Self { actor, csrf: Csrf::of(token), invocation: invocation(parts) };
+                if let Some(slot) = parts.extensions.get::<VisitorSlot>() {
+                    slot.get_or_init(|| visitor.clone());
+                }
+                Ok(visitor)
+            }
             Err(Denied::Invalid) => Err(Redirect::to("/console/sign-in?again").into_response()),
             Err(denied @ (Denied::NoRole(_) | Denied::KeysUnavailable(_))) => {
-                Err(page::refused(None, &Refusal::denied(&denied)))
+                Err(ConsoleError::denied(&denied).into_response())
             }
         }
     }
 }
 
-impl FromRequestParts<Arc<Console>> for Caller {
-    type Rejection = Refusal;
+impl<T: DeserializeOwned> FromRequest<Arc<Console>> for VerifiedForm<T> {
+    type Rejection = Response;
 
-    /// Cookies do not count here: what a browser sends by itself proves no intent.
-    async fn from_request_parts(parts: &mut Parts, console: &Arc<Console>) -> Result<Self, Refusal> {
-        let token = bearer(&parts.headers).ok_or_else(|| Refusal::denied(&Denied::Invalid))?;
-        let actor = console.tokens.actor(token).await.map_err(|denied| Refusal::denied(&denied))?;
-        Ok(Self { actor, invocation: Invocation::of(parts) })
+    async fn from_request(request: Request, console: &Arc<Console>) -> Result<Self, Response> {
+        let (mut parts, body) = request.into_parts();
+        let visitor = Visitor::from_request_parts(&mut parts, console).await?;
+        let form = Form::from_request(Request::from_parts(parts, body), console).await;
+        let Form(SentForm { csrf, fields }) = form.map_err(IntoResponse::into_response)?;
+        if !visitor.csrf.allows(&csrf) {
+            return Err(ConsoleError::csrf_rejected().into_response());
+        }
+        Ok(Self { visitor, fields })
     }
 }
 
-/// The token alone, or after its scheme: API Gateway takes both.
+#[derive(Deserialize)]
+struct SentForm<T> {
+    #[serde(default)]
+    csrf: String,
+    #[serde(flatten)]
+    fields: T,
+}
+
+impl FromRequestParts<Arc<Console>> for Caller {
+    type Rejection = ConsoleError;
+
+    /// Cookies do not count here: a browser sends them by itself, so they prove no intent.
+    async fn from_request_parts(parts: &mut Parts, console: &Arc<Console>) -> Result<Self, ConsoleError> {
+        let token = bearer(&parts.headers).ok_or_else(|| ConsoleError::denied(&Denied::Invalid))?;
+        let actor = console.tokens.actor(token).await.map_err(|denied| ConsoleError::denied(&denied))?;
+        Ok(Self { actor, invocation: invocation(parts) })
+    }
+}
+
+fn invocation(parts: &Parts) -> Invocation {
+    let context = parts.extensions.get::<lambda_http::Context>();
+    context.map_or(Invocation { id: None, deadline: EpochMs(0) }, Invocation::from)
+}
+
+/// The token, with or without its scheme: API Gateway accepts both.
 fn bearer(headers: &HeaderMap) -> Option<&str> {
     let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?.trim();
     match value.split_once(' ') {
@@ -104,14 +125,15 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     }
 }
 
-/// Whether the browser says that another site made the request. A second lock beside the form's value.
-pub(crate) fn is_from_elsewhere(headers: &HeaderMap) -> bool {
+/// Whether the browser reports that another site made the request. A second check next to the form's CSRF value.
+pub(crate) fn is_cross_site(headers: &HeaderMap) -> bool {
     headers.get("sec-fetch-site").is_some_and(|site| site != "same-origin" && site != "none")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settlement::form::SettlementForm;
 
     #[test]
     fn a_token_comes_alone_or_after_its_scheme() {
@@ -123,5 +145,15 @@ mod tests {
             assert_eq!(bearer(value).as_deref(), Some("x.y.z"), "{value}");
         }
         assert_eq!(bearer("Basic eDp5"), None);
+    }
+
+    #[test]
+    fn the_csrf_value_is_read_next_to_the_forms_own_fields() {
+        let button: SentForm<NoFields> = serde_urlencoded::from_str("csrf=c&more=x").unwrap();
+        assert_eq!(button.csrf, "c");
+        let form: SentForm<SettlementForm> = serde_urlencoded::from_str("reason=because&csrf=c&evidence=e").unwrap();
+        assert_eq!((&*form.csrf, &*form.fields.reason, &*form.fields.evidence), ("c", "because", "e"));
+        let form: SentForm<SettlementForm> = serde_urlencoded::from_str("").unwrap();
+        assert_eq!(form.csrf, "", "no value is a wrong value");
     }
 }

@@ -1,40 +1,38 @@
-//! What is UNKNOWN.
+//! The UNKNOWN records.
 
 use std::sync::Arc;
 
 use axum::extract::{Query, State};
-use axum::response::{IntoResponse, Response};
 use idempotency::protocol::{EpochMs, Record};
 use maud::{Markup, html};
 
 use super::layout::{Time, page, record_link};
-use super::refused;
-use crate::auth::Visit;
-use crate::error::Refusal;
+use crate::auth::Visitor;
+use crate::error::ConsoleError;
 use crate::format;
-use crate::record::About;
-use crate::request_log::Told;
+use crate::lists::unknown::{Filter, Listing, Summary};
+use crate::record::subject::SubjectSummary;
+use crate::request_log::LogSummary;
 use crate::state::Console;
-use crate::unknown_list::{Filter, Listing, Summary};
 
-pub(super) async fn show(State(console): State<Arc<Console>>, visit: Visit, Query(filter): Query<Filter>) -> Response {
-    match console.unresolved(&filter).await {
-        Ok(listing) => {
-            (Told::shown(&visit.actor), page("Unresolved", Some(&visit), content(&filter, &listing))).into_response()
-        }
-        Err(error) => refused(Some(&visit), &Refusal::unavailable(&error)),
-    }
+pub(super) async fn show(
+    State(console): State<Arc<Console>>,
+    visitor: Visitor,
+    Query(filter): Query<Filter>,
+) -> Result<(LogSummary, Markup), ConsoleError> {
+    let listing = console.unknown_list(&filter).await?;
+    let content = content(&filter, &listing, console.now());
+    Ok((LogSummary::shown(&visitor.actor), page("Unresolved", Some(&visitor), content)))
 }
 
-fn content(filter: &Filter, listing: &Listing) -> Markup {
-    let now = format::now();
+fn content(filter: &Filter, listing: &Listing, now: EpochMs) -> Markup {
     html! {
         h1 { "Unresolved" }
-        p.lead { "Operations of which nobody knows whether they took effect. They wait for evidence; nothing runs again without it." }
+        p.lead { "Operations with an unknown outcome. They wait for evidence; nothing runs again without it." }
         (summary(&listing.summary, now))
         (filters(filter))
         @if listing.records.is_empty() {
-            p.empty { @if filter.is_empty() { "Nothing is unresolved." } @else { "Nothing that is unresolved matches the filter." } }
+            p.empty { @if filter.is_empty() { "No unresolved records." } @else { "No unresolved records match the filter." } }
         } @else {
             (table(&listing.records, now))
         }
@@ -48,7 +46,7 @@ fn content(filter: &Filter, listing: &Listing) -> Markup {
 }
 
 fn url(filter: &Filter) -> String {
-    // A flat struct of texts; there is nothing to refuse in it.
+    // A flat struct of texts always serialises.
     format!("/console?{}", serde_urlencoded::to_string(filter).unwrap_or_default())
 }
 
@@ -86,7 +84,7 @@ fn filters(filter: &Filter) -> Markup {
                     input #operation name="operation" value=(filter.operation) placeholder="POST /payments";
                 }
                 div {
-                    label for="age" { "Age, at least" }
+                    label for="age" { "Minimum age" }
                     select #age name="age_s" {
                         @for (seconds, label) in AGES {
                             option value=(seconds) selected[seconds == filter.age_s] { (label) }
@@ -97,7 +95,7 @@ fn filters(filter: &Filter) -> Markup {
                     }
                 }
                 div {
-                    label for="principal" { "Principal’s digest" }
+                    label for="principal" { "Principal digest" }
                     input #principal name="principal" value=(filter.principal) spellcheck="false" autocomplete="off";
                 }
                 div {
@@ -120,7 +118,7 @@ fn table(records: &[Record], now: EpochMs) -> Markup {
             caption.hidden { "Unresolved records, oldest first" }
             thead role="rowgroup" {
                 tr role="row" {
-                    @for name in ["Record", "Operation", "About", "Age", "Attempts"] {
+                    @for name in ["Record", "Operation", "Subject", "Age", "Attempts"] {
                         th role="columnheader" scope="col" { (name) }
                     }
                 }
@@ -135,7 +133,7 @@ fn row(record: &Record, now: EpochMs) -> Markup {
         tr role="row" {
             td role="cell" data-label="Record" { (record_link(record.id.as_str())) }
             td role="cell" data-label="Operation" { (record.operation) }
-            td role="cell" data-label="About" { (about(record)) }
+            td role="cell" data-label="Subject" { (subject(record)) }
             td role="cell" data-label="Age" {
                 (format::duration(now.since(record.created))) br; small { (Time(record.created)) }
             }
@@ -144,18 +142,18 @@ fn row(record: &Record, now: EpochMs) -> Markup {
     }
 }
 
-/// The money first, for whoever weighs it.
-fn about(record: &Record) -> Markup {
-    match (About::of(record), &record.subject) {
-        (Some(about), _) => html! {
-            @match (about.money(), about.amount) {
+/// The money first, because it decides what is urgent.
+fn subject(record: &Record) -> Markup {
+    match (SubjectSummary::of(record), &record.subject) {
+        (Some(subject), _) => html! {
+            @match (subject.money(), subject.amount) {
                 (Some(money), _) => { strong.money { (money) } " " }
                 // A refund is in the currency of its payment.
                 (None, Some(amount)) => { strong.money { (amount) " minor units" } " " }
                 (None, None) => {}
             }
-            @if let Some(account) = &about.account { "on " (account) }
-            @if let Some(payment) = &about.payment { "back from " span.code { (payment) } }
+            @if let Some(account) = &subject.account { "for " (account) }
+            @if let Some(payment) = &subject.payment { "refund of " span.code { (payment) } }
         },
         (None, Some(subject)) => html! { (subject.as_str()) },
         (None, None) => html! { "–" },

@@ -1,6 +1,7 @@
 use std::{collections::HashMap, fmt, str::FromStr};
 
 use aws_sdk_dynamodb::types::AttributeValue;
+use uuid::Uuid;
 
 use super::{TableError, key::Key};
 
@@ -62,4 +63,15 @@ pub(super) fn number<T: FromStr>(item: &Attributes, name: &'static str) -> Resul
         .and_then(|value| value.as_n().ok())
         .and_then(|digits| digits.parse().ok())
         .ok_or(TableError::Malformed(name))
+}
+
+/// Parses a UUID.
+pub(super) fn uuid(text: &str) -> Option<Uuid> {
+    Uuid::try_parse(text).ok()
+}
+
+/// Takes any text.
+#[expect(clippy::unnecessary_wraps, reason = "one of the parsers")]
+pub(super) fn any(text: &str) -> Option<String> {
+    Some(text.to_owned())
 }

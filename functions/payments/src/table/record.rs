@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use idempotency::protocol::Trace;
+use idempotency::protocol::{PrincipalDigest, Trace};
 
 use super::{
     TableError,
@@ -10,7 +10,7 @@ use super::{
     key::Key,
 };
 use crate::{
-    AccountId, Amount, Balance, Currency, Entry, Event, LedgerEntry, Money, Opening, Origin, Owner, Payment, PaymentId,
+    AccountId, Amount, Balance, Currency, Entry, Event, LedgerEntry, Money, Opening, Origin, Payment, PaymentId,
     PaymentMethod, Posting, Reference, Refund,
 };
 
@@ -28,7 +28,7 @@ pub(super) fn payment(payment: &Payment) -> Attributes {
     let Payment { id, owner, account, money, payment_method, reference, intent, refunded, created } = payment;
     Item::new(Key::payment(*id), "payment")
         .text("payment", id)
-        .text("owner", owner.digest())
+        .text("owner", owner)
         .text("account", account)
         .number("amount", money.amount)
         .text("currency", money.currency)
@@ -44,7 +44,7 @@ pub(super) fn payment(payment: &Payment) -> Attributes {
 pub(super) fn read_payment(item: &Attributes) -> Result<Payment, TableError> {
     Ok(Payment {
         id: text(item, "payment", PaymentId::parse)?,
-        owner: text(item, "owner", Owner::from_digest)?,
+        owner: text(item, "owner", digest)?,
         account: text(item, "account", AccountId::parse)?,
         money: Money {
             amount: Amount::new(number(item, "amount")?).ok_or(TableError::Malformed("amount"))?,
@@ -116,16 +116,26 @@ pub(super) fn read_entry(item: &Attributes) -> Result<LedgerEntry, TableError> {
 }
 
 /// Whose an account is, and the payment that made it so.
-pub(super) fn owner(account: &AccountId, owner: &Owner, payment: PaymentId) -> Attributes {
+pub(super) fn owner(account: &AccountId, owner: &PrincipalDigest, payment: PaymentId) -> Attributes {
     Item::new(Key::owner(account), "owner")
         .text("account", account)
-        .text("owner", owner.digest())
+        .text("owner", owner)
         .text("payment", payment)
         .attributes()
 }
 
-pub(super) fn read_owner(item: &Attributes) -> Result<Owner, TableError> {
-    text(item, "owner", Owner::from_digest)
+pub(super) fn read_owner(item: &Attributes) -> Result<PrincipalDigest, TableError> {
+    text(item, "owner", digest)
+}
+
+/// Reads a principal's digest: 64 hexadecimal digits in lower case.
+fn digest(text: &str) -> Option<PrincipalDigest> {
+    let mut digest = [0; 32];
+    for (index, byte) in digest.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(text.get(2 * index..2 * index + 2)?, 16).ok()?;
+    }
+    let digest = PrincipalDigest(digest);
+    (digest.to_string() == text).then_some(digest)
 }
 
 /// What opened a balance. Where a version posted to it that did not note this down, some entries are not counted in

@@ -12,10 +12,10 @@ const CREATED_S: u64 = MADE_MS / 1000 + 10;
 const HOUR_MS: u64 = 60 * 60 * 1000;
 
 async fn prevent(provider: &Provider, now: u64) -> Result<(), ProviderError> {
-    provider.prevent(TRANSACTION, Currency::from_code("HUF"), now, TIMEOUT).await
+    provider.tombstone_key(TRANSACTION, Currency::from_code("HUF"), now, TIMEOUT).await
 }
 
-fn tombstone_of(transaction: Uuid) -> Value {
+fn tombstone_of(transaction: TransactionId) -> Value {
     json!({"tombstone": "true", "transaction": transaction.to_string()})
 }
 
@@ -45,7 +45,7 @@ fn with(mut intent: Value, name: &str, value: Value) -> Value {
     intent
 }
 
-async fn searched(reply: Reply) -> Result<FoundCharge, ProviderError> {
+async fn searched(reply: Reply) -> Result<ProviderStatus, ProviderError> {
     let (provider, _request) = serve(reply).await;
     provider.find_charge(TRANSACTION, TIMEOUT).await
 }
@@ -63,7 +63,7 @@ async fn a_charge_is_searched_by_its_transaction_id_and_read_with_all_that_a_pay
         reference: Reference::parse("order 17"),
         created: CREATED_S * 1000,
     };
-    assert_eq!(charge, FoundCharge::Succeeded(Box::new(expected)));
+    assert_eq!(charge, ProviderStatus::Charged(Box::new(expected)));
     let sent = sent.await.unwrap();
     let line = "GET /v1/payment_intents/search?query=metadata%5B%27transaction%27%5D%3A%2701935b4a-7c00-7000-8000-000000000001%27";
     assert!(sent.starts_with(line), "{sent}");
@@ -72,28 +72,25 @@ async fn a_charge_is_searched_by_its_transaction_id_and_read_with_all_that_a_pay
 #[tokio::test]
 async fn what_may_still_go_either_way_is_no_evidence() {
     let declined = json!({"code": "card_declined", "decline_code": "generic_decline", "message": "No."});
-    let decline = Charge::Declined {
-        code: "card_declined".into(),
-        decline_code: Some("generic_decline".into()),
-        message: "No.".into(),
-    };
-    let waiting = |state: &str| FoundCharge::Waiting { intent: "pi_1".into(), state: state.into() };
+    let decline =
+        Decline { code: "card_declined".into(), decline_code: Some("generic_decline".into()), message: "No.".into() };
+    let waiting = |state: &str| ProviderStatus::Waiting { intent: "pi_1".into(), state: state.into() };
     let tombstone = with(known("requires_payment_method"), "metadata", tombstone_of(TRANSACTION));
     for (intents, expected) in [
-        (json!([]), FoundCharge::Nothing),
-        (json!([known("processing")]), FoundCharge::Open("processing".into())),
+        (json!([]), ProviderStatus::NotFound),
+        (json!([known("processing")]), ProviderStatus::Pending("processing".into())),
         (json!([known("requires_action")]), waiting("requires_action")),
         (json!([known("requires_confirmation")]), waiting("requires_confirmation")),
         (json!([known("requires_capture")]), waiting("requires_capture")),
         (json!([known("requires_payment_method")]), waiting("requires_payment_method")),
-        (json!([known("new_state")]), FoundCharge::Open("new_state".into())),
+        (json!([known("new_state")]), ProviderStatus::Pending("new_state".into())),
         (
             json!([with(known("requires_payment_method"), "last_payment_error", declined)]),
-            FoundCharge::Declined(decline),
+            ProviderStatus::Declined(decline),
         ),
-        (json!([known("canceled")]), FoundCharge::Cancelled),
-        (json!([tombstone.clone()]), FoundCharge::OpenTombstone("pi_1".into())),
-        (json!([with(tombstone.clone(), "status", json!("canceled"))]), FoundCharge::Cancelled),
+        (json!([known("canceled")]), ProviderStatus::Cancelled),
+        (json!([tombstone.clone()]), ProviderStatus::OpenTombstone("pi_1".into())),
+        (json!([with(tombstone.clone(), "status", json!("canceled"))]), ProviderStatus::Cancelled),
     ] {
         assert_eq!(searched(found(intents)).await.unwrap(), expected);
     }
@@ -122,13 +119,13 @@ async fn an_answer_that_makes_no_sense_is_no_evidence_either() {
 
 #[tokio::test]
 async fn a_refund_is_found_among_those_of_its_payment() {
-    let refund = |transaction: Uuid, status: &str| {
+    let refund = |transaction: TransactionId, status: &str| {
         json!({
             "id": "re_1", "object": "refund", "status": status, "amount": 200, "currency": "eur",
             "created": 1_795_494_059, "metadata": {"transaction": transaction.to_string(), "reason": "late"},
         })
     };
-    let own = |status| json!([refund(Uuid::from_u128(9), "succeeded"), refund(TRANSACTION, status)]);
+    let own = |status| json!([refund(samples::transaction(9), "succeeded"), refund(TRANSACTION, status)]);
     let refunded = Refunded {
         reversal: "re_1".into(),
         amount: Amount::new(200).unwrap(),
@@ -136,10 +133,10 @@ async fn a_refund_is_found_among_those_of_its_payment() {
         created: 1_795_494_059_000,
     };
     for (refunds, expected) in [
-        (own("succeeded"), FoundRefund::Succeeded(Box::new(refunded))),
-        (own("failed"), FoundRefund::Failed),
-        (own("pending"), FoundRefund::Open("pending".into())),
-        (json!([refund(Uuid::from_u128(9), "succeeded")]), FoundRefund::Nothing),
+        (own("succeeded"), ProviderStatus::Refunded(Box::new(refunded))),
+        (own("failed"), ProviderStatus::RefundFailed),
+        (own("pending"), ProviderStatus::Pending("pending".into())),
+        (json!([refund(samples::transaction(9), "succeeded")]), ProviderStatus::NotFound),
     ] {
         let (provider, _request) = serve(found(refunds)).await;
         assert_eq!(provider.find_refund(TRANSACTION, "pi_1", TIMEOUT).await.unwrap(), expected);
@@ -253,8 +250,8 @@ async fn what_the_provider_may_have_forgotten_gets_no_tombstone() {
         sent.await.unwrap();
     }
     let (provider, sent) = serve(error("400 Bad Request", "idempotency_error", "")).await;
-    let undated = Uuid::from_u128(7);
-    let prevented = provider.prevent(undated, Currency::from_code("EUR"), MADE_MS, TIMEOUT).await;
+    let undated = samples::transaction(7);
+    let prevented = provider.tombstone_key(undated, Currency::from_code("EUR"), MADE_MS, TIMEOUT).await;
     assert!(matches!(prevented, Err(ProviderError::Unknown { .. })), "nobody knows its age");
     sent.abort();
 }
@@ -265,7 +262,7 @@ async fn a_tombstone_that_came_too_late_is_no_evidence_when_it_is_found() {
         let tombstone = with(known(status), "metadata", tombstone_of(TRANSACTION));
         let late = with(tombstone, "created", json!((MADE_MS + 23 * HOUR_MS) / 1000 + 1));
         let charge = searched(found(json!([late]))).await.unwrap();
-        assert_eq!(charge, FoundCharge::LateTombstone);
+        assert_eq!(charge, ProviderStatus::LateTombstone);
     }
 }
 

@@ -1,4 +1,4 @@
-//! What is UNKNOWN, oldest first.
+//! The UNKNOWN records, oldest first.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,32 +8,33 @@ use idempotency::store::StoreError;
 use idempotency::store::dynamodb::After;
 use serde::{Deserialize, Serialize};
 
-use crate::format;
-use crate::record::{self, About};
+use crate::error::ConsoleError;
+use crate::record::subject::SubjectSummary;
+use crate::record::{id_of, short};
 use crate::state::Console;
 
-/// Which records are asked for, as the URL has it; all conditions must hold, an empty one always does.
+/// The filter of the list, as in the URL; all conditions must hold, and an empty one always does.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub(crate) struct Filter {
-    /// The whole name of an operation.
+    /// The full name of an operation.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub(crate) operation: String,
-    /// At least so old, in seconds.
+    /// The minimum age in seconds.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub(crate) age_s: String,
-    /// How the principal's digest begins.
+    /// The beginning of the principal's digest.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub(crate) principal: String,
-    /// The whole transaction id.
+    /// The full transaction id.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub(crate) transaction: String,
-    /// Where the page begins.
+    /// Where the page starts.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub(crate) after: String,
 }
 
-/// A page of records, and what there is of them in all.
+/// A page of records, and a summary of all.
 #[derive(Clone, Debug)]
 pub(crate) struct Listing {
     pub(crate) records: Vec<Record>,
@@ -42,25 +43,25 @@ pub(crate) struct Listing {
     pub(crate) summary: Summary,
 }
 
-/// What waits, as far as it was counted.
+/// The number, age and amount of all that match, as far as they were counted.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Summary {
     pub(crate) count: usize,
-    /// Whether there is more than was counted.
+    /// Whether there may be more than were counted.
     pub(crate) at_least: bool,
-    /// When the oldest began.
+    /// When the oldest started.
     pub(crate) oldest: Option<EpochMs>,
-    /// Minor units by currency, of those that say what they are about.
+    /// Minor units by currency, of the records whose subject has an amount.
     pub(crate) at_risk: BTreeMap<String, u128>,
 }
 
 /// How many records are on a page.
 const PAGE: usize = 25;
 
-/// How many are read at once, and how many are looked at for a page and for the summary: a filter that matches little
-/// and an outage that leaves much must not make the page slow.
-const READ: usize = 250;
-const LOOK: usize = 2000;
+/// How many records one request reads, and how many are read for a page and for the summary: neither a filter with few
+/// matches nor an outage that leaves many records may make the page slow.
+const BATCH: usize = 250;
+const MAX_READ: usize = 2000;
 
 impl Filter {
     pub(crate) fn is_empty(&self) -> bool {
@@ -82,11 +83,11 @@ impl Filter {
 
     fn start(&self) -> Option<After> {
         let (created, id) = self.after.split_once('.')?;
-        Some(After { created: EpochMs(created.parse().ok()?), id: record::id_of(id)? })
+        Some(After { created: EpochMs(created.parse().ok()?), id: id_of(id)? })
     }
 
     fn beginning_after(&self, last: &Record) -> Self {
-        let after = format!("{}.{}", last.created.0, record::short(last.id.as_str()));
+        let after = format!("{}.{}", last.created.0, short(last.id.as_str()));
         Self { after, ..self.clone() }
     }
 }
@@ -95,15 +96,20 @@ impl Summary {
     fn add(&mut self, record: &Record) {
         self.count += 1;
         self.oldest = self.oldest.or(Some(record.created));
-        if let Some(About { amount: Some(amount), currency: Some(currency), .. }) = About::of(record) {
+        let subject = SubjectSummary::of(record).unwrap_or_default();
+        if let (Some(amount), Some(currency)) = (subject.amount, subject.currency) {
             *self.at_risk.entry(currency).or_default() += u128::from(amount);
         }
     }
 }
 
 impl Console {
-    pub(crate) async fn unresolved(&self, filter: &Filter) -> Result<Listing, StoreError> {
-        let now = format::now();
+    pub(crate) async fn unknown_list(&self, filter: &Filter) -> Result<Listing, ConsoleError> {
+        self.list_unknown(filter).await.map_err(|error| ConsoleError::unavailable(&error))
+    }
+
+    async fn list_unknown(&self, filter: &Filter) -> Result<Listing, StoreError> {
+        let now = self.now();
         let mut summary = Summary::default();
         summary.at_least = self
             .for_each_unknown(None, |record| {
@@ -128,17 +134,17 @@ impl Console {
         Ok(Listing { records, next, summary })
     }
 
-    /// Shows UNKNOWN records, oldest first, until it is told to stop; tells whether there may be more.
+    /// Visits UNKNOWN records, oldest first, until `visit` returns `false`. Returns whether there may be more.
     async fn for_each_unknown(
         &self,
         start: Option<After>,
-        mut see: impl FnMut(&Record) -> bool,
+        mut visit: impl FnMut(&Record) -> bool,
     ) -> Result<bool, StoreError> {
         let mut after = start;
-        for _ in 0..LOOK / READ {
-            let page = self.store.unknown(READ, after.as_ref()).await?;
+        for _ in 0..MAX_READ / BATCH {
+            let page = self.store.unknown(BATCH, after.as_ref()).await?;
             for record in &page.records {
-                if !see(record) {
+                if !visit(record) {
                     return Ok(true);
                 }
             }
