@@ -1,5 +1,5 @@
-//! Authentication and roles. API Gateway's authorizer reads headers only, and a browser sends no `Authorization` when it
-//! follows a link; so the console checks the token itself, by the same rules.
+//! Authentication and roles. API Gateway's authorizer reads headers only, and a browser sends no `Authorization` when
+//! it follows a link; so the console checks the token itself, by the same rules.
 
 mod cookie;
 mod csrf;

@@ -14,8 +14,8 @@ use crate::request_log::LogSummary;
 
 /// Why something was not shown or not done. Nothing was changed, unless the detail says otherwise.
 ///
-/// As a response it is a problem document; on the routes of pages, the layer in [`page::error`](crate::page) turns it into
-/// a page.
+/// As a response it is a problem document; on the routes of pages, the layer in [`page::error`](crate::page) turns it
+/// into a page.
 #[derive(Clone, Debug)]
 pub(crate) struct ConsoleError {
     pub(crate) status: StatusCode,

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 
 use crate::record::short;
 
-/// An amount of minor units in the currency's notation: `1999` in EUR is `19.99 EUR`. Digits are only moved, so that every
-/// integer stays exact.
+/// An amount of minor units in the currency's notation: `1999` in EUR is `19.99 EUR`. Digits are only moved, so that
+/// every integer stays exact.
 pub(crate) fn money(minor_units: &str, currency: &str) -> String {
     let Some(known) = Currency::from_code(currency) else { return format!("{minor_units} minor units of {currency}") };
     let (sign, digits) = minor_units.strip_prefix('-').map_or(("", minor_units), |digits| ("-", digits));

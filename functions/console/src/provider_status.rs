@@ -47,7 +47,7 @@ impl ProviderAnswer {
                     .to_owned()
             }
             Self::NotPrevented(why) => {
-                format!("The provider gave no evidence, and no tombstone could be put under the idempotency key: {why}.")
+                format!("The request’s idempotency key could not be blocked by a tombstone: {why}.")
             }
             Self::None(why) => format!("The provider gave no answer: {why}."),
         }

@@ -62,8 +62,8 @@ impl Console {
     }
 }
 
-/// The operation of a record, if it is one of this application's. A shared table has records of other applications, too:
-/// the provider does not know them, and settling one here would answer another application's clients.
+/// The operation of a record, if it is one of this application's. A shared table has records of other applications,
+/// too: the provider does not know them, and settling one here would answer another application's clients.
 pub(crate) fn own_operation(record: &Record) -> Result<&'static Operation, ConsoleError> {
     operations().of(record).ok_or_else(|| ConsoleError::not_ours(&record.operation))
 }

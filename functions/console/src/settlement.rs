@@ -95,7 +95,8 @@ impl ConfirmedEvidence<'_> {
         }
     }
 
-    /// Records the payment or refund: as the provider has it, or without its answer, as the operators have confirmed it.
+    /// Records the payment or refund: as the provider has it, or without its answer, as the operators have confirmed
+    /// it.
     async fn success(
         &self,
         record: &Record,

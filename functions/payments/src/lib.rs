@@ -9,10 +9,10 @@
 //! ```
 //!
 //! Nothing here retries, reads a clock or commits. The caller owns the claim; it passes in the transaction id, the time
-//! and the remaining time, receives the writes ([`TransactWriteItem`]s), and commits them in one transaction with its own
-//! record. So the rules about money are in this crate, the rules about running once in another, and neither repeats the
-//! other. If an outcome is unknown, [`ProviderResolver`] looks it up and gives the same answer ([`reply`]) as the request
-//! would have given.
+//! and the remaining time, receives the writes ([`TransactWriteItem`]s), and commits them in one transaction with its
+//! own record. So the rules about money are in this crate, the rules about running once in another, and neither repeats
+//! the other. If an outcome is unknown, [`ProviderResolver`] looks it up and gives the same answer ([`reply`]) as the
+//! request would have given.
 //!
 //! Every identifier derives from the transaction id: a repeat under the same id uses the same key at the provider,
 //! creates the same payment, and meets the conditions of the first writes.

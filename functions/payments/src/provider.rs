@@ -21,11 +21,11 @@ use answer::{Answer, Reply};
 
 /// A client of Stripe's payment intents and refunds. It sends each request once and reports exactly what it learned.
 ///
-/// Every request for money carries the transaction id as `Idempotency-Key`, so that the provider executes it once however
-/// often it is repeated under that id, and in the metadata, so that it can be found there. Stripe forgets a key after a
-/// day at the earliest; a repeat later than that is not covered. Until then it repeats the first result under the key,
-/// whatever that was: a 500, too. So only what must not happen twice has a key, and what follows from a saved error is
-/// decided where it is read.
+/// Every request for money carries the transaction id as `Idempotency-Key`, so that the provider executes it once
+/// however often it is repeated under that id, and in the metadata, so that it can be found there. Stripe forgets a key
+/// after a day at the earliest; a repeat later than that is not covered. Until then it repeats the first result under
+/// the key, whatever that was: a 500, too. So only what must not happen twice has a key, and what follows from a saved
+/// error is decided where it is read.
 ///
 /// It never retries: only the caller knows whether another attempt is allowed. For the same reason it follows no
 /// redirects and takes no proxy from the environment.
@@ -82,9 +82,9 @@ impl Provider {
         })
     }
 
-    /// How old a transaction id may be for a tombstone under it to be evidence ([`Provider::tombstone_key`]). Default: 23
-    /// hours, for a provider that keeps idempotency keys for 24. It must be shorter than that by more than clock skew and
-    /// network delay.
+    /// How old a transaction id may be for a tombstone under it to be evidence ([`Provider::tombstone_key`]). Default:
+    /// 23 hours, for a provider that keeps idempotency keys for 24. It must be shorter than that by more than clock
+    /// skew and network delay.
     #[must_use]
     pub fn tombstones_within(self, within: Duration) -> Self {
         Self { tombstones_within: within, ..self }
@@ -93,8 +93,8 @@ impl Provider {
     /// Charges a card: creates a payment intent and confirms it in the same request. `timeout` bounds all of it, from
     /// connecting to the last byte of the answer.
     ///
-    /// A card that requires its holder's authentication is declined (`authentication_required`): no holder is present to
-    /// authenticate, and the outcome of a waiting intent would never be known.
+    /// A card that requires its holder's authentication is declined (`authentication_required`): no holder is present
+    /// to authenticate, and the outcome of a waiting intent would never be known.
     ///
     /// # Errors
     ///

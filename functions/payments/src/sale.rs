@@ -60,8 +60,8 @@ impl Sale {
         uuid::Builder::from_custom_bytes(bytes).into_uuid()
     }
 
-    /// What makes two sales under one number the same: all that a sale says. It is stored with the sale's entry, and is the
-    /// same whichever way the sale came.
+    /// What makes two sales under one number the same: all that a sale says. It is stored with the sale's entry, and is
+    /// the same whichever way the sale came.
     pub fn content(&self) -> Fingerprint {
         let Self { terminal, sequence, account, money } = self;
         Fingerprinter::new()

@@ -11,8 +11,8 @@ pub fn setting(name: &'static str) -> Result<String, MissingSetting> {
     env::var(name).ok().filter(|value| !value.is_empty()).ok_or(MissingSetting(name))
 }
 
-/// The payment provider's client, from the function's environment: its URL, our API key, and how old a transaction may be
-/// for a tombstone to be evidence.
+/// The payment provider's client, from the function's environment: its URL, our API key, and how old a transaction may
+/// be for a tombstone to be evidence.
 ///
 /// # Errors
 ///

@@ -4,8 +4,8 @@ use idempotency::sequence::{Entry, Gap, SequenceGate};
 
 use crate::{Sale, Table};
 
-/// Posts terminals' sales to the ledger, from the queue and from the stream alike: a sale that arrives by both is posted
-/// once.
+/// Posts terminals' sales to the ledger, from the queue and from the stream alike: a sale that arrives by both is
+/// posted once.
 ///
 /// Sales are money: none may be missing, so a later one waits for the earlier ones. And none may be dropped: a sequence
 /// number that arrives again with another account, amount or currency is a conflict, which only people can settle.

@@ -1,12 +1,12 @@
 use axum::http::{HeaderMap, header};
 
-/// A cookie of the console. `__Host-` makes browsers insist on Secure and the whole host, so that no other host or
-/// plain-text answer can plant it; SameSite=Strict keeps other sites' requests without it.
+/// A cookie of the console. With `__Host-`, browsers require Secure and the exact host, so no other host and no
+/// plain-text response can set it; with SameSite=Strict they do not send it with requests from other sites.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cookie {
-    /// The token.
+    /// Has the token.
     Session,
-    /// A random value for the form of signing in, when there is no token yet.
+    /// Has a random value that binds the sign-in form, while there is no token yet.
     SignIn,
 }
 
@@ -18,18 +18,18 @@ impl Cookie {
         }
     }
 
-    /// The header that sets it, until the browser ends.
+    /// The header value that sets it until the browser is closed.
     pub(crate) fn set(self, value: &str) -> String {
         format!("{}={value}; Path=/; Secure; HttpOnly; SameSite=Strict", self.name())
     }
 
-    /// The header that removes it.
+    /// The header value that removes it.
     pub(crate) fn clear(self) -> String {
         format!("{}; Max-Age=0", self.set(""))
     }
 }
 
-/// The value of a cookie; nothing where two of that name make it uncertain which one is ours.
+/// The value of a cookie; `None` if there are two of that name, because either could be ours.
 pub(crate) fn cookie(headers: &HeaderMap, cookie: Cookie) -> Option<&str> {
     let values = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
     let mut found = values

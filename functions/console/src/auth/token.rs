@@ -10,9 +10,8 @@ use keys::Keys;
 
 mod keys;
 
-/// Checks tokens by the issuer's public keys, as API Gateway's authorizer does for the API: signed with RSA by the key
-/// that the token names; from our issuer; for our audience, which is its `aud` or, without one, its `client_id`; and
-/// valid now.
+/// Checks tokens with the issuer's public keys, as API Gateway's authorizer does for the API: signed with RSA by the
+/// key that the token names, from our issuer, for our audience (`aud` or, without one, `client_id`), and valid now.
 pub(crate) struct Tokens {
     issuer: String,
     audience: String,
@@ -20,16 +19,16 @@ pub(crate) struct Tokens {
     clock: Arc<dyn Clock>,
 }
 
-/// Why a token gives no access.
+/// Why a token was rejected.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Denied {
-    /// It is not one of the issuer's, not for us, or not valid now.
+    /// It is not from our issuer, not for our audience, or not valid now.
     #[error("the token is not valid here, or no longer valid")]
     Invalid,
-    /// It is good, but names no role.
+    /// It is valid, but has no role.
     #[error("the token of {0} has no role in the console")]
     NoRole(String),
-    /// The issuer's keys could not be fetched, so that the token cannot be checked.
+    /// The issuer's keys could not be fetched, so the token cannot be checked.
     #[error("the issuer's keys are not available")]
     KeysUnavailable(#[source] Arc<reqwest::Error>),
 }
@@ -55,16 +54,15 @@ enum Audience {
     Several(Vec<String>),
 }
 
-/// What API Gateway accepts, and the public keys of issuers are for. A shared secret is not among them, so that nobody
-/// can sign with a published key.
+/// The algorithms that API Gateway accepts. None uses a shared secret, so a published key cannot be used to sign.
 const ALGORITHMS: [Algorithm; 3] = [Algorithm::RS256, Algorithm::RS384, Algorithm::RS512];
-/// How far the issuer's clock may be from ours, in seconds.
+/// The allowed clock skew to the issuer, in seconds.
 const LEEWAY: f64 = 5.0;
-/// A subject that is longer names nobody; it would be stored with everything they do.
+/// A longer subject is rejected: it would be stored with every action.
 const LONGEST_NAME: usize = 256;
 
 impl Tokens {
-    /// Without a URL, the keys are where Amazon Cognito and many others have them.
+    /// Without a URL, the keys are read from where Amazon Cognito and many others publish them.
     ///
     /// # Errors
     /// When TLS cannot be set up on this machine.
@@ -82,10 +80,10 @@ impl Tokens {
         Ok(Self { issuer, audience, keys: Keys::new(keys_url, Arc::clone(&clock))?, clock })
     }
 
-    /// Who the token stands for.
+    /// The holder of a token.
     pub(crate) async fn actor(&self, token: &str) -> Result<Actor, Denied> {
         let header = decode_header(token).map_err(|_| Denied::Invalid)?;
-        // What could not be valid under any key does not make us ask the issuer for one.
+        // A token that no key could make valid causes no request to the issuer.
         let id = header.kid.filter(|_| ALGORITHMS.contains(&header.alg)).ok_or(Denied::Invalid)?;
         let key = self.keys.find(&id).await.map_err(Denied::KeysUnavailable)?.ok_or(Denied::Invalid)?;
         let key = DecodingKey::from_jwk(&key).map_err(|_| Denied::Invalid)?;
@@ -116,7 +114,7 @@ impl Tokens {
     }
 }
 
-/// Checks the algorithm and the signature; the claims are ours to check, by a clock of ours.
+/// Checks the algorithm and the signature only; we check the claims ourselves, by our own clock.
 fn signature() -> Validation {
     let mut validation = Validation::new(Algorithm::RS256);
     validation.algorithms = ALGORITHMS.to_vec();

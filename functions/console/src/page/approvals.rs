@@ -13,6 +13,7 @@ use super::layout::{Time, csrf, page, record_button, record_link};
 use super::proposal::{reason, record_line, title, what_changes};
 use crate::auth::{NoFields, Role, VerifiedForm, Visitor};
 use crate::error::ConsoleError;
+use crate::record::short;
 use crate::request_log::LogSummary;
 use crate::settlement::confirmation::Loaded;
 use crate::state::Console;
@@ -103,7 +104,7 @@ fn requested(visitor: &Visitor, approval: &Approval, record: &Record, answer: &s
                 }
                 div.buttons {
                     button.danger type="submit" { "Approve: " (title(action)) }
-                    (record_button(&approval.proposal.record))
+                    a href={ "/console/records/" (short(&approval.proposal.record)) } { "Look at the record" }
                 }
             },
         }

@@ -90,7 +90,7 @@ fn settlement_form(
             }
         }
         p.hint.problem[kind == ActionKind::Release] { (advice(kind)) }
-        @if let Some(answer) = answer { p.hint { "At the provider: " (answer.to_text()) } }
+        @if let Some(answer) = answer { dl.facts { dt { "At the provider now" } dd.words { (answer.to_text()) } } }
         form.card method="post" action={ (base) "/" (kind.as_str()) } {
             (csrf(&visitor.csrf))
             @match kind {

@@ -89,8 +89,8 @@ impl Console {
         }
     }
 
-    /// Executes a preview or an approval once, unless the provider contradicts it now. A repeat reports that it was done
-    /// before.
+    /// Executes a preview or an approval once, unless the provider contradicts it now. A repeat reports that it was
+    /// done before.
     pub(crate) async fn confirm<C: Confirmable>(
         &self,
         actor: &Actor,
@@ -120,8 +120,8 @@ impl Console {
         Err(ConsoleError::not_done())
     }
 
-    /// Settles the record or, where a preview has no evidence, requests another operator's approval. `None` if nothing was
-    /// written.
+    /// Settles the record or, where a preview has no evidence, requests another operator's approval. `None` if nothing
+    /// was written.
     async fn execute<C: Confirmable>(
         &self,
         confirmable: C,

@@ -145,7 +145,8 @@ impl Console {
         }
     }
 
-    /// The application's own tables are evidence, too: a record may be older than they are, after a backup was restored.
+    /// The application's own tables are evidence, too: a record may be older than they are, after a backup was
+    /// restored.
     async fn require_not_recorded(&self, record: &Record) -> Result<(), ConsoleError> {
         let (payment, entries) = self.linked(record).await.map_err(|error| ConsoleError::unavailable(&error))?;
         let own = payment.filter(|payment| payment.id == PaymentId::of(record.transaction));

@@ -79,8 +79,8 @@ impl Console {
         }
     }
 
-    /// Whether the provider confirms this reference for the record. A contradiction is the problem of the field; without
-    /// an answer, the preview says that the reference is not verified.
+    /// Whether the provider confirms this reference for the record. A contradiction is the problem of the field;
+    /// without an answer, the preview says that the reference is not verified.
     async fn verify(&self, record: &Record, reference: &str) -> Result<bool, String> {
         let valid = (4..=255).contains(&reference.len())
             && reference.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');

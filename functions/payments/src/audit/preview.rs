@@ -4,8 +4,8 @@ use super::Proposal;
 
 /// A proposal that its operator can confirm once.
 ///
-/// A confirmation carries only the token. It is bound to the proposal and to its operator, so that it can confirm nothing
-/// else, for nobody else, and only once.
+/// A confirmation carries only the token. It is bound to the proposal and to its operator, so that it can confirm
+/// nothing else, for nobody else, and only once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Preview {
     /// The token: 16 random bytes.

@@ -54,7 +54,7 @@ impl Answer {
     /// the error page of an intermediary never passes for the provider's answer.
     pub(super) fn of(Reply { status, body, .. }: Reply) -> Result<Self, ProviderError> {
         if status.is_success() {
-            // Whatever it says, it was executed: never "refused", and not "succeeded" without an id.
+            // It was executed, whatever the body is: never "refused", and not "succeeded" without an id.
             let unreadable =
                 |error| ProviderError::unknown(format!("status {status} with an unreadable body: {error}"));
             return serde_json::from_slice(&body).map(Self::Done).map_err(unreadable);
@@ -74,16 +74,15 @@ impl Answer {
             (402, "card_error", _) => Ok(Self::Declined(error)),
             // Found wrong before a charge was tried. 404 is a payment method or intent that does not exist.
             (400 | 404, "invalid_request_error", _) => Ok(Self::Refused(error)),
-            // Turned away before the request was looked at, for a reason that is ours to put right.
+            // Rejected before the request was examined, for a reason that we must fix.
             (401 | 403, _, _) => Err(ProviderError::NotExecuted(seen)),
             // Another request is at work on the same object, and it may be one of ours.
             (429, _, Some("lock_timeout")) => Err(ProviderError::unknown(seen)),
             // The rate limit comes before the execution and before the idempotency key.
             (429, _, _) => Err(ProviderError::NotExecuted(seen)),
-            // Our key was used with other parameters, so that something was done under it, only not this; or our first
-            // request is still running.
+            // Our key was used with other parameters, for another request; or our first request is still running.
             (400, "idempotency_error", _) | (409, _, _) => Err(ProviderError::key_used(seen)),
-            // Among them: 5xx, which the documentation tells to treat as indeterminate.
+            // Among them 5xx, which the documentation calls indeterminate.
             _ => Err(ProviderError::unknown(seen)),
         }
     }
@@ -116,8 +115,8 @@ impl Object {
         &self.status
     }
 
-    /// The id, if this is what was asked for and it has come to its end. An intent that is `processing`, or a refund
-    /// that is `pending`, may still go either way.
+    /// The id, if this is what was requested and it has succeeded. An intent that is `processing`, or a refund that is
+    /// `pending`, may still fail.
     fn succeeded(self, kind: &str, asked: Money) -> Result<String, ProviderError> {
         let Self { id, object, status, amount, currency } = self;
         if object != kind || amount != asked.amount.get() || !currency.eq_ignore_ascii_case(asked.currency.code()) {
@@ -133,7 +132,7 @@ impl Object {
 }
 
 impl StripeError {
-    /// The state of the intent that the request was about, where the provider says it.
+    /// The state of the intent that the request was about, if the provider sends it.
     pub(super) fn intent_status(&self) -> Option<&str> {
         self.payment_intent.as_ref()?.status.as_deref()
     }

@@ -27,8 +27,8 @@ pub enum ProviderStatus {
     OpenTombstone(String),
     /// A tombstone that was made when the provider may have forgotten earlier requests under the key: no evidence.
     LateTombstone,
-    /// No money was taken, and the charge waits for an action that never comes: for the cardholder to authenticate it, or
-    /// for us to confirm or capture it. [`Provider::cancel`] ends it, unless it has ended otherwise.
+    /// No money was taken, and the charge waits for an action that never comes: for the cardholder to authenticate it,
+    /// or for us to confirm or capture it. [`Provider::cancel`] ends it, unless it has ended otherwise.
     Waiting {
         /// The payment intent (`pi_…`).
         intent: String,
@@ -78,7 +78,7 @@ impl Provider {
     ///
     /// # Errors
     ///
-    /// When the provider gives no answer, or one that makes no sense: nothing is known then.
+    /// When the provider gives no answer, or an invalid one: nothing is known then.
     pub async fn find_charge(
         &self,
         transaction: TransactionId,
@@ -135,23 +135,23 @@ impl Provider {
         }
     }
 
-    /// Makes sure that the charge or refund of a transaction can no longer happen: puts a tombstone under its idempotency
-    /// key, an unconfirmed payment intent that is cancelled at once. A late request meets the key with other parameters,
-    /// and is refused.
+    /// Makes sure that the charge or refund of a transaction can no longer happen: puts a tombstone under its
+    /// idempotency key, an unconfirmed payment intent that is cancelled at once. A late request meets the key with
+    /// other parameters, and is refused.
     ///
-    /// That is evidence only while the provider remembers requests under the key: once it has forgotten them, the key of
-    /// an executed request is as free as an unused one. So a transaction id older than [`Provider::tombstones_within`]
-    /// gets no tombstone; `now` is in epoch milliseconds. Its age counts from its creation, which is never after its first
-    /// use. The tombstone itself holds as long as the provider remembers it, at Stripe for 24 hours: much longer than a
-    /// sandbox lives that could still send the request.
+    /// That is evidence only while the provider remembers requests under the key: once it has forgotten them, the key
+    /// of an executed request is as free as an unused one. So a transaction id older than
+    /// [`Provider::tombstones_within`] gets no tombstone; `now` is in epoch milliseconds. Its age counts from its
+    /// creation, which is never after its first use. The tombstone itself holds as long as the provider remembers it,
+    /// at Stripe for 24 hours: much longer than a sandbox lives that could still send the request.
     ///
-    /// `currency` is the currency of the request: an account need not accept any other. Without one, nothing was sent, and
-    /// any currency will do.
+    /// `currency` is the currency of the request: an account need not accept any other. Without one, nothing was sent,
+    /// and any currency will do.
     ///
     /// # Errors
     ///
-    /// When it is not certain: because it is too late, or because the key was used before. In that case a request was made
-    /// under it, and a search will find it ([`Provider::find_charge`]).
+    /// When it is not certain: because it is too late, or because the key was used before. In that case a request was
+    /// made under it, and a search will find it ([`Provider::find_charge`]).
     pub async fn tombstone_key(
         &self,
         transaction: TransactionId,
@@ -196,8 +196,8 @@ impl Provider {
         let is_replayed = reply.is_replayed;
         match Answer::of(reply) {
             Ok(Answer::Done(tombstone)) => self.cancel(tombstone.id(), timeout).await.map(|()| true),
-            // Stripe saves every result under a key, even a 500, for a day, and refuses the key with other parameters. So
-            // a replayed result is that of an earlier tombstone, which holds the key, whether it was created or not.
+            // Stripe saves every result under a key, even a 500, for a day, and refuses the key with other parameters.
+            // So a replayed result is that of an earlier tombstone, which holds the key, whether it was created or not.
             Ok(Answer::Declined(_) | Answer::Refused(_)) | Err(_) if is_replayed => Ok(true),
             Ok(Answer::Refused(error)) if error.is_about("currency") => Ok(false),
             Ok(Answer::Declined(_) | Answer::Refused(_)) => Err(ProviderError::unknown("the tombstone was refused")),
@@ -205,8 +205,8 @@ impl Provider {
         }
     }
 
-    /// Cancels a tombstone, or a charge that [waits](ProviderStatus::Waiting). It uses no key: cancelling twice is harmless,
-    /// while under a key a failure of the provider would be saved for a day.
+    /// Cancels a tombstone, or a charge that [waits](ProviderStatus::Waiting). It uses no key: cancelling twice is
+    /// harmless, while under a key a failure of the provider would be saved for a day.
     ///
     /// # Errors
     ///
@@ -225,7 +225,8 @@ impl Provider {
         }
     }
 
-    /// Whether the provider still remembers all requests under the key of a transaction; `now` is in epoch milliseconds.
+    /// Whether the provider still remembers all requests under the key of a transaction; `now` is in epoch
+    /// milliseconds.
     fn remembers(&self, transaction: TransactionId, now: u64) -> bool {
         transaction.made().is_some_and(|made| now < made.plus(self.tombstones_within).0)
     }
@@ -322,7 +323,7 @@ impl Intent {
     }
 
     fn charged(&self) -> Result<Charged, ProviderError> {
-        let missing = |what: &str| ProviderError::unknown(format!("{} does not say its {what}", self.id));
+        let missing = |what: &str| ProviderError::unknown(format!("{} has no valid {what}", self.id));
         let text = |text: &Option<String>| text.clone().unwrap_or_default();
         let amount = Amount::new(self.amount).filter(|_| self.amount_received == self.amount);
         let currency = Currency::from_code(&self.currency.to_ascii_uppercase());

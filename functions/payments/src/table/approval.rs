@@ -18,8 +18,9 @@ use crate::{Approval, AuditEntry, Preview};
 const RETENTION_MS: u64 = 7 * 24 * 60 * 60 * 1000;
 
 impl Table {
-    /// Requests an approval: marks the preview as used, and inserts the approval and its audit entry, in one transaction.
-    /// Returns whether it was written; if not, the preview was used before, or another transaction holds it.
+    /// Requests an approval: marks the preview as used, and inserts the approval and its audit entry, in one
+    /// transaction. Returns whether it was written; if not, the preview was used before, or another transaction holds
+    /// it.
     ///
     /// # Errors
     ///
@@ -90,8 +91,8 @@ impl Table {
         Ok(approvals)
     }
 
-    /// The write that marks an approval as used, for the transaction of its action. The approval must exist, be unused and
-    /// not expired, and have been requested by another operator.
+    /// The write that marks an approval as used, for the transaction of its action. The approval must exist, be unused
+    /// and not expired, and have been requested by another operator.
     pub fn approved(&self, approval: &Approval, by: &str, now: u64) -> TransactWriteItem {
         write::use_approval(&self.name, approval, by, now)
     }

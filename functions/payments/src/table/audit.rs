@@ -100,7 +100,8 @@ impl Table {
         Ok((entries, end.map(|(at, id)| AuditCursor { at, id })))
     }
 
-    /// Inserts one item. The SDK repeats a request whose reply was lost, so an equal item that is already there is our own.
+    /// Inserts one item. The SDK repeats a request whose reply was lost, so an equal item that is already there is our
+    /// own.
     pub(super) async fn insert(&self, item: Attributes) -> Result<(), TableError> {
         let put = self
             .client

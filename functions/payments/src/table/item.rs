@@ -8,11 +8,11 @@ use super::{TableError, key::Key};
 /// The attributes of one item, key included.
 pub(super) type Attributes = HashMap<String, AttributeValue>;
 
-/// An item in the making.
+/// Builds an item.
 pub(super) struct Item(Attributes);
 
 impl Item {
-    /// `kind` tells items apart for people and for the pipe, which takes `event`s only.
+    /// `kind` is for people and for the pipe, which takes only `event`s.
     pub(super) fn new(key: Key, kind: &str) -> Self {
         Self(key.into()).text("kind", kind)
     }
@@ -48,7 +48,7 @@ pub(super) fn text<T>(
     item.get(name).and_then(|value| value.as_s().ok()).and_then(|text| parse(text)).ok_or(TableError::Malformed(name))
 }
 
-/// As [`text`], for an attribute that may be absent.
+/// Like [`text`], for an attribute that may be absent.
 pub(super) fn optional_text<T>(
     item: &Attributes,
     name: &'static str,

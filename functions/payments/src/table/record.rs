@@ -1,4 +1,4 @@
-//! What is written of each noun, and how it is read back.
+//! The items of payments, refunds, events and the ledger, and how they are read.
 
 use std::fmt;
 
@@ -18,10 +18,10 @@ use crate::{
 /// the rest is for people who look for it.
 const EVENT_RETENTION: u64 = 7 * 24 * 60 * 60;
 
-/// Of a balance: its first posting's payment, or terminal.
+/// The payment or terminal of a balance's first posting.
 pub(super) const OPENED_BY: &str = "opened_by";
 
-/// Of a balance: how many of its entries were posted since [`OPENED_BY`] is noted down.
+/// How many of a balance's entries were posted since [`OPENED_BY`] is recorded.
 pub(super) const NOTED: &str = "noted";
 
 pub(super) fn payment(payment: &Payment) -> Attributes {
@@ -82,7 +82,7 @@ pub(super) fn event(event: &Event, trace: Option<Trace>, created: u64) -> Attrib
         .text("account", account)
         .number("amount", money.amount)
         .text("currency", money.currency)
-        // There in any case: what a pipe makes of an attribute that is not there is not said.
+        // Always present: how a pipe treats a missing attribute is not documented.
         .text(Trace::NAME, trace.map(|trace| trace.to_string()).unwrap_or_default())
         .number("expiration", created / 1000 + EVENT_RETENTION)
         .attributes()
@@ -115,7 +115,7 @@ pub(super) fn read_entry(item: &Attributes) -> Result<LedgerEntry, TableError> {
     })
 }
 
-/// Whose an account is, and the payment that made it so.
+/// The owner of an account, and the payment that made them its owner.
 pub(super) fn owner(account: &AccountId, owner: &PrincipalDigest, payment: PaymentId) -> Attributes {
     Item::new(Key::owner(account), "owner")
         .text("account", account)
@@ -138,8 +138,8 @@ fn digest(text: &str) -> Option<PrincipalDigest> {
     (digest.to_string() == text).then_some(digest)
 }
 
-/// What opened a balance. Where a version posted to it that did not note this down, some entries are not counted in
-/// `noted`; then `opened_by` may name a later posting.
+/// What opened a balance. An older version did not record it, and its entries are not counted in `noted`; then
+/// `opened_by` may name a later posting.
 pub(super) fn read_opening(item: &Attributes) -> Result<Opening, TableError> {
     let (Some(opened_by), Some(_)) = (item.get(OPENED_BY), item.get(NOTED)) else { return Ok(Opening::Other) };
     let (noted, entries): (u64, u64) = (number(item, NOTED)?, number(item, "entries")?);

@@ -6,47 +6,47 @@ use idempotency::protocol::EpochMs;
 use jsonwebtoken::jwk::{Jwk, JwkSet};
 use tokio::sync::OwnedMutexGuard;
 
-/// The issuer's public keys. Whoever has no token can make us ask for them, so that asking is bounded: one question at
-/// a time, and after each a rest, whatever came of it. A key that is known never waits for one.
+/// The issuer's public keys. A client without a valid token can cause a request for them, so requests are limited: one
+/// at a time, with a pause after each, successful or not. A known key never waits for a request.
 #[derive(Clone)]
 pub(super) struct Keys(Arc<Inner>);
 
 struct Inner {
     url: String,
     http: reqwest::Client,
-    /// The time of day: what measures elapsed time may stand still while a sandbox is frozen.
+    /// The time of day: a monotonic clock may stand still while a sandbox is frozen.
     clock: Arc<dyn Clock>,
     known: Mutex<Known>,
-    /// Held by whoever asks.
+    /// Held during a request.
     asking: Arc<tokio::sync::Mutex<()>>,
 }
 
 #[derive(Default)]
 struct Known {
-    /// The last set that the issuer gave, and when.
+    /// The issuer's last key set, and when it was fetched.
     set: Option<(JwkSet, EpochMs)>,
-    /// When it was asked last, and why it gave nothing, if it did not.
+    /// When the last request ended, and its error if it failed.
     asked: Option<(EpochMs, Option<Arc<reqwest::Error>>)>,
 }
 
-/// What is to be done for the key of a token.
+/// How the key of a token is obtained.
 enum Step {
     Use(Jwk),
-    /// Use it, and ask whether it is still published.
+    /// Use it, and fetch the key set again.
     Refresh(Jwk),
     Ask,
-    /// The issuer has published no such key.
+    /// The issuer has not published this key.
     Unknown,
     Unavailable(Arc<reqwest::Error>),
 }
 
-/// How long a set is used without asking anew.
+/// How long a key set is used without fetching it again.
 const FRESH: Duration = Duration::from_secs(60 * 60);
-/// How long it is used if the issuer does not answer. A key that was withdrawn meanwhile counts as long as that.
+/// How long it is used if the issuer does not answer. A key that was withdrawn in the meantime is accepted that long.
 const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
-/// The rest after each question.
+/// The pause after each request.
 const REST: Duration = Duration::from_secs(30);
-/// How long a question may take.
+/// The timeout of a request.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
 impl Keys {
@@ -60,14 +60,14 @@ impl Keys {
         &self.0.url
     }
 
-    /// The key of this id, if the issuer has published it.
+    /// The key with this id, if the issuer has published it.
     ///
     /// # Errors
-    /// When it is not known, and the issuer gave no answer when it was asked last.
+    /// When the key is not known, and the last request to the issuer failed.
     pub(super) async fn find(&self, id: &str) -> Result<Option<Jwk>, Arc<reqwest::Error>> {
         if let Step::Ask = self.step(id) {
             let asking = Arc::clone(&self.0.asking).lock_owned().await;
-            // Whoever asked before us may have found it.
+            // The request before ours may have found it.
             if let Step::Ask = self.step(id) {
                 self.ask(asking).await;
             }
@@ -87,8 +87,7 @@ impl Keys {
         self.0.known.lock().unwrap_or_else(PoisonError::into_inner).step(id, self.0.clock.now())
     }
 
-    /// Asks without keeping anybody waiting. Where the sandbox is frozen in the midst of it, the next request finds the
-    /// question asked, or asks it.
+    /// Fetches the key set in the background. If the sandbox is frozen meanwhile, a later invocation completes it.
     fn refresh(&self) {
         if let Ok(asking) = Arc::clone(&self.0.asking).try_lock_owned() {
             let keys = self.clone();
@@ -131,7 +130,7 @@ impl Known {
     }
 }
 
-/// Whether a moment is not longer ago than this. One that is still to come was told by a clock that was set since.
+/// Whether a time is less than this long ago. A time in the future was read before the clock was set back.
 fn is_within(limit: Duration, at: EpochMs, now: EpochMs) -> bool {
     at <= now && now.since(at) < limit
 }
