@@ -9,7 +9,7 @@ use idempotency::engine::{Claim, Claimed, Clock, SystemClock};
 use idempotency::protocol::{EpochMs, Fingerprinter, InvocationId, Key, Principal, Record, RecordId, Subject};
 use idempotency::store::Store as _;
 use idempotency::{Call, DynamoDbStore, Engine, Operation, Outcome, Verdict};
-use payments::{LateOwners, Owner, Payment, PaymentRequest, Preview, Table};
+use payments::{FencedAttempts, Payment, PaymentRequest, Preview, Table};
 use reqwest::header::{COOKIE, LOCATION, SET_COOKIE};
 use reqwest::{Method, RequestBuilder, redirect};
 use serde_json::{Value, json};
@@ -187,7 +187,7 @@ impl Tables {
     async fn claimed(&self, key: &str, clock: impl Clock + 'static) -> (String, Box<Claim<DynamoDbStore>>) {
         let engine = Engine::builder(self.store.clone())
             .clock(clock)
-            .observer(LateOwners::new(Table::new(self.client.clone(), PAYMENTS), "payments-api"))
+            .observer(FencedAttempts::new(Table::new(self.client.clone(), PAYMENTS), "payments-api"))
             .build();
         let (id, mut call) = call(&engine, key, "POST /payments", &subject("acct-1", 1999, "EUR"));
         call = call.requested_by(InvocationId::parse("018f0000-0000-7000-8000-000000000002"));
@@ -223,8 +223,8 @@ impl Tables {
         let record = self.record(id).await;
         let body = json!({ "account": account, "amount": 1999, "currency": "EUR", "payment_method": "pm_card_visa" });
         let request = PaymentRequest::from_json(body.to_string().as_bytes()).expect("valid");
-        let owner = Owner::from(record.principal.expect("a principal"));
-        let payment = Payment::new(record.transaction.uuid(), owner, &request, "pi_1".to_owned(), record.created.0);
+        let owner = record.principal.expect("a principal");
+        let payment = Payment::new(record.transaction, owner, &request, "pi_1".to_owned(), record.created.0);
         let writes = Table::new(self.client.clone(), PAYMENTS).created(&payment, None);
         self.client.transact_write_items().set_transact_items(Some(writes)).send().await.expect("written");
     }

@@ -18,7 +18,7 @@ async fn resolves(browser: &Browser, stack: &Stack, record: &str) {
     browser.open(&link(stack, "olga", "operator")).await;
     browser.shows(&["Unresolved", "Amount at risk"]).await;
     browser.press(&record[..12]).await;
-    browser.shows(&["Whether it happened is not known."]).await;
+    browser.shows(&["The outcome is unknown."]).await;
     browser.press("Ask the provider now").await;
     browser.shows(&["asked the provider by olga"]).await;
     browser.press("Settle as failed").await;

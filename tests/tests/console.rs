@@ -180,7 +180,7 @@ async fn a_late_owner_changes_nothing_and_is_shown_in_the_audit() {
     // Its clock is a minute behind, so it may be listed on either side.
     assert!(kinds == expected || kinds == [expected[1], expected[0]], "{audit}");
     let page = Visitor::of(&stack, "vera", "viewer").await.open("/console/audit").await.text();
-    assert!(page.contains("late owner refused") && page.contains("It says that it happened"), "{page}");
+    assert!(page.contains("late owner refused") && page.contains("The late attempt succeeded"), "{page}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -481,7 +481,7 @@ async fn with_the_provider_down_the_word_of_two_operators_counts_and_the_audit_s
     let [(succeeded, actor, word), (requested, ..), (asked, ..)] = entries.as_slice() else { panic!("{entries:?}") };
     assert_eq!([*succeeded, *requested, *asked], ["succeeded", "requested", "asked"]);
     assert_eq!(*actor, "otto");
-    assert!(word.as_str().is_some_and(|text| text.starts_with("No evidence. It gave no answer")), "{word}");
+    assert!(word.as_str().is_some_and(|text| text.starts_with("No evidence. The provider gave no answer")), "{word}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -106,8 +106,7 @@ async fn account(bill: &mut Bill<'_>, ann: &User<'_>, paid: &Answer) {
     let mut posted = event(0);
     (posted["event"], posted["payment"]) = (json!(transaction.to_string()), json!(id));
     deliver(bill.stack, &posted).await;
-    let first =
-        "account read for the first time: balances and owner; the payment that opened it; the owner is stored";
+    let first = "account read for the first time: balances and owner; the payment that opened it; the owner is stored";
     is(bill.add(first, ann.get("/accounts/acct-1")).await, "200 -");
     is(bill.add("account read again: balances and owner", ann.get("/accounts/acct-1")).await, "200 -");
 }

@@ -1,40 +1,35 @@
-//! The operators' console behind API Gateway: what it is made of. What it does is in [`console`].
+//! The operators' console behind API Gateway.
 
-mod access;
 mod api;
-mod approving;
-mod asking;
-mod changes;
-mod confirming;
-mod console;
-mod line;
+mod app;
+mod auth;
+mod error;
+mod format;
+mod lists;
 mod page;
+mod provider_status;
 mod record;
-mod refusal;
-mod settling;
-mod unresolved;
-mod warrant;
-mod weighing;
-mod words;
+mod records;
+mod request_log;
+mod settlement;
+mod state;
 
 use idempotency::store::dynamodb;
 use idempotency::{DynamoDbStore, Engine};
 use lambda_http::Error;
-use payments::{LateOwners, Table, provider, setting, watch};
+use payments::{FencedAttempts, Table, init_telemetry, provider, setting};
 
-use access::Tokens;
-use console::Console;
+use auth::Tokens;
+use state::Console;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    let metrics = watch("console")?;
+    let metrics = init_telemetry("console")?;
     let client = dynamodb::client();
     let store = DynamoDbStore::new(client.clone(), setting("RECORDS_TABLE")?);
     let table = Table::new(client, setting("PAYMENTS_TABLE")?);
-    let engine =
-        Engine::builder(store.clone()).metrics(metrics).observer(LateOwners::new(table.clone(), "console")).build();
-    let provider = provider()?;
+    let fenced = FencedAttempts::new(table.clone(), "console");
+    let engine = Engine::builder(store.clone()).metrics(metrics).observer(fenced).build();
     let tokens = Tokens::new(setting("JWT_ISSUER")?, setting("JWT_AUDIENCE")?, setting("JWT_KEYS_URL").ok())?;
-    let console = Console { store, engine, table, provider, tokens };
-    lambda_http::run(console.router()).await
+    lambda_http::run(app::router(Console { store, engine, table, provider: provider()?, tokens })).await
 }

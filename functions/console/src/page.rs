@@ -1,44 +1,45 @@
 //! The pages: plain HTML that works without a script.
 
-mod act;
 mod approvals;
 mod audit;
+mod error;
 mod layout;
-mod outcome;
+mod proposal;
 mod record;
 mod session;
-mod unresolved;
+mod settle;
+mod unknown_list;
 
 use std::sync::Arc;
 
 use axum::Router;
 use axum::http::header;
+use axum::middleware::from_fn;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 
-use crate::access::Visit;
-use crate::console::Console;
-use crate::refusal::Refusal;
-
-pub(crate) use outcome::refused;
+use crate::auth::Visitor;
+use crate::error::ConsoleError;
+use crate::state::Console;
 
 pub(crate) fn routes() -> Router<Arc<Console>> {
     Router::new()
-        .route("/console", get(unresolved::show))
-        .route("/console/", get(unresolved::show))
+        .route("/console", get(unknown_list::show))
+        .route("/console/", get(unknown_list::show))
         .route("/console/records/{record}", get(record::show))
-        .route("/console/records/{record}/ask", post(act::ask))
-        .route("/console/records/{record}/{verb}", get(act::form).post(act::preview))
-        .route("/console/previews/{token}", get(act::look).post(act::confirm))
+        .route("/console/records/{record}/ask", post(settle::ask))
+        .route("/console/records/{record}/{verb}", get(settle::form).post(settle::preview))
+        .route("/console/previews/{token}", get(settle::open_preview).post(settle::confirm))
         .route("/console/approvals", get(approvals::list))
-        .route("/console/approvals/{id}", get(approvals::look).post(approvals::approve))
+        .route("/console/approvals/{id}", get(approvals::open).post(approvals::approve))
         .route("/console/audit", get(audit::show))
         .route("/console/sign-in", get(session::form))
-        .route("/console/session", post(session::begin))
-        .route("/console/session/end", post(session::end))
+        .route("/console/session", post(session::sign_in))
+        .route("/console/session/end", post(session::sign_out))
         .route("/console/style.css", get(style))
         .route("/console/icon.svg", get(icon))
-        .fallback(nowhere)
+        .fallback(not_found)
+        .layer(from_fn(error::as_page))
 }
 
 async fn style() -> Response {
@@ -51,6 +52,6 @@ async fn icon() -> Response {
     ([(header::CONTENT_TYPE, "image/svg+xml")], ICON).into_response()
 }
 
-async fn nowhere(visit: Visit) -> Response {
-    refused(Some(&visit), &Refusal::no_page())
+async fn not_found(_: Visitor) -> ConsoleError {
+    ConsoleError::no_page()
 }

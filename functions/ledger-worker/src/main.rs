@@ -1,16 +1,15 @@
-//! The ledger worker's process: settings, clients and the loop of Lambda.
+//! Wires the ledger worker behind SQS. Its business is in the library.
 
-use idempotency::protocol::EpochMs;
 use idempotency::sqs::{SqsBatch, SqsVisibility};
 use idempotency::store::dynamodb;
 use idempotency::{DynamoDbStore, Engine};
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use ledger_worker::Worker;
-use payments::{Table, setting, watch};
+use payments::{Invocation, Table, init_telemetry, setting};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    let metrics = watch("ledger-worker")?;
+    let metrics = init_telemetry("ledger-worker")?;
     let client = dynamodb::client();
     let store = DynamoDbStore::new(client.clone(), setting("RECORDS_TABLE")?);
     store.warm().await;
@@ -18,7 +17,8 @@ async fn main() -> Result<(), Error> {
     let worker = Worker::new(engine, Table::new(client, setting("PAYMENTS_TABLE")?))?;
     let worker = worker.visibility(SqsVisibility::from_environment());
     let handle = async |event: LambdaEvent<SqsBatch>| {
-        worker.handle(&event.payload, EpochMs(event.context.deadline)).await.map_err(Error::from)
+        let Invocation { deadline, .. } = Invocation::from(&event.context);
+        worker.handle(&event.payload, deadline).await.map_err(Error::from)
     };
     lambda_runtime::run(service_fn(handle)).await
 }

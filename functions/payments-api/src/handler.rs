@@ -8,11 +8,12 @@ mod reader;
 use aws_sdk_dynamodb::types::TransactWriteItem;
 use idempotency::Attempt;
 use idempotency::http::{Received, jwt_subject};
+use idempotency::protocol::PrincipalDigest;
 use lambda_http::http::Method;
 use lambda_http::{Body, Error, Request, RequestExt, Response};
 use payments::{
-    Account, AccountId, Charge, Invalid, Owner, Payment, PaymentId, PaymentRequest, Provider, ProviderError, Refund,
-    RefundRequest, Reversal, Table, TableError, reply,
+    Account, AccountId, Charge, Invalid, Payment, PaymentId, PaymentRequest, Provider, ProviderError, Refund,
+    RefundRequest, Reversal, Table, TableError, record_payment, record_refund, reply,
 };
 
 pub(crate) use order::{read, subject};
@@ -51,7 +52,7 @@ impl Handler {
     /// The routes behind the layer, by what it has read of the request.
     async fn write(&self, request: &Request) -> Answer {
         let (attempt, received) = (Attempt::from_request(request)?, Received::from_request(request)?);
-        let asker = Owner::from(received.principal());
+        let asker = received.principal();
         match request.extensions().get() {
             Some(Order::Payment(order)) => self.create_payment(attempt, asker, order.as_ref()).await,
             Some(Order::Refund { payment, order }) => {
@@ -62,7 +63,7 @@ impl Handler {
     }
 
     async fn read(&self, request: &Request) -> Response<Body> {
-        let Some(asker) = jwt_subject(request).map(|principal| Owner::from(principal.digest())) else {
+        let Some(asker) = jwt_subject(request).map(|principal| principal.digest()) else {
             return answer::forbidden();
         };
         match request.raw_http_path().trim_matches('/').split('/').collect::<Vec<_>>().as_slice() {
@@ -76,23 +77,20 @@ impl Handler {
     async fn create_payment(
         &self,
         attempt: PaymentAttempt,
-        owner: Owner,
+        owner: PrincipalDigest,
         order: Result<&PaymentRequest, &Invalid>,
     ) -> Answer {
         let order = match order {
             Ok(order) => order,
             Err(invalid) => return Ok(answer::invalid(invalid)),
         };
-        let transaction = attempt.transaction().uuid();
+        let transaction = attempt.transaction();
         match self.provider.charge(transaction, order, attempt.remaining()).await {
             Ok(Charge::Succeeded { id }) => {
                 let payment = Payment::new(transaction, owner, order, id, attempt.now().0);
-                self.table.created(&payment, attempt.trace()).into_iter().for_each(|effect| attempt.add_effect(effect));
-                Ok(reply::payment(&payment))
+                Ok(record_payment(&self.table, &payment, &attempt))
             }
-            Ok(Charge::Declined { code, decline_code, message }) => {
-                Ok(reply::declined(decline_code.as_ref().unwrap_or(&code), &message))
-            }
+            Ok(Charge::Declined(decline)) => Ok(reply::declined(&decline)),
             Ok(Charge::Refused(refusal)) => Ok(reply::refused(&refusal)),
             Err(error) => no_answer(error),
         }
@@ -102,7 +100,7 @@ impl Handler {
     async fn create_refund(
         &self,
         attempt: PaymentAttempt,
-        asker: Owner,
+        asker: PrincipalDigest,
         payment: Option<PaymentId>,
         order: Result<&RefundRequest, &Invalid>,
     ) -> Answer {
@@ -119,22 +117,18 @@ impl Handler {
             Ok(amount) => amount,
             Err(invalid) => return Ok(answer::invalid(&invalid)),
         };
-        let transaction = attempt.transaction().uuid();
+        let transaction = attempt.transaction();
         match self.provider.refund(transaction, &payment, amount, order.reason.as_ref(), attempt.remaining()).await {
             Ok(Reversal::Succeeded { id }) => {
                 let refund = Refund::new(transaction, &payment, amount, order.reason.clone(), id, attempt.now().0);
-                self.table
-                    .refunded(&payment, &refund, attempt.trace())
-                    .into_iter()
-                    .for_each(|effect| attempt.add_effect(effect));
-                Ok(reply::refund(&payment, &refund))
+                Ok(record_refund(&self.table, &payment, &refund, &attempt))
             }
             Ok(Reversal::Refused(refusal)) => Ok(reply::refused(&refusal)),
             Err(error) => no_answer(error),
         }
     }
 
-    async fn payment(&self, asker: Owner, id: &str) -> Response<Body> {
+    async fn payment(&self, asker: PrincipalDigest, id: &str) -> Response<Body> {
         match self.payment_of(&asker, PaymentId::parse(id)).await {
             Ok(Some(payment)) => answer::found(&payment),
             Ok(None) => answer::not_found(NO_PAYMENT),
@@ -142,7 +136,7 @@ impl Handler {
         }
     }
 
-    async fn account(&self, request: &Request, asker: Owner, account: &str) -> Response<Body> {
+    async fn account(&self, request: &Request, asker: PrincipalDigest, account: &str) -> Response<Body> {
         let reader = Reader::of(request, asker, self.accounts_claim.as_deref());
         match self.account_for(&reader, account).await {
             Ok(Some(account)) => answer::found(&account),
@@ -162,9 +156,9 @@ impl Handler {
         }
     }
 
-    /// The account, if the asker was the first to pay into it. Owner and account are read at once whatever there is, so
+    /// The account, if the asker was the first to pay into it. PrincipalDigest and account are read at once whatever there is, so
     /// that neither says by its time that there is the other.
-    async fn account_of(&self, asker: &Owner, id: &AccountId) -> Result<Option<Account>, TableError> {
+    async fn account_of(&self, asker: &PrincipalDigest, id: &AccountId) -> Result<Option<Account>, TableError> {
         let (account, owner) = tokio::try_join!(self.table.account(id), self.table.owner(id))?;
         let Some(account) = account else { return Ok(None) };
         let owner = match owner {
@@ -175,7 +169,7 @@ impl Handler {
     }
 
     /// The payment, if the asker made it. The payment of another looks like one that does not exist.
-    async fn payment_of(&self, asker: &Owner, id: Option<PaymentId>) -> Result<Option<Payment>, TableError> {
+    async fn payment_of(&self, asker: &PrincipalDigest, id: Option<PaymentId>) -> Result<Option<Payment>, TableError> {
         let Some(id) = id else { return Ok(None) };
         Ok(self.table.payment(id).await?.filter(|payment| payment.owner == *asker))
     }

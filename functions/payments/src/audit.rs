@@ -1,79 +1,86 @@
+mod action;
 mod approval;
 mod preview;
+mod proposal;
 
+pub use action::{Action, ActionKind};
 pub use approval::Approval;
-pub use preview::{Action, Preview, Shown};
+pub use preview::Preview;
+pub use proposal::{Proposal, RecordSnapshot};
 
 use std::fmt;
 
+use idempotency::protocol::TransactionId;
 use uuid::Uuid;
 
-/// One thing that was done to a record by hand, or that went against what was done by hand. Entries are added and
-/// never changed.
+/// One thing that was done to a record by hand, or an attempt that ended after that. Entries are added and never
+/// changed.
 ///
-/// It holds no idempotency key, no body and no principal of the record: who may read the audit learns who settled
+/// An entry holds no idempotency key, no body and no principal of the record: readers of the audit learn who settled
 /// what, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuditEntry {
-    /// Names the entry; together with the time it is its place in the audit. For a confirmed preview it is the
+    /// The entry's id; together with the time it is the entry's place in the audit. For a confirmed preview it is the
     /// preview's token.
     pub id: Uuid,
-    /// When, in epoch milliseconds.
+    /// The time, in epoch milliseconds.
     pub at: u64,
-    /// What.
+    /// The kind of event.
     pub kind: AuditKind,
-    /// To which record, by its whole id.
+    /// The record's full id.
     pub record: String,
-    /// The transaction id that the record had.
-    pub transaction: Uuid,
-    /// The attempt that the record was at.
+    /// The record's transaction id at that time.
+    pub transaction: TransactionId,
+    /// The record's attempt at that time.
     pub attempt: u64,
-    /// Who: the subject of the operator's token, or the name of the function.
+    /// The subject of the operator's token, or the name of the function.
     pub actor: String,
-    /// Who had asked for it, if another operator approved it: without evidence, it takes two.
+    /// The operator who requested it, if another one approved it: without evidence, two operators are needed.
     pub requested_by: Option<String>,
-    /// The request in which it was done, as the logs name it.
+    /// The id of the invocation, as in the logs.
     pub request: Option<String>,
     /// The operator's reason.
     pub reason: Option<String>,
-    /// What it was based on: the provider's reference, the operator's evidence, what a late owner had to say. Of a request,
-    /// what was asked for.
+    /// The basis: the provider's reference, the operator's evidence, the result of a fenced attempt. Of a request for
+    /// approval, the action that was requested.
     pub evidence: Option<String>,
-    /// What the provider said at that moment, or that it gave no evidence.
+    /// The provider's answer at that moment, or that it gave no evidence.
     pub provider: Option<String>,
 }
 
-/// What an audit entry tells of; stored and shown as one word.
+/// The kind of an audit entry; stored and shown as one word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum AuditKind {
-    /// `asked`: an operator asked the provider. The record is as it was.
+    /// `asked`: an operator asked the provider. The record did not change.
     Asked,
-    /// `requested`: an operator wants to settle or release the record without evidence from the provider, and waits for
-    /// another's approval. The record is as it was.
+    /// `requested`: an operator requested another's approval, without evidence from the provider. The record did not
+    /// change.
     Requested,
-    /// `succeeded`: an operator settled the record as SUCCESS.
-    Succeeded,
-    /// `failed`: an operator settled the record as FAILED.
-    Failed,
-    /// `released`: an operator released the record; the next call with its key runs again.
-    Released,
-    /// `late-owner`: an attempt ended after others had taken its record over; what it would have written was refused.
-    LateOwner,
+    /// `succeeded`, `failed` or `released`: an operator settled or released the record.
+    Settled(ActionKind),
+    /// `late-owner`: an attempt ended after its record had been taken over; its writes were refused.
+    FencedAttempt,
 }
 
 impl AuditKind {
-    const ALL: [Self; 6] =
-        [Self::Asked, Self::Requested, Self::Succeeded, Self::Failed, Self::Released, Self::LateOwner];
+    const ALL: [Self; 6] = [
+        Self::Asked,
+        Self::Requested,
+        Self::Settled(ActionKind::Succeed),
+        Self::Settled(ActionKind::Fail),
+        Self::Settled(ActionKind::Release),
+        Self::FencedAttempt,
+    ];
 
     /// The word that is stored.
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Asked => "asked",
             Self::Requested => "requested",
-            Self::Succeeded => "succeeded",
-            Self::Failed => "failed",
-            Self::Released => "released",
-            Self::LateOwner => "late-owner",
+            Self::Settled(ActionKind::Succeed) => "succeeded",
+            Self::Settled(ActionKind::Fail) => "failed",
+            Self::Settled(ActionKind::Release) => "released",
+            Self::FencedAttempt => "late-owner",
         }
     }
 
@@ -88,27 +95,27 @@ impl fmt::Display for AuditKind {
     }
 }
 
-/// Which entries of the audit are asked for; all conditions must hold.
+/// A filter for audit entries; all conditions must hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AuditFilter {
-    /// Of this actor.
+    /// The actor.
     pub actor: Option<String>,
-    /// Of this record, by its whole id.
+    /// The full id of the record.
     pub record: Option<String>,
-    /// Not before this time, in epoch milliseconds.
+    /// The earliest time, in epoch milliseconds.
     pub since: u64,
 }
 
-/// Some entries of the audit, newest first.
+/// A page of the audit, newest entry first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuditPage {
-    /// The entries.
+    /// Its entries.
     pub entries: Vec<AuditEntry>,
-    /// Where the next page begins. With a filter a page may be short, or empty, and still have a next one.
+    /// Where the next page starts. With a filter, a page may be short or empty and still have a next one.
     pub next: Option<AuditCursor>,
 }
 
-/// A place in the audit: the time and the id of the last entry that was read. Written `<epoch ms>.<id>`.
+/// A position in the audit: time and id of the last entry that was read. Written `<epoch ms>.<id>`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AuditCursor {
     pub(crate) at: u64,
@@ -116,7 +123,7 @@ pub struct AuditCursor {
 }
 
 impl AuditCursor {
-    /// The cursor as written by `Display`.
+    /// Reads what `Display` writes.
     pub fn parse(text: &str) -> Option<Self> {
         let (at, id) = text.split_once('.')?;
         Some(Self { at: at.parse().ok().filter(|at| *at < LATEST)?, id: Uuid::try_parse(id).ok()? })
@@ -129,7 +136,7 @@ impl fmt::Display for AuditCursor {
     }
 }
 
-/// The end of what thirteen digits of milliseconds can say: the year 2286.
+/// The first time that thirteen digits of milliseconds cannot express: the year 2286.
 pub(crate) const LATEST: u64 = 10_000_000_000_000;
 
 #[cfg(test)]

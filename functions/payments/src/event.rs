@@ -43,7 +43,7 @@ impl Event {
     /// The event that a payment makes.
     pub fn succeeded(payment: &Payment) -> Self {
         Self {
-            id: payment.id.transaction(),
+            id: payment.id.transaction().uuid(),
             kind: EventKind::PaymentSucceeded,
             payment: payment.id,
             account: payment.account.clone(),
@@ -54,7 +54,7 @@ impl Event {
     /// The event that a refund of this payment makes.
     pub fn refunded(payment: &Payment, refund: &Refund) -> Self {
         Self {
-            id: refund.id.transaction(),
+            id: refund.id.transaction().uuid(),
             kind: EventKind::PaymentRefunded,
             payment: payment.id,
             account: payment.account.clone(),

@@ -116,13 +116,13 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{Amount, Money};
+    use crate::{Amount, Money, samples};
 
     fn event(kind: EventKind, id: u128, amount: u64) -> Event {
         Event {
             id: Uuid::from_u128(id),
             kind,
-            payment: PaymentId::of(Uuid::from_u128(1)),
+            payment: PaymentId::of(samples::transaction(1)),
             account: AccountId::parse("acct_1").unwrap(),
             money: Money { amount: Amount::new(amount).unwrap(), currency: Currency::from_code("EUR").unwrap() },
         }

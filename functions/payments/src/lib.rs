@@ -1,76 +1,84 @@
-//! The domain of the payments application: what a payment is, how it is charged, and how it reaches the ledger.
+//! The domain of the payments application: payments, how they are charged, and how they reach the ledger.
 //!
 //! ```text
 //! PaymentRequest ─► Provider::charge ─► Payment ─► Table::created ─┐
 //! RefundRequest ──► Provider::refund ─► Refund ──► Table::refunded ┤ writes for one transaction,
-//!                                                                  │ beside the caller's record
+//!                                                                  │ with the caller's record
 //! the event in it, through the queue ─► Event ─┐
 //! a terminal, through queue or stream ─► Sale ─┴► Posting ─► Table::posted, Terminals::post
 //! ```
 //!
-//! Nothing here retries, reads a clock or commits. Whoever calls owns the claim and passes in the transaction id, the
-//! time and the time that is left; it takes back the writes ([`TransactWriteItem`]s) and commits them in one
-//! transaction with its own record. So the rules about money stand in this crate, and the rules about running once in
-//! another, and neither repeats the other. Where nobody knows what happened, [`ProviderResolver`] finds it out, and
-//! says it in the words ([`reply`]) of the one who did not come to it.
+//! Nothing here retries, reads a clock or commits. The caller owns the claim; it passes in the transaction id, the time
+//! and the remaining time, receives the writes ([`TransactWriteItem`]s), and commits them in one transaction with its
+//! own record. So the rules about money are in this crate, the rules about running once in another, and neither repeats
+//! the other. If an outcome is unknown, [`ProviderResolver`] looks it up and gives the same answer ([`reply`]) as the
+//! request would have given.
 //!
-//! Every identifier derives from the transaction id: a repeat under the same id asks the provider under the same key,
-//! makes the same payment, and meets the conditions of the first one's writes.
+//! Every identifier derives from the transaction id: a repeat under the same id uses the same key at the provider,
+//! creates the same payment, and meets the conditions of the first writes.
 //!
 //! [`TransactWriteItem`]: aws_sdk_dynamodb::types::TransactWriteItem
 
 mod audit;
 mod event;
+mod fenced_attempts;
 mod id;
 mod invalid;
-mod late_owner;
+mod invocation;
 mod ledger;
 mod members;
 mod message;
 mod money;
 mod operations;
-mod owner;
 mod payment;
 mod provider;
+mod recording;
 mod refund;
 pub mod reply;
 mod resolver;
 mod sale;
+#[cfg(test)]
+mod samples;
 mod settings;
 mod subject;
 mod table;
+mod telemetry;
 mod terminals;
 mod text;
 mod time;
-mod watch;
 
 use mimalloc::MiMalloc;
 
-pub use audit::{Action, Approval, AuditCursor, AuditEntry, AuditFilter, AuditKind, AuditPage, Preview, Shown};
+pub use audit::{
+    Action, ActionKind, Approval, AuditCursor, AuditEntry, AuditFilter, AuditKind, AuditPage, Preview, Proposal,
+    RecordSnapshot,
+};
 pub use event::{Event, EventKind};
+pub use fenced_attempts::FencedAttempts;
 pub use id::{PaymentId, RefundId};
 pub use invalid::{Invalid, Problem};
-pub use late_owner::LateOwners;
+pub use invocation::Invocation;
 pub(crate) use ledger::Opening;
 pub use ledger::{Account, Balance, Clearing, Entry, LedgerEntry, Origin, Posting};
 pub use message::Message;
 pub use money::{Amount, Currency, Money};
 pub use operations::{NAMESPACE, PAY, REFUND, operations};
-pub use owner::Owner;
 pub use payment::{Payment, PaymentRequest};
 pub use provider::{
-    Charge, Charged, FoundCharge, FoundRefund, Provider, ProviderError, Refunded, Refusal, Reversal, SettingsError,
+    Charge, Charged, Decline, Provider, ProviderError, ProviderRejection, ProviderStatus, Refunded, Reversal,
+    SettingsError,
 };
+pub use recording::{record_payment, record_refund};
 pub use refund::{Refund, RefundRequest};
 pub use resolver::ProviderResolver;
 pub use sale::Sale;
 pub use settings::{MissingSetting, ProviderSettingError, provider, setting};
 pub use subject::Subject;
 pub use table::{Table, TableError};
+pub use telemetry::init_telemetry;
 pub use terminals::Terminals;
 pub use text::{AccountId, PaymentMethod, Reason, Reference, Statement, TerminalId};
-pub use watch::watch;
 
-/// Of all functions: a fifth of what a request costs the processor is memory that the SDK takes and gives back.
+/// For all functions: the SDK's allocations are a fifth of a request's CPU time.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;

@@ -6,7 +6,7 @@ use idempotency::reconcile::Operations;
 
 use crate::Subject;
 
-/// In which the keys of the API's clients are chosen. Part of each record's id: never change it while records live.
+/// The namespace of the API clients' idempotency keys. Part of each record's id: never change it while records exist.
 pub const NAMESPACE: &str = "payments";
 
 /// The operation of a payment, and its route.
@@ -14,11 +14,11 @@ pub const PAY: &str = "POST /payments";
 /// The operation of a refund, and its route.
 pub const REFUND: &str = "POST /payments/{id}/refunds";
 
-/// The operations of this application whose outcome the provider knows: whoever reconciles them, settles them by hand
-/// or protects them takes them from here.
+/// The operations of this application whose outcome the provider knows. The API, the reconciler and the console all use
+/// this list.
 ///
-/// A record of any other name, or one that does not say what it is about in the words of [`Subject`], is another
-/// application's, and none of our business, whatever state it is in.
+/// A record of any other operation, or one whose subject is not a [`Subject`], belongs to another application and is
+/// never touched, whatever its state.
 pub fn operations() -> &'static Operations {
     static OPERATIONS: LazyLock<Operations> = LazyLock::new(|| {
         Operations::new()

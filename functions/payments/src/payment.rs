@@ -2,10 +2,10 @@ mod request;
 
 pub use request::PaymentRequest;
 
+use idempotency::protocol::{PrincipalDigest, TransactionId};
 use serde::{Serialize, Serializer};
-use uuid::Uuid;
 
-use crate::{AccountId, Amount, Money, Owner, PaymentId, PaymentMethod, Reference};
+use crate::{AccountId, Amount, Money, PaymentId, PaymentMethod, Reference};
 
 /// A payment that was made. Only a charge that succeeded becomes one, so its status is always `succeeded`.
 ///
@@ -17,7 +17,7 @@ pub struct Payment {
     /// Derived from the transaction id.
     pub id: PaymentId,
     /// Who made it; nobody else reads or refunds it.
-    pub owner: Owner,
+    pub owner: PrincipalDigest,
     /// Whose balance it goes to.
     pub account: AccountId,
     /// What was charged.
@@ -36,7 +36,13 @@ pub struct Payment {
 
 impl Payment {
     /// What a charge has made of a request. A repeat under the same transaction id makes the same payment again.
-    pub fn new(transaction: Uuid, owner: Owner, request: &PaymentRequest, intent: String, created: u64) -> Self {
+    pub fn new(
+        transaction: TransactionId,
+        owner: PrincipalDigest,
+        request: &PaymentRequest,
+        intent: String,
+        created: u64,
+    ) -> Self {
         let PaymentRequest { account, money, payment_method, reference } = request.clone();
         Self {
             id: PaymentId::of(transaction),
@@ -92,18 +98,19 @@ impl Serialize for Payment {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::samples;
 
-    fn payment(transaction: Uuid, reference: &str) -> Payment {
+    fn payment(transaction: TransactionId, reference: &str) -> Payment {
         let json = format!(
             r#"{{"account":"acct_1","amount":1200,"currency":"eur","payment_method":"pm_card_visa"{reference}}}"#
         );
         let request = PaymentRequest::from_json(json.as_bytes()).unwrap();
-        Payment::new(transaction, Owner::of("alice"), &request, "pi_1".into(), 1_795_494_059_250)
+        Payment::new(transaction, samples::principal("alice"), &request, "pi_1".into(), 1_795_494_059_250)
     }
 
     #[test]
     fn a_repeat_makes_the_same_payment_in_the_same_bytes() {
-        let transaction = Uuid::from_u128(0x0193_5b4a_7c00_7000_8000_0000_0000_0001);
+        let transaction = samples::transaction(0x0193_5b4a_7c00_7000_8000_0000_0000_0001);
         let (first, second) = (payment(transaction, ""), payment(transaction, ""));
         assert_eq!(first, second);
         let json = serde_json::to_string(&first).unwrap();
@@ -116,14 +123,14 @@ mod tests {
 
     #[test]
     fn the_reference_is_shown_and_owner_and_intent_are_not() {
-        let json = serde_json::to_string(&payment(Uuid::now_v7(), r#","reference":"order \"17\"""#)).unwrap();
+        let json = serde_json::to_string(&payment(samples::transaction(1), r#","reference":"order \"17\"""#)).unwrap();
         assert!(json.contains(r#""reference":"order \"17\"""#), "{json}");
-        assert!(!json.contains("pi_1") && !json.contains(Owner::of("alice").digest()), "{json}");
+        assert!(!json.contains("pi_1") && !json.contains(&samples::principal("alice").to_string()), "{json}");
     }
 
     #[test]
     fn what_is_left_to_refund_is_what_was_not_refunded() {
-        let mut payment = payment(Uuid::now_v7(), "");
+        let mut payment = payment(samples::transaction(1), "");
         assert_eq!(payment.refundable(), Amount::new(1200));
         payment.refunded = 1199;
         assert_eq!(payment.refundable(), Amount::new(1));

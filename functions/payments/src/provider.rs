@@ -1,34 +1,34 @@
 mod answer;
 mod error;
+mod lookup;
 mod outcome;
-mod trace;
 
 pub use error::{ProviderError, SettingsError};
-pub use outcome::{Charge, Refusal, Reversal};
-pub use trace::{Charged, FoundCharge, FoundRefund, Refunded};
+pub use lookup::{Charged, ProviderStatus, Refunded};
+pub use outcome::{Charge, Decline, ProviderRejection, Reversal};
 
 use std::time::Duration;
 
+use idempotency::protocol::TransactionId;
 use reqwest::{
-    Client, StatusCode, Url,
+    Client, Url,
     header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue},
     redirect, retry,
 };
-use uuid::Uuid;
 
 use crate::{Amount, Money, Payment, PaymentRequest, Reason};
-use answer::Answer;
+use answer::{Answer, Reply};
 
-/// A client of Stripe's payment intents and refunds, which asks once and says exactly what it learned.
+/// A client of Stripe's payment intents and refunds. It sends each request once and reports exactly what it learned.
 ///
-/// Every request for money carries the transaction id as `Idempotency-Key`, so that the provider executes it once however
-/// often it is repeated under that id, and in the metadata, so that it can be found there. Stripe forgets a key after a
-/// day at the earliest; a repeat later than that is not covered. Until then it repeats the first result under the key,
-/// whatever that was: a 500, too. So only what must not happen twice has a key, and what follows from a saved error is
-/// decided where it is read.
+/// Every request for money carries the transaction id as `Idempotency-Key`, so that the provider executes it once
+/// however often it is repeated under that id, and in the metadata, so that it can be found there. Stripe forgets a key
+/// after a day at the earliest; a repeat later than that is not covered. Until then it repeats the first result under
+/// the key, whatever that was: a 500, too. So only what must not happen twice has a key, and what follows from a saved
+/// error is decided where it is read.
 ///
-/// It never repeats a request by itself: only the caller knows whether another attempt is allowed. For the same reason
-/// it follows no redirect and takes no proxy from the environment.
+/// It never retries: only the caller knows whether another attempt is allowed. For the same reason it follows no
+/// redirects and takes no proxy from the environment.
 #[derive(Clone, Debug)]
 pub struct Provider {
     http: Client,
@@ -36,14 +36,6 @@ pub struct Provider {
     search: Url,
     refunds: Url,
     tombstones_within: Duration,
-}
-
-/// What the provider replied, whatever it means.
-struct Reply {
-    status: StatusCode,
-    /// Whether it is the saved result of an earlier request under the same key, with the same parameters.
-    is_replayed: bool,
-    body: Vec<u8>,
 }
 
 impl Provider {
@@ -90,9 +82,9 @@ impl Provider {
         })
     }
 
-    /// For how long after a transaction id was made a tombstone under it is evidence ([`Provider::prevent`]). Default: 23
-    /// hours, for a provider that remembers keys for 24. It must be shorter than that memory by more than clocks may
-    /// differ and a request may travel.
+    /// How old a transaction id may be for a tombstone under it to be evidence ([`Provider::tombstone_key`]). Default:
+    /// 23 hours, for a provider that keeps idempotency keys for 24. It must be shorter than that by more than clock
+    /// skew and network delay.
     #[must_use]
     pub fn tombstones_within(self, within: Duration) -> Self {
         Self { tombstones_within: within, ..self }
@@ -101,15 +93,15 @@ impl Provider {
     /// Charges a card: creates a payment intent and confirms it in the same request. `timeout` bounds all of it, from
     /// connecting to the last byte of the answer.
     ///
-    /// A card that asks for its holder's authentication is declined (`authentication_required`): nobody is there to
-    /// give it, and an intent that waits for it would be an outcome that is never known.
+    /// A card that requires its holder's authentication is declined (`authentication_required`): no holder is present
+    /// to authenticate, and the outcome of a waiting intent would never be known.
     ///
     /// # Errors
     ///
     /// No final answer; [`ProviderError`] says whether something may have happened.
     pub async fn charge(
         &self,
-        transaction: Uuid,
+        transaction: TransactionId,
         request: &PaymentRequest,
         timeout: Duration,
     ) -> Result<Charge, ProviderError> {
@@ -130,14 +122,14 @@ impl Provider {
             .charge(*money)
     }
 
-    /// Gives back part or all of a payment. `timeout` as for [`Provider::charge`].
+    /// Refunds part or all of a payment. `timeout` as for [`Provider::charge`].
     ///
     /// # Errors
     ///
     /// No final answer; [`ProviderError`] says whether something may have happened.
     pub async fn refund(
         &self,
-        transaction: Uuid,
+        transaction: TransactionId,
         payment: &Payment,
         amount: Amount,
         reason: Option<&Reason>,
@@ -162,7 +154,7 @@ impl Provider {
         timeout: Duration,
     ) -> Result<Reply, ProviderError> {
         if timeout.is_zero() {
-            // A sandbox that was frozen past its deadline and thaws here: what it would send nobody waits for.
+            // A sandbox that was frozen past its deadline and thaws here: no caller waits for this request any longer.
             return Err(ProviderError::OutOfTime);
         }
         let request = self.http.post(url.clone()).form(form).timeout(timeout);

@@ -2,8 +2,8 @@ mod request;
 
 pub use request::RefundRequest;
 
+use idempotency::protocol::TransactionId;
 use serde::{Serialize, Serializer};
-use uuid::Uuid;
 
 use crate::{Amount, Money, Payment, PaymentId, Reason, RefundId};
 
@@ -30,7 +30,7 @@ pub struct Refund {
 impl Refund {
     /// What a reversal has made of a request. A repeat under the same transaction id makes the same refund again.
     pub fn new(
-        transaction: Uuid,
+        transaction: TransactionId,
         payment: &Payment,
         amount: Amount,
         reason: Option<Reason>,
@@ -66,16 +66,16 @@ impl Serialize for Refund {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Owner, PaymentRequest};
+    use crate::{PaymentRequest, samples};
 
     #[test]
     fn a_repeat_makes_the_same_refund_in_the_same_bytes() {
         let json = br#"{"account":"acct_1","amount":1200,"currency":"eur","payment_method":"pm_card_visa"}"#;
         let request = PaymentRequest::from_json(json).unwrap();
-        let payment = Payment::new(Uuid::from_u128(1), Owner::of("alice"), &request, "pi_1".into(), 0);
+        let payment = Payment::new(samples::transaction(1), samples::principal("alice"), &request, "pi_1".into(), 0);
         let refund = || {
             let (amount, reason) = (Amount::new(200).unwrap(), Reason::parse("too late"));
-            Refund::new(Uuid::from_u128(2), &payment, amount, reason, "re_1".into(), 1_795_494_059_000)
+            Refund::new(samples::transaction(2), &payment, amount, reason, "re_1".into(), 1_795_494_059_000)
         };
         assert_eq!(refund(), refund());
         assert_eq!(

@@ -1,5 +1,5 @@
-//! The final answers of the API: what happened is said in the same bytes by whoever finds it out first, the request
-//! itself or, when nobody knew, a reconciler or an operator.
+//! The final answers of the API: the same bytes, whether the request itself, a reconciler or an operator finds the
+//! outcome.
 
 use idempotency::http::Problem;
 use lambda_http::http::StatusCode;
@@ -7,30 +7,32 @@ use lambda_http::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, LOCATI
 use lambda_http::{Body, Response};
 use serde::Serialize;
 
-use crate::{Payment, Refund, Refusal};
+use crate::{Decline, Payment, ProviderRejection, Refund};
 
-/// 201: the payment was made.
+/// 201: the payment succeeded.
 pub fn payment(payment: &Payment) -> Response<Body> {
     created(&format!("/payments/{}", payment.id), payment)
 }
 
-/// 201: the refund was made.
+/// 201: the refund succeeded.
 pub fn refund(payment: &Payment, refund: &Refund) -> Response<Body> {
     created(&format!("/payments/{}", payment.id), refund)
 }
 
 /// 402: the card was declined; a new attempt needs a new key.
-pub fn declined(code: &str, message: &str) -> Response<Body> {
-    Problem::new(StatusCode::PAYMENT_REQUIRED, code, "The payment was declined").detail(message).into_response()
+pub fn declined(decline: &Decline) -> Response<Body> {
+    Problem::new(StatusCode::PAYMENT_REQUIRED, decline.reason(), "The payment was declined")
+        .detail(decline.message.clone())
+        .into_response()
 }
 
 /// 422: the provider does not accept the request as it is.
-pub fn refused(refusal: &Refusal) -> Response<Body> {
-    let code = refusal.code.as_deref().unwrap_or("refused");
+pub fn refused(rejection: &ProviderRejection) -> Response<Body> {
+    let code = rejection.code.as_deref().unwrap_or("refused");
     let title = "The payment provider does not accept the request";
-    let detail = match &refusal.param {
-        Some(param) => format!("{param}: {}", refusal.message),
-        None => refusal.message.clone(),
+    let detail = match &rejection.param {
+        Some(param) => format!("{param}: {}", rejection.message),
+        None => rejection.message.clone(),
     };
     Problem::new(StatusCode::UNPROCESSABLE_ENTITY, code, title).detail(detail).into_response()
 }
@@ -38,13 +40,13 @@ pub fn refused(refusal: &Refusal) -> Response<Body> {
 /// 422: an operator settled it as failed.
 pub fn settled_as_failed() -> Response<Body> {
     Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "settled-as-failed", "The operation failed")
-        .detail("Its outcome was not known at first, and an operator settled it: nothing was charged or given back.")
+        .detail("Its outcome was unknown at first. An operator settled it: nothing was charged or refunded.")
         .into_response()
 }
 
 /// A resource as JSON, not to be stored by caches.
 pub fn json(status: StatusCode, resource: &impl Serialize) -> Response<Body> {
-    // The resources are plain structs; serde_json has nothing to refuse in them.
+    // The resources are plain structs, which always serialise.
     let body = serde_json::to_string(resource).unwrap_or_default();
     let mut response = Response::new(Body::Text(body));
     *response.status_mut() = status;

@@ -5,161 +5,159 @@ use idempotency::protocol::Record;
 use idempotency::reconcile::{Evidence, Resolver};
 
 use crate::{
-    Charge, Charged, Currency, FoundCharge, FoundRefund, Owner, Payment, PaymentId, PaymentRequest, Provider, Refund,
-    Refunded, Subject, Table, reply,
+    Charged, Currency, Decline, Payment, PaymentId, PaymentRequest, Provider, ProviderRejection, ProviderStatus,
+    Refund, Refunded, Subject, Table, record_payment, record_refund, reply,
 };
 
-/// Finds out at the provider what became of a payment or a refund whose outcome is not known.
+/// Asks the provider for the outcome of a payment or a refund that is UNKNOWN.
 ///
-/// 1. Search for our transaction id. What is found settles the record: the payment and its event are written with it,
-///    as the request itself would have done.
-///    A charge that waits for somebody, and would for ever, is cancelled.
-/// 2. Nothing found is no evidence: the search lags behind, and a sandbox that is only frozen may still send the
-///    request when it thaws. So take the request's idempotency key away from it ([`Provider::prevent`]). If that
-///    succeeds, the charge did not happen and cannot happen any more.
-/// 3. If the key was used before us, something was asked for under it, and a later search will find it. Until then the
-///    outcome stays unknown. So it does where the provider saved an error of its own under the key and has nothing to
-///    show: only people can find out what came of that.
-/// 4. Once the provider may have forgotten the key, taking it proves nothing: what a search does not find then stays
-///    unknown, too.
+/// 1. Search for our transaction id. A result settles the record: the payment and its event are written with it, as the
+///    request itself would have done. A charge that waits for an action that never comes is cancelled.
+/// 2. An empty result is no evidence: the search lags behind, and a sandbox that is only frozen may still send the
+///    request when it thaws. So put a tombstone under the request's idempotency key ([`Provider::tombstone_key`]). If
+///    that succeeds, the charge did not happen and no longer can.
+/// 3. If the key was used before, a request was made under it, and a later search will find it. Until then the outcome
+///    stays unknown. It also stays unknown where the provider saved an error of its own under the key and has nothing
+///    to show: only people can find out what became of that.
+/// 4. Once the provider may have forgotten the key, a tombstone is no evidence: what a search does not find then stays
+///    unknown.
 #[derive(Clone, Debug)]
 pub struct ProviderResolver {
     provider: Provider,
     table: Table,
 }
 
-/// Nothing is certain, and this is why.
+/// Why the outcome stays unknown.
 type Unclear = Box<dyn std::error::Error + Send + Sync>;
 
-type Found = Result<Evidence<HttpAnswer>, Unclear>;
+type Resolved = Result<Evidence<HttpAnswer>, Unclear>;
 
 impl Resolver<TransactWriteItem, HttpAnswer> for ProviderResolver {
     async fn resolve(&self, record: &Record, attempt: Attempt<TransactWriteItem>) -> Evidence<HttpAnswer> {
-        let found = match record.subject.as_ref().map(|subject| Subject::parse(subject.as_str())) {
-            // A request that is not valid is about nothing, and nothing is sent for it. That is no evidence either: its
-            // key is taken away like any other's, and a charge that is found all the same stays unclear.
+        let resolved = match record.subject.as_ref().map(|subject| Subject::parse(subject.as_str())) {
+            // Nothing was sent for an invalid request. That is no evidence either: its key gets a tombstone like any
+            // other, and a charge that is found nevertheless stays unclear.
             None | Some(Some(Subject::Payment { .. } | Subject::Invalid)) => self.payment(record, &attempt).await,
             Some(Some(Subject::Refund { payment, .. })) => self.refund(record, payment, &attempt).await,
-            Some(None) => Err("the record does not say what it is about in words of ours".into()),
+            Some(None) => Err("the record's subject is not one of this application's".into()),
         };
-        found.unwrap_or_else(|unclear| Evidence::Unclear(unclear.into()))
+        resolved.unwrap_or_else(|unclear| Evidence::Unclear(unclear.into()))
     }
 }
 
 impl ProviderResolver {
-    /// A resolver that asks this provider and reads and writes this table.
+    /// A resolver that asks this provider, and reads and writes this table.
     pub const fn new(provider: Provider, table: Table) -> Self {
         Self { provider, table }
     }
 
-    async fn payment(&self, record: &Record, attempt: &Attempt<TransactWriteItem>) -> Found {
-        let transaction = record.transaction.uuid();
-        match self.provider.find_charge(transaction, attempt.remaining()).await? {
-            FoundCharge::Succeeded(charged) => {
-                let payment = Self::payment_of(record, *charged)?;
-                self.table.created(&payment, attempt.trace()).into_iter().for_each(|effect| attempt.add_effect(effect));
-                Ok(Evidence::Happened(HttpAnswer::new(reply::payment(&payment))))
+    async fn payment(&self, record: &Record, attempt: &Attempt<TransactWriteItem>) -> Resolved {
+        let status = self.provider.find_charge(record.transaction, attempt.remaining()).await?;
+        self.evidence(record, status, None, attempt).await
+    }
+
+    async fn refund(&self, record: &Record, payment: PaymentId, attempt: &Attempt<TransactWriteItem>) -> Resolved {
+        // A refund of a payment that does not exist, or is another principal's, is answered without the provider. So
+        // nothing was sent for either, and the two look the same.
+        let is_own = |payment: &Payment| record.principal.is_none_or(|principal| payment.owner == principal);
+        match self.table.payment(payment).await?.filter(is_own) {
+            Some(payment) => {
+                let time = attempt.remaining();
+                let status = self.provider.find_refund(record.transaction, &payment.intent, time).await?;
+                self.evidence(record, status, Some(&payment), attempt).await
             }
-            FoundCharge::Declined(charge) => declined(&charge),
-            FoundCharge::Cancelled => Ok(Evidence::Prevented),
-            FoundCharge::OpenTombstone(intent) => {
+            None => self.evidence(record, ProviderStatus::NotFound, None, attempt).await,
+        }
+    }
+
+    /// What follows from the provider's status for a record of a payment, or of a refund of `refunded`.
+    async fn evidence(
+        &self,
+        record: &Record,
+        status: ProviderStatus,
+        refunded: Option<&Payment>,
+        attempt: &Attempt<TransactWriteItem>,
+    ) -> Resolved {
+        match status {
+            ProviderStatus::Charged(charged) => {
+                let payment = Self::payment_of(record, *charged)?;
+                Ok(Evidence::Happened(HttpAnswer::new(record_payment(&self.table, &payment, attempt))))
+            }
+            ProviderStatus::Refunded(found) => {
+                let payment = refunded.ok_or("a refund was found for a record of a payment")?;
+                let Refunded { reversal, amount, reason, created } = *found;
+                let refund = Refund::new(record.transaction, payment, amount, reason, reversal, created);
+                Ok(Evidence::Happened(HttpAnswer::new(record_refund(&self.table, payment, &refund, attempt))))
+            }
+            ProviderStatus::Declined(decline) => Ok(Evidence::Refused(HttpAnswer::new(reply::declined(&decline)))),
+            ProviderStatus::RefundFailed => Ok(Evidence::Refused(HttpAnswer::new(reply::refused(&refund_failed())))),
+            ProviderStatus::Cancelled => Ok(Evidence::Prevented),
+            ProviderStatus::OpenTombstone(intent) => {
                 self.provider.cancel(&intent, attempt.remaining()).await?;
                 Ok(Evidence::Prevented)
             }
-            FoundCharge::Waiting { intent, state } => {
+            ProviderStatus::Waiting { intent, state } => {
                 self.provider.cancel(&intent, attempt.remaining()).await?;
-                Ok(abandoned(&state))
+                Ok(cancelled_in(&state))
             }
-            FoundCharge::LateTombstone => Err("a tombstone came too late to prove anything".into()),
-            FoundCharge::Open(state) => Err(format!("the payment intent is in the state {state}").into()),
-            FoundCharge::Nothing => self.prevent(record, asked_in(record), attempt).await,
+            ProviderStatus::LateTombstone => Err("a tombstone was made too late to be evidence".into()),
+            ProviderStatus::Pending(state) => Err(format!("the provider reports the state {state}").into()),
+            ProviderStatus::NotFound => {
+                let currency = refunded.map(|payment| payment.money.currency).or_else(|| requested_currency(record));
+                let (now, time) = (attempt.now().0, attempt.remaining());
+                self.provider.tombstone_key(record.transaction, currency, now, time).await?;
+                Ok(Evidence::Prevented)
+            }
         }
     }
 
-    async fn refund(&self, record: &Record, payment: PaymentId, attempt: &Attempt<TransactWriteItem>) -> Found {
-        let transaction = record.transaction.uuid();
-        // Whoever asks for a refund of what is not there, or is another's, gets an answer without the provider; so
-        // nothing was sent for either, and neither is told from the other.
-        let is_own = |payment: &Payment| record.principal.is_none_or(|asker| payment.owner == Owner::from(asker));
-        let Some(payment) = self.table.payment(payment).await?.filter(is_own) else {
-            return self.prevent(record, None, attempt).await;
-        };
-        match self.provider.find_refund(transaction, &payment.intent, attempt.remaining()).await? {
-            FoundRefund::Succeeded(refunded) => {
-                let Refunded { reversal, amount, reason, created } = *refunded;
-                let refund = Refund::new(transaction, &payment, amount, reason, reversal, created);
-                self.table
-                    .refunded(&payment, &refund, attempt.trace())
-                    .into_iter()
-                    .for_each(|effect| attempt.add_effect(effect));
-                Ok(Evidence::Happened(HttpAnswer::new(reply::refund(&payment, &refund))))
-            }
-            FoundRefund::Failed => Ok(Evidence::Refused(HttpAnswer::new(reply::refused(&crate::Refusal {
-                code: Some("refund_failed".to_owned()),
-                param: None,
-                message: "The refund failed; nothing was given back.".to_owned(),
-            })))),
-            FoundRefund::Open(state) => Err(format!("the refund is in the state {state}").into()),
-            FoundRefund::Nothing => self.prevent(record, Some(payment.money.currency), attempt).await,
-        }
-    }
-
-    async fn prevent(
-        &self,
-        record: &Record,
-        currency: Option<Currency>,
-        attempt: &Attempt<TransactWriteItem>,
-    ) -> Found {
-        let transaction = record.transaction.uuid();
-        self.provider.prevent(transaction, currency, attempt.now().0, attempt.remaining()).await?;
-        Ok(Evidence::Prevented)
-    }
-
-    /// The payment that a charge is, if it is the one that the record is about.
+    /// The payment of a charge, if the charge is the one that the record is about.
     ///
     /// # Errors
     ///
     /// Why it is not.
     pub fn payment_of(record: &Record, charged: Charged) -> Result<Payment, Unclear> {
         let Charged { intent, transaction, account, money, payment_method, reference, created } = charged;
-        if transaction != Some(record.transaction.uuid()) {
-            return Err(format!("{intent} is of another transaction").into());
+        if transaction != Some(record.transaction) {
+            return Err(format!("{intent} belongs to another transaction").into());
         }
         let subject = record.subject.as_ref().and_then(|subject| Subject::parse(subject.as_str()));
         if subject != Some(Subject::Payment { account: account.clone(), money }) {
-            return Err(format!("{intent} is {money} for {account}, not what was asked for").into());
+            return Err(format!("{intent} is {money} for {account}, which is not what was requested").into());
         }
-        let owner = Owner::from(record.principal.ok_or("the record does not say whose it is")?);
+        let owner = record.principal.ok_or("the record has no principal")?;
         let request = PaymentRequest { account, money, payment_method, reference };
-        Ok(Payment::new(record.transaction.uuid(), owner, &request, intent, created))
+        Ok(Payment::new(record.transaction, owner, &request, intent, created))
     }
 }
 
-/// A charge that waited in this state and was cancelled. That its holder would have to authenticate it is the bank's
-/// answer, and the same would come of a repeat; anything else may be tried again.
-fn abandoned(state: &str) -> Evidence<HttpAnswer> {
-    if state == "requires_action" {
-        let message = "The card's holder would have to authenticate this payment.";
-        return Evidence::Refused(HttpAnswer::new(reply::declined("authentication_required", message)));
+/// What a charge that was cancelled in this state is evidence of. A required authentication is the bank's answer, and a
+/// repeat would get it again; after any other state a repeat may succeed.
+fn cancelled_in(state: &str) -> Evidence<HttpAnswer> {
+    if state != "requires_action" {
+        return Evidence::Prevented;
     }
-    Evidence::Prevented
+    let decline = Decline {
+        code: "authentication_required".to_owned(),
+        decline_code: None,
+        message: "The card's holder would have to authenticate this payment.".to_owned(),
+    };
+    Evidence::Refused(HttpAnswer::new(reply::declined(&decline)))
 }
 
-/// The currency that a payment was asked for in.
-fn asked_in(record: &Record) -> Option<Currency> {
+fn refund_failed() -> ProviderRejection {
+    ProviderRejection {
+        code: Some("refund_failed".to_owned()),
+        param: None,
+        message: "The refund failed; nothing was given back.".to_owned(),
+    }
+}
+
+/// The currency of a requested payment.
+fn requested_currency(record: &Record) -> Option<Currency> {
     match Subject::parse(record.subject.as_ref()?.as_str())? {
         Subject::Payment { money, .. } => Some(money.currency),
         Subject::Refund { .. } | Subject::Invalid => None,
-    }
-}
-
-fn declined(charge: &Charge) -> Found {
-    match charge {
-        Charge::Declined { code, decline_code, message } => {
-            let code = decline_code.as_ref().unwrap_or(code);
-            Ok(Evidence::Refused(HttpAnswer::new(reply::declined(code, message))))
-        }
-        Charge::Succeeded { .. } | Charge::Refused(_) => Err("a decline that is none".into()),
     }
 }
 
@@ -194,7 +192,7 @@ mod tests {
                 ended_by: None,
                 history: History::default(),
             };
-            assert_eq!(asked_in(&record).map(Currency::code), currency, "{subject:?}");
+            assert_eq!(requested_currency(&record).map(Currency::code), currency, "{subject:?}");
         }
     }
 }

@@ -2,21 +2,21 @@ use std::{env, num::ParseIntError, time::Duration};
 
 use crate::{Provider, SettingsError};
 
-/// Reads a setting that the template gives a function in its environment.
+/// Reads a setting from the function's environment, where the template puts it.
 ///
 /// # Errors
 ///
-/// When it is missing or empty: the function is not deployed as the template says.
+/// When it is missing or empty: the function was not deployed with this template.
 pub fn setting(name: &'static str) -> Result<String, MissingSetting> {
     env::var(name).ok().filter(|value| !value.is_empty()).ok_or(MissingSetting(name))
 }
 
-/// The payment provider's client, as the environment of a function says: its address, our key, and for how long a
-/// tombstone is evidence.
+/// The payment provider's client, from the function's environment: its URL, our API key, and how old a transaction may
+/// be for a tombstone to be evidence.
 ///
 /// # Errors
 ///
-/// When a setting is missing or makes no sense.
+/// When a setting is missing or invalid.
 pub fn provider() -> Result<Provider, ProviderSettingError> {
     let provider = Provider::new(&setting("PROVIDER_URL")?, &setting("PROVIDER_API_KEY")?, CONNECT_TIMEOUT)?;
     Ok(provider.tombstones_within(Duration::from_secs(setting("TOMBSTONES_WITHIN_S")?.parse()?)))
@@ -24,21 +24,21 @@ pub fn provider() -> Result<Provider, ProviderSettingError> {
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Why there is no client of the provider.
+/// Why the provider's client could not be created.
 #[derive(Debug, thiserror::Error)]
 pub enum ProviderSettingError {
-    /// The template gave no such setting.
+    /// A setting is missing.
     #[error(transparent)]
     Missing(#[from] MissingSetting),
-    /// A client cannot work with it.
+    /// The URL or the API key is invalid.
     #[error(transparent)]
     Client(#[from] SettingsError),
-    /// It is no number of seconds.
+    /// It is not a number of seconds.
     #[error("TOMBSTONES_WITHIN_S must be a whole number of seconds")]
     Seconds(#[from] ParseIntError),
 }
 
-/// A setting that the environment does not have.
+/// A setting is missing from the environment.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the environment variable {0} is missing or empty")]
 pub struct MissingSetting(&'static str);

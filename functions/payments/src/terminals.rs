@@ -4,10 +4,11 @@ use idempotency::sequence::{Entry, Gap, SequenceGate};
 
 use crate::{Sale, Table};
 
-/// The way of terminals' sales into the ledger, the same by queue and by stream: a sale that comes by both is posted once.
+/// Posts terminals' sales to the ledger, from the queue and from the stream alike: a sale that arrives by both is
+/// posted once.
 ///
-/// Sales are money: none may be missing, so a later one waits for those before it. And none may be swallowed: a number
-/// that comes again with another account, amount or currency is a conflict, which nobody settles but people.
+/// Sales are money: none may be missing, so a later one waits for the earlier ones. And none may be dropped: a sequence
+/// number that arrives again with another account, amount or currency is a conflict, which only people can settle.
 #[derive(Clone, Debug)]
 pub struct Terminals {
     table: Table,
@@ -15,19 +16,19 @@ pub struct Terminals {
 }
 
 impl Terminals {
-    /// The way into this table.
+    /// Posts into this table.
     pub fn new(table: Table) -> Self {
         Self { gate: SequenceGate::new(table.name(), Gap::Hold), table }
     }
 
-    /// Adds to an attempt all that posts a sale: its two entries, the balance, and the terminal's number.
+    /// Adds the writes of a sale to an attempt: its two entries, the balance, and the terminal's sequence number.
     ///
-    /// The entry of the other side is the one that tells what a number was used for: its key follows from terminal and
-    /// number alone, while the customer's would be elsewhere if the sale named another account.
+    /// The clearing entry records which sale used a number: its key derives from terminal and number alone, while the
+    /// customer's entry would have another key if the sale named another account.
     pub fn post(&self, attempt: &Attempt<TransactWriteItem>, sale: &Sale) {
         let (other_side, writes) = self.table.sold(sale);
         let entry = Entry::new(other_side, sale.content());
-        // First, because the first refused effect decides: of a duplicate, the rest is refused as well.
+        // First, because the first refused effect decides: for a duplicate, the others are refused as well.
         self.gate.pass(attempt, Table::terminal(&sale.terminal), sale.sequence, entry);
         writes.into_iter().for_each(|write| attempt.add_effect(write));
     }

@@ -1,11 +1,11 @@
-//! The business of the reconciler: look what waits, ask what became of it, say how much is left.
+//! The reconciler: finds records with an unknown outcome, asks the provider, and reports how many are left.
 //!
-//! A run is bounded by its time. What it does not come to, the next run begins with; a record that stays unclear does
-//! not keep it from the others. One run at a time, under the lock: two at once would harm nothing, since each record is
-//! taken over under a condition, but ask the provider everything twice.
+//! A run ends before its deadline, and the next run continues where it stopped; an unclear record does not block the
+//! others. A lock allows one run at a time: two would do no harm, since each record is taken over under a condition,
+//! but they would ask the provider everything twice.
 //!
-//! Only records of [declared operations](payments::operations) are looked at. The table may be another application's as
-//! well: what is not ours is counted, and left exactly as it is.
+//! Only records of [declared operations](payments::operations) are reconciled. Other applications may share the table:
+//! their records are counted, and not changed.
 
 pub(crate) mod checkpoint;
 mod foreign;
@@ -26,32 +26,32 @@ use idempotency::store::StoreError;
 use idempotency::store::dynamodb::After;
 use idempotency::telemetry::metrics::Metric;
 use idempotency::{DynamoDbStore, Engine, Lock};
-use lambda_runtime::{Context, Error};
-use payments::{ProviderResolver, operations};
+use lambda_runtime::Error;
+use payments::{Invocation, ProviderResolver, operations};
 
 use checkpoint::{Checkpoint, Checkpoints, Pass};
 use foreign::Foreign;
 use report::Report;
 
-/// How many records are looked at together: the provider has a limit of requests, and others need it, too.
+/// How many records are reconciled concurrently: the provider's rate limit is shared with the API.
 const CONCURRENCY: usize = 4;
 
-/// How many UNKNOWN records a run reads. With more than that, an outage is at work, and the gauge says "at least".
+/// How many UNKNOWN records a run reads. With more, there is an outage, and the gauge is a lower bound.
 const MOST_UNKNOWN: usize = 1000;
 
-/// How often it reads so many, if there are records of others among them.
+/// How many times it reads that many, if other applications' records are among them.
 const UNKNOWN_PAGES: usize = 10;
 
-/// Parts of the table that are scanned in turn, so that the reads are spread over its partitions.
+/// Segments of the scan, which spread its reads over the table's partitions.
 const SEGMENTS: u16 = 4;
 
-/// Items that one request of the scan reads: at most a thousand of 1 KB, about 125 read units.
+/// Items per request of the scan: at most a thousand of 1 KB, about 125 read units.
 const SCAN_PAGE: u16 = 1000;
 
-/// Requests of the scan in one run.
+/// Scan requests per run.
 const SCAN_PAGES: usize = 20;
 
-/// How long before its deadline a run begins nothing new: as long as a resolver may take, and a little.
+/// How long before its deadline a run starts nothing new: as long as a resolver may take, plus a margin.
 const RESERVE: Duration = Duration::from_secs(12);
 
 pub(crate) struct Handler {
@@ -62,12 +62,12 @@ pub(crate) struct Handler {
     scan_interval: Duration,
 }
 
-/// One run: which invocation, and until when.
+/// One run.
 #[derive(Clone, Copy)]
 struct Run {
     request: Option<InvocationId>,
     deadline: EpochMs,
-    /// Nothing new is begun after it.
+    /// Nothing new is started after it.
     end: EpochMs,
 }
 
@@ -82,30 +82,30 @@ impl Handler {
         Self { engine, store, resolver, checkpoints, scan_interval }
     }
 
-    pub(crate) async fn handle(&self, context: &Context) -> Result<Report, Error> {
-        let report = self.run(context).await;
+    pub(crate) async fn handle(&self, invocation: Invocation) -> Result<Report, Error> {
+        let report = self.run(invocation).await;
         self.engine.flush();
         report
     }
 
-    async fn run(&self, context: &Context) -> Result<Report, Error> {
-        let (now, deadline) = (self.engine.time(), EpochMs(context.deadline));
-        let run = Run {
-            request: InvocationId::parse(&context.request_id),
-            deadline,
-            end: now.plus(deadline.since(now).saturating_sub(RESERVE)),
-        };
-        // A run that is killed frees the lock a little after it could have gone on.
+    async fn run(&self, invocation: Invocation) -> Result<Report, Error> {
+        let Invocation { id: request, deadline } = invocation;
+        let now = self.engine.time();
+        let run = Run { request, deadline, end: now.plus(deadline.since(now).saturating_sub(RESERVE)) };
+        // The lock of a killed run expires shortly after its deadline.
         let lock = Lock::new(self.engine.clone(), "reconciler", deadline.since(now) + Duration::from_secs(2));
         let Some(held) = lock.acquire(run.request).await? else {
-            tracing::info!("another run is at work");
+            tracing::info!("another run holds the lock");
             return Ok(Report { held_elsewhere: true, ..Report::default() });
         };
-        // Caught, and not left to `Drop`, where nothing can be awaited: a lock that is not released keeps the next runs
-        // out until its lease is over.
+        // Panics are caught here, because `Drop` cannot await: an unreleased lock blocks the next runs until its lease
+        // ends.
         let ended = AssertUnwindSafe(self.locked(run, held.fence())).catch_unwind().await;
         if let Err(error) = held.release().await {
-            tracing::error!(error = &error as &dyn std::error::Error, "the lock is free when its lease is over");
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "the lock was not released; it is free when its lease ends"
+            );
         }
         let report = ended.unwrap_or_else(|_panic| Err("the run panicked".into()))?;
         self.engine.metrics().count(Metric::ReconcilerHeartbeat, OPERATION);
@@ -113,20 +113,20 @@ impl Handler {
         Ok(report)
     }
 
-    /// What is done under the lock.
+    /// The run under the lock.
     async fn locked(&self, run: Run, fence: u64) -> Result<Report, Error> {
         let mut report = Report::default();
         let mut checkpoint = match self.checkpoints.read().await {
             Ok(checkpoint) => checkpoint,
             Err(error) => {
-                // Where to go on is not known, nor when the table was last searched. What waits is asked about all the
-                // same, from the oldest on.
+                // The position and the time of the last scan are unknown. UNKNOWN records are reconciled anyway, from
+                // the oldest on.
                 self.reconcile_unknown(run, &mut Checkpoint::default(), &mut report).await?;
                 return Err(error.into());
             }
         };
-        // Neither half needs the other; and what one has come to is kept though the other failed, or a run that always
-        // fails at one place would never come to what is behind it.
+        // The two halves are independent, and the progress of one is kept if the other fails: otherwise a run that
+        // always fails at one record would never reach those after it.
         let reconciled = self.reconcile_unknown(run, &mut checkpoint, &mut report).await;
         let scanned = self.scan(run, &mut checkpoint, &mut report).await;
         let kept = self.checkpoints.write(&checkpoint, fence).await;
@@ -135,14 +135,14 @@ impl Handler {
         Ok(report)
     }
 
-    /// Asks about UNKNOWN records, beginning where the last run stopped, and reports how many are left.
+    /// Reconciles UNKNOWN records, starting where the last run stopped, and reports how many are left.
     async fn reconcile_unknown(&self, run: Run, checkpoint: &mut Checkpoint, report: &mut Report) -> Result<(), Error> {
         let (mut waiting, _) = self.unknown().await?;
         let first = checkpoint.take_after();
         let is_before = |record: &Record| first.as_ref().is_some_and(|first| After::of(record) <= *first);
         let begin = waiting.partition_point(is_before);
         waiting.rotate_left(begin);
-        let asked = self.ask(run, &waiting, report).await;
+        let asked = self.reconcile_all(run, &waiting, report).await;
         if let Some(last) = waiting[..asked].last().filter(|_| asked < waiting.len()) {
             checkpoint.stopped_at(last);
         }
@@ -159,7 +159,7 @@ impl Handler {
         Ok(())
     }
 
-    /// The UNKNOWN records that are ours, oldest first, and what there is of others' between them.
+    /// Our UNKNOWN records, oldest first, and the count of other applications' records among them.
     async fn unknown(&self) -> Result<(Vec<Record>, Foreign), Error> {
         let (mut ours, mut foreign, mut after) = (Vec::new(), Foreign::default(), None);
         for _ in 0..UNKNOWN_PAGES {
@@ -174,8 +174,7 @@ impl Handler {
         Ok((ours, foreign))
     }
 
-    /// Looks for sandboxes that died without a word, some pages at a time; a pass through the table begins once in an
-    /// interval.
+    /// Scans for records whose sandbox died, some pages at a time; a pass through the table starts once per interval.
     async fn scan(&self, run: Run, checkpoint: &mut Checkpoint, report: &mut Report) -> Result<(), Error> {
         let now = self.engine.time();
         let mut pass = match checkpoint.pass.take() {
@@ -183,7 +182,7 @@ impl Handler {
             None if checkpoint.since_pass(now).is_some_and(|since| since < self.scan_interval) => return Ok(()),
             None => Pass::begin(now, SEGMENTS),
         };
-        let scanned = self.go_on(run, &mut pass, report).await;
+        let scanned = self.scan_pages(run, &mut pass, report).await;
         if pass.is_over() {
             self.gauge(Metric::AbandonedFound, pass.abandoned as f64);
             self.gauge(Metric::ExpiredPresent, pass.expired_present as f64);
@@ -193,7 +192,7 @@ impl Handler {
         scanned
     }
 
-    async fn go_on(&self, run: Run, pass: &mut Pass, report: &mut Report) -> Result<(), Error> {
+    async fn scan_pages(&self, run: Run, pass: &mut Pass, report: &mut Report) -> Result<(), Error> {
         let mut foreign = Foreign::default();
         for _ in 0..SCAN_PAGES {
             if self.engine.time() >= run.end || pass.is_over() {
@@ -202,17 +201,14 @@ impl Handler {
             let mut part = match self.store.scan(&pass.place(), self.engine.time(), SCAN_PAGE).await {
                 Err(error) if is_refused(&error) => {
                     let error = &error as &dyn std::error::Error;
-                    tracing::warn!(
-                        error,
-                        "the table does not accept the place where the search stopped; it begins anew"
-                    );
+                    tracing::warn!(error, "the table does not accept the position of the scan; it starts again");
                     *pass = Pass::begin(self.engine.time(), SEGMENTS);
                     break;
                 }
                 part => part?,
             };
             part.abandoned = foreign.sort_out(part.abandoned);
-            self.ask(run, &part.abandoned, report).await;
+            self.reconcile_all(run, &part.abandoned, report).await;
             report.scanned += part.read;
             report.abandoned_found += part.abandoned.len();
             pass.advance(&part);
@@ -222,12 +218,12 @@ impl Handler {
         Ok(())
     }
 
-    /// Asks about each of these records, a few at a time, until the run's time is over. How many were begun.
-    async fn ask(&self, run: Run, records: &[Record], report: &mut Report) -> usize {
+    /// Reconciles these records, a few at a time, until the run's end. Returns how many were started.
+    async fn reconcile_all(&self, run: Run, records: &[Record], report: &mut Report) -> usize {
         let mut asked = 0;
         let mut found = stream::iter(records)
             .take_while(|_| std::future::ready(self.engine.time() < run.end))
-            .map(|record| self.ask_about(run, record))
+            .map(|record| self.reconcile(run, record))
             .buffered(CONCURRENCY);
         while let Some(found) = found.next().await {
             asked += 1;
@@ -236,8 +232,8 @@ impl Handler {
         asked
     }
 
-    /// One record that the store cannot write now must not keep the others from being asked about.
-    async fn ask_about(&self, run: Run, record: &Record) -> Option<Reconciled> {
+    /// An error of one record must not block the others.
+    async fn reconcile(&self, run: Run, record: &Record) -> Option<Reconciled> {
         let now = self.engine.time();
         let deadline = EpochMs(run.deadline.0.min(now.plus(RESERVE).0));
         match self.engine.reconcile(record, operations(), deadline, run.request, &self.resolver).await {
@@ -255,7 +251,7 @@ impl Handler {
     }
 }
 
-/// Whether DynamoDB says that the request makes no sense: then the place in it does not, and never will.
+/// Whether DynamoDB rejects the request as invalid: then its position is invalid, and stays so.
 fn is_refused(error: &StoreError) -> bool {
     match error {
         StoreError::NotApplied(source) | StoreError::Uncertain(source) => source
@@ -265,5 +261,5 @@ fn is_refused(error: &StoreError) -> bool {
     }
 }
 
-/// For the heartbeat, which is of no operation of the API.
+/// The operation of the heartbeat metric, which is none of the API's.
 const OPERATION: &str = "reconcile";

@@ -1,19 +1,18 @@
-//! Terminals' sales from a Kafka topic: what the function is made of. What it does is in [`handler`].
+//! Wires the function that posts terminals' sales from a Kafka topic. Its business is in [`handler`].
 
 mod handler;
 
-use idempotency::protocol::EpochMs;
 use idempotency::store::dynamodb;
 use idempotency::streams::{Kafka, KafkaBatch, Stream};
 use idempotency::{DynamoDbStore, Engine, Operation};
 use lambda_runtime::{Error, LambdaEvent, service_fn};
-use payments::{Table, setting, watch};
+use payments::{Invocation, Table, init_telemetry, setting};
 
 use handler::Handler;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    let metrics = watch("terminal-stream")?;
+    let metrics = init_telemetry("terminal-stream")?;
     let client = dynamodb::client();
     let store = DynamoDbStore::new(client.clone(), setting("RECORDS_TABLE")?);
     store.warm().await;
@@ -22,7 +21,7 @@ async fn main() -> Result<(), Error> {
     let kafka = Kafka::new(stream.generation(setting("TOPIC_GENERATION")?));
     let handler = Handler::new(Table::new(client, setting("PAYMENTS_TABLE")?));
     let handle = async |event: LambdaEvent<KafkaBatch>| {
-        let deadline = EpochMs(event.context.deadline);
+        let Invocation { deadline, .. } = Invocation::from(&event.context);
         kafka
             .handle(event.payload, deadline, |attempt, record| handler.handle(attempt, record))
             .await

@@ -1,115 +1,110 @@
-//! What waits for a second operator, and giving the approval.
+//! The approvals that wait for a second operator.
 
 use std::sync::Arc;
 
-use axum::Form;
 use axum::extract::{Path, State};
-use axum::response::{IntoResponse, Redirect, Response};
+use axum::response::Redirect;
 use idempotency::protocol::{EpochMs, Record};
 use maud::{Markup, html};
 use payments::Approval;
+use uuid::Uuid;
 
-use super::act::{Bare, subject, title, what_changes};
-use super::layout::{Time, csrf, page, record_link};
-use super::refused;
-use crate::access::{Role, Visit};
-use crate::confirming::Look;
-use crate::console::Console;
-use crate::line::Told;
+use super::layout::{Time, csrf, page, record_button, record_link};
+use super::proposal::{reason, record_line, title, what_changes};
+use crate::auth::{NoFields, Role, VerifiedForm, Visitor};
+use crate::error::ConsoleError;
 use crate::record::short;
+use crate::request_log::LogSummary;
+use crate::settlement::confirmation::Loaded;
+use crate::state::Console;
 
-pub(super) async fn list(State(console): State<Arc<Console>>, visit: Visit) -> Response {
-    match console.approvals().await {
-        Ok(approvals) => {
-            let content = html! {
-                h1 { "Approvals" }
-                p.lead { "What an operator wants to settle without evidence from the provider. Another operator must approve it, within a day." }
-                @if approvals.is_empty() { p.empty { "Nothing waits for an approval." } } @else { (entries(&approvals)) }
-            };
-            (Told::shown(&visit.actor), page("Approvals", Some(&visit), content)).into_response()
-        }
-        Err(refusal) => refused(Some(&visit), &refusal),
-    }
+pub(super) async fn list(
+    State(console): State<Arc<Console>>,
+    visitor: Visitor,
+) -> Result<(LogSummary, Markup), ConsoleError> {
+    let approvals = console.approvals().await?;
+    let content = html! {
+        h1 { "Approvals" }
+        p.lead { "Actions without evidence from the provider. Another operator must approve each of them within a day." }
+        @if approvals.is_empty() { p.empty { "No approval is requested." } } @else { (entries(&approvals)) }
+    };
+    Ok((LogSummary::shown(&visitor.actor), page("Approvals", Some(&visitor), content)))
 }
 
-/// Approvals as a list of small stories, each with the way to its page.
 pub(super) fn entries(approvals: &[Approval]) -> Markup {
     html! {
         ol.entries {
             @for approval in approvals {
                 li {
                     p {
-                        strong { (title(&approval.action)) } ", asked for by " span.actor { (approval.requested_by) } ", "
-                        (Time(EpochMs(approval.created)))
+                        strong { (title(&approval.proposal.action)) } ", requested by "
+                        span.actor { (approval.requested_by) } ", " (Time(EpochMs(approval.created)))
                     }
                     dl {
-                        dt { "Record" } dd { (record_link(&approval.record)) }
-                        dt { "Reason" } dd.words { (approval.reason) }
+                        dt { "Record" } dd { (record_link(&approval.proposal.record)) }
+                        dt { "Reason" } dd.words { (approval.proposal.reason) }
                     }
-                    p { a.button href=(address(approval)) { "Look at it" } }
+                    p { a.button href=(address(approval.id)) { "Open the request" } }
                 }
             }
         }
     }
 }
 
-fn address(approval: &Approval) -> String {
-    format!("/console/approvals/{}", approval.id.simple())
+pub(super) fn address(approval: Uuid) -> String {
+    format!("/console/approvals/{}", approval.simple())
 }
 
-/// The approval's page: before, it shows what will be done; after, that it was done.
-pub(super) async fn look(State(console): State<Arc<Console>>, visit: Visit, Path(id): Path<String>) -> Response {
-    match console.look::<Approval>(&visit.actor, &id).await {
-        Ok(Look::Open(approval, record)) => {
-            let now = console.ask(&record).await.in_words();
-            let told = Told::shown(&visit.actor).about(&record);
-            (told, page("Approval", Some(&visit), open(&visit, &approval, &record, &now))).into_response()
+/// The approval's page: before the approval, what will be done; after it, that it was done.
+pub(super) async fn open(
+    State(console): State<Arc<Console>>,
+    visitor: Visitor,
+    Path(id): Path<String>,
+) -> Result<(LogSummary, Markup), ConsoleError> {
+    let summary = LogSummary::shown(&visitor.actor);
+    Ok(match console.load::<Approval>(&visitor.actor, &id).await? {
+        Loaded::Open(approval, record) => {
+            let answer = console.ask(&record).await.to_text();
+            let content = requested(&visitor, &approval, &record, &answer);
+            (summary.about(&record), page("Approval", Some(&visitor), content))
         }
-        Ok(Look::Used(approval)) => {
-            let told = Told::shown(&visit.actor).about_id(&approval.record);
-            (told, page("Done", Some(&visit), used(&approval))).into_response()
+        Loaded::Used(approval) => {
+            (summary.about_id(&approval.proposal.record), page("Done", Some(&visitor), used(&approval)))
         }
-        Err(refusal) => refused(Some(&visit), &refusal),
-    }
+    })
 }
 
 pub(super) async fn approve(
     State(console): State<Arc<Console>>,
-    visit: Visit,
     Path(id): Path<String>,
-    Form(form): Form<Bare>,
-) -> Response {
-    let approved = async {
-        visit.may_act(&form.csrf)?;
-        console.confirm::<Approval>(&visit.actor, &visit.invocation, &id).await
-    };
-    match approved.await {
-        Ok(approved) => (approved.told(&visit.actor), Redirect::to(&address(&approved.warrant))).into_response(),
-        Err(refusal) => refused(Some(&visit), &refusal),
-    }
+    VerifiedForm { visitor, fields: NoFields {} }: VerifiedForm<NoFields>,
+) -> Result<(LogSummary, Redirect), ConsoleError> {
+    let approval = console.confirm::<Approval>(&visitor.actor, &visitor.invocation, &id).await?;
+    Ok((approval.log_summary(&visitor.actor), Redirect::to(&address(approval.confirmed.id))))
 }
 
-fn open(visit: &Visit, approval: &Approval, record: &Record, now: &str) -> Markup {
+fn requested(visitor: &Visitor, approval: &Approval, record: &Record, answer: &str) -> Markup {
+    let action = &approval.proposal.action;
     html! {
-        h1 { "Approval: " (title(&approval.action)) }
-        (subject(record))
-        p.problem { "The provider gave no evidence for it. If it is wrong, a customer pays twice, or for nothing." }
-        (facts(approval, Some(now)))
-        (what_changes(&approval.action, record))
-        @match (visit.actor.role, visit.actor.name == approval.requested_by) {
-            (Role::Viewer, _) => p.hint { "You are a viewer. An operator can approve it." },
+        h1 { "Approval: " (title(action)) }
+        (record_line(record))
+        p.problem { "The provider gave no evidence for this. If it is wrong, a customer pays twice, or pays for nothing." }
+        (facts(approval, Some(answer)))
+        (what_changes(action, record))
+        @match (visitor.actor.role, visitor.actor.name == approval.requested_by) {
+            (Role::Viewer, _) => p.hint { "You are a viewer. An operator can approve this." },
             (Role::Operator, true) => p.hint {
-                "Another operator must approve it, until " (Time(EpochMs(approval.expires()))) ". Nothing is settled yet."
+                "Another operator must approve this by " (Time(EpochMs(approval.expires()))) ". Nothing is settled yet."
             },
-            (Role::Operator, false) => form method="post" action=(address(approval)) {
-                (csrf(&visit.csrf))
+            (Role::Operator, false) => form method="post" action=(address(approval.id)) {
+                (csrf(&visitor.csrf))
                 p.hint {
-                    "Can be approved once, until " (Time(EpochMs(approval.expires())))
-                    ". The provider is asked once more; if it says otherwise, nothing is done."
+                    "It can be approved once, until " (Time(EpochMs(approval.expires())))
+                    ". The provider is asked again; if it contradicts this, nothing is done."
                 }
                 div.buttons {
-                    button.danger type="submit" { "Approve: " (title(&approval.action)) }
-                    a href={ "/console/records/" (short(&approval.record)) } { "Look at the record" }
+                    button.danger type="submit" { "Approve: " (title(action)) }
+                    a href={ "/console/records/" (short(&approval.proposal.record)) } { "Look at the record" }
                 }
             },
         }
@@ -118,31 +113,25 @@ fn open(visit: &Visit, approval: &Approval, record: &Record, now: &str) -> Marku
 
 fn used(approval: &Approval) -> Markup {
     html! {
-        h1 { "Done: " (title(&approval.action)) }
+        h1 { "Done: " (title(&approval.proposal.action)) }
         p.done role="status" {
             "It was done"
-            @if let Some((_, at)) = &approval.used { ", " (Time(EpochMs(*at))) }
-            ". Approving again changes nothing."
+            @if let Some((_, at)) = &approval.used { " at " (Time(EpochMs(*at))) }
+            ". Approving it again changes nothing."
         }
         (facts(approval, None))
-        p { a.button href={ "/console/records/" (short(&approval.record)) } { "Look at the record" } }
+        p { (record_button(&approval.proposal.record)) }
     }
 }
 
-fn facts(approval: &Approval, now: Option<&str>) -> Markup {
+fn facts(approval: &Approval, answer: Option<&str>) -> Markup {
     html! {
         dl.facts {
-            dt { "Asked for by" } dd { span.actor { (approval.requested_by) } ", " (Time(EpochMs(approval.created))) }
+            dt { "Requested by" } dd { span.actor { (approval.requested_by) } ", " (Time(EpochMs(approval.created))) }
             @if let Some((by, _)) = &approval.used { dt { "Approved by" } dd { (by) } }
-            dt { "Reason" } dd.words { (approval.reason) }
-            @if let Some(evidence) = approval.action.evidence() { dt { "Evidence" } dd.words { (evidence) } }
-            dt { "The provider said" } dd.words { (approval.provider) }
-            @if let Some(now) = now { dt { "The provider says now" } dd.words { (now) } }
+            (reason(&approval.proposal))
+            dt { "Provider, at the request" } dd.words { (approval.provider) }
+            @if let Some(answer) = answer { dt { "Provider, now" } dd.words { (answer) } }
         }
     }
-}
-
-/// What is shown after a confirmation that was not enough.
-pub(super) fn requested(id: uuid::Uuid) -> Redirect {
-    Redirect::to(&format!("/console/approvals/{}", id.simple()))
 }

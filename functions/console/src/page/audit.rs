@@ -1,37 +1,33 @@
-//! What was done by hand.
+//! The audit.
 
 use std::sync::Arc;
 
 use axum::extract::{Query, State};
-use axum::response::{IntoResponse, Response};
 use idempotency::protocol::EpochMs;
 use maud::{Markup, html};
 use payments::{AuditEntry, AuditKind, AuditPage};
 
 use super::layout::{Time, page, record_link};
-use super::refused;
-use crate::access::Visit;
-use crate::api::AuditQuery;
-use crate::console::Console;
-use crate::line::Told;
-use crate::refusal::Refusal;
-use crate::words;
+use crate::auth::Visitor;
+use crate::error::ConsoleError;
+use crate::format;
+use crate::lists::audit::AuditQuery;
+use crate::request_log::LogSummary;
+use crate::state::Console;
 
 pub(super) async fn show(
     State(console): State<Arc<Console>>,
-    visit: Visit,
+    visitor: Visitor,
     Query(query): Query<AuditQuery>,
-) -> Response {
-    match console.audit(&query).await {
-        Ok(found) => (Told::shown(&visit.actor), page("Audit", Some(&visit), content(&query, &found))).into_response(),
-        Err(error) => refused(Some(&visit), &Refusal::unavailable(&error)),
-    }
+) -> Result<(LogSummary, Markup), ConsoleError> {
+    let found = console.audit(&query).await?;
+    Ok((LogSummary::shown(&visitor.actor), page("Audit", Some(&visitor), content(&query, &found))))
 }
 
 fn content(query: &AuditQuery, found: &AuditPage) -> Markup {
     html! {
         h1 { "Audit" }
-        p.lead { "What was done by hand, and what came too late for it. Newest first; nothing here is ever changed." }
+        p.lead { "Manual actions, and late owners that were refused. Newest first; entries never change." }
         details.filters open[!query.is_empty()] {
             summary { "Filter" }
             form method="get" action="/console/audit" {
@@ -40,7 +36,7 @@ fn content(query: &AuditQuery, found: &AuditPage) -> Markup {
                 div.buttons { button type="submit" { "Apply" } a href="/console/audit" { "Clear" } }
             }
         }
-        @if found.entries.is_empty() { p.empty { "There are no such entries here." } } @else { (entries(&found.entries)) }
+        @if found.entries.is_empty() { p.empty { "There are no entries that match." } } @else { (entries(&found.entries)) }
         @if let Some(next) = found.next {
             @let next = AuditQuery { after: next.to_string(), ..query.clone() };
             p { a.button rel="next" href={ "/console/audit?" (serde_urlencoded::to_string(&next).unwrap_or_default()) } { "Older" } }
@@ -48,33 +44,29 @@ fn content(query: &AuditQuery, found: &AuditPage) -> Markup {
     }
 }
 
-/// What an entry's evidence is.
-fn label(kind: AuditKind) -> &'static str {
+fn evidence_label(kind: AuditKind) -> &'static str {
     match kind {
-        AuditKind::Requested => "Asked for",
-        AuditKind::Asked | AuditKind::Succeeded | AuditKind::Failed | AuditKind::Released | AuditKind::LateOwner => {
-            "Evidence"
-        }
+        AuditKind::Requested => "Requested action",
+        AuditKind::Asked | AuditKind::Settled(_) | AuditKind::FencedAttempt => "Evidence",
     }
 }
 
-/// Entries as a list of small stories.
 pub(super) fn entries(entries: &[AuditEntry]) -> Markup {
     html! {
         ol.entries {
             @for entry in entries {
                 li {
                     p {
-                        strong { (words::audited(entry.kind)) } " by " span.actor { (entry.actor) } ", "
+                        strong { (format::audit_event(entry.kind)) } " by " span.actor { (entry.actor) } ", "
                         (Time(EpochMs(entry.at)))
-                        @if let Some(by) = &entry.requested_by { ", asked for by " span.actor { (by) } }
+                        @if let Some(by) = &entry.requested_by { ", requested by " span.actor { (by) } }
                     }
                     dl {
                         dt { "Record" } dd { (record_link(&entry.record)) ", attempt " (entry.attempt) }
                         dt { "Transaction" } dd.code { (entry.transaction) }
                         @if let Some(reason) = &entry.reason { dt { "Reason" } dd.words { (reason) } }
-                        @if let Some(evidence) = &entry.evidence { dt { (label(entry.kind)) } dd.words { (evidence) } }
-                        @if let Some(word) = &entry.provider { dt { "The provider" } dd.words { (word) } }
+                        @if let Some(evidence) = &entry.evidence { dt { (evidence_label(entry.kind)) } dd.words { (evidence) } }
+                        @if let Some(answer) = &entry.provider { dt { "Provider" } dd.words { (answer) } }
                         @if let Some(request) = &entry.request { dt { "Request" } dd.code { (request) } }
                     }
                 }

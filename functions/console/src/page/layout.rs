@@ -1,13 +1,14 @@
-//! What every page has, and the parts that several have.
+//! The frame of every page, and the parts that several pages use.
 
 use idempotency::protocol::EpochMs;
 use maud::{DOCTYPE, Markup, Render, html};
 
-use crate::access::{Csrf, Visit};
-use crate::words;
+use crate::auth::{Csrf, Visitor};
+use crate::format;
+use crate::record::short;
 
 /// A whole page.
-pub(super) fn page(title: &str, visit: Option<&Visit>, content: Markup) -> Markup {
+pub(super) fn page(title: &str, visitor: Option<&Visitor>, content: Markup) -> Markup {
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -23,7 +24,7 @@ pub(super) fn page(title: &str, visit: Option<&Visit>, content: Markup) -> Marku
                 a.skip href="#content" { "Skip to the content" }
                 header {
                     a.brand href="/console" { "Operators’ console" }
-                    @if let Some(visit) = visit { (navigation(visit)) }
+                    @if let Some(visitor) = visitor { (navigation(visitor)) }
                 }
                 main #content tabindex="-1" { (content) }
             }
@@ -31,7 +32,7 @@ pub(super) fn page(title: &str, visit: Option<&Visit>, content: Markup) -> Marku
     }
 }
 
-fn navigation(visit: &Visit) -> Markup {
+fn navigation(visitor: &Visitor) -> Markup {
     html! {
         nav aria-label="Pages" {
             a href="/console" { "Unresolved" }
@@ -39,34 +40,34 @@ fn navigation(visit: &Visit) -> Markup {
             a href="/console/audit" { "Audit" }
         }
         form.who method="post" action="/console/session/end" {
-            (csrf(&visit.csrf))
-            span { (visit.actor.name) " " small { "(" (visit.actor.role.as_str()) ")" } }
+            (csrf(&visitor.csrf))
+            span { (visitor.actor.name) " " small { "(" (visitor.actor.role.as_str()) ")" } }
             button.quiet type="submit" { "Sign out" }
         }
     }
 }
 
-/// What every form brings along.
+/// The hidden field of every form.
 pub(super) fn csrf(csrf: &Csrf) -> Markup {
     html! { input type="hidden" name="csrf" value=(csrf.as_str()); }
 }
 
-/// A point in time, and how long ago it was.
+/// A point in time.
 pub(super) struct Time(pub(super) EpochMs);
 
 impl Render for Time {
     fn render(&self) -> Markup {
-        html! { time datetime=(words::rfc3339(self.0)) { (words::time(self.0)) } }
+        html! { time datetime=(format::rfc3339(self.0)) { (format::time(self.0)) } }
     }
 }
 
-/// A status, as a word; the colour only repeats it.
+/// A status, as a word; its colour is decoration.
 pub(super) fn status(word: &str) -> Markup {
     html! { span.status data-status=(word) { (word) } }
 }
 
-/// Rows of what is beside what, with two columns that have names. On a narrow screen each row becomes a block; the
-/// roles keep it a table for screen readers.
+/// A table that compares two columns. On a narrow screen each row becomes a block; the roles keep it a table for screen
+/// readers.
 pub(super) fn comparison<'a>(
     caption: &str,
     columns: [&str; 2],
@@ -93,9 +94,13 @@ pub(super) fn comparison<'a>(
     }
 }
 
-/// An id of a record, short enough for a line.
+/// A link with an abbreviated record id.
 pub(super) fn record_link(id: &str) -> Markup {
-    let short = crate::record::short(id);
+    let short = short(id);
     let label: String = short.chars().take(12).collect();
     html! { a.code href={ "/console/records/" (short) } { (label) } }
+}
+
+pub(super) fn record_button(id: &str) -> Markup {
+    html! { a.button href={ "/console/records/" (short(id)) } { "Look at the record" } }
 }

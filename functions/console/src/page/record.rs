@@ -3,120 +3,119 @@
 use std::sync::Arc;
 
 use axum::extract::{Path, State};
-use axum::response::{IntoResponse, Response};
-use idempotency::protocol::{HistoryEntry, Record};
+use idempotency::protocol::{EpochMs, HistoryEntry, Record};
 use maud::{Markup, html};
-use payments::{LedgerEntry, Payment};
+use payments::{ActionKind, LedgerEntry, Payment};
 
-use super::approvals;
-use super::audit::entries;
 use super::layout::{Time, csrf, page, status};
-use super::refused;
-use crate::access::{Role, Visit};
-use crate::asking::Answer;
-use crate::console::Console;
-use crate::line::Told;
-use crate::record::{About, Details, Standing, short};
-use crate::settling::Verb;
-use crate::words;
+use super::{approvals, audit};
+use crate::auth::{Role, Visitor};
+use crate::error::ConsoleError;
+use crate::format;
+use crate::provider_status::ProviderAnswer;
+use crate::record::details::Details;
+use crate::record::subject::SubjectSummary;
+use crate::record::{Openness, short};
+use crate::request_log::LogSummary;
+use crate::state::Console;
 
-pub(super) async fn show(State(console): State<Arc<Console>>, visit: Visit, Path(record): Path<String>) -> Response {
-    match console.details(&record).await {
-        Ok(details) => {
-            let told = Told::shown(&visit.actor).about(&details.record);
-            (told, page("Record", Some(&visit), content(&visit, &details))).into_response()
-        }
-        Err(refusal) => refused(Some(&visit), &refusal),
-    }
+pub(super) async fn show(
+    State(console): State<Arc<Console>>,
+    visitor: Visitor,
+    Path(record): Path<String>,
+) -> Result<(LogSummary, Markup), ConsoleError> {
+    let details = console.details(&record).await?;
+    let summary = LogSummary::shown(&visitor.actor).about(&details.record);
+    Ok((summary, page("Record", Some(&visitor), content(&visitor, &details, console.now()))))
 }
 
-fn content(visit: &Visit, details: &Details) -> Markup {
+fn content(visitor: &Visitor, details: &Details, now: EpochMs) -> Markup {
     let record = &details.record;
-    let standing = Standing::of(record, words::now());
+    let openness = Openness::of(record, now);
     html! {
         h1 { "Record " span.code { (short(record.id.as_str()).chars().take(12).collect::<String>()) } }
-        p.state { (status(record.state.status().as_str())) " " (words::state(&record.state, words::now())) }
-        (facts(record, details.about.as_ref()))
+        p.state { (status(record.state.status().as_str())) " " (format::state(&record.state, now)) }
+        (facts(record, details.subject.as_ref(), now))
         @if let Some(answer) = &details.provider { (provider(answer)) }
         @if !details.approvals.is_empty() {
-            h2 #approvals { "Waits for another operator’s approval" }
+            h2 #approvals { "Waiting for another operator’s approval" }
             (approvals::entries(&details.approvals))
         }
         @if !details.is_ours {
-            p.hint { "It is a record of another application that shares the table. Nothing can be done about it here." }
-        } @else if standing != Standing::Closed { (actions(visit, record, standing)) }
+            p.hint { "This record belongs to another application that shares the table. It cannot be settled here." }
+        } @else if openness != Openness::Closed { (actions(visitor, record, openness)) }
         (linked(details))
         h2 #story { "History" }
         (history(record))
         h2 #audit { "Audit" }
-        @if details.audit.is_empty() { p.empty { "Nothing was done by hand." } } @else { (entries(&details.audit)) }
+        @if details.audit.is_empty() { p.empty { "No manual actions." } } @else { (audit::entries(&details.audit)) }
     }
 }
 
-fn facts(record: &Record, about: Option<&About>) -> Markup {
+fn facts(record: &Record, subject: Option<&SubjectSummary>, now: EpochMs) -> Markup {
     html! {
         dl.facts {
             dt { "Operation" } dd { (record.operation) }
-            @match (about, &record.subject) {
-                (Some(about), _) => (subject(about)),
-                (None, Some(subject)) => { dt { "About" } dd.words { (subject.as_str()) } }
+            @match (subject, &record.subject) {
+                (Some(subject), _) => (subject_facts(subject)),
+                (None, Some(subject)) => { dt { "Subject" } dd.words { (subject.as_str()) } }
                 (None, None) => {}
             }
             dt { "Transaction" } dd.code { (record.transaction) }
             dt { "Attempts" } dd { (record.attempt) }
-            dt { "Began" } dd { (Time(record.created)) " " small { (words::duration(words::now().since(record.created))) " ago" } }
+            dt { "Started" } dd { (Time(record.created)) " " small { (format::duration(now.since(record.created))) " ago" } }
             dt { "Last written" } dd { (Time(record.updated)) }
             dt { "Kept until" }
             dd {
                 @match record.expiration() {
-                    Some(at) => (Time(idempotency::protocol::EpochMs(at.0.saturating_mul(1000)))),
+                    Some(at) => (Time(EpochMs(at.0.saturating_mul(1000)))),
                     None => "it is settled",
                 }
             }
-            @if let Some(principal) = &record.principal { dt { "Principal’s digest" } dd.code { (principal) } }
+            @if let Some(principal) = &record.principal { dt { "Principal digest" } dd.code { (principal) } }
             dt { "Record" } dd.code { (short(record.id.as_str())) }
         }
     }
 }
 
-fn subject(about: &About) -> Markup {
+fn subject_facts(subject: &SubjectSummary) -> Markup {
     html! {
-        @if let Some(money) = about.money() {
+        @if let Some(money) = subject.money() {
             dt { "Amount" }
-            dd.money { strong { (money) } " " small { (about.amount.unwrap_or_default()) " minor units" } }
+            dd.money { strong { (money) } " " small { (subject.amount.unwrap_or_default()) " minor units" } }
         }
-        @if let Some(account) = &about.account { dt { "Account" } dd { (account) } }
-        @if let Some(payment) = &about.payment { dt { "Refund of" } dd.code { (payment) } }
+        @if let Some(account) = &subject.account { dt { "Account" } dd { (account) } }
+        @if let Some(payment) = &subject.payment { dt { "Refund of" } dd.code { (payment) } }
     }
 }
 
-fn provider(answer: &Answer) -> Markup {
+fn provider(answer: &ProviderAnswer) -> Markup {
     html! {
         section.card aria-labelledby="provider" {
-            h2 #provider { "What the provider says now" }
-            p { (answer.in_words()) }
+            h2 #provider { "At the provider now" }
+            p { (answer.to_text()) }
         }
     }
 }
 
-fn actions(visit: &Visit, record: &Record, standing: Standing) -> Markup {
+fn actions(visitor: &Visitor, record: &Record, openness: Openness) -> Markup {
     let base = format!("/console/records/{}", short(record.id.as_str()));
     html! {
-        @match (visit.actor.role, standing) {
+        @match (visitor.actor.role, openness) {
             (Role::Viewer, _) => p.hint { "You are a viewer. An operator can settle this record." },
-            (Role::Operator, Standing::Held(until)) => p.hint {
-                "It is held until " (Time(until)) ", and cannot be settled before. Reload this page then."
+            (Role::Operator, Openness::Held(until)) => p.hint {
+                "It is held until " (Time(until)) " and cannot be settled before then. Reload this page after that."
             },
-            (Role::Operator, Standing::Open | Standing::Closed) => section.card aria-labelledby="actions" {
+            (Role::Operator, Openness::Open | Openness::Closed) => section.card aria-labelledby="actions" {
                 h2 #actions { "Settle it" }
-                p { "Asking changes nothing, and is noted in the audit. The others first show what they will do." }
+                p { "Asking the provider changes nothing and is recorded in the audit. Every other action shows a preview first." }
                 div.buttons {
                     form method="post" action={ (base) "/ask" } {
-                        (csrf(&visit.csrf))
+                        (csrf(&visitor.csrf))
                         button.quiet type="submit" { "Ask the provider now" }
                     }
-                    @for verb in Verb::ALL {
-                        a.button.danger[verb == Verb::Release] href={ (base) "/" (verb.as_str()) } { (verb.title()) "…" }
+                    @for kind in ActionKind::ALL {
+                        a.button.danger[kind == ActionKind::Release] href={ (base) "/" (kind.as_str()) } { (format::action_title(kind)) "…" }
                     }
                 }
             },
@@ -132,7 +131,7 @@ fn linked(details: &Details) -> Markup {
             None => p.empty { "No payment is recorded." },
         }
         @if details.entries.is_empty() {
-            p.empty { "Nothing of it is posted to the ledger." }
+            p.empty { "Nothing is posted to the ledger." }
         } @else {
             (ledger(&details.entries))
         }
@@ -144,10 +143,10 @@ fn payment_facts(payment: &Payment) -> Markup {
     html! {
         dl.facts {
             dt { "Payment" } dd.code { (payment.id) }
-            dt { "Amount" } dd.money { (words::money(&payment.money.amount.to_string(), currency)) }
-            dt { "Refunded" } dd.money { (words::money(&payment.refunded.to_string(), currency)) }
+            dt { "Amount" } dd.money { (format::money(&payment.money.amount.to_string(), currency)) }
+            dt { "Refunded" } dd.money { (format::money(&payment.refunded.to_string(), currency)) }
             dt { "Account" } dd { (payment.account) }
-            dt { "At the provider" } dd.code { (payment.intent) }
+            dt { "Provider’s reference" } dd.code { (payment.intent) }
             @if let Some(reference) = &payment.reference { dt { "Reference" } dd.words { (reference) } }
         }
     }
@@ -156,11 +155,11 @@ fn payment_facts(payment: &Payment) -> Markup {
 fn ledger(entries: &[LedgerEntry]) -> Markup {
     html! {
         table {
-            caption { "Entries in the ledger" }
+            caption { "Ledger entries" }
             thead { tr { th scope="col" { "Account" } th scope="col" { "Change" } } }
             tbody {
                 @for entry in entries {
-                    tr { td { (entry.account) } td.money { (words::money(&entry.amount.to_string(), entry.currency.code())) } }
+                    tr { td { (entry.account) } td.money { (format::money(&entry.amount.to_string(), entry.currency.code())) } }
                 }
             }
         }
@@ -170,18 +169,18 @@ fn ledger(entries: &[LedgerEntry]) -> Markup {
 fn history(record: &Record) -> Markup {
     html! {
         @if record.history.entries().is_empty() {
-            p.empty { "It was written by a version that told no stories." }
+            p.empty { "The version that wrote this record kept no history." }
         } @else {
-            ol.story { @for step in record.history.entries() { (told(step)) } }
+            ol.story { @for entry in record.history.entries() { (history_entry(entry)) } }
         }
     }
 }
 
-fn told(step: &HistoryEntry) -> Markup {
+fn history_entry(entry: &HistoryEntry) -> Markup {
     html! {
         li {
-            (Time(step.at)) " " strong { "Attempt " (step.attempt) } " " (words::event(step.event))
-            @if let Some(request) = &step.request { br; small { "request " span.code { (request) } } }
+            (Time(entry.at)) " " strong { "Attempt " (entry.attempt) } " " (format::event(entry.event))
+            @if let Some(request) = &entry.request { br; small { "Request " span.code { (request) } } }
         }
     }
 }

@@ -11,11 +11,10 @@ use serde::Deserialize;
 use uuid::Uuid;
 
 use super::layout::{csrf, page};
-use super::refused;
-use crate::access::{Cookie, Csrf, Denied, Visit, cookie, is_from_elsewhere};
-use crate::console::Console;
-use crate::line::Told;
-use crate::refusal::Refusal;
+use crate::auth::{Cookie, Csrf, Denied, NoFields, VerifiedForm, cookie, is_cross_site};
+use crate::error::ConsoleError;
+use crate::request_log::{LogOutcome, LogSummary};
+use crate::state::Console;
 
 #[derive(Deserialize)]
 pub(super) struct SignIn {
@@ -23,18 +22,13 @@ pub(super) struct SignIn {
     token: String,
 }
 
-#[derive(Deserialize)]
-pub(super) struct SignOut {
-    csrf: String,
-}
-
 pub(super) async fn form(RawQuery(query): RawQuery, headers: HeaderMap) -> Response {
-    let problem = query.is_some().then_some("Your token is not valid here, or no longer valid. Paste a new one.");
-    sign_in(StatusCode::OK, &headers, problem)
+    let problem = query.is_some().then_some("Your token is invalid or expired. Paste a new one.");
+    sign_in_form(StatusCode::OK, &headers, problem)
 }
 
-/// A form of somebody who is not known yet is bound to a random cookie, so that nobody can be signed in as another.
-fn sign_in(status: StatusCode, headers: &HeaderMap, problem: Option<&str>) -> Response {
+/// Before the sign-in, the form is bound to a random cookie, so that no other site can sign a browser in.
+fn sign_in_form(status: StatusCode, headers: &HeaderMap, problem: Option<&str>) -> Response {
     let mut random = [0; 16];
     if getrandom::fill(&mut random).is_err() {
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
@@ -50,41 +44,37 @@ fn sign_in(status: StatusCode, headers: &HeaderMap, problem: Option<&str>) -> Re
             (csrf(&Csrf::of(&secret)))
             label for="token" { "Token" }
             p.hint #token-hint {
-                "A JSON Web Token of your identity provider with the claim " code { "role" } ": " code { "viewer" } " or "
+                "A JSON Web Token from your identity provider, with the claim " code { "role" } ": " code { "viewer" } " or "
                 code { "operator" } ". It stays in a cookie that no script can read, until you close the browser or sign out."
             }
             textarea #token name="token" rows="6" required aria-describedby="token-hint" autocomplete="off" spellcheck="false" {}
             button type="submit" { "Sign in" }
         }
         p.hint {
-            "Signed in already, and came here by a link on another site? Your browser then kept the cookie back. "
+            "Already signed in, but followed a link from another site? Your browser did not send the cookie. "
             a href="/console" { "Continue" }
         }
     };
     (status, [(header::SET_COOKIE, Cookie::SignIn.set(&secret))], page("Sign in", None, content)).into_response()
 }
 
-pub(super) async fn begin(
+pub(super) async fn sign_in(
     State(console): State<Arc<Console>>,
     headers: HeaderMap,
     Form(form): Form<SignIn>,
-) -> Response {
+) -> Result<Response, ConsoleError> {
     let expected = cookie(&headers, Cookie::SignIn).map(Csrf::of);
-    if is_from_elsewhere(&headers) || !expected.is_some_and(|expected| expected.allows(&form.csrf)) {
-        return refused(None, &Refusal::foreign_form());
+    if is_cross_site(&headers) || !expected.is_some_and(|expected| expected.allows(&form.csrf)) {
+        return Err(ConsoleError::csrf_rejected());
     }
     let token: String = form.token.split_whitespace().collect();
+    let again = |problem| sign_in_form(StatusCode::UNPROCESSABLE_ENTITY, &headers, Some(problem));
     match console.tokens.actor(&token).await {
-        // Browsers drop a cookie that is longer, and the sign-in would begin anew for ever.
-        Ok(_) if token.len() > 3900 => {
-            sign_in(StatusCode::UNPROCESSABLE_ENTITY, &headers, Some("The token is too long for a cookie."))
-        }
-        Ok(actor) => (Told::done("signed in", &actor), signed_in(&token)).into_response(),
-        Err(Denied::Invalid) => {
-            let problem = "This token is not valid here, or no longer valid.";
-            sign_in(StatusCode::UNPROCESSABLE_ENTITY, &headers, Some(problem))
-        }
-        Err(denied @ (Denied::NoRole(_) | Denied::KeysUnavailable(_))) => refused(None, &Refusal::denied(&denied)),
+        // Browsers drop a longer cookie, and the sign-in would start again without end.
+        Ok(_) if token.len() > 3900 => Ok(again("The token is too long for a cookie.")),
+        Ok(actor) => Ok((LogSummary::new(LogOutcome::SignedIn, &actor), signed_in(&token)).into_response()),
+        Err(Denied::Invalid) => Ok(again("This token is invalid or expired.")),
+        Err(denied @ (Denied::NoRole(_) | Denied::KeysUnavailable(_))) => Err(ConsoleError::denied(&denied)),
     }
 }
 
@@ -93,10 +83,9 @@ fn signed_in(token: &str) -> Response {
     (AppendHeaders(cookies.map(|cookie| (header::SET_COOKIE, cookie))), Redirect::to("/console")).into_response()
 }
 
-pub(super) async fn end(visit: Visit, Form(form): Form<SignOut>) -> Response {
-    if !visit.csrf.allows(&form.csrf) {
-        return refused(Some(&visit), &Refusal::foreign_form());
-    }
-    let told = Told::done("signed out", &visit.actor);
-    (told, [(header::SET_COOKIE, Cookie::Session.clear())], Redirect::to("/console/sign-in")).into_response()
+pub(super) async fn sign_out(
+    VerifiedForm { visitor, fields: NoFields {} }: VerifiedForm<NoFields>,
+) -> impl IntoResponse {
+    let summary = LogSummary::new(LogOutcome::SignedOut, &visitor.actor);
+    (summary, [(header::SET_COOKIE, Cookie::Session.clear())], Redirect::to("/console/sign-in"))
 }

@@ -1,6 +1,7 @@
+use idempotency::protocol::PrincipalDigest;
 use lambda_http::request::RequestContext;
 use lambda_http::{Request, RequestExt};
-use payments::{AccountId, Owner};
+use payments::AccountId;
 
 /// Whose balances a caller may read, by the token that API Gateway has checked.
 #[derive(Debug, PartialEq, Eq)]
@@ -10,7 +11,7 @@ pub(crate) enum Reader {
     /// Of these accounts, which the token lists in the claim that a setting names.
     Named(Vec<AccountId>),
     /// Of the accounts that this principal was the first to pay into.
-    Payer(Owner),
+    Payer(PrincipalDigest),
 }
 
 impl Reader {
@@ -19,7 +20,7 @@ impl Reader {
 
     /// What the request's token allows its holder. A setting may name the claim that lists a holder's accounts; a token
     /// without it then reads none.
-    pub(crate) fn of(request: &Request, asker: Owner, accounts_claim: Option<&str>) -> Self {
+    pub(crate) fn of(request: &Request, asker: PrincipalDigest, accounts_claim: Option<&str>) -> Self {
         if claim(request, "role").is_some_and(|roles| words(roles).any(|role| role == Self::ROLE)) {
             return Self::All;
         }
@@ -50,16 +51,21 @@ fn words(claim: &str) -> impl Iterator<Item = &str> {
 
 #[cfg(test)]
 mod tests {
+    use idempotency::protocol::Principal;
     use lambda_http::request::from_str;
 
     use super::*;
+
+    fn ann() -> PrincipalDigest {
+        Principal::new("ann").unwrap().digest()
+    }
 
     fn reader(claims: &str, accounts_claim: Option<&str>) -> Reader {
         let event = include_str!("../../../../events/payments-api/account.json");
         let own = r#""sub": "ann""#;
         assert!(event.contains(own));
         let request = from_str(&event.replace(own, &format!("{own}{claims}"))).unwrap();
-        Reader::of(&request, Owner::of("ann"), accounts_claim)
+        Reader::of(&request, ann(), accounts_claim)
     }
 
     #[test]
@@ -70,9 +76,9 @@ mod tests {
         }
         for role in ["", "accounts", "accounts:reader", "xaccounts:read", "accounts:read:none", "operator"] {
             let payer = reader(&format!(r#", "role": "{role}""#), None);
-            assert_eq!(payer, Reader::Payer(Owner::of("ann")), "{role}");
+            assert_eq!(payer, Reader::Payer(ann()), "{role}");
         }
-        assert_eq!(reader(r#", "scope": "accounts:read""#, None), Reader::Payer(Owner::of("ann")));
+        assert_eq!(reader(r#", "scope": "accounts:read""#, None), Reader::Payer(ann()));
     }
 
     #[test]

@@ -80,7 +80,7 @@ mod tests {
         let account = Account {
             account: AccountId::parse("acct_1").unwrap(),
             balances: vec![balance("EUR", -1, 2), balance("JPY", Balance::LIMIT, 1)],
-            opened_by: Some(PaymentId::of(uuid::Uuid::from_u128(1))),
+            opened_by: Some(PaymentId::of(crate::samples::transaction(1))),
         };
         assert_eq!(
             serde_json::to_string(&account).unwrap(),
@@ -90,7 +90,7 @@ mod tests {
 
     #[test]
     fn the_earliest_payment_opens_an_account_unless_something_else_opened_one_of_its_balances() {
-        let payment = |id| PaymentId::of(uuid::Uuid::from_u128(id));
+        let payment = |id| PaymentId::of(crate::samples::transaction(id));
         let [early, late] = [1, 2].map(|id| Opening::Payment(payment(id)));
         for (openings, expected) in [
             (&[late][..], Some(payment(2))),

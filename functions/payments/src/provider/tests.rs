@@ -8,13 +8,13 @@ use tokio::{
 };
 
 use super::*;
-use crate::{Owner, Reference};
+use crate::{Reference, samples};
 
-mod trace;
+mod lookup;
 
 const CONNECT: Duration = Duration::from_secs(2);
 const TIMEOUT: Duration = Duration::from_secs(5);
-const TRANSACTION: Uuid = Uuid::from_u128(0x0193_5b4a_7c00_7000_8000_0000_0000_0001);
+const TRANSACTION: TransactionId = samples::transaction(0x0193_5b4a_7c00_7000_8000_0000_0000_0001);
 
 /// What the server does with the one request that it takes.
 enum Reply {
@@ -95,7 +95,7 @@ fn request() -> PaymentRequest {
 }
 
 fn payment() -> Payment {
-    Payment::new(Uuid::from_u128(7), Owner::of("alice"), &request(), "pi_1".to_owned(), 0)
+    Payment::new(samples::transaction(7), samples::principal("alice"), &request(), "pi_1".to_owned(), 0)
 }
 
 fn intent(status: &str) -> Value {
@@ -173,17 +173,17 @@ async fn a_card_error_is_a_decline_with_the_banks_reason() {
         "type": "card_error", "code": "card_declined", "decline_code": "insufficient_funds",
         "message": "Your card has insufficient funds.", "payment_intent": intent("requires_payment_method"),
     }});
-    let declined = Charge::Declined {
+    let declined = Charge::Declined(Decline {
         code: "card_declined".to_owned(),
         decline_code: Some("insufficient_funds".to_owned()),
         message: "Your card has insufficient funds.".to_owned(),
-    };
+    });
     assert_eq!(charged(answer("402 Payment Required", &body)).await.unwrap(), declined);
 }
 
 #[tokio::test]
 async fn an_invalid_request_is_refused_for_good() {
-    let refusal = || Refusal {
+    let refusal = || ProviderRejection {
         code: Some("resource_missing".to_owned()),
         param: Some("amount".to_owned()),
         message: "Because.".to_owned(),

@@ -58,10 +58,8 @@ impl RefundRequest {
 
 #[cfg(test)]
 mod tests {
-    use uuid::Uuid;
-
     use super::*;
-    use crate::{Owner, PaymentRequest};
+    use crate::{PaymentRequest, samples};
 
     fn refused(json: &str) -> String {
         RefundRequest::from_json(json.as_bytes()).unwrap_err().to_string()
@@ -80,7 +78,8 @@ mod tests {
     fn no_more_is_given_back_than_is_left() {
         let json = br#"{"account":"acct_1","amount":1200,"currency":"eur","payment_method":"pm_card_visa"}"#;
         let request = PaymentRequest::from_json(json).unwrap();
-        let mut payment = Payment::new(Uuid::now_v7(), Owner::of("alice"), &request, "pi_1".into(), 0);
+        let mut payment =
+            Payment::new(samples::transaction(1), samples::principal("alice"), &request, "pi_1".into(), 0);
         let asked = |amount| RefundRequest { amount, reason: None };
 
         payment.refunded = 1000;

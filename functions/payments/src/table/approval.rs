@@ -1,29 +1,30 @@
-//! What waits for a second operator.
+//! Approvals that operators request of each other.
 
 use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem};
 use uuid::Uuid;
 
 use super::{
     Table, TableError,
-    audit::{any, entry_item, read_shown, shown_item, uuid},
+    audit::entry_item,
     failed,
-    item::{Attributes, Item, number, optional_text, text},
+    item::{Attributes, Item, any, number, optional_text, text, uuid},
     key::Key,
+    proposal::{proposal_item, read_proposal},
     write,
 };
-use crate::{Action, Approval, AuditEntry, Preview};
+use crate::{Approval, AuditEntry, Preview};
 
-/// How long an approval stays in the table after it can no longer be given, in milliseconds: whoever opens an old link
-/// hears what became of it.
+/// How long an approval stays in the table after it has expired, in milliseconds: an old link still shows its result.
 const RETENTION_MS: u64 = 7 * 24 * 60 * 60 * 1000;
 
 impl Table {
-    /// Asks for an approval: uses the preview up, and writes the approval and its audit entry, in one transaction.
-    /// Whether it was written; if not, the preview was used before, or something else is at work on it.
+    /// Requests an approval: marks the preview as used, and inserts the approval and its audit entry, in one
+    /// transaction. Returns whether it was written; if not, the preview was used before, or another transaction holds
+    /// it.
     ///
     /// # Errors
     ///
-    /// When the table cannot be written; whether it was is not known then.
+    /// When the table cannot be written; whether it was written is then unknown.
     pub async fn request_approval(
         &self,
         preview: &Preview,
@@ -33,7 +34,7 @@ impl Table {
         let request = self
             .client
             .transact_write_items()
-            // A request that is repeated by the SDK, because the reply was lost, is done once.
+            // The SDK repeats a request whose reply was lost; it is executed once.
             .client_request_token(approval.id.to_string())
             .transact_items(write::lead_to_approval(&self.name, preview, approval))
             .transact_items(write::insert(&self.name, approval_item(approval)))
@@ -45,11 +46,11 @@ impl Table {
         }
     }
 
-    /// The approval of this id (a consistent read), given or not, expired or not.
+    /// The approval with this id (a consistent read), even if it is used or expired.
     ///
     /// # Errors
     ///
-    /// When the table cannot be read, or the item makes no sense.
+    /// When the table cannot be read, or the item is malformed.
     pub async fn approval(&self, id: Uuid) -> Result<Option<Approval>, TableError> {
         let key = Key::approval(id);
         let read = self.client.get_item().table_name(&self.name).set_key(Some(key.into())).consistent_read(true);
@@ -57,11 +58,11 @@ impl Table {
         item.as_ref().map(read_approval).transpose()
     }
 
-    /// The approvals that can be given at this time, newest first, at most `limit` (consistent reads).
+    /// The approvals that are open at this time, newest first, at most `limit` (consistent reads).
     ///
     /// # Errors
     ///
-    /// When the table cannot be read, or an item makes no sense.
+    /// When the table cannot be read, or an item is malformed.
     pub async fn approvals(&self, now: u64, limit: usize) -> Result<Vec<Approval>, TableError> {
         let oldest = Key::approvals_from(now.saturating_sub(Approval::LIFETIME_MS));
         let mut pages = self
@@ -90,22 +91,18 @@ impl Table {
         Ok(approvals)
     }
 
-    /// The write that uses an approval up: it must be there, unused, not yet expired, and asked for by another than who
-    /// gives it. For the transaction that does what was approved.
+    /// The write that marks an approval as used, for the transaction of its action. The approval must exist, be unused
+    /// and not expired, and have been requested by another operator.
     pub fn approved(&self, approval: &Approval, by: &str, now: u64) -> TransactWriteItem {
         write::use_approval(&self.name, approval, by, now)
     }
 }
 
 fn approval_item(approval: &Approval) -> Attributes {
-    let Approval { id, requested_by, record, shown, action, reason, provider, created, used: _ } = approval;
-    shown_item(Item::new(Key::approval(*id), "approval"), shown)
+    let Approval { id, requested_by, proposal, provider, created, used: _ } = approval;
+    proposal_item(Item::new(Key::approval(*id), "approval"), proposal)
         .text("approval", id)
         .text("requested_by", requested_by)
-        .text("record", record)
-        // A plain enum of texts; serde_json has nothing to refuse in it.
-        .text("action", serde_json::to_string(action).unwrap_or_default())
-        .text("reason", reason)
         .text("provider", provider)
         .number("created", created)
         .number("expires", approval.expires())
@@ -118,10 +115,7 @@ fn read_approval(item: &Attributes) -> Result<Approval, TableError> {
     Ok(Approval {
         id: text(item, "approval", uuid)?,
         requested_by: text(item, "requested_by", any)?,
-        record: text(item, "record", any)?,
-        shown: read_shown(item)?,
-        action: text(item, "action", |text| serde_json::from_str::<Action>(text).ok())?,
-        reason: text(item, "reason", any)?,
+        proposal: read_proposal(item)?,
         provider: text(item, "provider", any)?,
         created: number(item, "created")?,
         used,

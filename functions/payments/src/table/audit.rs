@@ -1,49 +1,46 @@
-//! The audit and the previews that lead to it.
+//! The audit.
 
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure::AllOld, TransactWriteItem};
-use uuid::Uuid;
+use idempotency::protocol::TransactionId;
 
 use super::{
     Table, TableError, failed,
-    item::{Attributes, Item, number, optional_text, text},
+    item::{Attributes, Item, any, number, optional_text, text, uuid},
     key::Key,
     write,
 };
 use crate::{
-    Action, AuditEntry, AuditFilter, AuditKind, AuditPage, Preview, Shown,
+    AuditEntry, AuditFilter, AuditKind, AuditPage,
     audit::{AuditCursor, LATEST},
 };
 
-/// How long a preview stays in the table, in milliseconds: a day, so that whoever confirms again hears that it was done.
-const PREVIEW_RETENTION_MS: u64 = 24 * 60 * 60 * 1000;
-
-/// How many entries one request looks at, and how many requests one page may take: a filter that matches little must
-/// not make a page slow.
-const LOOK: i32 = 500;
-const LOOKS: usize = 8;
+/// Entries that one query reads, and queries that one page may take: a filter with few matches must not make a page
+/// slow.
+const QUERY_LIMIT: i32 = 500;
+const MAX_QUERIES: usize = 8;
 
 impl Table {
-    /// The write of an audit entry, which may not be there: for the transaction that does what it tells of.
+    /// The write that inserts an audit entry, for the transaction that it records.
     pub fn audited(&self, entry: &AuditEntry) -> TransactWriteItem {
         write::insert(&self.name, entry_item(entry))
     }
 
-    /// Adds an audit entry by itself, for what is written nowhere else. Adding it again changes nothing.
+    /// Inserts an audit entry on its own, for events that write nothing else. Repeating it changes nothing.
     ///
     /// # Errors
     ///
-    /// When the table cannot be written; the entry may then be there or not.
+    /// When the table cannot be written; whether the entry was written is then unknown.
     pub async fn audit(&self, entry: &AuditEntry) -> Result<(), TableError> {
         self.insert(entry_item(entry)).await
     }
 
     /// A page of the audit, newest first, of at most `limit` entries (consistent reads).
     ///
-    /// The audit is one partition: what people do by hand stays far below the 1000 writes a second that one takes.
+    /// The audit is one partition: manual work stays far below a partition's limit of 1000 writes a second.
     ///
     /// # Errors
     ///
-    /// When the table cannot be read, or an entry makes no sense.
+    /// When the table cannot be read, or an entry is malformed.
     pub async fn audit_page(
         &self,
         filter: &AuditFilter,
@@ -51,8 +48,8 @@ impl Table {
         limit: usize,
     ) -> Result<AuditPage, TableError> {
         let mut page = AuditPage { entries: Vec::new(), next: after };
-        for _ in 0..LOOKS {
-            let (found, end) = self.look(filter, page.next).await?;
+        for _ in 0..MAX_QUERIES {
+            let (found, end) = self.query_audit(filter, page.next).await?;
             for entry in found {
                 if page.entries.len() == limit {
                     return Ok(page);
@@ -68,8 +65,8 @@ impl Table {
         Ok(page)
     }
 
-    /// One request: what it found, and where it stopped if that is not the end.
-    async fn look(
+    /// One query: the entries it found, and its position if there may be more.
+    async fn query_audit(
         &self,
         filter: &AuditFilter,
         after: Option<AuditCursor>,
@@ -84,7 +81,7 @@ impl Table {
             .set_exclusive_start_key(after.map(|AuditCursor { at, id }| Key::audit(at, id).into()))
             .scan_index_forward(false)
             .consistent_read(true)
-            .limit(LOOK);
+            .limit(QUERY_LIMIT);
         let mut conditions = Vec::new();
         for (name, value) in [("actor", &filter.actor), ("record", &filter.record)] {
             if let Some(value) = value {
@@ -103,35 +100,9 @@ impl Table {
         Ok((entries, end.map(|(at, id)| AuditCursor { at, id })))
     }
 
-    /// Stores a preview. Storing it again changes nothing.
-    ///
-    /// # Errors
-    ///
-    /// When the table cannot be written; then nobody has its token yet.
-    pub async fn store_preview(&self, preview: &Preview) -> Result<(), TableError> {
-        self.insert(preview_item(preview)).await
-    }
-
-    /// The preview behind a token (a consistent read), used or not, expired or not.
-    ///
-    /// # Errors
-    ///
-    /// When the table cannot be read, or the item makes no sense.
-    pub async fn preview(&self, token: Uuid) -> Result<Option<Preview>, TableError> {
-        let key = Key::preview(token);
-        let read = self.client.get_item().table_name(&self.name).set_key(Some(key.into())).consistent_read(true);
-        let item = read.send().await.map_err(failed)?.item;
-        item.as_ref().map(read_preview).transpose()
-    }
-
-    /// The write that uses a preview up: it must be there, unused, the actor's, and not yet expired. For the
-    /// transaction that does what was previewed.
-    pub fn preview_used(&self, preview: &Preview, now: u64) -> TransactWriteItem {
-        write::use_preview(&self.name, preview, now)
-    }
-
-    /// Inserts one item. The SDK repeats a request whose reply was lost, so the same item in the way is our own.
-    async fn insert(&self, item: Attributes) -> Result<(), TableError> {
+    /// Inserts one item. The SDK repeats a request whose reply was lost, so an equal item that is already there is our
+    /// own.
+    pub(super) async fn insert(&self, item: Attributes) -> Result<(), TableError> {
         let put = self
             .client
             .put_item()
@@ -186,7 +157,7 @@ fn read_entry(item: &Attributes) -> Result<AuditEntry, TableError> {
         at: number(item, "at")?,
         kind: text(item, "what", AuditKind::parse)?,
         record: text(item, "record", any)?,
-        transaction: text(item, "transaction", uuid)?,
+        transaction: text(item, "transaction", |text| uuid(text).map(|id| TransactionId::from_bytes(id.into_bytes())))?,
         attempt: number(item, "attempt")?,
         actor: text(item, "actor", any)?,
         requested_by: optional_text(item, "requested_by", any)?,
@@ -195,59 +166,6 @@ fn read_entry(item: &Attributes) -> Result<AuditEntry, TableError> {
         evidence: optional_text(item, "evidence", any)?,
         provider: optional_text(item, "provider", any)?,
     })
-}
-
-fn preview_item(preview: &Preview) -> Attributes {
-    let Preview { token, actor, record, shown, action, reason, created, used: _, approval: _ } = preview;
-    shown_item(Item::new(Key::preview(*token), "preview"), shown)
-        .text("token", token)
-        .text("actor", actor)
-        .text("record", record)
-        // A plain enum of texts; serde_json has nothing to refuse in it.
-        .text("action", serde_json::to_string(action).unwrap_or_default())
-        .text("reason", reason)
-        .number("created", created)
-        .number("expires", preview.expires())
-        .number("expiration", (created + PREVIEW_RETENTION_MS) / 1000)
-        .attributes()
-}
-
-fn read_preview(item: &Attributes) -> Result<Preview, TableError> {
-    Ok(Preview {
-        token: text(item, "token", uuid)?,
-        actor: text(item, "actor", any)?,
-        record: text(item, "record", any)?,
-        shown: read_shown(item)?,
-        action: text(item, "action", |text| serde_json::from_str::<Action>(text).ok())?,
-        reason: text(item, "reason", any)?,
-        created: number(item, "created")?,
-        used: item.contains_key("used").then(|| number(item, "used")).transpose()?,
-        approval: optional_text(item, "approval", uuid)?,
-    })
-}
-
-/// The record's version, as part of what is bound to it.
-pub(super) fn shown_item(item: Item, shown: &Shown) -> Item {
-    let Shown { version, status, attempt, updated } = shown;
-    item.text("version", version).text("status", status).number("attempt", attempt).number("updated", updated)
-}
-
-pub(super) fn read_shown(item: &Attributes) -> Result<Shown, TableError> {
-    Ok(Shown {
-        version: text(item, "version", any)?,
-        status: text(item, "status", any)?,
-        attempt: number(item, "attempt")?,
-        updated: number(item, "updated")?,
-    })
-}
-
-pub(super) fn uuid(text: &str) -> Option<Uuid> {
-    Uuid::try_parse(text).ok()
-}
-
-#[expect(clippy::unnecessary_wraps, reason = "one of the parsers")]
-pub(super) fn any(text: &str) -> Option<String> {
-    Some(text.to_owned())
 }
 
 #[cfg(test)]

@@ -1,17 +1,18 @@
 use std::{collections::HashMap, fmt, str::FromStr};
 
 use aws_sdk_dynamodb::types::AttributeValue;
+use uuid::Uuid;
 
 use super::{TableError, key::Key};
 
 /// The attributes of one item, key included.
 pub(super) type Attributes = HashMap<String, AttributeValue>;
 
-/// An item in the making.
+/// Builds an item.
 pub(super) struct Item(Attributes);
 
 impl Item {
-    /// `kind` tells items apart for people and for the pipe, which takes `event`s only.
+    /// `kind` is for people and for the pipe, which takes only `event`s.
     pub(super) fn new(key: Key, kind: &str) -> Self {
         Self(key.into()).text("kind", kind)
     }
@@ -47,7 +48,7 @@ pub(super) fn text<T>(
     item.get(name).and_then(|value| value.as_s().ok()).and_then(|text| parse(text)).ok_or(TableError::Malformed(name))
 }
 
-/// As [`text`], for an attribute that may be absent.
+/// Like [`text`], for an attribute that may be absent.
 pub(super) fn optional_text<T>(
     item: &Attributes,
     name: &'static str,
@@ -62,4 +63,15 @@ pub(super) fn number<T: FromStr>(item: &Attributes, name: &'static str) -> Resul
         .and_then(|value| value.as_n().ok())
         .and_then(|digits| digits.parse().ok())
         .ok_or(TableError::Malformed(name))
+}
+
+/// Parses a UUID.
+pub(super) fn uuid(text: &str) -> Option<Uuid> {
+    Uuid::try_parse(text).ok()
+}
+
+/// Takes any text.
+#[expect(clippy::unnecessary_wraps, reason = "one of the parsers")]
+pub(super) fn any(text: &str) -> Option<String> {
+    Some(text.to_owned())
 }

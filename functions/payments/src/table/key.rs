@@ -7,7 +7,7 @@ use crate::{AccountId, Currency, PaymentId, Refund, TerminalId};
 
 /// The key of an item. Every key of the table is made here.
 ///
-/// The parts cannot run into each other: no id, account or currency has a `#`.
+/// The parts are unambiguous: no id, account or currency has a `#`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Key {
     partition: String,
@@ -37,8 +37,8 @@ impl Key {
         (Self::of_account(account), "balance#".to_owned())
     }
 
-    /// Whose an account is. In a partition of its own, for a role's permissions go by partition: who may write this may
-    /// not post.
+    /// The owner of an account. It has a partition of its own because IAM permissions are per partition: a role that
+    /// may write this may not post.
     pub(super) fn owner(account: &AccountId) -> Self {
         Self::new(format!("owner#{account}"), "owner")
     }
@@ -56,12 +56,12 @@ impl Key {
         Self::new(Self::AUDIT.to_owned(), format!("{}{}", Self::audit_from(at), id.simple()))
     }
 
-    /// What every entry of this time sorts behind.
+    /// Sorts before every entry of this time.
     pub(super) fn audit_from(at: u64) -> String {
         format!("{at:013}#")
     }
 
-    /// Time and id out of the sort key of an entry.
+    /// Time and id from the sort key of an entry.
     pub(super) fn read_audit(sort: &str) -> Option<(u64, Uuid)> {
         let (at, id) = sort.split_once('#')?;
         Some((at.parse().ok()?, Uuid::try_parse(id).ok()?))
@@ -79,12 +79,12 @@ impl Key {
         Self::new(Self::APPROVALS.to_owned(), id.simple().to_string())
     }
 
-    /// What every approval since this time, in epoch milliseconds, sorts behind: the first 48 bits of an id are its time.
+    /// Sorts before every approval since this time, in epoch milliseconds: the first 48 bits of an id are its time.
     pub(super) fn approvals_from(at: u64) -> String {
         format!("{at:012x}")
     }
 
-    /// The mark of what a terminal has sold, up to which number.
+    /// The highest sequence number of a terminal.
     pub(super) fn terminal(terminal: &TerminalId) -> Self {
         Self::new(format!("terminal#{terminal}"), "sequence")
     }

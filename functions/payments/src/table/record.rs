@@ -1,8 +1,8 @@
-//! What is written of each noun, and how it is read back.
+//! The items of payments, refunds, events and the ledger, and how they are read.
 
 use std::fmt;
 
-use idempotency::protocol::Trace;
+use idempotency::protocol::{PrincipalDigest, Trace};
 
 use super::{
     TableError,
@@ -10,7 +10,7 @@ use super::{
     key::Key,
 };
 use crate::{
-    AccountId, Amount, Balance, Currency, Entry, Event, LedgerEntry, Money, Opening, Origin, Owner, Payment, PaymentId,
+    AccountId, Amount, Balance, Currency, Entry, Event, LedgerEntry, Money, Opening, Origin, Payment, PaymentId,
     PaymentMethod, Posting, Reference, Refund,
 };
 
@@ -18,17 +18,17 @@ use crate::{
 /// the rest is for people who look for it.
 const EVENT_RETENTION: u64 = 7 * 24 * 60 * 60;
 
-/// Of a balance: its first posting's payment, or terminal.
+/// The payment or terminal of a balance's first posting.
 pub(super) const OPENED_BY: &str = "opened_by";
 
-/// Of a balance: how many of its entries were posted since [`OPENED_BY`] is noted down.
+/// How many of a balance's entries were posted since [`OPENED_BY`] is recorded.
 pub(super) const NOTED: &str = "noted";
 
 pub(super) fn payment(payment: &Payment) -> Attributes {
     let Payment { id, owner, account, money, payment_method, reference, intent, refunded, created } = payment;
     Item::new(Key::payment(*id), "payment")
         .text("payment", id)
-        .text("owner", owner.digest())
+        .text("owner", owner)
         .text("account", account)
         .number("amount", money.amount)
         .text("currency", money.currency)
@@ -44,7 +44,7 @@ pub(super) fn payment(payment: &Payment) -> Attributes {
 pub(super) fn read_payment(item: &Attributes) -> Result<Payment, TableError> {
     Ok(Payment {
         id: text(item, "payment", PaymentId::parse)?,
-        owner: text(item, "owner", Owner::from_digest)?,
+        owner: text(item, "owner", digest)?,
         account: text(item, "account", AccountId::parse)?,
         money: Money {
             amount: Amount::new(number(item, "amount")?).ok_or(TableError::Malformed("amount"))?,
@@ -82,7 +82,7 @@ pub(super) fn event(event: &Event, trace: Option<Trace>, created: u64) -> Attrib
         .text("account", account)
         .number("amount", money.amount)
         .text("currency", money.currency)
-        // There in any case: what a pipe makes of an attribute that is not there is not said.
+        // Always present: how a pipe treats a missing attribute is not documented.
         .text(Trace::NAME, trace.map(|trace| trace.to_string()).unwrap_or_default())
         .number("expiration", created / 1000 + EVENT_RETENTION)
         .attributes()
@@ -115,21 +115,31 @@ pub(super) fn read_entry(item: &Attributes) -> Result<LedgerEntry, TableError> {
     })
 }
 
-/// Whose an account is, and the payment that made it so.
-pub(super) fn owner(account: &AccountId, owner: &Owner, payment: PaymentId) -> Attributes {
+/// The owner of an account, and the payment that made them its owner.
+pub(super) fn owner(account: &AccountId, owner: &PrincipalDigest, payment: PaymentId) -> Attributes {
     Item::new(Key::owner(account), "owner")
         .text("account", account)
-        .text("owner", owner.digest())
+        .text("owner", owner)
         .text("payment", payment)
         .attributes()
 }
 
-pub(super) fn read_owner(item: &Attributes) -> Result<Owner, TableError> {
-    text(item, "owner", Owner::from_digest)
+pub(super) fn read_owner(item: &Attributes) -> Result<PrincipalDigest, TableError> {
+    text(item, "owner", digest)
 }
 
-/// What opened a balance. Where a version posted to it that did not note this down, some entries are not counted in
-/// `noted`; then `opened_by` may name a later posting.
+/// Reads a principal's digest: 64 hexadecimal digits in lower case.
+fn digest(text: &str) -> Option<PrincipalDigest> {
+    let mut digest = [0; 32];
+    for (index, byte) in digest.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(text.get(2 * index..2 * index + 2)?, 16).ok()?;
+    }
+    let digest = PrincipalDigest(digest);
+    (digest.to_string() == text).then_some(digest)
+}
+
+/// What opened a balance. An older version did not record it, and its entries are not counted in `noted`; then
+/// `opened_by` may name a later posting.
 pub(super) fn read_opening(item: &Attributes) -> Result<Opening, TableError> {
     let (Some(opened_by), Some(_)) = (item.get(OPENED_BY), item.get(NOTED)) else { return Ok(Opening::Other) };
     let (noted, entries): (u64, u64) = (number(item, NOTED)?, number(item, "entries")?);

@@ -5,15 +5,19 @@ use aws_sdk_dynamodb::{
     operation::transact_write_items::TransactWriteItemsError,
     types::{AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType},
 };
-use idempotency::protocol::Document;
+use idempotency::protocol::{Document, TransactionId};
 use proptest::prelude::*;
 use uuid::Uuid;
 
 use super::*;
-use crate::{Amount, Currency, Money, Owner, PaymentRequest, Reason};
+use crate::{Amount, Currency, Money, PaymentRequest, Reason, samples};
 
 const NAME: &str = "Payments";
 const TRACE: Option<Trace> = None;
+
+fn random() -> TransactionId {
+    samples::transaction(Uuid::now_v7().as_u128())
+}
 
 /// A table of its own, on a DynamoDB of its own, in memory.
 pub(super) async fn table() -> Table {
@@ -65,12 +69,12 @@ fn request(account: &str, amount: u64, currency: &str) -> PaymentRequest {
 
 fn payment(amount: u64) -> Payment {
     let request = request("acct_1", amount, "EUR");
-    Payment::new(Uuid::now_v7(), Owner::of("alice"), &request, "pi_1".into(), 1_795_494_059_250)
+    Payment::new(random(), samples::principal("alice"), &request, "pi_1".into(), 1_795_494_059_250)
 }
 
 fn refund(payment: &Payment, amount: u64) -> Refund {
     let reason = Reason::parse("too late");
-    Refund::new(Uuid::now_v7(), payment, Amount::new(amount).unwrap(), reason, "re_1".into(), 1_795_494_060_000)
+    Refund::new(random(), payment, Amount::new(amount).unwrap(), reason, "re_1".into(), 1_795_494_060_000)
 }
 
 fn posting(payment: &Payment) -> Posting {
@@ -95,7 +99,7 @@ async fn a_payment_is_read_as_it_was_written_and_only_under_its_id() {
     assert_eq!(table.payment(payment.id).await.unwrap(), None);
     commit(&table, table.created(&payment, TRACE)).await.unwrap();
     assert_eq!(table.payment(payment.id).await.unwrap().unwrap(), payment);
-    assert_eq!(table.payment(PaymentId::of(Uuid::now_v7())).await.unwrap(), None);
+    assert_eq!(table.payment(PaymentId::of(random())).await.unwrap(), None);
 }
 
 #[tokio::test]
@@ -189,7 +193,7 @@ async fn currencies_and_accounts_are_kept_apart() {
         [("acct_1", 100, "USD"), ("acct_1", 30, "EUR"), ("acct_1", 4, "EUR"), ("acct_2", 7, "EUR")]
     {
         let request = request(account, amount, currency);
-        let payment = Payment::new(Uuid::now_v7(), Owner::of("alice"), &request, "pi_1".into(), 0);
+        let payment = Payment::new(random(), samples::principal("alice"), &request, "pi_1".into(), 0);
         commit(&table, table.posted(&posting(&payment))).await.unwrap();
     }
     assert_eq!(
@@ -294,8 +298,8 @@ proptest! {
         created: u64,
     ) {
         let payment = Payment {
-            id: PaymentId::of(Uuid::from_u128(id)),
-            owner: Owner::of(&principal),
+            id: PaymentId::of(samples::transaction(id)),
+            owner: samples::principal(&principal),
             account: AccountId::parse(&account).unwrap(),
             money: Money { amount: Amount::new(amount).unwrap(), currency: Currency::from_code(currency).unwrap() },
             payment_method: crate::PaymentMethod::parse(&payment_method).unwrap(),
@@ -311,7 +315,7 @@ proptest! {
 #[tokio::test]
 async fn the_two_entries_of_an_event_are_found_once_it_is_posted() {
     let (table, payment) = (table().await, payment(1200));
-    let event = payment.id.transaction();
+    let event = payment.id.transaction().uuid();
     assert_eq!(table.entries(&payment.account, event).await.unwrap(), []);
     commit(&table, table.posted(&posting(&payment))).await.unwrap();
     let entries = table.entries(&payment.account, event).await.unwrap();
@@ -322,15 +326,15 @@ async fn the_two_entries_of_an_event_are_found_once_it_is_posted() {
 
 /// A payment of its own, made and posted.
 async fn paid(table: &Table, id: u128, owner: &str, account: &str, currency: &str) -> Payment {
-    let id = Uuid::from_u128(id);
-    let payment = Payment::new(id, Owner::of(owner), &request(account, 1, currency), "pi_1".into(), 0);
+    let id = samples::transaction(id);
+    let payment = Payment::new(id, samples::principal(owner), &request(account, 1, currency), "pi_1".into(), 0);
     commit(table, table.created(&payment, TRACE)).await.unwrap();
     commit(table, table.posted(&posting(&payment))).await.unwrap();
     payment
 }
 
 /// Whose an account is, as somebody hears who asks.
-async fn owner(table: &Table, account: &str) -> Option<Owner> {
+async fn owner(table: &Table, account: &str) -> Option<PrincipalDigest> {
     let account = table.account(&AccountId::parse(account).unwrap()).await.unwrap().expect("something was posted");
     match table.owner(&account.account).await.unwrap() {
         Some(owner) => Some(owner),
@@ -352,18 +356,18 @@ async fn an_account_is_of_who_first_paid_into_it_and_stays_so_once_asked_for() {
     paid(&table, 6, "bob", "acct_1", "EUR").await;
     paid(&table, 7, "bob", "acct_1", "USD").await;
     let seen = table.account(&AccountId::parse("acct_1").unwrap()).await.unwrap().unwrap();
-    assert_eq!(owner(&table, "acct_1").await, Some(Owner::of("alice")));
+    assert_eq!(owner(&table, "acct_1").await, Some(samples::principal("alice")));
     // Posted late, and made earlier: once somebody has asked, it moves nothing.
     paid(&table, 4, "bob", "acct_1", "JPY").await;
-    assert_eq!(owner(&table, "acct_1").await, Some(Owner::of("alice")));
+    assert_eq!(owner(&table, "acct_1").await, Some(samples::principal("alice")));
     // Of two who ask at once, the later writer gets what the first one wrote.
-    let other = Account { opened_by: Some(PaymentId::of(Uuid::from_u128(4))), ..seen };
-    assert_eq!(table.appoint(&other).await.unwrap(), Some(Owner::of("alice")));
+    let other = Account { opened_by: Some(PaymentId::of(samples::transaction(4))), ..seen };
+    assert_eq!(table.appoint(&other).await.unwrap(), Some(samples::principal("alice")));
 
     // Nobody has asked yet: the earlier payment counts, in whichever currency and order it is posted.
     paid(&table, 9, "alice", "acct_2", "EUR").await;
     paid(&table, 8, "bob", "acct_2", "JPY").await;
-    assert_eq!(owner(&table, "acct_2").await, Some(Owner::of("bob")));
+    assert_eq!(owner(&table, "acct_2").await, Some(samples::principal("bob")));
 }
 
 #[tokio::test]
@@ -372,7 +376,7 @@ async fn a_refund_that_is_posted_first_leaves_the_account_to_its_payer() {
     commit(&table, table.created(&payment, TRACE)).await.unwrap();
     let refund = refund(&payment, 200);
     commit(&table, table.posted(&Posting::of(&Event::refunded(&payment, &refund)))).await.unwrap();
-    assert_eq!(owner(&table, "acct_1").await, Some(Owner::of("alice")));
+    assert_eq!(owner(&table, "acct_1").await, Some(samples::principal("alice")));
 }
 
 #[tokio::test]
@@ -385,7 +389,7 @@ async fn an_account_that_a_terminal_opened_is_nobodys_whoever_pays_into_it_later
 
     paid(&table, 3, "alice", "acct_1", "EUR").await;
     commit(&table, table.posted(&sale("acct_1", 2))).await.unwrap();
-    assert_eq!(owner(&table, "acct_1").await, Some(Owner::of("alice")));
+    assert_eq!(owner(&table, "acct_1").await, Some(samples::principal("alice")));
 }
 
 #[tokio::test]
@@ -405,6 +409,6 @@ async fn a_payment_that_is_not_there_or_is_anothers_accounts_opens_nothing() {
     assert_eq!(owner(&table, "acct_1").await, None, "the payment is not there");
     paid(&table, 1, "bob", "acct_2", "EUR").await;
     let account = table.account(&AccountId::parse("acct_1").unwrap()).await.unwrap().unwrap();
-    let opened_by = Some(PaymentId::of(Uuid::from_u128(1)));
+    let opened_by = Some(PaymentId::of(samples::transaction(1)));
     assert_eq!(table.appoint(&Account { opened_by, ..account }).await.unwrap(), None, "it is of another account");
 }

@@ -1,5 +1,5 @@
-//! The writes, each with its condition. The item that breaks a condition comes back with the refusal, so that the
-//! committer can tell its own earlier write from somebody else's.
+//! The writes, each with its condition. A refusal returns the item that broke the condition, so that the committer can
+//! distinguish its own earlier write from another's.
 
 use aws_sdk_dynamodb::types::{
     AttributeValue, Put, ReturnValuesOnConditionCheckFailure::AllOld, TransactWriteItem, Update,
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{Approval, Balance, Origin, Payment, Posting, Preview, Refund};
 
-/// The item, if there is none under its key.
+/// Inserts an item, if its key is free.
 pub(super) fn insert(table: &str, item: Attributes) -> TransactWriteItem {
     let put = Put::builder()
         .table_name(table)
@@ -24,8 +24,8 @@ pub(super) fn insert(table: &str, item: Attributes) -> TransactWriteItem {
     TransactWriteItem::builder().put(put.expect("has a table and an item")).build()
 }
 
-/// The payment's refunded sum, if it stays within the amount. Conditions cannot add, so the sum is compared with what
-/// the amount leaves; that the amount is the one in the table is part of the condition.
+/// Raises the payment's refunded sum, if it stays within the amount. Conditions cannot add, so the sum is compared with
+/// the amount minus the refund; that the amount equals the stored one is part of the condition.
 pub(super) fn raise_refunded(table: &str, payment: &Payment, refund: &Refund) -> TransactWriteItem {
     let (whole, part) = (payment.money.amount.signed(), refund.money.amount.signed());
     let update = Update::builder()
@@ -39,9 +39,9 @@ pub(super) fn raise_refunded(table: &str, payment: &Payment, refund: &Refund) ->
     finish(table, Key::payment(refund.payment), update)
 }
 
-/// The customer's balance and count of entries, if the balance stays within its limit. The sum may be relative because
-/// it never goes alone: the entry in the same transaction can be written once only. What opened the balance is noted
-/// down in it, for whoever asks whose the account is; so that costs no write of its own.
+/// Moves the customer's balance and its number of entries, if the balance stays within its limit. The update may be
+/// relative because it is never alone: the entry in the same transaction can be written only once. The balance also
+/// records what opened it, which decides the account's owner without another write.
 pub(super) fn move_balance(table: &str, posting: &Posting) -> TransactWriteItem {
     let change = posting.customer.amount;
     let update = Update::builder()
@@ -70,7 +70,7 @@ pub(super) fn move_balance(table: &str, posting: &Posting) -> TransactWriteItem 
     finish(table, Key::balance(&posting.customer.account, posting.currency), update)
 }
 
-/// No terminal is taken for a payment: `#` is in no payment's id.
+/// A terminal cannot be mistaken for a payment: no payment id has a `#`.
 fn origin(origin: &Origin) -> String {
     match origin {
         Origin::Payment { payment, .. } => payment.to_string(),
@@ -78,12 +78,12 @@ fn origin(origin: &Origin) -> String {
     }
 }
 
-/// The mark that a preview was used. Two confirmations meet here, and one of them is refused.
+/// Marks a preview as used. Of two confirmations, one is refused here.
 pub(super) fn use_preview(table: &str, preview: &Preview, now: u64) -> TransactWriteItem {
     finish(table, Key::preview(preview.token), used_preview(preview, now).update_expression("SET #used = :now"))
 }
 
-/// The same, where it led to an approval instead of doing what it showed.
+/// The same, for a preview that leads to an approval instead.
 pub(super) fn lead_to_approval(table: &str, preview: &Preview, approval: &Approval) -> TransactWriteItem {
     let update = used_preview(preview, approval.created)
         .update_expression("SET #used = :now, #approval = :approval")
@@ -104,7 +104,7 @@ fn used_preview(preview: &Preview, now: u64) -> UpdateBuilder {
         .expression_attribute_values(":now", AttributeValue::N(now.to_string()))
 }
 
-/// The mark that an approval was given, by another than who asked for it. Two who give it meet here.
+/// Marks an approval as used, by another operator than the one who requested it. Of two, one is refused here.
 pub(super) fn use_approval(table: &str, approval: &Approval, by: &str, now: u64) -> TransactWriteItem {
     let update = Update::builder()
         .update_expression("SET #used = :now, #used_by = :by")

@@ -9,14 +9,14 @@ use idempotency::protocol::{EpochMs, Record, RecordId};
 use idempotency::store::dynamodb::{After, ScanPlace, Scanned};
 use serde::{Deserialize, Serialize};
 
-/// Where a run begins. Its form as JSON is what is stored.
+/// Where a run starts. It is stored as JSON in this form.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Checkpoint {
-    /// Age and id of the UNKNOWN record that was asked about last; nothing to begin with the oldest.
+    /// Age and id of the last UNKNOWN record that was reconciled; `None` to start with the oldest.
     after: Option<(u64, String)>,
-    /// The pass through the table that is under way.
+    /// The current pass through the table.
     pub(crate) pass: Option<Pass>,
-    /// When the last whole pass began.
+    /// When the last complete pass started.
     passed_ms: Option<u64>,
 }
 
@@ -33,23 +33,23 @@ pub(crate) struct Pass {
 }
 
 impl Checkpoint {
-    /// Takes the place behind which to begin.
+    /// Takes the position after which to start.
     pub(crate) fn take_after(&mut self) -> Option<After> {
         let (created, id) = self.after.take()?;
         Some(After { created: EpochMs(created), id: RecordId::from_stored(id) })
     }
 
-    /// The next run begins behind this record.
+    /// The next run starts after this record.
     pub(crate) fn stopped_at(&mut self, record: &Record) {
         self.after = Some((record.created.0, record.id.as_str().to_owned()));
     }
 
-    /// How long ago the last whole pass began.
+    /// How long ago the last complete pass started.
     pub(crate) fn since_pass(&self, now: EpochMs) -> Option<Duration> {
         self.passed_ms.map(|begun| now.since(EpochMs(begun)))
     }
 
-    /// Keeps a pass: for the next run, or as the last whole one.
+    /// Keeps a pass: for the next run, or as the last complete one.
     pub(crate) fn keep(&mut self, pass: Pass) {
         if pass.is_over() {
             self.passed_ms = Some(pass.begun_ms);
@@ -93,17 +93,17 @@ impl Pass {
         }
     }
 
-    /// How long ago the item expired that has been expired longest; nothing if none is.
+    /// How long ago the longest expired item expired; zero if none is expired.
     pub(crate) fn oldest_expired(&self, now: EpochMs) -> Duration {
         let expired_s = self.oldest_expiration_s.map_or(0, |at| now.seconds().0.saturating_sub(at));
         Duration::from_secs(expired_s)
     }
 }
 
-/// The one item that keeps the checkpoint, in the Payments table.
+/// The item of the checkpoint, in the Payments table.
 ///
-/// It is what the lock guards, so it is written under a condition on the lock's fencing token: a run that was frozen
-/// past its lease cannot send its successor back.
+/// The lock guards it: it is written under a condition on the lock's fencing token, so that a run that was frozen past
+/// its lease cannot set its successor back.
 pub(crate) struct Checkpoints {
     client: Client,
     table: String,
@@ -122,8 +122,8 @@ impl Checkpoints {
         Self { client, table }
     }
 
-    /// The checkpoint; the beginning if there is none, or one that makes no sense: it only says where to go on, and
-    /// another beginning costs some reads. A run that refused to begin would leave unknown what it could settle.
+    /// The checkpoint; the start if there is none, or a malformed one: starting again only costs some reads, while a
+    /// run that refused to start would leave records unsettled.
     pub(crate) async fn read(&self) -> Result<Checkpoint, CheckpointError> {
         let request = self.client.get_item().table_name(&self.table).key("pk", text(KEY)).key("sk", text(KEY));
         let Some(item) = request.consistent_read(true).send().await.map_err(failed)?.item else {
@@ -133,13 +133,14 @@ impl Checkpoints {
         let read = state.map(|state| serde_json::from_str(state));
         match read {
             Some(Ok(checkpoint)) => return Ok(checkpoint),
-            Some(Err(error)) => tracing::warn!(%error, "the checkpoint cannot be read; it is begun anew"),
-            None => tracing::warn!("the checkpoint has no state; it is begun anew"),
+            Some(Err(error)) => tracing::warn!(%error, "the checkpoint is malformed; starting again"),
+            None => tracing::warn!("the checkpoint has no state; starting again"),
         }
         Ok(Checkpoint::default())
     }
 
-    /// Keeps the checkpoint, unless a later holder of the lock has kept its own. A fence that is no number is nobody's.
+    /// Stores the checkpoint, unless a later holder of the lock has stored its own. A fence that is not a number counts
+    /// as none.
     pub(crate) async fn write(&self, checkpoint: &Checkpoint, fence: u64) -> Result<(), CheckpointError> {
         let state = serde_json::to_string(checkpoint)?;
         let fence = AttributeValue::N(fence.to_string());

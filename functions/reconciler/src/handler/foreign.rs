@@ -4,18 +4,18 @@ use std::sync::Arc;
 use idempotency::protocol::Record;
 use payments::operations;
 
-/// Records in the table that are of no operation of ours, as they are met.
+/// Counts other applications' records in the table.
 #[derive(Debug, Default)]
 pub(super) struct Foreign {
     count: usize,
     operations: BTreeSet<Arc<str>>,
 }
 
-/// How many names of others' operations a line of the log has: enough to know whose they are.
+/// How many of their operations a log line names: enough to identify the application.
 const NAMES: usize = 5;
 
 impl Foreign {
-    /// Counts the records of others, and leaves ours.
+    /// Counts other applications' records, and returns ours.
     pub(super) fn sort_out(&mut self, records: Vec<Record>) -> Vec<Record> {
         let (ours, others): (Vec<_>, Vec<_>) =
             records.into_iter().partition(|record| operations().of(record).is_some());
@@ -32,11 +32,11 @@ impl Foreign {
         self.count
     }
 
-    /// A line in the log, if there are any.
+    /// Logs their count, if there are any.
     pub(super) fn log(&self, state: &str) {
         if self.count > 0 {
             let (records, operations) = (self.count, &self.operations);
-            tracing::info!(records, ?operations, state, "records of operations that are not ours are left as they are");
+            tracing::info!(records, ?operations, state, "records of other applications were not changed");
         }
     }
 }

@@ -1,14 +1,14 @@
 use idempotency::reconcile::Reconciled;
 use serde::Serialize;
 
-/// What a run did, for the log and for whoever invokes the function by hand.
+/// The result of a run, for the log and for manual invocations.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct Report {
-    /// Another run is at work; this one did nothing.
+    /// Another run holds the lock; this one did nothing.
     pub(crate) held_elsewhere: bool,
-    /// How many records of ours are UNKNOWN after the run; at most 1,000 are counted.
+    /// How many of our records are UNKNOWN after the run; at most 1,000 are counted.
     pub(crate) unknown_open: usize,
-    /// How long ago the first attempt of the oldest of them began.
+    /// How long ago the first attempt of the oldest one started.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) unknown_oldest_age_s: Option<u64>,
     /// Settled as SUCCESS.
@@ -19,15 +19,15 @@ pub(crate) struct Report {
     pub(crate) prevented: usize,
     /// Left UNKNOWN.
     pub(crate) unclear: usize,
-    /// Held by somebody else, or settled meanwhile.
+    /// Held or settled by another attempt in the meantime.
     pub(crate) not_open: usize,
     /// Could not be written.
     pub(crate) errors: usize,
     /// Items that the scan for abandoned records has read.
     pub(crate) scanned: u64,
-    /// Records of ours that it found PROCESSING under a lease that was over.
+    /// Our records that the scan found PROCESSING with an expired lease.
     pub(crate) abandoned_found: usize,
-    /// Records of others that wait in the table, UNKNOWN or under a lease that is over; they were left as they are.
+    /// Other applications' records that are UNKNOWN or have an expired lease; they were not changed.
     pub(crate) foreign: usize,
 }
 

@@ -7,7 +7,7 @@ use aws_sdk_dynamodb::types::{
     ProjectionType, ScalarAttributeType,
 };
 use idempotency::telemetry::metrics::{Metrics, NoMetrics};
-use payments::{Provider, Table};
+use payments::{Invocation, Provider, Table};
 use serde_json::{Value, json};
 
 use super::*;
@@ -46,10 +46,9 @@ impl World {
     }
 
     async fn run(&self) -> Result<Report, Error> {
-        let mut context = Context::default();
-        context.request_id = "018f0000-0000-7000-8000-000000000001".to_owned();
-        context.deadline = self.engine.time().plus(Duration::from_secs(60)).0;
-        self.handler.handle(&context).await
+        let id = InvocationId::parse("018f0000-0000-7000-8000-000000000001");
+        let deadline = self.engine.time().plus(Duration::from_secs(60));
+        self.handler.handle(Invocation { id, deadline }).await
     }
 
     /// Whether the lock can be had now.

@@ -8,17 +8,19 @@ use idempotency::engine::{Claimed, Clock};
 use idempotency::protocol::{EpochMs, Fingerprinter, Key, Principal, Resolution, Uncertain};
 use idempotency::store::memory::MemoryStore;
 use idempotency::{Call, Engine, Operation, Verdict};
+use uuid::Uuid;
 
 use super::super::tests::{commit, table};
 use super::*;
+use crate::{Action, ActionKind, Preview, Proposal, RecordSnapshot, samples};
 
 pub(crate) fn entry(at: u64, actor: &str, record: &str) -> AuditEntry {
     AuditEntry {
         id: Uuid::now_v7(),
         at,
-        kind: AuditKind::Failed,
+        kind: AuditKind::Settled(ActionKind::Fail),
         record: record.into(),
-        transaction: Uuid::from_u128(1),
+        transaction: samples::transaction(1),
         attempt: 3,
         actor: actor.into(),
         requested_by: Some("oskar".into()),
@@ -33,10 +35,12 @@ pub(crate) fn preview(now: u64) -> Preview {
     Preview {
         token: Uuid::now_v7(),
         actor: "olga".into(),
-        record: "idempotency:r".into(),
-        shown: Shown { version: "v".into(), status: "UNKNOWN".into(), attempt: 2, updated: 5 },
-        action: Action::Succeed { reference: "pi_1".into(), verified: true },
-        reason: "the provider shows it".into(),
+        proposal: Proposal {
+            record: "idempotency:r".into(),
+            shown: RecordSnapshot { version: "v".into(), status: "UNKNOWN".into(), attempt: 2, updated: 5 },
+            action: Action::Succeed { reference: "pi_1".into(), verified: true },
+            reason: "the provider shows it".into(),
+        },
         created: now,
         used: None,
         approval: None,
@@ -126,7 +130,8 @@ async fn every_action_is_read_back_as_it_was_previewed() {
         Action::Release,
     ];
     for action in actions {
-        let preview = Preview { action, ..preview(1) };
+        let mut preview = preview(1);
+        preview.proposal.action = action;
         table.store_preview(&preview).await.unwrap();
         assert_eq!(table.preview(preview.token).await.unwrap(), Some(preview));
     }
@@ -143,11 +148,11 @@ impl Clock for Hand {
 }
 
 #[tokio::test]
-async fn a_late_owner_is_in_the_audit_with_what_it_had_to_say() {
+async fn a_late_owner_is_in_the_audit_with_its_result() {
     let (table, hand) = (table().await, Hand::default());
     let engine = Engine::builder(MemoryStore::new())
         .clock(hand.clone())
-        .observer(crate::LateOwners::new(table.clone(), "payments-api"))
+        .observer(crate::FencedAttempts::new(table.clone(), "payments-api"))
         .build();
     let call = || {
         let uncertain = Uncertain::Repeat { within: Duration::MAX };
@@ -157,16 +162,16 @@ async fn a_late_owner_is_in_the_audit_with_what_it_had_to_say() {
         Call::new(operation, principal, key, Fingerprinter::new().finish(), deadline)
     };
     let Claimed::Acquired(late) = engine.claim(&call()).await.unwrap() else { panic!("must acquire") };
-    let (record, transaction) = (late.record().id.as_str().to_owned(), late.record().transaction.uuid());
+    let (record, transaction) = (late.record().id.as_str().to_owned(), late.record().transaction);
     hand.0.store(60_000, Ordering::SeqCst);
     engine.run(&call(), async |_| Verdict::Failed(402_u16)).await.unwrap();
     late.commit(Resolution::Success, 201_u16, Vec::new()).await.unwrap();
 
     let entries = all(&table, &AuditFilter::default(), 10).await.concat();
     let [entry] = entries.as_slice() else { panic!("{entries:?}") };
-    let expected = (AuditKind::LateOwner, record, transaction, 1, "payments-api", 60_000);
+    let expected = (AuditKind::FencedAttempt, record, transaction, 1, "payments-api", 60_000);
     let found = (entry.kind, entry.record.clone(), entry.transaction, entry.attempt, entry.actor.as_str(), entry.at);
     assert_eq!(found, expected);
     let evidence = entry.evidence.as_deref().unwrap();
-    assert!(evidence.contains("says that it happened; the record was FAILED by attempt 2"), "{evidence}");
+    assert!(evidence.contains("The late attempt succeeded; the record was FAILED (attempt 2)"), "{evidence}");
 }

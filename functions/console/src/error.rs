@@ -1,0 +1,226 @@
+use std::error::Error;
+
+use axum::Json;
+use axum::extract::rejection::JsonRejection;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use idempotency::telemetry::request_log::with_causes;
+use payments::RecordSnapshot;
+use serde_json::json;
+
+use crate::auth::Denied;
+use crate::format;
+use crate::request_log::LogSummary;
+
+/// Why something was not shown or not done. Nothing was changed, unless the detail says otherwise.
+///
+/// As a response it is a problem document; on the routes of pages, the layer in [`page::error`](crate::page) turns it
+/// into a page.
+#[derive(Clone, Debug)]
+pub(crate) struct ConsoleError {
+    pub(crate) status: StatusCode,
+    pub(crate) code: &'static str,
+    pub(crate) title: &'static str,
+    pub(crate) detail: String,
+    /// Invalid fields, with what is wrong with each.
+    pub(crate) fields: Vec<FieldProblem>,
+    /// How the record has changed, where that is the reason.
+    pub(crate) change: Option<Box<RecordChange>>,
+    /// The failure, for the log.
+    pub(crate) source: Option<String>,
+}
+
+/// The name of a field, and what is wrong with it.
+pub(crate) type FieldProblem = (&'static str, String);
+
+/// A record that changed between the preview and its confirmation.
+#[derive(Clone, Debug)]
+pub(crate) struct RecordChange {
+    pub(crate) record: String,
+    pub(crate) shown: RecordSnapshot,
+    /// `None` if the record no longer exists.
+    pub(crate) now: Option<RecordSnapshot>,
+    /// Whether it is held at the moment.
+    pub(crate) held: bool,
+}
+
+impl ConsoleError {
+    fn new(status: StatusCode, code: &'static str, title: &'static str, detail: impl Into<String>) -> Self {
+        Self { status, code, title, detail: detail.into(), fields: Vec::new(), change: None, source: None }
+    }
+
+    pub(crate) fn denied(denied: &Denied) -> Self {
+        match denied {
+            Denied::Invalid => Self::new(
+                StatusCode::UNAUTHORIZED,
+                "unauthorized",
+                "Not signed in",
+                "The token is missing, invalid or expired.",
+            ),
+            Denied::NoRole(name) => Self::new(
+                StatusCode::FORBIDDEN,
+                "no-role",
+                "You have no role in this console",
+                format!("The token of {name} has neither the role viewer nor the role operator."),
+            ),
+            Denied::KeysUnavailable(error) => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "keys-unavailable",
+                "Tokens cannot be checked at the moment",
+                "The identity provider's public keys could not be fetched. Try again in a moment.",
+            )
+            .with_source(error),
+        }
+    }
+
+    pub(crate) fn viewer() -> Self {
+        Self::new(StatusCode::FORBIDDEN, "viewer", "Operators only", "This action needs the role operator.")
+    }
+
+    pub(crate) fn csrf_rejected() -> Self {
+        Self::new(
+            StatusCode::FORBIDDEN,
+            "foreign-form",
+            "The form was rejected",
+            "It was not sent from a page of this console, or you have signed in again since then. Open the page again.",
+        )
+    }
+
+    pub(crate) fn no_record() -> Self {
+        let detail = "It has expired, or the address is wrong.";
+        Self::new(StatusCode::NOT_FOUND, "no-record", "Record not found", detail)
+    }
+
+    pub(crate) fn no_page() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not-found", "Page not found", "The address is wrong.")
+    }
+
+    pub(crate) fn no_preview() -> Self {
+        let detail = "It belongs to another operator, is older than a day, or the address is wrong.";
+        Self::new(StatusCode::NOT_FOUND, "no-preview", "Preview not found", detail)
+    }
+
+    pub(crate) fn no_approval() -> Self {
+        let detail = "It is older than a week, or the address is wrong.";
+        Self::new(StatusCode::NOT_FOUND, "no-approval", "Approval not found", detail)
+    }
+
+    pub(crate) fn same_operator() -> Self {
+        Self::new(
+            StatusCode::FORBIDDEN,
+            "same-operator",
+            "Another operator must approve this",
+            "Nothing was done. You requested this approval yourself; without evidence, two operators are needed.",
+        )
+    }
+
+    pub(crate) fn approval_expired() -> Self {
+        Self::new(
+            StatusCode::GONE,
+            "approval-expired",
+            "The approval has expired",
+            "Nothing was done. It could be approved for one day. Open the record and start again.",
+        )
+    }
+
+    /// There is evidence against the action.
+    pub(crate) fn contradicted(detail: impl std::fmt::Display) -> Self {
+        let detail = format!("Nothing was written. {detail}");
+        Self::new(StatusCode::CONFLICT, "contradicted", "There is evidence against this", detail)
+    }
+
+    pub(crate) fn preview_expired() -> Self {
+        Self::new(
+            StatusCode::GONE,
+            "preview-expired",
+            "The preview has expired",
+            "Nothing was done. It could be confirmed for ten minutes. Open the record and start again.",
+        )
+    }
+
+    pub(crate) fn not_open(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, "not-open", "The record cannot be settled now", detail)
+    }
+
+    pub(crate) fn not_ours(operation: &str) -> Self {
+        let detail = format!("Another application that shares the table wrote it: {operation}. Settle it there.");
+        Self::new(StatusCode::CONFLICT, "not-ours", "The record belongs to another application", detail)
+    }
+
+    pub(crate) fn record_changed(change: RecordChange) -> Self {
+        let detail = "Nothing was written. The record is no longer what you saw: check it before you decide.";
+        let error = Self::new(StatusCode::CONFLICT, "record-changed", "The record has changed", detail);
+        Self { change: Some(Box::new(change)), ..error }
+    }
+
+    pub(crate) fn not_done() -> Self {
+        let detail = "The record is held elsewhere, or one of the writes was refused. Check the record and try again.";
+        Self::new(StatusCode::CONFLICT, "not-done", "Nothing was done", detail)
+    }
+
+    pub(crate) fn invalid(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", "Invalid input", detail)
+    }
+
+    pub(crate) fn invalid_fields(fields: Vec<FieldProblem>) -> Self {
+        let problems: Vec<_> = fields.iter().map(|(field, problem)| format!("{field} {problem}")).collect();
+        Self { fields, ..Self::invalid(problems.join("; ")) }
+    }
+
+    /// A read failed.
+    pub(crate) fn unavailable(error: &(dyn Error + 'static)) -> Self {
+        let detail = "The tables could not be reached. Nothing was changed; try again in a moment.";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "store-unavailable", "The records are unavailable", detail)
+            .with_source(error)
+    }
+
+    /// A write failed, and may have taken effect.
+    pub(crate) fn uncertain(error: &(dyn Error + 'static)) -> Self {
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "not-known",
+            "The result is unknown",
+            "The tables did not answer. Open the preview or the approval again: it shows whether it was used. Confirming \
+             it twice has no further effect.",
+        )
+        .with_source(error)
+    }
+
+    fn with_source(self, error: &(dyn Error + 'static)) -> Self {
+        Self { source: Some(with_causes(error)), ..self }
+    }
+
+    pub(crate) fn log_summary(&self) -> LogSummary {
+        LogSummary::refused(self.code, self.source.clone())
+    }
+}
+
+impl From<JsonRejection> for ConsoleError {
+    fn from(rejection: JsonRejection) -> Self {
+        Self::invalid(rejection.body_text())
+    }
+}
+
+impl IntoResponse for ConsoleError {
+    fn into_response(self) -> Response {
+        let mut body = json!({
+            "type": "about:blank",
+            "title": self.title,
+            "status": self.status.as_u16(),
+            "detail": self.detail,
+            "code": self.code,
+        });
+        if let Some(change) = &self.change {
+            body["shown"] = format::snapshot_json(&change.shown);
+            body["now"] = change.now.as_ref().map(format::snapshot_json).into();
+        }
+        let mut response = (self.status, self.log_summary(), Json(body)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if self.status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response.extensions_mut().insert(self);
+        response
+    }
+}

@@ -1,0 +1,248 @@
+//! Settling a record: the form, the preview, and the result.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Redirect, Response};
+use idempotency::protocol::{EpochMs, Record};
+use maud::{Markup, html};
+use payments::{Action, ActionKind, AuditKind, Preview};
+
+use super::approvals;
+use super::layout::{Time, csrf, page, record_button};
+use super::proposal::{reason, record_line, title, what_changes};
+use crate::auth::{NoFields, VerifiedForm, Visitor};
+use crate::error::{ConsoleError, FieldProblem};
+use crate::format::action_title;
+use crate::provider_status::ProviderAnswer;
+use crate::record::short;
+use crate::records::own_operation;
+use crate::request_log::{LogOutcome, LogSummary};
+use crate::settlement::confirmation::Loaded;
+use crate::settlement::form::SettlementForm;
+use crate::state::Console;
+
+/// Asks the provider, writes its answer into the audit, and shows the record with it.
+pub(super) async fn ask(
+    State(console): State<Arc<Console>>,
+    Path(record): Path<String>,
+    VerifiedForm { visitor, fields: NoFields {} }: VerifiedForm<NoFields>,
+) -> Result<(LogSummary, Redirect), ConsoleError> {
+    let (asked, _) = console.ask_for_audit(&visitor.actor, &visitor.invocation, &record).await?;
+    let summary = LogSummary::audited(AuditKind::Asked, &visitor.actor).about(&asked);
+    Ok((summary, Redirect::to(&format!("/console/records/{record}#audit"))))
+}
+
+pub(super) async fn form(
+    State(console): State<Arc<Console>>,
+    visitor: Visitor,
+    Path((record, kind)): Path<(String, ActionKind)>,
+) -> Result<(LogSummary, Markup), ConsoleError> {
+    visitor.actor.require_operator()?;
+    let record = console.record(&record).await?;
+    own_operation(&record)?;
+    let answer = console.ask(&record).await;
+    let reference = answer.reference().unwrap_or_default().to_owned();
+    let form = SettlementForm { reference, ..SettlementForm::default() };
+    let content = settlement_form(&visitor, &record, kind, &form, Some(&answer), &[]);
+    Ok((LogSummary::shown(&visitor.actor).about(&record), page(action_title(kind), Some(&visitor), content)))
+}
+
+pub(super) async fn preview(
+    State(console): State<Arc<Console>>,
+    Path((record, kind)): Path<(String, ActionKind)>,
+    VerifiedForm { visitor, fields: form }: VerifiedForm<SettlementForm>,
+) -> Result<Response, ConsoleError> {
+    match console.preview(&visitor.actor, &record, kind, &form).await {
+        Ok((preview, record)) => {
+            let summary = LogSummary::new(LogOutcome::Previewed, &visitor.actor).about(&record);
+            Ok((summary, Redirect::to(&address(&preview))).into_response())
+        }
+        // The form again, with everything that was typed in.
+        Err(error) if !error.fields.is_empty() => {
+            let record = console.record(&record).await?;
+            let content = settlement_form(&visitor, &record, kind, &form, None, &error.fields);
+            let summary = error.log_summary().about(&record);
+            let page = page(action_title(kind), Some(&visitor), content);
+            Ok((StatusCode::UNPROCESSABLE_ENTITY, summary, page).into_response())
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn settlement_form(
+    visitor: &Visitor,
+    record: &Record,
+    kind: ActionKind,
+    form: &SettlementForm,
+    answer: Option<&ProviderAnswer>,
+    problems: &[FieldProblem],
+) -> Markup {
+    let base = format!("/console/records/{}", short(record.id.as_str()));
+    html! {
+        h1 { (action_title(kind)) }
+        (record_line(record))
+        @if !problems.is_empty() {
+            div.problem role="alert" tabindex="-1" autofocus {
+                p { "This cannot be previewed yet:" }
+                ul { @for (field, problem) in problems { li { a href={ "#" (field) } { (label(field)) } " " (problem) } } }
+            }
+        }
+        p.hint.problem[kind == ActionKind::Release] { (advice(kind)) }
+        @if let Some(answer) = answer { dl.facts { dt { "At the provider now" } dd.words { (answer.to_text()) } } }
+        form.card method="post" action={ (base) "/" (kind.as_str()) } {
+            (csrf(&visitor.csrf))
+            @match kind {
+                ActionKind::Succeed => (input("reference", &form.reference, problems)),
+                ActionKind::Fail => (textarea("evidence", &form.evidence, problems)),
+                ActionKind::Release => label.check for="understood" {
+                    input #understood type="checkbox" name="understood" value="yes" checked[!form.understood.is_empty()]
+                        aria-invalid=[invalid("understood", problems)];
+                    " " (label("understood"))
+                }
+            }
+            (textarea("reason", &form.reason, problems))
+            div.buttons {
+                button type="submit" { "Preview" }
+                a href=(base) { "Cancel" }
+            }
+        }
+    }
+}
+
+fn label(field: &str) -> &'static str {
+    match field {
+        "reference" => "The provider’s reference",
+        "evidence" => "Evidence that it did not happen and no longer can",
+        "understood" => "I understand that the next call with this key runs again, and that this may charge twice.",
+        _ => "Reason (at least 10 characters)",
+    }
+}
+
+fn advice(kind: ActionKind) -> &'static str {
+    match kind {
+        ActionKind::Succeed => {
+            "The client’s next retry gets the answer that it happened. The payment is recorded and posted."
+        }
+        ActionKind::Fail => {
+            "The client’s next retry gets the answer that it did not happen. “Not found” at the provider is no evidence: a \
+             frozen attempt may still send its request."
+        }
+        ActionKind::Release => {
+            "Dangerous. The next call with the key runs again, under a new transaction id, which the provider cannot \
+             distinguish from a new order. If the first attempt did take effect, it happens twice."
+        }
+    }
+}
+
+fn invalid(field: &str, problems: &[FieldProblem]) -> Option<&'static str> {
+    problems.iter().any(|(other, _)| *other == field).then_some("true")
+}
+
+fn input(field: &'static str, value: &str, problems: &[FieldProblem]) -> Markup {
+    html! {
+        label for=(field) { (label(field)) }
+        input id=(field) name=(field) value=(value) required maxlength="255" spellcheck="false" autocomplete="off"
+            aria-invalid=[invalid(field, problems)];
+    }
+}
+
+fn textarea(field: &'static str, value: &str, problems: &[FieldProblem]) -> Markup {
+    html! {
+        label for=(field) { (label(field)) }
+        textarea id=(field) name=(field) rows="3" required minlength="10" maxlength="500" aria-invalid=[invalid(field, problems)] {
+            // HTML drops a line break at the beginning.
+            "\n" (value)
+        }
+    }
+}
+
+/// The preview's page: before the confirmation, what will be done; after it, that it was done.
+pub(super) async fn open_preview(
+    State(console): State<Arc<Console>>,
+    visitor: Visitor,
+    Path(token): Path<String>,
+) -> Result<Response, ConsoleError> {
+    let summary = LogSummary::shown(&visitor.actor);
+    Ok(match console.load::<Preview>(&visitor.actor, &token).await? {
+        Loaded::Open(preview, record) => {
+            let content = open(&visitor, &preview, &record);
+            (summary.about(&record), page("Preview", Some(&visitor), content)).into_response()
+        }
+        Loaded::Used(preview) => {
+            let summary = summary.about_id(&preview.proposal.record);
+            match preview.approval {
+                Some(approval) => (summary, Redirect::to(&approvals::address(approval))).into_response(),
+                None => (summary, page("Done", Some(&visitor), used(&preview))).into_response(),
+            }
+        }
+    })
+}
+
+pub(super) async fn confirm(
+    State(console): State<Arc<Console>>,
+    Path(token): Path<String>,
+    VerifiedForm { visitor, fields: NoFields {} }: VerifiedForm<NoFields>,
+) -> Result<(LogSummary, Redirect), ConsoleError> {
+    let confirmation = console.confirm::<Preview>(&visitor.actor, &visitor.invocation, &token).await?;
+    let preview = &confirmation.confirmed;
+    let address = preview.approval.map_or_else(|| address(preview), approvals::address);
+    Ok((confirmation.log_summary(&visitor.actor), Redirect::to(&address)))
+}
+
+fn address(preview: &Preview) -> String {
+    format!("/console/previews/{}", preview.token.simple())
+}
+
+fn open(visitor: &Visitor, preview: &Preview, record: &Record) -> Markup {
+    let action = &preview.proposal.action;
+    let dangerous = *action == Action::Release;
+    html! {
+        h1 { "Preview: " (title(action)) }
+        (record_line(record))
+        p { "Nothing is written yet." }
+        @if let Action::Succeed { verified: false, .. } = action {
+            p.problem {
+                "The provider did not answer, so the reference is not verified. If it does not answer at the confirmation "
+                "either, another operator must approve this."
+            }
+        }
+        @if dangerous { p.problem { (advice(ActionKind::Release)) } }
+        @match action {
+            Action::Fail { .. } | Action::Release => p.hint {
+                "When you confirm, the provider is asked again, and a tombstone blocks the request’s idempotency key there. "
+                "If it happened or still may happen, nothing is done. If the provider gives no evidence, another operator "
+                "must approve this."
+            },
+            Action::Succeed { .. } => {},
+        }
+        (what_changes(action, record))
+        (facts(preview))
+        form method="post" action=(address(preview)) {
+            (csrf(&visitor.csrf))
+            p.hint { "Only you can confirm this, once, until " (Time(EpochMs(preview.expires()))) "." }
+            div.buttons {
+                button.danger[dangerous] type="submit" { "Confirm: " (title(action)) }
+                a href={ "/console/records/" (short(&preview.proposal.record)) } { "Cancel" }
+            }
+        }
+    }
+}
+
+fn used(preview: &Preview) -> Markup {
+    html! {
+        h1 { "Done: " (title(&preview.proposal.action)) }
+        p.done role="status" {
+            "It was done"
+            @if let Some(at) = preview.used { " at " (Time(EpochMs(at))) }
+            ". Confirming it again changes nothing."
+        }
+        (facts(preview))
+        p { (record_button(&preview.proposal.record)) }
+    }
+}
+
+fn facts(preview: &Preview) -> Markup {
+    html! { dl.facts { (reason(&preview.proposal)) dt { "Operator" } dd { (preview.actor) } } }
+}

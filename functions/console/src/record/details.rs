@@ -1,0 +1,42 @@
+use idempotency::protocol::Record;
+use payments::{Approval, AuditEntry, LedgerEntry, Payment, TableError};
+
+use crate::error::ConsoleError;
+use crate::provider_status::ProviderAnswer;
+use crate::record::Openness;
+use crate::record::subject::SubjectSummary;
+use crate::records::own_operation;
+use crate::state::Console;
+
+/// A record, and everything that belongs to it.
+#[derive(Debug)]
+pub(crate) struct Details {
+    pub(crate) record: Record,
+    pub(crate) subject: Option<SubjectSummary>,
+    /// The payment that it made or refunds.
+    pub(crate) payment: Option<Payment>,
+    /// Its ledger entries.
+    pub(crate) entries: Vec<LedgerEntry>,
+    /// Whether it belongs to this application: others are only shown.
+    pub(crate) is_ours: bool,
+    /// The provider's answer now; only for an open record of this application.
+    pub(crate) provider: Option<ProviderAnswer>,
+    /// The approvals that wait for a second operator, newest first.
+    pub(crate) approvals: Vec<Approval>,
+    pub(crate) audit: Vec<AuditEntry>,
+}
+
+impl Console {
+    pub(crate) async fn details(&self, id: &str) -> Result<Details, ConsoleError> {
+        let record = self.record(id).await?;
+        let is_ours = own_operation(&record).is_ok();
+        let open = is_ours && Openness::of(&record, self.now()) != Openness::Closed;
+        let answer = async { if open { Some(self.ask(&record).await) } else { None } };
+        let approvals = async { if open { self.approvals_of(&record).await } else { Ok(Vec::new()) } };
+        let (provider, (payment, entries), approvals, audit) =
+            tokio::try_join!(async { Ok(answer.await) }, self.linked(&record), approvals, self.audit_of(&record))
+                .map_err(|error: TableError| ConsoleError::unavailable(&error))?;
+        let subject = SubjectSummary::of(&record).map(|subject| subject.in_currency_of(payment.as_ref()));
+        Ok(Details { record, subject, payment, entries, is_ours, provider, approvals, audit })
+    }
+}

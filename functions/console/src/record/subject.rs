@@ -1,0 +1,34 @@
+use idempotency::protocol::Record;
+use payments::Payment;
+use serde::Deserialize;
+
+use crate::format;
+
+/// A record's subject, as far as it has this application's members. It is for display: other applications' subjects and
+/// amounts beyond this application's limits are shown, too. [`payments::Subject`] decides what may be settled.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub(crate) struct SubjectSummary {
+    pub(crate) account: Option<String>,
+    /// In minor units.
+    pub(crate) amount: Option<u64>,
+    pub(crate) currency: Option<String>,
+    /// The payment to refund.
+    pub(crate) payment: Option<String>,
+}
+
+impl SubjectSummary {
+    /// `None` if the record has no subject, or one in another form; that is then shown as it is.
+    pub(crate) fn of(record: &Record) -> Option<Self> {
+        serde_json::from_str(record.subject.as_ref()?.as_str()).ok()
+    }
+
+    /// A refund's subject has no currency: it is the payment's.
+    pub(crate) fn in_currency_of(self, payment: Option<&Payment>) -> Self {
+        let currency = payment.map(|payment| payment.money.currency.code().to_owned());
+        Self { currency: self.currency.or(currency), ..self }
+    }
+
+    pub(crate) fn money(&self) -> Option<String> {
+        Some(format::money(&self.amount?.to_string(), self.currency.as_ref()?))
+    }
+}

@@ -1,0 +1,15 @@
+use idempotency::telemetry::metrics::Emf;
+use lambda_http::Error;
+
+/// Installs the log and the metrics of a function under its service name, and with the feature `otel` its spans.
+///
+/// # Errors
+///
+/// When telemetry was installed before in this process.
+pub fn init_telemetry(service: &str) -> Result<Emf, Error> {
+    #[cfg(feature = "otel")]
+    idempotency::telemetry::otel::install(service, None)?;
+    #[cfg(not(feature = "otel"))]
+    idempotency::telemetry::log::install()?;
+    Ok(Emf::install("Payments", service)?)
+}
