@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use idempotency::queue::LONGEST_RETENTION;
 use serde_json::Value;
 
-use super::{Function, Queue, Surroundings, Template, members, yaml};
+use super::{Function, Queue, Deployment, Template, members, yaml};
 
 /// Between the last moment at which a message may come and the expiration of its record.
 const MARGIN: Duration = Duration::from_secs(60 * 60);
@@ -19,9 +19,9 @@ fn text() -> Result<String> {
 fn problems(text: &str) -> Result<Vec<String>> {
     let parameters = [("JwtIssuer", "http://issuer"), ("ProviderUrl", "http://provider"), ("KafkaClusterArn", "arn:k")];
     let parameters = parameters.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-    let surroundings = Surroundings { parameters, ..Surroundings::default() };
+    let deployment = Deployment { parameters, ..Deployment::default() };
     let mut problems = of_document(&yaml::parse(text)?);
-    let template = Template::read(text, Path::new("/app"), &surroundings)?;
+    let template = Template::read(text, Path::new("/app"), &deployment)?;
     for (name, function) in &template.functions {
         for mapping in &function.mappings {
             let (queue_name, queue) = template.queue(&mapping.queue_arn).context("the queue is in the template")?;

@@ -247,26 +247,26 @@ pub(super) fn unknown_properties<'p>(kind: &str, properties: &'p Value) -> impl 
 /// What `Ref` and `GetAtt` of this resource yield (AWS, "Return values" of each resource type).
 pub(super) fn identity(id: &str, resource: &Value, resolver: &Resolver<'_>) -> Result<Identity> {
     let properties = &resource["Properties"];
-    let surroundings = resolver.surroundings;
+    let deployment = resolver.deployment;
     let physical = |property: &str| physical_name(id, &properties[property], resolver);
     let (reference, attributes) = match resource["Type"].as_str().context("a resource without a Type")? {
         "AWS::DynamoDB::Table" => {
             let name = physical("TableName")?;
-            let arn = surroundings.arn("dynamodb", &format!("table/{name}"));
+            let arn = deployment.arn("dynamodb", &format!("table/{name}"));
             let stream = format!("{arn}/stream/local");
             (name, vec![("Arn", arn), ("StreamArn", stream)])
         }
         "AWS::SQS::Queue" => {
             let name = queue_name(id, properties, resolver)?;
-            let url = surroundings.queue_url(&name);
-            (url.clone(), vec![("Arn", surroundings.arn("sqs", &name)), ("QueueName", name), ("QueueUrl", url)])
+            let url = deployment.queue_url(&name);
+            (url.clone(), vec![("Arn", deployment.arn("sqs", &name)), ("QueueName", name), ("QueueUrl", url)])
         }
         "AWS::Serverless::Function" => {
             let name = physical("FunctionName")?;
-            (name.clone(), vec![("Arn", surroundings.arn("lambda", &format!("function:{name}")))])
+            (name.clone(), vec![("Arn", deployment.arn("lambda", &format!("function:{name}")))])
         }
         "AWS::Serverless::HttpApi" => (id.to_owned(), vec![("ApiId", id.to_owned())]),
-        _ => (id.to_owned(), vec![("Arn", surroundings.arn("local", id))]),
+        _ => (id.to_owned(), vec![("Arn", deployment.arn("local", id))]),
     };
     Ok(Identity { reference, attributes: attributes.into_iter().collect() })
 }
