@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use crate::{
     function::{Failure, Function},
-    template::{Authorizer, HttpApi, Deployment},
+    template::{Authorizer, Deployment, HttpApi},
     token::Issuer,
 };
 use authorizer::Denial;

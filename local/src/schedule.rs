@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::{
     function::{Function, Outcome},
-    template::{self, ScheduleKind, Deployment},
+    template::{self, Deployment, ScheduleKind},
 };
 
 pub(crate) struct Schedule {

@@ -27,7 +27,7 @@ pub(crate) use queue::Contents;
 
 use crate::{
     storage::Storage,
-    template::{Queue, Deployment},
+    template::{Deployment, Queue},
 };
 
 mod protocol;

@@ -52,6 +52,7 @@ struct Shared<'s> {
     process_group: i32,
     dynamodb: String,
     sqs: SocketAddr,
+    sandboxes: usize,
     overtime: Duration,
 }
 
@@ -67,7 +68,7 @@ impl Stack {
         let provider_url = format!("http://{provider_address}");
 
         let path = options.template.clone().map_or_else(template::find, Ok)?;
-        let deployment = deployment(sqs, &provider_url, address);
+        let deployment = deployment(options, sqs, &provider_url, address);
         let template = Template::load(&path, &deployment)?;
         template.notes.iter().for_each(|note| tracing::warn!("{note}"));
         let programs = match &options.built {
@@ -90,6 +91,7 @@ impl Stack {
             process_group,
             dynamodb: options.dynamodb_endpoint.clone().unwrap_or_else(|| format!("http://{dynamodb}")),
             sqs,
+            sandboxes: options.sandboxes,
             overtime: options.overtime,
         };
         let functions = functions(&template, &programs, &shared)?;
@@ -161,14 +163,11 @@ impl Stack {
         }
     }
 
-    fn start_pipes(
-        &self,
-        tables: &Tables,
-        queues: &Queues,
-        storage: &Storage,
-        deployment: &Deployment,
-    ) -> Result<()> {
+    fn start_pipes(&self, tables: &Tables, queues: &Queues, storage: &Storage, deployment: &Deployment) -> Result<()> {
         for (name, settings) in &self.template.pipes {
+            if settings.is_stopped {
+                continue;
+            }
             let context = || format!("in pipe {name}");
             let table = self
                 .template
@@ -256,10 +255,11 @@ impl Stack {
     }
 }
 
-fn deployment(sqs: SocketAddr, provider_url: &str, front: SocketAddr) -> Deployment {
+fn deployment(options: &Options, sqs: SocketAddr, provider_url: &str, front: SocketAddr) -> Deployment {
     Deployment {
         queue_endpoint: format!("http://{sqs}"),
-        parameters: BTreeMap::from([
+        parameters: options.parameters.iter().cloned().collect(),
+        defaults: BTreeMap::from([
             ("JwtIssuer".to_owned(), Issuer::URL.to_owned()),
             ("JwtKeysUrl".to_owned(), format!("http://{front}{}", Issuer::KEYS_PATH)),
             ("ProviderUrl".to_owned(), provider_url.to_owned()),
@@ -291,6 +291,7 @@ fn functions(
                 arn: shared.deployment.arn("lambda", &format!("function:{}", settings.name)),
                 environment: environment(id, &settings, &program, shared),
                 program,
+                concurrency: settings.concurrency(shared.sandboxes),
                 settings,
                 provider: shared.provider.clone(),
                 process_group: shared.process_group,

@@ -12,6 +12,7 @@ use std::{
 use anyhow::{Context, Result};
 use serde_json::Value;
 
+pub use document::Document;
 pub use intrinsics::LOCAL_SECRET;
 use intrinsics::{Identity, Resolver, members};
 pub(crate) use losses::REPORT;
@@ -23,8 +24,10 @@ pub use role::{Access, Role};
 
 #[cfg(test)]
 mod application;
+mod document;
 mod intrinsics;
 mod losses;
+mod parameters;
 mod resources;
 mod role;
 mod yaml;
@@ -36,7 +39,10 @@ pub struct Deployment {
     pub account: String,
     /// `Ref` of a queue is its URL, and that names the server.
     pub queue_endpoint: String,
+    /// Values that were chosen; each must be a parameter of the template.
     pub parameters: BTreeMap<String, String>,
+    /// Values that the place of the deployment suggests for parameters, where the template declares them.
+    pub defaults: BTreeMap<String, String>,
 }
 
 impl Default for Deployment {
@@ -46,6 +52,7 @@ impl Default for Deployment {
             account: "000000000000".to_owned(),
             queue_endpoint: "http://127.0.0.1".to_owned(),
             parameters: BTreeMap::new(),
+            defaults: BTreeMap::new(),
         }
     }
 }
@@ -82,11 +89,14 @@ impl Template {
 
     /// `folder` is what a relative `CodeUri` starts from.
     pub fn read(text: &str, folder: &Path, deployment: &Deployment) -> Result<Self> {
-        let document = yaml::parse(text)?;
-        let resolver = resolver(&document, deployment)?;
+        Self::of(&yaml::parse(text)?, folder, deployment)
+    }
+
+    fn of(document: &Value, folder: &Path, deployment: &Deployment) -> Result<Self> {
+        let resolver = resolver(document, deployment)?;
         let mut template = Self::default();
-        for (id, resource) in wanted(&document, &resolver)? {
-            template.add(id, resource, &document, folder, &resolver).with_context(|| format!("in resource {id}"))?;
+        for (id, resource) in wanted(document, &resolver)? {
+            template.add(id, resource, document, folder, &resolver).with_context(|| format!("in resource {id}"))?;
         }
         template.notes.extend(losses::of(&template));
         Ok(template)
@@ -189,10 +199,10 @@ mod tests {
     use std::time::Duration;
 
     fn deployment() -> Deployment {
-        let parameters =
+        let defaults =
             [("JwtIssuer", "http://issuer"), ("ProviderUrl", "http://provider"), ("KafkaClusterArn", "arn:local")];
-        let parameters = parameters.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-        Deployment { parameters, ..Deployment::default() }
+        let defaults = defaults.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        Deployment { defaults, ..Deployment::default() }
     }
 
     #[test]

@@ -14,7 +14,7 @@ use axum::{
 use serde_json::{Value, json};
 
 use super::access::Names;
-use crate::template::{Access, Role, Deployment, Template};
+use crate::template::{Access, Deployment, Role, Template};
 
 /// Says whose request it is: the session token, which a function has in its environment. Its logical id.
 pub(crate) const SESSION_TOKEN: &str = "AWS_SESSION_TOKEN";

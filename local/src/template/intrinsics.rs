@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde_json::{Map, Value};
 
-use super::Deployment;
+use super::{Deployment, parameters};
 
 /// The secret that every `{{resolve:secretsmanager:…}}` yields: the provider simulator takes any key that looks like
 /// Stripe's, and no real secret has a place on a developer's machine.
@@ -27,16 +27,7 @@ pub(super) struct Resolver<'a> {
 
 impl<'a> Resolver<'a> {
     pub(super) fn new(document: &Value, deployment: &'a Deployment) -> Result<Self> {
-        let mut parameters = BTreeMap::new();
-        for (name, declaration) in members(&document["Parameters"]) {
-            let value = deployment
-                .parameters
-                .get(name)
-                .map(|supplied| Value::String(supplied.clone()))
-                .or_else(|| declaration.get("Default").cloned())
-                .with_context(|| format!("parameter {name} has no Default, and the local stack supplies none"))?;
-            parameters.insert(name.clone(), parameter(declaration, value));
-        }
+        let parameters = parameters::values(document, deployment)?;
         let conditions = members(&document["Conditions"]).map(|(name, value)| (name.clone(), value.clone())).collect();
         Ok(Self { deployment, parameters, conditions, resources: BTreeMap::new() })
     }
@@ -213,17 +204,6 @@ pub(super) fn members(value: &Value) -> impl Iterator<Item = (&String, &Value)> 
     value.as_object().into_iter().flatten()
 }
 
-/// A list parameter arrives as one string with commas (AWS, "Parameters": `CommaDelimitedList`, `List<…>`).
-fn parameter(declaration: &Value, value: Value) -> Value {
-    let kind = declaration["Type"].as_str().unwrap_or("String");
-    match value {
-        Value::String(text) if kind == "CommaDelimitedList" || kind.starts_with("List<") => {
-            Value::Array(text.split(',').map(|item| Value::String(item.trim().to_owned())).collect())
-        }
-        value => value,
-    }
-}
-
 fn intrinsic(map: &Map<String, Value>) -> Option<(&str, &Value)> {
     let mut entries = map.iter();
     match (entries.next(), entries.next()) {
@@ -270,7 +250,7 @@ mod tests {
 
     fn resolve(value: Value) -> Result<Value> {
         let deployment = Deployment {
-            parameters: BTreeMap::from([("Supplied".to_owned(), "here".to_owned())]),
+            defaults: BTreeMap::from([("Supplied".to_owned(), "here".to_owned())]),
             ..Deployment::default()
         };
         let document = json!({

@@ -30,12 +30,11 @@ pub struct Function {
 }
 
 impl Function {
-    /// How many sandboxes it may have. Without reserved concurrency: enough for real concurrency on one machine, and
-    /// no less than an event source mapping may ask for.
-    pub fn concurrency(&self) -> usize {
-        const DEFAULT: usize = 8;
-        let asked = self.mappings.iter().filter_map(|mapping| mapping.maximum_concurrency).max().unwrap_or(DEFAULT);
-        self.reserved_concurrency.unwrap_or(asked.max(DEFAULT)).max(1)
+    /// The maximum number of sandboxes. Without reserved concurrency it is `unreserved`, or the concurrency of an event
+    /// source mapping if that is higher.
+    pub fn concurrency(&self, unreserved: usize) -> usize {
+        let mappings = self.mappings.iter().filter_map(|mapping| mapping.maximum_concurrency);
+        self.reserved_concurrency.unwrap_or_else(|| mappings.fold(unreserved, usize::max)).max(1)
     }
 }
 
@@ -181,6 +180,7 @@ pub struct Pipe {
     pub maximum_age: Option<Duration>,
     pub message_group_id: Option<String>,
     pub message_deduplication_id: Option<String>,
+    pub is_stopped: bool,
 }
 
 /// What one machine has no use for: permissions (but for those that functions' roles have at DynamoDB), keys, logs and their watchers.
@@ -404,6 +404,7 @@ pub(super) fn pipe(properties: &Value, resolver: &Resolver<'_>) -> Result<Pipe> 
         maximum_age: limit("MaximumRecordAgeInSeconds").map(|seconds| Duration::from_secs(seconds.into())),
         message_group_id: target["SqsQueueParameters"]["MessageGroupId"].as_str().map(str::to_owned),
         message_deduplication_id: target["SqsQueueParameters"]["MessageDeduplicationId"].as_str().map(str::to_owned),
+        is_stopped: get("DesiredState")? == "STOPPED",
     })
 }
 
