@@ -19,7 +19,6 @@ pub mod memory;
 pub mod options;
 pub mod peers;
 pub mod process;
-pub mod proxy;
 pub mod report;
 mod runtime;
 pub mod sandbox;
@@ -27,7 +26,6 @@ pub mod stage;
 pub mod statistics;
 pub mod subject;
 pub mod unit_costs;
-mod units;
 
 use anyhow::Result;
 
