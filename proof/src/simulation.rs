@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use idempotency::metrics::{Metric, Metrics};
+use idempotency::telemetry::metrics::{Metric, Metrics};
 
 pub use breakage::Breakage;
 pub use scenario::Scenario;
@@ -90,7 +90,16 @@ impl Simulation {
     /// What was broken.
     pub fn run(&self, seed: u64) -> Result<Vec<String>, String> {
         let metrics = Counting(Arc::clone(&self.coverage));
-        self.runtime.block_on(scenario::run(seed, metrics, self.breakage))
+        self.runtime.block_on(scenario::run(seed, metrics, self.breakage, false))
+    }
+
+    /// Runs the schedule of a seed: what every caller heard, and what was written.
+    ///
+    /// # Errors
+    /// What was broken.
+    pub fn replay(&self, seed: u64) -> Result<Vec<String>, String> {
+        let metrics = Counting(Arc::clone(&self.coverage));
+        self.runtime.block_on(scenario::run(seed, metrics, self.breakage, true))
     }
 }
 

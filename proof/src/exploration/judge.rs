@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use idempotency::metrics::{Metric, Metrics};
 use idempotency::sequence::Gap;
+use idempotency::telemetry::metrics::{Metric, Metrics};
 
 /// Writes down what happens in a schedule. A clone is another handle.
 #[derive(Clone, Default)]
@@ -18,6 +18,8 @@ struct Book {
     broken: Vec<String>,
     noted: BTreeMap<&'static str, u64>,
     told: Vec<String>,
+    /// Whether each write is told, too.
+    is_verbose: bool,
 }
 
 /// How often what occurred.
@@ -75,6 +77,18 @@ impl Judge {
     /// How often this happened.
     pub(super) fn count_of(&self, what: &str) -> u64 {
         self.book().noted.get(what).copied().unwrap_or(0)
+    }
+
+    /// From now on each write is told, too.
+    pub(super) fn be_verbose(&self) {
+        self.book().is_verbose = true;
+    }
+
+    /// A write arrived.
+    pub(super) fn wrote(&self, what: impl FnOnce() -> String) {
+        if self.book().is_verbose {
+            self.tell(what());
+        }
     }
 
     /// For whoever looks at a schedule.

@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use idempotency::protocol::Finding;
+use idempotency::protocol::Resolution;
 use idempotency::{Error, Outcome};
 
 /// Writes down what every caller heard.
@@ -14,9 +14,11 @@ pub(super) struct Judge {
 #[derive(Default)]
 struct History {
     told: Vec<String>,
-    final_answer: Option<(u8, Finding, u64)>,
+    final_answer: Option<(u8, Resolution, u64)>,
     fences: Vec<u64>,
     broken: Vec<String>,
+    /// What was written, if that is told, too.
+    written: Option<Vec<String>>,
 }
 
 impl Judge {
@@ -28,7 +30,7 @@ impl Judge {
             Err(error) => format!("{body}: {error}"),
         });
         let (Ok(Outcome::Executed(answered)) | Ok(Outcome::Replayed(answered))) = outcome else { return };
-        let heard = (body, answered.finding, answered.answer);
+        let heard = (body, answered.resolution, answered.answer);
         let first = *history.final_answer.get_or_insert(heard);
         if first != heard {
             history.broken.push(format!("G2: {first:?} was answered, and then {heard:?}"));
@@ -41,8 +43,8 @@ impl Judge {
     }
 
     /// The final answer, if any was given.
-    pub(super) fn final_answer(&self) -> Option<(Finding, u64)> {
-        self.history().final_answer.map(|(_, finding, answer)| (finding, answer))
+    pub(super) fn final_answer(&self) -> Option<(Resolution, u64)> {
+        self.history().final_answer.map(|(_, resolution, answer)| (resolution, answer))
     }
 
     /// A fencing token that was handed out.
@@ -53,6 +55,18 @@ impl Judge {
         }
         history.fences.push(fence);
         history.told.push(format!("fence {fence}"));
+    }
+
+    /// From now on each write is told, too.
+    pub(super) fn be_verbose(&self) {
+        self.history().written = Some(Vec::new());
+    }
+
+    /// A write arrived.
+    pub(super) fn wrote(&self, what: impl FnOnce() -> String) {
+        if let Some(written) = &mut self.history().written {
+            written.push(what());
+        }
     }
 
     /// A promise that must hold.
@@ -66,7 +80,7 @@ impl Judge {
     pub(super) fn verdict(&self) -> Result<Vec<String>, String> {
         let history = std::mem::take(&mut *self.history());
         if history.broken.is_empty() {
-            Ok(history.told)
+            Ok([history.told, history.written.unwrap_or_default()].concat())
         } else {
             Err(format!("{}\n{}", history.broken.join("\n"), history.told.join("\n")))
         }

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::{EpochMs, EpochS, Fingerprint, PrincipalDigest, RecordId, Story, Trace};
+use super::{EpochMs, EpochS, Fingerprint, History, PrincipalDigest, RecordId, Trace};
 
 /// The item that remembers one operation.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Record {
     /// Where it is stored.
     pub id: RecordId,
@@ -36,7 +36,7 @@ pub struct Record {
     /// Nothing in a record that is held, or was written by an older version.
     pub ended_by: Option<OwnerToken>,
     /// What happened to it, for people.
-    pub story: Story,
+    pub history: History,
 }
 
 impl Record {
@@ -77,17 +77,17 @@ impl Record {
 
     /// What it was settled as, if it is.
     #[must_use]
-    pub const fn settled(&self) -> Option<(Finding, &Settled)> {
+    pub const fn settled(&self) -> Option<(Resolution, &Settled)> {
         match &self.state {
-            State::Success(settled) => Some((Finding::Success, settled)),
-            State::Failed(settled) => Some((Finding::Failed, settled)),
+            State::Success(settled) => Some((Resolution::Success, settled)),
+            State::Failed(settled) => Some((Resolution::Failed, settled)),
             State::Processing(_) | State::Released { .. } | State::Unknown(_) => None,
         }
     }
 }
 
 /// Where a record stands. A combination that must not occur cannot be written down.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum State {
     /// PROCESSING under a claim.
     Processing(Holder),
@@ -153,7 +153,7 @@ impl Status {
 
 /// How a settled operation ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Finding {
+pub enum Resolution {
     /// It happened.
     Success,
     /// It did not happen and will not.
@@ -161,7 +161,7 @@ pub enum Finding {
 }
 
 /// What a settled record keeps.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Settled {
     /// What to replay.
     pub response: Response,
@@ -181,7 +181,7 @@ impl Settled {
 }
 
 /// What to replay; only the layer above knows its form.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Response {
     /// All of it.
     Whole(Vec<u8>),
@@ -196,7 +196,7 @@ impl From<Vec<u8>> for Response {
 }
 
 /// The exclusive right to one attempt, as the record shows it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Holder {
     /// Whose it is.
     pub owner: OwnerToken,
