@@ -19,7 +19,8 @@ use uuid::Uuid;
 
 use crate::{
     access,
-    function::{Function, Outcome},
+    function::Function,
+    invocation::Outcome,
     problem::Problem,
     provider::{Breakdown, Charge, Delivered, Provider},
     sandbox,

@@ -13,7 +13,8 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::{
-    function::{Failure, Function},
+    function::Function,
+    invocation::Failure,
     template::{Authorizer, Deployment, HttpApi},
     token::Issuer,
 };

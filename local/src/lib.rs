@@ -28,6 +28,7 @@ mod dynamodb;
 mod front;
 mod function;
 mod guard;
+mod invocation;
 mod listener;
 mod mapping;
 mod options;

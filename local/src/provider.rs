@@ -9,6 +9,8 @@
 
 use std::{
     collections::BTreeMap,
+    future::Future,
+    pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -28,7 +30,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use crate::{listener, sandbox::Handle, storage::Storage};
+use crate::{listener, storage::Storage};
 pub(crate) use breakdown::Breakdown;
 use breakdown::When;
 use error::ApiError;
@@ -98,11 +100,17 @@ pub(crate) struct Charge {
     pub created: u64,
 }
 
+/// Kills the sandbox that called the provider.
+pub(crate) trait KillCaller: Send + Sync {
+    /// Returns when its process is gone.
+    fn kill_caller(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
+}
+
 /// One server of the provider: the main one, or a sandbox's.
 #[derive(Clone)]
 struct Server {
     provider: Provider,
-    caller: Option<Handle>,
+    caller: Option<Arc<dyn KillCaller>>,
 }
 
 impl Provider {
@@ -132,7 +140,7 @@ impl Provider {
     pub(crate) async fn serve_sandbox(
         &self,
         environment: &mut BTreeMap<String, String>,
-        caller: Handle,
+        caller: Arc<dyn KillCaller>,
         end: CancellationToken,
     ) -> anyhow::Result<()> {
         if !environment.values().any(|value| value.contains(&self.0.url)) {
@@ -191,7 +199,7 @@ impl Provider {
         ask(&Intents(&self.0.storage.connection()))
     }
 
-    fn router_for(&self, caller: Option<Handle>) -> Router {
+    fn router_for(&self, caller: Option<Arc<dyn KillCaller>>) -> Router {
         let server = Server { provider: self.clone(), caller };
         Router::new()
             .route("/v1/payment_intents", post(write).get(list))
@@ -353,8 +361,7 @@ impl Server {
         }
         if let (Some(Misbehaviour::Kill(_)), Some(caller)) = (misbehaviour, &self.caller) {
             // Dead before the connection drops: the function must not see what happened and tidy up.
-            caller.kill.cancel();
-            caller.ended.cancelled().await;
+            caller.kill_caller().await;
         }
         None
     }

@@ -19,15 +19,16 @@ use crate::{
     control::Control,
     dynamodb::{self, Gate, Tables},
     front::Front,
-    function::{Definition, Function},
+    function::Function,
     guard::Guard,
     listener,
     mapping::Poller,
     options::Options,
     pipe::Pipe,
     provider::Provider,
+    sandbox::Definition,
     schedule::Schedule,
-    sqs::Queues,
+    sqs::{self, Queues},
     storage::Storage,
     streams::{self, Streams},
     template::{self, Deployment, Template},
@@ -109,7 +110,7 @@ impl Stack {
         stack.dynamodb = Some(tables.serve(dynamodb_listener, options.time_to_live_sweep, stack.end.clone())?);
         let gate = Gate::new(behind_gate, &stack.template, &deployment)?;
         stack.spawn(listener::serve_machine(gate_listener, gate.router(), stack.end.clone().cancelled_owned()));
-        stack.spawn(listener::serve_machine(sqs_listener, queues.router(), stack.end.clone().cancelled_owned()));
+        stack.spawn(listener::serve_machine(sqs_listener, sqs::router(&queues), stack.end.clone().cancelled_owned()));
         stack.spawn(listener::serve_machine(provider_listener, provider.router(), stack.end.clone().cancelled_owned()));
         stack.start_pipes(&tables, &queues, &storage, &deployment)?;
         stack.start_mappings(&queues, &deployment)?;
