@@ -1,4 +1,4 @@
-//! The cases: what is asked of a function, what it must answer, and what has happened before.
+//! The cases: a request to a function, the expected response, and what has happened before.
 
 use axum::body::Bytes;
 use clap::ValueEnum;

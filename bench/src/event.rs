@@ -4,7 +4,7 @@ use axum::body::Bytes;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-/// What a request or message asks for. The subjects know how to do it.
+/// The order in a request or message, as the subjects read it.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Order {
     /// Below zero: it is declined, with 402.

@@ -55,7 +55,7 @@ pub fn check(update: bool) -> Result<()> {
     Ok(())
 }
 
-/// Prints all paths beside the baseline; those that cost too much.
+/// Prints all paths next to the baseline; returns those that cost too much.
 fn compare(baseline: &Baseline, counted: &Baseline) -> Vec<String> {
     println!("| path | instructions | baseline |\n|---|---:|---:|");
     let mut worse = Vec::new();

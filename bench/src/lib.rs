@@ -1,4 +1,4 @@
-//! What the library costs, beside a bare function, hand-written calls and the peers, in one run.
+//! The cost of the library compared with an empty function, hand-written calls and the peers, in one run.
 //!
 //! ```text
 //!            ┌ Runtime API ─► sandbox (a process) ─► proxy ─► DynamoDB (embedded)
@@ -6,7 +6,7 @@
 //!            └ times             └ /proc: time, memory └ requests, bytes, units
 //! ```
 //!
-//! Figures of two runs are not to be compared: what counts is one subject beside another in the same run.
+//! Figures from different runs are not comparable; compare subjects within one run.
 
 pub mod cases;
 pub mod cold;

@@ -28,8 +28,8 @@ pub struct Row {
     pub p50_us: f64,
     /// The time below which 99 of 100 invocations stayed, in microseconds.
     pub p99_us: f64,
-    /// Time on the processor for 1,000 operations, in seconds, over all turns: it is counted in ticks of 10 ms, too coarse
-    /// for a turn alone.
+    /// Time on the processor for 1,000 operations, in seconds, over all turns: it is counted in ticks of 10 ms, too
+    /// coarse for a turn alone.
     pub cpu_s_per_1000: f64,
     /// Requests to the store.
     pub requests: f64,

@@ -12,7 +12,7 @@ use crate::subject::Subject;
 pub struct Memory {
     /// Who.
     pub subject: String,
-    /// When it first asks for an invocation.
+    /// At its first poll for an invocation.
     pub started_bytes: u64,
     /// After a tenth of the invocations.
     pub early_bytes: u64,

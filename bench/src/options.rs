@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::cases::Case;
 use crate::kind::Kind;
 
-/// Measures the library beside an empty function, hand-written DynamoDB calls and, when installed, the peers.
+/// Compares the library with an empty function, hand-written DynamoDB calls and, when installed, the peers.
 #[derive(Debug, Parser)]
 #[command(name = "bench")]
 pub struct Options {
@@ -23,11 +23,11 @@ pub enum Command {
     Run(Choice),
     /// Count the instructions of the hot paths under valgrind, and compare them with the committed baseline.
     Instructions {
-        /// Make what is counted the new baseline.
+        /// Make the counts the new baseline.
         #[arg(long)]
         update: bool,
     },
-    /// The peers that are measured beside the library.
+    /// The peers that the library is compared with.
     Peers {
         /// What to do about them.
         #[command(subcommand)]
@@ -48,7 +48,7 @@ impl Default for Command {
     }
 }
 
-/// What is measured by `run`.
+/// The parts of `run`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Part {
     /// Times, time on the processor, requests and bytes of each case.
@@ -67,7 +67,7 @@ pub struct Choice {
     /// What to measure.
     #[arg(long, value_delimiter = ',', default_values_t = Part::value_variants().to_vec())]
     pub parts: Vec<Part>,
-    /// Whom to measure; who is not installed is left out.
+    /// Subjects to measure; those that are not installed are left out.
     #[arg(long, value_delimiter = ',', default_values_t = Kind::value_variants().to_vec())]
     pub subjects: Vec<Kind>,
     /// Which cases.
@@ -76,7 +76,8 @@ pub struct Choice {
     /// How long the store takes for each request at least.
     #[arg(long, value_delimiter = ',', default_values_t = [0, 5])]
     pub delays_ms: Vec<u64>,
-    /// Invocations of each case at no delay; a fifth of it with one, a third for batches of 10, a tenth for those of 100.
+    /// Invocations of each case at no delay; a fifth of it with one, a third for batches of 10, a tenth for those of
+    /// 100.
     #[arg(long, default_value_t = 2_000)]
     pub invocations: usize,
     /// In how many turns, one subject after the other: what else the machine does then meets all of them alike.

@@ -15,8 +15,8 @@ use crate::database::{Database, EFFECTS, RECORDS};
 use crate::process::Process;
 use crate::subject::{Mode, Subject};
 
-/// How long anything may take that must happen.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// The time limit for every step.
+const TIME_LIMIT: Duration = Duration::from_secs(60);
 
 /// The time-out of the function, longer than any run: a claim that is held stays held.
 const TIMEOUT: Duration = Duration::from_secs(15 * 60);
@@ -36,7 +36,7 @@ pub struct Sandbox {
     invocations: u64,
 }
 
-/// What a function answered, and how long it took.
+/// The response of a function, and how long it took.
 #[derive(Debug)]
 pub struct Answer {
     /// The payload, or the error object.
@@ -56,10 +56,10 @@ impl Answer {
 }
 
 impl Sandbox {
-    /// Starts a process and waits until it asks for an invocation.
+    /// Starts a process and waits until it polls for an invocation.
     ///
     /// # Errors
-    /// When it cannot be started, or ends or fails before it asks.
+    /// When it cannot be started, or ends or fails before it polls.
     pub async fn start(subject: &Subject, mode: Mode, database: &Database) -> Result<Self> {
         let mut api = RuntimeApi::start("bench").await?;
         let mut command = command(subject, mode, database)?;
@@ -107,7 +107,7 @@ impl Sandbox {
         ready.send(dispatch).ok().with_context(|| format!("{} is gone", self.name))
     }
 
-    /// What the system knows of the process.
+    /// The operating system's figures of the process.
     ///
     /// # Errors
     /// When it has ended.
@@ -132,7 +132,7 @@ async fn call(name: &str, child: &mut Child, api: &mut RuntimeApi) -> Result<Cal
     tokio::select! {
         call = api.calls.recv() => call.with_context(|| format!("the Runtime API of {name} ended")),
         status = child.wait() => bail!("{name} ended: {}", status?),
-        () = tokio::time::sleep(PATIENCE) => bail!("{name} said nothing for {} s", PATIENCE.as_secs()),
+        () = tokio::time::sleep(TIME_LIMIT) => bail!("{name} did not call the Runtime API for {} s", TIME_LIMIT.as_secs()),
     }
 }
 
@@ -143,7 +143,7 @@ fn command(subject: &Subject, mode: Mode, database: &Database) -> Result<Command
         .args(arguments)
         .current_dir(&subject.folder)
         .env_clear()
-        // What Lambda sets, and `PATH` for the interpreters.
+        // Lambda's variables, and `PATH` for the interpreters.
         .env("PATH", std::env::var_os("PATH").unwrap_or_default())
         .env("AWS_REGION", "eu-central-1")
         .env("AWS_DEFAULT_REGION", "eu-central-1")
@@ -161,12 +161,13 @@ fn command(subject: &Subject, mode: Mode, database: &Database) -> Result<Command
         .env("NODE_NO_WARNINGS", "1")
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .stdin(Stdio::null())
-        // What the functions log is neither wanted nor part of what is measured.
+        // The logs of the functions are not part of the measurement.
         .stdout(Stdio::null())
         .stderr(Stdio::inherit())
         .kill_on_drop(true);
     if let Some(file) = CERTIFICATES.iter().find(|file| Path::new(file).is_file()) {
-        // Without it the Rust subjects would read each certificate again from a file of its own, of which Lambda has none.
+        // Without it the Rust subjects would read each certificate again from a file of its own, of which Lambda has
+        // none.
         command.env("SSL_CERT_FILE", file);
     }
     Ok(command)

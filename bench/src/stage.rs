@@ -1,4 +1,4 @@
-//! One subject in one case: a database, a sandbox, and what has happened before.
+//! One subject in one case: a database, a sandbox, and the state from before.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ pub struct Stage {
 /// How every subject claims.
 const CLAIM: &str = "PutItem";
 
-/// What one turn showed.
+/// The figures of one turn.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Turn {
     /// Of each invocation.
@@ -37,7 +37,7 @@ pub struct Turn {
 }
 
 impl Stage {
-    /// Starts the sandbox, and does what must have happened before this many invocations.
+    /// Starts the sandbox and prepares the state that this many invocations need.
     ///
     /// # Errors
     /// When the subject does not do what it should.

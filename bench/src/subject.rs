@@ -1,4 +1,4 @@
-//! What is measured: functions that do the same work.
+//! The measured functions, which do the same work.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -14,9 +14,9 @@ pub struct Subject {
     pub version: String,
     pub(crate) command: Vec<String>,
     pub(crate) folder: PathBuf,
-    /// What is deployed, in bytes.
+    /// The size of the deployed files, in bytes.
     pub deployed_bytes: u64,
-    /// Whether it answers as the library does, down to the status; of the others it is only looked whether they do.
+    /// Whether its status must be the library's; of the others only the presence of a response is checked.
     pub is_ours: bool,
 }
 
@@ -76,7 +76,7 @@ pub(crate) fn workspace() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."))
 }
 
-/// What a program says of itself.
+/// The first line of a program's output.
 pub(crate) fn first_line(program: &str, arguments: &[&str]) -> Result<String> {
     let output = Command::new(program).args(arguments).output().with_context(|| format!("cannot run {program}"))?;
     let text = String::from_utf8_lossy(&output.stdout);

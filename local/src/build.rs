@@ -1,4 +1,4 @@
-//! The functions' programs, built by cargo as part of starting.
+//! Building the functions' programs with cargo, as part of the start.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -38,7 +38,7 @@ pub(crate) async fn packages(folders: impl IntoIterator<Item = &Path>) -> Result
     Ok(programs)
 }
 
-/// What `sam build` left in its folder: `FUNCTION/bootstrap`, by the function's logical id.
+/// The programs in the folder of `sam build`: `FUNCTION/bootstrap`, by the function's logical id.
 pub(crate) fn built(folder: &Path, functions: &BTreeMap<String, Function>) -> Result<BTreeMap<PathBuf, PathBuf>> {
     let programs = functions.iter().map(|(id, function)| {
         let program = folder.join(id).join(&function.handler);
@@ -128,7 +128,7 @@ fn program(manifest: &Path, artifacts: &[Artifact]) -> Result<PathBuf> {
     }
 }
 
-/// What cargo says on standard output; its progress and errors go where ours go.
+/// Runs cargo and returns its standard output; its progress and errors go to our standard error.
 async fn output(mut command: Command) -> Result<Output> {
     let child = command.stdout(Stdio::piped()).spawn().context("cannot run cargo")?;
     Ok(child.wait_with_output().await?)
@@ -136,7 +136,8 @@ async fn output(mut command: Command) -> Result<Output> {
 
 fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    // `cargo run` describes this package to us; handed on, that would look like a change to build scripts that watch it.
+    // `cargo run` describes this package to us; handed on, that would look like a change to build scripts that watch
+    // it.
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
         if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {

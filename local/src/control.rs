@@ -61,7 +61,7 @@ const ROUTES: [(&str, &str); 25] = [
     ),
     ("POST /_local/streams/NAME/rewind?partition=N&offset=N", "delivers again from an offset on"),
     ("POST /_local/streams/NAME/recreate", "deletes the topic and creates it anew"),
-    ("GET /_local/functions", "what the sandboxes of each function are doing, and their processes"),
+    ("GET /_local/functions", "the phase and the process of each function's sandboxes"),
     ("POST /_local/functions/NAME/invoke", "calls a function with the body as its event; see events/"),
     ("POST /_local/functions/NAME/kill", "SIGKILL for every sandbox of a function"),
     ("GET /_local/schedules", "the schedules, by name: the function's and the event's logical id"),

@@ -184,8 +184,8 @@ impl Stream {
     }
 }
 
-/// A page may try each port of 127.0.0.1, but not each of the 16 million addresses that Linux has for loopback. Where there
-/// is one only, the port alone is not told.
+/// A page may try each port of 127.0.0.1, but not each of the 16 million addresses that Linux has for loopback. Where
+/// there is one only, the port alone is not told.
 async fn bind_out_of_reach() -> std::io::Result<(TcpListener, SocketAddr)> {
     let [a, b, c, ..] = *Uuid::new_v4().as_bytes();
     let listener = match TcpListener::bind((Ipv4Addr::new(127, a, b, c.clamp(1, 254)), 0)).await {

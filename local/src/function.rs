@@ -1,8 +1,8 @@
 //! A function: the queue of its invocations and the sandboxes that serve them.
 //!
-//! As on Lambda, a sandbox serves one invocation at a time, a new one starts when all are busy, and the end of a sandbox
-//! fails the invocation that it was serving and no other. Unlike on Lambda, an invocation beyond the limit waits
-//! for a free sandbox instead of being throttled: one developer's burst should not look like an outage.
+//! As on Lambda, a sandbox serves one invocation at a time, a new one starts when all are busy, and the end of a
+//! sandbox fails the invocation that it was serving and no other. Unlike on Lambda, an invocation beyond the limit
+//! waits for a free sandbox instead of being throttled: one developer's burst should not look like an outage.
 
 use std::{collections::HashMap, sync::Arc};
 

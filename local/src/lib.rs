@@ -1,4 +1,4 @@
-//! The local stack: `template.yaml` brought to life on this machine, without an AWS account.
+//! The local stack: runs `template.yaml` on this machine, without an AWS account.
 //!
 //! ```text
 //!            ┌─ api_gateway ─ authorizer ────┐                       ┌─ provider (Stripe's API)
@@ -51,7 +51,7 @@ pub async fn run(options: Options) -> Result<()> {
         stack = Stack::start(&options) => stack?,
         () = signals.next() => return Ok(()),
     };
-    // Whoever waits for the line `ready` may close the pipe after it; that is no reason to stop.
+    // A reader that waits for the line `ready` may close the pipe after it; that is no reason to stop.
     let mut output = std::io::stdout();
     let _ = writeln!(output, "{}", stack.banner()).and_then(|()| output.flush());
     signals.next().await;

@@ -1,4 +1,4 @@
-//! Nothing outlives the stack, not even when the stack itself is killed.
+//! The process group of all sandboxes: nothing outlives the stack, not even when the stack itself is killed.
 //!
 //! An idle function ends by itself when its Runtime API is gone; a busy one only after its work, which may be never.
 //! So all sandboxes are in the process group of one shell that waits for the end of its input. The only writer is

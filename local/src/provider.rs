@@ -1,8 +1,8 @@
 //! The payment provider over HTTP: [`provider_simulator`] with a server, a clock and a place for its state.
 //!
-//! **The caller.** To kill the process of the calling sandbox, the provider must know it. Each sandbox therefore gets an
-//! address of its own in place of the provider's in its environment. This needs nothing of the function, works on every
-//! system, and cannot mistake one process for another, as a look into `/proc/net/tcp` after the fact might.
+//! **The caller.** To kill the process of the calling sandbox, the provider must know it. Each sandbox therefore gets
+//! an address of its own in place of the provider's in its environment. This needs nothing of the function, works on
+//! every system, and cannot mistake one process for another, as a look into `/proc/net/tcp` after the fact might.
 
 use std::{
     collections::BTreeMap,

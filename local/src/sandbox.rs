@@ -1,8 +1,8 @@
-//! One sandbox: a process of the function, its Runtime API, and the one task that knows what it is doing.
+//! One sandbox: a process of the function, its Runtime API, and the task that owns its state.
 //!
 //! The life of a sandbox (AWS, "Understanding the Lambda execution environment lifecycle"): it initialises until it
-//! asks for an invocation, waits, serves, and asks again. Whatever ends the process ends the sandbox, and an invocation
-//! that it was serving fails at that moment.
+//! polls for an invocation, waits, serves, and polls again. The end of the process ends the sandbox, and an invocation
+//! in progress fails at that moment.
 
 use std::{
     collections::BTreeMap,
@@ -84,7 +84,7 @@ pub(crate) struct State {
 #[derive(Debug, Clone, Copy, Default, Serialize)]
 #[serde(rename_all = "lowercase")]
 enum Phase {
-    /// It has not asked for an invocation yet.
+    /// It has not polled for an invocation yet.
     #[default]
     Starting,
     Waiting,
@@ -126,7 +126,7 @@ impl KillCaller for Handle {
     }
 }
 
-/// What the sandbox was doing when it ended.
+/// The phase in which the sandbox ended.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum End {
     /// Waiting for an invocation: it was a good sandbox, and another should take its place.
@@ -241,13 +241,13 @@ impl Sandbox<'_> {
         }
     }
 
-    /// Until the runtime asks for an invocation. `None`: the process is gone.
+    /// Until the runtime polls for an invocation. `None`: the process is gone.
     async fn ready(&mut self, patience: Instant) -> Option<oneshot::Sender<Dispatch>> {
         loop {
             let event = tokio::select! {
                 event = self.event() => event,
                 () = tokio::time::sleep_until(patience.into()) => {
-                    tracing::warn!("{}: the process asked for no invocation in time and is killed", self.settings().name);
+                    tracing::warn!("{}: the process did not poll for an invocation in time and is killed", self.settings().name);
                     self.end().await;
                     return None;
                 }

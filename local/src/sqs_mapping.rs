@@ -37,7 +37,7 @@ enum Settlement {
 }
 
 impl Poller {
-    /// One loop collects; as many batches as are allowed run beside it.
+    /// One loop collects; up to the allowed number of batches run next to it.
     pub(crate) async fn run(self) {
         let limit = Arc::new(Semaphore::new(
             self.settings.maximum_concurrency.unwrap_or(self.function.definition().concurrency),
@@ -57,7 +57,7 @@ impl Poller {
         }
     }
 
-    /// Up to a batch: what is there, or what comes within the window.
+    /// Up to a batch: messages that are there, or arrive within the window.
     async fn collect(&self) -> Vec<Message> {
         let mut batch = self.receive(self.settings.batch_size, POLL).await;
         if self.settings.window.is_zero() || batch.is_empty() {

@@ -1,4 +1,4 @@
-//! The whole stack: everything the template asks for, started in order and stopped without leftovers.
+//! The whole stack: everything in the template, started in order and stopped without leftovers.
 
 use std::{
     collections::BTreeMap,
@@ -46,7 +46,7 @@ pub struct Stack {
     dynamodb: Option<thread::JoinHandle<()>>,
 }
 
-/// What is one for all functions: where the embedded services listen, and what ends with the stack.
+/// Settings that all functions share.
 struct Shared<'s> {
     deployment: &'s Deployment,
     provider: &'s Provider,
@@ -146,7 +146,7 @@ impl Stack {
         self.address
     }
 
-    /// What to print when it serves.
+    /// The text to print when it serves.
     pub fn banner(&self) -> &str {
         &self.banner
     }
@@ -306,8 +306,8 @@ fn functions(
         .collect()
 }
 
-/// AWS, "Working with Lambda environment variables": what the runtime sets, what the SDK needs here, and last what
-/// the template says. Nothing of ours leaks in but the PATH.
+/// AWS, "Working with Lambda environment variables": the runtime's variables, those that the SDK needs here, and last
+/// those of the template. Of this process's own variables only PATH is passed on.
 fn environment(
     id: &str,
     settings: &template::Function,

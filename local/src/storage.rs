@@ -1,4 +1,4 @@
-//! What must survive a restart and is not in a table: messages, charges, checkpoints, the signing key.
+//! Data that survives a restart and is not in a table: messages, charges, checkpoints, the signing key.
 //!
 //! One SQLite database, in memory or in the folder of `--data`. A change is on its way to the file when its
 //! statement returns, so it survives a SIGKILL of this process (write-ahead log, `synchronous = NORMAL`); only a

@@ -1,4 +1,5 @@
-//! Kafka topics, as far as an event source mapping shows them: partitions with offsets, kept like all data of the stack.
+//! Kafka topics, as far as an event source mapping shows them: partitions with offsets, kept like all data of the
+//! stack.
 //!
 //! There is no broker and no protocol: records come in by `/_local/streams/` and go out by the [`poller`].
 
@@ -175,7 +176,7 @@ impl Streams {
         Ok(())
     }
 
-    /// Deletes the topic and creates it anew: offsets begin with 0 again, and so do the consumers.
+    /// Deletes the topic and creates it again: offsets and consumers start at 0.
     pub(crate) fn recreate(&self, topic: &str) -> Result<()> {
         let connection = self.0.storage.connection();
         connection.execute("DELETE FROM stream_records WHERE topic = ?1", [topic])?;

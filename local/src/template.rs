@@ -1,4 +1,4 @@
-//! The template: what `sam deploy` would bring to life, read for this machine.
+//! The template, as `sam deploy` would use it, read for this machine.
 //!
 //! Nothing else configures the application. A resource, event or intrinsic that the local stack should honour and
 //! cannot is an error that names it; what has no meaning on one machine (log groups, alarms, what roles allow but at
@@ -95,7 +95,7 @@ impl Template {
 }
 
 /// Every resource whose condition holds, with its parameters, references and intrinsics replaced: also those that the
-/// local stack has no part in, for whoever checks what the template says of them.
+/// local stack has no part in, for tests of the template.
 pub fn expand(text: &str, deployment: &Deployment) -> Result<BTreeMap<String, Value>> {
     let document = yaml::parse(text)?;
     let resolver = resolver(&document, deployment)?;

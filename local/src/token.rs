@@ -1,4 +1,4 @@
-//! Tokens that the front accepts, and the public key to check them with.
+//! Tokens that the API accepts, and the public key to check them with.
 //!
 //! As at a real issuer they are signed with RSA, the only kind that API Gateway accepts, and whoever checks them, a
 //! function for example, reads the public key as a JSON Web Key Set (RFC 7517).

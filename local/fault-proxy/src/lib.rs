@@ -3,7 +3,8 @@
 //! It injects [faults](Fault), adds latency, counts [traffic](Traffic) per operation with read and write units, and
 //! refuses requests as DynamoDB does and an embedded database never does: transactions that conflict, throttling.
 //!
-//! Each client connection has one connection to the server, so a fault that breaks a connection affects one client only.
+//! Each client connection has one connection to the server, so a fault that breaks a connection affects one client
+//! only.
 
 pub use fault::{Fault, FaultPlan, Moment, Recorder, Refusal};
 pub use message::Request;

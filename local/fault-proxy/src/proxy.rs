@@ -82,14 +82,14 @@ impl Proxy {
 
     /// From now on a reply is sent at the earliest this long after its request arrived, as from a remote service.
     ///
-    /// The time of the server is part of the latency, not added to it: a service answers many requests at a time, but the
-    /// embedded database one after another, and its backlog would add up over a batch.
+    /// The time of the server is part of the latency, not added to it: a service answers many requests at a time, but
+    /// the embedded database one after another, and its backlog would add up over a batch.
     pub fn set_latency(&self, latency: Duration) {
         self.state.latency_us.store(u64::try_from(latency.as_micros()).unwrap_or(u64::MAX), Ordering::SeqCst);
     }
 
-    /// From now on a transaction takes this long, and one that writes an item of another in progress is cancelled, as in
-    /// DynamoDB ("Amazon DynamoDB transactions: how it works", transaction conflict handling).
+    /// From now on a transaction takes this long, and one that writes an item of another in progress is cancelled, as
+    /// in DynamoDB ("Amazon DynamoDB transactions: how it works", transaction conflict handling).
     pub fn contend(&self, transaction: Duration) {
         self.state.contention.enable(transaction);
     }

@@ -1,8 +1,8 @@
 //! Write and read units: what `ReturnConsumedCapacity` reports, and what DynamoDB bills where it reports nothing.
 //!
 //! A refused write has no `ConsumedCapacity`. It is billed by the size of the existing item, at least one unit (AWS,
-//! "Condition expressions"), and a cancelled transaction by all its actions, twice (AWS, "Amazon DynamoDB transactions: how
-//! it works", capacity management). That is computed here, from the old items in the error.
+//! "Condition expressions"), and a cancelled transaction by all its actions, twice (AWS, "Amazon DynamoDB transactions:
+//! how it works", capacity management). That is computed here, from the old items in the error.
 
 use serde_json::Value;
 

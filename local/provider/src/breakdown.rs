@@ -1,5 +1,5 @@
-//! Failures of the provider itself: a 500, which it keeps under the request's key like any other result and repeats for as
-//! long as it remembers the key (Stripe, "Idempotent requests"). Without a key nothing is kept.
+//! Failures of the provider itself: a 500, which it keeps under the request's key like any other result and repeats for
+//! as long as it remembers the key (Stripe, "Idempotent requests"). Without a key nothing is kept.
 
 use serde::Deserialize;
 

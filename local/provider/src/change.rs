@@ -1,4 +1,4 @@
-//! Changes of the state, for whoever stores it.
+//! Changes of the state, to be stored.
 
 use crate::{answer::Answer, intent::Intent, keys::Key, refund::Refund};
 

@@ -141,7 +141,7 @@ impl Draft {
         })
     }
 
-    /// The fault that the payment method asks for.
+    /// The fault that the payment method causes.
     pub(crate) fn fault(&self) -> Option<Fault> {
         match self {
             Self::Create { intent, confirm: Some(_) } => Fault::of_charge(intent.payment_method.as_deref()?),

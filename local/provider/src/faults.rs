@@ -10,8 +10,8 @@
 //! | `pm_slow_MS` | charged and answered after that time, even if the caller has gone; until then the key is in use |
 //!
 //! A payment by one of these is charged as by any card, and its refunds meet the fault, likewise on the first request
-//! under their key: `pm_timeout_before_refund`, `pm_timeout_after_refund`, `pm_kill_before_refund`, `pm_kill_after_refund`,
-//! `pm_slow_refund_MS`.
+//! under their key: `pm_timeout_before_refund`, `pm_timeout_after_refund`, `pm_kill_before_refund`,
+//! `pm_kill_after_refund`, `pm_slow_refund_MS`.
 //!
 //! If a tombstone has taken the key of such a first request, the same request under its next key meets no fault: one
 //! fault per operation.

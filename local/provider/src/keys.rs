@@ -30,7 +30,7 @@ pub struct Saved {
 pub(crate) struct Keys {
     saved: HashMap<Key, Saved>,
     running: HashSet<Key>,
-    /// How long a key is remembered, from its first use; `None`: until it is told to forget.
+    /// How long a key is remembered, from its first use; `None`: until [`Keys::forget`].
     memory: Option<Duration>,
 }
 

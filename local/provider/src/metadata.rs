@@ -1,4 +1,4 @@
-//! What callers write beside an object (Stripe, "Metadata": 50 keys of 40 characters without square brackets, values of
+//! The caller's own data of an object (Stripe, "Metadata": 50 keys of 40 characters without square brackets, values of
 //! 500 characters).
 
 use std::collections::BTreeMap;

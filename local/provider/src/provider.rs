@@ -1,4 +1,4 @@
-//! The provider: keys, objects, and what goes wrong.
+//! The provider: keys, objects and faults.
 
 use std::time::Duration;
 
@@ -71,7 +71,7 @@ pub struct Delivered {
 }
 
 impl Provider {
-    /// An empty provider. `memory` is how long it remembers a key; `None`: until it is told to forget.
+    /// An empty provider. `memory` is how long it remembers a key; `None`: until [`Provider::forget_keys`].
     pub fn new(seed: u64, memory: Option<Duration>) -> Self {
         Self {
             keys: Keys::new(memory),

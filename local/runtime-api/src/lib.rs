@@ -3,13 +3,13 @@
 //! Each request of the runtime becomes a [`Call`] to the task that owns the sandbox, with the time at which it arrived.
 //! That task decides; the server has no state.
 //!
-//! The crate `lambda-simulator` is no replacement: it keeps every invocation in memory, takes an invocation off its queue
-//! before it knows that the runtime still waits for it (a sandbox killed while idle loses the next request), wakes waiters
-//! with `notify_waiters` after a separate check (a completion in between is missed), passes payloads through
-//! `serde_json::Value` (numbers beyond 64 bits change), and enforces no timeout.
+//! The crate `lambda-simulator` is no replacement: it keeps every invocation in memory, takes an invocation off its
+//! queue before it knows that the runtime still waits for it (a sandbox killed while idle loses the next request),
+//! wakes waiters with `notify_waiters` after a separate check (a completion in between is missed), passes payloads
+//! through `serde_json::Value` (numbers beyond 64 bits change), and enforces no timeout.
 //!
-//! Of the Extensions API it has what runtimes themselves use: `lambda_runtime`'s graceful shutdown registers an extension
-//! without events and panics if it cannot.
+//! Of the Extensions API it has what runtimes themselves use: `lambda_runtime`'s graceful shutdown registers an
+//! extension without events and panics if it cannot.
 
 use std::{
     io,

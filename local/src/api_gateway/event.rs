@@ -13,12 +13,11 @@ use axum::{
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
 use chrono::Utc;
-use percent_encoding::percent_decode;
 use serde_json::{Map, Value, json};
 
 use super::routes::Found;
 
-/// What the event says about the call rather than about the request.
+/// The properties of the call, in addition to those of the request.
 pub(super) struct Context<'c> {
     pub(super) id: &'c str,
     pub(super) peer: SocketAddr,
@@ -125,13 +124,7 @@ fn cookies(request: &HeaderMap) -> Vec<String> {
 }
 
 pub(super) fn parse_query(query: &str) -> Vec<(String, String)> {
-    let decode = |text: &str| percent_decode(text.replace('+', " ").as_bytes()).decode_utf8_lossy().into_owned();
-    query
-        .split('&')
-        .filter(|pair| !pair.is_empty())
-        .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
-        .map(|(name, value)| (decode(name), decode(value)))
-        .collect()
+    form_urlencoded::parse(query.as_bytes()).into_owned().collect()
 }
 
 fn joined(pairs: impl IntoIterator<Item = (String, String)>) -> BTreeMap<String, String> {

@@ -1,4 +1,4 @@
-//! What a request asks for, in the words in which DynamoDB asks IAM about it.
+//! The accesses of a request, as DynamoDB checks them with IAM.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::template::{Access, Deployment, Table};
 
-/// What is to be known of tables: the attribute that is the partition key, by the table's name.
+/// The partition key attribute of each table, by the table's name.
 #[derive(Clone)]
 pub(super) struct Names {
     partition_keys: BTreeMap<String, String>,
@@ -23,8 +23,8 @@ impl Names {
         Self { partition_keys: keys.collect(), deployment }
     }
 
-    /// What an operation (`PutItem`) with this request asks for. A transaction asks for each of its items (AWS, "Using
-    /// IAM with DynamoDB transactions").
+    /// The accesses of an operation (`PutItem`) with this request. A transaction has one for each of its items (AWS,
+    /// "Using IAM with DynamoDB transactions").
     pub(super) fn accesses(&self, operation: &str, request: &Value) -> Vec<Access> {
         match operation {
             "GetItem" | "UpdateItem" | "DeleteItem" => vec![self.item(operation, request, &request["Key"])],

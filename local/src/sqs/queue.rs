@@ -292,7 +292,7 @@ impl Stored {
         })
     }
 
-    /// Its body, and what else can be seen of it.
+    /// Its body and its other visible properties.
     fn glimpse(self, now: i64) -> (String, Glimpse) {
         let state = match (self.visible > now, self.receipt) {
             (false, _) => State::Visible,
@@ -339,7 +339,8 @@ fn insert(
     Ok((id, sequence))
 }
 
-/// A FIFO group with a message in flight is blocked, so that its order holds; a free group's messages may share a batch.
+/// A FIFO group with a message in flight is blocked, so that its order holds; a free group's messages may share a
+/// batch.
 fn visible(connection: &Connection, queue: &Queue, now: i64, maximum: i64) -> Result<Vec<Stored>> {
     let sql = if queue.fifo {
         "SELECT * FROM messages m WHERE queue = ?1 AND visible <= ?2 AND NOT EXISTS (

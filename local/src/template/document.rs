@@ -1,4 +1,4 @@
-//! A template to change before it is used, as tests do for what is no parameter of it.
+//! A template that can be changed before it is used: tests change what is not a parameter.
 
 use std::path::Path;
 

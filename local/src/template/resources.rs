@@ -187,7 +187,8 @@ pub struct Pipe {
     pub is_stopped: bool,
 }
 
-/// What one machine has no use for: permissions (but for those that functions' roles have at DynamoDB), keys, logs and their watchers.
+/// Resources without meaning on one machine: permissions (except those of functions' roles at DynamoDB), keys, logs,
+/// alarms.
 pub(super) fn without_local_meaning(kind: &str) -> bool {
     const PREFIXES: [&str; 12] = [
         "AWS::IAM::",
@@ -206,8 +207,8 @@ pub(super) fn without_local_meaning(kind: &str) -> bool {
     PREFIXES.iter().any(|prefix| kind.starts_with(prefix))
 }
 
-/// The properties of a resource that are neither read here nor known to have no local meaning: who writes one should
-/// hear that it does nothing on this machine.
+/// The properties of a resource that are neither read here nor known to have no local meaning. The stack warns that
+/// they have no effect on this machine.
 pub(super) fn unknown_properties<'p>(kind: &str, properties: &'p Value) -> impl Iterator<Item = &'p String> {
     let (read, without_meaning): (&[&str], &[&str]) = match kind {
         "AWS::Serverless::Function" => (

@@ -1,4 +1,4 @@
-//! What the role of a function allows it to ask of DynamoDB (AWS, "IAM JSON policy elements reference").
+//! The DynamoDB permissions of a function's role (AWS, "IAM JSON policy elements reference").
 //!
 //! Read strictly: an element or a condition that is not known here is an error, never an allowance.
 
@@ -14,7 +14,7 @@ pub struct Role {
     statements: Vec<Statement>,
 }
 
-/// One action on one resource, as DynamoDB asks about it before it does it.
+/// One action on one resource, as DynamoDB checks it before the action.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Access {
     /// `dynamodb:PutItem`.
@@ -130,7 +130,7 @@ impl Condition {
     }
 }
 
-/// A statement that names something else, or everything but something, is read as well, and refused if it says so.
+/// A statement with `NotAction` or `NotResource` is read as well, and refused.
 fn is_about_dynamodb(statement: &Value) -> bool {
     let actions = texts(&statement["Action"]);
     actions.is_empty()

@@ -1,8 +1,8 @@
 //! The provider of the local stack ([`provider_simulator`]) in simulated time, behind a network that loses, repeats and
 //! delays requests.
 //!
-//! It remembers the result of the first request under an id for a [time](MEMORY), including its own errors. Then the id is
-//! as free as one that was never used. The objects stay, but the search may show them late.
+//! It remembers the result of the first request under an id for a [time](MEMORY), including its own errors. Then the id
+//! is as free as one that was never used. The objects stay, but the search may show them late.
 
 use std::collections::HashMap;
 use std::sync::Arc;
