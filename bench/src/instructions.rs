@@ -20,7 +20,7 @@ const RUNS: u64 = 200;
 /// Runs before that, in which caches and connections are filled.
 const WARM_UP: u64 = 20;
 
-/// What a path may cost more than in the baseline, before the check fails.
+/// The increase over the baseline at which the check fails.
 const TOLERANCE_PERCENT: u64 = 3;
 
 #[derive(Debug, Serialize, Deserialize)]

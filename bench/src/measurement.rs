@@ -11,14 +11,14 @@ use crate::stage::{Stage, Turn};
 use crate::statistics::{median, quantile};
 use crate::subject::Subject;
 
-/// What a subject showed in a case.
+/// The figures of a subject in a case.
 #[derive(Clone, Debug, Serialize)]
 pub struct Row {
     /// The case.
     pub case: String,
     /// How long the store took for each request, beside its own time.
     pub delay_ms: u64,
-    /// Who.
+    /// The subject.
     pub subject: String,
     /// How many invocations were measured.
     pub invocations: usize,

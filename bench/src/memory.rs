@@ -7,10 +7,10 @@ use crate::cases::Case;
 use crate::stage::Stage;
 use crate::subject::Subject;
 
-/// What a sandbox has at most, in bytes.
+/// The peak memory of a sandbox, in bytes.
 #[derive(Clone, Debug, Serialize)]
 pub struct Memory {
-    /// Who.
+    /// The subject.
     pub subject: String,
     /// At its first poll for an invocation.
     pub started_bytes: u64,

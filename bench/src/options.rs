@@ -1,4 +1,4 @@
-//! What can be asked for.
+//! Command-line options.
 
 use std::path::PathBuf;
 
@@ -11,12 +11,12 @@ use crate::kind::Kind;
 #[derive(Debug, Parser)]
 #[command(name = "bench")]
 pub struct Options {
-    /// What to do; without one, `run`.
+    /// The command [default: run].
     #[command(subcommand)]
     pub command: Option<Command>,
 }
 
-/// What to do.
+/// A command.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Measure times, requests, memory, starts and units; print the tables, and write them as Markdown and JSON.
@@ -29,13 +29,13 @@ pub enum Command {
     },
     /// The peers that the library is compared with.
     Peers {
-        /// What to do about them.
+        /// The action.
         #[command(subcommand)]
         action: PeersAction,
     },
 }
 
-/// What to do about the peers.
+/// An action on the peers.
 #[derive(Debug, Subcommand)]
 pub enum PeersAction {
     /// Install Powertools for Python and for TypeScript into `target/peers`, from PyPI and npm.
@@ -64,7 +64,7 @@ pub enum Part {
 /// Which of it, and how much.
 #[derive(Clone, Debug, Args)]
 pub struct Choice {
-    /// What to measure.
+    /// Parts to measure.
     #[arg(long, value_delimiter = ',', default_values_t = Part::value_variants().to_vec())]
     pub parts: Vec<Part>,
     /// Subjects to measure; those that are not installed are left out.

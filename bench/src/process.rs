@@ -1,4 +1,4 @@
-//! What the system knows of a process.
+//! The operating system's figures of a process.
 
 use std::fs;
 use std::path::PathBuf;

@@ -15,7 +15,7 @@ use crate::options::{Choice, Part};
 use crate::subject::{self, Subject};
 use crate::unit_costs::{self, UnitCost};
 
-/// What a run found.
+/// The results of a run.
 #[derive(Debug, Serialize)]
 struct Results {
     machine: Machine,

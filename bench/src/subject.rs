@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 pub struct Subject {
     /// Its name in the tables.
     pub name: String,
-    /// What made it: versions of the runtime and of the library.
+    /// The versions of the runtime and of the library.
     pub version: String,
     pub(crate) command: Vec<String>,
     pub(crate) folder: PathBuf,
@@ -20,7 +20,7 @@ pub struct Subject {
     pub is_ours: bool,
 }
 
-/// What a subject serves.
+/// The trigger of a subject.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// API Gateway; claim → run → commit.

@@ -12,10 +12,10 @@ use fault_proxy::Traffic;
 /// The lengths: 0.3, 1, 4, 40 and 400 KB.
 pub const ANSWER_BYTES: [usize; 5] = [300, 1024, 4 * 1024, 40 * 1024, 400 * 1024];
 
-/// What an outcome costs.
+/// The units of an outcome.
 #[derive(Clone, Debug, Serialize)]
 pub struct UnitCost {
-    /// Who.
+    /// The subject.
     pub subject: String,
     /// `first run`, `replay`, `mismatch`.
     pub outcome: &'static str,

@@ -57,7 +57,7 @@ impl ApiGateway {
         Ok(Self(Arc::new(Inner { api, routes, functions, issuer, deployment })))
     }
 
-    /// What a token must satisfy on the API's routes.
+    /// The authorizer of the API's routes.
     pub(crate) fn authorizer(&self) -> Option<&Authorizer> {
         let api = &self.0.api;
         api.default_authorizer

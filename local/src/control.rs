@@ -31,7 +31,7 @@ use crate::{
     token::Issuer,
 };
 
-/// What there is, for `GET /_local/`.
+/// The routes, for `GET /_local/`.
 const ROUTES: [(&str, &str); 25] = [
     ("GET /_local/token?sub=NAME&role=ROLE", "a token that the API accepts, as text; further parameters become claims"),
     ("GET /_local/jwks.json", "the public key that tokens are checked with"),
@@ -114,7 +114,7 @@ impl Control {
             .route("/_local/reconcile", post(reconcile))
             .route("/_local/{*rest}", any(unknown))
             .method_not_allowed_fallback(wrong_method)
-            // Not the front beside it: who may call an application is for its own tokens to say.
+            // Not for the HTTP API: its callers are authorized by their tokens.
             .layer(middleware::from_fn(access::from_this_machine))
             .with_state(Arc::new(self))
     }
@@ -179,7 +179,7 @@ async fn keys(State(control): Shared) -> Json<JwkSet> {
     Json(control.issuer.keys().clone())
 }
 
-/// What an identity provider does at the end of a sign-in. The name of the cookie is the console's.
+/// The end of a sign-in at an identity provider. The name of the cookie is the console's.
 async fn console(
     State(control): Shared,
     Query(mut claims): Query<BTreeMap<String, String>>,

@@ -1,7 +1,7 @@
 //! Tables, on embedded DynamoDB (`dynoxide`), served over HTTP.
 //!
 //! The engine works synchronously under one lock, so it has a thread and a runtime of its own: a slow request must
-//! not hold up the sandboxes, the pipe or the front.
+//! not hold up the sandboxes, the pipe or the API.
 //!
 //! dynoxide answers to whoever asks, pages of any site included (`Access-Control-Allow-Origin: *`, as DynamoDB Local
 //! does), and takes no layer of ours. So it is behind a door of ours that passes on what comes from this machine, at an
@@ -238,7 +238,7 @@ async fn sweep_expired(database: Database, every: Duration) {
     }
 }
 
-/// What cannot change under existing data: the key schemas of the table and its indexes.
+/// The properties that cannot change under existing data: the key schemas of the table and its indexes.
 fn keys(definition: &Value) -> Value {
     let indexes: std::collections::BTreeMap<String, Value> = ["GlobalSecondaryIndexes", "LocalSecondaryIndexes"]
         .iter()

@@ -99,7 +99,7 @@ impl Provider {
         self.0.down.store(down, Ordering::Relaxed);
     }
 
-    /// From now on requests fail at the provider, as this describes.
+    /// From now on requests fail at the provider, as described.
     pub(crate) fn break_down(&self, breakdown: Breakdown) {
         self.0.state.lock().break_down(breakdown);
     }

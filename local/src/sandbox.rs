@@ -36,10 +36,10 @@ use crate::{
 /// AWS, "Lambda execution environment lifecycle": the Init phase is limited to 10 seconds.
 const INITIALIZATION: Duration = Duration::from_secs(10);
 
-/// What Lambda leaves a runtime between SIGTERM and SIGKILL (AWS, same page, "Shutdown phase").
+/// The time between SIGTERM and SIGKILL (AWS, same page, "Shutdown phase").
 const SHUTDOWN: Duration = Duration::from_millis(500);
 
-/// What the sandboxes of a function share.
+/// The state that the sandboxes of a function share.
 pub(crate) struct Shared {
     pub(crate) definition: Definition,
     pub(crate) invocations: Invocations,
@@ -356,7 +356,7 @@ impl Sandbox<'_> {
         }
     }
 
-    /// What happens next. What the process said comes before its end: it may answer and exit.
+    /// The next event. Calls of the process come before its end: it may respond and exit.
     async fn event(&mut self) -> Event {
         tokio::select! {
             biased;

@@ -88,7 +88,7 @@ impl Poller {
 
     async fn process(&self, batch: Vec<Message>) {
         let (batch, filtered): (Vec<_>, Vec<_>) = batch.into_iter().partition(|message| self.wanted(message));
-        // What the filter leaves out is deleted (AWS, "Control which events Lambda sends to your function").
+        // Messages that the filter excludes are deleted (AWS, "Control which events Lambda sends to your function").
         self.delete(&filtered, |_| true);
         if batch.is_empty() {
             return;

@@ -274,7 +274,7 @@ fn deployment(options: &Options, sqs: SocketAddr, provider_url: &str, gateway: S
     }
 }
 
-/// Those that a function reads, and those for what was given up.
+/// The topics that functions read, and those for failed records.
 fn topics(template: &Template) -> Vec<String> {
     let mappings = template.functions.values().flat_map(|function| &function.streams);
     mappings.flat_map(|mapping| mapping.topics.iter().chain(&mapping.failed_topic).cloned()).collect()

@@ -59,14 +59,14 @@ pub(crate) struct Record {
 /// By name, as text.
 pub(crate) type Headers = BTreeMap<String, String>;
 
-/// Where a record went.
+/// The place of a record.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Place {
     pub partition: u32,
     pub offset: i64,
 }
 
-/// What can be seen of a topic.
+/// The contents of a topic.
 #[derive(Debug, Serialize)]
 pub(crate) struct Contents {
     pub partitions: Vec<Glimpse>,
@@ -77,7 +77,7 @@ pub(crate) struct Glimpse {
     pub partition: u32,
     /// The next offset.
     pub end: i64,
-    /// Where each function goes on.
+    /// The next offset of each function.
     pub positions: BTreeMap<String, i64>,
     /// The values, as text.
     pub values: Vec<String>,

@@ -9,10 +9,10 @@ use serde_json::{Value, json};
 
 use crate::message::{Reply, Request};
 
-/// What happens to one request.
+/// The fault of one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// Nothing.
+    /// The request is forwarded.
     None,
     /// The connection breaks before the request arrives.
     LoseRequest,

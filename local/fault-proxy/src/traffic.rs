@@ -4,7 +4,7 @@ use std::ops::{Add, Sub};
 
 use serde::Serialize;
 
-/// What went through the proxy.
+/// Traffic through the proxy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Traffic {
     /// Requests that the server answered, including those whose reply was then lost.

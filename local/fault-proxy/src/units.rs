@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::message::{Reply, Request};
 
-/// What one request costs.
+/// The units of one request.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Units {
     pub(crate) write: f64,

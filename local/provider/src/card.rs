@@ -30,7 +30,7 @@ impl Decline {
     const GENERIC: Self =
         Self { code: "card_declined", decline_code: Some("generic_decline"), message: "Your card was declined." };
 
-    /// Of a payment that needs its holder where the holder cannot be asked.
+    /// The decline of a payment that needs its holder, if the holder cannot be asked.
     pub(crate) fn without_holder(holder: Holder) -> Option<Self> {
         let code = "authentication_required";
         match holder {

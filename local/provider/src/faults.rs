@@ -46,7 +46,7 @@ impl Fault {
         }
     }
 
-    /// Of a refund of a charge by this payment method.
+    /// The fault of a refund of a charge by this payment method.
     pub(crate) fn of_refund(payment_method: &str) -> Option<Self> {
         match payment_method {
             "pm_timeout_before_refund" => Some(Self::Timeout(Moment::Before)),

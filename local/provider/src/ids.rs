@@ -9,7 +9,7 @@ impl Ids {
         Self(seed)
     }
 
-    /// As Stripe's: a prefix that names the kind, and letters and digits.
+    /// A prefix that names the kind, then letters and digits, like Stripe's.
     pub(crate) fn next(&mut self, prefix: &str) -> String {
         format!("{prefix}_{:016x}{:016x}", self.number(), self.number())
     }

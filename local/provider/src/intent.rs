@@ -17,7 +17,7 @@ pub struct Intent {
     pub(crate) payment_method_types: Vec<String>,
     pub(crate) latest_charge: Option<String>,
     pub last_payment_error: Option<Value>,
-    /// What the card's holder has to do.
+    /// The action that the card's holder has to take.
     #[serde(default)]
     pub(crate) next_action: Option<Value>,
     pub(crate) description: Option<String>,
@@ -40,7 +40,7 @@ pub enum Status {
 }
 
 impl Status {
-    /// As it is written in the API.
+    /// Its name in the API.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::RequiresPaymentMethod => "requires_payment_method",

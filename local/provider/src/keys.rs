@@ -48,7 +48,7 @@ impl Keys {
         Self { memory, ..Self::default() }
     }
 
-    /// What is remembered under a key.
+    /// The saved request under a key.
     pub(crate) fn get(&self, key: &Key, now: Duration) -> Option<&Saved> {
         let is_remembered = |saved: &&Saved| self.memory.is_none_or(|memory| now < saved.first_used + memory);
         self.saved.get(key).filter(is_remembered)

@@ -11,7 +11,7 @@ use crate::{
     refund::Refund,
 };
 
-/// What was really charged.
+/// A real charge.
 #[derive(Debug, Serialize)]
 pub struct Charge {
     pub id: String,

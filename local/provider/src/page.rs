@@ -49,7 +49,7 @@ impl Page {
             Place::Before(object) => (0, find(object, "ending_before")?),
         };
         let more = to - from > self.limit;
-        // Those next to the place.
+        // The objects next to the place.
         let (from, to) = match self.place {
             Place::Start | Place::After(..) => (from, to.min(from + self.limit)),
             Place::Before(_) => (to.saturating_sub(self.limit), to),

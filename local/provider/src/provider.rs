@@ -181,7 +181,7 @@ impl Provider {
         Delivered { idempotency_key, status: answer.status, body: answer.json() }
     }
 
-    /// From now on requests fail at the provider, as this describes.
+    /// From now on requests fail at the provider, as described.
     pub fn break_down(&mut self, breakdown: Breakdown) {
         self.breakdown = Some(breakdown);
     }
@@ -192,7 +192,7 @@ impl Provider {
         self.keys.forget()
     }
 
-    /// What it remembers under a key.
+    /// The request and result that it remembers under a key.
     pub fn saved(&self, key: &Key, now: Duration) -> Option<&Saved> {
         self.keys.get(key, now)
     }
@@ -218,7 +218,7 @@ impl Provider {
         refunds.find(|refund| refund.id == id).ok_or_else(|| ApiError::missing("refund", id).with_status(404))
     }
 
-    /// What was really charged, oldest first.
+    /// The real charges, oldest first.
     pub fn charges(&self) -> Vec<Charge> {
         self.objects.charges()
     }

@@ -17,7 +17,7 @@ pub(super) enum Denial {
     Forbidden,
 }
 
-/// What becomes `requestContext.authorizer`; `None` on an open route.
+/// The value of `requestContext.authorizer`; `None` on an open route.
 pub(super) fn check(
     api: &HttpApi,
     route: &Route,

@@ -1,4 +1,5 @@
-//! What a function's answer becomes (AWS, same page as the event, "Lambda function response format for 2.0").
+//! From a function's result to an HTTP response (AWS, same page as the event, "Lambda function response format for
+//! 2.0").
 
 use axum::{
     body::Body,
@@ -12,7 +13,7 @@ pub(super) fn build(payload: &[u8]) -> Option<Response<Body>> {
     let answer: Value = serde_json::from_slice(payload).ok()?;
     match answer.get("statusCode") {
         Some(status) => structured(&answer, status),
-        // Without a status the whole answer is the body.
+        // Without a status the whole result is the body.
         None => Some(inferred(answer, payload)),
     }
 }

@@ -58,7 +58,7 @@ impl Names {
         self.access(action, table, None, keys.map(|key| vec![key]))
     }
 
-    /// Of an index the key that it is queried by is another one, and is not looked at.
+    /// The key of an index is another one and is not checked.
     fn query(&self, request: &Value) -> Access {
         let (table, index) = (request["TableName"].as_str(), request["IndexName"].as_str());
         let key = self.partition_key(table).filter(|_| index.is_none()).and_then(|name| queried(request, name));
@@ -112,7 +112,7 @@ fn plain(value: &Value) -> Option<String> {
     value.as_object()?.values().next()?.as_str().map(str::to_owned)
 }
 
-/// What a key condition compares the partition key with. Its other half, if any, stands behind `AND`.
+/// The value that a key condition compares the partition key with. The other half, if any, follows `AND`.
 fn queried(request: &Value, partition_key: &str) -> Option<String> {
     let expression = request["KeyConditionExpression"].as_str()?;
     let parts = expression.split(" AND ").flat_map(|part| part.split(" and "));

@@ -45,7 +45,7 @@ pub(super) const SCHEMA: &str = "
         PRIMARY KEY (queue, id)
     ) STRICT, WITHOUT ROWID;";
 
-/// What can be seen of a queue without receiving from it.
+/// The contents of a queue, without receiving from it.
 #[derive(Debug, PartialEq, Serialize)]
 pub(crate) struct Contents {
     pub visible: usize,
@@ -53,7 +53,7 @@ pub(crate) struct Contents {
     pub delayed: usize,
     /// In the order of arrival.
     pub bodies: Vec<String>,
-    /// What else there is to know of them, in the same order.
+    /// Their other properties, in the same order.
     pub messages: Vec<Glimpse>,
 }
 

@@ -25,7 +25,7 @@ pub(crate) struct Poller {
 
 type Partition = (String, u32);
 
-/// What a batch has of one partition.
+/// The part of a batch from one partition.
 struct Part {
     records: Vec<Record>,
 }

@@ -1,4 +1,4 @@
-//! What the application's template must hold together, where CloudFormation accepts anything.
+//! Rules that the application's template must keep, although CloudFormation accepts anything.
 
 use std::path::Path;
 use std::time::Duration;
@@ -38,7 +38,7 @@ fn problems(document: &Document, chosen: &[(&str, &str)]) -> Result<Vec<String>>
     Ok(problems)
 }
 
-/// What the local stack does not read.
+/// Problems in parts that the local stack does not read.
 fn of_document(document: &Value) -> Vec<String> {
     let mut problems = Vec::new();
     for (name, resource) in members(&document["Resources"]) {
@@ -70,7 +70,7 @@ fn of_document(document: &Value) -> Vec<String> {
     problems
 }
 
-/// Whether the front lets requests without a token through.
+/// Whether the route accepts requests without a token.
 fn is_open(event: &Value) -> bool {
     event["Type"] == "HttpApi" && event["Properties"]["Auth"]["Authorizer"] == "NONE"
 }
@@ -112,7 +112,7 @@ fn highest(document: &Value, value: &Value) -> Option<u64> {
     parameter.unwrap_or(value).as_u64()
 }
 
-/// What an HTTP API waits for an integration at the most, and by default (AWS, "Quotas for configuring and running an
+/// The maximum and default integration timeout of an HTTP API (AWS, "Quotas for configuring and running an
 /// HTTP API").
 const GATEWAY_MS: u64 = 30_000;
 
@@ -139,7 +139,7 @@ fn list(value: &Value) -> Vec<&str> {
     }
 }
 
-/// What a function's own role allows, as `action on resource`, and of which kinds of items.
+/// The permissions of a function's own role, as `action on resource`, with the kinds of items.
 fn allowed(function: &str) -> Result<Vec<String>> {
     let document = application()?;
     let policies = document.value()["Resources"][format!("{function}Role")]["Properties"]["Policies"]

@@ -1,4 +1,4 @@
-//! What a template contains.
+//! The contents of a template.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ pub struct Template {
     pub tables: BTreeMap<String, Table>,
     pub queues: BTreeMap<String, Queue>,
     pub pipes: BTreeMap<String, Pipe>,
-    /// What the template declares and the local stack has no part in, and by what it loses messages in silence.
+    /// Warnings: declarations without effect here, and settings that silently lose messages.
     pub notes: Vec<String>,
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-/// What the template cannot know: where it runs, and the values of its parameters.
+/// The environment of a template: where it runs, and the values of its parameters.
 #[derive(Debug, Clone)]
 pub struct Deployment {
     pub region: String,

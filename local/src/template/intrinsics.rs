@@ -11,7 +11,7 @@ use super::{deployment::Deployment, parameters, yaml::members};
 /// Stripe's, and no real secret has a place on a developer's machine.
 pub const LOCAL_SECRET: &str = "sk_test_local";
 
-/// What `Ref` and `GetAtt` may name: a resource and how it is known to others.
+/// The values of `Ref` and `GetAtt` for a resource.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Identity {
     pub(super) reference: String,

@@ -26,7 +26,7 @@ pub struct Function {
     pub log_format: Option<String>,
     pub log_level: Option<String>,
     pub reserved_concurrency: Option<usize>,
-    /// What it may ask of DynamoDB; `None`: everything, for the template does not say.
+    /// Its permissions at DynamoDB; `None`: the template does not limit them.
     pub role: Option<Role>,
     pub mappings: Vec<Mapping>,
     pub streams: Vec<StreamMapping>,
@@ -105,7 +105,7 @@ pub struct StreamMapping {
 
 #[derive(Debug, Clone)]
 pub struct Schedule {
-    /// As SAM names the resource, unless it is given a name: function and event.
+    /// Its given name, or SAM's name of the resource: function and event.
     pub name: String,
     /// Of the event that declares it.
     pub event: String,
@@ -142,7 +142,7 @@ pub struct Route {
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum Authorization {
-    /// What the API does by default.
+    /// The API's default authorizer.
     Inherited,
     None,
     Authorizer {
@@ -249,7 +249,7 @@ pub(super) fn unknown_properties<'p>(kind: &str, properties: &'p Value) -> impl 
     Some(members(properties).map(|(name, _)| name).filter(unknown)).into_iter().flatten()
 }
 
-/// What `Ref` and `GetAtt` of this resource yield (AWS, "Return values" of each resource type).
+/// The values of `Ref` and `GetAtt` for this resource (AWS, "Return values" of each resource type).
 pub(super) fn identity(id: &str, resource: &Value, resolver: &Resolver<'_>) -> Result<Identity> {
     let properties = &resource["Properties"];
     let deployment = resolver.deployment;

@@ -46,7 +46,7 @@ enum Condition {
 
 impl Role {
     /// The role that a function names, with the managed policies of the template; nothing if it is not in the template.
-    /// What policies of AWS allow is not known here: none that the template attaches is about DynamoDB.
+    /// AWS's own managed policies are not known here: none that the template attaches is about DynamoDB.
     pub(super) fn of(function: &Value, resources: &Value, resolver: &Resolver<'_>) -> Result<Option<Self>> {
         let Some(name) = function["Role"]["Fn::GetAtt"][0].as_str() else { return Ok(None) };
         let role = &resources[name];
