@@ -93,7 +93,7 @@ impl Objects {
                 &self.intents[self.intents.len() - 1]
             }
         };
-        self.changes.push(Change::Intent { intent: changed.0.clone(), idempotency_key: changed.1.clone() });
+        self.changes.push(Change::Intent { intent: Box::new(changed.0.clone()), idempotency_key: changed.1.clone() });
     }
 
     pub(crate) fn add_refund(&mut self, refund: Refund) {

@@ -249,3 +249,69 @@ impl Write {
         format!("POST {}\n{}", self.path, self.form)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+    fn charge(amount: &str) -> Write {
+        let form = Form::new([
+            ("amount", amount),
+            ("currency", "eur"),
+            ("payment_method", "pm_card_visa"),
+            ("confirm", "true"),
+        ]);
+        let key = Key { account: "account".to_owned(), key: "key".to_owned() };
+        Write { path: "/v1/payment_intents".to_owned(), form, key: Some(key) }
+    }
+
+    /// The result of a request, and whether it was executed for that.
+    fn send(provider: &mut Provider, write: Write, now: Duration) -> (u16, String, bool) {
+        let (answer, is_new) = match provider.admit(write, now) {
+            Ok(Admission::New(admitted)) => (provider.execute(*admitted, now), true),
+            Ok(Admission::Saved(answer)) => (answer, false),
+            Err(error) => (error.answer(), false),
+        };
+        (answer.status, answer.body, is_new)
+    }
+
+    #[test]
+    fn a_key_is_remembered_from_its_first_use_for_as_long_as_the_provider_remembers() {
+        let mut provider = Provider::new(1, Some(DAY));
+        let first = send(&mut provider, charge("1999"), Duration::ZERO);
+        assert_eq!((first.0, first.2), (200, true));
+        let late = DAY - Duration::from_millis(1);
+        assert_eq!(send(&mut provider, charge("1999"), late), (200, first.1.clone(), false));
+        assert_eq!(send(&mut provider, charge("2000"), late).0, 400, "other parameters under the key");
+        assert_eq!(provider.charges().len(), 1);
+        let forgotten = send(&mut provider, charge("1999"), DAY);
+        assert_eq!((forgotten.0, forgotten.2, provider.charges().len()), (200, true, 2));
+        assert_ne!(forgotten.1, first.1);
+    }
+
+    #[test]
+    fn the_same_requests_to_the_same_seed_have_the_same_results_and_restore_the_state() {
+        let run = || {
+            let mut provider = Provider::new(7, None);
+            let body = send(&mut provider, charge("1999"), DAY).1;
+            (body, provider.take_changes())
+        };
+        let ((first, changes), (second, _)) = (run(), run());
+        assert_eq!(first, second);
+
+        let (mut intents, mut keys) = (Vec::new(), Vec::new());
+        for change in changes {
+            match change {
+                Change::Intent { intent, idempotency_key } => intents = vec![(*intent, idempotency_key)],
+                Change::Key { key, request, answer } => keys.push((key, Saved { request, answer, first_used: DAY })),
+                Change::Refund(_) | Change::KeysForgotten => unreachable!("only a charge"),
+            }
+        }
+        let mut restored = Provider::new(8, None);
+        restored.restore(intents, Vec::new(), keys);
+        assert_eq!(send(&mut restored, charge("1999"), DAY), (200, first, false));
+        assert_eq!(restored.charges()[0].idempotency_key.as_deref(), Some("key"));
+    }
+}

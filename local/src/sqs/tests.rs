@@ -149,7 +149,7 @@ async fn call(queues: &Queues, operation: &str, body: Value) -> (u16, Value) {
         .header("x-amz-target", format!("AmazonSQS.{operation}"))
         .body(Body::from(body.to_string()))
         .expect("a request");
-    let response = router(&queues).oneshot(request).await.expect("infallible");
+    let response = router(queues).oneshot(request).await.expect("infallible");
     let status = response.status().as_u16();
     (status, serde_json::from_slice(&to_bytes(response.into_body(), usize::MAX).await.expect("a body")).expect("JSON"))
 }
