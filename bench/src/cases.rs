@@ -1,10 +1,11 @@
-//! The cases: the request to a function, the expected answer, and the state before.
+//! The cases: a request to a function, the expected response, and what has happened before.
 
 use axum::body::Bytes;
 use clap::ValueEnum;
 
 use crate::event::{self, Order};
-use crate::subject::{Kind, Mode};
+use crate::kind::Kind;
+use crate::subject::Mode;
 
 /// A case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -41,7 +42,7 @@ pub enum Case {
     Batch100Replay,
 }
 
-/// What happens before the measured invocations.
+/// The preparation before the measured invocations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Before {
     /// Nothing.
@@ -55,7 +56,7 @@ pub enum Before {
 }
 
 impl Case {
-    /// What happens before.
+    /// The preparation.
     #[must_use]
     pub const fn before(self) -> Before {
         match self {
@@ -118,7 +119,7 @@ impl Case {
         self.event_of(number, &order, false)
     }
 
-    /// What comes before that event.
+    /// The event before that one.
     #[must_use]
     pub fn earlier_event(self, number: usize) -> Bytes {
         self.event_of(number, &Order::default(), self.before() == Before::HeldElsewhere)
@@ -137,7 +138,7 @@ impl Case {
         }
     }
 
-    /// What it must be answered: a status, or no message returned.
+    /// The expected result: a status, or no returned message.
     #[must_use]
     pub const fn status(self) -> Option<u64> {
         match self {

@@ -14,7 +14,7 @@ use crate::subject::Subject;
 /// Medians of a number of starts.
 #[derive(Clone, Debug, Serialize)]
 pub struct Start {
-    /// Who.
+    /// The subject.
     pub subject: String,
     /// From spawning to the first poll.
     pub first_poll: Duration,

@@ -4,7 +4,7 @@ use axum::body::Bytes;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-/// The order in a request or message. The subjects can carry it out.
+/// The order in a request or message, as the subjects read it.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Order {
     /// Below zero: it is declined, with 402.

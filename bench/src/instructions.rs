@@ -20,7 +20,7 @@ const RUNS: u64 = 200;
 /// Runs before that, in which caches and connections are filled.
 const WARM_UP: u64 = 20;
 
-/// How much more than in the baseline a path may cost before the check fails.
+/// The increase over the baseline at which the check fails.
 const TOLERANCE_PERCENT: u64 = 3;
 
 /// How many instructions more are allowed in any case: the shortest path has less than a hundred, and a few depend on
@@ -78,7 +78,7 @@ fn with_expensive_keys(counted: &BTreeMap<String, u64>) -> Vec<String> {
     pairs.filter(|(_, own, plain)| own * 100 > plain * OWN_KEYS_PERCENT).map(|(path, ..)| path.to_owned()).collect()
 }
 
-/// Prints all paths with the baseline. The paths that cost too much.
+/// Prints all paths next to the baseline; returns those that cost too much.
 fn compare(baseline: &Baseline, counted: &Baseline) -> Vec<String> {
     println!("| path | instructions | baseline |\n|---|---:|---:|");
     let mut worse = Vec::new();

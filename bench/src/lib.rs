@@ -1,4 +1,4 @@
-//! What the library costs, beside a bare function, hand-written calls and the peers, in one run.
+//! The cost of the library compared with an empty function, hand-written calls and the peers, in one run.
 //!
 //! ```text
 //!            ┌ Runtime API ─► sandbox (a process) ─► proxy ─► DynamoDB (embedded)
@@ -6,28 +6,26 @@
 //!            └ times             └ /proc: time, memory └ requests, bytes, units
 //! ```
 //!
-//! Figures of two runs are not to be compared: what counts is one subject beside another in the same run.
+//! Figures from different runs are not comparable; compare subjects within one run.
 
 pub mod cases;
 pub mod cold;
 pub mod database;
 pub mod event;
 pub mod instructions;
+pub mod kind;
 pub mod machine;
 pub mod measurement;
 pub mod memory;
 pub mod options;
 pub mod peers;
 pub mod process;
-pub mod proxy;
 pub mod report;
-mod runtime;
 pub mod sandbox;
 pub mod stage;
 pub mod statistics;
 pub mod subject;
 pub mod unit_costs;
-mod units;
 
 use anyhow::Result;
 

@@ -1,4 +1,4 @@
-//! Where it was measured.
+//! The machine of a run.
 
 use anyhow::Result;
 use serde::Serialize;

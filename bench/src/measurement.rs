@@ -11,14 +11,14 @@ use crate::stage::{Stage, Turn};
 use crate::statistics::{median, quantile};
 use crate::subject::Subject;
 
-/// What a subject showed in a case.
+/// The figures of a subject in a case.
 #[derive(Clone, Debug, Serialize)]
 pub struct Row {
     /// The case.
     pub case: String,
     /// How long the store took for each request, beside its own time.
     pub delay_ms: u64,
-    /// Who.
+    /// The subject.
     pub subject: String,
     /// How many invocations were measured.
     pub invocations: usize,
@@ -28,8 +28,8 @@ pub struct Row {
     pub p50_us: f64,
     /// The time below which 99 of 100 invocations stayed, in microseconds.
     pub p99_us: f64,
-    /// Time on the processor for 1,000 operations, in seconds, over all turns: it is counted in ticks of 10 ms, too coarse
-    /// for a turn alone.
+    /// Time on the processor for 1,000 operations, in seconds, over all turns: it is counted in ticks of 10 ms, too
+    /// coarse for a turn alone.
     pub cpu_s_per_1000: f64,
     /// Requests to the store.
     pub requests: f64,

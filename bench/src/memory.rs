@@ -7,12 +7,12 @@ use crate::cases::Case;
 use crate::stage::Stage;
 use crate::subject::Subject;
 
-/// What a sandbox has at most, in bytes.
+/// The peak memory of a sandbox, in bytes.
 #[derive(Clone, Debug, Serialize)]
 pub struct Memory {
-    /// Who.
+    /// The subject.
     pub subject: String,
-    /// When it first asks for an invocation.
+    /// At its first poll for an invocation.
     pub started_bytes: u64,
     /// After a tenth of the invocations.
     pub early_bytes: u64,

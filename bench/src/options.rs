@@ -1,41 +1,41 @@
-//! What can be asked for.
+//! Command-line options.
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::cases::Case;
-use crate::subject::Kind;
+use crate::kind::Kind;
 
-/// Measures the library beside an empty function, hand-written DynamoDB calls and, when installed, the peers.
+/// Compares the library with an empty function, hand-written DynamoDB calls and, when installed, the peers.
 #[derive(Debug, Parser)]
 #[command(name = "bench")]
 pub struct Options {
-    /// What to do; without one, `run`.
+    /// The command [default: run].
     #[command(subcommand)]
     pub command: Option<Command>,
 }
 
-/// What to do.
+/// A command.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Measure times, requests, memory, starts and units; print the tables, and write them as Markdown and JSON.
     Run(Choice),
     /// Count the instructions of the hot paths under valgrind, and compare them with the committed baseline.
     Instructions {
-        /// Make what is counted the new baseline.
+        /// Make the counts the new baseline.
         #[arg(long)]
         update: bool,
     },
-    /// The peers that are measured beside the library.
+    /// The peers that the library is compared with.
     Peers {
-        /// What to do about them.
+        /// The action.
         #[command(subcommand)]
         action: PeersAction,
     },
 }
 
-/// What to do about the peers.
+/// An action on the peers.
 #[derive(Debug, Subcommand)]
 pub enum PeersAction {
     /// Install Powertools for Python and for TypeScript into `target/peers`, from PyPI and npm.
@@ -48,7 +48,7 @@ impl Default for Command {
     }
 }
 
-/// What is measured by `run`.
+/// The parts of `run`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Part {
     /// Times, time on the processor, requests and bytes of each case.
@@ -64,10 +64,10 @@ pub enum Part {
 /// Which of it, and how much.
 #[derive(Clone, Debug, Args)]
 pub struct Choice {
-    /// What to measure.
+    /// Parts to measure.
     #[arg(long, value_delimiter = ',', default_values_t = Part::value_variants().to_vec())]
     pub parts: Vec<Part>,
-    /// Whom to measure; who is not installed is left out.
+    /// Subjects to measure; those that are not installed are left out.
     #[arg(long, value_delimiter = ',', default_values_t = Kind::value_variants().to_vec())]
     pub subjects: Vec<Kind>,
     /// Which cases.
@@ -76,7 +76,8 @@ pub struct Choice {
     /// How long the store takes for each request at least.
     #[arg(long, value_delimiter = ',', default_values_t = [0, 5])]
     pub delays_ms: Vec<u64>,
-    /// Invocations of each case at no delay; a fifth of it with one, a third for batches of 10, a tenth for those of 100.
+    /// Invocations of each case at no delay; a fifth of it with one, a third for batches of 10, a tenth for those of
+    /// 100.
     #[arg(long, default_value_t = 2_000)]
     pub invocations: usize,
     /// In how many turns, one subject after the other: what else the machine does then meets all of them alike.

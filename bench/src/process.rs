@@ -1,4 +1,4 @@
-//! What the system knows of a process.
+//! The operating system's figures of a process.
 
 use std::fs;
 use std::path::PathBuf;
@@ -20,8 +20,8 @@ impl Process {
         Ok(Self { clock, folder: PathBuf::from(format!("/proc/{id}")) })
     }
 
-    /// Time on a processor, in user and in kernel mode, of all its threads. To the nanosecond: `/proc/[pid]/stat` counts
-    /// ticks of 10 ms, which is a few percent of a turn.
+    /// Time on a processor, in user and in kernel mode, of all its threads. To the nanosecond: `/proc/[pid]/stat`
+    /// counts ticks of 10 ms, which is a few percent of a turn.
     ///
     /// # Errors
     /// When it has ended.

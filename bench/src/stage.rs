@@ -1,4 +1,4 @@
-//! One subject in one case: a database, a sandbox, and what has happened before.
+//! One subject in one case: a database, a sandbox, and the state from before.
 
 use std::time::Duration;
 
@@ -7,9 +7,9 @@ use serde::Serialize;
 
 use crate::cases::{Before, Case};
 use crate::database::Database;
-use crate::proxy::Traffic;
 use crate::sandbox::{Answer, Sandbox};
 use crate::subject::Subject;
+use fault_proxy::Traffic;
 
 /// A subject that is ready to be measured.
 pub struct Stage {
@@ -24,7 +24,7 @@ pub struct Stage {
 /// How every subject claims.
 const CLAIM: &str = "PutItem";
 
-/// What one turn showed.
+/// The figures of one turn.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Turn {
     /// Of each invocation.
@@ -37,7 +37,7 @@ pub struct Turn {
 }
 
 impl Stage {
-    /// Starts the sandbox, and does what must have happened before this many invocations.
+    /// Starts the sandbox and prepares the state that this many invocations need.
     ///
     /// # Errors
     /// When the subject does not do what it should.
@@ -69,7 +69,7 @@ impl Stage {
 
     /// From now on, each request to the store takes at least this long.
     pub fn delay(&self, delay: Duration) {
-        self.database.proxy.delay(delay);
+        self.database.proxy.set_latency(delay);
     }
 
     /// The sandbox.

@@ -1,44 +1,26 @@
-//! What is measured: functions that do the same work.
+//! The measured functions, which do the same work.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
-use clap::ValueEnum;
-
-use crate::peers;
 
 /// A function as a program.
 #[derive(Clone, Debug)]
 pub struct Subject {
     /// Its name in the tables.
     pub name: String,
-    /// What made it: versions of the runtime and of the library.
+    /// The versions of the runtime and of the library.
     pub version: String,
     pub(crate) command: Vec<String>,
     pub(crate) folder: PathBuf,
-    /// What is deployed, in bytes.
+    /// The size of the deployed files, in bytes.
     pub deployed_bytes: u64,
-    /// Whether it answers as the library does, down to the status; of the others it is only looked whether they do.
+    /// Whether its status must be the library's; of the others only the presence of a response is checked.
     pub is_ours: bool,
 }
 
-/// The kinds of subjects.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
-pub enum Kind {
-    /// An empty handler.
-    None,
-    /// The DynamoDB calls by hand, without a library.
-    Floor,
-    /// This library.
-    Ours,
-    /// Powertools for AWS Lambda (Python).
-    Python,
-    /// Powertools for AWS Lambda (TypeScript).
-    Typescript,
-}
-
-/// What a subject serves.
+/// The trigger of a subject.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// API Gateway; claim → run → commit.
@@ -55,22 +37,6 @@ impl Mode {
             Self::Http => "http",
             Self::SingleWrite => "one-trip",
             Self::Batch => "batch",
-        }
-    }
-}
-
-impl Kind {
-    /// The subject, if it is installed.
-    ///
-    /// # Errors
-    /// When its files cannot be read.
-    pub fn subject(self) -> Result<Option<Subject>> {
-        match self {
-            Self::None => rust("none", false).map(Some),
-            Self::Floor => rust("floor", false).map(Some),
-            Self::Ours => rust("ours", true).map(Some),
-            Self::Python => peers::python(),
-            Self::Typescript => peers::typescript(),
         }
     }
 }
@@ -106,16 +72,11 @@ pub fn at(program: &Path, is_ours: bool) -> Result<Subject> {
     })
 }
 
-fn rust(name: &str, is_ours: bool) -> Result<Subject> {
-    let folder = std::env::current_exe()?.parent().context("a program without a folder")?.to_owned();
-    at(&folder.join(name), is_ours)
-}
-
 pub(crate) fn workspace() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."))
 }
 
-/// What a program says of itself.
+/// The first line of a program's output.
 pub(crate) fn first_line(program: &str, arguments: &[&str]) -> Result<String> {
     let output = Command::new(program).args(arguments).output().with_context(|| format!("cannot run {program}"))?;
     let text = String::from_utf8_lossy(&output.stdout);

@@ -1,8 +1,8 @@
-//! Who may drive the stack: programs on this machine, and pages of this machine.
+//! Access control: only programs and pages of this machine may drive the stack.
 //!
 //! Listening on loopback keeps other machines out, but not the browser on this one. A page of any site may send it
 //! requests to `http://127.0.0.1:PORT`, and a page whose name is made to point to 127.0.0.1 after it was loaded ("DNS
-//! rebinding") may read the answers as well. A browser tells both: it names the site of the page in `Origin` and in
+//! rebinding") may read the answers as well. A browser reveals both: it names the site of the page in `Origin` and in
 //! `Sec-Fetch-Site` (Fetch Metadata Request Headers), and the name it asked for in `Host`. Programs, curl for one, send
 //! the address that they were given, and neither of the others.
 
@@ -19,7 +19,7 @@ use crate::problem::Problem;
 
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// For a router's layer: 403 to whoever does not belong to this machine.
+/// For a router's layer: 403 to requests from elsewhere.
 pub(crate) async fn from_this_machine(request: Request, next: Next) -> Response {
     match refusal(request.headers(), request.uri()) {
         None => next.run(request).await,

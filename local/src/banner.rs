@@ -1,4 +1,4 @@
-//! What is printed when everything serves.
+//! The text that is printed when everything serves.
 
 use std::net::SocketAddr;
 

@@ -19,7 +19,8 @@ use uuid::Uuid;
 
 use crate::{
     access,
-    function::{Function, Outcome},
+    function::Function,
+    invocation::Outcome,
     problem::Problem,
     provider::{Breakdown, Charge, Delivered, Provider},
     sandbox,
@@ -30,7 +31,7 @@ use crate::{
     token::Issuer,
 };
 
-/// What there is, for `GET /_local/`.
+/// The routes, for `GET /_local/`.
 const ROUTES: [(&str, &str); 25] = [
     ("GET /_local/token?sub=NAME&role=ROLE", "a token that the API accepts, as text; further parameters become claims"),
     ("GET /_local/jwks.json", "the public key that tokens are checked with"),
@@ -60,7 +61,7 @@ const ROUTES: [(&str, &str); 25] = [
     ),
     ("POST /_local/streams/NAME/rewind?partition=N&offset=N", "delivers again from an offset on"),
     ("POST /_local/streams/NAME/recreate", "deletes the topic and creates it anew"),
-    ("GET /_local/functions", "what the sandboxes of each function are doing, and their processes"),
+    ("GET /_local/functions", "the phase and the process of each function's sandboxes"),
     ("POST /_local/functions/NAME/invoke", "calls a function with the body as its event; see events/"),
     ("POST /_local/functions/NAME/kill", "SIGKILL for every sandbox of a function"),
     ("GET /_local/schedules", "the schedules, by name: the function's and the event's logical id"),
@@ -113,7 +114,7 @@ impl Control {
             .route("/_local/reconcile", post(reconcile))
             .route("/_local/{*rest}", any(unknown))
             .method_not_allowed_fallback(wrong_method)
-            // Not the front beside it: who may call an application is for its own tokens to say.
+            // Not for the HTTP API: its callers are authorized by their tokens.
             .layer(middleware::from_fn(access::from_this_machine))
             .with_state(Arc::new(self))
     }
@@ -178,7 +179,7 @@ async fn keys(State(control): Shared) -> Json<JwkSet> {
     Json(control.issuer.keys().clone())
 }
 
-/// What an identity provider does at the end of a sign-in. The name of the cookie is the console's.
+/// The end of a sign-in at an identity provider. The name of the cookie is the console's.
 async fn console(
     State(control): Shared,
     Query(mut claims): Query<BTreeMap<String, String>>,
@@ -200,8 +201,8 @@ async fn provider_address(State(control): Shared) -> String {
     control.provider.url().to_owned()
 }
 
-async fn charges(State(control): Shared) -> Result<Json<Vec<Charge>>, Problem> {
-    Ok(Json(control.provider.charges()?))
+async fn charges(State(control): Shared) -> Json<Vec<Charge>> {
+    Json(control.provider.charges())
 }
 
 #[derive(Deserialize)]
@@ -238,7 +239,7 @@ async fn break_down(
 }
 
 async fn forget(State(control): Shared) -> Result<Json<Value>, Problem> {
-    let keys = control.provider.forget_keys().map_err(anyhow::Error::from)?;
+    let keys = control.provider.forget_keys()?;
     Ok(Json(json!({ "keys": keys })))
 }
 

@@ -1,11 +1,11 @@
 //! Tables, on embedded DynamoDB (`dynoxide`), served over HTTP.
 //!
 //! The engine works synchronously under one lock, so it has a thread and a runtime of its own: a slow request must
-//! not hold up the sandboxes, the pipe or the front.
+//! not hold up the sandboxes, the pipe or the API.
 //!
-//! dynoxide answers to whoever asks, pages of any site included (`Access-Control-Allow-Origin: *`, as DynamoDB Local
-//! does), and takes no layer of ours. So it is behind a door of ours that passes on what comes from this machine, at an
-//! address that nobody is told.
+//! dynoxide answers every caller, including pages of any site (`Access-Control-Allow-Origin: *`, as DynamoDB Local does),
+//! and accepts no middleware. So it is behind a proxy that forwards requests of this machine only, and its own address
+//! is kept secret.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -184,8 +184,8 @@ impl Stream {
     }
 }
 
-/// A page may try each port of 127.0.0.1, but not each of the 16 million addresses that Linux has for loopback. Where there
-/// is one only, the port alone is not told.
+/// A page may try each port of 127.0.0.1, but not each of the 16 million addresses that Linux has for loopback. Where
+/// there is one only, the port alone is not told.
 async fn bind_out_of_reach() -> std::io::Result<(TcpListener, SocketAddr)> {
     let [a, b, c, ..] = *Uuid::new_v4().as_bytes();
     let listener = match TcpListener::bind((Ipv4Addr::new(127, a, b, c.clamp(1, 254)), 0)).await {
@@ -238,7 +238,7 @@ async fn sweep_expired(database: Database, every: Duration) {
     }
 }
 
-/// What cannot change under existing data: the key schemas of the table and its indexes.
+/// The properties that cannot change under existing data: the key schemas of the table and its indexes.
 fn keys(definition: &Value) -> Value {
     let indexes: std::collections::BTreeMap<String, Value> = ["GlobalSecondaryIndexes", "LocalSecondaryIndexes"]
         .iter()

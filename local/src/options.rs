@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::Parser;
 
-/// The application on this machine: template.yaml brought to life, without an AWS account.
+/// Runs the application of template.yaml on this machine, without an AWS account.
 ///
 /// Builds the functions, starts embedded DynamoDB and SQS, an HTTP API with JWT checks, the pipe, the schedule and a
 /// payment provider simulator, and prints `ready http://127.0.0.1:PORT` when all of it serves. Ctrl-C stops all of it.
@@ -23,7 +23,11 @@ pub struct Options {
     #[arg(long, value_name = "FILE")]
     pub template: Option<PathBuf>,
 
-    /// Folder of `sam build`: runs what is built there, instead of building.
+    /// A value for a parameter of the template, as `sam deploy --parameter-overrides` takes it; can be repeated.
+    #[arg(long = "parameter", value_name = "NAME=VALUE", value_parser = parameter)]
+    pub parameters: Vec<(String, String)>,
+
+    /// Folder of `sam build`: runs the programs there, instead of building.
     #[arg(long, value_name = "DIR", hide = true)]
     pub built: Option<PathBuf>,
 
@@ -35,13 +39,22 @@ pub struct Options {
     #[arg(long, default_value_t = 0, hide = true)]
     pub dynamodb_port: u16,
 
-    /// Where the functions reach DynamoDB, if not directly: a proxy that loses replies.
+    /// Endpoint at which the functions reach DynamoDB, if not directly: that of a fault proxy.
     #[arg(long, value_name = "URL", hide = true)]
     pub dynamodb_endpoint: Option<String>,
 
-    /// Seconds that a sandbox is left running beyond its time-out, so that a frozen one can come back.
+    /// Maximum number of sandboxes of a function without reserved concurrency.
+    #[arg(long, value_name = "NUMBER", default_value_t = 8, hide = true)]
+    pub sandboxes: usize,
+
+    /// Seconds for which a sandbox keeps running after its time-out, so that a frozen one can resume.
     #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = whole_seconds, hide = true)]
     pub overtime: Duration,
+}
+
+fn parameter(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
 }
 
 fn whole_seconds(text: &str) -> Result<Duration, std::num::ParseIntError> {

@@ -1,16 +1,13 @@
-//! What must survive a restart and is not in a table: messages, charges, checkpoints, the signing key.
+//! Data that survives a restart and is not in a table: messages, charges, checkpoints, the signing key.
 //!
 //! One SQLite database, in memory or in the folder of `--data`. A change is on its way to the file when its
 //! statement returns, so it survives a SIGKILL of this process (write-ahead log, `synchronous = NORMAL`); only a
 //! power failure could lose the last moments, which is fair for a development machine.
 
-use std::{
-    fs::File,
-    path::Path,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::{fs::File, path::Path, sync::Arc};
 
 use anyhow::{Context, Result};
+use parking_lot::{Mutex, MutexGuard};
 use rusqlite::{Connection, OptionalExtension, params};
 
 #[derive(Clone)]
@@ -38,8 +35,7 @@ impl Storage {
     }
 
     pub(crate) fn connection(&self) -> MutexGuard<'_, Connection> {
-        // A panic cannot leave SQLite half changed: an open transaction rolls back when it is dropped.
-        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+        self.connection.lock()
     }
 
     pub(crate) fn setting(&self, name: &str) -> rusqlite::Result<Option<Vec<u8>>> {

@@ -1,4 +1,5 @@
-//! Kafka topics, as far as an event source mapping shows them: partitions with offsets, kept like all data of the stack.
+//! Kafka topics, as far as an event source mapping shows them: partitions with offsets, kept like all data of the
+//! stack.
 //!
 //! There is no broker and no protocol: records come in by `/_local/streams/` and go out by the [`poller`].
 
@@ -58,14 +59,14 @@ pub(crate) struct Record {
 /// By name, as text.
 pub(crate) type Headers = BTreeMap<String, String>;
 
-/// Where a record went.
+/// The place of a record.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Place {
     pub partition: u32,
     pub offset: i64,
 }
 
-/// What can be seen of a topic.
+/// The contents of a topic.
 #[derive(Debug, Serialize)]
 pub(crate) struct Contents {
     pub partitions: Vec<Glimpse>,
@@ -76,7 +77,7 @@ pub(crate) struct Glimpse {
     pub partition: u32,
     /// The next offset.
     pub end: i64,
-    /// Where each function goes on.
+    /// The next offset of each function.
     pub positions: BTreeMap<String, i64>,
     /// The values, as text.
     pub values: Vec<String>,
@@ -175,7 +176,7 @@ impl Streams {
         Ok(())
     }
 
-    /// Deletes the topic and creates it anew: offsets begin with 0 again, and so do the consumers.
+    /// Deletes the topic and creates it again: offsets and consumers start at 0.
     pub(crate) fn recreate(&self, topic: &str) -> Result<()> {
         let connection = self.0.storage.connection();
         connection.execute("DELETE FROM stream_records WHERE topic = ?1", [topic])?;

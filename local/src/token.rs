@@ -1,4 +1,4 @@
-//! Tokens that the front accepts, and the public key to check them with.
+//! Tokens that the API accepts, and the public key to check them with.
 //!
 //! As at a real issuer they are signed with RSA, the only kind that API Gateway accepts, and whoever checks them, a
 //! function for example, reads the public key as a JSON Web Key Set (RFC 7517).
@@ -36,10 +36,10 @@ pub(crate) struct Issuer {
 }
 
 impl Issuer {
-    /// What the template's issuer parameter is set to. It names no port: a token outlives the process.
+    /// The default of the template's issuer parameter. It names no port: a token outlives the process.
     pub(crate) const URL: &'static str = "http://127.0.0.1/_local";
 
-    /// Where the public key is served.
+    /// The path of the public key.
     pub(crate) const KEYS_PATH: &'static str = "/_local/jwks.json";
 
     pub(crate) fn open(storage: &Storage) -> Result<Self> {

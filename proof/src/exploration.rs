@@ -23,10 +23,10 @@ mod wire;
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
 
 use idempotency::Engine;
 use idempotency::sequence::Gap;
+use parking_lot::Mutex;
 
 pub use breakage::Breakage;
 pub use choice::Script;
@@ -202,14 +202,14 @@ pub fn sweep(scenario: Scenario, seeds: Range<u64>, breakage: Option<Breakage>) 
                 if own.broken.is_some() {
                     next.store(seeds.end, Ordering::Relaxed);
                 }
-                let mut total = total.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut total = total.lock();
                 total.schedules += own.schedules;
                 total.occur(own.occurred);
                 total.broken = total.broken.take().or(own.broken);
             });
         }
     });
-    total.into_inner().unwrap_or_else(PoisonError::into_inner)
+    total.into_inner()
 }
 
 /// Replays a seed: what was told, and what was written.

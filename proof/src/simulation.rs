@@ -13,11 +13,12 @@ mod provider;
 mod scenario;
 mod store;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use idempotency::telemetry::metrics::{Metric, Metrics};
+use parking_lot::Mutex;
 
 pub use breakage::Breakage;
 pub use scenario::Scenario;
@@ -123,12 +124,12 @@ pub fn sweep(
                     }
                     if let Err(broken) = simulation.run(seed) {
                         next.store(seeds.end, Ordering::Relaxed);
-                        let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
+                        let mut found = found.lock();
                         found.get_or_insert((seed, broken));
                     }
                 }
             });
         }
     });
-    found.into_inner().unwrap_or_else(PoisonError::into_inner)
+    found.into_inner()
 }

@@ -20,8 +20,8 @@ use std::time::{Duration, Instant};
 use futures::StreamExt;
 use reqwest::Method;
 
-use crate::proxy::Proxy;
 use crate::stack::{Stack, eventually, free_port, workspace};
+use fault_proxy::Proxy;
 
 pub use client::{Clients, Payment};
 use killer::Killer;
@@ -154,21 +154,21 @@ struct City {
 impl City {
     async fn start(folder: &Folder, plan: Plan, round: u64, toll: &Toll) -> Self {
         let port = free_port();
-        let proxy = Proxy::start(([127, 0, 0, 1], port).into()).await;
-        let endpoint = format!("http://{}", proxy.address());
+        let proxy = Proxy::start(([127, 0, 0, 1], port).into()).await.expect("a free port");
+        let endpoint = proxy.url();
         let (data, template) = (folder.path("data"), folder.template());
         let arguments = ["--data", &data, "--template", &template, "--dynamodb-endpoint", &endpoint];
         let port = port.to_string();
         let stack =
             Stack::start_with(&[&arguments[..], &["--dynamodb-port", &port, "--overtime", "20"]].concat()).await;
         let losses = Arc::default();
-        proxy.weather(Box::new(Weather {
+        proxy.follow(Weather {
             losses: Arc::clone(&losses),
             toll: toll.clone(),
             goal: plan.at_each_point,
             rng: fastrand::Rng::with_seed(plan.seed + round),
             doomed: HashMap::new(),
-        }));
+        });
         Self { stack, losses }
     }
 

@@ -1,5 +1,5 @@
-//! What the tests share: an embedded DynamoDB, a proxy that loses replies, the local stack as a process, what its
-//! functions print, and what the template watches.
+//! What the tests share: an embedded DynamoDB, the local stack as a process, what its functions print, and what the
+//! template watches.
 
 pub mod browser;
 pub mod chaos;
@@ -8,6 +8,5 @@ pub mod dynamodb;
 pub mod http_conformance;
 pub mod log;
 pub mod nightly;
-pub mod proxy;
 pub mod stack;
 pub mod watched;

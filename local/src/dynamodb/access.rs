@@ -1,30 +1,30 @@
-//! What a request asks for, in the words in which DynamoDB asks IAM about it.
+//! The accesses of a request, as DynamoDB checks them with IAM.
 
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::template::{Access, Surroundings, Table};
+use crate::template::{Access, Deployment, Table};
 
-/// What is to be known of tables: the attribute that is the partition key, by the table's name.
+/// The partition key attribute of each table, by the table's name.
 #[derive(Clone)]
 pub(super) struct Names {
     partition_keys: BTreeMap<String, String>,
-    surroundings: Surroundings,
+    deployment: Deployment,
 }
 
 impl Names {
-    pub(super) fn new<'t>(tables: impl IntoIterator<Item = &'t Table>, surroundings: Surroundings) -> Self {
+    pub(super) fn new<'t>(tables: impl IntoIterator<Item = &'t Table>, deployment: Deployment) -> Self {
         let partition_key = |table: &Table| {
             let mut schema = table.definition["KeySchema"].as_array()?.iter();
             Some(schema.find(|key| key["KeyType"] == "HASH")?["AttributeName"].as_str()?.to_owned())
         };
         let keys = tables.into_iter().filter_map(|table| Some((table.name.clone(), partition_key(table)?)));
-        Self { partition_keys: keys.collect(), surroundings }
+        Self { partition_keys: keys.collect(), deployment }
     }
 
-    /// What an operation (`PutItem`) with this request asks for. A transaction asks for each of its items (AWS, "Using
-    /// IAM with DynamoDB transactions").
+    /// The accesses of an operation (`PutItem`) with this request. A transaction has one for each of its items (AWS,
+    /// "Using IAM with DynamoDB transactions").
     pub(super) fn accesses(&self, operation: &str, request: &Value) -> Vec<Access> {
         match operation {
             "GetItem" | "UpdateItem" | "DeleteItem" => vec![self.item(operation, request, &request["Key"])],
@@ -58,7 +58,7 @@ impl Names {
         self.access(action, table, None, keys.map(|key| vec![key]))
     }
 
-    /// Of an index the key that it is queried by is another one, and is not looked at.
+    /// The key of an index is another one and is not checked.
     fn query(&self, request: &Value) -> Access {
         let (table, index) = (request["TableName"].as_str(), request["IndexName"].as_str());
         let key = self.partition_key(table).filter(|_| index.is_none()).and_then(|name| queried(request, name));
@@ -95,8 +95,8 @@ impl Names {
     ) -> Access {
         let resource = match (table.map(name), index) {
             (None, _) => "*".to_owned(),
-            (Some(table), None) => self.surroundings.arn("dynamodb", &format!("table/{table}")),
-            (Some(table), Some(index)) => self.surroundings.arn("dynamodb", &format!("table/{table}/index/{index}")),
+            (Some(table), None) => self.deployment.arn("dynamodb", &format!("table/{table}")),
+            (Some(table), Some(index)) => self.deployment.arn("dynamodb", &format!("table/{table}/index/{index}")),
         };
         Access { action: format!("dynamodb:{action}"), resource, leading_keys }
     }
@@ -112,7 +112,7 @@ fn plain(value: &Value) -> Option<String> {
     value.as_object()?.values().next()?.as_str().map(str::to_owned)
 }
 
-/// What a key condition compares the partition key with. Its other half, if any, stands behind `AND`.
+/// The value that a key condition compares the partition key with. The other half, if any, follows `AND`.
 fn queried(request: &Value, partition_key: &str) -> Option<String> {
     let expression = request["KeyConditionExpression"].as_str()?;
     let parts = expression.split(" AND ").flat_map(|part| part.split(" and "));
@@ -138,7 +138,7 @@ mod tests {
                 { "AttributeName": "sk", "KeyType": "RANGE" }, { "AttributeName": "pk", "KeyType": "HASH" } ] }),
             time_to_live: None,
         };
-        let names = Names::new([&table], Surroundings::default());
+        let names = Names::new([&table], Deployment::default());
         let shown = |access: Access| {
             let resource = access.resource.rsplit_once(":table/").map_or("*", |(_, resource)| resource).to_owned();
             format!("{} {resource} {:?}", access.action.trim_start_matches("dynamodb:"), access.leading_keys)

@@ -1,5 +1,5 @@
-//! What stands before the embedded DynamoDB, which knows no permissions: a function's request passes if its role in the
-//! template allows all that it asks for. Whoever else is on this machine may do everything.
+//! The permission check in front of the embedded DynamoDB, which has none: a function's request passes if its role in
+//! the template allows all of it. Other programs on this machine may do everything.
 
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
@@ -14,9 +14,9 @@ use axum::{
 use serde_json::{Value, json};
 
 use super::access::Names;
-use crate::template::{Access, Role, Surroundings, Template};
+use crate::template::{Access, Deployment, Role, Template};
 
-/// Says whose request it is: the session token, which a function has in its environment. Its logical id.
+/// The session token identifies the function; its value is the function's logical id.
 pub(crate) const SESSION_TOKEN: &str = "AWS_SESSION_TOKEN";
 
 const TOKEN_HEADER: &str = "x-amz-security-token";
@@ -30,13 +30,13 @@ pub(crate) struct Gate {
 }
 
 impl Gate {
-    pub(crate) fn new(upstream: SocketAddr, template: &Template, surroundings: &Surroundings) -> Result<Self> {
+    pub(crate) fn new(upstream: SocketAddr, template: &Template, deployment: &Deployment) -> Result<Self> {
         let functions = template.functions.iter();
         Ok(Self {
             upstream,
             client: reqwest::Client::builder().no_proxy().build().context("no HTTP client")?,
             roles: functions.filter_map(|(id, function)| Some((id.clone(), function.role.clone()?))).collect(),
-            names: Names::new(template.tables.values(), surroundings.clone()),
+            names: Names::new(template.tables.values(), deployment.clone()),
         })
     }
 
@@ -44,7 +44,7 @@ impl Gate {
         Router::new().fallback(pass).layer(DefaultBodyLimit::disable()).with_state(Arc::new(self))
     }
 
-    /// What of the request its function's role does not allow.
+    /// The first access of the request that its function's role does not allow.
     fn refused(&self, headers: &HeaderMap, body: &[u8]) -> Option<(String, Access)> {
         let function = headers.get(TOKEN_HEADER)?.to_str().ok()?;
         let role = self.roles.get(function)?;
@@ -76,7 +76,7 @@ async fn pass(State(gate): State<Arc<Gate>>, method: Method, uri: Uri, headers: 
     })
 }
 
-/// Without what is of one connection only (RFC 9110, section 7.6.1), or made anew for the next one.
+/// Without the headers of one connection (RFC 9110, section 7.6.1), and those that the next connection sets itself.
 fn of_the_message(mut headers: HeaderMap) -> HeaderMap {
     for name in [header::HOST, header::CONNECTION, header::CONTENT_LENGTH, header::TRANSFER_ENCODING] {
         headers.remove(name);
@@ -84,7 +84,7 @@ fn of_the_message(mut headers: HeaderMap) -> HeaderMap {
     headers
 }
 
-/// As DynamoDB answers.
+/// DynamoDB's reply.
 fn denied(role: &str, Access { action, resource, .. }: &Access) -> Response {
     let message = format!(
         "User: {role} is not authorized to perform: {action} on resource: {resource} because no identity-based policy \

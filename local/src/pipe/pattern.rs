@@ -23,7 +23,7 @@ fn object(pattern: &Map<String, Value>, event: &Value) -> bool {
 
 fn field(conditions: &[Value], value: Option<&Value>) -> bool {
     match value {
-        // Of a list, one element must match.
+        // One element of a list must match.
         Some(Value::Array(elements)) => {
             elements.iter().any(|element| conditions.iter().any(|condition| holds(condition, Some(element))))
         }

@@ -4,7 +4,7 @@
 
 use serde_json::Value;
 
-/// What `<aws.pipes.…>` yields.
+/// The value of `<aws.pipes.…>`.
 #[derive(Debug, Default)]
 pub(crate) struct Variables {
     pub pipe_name: String,

@@ -7,10 +7,12 @@ use std::{
 };
 
 use axum::{
+    Router,
     body::{Body, Bytes},
     extract::State,
     http::HeaderMap,
     response::IntoResponse,
+    routing::post,
 };
 use rustack_sqs_http::{
     response::{error_to_response, json_response},
@@ -27,9 +29,18 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{Error, Queues, Result, queue};
+use super::{
+    error::{Error, Result},
+    queue,
+    queues::Queues,
+};
 
-pub(super) async fn serve(State(queues): State<Queues>, headers: HeaderMap, body: Bytes) -> impl IntoResponse {
+/// SQS over HTTP, as `AWS_ENDPOINT_URL_SQS` names it.
+pub(crate) fn router(queues: &Queues) -> Router {
+    Router::new().fallback(post(serve)).with_state(queues.clone())
+}
+
+async fn serve(State(queues): State<Queues>, headers: HeaderMap, body: Bytes) -> impl IntoResponse {
     let request = Uuid::new_v4().to_string();
     let answer = match resolve_operation(&headers) {
         Ok(operation) => queues.perform(operation, &body).await,
@@ -95,7 +106,7 @@ impl Queues {
             }
             SqsOperation::GetQueueUrl => {
                 let input: GetQueueUrlInput = read(body)?;
-                write(&json!({ "QueueUrl": self.0.surroundings.queue_url(&self.entry(&input.queue_name)?.queue.name) }))
+                write(&json!({ "QueueUrl": self.0.deployment.queue_url(&self.entry(&input.queue_name)?.queue.name) }))
             }
             SqsOperation::ListQueues => {
                 let input: ListQueuesInput = read(body)?;
@@ -105,7 +116,7 @@ impl Queues {
                     .queues
                     .keys()
                     .filter(|name| name.starts_with(&prefix))
-                    .map(|name| self.0.surroundings.queue_url(name))
+                    .map(|name| self.0.deployment.queue_url(name))
                     .collect();
                 write(&json!({ "QueueUrls": urls }))
             }
@@ -165,7 +176,7 @@ impl Queues {
         let queue = &self.entry_of_url(&input.queue_url)?.queue;
         let contents = self.contents(&queue.name)?;
         let mut attributes = HashMap::from([
-            ("QueueArn", self.0.surroundings.arn("sqs", &queue.name)),
+            ("QueueArn", self.0.deployment.arn("sqs", &queue.name)),
             ("ApproximateNumberOfMessages", contents.visible.to_string()),
             ("ApproximateNumberOfMessagesNotVisible", contents.in_flight.to_string()),
             ("ApproximateNumberOfMessagesDelayed", contents.delayed.to_string()),

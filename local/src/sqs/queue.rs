@@ -16,7 +16,7 @@ use rustack_sqs_model::{
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::{Error, Result};
+use super::error::{Error, Result};
 use crate::template::Queue;
 
 /// Five minutes (AWS, "Exactly-once processing in Amazon SQS").
@@ -45,7 +45,7 @@ pub(super) const SCHEMA: &str = "
         PRIMARY KEY (queue, id)
     ) STRICT, WITHOUT ROWID;";
 
-/// What can be seen of a queue without receiving from it.
+/// The contents of a queue, without receiving from it.
 #[derive(Debug, PartialEq, Serialize)]
 pub(crate) struct Contents {
     pub visible: usize,
@@ -53,7 +53,7 @@ pub(crate) struct Contents {
     pub delayed: usize,
     /// In the order of arrival.
     pub bodies: Vec<String>,
-    /// What else there is to know of them, in the same order.
+    /// Their other properties, in the same order.
     pub messages: Vec<Glimpse>,
 }
 
@@ -292,7 +292,7 @@ impl Stored {
         })
     }
 
-    /// Its body, and what else can be seen of it.
+    /// Its body and its other visible properties.
     fn glimpse(self, now: i64) -> (String, Glimpse) {
         let state = match (self.visible > now, self.receipt) {
             (false, _) => State::Visible,
@@ -339,7 +339,8 @@ fn insert(
     Ok((id, sequence))
 }
 
-/// A FIFO group with a message in flight is blocked, so that its order holds; a free group's messages may share a batch.
+/// A FIFO group with a message in flight is blocked, so that its order holds; a free group's messages may share a
+/// batch.
 fn visible(connection: &Connection, queue: &Queue, now: i64, maximum: i64) -> Result<Vec<Stored>> {
     let sql = if queue.fifo {
         "SELECT * FROM messages m WHERE queue = ?1 AND visible <= ?2 AND NOT EXISTS (

@@ -1,14 +1,24 @@
-use std::collections::HashMap;
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
 
 use axum::{
     body::{Body, to_bytes},
     http::Request,
 };
+use rustack_sqs_model::{
+    input::{ReceiveMessageInput, SendMessageInput},
+    types::Message,
+};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
 use super::*;
-use crate::template::Redrive;
+use crate::{
+    storage::Storage,
+    template::{Deployment, Queue, Redrive},
+};
 
 fn settings(name: &str) -> Queue {
     Queue {
@@ -26,7 +36,7 @@ fn settings(name: &str) -> Queue {
 }
 
 fn open(queues: &[Queue]) -> Queues {
-    Queues::open(Storage::open(None).expect("storage"), Surroundings::default(), queues).expect("queues")
+    Queues::open(Storage::open(None).expect("storage"), Deployment::default(), queues).expect("queues")
 }
 
 fn message(body: &str, group: Option<&str>) -> SendMessageInput {
@@ -127,7 +137,7 @@ async fn a_fifo_queue_takes_equal_messages_once() {
 #[tokio::test]
 async fn what_was_in_flight_is_visible_again_after_a_restart() {
     let storage = Storage::open(None).expect("storage");
-    let restart = || Queues::open(storage.clone(), Surroundings::default(), &[settings("Q")]).expect("queues");
+    let restart = || Queues::open(storage.clone(), Deployment::default(), &[settings("Q")]).expect("queues");
     let queues = restart();
     queues.send("Q", message("m", None)).expect("sent");
     assert_eq!(receive(&queues, "Q", 30).await.len(), 1);
@@ -139,7 +149,7 @@ async fn call(queues: &Queues, operation: &str, body: Value) -> (u16, Value) {
         .header("x-amz-target", format!("AmazonSQS.{operation}"))
         .body(Body::from(body.to_string()))
         .expect("a request");
-    let response = queues.router().oneshot(request).await.expect("infallible");
+    let response = router(queues).oneshot(request).await.expect("infallible");
     let status = response.status().as_u16();
     (status, serde_json::from_slice(&to_bytes(response.into_body(), usize::MAX).await.expect("a body")).expect("JSON"))
 }

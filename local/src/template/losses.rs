@@ -1,7 +1,10 @@
-//! What Lambda accepts of an event source mapping, and loses messages by without a word. The local stack behaves as
-//! Lambda does, and says so when it starts.
+//! Settings of an event source mapping that Lambda accepts, and that silently lose messages. The local stack behaves as
+//! Lambda does, and warns when it starts.
 
-use super::{Function, Mapping, Pipe, StreamMapping, Template};
+use super::{
+    contents::Template,
+    resources::{Function, Mapping, Pipe, StreamMapping},
+};
 
 /// A sentence for each.
 pub(super) fn of(template: &Template) -> Vec<String> {
@@ -58,5 +61,5 @@ fn of_pipe(id: &str, pipe: &Pipe) -> Option<String> {
     })
 }
 
-/// What a mapping has to say for the function's report to count.
+/// The setting by which the function's report counts.
 pub(crate) const REPORT: &str = "FunctionResponseTypes: [ReportBatchItemFailures]";

@@ -6,7 +6,11 @@ use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Deserializer, de::DeserializeOwned, de::Error as _};
 use serde_json::{Map, Value, json};
 
-use super::{Resolver, intrinsics::Identity, members};
+use super::{
+    intrinsics::{Identity, Resolver},
+    role::Role,
+    yaml::members,
+};
 
 pub(super) const IMPLICIT_API: &str = "ServerlessHttpApi";
 
@@ -22,20 +26,19 @@ pub struct Function {
     pub log_format: Option<String>,
     pub log_level: Option<String>,
     pub reserved_concurrency: Option<usize>,
-    /// What it may ask of DynamoDB; `None`: everything, for the template does not say.
-    pub role: Option<super::Role>,
+    /// Its permissions at DynamoDB; `None`: the template does not limit them.
+    pub role: Option<Role>,
     pub mappings: Vec<Mapping>,
     pub streams: Vec<StreamMapping>,
     pub schedules: Vec<Schedule>,
 }
 
 impl Function {
-    /// How many sandboxes it may have. Without reserved concurrency: enough for real concurrency on one machine, and
-    /// no less than an event source mapping may ask for.
-    pub fn concurrency(&self) -> usize {
-        const DEFAULT: usize = 8;
-        let asked = self.mappings.iter().filter_map(|mapping| mapping.maximum_concurrency).max().unwrap_or(DEFAULT);
-        self.reserved_concurrency.unwrap_or(asked.max(DEFAULT)).max(1)
+    /// The maximum number of sandboxes. Without reserved concurrency it is `unreserved`, or the concurrency of an event
+    /// source mapping if that is higher.
+    pub fn concurrency(&self, unreserved: usize) -> usize {
+        let mappings = self.mappings.iter().filter_map(|mapping| mapping.maximum_concurrency);
+        self.reserved_concurrency.unwrap_or_else(|| mappings.fold(unreserved, usize::max)).max(1)
     }
 }
 
@@ -102,7 +105,7 @@ pub struct StreamMapping {
 
 #[derive(Debug, Clone)]
 pub struct Schedule {
-    /// As SAM names the resource, unless it is given a name: function and event.
+    /// Its given name, or SAM's name of the resource: function and event.
     pub name: String,
     /// Of the event that declares it.
     pub event: String,
@@ -139,7 +142,7 @@ pub struct Route {
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum Authorization {
-    /// What the API does by default.
+    /// The API's default authorizer.
     Inherited,
     None,
     Authorizer {
@@ -181,9 +184,11 @@ pub struct Pipe {
     pub maximum_age: Option<Duration>,
     pub message_group_id: Option<String>,
     pub message_deduplication_id: Option<String>,
+    pub is_stopped: bool,
 }
 
-/// What one machine has no use for: permissions (but for those that functions' roles have at DynamoDB), keys, logs and their watchers.
+/// Resources without meaning on one machine: permissions (except those of functions' roles at DynamoDB), keys, logs,
+/// alarms.
 pub(super) fn without_local_meaning(kind: &str) -> bool {
     const PREFIXES: [&str; 12] = [
         "AWS::IAM::",
@@ -202,8 +207,8 @@ pub(super) fn without_local_meaning(kind: &str) -> bool {
     PREFIXES.iter().any(|prefix| kind.starts_with(prefix))
 }
 
-/// The properties of a resource that are neither read here nor known to have no local meaning: who writes one should
-/// hear that it does nothing on this machine.
+/// The properties of a resource that are neither read here nor known to have no local meaning. The stack warns that
+/// they have no effect on this machine.
 pub(super) fn unknown_properties<'p>(kind: &str, properties: &'p Value) -> impl Iterator<Item = &'p String> {
     let (read, without_meaning): (&[&str], &[&str]) = match kind {
         "AWS::Serverless::Function" => (
@@ -244,29 +249,29 @@ pub(super) fn unknown_properties<'p>(kind: &str, properties: &'p Value) -> impl 
     Some(members(properties).map(|(name, _)| name).filter(unknown)).into_iter().flatten()
 }
 
-/// What `Ref` and `GetAtt` of this resource yield (AWS, "Return values" of each resource type).
+/// The values of `Ref` and `GetAtt` for this resource (AWS, "Return values" of each resource type).
 pub(super) fn identity(id: &str, resource: &Value, resolver: &Resolver<'_>) -> Result<Identity> {
     let properties = &resource["Properties"];
-    let surroundings = resolver.surroundings;
+    let deployment = resolver.deployment;
     let physical = |property: &str| physical_name(id, &properties[property], resolver);
     let (reference, attributes) = match resource["Type"].as_str().context("a resource without a Type")? {
         "AWS::DynamoDB::Table" => {
             let name = physical("TableName")?;
-            let arn = surroundings.arn("dynamodb", &format!("table/{name}"));
+            let arn = deployment.arn("dynamodb", &format!("table/{name}"));
             let stream = format!("{arn}/stream/local");
             (name, vec![("Arn", arn), ("StreamArn", stream)])
         }
         "AWS::SQS::Queue" => {
             let name = queue_name(id, properties, resolver)?;
-            let url = surroundings.queue_url(&name);
-            (url.clone(), vec![("Arn", surroundings.arn("sqs", &name)), ("QueueName", name), ("QueueUrl", url)])
+            let url = deployment.queue_url(&name);
+            (url.clone(), vec![("Arn", deployment.arn("sqs", &name)), ("QueueName", name), ("QueueUrl", url)])
         }
         "AWS::Serverless::Function" => {
             let name = physical("FunctionName")?;
-            (name.clone(), vec![("Arn", surroundings.arn("lambda", &format!("function:{name}")))])
+            (name.clone(), vec![("Arn", deployment.arn("lambda", &format!("function:{name}")))])
         }
         "AWS::Serverless::HttpApi" => (id.to_owned(), vec![("ApiId", id.to_owned())]),
-        _ => (id.to_owned(), vec![("Arn", surroundings.arn("local", id))]),
+        _ => (id.to_owned(), vec![("Arn", deployment.arn("local", id))]),
     };
     Ok(Identity { reference, attributes: attributes.into_iter().collect() })
 }
@@ -404,6 +409,7 @@ pub(super) fn pipe(properties: &Value, resolver: &Resolver<'_>) -> Result<Pipe> 
         maximum_age: limit("MaximumRecordAgeInSeconds").map(|seconds| Duration::from_secs(seconds.into())),
         message_group_id: target["SqsQueueParameters"]["MessageGroupId"].as_str().map(str::to_owned),
         message_deduplication_id: target["SqsQueueParameters"]["MessageDeduplicationId"].as_str().map(str::to_owned),
+        is_stopped: get("DesiredState")? == "STOPPED",
     })
 }
 

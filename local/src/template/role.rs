@@ -1,11 +1,11 @@
-//! What the role of a function allows it to ask of DynamoDB (AWS, "IAM JSON policy elements reference").
+//! The DynamoDB permissions of a function's role (AWS, "IAM JSON policy elements reference").
 //!
 //! Read strictly: an element or a condition that is not known here is an error, never an allowance.
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
-use super::{Resolver, members};
+use super::{intrinsics::Resolver, yaml::members};
 
 /// A role and its statements about DynamoDB. What it may do elsewhere has no part here.
 #[derive(Debug, Clone, PartialEq)]
@@ -14,7 +14,7 @@ pub struct Role {
     statements: Vec<Statement>,
 }
 
-/// One action on one resource, as DynamoDB asks about it before it does it.
+/// One action on one resource, as DynamoDB checks it before the action.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Access {
     /// `dynamodb:PutItem`.
@@ -46,7 +46,7 @@ enum Condition {
 
 impl Role {
     /// The role that a function names, with the managed policies of the template; nothing if it is not in the template.
-    /// What policies of AWS allow is not known here: none that the template attaches is about DynamoDB.
+    /// AWS's own managed policies are not known here: none that the template attaches is about DynamoDB.
     pub(super) fn of(function: &Value, resources: &Value, resolver: &Resolver<'_>) -> Result<Option<Self>> {
         let Some(name) = function["Role"]["Fn::GetAtt"][0].as_str() else { return Ok(None) };
         let role = &resources[name];
@@ -130,7 +130,7 @@ impl Condition {
     }
 }
 
-/// A statement that names something else, or everything but something, is read as well, and refused if it says so.
+/// A statement with `NotAction` or `NotResource` is read as well, and refused.
 fn is_about_dynamodb(statement: &Value) -> bool {
     let actions = texts(&statement["Action"]);
     actions.is_empty()

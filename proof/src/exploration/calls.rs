@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::TransactWriteItem;
@@ -14,6 +13,7 @@ use idempotency::protocol::{
 use idempotency::reconcile::{Evidence, Operations, Reconciled, Resolver};
 use idempotency::store::Store;
 use idempotency::{Attempt, Call, DynamoDbStore, Engine, Error, Operation, Outcome, Verdict};
+use parking_lot::Mutex;
 
 use super::choice::Trouble;
 use super::network::Process;
@@ -181,7 +181,7 @@ impl Calls<'_> {
             | Err(_) => return,
         };
         let said = (answered.resolution, answered.answer);
-        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut heard = self.heard.lock();
         let first = *heard.entry(answered.transaction).or_insert(said);
         judge.expect(first == said && heard.len() <= self.lives(), "G2: two final answers");
         let applied = judge.count_applied() >= heard.len();
@@ -200,7 +200,7 @@ impl Calls<'_> {
     fn count(&self) {
         let judge = &self.world.judge;
         judge.expect(judge.count_applied() <= self.lives(), "G1: inside effects at most once");
-        let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        let heard = self.heard.lock();
         judge.expect(!heard.is_empty(), "in the end there is an answer");
     }
 

@@ -1,12 +1,12 @@
 //! Versioned items, changed by several at once, through the SDK with its own repetitions.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use futures::future::FutureExt;
 use idempotency::store::Item;
 use idempotency::versioned::{VersionedError, VersionedTable};
+use parking_lot::Mutex;
 
 use super::World;
 use super::network::Process;
@@ -49,7 +49,7 @@ impl Changes<'_> {
             let ended = process.live(self.change(&process, change)).await;
             self.world.judge.tell(format!("change {change}: {ended:?}"));
             let ended = ended.unwrap_or(Ended::NotKnown);
-            self.ended.lock().unwrap_or_else(PoisonError::into_inner).push((change, ended));
+            self.ended.lock().push((change, ended));
         }
     }
 
@@ -71,7 +71,7 @@ impl Changes<'_> {
         let item = self.items.get("item").expect("written in the calm");
         let log: Vec<&str> =
             item[LOG]["L"].as_array().into_iter().flatten().filter_map(|name| name["N"].as_str()).collect();
-        for (change, ended) in self.ended.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+        for (change, ended) in self.ended.lock().iter() {
             let times = log.iter().filter(|name| **name == change.to_string()).count();
             match ended {
                 Ended::Stored => judge.expect(times == 1, "a change that was stored is there once"),

@@ -1,11 +1,12 @@
 //! What was applied, and whether that fits together.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use idempotency::sequence::Gap;
 use idempotency::telemetry::metrics::{Metric, Metrics};
+use parking_lot::{Mutex, MutexGuard};
 
 /// Writes down what happens in a schedule. A clone is another handle.
 #[derive(Clone, Default)]
@@ -112,7 +113,7 @@ impl Judge {
     }
 
     fn book(&self) -> MutexGuard<'_, Book> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

@@ -1,7 +1,7 @@
 //! Queues of SQS, with groups or with numbered messages of devices, and sandboxes that receive from them.
 
 use std::num::NonZeroU64;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lambda_events::event::sqs::{SqsEvent, SqsMessage};
@@ -12,6 +12,7 @@ use idempotency::protocol::{Pointer, Principal, Uncertain};
 use idempotency::sequence::SequenceGate;
 use idempotency::sqs::{Contention, KeySource, Message as Delivered};
 use idempotency::{Attempt, Engine, Operation, Queue, Verdict};
+use parking_lot::{Mutex, MutexGuard};
 
 use super::choice::Trouble;
 use super::network::Process;
@@ -156,7 +157,7 @@ impl Messages<'_> {
     fn show_later(&self, batch: Vec<(usize, u64)>) {
         let (shelf, judge) = (Arc::clone(&self.shelf), self.world.judge.clone());
         self.world.network.later(move || {
-            let mut shelf = shelf.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut shelf = shelf.lock();
             for (place, receives) in batch {
                 if shelf[place].state == State::InFlight(receives) {
                     judge.note("delivered again");
@@ -175,13 +176,13 @@ impl Messages<'_> {
         let begun = Mutex::new(Vec::new());
         let run = |attempt, message: Delivered<'_>| {
             let place = place(message.message_id.as_deref());
-            begun.lock().unwrap_or_else(PoisonError::into_inner).push(place);
+            begun.lock().push(place);
             std::future::ready(self.work(&attempt, place))
         };
         let event = event.into();
         let response = queue.handle(&event, deadline, run).await.expect("every message has an id");
         let returned = response.batch_item_failures.iter().map(|failure| place(Some(&failure.item_identifier)));
-        let begun = begun.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let begun = begun.into_inner();
         if begun.len() < batch.len() && process.network().now() > deadline {
             self.world.judge.note("left for the deadline");
         }
@@ -288,7 +289,7 @@ impl Messages<'_> {
     }
 
     fn shelf(&self) -> MutexGuard<'_, Vec<Message>> {
-        self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shelf.lock()
     }
 }
 

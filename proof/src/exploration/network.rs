@@ -5,7 +5,7 @@
 
 use std::future::poll_fn;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
 use idempotency::engine::Clock;
 use idempotency::protocol::EpochMs;
+use parking_lot::{Mutex, MutexGuard};
 
 use super::choice::{Choices, Step, Trouble};
 
@@ -200,7 +201,7 @@ impl Network {
     }
 
     fn traffic(&self) -> MutexGuard<'_, Traffic> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

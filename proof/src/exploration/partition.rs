@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU64;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use aws_lambda_events::event::dynamodb::EventRecord;
@@ -13,6 +12,7 @@ use idempotency::protocol::{EpochMs, Principal, Uncertain};
 use idempotency::sequence::{Gap, SequenceGate};
 use idempotency::streams::{Kafka, KafkaBatch, Record, Stream, TableBatch, TableStream};
 use idempotency::{Attempt, Engine, Operation, Verdict};
+use parking_lot::{Mutex, MutexGuard};
 use serde_json::json;
 
 use super::choice::Trouble;
@@ -314,7 +314,7 @@ impl Partition<'_> {
     }
 
     fn mapping(&self) -> MutexGuard<'_, Mapping> {
-        self.mapping.lock().unwrap_or_else(PoisonError::into_inner)
+        self.mapping.lock()
     }
 }
 

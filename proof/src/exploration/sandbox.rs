@@ -1,7 +1,7 @@
 //! A sandbox: the library in a process, with the table behind the network.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::TransactWriteItem;
@@ -11,6 +11,7 @@ use idempotency::store::watermarks::{Advanced, Watermarks};
 use idempotency::store::{Store, StoreError, Written};
 use idempotency::streams::watermark::Watermark;
 use idempotency::{DynamoDbStore, Engine};
+use parking_lot::Mutex;
 
 use super::Breakage;
 use super::judge::Judge;
@@ -36,7 +37,7 @@ pub(super) struct Tokens(Arc<Mutex<Vec<OwnerToken>>>);
 impl Tokens {
     /// Whether one of them holds the record.
     pub(super) fn hold(&self, record: &Record) -> bool {
-        let tokens = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let tokens = self.0.lock();
         record.holder().is_some_and(|holder| tokens.contains(&holder.owner))
     }
 }
@@ -95,7 +96,7 @@ impl Store for Remote {
 
     async fn write(&self, write: &Write, effects: Vec<TransactWriteItem>) -> Result<Written, StoreError> {
         let write = write.clone();
-        self.tokens.0.lock().unwrap_or_else(PoisonError::into_inner).extend(write.record.writer());
+        self.tokens.0.lock().extend(write.record.writer());
         self.ask(Kind::Write, move |table| table.write(&write, &effects)).await
     }
 

@@ -2,7 +2,7 @@
 //! transaction. What was applied is written down in its order.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem};
@@ -13,6 +13,7 @@ use idempotency::store::memory::{self, MemoryStore};
 use idempotency::store::watermarks::{Advanced, Watermarks};
 use idempotency::store::{Item, Store, StoreError, Written};
 use idempotency::streams::watermark::Watermark;
+use parking_lot::{Mutex, MutexGuard};
 
 use super::Breakage;
 use super::condition::holds;
@@ -205,7 +206,7 @@ impl Table {
     }
 
     fn items(&self) -> MutexGuard<'_, HashMap<String, Item>> {
-        self.items.lock().unwrap_or_else(PoisonError::into_inner)
+        self.items.lock()
     }
 
     fn is(&self, breakage: Breakage) -> bool {

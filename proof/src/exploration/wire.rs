@@ -3,7 +3,7 @@
 
 use std::cmp::Ordering;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::http::{HttpRequest, HttpResponse};
@@ -13,6 +13,7 @@ use aws_smithy_runtime_api::client::http::{
     HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
 };
 use aws_smithy_runtime_api::client::result::ConnectorError;
+use parking_lot::{Mutex, MutexGuard};
 use serde_json::{Value, json};
 
 use super::Breakage;
@@ -129,7 +130,7 @@ impl Items {
     }
 
     fn items(&self) -> MutexGuard<'_, HashMap<String, Value>> {
-        self.items.lock().unwrap_or_else(PoisonError::into_inner)
+        self.items.lock()
     }
 
     fn is(&self, breakage: Breakage) -> bool {

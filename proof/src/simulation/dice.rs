@@ -1,10 +1,10 @@
 //! The one source of chance, and how bad the weather is.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use idempotency::engine::{Entropy, NoEntropy};
+use parking_lot::Mutex;
 
 /// Chance, from a seed.
 pub(super) struct Dice {
@@ -94,8 +94,8 @@ impl Dice {
         Duration::from_millis(self.rng().u64(0..milliseconds))
     }
 
-    fn rng(&self) -> std::sync::MutexGuard<'_, fastrand::Rng> {
-        self.rng.lock().unwrap_or_else(PoisonError::into_inner)
+    fn rng(&self) -> parking_lot::MutexGuard<'_, fastrand::Rng> {
+        self.rng.lock()
     }
 }
 

@@ -1,9 +1,8 @@
 //! What callers hear, and whether it fits together with what really happened.
 
-use std::sync::{Mutex, PoisonError};
-
 use idempotency::protocol::Resolution;
 use idempotency::{Error, Outcome};
+use parking_lot::Mutex;
 
 /// Writes down what every caller heard.
 #[derive(Default)]
@@ -86,7 +85,7 @@ impl Judge {
         }
     }
 
-    fn history(&self) -> std::sync::MutexGuard<'_, History> {
-        self.history.lock().unwrap_or_else(PoisonError::into_inner)
+    fn history(&self) -> parking_lot::MutexGuard<'_, History> {
+        self.history.lock()
     }
 }

@@ -362,7 +362,7 @@ impl<S: Store> Driver<S> {
             Event::LeaseIgnored(ahead) => tracing::warn!(
                 lock = &*self.machine.request().operation,
                 ahead_s = ahead.as_secs(),
-                "the lock's lease was given by a clock that is ahead; it is taken over",
+                "a clock that is ahead gave a lease that this lock does not give; it is taken over",
             ),
         }
     }
