@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use thirtyfour::{By, ChromiumLikeCapabilities, DesiredCapabilities, Key, TypingData, WebDriver, WebElement};
 
-use crate::stack::{PATIENCE, eventually, workspace};
+use crate::local_stack::{PATIENCE, eventually, workspace};
 
 /// What a browser can do, and how the page looks in it.
 #[derive(Clone, Copy, Debug)]
@@ -272,7 +272,7 @@ impl Drop for Browser {
     fn drop(&mut self) {
         // The driver ends its browser on SIGTERM. After `quit` there is nothing left to end.
         if matches!(self.process.try_wait(), Ok(None)) {
-            crate::stack::signal(self.process.id(), "TERM");
+            crate::local_stack::signal(self.process.id(), "TERM");
             let _ = self.process.wait();
         }
     }

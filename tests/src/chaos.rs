@@ -5,10 +5,10 @@
 //! The judge looks at what the provider charged, what the ledger shows and what each client heard; never at a record.
 
 mod client;
+mod faults;
+mod kill_point;
 mod killer;
-mod point;
-mod toll;
-mod weather;
+mod tally;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -20,13 +20,13 @@ use std::time::{Duration, Instant};
 use futures::StreamExt;
 use reqwest::Method;
 
+use crate::local_stack::{Stack, eventually, free_port, workspace};
 use crate::proxy::Proxy;
-use crate::stack::{Stack, eventually, free_port, workspace};
 
 pub use client::{Clients, Payment};
+use faults::Weather;
 use killer::Killer;
-use toll::Toll;
-use weather::Weather;
+use tally::Toll;
 
 /// How much is to happen, at least.
 #[derive(Clone, Copy, Debug)]

@@ -15,7 +15,7 @@ use reqwest::{Method, RequestBuilder, redirect};
 use serde_json::{Value, json};
 
 use crate::dynamodb::RECORDS;
-use crate::stack::{Answer, Stack};
+use crate::local_stack::{Answer, Stack};
 
 /// The table of the application.
 const PAYMENTS: &str = "Payments";

@@ -1,6 +1,6 @@
 //! What `sam build` made of the functions, as it would be uploaded.
 
-use tests::stack::{Stack, payment};
+use tests::local_stack::{Stack, payment};
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the programs of `sam build`; .ci/run builds them and runs it"]

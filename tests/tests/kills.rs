@@ -1,8 +1,8 @@
 //! Processes that are killed and frozen, a store that loses replies, stacks that die: on real sockets, with the real
-//! binaries. `cargo run --release -p tests --bin nightly` does more of it.
+//! binaries. `cargo run --release -p tests --bin soak` does more of it.
 
 use tests::chaos::{Plan, run};
-use tests::nightly::now_and_then;
+use tests::soak::now_and_then;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_dies_each_payment_is_charged_and_posted_once_and_has_one_answer() {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::stack::{Answer, Stack};
+use crate::local_stack::{Answer, Stack};
 
 /// How many payments are under way at a time. Most wait for a lease to end.
 const CLIENTS: usize = 96;

@@ -8,8 +8,8 @@ use nix::unistd::Pid;
 use reqwest::Method;
 use serde::Deserialize;
 
-use super::toll::{Doing, Function, Place, Sandbox, Toll};
-use crate::stack::Stack;
+use super::tally::{Doing, Function, Place, Sandbox, Toll};
+use crate::local_stack::Stack;
 
 /// How long a process stands still: longer than its time-out and its lease, and until a client has asked again.
 const FREEZE: Duration = Duration::from_secs(10);

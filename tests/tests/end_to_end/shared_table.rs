@@ -15,7 +15,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tests::console::{Script, Tables, Visitor, subject};
 use tests::dynamodb::RECORDS;
-use tests::stack::{IMPATIENT, Stack, payment};
+use tests::local_stack::{IMPATIENT, Stack, payment};
 
 /// What tells a record of another application from ours: the name of its operation, and what it is about.
 #[derive(Clone, Copy, Debug)]

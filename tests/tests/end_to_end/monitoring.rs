@@ -8,9 +8,9 @@ use local::template::{Surroundings, expand};
 use reqwest::Method;
 use serde_json::{Value, json};
 use tests::console::Script;
+use tests::local_stack::{Stack, eventually, payment, workspace};
 use tests::log::{Printed, Series};
-use tests::stack::{Stack, eventually, payment, workspace};
-use tests::watched::{Resources, dashboards, fields, of_type, series};
+use tests::monitoring::{Resources, dashboards, fields, of_type, series};
 use tokio::sync::OnceCell;
 
 /// What an end-to-end run does not print, where it is proved instead that it is counted, and who counts it.

@@ -2,7 +2,7 @@
 
 use reqwest::Method;
 use serde_json::json;
-use tests::stack::{Stack, eventually, payment};
+use tests::local_stack::{Stack, eventually, payment};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_that_is_not_valid_is_refused_by_field_and_its_key_stays_usable() {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use tests::http_conformance::{Case, Client, Need, Options, Principals, Report, Tier, Verdict, load, run};
-use tests::stack::{Stack, workspace};
+use tests::local_stack::{Stack, workspace};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::process::Command;

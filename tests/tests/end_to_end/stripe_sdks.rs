@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use serde_json::json;
-use tests::stack::{PATIENCE, Stack, workspace};
+use tests::local_stack::{PATIENCE, Stack, workspace};
 
 /// A program, and what Debian calls the package that it comes with.
 type Tool = (&'static str, &'static str);

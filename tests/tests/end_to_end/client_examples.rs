@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{Output, Stdio};
 
 use serde_json::{Value, json};
-use tests::stack::{Stack, payment, workspace};
+use tests::local_stack::{Stack, payment, workspace};
 use tokio::process::Command;
 
 async fn token(stack: &Stack) -> String {
@@ -18,7 +18,7 @@ async fn run(stack: &Stack, program: &str, file: &Path, account: &str, method: &
     let url = format!("{}/payments", stack.base());
     let mut command = Command::new(program);
     command.arg(file).args([&url, &token(stack).await, &body]).stdin(Stdio::null()).kill_on_drop(true);
-    let output = tokio::time::timeout(tests::stack::PATIENCE, command.output()).await;
+    let output = tokio::time::timeout(tests::local_stack::PATIENCE, command.output()).await;
     output.expect("ends in time").unwrap_or_else(|error| panic!("{program} runs: {error}"))
 }
 

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use tests::stack::{Stack, eventually, payment};
+use tests::local_stack::{Stack, eventually, payment};
 
 /// A folder that is removed at the end of the test.
 struct Folder(PathBuf);

@@ -1,7 +1,7 @@
 //! Who reads an account: the principal that first paid into it, or whom the token's claim names; and a role.
 
 use serde_json::{Value, json};
-use tests::stack::{Answer, Stack, User, payment};
+use tests::local_stack::{Answer, Stack, User, payment};
 
 const VISA: &str = "pm_card_visa";
 const ROLE: &[(&str, &str)] = &[("role", "accounts:read")];

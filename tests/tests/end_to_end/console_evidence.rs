@@ -5,7 +5,7 @@ use std::time::Duration;
 use reqwest::Method;
 use serde_json::{Value, json};
 use tests::console::{Script, Tables, Visitor, subject};
-use tests::stack::{Stack, payment};
+use tests::local_stack::{Stack, payment};
 
 const REASON: &str = "Seen in the provider's dashboard.";
 const EVIDENCE: &str = "The bank says that nothing was charged.";

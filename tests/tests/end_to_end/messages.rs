@@ -8,8 +8,8 @@ use fastrand::Rng;
 use futures::stream::{self, StreamExt};
 use reqwest::Method;
 use serde_json::{Value, json};
+use tests::local_stack::{Stack, User, eventually};
 use tests::log::Printed;
-use tests::stack::{Stack, User, eventually};
 
 const ACCOUNTS: usize = 20;
 const MESSAGES: usize = 1000;

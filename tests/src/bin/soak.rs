@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, ValueEnum};
-use tests::nightly::{Kind, Summary, run};
+use tests::soak::{Kind, Summary, run};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Tries for a night to break the promises: larger models, 10 million schedules of the simulation, a hundred times the
@@ -16,7 +16,7 @@ use tokio::signal::unix::{SignalKind, signal};
 ///
 /// Exits with 0 if nothing was broken, with 1 if something was, with 2 if it could not run, with 130 if it was stopped.
 #[derive(Debug, Parser)]
-#[command(name = "nightly")]
+#[command(name = "soak")]
 struct Arguments {
     /// The file that says what is done already and gets what is done now; made if it is not there.
     summary: PathBuf,
@@ -31,7 +31,7 @@ async fn main() -> ExitCode {
     let Arguments { summary, only } = Arguments::parse();
     let kinds = if only.is_empty() { Kind::value_variants().to_vec() } else { only };
     let code = tokio::select! {
-        kept = nightly(summary, kinds) => match kept {
+        kept = soak(summary, kinds) => match kept {
             Ok(true) => 0,
             Ok(false) => 1,
             Err(error) => {
@@ -48,7 +48,7 @@ async fn main() -> ExitCode {
     std::process::exit(code)
 }
 
-async fn nightly(summary: PathBuf, kinds: Vec<Kind>) -> Result<bool> {
+async fn soak(summary: PathBuf, kinds: Vec<Kind>) -> Result<bool> {
     run(&mut Summary::open(&summary)?, &kinds).await
 }
 

@@ -8,8 +8,8 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tests::console::{Script, Tables, Visitor, subject};
 use tests::dynamodb::RECORDS;
+use tests::local_stack::{Stack, eventually, payment};
 use tests::log::Printed;
-use tests::stack::{Stack, eventually, payment};
 
 const REASON: &str = "Seen in the provider's dashboard.";
 

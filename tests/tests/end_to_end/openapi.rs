@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use tests::stack::{Answer, Stack, User, payment, workspace};
+use tests::local_stack::{Answer, Stack, User, payment, workspace};
 
 /// The document, and what was seen of it.
 struct Api {

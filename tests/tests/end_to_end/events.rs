@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use tests::stack::{Stack, workspace};
+use tests::local_stack::{Stack, workspace};
 
 fn events() -> PathBuf {
     workspace().join("events")

@@ -1,6 +1,6 @@
 //! The writes of the protocol, as they pass the proxy: places at which a process can be killed by name.
 
-use super::toll::Function;
+use super::tally::Function;
 use crate::proxy::{Moment, body};
 
 /// What a write does to a record.

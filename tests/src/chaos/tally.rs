@@ -7,7 +7,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde::Deserialize;
 
-use super::point::{Point, points};
+use super::kill_point::{Point, points};
 
 /// Counts, and knows the dead: nobody dies twice.
 #[derive(Clone, Default)]

@@ -4,7 +4,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use reqwest::header::HeaderValue;
 use reqwest::{Method, RequestBuilder};
-use tests::stack::{Stack, User, payment};
+use tests::local_stack::{Stack, User, payment};
 
 /// Random bytes that can be had again: xorshift, by a seed that is printed.
 struct Random(u64);

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 use tests::console::Tables;
 use tests::dynamodb::{RECORDS, key};
+use tests::local_stack::{IMPATIENT, Stack, User, eventually, free_port, payment};
 use tests::proxy::{Loss, Proxy};
-use tests::stack::{IMPATIENT, Stack, User, eventually, free_port, payment};
 
 const VISA: &str = "pm_card_visa";
 
@@ -316,7 +316,7 @@ async fn that_a_record_does_not_say_what_it_is_about_proves_nothing() {
     }
 
     // By the reconciler, which has only the record, they are not taken for payments.
-    tests::stack::eventually("their leases are over", || async {
+    tests::local_stack::eventually("their leases are over", || async {
         let report = stack.reconcile().await;
         assert_eq!((&report["prevented"], &report["happened"]), (&json!(0), &json!(0)), "{report}");
         (report["foreign"] == 2).then_some(())

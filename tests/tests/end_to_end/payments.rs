@@ -1,7 +1,7 @@
 //! The main job, end to end: one payment, charged once and posted once. Real processes, real sockets.
 
 use serde_json::{Value, json};
-use tests::stack::{Answer, PATIENCE, Stack, eventually, payment};
+use tests::local_stack::{Answer, PATIENCE, Stack, eventually, payment};
 
 const VISA: &str = "pm_card_visa";
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::point::{MOMENTS, Step};
-use super::toll::{Place, Sandbox, Toll};
+use super::kill_point::{MOMENTS, Step};
+use super::tally::{Place, Sandbox, Toll};
 use crate::proxy::{self, Loss, Moment};
 
 /// Loses what chance says, and waits at the named points.

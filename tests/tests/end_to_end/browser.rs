@@ -4,7 +4,7 @@ use std::path::Path;
 
 use tests::browser::{Browser, DESK, PHONE, View, is_available};
 use tests::console::{Script, Tables, subject};
-use tests::stack::{Stack, payment, workspace};
+use tests::local_stack::{Stack, payment, workspace};
 
 const REASON: &str = "Seen in the provider's dashboard.";
 

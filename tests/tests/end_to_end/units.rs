@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use bench::proxy::{Proxy, Traffic};
 use serde_json::{Value, json};
 use tests::console::Script;
-use tests::stack::{Answer, Stack, User, eventually, free_port, payment, workspace};
+use tests::local_stack::{Answer, Stack, User, eventually, free_port, payment, workspace};
 
 const VISA: &str = "pm_card_visa";
 

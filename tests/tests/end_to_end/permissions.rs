@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use tests::console::Script;
-use tests::stack::{Stack, eventually, payment};
+use tests::local_stack::{Stack, eventually, payment};
 
 const REFUSED: &str = "does not allow";
 
