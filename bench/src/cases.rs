@@ -23,10 +23,10 @@ pub enum Case {
     Mismatch,
     /// A request that is declined, for good.
     Failed,
-    /// A request in one-trip mode, where there is one.
-    OneTrip,
+    /// A request in single-write mode, where there is one.
+    SingleWrite,
     /// The same, with an effect in DynamoDB.
-    OneTripWithEffect,
+    SingleWriteWithEffect,
     /// A batch of 10 messages.
     #[value(name = "batch-10")]
     Batch10,
@@ -62,8 +62,8 @@ impl Case {
             Self::FirstRun
             | Self::FirstRunWithEffect
             | Self::Failed
-            | Self::OneTrip
-            | Self::OneTripWithEffect
+            | Self::SingleWrite
+            | Self::SingleWriteWithEffect
             | Self::Batch10
             | Self::Batch100 => Before::Nothing,
             Self::ReplayElsewhere | Self::Mismatch | Self::Batch10Replay | Self::Batch100Replay => Before::RunElsewhere,
@@ -83,7 +83,7 @@ impl Case {
             | Self::InProgress
             | Self::Mismatch
             | Self::Failed => Mode::Http,
-            Self::OneTrip | Self::OneTripWithEffect => Mode::OneTrip,
+            Self::SingleWrite | Self::SingleWriteWithEffect => Mode::SingleWrite,
             Self::Batch10 | Self::Batch10Replay | Self::Batch100 | Self::Batch100Replay => Mode::Batch,
         }
     }
@@ -101,8 +101,8 @@ impl Case {
             | Self::InProgress
             | Self::Mismatch
             | Self::Failed
-            | Self::OneTrip
-            | Self::OneTripWithEffect => 1,
+            | Self::SingleWrite
+            | Self::SingleWriteWithEffect => 1,
         }
     }
 
@@ -112,7 +112,7 @@ impl Case {
         let order = match self {
             Self::Failed => Order { amount: -1, ..Order::default() },
             Self::Mismatch => Order { amount: 2000, ..Order::default() },
-            Self::FirstRunWithEffect | Self::OneTripWithEffect => Order { effect: true, ..Order::default() },
+            Self::FirstRunWithEffect | Self::SingleWriteWithEffect => Order { effect: true, ..Order::default() },
             _ => Order::default(),
         };
         self.event_of(number, &order, false)
@@ -130,7 +130,7 @@ impl Case {
             Before::Nothing | Before::RunElsewhere => number,
         };
         match self.mode() {
-            Mode::Http | Mode::OneTrip => event::request(&format!("{self}-{number}"), order, hold),
+            Mode::Http | Mode::SingleWrite => event::request(&format!("{self}-{number}"), order, hold),
             Mode::Batch => {
                 event::batch((0..self.operations()).map(|message| format!("{self}-{number}-{message}")), order)
             }
@@ -145,8 +145,8 @@ impl Case {
             | Self::FirstRunWithEffect
             | Self::ReplayElsewhere
             | Self::ReplayHere
-            | Self::OneTrip
-            | Self::OneTripWithEffect => Some(201),
+            | Self::SingleWrite
+            | Self::SingleWriteWithEffect => Some(201),
             Self::InProgress => Some(409),
             Self::Mismatch => Some(422),
             Self::Failed => Some(402),
@@ -169,6 +169,6 @@ impl Case {
     /// Whether it means anything for this kind of subject.
     #[must_use]
     pub fn is_for(self, kind: Kind) -> bool {
-        kind != Kind::None || matches!(self, Self::FirstRun | Self::OneTrip | Self::Batch10 | Self::Batch100)
+        kind != Kind::None || matches!(self, Self::FirstRun | Self::SingleWrite | Self::Batch10 | Self::Batch100)
     }
 }

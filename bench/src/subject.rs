@@ -43,9 +43,9 @@ pub enum Kind {
 pub enum Mode {
     /// API Gateway; claim → run → commit.
     Http,
-    /// API Gateway; in one-trip mode where there is one.
-    OneTrip,
-    /// SQS batches; in one-trip mode where there is one.
+    /// API Gateway; in single-write mode where there is one.
+    SingleWrite,
+    /// SQS batches; in single-write mode where there is one.
     Batch,
 }
 
@@ -53,7 +53,7 @@ impl Mode {
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Http => "http",
-            Self::OneTrip => "one-trip",
+            Self::SingleWrite => "one-trip",
             Self::Batch => "batch",
         }
     }

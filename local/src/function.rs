@@ -218,7 +218,7 @@ impl Failure {
     pub(crate) fn timed_out(request: &str, timeout: Duration) -> Self {
         Self::TimedOut(Self::object(
             "Sandbox.Timedout",
-            &format!("RequestId: {request} Error: Task timed out after {:.2} seconds", timeout.as_secs_f64()),
+            &format!("InvocationId: {request} Error: Task timed out after {:.2} seconds", timeout.as_secs_f64()),
         ))
     }
 

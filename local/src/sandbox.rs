@@ -268,7 +268,7 @@ impl Sandbox<'_> {
                     break (
                         Err(Failure::error(
                             "Runtime.ExitError",
-                            &format!("RequestId: {request} Error: Runtime exited {}", reason(status)),
+                            &format!("InvocationId: {request} Error: Runtime exited {}", reason(status)),
                         )),
                         false,
                     );

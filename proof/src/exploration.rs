@@ -61,13 +61,13 @@ impl World {
         match self.scenario {
             Scenario::Repeated
             | Scenario::Reconciled
-            | Scenario::OneTrip
-            | Scenario::OneTripBesideClaims
+            | Scenario::SingleWrite
+            | Scenario::SingleWriteBesideClaims
             | Scenario::ThreeCallers
             | Scenario::TwoCallersBesideAReconciler
             | Scenario::LongAnswers
             | Scenario::LongAnswersExpire
-            | Scenario::LongAnswersInOneTrip => {
+            | Scenario::LongAnswersInSingleWrite => {
                 calls::run(self).await;
             }
             Scenario::Stream
@@ -77,11 +77,11 @@ impl World {
             | Scenario::StreamMeetsOtherContent
             | Scenario::StreamOfAClockAhead
             | Scenario::TableStream
-            | Scenario::TableStreamInOneTrip => {
+            | Scenario::TableStreamInSingleWrite => {
                 partition::run(self).await;
             }
             Scenario::Fifo
-            | Scenario::FifoInOneTrip
+            | Scenario::FifoInSingleWrite
             | Scenario::GateHolds
             | Scenario::GateAccepts
             | Scenario::GateMeetsOtherContent => {

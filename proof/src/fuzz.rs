@@ -10,10 +10,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use idempotency::protocol::{EpochMs, Pointer, Principal, canonical_json};
-use idempotency::queue::{KeySource, SqsBatch};
+use idempotency::sqs::{KeySource, SqsBatch};
 use idempotency::store::dynamodb::fuzz;
 use idempotency::store::memory::MemoryStore;
-use idempotency::stream::{Kafka, KafkaBatch, Kinesis, KinesisBatch, Stream, TableBatch, TableStream};
+use idempotency::streams::{Kafka, KafkaBatch, Kinesis, KinesisBatch, Stream, TableBatch, TableStream};
 use idempotency::{Engine, IdempotencyLayer, Operation, Queue, Verdict};
 use lambda_http::http::{HeaderValue, StatusCode};
 use lambda_http::request::LambdaRequest;

@@ -112,7 +112,7 @@ impl Model {
         match &actor.stage {
             Stage::Idle => {
                 let open = match player.role {
-                    Role::Caller | Role::OneTrip => true,
+                    Role::Caller | Role::SingleWrite => true,
                     Role::Reconciler | Role::Operator => world
                         .record
                         .is_some_and(|record| matches!(record.state, Standing::Processing(_) | Standing::Unknown(_))),

@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use idempotency::metrics::{Metric, Metrics};
+use idempotency::telemetry::metrics::{Metric, Metrics};
 
 pub use breakage::Breakage;
 pub use scenario::Scenario;

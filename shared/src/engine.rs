@@ -9,9 +9,10 @@ mod claim;
 mod clock;
 mod entropy;
 mod observer;
+mod on_failure;
 mod operation;
 mod outcome;
-mod packed;
+mod response_codec;
 mod timings;
 mod wait;
 
@@ -23,21 +24,22 @@ use futures::FutureExt;
 
 pub use answer::{Answer, UnreadableAnswer};
 pub(crate) use attempt::Effects;
-pub use attempt::{Attempt, Refusal};
+pub use attempt::{Attempt, EffectRefusal};
 pub use builder::EngineBuilder;
 pub use claim::{Claim, Claimed};
 pub use clock::{Clock, SystemClock};
 pub use entropy::{Entropy, NoEntropy, SystemEntropy};
 pub use observer::{Fenced, NoObserver, Observer};
+pub use on_failure::OnFailure;
 pub use operation::{Call, Operation};
 pub use outcome::{Answered, Error, Outcome, Reason, Verdict};
 
-use crate::metrics::{Metric, Metrics};
 use crate::protocol::{
-    Condition, EpochMs, Finding, OwnerToken, Record, Request, Trace, TransactionId, Write, begin_settled,
+    ClaimRequest, Condition, EpochMs, OwnerToken, Record, Resolution, Trace, TransactionId, Write, begin_settled,
 };
-use crate::span::{self, Span};
 use crate::store::{Store, Written};
+use crate::telemetry::metrics::{Metric, Metrics};
+use crate::telemetry::span::{self, Span};
 use acquire::{Marked, Next};
 
 pub(crate) use acquire::{OnUncertain, Taken};
@@ -129,8 +131,8 @@ impl<S: Store> Engine<S> {
         R: Future<Output = Verdict<T>>,
     {
         match Span::step("run").of(until_deadline(attempt, run)).await {
-            Ok(Verdict::Success(answer)) => claim.commit(Finding::Success, answer, attempt.take_effects()).await,
-            Ok(Verdict::Failed(answer)) => claim.commit(Finding::Failed, answer, attempt.take_effects()).await,
+            Ok(Verdict::Success(answer)) => claim.commit(Resolution::Success, answer, attempt.take_effects()).await,
+            Ok(Verdict::Failed(answer)) => claim.commit(Resolution::Failed, answer, attempt.take_effects()).await,
             Ok(Verdict::NotExecuted(_)) if claim.follows_uncertain() => {
                 claim.abandon("this attempt executed nothing, but an earlier one may have".into()).await?.read()
             }
@@ -139,7 +141,7 @@ impl<S: Store> Engine<S> {
         }
     }
 
-    /// One-trip mode, for operations whose effects are all inside: runs without a claim, then writes the settled
+    /// single-write mode, for operations whose effects are all inside: runs without a claim, then writes the settled
     /// record and the effects in one transaction. A duplicate loses the record's condition and is answered from
     /// the record.
     ///
@@ -149,7 +151,7 @@ impl<S: Store> Engine<S> {
     ///
     /// # Errors
     /// [`Error`] where the store could not be reached or nothing was executed. Repeating the call is safe.
-    pub async fn run_in_one_trip<T, F, R>(&self, call: &Call, run: F) -> Result<Outcome<T>, Error>
+    pub async fn run_single_write<T, F, R>(&self, call: &Call, run: F) -> Result<Outcome<T>, Error>
     where
         T: Answer,
         F: Fn(Attempt<S::Effect>) -> R,
@@ -176,20 +178,20 @@ impl<S: Store> Engine<S> {
                 Next::Answered(outcome) => return outcome.read(),
             };
             let attempt = self.attempt(&begin.record, request.trace, call.deadline());
-            let (finding, answer) = match Span::step("run").of(until_deadline(&attempt, &run)).await {
-                Ok(Verdict::Success(answer)) => (Finding::Success, answer),
-                Ok(Verdict::Failed(answer)) => (Finding::Failed, answer),
+            let (resolution, answer) = match Span::step("run").of(until_deadline(&attempt, &run)).await {
+                Ok(Verdict::Success(answer)) => (Resolution::Success, answer),
+                Ok(Verdict::Failed(answer)) => (Resolution::Failed, answer),
                 Ok(Verdict::NotExecuted(answer)) => return Ok(Outcome::NotExecuted(answer)),
                 Ok(Verdict::Unknown(reason)) | Err(reason) => return Err(Error::NothingHappened(reason)),
             };
             let guarded = attempt.take_guarded_effects();
-            let settled = call.operation().settled(&answer, self.now(), S::room_bytes(&guarded.effects));
-            let write = begin_settled(begin, finding, settled);
-            match self.settle_in_one_trip(&write, guarded, call.deadline()).await? {
+            let settled = call.operation().settled(&answer, self.now(), S::max_response_bytes(&guarded.effects));
+            let write = begin_settled(begin, resolution, settled);
+            match self.settle_in_single_write(&write, guarded, call.deadline()).await? {
                 Settling::Settled => {
                     self.parts.cache.remember(&write.record);
                     self.count(Metric::Executed, &write.record.operation);
-                    return Ok(Outcome::Executed(Answered::new(finding, answer, &write.record)));
+                    return Ok(Outcome::Executed(Answered::new(resolution, answer, &write.record)));
                 }
                 Settling::NotYet => return Ok(Outcome::NotExecuted(answer)),
                 Settling::Conflict => return Ok(Outcome::Conflict),
@@ -203,7 +205,7 @@ impl<S: Store> Engine<S> {
         Ok(Outcome::InProgress { retry_after: Duration::from_secs(1) })
     }
 
-    async fn settle_in_one_trip(
+    async fn settle_in_single_write(
         &self,
         write: &Write,
         mut guarded: Effects<S::Effect>,
@@ -218,16 +220,16 @@ impl<S: Store> Engine<S> {
                 Ok(Written::Refused(record)) => return Ok(Settling::Changed(record)),
                 Ok(Written::EffectRefused(refused)) => match guarded.read(&refused) {
                     // Once more, without them: the record then answers the next duplicate.
-                    Refusal::AppliedBefore if !without_effects => self.count(Metric::DuplicateSkipped, operation),
-                    Refusal::NotYet => {
+                    EffectRefusal::AppliedBefore if !without_effects => self.count(Metric::DuplicateSkipped, operation),
+                    EffectRefusal::NotYet => {
                         self.count(Metric::GapHeld, operation);
                         return Ok(Settling::NotYet);
                     }
-                    Refusal::Conflict => {
+                    EffectRefusal::Conflict => {
                         self.count(Metric::SequenceConflict, operation);
                         return Ok(Settling::Conflict);
                     }
-                    Refusal::AppliedBefore | Refusal::Unexpected => {
+                    EffectRefusal::AppliedBefore | EffectRefusal::Unexpected => {
                         return Err(Error::EffectRefused { index: refused.index });
                     }
                 },
@@ -270,7 +272,7 @@ impl<S: Store> Engine<S> {
     ) -> Result<Written, crate::store::StoreError> {
         let started = self.now();
         let step = if duration == Metric::ClaimMs { Span::step("claim") } else { Span::step("commit") };
-        let written = step.of(self.parts.store.write_within(write, effects, self.patience(deadline))).await;
+        let written = step.of(self.parts.store.write_within(write, effects, self.retry_budget(deadline))).await;
         let operation = &write.record.operation;
         self.took(duration, operation, started);
         match &written {
@@ -284,9 +286,9 @@ impl<S: Store> Engine<S> {
         written
     }
 
-    pub(crate) fn request(&self, call: &Call) -> Result<Request, Error> {
+    pub(crate) fn request(&self, call: &Call) -> Result<ClaimRequest, Error> {
         let (owner, transaction) = self.identity()?;
-        Ok(Request {
+        Ok(ClaimRequest {
             id: call.record_id(),
             operation: call.operation().shared_name(),
             principal: Some(call.principal()),
@@ -322,7 +324,7 @@ impl<S: Store> Engine<S> {
     }
 
     /// How long a write may wait for others.
-    pub(crate) fn patience(&self, deadline: EpochMs) -> Duration {
+    pub(crate) fn retry_budget(&self, deadline: EpochMs) -> Duration {
         self.stop_at(deadline).since(self.now()).max(self.parts.margin / 2)
     }
 
@@ -372,9 +374,9 @@ impl<S: Store> Engine<S> {
             return;
         }
         let metric = match outcome {
-            Ok(Outcome::Executed(answered)) => match answered.finding {
-                Finding::Success => Metric::RetrySucceeded,
-                Finding::Failed => Metric::RetryFailed,
+            Ok(Outcome::Executed(answered)) => match answered.resolution {
+                Resolution::Success => Metric::RetrySucceeded,
+                Resolution::Failed => Metric::RetryFailed,
             },
             Ok(
                 Outcome::Replayed(_)
@@ -417,7 +419,7 @@ impl<S: Store> Engine<S> {
     }
 }
 
-/// What came of the one write of one-trip mode.
+/// What came of the one write of single-write mode.
 enum Settling {
     Settled,
     /// The effects cannot be applied yet.

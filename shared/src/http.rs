@@ -46,12 +46,12 @@ pub use response::HttpAnswer;
 pub use route::{InvalidRoute, Route};
 
 use crate::engine::{Call, Engine, Error, Operation, Outcome, Verdict, timed};
-use crate::line::{Line, Told};
-use crate::metrics::Metric;
-use crate::protocol::{Compare, EpochMs, Principal, RequestId, Subject, Uncertain};
+use crate::protocol::{Compare, EpochMs, InvocationId, Principal, Subject, Uncertain};
 use crate::reconcile::Resolver;
-use crate::span::Span;
 use crate::store::{BoxError, Store};
+use crate::telemetry::metrics::Metric;
+use crate::telemetry::request_log::{LogSummary, RequestLog};
+use crate::telemetry::span::Span;
 use problem::Code;
 use request::KeyError;
 use resolver::AnyResolver;
@@ -315,17 +315,17 @@ impl<S: Store> Settings<S> {
             Some(resolver) => span.of(timed(self.engine.run_or_reconcile(&call, run, resolver))).await,
             None => span.of(timed(self.engine.run(&call, run))).await,
         };
-        let told = Told::of(&outcome);
+        let summary = LogSummary::of(&outcome);
         let response = self.respond(outcome, wait);
-        let line = Line {
+        let line = RequestLog {
             operation: &operation,
             record: Some(record.digest()),
             status: Some(response.status().as_u16()),
             trace,
-            told,
+            summary,
             timings,
             total: self.engine.time().since(started),
-            ..Line::default()
+            ..RequestLog::default()
         };
         line.write();
         response
@@ -333,14 +333,14 @@ impl<S: Store> Settings<S> {
 
     /// A request that is wrong before its key is looked at. Its code is its outcome.
     fn refuse_unread(&self, request: &Request, code: Code) -> Response<Body> {
-        let told = Told::refused(code.name());
+        let summary = LogSummary::refused(code.name());
         let response = self.refuse(code);
-        let line = Line {
+        let line = RequestLog {
             operation: &self.name(request),
             status: Some(response.status().as_u16()),
             trace: request::trace(request),
-            told,
-            ..Line::default()
+            summary,
+            ..RequestLog::default()
         };
         line.write();
         response
@@ -389,7 +389,7 @@ impl<S: Store> Settings<S> {
             .map_err(|reason| Code::MissingValue(reason.to_string()))?;
         Ok(Call::new(operation, principal, key, fingerprint, deadline)
             .about((self.subject)(request))
-            .requested_by(context.and_then(|context| RequestId::parse(&context.request_id)))
+            .requested_by(context.and_then(|context| InvocationId::parse(&context.request_id)))
             .traced(request::trace(request)))
     }
 

@@ -78,7 +78,7 @@
 //!
 //! [`protocol`] is the heart, and pure: what a claim [decides](protocol::decide) and the
 //! [conditions](protocol::Condition) of each write. [`engine`] is claim → run → commit in one screen. [`store`]
-//! writes; [`http`], [`queue`] and [`stream`] are the edges towards API Gateway, SQS, and Kafka or Kinesis.
+//! writes; [`http`], [`sqs`] and [`streams`] are the edges towards API Gateway, SQS, and Kafka or Kinesis.
 //! [`reconcile`] turns UNKNOWN into SUCCESS or FAILED, by evidence.
 
 #![deny(missing_docs)]
@@ -86,27 +86,21 @@
 pub mod engine;
 mod envelope;
 pub mod http;
-pub mod line;
 pub mod lock;
-#[cfg(feature = "log")]
-pub mod log;
-pub mod metrics;
-#[cfg(feature = "otel")]
-pub mod otel;
 pub mod protocol;
-pub mod queue;
 pub mod reconcile;
 pub mod sequence;
-mod span;
+pub mod sqs;
 pub mod store;
-pub mod stream;
+pub mod streams;
+pub mod telemetry;
 pub mod versioned;
 
 pub use engine::{Answered, Attempt, Call, Engine, Error, Operation, Outcome, Verdict};
 pub use http::IdempotencyLayer;
 pub use lock::Lock;
 pub use protocol::Uncertain;
-pub use queue::Queue;
+pub use sqs::Queue;
 pub use store::dynamodb::DynamoDbStore;
 
 /// The examples of the README compile.

@@ -31,12 +31,12 @@
 use std::time::Duration;
 
 use crate::engine::{Engine, Error, ROUNDS};
-use crate::metrics::Metric;
 use crate::protocol::{
-    Decision, EpochMs, EpochS, Fingerprinter, Holder, Record, RecordId, Request, RequestId, Uncertain, Write, decide,
-    extend, release,
+    ClaimRequest, Decision, EpochMs, EpochS, Fingerprinter, Holder, InvocationId, Record, RecordId, Uncertain, Write,
+    decide, extend, release,
 };
 use crate::store::{Store, StoreError, Written};
+use crate::telemetry::metrics::Metric;
 
 /// A lock by its name.
 pub struct Lock<S> {
@@ -72,7 +72,7 @@ impl<S: Store> Lock<S> {
     /// # Errors
     /// [`Error::StoreUnavailable`] or [`Error::NoEntropy`]: it is not held, or, if even giving it up was not answered,
     /// until its lease is over.
-    pub async fn acquire(&self, request: Option<RequestId>) -> Result<Option<Held<S>>, Error> {
+    pub async fn acquire(&self, request: Option<InvocationId>) -> Result<Option<Held<S>>, Error> {
         let request = self.request(request)?;
         let mut found = None;
         for _ in 0..ROUNDS {
@@ -114,9 +114,9 @@ impl<S: Store> Lock<S> {
         }
     }
 
-    fn request(&self, request: Option<RequestId>) -> Result<Request, Error> {
+    fn request(&self, request: Option<InvocationId>) -> Result<ClaimRequest, Error> {
         let (owner, transaction) = self.engine.identity()?;
-        Ok(Request {
+        Ok(ClaimRequest {
             id: RecordId::of_lock(&self.name),
             operation: format!("lock {}", self.name).into(),
             principal: None,
@@ -132,7 +132,7 @@ impl<S: Store> Lock<S> {
         })
     }
 
-    fn held(&self, record: Record, request: &Request) -> Held<S> {
+    fn held(&self, record: Record, request: &ClaimRequest) -> Held<S> {
         let holder = Holder { owner: request.owner, lease: request.lease };
         Held { engine: self.engine.clone(), record, holder, lease: self.lease }
     }

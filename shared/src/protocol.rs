@@ -15,30 +15,30 @@
 
 #![deny(clippy::wildcard_enum_match_arm)]
 
+mod canonical_json;
 mod compare;
 mod condition;
 mod decision;
 mod fingerprint;
-mod json;
+mod history;
 mod key;
 mod pointer;
 mod record;
-mod story;
 mod time;
-mod trace;
+mod trace_context;
 mod transition;
 
+pub(crate) use canonical_json::{Document, Pointed, text};
+pub use canonical_json::{InvalidJson, canonical_json};
 pub use compare::{Compare, NotComparable, Selection};
-pub use condition::{Condition, Seen};
-pub use decision::{Decision, Request, Uncertain, decide};
+pub use condition::{Condition, RecordVersion};
+pub use decision::{ClaimRequest, Decision, Uncertain, decide};
 pub use fingerprint::{Fingerprint, Fingerprinter};
-pub(crate) use json::{Document, Pointed, text};
-pub use json::{InvalidJson, canonical_json};
+pub use history::{History, HistoryEntry, HistoryEvent, InvocationId};
 pub(crate) use key::check_value;
 pub use key::{InvalidKey, InvalidPrincipal, Key, Principal, PrincipalDigest, RecordId};
 pub use pointer::{InvalidPointer, Pointer};
-pub use record::{Finding, Holder, OwnerToken, Record, Response, Settled, State, Status, Subject, TransactionId};
-pub use story::{Event, RequestId, Step, Story};
+pub use record::{Holder, OwnerToken, Record, Resolution, Response, Settled, State, Status, Subject, TransactionId};
 pub use time::{EpochMs, EpochS};
-pub use trace::{Trace, TraceId};
+pub use trace_context::{Trace, TraceId};
 pub use transition::{Write, abandon, begin_settled, extend, give_up, mark_unknown, release, reopen, restart, settle};

@@ -13,10 +13,10 @@ mod resolver;
 
 use crate::engine::{Answer, Attempt, Call, Engine, Error, Outcome, Reason, Verdict};
 use crate::engine::{Claim, OnUncertain, Restarted, Taken, until_deadline};
-use crate::metrics::Metric;
-use crate::protocol::{EpochMs, Finding, Record, Request, RequestId, Uncertain};
-use crate::span::Span;
+use crate::protocol::{ClaimRequest, EpochMs, InvocationId, Record, Resolution, Uncertain};
 use crate::store::Store;
+use crate::telemetry::metrics::Metric;
+use crate::telemetry::span::Span;
 
 pub use operations::Operations;
 pub use resolver::Resolver;
@@ -90,7 +90,7 @@ impl<S: Store> Engine<S> {
     /// Reconciles a record that was found UNKNOWN, or PROCESSING under a lease that is over, without a call.
     ///
     /// A record that is of none of `operations` is left exactly as it is. Another is taken over only if it is still as
-    /// `record` shows it; `request` is the id of the invocation, for the record's story.
+    /// `record` shows it; `request` is the id of the invocation, for the record's history.
     ///
     /// # Errors
     /// [`Error`] where the store could not be reached; the record is then as it was, or held until `deadline`.
@@ -99,12 +99,12 @@ impl<S: Store> Engine<S> {
         record: &Record,
         operations: &Operations,
         deadline: EpochMs,
-        request: Option<RequestId>,
+        request: Option<InvocationId>,
         resolver: &impl Resolver<S::Effect, T>,
     ) -> Result<Reconciled, Error> {
         let Some(operation) = operations.of(record) else { return Ok(Reconciled::Foreign) };
         let (owner, transaction) = self.identity()?;
-        let request = Request {
+        let request = ClaimRequest {
             id: record.id.clone(),
             operation: record.operation.clone(),
             principal: record.principal,
@@ -142,10 +142,10 @@ impl<S: Store> Engine<S> {
         let looking = until_deadline(&attempt, |attempt| resolver.resolve(&record, attempt));
         let (reconciled, outcome) = match Span::step("reconcile").linked(record.trace).of(looking).await {
             Ok(Evidence::Happened(answer)) => {
-                (Reconciled::Happened, claim.commit(Finding::Success, answer, attempt.take_effects()).await?)
+                (Reconciled::Happened, claim.commit(Resolution::Success, answer, attempt.take_effects()).await?)
             }
             Ok(Evidence::Refused(answer)) => {
-                (Reconciled::Refused, claim.commit(Finding::Failed, answer, attempt.take_effects()).await?)
+                (Reconciled::Refused, claim.commit(Resolution::Failed, answer, attempt.take_effects()).await?)
             }
             Ok(Evidence::Prevented) => return Ok(Found::Prevented(Box::new(claim), attempt)),
             Ok(Evidence::Unclear(reason)) | Err(reason) => (Reconciled::Unclear, claim.abandon(reason).await?.read()?),

@@ -17,7 +17,7 @@
 //! a device that began anew and that says, to the last digit, what the number was used for; and a number whose entry
 //! is gone, or was written by a version that kept no digest: that one counts as a duplicate.
 //!
-//! **With one-trip mode.** Mark and entry are two more effects of the message, beside its own record, and there is no
+//! **With single-write mode.** Mark and entry are two more effects of the message, beside its own record, and there is no
 //! read before: the conditions of the write decide, and where one fails the item that broke it tells a duplicate from
 //! a conflict and from a gap.
 //! A message whose record is there is answered from the record, whatever the mark says; a lost reply is recognised by
@@ -36,7 +36,7 @@ use aws_sdk_dynamodb::types::{
     AttributeValue, Put, ReturnValuesOnConditionCheckFailure::AllOld, TransactWriteItem, Update,
 };
 
-use crate::engine::{Attempt, Refusal};
+use crate::engine::{Attempt, EffectRefusal};
 use crate::protocol::Fingerprint;
 use crate::store::Item;
 
@@ -171,37 +171,37 @@ impl SequenceGate {
 }
 
 /// What the entry that was found in the way means.
-fn used(found: Option<&Item>, content: Fingerprint) -> Refusal {
-    let Some(found) = found else { return Refusal::Unexpected };
+fn used(found: Option<&Item>, content: Fingerprint) -> EffectRefusal {
+    let Some(found) = found else { return EffectRefusal::Unexpected };
     match found.get(CONTENT) {
         // Of a version that kept no digest: then the number alone tells, as it did there.
-        None => Refusal::AppliedBefore,
+        None => EffectRefusal::AppliedBefore,
         Some(AttributeValue::B(stored)) => match <[u8; Fingerprint::BYTES]>::try_from(stored.as_ref()) {
-            Ok(stored) if stored == *content.as_bytes() => Refusal::AppliedBefore,
+            Ok(stored) if stored == *content.as_bytes() => EffectRefusal::AppliedBefore,
             // Digests of two algorithms cannot be compared.
-            Ok([version, ..]) if version != content.as_bytes()[0] => Refusal::Unexpected,
-            Ok(_) => Refusal::Conflict,
-            Err(_) => Refusal::Unexpected,
+            Ok([version, ..]) if version != content.as_bytes()[0] => EffectRefusal::Unexpected,
+            Ok(_) => EffectRefusal::Conflict,
+            Err(_) => EffectRefusal::Unexpected,
         },
-        Some(_) => Refusal::Unexpected,
+        Some(_) => EffectRefusal::Unexpected,
     }
 }
 
 /// What the mark that was found in the way means.
-fn refusal(found: Option<&Item>, number: NonZeroU64, gap: Gap) -> Refusal {
+fn refusal(found: Option<&Item>, number: NonZeroU64, gap: Gap) -> EffectRefusal {
     let mark = match found.and_then(|item| item.get(MARK)) {
         None => None,
         Some(AttributeValue::N(digits)) => match digits.parse() {
             Ok(mark) => Some(mark),
-            Err(_) => return Refusal::Unexpected,
+            Err(_) => return EffectRefusal::Unexpected,
         },
-        Some(_) => return Refusal::Unexpected,
+        Some(_) => return EffectRefusal::Unexpected,
     };
     match (decide(mark, number), gap) {
-        (Step::Duplicate, Gap::Hold | Gap::Accept) => Refusal::AppliedBefore,
-        (Step::Gap, Gap::Hold) => Refusal::NotYet,
+        (Step::Duplicate, Gap::Hold | Gap::Accept) => EffectRefusal::AppliedBefore,
+        (Step::Gap, Gap::Hold) => EffectRefusal::NotYet,
         // The condition would have held.
-        (Step::Gap, Gap::Accept) | (Step::Next, Gap::Hold | Gap::Accept) => Refusal::Unexpected,
+        (Step::Gap, Gap::Accept) | (Step::Next, Gap::Hold | Gap::Accept) => EffectRefusal::Unexpected,
     }
 }
 
@@ -260,7 +260,7 @@ mod tests {
         let number = NonZeroU64::new(3).unwrap();
         for mark in [AttributeValue::S("9".into()), AttributeValue::N("9.5".into()), AttributeValue::N("-1".into())] {
             let item = Item::from([(MARK.to_owned(), mark)]);
-            assert_eq!(refusal(Some(&item), number, Gap::Hold), Refusal::Unexpected);
+            assert_eq!(refusal(Some(&item), number, Gap::Hold), EffectRefusal::Unexpected);
         }
     }
 
@@ -270,14 +270,14 @@ mod tests {
         let entry = |stored: AttributeValue| Item::from([(CONTENT.to_owned(), stored)]);
         let digest = |bytes: &[u8]| entry(AttributeValue::B(Blob::new(bytes)));
         let means = |found: Option<&Item>| used(found, content("5.00 EUR"));
-        assert_eq!(means(Some(&digest(content("5.00 EUR").as_bytes()))), Refusal::AppliedBefore);
-        assert_eq!(means(Some(&digest(content("7.00 EUR").as_bytes()))), Refusal::Conflict);
-        assert_eq!(means(Some(&Item::new())), Refusal::AppliedBefore);
+        assert_eq!(means(Some(&digest(content("5.00 EUR").as_bytes()))), EffectRefusal::AppliedBefore);
+        assert_eq!(means(Some(&digest(content("7.00 EUR").as_bytes()))), EffectRefusal::Conflict);
+        assert_eq!(means(Some(&Item::new())), EffectRefusal::AppliedBefore);
         let mut of_another_algorithm = *content("5.00 EUR").as_bytes();
         of_another_algorithm[0] += 1;
         for unreadable in [digest(&of_another_algorithm), digest(b"short"), entry(AttributeValue::N("1".into()))] {
-            assert_eq!(means(Some(&unreadable)), Refusal::Unexpected);
+            assert_eq!(means(Some(&unreadable)), EffectRefusal::Unexpected);
         }
-        assert_eq!(means(None), Refusal::Unexpected);
+        assert_eq!(means(None), EffectRefusal::Unexpected);
     }
 }

@@ -26,7 +26,7 @@ pub trait Store: Send + Sync + 'static {
     type Effect: Send + 'static;
 
     /// The longest answer that can be written beside these effects.
-    fn room_bytes(effects: &[Self::Effect]) -> usize;
+    fn max_response_bytes(effects: &[Self::Effect]) -> usize;
 
     /// Writes a record and applies the effects, all or nothing, if the write's condition holds.
     ///

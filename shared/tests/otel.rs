@@ -11,9 +11,9 @@ use std::time::Duration;
 use http::Request;
 use idempotency::http::Route;
 use idempotency::protocol::{Pointer, Principal, Trace};
-use idempotency::queue::KeySource;
+use idempotency::sqs::KeySource;
 use idempotency::store::memory::MemoryStore;
-use idempotency::{Attempt, Engine, IdempotencyLayer, Operation, Queue, Verdict, otel};
+use idempotency::{Attempt, Engine, IdempotencyLayer, Operation, Queue, Verdict, telemetry::otel};
 use lambda_http::{Body, Response};
 use tower::{Layer, ServiceExt, service_fn};
 

@@ -6,7 +6,7 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::{Credentials, Region};
 use aws_sdk_dynamodb::types::AttributeValue;
 use idempotency::engine::{Claim, Claimed, Clock, SystemClock};
-use idempotency::protocol::{EpochMs, Fingerprinter, Key, Principal, Record, RecordId, RequestId, Subject};
+use idempotency::protocol::{EpochMs, Fingerprinter, InvocationId, Key, Principal, Record, RecordId, Subject};
 use idempotency::store::Store as _;
 use idempotency::{Call, DynamoDbStore, Engine, Operation, Outcome, Verdict};
 use payments::{LateOwners, Owner, Payment, PaymentRequest, Preview, Table};
@@ -190,7 +190,7 @@ impl Tables {
             .observer(LateOwners::new(Table::new(self.client.clone(), PAYMENTS), "payments-api"))
             .build();
         let (id, mut call) = call(&engine, key, "POST /payments", &subject("acct-1", 1999, "EUR"));
-        call = call.requested_by(RequestId::parse("018f0000-0000-7000-8000-000000000002"));
+        call = call.requested_by(InvocationId::parse("018f0000-0000-7000-8000-000000000002"));
         match engine.claim(&call).await.expect("the store answers") {
             Claimed::Acquired(claim) => (id, claim),
             Claimed::Answered(outcome) => panic!("{outcome:?}"),
@@ -270,7 +270,7 @@ fn call(engine: &Engine<DynamoDbStore>, key: &str, operation: &str, subject: &st
     let deadline = engine.time().plus(Duration::from_secs(10));
     let call = Call::new(Operation::new("payments", operation), principal, key, fingerprint, deadline)
         .about(Subject::new(subject))
-        .requested_by(RequestId::parse("018f0000-0000-7000-8000-000000000001"));
+        .requested_by(InvocationId::parse("018f0000-0000-7000-8000-000000000001"));
     (id, call)
 }
 

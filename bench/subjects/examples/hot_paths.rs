@@ -20,10 +20,10 @@ use aws_smithy_runtime_api::http::StatusCode;
 use aws_smithy_types::body::SdkBody;
 use idempotency::engine::{Attempt, Call, Engine, Operation, Outcome, Verdict};
 use idempotency::protocol::{
-    Decision, EpochMs, EpochS, Finding, Fingerprint, Fingerprinter, Key, OwnerToken, Pointer, Principal, RecordId,
-    Request, Settled, TransactionId, Uncertain, canonical_json, decide, settle,
+    ClaimRequest, Decision, EpochMs, EpochS, Fingerprint, Fingerprinter, Key, OwnerToken, Pointer, Principal, RecordId,
+    Resolution, Settled, TransactionId, Uncertain, canonical_json, decide, settle,
 };
-use idempotency::queue::KeySource;
+use idempotency::sqs::KeySource;
 use idempotency::store::dynamodb;
 use idempotency::{DynamoDbStore, IdempotencyLayer, Queue};
 use lambda_http::request::LambdaRequest;
@@ -50,8 +50,8 @@ const PATHS: [&str; 15] = [
     "decide: begin and settle",
     "decide: replay",
     "engine: claim and commit",
-    "engine: one trip",
-    "engine: one trip with an effect",
+    "engine: one write",
+    "engine: one write with an effect",
     "engine: replay",
     "layer: first run of an API Gateway event",
     "floor: first run of an API Gateway event",
@@ -77,12 +77,12 @@ async fn run(path: &str, count: usize) {
         "decide: begin and settle" => repeat(count, |number| {
             let request = request(number);
             let Decision::Begin(write) = decide(None, &request, NOW) else { panic!("a claim") };
-            settle(write.record, request.owner, Finding::Success, settled(), NOW)
+            settle(write.record, request.owner, Resolution::Success, settled(), NOW)
         }),
         "decide: replay" => {
             let request = request(0);
             let Decision::Begin(write) = decide(None, &request, NOW) else { panic!("a claim") };
-            let write = settle(write.record, request.owner, Finding::Success, settled(), NOW);
+            let write = settle(write.record, request.owner, Resolution::Success, settled(), NOW);
             repeat(count, |_| {
                 assert!(matches!(decide(Some(black_box(&write.record)), &request, NOW), Decision::Replay(..)))
             });
@@ -94,21 +94,21 @@ async fn run(path: &str, count: usize) {
                 assert!(matches!(outcome, Ok(Outcome::Executed(_))), "{outcome:?}");
             }
         }
-        "engine: one trip" => {
+        "engine: one write" => {
             for number in 0..count {
-                assert!(matches!(one_trip(&accepting, number, false).await, Outcome::Executed(_)));
+                assert!(matches!(single_write(&accepting, number, false).await, Outcome::Executed(_)));
             }
         }
-        "engine: one trip with an effect" => {
+        "engine: one write with an effect" => {
             for number in 0..count {
-                assert!(matches!(one_trip(&accepting, number, true).await, Outcome::Executed(_)));
+                assert!(matches!(single_write(&accepting, number, true).await, Outcome::Executed(_)));
             }
         }
         "engine: replay" => {
-            one_trip(&accepting, 0, false).await;
+            single_write(&accepting, 0, false).await;
             let refusing = engine(refusal(), 400);
             for _ in 0..count {
-                assert!(matches!(one_trip(&refusing, 0, false).await, Outcome::Replayed(_)));
+                assert!(matches!(single_write(&refusing, 0, false).await, Outcome::Replayed(_)));
             }
         }
         "layer: first run of an API Gateway event" => {
@@ -134,7 +134,7 @@ async fn run(path: &str, count: usize) {
             }
         }
         "floor: replay of an API Gateway event" => {
-            floor(ACCEPTED, 200).one_trip(event(0)).await.expect("a response");
+            floor(ACCEPTED, 200).single_write(event(0)).await.expect("a response");
             let refused = floor(refusal(), 400);
             for _ in 0..count {
                 assert_eq!(refused.request(event(0)).await.expect("a response").status(), 201);
@@ -145,7 +145,7 @@ async fn run(path: &str, count: usize) {
             let sender = Principal::new("shop").expect("valid");
             let key = KeySource::pointer(Pointer::new("/key").expect("valid"));
             let queue = Queue::new(accepting.clone(), operation, sender, key);
-            let queue = queue.one_trip().concurrency(CONCURRENCY);
+            let queue = queue.single_write().concurrency(CONCURRENCY);
             for number in 0..count {
                 let deadline = accepting.time().plus(Duration::from_secs(30));
                 let response = queue.handle(&batch(number), deadline, message).await.expect("handled");
@@ -185,7 +185,7 @@ async fn message(_: Attempt<TransactWriteItem>, message: &SqsMessage) -> Verdict
     }
 }
 
-async fn one_trip(engine: &Engine<DynamoDbStore>, number: usize, effect: bool) -> Outcome<String> {
+async fn single_write(engine: &Engine<DynamoDbStore>, number: usize, effect: bool) -> Outcome<String> {
     let run = |attempt: Attempt<TransactWriteItem>| async move {
         if effect {
             let put =
@@ -194,7 +194,7 @@ async fn one_trip(engine: &Engine<DynamoDbStore>, number: usize, effect: bool) -
         }
         Verdict::Success("order-1".to_owned())
     };
-    engine.run_in_one_trip(&call(engine, number), run).await.expect("an outcome")
+    engine.run_single_write(&call(engine, number), run).await.expect("an outcome")
 }
 
 const ACCEPTED: &str = "{}";
@@ -272,9 +272,9 @@ fn call(engine: &Engine<DynamoDbStore>, number: usize) -> Call {
     )
 }
 
-fn request(number: usize) -> Request {
+fn request(number: usize) -> ClaimRequest {
     let principal = Principal::new("alice").expect("valid");
-    Request {
+    ClaimRequest {
         id: RecordId::new("payments", &principal, &key(number)),
         operation: "POST /payments".into(),
         principal: Some(principal.digest()),

@@ -75,7 +75,7 @@ impl Floor {
     ///
     /// # Errors
     /// When DynamoDB or the event is not as it should be.
-    pub async fn one_trip(&self, request: Request) -> Result<Response<Body>, Error> {
+    pub async fn single_write(&self, request: Request) -> Result<Response<Body>, Error> {
         let order: Order = serde_json::from_slice(request.body())?;
         let hash = Sha256::digest(request.body().as_ref()).to_vec();
         respond(self.settle_at_once(&id_of(&request)?, &order, &hash).await?)

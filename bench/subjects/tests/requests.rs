@@ -28,9 +28,9 @@ async fn a_first_run_makes_two_requests_effects_included() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_first_run_in_one_trip_makes_one_request_effects_included() {
-    assert_eq!(requests(Case::OneTrip).await, 1);
-    assert_eq!(requests(Case::OneTripWithEffect).await, 1);
+async fn a_first_run_in_single_write_makes_one_request_effects_included() {
+    assert_eq!(requests(Case::SingleWrite).await, 1);
+    assert_eq!(requests(Case::SingleWriteWithEffect).await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -86,8 +86,8 @@ async fn record(State(console): State<Arc<Console>>, caller: Caller, Path(record
     body["version"] = crate::record::shown(&record).version.into();
     body["expiration"] = record.expiration().map(|at| words::rfc3339(EpochMs(at.0.saturating_mul(1000)))).into();
     body["story"] = record
-        .story
-        .steps()
+        .history
+        .entries()
         .iter()
         .map(|step| {
             json!({

@@ -10,8 +10,8 @@ use axum::extract::{MatchedPath, RawPathParams, Request};
 use axum::http::StatusCode;
 use axum::middleware::Next;
 use axum::response::{IntoResponseParts, Response, ResponseParts};
-use idempotency::line::{is_cold_start, milliseconds};
 use idempotency::protocol::{Record, TransactionId};
+use idempotency::telemetry::request_log::{is_cold_start, milliseconds};
 
 use crate::access::{Actor, Role};
 use crate::record::{id_of, short};

@@ -159,7 +159,7 @@ const PREFIX: &str = "idempotency:";
 
 #[cfg(test)]
 mod tests {
-    use idempotency::protocol::{Fingerprinter, Key, OwnerToken, Principal, Story, TransactionId};
+    use idempotency::protocol::{Fingerprinter, History, Key, OwnerToken, Principal, TransactionId};
 
     use super::*;
 
@@ -175,7 +175,7 @@ mod tests {
             trace: None,
             principal: None,
             subject: None,
-            story: Story::default(),
+            history: History::default(),
             state,
             ended_by: None,
         }

@@ -3,7 +3,7 @@ use std::error::Error;
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use idempotency::line::with_causes;
+use idempotency::telemetry::request_log::with_causes;
 use payments::Shown;
 use serde_json::json;
 

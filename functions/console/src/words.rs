@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_sdk_dynamodb::primitives::{DateTime, DateTimeFormat};
-use idempotency::protocol::{EpochMs, Event, State};
+use idempotency::protocol::{EpochMs, HistoryEvent, State};
 use payments::{Action, AuditEntry, AuditKind, Currency, Shown};
 use serde_json::{Value, json};
 
@@ -80,17 +80,17 @@ pub(crate) fn state(state: &State, now: EpochMs) -> &'static str {
     }
 }
 
-pub(crate) fn event(event: Event) -> String {
+pub(crate) fn event(event: HistoryEvent) -> String {
     match event {
-        Event::Claimed => "claimed: an attempt began to run".into(),
-        Event::Released => "released: nothing was executed".into(),
-        Event::Abandoned => "abandoned: it ended without knowing its outcome".into(),
-        Event::LeaseOver => "the lease was over before it ended".into(),
-        Event::Reconciling => "reconciling: somebody looks for evidence".into(),
-        Event::Prevented => "released: it did not happen and cannot happen any more".into(),
-        Event::Succeeded => "settled as SUCCESS".into(),
-        Event::Failed => "settled as FAILED".into(),
-        Event::Unrecognised(byte) => format!("event {byte}, of a newer version"),
+        HistoryEvent::Claimed => "claimed: an attempt began to run".into(),
+        HistoryEvent::Released => "released: nothing was executed".into(),
+        HistoryEvent::Abandoned => "abandoned: it ended without knowing its outcome".into(),
+        HistoryEvent::LeaseOver => "the lease was over before it ended".into(),
+        HistoryEvent::Reconciling => "reconciling: somebody looks for evidence".into(),
+        HistoryEvent::Prevented => "released: it did not happen and cannot happen any more".into(),
+        HistoryEvent::Succeeded => "settled as SUCCESS".into(),
+        HistoryEvent::Failed => "settled as FAILED".into(),
+        HistoryEvent::Unrecognised(byte) => format!("event {byte}, of a newer version"),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use aws_lambda_events::event::sqs::SqsMessage;
 use aws_sdk_dynamodb::types::TransactWriteItem;
-use idempotency::queue::Contention;
+use idempotency::sqs::Contention;
 use idempotency::{Attempt, Verdict};
 use payments::{Message, Posting, Table, Terminals};
 

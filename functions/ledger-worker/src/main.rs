@@ -3,7 +3,7 @@
 mod handler;
 
 use idempotency::protocol::{Compare, EpochMs, Principal};
-use idempotency::queue::{SqsBatch, SqsVisibility};
+use idempotency::sqs::{SqsBatch, SqsVisibility};
 use idempotency::store::dynamodb;
 use idempotency::{DynamoDbStore, Engine, Operation, Queue};
 use lambda_runtime::{Error, LambdaEvent, service_fn};
@@ -20,7 +20,7 @@ async fn main() -> Result<(), Error> {
     let engine = Engine::builder(store).metrics(metrics).build();
     let operation = Operation::new("ledger", "post to the ledger").compare(Compare::Selected(Message::compared()?));
     // The messages are the payments application's own, whichever queue brings them.
-    let queue = Queue::new(engine, operation, Principal::new("payments")?, Message::key()?).one_trip();
+    let queue = Queue::new(engine, operation, Principal::new("payments")?, Message::key()?).single_write();
     let queue = queue.traceparent(Message::traceparent()?);
     let queue = queue.contention(handler::contention).visibility(SqsVisibility::from_environment());
     let handler = Handler::new(Table::new(client, setting("PAYMENTS_TABLE")?));

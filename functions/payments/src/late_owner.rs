@@ -1,7 +1,7 @@
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use idempotency::engine::{Fenced, Observer};
-use idempotency::protocol::Finding;
+use idempotency::protocol::Resolution;
 use uuid::Uuid;
 
 use crate::{AuditEntry, AuditKind, Table};
@@ -24,10 +24,10 @@ impl LateOwners {
 
     fn entry(&self, fenced: Fenced<'_>) -> AuditEntry {
         let Fenced { late, found, said, at } = fenced;
-        let claim = late.story.steps().last();
+        let claim = late.history.entries().last();
         let said = match said {
-            Some(Finding::Success) => "says that it happened",
-            Some(Finding::Failed) => "says that it failed",
+            Some(Resolution::Success) => "says that it happened",
+            Some(Resolution::Failed) => "says that it failed",
             None => "does not know what happened",
         };
         let now = match found {

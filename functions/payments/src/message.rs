@@ -1,5 +1,5 @@
 use idempotency::protocol::{InvalidPointer, Pointer, Selection, Trace};
-use idempotency::queue::KeySource;
+use idempotency::sqs::KeySource;
 use serde::Deserialize;
 
 use crate::{Event, Invalid, Sale};

@@ -43,7 +43,7 @@ fn is_refund(subject: &protocol::Subject) -> bool {
 #[cfg(test)]
 mod tests {
     use idempotency::protocol::{
-        EpochMs, Fingerprinter, Key, Principal, Record, RecordId, State, Story, TransactionId,
+        EpochMs, Fingerprinter, History, Key, Principal, Record, RecordId, State, TransactionId,
     };
 
     use super::*;
@@ -65,7 +65,7 @@ mod tests {
             principal: None,
             subject: subject.map(|text| protocol::Subject::new(text).unwrap()),
             ended_by: None,
-            story: Story::default(),
+            history: History::default(),
             state: State::Unknown(None),
         };
         operations().of(&record).is_some_and(|found| found.name() == operation)

@@ -165,7 +165,7 @@ fn declined(charge: &Charge) -> Found {
 
 #[cfg(test)]
 mod tests {
-    use idempotency::protocol::{EpochMs, Fingerprinter, Key, Principal, RecordId, State, Story, TransactionId};
+    use idempotency::protocol::{EpochMs, Fingerprinter, History, Key, Principal, RecordId, State, TransactionId};
 
     use super::*;
     use crate::NAMESPACE;
@@ -192,7 +192,7 @@ mod tests {
                 trace: None,
                 state: State::Unknown(None),
                 ended_by: None,
-                story: Story::default(),
+                history: History::default(),
             };
             assert_eq!(asked_in(&record).map(Currency::code), currency, "{subject:?}");
         }

@@ -1,4 +1,4 @@
-use idempotency::metrics::Emf;
+use idempotency::telemetry::metrics::Emf;
 use lambda_http::Error;
 
 /// Sets up what a function says of itself: its log, its metrics under the name of its service, and with the feature
@@ -9,8 +9,8 @@ use lambda_http::Error;
 /// When the process has been set up before.
 pub fn watch(service: &str) -> Result<Emf, Error> {
     #[cfg(feature = "otel")]
-    idempotency::otel::install(service, None)?;
+    idempotency::telemetry::otel::install(service, None)?;
     #[cfg(not(feature = "otel"))]
-    idempotency::log::install()?;
+    idempotency::telemetry::log::install()?;
     Ok(Emf::install("Payments", service)?)
 }

@@ -20,11 +20,11 @@ use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::scan::ScanError;
 use futures::FutureExt;
 use futures::stream::{self, StreamExt};
-use idempotency::metrics::Metric;
-use idempotency::protocol::{EpochMs, Record, RequestId};
+use idempotency::protocol::{EpochMs, InvocationId, Record};
 use idempotency::reconcile::Reconciled;
 use idempotency::store::StoreError;
 use idempotency::store::dynamodb::After;
+use idempotency::telemetry::metrics::Metric;
 use idempotency::{DynamoDbStore, Engine, Lock};
 use lambda_runtime::{Context, Error};
 use payments::{ProviderResolver, operations};
@@ -65,7 +65,7 @@ pub(crate) struct Handler {
 /// One run: which invocation, and until when.
 #[derive(Clone, Copy)]
 struct Run {
-    request: Option<RequestId>,
+    request: Option<InvocationId>,
     deadline: EpochMs,
     /// Nothing new is begun after it.
     end: EpochMs,
@@ -91,7 +91,7 @@ impl Handler {
     async fn run(&self, context: &Context) -> Result<Report, Error> {
         let (now, deadline) = (self.engine.time(), EpochMs(context.deadline));
         let run = Run {
-            request: RequestId::parse(&context.request_id),
+            request: InvocationId::parse(&context.request_id),
             deadline,
             end: now.plus(deadline.since(now).saturating_sub(RESERVE)),
         };

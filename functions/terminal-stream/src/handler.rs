@@ -1,7 +1,7 @@
 //! The business of the stream: a sale becomes a posting.
 
 use aws_sdk_dynamodb::types::TransactWriteItem;
-use idempotency::stream::Record;
+use idempotency::streams::Record;
 use idempotency::{Attempt, Verdict};
 use payments::{Sale, Table, Terminals};
 

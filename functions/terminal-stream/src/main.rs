@@ -4,7 +4,7 @@ mod handler;
 
 use idempotency::protocol::EpochMs;
 use idempotency::store::dynamodb;
-use idempotency::stream::{Kafka, KafkaBatch, Stream};
+use idempotency::streams::{Kafka, KafkaBatch, Stream};
 use idempotency::{DynamoDbStore, Engine, Operation};
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use payments::{Table, setting, watch};

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use idempotency::queue::LONGEST_RETENTION;
+use idempotency::sqs::LONGEST_RETENTION;
 use serde_json::Value;
 
 use super::{Function, Queue, Surroundings, Template, members, yaml};

@@ -1,4 +1,4 @@
-//! Calls of one key, each with its control flow as it is: claim, run, commit, takeover, reconcile, one trip.
+//! Calls of one key, each with its control flow as it is: claim, run, commit, takeover, reconcile, one write.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -8,7 +8,9 @@ use std::time::Duration;
 use aws_sdk_dynamodb::types::TransactWriteItem;
 use futures::future::{BoxFuture, FutureExt};
 use idempotency::engine::UnreadableAnswer;
-use idempotency::protocol::{Finding, Fingerprint, Key, Principal, Record, Status, Subject, TransactionId, Uncertain};
+use idempotency::protocol::{
+    Fingerprint, Key, Principal, Record, Resolution, Status, Subject, TransactionId, Uncertain,
+};
 use idempotency::reconcile::{Evidence, Operations, Reconciled, Resolver};
 use idempotency::store::Store;
 use idempotency::{Attempt, Call, DynamoDbStore, Engine, Error, Operation, Outcome, Verdict};
@@ -31,7 +33,7 @@ struct Calls<'a> {
     /// Whether nothing goes wrong any more.
     is_calm: AtomicBool,
     /// The final answers, by their transaction: where records expire, there may be some.
-    heard: Mutex<BTreeMap<TransactionId, (Finding, Receipt)>>,
+    heard: Mutex<BTreeMap<TransactionId, (Resolution, Receipt)>>,
 }
 
 pub(super) async fn run(world: &World) {
@@ -41,7 +43,7 @@ pub(super) async fn run(world: &World) {
     if world.scenario == Scenario::LongAnswersExpire && !world.is_large {
         world.network.run(vec![calls.caller(0).boxed()]).await;
     }
-    if world.scenario == Scenario::LongAnswersInOneTrip {
+    if world.scenario == Scenario::LongAnswersInSingleWrite {
         world.network.run(vec![calls.release().boxed()]).await;
     }
     let mut players: Vec<BoxFuture<'_, ()>> = Vec::new();
@@ -92,15 +94,15 @@ impl Calls<'_> {
     {
         let call = self.a_call();
         match self.world.scenario {
-            // The first call may have left its claim, over which one-trip mode does not run.
-            Scenario::LongAnswersInOneTrip if self.is_calm.load(Ordering::Relaxed) => {
+            // The first call may have left its claim, over which single-write mode does not run.
+            Scenario::LongAnswersInSingleWrite if self.is_calm.load(Ordering::Relaxed) => {
                 engine.run_or_reconcile(&call, |attempt| self.work(attempt), &Prevented).await
             }
-            Scenario::OneTrip | Scenario::LongAnswersInOneTrip => {
-                engine.run_in_one_trip(&call, |attempt| self.work(attempt)).await
+            Scenario::SingleWrite | Scenario::LongAnswersInSingleWrite => {
+                engine.run_single_write(&call, |attempt| self.work(attempt)).await
             }
-            Scenario::OneTripBesideClaims if number % 2 == 1 => {
-                engine.run_in_one_trip(&call, |attempt| self.work(attempt)).await
+            Scenario::SingleWriteBesideClaims if number % 2 == 1 => {
+                engine.run_single_write(&call, |attempt| self.work(attempt)).await
             }
             scenario if scenario.is_repeatable() => engine.run(&call, |attempt| self.work(attempt)).await,
             _ => engine.run_or_reconcile(&call, |attempt| self.work(attempt), &Prevented).await,
@@ -119,7 +121,7 @@ impl Calls<'_> {
         let number = self.runs.fetch_add(1, Ordering::Relaxed);
         let number = match self.world.scenario {
             // Answers of as many parts as each other, which only what they say tells apart.
-            Scenario::LongAnswersInOneTrip => 2 * number,
+            Scenario::LongAnswersInSingleWrite => 2 * number,
             _ => number,
         };
         let receipt = Receipt { number, is_long: self.world.scenario.has_long_answers() };
@@ -178,12 +180,12 @@ impl Calls<'_> {
             )
             | Err(_) => return,
         };
-        let said = (answered.finding, answered.answer);
+        let said = (answered.resolution, answered.answer);
         let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
         let first = *heard.entry(answered.transaction).or_insert(said);
         judge.expect(first == said && heard.len() <= self.lives(), "G2: two final answers");
         let applied = judge.count_applied() >= heard.len();
-        judge.expect(answered.finding == Finding::Failed || applied, "what was executed has its effect");
+        judge.expect(answered.resolution == Resolution::Failed || applied, "what was executed has its effect");
     }
 
     /// An answer that was found, and gone when it was read: only after its record had expired, and never in pieces.

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use idempotency::metrics::{Metric, Metrics};
 use idempotency::sequence::Gap;
+use idempotency::telemetry::metrics::{Metric, Metrics};
 
 /// Writes down what happens in a schedule. A clone is another handle.
 #[derive(Clone, Default)]

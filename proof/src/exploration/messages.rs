@@ -9,8 +9,8 @@ use aws_sdk_dynamodb::types::TransactWriteItem;
 use futures::future::FutureExt;
 use idempotency::engine::Clock;
 use idempotency::protocol::{Pointer, Principal, Uncertain};
-use idempotency::queue::{Contention, KeySource};
 use idempotency::sequence::SequenceGate;
+use idempotency::sqs::{Contention, KeySource};
 use idempotency::{Attempt, Engine, Operation, Queue, Verdict};
 
 use super::choice::Trouble;
@@ -202,13 +202,13 @@ impl Messages<'_> {
         match self.world.scenario {
             Scenario::Fifo => queue,
             Scenario::GateHolds | Scenario::GateAccepts | Scenario::GateMeetsOtherContent => {
-                queue.one_trip().contention(move |message| {
+                queue.single_write().contention(move |message| {
                     let body = message.body.as_deref().unwrap_or_default();
                     let number = body.bytes().find(u8::is_ascii_digit).map_or(0, |digit| u64::from(digit - b'0'));
                     Contention::none().on(&body[..r#"{"id":"a"#.len()]).rank(number * ranks)
                 })
             }
-            _ => queue.one_trip(),
+            _ => queue.single_write(),
         }
     }
 
@@ -294,7 +294,7 @@ impl Messages<'_> {
 
 impl World {
     const fn is_fifo(&self) -> bool {
-        matches!(self.scenario, Scenario::Fifo | Scenario::FifoInOneTrip)
+        matches!(self.scenario, Scenario::Fifo | Scenario::FifoInSingleWrite)
     }
 }
 

@@ -11,7 +11,7 @@ use aws_sdk_dynamodb::types::TransactWriteItem;
 use futures::future::FutureExt;
 use idempotency::protocol::{EpochMs, Principal, Uncertain};
 use idempotency::sequence::{Gap, SequenceGate};
-use idempotency::stream::{Kafka, KafkaBatch, Record, Stream, TableBatch, TableStream};
+use idempotency::streams::{Kafka, KafkaBatch, Record, Stream, TableBatch, TableStream};
 use idempotency::{Attempt, Engine, Operation, Verdict};
 use serde_json::json;
 
@@ -193,7 +193,7 @@ impl Partition<'_> {
     ) -> Option<u64> {
         let repeat = Uncertain::Repeat { within: Duration::from_secs(24 * 60 * 60) };
         let stream = TableStream::new(engine, operation.uncertain(repeat), Principal::new("table").expect("valid"));
-        let stream = if self.world.scenario == Scenario::TableStream { stream } else { stream.one_trip() };
+        let stream = if self.world.scenario == Scenario::TableStream { stream } else { stream.single_write() };
         let run = |attempt, change: EventRecord| {
             std::future::ready(self.work(&attempt, offset(change.change.sequence_number.as_deref()), batch.life))
         };

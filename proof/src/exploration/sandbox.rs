@@ -9,7 +9,7 @@ use idempotency::engine::{Clock, Entropy, NoEntropy};
 use idempotency::protocol::{EpochMs, OwnerToken, Record, RecordId, Write};
 use idempotency::store::watermarks::{Advanced, Watermarks};
 use idempotency::store::{Store, StoreError, Written};
-use idempotency::stream::watermark::Watermark;
+use idempotency::streams::watermark::Watermark;
 use idempotency::{DynamoDbStore, Engine};
 
 use super::Breakage;
@@ -89,8 +89,8 @@ impl Remote {
 impl Store for Remote {
     type Effect = TransactWriteItem;
 
-    fn room_bytes(effects: &[TransactWriteItem]) -> usize {
-        DynamoDbStore::room_bytes(effects)
+    fn max_response_bytes(effects: &[TransactWriteItem]) -> usize {
+        DynamoDbStore::max_response_bytes(effects)
     }
 
     async fn write(&self, write: &Write, effects: Vec<TransactWriteItem>) -> Result<Written, StoreError> {

@@ -11,10 +11,10 @@ pub enum Scenario {
     Repeated,
     /// Calls of one key, of which a retry reconciles.
     Reconciled,
-    /// Calls of one key in one-trip mode.
-    OneTrip,
-    /// Of two calls of one key one in one-trip mode.
-    OneTripBesideClaims,
+    /// Calls of one key in single-write mode.
+    SingleWrite,
+    /// Of two calls of one key one in single-write mode.
+    SingleWriteBesideClaims,
     /// Calls of one key in three processes, declared repeatable.
     ThreeCallers,
     /// Calls of one key in two processes, of which a retry reconciles, beside a reconciler.
@@ -23,8 +23,8 @@ pub enum Scenario {
     LongAnswers,
     /// The same, and they expire while others read them.
     LongAnswersExpire,
-    /// Calls of one key in one-trip mode over a release, whose answers are kept in parts.
-    LongAnswersInOneTrip,
+    /// Calls of one key in single-write mode over a release, whose answers are kept in parts.
+    LongAnswersInSingleWrite,
     /// A partition of a stream, with a record that is poison.
     Stream,
     /// A topic that is deleted and created anew.
@@ -39,12 +39,12 @@ pub enum Scenario {
     StreamOfAClockAhead,
     /// The stream of a table, under claims.
     TableStream,
-    /// The stream of a table in one-trip mode, with a change that is poison.
-    TableStreamInOneTrip,
+    /// The stream of a table in single-write mode, with a change that is poison.
+    TableStreamInSingleWrite,
     /// A FIFO queue, under claims.
     Fifo,
-    /// A FIFO queue in one-trip mode.
-    FifoInOneTrip,
+    /// A FIFO queue in single-write mode.
+    FifoInSingleWrite,
     /// Numbered messages of a standard queue; gaps are held.
     GateHolds,
     /// The same, and gaps are accepted.
@@ -60,13 +60,13 @@ impl Scenario {
     pub const ALL: [Self; 23] = [
         Self::Repeated,
         Self::Reconciled,
-        Self::OneTrip,
-        Self::OneTripBesideClaims,
+        Self::SingleWrite,
+        Self::SingleWriteBesideClaims,
         Self::ThreeCallers,
         Self::TwoCallersBesideAReconciler,
         Self::LongAnswers,
         Self::LongAnswersExpire,
-        Self::LongAnswersInOneTrip,
+        Self::LongAnswersInSingleWrite,
         Self::Stream,
         Self::StreamCreatedAnew,
         Self::StreamThroughTheGate,
@@ -74,9 +74,9 @@ impl Scenario {
         Self::StreamMeetsOtherContent,
         Self::StreamOfAClockAhead,
         Self::TableStream,
-        Self::TableStreamInOneTrip,
+        Self::TableStreamInSingleWrite,
         Self::Fifo,
-        Self::FifoInOneTrip,
+        Self::FifoInSingleWrite,
         Self::GateHolds,
         Self::GateAccepts,
         Self::GateMeetsOtherContent,
@@ -88,14 +88,14 @@ impl Scenario {
     #[must_use]
     pub const fn drawn(self) -> u64 {
         match self {
-            Self::LongAnswers | Self::LongAnswersInOneTrip => 100,
+            Self::LongAnswers | Self::LongAnswersInSingleWrite => 100,
             Self::LongAnswersExpire | Self::Versioned => 1000,
             _ => 4000,
         }
     }
 
     pub(super) const fn has_long_answers(self) -> bool {
-        matches!(self, Self::LongAnswers | Self::LongAnswersExpire | Self::LongAnswersInOneTrip)
+        matches!(self, Self::LongAnswers | Self::LongAnswersExpire | Self::LongAnswersInSingleWrite)
     }
 
     /// Whether calls are declared repeatable.
@@ -104,7 +104,7 @@ impl Scenario {
     }
 
     pub(super) const fn is_of_a_table(self) -> bool {
-        matches!(self, Self::TableStream | Self::TableStreamInOneTrip)
+        matches!(self, Self::TableStream | Self::TableStreamInSingleWrite)
     }
 
     pub(super) const fn has_gate(self) -> bool {
@@ -128,19 +128,19 @@ impl Scenario {
         match self {
             Self::Repeated
             | Self::Reconciled
-            | Self::OneTrip
-            | Self::OneTripBesideClaims
+            | Self::SingleWrite
+            | Self::SingleWriteBesideClaims
             | Self::ThreeCallers
             | Self::Stream
             | Self::StreamCreatedAnew
-            | Self::TableStreamInOneTrip
+            | Self::TableStreamInSingleWrite
             | Self::Fifo
-            | Self::FifoInOneTrip => Bounds { faults: 1, deaths: 1, times: 1 },
+            | Self::FifoInSingleWrite => Bounds { faults: 1, deaths: 1, times: 1 },
             // A reconciler has many requests, and the changes of a table have many claims.
             Self::TwoCallersBesideAReconciler | Self::TableStream => Bounds { faults: 1, deaths: 0, times: 1 },
             // The SDK is slow.
             Self::LongAnswers => Bounds { faults: 0, deaths: 1, times: 1 },
-            Self::LongAnswersInOneTrip => Bounds { faults: 1, deaths: 0, times: 0 },
+            Self::LongAnswersInSingleWrite => Bounds { faults: 1, deaths: 0, times: 0 },
             Self::LongAnswersExpire => Bounds { faults: 0, deaths: 0, times: 1 },
             // Nothing of these looks at a clock that the others do not.
             Self::StreamThroughTheGate

@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem};
 use futures::FutureExt;
-use idempotency::protocol::{Condition, EpochMs, Fingerprint, Fingerprinter, Record, RecordId, Seen, Write};
+use idempotency::protocol::{Condition, EpochMs, Fingerprint, Fingerprinter, Record, RecordId, RecordVersion, Write};
 use idempotency::sequence::Entry;
 use idempotency::store::memory::{self, MemoryStore};
 use idempotency::store::watermarks::{Advanced, Watermarks};
 use idempotency::store::{Item, Store, StoreError, Written};
-use idempotency::stream::watermark::Watermark;
+use idempotency::streams::watermark::Watermark;
 
 use super::Breakage;
 use super::condition::holds;
@@ -97,7 +97,7 @@ impl Table {
         };
         let written = match is_ignored.then(|| self.read(&write.record.id)).transpose()?.flatten() {
             Some(found) => {
-                let condition = Condition::Unchanged(Seen::of(&found));
+                let condition = Condition::Unchanged(RecordVersion::of(&found));
                 now(self.kept.write(&Write { record: write.record.clone(), condition }, counted))?
             }
             None => now(self.kept.write(write, counted))?,

@@ -1,13 +1,13 @@
 //! Records, conditions and writes in a few bytes, so that millions of them fit, and the way to the real ones and back.
 //!
-//! What a record keeps for people only (its name, its story, the time of its last write) is left out.
+//! What a record keeps for people only (its name, its history, the time of its last write) is left out.
 
 use std::sync::LazyLock;
 use std::time::Duration;
 
 use idempotency::protocol::{
-    self, Condition, EpochMs, EpochS, Finding, Fingerprint, Holder, Key, OwnerToken, Principal, Record, RecordId,
-    Request, Response, Seen, Settled, State, Status, Story, TransactionId, Uncertain, Write,
+    self, ClaimRequest, Condition, EpochMs, EpochS, Fingerprint, History, Holder, Key, OwnerToken, Principal, Record,
+    RecordId, RecordVersion, Resolution, Response, Settled, State, Status, TransactionId, Uncertain, Write,
 };
 
 /// A record.
@@ -126,8 +126,8 @@ static ID: LazyLock<RecordId> =
     LazyLock::new(|| RecordId::new("model", &Principal::new("p").expect("valid"), &Key::new("k").expect("valid")));
 
 /// A request for the one key of the model.
-pub fn request(owner: u8, transaction: u8, body: u8, era: u8, uncertain: Uncertain) -> Request {
-    Request {
+pub fn request(owner: u8, transaction: u8, body: u8, era: u8, uncertain: Uncertain) -> ClaimRequest {
+    ClaimRequest {
         id: ID.clone(),
         operation: "".into(),
         principal: None,
@@ -171,7 +171,7 @@ impl Item {
             trace: None,
             state: self.state.state(),
             ended_by: (self.ended_by > 0).then_some(OwnerToken([self.ended_by; 16])),
-            story: Story::default(),
+            history: History::default(),
         }
     }
 
@@ -234,10 +234,10 @@ impl Standing {
     }
 
     /// What it is settled as.
-    pub fn answer(self) -> Option<(Finding, u8)> {
+    pub fn answer(self) -> Option<(Resolution, u8)> {
         match self {
-            Self::Success(answer, _) => Some((Finding::Success, answer)),
-            Self::Failed(answer, _) => Some((Finding::Failed, answer)),
+            Self::Success(answer, _) => Some((Resolution::Success, answer)),
+            Self::Failed(answer, _) => Some((Resolution::Failed, answer)),
             Self::Processing(_) | Self::Released(_) | Self::Unknown(_) => None,
         }
     }
@@ -269,7 +269,7 @@ impl Guard {
     fn condition(self) -> Option<Condition> {
         match self {
             Self::Vacant(reading) => Some(Condition::Vacant { now: reading.now().seconds() }),
-            Self::Unchanged(seen) => Some(Condition::Unchanged(Seen::of(&seen.record()))),
+            Self::Unchanged(seen) => Some(Condition::Unchanged(RecordVersion::of(&seen.record()))),
             Self::Owned(owner) => Some(Condition::Owned { owner: OwnerToken([owner; 16]) }),
             Self::Unknown(_) | Self::None => None,
         }

@@ -15,8 +15,8 @@ pub enum Mutant {
     ReleaseWithoutOwner,
     /// An abandon is not conditioned on the owner.
     AbandonWithoutOwner,
-    /// One-trip mode puts its record without a condition.
-    OneTripWithoutCondition,
+    /// single-write mode puts its record without a condition.
+    SingleWriteWithoutCondition,
     /// Effects are written before the record, not with it.
     EffectsBesideTheRecord,
     /// The reply to our own write is lost, and what it wrote is taken for somebody else's.
@@ -91,7 +91,7 @@ impl Mutant {
         Self::CommitWithoutOwner,
         Self::ReleaseWithoutOwner,
         Self::AbandonWithoutOwner,
-        Self::OneTripWithoutCondition,
+        Self::SingleWriteWithoutCondition,
         Self::EffectsBesideTheRecord,
         Self::LostReplyTakenForConflict,
         Self::ForeignClaimTakenForOwn,

@@ -41,8 +41,8 @@ pub struct Player {
 pub enum Role {
     /// Calls, and calls again: claim, run, commit.
     Caller,
-    /// Calls in one-trip mode.
-    OneTrip,
+    /// Calls in single-write mode.
+    SingleWrite,
     /// Reconciles without a call.
     Reconciler,
     /// Settles by hand what is found at the other side; cannot make it refuse anything.
@@ -79,7 +79,7 @@ impl Settings {
 
     /// What is checked with every change.
     pub fn quick() -> Vec<Self> {
-        use Role::{Caller, OneTrip, Operator, Reconciler};
+        use Role::{Caller, Operator, Reconciler, SingleWrite};
         let two = |calls| vec![player(Caller, 1, calls), player(Caller, 1, calls)];
         vec![
             Self {
@@ -97,17 +97,21 @@ impl Settings {
                 runs: &[Ran::Success, Ran::NotExecuted],
                 ..Self::inside("another request under the key", 2, vec![player(Caller, 1, 2), player(Caller, 2, 2)])
             },
-            Self::inside("one trip", 4, vec![player(OneTrip, 1, 2), player(OneTrip, 1, 2), player(OneTrip, 2, 1)]),
+            Self::inside(
+                "one write",
+                4,
+                vec![player(SingleWrite, 1, 2), player(SingleWrite, 1, 2), player(SingleWrite, 2, 1)],
+            ),
             Self {
                 runs: &[Ran::Success, Ran::NotExecuted],
-                ..Self::inside("one trip beside claims", 3, {
-                    vec![player(Caller, 1, 2), player(OneTrip, 1, 1), player(OneTrip, 2, 1)]
+                ..Self::inside("one write beside claims", 3, {
+                    vec![player(Caller, 1, 2), player(SingleWrite, 1, 1), player(SingleWrite, 2, 1)]
                 })
             },
             Self {
                 runs: &[Ran::Success, Ran::NotExecuted],
-                ..Self::inside("one trip over a release", 2, {
-                    vec![player(Caller, 1, 1), player(OneTrip, 1, 1), player(OneTrip, 1, 1)]
+                ..Self::inside("one write over a release", 2, {
+                    vec![player(Caller, 1, 1), player(SingleWrite, 1, 1), player(SingleWrite, 1, 1)]
                 })
             },
             Self { retentions: 1, ..Self::inside("a second life", 2, two(2)) },
@@ -143,7 +147,7 @@ impl Settings {
 
     /// What is checked at night: more of the same.
     pub fn nightly() -> Vec<Self> {
-        use Role::{Caller, OneTrip, Operator, Reconciler};
+        use Role::{Caller, Operator, Reconciler, SingleWrite};
         let mut all = Self::quick();
         for settings in &mut all {
             settings.faults += 1;
@@ -156,8 +160,8 @@ impl Settings {
         });
         all.push(Self {
             retentions: 1,
-            ..Self::inside("one trip, a second life", 4, {
-                vec![player(OneTrip, 1, 2), player(OneTrip, 1, 2), player(OneTrip, 2, 1)]
+            ..Self::inside("one write, a second life", 4, {
+                vec![player(SingleWrite, 1, 2), player(SingleWrite, 1, 2), player(SingleWrite, 2, 1)]
             })
         });
         all

@@ -1,6 +1,6 @@
 //! One state of the world: the record, what is on its way, where each actor stands, and what the judge has counted.
 
-use idempotency::protocol::Finding;
+use idempotency::protocol::Resolution;
 
 use super::item::{Item, Put};
 
@@ -108,7 +108,7 @@ pub enum Purpose {
     /// To claim, to run or to reconcile.
     Claim,
     /// To put the settled record without a claim.
-    OneTrip,
+    SingleWrite,
     /// To mark as UNKNOWN what nobody may run over.
     Mark,
     /// To settle.
@@ -135,7 +135,7 @@ pub struct Judge {
     /// How often the other side charged, in each life of the key.
     pub charges: [u8; 3],
     /// The final answer that was given, in each life of the key.
-    pub answers: [Option<(Finding, u8)>; 3],
+    pub answers: [Option<(Resolution, u8)>; 3],
     /// The owner tokens whose claims have ended or were taken over.
     pub ended: u32,
     /// Which promises were broken: see [`super::property::Promise`].

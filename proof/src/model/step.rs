@@ -1,7 +1,7 @@
 //! What happens in a step: the engine's control flow around the real protocol, and the judge beside it.
 
 use idempotency::protocol::{
-    self, Decision, EpochMs, Finding, Holder, OwnerToken, Request, TransactionId, Uncertain, decide,
+    self, ClaimRequest, Decision, EpochMs, Holder, OwnerToken, Resolution, TransactionId, Uncertain, decide,
 };
 
 use super::item::{self, Guard, Item, Put, Reading, Standing};
@@ -35,7 +35,7 @@ impl Model {
             Action::Call(actor) => {
                 world.actors[actor].calls += 1;
                 let found = match self.settings.players[actor].role {
-                    Role::Caller | Role::OneTrip => None,
+                    Role::Caller | Role::SingleWrite => None,
                     Role::Reconciler | Role::Operator => world.record,
                 };
                 world.actors[actor].stage = Stage::Looking(found);
@@ -87,7 +87,7 @@ impl Model {
 
     // --- what the engine does
 
-    /// The engine's `take` and `run_in_one_trip`, from a look at the record to the next write.
+    /// The engine's `take` and `run_single_write`, from a look at the record to the next write.
     fn decide(&self, world: &mut World, who: Who, late: bool) {
         let Stage::Looking(found) = world.actors[who.actor].stage.clone() else { return };
         let role = self.settings.players[who.actor].role;
@@ -108,10 +108,10 @@ impl Model {
                 self.claimed(world, who, claim);
             }
             Decision::Reconcile(takeover) => self.take_over(world, who, takeover, found),
-            Decision::Replay(_, finding, settled) => {
+            Decision::Replay(_, resolution, settled) => {
                 if let Some(found) = found {
                     self.occurs(Event::Replayed);
-                    self.replay(world, who, &found, finding, item::answer(settled));
+                    self.replay(world, who, &found, resolution, item::answer(settled));
                 }
                 self.idle(world, who);
             }
@@ -134,14 +134,14 @@ impl Model {
 
     fn begin(&self, world: &mut World, who: Who, put: Put) {
         match self.settings.players[who.actor].role {
-            Role::OneTrip => {
+            Role::SingleWrite => {
                 let settled = item::settled(who.number(), world.era);
-                let item = put.item.rewritten(|begin| protocol::begin_settled(begin, Finding::Success, settled));
+                let item = put.item.rewritten(|begin| protocol::begin_settled(begin, Resolution::Success, settled));
                 let mut put = Put { item, ..put }.with_effect(true);
-                if self.is(Mutant::OneTripWithoutCondition) {
+                if self.is(Mutant::SingleWriteWithoutCondition) {
                     put.guard = Guard::None;
                 }
-                self.write(world, who, put, Purpose::OneTrip);
+                self.write(world, who, put, Purpose::SingleWrite);
             }
             Role::Caller | Role::Reconciler | Role::Operator => self.write(world, who, put, Purpose::Claim),
         }
@@ -151,7 +151,7 @@ impl Model {
         let role = self.settings.players[who.actor].role;
         let holds = match role {
             Role::Caller => self.settings.callers_reconcile,
-            Role::OneTrip => false,
+            Role::SingleWrite => false,
             Role::Reconciler | Role::Operator => true,
         };
         if self.is(Mutant::ReconcilerWithoutClaim)
@@ -188,8 +188,8 @@ impl Model {
                 world.send(Message { actor: who.actor as u8, call: who.call, ask });
                 world.actors[who.actor].stage = Stage::Charging(claim);
             }
-            Ran::Success => self.commit(world, who, claim, Finding::Success, who.number(), false),
-            Ran::Failed => self.commit(world, who, claim, Finding::Failed, who.number(), false),
+            Ran::Success => self.commit(world, who, claim, Resolution::Success, who.number(), false),
+            Ran::Failed => self.commit(world, who, claim, Resolution::Failed, who.number(), false),
             Ran::NotExecuted if claim.follows_uncertain && !self.is(Mutant::ReleaseOverUncertain) => {
                 self.abandon(world, who, claim);
             }
@@ -201,7 +201,7 @@ impl Model {
     /// The other side did not say what it did.
     fn unknown(&self, world: &mut World, who: Who, claim: Claim) {
         if self.is(Mutant::TimeoutStoredAsFailed) {
-            self.commit(world, who, claim, Finding::Failed, who.number(), false);
+            self.commit(world, who, claim, Resolution::Failed, who.number(), false);
         } else if self.is(Mutant::TimeoutReleased) {
             self.release(world, who, claim);
         } else if self.is(Mutant::LateFailureDeletesTheRecord) {
@@ -251,22 +251,22 @@ impl Model {
         }
         match world.entry(id) {
             Some(Entry::Charged) if self.is(Mutant::HappenedTakenAsRefused) => {
-                self.commit(world, who, claim, Finding::Failed, id, true);
+                self.commit(world, who, claim, Resolution::Failed, id, true);
             }
             Some(Entry::Charged) => {
                 self.occurs(Event::Happened);
-                self.commit(world, who, claim, Finding::Success, id, true);
+                self.commit(world, who, claim, Resolution::Success, id, true);
             }
             Some(Entry::Declined) => {
                 self.occurs(Event::Refused);
-                self.commit(world, who, claim, Finding::Failed, id, true);
+                self.commit(world, who, claim, Resolution::Failed, id, true);
             }
             Some(Entry::Tombstone) => self.prevented(world, who, claim),
             None if self.is(Mutant::NotFoundTakenAsFailed) => {
-                self.commit(world, who, claim, Finding::Failed, id, true);
+                self.commit(world, who, claim, Resolution::Failed, id, true);
             }
             None if self.is(Mutant::NotFoundTakenAsHappened) => {
-                self.commit(world, who, claim, Finding::Success, id, true);
+                self.commit(world, who, claim, Resolution::Success, id, true);
             }
             None if self.is(Mutant::NotFoundTakenAsPrevented) => self.prevented(world, who, claim),
             None => self.left_unknown(world, who),
@@ -285,7 +285,7 @@ impl Model {
                 let expiration = item::expiration(world.era);
                 (protocol::reopen(record, owner, transaction, expiration, now), Purpose::Reopen)
             }
-            Role::Caller | Role::OneTrip => {
+            Role::Caller | Role::SingleWrite => {
                 let holder = Holder { owner, lease: item::lease(world.era) };
                 (protocol::restart(record, holder, transaction, now), Purpose::Restart)
             }
@@ -297,15 +297,15 @@ impl Model {
         self.write(world, who, put, purpose);
     }
 
-    fn commit(&self, world: &mut World, who: Who, claim: Claim, finding: Finding, answer: u8, evidence: bool) {
+    fn commit(&self, world: &mut World, who: Who, claim: Claim, resolution: Resolution, answer: u8, evidence: bool) {
         let settled = item::settled(answer, world.era);
-        let write = protocol::settle(claim.item.record(), self.token(who), finding, settled, now(world));
-        let mut put = Put { evidence, ..Put::of(&write) }.with_effect(finding == Finding::Success);
+        let write = protocol::settle(claim.item.record(), self.token(who), resolution, settled, now(world));
+        let mut put = Put { evidence, ..Put::of(&write) }.with_effect(resolution == Resolution::Success);
         if self.is(Mutant::CommitWithoutOwner) || (evidence && self.is(Mutant::ReconcilerWithoutClaim)) {
             put.guard = Guard::None;
         }
         if self.is(Mutant::AnswerBeforeCommit) {
-            self.tell(world, put.item.life, finding, answer);
+            self.tell(world, put.item.life, resolution, answer);
         }
         self.write(world, who, put, Purpose::Commit(claim));
     }
@@ -340,8 +340,8 @@ impl Model {
             Stage::Charging(claim) => self.unknown(world, who, claim),
             Stage::Waiting(Wait { put, purpose: Purpose::Commit(claim), applied }) => {
                 if self.is(Mutant::LostCommitTakenAsDone) {
-                    if let Some((finding, answer)) = put.item.state.answer() {
-                        self.executed(world, &put.item, finding, answer);
+                    if let Some((resolution, answer)) = put.item.state.answer() {
+                        self.executed(world, &put.item, resolution, answer);
                     }
                     self.idle(world, who);
                 } else if self.is(Mutant::LostCommitReleased) {
@@ -380,20 +380,20 @@ impl Model {
             (Purpose::Claim, Written::Refused(_)) if matches!(self.role(who), Role::Reconciler | Role::Operator) => {
                 self.idle(world, who);
             }
-            (Purpose::Claim | Purpose::OneTrip | Purpose::Mark, Written::Refused(found)) => {
+            (Purpose::Claim | Purpose::SingleWrite | Purpose::Mark, Written::Refused(found)) => {
                 world.actors[who.actor].stage = Stage::Looking(found);
             }
-            (Purpose::OneTrip | Purpose::Commit(_), Written::Applied | Written::Recognised) => {
-                if let Some((finding, answer)) = put.item.state.answer() {
-                    self.executed(world, &put.item, finding, answer);
+            (Purpose::SingleWrite | Purpose::Commit(_), Written::Applied | Written::Recognised) => {
+                if let Some((resolution, answer)) = put.item.state.answer() {
+                    self.executed(world, &put.item, resolution, answer);
                 }
                 self.idle(world, who);
             }
             (Purpose::Commit(claim), Written::Refused(found)) => {
                 if self.is(Mutant::LateOwnerAnswersItself)
-                    && let Some((finding, answer)) = put.item.state.answer()
+                    && let Some((resolution, answer)) = put.item.state.answer()
                 {
-                    self.executed(world, &put.item, finding, answer);
+                    self.executed(world, &put.item, resolution, answer);
                 }
                 self.fenced(world, who, claim, found);
             }
@@ -421,9 +421,9 @@ impl Model {
         match found.filter(|found| self.made(&commit, found)) {
             Some(found) => {
                 self.breaks_if(world, !applied && found != commit.item, Promise::ForeignWritesAreNotTakenForOwn);
-                if let Some((finding, answer)) = commit.item.state.answer() {
+                if let Some((resolution, answer)) = commit.item.state.answer() {
                     self.occurs(Event::FoundOut);
-                    self.executed(world, &commit.item, finding, answer);
+                    self.executed(world, &commit.item, resolution, answer);
                 }
                 self.idle(world, who);
             }
@@ -439,26 +439,26 @@ impl Model {
         if let Some(found) = found.filter(|found| found.transaction == claim.item.transaction) {
             let request = self.request(world, who, Some(&claim.item));
             let now = Reading { era: world.era, late: false }.now();
-            if let Decision::Replay(_, finding, settled) = decide(Some(&found.record()), &request, now) {
+            if let Decision::Replay(_, resolution, settled) = decide(Some(&found.record()), &request, now) {
                 self.occurs(Event::FencedAndReplayed);
-                self.replay(world, who, &found, finding, item::answer(settled));
+                self.replay(world, who, &found, resolution, item::answer(settled));
             }
         }
         self.idle(world, who);
     }
 
-    fn executed(&self, world: &mut World, item: &Item, finding: Finding, answer: u8) {
-        if item.attempt > 1 && finding == Finding::Success && item.transaction % 2 == 1 {
+    fn executed(&self, world: &mut World, item: &Item, resolution: Resolution, answer: u8) {
+        if item.attempt > 1 && resolution == Resolution::Success && item.transaction % 2 == 1 {
             self.occurs(Event::RestartedAndSettled);
         }
-        self.tell(world, item.life, finding, answer);
+        self.tell(world, item.life, resolution, answer);
     }
 
-    fn replay(&self, world: &mut World, who: Who, found: &Item, finding: Finding, answer: u8) {
+    fn replay(&self, world: &mut World, who: Who, found: &Item, resolution: Resolution, answer: u8) {
         self.breaks_if(world, found.has_expired(world.era), Promise::WhatIsExpiredIsNotReplayed);
         let foreign = self.asks(who, Some(found)) != found.body;
         self.breaks_if(world, foreign, Promise::OtherRequestsAreNotAnswered);
-        self.tell(world, found.life, finding, answer);
+        self.tell(world, found.life, resolution, answer);
     }
 
     fn write(&self, world: &mut World, who: Who, put: Put, purpose: Purpose) {
@@ -541,8 +541,8 @@ impl Model {
             return;
         }
         match entry {
-            Entry::Charged => self.commit(world, who, claim, Finding::Success, id, false),
-            Entry::Declined => self.commit(world, who, claim, Finding::Failed, id, false),
+            Entry::Charged => self.commit(world, who, claim, Resolution::Success, id, false),
+            Entry::Declined => self.commit(world, who, claim, Resolution::Failed, id, false),
             Entry::Tombstone => self.abandon(world, who, claim),
         }
     }
@@ -608,12 +608,12 @@ impl Model {
         }
     }
 
-    fn tell(&self, world: &mut World, life: u8, finding: Finding, answer: u8) {
+    fn tell(&self, world: &mut World, life: u8, resolution: Resolution, answer: u8) {
         let recorded = world.record.filter(|record| record.life == life);
-        let early = recorded.map_or(world.era == life, |record| record.state.answer() != Some((finding, answer)));
+        let early = recorded.map_or(world.era == life, |record| record.state.answer() != Some((resolution, answer)));
         self.breaks_if(world, early, Promise::NoAnswerBeforeTheCommit);
-        let first = *world.judge.answers[usize::from(life)].get_or_insert((finding, answer));
-        self.breaks_if(world, first != (finding, answer), Promise::OneAnswer);
+        let first = *world.judge.answers[usize::from(life)].get_or_insert((resolution, answer));
+        self.breaks_if(world, first != (resolution, answer), Promise::OneAnswer);
     }
 
     fn breaks_if(&self, world: &mut World, broken: bool, promise: Promise) {
@@ -636,21 +636,21 @@ impl Model {
     /// What this call asks for; a reconciliation asks for what is recorded.
     fn asks(&self, who: Who, found: Option<&Item>) -> u8 {
         match self.role(who) {
-            Role::Caller | Role::OneTrip => self.settings.players[who.actor].body,
+            Role::Caller | Role::SingleWrite => self.settings.players[who.actor].body,
             Role::Reconciler | Role::Operator => found.map_or(0, |found| found.body),
         }
     }
 
-    fn request(&self, world: &World, who: Who, found: Option<&Item>) -> Request {
+    fn request(&self, world: &World, who: Who, found: Option<&Item>) -> ClaimRequest {
         let repeat = Uncertain::Repeat { within: std::time::Duration::MAX };
         let uncertain = match self.role(who) {
-            Role::Caller | Role::OneTrip if self.settings.repeatable => repeat,
-            Role::Caller | Role::OneTrip | Role::Reconciler | Role::Operator => Uncertain::Reconcile,
+            Role::Caller | Role::SingleWrite if self.settings.repeatable => repeat,
+            Role::Caller | Role::SingleWrite | Role::Reconciler | Role::Operator => Uncertain::Reconcile,
         };
         item::request(self.token(who).0[0], who.number() * 2, self.asks(who, found), world.era, uncertain)
     }
 
-    fn as_asked(&self, request: &Request, found: Option<&Item>) -> Request {
+    fn as_asked(&self, request: &ClaimRequest, found: Option<&Item>) -> ClaimRequest {
         let mut request = request.clone();
         let Some(found) = found else { return request };
         if self.is(Mutant::FingerprintIgnored) {
@@ -681,7 +681,7 @@ impl Model {
         Item { state, ..found }
     }
 
-    fn mistaken_for_vacant(&self, request: &Request, found: Option<Item>, reading: Reading) -> Option<Put> {
+    fn mistaken_for_vacant(&self, request: &ClaimRequest, found: Option<Item>, reading: Reading) -> Option<Put> {
         let found = found?;
         let mistaken = match found.state {
             Standing::Processing(_) => self.is(Mutant::ClaimExpires) && reading.late,
@@ -695,7 +695,7 @@ impl Model {
         Some(Put { guard: Guard::Unchanged(found), ..Put::of(&write) })
     }
 
-    fn begun(&self, mut put: Put, request: &Request, taken_over: Option<Item>) -> Put {
+    fn begun(&self, mut put: Put, request: &ClaimRequest, taken_over: Option<Item>) -> Put {
         if self.is(Mutant::ClaimWithoutCondition) && matches!(put.guard, Guard::Vacant(_)) {
             put.guard = Guard::None;
         }

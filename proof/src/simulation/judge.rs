@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use idempotency::protocol::Finding;
+use idempotency::protocol::Resolution;
 use idempotency::{Error, Outcome};
 
 /// Writes down what every caller heard.
@@ -14,7 +14,7 @@ pub(super) struct Judge {
 #[derive(Default)]
 struct History {
     told: Vec<String>,
-    final_answer: Option<(u8, Finding, u64)>,
+    final_answer: Option<(u8, Resolution, u64)>,
     fences: Vec<u64>,
     broken: Vec<String>,
 }
@@ -28,7 +28,7 @@ impl Judge {
             Err(error) => format!("{body}: {error}"),
         });
         let (Ok(Outcome::Executed(answered)) | Ok(Outcome::Replayed(answered))) = outcome else { return };
-        let heard = (body, answered.finding, answered.answer);
+        let heard = (body, answered.resolution, answered.answer);
         let first = *history.final_answer.get_or_insert(heard);
         if first != heard {
             history.broken.push(format!("G2: {first:?} was answered, and then {heard:?}"));
@@ -41,8 +41,8 @@ impl Judge {
     }
 
     /// The final answer, if any was given.
-    pub(super) fn final_answer(&self) -> Option<(Finding, u64)> {
-        self.history().final_answer.map(|(_, finding, answer)| (finding, answer))
+    pub(super) fn final_answer(&self) -> Option<(Resolution, u64)> {
+        self.history().final_answer.map(|(_, resolution, answer)| (resolution, answer))
     }
 
     /// A fencing token that was handed out.

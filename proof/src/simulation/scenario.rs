@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures::future::{BoxFuture, FutureExt, join_all};
 use idempotency::engine::Clock;
 use idempotency::protocol::{
-    EpochMs, Finding, Fingerprint, Key, Principal, Record, State, Status, Subject, TransactionId, Uncertain,
+    EpochMs, Fingerprint, Key, Principal, Record, Resolution, State, Status, Subject, TransactionId, Uncertain,
 };
 use idempotency::reconcile::{Evidence, Operations, Resolver};
 use idempotency::store::Store;
@@ -32,10 +32,10 @@ pub enum Scenario {
     Outside,
     /// An effect outside, declared repeatable.
     OutsideRepeatable,
-    /// One-trip mode.
-    OneTrip,
-    /// One-trip mode beside claims that are released.
-    OneTripBesideClaims,
+    /// single-write mode.
+    SingleWrite,
+    /// single-write mode beside claims that are released.
+    SingleWriteBesideClaims,
     /// A lock.
     Lock,
 }
@@ -46,8 +46,8 @@ impl Scenario {
         Self::Repeatable,
         Self::Outside,
         Self::OutsideRepeatable,
-        Self::OneTrip,
-        Self::OneTripBesideClaims,
+        Self::SingleWrite,
+        Self::SingleWriteBesideClaims,
         Self::Lock,
     ];
 
@@ -112,9 +112,9 @@ impl World {
         for number in 0..2 + self.dice.pick(3) {
             workers.push(match self.scenario {
                 Scenario::Lock => self.holder().boxed(),
-                Scenario::OneTripBesideClaims if number % 2 == 0 => self.caller(0).boxed(),
-                Scenario::OneTrip | Scenario::OneTripBesideClaims => {
-                    self.one_tripper(self.dice.pick(bodies) as u8).boxed()
+                Scenario::SingleWriteBesideClaims if number % 2 == 0 => self.caller(0).boxed(),
+                Scenario::SingleWrite | Scenario::SingleWriteBesideClaims => {
+                    self.single_writer(self.dice.pick(bodies) as u8).boxed()
                 }
                 _ => self.caller(self.dice.pick(bodies) as u8).boxed(),
             });
@@ -160,12 +160,12 @@ impl World {
         self.judge.expect(applied <= 1, "G1: inside effects at most once");
         self.judge.expect(charges <= 1, "G8: outside effects at most once");
         match self.judge.final_answer() {
-            Some((Finding::Success, _)) => {
+            Some((Resolution::Success, _)) => {
                 self.judge.expect(applied == 1, "a success has its effect");
                 let charged = charges == u64::from(self.scenario.is_outside());
                 self.judge.expect(charged, "a success has its charge");
             }
-            Some((Finding::Failed, _)) => {
+            Some((Resolution::Failed, _)) => {
                 self.judge.expect(applied == 0 && charges == 0, "a failure has no effect");
             }
             None => {}
@@ -188,11 +188,11 @@ impl World {
         }
     }
 
-    async fn one_tripper(&self, body: u8) {
+    async fn single_writer(&self, body: u8) {
         let engine = self.engine();
         for _ in 0..1 + self.dice.pick(3) {
             tokio::time::sleep(self.dice.below_ms(2000)).await;
-            match process(&self.dice, self.one_trip(&engine, body)).await {
+            match process(&self.dice, self.single_write(&engine, body)).await {
                 Some(outcome) => _ = self.heard(body, &outcome),
                 None => self.judge.died(),
             }
@@ -243,7 +243,7 @@ impl World {
     async fn call(&self, engine: &Engine<RemoteStore>, body: u8) -> Result<Outcome<u64>, Error> {
         let call = self.a_call(engine, body);
         match self.scenario {
-            Scenario::OneTrip => self.one_trip(engine, body).await,
+            Scenario::SingleWrite => self.single_write(engine, body).await,
             // In the end nobody repeats any more what the other system may have forgotten.
             Scenario::Repeatable | Scenario::OutsideRepeatable if self.dice.once_in(2) && !self.dice.is_calm() => {
                 engine.run(&call, |attempt| self.work(attempt, body)).await
@@ -255,12 +255,12 @@ impl World {
         }
     }
 
-    async fn one_trip(&self, engine: &Engine<RemoteStore>, body: u8) -> Result<Outcome<u64>, Error> {
+    async fn single_write(&self, engine: &Engine<RemoteStore>, body: u8) -> Result<Outcome<u64>, Error> {
         let run = async |attempt: Attempt<Effect>| {
             attempt.add_effect(Effect::named(EFFECT));
             Verdict::Success(self.runs.fetch_add(1, Ordering::Relaxed))
         };
-        engine.run_in_one_trip(&self.a_call(engine, body), run).await
+        engine.run_single_write(&self.a_call(engine, body), run).await
     }
 
     async fn work(&self, attempt: Attempt<Effect>, body: u8) -> Verdict<u64> {
@@ -305,7 +305,7 @@ impl World {
     fn heard(&self, body: u8, outcome: &Result<Outcome<u64>, Error>) -> bool {
         self.judge.heard(body, outcome);
         let (Ok(Outcome::Executed(answered)) | Ok(Outcome::Replayed(answered))) = outcome else { return false };
-        if answered.finding == Finding::Success {
+        if answered.resolution == Resolution::Success {
             self.judge.expect(self.memory.applied(EFFECT) == 1, "what was executed has its effect");
             let own = !self.scenario.is_outside() || Provider::is_for(answered.answer, body);
             self.judge.expect(own, "G6: another request was charged for than was answered");

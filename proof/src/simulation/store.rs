@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use idempotency::protocol::{Condition, Record, RecordId, Seen, Write};
+use idempotency::protocol::{Condition, Record, RecordId, RecordVersion, Write};
 use idempotency::store::memory::{Effect, MemoryStore};
 use idempotency::store::{Store, StoreError, Written};
 
@@ -20,8 +20,8 @@ pub(super) struct RemoteStore {
 impl Store for RemoteStore {
     type Effect = Effect;
 
-    fn room_bytes(effects: &[Effect]) -> usize {
-        MemoryStore::room_bytes(effects)
+    fn max_response_bytes(effects: &[Effect]) -> usize {
+        MemoryStore::max_response_bytes(effects)
     }
 
     async fn write(&self, write: &Write, effects: Vec<Effect>) -> Result<Written, StoreError> {
@@ -90,7 +90,7 @@ impl RemoteStore {
         };
         let write = match found {
             Some(found) if ignored => {
-                &Write { condition: Condition::Unchanged(Seen::of(&found)), record: write.record.clone() }
+                &Write { condition: Condition::Unchanged(RecordVersion::of(&found)), record: write.record.clone() }
             }
             Some(_) | None => write,
         };
@@ -104,7 +104,7 @@ impl RemoteStore {
 
     async fn apply_beside(&self, write: &Write, effects: Vec<Effect>) -> Result<(), StoreError> {
         if let Some(found) = self.memory.read(&write.record.id).await? {
-            let condition = Condition::Unchanged(Seen::of(&found));
+            let condition = Condition::Unchanged(RecordVersion::of(&found));
             self.memory.write(&Write { record: found, condition }, effects).await?;
         }
         Ok(())

@@ -5,11 +5,11 @@ use std::time::Duration;
 use super::outcome::Stored;
 use super::wait::Waited;
 use super::{Answered, Call, Claim, Engine, Error, Operation, Outcome, ROUNDS, UNKNOWN_RETRY_AFTER, UnreadableAnswer};
-use crate::metrics::Metric;
-use crate::protocol::{Condition, Decision, EpochMs, Finding, Record, Request, Response, State, Status, Write};
+use crate::protocol::{ClaimRequest, Condition, Decision, EpochMs, Record, Resolution, Response, State, Status, Write};
 use crate::protocol::{decide, give_up, mark_unknown};
-use crate::span::Span;
 use crate::store::{Store, StoreError, Written};
+use crate::telemetry::metrics::Metric;
+use crate::telemetry::span::Span;
 
 /// What to do about a record whose outcome is uncertain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,7 +48,12 @@ pub(super) enum Marked {
 }
 
 impl<S: Store> Engine<S> {
-    pub(crate) async fn take(&self, request: Request, call: &Call, uncertain: OnUncertain) -> Result<Taken<S>, Error> {
+    pub(crate) async fn take(
+        &self,
+        request: ClaimRequest,
+        call: &Call,
+        uncertain: OnUncertain,
+    ) -> Result<Taken<S>, Error> {
         if let Some(outcome) = self.remembered(&request) {
             return Ok(Taken::Answered(outcome));
         }
@@ -131,8 +136,9 @@ impl<S: Store> Engine<S> {
     /// Makes a write that is worth trying and that nobody waits for: no longer than there is time to answer, nor than half
     /// the margin if that is over.
     pub(crate) async fn write_in_time(&self, write: &Write, deadline: EpochMs) {
-        let patience = self.patience(deadline);
-        let written = tokio::time::timeout(patience, self.parts.store.write_within(write, Vec::new(), patience)).await;
+        let retry_budget = self.retry_budget(deadline);
+        let written =
+            tokio::time::timeout(retry_budget, self.parts.store.write_within(write, Vec::new(), retry_budget)).await;
         if !matches!(written, Ok(Ok(_))) {
             tracing::warn!(
                 record = write.record.id.digest(),
@@ -143,7 +149,7 @@ impl<S: Store> Engine<S> {
     }
 
     /// The write that takes over this record, if it is open to that.
-    pub(crate) fn takeover(&self, record: &Record, request: &Request) -> Option<Write> {
+    pub(crate) fn takeover(&self, record: &Record, request: &ClaimRequest) -> Option<Write> {
         match decide(Some(record), request, self.now()) {
             Decision::Reconcile(takeover) => Some(takeover),
             Decision::Begin(_)
@@ -158,7 +164,7 @@ impl<S: Store> Engine<S> {
     pub(crate) async fn hold(
         &self,
         takeover: Write,
-        request: Request,
+        request: ClaimRequest,
         operation: &Operation,
         deadline: EpochMs,
     ) -> Result<Option<Claim<S>>, Error> {
@@ -171,7 +177,7 @@ impl<S: Store> Engine<S> {
     }
 
     /// What to do about what was found.
-    pub(super) fn next(&self, found: Option<&Record>, request: &Request) -> Next {
+    pub(super) fn next(&self, found: Option<&Record>, request: &ClaimRequest) -> Next {
         let now = self.now();
         let operation = &request.operation;
         match decide(found, request, now) {
@@ -198,14 +204,14 @@ impl<S: Store> Engine<S> {
 
     /// Answers from what this process remembers, without a look at the store: a replay or a mismatch, as from the
     /// record itself, which cannot have changed.
-    pub(super) fn remembered(&self, request: &Request) -> Option<Outcome<Stored>> {
+    pub(super) fn remembered(&self, request: &ClaimRequest) -> Option<Outcome<Stored>> {
         let record = self.parts.cache.get(&request.id)?;
         match self.next(Some(&record), request) {
             Next::Replay(record) => {
                 self.count(Metric::ReplayedLocal, &request.operation);
                 Span::step("replay").linked(record.trace).end();
-                let (finding, settled) = record.settled()?;
-                replayed(finding, &settled.response, &record)
+                let (resolution, settled) = record.settled()?;
+                replayed(resolution, &settled.response, &record)
             }
             Next::Answered(outcome) => Some(outcome),
             // It has expired.
@@ -221,9 +227,9 @@ impl<S: Store> Engine<S> {
         let transaction = record.transaction;
         let record = Span::step("replay").linked(record.trace).of(self.whole(record)).await?;
         let outcome = record.as_ref().and_then(|record| {
-            let (finding, settled) = record.settled()?;
+            let (resolution, settled) = record.settled()?;
             self.parts.cache.remember(record);
-            replayed(finding, &settled.response, record)
+            replayed(resolution, &settled.response, record)
         });
         outcome.ok_or(Error::UnreadableAnswer { transaction, source: UnreadableAnswer::Incomplete })
     }
@@ -265,9 +271,9 @@ impl<S: Store> Engine<S> {
     }
 }
 
-fn replayed(finding: Finding, response: &Response, record: &Record) -> Option<Outcome<Stored>> {
+fn replayed(resolution: Resolution, response: &Response, record: &Record) -> Option<Outcome<Stored>> {
     match response {
-        Response::Whole(bytes) => Some(Outcome::Replayed(Answered::new(finding, Stored(bytes.clone()), record))),
+        Response::Whole(bytes) => Some(Outcome::Replayed(Answered::new(resolution, Stored(bytes.clone()), record))),
         Response::Parts(_) => None,
     }
 }

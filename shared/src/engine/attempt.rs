@@ -26,11 +26,11 @@ struct Guarded<E> {
     refusal: Option<ReadRefusal>,
 }
 
-type ReadRefusal = Box<dyn Fn(Option<&Item>) -> Refusal + Send>;
+type ReadRefusal = Box<dyn Fn(Option<&Item>) -> EffectRefusal + Send>;
 
 /// What it means that the condition of an effect did not hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
+pub enum EffectRefusal {
     /// The effects have been applied before, under another record or one that has expired. The record is settled
     /// without them.
     AppliedBefore,
@@ -54,10 +54,10 @@ impl<E> Effects<E> {
         Self { effects: Vec::new(), refusals: Vec::new() }
     }
 
-    pub(crate) fn read(&self, refused: &RefusedEffect) -> Refusal {
+    pub(crate) fn read(&self, refused: &RefusedEffect) -> EffectRefusal {
         match self.refusals.get(refused.index) {
             Some(Some(read)) => read(refused.found.as_deref()),
-            Some(None) | None => Refusal::Unexpected,
+            Some(None) | None => EffectRefusal::Unexpected,
         }
     }
 }
@@ -115,9 +115,9 @@ impl<E> Attempt<E> {
     /// As [`Attempt::add_effect`], for an effect whose own condition is part of the business: `refusal` reads, from
     /// the item that broke the condition, what that means.
     ///
-    /// It is asked in one-trip mode and in streams, where the run has no effect but the ones it adds. Under a claim a
+    /// It is asked in single-write mode and in streams, where the run has no effect but the ones it adds. Under a claim a
     /// refused effect leaves the outcome unknown: effects outside may have happened.
-    pub fn add_guarded_effect(&self, effect: E, refusal: impl Fn(Option<&Item>) -> Refusal + Send + 'static) {
+    pub fn add_guarded_effect(&self, effect: E, refusal: impl Fn(Option<&Item>) -> EffectRefusal + Send + 'static) {
         self.add(Guarded { effect, refusal: Some(Box::new(refusal)) });
     }
 

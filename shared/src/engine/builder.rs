@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::cache::Cache;
 use super::{Clock, Engine, Entropy, NoObserver, Observer, Parts, SystemClock, SystemEntropy};
-use crate::metrics::{Metrics, NoMetrics};
+use crate::telemetry::metrics::{Metrics, NoMetrics};
 
 /// Builds an [`Engine`].
 pub struct EngineBuilder<S> {

@@ -66,7 +66,7 @@ impl Cache {
 mod tests {
     use super::*;
     use crate::protocol::{
-        EpochMs, EpochS, Fingerprinter, Key, Principal, Response, Settled, State, Story, TransactionId,
+        EpochMs, EpochS, Fingerprinter, History, Key, Principal, Response, Settled, State, TransactionId,
     };
 
     fn record(key: usize, response: Response) -> Record {
@@ -81,7 +81,7 @@ mod tests {
             trace: None,
             principal: None,
             subject: None,
-            story: Story::default(),
+            history: History::default(),
             ended_by: None,
             state: State::Success(Settled { response, expiration: EpochS(9) }),
         }

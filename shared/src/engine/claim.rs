@@ -3,12 +3,13 @@
 use super::Reason;
 use super::outcome::Stored;
 use super::{Answer, Answered, Attempt, Engine, Error, Fenced, Operation, Outcome, UNKNOWN_RETRY_AFTER};
-use crate::metrics::Metric;
 use crate::protocol::{
-    Decision, EpochMs, Finding, Holder, Record, Request, Write, abandon, decide, release, reopen, restart, settle,
+    ClaimRequest, Decision, EpochMs, Holder, Record, Resolution, Write, abandon, decide, release, reopen, restart,
+    settle,
 };
 use crate::reconcile::Reconciled;
 use crate::store::{Store, StoreError, Written};
+use crate::telemetry::metrics::Metric;
 
 /// What came of a claim.
 pub enum Claimed<S: Store> {
@@ -35,7 +36,7 @@ pub struct Claim<S: Store> {
     engine: Engine<S>,
     record: Record,
     follows_uncertain: bool,
-    request: Request,
+    request: ClaimRequest,
     operation: Operation,
     deadline: EpochMs,
 }
@@ -45,7 +46,7 @@ impl<S: Store> Claim<S> {
         engine: Engine<S>,
         record: Record,
         follows_uncertain: bool,
-        request: Request,
+        request: ClaimRequest,
         operation: Operation,
         deadline: EpochMs,
     ) -> Self {
@@ -84,21 +85,21 @@ impl<S: Store> Claim<S> {
     /// [`Error::NotRecorded`] if the store cannot be reached.
     pub async fn commit<T: Answer>(
         self,
-        finding: Finding,
+        resolution: Resolution,
         answer: T,
         effects: Vec<S::Effect>,
     ) -> Result<Outcome<T>, Error> {
         let now = self.engine.now();
-        let settled = self.operation.settled(&answer, now, S::room_bytes(&effects));
-        let write = settle(self.record.clone(), self.request.owner, finding, settled, now);
+        let settled = self.operation.settled(&answer, now, S::max_response_bytes(&effects));
+        let write = settle(self.record.clone(), self.request.owner, resolution, settled, now);
         match self.engine.write_until(&write, effects, Metric::CommitMs, self.deadline).await {
-            Ok(Written::Applied | Written::Recognised) => Ok(self.executed(&write.record, finding, answer)),
-            Ok(Written::Refused(found)) => self.fenced(found, Some(finding)).await?.read(),
+            Ok(Written::Applied | Written::Recognised) => Ok(self.executed(&write.record, resolution, answer)),
+            Ok(Written::Refused(found)) => self.fenced(found, Some(resolution)).await?.read(),
             Ok(Written::EffectRefused(refused)) => {
                 self.note_abandoned(&format!("the condition of effect {} did not hold", refused.index));
-                self.find_out(&write, finding, answer).await
+                self.find_out(&write, resolution, answer).await
             }
-            Err(error) => self.commit_lost(error, &write, finding, answer).await,
+            Err(error) => self.commit_lost(error, &write, resolution, answer).await,
         }
     }
 
@@ -195,7 +196,7 @@ impl<S: Store> Claim<S> {
         self,
         error: StoreError,
         commit: &Write,
-        finding: Finding,
+        resolution: Resolution,
         answer: T,
     ) -> Result<Outcome<T>, Error> {
         self.engine.count(Metric::CommitFailed, &self.record.operation);
@@ -205,17 +206,17 @@ impl<S: Store> Claim<S> {
             error = &error as &dyn std::error::Error,
             "could not commit",
         );
-        self.find_out(commit, finding, answer).await
+        self.find_out(commit, resolution, answer).await
     }
 
     /// Abandons after a commit of which it is not certain that it did not take effect, and so finds out: it is refused if
     /// the commit did, and otherwise it keeps a delayed one from taking effect later.
-    async fn find_out<T: Answer>(self, commit: &Write, finding: Finding, answer: T) -> Result<Outcome<T>, Error> {
+    async fn find_out<T: Answer>(self, commit: &Write, resolution: Resolution, answer: T) -> Result<Outcome<T>, Error> {
         match self.write_unknown().await {
             Ok(Written::Refused(Some(found))) if commit.made(&found) => {
-                Ok(self.executed(&commit.record, finding, answer))
+                Ok(self.executed(&commit.record, resolution, answer))
             }
-            Ok(Written::Refused(found)) => self.fenced(found, Some(finding)).await?.read(),
+            Ok(Written::Refused(found)) => self.fenced(found, Some(resolution)).await?.read(),
             Ok(Written::Applied | Written::Recognised | Written::EffectRefused(_)) => self.unknown().read(),
             Err(source) => Err(self.not_recorded(source)),
         }
@@ -231,7 +232,7 @@ impl<S: Store> Claim<S> {
     }
 
     /// The claim was taken over: the answer is what the record says, never what we would have said.
-    async fn fenced(&self, found: Option<Box<Record>>, said: Option<Finding>) -> Result<Outcome<Stored>, Error> {
+    async fn fenced(&self, found: Option<Box<Record>>, said: Option<Resolution>) -> Result<Outcome<Stored>, Error> {
         self.note_fenced();
         let now = self.engine.now();
         let fenced = Fenced { late: &self.record, found: found.as_deref(), said, at: now };
@@ -271,10 +272,10 @@ impl<S: Store> Claim<S> {
         );
     }
 
-    fn executed<T>(&self, settled: &Record, finding: Finding, answer: T) -> Outcome<T> {
+    fn executed<T>(&self, settled: &Record, resolution: Resolution, answer: T) -> Outcome<T> {
         self.engine.parts.cache.remember(settled);
         self.engine.count(Metric::Executed, &self.record.operation);
-        Outcome::Executed(Answered::new(finding, answer, &self.record))
+        Outcome::Executed(Answered::new(resolution, answer, &self.record))
     }
 
     const fn unknown(&self) -> Outcome<Stored> {

@@ -2,7 +2,7 @@
 
 use futures::future::{BoxFuture, FutureExt};
 
-use crate::protocol::{EpochMs, Finding, Record};
+use crate::protocol::{EpochMs, Record, Resolution};
 
 /// Is told of rare events that belong into an application's audit, while there is time to write them down.
 pub trait Observer: Send + Sync {
@@ -20,7 +20,7 @@ pub struct Fenced<'a> {
     /// The record as it is now; nothing if it is gone.
     pub found: Option<&'a Record>,
     /// What the late owner would have settled it as; nothing if it did not know.
-    pub said: Option<Finding>,
+    pub said: Option<Resolution>,
     /// When.
     pub at: EpochMs,
 }

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Answer, packed};
+use super::{Answer, response_codec};
 use crate::protocol::{
-    Compare, EpochMs, EpochS, Fingerprint, Key, Principal, PrincipalDigest, RecordId, RequestId, Settled, Subject,
+    Compare, EpochMs, EpochS, Fingerprint, InvocationId, Key, Principal, PrincipalDigest, RecordId, Settled, Subject,
     Trace, Uncertain,
 };
 
@@ -47,8 +47,8 @@ impl Operation {
     }
 
     /// How long an answer is replayed. Default: 24 hours; with a [`Queue`](crate::Queue) its
-    /// [`LONGEST_RETENTION`](crate::queue::LONGEST_RETENTION), with a [`TableStream`](crate::stream::TableStream) its
-    /// [`TABLE_STREAM_RETENTION`](crate::stream::TABLE_STREAM_RETENTION).
+    /// [`LONGEST_RETENTION`](crate::sqs::LONGEST_RETENTION), with a [`TableStream`](crate::streams::TableStream) its
+    /// [`TABLE_STREAM_RETENTION`](crate::streams::TABLE_STREAM_RETENTION).
     ///
     /// A retry after that runs again, so it must exceed the time in which any client, queue or dead-letter queue
     /// may still repeat the request.
@@ -100,8 +100,8 @@ impl Operation {
         now.seconds().plus(self.retention.unwrap_or(RETENTION))
     }
 
-    pub(super) fn settled(&self, answer: &impl Answer, now: EpochMs, room_bytes: usize) -> Settled {
-        Settled { response: packed::pack(answer, room_bytes).into(), expiration: self.expiration(now) }
+    pub(super) fn settled(&self, answer: &impl Answer, now: EpochMs, max_response_bytes: usize) -> Settled {
+        Settled { response: response_codec::pack(answer, max_response_bytes).into(), expiration: self.expiration(now) }
     }
 }
 
@@ -114,7 +114,7 @@ pub struct Call {
     fingerprint: Fingerprint,
     deadline: EpochMs,
     subject: Option<Subject>,
-    request: Option<RequestId>,
+    request: Option<InvocationId>,
     trace: Option<Trace>,
     wait: Duration,
 }
@@ -150,9 +150,9 @@ impl Call {
         self
     }
 
-    /// The id of the invocation, for the record's story.
+    /// The id of the invocation, for the record's history.
     #[must_use]
-    pub const fn requested_by(mut self, request: Option<RequestId>) -> Self {
+    pub const fn requested_by(mut self, request: Option<InvocationId>) -> Self {
         self.request = request;
         self
     }
@@ -202,7 +202,7 @@ impl Call {
         self.subject.clone()
     }
 
-    pub(super) const fn request(&self) -> Option<RequestId> {
+    pub(super) const fn request(&self) -> Option<InvocationId> {
         self.request
     }
 

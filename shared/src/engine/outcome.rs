@@ -4,8 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Answer, NoEntropy, UnreadableAnswer, packed};
-use crate::protocol::{Finding, Record, RequestId, Trace, TransactionId};
+use super::{Answer, NoEntropy, UnreadableAnswer, response_codec};
+use crate::protocol::{InvocationId, Record, Resolution, Trace, TransactionId};
 use crate::store::{BoxError, StoreError};
 
 /// What a run says of itself.
@@ -67,8 +67,8 @@ pub enum Outcome<T> {
     },
     /// The key was used for another request, which is untouched.
     Mismatch,
-    /// In one-trip mode: the condition of an effect says that what it is about, a sequence number for example, was used
-    /// for something else ([`Refusal::Conflict`](super::Refusal::Conflict)). Nothing was written.
+    /// In single-write mode: the condition of an effect says that what it is about, a sequence number for example, was used
+    /// for something else ([`EffectRefusal::Conflict`](super::EffectRefusal::Conflict)). Nothing was written.
     Conflict,
     /// Whether it happened is not known. It does not run again without evidence.
     Unknown {
@@ -83,7 +83,7 @@ pub enum Outcome<T> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answered<T> {
     /// Success or failure.
-    pub finding: Finding,
+    pub resolution: Resolution,
     /// The answer.
     pub answer: T,
     /// The id under which other systems know the operation.
@@ -91,16 +91,16 @@ pub struct Answered<T> {
     /// The attempt that was settled.
     pub attempt: u64,
     /// The invocation in which the first attempt ran, where that is known: the `requestId` of its lines in the log.
-    pub original_request: Option<RequestId>,
+    pub original_request: Option<InvocationId>,
     /// The trace of which that was a part, likewise.
     pub original_trace: Option<Trace>,
 }
 
 impl<T> Answered<T> {
-    pub(super) fn new(finding: Finding, answer: T, record: &Record) -> Self {
-        let original_request = record.story.steps().first().and_then(|step| step.request);
+    pub(super) fn new(resolution: Resolution, answer: T, record: &Record) -> Self {
+        let original_request = record.history.entries().first().and_then(|step| step.request);
         Self {
-            finding,
+            resolution,
             answer,
             transaction: record.transaction,
             attempt: record.attempt,
@@ -132,13 +132,13 @@ pub enum Error {
         #[source]
         source: StoreError,
     },
-    /// In one-trip mode: the condition of an effect did not hold. Nothing was written.
+    /// In single-write mode: the condition of an effect did not hold. Nothing was written.
     #[error("the condition of effect {index} did not hold; nothing was written")]
     EffectRefused {
         /// Which one, in the order in which they were added.
         index: usize,
     },
-    /// In one-trip mode: the run ended without a verdict. Nothing was written.
+    /// In single-write mode: the run ended without a verdict. Nothing was written.
     #[error("the run ended without a verdict, nothing was written: {0}")]
     NothingHappened(Reason),
     /// It happened, but the recorded answer cannot be given again. It does not run again for that.
@@ -166,7 +166,8 @@ impl Outcome<Stored> {
             Self::Executed(answered) => Outcome::Executed(answered.read()?),
             Self::Replayed(answered) => Outcome::Replayed(answered.read()?),
             Self::NotExecuted(stored) => Outcome::NotExecuted(
-                packed::unpack(&stored.0).map_err(|error| Error::NothingHappened(BoxError::from(error).into()))?,
+                response_codec::unpack(&stored.0)
+                    .map_err(|error| Error::NothingHappened(BoxError::from(error).into()))?,
             ),
             Self::InProgress { retry_after } => Outcome::InProgress { retry_after },
             Self::Mismatch => Outcome::Mismatch,
@@ -178,9 +179,9 @@ impl Outcome<Stored> {
 
 impl Answered<Stored> {
     fn read<T: Answer>(self) -> Result<Answered<T>, Error> {
-        let Self { finding, answer, transaction, attempt, original_request, original_trace } = self;
-        match packed::unpack(&answer.0) {
-            Ok(answer) => Ok(Answered { finding, answer, transaction, attempt, original_request, original_trace }),
+        let Self { resolution, answer, transaction, attempt, original_request, original_trace } = self;
+        match response_codec::unpack(&answer.0) {
+            Ok(answer) => Ok(Answered { resolution, answer, transaction, attempt, original_request, original_trace }),
             Err(source) => Err(Error::UnreadableAnswer { transaction, source }),
         }
     }

@@ -113,9 +113,9 @@ impl World {
             .await
     }
 
-    async fn pay_in_one_trip(&self, call: &Call) -> Result<Outcome<u64>, Error> {
+    async fn pay_in_single_write(&self, call: &Call) -> Result<Outcome<u64>, Error> {
         self.engine
-            .run_in_one_trip(call, |attempt| async move {
+            .run_single_write(call, |attempt| async move {
                 attempt.add_effect(Effect::named(EFFECT));
                 Verdict::Success(attempt.number())
             })
@@ -164,9 +164,9 @@ async fn a_failure_is_final_and_replayed() {
     let world = World::new([]);
     let call = world.call(Uncertain::Reconcile, "a");
     let failed = world.ends_with(&call, Verdict::Failed(402)).await;
-    assert!(matches!(failed, Ok(Outcome::Executed(Answered { finding: Finding::Failed, answer: 402, .. }))));
+    assert!(matches!(failed, Ok(Outcome::Executed(Answered { resolution: Resolution::Failed, answer: 402, .. }))));
     let replayed = world.pay(&call).await;
-    assert!(matches!(replayed, Ok(Outcome::Replayed(Answered { finding: Finding::Failed, answer: 402, .. }))));
+    assert!(matches!(replayed, Ok(Outcome::Replayed(Answered { resolution: Resolution::Failed, answer: 402, .. }))));
 }
 
 #[tokio::test(start_paused = true)]
@@ -307,7 +307,7 @@ async fn a_late_owner_is_answered_from_the_record_and_changes_nothing() {
     assert_eq!(answer(&second), Some(1));
     let settled = world.record(&call).await;
 
-    let fenced = late.commit(Finding::Success, 99_u64, vec![Effect::named(EFFECT)]).await;
+    let fenced = late.commit(Resolution::Success, 99_u64, vec![Effect::named(EFFECT)]).await;
     assert!(matches!(fenced, Ok(Outcome::Replayed(Answered { answer: 1, attempt: 2, .. }))), "{fenced:?}");
     assert_eq!(world.record(&call).await, settled);
     assert_eq!(world.memory.applied(EFFECT), 1);
@@ -391,38 +391,38 @@ async fn an_operation_may_call_another_on_the_same_engine() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn in_one_trip_the_effect_is_applied_once_whatever_is_lost() {
+async fn in_single_write_the_effect_is_applied_once_whatever_is_lost() {
     for fault in [Fault::None, Fault::Refuse, Fault::LoseRequest, Fault::LoseReply, Fault::RepeatAfterLostReply] {
         let world = World::new([fault]);
         let call = world.call(Uncertain::Reconcile, "a");
-        let first = world.pay_in_one_trip(&call).await;
+        let first = world.pay_in_single_write(&call).await;
         match fault {
             Fault::None | Fault::RepeatAfterLostReply => assert!(matches!(first, Ok(Outcome::Executed(_)))),
             Fault::Refuse | Fault::LoseRequest | Fault::LoseReply => {
                 assert!(matches!(first, Err(Error::NotRecorded { .. })), "{first:?}");
             }
         }
-        assert_eq!(answer(&world.pay_in_one_trip(&call).await), Some(1));
+        assert_eq!(answer(&world.pay_in_single_write(&call).await), Some(1));
         assert_eq!(world.memory.applied(EFFECT), 1, "{fault:?}");
-        let other = world.pay_in_one_trip(&world.call(Uncertain::Reconcile, "b")).await;
+        let other = world.pay_in_single_write(&world.call(Uncertain::Reconcile, "b")).await;
         assert!(matches!(other, Ok(Outcome::Mismatch)));
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_trip_goes_on_where_a_claim_was_released() {
+async fn single_write_goes_on_where_a_claim_was_released() {
     let world = World::new([]);
     let call = world.call(Uncertain::Reconcile, "a");
     world.ends_with(&call, Verdict::NotExecuted(0)).await.unwrap();
     let released = world.record(&call).await.unwrap();
-    let outcome = world.pay_in_one_trip(&call).await;
+    let outcome = world.pay_in_single_write(&call).await;
     let Ok(Outcome::Executed(answered)) = outcome else { panic!("{outcome:?}") };
     assert_eq!((answered.answer, answered.transaction), (2, released.transaction));
 }
 
 /// Found by the model. Both go on under the released record's transaction id, with the same attempt number.
 #[tokio::test(start_paused = true)]
-async fn one_trip_over_a_release_does_not_take_the_answer_of_another_for_its_own() {
+async fn single_write_over_a_release_does_not_take_the_answer_of_another_for_its_own() {
     for (body, expected) in [("a", "Replayed 7"), ("b", "Mismatch")] {
         let world = World::new([]);
         world.ends_with(&world.call(Uncertain::Reconcile, "a"), Verdict::NotExecuted(0)).await.unwrap();
@@ -431,14 +431,14 @@ async fn one_trip_over_a_release_does_not_take_the_answer_of_another_for_its_own
             let world = &world;
             async move {
                 if attempt.number() == 2 {
-                    let faster = world.engine.run_in_one_trip(&world.call(Uncertain::Reconcile, "a"), faster).await;
+                    let faster = world.engine.run_single_write(&world.call(Uncertain::Reconcile, "a"), faster).await;
                     assert_eq!(answer(&faster), Some(7));
                 }
                 attempt.add_effect(Effect::named(EFFECT));
                 Verdict::Success(8)
             }
         };
-        let slower = world.engine.run_in_one_trip(&world.call(Uncertain::Reconcile, body), run).await;
+        let slower = world.engine.run_single_write(&world.call(Uncertain::Reconcile, body), run).await;
         let shown = match slower {
             Ok(Outcome::Replayed(answered)) => format!("Replayed {}", answered.answer),
             other => format!("{:?}", other.unwrap()),
@@ -448,22 +448,22 @@ async fn one_trip_over_a_release_does_not_take_the_answer_of_another_for_its_own
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_trip_does_not_run_over_a_claim() {
+async fn single_write_does_not_run_over_a_claim() {
     let world = World::new([]);
     let call = world.call(Uncertain::Reconcile, "a");
     let Ok(Claimed::Acquired(_running)) = world.engine.claim(&call).await else { panic!("must acquire") };
-    assert!(matches!(world.pay_in_one_trip(&call).await, Ok(Outcome::InProgress { .. })));
+    assert!(matches!(world.pay_in_single_write(&call).await, Ok(Outcome::InProgress { .. })));
     tokio::time::advance(TIMEOUT + Duration::from_secs(1)).await;
     let later = world.call(Uncertain::Reconcile, "a");
-    assert!(matches!(world.pay_in_one_trip(&later).await, Ok(Outcome::Unknown { .. })));
+    assert!(matches!(world.pay_in_single_write(&later).await, Ok(Outcome::Unknown { .. })));
     assert_eq!(world.memory.applied(EFFECT), 0);
 }
 
 #[tokio::test(start_paused = true)]
-async fn in_one_trip_a_panic_means_that_nothing_happened() {
+async fn in_single_write_a_panic_means_that_nothing_happened() {
     let world = World::new([]);
     let call = world.call(Uncertain::Reconcile, "a");
-    let outcome = world.engine.run_in_one_trip::<u64, _, _>(&call, |_| async { panic!("planned") }).await;
+    let outcome = world.engine.run_single_write::<u64, _, _>(&call, |_| async { panic!("planned") }).await;
     assert!(matches!(outcome, Err(Error::NothingHappened(_))), "{outcome:?}");
     assert_eq!(world.record(&call).await, None);
 }
@@ -475,7 +475,7 @@ struct UnreadableStore;
 impl Store for UnreadableStore {
     type Effect = ();
 
-    fn room_bytes(_: &[()]) -> usize {
+    fn max_response_bytes(_: &[()]) -> usize {
         1
     }
 

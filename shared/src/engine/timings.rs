@@ -6,7 +6,7 @@
 use std::cell::Cell;
 use std::time::Duration;
 
-use crate::metrics::Metric;
+use crate::telemetry::metrics::Metric;
 
 /// What a call spent on the store.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -5,9 +5,9 @@ use std::time::Duration;
 use backon::{BackoffBuilder, ExponentialBuilder};
 
 use super::{Engine, Error};
-use crate::metrics::Metric;
-use crate::protocol::{Decision, EpochMs, Record, Request, decide};
+use crate::protocol::{ClaimRequest, Decision, EpochMs, Record, decide};
 use crate::store::Store;
+use crate::telemetry::metrics::Metric;
 
 /// What came of waiting.
 pub(super) enum Waited {
@@ -21,14 +21,14 @@ impl<S: Store> Engine<S> {
     /// Looks again and again until nobody runs under the record, at most until `until`.
     ///
     /// By reads, which cost a fraction of a refused claim.
-    pub(super) async fn wait(&self, request: &Request, until: EpochMs) -> Result<Waited, Error> {
+    pub(super) async fn wait(&self, request: &ClaimRequest, until: EpochMs) -> Result<Waited, Error> {
         let started = self.now();
         let waited = self.look_until(request, until).await;
         self.took(Metric::WaitMs, &request.operation, started);
         waited
     }
 
-    async fn look_until(&self, request: &Request, until: EpochMs) -> Result<Waited, Error> {
+    async fn look_until(&self, request: &ClaimRequest, until: EpochMs) -> Result<Waited, Error> {
         for pause in pauses() {
             let left = until.since(self.now());
             if left.is_zero() {

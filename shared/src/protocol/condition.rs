@@ -12,7 +12,7 @@ pub enum Condition {
         now: EpochS,
     },
     /// The record is still as it was seen: a takeover races with its owner and with other takeovers.
-    Unchanged(Seen),
+    Unchanged(RecordVersion),
     /// Our claim holds it. A late owner, whose record was taken over or settled, changes nothing (guarantee G3).
     Owned {
         /// Our token.
@@ -28,7 +28,7 @@ impl Condition {
             Self::Vacant { now } => {
                 found.is_none_or(|record| record.expiration().is_some_and(|expiration| expiration <= *now))
             }
-            Self::Unchanged(seen) => found.is_some_and(|record| Seen::of(record) == *seen),
+            Self::Unchanged(seen) => found.is_some_and(|record| RecordVersion::of(record) == *seen),
             Self::Owned { owner } => found.and_then(Record::holder).is_some_and(|holder| holder.owner == *owner),
         }
     }
@@ -36,7 +36,7 @@ impl Condition {
 
 /// What identifies one version of an unsettled record.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Seen {
+pub struct RecordVersion {
     /// PROCESSING or UNKNOWN.
     pub status: Status,
     /// Which life of the key it is: a record that expired and began again has another.
@@ -49,7 +49,7 @@ pub struct Seen {
     pub lease: Option<EpochMs>,
 }
 
-impl Seen {
+impl RecordVersion {
     /// The version of a record.
     #[must_use]
     pub fn of(record: &Record) -> Self {

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Condition, EpochMs, Event, Finding, Fingerprint, Holder, OwnerToken, PrincipalDigest, Record, RecordId};
-use super::{RequestId, Seen, Settled, State, Step, Story, Subject, Trace, TransactionId, Write};
+use super::{
+    Condition, EpochMs, Fingerprint, HistoryEvent, Holder, OwnerToken, PrincipalDigest, Record, RecordId, Resolution,
+};
+use super::{History, HistoryEntry, InvocationId, RecordVersion, Settled, State, Subject, Trace, TransactionId, Write};
 
 /// A request that wants to claim its record.
 #[derive(Clone, Debug)]
-pub struct Request {
+pub struct ClaimRequest {
     /// Where its record is.
     pub id: RecordId,
     /// The name of the operation, for people.
@@ -17,8 +19,8 @@ pub struct Request {
     pub principal: Option<PrincipalDigest>,
     /// What it is about.
     pub subject: Option<Subject>,
-    /// The id of the invocation, for the story.
-    pub request: Option<RequestId>,
+    /// The id of the invocation, for the history.
+    pub request: Option<InvocationId>,
     /// The trace of which it is a part.
     pub trace: Option<Trace>,
     /// What it asks for.
@@ -60,7 +62,7 @@ pub enum Decision<'a> {
     /// Another request used this key. It neither runs nor alters the record.
     Mismatch,
     /// Answer from the record.
-    Replay(&'a Record, Finding, &'a Settled),
+    Replay(&'a Record, Resolution, &'a Settled),
     /// Somebody holds it until then.
     InProgress(EpochMs),
     /// Whether it happened is not known. Make this write to hold it as UNKNOWN, then look for evidence.
@@ -73,7 +75,7 @@ pub enum Decision<'a> {
 /// says), then our own token, then the fingerprint (a mismatch is one even while the first request runs), then
 /// the lease.
 #[must_use]
-pub fn decide<'a>(found: Option<&'a Record>, request: &Request, now: EpochMs) -> Decision<'a> {
+pub fn decide<'a>(found: Option<&'a Record>, request: &ClaimRequest, now: EpochMs) -> Decision<'a> {
     let Some(record) = found.filter(|record| !record.has_expired(now)) else {
         return Decision::Begin(first_attempt(request, now));
     };
@@ -85,8 +87,8 @@ pub fn decide<'a>(found: Option<&'a Record>, request: &Request, now: EpochMs) ->
         // Nothing was executed, so a corrected request may use the key.
         State::Released { .. } => Decision::Begin(next_attempt(record, request, now)),
         State::Processing(_) | State::Success(_) | State::Failed(_) | State::Unknown(_) if !same => Decision::Mismatch,
-        State::Success(settled) => Decision::Replay(record, Finding::Success, settled),
-        State::Failed(settled) => Decision::Replay(record, Finding::Failed, settled),
+        State::Success(settled) => Decision::Replay(record, Resolution::Success, settled),
+        State::Failed(settled) => Decision::Replay(record, Resolution::Failed, settled),
         State::Processing(Holder { lease, .. }) | State::Unknown(Some(Holder { lease, .. })) if *lease > now => {
             Decision::InProgress(*lease)
         }
@@ -101,7 +103,7 @@ pub fn decide<'a>(found: Option<&'a Record>, request: &Request, now: EpochMs) ->
     }
 }
 
-fn first_attempt(request: &Request, now: EpochMs) -> Write {
+fn first_attempt(request: &ClaimRequest, now: EpochMs) -> Write {
     Write {
         record: Record {
             id: request.id.clone(),
@@ -116,13 +118,13 @@ fn first_attempt(request: &Request, now: EpochMs) -> Write {
             trace: request.trace,
             state: State::Processing(holder(request)),
             ended_by: None,
-            story: Story::default().then(step(request, Event::Claimed, 1, now)),
+            history: History::default().then(step(request, HistoryEvent::Claimed, 1, now)),
         },
         condition: Condition::Vacant { now: now.seconds() },
     }
 }
 
-fn next_attempt(record: &Record, request: &Request, now: EpochMs) -> Write {
+fn next_attempt(record: &Record, request: &ClaimRequest, now: EpochMs) -> Write {
     let attempt = record.attempt + 1;
     Write {
         record: Record {
@@ -134,14 +136,14 @@ fn next_attempt(record: &Record, request: &Request, now: EpochMs) -> Write {
             updated: now,
             state: State::Processing(holder(request)),
             ended_by: None,
-            story: record.story.clone().then(step(request, Event::Claimed, attempt, now)),
+            history: record.history.clone().then(step(request, HistoryEvent::Claimed, attempt, now)),
             ..record.clone()
         },
-        condition: Condition::Unchanged(Seen::of(record)),
+        condition: Condition::Unchanged(RecordVersion::of(record)),
     }
 }
 
-fn take_over_unknown(record: &Record, request: &Request, now: EpochMs) -> Write {
+fn take_over_unknown(record: &Record, request: &ClaimRequest, now: EpochMs) -> Write {
     let attempt = record.attempt + 1;
     Write {
         record: Record {
@@ -149,19 +151,19 @@ fn take_over_unknown(record: &Record, request: &Request, now: EpochMs) -> Write 
             updated: now,
             state: State::Unknown(Some(holder(request))),
             ended_by: None,
-            story: record.story.clone().then(step(request, Event::Reconciling, attempt, now)),
+            history: record.history.clone().then(step(request, HistoryEvent::Reconciling, attempt, now)),
             ..record.clone()
         },
-        condition: Condition::Unchanged(Seen::of(record)),
+        condition: Condition::Unchanged(RecordVersion::of(record)),
     }
 }
 
-fn holder(request: &Request) -> Holder {
+fn holder(request: &ClaimRequest) -> Holder {
     Holder { owner: request.owner, lease: request.lease }
 }
 
-fn step(request: &Request, event: Event, attempt: u64, at: EpochMs) -> Step {
-    Step { event, at, attempt, request: request.request }
+fn step(request: &ClaimRequest, event: HistoryEvent, attempt: u64, at: EpochMs) -> HistoryEntry {
+    HistoryEntry { event, at, attempt, request: request.request }
 }
 
 #[cfg(test)]
@@ -180,8 +182,8 @@ mod tests {
         Fingerprinter::new().bytes(body.as_bytes()).finish()
     }
 
-    fn request(uncertain: Uncertain) -> Request {
-        Request {
+    fn request(uncertain: Uncertain) -> ClaimRequest {
+        ClaimRequest {
             id: RecordId::new("test", &Principal::new("p").unwrap(), &Key::new("k").unwrap()),
             operation: "POST /things".into(),
             principal: Some(Principal::new("p").unwrap().digest()),
@@ -210,13 +212,13 @@ mod tests {
             trace: None,
             state,
             ended_by: None,
-            story: Story::default(),
+            history: History::default(),
         }
     }
 
     #[test]
     fn a_record_keeps_the_trace_of_its_first_attempt() {
-        let traced = |digit| Request { trace: Trace::new([digit; 16], [digit; 8], true), ..request(REPEAT) };
+        let traced = |digit| ClaimRequest { trace: Trace::new([digit; 16], [digit; 8], true), ..request(REPEAT) };
         let Decision::Begin(first) = decide(None, &traced(1), NOW) else { panic!("nothing was found") };
         assert_eq!(first.record.trace, traced(1).trace);
         let released = Record { state: State::Released { expiration: EpochS(u64::MAX) }, ..first.record };
@@ -237,7 +239,7 @@ mod tests {
             Decision::Begin(write) => format!("begin {}", write.record.attempt),
             Decision::Acquired(_) => "acquired".into(),
             Decision::Mismatch => "mismatch".into(),
-            Decision::Replay(_, finding, _) => format!("replay {finding:?}"),
+            Decision::Replay(_, resolution, _) => format!("replay {resolution:?}"),
             Decision::InProgress(lease) => format!("in progress until {}", lease.0),
             Decision::Reconcile(write) => format!("reconcile {}", write.record.attempt),
         }
@@ -365,7 +367,7 @@ mod tests {
             let decision = decide(Some(&found), &request(uncertain), NOW);
             if let Decision::Begin(taken) | Decision::Reconcile(taken) = decision {
                 let late = [
-                    settle(found.clone(), THEIRS, Finding::Success, settled(9), NOW),
+                    settle(found.clone(), THEIRS, Resolution::Success, settled(9), NOW),
                     release(found.clone(), THEIRS, EpochS(9), NOW),
                     abandon(found.clone(), THEIRS, NOW),
                 ];
@@ -386,7 +388,7 @@ mod tests {
                 prop_assert!(begun.made(&begun.record));
                 prop_assert!(matches!(decide(Some(&begun.record), &request(uncertain), NOW), Decision::Acquired(_)));
                 for write in [
-                    settle(begun.record.clone(), OURS, Finding::Failed, settled(NOW.0), NOW),
+                    settle(begun.record.clone(), OURS, Resolution::Failed, settled(NOW.0), NOW),
                     release(begun.record.clone(), OURS, EpochS(NOW.0), NOW),
                     abandon(begun.record.clone(), OURS, NOW),
                 ] {

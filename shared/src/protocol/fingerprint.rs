@@ -4,8 +4,8 @@ use std::fmt;
 
 use sha2::{Digest, Sha256};
 
+use super::canonical_json::{Document, Pointed};
 use super::compare::Selected;
-use super::json::{Document, Pointed};
 use super::{Compare, NotComparable, Pointer, Selection};
 
 /// A hash over what makes two requests the same: an algorithm version and a SHA-256.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::{EpochMs, EpochS, Fingerprint, PrincipalDigest, RecordId, Story, Trace};
+use super::{EpochMs, EpochS, Fingerprint, History, PrincipalDigest, RecordId, Trace};
 
 /// The item that remembers one operation.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,7 +36,7 @@ pub struct Record {
     /// Nothing in a record that is held, or was written by an older version.
     pub ended_by: Option<OwnerToken>,
     /// What happened to it, for people.
-    pub story: Story,
+    pub history: History,
 }
 
 impl Record {
@@ -77,10 +77,10 @@ impl Record {
 
     /// What it was settled as, if it is.
     #[must_use]
-    pub const fn settled(&self) -> Option<(Finding, &Settled)> {
+    pub const fn settled(&self) -> Option<(Resolution, &Settled)> {
         match &self.state {
-            State::Success(settled) => Some((Finding::Success, settled)),
-            State::Failed(settled) => Some((Finding::Failed, settled)),
+            State::Success(settled) => Some((Resolution::Success, settled)),
+            State::Failed(settled) => Some((Resolution::Failed, settled)),
             State::Processing(_) | State::Released { .. } | State::Unknown(_) => None,
         }
     }
@@ -153,7 +153,7 @@ impl Status {
 
 /// How a settled operation ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Finding {
+pub enum Resolution {
     /// It happened.
     Success,
     /// It did not happen and will not.

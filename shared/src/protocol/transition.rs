@@ -2,7 +2,8 @@
 
 use super::TransactionId;
 use super::{
-    Condition, EpochMs, EpochS, Event, Finding, Holder, OwnerToken, Record, Settled, State, Status, Step, Story,
+    Condition, EpochMs, EpochS, History, HistoryEntry, HistoryEvent, Holder, OwnerToken, Record, Resolution, Settled,
+    State, Status,
 };
 
 /// A conditional write: the whole record as it shall be, and what must hold for that.
@@ -57,8 +58,8 @@ impl Write {
 
 /// Settles a claimed record with its answer.
 #[must_use]
-pub fn settle(claimed: Record, owner: OwnerToken, finding: Finding, settled: Settled, now: EpochMs) -> Write {
-    end(claimed, owner, settled_state(finding, settled), settled_event(finding), now)
+pub fn settle(claimed: Record, owner: OwnerToken, resolution: Resolution, settled: Settled, now: EpochMs) -> Write {
+    end(claimed, owner, settled_state(resolution, settled), settled_event(resolution), now)
 }
 
 /// Releases a claimed record: nothing was executed, anybody may begin again. Attempt number and transaction id stay.
@@ -67,13 +68,13 @@ pub fn settle(claimed: Record, owner: OwnerToken, finding: Finding, settled: Set
 /// release would let another request begin under a key whose first request may have had its effect.
 #[must_use]
 pub fn release(claimed: Record, owner: OwnerToken, expiration: EpochS, now: EpochMs) -> Write {
-    end(claimed, owner, State::Released { expiration }, Event::Released, now)
+    end(claimed, owner, State::Released { expiration }, HistoryEvent::Released, now)
 }
 
 /// Abandons a claimed record: whether its effects happened is not known. It has no expiration and no holder.
 #[must_use]
 pub fn abandon(claimed: Record, owner: OwnerToken, now: EpochMs) -> Write {
-    end(claimed, owner, State::Unknown(None), Event::Abandoned, now)
+    end(claimed, owner, State::Unknown(None), HistoryEvent::Abandoned, now)
 }
 
 /// Gives up a claim that may have been made, since its reply was lost, and under which nothing ran: releases it, or
@@ -92,10 +93,11 @@ pub fn give_up(claim: Write, expiration: EpochS, now: EpochMs) -> Option<Write> 
 #[must_use]
 pub fn mark_unknown(takeover: Write) -> Write {
     let Write { record, condition } = takeover;
-    let (at, attempt, request) = (record.updated, record.attempt, record.story.request());
+    let (at, attempt, request) = (record.updated, record.attempt, record.history.request());
     let ended_by = record.writer();
-    let story = record.story.without_last().then(Step { event: Event::LeaseOver, at, attempt, request });
-    Write { record: Record { state: State::Unknown(None), ended_by, story, ..record }, condition }
+    let history =
+        record.history.without_last().then(HistoryEntry { event: HistoryEvent::LeaseOver, at, attempt, request });
+    Write { record: Record { state: State::Unknown(None), ended_by, history, ..record }, condition }
 }
 
 /// Extends the lease of a claim, as long as it is still ours.
@@ -111,7 +113,7 @@ pub fn extend(claimed: Record, holder: Holder, now: EpochMs) -> Write {
 pub fn restart(claimed: Record, holder: Holder, transaction: TransactionId, now: EpochMs) -> Write {
     let owner = holder.owner;
     let next = Record { transaction, attempt: claimed.attempt + 1, ..claimed };
-    end(next, owner, State::Processing(holder), Event::Claimed, now)
+    end(next, owner, State::Processing(holder), HistoryEvent::Claimed, now)
 }
 
 /// Releases a reconciled record whose effect was prevented, for a later call to begin under a new transaction id.
@@ -123,40 +125,40 @@ pub fn reopen(
     expiration: EpochS,
     now: EpochMs,
 ) -> Write {
-    end(Record { transaction, ..claimed }, owner, State::Released { expiration }, Event::Prevented, now)
+    end(Record { transaction, ..claimed }, owner, State::Released { expiration }, HistoryEvent::Prevented, now)
 }
 
-/// The one write of one-trip mode: instead of claiming, puts the record as settled, in the transaction of the effects.
+/// The one write of single-write mode: instead of claiming, puts the record as settled, in the transaction of the effects.
 #[must_use]
-pub fn begin_settled(begin: Write, finding: Finding, settled: Settled) -> Write {
+pub fn begin_settled(begin: Write, resolution: Resolution, settled: Settled) -> Write {
     let Write { record, condition } = begin;
-    let story = told(&record, settled_event(finding), record.updated);
+    let history = told(&record, settled_event(resolution), record.updated);
     let ended_by = record.writer();
-    Write { record: Record { state: settled_state(finding, settled), ended_by, story, ..record }, condition }
+    Write { record: Record { state: settled_state(resolution, settled), ended_by, history, ..record }, condition }
 }
 
-fn end(claimed: Record, owner: OwnerToken, state: State, event: Event, now: EpochMs) -> Write {
-    let story = told(&claimed, event, now);
-    let record = Record { updated: now, state, story, ..claimed };
+fn end(claimed: Record, owner: OwnerToken, state: State, event: HistoryEvent, now: EpochMs) -> Write {
+    let history = told(&claimed, event, now);
+    let record = Record { updated: now, state, history, ..claimed };
     let ended_by = record.holder().is_none().then_some(owner);
     Write { record: Record { ended_by, ..record }, condition: Condition::Owned { owner } }
 }
 
-fn told(record: &Record, event: Event, at: EpochMs) -> Story {
-    let request = record.story.request();
-    record.story.clone().then(Step { event, at, attempt: record.attempt, request })
+fn told(record: &Record, event: HistoryEvent, at: EpochMs) -> History {
+    let request = record.history.request();
+    record.history.clone().then(HistoryEntry { event, at, attempt: record.attempt, request })
 }
 
-const fn settled_event(finding: Finding) -> Event {
-    match finding {
-        Finding::Success => Event::Succeeded,
-        Finding::Failed => Event::Failed,
+const fn settled_event(resolution: Resolution) -> HistoryEvent {
+    match resolution {
+        Resolution::Success => HistoryEvent::Succeeded,
+        Resolution::Failed => HistoryEvent::Failed,
     }
 }
 
-const fn settled_state(finding: Finding, settled: Settled) -> State {
-    match finding {
-        Finding::Success => State::Success(settled),
-        Finding::Failed => State::Failed(settled),
+const fn settled_state(resolution: Resolution, settled: Settled) -> State {
+    match resolution {
+        Resolution::Success => State::Success(settled),
+        Resolution::Failed => State::Failed(settled),
     }
 }

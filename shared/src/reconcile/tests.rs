@@ -5,7 +5,7 @@ use super::*;
 use crate::Answered;
 use crate::Operation;
 use crate::engine::tests::{EFFECT, TIMEOUT, World};
-use crate::protocol::{Event, State, Subject, TransactionId};
+use crate::protocol::{HistoryEvent, State, Subject, TransactionId};
 use crate::store::memory::Effect;
 
 /// The other side: what it says about a transaction id, and which ids it was asked about.
@@ -73,7 +73,7 @@ pub(crate) async fn scheduled(world: &World, other: &OtherSide) -> Result<Reconc
 async fn reconcile(world: &World, record: &Record, resolver: &impl Resolver<Effect, u64>) -> Result<Reconciled, Error> {
     let operations = Operations::new().with(Operation::new("test", "POST /payments"), |_| true);
     let deadline = world.engine.time().plus(TIMEOUT);
-    world.engine.reconcile(record, &operations, deadline, RequestId::parse(REQUEST), resolver).await
+    world.engine.reconcile(record, &operations, deadline, InvocationId::parse(REQUEST), resolver).await
 }
 
 const REQUEST: &str = "01935b4a-7c00-7000-8000-000000000009";
@@ -101,7 +101,7 @@ async fn what_was_refused_is_final() {
         let (Ok(Outcome::Executed(answered)) | Ok(Outcome::Replayed(answered))) = outcome else {
             panic!("{outcome:?}")
         };
-        assert_eq!((answered.finding, answered.answer), (Finding::Failed, 402));
+        assert_eq!((answered.resolution, answered.answer), (Resolution::Failed, 402));
     }
     assert_eq!(world.memory.applied(EFFECT), 0);
 }
@@ -207,10 +207,14 @@ async fn the_story_tells_who_did_what() {
         assert_eq!(scheduled(&world, &other).await.unwrap(), Reconciled::Unclear);
     }
     assert_eq!(scheduled(&world, &OtherSide::says(Evidence::Happened(7))).await.unwrap(), Reconciled::Happened);
-    let story = world.record(&world.call(Uncertain::Reconcile, "a")).await.unwrap().story;
-    let reconciler = RequestId::parse(REQUEST);
-    let told: Vec<_> = story.steps().iter().map(|step| (step.event, step.attempt, step.request)).collect();
-    let expected = [(Event::Claimed, 1, None), (Event::Reconciling, 5, reconciler), (Event::Succeeded, 5, reconciler)];
+    let history = world.record(&world.call(Uncertain::Reconcile, "a")).await.unwrap().history;
+    let reconciler = InvocationId::parse(REQUEST);
+    let told: Vec<_> = history.entries().iter().map(|step| (step.event, step.attempt, step.request)).collect();
+    let expected = [
+        (HistoryEvent::Claimed, 1, None),
+        (HistoryEvent::Reconciling, 5, reconciler),
+        (HistoryEvent::Succeeded, 5, reconciler),
+    ];
     assert_eq!(told, expected);
 }
 
@@ -232,7 +236,7 @@ async fn the_schedule_leaves_alone_what_is_held_or_settled() {
     let Ok(crate::engine::Claimed::Acquired(claim)) = world.engine.claim(&call).await else { panic!("must acquire") };
     let other = OtherSide::says(Evidence::Prevented);
     assert_eq!(scheduled(&world, &other).await.unwrap(), Reconciled::NotOpen, "running");
-    claim.commit(Finding::Success, 1_u64, vec![]).await.unwrap();
+    claim.commit(Resolution::Success, 1_u64, vec![]).await.unwrap();
     assert_eq!(scheduled(&world, &other).await.unwrap(), Reconciled::NotOpen, "settled");
     assert!(other.asked().is_empty());
 }
@@ -245,7 +249,7 @@ async fn a_takeover_of_what_was_settled_since_it_was_seen_changes_nothing() {
     let Ok(crate::engine::Claimed::Acquired(slow)) = world.engine.claim(&call).await else { panic!("must acquire") };
     let stale = world.record(&call).await.unwrap();
     tokio::time::advance(TIMEOUT + Duration::from_secs(1)).await;
-    slow.commit(Finding::Success, 1_u64, vec![Effect::named(EFFECT)]).await.unwrap();
+    slow.commit(Resolution::Success, 1_u64, vec![Effect::named(EFFECT)]).await.unwrap();
     let settled = world.record(&call).await;
     let other = OtherSide::says(Evidence::Refused(402));
     assert_eq!(reconcile(&world, &stale, &other).await.unwrap(), Reconciled::NotOpen);
@@ -270,7 +274,7 @@ async fn an_owner_that_is_late_for_the_reconciliation_changes_nothing_and_is_rep
     let Ok(crate::engine::Claimed::Acquired(late)) = world.engine.claim(&call).await else { panic!("must acquire") };
     tokio::time::advance(TIMEOUT + Duration::from_secs(1)).await;
     assert_eq!(scheduled(&world, &OtherSide::says(Evidence::Refused(402))).await.unwrap(), Reconciled::Refused);
-    let outcome = late.commit(Finding::Success, 1_u64, vec![Effect::named(EFFECT)]).await.unwrap();
+    let outcome = late.commit(Resolution::Success, 1_u64, vec![Effect::named(EFFECT)]).await.unwrap();
     assert!(matches!(outcome, Outcome::Replayed(Answered { answer: 402, .. })), "{outcome:?}");
     assert_eq!(world.memory.applied(EFFECT), 0);
     assert_eq!(world.fenced(), [(1, Some(2))], "attempt 1 was late, attempt 2 had settled it");

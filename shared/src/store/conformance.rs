@@ -8,9 +8,9 @@ use std::time::Duration;
 use super::{MAX_RECORD_RESPONSE_BYTES, PART_BYTES, Store, Written};
 use crate::engine::{Clock, SystemClock};
 use crate::protocol::{
-    Condition, EpochMs, EpochS, Event, Finding, Fingerprinter, Holder, Key, OwnerToken, Principal, Record, RecordId,
-    RequestId, Response, Seen, Settled, State, Step, Story, Subject, Trace, TransactionId, Write, abandon,
-    begin_settled, release, reopen, restart, settle,
+    Condition, EpochMs, EpochS, Fingerprinter, History, HistoryEntry, HistoryEvent, Holder, InvocationId, Key,
+    OwnerToken, Principal, Record, RecordId, RecordVersion, Resolution, Response, Settled, State, Subject, Trace,
+    TransactionId, Write, abandon, begin_settled, release, reopen, restart, settle,
 };
 
 /// What the suite calls now: an hour ahead of the clock, so that nothing of it has expired to a store that deletes by its
@@ -74,11 +74,11 @@ async fn a_record_is_read_back_as_it_was_written<S: Store>(store: &S) {
 }
 
 async fn an_answer_of_any_length_is_read_back_whole<S: Store>(store: &S) {
-    let (record, part, room) = (MAX_RECORD_RESPONSE_BYTES, PART_BYTES, S::room_bytes(&[]));
+    let (record, part, room) = (MAX_RECORD_RESPONSE_BYTES, PART_BYTES, S::max_response_bytes(&[]));
     for length in [0, 1, record - 1, record, record + 1, part - 1, part, part + 1, 2 * part + 1, room] {
         let claimed = place(store, processing(FIRST, *NOW)).await;
         let settled = Settled { response: long(length).into(), expiration: later() };
-        let write = settle(claimed, FIRST, Finding::Success, settled, *NOW);
+        let write = settle(claimed, FIRST, Resolution::Success, settled, *NOW);
         assert_eq!(apply(store, &write).await, Written::Applied, "{length} bytes");
         assert_eq!(whole(store, &write.record.id).await, Some(long(length)), "{length} bytes");
         let again = apply(store, &write).await;
@@ -109,7 +109,7 @@ async fn the_parts_of_an_answer_are_those_of_its_own_record<S: Store>(store: &S)
     assert_eq!(store.read_parts(&earlier, 3).await.expect("readable"), None, "parts of another transaction");
 
     let late = Record { attempt: 3, ..second.record.clone() };
-    let late = settle(late, FIRST, Finding::Success, settled(2 * PART_BYTES), *NOW);
+    let late = settle(late, FIRST, Resolution::Success, settled(2 * PART_BYTES), *NOW);
     assert!(matches!(apply(store, &late).await, Written::Refused(_)), "a late owner");
     assert_eq!(whole(store, &second.record.id).await, Some(long(PART_BYTES + 1)));
 }
@@ -124,7 +124,7 @@ async fn a_long_answer_and_the_effects_are_written_together_or_not_at_all<S: Sto
 
     let claimed = place(store, processing(FIRST, *NOW)).await;
     let settled = || Settled { response: long(PART_BYTES + 1).into(), expiration: later() };
-    let write = settle(claimed.clone(), FIRST, Finding::Success, settled(), *NOW);
+    let write = settle(claimed.clone(), FIRST, Resolution::Success, settled(), *NOW);
     let written = store.write(&write, vec![effect(used)]).await.expect("answered");
     assert!(matches!(&written, Written::EffectRefused(refused) if refused.index == 0), "{written:?}");
     assert_eq!(store.read(&claimed.id).await.expect("readable"), Some(claimed), "the record is as it was");
@@ -178,13 +178,13 @@ async fn every_condition_holds_exactly_where_the_protocol_says<S: Store>(store: 
 async fn a_repeat_of_our_own_write_is_recognised<S: Store>(store: &S) {
     let begin = begin(FIRST);
     let ends = |claimed: &Record| {
-        let settled = |finding| settle(claimed.clone(), FIRST, finding, answer(later()), *NOW);
+        let settled = |resolution| settle(claimed.clone(), FIRST, resolution, answer(later()), *NOW);
         let restarted = Holder { owner: FIRST, lease: EpochMs(NOW.0 + 5) };
         [
             restart(claimed.clone(), restarted, fresh_transaction(), *NOW),
             reopen(claimed.clone(), FIRST, fresh_transaction(), later(), *NOW),
-            settled(Finding::Success),
-            settled(Finding::Failed),
+            settled(Resolution::Success),
+            settled(Resolution::Failed),
             release(claimed.clone(), FIRST, later(), *NOW),
             abandon(claimed.clone(), FIRST, *NOW),
         ]
@@ -210,7 +210,7 @@ async fn another_write_that_settles_without_a_claim_is_not_taken_for_our_own<S: 
         let released = place(store, State::Released { expiration: later() }).await;
         let settled = |length, owner| {
             let begin = take_over(&released, owner);
-            begin_settled(begin, Finding::Success, Settled { response: long(length).into(), expiration: later() })
+            begin_settled(begin, Resolution::Success, Settled { response: long(length).into(), expiration: later() })
         };
         let (faster, slower) = (settled(theirs, FIRST), settled(ours, SECOND));
         assert_eq!(apply(store, &faster).await, Written::Applied);
@@ -255,10 +255,10 @@ async fn a_late_owner_cannot_overwrite_the_settled_record<S: Store>(store: &S) {
     let first = place(store, processing(FIRST, *NOW)).await;
     let takeover = take_over(&first, SECOND);
     assert_eq!(apply(store, &takeover).await, Written::Applied);
-    let late = settle(first, FIRST, Finding::Failed, answer(later()), *NOW);
+    let late = settle(first, FIRST, Resolution::Failed, answer(later()), *NOW);
     assert_eq!(apply(store, &late).await, Written::Refused(Some(Box::new(takeover.record.clone()))));
 
-    let settled = settle(takeover.record, SECOND, Finding::Success, answer(later()), *NOW);
+    let settled = settle(takeover.record, SECOND, Resolution::Success, answer(later()), *NOW);
     assert_eq!(apply(store, &settled).await, Written::Applied);
     assert_eq!(apply(store, &late).await, Written::Refused(Some(Box::new(settled.record.clone()))));
     assert_eq!(store.read(&late.record.id).await.expect("readable"), Some(settled.record));
@@ -270,11 +270,11 @@ async fn effects_and_record_are_written_together_or_not_at_all<S: Store>(
 ) {
     let claimed = place(store, processing(FIRST, *NOW)).await;
     let [one, two] = [fresh_name(), fresh_name()];
-    let late = settle(claimed.clone(), SECOND, Finding::Success, answer(later()), *NOW);
+    let late = settle(claimed.clone(), SECOND, Resolution::Success, answer(later()), *NOW);
     let written = store.write(&late, vec![effect(one.clone())]).await.expect("answered");
     assert_eq!(written, Written::Refused(Some(Box::new(claimed.clone()))), "the effect of a late owner");
 
-    let settle = settle(claimed, FIRST, Finding::Success, answer(later()), *NOW);
+    let settle = settle(claimed, FIRST, Resolution::Success, answer(later()), *NOW);
     let effects = || vec![effect(one.clone()), effect(two.clone())];
     assert_eq!(store.write(&settle, effects()).await.expect("answered"), Written::Applied);
     // A store may also recognise the repeat by a token of its own and answer as it did at first. Either way the
@@ -282,10 +282,11 @@ async fn effects_and_record_are_written_together_or_not_at_all<S: Store>(
     let again = store.write(&settle, effects()).await.expect("answered");
     assert!(matches!(again, Written::Applied | Written::Recognised), "{again:?}");
 
-    let one_trip = Write { record: Record { attempt: 1, ..record(State::Success(answer(later()))) }, ..begin(FIRST) };
-    let written = store.write(&one_trip, vec![effect(fresh_name())]).await.expect("answered");
+    let single_write =
+        Write { record: Record { attempt: 1, ..record(State::Success(answer(later()))) }, ..begin(FIRST) };
+    let written = store.write(&single_write, vec![effect(fresh_name())]).await.expect("answered");
     assert_eq!(written, Written::Applied);
-    assert_eq!(store.read(&one_trip.record.id).await.expect("readable"), Some(one_trip.record));
+    assert_eq!(store.read(&single_write.record.id).await.expect("readable"), Some(single_write.record));
 }
 
 async fn an_effect_that_is_refused_names_itself<S: Store>(store: &S, effect: &impl Fn(String) -> S::Effect) {
@@ -294,7 +295,7 @@ async fn an_effect_that_is_refused_names_itself<S: Store>(store: &S, effect: &im
     assert_eq!(store.write(&first, vec![effect(used.clone())]).await.expect("answered"), Written::Applied);
 
     let claimed = place(store, processing(SECOND, *NOW)).await;
-    let settle = settle(claimed.clone(), SECOND, Finding::Success, answer(later()), *NOW);
+    let settle = settle(claimed.clone(), SECOND, Resolution::Success, answer(later()), *NOW);
     let written = store.write(&settle, vec![effect(fresh_name()), effect(used)]).await.expect("answered");
     assert!(matches!(&written, Written::EffectRefused(refused) if refused.index == 1), "{written:?}");
     assert_eq!(store.read(&claimed.id).await.expect("readable"), Some(claimed), "the record is as it was");
@@ -355,9 +356,9 @@ fn all_conditions() -> Vec<Condition> {
         Condition::Owned { owner: SECOND },
     ];
     for state in all_states() {
-        let seen = Seen::of(&record(state));
-        conditions.push(Condition::Unchanged(Seen { attempt: 8, ..seen.clone() }));
-        conditions.push(Condition::Unchanged(Seen { transaction: fresh_transaction(), ..seen.clone() }));
+        let seen = RecordVersion::of(&record(state));
+        conditions.push(Condition::Unchanged(RecordVersion { attempt: 8, ..seen.clone() }));
+        conditions.push(Condition::Unchanged(RecordVersion { transaction: fresh_transaction(), ..seen.clone() }));
         conditions.push(Condition::Unchanged(seen));
     }
     conditions
@@ -381,7 +382,7 @@ fn begin(owner: OwnerToken) -> Write {
 fn take_over(record: &Record, owner: OwnerToken) -> Write {
     Write {
         record: Record { attempt: record.attempt + 1, state: processing(owner, *NOW), ..record.clone() },
-        condition: Condition::Unchanged(Seen::of(record)),
+        condition: Condition::Unchanged(RecordVersion::of(record)),
     }
 }
 
@@ -402,11 +403,11 @@ fn record(state: State) -> Record {
             State::Released { .. } | State::Success(_) | State::Failed(_) | State::Unknown(None) => Some(FIRST),
         },
         state,
-        story: Story::default().then(Step {
-            event: Event::Claimed,
+        history: History::default().then(HistoryEntry {
+            event: HistoryEvent::Claimed,
             at: EpochMs(NOW.0 - 2000),
             attempt: 7,
-            request: RequestId::parse("01935b4a-7c00-7000-8000-000000000001"),
+            request: InvocationId::parse("01935b4a-7c00-7000-8000-000000000001"),
         }),
     }
 }

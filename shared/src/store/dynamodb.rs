@@ -8,9 +8,9 @@ mod error;
 mod expression;
 #[cfg(any(test, feature = "test-util"))]
 pub mod fuzz;
+mod history;
 mod item;
 mod parts;
-mod story;
 mod unsettled;
 mod user_agent;
 mod watermarks;
@@ -156,19 +156,19 @@ impl Store for DynamoDbStore {
     /// What one transaction carries (4 MB, 100 items) beside the effects.
     ///
     /// Of an item that an effect changes the length is not known here; 40 KB are kept for each.
-    fn room_bytes(effects: &[TransactWriteItem]) -> usize {
-        parts::room_bytes(effects)
+    fn max_response_bytes(effects: &[TransactWriteItem]) -> usize {
+        parts::max_response_bytes(effects)
     }
 
     async fn write(&self, write: &Write, effects: Vec<TransactWriteItem>) -> Result<Written, StoreError> {
-        self.write_within(write, effects, PATIENCE).await
+        self.write_within(write, effects, RETRY_BUDGET).await
     }
 
     async fn write_within(
         &self,
         write: &Write,
         effects: Vec<TransactWriteItem>,
-        patience: Duration,
+        retry_budget: Duration,
     ) -> Result<Written, StoreError> {
         let cut = cut(write, self.part_bytes);
         let (write, parts) = cut.as_ref().map_or((write, &[][..]), |(head, parts)| (head, parts));
@@ -182,7 +182,7 @@ impl Store for DynamoDbStore {
         // DynamoDB cancels overlapping transactions instead of queueing them, and the SDK does not repeat a
         // cancelled one ("Amazon DynamoDB transactions: how it works", transaction conflict handling).
         let started = Instant::now();
-        let again = |failure: &Failure| failure.is_contended() && started.elapsed() < patience;
+        let again = |failure: &Failure| failure.is_contended() && started.elapsed() < retry_budget;
         attempt.retry(contention_backoff()).when(again).await.map_err(StoreError::from)
     }
 
@@ -208,9 +208,9 @@ fn boxed<'a, F: Future + Send + 'a>(request: F) -> BoxFuture<'a, F::Output> {
 }
 
 /// How long a write waits for others where it knows no deadline.
-const PATIENCE: Duration = Duration::from_secs(1);
+const RETRY_BUDGET: Duration = Duration::from_secs(1);
 
-/// Ends with the patience, not with a number: of many that contend for one item, one gets through at a time.
+/// Ends with the retry_budget, not with a number: of many that contend for one item, one gets through at a time.
 pub(crate) fn contention_backoff() -> ExponentialBuilder {
     ExponentialBuilder::default()
         .with_jitter()

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::watermarks::{Advanced, Watermarks};
 use super::{Store, StoreError, Written};
 use crate::protocol::{Record, RecordId, Write};
-use crate::stream::watermark::Watermark;
+use crate::streams::watermark::Watermark;
 
 /// What happens to one write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,8 +74,8 @@ impl<S> FaultyStore<S> {
 impl<S: Store<Effect: Clone + Sync>> Store for FaultyStore<S> {
     type Effect = S::Effect;
 
-    fn room_bytes(effects: &[S::Effect]) -> usize {
-        S::room_bytes(effects)
+    fn max_response_bytes(effects: &[S::Effect]) -> usize {
+        S::max_response_bytes(effects)
     }
 
     async fn write(&self, write: &Write, effects: Vec<S::Effect>) -> Result<Written, StoreError> {
@@ -113,19 +113,19 @@ impl<S: Watermarks<Effect: Clone + Sync>> Watermarks for FaultyStore<S> {
         id: &str,
         next: &Watermark,
         effects: Vec<S::Effect>,
-        patience: Duration,
+        retry_budget: Duration,
     ) -> Result<Advanced, StoreError> {
         match self.next() {
-            Fault::None => self.inner.advance(id, next, effects, patience).await,
+            Fault::None => self.inner.advance(id, next, effects, retry_budget).await,
             Fault::Refuse => Err(StoreError::NotApplied("planned: refused".into())),
             Fault::LoseRequest => Err(StoreError::Uncertain("planned: the request was lost".into())),
             Fault::LoseReply => {
-                self.inner.advance(id, next, effects, patience).await?;
+                self.inner.advance(id, next, effects, retry_budget).await?;
                 Err(StoreError::Uncertain("planned: the reply was lost".into()))
             }
             Fault::RepeatAfterLostReply => {
-                self.inner.advance(id, next, effects.clone(), patience).await?;
-                self.inner.advance(id, next, effects, patience).await
+                self.inner.advance(id, next, effects.clone(), retry_budget).await?;
+                self.inner.advance(id, next, effects, retry_budget).await
             }
         }
     }

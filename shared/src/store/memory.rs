@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::watermarks::{Advanced, MAX_EFFECTS, Watermarks};
 use super::{RefusedEffect, Store, StoreError, Written, parts};
 use crate::protocol::{Record, RecordId, TransactionId, Write};
-use crate::stream::watermark::Watermark;
+use crate::streams::watermark::Watermark;
 
 /// Records in a map. A clone is another handle to the same map.
 ///
@@ -92,8 +92,8 @@ impl Store for MemoryStore {
     type Effect = Effect;
 
     /// As much as DynamoDB takes where there are no effects.
-    fn room_bytes(_: &[Effect]) -> usize {
-        super::dynamodb::DynamoDbStore::room_bytes(&[])
+    fn max_response_bytes(_: &[Effect]) -> usize {
+        super::dynamodb::DynamoDbStore::max_response_bytes(&[])
     }
 
     async fn write(&self, write: &Write, effects: Vec<Effect>) -> Result<Written, StoreError> {
@@ -185,8 +185,8 @@ mod tests {
     impl Store for DeletesByItsClock {
         type Effect = Effect;
 
-        fn room_bytes(effects: &[Effect]) -> usize {
-            MemoryStore::room_bytes(effects)
+        fn max_response_bytes(effects: &[Effect]) -> usize {
+            MemoryStore::max_response_bytes(effects)
         }
 
         async fn write(&self, write: &Write, effects: Vec<Effect>) -> Result<Written, StoreError> {

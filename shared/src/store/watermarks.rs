@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{RefusedEffect, Store, StoreError};
-use crate::stream::watermark::Watermark;
+use crate::streams::watermark::Watermark;
 
 /// A [`Store`] that also keeps watermarks, each under an id.
 pub trait Watermarks: Store {
@@ -14,7 +14,7 @@ pub trait Watermarks: Store {
     fn watermark(&self, id: &str) -> impl Future<Output = Result<Option<Watermark>, StoreError>> + Send;
 
     /// Writes a watermark and applies the effects, all or nothing, if the stored version is still the one before (none
-    /// if that is 0). Where others are in the way it tries again for about `patience`.
+    /// if that is 0). Where others are in the way it tries again for about `retry_budget`.
     ///
     /// # Errors
     /// [`StoreError`] as of [`Store::write`].
@@ -23,7 +23,7 @@ pub trait Watermarks: Store {
         id: &str,
         next: &Watermark,
         effects: Vec<Self::Effect>,
-        patience: Duration,
+        retry_budget: Duration,
     ) -> impl Future<Output = Result<Advanced, StoreError>> + Send;
 
     /// About how many bytes an effect is of a request.

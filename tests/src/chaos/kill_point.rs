@@ -13,7 +13,7 @@ pub(super) enum Step {
     /// Settles with an outcome.
     Commit,
     /// Settles without a claim.
-    OneTrip,
+    SingleWrite,
     /// Nothing was executed.
     Release,
     /// It is not known what was.
@@ -25,7 +25,7 @@ pub(super) enum Step {
 impl Step {
     /// All of them.
     pub(super) const ALL: [Self; 7] =
-        [Self::Claim, Self::Takeover, Self::Commit, Self::OneTrip, Self::Release, Self::Abandon, Self::Reconcile];
+        [Self::Claim, Self::Takeover, Self::Commit, Self::SingleWrite, Self::Release, Self::Abandon, Self::Reconcile];
 
     /// What this request does, if it writes a record. The record is the first of what a transaction writes.
     pub(super) fn of(request: &[u8]) -> Option<Self> {
@@ -39,7 +39,7 @@ impl Step {
             ("PROCESSING", true, true) => Some(Self::Reconcile),
             ("PROCESSING", true, false) => Some(Self::Release),
             ("UNKNOWN", true, _) => Some(Self::Abandon),
-            ("SUCCESS" | "FAILED", false, _) => Some(Self::OneTrip),
+            ("SUCCESS" | "FAILED", false, _) => Some(Self::SingleWrite),
             ("PROCESSING", false, _) if values[":seen_owner"].is_null() => Some(Self::Claim),
             ("PROCESSING" | "UNKNOWN", false, _) => Some(Self::Takeover),
             _ => None,
@@ -75,7 +75,7 @@ mod tests {
     use idempotency::reconcile::{Evidence, Resolver};
     use idempotency::store::Store;
     use idempotency::store::watermarks::Watermarks;
-    use idempotency::stream::watermark::Watermark;
+    use idempotency::streams::watermark::Watermark;
     use idempotency::versioned::VersionedTable;
     use idempotency::{Attempt, Call, DynamoDbStore, Engine, Operation, Uncertain, Verdict};
 
@@ -172,10 +172,10 @@ mod tests {
         assert_eq!(watched.recorder.take(), [Some(Step::Claim), Some(Step::Commit)]);
 
         let watched = Watched::start().await;
-        watched.engine().await.run_in_one_trip(&call, pay).await.expect("answered");
-        assert_eq!(watched.recorder.take(), [Some(Step::OneTrip)]);
-        watched.engine().await.run_in_one_trip(&call, pay).await.expect("answered");
-        assert_eq!(watched.recorder.take(), [Some(Step::OneTrip)], "a duplicate is refused there");
+        watched.engine().await.run_single_write(&call, pay).await.expect("answered");
+        assert_eq!(watched.recorder.take(), [Some(Step::SingleWrite)]);
+        watched.engine().await.run_single_write(&call, pay).await.expect("answered");
+        assert_eq!(watched.recorder.take(), [Some(Step::SingleWrite)], "a duplicate is refused there");
     }
 
     #[tokio::test]

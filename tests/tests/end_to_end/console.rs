@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use idempotency::Outcome;
-use idempotency::protocol::Finding;
+use idempotency::protocol::Resolution;
 use reqwest::Method;
 use serde_json::{Value, json};
 use tests::console::{Script, Tables, Visitor, subject};
@@ -170,7 +170,7 @@ async fn a_late_owner_changes_nothing_and_is_shown_in_the_audit() {
     let settled = tables.record(&record).await;
 
     // It thaws, and says that it has charged.
-    let outcome = claim.commit(Finding::Success, json!({ "id": "pay_late" }), Vec::new()).await;
+    let outcome = claim.commit(Resolution::Success, json!({ "id": "pay_late" }), Vec::new()).await;
     assert!(!matches!(outcome, Ok(Outcome::Executed(_))), "{outcome:?}");
     assert_eq!(tables.record(&record).await, settled);
     let audit = olga.get(&format!("records/{record}")).await["audit"].clone();

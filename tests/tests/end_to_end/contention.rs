@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use aws_lambda_events::event::sqs::{SqsEvent, SqsMessage};
 use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem, Update};
 use idempotency::protocol::{Fingerprinter, Key, Pointer, Principal};
-use idempotency::queue::{Contention, KeySource, SqsBatch};
+use idempotency::sqs::{Contention, KeySource, SqsBatch};
 use idempotency::{Attempt, Call, DynamoDbStore, Engine, Error, Operation, Outcome, Queue, Verdict};
 use tests::dynamodb::{Database, RECORDS, effect, key};
 use tests::proxy::{Loss, Refusal};
@@ -59,7 +59,7 @@ async fn conflicts_throttling_and_transactions_in_progress_are_waited_for() {
         let id = format!("{refusal:?}");
         database.proxy.plan([Loss::Refused(refusal); 14]);
         let call = call(&engine, &id, Duration::from_secs(20));
-        let outcome = engine.run_in_one_trip(&call, |attempt| post(attempt, id.clone())).await;
+        let outcome = engine.run_single_write(&call, |attempt| post(attempt, id.clone())).await;
         assert!(matches!(outcome, Ok(Outcome::Executed(_))), "{refusal:?}: {outcome:?}");
     }
     for refusal in [Refusal::Conflict, Refusal::Throttled] {
@@ -79,7 +79,7 @@ async fn contention_that_does_not_end_is_given_up_before_the_deadline_and_nothin
     database.proxy.plan([Loss::Refused(Refusal::Cancelled); 10_000]);
     let (started, time) = (Instant::now(), Duration::from_secs(5));
     let call = call(&engine, "k", time);
-    let outcome = engine.run_in_one_trip(&call, |attempt| post(attempt, "k".into())).await;
+    let outcome = engine.run_single_write(&call, |attempt| post(attempt, "k".into())).await;
     assert!(matches!(outcome, Err(Error::NotRecorded { .. })), "{outcome:?}");
     let took = started.elapsed();
     assert!(Duration::from_secs(2) < took && took < time, "longer than a second, within the deadline: {took:?}");
@@ -96,7 +96,7 @@ async fn a_lost_reply_is_recognised_behind_any_refusal() {
         let id = format!("{refusal:?}");
         database.proxy.plan([Loss::Reply].into_iter().chain([Loss::Refused(refusal); 5]));
         let call = call(&engine, &id, Duration::from_secs(20));
-        let outcome = engine.run_in_one_trip(&call, |attempt| post(attempt, id.clone())).await;
+        let outcome = engine.run_single_write(&call, |attempt| post(attempt, id.clone())).await;
         assert!(matches!(outcome, Ok(Outcome::Executed(_))), "{refusal:?}: {outcome:?}");
     }
     assert_eq!(balance(&database, "a").await, 3);
@@ -120,7 +120,7 @@ async fn queue(database: &Database) -> Queue<DynamoDbStore> {
     let operation = Operation::new("contention", "post");
     let principal = Principal::new("tests").expect("valid");
     let key = KeySource::pointer(Pointer::new("/id").expect("valid"));
-    Queue::new(engine(database).await, operation, principal, key).one_trip()
+    Queue::new(engine(database).await, operation, principal, key).single_write()
 }
 
 /// Handles a batch; how many messages are returned.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::types::TransactWriteItem;
 use idempotency::engine::{Claimed, Verdict};
-use idempotency::protocol::{Finding, Fingerprinter, Key, Principal, Uncertain};
+use idempotency::protocol::{Fingerprinter, Key, Principal, Resolution, Uncertain};
 use idempotency::store::conformance::{self, digits};
 use idempotency::{Answered, Attempt, Call, DynamoDbStore, Engine, Operation, Outcome};
 use tests::dynamodb::{Database, RECORDS, effect, key};
@@ -108,7 +108,7 @@ async fn calls_that_write_over_one_release_have_tokens_of_their_own() {
             together.wait().await;
             Verdict::Success(name.to_owned())
         };
-        world.elsewhere().run_in_one_trip(call, run).await.expect("an outcome")
+        world.elsewhere().run_single_write(call, run).await.expect("an outcome")
     };
     let (first, second) = tokio::join!(pay("first"), pay("second"));
     let executed = [first, second].iter().filter(|outcome| matches!(outcome, Outcome::Executed(_))).count();
@@ -154,15 +154,15 @@ async fn each_case_makes_no_more_requests_than_its_budget() {
     let (requests, outcome) = world.requests(world.pay(&held, &[])).await;
     assert_eq!((requests, matches!(outcome, Outcome::Executed(_))), (3, true), "takeover");
 
-    let one_trip = world.call("one trip", "a");
+    let single_write = world.call("one write", "a");
     let run = |attempt: idempotency::Attempt<TransactWriteItem>| async move {
         attempt.add_effect(effect("inside"));
         Verdict::Success("posted".to_owned())
     };
     for (name, engine, executed) in [("first", &world.engine, true), ("duplicate", &elsewhere, false)] {
-        let (requests, outcome) = world.requests(engine.run_in_one_trip(&one_trip, run)).await;
+        let (requests, outcome) = world.requests(engine.run_single_write(&single_write, run)).await;
         let outcome = outcome.expect("an outcome");
-        assert_eq!((requests, matches!(outcome, Outcome::Executed(_))), (1, executed), "one trip, {name}");
+        assert_eq!((requests, matches!(outcome, Outcome::Executed(_))), (1, executed), "one write, {name}");
     }
 }
 
@@ -196,7 +196,7 @@ async fn an_answer_that_is_too_long_for_a_transaction_settles_the_record_all_the
     let text = digits(9_000_000);
     let run = |_| async { Verdict::Success(text.clone()) };
     let outcome = world.engine.run(&call, run).await.expect("an outcome");
-    assert!(matches!(outcome, Outcome::Executed(Answered { finding: Finding::Success, .. })));
+    assert!(matches!(outcome, Outcome::Executed(Answered { resolution: Resolution::Success, .. })));
     let again = world.elsewhere().run::<String, _, _>(&call, |_| async { panic!("must not run again") }).await;
     assert!(matches!(again, Err(idempotency::Error::UnreadableAnswer { .. })), "{again:?}");
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use idempotency::metrics::Metric;
+use idempotency::telemetry::metrics::Metric;
 use local::template::{Surroundings, expand};
 use reqwest::Method;
 use serde_json::{Value, json};

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use idempotency::http::Route;
-use idempotency::metrics::{Metric, Metrics};
 use idempotency::store::memory::MemoryStore;
+use idempotency::telemetry::metrics::{Metric, Metrics};
 use idempotency::{Engine, IdempotencyLayer};
 use lambda_http::request::LambdaRequest;
 use lambda_http::tower::{Layer, ServiceExt};

@@ -57,7 +57,7 @@ impl World {
             attempt.add_effect(effect(key_of_message));
             async { Verdict::Success(()) }
         };
-        self.engine.run_in_one_trip(&call, run).await
+        self.engine.run_single_write(&call, run).await
     }
 
     async fn item(&self, id: &str) -> Option<Item> {

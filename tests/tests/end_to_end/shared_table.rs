@@ -6,8 +6,8 @@ use std::time::Duration;
 use aws_sdk_dynamodb::types::AttributeValue;
 use idempotency::engine::{Claimed, Clock, SystemClock};
 use idempotency::protocol::{
-    Decision, EpochMs, Fingerprinter, Key, OwnerToken, Principal, Record, Request, Subject, TransactionId, Uncertain,
-    decide,
+    ClaimRequest, Decision, EpochMs, Fingerprinter, Key, OwnerToken, Principal, Record, Subject, TransactionId,
+    Uncertain, decide,
 };
 use idempotency::store::{Store, Written};
 use idempotency::{Call, DynamoDbStore, Engine, Operation, Verdict};
@@ -73,7 +73,7 @@ impl Other {
     async fn held_as_unknown(&self, key: &str, until: EpochMs) {
         self.ended(key, Verdict::Unknown("no answer".into())).await;
         let record = self.record(key).await;
-        let request = Request {
+        let request = ClaimRequest {
             id: record.id.clone(),
             operation: record.operation.clone(),
             principal: record.principal,

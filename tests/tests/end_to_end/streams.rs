@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem, Update};
 use idempotency::store::watermarks::{Advanced, Watermarks};
-use idempotency::stream::watermark::{Seen, Watermark};
-use idempotency::stream::{Kafka, KafkaBatch, Position, Record, Stream};
+use idempotency::streams::watermark::{RecordDigest, Watermark};
+use idempotency::streams::{Kafka, KafkaBatch, Position, Record, Stream};
 use idempotency::{Attempt, DynamoDbStore, Engine, Operation, Verdict};
 use serde_json::{Value, json};
 use tests::dynamodb::{Database, RECORDS, effect, key};
@@ -180,7 +180,7 @@ async fn of_several_pollers_at_once_each_record_is_applied_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_watermark_moves_only_from_the_version_that_was_seen() {
     let World { store, .. } = World::start().await;
-    let seen = |place: u64| Seen { position: Position::from(place), timestamp_ms: 1, digest: [1; 16] };
+    let seen = |place: u64| RecordDigest { position: Position::from(place), timestamp_ms: 1, digest: [1; 16] };
     let now = idempotency::protocol::EpochMs(1_800_000_000_000);
     let advance = async |watermark: &Watermark| {
         store.advance("watermark#test", watermark, Vec::new(), Duration::from_secs(1)).await.expect("answered")

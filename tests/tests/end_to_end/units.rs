@@ -169,7 +169,7 @@ async fn messages(bill: &mut Bill<'_>) {
     let stack = bill.stack;
     // The start of a sandbox reads once; it is over with another message.
     deliver(stack, &event(1)).await;
-    let first = "payment's event, posted in one trip: record, two entries, balance";
+    let first = "payment's event, posted in one write: record, two entries, balance";
     bill.add(first, deliver(stack, &event(2))).await;
     bill.add("the same message again, on the sandbox that posted it", deliver(stack, &event(2))).await;
     stack.kill_function("LedgerWorker").await;

@@ -1,4 +1,4 @@
-//! Finding what waits for somebody: UNKNOWN records by the index, abandoned and expired ones by a scan.
+//! Resolution what waits for somebody: UNKNOWN records by the index, abandoned and expired ones by a scan.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -13,7 +13,7 @@ async fn main() -> Result<(), Error> {
         &Floor { client: Client::new(&config), records: setting("RECORDS_TABLE"), effects: setting("EFFECTS_TABLE") };
     match setting("MODE").as_str() {
         "http" => lambda_http::run(service_fn(async |request| floor.request(request).await)).await,
-        "one-trip" => lambda_http::run(service_fn(async |request| floor.one_trip(request).await)).await,
+        "one-trip" => lambda_http::run(service_fn(async |request| floor.single_write(request).await)).await,
         _ => lambda_runtime::run(service_fn(async |event| floor.batch(event).await)).await,
     }
 }

@@ -5,7 +5,7 @@ use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem};
 use idempotency::engine::{Attempt, Call, Engine, Operation, Outcome, Verdict};
 use idempotency::http::jwt_subject;
 use idempotency::protocol::{EpochMs, Fingerprinter, Key, Pointer, Principal};
-use idempotency::queue::{KeySource, SqsBatch};
+use idempotency::sqs::{KeySource, SqsBatch};
 use idempotency::store::dynamodb;
 use idempotency::{DynamoDbStore, IdempotencyLayer, Queue};
 use lambda_http::tower::Layer;
@@ -25,13 +25,13 @@ async fn main() -> Result<(), Error> {
         }
         "one-trip" => {
             let engine = &engine;
-            lambda_http::run(service_fn(async |request| one_trip(engine, request).await)).await
+            lambda_http::run(service_fn(async |request| single_write(engine, request).await)).await
         }
         _ => {
             let operation = Operation::new("orders", "post");
             let queue =
                 Queue::new(engine, operation, Principal::new("shop")?, KeySource::pointer(Pointer::new("/key")?));
-            let queue = queue.one_trip().concurrency(CONCURRENCY);
+            let queue = queue.single_write().concurrency(CONCURRENCY);
             let queue = &queue;
             let handle = async |event: LambdaEvent<SqsBatch>| {
                 queue.handle(&event.payload, EpochMs(event.context.deadline), message).await.map_err(Error::from)
@@ -53,7 +53,7 @@ async fn request(request: Request) -> Result<Response<Body>, Error> {
 }
 
 /// All effects are inside: one request.
-async fn one_trip(engine: &Engine<DynamoDbStore>, request: Request) -> Result<Response<Body>, Error> {
+async fn single_write(engine: &Engine<DynamoDbStore>, request: Request) -> Result<Response<Body>, Error> {
     let order: Order = serde_json::from_slice(request.body())?;
     let key = request.headers().get("idempotency-key").ok_or("no key")?.to_str()?;
     let call = Call::new(
@@ -71,7 +71,7 @@ async fn one_trip(engine: &Engine<DynamoDbStore>, request: Request) -> Result<Re
             Err(error) => Verdict::Unknown(error.into()),
         }
     };
-    match engine.run_in_one_trip(&call, run).await? {
+    match engine.run_single_write(&call, run).await? {
         Outcome::Executed(answered) | Outcome::Replayed(answered) => respond(answered.answer),
         Outcome::NotExecuted(reply) => respond(reply),
         Outcome::Mismatch | Outcome::Conflict => respond((422, String::new())),

@@ -4,7 +4,7 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Redirect, Response};
-use idempotency::protocol::{EpochMs, RequestId};
+use idempotency::protocol::{EpochMs, InvocationId};
 
 use super::{Actor, Cookie, Csrf, Denied, Role, cookie};
 use crate::console::Console;
@@ -59,8 +59,8 @@ impl Invocation {
         }
     }
 
-    pub(crate) fn request_id(&self) -> Option<RequestId> {
-        self.request.as_deref().and_then(RequestId::parse)
+    pub(crate) fn request_id(&self) -> Option<InvocationId> {
+        self.request.as_deref().and_then(InvocationId::parse)
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
-use idempotency::protocol::{Record, Step};
+use idempotency::protocol::{HistoryEntry, Record};
 use maud::{Markup, html};
 use payments::{LedgerEntry, Payment};
 
@@ -46,8 +46,8 @@ fn content(visit: &Visit, details: &Details) -> Markup {
             p.hint { "It is a record of another application that shares the table. Nothing can be done about it here." }
         } @else if standing != Standing::Closed { (actions(visit, record, standing)) }
         (linked(details))
-        h2 #story { "Story" }
-        (story(record))
+        h2 #story { "History" }
+        (history(record))
         h2 #audit { "Audit" }
         @if details.audit.is_empty() { p.empty { "Nothing was done by hand." } } @else { (entries(&details.audit)) }
     }
@@ -167,17 +167,17 @@ fn ledger(entries: &[LedgerEntry]) -> Markup {
     }
 }
 
-fn story(record: &Record) -> Markup {
+fn history(record: &Record) -> Markup {
     html! {
-        @if record.story.steps().is_empty() {
+        @if record.history.entries().is_empty() {
             p.empty { "It was written by a version that told no stories." }
         } @else {
-            ol.story { @for step in record.story.steps() { (told(step)) } }
+            ol.story { @for step in record.history.entries() { (told(step)) } }
         }
     }
 }
 
-fn told(step: &Step) -> Markup {
+fn told(step: &HistoryEntry) -> Markup {
     html! {
         li {
             (Time(step.at)) " " strong { "Attempt " (step.attempt) } " " (words::event(step.event))

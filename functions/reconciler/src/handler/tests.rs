@@ -6,7 +6,7 @@ use aws_sdk_dynamodb::types::{
     AttributeDefinition, AttributeValue, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection,
     ProjectionType, ScalarAttributeType,
 };
-use idempotency::metrics::{Metrics, NoMetrics};
+use idempotency::telemetry::metrics::{Metrics, NoMetrics};
 use payments::{Provider, Table};
 use serde_json::{Value, json};
 

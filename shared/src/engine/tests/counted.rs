@@ -92,7 +92,7 @@ async fn a_late_owner_and_a_lost_race_are_counted() {
     let abandoned = world.record(&call).await.unwrap();
     world.pay(&world.call(REPEAT, "a")).await.unwrap();
     assert_eq!(counts.take(), "Executed 1, RetrySucceeded 1, Takeover 1");
-    late.commit(Finding::Success, 99_u64, Vec::new()).await.unwrap();
+    late.commit(Resolution::Success, 99_u64, Vec::new()).await.unwrap();
     assert_eq!(counts.take(), "Fenced 1");
 
     // A takeover of what has changed since it was seen.

@@ -14,7 +14,7 @@ enum Flow {
     Reconcile(Evidence<u64>),
     /// A reconciler does, and a retry follows.
     Schedule(Evidence<u64>),
-    OneTrip {
+    SingleWrite {
         over_a_release: bool,
     },
 }
@@ -24,7 +24,7 @@ impl Flow {
         let evidence =
             [Evidence::Happened(7), Evidence::Refused(402), Evidence::Prevented, Evidence::Unclear("not found".into())];
         let mut all = vec![Self::FirstRun(REPEAT), Self::FirstRun(Uncertain::Reconcile), Self::Replay, Self::Takeover];
-        all.extend([false, true].map(|over_a_release| Self::OneTrip { over_a_release }));
+        all.extend([false, true].map(|over_a_release| Self::SingleWrite { over_a_release }));
         all.extend(evidence.clone().map(Self::Reconcile));
         all.extend(evidence.map(Self::Schedule));
         all
@@ -34,7 +34,7 @@ impl Flow {
     async fn begin(&self, world: &World) {
         let call = world.call(Uncertain::Reconcile, "a");
         match self {
-            Self::FirstRun(_) | Self::OneTrip { over_a_release: false } => {}
+            Self::FirstRun(_) | Self::SingleWrite { over_a_release: false } => {}
             Self::Replay => drop(world.pay(&call).await.unwrap()),
             Self::Takeover => {
                 let Ok(Claimed::Acquired(_died)) = world.engine.claim(&call).await else { panic!("must acquire") };
@@ -42,7 +42,7 @@ impl Flow {
             Self::Reconcile(_) | Self::Schedule(_) => {
                 world.ends_with(&call, Verdict::Unknown("no answer".into())).await.unwrap();
             }
-            Self::OneTrip { over_a_release: true } => {
+            Self::SingleWrite { over_a_release: true } => {
                 world.ends_with(&call, Verdict::NotExecuted(0)).await.unwrap();
             }
         }
@@ -53,13 +53,13 @@ impl Flow {
         match self {
             Self::FirstRun(uncertain) => world.pay(&world.call(*uncertain, "a")).await,
             Self::Replay | Self::Takeover => world.pay(&world.call(REPEAT, "a")).await,
-            Self::OneTrip { .. } => {
+            Self::SingleWrite { .. } => {
                 let call = world.call(Uncertain::Reconcile, "a");
                 let run = |attempt: Attempt<Effect>| async move {
                     attempt.add_effect(Effect::named(EFFECT));
                     Verdict::Success(world.runs.fetch_add(1, Ordering::SeqCst))
                 };
-                world.engine.run_in_one_trip(&call, run).await
+                world.engine.run_single_write(&call, run).await
             }
             Self::Reconcile(evidence) => retry(world, "a", &OtherSide::says(evidence.clone())).await,
             Self::Schedule(evidence) => {
@@ -74,7 +74,9 @@ impl Flow {
     fn effects(&self) -> Option<u64> {
         match self {
             Self::FirstRun(Uncertain::Reconcile) => None,
-            Self::FirstRun(Uncertain::Repeat { .. }) | Self::Replay | Self::Takeover | Self::OneTrip { .. } => Some(1),
+            Self::FirstRun(Uncertain::Repeat { .. }) | Self::Replay | Self::Takeover | Self::SingleWrite { .. } => {
+                Some(1)
+            }
             Self::Reconcile(evidence) | Self::Schedule(evidence) => match evidence {
                 Evidence::Happened(_) | Evidence::Prevented => Some(1),
                 Evidence::Refused(_) | Evidence::Unclear(_) => Some(0),

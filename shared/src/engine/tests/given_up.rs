@@ -118,8 +118,8 @@ struct SeesItsOwnEffects(MemoryStore);
 impl Store for SeesItsOwnEffects {
     type Effect = Effect;
 
-    fn room_bytes(effects: &[Effect]) -> usize {
-        MemoryStore::room_bytes(effects)
+    fn max_response_bytes(effects: &[Effect]) -> usize {
+        MemoryStore::max_response_bytes(effects)
     }
 
     async fn write(&self, write: &Write, effects: Vec<Effect>) -> Result<Written, StoreError> {

@@ -77,14 +77,14 @@ async fn a_late_owner_is_answered_with_the_long_answer_that_was_recorded() {
     tokio::time::advance(TIMEOUT + Duration::from_secs(1)).await;
     let text = digits(50_000);
     answers(&world, &world.call(REPEAT, "a"), &text).await.unwrap();
-    let fenced = late.commit(Finding::Success, String::from("late"), Vec::new()).await.unwrap();
+    let fenced = late.commit(Resolution::Success, String::from("late"), Vec::new()).await.unwrap();
     assert!(matches!(fenced, Outcome::Replayed(Answered { answer, .. }) if answer == text));
 }
 
 /// Two processes go on over one release, each with an answer of its own: of as many parts, with as many bytes, or even
 /// with the same words. One of them executed it, and the other one says so.
 #[tokio::test(start_paused = true)]
-async fn of_two_calls_in_one_trip_over_a_release_one_executes_and_the_other_replays_however_long_the_answers_are() {
+async fn of_two_calls_in_single_write_over_a_release_one_executes_and_the_other_replays_however_long_the_answers_are() {
     for (bytes, alike) in [(2_000, false), (20_000, false), (2_000, true), (20_000, true)] {
         let world = World::new([]);
         let call = world.call(Uncertain::Reconcile, "a");
@@ -103,7 +103,7 @@ async fn of_two_calls_in_one_trip_over_a_release_one_executes_and_the_other_repl
                         Verdict::Success(text)
                     }
                 };
-                world.engine.run_in_one_trip(&call, run).await.unwrap()
+                world.engine.run_single_write(&call, run).await.unwrap()
             }
         };
         let texts = ["1", if alike { "1" } else { "2" }].map(|first| format!("{first}{}", digits(bytes)));

@@ -19,7 +19,7 @@ async fn a_refused_duplicate_leaves_the_record_of_the_owner_alone() {
         assert!(matches!(world.pay(&world.call(Uncertain::Reconcile, "b")).await, Ok(Outcome::Mismatch)));
     }
     assert_eq!(world.record(&call).await, before);
-    assert!(matches!(owner.commit(Finding::Success, 1_u64, vec![]).await, Ok(Outcome::Executed(_))));
+    assert!(matches!(owner.commit(Resolution::Success, 1_u64, vec![]).await, Ok(Outcome::Executed(_))));
     assert_eq!(world.runs(), 0);
 }
 

@@ -14,7 +14,7 @@ async fn what_this_process_settled_is_replayed_without_the_store() {
     assert_eq!(answer(&world.pay(&call).await), Some(1));
     let mismatch = world.pay(&world.call(Uncertain::Reconcile, "b")).await;
     assert_eq!(mismatch.unwrap(), Outcome::Mismatch, "the fingerprint is still compared");
-    assert_eq!(answer(&world.pay_in_one_trip(&call).await), Some(1), "in one trip, too");
+    assert_eq!(answer(&world.pay_in_single_write(&call).await), Some(1), "in one write, too");
 }
 
 #[tokio::test(start_paused = true)]
@@ -62,7 +62,7 @@ async fn with_no_bytes_nothing_is_remembered() {
 #[derive(Clone, Default)]
 struct Counted(Arc<std::sync::Mutex<Vec<Metric>>>);
 
-impl crate::metrics::Metrics for Counted {
+impl crate::telemetry::metrics::Metrics for Counted {
     fn count(&self, metric: Metric, _: &str) {
         self.0.lock().unwrap().push(metric);
     }

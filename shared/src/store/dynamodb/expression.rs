@@ -6,7 +6,7 @@ use aws_sdk_dynamodb::error::BuildError;
 use aws_sdk_dynamodb::types::{AttributeValue, Put, ReturnValuesOnConditionCheckFailure};
 
 use super::item::{self, AttributeNames};
-use crate::protocol::{Condition, Seen};
+use crate::protocol::{Condition, RecordVersion};
 
 /// One request's condition with the names and values they refer to.
 pub(super) struct Expression<'a> {
@@ -37,7 +37,7 @@ impl<'a> Expression<'a> {
         expression
     }
 
-    fn unchanged(&mut self, seen: &Seen) -> String {
+    fn unchanged(&mut self, seen: &RecordVersion) -> String {
         let attributes = self.attributes;
         let expected = [
             ("#status", ":seen_status", &attributes.status, Some(item::string(seen.status.as_str()))),
@@ -104,7 +104,7 @@ mod tests {
         let text = |condition| Expression::of(&condition, &names).condition;
         assert_eq!(text(Condition::Vacant { now: EpochS(1) }), "attribute_not_exists(id) OR expiration <= :now");
         assert_eq!(text(Condition::Owned { owner: OwnerToken([0; 16]) }), "#owner = :owner");
-        let seen = Seen {
+        let seen = RecordVersion {
             status: Status::Unknown,
             transaction: TransactionId::new(EpochMs(1), [0; 10]),
             attempt: 2,

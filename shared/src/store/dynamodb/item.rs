@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 
-use super::story;
+use super::history;
 use crate::protocol::{EpochMs, EpochS, Fingerprint, Holder, OwnerToken, PrincipalDigest, Record, RecordId, Response};
-use crate::protocol::{Settled, State, Status, Story, Subject, Trace, TransactionId};
+use crate::protocol::{History, Settled, State, Status, Subject, Trace, TransactionId};
 use crate::store::StoreError;
 
 type Item = HashMap<String, AttributeValue>;
@@ -41,7 +41,7 @@ pub struct AttributeNames {
     /// What it is about, in the words of the application (string).
     pub subject: String,
     /// What happened to it (bytes).
-    pub story: String,
+    pub history: String,
     /// Begin of the first attempt: epoch milliseconds (number).
     pub created: String,
     /// Last write: epoch milliseconds (number).
@@ -74,7 +74,7 @@ impl Default for AttributeNames {
             operation: "operation".into(),
             principal: "principal".into(),
             subject: "subject".into(),
-            story: "story".into(),
+            history: "story".into(),
             created: "created".into(),
             updated: "updated".into(),
             trace: "trace".into(),
@@ -102,7 +102,7 @@ impl AttributeNames {
             &self.operation,
             &self.principal,
             &self.subject,
-            &self.story,
+            &self.history,
             &self.created,
             &self.updated,
             &self.trace,
@@ -122,7 +122,7 @@ pub(super) fn from_record(record: &Record, names: &AttributeNames) -> Item {
     set(&names.fingerprint, binary(*record.fingerprint.as_bytes()));
     set(&names.created, number(record.created.0));
     set(&names.updated, number(record.updated.0));
-    set(&names.story, binary(story::to_bytes(&record.story)));
+    set(&names.history, binary(history::to_bytes(&record.history)));
     if let Some(principal) = record.principal {
         set(&names.principal, binary(principal.0));
     }
@@ -216,7 +216,7 @@ impl Reader<'_> {
             attempt: self.number(&names.attempt)?,
             principal: self.principal()?,
             subject: self.subject()?,
-            story: self.story()?,
+            history: self.history()?,
             created: EpochMs(self.number(&names.created)?),
             updated: EpochMs(self.number(&names.updated)?),
             trace: self.trace(),
@@ -286,13 +286,13 @@ impl Reader<'_> {
         self.has(name).then(|| self.array(name).map(OwnerToken)).transpose()
     }
 
-    /// For people only: a story that cannot be read must not keep the record from it.
-    fn story(&mut self) -> Result<Story, String> {
-        let name = &self.names.story;
-        Ok(if self.has(name) { story::from_bytes(&self.binary(name)?) } else { Story::default() })
+    /// For people only: a history that cannot be read must not keep the record from it.
+    fn history(&mut self) -> Result<History, String> {
+        let name = &self.names.history;
+        Ok(if self.has(name) { history::from_bytes(&self.binary(name)?) } else { History::default() })
     }
 
-    /// For people only, like the story.
+    /// For people only, like the history.
     fn trace(&mut self) -> Option<Trace> {
         self.array(&self.names.trace).ok().and_then(Trace::from_bytes)
     }
@@ -342,18 +342,18 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::protocol::{Event, Fingerprinter, Key, Principal, RequestId, Step};
+    use crate::protocol::{Fingerprinter, HistoryEntry, HistoryEvent, InvocationId, Key, Principal};
 
-    fn any_story() -> impl Strategy<Value = Story> {
+    fn any_story() -> impl Strategy<Value = History> {
         let step = (any::<u8>(), 0..1_u64 << 48, any::<u32>(), prop::option::of(1..u128::MAX));
-        prop::collection::vec(step, 0..=Story::MAX_STEPS).prop_map(|steps| {
-            let step = |(event, at, attempt, request): (u8, u64, u32, Option<u128>)| Step {
-                event: Event::from_byte(event),
+        prop::collection::vec(step, 0..=History::MAX_ENTRIES).prop_map(|steps| {
+            let step = |(event, at, attempt, request): (u8, u64, u32, Option<u128>)| HistoryEntry {
+                event: HistoryEvent::from_byte(event),
                 at: EpochMs(at),
                 attempt: attempt.into(),
-                request: request.map(|request| RequestId::from_bytes(request.to_be_bytes())),
+                request: request.map(|request| InvocationId::from_bytes(request.to_be_bytes())),
             };
-            Story::from_steps(steps.into_iter().map(step).collect())
+            History::from_entries(steps.into_iter().map(step).collect())
         })
     }
 
@@ -393,7 +393,7 @@ mod tests {
                 ended_by: about.3.map(OwnerToken),
                 principal: about.0.map(PrincipalDigest),
                 subject: about.1.and_then(Subject::new),
-                story: about.2,
+                history: about.2,
             },
         )
     }
@@ -472,10 +472,10 @@ mod tests {
             trace: None,
             state: State::Unknown(None),
             ended_by: None,
-            story: Story::default(),
+            history: History::default(),
         };
         let mut item = from_record(&record, &names);
-        item.remove(&names.story);
+        item.remove(&names.history);
         assert_eq!(to_record(item, &names).unwrap(), record);
     }
 
@@ -495,10 +495,13 @@ mod tests {
             ended_by: Some(OwnerToken([1; 16])),
             principal: Some(Principal::new("p").unwrap().digest()),
             subject: Subject::new(r#"{"account":"acct-1","amount":1999,"currency":"EUR"}"#),
-            story: [Event::Claimed, Event::Succeeded].into_iter().fold(Story::default(), |story, event| {
-                let request = Some(RequestId::from_bytes([1; 16]));
-                story.then(Step { event, at: EpochMs(1_700_000_000_000), attempt: 1, request })
-            }),
+            history: [HistoryEvent::Claimed, HistoryEvent::Succeeded].into_iter().fold(
+                History::default(),
+                |history, event| {
+                    let request = Some(InvocationId::from_bytes([1; 16]));
+                    history.then(HistoryEntry { event, at: EpochMs(1_700_000_000_000), attempt: 1, request })
+                },
+            ),
         };
         assert!(super::super::parts::item_bytes(&from_record(&record, &names)) <= 1024);
     }

@@ -71,7 +71,7 @@ fn id(record: &RecordId, index: usize) -> AttributeValue {
 }
 
 /// How long an answer may be that one transaction carries beside these effects.
-pub(super) fn room_bytes(effects: &[TransactWriteItem]) -> usize {
+pub(super) fn max_response_bytes(effects: &[TransactWriteItem]) -> usize {
     let used: usize = effects.iter().map(effect_bytes).sum();
     let parts = TRANSACTION_ITEMS.saturating_sub(1 + effects.len());
     let bytes = TRANSACTION_BYTES.saturating_sub(RECORD_BYTES + used);
@@ -125,19 +125,19 @@ mod tests {
 
     #[test]
     fn effects_and_answer_share_what_one_transaction_carries() {
-        let alone = room_bytes(&[]);
+        let alone = max_response_bytes(&[]);
         assert!((4_100_000..TRANSACTION_BYTES).contains(&alone), "{alone}");
-        assert_eq!(alone - room_bytes(&[put(100_000)]), 100_001, "byte for byte");
-        let changed = room_bytes(&[TransactWriteItem::builder().build()]);
+        assert_eq!(alone - max_response_bytes(&[put(100_000)]), 100_001, "byte for byte");
+        let changed = max_response_bytes(&[TransactWriteItem::builder().build()]);
         assert!(changed <= alone - CHANGED_ITEM_BYTES + PART_OVERHEAD_BYTES);
     }
 
     #[test]
     fn where_the_effects_leave_no_room_the_record_keeps_a_small_answer() {
         let many: Vec<_> = (0..99).map(|_| put(10)).collect();
-        assert_eq!(room_bytes(&many), MAX_RECORD_RESPONSE_BYTES);
-        assert_eq!(room_bytes(&many[..98]), PART_BYTES);
+        assert_eq!(max_response_bytes(&many), MAX_RECORD_RESPONSE_BYTES);
+        assert_eq!(max_response_bytes(&many[..98]), PART_BYTES);
         let long: Vec<_> = (0..11).map(|_| put(390_000)).collect();
-        assert_eq!(room_bytes(&long), MAX_RECORD_RESPONSE_BYTES);
+        assert_eq!(max_response_bytes(&long), MAX_RECORD_RESPONSE_BYTES);
     }
 }

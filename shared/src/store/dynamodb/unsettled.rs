@@ -1,4 +1,4 @@
-//! Finding records that wait for somebody: UNKNOWN ones by the sparse index, abandoned ones by a scan.
+//! Resolution records that wait for somebody: UNKNOWN ones by the sparse index, abandoned ones by a scan.
 //!
 //! Both readings are eventually consistent and decide nothing. Whoever acts on a record takes it over under a condition
 //! on what was seen.

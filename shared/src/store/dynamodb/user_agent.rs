@@ -71,9 +71,9 @@ mod tests {
 
     /// The headers of a request that tell who asks.
     #[derive(Clone, Debug, Default)]
-    struct Told(Arc<Mutex<Vec<(String, String)>>>);
+    struct LogSummary(Arc<Mutex<Vec<(String, String)>>>);
 
-    impl HttpConnector for Told {
+    impl HttpConnector for LogSummary {
         fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
             let headers = request.headers().iter().filter(|(name, _)| name.ends_with("user-agent"));
             self.0.lock().unwrap().extend(headers.map(|(name, value)| (name.to_owned(), value.to_owned())));
@@ -84,7 +84,7 @@ mod tests {
 
     #[tokio::test]
     async fn each_request_tells_once_who_asks_in_the_words_of_the_sdk() {
-        let told = Told::default();
+        let told = LogSummary::default();
         let connector = SharedHttpConnector::new(told.clone());
         let config = super::super::client().config().to_builder();
         let config = config

@@ -13,8 +13,8 @@ use super::{DynamoDbStore, contention_backoff};
 use crate::protocol::EpochMs;
 use crate::store::watermarks::{Advanced, Watermarks};
 use crate::store::{Item, StoreError};
-use crate::stream::Position;
-use crate::stream::watermark::{Watermark, Witness};
+use crate::streams::Position;
+use crate::streams::watermark::{Watermark, Witness};
 
 impl Watermarks for DynamoDbStore {
     async fn watermark(&self, id: &str) -> Result<Option<Watermark>, StoreError> {
@@ -29,7 +29,7 @@ impl Watermarks for DynamoDbStore {
         id: &str,
         next: &Watermark,
         effects: Vec<TransactWriteItem>,
-        patience: Duration,
+        retry_budget: Duration,
     ) -> Result<Advanced, StoreError> {
         let mut actions = vec![self.move_to(id, next)?];
         actions.extend(effects);
@@ -47,7 +47,7 @@ impl Watermarks for DynamoDbStore {
             }
         };
         let started = Instant::now();
-        let again = |failure: &Failure| failure.is_contended() && started.elapsed() < patience;
+        let again = |failure: &Failure| failure.is_contended() && started.elapsed() < retry_budget;
         attempt.retry(contention_backoff()).when(again).await.map_err(StoreError::from)
     }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use idempotency::engine::{Claimed, Clock};
-use idempotency::protocol::{EpochMs, Finding, Fingerprinter, Key, Principal, Uncertain};
+use idempotency::protocol::{EpochMs, Fingerprinter, Key, Principal, Resolution, Uncertain};
 use idempotency::store::memory::MemoryStore;
 use idempotency::{Call, Engine, Operation, Verdict};
 
@@ -160,7 +160,7 @@ async fn a_late_owner_is_in_the_audit_with_what_it_had_to_say() {
     let (record, transaction) = (late.record().id.as_str().to_owned(), late.record().transaction.uuid());
     hand.0.store(60_000, Ordering::SeqCst);
     engine.run(&call(), async |_| Verdict::Failed(402_u16)).await.unwrap();
-    late.commit(Finding::Success, 201_u16, Vec::new()).await.unwrap();
+    late.commit(Resolution::Success, 201_u16, Vec::new()).await.unwrap();
 
     let entries = all(&table, &AuditFilter::default(), 10).await.concat();
     let [entry] = entries.as_slice() else { panic!("{entries:?}") };

@@ -38,13 +38,13 @@ pub use table::{NoSequenceNumber, TABLE_STREAM_RETENTION, TableBatch, TableStrea
 use futures::stream::{self, StreamExt};
 use sha2::{Digest, Sha256};
 
+use crate::engine::OnFailure;
 use crate::engine::{Attempt, Engine, Operation, Verdict};
 use crate::envelope::Unreadable;
 use crate::protocol::{EpochMs, Trace};
-use crate::queue::Failed;
-use crate::span::Span;
 use crate::store::watermarks::Watermarks;
-use watermark::Seen;
+use crate::telemetry::span::Span;
+use watermark::RecordDigest;
 
 /// A record of a partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,7 +65,7 @@ pub struct Record {
 
 impl Record {
     /// What the watermark remembers a record by.
-    fn seen(&self) -> Seen {
+    fn seen(&self) -> RecordDigest {
         let mut hash = Sha256::new();
         hash.update(as_first_read(self.timestamp_ms).to_be_bytes());
         for part in [&self.key, &self.value] {
@@ -76,7 +76,7 @@ impl Record {
         let digest = hash.finalize();
         let mut short = [0; 16];
         short.copy_from_slice(&digest[..16]);
-        Seen { position: self.position.clone(), timestamp_ms: self.timestamp_ms, digest: short }
+        RecordDigest { position: self.position.clone(), timestamp_ms: self.timestamp_ms, digest: short }
     }
 }
 
@@ -127,7 +127,7 @@ pub struct Stream<S> {
     operation: Operation,
     source: String,
     generation: String,
-    failed: Failed,
+    on_failure: OnFailure,
     concurrency: usize,
 }
 
@@ -140,7 +140,7 @@ impl<S: Watermarks> Stream<S> {
             operation,
             source: source.into(),
             generation: "1".into(),
-            failed: Failed::default(),
+            on_failure: OnFailure::default(),
             concurrency: 10,
         }
     }
@@ -153,11 +153,11 @@ impl<S: Watermarks> Stream<S> {
         self
     }
 
-    /// What becomes of a record whose verdict is `Failed`: [`Failed::Redrive`], the default, stops the partition at it
-    /// until the mapping gives it up; [`Failed::Drop`] commits its effects and goes on.
+    /// What becomes of a record whose verdict is `Failed`: [`OnFailure::Return`], the default, stops the partition at it
+    /// until the mapping gives it up; [`OnFailure::Discard`] commits its effects and goes on.
     #[must_use]
-    pub const fn failed(mut self, failed: Failed) -> Self {
-        self.failed = failed;
+    pub const fn on_failure(mut self, on_failure: OnFailure) -> Self {
+        self.on_failure = on_failure;
         self
     }
 

@@ -135,7 +135,7 @@ fn each_reason_for_which_a_message_is_refused_says_what_is_wrong() {
     ] {
         let event = batch(vec![message("m", body)]);
         let delivery = queue.deliveries(&event, in_ten_seconds(&queue)).unwrap().remove(0);
-        let told = format!("{:?}", delivery.call.unwrap_err().told());
-        assert!(told.contains(reason) && !told.contains("secret"), "{body}: {told}");
+        let summary = format!("{:?}", delivery.call.unwrap_err().summary());
+        assert!(summary.contains(reason) && !summary.contains("secret"), "{body}: {summary}");
     }
 }

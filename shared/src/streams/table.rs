@@ -12,14 +12,14 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::Position;
+use crate::engine::OnFailure;
 use crate::engine::{Attempt, Call, Engine, Error, Operation, Outcome, Verdict, timed};
 use crate::envelope::{self, Unreadable};
-use crate::line::{Line, Told};
-use crate::metrics::Metric;
-use crate::protocol::{EpochMs, Finding, Fingerprinter, InvalidKey, Key, Principal};
-use crate::queue::Failed;
-use crate::span::Span;
+use crate::protocol::{EpochMs, Fingerprinter, InvalidKey, Key, Principal, Resolution};
 use crate::store::Store;
+use crate::telemetry::metrics::Metric;
+use crate::telemetry::request_log::{LogSummary, RequestLog};
+use crate::telemetry::span::Span;
 
 /// The retention that covers the day for which a table's stream keeps a change, and a day.
 pub const TABLE_STREAM_RETENTION: Duration = Duration::from_secs(2 * 24 * 60 * 60);
@@ -33,8 +33,8 @@ pub struct TableStream<S> {
     engine: Engine<S>,
     operation: Operation,
     principal: Principal,
-    failed: Failed,
-    one_trip: bool,
+    on_failure: OnFailure,
+    single_write: bool,
 }
 
 /// An event of a table's stream, as Lambda hands it over. Each change in it is read by itself: those before one that
@@ -64,21 +64,21 @@ impl<S: Store> TableStream<S> {
     /// with a shorter one, a change that comes again after it runs again.
     pub const fn new(engine: Engine<S>, operation: Operation, principal: Principal) -> Self {
         let operation = operation.or_retention(TABLE_STREAM_RETENTION);
-        Self { engine, operation, principal, failed: Failed::Redrive, one_trip: false }
+        Self { engine, operation, principal, on_failure: OnFailure::Return, single_write: false }
     }
 
-    /// Uses one-trip mode; see [`Engine::run_in_one_trip`].
+    /// Uses single-write mode; see [`Engine::run_single_write`].
     #[must_use]
-    pub const fn one_trip(mut self) -> Self {
-        self.one_trip = true;
+    pub const fn single_write(mut self) -> Self {
+        self.single_write = true;
         self
     }
 
-    /// What becomes of changes that failed for good. Default: [`Failed::Redrive`], the shard waits until the mapping
+    /// What becomes of changes that failed for good. Default: [`OnFailure::Return`], the shard waits until the mapping
     /// gives them up.
     #[must_use]
-    pub const fn failed(mut self, failed: Failed) -> Self {
-        self.failed = failed;
+    pub const fn on_failure(mut self, on_failure: OnFailure) -> Self {
+        self.on_failure = on_failure;
         self
     }
 
@@ -127,15 +127,15 @@ impl<S: Store> TableStream<S> {
         let operation = self.operation.name();
         // DynamoDB's numbers are positions; if one should not be, it is missing in the line only.
         let position = Position::new(number).ok();
-        let line = Line { operation, position: position.as_ref(), returned: Some(true), ..Line::default() };
+        let line = RequestLog { operation, position: position.as_ref(), returned: Some(true), ..RequestLog::default() };
         if !self.engine.has_time(deadline) {
-            Line { told: Told::refused("no time to begin"), ..line }.write();
+            RequestLog { summary: LogSummary::refused("no time to begin"), ..line }.write();
             return false;
         }
         let (key, change) = match read {
             Ok(read) => read,
             Err(error) => {
-                Line { told: Told::failed("unreadable", &error), ..line }.write();
+                RequestLog { summary: LogSummary::failed("unreadable", &error), ..line }.write();
                 return false;
             }
         };
@@ -144,22 +144,22 @@ impl<S: Store> TableStream<S> {
         let call = Call::new(self.operation.clone(), self.principal.clone(), key, fingerprint, deadline);
         let run = |attempt| handler(attempt, change.clone());
         let span = Span::message(operation);
-        let (outcome, timings) = match self.one_trip {
-            true => span.of(timed(self.engine.run_in_one_trip(&call, run))).await,
+        let (outcome, timings) = match self.single_write {
+            true => span.of(timed(self.engine.run_single_write(&call, run))).await,
             false => span.of(timed(self.engine.run(&call, run))).await,
         };
         let settled = self.is_settled(&outcome);
-        let (record, told) = (call.record_id(), Told::of(&outcome));
+        let (record, summary) = (call.record_id(), LogSummary::of(&outcome));
         let (returned, total) = (Some(!settled), self.engine.time().since(started));
-        Line { record: Some(record.digest()), returned, told, timings, total, ..line }.write();
+        RequestLog { record: Some(record.digest()), returned, summary, timings, total, ..line }.write();
         settled
     }
 
     const fn is_settled(&self, outcome: &Result<Outcome<()>, Error>) -> bool {
         match outcome {
-            Ok(Outcome::Executed(answered) | Outcome::Replayed(answered)) => match answered.finding {
-                Finding::Success => true,
-                Finding::Failed => matches!(self.failed, Failed::Drop),
+            Ok(Outcome::Executed(answered) | Outcome::Replayed(answered)) => match answered.resolution {
+                Resolution::Success => true,
+                Resolution::Failed => matches!(self.on_failure, OnFailure::Discard),
             },
             Ok(
                 Outcome::NotExecuted(())

@@ -17,7 +17,7 @@ use crate::store::watermarks::Watermarks;
 ///
 /// ```
 /// use idempotency::store::memory::{Effect, MemoryStore};
-/// use idempotency::stream::{Kafka, KafkaBatch, Stream};
+/// use idempotency::streams::{Kafka, KafkaBatch, Stream};
 /// use idempotency::{Engine, Operation, Verdict};
 ///
 /// # #[tokio::main(flavor = "current_thread")]

@@ -1,13 +1,13 @@
 //! A run of records: their effects and the watermark's move in one transaction.
 
 use super::partition::{Delivery, Partition, Stopped};
-use super::watermark::{Seen, Watermark};
-use crate::engine::{Effects, Refusal};
-use crate::line::Told;
-use crate::metrics::Metric;
-use crate::span::Span;
+use super::watermark::{RecordDigest, Watermark};
+use crate::engine::{EffectRefusal, Effects};
 use crate::store::watermarks::{Advanced, MAX_BYTES, MAX_EFFECTS, Watermarks};
 use crate::store::{RefusedEffect, Store};
+use crate::telemetry::metrics::Metric;
+use crate::telemetry::request_log::LogSummary;
+use crate::telemetry::span::Span;
 
 /// Records that were run and are not committed yet.
 pub(super) struct Run<S: Store> {
@@ -16,7 +16,7 @@ pub(super) struct Run<S: Store> {
 
 struct Ran<E> {
     index: usize,
-    seen: Seen,
+    seen: RecordDigest,
     effects: Effects<E>,
     /// What its line says once it is done.
     outcome: &'static str,
@@ -51,7 +51,7 @@ impl<S: Store> Default for Run<S> {
 impl<S: Watermarks> Run<S> {
     /// Adds a record, unless its effects are too many or write an item that others in the run write. A run takes its
     /// first record whatever it is.
-    pub(super) fn add(&mut self, index: usize, seen: Seen, effects: Effects<S::Effect>) -> Result<(), Full> {
+    pub(super) fn add(&mut self, index: usize, seen: RecordDigest, effects: Effects<S::Effect>) -> Result<(), Full> {
         if !self.records.is_empty() && (!self.has_room(&effects) || self.collides(&effects)) {
             return Err(Full);
         }
@@ -97,18 +97,18 @@ impl<S: Watermarks<Effect: Clone>> Partition<'_, S> {
         while let Some(first) = run.records.first().map(|record| record.index) {
             part = part.clamp(1, run.records.len());
             let began = engine.time();
-            let seen: Vec<Seen> = run.records[..part].iter().map(|record| record.seen.clone()).collect();
+            let seen: Vec<RecordDigest> = run.records[..part].iter().map(|record| record.seen.clone()).collect();
             let effects = run.records[..part].iter().flat_map(|record| record.effects.effects.iter().cloned());
             let next = Watermark::after(watermark.as_ref(), &seen, began);
-            let patience = engine.patience(delivery.deadline);
-            let advance = engine.store().advance(&self.id, &next, effects.collect(), patience);
+            let retry_budget = engine.retry_budget(delivery.deadline);
+            let advance = engine.store().advance(&self.id, &next, effects.collect(), retry_budget);
             let advanced = Span::step("commit").of(advance).await;
             let took = engine.took(Metric::CommitMs, self.stream.operation.name(), began);
-            let until = |told| Committed::Until(Stopped { index: first, told });
+            let until = |summary| Committed::Until(Stopped { index: first, summary });
             let ended = match advanced {
                 Ok(Advanced::Applied) => {
                     for record in run.records.drain(..part) {
-                        self.done(delivery, record.index, Some(&next), Told::refused(record.outcome), took);
+                        self.done(delivery, record.index, Some(&next), LogSummary::refused(record.outcome), took);
                     }
                     watermark = Some(next);
                     part = run.records.len();
@@ -126,14 +126,14 @@ impl<S: Watermarks<Effect: Clone>> Partition<'_, S> {
                     }
                     continue;
                 }
-                Ok(Advanced::Rejected(error)) if part == 1 => until(Told::failed("error", &error)),
+                Ok(Advanced::Rejected(error)) if part == 1 => until(LogSummary::failed("error", &error)),
                 Ok(Advanced::Rejected(_)) => {
                     part /= 2;
                     continue;
                 }
                 Err(error) => {
                     self.count(Metric::StoreError);
-                    until(Told::failed("error", &error))
+                    until(LogSummary::failed("error", &error))
                 }
             };
             return Commit { moved: watermark, ended };
@@ -143,26 +143,26 @@ impl<S: Watermarks<Effect: Clone>> Partition<'_, S> {
 
     /// What a refused effect means for its record.
     fn read(&self, run: &mut Run<S>, refused: &RefusedEffect) -> Repair {
-        let unexpected = |index| Stopped { index, told: Told::failed("error", &UnexpectedRefusal) };
+        let unexpected = |index| Stopped { index, summary: LogSummary::failed("error", &UnexpectedRefusal) };
         let Some((place, own_index)) = run.owner(refused.index) else {
             return Repair::Stop(unexpected(run.records.first().map_or(0, |record| record.index)));
         };
         let record = &mut run.records[place];
         match record.effects.read(&RefusedEffect { index: own_index, found: refused.found.clone() }) {
-            Refusal::AppliedBefore => {
+            EffectRefusal::AppliedBefore => {
                 self.count(Metric::DuplicateSkipped);
                 (record.effects, record.outcome) = (Effects::none(), "duplicate");
                 Repair::Again
             }
-            Refusal::NotYet => {
+            EffectRefusal::NotYet => {
                 self.count(Metric::GapHeld);
-                Repair::Stop(Stopped { index: record.index, told: Told::refused("not executed") })
+                Repair::Stop(Stopped { index: record.index, summary: LogSummary::refused("not executed") })
             }
-            Refusal::Conflict => {
+            EffectRefusal::Conflict => {
                 self.count(Metric::SequenceConflict);
-                Repair::Stop(Stopped { index: record.index, told: Told::refused("conflict") })
+                Repair::Stop(Stopped { index: record.index, summary: LogSummary::refused("conflict") })
             }
-            Refusal::Unexpected => Repair::Stop(unexpected(record.index)),
+            EffectRefusal::Unexpected => Repair::Stop(unexpected(record.index)),
         }
     }
 }

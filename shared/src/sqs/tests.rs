@@ -64,9 +64,9 @@ async fn returned(queue: &Queue<TestStore>, messages: Vec<SqsMessage>) -> Vec<St
 
 #[tokio::test]
 async fn a_message_that_is_delivered_again_takes_effect_once_in_both_modes() {
-    for one_trip in [false, true] {
+    for single_write in [false, true] {
         let (queue, memory) = world([]);
-        let queue = if one_trip { queue.one_trip() } else { queue };
+        let queue = if single_write { queue.single_write() } else { queue };
         // The producer's retry has another message id.
         for id in ["m-1", "m-1", "m-2"] {
             assert_eq!(returned(&queue, vec![message(id, r#"{"id":1}"#)]).await, [""; 0]);
@@ -78,7 +78,7 @@ async fn a_message_that_is_delivered_again_takes_effect_once_in_both_modes() {
 #[tokio::test]
 async fn equal_messages_of_one_batch_take_effect_once() {
     let (queue, memory) = world([]);
-    let queue = queue.one_trip();
+    let queue = queue.single_write();
     let equal = (0..10).map(|index| message(&format!("m-{index}"), r#"{"id":1}"#)).collect();
     assert_eq!(returned(&queue, equal).await, [""; 0]);
     assert_eq!(memory.applied("1"), 1);
@@ -86,9 +86,9 @@ async fn equal_messages_of_one_batch_take_effect_once() {
 
 #[tokio::test]
 async fn only_what_failed_is_returned_and_the_rest_of_its_batch_is_done() {
-    for one_trip in [false, true] {
+    for single_write in [false, true] {
         let (queue, memory) = world([]);
-        let queue = if one_trip { queue.one_trip() } else { queue };
+        let queue = if single_write { queue.single_write() } else { queue };
         let messages = vec![
             message("poison", "not JSON"),
             message("keyless", "{}"),
@@ -110,7 +110,7 @@ async fn a_message_that_failed_for_good_does_not_run_again_and_is_dropped_by_cho
         assert_eq!(returned(&queue, failing()).await, ["m"]);
     }
     assert_eq!(memory.applied("1"), 1);
-    assert_eq!(returned(&queue.failed(Failed::Drop), failing()).await, [""; 0]);
+    assert_eq!(returned(&queue.on_failure(OnFailure::Discard), failing()).await, [""; 0]);
     assert_eq!(memory.applied("1"), 1);
 }
 
@@ -140,7 +140,7 @@ async fn a_member_that_is_not_compared_makes_no_mismatch() {
 async fn a_message_whose_write_was_lost_comes_again_and_takes_effect_once() {
     for fault in [Fault::Refuse, Fault::LoseRequest, Fault::LoseReply] {
         let (queue, memory) = world([fault]);
-        let queue = queue.one_trip();
+        let queue = queue.single_write();
         assert_eq!(returned(&queue, vec![message("m", r#"{"id":1}"#)]).await, ["m"]);
         assert_eq!(returned(&queue, vec![message("m", r#"{"id":1}"#)]).await, [""; 0]);
         assert_eq!(memory.applied("1"), 1, "{fault:?}");
@@ -193,7 +193,7 @@ async fn no_more_messages_run_at_a_time_than_allowed() {
 #[tokio::test]
 async fn a_batch_begins_in_turns_of_the_runtime() {
     let (queue, _) = world([]);
-    let queue = queue.one_trip().concurrency(100);
+    let queue = queue.single_write().concurrency(100);
     let begun = Arc::new(AtomicUsize::new(0));
     let look = tokio::spawn({
         let begun = begun.clone();
@@ -254,7 +254,7 @@ async fn equal_messages_of_one_batch_share_the_outcome_of_the_first_without_anot
         // Every write after the first would fail.
         let (queue, _) = world([Fault::None].into_iter().chain([Fault::Refuse; 5]));
         let equal = (0..3).map(|index| message(&format!("m-{index}"), body)).collect();
-        let (returned, ran) = returned_and_ran(&queue.one_trip(), equal).await;
+        let (returned, ran) = returned_and_ran(&queue.single_write(), equal).await;
         assert_eq!((returned, ran), (expected.iter().map(|id| (*id).to_owned()).collect(), vec!["m-0".to_owned()]));
     }
 }
@@ -263,14 +263,14 @@ async fn equal_messages_of_one_batch_share_the_outcome_of_the_first_without_anot
 async fn another_body_under_a_key_of_the_same_batch_is_a_mismatch_and_not_a_duplicate() {
     let (queue, memory) = world([]);
     let messages = vec![message("m-1", r#"{"id":1}"#), message("m-2", r#"{"id":1,"other":true}"#)];
-    assert_eq!(returned(&queue.one_trip(), messages).await, ["m-2"]);
+    assert_eq!(returned(&queue.single_write(), messages).await, ["m-2"]);
     assert_eq!(memory.applied("1"), 1);
 }
 
 #[tokio::test]
 async fn messages_that_contend_run_one_after_another_by_rank_and_the_others_beside_them() {
     let (queue, _) = world([]);
-    let queue = queue.one_trip().concurrency(100).contention(|message| {
+    let queue = queue.single_write().concurrency(100).contention(|message| {
         let body: serde_json::Value = serde_json::from_str(message.body.as_deref().unwrap()).unwrap();
         let on = body["on"].as_array().unwrap().iter().filter_map(serde_json::Value::as_str);
         on.fold(Contention::none(), Contention::on).rank(body["rank"].as_u64().unwrap())
@@ -328,7 +328,7 @@ async fn a_panic_over_what_a_message_contends_for_returns_no_other_message() {
 async fn on_a_fifo_queue_the_rest_of_a_failed_messages_group_is_returned_in_order_and_other_groups_go_on() {
     for failure in ["panic", "fail", "not execute"] {
         let (queue, memory) = world([]);
-        let queue = queue.one_trip();
+        let queue = queue.single_write();
         let messages = vec![
             grouped("a", "a-1", r#"{"id":1}"#),
             grouped("b", "b-1", r#"{"id":2}"#),
@@ -347,7 +347,7 @@ async fn on_a_fifo_queue_the_rest_of_a_failed_messages_group_is_returned_in_orde
 #[tokio::test]
 async fn on_a_fifo_queue_each_group_runs_in_order_and_groups_run_at_the_same_time() {
     let (queue, _) = world([]);
-    let queue = queue.one_trip();
+    let queue = queue.single_write();
     let messages = (0..12).map(|id| grouped(["a", "b", "c"][id % 3], &format!("{id:02}"), &format!("{{\"id\":{id}}}")));
     let (returned, ran) = returned_and_ran(&queue, messages.collect()).await;
     assert_eq!(returned, [""; 0]);

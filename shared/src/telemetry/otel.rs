@@ -20,11 +20,11 @@ use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 
-use crate::log::lines;
-use crate::span;
+use crate::telemetry::log::lines;
+use crate::telemetry::span;
 
 /// How long an invocation may wait for a collector that does not answer.
-const PATIENCE: Duration = Duration::from_secs(1);
+const RETRY_BUDGET: Duration = Duration::from_secs(1);
 
 /// Why no spans are sent.
 #[derive(Debug, thiserror::Error)]
@@ -46,7 +46,7 @@ pub enum InstallError {
 /// [`InstallError`].
 pub fn install(service: impl Into<String>, endpoint: Option<&str>) -> Result<(), InstallError> {
     let retries = RetryPolicy::default().with_max_retries(0);
-    let exporter = SpanExporter::builder().with_http().with_timeout(PATIENCE).with_retry_policy(retries);
+    let exporter = SpanExporter::builder().with_http().with_timeout(RETRY_BUDGET).with_retry_policy(retries);
     let exporter = match endpoint {
         Some(endpoint) => exporter.with_endpoint(endpoint),
         None => exporter,

@@ -3,16 +3,16 @@
 use std::time::Duration;
 
 use super::run::{Commit, Committed, Run};
-use super::watermark::{Seen, Step, Watermark, decide};
+use super::watermark::{RecordDigest, Step, Watermark, decide};
 use super::{Delivered, Position, Record, Stream};
+use crate::engine::OnFailure;
 use crate::engine::{Attempt, Timings, Verdict, until_deadline};
-use crate::line::{Line, Told};
-use crate::metrics::Metric;
 use crate::protocol::{EpochMs, Trace, TransactionId};
-use crate::queue::Failed;
-use crate::span::Span;
 use crate::store::StoreError;
 use crate::store::watermarks::{Advanced, Watermarks};
+use crate::telemetry::metrics::Metric;
+use crate::telemetry::request_log::{LogSummary, RequestLog};
+use crate::telemetry::span::Span;
 use sha2::{Digest, Sha256};
 
 /// A partition or shard of a [`Stream`].
@@ -87,13 +87,13 @@ impl<'a, S: Watermarks> Partition<'a, S> {
             Ok(watermark) => self.go(watermark, &delivery, handler).await,
             Err(error) => {
                 self.count(Metric::StoreError);
-                (None, Some(Stopped { index: 0, told: Told::failed("error", &error) }))
+                (None, Some(Stopped { index: 0, summary: LogSummary::failed("error", &error) }))
             }
         };
-        let Stopped { index, told } = stopped?;
+        let Stopped { index, summary } = stopped?;
         self.count(Metric::RecordReturned);
-        let line = self.line(&delivery, index, watermark.as_ref(), told);
-        Line { returned: Some(true), behind: Some(records.len() - index - 1), ..line }.write();
+        let line = self.line(&delivery, index, watermark.as_ref(), summary);
+        RequestLog { returned: Some(true), behind: Some(records.len() - index - 1), ..line }.write();
         Some(index)
     }
 
@@ -141,28 +141,28 @@ impl<'a, S: Watermarks> Partition<'a, S> {
         let mut run = Run::default();
         let another = another(watermark, &delivery.records[first..]);
         for (index, delivered) in delivery.records.iter().enumerate().skip(first) {
-            let stop = |told| End::Stop(Stopped { index, told });
+            let stop = |summary| End::Stop(Stopped { index, summary });
             if watermark.is_some_and(|watermark| watermark.covers(delivered.position())) {
                 if let Some(position) = another {
                     self.count(Metric::WatermarkRegression);
-                    return (run, stop(Told::failed("regression", &Regression(position.clone()))));
+                    return (run, stop(LogSummary::failed("regression", &Regression(position.clone()))));
                 }
                 self.count(Metric::DuplicateSkipped);
-                self.done(delivery, index, watermark, Told::refused("duplicate"), Duration::ZERO);
+                self.done(delivery, index, watermark, LogSummary::refused("duplicate"), Duration::ZERO);
                 continue;
             }
             let record = match delivered {
                 Delivered::Read(record) => record,
-                Delivered::Unreadable { why, .. } => return (run, stop(Told::failed("unreadable", why))),
+                Delivered::Unreadable { why, .. } => return (run, stop(LogSummary::failed("unreadable", why))),
             };
             let seen = record.seen();
             let attempt = self.attempt(&seen, record.trace, delivery.deadline);
             if attempt.remaining().is_zero() {
-                return (run, stop(Told::refused("no time to begin")));
+                return (run, stop(LogSummary::refused("no time to begin")));
             }
             let span = Span::step("run").linked(record.trace);
-            if let Err(told) = span.of(self.run(&attempt, record, handler)).await {
-                return (run, stop(told));
+            if let Err(summary) = span.of(self.run(&attempt, record, handler)).await {
+                return (run, stop(summary));
             }
             if let Err(_full) = run.add(index, seen, attempt.take_guarded_effects()) {
                 return (run, End::Full(index));
@@ -171,20 +171,20 @@ impl<'a, S: Watermarks> Partition<'a, S> {
         (run, End::Done)
     }
 
-    async fn run<H, R>(&self, attempt: &Attempt<S::Effect>, record: &Record, handler: &H) -> Result<(), Told>
+    async fn run<H, R>(&self, attempt: &Attempt<S::Effect>, record: &Record, handler: &H) -> Result<(), LogSummary>
     where
         H: Fn(Attempt<S::Effect>, Record) -> R,
         R: Future<Output = Verdict<()>>,
     {
         match until_deadline(attempt, |attempt| handler(attempt, record.clone())).await {
             Ok(Verdict::Success(())) => Ok(()),
-            Ok(Verdict::Failed(())) => match self.stream.failed {
-                Failed::Drop => Ok(()),
-                Failed::Redrive => Err(Told::refused("failed")),
+            Ok(Verdict::Failed(())) => match self.stream.on_failure {
+                OnFailure::Discard => Ok(()),
+                OnFailure::Return => Err(LogSummary::refused("failed")),
             },
-            Ok(Verdict::NotExecuted(())) => Err(Told::refused("not executed")),
+            Ok(Verdict::NotExecuted(())) => Err(LogSummary::refused("not executed")),
             // Its effects are all inside, so nothing happened.
-            Ok(Verdict::Unknown(reason)) | Err(reason) => Err(Told::failed("error", reason.error())),
+            Ok(Verdict::Unknown(reason)) | Err(reason) => Err(LogSummary::failed("error", reason.error())),
         }
     }
 
@@ -194,11 +194,11 @@ impl<'a, S: Watermarks> Partition<'a, S> {
         delivery: &Delivery<'_>,
         index: usize,
         watermark: Option<&Watermark>,
-        told: Told,
+        summary: LogSummary,
         commit: Duration,
     ) {
-        let line = self.line(delivery, index, watermark, told);
-        Line { returned: Some(false), timings: Timings::commit(commit), ..line }.write();
+        let line = self.line(delivery, index, watermark, summary);
+        RequestLog { returned: Some(false), timings: Timings::commit(commit), ..line }.write();
     }
 
     fn line<'l>(
@@ -206,23 +206,23 @@ impl<'a, S: Watermarks> Partition<'a, S> {
         delivery: &Delivery<'l>,
         index: usize,
         watermark: Option<&'l Watermark>,
-        told: Told,
-    ) -> Line<'l> {
+        summary: LogSummary,
+    ) -> RequestLog<'l> {
         let delivered = &delivery.records[index];
-        Line {
+        RequestLog {
             operation: self.stream.operation.name(),
             partition: Some(delivered.partition()),
             position: Some(delivered.position()),
             watermark: watermark.and_then(|watermark| watermark.position.as_ref()),
             producer_trace: delivered.read().and_then(|record| record.trace),
-            told,
+            summary,
             total: self.stream.engine.time().since(delivery.began),
-            ..Line::default()
+            ..RequestLog::default()
         }
     }
 
     /// The transaction id follows from the place, so that it is the same over all deliveries.
-    fn attempt(&self, seen: &Seen, trace: Option<Trace>, deadline: EpochMs) -> Attempt<S::Effect> {
+    fn attempt(&self, seen: &RecordDigest, trace: Option<Trace>, deadline: EpochMs) -> Attempt<S::Effect> {
         let digest = Sha256::digest(format!("{}#{}", self.id, seen.position));
         let mut bytes = [0; 16];
         bytes.copy_from_slice(&digest[..16]);
@@ -245,7 +245,7 @@ pub(super) struct Delivery<'a> {
 /// Where a partition stops, and why: the record at this index and all behind it are to come again.
 pub(super) struct Stopped {
     pub(super) index: usize,
-    pub(super) told: Told,
+    pub(super) summary: LogSummary,
 }
 
 /// Why a run ends.

@@ -28,11 +28,11 @@
 //! record.
 
 use crate::protocol::EpochMs;
-use crate::stream::Position;
+use crate::streams::Position;
 
 /// What a watermark compares of a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Seen {
+pub struct RecordDigest {
     /// Its place.
     pub position: Position,
     /// Its timestamp, in epoch milliseconds, by the source's clocks. Of no weight.
@@ -79,7 +79,7 @@ pub enum Step {
 
 /// Reads a record.
 #[must_use]
-pub fn decide(watermark: Option<&Watermark>, record: &Seen) -> Step {
+pub fn decide(watermark: Option<&Watermark>, record: &RecordDigest) -> Step {
     match watermark.filter(|watermark| watermark.covers(&record.position)) {
         None => Step::Run,
         Some(watermark) => match watermark.witness(&record.position) {
@@ -104,7 +104,7 @@ impl Watermark {
 
     /// The watermark after a run of records above it, in order. Unchanged but for its version if there are none.
     #[must_use]
-    pub fn after(watermark: Option<&Self>, run: &[Seen], now: EpochMs) -> Self {
+    pub fn after(watermark: Option<&Self>, run: &[RecordDigest], now: EpochMs) -> Self {
         let mut next = watermark.cloned().unwrap_or_else(|| Self::start(now));
         let newest = run.iter().map(|record| record.timestamp_ms).max().unwrap_or(i64::MIN);
         next.version += 1;
@@ -162,7 +162,7 @@ impl Watermark {
 }
 
 impl Witness {
-    fn of(record: &Seen) -> Self {
+    fn of(record: &RecordDigest) -> Self {
         Self { position: record.position.clone(), digest: record.digest }
     }
 
@@ -179,15 +179,15 @@ mod tests {
     use super::*;
 
     /// A partition whose records' content follows from a salt; produced one a second, with producers' clocks that differ.
-    fn record(position: u64, salt: u64) -> Seen {
+    fn record(position: u64, salt: u64) -> RecordDigest {
         let mut digest = [0; 16];
         digest[..8].copy_from_slice(&(position.wrapping_mul(31) ^ salt).to_be_bytes());
         digest[8..].copy_from_slice(&salt.to_be_bytes());
         let jitter = (position * 7919 % 13) as i64 * 400;
-        Seen { position: Position::from(position), timestamp_ms: position as i64 * 1000 + jitter, digest }
+        RecordDigest { position: Position::from(position), timestamp_ms: position as i64 * 1000 + jitter, digest }
     }
 
-    fn ran(runs: &[Vec<Seen>]) -> Option<Watermark> {
+    fn ran(runs: &[Vec<RecordDigest>]) -> Option<Watermark> {
         runs.iter().fold(None, |watermark, run| {
             let now = EpochMs(run.last().map_or(0, |record| record.timestamp_ms.unsigned_abs()));
             Some(Watermark::after(watermark.as_ref(), run, now))
@@ -195,7 +195,7 @@ mod tests {
     }
 
     /// Positions with gaps, in runs.
-    fn any_runs() -> impl Strategy<Value = Vec<Vec<Seen>>> {
+    fn any_runs() -> impl Strategy<Value = Vec<Vec<RecordDigest>>> {
         prop::collection::vec(prop::collection::vec(1_u64..4, 1..12), 1..20).prop_map(|runs| {
             let mut position = 0;
             let mut of_run = |steps: Vec<u64>| {
@@ -225,7 +225,7 @@ mod tests {
         #[test]
         fn a_topic_created_anew_is_noticed_at_its_first_record(runs in any_runs()) {
             let watermark = ran(&runs);
-            let other = Seen { digest: [9; 16], ..runs[0][0].clone() };
+            let other = RecordDigest { digest: [9; 16], ..runs[0][0].clone() };
             prop_assert_eq!(decide(watermark.as_ref(), &other), Step::Regression);
         }
 
@@ -234,7 +234,7 @@ mod tests {
             let watermark = ran(&runs).unwrap();
             let last = runs.last().unwrap().last().unwrap().position.to_string().parse::<u64>().unwrap();
             for position in (0..last).map(Position::from).filter(|position| watermark.witness(position).is_none()) {
-                let given_up = Seen { position, timestamp_ms, digest: [9; 16] };
+                let given_up = RecordDigest { position, timestamp_ms, digest: [9; 16] };
                 prop_assert_eq!(decide(Some(&watermark), &given_up), Step::Duplicate);
             }
         }
@@ -243,7 +243,7 @@ mod tests {
         fn a_repetition_of_the_latest_batch_with_other_records_is_noticed(runs in any_runs()) {
             let watermark = ran(&runs);
             let last = runs.last().unwrap().last().unwrap();
-            let other = Seen { digest: [9; 16], ..last.clone() };
+            let other = RecordDigest { digest: [9; 16], ..last.clone() };
             prop_assert_eq!(decide(watermark.as_ref(), &other), Step::Regression);
         }
 

@@ -10,12 +10,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::engine::{Answered, Error, Outcome, Timings};
-use crate::protocol::{RequestId, Trace, TransactionId};
-use crate::stream::Position;
+use crate::protocol::{InvocationId, Trace, TransactionId};
+use crate::streams::Position;
 
 /// What a request, a message or a record of a stream came to.
 #[derive(Debug, Default)]
-pub(crate) struct Line<'l> {
+pub(crate) struct RequestLog<'l> {
     pub(crate) operation: &'l str,
     /// The digest of its record; nothing if it had no key.
     pub(crate) record: Option<&'l str>,
@@ -36,29 +36,29 @@ pub(crate) struct Line<'l> {
     pub(crate) trace: Option<Trace>,
     /// The trace in which a message or a record was sent.
     pub(crate) producer_trace: Option<Trace>,
-    pub(crate) told: Told,
+    pub(crate) summary: LogSummary,
     pub(crate) timings: Timings,
     pub(crate) total: Duration,
 }
 
 /// What the caller was told.
 #[derive(Debug, Default)]
-pub(crate) struct Told {
+pub(crate) struct LogSummary {
     pub(crate) outcome: &'static str,
     transaction: Option<TransactionId>,
     attempt: Option<u64>,
-    original_request: Option<RequestId>,
+    original_request: Option<InvocationId>,
     original_trace: Option<Trace>,
     error: Option<String>,
 }
 
-impl Line<'_> {
+impl RequestLog<'_> {
     pub(crate) fn write(self) {
         // The level is part of a call site, so there is one for each.
         macro_rules! write {
             ($level:ident) => {
                 tracing::$level!(
-                    outcome = self.told.outcome,
+                    outcome = self.summary.outcome,
                     operation = self.operation,
                     record = self.record,
                     message_id = self.message,
@@ -68,22 +68,22 @@ impl Line<'_> {
                     behind = self.behind,
                     returned = self.returned,
                     status = self.status,
-                    attempt = self.told.attempt,
-                    transaction = self.told.transaction.map(tracing::field::display),
-                    original_request = self.told.original_request.map(tracing::field::display),
+                    attempt = self.summary.attempt,
+                    transaction = self.summary.transaction.map(tracing::field::display),
+                    original_request = self.summary.original_request.map(tracing::field::display),
                     trace = self.trace.map(|trace| tracing::field::display(trace.id())),
-                    original_trace = self.told.original_trace.map(|trace| tracing::field::display(trace.id())),
+                    original_trace = self.summary.original_trace.map(|trace| tracing::field::display(trace.id())),
                     producer_trace = self.producer_trace.map(|trace| tracing::field::display(trace.id())),
                     wait_ms = milliseconds(self.timings.wait),
                     claim_ms = milliseconds(self.timings.claim),
                     commit_ms = milliseconds(self.timings.commit),
                     total_ms = milliseconds(self.total),
                     cold_start = is_cold_start(),
-                    error = self.told.error,
+                    error = self.summary.error,
                 )
             };
         }
-        match (&self.told.error, self.returned) {
+        match (&self.summary.error, self.returned) {
             (Some(_), _) => write!(error),
             (None, Some(true)) => write!(warn),
             (None, Some(false) | None) => write!(info),
@@ -91,7 +91,7 @@ impl Line<'_> {
     }
 }
 
-impl Told {
+impl LogSummary {
     /// Nothing was asked of the engine.
     pub(crate) fn refused(outcome: &'static str) -> Self {
         Self { outcome, ..Self::default() }

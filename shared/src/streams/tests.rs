@@ -7,10 +7,10 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::metrics::{Metric, Metrics};
 use crate::protocol::Principal;
 use crate::store::fault::{Fault, FaultyStore};
 use crate::store::memory::{Effect, MemoryStore};
+use crate::telemetry::metrics::{Metric, Metrics};
 
 type TestStore = FaultyStore<MemoryStore>;
 
@@ -102,7 +102,10 @@ async fn a_failed_record_stops_its_partition_and_no_other_and_is_reported_as_kaf
         assert_eq!(applied(&memory, "sales-0", 40..45), [1, 1, 0, 1, 1]);
     }
     let (stream, memory) = world([]);
-    assert_eq!(deliver(&stream.failed(Failed::Drop), &[("sales-0", vec![record(0, "fail"), record(1, "")])]).await, []);
+    assert_eq!(
+        deliver(&stream.on_failure(OnFailure::Discard), &[("sales-0", vec![record(0, "fail"), record(1, "")])]).await,
+        []
+    );
     assert_eq!(applied(&memory, "sales-0", 0..2), [1, 1]);
 }
 
@@ -138,11 +141,11 @@ async fn a_run_goes_up_to_the_record_whose_effect_is_refused() {
 
 #[tokio::test]
 async fn what_the_refusal_of_a_guarded_effect_means_decides_about_its_record_alone() {
-    use crate::engine::Refusal;
+    use crate::engine::EffectRefusal;
     for (meaning, stopped, expected) in [
-        (Refusal::AppliedBefore, vec![], [1, 0, 1]),
-        (Refusal::NotYet, vec![("sales-0".to_owned(), 1)], [1, 0, 0]),
-        (Refusal::Unexpected, vec![("sales-0".to_owned(), 1)], [1, 0, 0]),
+        (EffectRefusal::AppliedBefore, vec![], [1, 0, 1]),
+        (EffectRefusal::NotYet, vec![("sales-0".to_owned(), 1)], [1, 0, 0]),
+        (EffectRefusal::Unexpected, vec![("sales-0".to_owned(), 1)], [1, 0, 0]),
     ] {
         let (stream, memory) = world([]);
         deliver(&stream, &[("other-0", vec![record(0, "once a")])]).await;
@@ -501,14 +504,14 @@ fn json_of_changes(ids: &[&str]) -> Value {
 
 #[tokio::test]
 async fn a_change_of_a_table_takes_effect_once_and_after_a_failure_the_rest_is_returned() {
-    for one_trip in [false, true] {
+    for single_write in [false, true] {
         let (stream, memory) = world([]);
         let table = TableStream::new(
             stream.engine.clone(),
             Operation::new("table", "copy"),
             Principal::new("Payments").unwrap(),
         );
-        let table = if one_trip { table.one_trip() } else { table };
+        let table = if single_write { table.single_write() } else { table };
         let failing = Arc::new(Mutex::new(true));
         let handler = |attempt: Attempt<Effect>, change: aws_lambda_events::event::dynamodb::EventRecord| {
             let fails = change.event_id == "c" && *failing.lock().unwrap();

@@ -9,14 +9,14 @@ const WRITES: usize = 9;
 
 #[tokio::test(start_paused = true)]
 async fn no_pair_of_faults_loses_a_message_or_applies_its_effect_twice() {
-    for one_trip in [false, true] {
+    for single_write in [false, true] {
         for plan in Fault::pairs(WRITES) {
-            let shown = format!("in one trip: {one_trip}, {plan:?}");
+            let shown = format!("in one write: {single_write}, {plan:?}");
             let (queue, memory) = world(plan);
             let store = queue.engine.store().clone();
             let operation = queue.operation.clone().uncertain(REPEAT);
             let queue = Queue { operation, ..queue.concurrency(1) };
-            let queue = if one_trip { queue.one_trip() } else { queue };
+            let queue = if single_write { queue.single_write() } else { queue };
             let clock: Arc<dyn crate::engine::Clock> = Arc::new(TokioClock::start());
             let elsewhere = || {
                 let engine = Engine::builder(store.clone()).clock(Arc::clone(&clock)).build();

@@ -27,7 +27,7 @@ impl KeySource {
     ///
     /// ```
     /// use idempotency::protocol::Pointer;
-    /// use idempotency::queue::KeySource;
+    /// use idempotency::sqs::KeySource;
     ///
     /// let key = KeySource::pointer(Pointer::new("/Message")?.in_string("/orderId")?);
     /// # let _ = key;

@@ -1,4 +1,4 @@
-//! The story of a record, for people: what happened to it, when, and in which request.
+//! The history of a record, for people: what happened to it, when, and in which request.
 
 use std::fmt;
 
@@ -8,28 +8,28 @@ use super::EpochMs;
 
 /// What happened to a record, oldest first. It decides nothing; operators read it.
 ///
-/// Bounded, so that a record stays small however long its story: at most [`Story::MAX_STEPS`], of which the first stays
+/// Bounded, so that a record stays small however long its history: at most [`History::MAX_ENTRIES`], of which the first stays
 /// and the oldest after it go. A reconciliation that found nothing takes the place of the one before it, or a
 /// provider's long outage would push out all the rest.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Story(Vec<Step>);
+pub struct History(Vec<HistoryEntry>);
 
-/// One step of a story.
+/// One entry of a history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Step {
+pub struct HistoryEntry {
     /// What happened.
-    pub event: Event,
+    pub event: HistoryEvent,
     /// When, by the clock of who did it.
     pub at: EpochMs,
     /// In which attempt.
     pub attempt: u64,
     /// In which request or invocation, where that is known.
-    pub request: Option<RequestId>,
+    pub request: Option<InvocationId>,
 }
 
-/// What happened in a step.
+/// What happened in a entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Event {
+pub enum HistoryEvent {
     /// An attempt began to run.
     Claimed,
     /// It executed nothing; anybody may begin again.
@@ -52,53 +52,53 @@ pub enum Event {
 
 /// The id of a Lambda invocation: a UUID.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct RequestId(Uuid);
+pub struct InvocationId(Uuid);
 
-impl Story {
-    /// The most steps that are kept.
-    pub const MAX_STEPS: usize = 16;
+impl History {
+    /// The most entries that are kept.
+    pub const MAX_ENTRIES: usize = 16;
 
-    /// The steps, oldest first.
+    /// The entries, oldest first.
     #[must_use]
-    pub fn steps(&self) -> &[Step] {
+    pub fn entries(&self) -> &[HistoryEntry] {
         &self.0
     }
 
-    /// The story behind stored steps.
+    /// The history behind stored entries.
     #[must_use]
-    pub const fn from_steps(steps: Vec<Step>) -> Self {
-        Self(steps)
+    pub const fn from_entries(entries: Vec<HistoryEntry>) -> Self {
+        Self(entries)
     }
 
-    /// The story with one step more.
+    /// The history with one entry more.
     #[must_use]
-    pub fn then(mut self, step: Step) -> Self {
-        if step.event == Event::Reconciling
-            && let [.., before, Step { event: Event::Abandoned, .. }] = self.0.as_slice()
-            && before.event == Event::Reconciling
+    pub fn then(mut self, entry: HistoryEntry) -> Self {
+        if entry.event == HistoryEvent::Reconciling
+            && let [.., before, HistoryEntry { event: HistoryEvent::Abandoned, .. }] = self.0.as_slice()
+            && before.event == HistoryEvent::Reconciling
         {
             self.0.truncate(self.0.len() - 2);
         }
-        while self.0.len() >= Self::MAX_STEPS {
+        while self.0.len() >= Self::MAX_ENTRIES {
             self.0.remove(1);
         }
-        self.0.push(step);
+        self.0.push(entry);
         self
     }
 
-    /// The request of the last step: the end of a claim is of the same request as its beginning.
-    pub(super) fn request(&self) -> Option<RequestId> {
-        self.0.last().and_then(|step| step.request)
+    /// The request of the last entry: the end of a claim is of the same request as its beginning.
+    pub(super) fn request(&self) -> Option<InvocationId> {
+        self.0.last().and_then(|entry| entry.request)
     }
 
-    /// The story without its last step, for a write that takes the place of the one that it was told for.
+    /// The history without its last entry, for a write that takes the place of the one that it was told for.
     pub(super) fn without_last(mut self) -> Self {
         self.0.pop();
         self
     }
 }
 
-impl Event {
+impl HistoryEvent {
     const STORED: [Self; 8] = [
         Self::Claimed,
         Self::Released,
@@ -126,14 +126,14 @@ impl Event {
         }
     }
 
-    /// The event behind a stored byte. None is an error: a story must not keep a record from being read.
+    /// The event behind a stored byte. None is an error: a history must not keep a record from being read.
     #[must_use]
     pub fn from_byte(byte: u8) -> Self {
         Self::STORED.get(usize::from(byte)).copied().unwrap_or(Self::Unrecognised(byte))
     }
 }
 
-impl RequestId {
+impl InvocationId {
     /// Reads a request id; nothing if it is no UUID, which Lambda's are.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
@@ -153,7 +153,7 @@ impl RequestId {
     }
 }
 
-impl fmt::Display for RequestId {
+impl fmt::Display for InvocationId {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(formatter)
     }
@@ -163,37 +163,38 @@ impl fmt::Display for RequestId {
 mod tests {
     use super::*;
 
-    fn step(event: Event, attempt: u64) -> Step {
-        Step { event, at: EpochMs(attempt), attempt, request: None }
+    fn entry(event: HistoryEvent, attempt: u64) -> HistoryEntry {
+        HistoryEntry { event, at: EpochMs(attempt), attempt, request: None }
     }
 
-    fn told(steps: impl IntoIterator<Item = Step>) -> Story {
-        steps.into_iter().fold(Story::default(), Story::then)
+    fn told(entries: impl IntoIterator<Item = HistoryEntry>) -> History {
+        entries.into_iter().fold(History::default(), History::then)
     }
 
     #[test]
     fn fruitless_reconciliations_take_each_others_place() {
-        let fruitless =
-            (2..50).flat_map(|attempt| [step(Event::Reconciling, attempt), step(Event::Abandoned, attempt)]);
-        let story = told([step(Event::Claimed, 1), step(Event::LeaseOver, 1)].into_iter().chain(fruitless));
-        let shown: Vec<_> = story.steps().iter().map(|step| (step.event, step.attempt)).collect();
-        let last = [(Event::Reconciling, 49), (Event::Abandoned, 49)];
-        assert_eq!(shown, [[(Event::Claimed, 1), (Event::LeaseOver, 1)], last].concat());
+        let fruitless = (2..50)
+            .flat_map(|attempt| [entry(HistoryEvent::Reconciling, attempt), entry(HistoryEvent::Abandoned, attempt)]);
+        let history =
+            told([entry(HistoryEvent::Claimed, 1), entry(HistoryEvent::LeaseOver, 1)].into_iter().chain(fruitless));
+        let shown: Vec<_> = history.entries().iter().map(|entry| (entry.event, entry.attempt)).collect();
+        let last = [(HistoryEvent::Reconciling, 49), (HistoryEvent::Abandoned, 49)];
+        assert_eq!(shown, [[(HistoryEvent::Claimed, 1), (HistoryEvent::LeaseOver, 1)], last].concat());
     }
 
     #[test]
     fn a_long_story_keeps_its_beginning_and_its_end() {
-        let story = told((1..100).map(|attempt| step(Event::Claimed, attempt)));
-        let attempts: Vec<_> = story.steps().iter().map(|step| step.attempt).collect();
-        assert_eq!(attempts.len(), Story::MAX_STEPS);
+        let history = told((1..100).map(|attempt| entry(HistoryEvent::Claimed, attempt)));
+        let attempts: Vec<_> = history.entries().iter().map(|entry| entry.attempt).collect();
+        assert_eq!(attempts.len(), History::MAX_ENTRIES);
         assert_eq!((attempts[0], attempts[1], attempts[15]), (1, 85, 99));
     }
 
     #[test]
     fn every_event_is_read_back_from_its_byte() {
         for byte in 0..=u8::MAX {
-            assert_eq!(Event::from_byte(byte).as_byte(), byte);
+            assert_eq!(HistoryEvent::from_byte(byte).as_byte(), byte);
         }
-        assert!(Event::STORED.iter().all(|event| !matches!(event, Event::Unrecognised(_))));
+        assert!(HistoryEvent::STORED.iter().all(|event| !matches!(event, HistoryEvent::Unrecognised(_))));
     }
 }

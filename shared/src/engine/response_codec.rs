@@ -18,10 +18,10 @@ const LEVEL: u8 = 1;
 /// (6 MB).
 const LONGEST_BYTES: usize = 12 * 1024 * 1024;
 
-/// The answer in at most `room_bytes` bytes; where it does not fit even compressed, in its short form.
-pub(super) fn pack(answer: &impl Answer, room_bytes: usize) -> Vec<u8> {
+/// The answer in at most `max_response_bytes` bytes; where it does not fit even compressed, in its short form.
+pub(super) fn pack(answer: &impl Answer, max_response_bytes: usize) -> Vec<u8> {
     let packed = compressed(answer.write(LONGEST_BYTES));
-    if packed.len() <= room_bytes { packed } else { compressed(answer.write(room_bytes)) }
+    if packed.len() <= max_response_bytes { packed } else { compressed(answer.write(max_response_bytes)) }
 }
 
 fn compressed(plain: Vec<u8>) -> Vec<u8> {

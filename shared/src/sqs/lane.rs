@@ -9,8 +9,8 @@ use super::contention::{Contention, ContentionOf};
 use super::key::NoKey;
 use crate::engine::Call;
 use crate::envelope::Unreadable;
-use crate::line::Told;
 use crate::protocol::{Fingerprint, NotComparable, RecordId, Trace};
+use crate::telemetry::request_log::LogSummary;
 
 /// A message as it was delivered.
 pub(super) struct Delivery<'e> {
@@ -32,11 +32,11 @@ pub(super) enum Refused {
 }
 
 impl Refused {
-    pub(super) fn told(&self) -> Told {
+    pub(super) fn summary(&self) -> LogSummary {
         match self {
-            Self::NoKey(reason) => Told::failed("no key", reason),
-            Self::Unreadable(reason) => Told::failed("unreadable", reason),
-            Self::NotComparable(reason) => Told::failed("not comparable", reason),
+            Self::NoKey(reason) => LogSummary::failed("no key", reason),
+            Self::Unreadable(reason) => LogSummary::failed("unreadable", reason),
+            Self::NotComparable(reason) => LogSummary::failed("not comparable", reason),
         }
     }
 }

@@ -17,7 +17,7 @@ mod contention;
 mod fifo;
 mod key;
 mod lane;
-mod trace;
+mod trace_context;
 mod visibility;
 
 use std::time::Duration;
@@ -33,16 +33,16 @@ pub use key::{KeySource, NoKey};
 pub use visibility::SqsVisibility;
 pub use visibility::Visibility;
 
-use crate::engine::{Attempt, Call, Engine, Error, Operation, Outcome, Verdict, timed};
-use crate::line::{Line, Told};
-use crate::metrics::Metric;
-use crate::protocol::{EpochMs, Finding, Pointer, Principal};
-use crate::span::Span;
+use crate::engine::{Attempt, Call, Engine, Error, OnFailure, Operation, Outcome, Verdict, timed};
+use crate::protocol::{EpochMs, Pointer, Principal, Resolution};
 use crate::store::Store;
+use crate::telemetry::metrics::Metric;
+use crate::telemetry::request_log::{LogSummary, RequestLog};
+use crate::telemetry::span::Span;
 use body::Body;
 use contention::ContentionOf;
 use lane::{Delivery, Lane, Refused, Settlement};
-use trace::TraceSource;
+use trace_context::TraceSource;
 use visibility::VisibilityOf;
 
 /// Handles the messages of a queue.
@@ -53,7 +53,7 @@ use visibility::VisibilityOf;
 ///
 /// ```
 /// use idempotency::protocol::{Pointer, Principal};
-/// use idempotency::queue::KeySource;
+/// use idempotency::sqs::KeySource;
 /// use idempotency::store::memory::{Effect, MemoryStore};
 /// use idempotency::{Engine, Operation, Queue, Verdict};
 ///
@@ -62,8 +62,8 @@ use visibility::VisibilityOf;
 /// let store = MemoryStore::new();
 /// let engine = Engine::builder(store.clone()).build();
 /// let (operation, sender) = (Operation::new("ledger", "post"), Principal::new("orders")?);
-/// let queue = Queue::new(engine.clone(), operation, sender, KeySource::pointer(Pointer::new("/event")?)).one_trip();
-/// # let event: idempotency::queue::SqsBatch = serde_json::from_str(r#"{"Records":[
+/// let queue = Queue::new(engine.clone(), operation, sender, KeySource::pointer(Pointer::new("/event")?)).single_write();
+/// # let event: idempotency::sqs::SqsBatch = serde_json::from_str(r#"{"Records":[
 /// #     {"messageId":"m-1","body":"{\"event\":\"e-1\"}"},{"messageId":"m-2","body":"{\"event\":\"e-1\"}"}]}"#)?;
 /// # let deadline = engine.time().plus(std::time::Duration::from_secs(10));
 /// let response = queue.handle(&event, deadline, |attempt, _message| async move {
@@ -82,28 +82,17 @@ pub struct Queue<S> {
     principal: Principal,
     key: KeySource,
     mode: Mode,
-    failed: Failed,
+    on_failure: OnFailure,
     concurrency: usize,
     contention: ContentionOf,
     visibility: VisibilityOf,
     trace: TraceSource,
 }
 
-/// What becomes of a message whose operation is settled as FAILED. It does not run again either way.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Failed {
-    /// It is returned, until the redrive policy moves it to the dead-letter queue, where people see it. On a FIFO
-    /// queue its group waits until then.
-    #[default]
-    Redrive,
-    /// It is deleted.
-    Drop,
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mode {
     Claim,
-    OneTrip,
+    SingleWrite,
 }
 
 impl<S: Store> Queue<S> {
@@ -125,7 +114,7 @@ impl<S: Store> Queue<S> {
             principal,
             key,
             mode: Mode::Claim,
-            failed: Failed::default(),
+            on_failure: OnFailure::default(),
             concurrency: 10,
             contention: ContentionOf::default(),
             visibility: VisibilityOf::default(),
@@ -133,18 +122,18 @@ impl<S: Store> Queue<S> {
         }
     }
 
-    /// Uses one-trip mode: one request per message, for operations whose effects are all inside. See
-    /// [`Engine::run_in_one_trip`].
+    /// Uses single-write mode: one request per message, for operations whose effects are all inside. See
+    /// [`Engine::run_single_write`].
     #[must_use]
-    pub const fn one_trip(mut self) -> Self {
-        self.mode = Mode::OneTrip;
+    pub const fn single_write(mut self) -> Self {
+        self.mode = Mode::SingleWrite;
         self
     }
 
-    /// What becomes of messages that failed for good. Default: [`Failed::Redrive`].
+    /// What becomes of messages that failed for good. Default: [`OnFailure::Return`].
     #[must_use]
-    pub const fn failed(mut self, failed: Failed) -> Self {
-        self.failed = failed;
+    pub const fn on_failure(mut self, on_failure: OnFailure) -> Self {
+        self.on_failure = on_failure;
         self
     }
 
@@ -272,7 +261,7 @@ impl<S: Store> Queue<S> {
         while let Some(delivery) = deliveries.next() {
             let settlement = match outcomes.of(&delivery, lane.in_order) {
                 Some(known) => {
-                    self.note(&delivery, known, Told::refused("as another of its batch"));
+                    self.note(&delivery, known, LogSummary::refused("as another of its batch"));
                     known
                 }
                 None => self.message(&delivery, deadline, handler).await,
@@ -299,58 +288,58 @@ impl<S: Store> Queue<S> {
     {
         let started = self.engine.time();
         if !self.engine.has_time(deadline) {
-            return self.leave(delivery, Told::refused("no time to begin"));
+            return self.leave(delivery, LogSummary::refused("no time to begin"));
         }
         let call = match &delivery.call {
             Ok(call) => call,
-            Err(refused) => return self.leave(delivery, refused.told()),
+            Err(refused) => return self.leave(delivery, refused.summary()),
         };
         let run = |attempt| handler(attempt, delivery.message);
         let span = Span::message(self.operation.name()).linked(delivery.trace);
         // A batch has many of these at a time, and the one has twice the size of the other.
         let (outcome, timings) = match self.mode {
             Mode::Claim => span.of(timed(self.engine.run(call, run))).await,
-            Mode::OneTrip => span.of(timed(self.engine.run_in_one_trip(call, run))).await,
+            Mode::SingleWrite => span.of(timed(self.engine.run_single_write(call, run))).await,
         };
         let settlement = self.read(&outcome);
         let record = call.record_id();
-        let line = Line {
+        let line = RequestLog {
             operation: self.operation.name(),
             record: Some(record.digest()),
             message: Some(delivery.id),
             producer_trace: delivery.trace,
             returned: Some(settlement != Settlement::Done),
-            told: Told::of(&outcome),
+            summary: LogSummary::of(&outcome),
             timings,
             total: self.engine.time().since(started),
-            ..Line::default()
+            ..RequestLog::default()
         };
         line.write();
         settlement
     }
 
     /// Returns a message that is not begun.
-    fn leave(&self, delivery: &Delivery<'_>, told: Told) -> Settlement {
-        self.note(delivery, Settlement::Returned, told);
+    fn leave(&self, delivery: &Delivery<'_>, summary: LogSummary) -> Settlement {
+        self.note(delivery, Settlement::Returned, summary);
         Settlement::Returned
     }
 
     /// The line of a message for which the engine was not asked.
-    fn note(&self, delivery: &Delivery<'_>, settlement: Settlement, told: Told) {
-        let line = Line {
+    fn note(&self, delivery: &Delivery<'_>, settlement: Settlement, summary: LogSummary) {
+        let line = RequestLog {
             operation: self.operation.name(),
             message: Some(delivery.id),
             producer_trace: delivery.trace,
             returned: Some(settlement != Settlement::Done),
-            told,
-            ..Line::default()
+            summary,
+            ..RequestLog::default()
         };
         line.write();
     }
 
     fn read(&self, outcome: &Result<Outcome<()>, Error>) -> Settlement {
         match outcome {
-            Ok(Outcome::Executed(answered) | Outcome::Replayed(answered)) => self.settled(answered.finding),
+            Ok(Outcome::Executed(answered) | Outcome::Replayed(answered)) => self.settled(answered.resolution),
             Ok(Outcome::InProgress { retry_after }) => Settlement::InProgress(*retry_after),
             Ok(Outcome::NotExecuted(()) | Outcome::Mismatch | Outcome::Conflict | Outcome::Unknown { .. }) | Err(_) => {
                 Settlement::Returned
@@ -358,10 +347,10 @@ impl<S: Store> Queue<S> {
         }
     }
 
-    fn settled(&self, finding: Finding) -> Settlement {
-        match (finding, self.failed) {
-            (Finding::Success, _) | (Finding::Failed, Failed::Drop) => Settlement::Done,
-            (Finding::Failed, Failed::Redrive) => Settlement::Returned,
+    fn settled(&self, resolution: Resolution) -> Settlement {
+        match (resolution, self.on_failure) {
+            (Resolution::Success, _) | (Resolution::Failed, OnFailure::Discard) => Settlement::Done,
+            (Resolution::Failed, OnFailure::Return) => Settlement::Returned,
         }
     }
 

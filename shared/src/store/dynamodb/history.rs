@@ -1,0 +1,35 @@
+//! A history as bytes: 27 for each entry, so that a healthy record's two entries cost little of its one write unit.
+
+use crate::protocol::{EpochMs, History, HistoryEntry, HistoryEvent, InvocationId};
+
+/// HistoryEvent (1), epoch milliseconds (6), attempt (4), request id (16, zero for none); numbers are big-endian.
+const STEP_BYTES: usize = 27;
+
+pub(super) fn to_bytes(history: &History) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(STEP_BYTES * history.entries().len());
+    for entry in history.entries() {
+        bytes.push(entry.event.as_byte());
+        bytes.extend_from_slice(&entry.at.0.to_be_bytes()[2..]);
+        bytes.extend_from_slice(&u32::try_from(entry.attempt).unwrap_or(u32::MAX).to_be_bytes());
+        bytes.extend_from_slice(&entry.request.map_or([0; 16], InvocationId::to_bytes));
+    }
+    bytes
+}
+
+/// What is not a whole entry is left out: a history is for people, and no reason not to read a record.
+pub(super) fn from_bytes(bytes: &[u8]) -> History {
+    let (entries, _) = bytes.as_chunks::<STEP_BYTES>();
+    History::from_entries(entries.iter().map(entry).collect())
+}
+
+fn entry(bytes: &[u8; STEP_BYTES]) -> HistoryEntry {
+    let number = |range: std::ops::Range<usize>| bytes[range].iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte));
+    let mut request = [0; 16];
+    request.copy_from_slice(&bytes[11..]);
+    HistoryEntry {
+        event: HistoryEvent::from_byte(bytes[0]),
+        at: EpochMs(number(1..7)),
+        attempt: number(7..11),
+        request: (request != [0; 16]).then(|| InvocationId::from_bytes(request)),
+    }
+}

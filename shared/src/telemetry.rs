@@ -1,0 +1,9 @@
+//! What the library reports: the request log, metrics and spans.
+
+#[cfg(feature = "log")]
+pub mod log;
+pub mod metrics;
+#[cfg(feature = "otel")]
+pub mod otel;
+pub mod request_log;
+pub(crate) mod span;
