@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use crate::{
     function::{Failure, Function},
-    template::{Authorizer, HttpApi, Surroundings},
+    template::{Authorizer, Deployment, HttpApi},
     token::Issuer,
 };
 use authorizer::Denial;
@@ -42,7 +42,7 @@ struct Inner {
     /// By logical id.
     functions: BTreeMap<String, Function>,
     issuer: Issuer,
-    surroundings: Surroundings,
+    deployment: Deployment,
 }
 
 impl Front {
@@ -50,10 +50,10 @@ impl Front {
         api: HttpApi,
         functions: BTreeMap<String, Function>,
         issuer: Issuer,
-        surroundings: Surroundings,
+        deployment: Deployment,
     ) -> anyhow::Result<Self> {
         let routes = Routes::new(&api.routes)?;
-        Ok(Self(Arc::new(Inner { api, routes, functions, issuer, surroundings })))
+        Ok(Self(Arc::new(Inner { api, routes, functions, issuer, deployment })))
     }
 
     /// What a token must satisfy on the API's routes.
@@ -110,7 +110,7 @@ impl Front {
         let Ok(body) = to_bytes(body, MAXIMUM_BODY).await else {
             return message(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large");
         };
-        let context = Context { id, peer, api: "local", account: &inner.surroundings.account };
+        let context = Context { id, peer, api: "local", account: &inner.deployment.account };
         let event = event::build(&parts, &body, &found, claims, &context);
         integrate(function.clone(), event.to_string()).await
     }

@@ -47,6 +47,8 @@ pub(crate) struct Definition {
     pub(crate) arn: String,
     pub(crate) environment: BTreeMap<String, String>,
     pub(crate) process_group: i32,
+    /// The maximum number of sandboxes.
+    pub(crate) concurrency: usize,
     /// How long a sandbox is left running beyond its time-out.
     pub(crate) overtime: Duration,
     /// Each sandbox reaches the provider at an address of its own, so that the provider knows which process called.
@@ -172,7 +174,7 @@ impl Function {
 
     /// Starts a sandbox when more invocations wait than sandboxes are free or starting.
     fn scale(&self) {
-        let limit = self.0.definition.settings.concurrency();
+        let limit = self.0.definition.concurrency;
         let mut pool = self.pool();
         while !self.0.stop.is_cancelled()
             && pool.sandboxes.len() < limit

@@ -45,7 +45,7 @@ impl Poller {
     /// One loop collects; as many batches as are allowed run beside it.
     pub(crate) async fn run(self) {
         let limit = Arc::new(Semaphore::new(
-            self.settings.maximum_concurrency.unwrap_or(self.function.settings().concurrency()),
+            self.settings.maximum_concurrency.unwrap_or(self.function.definition().concurrency),
         ));
         loop {
             // The semaphore is never closed.

@@ -23,6 +23,10 @@ pub struct Options {
     #[arg(long, value_name = "FILE")]
     pub template: Option<PathBuf>,
 
+    /// A value for a parameter of the template, as `sam deploy --parameter-overrides` takes it; can be repeated.
+    #[arg(long = "parameter", value_name = "NAME=VALUE", value_parser = parameter)]
+    pub parameters: Vec<(String, String)>,
+
     /// Folder of `sam build`: runs what is built there, instead of building.
     #[arg(long, value_name = "DIR", hide = true)]
     pub built: Option<PathBuf>,
@@ -39,9 +43,18 @@ pub struct Options {
     #[arg(long, value_name = "URL", hide = true)]
     pub dynamodb_endpoint: Option<String>,
 
+    /// Sandboxes that a function may have whose concurrency is not reserved.
+    #[arg(long, value_name = "NUMBER", default_value_t = 8, hide = true)]
+    pub sandboxes: usize,
+
     /// Seconds that a sandbox is left running beyond its time-out, so that a frozen one can come back.
     #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = whole_seconds, hide = true)]
     pub overtime: Duration,
+}
+
+fn parameter(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
 }
 
 fn whole_seconds(text: &str) -> Result<Duration, std::num::ParseIntError> {

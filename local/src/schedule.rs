@@ -13,14 +13,14 @@ use uuid::Uuid;
 
 use crate::{
     function::{Function, Outcome},
-    template::{self, ScheduleKind, Surroundings},
+    template::{self, Deployment, ScheduleKind},
 };
 
 pub(crate) struct Schedule {
     settings: template::Schedule,
     timing: Timing,
     function: Function,
-    surroundings: Surroundings,
+    deployment: Deployment,
 }
 
 enum Timing {
@@ -29,10 +29,10 @@ enum Timing {
 }
 
 impl Schedule {
-    pub(crate) fn new(settings: template::Schedule, function: Function, surroundings: Surroundings) -> Result<Self> {
+    pub(crate) fn new(settings: template::Schedule, function: Function, deployment: Deployment) -> Result<Self> {
         let timing = Timing::parse(&settings.expression)
             .with_context(|| format!("event {} of function {}", settings.event, function.name()))?;
-        Ok(Self { settings, timing, function, surroundings })
+        Ok(Self { settings, timing, function, deployment })
     }
 
     pub(crate) fn settings(&self) -> &template::Schedule {
@@ -65,12 +65,12 @@ impl Schedule {
         }
         let (source, resource, detail) = match self.settings.kind {
             ScheduleKind::Rule => {
-                ("aws.events", self.surroundings.arn("events", &format!("rule/{}", self.settings.name)), json!({}))
+                ("aws.events", self.deployment.arn("events", &format!("rule/{}", self.settings.name)), json!({}))
             }
             // The Scheduler sends its detail as a string.
             ScheduleKind::Scheduler => (
                 "aws.scheduler",
-                self.surroundings.arn("scheduler", &format!("schedule/default/{}", self.settings.name)),
+                self.deployment.arn("scheduler", &format!("schedule/default/{}", self.settings.name)),
                 json!("{}"),
             ),
         };
@@ -79,9 +79,9 @@ impl Schedule {
             "id": Uuid::new_v4().to_string(),
             "detail-type": "Scheduled Event",
             "source": source,
-            "account": self.surroundings.account,
+            "account": self.deployment.account,
             "time": Utc::now().format("%Y-%m-%dT%H:%M:%SZ").to_string(),
-            "region": self.surroundings.region,
+            "region": self.deployment.region,
             "resources": [resource],
             "detail": detail,
         })

@@ -27,7 +27,7 @@ pub(crate) use queue::Contents;
 
 use crate::{
     storage::Storage,
-    template::{Queue, Surroundings},
+    template::{Deployment, Queue},
 };
 
 mod protocol;
@@ -79,7 +79,7 @@ pub(crate) struct Queues(Arc<Inner>);
 
 struct Inner {
     storage: Storage,
-    surroundings: Surroundings,
+    deployment: Deployment,
     /// By name.
     queues: BTreeMap<String, Entry>,
 }
@@ -93,7 +93,7 @@ struct Entry {
 impl Queues {
     pub(crate) fn open<'q>(
         storage: Storage,
-        surroundings: Surroundings,
+        deployment: Deployment,
         queues: impl IntoIterator<Item = &'q Queue>,
     ) -> rusqlite::Result<Self> {
         storage.connection().execute_batch(queue::SCHEMA)?;
@@ -102,7 +102,7 @@ impl Queues {
             .into_iter()
             .map(|queue| (queue.name.clone(), Entry { queue: queue.clone(), arrival: Notify::new() }))
             .collect();
-        Ok(Self(Arc::new(Inner { storage, surroundings, queues })))
+        Ok(Self(Arc::new(Inner { storage, deployment, queues })))
     }
 
     /// SQS on HTTP, as `AWS_ENDPOINT_URL_SQS` names it.

@@ -30,7 +30,7 @@ use crate::{
     sqs::Queues,
     storage::Storage,
     streams::{self, Streams},
-    template::{self, Surroundings, Template},
+    template::{self, Deployment, Template},
     token::Issuer,
 };
 
@@ -47,11 +47,12 @@ pub struct Stack {
 
 /// What is one for all functions: where the embedded services listen, and what ends with the stack.
 struct Shared<'s> {
-    surroundings: &'s Surroundings,
+    deployment: &'s Deployment,
     provider: &'s Provider,
     process_group: i32,
     dynamodb: String,
     sqs: SocketAddr,
+    sandboxes: usize,
     overtime: Duration,
 }
 
@@ -67,8 +68,8 @@ impl Stack {
         let provider_url = format!("http://{provider_address}");
 
         let path = options.template.clone().map_or_else(template::find, Ok)?;
-        let surroundings = surroundings(sqs, &provider_url, address);
-        let template = Template::load(&path, &surroundings)?;
+        let deployment = deployment(options, sqs, &provider_url, address);
+        let template = Template::load(&path, &deployment)?;
         template.notes.iter().for_each(|note| tracing::warn!("{note}"));
         let programs = match &options.built {
             Some(folder) => binaries::built(folder, &template.functions)?,
@@ -78,18 +79,19 @@ impl Stack {
         let storage = Storage::open(options.data.as_deref())?;
         let tables = Tables::open(options.data.as_deref())?;
         tables.create(template.tables.values())?;
-        let queues = Queues::open(storage.clone(), surroundings.clone(), template.queues.values())?;
+        let queues = Queues::open(storage.clone(), deployment.clone(), template.queues.values())?;
         let streams = Streams::open(storage.clone(), topics(&template))?;
         let provider = Provider::open(storage.clone(), provider_url)?;
         let issuer = Issuer::open(&storage)?;
         let guard = Guard::start()?;
         let process_group = guard.group();
         let shared = Shared {
-            surroundings: &surroundings,
+            deployment: &deployment,
             provider: &provider,
             process_group,
             dynamodb: options.dynamodb_endpoint.clone().unwrap_or_else(|| format!("http://{dynamodb}")),
             sqs,
+            sandboxes: options.sandboxes,
             overtime: options.overtime,
         };
         let functions = functions(&template, &programs, &shared)?;
@@ -105,17 +107,17 @@ impl Stack {
             dynamodb: None,
         };
         stack.dynamodb = Some(tables.serve(dynamodb_listener, options.time_to_live_sweep, stack.end.clone())?);
-        let gate = Gate::new(behind_gate, &stack.template, &surroundings)?;
+        let gate = Gate::new(behind_gate, &stack.template, &deployment)?;
         stack.spawn(listener::serve_machine(gate_listener, gate.router(), stack.end.clone().cancelled_owned()));
         stack.spawn(listener::serve_machine(sqs_listener, queues.router(), stack.end.clone().cancelled_owned()));
         stack.spawn(listener::serve_machine(provider_listener, provider.router(), stack.end.clone().cancelled_owned()));
-        stack.start_pipes(&tables, &queues, &storage, &surroundings)?;
-        stack.start_mappings(&queues, &surroundings)?;
+        stack.start_pipes(&tables, &queues, &storage, &deployment)?;
+        stack.start_mappings(&queues, &deployment)?;
         stack.start_streams(&streams);
-        let schedules = stack.start_schedules(&surroundings)?;
+        let schedules = stack.start_schedules(&deployment)?;
 
         let front =
-            Front::new(std::mem::take(&mut stack.template.api), stack.functions.clone(), issuer.clone(), surroundings)?;
+            Front::new(std::mem::take(&mut stack.template.api), stack.functions.clone(), issuer.clone(), deployment)?;
         let control = Control {
             issuer,
             authorizer: front.authorizer().cloned(),
@@ -161,14 +163,11 @@ impl Stack {
         }
     }
 
-    fn start_pipes(
-        &self,
-        tables: &Tables,
-        queues: &Queues,
-        storage: &Storage,
-        surroundings: &Surroundings,
-    ) -> Result<()> {
+    fn start_pipes(&self, tables: &Tables, queues: &Queues, storage: &Storage, deployment: &Deployment) -> Result<()> {
         for (name, settings) in &self.template.pipes {
+            if settings.is_stopped {
+                continue;
+            }
             let context = || format!("in pipe {name}");
             let table = self
                 .template
@@ -186,7 +185,7 @@ impl Stack {
                 name: name.clone(),
                 settings: settings.clone(),
                 queue: queue.name.clone(),
-                region: surroundings.region.clone(),
+                region: deployment.region.clone(),
                 stream: tables.stream(&table.name).with_context(context)?,
                 queues: queues.clone(),
                 storage: storage.clone(),
@@ -196,7 +195,7 @@ impl Stack {
         Ok(())
     }
 
-    fn start_mappings(&self, queues: &Queues, surroundings: &Surroundings) -> Result<()> {
+    fn start_mappings(&self, queues: &Queues, deployment: &Deployment) -> Result<()> {
         for (id, function) in &self.functions {
             for settings in &function.settings().mappings {
                 let (_, queue) = self
@@ -206,7 +205,7 @@ impl Stack {
                 let poller = Poller {
                     settings: settings.clone(),
                     queue: queue.name.clone(),
-                    region: surroundings.region.clone(),
+                    region: deployment.region.clone(),
                     queues: queues.clone(),
                     function: function.clone(),
                 };
@@ -229,13 +228,13 @@ impl Stack {
         }
     }
 
-    fn start_schedules(&self, surroundings: &Surroundings) -> Result<Arc<[Schedule]>> {
+    fn start_schedules(&self, deployment: &Deployment) -> Result<Arc<[Schedule]>> {
         let declared = self
             .functions
             .values()
             .flat_map(|function| function.settings().schedules.iter().map(move |settings| (settings, function)));
         let schedules: Arc<[Schedule]> = declared
-            .map(|(settings, function)| Schedule::new(settings.clone(), function.clone(), surroundings.clone()))
+            .map(|(settings, function)| Schedule::new(settings.clone(), function.clone(), deployment.clone()))
             .collect::<Result<_>>()?;
         for index in 0..schedules.len() {
             let schedules = schedules.clone();
@@ -256,17 +255,18 @@ impl Stack {
     }
 }
 
-fn surroundings(sqs: SocketAddr, provider_url: &str, front: SocketAddr) -> Surroundings {
-    Surroundings {
+fn deployment(options: &Options, sqs: SocketAddr, provider_url: &str, front: SocketAddr) -> Deployment {
+    Deployment {
         queue_endpoint: format!("http://{sqs}"),
-        parameters: BTreeMap::from([
+        parameters: options.parameters.iter().cloned().collect(),
+        defaults: BTreeMap::from([
             ("JwtIssuer".to_owned(), Issuer::URL.to_owned()),
             ("JwtKeysUrl".to_owned(), format!("http://{front}{}", Issuer::KEYS_PATH)),
             ("ProviderUrl".to_owned(), provider_url.to_owned()),
             // There is a cluster here, so what the template makes conditional on one is there, too.
             ("KafkaClusterArn".to_owned(), "arn:aws:kafka:us-east-1:000000000000:cluster/local/1".to_owned()),
         ]),
-        ..Surroundings::default()
+        ..Deployment::default()
     }
 }
 
@@ -288,9 +288,10 @@ fn functions(
             let settings = template::Function { code: settings.code.canonicalize()?, ..settings.clone() };
             let program = programs.get(&settings.code).with_context(|| format!("function {id} was not built"))?.clone();
             let definition = Definition {
-                arn: shared.surroundings.arn("lambda", &format!("function:{}", settings.name)),
+                arn: shared.deployment.arn("lambda", &format!("function:{}", settings.name)),
                 environment: environment(id, &settings, &program, shared),
                 program,
+                concurrency: settings.concurrency(shared.sandboxes),
                 settings,
                 provider: shared.provider.clone(),
                 process_group: shared.process_group,
@@ -312,8 +313,8 @@ fn environment(
     let task_root = program.parent().unwrap_or(Path::new("/"));
     let mut environment: BTreeMap<String, String> = [
         ("_HANDLER", settings.handler.clone()),
-        ("AWS_REGION", shared.surroundings.region.clone()),
-        ("AWS_DEFAULT_REGION", shared.surroundings.region.clone()),
+        ("AWS_REGION", shared.deployment.region.clone()),
+        ("AWS_DEFAULT_REGION", shared.deployment.region.clone()),
         ("AWS_EXECUTION_ENV", "AWS_Lambda_provided.al2023".to_owned()),
         ("AWS_LAMBDA_FUNCTION_NAME", settings.name.clone()),
         ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST".to_owned()),

@@ -12,6 +12,7 @@ use std::{
 use anyhow::{Context, Result};
 use serde_json::Value;
 
+pub use document::Document;
 pub use intrinsics::LOCAL_SECRET;
 use intrinsics::{Identity, Resolver, members};
 pub(crate) use losses::REPORT;
@@ -23,34 +24,40 @@ pub use role::{Access, Role};
 
 #[cfg(test)]
 mod application;
+mod document;
 mod intrinsics;
 mod losses;
+mod parameters;
 mod resources;
 mod role;
 mod yaml;
 
-/// What the template cannot know: where it runs, and the parameters that the stack itself supplies.
+/// What the template cannot know: where it runs, and the values of its parameters.
 #[derive(Debug, Clone)]
-pub struct Surroundings {
+pub struct Deployment {
     pub region: String,
     pub account: String,
     /// `Ref` of a queue is its URL, and that names the server.
     pub queue_endpoint: String,
+    /// Values that were chosen; each must be a parameter of the template.
     pub parameters: BTreeMap<String, String>,
+    /// Values that the place of the deployment suggests for parameters, where the template declares them.
+    pub defaults: BTreeMap<String, String>,
 }
 
-impl Default for Surroundings {
+impl Default for Deployment {
     fn default() -> Self {
         Self {
             region: "us-east-1".to_owned(),
             account: "000000000000".to_owned(),
             queue_endpoint: "http://127.0.0.1".to_owned(),
             parameters: BTreeMap::new(),
+            defaults: BTreeMap::new(),
         }
     }
 }
 
-impl Surroundings {
+impl Deployment {
     pub fn arn(&self, service: &str, resource: &str) -> String {
         format!("arn:aws:{service}:{}:{}:{resource}", self.region, self.account)
     }
@@ -73,20 +80,23 @@ pub struct Template {
 }
 
 impl Template {
-    pub fn load(path: &Path, surroundings: &Surroundings) -> Result<Self> {
+    pub fn load(path: &Path, deployment: &Deployment) -> Result<Self> {
         let text =
             std::fs::read_to_string(path).with_context(|| format!("cannot read the template {}", path.display()))?;
         let folder = path.parent().map(Path::to_path_buf).unwrap_or_default();
-        Self::read(&text, &folder, surroundings).with_context(|| format!("in the template {}", path.display()))
+        Self::read(&text, &folder, deployment).with_context(|| format!("in the template {}", path.display()))
     }
 
     /// `folder` is what a relative `CodeUri` starts from.
-    pub fn read(text: &str, folder: &Path, surroundings: &Surroundings) -> Result<Self> {
-        let document = yaml::parse(text)?;
-        let resolver = resolver(&document, surroundings)?;
+    pub fn read(text: &str, folder: &Path, deployment: &Deployment) -> Result<Self> {
+        Self::of(&yaml::parse(text)?, folder, deployment)
+    }
+
+    fn of(document: &Value, folder: &Path, deployment: &Deployment) -> Result<Self> {
+        let resolver = resolver(document, deployment)?;
         let mut template = Self::default();
-        for (id, resource) in wanted(&document, &resolver)? {
-            template.add(id, resource, &document, folder, &resolver).with_context(|| format!("in resource {id}"))?;
+        for (id, resource) in wanted(document, &resolver)? {
+            template.add(id, resource, document, folder, &resolver).with_context(|| format!("in resource {id}"))?;
         }
         template.notes.extend(losses::of(&template));
         Ok(template)
@@ -134,9 +144,9 @@ impl Template {
 
 /// Every resource whose condition holds, with its parameters, references and intrinsics replaced: also those that the
 /// local stack has no part in, for whoever checks what the template says of them.
-pub fn expand(text: &str, surroundings: &Surroundings) -> Result<BTreeMap<String, Value>> {
+pub fn expand(text: &str, deployment: &Deployment) -> Result<BTreeMap<String, Value>> {
     let document = yaml::parse(text)?;
-    let resolver = resolver(&document, surroundings)?;
+    let resolver = resolver(&document, deployment)?;
     let resources = wanted(&document, &resolver)?.into_iter();
     resources
         .map(|(id, resource)| {
@@ -146,8 +156,8 @@ pub fn expand(text: &str, surroundings: &Surroundings) -> Result<BTreeMap<String
 }
 
 /// Knows every resource that there is.
-fn resolver<'s>(document: &Value, surroundings: &'s Surroundings) -> Result<Resolver<'s>> {
-    let mut resolver = Resolver::new(document, surroundings)?;
+fn resolver<'s>(document: &Value, deployment: &'s Deployment) -> Result<Resolver<'s>> {
+    let mut resolver = Resolver::new(document, deployment)?;
     for (id, resource) in wanted(document, &resolver)? {
         let identity = resources::identity(id, resource, &resolver).with_context(|| format!("in resource {id}"))?;
         resolver.resources.insert(id.clone(), identity);
@@ -188,17 +198,17 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
-    fn surroundings() -> Surroundings {
-        let parameters =
+    fn deployment() -> Deployment {
+        let defaults =
             [("JwtIssuer", "http://issuer"), ("ProviderUrl", "http://provider"), ("KafkaClusterArn", "arn:local")];
-        let parameters = parameters.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-        Surroundings { parameters, ..Surroundings::default() }
+        let defaults = defaults.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        Deployment { defaults, ..Deployment::default() }
     }
 
     #[test]
     fn the_application_is_read_from_its_template() -> Result<()> {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-        let template = Template::load(&folder.join("template.yaml"), &surroundings())?;
+        let template = Template::load(&folder.join("template.yaml"), &deployment())?;
         assert_eq!(template.notes, [""; 0]);
 
         let api = &template.functions["PaymentsApi"];
@@ -258,7 +268,7 @@ Resources:
   Api: { Type: AWS::Serverless::HttpApi, Properties: { FailOnWarnings: true, DefaultRouteSettings: {} } }
   Site: { Type: AWS::S3::Bucket }
 "#;
-        let template = Template::read(text, Path::new("/app"), &surroundings())?;
+        let template = Template::read(text, Path::new("/app"), &deployment())?;
         let function = &template.functions["F"];
         assert_eq!((function.timeout, function.memory), (Duration::from_secs(7), 128));
         let variables: Vec<(&str, &str)> =
@@ -314,7 +324,7 @@ Resources:
             (kafka(&format!(", MaximumRetryAttempts: 2, BisectBatchOnFunctionError: true, {topic}")), redrive, None),
             (kafka(&format!(", {topic}")), redrive, Some("F.E: without BisectBatchOnFunctionError")),
         ] {
-            let template = Template::read(&text(&settings, queue), Path::new("/app"), &surroundings())?;
+            let template = Template::read(&text(&settings, queue), Path::new("/app"), &deployment())?;
             match (template.notes.as_slice(), expected) {
                 ([], None) => {}
                 ([note], Some(expected)) if note.starts_with(expected) => {}
@@ -334,7 +344,7 @@ Resources:
                 "Kinesis",
             ),
         ] {
-            let error = Template::read(&format!("Resources: {{ Broken: {resource} }}"), Path::new(""), &surroundings());
+            let error = Template::read(&format!("Resources: {{ Broken: {resource} }}"), Path::new(""), &deployment());
             let error = format!("{:#}", error.expect_err("an error"));
             assert!(error.contains("Broken") && error.contains(expected), "{error}");
         }

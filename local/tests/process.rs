@@ -7,11 +7,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use local::template::Document;
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
 use reqwest::Client;
+use serde_json::json;
 
 struct Local {
     child: Child,
@@ -131,13 +133,13 @@ async fn messages_and_charges_survive_a_killed_stack() {
 #[tokio::test]
 async fn a_mapping_that_ignores_reported_failures_says_so_at_the_start_and_whenever_it_loses_something() {
     let folder = tempfile::tempdir().expect("a folder");
-    let template = std::fs::read_to_string(tests().join("template.yaml")).expect("the template");
-    let code = format!("CodeUri: {}", tests().join("function").display());
-    let template = template
-        .replace("CodeUri: function", &code)
-        .replace("            FunctionResponseTypes: [ReportBatchItemFailures]\n", "");
-    let file = folder.path().join("template.yaml");
-    std::fs::write(&file, template).expect("a template");
+    let mut template = Document::load(&tests().join("template.yaml")).expect("the template");
+    for event in ["Messages", "Records"] {
+        let pointer = format!("/Resources/Batch/Properties/Events/{event}/Properties/FunctionResponseTypes");
+        template.set(&pointer, json!([])).expect("the event");
+    }
+    let file = folder.path().join("template.json");
+    template.write(&file).expect("a template");
     let log = folder.path().join("log");
     let errors = std::fs::File::create(&log).expect("a log");
     let mut local = Local::spawn(&file, &[], errors.into());
@@ -168,6 +170,24 @@ async fn a_mapping_that_ignores_reported_failures_says_so_at_the_start_and_whene
     }
     local.signal(Signal::SIGTERM);
     local.child.wait().expect("an end");
+}
+
+#[test]
+fn a_value_that_the_template_does_not_allow_is_a_clear_error() {
+    for (parameter, reason) in [
+        ("ApiTimeoutSeconds=30", "MaxValue is 29"),
+        ("OutboxState=PAUSED", "AllowedValues are RUNNING, STOPPED"),
+        ("Timeout=4", "no parameter Timeout"),
+        ("Timeout", "NAME=VALUE"),
+    ] {
+        let template = tests().join("../../template.yaml");
+        // A folder of built functions that is not there: a stack that accepts the value fails for that reason.
+        let options = ["--port", "0", "--built", "nowhere", "--parameter", parameter, "--template"];
+        let output =
+            Command::new(env!("CARGO_BIN_EXE_local")).args(options).arg(template).output().expect("local runs");
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && errors.contains(reason), "{parameter}: {errors}");
+    }
 }
 
 #[test]

@@ -22,6 +22,8 @@ impl Running {
             port: 0,
             data: data.map(PathBuf::from),
             template: Some(template),
+            parameters: Vec::new(),
+            sandboxes: 8,
             built: None,
             time_to_live_sweep: Duration::from_secs(1),
             dynamodb_port: 0,

@@ -4,23 +4,23 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::template::{Access, Surroundings, Table};
+use crate::template::{Access, Deployment, Table};
 
 /// What is to be known of tables: the attribute that is the partition key, by the table's name.
 #[derive(Clone)]
 pub(super) struct Names {
     partition_keys: BTreeMap<String, String>,
-    surroundings: Surroundings,
+    deployment: Deployment,
 }
 
 impl Names {
-    pub(super) fn new<'t>(tables: impl IntoIterator<Item = &'t Table>, surroundings: Surroundings) -> Self {
+    pub(super) fn new<'t>(tables: impl IntoIterator<Item = &'t Table>, deployment: Deployment) -> Self {
         let partition_key = |table: &Table| {
             let mut schema = table.definition["KeySchema"].as_array()?.iter();
             Some(schema.find(|key| key["KeyType"] == "HASH")?["AttributeName"].as_str()?.to_owned())
         };
         let keys = tables.into_iter().filter_map(|table| Some((table.name.clone(), partition_key(table)?)));
-        Self { partition_keys: keys.collect(), surroundings }
+        Self { partition_keys: keys.collect(), deployment }
     }
 
     /// What an operation (`PutItem`) with this request asks for. A transaction asks for each of its items (AWS, "Using
@@ -95,8 +95,8 @@ impl Names {
     ) -> Access {
         let resource = match (table.map(name), index) {
             (None, _) => "*".to_owned(),
-            (Some(table), None) => self.surroundings.arn("dynamodb", &format!("table/{table}")),
-            (Some(table), Some(index)) => self.surroundings.arn("dynamodb", &format!("table/{table}/index/{index}")),
+            (Some(table), None) => self.deployment.arn("dynamodb", &format!("table/{table}")),
+            (Some(table), Some(index)) => self.deployment.arn("dynamodb", &format!("table/{table}/index/{index}")),
         };
         Access { action: format!("dynamodb:{action}"), resource, leading_keys }
     }
@@ -138,7 +138,7 @@ mod tests {
                 { "AttributeName": "sk", "KeyType": "RANGE" }, { "AttributeName": "pk", "KeyType": "HASH" } ] }),
             time_to_live: None,
         };
-        let names = Names::new([&table], Surroundings::default());
+        let names = Names::new([&table], Deployment::default());
         let shown = |access: Access| {
             let resource = access.resource.rsplit_once(":table/").map_or("*", |(_, resource)| resource).to_owned();
             format!("{} {resource} {:?}", access.action.trim_start_matches("dynamodb:"), access.leading_keys)

@@ -14,7 +14,7 @@ use axum::{
 use serde_json::{Value, json};
 
 use super::access::Names;
-use crate::template::{Access, Role, Surroundings, Template};
+use crate::template::{Access, Deployment, Role, Template};
 
 /// Says whose request it is: the session token, which a function has in its environment. Its logical id.
 pub(crate) const SESSION_TOKEN: &str = "AWS_SESSION_TOKEN";
@@ -30,13 +30,13 @@ pub(crate) struct Gate {
 }
 
 impl Gate {
-    pub(crate) fn new(upstream: SocketAddr, template: &Template, surroundings: &Surroundings) -> Result<Self> {
+    pub(crate) fn new(upstream: SocketAddr, template: &Template, deployment: &Deployment) -> Result<Self> {
         let functions = template.functions.iter();
         Ok(Self {
             upstream,
             client: reqwest::Client::builder().no_proxy().build().context("no HTTP client")?,
             roles: functions.filter_map(|(id, function)| Some((id.clone(), function.role.clone()?))).collect(),
-            names: Names::new(template.tables.values(), surroundings.clone()),
+            names: Names::new(template.tables.values(), deployment.clone()),
         })
     }
 

@@ -95,7 +95,7 @@ impl Queues {
             }
             SqsOperation::GetQueueUrl => {
                 let input: GetQueueUrlInput = read(body)?;
-                write(&json!({ "QueueUrl": self.0.surroundings.queue_url(&self.entry(&input.queue_name)?.queue.name) }))
+                write(&json!({ "QueueUrl": self.0.deployment.queue_url(&self.entry(&input.queue_name)?.queue.name) }))
             }
             SqsOperation::ListQueues => {
                 let input: ListQueuesInput = read(body)?;
@@ -105,7 +105,7 @@ impl Queues {
                     .queues
                     .keys()
                     .filter(|name| name.starts_with(&prefix))
-                    .map(|name| self.0.surroundings.queue_url(name))
+                    .map(|name| self.0.deployment.queue_url(name))
                     .collect();
                 write(&json!({ "QueueUrls": urls }))
             }
@@ -165,7 +165,7 @@ impl Queues {
         let queue = &self.entry_of_url(&input.queue_url)?.queue;
         let contents = self.contents(&queue.name)?;
         let mut attributes = HashMap::from([
-            ("QueueArn", self.0.surroundings.arn("sqs", &queue.name)),
+            ("QueueArn", self.0.deployment.arn("sqs", &queue.name)),
             ("ApproximateNumberOfMessages", contents.visible.to_string()),
             ("ApproximateNumberOfMessagesNotVisible", contents.in_flight.to_string()),
             ("ApproximateNumberOfMessagesDelayed", contents.delayed.to_string()),

@@ -26,7 +26,7 @@ fn settings(name: &str) -> Queue {
 }
 
 fn open(queues: &[Queue]) -> Queues {
-    Queues::open(Storage::open(None).expect("storage"), Surroundings::default(), queues).expect("queues")
+    Queues::open(Storage::open(None).expect("storage"), Deployment::default(), queues).expect("queues")
 }
 
 fn message(body: &str, group: Option<&str>) -> SendMessageInput {
@@ -127,7 +127,7 @@ async fn a_fifo_queue_takes_equal_messages_once() {
 #[tokio::test]
 async fn what_was_in_flight_is_visible_again_after_a_restart() {
     let storage = Storage::open(None).expect("storage");
-    let restart = || Queues::open(storage.clone(), Surroundings::default(), &[settings("Q")]).expect("queues");
+    let restart = || Queues::open(storage.clone(), Deployment::default(), &[settings("Q")]).expect("queues");
     let queues = restart();
     queues.send("Q", message("m", None)).expect("sent");
     assert_eq!(receive(&queues, "Q", 30).await.len(), 1);

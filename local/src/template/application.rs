@@ -5,23 +5,24 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use idempotency::sqs::LONGEST_RETENTION;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::{Function, Queue, Surroundings, Template, members, yaml};
+use super::{Deployment, Document, Function, Queue, Template, members, yaml};
 
 /// Between the last moment at which a message may come and the expiration of its record.
 const MARGIN: Duration = Duration::from_secs(60 * 60);
 
-fn text() -> Result<String> {
-    Ok(std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../template.yaml"))?)
+fn application() -> Result<Document> {
+    Document::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../template.yaml"))
 }
 
-fn problems(text: &str) -> Result<Vec<String>> {
+fn problems(document: &Document, chosen: &[(&str, &str)]) -> Result<Vec<String>> {
     let parameters = [("JwtIssuer", "http://issuer"), ("ProviderUrl", "http://provider"), ("KafkaClusterArn", "arn:k")];
-    let parameters = parameters.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-    let surroundings = Surroundings { parameters, ..Surroundings::default() };
-    let mut problems = of_document(&yaml::parse(text)?);
-    let template = Template::read(text, Path::new("/app"), &surroundings)?;
+    let parameters = parameters.iter().chain(chosen);
+    let parameters = parameters.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    let deployment = Deployment { parameters, ..Deployment::default() };
+    let mut problems = of_document(document.value());
+    let template = Template::of(document.value(), Path::new("/app"), &deployment)?;
     for (name, function) in &template.functions {
         for mapping in &function.mappings {
             let (queue_name, queue) = template.queue(&mapping.queue_arn).context("the queue is in the template")?;
@@ -43,12 +44,12 @@ fn of_document(document: &Value) -> Vec<String> {
     for (name, resource) in members(&document["Resources"]) {
         for (event, settings) in members(&resource["Properties"]["Events"]) {
             if settings["Type"] == "HttpApi"
-                && !ends_before_the_gateway(&resource["Properties"], &settings["Properties"])
+                && !ends_before_the_gateway(document, &resource["Properties"], &settings["Properties"])
             {
                 problems.push(format!("{name}.{event}: the gateway would answer before the function does"));
             }
             if is_open(settings) && !is_limited(document, &resource["Properties"], &settings["Properties"]) {
-                problems.push(format!("{name}.{event}: who has no token can use up what others are to have"));
+                problems.push(format!("{name}.{event}: callers without a token can use up the limits of the others"));
             }
             if settings["Properties"]["ParallelizationFactor"].as_u64().is_some_and(|factor| factor > 1) {
                 problems.push(format!("{name}.{event}: a watermark needs the records of a shard one after another"));
@@ -99,10 +100,16 @@ fn kinds(statement: &Value) -> Vec<&str> {
     list(&condition["ForAllValues:StringLike"]["dynamodb:LeadingKeys"])
 }
 
-/// A caller is to hear from the function, which says what it knows, and not from a gateway that has lost its patience.
-fn ends_before_the_gateway(function: &Value, route: &Value) -> bool {
+/// The caller must get the function's answer, which is precise, and not the gateway's 503.
+fn ends_before_the_gateway(document: &Value, function: &Value, route: &Value) -> bool {
     let gateway_ms = route["TimeoutInMillis"].as_u64().unwrap_or(GATEWAY_MS);
-    function["Timeout"].as_u64().is_some_and(|timeout_s| timeout_s * 1000 < gateway_ms)
+    highest(document, &function["Timeout"]).is_some_and(|timeout_s| timeout_s * 1000 < gateway_ms)
+}
+
+/// A number, or the highest that the parameter can have to which it refers.
+fn highest(document: &Value, value: &Value) -> Option<u64> {
+    let parameter = value["Ref"].as_str().map(|name| &document["Parameters"][name]["MaxValue"]);
+    parameter.unwrap_or(value).as_u64()
 }
 
 /// What an HTTP API waits for an integration at the most, and by default (AWS, "Quotas for configuring and running an
@@ -133,9 +140,9 @@ fn list(value: &Value) -> Vec<&str> {
 }
 
 /// What a function's own role allows, as `action on resource`, and of which kinds of items.
-fn allowed(text: &str, function: &str) -> Result<Vec<String>> {
-    let document = yaml::parse(text)?;
-    let policies = document["Resources"][format!("{function}Role")]["Properties"]["Policies"]
+fn allowed(function: &str) -> Result<Vec<String>> {
+    let document = application()?;
+    let policies = document.value()["Resources"][format!("{function}Role")]["Properties"]["Policies"]
         .as_array()
         .cloned()
         .unwrap_or_default();
@@ -154,48 +161,71 @@ fn allowed(text: &str, function: &str) -> Result<Vec<String>> {
 
 #[test]
 fn retention_visibility_and_partial_batches_fit_together() -> Result<()> {
-    assert_eq!(problems(&text()?)?, [""; 0]);
+    assert_eq!(problems(&application()?, &[])?, [""; 0]);
     Ok(())
 }
 
 #[test]
 fn what_does_not_fit_together_is_found() -> Result<()> {
-    let text = text()?;
-    for (right, wrong, expected) in [
-        ("VisibilityTimeout: 60", "VisibilityTimeout: 59", "LedgerQueue: VisibilityTimeout"),
+    const CONSOLE: &str = "/Resources/Api/Properties/RouteSettings/ANY ~1console";
+    const LEADING_KEYS: &str = "dynamodb:LeadingKeys";
+    for (pointer, value, expected) in [
         (
-            "FunctionResponseTypes: [ReportBatchItemFailures]",
-            "FunctionResponseTypes: []",
+            "/Resources/LedgerWorker/Properties/Events/Ledger/Properties/FunctionResponseTypes",
+            json!([]),
             "without ReportBatchItemFailures",
         ),
-        ("MessageRetentionPeriod: 345600", "MessageRetentionPeriod: 1296000", "after its record has expired"),
-        ("VisibilityTimeout: 60", "VisibilityTimeout: 60\n      FifoQueue: true", "take those behind it"),
-        ("Action: sqs:ChangeMessageVisibility", "Action: sqs:*", "wider than"),
-        (r#""Null": { "dynamodb:LeadingKeys": "false" }"#, "", "PaymentsApiRole: a role reaches items of every kind"),
+        ("/Resources/LedgerQueue/Properties/MessageRetentionPeriod", json!(1_296_000), "after its record has expired"),
+        ("/Resources/LedgerQueue/Properties/FifoQueue", json!(true), "take those behind it"),
+        (CONSOLE, Value::Null, "Console.Home: callers without a token"),
         (
-            "\"ForAllValues:StringLike\":",
-            "\"ForAllValues:StringEquals\":",
+            "/Resources/Api/Properties/RouteSettings/ANY ~1console~1{proxy+}/ThrottlingRateLimit",
+            json!({ "Ref": "RequestsPerSecond" }),
+            "Console.Pages: callers",
+        ),
+        (
+            "/Resources/Api/Properties/DefaultRouteSettings/ThrottlingBurstLimit",
+            Value::Null,
+            "Console.Home: callers without a token",
+        ),
+        (
+            "/Resources/Console/Properties/ReservedConcurrentExecutions",
+            Value::Null,
+            "Console.Home: callers without a token",
+        ),
+        ("/Parameters/ApiTimeoutSeconds/MaxValue", json!(30), "PaymentsApi.CreatePayment: the gateway would answer"),
+        ("/Resources/PaymentsApi/Properties/Timeout", Value::Null, "PaymentsApi.CreatePayment: the gateway would"),
+    ] {
+        let mut changed = application()?;
+        changed.set(pointer, value)?;
+        let problems = problems(&changed, &[])?.join("; ");
+        assert!(problems.contains(expected), "{pointer}: {problems}");
+    }
+    for (role, sid, member, value, expected) in [
+        ("LedgerWorkerRole", "Visibility", "Action", json!("sqs:*"), "wider than"),
+        ("PaymentsApiRole", "Records", "Condition", Value::Null, "PaymentsApiRole: a role reaches items of every kind"),
+        (
+            "LedgerWorkerRole",
+            "Records",
+            "Condition",
+            json!({ "Null": { LEADING_KEYS: "false" }, "ForAllValues:StringEquals": { LEADING_KEYS: ["idempotency:*"] } }),
             "LedgerWorkerRole: a role reaches items of every kind",
         ),
-        ("ANY /console:", "ANY /other:", "Console.Home: who has no token"),
         (
-            "ThrottlingRateLimit: !Ref ConsoleRequestsPerSecond",
-            "ThrottlingRateLimit: !Ref RequestsPerSecond",
-            "Console.Pages: who",
+            "LedgerWorkerRole",
+            "Records",
+            "Condition",
+            json!({ "ForAllValues:StringLike": { LEADING_KEYS: ["idempotency:*"] } }),
+            "LedgerWorkerRole: a role reaches items of every kind",
         ),
-        ("ThrottlingBurstLimit: !Ref RequestBurst", "", "Console.Home: who has no token"),
-        (
-            "ReservedConcurrentExecutions: !If [IsConsoleReserved",
-            "X: !If [IsConsoleReserved",
-            "Console.Home: who has no token",
-        ),
-        ("      Timeout: 10\n", "      Timeout: 30\n", "PaymentsApi.CreatePayment: the gateway would answer"),
-        ("      Timeout: 10\n", "", "PaymentsApi.CreatePayment: the gateway would answer"),
     ] {
-        assert!(text.contains(right), "{right}");
-        let problems = problems(&text.replace(right, wrong))?.join("; ");
-        assert!(problems.contains(expected), "{wrong}: {problems}");
+        let mut changed = application()?;
+        changed.statement(role, sid)?[member] = value;
+        let problems = problems(&changed, &[])?.join("; ");
+        assert!(problems.contains(expected), "{role} {sid}: {problems}");
     }
+    let problems = problems(&application()?, &[("LedgerVisibilitySeconds", "59")])?.join("; ");
+    assert!(problems.contains("LedgerQueue: VisibilityTimeout"), "{problems}");
     Ok(())
 }
 
@@ -215,7 +245,7 @@ fn parts_of_a_shard_at_the_same_time_are_found() -> Result<()> {
 #[test]
 fn the_roles_of_worker_and_stream_allow_what_they_do_and_no_more() -> Result<()> {
     assert_eq!(
-        allowed(&text()?, "LedgerWorker")?,
+        allowed("LedgerWorker")?,
         [
             "dynamodb:GetItem on Records idempotency:*",
             "dynamodb:PutItem on Payments account#*",
@@ -231,7 +261,7 @@ fn the_roles_of_worker_and_stream_allow_what_they_do_and_no_more() -> Result<()>
         ]
     );
     assert_eq!(
-        allowed(&text()?, "TerminalStream")?,
+        allowed("TerminalStream")?,
         [
             "dynamodb:GetItem on Records idempotency:warm",
             "dynamodb:GetItem on Records watermark#*",
@@ -252,7 +282,7 @@ fn who_faces_callers_cannot_write_the_ledger() -> Result<()> {
         ("PaymentsApi", &["audit", "owner#*", "payment#*"][..]),
         ("Console", &["approvals", "audit", "payment#*", "preview#*"]),
     ] {
-        let allowed = allowed(&text()?, function)?;
+        let allowed = allowed(function)?;
         let mut written: Vec<&str> = allowed
             .iter()
             .filter_map(|action| {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde_json::{Map, Value};
 
-use super::Surroundings;
+use super::{Deployment, parameters};
 
 /// The secret that every `{{resolve:secretsmanager:…}}` yields: the provider simulator takes any key that looks like
 /// Stripe's, and no real secret has a place on a developer's machine.
@@ -19,26 +19,17 @@ pub(super) struct Identity {
 }
 
 pub(super) struct Resolver<'a> {
-    pub(super) surroundings: &'a Surroundings,
+    pub(super) deployment: &'a Deployment,
     parameters: BTreeMap<String, Value>,
     conditions: BTreeMap<String, Value>,
     pub(super) resources: BTreeMap<String, Identity>,
 }
 
 impl<'a> Resolver<'a> {
-    pub(super) fn new(document: &Value, surroundings: &'a Surroundings) -> Result<Self> {
-        let mut parameters = BTreeMap::new();
-        for (name, declaration) in members(&document["Parameters"]) {
-            let value = surroundings
-                .parameters
-                .get(name)
-                .map(|supplied| Value::String(supplied.clone()))
-                .or_else(|| declaration.get("Default").cloned())
-                .with_context(|| format!("parameter {name} has no Default, and the local stack supplies none"))?;
-            parameters.insert(name.clone(), parameter(declaration, value));
-        }
+    pub(super) fn new(document: &Value, deployment: &'a Deployment) -> Result<Self> {
+        let parameters = parameters::values(document, deployment)?;
         let conditions = members(&document["Conditions"]).map(|(name, value)| (name.clone(), value.clone())).collect();
-        Ok(Self { surroundings, parameters, conditions, resources: BTreeMap::new() })
+        Ok(Self { deployment, parameters, conditions, resources: BTreeMap::new() })
     }
 
     /// The value with every intrinsic replaced. `AWS::NoValue` removes the member that holds it.
@@ -97,10 +88,10 @@ impl<'a> Resolver<'a> {
     }
 
     fn reference(&self, name: &str) -> Result<Value> {
-        let surroundings = self.surroundings;
+        let deployment = self.deployment;
         let pseudo = match name {
-            "AWS::AccountId" => Some(surroundings.account.as_str()),
-            "AWS::Region" => Some(surroundings.region.as_str()),
+            "AWS::AccountId" => Some(deployment.account.as_str()),
+            "AWS::Region" => Some(deployment.region.as_str()),
             "AWS::Partition" => Some("aws"),
             "AWS::StackName" => Some("local"),
             "AWS::StackId" => Some("arn:aws:cloudformation:local:stack/local"),
@@ -213,17 +204,6 @@ pub(super) fn members(value: &Value) -> impl Iterator<Item = (&String, &Value)> 
     value.as_object().into_iter().flatten()
 }
 
-/// A list parameter arrives as one string with commas (AWS, "Parameters": `CommaDelimitedList`, `List<…>`).
-fn parameter(declaration: &Value, value: Value) -> Value {
-    let kind = declaration["Type"].as_str().unwrap_or("String");
-    match value {
-        Value::String(text) if kind == "CommaDelimitedList" || kind.starts_with("List<") => {
-            Value::Array(text.split(',').map(|item| Value::String(item.trim().to_owned())).collect())
-        }
-        value => value,
-    }
-}
-
 fn intrinsic(map: &Map<String, Value>) -> Option<(&str, &Value)> {
     let mut entries = map.iter();
     match (entries.next(), entries.next()) {
@@ -269,9 +249,9 @@ mod tests {
     use serde_json::json;
 
     fn resolve(value: Value) -> Result<Value> {
-        let surroundings = Surroundings {
-            parameters: BTreeMap::from([("Supplied".to_owned(), "here".to_owned())]),
-            ..Surroundings::default()
+        let deployment = Deployment {
+            defaults: BTreeMap::from([("Supplied".to_owned(), "here".to_owned())]),
+            ..Deployment::default()
         };
         let document = json!({
             "Parameters": {
@@ -286,7 +266,7 @@ mod tests {
                 "Either": {"Fn::Or": [{"Condition": "Dev"}, {"Condition": "NotDev"}]},
             },
         });
-        let mut resolver = Resolver::new(&document, &surroundings)?;
+        let mut resolver = Resolver::new(&document, &deployment)?;
         resolver.resources.insert(
             "Table".to_owned(),
             Identity { reference: "Table".to_owned(), attributes: BTreeMap::from([("Arn", "arn:table".to_owned())]) },
@@ -299,7 +279,7 @@ mod tests {
         let cases = [
             (json!({"Ref": "Supplied"}), json!("here")),
             (json!({"Ref": "List"}), json!(["a", "b"])),
-            (json!({"Ref": "AWS::Region"}), json!(Surroundings::default().region)),
+            (json!({"Ref": "AWS::Region"}), json!(Deployment::default().region)),
             (json!({"Fn::GetAtt": ["Table", "Arn"]}), json!("arn:table")),
             (json!({"Fn::Sub": "${Stage}-${Table.Arn}-${!literal}"}), json!("dev-arn:table-${literal}")),
             (json!({"Fn::Sub": ["${x}", {"x": {"Ref": "Stage"}}]}), json!("dev")),

@@ -30,12 +30,11 @@ pub struct Function {
 }
 
 impl Function {
-    /// How many sandboxes it may have. Without reserved concurrency: enough for real concurrency on one machine, and
-    /// no less than an event source mapping may ask for.
-    pub fn concurrency(&self) -> usize {
-        const DEFAULT: usize = 8;
-        let asked = self.mappings.iter().filter_map(|mapping| mapping.maximum_concurrency).max().unwrap_or(DEFAULT);
-        self.reserved_concurrency.unwrap_or(asked.max(DEFAULT)).max(1)
+    /// The maximum number of sandboxes. Without reserved concurrency it is `unreserved`, or the concurrency of an event
+    /// source mapping if that is higher.
+    pub fn concurrency(&self, unreserved: usize) -> usize {
+        let mappings = self.mappings.iter().filter_map(|mapping| mapping.maximum_concurrency);
+        self.reserved_concurrency.unwrap_or_else(|| mappings.fold(unreserved, usize::max)).max(1)
     }
 }
 
@@ -181,6 +180,7 @@ pub struct Pipe {
     pub maximum_age: Option<Duration>,
     pub message_group_id: Option<String>,
     pub message_deduplication_id: Option<String>,
+    pub is_stopped: bool,
 }
 
 /// What one machine has no use for: permissions (but for those that functions' roles have at DynamoDB), keys, logs and their watchers.
@@ -247,26 +247,26 @@ pub(super) fn unknown_properties<'p>(kind: &str, properties: &'p Value) -> impl 
 /// What `Ref` and `GetAtt` of this resource yield (AWS, "Return values" of each resource type).
 pub(super) fn identity(id: &str, resource: &Value, resolver: &Resolver<'_>) -> Result<Identity> {
     let properties = &resource["Properties"];
-    let surroundings = resolver.surroundings;
+    let deployment = resolver.deployment;
     let physical = |property: &str| physical_name(id, &properties[property], resolver);
     let (reference, attributes) = match resource["Type"].as_str().context("a resource without a Type")? {
         "AWS::DynamoDB::Table" => {
             let name = physical("TableName")?;
-            let arn = surroundings.arn("dynamodb", &format!("table/{name}"));
+            let arn = deployment.arn("dynamodb", &format!("table/{name}"));
             let stream = format!("{arn}/stream/local");
             (name, vec![("Arn", arn), ("StreamArn", stream)])
         }
         "AWS::SQS::Queue" => {
             let name = queue_name(id, properties, resolver)?;
-            let url = surroundings.queue_url(&name);
-            (url.clone(), vec![("Arn", surroundings.arn("sqs", &name)), ("QueueName", name), ("QueueUrl", url)])
+            let url = deployment.queue_url(&name);
+            (url.clone(), vec![("Arn", deployment.arn("sqs", &name)), ("QueueName", name), ("QueueUrl", url)])
         }
         "AWS::Serverless::Function" => {
             let name = physical("FunctionName")?;
-            (name.clone(), vec![("Arn", surroundings.arn("lambda", &format!("function:{name}")))])
+            (name.clone(), vec![("Arn", deployment.arn("lambda", &format!("function:{name}")))])
         }
         "AWS::Serverless::HttpApi" => (id.to_owned(), vec![("ApiId", id.to_owned())]),
-        _ => (id.to_owned(), vec![("Arn", surroundings.arn("local", id))]),
+        _ => (id.to_owned(), vec![("Arn", deployment.arn("local", id))]),
     };
     Ok(Identity { reference, attributes: attributes.into_iter().collect() })
 }
@@ -404,6 +404,7 @@ pub(super) fn pipe(properties: &Value, resolver: &Resolver<'_>) -> Result<Pipe> 
         maximum_age: limit("MaximumRecordAgeInSeconds").map(|seconds| Duration::from_secs(seconds.into())),
         message_group_id: target["SqsQueueParameters"]["MessageGroupId"].as_str().map(str::to_owned),
         message_deduplication_id: target["SqsQueueParameters"]["MessageDeduplicationId"].as_str().map(str::to_owned),
+        is_stopped: get("DesiredState")? == "STOPPED",
     })
 }
 

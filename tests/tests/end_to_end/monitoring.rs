@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use idempotency::telemetry::metrics::Metric;
-use local::template::{Surroundings, expand};
+use local::template::{Deployment, expand};
 use reqwest::Method;
 use serde_json::{Value, json};
 use tests::console::Script;
@@ -240,7 +240,7 @@ fn resources() -> Resources {
     ];
     let parameters = parameters.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     let text = std::fs::read_to_string(workspace().join("template.yaml")).expect("readable");
-    expand(&text, &Surroundings { parameters, ..Surroundings::default() }).expect("the template expands")
+    expand(&text, &Deployment { parameters, ..Deployment::default() }).expect("the template expands")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -482,7 +482,7 @@ fn every_alarm_says_what_to_do_and_what_silence_means() {
 fn what_costs_when_idle_is_made_on_demand() {
     let text = std::fs::read_to_string(workspace().join("template.yaml")).expect("readable");
     let parameters = BTreeMap::from([("JwtIssuer".to_owned(), "https://issuer.example".to_owned())]);
-    let default = expand(&text, &Surroundings { parameters, ..Surroundings::default() }).expect("it expands");
+    let default = expand(&text, &Deployment { parameters, ..Deployment::default() }).expect("it expands");
     for kind in ["AWS::CloudWatch::Alarm", "AWS::CloudWatch::Dashboard", "AWS::SNS::Topic", "AWS::KMS::Key"] {
         assert_eq!(of_type(&default, kind).map(|(id, _)| id).collect::<Vec<_>>(), [""; 0], "{kind}");
     }
