@@ -9,7 +9,9 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use thirtyfour::{By, ChromiumLikeCapabilities, DesiredCapabilities, Key, TypingData, WebDriver, WebElement};
 
-use crate::local_stack::{PATIENCE, eventually, workspace};
+use crate::process::signal;
+use crate::wait::{TIMEOUT, eventually};
+use crate::workspace;
 
 /// What a browser can do, and how the page looks in it.
 #[derive(Clone, Copy, Debug)]
@@ -164,7 +166,7 @@ impl Browser {
             if missing.is_empty() {
                 return;
             }
-            assert!(started.elapsed() < PATIENCE, "{missing:?} not on {}: {page}", self.url().await);
+            assert!(started.elapsed() < TIMEOUT, "{missing:?} not on {}: {page}", self.url().await);
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
@@ -272,7 +274,7 @@ impl Drop for Browser {
     fn drop(&mut self) {
         // The driver ends its browser on SIGTERM. After `quit` there is nothing left to end.
         if matches!(self.process.try_wait(), Ok(None)) {
-            crate::local_stack::signal(self.process.id(), "TERM");
+            signal(self.process.id(), "TERM");
             let _ = self.process.wait();
         }
     }

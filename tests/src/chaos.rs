@@ -12,7 +12,7 @@ mod tally;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -20,8 +20,10 @@ use std::time::{Duration, Instant};
 use futures::StreamExt;
 use reqwest::Method;
 
-use crate::local_stack::{Stack, eventually, free_port, workspace};
+use crate::local_stack::{Setup, Stack};
+use crate::process::free_port;
 use crate::proxy::Proxy;
+use crate::wait::eventually;
 
 pub use client::{Clients, Payment};
 use faults::Weather;
@@ -156,11 +158,7 @@ impl City {
         let port = free_port();
         let proxy = Proxy::start(([127, 0, 0, 1], port).into()).await;
         let endpoint = format!("http://{}", proxy.address());
-        let (data, template) = (folder.path("data"), folder.template());
-        let arguments = ["--data", &data, "--template", &template, "--dynamodb-endpoint", &endpoint];
-        let port = port.to_string();
-        let stack =
-            Stack::start_with(&[&arguments[..], &["--dynamodb-port", &port, "--overtime", "20"]].concat()).await;
+        let stack = short_leases().data(&folder.0).behind(&endpoint, port).start().await;
         let losses = Arc::default();
         proxy.weather(Box::new(Weather {
             losses: Arc::clone(&losses),
@@ -214,43 +212,31 @@ async fn judge(stack: &Stack, clients: &Clients) {
     assert_eq!(charges.len(), succeeded, "nothing else was charged");
 }
 
-/// The data of a stack, and its template; removed at the end, unless something was broken.
+/// Functions with leases of a few seconds, and room for sandboxes that are frozen.
+fn short_leases() -> Setup {
+    Setup::brief()
+        .parameter("ReconcilerTimeoutSeconds", 14)
+        .parameter("LedgerVisibilitySeconds", 4)
+        .parameter("ScanIntervalSeconds", 0)
+        .option("sandboxes", 96)
+        .option("overtime", 20)
+}
+
+/// The data of a stack; removed at the end, unless a promise was broken.
 struct Folder(PathBuf);
 
 impl Folder {
     fn new(seed: u64) -> Self {
         let folder = std::env::temp_dir().join(format!("chaos-{seed}-{}", std::process::id()));
-        std::fs::create_dir_all(folder.join("data")).expect("writable");
+        std::fs::create_dir_all(&folder).expect("writable");
         Self(folder)
-    }
-
-    fn path(&self, name: &str) -> String {
-        self.0.join(name).to_str().expect("UTF-8").to_owned()
-    }
-
-    /// The application's template, with leases of a few seconds, and room for sandboxes that stand still.
-    fn template(&self) -> String {
-        let template = std::fs::read_to_string(workspace().join("template.yaml")).expect("readable");
-        let functions = format!("CodeUri: {}/functions", workspace().display());
-        let reserved = "      ReservedConcurrentExecutions: !If [";
-        assert!(template.contains(reserved), "the template has {reserved}");
-        let template: String = template.split_inclusive('\n').filter(|line| !line.starts_with(reserved)).collect();
-        let impatient = template
-            .replace("VisibilityTimeout: 60", "VisibilityTimeout: 4")
-            .replace("      Timeout: 10\n", "      Timeout: 4\n      ReservedConcurrentExecutions: 96\n")
-            .replace("      Timeout: 60\n", "      Timeout: 14\n")
-            .replace("Default: 3600", "Default: 0")
-            .replace("CodeUri: functions", &functions);
-        let file: &Path = &self.0.join("template.yaml");
-        std::fs::write(file, impatient).expect("writable");
-        self.path("template.yaml")
     }
 }
 
 impl Drop for Folder {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("kept for a look: {}", self.0.display());
+            eprintln!("the data is kept in {}", self.0.display());
         } else {
             drop(std::fs::remove_dir_all(&self.0));
         }

@@ -1,5 +1,7 @@
 //! What the tests share: an embedded DynamoDB, a proxy that loses replies, the local stack as a process, what its
-//! functions print, and what the template watches.
+//! functions print, and what the template monitors.
+
+use std::path::PathBuf;
 
 pub mod browser;
 pub mod chaos;
@@ -9,5 +11,15 @@ pub mod http_conformance;
 pub mod local_stack;
 pub mod log;
 pub mod monitoring;
+pub mod process;
 pub mod proxy;
+pub mod sizes;
 pub mod soak;
+pub mod wait;
+
+/// The root of the workspace.
+pub fn workspace() -> PathBuf {
+    let mut folder = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    folder.pop();
+    folder
+}

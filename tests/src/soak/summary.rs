@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use anyhow::{Context, Result};
 use aws_sdk_dynamodb::primitives::{DateTime, DateTimeFormat};
 
-use crate::local_stack::workspace;
+use crate::workspace;
 
 const DONE: &str = "ok";
 const BROKEN: &str = "BROKEN";

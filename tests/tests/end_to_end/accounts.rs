@@ -1,7 +1,9 @@
 //! Who reads an account: the principal that first paid into it, or whom the token's claim names; and a role.
 
 use serde_json::{Value, json};
-use tests::local_stack::{Answer, Stack, User, payment};
+use tests::local_stack::{Answer, Setup, User, payment};
+
+use crate::stacks::SHARED;
 
 const VISA: &str = "pm_card_visa";
 const ROLE: &[(&str, &str)] = &[("role", "accounts:read")];
@@ -38,43 +40,44 @@ fn header_names(answer: &Answer) -> Vec<&str> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_account_is_read_by_who_first_paid_into_it_and_by_a_role_and_by_nobody_else() {
-    let stack = Stack::start().await;
+    let stack = SHARED.stack().await;
+    let name = &stack.own("acct-1");
     let (ann, bob, auditor) = (stack.user("ann").await, stack.user("bob").await, stack.user_with("eve", ROLE).await);
-    is_hidden(&ann, "acct-1").await;
-    assert_eq!(ann.pay("first", &payment("acct-1", VISA)).await.status, 201);
-    ann.balance("acct-1", "EUR", 1).await;
+    is_hidden(&ann, name).await;
+    assert_eq!(ann.pay("first", &payment(name, VISA)).await.status, 201);
+    ann.balance(name, "EUR", 1).await;
 
     // He asks first; that settles whose it is, and it is not his.
-    is_hidden(&bob, "acct-1").await;
-    assert_eq!(account(&ann, "acct-1").await.json()["balances"][0]["balance"], 1999);
+    is_hidden(&bob, name).await;
+    assert_eq!(account(&ann, name).await.json()["balances"][0]["balance"], 1999);
 
     // Whoever knows the name may pay into it, and learns nothing by that.
-    assert_eq!(bob.pay("present", &payment("acct-1", VISA)).await.status, 201);
-    assert_eq!(bob.pay("present in yen", &yen("acct-1")).await.problem(), "400 invalid-key");
-    assert_eq!(bob.pay("present-in-yen", &yen("acct-1")).await.status, 201);
-    ann.balance("acct-1", "EUR", 2).await;
-    ann.balance("acct-1", "JPY", 1).await;
-    is_hidden(&bob, "acct-1").await;
-    let shown = account(&ann, "acct-1").await;
+    assert_eq!(bob.pay("present", &payment(name, VISA)).await.status, 201);
+    assert_eq!(bob.pay("present in yen", &yen(name)).await.problem(), "400 invalid-key");
+    assert_eq!(bob.pay("present-in-yen", &yen(name)).await.status, 201);
+    ann.balance(name, "EUR", 2).await;
+    ann.balance(name, "JPY", 1).await;
+    is_hidden(&bob, name).await;
+    let shown = account(&ann, name).await;
     assert_eq!((shown.status, shown.json()["balances"].as_array().map(Vec::len)), (200, Some(2)), "{shown:?}");
-    let all = account(&auditor, "acct-1").await;
+    let all = account(&auditor, name).await;
     assert_eq!((all.status, all.body), (200, shown.body));
     is_hidden(&auditor, "never-used-either").await;
 
     for role in ["operator", "viewer", "accounts:write", "xaccounts:read", ""] {
-        is_hidden(&stack.user_with("eve", &[("role", role)]).await, "acct-1").await;
+        is_hidden(&stack.user_with("eve", &[("role", role)]).await, name).await;
     }
     let several = stack.user_with("eve", &[("role", "[operator accounts:read]")]).await;
-    assert_eq!(account(&several, "acct-1").await.status, 200, "one of several roles, as the gateway hands them over");
-    assert_eq!(account(&stack.user_with("eve", &[("scope", "accounts:read")]).await, "acct-1").await.status, 404);
+    assert_eq!(account(&several, name).await.status, 200, "one of several roles, as the gateway hands them over");
+    assert_eq!(account(&stack.user_with("eve", &[("scope", "accounts:read")]).await, name).await.status, 404);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_two_first_payments_at_once_one_makes_the_owner_for_good() {
-    let stack = Stack::start().await;
+    let stack = SHARED.stack().await;
     let (ann, bob) = (stack.user("ann").await, stack.user("bob").await);
     for number in 0..5 {
-        let name = format!("acct-{number}");
+        let name = stack.own(&format!("acct-{number}"));
         let (key, slow, quick) = (format!("key-{number}"), payment(&name, "pm_slow_300"), yen(&name));
         // The later one is posted first, in another currency.
         let (one, other) = tokio::join!(ann.pay(&key, &slow), bob.pay(&key, &quick));
@@ -100,30 +103,32 @@ async fn of_two_first_payments_at_once_one_makes_the_owner_for_good() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_account_that_a_terminal_opened_is_not_had_by_paying_into_it() {
-    let stack = Stack::start().await;
+    let stack = SHARED.stack().await;
+    let shop = &stack.own("shop");
+    let own = &stack.own("own");
     let (ann, auditor) = (stack.user("ann").await, stack.user_with("eve", ROLE).await);
-    stack.put("LedgerQueue", 1, sale("shop", 1)).await;
-    ann.balance("shop", "EUR", 1).await;
-    is_hidden(&ann, "shop").await;
+    stack.put("LedgerQueue", 1, sale(shop, 1)).await;
+    ann.balance(shop, "EUR", 1).await;
+    is_hidden(&ann, shop).await;
     // In the same currency and in another one.
-    assert_eq!(ann.pay("one", &payment("shop", VISA)).await.status, 201);
-    assert_eq!(ann.pay("two", &yen("shop")).await.status, 201);
-    ann.balance("shop", "EUR", 2).await;
-    ann.balance("shop", "JPY", 1).await;
-    is_hidden(&ann, "shop").await;
-    assert_eq!(account(&auditor, "shop").await.json()["balances"].as_array().map(Vec::len), Some(2));
+    assert_eq!(ann.pay("one", &payment(shop, VISA)).await.status, 201);
+    assert_eq!(ann.pay("two", &yen(shop)).await.status, 201);
+    ann.balance(shop, "EUR", 2).await;
+    ann.balance(shop, "JPY", 1).await;
+    is_hidden(&ann, shop).await;
+    assert_eq!(account(&auditor, shop).await.json()["balances"].as_array().map(Vec::len), Some(2));
 
     // The other way round, the terminal changes nothing.
-    assert_eq!(ann.pay("three", &payment("own", VISA)).await.status, 201);
-    ann.balance("own", "EUR", 1).await;
-    stack.put("LedgerQueue", 1, sale("own", 2)).await;
-    ann.balance("own", "EUR", 2).await;
-    assert_eq!(account(&ann, "own").await.json()["balances"][0]["entries"], 2);
+    assert_eq!(ann.pay("three", &payment(own, VISA)).await.status, 201);
+    ann.balance(own, "EUR", 1).await;
+    stack.put("LedgerQueue", 1, sale(own, 2)).await;
+    ann.balance(own, "EUR", 2).await;
+    assert_eq!(account(&ann, own).await.json()["balances"][0]["entries"], 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn with_a_setting_a_claim_of_the_token_says_whose_an_account_is() {
-    let stack = Stack::start_changed(&[("ACCOUNTS_CLAIM: !Ref AccountsClaim", "ACCOUNTS_CLAIM: accounts")]).await;
+    let stack = Setup::brief().parameter("AccountsClaim", "accounts").start().await;
     let ann = stack.user_with("ann", &[("accounts", "acct-1")]).await;
     let several = stack.user_with("bob", &[("accounts", "[acct-0%20acct-1]")]).await;
     let payer = stack.user("zoe").await;
@@ -140,9 +145,10 @@ async fn with_a_setting_a_claim_of_the_token_says_whose_an_account_is() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn anothers_payment_and_its_refund_are_not_told_from_what_is_not_there() {
-    let stack = Stack::start().await;
+    let stack = SHARED.stack().await;
+    let name = &stack.own("acct-1");
     let (ann, bob) = (stack.user("ann").await, stack.user_with("bob", ROLE).await);
-    let paid = ann.pay("first", &payment("acct-1", VISA)).await;
+    let paid = ann.pay("first", &payment(name, VISA)).await;
     let of_ann = paid.header("location").expect("a location").to_owned();
     let nothing = "/payments/pay_00000000000070008000000000000000";
     let (hidden, none) = (bob.get(&of_ann).await, bob.get(nothing).await);

@@ -2,19 +2,24 @@
 
 use reqwest::Method;
 use serde_json::json;
-use tests::local_stack::{Stack, eventually, payment};
+use tests::local_stack::{Setup, payment};
+use tests::wait::eventually;
+
+use crate::stacks::SHARED;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_that_is_not_valid_is_refused_by_field_and_its_key_stays_usable() {
-    let stack = Stack::start().await;
+    let stack = SHARED.stack().await;
+    let account = &stack.own("acct-1");
     let ann = stack.user("ann").await;
     let valid = r#""account":"acct-1","amount":1999,"currency":"EUR","payment_method":"pm_card_visa""#;
+    let valid = valid.replace("acct-1", account);
     let cases = [
         ("{", ""),
         ("", ""),
         ("[]", ""),
         ("{}", "account"),
-        (r#"{"account":"acct-1","amount":1999,"currency":"EUR"}"#, "payment_method"),
+        (&*format!(r#"{{"account":"{account}","amount":1999,"currency":"EUR"}}"#), "payment_method"),
         (&*valid.replace("EUR", "EUX"), "currency"),
         (&*valid.replace("1999", "0"), "amount"),
         (&*valid.replace("1999", "-1"), "amount"),
@@ -22,7 +27,7 @@ async fn a_request_that_is_not_valid_is_refused_by_field_and_its_key_stays_usabl
         (&*valid.replace("1999", "1999.0"), "amount"),
         (&*valid.replace("1999", "\"1999\""), "amount"),
         (&*valid.replace("1999", "100000000"), "amount"),
-        (&*valid.replace("acct-1", "no spaces"), "account"),
+        (&*valid.replace(account, "no spaces"), "account"),
         (&*format!("{valid},\"amout\":1"), "amout"),
     ];
     for (body, field) in cases {
@@ -37,16 +42,17 @@ async fn a_request_that_is_not_valid_is_refused_by_field_and_its_key_stays_usabl
         assert!(problem["detail"].as_str().is_some_and(|detail| detail.contains(field)), "{problem}");
     }
     assert!(stack.charges().await.is_empty());
-    let corrected = ann.pay("key-1", &payment("acct-1", "pm_card_visa")).await;
+    let corrected = ann.pay("key-1", &payment(account, "pm_card_visa")).await;
     assert_eq!((corrected.status, corrected.is_replay()), (201, false), "{corrected:?}");
     assert_eq!(stack.charges().await.len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_front_refuses_does_not_reach_the_function() {
-    let stack = Stack::start().await;
+    let stack = SHARED.stack().await;
+    let account = &stack.own("acct-1");
     let client = reqwest::Client::new();
-    let body = payment("acct-1", "pm_card_visa");
+    let body = payment(account, "pm_card_visa");
     for authorization in [None, Some("Bearer nonsense"), Some("Basic YTpi")] {
         let mut request = client.post(format!("{}/payments", stack.base())).header("idempotency-key", "k").json(&body);
         if let Some(authorization) = authorization {
@@ -57,14 +63,14 @@ async fn what_the_front_refuses_does_not_reach_the_function() {
     let ann = stack.user("ann").await;
     assert_eq!(ann.get("/nothing").await.status, 404);
     assert_eq!(ann.get("/payments/pay_unknown").await.status, 404);
-    let long = json!({ "account": "acct-1", "reference": "x".repeat(100_000) });
+    let long = json!({ "account": account, "reference": "x".repeat(100_000) });
     assert_eq!(ann.pay("key-1", &long).await.problem(), "413 content-too-large");
     assert!(stack.charges().await.is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_poison_message_ends_in_the_dead_letters_and_the_rest_of_its_batch_is_done() {
-    let stack = Stack::start_impatient().await;
+    let stack = Setup::impatient().start().await;
     let event = |number: u32| {
         json!({
             "type": "payment.succeeded",

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use tests::browser::{Browser, DESK, PHONE, View, is_available};
 use tests::console::{Script, Tables, subject};
-use tests::local_stack::{Stack, payment, workspace};
+use tests::local_stack::{Setup, Stack, payment};
+use tests::workspace;
 
 const REASON: &str = "Seen in the provider's dashboard.";
 
@@ -45,7 +46,7 @@ async fn a_record_is_resolved_with_scripts_and_without() {
     if !is_available() {
         return;
     }
-    let stack = Stack::start_unreconciled().await;
+    let stack = Setup::brief().reconciled_on_demand().start().await;
     let tables = Tables::of(&stack).await;
     for (scripts, key) in [(true, "key-1"), (false, "key-2")] {
         let record = tables.unknown(key, "POST /payments", &subject("acct-1", 1999, "EUR")).await;
@@ -64,7 +65,7 @@ async fn a_record_is_resolved_by_the_keyboard_alone() {
     if !is_available() {
         return;
     }
-    let stack = Stack::start_unreconciled().await;
+    let stack = Setup::brief().reconciled_on_demand().start().await;
     let tables = Tables::of(&stack).await;
     let record = tables.unknown("key-1", "POST /payments", &subject("acct-1", 1999, "EUR")).await;
     let browser = Browser::start(DESK).await;
@@ -102,7 +103,7 @@ async fn hostile_text_runs_nothing_and_no_page_breaks_its_policy() {
         return;
     }
     const HOSTILE: &str = "<script>alert(1)</script><img src=x onerror=alert(2)><b style=color:red>\"'";
-    let stack = Stack::start_unreconciled().await;
+    let stack = Setup::brief().reconciled_on_demand().start().await;
     let tables = Tables::of(&stack).await;
     let foreign = tables.unknown("key-1", HOSTILE, HOSTILE).await;
     let record = tables.unknown("key-2", "POST /payments", &subject("acct-1", 1999, "EUR")).await;
@@ -208,7 +209,7 @@ async fn every_page_is_accessible_in_both_themes_and_fits_a_phone() {
     if !is_available() {
         return;
     }
-    let stack = Stack::start_unreconciled().await;
+    let stack = Setup::brief().reconciled_on_demand().start().await;
     let pages = pages(&stack).await;
     let pictures = std::env::var_os("CONSOLE_PICTURES").map(|folder| workspace().join(folder));
     let browser = Browser::start(DESK).await;

@@ -4,11 +4,15 @@ use std::path::Path;
 use std::process::{Output, Stdio};
 
 use serde_json::{Value, json};
-use tests::local_stack::{Stack, payment, workspace};
+use tests::local_stack::{Stack, payment};
+use tests::workspace;
 use tokio::process::Command;
 
+use crate::stacks::SHARED;
+
 async fn token(stack: &Stack) -> String {
-    let answer = stack.local(reqwest::Method::GET, "token?sub=ann").send().await.expect("answers");
+    let answer =
+        stack.local(reqwest::Method::GET, &format!("token?sub={}", stack.own("ann"))).send().await.expect("answers");
     answer.text().await.expect("a token")
 }
 
@@ -18,21 +22,21 @@ async fn run(stack: &Stack, program: &str, file: &Path, account: &str, method: &
     let url = format!("{}/payments", stack.base());
     let mut command = Command::new(program);
     command.arg(file).args([&url, &token(stack).await, &body]).stdin(Stdio::null()).kill_on_drop(true);
-    let output = tokio::time::timeout(tests::local_stack::PATIENCE, command.output()).await;
+    let output = tokio::time::timeout(tests::wait::TIMEOUT, command.output()).await;
     output.expect("ends in time").unwrap_or_else(|error| panic!("{program} runs: {error}"))
 }
 
 /// Ends well and has paid once, although the first answer was lost with the function; says so when it is refused.
 async fn pays_once(program: &str, file: &Path) {
-    let stack = Stack::start().await;
-    let output = run(&stack, program, file, "acct-1", "pm_kill_after_charge").await;
+    let stack = SHARED.stack().await;
+    let output = run(&stack, program, file, &stack.own("acct-1"), "pm_kill_after_charge").await;
     let shown = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{shown}\n{}", String::from_utf8_lossy(&output.stderr));
     let paid: Value = serde_json::from_str(shown.trim()).expect("the payment");
     assert_eq!((&paid["amount"], &paid["status"]), (&json!(1999), &json!("succeeded")));
     assert_eq!(stack.charges().await.len(), 1);
 
-    let declined = run(&stack, program, file, "acct-2", "pm_card_chargeDeclined").await;
+    let declined = run(&stack, program, file, &stack.own("acct-2"), "pm_card_chargeDeclined").await;
     assert_eq!(declined.status.code(), Some(1), "{declined:?}");
     let problem: Value = serde_json::from_slice(&declined.stdout).expect("the problem");
     assert_eq!(problem["status"], 402, "it does not repeat what is final");

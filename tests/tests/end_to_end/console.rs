@@ -8,14 +8,15 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tests::console::{Script, Tables, Visitor, subject};
 use tests::dynamodb::RECORDS;
-use tests::local_stack::{Stack, eventually, payment};
+use tests::local_stack::{Setup, payment};
 use tests::log::Printed;
+use tests::wait::eventually;
 
 const REASON: &str = "Seen in the provider's dashboard.";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_operator_settles_an_unknown_charge_and_the_clients_retry_hears_of_it() {
-    let stack = Stack::start_unreconciled().await;
+    let stack = Setup::brief().reconciled_on_demand().start().await;
     let (ann, olga) = (stack.user("ann").await, Script::of(&stack, "olga", "operator").await);
     let body = payment("acct-1", "pm_timeout_after_charge");
     assert_eq!(ann.pay("key-1", &body).await.problem(), "409 outcome-unknown");
@@ -66,7 +67,7 @@ async fn an_operator_settles_an_unknown_charge_and_the_clients_retry_hears_of_it
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_settled_as_failed_is_final_and_what_is_released_runs_again() {
-    let stack = Stack::start_unreconciled().await;
+    let stack = Setup::brief().reconciled_on_demand().start().await;
     let (ann, olga) = (stack.user("ann").await, Script::of(&stack, "olga", "operator").await);
     let body = payment("acct-1", "pm_timeout_before_charge");
     for key in ["failed", "released"] {
@@ -105,7 +106,7 @@ async fn what_is_settled_as_failed_is_final_and_what_is_released_runs_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_second_of_two_operators_sees_what_changed_and_writes_nothing() {
-    let stack = Stack::start_unreconciled().await;
+    let stack = Setup::brief().reconciled_on_demand().start().await;
     let tables = Tables::of(&stack).await;
     let record = tables.unknown("key-1", "POST /payments", &subject("acct-1", 1999, "EUR")).await;
     let (olga, otto) = (Visitor::of(&stack, "olga", "operator").await, Visitor::of(&stack, "otto", "operator").await);
@@ -138,7 +139,7 @@ async fn the_second_of_two_operators_sees_what_changed_and_writes_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_double_submit_is_done_once_and_says_so_twice() {
-    let stack = Stack::start_unreconciled().await;
+    let stack = Setup::brief().reconciled_on_demand().start().await;
     let tables = Tables::of(&stack).await;
     let olga = Visitor::of(&stack, "olga", "operator").await;
     let csrf = olga.csrf().await;
@@ -160,7 +161,7 @@ async fn a_double_submit_is_done_once_and_says_so_twice() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_late_owner_changes_nothing_and_is_shown_in_the_audit() {
-    let stack = Stack::start_unreconciled().await;
+    let stack = Setup::brief().reconciled_on_demand().start().await;
     let tables = Tables::of(&stack).await;
     let olga = Script::of(&stack, "olga", "operator").await;
     let (record, claim) = tables.frozen("key-1").await;
@@ -185,7 +186,7 @@ async fn a_late_owner_changes_nothing_and_is_shown_in_the_audit() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_somebody_holds_and_what_was_previewed_long_ago_cannot_be_settled() {
-    let stack = Stack::start_unreconciled().await;
+    let stack = Setup::brief().reconciled_on_demand().start().await;
     let tables = Tables::of(&stack).await;
     let olga = Script::of(&stack, "olga", "operator").await;
     let evidence = json!({ "evidence": "The bank says that nothing happened.", "reason": REASON });
@@ -206,7 +207,7 @@ async fn what_somebody_holds_and_what_was_previewed_long_ago_cannot_be_settled()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_console_is_closed_and_a_viewer_changes_nothing() {
-    let stack = Stack::start_unreconciled().await;
+    let stack = Setup::brief().reconciled_on_demand().start().await;
     let tables = Tables::of(&stack).await;
     let record = tables.unknown("key-1", "POST /payments", &subject("acct-1", 1999, "EUR")).await;
     let seen = tables.record(&record).await;
@@ -268,7 +269,7 @@ fn forged() -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_form_counts_only_if_it_comes_from_a_page_of_ours() {
-    let stack = Stack::start_unreconciled().await;
+    let stack = Setup::brief().reconciled_on_demand().start().await;
     let tables = Tables::of(&stack).await;
     let record = tables.unknown("key-1", "POST /payments", &subject("acct-1", 1999, "EUR")).await;
     let (olga, otto) = (Visitor::of(&stack, "olga", "operator").await, Visitor::of(&stack, "otto", "operator").await);
@@ -295,7 +296,7 @@ async fn a_form_counts_only_if_it_comes_from_a_page_of_ours() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn signing_in_by_a_pasted_token_gives_a_cookie_and_signing_out_takes_it() {
-    let stack = Stack::start_unreconciled().await;
+    let stack = Setup::brief().reconciled_on_demand().start().await;
     let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().expect("a client");
     let url = |path: &str| format!("{}{path}", stack.base());
     let page = client.get(url("/console/sign-in")).send().await.expect("answers");
@@ -334,7 +335,7 @@ async fn signing_in_by_a_pasted_token_gives_a_cookie_and_signing_out_takes_it() 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_list_is_oldest_first_filtered_and_paged_and_its_url_says_how() {
-    let stack = Stack::start_unreconciled().await;
+    let stack = Setup::brief().reconciled_on_demand().start().await;
     let tables = Tables::of(&stack).await;
     let mut records = Vec::new();
     for number in 0..60 {
@@ -387,7 +388,7 @@ async fn the_list_is_oldest_first_filtered_and_paged_and_its_url_says_how() {
 #[tokio::test(flavor = "multi_thread")]
 async fn hostile_text_is_text_on_every_page_and_every_page_forbids_scripts() {
     const HOSTILE: &str = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>&lt;&#x27;";
-    let stack = Stack::start_unreconciled().await;
+    let stack = Setup::brief().reconciled_on_demand().start().await;
     let tables = Tables::of(&stack).await;
     let foreign = tables.unknown("key-1", HOSTILE, HOSTILE).await;
     let record = tables.unknown("key-3", "POST /payments", &subject("acct-1", 1999, "EUR")).await;
@@ -453,7 +454,7 @@ async fn hostile_text_is_text_on_every_page_and_every_page_forbids_scripts() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn with_the_provider_down_the_word_of_two_operators_counts_and_the_audit_says_so() {
-    let stack = Stack::start_unreconciled().await;
+    let stack = Setup::brief().reconciled_on_demand().start().await;
     let (ann, olga) = (stack.user("ann").await, Script::of(&stack, "olga", "operator").await);
     let body = payment("acct-1", "pm_timeout_after_charge");
     assert_eq!(ann.pay("key-1", &body).await.problem(), "409 outcome-unknown");
@@ -486,7 +487,7 @@ async fn with_the_provider_down_the_word_of_two_operators_counts_and_the_audit_s
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unknown_refund_is_settled_as_a_refund_of_its_payment() {
-    let stack = Stack::start_unreconciled().await;
+    let stack = Setup::brief().reconciled_on_demand().start().await;
     let tables = Tables::of(&stack).await;
     let (ann, olga) = (stack.user("ann").await, Script::of(&stack, "olga", "operator").await);
     let paid = ann.pay("key-1", &payment("acct-1", "pm_card_visa")).await.json();
@@ -522,7 +523,7 @@ async fn an_unknown_refund_is_settled_as_a_refund_of_its_payment() {
 #[tokio::test(flavor = "multi_thread")]
 async fn each_request_leaves_one_line_that_says_what_was_done_and_nothing_secret() {
     const EVIDENCE: &str = "The bank says that nothing was charged.";
-    let stack = Stack::start_unreconciled().await;
+    let stack = Setup::brief().reconciled_on_demand().start().await;
     let tables = Tables::of(&stack).await;
     let record = tables.unknown("key-1", "POST /payments", &subject("acct-1", 1999, "EUR")).await;
     let transaction = tables.record(&record).await.transaction.to_string();

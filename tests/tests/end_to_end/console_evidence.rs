@@ -5,7 +5,7 @@ use std::time::Duration;
 use reqwest::Method;
 use serde_json::{Value, json};
 use tests::console::{Script, Tables, Visitor, subject};
-use tests::local_stack::{Stack, payment};
+use tests::local_stack::{Setup, Stack, payment};
 
 const REASON: &str = "Seen in the provider's dashboard.";
 const EVIDENCE: &str = "The bank says that nothing was charged.";
@@ -28,7 +28,7 @@ async fn previewed_in_an_outage(stack: &Stack, olga: &Script<'_>, record: &str, 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_provider_says_happened_is_neither_settled_as_failed_nor_released() {
-    let stack = Stack::start_unreconciled().await;
+    let stack = Setup::brief().reconciled_on_demand().start().await;
     let tables = Tables::of(&stack).await;
     let (ann, olga) = (stack.user("ann").await, Script::of(&stack, "olga", "operator").await);
     let body = payment("acct-1", "pm_timeout_after_charge");
@@ -51,7 +51,7 @@ async fn what_the_provider_says_happened_is_neither_settled_as_failed_nor_releas
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_may_still_happen_at_the_provider_is_neither_settled_as_failed_nor_released() {
-    let stack = Stack::start_unreconciled().await;
+    let stack = Setup::brief().reconciled_on_demand().start().await;
     let tables = Tables::of(&stack).await;
     let (ann, olga) = (stack.user("ann").await, Script::of(&stack, "olga", "operator").await);
     // Charged long after the caller has gone; until then its key is in use, and a search finds nothing.
@@ -68,7 +68,7 @@ async fn what_may_still_happen_at_the_provider_is_neither_settled_as_failed_nor_
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_that_arrives_after_it_was_released_or_settled_as_failed_charges_nothing() {
-    let stack = Stack::start_unreconciled().await;
+    let stack = Setup::brief().reconciled_on_demand().start().await;
     let (ann, olga) = (stack.user("ann").await, Script::of(&stack, "olga", "operator").await);
     let body = payment("acct-1", "pm_timeout_before_charge");
     for key in ["failed", "released"] {
@@ -96,7 +96,7 @@ async fn a_request_that_arrives_after_it_was_released_or_settled_as_failed_charg
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_provider_cannot_say_needs_a_second_operator_and_the_audit_names_both() {
-    let stack = Stack::start_unreconciled().await;
+    let stack = Setup::brief().reconciled_on_demand().start().await;
     let tables = Tables::of(&stack).await;
     let [olga, otto, oskar] = ["olga", "otto", "oskar"].map(|name| Script::of(&stack, name, "operator"));
     let (olga, otto, oskar) = (olga.await, otto.await, oskar.await);
@@ -142,7 +142,7 @@ async fn what_the_provider_cannot_say_needs_a_second_operator_and_the_audit_name
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_approval_is_refused_once_the_provider_speaks_the_record_changes_or_time_passes() {
-    let stack = Stack::start_unreconciled().await;
+    let stack = Setup::brief().reconciled_on_demand().start().await;
     let tables = Tables::of(&stack).await;
     let ann = stack.user("ann").await;
     let (olga, otto) = (Script::of(&stack, "olga", "operator").await, Script::of(&stack, "otto", "operator").await);
@@ -178,7 +178,7 @@ async fn an_approval_is_refused_once_the_provider_speaks_the_record_changes_or_t
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_approval_is_given_on_pages_by_another_person_than_who_asked() {
-    let stack = Stack::start_unreconciled().await;
+    let stack = Setup::brief().reconciled_on_demand().start().await;
     let tables = Tables::of(&stack).await;
     let record = tables.unknown("key-1", "POST /payments", &subject("acct-1", 1999, "EUR")).await;
     stack.provider("down").await;
@@ -220,7 +220,7 @@ async fn an_approval_is_given_on_pages_by_another_person_than_who_asked() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_recorded_as_paid_is_not_settled_as_failed_while_the_provider_is_down() {
-    let stack = Stack::start_unreconciled().await;
+    let stack = Setup::brief().reconciled_on_demand().start().await;
     let tables = Tables::of(&stack).await;
     let olga = Script::of(&stack, "olga", "operator").await;
     // As after a backup of the records was restored.

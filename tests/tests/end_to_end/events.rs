@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use tests::local_stack::{Stack, workspace};
+use tests::local_stack::Stack;
+use tests::workspace;
 
 fn events() -> PathBuf {
     workspace().join("events")

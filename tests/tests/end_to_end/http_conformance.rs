@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use tests::http_conformance::{Case, Client, Need, Options, Principals, Report, Tier, Verdict, load, run};
-use tests::local_stack::{Stack, workspace};
+use tests::local_stack::{Setup, Stack};
+use tests::workspace;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::process::Command;
@@ -23,7 +24,7 @@ async fn conformance(base: &str, cases: Vec<Case>, lacks: &[Need]) -> Report {
 /// The sweep for expired items is far away, as it may be on AWS: what has expired is still there.
 async fn fixture() -> Stack {
     let template: PathBuf = workspace().join("tests/fixture/template.yaml");
-    Stack::start_with(&["--template", template.to_str().expect("UTF-8"), "--time-to-live-sweep", "3600"]).await
+    Setup::application(&template).option("time-to-live-sweep", 3600).start().await
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,30 +1,9 @@
 //! Starting, stopping and starting again.
 
-use std::path::PathBuf;
 use std::process::Command;
 
-use tests::local_stack::{Stack, eventually, payment};
-
-/// A folder that is removed at the end of the test.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Self {
-        let folder = std::env::temp_dir().join(format!("idempotency-{name}-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).expect("writable");
-        Self(folder)
-    }
-
-    fn path(&self) -> &str {
-        self.0.to_str().expect("UTF-8")
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
+use tests::local_stack::{Setup, Stack, payment};
+use tests::wait::eventually;
 
 /// The processes that a process has started, with its own children's among them.
 fn descendants(process: u32) -> Vec<u32> {
@@ -81,9 +60,9 @@ async fn functions_do_not_outlive_a_stack_that_was_killed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn with_data_a_restart_finds_records_payments_and_the_ledger() {
-    let folder = Folder::new("restart");
+    let folder = tempfile::tempdir().expect("a folder");
     let body = payment("acct-1", "pm_card_visa");
-    let mut stack = Stack::start_with(&["--data", folder.path()]).await;
+    let mut stack = Setup::brief().data(folder.path()).start().await;
     let ann = stack.user("ann").await;
     let first = ann.pay("key-1", &body).await;
     assert_eq!(first.status, 201, "{first:?}");
@@ -91,7 +70,7 @@ async fn with_data_a_restart_finds_records_payments_and_the_ledger() {
     drop(ann);
     assert!(tokio::task::block_in_place(|| stack.interrupt()).success());
 
-    let stack = Stack::start_with(&["--data", folder.path()]).await;
+    let stack = Setup::brief().data(folder.path()).start().await;
     let ann = stack.user("ann").await;
     let again = ann.pay("key-1", &body).await;
     assert!(again.is_replay());
@@ -105,10 +84,10 @@ async fn with_data_a_restart_finds_records_payments_and_the_ledger() {
 /// Killed at once after the answer, so that the event is somewhere between the table's stream and the ledger.
 #[tokio::test(flavor = "multi_thread")]
 async fn with_data_an_unfinished_outbox_is_delivered_after_a_crash() {
-    let folder = Folder::new("outbox");
+    let folder = tempfile::tempdir().expect("a folder");
     let mut locations = Vec::new();
     for round in 0..3 {
-        let mut stack = Stack::start_with(&["--data", folder.path()]).await;
+        let mut stack = Setup::brief().data(folder.path()).start().await;
         let ann = stack.user("ann").await;
         let paid = ann.pay(&format!("key-{round}"), &payment("acct-1", "pm_card_visa")).await;
         assert_eq!(paid.status, 201, "{paid:?}");
@@ -116,7 +95,7 @@ async fn with_data_an_unfinished_outbox_is_delivered_after_a_crash() {
         drop(ann);
         tokio::task::block_in_place(|| stack.kill());
     }
-    let stack = Stack::start_with(&["--data", folder.path()]).await;
+    let stack = Setup::brief().data(folder.path()).start().await;
     let ann = stack.user("ann").await;
     assert_eq!(ann.balance("acct-1", "EUR", 3).await, 3 * 1999);
     stack.until_empty("LedgerQueue").await;

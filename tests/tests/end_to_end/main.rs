@@ -1,6 +1,8 @@
 //! The end-to-end tests, as one program that links once: the library on an embedded DynamoDB, the application on the
 //! local stack.
 
+mod stacks;
+
 // The library, over real sockets and the real SDK.
 mod contention;
 mod dynamodb_store;

@@ -8,16 +8,29 @@ use fastrand::Rng;
 use futures::stream::{self, StreamExt};
 use reqwest::Method;
 use serde_json::{Value, json};
-use tests::local_stack::{Stack, User, eventually};
+use tests::local_stack::{Setup, Stack, User};
 use tests::log::Printed;
+use tests::sizes::number;
+use tests::wait::eventually;
+
+use crate::stacks::changed;
 
 const ACCOUNTS: usize = 20;
-const MESSAGES: usize = 1000;
 /// One in so many is poison.
 const POISON: usize = 20;
 
-/// Each kill starts every sandbox anew, which on a small machine is most of the work.
-const FEW: (&str, &str) = ("MaximumConcurrency: !Ref WorkerConcurrency", "MaximumConcurrency: 2");
+/// How many distinct messages there are. The gate sends 1,000: `SOAK_MESSAGES`.
+fn messages() -> usize {
+    number("SOAK_MESSAGES", 200)
+}
+
+/// Batches at a time. After each kill every sandbox starts again, which on a small machine is most of the work.
+const FEW: usize = 2;
+
+/// A message that was not settled comes again after a second, until it was received that often.
+fn redelivering(receives: u32) -> Setup {
+    Setup::brief().parameter("LedgerVisibilitySeconds", 1).parameter("LedgerMaxReceiveCount", receives)
+}
 
 /// A seed of its own for each run, or the one of a run that failed.
 fn random(test: &str) -> Rng {
@@ -87,11 +100,12 @@ async fn sums(user: &User<'_>, accounts: impl Iterator<Item = &String>) -> Sums 
 async fn while_killed<T>(stack: &Stack, function: &str, random: &mut Rng, work: impl Future<Output = T>) -> T {
     let mut kills = 0;
     let killing = async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
         loop {
-            // Not in step with the second after which a message comes again.
-            tokio::time::sleep(Duration::from_millis(random.u64(700..1300))).await;
             stack.kill_function(function).await;
             kills += 1;
+            // Not in step with the second after which a message comes again.
+            tokio::time::sleep(Duration::from_millis(random.u64(700..1300))).await;
         }
     };
     let result = tokio::select! {
@@ -111,7 +125,7 @@ async fn until_sums(user: &User<'_>, expected: &Sums) {
             return;
         }
         assert!(started.elapsed() < Duration::from_secs(300), "still not: {found:?} instead of {expected:?}");
-        tokio::time::sleep(Duration::from_millis(500)).await;
+        tokio::time::sleep(Duration::from_millis(200)).await;
     }
 }
 
@@ -130,19 +144,13 @@ async fn until_dead(stack: &Stack, mut expected: Vec<String>) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_thousand_messages_delivered_several_times_to_a_worker_that_is_killed_post_once_each() {
+async fn messages_delivered_several_times_to_a_worker_that_is_killed_post_once_each() {
     let mut random = random("standard queue");
     // A message that was in a killed process comes again at once, and is not given up because of that.
-    let stack = Stack::start_changed(&[
-        ("VisibilityTimeout: 60", "VisibilityTimeout: 1"),
-        ("Timeout: 10", "Timeout: 4"),
-        ("maxReceiveCount: 5", "maxReceiveCount: 12"),
-        FEW,
-    ])
-    .await;
+    let stack = redelivering(12).parameter("WorkerConcurrency", FEW).start().await;
     let auditor = stack.auditor().await;
     let (mut expected, mut dead, mut deliveries) = (Sums::new(), Vec::new(), Vec::new());
-    for number in 0..MESSAGES {
+    for number in 0..messages() {
         let copies = random.usize(1..=5);
         let body = if number % POISON == 0 {
             dead.extend(std::iter::repeat_n(poison(number), copies));
@@ -172,16 +180,17 @@ struct Terminal {
     messages: Vec<(Option<u64>, String)>,
 }
 
-/// Terminals whose distinct messages are a thousand together. Some sales are sent again, up to `again` times.
+/// Terminals with all the distinct messages. Some sales are sent again, up to `again` times.
 fn terminals(random: &mut Rng, again: usize, expected: &mut Sums, dead: &mut Vec<String>) -> Vec<Terminal> {
+    let of_each = messages() / ACCOUNTS;
     let terminal = |index: usize| {
         let (name, account) = (format!("till-{index}"), format!("acct-{index}"));
         let mut messages = Vec::new();
         let mut number = 0;
         // As many in each, so that no group waits for much more of it than another.
-        let poisoned = random.choose_multiple(0..MESSAGES / ACCOUNTS, 2 + index % 2);
-        for position in 0..MESSAGES / ACCOUNTS {
-            let place = index * (MESSAGES / ACCOUNTS) + position;
+        let poisoned = random.choose_multiple(0..of_each, of_each / 20 + index % 2);
+        for position in 0..of_each {
+            let place = index * of_each + position;
             if poisoned.contains(&position) {
                 dead.push(poison(place));
                 messages.push((None, poison(place)));
@@ -209,15 +218,13 @@ fn terminals(random: &mut Rng, again: usize, expected: &mut Sums, dead: &mut Vec
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fifo_queue_keeps_the_order_of_each_group_whatever_is_repeated_poisoned_or_killed() {
     let mut random = random("FIFO queue");
-    let stack = Stack::start_changed(&[
-        ("VisibilityTimeout: 60", "VisibilityTimeout: 1\n      FifoQueue: true"),
-        ("MessageRetentionPeriod: 1209600", "MessageRetentionPeriod: 1209600\n      FifoQueue: true"),
-        ("BatchSize: 10\n            # Without", "BatchSize: 1\n            # Without"),
-        ("Timeout: 10", "Timeout: 4"),
-        ("maxReceiveCount: 5", "maxReceiveCount: 12"),
-        ("MaximumConcurrency: !Ref WorkerConcurrency", "MaximumConcurrency: 4"),
-    ])
-    .await;
+    let setup = redelivering(12).parameter("WorkerBatchSize", 1).parameter("WorkerConcurrency", 4);
+    let stack = changed(setup, |template| {
+        for queue in ["LedgerQueue", "LedgerDeadLetters"] {
+            template.set(&format!("/Resources/{queue}/Properties/FifoQueue"), json!(true)).expect("there");
+        }
+    });
+    let stack = stack.await;
     let auditor = stack.auditor().await;
     let (mut expected, mut dead) = (Sums::new(), Vec::new());
     let terminals = terminals(&mut random, 4, &mut expected, &mut dead);
@@ -269,17 +276,13 @@ fn in_order(log: &str, sent: &[Group]) {
         }
     }
     // A process that was killed between its commit and its log does not tell.
-    assert!(executed > MESSAGES / 2, "the log tells of {executed} executed messages only");
+    assert!(executed > messages() / 2, "the log tells of {executed} executed messages only");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn kafka_partitions_delivered_again_from_anywhere_to_a_function_that_is_killed_post_once_each() {
     let mut random = random("Kafka");
-    let stack = Stack::start_changed(&[
-        ("Timeout: 10", "Timeout: 4"),
-        ("MaximumRetryAttempts: 10", "MaximumRetryAttempts: 15"),
-    ])
-    .await;
+    let stack = Setup::brief().parameter("StreamRetryAttempts", 15).start().await;
     let auditor = stack.auditor().await;
     let (mut expected, mut dead) = (Sums::new(), Vec::new());
     // It is the topic that repeats here, by batches.
@@ -289,7 +292,7 @@ async fn kafka_partitions_delivered_again_from_anywhere_to_a_function_that_is_ki
     let stack = &stack;
     while_killed(stack, "TerminalStream", &mut random, async {
         let rewinding = async {
-            for _ in 0..20 {
+            for _ in 0..messages() / 50 {
                 tokio::time::sleep(Duration::from_millis(250)).await;
                 rewind(stack, &mut rewinds).await;
             }
@@ -359,12 +362,7 @@ async fn a_topic_that_was_created_anew_is_reported_and_not_skipped() {
 async fn dead_letters_redriven_after_the_fix_post_once_each() {
     const TERMINALS: usize = 5;
     const SALES: u64 = 6;
-    let stack = Stack::start_changed(&[
-        ("VisibilityTimeout: 60", "VisibilityTimeout: 1"),
-        ("Timeout: 10", "Timeout: 4"),
-        ("maxReceiveCount: 5", "maxReceiveCount: 3"),
-    ])
-    .await;
+    let stack = redelivering(3).start().await;
     let auditor = stack.auditor().await;
     let mut dead = Vec::new();
     for terminal in 0..TERMINALS {
@@ -396,13 +394,7 @@ async fn dead_letters_redriven_after_the_fix_post_once_each() {
 /// letters, by the topic in that of the failed ones, whichever way the number was used first.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_used_number_with_other_content_is_kept_for_people_and_posted_by_neither_way() {
-    let stack = Stack::start_changed(&[
-        ("VisibilityTimeout: 60", "VisibilityTimeout: 1"),
-        ("Timeout: 10", "Timeout: 4"),
-        ("maxReceiveCount: 5", "maxReceiveCount: 2"),
-        ("MaximumRetryAttempts: 10", "MaximumRetryAttempts: 1"),
-    ])
-    .await;
+    let stack = redelivering(2).parameter("StreamRetryAttempts", 1).start().await;
     let ann = stack.user("ann").await;
     stack.append("terminal-sales", "till-1", sale("till-1", 1, "acct-1", 10)).await;
     ann.balance("acct-1", "EUR", 1).await;
@@ -457,12 +449,7 @@ fn bodies_of(partition: &Value) -> Vec<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sale_that_comes_by_queue_and_stream_is_posted_once() {
     // A sale that the queue brings before the one before it waits for its second receive.
-    let stack = Stack::start_changed(&[
-        ("VisibilityTimeout: 60", "VisibilityTimeout: 1"),
-        ("Timeout: 10", "Timeout: 4"),
-        ("maxReceiveCount: 5", "maxReceiveCount: 20"),
-    ])
-    .await;
+    let stack = redelivering(20).start().await;
     let auditor = stack.auditor().await;
     for number in 1..=10 {
         let body = sale("till-1", number, "acct-1", 10);

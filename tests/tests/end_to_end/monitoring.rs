@@ -8,9 +8,11 @@ use local::template::{Deployment, expand};
 use reqwest::Method;
 use serde_json::{Value, json};
 use tests::console::Script;
-use tests::local_stack::{Stack, eventually, payment, workspace};
+use tests::local_stack::{Setup, Stack, payment};
 use tests::log::{Printed, Series};
 use tests::monitoring::{Resources, dashboards, fields, of_type, series};
+use tests::wait::eventually;
+use tests::workspace;
 use tokio::sync::OnceCell;
 
 /// What an end-to-end run does not print, where it is proved instead that it is counted, and who counts it.
@@ -58,10 +60,13 @@ struct Run {
 async fn run() -> &'static Run {
     static RUN: OnceCell<Run> = OnceCell::const_new();
     RUN.get_or_init(|| async {
-        let stack = Stack::start_impatient().await;
-        let requests = requests(&stack).await;
-        messages(&stack).await;
-        streams(&stack).await;
+        let stack = Setup::impatient().start().await;
+        let events = async {
+            messages(&stack).await;
+            streams(&stack).await;
+        };
+        // Each waits for leases and redeliveries that the other does not touch.
+        let (requests, ()) = tokio::join!(requests(&stack), events);
         let log = stack.log();
         Run { printed: Printed::read(&log), log, requests }
     })
@@ -159,7 +164,7 @@ async fn reconciled(stack: &Stack, findings: &[&str]) {
     .await;
 }
 
-/// A message twice, one that is poison, and one whose turn it is not.
+/// A message three times, another one under its key, one that is poison, and one that comes too early.
 async fn messages(stack: &Stack) {
     let event = json!({
         "type": "payment.succeeded",
@@ -170,17 +175,14 @@ async fn messages(stack: &Stack) {
         "currency": "EUR",
     });
     stack.put("LedgerQueue", 2, event.to_string()).await;
-    stack.put("LedgerQueue", 1, "poison").await;
-    stack.put("LedgerQueue", 1, sale(2)).await;
     stack.until_empty("LedgerQueue").await;
     // In one batch the second is answered with the first; in another it is a replay.
     stack.put("LedgerQueue", 1, event.to_string()).await;
-    stack.until_empty("LedgerQueue").await;
-    // Under a key that was used, another.
     let mut other = event;
     other["amount"] = json!(101);
-    stack.put("LedgerQueue", 1, other.to_string()).await;
-    stack.until_empty("LedgerQueue").await;
+    for body in [other.to_string(), "poison".to_owned(), sale(2)] {
+        stack.put("LedgerQueue", 1, body).await;
+    }
     eventually("all three are in the dead letters", || async {
         (stack.queue("LedgerDeadLetters").await["visible"] == 3).then_some(())
     })

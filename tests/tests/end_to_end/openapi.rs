@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use tests::local_stack::{Answer, Stack, User, payment, workspace};
+use tests::local_stack::{Answer, Setup, Stack, User, payment};
+use tests::workspace;
 
 /// The document, and what was seen of it.
 struct Api {
@@ -82,7 +83,9 @@ async fn send(user: &User<'_>, path: &str, headers: &[(&str, &str)], body: &Valu
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_answer_of_the_api_is_declared() {
-    let (stack, mut api) = (Stack::start().await, Api::load());
+    // A duplicate needs the time to wait for the first request, which takes 1.5 s.
+    let setup = Setup::brief().parameter("ApiTimeoutSeconds", 8);
+    let (stack, mut api) = (setup.start().await, Api::load());
     let ann = stack.user("ann").await;
     let visa = payment("acct-1", "pm_card_visa");
 

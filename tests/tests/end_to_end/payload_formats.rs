@@ -15,7 +15,7 @@ use lambda_http::tower::{Layer, ServiceExt};
 use lambda_http::{Adapter, Body, Context, LambdaEvent, Request, Response, service_fn};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use tests::local_stack::workspace;
+use tests::workspace;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

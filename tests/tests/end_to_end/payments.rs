@@ -1,7 +1,10 @@
 //! The main job, end to end: one payment, charged once and posted once. Real processes, real sockets.
 
 use serde_json::{Value, json};
-use tests::local_stack::{Answer, PATIENCE, Stack, eventually, payment};
+use tests::local_stack::{Answer, Setup, Stack, payment};
+use tests::wait::{TIMEOUT, eventually};
+
+use crate::stacks::SHARED;
 
 const VISA: &str = "pm_card_visa";
 
@@ -24,9 +27,10 @@ fn message(account: &str, answer: &Answer, charge: &Value) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_same_payment_again_gets_the_same_bytes_and_is_charged_once() {
-    let stack = Stack::start().await;
+    let stack = SHARED.stack().await;
+    let account = &stack.own("acct-1");
     let ann = stack.user("ann").await;
-    let body = payment("acct-1", VISA);
+    let body = payment(account, VISA);
     let first = ann.pay("key-1", &body).await;
     assert_eq!(first.status, 201, "{first:?}");
     assert!(!first.is_replay());
@@ -49,15 +53,16 @@ async fn the_same_payment_again_gets_the_same_bytes_and_is_charged_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_payment_reaches_the_ledger_once_however_often_its_message_is_delivered() {
-    let stack = Stack::start().await;
+    let stack = SHARED.stack().await;
+    let account = &stack.own("acct-1");
     let ann = stack.user("ann").await;
-    let answer = ann.pay("key-1", &payment("acct-1", VISA)).await;
-    assert_eq!(ann.balance("acct-1", "EUR", 1).await, 1999);
+    let answer = ann.pay("key-1", &payment(account, VISA)).await;
+    assert_eq!(ann.balance(account, "EUR", 1).await, 1999);
 
     let [charge] = &stack.charges().await[..] else { panic!("one charge") };
-    stack.put("LedgerQueue", 3, message("acct-1", &answer, charge)).await;
+    stack.put("LedgerQueue", 3, message(account, &answer, charge)).await;
     stack.until_empty("LedgerQueue").await;
-    assert_eq!(ann.balance("acct-1", "EUR", 1).await, 1999);
+    assert_eq!(ann.balance(account, "EUR", 1).await, 1999);
     assert_eq!(stack.queue("LedgerDeadLetters").await["visible"], 0, "the copies were settled, not refused");
 }
 
@@ -88,15 +93,16 @@ async fn of_fifty_equal_requests_at_once_one_runs() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_belongs_to_one_request_of_one_principal() {
-    let stack = Stack::start().await;
+    let stack = SHARED.stack().await;
+    let account = &stack.own("acct-1");
     let (ann, bob) = (stack.user("ann").await, stack.user("bob").await);
-    let first = ann.pay("key-1", &payment("acct-1", VISA)).await;
+    let first = ann.pay("key-1", &payment(account, VISA)).await;
     assert_eq!(ann.pay("key-1", &payment("acct-2", VISA)).await.problem(), "422 fingerprint-mismatch");
-    let keyless = ann.request(reqwest::Method::POST, "/payments").json(&payment("acct-1", VISA)).send().await;
+    let keyless = ann.request(reqwest::Method::POST, "/payments").json(&payment(account, VISA)).send().await;
     assert_eq!(keyless.expect("answers").status(), 400);
-    assert!(ann.pay("key-1", &payment("acct-1", VISA)).await.is_replay(), "a mismatch does not poison the key");
+    assert!(ann.pay("key-1", &payment(account, VISA)).await.is_replay(), "a mismatch does not poison the key");
 
-    let own = bob.pay("key-1", &payment("acct-1", VISA)).await;
+    let own = bob.pay("key-1", &payment(account, VISA)).await;
     assert_eq!(own.status, 201);
     assert_ne!(own.json()["id"], first.json()["id"]);
     assert_eq!(stack.charges().await.len(), 2);
@@ -104,9 +110,10 @@ async fn a_key_belongs_to_one_request_of_one_principal() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_declined_card_is_final() {
-    let stack = Stack::start().await;
+    let stack = SHARED.stack().await;
+    let account = &stack.own("acct-1");
     let ann = stack.user("ann").await;
-    let body = payment("acct-1", "pm_card_chargeDeclined");
+    let body = payment(account, "pm_card_chargeDeclined");
     let (first, second) = (ann.pay("key-1", &body).await, ann.pay("key-1", &body).await);
     assert_eq!((first.status, second.status), (402, 402), "{first:?}");
     assert_eq!(first.body, second.body);
@@ -116,9 +123,10 @@ async fn a_declined_card_is_final() {
 
 /// The function's process dies; the client repeats until it gets an answer. One charge, one payment, one posting.
 async fn dies_and_is_repeated(payment_method: &str) {
-    let stack = Stack::start().await;
+    let stack = SHARED.stack().await;
+    let account = &stack.own("acct-1");
     let ann = stack.user("ann").await;
-    let body = payment("acct-1", payment_method);
+    let body = payment(account, payment_method);
     let first = ann.pay("key-1", &body).await;
     assert!(first.status >= 500, "the gateway answers for the dead function: {first:?}");
     assert_eq!(ann.pay("key-1", &body).await.problem(), "409 in-progress", "until the lease is over");
@@ -128,7 +136,7 @@ async fn dies_and_is_repeated(payment_method: &str) {
     assert!(!answer.is_replay(), "it ran now");
     let [charge] = &stack.charges().await[..] else { panic!("one charge") };
     assert_eq!(charge["idempotency_key"], json!(transaction(charge)), "the provider's key is our transaction id");
-    assert_eq!(ann.balance("acct-1", "EUR", 1).await, 1999);
+    assert_eq!(ann.balance(account, "EUR", 1).await, 1999);
     let again = ann.pay("key-1", &body).await;
     assert!(again.is_replay());
     assert_eq!(again.body, answer.body);
@@ -146,16 +154,17 @@ async fn killed_before_the_charge_the_retry_ends_in_one_charge_and_one_posting()
 
 /// The provider never answers: the function says in its own time that it does not know.
 async fn is_not_answered_and_is_repeated(payment_method: &str) {
-    let stack = Stack::start().await;
+    let stack = SHARED.stack().await;
+    let account = &stack.own("acct-1");
     let ann = stack.user("ann").await;
-    let body = payment("acct-1", payment_method);
+    let body = payment(account, payment_method);
     let first = ann.pay("key-1", &body).await;
     assert_eq!(first.problem(), "409 outcome-unknown");
     assert!(first.header("retry-after").is_some());
     let answer = ann.pay_until_final("key-1", &body).await;
     assert_eq!(answer.status, 201, "{answer:?}");
     assert_eq!(stack.charges().await.len(), 1);
-    assert_eq!(ann.balance("acct-1", "EUR", 1).await, 1999);
+    assert_eq!(ann.balance(account, "EUR", 1).await, 1999);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -171,9 +180,10 @@ async fn without_an_answer_before_the_charge_the_outcome_is_unknown_and_the_retr
 /// A refund whose first request dies with its function, or gets no answer; the client repeats it until the answer is
 /// final. One refund, one answer, one posting.
 async fn refund_is_repeated(payment_method: &str) {
-    let stack = Stack::start().await;
+    let stack = SHARED.stack().await;
+    let account = &stack.own("acct-1");
     let ann = stack.user("ann").await;
-    let paid = ann.pay("key-1", &payment("acct-1", payment_method)).await;
+    let paid = ann.pay("key-1", &payment(account, payment_method)).await;
     let path = format!("{}/refunds", paid.header("location").expect("a location"));
     let part = json!({ "amount": 500, "reason": "late" });
     let first = ann.post(&path, "refund-1", &part).await;
@@ -184,7 +194,7 @@ async fn refund_is_repeated(payment_method: &str) {
     assert!(!answer.is_replay(), "it ran now");
     let [charge] = &stack.charges().await[..] else { panic!("one charge") };
     assert_eq!(charge["amount_refunded"], 500);
-    assert_eq!(ann.balance("acct-1", "EUR", 2).await, 1499);
+    assert_eq!(ann.balance(account, "EUR", 2).await, 1499);
     let again = ann.post(&path, "refund-1", &part).await;
     assert!(again.is_replay());
     assert_eq!(again.body, answer.body);
@@ -212,9 +222,10 @@ async fn without_an_answer_before_the_refund_the_retry_gives_it_back_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_provider_does_not_accept_is_final_and_charges_nothing() {
-    let stack = Stack::start().await;
+    let stack = SHARED.stack().await;
+    let account = &stack.own("acct-1");
     let ann = stack.user("ann").await;
-    let of = |amount: u64, currency: &str| json!({ "account": "acct-1", "amount": amount, "currency": currency, "payment_method": VISA });
+    let of = |amount: u64, currency: &str| json!({ "account": account, "amount": amount, "currency": currency, "payment_method": VISA });
     for (key, body, problem, detail) in [
         ("cent", of(1, "EUR"), "422 amount_too_small", "amount: "),
         ("yen", of(49, "JPY"), "422 amount_too_small", "amount: "),
@@ -232,10 +243,11 @@ async fn what_the_provider_does_not_accept_is_final_and_charges_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_card_that_asks_for_its_holder_is_declined_for_good() {
-    let stack = Stack::start().await;
+    let stack = SHARED.stack().await;
+    let account = &stack.own("acct-1");
     let ann = stack.user("ann").await;
     for method in ["pm_card_authenticationRequired", "pm_card_threeDSecure2Required"] {
-        let body = payment("acct-1", method);
+        let body = payment(account, method);
         let (first, second) = (ann.pay(method, &body).await, ann.pay(method, &body).await);
         assert_eq!(
             (first.problem().as_str(), first.is_replay()),
@@ -262,9 +274,10 @@ async fn with_the_provider_down_nothing_is_charged_and_the_retry_charges_once() 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refund_is_made_once_and_posted_once_and_never_exceeds_the_payment() {
-    let stack = Stack::start().await;
+    let stack = SHARED.stack().await;
+    let account = &stack.own("acct-1");
     let ann = stack.user("ann").await;
-    let paid = ann.pay("key-1", &payment("acct-1", VISA)).await;
+    let paid = ann.pay("key-1", &payment(account, VISA)).await;
     let path = format!("{}/refunds", paid.header("location").expect("a location"));
     let part = json!({ "amount": 500, "reason": "late" });
     let (first, second) = (ann.post(&path, "refund-1", &part).await, ann.post(&path, "refund-1", &part).await);
@@ -278,14 +291,14 @@ async fn a_refund_is_made_once_and_posted_once_and_never_exceeds_the_payment() {
     assert_eq!(stack.user("bob").await.post(&path, "refund-3", &part).await.status, 404, "another's payment");
     assert_eq!(ann.post(&path, "key-1", &part).await.problem(), "422 fingerprint-mismatch", "a key of another route");
 
-    assert_eq!(ann.balance("acct-1", "EUR", 3).await, 0);
+    assert_eq!(ann.balance(account, "EUR", 3).await, 0);
     let [charge] = &stack.charges().await[..] else { panic!("one charge") };
     assert_eq!(charge["amount_refunded"], 1999);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn functions_that_are_killed_again_and_again_are_not_missed() {
-    let stack = Stack::start_impatient().await;
+    let stack = Setup::impatient().start().await;
     let ann = stack.user("ann").await;
     for number in 0..3 {
         let answer = ann.pay_until_final(&format!("key-{number}"), &payment("acct-1", VISA)).await;
@@ -301,11 +314,12 @@ async fn functions_that_are_killed_again_and_again_are_not_missed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_charge_is_waited_for() {
-    let stack = Stack::start().await;
+    let stack = SHARED.stack().await;
+    let account = &stack.own("acct-1");
     let ann = stack.user("ann").await;
     let started = std::time::Instant::now();
-    let answer = ann.pay("key-1", &payment("acct-1", "pm_slow_1500")).await;
+    let answer = ann.pay("key-1", &payment(account, "pm_slow_1500")).await;
     assert_eq!(answer.status, 201, "{answer:?}");
-    assert!(started.elapsed().as_millis() >= 1500 && started.elapsed() < PATIENCE);
+    assert!(started.elapsed().as_millis() >= 1500 && started.elapsed() < TIMEOUT);
     eventually("one charge", || async { (stack.charges().await.len() == 1).then_some(()) }).await;
 }

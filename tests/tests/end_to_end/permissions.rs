@@ -2,7 +2,10 @@
 
 use serde_json::json;
 use tests::console::Script;
-use tests::local_stack::{Stack, eventually, payment};
+use tests::local_stack::{Setup, payment};
+use tests::wait::eventually;
+
+use crate::stacks::changed;
 
 const REFUSED: &str = "does not allow";
 
@@ -16,7 +19,7 @@ fn sale(terminal: &str, sequence: u64) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_functions_do_is_what_their_roles_allow() {
-    let stack = Stack::start_unreconciled().await;
+    let stack = Setup::brief().reconciled_on_demand().start().await;
     let ann = stack.user("ann").await;
     let paid = ann.pay("paid", &payment("acct-1", "pm_card_visa")).await;
     let location = paid.header("location").expect("a location").to_owned();
@@ -51,7 +54,11 @@ async fn what_functions_do_is_what_their_roles_allow() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_item_of_a_kind_that_a_role_does_not_name_is_refused() {
-    let stack = Stack::start_changed(&[(r#"["owner#*"]"#, r#"["another#*"]"#)]).await;
+    let stack = changed(Setup::brief(), |template| {
+        let statement = template.statement("PaymentsApiRole", "Owners").expect("there");
+        statement["Condition"]["ForAllValues:StringLike"]["dynamodb:LeadingKeys"] = json!(["another#*"]);
+    });
+    let stack = stack.await;
     let ann = stack.user("ann").await;
     assert_eq!(ann.pay("paid", &payment("acct-1", "pm_card_visa")).await.status, 201, "no owner is written");
     ann.balance("acct-1", "EUR", 1).await;
@@ -63,9 +70,10 @@ async fn an_item_of_a_kind_that_a_role_does_not_name_is_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_scan_is_refused_where_a_role_names_kinds_of_items() {
-    let allowed = "              - Sid: Abandoned\n                Effect: Allow";
-    let denied = allowed.replace("Effect: Allow", "Effect: Deny");
-    let stack = Stack::start_changed(&[(allowed, &denied)]).await;
+    let stack = changed(Setup::brief(), |template| {
+        template.statement("ReconcilerRole", "Abandoned").expect("there")["Effect"] = json!("Deny");
+    });
+    let stack = stack.await;
     let run = stack.local(reqwest::Method::POST, "reconcile").send().await.expect("answers");
     assert!(run.status().is_server_error(), "{run:?}");
     let refusal = "ReconcilerRole does not allow dynamodb:Scan on";

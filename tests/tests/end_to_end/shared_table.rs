@@ -15,7 +15,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tests::console::{Script, Tables, Visitor, subject};
 use tests::dynamodb::RECORDS;
-use tests::local_stack::{IMPATIENT, Stack, payment};
+use tests::local_stack::{Setup, Stack, payment};
 
 /// What tells a record of another application from ours: the name of its operation, and what it is about.
 #[derive(Clone, Copy, Debug)]
@@ -142,8 +142,7 @@ async fn with_foreign_records(stack: &Stack) -> (Tables, Items) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn records_of_another_application_are_left_as_they_are_in_every_state() {
-    let reconciled_when_told = ("Default: rate(1 minute)", "Default: rate(30 days)");
-    let stack = Stack::start_changed(&[&IMPATIENT[..], &[reconciled_when_told]].concat()).await;
+    let stack = Setup::impatient().reconciled_on_demand().start().await;
     let (tables, before) = with_foreign_records(&stack).await;
     let ann = stack.user("ann").await;
     let body = payment("acct-1", "pm_timeout_after_charge");
@@ -168,7 +167,7 @@ async fn records_of_another_application_are_left_as_they_are_in_every_state() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_console_shows_records_of_another_application_and_settles_none() {
-    let stack = Stack::start_unreconciled().await;
+    let stack = Setup::brief().reconciled_on_demand().start().await;
     let (tables, before) = with_foreign_records(&stack).await;
     let ours = tables.unknown("key-1", "POST /payments", &subject("acct-1", 1999, "EUR")).await;
     let olga = Script::of(&stack, "olga", "operator").await;

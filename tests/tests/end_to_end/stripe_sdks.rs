@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use serde_json::json;
-use tests::local_stack::{PATIENCE, Stack, workspace};
+use tests::local_stack::Stack;
+use tests::wait::TIMEOUT;
+use tests::workspace;
 
 /// A program, and what Debian calls the package that it comes with.
 type Tool = (&'static str, &'static str);
@@ -60,7 +62,7 @@ async fn passes(program: &Path, script: &str, folder: &Path) {
     let mut command = tokio::process::Command::new(program);
     command.arg(scripts().join(script)).arg(provider.text().await.expect("an address"));
     command.current_dir(folder).stdin(Stdio::null()).kill_on_drop(true);
-    let output = tokio::time::timeout(PATIENCE, command.output()).await.expect("ends in time").expect("runs");
+    let output = tokio::time::timeout(TIMEOUT, command.output()).await.expect("ends in time").expect("runs");
     assert!(output.status.success(), "{}", shown(&output));
     let [charge] = &stack.charges().await[..] else { panic!("one charge") };
     assert_eq!((&charge["amount"], &charge["amount_refunded"]), (&json!(1999), &json!(1999)));

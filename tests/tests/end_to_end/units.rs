@@ -6,23 +6,24 @@ use std::fmt::Write as _;
 use bench::proxy::{Proxy, Traffic};
 use serde_json::{Value, json};
 use tests::console::Script;
-use tests::local_stack::{Answer, Stack, User, eventually, free_port, payment, workspace};
+use tests::local_stack::{Answer, Setup, Stack, User, payment};
+use tests::process::free_port;
+use tests::wait::eventually;
+use tests::workspace;
 
 const VISA: &str = "pm_card_visa";
 
-/// Where what is written does not reach the queue by itself: nothing is counted but what is asked for.
-const CHANGES: [(&str, &str); 3] = [
-    ("Default: rate(1 minute)", "Default: rate(30 days)"),
-    ("Timeout: 10", "Timeout: 4"),
-    (r#"{"S":["event"]}"#, r#"{"S":["nothing of ours"]}"#),
-];
+/// Nothing runs by itself, and no event reaches the queue by itself, so that only what the test asks for is counted.
+fn still() -> Setup {
+    Setup::brief().reconciled_on_demand().parameter("OutboxState", "STOPPED")
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_outcome_costs_what_the_page_on_costs_says() {
     let port = free_port();
     let proxy = Proxy::start(([127, 0, 0, 1], port).into()).await.expect("a free port");
     proxy.ask_for_units();
-    let stack = Stack::start_behind(&proxy.url(), port, &CHANGES).await;
+    let stack = still().behind(&proxy.url(), port).start().await;
     let mut bill = Bill { stack: &stack, proxy, rows: String::new() };
     let ann = stack.user("ann").await;
 

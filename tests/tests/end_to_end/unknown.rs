@@ -3,8 +3,10 @@
 use serde_json::{Value, json};
 use tests::console::Tables;
 use tests::dynamodb::{RECORDS, key};
-use tests::local_stack::{IMPATIENT, Stack, User, eventually, free_port, payment};
+use tests::local_stack::{Setup, Stack, User, payment};
+use tests::process::free_port;
 use tests::proxy::{Loss, Proxy};
+use tests::wait::eventually;
 
 const VISA: &str = "pm_card_visa";
 
@@ -30,7 +32,7 @@ async fn replays_one_payment(stack: &Stack, ann: &User<'_>, body: &Value) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_after_the_charge_and_not_retried_the_reconciler_settles_it_and_a_late_retry_replays() {
-    let stack = Stack::start_impatient().await;
+    let stack = Setup::impatient().start().await;
     let ann = stack.user("ann").await;
     let mut body = payment("acct-1", "pm_kill_after_charge");
     body["reference"] = json!("order 17 <b>");
@@ -45,7 +47,7 @@ async fn killed_after_the_charge_and_not_retried_the_reconciler_settles_it_and_a
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_an_answer_after_the_charge_the_reconciler_settles_it() {
-    let stack = Stack::start_impatient().await;
+    let stack = Setup::impatient().start().await;
     let ann = stack.user("ann").await;
     let body = payment("acct-1", "pm_timeout_after_charge");
     let started = std::time::Instant::now();
@@ -58,7 +60,7 @@ async fn without_an_answer_after_the_charge_the_reconciler_settles_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_before_the_charge_it_is_prevented_and_the_late_request_is_refused() {
-    let stack = Stack::start_impatient().await;
+    let stack = Setup::impatient().start().await;
     let ann = stack.user("ann").await;
     let body = payment("acct-1", "pm_kill_before_charge");
     assert!(ann.pay("key-1", &body).await.status >= 500);
@@ -77,7 +79,7 @@ async fn killed_before_the_charge_it_is_prevented_and_the_late_request_is_refuse
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_declined_card_that_nobody_heard_of_is_settled_as_failed() {
-    let stack = Stack::start_impatient().await;
+    let stack = Setup::impatient().start().await;
     let ann = stack.user("ann").await;
     let direct = ann.pay("key-0", &payment("acct-1", "pm_card_chargeDeclined")).await;
     let body = payment("acct-1", "pm_timeout_after_decline");
@@ -90,7 +92,7 @@ async fn a_declined_card_that_nobody_heard_of_is_settled_as_failed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn while_the_provider_is_down_it_stays_unknown_and_is_settled_when_it_is_back() {
-    let stack = Stack::start_impatient().await;
+    let stack = Setup::impatient().start().await;
     let ann = stack.user("ann").await;
     let body = payment("acct-1", "pm_timeout_after_charge");
     assert_eq!(ann.pay("key-1", &body).await.problem(), "409 outcome-unknown");
@@ -109,7 +111,7 @@ async fn while_the_provider_is_down_it_stays_unknown_and_is_settled_when_it_is_b
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refund_whose_outcome_is_not_known_is_made_once() {
-    let stack = Stack::start_impatient().await;
+    let stack = Setup::impatient().start().await;
     let ann = stack.user("ann").await;
     let paid = ann.pay("key-1", &payment("acct-1", VISA)).await;
     let path = format!("{}/refunds", paid.header("location").expect("a location"));
@@ -128,7 +130,7 @@ async fn a_refund_whose_outcome_is_not_known_is_made_once() {
 
 /// A refund that nobody repeats until the reconciler has settled it.
 async fn refund_is_settled(payment_method: &str, finding: &str) {
-    let stack = Stack::start_impatient().await;
+    let stack = Setup::impatient().start().await;
     let ann = stack.user("ann").await;
     let paid = ann.pay("key-1", &payment("acct-1", payment_method)).await;
     let path = format!("{}/refunds", paid.header("location").expect("a location"));
@@ -177,7 +179,7 @@ async fn without_an_answer_before_the_refund_it_is_prevented_and_the_late_reques
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refund_that_the_bank_has_not_answered_stays_unknown_until_it_has() {
-    let stack = Stack::start_impatient().await;
+    let stack = Setup::impatient().start().await;
     let ann = stack.user("ann").await;
     let paid = ann.pay("key-1", &payment("acct-1", "pm_card_pendingRefund")).await;
     let path = format!("{}/refunds", paid.header("location").expect("a location"));
@@ -197,7 +199,7 @@ async fn a_refund_that_the_bank_has_not_answered_stays_unknown_until_it_has() {
 /// Nobody will ask him: without an end of our making it would stay unknown for ever.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_charge_that_waits_for_the_cards_holder_is_cancelled_and_settled_as_declined() {
-    let stack = Stack::start_impatient().await;
+    let stack = Setup::impatient().start().await;
     let ann = stack.user("ann").await;
     let body = payment("acct-1", "pm_timeout_before_charge");
     assert_eq!(ann.pay("key-1", &body).await.problem(), "409 outcome-unknown");
@@ -252,7 +254,7 @@ async fn charges_that_wait(stack: &Stack) -> Intents {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_reconcilers_at_once_one_is_at_work() {
-    let stack = Stack::start_impatient().await;
+    let stack = Setup::impatient().start().await;
     let ann = stack.user("ann").await;
     for number in 0..4 {
         let body = payment("acct-1", "pm_timeout_after_charge");
@@ -274,7 +276,7 @@ async fn of_reconcilers_at_once_one_is_at_work() {
 async fn what_was_not_valid_and_never_released_is_prevented_and_the_key_is_free_again() {
     let port = free_port();
     let proxy = Proxy::start(([127, 0, 0, 1], port).into()).await;
-    let stack = Stack::start_behind(&format!("http://{}", proxy.address()), port, &IMPATIENT).await;
+    let stack = Setup::impatient().behind(&format!("http://{}", proxy.address()), port).start().await;
     let ann = stack.user("ann").await;
     assert_eq!(ann.get("/payments/none").await.status, 404, "a sandbox is there");
 
@@ -298,7 +300,7 @@ async fn what_was_not_valid_and_never_released_is_prevented_and_the_key_is_free_
 
 #[tokio::test(flavor = "multi_thread")]
 async fn that_a_record_does_not_say_what_it_is_about_proves_nothing() {
-    let stack = Stack::start_impatient().await;
+    let stack = Setup::impatient().start().await;
     let ann = stack.user("ann").await;
     let (late, charged) = (payment("acct-1", "pm_kill_before_charge"), payment("acct-1", "pm_kill_after_charge"));
     for (key, body) in [("late", &late), ("charged", &charged)] {
@@ -316,7 +318,7 @@ async fn that_a_record_does_not_say_what_it_is_about_proves_nothing() {
     }
 
     // By the reconciler, which has only the record, they are not taken for payments.
-    tests::local_stack::eventually("their leases are over", || async {
+    tests::wait::eventually("their leases are over", || async {
         let report = stack.reconcile().await;
         assert_eq!((&report["prevented"], &report["happened"]), (&json!(0), &json!(0)), "{report}");
         (report["foreign"] == 2).then_some(())
@@ -335,7 +337,7 @@ async fn that_a_record_does_not_say_what_it_is_about_proves_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failure_that_the_provider_keeps_under_a_key_keeps_no_record_unknown() {
-    let stack = Stack::start_changed(&WHEN_TOLD).await;
+    let stack = Setup::impatient().reconciled_on_demand().start().await;
     let ann = stack.user("ann").await;
     // The first cancellation of a tombstone fails, and the next tombstone itself.
     for (key, path) in [("cancelled", "/cancel"), ("made", "/payment_intents")] {
@@ -357,16 +359,11 @@ async fn a_failure_that_the_provider_keeps_under_a_key_keeps_no_record_unknown()
     assert!(stack.charges().await.is_empty());
 }
 
-/// As [`IMPATIENT`], but reconciled only when it is told to.
-const WHEN_TOLD: [(&str, &str); 5] =
-    [IMPATIENT[0], IMPATIENT[1], IMPATIENT[2], IMPATIENT[3], ("Default: rate(1 minute)", "Default: rate(30 days)")];
-
-/// A provider that forgets keys at once: what it does not show is then never known from a tombstone.
-const FORGETFUL: [(&str, &str); 1] = [("Default: 82800", "Default: 0")];
-
 #[tokio::test(flavor = "multi_thread")]
 async fn beyond_the_providers_memory_a_tombstone_is_no_evidence_and_a_late_request_charges_once() {
-    let stack = Stack::start_changed(&[&FORGETFUL[..], &WHEN_TOLD[..]].concat()).await;
+    // The provider may forget a key at once, so that a tombstone under it never proves anything.
+    let setup = Setup::impatient().reconciled_on_demand().parameter("TombstonesWithinSeconds", 0);
+    let stack = setup.start().await;
     let ann = stack.user("ann").await;
     let body = payment("acct-1", "pm_kill_before_charge");
     assert!(ann.pay("key-1", &body).await.status >= 500);
