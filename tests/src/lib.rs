@@ -7,7 +7,6 @@ pub mod browser;
 pub mod chaos;
 pub mod console;
 pub mod dynamodb;
-pub mod http_conformance;
 pub mod local_stack;
 pub mod log;
 pub mod monitoring;

@@ -188,7 +188,7 @@ fn check(expect: &Expect, answer: &Value, earlier: &[Value], runs: u64) {
 }
 
 fn vectors() -> Vectors {
-    let text = std::fs::read_to_string(workspace().join("tests/vectors/http/aws.json")).expect("readable");
+    let text = std::fs::read_to_string(workspace().join("tests/http-conformance/vectors/aws.json")).expect("readable");
     serde_json::from_str(&text).expect("vectors")
 }
 

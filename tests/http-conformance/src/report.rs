@@ -1,18 +1,18 @@
-//! What came of a run: as a table, as JSON, as JUnit.
+//! The result of a run: as a table, as JSON, as JUnit.
 
 use std::fmt::Write;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::vector::{Need, Tier};
+use crate::vector::{Need, Tier};
 
-/// What came of one case.
+/// The result of one case.
 #[derive(Clone, Debug)]
 pub struct Outcome {
     /// What it proves.
     pub name: String,
-    /// What it rests on.
+    /// The document that it follows from.
     pub tier: Tier,
     /// How it ended.
     pub verdict: Verdict,
@@ -20,24 +20,24 @@ pub struct Outcome {
     pub took: Duration,
 }
 
-/// How a case ended. What was skipped has not passed.
+/// How a case ended. A skipped case has not passed.
 #[derive(Clone, Debug)]
 pub enum Verdict {
-    /// As the contract says.
+    /// Every expectation that could be checked was met.
     Passed {
-        /// What could not be looked at.
-        unseen: Vec<Need>,
+        /// Facilities without which some expectations could not be checked.
+        unchecked: Vec<Need>,
     },
-    /// Otherwise.
+    /// An expectation was not met.
     Failed(String),
-    /// The implementation does not offer what it takes to find out.
+    /// The implementation lacks facilities that the case needs.
     Skipped(Vec<Need>),
 }
 
-/// What came of a run.
+/// The result of a run.
 #[derive(Clone, Debug)]
 pub struct Report {
-    /// In the order of the vectors.
+    /// In the order of the cases.
     pub outcomes: Vec<Outcome>,
 }
 
@@ -54,8 +54,8 @@ impl Verdict {
 
     fn remark(&self) -> String {
         match self {
-            Self::Passed { unseen } if unseen.is_empty() => String::new(),
-            Self::Passed { unseen } => format!("not looked at: {}", names(unseen)),
+            Self::Passed { unchecked } if unchecked.is_empty() => String::new(),
+            Self::Passed { unchecked } => format!("not checked: {}", names(unchecked)),
             Self::Failed(why) => why.clone(),
             Self::Skipped(needs) => format!("needs {}", names(needs)),
         }
@@ -69,10 +69,11 @@ impl Report {
         self.count("FAILED") == 0 && !self.outcomes.is_empty()
     }
 
-    /// Whether everything was run, looked at, and passed.
+    /// Whether every case ran, was checked completely, and passed.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        let whole = |outcome: &Outcome| matches!(outcome.verdict, Verdict::Passed { ref unseen } if unseen.is_empty());
+        let whole =
+            |outcome: &Outcome| matches!(outcome.verdict, Verdict::Passed { ref unchecked } if unchecked.is_empty());
         self.outcomes.iter().all(whole) && !self.outcomes.is_empty()
     }
 
@@ -80,7 +81,7 @@ impl Report {
         self.outcomes.iter().filter(|outcome| outcome.verdict.word() == word).count()
     }
 
-    /// A line in numbers.
+    /// One line with the numbers of cases.
     #[must_use]
     pub fn summary(&self) -> String {
         let (all, passed) = (self.outcomes.len(), self.count("passed"));
@@ -173,14 +174,14 @@ mod tests {
     }
 
     #[test]
-    fn what_was_skipped_or_not_looked_at_has_not_passed() {
-        let passed = || Verdict::Passed { unseen: vec![] };
+    fn a_case_that_was_skipped_or_checked_in_part_has_not_passed() {
+        let passed = || Verdict::Passed { unchecked: vec![] };
         assert!(report([passed()]).is_complete() && report([passed()]).conforms());
         let partly =
-            report([passed(), Verdict::Skipped(vec![Need::Store]), Verdict::Passed { unseen: vec![Need::Marker] }]);
+            report([passed(), Verdict::Skipped(vec![Need::Store]), Verdict::Passed { unchecked: vec![Need::Marker] }]);
         assert!(partly.conforms() && !partly.is_complete());
         assert!(!report([passed(), Verdict::Failed("x".into())]).conforms());
-        assert!(!report([]).conforms() && !report([]).is_complete(), "nothing was run");
+        assert!(!report([]).conforms() && !report([]).is_complete(), "no case ran");
     }
 
     #[test]

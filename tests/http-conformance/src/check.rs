@@ -1,16 +1,16 @@
-//! Whether an answer is as it must be.
+//! Compares an answer with the expectations of a step.
 
 use std::collections::BTreeSet;
 
-use super::client::{Answer, Names};
-use super::vector::{Expect, HeaderRule, Need, Status};
+use crate::client::{Answer, Names};
+use crate::vector::{Expect, HeaderRule, Need, Status};
 
 /// The answers of the earlier steps, by step.
-pub(super) type Earlier<'a> = &'a dyn Fn(usize) -> Option<&'a Answer>;
+pub(crate) type Earlier<'a> = &'a dyn Fn(usize) -> Option<&'a Answer>;
 
 impl Expect {
-    /// What is wrong with the answer; nothing if it is as it must be, as far as it can be looked at.
-    pub(super) fn faults(
+    /// The expectations that the answer does not meet, among those that can be checked.
+    pub(crate) fn faults(
         &self,
         answer: &Answer,
         names: &Names,
@@ -64,12 +64,12 @@ impl Expect {
         if let Some(step) = self.same_body_as
             && earlier(step).is_none_or(|other| other.body != answer.body)
         {
-            faults.push(format!("another body than that of step {step}: {}", answer.shown()));
+            faults.push(format!("the body differs from that of step {step}: {}", answer.shown()));
         }
         if let Some(step) = self.other_body_than
             && earlier(step).is_none_or(|other| other.body == answer.body)
         {
-            faults.push(format!("the body of step {step}: {}", answer.shown()));
+            faults.push(format!("the body is that of step {step}: {}", answer.shown()));
         }
         faults
     }
@@ -99,17 +99,20 @@ impl HeaderRule {
     }
 }
 
-/// What every problem of the contract has, and must not have.
+/// What every problem document of the profile must have, and must not have.
 fn problem_faults(code: &str, answer: &Answer, names: &Names) -> Vec<String> {
     let problem = answer.json();
     let text = |member: &str| problem[member].as_str().is_some_and(|text| !text.is_empty());
     let checks = [
         (problem["code"] == code, format!("expected the problem {code}, got {}", answer.shown())),
-        (answer.header("content-type").as_deref() == Some("application/problem+json"), "it is no problem+json".into()),
-        (answer.header("cache-control").as_deref() == Some("no-store"), "it may be cached".into()),
+        (
+            answer.header("content-type").as_deref() == Some("application/problem+json"),
+            "the content type is not application/problem+json".into(),
+        ),
+        (answer.header("cache-control").as_deref() == Some("no-store"), "Cache-Control: no-store is missing".into()),
         (
             answer.header("link").is_some_and(|link| link.contains("rel=\"describedby\"")),
-            "no link to the contract".into(),
+            "no link to the API's documentation".into(),
         ),
         (["type", "title", "detail"].into_iter().all(text), format!("a member is missing: {problem}")),
         (problem["status"] == answer.status, "the member `status` differs from the status".into()),
@@ -118,8 +121,8 @@ fn problem_faults(code: &str, answer: &Answer, names: &Names) -> Vec<String> {
             problem["retryable"] == answer.headers.contains_key("retry-after"),
             "`retryable` and Retry-After disagree".into(),
         ),
-        (answer.header("idempotency-replayed").is_none(), "it is marked as a replay".into()),
-        (!String::from_utf8_lossy(&answer.body).contains(&names.key), "it shows the key".into()),
+        (answer.header("idempotency-replayed").is_none(), "a problem is marked as a replay".into()),
+        (!String::from_utf8_lossy(&answer.body).contains(&names.key), "the body shows the key".into()),
     ];
     checks.into_iter().filter(|(holds, _)| !holds).map(|(_, fault)| fault).collect()
 }

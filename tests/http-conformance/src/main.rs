@@ -1,45 +1,49 @@
-//! Runs the HTTP conformance vectors against an implementation.
+//! The command line of the conformance runner.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Parser;
+use http_conformance::{Client, Need, Options, Principals, Tier, cases, load, run};
 use reqwest::header::HeaderName;
-use tests::http_conformance::{Client, Need, Options, Principals, Tier, load, run};
 
-/// Runs the HTTP conformance vectors against an implementation in any language, and prints a table.
+/// Checks whether an HTTP API implements the Idempotency-Key header (draft-ietf-httpapi-idempotency-key-header-07).
 ///
-/// Exits with 0 if nothing failed, with 1 if something did, with 2 if it could not run. What is skipped has not passed.
-/// What the implementation must offer is written down in tests/vectors/http/README.md.
+/// Sends the requests of each case to the implementation at URL, compares its answers, and prints a table. The
+/// implementation can be written in any language; it must have the routes that the README of this package lists.
+///
+/// Exits with 0 if no case failed, with 1 if one failed, and with 2 if the run could not start. A skipped case has not
+/// passed.
 #[derive(Debug, Parser)]
 #[command(name = "http-conformance")]
 struct Arguments {
-    /// Where the implementation listens, such as http://127.0.0.1:3000.
+    /// The implementation's address, such as http://127.0.0.1:3000.
     #[arg(long)]
     url: String,
 
-    /// Only this tier; may be repeated [default: all].
+    /// Runs the cases of this tier only; may be repeated [default: all].
     #[arg(long, value_enum)]
     tier: Vec<Tier>,
 
-    /// Only cases whose names contain this.
+    /// Runs only the cases whose names contain this text.
     #[arg(long, value_name = "TEXT")]
     only: Option<String>,
 
-    /// What the implementation cannot offer: cases that need it are skipped; may be repeated.
+    /// Facilities that the implementation does not have: cases that need one are skipped; may be repeated.
     #[arg(long, value_enum, value_delimiter = ',')]
     lacks: Vec<Need>,
 
-    /// Where a token for {principal} is to be had [default: URL/_local/token?sub={principal}].
-    #[arg(long, value_name = "URL", conflicts_with = "principal_header")]
+    /// A URL that answers with a bearer token for {principal}, such as
+    /// http://127.0.0.1:3000/_local/token?sub={principal}.
+    #[arg(long, value_name = "URL", required_unless_present = "principal_header")]
     token_url: Option<String>,
 
-    /// The header that says who asks, instead of a token, such as "x-user: {principal}".
-    #[arg(long, value_name = "HEADER")]
+    /// A header that names the caller, instead of a token, such as "x-user: {principal}".
+    #[arg(long, value_name = "HEADER", conflicts_with = "token_url")]
     principal_header: Option<String>,
 
-    /// How many cases at a time.
+    /// The number of cases that run at the same time.
     #[arg(long, default_value_t = 4)]
     jobs: usize,
 
@@ -51,9 +55,9 @@ struct Arguments {
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
 
-    /// The folder of the vectors.
-    #[arg(long, value_name = "DIR", default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/vectors/http"))]
-    vectors: PathBuf,
+    /// Runs the cases of the JSON files in this folder instead of the built-in ones.
+    #[arg(long, value_name = "DIR")]
+    vectors: Option<PathBuf>,
 }
 
 #[tokio::main]
@@ -71,14 +75,15 @@ async fn main() -> ExitCode {
 async fn conformance(arguments: Arguments) -> Result<bool> {
     let client = Client::new(&arguments.url, principals(&arguments)?)?;
     client.reach().await?;
-    let everything = vec![Tier::Draft, Tier::Profile];
+    let cases = arguments.vectors.as_deref().map_or_else(cases, load)?;
+    let all = vec![Tier::Draft, Tier::Profile];
     let options = Options {
-        tiers: if arguments.tier.is_empty() { everything } else { arguments.tier },
+        tiers: if arguments.tier.is_empty() { all } else { arguments.tier },
         only: arguments.only,
         lacks: arguments.lacks.into_iter().collect(),
         jobs: arguments.jobs,
     };
-    let report = run(client, load(&arguments.vectors)?, &options, |done, all, outcome| {
+    let report = run(client, cases, &options, |done, all, outcome| {
         eprintln!("[{done:>3}/{all}] {} {}", outcome.verdict.word(), outcome.name);
     })
     .await;
@@ -93,15 +98,13 @@ async fn conformance(arguments: Arguments) -> Result<bool> {
 }
 
 fn principals(arguments: &Arguments) -> Result<Principals> {
-    match &arguments.principal_header {
-        Some(header) => {
+    match (&arguments.principal_header, &arguments.token_url) {
+        (Some(header), _) => {
             let (name, value) = header.split_once(':').context("a principal header is NAME: VALUE")?;
             let name: HeaderName = name.trim().parse().context("a principal header is NAME: VALUE")?;
             Ok(Principals::Header(name, value.trim().to_owned()))
         }
-        None => {
-            let default = || format!("{}/_local/token?sub={{principal}}", arguments.url.trim_end_matches('/'));
-            Ok(Principals::TokenUrl(arguments.token_url.clone().unwrap_or_else(default)))
-        }
+        (None, Some(url)) => Ok(Principals::TokenUrl(url.clone())),
+        (None, None) => anyhow::bail!("either --token-url or --principal-header is needed"),
     }
 }

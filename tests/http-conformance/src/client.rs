@@ -1,4 +1,4 @@
-//! Requests as a vector describes them, to the implementation under test.
+//! Sends the requests of a case to the implementation under test.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -11,12 +11,12 @@ use serde_json::Value;
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
-use super::vector::Request;
+use crate::vector::Request;
 
-/// How the implementation learns who asks.
+/// How a request identifies its caller.
 #[derive(Clone, Debug)]
 pub enum Principals {
-    /// By a token in `Authorization`, which this URL answers with; `{principal}` in it is replaced.
+    /// By a bearer token, which is the answer of this URL; `{principal}` in the URL is replaced.
     TokenUrl(String),
     /// By a header, such as `x-user: {principal}`.
     Header(HeaderName, String),
@@ -30,44 +30,44 @@ pub struct Client {
     tokens: Mutex<HashMap<String, HeaderValue>>,
 }
 
-/// What was answered.
+/// An answer.
 #[derive(Clone, Debug)]
-pub(super) struct Answer {
-    pub(super) status: u16,
-    pub(super) headers: HeaderMap,
-    pub(super) body: Vec<u8>,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Answer {
-    pub(super) fn header(&self, name: &str) -> Option<String> {
+    pub(crate) fn header(&self, name: &str) -> Option<String> {
         let values: Vec<_> =
             self.headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes())).collect();
         if values.is_empty() { None } else { Some(values.join(", ")) }
     }
 
-    pub(super) fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_default()
     }
 
-    pub(super) fn shown(&self) -> String {
+    pub(crate) fn shown(&self) -> String {
         let body = String::from_utf8_lossy(&self.body[..self.body.len().min(200)]);
         format!("{} {body}", self.status)
     }
 }
 
-/// The names of one run of one case.
+/// The identifiers of one run of one case.
 #[derive(Clone, Debug)]
-pub(super) struct Names {
-    pub(super) case: String,
-    pub(super) key: String,
+pub(crate) struct Names {
+    pub(crate) case: String,
+    pub(crate) key: String,
 }
 
 impl Names {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { case: Uuid::new_v4().to_string(), key: format!("k-{}", Uuid::new_v4()) }
     }
 
-    /// Replaces `{key}`, and `{key:N}` by a key of N bytes.
+    /// Replaces `{key}` by the key of the case, and `{key:N}` by a key of N bytes.
     fn fill(&self, text: &str) -> String {
         let mut filled = text.replace("{key}", &self.key);
         while let Some(start) = filled.find("{key:")
@@ -84,10 +84,10 @@ impl Names {
 }
 
 impl Client {
-    /// A client of the implementation at this URL.
+    /// A client of the implementation at a URL.
     ///
     /// # Errors
-    /// There is no HTTP client.
+    /// The HTTP client cannot be made.
     pub fn new(base: &str, principals: Principals) -> Result<Self> {
         let http = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
@@ -96,29 +96,29 @@ impl Client {
         Ok(Self { http, base: base.trim_end_matches('/').to_owned(), principals, tokens: Mutex::default() })
     }
 
-    /// Whether something answers there, and says who asks.
+    /// Checks that the implementation answers, and that credentials can be obtained.
     ///
     /// # Errors
-    /// Nothing answers, or there is no token.
+    /// It does not answer, or there is no token.
     pub async fn reach(&self) -> Result<()> {
         self.http.get(&self.base).send().await.with_context(|| format!("nothing answers at {}", self.base))?;
-        self.credentials("alice", false)
-            .await
-            .context("who asks cannot be said; see --token-url, --principal-header")?;
+        self.credentials("alice", false).await.context("no credentials; see --token-url and --principal-header")?;
         Ok(())
     }
 
-    /// How often a case was executed.
-    pub(super) async fn executions(&self, names: &Names) -> Result<u64> {
+    /// The executions of a case.
+    pub(crate) async fn executions(&self, names: &Names) -> Result<u64> {
         let request = Request { path: Some(format!("/executions/{}", names.case)), ..Request::default() };
         let request = Request { method: Some("GET".into()), ..request };
         let answer = self.send(&request, names).await?;
-        answer.json()["executions"].as_u64().with_context(|| format!("executions are not counted: {}", answer.shown()))
+        answer.json()["executions"]
+            .as_u64()
+            .with_context(|| format!("the executions are not counted: {}", answer.shown()))
     }
 
-    pub(super) async fn send(&self, request: &Request, names: &Names) -> Result<Answer> {
+    pub(crate) async fn send(&self, request: &Request, names: &Names) -> Result<Answer> {
         let method = request.method.as_deref().unwrap_or("POST").parse()?;
-        let path = request.path.as_deref().ok_or_else(|| anyhow!("the vector names no path"))?;
+        let path = request.path.as_deref().ok_or_else(|| anyhow!("the request has no path"))?;
         let mut sent = self.http.request(method, format!("{}{}", self.base, names.fill(path)));
         let mut headers = HeaderMap::new();
         headers.insert("x-case", HeaderValue::try_from(&names.case)?);
@@ -151,7 +151,7 @@ impl Client {
         if let Some(token) = tokens.get(principal).filter(|_| !fresh) {
             return Ok((reqwest::header::AUTHORIZATION, token.clone()));
         }
-        // A claim of its own makes it another token.
+        // The claim makes each token a different one.
         let url = format!("{url}{}jti={}", if url.contains('?') { '&' } else { '?' }, Uuid::new_v4());
         let response = self.http.get(&url).send().await?;
         if !response.status().is_success() {
@@ -181,7 +181,7 @@ fn texts(value: &Value) -> Result<Vec<String>> {
     }
 }
 
-/// A byte for each character, so that a vector can say any byte.
+/// One byte for each character, so that a case can contain any byte.
 fn latin_1(text: &str) -> Result<HeaderValue> {
     let bytes: Vec<u8> = text.chars().map(|character| u8::try_from(u32::from(character))).collect::<Result<_, _>>()?;
     Ok(HeaderValue::from_bytes(&bytes)?)

@@ -9,27 +9,27 @@ use futures::StreamExt;
 use futures::future::join_all;
 use tokio::task::JoinHandle;
 
-use super::client::{Answer, Client, Names};
-use super::report::{Outcome, Report, Verdict};
-use super::vector::{Case, Expect, Need, Request, Step, Tier};
+use crate::client::{Answer, Client, Names};
+use crate::report::{Outcome, Report, Verdict};
+use crate::vector::{Case, Expect, Need, Request, Step, Tier};
 
-/// How long a client repeats a request before it gives up.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long the runner repeats a request before the case fails.
+const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// What is run, and how.
+/// Which cases run, and how.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Of these tiers.
+    /// The tiers to run.
     pub tiers: Vec<Tier>,
     /// Only cases whose names contain this.
     pub only: Option<String>,
-    /// What the implementation cannot offer.
+    /// The facilities that the implementation does not have.
     pub lacks: BTreeSet<Need>,
-    /// How many cases at a time.
+    /// The number of cases that run at the same time.
     pub jobs: usize,
 }
 
-/// Runs cases; `progress` hears of each as it ends.
+/// Runs cases. `progress` is called after each, with the number of finished cases and of all.
 pub async fn run(
     client: Client,
     cases: Vec<Case>,
@@ -42,18 +42,18 @@ pub async fn run(
         .filter(|case| options.only.as_ref().is_none_or(|part| case.name.contains(part)))
         .collect();
     let (client, total) = (Arc::new(client), wanted.len());
-    let mut running = futures::stream::iter(wanted)
-        .map(|case| {
+    let mut running = futures::stream::iter(wanted.into_iter().enumerate())
+        .map(|(index, case)| {
             let client = Arc::clone(&client);
-            async move { one(client, case, &options.lacks).await }
+            async move { (index, one(client, case, &options.lacks).await) }
         })
-        .buffered(options.jobs.max(1));
-    let mut outcomes = Vec::with_capacity(total);
-    while let Some(outcome) = running.next().await {
+        .buffer_unordered(options.jobs.max(1));
+    let mut outcomes = BTreeMap::new();
+    while let Some((index, outcome)) = running.next().await {
         progress(outcomes.len() + 1, total, &outcome);
-        outcomes.push(outcome);
+        outcomes.insert(index, outcome);
     }
-    Report { outcomes }
+    Report { outcomes: outcomes.into_values().collect() }
 }
 
 async fn one(client: Arc<Client>, case: Case, lacks: &BTreeSet<Need>) -> Outcome {
@@ -61,11 +61,11 @@ async fn one(client: Arc<Client>, case: Case, lacks: &BTreeSet<Need>) -> Outcome
     let (name, tier) = (case.name.clone(), case.tier);
     let lacking = |need: &Need| lacks.contains(need);
     let missing: Vec<Need> = case.needs.iter().copied().filter(lacking).collect();
-    let looks: BTreeSet<Need> = case.steps.iter().flat_map(Step::looks_at).collect();
-    let unseen: Vec<Need> = Need::SOFT.into_iter().filter(|need| lacking(need) && looks.contains(need)).collect();
+    let checks: BTreeSet<Need> = case.steps.iter().flat_map(Step::checks_with).collect();
+    let unchecked: Vec<Need> = Need::SOFT.into_iter().filter(|need| lacking(need) && checks.contains(need)).collect();
     let verdict = if missing.is_empty() {
         match Running::new(client, lacks.clone()).case(case).await {
-            Ok(()) => Verdict::Passed { unseen },
+            Ok(()) => Verdict::Passed { unchecked },
             Err(error) => Verdict::Failed(format!("{error:#}")),
         }
     } else {
@@ -77,7 +77,7 @@ async fn one(client: Arc<Client>, case: Case, lacks: &BTreeSet<Need>) -> Outcome
 struct Running {
     client: Arc<Client>,
     names: Names,
-    /// The answer of each step, the first one of several.
+    /// The request of each step, and its first answer.
     answers: BTreeMap<usize, (Request, Option<Answer>)>,
     started: BTreeMap<usize, JoinHandle<Result<Answer>>>,
     lacks: BTreeSet<Need>,
@@ -92,7 +92,7 @@ impl Running {
         for (index, step) in case.steps.iter().enumerate() {
             self.step(index, step).await.with_context(|| format!("step {index}"))?;
         }
-        ensure!(self.started.is_empty(), "the vector starts a step that it does not join");
+        ensure!(self.started.is_empty(), "the case starts a step that it does not join");
         Ok(())
     }
 
@@ -123,7 +123,8 @@ impl Running {
         let request = match (&step.send, step.again) {
             (Some(request), _) => request.clone(),
             (None, Some(earlier)) => {
-                let (request, _) = self.answers.get(&earlier).ok_or_else(|| anyhow!("step {earlier} sent nothing"))?;
+                let (request, _) =
+                    self.answers.get(&earlier).ok_or_else(|| anyhow!("step {earlier} sent no request"))?;
                 request.with(&step.with)
             }
             (None, None) => return Ok(Vec::new()),
@@ -141,7 +142,7 @@ impl Running {
         join_all(all).await.into_iter().collect()
     }
 
-    /// Repeats a request as `docs/http.md` tells a client to.
+    /// Repeats a request as a client does: after `Retry-After`, until the answer is final.
     async fn until_final(&self, request: &Request) -> Result<Answer> {
         let started = Instant::now();
         loop {
@@ -150,8 +151,8 @@ impl Running {
             if !retryable {
                 return Ok(answer);
             }
-            if started.elapsed() > PATIENCE {
-                bail!("no final answer in {PATIENCE:?}: {}", answer.shown());
+            if started.elapsed() > TIMEOUT {
+                bail!("no final answer in {TIMEOUT:?}: {}", answer.shown());
             }
             let seconds = answer.header("retry-after").and_then(|text| text.parse().ok()).unwrap_or(1);
             tokio::time::sleep(Duration::from_secs(seconds)).await;
@@ -164,7 +165,7 @@ impl Running {
         if alternatives.is_empty() {
             return Ok(());
         }
-        ensure!(!answers.is_empty(), "the vector expects an answer of a step that has none");
+        ensure!(!answers.is_empty(), "the case expects an answer of a step that has none");
         let mut counts = vec![0; alternatives.len()];
         for answer in answers {
             let faults: Vec<_> =
@@ -176,7 +177,7 @@ impl Running {
         }
         for (expect, count) in alternatives.iter().zip(counts) {
             if let Some(expected) = expect.count {
-                ensure!(count == expected, "{count} answers instead of {expected} are as in {expect:?}");
+                ensure!(count == expected, "{count} answers instead of {expected} match {expect:?}");
             }
         }
         Ok(())
