@@ -4,7 +4,8 @@ use axum::body::Bytes;
 use clap::ValueEnum;
 
 use crate::event::{self, Order};
-use crate::subject::{Kind, Mode};
+use crate::kind::Kind;
+use crate::subject::Mode;
 
 /// A case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

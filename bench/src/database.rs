@@ -5,7 +5,7 @@ use dynoxide::actions::create_table::CreateTableRequest;
 use serde_json::json;
 use tokio::net::TcpListener;
 
-use crate::proxy::Proxy;
+use fault_proxy::Proxy;
 
 /// The table of records, with the keys and the index of `template.yaml`. The peers use it as it is.
 pub const RECORDS: &str = "Records";

@@ -13,21 +13,19 @@ pub mod cold;
 pub mod database;
 pub mod event;
 pub mod instructions;
+pub mod kind;
 pub mod machine;
 pub mod measurement;
 pub mod memory;
 pub mod options;
 pub mod peers;
 pub mod process;
-pub mod proxy;
 pub mod report;
-mod runtime;
 pub mod sandbox;
 pub mod stage;
 pub mod statistics;
 pub mod subject;
 pub mod unit_costs;
-mod units;
 
 use anyhow::Result;
 

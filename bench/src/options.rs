@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::cases::Case;
-use crate::subject::Kind;
+use crate::kind::Kind;
 
 /// Measures the library beside an empty function, hand-written DynamoDB calls and, when installed, the peers.
 #[derive(Debug, Parser)]

@@ -7,11 +7,12 @@ use anyhow::Result;
 use serde::Serialize;
 
 use crate::cold::{self, Start};
+use crate::kind::Kind;
 use crate::machine::Machine;
 use crate::measurement::{Row, measure};
 use crate::memory::{self, Memory};
 use crate::options::{Choice, Part};
-use crate::subject::{self, Kind, Subject};
+use crate::subject::{self, Subject};
 use crate::unit_costs::{self, UnitCost};
 
 /// What a run found.

@@ -2,17 +2,17 @@
 
 use std::path::Path;
 use std::process::Stdio;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, bail};
 use axum::body::Bytes;
+use runtime_api::{Call, Dispatch, Payload, RuntimeApi};
 use serde_json::Value;
 use tokio::process::{Child, Command};
 use tokio::sync::oneshot;
 
 use crate::database::{Database, EFFECTS, RECORDS};
 use crate::process::Process;
-use crate::runtime::{Call, Invocation, RuntimeApi};
 use crate::subject::{Mode, Subject};
 
 /// How long anything may take that must happen.
@@ -29,7 +29,7 @@ pub struct Sandbox {
     name: String,
     child: Child,
     api: RuntimeApi,
-    ready: oneshot::Sender<Invocation>,
+    ready: oneshot::Sender<Dispatch>,
     /// From spawning the process to its first call of the Runtime API.
     pub first_poll: Duration,
     started: Instant,
@@ -61,7 +61,7 @@ impl Sandbox {
     /// # Errors
     /// When it cannot be started, or ends or fails before it asks.
     pub async fn start(subject: &Subject, mode: Mode, database: &Database) -> Result<Self> {
-        let mut api = RuntimeApi::start().await?;
+        let mut api = RuntimeApi::start("bench").await?;
         let mut command = command(subject, mode, database)?;
         let started = Instant::now();
         let mut child = command
@@ -80,10 +80,12 @@ impl Sandbox {
     pub async fn invoke(&mut self, event: Bytes) -> Result<Answer> {
         let sent = Instant::now();
         self.send(event)?;
-        let (answered, payload) = match self.call().await? {
-            Call::Answer(at, payload) => (at, payload),
+        let (answered, payload, known) = match self.call().await? {
+            Call::Response { at, payload: Payload::Whole(payload), known, .. }
+            | Call::Error { at, payload, known, .. } => (at, payload, known),
             other => bail!("{}: unexpected {other:?}", self.name),
         };
+        let _ = known.send(true);
         (_, self.ready) = next(&self.name, &mut self.child, &mut self.api).await?;
         Ok(Answer { payload, duration: answered - sent, since_start: answered - self.started })
     }
@@ -94,9 +96,15 @@ impl Sandbox {
     /// When the process is gone.
     pub fn send(&mut self, event: Bytes) -> Result<()> {
         self.invocations += 1;
-        let invocation = Invocation { number: self.invocations, event, timeout: TIMEOUT };
+        let dispatch = Dispatch {
+            request: format!("8476a536-e9f4-11e8-9739-{:012x}", self.invocations),
+            payload: event,
+            deadline: SystemTime::now() + TIMEOUT,
+            function_arn: "arn:aws:lambda:eu-central-1:000000000000:function:bench".to_owned(),
+            trace: "Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700;Parent=9a9197af755a6419".to_owned(),
+        };
         let ready = std::mem::replace(&mut self.ready, oneshot::channel().0);
-        ready.send(invocation).ok().with_context(|| format!("{} is gone", self.name))
+        ready.send(dispatch).ok().with_context(|| format!("{} is gone", self.name))
     }
 
     /// What the system knows of the process.
@@ -112,11 +120,11 @@ impl Sandbox {
     }
 }
 
-async fn next(name: &str, child: &mut Child, api: &mut RuntimeApi) -> Result<(Instant, oneshot::Sender<Invocation>)> {
+async fn next(name: &str, child: &mut Child, api: &mut RuntimeApi) -> Result<(Instant, oneshot::Sender<Dispatch>)> {
     match call(name, child, api).await? {
-        Call::Next(at, ready) => Ok((at, ready)),
+        Call::Next { at, reply } => Ok((at, reply)),
         Call::InitializationError(error) => bail!("{name} cannot start: {}", String::from_utf8_lossy(&error)),
-        other @ Call::Answer(..) => bail!("{name}: unexpected {other:?}"),
+        other @ (Call::Response { .. } | Call::Error { .. }) => bail!("{name}: unexpected {other:?}"),
     }
 }
 

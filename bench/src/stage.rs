@@ -7,9 +7,9 @@ use serde::Serialize;
 
 use crate::cases::{Before, Case};
 use crate::database::Database;
-use crate::proxy::Traffic;
 use crate::sandbox::{Answer, Sandbox};
 use crate::subject::Subject;
+use fault_proxy::Traffic;
 
 /// A subject that is ready to be measured.
 pub struct Stage {
@@ -69,7 +69,7 @@ impl Stage {
 
     /// From now on, each request to the store takes at least this long.
     pub fn delay(&self, delay: Duration) {
-        self.database.proxy.delay(delay);
+        self.database.proxy.set_latency(delay);
     }
 
     /// The sandbox.

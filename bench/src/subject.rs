@@ -4,9 +4,6 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
-use clap::ValueEnum;
-
-use crate::peers;
 
 /// A function as a program.
 #[derive(Clone, Debug)]
@@ -21,21 +18,6 @@ pub struct Subject {
     pub deployed_bytes: u64,
     /// Whether it answers as the library does, down to the status; of the others it is only looked whether they do.
     pub is_ours: bool,
-}
-
-/// The kinds of subjects.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
-pub enum Kind {
-    /// An empty handler.
-    None,
-    /// The DynamoDB calls by hand, without a library.
-    Floor,
-    /// This library.
-    Ours,
-    /// Powertools for AWS Lambda (Python).
-    Python,
-    /// Powertools for AWS Lambda (TypeScript).
-    Typescript,
 }
 
 /// What a subject serves.
@@ -55,22 +37,6 @@ impl Mode {
             Self::Http => "http",
             Self::SingleWrite => "one-trip",
             Self::Batch => "batch",
-        }
-    }
-}
-
-impl Kind {
-    /// The subject, if it is installed.
-    ///
-    /// # Errors
-    /// When its files cannot be read.
-    pub fn subject(self) -> Result<Option<Subject>> {
-        match self {
-            Self::None => rust("none", false).map(Some),
-            Self::Floor => rust("floor", false).map(Some),
-            Self::Ours => rust("ours", true).map(Some),
-            Self::Python => peers::python(),
-            Self::Typescript => peers::typescript(),
         }
     }
 }
@@ -104,11 +70,6 @@ pub fn at(program: &Path, is_ours: bool) -> Result<Subject> {
         is_ours,
         name,
     })
-}
-
-fn rust(name: &str, is_ours: bool) -> Result<Subject> {
-    let folder = std::env::current_exe()?.parent().context("a program without a folder")?.to_owned();
-    at(&folder.join(name), is_ours)
 }
 
 pub(crate) fn workspace() -> &'static Path {

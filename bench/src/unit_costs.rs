@@ -5,9 +5,9 @@ use serde::Serialize;
 
 use crate::database::Database;
 use crate::event::{self, Order};
-use crate::proxy::Traffic;
 use crate::sandbox::Sandbox;
 use crate::subject::{Mode, Subject};
+use fault_proxy::Traffic;
 
 /// The lengths: 0.3, 1, 4, 40 and 400 KB.
 pub const ANSWER_BYTES: [usize; 5] = [300, 1024, 4 * 1024, 40 * 1024, 400 * 1024];
@@ -35,7 +35,7 @@ pub async fn of(subject: &Subject) -> Result<Vec<UnitCost>> {
         let order = Order { answer_bytes, ..Order::default() };
         let other = Order { amount: order.amount + 1, ..order };
         let database = Database::start().await?;
-        database.proxy.ask_for_units();
+        database.proxy.count_units();
         for (outcome, order, status) in [("first run", order, 201), ("replay", order, 201), ("mismatch", other, 422)] {
             // A sandbox of its own: nothing is remembered in the process.
             let mut sandbox = Sandbox::start(subject, Mode::Http, &database).await?;

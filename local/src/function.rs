@@ -100,7 +100,7 @@ impl Function {
     /// Runs the function once. Dropping the future does not stop the function, as hanging up on Lambda does not.
     pub(crate) async fn invoke(&self, payload: impl Into<Bytes>) -> Outcome {
         let payload = payload.into();
-        if payload.len() > crate::runtime::MAXIMUM_PAYLOAD {
+        if payload.len() > runtime_api::MAXIMUM_PAYLOAD {
             return Err(Failure::RequestTooLarge);
         }
         let (reply, outcome) = oneshot::channel();

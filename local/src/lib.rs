@@ -34,7 +34,6 @@ mod options;
 mod pipe;
 mod problem;
 mod provider;
-mod runtime;
 mod sandbox;
 mod schedule;
 mod sqs;

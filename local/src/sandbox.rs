@@ -9,10 +9,11 @@ use std::{
     os::unix::process::ExitStatusExt,
     process::{ExitStatus, Stdio},
     sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime},
 };
 
 use nix::{sys::signal::Signal, unistd::Pid};
+use runtime_api::{Call, Dispatch, Payload};
 use serde::Serialize;
 use tokio::{
     io::{AsyncBufReadExt, AsyncRead, BufReader},
@@ -24,7 +25,6 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     function::{Failure, Function, Invocation},
     listener,
-    runtime::{self, Call, Dispatch, Payload},
 };
 
 /// AWS, "Lambda execution environment lifecycle": the Init phase is limited to 10 seconds.
@@ -117,7 +117,7 @@ async fn start<'f>(function: &'f Function, handle: &Handle) -> anyhow::Result<Sa
     let servers = CancellationToken::new();
     tokio::spawn(listener::serve_machine(
         listener,
-        runtime::router(function.name(), sender),
+        runtime_api::router(function.name(), sender),
         servers.clone().cancelled_owned(),
     ));
     let mut environment = definition.environment.clone();
@@ -199,7 +199,7 @@ impl Sandbox<'_> {
                 }
             };
             match event {
-                Event::Call(Call::Next(next)) => return Some(next),
+                Event::Call(Call::Next { reply, .. }) => return Some(reply),
                 Event::Call(Call::InitializationError(payload)) => self.function.fail_waiting(Failure::Error(payload)),
                 Event::Call(Call::Response { known, .. } | Call::Error { known, .. }) => drop(known.send(false)),
                 Event::Ended(status) => {
@@ -219,7 +219,7 @@ impl Sandbox<'_> {
                 biased;
                 event = self.event() => match event {
                     // The runtime reconnected.
-                    Event::Call(Call::Next(again)) => next = again,
+                    Event::Call(Call::Next { reply, .. }) => next = reply,
                     Event::Call(Call::Response { known, .. } | Call::Error { known, .. }) => drop(known.send(false)),
                     Event::Call(Call::InitializationError(_)) => {}
                     Event::Ended(_) => return None,
@@ -244,7 +244,7 @@ impl Sandbox<'_> {
                 }
             };
             match event {
-                Event::Call(Call::Response { request: answered, payload, known }) if answered == request => {
+                Event::Call(Call::Response { request: answered, payload, known, .. }) if answered == request => {
                     let _ = known.send(true);
                     break (
                         match payload {
@@ -257,13 +257,13 @@ impl Sandbox<'_> {
                         true,
                     );
                 }
-                Event::Call(Call::Error { request: answered, payload, known }) if answered == request => {
+                Event::Call(Call::Error { request: answered, payload, known, .. }) if answered == request => {
                     let _ = known.send(true);
                     break (Err(Failure::Error(payload)), true);
                 }
                 Event::Call(Call::Response { known, .. } | Call::Error { known, .. }) => drop(known.send(false)),
                 // A runtime that asks for the next invocation before it answered this one gets none.
-                Event::Call(Call::Next(_) | Call::InitializationError(_)) => {}
+                Event::Call(Call::Next { .. } | Call::InitializationError(_)) => {}
                 Event::Ended(status) => {
                     break (
                         Err(Failure::error(
@@ -281,13 +281,12 @@ impl Sandbox<'_> {
     }
 
     fn dispatch(&self, request: &str, payload: axum::body::Bytes) -> Dispatch {
-        let deadline = SystemTime::now() + self.function.settings().timeout;
         Dispatch {
             request: request.to_owned(),
             payload,
-            deadline_millis: deadline.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis(),
+            deadline: SystemTime::now() + self.function.settings().timeout,
             function_arn: self.function.definition().arn.clone(),
-            trace: runtime::trace(),
+            trace: runtime_api::trace(),
         }
     }
 

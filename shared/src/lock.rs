@@ -121,7 +121,7 @@ impl<S: Store> Lock<S> {
             operation: format!("lock {}", self.name).into(),
             principal: None,
             subject: None,
-            request,
+            invocation: request,
             trace: None,
             fingerprint: Fingerprinter::new().finish(),
             owner,

@@ -109,7 +109,7 @@ impl<S: Store> Engine<S> {
             operation: record.operation.clone(),
             principal: record.principal,
             subject: record.subject.clone(),
-            request,
+            invocation: request,
             trace: None,
             fingerprint: record.fingerprint,
             owner,

@@ -20,9 +20,10 @@ use std::time::{Duration, Instant};
 use futures::StreamExt;
 use reqwest::Method;
 
+use fault_proxy::Proxy;
+
 use crate::local_stack::{Setup, Stack};
 use crate::process::free_port;
-use crate::proxy::Proxy;
 use crate::wait::eventually;
 
 pub use client::{Clients, Payment};
@@ -156,17 +157,16 @@ struct City {
 impl City {
     async fn start(folder: &Folder, plan: Plan, round: u64, toll: &Toll) -> Self {
         let port = free_port();
-        let proxy = Proxy::start(([127, 0, 0, 1], port).into()).await;
-        let endpoint = format!("http://{}", proxy.address());
-        let stack = short_leases().data(&folder.0).behind(&endpoint, port).start().await;
+        let proxy = Proxy::start(([127, 0, 0, 1], port).into()).await.expect("a free port");
+        let stack = short_leases().data(&folder.0).behind(&proxy.url(), port).start().await;
         let losses = Arc::default();
-        proxy.weather(Box::new(Weather {
+        proxy.follow(Weather {
             losses: Arc::clone(&losses),
             toll: toll.clone(),
             goal: plan.at_each_point,
             rng: fastrand::Rng::with_seed(plan.seed + round),
             doomed: HashMap::new(),
-        }));
+        });
         Self { stack, losses }
     }
 

@@ -9,7 +9,7 @@ use aws_sdk_dynamodb::types::{
     TransactWriteItem,
 };
 
-use crate::proxy::Proxy;
+use fault_proxy::Proxy;
 
 /// The table of records.
 pub const RECORDS: &str = "Records";
@@ -42,7 +42,7 @@ impl Database {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("bound");
         tokio::spawn(dynoxide::server::serve_on(listener, database));
-        let started = Self { proxy: Proxy::start(address).await };
+        let started = Self { proxy: Proxy::start(address).await.expect("a free port") };
         started.create_table().await;
         started
     }
@@ -52,7 +52,7 @@ impl Database {
         let config = idempotency::store::dynamodb::client().config().to_builder();
         Client::from_conf(
             config
-                .endpoint_url(format!("http://{}", self.proxy.address()))
+                .endpoint_url(self.proxy.url())
                 .region(aws_sdk_dynamodb::config::Region::new("eu-central-1"))
                 .credentials_provider(aws_sdk_dynamodb::config::Credentials::new("local", "local", None, None, "tests"))
                 .build(),

@@ -1,5 +1,5 @@
-//! What the tests share: an embedded DynamoDB, a proxy that loses replies, the local stack as a process, what its
-//! functions print, and what the template monitors.
+//! What the tests share: an embedded DynamoDB, the local stack as a process, what its functions print, and what the
+//! template monitors.
 
 use std::path::PathBuf;
 
@@ -11,7 +11,6 @@ pub mod local_stack;
 pub mod log;
 pub mod monitoring;
 pub mod process;
-pub mod proxy;
 pub mod sizes;
 pub mod soak;
 pub mod wait;

@@ -5,6 +5,7 @@ use std::path::Path;
 use bench::cases::Case;
 use bench::stage::Stage;
 use bench::subject::{self, Subject};
+use fault_proxy::Fault;
 
 fn ours() -> Subject {
     subject::at(Path::new(env!("CARGO_BIN_EXE_ours")), true).expect("built for this test")
@@ -51,9 +52,9 @@ async fn a_batch_makes_one_request_for_each_message_the_first_time_and_again() {
 async fn a_lost_reply_costs_one_request_more_and_no_second_run() {
     for lost in [1, 2] {
         let mut stage = Stage::prepare(&ours(), Case::FirstRun, 1).await.expect("prepared");
-        stage.database().proxy.lose_replies(lost);
+        stage.database().proxy.plan(vec![Fault::LoseReply; lost]);
         let turn = stage.turn(1).await.expect("answered as the case demands");
-        assert_eq!(turn.traffic.requests, 2 + u64::from(lost));
+        assert_eq!(turn.traffic.requests, 2 + lost as u64);
     }
 }
 #[tokio::test(flavor = "multi_thread")]

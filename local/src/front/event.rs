@@ -110,7 +110,7 @@ fn headers(request: &HeaderMap, context: &Context<'_>) -> BTreeMap<String, Strin
     headers.insert("x-forwarded-proto".to_owned(), "http".to_owned());
     let port = headers.get("host").and_then(|host| host.rsplit_once(':')).map_or("80", |(_, port)| port).to_owned();
     headers.insert("x-forwarded-port".to_owned(), port);
-    headers.entry("x-amzn-trace-id".to_owned()).or_insert_with(crate::runtime::trace);
+    headers.entry("x-amzn-trace-id".to_owned()).or_insert_with(runtime_api::trace);
     headers.entry("content-length".to_owned()).or_insert_with(|| "0".to_owned());
     headers
 }

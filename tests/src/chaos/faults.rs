@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use fault_proxy::{Fault, FaultPlan, Moment, Request};
+
 use super::kill_point::{MOMENTS, Step};
 use super::tally::{Place, Sandbox, Toll};
-use crate::proxy::{self, Loss, Moment};
 
 /// Loses what chance says, and waits at the named points.
 pub(super) struct Weather {
@@ -20,18 +21,18 @@ pub(super) struct Weather {
     pub(super) doomed: HashMap<i32, Step>,
 }
 
-impl proxy::Weather for Weather {
-    fn over(&mut self, request: &[u8]) -> Loss {
+impl FaultPlan for Weather {
+    fn fault_for(&mut self, request: &Request) -> Fault {
         if let Some((step, moment, process)) = self.victim(request) {
             self.doomed.insert(process, step);
-            return Loss::Killed(moment, process);
+            return Fault::Kill(moment, process);
         }
         let loss = match self.rng.u8(0..100) {
-            0..2 => Loss::Request,
-            2..5 => Loss::Reply,
-            5..7 => Loss::Repeat,
-            7..9 => Loss::Delay(Duration::from_millis(self.rng.u64(0..300))),
-            _ => return Loss::None,
+            0..2 => Fault::LoseRequest,
+            2..5 => Fault::LoseReply,
+            5..7 => Fault::Repeat,
+            7..9 => Fault::Delay(Duration::from_millis(self.rng.u64(0..300))),
+            _ => return Fault::None,
         };
         self.losses.fetch_add(1, Ordering::Relaxed);
         loss
@@ -46,7 +47,7 @@ impl proxy::Weather for Weather {
 
 impl Weather {
     /// Who is to be killed over this request, and when: the rarer, the likelier.
-    fn victim(&mut self, request: &[u8]) -> Option<(Step, Moment, i32)> {
+    fn victim(&mut self, request: &Request) -> Option<(Step, Moment, i32)> {
         let (step, counts) = (Step::of(request)?, self.toll.counts());
         let is_rare = MOMENTS.into_iter().any(|moment| counts.at((step, moment)) < self.goal);
         if counts.is_over || self.rng.u8(0..if is_rare { 2 } else { 12 }) != 0 {
@@ -60,9 +61,7 @@ impl Weather {
 }
 
 /// The number of the sandbox that sent it: each has an access key of its own.
-fn sender(request: &[u8]) -> Option<u16> {
-    const BEFORE: &[u8] = b"Credential=sandbox";
-    let start = request.windows(BEFORE.len()).position(|window| window == BEFORE)? + BEFORE.len();
-    let digits = request[start..].split(|byte| !byte.is_ascii_digit()).next()?;
-    str::from_utf8(digits).ok()?.parse().ok()
+fn sender(request: &Request) -> Option<u16> {
+    let (_, credential) = request.header("authorization")?.split_once("Credential=sandbox")?;
+    credential.split(|character: char| !character.is_ascii_digit()).next()?.parse().ok()
 }

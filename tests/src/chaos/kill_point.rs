@@ -1,7 +1,8 @@
 //! The writes of the protocol, as they pass the proxy: places at which a process can be killed by name.
 
+use fault_proxy::{Moment, Request};
+
 use super::tally::Function;
-use crate::proxy::{Moment, body};
 
 /// What a write does to a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,8 +29,8 @@ impl Step {
         [Self::Claim, Self::Takeover, Self::Commit, Self::SingleWrite, Self::Release, Self::Abandon, Self::Reconcile];
 
     /// What this request does, if it writes a record. The record is the first of what a transaction writes.
-    pub(super) fn of(request: &[u8]) -> Option<Self> {
-        let request = body(request);
+    pub(super) fn of(request: &Request) -> Option<Self> {
+        let request = request.json();
         let in_transaction = &request["TransactItems"][0]["Put"];
         let put = if in_transaction.is_object() { in_transaction } else { &request };
         let (record, values) = (&put["Item"], &put["ExpressionAttributeValues"]);
@@ -81,7 +82,7 @@ mod tests {
 
     use super::*;
     use crate::dynamodb::{Database, RECORDS, effect, key};
-    use crate::proxy::Recorder;
+    use fault_proxy::Recorder;
 
     const HOUR: Duration = Duration::from_secs(3600);
 
@@ -112,7 +113,7 @@ mod tests {
     impl Watched {
         async fn start() -> Self {
             let (database, recorder) = (Database::start().await, Recorder::new(Step::of));
-            database.proxy.weather(Box::new(recorder.clone()));
+            database.proxy.follow(recorder.clone());
             Self { database, recorder, now: SystemClock.now() }
         }
 

@@ -4,11 +4,11 @@ use std::time::{Duration, Instant};
 
 use aws_lambda_events::event::sqs::{SqsEvent, SqsMessage};
 use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem, Update};
+use fault_proxy::{Fault, Refusal};
 use idempotency::protocol::{Fingerprinter, Key, Pointer, Principal};
 use idempotency::sqs::{Contention, KeySource, SqsBatch};
 use idempotency::{Attempt, Call, DynamoDbStore, Engine, Error, Operation, Outcome, Queue, Verdict};
 use tests::dynamodb::{Database, RECORDS, effect, key};
-use tests::proxy::{Loss, Refusal};
 
 /// As long as a transaction takes in one Region.
 const TRANSACTION: Duration = Duration::from_millis(8);
@@ -57,14 +57,14 @@ async fn conflicts_throttling_and_transactions_in_progress_are_waited_for() {
     for refusal in [Refusal::Cancelled, Refusal::InProgress, Refusal::Throttled] {
         // More in a row than a fixed second of repeats survives; the SDK repeats some of them by itself.
         let id = format!("{refusal:?}");
-        database.proxy.plan([Loss::Refused(refusal); 14]);
+        database.proxy.plan([Fault::Refuse(refusal); 14]);
         let call = call(&engine, &id, Duration::from_secs(20));
         let outcome = engine.run_single_write(&call, |attempt| post(attempt, id.clone())).await;
         assert!(matches!(outcome, Ok(Outcome::Executed(_))), "{refusal:?}: {outcome:?}");
     }
     for refusal in [Refusal::Conflict, Refusal::Throttled] {
         let id = format!("claimed {refusal:?}");
-        database.proxy.plan([Loss::Refused(refusal); 3]);
+        database.proxy.plan([Fault::Refuse(refusal); 3]);
         let call = call(&engine, &id, Duration::from_secs(20));
         let outcome = engine.run(&call, |attempt| post(attempt, id.clone())).await;
         assert!(matches!(outcome, Ok(Outcome::Executed(_))), "{refusal:?}: {outcome:?}");
@@ -76,7 +76,7 @@ async fn conflicts_throttling_and_transactions_in_progress_are_waited_for() {
 async fn contention_that_does_not_end_is_given_up_before_the_deadline_and_nothing_was_written() {
     let database = Database::start().await;
     let engine = engine(&database).await;
-    database.proxy.plan([Loss::Refused(Refusal::Cancelled); 10_000]);
+    database.proxy.plan([Fault::Refuse(Refusal::Cancelled); 10_000]);
     let (started, time) = (Instant::now(), Duration::from_secs(5));
     let call = call(&engine, "k", time);
     let outcome = engine.run_single_write(&call, |attempt| post(attempt, "k".into())).await;
@@ -94,7 +94,7 @@ async fn a_lost_reply_is_recognised_behind_any_refusal() {
     let engine = engine(&database).await;
     for refusal in [Refusal::Cancelled, Refusal::InProgress, Refusal::Throttled] {
         let id = format!("{refusal:?}");
-        database.proxy.plan([Loss::Reply].into_iter().chain([Loss::Refused(refusal); 5]));
+        database.proxy.plan([Fault::LoseReply].into_iter().chain([Fault::Refuse(refusal); 5]));
         let call = call(&engine, &id, Duration::from_secs(20));
         let outcome = engine.run_single_write(&call, |attempt| post(attempt, id.clone())).await;
         assert!(matches!(outcome, Ok(Outcome::Executed(_))), "{refusal:?}: {outcome:?}");

@@ -4,12 +4,12 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::TransactWriteItem;
+use fault_proxy::{Fault, Recorder};
 use idempotency::engine::{Claimed, Verdict};
 use idempotency::protocol::{Fingerprinter, Key, Principal, Resolution, Uncertain};
 use idempotency::store::conformance::{self, digits};
 use idempotency::{Answered, Attempt, Call, DynamoDbStore, Engine, Operation, Outcome};
 use tests::dynamodb::{Database, RECORDS, effect, key};
-use tests::proxy::{Loss, Recorder, body};
 use tokio::sync::Barrier;
 
 struct World {
@@ -78,7 +78,11 @@ async fn the_dynamodb_store_conforms() {
 async fn the_lost_reply_of_our_own_write_is_recognised_and_never_taken_for_a_duplicate() {
     let world = World::start().await;
     for effects in [vec![], vec!["with-effects"]] {
-        for lost in [vec![Loss::Reply], vec![Loss::None, Loss::Reply], vec![Loss::Reply, Loss::None, Loss::Reply]] {
+        for lost in [
+            vec![Fault::LoseReply],
+            vec![Fault::None, Fault::LoseReply],
+            vec![Fault::LoseReply, Fault::None, Fault::LoseReply],
+        ] {
             let call = world.call(&format!("{effects:?} {lost:?}"), "a");
             world.database.proxy.plan(lost.clone());
             let names: Vec<String> = effects.iter().map(|name| format!("{name} {lost:?}")).collect();
@@ -98,8 +102,8 @@ async fn calls_that_write_over_one_release_have_tokens_of_their_own() {
     let call = &world.call("k", "a");
     let released = world.engine.run(call, |_| async { Verdict::<String>::NotExecuted("no".to_owned()) }).await;
     assert!(matches!(released, Ok(Outcome::NotExecuted(_))), "{released:?}");
-    let tokens = Recorder::new(|request| body(request)["ClientRequestToken"].as_str().map(str::to_owned));
-    world.database.proxy.weather(Box::new(tokens.clone()));
+    let tokens = Recorder::new(|request| request.json()["ClientRequestToken"].as_str().map(str::to_owned));
+    world.database.proxy.follow(tokens.clone());
     // Each round runs in both before either writes: over nothing, and then over the release that both have found.
     let together = &Barrier::new(2);
     let pay = async |name: &'static str| {
@@ -121,7 +125,7 @@ async fn calls_that_write_over_one_release_have_tokens_of_their_own() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_that_was_lost_is_repeated_until_it_arrives() {
     let world = World::start().await;
-    world.database.proxy.plan([Loss::Request, Loss::Request, Loss::None, Loss::Request]);
+    world.database.proxy.plan([Fault::LoseRequest, Fault::LoseRequest, Fault::None, Fault::LoseRequest]);
     let outcome = world.pay(&world.call("k", "a"), &["lost"]).await;
     assert!(matches!(outcome, Outcome::Executed(_)), "{outcome:?}");
     assert!(world.applied("lost").await);
@@ -205,7 +209,7 @@ async fn an_answer_that_is_too_long_for_a_transaction_settles_the_record_all_the
 async fn the_lost_reply_to_a_long_answer_is_recognised() {
     let world = World::start().await;
     let (call, text) = (world.call("k", "a"), digits(1_000_000));
-    world.database.proxy.plan([Loss::None, Loss::Reply]);
+    world.database.proxy.plan([Fault::None, Fault::LoseReply]);
     let run = |_| async { Verdict::Success(text.clone()) };
     let outcome = world.engine.run(&call, run).await.expect("an outcome");
     assert!(matches!(outcome, Outcome::Executed(Answered { attempt: 1, .. })));

@@ -5,12 +5,12 @@ use std::num::NonZeroU64;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem};
+use fault_proxy::{Fault, Refusal};
 use idempotency::protocol::{Fingerprinter, Key, Principal};
 use idempotency::sequence::{Entry, Gap, SequenceGate, Step, decide};
 use idempotency::versioned::{VersionedError, VersionedTable};
 use idempotency::{Attempt, Call, DynamoDbStore, Engine, Error, Operation, Outcome, Verdict};
 use tests::dynamodb::{Database, RECORDS, effect, key};
-use tests::proxy::{Loss, Refusal};
 
 type Item = HashMap<String, AttributeValue>;
 
@@ -168,7 +168,9 @@ async fn a_number_that_came_too_early_is_not_used_by_that() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_reply_is_neither_a_duplicate_nor_a_gap() {
     let world = World::start().await;
-    for (number, losses) in [(1, vec![Loss::Reply]), (2, vec![Loss::Request, Loss::Reply]), (3, vec![Loss::Reply; 3])] {
+    for (number, losses) in
+        [(1, vec![Fault::LoseReply]), (2, vec![Fault::LoseRequest, Fault::LoseReply]), (3, vec![Fault::LoseReply; 3])]
+    {
         world.database.proxy.plan(losses);
         let outcome = world.pass(&format!("m-{number}"), "s", number, Gap::Hold).await;
         assert!(matches!(outcome, Ok(Outcome::Executed(_))), "{outcome:?}");
@@ -211,7 +213,7 @@ async fn a_versioned_update_whose_reply_was_lost_is_applied_once() {
     let world = World::start().await;
     let table = VersionedTable::new(world.client.clone(), RECORDS);
     for expected in 1..=3 {
-        world.database.proxy.plan([Loss::None, Loss::Reply, Loss::Reply]);
+        world.database.proxy.plan([Fault::None, Fault::LoseReply, Fault::LoseReply]);
         let stored = table.update(key("v"), one_more).await.expect("updates");
         assert_eq!((count(&stored.item), stored.version()), (expected, expected));
     }
@@ -223,10 +225,11 @@ async fn a_versioned_update_whose_reply_was_lost_is_applied_once() {
 async fn a_versioned_update_is_made_once_where_transactions_are_in_the_way() {
     let world = World::start().await;
     let table = VersionedTable::new(world.client.clone(), RECORDS);
-    let conflict = Loss::Refused(Refusal::Conflict);
-    for (expected, plan) in
-        [(1, vec![Loss::None, conflict, conflict, conflict]), (2, vec![Loss::None, Loss::Reply, conflict, conflict])]
-    {
+    let conflict = Fault::Refuse(Refusal::Conflict);
+    for (expected, plan) in [
+        (1, vec![Fault::None, conflict, conflict, conflict]),
+        (2, vec![Fault::None, Fault::LoseReply, conflict, conflict]),
+    ] {
         world.database.proxy.plan(plan);
         let stored = table.update(key("v"), one_more).await.expect("updates");
         assert_eq!((count(&stored.item), stored.version()), (expected, expected));
@@ -241,7 +244,7 @@ async fn a_versioned_update_recognises_its_store_under_those_of_others() {
     let table = VersionedTable::new(world.client.clone(), RECORDS);
     table.update(key("v"), one_more).await.expect("updates");
     let before = world.database.proxy.requests();
-    world.database.proxy.plan([Loss::None, Loss::Reply, Loss::Delay(Duration::from_millis(500))]);
+    world.database.proxy.plan([Fault::None, Fault::LoseReply, Fault::Delay(Duration::from_millis(500))]);
     let ours = table.update(key("v"), one_more);
     let others = async {
         while world.database.proxy.requests() < before + 3 {

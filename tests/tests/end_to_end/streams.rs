@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem, Update};
+use fault_proxy::{Fault, Refusal};
 use idempotency::store::watermarks::{Advanced, Watermarks};
 use idempotency::streams::watermark::{RecordDigest, Watermark};
 use idempotency::streams::{Kafka, KafkaBatch, Position, Record, Stream};
 use idempotency::{Attempt, DynamoDbStore, Engine, Operation, Verdict};
 use serde_json::{Value, json};
 use tests::dynamodb::{Database, RECORDS, effect, key};
-use tests::proxy::{Loss, Refusal};
 
 /// Written as often as it is asked for: what a second application would show in.
 fn count(name: &str) -> TransactWriteItem {
@@ -105,12 +105,12 @@ async fn lost_replies_and_refusals_apply_each_record_once() {
     let world = World::start().await;
     let mut next = 0;
     for losses in [
-        vec![Loss::None, Loss::Reply],
-        vec![Loss::Reply, Loss::Reply, Loss::Reply],
-        vec![Loss::None, Loss::Request, Loss::Reply],
-        vec![Loss::None, Loss::Refused(Refusal::Cancelled), Loss::Reply],
-        vec![Loss::None, Loss::Reply, Loss::Refused(Refusal::Throttled), Loss::Refused(Refusal::InProgress)],
-        [Loss::None].into_iter().chain([Loss::Reply; 12]).collect(),
+        vec![Fault::None, Fault::LoseReply],
+        vec![Fault::LoseReply, Fault::LoseReply, Fault::LoseReply],
+        vec![Fault::None, Fault::LoseRequest, Fault::LoseReply],
+        vec![Fault::None, Fault::Refuse(Refusal::Cancelled), Fault::LoseReply],
+        vec![Fault::None, Fault::LoseReply, Fault::Refuse(Refusal::Throttled), Fault::Refuse(Refusal::InProgress)],
+        [Fault::None].into_iter().chain([Fault::LoseReply; 12]).collect(),
     ] {
         let shown = format!("{losses:?}");
         world.database.proxy.plan(losses);

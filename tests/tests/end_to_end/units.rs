@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use bench::proxy::{Proxy, Traffic};
+use fault_proxy::{Proxy, Traffic};
 use serde_json::{Value, json};
 use tests::console::Script;
 use tests::local_stack::{Answer, Setup, Stack, User, payment};
@@ -22,7 +22,7 @@ fn still() -> Setup {
 async fn each_outcome_costs_what_the_page_on_costs_says() {
     let port = free_port();
     let proxy = Proxy::start(([127, 0, 0, 1], port).into()).await.expect("a free port");
-    proxy.ask_for_units();
+    proxy.count_units();
     let stack = still().behind(&proxy.url(), port).start().await;
     let mut bill = Bill { stack: &stack, proxy, rows: String::new() };
     let ann = stack.user("ann").await;

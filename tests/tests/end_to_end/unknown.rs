@@ -1,11 +1,11 @@
 //! Outcomes that nobody knows, and how they are settled: from evidence, by a retry or without one.
 
+use fault_proxy::{Fault, Proxy};
 use serde_json::{Value, json};
 use tests::console::Tables;
 use tests::dynamodb::{RECORDS, key};
 use tests::local_stack::{Setup, Stack, User, payment};
 use tests::process::free_port;
-use tests::proxy::{Loss, Proxy};
 use tests::wait::eventually;
 
 const VISA: &str = "pm_card_visa";
@@ -275,13 +275,13 @@ async fn of_reconcilers_at_once_one_is_at_work() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_not_valid_and_never_released_is_prevented_and_the_key_is_free_again() {
     let port = free_port();
-    let proxy = Proxy::start(([127, 0, 0, 1], port).into()).await;
-    let stack = Setup::impatient().behind(&format!("http://{}", proxy.address()), port).start().await;
+    let proxy = Proxy::start(([127, 0, 0, 1], port).into()).await.expect("a free port");
+    let stack = Setup::impatient().behind(&proxy.url(), port).start().await;
     let ann = stack.user("ann").await;
     assert_eq!(ann.get("/payments/none").await.status, 404, "a sandbox is there");
 
     // As if the sandbox had died: what it writes after so many requests does not arrive.
-    let dies_after = |requests| proxy.plan([vec![Loss::None; requests], vec![Loss::Request; 20]].concat());
+    let dies_after = |requests| proxy.plan([vec![Fault::None; requests], vec![Fault::LoseRequest; 20]].concat());
     let refunds = "/payments/pay_01935b4a7c0070008000000000000001/refunds";
     for (path, key, body, requests) in
         [("/payments", "invalid", payment("acct-1", ""), 1), (refunds, "of-nothing", json!({}), 2)]

@@ -172,7 +172,7 @@ fn history(record: &Record) -> Markup {
         @if record.history.entries().is_empty() {
             p.empty { "It was written by a version that told no stories." }
         } @else {
-            ol.story { @for step in record.history.entries() { (told(step)) } }
+            ol.history { @for step in record.history.entries() { (told(step)) } }
         }
     }
 }

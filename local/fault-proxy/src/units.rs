@@ -1,12 +1,12 @@
-//! Write and read units: what `ReturnConsumedCapacity` says, and what DynamoDB bills where it says nothing.
+//! Write and read units: what `ReturnConsumedCapacity` reports, and what DynamoDB bills where it reports nothing.
 //!
-//! A refused write has no `ConsumedCapacity`. It is billed by the size of the item that was in its way, at least one
-//! unit (AWS, "Condition expressions"), and a cancelled transaction by all its actions, twice (AWS, "Amazon DynamoDB
-//! transactions: how it works", capacity management). That is computed here, from the old items in the error.
+//! A refused write has no `ConsumedCapacity`. It is billed by the size of the existing item, at least one unit (AWS,
+//! "Condition expressions"), and a cancelled transaction by all its actions, twice (AWS, "Amazon DynamoDB transactions: how
+//! it works", capacity management). That is computed here, from the old items in the error.
 
 use serde_json::Value;
 
-use crate::proxy::Message;
+use crate::message::{Reply, Request};
 
 /// What one request costs.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -16,20 +16,20 @@ pub(crate) struct Units {
 }
 
 /// Makes a request ask for its units.
-pub(crate) fn ask(request: &mut Message) {
-    let Ok(Value::Object(mut body)) = serde_json::from_slice(request.body()) else { return };
+pub(crate) fn ask(request: &mut Request) {
+    let Value::Object(mut body) = request.json() else { return };
     body.insert("ReturnConsumedCapacity".to_owned(), "TOTAL".into());
-    request.set_body(Value::Object(body).to_string().as_bytes());
+    request.set_body(Value::Object(body).to_string());
 }
 
 /// Reads the units of a request that [asked](ask) for them.
-pub(crate) fn of(operation: &str, request: &Message, reply: &Message) -> Units {
+pub(crate) fn of(request: &Request, reply: &Reply) -> Units {
     let Ok(answer) = serde_json::from_slice::<Value>(reply.body()) else { return Units::default() };
     let units = match reply.status() {
         200 => consumed(&answer["ConsumedCapacity"]),
-        _ => refused(operation, request, &answer),
+        _ => refused(request, &answer),
     };
-    match operation {
+    match request.operation() {
         "GetItem" | "BatchGetItem" | "TransactGetItems" | "Query" | "Scan" => Units { read: units, write: 0.0 },
         _ => Units { write: units, read: 0.0 },
     }
@@ -42,15 +42,15 @@ fn consumed(capacity: &Value) -> f64 {
     }
 }
 
-fn refused(operation: &str, request: &Message, error: &Value) -> f64 {
+fn refused(request: &Request, error: &Value) -> f64 {
     let kind = error["__type"].as_str().unwrap_or_default();
     if kind.ends_with("ConditionalCheckFailedException") {
         return write_units(&error["Item"]);
     }
-    if operation != "TransactWriteItems" || !kind.ends_with("TransactionCanceledException") {
+    if request.operation() != "TransactWriteItems" || !kind.ends_with("TransactionCanceledException") {
         return 0.0;
     }
-    let body: Value = serde_json::from_slice(request.body()).unwrap_or_default();
+    let body = request.json();
     let actions = body["TransactItems"].as_array().map(Vec::as_slice).unwrap_or_default();
     let actions = actions.iter().enumerate().map(|(index, action)| {
         let found = &error["CancellationReasons"][index]["Item"];
@@ -60,14 +60,14 @@ fn refused(operation: &str, request: &Message, error: &Value) -> f64 {
     actions.sum()
 }
 
-/// One for each 1 KB that is begun, at least one.
+/// One for each started KB, at least one.
 fn write_units(item: &Value) -> f64 {
     let kilobytes = u32::try_from(item_bytes(item).div_ceil(1024)).unwrap_or(u32::MAX);
     f64::from(kilobytes.max(1))
 }
 
 /// The size as DynamoDB counts it (AWS, "DynamoDB item sizes and formats").
-pub(crate) fn item_bytes(item: &Value) -> usize {
+fn item_bytes(item: &Value) -> usize {
     item.as_object().into_iter().flatten().map(|(name, value)| name.len() + value_bytes(value)).sum()
 }
 
@@ -90,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_item_is_as_large_as_dynamodb_says() {
+    fn an_item_has_the_size_that_dynamodb_documents() {
         // AWS, "DynamoDB item sizes and formats": names and strings by their UTF-8 bytes, a number by about a byte for
         // two digits and one more, binary by its bytes, a boolean and a null by one.
         let item = json!({"id": {"S": "é"}, "n": {"N": "1234"}, "b": {"B": "AAECAw=="}, "t": {"BOOL": true}});
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn a_write_costs_a_unit_for_each_kilobyte_that_is_begun() {
+    fn a_write_costs_one_unit_per_started_kilobyte() {
         let of = |bytes: usize| write_units(&json!({"id": {"S": "x".repeat(bytes - 2)}}));
         assert_eq!([of(2), of(1024), of(1025), of(40 * 1024)], [1.0, 1.0, 2.0, 40.0]);
         assert_eq!(write_units(&Value::Null), 1.0);
