@@ -1,8 +1,8 @@
-//! The application under fire: its processes are killed and frozen, what they say to DynamoDB is lost, repeated and
-//! late, and the whole stack dies and starts again on its data. Clients go on until each of their requests has a final
-//! answer.
+//! Chaos tests of the application: its processes are killed and frozen, its requests to DynamoDB are lost, repeated and
+//! delayed, and the whole stack is killed and starts again on its data. Clients repeat each request until its answer is
+//! final.
 //!
-//! The judge looks at what the provider charged, what the ledger shows and what each client heard; never at a record.
+//! At the end the provider's charges and the ledger must match the clients' answers. Records are never looked at.
 
 mod client;
 mod faults;
@@ -27,47 +27,47 @@ use crate::process::free_port;
 use crate::wait::eventually;
 
 pub use client::{Clients, Payment};
-use faults::Weather;
+use faults::Faults;
 use killer::Killer;
-use tally::Toll;
+use tally::KillTally;
 
-/// How much is to happen, at least.
+/// The size of a run, as minimums.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
-    /// How many processes are killed.
+    /// Processes to kill.
     pub kills: u64,
-    /// How many of them at each named point.
+    /// Those of them to kill at each named point.
     pub at_each_point: u64,
-    /// How many are frozen for longer than their lease, and go on.
+    /// Processes to freeze for longer than their lease.
     pub freezes: u64,
-    /// How often the whole stack is killed and started again.
+    /// Restarts of the whole stack after it was killed.
     pub restarts: u64,
-    /// What chance follows from. Processes and sockets are real, so a seed does not repeat a run.
+    /// The seed of random choices. Processes and sockets are real, so a seed does not repeat a run.
     pub seed: u64,
 }
 
-/// What happened.
+/// The result of a run.
 #[derive(Clone, Debug)]
 pub struct Tally {
-    /// Processes killed that waited for an event or were handling one.
+    /// Processes killed while they waited for an event or handled one.
     pub kills: u64,
-    /// Those of them that were handling one.
+    /// Those of them that handled one.
     pub at_work: u64,
     /// Those of these that were killed at a named point: before the write arrived, or after it took effect.
     pub points: BTreeMap<String, u64>,
     /// Processes frozen for longer than their lease.
     pub freezes: u64,
-    /// Requests to DynamoDB that were lost, repeated or late.
+    /// Requests to DynamoDB that were lost, repeated or delayed.
     pub losses: u64,
-    /// Late owners that were fenced, as the functions' logs say.
+    /// Late owners that were fenced, by the functions' logs.
     pub fenced: u64,
-    /// Events that were cut short by the end of their process, as the stack's log says; the provider killed some, too.
+    /// Events whose process ended before their answer, by the stack's log; the provider killed some, too.
     pub cut_short: u64,
-    /// Payments that were asked for, each until its answer was final.
+    /// Payments with a final answer.
     pub payments: usize,
-    /// Requests that this took.
+    /// Requests for them.
     pub requests: u64,
-    /// Seconds of that.
+    /// Seconds that the run took.
     pub seconds: u64,
 }
 
@@ -80,42 +80,42 @@ impl fmt::Display for Tally {
     }
 }
 
-/// Lets it happen, tells how far it is, and checks what came of it.
+/// Runs the plan, reports its progress, and checks the result.
 ///
 /// # Panics
 /// If a promise was broken.
-pub async fn run(plan: Plan, mut tell: impl FnMut(&str) + Send) -> Tally {
+pub async fn run(plan: Plan, mut progress: impl FnMut(&str) + Send) -> Tally {
     let (started, folder) = (Instant::now(), Folder::new(plan.seed));
-    let (clients, toll) = (Arc::new(Clients::new(plan.seed)), Toll::default());
+    let (clients, tally) = (Arc::new(Clients::new(plan.seed)), KillTally::default());
     let (mut losses, mut fenced, mut cut_short) = (0, 0, 0);
     for round in 0..=plan.restarts {
         let is_last = round == plan.restarts;
         let share = |total: u64| total * (round + 1) / (plan.restarts + 1);
-        let mut city = City::start(&folder, plan, round, &toll).await;
-        clients.serve_from(&city.stack).await;
+        let mut environment = Environment::start(&folder, plan, round, &tally).await;
+        clients.serve_from(&environment.stack).await;
         let working = tokio::spawn(Arc::clone(&clients).work());
-        let enough = || !is_last || (toll.counts().are_everywhere(plan.at_each_point) && fenced + city.fenced() > 0);
-        let killer = Killer::new(&city.stack, plan.seed + round, toll.clone());
+        let enough = || !is_last || (tally.counts().are_everywhere(plan.at_each_point) && fenced + environment.fenced() > 0);
+        let killer = Killer::new(&environment.stack, plan.seed + round, tally.clone());
         tokio::select! {
-            () = killer.rage(share(plan.kills), share(plan.freezes), enough) => {}
-            () = reconcile(&city.stack) => {}
-            () = report(&toll, &mut tell) => {}
+            () = killer.run(share(plan.kills), share(plan.freezes), enough) => {}
+            () = reconcile(&environment.stack) => {}
+            () = report(&tally, &mut progress) => {}
         }
         if is_last {
-            toll.end();
-            clients.stop_asking();
+            tally.end();
+            clients.stop();
             working.await.expect("every client gets its final answers");
-            judge(&city.stack, &clients).await;
+            check(&environment.stack, &clients).await;
         } else {
             working.abort();
-            tokio::task::block_in_place(|| city.stack.kill());
+            tokio::task::block_in_place(|| environment.stack.kill());
         }
-        losses += city.losses.load(Ordering::Relaxed);
-        fenced += city.fenced();
-        cut_short += city.stack.count("Runtime exited with error: signal: killed");
+        losses += environment.losses.load(Ordering::Relaxed);
+        fenced += environment.fenced();
+        cut_short += environment.stack.count("Runtime exited with error: signal: killed");
     }
     let (payments, requests) = clients.count();
-    let counts = toll.counts();
+    let counts = tally.counts();
     Tally {
         kills: counts.kills,
         at_work: counts.at_work,
@@ -130,42 +130,42 @@ pub async fn run(plan: Plan, mut tell: impl FnMut(&str) + Send) -> Tally {
     }
 }
 
-/// Runs the reconciler again and again.
+/// Runs the reconciler every five seconds.
 async fn reconcile(stack: &Stack) {
     loop {
-        // It is killed like others: what it answers does not matter.
+        // It is killed like other functions, so its answer does not matter.
         drop(stack.local(Method::POST, "reconcile").send().await);
         tokio::time::sleep(Duration::from_secs(5)).await;
     }
 }
 
-/// Tells every second how far it is.
-async fn report(toll: &Toll, tell: &mut (impl FnMut(&str) + Send)) {
+/// Reports the progress every second.
+async fn report(tally: &KillTally, progress: &mut (impl FnMut(&str) + Send)) {
     loop {
         tokio::time::sleep(Duration::from_secs(1)).await;
-        let progress = toll.counts().progress();
-        tell(&progress);
+        let counts = tally.counts().progress();
+        progress(&counts);
     }
 }
 
-/// A stack behind a proxy with bad weather.
-struct City {
+/// A stack behind a fault-injecting proxy.
+struct Environment {
     stack: Stack,
     losses: Arc<AtomicU64>,
 }
 
-impl City {
-    async fn start(folder: &Folder, plan: Plan, round: u64, toll: &Toll) -> Self {
+impl Environment {
+    async fn start(folder: &Folder, plan: Plan, round: u64, tally: &KillTally) -> Self {
         let port = free_port();
         let proxy = Proxy::start(([127, 0, 0, 1], port).into()).await.expect("a free port");
         let stack = short_leases().data(&folder.0).behind(&proxy.url(), port).start().await;
         let losses = Arc::default();
-        proxy.follow(Weather {
+        proxy.follow(Faults {
             losses: Arc::clone(&losses),
-            toll: toll.clone(),
+            tally: tally.clone(),
             goal: plan.at_each_point,
             rng: fastrand::Rng::with_seed(plan.seed + round),
-            doomed: HashMap::new(),
+            pending_kills: HashMap::new(),
         });
         Self { stack, losses }
     }
@@ -175,9 +175,9 @@ impl City {
     }
 }
 
-/// What really happened fits what the clients heard.
-async fn judge(stack: &Stack, clients: &Clients) {
-    // What died too often waits in the dead-letter queue: not lost (G9).
+/// Checks that charges and ledger match the answers that the clients received.
+async fn check(stack: &Stack, clients: &Clients) {
+    // A message whose worker was killed too often is in the dead-letter queue: not lost (G9).
     eventually("the ledger queue is empty, and so is its dead-letter queue", || async {
         let dead = stack.queue("LedgerDeadLetters").await;
         if dead["visible"].as_u64() != Some(0) {
@@ -189,21 +189,21 @@ async fn judge(stack: &Stack, clients: &Clients) {
         (stack.queue("LedgerDeadLetters").await["visible"].as_u64() == Some(0)).then_some(())
     })
     .await;
-    // What was held back on its way to the provider arrives: it must be refused, or be known already.
+    // Requests that were held back on their way to the provider arrive: each must be refused or a repetition.
     let late = stack.local(Method::POST, "provider/deliver").send().await;
     assert!(late.is_ok_and(|response| response.status().is_success()));
     let charges = stack.charges().await;
     let charged =
         |payment: &Payment| charges.iter().filter(|charge| charge["amount"].as_u64() == Some(payment.amount)).count();
-    let judge = &stack.auditor().await;
+    let auditor = &stack.auditor().await;
     let payments = clients.payments();
     futures::stream::iter(&payments)
         .for_each_concurrent(8, |payment| async move {
             assert_eq!(charged(payment), usize::from(payment.succeeded()), "charges for {payment:?}");
             if payment.succeeded() {
-                assert_eq!(judge.balance(&payment.account, "EUR", 1).await, payment.amount as i64, "{payment:?}");
+                assert_eq!(auditor.balance(&payment.account, "EUR", 1).await, payment.amount as i64, "{payment:?}");
             } else {
-                let account = judge.get(&format!("/accounts/{}", payment.account)).await;
+                let account = auditor.get(&format!("/accounts/{}", payment.account)).await;
                 assert_eq!(account.status, 404, "nothing was posted: {payment:?} {account:?}");
             }
         })

@@ -1,4 +1,4 @@
-//! What the functions say to DynamoDB is lost, repeated and late, and some of them do not live to hear the reply.
+//! Faults of the requests to DynamoDB: lost, repeated and delayed ones, and senders that are killed.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,23 +8,23 @@ use std::time::Duration;
 use fault_proxy::{Fault, FaultPlan, Moment, Request};
 
 use super::kill_point::{MOMENTS, Step};
-use super::tally::{Place, Sandbox, Toll};
+use super::tally::{Place, Sandbox, KillTally};
 
-/// Loses what chance says, and waits at the named points.
-pub(super) struct Weather {
+/// Injects random faults, and kills processes at the named points.
+pub(super) struct Faults {
     pub(super) losses: Arc<AtomicU64>,
-    pub(super) toll: Toll,
-    /// How often somebody is to be killed at each point.
+    pub(super) tally: KillTally,
+    /// Kills to reach at each point.
     pub(super) goal: u64,
     pub(super) rng: fastrand::Rng,
-    /// What those do who are to be killed.
-    pub(super) doomed: HashMap<i32, Step>,
+    /// Processes to be killed, with the write that each of them sent.
+    pub(super) pending_kills: HashMap<i32, Step>,
 }
 
-impl FaultPlan for Weather {
+impl FaultPlan for Faults {
     fn fault_for(&mut self, request: &Request) -> Fault {
-        if let Some((step, moment, process)) = self.victim(request) {
-            self.doomed.insert(process, step);
+        if let Some((step, moment, process)) = self.pick_target(request) {
+            self.pending_kills.insert(process, step);
             return Fault::Kill(moment, process);
         }
         let loss = match self.rng.u8(0..100) {
@@ -39,16 +39,16 @@ impl FaultPlan for Weather {
     }
 
     fn kill(&mut self, moment: Moment, process: i32) {
-        if let Some(step) = self.doomed.remove(&process) {
-            self.toll.kill(process, Place::At((step, moment)));
+        if let Some(step) = self.pending_kills.remove(&process) {
+            self.tally.kill(process, Place::At((step, moment)));
         }
     }
 }
 
-impl Weather {
-    /// Who is to be killed over this request, and when: the rarer, the likelier.
-    fn victim(&mut self, request: &Request) -> Option<(Step, Moment, i32)> {
-        let (step, counts) = (Step::of(request)?, self.toll.counts());
+impl Faults {
+    /// Whether to kill the sender of this request, and when: the rarer the point, the likelier.
+    fn pick_target(&mut self, request: &Request) -> Option<(Step, Moment, i32)> {
+        let (step, counts) = (Step::of(request)?, self.tally.counts());
         let is_rare = MOMENTS.into_iter().any(|moment| counts.at((step, moment)) < self.goal);
         if counts.is_over || self.rng.u8(0..if is_rare { 2 } else { 12 }) != 0 {
             return None;
@@ -60,7 +60,7 @@ impl Weather {
     }
 }
 
-/// The number of the sandbox that sent it: each has an access key of its own.
+/// The number of the sandbox that sent a request: each has its own access key.
 fn sender(request: &Request) -> Option<u16> {
     let (_, credential) = request.header("authorization")?.split_once("Credential=sandbox")?;
     credential.split(|character: char| !character.is_ascii_digit()).next()?.parse().ok()

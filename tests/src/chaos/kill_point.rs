@@ -1,4 +1,4 @@
-//! The writes of the protocol, as they pass the proxy: places at which a process can be killed by name.
+//! The writes of the protocol, as the proxy sees them: named points at which a process can be killed.
 
 use fault_proxy::{Moment, Request};
 
@@ -7,9 +7,9 @@ use super::tally::Function;
 /// What a write does to a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
-    /// Begins an attempt over nothing, or over what was released.
+    /// Begins an attempt without a record, or over a released one.
     Claim,
-    /// Takes what somebody else holds, or held.
+    /// Takes over the record of another owner.
     Takeover,
     /// Settles with an outcome.
     Commit,
@@ -17,7 +17,7 @@ pub(super) enum Step {
     SingleWrite,
     /// Nothing was executed.
     Release,
-    /// It is not known what was.
+    /// The outcome is not known.
     Abandon,
     /// Settles from evidence, or runs again after it.
     Reconcile,
@@ -28,7 +28,7 @@ impl Step {
     pub(super) const ALL: [Self; 7] =
         [Self::Claim, Self::Takeover, Self::Commit, Self::SingleWrite, Self::Release, Self::Abandon, Self::Reconcile];
 
-    /// What this request does, if it writes a record. The record is the first of what a transaction writes.
+    /// The step of this request, if it writes a record. In a transaction the record is the first item.
     pub(super) fn of(request: &Request) -> Option<Self> {
         let request = request.json();
         let in_transaction = &request["TransactItems"][0]["Put"];
@@ -47,7 +47,7 @@ impl Step {
         }
     }
 
-    /// The same, as it is called where this function does it.
+    /// The step's name when this function takes it.
     pub(super) fn by(self, function: Function) -> Self {
         match (self, function) {
             (Self::Commit, Function::Reconciler) => Self::Reconcile,
@@ -56,7 +56,7 @@ impl Step {
     }
 }
 
-/// A step, before it arrives or between its effect and its reply.
+/// A step, before its request arrives or between its effect and its reply.
 pub(super) type Point = (Step, Moment);
 
 /// All points.
@@ -104,13 +104,13 @@ mod tests {
     }
 
     /// The library on a database, and what the chaos makes of its requests.
-    struct Watched {
+    struct World {
         database: Database,
         recorder: Recorder<Option<Step>>,
         now: EpochMs,
     }
 
-    impl Watched {
+    impl World {
         async fn start() -> Self {
             let (database, recorder) = (Database::start().await, Recorder::new(Step::of));
             database.proxy.follow(recorder.clone());
@@ -156,59 +156,59 @@ mod tests {
             (Verdict::NotExecuted(()), Step::Release),
             (Verdict::Unknown("no reply".into()), Step::Abandon),
         ] {
-            let steps = Watched::start().await.run(Uncertain::Reconcile, verdict).await;
+            let steps = World::start().await.run(Uncertain::Reconcile, verdict).await;
             assert_eq!(steps, [Some(Step::Claim), Some(end)]);
         }
     }
 
     #[tokio::test]
     async fn with_effects_they_have_the_same_points() {
-        let watched = Watched::start().await;
-        let (engine, call) = (watched.engine().await, watched.call(Uncertain::Reconcile));
+        let world = World::start().await;
+        let (engine, call) = (world.engine().await, world.call(Uncertain::Reconcile));
         let pay = |attempt: Attempt<TransactWriteItem>| {
             attempt.add_effect(effect(attempt.transaction().to_string()));
             std::future::ready(Verdict::Success(()))
         };
         engine.run(&call, pay).await.expect("answered");
-        assert_eq!(watched.recorder.take(), [Some(Step::Claim), Some(Step::Commit)]);
+        assert_eq!(world.recorder.take(), [Some(Step::Claim), Some(Step::Commit)]);
 
-        let watched = Watched::start().await;
-        watched.engine().await.run_single_write(&call, pay).await.expect("answered");
-        assert_eq!(watched.recorder.take(), [Some(Step::SingleWrite)]);
-        watched.engine().await.run_single_write(&call, pay).await.expect("answered");
-        assert_eq!(watched.recorder.take(), [Some(Step::SingleWrite)], "a duplicate is refused there");
+        let world = World::start().await;
+        world.engine().await.run_single_write(&call, pay).await.expect("answered");
+        assert_eq!(world.recorder.take(), [Some(Step::SingleWrite)]);
+        world.engine().await.run_single_write(&call, pay).await.expect("answered");
+        assert_eq!(world.recorder.take(), [Some(Step::SingleWrite)], "a duplicate is refused there");
     }
 
     #[tokio::test]
     async fn what_was_released_is_claimed_or_taken_over_again() {
-        let watched = Watched::start().await;
-        watched.run(REPEAT, Verdict::NotExecuted(())).await;
-        let steps = watched.run(REPEAT, Verdict::Success(())).await;
+        let world = World::start().await;
+        world.run(REPEAT, Verdict::NotExecuted(())).await;
+        let steps = world.run(REPEAT, Verdict::Success(())).await;
         assert_eq!(steps, [Some(Step::Claim), Some(Step::Claim), Some(Step::Commit)]);
     }
 
     #[tokio::test]
     async fn a_takeover_has_its_point_whether_it_runs_or_marks() {
-        let mut watched = Watched::start().await;
-        watched.left_behind().await;
-        let steps = watched.run(REPEAT, Verdict::Success(())).await;
+        let mut world = World::start().await;
+        world.left_behind().await;
+        let steps = world.run(REPEAT, Verdict::Success(())).await;
         assert_eq!(steps, [Some(Step::Claim), Some(Step::Takeover), Some(Step::Commit)]);
 
-        let mut watched = Watched::start().await;
-        watched.left_behind().await;
-        let steps = watched.run(Uncertain::Reconcile, Verdict::Success(())).await;
+        let mut world = World::start().await;
+        world.left_behind().await;
+        let steps = world.run(Uncertain::Reconcile, Verdict::Success(())).await;
         assert_eq!(steps, [Some(Step::Claim), Some(Step::Takeover)]);
     }
 
     #[tokio::test]
     async fn a_reconciliation_has_its_point_by_a_retry_and_by_the_reconciler() {
-        let mut watched = Watched::start().await;
-        watched.left_behind().await;
-        let (engine, call) = (watched.engine().await, watched.call(Uncertain::Reconcile));
+        let mut world = World::start().await;
+        world.left_behind().await;
+        let (engine, call) = (world.engine().await, world.call(Uncertain::Reconcile));
         let run = |_| std::future::ready(Verdict::Success(()));
         engine.run_or_reconcile(&call, run, &Prevented).await.expect("answered");
         let expected = [Step::Claim, Step::Takeover, Step::Reconcile, Step::Commit];
-        assert_eq!(watched.recorder.take(), expected.map(Some));
+        assert_eq!(world.recorder.take(), expected.map(Some));
 
         let settled = Step::Commit;
         assert_eq!(settled.by(Function::Reconciler), Step::Reconcile);
@@ -217,19 +217,19 @@ mod tests {
 
     #[tokio::test]
     async fn what_writes_no_record_is_no_point() {
-        let watched = Watched::start().await;
-        let (client, store) = (watched.database.client().await, watched.store().await);
-        store.read(&watched.call(REPEAT).record_id()).await.expect("readable");
+        let world = World::start().await;
+        let (client, store) = (world.database.client().await, world.store().await);
+        store.read(&world.call(REPEAT).record_id()).await.expect("readable");
         let transaction = client.transact_write_items().transact_items(effect("beside")).send().await;
         transaction.expect("written");
-        store.advance("watermark", &Watermark::after(None, &[], watched.now), Vec::new(), HOUR).await.expect("moved");
-        assert_eq!(watched.recorder.take(), [None, None, None]);
+        store.advance("watermark", &Watermark::after(None, &[], world.now), Vec::new(), HOUR).await.expect("moved");
+        assert_eq!(world.recorder.take(), [None, None, None]);
 
         let versioned = VersionedTable::new(client, RECORDS);
         let stored = versioned.update(key("versioned"), |item| {
             item.insert("status".to_owned(), AttributeValue::S("open".to_owned()));
         });
         stored.await.expect("stored");
-        assert_eq!(watched.recorder.take(), [None, None]);
+        assert_eq!(world.recorder.take(), [None, None]);
     }
 }

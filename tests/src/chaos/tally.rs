@@ -1,4 +1,4 @@
-//! Who was killed and frozen so far, by whichever hand.
+//! Counts of killed and frozen processes.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,34 +9,34 @@ use serde::Deserialize;
 
 use super::kill_point::{Point, points};
 
-/// Counts, and knows the dead: nobody dies twice.
+/// Counts shared by everything that kills; no process is killed twice.
 #[derive(Clone, Default)]
-pub(super) struct Toll(Arc<Mutex<Counts>>);
+pub(super) struct KillTally(Arc<Mutex<Counts>>);
 
 /// What happened to processes.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Counts {
-    /// Killed while they waited for an event, or were handling one.
+    /// Processes killed while they waited for an event or handled one.
     pub(super) kills: u64,
-    /// Those of them that were handling one.
+    /// Those of them that handled one.
     pub(super) at_work: u64,
-    /// Those of them that were killed at a named point.
+    /// The named points of those that were killed at one.
     pub(super) points: Vec<Point>,
-    /// Frozen for longer than their lease, and let go on.
+    /// Processes that were frozen for longer than their lease and then continued.
     pub(super) freezes: u64,
-    /// Nobody is to be killed any more.
+    /// No process is killed any more.
     pub(super) is_over: bool,
-    /// Those that were seen last, by their numbers.
+    /// The sandboxes that the stack listed last, by their numbers.
     pub(super) sandboxes: HashMap<u16, Sandbox>,
     dead: HashSet<i32>,
 }
 
-/// A sandbox, as the stack shows it.
+/// A sandbox, as the stack lists it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sandbox {
     pub(super) process: i32,
     pub(super) function: Function,
-    pub(super) doing: Doing,
+    pub(super) phase: Phase,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,7 +48,7 @@ pub(super) enum Function {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum Doing {
+pub(super) enum Phase {
     Starting,
     Waiting,
     Serving,
@@ -62,14 +62,14 @@ pub(super) enum Place {
     At(Point),
 }
 
-impl Toll {
-    /// A process goes on that stood still, if it is not dead.
+impl KillTally {
+    /// Counts a process that continues after a freeze, unless it was killed.
     pub(super) fn thawed(&self, process: i32) {
         let mut counts = self.counts();
         counts.freezes += u64::from(!counts.is_dead(process));
     }
 
-    /// From now on nobody is killed.
+    /// Ends the killing.
     pub(super) fn end(&self) {
         self.counts().is_over = true;
     }
@@ -95,18 +95,18 @@ impl Toll {
 }
 
 impl Counts {
-    /// In a few words.
+    /// A short text.
     pub(super) fn progress(&self) -> String {
         let Self { kills, at_work, freezes, .. } = self;
         format!("{kills} kills, {at_work} of them at work, {freezes} freezes so far; at {:?}", self.by_point())
     }
 
-    /// Whether at least so many were killed at each point.
+    /// Whether each point has at least this many kills.
     pub(super) fn are_everywhere(&self, goal: u64) -> bool {
         points().all(|point| self.at(point) >= goal)
     }
 
-    /// How often somebody was killed, for each point.
+    /// The kills at each point.
     pub(super) fn by_point(&self) -> BTreeMap<String, u64> {
         points().map(|point| (format!("{:?} {:?}", point.1, point.0), self.at(point))).collect()
     }
@@ -115,7 +115,7 @@ impl Counts {
         self.dead.contains(&process)
     }
 
-    /// How often somebody was killed there.
+    /// The kills at a point.
     pub(super) fn at(&self, point: Point) -> u64 {
         self.points.iter().filter(|other| **other == point).count() as u64
     }
