@@ -94,7 +94,8 @@ pub async fn run(plan: Plan, mut progress: impl FnMut(&str) + Send) -> Tally {
         let mut environment = Environment::start(&folder, plan, round, &tally).await;
         clients.serve_from(&environment.stack).await;
         let working = tokio::spawn(Arc::clone(&clients).work());
-        let enough = || !is_last || (tally.counts().are_everywhere(plan.at_each_point) && fenced + environment.fenced() > 0);
+        let enough =
+            || !is_last || (tally.counts().are_everywhere(plan.at_each_point) && fenced + environment.fenced() > 0);
         let killer = Killer::new(&environment.stack, plan.seed + round, tally.clone());
         tokio::select! {
             () = killer.run(share(plan.kills), share(plan.freezes), enough) => {}

@@ -7,6 +7,7 @@ pub mod browser;
 pub mod chaos;
 pub mod console;
 pub mod dynamodb;
+mod json;
 pub mod local_stack;
 pub mod log;
 pub mod monitoring;
@@ -14,6 +15,7 @@ pub mod process;
 pub mod sizes;
 pub mod soak;
 pub mod wait;
+pub mod world;
 
 /// The root of the workspace.
 pub fn workspace() -> PathBuf {

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
+use crate::json::{list, text};
+
 /// All that the functions of a stack have printed.
 #[derive(Debug, Default)]
 pub struct Printed {
@@ -68,12 +70,4 @@ impl Printed {
     pub fn outcomes(&self) -> impl Iterator<Item = &Value> {
         self.lines.iter().map(|(_, line)| line).filter(|line| line["fields"]["outcome"].is_string())
     }
-}
-
-fn list(value: &Value) -> &[Value] {
-    value.as_array().map(Vec::as_slice).unwrap_or_default()
-}
-
-fn text(value: &Value) -> String {
-    value.as_str().unwrap_or_default().to_owned()
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
+use crate::json::{list, text};
 use crate::log::Series;
 
 /// The resources of an expanded template.
@@ -82,12 +83,4 @@ fn of_widget(properties: &Value) -> Vec<Series> {
             Some(Series { namespace: namespace.clone(), name: name.clone(), dimensions })
         })
         .collect()
-}
-
-fn list(value: &Value) -> &[Value] {
-    value.as_array().map(Vec::as_slice).unwrap_or_default()
-}
-
-fn text(value: &Value) -> String {
-    value.as_str().unwrap_or_default().to_owned()
 }

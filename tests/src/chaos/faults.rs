@@ -8,7 +8,7 @@ use std::time::Duration;
 use fault_proxy::{Fault, FaultPlan, Moment, Request};
 
 use super::kill_point::{MOMENTS, Step};
-use super::tally::{Place, Sandbox, KillTally};
+use super::tally::{KillTally, Place, Sandbox};
 
 /// Injects random faults, and kills processes at the named points.
 pub(super) struct Faults {

@@ -8,7 +8,7 @@ use nix::unistd::Pid;
 use reqwest::Method;
 use serde::Deserialize;
 
-use super::tally::{Phase, Function, Place, Sandbox, KillTally};
+use super::tally::{Function, KillTally, Phase, Place, Sandbox};
 use crate::local_stack::Stack;
 
 /// How long a process is frozen: longer than its time-out and its lease, and until a client has repeated its request.
@@ -140,5 +140,6 @@ struct Seen {
 struct State {
     sandbox: u16,
     process: Option<i32>,
+    #[serde(rename = "doing")]
     phase: Phase,
 }

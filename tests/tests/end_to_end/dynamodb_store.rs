@@ -9,23 +9,17 @@ use idempotency::engine::{Claimed, Verdict};
 use idempotency::protocol::{Fingerprinter, Key, Principal, Resolution, Uncertain};
 use idempotency::store::conformance::{self, digits};
 use idempotency::{Answered, Attempt, Call, DynamoDbStore, Engine, Operation, Outcome};
-use tests::dynamodb::{Database, RECORDS, effect, key};
+use tests::dynamodb::{Database, RECORDS, effect};
+use tests::world::World;
 use tokio::sync::Barrier;
 
-struct World {
-    database: Database,
-    client: aws_sdk_dynamodb::Client,
-    engine: Engine<DynamoDbStore>,
+/// What these tests do in a world.
+trait Paying {
+    fn call(&self, key: &str, body: &str) -> Call;
+    async fn pay(&self, call: &Call, effects: &[&str]) -> Outcome<String>;
 }
 
-impl World {
-    async fn start() -> Self {
-        let database = Database::start().await;
-        let client = database.client().await;
-        let engine = Engine::builder(DynamoDbStore::new(client.clone(), RECORDS)).build();
-        Self { database, client, engine }
-    }
-
+impl Paying for World {
     fn call(&self, key: &str, body: &str) -> Call {
         Call::new(
             Operation::new("test", "POST /payments").uncertain(Uncertain::Repeat { within: Duration::from_secs(60) }),
@@ -37,34 +31,16 @@ impl World {
     }
 
     async fn pay(&self, call: &Call, effects: &[&str]) -> Outcome<String> {
-        Self::pay_on(&self.engine, call, effects).await
+        pay_on(&self.engine, call, effects).await
     }
+}
 
-    async fn pay_on(engine: &Engine<DynamoDbStore>, call: &Call, effects: &[&str]) -> Outcome<String> {
-        let run = |attempt: idempotency::Attempt<TransactWriteItem>| async move {
-            effects.iter().for_each(|name| attempt.add_effect(effect(*name)));
-            Verdict::Success("paid".to_owned())
-        };
-        engine.run(call, run).await.expect("an outcome")
-    }
-
-    async fn applied(&self, name: &str) -> bool {
-        let key = key(format!("effect:{name}"));
-        let found = self.client.get_item().table_name(RECORDS).set_key(Some(key)).consistent_read(true).send().await;
-        found.expect("readable").item.is_some()
-    }
-
-    /// The same in another process, which remembers nothing.
-    fn elsewhere(&self) -> Engine<DynamoDbStore> {
-        Engine::builder(DynamoDbStore::new(self.client.clone(), RECORDS)).build()
-    }
-
-    /// How many requests `work` makes.
-    async fn requests<T>(&self, work: impl Future<Output = T>) -> (u64, T) {
-        let before = self.database.proxy.requests();
-        let result = work.await;
-        (self.database.proxy.requests() - before, result)
-    }
+async fn pay_on(engine: &Engine<DynamoDbStore>, call: &Call, effects: &[&str]) -> Outcome<String> {
+    let run = |attempt: idempotency::Attempt<TransactWriteItem>| async move {
+        effects.iter().for_each(|name| attempt.add_effect(effect(*name)));
+        Verdict::Success("paid".to_owned())
+    };
+    engine.run(call, run).await.expect("an outcome")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -143,10 +119,10 @@ async fn each_case_makes_no_more_requests_than_its_budget() {
     let (requests, outcome) = world.requests(world.pay(&call, &[])).await;
     assert_eq!((requests, matches!(outcome, Outcome::Replayed(_))), (0, true), "replay where it was settled");
     let elsewhere = world.elsewhere();
-    let (requests, outcome) = world.requests(World::pay_on(&elsewhere, &world.call("k", "b"), &[])).await;
+    let (requests, outcome) = world.requests(pay_on(&elsewhere, &world.call("k", "b"), &[])).await;
     assert_eq!((requests, outcome), (1, Outcome::Mismatch), "mismatch");
     for (expected, place) in [(1, "elsewhere"), (0, "where it was replayed")] {
-        let (requests, outcome) = world.requests(World::pay_on(&elsewhere, &call, &[])).await;
+        let (requests, outcome) = world.requests(pay_on(&elsewhere, &call, &[])).await;
         assert_eq!((requests, matches!(outcome, Outcome::Replayed(_))), (expected, true), "replay {place}");
     }
 
@@ -219,10 +195,9 @@ async fn the_lost_reply_to_a_long_answer_is_recognised() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_table_that_is_not_there_is_an_error_and_nothing_runs() {
-    let database = Database::start().await;
-    let engine = Engine::builder(DynamoDbStore::new(database.client().await, "Missing")).build();
-    let world = World { client: database.client().await, database, engine };
+    let world = World::start().await;
+    let engine = Engine::builder(DynamoDbStore::new(world.client.clone(), "Missing")).build();
     let run = |_| async { panic!("must not run") };
-    let outcome = world.engine.run::<String, _, _>(&world.call("k", "a"), run).await;
+    let outcome = engine.run::<String, _, _>(&world.call("k", "a"), run).await;
     assert!(matches!(outcome, Err(idempotency::Error::StoreUnavailable(_))), "{outcome:?}");
 }

@@ -1,6 +1,5 @@
 //! The sequence gate and versioned items on an embedded DynamoDB.
 
-use std::collections::HashMap;
 use std::num::NonZeroU64;
 use std::time::Duration;
 
@@ -9,31 +8,32 @@ use fault_proxy::{Fault, Refusal};
 use idempotency::protocol::{Fingerprinter, Key, Principal};
 use idempotency::sequence::{Entry, Gap, SequenceGate, Step, decide};
 use idempotency::versioned::{VersionedError, VersionedTable};
-use idempotency::{Attempt, Call, DynamoDbStore, Engine, Error, Operation, Outcome, Verdict};
-use tests::dynamodb::{Database, RECORDS, effect, key};
+use idempotency::{Attempt, Call, Error, Operation, Outcome, Verdict};
+use tests::dynamodb::{RECORDS, effect, key};
+use tests::world::{Item, World};
 
-type Item = HashMap<String, AttributeValue>;
-
-struct World {
-    database: Database,
-    client: aws_sdk_dynamodb::Client,
-    engine: Engine<DynamoDbStore>,
-}
-
-impl World {
-    async fn start() -> Self {
-        let database = Database::start().await;
-        let client = database.client().await;
-        let engine = Engine::builder(DynamoDbStore::new(client.clone(), RECORDS)).build();
-        Self { database, client, engine }
-    }
-
+/// What these tests do in a world.
+trait Sequenced {
     /// One message of a stream, with an effect of its own name.
     async fn pass(&self, key_of_message: &str, stream: &str, number: u64, gap: Gap) -> Result<Outcome<()>, Error> {
         self.say("the same", key_of_message, stream, number, gap).await
     }
 
-    /// The same, and what it says.
+    /// The same with a content.
+    async fn say(
+        &self,
+        content: &str,
+        key_of_message: &str,
+        stream: &str,
+        number: u64,
+        gap: Gap,
+    ) -> Result<Outcome<()>, Error>;
+
+    async fn set_mark(&self, stream: &str, mark: u64);
+    async fn mark(&self, stream: &str) -> Option<String>;
+}
+
+impl Sequenced for World {
     async fn say(
         &self,
         content: &str,
@@ -58,11 +58,6 @@ impl World {
             async { Verdict::Success(()) }
         };
         self.engine.run_single_write(&call, run).await
-    }
-
-    async fn item(&self, id: &str) -> Option<Item> {
-        let request = self.client.get_item().table_name(RECORDS).set_key(Some(key(id))).consistent_read(true);
-        request.send().await.expect("readable").item
     }
 
     async fn set_mark(&self, stream: &str, mark: u64) {
@@ -117,9 +112,9 @@ async fn a_held_message_posts_once_after_the_missing_one_and_all_that_were_appli
     assert!(held(&world.pass("m-3", "s", 3, Gap::Hold).await));
     assert!(held(&world.pass("m-3", "s", 3, Gap::Hold).await), "nothing is recorded of a held message");
     assert!(executed(&world.pass("m-2", "s", 2, Gap::Hold).await));
-    let (requests, third) = counted(&world.database, world.pass("m-3", "s", 3, Gap::Hold)).await;
+    let (requests, third) = world.requests(world.pass("m-3", "s", 3, Gap::Hold)).await;
     assert!(executed(&third) && requests == 1, "a message in sequence is one request: {requests}");
-    let (requests, again) = counted(&world.database, world.pass("m-3", "s", 3, Gap::Hold)).await;
+    let (requests, again) = world.requests(world.pass("m-3", "s", 3, Gap::Hold)).await;
     assert!(matches!(again, Ok(Outcome::Replayed(_))) && requests == 0, "from the cache: {again:?}");
     // Another key, as if the record had expired: the mark still knows it.
     assert!(executed(&world.pass("m-3 again", "s", 3, Gap::Hold).await), "settled without its effects");
@@ -177,12 +172,6 @@ async fn a_lost_reply_is_neither_a_duplicate_nor_a_gap() {
         assert!(world.item(&format!("effect:m-{number}")).await.is_some());
     }
     assert_eq!(world.mark("s").await.as_deref(), Some("3"));
-}
-
-async fn counted<T>(database: &Database, work: impl Future<Output = T>) -> (u64, T) {
-    let before = database.proxy.requests();
-    let result = work.await;
-    (database.proxy.requests() - before, result)
 }
 
 fn count(item: &Item) -> u64 {

@@ -1,5 +1,6 @@
 //! Streams with their watermarks on an embedded DynamoDB, over real sockets and the real SDK.
 
+use std::ops::Deref;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem, Update};
@@ -7,9 +8,10 @@ use fault_proxy::{Fault, Refusal};
 use idempotency::store::watermarks::{Advanced, Watermarks};
 use idempotency::streams::watermark::{RecordDigest, Watermark};
 use idempotency::streams::{Kafka, KafkaBatch, Position, Record, Stream};
-use idempotency::{Attempt, DynamoDbStore, Engine, Operation, Verdict};
+use idempotency::{Attempt, DynamoDbStore, Operation, Verdict};
 use serde_json::{Value, json};
-use tests::dynamodb::{Database, RECORDS, effect, key};
+use tests::dynamodb::{RECORDS, effect, key};
+use tests::world::World;
 
 /// Written as often as it is asked for: what a second application would show in.
 fn count(name: &str) -> TransactWriteItem {
@@ -23,21 +25,25 @@ fn count(name: &str) -> TransactWriteItem {
     TransactWriteItem::builder().update(update.build().expect("complete")).build()
 }
 
-struct World {
-    database: Database,
-    client: aws_sdk_dynamodb::Client,
-    store: DynamoDbStore,
+/// A stream in a world.
+struct Sales {
+    world: World,
     stream: Stream<DynamoDbStore>,
 }
 
-impl World {
+impl Deref for Sales {
+    type Target = World;
+
+    fn deref(&self) -> &World {
+        &self.world
+    }
+}
+
+impl Sales {
     async fn start() -> Self {
-        let database = Database::start().await;
-        let client = database.client().await;
-        let store = DynamoDbStore::new(client.clone(), RECORDS);
-        let engine = Engine::builder(store.clone()).build();
-        let stream = Stream::new(engine, Operation::new("sales", "post"), "cluster");
-        Self { database, client, store, stream }
+        let world = World::start().await;
+        let stream = Stream::new(world.engine.clone(), Operation::new("sales", "post"), "cluster");
+        Self { world, stream }
     }
 
     async fn deliver(&self, records: Vec<Value>) -> Vec<i64> {
@@ -49,9 +55,7 @@ impl World {
     }
 
     async fn counted(&self, name: &str) -> u64 {
-        let request = self.client.get_item().table_name(RECORDS).set_key(Some(key(format!("count:{name}"))));
-        let item = request.consistent_read(true).send().await.expect("readable").item.unwrap_or_default();
-        item.get("count").map_or(0, |value| value.as_n().expect("a number").parse().expect("a number"))
+        self.number(&format!("count:{name}"), "count").await
     }
 
     async fn version(&self) -> u64 {
@@ -90,19 +94,19 @@ async fn handle(attempt: Attempt<TransactWriteItem>, record: Record) -> Verdict<
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_costs_a_read_and_a_transaction_however_many_records_it_has() {
-    let world = World::start().await;
-    let before = world.database.proxy.requests();
-    assert_eq!(world.deliver((0..99).map(|offset| record(offset, "")).collect()).await, [0_i64; 0]);
-    assert_eq!(world.database.proxy.requests() - before, 2);
-    let before = world.database.proxy.requests();
-    assert_eq!(world.deliver((0..99).map(|offset| record(offset, "")).collect()).await, [0_i64; 0]);
-    assert_eq!(world.database.proxy.requests() - before, 1, "a repetition is a read");
-    assert_eq!((world.counted("0").await, world.counted("98").await, world.version().await), (1, 1, 1));
+    let sales = Sales::start().await;
+    let before = sales.database.proxy.requests();
+    assert_eq!(sales.deliver((0..99).map(|offset| record(offset, "")).collect()).await, [0_i64; 0]);
+    assert_eq!(sales.database.proxy.requests() - before, 2);
+    let before = sales.database.proxy.requests();
+    assert_eq!(sales.deliver((0..99).map(|offset| record(offset, "")).collect()).await, [0_i64; 0]);
+    assert_eq!(sales.database.proxy.requests() - before, 1, "a repetition is a read");
+    assert_eq!((sales.counted("0").await, sales.counted("98").await, sales.version().await), (1, 1, 1));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn lost_replies_and_refusals_apply_each_record_once() {
-    let world = World::start().await;
+    let sales = Sales::start().await;
     let mut next = 0;
     for losses in [
         vec![Fault::None, Fault::LoseReply],
@@ -113,66 +117,66 @@ async fn lost_replies_and_refusals_apply_each_record_once() {
         [Fault::None].into_iter().chain([Fault::LoseReply; 12]).collect(),
     ] {
         let shown = format!("{losses:?}");
-        world.database.proxy.plan(losses);
+        sales.database.proxy.plan(losses);
         let records: Vec<_> = (next..next + 5).map(|offset| record(offset, "count all")).collect();
         // Some of these never hear a reply; Lambda then delivers again.
         let mut tries = 0;
-        while !world.deliver(records.clone()).await.is_empty() {
+        while !sales.deliver(records.clone()).await.is_empty() {
             tries += 1;
             assert!(tries < 5, "{shown}");
         }
         next += 5;
-        assert_eq!(world.counted("all").await, next, "{shown}");
-        world.database.proxy.plan([]);
+        assert_eq!(sales.counted("all").await, next, "{shown}");
+        sales.database.proxy.plan([]);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn effects_that_a_transaction_does_not_take_together_are_committed_apart() {
-    let world = World::start().await;
+    let sales = Sales::start().await;
     let values = ["count all", "count all", "", "count all"];
     let records = values.iter().zip(0..).map(|(value, offset)| record(offset, value)).collect();
-    assert_eq!(world.deliver(records).await, [0_i64; 0]);
-    assert_eq!((world.counted("all").await, world.version().await), (3, 3), "seen before the service sees it");
+    assert_eq!(sales.deliver(records).await, [0_i64; 0]);
+    assert_eq!((sales.counted("all").await, sales.version().await), (3, 3), "seen before the service sees it");
 
     // A put does not tell its key, so that only the service sees that two are of one item: it refuses them together.
-    let version = world.version().await;
-    assert_eq!(world.deliver(vec![record(4, "same 1"), record(5, "same 2")]).await, [0_i64; 0]);
-    assert_eq!((world.counted("4").await, world.counted("5").await, world.version().await), (1, 1, version + 2));
+    let version = sales.version().await;
+    assert_eq!(sales.deliver(vec![record(4, "same 1"), record(5, "same 2")]).await, [0_i64; 0]);
+    assert_eq!((sales.counted("4").await, sales.counted("5").await, sales.version().await), (1, 1, version + 2));
 
     // Together more than 4 MB.
     let records = (10..24).map(|offset| record(offset, "large 350000")).collect();
-    assert_eq!(world.deliver(records).await, [0_i64; 0]);
+    assert_eq!(sales.deliver(records).await, [0_i64; 0]);
     for offset in 10..24 {
-        assert_eq!(world.counted(&offset.to_string()).await, 1, "{offset}");
+        assert_eq!(sales.counted(&offset.to_string()).await, 1, "{offset}");
     }
     // One that no item can hold stops the partition at its place; what is before it is done, what is behind it is not.
     let records = vec![record(30, ""), record(31, "large 500000"), record(32, "")];
-    assert_eq!(world.deliver(records).await, [31]);
-    assert_eq!([world.counted("30").await, world.counted("31").await, world.counted("32").await], [1, 0, 0]);
+    assert_eq!(sales.deliver(records).await, [31]);
+    assert_eq!([sales.counted("30").await, sales.counted("31").await, sales.counted("32").await], [1, 0, 0]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_effect_stops_the_partition_at_its_record() {
-    let world = World::start().await;
-    assert_eq!(world.deliver(vec![record(0, "entry a"), record(1, "")]).await, [0_i64; 0]);
-    assert_eq!(world.deliver(vec![record(2, ""), record(3, "entry a"), record(4, "")]).await, [3]);
-    assert_eq!([world.counted("2").await, world.counted("3").await, world.counted("4").await], [1, 0, 0]);
+    let sales = Sales::start().await;
+    assert_eq!(sales.deliver(vec![record(0, "entry a"), record(1, "")]).await, [0_i64; 0]);
+    assert_eq!(sales.deliver(vec![record(2, ""), record(3, "entry a"), record(4, "")]).await, [3]);
+    assert_eq!([sales.counted("2").await, sales.counted("3").await, sales.counted("4").await], [1, 0, 0]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_several_pollers_at_once_each_record_is_applied_once() {
-    let world = World::start().await;
-    world.database.proxy.contend(Duration::from_millis(5));
+    let sales = Sales::start().await;
+    sales.database.proxy.contend(Duration::from_millis(5));
     let records: Vec<_> =
         (0..20).map(|offset| record(offset, if offset % 4 == 0 { "count all" } else { "" })).collect();
-    let pollers = (0..4).map(|_| world.deliver(records.clone()));
+    let pollers = (0..4).map(|_| sales.deliver(records.clone()));
     for stopped in futures::future::join_all(pollers).await {
         assert_eq!(stopped, [0_i64; 0]);
     }
-    assert_eq!(world.counted("all").await, 5);
+    assert_eq!(sales.counted("all").await, 5);
     for offset in 0..20 {
-        assert_eq!(world.counted(&offset.to_string()).await, 1, "{offset}");
+        assert_eq!(sales.counted(&offset.to_string()).await, 1, "{offset}");
     }
 }
 

@@ -1,6 +1,7 @@
 //! Resolution what waits for somebody: UNKNOWN records by the index, abandoned and expired ones by a scan.
 
 use std::collections::BTreeSet;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -9,8 +10,9 @@ use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem};
 use idempotency::engine::{Claimed, Clock, SystemClock};
 use idempotency::protocol::{EpochMs, Fingerprinter, Key, Principal, Record, RecordId, Subject};
 use idempotency::store::dynamodb::{ScanPlace, Scanned};
-use idempotency::{Call, DynamoDbStore, Engine, Lock, Operation, Outcome, Verdict};
-use tests::dynamodb::{Database, RECORDS};
+use idempotency::{Call, Lock, Operation, Outcome, Verdict};
+use tests::dynamodb::RECORDS;
+use tests::world::World;
 
 /// A clock that a test sets.
 #[derive(Clone)]
@@ -30,23 +32,25 @@ impl Hand {
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-struct World {
+/// A world with a clock that the test sets.
+struct Timed {
     clock: Hand,
-    store: DynamoDbStore,
-    client: aws_sdk_dynamodb::Client,
-    engine: Engine<DynamoDbStore>,
-    _database: Database,
+    world: World,
 }
 
-impl World {
+impl Deref for Timed {
+    type Target = World;
+
+    fn deref(&self) -> &World {
+        &self.world
+    }
+}
+
+impl Timed {
     async fn start() -> Self {
-        let database = Database::start().await;
-        let client = database.client().await;
         // From the real time: the table deletes by its own clock.
         let clock = Hand(Arc::new(AtomicU64::new(SystemClock.now().0)));
-        let store = DynamoDbStore::new(client.clone(), RECORDS);
-        let engine = Engine::builder(store.clone()).clock(clock.clone()).build();
-        Self { clock, store, client, engine, _database: database }
+        Self { world: World::with_clock(clock.clone()).await, clock }
     }
 
     fn call(&self, key: &str) -> Call {
@@ -98,7 +102,7 @@ fn subjects(records: &[Record]) -> Vec<&str> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn unknown_records_are_listed_oldest_first_page_by_page_and_settled_ones_are_not() {
-    let world = World::start().await;
+    let world = Timed::start().await;
     let names: Vec<String> = (0..50).map(|number| format!("key-{number:02}")).collect();
     for (number, name) in names.iter().enumerate() {
         world.ends_with(name, Verdict::Unknown("no answer".into())).await;
@@ -127,7 +131,7 @@ async fn unknown_records_are_listed_oldest_first_page_by_page_and_settled_ones_a
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_record_that_cannot_be_read_hides_no_other() {
-    let world = World::start().await;
+    let world = Timed::start().await;
     for name in ["key-1", "key-2"] {
         world.ends_with(name, Verdict::Unknown("no answer".into())).await;
     }
@@ -141,7 +145,7 @@ async fn a_record_that_cannot_be_read_hides_no_other() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_scan_finds_the_abandoned_and_the_expired_and_nothing_else() {
-    let world = World::start().await;
+    let world = Timed::start().await;
     world.ends_with("expired", Verdict::Success(1)).await;
     world.ends_with("released", Verdict::NotExecuted(1)).await;
     // A long answer has parts beside its record; together they have expired once.
