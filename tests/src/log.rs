@@ -1,4 +1,4 @@
-//! What the functions print: the lines of their log, and the metrics in them.
+//! The output of the functions: log lines, and metrics.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,14 +6,14 @@ use serde_json::Value;
 
 use crate::json::{list, text};
 
-/// All that the functions of a stack have printed.
+/// The output of all functions of a stack.
 #[derive(Debug, Default)]
 pub struct Printed {
-    /// Lines of the log, each with the function that wrote it.
+    /// Log lines, each with the function that wrote it.
     pub lines: Vec<(String, Value)>,
-    /// Metrics that CloudWatch would make of it.
+    /// The metrics that CloudWatch would extract.
     pub metrics: BTreeSet<Series>,
-    /// Values of the counters, over all functions.
+    /// The sums of the counters over all functions.
     pub counts: BTreeMap<String, f64>,
 }
 
@@ -66,7 +66,7 @@ impl Printed {
         }
     }
 
-    /// The one line that each request and each message leaves.
+    /// The request log: one line for each request, message and stream record.
     pub fn outcomes(&self) -> impl Iterator<Item = &Value> {
         self.lines.iter().map(|(_, line)| line).filter(|line| line["fields"]["outcome"].is_string())
     }

@@ -1,4 +1,4 @@
-//! What the template watches: every metric that an alarm or the dashboard names, and every field that a query reads.
+//! The metrics that the template's alarms and dashboard read, and the log fields that its queries read.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,12 +16,12 @@ pub fn of_type<'r>(resources: &'r Resources, kind: &'r str) -> impl Iterator<Ite
     wanted.map(|(id, resource)| (id.as_str(), &resource["Properties"]))
 }
 
-/// What alarms and dashboards read, with the logical id of who reads it.
+/// The metrics that alarms and dashboards read, each with the reader's logical id.
 pub fn series(resources: &Resources) -> Vec<(String, Series)> {
     let alarms = of_type(resources, "AWS::CloudWatch::Alarm").flat_map(|(id, alarm)| {
         let of_math = list(&alarm["Metrics"]).iter().map(|query| &query["MetricStat"]["Metric"]);
         let read: Vec<_> = of_math.chain([alarm]).filter_map(of_alarm).collect();
-        assert!(!read.is_empty(), "{id} watches nothing");
+        assert!(!read.is_empty(), "{id} reads no metric");
         read.into_iter().map(move |series| (id.to_owned(), series))
     });
     let widgets = dashboards(resources).flat_map(|(id, body)| {
@@ -32,7 +32,7 @@ pub fn series(resources: &Resources) -> Vec<(String, Series)> {
     alarms.chain(widgets).collect()
 }
 
-/// Dashboards, by logical id, with their bodies read.
+/// The dashboards by logical id, with their parsed bodies.
 pub fn dashboards(resources: &Resources) -> impl Iterator<Item = (&str, Value)> {
     of_type(resources, "AWS::CloudWatch::Dashboard").map(|(id, dashboard)| {
         let body = dashboard["DashboardBody"].as_str().expect("a body");
@@ -40,7 +40,7 @@ pub fn dashboards(resources: &Resources) -> impl Iterator<Item = (&str, Value)> 
     })
 }
 
-/// The fields of log lines that saved queries and the dashboard read, with who reads them.
+/// The log fields that saved queries and the dashboard read, each with its reader.
 pub fn fields(resources: &Resources) -> BTreeSet<(String, String)> {
     let saved = of_type(resources, "AWS::Logs::QueryDefinition")
         .map(|(id, query)| (id.to_owned(), query["QueryString"].as_str().expect("a query").to_owned()));

@@ -1,6 +1,5 @@
-//! All that tries to break the promises, in the sizes of a night: larger models, ten million schedules, a hundred times
-//! the drawn orders, a hundred thousand kills. It is done in parts, and what came of each is written down at once, so
-//! that a run that was stopped goes on where it was.
+//! The soak test: all proofs and the chaos tests, in sizes that take hours. It runs in parts; the result of each is written
+//! at once, so that a run that was stopped continues with the next part.
 
 mod summary;
 
@@ -19,20 +18,20 @@ use crate::chaos::{self, Plan};
 
 pub use summary::Summary;
 
-/// Parts of the kill run; with 5,000 kills and 500 freezes each.
+/// Parts of the chaos tests, with 5,000 kills and 500 freezes each.
 const KILLINGS: u64 = 20;
 
-/// How often a part shows that it goes on.
+/// The time between two lines of progress.
 const INTERVAL: Duration = Duration::from_secs(10);
 
-/// What a part is of.
+/// A kind of part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Kind {
     /// The protocol in every order: more than 50 million states.
     Models,
     /// The engine in a simulated world: 10 million schedules.
     Schedules,
-    /// The code in drawn orders: as many schedules as a hundred changes run.
+    /// The code in random orders: a hundred times the schedules of `cargo test`.
     Explorations,
     /// The application's processes on real sockets: 100,000 kills, 10,000 freezes.
     Kills,
@@ -50,7 +49,7 @@ struct Part {
     work: Work,
 }
 
-/// Does what the summary does not say is done, and writes down what came of it. Whether nothing was broken.
+/// Runs the parts that the summary does not list as done, and adds their results. Whether no promise was broken.
 ///
 /// # Errors
 /// If the summary cannot be written.
@@ -101,7 +100,7 @@ impl Part {
 }
 
 impl Work {
-    /// What came of it, or what was broken.
+    /// The figures of the part, or the promise that was broken.
     async fn done(self) -> Result<String, String> {
         match self {
             Self::Model(settings) => blocking(move || model(settings, now_and_then())).await,
@@ -119,7 +118,7 @@ async fn blocking(work: impl FnOnce() -> Result<String, String> + Send + 'static
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|panic| Err(panic.to_string()))
 }
 
-/// Prints what it is told, but not all of it.
+/// Prints progress, at most one line in each interval.
 pub fn now_and_then() -> impl FnMut(&str) + Send {
     let mut last = Instant::now();
     move |progress| {

@@ -1,4 +1,4 @@
-//! What `sam build` made of the functions, as it would be uploaded.
+//! The functions as `sam build` leaves them for the upload.
 
 use tests::local_stack::{Setup, payment};
 

@@ -1,5 +1,5 @@
-//! Processes that are killed and frozen, a store that loses replies, stacks that die: on real sockets, with the real
-//! binaries. `cargo run --release -p tests --bin soak` does more of it.
+//! The chaos tests, with real processes on real sockets. The gate makes them larger by `SOAK_KILLS` and others;
+//! `cargo run --release -p tests --bin soak` runs many more.
 
 use tests::chaos::{Plan, run};
 use tests::sizes::number;

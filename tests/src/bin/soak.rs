@@ -1,4 +1,4 @@
-//! Tries for a night to break the promises.
+//! The command line of the soak test.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -8,20 +8,20 @@ use clap::{Parser, ValueEnum};
 use tests::soak::{Kind, Summary, run};
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Tries for a night to break the promises: larger models, 10 million schedules of the simulation, a hundred times the
-/// drawn schedules of the exploration, and 100,000 kills and 10,000 freezes of the application's processes.
+/// Runs the soak test: larger models, 10 million schedules of the simulation, a hundred times the random schedules of the
+/// exploration, and 100,000 kills and 10,000 freezes of the application's processes.
 ///
-/// It takes hours, and some gigabytes of memory for the models. Each part that comes to its end is a line in the summary,
-/// and is not done again when the command is started again with it. Ctrl-C stops it, and all processes that it started.
+/// It takes hours, and the models need some gigabytes of memory. Each finished part is a line in the summary; started again
+/// with the same file, the command continues with the other parts. Ctrl-C stops it and all processes that it started.
 ///
-/// Exits with 0 if nothing was broken, with 1 if something was, with 2 if it could not run, with 130 if it was stopped.
+/// Exits with 0 if no promise was broken, with 1 if one was, with 2 if it could not run, and with 130 if it was stopped.
 #[derive(Debug, Parser)]
 #[command(name = "soak")]
 struct Arguments {
-    /// The file that says what is done already and gets what is done now; made if it is not there.
+    /// The file with the results so far, to which new ones are added; created if it does not exist.
     summary: PathBuf,
 
-    /// Only this; may be repeated [default: all].
+    /// Runs this kind of part only; may be repeated [default: all].
     #[arg(long, value_enum)]
     only: Vec<Kind>,
 }
@@ -40,11 +40,11 @@ async fn main() -> ExitCode {
             }
         },
         stopped = interrupted() => {
-            eprintln!("{}", stopped.map_or_else(|error| error.to_string(), |()| "stopped; goes on when started again".to_owned()));
+            eprintln!("{}", stopped.map_or_else(|error| error.to_string(), |()| "stopped; continues when started again".to_owned()));
             130
         }
     };
-    // A model's threads do not listen.
+    // The threads of a model cannot be stopped otherwise.
     std::process::exit(code)
 }
 

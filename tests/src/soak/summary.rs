@@ -1,4 +1,4 @@
-//! What is done, in a file for people that a later run reads, too.
+//! The results of a soak test, in a file for people and for later runs.
 
 use std::fs::OpenOptions;
 use std::io::{ErrorKind, Write};
@@ -14,20 +14,20 @@ use crate::workspace;
 const DONE: &str = "ok";
 const BROKEN: &str = "BROKEN";
 
-/// The figures that are added up.
+/// The figures that have a total.
 const TOTALS: [&str; 6] = ["states", "schedules", "kills", "in the middle of an event", "freezes", "payments"];
 
-/// A line for each start, each part that came to its end, and each end.
+/// One line for each start, each finished part, and each end.
 pub struct Summary {
     file: PathBuf,
     lines: Vec<String>,
 }
 
 impl Summary {
-    /// Reads what an earlier run has written.
+    /// Reads the file of an earlier run.
     ///
     /// # Errors
-    /// If there is something else, or it cannot be read.
+    /// If the file is not a summary, or cannot be read.
     pub fn open(file: &Path) -> Result<Self> {
         let text = match std::fs::read_to_string(file) {
             Ok(text) => text,
@@ -40,18 +40,18 @@ impl Summary {
         Ok(Self { file: file.to_owned(), lines })
     }
 
-    /// Whether a part came to its end, and nothing was broken.
+    /// Whether a part is finished and broke no promise.
     pub fn is_done(&self, part: &str) -> bool {
         self.done().any(|(name, _)| name == part)
     }
 
-    /// Says when, where and on what.
+    /// Adds the time, the commit and the machine.
     pub(super) fn begin(&mut self) -> Result<()> {
         let line = format!("begun {}, commit {}, {} build, {}", now(), commit(), build(), machine());
         self.add(line)
     }
 
-    /// Says what came of a part.
+    /// Adds the result of a part.
     pub(super) fn write(&mut self, part: &str, result: &Result<String, String>) -> Result<()> {
         self.add(match result {
             Ok(figures) => format!("{part} | {DONE} | {figures}"),
@@ -59,7 +59,7 @@ impl Summary {
         })
     }
 
-    /// Adds up all that is done. Whether nothing of it was broken.
+    /// Adds the totals. Whether no promise was broken.
     pub(super) fn end(&mut self) -> Result<bool> {
         let broken: Vec<&str> = self.lines.iter().filter_map(|line| self.broken(line)).collect();
         let verdict = if broken.is_empty() { "nothing was broken".to_owned() } else { format!("BROKEN: {broken:?}") };
@@ -69,7 +69,7 @@ impl Summary {
         Ok(kept)
     }
 
-    /// The part that a line says was broken, unless it was kept when it was done again.
+    /// The part that broke a promise according to a line, unless a later run of it broke none.
     fn broken<'l>(&self, line: &'l str) -> Option<&'l str> {
         let part = line.split_once(" | ").filter(|(_, result)| result.starts_with(BROKEN))?.0;
         (!self.is_done(part)).then_some(part)
@@ -105,7 +105,7 @@ fn now() -> String {
     now.fmt(DateTimeFormat::DateTime).unwrap_or_default()
 }
 
-/// The commit, and whether something is not committed.
+/// The commit, and whether there are uncommitted changes.
 fn commit() -> String {
     let git = |arguments: &[&str]| {
         let output = Command::new("git").args(arguments).current_dir(workspace()).output().ok()?;
@@ -136,7 +136,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_done_is_not_done_again_and_what_was_broken_is() {
+    fn a_finished_part_does_not_run_again_and_a_broken_one_does() {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("summary.txt");
         let mut summary = Summary::open(&file).expect("new");

@@ -1,4 +1,4 @@
-//! Who reads an account: the principal that first paid into it, or whom the token's claim names; and a role.
+//! An account can be read by the principal that first paid into it, or by those whose token names it, and by a role.
 
 use serde_json::{Value, json};
 use tests::local_stack::{Answer, Setup, User, payment};
@@ -24,7 +24,7 @@ async fn account(user: &User<'_>, name: &str) -> Answer {
     user.get(&format!("/accounts/{name}")).await
 }
 
-/// Not told from an account that does not exist, by anything in the answer.
+/// The answer is the same as for an account that does not exist.
 async fn is_hidden(user: &User<'_>, name: &str) {
     let (hidden, none) = (account(user, name).await, account(user, "never-used").await);
     assert_eq!(hidden.problem(), "404 not-found", "{hidden:?}");
@@ -47,11 +47,11 @@ async fn an_account_is_read_by_who_first_paid_into_it_and_by_a_role_and_by_nobod
     assert_eq!(ann.pay("first", &payment(name, VISA)).await.status, 201);
     ann.balance(name, "EUR", 1).await;
 
-    // He asks first; that settles whose it is, and it is not his.
+    // The first read settles the ownership, whoever reads.
     is_hidden(&bob, name).await;
     assert_eq!(account(&ann, name).await.json()["balances"][0]["balance"], 1999);
 
-    // Whoever knows the name may pay into it, and learns nothing by that.
+    // Anybody may pay into the account, which reveals nothing about it.
     assert_eq!(bob.pay("present", &payment(name, VISA)).await.status, 201);
     assert_eq!(bob.pay("present in yen", &yen(name)).await.problem(), "400 invalid-key");
     assert_eq!(bob.pay("present-in-yen", &yen(name)).await.status, 201);

@@ -1,4 +1,4 @@
-//! Nothing is settled by hand against what the provider says, and what it cannot say needs two operators.
+//! No record is settled by hand against the provider's evidence; without evidence it takes two operators.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What an embedded database never says: conflicting transactions, throttling, transactions in progress.
+//! Errors that an embedded database never returns: conflicting transactions, throttling, transactions in progress.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! The sample events: each does what its name says, on the functions as they are deployed.
+//! The sample events: each has the outcome that its name says.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! Whatever a caller sends, the API answers with 4xx, never with 5xx; it charges nothing, and goes on.
+//! The API answers every hostile request with 4xx, never with 5xx, charges nothing, and stays available.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

@@ -1,5 +1,5 @@
-//! Messages and streams, end to end: delivered again and again, mixed with poison, to functions that are killed every
-//! second. Every account ends with the sum of its distinct messages.
+//! Messages and stream records, delivered repeatedly and mixed with poison, to functions that are killed every second. At
+//! the end every account has the sum of its distinct messages.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::{Duration, Instant};
@@ -16,15 +16,15 @@ use tests::wait::eventually;
 use crate::stacks::changed;
 
 const ACCOUNTS: usize = 20;
-/// One in so many is poison.
+/// One of this many messages is poison.
 const POISON: usize = 20;
 
-/// How many distinct messages there are. The gate sends 1,000: `SOAK_MESSAGES`.
+/// The number of distinct messages. The gate sends 1,000, by `SOAK_MESSAGES`.
 fn messages() -> usize {
     number("SOAK_MESSAGES", 200)
 }
 
-/// Batches at a time. After each kill every sandbox starts again, which on a small machine is most of the work.
+/// Batches at a time. Every sandbox starts again after each kill, which is most of the work on a small machine.
 const FEW: usize = 2;
 
 /// A message that was not settled comes again after a second, until it was received that often.
@@ -32,14 +32,14 @@ fn redelivering(receives: u32) -> Setup {
     Setup::brief().parameter("LedgerVisibilitySeconds", 1).parameter("LedgerMaxReceiveCount", receives)
 }
 
-/// A seed of its own for each run, or the one of a run that failed.
+/// A random seed, or that of a failed run.
 fn random(test: &str) -> Rng {
     let seed = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(|| fastrand::u64(..));
     println!("{test}: SEED={seed}");
     Rng::with_seed(seed)
 }
 
-/// What an account must have in the end.
+/// The expected state of an account at the end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Sum {
     balance: i64,
@@ -96,7 +96,7 @@ async fn sums(user: &User<'_>, accounts: impl Iterator<Item = &String>) -> Sums 
     sums
 }
 
-/// Kills a function about every second until `work` is done. How often.
+/// Kills a function about every second until `work` is done.
 async fn while_killed<T>(stack: &Stack, function: &str, random: &mut Rng, work: impl Future<Output = T>) -> T {
     let mut kills = 0;
     let killing = async {
@@ -187,7 +187,7 @@ fn terminals(random: &mut Rng, again: usize, expected: &mut Sums, dead: &mut Vec
         let (name, account) = (format!("till-{index}"), format!("acct-{index}"));
         let mut messages = Vec::new();
         let mut number = 0;
-        // As many in each, so that no group waits for much more of it than another.
+        // About the same number in each, so that no group waits much longer than another.
         let poisoned = random.choose_multiple(0..of_each, of_each / 20 + index % 2);
         for position in 0..of_each {
             let place = index * of_each + position;
@@ -275,7 +275,7 @@ fn in_order(log: &str, sent: &[Group]) {
             _ => {}
         }
     }
-    // A process that was killed between its commit and its log does not tell.
+    // A process that was killed after its commit has not logged it.
     assert!(executed > messages() / 2, "the log tells of {executed} executed messages only");
 }
 
@@ -285,7 +285,7 @@ async fn kafka_partitions_delivered_again_from_anywhere_to_a_function_that_is_ki
     let stack = Setup::brief().parameter("StreamRetryAttempts", 15).start().await;
     let auditor = stack.auditor().await;
     let (mut expected, mut dead) = (Sums::new(), Vec::new());
-    // It is the topic that repeats here, by batches.
+    // The topic itself is delivered again here, batch by batch.
     let terminals = terminals(&mut random, 0, &mut expected, &mut dead);
     println!("{} records", terminals.iter().map(|terminal| terminal.messages.len()).sum::<usize>());
     let mut rewinds = random.fork();
@@ -357,7 +357,7 @@ async fn a_topic_that_was_created_anew_is_reported_and_not_skipped() {
     assert_eq!(auditor.balance("acct-1", "EUR", 5).await, 50);
 }
 
-/// Sales of which the first is missing wait, are given up, and post once when they are redriven after it has come.
+/// Sales wait for a missing first one, become dead letters, and are posted once when they are redriven after it has come.
 #[tokio::test(flavor = "multi_thread")]
 async fn dead_letters_redriven_after_the_fix_post_once_each() {
     const TERMINALS: usize = 5;
@@ -390,8 +390,8 @@ async fn dead_letters_redriven_after_the_fix_post_once_each() {
     assert_eq!(auditor.balance("acct-1", "EUR", SALES * TERMINALS as u64).await, expected);
 }
 
-/// A terminal that was replaced and begins to number anew, or that uses a number twice: by the queue it ends in the dead
-/// letters, by the topic in that of the failed ones, whichever way the number was used first.
+/// A terminal that was replaced starts its numbers again, or a terminal uses a number twice. Such a sale ends in the dead
+/// letters of the queue or in the topic of failed records, whichever way the number was used first.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_used_number_with_other_content_is_kept_for_people_and_posted_by_neither_way() {
     let stack = redelivering(2).parameter("StreamRetryAttempts", 1).start().await;

@@ -1,4 +1,4 @@
-//! What is watched is there to be watched: alarms, dashboard and queries against what a run of the application prints.
+//! Alarms, dashboard and queries read metrics and fields that the application really emits.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,7 +15,7 @@ use tests::wait::eventually;
 use tests::workspace;
 use tokio::sync::OnceCell;
 
-/// What an end-to-end run does not print, where it is proved instead that it is counted, and who counts it.
+/// Metrics that an end-to-end run does not emit, the tests that prove that they are counted, and the services that do.
 const NOT_IN_A_RUN: [(Metric, &str, &[&str]); 6] = [
     (Metric::Conflict, "takes a lost race: engine::tests::counted", &CLAIMING),
     (Metric::Fenced, "takes a sandbox that freezes beyond its lease: engine::tests::counted", &CLAIMING),
@@ -30,10 +30,10 @@ const CLAIMING: [&str; 3] = ["payments-api", "reconciler", "console"];
 const WRITING: [&str; 4] = ["payments-api", "reconciler", "console", "ledger-worker"];
 const ALL: [&str; 5] = ["payments-api", "reconciler", "console", "ledger-worker", "terminal-stream"];
 
-/// What must ring whoever counts it.
+/// Metrics with an alarm for every service that counts them.
 const ALARMED: [Metric; 3] = [Metric::Fenced, Metric::CommitFailed, Metric::StoreError];
 
-/// What AWS measures (the services' pages "Metrics and dimensions"), with the dimensions that we name.
+/// Metrics of AWS services (their pages "Metrics and dimensions"), with the dimensions that we use.
 const OF_AWS: [(&str, &str, &[&str]); 6] = [
     ("AWS/ApiGateway", "5xx", &["ApiId"]),
     ("AWS/ApiGateway", "Count", &["ApiId"]),
@@ -47,7 +47,7 @@ const KEY: &str = "a-key-that-no-log-shows";
 const REFERENCE: &str = "a reference that no log shows";
 const CALLER: &str = "a-caller-that-no-log-shows";
 
-/// What the terminal sends with its sale.
+/// The trace context of the terminal's sale.
 const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
 struct Run {
@@ -56,7 +56,7 @@ struct Run {
     requests: usize,
 }
 
-/// One run for all tests, of every outcome that the application can be brought to.
+/// One run for all tests, with every outcome that a test can cause.
 async fn run() -> &'static Run {
     static RUN: OnceCell<Run> = OnceCell::const_new();
     RUN.get_or_init(|| async {
@@ -73,7 +73,7 @@ async fn run() -> &'static Run {
     .await
 }
 
-/// Brings requests to each of their outcomes; how many lines they leave: all but the one that is killed.
+/// Causes each outcome of a request; the number of log lines, one for each request except the one that is killed.
 async fn requests(stack: &Stack) -> usize {
     let caller = stack.user(CALLER).await;
     let mut sent = 0;
@@ -88,7 +88,7 @@ async fn requests(stack: &Stack) -> usize {
     pay(KEY, "pm_card_visa", "201 -").await;
     pay(KEY, "pm_card_mastercard", "422 fingerprint-mismatch").await;
     pay("two words", "pm_card_visa", "400 invalid-key").await;
-    // Nothing was executed; what is sent then is a second attempt.
+    // Nothing was executed, so the next request is a second attempt.
     pay("corrected", "", "400 invalid-request").await;
     pay("corrected", "pm_card_visa", "201 -").await;
     pay("declined", "", "400 invalid-request").await;
@@ -141,13 +141,13 @@ async fn requests(stack: &Stack) -> usize {
     sent + 2 * (pairs.into_inner() + waits.into_inner()) + replays.into_inner() + 1
 }
 
-/// An operator settles the youngest of what is unresolved.
+/// An operator settles the youngest unresolved record.
 async fn by_hand(stack: &Stack) {
     let olga = Script::of(stack, "olga", "operator").await;
     let record = olga.unresolved().await.pop().expect("something is unresolved");
     let wish = json!({ "evidence": "The bank says that nothing was charged.", "reason": "Seen at the bank." });
     let token = olga.preview(&record, "fail", &wish).await;
-    // The provider cannot say, so it takes two.
+    // The provider is down, so it takes two operators.
     let approval = olga.request(&token).await;
     assert_eq!(Script::of(stack, "otto", "operator").await.approve(&approval).await.status, 200);
 }
@@ -201,7 +201,7 @@ fn sale_of(sequence: u64, amount: u64) -> String {
     sale.to_string()
 }
 
-/// Records of a topic: delivered twice, in conflict, poison, and a topic that is made anew with others.
+/// Stream records: a duplicate, a conflict, poison, and a topic that was recreated.
 async fn streams(stack: &Stack) {
     let until_printed = async |metric: &str| {
         eventually(metric, || async { stack.log().contains(&format!("\"{metric}\"")).then_some(()) }).await;
@@ -246,7 +246,7 @@ fn resources() -> Resources {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_metric_that_is_watched_is_printed_with_these_dimensions() {
+async fn every_metric_that_is_read_is_emitted_with_these_dimensions() {
     let printed = &run().await.printed;
     let services: BTreeSet<&str> = printed.metrics.iter().map(|series| series.dimensions["service"].as_str()).collect();
     assert_eq!(services, BTreeSet::from(ALL), "every function prints metrics");
@@ -264,7 +264,7 @@ async fn every_metric_that_is_watched_is_printed_with_these_dimensions() {
     }
 }
 
-/// What these services count of a metric.
+/// The series of a metric that these services count.
 fn by_fault(metric: Metric, services: &[&str]) -> BTreeSet<Series> {
     let series = |service: &&str| Series {
         namespace: "Payments".to_owned(),
@@ -275,36 +275,36 @@ fn by_fault(metric: Metric, services: &[&str]) -> BTreeSet<Series> {
 }
 
 #[test]
-fn what_takes_a_fault_rings_whichever_function_counts_it() {
+fn a_metric_that_takes_a_fault_has_an_alarm_for_every_function_that_counts_it() {
     let resources = resources();
     for (metric, _, services) in NOT_IN_A_RUN.iter().filter(|(metric, ..)| ALARMED.contains(metric)) {
-        assert_eq!(rings(&resources, metric.name()), by_fault(*metric, services), "{}", metric.name());
+        assert_eq!(alarmed(&resources, metric.name()), by_fault(*metric, services), "{}", metric.name());
     }
 }
 
 #[test]
-fn a_used_number_or_key_with_other_content_rings_wherever_a_sale_can_come() {
+fn a_used_number_or_key_with_other_content_has_an_alarm_on_every_way_of_a_sale() {
     let resources = resources();
     let expected = by_fault(Metric::SequenceConflict, &["ledger-worker", "terminal-stream"]);
-    assert_eq!(rings(&resources, "SequenceConflict"), expected);
-    assert!(rings(&resources, "Mismatch").is_superset(&by_fault(Metric::Mismatch, &["ledger-worker"])));
+    assert_eq!(alarmed(&resources, "SequenceConflict"), expected);
+    assert!(alarmed(&resources, "Mismatch").is_superset(&by_fault(Metric::Mismatch, &["ledger-worker"])));
 }
 
 #[test]
-fn every_function_and_every_table_that_turns_requests_away_rings() {
+fn every_function_and_every_table_that_throttles_has_an_alarm() {
     let resources = resources();
     for (metric, dimension, kind) in [
         ("Throttles", "FunctionName", "AWS::Serverless::Function"),
         ("WriteThrottleEvents", "TableName", "AWS::DynamoDB::Table"),
     ] {
-        let ring = rings(&resources, metric);
-        let named: BTreeSet<&str> = ring.iter().map(|series| series.dimensions[dimension].as_str()).collect();
+        let series = alarmed(&resources, metric);
+        let named: BTreeSet<&str> = series.iter().map(|series| series.dimensions[dimension].as_str()).collect();
         assert_eq!(named, of_type(&resources, kind).map(|(id, _)| id).collect(), "{metric}");
     }
 }
 
-/// What the alarms read of a metric.
-fn rings(resources: &Resources, metric: &str) -> BTreeSet<Series> {
+/// The series of a metric that alarms read.
+fn alarmed(resources: &Resources, metric: &str) -> BTreeSet<Series> {
     let alarms: BTreeSet<&str> = of_type(resources, "AWS::CloudWatch::Alarm").map(|(id, _)| id).collect();
     let read = series(resources).into_iter().filter(|(reader, _)| alarms.contains(reader.as_str()));
     read.map(|(_, series)| series).filter(|series| series.name == metric).collect()
@@ -324,7 +324,7 @@ fn no_alarm_reads_a_metric_that_its_expression_forgets() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_metric_is_printed_by_a_run_or_takes_a_fault() {
+async fn every_metric_is_emitted_by_a_run_or_takes_a_fault() {
     let printed = &run().await.printed;
     let names: BTreeSet<&str> = printed.metrics.iter().map(|series| series.name.as_str()).collect();
     let known: BTreeSet<&str> = Metric::ALL.iter().map(|metric| metric.name()).collect();
@@ -458,7 +458,7 @@ async fn a_record_of_a_stream_leaves_one_line_that_says_where_it_stands() {
 }
 
 #[test]
-fn every_alarm_says_what_to_do_and_what_silence_means() {
+fn every_alarm_names_its_runbook_section_and_treats_missing_data_as_declared() {
     let resources = resources();
     let runbook = std::fs::read_to_string(workspace().join("docs/operations.md")).expect("the runbook");
     let body = dashboards(&resources).map(|(_, body)| body.to_string()).collect::<String>();
@@ -481,7 +481,7 @@ fn every_alarm_says_what_to_do_and_what_silence_means() {
 }
 
 #[test]
-fn what_costs_when_idle_is_made_on_demand() {
+fn resources_that_cost_when_idle_are_optional() {
     let text = std::fs::read_to_string(workspace().join("template.yaml")).expect("readable");
     let parameters = BTreeMap::from([("JwtIssuer".to_owned(), "https://issuer.example".to_owned())]);
     let default = expand(&text, &Deployment { parameters, ..Deployment::default() }).expect("it expands");

@@ -1,4 +1,4 @@
-//! `docs/openapi.yaml` says what the running API does: every status, body and header seen is declared.
+//! `docs/openapi.yaml` matches the running API: every status, body and header of an answer is declared.
 
 use std::collections::BTreeSet;
 

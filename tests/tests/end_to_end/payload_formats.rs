@@ -1,4 +1,4 @@
-//! The `aws` tier of the HTTP vectors: events of API Gateway, in payload formats 1.0 and 2.0, given to the layer.
+//! The `aws` tier of the HTTP vectors: API Gateway events in the payload formats 1.0 and 2.0, handled by the layer.
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;

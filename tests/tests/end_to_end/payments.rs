@@ -1,4 +1,4 @@
-//! The main job, end to end: one payment, charged once and posted once. Real processes, real sockets.
+//! A payment is charged once and posted once, with real processes on real sockets.
 
 use serde_json::{Value, json};
 use tests::local_stack::{Answer, Setup, Stack, payment};
@@ -12,7 +12,7 @@ fn transaction(charge: &Value) -> String {
     charge["metadata"]["transaction"].as_str().expect("the transaction id").to_owned()
 }
 
-/// The message that the outbox makes of a payment.
+/// The outbox's message of a payment.
 fn message(account: &str, answer: &Answer, charge: &Value) -> String {
     let event = json!({
         "type": "payment.succeeded",
@@ -152,7 +152,7 @@ async fn killed_before_the_charge_the_retry_ends_in_one_charge_and_one_posting()
     dies_and_is_repeated("pm_kill_before_charge").await;
 }
 
-/// The provider never answers: the function says in its own time that it does not know.
+/// The provider never answers: before its own time-out the function answers that the outcome is unknown.
 async fn is_not_answered_and_is_repeated(payment_method: &str) {
     let stack = SHARED.stack().await;
     let account = &stack.own("acct-1");

@@ -1,4 +1,4 @@
-//! Two applications on one table: what is not ours is shown, and otherwise left exactly as it is.
+//! Two applications on one table: records of the other application are shown and never changed.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Stripe's own SDKs against the local stack's payment provider: what they understand is what Stripe would have said.
+//! Stripe's own SDKs work with the local stack's payment provider as with Stripe.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};

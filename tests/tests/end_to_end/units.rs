@@ -1,4 +1,4 @@
-//! What each outcome of the application costs at DynamoDB: the tables of docs/cost.md, as the functions run it up.
+//! The DynamoDB requests and units of each outcome of the application: the tables of docs/cost.md, measured.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;

@@ -1,4 +1,4 @@
-//! Outcomes that nobody knows, and how they are settled: from evidence, by a retry or without one.
+//! Unknown outcomes are settled from evidence, by a retry or by the reconciler.
 
 use fault_proxy::{Fault, Proxy};
 use serde_json::{Value, json};
@@ -196,7 +196,7 @@ async fn a_refund_that_the_bank_has_not_answered_stays_unknown_until_it_has() {
     assert_eq!(ann.balance("acct-1", "EUR", 2).await, 1499);
 }
 
-/// Nobody will ask him: without an end of our making it would stay unknown for ever.
+/// The card's holder is never asked, so without our cancellation the outcome would stay unknown.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_charge_that_waits_for_the_cards_holder_is_cancelled_and_settled_as_declined() {
     let stack = Setup::impatient().start().await;

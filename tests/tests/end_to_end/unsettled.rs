@@ -1,4 +1,4 @@
-//! Resolution what waits for somebody: UNKNOWN records by the index, abandoned and expired ones by a scan.
+//! Finding open records: UNKNOWN ones by the index, abandoned and expired ones by a scan.
 
 use std::collections::BTreeSet;
 use std::ops::Deref;
