@@ -19,7 +19,8 @@ use uuid::Uuid;
 
 use crate::{
     access,
-    function::{Function, Outcome},
+    function::Function,
+    invocation::Outcome,
     problem::Problem,
     provider::{Breakdown, Charge, Delivered, Provider},
     sandbox,
@@ -200,8 +201,8 @@ async fn provider_address(State(control): Shared) -> String {
     control.provider.url().to_owned()
 }
 
-async fn charges(State(control): Shared) -> Result<Json<Vec<Charge>>, Problem> {
-    Ok(Json(control.provider.charges()?))
+async fn charges(State(control): Shared) -> Json<Vec<Charge>> {
+    Json(control.provider.charges())
 }
 
 #[derive(Deserialize)]
@@ -238,7 +239,7 @@ async fn break_down(
 }
 
 async fn forget(State(control): Shared) -> Result<Json<Value>, Problem> {
-    let keys = control.provider.forget_keys().map_err(anyhow::Error::from)?;
+    let keys = control.provider.forget_keys()?;
     Ok(Json(json!({ "keys": keys })))
 }
 

@@ -1,12 +1,12 @@
 //! The local stack: `template.yaml` brought to life on this machine, without an AWS account.
 //!
 //! ```text
-//!            ┌─ front ── authorizer, routes ─┐                       ┌─ provider (Stripe's API)
+//!            ┌─ api_gateway ─ authorizer ────┐                       ┌─ provider (Stripe's API)
 //! requests ──┤                               ├─► function ─► sandbox ┤
 //!            └─ control (/_local/)           │   (pool)     (process)├─► dynamodb ── stream ─┐
-//!                          mapping, streams ──┘                       └─► sqs ◄──── pipe ─────┘
-//!                                  schedule ─┘                            │
-//!                                     ▲───────────────────────────────────┘
+//!                    sqs_mapping, streams ───┤                       └─► sqs ◄──── pipe ─────┘
+//!                                schedule ───┘                            │
+//!                             ▲───────────────────────────────────────────┘
 //! ```
 //!
 //! The functions are the deployed binaries, as processes on Lambda's Runtime API. They cannot tell that they run
@@ -21,22 +21,23 @@ pub use options::Options;
 pub use stack::Stack;
 
 mod access;
+mod api_gateway;
 mod banner;
-mod binaries;
+mod build;
 mod control;
 mod dynamodb;
-mod front;
 mod function;
-mod guard;
+mod invocation;
 mod listener;
-mod mapping;
 mod options;
 mod pipe;
 mod problem;
+mod process_group;
 mod provider;
 mod sandbox;
 mod schedule;
 mod sqs;
+mod sqs_mapping;
 mod stack;
 mod storage;
 mod streams;

@@ -1,55 +1,39 @@
-//! The payment provider: Stripe's payment-intent API as far as payments need it, and its bad days on demand.
+//! The payment provider over HTTP: [`provider_simulator`] with a server, a clock and a place for its state.
 //!
-//! Behaviour: Stripe, "Payment Intents", "Refunds", "Idempotent requests", "Error handling", "Search". What it keeps,
-//! it keeps in [`Storage`], so a restart with `--data` forgets neither a charge nor a key.
-//!
-//! **Who called.** To kill the process of the calling sandbox, the provider must know it. Each sandbox therefore gets
-//! an address of its own in place of the provider's in its environment. This needs nothing of the function, works on
-//! every system, and cannot mistake one process for another as a look into `/proc/net/tcp` after the fact might.
+//! **The caller.** To kill the process of the calling sandbox, the provider must know it. Each sandbox therefore gets an
+//! address of its own in place of the provider's in its environment. This needs nothing of the function, works on every
+//! system, and cannot mistake one process for another, as a look into `/proc/net/tcp` after the fact might.
 
 use std::{
     collections::BTreeMap,
+    future::Future,
+    pin::Pin,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use axum::{
-    Json, Router,
+    Router,
     body::Bytes,
     extract::{Path, RawQuery, Request, State},
-    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use serde::Serialize;
+use parking_lot::Mutex;
+use provider_simulator::{Admission, Admitted, Answer, ApiError, Fault, Form, Key, Moment, Page, Query, Write};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
-use crate::{listener, sandbox::Handle, storage::Storage};
-pub(crate) use breakdown::Breakdown;
-use breakdown::When;
-use error::ApiError;
-use form::Form;
-use idempotency::{Answer, Keys, Lookup, Reservation};
-use intent::{Draft, Intent, Intents};
-use misbehaviour::{Misbehaviour, Moment};
-use page::Page;
+use crate::{listener, storage::Storage};
+pub(crate) use provider_simulator::{Breakdown, Charge, Delivered};
 
-mod breakdown;
-mod card;
-mod currency;
-mod error;
-mod form;
-mod idempotency;
-mod intent;
-mod metadata;
-mod misbehaviour;
-mod page;
-mod refund;
-mod search;
+mod store;
 #[cfg(test)]
 mod tests;
 
@@ -60,64 +44,28 @@ struct Inner {
     /// The address that the template's parameters name.
     url: String,
     storage: Storage,
-    keys: Keys,
     down: AtomicBool,
-    /// Requests that were never answered and not executed: still on their way.
-    held: Mutex<Vec<Change>>,
-    /// Requests whose first try misbehaved and lost its key; under their next key they behave.
-    spared: Mutex<Vec<String>>,
-    breakdown: Mutex<Option<Breakdown>>,
+    state: Mutex<provider_simulator::Provider>,
 }
 
-/// A request that changes something: where to, what, and under which key of which account.
-struct Change {
-    path: String,
-    form: Form,
-    key: Option<(String, String)>,
-}
-
-/// What became of a request that arrived late, as `POST /_local/provider/deliver` shows it.
-#[derive(Debug, Serialize)]
-pub(crate) struct Delivered {
-    pub idempotency_key: Option<String>,
-    pub status: u16,
-    pub body: Value,
-}
-
-/// What was really charged, as `GET /_local/charges` shows it.
-#[derive(Debug, Serialize)]
-pub(crate) struct Charge {
-    pub id: String,
-    pub payment_intent: String,
-    pub amount: u64,
-    pub amount_refunded: u64,
-    pub currency: String,
-    pub payment_method: Option<String>,
-    pub idempotency_key: Option<String>,
-    pub metadata: BTreeMap<String, String>,
-    pub created: u64,
+/// Kills the sandbox that called the provider.
+pub(crate) trait KillCaller: Send + Sync {
+    /// Returns when its process is gone.
+    fn kill_caller(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
 }
 
 /// One server of the provider: the main one, or a sandbox's.
 #[derive(Clone)]
 struct Server {
     provider: Provider,
-    caller: Option<Handle>,
+    caller: Option<Arc<dyn KillCaller>>,
 }
 
 impl Provider {
     pub(crate) fn open(storage: Storage, url: String) -> anyhow::Result<Self> {
-        Intents(&storage.connection()).create_tables()?;
-        let keys = Keys::open(storage.clone())?;
-        Ok(Self(Arc::new(Inner {
-            url,
-            storage,
-            keys,
-            down: AtomicBool::new(false),
-            held: Mutex::default(),
-            spared: Mutex::default(),
-            breakdown: Mutex::default(),
-        })))
+        let mut state = provider_simulator::Provider::new(Uuid::new_v4().as_u64_pair().0, None);
+        store::load(&storage.connection(), &mut state)?;
+        Ok(Self(Arc::new(Inner { url, storage, down: AtomicBool::new(false), state: Mutex::new(state) })))
     }
 
     pub(crate) fn url(&self) -> &str {
@@ -132,7 +80,7 @@ impl Provider {
     pub(crate) async fn serve_sandbox(
         &self,
         environment: &mut BTreeMap<String, String>,
-        caller: Handle,
+        caller: Arc<dyn KillCaller>,
         end: CancellationToken,
     ) -> anyhow::Result<()> {
         if !environment.values().any(|value| value.contains(&self.0.url)) {
@@ -146,52 +94,44 @@ impl Provider {
         Ok(())
     }
 
-    /// Down: every request is answered 503 and nothing is charged.
+    /// Down: every request gets a 503 and nothing is charged.
     pub(crate) fn set_down(&self, down: bool) {
         self.0.down.store(down, Ordering::Relaxed);
     }
 
-    /// From now on requests fail at the provider, as this says.
+    /// From now on requests fail at the provider, as this describes.
     pub(crate) fn break_down(&self, breakdown: Breakdown) {
-        *self.0.breakdown.lock().unwrap_or_else(PoisonError::into_inner) = Some(breakdown);
+        self.0.state.lock().break_down(breakdown);
     }
 
-    /// Forgets all idempotency keys, as a day does at Stripe. What was done under them is still there.
-    pub(crate) fn forget_keys(&self) -> rusqlite::Result<usize> {
-        self.0.keys.forget()
+    /// Forgets all idempotency keys, as Stripe does after a day; returns their number.
+    pub(crate) fn forget_keys(&self) -> anyhow::Result<usize> {
+        self.change(|state, _| state.forget_keys())
     }
 
-    /// Lets arrive what is on its way: requests that were held back, after their callers have gone, and the banks'
-    /// last word on refunds.
+    /// Delivers requests that were held back, and the banks' final replies on refunds.
     pub(crate) fn deliver(&self) -> anyhow::Result<Vec<Delivered>> {
-        self.intents(|intents| intents.settle_refunds())?;
-        let held = std::mem::take(&mut *self.held());
-        Ok(held.into_iter().map(|request| self.deliver_one(request)).collect())
+        self.change(|state, now| state.deliver(now))
     }
 
-    fn deliver_one(&self, request: Change) -> Delivered {
-        let idempotency_key = request.key.as_ref().map(|(_, key)| key.clone());
-        let answer = match self.admit_write(&request) {
-            Ok(Admitted::New(draft, reservation)) => self.perform(*draft, idempotency_key.clone(), &reservation),
-            Ok(Admitted::Stored(answer)) => answer,
-            Err(error) => error.answer(),
-        };
-        Delivered { idempotency_key, status: answer.status().as_u16(), body: answer.body() }
+    pub(crate) fn charges(&self) -> Vec<Charge> {
+        self.0.state.lock().charges()
     }
 
-    fn held(&self) -> MutexGuard<'_, Vec<Change>> {
-        self.0.held.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Changes the state, and stores what has changed.
+    fn change<T>(&self, change: impl FnOnce(&mut provider_simulator::Provider, Duration) -> T) -> anyhow::Result<T> {
+        let mut state = self.0.state.lock();
+        let result = change(&mut state, SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default());
+        store::save(&mut self.0.storage.connection(), state.take_changes())?;
+        Ok(result)
     }
 
-    pub(crate) fn charges(&self) -> anyhow::Result<Vec<Charge>> {
-        Ok(self.intents(|intents| intents.charges())?)
+    fn execute(&self, admitted: Admitted) -> Answer {
+        let answer = self.change(|state, now| state.execute(admitted, now));
+        answer.unwrap_or_else(|error| ApiError::internal(&format!("{error:#}")).answer())
     }
 
-    fn intents<T>(&self, ask: impl FnOnce(&Intents<'_>) -> T) -> T {
-        ask(&Intents(&self.0.storage.connection()))
-    }
-
-    fn router_for(&self, caller: Option<Handle>) -> Router {
+    fn router_for(&self, caller: Option<Arc<dyn KillCaller>>) -> Router {
         let server = Server { provider: self.clone(), caller };
         Router::new()
             .route("/v1/payment_intents", post(write).get(list))
@@ -208,227 +148,155 @@ impl Provider {
     }
 }
 
-/// Every answer names its request, and repeats what the caller said of it (Stripe, "Request IDs", "Versioning").
+/// Every reply names its request, and repeats two headers of the caller (Stripe, "Request IDs", "Versioning").
 async fn identify(request: Request, next: Next) -> Response {
     const ECHOED: [HeaderName; 2] =
         [HeaderName::from_static("idempotency-key"), HeaderName::from_static("stripe-version")];
     let echoed = ECHOED.map(|name| request.headers().get(&name).cloned().map(|value| (name, value)));
-    let id = HeaderValue::try_from(intent::identifier("req"));
+    let id = HeaderValue::try_from(format!("req_{}", Uuid::new_v4().simple()));
     let mut response = next.run(request).await;
     response.headers_mut().extend(echoed.into_iter().flatten());
     response.headers_mut().extend(id.map(|id| (HeaderName::from_static("request-id"), id)));
     response
 }
 
-/// Keys of the API first, as at Stripe; an outage before anything else.
+/// An outage comes first; then the API key, as at Stripe.
 async fn admit(State(server): State<Server>, request: Request, next: Next) -> Response {
     if server.provider.0.down.load(Ordering::Relaxed) {
-        return ApiError::outage().into_response();
+        return respond(ApiError::outage().answer());
     }
     match api_key(request.headers()) {
         Some(_) => next.run(request).await,
-        None => ApiError::unauthorized().into_response(),
+        None => respond(ApiError::unauthorized().answer()),
     }
 }
 
-async fn read_intent(State(server): State<Server>, Path(id): Path<String>) -> Result<Json<Intent>, ApiError> {
-    server
-        .provider
-        .intents(|intents| intents.get(&id))?
-        .map(Json)
-        .ok_or_else(|| ApiError::missing("payment_intent", &id).with_status(StatusCode::NOT_FOUND))
+async fn read_intent(State(server): State<Server>, Path(id): Path<String>) -> Response {
+    json_or_error(server.provider.0.state.lock().intent(&id).map(|intent| json!(intent)))
 }
 
-async fn read_refund(State(server): State<Server>, Path(id): Path<String>) -> Result<Json<refund::Refund>, ApiError> {
-    server
-        .provider
-        .intents(|intents| intents.refund(&id))?
-        .map(Json)
-        .ok_or_else(|| ApiError::missing("refund", &id).with_status(StatusCode::NOT_FOUND))
+async fn read_refund(State(server): State<Server>, Path(id): Path<String>) -> Response {
+    json_or_error(server.provider.0.state.lock().refund(&id).map(|refund| json!(refund)))
 }
 
-async fn list(State(server): State<Server>, RawQuery(query): RawQuery) -> Result<Json<Value>, ApiError> {
-    let form = asked(query, &Page::PARAMETERS)?;
-    let page = Page::of_list(&form)?;
-    let mut intents = server.provider.intents(|intents| intents.all())?;
-    intents.reverse();
-    let (data, more) = page.take(intents, "payment_intent", |intent| &intent.id)?;
-    Ok(Json(json!({ "object": "list", "url": "/v1/payment_intents", "has_more": more, "data": data })))
+async fn list(State(server): State<Server>, RawQuery(query): RawQuery) -> Response {
+    let list = || {
+        let form = parameters(query, &Page::PARAMETERS)?;
+        let state = server.provider.0.state.lock();
+        let intents = state.intents().rev().collect();
+        let (data, more) = Page::of_list(&form)?.take(intents, "payment_intent", |intent| &intent.id)?;
+        Ok(json!({ "object": "list", "url": "/v1/payment_intents", "has_more": more, "data": data }))
+    };
+    json_or_error(list())
 }
 
-async fn list_refunds(State(server): State<Server>, RawQuery(query): RawQuery) -> Result<Json<Value>, ApiError> {
-    let form = asked(query, &[&Page::PARAMETERS[..], &["payment_intent", "charge"]].concat())?;
-    let page = Page::of_list(&form)?;
-    let mut refunds = server.provider.intents(|intents| match form.get("payment_intent") {
-        Some(intent) => intents.refunds(intent),
-        None => intents.all_refunds(),
-    })?;
-    if let Some(charge) = form.get("charge") {
-        refunds.retain(|refund| refund.is_of_charge(charge));
-    }
-    refunds.reverse();
-    let (data, more) = page.take(refunds, "refund", |refund| &refund.id)?;
-    Ok(Json(json!({ "object": "list", "url": "/v1/refunds", "has_more": more, "data": data })))
+async fn list_refunds(State(server): State<Server>, RawQuery(query): RawQuery) -> Response {
+    let list = || {
+        let form = parameters(query, &[&Page::PARAMETERS[..], &["payment_intent", "charge"]].concat())?;
+        let (intent, charge) = (form.get("payment_intent"), form.get("charge"));
+        let state = server.provider.0.state.lock();
+        let refunds = state.refunds().rev();
+        let refunds = refunds
+            .filter(|refund| intent.is_none_or(|intent| refund.intent() == intent))
+            .filter(|refund| charge.is_none_or(|charge| refund.is_of_charge(charge)));
+        let (data, more) = Page::of_list(&form)?.take(refunds.collect(), "refund", |refund| &refund.id)?;
+        Ok(json!({ "object": "list", "url": "/v1/refunds", "has_more": more, "data": data }))
+    };
+    json_or_error(list())
 }
 
-async fn find(State(server): State<Server>, RawQuery(query): RawQuery) -> Result<Json<Value>, ApiError> {
-    let form = asked(query, &["query", "limit", "page", "expand"])?;
-    let query = search::Query::parse(form.get("query").ok_or_else(|| ApiError::required("query"))?)?;
-    let page = Page::of_search(&form)?;
-    let mut intents = server.provider.intents(|intents| intents.all())?;
-    intents.reverse();
-    intents.retain(|intent| query.matches(intent));
-    let (data, more) = page.take(intents, "payment_intent", |intent| &intent.id)?;
-    let next = data.last().filter(|_| more).map(|last| Page::next(&last.id));
-    let url = "/v1/payment_intents/search";
-    Ok(Json(json!({ "object": "search_result", "url": url, "has_more": more, "next_page": next, "data": data })))
+async fn find(State(server): State<Server>, RawQuery(query): RawQuery) -> Response {
+    let find = || {
+        let form = parameters(query, &["query", "limit", "page", "expand"])?;
+        let query = Query::parse(form.get("query").ok_or_else(|| ApiError::required("query"))?)?;
+        let state = server.provider.0.state.lock();
+        let intents = state.intents().rev().filter(|intent| query.matches(intent)).collect();
+        let (data, more) = Page::of_search(&form)?.take(intents, "payment_intent", |intent| &intent.id)?;
+        let next = data.last().filter(|_| more).map(|last| Page::next(&last.id));
+        let url = "/v1/payment_intents/search";
+        Ok(json!({ "object": "search_result", "url": url, "has_more": more, "next_page": next, "data": data }))
+    };
+    json_or_error(find())
 }
 
-/// A parameter that nobody looks at is refused rather than ignored: a caller would wait for what it means.
-fn asked(query: Option<String>, known: &[&str]) -> Result<Form, ApiError> {
-    let form = Form::parse(query.unwrap_or_default().as_bytes())?;
+/// A parameter that the simulator does not know is refused rather than ignored: a caller would wait for its effect.
+fn parameters(query: Option<String>, known: &[&str]) -> Result<Form, ApiError> {
+    let form = Form::parse(query.unwrap_or_default().as_bytes());
     form.only(known)?;
     Ok(form)
 }
 
-async fn unknown(method: Method, uri: Uri) -> ApiError {
-    ApiError::invalid(&format!("Unrecognized request URL ({method}: {}).", uri.path()))
-        .with_status(StatusCode::NOT_FOUND)
+async fn unknown(method: Method, uri: Uri) -> Response {
+    let error = ApiError::invalid(&format!("Unrecognized request URL ({method}: {}).", uri.path()));
+    respond(error.with_status(404).answer())
 }
 
-/// A request that changes something: under its idempotency key, and perhaps on a bad day.
+/// A request that changes something: under its idempotency key, and perhaps with a fault.
 async fn write(State(server): State<Server>, uri: Uri, headers: HeaderMap, body: Bytes) -> Response {
-    let form = match Form::parse(&body) {
-        Ok(form) => form,
-        Err(error) => return error.into_response(),
-    };
     let key = match idempotency_key(&headers) {
         Ok(key) => key,
-        Err(error) => return error.into_response(),
+        Err(error) => return respond(error.answer()),
     };
-    let scoped = key.as_ref().map(|key| (api_key(&headers).unwrap_or_default(), key.clone()));
-    let request = Change { path: uri.path().to_owned(), form, key: scoped };
-    let (draft, reservation) = match server.provider.admit_write(&request) {
-        Ok(Admitted::New(draft, reservation)) => (draft, reservation),
-        Ok(Admitted::Stored(answer)) => return answer.replayed(),
-        Err(error) => return error.into_response(),
+    let account = api_key(&headers).unwrap_or_default();
+    let key = key.map(|key| Key { account, key });
+    let write = Write { path: uri.path().to_owned(), form: Form::parse(&body), key };
+    let admitted = match server.provider.change(|state, now| state.admit(write, now)) {
+        Ok(Ok(Admission::New(admitted))) => *admitted,
+        Ok(Ok(Admission::Saved(answer))) => {
+            return ([("Idempotent-Replayed", "true")], respond(answer)).into_response();
+        }
+        Ok(Err(error)) => return respond(error.answer()),
+        Err(error) => return respond(ApiError::internal(&format!("{error:#}")).answer()),
     };
-    let misbehaviour =
-        draft.misbehaviour().filter(|_| reservation.first_attempt() && !server.provider.is_spared(&reservation));
     // A client that hangs up does not stop the provider.
-    let work = tokio::spawn(server.execute(*draft, request, reservation, misbehaviour));
-    match work.await {
-        Ok(Some(answer)) => answer.into_response(),
+    match tokio::spawn(server.execute(admitted)).await {
+        Ok(Some(answer)) => respond(answer),
         Ok(None) => std::future::pending().await,
-        Err(_) => ApiError::outage().into_response(),
+        Err(_) => respond(ApiError::outage().answer()),
     }
 }
 
 impl Server {
-    /// `None`: never answer.
-    async fn execute(
-        self,
-        draft: Draft,
-        request: Change,
-        reservation: Reservation,
-        misbehaviour: Option<Misbehaviour>,
-    ) -> Option<Answer> {
-        let key = request.key.as_ref().map(|(_, key)| key.clone());
-        if misbehaviour.is_some() && reservation.remember_attempt(&self.provider.0.storage.connection()).is_err() {
-            return Some(ApiError::outage().answer());
-        }
-        match misbehaviour {
-            None => return Some(self.provider.perform(draft, key, &reservation)),
-            Some(Misbehaviour::Slow(delay)) => {
+    /// `None`: there is no reply.
+    async fn execute(self, admitted: Admitted) -> Option<Answer> {
+        let fault = self.provider.change(|state, now| {
+            let fault = state.fault(&admitted);
+            if fault.is_some() {
+                state.remember_attempt(&admitted, now);
+            }
+            fault
+        });
+        let fault = match fault {
+            Ok(None) => return Some(self.provider.execute(admitted)),
+            Ok(Some(fault)) => fault,
+            Err(error) => return Some(ApiError::internal(&format!("{error:#}")).answer()),
+        };
+        match fault {
+            Fault::Slow(delay) => {
                 tokio::time::sleep(delay).await;
-                return Some(self.provider.perform(draft, key, &reservation));
+                return Some(self.provider.execute(admitted));
             }
-            Some(Misbehaviour::Timeout(Moment::Before) | Misbehaviour::Kill(Moment::Before)) => {
-                drop(reservation);
-                self.provider.held().push(request);
-            }
-            Some(Misbehaviour::Timeout(Moment::After) | Misbehaviour::Kill(Moment::After)) => {
-                drop(self.provider.perform(draft, key, &reservation))
-            }
+            Fault::Timeout(Moment::Before) | Fault::Kill(Moment::Before) => self.provider.0.state.lock().hold(admitted),
+            Fault::Timeout(Moment::After) | Fault::Kill(Moment::After) => drop(self.provider.execute(admitted)),
         }
-        if let (Some(Misbehaviour::Kill(_)), Some(caller)) = (misbehaviour, &self.caller) {
+        if let (Fault::Kill(_), Some(caller)) = (fault, &self.caller) {
             // Dead before the connection drops: the function must not see what happened and tidy up.
-            caller.kill.cancel();
-            caller.ended.cancelled().await;
+            caller.kill_caller().await;
         }
         None
     }
 }
 
-/// A request that changes something, looked at but not executed.
-enum Admitted {
-    New(Box<Draft>, Reservation),
-    /// It was executed before.
-    Stored(Answer),
+fn json_or_error(result: Result<Value, ApiError>) -> Response {
+    match result {
+        Ok(value) => axum::Json(value).into_response(),
+        Err(error) => respond(error.answer()),
+    }
 }
 
-impl Provider {
-    /// The key first, then the parameters: validation comes before execution and leaves the key free (Stripe,
-    /// "Idempotent requests").
-    fn admit_write(&self, request: &Change) -> Result<Admitted, ApiError> {
-        let fingerprint = format!("POST {}\n{}", request.path, request.form);
-        match self.0.keys.reserve(request.key.clone(), fingerprint)? {
-            Lookup::New(reservation) => {
-                let draft = self.draft(&request.path, &request.form)?;
-                self.spared().extend(reservation.displaced().map(misbehaviour::without_transaction));
-                Ok(Admitted::New(Box::new(draft), reservation))
-            }
-            Lookup::Stored(answer) => Ok(Admitted::Stored(answer)),
-        }
-    }
-
-    /// Whether the request is the successor of one that misbehaved and whose key was taken. Once.
-    fn is_spared(&self, reservation: &Reservation) -> bool {
-        let request = misbehaviour::without_transaction(reservation.fingerprint());
-        let mut spared = self.spared();
-        let position = spared.iter().position(|other| *other == request);
-        position.map(|position| spared.swap_remove(position)).is_some()
-    }
-
-    fn spared(&self) -> MutexGuard<'_, Vec<String>> {
-        self.0.spared.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The effect and the key that remembers it, in one transaction.
-    fn perform(&self, draft: Draft, key: Option<String>, reservation: &Reservation) -> Answer {
-        let broken = self
-            .0
-            .breakdown
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .as_mut()
-            .and_then(|breakdown| breakdown.strikes(reservation.fingerprint()));
-        let attempt = || -> rusqlite::Result<Answer> {
-            let mut connection = self.0.storage.connection();
-            let transaction = connection.transaction()?;
-            let done =
-                if broken == Some(When::Before) { Ok(Value::Null) } else { Intents(&transaction).perform(draft, key) };
-            let answer = match done {
-                _ if broken.is_some() => ApiError::breakdown().answer(),
-                Ok(body) => Answer::new(StatusCode::OK, &body),
-                Err(error) => error.answer(),
-            };
-            reservation.store(&transaction, &answer)?;
-            transaction.commit()?;
-            Ok(answer)
-        };
-        attempt().unwrap_or_else(|error| ApiError::from(error).answer())
-    }
-
-    fn draft(&self, path: &str, form: &Form) -> Result<Draft, ApiError> {
-        let segments: Vec<&str> = path.trim_start_matches("/v1/").split('/').collect();
-        match segments.as_slice() {
-            ["payment_intents"] => Draft::create(form),
-            ["payment_intents", id, "confirm"] => self.intents(|intents| Draft::confirm(id, form, intents)),
-            ["payment_intents", id, "cancel"] => self.intents(|intents| Draft::cancel(id, form, intents)),
-            _ => self.intents(|intents| Draft::refund(form, intents)),
-        }
-    }
+fn respond(Answer { status, body }: Answer) -> Response {
+    let status = StatusCode::from_u16(status).unwrap_or_default();
+    (status, [(header::CONTENT_TYPE, "application/json")], body).into_response()
 }
 
 fn api_key(headers: &HeaderMap) -> Option<String> {

@@ -6,13 +6,17 @@
 
 use std::{
     collections::BTreeMap,
+    future::Future,
     os::unix::process::ExitStatusExt,
+    path::PathBuf,
+    pin::Pin,
     process::{ExitStatus, Stdio},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
 
 use nix::{sys::signal::Signal, unistd::Pid};
+use parking_lot::Mutex;
 use runtime_api::{Call, Dispatch, Payload};
 use serde::Serialize;
 use tokio::{
@@ -23,8 +27,10 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    function::{Failure, Function, Invocation},
+    invocation::{Failure, Invocation, Invocations},
     listener,
+    provider::{KillCaller, Provider},
+    template,
 };
 
 /// AWS, "Lambda execution environment lifecycle": the Init phase is limited to 10 seconds.
@@ -33,13 +39,35 @@ const INITIALIZATION: Duration = Duration::from_secs(10);
 /// What Lambda leaves a runtime between SIGTERM and SIGKILL (AWS, same page, "Shutdown phase").
 const SHUTDOWN: Duration = Duration::from_millis(500);
 
-/// What others hold of a sandbox.
+/// What the sandboxes of a function share.
+pub(crate) struct Shared {
+    pub(crate) definition: Definition,
+    pub(crate) invocations: Invocations,
+    /// The stack is stopping.
+    pub(crate) stop: CancellationToken,
+}
+
+/// How a function is run.
+pub(crate) struct Definition {
+    pub(crate) settings: template::Function,
+    pub(crate) program: PathBuf,
+    pub(crate) arn: String,
+    pub(crate) environment: BTreeMap<String, String>,
+    pub(crate) process_group: i32,
+    /// The maximum number of sandboxes.
+    pub(crate) concurrency: usize,
+    /// How long a sandbox is left running beyond its time-out.
+    pub(crate) overtime: Duration,
+    /// Each sandbox reaches the provider at an address of its own, so that the provider knows which process called.
+    pub(crate) provider: Provider,
+}
+
+/// A handle to a sandbox.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Handle {
-    /// SIGKILL, now.
-    pub(crate) kill: CancellationToken,
+    kill: CancellationToken,
     /// The process is gone and reaped.
-    pub(crate) ended: CancellationToken,
+    ended: CancellationToken,
     state: Arc<Mutex<State>>,
 }
 
@@ -49,12 +77,13 @@ pub(crate) struct State {
     /// Its number, as it is in the access key of its requests to AWS: `sandboxNUMBER`.
     sandbox: u16,
     process: Option<u32>,
-    doing: Doing,
+    #[serde(rename = "doing")]
+    phase: Phase,
 }
 
 #[derive(Debug, Clone, Copy, Default, Serialize)]
 #[serde(rename_all = "lowercase")]
-enum Doing {
+enum Phase {
     /// It has not asked for an invocation yet.
     #[default]
     Starting,
@@ -64,15 +93,36 @@ enum Doing {
 
 impl Handle {
     pub(crate) fn state(&self) -> State {
-        *self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.state.lock()
     }
 
-    fn is(&self, state: State) {
-        *self.state.lock().unwrap_or_else(PoisonError::into_inner) = state;
+    /// SIGKILL, now.
+    pub(crate) fn kill(&self) {
+        self.kill.cancel();
     }
 
-    fn does(&self, doing: Doing) {
-        self.is(State { doing, ..self.state() });
+    /// Returns when the process is gone and reaped.
+    pub(crate) async fn ended(&self) {
+        self.ended.cancelled().await;
+    }
+
+    pub(crate) fn set_ended(&self) {
+        self.ended.cancel();
+    }
+
+    fn set(&self, state: State) {
+        *self.state.lock() = state;
+    }
+
+    fn set_phase(&self, phase: Phase) {
+        self.state.lock().phase = phase;
+    }
+}
+
+impl KillCaller for Handle {
+    fn kill_caller(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        self.kill();
+        Box::pin(self.ended())
     }
 }
 
@@ -85,8 +135,8 @@ pub(crate) enum End {
     Working,
 }
 
-struct Sandbox<'f> {
-    function: &'f Function,
+struct Sandbox<'s> {
+    shared: &'s Shared,
     child: Child,
     calls: mpsc::Receiver<Call>,
     handle: Handle,
@@ -99,41 +149,41 @@ enum Event {
     Ended(ExitStatus),
 }
 
-pub(crate) async fn run(function: &Function, handle: Handle) -> End {
-    match start(function, &handle).await {
+pub(crate) async fn run(shared: &Shared, handle: Handle) -> End {
+    match start(shared, &handle).await {
         Ok(sandbox) => sandbox.live().await,
         Err(error) => {
-            tracing::error!("{}: cannot start: {error:#}", function.name());
-            function.fail_waiting(Failure::error("Runtime.InvalidEntrypoint", &format!("{error:#}")));
+            tracing::error!("{}: cannot start: {error:#}", shared.definition.settings.name);
+            shared.invocations.fail_waiting(Failure::error("Runtime.InvalidEntrypoint", &format!("{error:#}")));
             End::Working
         }
     }
 }
 
-async fn start<'f>(function: &'f Function, handle: &Handle) -> anyhow::Result<Sandbox<'f>> {
-    let definition = function.definition();
+async fn start<'s>(shared: &'s Shared, handle: &Handle) -> anyhow::Result<Sandbox<'s>> {
+    let definition = &shared.definition;
+    let name = &definition.settings.name;
     let (listener, address) = listener::bind(0).await?;
     let (sender, calls) = mpsc::channel(8);
     let servers = CancellationToken::new();
     tokio::spawn(listener::serve_machine(
         listener,
-        runtime_api::router(function.name(), sender),
+        runtime_api::router(name, sender),
         servers.clone().cancelled_owned(),
     ));
     let mut environment = definition.environment.clone();
     environment.insert("AWS_LAMBDA_RUNTIME_API".to_owned(), address.to_string());
     environment.insert("AWS_ACCESS_KEY_ID".to_owned(), format!("sandbox{}", address.port()));
-    definition.provider.serve_sandbox(&mut environment, handle.clone(), servers.clone()).await?;
+    definition.provider.serve_sandbox(&mut environment, Arc::new(handle.clone()), servers.clone()).await?;
 
-    let mut child = command(function, environment).spawn()?;
-    forward(function.name(), child.stdout.take());
-    forward(function.name(), child.stderr.take());
-    handle.is(State { sandbox: address.port(), process: child.id(), doing: Doing::Starting });
-    Ok(Sandbox { function, child, calls, handle: handle.clone(), _servers: servers.drop_guard() })
+    let mut child = command(definition, environment).spawn()?;
+    forward(name, child.stdout.take());
+    forward(name, child.stderr.take());
+    handle.set(State { sandbox: address.port(), process: child.id(), phase: Phase::Starting });
+    Ok(Sandbox { shared, child, calls, handle: handle.clone(), _servers: servers.drop_guard() })
 }
 
-fn command(function: &Function, environment: BTreeMap<String, String>) -> Command {
-    let definition = function.definition();
+fn command(definition: &Definition, environment: BTreeMap<String, String>) -> Command {
     let mut command = Command::new(&definition.program);
     command
         .current_dir(&definition.settings.code)
@@ -160,13 +210,17 @@ fn forward(name: &str, output: Option<impl AsyncRead + Unpin + Send + 'static>) 
 }
 
 impl Sandbox<'_> {
+    fn settings(&self) -> &template::Function {
+        &self.shared.definition.settings
+    }
+
     async fn live(mut self) -> End {
         let mut patience = Instant::now() + INITIALIZATION;
         let mut serving_before = false;
         loop {
             let Some(next) = self.ready(patience).await else {
                 if !serving_before && !self.handle.kill.is_cancelled() {
-                    self.function.fail_waiting(Failure::error(
+                    self.shared.invocations.fail_waiting(Failure::error(
                         "Runtime.ExitError",
                         "Error: Runtime exited during initialization",
                     ));
@@ -174,12 +228,12 @@ impl Sandbox<'_> {
                 return End::Working;
             };
             serving_before = true;
-            self.handle.does(Doing::Waiting);
+            self.handle.set_phase(Phase::Waiting);
             let Some((next, invocation)) = self.wait(next).await else { return End::Idle };
-            self.handle.does(Doing::Serving);
-            let deadline = Instant::now() + self.function.settings().timeout + self.function.definition().overtime;
+            self.handle.set_phase(Phase::Serving);
+            let deadline = Instant::now() + self.settings().timeout + self.shared.definition.overtime;
             let alive = self.serve(next, invocation, deadline).await;
-            self.function.finished();
+            self.shared.invocations.finished();
             if !alive {
                 return End::Working;
             }
@@ -193,17 +247,19 @@ impl Sandbox<'_> {
             let event = tokio::select! {
                 event = self.event() => event,
                 () = tokio::time::sleep_until(patience.into()) => {
-                    tracing::warn!("{}: the process asked for no invocation in time and is killed", self.function.name());
+                    tracing::warn!("{}: the process asked for no invocation in time and is killed", self.settings().name);
                     self.end().await;
                     return None;
                 }
             };
             match event {
                 Event::Call(Call::Next { reply, .. }) => return Some(reply),
-                Event::Call(Call::InitializationError(payload)) => self.function.fail_waiting(Failure::Error(payload)),
+                Event::Call(Call::InitializationError(payload)) => {
+                    self.shared.invocations.fail_waiting(Failure::Error(payload))
+                }
                 Event::Call(Call::Response { known, .. } | Call::Error { known, .. }) => drop(known.send(false)),
                 Event::Ended(status) => {
-                    tracing::debug!("{}: the process ended ({status})", self.function.name());
+                    tracing::debug!("{}: the process ended ({status})", self.settings().name);
                     return None;
                 }
             }
@@ -212,7 +268,7 @@ impl Sandbox<'_> {
 
     /// Until there is an invocation. `None`: the process is gone, and no invocation was taken.
     async fn wait(&mut self, mut next: oneshot::Sender<Dispatch>) -> Option<(oneshot::Sender<Dispatch>, Invocation)> {
-        let function = self.function;
+        let shared = self.shared;
         loop {
             tokio::select! {
                 // In this order: a process that is dead by now must not be handed an invocation.
@@ -224,7 +280,7 @@ impl Sandbox<'_> {
                     Event::Call(Call::InitializationError(_)) => {}
                     Event::Ended(_) => return None,
                 },
-                invocation = function.take(), if !next.is_closed() => return Some((next, invocation)),
+                invocation = shared.invocations.take(), if !next.is_closed() => return Some((next, invocation)),
             }
         }
     }
@@ -232,7 +288,7 @@ impl Sandbox<'_> {
     /// One invocation, from dispatch to answer. Whether the sandbox lives on.
     async fn serve(&mut self, next: oneshot::Sender<Dispatch>, invocation: Invocation, deadline: Instant) -> bool {
         let Invocation { request, payload, reply } = invocation;
-        let timeout = self.function.settings().timeout;
+        let timeout = self.settings().timeout;
         let started = Instant::now();
         let _ = next.send(self.dispatch(&request, payload));
         let (outcome, alive) = loop {
@@ -284,14 +340,14 @@ impl Sandbox<'_> {
         Dispatch {
             request: request.to_owned(),
             payload,
-            deadline: SystemTime::now() + self.function.settings().timeout,
-            function_arn: self.function.definition().arn.clone(),
+            deadline: SystemTime::now() + self.settings().timeout,
+            function_arn: self.shared.definition.arn.clone(),
             trace: runtime_api::trace(),
         }
     }
 
     fn report(&self, request: &str, duration: Duration, failure: Option<&Failure>) {
-        let name = self.function.name();
+        let name = &self.settings().name;
         match failure {
             None => tracing::debug!("{name}: {request} took {} ms", duration.as_millis()),
             Some(failure) => {
@@ -305,7 +361,7 @@ impl Sandbox<'_> {
         tokio::select! {
             biased;
             () = self.handle.kill.cancelled() => Event::Ended(self.end().await),
-            () = self.function.stopping().cancelled() => Event::Ended(self.terminate().await),
+            () = self.shared.stop.cancelled() => Event::Ended(self.terminate().await),
             Some(call) = self.calls.recv() => Event::Call(call),
             status = self.child.wait() => Event::Ended(status.unwrap_or_default()),
         }

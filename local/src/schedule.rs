@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::{
-    function::{Function, Outcome},
+    function::Function,
+    invocation::Outcome,
     template::{self, Deployment, ScheduleKind},
 };
 

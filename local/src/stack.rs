@@ -15,19 +15,20 @@ use tokio::task::JoinSet;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    banner, binaries,
+    api_gateway::ApiGateway,
+    banner, build,
     control::Control,
     dynamodb::{self, Gate, Tables},
-    front::Front,
-    function::{Definition, Function},
-    guard::Guard,
+    function::Function,
     listener,
-    mapping::Poller,
     options::Options,
     pipe::Pipe,
+    process_group::ProcessGroup,
     provider::Provider,
+    sandbox::Definition,
     schedule::Schedule,
-    sqs::Queues,
+    sqs::{self, Queues},
+    sqs_mapping::Poller,
     storage::Storage,
     streams::{self, Streams},
     template::{self, Deployment, Template},
@@ -39,7 +40,7 @@ pub struct Stack {
     banner: String,
     template: Template,
     functions: BTreeMap<String, Function>,
-    guard: Guard,
+    process_group: ProcessGroup,
     end: CancellationToken,
     tasks: TaskTracker,
     dynamodb: Option<thread::JoinHandle<()>>,
@@ -60,7 +61,7 @@ impl Stack {
     /// Returns when everything serves.
     pub async fn start(options: &Options) -> Result<Self> {
         // The port first: that it is taken should not cost a build.
-        let (front_listener, address) = listener::bind(options.port).await?;
+        let (gateway_listener, address) = listener::bind(options.port).await?;
         let (gate_listener, dynamodb) = listener::bind(options.dynamodb_port).await?;
         let (dynamodb_listener, behind_gate) = listener::bind(0).await?;
         let (sqs_listener, sqs) = listener::bind(0).await?;
@@ -72,8 +73,8 @@ impl Stack {
         let template = Template::load(&path, &deployment)?;
         template.notes.iter().for_each(|note| tracing::warn!("{note}"));
         let programs = match &options.built {
-            Some(folder) => binaries::built(folder, &template.functions)?,
-            None => binaries::build(template.functions.values().map(|function| function.code.as_path())).await?,
+            Some(folder) => build::built(folder, &template.functions)?,
+            None => build::packages(template.functions.values().map(|function| function.code.as_path())).await?,
         };
 
         let storage = Storage::open(options.data.as_deref())?;
@@ -83,12 +84,11 @@ impl Stack {
         let streams = Streams::open(storage.clone(), topics(&template))?;
         let provider = Provider::open(storage.clone(), provider_url)?;
         let issuer = Issuer::open(&storage)?;
-        let guard = Guard::start()?;
-        let process_group = guard.group();
+        let process_group = ProcessGroup::start()?;
         let shared = Shared {
             deployment: &deployment,
             provider: &provider,
-            process_group,
+            process_group: process_group.id(),
             dynamodb: options.dynamodb_endpoint.clone().unwrap_or_else(|| format!("http://{dynamodb}")),
             sqs,
             sandboxes: options.sandboxes,
@@ -101,7 +101,7 @@ impl Stack {
             banner: banner::text(address, &template),
             template,
             functions,
-            guard,
+            process_group,
             end: CancellationToken::new(),
             tasks: TaskTracker::new(),
             dynamodb: None,
@@ -109,18 +109,22 @@ impl Stack {
         stack.dynamodb = Some(tables.serve(dynamodb_listener, options.time_to_live_sweep, stack.end.clone())?);
         let gate = Gate::new(behind_gate, &stack.template, &deployment)?;
         stack.spawn(listener::serve_machine(gate_listener, gate.router(), stack.end.clone().cancelled_owned()));
-        stack.spawn(listener::serve_machine(sqs_listener, queues.router(), stack.end.clone().cancelled_owned()));
+        stack.spawn(listener::serve_machine(sqs_listener, sqs::router(&queues), stack.end.clone().cancelled_owned()));
         stack.spawn(listener::serve_machine(provider_listener, provider.router(), stack.end.clone().cancelled_owned()));
         stack.start_pipes(&tables, &queues, &storage, &deployment)?;
         stack.start_mappings(&queues, &deployment)?;
         stack.start_streams(&streams);
         let schedules = stack.start_schedules(&deployment)?;
 
-        let front =
-            Front::new(std::mem::take(&mut stack.template.api), stack.functions.clone(), issuer.clone(), deployment)?;
+        let gateway = ApiGateway::new(
+            std::mem::take(&mut stack.template.api),
+            stack.functions.clone(),
+            issuer.clone(),
+            deployment,
+        )?;
         let control = Control {
             issuer,
-            authorizer: front.authorizer().cloned(),
+            authorizer: gateway.authorizer().cloned(),
             provider,
             queues,
             streams,
@@ -131,8 +135,8 @@ impl Stack {
             sqs,
         };
         stack.spawn(listener::serve(
-            front_listener,
-            control.router().merge(front.router()),
+            gateway_listener,
+            control.router().merge(gateway.router()),
             stack.end.clone().cancelled_owned(),
         ));
         Ok(stack)
@@ -155,7 +159,7 @@ impl Stack {
         let stops: JoinSet<()> =
             self.functions.into_values().map(|function| async move { function.stop().await }).collect();
         stops.join_all().await;
-        self.guard.stop().await;
+        self.process_group.stop().await;
         self.tasks.wait().await;
         if let Some(thread) = self.dynamodb.take() {
             // It ends with `end`; a panic there has been reported on its thread.
@@ -255,13 +259,13 @@ impl Stack {
     }
 }
 
-fn deployment(options: &Options, sqs: SocketAddr, provider_url: &str, front: SocketAddr) -> Deployment {
+fn deployment(options: &Options, sqs: SocketAddr, provider_url: &str, gateway: SocketAddr) -> Deployment {
     Deployment {
         queue_endpoint: format!("http://{sqs}"),
         parameters: options.parameters.iter().cloned().collect(),
         defaults: BTreeMap::from([
             ("JwtIssuer".to_owned(), Issuer::URL.to_owned()),
-            ("JwtKeysUrl".to_owned(), format!("http://{front}{}", Issuer::KEYS_PATH)),
+            ("JwtKeysUrl".to_owned(), format!("http://{gateway}{}", Issuer::KEYS_PATH)),
             ("ProviderUrl".to_owned(), provider_url.to_owned()),
             // There is a cluster here, so what the template makes conditional on one is there, too.
             ("KafkaClusterArn".to_owned(), "arn:aws:kafka:us-east-1:000000000000:cluster/local/1".to_owned()),

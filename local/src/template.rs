@@ -12,18 +12,23 @@ use std::{
 use anyhow::{Context, Result};
 use serde_json::Value;
 
+pub use contents::Template;
+pub use deployment::Deployment;
 pub use document::Document;
 pub use intrinsics::LOCAL_SECRET;
-use intrinsics::{Identity, Resolver, members};
+use intrinsics::{Identity, Resolver};
 pub(crate) use losses::REPORT;
 pub use resources::{
     Authorization, Authorizer, Cors, Function, HttpApi, Mapping, Pipe, Queue, Redrive, Route, Schedule, ScheduleKind,
     StreamMapping, Table,
 };
 pub use role::{Access, Role};
+use yaml::members;
 
 #[cfg(test)]
 mod application;
+mod contents;
+mod deployment;
 mod document;
 mod intrinsics;
 mod losses;
@@ -31,53 +36,6 @@ mod parameters;
 mod resources;
 mod role;
 mod yaml;
-
-/// What the template cannot know: where it runs, and the values of its parameters.
-#[derive(Debug, Clone)]
-pub struct Deployment {
-    pub region: String,
-    pub account: String,
-    /// `Ref` of a queue is its URL, and that names the server.
-    pub queue_endpoint: String,
-    /// Values that were chosen; each must be a parameter of the template.
-    pub parameters: BTreeMap<String, String>,
-    /// Values that the place of the deployment suggests for parameters, where the template declares them.
-    pub defaults: BTreeMap<String, String>,
-}
-
-impl Default for Deployment {
-    fn default() -> Self {
-        Self {
-            region: "us-east-1".to_owned(),
-            account: "000000000000".to_owned(),
-            queue_endpoint: "http://127.0.0.1".to_owned(),
-            parameters: BTreeMap::new(),
-            defaults: BTreeMap::new(),
-        }
-    }
-}
-
-impl Deployment {
-    pub fn arn(&self, service: &str, resource: &str) -> String {
-        format!("arn:aws:{service}:{}:{}:{resource}", self.region, self.account)
-    }
-
-    pub fn queue_url(&self, name: &str) -> String {
-        format!("{}/{}/{name}", self.queue_endpoint, self.account)
-    }
-}
-
-/// Resources by logical id.
-#[derive(Debug, Default)]
-pub struct Template {
-    pub api: HttpApi,
-    pub functions: BTreeMap<String, Function>,
-    pub tables: BTreeMap<String, Table>,
-    pub queues: BTreeMap<String, Queue>,
-    pub pipes: BTreeMap<String, Pipe>,
-    /// What the template declares and the local stack has no part in, and by what it loses messages in silence.
-    pub notes: Vec<String>,
-}
 
 impl Template {
     pub fn load(path: &Path, deployment: &Deployment) -> Result<Self> {
@@ -133,12 +91,6 @@ impl Template {
             kind => self.notes.push(format!("{id}: the local stack has no {kind}; left out")),
         }
         Ok(())
-    }
-
-    /// The queue with this name or ARN, and its logical id.
-    pub fn queue(&self, name_or_arn: &str) -> Option<(&String, &Queue)> {
-        let name = name_or_arn.rsplit(':').next()?;
-        self.queues.iter().find(|(_, queue)| queue.name == name)
     }
 }
 

@@ -82,11 +82,11 @@ impl Shop {
     }
 
     fn refunded(&self) -> u64 {
-        self.provider.charges().expect("charges").iter().map(|charge| charge.amount_refunded).sum()
+        self.provider.charges().iter().map(|charge| charge.amount_refunded).sum()
     }
 
     fn charged(&self) -> usize {
-        self.provider.charges().expect("charges").len()
+        self.provider.charges().len()
     }
 }
 
@@ -101,7 +101,7 @@ async fn a_charge_is_made_once_under_a_key_and_replayed() {
     assert_eq!((first.status, first.replayed, &first.body["status"]), (200, false, &json!("succeeded")));
     let second = shop.post("/v1/payment_intents", "k", VISA).await;
     assert_eq!((second.status, second.replayed, &second.body), (200, true, &first.body));
-    let charges = shop.provider.charges().expect("charges");
+    let charges = shop.provider.charges();
     assert_eq!(charges.len(), 1);
     assert_eq!(
         (charges[0].amount, charges[0].idempotency_key.as_deref(), charges[0].metadata["transaction"].as_str()),
@@ -257,7 +257,7 @@ async fn refunds_never_exceed_the_charge() {
     assert_eq!(shop.get(&format!("/v1/refunds/{id}")).await.body, rest.body);
     let again = shop.post("/v1/refunds", "r4", &refund).await;
     assert_eq!(again.body["error"]["code"], "charge_already_refunded");
-    assert_eq!(shop.provider.charges().expect("charges")[0].amount_refunded, 1999);
+    assert_eq!(shop.provider.charges()[0].amount_refunded, 1999);
 }
 
 #[tokio::test]
@@ -268,7 +268,7 @@ async fn amounts_are_exact() {
     let body = VISA.replace("1999", &amount.to_string()).replace("eur", "lbp");
     let intent = shop.post("/v1/payment_intents", "k", &body).await.body;
     assert_eq!(intent["amount"].as_u64(), Some(amount));
-    assert_eq!(shop.provider.charges().expect("charges")[0].amount, amount);
+    assert_eq!(shop.provider.charges()[0].amount, amount);
 }
 
 #[tokio::test]

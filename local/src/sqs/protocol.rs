@@ -7,10 +7,12 @@ use std::{
 };
 
 use axum::{
+    Router,
     body::{Body, Bytes},
     extract::State,
     http::HeaderMap,
     response::IntoResponse,
+    routing::post,
 };
 use rustack_sqs_http::{
     response::{error_to_response, json_response},
@@ -27,9 +29,18 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{Error, Queues, Result, queue};
+use super::{
+    error::{Error, Result},
+    queue,
+    queues::Queues,
+};
 
-pub(super) async fn serve(State(queues): State<Queues>, headers: HeaderMap, body: Bytes) -> impl IntoResponse {
+/// SQS over HTTP, as `AWS_ENDPOINT_URL_SQS` names it.
+pub(crate) fn router(queues: &Queues) -> Router {
+    Router::new().fallback(post(serve)).with_state(queues.clone())
+}
+
+async fn serve(State(queues): State<Queues>, headers: HeaderMap, body: Bytes) -> impl IntoResponse {
     let request = Uuid::new_v4().to_string();
     let answer = match resolve_operation(&headers) {
         Ok(operation) => queues.perform(operation, &body).await,

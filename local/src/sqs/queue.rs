@@ -16,7 +16,7 @@ use rustack_sqs_model::{
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::{Error, Result};
+use super::error::{Error, Result};
 use crate::template::Queue;
 
 /// Five minutes (AWS, "Exactly-once processing in Amazon SQS").

@@ -1,14 +1,24 @@
-use std::collections::HashMap;
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
 
 use axum::{
     body::{Body, to_bytes},
     http::Request,
 };
+use rustack_sqs_model::{
+    input::{ReceiveMessageInput, SendMessageInput},
+    types::Message,
+};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
 use super::*;
-use crate::template::Redrive;
+use crate::{
+    storage::Storage,
+    template::{Deployment, Queue, Redrive},
+};
 
 fn settings(name: &str) -> Queue {
     Queue {
@@ -139,7 +149,7 @@ async fn call(queues: &Queues, operation: &str, body: Value) -> (u16, Value) {
         .header("x-amz-target", format!("AmazonSQS.{operation}"))
         .body(Body::from(body.to_string()))
         .expect("a request");
-    let response = queues.router().oneshot(request).await.expect("infallible");
+    let response = router(&queues).oneshot(request).await.expect("infallible");
     let status = response.status().as_u16();
     (status, serde_json::from_slice(&to_bytes(response.into_body(), usize::MAX).await.expect("a body")).expect("JSON"))
 }

@@ -8,7 +8,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Map, Value, json};
 
 use super::{PARTITIONS, Record, Streams};
-use crate::{function::Function, mapping, template};
+use crate::{function::Function, sqs_mapping, template};
 
 /// How long a batch waits for its first record at most; appending wakes it.
 const POLL: Duration = Duration::from_millis(200);
@@ -81,7 +81,7 @@ impl Poller {
             return Ok(false);
         }
         let outcome = self.function.invoke(self.event(&batch).to_string()).await;
-        let ignored = mapping::ignored(&outcome, self.settings.report_batch_item_failures);
+        let ignored = sqs_mapping::ignored(&outcome, self.settings.report_batch_item_failures);
         for ((topic, partition), offset) in places(&ignored, &batch).unwrap_or_default() {
             tracing::warn!(
                 "{}: {topic}-{partition} is passed over from offset {offset} on, which the function reported as failed: \
@@ -90,7 +90,7 @@ impl Poller {
                 template::REPORT
             );
         }
-        let failed = mapping::reported(&outcome, self.settings.report_batch_item_failures)
+        let failed = sqs_mapping::reported(&outcome, self.settings.report_batch_item_failures)
             .and_then(|failures| places(&failures, &batch));
         for (partition, part) in batch {
             let first = part.records[0].offset;

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
-use super::{members, yaml};
+use super::yaml::{self, members};
 
 /// A template as plain data: short intrinsics (`!Ref X`) are in their long form (`{"Ref": "X"}`).
 #[derive(Debug, Clone)]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde_json::{Map, Value};
 
-use super::{Deployment, parameters};
+use super::{deployment::Deployment, parameters, yaml::members};
 
 /// The secret that every `{{resolve:secretsmanager:…}}` yields: the provider simulator takes any key that looks like
 /// Stripe's, and no real secret has a place on a developer's machine.
@@ -198,10 +198,6 @@ impl<'a> Resolver<'a> {
             _ => bail!("the local stack does not know the condition function {function}"),
         }
     }
-}
-
-pub(super) fn members(value: &Value) -> impl Iterator<Item = (&String, &Value)> {
-    value.as_object().into_iter().flatten()
 }
 
 fn intrinsic(map: &Map<String, Value>) -> Option<(&str, &Value)> {

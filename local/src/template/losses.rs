@@ -1,7 +1,10 @@
 //! What Lambda accepts of an event source mapping, and loses messages by without a word. The local stack behaves as
 //! Lambda does, and says so when it starts.
 
-use super::{Function, Mapping, Pipe, StreamMapping, Template};
+use super::{
+    contents::Template,
+    resources::{Function, Mapping, Pipe, StreamMapping},
+};
 
 /// A sentence for each.
 pub(super) fn of(template: &Template) -> Vec<String> {

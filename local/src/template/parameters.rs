@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail, ensure};
 use regex::Regex;
 use serde_json::Value;
 
-use super::{Deployment, members};
+use super::{deployment::Deployment, yaml::members};
 
 /// The value of every declared parameter: the one that was chosen, the deployment's own, or the declared default.
 pub(super) fn values(document: &Value, deployment: &Deployment) -> Result<BTreeMap<String, Value>> {

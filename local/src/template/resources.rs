@@ -6,7 +6,11 @@ use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Deserializer, de::DeserializeOwned, de::Error as _};
 use serde_json::{Map, Value, json};
 
-use super::{Resolver, intrinsics::Identity, members};
+use super::{
+    intrinsics::{Identity, Resolver},
+    role::Role,
+    yaml::members,
+};
 
 pub(super) const IMPLICIT_API: &str = "ServerlessHttpApi";
 
@@ -23,7 +27,7 @@ pub struct Function {
     pub log_level: Option<String>,
     pub reserved_concurrency: Option<usize>,
     /// What it may ask of DynamoDB; `None`: everything, for the template does not say.
-    pub role: Option<super::Role>,
+    pub role: Option<Role>,
     pub mappings: Vec<Mapping>,
     pub streams: Vec<StreamMapping>,
     pub schedules: Vec<Schedule>,

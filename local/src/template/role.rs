@@ -5,7 +5,7 @@
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
-use super::{Resolver, members};
+use super::{intrinsics::Resolver, yaml::members};
 
 /// A role and its statements about DynamoDB. What it may do elsewhere has no part here.
 #[derive(Debug, Clone, PartialEq)]

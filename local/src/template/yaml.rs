@@ -15,6 +15,11 @@ pub(super) fn parse(text: &str) -> Result<Value> {
     }
 }
 
+/// The members of an object; none of anything else.
+pub(super) fn members(value: &Value) -> impl Iterator<Item = (&String, &Value)> {
+    value.as_object().into_iter().flatten()
+}
+
 fn node(yaml: &Yaml<'_>) -> Result<Value> {
     Ok(match yaml {
         Yaml::Value(value) => scalar(value),

@@ -1,59 +1,51 @@
-//! Another system that charges, deduplicates by the transaction id, and can be told to refuse an id.
+//! The provider of the local stack ([`provider_simulator`]) in simulated time, behind a network that loses, repeats and
+//! delays requests.
 //!
-//! It remembers what was done under an id for a [time](MEMORY): an error of its own, too, which it repeats like any other
-//! result. Then the id is as free as one that was never used. What it did is there for ever, but its search may take
-//! long to show it.
+//! It remembers the result of the first request under an id for a [time](MEMORY), including its own errors. Then the id is
+//! as free as one that was never used. The objects stay, but the search may show them late.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use idempotency::protocol::TransactionId;
+use parking_lot::{Mutex, MutexGuard};
+use provider_simulator::{Admission, Answer, Breakdown, Form, Intent, Key, Status, When, Write};
 use tokio::time::Instant;
 
 use super::dice::{Dice, Fault};
 
-/// For how long it remembers what was done under an id, from the first request on. No request travels, and no process
-/// stands still, for so long.
+/// How long it remembers an id, from the first request on. No request travels, and no process freezes, for so long.
 const MEMORY: Duration = Duration::from_secs(6 * 60 * 60);
 
-/// For how long after an id was made a tombstone under it is evidence: shorter by more than clocks differ.
+/// How long after an id was made a tombstone under it is evidence: shorter by more than clocks differ.
 pub(super) const TOMBSTONES_WITHIN: Duration = Duration::from_secs(5 * 60 * 60);
 
-/// The other system. A clone is another handle.
+/// The amount of a charge for body 0; that for body 1 is one more.
+const AMOUNT: u64 = 1000;
+
+const CREATE: &str = "/v1/payment_intents";
+
+/// The provider. A clone is another handle.
 #[derive(Clone)]
 pub(super) struct Provider {
     dice: Arc<Dice>,
-    books: Arc<Mutex<Books>>,
+    started: Instant,
+    state: Arc<Mutex<State>>,
 }
 
-#[derive(Default)]
-struct Books {
-    keys: HashMap<TransactionId, Kept>,
-    done: HashMap<TransactionId, Vec<Done>>,
-    charges: u64,
-}
-
-/// The result of the first request under an id.
-#[derive(Clone, Copy)]
-struct Kept {
-    result: Entry,
-    /// It failed, whatever it had done until then, and every repeat gets that failure.
-    failed: bool,
-    until: Instant,
-}
-
-#[derive(Clone, Copy)]
-struct Done {
-    entry: Entry,
-    /// From when on the search shows it.
-    shown: Instant,
+struct State {
+    provider: provider_simulator::Provider,
+    /// The card behind each id: whether it is declined.
+    is_declined: HashMap<TransactionId, bool>,
+    /// When the search begins to show each intent, in order of creation.
+    shown: Vec<Duration>,
 }
 
 /// What it has under a transaction id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Entry {
-    /// Charged, under this number; it is even or odd as is what was asked for.
+    /// Charged, under this number; it is even for body 0 and odd for body 1.
     Charged(u64),
     /// Refused for good.
     Declined,
@@ -62,8 +54,8 @@ pub(super) enum Entry {
 }
 
 #[derive(Clone, Copy)]
-enum Ask {
-    Charge(Entry),
+enum Request {
+    Charge(u8),
     Prevent,
     Look,
 }
@@ -73,140 +65,188 @@ pub(super) struct NoAnswer;
 
 impl Provider {
     pub(super) fn new(dice: Arc<Dice>) -> Self {
-        Self { dice, books: Arc::default() }
+        let provider = provider_simulator::Provider::new(0, Some(MEMORY));
+        let state = State { provider, is_declined: HashMap::new(), shown: Vec::new() };
+        Self { dice, started: Instant::now(), state: Arc::new(Mutex::new(state)) }
     }
 
-    /// Charges under a transaction id, or says what was done under it before.
+    /// Charges under a transaction id, or returns the result of the first request under it.
     ///
-    /// Something else under a used id is an error, of which the caller learns nothing.
+    /// Another request under a used id is an error without further information.
     pub(super) async fn charge(&self, id: TransactionId, body: u8) -> Result<Entry, NoAnswer> {
-        let new = if self.dice.once_in(5) { Entry::Declined } else { Entry::Charged(u64::from(body)) };
-        match self.ask(id, Ask::Charge(new)).await?.unwrap_or(new) {
-            Entry::Charged(charge) if !Self::is_for(charge, body) => Err(NoAnswer),
-            entry => Ok(entry),
-        }
+        let is_declined = self.dice.once_in(5);
+        self.state.lock().is_declined.entry(id).or_insert(is_declined);
+        self.send(id, Request::Charge(body)).await?.ok_or(NoAnswer)
     }
 
-    /// Whether what was charged is what was asked for.
+    /// Whether a charge is one for this body.
     pub(super) const fn is_for(charge: u64, body: u8) -> bool {
         charge % 2 == body as u64
     }
 
-    /// Takes the id, unless it remembers that it was used before.
+    /// Makes a tombstone under the id, unless the provider remembers another request under it.
     pub(super) async fn prevent(&self, id: TransactionId) -> Result<Entry, NoAnswer> {
-        self.ask(id, Ask::Prevent).await?.ok_or(NoAnswer)
+        self.send(id, Request::Prevent).await?.ok_or(NoAnswer)
     }
 
     /// What its search shows under the id.
     pub(super) async fn look(&self, id: TransactionId) -> Result<Option<Entry>, NoAnswer> {
-        self.ask(id, Ask::Look).await
+        self.send(id, Request::Look).await
     }
 
     /// How often it charged.
     pub(super) fn charges(&self) -> u64 {
-        self.books().charges
+        self.state.lock().provider.charges().len() as u64
     }
 
     /// Whether its search shows nothing under the id.
     pub(super) fn shows_nothing(&self, id: TransactionId) -> bool {
-        matches!(self.books().shown(id), Ok(None))
+        matches!(self.state.lock().search(id, self.started.elapsed()), Ok(None))
     }
 
-    async fn ask(&self, id: TransactionId, ask: Ask) -> Result<Option<Entry>, NoAnswer> {
+    async fn send(&self, id: TransactionId, request: Request) -> Result<Option<Entry>, NoAnswer> {
         tokio::time::sleep(self.dice.below_ms(40)).await;
         match Fault::OF_REQUESTS.into_iter().find(|fault| self.dice.strikes(*fault)) {
-            None => self.answer(id, ask),
+            None => self.answer(id, request),
             Some(Fault::Duplicate) => {
-                self.later(id, ask);
-                self.answer(id, ask)
+                self.later(id, request);
+                self.answer(id, request)
             }
             Some(Fault::Repeat) => {
-                _ = self.answer(id, ask);
+                _ = self.answer(id, request);
                 tokio::time::sleep(self.dice.below_ms(1000)).await;
-                self.answer(id, ask)
+                self.answer(id, request)
             }
             Some(Fault::LoseReply) => {
-                _ = self.answer(id, ask);
+                _ = self.answer(id, request);
                 Err(NoAnswer)
             }
             Some(Fault::Late) => {
-                self.later(id, ask);
+                self.later(id, request);
                 Err(NoAnswer)
             }
             Some(Fault::Refuse | Fault::LoseRequest | Fault::Freeze | Fault::Crash) => Err(NoAnswer),
         }
     }
 
-    fn later(&self, id: TransactionId, ask: Ask) {
+    fn later(&self, id: TransactionId, request: Request) {
         let (provider, delay) = (self.clone(), self.dice.below_ms(300_000));
         tokio::spawn(async move {
             tokio::time::sleep(delay).await;
-            _ = provider.answer(id, ask);
+            _ = provider.answer(id, request);
         });
     }
 
-    fn answer(&self, id: TransactionId, ask: Ask) -> Result<Option<Entry>, NoAnswer> {
-        let now = Instant::now();
-        let mut books = self.books();
-        let kept = books.keys.get(&id).copied().filter(|kept| now < kept.until);
-        match (ask, kept) {
-            (Ask::Look, _) => books.shown(id),
-            (Ask::Charge(new), None) => {
-                let failed = self.dice.strikes(Fault::Refuse);
-                // It may have failed before it did anything, or after.
-                let entry = if failed && self.dice.once_in(2) { None } else { Some(books.numbered(new)) };
-                books.done.entry(id).or_default().extend(entry.map(|entry| self.done(entry, now)));
-                books.keys.insert(id, Kept { result: entry.unwrap_or(new), failed, until: now + MEMORY });
-                if failed { Err(NoAnswer) } else { Ok(entry) }
+    fn answer(&self, id: TransactionId, request: Request) -> Result<Option<Entry>, NoAnswer> {
+        let (mut state, now) = (self.state.lock(), self.started.elapsed());
+        let write = match request {
+            Request::Look => return state.search(id, now),
+            Request::Charge(body) => charge(id, body, state.is_declined[&id]),
+            Request::Prevent => tombstone(id),
+        };
+        match (state.provider.admit(write, now), request) {
+            (Ok(Admission::New(admitted)), _) => {
+                self.break_down(&mut state, request);
+                let answer = state.provider.execute(*admitted, now);
+                self.index(&mut state, now);
+                state.entry(&answer).map(Some)
             }
-            (Ask::Prevent, None) => {
-                let failed = self.dice.strikes(Fault::Refuse);
-                let done = self.done(Entry::Tombstone, now);
-                books.done.entry(id).or_default().extend((!failed).then_some(done));
-                books.keys.insert(id, Kept { result: Entry::Tombstone, failed, until: now + MEMORY });
-                if failed { Err(NoAnswer) } else { Ok(Some(Entry::Tombstone)) }
-            }
-            // The saved failure of a tombstone holds the id all the same.
-            (Ask::Charge(_) | Ask::Prevent, Some(Kept { result: Entry::Tombstone, .. })) => Ok(Some(Entry::Tombstone)),
-            (Ask::Charge(_), Some(Kept { result, failed: false, .. })) => Ok(Some(result)),
-            (Ask::Charge(_), Some(Kept { failed: true, .. })) | (Ask::Prevent, Some(_)) => Err(NoAnswer),
+            // A tombstone whose making failed holds the id as well: the provider repeats the failure.
+            (Ok(Admission::Saved(_)), Request::Prevent) => Ok(Some(Entry::Tombstone)),
+            (Ok(Admission::Saved(answer)), _) => state.entry(&answer).map(Some),
+            (Err(_), Request::Charge(_)) if state.is_taken(id, now) => Ok(Some(Entry::Tombstone)),
+            (Err(_), _) => Err(NoAnswer),
         }
     }
 
-    fn done(&self, entry: Entry, now: Instant) -> Done {
+    /// The provider itself may fail, before it executes a request or after.
+    fn break_down(&self, state: &mut MutexGuard<'_, State>, request: Request) {
+        let fails = self.dice.strikes(Fault::Refuse);
+        let when = match request {
+            Request::Charge(_) if fails && !self.dice.once_in(2) => When::After,
+            Request::Charge(_) | Request::Prevent | Request::Look => When::Before,
+        };
+        state.provider.break_down(Breakdown { path: String::new(), times: u32::from(fails), when });
+    }
+
+    /// The search shows a new intent at once, or after some time.
+    fn index(&self, state: &mut MutexGuard<'_, State>, now: Duration) {
+        if state.provider.intents().count() == state.shown.len() {
+            return;
+        }
         let lag = match self.dice.pick(10) {
             0 => self.dice.below_ms(24 * 60 * 60 * 1000),
             1 => self.dice.below_ms(60_000),
             _ => Duration::ZERO,
         };
-        Done { entry, shown: now + lag }
-    }
-
-    fn books(&self) -> std::sync::MutexGuard<'_, Books> {
-        self.books.lock().unwrap_or_else(PoisonError::into_inner)
+        state.shown.push(now + lag);
     }
 }
 
-impl Books {
-    fn numbered(&mut self, new: Entry) -> Entry {
-        match new {
-            Entry::Charged(body) => {
-                self.charges += 1;
-                Entry::Charged(self.charges * 2 + body)
-            }
-            Entry::Declined | Entry::Tombstone => new,
-        }
-    }
-
-    /// Of several it says nothing.
-    fn shown(&self, id: TransactionId) -> Result<Option<Entry>, NoAnswer> {
-        let now = Instant::now();
-        let done = self.done.get(&id).map(Vec::as_slice).unwrap_or_default();
-        let mut shown = done.iter().filter(|done| done.shown <= now);
-        match (shown.next(), shown.next()) {
+impl State {
+    /// Of several intents under one id it says nothing.
+    fn search(&self, id: TransactionId, now: Duration) -> Result<Option<Entry>, NoAnswer> {
+        let id = id.to_string();
+        let intents = self.provider.intents().enumerate().zip(&self.shown);
+        let mut found = intents
+            .filter(|((_, intent), shown)| **shown <= now && intent.metadata.get("transaction") == Some(&id))
+            .map(|((index, intent), _)| Entry::of(index, intent));
+        match (found.next(), found.next()) {
             (None, _) => Ok(None),
-            (Some(done), None) => Ok(Some(done.entry)),
+            (Some(entry), None) => Ok(entry),
             (Some(_), Some(_)) => Err(NoAnswer),
         }
     }
+
+    /// Whether a tombstone holds the id.
+    fn is_taken(&self, id: TransactionId, now: Duration) -> bool {
+        let saved = self.provider.saved(&key(id), now);
+        saved.is_some_and(|saved| saved.request == tombstone(id).to_text())
+    }
+
+    fn entry(&self, answer: &Answer) -> Result<Entry, NoAnswer> {
+        match answer.status {
+            200 => {
+                let body = answer.json();
+                let mut intents = self.provider.intents().enumerate();
+                let found = intents.find(|(_, intent)| body["id"] == *intent.id);
+                found.and_then(|(index, intent)| Entry::of(index, intent)).ok_or(NoAnswer)
+            }
+            402 => Ok(Entry::Declined),
+            _ => Err(NoAnswer),
+        }
+    }
+}
+
+impl Entry {
+    fn of(index: usize, intent: &Intent) -> Option<Self> {
+        if intent.metadata.contains_key("tombstone") {
+            return Some(Self::Tombstone);
+        }
+        match intent.status {
+            Status::Succeeded => Some(Self::Charged(index as u64 * 2 + (intent.amount - AMOUNT))),
+            _ => intent.last_payment_error.as_ref().map(|_| Self::Declined),
+        }
+    }
+}
+
+fn charge(id: TransactionId, body: u8, is_declined: bool) -> Write {
+    let method = if is_declined { "pm_card_chargeDeclined" } else { "pm_card_visa" };
+    let amount = (AMOUNT + u64::from(body)).to_string();
+    write(id, [("amount", amount.as_str()), ("payment_method", method), ("confirm", "true")])
+}
+
+/// An intent that is never confirmed: its request takes the id.
+fn tombstone(id: TransactionId) -> Write {
+    write(id, [("amount", "1000"), ("metadata[tombstone]", "true")])
+}
+
+fn write<const N: usize>(id: TransactionId, parameters: [(&str, &str); N]) -> Write {
+    let transaction = id.to_string();
+    let common = [("currency", "eur"), ("metadata[transaction]", &transaction)];
+    Write { path: CREATE.to_owned(), form: Form::new(parameters.into_iter().chain(common)), key: Some(key(id)) }
+}
+
+fn key(id: TransactionId) -> Key {
+    Key { account: "simulation".to_owned(), key: id.to_string() }
 }

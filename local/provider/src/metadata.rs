@@ -3,14 +3,14 @@
 
 use std::collections::BTreeMap;
 
-use super::{error::ApiError, form::Form};
+use crate::{error::ApiError, form::Form};
 
 const KEYS: usize = 50;
 const KEY: usize = 40;
 const VALUE: usize = 500;
 
 /// The metadata of a new object. A value that is empty unsets its key.
-pub(super) fn of(form: &Form) -> Result<BTreeMap<String, String>, ApiError> {
+pub(crate) fn of(form: &Form) -> Result<BTreeMap<String, String>, ApiError> {
     let metadata: BTreeMap<String, String> =
         form.map("metadata").into_iter().filter(|(_, value)| !value.is_empty()).collect();
     if metadata.len() > KEYS {

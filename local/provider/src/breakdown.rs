@@ -5,21 +5,21 @@ use serde::Deserialize;
 
 /// The next requests that change something at a path are answered with 500.
 #[derive(Debug, Clone, Deserialize)]
-pub(crate) struct Breakdown {
-    /// How the path ends, for example `/cancel`; nothing for every path.
+pub struct Breakdown {
+    /// How the path ends, for example `/cancel`; empty for every path.
     #[serde(default)]
-    path: String,
+    pub path: String,
     /// How many requests; repeats that get a saved result do not count.
     #[serde(default = "once")]
-    times: u32,
+    pub times: u32,
     #[serde(default)]
-    when: When,
+    pub when: When,
 }
 
-/// Before or after what was asked for is done.
+/// Before or after the request is executed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum When {
+pub enum When {
     #[default]
     Before,
     After,
@@ -30,11 +30,10 @@ const fn once() -> u32 {
 }
 
 impl Breakdown {
-    /// Whether it strikes a request, which is told by the first line of its fingerprint.
-    pub(super) fn strikes(&mut self, fingerprint: &str) -> Option<When> {
-        let request = fingerprint.lines().next().unwrap_or_default();
-        let strikes = self.times > 0 && request.ends_with(&self.path);
-        strikes.then(|| {
+    /// Whether it affects a request to this path, which then counts.
+    pub(crate) fn affects(&mut self, path: &str) -> Option<When> {
+        let affects = self.times > 0 && path.ends_with(&self.path);
+        affects.then(|| {
             self.times -= 1;
             self.when
         })

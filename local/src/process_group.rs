@@ -9,12 +9,12 @@ use std::process::Stdio;
 use anyhow::{Context, Result};
 use tokio::process::{Child, Command};
 
-pub(crate) struct Guard {
+pub(crate) struct ProcessGroup {
     shell: Child,
     group: i32,
 }
 
-impl Guard {
+impl ProcessGroup {
     pub(crate) fn start() -> Result<Self> {
         let shell = Command::new("/bin/sh")
             .args(["-c", "read _; kill -KILL 0"])
@@ -31,7 +31,7 @@ impl Guard {
     }
 
     /// The process group for sandboxes.
-    pub(crate) fn group(&self) -> i32 {
+    pub(crate) fn id(&self) -> i32 {
         self.group
     }
 

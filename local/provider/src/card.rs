@@ -1,8 +1,8 @@
-//! What the bank says to each test card (Stripe, "Testing", "Decline codes").
+//! The bank's reply to each test card (Stripe, "Testing", "Decline codes").
 
-use super::misbehaviour::Misbehaviour;
+use crate::faults::Fault;
 
-pub(super) enum Verdict {
+pub(crate) enum Verdict {
     Approved,
     Declined(Decline),
     /// The card's holder has to authenticate the payment.
@@ -10,19 +10,19 @@ pub(super) enum Verdict {
 }
 
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Decline {
-    pub(super) code: &'static str,
-    pub(super) decline_code: Option<&'static str>,
-    pub(super) message: &'static str,
+pub(crate) struct Decline {
+    pub(crate) code: &'static str,
+    pub(crate) decline_code: Option<&'static str>,
+    pub(crate) message: &'static str,
 }
 
-/// Whether somebody can ask the card's holder (Stripe, parameters `off_session` and `error_on_requires_action`).
+/// Whether the card's holder can be asked (Stripe, parameters `off_session` and `error_on_requires_action`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Holder {
+pub(crate) enum Holder {
     Present,
     /// `off_session`: a payment without its holder.
     Absent,
-    /// `error_on_requires_action`: a caller that could not pass the question on.
+    /// `error_on_requires_action`: the caller cannot pass the question on.
     NotAsked,
 }
 
@@ -30,8 +30,8 @@ impl Decline {
     const GENERIC: Self =
         Self { code: "card_declined", decline_code: Some("generic_decline"), message: "Your card was declined." };
 
-    /// Of a payment that asks for its holder where nobody asks him.
-    pub(super) fn for_want_of(holder: Holder) -> Option<Self> {
+    /// Of a payment that needs its holder where the holder cannot be asked.
+    pub(crate) fn without_holder(holder: Holder) -> Option<Self> {
         let code = "authentication_required";
         match holder {
             Holder::Present => None,
@@ -51,8 +51,8 @@ impl Decline {
 }
 
 impl Verdict {
-    /// Nothing for a card that there is not.
-    pub(super) fn of(payment_method: &str) -> Option<Self> {
+    /// `None`: there is no such card.
+    pub(crate) fn of(payment_method: &str) -> Option<Self> {
         let declined = |decline| Some(Self::Declined(decline));
         match payment_method {
             "pm_card_visa" | "pm_card_mastercard" | "pm_card_amex" | "pm_card_pendingRefund" | "pm_card_refundFail" => {
@@ -73,7 +73,7 @@ impl Verdict {
                 message: "An error occurred while processing your card. Try again in a little bit.",
             }),
             "pm_card_authenticationRequired" | "pm_card_threeDSecure2Required" => Some(Self::Authentication),
-            other => Misbehaviour::is_known(other).then_some(Self::Approved),
+            other => Fault::is_known(other).then_some(Self::Approved),
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Pages of a list (Stripe, "Pagination"): newest first, from an object on or up to one, never in both directions.
 
-use super::{error::ApiError, form::Form};
+use crate::{error::ApiError, form::Form};
 
-pub(super) struct Page {
+pub struct Page {
     limit: usize,
     place: Place,
 }
@@ -15,9 +15,9 @@ enum Place {
 }
 
 impl Page {
-    pub(super) const PARAMETERS: [&'static str; 4] = ["limit", "starting_after", "ending_before", "expand"];
+    pub const PARAMETERS: [&'static str; 4] = ["limit", "starting_after", "ending_before", "expand"];
 
-    pub(super) fn of_list(form: &Form) -> Result<Self, ApiError> {
+    pub fn of_list(form: &Form) -> Result<Self, ApiError> {
         let place = match (form.get("starting_after"), form.get("ending_before")) {
             (None, None) => Place::Start,
             (Some(id), None) => Place::After("starting_after", id.to_owned()),
@@ -32,18 +32,13 @@ impl Page {
     }
 
     /// A search goes forward only, by the token of the page before ([`next`](Self::next)).
-    pub(super) fn of_search(form: &Form) -> Result<Self, ApiError> {
+    pub fn of_search(form: &Form) -> Result<Self, ApiError> {
         let place = form.get("page").map_or(Place::Start, |id| Place::After("page", id.to_owned()));
         Ok(Self { limit: limit(form)?, place })
     }
 
-    /// What of a list, newest first, is on the page, and whether there is more in its direction.
-    pub(super) fn take<T>(
-        self,
-        mut list: Vec<T>,
-        kind: &str,
-        id: impl Fn(&T) -> &str,
-    ) -> Result<(Vec<T>, bool), ApiError> {
+    /// The part of a list, newest first, that is on the page, and whether there is more in its direction.
+    pub fn take<T>(self, mut list: Vec<T>, kind: &str, id: impl Fn(&T) -> &str) -> Result<(Vec<T>, bool), ApiError> {
         let find = |wanted: &str, parameter: &str| {
             let position = list.iter().position(|object| id(object) == wanted);
             position.ok_or_else(|| ApiError::missing(kind, wanted).with_parameter(parameter))
@@ -63,7 +58,7 @@ impl Page {
     }
 
     /// The token of the page after one that ends with this object.
-    pub(super) fn next(last: &str) -> String {
+    pub fn next(last: &str) -> String {
         last.to_owned()
     }
 }

@@ -1,22 +1,22 @@
 //! Refunds (Stripe, "The Refund object").
 //!
-//! What was paid by `pm_card_pendingRefund` is given back later, and what was paid by `pm_card_refundFail` fails later
-//! (Stripe, "Testing", "Refunds"): when `POST /_local/provider/deliver` says so.
+//! The refund of a payment by `pm_card_pendingRefund` succeeds later, that of one by `pm_card_refundFail` fails later
+//! (Stripe, "Testing", "Refunds"): at [`Provider::deliver`](crate::Provider::deliver).
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::{
+use crate::{
     error::ApiError,
-    intent::{self, Intent, identifier, now},
+    intent::{self, Intent},
 };
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct Refund {
-    pub(super) id: String,
+pub struct Refund {
+    pub id: String,
     object: String,
-    pub(super) amount: u64,
+    pub(crate) amount: u64,
     currency: String,
     payment_intent: String,
     charge: Option<String>,
@@ -35,19 +35,20 @@ enum Status {
 }
 
 impl Refund {
-    /// Without an amount, all that is left of the charge.
-    pub(super) fn of(
+    /// Without an amount, all that is left of the charge after the earlier refunds.
+    pub(crate) fn new(
+        id: String,
         intent: &Intent,
-        earlier: &[Self],
+        refunded: u64,
         amount: Option<u64>,
         reason: Option<String>,
         metadata: BTreeMap<String, String>,
+        now: Duration,
     ) -> Result<Self, ApiError> {
         if intent.status != intent::Status::Succeeded {
             let message = format!("This PaymentIntent ({}) does not have a successful charge to refund.", intent.id);
             return Err(ApiError::unexpected_state(&message, serde_json::to_value(intent)?));
         }
-        let refunded: u64 = earlier.iter().map(Self::given_back).sum();
         let left = intent.amount_received.saturating_sub(refunded);
         if left == 0 {
             let charge = intent.latest_charge.as_deref().unwrap_or_default();
@@ -63,7 +64,7 @@ impl Refund {
             .with_parameter("amount"));
         }
         Ok(Self {
-            id: identifier("re"),
+            id,
             object: "refund".to_owned(),
             amount,
             currency: intent.currency.clone(),
@@ -75,28 +76,28 @@ impl Refund {
                 _ => Status::Succeeded,
             },
             metadata,
-            created: now(),
+            created: now.as_secs(),
         })
     }
 
-    pub(super) fn intent(&self) -> &str {
+    pub fn intent(&self) -> &str {
         &self.payment_intent
     }
 
-    pub(super) fn is_of_charge(&self, charge: &str) -> bool {
+    pub fn is_of_charge(&self, charge: &str) -> bool {
         self.charge.as_deref() == Some(charge)
     }
 
-    /// What cannot be given back once more.
-    pub(super) fn given_back(&self) -> u64 {
+    /// The amount that cannot be refunded again.
+    pub(crate) fn given_back(&self) -> u64 {
         match self.status {
             Status::Pending | Status::Succeeded => self.amount,
             Status::Failed => 0,
         }
     }
 
-    /// What becomes of it when the bank has answered, if that is something else.
-    pub(super) fn settled(self, payment_method: Option<&str>) -> Option<Self> {
+    /// The refund after the bank's reply, if that changes it.
+    pub(crate) fn settled(self, payment_method: Option<&str>) -> Option<Self> {
         match (self.status, payment_method) {
             (Status::Pending, _) => Some(Self { status: Status::Succeeded, ..self }),
             (Status::Succeeded, Some("pm_card_refundFail")) => Some(Self { status: Status::Failed, ..self }),

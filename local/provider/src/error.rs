@@ -1,20 +1,15 @@
 //! Errors in Stripe's shape (Stripe, "Error handling", "Error codes").
 
-use axum::{
-    Json,
-    http::StatusCode,
-    response::{IntoResponse, Response},
-};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{card::Decline, idempotency::Answer};
+use crate::{answer::Answer, card::Decline};
 
 #[derive(Debug, Clone, Serialize, thiserror::Error)]
 #[error("{kind}: {message}")]
-pub(super) struct ApiError {
+pub struct ApiError {
     #[serde(skip)]
-    status: StatusCode,
+    status: u16,
     #[serde(rename = "type")]
     kind: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -29,88 +24,99 @@ pub(super) struct ApiError {
 }
 
 impl ApiError {
-    pub(super) fn invalid(message: &str) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, "invalid_request_error", message)
+    pub fn invalid(message: &str) -> Self {
+        Self::new(400, "invalid_request_error", message)
     }
 
-    pub(super) fn required(parameter: &str) -> Self {
+    pub fn required(parameter: &str) -> Self {
         Self::invalid(&format!("Missing required param: {parameter}."))
             .with_code("parameter_missing")
             .with_parameter(parameter)
     }
 
-    pub(super) fn unknown_parameter(parameter: &str) -> Self {
+    pub(crate) fn unknown_parameter(parameter: &str) -> Self {
         Self::invalid(&format!("Received unknown parameter: {parameter}"))
             .with_code("parameter_unknown")
             .with_parameter(parameter)
     }
 
-    pub(super) fn missing(kind: &str, id: &str) -> Self {
+    pub fn missing(kind: &str, id: &str) -> Self {
         Self::invalid(&format!("No such {kind}: '{id}'")).with_code("resource_missing").with_parameter(kind)
     }
 
-    pub(super) fn unexpected_state(message: &str, intent: Value) -> Self {
+    pub(crate) fn no_such_method(method: &str) -> Self {
+        Self::invalid(&format!("No such PaymentMethod: '{method}'"))
+            .with_code("resource_missing")
+            .with_parameter("payment_method")
+    }
+
+    pub(crate) fn unexpected_state(message: &str, intent: Value) -> Self {
         Self {
             payment_intent: Some(Box::new(intent)),
             ..Self::invalid(message).with_code("payment_intent_unexpected_state")
         }
     }
 
-    pub(super) fn declined(decline: Decline, intent: Value) -> Self {
+    pub(crate) fn declined(decline: Decline, intent: Value) -> Self {
         let Decline { code, decline_code, message } = decline;
-        let error = Self::new(StatusCode::PAYMENT_REQUIRED, "card_error", message).with_code(code);
+        let error = Self::new(402, "card_error", message).with_code(code);
         Self { decline_code, payment_intent: Some(Box::new(intent)), ..error }
     }
 
-    pub(super) fn key_in_use() -> Self {
+    pub(crate) fn key_in_use() -> Self {
         let message = "There is currently another in-progress request using this Idempotency Key (that probably means you \
                        submitted twice, and the other request is still going through). Please try again later.";
-        Self::new(StatusCode::CONFLICT, "idempotency_error", message).with_code("idempotency_key_in_use")
+        Self::new(409, "idempotency_error", message).with_code("idempotency_key_in_use")
     }
 
-    pub(super) fn key_reused(key: &str) -> Self {
+    pub(crate) fn key_reused(key: &str) -> Self {
         let message = format!(
             "Keys for idempotent requests can only be used with the same parameters they were first used with. Try using \
              a key other than '{key}' if you meant to execute a different request."
         );
-        Self::new(StatusCode::BAD_REQUEST, "idempotency_error", &message)
+        Self::new(400, "idempotency_error", &message)
     }
 
-    pub(super) fn unauthorized() -> Self {
+    pub fn unauthorized() -> Self {
         Self::new(
-            StatusCode::UNAUTHORIZED,
+            401,
             "invalid_request_error",
             "You did not provide an API key. You need to provide your API key in the Authorization header, using Bearer \
              auth (e.g. 'Authorization: Bearer YOUR_SECRET_KEY').",
         )
     }
 
-    pub(super) fn outage() -> Self {
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "api_error", "The payment provider is down.")
+    /// The provider itself failed, for example to store its state.
+    pub fn internal(message: &str) -> Self {
+        Self::new(500, "api_error", message)
     }
 
-    pub(super) fn breakdown() -> Self {
+    pub fn outage() -> Self {
+        Self::new(503, "api_error", "The payment provider is down.")
+    }
+
+    pub(crate) fn breakdown() -> Self {
         let message = "An error occurred internally with Stripe's API.";
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "api_error", message)
+        Self::new(500, "api_error", message)
     }
 
-    pub(super) fn with_status(self, status: StatusCode) -> Self {
+    pub fn with_status(self, status: u16) -> Self {
         Self { status, ..self }
     }
 
-    pub(super) fn with_code(self, code: &'static str) -> Self {
+    pub(crate) fn with_code(self, code: &'static str) -> Self {
         Self { code: Some(code), ..self }
     }
 
-    pub(super) fn with_parameter(self, parameter: &str) -> Self {
+    pub(crate) fn with_parameter(self, parameter: &str) -> Self {
         Self { param: Some(parameter.to_owned()), ..self }
     }
 
-    pub(super) fn answer(&self) -> Answer {
+    pub fn answer(&self) -> Answer {
         Answer::new(self.status, &json!({ "error": self }))
     }
 
-    fn new(status: StatusCode, kind: &'static str, message: &str) -> Self {
+    fn new(status: u16, kind: &'static str, message: &str) -> Self {
         Self {
             status,
             kind,
@@ -123,20 +129,8 @@ impl ApiError {
     }
 }
 
-impl IntoResponse for ApiError {
-    fn into_response(self) -> Response {
-        (self.status, Json(json!({ "error": self }))).into_response()
-    }
-}
-
-impl From<rusqlite::Error> for ApiError {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "api_error", &error.to_string())
-    }
-}
-
 impl From<serde_json::Error> for ApiError {
     fn from(error: serde_json::Error) -> Self {
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "api_error", &error.to_string())
+        Self::new(500, "api_error", &error.to_string())
     }
 }

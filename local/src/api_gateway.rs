@@ -13,7 +13,8 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::{
-    function::{Failure, Function},
+    function::Function,
+    invocation::Failure,
     template::{Authorizer, Deployment, HttpApi},
     token::Issuer,
 };
@@ -34,7 +35,7 @@ const MAXIMUM_BODY: usize = 10 * 1024 * 1024;
 const INTEGRATION_TIMEOUT: Duration = Duration::from_secs(30);
 
 #[derive(Clone)]
-pub(crate) struct Front(Arc<Inner>);
+pub(crate) struct ApiGateway(Arc<Inner>);
 
 struct Inner {
     api: HttpApi,
@@ -45,7 +46,7 @@ struct Inner {
     deployment: Deployment,
 }
 
-impl Front {
+impl ApiGateway {
     pub(crate) fn new(
         api: HttpApi,
         functions: BTreeMap<String, Function>,
@@ -70,11 +71,15 @@ impl Front {
     }
 }
 
-async fn serve(State(front): State<Front>, ConnectInfo(peer): ConnectInfo<SocketAddr>, request: Request) -> Response {
+async fn serve(
+    State(gateway): State<ApiGateway>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    request: Request,
+) -> Response {
     let id = Uuid::new_v4().simple().to_string();
     let origin = request.headers().get(header::ORIGIN).cloned();
-    let mut response = front.answer(&id, peer, request).await;
-    if let (Some(cors), Some(origin)) = (&front.0.api.cors, &origin) {
+    let mut response = gateway.answer(&id, peer, request).await;
+    if let (Some(cors), Some(origin)) = (&gateway.0.api.cors, &origin) {
         cors::expose(cors, origin, response.headers_mut());
     }
     if let Ok(id) = HeaderValue::from_str(&id) {
@@ -83,7 +88,7 @@ async fn serve(State(front): State<Front>, ConnectInfo(peer): ConnectInfo<Socket
     response
 }
 
-impl Front {
+impl ApiGateway {
     async fn answer(&self, id: &str, peer: SocketAddr, request: Request) -> Response {
         let inner = &self.0;
         let found = inner.routes.find(request.method(), request.uri().path());

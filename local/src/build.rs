@@ -14,7 +14,7 @@ use tokio::process::Command;
 use crate::template::Function;
 
 /// The program of each package folder. Several stacks may build at once: cargo's own lock puts them in order.
-pub(crate) async fn build(folders: impl IntoIterator<Item = &Path>) -> Result<BTreeMap<PathBuf, PathBuf>> {
+pub(crate) async fn packages(folders: impl IntoIterator<Item = &Path>) -> Result<BTreeMap<PathBuf, PathBuf>> {
     let mut workspaces: Vec<Workspace> = Vec::new();
     let mut manifests = BTreeSet::new();
     for folder in folders {

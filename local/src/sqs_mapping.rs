@@ -11,12 +11,7 @@ use rustack_sqs_model::{input::ReceiveMessageInput, types::Message};
 use serde_json::{Map, Value, json};
 use tokio::sync::Semaphore;
 
-use crate::{
-    function::{Function, Outcome},
-    pipe::pattern,
-    sqs::Queues,
-    template,
-};
+use crate::{function::Function, invocation::Outcome, pipe::pattern, sqs::Queues, template};
 
 /// One receive gives at most ten messages.
 const RECEIVE: usize = 10;
@@ -229,7 +224,7 @@ fn record(message: &Message, queue_arn: &str, region: &str) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::function::Failure;
+    use crate::invocation::Failure;
     use axum::body::Bytes;
 
     fn settled(response: &'static str, report: bool) -> Settlement {

@@ -1,7 +1,7 @@
 //! The currencies that cards are charged in, and the amounts (Stripe, "Supported currencies": presentment currencies,
 //! special cases, minimum and maximum charge amounts).
 
-use super::error::ApiError;
+use crate::error::ApiError;
 
 const SUPPORTED: [&str; 134] = [
     "usd", "aed", "afn", "all", "amd", "ang", "aoa", "ars", "aud", "awg", "azn", "bam", "bbd", "bdt", "bgn", "bif",
@@ -16,7 +16,7 @@ const SUPPORTED: [&str; 134] = [
 ];
 
 /// Lower case in answers; any case in requests.
-pub(super) fn parse(code: &str) -> Result<String, ApiError> {
+pub(crate) fn parse(code: &str) -> Result<String, ApiError> {
     let code = code.to_ascii_lowercase();
     if SUPPORTED.contains(&code.as_str()) {
         return Ok(code);
@@ -27,7 +27,7 @@ pub(super) fn parse(code: &str) -> Result<String, ApiError> {
 }
 
 /// Whether so much can be charged at once.
-pub(super) fn check(amount: u64, currency: &str) -> Result<(), ApiError> {
+pub(crate) fn check(amount: u64, currency: &str) -> Result<(), ApiError> {
     let refuse = |code, message: &str| Err(ApiError::invalid(message).with_code(code).with_parameter("amount"));
     let (minimum, maximum) = (minimum(currency), maximum(currency));
     if amount == 0 {

@@ -1,0 +1,40 @@
+//! A payment provider: Stripe's payment-intent API as far as payments need it, as a state machine.
+//!
+//! It does no input and output: time is an argument, identifiers come from a seed, and every [`Change`] of its state is
+//! there to be stored. The local stack serves it over HTTP; the simulation calls it in simulated time.
+//!
+//! Behaviour: Stripe, "Payment Intents", "Refunds", "Idempotent requests", "Error handling", "Search".
+
+pub use answer::Answer;
+pub use breakdown::{Breakdown, When};
+pub use change::Change;
+pub use error::ApiError;
+pub use faults::{Fault, Moment};
+pub use form::Form;
+pub use intent::{Intent, Status};
+pub use keys::{Key, Saved};
+pub use objects::Charge;
+pub use page::Page;
+pub use provider::{Admission, Admitted, Delivered, Provider, Write};
+pub use refund::Refund;
+pub use search::Query;
+
+mod answer;
+mod breakdown;
+mod card;
+mod change;
+mod currency;
+mod draft;
+mod error;
+mod faults;
+mod form;
+mod ids;
+mod intent;
+mod keys;
+mod metadata;
+mod objects;
+mod page;
+mod perform;
+mod provider;
+mod refund;
+mod search;
