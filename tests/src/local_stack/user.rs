@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{Answer, Stack};
 use crate::wait::{TIMEOUT, eventually};
 
-/// How long to wait before a request is repeated, at most: what `Retry-After` says is for clients that must not insist.
+/// The longest pause before a request is repeated. Clients must wait for `Retry-After`; tests need not.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// A caller with a token.
@@ -59,7 +59,7 @@ impl User<'_> {
         Answer::of(self.request(Method::GET, path).send().await.expect("answers")).await
     }
 
-    /// The balance of an account in a currency, whoever owns it, once it has that many entries.
+    /// Waits until an account has that many entries in a currency; its balance, whoever owns it.
     pub async fn balance(&self, account: &str, currency: &str, entries: u64) -> i64 {
         let auditor = &self.stack.auditor().await;
         eventually(&format!("{account} has {entries} entries in {currency}"), || async {

@@ -109,7 +109,7 @@ async fn hostile_text_runs_nothing_and_no_page_breaks_its_policy() {
     let record = tables.unknown("key-2", "POST /payments", &subject("acct-1", 1999, "EUR")).await;
     let script = Script::of(&stack, HOSTILE, "operator").await;
     let wish = serde_json::json!({ "evidence": HOSTILE, "reason": HOSTILE });
-    // Who cannot ask the provider needs somebody else to approve.
+    // Without the provider's evidence another operator must approve.
     stack.provider("down").await;
     let token = script.preview(&record, "fail", &wish).await;
     let browser = Browser::start(DESK).await;

@@ -26,7 +26,7 @@ async fn run(stack: &Stack, program: &str, file: &Path, account: &str, method: &
     output.expect("ends in time").unwrap_or_else(|error| panic!("{program} runs: {error}"))
 }
 
-/// Ends well and has paid once, although the first answer was lost with the function; says so when it is refused.
+/// The example succeeds and pays once although the function is killed before its answer, and reports a refusal.
 async fn pays_once(program: &str, file: &Path) {
     let stack = SHARED.stack().await;
     let output = run(&stack, program, file, &stack.own("acct-1"), "pm_kill_after_charge").await;

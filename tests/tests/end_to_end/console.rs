@@ -170,7 +170,7 @@ async fn a_late_owner_changes_nothing_and_is_shown_in_the_audit() {
     assert_eq!(olga.confirm(&token).await.status, 200);
     let settled = tables.record(&record).await;
 
-    // It thaws, and says that it has charged.
+    // The frozen owner continues, and commits a success.
     let outcome = claim.commit(Resolution::Success, json!({ "id": "pay_late" }), Vec::new()).await;
     assert!(!matches!(outcome, Ok(Outcome::Executed(_))), "{outcome:?}");
     assert_eq!(tables.record(&record).await, settled);
@@ -411,7 +411,7 @@ async fn hostile_text_is_text_on_every_page_and_every_page_forbids_scripts() {
         .await;
     assert_eq!(invalid.status, 422);
     let before = olga.open(&preview).await;
-    // Nobody can say what came of it, so that it takes two.
+    // Without the provider's evidence it takes two operators.
     stack.provider("down").await;
     let asked = olga.confirm(&preview).await;
     let approval = asked.header("location").expect("the approval").to_owned();

@@ -10,7 +10,7 @@ use tests::local_stack::{Setup, Stack, payment};
 const REASON: &str = "Seen in the provider's dashboard.";
 const EVIDENCE: &str = "The bank says that nothing was charged.";
 
-/// What an operator fills in to say that nothing happened.
+/// The forms that settle a record as failed or release it.
 fn wishes() -> [(&'static str, Value); 2] {
     [
         ("fail", json!({ "evidence": EVIDENCE, "reason": REASON })),

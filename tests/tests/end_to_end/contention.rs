@@ -134,7 +134,7 @@ async fn handle(queue: Queue<DynamoDbStore>, batch: usize) -> usize {
     response.await.expect("a response").batch_item_failures.len()
 }
 
-/// What `docs/cost.md` says of hot accounts.
+/// The claims of `docs/cost.md` about hot accounts.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_batch_of_a_hundred_messages_on_one_account_finishes_and_in_lanes_without_a_conflict() {
     for (name, in_lanes, batches) in

@@ -90,7 +90,7 @@ async fn every_sample_event_ends_as_its_name_says() {
     assert_eq!(samples.stream("batch").await, [""; 0]);
     assert_eq!(samples.stream("batch-with-duplicate").await, [""; 0]);
     assert_eq!(samples.stream("batch-with-poison").await, ["\"terminal-sales-0\" from 4"]);
-    // The poison was given up, and a number that was used comes with another amount; by the queue beside a mere duplicate.
+    // The poison was given up, and a used number comes with another amount; in the queue's batch next to a duplicate.
     assert_eq!(samples.stream("batch-with-conflict").await, ["\"terminal-sales-0\" from 5"]);
     assert_eq!(samples.work("batch-with-conflict").await, ["d2c7b8f4-62d5-4c39-9f0e-7b6a5c4d3e2f"]);
     let ann = samples.stack.user("ann").await;

@@ -5,7 +5,7 @@ use std::process::Command;
 use tests::local_stack::{Setup, Stack, payment};
 use tests::wait::eventually;
 
-/// The processes that a process has started, with its own children's among them.
+/// All descendants of a process.
 fn descendants(process: u32) -> Vec<u32> {
     let output = Command::new("ps").args(["-A", "-o", "pid=,ppid="]).output().expect("ps runs");
     let output = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -25,7 +25,7 @@ fn descendants(process: u32) -> Vec<u32> {
     found.split_off(1)
 }
 
-/// A zombie does not count: it has ended, and only nobody has asked yet how.
+/// A zombie does not count: it has ended and was not waited for yet.
 fn is_running(process: u32) -> bool {
     let output = Command::new("ps").args(["-o", "stat=", "-p", &process.to_string()]).output().expect("ps runs");
     let state = String::from_utf8_lossy(&output.stdout).trim().to_owned();
@@ -81,7 +81,7 @@ async fn with_data_a_restart_finds_records_payments_and_the_ledger() {
     assert_eq!(ann.balance("acct-1", "EUR", 1).await, 1999);
 }
 
-/// Killed at once after the answer, so that the event is somewhere between the table's stream and the ledger.
+/// The stack is killed right after the answer, so that the event is between the table's stream and the ledger.
 #[tokio::test(flavor = "multi_thread")]
 async fn with_data_an_unfinished_outbox_is_delivered_after_a_crash() {
     let folder = tempfile::tempdir().expect("a folder");

@@ -108,7 +108,7 @@ async fn requests(stack: &Stack) -> usize {
     assert!(caller.pay("prevented", &body).await.status >= 500, "it dies");
     reconciled(stack, &["prevented"]).await;
 
-    // Whichever comes first runs; on a busy machine the other may come too late to find it running.
+    // The first request runs; on a busy machine the second may arrive too late to find it running.
     let body = payment("acct-1", "pm_slow_1500");
     let pairs = AtomicUsize::new(0);
     eventually("of two at once one finds the other running", || async {
@@ -220,7 +220,7 @@ async fn streams(stack: &Stack) {
     until_printed("SequenceConflict").await;
     stack.put("LedgerQueue", 1, sale_of(1, 102)).await;
     stack.until_empty("LedgerQueue").await;
-    // The same sale through the queue has no record of its own yet; its sequence number tells that it was posted.
+    // The queue's delivery of the same sale has no record yet; its sequence number shows that it was posted.
     stack.put("LedgerQueue", 1, sale(1)).await;
     stack.until_empty("LedgerQueue").await;
     stack.append("terminal-sales", "term-1", "poison").await;

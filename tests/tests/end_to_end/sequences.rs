@@ -16,11 +16,11 @@ use tests::world::{Item, World};
 trait Sequenced {
     /// One message of a stream, with an effect of its own name.
     async fn pass(&self, key_of_message: &str, stream: &str, number: u64, gap: Gap) -> Result<Outcome<()>, Error> {
-        self.say("the same", key_of_message, stream, number, gap).await
+        self.pass_content("the same", key_of_message, stream, number, gap).await
     }
 
-    /// The same with a content.
-    async fn say(
+    /// The same with other content.
+    async fn pass_content(
         &self,
         content: &str,
         key_of_message: &str,
@@ -34,7 +34,7 @@ trait Sequenced {
 }
 
 impl Sequenced for World {
-    async fn say(
+    async fn pass_content(
         &self,
         content: &str,
         key_of_message: &str,
@@ -123,29 +123,29 @@ async fn a_held_message_posts_once_after_the_missing_one_and_all_that_were_appli
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn other_content_under_a_used_number_is_a_conflict_for_ever_and_the_same_content_is_a_duplicate() {
+async fn other_content_under_a_used_number_stays_a_conflict_and_the_same_content_is_a_duplicate() {
     for gap in [Gap::Hold, Gap::Accept] {
         let world = World::start().await;
         let posted = async |message: &str| world.item(&format!("effect:{message}")).await.is_some();
         for number in 1..=3 {
-            let first = world.say("5.00", &format!("m-{number}"), "s", number, gap).await;
+            let first = world.pass_content("5.00", &format!("m-{number}"), "s", number, gap).await;
             assert!(matches!(first, Ok(Outcome::Executed(_))), "{first:?}");
         }
         for number in 1..=3 {
             let other = format!("other {number}");
             for _ in 0..2 {
-                let conflict = world.say("7.00", &other, "s", number, gap).await;
+                let conflict = world.pass_content("7.00", &other, "s", number, gap).await;
                 assert!(matches!(conflict, Ok(Outcome::Conflict)), "nothing is recorded of it: {conflict:?}");
             }
-            let again = world.say("5.00", &format!("again {number}"), "s", number, gap).await;
+            let again = world.pass_content("5.00", &format!("again {number}"), "s", number, gap).await;
             assert!(matches!(again, Ok(Outcome::Executed(_))), "settled without its effects: {again:?}");
             assert!(!posted(&other).await && !posted(&format!("again {number}")).await);
         }
         assert_eq!(world.mark("s").await.as_deref(), Some("3"));
-        // An entry of a version that kept no digest: the number alone tells.
+        // An entry of an older version has no digest: the number alone decides.
         let entry = world.client.put_item().table_name(RECORDS).set_item(Some(key(entry_of("s", 2))));
         entry.send().await.expect("written");
-        let old = world.say("7.00", "of an old entry", "s", 2, gap).await;
+        let old = world.pass_content("7.00", "of an old entry", "s", 2, gap).await;
         assert!(matches!(old, Ok(Outcome::Executed(_))) && !posted("of an old entry").await, "{old:?}");
     }
 }
@@ -153,10 +153,10 @@ async fn other_content_under_a_used_number_is_a_conflict_for_ever_and_the_same_c
 #[tokio::test(flavor = "multi_thread")]
 async fn a_number_that_came_too_early_is_not_used_by_that() {
     let world = World::start().await;
-    let early = world.say("5.00", "early", "s", 2, Gap::Hold).await;
+    let early = world.pass_content("5.00", "early", "s", 2, Gap::Hold).await;
     assert!(matches!(early, Ok(Outcome::NotExecuted(()))), "{early:?}");
     world.pass("first", "s", 1, Gap::Hold).await.expect("an outcome");
-    let corrected = world.say("7.00", "corrected", "s", 2, Gap::Hold).await;
+    let corrected = world.pass_content("7.00", "corrected", "s", 2, Gap::Hold).await;
     assert!(matches!(corrected, Ok(Outcome::Executed(_))), "{corrected:?}");
 }
 
@@ -209,7 +209,7 @@ async fn a_versioned_update_whose_reply_was_lost_is_applied_once() {
     assert_eq!(count(&table.load(key("v")).await.expect("readable").item), 3);
 }
 
-/// Which the SDK does not repeat. The first reply is lost, so that the put is refused over what it wrote itself.
+/// The SDK does not repeat such a conflict. The first reply is lost, so the put is refused because of its own write.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_versioned_update_is_made_once_where_transactions_are_in_the_way() {
     let world = World::start().await;
@@ -226,7 +226,7 @@ async fn a_versioned_update_is_made_once_where_transactions_are_in_the_way() {
     assert_eq!(count(&table.load(key("v")).await.expect("readable").item), 2);
 }
 
-/// The reply to our store is lost, and others store the item before the SDK repeats it.
+/// The reply to our write is lost, and others write the item before the SDK repeats it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_versioned_update_recognises_its_store_under_those_of_others() {
     let world = World::start().await;
@@ -253,7 +253,7 @@ async fn an_update_that_always_loses_ends_and_writes_nothing() {
     let world = World::start().await;
     let table = VersionedTable::new(world.client.clone(), RECORDS).attempts(3);
     let blocked = tokio::runtime::Handle::current();
-    // Somebody else stores it between every load and store.
+    // Another client writes the item between each load and store.
     let rival = VersionedTable::new(world.client.clone(), RECORDS);
     let update = table.update(key("v"), |item| {
         tokio::task::block_in_place(|| blocked.block_on(rival.update(key("v"), one_more))).expect("updates");

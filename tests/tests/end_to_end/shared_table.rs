@@ -17,14 +17,14 @@ use tests::console::{Script, Tables, Visitor, subject};
 use tests::dynamodb::RECORDS;
 use tests::local_stack::{Setup, Stack, payment};
 
-/// What tells a record of another application from ours: the name of its operation, and what it is about.
+/// The operation and the subject of a record, which distinguish another application's records from ours.
 #[derive(Clone, Copy, Debug)]
 struct Foreign {
     operation: &'static str,
     subject: Option<&'static str>,
 }
 
-/// The first is what the quick start of the README makes. The others have a name or words like ours, never both.
+/// The first is made by the README's quick start. The others have an operation or a subject like ours, never both.
 const FOREIGN: [Foreign; 4] = [
     Foreign { operation: "POST /orders", subject: None },
     Foreign { operation: "POST /payments", subject: None },
@@ -38,7 +38,7 @@ struct Other {
     foreign: Foreign,
 }
 
-/// A clock that is late by a minute: what it leased is over by everybody else's.
+/// A clock that is a minute slow: its leases are over by every other clock.
 struct MinuteAgo;
 
 impl Clock for MinuteAgo {
@@ -69,7 +69,7 @@ impl Other {
         engine.run(&self.call(engine.time(), key), |_| async { verdict }).await.expect("an outcome");
     }
 
-    /// As a reconciler of its own holds it.
+    /// Leaves a record that the other application's own reconciler holds.
     async fn held_as_unknown(&self, key: &str, until: EpochMs) {
         self.ended(key, Verdict::Unknown("no answer".into())).await;
         let record = self.record(key).await;
@@ -110,7 +110,7 @@ impl Other {
     }
 }
 
-/// A clock that is ahead by so much: what it leased holds for longer than the test runs.
+/// A clock that is ahead: its leases last longer than the test.
 struct Ahead(Duration);
 
 impl Clock for Ahead {

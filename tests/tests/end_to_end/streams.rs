@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tests::dynamodb::{RECORDS, effect, key};
 use tests::world::World;
 
-/// Written as often as it is asked for: what a second application would show in.
+/// An effect that counts its applications, so that a second one shows.
 fn count(name: &str) -> TransactWriteItem {
     let update = Update::builder()
         .table_name(RECORDS)
@@ -69,7 +69,7 @@ fn record(offset: u64, value: &str) -> Value {
     json!({ "topic": "sales", "partition": 0, "offset": offset, "timestamp": 1_000 + offset, "value": value, "headers": [] })
 }
 
-/// A record counts its offset, and what its value names.
+/// Counts the record's offset, and the name in its value.
 async fn handle(attempt: Attempt<TransactWriteItem>, record: Record) -> Verdict<()> {
     attempt.add_effect(count(&record.position.to_string()));
     match String::from_utf8(record.value.unwrap_or_default()).expect("text").split_once(' ') {
@@ -119,7 +119,7 @@ async fn lost_replies_and_refusals_apply_each_record_once() {
         let shown = format!("{losses:?}");
         sales.database.proxy.plan(losses);
         let records: Vec<_> = (next..next + 5).map(|offset| record(offset, "count all")).collect();
-        // Some of these never hear a reply; Lambda then delivers again.
+        // Some of these never get a reply; Lambda then delivers again.
         let mut tries = 0;
         while !sales.deliver(records.clone()).await.is_empty() {
             tries += 1;
@@ -139,7 +139,7 @@ async fn effects_that_a_transaction_does_not_take_together_are_committed_apart()
     assert_eq!(sales.deliver(records).await, [0_i64; 0]);
     assert_eq!((sales.counted("all").await, sales.version().await), (3, 3), "seen before the service sees it");
 
-    // A put does not tell its key, so that only the service sees that two are of one item: it refuses them together.
+    // A put does not show its key, so only the service sees that two are for one item: it refuses them together.
     let version = sales.version().await;
     assert_eq!(sales.deliver(vec![record(4, "same 1"), record(5, "same 2")]).await, [0_i64; 0]);
     assert_eq!((sales.counted("4").await, sales.counted("5").await, sales.version().await), (1, 1, version + 2));
@@ -180,7 +180,6 @@ async fn of_several_pollers_at_once_each_record_is_applied_once() {
     }
 }
 
-/// A watermark moves only from the version that was seen, whoever moves it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_watermark_moves_only_from_the_version_that_was_seen() {
     let World { store, .. } = World::start().await;

@@ -8,7 +8,7 @@ use tests::local_stack::Stack;
 use tests::wait::TIMEOUT;
 use tests::workspace;
 
-/// A program, and what Debian calls the package that it comes with.
+/// A program and its Debian package.
 type Tool = (&'static str, &'static str);
 
 fn scripts() -> PathBuf {
@@ -16,7 +16,7 @@ fn scripts() -> PathBuf {
 }
 
 /// The folder into which an SDK is installed, once for each list of what it needs. Nothing if that is not possible: in
-/// a build server (`CI` is set) the test fails then, elsewhere it says loudly that it did not run.
+/// a build server (`CI` is set) the test fails then, elsewhere it prints that it did not run.
 fn installed(name: &str, list: &str, tools: &[Tool], install: impl FnOnce(&Path) -> Vec<Command>) -> Option<PathBuf> {
     let folder = workspace().join("target/stripe").join(name);
     let wanted = std::fs::read(scripts().join(list)).expect("a list");
@@ -55,7 +55,7 @@ fn shown(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
-/// Runs a script to its end. It has looked at every answer; what was really charged and refunded is looked at here.
+/// Runs a script, which checks every answer; then checks the charge and the refund.
 async fn passes(program: &Path, script: &str, folder: &Path) {
     let stack = Stack::start().await;
     let provider = stack.local(reqwest::Method::GET, "provider").send().await.expect("answers");

@@ -128,7 +128,7 @@ async fn a_refund_whose_outcome_is_not_known_is_made_once() {
     assert_eq!(ann.balance("acct-1", "EUR", 2).await, 1499);
 }
 
-/// A refund that nobody repeats until the reconciler has settled it.
+/// A refund whose client repeats it only after the reconciler has settled it.
 async fn refund_is_settled(payment_method: &str, finding: &str) {
     let stack = Setup::impatient().start().await;
     let ann = stack.user("ann").await;
@@ -227,8 +227,8 @@ impl Intents {
     }
 }
 
-/// Makes what the unknown request would have made of a bank that insists on its holder: an intent of its transaction,
-/// under its key, that waits.
+/// Creates the intent that the request would have created at a bank that requires the card's holder: it has the request's
+/// transaction and key, and waits.
 async fn charges_that_wait(stack: &Stack) -> Intents {
     let client = Tables::of(stack).await.client;
     let records = client.scan().table_name(RECORDS).filter_expression("attribute_exists(subject)").send().await;
@@ -280,7 +280,7 @@ async fn what_was_not_valid_and_never_released_is_prevented_and_the_key_is_free_
     let ann = stack.user("ann").await;
     assert_eq!(ann.get("/payments/none").await.status, 404, "a sandbox is there");
 
-    // As if the sandbox had died: what it writes after so many requests does not arrive.
+    // As if the sandbox had died: after this number of requests no write arrives.
     let dies_after = |requests| proxy.plan([vec![Fault::None; requests], vec![Fault::LoseRequest; 20]].concat());
     let refunds = "/payments/pay_01935b4a7c0070008000000000000001/refunds";
     for (path, key, body, requests) in
@@ -317,7 +317,7 @@ async fn that_a_record_does_not_say_what_it_is_about_proves_nothing() {
         update.send().await.expect("removed");
     }
 
-    // By the reconciler, which has only the record, they are not taken for payments.
+    // The reconciler has only the records, and does not take them for payments.
     tests::wait::eventually("their leases are over", || async {
         let report = stack.reconcile().await;
         assert_eq!((&report["prevented"], &report["happened"]), (&json!(0), &json!(0)), "{report}");

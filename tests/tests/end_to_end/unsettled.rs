@@ -148,7 +148,7 @@ async fn a_scan_finds_the_abandoned_and_the_expired_and_nothing_else() {
     let world = Timed::start().await;
     world.ends_with("expired", Verdict::Success(1)).await;
     world.ends_with("released", Verdict::NotExecuted(1)).await;
-    // A long answer has parts beside its record; together they have expired once.
+    // A long answer has parts next to its record; together they count as one expired record.
     let long: String = (0..50_000_u32).map(|number| format!("{:x}", number.wrapping_mul(2_654_435_761))).collect();
     let answered = world.engine.run(&world.call("long"), async |_| Verdict::Success(long.clone())).await;
     assert!(matches!(answered, Ok(Outcome::Executed(_))), "{answered:?}");
@@ -157,7 +157,7 @@ async fn a_scan_finds_the_abandoned_and_the_expired_and_nothing_else() {
         world.dies(name).await;
     }
     world.ends_with("unknown", Verdict::Unknown("no answer".into())).await;
-    // The process that held a lock died, and somebody else's items are in the table.
+    // A process with a lock died, and the table has items of another application.
     let lock = Lock::new(world.engine.clone(), "reconciler", Duration::from_secs(1));
     let _held = lock.acquire(None).await.expect("reachable").expect("free");
     let foreign = world.client.put_item().table_name(RECORDS).item("id", AttributeValue::S("other#1".into()));
