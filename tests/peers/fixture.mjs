@@ -1,4 +1,4 @@
-// The routes of tests/vectors/http/README.md on Express, as far as a process in memory can offer them. What protects them
+// The routes of tests/http-conformance/README.md on Express, as far as a process in memory can offer them. What protects them
 // is given to `serve`: middleware as its README shows it, without any work of ours on top.
 import { randomBytes, randomUUID } from "node:crypto";
 import { gzipSync } from "node:zlib";

@@ -9,7 +9,9 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use thirtyfour::{By, ChromiumLikeCapabilities, DesiredCapabilities, Key, TypingData, WebDriver, WebElement};
 
-use crate::stack::{PATIENCE, eventually, workspace};
+use crate::process::signal;
+use crate::wait::{TIMEOUT, eventually};
+use crate::workspace;
 
 /// What a browser can do, and how the page looks in it.
 #[derive(Clone, Copy, Debug)]
@@ -22,12 +24,12 @@ pub struct View {
     pub scripts: bool,
 }
 
-/// A window of a desk, in the light theme.
+/// A desktop window with the light theme.
 pub const DESK: View = View { width: 1100, dark: false, scripts: true };
 /// A phone.
 pub const PHONE: View = View { width: 375, dark: false, scripts: true };
 
-/// One browser with a profile of its own. It ends with the value.
+/// A browser with its own profile. Dropping the value ends it.
 pub struct Browser {
     /// The window.
     pub driver: WebDriver,
@@ -35,8 +37,8 @@ pub struct Browser {
     _profile: TempDir,
 }
 
-/// Whether the browser and the accessibility checker are there. Without them a test must not pass silently: in a build
-/// server (`CI` is set) it fails, elsewhere it says loudly that it did not run.
+/// Whether the browser and the accessibility checker are installed. Without them a test must not pass silently: on a build
+/// server (`CI` is set) it fails, elsewhere it prints that it did not run.
 pub fn is_available() -> bool {
     let missing: Vec<&str> = [
         ("chromium", which("chromium").is_some()),
@@ -93,7 +95,7 @@ impl Browser {
         browser
     }
 
-    /// Changes what the browser can do.
+    /// Changes the view.
     pub async fn look(&self, view: View) {
         let View { width, dark, scripts } = view;
         let theme = if dark { "dark" } else { "light" };
@@ -111,7 +113,7 @@ impl Browser {
         self.driver.cdp().send_raw(method, parameters).await.expect(method)
     }
 
-    /// Notes what the page's policy forbids, and what its scripts would do, over all pages.
+    /// Records violations of the pages' policy and calls of hostile scripts, across pages.
     async fn watch(&self) {
         let source = "
             const note = text => sessionStorage.setItem('noted', (sessionStorage.getItem('noted') || '') + text + '\\n');
@@ -144,7 +146,7 @@ impl Browser {
         self.driver.current_url().await.expect("an address").to_string()
     }
 
-    /// What is to be read on the page; nothing while the browser goes from one page to another.
+    /// The visible text; empty while the browser loads another page.
     pub async fn text(&self) -> String {
         match self.driver.find(By::Tag("body")).await {
             Ok(body) => body.text().await.unwrap_or_default(),
@@ -152,10 +154,10 @@ impl Browser {
         }
     }
 
-    /// Waits until all these are to be read on the page.
+    /// Waits until the page shows all these texts.
     ///
     /// # Panics
-    /// If one is not.
+    /// If it does not show one of them.
     pub async fn shows(&self, texts: &[&str]) {
         let started = Instant::now();
         loop {
@@ -164,12 +166,12 @@ impl Browser {
             if missing.is_empty() {
                 return;
             }
-            assert!(started.elapsed() < PATIENCE, "{missing:?} not on {}: {page}", self.url().await);
+            assert!(started.elapsed() < TIMEOUT, "{missing:?} not on {}: {page}", self.url().await);
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
 
-    /// Follows a link or presses a button, by what is written on it, to another page.
+    /// Clicks a link or a button with this label, and waits for the next page.
     pub async fn press(&self, label: &str) {
         let path = format!("//*[self::a or self::button][contains(normalize-space(), \"{label}\")]");
         let page = self.driver.find(By::Tag("html")).await.expect("a page");
@@ -177,49 +179,49 @@ impl Browser {
         self.leaves(&page).await;
     }
 
-    /// Waits until another page has taken the place of this one.
+    /// Waits until another page has replaced this one.
     async fn leaves(&self, page: &WebElement) {
         eventually("another page", || async { page.tag_name().await.is_err().then_some(()) }).await;
     }
 
-    /// Types into a field, in place of what is there.
+    /// Replaces the text of a field.
     pub async fn fill(&self, id: &str, text: &str) {
         let field = self.driver.find(By::Id(id)).await.expect(id);
         field.clear().await.expect(id);
         field.send_keys(text).await.expect(id);
     }
 
-    /// Presses a key, wherever the focus is.
+    /// Presses a key on the focused element.
     pub async fn key(&self, key: impl Into<TypingData>) {
         let focus = self.driver.active_element().await.expect("a focus");
         focus.send_keys(key).await.expect("takes the key");
     }
 
-    /// Presses Enter on what has the focus, to another page.
+    /// Presses Enter on the focused element, and waits for the next page.
     pub async fn enter(&self) {
         let page = self.driver.find(By::Tag("html")).await.expect("a page");
         self.key(Key::Enter).await;
         self.leaves(&page).await;
     }
 
-    /// Presses Enter on what has the focus, a link to a place on this page.
+    /// Presses Enter on the focused element, a link within this page.
     pub async fn enter_in_place(&self) {
         self.key(Key::Enter).await;
     }
 
-    /// What is written on what has the focus.
+    /// The text of the focused element.
     pub async fn focus(&self) -> String {
         let focus = self.driver.active_element().await.expect("a focus");
         focus.text().await.expect("its text")
     }
 
-    /// What is typed into a field.
+    /// The text of a field.
     pub async fn value(&self, id: &str) -> String {
         let field = self.driver.find(By::Id(id)).await.expect(id);
         field.value().await.expect(id).unwrap_or_default()
     }
 
-    /// Moves the focus by the Tab key until it is on something with this text or id.
+    /// Presses Tab until an element with this text or id has the focus.
     ///
     /// # Panics
     /// If it cannot be reached.
@@ -235,7 +237,7 @@ impl Browser {
         panic!("{label} cannot be reached by the Tab key on {}", self.url().await);
     }
 
-    /// How much wider the page is than the window.
+    /// By how much the page is wider than the window.
     pub async fn overflow(&self) -> i64 {
         let script = "return document.documentElement.scrollWidth - document.documentElement.clientWidth";
         self.driver.execute(script, vec![]).await.expect("a script").json().as_i64().expect("a number")
@@ -272,13 +274,13 @@ impl Drop for Browser {
     fn drop(&mut self) {
         // The driver ends its browser on SIGTERM. After `quit` there is nothing left to end.
         if matches!(self.process.try_wait(), Ok(None)) {
-            crate::stack::signal(self.process.id(), "TERM");
+            signal(self.process.id(), "TERM");
             let _ = self.process.wait();
         }
     }
 }
 
-/// Starts the driver on a free port of its own choice.
+/// Starts the driver on a free port.
 fn launch() -> (Child, u16) {
     let mut process = Command::new("chromedriver")
         .arg("--port=0")

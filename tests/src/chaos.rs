@@ -1,18 +1,18 @@
-//! The application under fire: its processes are killed and frozen, what they say to DynamoDB is lost, repeated and
-//! late, and the whole stack dies and starts again on its data. Clients go on until each of their requests has a final
-//! answer.
+//! Chaos tests of the application: its processes are killed and frozen, its requests to DynamoDB are lost, repeated and
+//! delayed, and the whole stack is killed and starts again on its data. Clients repeat each request until its answer is
+//! final.
 //!
-//! The judge looks at what the provider charged, what the ledger shows and what each client heard; never at a record.
+//! At the end the provider's charges and the ledger must match the clients' answers. Records are never looked at.
 
 mod client;
+mod faults;
+mod kill_point;
 mod killer;
-mod point;
-mod toll;
-mod weather;
+mod tally;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -20,51 +20,54 @@ use std::time::{Duration, Instant};
 use futures::StreamExt;
 use reqwest::Method;
 
-use crate::stack::{Stack, eventually, free_port, workspace};
 use fault_proxy::Proxy;
 
-pub use client::{Clients, Payment};
-use killer::Killer;
-use toll::Toll;
-use weather::Weather;
+use crate::local_stack::{Setup, Stack};
+use crate::process::free_port;
+use crate::wait::eventually;
 
-/// How much is to happen, at least.
+pub use client::{Clients, Payment};
+use faults::Faults;
+use killer::Killer;
+use tally::KillTally;
+
+/// The size of a run, as minimums.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
-    /// How many processes are killed.
+    /// Processes to kill.
     pub kills: u64,
-    /// How many of them at each named point.
+    /// Those of them to kill at each named point.
     pub at_each_point: u64,
-    /// How many are frozen for longer than their lease, and go on.
+    /// Processes to freeze for longer than their lease.
     pub freezes: u64,
-    /// How often the whole stack is killed and started again.
+    /// Restarts of the whole stack after it was killed.
     pub restarts: u64,
-    /// What chance follows from. Processes and sockets are real, so a seed does not repeat a run.
+    /// The seed of random choices. Processes and sockets are real, so a seed does not repeat a run.
     pub seed: u64,
 }
 
-/// What happened.
+/// The result of a run.
 #[derive(Clone, Debug)]
 pub struct Tally {
-    /// Processes killed that waited for an event or were handling one.
+    /// Processes killed while they waited for an event or handled one.
     pub kills: u64,
-    /// Those of them that were handling one.
+    /// Those of them that handled one.
     pub at_work: u64,
     /// Those of these that were killed at a named point: before the write arrived, or after it took effect.
     pub points: BTreeMap<String, u64>,
     /// Processes frozen for longer than their lease.
     pub freezes: u64,
-    /// Requests to DynamoDB that were lost, repeated or late.
+    /// Requests to DynamoDB that were lost, repeated or delayed.
     pub losses: u64,
-    /// Late owners that were fenced, as the functions' logs say.
+    /// Late owners that were fenced, by the functions' logs.
     pub fenced: u64,
-    /// Events that were cut short by the end of their process, as the stack's log says; the provider killed some, too.
+    /// Events whose process ended before their answer, by the stack's log; the provider killed some, too.
     pub cut_short: u64,
-    /// Payments that were asked for, each until its answer was final.
+    /// Payments with a final answer.
     pub payments: usize,
-    /// Requests that this took.
+    /// Requests for them.
     pub requests: u64,
-    /// Seconds of that.
+    /// Seconds that the run took.
     pub seconds: u64,
 }
 
@@ -77,42 +80,43 @@ impl fmt::Display for Tally {
     }
 }
 
-/// Lets it happen, tells how far it is, and checks what came of it.
+/// Runs the plan, reports its progress, and checks the result.
 ///
 /// # Panics
 /// If a promise was broken.
-pub async fn run(plan: Plan, mut tell: impl FnMut(&str) + Send) -> Tally {
+pub async fn run(plan: Plan, mut progress: impl FnMut(&str) + Send) -> Tally {
     let (started, folder) = (Instant::now(), Folder::new(plan.seed));
-    let (clients, toll) = (Arc::new(Clients::new(plan.seed)), Toll::default());
+    let (clients, tally) = (Arc::new(Clients::new(plan.seed)), KillTally::default());
     let (mut losses, mut fenced, mut cut_short) = (0, 0, 0);
     for round in 0..=plan.restarts {
         let is_last = round == plan.restarts;
         let share = |total: u64| total * (round + 1) / (plan.restarts + 1);
-        let mut city = City::start(&folder, plan, round, &toll).await;
-        clients.serve_from(&city.stack).await;
+        let mut environment = Environment::start(&folder, plan, round, &tally).await;
+        clients.serve_from(&environment.stack).await;
         let working = tokio::spawn(Arc::clone(&clients).work());
-        let enough = || !is_last || (toll.counts().are_everywhere(plan.at_each_point) && fenced + city.fenced() > 0);
-        let killer = Killer::new(&city.stack, plan.seed + round, toll.clone());
+        let enough =
+            || !is_last || (tally.counts().are_everywhere(plan.at_each_point) && fenced + environment.fenced() > 0);
+        let killer = Killer::new(&environment.stack, plan.seed + round, tally.clone());
         tokio::select! {
-            () = killer.rage(share(plan.kills), share(plan.freezes), enough) => {}
-            () = reconcile(&city.stack) => {}
-            () = report(&toll, &mut tell) => {}
+            () = killer.run(share(plan.kills), share(plan.freezes), enough) => {}
+            () = reconcile(&environment.stack) => {}
+            () = report(&tally, &mut progress) => {}
         }
         if is_last {
-            toll.end();
-            clients.stop_asking();
+            tally.end();
+            clients.stop();
             working.await.expect("every client gets its final answers");
-            judge(&city.stack, &clients).await;
+            check(&environment.stack, &clients).await;
         } else {
             working.abort();
-            tokio::task::block_in_place(|| city.stack.kill());
+            tokio::task::block_in_place(|| environment.stack.kill());
         }
-        losses += city.losses.load(Ordering::Relaxed);
-        fenced += city.fenced();
-        cut_short += city.stack.count("Runtime exited with error: signal: killed");
+        losses += environment.losses.load(Ordering::Relaxed);
+        fenced += environment.fenced();
+        cut_short += environment.stack.count("Runtime exited with error: signal: killed");
     }
     let (payments, requests) = clients.count();
-    let counts = toll.counts();
+    let counts = tally.counts();
     Tally {
         kills: counts.kills,
         at_work: counts.at_work,
@@ -127,47 +131,42 @@ pub async fn run(plan: Plan, mut tell: impl FnMut(&str) + Send) -> Tally {
     }
 }
 
-/// Runs the reconciler again and again.
+/// Runs the reconciler every five seconds.
 async fn reconcile(stack: &Stack) {
     loop {
-        // It is killed like others: what it answers does not matter.
+        // It is killed like other functions, so its answer does not matter.
         drop(stack.local(Method::POST, "reconcile").send().await);
         tokio::time::sleep(Duration::from_secs(5)).await;
     }
 }
 
-/// Tells every second how far it is.
-async fn report(toll: &Toll, tell: &mut (impl FnMut(&str) + Send)) {
+/// Reports the progress every second.
+async fn report(tally: &KillTally, progress: &mut (impl FnMut(&str) + Send)) {
     loop {
         tokio::time::sleep(Duration::from_secs(1)).await;
-        let progress = toll.counts().progress();
-        tell(&progress);
+        let counts = tally.counts().progress();
+        progress(&counts);
     }
 }
 
-/// A stack behind a proxy with bad weather.
-struct City {
+/// A stack behind a fault-injecting proxy.
+struct Environment {
     stack: Stack,
     losses: Arc<AtomicU64>,
 }
 
-impl City {
-    async fn start(folder: &Folder, plan: Plan, round: u64, toll: &Toll) -> Self {
+impl Environment {
+    async fn start(folder: &Folder, plan: Plan, round: u64, tally: &KillTally) -> Self {
         let port = free_port();
         let proxy = Proxy::start(([127, 0, 0, 1], port).into()).await.expect("a free port");
-        let endpoint = proxy.url();
-        let (data, template) = (folder.path("data"), folder.template());
-        let arguments = ["--data", &data, "--template", &template, "--dynamodb-endpoint", &endpoint];
-        let port = port.to_string();
-        let stack =
-            Stack::start_with(&[&arguments[..], &["--dynamodb-port", &port, "--overtime", "20"]].concat()).await;
+        let stack = short_leases().data(&folder.0).behind(&proxy.url(), port).start().await;
         let losses = Arc::default();
-        proxy.follow(Weather {
+        proxy.follow(Faults {
             losses: Arc::clone(&losses),
-            toll: toll.clone(),
+            tally: tally.clone(),
             goal: plan.at_each_point,
             rng: fastrand::Rng::with_seed(plan.seed + round),
-            doomed: HashMap::new(),
+            pending_kills: HashMap::new(),
         });
         Self { stack, losses }
     }
@@ -177,9 +176,9 @@ impl City {
     }
 }
 
-/// What really happened fits what the clients heard.
-async fn judge(stack: &Stack, clients: &Clients) {
-    // What died too often waits in the dead-letter queue: not lost (G9).
+/// Checks that charges and ledger match the answers that the clients received.
+async fn check(stack: &Stack, clients: &Clients) {
+    // A message whose worker was killed too often is in the dead-letter queue: not lost (G9).
     eventually("the ledger queue is empty, and so is its dead-letter queue", || async {
         let dead = stack.queue("LedgerDeadLetters").await;
         if dead["visible"].as_u64() != Some(0) {
@@ -191,21 +190,21 @@ async fn judge(stack: &Stack, clients: &Clients) {
         (stack.queue("LedgerDeadLetters").await["visible"].as_u64() == Some(0)).then_some(())
     })
     .await;
-    // What was held back on its way to the provider arrives: it must be refused, or be known already.
+    // Requests that were held back on their way to the provider arrive: each must be refused or a repetition.
     let late = stack.local(Method::POST, "provider/deliver").send().await;
     assert!(late.is_ok_and(|response| response.status().is_success()));
     let charges = stack.charges().await;
     let charged =
         |payment: &Payment| charges.iter().filter(|charge| charge["amount"].as_u64() == Some(payment.amount)).count();
-    let judge = &stack.auditor().await;
+    let auditor = &stack.auditor().await;
     let payments = clients.payments();
     futures::stream::iter(&payments)
         .for_each_concurrent(8, |payment| async move {
             assert_eq!(charged(payment), usize::from(payment.succeeded()), "charges for {payment:?}");
             if payment.succeeded() {
-                assert_eq!(judge.balance(&payment.account, "EUR", 1).await, payment.amount as i64, "{payment:?}");
+                assert_eq!(auditor.balance(&payment.account, "EUR", 1).await, payment.amount as i64, "{payment:?}");
             } else {
-                let account = judge.get(&format!("/accounts/{}", payment.account)).await;
+                let account = auditor.get(&format!("/accounts/{}", payment.account)).await;
                 assert_eq!(account.status, 404, "nothing was posted: {payment:?} {account:?}");
             }
         })
@@ -214,43 +213,31 @@ async fn judge(stack: &Stack, clients: &Clients) {
     assert_eq!(charges.len(), succeeded, "nothing else was charged");
 }
 
-/// The data of a stack, and its template; removed at the end, unless something was broken.
+/// Functions with leases of a few seconds, and room for sandboxes that are frozen.
+fn short_leases() -> Setup {
+    Setup::brief()
+        .parameter("ReconcilerTimeoutSeconds", 14)
+        .parameter("LedgerVisibilitySeconds", 4)
+        .parameter("ScanIntervalSeconds", 0)
+        .option("sandboxes", 96)
+        .option("overtime", 20)
+}
+
+/// The data of a stack; removed at the end, unless a promise was broken.
 struct Folder(PathBuf);
 
 impl Folder {
     fn new(seed: u64) -> Self {
         let folder = std::env::temp_dir().join(format!("chaos-{seed}-{}", std::process::id()));
-        std::fs::create_dir_all(folder.join("data")).expect("writable");
+        std::fs::create_dir_all(&folder).expect("writable");
         Self(folder)
-    }
-
-    fn path(&self, name: &str) -> String {
-        self.0.join(name).to_str().expect("UTF-8").to_owned()
-    }
-
-    /// The application's template, with leases of a few seconds, and room for sandboxes that stand still.
-    fn template(&self) -> String {
-        let template = std::fs::read_to_string(workspace().join("template.yaml")).expect("readable");
-        let functions = format!("CodeUri: {}/functions", workspace().display());
-        let reserved = "      ReservedConcurrentExecutions: !If [";
-        assert!(template.contains(reserved), "the template has {reserved}");
-        let template: String = template.split_inclusive('\n').filter(|line| !line.starts_with(reserved)).collect();
-        let impatient = template
-            .replace("VisibilityTimeout: 60", "VisibilityTimeout: 4")
-            .replace("      Timeout: 10\n", "      Timeout: 4\n      ReservedConcurrentExecutions: 96\n")
-            .replace("      Timeout: 60\n", "      Timeout: 14\n")
-            .replace("Default: 3600", "Default: 0")
-            .replace("CodeUri: functions", &functions);
-        let file: &Path = &self.0.join("template.yaml");
-        std::fs::write(file, impatient).expect("writable");
-        self.path("template.yaml")
     }
 }
 
 impl Drop for Folder {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("kept for a look: {}", self.0.display());
+            eprintln!("the data is kept in {}", self.0.display());
         } else {
             drop(std::fs::remove_dir_all(&self.0));
         }

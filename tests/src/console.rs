@@ -1,4 +1,4 @@
-//! The operators' console of a running stack, as its users reach it: by a browser's requests, and by scripts.
+//! Users of the operators' console on a running stack: browsers without scripts, and API clients.
 
 use std::time::Duration;
 
@@ -15,12 +15,12 @@ use reqwest::{Method, RequestBuilder, redirect};
 use serde_json::{Value, json};
 
 use crate::dynamodb::RECORDS;
-use crate::stack::{Answer, Stack};
+use crate::local_stack::{Answer, Stack};
 
-/// The table of the application.
+/// The application's table.
 const PAYMENTS: &str = "Payments";
 
-/// Somebody at a browser that runs no scripts: keeps the cookie, sends forms as they are, follows nothing by itself.
+/// A browser without scripts: it keeps the cookie, sends forms, and follows no redirect.
 pub struct Visitor {
     client: reqwest::Client,
     base: String,
@@ -54,19 +54,19 @@ impl Visitor {
         Answer::of(self.request(Method::GET, path).send().await.expect("answers")).await
     }
 
-    /// Sends a form with these fields and nothing else.
+    /// Sends a form with exactly these fields.
     pub async fn send(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
         Answer::of(self.request(Method::POST, path).form(fields).send().await.expect("answers")).await
     }
 
-    /// What the forms of a page bring along.
+    /// The CSRF token in the forms.
     pub async fn csrf(&self) -> String {
         let page = self.open("/console").await.text();
         let (_, rest) = page.split_once("name=\"csrf\" value=\"").expect("a form");
         rest.split('"').next().expect("a value").to_owned()
     }
 
-    /// Fills in the form of an action, and gets the path of its preview.
+    /// Sends the form of an action; the path of its preview.
     pub async fn preview(&self, record: &str, verb: &str, fields: &[(&str, &str)]) -> String {
         let csrf = self.csrf().await;
         let fields = [&[("csrf", csrf.as_str())], fields].concat();
@@ -82,21 +82,21 @@ impl Visitor {
     }
 }
 
-/// A script with a token.
+/// A client of the console's API.
 pub struct Script<'a> {
     stack: &'a Stack,
     token: String,
 }
 
 impl<'a> Script<'a> {
-    /// A script of this operator or viewer; the role may also be none of them.
+    /// A client with this name and role; the role need not be a valid one.
     pub async fn of(stack: &'a Stack, name: &str, role: &str) -> Self {
         let request = stack.local(Method::GET, "token").query(&[("sub", name), ("role", role)]);
         let token = request.send().await.expect("answers").text().await.expect("a token");
         Self { stack, token }
     }
 
-    /// Asks the console's API.
+    /// Sends a request to the console's API.
     pub async fn call(&self, method: Method, path: &str, body: Option<&Value>) -> Answer {
         let request = reqwest::Client::new().request(method, format!("{}/console/api/{path}", self.stack.base()));
         let request = request.bearer_auth(&self.token);
@@ -111,7 +111,7 @@ impl<'a> Script<'a> {
         answer.json()
     }
 
-    /// Previews an action, and gets its token.
+    /// Previews an action; the preview's token.
     pub async fn preview(&self, record: &str, verb: &str, wish: &Value) -> String {
         let answer = self.call(Method::POST, &format!("records/{record}/{verb}"), Some(wish)).await;
         assert_eq!(answer.status, 201, "{}", answer.text());
@@ -123,19 +123,19 @@ impl<'a> Script<'a> {
         self.call(Method::POST, &format!("previews/{token}"), None).await
     }
 
-    /// Confirms a preview that needs a second operator; gets the id of the approval.
+    /// Confirms a preview that needs a second operator; the approval's id.
     pub async fn request(&self, token: &str) -> String {
         let answer = self.confirm(token).await;
         assert_eq!(answer.status, 202, "{}", answer.text());
         answer.json()["approval"].as_str().expect("an id").to_owned()
     }
 
-    /// Approves what another operator has asked for.
+    /// Approves another operator's request.
     pub async fn approve(&self, id: &str) -> Answer {
         self.call(Method::POST, &format!("approvals/{id}"), None).await
     }
 
-    /// The records that are unresolved, oldest first.
+    /// The unresolved records, oldest first.
     pub async fn unresolved(&self) -> Vec<String> {
         let found = self.get("unresolved").await;
         let records = found["records"].as_array().cloned().unwrap_or_default();
@@ -143,15 +143,15 @@ impl<'a> Script<'a> {
     }
 }
 
-/// The tables of a running stack, for what no API would write.
+/// Direct access to the tables of a running stack.
 pub struct Tables {
-    /// DynamoDB itself.
+    /// A client of DynamoDB.
     pub client: Client,
     store: DynamoDbStore,
 }
 
 impl Tables {
-    /// Of this stack.
+    /// The tables of a stack.
     pub async fn of(stack: &Stack) -> Self {
         let endpoint = stack.local(Method::GET, "dynamodb").send().await.expect("answers").text().await.expect("a URL");
         let config = idempotency::store::dynamodb::client().config().to_builder();
@@ -165,7 +165,7 @@ impl Tables {
         Self { store: DynamoDbStore::new(client.clone(), RECORDS), client }
     }
 
-    /// A record of an operation whose outcome is unknown, as the engine leaves it; gets its id as URLs have it.
+    /// Creates a record with an unknown outcome; its id as in URLs.
     pub async fn unknown(&self, key: &str, operation: &str, subject: &str) -> String {
         let engine = Engine::builder(self.store.clone()).build();
         let (id, call) = call(&engine, key, operation, subject);
@@ -174,12 +174,12 @@ impl Tables {
         id
     }
 
-    /// A record that was claimed a minute ago by somebody who is frozen since; gets its id and the claim.
+    /// Creates a record whose owner is frozen since a minute; its id and the claim.
     pub async fn frozen(&self, key: &str) -> (String, Box<Claim<DynamoDbStore>>) {
         self.claimed(key, MinuteAgo).await
     }
 
-    /// A record that somebody is at work on; gets its id and the claim.
+    /// Creates a record with a live lease; its id and the claim.
     pub async fn held(&self, key: &str) -> (String, Box<Claim<DynamoDbStore>>) {
         self.claimed(key, SystemClock).await
     }
@@ -197,7 +197,7 @@ impl Tables {
         }
     }
 
-    /// Makes a preview older than it is.
+    /// Moves the creation of a preview into the past.
     pub async fn age(&self, token: &str, age: Duration) {
         let table = Table::new(self.client.clone(), PAYMENTS);
         let preview = table.preview(token.parse().expect("a token")).await.expect("readable").expect("there");
@@ -218,7 +218,7 @@ impl Tables {
             .expect("ages");
     }
 
-    /// Writes the payment of a record's transaction, as the request itself would have done.
+    /// Writes the payment of a record's transaction, as its request would have done.
     pub async fn record_payment(&self, id: &str, account: &str) {
         let record = self.record(id).await;
         let body = json!({ "account": account, "amount": 1999, "currency": "EUR", "payment_method": "pm_card_visa" });
@@ -229,7 +229,7 @@ impl Tables {
         self.client.transact_write_items().set_transact_items(Some(writes)).send().await.expect("written");
     }
 
-    /// Makes a request for approval older than it is.
+    /// Moves the creation of an approval into the past.
     pub async fn age_approval(&self, id: &str, age: Duration) {
         let text = |value: &str| AttributeValue::S(value.to_owned());
         let id: String = id.split('-').collect();
@@ -245,14 +245,14 @@ impl Tables {
         update.send().await.expect("ages");
     }
 
-    /// A record as it is.
+    /// Reads a record.
     pub async fn record(&self, id: &str) -> Record {
         let id = RecordId::from_stored(format!("idempotency:{id}"));
         self.store.read(&id).await.expect("readable").expect("there")
     }
 }
 
-/// The clock of a sandbox that was frozen for a minute: its lease is over by everybody else's.
+/// The clock of a sandbox that was frozen for a minute: by every other clock its lease is over.
 struct MinuteAgo;
 
 impl Clock for MinuteAgo {
@@ -261,7 +261,7 @@ impl Clock for MinuteAgo {
     }
 }
 
-/// A call of ann's, and the id of its record as URLs have it.
+/// A call of the principal `ann`, and the id of its record as in URLs.
 fn call(engine: &Engine<DynamoDbStore>, key: &str, operation: &str, subject: &str) -> (String, Call) {
     let (principal, key) = (Principal::new("ann").expect("a principal"), Key::new(key).expect("a key"));
     let id = RecordId::new("payments", &principal, &key);
@@ -274,7 +274,7 @@ fn call(engine: &Engine<DynamoDbStore>, key: &str, operation: &str, subject: &st
     (id, call)
 }
 
-/// The subject of a payment of so many minor units.
+/// The subject of a payment.
 pub fn subject(account: &str, amount: u64, currency: &str) -> String {
     json!({ "account": account, "amount": amount, "currency": currency }).to_string()
 }

@@ -19,7 +19,7 @@ pub fn key(id: impl Into<String>) -> HashMap<String, AttributeValue> {
     HashMap::from([("id".to_owned(), AttributeValue::S(id.into()))])
 }
 
-/// An effect in the same table, the item `effect:NAME`, refused if it was applied before.
+/// A transactional effect in the same table, the item `effect:NAME`; it is refused if it was applied before.
 pub fn effect(name: impl Into<String>) -> TransactWriteItem {
     let put = Put::builder()
         .table_name(RECORDS)
@@ -31,7 +31,7 @@ pub fn effect(name: impl Into<String>) -> TransactWriteItem {
 
 /// A database in memory with a table of records, reached through a [`Proxy`].
 pub struct Database {
-    /// Between the clients and the database.
+    /// The proxy between clients and the database.
     pub proxy: Proxy,
 }
 
@@ -47,7 +47,7 @@ impl Database {
         started
     }
 
-    /// A client that is made as the library makes it, but of this database.
+    /// A client with the library's configuration, for this database.
     pub async fn client(&self) -> Client {
         let config = idempotency::store::dynamodb::client().config().to_builder();
         Client::from_conf(

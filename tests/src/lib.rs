@@ -1,12 +1,25 @@
 //! What the tests share: an embedded DynamoDB, the local stack as a process, what its functions print, and what the
-//! template watches.
+//! template monitors.
+
+use std::path::PathBuf;
 
 pub mod browser;
 pub mod chaos;
 pub mod console;
 pub mod dynamodb;
-pub mod http_conformance;
+mod json;
+pub mod local_stack;
 pub mod log;
-pub mod nightly;
-pub mod stack;
-pub mod watched;
+pub mod monitoring;
+pub mod process;
+pub mod sizes;
+pub mod soak;
+pub mod wait;
+pub mod world;
+
+/// The root of the workspace.
+pub fn workspace() -> PathBuf {
+    let mut folder = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    folder.pop();
+    folder
+}

@@ -1,17 +1,19 @@
-//! What the functions print: the lines of their log, and the metrics in them.
+//! The output of the functions: log lines, and metrics.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-/// All that the functions of a stack have printed.
+use crate::json::{list, text};
+
+/// The output of all functions of a stack.
 #[derive(Debug, Default)]
 pub struct Printed {
-    /// Lines of the log, each with the function that wrote it.
+    /// Log lines, each with the function that wrote it.
     pub lines: Vec<(String, Value)>,
-    /// Metrics that CloudWatch would make of it.
+    /// The metrics that CloudWatch would extract.
     pub metrics: BTreeSet<Series>,
-    /// Values of the counters, over all functions.
+    /// The sums of the counters over all functions.
     pub counts: BTreeMap<String, f64>,
 }
 
@@ -64,16 +66,8 @@ impl Printed {
         }
     }
 
-    /// The one line that each request and each message leaves.
+    /// The request log: one line for each request, message and stream record.
     pub fn outcomes(&self) -> impl Iterator<Item = &Value> {
         self.lines.iter().map(|(_, line)| line).filter(|line| line["fields"]["outcome"].is_string())
     }
-}
-
-fn list(value: &Value) -> &[Value] {
-    value.as_array().map(Vec::as_slice).unwrap_or_default()
-}
-
-fn text(value: &Value) -> String {
-    value.as_str().unwrap_or_default().to_owned()
 }

@@ -1,11 +1,11 @@
-//! What `sam build` made of the functions, as it would be uploaded.
+//! The functions as `sam build` leaves them for the upload.
 
-use tests::stack::{Stack, payment};
+use tests::local_stack::{Setup, payment};
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the programs of `sam build`; .ci/run builds them and runs it"]
 async fn the_programs_of_sam_build_charge_post_and_reconcile() {
-    let stack = Stack::start_with(&["--built", ".aws-sam/build"]).await;
+    let stack = Setup::built(".aws-sam/build".into()).start().await;
     let ann = stack.user("ann").await;
     let body = payment("acct-1", "pm_card_visa");
     let first = ann.pay("key-1", &body).await;

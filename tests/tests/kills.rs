@@ -1,17 +1,18 @@
-//! Processes that are killed and frozen, a store that loses replies, stacks that die: on real sockets, with the real
-//! binaries. `cargo run --release -p tests --bin nightly` does more of it.
+//! The chaos tests, with real processes on real sockets. The gate makes them larger by `SOAK_KILLS` and others;
+//! `cargo run --release -p tests --bin soak` runs many more.
 
 use tests::chaos::{Plan, run};
-use tests::nightly::now_and_then;
+use tests::sizes::number;
+use tests::soak::now_and_then;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_dies_each_payment_is_charged_and_posted_once_and_has_one_answer() {
     let plan = Plan {
-        kills: number("PROOF_KILLS", 5000),
-        at_each_point: number("PROOF_AT_EACH_POINT", 20),
-        freezes: number("PROOF_FREEZES", 500),
-        restarts: number("PROOF_RESTARTS", 2),
-        seed: number("PROOF_SEED", std::process::id().into()),
+        kills: number("SOAK_KILLS", 200),
+        at_each_point: number("SOAK_KILLS_AT_EACH_POINT", 1),
+        freezes: number("SOAK_FREEZES", 20),
+        restarts: number("SOAK_RESTARTS", 1),
+        seed: number("SOAK_SEED", std::process::id().into()),
     };
     println!("{plan:?}");
     let tally = run(plan, now_and_then()).await;
@@ -21,8 +22,4 @@ async fn whatever_dies_each_payment_is_charged_and_posted_once_and_has_one_answe
     assert!(tally.at_work > tally.kills / 2, "most of the dead were only waiting");
     assert!(tally.fenced > 0, "no late owner came back");
     assert!(tally.losses > 0, "nothing was lost on the way to the store");
-}
-
-fn number(name: &str, default: u64) -> u64 {
-    std::env::var(name).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name} must be a number")))
 }

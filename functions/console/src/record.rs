@@ -60,26 +60,12 @@ const PREFIX: &str = "idempotency:";
 
 #[cfg(test)]
 mod tests {
-    use idempotency::protocol::{Fingerprinter, History, Key, OwnerToken, Principal, TransactionId};
+    use idempotency::protocol::{OwnerToken, TransactionId};
 
     use super::*;
 
     fn record(state: State) -> Record {
-        Record {
-            id: RecordId::new("payments", &Principal::new("p").unwrap(), &Key::new("k").unwrap()),
-            operation: "POST /payments".into(),
-            fingerprint: Fingerprinter::new().finish(),
-            transaction: TransactionId::new(EpochMs(1), [0; 10]),
-            attempt: 1,
-            created: EpochMs(1),
-            updated: EpochMs(2),
-            trace: None,
-            principal: None,
-            subject: None,
-            history: History::default(),
-            state,
-            ended_by: None,
-        }
+        Record { state, ..Record::sample() }
     }
 
     fn held(owner: u8) -> State {

@@ -44,9 +44,7 @@ fn is_refund(subject: &protocol::Subject) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use idempotency::protocol::{
-        EpochMs, Fingerprinter, History, Key, Principal, Record, RecordId, State, TransactionId,
-    };
+    use idempotency::protocol::Record;
 
     use super::*;
 
@@ -56,19 +54,9 @@ mod tests {
 
     fn is_ours(operation: &str, subject: Option<&str>) -> bool {
         let record = Record {
-            id: RecordId::new(NAMESPACE, &Principal::new("p").unwrap(), &Key::new("k").unwrap()),
             operation: operation.into(),
-            fingerprint: Fingerprinter::new().finish(),
-            transaction: TransactionId::new(EpochMs(1), [0; 10]),
-            attempt: 1,
-            created: EpochMs(1),
-            updated: EpochMs(2),
-            trace: None,
-            principal: None,
             subject: subject.map(|text| protocol::Subject::new(text).unwrap()),
-            ended_by: None,
-            history: History::default(),
-            state: State::Unknown(None),
+            ..Record::sample()
         };
         operations().of(&record).is_some_and(|found| found.name() == operation)
     }

@@ -163,10 +163,7 @@ fn requested_currency(record: &Record) -> Option<Currency> {
 
 #[cfg(test)]
 mod tests {
-    use idempotency::protocol::{EpochMs, Fingerprinter, History, Key, Principal, RecordId, State, TransactionId};
-
     use super::*;
-    use crate::NAMESPACE;
 
     #[test]
     fn a_tombstone_of_a_payment_is_in_the_payments_currency() {
@@ -178,19 +175,8 @@ mod tests {
             (None, None),
         ] {
             let record = Record {
-                id: RecordId::new(NAMESPACE, &Principal::new("p").unwrap(), &Key::new("k").unwrap()),
-                operation: "POST /payments".into(),
-                principal: None,
                 subject: subject.map(|text| idempotency::protocol::Subject::new(text).unwrap()),
-                fingerprint: Fingerprinter::new().finish(),
-                transaction: TransactionId::new(EpochMs(1), [0; 10]),
-                attempt: 1,
-                created: EpochMs(1),
-                updated: EpochMs(1),
-                trace: None,
-                state: State::Unknown(None),
-                ended_by: None,
-                history: History::default(),
+                ..Record::sample()
             };
             assert_eq!(requested_currency(&record).map(Currency::code), currency, "{subject:?}");
         }

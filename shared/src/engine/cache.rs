@@ -66,27 +66,15 @@ impl Cache {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::{
-        EpochMs, EpochS, Fingerprinter, History, Key, Principal, Response, Settled, State, TransactionId,
-    };
+    use crate::protocol::{EpochMs, EpochS, Key, Principal, Response, Settled, State};
 
     const NOW: EpochMs = EpochMs(1);
 
     fn record(key: usize, response: Response) -> Arc<Record> {
         Arc::new(Record {
             id: RecordId::new("n", &Principal::new("p").unwrap(), &Key::new(key.to_string()).unwrap()),
-            operation: "POST /things".into(),
-            fingerprint: Fingerprinter::new().finish(),
-            transaction: TransactionId::new(EpochMs(1), [0; 10]),
-            attempt: 1,
-            created: EpochMs(1),
-            updated: EpochMs(2),
-            trace: None,
-            principal: None,
-            subject: None,
-            history: History::default(),
-            ended_by: None,
             state: State::Success(Settled { response, expiration: EpochS(9) }),
+            ..Record::sample()
         })
     }
 

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::{EpochMs, EpochS, Fingerprint, History, PrincipalDigest, RecordId, Trace};
+#[cfg(any(test, feature = "test-util"))]
+use super::{Fingerprinter, Key, Principal};
 
 /// The item that remembers one operation.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -82,6 +84,33 @@ impl Record {
             State::Success(settled) => Some((Resolution::Success, settled)),
             State::Failed(settled) => Some((Resolution::Failed, settled)),
             State::Processing(_) | State::Released { .. } | State::Unknown(_) => None,
+        }
+    }
+}
+
+#[cfg(any(test, feature = "test-util"))]
+impl Record {
+    /// A record for tests, which name the members that matter: a first attempt whose outcome is not known.
+    ///
+    /// # Panics
+    /// Never: its key and its principal are valid.
+    #[must_use]
+    pub fn sample() -> Self {
+        let (principal, key) = (Principal::new("p").expect("valid"), Key::new("k").expect("valid"));
+        Self {
+            id: RecordId::new("payments", &principal, &key),
+            operation: "POST /payments".into(),
+            principal: None,
+            subject: None,
+            fingerprint: Fingerprinter::new().finish(),
+            transaction: TransactionId::new(EpochMs(1_700_000_000_000), [0; 10]),
+            attempt: 1,
+            created: EpochMs(1),
+            updated: EpochMs(2),
+            trace: None,
+            state: State::Unknown(None),
+            ended_by: None,
+            history: History::default(),
         }
     }
 }

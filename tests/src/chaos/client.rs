@@ -1,4 +1,4 @@
-//! Clients that retry until an answer is final, and write down what they heard.
+//! Clients that repeat a request until its answer is final, and keep that answer.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -7,18 +7,19 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::stack::{Answer, Stack};
+use crate::local_stack::{Answer, Stack};
 
-/// How many payments are under way at a time. Most wait for a lease to end.
+/// Payments in progress at a time. Most wait for a lease to end.
 const CLIENTS: usize = 96;
 
 /// How long a client waits for its final answer.
-const PATIENCE: Duration = Duration::from_secs(600);
+const TIME_LIMIT: Duration = Duration::from_secs(600);
 
-/// How long a client waits for an answer before it asks again: it is there when the lease of a frozen process ends.
+/// How long a client waits for an answer before it repeats its request: soon enough to arrive when the lease of a frozen
+/// process ends.
 const TIMEOUT: Duration = Duration::from_secs(4);
 
-/// Payment methods, each as often as it stands here.
+/// Payment methods, each as likely as it is listed here often.
 const METHODS: [&str; 16] = [
     "pm_card_visa",
     "pm_card_visa",
@@ -54,13 +55,13 @@ pub struct Payment {
 }
 
 impl Payment {
-    /// Whether the client was told that it has paid.
+    /// Whether the answer says that the payment succeeded.
     pub fn succeeded(&self) -> bool {
         self.status == 201
     }
 }
 
-/// All clients, and their histories.
+/// All clients, and the payments with their final answers.
 pub struct Clients {
     http: reqwest::Client,
     place: Mutex<(String, String)>,
@@ -68,7 +69,7 @@ pub struct Clients {
     next: AtomicU64,
     stopped: AtomicBool,
     requests: AtomicU64,
-    /// Those under way, with the key that is theirs for good: a second one would be a second payment.
+    /// Payments in progress, with the key that each of them keeps: another key would make another payment.
     open: Mutex<BTreeMap<u64, Option<String>>>,
     payments: Mutex<Vec<Payment>>,
 }
@@ -87,13 +88,14 @@ impl Clients {
         }
     }
 
-    /// From now on this stack is asked.
+    /// Sends all requests to this stack from now on.
     pub(super) async fn serve_from(&self, stack: &Stack) {
         let token = stack.local(reqwest::Method::GET, "token?sub=ann").send().await.expect("answers");
         *lock(&self.place) = (stack.base().to_owned(), token.text().await.expect("a token"));
     }
 
-    /// Pays and pays, from where an earlier stack died, until it is told to stop; what was begun is ended.
+    /// Makes payments, first those that an earlier stack left in progress, until [`Clients::stop`]; each payment that
+    /// was begun is completed.
     pub(super) async fn work(self: Arc<Self>) {
         let clients = &*self;
         let left: Vec<_> = lock(&self.open).keys().copied().collect();
@@ -112,7 +114,7 @@ impl Clients {
         lock(&self.open).remove(&number);
     }
 
-    pub(super) fn stop_asking(&self) {
+    pub(super) fn stop(&self) {
         self.stopped.store(true, Ordering::SeqCst);
     }
 
@@ -121,7 +123,7 @@ impl Clients {
         lock(&self.payments).clone()
     }
 
-    /// How many payments there were, and how many requests.
+    /// The numbers of payments and of requests.
     pub fn count(&self) -> (usize, u64) {
         (lock(&self.payments).len(), self.requests.load(Ordering::SeqCst))
     }
@@ -135,7 +137,7 @@ impl Clients {
         Some(number)
     }
 
-    /// Pays, and asks once more: the answer must be the same, byte by byte.
+    /// Pays, and repeats the request: the answer must have the same bytes.
     async fn pay(&self, number: u64) -> Payment {
         let (account, amount) = (format!("acct-{number}"), 1000 + number);
         let mut rng = fastrand::Rng::with_seed(self.seed ^ number);
@@ -148,22 +150,22 @@ impl Clients {
         Payment { key, account, amount, status, body: first }
     }
 
-    /// The key of a payment. Some do not get it right at first, and then need another.
+    /// The key of a payment. Some clients first send a request that is not valid, and may then need another key.
     async fn key(&self, number: u64, is_wrong_at_first: bool, wrong: &Value) -> String {
         if let Some(Some(key)) = lock(&self.open).get(&number) {
             return key.clone();
         }
         let mut key = format!("key-{}-{number}", self.seed);
-        if is_wrong_at_first && !self.is_told_that_it_is_wrong(&key, wrong).await {
+        if is_wrong_at_first && !self.can_correct(&key, wrong).await {
             key.push_str("-corrected");
         }
         lock(&self.open).insert(number, Some(key.clone()));
         key
     }
 
-    /// Whether the key can be used for a corrected request, as the answer says. Without the answer it is given up: of
-    /// an attempt that died over a request that says nothing, only an operator can say what became of it.
-    async fn is_told_that_it_is_wrong(&self, key: &str, body: &Value) -> bool {
+    /// Whether the answer says that the key can be used for a corrected request. Without that answer the key is given up:
+    /// if the process was killed over a request that is not valid, only an operator can settle the record.
+    async fn can_correct(&self, key: &str, body: &Value) -> bool {
         for _ in 0..3 {
             let answer = self.ask(key, body).await;
             if answer.as_ref().is_some_and(|answer| answer.status == 400) {
@@ -176,20 +178,20 @@ impl Clients {
 
     async fn until_final(&self, key: &str, body: &Value) -> (u16, Vec<u8>) {
         let started = Instant::now();
-        let mut heard = Vec::new();
+        let mut received = Vec::new();
         loop {
             let answer = self.ask(key, body).await;
-            // 422: the key went to the request that was wrong, after all.
+            // 422: the key was used by the request that was not valid.
             if let Some(Answer { status: status @ (201 | 402 | 422), body, .. }) = answer {
                 return (status, body);
             }
-            heard.push(answer.as_ref().map(|answer| (answer.status, answer.text())));
-            assert!(started.elapsed() < PATIENCE, "no final answer for {key}: {heard:#?}");
+            received.push(answer.as_ref().map(|answer| (answer.status, answer.text())));
+            assert!(started.elapsed() < TIME_LIMIT, "no final answer for {key}: {received:#?}");
             pause(answer.as_ref()).await;
         }
     }
 
-    /// What was answered, if something was.
+    /// The answer, if there is one.
     async fn ask(&self, key: &str, body: &Value) -> Option<Answer> {
         self.requests.fetch_add(1, Ordering::SeqCst);
         let (base, token) = lock(&self.place).clone();
@@ -198,10 +200,11 @@ impl Clients {
     }
 }
 
-/// Before the next try, for as long as the answer says, and a little. What gave no answer may have too much to do.
+/// Waits before the next try, for as long as the answer says and a little more; without an answer, for a random time, since
+/// the stack may be overloaded.
 async fn pause(answer: Option<&Answer>) {
-    let told = |answer: &Answer| answer.header("retry-after")?.parse().ok();
-    let seconds = answer.map_or_else(|| fastrand::u64(0..4), |answer| told(answer).unwrap_or(0));
+    let retry_after = |answer: &Answer| answer.header("retry-after")?.parse().ok();
+    let seconds = answer.map_or_else(|| fastrand::u64(0..4), |answer| retry_after(answer).unwrap_or(0));
     tokio::time::sleep(Duration::from_millis(1000 * seconds + fastrand::u64(100..600))).await;
 }
 

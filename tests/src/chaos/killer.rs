@@ -1,4 +1,4 @@
-//! Who kills and freezes the functions' processes.
+//! Kills and freezes the functions' processes.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -8,50 +8,50 @@ use nix::unistd::Pid;
 use reqwest::Method;
 use serde::Deserialize;
 
-use super::toll::{Doing, Function, Place, Sandbox, Toll};
-use crate::stack::Stack;
+use super::tally::{Function, KillTally, Phase, Place, Sandbox};
+use crate::local_stack::Stack;
 
-/// How long a process stands still: longer than its time-out and its lease, and until a client has asked again.
+/// How long a process is frozen: longer than its time-out and its lease, and until a client has repeated its request.
 const FREEZE: Duration = Duration::from_secs(10);
 
-/// At most so many stand still at a time, or nobody is left to serve.
+/// Frozen processes at a time, at most: others must be left to serve.
 const FROZEN: usize = 48;
 
-/// With so many that are only starting, nobody else is killed: there would be starts and no work.
+/// With this many processes starting, none is killed: otherwise there would be starts and no work.
 const STARTING: usize = 6;
 
-/// How long a rage may take, and a second for each kill.
-const PATIENCE: Duration = Duration::from_secs(300);
+/// The time limit of a run, plus a second for each kill.
+const TIME_LIMIT: Duration = Duration::from_secs(300);
 
 /// Kills and freezes the sandboxes of a stack.
 pub(super) struct Killer<'s> {
     stack: &'s Stack,
     rng: fastrand::Rng,
-    toll: Toll,
+    tally: KillTally,
     frozen: HashMap<i32, Instant>,
 }
 
 impl<'s> Killer<'s> {
-    pub(super) fn new(stack: &'s Stack, seed: u64, toll: Toll) -> Self {
-        Self { stack, rng: fastrand::Rng::with_seed(seed), toll, frozen: HashMap::new() }
+    pub(super) fn new(stack: &'s Stack, seed: u64, tally: KillTally) -> Self {
+        Self { stack, rng: fastrand::Rng::with_seed(seed), tally, frozen: HashMap::new() }
     }
 
-    /// Returns when that many were killed and frozen by all, and `enough` agrees.
-    pub(super) async fn rage(mut self, kills: u64, freezes: u64, enough: impl Fn() -> bool) {
-        let (started, patience) = (Instant::now(), PATIENCE + Duration::from_secs(kills));
+    /// Kills and freezes until these numbers are reached and `enough` agrees.
+    pub(super) async fn run(mut self, kills: u64, freezes: u64, enough: impl Fn() -> bool) {
+        let (started, limit) = (Instant::now(), TIME_LIMIT + Duration::from_secs(kills));
         loop {
             tokio::time::sleep(Duration::from_millis(self.rng.u64(0..50))).await;
             self.thaw();
             let (killed, frozen) = {
-                let counts = self.toll.counts();
+                let counts = self.tally.counts();
                 (counts.kills, counts.freezes + self.frozen.len() as u64)
             };
             let is_done = killed >= kills && frozen >= freezes && self.frozen.is_empty();
             if is_done && enough() {
                 return;
             }
-            assert!(started.elapsed() < patience, "still not enough: {}", self.toll.counts().progress());
-            self.look().await;
+            assert!(started.elapsed() < limit, "still not enough: {}", self.tally.counts().progress());
+            self.list_sandboxes().await;
             if (frozen < freezes || is_done) && self.frozen.len() < FROZEN {
                 self.freeze();
             }
@@ -61,11 +61,11 @@ impl<'s> Killer<'s> {
         }
     }
 
-    /// Somebody who serves, most often one who holds a claim meanwhile.
+    /// Freezes a process that serves, most often one that holds a claim at that time.
     fn freeze(&mut self) {
         let is_likely = self.rng.u8(0..4) > 0;
         let some = self.some(|sandbox| {
-            sandbox.doing == Doing::Serving && (!is_likely || sandbox.function == Function::PaymentsApi)
+            sandbox.phase == Phase::Serving && (!is_likely || sandbox.function == Function::PaymentsApi)
         });
         if let Some(process) = self.rng.choice(some)
             && kill(Pid::from_raw(process), Signal::SIGSTOP).is_ok()
@@ -74,60 +74,60 @@ impl<'s> Killer<'s> {
         }
     }
 
-    /// One or some, most of them at work; nobody while many are only starting.
+    /// Kills up to three processes, most of them at work; none while many are starting.
     fn kill(&mut self) {
-        if self.some(|sandbox| sandbox.doing == Doing::Starting).len() >= STARTING {
+        if self.some(|sandbox| sandbox.phase == Phase::Starting).len() >= STARTING {
             return;
         }
         for _ in 0..self.rng.u8(1..4) {
-            let (doing, place) = match self.rng.u8(0..8) {
-                0 => (Doing::Waiting, Place::Waiting),
-                _ => (Doing::Serving, Place::Serving),
+            let (phase, place) = match self.rng.u8(0..8) {
+                0 => (Phase::Waiting, Place::Waiting),
+                _ => (Phase::Serving, Place::Serving),
             };
-            if let Some(process) = self.rng.choice(self.some(|sandbox| sandbox.doing == doing)) {
-                self.toll.kill(process, place);
+            if let Some(process) = self.rng.choice(self.some(|sandbox| sandbox.phase == phase)) {
+                self.tally.kill(process, place);
             }
         }
     }
 
-    /// The processes of such sandboxes that are neither dead nor frozen.
+    /// The processes of matching sandboxes that are neither dead nor frozen.
     fn some(&self, is_such: impl Fn(&Sandbox) -> bool) -> Vec<i32> {
-        let counts = self.toll.counts();
+        let counts = self.tally.counts();
         let such = counts.sandboxes.values().filter(|sandbox| is_such(sandbox)).map(|sandbox| sandbox.process);
         such.filter(|process| !self.frozen.contains_key(process) && !counts.is_dead(*process)).collect()
     }
 
-    /// Lets those go on that stood still for long enough.
+    /// Continues the processes that were frozen for long enough.
     fn thaw(&mut self) {
-        let toll = &self.toll;
+        let tally = &self.tally;
         self.frozen.retain(|process, since| {
             let is_over = since.elapsed() >= FREEZE;
             if is_over && kill(Pid::from_raw(*process), Signal::SIGCONT).is_ok() {
-                toll.thawed(*process);
+                tally.thawed(*process);
             }
             !is_over
         });
     }
 
-    /// What each sandbox is doing; if the stack does not say, what it did before.
-    async fn look(&self) {
+    /// Reads what each sandbox does; without an answer of the stack, the last list stays.
+    async fn list_sandboxes(&self) {
         let Ok(answer) = self.stack.local(Method::GET, "functions").send().await else { return };
         let Ok(seen) = answer.json::<Seen>().await else { return };
         let Seen { payments_api, ledger_worker, reconciler } = seen;
         let of = |states: Vec<State>, function| {
-            let sandbox = move |State { sandbox, process, doing }| {
-                Some((sandbox, Sandbox { process: process?, function, doing }))
+            let sandbox = move |State { sandbox, process, phase }| {
+                Some((sandbox, Sandbox { process: process?, function, phase }))
             };
             states.into_iter().filter_map(sandbox)
         };
         let all = of(payments_api, Function::PaymentsApi)
             .chain(of(ledger_worker, Function::LedgerWorker))
             .chain(of(reconciler, Function::Reconciler));
-        self.toll.counts().sandboxes = all.collect();
+        self.tally.counts().sandboxes = all.collect();
     }
 }
 
-/// The functions that are killed.
+/// The sandboxes of the functions that are killed.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Seen {
@@ -140,5 +140,6 @@ struct Seen {
 struct State {
     sandbox: u16,
     process: Option<i32>,
-    doing: Doing,
+    #[serde(rename = "doing")]
+    phase: Phase,
 }

@@ -382,18 +382,16 @@ mod tests {
         (state, "[!-~]{1,255}", any::<u64>(), any::<[u8; 10]>(), about).prop_map(
             |(state, key, attempt, random, about)| Record {
                 id: RecordId::new("n", &Principal::new("p").unwrap(), &Key::new(key).unwrap()),
-                operation: "POST /things".into(),
                 fingerprint: Fingerprinter::new().bytes(&random).finish(),
                 transaction: TransactionId::new(EpochMs(1_700_000_000_000), random),
                 attempt,
-                created: EpochMs(1),
-                updated: EpochMs(2),
                 trace: Trace::new([7; 16], [7; 8], attempt % 2 == 1).filter(|_| attempt % 3 > 0),
                 state,
                 ended_by: about.3.map(OwnerToken),
                 principal: about.0.map(PrincipalDigest),
                 subject: about.1.and_then(Subject::new),
                 history: about.2,
+                ..Record::sample()
             },
         )
     }
@@ -459,21 +457,7 @@ mod tests {
     #[test]
     fn a_record_of_an_older_version_is_read() {
         let names = AttributeNames::default();
-        let record = Record {
-            id: RecordId::new("payments", &Principal::new("p").unwrap(), &Key::new("k").unwrap()),
-            operation: "POST /payments".into(),
-            principal: None,
-            subject: None,
-            fingerprint: Fingerprinter::new().finish(),
-            transaction: TransactionId::new(EpochMs(1_700_000_000_000), [0; 10]),
-            attempt: 1,
-            created: EpochMs(1),
-            updated: EpochMs(2),
-            trace: None,
-            state: State::Unknown(None),
-            ended_by: None,
-            history: History::default(),
-        };
+        let record = Record::sample();
         let mut item = from_record(&record, &names);
         item.remove(&names.history);
         assert_eq!(to_record(item, &names).unwrap(), record);
@@ -483,11 +467,7 @@ mod tests {
     fn a_settled_record_with_a_small_answer_fits_one_write_unit() {
         let names = AttributeNames::default();
         let record = Record {
-            id: RecordId::new("payments", &Principal::new("p").unwrap(), &Key::new("k").unwrap()),
             operation: "POST /payments/{id}/refunds".into(),
-            fingerprint: Fingerprinter::new().finish(),
-            transaction: TransactionId::new(EpochMs(1_700_000_000_000), [0; 10]),
-            attempt: 1,
             created: EpochMs(1_700_000_000_000),
             updated: EpochMs(1_700_000_000_000),
             trace: Trace::new([1; 16], [1; 8], true),
@@ -502,6 +482,7 @@ mod tests {
                     history.then(HistoryEntry { event, at: EpochMs(1_700_000_000_000), attempt: 1, request })
                 },
             ),
+            ..Record::sample()
         };
         assert!(super::super::parts::item_bytes(&from_record(&record, &names)) <= 1024);
     }

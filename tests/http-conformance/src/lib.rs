@@ -1,0 +1,18 @@
+//! Checks whether an HTTP API implements the `Idempotency-Key` header.
+//!
+//! A [`Case`] is a sequence of requests with the answers that must come back; [`cases`] has those of this package.
+//! [`run`] sends them to an implementation in any language, and makes a [`Report`]. The package's README describes the
+//! cases, and what the implementation under test must offer.
+
+mod cases;
+mod check;
+mod client;
+mod report;
+mod run;
+mod vector;
+
+pub use cases::{cases, load};
+pub use client::{Client, Principals};
+pub use report::{Outcome, Report, Verdict};
+pub use run::{Options, run};
+pub use vector::{Case, Need, Tier};

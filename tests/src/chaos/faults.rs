@@ -1,0 +1,67 @@
+//! Faults of the requests to DynamoDB: lost, repeated and delayed ones, and senders that are killed.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use fault_proxy::{Fault, FaultPlan, Moment, Request};
+
+use super::kill_point::{MOMENTS, Step};
+use super::tally::{KillTally, Place, Sandbox};
+
+/// Injects random faults, and kills processes at the named points.
+pub(super) struct Faults {
+    pub(super) losses: Arc<AtomicU64>,
+    pub(super) tally: KillTally,
+    /// Kills to reach at each point.
+    pub(super) goal: u64,
+    pub(super) rng: fastrand::Rng,
+    /// Processes to be killed, with the write that each of them sent.
+    pub(super) pending_kills: HashMap<i32, Step>,
+}
+
+impl FaultPlan for Faults {
+    fn fault_for(&mut self, request: &Request) -> Fault {
+        if let Some((step, moment, process)) = self.pick_target(request) {
+            self.pending_kills.insert(process, step);
+            return Fault::Kill(moment, process);
+        }
+        let loss = match self.rng.u8(0..100) {
+            0..2 => Fault::LoseRequest,
+            2..5 => Fault::LoseReply,
+            5..7 => Fault::Repeat,
+            7..9 => Fault::Delay(Duration::from_millis(self.rng.u64(0..300))),
+            _ => return Fault::None,
+        };
+        self.losses.fetch_add(1, Ordering::Relaxed);
+        loss
+    }
+
+    fn kill(&mut self, moment: Moment, process: i32) {
+        if let Some(step) = self.pending_kills.remove(&process) {
+            self.tally.kill(process, Place::At((step, moment)));
+        }
+    }
+}
+
+impl Faults {
+    /// Whether to kill the sender of this request, and when: the rarer the point, the likelier.
+    fn pick_target(&mut self, request: &Request) -> Option<(Step, Moment, i32)> {
+        let (step, counts) = (Step::of(request)?, self.tally.counts());
+        let is_rare = MOMENTS.into_iter().any(|moment| counts.at((step, moment)) < self.goal);
+        if counts.is_over || self.rng.u8(0..if is_rare { 2 } else { 12 }) != 0 {
+            return None;
+        }
+        let Sandbox { process, function, .. } = counts.sandboxes.get(&sender(request)?)?;
+        let step = step.by(*function);
+        let moment = MOMENTS.into_iter().min_by_key(|moment| counts.at((step, *moment)))?;
+        Some((step, moment, *process))
+    }
+}
+
+/// The number of the sandbox that sent a request: each has its own access key.
+fn sender(request: &Request) -> Option<u16> {
+    let (_, credential) = request.header("authorization")?.split_once("Credential=sandbox")?;
+    credential.split(|character: char| !character.is_ascii_digit()).next()?.parse().ok()
+}

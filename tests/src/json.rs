@@ -1,0 +1,13 @@
+//! Members of JSON values that may be missing.
+
+use serde_json::Value;
+
+/// The items of a list; none if it is no list.
+pub(crate) fn list(value: &Value) -> &[Value] {
+    value.as_array().map(Vec::as_slice).unwrap_or_default()
+}
+
+/// A text; empty if it is none.
+pub(crate) fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}

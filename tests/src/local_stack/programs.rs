@@ -1,0 +1,73 @@
+//! The programs that the tests start, each built once by a process.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+use crate::workspace;
+
+/// The application's functions: logical id and package.
+const FUNCTIONS: [(&str, &str); 5] = [
+    ("PaymentsApi", "payments-api"),
+    ("LedgerWorker", "ledger-worker"),
+    ("TerminalStream", "terminal-stream"),
+    ("Reconciler", "reconciler"),
+    ("Console", "console"),
+];
+
+/// The local stack. With the features of the whole workspace, it shares its libraries with `cargo test --workspace`.
+pub(super) fn stack() -> &'static Path {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| {
+        build(&["--workspace", "--bin", "local"]);
+        profile().join("local")
+    })
+}
+
+/// The functions in a folder such as `sam build` makes, `FUNCTION/bootstrap`, so that no stack has to look whether they
+/// must be built. They have the features with which they are deployed, and those only.
+pub(super) fn functions() -> &'static Path {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    FOLDER.get_or_init(|| {
+        let packages = FUNCTIONS.map(|(_, package)| ["--package", package]);
+        build(packages.as_flattened());
+        let folder = profile().join("functions");
+        for (function, package) in FUNCTIONS {
+            link(&profile().join(package), &folder.join(function));
+        }
+        folder
+    })
+}
+
+fn build(arguments: &[&str]) {
+    let mut command = Command::new(env!("CARGO"));
+    command.arg("build").args(arguments).current_dir(workspace());
+    if !cfg!(debug_assertions) {
+        command.arg("--release");
+    }
+    // `cargo test` describes the package under test in these; to a build script that watches them it would be a change.
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
+            command.env_remove(&name);
+        }
+    }
+    assert!(command.status().is_ok_and(|status| status.success()), "{command:?}");
+}
+
+fn link(program: &Path, folder: &Path) {
+    fs::create_dir_all(folder).expect("writable");
+    if let Err(error) = symlink(program, folder.join("bootstrap")) {
+        assert_eq!(error.kind(), ErrorKind::AlreadyExists, "{}: {error}", folder.display());
+    }
+}
+
+/// Where cargo puts programs. A test runs as `target/debug/deps/NAME-HASH`, a program as `target/debug/NAME`.
+fn profile() -> PathBuf {
+    let this = std::env::current_exe().expect("known");
+    let folder = this.parent().expect("in a folder");
+    if folder.ends_with("deps") { folder.parent().expect("in the target directory") } else { folder }.to_owned()
+}

@@ -1,0 +1,110 @@
+//! How a stack is started.
+
+use std::fmt::Display;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+
+use super::{Running, Stack, programs};
+use crate::workspace;
+
+/// The template's parameters and the stack's options, where they are not the default.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    arguments: Vec<String>,
+    functions: Functions,
+}
+
+/// Where the functions' programs come from.
+#[derive(Clone, Debug)]
+enum Functions {
+    /// The tests build them once.
+    Tests,
+    /// The stack builds them.
+    Stack,
+    /// A folder of `sam build`.
+    Folder(PathBuf),
+}
+
+impl Setup {
+    /// The application in memory, with the template's defaults.
+    pub const fn deployed() -> Self {
+        Self { arguments: Vec::new(), functions: Functions::Tests }
+    }
+
+    /// Functions time out after 4 s instead of 10 s, so that a dead owner's lease is over after 5 s.
+    pub fn brief() -> Self {
+        let timeouts = ["ApiTimeoutSeconds", "WorkerTimeoutSeconds", "StreamTimeoutSeconds"];
+        timeouts.into_iter().fold(Self::deployed(), |setup, name| setup.parameter(name, 4))
+    }
+
+    /// Moreover, a message that was not settled comes again after 4 s and is given up after two receives, and each run of
+    /// the reconciler looks for abandoned requests. As deployed, it is a minute, five receives, and once an hour.
+    pub fn impatient() -> Self {
+        Self::brief()
+            .parameter("LedgerVisibilitySeconds", 4)
+            .parameter("LedgerMaxReceiveCount", 2)
+            .parameter("ScanIntervalSeconds", 0)
+    }
+
+    /// The reconciler runs only when a test asks for it, so that an UNKNOWN record stays so.
+    pub fn reconciled_on_demand(self) -> Self {
+        self.parameter("ReconcileSchedule", "rate(30 days)")
+    }
+
+    /// Sets a parameter of the template.
+    pub fn parameter(self, name: &str, value: impl Display) -> Self {
+        self.option("parameter", format!("{name}={value}"))
+    }
+
+    /// Sets an option of the stack.
+    pub fn option(mut self, name: &str, value: impl Display) -> Self {
+        self.arguments.extend([format!("--{name}"), value.to_string()]);
+        self
+    }
+
+    /// Keeps the data in a folder.
+    pub fn data(self, folder: &Path) -> Self {
+        self.option("data", folder.display())
+    }
+
+    /// The functions reach DynamoDB through a proxy at this endpoint, which expects DynamoDB at this port.
+    pub fn behind(self, endpoint: &str, port: u16) -> Self {
+        self.option("dynamodb-endpoint", endpoint).option("dynamodb-port", port)
+    }
+
+    /// The application with a changed template.
+    pub fn template(self, file: &Path) -> Self {
+        self.option("template", file.display())
+    }
+
+    /// Another application, whose functions the stack builds.
+    pub fn application(template: &Path) -> Self {
+        Self { functions: Functions::Stack, ..Self::deployed() }.template(template)
+    }
+
+    /// Runs what `sam build` left in a folder.
+    pub fn built(folder: PathBuf) -> Self {
+        Self { functions: Functions::Folder(folder), ..Self::deployed() }
+    }
+
+    /// Starts a stack for one test.
+    pub async fn start(self) -> Stack {
+        Stack::new(Arc::new(self.launch().await), String::new())
+    }
+
+    pub(super) async fn launch(self) -> Running {
+        tokio::task::spawn_blocking(move || Running::launch(self.command())).await.expect("the stack starts")
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(programs::stack());
+        command.args(["--port", "0"]).args(&self.arguments).current_dir(workspace());
+        match &self.functions {
+            Functions::Tests => drop(command.arg("--built").arg(programs::functions())),
+            Functions::Stack => {}
+            Functions::Folder(folder) => drop(command.arg("--built").arg(folder)),
+        }
+        command
+    }
+}

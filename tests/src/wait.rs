@@ -1,0 +1,21 @@
+//! Waiting for what must happen.
+
+use std::time::{Duration, Instant};
+
+/// How long something that must happen may take on a busy machine.
+pub const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Looks again and again until something is there.
+///
+/// # Panics
+/// If it is not there in time.
+pub async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, look: impl Fn() -> F) -> T {
+    let started = Instant::now();
+    loop {
+        if let Some(found) = look().await {
+            return found;
+        }
+        assert!(started.elapsed() < TIMEOUT, "still not: {what}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}

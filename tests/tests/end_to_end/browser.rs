@@ -1,0 +1,238 @@
+//! The operators' console in a real browser.
+
+use std::path::Path;
+
+use tests::browser::{Browser, DESK, PHONE, View, is_available};
+use tests::console::{Script, Tables, subject};
+use tests::local_stack::{Setup, Stack, payment};
+use tests::workspace;
+
+const REASON: &str = "Seen in the provider's dashboard.";
+
+/// The link of the banner.
+fn link(stack: &Stack, name: &str, role: &str) -> String {
+    format!("{}/_local/console?role={role}&sub={name}", stack.base())
+}
+
+/// From the list over the record, the form and the preview to what was done, by links and buttons only.
+async fn resolves(browser: &Browser, stack: &Stack, record: &str) {
+    browser.open(&link(stack, "olga", "operator")).await;
+    browser.shows(&["Unresolved", "Amount at risk"]).await;
+    browser.press(&record[..12]).await;
+    browser.shows(&["The outcome is unknown."]).await;
+    browser.press("Ask the provider now").await;
+    browser.shows(&["asked the provider by olga"]).await;
+    browser.press("Settle as failed").await;
+    browser.fill("evidence", "The bank says that nothing happened.").await;
+    browser.fill("reason", REASON).await;
+    browser.press("Preview").await;
+    let shown =
+        ["Preview: Settle as failed", "UNKNOWN", "FAILED", "422 settled-as-failed", REASON, "Nothing is written yet."];
+    browser.shows(&shown).await;
+    browser.press("Confirm").await;
+    browser.shows(&["Done: Settle as failed"]).await;
+    browser.press("Look at the record").await;
+    browser.shows(&["It did not happen and will not."]).await;
+    browser.press("Audit").await;
+    browser.shows(&["settled as FAILED by olga", REASON]).await;
+    browser.press("Sign out").await;
+    browser.shows(&["Sign in"]).await;
+    browser.open(&format!("{}/console", stack.base())).await;
+    browser.shows(&["Sign in", "It stays in a cookie"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_is_resolved_with_scripts_and_without() {
+    if !is_available() {
+        return;
+    }
+    let stack = Setup::brief().reconciled_on_demand().start().await;
+    let tables = Tables::of(&stack).await;
+    for (scripts, key) in [(true, "key-1"), (false, "key-2")] {
+        let record = tables.unknown(key, "POST /payments", &subject("acct-1", 1999, "EUR")).await;
+        let browser = Browser::start(View { scripts, ..DESK }).await;
+        assert_eq!(browser.runs_scripts().await, scripts);
+        resolves(&browser, &stack, &record).await;
+        if scripts {
+            assert_eq!(browser.noted().await, "", "nothing that the policy forbids");
+        }
+        browser.quit().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_is_resolved_by_the_keyboard_alone() {
+    if !is_available() {
+        return;
+    }
+    let stack = Setup::brief().reconciled_on_demand().start().await;
+    let tables = Tables::of(&stack).await;
+    let record = tables.unknown("key-1", "POST /payments", &subject("acct-1", 1999, "EUR")).await;
+    let browser = Browser::start(DESK).await;
+    browser.open(&link(&stack, "olga", "operator")).await;
+    browser.tab_to("Skip to the content").await;
+    browser.enter_in_place().await;
+    browser.tab_to(&record[..12]).await;
+    browser.enter().await;
+    browser.tab_to("Release for retry").await;
+    browser.enter().await;
+    browser.tab_to("understood").await;
+    browser.key(" ").await;
+    browser.tab_to("reason").await;
+    browser.key("          no          ").await;
+    browser.tab_to("Preview").await;
+    browser.enter().await;
+    browser.shows(&["This cannot be previewed yet", "must have 10 to 500 characters"]).await;
+    assert!(browser.focus().await.contains("This cannot be previewed yet"), "the problem has the focus");
+    browser.tab_to("Reason").await;
+    browser.enter_in_place().await;
+    assert_eq!(browser.value("reason").await.trim(), "no", "what was typed is kept");
+    browser.key(REASON).await;
+    browser.tab_to("Preview").await;
+    browser.enter().await;
+    browser.shows(&["Preview: Release for retry", REASON]).await;
+    browser.tab_to("Confirm").await;
+    browser.enter().await;
+    browser.shows(&["Done: Release for retry"]).await;
+    browser.quit().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hostile_text_runs_nothing_and_no_page_breaks_its_policy() {
+    if !is_available() {
+        return;
+    }
+    const HOSTILE: &str = "<script>alert(1)</script><img src=x onerror=alert(2)><b style=color:red>\"'";
+    let stack = Setup::brief().reconciled_on_demand().start().await;
+    let tables = Tables::of(&stack).await;
+    let foreign = tables.unknown("key-1", HOSTILE, HOSTILE).await;
+    let record = tables.unknown("key-2", "POST /payments", &subject("acct-1", 1999, "EUR")).await;
+    let script = Script::of(&stack, HOSTILE, "operator").await;
+    let wish = serde_json::json!({ "evidence": HOSTILE, "reason": HOSTILE });
+    // Without the provider's evidence another operator must approve.
+    stack.provider("down").await;
+    let token = script.preview(&record, "fail", &wish).await;
+    let browser = Browser::start(DESK).await;
+    browser.open(&link(&stack, "olga", "operator")).await;
+    let record_page = format!("{}/console/records/{record}", stack.base());
+    browser.shows(&[HOSTILE]).await;
+    let mut shown = browser.text().await;
+    let foreign_page = format!("{}/console/records/{foreign}", stack.base());
+    for page in [format!("{foreign_page}/release"), foreign_page, format!("{record_page}/release")] {
+        browser.open(&page).await;
+        shown += &browser.text().await;
+    }
+    let approval = script.request(&token).await;
+    browser.open(&format!("{}/console/approvals/{approval}", stack.base())).await;
+    shown += &browser.text().await;
+    browser.press("Approve: Settle as failed").await;
+    browser.shows(&["Done: Settle as failed"]).await;
+    for page in [record_page, format!("{}/console/audit", stack.base())] {
+        browser.open(&page).await;
+        shown += &browser.text().await;
+    }
+    assert!(shown.matches(HOSTILE).count() >= 8, "shown as it is: {shown}");
+    assert_eq!(browser.noted().await, "");
+
+    // What would be noted, if there were something: the policy is in force, and the test can fail.
+    let inject = "document.querySelector('main').innerHTML += '<img src=x onerror=alert(3)>'";
+    browser.driver.execute(inject, vec![]).await.expect("a script");
+    let inline =
+        "const script = document.createElement('script'); script.text = 'alert(4)'; document.body.append(script)";
+    browser.driver.execute(inline, vec![]).await.expect("a script");
+    let noted = browser.noted().await;
+    assert!(noted.contains("script-src-elem inline") && !noted.contains("alert 4"), "{noted}");
+    browser.quit().await;
+}
+
+/// The pages that there are, with a record of each kind behind them.
+async fn pages(stack: &Stack) -> Vec<(&'static str, String)> {
+    let tables = Tables::of(stack).await;
+    let ann = stack.user("ann").await;
+    let kinds = ["pm_timeout_after_charge", "pm_timeout_before_charge", "pm_timeout_after_charge"];
+    let bodies = kinds.map(|method| payment("acct-1", method));
+    let paid = bodies.iter().enumerate().map(|(number, body)| {
+        let ann = &ann;
+        async move { ann.pay(&format!("key-{number}"), body).await.problem() }
+    });
+    assert_eq!(futures::future::join_all(paid).await, ["409 outcome-unknown"; 3]);
+    let olga = Script::of(stack, "olga", "operator").await;
+    let (mut happened, mut others) = (Vec::new(), Vec::new());
+    for record in olga.unresolved().await {
+        let provider = olga.get(&format!("records/{record}")).await["provider"].clone();
+        let list = if provider["answer"] == "happened" { &mut happened } else { &mut others };
+        list.push((record, provider["reference"].clone()));
+    }
+    let [(succeeded, reference), (open, _)] = &happened[..] else { panic!("two charges") };
+    let [(failed, _)] = &others[..] else { panic!("one without") };
+    for (account, amount, currency) in [("acct-7", 1_250_000, "JPY"), ("acct-12", 4_999_900, "EUR")] {
+        tables.unknown(account, "POST /payments", &subject(account, amount, currency)).await;
+    }
+    let token =
+        olga.preview(succeeded, "succeed", &serde_json::json!({ "reference": reference, "reason": REASON })).await;
+    assert_eq!(olga.confirm(&token).await.status, 200);
+    let wish = serde_json::json!({ "evidence": "Ticket 4711: the bank says that nothing happened.", "reason": REASON });
+    let drifted = olga.preview(failed, "fail", &wish).await;
+    let token = olga.preview(failed, "fail", &wish).await;
+    assert_eq!(olga.confirm(&token).await.status, 200);
+    let release = serde_json::json!({ "understood": "yes", "reason": REASON });
+    // Nothing speaks against it while the provider is down.
+    stack.provider("down").await;
+    let preview = olga.preview(open, "release", &release).await;
+    let waiting = tables.unknown("acct-3", "POST /payments", &subject("acct-3", 500, "EUR")).await;
+    let token_of_two = olga.preview(&waiting, "release", &release).await;
+    let otto = Script::of(stack, "otto", "operator").await;
+    let approval = otto.request(&otto.preview(&waiting, "fail", &wish).await).await;
+    assert_eq!(olga.request(&token_of_two).await.len(), 32);
+    stack.provider("up").await;
+    let at = |path: String| format!("{}{path}", stack.base());
+    vec![
+        ("unresolved", at("/console".to_owned())),
+        ("filtered", at("/console?operation=POST+%2Fpayments&age_s=86400".to_owned())),
+        ("record", at(format!("/console/records/{open}"))),
+        ("settled", at(format!("/console/records/{succeeded}"))),
+        ("form", at(format!("/console/records/{open}/succeed"))),
+        ("dangerous-form", at(format!("/console/records/{open}/release"))),
+        ("preview", at(format!("/console/previews/{preview}"))),
+        ("done", at(format!("/console/previews/{token}"))),
+        ("changed", at(format!("/console/previews/{drifted}"))),
+        ("approvals", at("/console/approvals".to_owned())),
+        ("approval", at(format!("/console/approvals/{approval}"))),
+        ("audit", at("/console/audit".to_owned())),
+        ("sign-in", at("/console/sign-in".to_owned())),
+    ]
+}
+
+/// With `CONSOLE_PICTURES` set to a folder, leaves a picture of each page there.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_page_is_accessible_in_both_themes_and_fits_a_phone() {
+    if !is_available() {
+        return;
+    }
+    let stack = Setup::brief().reconciled_on_demand().start().await;
+    let pages = pages(&stack).await;
+    let pictures = std::env::var_os("CONSOLE_PICTURES").map(|folder| workspace().join(folder));
+    let browser = Browser::start(DESK).await;
+    browser.open(&link(&stack, "olga", "operator")).await;
+    for (look, view) in [("light", DESK), ("dark", View { dark: true, ..DESK }), ("phone", PHONE)] {
+        for (name, url) in &pages {
+            browser.look(view).await;
+            browser.open(url).await;
+            assert_eq!(browser.accessibility_findings().await, [] as [String; 0], "{name}, {look}");
+            assert!(browser.overflow().await <= 0, "{name} is wider than the window, {look}");
+            if let Some(folder) = &pictures {
+                keep(folder, &format!("{name}-{look}.png"), &browser.picture().await);
+            }
+        }
+    }
+    assert_eq!(browser.noted().await, "");
+    let script = "document.querySelector('main').innerHTML = '<img src=/console/icon.svg><input>'";
+    browser.driver.execute(script, vec![]).await.expect("a script");
+    assert!(!browser.accessibility_findings().await.is_empty(), "the checker finds what is to be found");
+    browser.quit().await;
+}
+
+fn keep(folder: &Path, name: &str, picture: &[u8]) {
+    std::fs::create_dir_all(folder).expect("a folder");
+    std::fs::write(folder.join(name), picture).expect("a picture");
+}

@@ -1,0 +1,39 @@
+//! The end-to-end tests, as one program that links once: the library on an embedded DynamoDB, the application on the
+//! local stack.
+
+mod stacks;
+
+// The library, over real sockets and the real SDK.
+mod contention;
+mod dynamodb_store;
+mod sequences;
+mod streams;
+mod unsettled;
+
+// The HTTP contract.
+mod http_conformance;
+mod payload_formats;
+
+// The application's API, its worker and its reconciler.
+mod accounts;
+mod bad_input;
+mod client_examples;
+mod events;
+mod hostile;
+mod messages;
+mod monitoring;
+mod openapi;
+mod payments;
+mod permissions;
+mod shared_table;
+mod units;
+mod unknown;
+
+// The operators' console.
+mod browser;
+mod console;
+mod console_evidence;
+
+// The local stack itself.
+mod life_cycle;
+mod stripe_sdks;

@@ -1,0 +1,170 @@
+//! `docs/openapi.yaml` matches the running API: every status, body and header of an answer is declared.
+
+use std::collections::BTreeSet;
+
+use reqwest::Method;
+use serde_json::{Value, json};
+use tests::local_stack::{Answer, Setup, Stack, User, payment};
+use tests::workspace;
+
+/// The document, and what was seen of it.
+struct Api {
+    document: Value,
+    seen: BTreeSet<(String, u16)>,
+}
+
+impl Api {
+    fn load() -> Self {
+        let text = std::fs::read_to_string(workspace().join("docs/openapi.yaml")).expect("readable");
+        Self { document: serde_saphyr::from_str(&text).expect("YAML"), seen: BTreeSet::new() }
+    }
+
+    /// Fails unless the answer is one that the document declares for this operation.
+    fn check(&mut self, operation: &str, answer: &Answer) {
+        let status = answer.status.to_string();
+        let declared = self.resolved(&self.operation(operation)["responses"][&status]);
+        assert!(declared.is_object(), "{operation} does not declare {status}: {answer:?}");
+        let media_type = answer.header("content-type").unwrap_or_default();
+        let content = &declared["content"][media_type];
+        assert!(content.is_object(), "{operation} {status} does not declare {media_type}");
+        self.matches(&content["schema"], &answer.json(), &format!("{operation} {status}: the body"));
+        for (name, header) in declared["headers"].as_object().into_iter().flatten() {
+            let header = self.resolved(header);
+            match answer.header(name) {
+                Some(value) => self.matches(&header["schema"], &json!(value), &format!("{operation} {status}: {name}")),
+                None => assert_ne!(header["required"], true, "{operation} {status}: {name} is missing"),
+            }
+        }
+        for name in ["idempotency-replayed", "location", "retry-after", "preference-applied"] {
+            let mut names = declared["headers"].as_object().into_iter().flatten().map(|(name, _)| name);
+            let known = names.any(|declared| declared.eq_ignore_ascii_case(name));
+            assert!(known || answer.header(name).is_none(), "{operation} {status} does not declare {name}");
+        }
+        self.seen.insert((operation.to_owned(), answer.status));
+    }
+
+    fn operation(&self, id: &str) -> &Value {
+        let paths = self.document["paths"].as_object().expect("paths");
+        let mut operations = paths.values().flat_map(|path| path.as_object().into_iter().flatten());
+        operations
+            .find(|(_, operation)| operation["operationId"] == id)
+            .map(|(_, operation)| operation)
+            .expect("declared")
+    }
+
+    fn resolved<'a>(&'a self, value: &'a Value) -> &'a Value {
+        match value["$ref"].as_str().and_then(|reference| reference.strip_prefix('#')) {
+            Some(pointer) => self.document.pointer(pointer).expect("what is referred to is there"),
+            None => value,
+        }
+    }
+
+    fn matches(&self, schema: &Value, instance: &Value, what: &str) {
+        let mut schema = schema.clone();
+        schema["components"] = self.document["components"].clone();
+        let validator =
+            jsonschema::draft202012::options().should_validate_formats(true).build(&schema).expect("a schema");
+        let errors: Vec<_> = validator.iter_errors(instance).map(|error| error.to_string()).collect();
+        assert!(errors.is_empty(), "{what}: {errors:?} in {instance}");
+    }
+}
+
+/// A request without a token.
+async fn unauthorized(stack: &Stack, method: Method, path: &str) -> Answer {
+    let request = reqwest::Client::new().request(method, format!("{}{path}", stack.base()));
+    Answer::of(request.send().await.expect("answers")).await
+}
+
+async fn send(user: &User<'_>, path: &str, headers: &[(&str, &str)], body: &Value) -> Answer {
+    let request = user.request(Method::POST, path).json(body);
+    let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+    Answer::of(request.send().await.expect("answers")).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_answer_of_the_api_is_declared() {
+    // A duplicate needs the time to wait for the first request, which takes 1.5 s.
+    let setup = Setup::brief().parameter("ApiTimeoutSeconds", 8);
+    let (stack, mut api) = (setup.start().await, Api::load());
+    let ann = stack.user("ann").await;
+    let visa = payment("acct-1", "pm_card_visa");
+
+    let paid = ann.pay("paid", &visa).await;
+    api.check("createPayment", &paid);
+    let location = paid.header("location").expect("a location").to_owned();
+    let refunds = format!("{location}/refunds");
+    for (key, body) in [
+        ("paid", visa.clone()),
+        ("paid", payment("acct-2", "pm_card_visa")),
+        ("declined", payment("acct-1", "pm_card_chargeDeclined")),
+        ("invalid", json!({ "amount": 0 })),
+        ("long", json!({ "reference": "x".repeat(70_000) })),
+        ("killed", payment("acct-1", "pm_kill_before_charge")),
+        ("killed", payment("acct-1", "pm_kill_before_charge")),
+        ("unanswered", payment("acct-1", "pm_timeout_before_charge")),
+    ] {
+        api.check("createPayment", &ann.pay(key, &body).await);
+    }
+    api.check("createPayment", &send(&ann, "/payments", &[], &visa).await);
+    api.check("createPayment", &send(&ann, "/payments", &[("idempotency-key", "a,b")], &visa).await);
+    let slow = payment("acct-1", "pm_slow_1500");
+    let waits = [("idempotency-key", "slow"), ("prefer", "wait=5")];
+    let (first, second) = tokio::join!(send(&ann, "/payments", &waits, &slow), send(&ann, "/payments", &waits, &slow));
+    for answer in [&first, &second] {
+        assert_eq!(answer.status, 201, "one of them waited for the other: {answer:?}");
+        api.check("createPayment", answer);
+    }
+    assert!([&first, &second].iter().any(|answer| answer.header("preference-applied") == Some("wait=5")));
+
+    api.check("createRefund", &ann.post(&refunds, "refund", &json!({ "amount": 500, "reason": "late" })).await);
+    api.check("createRefund", &ann.post(&refunds, "refund", &json!({ "amount": 500, "reason": "late" })).await);
+    api.check("createRefund", &ann.post(&refunds, "refund", &json!({ "amount": 1 })).await);
+    api.check("createRefund", &ann.post(&refunds, "too-much", &json!({ "amount": 5000 })).await);
+    let nothing = "/payments/pay_00000000000000000000000000000000";
+    api.check("createRefund", &ann.post(&format!("{nothing}/refunds"), "nothing", &json!({})).await);
+
+    stack.local(Method::POST, "provider?mode=down").send().await.expect("answers");
+    api.check("createPayment", &ann.pay("down", &visa).await);
+    api.check("createRefund", &ann.post(&refunds, "down-too", &json!({})).await);
+
+    api.check("getPayment", &ann.get(&location).await);
+    api.check("getPayment", &ann.get(nothing).await);
+    ann.balance("acct-1", "EUR", 3).await;
+    let own = ann.get("/accounts/acct-1").await;
+    assert_eq!(own.status, 200, "{own:?}");
+    api.check("getAccount", &own);
+    let (hidden, none) = (stack.user("bob").await.get("/accounts/acct-1").await, ann.get("/accounts/never-used").await);
+    assert_eq!((hidden.status, &hidden.body), (404, &none.body), "another's account is as one that is not there");
+    api.check("getAccount", &hidden);
+    api.check("getAccount", &none);
+    api.check("getAccount", &ann.get("/accounts/not%20an%20account").await);
+
+    let requests = [
+        ("createPayment", Method::POST, "/payments"),
+        ("createRefund", Method::POST, &refunds),
+        ("getPayment", Method::GET, &location),
+        ("getAccount", Method::GET, "/accounts/acct-1"),
+    ];
+    for (operation, method, path) in requests {
+        api.check(operation, &unauthorized(&stack, method, path).await);
+    }
+
+    let from_a_page = [("idempotency-key", "paid"), ("origin", "https://shop.example")];
+    let replayed = send(&ann, "/payments", &from_a_page, &visa).await;
+    let exposed = replayed.header("access-control-expose-headers").unwrap_or_default().to_owned();
+    for name in ["idempotency-replayed", "idempotency-body", "preference-applied", "retry-after", "location", "link"] {
+        assert!(exposed.contains(name), "a browser hides {name} from the page: {exposed}");
+    }
+
+    let expected = [
+        ("createPayment", &[201, 400, 401, 402, 409, 413, 422, 500][..]),
+        ("createRefund", &[201, 400, 401, 404, 409, 422]),
+        ("getPayment", &[200, 401, 404]),
+        ("getAccount", &[200, 401, 404]),
+    ];
+    for (operation, statuses) in expected {
+        for status in statuses {
+            assert!(api.seen.contains(&(operation.to_owned(), *status)), "{operation} {status} was not seen");
+        }
+    }
+}
