@@ -27,8 +27,12 @@ pub(crate) use attempt::Effects;
 pub use attempt::{Attempt, EffectRefusal};
 pub use builder::EngineBuilder;
 pub use claim::{Claim, Claimed};
-pub use clock::{Clock, SystemClock};
-pub use entropy::{Entropy, NoEntropy, SystemEntropy};
+pub use clock::Clock;
+#[cfg(feature = "system")]
+pub use clock::SystemClock;
+#[cfg(feature = "system")]
+pub use entropy::SystemEntropy;
+pub use entropy::{Entropy, NoEntropy};
 pub use observer::{Fenced, NoObserver, Observer};
 pub use on_failure::OnFailure;
 pub use operation::{Call, Operation};
@@ -73,8 +77,14 @@ impl<S> Clone for Engine<S> {
 
 impl<S: Store> Engine<S> {
     /// Starts to build an engine on a store.
+    #[cfg(feature = "system")]
     pub fn builder(store: S) -> EngineBuilder<S> {
-        EngineBuilder::new(store)
+        EngineBuilder::new(store, SystemClock, SystemEntropy)
+    }
+
+    /// Starts to build an engine on a store, with a clock and a random source of your own.
+    pub fn builder_with(store: S, clock: impl Clock + 'static, entropy: impl Entropy + 'static) -> EngineBuilder<S> {
+        EngineBuilder::new(store, clock, entropy)
     }
 
     /// Claims, runs and commits: `run` runs under an exclusive claim, its effects are written with its answer.
@@ -445,7 +455,7 @@ where
     let handle = attempt.clone();
     // Boxed: what runs may be large, and would be moved with every future around it.
     let run = AssertUnwindSafe(Box::pin(async move { run(handle).await })).catch_unwind();
-    match tokio::time::timeout(attempt.remaining(), run).await {
+    match clock::timeout(attempt.clock(), attempt.remaining(), run).await {
         Ok(Ok(verdict)) => Ok(verdict),
         Ok(Err(_panic)) => Err("the run panicked".into()),
         Err(_elapsed) => Err("the run was stopped before the deadline of the function".into()),

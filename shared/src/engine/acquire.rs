@@ -137,8 +137,8 @@ impl<S: Store> Engine<S> {
     /// the margin if that is over.
     pub(crate) async fn write_in_time(&self, write: &Write, deadline: EpochMs) {
         let retry_budget = self.retry_budget(deadline);
-        let written =
-            tokio::time::timeout(retry_budget, self.parts.store.write_within(write, Vec::new(), retry_budget)).await;
+        let written = self.parts.store.write_within(write, Vec::new(), retry_budget);
+        let written = super::clock::timeout(&*self.parts.clock, retry_budget, written).await;
         if !matches!(written, Ok(Ok(_))) {
             tracing::warn!(
                 record = write.record.id.digest(),

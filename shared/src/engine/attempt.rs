@@ -105,6 +105,10 @@ impl<E> Attempt<E> {
         self.stop_at.since(self.clock.now())
     }
 
+    pub(super) fn clock(&self) -> &dyn Clock {
+        &*self.clock
+    }
+
     /// Adds an effect *inside*: it is written in the transaction that settles the record, or not at all.
     ///
     /// At most 99 beside the record, which is what one `TransactWriteItems` carries; each on another item.

@@ -21,12 +21,6 @@ pub(crate) const TIMEOUT: Duration = Duration::from_secs(10);
 pub(crate) const REPEAT: Uncertain = Uncertain::Repeat { within: Duration::from_secs(3600) };
 pub(crate) const EFFECT: &str = "charge";
 
-impl Clock for Arc<dyn Clock> {
-    fn now(&self) -> EpochMs {
-        (**self).now()
-    }
-}
-
 /// A clock that follows tokio's time, which a test pauses.
 pub(crate) struct TokioClock(tokio::time::Instant);
 

@@ -34,7 +34,7 @@ impl<S: Store> Engine<S> {
             if left.is_zero() {
                 break;
             }
-            tokio::time::sleep(pause.min(left)).await;
+            self.parts.clock.sleep(pause.min(left)).await;
             let found = self.parts.store.read(&request.id).await.map_err(Error::StoreUnavailable)?;
             match decide(found.as_ref(), request, self.now()) {
                 Decision::InProgress(_) => {}
