@@ -8,7 +8,7 @@
 //!
 //! What is promised: effects *inside* are applied once and in order. There are no effects outside here; give those to
 //! a [`Queue`](crate::Queue). Gaps between positions are normal (compaction, transaction markers). A position at or
-//! below the watermark is a repetition, unless the record there is evidently another one: see [`watermark`].
+//! below the watermark is a repetition, unless the record there is evidently another one: see [`watermark`](crate::protocol::watermark).
 //!
 //! A record that fails stops its partition: what is before it is committed, it and what follows is returned, other
 //! partitions go on. So does one that cannot be read. When the event source mapping gives it up
@@ -24,15 +24,12 @@
 mod kafka;
 mod kinesis;
 mod partition;
-mod position;
 mod run;
 mod table;
-pub mod watermark;
 
 pub use kafka::{Kafka, KafkaBatch, KafkaBatchResponse, KafkaFailure, KafkaPosition};
 pub use kinesis::{Kinesis, KinesisBatch, Parallel};
 pub use partition::{Partition, RewindError};
-pub use position::{InvalidPosition, Position};
 pub use table::{NoSequenceNumber, TABLE_STREAM_RETENTION, TableBatch, TableStream};
 
 use futures::stream::{self, StreamExt};
@@ -41,10 +38,11 @@ use sha2::{Digest, Sha256};
 use crate::engine::OnFailure;
 use crate::engine::{Attempt, Engine, Operation, Verdict};
 use crate::envelope::Unreadable;
+use crate::protocol::watermark::RecordDigest;
 use crate::protocol::{EpochMs, Trace};
+pub use crate::protocol::{InvalidPosition, Position};
 use crate::store::watermarks::Watermarks;
 use crate::telemetry::span::Span;
-use watermark::RecordDigest;
 
 /// A record of a partition.
 #[derive(Clone, Debug, PartialEq, Eq)]

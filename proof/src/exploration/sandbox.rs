@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::types::TransactWriteItem;
 use idempotency::engine::{Clock, Entropy, NoEntropy};
+use idempotency::protocol::watermark::Watermark;
 use idempotency::protocol::{EpochMs, OwnerToken, Record, RecordId, Write};
 use idempotency::store::watermarks::{Advanced, Watermarks};
 use idempotency::store::{Store, StoreError, Written};
-use idempotency::streams::watermark::Watermark;
 use idempotency::{DynamoDbStore, Engine};
 
 use super::Breakage;

@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem};
 use futures::FutureExt;
+use idempotency::protocol::watermark::Watermark;
 use idempotency::protocol::{Condition, EpochMs, Fingerprint, Fingerprinter, Record, RecordId, RecordVersion, Write};
 use idempotency::sequence::Entry;
 use idempotency::store::memory::{self, MemoryStore};
 use idempotency::store::watermarks::{Advanced, Watermarks};
 use idempotency::store::{Item, Store, StoreError, Written};
-use idempotency::streams::watermark::Watermark;
 
 use super::Breakage;
 use super::condition::holds;

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::watermarks::{Advanced, Watermarks};
 use super::{Store, StoreError, Written};
+use crate::protocol::watermark::Watermark;
 use crate::protocol::{Record, RecordId, Write};
-use crate::streams::watermark::Watermark;
 
 /// What happens to one write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::watermarks::{Advanced, MAX_EFFECTS, Watermarks};
 use super::{RefusedEffect, Store, StoreError, Written, parts};
+use crate::protocol::watermark::Watermark;
 use crate::protocol::{Record, RecordId, TransactionId, Write};
-use crate::streams::watermark::Watermark;
 
 /// Records in a map. A clone is another handle to the same map.
 ///

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{RefusedEffect, Store, StoreError};
-use crate::streams::watermark::Watermark;
+use crate::protocol::watermark::Watermark;
 
 /// A [`Store`] that also keeps watermarks, each under an id.
 pub trait Watermarks: Store {

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use super::run::{Commit, Committed, Run};
-use super::watermark::{RecordDigest, Step, Watermark, decide};
 use super::{Delivered, Position, Record, Stream};
 use crate::engine::OnFailure;
 use crate::engine::{Attempt, Timings, Verdict, until_deadline};
+use crate::protocol::watermark::{RecordDigest, Step, Watermark, decide};
 use crate::protocol::{EpochMs, Trace, TransactionId};
 use crate::store::StoreError;
 use crate::store::watermarks::{Advanced, Watermarks};

@@ -1,8 +1,8 @@
 //! A run of records: their effects and the watermark's move in one transaction.
 
 use super::partition::{Delivery, Partition, Stopped};
-use super::watermark::{RecordDigest, Watermark};
 use crate::engine::{EffectRefusal, Effects};
+use crate::protocol::watermark::{RecordDigest, Watermark};
 use crate::store::watermarks::{Advanced, MAX_BYTES, MAX_EFFECTS, Watermarks};
 use crate::store::{RefusedEffect, Store};
 use crate::telemetry::metrics::Metric;

@@ -10,8 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::engine::{Answered, Error, Outcome, Timings};
-use crate::protocol::{InvocationId, Trace, TransactionId};
-use crate::streams::Position;
+use crate::protocol::{InvocationId, Position, Trace, TransactionId};
 
 /// What a request, a message or a record of a stream came to.
 #[derive(Debug, Default)]

@@ -11,10 +11,10 @@ use super::error::Failure;
 use super::item::{binary, number, string};
 use super::{DynamoDbStore, contention_backoff};
 use crate::protocol::EpochMs;
+use crate::protocol::Position;
+use crate::protocol::watermark::{Watermark, Witness};
 use crate::store::watermarks::{Advanced, Watermarks};
 use crate::store::{Item, StoreError};
-use crate::streams::Position;
-use crate::streams::watermark::{Watermark, Witness};
 
 impl Watermarks for DynamoDbStore {
     async fn watermark(&self, id: &str) -> Result<Option<Watermark>, StoreError> {

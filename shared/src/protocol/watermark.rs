@@ -27,8 +27,8 @@
 //! Lambda hands a record over (a schema registry that is given to the mapping) changes its digest, and looks like another
 //! record.
 
+use super::Position;
 use crate::protocol::EpochMs;
-use crate::streams::Position;
 
 /// What a watermark compares of a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -140,12 +140,12 @@ impl Watermark {
     }
 
     /// Whether this place is at or below it.
-    pub(super) fn covers(&self, position: &Position) -> bool {
+    pub(crate) fn covers(&self, position: &Position) -> bool {
         self.position.as_ref().is_some_and(|last| position <= last)
     }
 
     /// The witness of this place.
-    pub(super) fn witness(&self, position: &Position) -> Option<&Witness> {
+    pub(crate) fn witness(&self, position: &Position) -> Option<&Witness> {
         self.witnesses.iter().find(|witness| witness.position == *position)
     }
 
