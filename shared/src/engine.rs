@@ -41,7 +41,7 @@ pub use outcome::{Answered, Error, Outcome, Reason, Verdict};
 use crate::protocol::{
     ClaimRequest, Condition, EpochMs, OwnerToken, Record, Resolution, Trace, TransactionId, Write, begin_settled,
 };
-use crate::store::{Store, Written};
+use crate::store::{ItemOf, Store, TransactionalEffect, Written};
 use crate::telemetry::metrics::{Metric, Metrics};
 use crate::telemetry::span::{self, Span};
 use acquire::{Marked, Next};
@@ -267,7 +267,7 @@ impl<S: Store> Engine<S> {
         write: &Write,
         effects: Vec<S::Effect>,
         duration: Metric,
-    ) -> Result<Written, crate::store::StoreError> {
+    ) -> Result<Written<ItemOf<S>>, crate::store::StoreError> {
         self.write_until(write, effects, duration, EpochMs(0)).await
     }
 
@@ -279,7 +279,7 @@ impl<S: Store> Engine<S> {
         effects: Vec<S::Effect>,
         duration: Metric,
         deadline: EpochMs,
-    ) -> Result<Written, crate::store::StoreError> {
+    ) -> Result<Written<ItemOf<S>>, crate::store::StoreError> {
         let started = self.now();
         let step = if duration == Metric::ClaimMs { Span::step("claim") } else { Span::step("commit") };
         let written = step.of(self.parts.store.write_within(write, effects, self.retry_budget(deadline))).await;
@@ -447,7 +447,7 @@ pub(crate) const ROUNDS: usize = 8;
 const UNKNOWN_RETRY_AFTER: Duration = Duration::from_secs(5);
 
 /// Runs until the attempt must stop. An error is a panic or the end of time: nobody knows what happened.
-pub(crate) async fn until_deadline<E, V, F, R>(attempt: &Attempt<E>, run: F) -> Result<V, Reason>
+pub(crate) async fn until_deadline<E: TransactionalEffect, V, F, R>(attempt: &Attempt<E>, run: F) -> Result<V, Reason>
 where
     F: FnOnce(Attempt<E>) -> R,
     R: Future<Output = V>,

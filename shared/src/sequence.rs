@@ -38,7 +38,7 @@ use aws_sdk_dynamodb::types::{
 
 use crate::engine::{Attempt, EffectRefusal};
 use crate::protocol::Fingerprint;
-use crate::store::Item;
+use crate::store::dynamodb::Item;
 
 /// What to do about a number that is further above the mark than the next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

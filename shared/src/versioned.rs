@@ -21,7 +21,8 @@ use aws_sdk_dynamodb::types::{AttributeValue, Put, ReturnValuesOnConditionCheckF
 use backon::{BackoffBuilder, ExponentialBuilder, Retryable};
 
 use crate::engine::{Entropy, NoEntropy, SystemEntropy};
-use crate::store::{BoxError, Item};
+use crate::store::BoxError;
+use crate::store::dynamodb::Item;
 
 /// The attribute of the version, a number from 1.
 const VERSION: &str = "version";

@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use futures::future::FutureExt;
-use idempotency::store::Item;
+use idempotency::store::dynamodb::Item;
 use idempotency::versioned::{VersionedError, VersionedTable};
 
 use super::World;

@@ -8,6 +8,7 @@ use aws_sdk_dynamodb::types::TransactWriteItem;
 use idempotency::engine::{Clock, Entropy, NoEntropy};
 use idempotency::protocol::watermark::Watermark;
 use idempotency::protocol::{EpochMs, OwnerToken, Record, RecordId, Write};
+use idempotency::store::dynamodb::Item;
 use idempotency::store::watermarks::{Advanced, Watermarks};
 use idempotency::store::{Store, StoreError, Written};
 use idempotency::{DynamoDbStore, Engine};
@@ -93,7 +94,7 @@ impl Store for Remote {
         DynamoDbStore::max_response_bytes(effects)
     }
 
-    async fn write(&self, write: &Write, effects: Vec<TransactWriteItem>) -> Result<Written, StoreError> {
+    async fn write(&self, write: &Write, effects: Vec<TransactWriteItem>) -> Result<Written<Item>, StoreError> {
         let write = write.clone();
         self.tokens.0.lock().unwrap_or_else(PoisonError::into_inner).extend(write.record.writer());
         self.ask(Kind::Write, move |table| table.write(&write, &effects)).await
@@ -121,7 +122,7 @@ impl Watermarks for Remote {
         next: &Watermark,
         effects: Vec<TransactWriteItem>,
         _patience: Duration,
-    ) -> Result<Advanced, StoreError> {
+    ) -> Result<Advanced<Item>, StoreError> {
         let (id, next) = (id.to_owned(), next.clone());
         match self.ask(Kind::Write, move |table| table.advance(&id, &next, &effects)).await {
             Err(_) if self.breakage == Some(Breakage::SilenceTakenForDone) => Ok(Advanced::Applied),

@@ -7,7 +7,7 @@ use super::wait::Waited;
 use super::{Answered, Call, Claim, Engine, Error, Operation, Outcome, ROUNDS, UNKNOWN_RETRY_AFTER, UnreadableAnswer};
 use crate::protocol::{ClaimRequest, Condition, Decision, EpochMs, Record, Resolution, Response, State, Status, Write};
 use crate::protocol::{decide, give_up, mark_unknown};
-use crate::store::{Store, StoreError, Written};
+use crate::store::{ItemOf, Store, StoreError, Written};
 use crate::telemetry::metrics::Metric;
 use crate::telemetry::span::Span;
 
@@ -113,7 +113,7 @@ impl<S: Store> Engine<S> {
         claim: &Write,
         operation: &Operation,
         deadline: EpochMs,
-    ) -> Result<Written, Error> {
+    ) -> Result<Written<ItemOf<S>>, Error> {
         let written = self.write_until(claim, Vec::new(), Metric::ClaimMs, deadline).await;
         if let Err(StoreError::Uncertain(_)) = &written {
             let now = self.now();
@@ -126,7 +126,7 @@ impl<S: Store> Engine<S> {
 
     /// Ends a claim under which nothing was executed. Where the reply is lost it is made again: otherwise the key is blocked
     /// until the lease is over.
-    pub(crate) async fn write_release(&self, release: &Write) -> Result<Written, StoreError> {
+    pub(crate) async fn write_release(&self, release: &Write) -> Result<Written<ItemOf<S>>, StoreError> {
         match self.write(release, Vec::new(), Metric::CommitMs).await {
             Err(StoreError::Uncertain(_)) => self.write(release, Vec::new(), Metric::CommitMs).await,
             written => written,

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use super::Clock;
 use crate::protocol::{EpochMs, Trace, TransactionId};
-use crate::store::{Item, RefusedEffect};
+use crate::store::{RefusedEffect, TransactionalEffect};
 
 /// One run under a claim.
 ///
 /// A cheap handle: clones share the list of effects, so that it can travel in the extensions of a request.
 /// Effects that are added after the run has ended are ignored.
-pub struct Attempt<E> {
+pub struct Attempt<E: TransactionalEffect> {
     transaction: TransactionId,
     number: u64,
     trace: Option<Trace>,
@@ -21,12 +21,12 @@ pub struct Attempt<E> {
     effects: Arc<Mutex<Vec<Guarded<E>>>>,
 }
 
-struct Guarded<E> {
+struct Guarded<E: TransactionalEffect> {
     effect: E,
-    refusal: Option<ReadRefusal>,
+    refusal: Option<ReadRefusal<E::Item>>,
 }
 
-type ReadRefusal = Box<dyn Fn(Option<&Item>) -> EffectRefusal + Send>;
+type ReadRefusal<I> = Box<dyn Fn(Option<&I>) -> EffectRefusal + Send>;
 
 /// What it means that the condition of an effect did not hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,17 +44,17 @@ pub enum EffectRefusal {
 }
 
 /// The effects of an attempt, and what a refusal of each means.
-pub(crate) struct Effects<E> {
+pub(crate) struct Effects<E: TransactionalEffect> {
     pub(crate) effects: Vec<E>,
-    refusals: Vec<Option<ReadRefusal>>,
+    refusals: Vec<Option<ReadRefusal<E::Item>>>,
 }
 
-impl<E> Effects<E> {
+impl<E: TransactionalEffect> Effects<E> {
     pub(crate) const fn none() -> Self {
         Self { effects: Vec::new(), refusals: Vec::new() }
     }
 
-    pub(crate) fn read(&self, refused: &RefusedEffect) -> EffectRefusal {
+    pub(crate) fn read(&self, refused: &RefusedEffect<E::Item>) -> EffectRefusal {
         match self.refusals.get(refused.index) {
             Some(Some(read)) => read(refused.found.as_deref()),
             Some(None) | None => EffectRefusal::Unexpected,
@@ -62,7 +62,7 @@ impl<E> Effects<E> {
     }
 }
 
-impl<E> Attempt<E> {
+impl<E: TransactionalEffect> Attempt<E> {
     pub(super) fn new(
         transaction: TransactionId,
         number: u64,
@@ -121,7 +121,7 @@ impl<E> Attempt<E> {
     ///
     /// It is asked in single-write mode and in streams, where the run has no effect but the ones it adds. Under a claim a
     /// refused effect leaves the outcome unknown: effects outside may have happened.
-    pub fn add_guarded_effect(&self, effect: E, refusal: impl Fn(Option<&Item>) -> EffectRefusal + Send + 'static) {
+    pub fn add_guarded_effect(&self, effect: E, refusal: impl Fn(Option<&E::Item>) -> EffectRefusal + Send + 'static) {
         self.add(Guarded { effect, refusal: Some(Box::new(refusal)) });
     }
 
@@ -140,13 +140,13 @@ impl<E> Attempt<E> {
     }
 }
 
-impl<E> Clone for Attempt<E> {
+impl<E: TransactionalEffect> Clone for Attempt<E> {
     fn clone(&self) -> Self {
         Self { clock: Arc::clone(&self.clock), effects: Arc::clone(&self.effects), ..*self }
     }
 }
 
-impl<E> fmt::Debug for Attempt<E> {
+impl<E: TransactionalEffect> fmt::Debug for Attempt<E> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
             .debug_struct("Attempt")

@@ -8,7 +8,7 @@ use crate::protocol::{
     settle,
 };
 use crate::reconcile::Reconciled;
-use crate::store::{Store, StoreError, Written};
+use crate::store::{ItemOf, Store, StoreError, Written};
 use crate::telemetry::metrics::Metric;
 
 /// What came of a claim.
@@ -222,7 +222,7 @@ impl<S: Store> Claim<S> {
         }
     }
 
-    async fn write_unknown(&self) -> Result<Written, StoreError> {
+    async fn write_unknown(&self) -> Result<Written<ItemOf<S>>, StoreError> {
         let write = abandon(self.record.clone(), self.request.owner, self.engine.now());
         let written = self.engine.write(&write, Vec::new(), Metric::CommitMs).await?;
         if matches!(written, Written::Applied | Written::Recognised) {

@@ -5,7 +5,7 @@
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use super::{MAX_RECORD_RESPONSE_BYTES, PART_BYTES, Store, Written};
+use super::{ItemOf, MAX_RECORD_RESPONSE_BYTES, PART_BYTES, Store, Written};
 use crate::engine::{Clock, SystemClock};
 use crate::protocol::{
     Condition, EpochMs, EpochS, Fingerprinter, History, HistoryEntry, HistoryEvent, Holder, InvocationId, Key,
@@ -371,7 +371,7 @@ async fn place<S: Store>(store: &S, state: State) -> Record {
     write.record
 }
 
-async fn apply<S: Store>(store: &S, write: &Write) -> Written {
+async fn apply<S: Store>(store: &S, write: &Write) -> Written<ItemOf<S>> {
     store.write(write, Vec::new()).await.expect("answered")
 }
 

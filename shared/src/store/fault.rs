@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::watermarks::{Advanced, Watermarks};
-use super::{Store, StoreError, Written};
+use super::{ItemOf, Store, StoreError, Written};
 use crate::protocol::watermark::Watermark;
 use crate::protocol::{Record, RecordId, Write};
 
@@ -78,7 +78,7 @@ impl<S: Store<Effect: Clone + Sync>> Store for FaultyStore<S> {
         S::max_response_bytes(effects)
     }
 
-    async fn write(&self, write: &Write, effects: Vec<S::Effect>) -> Result<Written, StoreError> {
+    async fn write(&self, write: &Write, effects: Vec<S::Effect>) -> Result<Written<ItemOf<S>>, StoreError> {
         match self.next() {
             Fault::None => self.inner.write(write, effects).await,
             Fault::Refuse => Err(StoreError::NotApplied("planned: refused".into())),
@@ -114,7 +114,7 @@ impl<S: Watermarks<Effect: Clone + Sync>> Watermarks for FaultyStore<S> {
         next: &Watermark,
         effects: Vec<S::Effect>,
         retry_budget: Duration,
-    ) -> Result<Advanced, StoreError> {
+    ) -> Result<Advanced<ItemOf<S>>, StoreError> {
         match self.next() {
             Fault::None => self.inner.advance(id, next, effects, retry_budget).await,
             Fault::Refuse => Err(StoreError::NotApplied("planned: refused".into())),

@@ -5,9 +5,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::watermarks::{Advanced, MAX_EFFECTS, Watermarks};
-use super::{RefusedEffect, Store, StoreError, Written, parts};
+use super::{RefusedEffect, Store, StoreError, TransactionalEffect, Written, parts};
 use crate::protocol::watermark::Watermark;
 use crate::protocol::{Record, RecordId, TransactionId, Write};
+
+/// About as long as DynamoDB's: one of its transactions has at most 4 MB.
+const MAX_RESPONSE_BYTES: usize = 4 * 1024 * 1024;
 
 /// Records in a map. A clone is another handle to the same map.
 ///
@@ -45,6 +48,10 @@ pub struct Effect {
     pub name: String,
     /// Whether the transaction is refused if the effect was applied before.
     pub only_once: bool,
+}
+
+impl TransactionalEffect for Effect {
+    type Item = ();
 }
 
 impl Effect {
@@ -91,9 +98,8 @@ impl MemoryStore {
 impl Store for MemoryStore {
     type Effect = Effect;
 
-    /// As much as DynamoDB takes where there are no effects.
     fn max_response_bytes(_: &[Effect]) -> usize {
-        super::dynamodb::DynamoDbStore::max_response_bytes(&[])
+        MAX_RESPONSE_BYTES
     }
 
     async fn write(&self, write: &Write, effects: Vec<Effect>) -> Result<Written, StoreError> {

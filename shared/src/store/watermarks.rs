@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{RefusedEffect, Store, StoreError};
+use super::{ItemOf, RefusedEffect, Store, StoreError};
 use crate::protocol::watermark::Watermark;
 
 /// A [`Store`] that also keeps watermarks, each under an id.
@@ -24,7 +24,7 @@ pub trait Watermarks: Store {
         next: &Watermark,
         effects: Vec<Self::Effect>,
         retry_budget: Duration,
-    ) -> impl Future<Output = Result<Advanced, StoreError>> + Send;
+    ) -> impl Future<Output = Result<Advanced<ItemOf<Self>>, StoreError>> + Send;
 
     /// About how many bytes an effect is of a request.
     fn bytes(effect: &Self::Effect) -> usize;
@@ -35,13 +35,13 @@ pub trait Watermarks: Store {
 
 /// What became of a watermark's move.
 #[derive(Debug)]
-pub enum Advanced {
+pub enum Advanced<I = ()> {
     /// It took effect.
     Applied,
     /// Somebody else has moved it, or our own lost reply did: this is where it stands.
     Refused(Option<Watermark>),
     /// The condition of an effect did not hold. Nothing was written.
-    EffectRefused(RefusedEffect),
+    EffectRefused(RefusedEffect<I>),
     /// The service does not take these effects together, or one of them at all. Nothing was written.
     Rejected(StoreError),
 }

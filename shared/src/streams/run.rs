@@ -4,7 +4,7 @@ use super::partition::{Delivery, Partition, Stopped};
 use crate::engine::{EffectRefusal, Effects};
 use crate::protocol::watermark::{RecordDigest, Watermark};
 use crate::store::watermarks::{Advanced, MAX_BYTES, MAX_EFFECTS, Watermarks};
-use crate::store::{RefusedEffect, Store};
+use crate::store::{ItemOf, RefusedEffect, Store, TransactionalEffect};
 use crate::telemetry::metrics::Metric;
 use crate::telemetry::request_log::LogSummary;
 use crate::telemetry::span::Span;
@@ -14,7 +14,7 @@ pub(super) struct Run<S: Store> {
     records: Vec<Ran<S::Effect>>,
 }
 
-struct Ran<E> {
+struct Ran<E: TransactionalEffect> {
     index: usize,
     seen: RecordDigest,
     effects: Effects<E>,
@@ -142,7 +142,7 @@ impl<S: Watermarks<Effect: Clone>> Partition<'_, S> {
     }
 
     /// What a refused effect means for its record.
-    fn read(&self, run: &mut Run<S>, refused: &RefusedEffect) -> Repair {
+    fn read(&self, run: &mut Run<S>, refused: &RefusedEffect<ItemOf<S>>) -> Repair {
         let unexpected = |index| Stopped { index, summary: LogSummary::failed("error", &UnexpectedRefusal) };
         let Some((place, own_index)) = run.owner(refused.index) else {
             return Repair::Stop(unexpected(run.records.first().map_or(0, |record| record.index)));

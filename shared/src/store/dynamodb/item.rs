@@ -1,16 +1,12 @@
 //! A record as a DynamoDB item, and back.
 
-use std::collections::HashMap;
-
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 
-use super::history;
+use super::{Item, history};
 use crate::protocol::{EpochMs, EpochS, Fingerprint, Holder, OwnerToken, PrincipalDigest, Record, RecordId, Response};
 use crate::protocol::{History, Settled, State, Status, Subject, Trace, TransactionId};
 use crate::store::StoreError;
-
-type Item = HashMap<String, AttributeValue>;
 
 /// The names of a record's attributes. The defaults fit an existing Powertools table.
 #[derive(Clone, Debug)]

@@ -8,11 +8,9 @@ use std::time::Duration;
 use aws_sdk_dynamodb::config::{Builder, timeout::TimeoutConfig};
 use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem};
 
-use super::{DynamoDbStore, Failure, item};
+use super::{DynamoDbStore, Failure, Item, item};
 use crate::protocol::{EpochS, Record, RecordId};
 use crate::store::{MAX_RECORD_RESPONSE_BYTES, PART_BYTES, StoreError};
-
-type Item = std::collections::HashMap<String, AttributeValue>;
 
 /// "A single transaction: up to 100 items, 4 MB" (Amazon DynamoDB, quotas).
 const TRANSACTION_ITEMS: usize = 100;

@@ -5,15 +5,12 @@
 
 use std::collections::HashMap;
 
-use aws_sdk_dynamodb::types::AttributeValue;
 use futures::future::try_join_all;
 
 use super::item::{self, UNRESOLVED_PARTITIONS};
-use super::{AttributeNames, DynamoDbStore};
+use super::{AttributeNames, DynamoDbStore, Item};
 use crate::protocol::{EpochMs, EpochS, Record, RecordId, Status};
 use crate::store::StoreError;
-
-type Item = HashMap<String, AttributeValue>;
 
 /// A place in the list of UNKNOWN records: after the record with this age and id.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
