@@ -462,5 +462,5 @@ where
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "system"))]
 pub(crate) mod tests;

@@ -10,7 +10,8 @@
 //! A lock is a record like any other, claimed and released but never settled, so it needs no table and no code of its
 //! own to be right: the attempt number is the fencing token.
 //!
-//! ```
+#![cfg_attr(feature = "system", doc = "```")]
+#![cfg_attr(not(feature = "system"), doc = "```ignore")]
 //! use std::time::Duration;
 //! use idempotency::store::memory::MemoryStore;
 //! use idempotency::{Engine, Lock};
@@ -193,7 +194,7 @@ impl<S: Store> Held<S> {
 /// 9999-12-31T23:59:59Z: a lock does not expire, or its fencing token would begin again at 1.
 const NEVER: EpochS = EpochS(253_402_300_799);
 
-#[cfg(test)]
+#[cfg(all(test, feature = "system"))]
 mod tests {
     use std::sync::Arc;
 

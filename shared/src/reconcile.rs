@@ -182,5 +182,5 @@ impl Reconciled {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "system"))]
 pub(crate) mod tests;

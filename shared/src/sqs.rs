@@ -29,7 +29,7 @@ use futures::stream::{FuturesUnordered, StreamExt};
 pub use batch::SqsBatch;
 pub use contention::Contention;
 pub use key::{KeySource, NoKey};
-#[cfg(feature = "sqs")]
+#[cfg(feature = "sqs-visibility")]
 pub use visibility::SqsVisibility;
 pub use visibility::Visibility;
 

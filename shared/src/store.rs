@@ -1,9 +1,10 @@
 //! Where records live: one trait, one DynamoDB store, one memory store, one conformance suite for all.
 
-#[cfg(any(test, feature = "test-util"))]
+#[cfg(any(all(test, feature = "system"), feature = "test-util"))]
 pub mod conformance;
+#[cfg(feature = "dynamodb")]
 pub mod dynamodb;
-#[cfg(any(test, feature = "test-util"))]
+#[cfg(any(all(test, feature = "system"), feature = "test-util"))]
 pub mod fault;
 pub mod memory;
 mod parts;

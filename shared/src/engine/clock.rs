@@ -65,7 +65,7 @@ pub(crate) async fn timeout<F: Future>(clock: &dyn Clock, limit: Duration, futur
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "system"))]
 mod tests {
     use super::*;
 

@@ -25,7 +25,7 @@ use backon::{ExponentialBuilder, Retryable};
 use futures::future::BoxFuture;
 
 pub use client::client;
-#[cfg(feature = "sqs")]
+#[cfg(feature = "sqs-visibility")]
 pub(crate) use client::sdk_config;
 pub use item::AttributeNames;
 pub use unsettled::{After, ScanPlace, Scanned, UnknownPage};

@@ -173,7 +173,7 @@ impl Watermarks for MemoryStore {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "system"))]
 mod tests {
     use super::*;
     use crate::engine::{Clock, SystemClock};

@@ -1,9 +1,11 @@
 //! What the library counts and measures, and the writer for CloudWatch.
 
+#[cfg(feature = "emf")]
 mod emf;
 
 use std::time::Duration;
 
+#[cfg(feature = "emf")]
 pub use emf::{Emf, EmfError};
 
 /// Takes what the library counts and measures.
