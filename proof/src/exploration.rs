@@ -209,22 +209,34 @@ pub fn sweep(scenario: Scenario, seeds: Range<u64>, breakage: Option<Breakage>) 
     total.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Replays a seed: what was told.
+/// Replays a seed: what was told, and what was written.
 ///
 /// # Errors
 /// What was broken, and what was told until then.
 pub fn replay_seed(scenario: Scenario, seed: u64) -> Result<Vec<String>, String> {
-    let world = of_seed(scenario, seed, None);
-    run(&world, &runtime());
-    world.judge.verdict()
+    replay(&of_seed(scenario, seed, None), &runtime())
 }
 
-/// Replays a script: what was told.
+/// Replays a script: what was told, and what was written.
 ///
 /// # Errors
 /// What was broken, and what was told until then.
 pub fn replay_script(scenario: Scenario, script: &Script) -> Result<Vec<String>, String> {
-    let world = of_script(scenario, script, None);
-    run(&world, &runtime());
+    replay(&of_script(scenario, script, None), &runtime())
+}
+
+/// Replays every schedule of a scenario within its bounds: what was told and written, or broken, in each of them.
+pub fn replay_all(scenario: Scenario, mut hear: impl FnMut(Result<Vec<String>, String>)) {
+    let (runtime, mut next) = (runtime(), Some(Script::default()));
+    while let Some(script) = next {
+        let world = of_script(scenario, &script, None);
+        hear(replay(&world, &runtime));
+        next = world.network.choices(|choices| choices.script()).next();
+    }
+}
+
+fn replay(world: &World, runtime: &tokio::runtime::Runtime) -> Result<Vec<String>, String> {
+    world.judge.be_verbose();
+    run(world, runtime);
     world.judge.verdict()
 }

@@ -47,7 +47,7 @@ fn a_seed_always_gives_the_same_schedule() {
 #[test]
 fn replay() {
     let Some(seed) = std::env::var("PROOF_SEED").ok().and_then(|seed| seed.parse().ok()) else { return };
-    let told = Simulation::new(Arc::default(), None).run(seed);
+    let told = Simulation::new(Arc::default(), None).replay(seed);
     match told {
         Ok(told) => println!("{}", told.join("\n")),
         Err(broken) => panic!("{broken}"),

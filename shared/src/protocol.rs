@@ -22,6 +22,7 @@ mod decision;
 mod fingerprint;
 mod history;
 mod key;
+pub mod machine;
 mod pointer;
 mod position;
 mod record;

@@ -279,7 +279,7 @@ fn request(number: usize) -> ClaimRequest {
         operation: "POST /payments".into(),
         principal: Some(principal.digest()),
         subject: None,
-        request: None,
+        invocation: None,
         trace: None,
         fingerprint: fingerprint(),
         owner: OwnerToken([7; 16]),

@@ -59,6 +59,7 @@ impl Items {
     }
 
     fn put(&self, put: &Value) -> (u16, Value) {
+        self.judge.wrote(|| put.to_string());
         if !self.is(Breakage::VersionIgnored) && !self.stands(put) {
             let found = self.get(id(&put["Item"])).unwrap_or_default();
             return error("ConditionalCheckFailedException", "Item", self.refused(found, &put["Item"]));
@@ -69,6 +70,7 @@ impl Items {
 
     /// All of it or nothing.
     fn transact(&self, request: &Value) -> (u16, Value) {
+        self.judge.wrote(|| request["TransactItems"].to_string());
         let actions = request["TransactItems"].as_array().expect("actions");
         let puts: Vec<&Value> = actions.iter().map(|action| &action["Put"]).collect();
         let reason = |put: &&Value| match (self.stands(put), put["ReturnValuesOnConditionCheckFailure"] == "ALL_OLD") {

@@ -132,7 +132,7 @@ pub fn request(owner: u8, transaction: u8, body: u8, era: u8, uncertain: Uncerta
         operation: "".into(),
         principal: None,
         subject: None,
-        request: None,
+        invocation: None,
         trace: None,
         fingerprint: Fingerprint::from_bytes([body; Fingerprint::BYTES]),
         owner: OwnerToken([owner; 16]),

@@ -12,10 +12,10 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::Notify;
 
 use super::*;
-use crate::protocol::{Fingerprinter, Key, Principal, RecordId, State, Subject, Uncertain};
-use crate::store::StoreError;
+use crate::protocol::{Fingerprinter, Key, Principal, RecordId, State, Subject, Uncertain, Write};
 use crate::store::fault::{Fault, FaultyStore};
 use crate::store::memory::{Effect, MemoryStore};
+use crate::store::{StoreError, Written};
 
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(10);
 pub(crate) const REPEAT: Uncertain = Uncertain::Repeat { within: Duration::from_secs(3600) };

@@ -1,7 +1,6 @@
-//! Who looks for evidence.
+//! Evidence about an uncertain outcome, and the resolver that looks for it.
 
-use super::Evidence;
-use crate::engine::Attempt;
+use super::{Attempt, Reason};
 use crate::protocol::Record;
 use crate::store::TransactionalEffect;
 
@@ -16,4 +15,18 @@ pub trait Resolver<E: TransactionalEffect, T>: Send + Sync {
     /// belong to the answer that is found, and mind its [remaining](Attempt::remaining) time. What is not certain is
     /// [`Evidence::Unclear`]; a mere "not found" is not certain.
     fn resolve(&self, record: &Record, attempt: Attempt<E>) -> impl Future<Output = Evidence<T>> + Send;
+}
+
+/// What the other side says about a transaction id.
+#[derive(Clone, Debug)]
+pub enum Evidence<T> {
+    /// It happened. Settles SUCCESS with this answer.
+    Happened(T),
+    /// It was refused for good. Settles FAILED with this answer.
+    Refused(T),
+    /// It did not happen *and cannot happen any more*. A retry may run, under a new transaction id: at once, if it is
+    /// what reconciles; else the record is released, and effects that were added to the attempt are written with that.
+    Prevented,
+    /// None of these is certain. The record stays UNKNOWN.
+    Unclear(Reason),
 }
