@@ -29,6 +29,7 @@ mod resolver;
 mod response;
 mod route;
 
+use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -50,7 +51,7 @@ use crate::protocol::{Compare, EpochMs, InvocationId, Principal, Subject, Uncert
 use crate::reconcile::Resolver;
 use crate::store::{BoxError, Store};
 use crate::telemetry::metrics::Metric;
-use crate::telemetry::request_log::{LogSummary, RequestLog};
+use crate::telemetry::request_log::{LogOutcome, LogSummary, RequestLog};
 use crate::telemetry::span::Span;
 use problem::Code;
 use request::KeyError;
@@ -59,6 +60,12 @@ use resolver::AnyResolver;
 /// Makes the handlers below it idempotent.
 pub struct IdempotencyLayer<S: Store> {
     settings: Arc<Settings<S>>,
+}
+
+impl<S: Store> fmt::Debug for IdempotencyLayer<S> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("IdempotencyLayer").field("operation", &self.settings.operation).finish_non_exhaustive()
+    }
 }
 
 /// Reads who asks from a request.
@@ -248,6 +255,16 @@ pub struct Idempotency<S: Store, H> {
     handler: H,
 }
 
+impl<S: Store, H: fmt::Debug> fmt::Debug for Idempotency<S, H> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Idempotency")
+            .field("operation", &self.settings.operation)
+            .field("handler", &self.handler)
+            .finish_non_exhaustive()
+    }
+}
+
 impl<S: Store, H: Clone> Clone for Idempotency<S, H> {
     fn clone(&self) -> Self {
         Self { settings: Arc::clone(&self.settings), handler: self.handler.clone() }
@@ -293,7 +310,7 @@ impl<S: Store> Settings<S> {
         H: Service<Request, Response = Response<Body>>,
         H::Error: Into<BoxError>,
     {
-        let started = self.engine.time();
+        let started = self.engine.now();
         let call = match self.call(&request) {
             Ok(call) => call,
             Err(code) => return self.refuse_unread(&request, code),
@@ -324,7 +341,7 @@ impl<S: Store> Settings<S> {
             trace,
             summary,
             timings,
-            total: self.engine.time().since(started),
+            total: self.engine.now().since(started),
             ..RequestLog::default()
         };
         line.write();
@@ -333,7 +350,7 @@ impl<S: Store> Settings<S> {
 
     /// A request that is wrong before its key is looked at. Its code is its outcome.
     fn refuse_unread(&self, request: &Request, code: Code) -> Response<Body> {
-        let summary = LogSummary::refused(code.name());
+        let summary = LogSummary::new(LogOutcome::Problem(code.name()));
         let response = self.refuse(code);
         let line = RequestLog {
             operation: &self.name(request),
@@ -382,10 +399,10 @@ impl<S: Store> Settings<S> {
         let context = request.lambda_context_ref();
         let deadline = context.map_or_else(
             // Outside of Lambda there is no deadline; a lease must end all the same.
-            || self.engine.time().plus(Duration::from_secs(30)),
+            || self.engine.now().plus(Duration::from_secs(30)),
             |context| EpochMs(context.deadline),
         );
-        let fingerprint = request::fingerprint(request, operation.compares())
+        let fingerprint = request::fingerprint(request, &operation.compare)
             .map_err(|reason| Code::MissingValue(reason.to_string()))?;
         Ok(Call::new(operation, principal, key, fingerprint, deadline)
             .about((self.subject)(request))

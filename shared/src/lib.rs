@@ -59,7 +59,7 @@
 //!     Principal::new("alice")?,
 //!     Key::new("8e03978e-40d5-43dd-bc93-6894a57f9324")?,
 //!     Fingerprinter::new().value(br#"{"item":"tea"}"#).finish(),
-//!     engine.time().plus(Duration::from_secs(10)),
+//!     engine.now().plus(Duration::from_secs(10)),
 //! );
 //! for _ in 0..3 {
 //!     let outcome = engine.run(&call, |attempt| async move {
@@ -81,6 +81,7 @@
 //! | feature | what it adds | default |
 //! |---|---|---|
 //! | `dynamodb` | [`DynamoDbStore`], [`sequence`] numbers, [`versioned`] items | yes |
+//! | `static-user-agent` | works out the SDK's user agent once, with internals of the SDK | |
 //! | `http` | [`http`]: the layer for API Gateway | yes |
 //! | `apigw_rest` | requests in payload format 1.0, for REST APIs | |
 //! | `sqs` | [`sqs`]: queues | |
@@ -102,6 +103,7 @@
 //! SQS, and Kafka or Kinesis. [`reconcile`] turns UNKNOWN into SUCCESS or FAILED, by evidence.
 
 #![deny(missing_docs)]
+#![warn(missing_debug_implementations)]
 // Without some of the edges a part of what they share is not used.
 #![cfg_attr(not(all(feature = "http", feature = "sqs", feature = "streams")), allow(dead_code, unused_imports))]
 
@@ -124,7 +126,7 @@ pub mod telemetry;
 #[cfg(feature = "dynamodb")]
 pub mod versioned;
 
-pub use engine::{Answered, Attempt, Call, Engine, Error, Operation, Outcome, Verdict};
+pub use engine::{Answered, Attempt, Call, Engine, Error, ErrorKind, Operation, Outcome, Verdict};
 #[cfg(feature = "http")]
 pub use http::IdempotencyLayer;
 pub use lock::Lock;

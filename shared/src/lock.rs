@@ -29,6 +29,7 @@
 //! # }
 //! ```
 
+use std::fmt;
 use std::time::Duration;
 
 use crate::engine::{Driver, Engine, Error, Operation};
@@ -43,6 +44,12 @@ pub struct Lock<S> {
     lease: Duration,
 }
 
+impl<S> fmt::Debug for Lock<S> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Lock").field("name", &self.name).field("lease", &self.lease).finish_non_exhaustive()
+    }
+}
+
 /// The right of the one who holds a lock, for the time of its lease.
 ///
 /// Dropping it frees nothing: a sandbox can freeze before any clean-up. Then the lease ends it.
@@ -52,6 +59,12 @@ pub struct Held<S: Store> {
     fence: u64,
     until: EpochMs,
     lease: Duration,
+}
+
+impl<S: Store> fmt::Debug for Held<S> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Held").field("fence", &self.fence).field("until", &self.until).finish_non_exhaustive()
+    }
 }
 
 impl<S: Store> Lock<S> {

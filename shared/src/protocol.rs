@@ -13,6 +13,10 @@
 //!                                             └── repeat, if declared ──┘
 //! ```
 
+//! The enums of this module that a store, a model or an application must treat in every case ([`Decision`], [`Condition`],
+//! [`State`], [`Status`], [`Resolution`], [`Response`], [`Uncertain`], [`HistoryEvent`], [`Compare`]) are exhaustive on
+//! purpose: a new variant is a change of the protocol, and a `match` that does not know it must not compile.
+
 #![deny(clippy::wildcard_enum_match_arm)]
 
 mod canonical_json;

@@ -20,6 +20,7 @@ mod lane;
 mod trace_context;
 mod visibility;
 
+use std::fmt;
 use std::time::Duration;
 
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsMessage};
@@ -37,7 +38,7 @@ use crate::engine::{Attempt, Call, Engine, Error, OnFailure, Operation, Outcome,
 use crate::protocol::{EpochMs, Pointer, Principal, Resolution};
 use crate::store::Store;
 use crate::telemetry::metrics::Metric;
-use crate::telemetry::request_log::{LogSummary, RequestLog};
+use crate::telemetry::request_log::{LogOutcome, LogSummary, RequestLog};
 use crate::telemetry::span::Span;
 use body::Body;
 use contention::ContentionOf;
@@ -65,7 +66,7 @@ use visibility::VisibilityOf;
 /// let queue = Queue::new(engine.clone(), operation, sender, KeySource::pointer(Pointer::new("/event")?)).single_write();
 /// # let event: idempotency::sqs::SqsBatch = serde_json::from_str(r#"{"Records":[
 /// #     {"messageId":"m-1","body":"{\"event\":\"e-1\"}"},{"messageId":"m-2","body":"{\"event\":\"e-1\"}"}]}"#)?;
-/// # let deadline = engine.time().plus(std::time::Duration::from_secs(10));
+/// # let deadline = engine.now().plus(std::time::Duration::from_secs(10));
 /// let response = queue.handle(&event, deadline, |attempt, _message| async move {
 ///     attempt.add_effect(Effect::named("posted"));
 ///     Verdict::Success(())
@@ -87,6 +88,18 @@ pub struct Queue<S> {
     contention: ContentionOf,
     visibility: VisibilityOf,
     trace: TraceSource,
+}
+
+impl<S> fmt::Debug for Queue<S> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Queue")
+            .field("operation", &self.operation)
+            .field("key", &self.key)
+            .field("on_failure", &self.on_failure)
+            .field("concurrency", &self.concurrency)
+            .finish_non_exhaustive()
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -219,7 +232,7 @@ impl<S: Store> Queue<S> {
 
     fn call(&self, message: &SqsMessage, body: &Body<'_>, deadline: EpochMs) -> Result<Call, Refused> {
         let key = self.key.of(message, body).map_err(Refused::NoKey)?;
-        let fingerprint = body.fingerprint(self.operation.compares()).map_err(Refused::NotComparable)?;
+        let fingerprint = body.fingerprint(&self.operation.compare).map_err(Refused::NotComparable)?;
         Ok(Call::new(self.operation.clone(), self.principal.clone(), key, fingerprint, deadline))
     }
 
@@ -261,7 +274,7 @@ impl<S: Store> Queue<S> {
         while let Some(delivery) = deliveries.next() {
             let settlement = match outcomes.of(&delivery, lane.in_order) {
                 Some(known) => {
-                    self.note(&delivery, known, LogSummary::refused("as another of its batch"));
+                    self.note(&delivery, known, LogSummary::new(LogOutcome::AsAnotherOfItsBatch));
                     known
                 }
                 None => self.message(&delivery, deadline, handler).await,
@@ -286,9 +299,9 @@ impl<S: Store> Queue<S> {
         H: Fn(Attempt<S::Effect>, &'e SqsMessage) -> R,
         R: Future<Output = Verdict<()>>,
     {
-        let started = self.engine.time();
+        let started = self.engine.now();
         if !self.engine.has_time(deadline) {
-            return self.leave(delivery, LogSummary::refused("no time to begin"));
+            return self.leave(delivery, LogSummary::new(LogOutcome::NoTimeToBegin));
         }
         let call = match &delivery.call {
             Ok(call) => call,
@@ -311,7 +324,7 @@ impl<S: Store> Queue<S> {
             returned: Some(settlement != Settlement::Done),
             summary: LogSummary::of(&outcome),
             timings,
-            total: self.engine.time().since(started),
+            total: self.engine.now().since(started),
             ..RequestLog::default()
         };
         line.write();

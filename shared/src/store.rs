@@ -24,12 +24,12 @@ pub trait Store: Send + Sync + 'static {
     /// A write of the business, made in the same transaction as the record.
     type Effect: TransactionalEffect;
 
-    /// The longest answer that can be written beside these effects.
+    /// The longest answer that can be written together with these effects.
     fn max_response_bytes(effects: &[Self::Effect]) -> usize;
 
     /// Writes a record and applies the effects, all or nothing, if the write's condition holds.
     ///
-    /// An answer that is too long for the record is written beside it, in [parts](crate::protocol::Response::Parts).
+    /// An answer that is too long for the record is written next to it, in [parts](crate::protocol::Response::Parts).
     ///
     /// # Errors
     /// [`StoreError::NotApplied`] if certainly nothing was written, [`StoreError::Uncertain`] if that is not
@@ -62,7 +62,7 @@ pub trait Store: Send + Sync + 'static {
     fn read(&self, id: &RecordId) -> impl Future<Output = Result<Option<Record>, StoreError>> + Send;
 
     /// Reads an answer that is stored in parts. Nothing, if one of them is missing or was written with another record
-    /// than this one: the key expired and was used anew meanwhile.
+    /// than this one: the key has expired and been used again.
     ///
     /// # Errors
     /// As [`Store::read`].
@@ -121,6 +121,7 @@ impl<I> Written<I> {
 
 /// Why a store gave no answer.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum StoreError {
     /// Certainly nothing was written: the service refused, throttled, or was not reached.
     #[error("the store did not accept the request, nothing was written")]

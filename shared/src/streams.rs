@@ -32,6 +32,8 @@ pub use kinesis::{Kinesis, KinesisBatch, Parallel};
 pub use partition::{Partition, RewindError};
 pub use table::{NoSequenceNumber, TABLE_STREAM_RETENTION, TableBatch, TableStream};
 
+use std::fmt;
+
 use futures::stream::{self, StreamExt};
 use sha2::{Digest, Sha256};
 
@@ -127,6 +129,17 @@ pub struct Stream<S> {
     generation: String,
     on_failure: OnFailure,
     concurrency: usize,
+}
+
+impl<S> fmt::Debug for Stream<S> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Stream")
+            .field("operation", &self.operation)
+            .field("source", &self.source)
+            .field("generation", &self.generation)
+            .finish_non_exhaustive()
+    }
 }
 
 impl<S: Watermarks> Stream<S> {

@@ -73,6 +73,7 @@ pub struct Versioned {
 
 /// Why an item could not be loaded or stored.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum VersionedError {
     /// Others stored it every time between our load and our store. Nothing was written.
     #[error("others changed the item {attempts} times in a row; nothing was written")]

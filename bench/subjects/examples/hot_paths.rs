@@ -147,7 +147,7 @@ async fn run(path: &str, count: usize) {
             let queue = Queue::new(accepting.clone(), operation, sender, key);
             let queue = queue.single_write().concurrency(CONCURRENCY);
             for number in 0..count {
-                let deadline = accepting.time().plus(Duration::from_secs(30));
+                let deadline = accepting.now().plus(Duration::from_secs(30));
                 let response = queue.handle(&batch(number), deadline, message).await.expect("handled");
                 assert!(response.batch_item_failures.is_empty());
             }
@@ -268,7 +268,7 @@ fn call(engine: &Engine<DynamoDbStore>, number: usize) -> Call {
         Principal::new("alice").expect("valid"),
         key(number),
         fingerprint(),
-        engine.time().plus(Duration::from_secs(30)),
+        engine.now().plus(Duration::from_secs(30)),
     )
 }
 

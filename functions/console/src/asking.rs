@@ -257,12 +257,12 @@ impl Console {
     }
 
     fn paid(&self, payment: &Payment, attempt: &Attempt<TransactWriteItem>) -> HttpAnswer {
-        self.table.created(payment, attempt.trace()).into_iter().for_each(|effect| attempt.add_effect(effect));
+        attempt.add_effects(self.table.created(payment, attempt.trace()));
         HttpAnswer::new(reply::payment(payment))
     }
 
     fn given_back(&self, payment: &Payment, refund: &Refund, attempt: &Attempt<TransactWriteItem>) -> HttpAnswer {
-        self.table.refunded(payment, refund, attempt.trace()).into_iter().for_each(|effect| attempt.add_effect(effect));
+        attempt.add_effects(self.table.refunded(payment, refund, attempt.trace()));
         HttpAnswer::new(reply::refund(payment, refund))
     }
 }

@@ -59,7 +59,7 @@ impl Handler {
         match self.provider.charge(transaction, &order, attempt.remaining()).await {
             Ok(Charge::Succeeded { id }) => {
                 let payment = Payment::new(transaction, owner, &order, id, attempt.now().0);
-                self.table.created(&payment, attempt.trace()).into_iter().for_each(|effect| attempt.add_effect(effect));
+                attempt.add_effects(self.table.created(&payment, attempt.trace()));
                 Ok(reply::payment(&payment))
             }
             Ok(Charge::Declined { code, decline_code, message }) => {
@@ -90,10 +90,7 @@ impl Handler {
         match self.provider.refund(transaction, &payment, amount, wish.reason.as_ref(), attempt.remaining()).await {
             Ok(Reversal::Succeeded { id }) => {
                 let refund = Refund::new(transaction, &payment, amount, wish.reason, id, attempt.now().0);
-                self.table
-                    .refunded(&payment, &refund, attempt.trace())
-                    .into_iter()
-                    .for_each(|effect| attempt.add_effect(effect));
+                attempt.add_effects(self.table.refunded(&payment, &refund, attempt.trace()));
                 Ok(reply::refund(&payment, &refund))
             }
             Ok(Reversal::Refused(refusal)) => Ok(reply::refused(&refusal)),

@@ -57,7 +57,7 @@ impl ProviderResolver {
         match self.provider.find_charge(transaction, attempt.remaining()).await? {
             FoundCharge::Succeeded(charged) => {
                 let payment = Self::payment_of(record, *charged)?;
-                self.table.created(&payment, attempt.trace()).into_iter().for_each(|effect| attempt.add_effect(effect));
+                attempt.add_effects(self.table.created(&payment, attempt.trace()));
                 Ok(Evidence::Happened(HttpAnswer::new(reply::payment(&payment))))
             }
             FoundCharge::Declined(charge) => declined(&charge),
@@ -88,10 +88,7 @@ impl ProviderResolver {
             FoundRefund::Succeeded(refunded) => {
                 let Refunded { reversal, amount, reason, created } = *refunded;
                 let refund = Refund::new(transaction, &payment, amount, reason, reversal, created);
-                self.table
-                    .refunded(&payment, &refund, attempt.trace())
-                    .into_iter()
-                    .for_each(|effect| attempt.add_effect(effect));
+                attempt.add_effects(self.table.refunded(&payment, &refund, attempt.trace()));
                 Ok(Evidence::Happened(HttpAnswer::new(reply::refund(&payment, &refund))))
             }
             FoundRefund::Failed => Ok(Evidence::Refused(HttpAnswer::new(reply::refused(&crate::Refusal {

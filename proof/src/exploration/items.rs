@@ -62,7 +62,7 @@ impl Changes<'_> {
                 Ended::NotStored
             }
             Err(VersionedError::Unavailable(_)) => Ended::NotKnown,
-            Err(error @ (VersionedError::NotVersioned | VersionedError::NoEntropy(_))) => panic!("{error}"),
+            Err(error) => panic!("{error}"),
         }
     }
 

@@ -1,8 +1,10 @@
 //! What a run knows of its claim, and where it puts its effects.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
+
+use parking_lot::Mutex;
 
 use super::{Clock, EffectRefusal};
 use crate::protocol::{EpochMs, Trace, TransactionId};
@@ -98,28 +100,34 @@ impl<E: TransactionalEffect> Attempt<E> {
         &*self.clock
     }
 
-    /// Adds an effect *inside*: it is written in the transaction that settles the record, or not at all.
+    /// Adds a transactional effect: it is written in the transaction that settles the record, or not at all.
     ///
-    /// At most 99 beside the record, which is what one `TransactWriteItems` carries; each on another item.
+    /// On DynamoDB at most 99 besides the record, which is what one `TransactWriteItems` carries; each on another item.
     pub fn add_effect(&self, effect: E) {
         self.add(Guarded { effect, refusal: None });
+    }
+
+    /// Adds several effects; see [`Attempt::add_effect`].
+    pub fn add_effects(&self, effects: impl IntoIterator<Item = E>) {
+        let guarded = effects.into_iter().map(|effect| Guarded { effect, refusal: None });
+        self.effects.lock().extend(guarded);
     }
 
     /// As [`Attempt::add_effect`], for an effect whose own condition is part of the business: `refusal` reads, from
     /// the item that broke the condition, what that means.
     ///
-    /// It is asked in single-write mode and in streams, where the run has no effect but the ones it adds. Under a claim a
-    /// refused effect leaves the outcome unknown: effects outside may have happened.
+    /// `refusal` is called in single-write mode and in streams, where the run has only the effects that it adds. Under a
+    /// claim a refused effect leaves the outcome unknown: external effects may have happened.
     pub fn add_guarded_effect(&self, effect: E, refusal: impl Fn(Option<&E::Item>) -> EffectRefusal + Send + 'static) {
         self.add(Guarded { effect, refusal: Some(Box::new(refusal)) });
     }
 
     fn add(&self, guarded: Guarded<E>) {
-        self.effects.lock().unwrap_or_else(PoisonError::into_inner).push(guarded);
+        self.effects.lock().push(guarded);
     }
 
     pub(crate) fn take_guarded_effects(&self) -> Effects<E> {
-        let guarded = std::mem::take(&mut *self.effects.lock().unwrap_or_else(PoisonError::into_inner));
+        let guarded = std::mem::take(&mut *self.effects.lock());
         let (effects, refusals) = guarded.into_iter().map(|guarded| (guarded.effect, guarded.refusal)).unzip();
         Effects { effects, refusals }
     }

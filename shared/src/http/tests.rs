@@ -19,6 +19,7 @@ use crate::store::fault::{Fault, FaultyStore};
 use crate::store::memory::{Effect, MemoryStore};
 
 mod names;
+mod settings;
 
 type TestStore = FaultyStore<MemoryStore>;
 

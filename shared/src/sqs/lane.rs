@@ -10,7 +10,7 @@ use super::key::NoKey;
 use crate::engine::Call;
 use crate::envelope::Unreadable;
 use crate::protocol::{Fingerprint, NotComparable, RecordId, Trace};
-use crate::telemetry::request_log::LogSummary;
+use crate::telemetry::request_log::{LogOutcome, LogSummary};
 
 /// A message as it was delivered.
 pub(super) struct Delivery<'e> {
@@ -34,9 +34,9 @@ pub(super) enum Refused {
 impl Refused {
     pub(super) fn summary(&self) -> LogSummary {
         match self {
-            Self::NoKey(reason) => LogSummary::failed("no key", reason),
-            Self::Unreadable(reason) => LogSummary::failed("unreadable", reason),
-            Self::NotComparable(reason) => LogSummary::failed("not comparable", reason),
+            Self::NoKey(reason) => LogSummary::failed(LogOutcome::NoKey, reason),
+            Self::Unreadable(reason) => LogSummary::failed(LogOutcome::Unreadable, reason),
+            Self::NotComparable(reason) => LogSummary::failed(LogOutcome::NotComparable, reason),
         }
     }
 }

@@ -40,7 +40,7 @@ fn batch(messages: Vec<SqsMessage>) -> SqsBatch {
 }
 
 fn in_ten_seconds(queue: &Queue<TestStore>) -> EpochMs {
-    queue.engine.time().plus(Duration::from_secs(10))
+    queue.engine.now().plus(Duration::from_secs(10))
 }
 
 /// What the tests' messages ask for, by their member `do`.
@@ -150,7 +150,7 @@ async fn a_message_whose_write_was_lost_comes_again_and_takes_effect_once() {
 #[tokio::test]
 async fn messages_without_time_are_returned_unbegun() {
     let (queue, memory) = world([]);
-    let soon = queue.engine.time().plus(Duration::from_secs(1));
+    let soon = queue.engine.now().plus(Duration::from_secs(1));
     let response = queue.handle(&batch(vec![message("m", r#"{"id":1}"#)]), soon, handle).await.unwrap();
     assert_eq!(response.batch_item_failures.len(), 1);
     assert_eq!(memory.applied("1"), 0);

@@ -12,6 +12,7 @@ mod history;
 mod item;
 mod parts;
 mod unsettled;
+#[cfg(feature = "static-user-agent")]
 mod user_agent;
 mod watermarks;
 
@@ -130,7 +131,7 @@ impl DynamoDbStore {
         let request = self.client.transact_write_items().set_transact_items(Some(actions));
         let sent = match parts {
             [] => boxed(request.send()),
-            // For a request with settings of its own the SDK makes all of its settings anew.
+            // For a request with its own settings the SDK builds all of its settings again.
             parts => boxed(request.customize().config_override(parts::timeouts(parts)).send()),
         };
         match sent.await {
@@ -164,7 +165,7 @@ impl DynamoDbStore {
 impl Store for DynamoDbStore {
     type Effect = TransactWriteItem;
 
-    /// What one transaction carries (4 MB, 100 items) beside the effects.
+    /// What one transaction carries (4 MB, 100 items) besides the effects.
     ///
     /// Of an item that an effect changes the length is not known here; 40 KB are kept for each.
     fn max_response_bytes(effects: &[TransactWriteItem]) -> usize {
@@ -229,3 +230,6 @@ pub(crate) fn contention_backoff() -> ExponentialBuilder {
         .with_max_delay(Duration::from_millis(200))
         .without_max_times()
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,8 +1,10 @@
-//! A store that fails when told to, for tests.
+//! A store that fails as planned, for tests.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
+
+use parking_lot::{Mutex, MutexGuard};
 
 use super::watermarks::{Advanced, Watermarks};
 use super::{ItemOf, Store, StoreError, Written};
@@ -67,7 +69,7 @@ impl<S> FaultyStore<S> {
     }
 
     fn plan(&self) -> MutexGuard<'_, VecDeque<Fault>> {
-        self.plan.lock().unwrap_or_else(PoisonError::into_inner)
+        self.plan.lock()
     }
 }
 

@@ -1,8 +1,10 @@
-//! A store in memory, for tests and for reading: the conditions themselves, evaluated under one mutex.
+//! A store in memory, for tests and as a reference: the conditions themselves, evaluated under one mutex.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
+
+use parking_lot::{Mutex, MutexGuard};
 
 use super::watermarks::{Advanced, MAX_EFFECTS, Watermarks};
 use super::{RefusedEffect, Store, StoreError, TransactionalEffect, Written, parts};
@@ -79,19 +81,18 @@ impl MemoryStore {
         self.contents().effects.get(name).copied().unwrap_or(0)
     }
 
-    /// Deletes what has expired, as DynamoDB's time to live does at some later time.
+    /// Deletes what has expired, as DynamoDB's TTL does at some later time.
     pub fn sweep(&self, now: crate::protocol::EpochMs) {
         self.contents().records.retain(|_, record| !record.has_expired(now));
     }
 
-    /// Loses all long answers, as nothing but a fault of the store does.
+    /// Loses all long answers, as only a fault of the store would.
     pub fn lose_parts(&self) {
         self.contents().parts.clear();
     }
 
     fn contents(&self) -> MutexGuard<'_, Contents> {
-        // Nothing below can panic between two changes, so a poisoned mutex still guards whole contents.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

@@ -1,4 +1,4 @@
-//! Stores that keep the watermarks of streams beside their records.
+//! Stores that keep the watermarks of streams as well as records.
 
 use std::time::Duration;
 
@@ -26,10 +26,10 @@ pub trait Watermarks: Store {
         retry_budget: Duration,
     ) -> impl Future<Output = Result<Advanced<ItemOf<Self>>, StoreError>> + Send;
 
-    /// About how many bytes an effect is of a request.
+    /// About how many bytes of a request an effect takes.
     fn bytes(effect: &Self::Effect) -> usize;
 
-    /// Whether two effects write one item, as far as that can be told from them. A transaction takes an item once.
+    /// Whether two effects write one item, as far as the effects show it. A transaction takes an item once.
     fn collide(one: &Self::Effect, other: &Self::Effect) -> bool;
 }
 
@@ -46,7 +46,7 @@ pub enum Advanced<I = ()> {
     Rejected(StoreError),
 }
 
-/// The most effects that one transaction carries beside the watermark.
+/// The most effects that one transaction carries besides the watermark.
 pub const MAX_EFFECTS: usize = 99;
 
 /// About how many bytes of effects one run carries: well under the 4 MB that a transaction may have, so that a request

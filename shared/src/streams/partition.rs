@@ -1,5 +1,6 @@
 //! One partition: its watermark, and its records in order.
 
+use std::fmt;
 use std::time::Duration;
 
 use super::run::{Commit, Committed, Run};
@@ -11,7 +12,7 @@ use crate::protocol::{EpochMs, Trace, TransactionId};
 use crate::store::StoreError;
 use crate::store::watermarks::{Advanced, Watermarks};
 use crate::telemetry::metrics::Metric;
-use crate::telemetry::request_log::{LogSummary, RequestLog};
+use crate::telemetry::request_log::{LogOutcome, LogSummary, RequestLog};
 use crate::telemetry::span::Span;
 use sha2::{Digest, Sha256};
 
@@ -21,8 +22,15 @@ pub struct Partition<'a, S> {
     pub(super) id: String,
 }
 
+impl<S> fmt::Debug for Partition<'_, S> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Partition").field("id", &self.id).field("stream", &self.stream).finish_non_exhaustive()
+    }
+}
+
 /// Why a watermark was not rewound. It is as it was, if the store did not say otherwise.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum RewindError {
     /// A rewind needs a name: of the incident, the ticket.
     #[error("a rewind needs a name")]
@@ -64,7 +72,7 @@ impl<'a, S: Watermarks> Partition<'a, S> {
         }
         let engine = &self.stream.engine;
         let found = self.watermark().await?;
-        let next = Watermark::rewound(found.as_ref(), to, engine.time());
+        let next = Watermark::rewound(found.as_ref(), to, engine.now());
         match engine.store().advance(&self.id, &next, Vec::new(), Duration::from_secs(1)).await? {
             Advanced::Applied => {}
             Advanced::Refused(Some(found)) if found == next => {}
@@ -82,12 +90,12 @@ impl<'a, S: Watermarks> Partition<'a, S> {
         H: Fn(Attempt<S::Effect>, Record) -> R,
         R: Future<Output = Verdict<()>>,
     {
-        let delivery = Delivery { records, began: self.stream.engine.time(), deadline };
+        let delivery = Delivery { records, began: self.stream.engine.now(), deadline };
         let (watermark, stopped) = match self.watermark().await {
             Ok(watermark) => self.go(watermark, &delivery, handler).await,
             Err(error) => {
                 self.count(Metric::StoreError);
-                (None, Some(Stopped { index: 0, summary: LogSummary::failed("error", &error) }))
+                (None, Some(Stopped { index: 0, summary: LogSummary::failed(LogOutcome::Error, &error) }))
             }
         };
         let Stopped { index, summary } = stopped?;
@@ -145,20 +153,22 @@ impl<'a, S: Watermarks> Partition<'a, S> {
             if watermark.is_some_and(|watermark| watermark.covers(delivered.position())) {
                 if let Some(position) = another {
                     self.count(Metric::WatermarkRegression);
-                    return (run, stop(LogSummary::failed("regression", &Regression(position.clone()))));
+                    return (run, stop(LogSummary::failed(LogOutcome::Regression, &Regression(position.clone()))));
                 }
                 self.count(Metric::DuplicateSkipped);
-                self.done(delivery, index, watermark, LogSummary::refused("duplicate"), Duration::ZERO);
+                self.done(delivery, index, watermark, LogSummary::new(LogOutcome::Duplicate), Duration::ZERO);
                 continue;
             }
             let record = match delivered {
                 Delivered::Read(record) => record,
-                Delivered::Unreadable { why, .. } => return (run, stop(LogSummary::failed("unreadable", why))),
+                Delivered::Unreadable { why, .. } => {
+                    return (run, stop(LogSummary::failed(LogOutcome::Unreadable, why)));
+                }
             };
             let seen = record.seen();
             let attempt = self.attempt(&seen, record.trace, delivery.deadline);
             if attempt.remaining().is_zero() {
-                return (run, stop(LogSummary::refused("no time to begin")));
+                return (run, stop(LogSummary::new(LogOutcome::NoTimeToBegin)));
             }
             let span = Span::step("run").linked(record.trace);
             if let Err(summary) = span.of(self.run(&attempt, record, handler)).await {
@@ -180,11 +190,11 @@ impl<'a, S: Watermarks> Partition<'a, S> {
             Ok(Verdict::Success(())) => Ok(()),
             Ok(Verdict::Failed(())) => match self.stream.on_failure {
                 OnFailure::Discard => Ok(()),
-                OnFailure::Return => Err(LogSummary::refused("failed")),
+                OnFailure::Return => Err(LogSummary::new(LogOutcome::Failed)),
             },
-            Ok(Verdict::NotExecuted(())) => Err(LogSummary::refused("not executed")),
+            Ok(Verdict::NotExecuted(())) => Err(LogSummary::new(LogOutcome::NotExecuted)),
             // Its effects are all inside, so nothing happened.
-            Ok(Verdict::Unknown(reason)) | Err(reason) => Err(LogSummary::failed("error", reason.error())),
+            Ok(Verdict::Unknown(reason)) | Err(reason) => Err(LogSummary::failed(LogOutcome::Error, reason.error())),
         }
     }
 
@@ -216,7 +226,7 @@ impl<'a, S: Watermarks> Partition<'a, S> {
             watermark: watermark.and_then(|watermark| watermark.position.as_ref()),
             producer_trace: delivered.read().and_then(|record| record.trace),
             summary,
-            total: self.stream.engine.time().since(delivery.began),
+            total: self.stream.engine.now().since(delivery.began),
             ..RequestLog::default()
         }
     }

@@ -48,7 +48,7 @@ impl World {
     async fn run(&self) -> Result<Report, Error> {
         let mut context = Context::default();
         context.request_id = "018f0000-0000-7000-8000-000000000001".to_owned();
-        context.deadline = self.engine.time().plus(Duration::from_secs(60)).0;
+        context.deadline = self.engine.now().plus(Duration::from_secs(60)).0;
         self.handler.handle(&context).await
     }
 

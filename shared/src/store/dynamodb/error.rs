@@ -62,7 +62,7 @@ impl Failure {
 
     /// Reads the reasons of a cancelled transaction, one for each action in order, the record's first.
     ///
-    /// A failed condition is final, so it wins over a conflict or a throttle beside it.
+    /// A failed condition is final, so it wins over a conflict or a throttle in the same transaction.
     pub(super) fn from_cancellation(reasons: Vec<CancellationReason>) -> Option<Self> {
         let failed = |reason: &CancellationReason| reason.code() == Some("ConditionalCheckFailed");
         match reasons.iter().position(failed) {

@@ -46,7 +46,7 @@ pub struct AttributeNames {
     pub trace: String,
     /// What to replay (bytes). Only on settled records, and on the parts of a long answer.
     pub response: String,
-    /// How many items beside the record (`id` and `#1`, `#2`, …) hold what to replay (number). Only where it is too
+    /// How many further items (`id` and `#1`, `#2`, …) hold what to replay (number). Only where it is too
     /// long for the record, in place of `response`.
     pub parts: String,
     /// Partition key of the sparse index (string). Only on records in UNKNOWN.
