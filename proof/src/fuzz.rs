@@ -208,7 +208,7 @@ fn operation() -> Operation {
 }
 
 fn a_minute() -> EpochMs {
-    engine().time().plus(Duration::from_secs(60))
+    engine().now().plus(Duration::from_secs(60))
 }
 
 fn answer(engine: &Engine<MemoryStore>, request: Request) -> Response<Body> {

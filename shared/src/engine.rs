@@ -13,9 +13,10 @@ mod observer;
 mod on_failure;
 mod operation;
 mod outcome;
+mod request_log;
 mod response_codec;
-mod timings;
 
+use std::fmt;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,16 +39,16 @@ pub use evidence::{Evidence, Resolver};
 pub use observer::{Fenced, NoObserver, Observer};
 pub use on_failure::OnFailure;
 pub use operation::{Call, Operation};
-pub use outcome::{Answered, Error, Outcome, Reason, Verdict};
+pub use outcome::{Answered, Error, ErrorKind, Outcome, Reason, Verdict};
 
 use crate::protocol::machine::{Action, Machine, Terms};
 use crate::protocol::{ClaimRequest, EpochMs, OwnerToken, Record, Resolution, Trace, TransactionId};
-use crate::store::Store;
+use crate::store::{Store, TransactionalEffect};
 use crate::telemetry::metrics::{Metric, Metrics};
 use crate::telemetry::span;
 
+pub(crate) use crate::telemetry::timings::{self, Timings, timed};
 pub(crate) use driver::Driver;
-pub(crate) use timings::{Timings, timed};
 
 /// Runs operations so that each takes effect once, and answers each of its callers alike.
 ///
@@ -55,6 +56,16 @@ pub(crate) use timings::{Timings, timed};
 /// nothing for the next but the [settled record](EngineBuilder::cache_bytes).
 pub struct Engine<S> {
     parts: Arc<Parts<S>>,
+}
+
+impl<S> fmt::Debug for Engine<S> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Engine")
+            .field("margin", &self.parts.margin)
+            .field("lease_margin", &self.parts.lease_margin)
+            .finish_non_exhaustive()
+    }
 }
 
 struct Parts<S> {
@@ -176,7 +187,7 @@ impl<S: Store> Engine<S> {
     fn drive(&self, machine: fn(ClaimRequest, Terms) -> Machine, call: &Call) -> Result<Box<Driver<S>>, Error> {
         let request = self.request(call)?;
         let (now, start_by) = (self.now(), self.stop_at(call.deadline()));
-        let wait_until = now.plus(call.waits().min(start_by.since(now)));
+        let wait_until = now.plus(call.wait.min(start_by.since(now)));
         let terms = Terms { retention: call.operation().kept_for(), start_by, wait_until };
         Ok(Box::new(Driver::new(self, machine(request, terms), call.operation().clone(), call.deadline())))
     }
@@ -185,7 +196,7 @@ impl<S: Store> Engine<S> {
         let (owner, transaction) = self.identity()?;
         Ok(ClaimRequest {
             id: call.record_id(),
-            operation: call.operation().shared_name(),
+            operation: Arc::clone(&call.operation().name),
             principal: Some(call.principal()),
             subject: call.subject(),
             invocation: call.request(),
@@ -194,7 +205,7 @@ impl<S: Store> Engine<S> {
             owner,
             transaction,
             lease: self.lease(call.deadline()),
-            uncertain: call.operation().uncertain_policy(),
+            uncertain: call.operation().uncertain,
         })
     }
 
@@ -253,7 +264,9 @@ impl<S: Store> Engine<S> {
         EpochMs(deadline.0.saturating_sub(margin_ms))
     }
 
-    pub(crate) fn now(&self) -> EpochMs {
+    /// The time by the engine's clock.
+    #[must_use]
+    pub fn now(&self) -> EpochMs {
         self.parts.clock.now()
     }
 
@@ -302,12 +315,6 @@ impl<S: Store> Engine<S> {
         &*self.parts.metrics
     }
 
-    /// The time by the engine's clock.
-    #[must_use]
-    pub fn time(&self) -> EpochMs {
-        self.now()
-    }
-
     /// Whether a run could still begin before this deadline.
     #[must_use]
     pub fn has_time(&self, deadline: EpochMs) -> bool {
@@ -316,7 +323,7 @@ impl<S: Store> Engine<S> {
 }
 
 /// Runs until the attempt must stop. An error is a panic or the end of time: nobody knows what happened.
-pub(crate) async fn until_deadline<E, V, F, R>(attempt: &Attempt<E>, run: F) -> Result<V, Reason>
+pub(crate) async fn until_deadline<E: TransactionalEffect, V, F, R>(attempt: &Attempt<E>, run: F) -> Result<V, Reason>
 where
     F: FnOnce(Attempt<E>) -> R,
     R: Future<Output = V>,
@@ -331,5 +338,5 @@ where
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "system"))]
 pub(crate) mod tests;

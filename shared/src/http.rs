@@ -32,6 +32,7 @@ mod resolver;
 mod response;
 mod route;
 
+use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -59,6 +60,12 @@ use resolver::AnyResolver;
 /// Makes the handlers below it idempotent.
 pub struct IdempotencyLayer<S: Store> {
     core: Arc<Core<S>>,
+}
+
+impl<S: Store> fmt::Debug for IdempotencyLayer<S> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("IdempotencyLayer").field("operation", &self.core.operation).finish_non_exhaustive()
+    }
 }
 
 impl<S: Store> Clone for IdempotencyLayer<S> {
@@ -222,6 +229,16 @@ impl<S: Store, H> Layer<H> for IdempotencyLayer<S> {
 pub struct Idempotency<S: Store, H> {
     core: Arc<Core<S>>,
     handler: H,
+}
+
+impl<S: Store, H: fmt::Debug> fmt::Debug for Idempotency<S, H> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Idempotency")
+            .field("operation", &self.core.operation)
+            .field("handler", &self.handler)
+            .finish_non_exhaustive()
+    }
 }
 
 impl<S: Store, H: Clone> Clone for Idempotency<S, H> {

@@ -2,8 +2,8 @@
 //! **at-least-once delivery, exactly-once effect, one answer**.
 //!
 //! Clients retry, gateways time out, queues deliver twice, and a sandbox can die between a side effect and its
-//! answer. An operation that runs under this library takes effect once all the same, and every caller that gets a
-//! final answer gets the same one.
+//! answer. With this library an operation still takes effect once, and every caller that gets a final answer gets the
+//! same one.
 //!
 //! ```text
 //! event ─► key, principal, fingerprint ─► claim ─┬ acquired ─► run(Attempt) ─► commit ┬ applied ─► answer
@@ -15,8 +15,8 @@
 //!
 //! # What is guaranteed
 //!
-//! Effects *inside*, which are written in the commit's DynamoDB transaction, are applied at most once, whatever
-//! crashes, is repeated, delayed or lost. Effects *outside*, in another system, always carry the same transaction
+//! *Transactional effects*, which are written in the commit's DynamoDB transaction, are applied at most once, whatever
+//! crashes, is repeated, delayed or lost. *External effects*, in another system, always carry the same transaction
 //! id; they are one effect if that system deduplicates by it. An outcome that is not known is never forgotten, and
 //! nothing runs again over it without evidence or your [declaration](protocol::Uncertain::Repeat) that repeating is
 //! safe. No safety rests on a clock: every write is conditional.
@@ -25,7 +25,8 @@
 //!
 //! Protect a handler of API Gateway requests with the [layer](http::IdempotencyLayer):
 //!
-//! ```no_run
+#![cfg_attr(all(feature = "dynamodb", feature = "http"), doc = "```no_run")]
+#![cfg_attr(not(all(feature = "dynamodb", feature = "http")), doc = "```ignore")]
 //! use idempotency::{DynamoDbStore, Engine, IdempotencyLayer, store::dynamodb};
 //! use lambda_http::{Body, Error, Request, Response, service_fn, tower::Layer};
 //!
@@ -42,7 +43,8 @@
 //!
 //! Or run any operation, here on the [memory store](store::memory::MemoryStore):
 //!
-//! ```
+#![cfg_attr(feature = "system", doc = "```")]
+#![cfg_attr(not(feature = "system"), doc = "```ignore")]
 //! use std::time::Duration;
 //! use idempotency::protocol::{Fingerprinter, Key, Principal};
 //! use idempotency::store::memory::{Effect, MemoryStore};
@@ -57,7 +59,7 @@
 //!     Principal::new("alice")?,
 //!     Key::new("8e03978e-40d5-43dd-bc93-6894a57f9324")?,
 //!     Fingerprinter::new().value(br#"{"item":"tea"}"#).finish(),
-//!     engine.time().plus(Duration::from_secs(10)),
+//!     engine.now().plus(Duration::from_secs(10)),
 //! );
 //! for _ in 0..3 {
 //!     let outcome = engine.run(&call, |attempt| async move {
@@ -74,36 +76,67 @@
 //! # }
 //! ```
 //!
+//! # Features
+//!
+//! | feature | what it adds | default |
+//! |---|---|---|
+//! | `dynamodb` | [`DynamoDbStore`], [`sequence`] numbers, [`versioned`] items | yes |
+//! | `static-user-agent` | works out the SDK's user agent once, with internals of the SDK | |
+//! | `http` | [`http`]: the layer for API Gateway | yes |
+//! | `apigw_rest` | requests in payload format 1.0, for REST APIs | |
+//! | `sqs` | [`sqs`]: queues | |
+//! | `sqs-visibility` | `ChangeMessageVisibility` for messages that are in progress elsewhere | |
+//! | `streams` | [`streams`]: Kafka, Kinesis, DynamoDB Streams | |
+//! | `emf` | metrics in CloudWatch's embedded metric format | |
+//! | `log` | a function's log | |
+//! | `otel` | spans for OpenTelemetry | |
+//! | `system` | the system's clock and random numbers, Tokio's timer; every edge enables it | |
+//! | `test-util` | fault injection, and the conformance suite for stores | |
+//!
+//! Without any feature there remain the protocol, the engine and the memory store: no AWS crate and no Tokio. An engine is
+//! then [built with](Engine::builder_with) your own clock and random source.
+//!
 //! # Where to read on
 //!
-//! [`protocol`] is the heart, and pure: what a claim [decides](protocol::decide) and the
-//! [conditions](protocol::Condition) of each write. [`engine`] is claim → run → commit in one screen. [`store`]
-//! writes; [`http`], [`sqs`] and [`streams`] are the edges towards API Gateway, SQS, and Kafka or Kinesis.
-//! [`reconcile`] turns UNKNOWN into SUCCESS or FAILED, by evidence.
+//! [`protocol`] is pure: what a claim [decides](protocol::decide) and the [conditions](protocol::Condition) of each write.
+//! [`engine`] is claim → run → commit. [`store`] writes; [`http`], [`sqs`] and [`streams`] are the edges for API Gateway,
+//! SQS, and Kafka or Kinesis. [`reconcile`] turns UNKNOWN into SUCCESS or FAILED, by evidence.
 
 #![deny(missing_docs)]
+#![warn(missing_debug_implementations)]
+// Without some of the edges a part of what they share is not used.
+#![cfg_attr(not(all(feature = "http", feature = "sqs", feature = "streams")), allow(dead_code, unused_imports))]
 
 pub mod engine;
+#[cfg(any(feature = "sqs", feature = "streams"))]
 mod envelope;
+#[cfg(feature = "http")]
 pub mod http;
 pub mod lock;
 pub mod protocol;
 pub mod reconcile;
+#[cfg(feature = "dynamodb")]
 pub mod sequence;
+#[cfg(feature = "sqs")]
 pub mod sqs;
 pub mod store;
+#[cfg(feature = "streams")]
 pub mod streams;
 pub mod telemetry;
+#[cfg(feature = "dynamodb")]
 pub mod versioned;
 
-pub use engine::{Answered, Attempt, Call, Engine, Error, Operation, Outcome, Verdict};
+pub use engine::{Answered, Attempt, Call, Engine, Error, ErrorKind, Operation, Outcome, Verdict};
+#[cfg(feature = "http")]
 pub use http::IdempotencyLayer;
 pub use lock::Lock;
 pub use protocol::Uncertain;
+#[cfg(feature = "sqs")]
 pub use sqs::Queue;
+#[cfg(feature = "dynamodb")]
 pub use store::dynamodb::DynamoDbStore;
 
 /// The examples of the README compile.
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "dynamodb", feature = "http"))]
 #[doc = include_str!("../../README.md")]
 struct Readme;

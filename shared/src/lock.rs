@@ -10,7 +10,8 @@
 //! A lock is a record like any other, claimed and released but never settled, so it needs no table and no code of its
 //! own to be right: the attempt number is the fencing token.
 //!
-//! ```
+#![cfg_attr(feature = "system", doc = "```")]
+#![cfg_attr(not(feature = "system"), doc = "```ignore")]
 //! use std::time::Duration;
 //! use idempotency::store::memory::MemoryStore;
 //! use idempotency::{Engine, Lock};
@@ -28,6 +29,7 @@
 //! # }
 //! ```
 
+use std::fmt;
 use std::time::Duration;
 
 use crate::engine::{Driver, Engine, Error, Operation};
@@ -42,6 +44,12 @@ pub struct Lock<S> {
     lease: Duration,
 }
 
+impl<S> fmt::Debug for Lock<S> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Lock").field("name", &self.name).field("lease", &self.lease).finish_non_exhaustive()
+    }
+}
+
 /// The right of the one who holds a lock, for the time of its lease.
 ///
 /// Dropping it frees nothing: a sandbox can freeze before any clean-up. Then the lease ends it.
@@ -51,6 +59,12 @@ pub struct Held<S: Store> {
     fence: u64,
     until: EpochMs,
     lease: Duration,
+}
+
+impl<S: Store> fmt::Debug for Held<S> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Held").field("fence", &self.fence).field("until", &self.until).finish_non_exhaustive()
+    }
 }
 
 impl<S: Store> Lock<S> {
@@ -139,7 +153,7 @@ impl<S: Store> Held<S> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "system"))]
 mod tests {
     use std::sync::Arc;
 

@@ -13,6 +13,10 @@
 //!                                             └── repeat, if declared ──┘
 //! ```
 
+//! The enums of this module that a store, a model or an application must treat in every case ([`Decision`], [`Condition`],
+//! [`State`], [`Status`], [`Resolution`], [`Response`], [`Uncertain`], [`HistoryEvent`], [`Compare`]) are exhaustive on
+//! purpose: a new variant is a change of the protocol, and a `match` that does not know it must not compile.
+
 #![deny(clippy::wildcard_enum_match_arm)]
 
 mod canonical_json;
@@ -25,10 +29,12 @@ mod history;
 mod key;
 pub mod machine;
 mod pointer;
+mod position;
 mod record;
 mod time;
 mod trace_context;
 mod transition;
+pub mod watermark;
 
 pub use canonical_json::canonical_json;
 pub use compare::{Compare, NotComparable, Selection};
@@ -41,6 +47,7 @@ pub use history::{History, HistoryEntry, HistoryEvent, InvocationId};
 pub(crate) use key::check_value;
 pub use key::{InvalidKey, InvalidPrincipal, Key, Principal, PrincipalDigest, RecordId};
 pub use pointer::{InvalidPointer, Pointer};
+pub use position::{InvalidPosition, Position};
 pub use record::{Holder, OwnerToken, Record, Resolution, Response, Settled, State, Status, Subject, TransactionId};
 pub use time::{EpochMs, EpochS};
 pub use trace_context::{Trace, TraceId};

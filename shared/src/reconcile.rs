@@ -92,5 +92,5 @@ impl<S: Store> Engine<S> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "system"))]
 pub(crate) mod tests;

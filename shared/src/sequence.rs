@@ -1,7 +1,7 @@
-//! Sequence numbers: each device, or user, numbers what it sends, and a high-water mark tells what is next.
+//! Sequence numbers: each device, or user, numbers what it sends, and a high-water mark shows what is next.
 //!
 //! The mark is an item that moves in the transaction of the effects, so that effects and mark never disagree. It
-//! remembers for ever what a record forgets when it expires: a message that was kept back for years is still a
+//! never forgets what a record forgets when it expires: a message that was kept back for years is still a
 //! duplicate. Beside it each number has an [`Entry`], which keeps a digest of what came under it.
 //!
 //! | number | [`Step`] | what becomes of it |
@@ -11,20 +11,20 @@
 //! | at or below the mark, the entry has other content | `Duplicate` | is a conflict: nothing is written, it is returned and counted |
 //! | further above | `Gap` | by [`Gap`]: held, or accepted |
 //!
-//! **A conflict** is a device that used a number twice, or that began to number anew (it was replaced, or lost its
+//! **A conflict** is a device that used a number twice, or that started its numbers again (it was replaced, or lost its
 //! memory). To settle it as a duplicate would swallow what it says; so it is [`Outcome::Conflict`], comes again, and
 //! ends among the dead letters or at the on-failure destination, for people to see. What is not noticed: a message of
-//! a device that began anew and that says, to the last digit, what the number was used for; and a number whose entry
+//! a device that started again and sends, to the last digit, what the number was used for; and a number whose entry
 //! is gone, or was written by a version that kept no digest: that one counts as a duplicate.
 //!
-//! **With single-write mode.** Mark and entry are two more effects of the message, beside its own record, and there is no
-//! read before: the conditions of the write decide, and where one fails the item that broke it tells a duplicate from
+//! **With single-write mode.** Mark and entry are two more effects of the message, besides its own record, and there is no
+//! read before: the conditions of the write decide, and where one fails the item that broke it distinguishes a duplicate from
 //! a conflict and from a gap.
 //! A message whose record is there is answered from the record, whatever the mark says; a lost reply is recognised by
 //! the record, before the mark is looked at. A held message has no record: it comes again, goes to the dead-letter
 //! queue after too many receives, and posts once when it is redriven after the missing one.
 //!
-//! A stream that begins to number anew (a device that was replaced) needs a new name: under the old one its messages
+//! A stream that starts its numbers again (a device that was replaced) needs a new name: under the old one its messages
 //! are conflicts.
 //!
 //! [`Outcome::Conflict`]: crate::Outcome::Conflict
@@ -38,7 +38,7 @@ use aws_sdk_dynamodb::types::{
 
 use crate::engine::{Attempt, EffectRefusal};
 use crate::protocol::Fingerprint;
-use crate::store::Item;
+use crate::store::dynamodb::Item;
 
 /// What to do about a number that is further above the mark than the next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,7 +80,7 @@ pub struct Entry {
 
 impl Entry {
     /// `item` has a key that follows from stream and number alone, and whatever else the application keeps there; the gate
-    /// adds the attribute `content`. Give it an expiration only if a number may be used anew after it.
+    /// adds the attribute `content`. Give it an expiration only if a number may be used again after it.
     ///
     /// `content` is the digest of all that makes a message of this number the same. It must be the same over every way by
     /// which a message may come, and over releases: it is stored.
@@ -139,7 +139,7 @@ impl SequenceGate {
         attempt.add_guarded_effect(self.advance(mark, number), move |found| refusal(found, number, gap));
     }
 
-    /// Before the mark: where the number was used, the entry tells for what.
+    /// Before the mark: where the number was used, the entry shows for what.
     fn insert(&self, Entry { mut item, content }: Entry, key: &str) -> TransactWriteItem {
         item.insert(CONTENT.to_owned(), AttributeValue::B(Blob::new(content.as_bytes())));
         let put = Put::builder()

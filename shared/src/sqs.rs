@@ -21,6 +21,7 @@ mod run;
 mod trace_context;
 mod visibility;
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,7 +31,7 @@ pub use batch::SqsBatch;
 pub use contention::Contention;
 pub use key::{KeySource, NoKey};
 pub use message::{Message, Received};
-#[cfg(feature = "sqs")]
+#[cfg(feature = "sqs-visibility")]
 pub use visibility::SqsVisibility;
 pub use visibility::Visibility;
 
@@ -63,7 +64,7 @@ use visibility::VisibilityOf;
 /// sender, KeySource::pointer(Pointer::new("/event")?)).single_write();
 /// # let event: idempotency::sqs::SqsBatch = serde_json::from_str(r#"{"Records":[
 /// #     {"messageId":"m-1","body":"{\"event\":\"e-1\"}"},{"messageId":"m-2","body":"{\"event\":\"e-1\"}"}]}"#)?;
-/// # let deadline = engine.time().plus(std::time::Duration::from_secs(10));
+/// # let deadline = engine.now().plus(std::time::Duration::from_secs(10));
 /// let response = queue.handle(&event, deadline, |attempt, _message| async move {
 ///     attempt.add_effect(Effect::named("posted"));
 ///     Verdict::Success(())
@@ -89,6 +90,18 @@ pub struct Queue<S, T = ()> {
 
 /// The application's function from a message to the type that it reads it as.
 type Reading<T> = Arc<dyn Fn(&Received<'_>) -> T + Send + Sync>;
+
+impl<S, T> fmt::Debug for Queue<S, T> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Queue")
+            .field("operation", &self.operation)
+            .field("key", &self.key)
+            .field("on_failure", &self.on_failure)
+            .field("concurrency", &self.concurrency)
+            .finish_non_exhaustive()
+    }
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mode {

@@ -1,9 +1,10 @@
 //! Where records live: one trait, one DynamoDB store, one memory store, one conformance suite for all.
 
-#[cfg(any(test, feature = "test-util"))]
+#[cfg(any(all(test, feature = "system"), feature = "test-util"))]
 pub mod conformance;
+#[cfg(feature = "dynamodb")]
 pub mod dynamodb;
-#[cfg(any(test, feature = "test-util"))]
+#[cfg(any(all(test, feature = "system"), feature = "test-util"))]
 pub mod fault;
 pub mod memory;
 mod parts;
@@ -11,10 +12,8 @@ pub mod watermarks;
 
 pub use parts::{MAX_RECORD_RESPONSE_BYTES, PART_BYTES};
 
-use std::collections::HashMap;
+use std::fmt::Debug;
 use std::time::Duration;
-
-use aws_sdk_dynamodb::types::AttributeValue;
 
 use crate::protocol::{Record, RecordId, Write};
 
@@ -22,15 +21,15 @@ use crate::protocol::{Record, RecordId, Write};
 ///
 /// The module `conformance` (feature `test-util`) is what every implementation must pass.
 pub trait Store: Send + Sync + 'static {
-    /// Something of the business that is written in the same transaction as the record.
-    type Effect: Send + 'static;
+    /// A write of the business, made in the same transaction as the record.
+    type Effect: TransactionalEffect;
 
-    /// The longest answer that can be written beside these effects.
+    /// The longest answer that can be written together with these effects.
     fn max_response_bytes(effects: &[Self::Effect]) -> usize;
 
     /// Writes a record and applies the effects, all or nothing, if the write's condition holds.
     ///
-    /// An answer that is too long for the record is written beside it, in [parts](crate::protocol::Response::Parts).
+    /// An answer that is too long for the record is written next to it, in [parts](crate::protocol::Response::Parts).
     ///
     /// # Errors
     /// [`StoreError::NotApplied`] if certainly nothing was written, [`StoreError::Uncertain`] if that is not
@@ -39,7 +38,7 @@ pub trait Store: Send + Sync + 'static {
         &self,
         write: &Write,
         effects: Vec<Self::Effect>,
-    ) -> impl Future<Output = Result<Written, StoreError>> + Send;
+    ) -> impl Future<Output = Result<Written<ItemOf<Self>>, StoreError>> + Send;
 
     /// As [`Store::write`], but where others are in the way (conflicting transactions, throttling) it tries again for
     /// about this long, instead of for about a second.
@@ -51,7 +50,7 @@ pub trait Store: Send + Sync + 'static {
         write: &Write,
         effects: Vec<Self::Effect>,
         _patience: Duration,
-    ) -> impl Future<Output = Result<Written, StoreError>> + Send {
+    ) -> impl Future<Output = Result<Written<ItemOf<Self>>, StoreError>> + Send {
         self.write(write, effects)
     }
 
@@ -63,7 +62,7 @@ pub trait Store: Send + Sync + 'static {
     fn read(&self, id: &RecordId) -> impl Future<Output = Result<Option<Record>, StoreError>> + Send;
 
     /// Reads an answer that is stored in parts. Nothing, if one of them is missing or was written with another record
-    /// than this one: the key expired and was used anew meanwhile.
+    /// than this one: the key has expired and been used again.
     ///
     /// # Errors
     /// As [`Store::read`].
@@ -74,9 +73,23 @@ pub trait Store: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Option<Vec<u8>>, StoreError>> + Send;
 }
 
+/// A write of the business that a store makes in the transaction of a record.
+pub trait TransactionalEffect: Send + 'static {
+    /// What the store finds where the effect's own condition does not hold.
+    type Item: Clone + Debug + PartialEq + Send + Sync + 'static;
+}
+
+/// For stores that write records only.
+impl TransactionalEffect for () {
+    type Item = ();
+}
+
+/// What a store finds where the condition of an effect does not hold.
+pub type ItemOf<S> = <<S as Store>::Effect as TransactionalEffect>::Item;
+
 /// What became of a write. All of these are answers; an error is "could not" or "do not know".
 #[derive(Clone, Debug, PartialEq)]
-pub enum Written {
+pub enum Written<I = ()> {
     /// It took effect now.
     Applied,
     /// It had taken effect before: the reply to our own write was lost, and the repeat found it (guarantee G4).
@@ -84,22 +97,19 @@ pub enum Written {
     /// The condition did not hold. Nothing was written. This is what is stored instead.
     Refused(Option<Box<Record>>),
     /// The record's condition held, but that of an effect did not. Nothing was written.
-    EffectRefused(RefusedEffect),
+    EffectRefused(RefusedEffect<I>),
 }
 
 /// The effect whose condition did not hold; the first of them, if there are several.
 #[derive(Clone, Debug, PartialEq)]
-pub struct RefusedEffect {
+pub struct RefusedEffect<I = ()> {
     /// Which one, in the order in which they were added.
     pub index: usize,
-    /// The item that broke the condition, if the effect asked for it (`ReturnValuesOnConditionCheckFailure`).
-    pub found: Option<Box<Item>>,
+    /// What broke the condition, if the store returned it.
+    pub found: Option<Box<I>>,
 }
 
-/// The attributes of an item of DynamoDB.
-pub type Item = HashMap<String, AttributeValue>;
-
-impl Written {
+impl<I> Written<I> {
     /// Reads the failure of the record's condition: our own write, or somebody else's.
     pub(crate) fn refused(write: &Write, found: Option<Record>) -> Self {
         match found {
@@ -111,6 +121,7 @@ impl Written {
 
 /// Why a store gave no answer.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum StoreError {
     /// Certainly nothing was written: the service refused, throttled, or was not reached.
     #[error("the store did not accept the request, nothing was written")]

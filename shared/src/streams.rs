@@ -25,28 +25,28 @@ mod handling;
 mod kafka;
 mod kinesis;
 mod partition;
-mod position;
 mod run;
 mod table;
-pub mod watermark;
 
 pub use kafka::{Kafka, KafkaBatch, KafkaBatchResponse, KafkaFailure, KafkaPosition};
 pub use kinesis::{Kinesis, KinesisBatch, Parallel};
 pub use partition::{Partition, RewindError};
-pub use position::{InvalidPosition, Position};
 pub use table::{NoSequenceNumber, TABLE_STREAM_RETENTION, TableBatch, TableStream};
+
+use std::fmt;
 
 use futures::stream::{self, StreamExt};
 use sha2::{Digest, Sha256};
 
 use crate::engine::{Attempt, Engine, OnFailure, Operation, Verdict};
 use crate::envelope::Unreadable;
+use crate::protocol::watermark::RecordDigest;
 use crate::protocol::{EpochMs, Trace};
+pub use crate::protocol::{InvalidPosition, Position};
 use crate::store::watermarks::Watermarks;
 use crate::telemetry::span::Span;
 use handling::Handling;
 use partition::Delivery;
-use watermark::RecordDigest;
 
 /// A record of a partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -133,6 +133,17 @@ pub struct Stream<S> {
     concurrency: usize,
 }
 
+impl<S> fmt::Debug for Stream<S> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Stream")
+            .field("operation", &self.operation)
+            .field("source", &self.source)
+            .field("generation", &self.generation)
+            .finish_non_exhaustive()
+    }
+}
+
 impl<S: Watermarks> Stream<S> {
     /// A handler of the records of a source: a cluster, a Kinesis stream. `source` is its name in the watermarks' ids;
     /// never change it, or everything that is delivered again runs again.
@@ -194,7 +205,7 @@ impl<S: Watermarks> Stream<S> {
             records.dedup_by(|one, other| one.position() == other.position());
             let name = records.first()?.partition().to_owned();
             let partition = self.partition(name.clone());
-            let delivery = Delivery { records: &records, began: self.engine.time(), deadline };
+            let delivery = Delivery { records: &records, began: self.engine.now(), deadline };
             let handling = Handling { partition: &partition, delivery, handler };
             let stopped = Span::message(self.operation.name()).of(handling.handle()).await;
             stopped.map(|index| (name, records[index].position().clone()))

@@ -7,3 +7,4 @@ pub mod metrics;
 pub mod otel;
 pub mod request_log;
 pub(crate) mod span;
+pub(crate) mod timings;

@@ -21,7 +21,8 @@ use aws_sdk_dynamodb::types::{AttributeValue, Put, ReturnValuesOnConditionCheckF
 use backon::{BackoffBuilder, ExponentialBuilder, Retryable};
 
 use crate::engine::{Entropy, NoEntropy, SystemEntropy};
-use crate::store::{BoxError, Item};
+use crate::store::BoxError;
+use crate::store::dynamodb::Item;
 
 /// The attribute of the version, a number from 1.
 const VERSION: &str = "version";
@@ -72,6 +73,7 @@ pub struct Versioned {
 
 /// Why an item could not be loaded or stored.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum VersionedError {
     /// Others stored it every time between our load and our store. Nothing was written.
     #[error("others changed the item {attempts} times in a row; nothing was written")]

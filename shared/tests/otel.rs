@@ -209,7 +209,7 @@ async fn spans_are_at_the_collector_before_the_answer_is_given_and_are_linked_to
         "body": "{\"event\":\"e-1\"}",
         "messageAttributes": { "traceparent": { "dataType": "String", "stringValue": trace(4, true).to_string() } },
     }] }));
-    let deadline = engine.time().plus(Duration::from_secs(10));
+    let deadline = engine.now().plus(Duration::from_secs(10));
     let handled = queue.handle(&event.expect("an event"), deadline, async |_, _| Verdict::Success(())).await;
     assert!(handled.expect("answers").batch_item_failures.is_empty());
     let spans = collector.take();

@@ -267,7 +267,7 @@ fn call(engine: &Engine<DynamoDbStore>, key: &str, operation: &str, subject: &st
     let id = RecordId::new("payments", &principal, &key);
     let id = id.as_str().strip_prefix("idempotency:").expect("an id").to_owned();
     let fingerprint = Fingerprinter::new().bytes(key.as_str().as_bytes()).finish();
-    let deadline = engine.time().plus(Duration::from_secs(10));
+    let deadline = engine.now().plus(Duration::from_secs(10));
     let call = Call::new(Operation::new("payments", operation), principal, key, fingerprint, deadline)
         .about(Subject::new(subject))
         .requested_by(InvocationId::parse("018f0000-0000-7000-8000-000000000001"));

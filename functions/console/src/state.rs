@@ -16,6 +16,6 @@ pub(crate) struct Console {
 impl Console {
     /// The time of day. Where a decision depends on it, a condition of the write decides again.
     pub(crate) fn now(&self) -> EpochMs {
-        self.engine.time()
+        self.engine.now()
     }
 }

@@ -33,7 +33,7 @@ impl Handler {
                 Verdict::Success(())
             }
             Ok(payments::Message::Event(event)) => {
-                self.table.posted(&Posting::of(event)).into_iter().for_each(|effect| attempt.add_effect(effect));
+                attempt.add_effects(self.table.posted(&Posting::of(event)));
                 Verdict::Success(())
             }
             // Nothing is recorded: the message goes to the dead letters, and can be posted once it is understood.

@@ -90,7 +90,7 @@ impl Handler {
 
     async fn run(&self, invocation: Invocation) -> Result<Report, Error> {
         let Invocation { id: request, deadline } = invocation;
-        let now = self.engine.time();
+        let now = self.engine.now();
         let run = Run { request, deadline, end: now.plus(deadline.since(now).saturating_sub(RESERVE)) };
         // The lock of a killed run expires shortly after its deadline.
         let lock = Lock::new(self.engine.clone(), "reconciler", deadline.since(now) + Duration::from_secs(2));
@@ -148,7 +148,7 @@ impl Handler {
         }
 
         let (left, foreign) = self.unknown().await?;
-        let oldest = left.first().map(|record| self.engine.time().since(record.created));
+        let oldest = left.first().map(|record| self.engine.now().since(record.created));
         report.unknown_open = left.len();
         report.unknown_oldest_age_s = oldest.map(|age| age.as_secs());
         report.foreign += foreign.count();
@@ -176,7 +176,7 @@ impl Handler {
 
     /// Scans for records whose sandbox died, some pages at a time; a pass through the table starts once per interval.
     async fn scan(&self, run: Run, checkpoint: &mut Checkpoint, report: &mut Report) -> Result<(), Error> {
-        let now = self.engine.time();
+        let now = self.engine.now();
         let mut pass = match checkpoint.pass.take() {
             Some(pass) => pass,
             None if checkpoint.since_pass(now).is_some_and(|since| since < self.scan_interval) => return Ok(()),
@@ -195,14 +195,14 @@ impl Handler {
     async fn scan_pages(&self, run: Run, pass: &mut Pass, report: &mut Report) -> Result<(), Error> {
         let mut foreign = Foreign::default();
         for _ in 0..SCAN_PAGES {
-            if self.engine.time() >= run.end || pass.is_over() {
+            if self.engine.now() >= run.end || pass.is_over() {
                 break;
             }
-            let mut part = match self.store.scan(&pass.place(), self.engine.time(), SCAN_PAGE).await {
+            let mut part = match self.store.scan(&pass.place(), self.engine.now(), SCAN_PAGE).await {
                 Err(error) if is_refused(&error) => {
                     let error = &error as &dyn std::error::Error;
                     tracing::warn!(error, "the table does not accept the position of the scan; it starts again");
-                    *pass = Pass::begin(self.engine.time(), SEGMENTS);
+                    *pass = Pass::begin(self.engine.now(), SEGMENTS);
                     break;
                 }
                 part => part?,
@@ -222,7 +222,7 @@ impl Handler {
     async fn reconcile_all(&self, run: Run, records: &[Record], report: &mut Report) -> usize {
         let mut asked = 0;
         let mut found = stream::iter(records)
-            .take_while(|_| std::future::ready(self.engine.time() < run.end))
+            .take_while(|_| std::future::ready(self.engine.now() < run.end))
             .map(|record| self.reconcile(run, record))
             .buffered(CONCURRENCY);
         while let Some(found) = found.next().await {
@@ -234,7 +234,7 @@ impl Handler {
 
     /// An error of one record must not block the others.
     async fn reconcile(&self, run: Run, record: &Record) -> Option<Reconciled> {
-        let now = self.engine.time();
+        let now = self.engine.now();
         let deadline = EpochMs(run.deadline.0.min(now.plus(RESERVE).0));
         match self.engine.reconcile(record, operations(), deadline, run.request, &self.resolver).await {
             Ok(reconciled) => Some(reconciled),
@@ -257,7 +257,7 @@ fn is_refused(error: &StoreError) -> bool {
         StoreError::NotApplied(source) | StoreError::Uncertain(source) => source
             .downcast_ref::<SdkError<ScanError>>()
             .is_some_and(|error| error.code() == Some("ValidationException")),
-        StoreError::Unreadable { .. } => false,
+        _ => false,
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use futures::future::FutureExt;
-use idempotency::store::Item;
+use idempotency::store::dynamodb::Item;
 use idempotency::versioned::{VersionedError, VersionedTable};
 use parking_lot::Mutex;
 
@@ -62,7 +62,7 @@ impl Changes<'_> {
                 Ended::NotStored
             }
             Err(VersionedError::Unavailable(_)) => Ended::NotKnown,
-            Err(error @ (VersionedError::NotVersioned | VersionedError::NoEntropy(_))) => panic!("{error}"),
+            Err(error) => panic!("{error}"),
         }
     }
 

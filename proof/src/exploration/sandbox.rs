@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::types::TransactWriteItem;
 use idempotency::engine::{Clock, Entropy, NoEntropy};
+use idempotency::protocol::watermark::Watermark;
 use idempotency::protocol::{EpochMs, OwnerToken, Record, RecordId, Write};
+use idempotency::store::dynamodb::Item;
 use idempotency::store::watermarks::{Advanced, Watermarks};
 use idempotency::store::{Store, StoreError, Written};
-use idempotency::streams::watermark::Watermark;
 use idempotency::{DynamoDbStore, Engine};
 use parking_lot::Mutex;
 
@@ -94,7 +95,7 @@ impl Store for Remote {
         DynamoDbStore::max_response_bytes(effects)
     }
 
-    async fn write(&self, write: &Write, effects: Vec<TransactWriteItem>) -> Result<Written, StoreError> {
+    async fn write(&self, write: &Write, effects: Vec<TransactWriteItem>) -> Result<Written<Item>, StoreError> {
         let write = write.clone();
         self.tokens.0.lock().extend(write.record.writer());
         self.ask(Kind::Write, move |table| table.write(&write, &effects)).await
@@ -122,7 +123,7 @@ impl Watermarks for Remote {
         next: &Watermark,
         effects: Vec<TransactWriteItem>,
         _patience: Duration,
-    ) -> Result<Advanced, StoreError> {
+    ) -> Result<Advanced<Item>, StoreError> {
         let (id, next) = (id.to_owned(), next.clone());
         match self.ask(Kind::Write, move |table| table.advance(&id, &next, &effects)).await {
             Err(_) if self.breakage == Some(Breakage::SilenceTakenForDone) => Ok(Advanced::Applied),

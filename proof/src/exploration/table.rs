@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem};
 use futures::FutureExt;
+use idempotency::protocol::watermark::Watermark;
 use idempotency::protocol::{Condition, EpochMs, Fingerprint, Fingerprinter, Record, RecordId, RecordVersion, Write};
 use idempotency::sequence::Entry;
+use idempotency::store::dynamodb::Item;
 use idempotency::store::memory::{self, MemoryStore};
 use idempotency::store::watermarks::{Advanced, Watermarks};
-use idempotency::store::{Item, Store, StoreError, Written};
-use idempotency::streams::watermark::Watermark;
+use idempotency::store::{RefusedEffect, Store, StoreError, Written};
 use parking_lot::{Mutex, MutexGuard};
 
 use super::Breakage;
@@ -89,7 +90,7 @@ impl Table {
         now(self.kept.read(id))
     }
 
-    pub(super) fn write(&self, write: &Write, effects: &[TransactWriteItem]) -> Result<Written, StoreError> {
+    pub(super) fn write(&self, write: &Write, effects: &[TransactWriteItem]) -> Result<Written<Item>, StoreError> {
         self.judge.wrote(|| format!("{write:?} with {} effects", effects.len()));
         let (counted, found) = self.counted(effects);
         let is_ignored = match write.condition {
@@ -109,14 +110,14 @@ impl Table {
                 self.apply(effects);
                 Written::Applied
             }
-            Written::EffectRefused(mut refused) => {
+            Written::EffectRefused(refused) => {
                 if self.is(Breakage::EffectsBesideTheGate) {
                     self.apply(effects);
                 }
-                refused.found = found.map(Box::new);
-                Written::EffectRefused(refused)
+                Written::EffectRefused(RefusedEffect { index: refused.index, found: found.map(Box::new) })
             }
-            other @ (Written::Recognised | Written::Refused(_)) => other,
+            Written::Recognised => Written::Recognised,
+            Written::Refused(record) => Written::Refused(record),
         })
     }
 
@@ -134,7 +135,7 @@ impl Table {
         id: &str,
         next: &Watermark,
         effects: &[TransactWriteItem],
-    ) -> Result<Advanced, StoreError> {
+    ) -> Result<Advanced<Item>, StoreError> {
         let before = now(self.kept.watermark(id))?;
         let mut next = next.clone();
         if self.is(Breakage::WatermarkWithoutCondition) {
@@ -155,9 +156,8 @@ impl Table {
                 self.judge.note("a watermark had moved");
                 Ok(Advanced::Refused(found))
             }
-            Advanced::EffectRefused(mut refused) => {
-                refused.found = found.map(Box::new);
-                Ok(Advanced::EffectRefused(refused))
+            Advanced::EffectRefused(refused) => {
+                Ok(Advanced::EffectRefused(RefusedEffect { index: refused.index, found: found.map(Box::new) }))
             }
             Advanced::Rejected(error) => Ok(Advanced::Rejected(error)),
         }

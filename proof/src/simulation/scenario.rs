@@ -218,7 +218,7 @@ impl World {
             if matches!(record.state.status(), Status::Processing | Status::Unknown) {
                 let operations = Operations::new().with(self.operation(), |_| true);
                 let resolver = Evidences { world: self, may_prevent };
-                let deadline = engine.time().plus(TIMEOUT);
+                let deadline = engine.now().plus(TIMEOUT);
                 let reconciled = engine.reconcile(&record, &operations, deadline, None, &resolver);
                 drop(process(&self.dice, reconciled).await);
             }
@@ -354,7 +354,7 @@ impl World {
     fn a_call(&self, engine: &Engine<RemoteStore>, body: u8) -> Call {
         let (principal, key) = (Principal::new("somebody").expect("valid"), Key::new("key").expect("valid"));
         let fingerprint = Fingerprint::from_bytes([body; Fingerprint::BYTES]);
-        Call::new(self.operation(), principal, key, fingerprint, engine.time().plus(TIMEOUT))
+        Call::new(self.operation(), principal, key, fingerprint, engine.now().plus(TIMEOUT))
             .about(Subject::new("of the simulation"))
     }
 }

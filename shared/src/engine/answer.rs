@@ -23,6 +23,7 @@ pub trait Answer: Sized {
 
 /// Why a recorded answer cannot be given again. What it answered has happened.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum UnreadableAnswer {
     /// A part of it is missing, or belongs to another transaction.
     #[error("a part of the recorded answer is missing")]
@@ -30,7 +31,7 @@ pub enum UnreadableAnswer {
     /// It was longer than a record can hold.
     #[error("the answer was too long to record")]
     TooLong,
-    /// Its form is of another version or type.
+    /// It has the form of another version or type.
     #[error("the recorded answer is not of this form: {0}")]
     OtherForm(String),
 }

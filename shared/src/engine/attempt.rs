@@ -1,18 +1,20 @@
 //! What a run knows of its claim, and where it puts its effects.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
+
+use parking_lot::Mutex;
 
 use super::{Clock, EffectRefusal};
 use crate::protocol::{EpochMs, Trace, TransactionId};
-use crate::store::{Item, RefusedEffect};
+use crate::store::{RefusedEffect, TransactionalEffect};
 
 /// One run under a claim.
 ///
 /// A cheap handle: clones share the list of effects, so that it can travel in the extensions of a request.
 /// Effects that are added after the run has ended are ignored.
-pub struct Attempt<E> {
+pub struct Attempt<E: TransactionalEffect> {
     transaction: TransactionId,
     number: u64,
     trace: Option<Trace>,
@@ -21,20 +23,20 @@ pub struct Attempt<E> {
     effects: Arc<Mutex<Vec<Guarded<E>>>>,
 }
 
-struct Guarded<E> {
+struct Guarded<E: TransactionalEffect> {
     effect: E,
-    refusal: Option<ReadRefusal>,
+    refusal: Option<ReadRefusal<E::Item>>,
 }
 
-type ReadRefusal = Box<dyn Fn(Option<&Item>) -> EffectRefusal + Send>;
+type ReadRefusal<I> = Box<dyn Fn(Option<&I>) -> EffectRefusal + Send>;
 
 /// The effects of an attempt, and what a refusal of each means.
-pub(crate) struct Effects<E> {
+pub(crate) struct Effects<E: TransactionalEffect> {
     pub(crate) effects: Vec<E>,
-    refusals: Vec<Option<ReadRefusal>>,
+    refusals: Vec<Option<ReadRefusal<E::Item>>>,
 }
 
-impl<E> Effects<E> {
+impl<E: TransactionalEffect> Effects<E> {
     pub(crate) const fn none() -> Self {
         Self::of(Vec::new())
     }
@@ -43,7 +45,7 @@ impl<E> Effects<E> {
         Self { effects, refusals: Vec::new() }
     }
 
-    pub(crate) fn read(&self, refused: &RefusedEffect) -> EffectRefusal {
+    pub(crate) fn read(&self, refused: &RefusedEffect<E::Item>) -> EffectRefusal {
         match self.refusals.get(refused.index) {
             Some(Some(read)) => read(refused.found.as_deref()),
             Some(None) | None => EffectRefusal::Unexpected,
@@ -51,7 +53,7 @@ impl<E> Effects<E> {
     }
 }
 
-impl<E> Attempt<E> {
+impl<E: TransactionalEffect> Attempt<E> {
     pub(super) fn new(
         transaction: TransactionId,
         number: u64,
@@ -98,40 +100,46 @@ impl<E> Attempt<E> {
         &*self.clock
     }
 
-    /// Adds an effect *inside*: it is written in the transaction that settles the record, or not at all.
+    /// Adds a transactional effect: it is written in the transaction that settles the record, or not at all.
     ///
-    /// At most 99 beside the record, which is what one `TransactWriteItems` carries; each on another item.
+    /// On DynamoDB at most 99 besides the record, which is what one `TransactWriteItems` carries; each on another item.
     pub fn add_effect(&self, effect: E) {
         self.add(Guarded { effect, refusal: None });
+    }
+
+    /// Adds several effects; see [`Attempt::add_effect`].
+    pub fn add_effects(&self, effects: impl IntoIterator<Item = E>) {
+        let guarded = effects.into_iter().map(|effect| Guarded { effect, refusal: None });
+        self.effects.lock().extend(guarded);
     }
 
     /// As [`Attempt::add_effect`], for an effect whose own condition is part of the business: `refusal` reads, from
     /// the item that broke the condition, what that means.
     ///
-    /// It is asked in single-write mode and in streams, where the run has no effect but the ones it adds. Under a claim a
-    /// refused effect leaves the outcome unknown: effects outside may have happened.
-    pub fn add_guarded_effect(&self, effect: E, refusal: impl Fn(Option<&Item>) -> EffectRefusal + Send + 'static) {
+    /// `refusal` is called in single-write mode and in streams, where the run has only the effects that it adds. Under a
+    /// claim a refused effect leaves the outcome unknown: external effects may have happened.
+    pub fn add_guarded_effect(&self, effect: E, refusal: impl Fn(Option<&E::Item>) -> EffectRefusal + Send + 'static) {
         self.add(Guarded { effect, refusal: Some(Box::new(refusal)) });
     }
 
     fn add(&self, guarded: Guarded<E>) {
-        self.effects.lock().unwrap_or_else(PoisonError::into_inner).push(guarded);
+        self.effects.lock().push(guarded);
     }
 
     pub(crate) fn take_guarded_effects(&self) -> Effects<E> {
-        let guarded = std::mem::take(&mut *self.effects.lock().unwrap_or_else(PoisonError::into_inner));
+        let guarded = std::mem::take(&mut *self.effects.lock());
         let (effects, refusals) = guarded.into_iter().map(|guarded| (guarded.effect, guarded.refusal)).unzip();
         Effects { effects, refusals }
     }
 }
 
-impl<E> Clone for Attempt<E> {
+impl<E: TransactionalEffect> Clone for Attempt<E> {
     fn clone(&self) -> Self {
         Self { clock: Arc::clone(&self.clock), effects: Arc::clone(&self.effects), ..*self }
     }
 }
 
-impl<E> fmt::Debug for Attempt<E> {
+impl<E: TransactionalEffect> fmt::Debug for Attempt<E> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
             .debug_struct("Attempt")

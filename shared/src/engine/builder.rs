@@ -1,5 +1,6 @@
 //! Building an engine.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +11,16 @@ use crate::telemetry::metrics::{Metrics, NoMetrics};
 /// Builds an [`Engine`].
 pub struct EngineBuilder<S> {
     parts: Parts<S>,
+}
+
+impl<S> fmt::Debug for EngineBuilder<S> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("EngineBuilder")
+            .field("margin", &self.parts.margin)
+            .field("lease_margin", &self.parts.lease_margin)
+            .finish_non_exhaustive()
+    }
 }
 
 impl<S> EngineBuilder<S> {
@@ -58,14 +69,14 @@ impl<S> EngineBuilder<S> {
         self
     }
 
-    /// Where to report to. Default: nowhere.
+    /// Where metrics go. Default: nowhere.
     #[must_use]
     pub fn metrics(mut self, metrics: impl Metrics + 'static) -> Self {
         self.parts.metrics = Arc::new(metrics);
         self
     }
 
-    /// Who is told of what operators must see. Default: nobody.
+    /// A hook for events that operators must see. Default: none.
     #[must_use]
     pub fn observer(mut self, observer: impl Observer + 'static) -> Self {
         self.parts.observer = Arc::new(observer);
@@ -90,5 +101,62 @@ impl<S> EngineBuilder<S> {
     #[must_use]
     pub fn build(self) -> Engine<S> {
         Engine { parts: Arc::new(self.parts) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+    use futures::future::BoxFuture;
+
+    use super::*;
+    use crate::engine::{Call, NoEntropy, Operation, Outcome, Verdict};
+    use crate::protocol::{EpochMs, Fingerprinter, Key, Principal};
+    use crate::store::memory::{Effect, MemoryStore};
+
+    /// A clock of its own, without Tokio: its time stands still.
+    struct Still;
+
+    impl Clock for Still {
+        fn now(&self) -> EpochMs {
+            EpochMs(1_800_000_000_000)
+        }
+
+        fn sleep(&self, _: Duration) -> BoxFuture<'static, ()> {
+            std::future::pending().boxed()
+        }
+    }
+
+    struct Sevens;
+
+    impl Entropy for Sevens {
+        fn fill(&self, buffer: &mut [u8]) -> Result<(), NoEntropy> {
+            buffer.fill(7);
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn an_engine_with_its_own_clock_and_random_source_runs_without_tokio() {
+        let store = MemoryStore::new();
+        let engine = Engine::builder_with(store.clone(), Still, Sevens).build();
+        let call = Call::new(
+            Operation::new("test", "POST /payments"),
+            Principal::new("alice").unwrap(),
+            Key::new("k-1").unwrap(),
+            Fingerprinter::new().bytes(b"{}").finish(),
+            engine.now().plus(Duration::from_secs(10)),
+        );
+        for first in [true, false] {
+            let run = engine.run(&call, |attempt| async move {
+                attempt.add_effects([Effect::named("one"), Effect::named("other")]);
+                Verdict::Success(attempt.number())
+            });
+            let outcome = run.now_or_never().expect("nothing waits").unwrap();
+            assert!(
+                matches!(outcome, Outcome::Executed(_)) == first && matches!(outcome, Outcome::Replayed(_)) != first
+            );
+        }
+        assert_eq!((store.applied("one"), store.applied("other")), (1, 1));
     }
 }

@@ -1,5 +1,7 @@
 //! A claim that is held, and how it ends.
 
+use std::fmt;
+
 use super::outcome::Stored;
 use super::{Answer, Attempt, Driver, Error, Outcome, Reason, Verdict};
 use crate::protocol::machine::{Action, Ran};
@@ -14,6 +16,15 @@ pub enum Claimed<S: Store> {
     Answered(Outcome<Stored>),
 }
 
+impl<S: Store> fmt::Debug for Claimed<S> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Acquired(claim) => formatter.debug_tuple("Acquired").field(claim).finish(),
+            Self::Answered(outcome) => formatter.debug_tuple("Answered").field(outcome).finish(),
+        }
+    }
+}
+
 /// The exclusive right to run one attempt.
 ///
 /// It ends by [`commit`](Self::commit), [`release`](Self::release) or [`abandon`](Self::abandon), each of which
@@ -22,6 +33,12 @@ pub enum Claimed<S: Store> {
 pub struct Claim<S: Store> {
     driver: Box<Driver<S>>,
     attempt: Attempt<S::Effect>,
+}
+
+impl<S: Store> fmt::Debug for Claim<S> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Claim").field("attempt", &self.attempt).finish_non_exhaustive()
+    }
 }
 
 impl<S: Store> Claim<S> {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 #[cfg(feature = "system")]
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use futures::future::{BoxFuture, Either, select};
 
@@ -48,8 +48,7 @@ pub struct SystemClock;
 #[cfg(feature = "system")]
 impl Clock for SystemClock {
     fn now(&self) -> EpochMs {
-        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        EpochMs(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX))
+        SystemTime::now().into()
     }
 }
 
@@ -57,7 +56,7 @@ impl Clock for SystemClock {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Elapsed;
 
-/// Runs a future for at most `limit`, by the clock's timer. A future that is ready when the limit is over has completed.
+/// Runs a future for at most `limit`, by the clock's timer. A future that is ready at the limit has completed.
 pub(crate) async fn timeout<F: Future>(clock: &dyn Clock, limit: Duration, future: F) -> Result<F::Output, Elapsed> {
     match select(std::pin::pin!(future), clock.sleep(limit)).await {
         Either::Left((output, _)) => Ok(output),
@@ -65,7 +64,7 @@ pub(crate) async fn timeout<F: Future>(clock: &dyn Clock, limit: Duration, futur
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "system"))]
 mod tests {
     use super::*;
 

@@ -13,7 +13,7 @@ use crate::protocol::machine::{
     Action, EffectRefusal, End, Event, Failure, FencedClaim, Input, Machine, Proof, Purpose, Ran, Reply,
 };
 use crate::protocol::{Condition, EpochMs, Record, Resolution, Write};
-use crate::store::{Store, StoreError, Written};
+use crate::store::{ItemOf, Store, StoreError, Written};
 use crate::telemetry::metrics::Metric;
 use crate::telemetry::span::Span;
 
@@ -414,7 +414,7 @@ impl<S: Store> Engine<S> {
         purpose: Purpose,
         effects: Vec<S::Effect>,
         deadline: EpochMs,
-    ) -> Result<Written, StoreError> {
+    ) -> Result<Written<ItemOf<S>>, StoreError> {
         let (step, metric) = match purpose.is_before_the_run() {
             true => (Span::step("claim"), Metric::ClaimMs),
             false => (Span::step("commit"), Metric::CommitMs),
@@ -437,7 +437,7 @@ impl<S: Store> Engine<S> {
     /// What the machine needs to know of the store's answer.
     fn read_reply(
         &self,
-        written: Result<Written, StoreError>,
+        written: Result<Written<ItemOf<S>>, StoreError>,
         write: &Write,
         purpose: Purpose,
         effects: &Effects<S::Effect>,

@@ -5,16 +5,16 @@ pub trait Entropy: Send + Sync {
     /// Fills the buffer.
     ///
     /// # Errors
-    /// [`NoEntropy`] if there is none to be had; nothing is claimed then.
+    /// [`NoEntropy`] if there are no random bytes; nothing is claimed then.
     fn fill(&self, buffer: &mut [u8]) -> Result<(), NoEntropy>;
 }
 
-/// There is no randomness to be had.
+/// No random bytes are available.
 #[derive(Debug, thiserror::Error)]
 #[error("no random bytes: {0}")]
 pub struct NoEntropy(pub String);
 
-/// The system's randomness: the kernel's, asked anew each time, so that a restored snapshot repeats nothing.
+/// The system's randomness: read from the kernel each time, so that a restored snapshot repeats nothing.
 #[cfg(feature = "system")]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemEntropy;

@@ -2,12 +2,13 @@
 
 use super::{Attempt, Reason};
 use crate::protocol::Record;
+use crate::store::TransactionalEffect;
 
 /// Asks the other side what became of an operation.
 ///
 /// A client's retry drives it, and so does a scheduled reconciler, which has no request at hand: what a resolver needs
 /// must be in the record ([`subject`](Record::subject), [`principal`](Record::principal)) or at the other side.
-pub trait Resolver<E, T>: Send + Sync {
+pub trait Resolver<E: TransactionalEffect, T>: Send + Sync {
     /// Looks for evidence about the attempts that were made under the record's transaction id.
     ///
     /// `record` is held as UNKNOWN while this runs; `attempt` is the reconciliation's own: add to it the effects that

@@ -1,14 +1,14 @@
-//! Who is told of what operators must see.
+//! A hook for events that operators must see.
 
 use futures::future::{BoxFuture, FutureExt};
 
 use crate::protocol::{EpochMs, Record, Resolution};
 
-/// Is told of rare events that belong into an application's audit, while there is time to write them down.
+/// Receives rare events for the application's audit, while there is time to write them down.
 pub trait Observer: Send + Sync {
     /// A late owner was fenced: its claim had been taken over, its write was refused, and nothing of it took effect.
     ///
-    /// What it did outside, it did: if the record was settled without knowing of that, somebody must look.
+    /// Its external effects may have happened: if the record was settled without knowing of them, somebody must look.
     fn fenced<'a>(&'a self, fenced: Fenced<'a>) -> BoxFuture<'a, ()>;
 }
 

@@ -1,4 +1,4 @@
-//! The protected thing, and one call of it.
+//! A protected operation, and one call of it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,18 +9,18 @@ use crate::protocol::{
     Trace, Uncertain,
 };
 
-/// The retention where none was said: for clients that ask and wait.
+/// The default retention, for clients that send a request and wait.
 const RETENTION: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A protected operation and its settings, which do not change while it runs.
 #[derive(Clone, Debug)]
 pub struct Operation {
     namespace: Arc<str>,
-    name: Arc<str>,
-    uncertain: Uncertain,
-    /// Nothing where it was not said.
+    pub(super) name: Arc<str>,
+    pub(super) uncertain: Uncertain,
+    /// Nothing where it was not set.
     retention: Option<Duration>,
-    compare: Compare,
+    pub(crate) compare: Compare,
 }
 
 impl Operation {
@@ -58,7 +58,7 @@ impl Operation {
         self
     }
 
-    /// A retention for where none was said.
+    /// A retention for operations that set none.
     pub(crate) const fn or_retention(self, retention: Duration) -> Self {
         match self.retention {
             Some(_) => self,
@@ -84,18 +84,6 @@ impl Operation {
         &self.name
     }
 
-    pub(super) fn shared_name(&self) -> Arc<str> {
-        Arc::clone(&self.name)
-    }
-
-    pub(crate) const fn compares(&self) -> &Compare {
-        &self.compare
-    }
-
-    pub(super) const fn uncertain_policy(&self) -> Uncertain {
-        self.uncertain
-    }
-
     /// How long a settled or released record is kept.
     pub(crate) fn kept_for(&self) -> Duration {
         self.retention.unwrap_or(RETENTION)
@@ -110,7 +98,7 @@ impl Operation {
     }
 }
 
-/// One call of an operation: who asks, under which key, for what, and until when there is time.
+/// One call of an operation: its principal, key, fingerprint and deadline.
 #[derive(Clone, Debug)]
 pub struct Call {
     operation: Operation,
@@ -121,7 +109,7 @@ pub struct Call {
     subject: Option<Subject>,
     request: Option<InvocationId>,
     trace: Option<Trace>,
-    wait: Duration,
+    pub(super) wait: Duration,
 }
 
 impl Call {
@@ -148,7 +136,7 @@ impl Call {
         }
     }
 
-    /// What the call is about, for whoever has to reconcile it without the request at hand.
+    /// What the call is about, for reconciling it without the request.
     #[must_use]
     pub fn about(mut self, subject: Option<Subject>) -> Self {
         self.subject = subject;
@@ -169,7 +157,8 @@ impl Call {
         self
     }
 
-    /// How long a duplicate of a running call waits for its answer, before it is told that the call is in progress.
+    /// How long a duplicate of a running call waits for its answer, before it gets
+    /// [`Outcome::InProgress`](super::Outcome::InProgress).
     /// Default: not at all. It ends in any case when the call would have to stop to run.
     #[must_use]
     pub const fn wait(mut self, wait: Duration) -> Self {
@@ -213,10 +202,6 @@ impl Call {
 
     pub(crate) const fn trace(&self) -> Option<Trace> {
         self.trace
-    }
-
-    pub(super) const fn waits(&self) -> Duration {
-        self.wait
     }
 
     pub(crate) const fn deadline(&self) -> EpochMs {

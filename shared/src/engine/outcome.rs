@@ -1,4 +1,4 @@
-//! What a run says of itself, and what a caller is told.
+//! What a run returns, and what a caller gets.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use super::{Answer, NoEntropy, UnreadableAnswer, response_codec};
 use crate::protocol::{InvocationId, Record, Resolution, Response, Trace, TransactionId};
 use crate::store::{BoxError, StoreError};
 
-/// What a run says of itself.
+/// What a run returns.
 #[derive(Clone, Debug)]
 pub enum Verdict<T> {
     /// It happened. Final: recorded with its effects, and replayed.
@@ -51,7 +51,9 @@ impl fmt::Display for Reason {
     }
 }
 
-/// What a caller is told. None of these is an error.
+/// What a caller gets. None of these is an error.
+///
+/// Exhaustive on purpose: each of them needs an answer of the caller's own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome<T> {
     /// This call ran, and its answer is recorded.
@@ -112,6 +114,7 @@ impl<T> Answered<T> {
 
 /// Why there is no outcome: "could not", or "do not know".
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// The store could not be reached or refused the claim. Nothing ran (guarantee G10).
     #[error("the store of idempotency records is not available; nothing ran")]
@@ -150,6 +153,37 @@ pub enum Error {
         #[source]
         source: UnreadableAnswer,
     },
+}
+
+/// What an [`Error`] means for its caller.
+///
+/// Exhaustive on purpose: these are all the cases that a caller can act on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ErrorKind {
+    /// Nothing ran, or nothing of what ran took effect. Call again, later.
+    NothingRan,
+    /// It ran, and whether it took effect is not known. Call again with the same key, never with another one: the retry
+    /// waits for the lease to end, and then reconciles.
+    OutcomeUnknown,
+    /// It ran and is settled, but its answer cannot be given. Calling again is safe and gives the same error; look the
+    /// operation up by its transaction id.
+    Settled,
+}
+
+impl Error {
+    /// What the error means for its caller.
+    #[must_use]
+    pub const fn kind(&self) -> ErrorKind {
+        match self {
+            Self::StoreUnavailable(_)
+            | Self::DeadlineAtHand
+            | Self::NoEntropy(_)
+            | Self::EffectRefused { .. }
+            | Self::NothingHappened(_) => ErrorKind::NothingRan,
+            Self::NotRecorded { .. } => ErrorKind::OutcomeUnknown,
+            Self::UnreadableAnswer { .. } => ErrorKind::Settled,
+        }
+    }
 }
 
 /// An answer as it is recorded.
@@ -193,6 +227,30 @@ impl Answered<Stored> {
         match response_codec::unpack(&answer.0) {
             Ok(answer) => Ok(Answered { resolution, answer, transaction, attempt, original_request, original_trace }),
             Err(source) => Err(Error::UnreadableAnswer { transaction, source }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::EpochMs;
+
+    #[test]
+    fn every_error_tells_its_caller_what_to_do() {
+        let transaction = TransactionId::new(EpochMs(1), [7; 10]);
+        let lost = || StoreError::Uncertain("lost".into());
+        let errors = [
+            (Error::StoreUnavailable(lost()), ErrorKind::NothingRan),
+            (Error::DeadlineAtHand, ErrorKind::NothingRan),
+            (Error::NoEntropy(NoEntropy("none".into())), ErrorKind::NothingRan),
+            (Error::EffectRefused { index: 0 }, ErrorKind::NothingRan),
+            (Error::NothingHappened("a panic".into()), ErrorKind::NothingRan),
+            (Error::NotRecorded { transaction, source: lost() }, ErrorKind::OutcomeUnknown),
+            (Error::UnreadableAnswer { transaction, source: UnreadableAnswer::Incomplete }, ErrorKind::Settled),
+        ];
+        for (error, kind) in errors {
+            assert_eq!(error.kind(), kind, "{error}");
         }
     }
 }

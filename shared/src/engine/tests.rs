@@ -83,7 +83,7 @@ impl World {
             Principal::new("alice").unwrap(),
             Key::new("k-1").unwrap(),
             Fingerprinter::new().bytes(body.as_bytes()).finish(),
-            self.engine.time().plus(TIMEOUT),
+            self.engine.now().plus(TIMEOUT),
         )
         .about(Subject::new("a payment"))
     }
@@ -273,10 +273,10 @@ async fn what_is_repeatable_is_left_unknown_when_its_time_is_over() {
 async fn a_run_that_would_outlive_its_deadline_is_stopped_in_time_and_abandoned() {
     let world = World::new([]);
     let call = world.call(Uncertain::Reconcile, "a");
-    let started = world.engine.time();
+    let started = world.engine.now();
     let outcome = world.engine.run::<u64, _, _>(&call, |_| std::future::pending()).await;
     assert!(matches!(outcome, Ok(Outcome::Unknown { .. })), "{outcome:?}");
-    assert_eq!(world.engine.time().since(started), TIMEOUT - Duration::from_secs(2));
+    assert_eq!(world.engine.now().since(started), TIMEOUT - Duration::from_secs(2));
     assert_eq!(world.record(&call).await.unwrap().state, State::Unknown(None));
 }
 
@@ -372,7 +372,7 @@ async fn an_operation_may_call_another_on_the_same_engine() {
         Principal::new("alice").unwrap(),
         Key::new("k-2").unwrap(),
         Fingerprinter::new().finish(),
-        world.engine.time().plus(TIMEOUT),
+        world.engine.now().plus(TIMEOUT),
     );
     let run = |_| async {
         let inner = world.pay(&inner).await;

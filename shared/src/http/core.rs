@@ -18,7 +18,7 @@ use crate::engine::{Call, Engine, Error, Operation, Outcome, Verdict, timed};
 use crate::protocol::{EpochMs, InvocationId, Principal, Subject};
 use crate::store::{BoxError, Store};
 use crate::telemetry::metrics::Metric;
-use crate::telemetry::request_log::{LogSummary, RequestLog};
+use crate::telemetry::request_log::{LogOutcome, LogSummary, RequestLog};
 use crate::telemetry::span::Span;
 
 /// Reads the caller of a request.
@@ -75,7 +75,7 @@ impl<S: Store> Core<S> {
         H: Service<Request, Response = Response<Body>>,
         H::Error: Into<BoxError>,
     {
-        let started = self.engine.time();
+        let started = self.engine.now();
         let call = match self.call(&mut request) {
             Ok(call) => call,
             Err(code) => return self.refuse_unread(&request, code),
@@ -105,7 +105,7 @@ impl<S: Store> Core<S> {
             trace,
             summary,
             timings,
-            total: self.engine.time().since(started),
+            total: self.engine.now().since(started),
             ..RequestLog::default()
         };
         line.write();
@@ -114,7 +114,7 @@ impl<S: Store> Core<S> {
 
     /// Refuses a request that is not valid. Its code is its outcome in the log.
     fn refuse_unread(&self, request: &Request, code: Code) -> Response<Body> {
-        let summary = LogSummary::refused(code.name());
+        let summary = LogSummary::new(LogOutcome::Problem(code.name()));
         let response = self.refuse(code);
         let line = RequestLog {
             operation: &self.name(request),
@@ -164,12 +164,12 @@ impl<S: Store> Core<S> {
         let context = request.lambda_context_ref();
         let deadline = context.map_or_else(
             // Outside of Lambda there is no deadline, but a lease must end.
-            || self.engine.time().plus(Duration::from_secs(30)),
+            || self.engine.now().plus(Duration::from_secs(30)),
             |context| EpochMs(context.deadline),
         );
         let invocation = context.and_then(|context| InvocationId::parse(&context.request_id));
         let document = request::document(request);
-        let fingerprint = request::fingerprint(request, document.as_ref(), operation.compares())
+        let fingerprint = request::fingerprint(request, document.as_ref(), &operation.compare)
             .map_err(|reason| Code::MissingValue(reason.to_string()))?;
         let received = Received::new(request, operation.name(), principal.digest(), document);
         (self.reading)(request, &received);

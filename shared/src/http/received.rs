@@ -8,6 +8,7 @@ use lambda_http::{Request, RequestExt};
 use super::request;
 use crate::engine::Attempt;
 use crate::protocol::{Document, PrincipalDigest};
+use crate::store::TransactionalEffect;
 
 /// What the layer has read of a protected request, so that a handler need not read it again.
 ///
@@ -80,7 +81,7 @@ impl fmt::Debug for Received {
     }
 }
 
-impl<E: Send + Sync + 'static> Attempt<E> {
+impl<E: TransactionalEffect> Attempt<E> {
     /// The attempt under which this request runs. `E` is the type of the store's effects, such as `TransactWriteItem`.
     ///
     /// # Errors

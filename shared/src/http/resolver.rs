@@ -9,32 +9,33 @@ use super::HttpAnswer;
 use crate::engine::Attempt;
 use crate::protocol::Record;
 use crate::reconcile::{Evidence, Resolver};
+use crate::store::TransactionalEffect;
 
-pub(super) struct AnyResolver<E>(Arc<dyn Boxed<E>>);
+pub(super) struct AnyResolver<E: TransactionalEffect>(Arc<dyn Boxed<E>>);
 
-impl<E: Send + 'static> AnyResolver<E> {
+impl<E: TransactionalEffect> AnyResolver<E> {
     pub(super) fn new(resolver: impl Resolver<E, HttpAnswer> + 'static) -> Self {
         Self(Arc::new(resolver))
     }
 }
 
-impl<E> Clone for AnyResolver<E> {
+impl<E: TransactionalEffect> Clone for AnyResolver<E> {
     fn clone(&self) -> Self {
         Self(Arc::clone(&self.0))
     }
 }
 
-impl<E: Send + 'static> Resolver<E, HttpAnswer> for AnyResolver<E> {
+impl<E: TransactionalEffect> Resolver<E, HttpAnswer> for AnyResolver<E> {
     async fn resolve(&self, record: &Record, attempt: Attempt<E>) -> Evidence<HttpAnswer> {
         self.0.resolve_boxed(record, attempt).await
     }
 }
 
-trait Boxed<E>: Send + Sync {
+trait Boxed<E: TransactionalEffect>: Send + Sync {
     fn resolve_boxed<'a>(&'a self, record: &'a Record, attempt: Attempt<E>) -> BoxFuture<'a, Evidence<HttpAnswer>>;
 }
 
-impl<E: Send + 'static, R: Resolver<E, HttpAnswer>> Boxed<E> for R {
+impl<E: TransactionalEffect, R: Resolver<E, HttpAnswer>> Boxed<E> for R {
     fn resolve_boxed<'a>(&'a self, record: &'a Record, attempt: Attempt<E>) -> BoxFuture<'a, Evidence<HttpAnswer>> {
         self.resolve(record, attempt).boxed()
     }

@@ -19,6 +19,7 @@ use crate::store::fault::{Fault, FaultyStore};
 use crate::store::memory::{Effect, MemoryStore};
 
 mod names;
+mod settings;
 
 type TestStore = FaultyStore<MemoryStore>;
 
@@ -300,7 +301,7 @@ async fn a_handler_gets_what_the_layer_has_read_and_off_the_layer_an_error() {
         let parameter = received.path_parameter("id").map(str::to_owned);
         sender.send((received.operation().to_owned(), parameter, received.principal(), content)).unwrap();
         assert!(Attempt::<Effect>::from_request(&request).is_ok());
-        assert_eq!(Attempt::<String>::from_request(&request).err(), Some(NotProtected), "effects of another type");
+        assert_eq!(Attempt::<()>::from_request(&request).err(), Some(NotProtected), "effects of another type");
         async { Ok::<_, Infallible>(Response::new(Body::Empty)) }
     }));
     handler.oneshot(request("alice", "k", "/things/17", r#"{ "b": 1, "a": 2 }"#)).await.unwrap();

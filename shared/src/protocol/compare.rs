@@ -74,6 +74,7 @@ impl Selection {
 
 /// Why a body cannot be compared by selected values.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum NotComparable {
     /// It lacks a value that it must have.
     #[error("the body has no value at {0}, by which it is compared")]

@@ -58,6 +58,12 @@ impl fmt::Debug for Fingerprint {
 #[derive(Clone, Default)]
 pub struct Fingerprinter(Sha256);
 
+impl fmt::Debug for Fingerprinter {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Fingerprinter").finish_non_exhaustive()
+    }
+}
+
 impl Fingerprinter {
     /// No part yet.
     #[must_use]

@@ -91,7 +91,7 @@ impl History {
         self.0.last().and_then(|entry| entry.request)
     }
 
-    /// The history without its last entry, for a write that takes the place of the one that it was told for.
+    /// The history without its last entry, for a write that takes the place of the one that it was written for.
     pub(super) fn without_last(mut self) -> Self {
         self.0.pop();
         self
@@ -167,7 +167,7 @@ mod tests {
         HistoryEntry { event, at: EpochMs(attempt), attempt, request: None }
     }
 
-    fn told(entries: impl IntoIterator<Item = HistoryEntry>) -> History {
+    fn history(entries: impl IntoIterator<Item = HistoryEntry>) -> History {
         entries.into_iter().fold(History::default(), History::then)
     }
 
@@ -176,7 +176,7 @@ mod tests {
         let fruitless = (2..50)
             .flat_map(|attempt| [entry(HistoryEvent::Reconciling, attempt), entry(HistoryEvent::Abandoned, attempt)]);
         let history =
-            told([entry(HistoryEvent::Claimed, 1), entry(HistoryEvent::LeaseOver, 1)].into_iter().chain(fruitless));
+            history([entry(HistoryEvent::Claimed, 1), entry(HistoryEvent::LeaseOver, 1)].into_iter().chain(fruitless));
         let shown: Vec<_> = history.entries().iter().map(|entry| (entry.event, entry.attempt)).collect();
         let last = [(HistoryEvent::Reconciling, 49), (HistoryEvent::Abandoned, 49)];
         assert_eq!(shown, [[(HistoryEvent::Claimed, 1), (HistoryEvent::LeaseOver, 1)], last].concat());
@@ -184,7 +184,7 @@ mod tests {
 
     #[test]
     fn a_long_story_keeps_its_beginning_and_its_end() {
-        let history = told((1..100).map(|attempt| entry(HistoryEvent::Claimed, attempt)));
+        let history = history((1..100).map(|attempt| entry(HistoryEvent::Claimed, attempt)));
         let attempts: Vec<_> = history.entries().iter().map(|entry| entry.attempt).collect();
         assert_eq!(attempts.len(), History::MAX_ENTRIES);
         assert_eq!((attempts[0], attempts[1], attempts[15]), (1, 85, 99));

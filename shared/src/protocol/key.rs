@@ -47,6 +47,7 @@ impl fmt::Debug for Key {
 
 /// Why a text is no idempotency key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum InvalidKey {
     /// No character at all.
     #[error("the key is empty; send a text that is unique to the operation, for example a UUID")]
@@ -201,17 +202,11 @@ impl RecordId {
         Self(id.into())
     }
 
-    /// The id of the record of a lock: with a prefix of its own, for whoever looks for abandoned operations must not
-    /// take it for one.
+    /// The id of the record of a lock: with its own prefix, so that a scan for abandoned operations does not find
+    /// it.
     #[must_use]
     pub fn of_lock(name: &str) -> Self {
         Self(format!("lock:{name}").into())
-    }
-
-    /// Whether it is the id of an operation's record: neither of a lock, nor of an item of somebody else in the table.
-    #[must_use]
-    pub fn is_of_operation(&self) -> bool {
-        self.0.starts_with(Self::PREFIX)
     }
 
     /// An id as a store returns it; only a store has a use for it.

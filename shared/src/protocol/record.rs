@@ -68,7 +68,7 @@ impl Record {
         }
     }
 
-    /// The token of its last write, which tells that write from every other one.
+    /// The token of its last write, which distinguishes that write from every other one.
     #[must_use]
     pub const fn writer(&self) -> Option<OwnerToken> {
         match self.holder() {
@@ -214,7 +214,7 @@ impl Settled {
 pub enum Response {
     /// All of it.
     Whole(Vec<u8>),
-    /// It was too long for the record: so many parts of it are stored beside, written together with it.
+    /// It was too long for the record: its parts are stored in this many further items, written in the same transaction.
     Parts(u32),
 }
 

@@ -71,7 +71,7 @@ pub(crate) async fn scheduled(world: &World, other: &OtherSide) -> Result<Reconc
 
 async fn reconcile(world: &World, record: &Record, resolver: &impl Resolver<Effect, u64>) -> Result<Reconciled, Error> {
     let operations = Operations::new().with(Operation::new("test", "POST /payments"), |_| true);
-    let deadline = world.engine.time().plus(TIMEOUT);
+    let deadline = world.engine.now().plus(TIMEOUT);
     world.engine.reconcile(record, &operations, deadline, InvocationId::parse(REQUEST), resolver).await
 }
 
@@ -295,7 +295,7 @@ async fn a_record_of_no_declared_operation_is_neither_asked_about_nor_written() 
         let before = world.record(&world.call(Uncertain::Reconcile, "a")).await.unwrap();
         let without_subject = Record { subject: None, ..before.clone() };
         let other = OtherSide::says(Evidence::Prevented);
-        let deadline = world.engine.time().plus(TIMEOUT);
+        let deadline = world.engine.now().plus(TIMEOUT);
         for (record, operations) in [
             (&before, Operations::new()),
             (&before, of_orders()),
@@ -319,10 +319,10 @@ async fn what_evidence_settles_is_kept_for_the_retention_of_its_operation() {
     let operations = Operations::new()
         .with(Operation::new("test", "POST /orders"), |_| true)
         .with(Operation::new("test", "POST /payments").retention(kept), |subject| subject.as_str() == "a payment");
-    let deadline = world.engine.time().plus(TIMEOUT);
+    let deadline = world.engine.now().plus(TIMEOUT);
     let other = OtherSide::says(Evidence::Happened(7));
     let reconciled = world.engine.reconcile(&record, &operations, deadline, None, &other).await;
     assert!(matches!(reconciled, Ok(Reconciled::Happened)), "{reconciled:?}");
     let settled = world.record(&world.call(Uncertain::Reconcile, "a")).await.unwrap();
-    assert_eq!(settled.expiration(), Some(world.engine.time().seconds().plus(kept)));
+    assert_eq!(settled.expiration(), Some(world.engine.now().seconds().plus(kept)));
 }

@@ -129,6 +129,7 @@ fn is_integer(literal: &str) -> bool {
 
 /// Why a message has no key. It is returned to its queue; nothing runs.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum NoKey {
     /// The body is not JSON.
     #[error("the body is not JSON: {0}")]

@@ -11,7 +11,7 @@ use super::message::Message;
 use crate::engine::Call;
 use crate::envelope::Unreadable;
 use crate::protocol::{Fingerprint, NotComparable, RecordId, Trace};
-use crate::telemetry::request_log::LogSummary;
+use crate::telemetry::request_log::{LogOutcome, LogSummary};
 
 /// A message as it was delivered.
 pub(super) struct Delivery<'e, T> {
@@ -53,10 +53,10 @@ pub(super) struct ReadingPanicked;
 impl Refused {
     pub(super) fn summary(&self) -> LogSummary {
         match self {
-            Self::NoKey(reason) => LogSummary::failed("no key", reason),
-            Self::Unreadable(reason) => LogSummary::failed("unreadable", reason),
-            Self::NotComparable(reason) => LogSummary::failed("not comparable", reason),
-            Self::Panicked(reason) => LogSummary::failed("unreadable", reason),
+            Self::NoKey(reason) => LogSummary::failed(LogOutcome::NoKey, reason),
+            Self::Unreadable(reason) => LogSummary::failed(LogOutcome::Unreadable, reason),
+            Self::NotComparable(reason) => LogSummary::failed(LogOutcome::NotComparable, reason),
+            Self::Panicked(reason) => LogSummary::failed(LogOutcome::Unreadable, reason),
         }
     }
 }

@@ -15,7 +15,7 @@ use crate::engine::{Attempt, Call, Error, Outcome, Verdict, timed};
 use crate::protocol::{EpochMs, Resolution, Trace};
 use crate::store::Store;
 use crate::telemetry::metrics::Metric;
-use crate::telemetry::request_log::{LogSummary, RequestLog};
+use crate::telemetry::request_log::{LogOutcome, LogSummary, RequestLog};
 use crate::telemetry::span::Span;
 
 /// The handling of one batch.
@@ -67,7 +67,7 @@ where
     fn ready(&self, received: Received<'e>, trace: Option<Trace>) -> Result<Ready<'e, T>, Refused> {
         let Queue { operation, principal, key, reading, .. } = self.queue;
         let key = key.of(&received).map_err(Refused::NoKey)?;
-        let fingerprint = received.fingerprint(operation.compares()).map_err(Refused::NotComparable)?;
+        let fingerprint = received.fingerprint(&operation.compare).map_err(Refused::NotComparable)?;
         let call = Call::new(operation.clone(), principal.clone(), key, fingerprint, self.deadline).traced(trace);
         // A panic over one message must not return the others.
         let content = catch_unwind(AssertUnwindSafe(|| reading(&received)));
@@ -105,7 +105,7 @@ where
         while let Some(delivery) = deliveries.next() {
             let settlement = match outcomes.of(&delivery, lane.in_order) {
                 Some(known) => {
-                    self.log_skipped(&delivery, known, LogSummary::refused("as another of its batch"));
+                    self.log_skipped(&delivery, known, LogSummary::new(LogOutcome::AsAnotherOfItsBatch));
                     known
                 }
                 None => self.message(&delivery).await,
@@ -127,9 +127,9 @@ where
 
     async fn message(&self, delivery: &Delivery<'e, T>) -> Settlement {
         let Queue { engine, operation, mode, .. } = self.queue;
-        let started = engine.time();
+        let started = engine.now();
         if !engine.has_time(self.deadline) {
-            return self.return_message(delivery, LogSummary::refused("no time to begin"));
+            return self.return_message(delivery, LogSummary::new(LogOutcome::NoTimeToBegin));
         }
         let Ready { call, message } = match &delivery.ready {
             Ok(ready) => ready,
@@ -152,7 +152,7 @@ where
             returned: Some(settlement != Settlement::Done),
             summary: LogSummary::of(&outcome),
             timings,
-            total: engine.time().since(started),
+            total: engine.now().since(started),
             ..RequestLog::default()
         };
         line.write();

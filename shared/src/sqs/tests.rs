@@ -41,7 +41,7 @@ fn batch(messages: Vec<SqsMessage>) -> SqsBatch {
 }
 
 fn in_ten_seconds(queue: &Queue<TestStore>) -> EpochMs {
-    queue.engine.time().plus(Duration::from_secs(10))
+    queue.engine.now().plus(Duration::from_secs(10))
 }
 
 /// The first message of a batch, as it is read before anything runs.
@@ -157,7 +157,7 @@ async fn a_message_whose_write_was_lost_comes_again_and_takes_effect_once() {
 #[tokio::test]
 async fn messages_without_time_are_returned_unbegun() {
     let (queue, memory) = world([]);
-    let soon = queue.engine.time().plus(Duration::from_secs(1));
+    let soon = queue.engine.now().plus(Duration::from_secs(1));
     let response = queue.handle(&batch(vec![message("m", r#"{"id":1}"#)]), soon, handle).await.unwrap();
     assert_eq!(response.batch_item_failures.len(), 1);
     assert_eq!(memory.applied("1"), 0);
@@ -354,7 +354,7 @@ async fn each_message_is_read_once_for_contention_and_handler() {
             ran.lock().unwrap().push(content);
             std::future::ready(Verdict::Success(()))
         };
-        let response = queue.handle(&batch(messages), queue.engine.time().plus(Duration::from_secs(10)), handler).await;
+        let response = queue.handle(&batch(messages), queue.engine.now().plus(Duration::from_secs(10)), handler).await;
         let failures = response.unwrap().batch_item_failures;
         assert_eq!(failures.iter().map(|failure| &*failure.item_identifier).collect::<Vec<_>>(), ["m-3"]);
         assert_eq!(*ran.lock().unwrap(), [r#"{"id":2}"#, r#"{"id":1}"#], "by rank");

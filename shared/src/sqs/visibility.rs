@@ -1,6 +1,6 @@
 //! When a message that was returned becomes visible again.
 
-#[cfg(feature = "sqs")]
+#[cfg(feature = "sqs-visibility")]
 mod sqs;
 
 use std::sync::Arc;
@@ -9,14 +9,14 @@ use std::time::Duration;
 use aws_lambda_events::event::sqs::SqsMessage;
 use futures::future::BoxFuture;
 
-#[cfg(feature = "sqs")]
+#[cfg(feature = "sqs-visibility")]
 pub use sqs::SqsVisibility;
 
 use crate::store::BoxError;
 
 /// Sets when a message that was received becomes visible again.
 ///
-/// With the feature `sqs`, `SqsVisibility` does so by `ChangeMessageVisibility`.
+/// With the feature `sqs-visibility`, `SqsVisibility` does so by `ChangeMessageVisibility`.
 pub trait Visibility: Send + Sync {
     /// Makes the message visible again after this time, counted from now, instead of the queue's visibility timeout.
     fn set<'a>(&'a self, message: &'a SqsMessage, after: Duration) -> BoxFuture<'a, Result<(), BoxError>>;

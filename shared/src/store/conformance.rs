@@ -3,10 +3,9 @@
 //! Needs the feature `test-util`. It panics where a store does not conform, like any test.
 
 use std::sync::{Arc, LazyLock};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use super::{MAX_RECORD_RESPONSE_BYTES, PART_BYTES, Store, Written};
-use crate::engine::{Clock, SystemClock};
+use super::{ItemOf, MAX_RECORD_RESPONSE_BYTES, PART_BYTES, Store, Written};
 use crate::protocol::{
     Condition, EpochMs, EpochS, Fingerprinter, History, HistoryEntry, HistoryEvent, Holder, InvocationId, Key,
     OwnerToken, Principal, Record, RecordId, RecordVersion, Resolution, Response, Settled, State, Subject, Trace,
@@ -15,7 +14,7 @@ use crate::protocol::{
 
 /// What the suite calls now: an hour ahead of the clock, so that nothing of it has expired to a store that deletes by its
 /// server's clock.
-static NOW: LazyLock<EpochMs> = LazyLock::new(|| SystemClock.now().plus(Duration::from_secs(60 * 60)));
+static NOW: LazyLock<EpochMs> = LazyLock::new(|| EpochMs::from(SystemTime::now()).plus(Duration::from_secs(60 * 60)));
 
 const FIRST: OwnerToken = OwnerToken([1; 16]);
 const SECOND: OwnerToken = OwnerToken([2; 16]);
@@ -95,7 +94,7 @@ async fn an_answer_of_any_length_is_read_back_whole<S: Store>(store: &S) {
     }
 }
 
-/// A key that expired and is used anew: the parts of its earlier life are replaced, and never read for the later one.
+/// A key that expired and is used again: the parts of its earlier life are replaced, and never read for the later one.
 async fn the_parts_of_an_answer_are_those_of_its_own_record<S: Store>(store: &S) {
     let settled = |length| Settled { response: long(length).into(), expiration: NOW.seconds() };
     let first = Write { record: record(State::Success(settled(3 * PART_BYTES))), ..begin(FIRST) };
@@ -371,7 +370,7 @@ async fn place<S: Store>(store: &S, state: State) -> Record {
     write.record
 }
 
-async fn apply<S: Store>(store: &S, write: &Write) -> Written {
+async fn apply<S: Store>(store: &S, write: &Write) -> Written<ItemOf<S>> {
     store.write(write, Vec::new()).await.expect("answered")
 }
 

@@ -12,27 +12,39 @@ mod history;
 mod item;
 mod parts;
 mod unsettled;
+#[cfg(feature = "static-user-agent")]
 mod user_agent;
 mod watermarks;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::types::{ReturnValuesOnConditionCheckFailure, TransactWriteItem};
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure, TransactWriteItem};
 use backon::{ExponentialBuilder, Retryable};
 use futures::future::BoxFuture;
 
 pub use client::client;
-#[cfg(feature = "sqs")]
+#[cfg(feature = "sqs-visibility")]
 pub(crate) use client::sdk_config;
 pub use item::AttributeNames;
 pub use unsettled::{After, ScanPlace, Scanned, UnknownPage};
 
-use super::{PART_BYTES, Store, StoreError, Written, parts::cut};
+use super::{PART_BYTES, Store, StoreError, TransactionalEffect, Written, parts::cut};
 use crate::protocol::{Record, RecordId, Write};
 use error::Failure;
 use expression::Expression;
+
+/// The attributes of an item.
+pub type Item = HashMap<String, AttributeValue>;
+
+/// A write of the business in the record's transaction, on any table.
+///
+/// Its condition's failure shows the item if the effect asks for it with `ReturnValuesOnConditionCheckFailure`.
+impl TransactionalEffect for TransactWriteItem {
+    type Item = Item;
+}
 
 /// A [`Store`] on a DynamoDB table.
 ///
@@ -82,7 +94,7 @@ impl DynamoDbStore {
         }
     }
 
-    async fn put(&self, write: &Write) -> Result<Written, Failure> {
+    async fn put(&self, write: &Write) -> Result<Written<Item>, Failure> {
         let condition = Expression::of(&write.condition, &self.names);
         let request = self
             .client
@@ -109,7 +121,7 @@ impl DynamoDbStore {
         write: &Write,
         effects: &[TransactWriteItem],
         parts: &[&[u8]],
-    ) -> Result<Written, Failure> {
+    ) -> Result<Written<Item>, Failure> {
         let mut actions = Vec::with_capacity(1 + effects.len() + parts.len());
         actions.push(self.record_action(write)?);
         actions.extend_from_slice(effects);
@@ -119,7 +131,7 @@ impl DynamoDbStore {
         let request = self.client.transact_write_items().set_transact_items(Some(actions));
         let sent = match parts {
             [] => boxed(request.send()),
-            // For a request with settings of its own the SDK makes all of its settings anew.
+            // For a request with its own settings the SDK builds all of its settings again.
             parts => boxed(request.customize().config_override(parts::timeouts(parts)).send()),
         };
         match sent.await {
@@ -137,7 +149,7 @@ impl DynamoDbStore {
         Ok(TransactWriteItem::builder().put(put).build())
     }
 
-    fn refused_or_failed(&self, write: &Write, failure: Failure) -> Result<Written, Failure> {
+    fn refused_or_failed(&self, write: &Write, failure: Failure) -> Result<Written<Item>, Failure> {
         match failure {
             Failure::Refused(None) => Ok(Written::refused(write, None)),
             Failure::Refused(Some(found)) => {
@@ -153,14 +165,14 @@ impl DynamoDbStore {
 impl Store for DynamoDbStore {
     type Effect = TransactWriteItem;
 
-    /// What one transaction carries (4 MB, 100 items) beside the effects.
+    /// What one transaction carries (4 MB, 100 items) besides the effects.
     ///
     /// Of an item that an effect changes the length is not known here; 40 KB are kept for each.
     fn max_response_bytes(effects: &[TransactWriteItem]) -> usize {
         parts::max_response_bytes(effects)
     }
 
-    async fn write(&self, write: &Write, effects: Vec<TransactWriteItem>) -> Result<Written, StoreError> {
+    async fn write(&self, write: &Write, effects: Vec<TransactWriteItem>) -> Result<Written<Item>, StoreError> {
         self.write_within(write, effects, RETRY_BUDGET).await
     }
 
@@ -169,7 +181,7 @@ impl Store for DynamoDbStore {
         write: &Write,
         effects: Vec<TransactWriteItem>,
         retry_budget: Duration,
-    ) -> Result<Written, StoreError> {
+    ) -> Result<Written<Item>, StoreError> {
         let cut = cut(write, self.part_bytes);
         let (write, parts) = cut.as_ref().map_or((write, &[][..]), |(head, parts)| (head, parts));
         let attempt = || async {
@@ -218,3 +230,6 @@ pub(crate) fn contention_backoff() -> ExponentialBuilder {
         .with_max_delay(Duration::from_millis(200))
         .without_max_times()
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,13 +1,15 @@
-//! A store that fails when told to, for tests.
+//! A store that fails as planned, for tests.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
+
 use super::watermarks::{Advanced, Watermarks};
-use super::{Store, StoreError, Written};
+use super::{ItemOf, Store, StoreError, Written};
+use crate::protocol::watermark::Watermark;
 use crate::protocol::{Record, RecordId, Write};
-use crate::streams::watermark::Watermark;
 
 /// What happens to one write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,7 +69,7 @@ impl<S> FaultyStore<S> {
     }
 
     fn plan(&self) -> MutexGuard<'_, VecDeque<Fault>> {
-        self.plan.lock().unwrap_or_else(PoisonError::into_inner)
+        self.plan.lock()
     }
 }
 
@@ -78,7 +80,7 @@ impl<S: Store<Effect: Clone + Sync>> Store for FaultyStore<S> {
         S::max_response_bytes(effects)
     }
 
-    async fn write(&self, write: &Write, effects: Vec<S::Effect>) -> Result<Written, StoreError> {
+    async fn write(&self, write: &Write, effects: Vec<S::Effect>) -> Result<Written<ItemOf<S>>, StoreError> {
         match self.next() {
             Fault::None => self.inner.write(write, effects).await,
             Fault::Refuse => Err(StoreError::NotApplied("planned: refused".into())),
@@ -114,7 +116,7 @@ impl<S: Watermarks<Effect: Clone + Sync>> Watermarks for FaultyStore<S> {
         next: &Watermark,
         effects: Vec<S::Effect>,
         retry_budget: Duration,
-    ) -> Result<Advanced, StoreError> {
+    ) -> Result<Advanced<ItemOf<S>>, StoreError> {
         match self.next() {
             Fault::None => self.inner.advance(id, next, effects, retry_budget).await,
             Fault::Refuse => Err(StoreError::NotApplied("planned: refused".into())),

@@ -1,13 +1,18 @@
-//! A store in memory, for tests and for reading: the conditions themselves, evaluated under one mutex.
+//! A store in memory, for tests and as a reference: the conditions themselves, evaluated under one mutex.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
+
 use super::watermarks::{Advanced, MAX_EFFECTS, Watermarks};
-use super::{RefusedEffect, Store, StoreError, Written, parts};
+use super::{RefusedEffect, Store, StoreError, TransactionalEffect, Written, parts};
+use crate::protocol::watermark::Watermark;
 use crate::protocol::{Record, RecordId, TransactionId, Write};
-use crate::streams::watermark::Watermark;
+
+/// About as long as DynamoDB's: one of its transactions has at most 4 MB.
+const MAX_RESPONSE_BYTES: usize = 4 * 1024 * 1024;
 
 /// Records in a map. A clone is another handle to the same map.
 ///
@@ -47,6 +52,10 @@ pub struct Effect {
     pub only_once: bool,
 }
 
+impl TransactionalEffect for Effect {
+    type Item = ();
+}
+
 impl Effect {
     /// An effect that nothing but the record's own condition keeps from being applied again.
     pub fn named(name: impl Into<String>) -> Self {
@@ -72,28 +81,26 @@ impl MemoryStore {
         self.contents().effects.get(name).copied().unwrap_or(0)
     }
 
-    /// Deletes what has expired, as DynamoDB's time to live does at some later time.
+    /// Deletes what has expired, as DynamoDB's TTL does at some later time.
     pub fn sweep(&self, now: crate::protocol::EpochMs) {
         self.contents().records.retain(|_, record| !record.has_expired(now));
     }
 
-    /// Loses all long answers, as nothing but a fault of the store does.
+    /// Loses all long answers, as only a fault of the store would.
     pub fn lose_parts(&self) {
         self.contents().parts.clear();
     }
 
     fn contents(&self) -> MutexGuard<'_, Contents> {
-        // Nothing below can panic between two changes, so a poisoned mutex still guards whole contents.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 
 impl Store for MemoryStore {
     type Effect = Effect;
 
-    /// As much as DynamoDB takes where there are no effects.
     fn max_response_bytes(_: &[Effect]) -> usize {
-        super::dynamodb::DynamoDbStore::max_response_bytes(&[])
+        MAX_RESPONSE_BYTES
     }
 
     async fn write(&self, write: &Write, effects: Vec<Effect>) -> Result<Written, StoreError> {
@@ -167,7 +174,7 @@ impl Watermarks for MemoryStore {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "system"))]
 mod tests {
     use super::*;
     use crate::engine::{Clock, SystemClock};

@@ -5,7 +5,7 @@ use crate::protocol::{Response, State, Write};
 /// The longest answer that is kept in the record itself (8 KiB).
 ///
 /// DynamoDB bills a refused claim, which is what a replay is, as a write of the size of the item that it finds: from
-/// here on it is cheaper by far to find a small record and to read the answer beside it.
+/// here on it is much cheaper to find a small record and to read the answer from other items.
 pub const MAX_RECORD_RESPONSE_BYTES: usize = 8 * 1024;
 
 /// The longest part of an answer: DynamoDB's items end at 400 KB (409,600 bytes), names included.

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use super::partition::{Delivery, Partition, Stopped};
 use super::run::{Commit, Committed, Run};
-use super::watermark::{Step, Watermark, decide};
 use super::{Delivered, Position, Record};
 use crate::engine::{Attempt, OnFailure, Verdict, until_deadline};
+use crate::protocol::watermark::{Step, Watermark, decide};
 use crate::store::watermarks::Watermarks;
 use crate::telemetry::metrics::Metric;
-use crate::telemetry::request_log::{LogSummary, RequestLog};
+use crate::telemetry::request_log::{LogOutcome, LogSummary, RequestLog};
 use crate::telemetry::span::Span;
 
 /// The handling of one delivery of a partition.
@@ -32,7 +32,7 @@ where
             Ok(watermark) => self.process(watermark).await,
             Err(error) => {
                 partition.count(Metric::StoreError);
-                (None, Some(Stopped { index: 0, summary: LogSummary::failed("error", &error) }))
+                (None, Some(Stopped { index: 0, summary: LogSummary::failed(LogOutcome::Error, &error) }))
             }
         };
         let Stopped { index, summary } = stopped?;
@@ -71,20 +71,22 @@ where
             if watermark.is_some_and(|watermark| watermark.covers(delivered.position())) {
                 if let Some(position) = another {
                     partition.count(Metric::WatermarkRegression);
-                    return (run, stop(LogSummary::failed("regression", &Regression(position.clone()))));
+                    return (run, stop(LogSummary::failed(LogOutcome::Regression, &Regression(position.clone()))));
                 }
                 partition.count(Metric::DuplicateSkipped);
-                partition.done(delivery, index, watermark, LogSummary::refused("duplicate"), Duration::ZERO);
+                partition.done(delivery, index, watermark, LogSummary::new(LogOutcome::Duplicate), Duration::ZERO);
                 continue;
             }
             let record = match delivered {
                 Delivered::Read(record) => record,
-                Delivered::Unreadable { why, .. } => return (run, stop(LogSummary::failed("unreadable", why))),
+                Delivered::Unreadable { why, .. } => {
+                    return (run, stop(LogSummary::failed(LogOutcome::Unreadable, why)));
+                }
             };
             let seen = record.seen();
             let attempt = partition.attempt(&seen, record.trace, delivery.deadline);
             if attempt.remaining().is_zero() {
-                return (run, stop(LogSummary::refused("no time to begin")));
+                return (run, stop(LogSummary::new(LogOutcome::NoTimeToBegin)));
             }
             let span = Span::step("run").linked(record.trace);
             if let Err(summary) = span.of(self.run(&attempt, record)).await {
@@ -102,11 +104,11 @@ where
             Ok(Verdict::Success(())) => Ok(()),
             Ok(Verdict::Failed(())) => match self.partition.stream.on_failure {
                 OnFailure::Discard => Ok(()),
-                OnFailure::Return => Err(LogSummary::refused("failed")),
+                OnFailure::Return => Err(LogSummary::new(LogOutcome::Failed)),
             },
-            Ok(Verdict::NotExecuted(())) => Err(LogSummary::refused("not executed")),
+            Ok(Verdict::NotExecuted(())) => Err(LogSummary::new(LogOutcome::NotExecuted)),
             // All its effects are transactional, so nothing happened.
-            Ok(Verdict::Unknown(reason)) | Err(reason) => Err(LogSummary::failed("error", reason.error())),
+            Ok(Verdict::Unknown(reason)) | Err(reason) => Err(LogSummary::failed(LogOutcome::Error, reason.error())),
         }
     }
 }

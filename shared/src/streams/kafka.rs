@@ -1,6 +1,7 @@
 //! Kafka: Amazon MSK and self-managed clusters.
 
 use std::collections::HashMap;
+use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -27,7 +28,7 @@ use crate::store::watermarks::Watermarks;
 /// let kafka = Kafka::new(Stream::new(engine.clone(), Operation::new("sales", "post"), "cluster-1"));
 /// # let event: KafkaBatch = serde_json::from_str(r#"{"records":{"sales-0":[
 /// #     {"topic":"sales","partition":0,"offset":41,"timestamp":1,"value":"e30=","headers":[]}]}}"#)?;
-/// # let deadline = engine.time().plus(std::time::Duration::from_secs(10));
+/// # let deadline = engine.now().plus(std::time::Duration::from_secs(10));
 /// for _ in 0..2 {
 ///     let response = kafka.handle(event.clone(), deadline, |attempt, _record| async move {
 ///         attempt.add_effect(Effect::named("posted"));
@@ -41,6 +42,12 @@ use crate::store::watermarks::Watermarks;
 /// ```
 #[derive(Clone)]
 pub struct Kafka<S>(Stream<S>);
+
+impl<S> fmt::Debug for Kafka<S> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Kafka").field("stream", &self.0).finish_non_exhaustive()
+    }
+}
 
 /// An event of Kafka's, as Lambda hands it over. Each record in it is read by itself: one that cannot be read stops its
 /// partition, and no other.

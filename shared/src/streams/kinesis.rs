@@ -1,6 +1,7 @@
 //! Kinesis data streams.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use aws_lambda_events::event::kinesis::KinesisEventRecord;
 use aws_lambda_events::event::streams::KinesisEventResponse;
@@ -16,6 +17,12 @@ use crate::store::watermarks::Watermarks;
 /// Handles the records of a Kinesis stream. The mapping needs `FunctionResponseTypes: [ReportBatchItemFailures]`.
 #[derive(Clone)]
 pub struct Kinesis<S>(Stream<S>);
+
+impl<S> fmt::Debug for Kinesis<S> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Kinesis").field("stream", &self.0).finish_non_exhaustive()
+    }
+}
 
 /// An event of Kinesis', as Lambda hands it over. Each record in it is read by itself: one that cannot be read stops its
 /// shard, and no other.

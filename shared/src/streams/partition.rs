@@ -1,10 +1,11 @@
 //! One partition and its watermark.
 
+use std::fmt;
 use std::time::Duration;
 
-use super::watermark::{RecordDigest, Watermark};
 use super::{Delivered, Position, Stream};
 use crate::engine::{Attempt, Timings};
+use crate::protocol::watermark::{RecordDigest, Watermark};
 use crate::protocol::{EpochMs, Trace, TransactionId};
 use crate::store::StoreError;
 use crate::store::watermarks::{Advanced, Watermarks};
@@ -18,8 +19,15 @@ pub struct Partition<'a, S> {
     pub(super) id: String,
 }
 
+impl<S> fmt::Debug for Partition<'_, S> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Partition").field("id", &self.id).field("stream", &self.stream).finish_non_exhaustive()
+    }
+}
+
 /// Why a watermark was not rewound. It is as it was, if the store did not say otherwise.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum RewindError {
     /// A rewind needs a name: of the incident, the ticket.
     #[error("a rewind needs a name")]
@@ -61,7 +69,7 @@ impl<'a, S: Watermarks> Partition<'a, S> {
         }
         let engine = &self.stream.engine;
         let found = self.watermark().await?;
-        let next = Watermark::rewound(found.as_ref(), to, engine.time());
+        let next = Watermark::rewound(found.as_ref(), to, engine.now());
         match engine.store().advance(&self.id, &next, Vec::new(), Duration::from_secs(1)).await? {
             Advanced::Applied => {}
             Advanced::Refused(Some(found)) if found == next => {}
@@ -100,7 +108,7 @@ impl<'a, S: Watermarks> Partition<'a, S> {
             watermark: watermark.and_then(|watermark| watermark.position.as_ref()),
             producer_trace: delivered.read().and_then(|record| record.trace),
             summary,
-            total: self.stream.engine.time().since(delivery.began),
+            total: self.stream.engine.now().since(delivery.began),
             ..RequestLog::default()
         }
     }

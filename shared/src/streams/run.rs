@@ -1,12 +1,12 @@
 //! A run of records: their effects and the watermark's move in one transaction.
 
 use super::partition::{Delivery, Partition, Stopped};
-use super::watermark::{RecordDigest, Watermark};
 use crate::engine::{EffectRefusal, Effects};
+use crate::protocol::watermark::{RecordDigest, Watermark};
 use crate::store::watermarks::{Advanced, MAX_BYTES, MAX_EFFECTS, Watermarks};
-use crate::store::{RefusedEffect, Store};
+use crate::store::{ItemOf, RefusedEffect, Store, TransactionalEffect};
 use crate::telemetry::metrics::Metric;
-use crate::telemetry::request_log::LogSummary;
+use crate::telemetry::request_log::{LogOutcome, LogSummary};
 use crate::telemetry::span::Span;
 
 /// Records that were run and are not committed yet.
@@ -14,12 +14,12 @@ pub(super) struct Run<S: Store> {
     records: Vec<Ran<S::Effect>>,
 }
 
-struct Ran<E> {
+struct Ran<E: TransactionalEffect> {
     index: usize,
     seen: RecordDigest,
     effects: Effects<E>,
-    /// The outcome in the log, once it is done.
-    outcome: &'static str,
+    /// How it is logged once it is done.
+    outcome: LogOutcome,
 }
 
 /// There is no room for a record's effects in the transaction.
@@ -55,7 +55,7 @@ impl<S: Watermarks> Run<S> {
         if !self.records.is_empty() && (!self.has_room(&effects) || self.collides(&effects)) {
             return Err(Full);
         }
-        self.records.push(Ran { index, seen, effects, outcome: "executed" });
+        self.records.push(Ran { index, seen, effects, outcome: LogOutcome::Executed });
         Ok(())
     }
 
@@ -96,7 +96,7 @@ impl<S: Watermarks<Effect: Clone>> Partition<'_, S> {
         let mut part = run.records.len();
         while let Some(first) = run.records.first().map(|record| record.index) {
             part = part.clamp(1, run.records.len());
-            let began = engine.time();
+            let began = engine.now();
             let seen: Vec<RecordDigest> = run.records[..part].iter().map(|record| record.seen.clone()).collect();
             let effects = run.records[..part].iter().flat_map(|record| record.effects.effects.iter().cloned());
             let next = Watermark::after(watermark.as_ref(), &seen, began);
@@ -108,7 +108,7 @@ impl<S: Watermarks<Effect: Clone>> Partition<'_, S> {
             let ended = match advanced {
                 Ok(Advanced::Applied) => {
                     for record in run.records.drain(..part) {
-                        self.done(delivery, record.index, Some(&next), LogSummary::refused(record.outcome), took);
+                        self.done(delivery, record.index, Some(&next), LogSummary::new(record.outcome), took);
                     }
                     watermark = Some(next);
                     part = run.records.len();
@@ -126,14 +126,14 @@ impl<S: Watermarks<Effect: Clone>> Partition<'_, S> {
                     }
                     continue;
                 }
-                Ok(Advanced::Rejected(error)) if part == 1 => until(LogSummary::failed("error", &error)),
+                Ok(Advanced::Rejected(error)) if part == 1 => until(LogSummary::failed(LogOutcome::Error, &error)),
                 Ok(Advanced::Rejected(_)) => {
                     part /= 2;
                     continue;
                 }
                 Err(error) => {
                     self.count(Metric::StoreError);
-                    until(LogSummary::failed("error", &error))
+                    until(LogSummary::failed(LogOutcome::Error, &error))
                 }
             };
             return Commit { moved: watermark, ended };
@@ -142,8 +142,8 @@ impl<S: Watermarks<Effect: Clone>> Partition<'_, S> {
     }
 
     /// What a refused effect means for its record.
-    fn read(&self, run: &mut Run<S>, refused: &RefusedEffect) -> Repair {
-        let unexpected = |index| Stopped { index, summary: LogSummary::failed("error", &UnexpectedRefusal) };
+    fn read(&self, run: &mut Run<S>, refused: &RefusedEffect<ItemOf<S>>) -> Repair {
+        let unexpected = |index| Stopped { index, summary: LogSummary::failed(LogOutcome::Error, &UnexpectedRefusal) };
         let Some((place, own_index)) = run.owner(refused.index) else {
             return Repair::Stop(unexpected(run.records.first().map_or(0, |record| record.index)));
         };
@@ -151,16 +151,16 @@ impl<S: Watermarks<Effect: Clone>> Partition<'_, S> {
         match record.effects.read(&RefusedEffect { index: own_index, found: refused.found.clone() }) {
             EffectRefusal::AppliedBefore => {
                 self.count(Metric::DuplicateSkipped);
-                (record.effects, record.outcome) = (Effects::none(), "duplicate");
+                (record.effects, record.outcome) = (Effects::none(), LogOutcome::Duplicate);
                 Repair::Again
             }
             EffectRefusal::NotYet => {
                 self.count(Metric::GapHeld);
-                Repair::Stop(Stopped { index: record.index, summary: LogSummary::refused("not executed") })
+                Repair::Stop(Stopped { index: record.index, summary: LogSummary::new(LogOutcome::NotExecuted) })
             }
             EffectRefusal::Conflict => {
                 self.count(Metric::SequenceConflict);
-                Repair::Stop(Stopped { index: record.index, summary: LogSummary::refused("conflict") })
+                Repair::Stop(Stopped { index: record.index, summary: LogSummary::new(LogOutcome::Conflict) })
             }
             EffectRefusal::Unexpected => Repair::Stop(unexpected(record.index)),
         }

@@ -4,6 +4,7 @@
 //! parts of one at the same time: there is no partition that a watermark could stand for. But each change has an event
 //! id that no other has, and the stream keeps it for a day only, so that a record each stays cheap.
 
+use std::fmt;
 use std::time::Duration;
 
 use aws_lambda_events::event::dynamodb::EventRecord;
@@ -17,7 +18,7 @@ use crate::envelope::{self, Unreadable};
 use crate::protocol::{EpochMs, Fingerprinter, InvalidKey, Key, Principal};
 use crate::store::Store;
 use crate::telemetry::metrics::Metric;
-use crate::telemetry::request_log::{LogSummary, RequestLog};
+use crate::telemetry::request_log::{LogOutcome, LogSummary, RequestLog};
 use crate::telemetry::span::Span;
 
 /// The retention that covers the day for which a table's stream keeps a change, and a day.
@@ -34,6 +35,16 @@ pub struct TableStream<S> {
     principal: Principal,
     on_failure: OnFailure,
     single_write: bool,
+}
+
+impl<S> fmt::Debug for TableStream<S> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("TableStream")
+            .field("operation", &self.operation)
+            .field("on_failure", &self.on_failure)
+            .finish_non_exhaustive()
+    }
 }
 
 /// An event of a table's stream, as Lambda hands it over. Each change in it is read by itself: those before one that
@@ -128,17 +139,17 @@ impl<S: Store> TableStream<S> {
         let position = Position::new(number).ok();
         let line = RequestLog { operation, position: position.as_ref(), returned: Some(true), ..RequestLog::default() };
         if !self.engine.has_time(deadline) {
-            RequestLog { summary: LogSummary::refused("no time to begin"), ..line }.write();
+            RequestLog { summary: LogSummary::new(LogOutcome::NoTimeToBegin), ..line }.write();
             return false;
         }
         let (key, change) = match read {
             Ok(read) => read,
             Err(error) => {
-                RequestLog { summary: LogSummary::failed("unreadable", &error), ..line }.write();
+                RequestLog { summary: LogSummary::failed(LogOutcome::Unreadable, &error), ..line }.write();
                 return false;
             }
         };
-        let started = self.engine.time();
+        let started = self.engine.now();
         let fingerprint = Fingerprinter::new().bytes(change.event_name.as_bytes()).finish();
         let call = Call::new(self.operation.clone(), self.principal.clone(), key, fingerprint, deadline);
         let run = |attempt| handler(attempt, change.clone());
@@ -149,7 +160,7 @@ impl<S: Store> TableStream<S> {
         };
         let settled = self.is_settled(&outcome);
         let (record, summary) = (call.record_id(), LogSummary::of(&outcome));
-        let (returned, total) = (Some(!settled), self.engine.time().since(started));
+        let (returned, total) = (Some(!settled), self.engine.now().since(started));
         RequestLog { record: Some(record.digest()), returned, summary, timings, total, ..line }.write();
         settled
     }

@@ -21,7 +21,7 @@ fn world(plan: impl IntoIterator<Item = Fault>) -> (Stream<TestStore>, MemorySto
 }
 
 fn soon(stream: &Stream<TestStore>) -> EpochMs {
-    stream.engine.time().plus(Duration::from_secs(10))
+    stream.engine.now().plus(Duration::from_secs(10))
 }
 
 /// A Kafka record; its value says what its handler does.
@@ -209,7 +209,7 @@ async fn a_record_that_was_given_up_raises_no_alarm_though_its_producers_clock_i
     let (stream, memory) = world([]);
     let mut given_up = record(1, "not execute");
     // Of a producer whose clock is an hour ahead.
-    given_up["timestamp"] = json!(stream.engine.time().0 + 60 * 60 * 1000);
+    given_up["timestamp"] = json!(stream.engine.now().0 + 60 * 60 * 1000);
     let first = deliver(&stream, &[("sales-0", vec![record(0, ""), given_up.clone(), record(2, "")])]).await;
     assert_eq!(first, [("sales-0".to_owned(), 1)]);
     assert_eq!(deliver(&stream, &[("sales-0", vec![record(2, "")])]).await, [], "the mapping gave it up");
@@ -322,7 +322,7 @@ async fn two_pollers_of_one_partition_at_once_apply_each_record_once() {
 #[tokio::test]
 async fn records_without_time_are_returned_unrun() {
     let (stream, memory) = world([]);
-    let deadline = stream.engine.time().plus(Duration::from_secs(1));
+    let deadline = stream.engine.now().plus(Duration::from_secs(1));
     let event = kafka(&[("sales-0", vec![record(7, "")])]);
     let response = Kafka::new(stream).handle(event, deadline, handle).await.unwrap();
     assert_eq!(response.batch_item_failures[0].item_identifier.offset, 7);
@@ -581,7 +581,7 @@ async fn a_change_of_a_table_that_comes_again_after_a_day_does_not_run_again_by_
                 attempt.add_effect(Effect::named(id));
                 async { Verdict::Success(()) }
             };
-            let deadline = engine.time().plus(Duration::from_secs(10));
+            let deadline = engine.now().plus(Duration::from_secs(10));
             let response = table.handle(changes(&[id]), deadline, handler).await.unwrap();
             assert!(response.batch_item_failures.is_empty());
         }

@@ -1,14 +1,16 @@
 //! What the library counts and measures, and the writer for CloudWatch.
 
+#[cfg(feature = "emf")]
 mod emf;
 
 use std::time::Duration;
 
+#[cfg(feature = "emf")]
 pub use emf::{Emf, EmfError};
 
-/// Takes what the library counts and measures.
+/// Receives what the library counts and measures.
 ///
-/// Implementations must not block: these calls are on the way of every request.
+/// Implementations must not block: they are called for every request.
 pub trait Metrics: Send + Sync {
     /// Something happened once.
     fn count(&self, metric: Metric, operation: &str);
@@ -34,17 +36,18 @@ impl Metrics for NoMetrics {
     fn flush(&self) {}
 }
 
-/// Writes the table of metrics out as [`Metric`]: a line is all that a metric needs.
+/// Makes [`Metric`] from the table of metrics: a metric needs one line.
 macro_rules! metrics {
     ($($(#[doc = $what:literal])+ $name:ident: $kind:ident in $unit:ident,)+) => {
         /// What is counted or measured. Names are CloudWatch metric names; durations end in `Ms`.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
         pub enum Metric {
             $($(#[doc = $what])+ $name,)+
         }
 
         impl Metric {
-            /// All there are.
+            /// All metrics.
             pub const ALL: [Self; [$(stringify!($name)),+].len()] = [$(Self::$name),+];
 
             /// Its unit.
@@ -79,7 +82,7 @@ metrics! {
     Executed: Counter in Count,
     /// A call was answered from its record.
     Replayed: Counter in Count,
-    /// Of those, by what the process remembers, without a request to the store.
+    /// Replays from this process's cache, without a request to the store.
     ReplayedLocal: Counter in Count,
     /// An attempt above the first ran and ended with SUCCESS.
     RetrySucceeded: Counter in Count,
@@ -151,8 +154,9 @@ metrics! {
     CommitMs: Duration in Milliseconds,
 }
 
-/// In what a metric is counted.
+/// The unit of a metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Unit {
     /// Occurrences.
     Count,
@@ -164,6 +168,7 @@ pub enum Unit {
 
 /// How a metric is reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Kind {
     /// Counted up ([`Metrics::count`]).
     Counter,

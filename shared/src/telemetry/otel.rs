@@ -5,7 +5,7 @@
 //! replay and a reconciliation are linked to the span of the first call. Whether a span is kept is decided where its
 //! trace began.
 //!
-//! They are sent over HTTP (OTLP, protocol buffers) to a collector beside the function, when a batch or a request is
+//! They are sent over HTTP (OTLP, protocol buffers) to a collector next to the function, when a batch or a request is
 //! answered: a sandbox freezes after that. A collector that is not there costs an invocation nothing but a line in the
 //! log; one that does not answer, a second.
 
@@ -28,6 +28,7 @@ const RETRY_BUDGET: Duration = Duration::from_secs(1);
 
 /// Why no spans are sent.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum InstallError {
     /// The endpoint of the collector is none.
     #[error("spans cannot be sent: {0}")]

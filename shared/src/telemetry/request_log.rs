@@ -9,9 +9,8 @@ use std::error::Error as StdError;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::engine::{Answered, Error, Outcome, Timings};
-use crate::protocol::{InvocationId, Trace, TransactionId};
-use crate::streams::Position;
+use super::timings::Timings;
+use crate::protocol::{InvocationId, Position, Trace, TransactionId};
 
 /// What a request, a message or a record of a stream came to.
 #[derive(Debug, Default)]
@@ -41,15 +40,68 @@ pub(crate) struct RequestLog<'l> {
     pub(crate) total: Duration,
 }
 
-/// What the caller was told.
+/// How a request, a message or a record of a stream ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum LogOutcome {
+    Executed,
+    Replayed,
+    NotExecuted,
+    InProgress,
+    Mismatch,
+    Conflict,
+    /// Whether it took effect is not known.
+    #[default]
+    Unknown,
+    Error,
+    /// A record that is done already.
+    Duplicate,
+    /// A record whose verdict was `Failed`.
+    Failed,
+    /// Another record stands where one was done.
+    Regression,
+    Unreadable,
+    NoKey,
+    NotComparable,
+    NoTimeToBegin,
+    AsAnotherOfItsBatch,
+    /// A request that was answered before its key was looked at, with this problem code.
+    Problem(&'static str),
+}
+
+impl LogOutcome {
+    /// As it stands in the log.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Executed => "executed",
+            Self::Replayed => "replayed",
+            Self::NotExecuted => "not executed",
+            Self::InProgress => "in progress",
+            Self::Mismatch => "mismatch",
+            Self::Conflict => "conflict",
+            Self::Unknown => "unknown",
+            Self::Error => "error",
+            Self::Duplicate => "duplicate",
+            Self::Failed => "failed",
+            Self::Regression => "regression",
+            Self::Unreadable => "unreadable",
+            Self::NoKey => "no key",
+            Self::NotComparable => "not comparable",
+            Self::NoTimeToBegin => "no time to begin",
+            Self::AsAnotherOfItsBatch => "as another of its batch",
+            Self::Problem(code) => code,
+        }
+    }
+}
+
+/// The outcome, and what else is known of the call.
 #[derive(Debug, Default)]
 pub(crate) struct LogSummary {
-    pub(crate) outcome: &'static str,
-    transaction: Option<TransactionId>,
-    attempt: Option<u64>,
-    original_request: Option<InvocationId>,
-    original_trace: Option<Trace>,
-    error: Option<String>,
+    pub(crate) outcome: LogOutcome,
+    pub(crate) transaction: Option<TransactionId>,
+    pub(crate) attempt: Option<u64>,
+    pub(crate) original_request: Option<InvocationId>,
+    pub(crate) original_trace: Option<Trace>,
+    pub(crate) error: Option<String>,
 }
 
 impl RequestLog<'_> {
@@ -58,7 +110,7 @@ impl RequestLog<'_> {
         macro_rules! write {
             ($level:ident) => {
                 tracing::$level!(
-                    outcome = self.summary.outcome,
+                    outcome = self.summary.outcome.name(),
                     operation = self.operation,
                     record = self.record,
                     message_id = self.message,
@@ -92,54 +144,29 @@ impl RequestLog<'_> {
 }
 
 impl LogSummary {
-    /// Nothing was asked of the engine.
-    pub(crate) fn refused(outcome: &'static str) -> Self {
+    /// An outcome of which nothing else is known.
+    pub(crate) fn new(outcome: LogOutcome) -> Self {
         Self { outcome, ..Self::default() }
     }
 
-    /// Nothing was asked of the engine, because something is wrong.
-    pub(crate) fn failed(outcome: &'static str, error: &dyn StdError) -> Self {
-        Self { error: Some(with_causes(error)), ..Self::refused(outcome) }
-    }
-
-    /// The engine's answer.
-    pub(crate) fn of<T>(outcome: &Result<Outcome<T>, Error>) -> Self {
-        match outcome {
-            Ok(Outcome::Executed(answered)) => Self::answered("executed", answered),
-            Ok(Outcome::Replayed(answered)) => {
-                let Answered { original_request, original_trace, .. } = *answered;
-                Self { original_request, original_trace, ..Self::answered("replayed", answered) }
-            }
-            Ok(Outcome::NotExecuted(_)) => Self::refused("not executed"),
-            Ok(Outcome::InProgress { .. }) => Self::refused("in progress"),
-            Ok(Outcome::Mismatch) => Self::refused("mismatch"),
-            Ok(Outcome::Conflict) => Self::refused("conflict"),
-            Ok(Outcome::Unknown { transaction, .. }) => {
-                Self { transaction: Some(*transaction), ..Self::refused("unknown") }
-            }
-            Err(error) => Self::failed("error", error),
-        }
-    }
-
-    fn answered<T>(outcome: &'static str, answered: &Answered<T>) -> Self {
-        let (transaction, attempt) = (Some(answered.transaction), Some(answered.attempt));
-        Self { transaction, attempt, ..Self::refused(outcome) }
+    /// An outcome that an error explains.
+    pub(crate) fn failed(outcome: LogOutcome, error: &dyn StdError) -> Self {
+        Self { error: Some(with_causes(error)), ..Self::new(outcome) }
     }
 }
 
-/// Whether this is the first line of its process: what it says of time includes the start of a sandbox. To be asked once
-/// for each line.
+/// Whether this is the first line of its process: its durations include the start of a sandbox. Call it once per line.
 pub fn is_cold_start() -> bool {
     static WARM: AtomicBool = AtomicBool::new(false);
     !WARM.swap(true, Ordering::Relaxed)
 }
 
-/// A duration as lines say it.
+/// A duration in the unit of the log's lines.
 pub fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// An error with what it was caused by, without which a store's says little.
+/// An error with its causes; a store's error alone says little.
 pub fn with_causes(error: &dyn StdError) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

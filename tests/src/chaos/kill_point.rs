@@ -72,11 +72,11 @@ mod tests {
 
     use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem};
     use idempotency::engine::{Clock, SystemClock};
+    use idempotency::protocol::watermark::Watermark;
     use idempotency::protocol::{EpochMs, Fingerprinter, Key, Principal, Record};
     use idempotency::reconcile::{Evidence, Resolver};
     use idempotency::store::Store;
     use idempotency::store::watermarks::Watermarks;
-    use idempotency::streams::watermark::Watermark;
     use idempotency::versioned::VersionedTable;
     use idempotency::{Attempt, Call, DynamoDbStore, Engine, Operation, Uncertain, Verdict};
 

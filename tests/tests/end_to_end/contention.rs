@@ -41,12 +41,12 @@ fn call(engine: &Engine<DynamoDbStore>, id: &str, time: Duration) -> Call {
         Principal::new("tests").expect("valid"),
         Key::new(id).expect("valid"),
         Fingerprinter::new().finish(),
-        engine.time().plus(time),
+        engine.now().plus(time),
     )
 }
 
 async fn post(attempt: Attempt<TransactWriteItem>, id: String) -> Verdict<()> {
-    posting(&id, "a").into_iter().for_each(|effect| attempt.add_effect(effect));
+    attempt.add_effects(posting(&id, "a"));
     Verdict::Success(())
 }
 

@@ -26,7 +26,7 @@ impl Paying for World {
             Principal::new("alice").expect("valid"),
             Key::new(key).expect("valid"),
             Fingerprinter::new().bytes(body.as_bytes()).finish(),
-            self.engine.time().plus(Duration::from_secs(10)),
+            self.engine.now().plus(Duration::from_secs(10)),
         )
     }
 

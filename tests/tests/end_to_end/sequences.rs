@@ -47,7 +47,7 @@ impl Sequenced for World {
             Principal::new("tests").expect("valid"),
             Key::new(key_of_message).expect("valid"),
             Fingerprinter::new().finish(),
-            self.engine.time().plus(Duration::from_secs(10)),
+            self.engine.now().plus(Duration::from_secs(10)),
         );
         let gate = SequenceGate::new(RECORDS, gap);
         let run = |attempt: Attempt<TransactWriteItem>| {

@@ -60,13 +60,13 @@ impl Other {
 
     async fn claimed(&self, clock: impl Clock + 'static, key: &str) {
         let engine = Engine::builder(self.store.clone()).clock(clock).build();
-        let claimed = engine.claim(&self.call(engine.time(), key)).await.expect("the store answers");
+        let claimed = engine.claim(&self.call(engine.now(), key)).await.expect("the store answers");
         let Claimed::Acquired(_dies) = claimed else { panic!("nobody has the key") };
     }
 
     async fn ended(&self, key: &str, verdict: Verdict<Value>) {
         let engine = Engine::builder(self.store.clone()).build();
-        engine.run(&self.call(engine.time(), key), |_| async { verdict }).await.expect("an outcome");
+        engine.run(&self.call(engine.now(), key), |_| async { verdict }).await.expect("an outcome");
     }
 
     /// Leaves a record that the other application's own reconciler holds.

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem, Update};
 use fault_proxy::{Fault, Refusal};
+use idempotency::protocol::watermark::{RecordDigest, Watermark};
 use idempotency::store::watermarks::{Advanced, Watermarks};
-use idempotency::streams::watermark::{RecordDigest, Watermark};
 use idempotency::streams::{Kafka, KafkaBatch, Position, Record, Stream};
 use idempotency::{Attempt, DynamoDbStore, Operation, Verdict};
 use serde_json::{Value, json};

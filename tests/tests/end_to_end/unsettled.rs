@@ -59,7 +59,7 @@ impl Timed {
             Principal::new("alice").expect("valid"),
             Key::new(key).expect("valid"),
             Fingerprinter::new().finish(),
-            self.engine.time().plus(TIMEOUT),
+            self.engine.now().plus(TIMEOUT),
         )
         .about(Subject::new(key))
     }
@@ -79,7 +79,7 @@ impl Timed {
         for segment in 0..2 {
             let mut place = ScanPlace { segment, segments: 2, after: None };
             loop {
-                let part = self.store.scan(&place, self.engine.time(), 3).await.expect("readable");
+                let part = self.store.scan(&place, self.engine.now(), 3).await.expect("readable");
                 assert!(part.read <= 3);
                 all.read += part.read;
                 all.abandoned.extend(part.abandoned);
@@ -152,7 +152,7 @@ async fn a_scan_finds_the_abandoned_and_the_expired_and_nothing_else() {
     let long: String = (0..50_000_u32).map(|number| format!("{:x}", number.wrapping_mul(2_654_435_761))).collect();
     let answered = world.engine.run(&world.call("long"), async |_| Verdict::Success(long.clone())).await;
     assert!(matches!(answered, Ok(Outcome::Executed(_))), "{answered:?}");
-    let expiration = world.engine.time().seconds().plus(Duration::from_secs(60));
+    let expiration = world.engine.now().seconds().plus(Duration::from_secs(60));
     for name in ["dead-1", "dead-2", "dead-3"] {
         world.dies(name).await;
     }

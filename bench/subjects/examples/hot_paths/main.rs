@@ -161,7 +161,7 @@ async fn run(path: &str, count: usize) {
 
 async fn batches(count: usize, engine: &Engine<DynamoDbStore>, queue: &Queue<DynamoDbStore>) {
     for number in 0..count {
-        let deadline = engine.time().plus(Duration::from_secs(30));
+        let deadline = engine.now().plus(Duration::from_secs(30));
         let response = queue.handle(&batch(number), deadline, message).await.expect("handled");
         assert!(response.batch_item_failures.is_empty());
     }
@@ -226,7 +226,7 @@ fn call(engine: &Engine<DynamoDbStore>, number: usize) -> Call {
         Principal::new("alice").expect("valid"),
         key(number),
         fingerprint(),
-        engine.time().plus(Duration::from_secs(30)),
+        engine.now().plus(Duration::from_secs(30)),
     )
 }
 

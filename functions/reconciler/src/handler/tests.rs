@@ -47,7 +47,7 @@ impl World {
 
     async fn run(&self) -> Result<Report, Error> {
         let id = InvocationId::parse("018f0000-0000-7000-8000-000000000001");
-        let deadline = self.engine.time().plus(Duration::from_secs(60));
+        let deadline = self.engine.now().plus(Duration::from_secs(60));
         self.handler.handle(Invocation { id, deadline }).await
     }
 

@@ -53,7 +53,7 @@ async fn a_reconciler_whose_takeover_lost_its_reply_does_not_block_the_next() {
     let call = world.call(Uncertain::Reconcile, "a");
     world.ends_with(&call, Verdict::Unknown("no answer".into())).await.unwrap();
     let record = world.record(&call).await.unwrap();
-    let (operations, deadline) = (operations(&call), world.engine.time().plus(TIMEOUT));
+    let (operations, deadline) = (operations(&call), world.engine.now().plus(TIMEOUT));
     let lost = world.elsewhere([LOST]);
     let says = Says(Some(7));
     assert!(lost.engine.reconcile(&record, &operations, deadline, None, &says).await.is_err());
@@ -80,7 +80,7 @@ async fn what_goes_on_after_evidence_blocks_nobody_when_its_reply_is_lost() {
         let world = World::new([]);
         world.ends_with(&call, Verdict::Unknown("no answer".into())).await.unwrap();
         let record = world.record(&call).await.unwrap();
-        let deadline = world.engine.time().plus(TIMEOUT);
+        let deadline = world.engine.now().plus(TIMEOUT);
         let reopened = world.elsewhere([Fault::None, lost]);
         let reopened = reopened.engine.reconcile(&record, &operations(&call), deadline, None, &Says(None)).await;
         assert!(matches!(reopened, Err(Error::StoreUnavailable(_))), "{reopened:?}");

@@ -35,7 +35,7 @@ async fn a_lease_counts_milliseconds_and_an_expiration_seconds() {
     tokio::time::advance(Duration::from_millis(1)).await;
     assert!(matches!(world.pay(&world.call(REPEAT, "a")).await, Ok(Outcome::Executed(_))));
     let expiration = world.record(&call).await.unwrap().expiration();
-    assert_eq!(expiration, Some(EpochS(world.engine.time().0 / 1000 + 24 * 60 * 60)));
+    assert_eq!(expiration, Some(EpochS(world.engine.now().0 / 1000 + 24 * 60 * 60)));
 }
 
 /// There, the settings of an operation were those of the store, and the last one to be made changed all others.
@@ -48,7 +48,7 @@ async fn operations_with_other_settings_on_one_store_do_not_touch_each_other() {
         Principal::new("alice").unwrap(),
         Key::new("k-1").unwrap(),
         Fingerprinter::new().finish(),
-        world.engine.time().plus(TIMEOUT),
+        world.engine.now().plus(TIMEOUT),
     );
     assert_eq!(answer(&world.pay(&long).await), Some(1));
     assert_eq!(answer(&world.pay(&short).await), Some(2), "the same key, another operation");

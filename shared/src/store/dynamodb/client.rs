@@ -10,6 +10,7 @@ use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_sdk_dynamodb::{Client, Config};
 
+#[cfg(feature = "static-user-agent")]
 use super::user_agent::UserAgent;
 
 /// Makes a client from the environment of a Lambda function. Make it once per process.
@@ -24,14 +25,16 @@ use super::user_agent::UserAgent;
 /// function never needs, would be a seventh of its program. Where they are needed, add them:
 /// `client().config().to_builder().credentials_provider(…)`.
 ///
-/// Its user agent is worked out once: the SDK, DynamoDB, the runtime, and the `app_name` of the settings. It does not tell
-/// which features of the SDK a request makes use of.
+/// With the feature `static-user-agent` its user agent is worked out once: the SDK, DynamoDB, the runtime, and the
+/// `app_name` of the settings. It then leaves out which features of the SDK a request uses.
 ///
 /// [lambda]: https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html
 /// [endpoint]: https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html
 #[must_use]
 pub fn client() -> Client {
-    let config = Config::from(&sdk_config("DYNAMODB")).to_builder().interceptor(UserAgent);
+    let config = Config::from(&sdk_config("DYNAMODB")).to_builder();
+    #[cfg(feature = "static-user-agent")]
+    let config = config.interceptor(UserAgent);
     Client::from_conf(config.build())
 }
 

@@ -5,7 +5,8 @@ use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::CancellationReason;
 
-use crate::store::{Item, RefusedEffect, StoreError};
+use super::Item;
+use crate::store::{RefusedEffect, StoreError};
 
 /// Why a request was not answered with success.
 #[derive(Debug)]
@@ -13,7 +14,7 @@ pub(super) enum Failure {
     /// The record's condition did not hold; this is what is stored.
     Refused(Option<Item>),
     /// The condition of an effect did not hold.
-    EffectRefused(RefusedEffect),
+    EffectRefused(RefusedEffect<Item>),
     /// Others were in the way: a conflicting transaction, too many requests. A repeat may succeed; this is the error if
     /// there is no time for it.
     Contended(StoreError),
@@ -61,7 +62,7 @@ impl Failure {
 
     /// Reads the reasons of a cancelled transaction, one for each action in order, the record's first.
     ///
-    /// A failed condition is final, so it wins over a conflict or a throttle beside it.
+    /// A failed condition is final, so it wins over a conflict or a throttle in the same transaction.
     pub(super) fn from_cancellation(reasons: Vec<CancellationReason>) -> Option<Self> {
         let failed = |reason: &CancellationReason| reason.code() == Some("ConditionalCheckFailed");
         match reasons.iter().position(failed) {

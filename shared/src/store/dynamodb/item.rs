@@ -1,16 +1,12 @@
 //! A record as a DynamoDB item, and back.
 
-use std::collections::HashMap;
-
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 
-use super::history;
+use super::{Item, history};
 use crate::protocol::{EpochMs, EpochS, Fingerprint, Holder, OwnerToken, PrincipalDigest, Record, RecordId, Response};
 use crate::protocol::{History, Settled, State, Status, Subject, Trace, TransactionId};
 use crate::store::StoreError;
-
-type Item = HashMap<String, AttributeValue>;
 
 /// The names of a record's attributes. The defaults fit an existing Powertools table.
 #[derive(Clone, Debug)]
@@ -50,7 +46,7 @@ pub struct AttributeNames {
     pub trace: String,
     /// What to replay (bytes). Only on settled records, and on the parts of a long answer.
     pub response: String,
-    /// How many items beside the record (`id` and `#1`, `#2`, …) hold what to replay (number). Only where it is too
+    /// How many further items (`id` and `#1`, `#2`, …) hold what to replay (number). Only where it is too
     /// long for the record, in place of `response`.
     pub parts: String,
     /// Partition key of the sparse index (string). Only on records in UNKNOWN.

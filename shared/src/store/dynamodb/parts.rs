@@ -1,4 +1,4 @@
-//! The parts of a long answer: items beside the record, written in its transaction.
+//! The parts of a long answer: further items, written in the record's transaction.
 //!
 //! A part carries the transaction id and the attempt of the record that it belongs to, so that it is never taken for
 //! one of another life of the key, and the record's expiration, so that both are deleted.
@@ -8,17 +8,15 @@ use std::time::Duration;
 use aws_sdk_dynamodb::config::{Builder, timeout::TimeoutConfig};
 use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem};
 
-use super::{DynamoDbStore, Failure, item};
+use super::{DynamoDbStore, Failure, Item, item};
 use crate::protocol::{EpochS, Record, RecordId};
 use crate::store::{MAX_RECORD_RESPONSE_BYTES, PART_BYTES, StoreError};
-
-type Item = std::collections::HashMap<String, AttributeValue>;
 
 /// "A single transaction: up to 100 items, 4 MB" (Amazon DynamoDB, quotas).
 const TRANSACTION_ITEMS: usize = 100;
 const TRANSACTION_BYTES: usize = 4 * 1024 * 1024;
 
-/// Kept free for the record, and for what a part has beside its bytes.
+/// Kept free for the record, and for what a part has besides its bytes.
 const RECORD_BYTES: usize = 4 * 1024;
 const PART_OVERHEAD_BYTES: usize = 512;
 
@@ -70,13 +68,13 @@ fn id(record: &RecordId, index: usize) -> AttributeValue {
     item::string(format!("{}#{}", record.as_str(), index + 1))
 }
 
-/// How long an answer may be that one transaction carries beside these effects.
+/// How long an answer may be that one transaction carries together with these effects.
 pub(super) fn max_response_bytes(effects: &[TransactWriteItem]) -> usize {
     let used: usize = effects.iter().map(effect_bytes).sum();
     let parts = TRANSACTION_ITEMS.saturating_sub(1 + effects.len());
     let bytes = TRANSACTION_BYTES.saturating_sub(RECORD_BYTES + used);
     let overhead = bytes.div_ceil(PART_BYTES) * PART_OVERHEAD_BYTES;
-    // What stays in the record is small enough to be let in beside any effects.
+    // What stays in the record is small enough to fit with any effects.
     bytes.saturating_sub(overhead).min(parts * PART_BYTES).max(MAX_RECORD_RESPONSE_BYTES)
 }
 

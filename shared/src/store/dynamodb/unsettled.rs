@@ -1,19 +1,16 @@
-//! Resolution records that wait for somebody: UNKNOWN ones by the sparse index, abandoned ones by a scan.
+//! Records that wait for a resolution: UNKNOWN ones by the sparse index, abandoned ones by a scan.
 //!
 //! Both readings are eventually consistent and decide nothing. Whoever acts on a record takes it over under a condition
 //! on what was seen.
 
 use std::collections::HashMap;
 
-use aws_sdk_dynamodb::types::AttributeValue;
 use futures::future::try_join_all;
 
 use super::item::{self, UNRESOLVED_PARTITIONS};
-use super::{AttributeNames, DynamoDbStore};
+use super::{AttributeNames, DynamoDbStore, Item};
 use crate::protocol::{EpochMs, EpochS, Record, RecordId, Status};
 use crate::store::StoreError;
-
-type Item = HashMap<String, AttributeValue>;
 
 /// A place in the list of UNKNOWN records: after the record with this age and id.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -68,7 +65,7 @@ impl DynamoDbStore {
     /// # Errors
     /// [`StoreError::NotApplied`] if the index could not be read.
     pub async fn unknown(&self, limit: usize, after: Option<&After>) -> Result<UnknownPage, StoreError> {
-        // One more than asked for tells whether there is a next page.
+        // One more than requested shows whether there is a next page.
         let partitions = (0..UNRESOLVED_PARTITIONS).map(|number| self.unknown_in(number, limit + 1, after));
         let mut records: Vec<Record> = try_join_all(partitions).await?.into_iter().flatten().collect();
         records.sort_by_key(After::of);

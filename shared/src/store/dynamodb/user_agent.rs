@@ -1,4 +1,4 @@
-//! Who asks: one header of each request, worked out once.
+//! The user agent: one header of each request, worked out once.
 
 use std::borrow::Cow;
 use std::sync::LazyLock;
@@ -13,10 +13,10 @@ use aws_sdk_dynamodb::meta::PKG_VERSION;
 use aws_smithy_runtime_api::client::interceptors::{disable_interceptor, dyn_dispatch_hint};
 use aws_types::os_shim_internal::Env;
 
-/// Takes the place of the SDK's own interceptor, which writes the same text into two headers, one of them signed, and
-/// works it out anew for each request: a tenth of what that costs.
+/// Replaces the SDK's own interceptor, which writes the same text into two headers, one of them signed, and works it out
+/// again for each request: about a tenth of a request's instructions.
 ///
-/// What it leaves out is which features of the SDK a request makes use of.
+/// It leaves out which features of the SDK a request uses.
 #[derive(Debug)]
 pub(super) struct UserAgent;
 
@@ -69,11 +69,11 @@ mod tests {
     use aws_smithy_runtime_api::http::StatusCode;
     use aws_smithy_types::body::SdkBody;
 
-    /// The headers of a request that tell who asks.
+    /// The user agent headers of the requests.
     #[derive(Clone, Debug, Default)]
-    struct LogSummary(Arc<Mutex<Vec<(String, String)>>>);
+    struct Sent(Arc<Mutex<Vec<(String, String)>>>);
 
-    impl HttpConnector for LogSummary {
+    impl HttpConnector for Sent {
         fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
             let headers = request.headers().iter().filter(|(name, _)| name.ends_with("user-agent"));
             self.0.lock().unwrap().extend(headers.map(|(name, value)| (name.to_owned(), value.to_owned())));
@@ -83,9 +83,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn each_request_tells_once_who_asks_in_the_words_of_the_sdk() {
-        let told = LogSummary::default();
-        let connector = SharedHttpConnector::new(told.clone());
+    async fn each_request_has_one_user_agent_as_the_sdk_writes_it() {
+        let sent = Sent::default();
+        let connector = SharedHttpConnector::new(sent.clone());
         let config = super::super::client().config().to_builder();
         let config = config
             .http_client(http_client_fn(move |_, _| connector.clone()))
@@ -95,8 +95,8 @@ mod tests {
         for config in [config, named] {
             Client::from_conf(config.build()).list_tables().send().await.unwrap();
         }
-        let told = told.0.lock().unwrap().clone();
-        let [(name, text), (same, with_app)] = told.as_slice() else { panic!("{told:?}") };
+        let sent = sent.0.lock().unwrap().clone();
+        let [(name, text), (same, with_app)] = sent.as_slice() else { panic!("{sent:?}") };
         assert_eq!((name.as_str(), same.as_str()), ("user-agent", "user-agent"));
         assert!(text.starts_with("aws-sdk-rust/") && text.contains(" api/dynamodb/"), "{text}");
         assert_eq!(*with_app, format!("{text} app/payments"));

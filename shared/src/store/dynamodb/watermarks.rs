@@ -9,12 +9,12 @@ use backon::Retryable;
 
 use super::error::Failure;
 use super::item::{binary, number, string};
-use super::{DynamoDbStore, contention_backoff};
+use super::{DynamoDbStore, Item, contention_backoff};
 use crate::protocol::EpochMs;
+use crate::protocol::Position;
+use crate::protocol::watermark::{Watermark, Witness};
+use crate::store::StoreError;
 use crate::store::watermarks::{Advanced, Watermarks};
-use crate::store::{Item, StoreError};
-use crate::streams::Position;
-use crate::streams::watermark::{Watermark, Witness};
 
 impl Watermarks for DynamoDbStore {
     async fn watermark(&self, id: &str) -> Result<Option<Watermark>, StoreError> {
@@ -30,7 +30,7 @@ impl Watermarks for DynamoDbStore {
         next: &Watermark,
         effects: Vec<TransactWriteItem>,
         retry_budget: Duration,
-    ) -> Result<Advanced, StoreError> {
+    ) -> Result<Advanced<Item>, StoreError> {
         let mut actions = vec![self.move_to(id, next)?];
         actions.extend(effects);
         // The SDK gives each of these requests a token, so that a repeat after a lost reply is answered like the first.
@@ -96,7 +96,7 @@ impl DynamoDbStore {
     }
 }
 
-fn refused(id: &str, failure: Failure) -> Result<Advanced, Failure> {
+fn refused(id: &str, failure: Failure) -> Result<Advanced<Item>, Failure> {
     match failure {
         Failure::Refused(found) => {
             let found = found.map(|item| to_watermark(id, &item)).transpose().map_err(Failure::Store)?;

@@ -1,5 +1,6 @@
 //! Metrics in CloudWatch's embedded metric format, written to standard output.
 
+use std::fmt;
 use std::io::Write;
 use std::time::Duration;
 
@@ -17,6 +18,12 @@ use crate::store::BoxError;
 #[derive(Clone, Copy)]
 pub struct Emf {
     collector: &'static Collector,
+}
+
+impl fmt::Debug for Emf {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Emf").finish_non_exhaustive()
+    }
 }
 
 /// The process has a metrics recorder already.

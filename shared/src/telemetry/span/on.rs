@@ -9,7 +9,7 @@ use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 use crate::protocol::Trace;
 
-/// What tells our spans from others: they are exported, and no part of a line in the log.
+/// The target of our own spans: they are exported, and left out of the log's lines.
 const TARGET: &str = "idempotency::span";
 
 static PROVIDER: OnceLock<SdkTracerProvider> = OnceLock::new();

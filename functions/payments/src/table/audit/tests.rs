@@ -158,7 +158,7 @@ async fn a_late_owner_is_in_the_audit_with_its_result() {
         let uncertain = Uncertain::Repeat { within: Duration::MAX };
         let operation = Operation::new("payments", "POST /payments").uncertain(uncertain);
         let (principal, key) = (Principal::new("ann").unwrap(), Key::new("k").unwrap());
-        let deadline = engine.time().plus(Duration::from_secs(10));
+        let deadline = engine.now().plus(Duration::from_secs(10));
         Call::new(operation, principal, key, Fingerprinter::new().finish(), deadline)
     };
     let Claimed::Acquired(late) = engine.claim(&call()).await.unwrap() else { panic!("must acquire") };

@@ -1,7 +1,7 @@
-//! Up to where a partition is done: pure, like the protocol.
+//! The watermark of a partition: up to where its records are done.
 //!
 //! **A repetition, or another record at an old place?** Both show a position at or below the watermark. A repetition is
-//! to be skipped; but a topic that was deleted and created anew starts its offsets again, and to skip those records
+//! to be skipped; but a topic that was deleted and created again starts its offsets again, and to skip those records
 //! would lose them in silence. So the watermark keeps *witnesses*, in constant space: places, and digests of the records
 //! that ran there. A record that stands at the place of a witness and has another digest is
 //! [evidently another](Step::Regression), and so is the whole batch that it came with, for what Lambda delivers of a
@@ -9,8 +9,8 @@
 //!
 //! Witnesses are
 //!
-//! * the first record that was ever run, which a topic created anew delivers first;
-//! * records at places about twice as far as the one before, so that a topic created anew whose first records are not
+//! * the first record that was ever run, which a recreated topic delivers first;
+//! * records at places about twice as far as the one before, so that a recreated topic whose first records are not
 //!   delivered (retention has removed them, or the mapping starts at the latest) meets one before long;
 //! * the last ones of the latest runs: what Lambda repeats begins within the batch that it could not checkpoint, and that
 //!   batch's last record is one of these. The watermark itself is always one.
@@ -19,7 +19,7 @@
 //! that comes again after others were run, was never run, has a time stamp that may be newer than all of theirs, and is
 //! nevertheless no regression. A repetition never has another digest, so there is no false alarm.
 //!
-//! **What stays undetected** is a topic created anew of which a whole batch lies below the watermark and meets no witness: its
+//! **What stays undetected** is a recreated topic of which a whole batch lies below the watermark and meets no witness: its
 //! first life was first run at a later place than its start, and the new one has not come to there; or the batch falls
 //! between two witnesses. One whose first records ran before a batch of its earlier life came to its end, and whose next
 //! ones stand at none of that batch's witnesses. And one whose records at the witnesses' places are equal, to the time
@@ -27,8 +27,8 @@
 //! Lambda hands a record over (a schema registry that is given to the mapping) changes its digest, and looks like another
 //! record.
 
+use super::Position;
 use crate::protocol::EpochMs;
-use crate::streams::Position;
 
 /// What a watermark compares of a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,7 +102,7 @@ impl Watermark {
         Self { version: 0, position: None, newest_ms: i64::MIN, updated: now, witnesses: Vec::new() }
     }
 
-    /// The watermark after a run of records above it, in order. Unchanged but for its version if there are none.
+    /// The watermark after a run of records above it, in order. Unchanged except for its version if there are none.
     #[must_use]
     pub fn after(watermark: Option<&Self>, run: &[RecordDigest], now: EpochMs) -> Self {
         let mut next = watermark.cloned().unwrap_or_else(|| Self::start(now));
@@ -140,12 +140,12 @@ impl Watermark {
     }
 
     /// Whether this place is at or below it.
-    pub(super) fn covers(&self, position: &Position) -> bool {
+    pub(crate) fn covers(&self, position: &Position) -> bool {
         self.position.as_ref().is_some_and(|last| position <= last)
     }
 
     /// The witness of this place.
-    pub(super) fn witness(&self, position: &Position) -> Option<&Witness> {
+    pub(crate) fn witness(&self, position: &Position) -> Option<&Witness> {
         self.witnesses.iter().find(|witness| witness.position == *position)
     }
 
@@ -166,7 +166,7 @@ impl Witness {
         Self { position: record.position.clone(), digest: record.digest }
     }
 
-    /// About how many bytes it is of the item.
+    /// About how many bytes of the item it takes.
     fn bytes(&self) -> usize {
         self.position.to_string().len() + 21
     }
@@ -257,7 +257,7 @@ mod tests {
         }
     }
 
-    /// A topic created anew may be delivered from any place on; it must not go far until a witness stands in its way.
+    /// A recreated topic may be delivered from any place on; it must not go far until a witness stands in its way.
     #[test]
     fn from_whatever_place_on_a_topic_created_anew_is_delivered_it_meets_a_witness_before_long() {
         let offsets: Vec<u64> = (0..1_000_000).collect();

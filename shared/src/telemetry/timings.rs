@@ -54,7 +54,7 @@ impl Drop for Outer {
 }
 
 /// Adds to the timings of the call that is being polled; outside a [`timed`] call it does nothing.
-pub(super) fn add(metric: Metric, duration: Duration) {
+pub(crate) fn add(metric: Metric, duration: Duration) {
     let Some(mut timings) = OF_CALL.get() else { return };
     match metric {
         Metric::WaitMs => timings.wait += duration,

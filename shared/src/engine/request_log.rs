@@ -1,0 +1,30 @@
+//! What the request log says of a call.
+
+use super::{Answered, Error, Outcome};
+use crate::telemetry::request_log::{LogOutcome, LogSummary};
+
+impl LogSummary {
+    /// The engine's answer.
+    pub(crate) fn of<T>(outcome: &Result<Outcome<T>, Error>) -> Self {
+        match outcome {
+            Ok(Outcome::Executed(answered)) => Self::answered(LogOutcome::Executed, answered),
+            Ok(Outcome::Replayed(answered)) => {
+                let Answered { original_request, original_trace, .. } = *answered;
+                Self { original_request, original_trace, ..Self::answered(LogOutcome::Replayed, answered) }
+            }
+            Ok(Outcome::NotExecuted(_)) => Self::new(LogOutcome::NotExecuted),
+            Ok(Outcome::InProgress { .. }) => Self::new(LogOutcome::InProgress),
+            Ok(Outcome::Mismatch) => Self::new(LogOutcome::Mismatch),
+            Ok(Outcome::Conflict) => Self::new(LogOutcome::Conflict),
+            Ok(Outcome::Unknown { transaction, .. }) => {
+                Self { transaction: Some(*transaction), ..Self::new(LogOutcome::Unknown) }
+            }
+            Err(error) => Self::failed(LogOutcome::Error, error),
+        }
+    }
+
+    fn answered<T>(outcome: LogOutcome, answered: &Answered<T>) -> Self {
+        let (transaction, attempt) = (Some(answered.transaction), Some(answered.attempt));
+        Self { transaction, attempt, ..Self::new(outcome) }
+    }
+}

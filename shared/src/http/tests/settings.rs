@@ -1,0 +1,67 @@
+//! Settings of the layer, and the ready-made principals.
+
+use http::HeaderName;
+use http::header::{CONTENT_TYPE, SET_COOKIE};
+use lambda_http::aws_lambda_events::apigw::ApiGatewayRequestAuthorizerIamDescription;
+
+use super::*;
+
+/// A handler whose answer has headers of which only some belong into a replay.
+async fn with_headers(layer: &IdempotencyLayer<TestStore>) -> Response<Body> {
+    let handler = service_fn(|_: Request| async {
+        let response = Response::builder()
+            .header(CONTENT_TYPE, "text/plain")
+            .header(SET_COOKIE, "session=1")
+            .header("x-receipt", "r-1");
+        Ok::<_, Infallible>(response.body(Body::Text("done".into())).unwrap())
+    });
+    layer.layer(handler).oneshot(request("alice", "k", "/things", "{}")).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_replay_has_the_headers_of_the_list_and_those_that_are_added_to_it() {
+    for is_added in [false, true] {
+        let layer = Api::new([]).layer;
+        let layer = if is_added { layer.replay_header(HeaderName::from_static("x-receipt")) } else { layer };
+        let (first, replay) = (with_headers(&layer).await, with_headers(&layer).await);
+        assert_eq!(first.headers()["x-receipt"], "r-1");
+        assert_eq!(
+            (&replay.headers()["idempotency-replayed"], replay.body()),
+            (&"true".parse().unwrap(), first.body())
+        );
+        assert_eq!(replay.headers()[CONTENT_TYPE], "text/plain");
+        assert_eq!(replay.headers().get("x-receipt").is_some_and(|value| value == "r-1"), is_added);
+        assert!(!replay.headers().contains_key(SET_COOKIE), "a cookie is never replayed");
+    }
+}
+
+fn signed_by(arn: Option<&str>) -> Request {
+    let mut request = request("alice", "k", "/things", "{}");
+    let mut authorizer = ApiGatewayRequestAuthorizer::default();
+    authorizer.iam = arn.map(|arn| {
+        let mut iam = ApiGatewayRequestAuthorizerIamDescription::default();
+        iam.user_arn = Some(arn.to_owned());
+        iam
+    });
+    let mut context = ApiGatewayV2httpRequestContext::default();
+    context.authorizer = Some(authorizer);
+    request.extensions_mut().insert(RequestContext::ApiGatewayV2(context));
+    request
+}
+
+#[tokio::test]
+async fn the_principal_of_a_signed_request_is_the_arn_of_its_user() {
+    let (alice, bob) = ("arn:aws:iam::123456789012:user/alice", "arn:aws:iam::123456789012:user/bob");
+    assert_eq!(iam_user(&signed_by(Some(alice))), Some(Principal::new(alice).unwrap()));
+    assert_eq!(iam_user(&signed_by(None)), None, "a request that nobody signed");
+    assert_eq!(iam_user(&signed_by(Some(""))), None, "an empty ARN names nobody");
+
+    let mut api = Api::new([]);
+    api.layer = api.layer.clone().principal(iam_user);
+    for (arn, replayed) in [(alice, false), (alice, true), (bob, false)] {
+        let response = api.send(signed_by(Some(arn))).await;
+        assert_eq!(response.headers().contains_key("idempotency-replayed"), replayed, "{arn}");
+    }
+    assert_eq!(code(&api.send(signed_by(None)).await), "403 missing-principal");
+    assert_eq!(api.runs(), 2);
+}
