@@ -167,11 +167,14 @@ impl Explored {
     }
 }
 
-/// Runs every schedule of a scenario within its bounds, up to the first that breaks something.
-pub fn explore(scenario: Scenario, breakage: Option<Breakage>) -> Explored {
+/// Runs the schedules of a scenario within its bounds in their order, up to the first that breaks something.
+pub fn explore(scenario: Scenario, breakage: Option<Breakage>, at_most: u64) -> Explored {
     let (runtime, mut explored) = (runtime(), Explored::default());
     let mut next = Some(Script::default());
     while let (Some(script), None) = (&next, &explored.broken) {
+        if explored.schedules == at_most {
+            break;
+        }
         let world = of_script(scenario, script, breakage);
         let made = || world.network.choices(|choices| choices.script());
         explored.run(&world, &runtime, || format!("PROOF_SCENARIO={scenario:?} PROOF_SCRIPT={}", made()));
@@ -209,22 +212,34 @@ pub fn sweep(scenario: Scenario, seeds: Range<u64>, breakage: Option<Breakage>) 
     total.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Replays a seed: what was told.
+/// Replays a seed: what was told, and what was written.
 ///
 /// # Errors
 /// What was broken, and what was told until then.
 pub fn replay_seed(scenario: Scenario, seed: u64) -> Result<Vec<String>, String> {
-    let world = of_seed(scenario, seed, None);
-    run(&world, &runtime());
-    world.judge.verdict()
+    replay(&of_seed(scenario, seed, None), &runtime())
 }
 
-/// Replays a script: what was told.
+/// Replays a script: what was told, and what was written.
 ///
 /// # Errors
 /// What was broken, and what was told until then.
 pub fn replay_script(scenario: Scenario, script: &Script) -> Result<Vec<String>, String> {
-    let world = of_script(scenario, script, None);
-    run(&world, &runtime());
+    replay(&of_script(scenario, script, None), &runtime())
+}
+
+/// Replays every schedule of a scenario within its bounds: what was told and written, or broken, in each of them.
+pub fn replay_all(scenario: Scenario, mut hear: impl FnMut(Result<Vec<String>, String>)) {
+    let (runtime, mut next) = (runtime(), Some(Script::default()));
+    while let Some(script) = next {
+        let world = of_script(scenario, &script, None);
+        hear(replay(&world, &runtime));
+        next = world.network.choices(|choices| choices.script()).next();
+    }
+}
+
+fn replay(world: &World, runtime: &tokio::runtime::Runtime) -> Result<Vec<String>, String> {
+    world.judge.be_verbose();
+    run(world, runtime);
     world.judge.verdict()
 }

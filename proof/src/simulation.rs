@@ -90,7 +90,16 @@ impl Simulation {
     /// What was broken.
     pub fn run(&self, seed: u64) -> Result<Vec<String>, String> {
         let metrics = Counting(Arc::clone(&self.coverage));
-        self.runtime.block_on(scenario::run(seed, metrics, self.breakage))
+        self.runtime.block_on(scenario::run(seed, metrics, self.breakage, false))
+    }
+
+    /// Runs the schedule of a seed: what every caller heard, and what was written.
+    ///
+    /// # Errors
+    /// What was broken.
+    pub fn replay(&self, seed: u64) -> Result<Vec<String>, String> {
+        let metrics = Counting(Arc::clone(&self.coverage));
+        self.runtime.block_on(scenario::run(seed, metrics, self.breakage, true))
     }
 }
 

@@ -1,20 +1,20 @@
 //! The engine: claim → run → commit.
 
-mod acquire;
 mod answer;
 mod attempt;
 mod builder;
 mod cache;
 mod claim;
 mod clock;
+mod driver;
 mod entropy;
+mod evidence;
 mod observer;
 mod on_failure;
 mod operation;
 mod outcome;
 mod response_codec;
 mod timings;
-mod wait;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -22,28 +22,31 @@ use std::time::Duration;
 
 use futures::FutureExt;
 
+pub use crate::protocol::machine::EffectRefusal;
 pub use answer::{Answer, UnreadableAnswer};
+pub use attempt::Attempt;
 pub(crate) use attempt::Effects;
-pub use attempt::{Attempt, EffectRefusal};
 pub use builder::EngineBuilder;
 pub use claim::{Claim, Claimed};
-pub use clock::{Clock, SystemClock};
-pub use entropy::{Entropy, NoEntropy, SystemEntropy};
+pub use clock::Clock;
+#[cfg(feature = "system")]
+pub use clock::SystemClock;
+#[cfg(feature = "system")]
+pub use entropy::SystemEntropy;
+pub use entropy::{Entropy, NoEntropy};
+pub use evidence::{Evidence, Resolver};
 pub use observer::{Fenced, NoObserver, Observer};
 pub use on_failure::OnFailure;
 pub use operation::{Call, Operation};
 pub use outcome::{Answered, Error, Outcome, Reason, Verdict};
 
-use crate::protocol::{
-    ClaimRequest, Condition, EpochMs, OwnerToken, Record, Resolution, Trace, TransactionId, Write, begin_settled,
-};
-use crate::store::{Store, Written};
+use crate::protocol::machine::{Action, Machine, Terms};
+use crate::protocol::{ClaimRequest, EpochMs, OwnerToken, Record, Resolution, Trace, TransactionId};
+use crate::store::Store;
 use crate::telemetry::metrics::{Metric, Metrics};
-use crate::telemetry::span::{self, Span};
-use acquire::{Marked, Next};
+use crate::telemetry::span;
 
-pub(crate) use acquire::{OnUncertain, Taken};
-pub(crate) use claim::Restarted;
+pub(crate) use driver::Driver;
 pub(crate) use timings::{Timings, timed};
 
 /// Runs operations so that each takes effect once, and answers each of its callers alike.
@@ -73,8 +76,14 @@ impl<S> Clone for Engine<S> {
 
 impl<S: Store> Engine<S> {
     /// Starts to build an engine on a store.
+    #[cfg(feature = "system")]
     pub fn builder(store: S) -> EngineBuilder<S> {
-        EngineBuilder::new(store)
+        EngineBuilder::new(store, SystemClock, SystemEntropy)
+    }
+
+    /// Starts to build an engine on a store, with a clock and a random source of your own.
+    pub fn builder_with(store: S, clock: impl Clock + 'static, entropy: impl Entropy + 'static) -> EngineBuilder<S> {
+        EngineBuilder::new(store, clock, entropy)
     }
 
     /// Claims, runs and commits: `run` runs under an exclusive claim, its effects are written with its answer.
@@ -92,52 +101,8 @@ impl<S: Store> Engine<S> {
         R: Future<Output = Verdict<T>>,
     {
         match self.claim(call).await? {
-            Claimed::Acquired(claim) => self.run_claimed(*claim, run).await,
+            Claimed::Acquired(claim) => claim.run(run).await,
             Claimed::Answered(outcome) => outcome.read(),
-        }
-    }
-
-    pub(crate) async fn run_claimed<T, F, R>(&self, claim: Claim<S>, run: F) -> Result<Outcome<T>, Error>
-    where
-        T: Answer,
-        F: FnOnce(Attempt<S::Effect>) -> R,
-        R: Future<Output = Verdict<T>>,
-    {
-        let attempt = claim.attempt();
-        if attempt.remaining().is_zero() {
-            if let Err(error) = claim.release().await {
-                tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    "the claim blocks its key until its lease is over"
-                );
-            }
-            return Err(Error::DeadlineAtHand);
-        }
-        let operation = claim.record().operation.clone();
-        let outcome = self.run_until_settled(claim, &attempt, run).await;
-        self.count_retry(attempt.number(), &operation, &outcome);
-        outcome
-    }
-
-    async fn run_until_settled<T, F, R>(
-        &self,
-        claim: Claim<S>,
-        attempt: &Attempt<S::Effect>,
-        run: F,
-    ) -> Result<Outcome<T>, Error>
-    where
-        T: Answer,
-        F: FnOnce(Attempt<S::Effect>) -> R,
-        R: Future<Output = Verdict<T>>,
-    {
-        match Span::step("run").of(until_deadline(attempt, run)).await {
-            Ok(Verdict::Success(answer)) => claim.commit(Resolution::Success, answer, attempt.take_effects()).await,
-            Ok(Verdict::Failed(answer)) => claim.commit(Resolution::Failed, answer, attempt.take_effects()).await,
-            Ok(Verdict::NotExecuted(_)) if claim.follows_uncertain() => {
-                claim.abandon("this attempt executed nothing, but an earlier one may have".into()).await?.read()
-            }
-            Ok(Verdict::NotExecuted(answer)) => claim.release().await.map(|()| Outcome::NotExecuted(answer)),
-            Ok(Verdict::Unknown(reason)) | Err(reason) => claim.abandon(reason).await?.read(),
         }
     }
 
@@ -157,84 +122,41 @@ impl<S: Store> Engine<S> {
         F: Fn(Attempt<S::Effect>) -> R,
         R: Future<Output = Verdict<T>>,
     {
-        let mut request = self.request(call)?;
-        if let Some(outcome) = self.remembered(&request) {
-            return outcome.read();
+        let mut driver = self.drive(Machine::single_write, call)?;
+        let mut answer = None;
+        loop {
+            driver.advance().await?;
+            let Some(attempt) = driver.attempt() else { return driver.outcome(answer) };
+            answer = driver.run(&attempt, &run).await;
         }
-        let mut found = None;
-        for _ in 0..ROUNDS {
-            let begin = match self.next(found.as_ref(), &request) {
-                Next::Begin(write) => write,
-                Next::Uncertain(takeover) => match self.mark_unknown(takeover).await? {
-                    Marked::Unknown(outcome) => return outcome.read(),
-                    Marked::Changed(record) => {
-                        found = record;
-                        continue;
-                    }
-                },
-                Next::Acquired(_) => break,
-                Next::Replay(record) => return self.replay(record).await?.read(),
-                Next::Held(lease) => return self.in_progress(&request.operation, lease).read(),
-                Next::Answered(outcome) => return outcome.read(),
-            };
-            let attempt = self.attempt(&begin.record, request.trace, call.deadline());
-            let (resolution, answer) = match Span::step("run").of(until_deadline(&attempt, &run)).await {
-                Ok(Verdict::Success(answer)) => (Resolution::Success, answer),
-                Ok(Verdict::Failed(answer)) => (Resolution::Failed, answer),
-                Ok(Verdict::NotExecuted(answer)) => return Ok(Outcome::NotExecuted(answer)),
-                Ok(Verdict::Unknown(reason)) | Err(reason) => return Err(Error::NothingHappened(reason)),
-            };
-            let guarded = attempt.take_guarded_effects();
-            let settled = call.operation().settled(&answer, self.now(), S::max_response_bytes(&guarded.effects));
-            let write = begin_settled(begin, resolution, settled);
-            match self.settle_in_single_write(&write, guarded, call.deadline()).await? {
-                Settling::Settled => {
-                    self.parts.cache.remember(&write.record);
-                    self.count(Metric::Executed, &write.record.operation);
-                    return Ok(Outcome::Executed(Answered::new(resolution, answer, &write.record)));
-                }
-                Settling::NotYet => return Ok(Outcome::NotExecuted(answer)),
-                Settling::Conflict => return Ok(Outcome::Conflict),
-                Settling::Changed(record) => {
-                    found = record.map(|record| *record);
-                    // The next write is another one, and has a token of its own.
-                    request.owner = self.identity()?.0;
-                }
-            }
-        }
-        Ok(Outcome::InProgress { retry_after: Duration::from_secs(1) })
     }
 
-    async fn settle_in_single_write(
+    /// Like [`run`](Engine::run); but where the outcome of an earlier attempt is uncertain, asks `resolver` for
+    /// evidence, which settles the record, or lets this call run, or leaves the outcome unknown.
+    ///
+    /// # Errors
+    /// As [`run`](Engine::run).
+    pub async fn run_or_reconcile<T, F, R>(
         &self,
-        write: &Write,
-        mut guarded: Effects<S::Effect>,
-        deadline: EpochMs,
-    ) -> Result<Settling, Error> {
-        let operation = &write.record.operation;
-        loop {
-            let effects = std::mem::take(&mut guarded.effects);
-            let without_effects = effects.is_empty();
-            match self.write_until(write, effects, Metric::CommitMs, deadline).await {
-                Ok(Written::Applied | Written::Recognised) => return Ok(Settling::Settled),
-                Ok(Written::Refused(record)) => return Ok(Settling::Changed(record)),
-                Ok(Written::EffectRefused(refused)) => match guarded.read(&refused) {
-                    // Once more, without them: the record then answers the next duplicate.
-                    EffectRefusal::AppliedBefore if !without_effects => self.count(Metric::DuplicateSkipped, operation),
-                    EffectRefusal::NotYet => {
-                        self.count(Metric::GapHeld, operation);
-                        return Ok(Settling::NotYet);
-                    }
-                    EffectRefusal::Conflict => {
-                        self.count(Metric::SequenceConflict, operation);
-                        return Ok(Settling::Conflict);
-                    }
-                    EffectRefusal::AppliedBefore | EffectRefusal::Unexpected => {
-                        return Err(Error::EffectRefused { index: refused.index });
-                    }
-                },
-                Err(source) => return Err(Error::NotRecorded { transaction: write.record.transaction, source }),
-            }
+        call: &Call,
+        run: F,
+        resolver: &impl Resolver<S::Effect, T>,
+    ) -> Result<Outcome<T>, Error>
+    where
+        T: Answer,
+        F: FnOnce(Attempt<S::Effect>) -> R,
+        R: Future<Output = Verdict<T>>,
+    {
+        let mut driver = self.drive(Machine::resolving_call, call)?;
+        driver.advance().await?;
+        let mut answer = None;
+        if let Action::Resolve(record) = driver.machine().poll() {
+            answer = driver.resolve(record.clone(), resolver).await;
+            driver.advance().await?;
+        }
+        match Claim::of(driver) {
+            Ok(claim) => claim.run(run).await,
+            Err(driver) => driver.outcome(answer),
         }
     }
 
@@ -243,47 +165,20 @@ impl<S: Store> Engine<S> {
     /// # Errors
     /// [`Error`] where nothing could be claimed. Nothing ran.
     pub async fn claim(&self, call: &Call) -> Result<Claimed<S>, Error> {
-        match self.take(self.request(call)?, call, OnUncertain::Leave).await? {
-            Taken::Run(claim) => Ok(Claimed::Acquired(claim)),
-            // Not held where it is to be left; were it, nothing would run over it.
-            Taken::Reconcile(claim) => Ok(Claimed::Answered(claim.abandon("nobody reconciles it".into()).await?)),
-            Taken::Answered(outcome) => Ok(Claimed::Answered(outcome)),
+        let mut driver = self.drive(Machine::call, call)?;
+        driver.advance().await?;
+        match Claim::of(driver) {
+            Ok(claim) => Ok(Claimed::Acquired(Box::new(claim))),
+            Err(driver) => driver.stored_outcome().map(Claimed::Answered),
         }
     }
 
-    /// As [`Engine::write_until`], where no deadline is known.
-    pub(crate) async fn write(
-        &self,
-        write: &Write,
-        effects: Vec<S::Effect>,
-        duration: Metric,
-    ) -> Result<Written, crate::store::StoreError> {
-        self.write_until(write, effects, duration, EpochMs(0)).await
-    }
-
-    /// Writes, and waits for others that are in the way until a margin before the deadline, or for half the margin if
-    /// there is less time.
-    pub(crate) async fn write_until(
-        &self,
-        write: &Write,
-        effects: Vec<S::Effect>,
-        duration: Metric,
-        deadline: EpochMs,
-    ) -> Result<Written, crate::store::StoreError> {
-        let started = self.now();
-        let step = if duration == Metric::ClaimMs { Span::step("claim") } else { Span::step("commit") };
-        let written = step.of(self.parts.store.write_within(write, effects, self.retry_budget(deadline))).await;
-        let operation = &write.record.operation;
-        self.took(duration, operation, started);
-        match &written {
-            Ok(Written::Recognised) => self.count(Metric::OwnWriteRecognised, operation),
-            Ok(Written::Refused(_)) if matches!(write.condition, Condition::Unchanged(_)) => {
-                self.count(Metric::Conflict, operation);
-            }
-            Ok(Written::Applied | Written::Refused(_) | Written::EffectRefused(_)) => {}
-            Err(_) => self.count(Metric::StoreError, operation),
-        }
-        written
+    fn drive(&self, machine: fn(ClaimRequest, Terms) -> Machine, call: &Call) -> Result<Box<Driver<S>>, Error> {
+        let request = self.request(call)?;
+        let (now, start_by) = (self.now(), self.stop_at(call.deadline()));
+        let wait_until = now.plus(call.waits().min(start_by.since(now)));
+        let terms = Terms { retention: call.operation().kept_for(), start_by, wait_until };
+        Ok(Box::new(Driver::new(self, machine(request, terms), call.operation().clone(), call.deadline())))
     }
 
     pub(crate) fn request(&self, call: &Call) -> Result<ClaimRequest, Error> {
@@ -293,7 +188,7 @@ impl<S: Store> Engine<S> {
             operation: call.operation().shared_name(),
             principal: Some(call.principal()),
             subject: call.subject(),
-            request: call.request(),
+            invocation: call.request(),
             trace: call.trace(),
             fingerprint: call.fingerprint(),
             owner,
@@ -326,6 +221,11 @@ impl<S: Store> Engine<S> {
     /// How long a write may wait for others.
     pub(crate) fn retry_budget(&self, deadline: EpochMs) -> Duration {
         self.stop_at(deadline).since(self.now()).max(self.parts.margin / 2)
+    }
+
+    /// How long a call can wait: not into the time in which it would have to record what it ran itself.
+    pub(crate) fn longest_wait(&self, deadline: EpochMs) -> Duration {
+        self.stop_at(deadline).since(self.now())
     }
 
     pub(crate) fn store(&self) -> &S {
@@ -391,10 +291,6 @@ impl<S: Store> Engine<S> {
         self.count(metric, operation);
     }
 
-    pub(crate) fn observer(&self) -> &dyn Observer {
-        &*self.parts.observer
-    }
-
     /// An invocation ends: what was counted, measured and traced is written out, before the sandbox may freeze.
     pub fn flush(&self) {
         self.parts.metrics.flush();
@@ -419,23 +315,6 @@ impl<S: Store> Engine<S> {
     }
 }
 
-/// What came of the one write of single-write mode.
-enum Settling {
-    Settled,
-    /// The effects cannot be applied yet.
-    NotYet,
-    /// What the effects are about was used for something else.
-    Conflict,
-    /// Somebody was faster: look again.
-    Changed(Option<Box<Record>>),
-}
-
-/// How often a claim looks again after another was faster.
-pub(crate) const ROUNDS: usize = 8;
-
-/// When a caller may ask again about an outcome that is not known.
-const UNKNOWN_RETRY_AFTER: Duration = Duration::from_secs(5);
-
 /// Runs until the attempt must stop. An error is a panic or the end of time: nobody knows what happened.
 pub(crate) async fn until_deadline<E, V, F, R>(attempt: &Attempt<E>, run: F) -> Result<V, Reason>
 where
@@ -445,7 +324,7 @@ where
     let handle = attempt.clone();
     // Boxed: what runs may be large, and would be moved with every future around it.
     let run = AssertUnwindSafe(Box::pin(async move { run(handle).await })).catch_unwind();
-    match tokio::time::timeout(attempt.remaining(), run).await {
+    match clock::timeout(attempt.clock(), attempt.remaining(), run).await {
         Ok(Ok(verdict)) => Ok(verdict),
         Ok(Err(_panic)) => Err("the run panicked".into()),
         Err(_elapsed) => Err("the run was stopped before the deadline of the function".into()),

@@ -30,13 +30,10 @@
 
 use std::time::Duration;
 
-use crate::engine::{Engine, Error, ROUNDS};
-use crate::protocol::{
-    ClaimRequest, Decision, EpochMs, EpochS, Fingerprinter, Holder, InvocationId, Record, RecordId, Uncertain, Write,
-    decide, extend, release,
-};
-use crate::store::{Store, StoreError, Written};
-use crate::telemetry::metrics::Metric;
+use crate::engine::{Driver, Engine, Error, Operation};
+use crate::protocol::machine::{Action, Input, Machine, Ran};
+use crate::protocol::{ClaimRequest, EpochMs, Fingerprinter, InvocationId, RecordId, Uncertain};
+use crate::store::Store;
 
 /// A lock by its name.
 pub struct Lock<S> {
@@ -50,9 +47,9 @@ pub struct Lock<S> {
 /// Dropping it frees nothing: a sandbox can freeze before any clean-up. Then the lease ends it.
 #[must_use = "a lock that is not released is blocked until its lease is over"]
 pub struct Held<S: Store> {
-    engine: Engine<S>,
-    record: Record,
-    holder: Holder,
+    driver: Driver<S>,
+    fence: u64,
+    until: EpochMs,
     lease: Duration,
 }
 
@@ -73,55 +70,19 @@ impl<S: Store> Lock<S> {
     /// [`Error::StoreUnavailable`] or [`Error::NoEntropy`]: it is not held, or, if even giving it up was not answered,
     /// until its lease is over.
     pub async fn acquire(&self, request: Option<InvocationId>) -> Result<Option<Held<S>>, Error> {
-        let request = self.request(request)?;
-        let mut found = None;
-        for _ in 0..ROUNDS {
-            let now = self.now(found.as_ref());
-            let write = match decide(found.as_ref(), &request, now) {
-                Decision::Begin(write) => write,
-                Decision::Acquired(record) => return Ok(Some(self.held(record.clone(), &request))),
-                Decision::InProgress(_) => return Ok(None),
-                // A lock is never settled, and its requests are all the same.
-                Decision::Mismatch | Decision::Replay(..) | Decision::Reconcile(_) => return Ok(None),
-            };
-            let written = self.engine.write(&write, Vec::new(), Metric::ClaimMs).await;
-            if let Err(StoreError::Uncertain(_)) = &written {
-                self.held(write.record.clone(), &request).give_up().await;
-            }
-            match written.map_err(Error::StoreUnavailable)? {
-                Written::Applied | Written::Recognised => return Ok(Some(self.held(write.record, &request))),
-                Written::Refused(record) => found = record.map(|record| *record),
-                Written::EffectRefused(_) => return Ok(None),
-            }
-        }
-        Ok(None)
+        let machine = Machine::lock(self.request(request)?, self.lease, self.engine.now());
+        let operation = Operation::new("lock", self.name.as_str());
+        Held::of(Driver::new(&self.engine, machine, operation, EpochMs(0)), self.lease).await
     }
 
-    /// The time at which to look at what was found: now, or the end of its lease if no clock that is right can have given
-    /// it. It would block the lock for as long as that clock is ahead; the fence stops its holder.
-    fn now(&self, found: Option<&Record>) -> EpochMs {
-        let now = self.engine.now();
-        match found.and_then(Record::holder) {
-            Some(holder) if holder.lease > now.plus(self.lease * 2) => {
-                tracing::warn!(
-                    lock = self.name,
-                    ahead_s = holder.lease.since(now.plus(self.lease)).as_secs(),
-                    "a clock that is ahead gave a lease that this lock does not give; it is taken over",
-                );
-                holder.lease
-            }
-            Some(_) | None => now,
-        }
-    }
-
-    fn request(&self, request: Option<InvocationId>) -> Result<ClaimRequest, Error> {
+    fn request(&self, invocation: Option<InvocationId>) -> Result<ClaimRequest, Error> {
         let (owner, transaction) = self.engine.identity()?;
         Ok(ClaimRequest {
             id: RecordId::of_lock(&self.name),
             operation: format!("lock {}", self.name).into(),
             principal: None,
             subject: None,
-            request,
+            invocation,
             trace: None,
             fingerprint: Fingerprinter::new().finish(),
             owner,
@@ -131,24 +92,29 @@ impl<S: Store> Lock<S> {
             uncertain: Uncertain::Repeat { within: Duration::MAX },
         })
     }
-
-    fn held(&self, record: Record, request: &ClaimRequest) -> Held<S> {
-        let holder = Holder { owner: request.owner, lease: request.lease };
-        Held { engine: self.engine.clone(), record, holder, lease: self.lease }
-    }
 }
 
 impl<S: Store> Held<S> {
+    /// The lock, if it is held at the end of what the machine has to do for that.
+    async fn of(mut driver: Driver<S>, lease: Duration) -> Result<Option<Self>, Error> {
+        driver.advance().await?;
+        let (fence, until) = match driver.machine().poll() {
+            Action::Run(record) => (record.attempt, record.holder().map_or(EpochMs(0), |holder| holder.lease)),
+            _ => return driver.released().map(|()| None),
+        };
+        Ok(Some(Self { driver, fence, until, lease }))
+    }
+
     /// The fencing token: it grows with every acquisition. Write what the lock guards under a condition on it.
     #[must_use]
     pub const fn fence(&self) -> u64 {
-        self.record.attempt
+        self.fence
     }
 
     /// Until when nobody else takes the lock.
     #[must_use]
     pub const fn until(&self) -> EpochMs {
-        self.holder.lease
+        self.until
     }
 
     /// Holds it for another lease from now on; nothing if it was taken meanwhile.
@@ -157,41 +123,21 @@ impl<S: Store> Held<S> {
     /// [`Error::StoreUnavailable`]: whether it was held for longer is not known, so it has been given up as far as that
     /// could be done.
     pub async fn renew(mut self) -> Result<Option<Self>, Error> {
-        let now = self.engine.now();
-        self.holder.lease = now.plus(self.lease);
-        let write = extend(self.record.clone(), self.holder.clone(), now);
-        match self.engine.write(&write, Vec::new(), Metric::ClaimMs).await {
-            Ok(Written::Applied | Written::Recognised) => Ok(Some(Self { record: write.record, ..self })),
-            Ok(Written::Refused(_) | Written::EffectRefused(_)) => Ok(None),
-            Err(source) => {
-                self.give_up().await;
-                Err(Error::StoreUnavailable(source))
-            }
-        }
+        let lease = self.driver.engine().now().plus(self.lease);
+        self.driver.handle(Input::Renew { lease }).await;
+        Self::of(self.driver, self.lease).await
     }
 
     /// Frees it. If it was taken meanwhile, nothing changes.
     ///
     /// # Errors
     /// [`Error::StoreUnavailable`]: it is free at the latest when its lease is over.
-    pub async fn release(self) -> Result<(), Error> {
-        let written = self.engine.write_release(&self.freed()).await;
-        written.map(|_| ()).map_err(Error::StoreUnavailable)
-    }
-
-    /// Frees it if that can be done quickly: nobody knows that it is held.
-    async fn give_up(self) {
-        self.engine.write_in_time(&self.freed(), EpochMs(0)).await;
-    }
-
-    /// The write that frees it.
-    fn freed(&self) -> Write {
-        release(self.record.clone(), self.holder.owner, NEVER, self.engine.now())
+    pub async fn release(mut self) -> Result<(), Error> {
+        self.driver.handle(Input::Ran(Ran::NotExecuted)).await;
+        self.driver.advance().await?;
+        self.driver.released()
     }
 }
-
-/// 9999-12-31T23:59:59Z: a lock does not expire, or its fencing token would begin again at 1.
-const NEVER: EpochS = EpochS(253_402_300_799);
 
 #[cfg(test)]
 mod tests {

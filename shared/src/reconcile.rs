@@ -9,31 +9,14 @@
 //! owner, a second reconciler and an operator cannot settle it twice.
 
 mod operations;
-mod resolver;
 
-use crate::engine::{Answer, Attempt, Call, Engine, Error, Outcome, Reason, Verdict};
-use crate::engine::{Claim, OnUncertain, Restarted, Taken, until_deadline};
+use crate::engine::{Answer, Driver, Engine, Error};
+use crate::protocol::machine::{Action, End, Machine};
 use crate::protocol::{ClaimRequest, EpochMs, InvocationId, Record, Resolution, Uncertain};
 use crate::store::Store;
-use crate::telemetry::metrics::Metric;
-use crate::telemetry::span::Span;
 
+pub use crate::engine::{Evidence, Resolver};
 pub use operations::Operations;
-pub use resolver::Resolver;
-
-/// What the other side says about a transaction id.
-#[derive(Clone, Debug)]
-pub enum Evidence<T> {
-    /// It happened. Settles SUCCESS with this answer.
-    Happened(T),
-    /// It was refused for good. Settles FAILED with this answer.
-    Refused(T),
-    /// It did not happen *and cannot happen any more*. A retry may run, under a new transaction id: at once, if it is
-    /// what reconciles; else the record is released, and effects that were added to the attempt are written with that.
-    Prevented,
-    /// None of these is certain. The record stays UNKNOWN.
-    Unclear(Reason),
-}
 
 /// What became of a record that was to be reconciled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -53,40 +36,6 @@ pub enum Reconciled {
 }
 
 impl<S: Store> Engine<S> {
-    /// Like [`run`](Engine::run); but where the outcome of an earlier attempt is uncertain, asks `resolver` for
-    /// evidence, which settles the record, or lets this call run, or leaves the outcome unknown.
-    ///
-    /// # Errors
-    /// As [`run`](Engine::run).
-    pub async fn run_or_reconcile<T, F, R>(
-        &self,
-        call: &Call,
-        run: F,
-        resolver: &impl Resolver<S::Effect, T>,
-    ) -> Result<Outcome<T>, Error>
-    where
-        T: Answer,
-        F: FnOnce(Attempt<S::Effect>) -> R,
-        R: Future<Output = Verdict<T>>,
-    {
-        let taken = self.take(self.request(call)?, call, OnUncertain::Hold).await?;
-        let claim = match taken {
-            Taken::Run(claim) => claim,
-            Taken::Answered(outcome) => return outcome.read(),
-            Taken::Reconcile(claim) => match self.settle_by_evidence(*claim, resolver).await? {
-                Found::Settled(_, outcome) => return Ok(outcome),
-                Found::Prevented(claim, _) => match claim.restart().await? {
-                    Restarted::Run(claim) => {
-                        self.count(Metric::UnknownPrevented, &claim.record().operation);
-                        claim
-                    }
-                    Restarted::Answered(outcome) => return outcome.read(),
-                },
-            },
-        };
-        self.run_claimed(*claim, run).await
-    }
-
     /// Reconciles a record that was found UNKNOWN, or PROCESSING under a lease that is over, without a call.
     ///
     /// A record that is of none of `operations` is left exactly as it is. Another is taken over only if it is still as
@@ -109,7 +58,7 @@ impl<S: Store> Engine<S> {
             operation: record.operation.clone(),
             principal: record.principal,
             subject: record.subject.clone(),
-            request,
+            invocation: request,
             trace: None,
             fingerprint: record.fingerprint,
             owner,
@@ -117,67 +66,28 @@ impl<S: Store> Engine<S> {
             lease: self.lease(deadline),
             uncertain: Uncertain::Reconcile,
         };
-        // What was seen may be stale, and decides nothing: the condition does.
-        let Some(takeover) = self.takeover(record, &request) else { return Ok(Reconciled::NotOpen) };
-        let Some(claim) = self.hold(takeover, request, operation, deadline).await? else {
-            return Ok(Reconciled::NotOpen);
-        };
-        match self.settle_by_evidence(claim, resolver).await? {
-            Found::Settled(reconciled, _) => Ok(reconciled),
-            Found::Prevented(claim, attempt) => {
-                let reconciled = claim.reopen(attempt.take_effects()).await?;
-                self.count(reconciled.metric(), &record.operation);
-                Ok(reconciled)
-            }
+        let machine = Machine::reconciliation(request, record, operation.kept_for(), self.now());
+        let mut driver = Driver::new(self, machine, operation.clone(), deadline);
+        driver.advance().await?;
+        if let Action::Resolve(record) = driver.machine().poll() {
+            // The answer is for callers, who find it in the record.
+            let _: Option<T> = driver.resolve(record.clone(), resolver).await;
+            driver.advance().await?;
         }
-    }
-
-    async fn settle_by_evidence<T: Answer>(
-        &self,
-        claim: Claim<S>,
-        resolver: &impl Resolver<S::Effect, T>,
-    ) -> Result<Found<S, T>, Error> {
-        let attempt = claim.attempt_of_first();
-        let record = claim.record().clone();
-        let looking = until_deadline(&attempt, |attempt| resolver.resolve(&record, attempt));
-        let (reconciled, outcome) = match Span::step("reconcile").linked(record.trace).of(looking).await {
-            Ok(Evidence::Happened(answer)) => {
-                (Reconciled::Happened, claim.commit(Resolution::Success, answer, attempt.take_effects()).await?)
-            }
-            Ok(Evidence::Refused(answer)) => {
-                (Reconciled::Refused, claim.commit(Resolution::Failed, answer, attempt.take_effects()).await?)
-            }
-            Ok(Evidence::Prevented) => return Ok(Found::Prevented(Box::new(claim), attempt)),
-            Ok(Evidence::Unclear(reason)) | Err(reason) => (Reconciled::Unclear, claim.abandon(reason).await?.read()?),
-        };
-        let reconciled = match &outcome {
-            Outcome::Executed(_) => reconciled,
-            // Somebody else settled it meanwhile: the recorded outcome is the answer, whatever we found.
-            Outcome::Replayed(_) => Reconciled::NotOpen,
+        match driver.end() {
+            End::Executed(_, Resolution::Success) => Ok(Reconciled::Happened),
+            End::Executed(_, Resolution::Failed) => Ok(Reconciled::Refused),
+            End::Reopened => Ok(Reconciled::Prevented),
+            // Somebody else settled it meanwhile: the recorded outcome is the answer, whatever was found.
+            End::NotOpen | End::Replayed(..) | End::Recalled(..) => Ok(Reconciled::NotOpen),
             // A commit that did not take effect leaves the outcome as unknown as it was.
-            Outcome::Unknown { .. }
-            | Outcome::InProgress { .. }
-            | Outcome::NotExecuted(_)
-            | Outcome::Mismatch
-            | Outcome::Conflict => Reconciled::Unclear,
-        };
-        self.count(reconciled.metric(), &record.operation);
-        Ok(Found::Settled(reconciled, outcome))
-    }
-}
-
-enum Found<S: Store, T> {
-    Settled(Reconciled, Outcome<T>),
-    Prevented(Box<Claim<S>>, Attempt<S::Effect>),
-}
-
-impl Reconciled {
-    const fn metric(self) -> Metric {
-        match self {
-            Self::Happened => Metric::UnknownHappened,
-            Self::Refused => Metric::UnknownRefused,
-            Self::Prevented => Metric::UnknownPrevented,
-            Self::Unclear | Self::NotOpen | Self::Foreign => Metric::UnknownLeft,
+            End::Unknown(_)
+            | End::InProgress(_)
+            | End::Contended
+            | End::NotExecuted
+            | End::Mismatch
+            | End::Conflict => Ok(Reconciled::Unclear),
+            End::Failed(failure) => Err(driver.failed(failure)),
         }
     }
 }

@@ -78,7 +78,7 @@ impl Other {
             operation: record.operation.clone(),
             principal: record.principal,
             subject: record.subject.clone(),
-            request: None,
+            invocation: None,
             trace: None,
             fingerprint: record.fingerprint,
             owner: OwnerToken([7; 16]),

@@ -62,7 +62,7 @@ pub(crate) use ledger::Opening;
 pub use ledger::{Account, Balance, Clearing, Entry, LedgerEntry, Origin, Posting};
 pub use message::Message;
 pub use money::{Amount, Currency, Money};
-pub use operations::{NAMESPACE, operations};
+pub use operations::{NAMESPACE, PAY, REFUND, operations};
 pub use payment::{Payment, PaymentRequest};
 pub use provider::{
     Charge, Charged, Decline, Provider, ProviderError, ProviderRejection, ProviderStatus, Refunded, Reversal,

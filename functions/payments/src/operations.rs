@@ -9,8 +9,10 @@ use crate::Subject;
 /// The namespace of the API clients' idempotency keys. Part of each record's id: never change it while records exist.
 pub const NAMESPACE: &str = "payments";
 
-const PAY: &str = "POST /payments";
-const REFUND: &str = "POST /payments/{id}/refunds";
+/// The operation of a payment, and its route.
+pub const PAY: &str = "POST /payments";
+/// The operation of a refund, and its route.
+pub const REFUND: &str = "POST /payments/{id}/refunds";
 
 /// The operations of this application whose outcome the provider knows. The API, the reconciler and the console all use
 /// this list.

@@ -18,6 +18,8 @@ struct Book {
     broken: Vec<String>,
     noted: BTreeMap<&'static str, u64>,
     told: Vec<String>,
+    /// Whether each write is told, too.
+    is_verbose: bool,
 }
 
 /// How often what occurred.
@@ -75,6 +77,18 @@ impl Judge {
     /// How often this happened.
     pub(super) fn count_of(&self, what: &str) -> u64 {
         self.book().noted.get(what).copied().unwrap_or(0)
+    }
+
+    /// From now on each write is told, too.
+    pub(super) fn be_verbose(&self) {
+        self.book().is_verbose = true;
+    }
+
+    /// A write arrived.
+    pub(super) fn wrote(&self, what: impl FnOnce() -> String) {
+        if self.book().is_verbose {
+            self.tell(what());
+        }
     }
 
     /// For whoever looks at a schedule.

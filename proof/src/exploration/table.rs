@@ -89,6 +89,7 @@ impl Table {
     }
 
     pub(super) fn write(&self, write: &Write, effects: &[TransactWriteItem]) -> Result<Written, StoreError> {
+        self.judge.wrote(|| format!("{write:?} with {} effects", effects.len()));
         let (counted, found) = self.counted(effects);
         let is_ignored = match write.condition {
             Condition::Owned { .. } => self.is(Breakage::OwnerIgnored),

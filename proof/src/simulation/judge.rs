@@ -17,6 +17,8 @@ struct History {
     final_answer: Option<(u8, Resolution, u64)>,
     fences: Vec<u64>,
     broken: Vec<String>,
+    /// What was written, if that is told, too.
+    written: Option<Vec<String>>,
 }
 
 impl Judge {
@@ -55,6 +57,18 @@ impl Judge {
         history.told.push(format!("fence {fence}"));
     }
 
+    /// From now on each write is told, too.
+    pub(super) fn be_verbose(&self) {
+        self.history().written = Some(Vec::new());
+    }
+
+    /// A write arrived.
+    pub(super) fn wrote(&self, what: impl FnOnce() -> String) {
+        if let Some(written) = &mut self.history().written {
+            written.push(what());
+        }
+    }
+
     /// A promise that must hold.
     pub(super) fn expect(&self, holds: bool, promise: &str) {
         if !holds {
@@ -66,7 +80,7 @@ impl Judge {
     pub(super) fn verdict(&self) -> Result<Vec<String>, String> {
         let history = std::mem::take(&mut *self.history());
         if history.broken.is_empty() {
-            Ok(history.told)
+            Ok([history.told, history.written.unwrap_or_default()].concat())
         } else {
             Err(format!("{}\n{}", history.broken.join("\n"), history.told.join("\n")))
         }

@@ -67,26 +67,34 @@ struct World {
     dice: Arc<Dice>,
     memory: MemoryStore,
     provider: Provider,
-    judge: Judge,
+    judge: Arc<Judge>,
     metrics: Counting,
     breakage: Option<Breakage>,
     runs: AtomicU64,
     started: tokio::time::Instant,
 }
 
-pub(super) async fn run(seed: u64, metrics: Counting, breakage: Option<Breakage>) -> Result<Vec<String>, String> {
+pub(super) async fn run(
+    seed: u64,
+    metrics: Counting,
+    breakage: Option<Breakage>,
+    is_verbose: bool,
+) -> Result<Vec<String>, String> {
     let dice = Arc::new(Dice::new(seed));
     let world = World {
         scenario: Scenario::ALL[dice.pick(Scenario::ALL.len())],
         memory: MemoryStore::new(),
         provider: Provider::new(Arc::clone(&dice)),
-        judge: Judge::default(),
+        judge: Arc::default(),
         metrics,
         breakage,
         runs: AtomicU64::new(0),
         started: tokio::time::Instant::now(),
         dice,
     };
+    if is_verbose {
+        world.judge.be_verbose();
+    }
     world.storm().await;
     world.calm().await;
     world.judge.verdict().map_err(|broken| format!("{:?}: {broken}", world.scenario))
@@ -316,7 +324,12 @@ impl World {
     // --- with what
 
     fn engine(&self) -> Engine<RemoteStore> {
-        let store = RemoteStore { memory: self.memory.clone(), dice: Arc::clone(&self.dice), breakage: self.breakage };
+        let store = RemoteStore {
+            memory: self.memory.clone(),
+            dice: Arc::clone(&self.dice),
+            judge: Arc::clone(&self.judge),
+            breakage: self.breakage,
+        };
         Engine::builder(store)
             .clock(SkewedClock { started: self.started, skew: self.dice.below_ms(SKEW_MS) })
             .entropy(SeededEntropy(Arc::clone(&self.dice)))

@@ -8,12 +8,14 @@ use idempotency::store::{Store, StoreError, Written};
 
 use super::Breakage;
 use super::dice::{Dice, Fault};
+use super::judge::Judge;
 
 /// A store far away.
 #[derive(Clone)]
 pub(super) struct RemoteStore {
     pub(super) memory: MemoryStore,
     pub(super) dice: Arc<Dice>,
+    pub(super) judge: Arc<Judge>,
     pub(super) breakage: Option<Breakage>,
 }
 
@@ -81,6 +83,7 @@ impl RemoteStore {
     }
 
     async fn apply(&self, write: &Write, effects: Vec<Effect>) -> Result<Written, StoreError> {
+        self.judge.wrote(|| format!("{write:?} with {effects:?}"));
         let Some(breakage) = self.breakage else { return self.memory.write(write, effects).await };
         let found = self.memory.read(&write.record.id).await?;
         let ignored = match write.condition {

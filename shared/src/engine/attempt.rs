@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::Clock;
+use super::{Clock, EffectRefusal};
 use crate::protocol::{EpochMs, Trace, TransactionId};
 use crate::store::{Item, RefusedEffect};
 
@@ -28,21 +28,6 @@ struct Guarded<E> {
 
 type ReadRefusal = Box<dyn Fn(Option<&Item>) -> EffectRefusal + Send>;
 
-/// What it means that the condition of an effect did not hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EffectRefusal {
-    /// The effects have been applied before, under another record or one that has expired. The record is settled
-    /// without them.
-    AppliedBefore,
-    /// They cannot be applied yet: something else must happen before. Nothing is recorded.
-    NotYet,
-    /// What they are about, a sequence number for example, was used before for something else. Nothing is recorded;
-    /// people must see it.
-    Conflict,
-    /// Neither: an error.
-    Unexpected,
-}
-
 /// The effects of an attempt, and what a refusal of each means.
 pub(crate) struct Effects<E> {
     pub(crate) effects: Vec<E>,
@@ -51,7 +36,11 @@ pub(crate) struct Effects<E> {
 
 impl<E> Effects<E> {
     pub(crate) const fn none() -> Self {
-        Self { effects: Vec::new(), refusals: Vec::new() }
+        Self::of(Vec::new())
+    }
+
+    pub(super) const fn of(effects: Vec<E>) -> Self {
+        Self { effects, refusals: Vec::new() }
     }
 
     pub(crate) fn read(&self, refused: &RefusedEffect) -> EffectRefusal {
@@ -105,6 +94,10 @@ impl<E> Attempt<E> {
         self.stop_at.since(self.clock.now())
     }
 
+    pub(super) fn clock(&self) -> &dyn Clock {
+        &*self.clock
+    }
+
     /// Adds an effect *inside*: it is written in the transaction that settles the record, or not at all.
     ///
     /// At most 99 beside the record, which is what one `TransactWriteItems` carries; each on another item.
@@ -123,10 +116,6 @@ impl<E> Attempt<E> {
 
     fn add(&self, guarded: Guarded<E>) {
         self.effects.lock().unwrap_or_else(PoisonError::into_inner).push(guarded);
-    }
-
-    pub(crate) fn take_effects(&self) -> Vec<E> {
-        self.take_guarded_effects().effects
     }
 
     pub(crate) fn take_guarded_effects(&self) -> Effects<E> {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::cache::Cache;
-use super::{Clock, Engine, Entropy, NoObserver, Observer, Parts, SystemClock, SystemEntropy};
+use super::{Clock, Engine, Entropy, NoObserver, Observer, Parts};
 use crate::telemetry::metrics::{Metrics, NoMetrics};
 
 /// Builds an [`Engine`].
@@ -13,12 +13,12 @@ pub struct EngineBuilder<S> {
 }
 
 impl<S> EngineBuilder<S> {
-    pub(super) fn new(store: S) -> Self {
+    pub(super) fn new(store: S, clock: impl Clock + 'static, entropy: impl Entropy + 'static) -> Self {
         Self {
             parts: Parts {
                 store,
-                clock: Arc::new(SystemClock),
-                entropy: Arc::new(SystemEntropy),
+                clock: Arc::new(clock),
+                entropy: Arc::new(entropy),
                 metrics: Arc::new(NoMetrics),
                 observer: Arc::new(NoObserver),
                 margin: Duration::from_secs(2),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use quick_cache::sync::{Cache as Entries, DefaultLifecycle};
 use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
 
-use crate::protocol::{Record, RecordId};
+use crate::protocol::{EpochMs, Record, RecordId};
 
 /// Records by their id, at most so many bytes of them. It remembers nothing if that is zero.
 pub(super) struct Cache(Option<Entries<RecordId, Arc<Record>, Bytes>>);
@@ -42,22 +42,23 @@ impl Cache {
         Self(options.ok().filter(|_| bytes > 0).map(entries))
     }
 
-    pub(super) fn get(&self, id: &RecordId) -> Option<Arc<Record>> {
-        self.0.as_ref()?.get(id)
+    /// What is remembered. An expired record is forgotten instead.
+    pub(super) fn recall(&self, id: &RecordId, now: EpochMs) -> Option<Arc<Record>> {
+        let entries = self.0.as_ref()?;
+        let record = entries.get(id)?;
+        if record.has_expired(now) {
+            entries.remove(id);
+            return None;
+        }
+        Some(record)
     }
 
     /// Remembers a record, if it is settled and whole.
-    pub(super) fn remember(&self, record: &Record) {
+    pub(super) fn remember(&self, record: &Arc<Record>) {
         if let Some(entries) =
             self.0.as_ref().filter(|_| record.settled().is_some_and(|(_, settled)| settled.is_whole()))
         {
-            entries.insert(record.id.clone(), Arc::new(record.clone()));
-        }
-    }
-
-    pub(super) fn forget(&self, id: &RecordId) {
-        if let Some(entries) = &self.0 {
-            entries.remove(id);
+            entries.insert(record.id.clone(), Arc::clone(record));
         }
     }
 }
@@ -69,8 +70,10 @@ mod tests {
         EpochMs, EpochS, Fingerprinter, History, Key, Principal, Response, Settled, State, TransactionId,
     };
 
-    fn record(key: usize, response: Response) -> Record {
-        Record {
+    const NOW: EpochMs = EpochMs(1);
+
+    fn record(key: usize, response: Response) -> Arc<Record> {
+        Arc::new(Record {
             id: RecordId::new("n", &Principal::new("p").unwrap(), &Key::new(key.to_string()).unwrap()),
             operation: "POST /things".into(),
             fingerprint: Fingerprinter::new().finish(),
@@ -84,7 +87,7 @@ mod tests {
             history: History::default(),
             ended_by: None,
             state: State::Success(Settled { response, expiration: EpochS(9) }),
-        }
+        })
     }
 
     #[test]
@@ -93,27 +96,27 @@ mod tests {
         for key in 0..1000 {
             cache.remember(&record(key, vec![0; 1000].into()));
         }
-        let held = (0..1000).filter(|key| cache.get(&record(*key, vec![].into()).id).is_some()).count();
+        let held = (0..1000).filter(|key| cache.recall(&record(*key, vec![].into()).id, NOW).is_some()).count();
         assert!((10..=100).contains(&held), "{held} entries of at least 1,000 bytes");
         cache.remember(&record(1, vec![0; 200_000].into()));
-        assert!(cache.get(&record(1, vec![].into()).id).is_none(), "longer than all that may be held");
+        assert!(cache.recall(&record(1, vec![].into()).id, NOW).is_none(), "longer than all that may be held");
     }
 
     #[test]
     fn it_holds_whole_settled_records_only() {
         let cache = Cache::of_bytes(100_000);
-        let unknown = Record { state: State::Unknown(None), ..record(1, vec![].into()) };
+        let unknown = Arc::new(Record { state: State::Unknown(None), ..(*record(1, vec![].into())).clone() });
         for other in [unknown, record(2, Response::Parts(3))] {
             cache.remember(&other);
-            assert!(cache.get(&other.id).is_none(), "{other:?}");
+            assert!(cache.recall(&other.id, NOW).is_none(), "{other:?}");
         }
         let whole = record(3, vec![1].into());
         cache.remember(&whole);
-        assert_eq!(cache.get(&whole.id).as_deref(), Some(&whole));
-        cache.forget(&whole.id);
-        assert!(cache.get(&whole.id).is_none());
+        assert_eq!(cache.recall(&whole.id, NOW).as_ref(), Some(&whole));
+        assert!(cache.recall(&whole.id, EpochMs(9_000)).is_none(), "it has expired");
+        assert!(cache.recall(&whole.id, NOW).is_none(), "and is forgotten");
         let none = Cache::of_bytes(0);
         none.remember(&whole);
-        assert!(none.get(&whole.id).is_none());
+        assert!(none.recall(&whole.id, NOW).is_none());
     }
 }

@@ -1,24 +1,88 @@
-//! The time of day as a component, so that tests and simulations own it.
+//! Time as a component, so that tests and simulations control it.
 
+use std::sync::Arc;
+use std::time::Duration;
+#[cfg(feature = "system")]
 use std::time::{SystemTime, UNIX_EPOCH};
+
+use futures::future::{BoxFuture, Either, select};
 
 use crate::protocol::EpochMs;
 
-/// Tells the time of day.
+/// The time of day, and a timer.
 ///
-/// No safety rests on it: a clock that is wrong costs waiting or an early takeover, never a second effect.
+/// No safety rests on it: a wrong clock costs waiting or an early takeover, never a second effect.
 pub trait Clock: Send + Sync {
     /// The time now.
     fn now(&self) -> EpochMs;
+
+    /// Completes after this duration.
+    ///
+    /// With the feature `system` this is Tokio's timer unless a clock provides its own; without it every clock must
+    /// provide one.
+    #[cfg(feature = "system")]
+    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
+        Box::pin(tokio::time::sleep(duration))
+    }
+
+    /// Completes after this duration.
+    #[cfg(not(feature = "system"))]
+    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()>;
 }
 
-/// The system's clock.
+impl<C: Clock + ?Sized> Clock for Arc<C> {
+    fn now(&self) -> EpochMs {
+        (**self).now()
+    }
+
+    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
+        (**self).sleep(duration)
+    }
+}
+
+/// The clock of the operating system, with Tokio's timer.
+#[cfg(feature = "system")]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;
 
+#[cfg(feature = "system")]
 impl Clock for SystemClock {
     fn now(&self) -> EpochMs {
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         EpochMs(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX))
+    }
+}
+
+/// The time limit of a future is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Elapsed;
+
+/// Runs a future for at most `limit`, by the clock's timer. A future that is ready when the limit is over has completed.
+pub(crate) async fn timeout<F: Future>(clock: &dyn Clock, limit: Duration, future: F) -> Result<F::Output, Elapsed> {
+    match select(std::pin::pin!(future), clock.sleep(limit)).await {
+        Either::Left((output, _)) => Ok(output),
+        Either::Right(((), _)) => Err(Elapsed),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_future_is_stopped_when_its_time_is_over() {
+        let started = tokio::time::Instant::now();
+        let stopped = timeout(&SystemClock, Duration::from_secs(3), std::future::pending::<()>()).await;
+        assert_eq!((stopped, started.elapsed()), (Err(Elapsed), Duration::from_secs(3)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_future_that_is_ready_at_its_limit_has_completed() {
+        assert_eq!(timeout(&SystemClock, Duration::ZERO, std::future::ready(7)).await, Ok(7));
+        let slow = async {
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            7
+        };
+        assert_eq!(timeout(&SystemClock, Duration::from_secs(3), slow).await, Ok(7));
     }
 }

@@ -15,9 +15,11 @@ pub trait Entropy: Send + Sync {
 pub struct NoEntropy(pub String);
 
 /// The system's randomness: the kernel's, asked anew each time, so that a restored snapshot repeats nothing.
+#[cfg(feature = "system")]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemEntropy;
 
+#[cfg(feature = "system")]
 impl Entropy for SystemEntropy {
     fn fill(&self, buffer: &mut [u8]) -> Result<(), NoEntropy> {
         getrandom::fill(buffer).map_err(|error| NoEntropy(error.to_string()))

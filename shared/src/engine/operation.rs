@@ -96,8 +96,13 @@ impl Operation {
         self.uncertain
     }
 
-    pub(super) fn expiration(&self, now: EpochMs) -> EpochS {
-        now.seconds().plus(self.retention.unwrap_or(RETENTION))
+    /// How long a settled or released record is kept.
+    pub(crate) fn kept_for(&self) -> Duration {
+        self.retention.unwrap_or(RETENTION)
+    }
+
+    fn expiration(&self, now: EpochMs) -> EpochS {
+        now.seconds().plus(self.kept_for())
     }
 
     pub(super) fn settled(&self, answer: &impl Answer, now: EpochMs, max_response_bytes: usize) -> Settled {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Answer, NoEntropy, UnreadableAnswer, response_codec};
-use crate::protocol::{InvocationId, Record, Resolution, Trace, TransactionId};
+use crate::protocol::{InvocationId, Record, Resolution, Response, Trace, TransactionId};
 use crate::store::{BoxError, StoreError};
 
 /// What a run says of itself.
@@ -178,7 +178,17 @@ impl Outcome<Stored> {
 }
 
 impl Answered<Stored> {
-    fn read<T: Answer>(self) -> Result<Answered<T>, Error> {
+    /// The answer of a settled record.
+    pub(super) fn stored(resolution: Resolution, record: &Record) -> Result<Self, Error> {
+        match record.settled().map(|(_, settled)| &settled.response) {
+            Some(Response::Whole(bytes)) => Ok(Self::new(resolution, Stored(bytes.clone()), record)),
+            Some(Response::Parts(_)) | None => {
+                Err(Error::UnreadableAnswer { transaction: record.transaction, source: UnreadableAnswer::Incomplete })
+            }
+        }
+    }
+
+    pub(super) fn read<T: Answer>(self) -> Result<Answered<T>, Error> {
         let Self { resolution, answer, transaction, attempt, original_request, original_trace } = self;
         match response_codec::unpack(&answer.0) {
             Ok(answer) => Ok(Answered { resolution, answer, transaction, attempt, original_request, original_trace }),

@@ -12,20 +12,14 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::Notify;
 
 use super::*;
-use crate::protocol::{Fingerprinter, Key, Principal, RecordId, State, Subject, Uncertain};
-use crate::store::StoreError;
+use crate::protocol::{Fingerprinter, Key, Principal, RecordId, State, Subject, Uncertain, Write};
 use crate::store::fault::{Fault, FaultyStore};
 use crate::store::memory::{Effect, MemoryStore};
+use crate::store::{StoreError, Written};
 
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(10);
 pub(crate) const REPEAT: Uncertain = Uncertain::Repeat { within: Duration::from_secs(3600) };
 pub(crate) const EFFECT: &str = "charge";
-
-impl Clock for Arc<dyn Clock> {
-    fn now(&self) -> EpochMs {
-        (**self).now()
-    }
-}
 
 /// A clock that follows tokio's time, which a test pauses.
 pub(crate) struct TokioClock(tokio::time::Instant);

@@ -1,9 +1,10 @@
-//! How long the parts of one call took, for its line in the log.
+//! How long the parts of one call took, for its line in the request log.
 //!
-//! A call is a future of its own, and its parts are deep below what writes the line: so they are collected where the
-//! future runs, and not handed through everything in between.
+//! A call is one future, and its parts are measured deep below the code that writes the line. The durations are therefore
+//! collected while the future is polled, instead of being passed through every function in between.
 
 use std::cell::Cell;
+use std::future::poll_fn;
 use std::time::Duration;
 
 use crate::telemetry::metrics::Metric;
@@ -23,32 +24,43 @@ impl Timings {
     }
 }
 
-tokio::task_local! {
-    static OF_CALL: Cell<Timings>;
+thread_local! {
+    /// The timings of the call that this thread is polling.
+    static OF_CALL: Cell<Option<Timings>> = const { Cell::new(None) };
 }
 
-/// Runs a call, and says how long its parts took.
+/// Runs a call, and returns how long its parts took.
 ///
 /// The call is boxed: it has 4 to 10 KB, and is otherwise held twice, and moved, by each of the futures around it.
 pub(crate) fn timed<F: Future>(call: F) -> impl Future<Output = (F::Output, Timings)> {
-    let call = Box::pin(call);
-    OF_CALL.scope(Cell::default(), async move {
-        let output = call.await;
-        (output, OF_CALL.with(Cell::get))
+    let mut call = Box::pin(call);
+    let mut own = Timings::default();
+    poll_fn(move |context| {
+        let outer = Outer(OF_CALL.replace(Some(own)));
+        let polled = call.as_mut().poll(context);
+        own = OF_CALL.get().unwrap_or(own);
+        drop(outer);
+        polled.map(|output| (output, own))
     })
 }
 
-/// Adds to what the call took that runs now; nothing if nobody asked.
+/// The timings of the future around a call, which are put back when the call has been polled or has panicked.
+struct Outer(Option<Timings>);
+
+impl Drop for Outer {
+    fn drop(&mut self) {
+        OF_CALL.set(self.0);
+    }
+}
+
+/// Adds to the timings of the call that is being polled; outside a [`timed`] call it does nothing.
 pub(super) fn add(metric: Metric, duration: Duration) {
-    // An error means that there is no such call.
-    let _ = OF_CALL.try_with(|timings| {
-        let mut sum = timings.get();
-        match metric {
-            Metric::WaitMs => sum.wait += duration,
-            Metric::ClaimMs => sum.claim += duration,
-            Metric::CommitMs => sum.commit += duration,
-            other => debug_assert!(false, "{} is no part of a call", other.name()),
-        }
-        timings.set(sum);
-    });
+    let Some(mut timings) = OF_CALL.get() else { return };
+    match metric {
+        Metric::WaitMs => timings.wait += duration,
+        Metric::ClaimMs => timings.claim += duration,
+        Metric::CommitMs => timings.commit += duration,
+        other => debug_assert!(false, "{} is no part of a call", other.name()),
+    }
+    OF_CALL.set(Some(timings));
 }

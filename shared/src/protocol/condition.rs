@@ -4,7 +4,7 @@
 use super::{EpochMs, EpochS, OwnerToken, Record, Status, TransactionId};
 
 /// What must hold of the stored record for a write to take effect. No write goes without one.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Condition {
     /// There is no record, or its expiration has passed (`attribute_not_exists(id) OR expiration <= :now`).
     Vacant {
@@ -35,7 +35,7 @@ impl Condition {
 }
 
 /// What identifies one version of an unsettled record.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct RecordVersion {
     /// PROCESSING or UNKNOWN.
     pub status: Status,

@@ -9,7 +9,7 @@ use super::{
 use super::{History, HistoryEntry, InvocationId, RecordVersion, Settled, State, Subject, Trace, TransactionId, Write};
 
 /// A request that wants to claim its record.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ClaimRequest {
     /// Where its record is.
     pub id: RecordId,
@@ -20,7 +20,7 @@ pub struct ClaimRequest {
     /// What it is about.
     pub subject: Option<Subject>,
     /// The id of the invocation, for the history.
-    pub request: Option<InvocationId>,
+    pub invocation: Option<InvocationId>,
     /// The trace of which it is a part.
     pub trace: Option<Trace>,
     /// What it asks for.
@@ -36,7 +36,7 @@ pub struct ClaimRequest {
 }
 
 /// What it means to an operation that an earlier attempt may or may not have had its effects.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Uncertain {
     /// Nothing runs again without evidence.
     #[default]
@@ -53,7 +53,7 @@ pub enum Uncertain {
 }
 
 /// What is to be done.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Decision<'a> {
     /// Make this write; if it takes effect, the claim is ours: run.
     Begin(Write),
@@ -163,7 +163,7 @@ fn holder(request: &ClaimRequest) -> Holder {
 }
 
 fn step(request: &ClaimRequest, event: HistoryEvent, attempt: u64, at: EpochMs) -> HistoryEntry {
-    HistoryEntry { event, at, attempt, request: request.request }
+    HistoryEntry { event, at, attempt, request: request.invocation }
 }
 
 #[cfg(test)]
@@ -188,7 +188,7 @@ mod tests {
             operation: "POST /things".into(),
             principal: Some(Principal::new("p").unwrap().digest()),
             subject: None,
-            request: None,
+            invocation: None,
             trace: None,
             fingerprint: fingerprint("same"),
             owner: OURS,

@@ -11,11 +11,11 @@ use super::EpochMs;
 /// Bounded, so that a record stays small however long its history: at most [`History::MAX_ENTRIES`], of which the first stays
 /// and the oldest after it go. A reconciliation that found nothing takes the place of the one before it, or a
 /// provider's long outage would push out all the rest.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct History(Vec<HistoryEntry>);
 
 /// One entry of a history.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct HistoryEntry {
     /// What happened.
     pub event: HistoryEvent,

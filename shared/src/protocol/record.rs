@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::{EpochMs, EpochS, Fingerprint, History, PrincipalDigest, RecordId, Trace};
 
 /// The item that remembers one operation.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Record {
     /// Where it is stored.
     pub id: RecordId,
@@ -87,7 +87,7 @@ impl Record {
 }
 
 /// Where a record stands. A combination that must not occur cannot be written down.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum State {
     /// PROCESSING under a claim.
     Processing(Holder),
@@ -161,7 +161,7 @@ pub enum Resolution {
 }
 
 /// What a settled record keeps.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Settled {
     /// What to replay.
     pub response: Response,
@@ -181,7 +181,7 @@ impl Settled {
 }
 
 /// What to replay; only the layer above knows its form.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Response {
     /// All of it.
     Whole(Vec<u8>),
@@ -196,7 +196,7 @@ impl From<Vec<u8>> for Response {
 }
 
 /// The exclusive right to one attempt, as the record shows it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Holder {
     /// Whose it is.
     pub owner: OwnerToken,

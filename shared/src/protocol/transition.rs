@@ -7,7 +7,7 @@ use super::{
 };
 
 /// A conditional write: the whole record as it shall be, and what must hold for that.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Write {
     /// The record after the write.
     pub record: Record,

@@ -2,11 +2,10 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use super::*;
-use crate::Answered;
-use crate::Operation;
 use crate::engine::tests::{EFFECT, TIMEOUT, World};
 use crate::protocol::{HistoryEvent, State, Subject, TransactionId};
 use crate::store::memory::Effect;
+use crate::{Answered, Attempt, Operation, Outcome, Verdict};
 
 /// The other side: what it says about a transaction id, and which ids it was asked about.
 pub(crate) struct OtherSide {

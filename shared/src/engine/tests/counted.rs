@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::engine::timings::timed;
-use crate::reconcile::Reconciled;
+use crate::protocol::machine::{End, Input, Proof};
 
 /// Counters by name, and which durations were measured.
 #[derive(Clone, Default)]
@@ -97,10 +97,8 @@ async fn a_late_owner_and_a_lost_race_are_counted() {
 
     // A takeover of what has changed since it was seen.
     let call = world.call(Uncertain::Reconcile, "a");
-    let request = world.engine.request(&call).unwrap();
-    let takeover = world.engine.takeover(&abandoned, &request).expect("it looks open");
-    let held = world.engine.hold(takeover, request, call.operation(), call.deadline()).await.unwrap();
-    assert!(held.is_none());
+    let held = reconciler(&world, &call, &abandoned).await;
+    assert!(matches!(held.machine().poll(), Action::Done(End::NotOpen)));
     assert_eq!(counts.take(), "Conflict 1");
 }
 
@@ -113,19 +111,28 @@ async fn a_late_owner_is_counted_however_its_claim_ends() {
     let mut late = Vec::new();
     for _ in 0..3 {
         tokio::time::advance(TIMEOUT + Duration::from_secs(2)).await;
-        let request = world.engine.request(&call).unwrap();
-        let takeover = world.engine.takeover(&world.record(&call).await.unwrap(), &request).expect("it is open");
-        let deadline = world.engine.time().plus(TIMEOUT);
-        late.extend(world.engine.hold(takeover, request, call.operation(), deadline).await.unwrap());
+        late.push(reconciler(&world, &call, &world.record(&call).await.unwrap()).await);
     }
     let [abandons, reopens, _holds] = late.try_into().ok().expect("all took over");
+    let transaction = world.engine.transaction().unwrap();
     counts.take();
     releases.release().await.unwrap();
     assert_eq!(counts.take(), "Fenced 1");
-    abandons.abandon("planned".into()).await.unwrap();
-    assert_eq!(counts.take(), "Fenced 1");
-    assert_eq!(reopens.reopen(Vec::new()).await.unwrap(), Reconciled::NotOpen);
-    assert_eq!(counts.take(), "Fenced 1");
+    for (mut reconciler, proof) in [(abandons, Proof::Unclear), (reopens, Proof::Prevented(transaction))] {
+        reconciler.handle(Input::Evidence(proof)).await;
+        reconciler.advance().await.unwrap();
+        assert_eq!(counts.take(), "Fenced 1, UnknownLeft 1");
+    }
+}
+
+/// A reconciler that has taken a record over as it was seen, or has come too late for that.
+async fn reconciler(world: &World, call: &Call, seen: &Record) -> Driver<FaultyStore<MemoryStore>> {
+    let (engine, now) = (&world.engine, world.engine.now());
+    let request = engine.request(call).unwrap();
+    let machine = Machine::reconciliation(request, seen, call.operation().kept_for(), now);
+    let mut driver = Driver::new(engine, machine, call.operation().clone(), now.plus(TIMEOUT));
+    driver.advance().await.unwrap();
+    driver
 }
 
 #[tokio::test(start_paused = true)]

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::reconcile::{Evidence, Operations, Reconciled, Resolver};
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, Written};
 
 /// All tries of the SDK lose the reply.
 const LOST: Fault = Fault::LoseReply;
@@ -96,7 +96,7 @@ async fn with_the_deadline_at_hand_the_caller_hears_that_nothing_ran_even_if_tha
         panic!("must acquire")
     };
     tokio::time::advance(TIMEOUT).await;
-    let outcome = world.engine.run_claimed::<u64, _, _>(*claim, |_| async { panic!("no time") }).await;
+    let outcome = claim.run::<u64, _, _>(|_| async { panic!("no time") }).await;
     assert!(matches!(outcome, Err(Error::DeadlineAtHand)), "{outcome:?}");
 }
 

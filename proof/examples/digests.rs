@@ -1,0 +1,44 @@
+//! Prints a digest of the outcomes and writes of each schedule of the exploration and of the simulation, in groups, to
+//! compare two versions of the library: versions that do the same print the same.
+//!
+//! `cargo run -p proof --example digests [SIMULATION SEEDS] > FILE`
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+use std::thread;
+
+use proof::exploration::{Scenario, replay_all, replay_seed};
+use proof::simulation::Simulation;
+
+const GROUP: u64 = 1000;
+
+fn main() {
+    let seeds = std::env::args().nth(1).map_or(10_000, |seeds| seeds.parse().expect("a number of seeds"));
+    thread::scope(|scope| {
+        scope.spawn(explored);
+        scope.spawn(|| simulated(seeds));
+    });
+}
+
+fn explored() {
+    for scenario in Scenario::ALL {
+        let (mut all, mut schedules) = (DefaultHasher::new(), 0_u64);
+        replay_all(scenario, |told| {
+            schedules += 1;
+            told.hash(&mut all);
+        });
+        println!("{scenario:?}: {schedules} schedules within bounds {:016x}", all.finish());
+        let mut drawn = DefaultHasher::new();
+        (0..GROUP).for_each(|seed| replay_seed(scenario, seed).hash(&mut drawn));
+        println!("{scenario:?}: {GROUP} drawn schedules {:016x}", drawn.finish());
+    }
+}
+
+fn simulated(seeds: u64) {
+    let simulation = Simulation::new(Arc::default(), None);
+    for group in 0..seeds / GROUP {
+        let mut hasher = DefaultHasher::new();
+        (group * GROUP..(group + 1) * GROUP).for_each(|seed| simulation.replay(seed).hash(&mut hasher));
+        println!("simulation, seeds from {}: {:016x}", group * GROUP, hasher.finish());
+    }
+}

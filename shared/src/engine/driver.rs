@@ -1,0 +1,524 @@
+//! The driver of the state machine: performs its actions, and reports what happened, in spans, metrics and logs.
+
+use std::time::Duration;
+
+use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
+
+use super::outcome::Stored;
+use super::{
+    Answer, Answered, Attempt, Effects, Engine, Error, Evidence, Fenced, Operation, Outcome, Reason, Resolver,
+    UnreadableAnswer, Verdict, clock, until_deadline,
+};
+use crate::protocol::machine::{
+    Action, EffectRefusal, End, Event, Failure, FencedClaim, Input, Machine, Proof, Purpose, Ran, Reply,
+};
+use crate::protocol::{Condition, EpochMs, Record, Resolution, Write};
+use crate::store::{Store, StoreError, Written};
+use crate::telemetry::metrics::Metric;
+use crate::telemetry::span::Span;
+
+/// A call under way: its machine, and what it takes to perform the machine's actions.
+pub(crate) struct Driver<S: Store> {
+    engine: Engine<S>,
+    machine: Machine,
+    operation: Operation,
+    deadline: EpochMs,
+    /// What the last run added.
+    effects: Effects<S::Effect>,
+    /// Why the last run or the last evidence left the outcome unknown.
+    reason: Option<Reason>,
+    /// Why the store last gave no answer.
+    error: Option<StoreError>,
+    waiting: Option<Waiting>,
+    /// Whether the claim was taken over. The call is then counted as fenced, whatever it is answered.
+    is_fenced: bool,
+}
+
+/// A duplicate's wait for the running call.
+struct Waiting {
+    since: EpochMs,
+    pauses: ExponentialBackoff,
+}
+
+impl<S: Store> Driver<S> {
+    pub(crate) fn new(engine: &Engine<S>, machine: Machine, operation: Operation, deadline: EpochMs) -> Self {
+        let (effects, engine) = (Effects::none(), engine.clone());
+        Self {
+            engine,
+            machine,
+            operation,
+            deadline,
+            effects,
+            reason: None,
+            error: None,
+            waiting: None,
+            is_fenced: false,
+        }
+    }
+
+    pub(crate) const fn engine(&self) -> &Engine<S> {
+        &self.engine
+    }
+
+    pub(crate) const fn machine(&self) -> &Machine {
+        &self.machine
+    }
+
+    // --- actions
+
+    /// Performs actions, up to one that is not the driver's: to run, to resolve, or none.
+    pub(crate) async fn advance(&mut self) -> Result<(), Error> {
+        loop {
+            let Self { engine, machine, .. } = self;
+            let input = match machine.poll() {
+                Action::Recall(id) => Input::Recalled(engine.parts.cache.recall(id, engine.now())),
+                Action::Wait { until } => {
+                    let now = engine.now();
+                    let waiting = self.waiting.get_or_insert_with(|| Waiting { since: now, pauses: pauses() });
+                    let pause = waiting.pauses.next().unwrap_or_default();
+                    engine.parts.clock.sleep(pause.min(until.since(now))).await;
+                    Input::Elapsed
+                }
+                Action::Read(id) => match engine.parts.store.read(id).await {
+                    Ok(found) => Input::Read(found.map(Box::new)),
+                    Err(error) => {
+                        self.error = Some(error);
+                        Input::NotRead
+                    }
+                },
+                Action::ReadParts(record, parts) => {
+                    let reading = engine.parts.store.read_parts(record, parts);
+                    match Span::step("read parts").linked(record.trace).of(reading).await {
+                        Ok(whole) => Input::Parts(whole),
+                        Err(error) => {
+                            self.error = Some(error);
+                            Input::NotRead
+                        }
+                    }
+                }
+                Action::Write { write, purpose: Purpose::GiveUp } => {
+                    engine.give_up(write, self.deadline).await;
+                    Input::Written(Reply::NotApplied)
+                }
+                Action::Write { write, purpose } => {
+                    let effects = match purpose.carries_effects() {
+                        true => std::mem::take(&mut self.effects.effects),
+                        false => Vec::new(),
+                    };
+                    let written = engine.write(write, purpose, effects, self.deadline).await;
+                    Input::Written(engine.read_reply(written, write, purpose, &self.effects, &mut self.error))
+                }
+                Action::Draw => Input::Token(engine.identity()?.0),
+                Action::Run(_) | Action::Resolve(_) | Action::Done(_) => break,
+            };
+            self.handle(input).await;
+        }
+        self.end_waiting();
+        Ok(())
+    }
+
+    /// Hands an input to the machine, and reports what happened.
+    pub(crate) async fn handle(&mut self, input: Input) {
+        let now = self.engine.now();
+        self.machine.handle(input, now);
+        if !matches!(self.machine.poll(), Action::Wait { .. } | Action::Read(_)) {
+            self.end_waiting();
+        }
+        for event in self.machine.take_events() {
+            self.report(event, now).await;
+        }
+    }
+
+    /// Runs the attempt that the machine asks for. An answer is returned if the verdict has one.
+    pub(crate) async fn run<T, F, R>(&mut self, attempt: &Attempt<S::Effect>, run: F) -> Option<T>
+    where
+        T: Answer,
+        F: FnOnce(Attempt<S::Effect>) -> R,
+        R: Future<Output = Verdict<T>>,
+    {
+        let verdict = Span::step("run").of(until_deadline(attempt, run)).await;
+        self.effects = attempt.take_guarded_effects();
+        let (ran, answer) = match verdict {
+            Ok(Verdict::Success(answer)) => (self.settled(Resolution::Success, &answer), Some(answer)),
+            Ok(Verdict::Failed(answer)) => (self.settled(Resolution::Failed, &answer), Some(answer)),
+            Ok(Verdict::NotExecuted(answer)) => (Ran::NotExecuted, Some(answer)),
+            Ok(Verdict::Unknown(reason)) | Err(reason) => {
+                self.reason = Some(reason);
+                (Ran::Unknown, None)
+            }
+        };
+        self.end_run(ran).await;
+        answer
+    }
+
+    /// Ends the run with a verdict.
+    pub(super) async fn end_run(&mut self, ran: Ran) {
+        if matches!(ran, Ran::NotExecuted | Ran::NotBegun) && self.machine.follows_uncertain() {
+            self.reason = Some("this attempt executed nothing, but an earlier one may have".into());
+        }
+        self.log_unknown();
+        self.handle(Input::Ran(ran)).await;
+    }
+
+    /// Ends the run with an answer and effects.
+    pub(super) async fn end_run_with<T: Answer>(
+        &mut self,
+        resolution: Resolution,
+        answer: &T,
+        effects: Vec<S::Effect>,
+    ) {
+        self.effects = Effects::of(effects);
+        let ran = self.settled(resolution, answer);
+        self.handle(Input::Ran(ran)).await;
+    }
+
+    /// Ends the run without knowing what it did.
+    pub(super) async fn end_run_unknown(&mut self, reason: Reason) {
+        self.reason = Some(reason);
+        self.end_run(Ran::Unknown).await;
+    }
+
+    /// Asks the resolver that the machine asks for. An answer is returned if there is evidence for one.
+    pub(crate) async fn resolve<T: Answer>(
+        &mut self,
+        record: Record,
+        resolver: &impl Resolver<S::Effect, T>,
+    ) -> Option<T> {
+        let attempt = self.engine.attempt(&record, record.trace, self.deadline);
+        let resolving = until_deadline(&attempt, |attempt| resolver.resolve(&record, attempt));
+        let evidence = Span::step("reconcile").linked(record.trace).of(resolving).await;
+        self.effects = attempt.take_guarded_effects();
+        let (proof, answer) = match evidence {
+            Ok(Evidence::Happened(answer)) => (self.proved(Resolution::Success, &answer), Some(answer)),
+            Ok(Evidence::Refused(answer)) => (self.proved(Resolution::Failed, &answer), Some(answer)),
+            Ok(Evidence::Prevented) => match self.engine.transaction() {
+                Ok(transaction) => (Proof::Prevented(transaction), None),
+                Err(error) => self.unclear(error.into()),
+            },
+            Ok(Evidence::Unclear(reason)) | Err(reason) => self.unclear(reason),
+        };
+        self.log_unknown();
+        self.handle(Input::Evidence(proof)).await;
+        answer
+    }
+
+    fn unclear<T>(&mut self, reason: Reason) -> (Proof, Option<T>) {
+        self.reason = Some(reason);
+        (Proof::Unclear, None)
+    }
+
+    fn settled<T: Answer>(&self, resolution: Resolution, answer: &T) -> Ran {
+        let max_bytes = S::max_response_bytes(&self.effects.effects);
+        Ran::Settled(resolution, self.operation.settled(answer, self.engine.now(), max_bytes))
+    }
+
+    fn proved<T: Answer>(&self, resolution: Resolution, answer: &T) -> Proof {
+        let max_bytes = S::max_response_bytes(&self.effects.effects);
+        Proof::Settled(resolution, self.operation.settled(answer, self.engine.now(), max_bytes))
+    }
+
+    /// A handle of the attempt that the machine wants to run.
+    pub(crate) fn attempt(&self) -> Option<Attempt<S::Effect>> {
+        let Action::Run(record) = self.machine.poll() else { return None };
+        Some(self.engine.attempt(record, self.machine.request().trace, self.deadline))
+    }
+
+    // --- the end
+
+    /// The outcome. `answer` is this call's own, if it has one.
+    pub(crate) fn outcome<T: Answer>(self, answer: Option<T>) -> Result<Outcome<T>, Error> {
+        self.outcome_read(answer, |resolution, record| Answered::stored(resolution, record)?.read())
+    }
+
+    /// The outcome, with the answer as it is stored.
+    pub(super) fn stored_outcome(self) -> Result<Outcome<Stored>, Error> {
+        self.outcome_read(None, Answered::stored)
+    }
+
+    fn outcome_read<T>(
+        mut self,
+        answer: Option<T>,
+        read: impl FnOnce(Resolution, &Record) -> Result<Answered<T>, Error>,
+    ) -> Result<Outcome<T>, Error> {
+        Ok(match (self.end(), answer) {
+            (End::Executed(record, resolution), Some(answer)) => {
+                Outcome::Executed(Answered::new(resolution, answer, &record))
+            }
+            (End::Executed(record, resolution), None) => Outcome::Executed(read(resolution, &record)?),
+            (End::Replayed(record, resolution) | End::Recalled(record, resolution), _) => {
+                Outcome::Replayed(read(resolution, &record)?)
+            }
+            (End::NotExecuted, Some(answer)) => Outcome::NotExecuted(answer),
+            (End::NotExecuted, None) => return Err(Error::NothingHappened("nothing was executed".into())),
+            (End::InProgress(retry_after), _) => Outcome::InProgress { retry_after },
+            // One of the others makes progress.
+            (End::Contended | End::Reopened | End::NotOpen, _) => {
+                Outcome::InProgress { retry_after: CONTENDED_RETRY_AFTER }
+            }
+            (End::Mismatch, _) => Outcome::Mismatch,
+            (End::Conflict, _) => Outcome::Conflict,
+            (End::Unknown(transaction), _) => Outcome::Unknown { transaction, retry_after: UNKNOWN_RETRY_AFTER },
+            (End::Failed(failure), _) => return Err(self.failed(failure)),
+        })
+    }
+
+    /// How the call ended. What is settled is remembered, and the end is counted.
+    pub(crate) fn end(&mut self) -> End {
+        // Every caller has advanced to the end.
+        let Action::Done(end) = self.machine.poll() else { return End::Contended };
+        let end = end.clone();
+        match &end {
+            End::Executed(record, _) => {
+                self.engine.parts.cache.remember(record);
+                self.count(Metric::Executed);
+            }
+            End::Replayed(record, _) => {
+                self.engine.parts.cache.remember(record);
+                Span::step("replay").linked(record.trace).end();
+                self.count_unless_fenced(Metric::Replayed);
+            }
+            End::Recalled(record, _) => {
+                Span::step("replay").linked(record.trace).end();
+                self.count(Metric::Replayed);
+                self.count(Metric::ReplayedLocal);
+            }
+            End::InProgress(_) => self.count_unless_fenced(Metric::InProgress),
+            End::Mismatch => self.count(Metric::Mismatch),
+            End::NotExecuted
+            | End::Contended
+            | End::Conflict
+            | End::Unknown(_)
+            | End::Reopened
+            | End::NotOpen
+            | End::Failed(_) => {}
+        }
+        end
+    }
+
+    /// Ends a claim or a lock under which nothing was executed.
+    pub(crate) fn released(mut self) -> Result<(), Error> {
+        match self.end() {
+            End::Failed(failure) => Err(self.failed(failure)),
+            End::Executed(..)
+            | End::Replayed(..)
+            | End::Recalled(..)
+            | End::NotExecuted
+            | End::InProgress(_)
+            | End::Contended
+            | End::Mismatch
+            | End::Conflict
+            | End::Unknown(_)
+            | End::Reopened
+            | End::NotOpen => Ok(()),
+        }
+    }
+
+    /// The error behind a failure.
+    pub(crate) fn failed(&mut self, failure: Failure) -> Error {
+        let source = || StoreError::Uncertain("the store gave no answer".into());
+        match failure {
+            Failure::StoreUnavailable => Error::StoreUnavailable(self.error.take().unwrap_or_else(source)),
+            Failure::DeadlineAtHand => Error::DeadlineAtHand,
+            Failure::NotRecorded(transaction) => {
+                Error::NotRecorded { transaction, source: self.error.take().unwrap_or_else(source) }
+            }
+            Failure::EffectRefused(index) => Error::EffectRefused { index },
+            Failure::NothingHappened => {
+                Error::NothingHappened(self.reason.take().unwrap_or_else(|| "it ended without a verdict".into()))
+            }
+            Failure::AnswerIncomplete(transaction) => {
+                Error::UnreadableAnswer { transaction, source: UnreadableAnswer::Incomplete }
+            }
+        }
+    }
+
+    // --- reports
+
+    async fn report(&mut self, event: Event, now: EpochMs) {
+        match event {
+            Event::TookOver => self.count(Metric::Takeover),
+            Event::EnteredUnknown => self.count(Metric::UnknownEntered),
+            Event::Resolved(Resolution::Success) => self.count(Metric::UnknownHappened),
+            Event::Resolved(Resolution::Failed) => self.count(Metric::UnknownRefused),
+            Event::Prevented => self.count(Metric::UnknownPrevented),
+            Event::NotResolved => self.count(Metric::UnknownLeft),
+            Event::ReleasedTooLate => self.log_fenced(),
+            Event::Fenced(fenced) => {
+                self.is_fenced = true;
+                self.log_fenced();
+                let FencedClaim { late, found, resolution } = &*fenced;
+                let fenced = Fenced { late, found: found.as_ref(), said: *resolution, at: now };
+                self.engine.parts.observer.fenced(fenced).await;
+            }
+            Event::CommitUnanswered => {
+                self.count(Metric::CommitFailed);
+                let error = self.error.as_ref().map(|error| error as &dyn std::error::Error);
+                tracing::error!(record = self.digest(), error, "could not commit");
+            }
+            Event::EffectRefused(index) => {
+                self.reason = Some(format!("the condition of effect {index} did not hold").into());
+                self.log_unknown();
+            }
+            Event::LeaseIgnored(ahead) => tracing::warn!(
+                lock = &*self.machine.request().operation,
+                ahead_s = ahead.as_secs(),
+                "the lock's lease was given by a clock that is ahead; it is taken over",
+            ),
+        }
+    }
+
+    fn count(&self, metric: Metric) {
+        self.engine.count(metric, &self.machine.request().operation);
+    }
+
+    fn count_unless_fenced(&self, metric: Metric) {
+        if !self.is_fenced {
+            self.count(metric);
+        }
+    }
+
+    fn log_fenced(&self) {
+        self.count(Metric::Fenced);
+        tracing::warn!(record = self.digest(), "a late owner was fenced");
+    }
+
+    /// Logs why the outcome of a claim is not known. Without a claim nothing happened.
+    fn log_unknown(&self) {
+        let (Some(reason), Some(record)) = (&self.reason, self.machine.held()) else { return };
+        tracing::warn!(
+            record = self.digest(),
+            transaction = %record.transaction,
+            attempt = record.attempt,
+            %reason,
+            "the outcome is not known",
+        );
+    }
+
+    fn digest(&self) -> &str {
+        self.machine.request().id.digest()
+    }
+
+    fn end_waiting(&mut self) {
+        if let Some(Waiting { since, .. }) = self.waiting.take() {
+            self.engine.took(Metric::WaitMs, &self.machine.request().operation, since);
+        }
+    }
+}
+
+impl<S: Store> Engine<S> {
+    /// Writes, and waits for others that are in the way: until a margin before the deadline where the call can go on only
+    /// then, else for half the margin.
+    async fn write(
+        &self,
+        write: &Write,
+        purpose: Purpose,
+        effects: Vec<S::Effect>,
+        deadline: EpochMs,
+    ) -> Result<Written, StoreError> {
+        let (step, metric) = match purpose.is_before_the_run() {
+            true => (Span::step("claim"), Metric::ClaimMs),
+            false => (Span::step("commit"), Metric::CommitMs),
+        };
+        let deadline = match purpose {
+            Purpose::Claim | Purpose::Restart | Purpose::Commit | Purpose::Settle | Purpose::SettleAlone => deadline,
+            Purpose::Mark
+            | Purpose::Renew
+            | Purpose::Release
+            | Purpose::Reopen
+            | Purpose::Abandon
+            | Purpose::GiveUp => EpochMs(0),
+        };
+        let started = self.now();
+        let written = step.of(self.parts.store.write_within(write, effects, self.retry_budget(deadline))).await;
+        self.took(metric, &write.record.operation, started);
+        written
+    }
+
+    /// What the machine needs to know of the store's answer.
+    fn read_reply(
+        &self,
+        written: Result<Written, StoreError>,
+        write: &Write,
+        purpose: Purpose,
+        effects: &Effects<S::Effect>,
+        unanswered: &mut Option<StoreError>,
+    ) -> Reply {
+        let operation = &write.record.operation;
+        match written {
+            Ok(Written::Applied) => Reply::Applied,
+            Ok(Written::Recognised) => {
+                self.count(Metric::OwnWriteRecognised, operation);
+                Reply::Recognised
+            }
+            Ok(Written::Refused(found)) => {
+                if matches!(write.condition, Condition::Unchanged(_)) {
+                    self.count(Metric::Conflict, operation);
+                }
+                Reply::Refused(found)
+            }
+            Ok(Written::EffectRefused(refused)) => {
+                let refusal = match purpose {
+                    Purpose::Settle => effects.read(&refused),
+                    // Where something ran under a claim, a refusal says nothing about what that did.
+                    Purpose::Claim
+                    | Purpose::Mark
+                    | Purpose::Restart
+                    | Purpose::Renew
+                    | Purpose::Commit
+                    | Purpose::SettleAlone
+                    | Purpose::Release
+                    | Purpose::Reopen
+                    | Purpose::Abandon
+                    | Purpose::GiveUp => EffectRefusal::Unexpected,
+                };
+                match refusal {
+                    EffectRefusal::AppliedBefore => self.count(Metric::DuplicateSkipped, operation),
+                    EffectRefusal::NotYet => self.count(Metric::GapHeld, operation),
+                    EffectRefusal::Conflict => self.count(Metric::SequenceConflict, operation),
+                    EffectRefusal::Unexpected => {}
+                }
+                Reply::EffectRefused(refused.index, refusal)
+            }
+            Err(error) => {
+                self.count(Metric::StoreError, operation);
+                let reply = match &error {
+                    StoreError::Uncertain(_) => Reply::Lost,
+                    StoreError::NotApplied(_) | StoreError::Unreadable { .. } => Reply::NotApplied,
+                };
+                *unanswered = Some(error);
+                reply
+            }
+        }
+    }
+
+    /// Gives up a claim, which is worth trying and which nobody waits for: no longer than there is time to answer, nor than
+    /// half the margin if that is over.
+    async fn give_up(&self, write: &Write, deadline: EpochMs) {
+        let retry_budget = self.retry_budget(deadline);
+        let writing = self.parts.store.write_within(write, Vec::new(), retry_budget);
+        if !matches!(clock::timeout(&*self.parts.clock, retry_budget, writing).await, Ok(Ok(_))) {
+            tracing::warn!(
+                record = write.record.id.digest(),
+                transaction = %write.record.transaction,
+                "a claim could not be given up, and blocks its key until its lease is over",
+            );
+        }
+    }
+}
+
+/// When a caller may ask again about an outcome that is not known.
+const UNKNOWN_RETRY_AFTER: Duration = Duration::from_secs(5);
+
+/// When a caller may ask again after others were faster each time.
+const CONTENDED_RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// Without end, growing, and with jitter: many duplicates of one call must not look at the same moments.
+fn pauses() -> ExponentialBackoff {
+    ExponentialBuilder::default()
+        .with_jitter()
+        .with_factor(1.5)
+        .with_min_delay(Duration::from_millis(50))
+        .with_max_delay(Duration::from_millis(500))
+        .without_max_times()
+        .build()
+}

@@ -1,0 +1,254 @@
+//! One call as a state machine without input or output: from the first look at its record to its answer.
+//!
+//! [`poll`](Machine::poll) says what is to be done next, [`handle`](Machine::handle) takes what came of it and the time.
+//! The machine knows no store, no clock, no random source and no runtime, so the same code is driven by the engine, by
+//! the model that is checked exhaustively, and, through the engine, by the exploration and the simulation.
+//!
+//! ```text
+//! Recall ─► Write(claim) ─► Run ─► Write(commit | release | abandon) ─► Done
+//!               │ refused            │ no reply: Write(abandon) finds out what became of it
+//!               ├─► Wait ─► Read ─► …│
+//!               └─► Resolve ─► Write(commit | restart | reopen | abandon) ─► Run | Done
+//! ```
+//!
+//! ```
+//! use std::time::Duration;
+//! use idempotency::protocol::machine::{Action, End, Input, Machine, Ran, Reply, Terms};
+//! use idempotency::protocol::{
+//!     ClaimRequest, EpochMs, Fingerprinter, Key, OwnerToken, Principal, RecordId, TransactionId, Uncertain,
+//! };
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let now = EpochMs(1_000);
+//! let request = ClaimRequest {
+//!     id: RecordId::new("orders", &Principal::new("alice")?, &Key::new("k")?),
+//!     operation: "place order".into(),
+//!     principal: None,
+//!     subject: None,
+//!     invocation: None,
+//!     trace: None,
+//!     fingerprint: Fingerprinter::new().finish(),
+//!     owner: OwnerToken([1; 16]),
+//!     transaction: TransactionId::new(now, [0; 10]),
+//!     lease: EpochMs(11_000),
+//!     uncertain: Uncertain::Reconcile,
+//! };
+//! let terms = Terms { retention: Duration::from_secs(60), start_by: EpochMs(9_000), wait_until: now };
+//! let mut machine = Machine::call(request, terms);
+//! machine.handle(Input::Recalled(None), now);
+//! assert!(matches!(machine.poll(), Action::Write { .. }), "the claim");
+//! machine.handle(Input::Written(Reply::Applied), now);
+//! assert!(matches!(machine.poll(), Action::Run(_)));
+//! machine.handle(Input::Ran(Ran::NotExecuted), now);
+//! machine.handle(Input::Written(Reply::Applied), now);
+//! assert!(matches!(machine.poll(), Action::Done(End::NotExecuted)));
+//! # Ok(())
+//! # }
+//! ```
+
+mod acquire;
+mod action;
+mod conclude;
+mod end;
+mod event;
+mod input;
+mod stage;
+
+use std::time::Duration;
+
+pub use action::{Action, Purpose};
+pub use end::{End, Failure};
+pub use event::{Event, FencedClaim};
+pub use input::{EffectRefusal, Input, Proof, Ran, Reply};
+
+use super::{ClaimRequest, EpochMs, EpochS, Record};
+use acquire::{fetched, not_fetched};
+use stage::Stage;
+
+/// How often a call looks again at a record after another call was faster.
+pub const ROUNDS: u8 = 8;
+
+/// One call.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Machine {
+    mode: Mode,
+    terms: Terms,
+    request: ClaimRequest,
+    rounds_left: u8,
+    /// Whether the claim was acquired too late to run under it.
+    too_late: bool,
+    stage: Stage,
+    events: Vec<Event>,
+}
+
+/// What bounds a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Terms {
+    /// For how long a settled or released record counts.
+    pub retention: Duration,
+    /// Until when a claim may begin: later there is no time to run.
+    pub start_by: EpochMs,
+    /// Until when a duplicate waits for a running call.
+    pub wait_until: EpochMs,
+}
+
+/// What a call does with its record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Mode {
+    /// Claims, runs, commits. What is uncertain is marked as UNKNOWN, or held and resolved.
+    Claim { resolves: bool },
+    /// Runs without a claim and puts the settled record with the effects.
+    SingleWrite,
+    /// Holds a record that was found uncertain, and settles it by evidence.
+    Reconcile,
+    /// Holds the record as a lock, which is released but never settled. A lease that ends later than twice this from now
+    /// was given by a clock that is ahead, and is not respected.
+    Lock { lease: Duration },
+}
+
+impl Machine {
+    /// A call that leaves what is uncertain to others: it marks it as UNKNOWN.
+    #[must_use]
+    pub const fn call(request: ClaimRequest, terms: Terms) -> Self {
+        Self::new(Mode::Claim { resolves: false }, request, terms, Stage::Recalling)
+    }
+
+    /// A call that resolves what is uncertain, by evidence.
+    #[must_use]
+    pub const fn resolving_call(request: ClaimRequest, terms: Terms) -> Self {
+        Self::new(Mode::Claim { resolves: true }, request, terms, Stage::Recalling)
+    }
+
+    /// A call in single-write mode.
+    #[must_use]
+    pub const fn single_write(request: ClaimRequest, terms: Terms) -> Self {
+        Self::new(Mode::SingleWrite, request, terms, Stage::Recalling)
+    }
+
+    /// A reconciliation of a record that was found. What was found may be stale and decides nothing: the condition of the
+    /// takeover does.
+    #[must_use]
+    pub fn reconciliation(request: ClaimRequest, found: &Record, retention: Duration, now: EpochMs) -> Self {
+        let terms = Terms { retention, start_by: EpochMs(u64::MAX), wait_until: EpochMs(0) };
+        let mut machine = Self::new(Mode::Reconcile, request, terms, Stage::Recalling);
+        machine.stage = machine.look(Some(found), now);
+        machine
+    }
+
+    /// The acquisition of a lock.
+    #[must_use]
+    pub fn lock(request: ClaimRequest, lease: Duration, now: EpochMs) -> Self {
+        let terms = Terms { retention: Duration::MAX, start_by: EpochMs(u64::MAX), wait_until: EpochMs(0) };
+        let mut machine = Self::new(Mode::Lock { lease }, request, terms, Stage::Recalling);
+        machine.stage = machine.look(None, now);
+        machine
+    }
+
+    const fn new(mode: Mode, request: ClaimRequest, terms: Terms, stage: Stage) -> Self {
+        Self { mode, terms, request, rounds_left: ROUNDS, too_late: false, stage, events: Vec::new() }
+    }
+
+    /// The request.
+    #[must_use]
+    pub const fn request(&self) -> &ClaimRequest {
+        &self.request
+    }
+
+    /// Whether an earlier attempt than the one that is held may have had its effects. Such a claim is never released.
+    #[must_use]
+    pub fn follows_uncertain(&self) -> bool {
+        self.stage.claim().is_some_and(|claim| claim.follows_uncertain)
+    }
+
+    /// The record as it is held, while it is.
+    #[must_use]
+    pub fn held(&self) -> Option<&Record> {
+        self.stage.claim().map(|claim| &claim.record)
+    }
+
+    /// What is to be done next. It says the same until [`handle`](Self::handle) has taken what came of it.
+    #[must_use]
+    pub fn poll(&self) -> Action<'_> {
+        self.stage.action(&self.request)
+    }
+
+    /// What happened since the last call of this, oldest first: for metrics and logs. It decides nothing.
+    pub fn take_events(&mut self) -> Vec<Event> {
+        std::mem::take(&mut self.events)
+    }
+
+    /// For a model, in which states that differ in nothing else are to be one: `change` leaves out of each record what only
+    /// people read, such as the history, and the call has all its [`ROUNDS`] before it again.
+    #[cfg(any(test, feature = "test-util"))]
+    pub fn simplify(&mut self, mut change: impl FnMut(&mut Record)) {
+        self.rounds_left = ROUNDS;
+        self.stage.change_records(&mut change);
+    }
+
+    /// Takes what came of the last [action](Self::poll), and the time.
+    ///
+    /// # Panics
+    /// If the input does not answer that action.
+    pub fn handle(&mut self, input: Input, now: EpochMs) {
+        let stage = std::mem::replace(&mut self.stage, Stage::Recalling);
+        self.stage = match (stage, input) {
+            (Stage::Recalling, Input::Recalled(found)) => self.recalled(found, now),
+            (Stage::Waiting { lease, .. }, Input::Elapsed) => Stage::Reading { lease },
+            (Stage::Reading { lease }, Input::Read(found)) => self.looked_again(lease, found.as_deref(), now),
+            (Stage::Reading { .. }, Input::NotRead) => self.failed(Failure::StoreUnavailable),
+            (Stage::Marking(mark), Input::Written(reply)) => self.marked(&mark, reply, now),
+            (Stage::Claiming(claim), Input::Written(reply)) => self.claimed(claim, reply, now),
+            (Stage::GivingUp(_), Input::Written(_)) => self.failed(Failure::StoreUnavailable),
+            (Stage::Held(claim), Input::Ran(ran)) => self.ran(claim, ran, now),
+            (Stage::Held(claim), Input::Renew { lease }) => self.renew(claim, lease, now),
+            (Stage::Renewing { claim, extend }, Input::Written(reply)) => self.renewed(*claim, extend, reply, now),
+            (Stage::Resolving(claim), Input::Evidence(proof)) => self.resolved(claim, proof, now),
+            (Stage::Committing { claim, commit, by_evidence }, Input::Written(reply)) => {
+                self.committed(claim, commit, by_evidence, reply, now)
+            }
+            (Stage::FindingOut { claim, made, by_evidence, .. }, Input::Written(reply)) => {
+                self.found_out(claim, made, by_evidence, reply, now)
+            }
+            (Stage::Releasing { claim, release, again }, Input::Written(reply)) => {
+                self.released(claim, release, again, reply)
+            }
+            (Stage::Abandoning { claim, by_evidence, .. }, Input::Written(reply)) => {
+                self.abandoned(*claim, by_evidence, reply, now)
+            }
+            (Stage::Restarting { claim, restart }, Input::Written(reply)) => {
+                self.restarted(*claim, restart, reply, now)
+            }
+            (Stage::Reopening { claim, reopen }, Input::Written(reply)) => self.reopened(claim, reopen, reply, now),
+            (Stage::Beginning(begin), Input::Ran(ran)) => Self::ran_unclaimed(*begin, ran),
+            (Stage::Settling { settle, with_effects }, Input::Written(reply)) => {
+                self.settled(settle, with_effects, reply)
+            }
+            (Stage::Drawing(found), Input::Token(owner)) => {
+                self.request.owner = owner;
+                self.look(found.as_deref(), now)
+            }
+            (Stage::Fetching { record, resolution, .. }, Input::Parts(whole)) => fetched(record, resolution, whole),
+            (Stage::Fetching { record, after_run, .. }, Input::NotRead) => not_fetched(&record, after_run),
+            (stage, input) => panic!("{input:?} does not answer {:?}", stage.action(&self.request)),
+        };
+    }
+
+    fn expiration(&self, now: EpochMs) -> EpochS {
+        match self.mode {
+            // 9999-12-31T23:59:59Z: a lock does not expire, or its fencing token would begin again at 1.
+            Mode::Lock { .. } => EpochS(253_402_300_799),
+            Mode::Claim { .. } | Mode::SingleWrite | Mode::Reconcile => now.seconds().plus(self.terms.retention),
+        }
+    }
+
+    fn failed(&self, failure: Failure) -> Stage {
+        self.ends(End::Failed(failure))
+    }
+
+    fn ends(&self, end: End) -> Stage {
+        match self.too_late {
+            true => Stage::Done(End::Failed(Failure::DeadlineAtHand)),
+            false => Stage::Done(end),
+        }
+    }
+}

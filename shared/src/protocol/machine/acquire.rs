@@ -1,0 +1,191 @@
+//! From the first look to a claim: look, decide, write, and look again where another call was faster.
+
+use std::sync::Arc;
+
+use super::stage::{Claim, Stage};
+use super::{End, Event, Failure, Machine, Mode, Reply};
+use crate::protocol::{
+    Condition, Decision, EpochMs, Record, Resolution, Response, State, Status, Write, decide, give_up, mark_unknown,
+    release,
+};
+
+impl Machine {
+    /// Answers from what this process remembers, if that is a replay or a mismatch: a settled record does not change.
+    pub(super) fn recalled(&mut self, found: Option<Arc<Record>>, now: EpochMs) -> Stage {
+        let Some(record) = found else { return self.look(None, now) };
+        match decide(Some(&record), &self.request, now) {
+            Decision::Replay(_, resolution, settled) if settled.is_whole() => {
+                Stage::Done(End::Recalled(Arc::clone(&record), resolution))
+            }
+            Decision::Mismatch => Stage::Done(End::Mismatch),
+            Decision::Replay(..)
+            | Decision::Begin(_)
+            | Decision::Acquired(_)
+            | Decision::InProgress(_)
+            | Decision::Reconcile(_) => self.look(None, now),
+        }
+    }
+
+    /// Decides what to do about what was found.
+    pub(super) fn look(&mut self, found: Option<&Record>, now: EpochMs) -> Stage {
+        if self.rounds_left == 0 {
+            return Stage::Done(End::Contended);
+        }
+        self.rounds_left -= 1;
+        let seen_at = self.seen_at(found, now);
+        match (decide(found, &self.request, seen_at), self.mode) {
+            (Decision::Begin(begin), Mode::SingleWrite) => Stage::Beginning(Box::new(begin)),
+            (Decision::Begin(claim), Mode::Claim { .. } | Mode::Lock { .. }) => self.claim(claim, now),
+            (Decision::Reconcile(claim), Mode::Claim { resolves: true } | Mode::Reconcile) => self.claim(claim, now),
+            (Decision::Reconcile(takeover), Mode::Claim { resolves: false } | Mode::SingleWrite) => mark(takeover),
+            (Decision::Acquired(record), Mode::Claim { .. } | Mode::Lock { .. }) => {
+                hold(Claim { record: record.clone(), follows_uncertain: record.attempt > 1 })
+            }
+            (Decision::Acquired(_), Mode::SingleWrite) => Stage::Done(End::Contended),
+            (Decision::Mismatch, Mode::Claim { .. } | Mode::SingleWrite) => Stage::Done(End::Mismatch),
+            (Decision::Replay(record, resolution, _), Mode::Claim { .. } | Mode::SingleWrite) => {
+                replay(Box::new(record.clone()), resolution, false)
+            }
+            (Decision::InProgress(lease), Mode::Claim { .. }) => self.wait(lease, now),
+            (Decision::InProgress(lease), Mode::SingleWrite) => Stage::Done(End::InProgress(lease.since(now))),
+            // A lock is never settled, and its requests are all the same. What is reconciled must be open to that.
+            (Decision::Reconcile(_), Mode::Lock { .. })
+            | (Decision::Begin(_) | Decision::Acquired(_), Mode::Reconcile)
+            | (
+                Decision::Mismatch | Decision::Replay(..) | Decision::InProgress(_),
+                Mode::Reconcile | Mode::Lock { .. },
+            ) => Stage::Done(End::NotOpen),
+        }
+    }
+
+    /// The time at which to look at what was found: now, or the end of a lock's lease if no clock that is right can have
+    /// given it. It would block the lock for as long as that clock is ahead; the fence stops its holder.
+    fn seen_at(&mut self, found: Option<&Record>, now: EpochMs) -> EpochMs {
+        match (self.mode, found.and_then(Record::holder)) {
+            (Mode::Lock { lease }, Some(holder)) if holder.lease > now.plus(lease * 2) => {
+                self.events.push(Event::LeaseIgnored(holder.lease.since(now.plus(lease))));
+                holder.lease
+            }
+            (Mode::Lock { .. } | Mode::Claim { .. } | Mode::SingleWrite | Mode::Reconcile, _) => now,
+        }
+    }
+
+    fn claim(&self, claim: Write, now: EpochMs) -> Stage {
+        match now < self.terms.start_by {
+            true => Stage::Claiming(Box::new(claim)),
+            false => Stage::Done(End::Failed(Failure::DeadlineAtHand)),
+        }
+    }
+
+    fn wait(&self, lease: EpochMs, now: EpochMs) -> Stage {
+        match now < self.terms.wait_until {
+            true => Stage::Waiting { lease, until: self.terms.wait_until },
+            false => Stage::Done(End::InProgress(lease.since(now))),
+        }
+    }
+
+    /// After a pause: waits on while the call still runs. It reads, which costs a fraction of a refused claim.
+    pub(super) fn looked_again(&mut self, lease: EpochMs, found: Option<&Record>, now: EpochMs) -> Stage {
+        match decide(found, &self.request, now) {
+            Decision::InProgress(_) => self.wait(lease, now),
+            Decision::Begin(_)
+            | Decision::Acquired(_)
+            | Decision::Mismatch
+            | Decision::Replay(..)
+            | Decision::Reconcile(_) => self.look(found, now),
+        }
+    }
+
+    pub(super) fn marked(&mut self, mark: &Write, reply: Reply, now: EpochMs) -> Stage {
+        match reply {
+            Reply::Applied | Reply::Recognised => {
+                self.events.push(Event::EnteredUnknown);
+                Stage::Done(End::Unknown(mark.record.transaction))
+            }
+            Reply::Refused(found) => self.look(found.as_deref(), now),
+            Reply::EffectRefused(index, _) => Stage::Done(End::Failed(Failure::EffectRefused(index))),
+            Reply::NotApplied | Reply::Lost => Stage::Done(End::Failed(Failure::StoreUnavailable)),
+        }
+    }
+
+    pub(super) fn claimed(&mut self, claim: Box<Write>, reply: Reply, now: EpochMs) -> Stage {
+        match (reply, self.mode) {
+            (Reply::Applied | Reply::Recognised, mode) => {
+                let follows_uncertain = claim.follows_uncertain();
+                if follows_uncertain && matches!(mode, Mode::Claim { .. }) {
+                    self.events.push(Event::TookOver);
+                }
+                hold(Claim { record: claim.record, follows_uncertain })
+            }
+            (Reply::Refused(_) | Reply::EffectRefused(..), Mode::Reconcile) => Stage::Done(End::NotOpen),
+            (Reply::Refused(found), _) => self.look(found.as_deref(), now),
+            (Reply::EffectRefused(index, _), _) => Stage::Done(End::Failed(Failure::EffectRefused(index))),
+            (Reply::NotApplied, _) => Stage::Done(End::Failed(Failure::StoreUnavailable)),
+            (Reply::Lost, _) => self.give_up(*claim, now),
+        }
+    }
+
+    /// The reply to a claim was lost. The caller hears that nothing ran, and asks again: so the claim is given up, as far
+    /// as that can be done.
+    pub(super) fn give_up(&self, claim: Write, now: EpochMs) -> Stage {
+        let end = match self.mode {
+            Mode::Lock { .. } => Some(release(claim.record, self.request.owner, self.expiration(now), now)),
+            Mode::Claim { .. } | Mode::SingleWrite | Mode::Reconcile => give_up(claim, self.expiration(now), now),
+        };
+        match end {
+            Some(end) => Stage::GivingUp(Box::new(end)),
+            None => Stage::Done(End::Failed(Failure::StoreUnavailable)),
+        }
+    }
+}
+
+pub(super) fn hold(claim: Claim) -> Stage {
+    match claim.record.state.status() {
+        Status::Unknown => Stage::Resolving(Box::new(claim)),
+        Status::Processing | Status::Success | Status::Failed => Stage::Held(Box::new(claim)),
+    }
+}
+
+/// Answers from a settled record, of which a long answer is fetched first.
+pub(super) fn replay(record: Box<Record>, resolution: Resolution, after_run: bool) -> Stage {
+    match record.settled().map(|(_, settled)| &settled.response) {
+        Some(Response::Parts(parts)) => Stage::Fetching { parts: *parts, record, resolution, after_run },
+        Some(Response::Whole(_)) | None => Stage::Done(End::Replayed(Arc::from(record), resolution)),
+    }
+}
+
+pub(super) fn fetched(mut record: Box<Record>, resolution: Resolution, whole: Option<Vec<u8>>) -> Stage {
+    match (&mut record.state, whole) {
+        (State::Success(settled) | State::Failed(settled), Some(whole)) => {
+            settled.response = whole.into();
+            Stage::Done(End::Replayed(Arc::from(record), resolution))
+        }
+        (
+            State::Success(_) | State::Failed(_) | State::Processing(_) | State::Released { .. } | State::Unknown(_),
+            _,
+        ) => Stage::Done(End::Failed(Failure::AnswerIncomplete(record.transaction))),
+    }
+}
+
+pub(super) fn not_fetched(record: &Record, after_run: bool) -> Stage {
+    Stage::Done(End::Failed(match after_run {
+        true => Failure::NotRecorded(record.transaction),
+        false => Failure::StoreUnavailable,
+    }))
+}
+
+/// Makes an uncertain record visible as UNKNOWN, unless it is so already. Nothing runs without evidence.
+fn mark(takeover: Write) -> Stage {
+    match is_marked(&takeover.condition) {
+        true => Stage::Done(End::Unknown(takeover.record.transaction)),
+        false => Stage::Marking(Box::new(mark_unknown(takeover))),
+    }
+}
+
+/// Whether the record that the takeover saw is UNKNOWN already, and nobody's.
+fn is_marked(condition: &Condition) -> bool {
+    match condition {
+        Condition::Unchanged(seen) => seen.status == Status::Unknown && seen.owner.is_none(),
+        Condition::Vacant { .. } | Condition::Owned { .. } => false,
+    }
+}
