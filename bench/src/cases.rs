@@ -1,4 +1,4 @@
-//! The cases: what is asked of a function, what it must answer, and what has happened before.
+//! The cases: the request to a function, the expected answer, and the state before.
 
 use axum::body::Bytes;
 use clap::ValueEnum;
@@ -9,7 +9,7 @@ use crate::subject::{Kind, Mode};
 /// A case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Case {
-    /// A request under a key of its own; its effect is outside.
+    /// A request under a new key; its effect is external.
     FirstRun,
     /// The same, with an effect in DynamoDB.
     FirstRunWithEffect,
@@ -154,7 +154,7 @@ impl Case {
         }
     }
 
-    /// How many invocations, of so many that were asked for.
+    /// The number of invocations, given the number of requested ones.
     #[must_use]
     pub fn invocations(self, asked: usize, delay_ms: u64) -> usize {
         let asked = if delay_ms == 0 { asked } else { asked / 5 };

@@ -1,10 +1,10 @@
-//! The events that the subjects get.
+//! The events for the subjects and for the functions.
 
 use axum::body::Bytes;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-/// What a request or message asks for. The subjects know how to do it.
+/// The order in a request or message. The subjects can carry it out.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Order {
     /// Below zero: it is declined, with 402.
@@ -25,10 +25,27 @@ impl Default for Order {
 /// in a header, which makes no other request of it.
 #[must_use]
 pub fn request(key: &str, order: &Order, hold: bool) -> Bytes {
+    post("/orders", key, &json!(order), hold)
+}
+
+/// A client's request for a payment.
+#[must_use]
+pub fn payment(key: &str) -> Bytes {
+    let body = json!({
+        "account": "acct-1",
+        "amount": 1999,
+        "currency": "EUR",
+        "payment_method": "pm_card_visa",
+        "reference": "order 17",
+    });
+    post("/payments", key, &body, false)
+}
+
+fn post(path: &str, key: &str, body: &Value, hold: bool) -> Bytes {
     let event = json!({
         "version": "2.0",
-        "routeKey": "POST /orders",
-        "rawPath": "/orders",
+        "routeKey": format!("POST {path}"),
+        "rawPath": path,
         "rawQueryString": "",
         "headers": {
             "accept": "*/*",
@@ -51,18 +68,18 @@ pub fn request(key: &str, order: &Order, hold: bool) -> Bytes {
             "domainPrefix": "api",
             "http": {
                 "method": "POST",
-                "path": "/orders",
+                "path": path,
                 "protocol": "HTTP/1.1",
                 "sourceIp": "192.0.2.1",
                 "userAgent": "bench",
             },
             "requestId": "JKJaXmPLvHcESHA=",
-            "routeKey": "POST /orders",
+            "routeKey": format!("POST {path}"),
             "stage": "$default",
             "time": "24/Nov/2026:20:00:00 +0000",
             "timeEpoch": 1_795_550_400_000_u64,
         },
-        "body": serde_json::to_string(order).unwrap_or_default(),
+        "body": body.to_string(),
         "isBase64Encoded": false,
     });
     Bytes::from(event.to_string())
@@ -71,15 +88,53 @@ pub fn request(key: &str, order: &Order, hold: bool) -> Bytes {
 /// A batch as an event source mapping hands it to a function, one message for each key.
 #[must_use]
 pub fn batch(keys: impl IntoIterator<Item = String>, order: &Order) -> Bytes {
-    let records: Vec<Value> = keys.into_iter().map(|key| message(&key, order)).collect();
+    messages(keys.into_iter().map(|key| {
+        let mut body = json!(order);
+        body["key"] = json!(key);
+        body
+    }))
+}
+
+/// A batch of terminals' sales, each of another terminal into another account, under numbers that no other batch has.
+#[must_use]
+pub fn sales(batch: usize, count: usize) -> Bytes {
+    messages((1..=count).map(|place| {
+        json!({
+            "type": "terminal.sale",
+            "terminal": format!("till-{place}"),
+            "sequence": batch * count + place,
+            "account": format!("acct-{place}"),
+            "amount": 1999,
+            "currency": "EUR",
+        })
+    }))
+}
+
+/// A batch of payments' events, each into another account, as the pipe sends them.
+#[must_use]
+pub fn payment_events(batch: usize, count: usize) -> Bytes {
+    messages((1..=count).map(|place| {
+        let number = batch * count + place;
+        json!({
+            "type": "payment.succeeded",
+            "event": format!("01935b4a-7c00-7000-8000-{number:012x}"),
+            "payment": format!("pay_01935b4a7c0070008000{number:012x}"),
+            "account": format!("acct-{place}"),
+            "amount": "1999",
+            "currency": "EUR",
+            "traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+        })
+    }))
+}
+
+fn messages(bodies: impl IntoIterator<Item = Value>) -> Bytes {
+    let records: Vec<Value> = bodies.into_iter().enumerate().map(|(place, body)| message(place, &body)).collect();
     Bytes::from(json!({ "Records": records }).to_string())
 }
 
-fn message(key: &str, order: &Order) -> Value {
-    let mut body = json!(order);
-    body["key"] = json!(key);
+fn message(place: usize, body: &Value) -> Value {
     json!({
-        "messageId": format!("message-{key}"),
+        "messageId": format!("059f36b4-87a3-44ab-83d2-{place:012}"),
         "receiptHandle": "AQEBwJnKyrHigUMZj6rYigCgxlaS3SLy0a",
         "body": body.to_string(),
         "attributes": {

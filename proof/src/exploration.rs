@@ -167,11 +167,14 @@ impl Explored {
     }
 }
 
-/// Runs every schedule of a scenario within its bounds, up to the first that breaks something.
-pub fn explore(scenario: Scenario, breakage: Option<Breakage>) -> Explored {
+/// Runs the schedules of a scenario within its bounds in their order, up to the first that breaks something.
+pub fn explore(scenario: Scenario, breakage: Option<Breakage>, at_most: u64) -> Explored {
     let (runtime, mut explored) = (runtime(), Explored::default());
     let mut next = Some(Script::default());
     while let (Some(script), None) = (&next, &explored.broken) {
+        if explored.schedules == at_most {
+            break;
+        }
         let world = of_script(scenario, script, breakage);
         let made = || world.network.choices(|choices| choices.script());
         explored.run(&world, &runtime, || format!("PROOF_SCENARIO={scenario:?} PROOF_SCRIPT={}", made()));

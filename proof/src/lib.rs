@@ -6,3 +6,8 @@ pub mod fuzz;
 pub mod model;
 pub mod nightly;
 pub mod simulation;
+
+/// Whether an environment variable asks for the sizes of the gate and the soak.
+pub fn soaks(variable: &str) -> bool {
+    std::env::var_os(variable).is_some_and(|value| !value.is_empty() && value != "0")
+}

@@ -1,35 +1,44 @@
 //! The protocol as a model that is checked exhaustively: every order in which messages arrive, are repeated, delayed or
 //! lost, every clock that is wrong, every process that dies or freezes anywhere, within the bounds of a [`Settings`].
 //!
-//! What decides is not modelled but called: [`decide`](idempotency::protocol::decide), the transitions, the conditions
-//! and the recognition of own writes are the library's. Modelled are the control flow of the engine (which the
-//! [simulation](crate::simulation) runs for real), a network, a store that evaluates conditions, and another system
-//! that charges, deduplicates by the transaction id, and can be told to refuse an id for ever.
+//! What a call does is not modelled: each actor drives the library's own [`Machine`], as the engine does. Modelled are a
+//! network, a store that evaluates the library's conditions, and a provider that charges, deduplicates by the transaction
+//! id, and can be made to refuse an id for ever.
 //!
-//! There is no clock. Each decision sees the leases over or not, as it likes, so nothing that is proved rests on time;
-//! only by a whole retention do clocks not differ, and requests not travel.
+//! There is no clock. Each step sees leases over or not, as it likes, so nothing that is proved rests on time; only by a
+//! whole retention do clocks not differ, and requests not travel.
 
 mod check;
-pub mod item;
+mod clock;
 pub mod mutant;
+mod mutate;
+mod oracle;
 pub mod property;
 mod settings;
+mod shared;
 pub mod state;
 mod step;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
 
+use idempotency::protocol::machine::{self, Machine};
+use idempotency::protocol::{Key, Principal, RecordId};
 use stateright::Property;
 
 pub use check::{Checked, check, check_mutant};
-pub use item::Standing;
+pub use clock::Reading;
 pub use mutant::Mutant;
 pub use property::{Event, Promise};
 pub use settings::{Player, Role, Settings};
 pub use state::World;
 
-use state::{Actor, Ask, Judge, Message, Stage};
+use oracle::Counts;
+use state::{Actor, Ask, Message, Waits, transaction};
+
+/// The one record.
+static ID: LazyLock<RecordId> =
+    LazyLock::new(|| RecordId::new("model", &Principal::new("p").expect("valid"), &Key::new("k").expect("valid")));
 
 /// A model: what takes part, and what is broken on purpose.
 #[derive(Clone)]
@@ -46,24 +55,49 @@ pub struct Model {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Begins a call.
-    Call(usize),
-    /// Decides about what it found, by a clock that shows leases over or not.
-    Decide { actor: usize, late: bool },
+    Call {
+        /// Who.
+        actor: usize,
+        /// What its clock shows.
+        reading: Reading,
+    },
     /// Runs, and ends so.
-    Run(usize, Ran),
+    Run(usize, Ending),
+    /// Holds a lock for another lease.
+    Renew(usize),
     /// Looks for evidence.
     Look(usize),
     /// Looks for evidence, and is not shown what there is: the search lags.
     Overlook(usize),
-    /// Makes the other side refuse what it does not have, and so makes evidence.
+    /// Makes the provider refuse what it does not have, and so makes evidence.
     Prevent(usize),
+    /// Waits for a running call, and looks again.
+    Wait {
+        /// Who.
+        actor: usize,
+        /// What its clock shows then.
+        reading: Reading,
+    },
+    /// Reads an answer that is stored beside its record.
+    ReadParts(usize),
     /// A message arrives.
-    Deliver { message: usize, reply: bool, again: bool, declined: bool },
+    Deliver {
+        /// Which.
+        message: usize,
+        /// Whether the reply arrives.
+        reply: bool,
+        /// Whether the message arrives again later.
+        again: bool,
+        /// Whether the provider refuses for good.
+        declined: bool,
+        /// What the clock of the sender shows when it gets the reply.
+        reading: Reading,
+    },
     /// Waits no longer for a reply.
     GiveUp(usize),
     /// The process dies.
     Crash(usize),
-    /// So much time passes that the other side forgets which ids were used. No call takes so long.
+    /// So much time passes that the provider forgets which ids were used. No call takes so long.
     Forget,
     /// The retention passes.
     Retention,
@@ -73,15 +107,17 @@ pub enum Action {
 
 /// How a run ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ran {
-    /// It calls the other side, and goes on when that answers.
+pub enum Ending {
+    /// It calls the provider, and goes on when that answers.
     Charges,
-    /// It happened, inside.
+    /// It happened, in the transaction.
     Success,
     /// It did not happen and will not.
     Failed,
     /// Nothing was executed.
     NotExecuted,
+    /// It did not begin: too little time was left.
+    NotBegun,
     /// Not known.
     Unknown,
 }
@@ -101,59 +137,85 @@ impl Model {
     }
 
     fn actor_actions(&self, world: &World, index: usize, actions: &mut Vec<Action>) {
-        let player = &self.settings.players[index];
         let actor = &world.actors[index];
-        let on_its_way = |matches: &dyn Fn(&Ask) -> bool| {
-            world.network.iter().any(|message| {
-                (usize::from(message.actor), message.call) == (index, actor.calls) && matches(&message.ask)
-            })
+        let Some(machine) = actor.machine.as_deref() else {
+            return self.idle_actions(world, index, actions);
         };
+        let is_awaited = || world.network.iter().any(|message| world.is_awaited_by(message, index));
         let may_fail = world.faults > 0;
-        match &actor.stage {
-            Stage::Idle => {
-                let open = match player.role {
-                    Role::Caller | Role::SingleWrite => true,
-                    Role::Reconciler | Role::Operator => world
-                        .record
-                        .is_some_and(|record| matches!(record.state, Standing::Processing(_) | Standing::Unknown(_))),
-                };
-                if open && actor.calls < player.calls {
-                    actions.push(Action::Call(index));
-                }
-                return;
-            }
-            Stage::Looking(found) => {
-                actions.push(Action::Decide { actor: index, late: false });
-                if found.is_some_and(|found| found.owner().is_some()) {
-                    actions.push(Action::Decide { actor: index, late: true });
-                }
-            }
-            Stage::Running(_) => actions.extend(self.settings.runs.iter().map(|ran| Action::Run(index, *ran))),
-            Stage::Charging(claim) => {
-                let charge = |ask: &Ask| matches!(ask, Ask::Charge(id, _) if *id == claim.item.transaction);
-                if may_fail || !on_its_way(&charge) {
+        match &actor.waits {
+            Waits::Charge | Waits::Reply { .. } => {
+                if may_fail || !is_awaited() {
                     actions.push(Action::GiveUp(index));
                 }
             }
-            Stage::Asking(claim) => {
-                actions.push(Action::Look(index));
-                let has_nothing = world.entry(claim.item.transaction).is_none();
-                if self.settings.forgetful && !has_nothing {
-                    actions.push(Action::Overlook(index));
-                }
-                if player.role != Role::Operator && (has_nothing || self.settings.forgetful) {
-                    actions.push(Action::Prevent(index));
-                }
-            }
-            Stage::Waiting(wait) => {
-                let write = |ask: &Ask| *ask == Ask::Put(wait.put);
-                if may_fail || !on_its_way(&write) {
-                    actions.push(Action::GiveUp(index));
-                }
-            }
+            Waits::Nothing | Waits::Parts => self.machine_actions(world, index, machine, actions),
         }
         if may_fail {
             actions.push(Action::Crash(index));
+        }
+    }
+
+    fn idle_actions(&self, world: &World, index: usize, actions: &mut Vec<Action>) {
+        if world.actors[index].calls >= self.settings.players[index].calls {
+            return;
+        }
+        let is_open = world.record.as_ref().is_some_and(|record| {
+            use idempotency::protocol::State;
+            matches!(record.state, State::Processing(_) | State::Unknown(_))
+        });
+        match self.role(index) {
+            Role::Caller | Role::SingleWrite | Role::Holder => {
+                actions.push(Action::Call { actor: index, reading: Reading::Early });
+            }
+            Role::Reconciler | Role::Operator if is_open => {
+                actions.extend(
+                    self.readings(world).iter().map(|reading| Action::Call { actor: index, reading: *reading }),
+                );
+            }
+            Role::Reconciler | Role::Operator => {}
+        }
+    }
+
+    fn machine_actions(&self, world: &World, index: usize, machine: &Machine, actions: &mut Vec<Action>) {
+        match machine.poll() {
+            machine::Action::Run(_) => {
+                actions.extend(self.settings.runs.iter().map(|ending| Action::Run(index, *ending)));
+                if self.role(index) == Role::Holder {
+                    actions.push(Action::Renew(index));
+                }
+            }
+            machine::Action::Resolve(record) => {
+                actions.push(Action::Look(index));
+                let has_nothing = world.entry(transaction(record.transaction)).is_none();
+                if self.settings.forgetful && !has_nothing {
+                    actions.push(Action::Overlook(index));
+                }
+                if self.role(index) != Role::Operator && (has_nothing || self.settings.forgetful) {
+                    actions.push(Action::Prevent(index));
+                }
+            }
+            machine::Action::Wait { .. } => {
+                self.occurs(Event::Waited);
+                actions.extend(
+                    self.readings(world).iter().map(|reading| Action::Wait { actor: index, reading: *reading }),
+                );
+            }
+            machine::Action::ReadParts(..) => actions.push(Action::ReadParts(index)),
+            machine::Action::Recall(_)
+            | machine::Action::Read(_)
+            | machine::Action::Write { .. }
+            | machine::Action::Draw
+            | machine::Action::Done(_) => {}
+        }
+    }
+
+    /// What a clock may show of the record: it makes a difference only while somebody holds it.
+    fn readings(&self, world: &World) -> &'static [Reading] {
+        match world.record.as_ref().is_some_and(|record| record.holder().is_some()) {
+            true if self.settings.waits => &[Reading::Early, Reading::Between, Reading::Late],
+            true => &[Reading::Early, Reading::Late],
+            false => &[Reading::Early],
         }
     }
 
@@ -164,27 +226,30 @@ impl Model {
             if last.replace(message) == Some(message) {
                 continue;
             }
-            let actor = &world.actors[usize::from(message.actor)];
-            let waits = actor.calls == message.call
-                && match (&actor.stage, &message.ask) {
-                    (Stage::Waiting(wait), Ask::Put(put)) => wait.put == *put,
-                    (Stage::Charging(claim), Ask::Charge(id, _)) => claim.item.transaction == *id,
-                    _ => false,
-                };
+            let is_awaited = world.is_awaited(message);
             let declines = match message.ask {
                 Ask::Charge(id, _) => self.settings.declines && world.entry(id).is_none(),
                 Ask::Put(_) => false,
             };
+            let readings = match message.ask {
+                // The sender decides again only if its write is refused.
+                Ask::Put(ref put) if is_awaited && !step::holds(put, world.record.as_deref()) => self.readings(world),
+                Ask::Put(_) | Ask::Charge(..) => &[Reading::Early],
+            };
             for declined in if declines { &[false, true][..] } else { &[false] } {
-                let mut deliver =
-                    |reply, again| actions.push(Action::Deliver { message: index, reply, again, declined: *declined });
-                deliver(waits, false);
-                if world.faults > 0 {
-                    deliver(waits, true);
-                    if waits {
-                        deliver(false, false);
-                        deliver(false, true);
+                let mut deliver = |reply, again, reading| {
+                    let (message, declined) = (index, *declined);
+                    actions.push(Action::Deliver { message, reply, again, declined, reading });
+                };
+                for reading in readings {
+                    deliver(is_awaited, false, *reading);
+                    if world.faults > 0 {
+                        deliver(is_awaited, true, *reading);
                     }
+                }
+                if world.faults > 0 && is_awaited {
+                    deliver(false, false, Reading::Early);
+                    deliver(false, true, Reading::Early);
                 }
             }
         }
@@ -196,15 +261,18 @@ impl stateright::Model for Model {
     type Action = Action;
 
     fn init_states(&self) -> Vec<World> {
+        let idle =
+            Actor { calls: 0, draws: 0, machine: None, waits: Waits::Nothing, evidence: false, remembered: None };
         vec![World {
             era: 0,
             record: None,
+            parts: None,
             network: Vec::new(),
             provider: Vec::new(),
             forgotten: 0,
-            actors: self.settings.players.iter().map(|_| Actor { calls: 0, stage: Stage::Idle }).collect(),
+            actors: vec![idle; self.settings.players.len()],
             faults: self.settings.faults,
-            judge: Judge::default(),
+            counts: Counts::default(),
         }]
     }
 
@@ -219,7 +287,7 @@ impl stateright::Model for Model {
         if world.era < self.settings.retentions && world.record.is_some() {
             actions.push(Action::Retention);
         }
-        if world.record.is_some_and(|record| record.has_expired(world.era)) {
+        if world.record.as_ref().is_some_and(|record| record.has_expired(clock::now(world.era, Reading::Early))) {
             actions.push(Action::Sweep);
         }
     }

@@ -35,10 +35,10 @@ fn killed_by_a_promise(mutant: Mutant) -> Option<Killed> {
 
 /// What breaks no promise may keep something from happening that has to happen.
 fn killed_by_absence(mutant: Mutant) -> Option<Killed> {
-    let outside = || Settings::small().into_iter().find(|settings| settings.name == "outside").expect("there is one");
-    let (by, within) = ("a prevented payment is never made again", "outside");
-    assert!(check(outside()).count(Event::RestartedAndSettled) > 0, "otherwise it is made again");
-    let checked = check_mutant(outside(), mutant);
+    let external = || Settings::small().into_iter().find(|settings| settings.name == "external").expect("there is one");
+    let (by, within) = ("a prevented payment is never made again", "external");
+    assert!(check(external()).count(Event::RestartedAndSettled) > 0, "otherwise it is made again");
+    let checked = check_mutant(external(), mutant);
     let absent = checked.count(Event::RestartedAndSettled) == 0;
     absent.then_some(Killed { by, within, states: checked.states, steps: 0 })
 }

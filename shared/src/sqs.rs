@@ -3,54 +3,53 @@
 //! The event source mapping must report partial batches (`FunctionResponseTypes: [ReportBatchItemFailures]`);
 //! without that Lambda ignores the answer and deletes the whole batch.
 //!
-//! Messages of one batch run at the same time, but for those that belong in one lane and run one after another: equal
-//! keys, what the application says [contends](Contention), and the messages of one group of a FIFO queue.
+//! Messages of one batch run at the same time, except those of one lane, which run one after another: messages with
+//! equal keys, messages that [contend](Contention), and the messages of one group of a FIFO queue.
 //!
-//! **FIFO queues** are known by their ARN. The messages of a group run in their order, and once one of them is returned
-//! the rest of its group is, too; other groups go on. SQS counts a receive for each message of a batch, run or not: so
-//! that a message that always fails does not take those behind it to the dead-letter queue, give the mapping of a FIFO
-//! queue with a redrive policy a `BatchSize` of 1. Its groups still run at the same time.
+//! **FIFO queues** are recognised by their ARN. The messages of a group run in order, and once one of them is returned
+//! the rest of its group is returned, too; other groups go on. SQS counts a receive for each message of a batch, run or
+//! not. So that a message that always fails does not move its successors to the dead-letter queue, give the mapping of
+//! a FIFO queue with a redrive policy a `BatchSize` of 1. Groups still run at the same time.
 
 mod batch;
-mod body;
 mod contention;
 mod fifo;
 mod key;
 mod lane;
+mod message;
+mod run;
 mod trace_context;
 mod visibility;
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
-use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsMessage};
-use futures::FutureExt;
-use futures::stream::{FuturesUnordered, StreamExt};
+use aws_lambda_events::event::sqs::SqsBatchResponse;
 
 pub use batch::SqsBatch;
 pub use contention::Contention;
 pub use key::{KeySource, NoKey};
+pub use message::{Message, Received};
 #[cfg(feature = "sqs-visibility")]
 pub use visibility::SqsVisibility;
 pub use visibility::Visibility;
 
-use crate::engine::{Attempt, Call, Engine, Error, OnFailure, Operation, Outcome, Verdict, timed};
-use crate::protocol::{EpochMs, Pointer, Principal, Resolution};
+use crate::engine::{Attempt, Engine, OnFailure, Operation, Verdict};
+use crate::protocol::{EpochMs, Pointer, Principal};
 use crate::store::Store;
-use crate::telemetry::metrics::Metric;
-use crate::telemetry::request_log::{LogOutcome, LogSummary, RequestLog};
-use crate::telemetry::span::Span;
-use body::Body;
 use contention::ContentionOf;
-use lane::{Delivery, Lane, Refused, Settlement};
+use run::Run;
 use trace_context::TraceSource;
 use visibility::VisibilityOf;
 
 /// Handles the messages of a queue.
 ///
-/// A handler's [`Verdict`] decides about its message: it is deleted if the verdict is final, and returned to the
-/// queue otherwise, to come again until the queue's redrive policy takes it. There is no way to forget to report
-/// a failure.
+/// The handler's [`Verdict`] decides about the message: it is deleted if the verdict is final, and returned to the
+/// queue otherwise, until the queue's redrive policy moves it to the dead-letter queue. A failure cannot be left
+/// unreported.
+///
+/// The body is parsed once. [`Queue::reading`] turns it into a type of the application, for contention and handler.
 ///
 /// ```
 /// use idempotency::protocol::{Pointer, Principal};
@@ -60,10 +59,9 @@ use visibility::VisibilityOf;
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let store = MemoryStore::new();
-/// let engine = Engine::builder(store.clone()).build();
-/// let (operation, sender) = (Operation::new("ledger", "post"), Principal::new("orders")?);
-/// let queue = Queue::new(engine.clone(), operation, sender, KeySource::pointer(Pointer::new("/event")?)).single_write();
+/// let store = MemoryStore::new(); let engine = Engine::builder(store.clone()).build(); let (operation, sender) =
+/// (Operation::new("ledger", "post"), Principal::new("orders")?); let queue = Queue::new(engine.clone(), operation,
+/// sender, KeySource::pointer(Pointer::new("/event")?)).single_write();
 /// # let event: idempotency::sqs::SqsBatch = serde_json::from_str(r#"{"Records":[
 /// #     {"messageId":"m-1","body":"{\"event\":\"e-1\"}"},{"messageId":"m-2","body":"{\"event\":\"e-1\"}"}]}"#)?;
 /// # let deadline = engine.now().plus(std::time::Duration::from_secs(10));
@@ -76,21 +74,21 @@ use visibility::VisibilityOf;
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Clone)]
-pub struct Queue<S> {
+pub struct Queue<S, T = ()> {
     engine: Engine<S>,
     operation: Operation,
     principal: Principal,
     key: KeySource,
+    reading: Reading<T>,
     mode: Mode,
     on_failure: OnFailure,
     concurrency: usize,
-    contention: ContentionOf,
+    contention: ContentionOf<T>,
     visibility: VisibilityOf,
     trace: TraceSource,
 }
 
-impl<S> fmt::Debug for Queue<S> {
+impl<S, T> fmt::Debug for Queue<S, T> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
             .debug_struct("Queue")
@@ -102,6 +100,9 @@ impl<S> fmt::Debug for Queue<S> {
     }
 }
 
+/// The application's function from a message to the type that it reads it as.
+type Reading<T> = Arc<dyn Fn(&Received<'_>) -> T + Send + Sync>;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mode {
     Claim,
@@ -111,10 +112,10 @@ enum Mode {
 impl<S: Store> Queue<S> {
     /// A handler of messages.
     ///
-    /// `principal` names who sends them, for example the producing service: there is no default. `key` says where
-    /// the producer's key is.
+    /// `principal` names the sender, for example the producing service; there is no default. `key` is the place of the
+    /// producer's key.
     ///
-    /// The operation's retention is [`LONGEST_RETENTION`] if it says none. A shorter one must be more than the retention
+    /// The operation's retention is [`LONGEST_RETENTION`] by default. A shorter one must be more than the retention
     /// of the queue and of its dead-letter queue together: a message that is redriven after its record has expired runs
     /// again.
     ///
@@ -126,16 +127,60 @@ impl<S: Store> Queue<S> {
             operation: operation.or_retention(LONGEST_RETENTION),
             principal,
             key,
+            reading: Arc::new(|_| ()),
             mode: Mode::Claim,
             on_failure: OnFailure::default(),
             concurrency: 10,
-            contention: ContentionOf::default(),
+            contention: ContentionOf::none(),
             visibility: VisibilityOf::default(),
             trace: TraceSource::default(),
         }
     }
+}
 
-    /// Uses single-write mode: one request per message, for operations whose effects are all inside. See
+impl<S: Store, T> Queue<S, T> {
+    /// Reads each message once, as a type of the application. [Contention](Queue::contention) and handler then get it
+    /// as [`Message::content`]. The function may fail by a type such as `Result`; a message over which it panics is
+    /// returned.
+    ///
+    /// A contention that was chosen before is dropped, because it is one of messages of another type.
+    ///
+    /// ```
+    /// use idempotency::sqs::Contention;
+    /// use serde::Deserialize;
+    ///
+    /// #[derive(Deserialize)]
+    /// struct Sale {
+    ///     account: String,
+    /// }
+    ///
+    /// # fn read<S: idempotency::store::Store>(queue: idempotency::Queue<S>) -> idempotency::Queue<S, Option<Sale>> {
+    /// let queue = queue.reading(|message| Sale::deserialize(message.document().ok()?).ok());
+    /// queue.contention(|message| match message.content() {
+    ///     Some(sale) => Contention::none().on(&sale.account),
+    ///     None => Contention::none(),
+    /// })
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn reading<U>(self, reading: impl Fn(&Received<'_>) -> U + Send + Sync + 'static) -> Queue<S, U> {
+        let Self { engine, operation, principal, key, mode, on_failure, concurrency, visibility, trace, .. } = self;
+        Queue {
+            engine,
+            operation,
+            principal,
+            key,
+            reading: Arc::new(reading),
+            mode,
+            on_failure,
+            concurrency,
+            contention: ContentionOf::none(),
+            visibility,
+            trace,
+        }
+    }
+
+    /// Uses single-write mode: one request per message, for operations whose effects are all transactional. See
     /// [`Engine::run_single_write`].
     #[must_use]
     pub const fn single_write(mut self) -> Self {
@@ -143,7 +188,7 @@ impl<S: Store> Queue<S> {
         self
     }
 
-    /// What becomes of messages that failed for good. Default: [`OnFailure::Return`].
+    /// How messages that failed for good are treated. Default: [`OnFailure::Return`].
     #[must_use]
     pub const fn on_failure(mut self, on_failure: OnFailure) -> Self {
         self.on_failure = on_failure;
@@ -159,9 +204,9 @@ impl<S: Store> Queue<S> {
     }
 
     /// What a message contends for: messages of one batch that name the same item run one after another instead of
-    /// cancelling each other's transactions. On a FIFO queue the group decides alone, and this is not asked.
+    /// cancelling each other's transactions. On a FIFO queue only the group decides, and this function is not called.
     #[must_use]
-    pub fn contention(mut self, of: impl Fn(&SqsMessage) -> Contention + Send + Sync + 'static) -> Self {
+    pub fn contention(mut self, of: impl Fn(&Message<'_, T>) -> Contention + Send + Sync + 'static) -> Self {
         self.contention = ContentionOf::new(of);
         self
     }
@@ -175,8 +220,8 @@ impl<S: Store> Queue<S> {
         self
     }
 
-    /// Where the body carries the `traceparent` of its producer. For producers that can set no message attribute of that
-    /// name, as a pipe; an attribute is read in any case, and so is X-Ray's header.
+    /// Where the body carries the `traceparent` of its producer. For producers that can set no message attribute of
+    /// that name, as a pipe; an attribute is read in any case, and so is X-Ray's header.
     ///
     /// A producer that sends again does so in another trace: let the operation
     /// [compare](crate::Operation::compare) all but that member.
@@ -199,189 +244,30 @@ impl<S: Store> Queue<S> {
         handler: H,
     ) -> Result<SqsBatchResponse, NoMessageId>
     where
-        H: Fn(Attempt<S::Effect>, &'e SqsMessage) -> R,
+        H: Fn(Attempt<S::Effect>, Message<'e, T>) -> R,
         R: Future<Output = Verdict<()>>,
     {
-        let deliveries = self.deliveries(event, deadline)?;
-        let lanes = match deliveries.iter().any(|delivery| fifo::is_from_fifo(delivery.message)) {
-            true => fifo::groups(deliveries),
-            false => lane::standard(deliveries, &self.contention),
-        };
-        let mut returned = self.lanes(lanes, deadline, &handler).await;
-        returned.sort_unstable();
-        let mut response = SqsBatchResponse::default();
-        response.set_failures(returned.into_iter().map(|(_position, id)| id.to_owned()));
-        self.engine.flush();
-        Ok(response)
-    }
-
-    fn deliveries<'e>(&self, event: &'e SqsBatch, deadline: EpochMs) -> Result<Vec<Delivery<'e>>, NoMessageId> {
-        let deliveries = event.records.iter().enumerate().map(|(position, delivered)| {
-            let batch::Delivered { message, unreadable } = delivered;
-            let id = message.message_id.as_deref().filter(|id| !id.is_empty()).ok_or(NoMessageId)?;
-            let body = Body::of(message);
-            let trace = self.trace.of(message, &body);
-            let call = match unreadable {
-                None => self.call(message, &body, deadline).map(|call| call.traced(trace)),
-                Some(why) => Err(Refused::Unreadable(why.clone())),
-            };
-            Ok(Delivery { position, id, message, trace, call })
-        });
-        deliveries.collect()
-    }
-
-    fn call(&self, message: &SqsMessage, body: &Body<'_>, deadline: EpochMs) -> Result<Call, Refused> {
-        let key = self.key.of(message, body).map_err(Refused::NoKey)?;
-        let fingerprint = body.fingerprint(&self.operation.compare).map_err(Refused::NotComparable)?;
-        Ok(Call::new(self.operation.clone(), self.principal.clone(), key, fingerprint, deadline))
-    }
-
-    /// Handles lanes beside each other. Those to be returned, by position and id.
-    async fn lanes<'e, H, R>(&self, lanes: Vec<Lane<'e>>, deadline: EpochMs, handler: &H) -> Vec<(usize, &'e str)>
-    where
-        H: Fn(Attempt<S::Effect>, &'e SqsMessage) -> R,
-        R: Future<Output = Verdict<()>>,
-    {
-        let (mut running, mut returned) = (FuturesUnordered::new(), Vec::new());
-        for (number, lane) in lanes.into_iter().enumerate() {
-            if number > 0 && number.is_multiple_of(LANES_A_TURN) {
-                // Being asked, they begin; what wakes them meanwhile shows when they are asked again.
-                while let Some(Some(more)) = running.next().now_or_never() {
-                    returned.extend(more);
-                }
-                tokio::task::yield_now().await;
-            }
-            if running.len() == self.concurrency {
-                returned.extend(running.next().await.into_iter().flatten());
-            }
-            running.push(self.lane(lane, deadline, handler));
-        }
-        while let Some(more) = running.next().await {
-            returned.extend(more);
-        }
-        returned
-    }
-
-    /// Handles the messages of a lane one after another. Those to be returned, by position and id.
-    async fn lane<'e, H, R>(&self, lane: Lane<'e>, deadline: EpochMs, handler: &H) -> Vec<(usize, &'e str)>
-    where
-        H: Fn(Attempt<S::Effect>, &'e SqsMessage) -> R,
-        R: Future<Output = Verdict<()>>,
-    {
-        let mut outcomes = lane::Outcomes::default();
-        let mut returned = Vec::new();
-        let mut deliveries = lane.deliveries.into_iter();
-        while let Some(delivery) = deliveries.next() {
-            let settlement = match outcomes.of(&delivery, lane.in_order) {
-                Some(known) => {
-                    self.note(&delivery, known, LogSummary::new(LogOutcome::AsAnotherOfItsBatch));
-                    known
-                }
-                None => self.message(&delivery, deadline, handler).await,
-            };
-            // Most lanes have one message, after which nobody asks.
-            if deliveries.len() > 0 {
-                outcomes.add(&delivery, settlement);
-            }
-            match settlement {
-                Settlement::Done => continue,
-                Settlement::Returned => {}
-                Settlement::InProgress(rest) => self.hide(delivery.message, rest).await,
-            }
-            self.engine.metrics().count(Metric::MessageReturned, self.operation.name());
-            returned.push((delivery.position, delivery.id));
-        }
-        returned
-    }
-
-    async fn message<'e, H, R>(&self, delivery: &Delivery<'e>, deadline: EpochMs, handler: &H) -> Settlement
-    where
-        H: Fn(Attempt<S::Effect>, &'e SqsMessage) -> R,
-        R: Future<Output = Verdict<()>>,
-    {
-        let started = self.engine.now();
-        if !self.engine.has_time(deadline) {
-            return self.leave(delivery, LogSummary::new(LogOutcome::NoTimeToBegin));
-        }
-        let call = match &delivery.call {
-            Ok(call) => call,
-            Err(refused) => return self.leave(delivery, refused.summary()),
-        };
-        let run = |attempt| handler(attempt, delivery.message);
-        let span = Span::message(self.operation.name()).linked(delivery.trace);
-        // A batch has many of these at a time, and the one has twice the size of the other.
-        let (outcome, timings) = match self.mode {
-            Mode::Claim => span.of(timed(self.engine.run(call, run))).await,
-            Mode::SingleWrite => span.of(timed(self.engine.run_single_write(call, run))).await,
-        };
-        let settlement = self.read(&outcome);
-        let record = call.record_id();
-        let line = RequestLog {
-            operation: self.operation.name(),
-            record: Some(record.digest()),
-            message: Some(delivery.id),
-            producer_trace: delivery.trace,
-            returned: Some(settlement != Settlement::Done),
-            summary: LogSummary::of(&outcome),
-            timings,
-            total: self.engine.now().since(started),
-            ..RequestLog::default()
-        };
-        line.write();
-        settlement
-    }
-
-    /// Returns a message that is not begun.
-    fn leave(&self, delivery: &Delivery<'_>, summary: LogSummary) -> Settlement {
-        self.note(delivery, Settlement::Returned, summary);
-        Settlement::Returned
-    }
-
-    /// The line of a message for which the engine was not asked.
-    fn note(&self, delivery: &Delivery<'_>, settlement: Settlement, summary: LogSummary) {
-        let line = RequestLog {
-            operation: self.operation.name(),
-            message: Some(delivery.id),
-            producer_trace: delivery.trace,
-            returned: Some(settlement != Settlement::Done),
-            summary,
-            ..RequestLog::default()
-        };
-        line.write();
-    }
-
-    fn read(&self, outcome: &Result<Outcome<()>, Error>) -> Settlement {
-        match outcome {
-            Ok(Outcome::Executed(answered) | Outcome::Replayed(answered)) => self.settled(answered.resolution),
-            Ok(Outcome::InProgress { retry_after }) => Settlement::InProgress(*retry_after),
-            Ok(Outcome::NotExecuted(()) | Outcome::Mismatch | Outcome::Conflict | Outcome::Unknown { .. }) | Err(_) => {
-                Settlement::Returned
-            }
-        }
-    }
-
-    fn settled(&self, resolution: Resolution) -> Settlement {
-        match (resolution, self.on_failure) {
-            (Resolution::Success, _) | (Resolution::Failed, OnFailure::Discard) => Settlement::Done,
-            (Resolution::Failed, OnFailure::Return) => Settlement::Returned,
-        }
-    }
-
-    /// Hides a message until a lease is over. Only a convenience: without it the message comes earlier or later.
-    async fn hide(&self, message: &SqsMessage, rest: Duration) {
-        if let Err(error) = self.visibility.set(message, rest).await {
-            let operation = self.operation.name();
-            self.engine.metrics().count(Metric::VisibilityUnchanged, operation);
-            tracing::warn!(operation, message = message.message_id, error = &*error, "its visibility stays as it is");
-        }
+        Run { queue: self, event, deadline, handler }.batch().await
     }
 }
 
-/// How many lanes begin in one turn of the runtime.
-///
-/// What they write to their connections is sent at the end of the turn: were all begun in one, the store would hear of
-/// the first message only when the last one is ready. Were each begun in its own, each answer would wake the runtime.
-const LANES_A_TURN: usize = 5;
+impl<S, T> Clone for Queue<S, T> {
+    fn clone(&self) -> Self {
+        Self {
+            engine: self.engine.clone(),
+            operation: self.operation.clone(),
+            principal: self.principal.clone(),
+            key: self.key.clone(),
+            reading: Arc::clone(&self.reading),
+            mode: self.mode,
+            on_failure: self.on_failure,
+            concurrency: self.concurrency,
+            contention: self.contention.clone(),
+            visibility: self.visibility.clone(),
+            trace: self.trace.clone(),
+        }
+    }
+}
 
 /// The retention that covers the longest retention of a queue and of its dead-letter queue, 14 days each, and a day.
 pub const LONGEST_RETENTION: Duration = Duration::from_secs(29 * 24 * 60 * 60);

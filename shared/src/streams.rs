@@ -1,19 +1,20 @@
 //! Streams: Kafka, Kinesis, and the streams of DynamoDB tables.
 //!
-//! A partition of Kafka or a shard of Kinesis is delivered in order, again and again from some place until its
-//! records are done. So a record each would be waste: one **watermark** item per partition says up to where everything
-//! is done, and moves in the transaction of the effects of a run of records. Storage is constant, however long the
-//! stream; a run costs one read and one transaction, however many records it has. A delayed or doubled poller loses
-//! the watermark's condition and changes nothing.
+//! A partition of Kafka or a shard of Kinesis is delivered in order, again and again from some place until its records
+//! are done. So one record per message would be waste: one **watermark** item per partition holds the position up to
+//! which everything is done, and moves in the transaction of the effects of a run of records. Storage is constant,
+//! however long the stream; a run costs one read and one transaction, however many records it has. A delayed or doubled
+//! poller loses the watermark's condition and changes nothing.
 //!
-//! What is promised: effects *inside* are applied once and in order. There are no effects outside here; give those to
-//! a [`Queue`](crate::Queue). Gaps between positions are normal (compaction, transaction markers). A position at or
-//! below the watermark is a repetition, unless the record there is evidently another one: see [`watermark`](crate::protocol::watermark).
+//! The guarantee: transactional effects are applied once and in order. External effects are not supported here; use a
+//! [`Queue`](crate::Queue) for them. Gaps between positions are normal (compaction, transaction markers). A position at
+//! or below the watermark is a repetition, unless the record there is evidently another one: see
+//! [`watermark`](crate::protocol::watermark).
 //!
 //! A record that fails stops its partition: what is before it is committed, it and what follows is returned, other
 //! partitions go on. So does one that cannot be read. When the event source mapping gives it up
-//! (`MaximumRetryAttempts`), the partition goes on behind it; so give the mapping an on-failure destination, or the record
-//! is lost.
+//! (`MaximumRetryAttempts`), the partition goes on behind it; so give the mapping an on-failure destination, or the
+//! record is lost.
 //!
 //! | source | handler | one item per |
 //! |---|---|---|
@@ -21,6 +22,7 @@
 //! | Kinesis | [`Kinesis`] | shard |
 //! | DynamoDB Streams | [`TableStream`] | record: they come in no order that a watermark could follow |
 
+mod handling;
 mod kafka;
 mod kinesis;
 mod partition;
@@ -37,14 +39,15 @@ use std::fmt;
 use futures::stream::{self, StreamExt};
 use sha2::{Digest, Sha256};
 
-use crate::engine::OnFailure;
-use crate::engine::{Attempt, Engine, Operation, Verdict};
+use crate::engine::{Attempt, Engine, OnFailure, Operation, Verdict};
 use crate::envelope::Unreadable;
 use crate::protocol::watermark::RecordDigest;
 use crate::protocol::{EpochMs, Trace};
 pub use crate::protocol::{InvalidPosition, Position};
 use crate::store::watermarks::Watermarks;
 use crate::telemetry::span::Span;
+use handling::Handling;
+use partition::Delivery;
 
 /// A record of a partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,7 +56,7 @@ pub struct Record {
     pub partition: String,
     /// Its place there: Kafka's offset, Kinesis' sequence number.
     pub position: Position,
-    /// When it was produced or arrived, as the source says, in epoch milliseconds.
+    /// When it was produced or arrived, according to the source, in epoch milliseconds.
     pub timestamp_ms: i64,
     /// Kafka's key or Kinesis' partition key.
     pub key: Option<Vec<u8>>,
@@ -118,9 +121,9 @@ impl Delivered {
     }
 }
 
-/// What the handlers of [`Kafka`] and [`Kinesis`] have in common: where the watermarks are and how a run is made.
+/// The settings that [`Kafka`] and [`Kinesis`] share: the place of the watermarks and how a run is made.
 ///
-/// Watermarks are items beside the records of the engine's store.
+/// Watermarks are items in the table of the engine's store, next to the records.
 #[derive(Clone)]
 pub struct Stream<S> {
     engine: Engine<S>,
@@ -156,16 +159,16 @@ impl<S: Watermarks> Stream<S> {
         }
     }
 
-    /// Which life of the source it is. Default: `1`. A topic that was deleted and created anew begins its offsets
-    /// anew: under another generation it has watermarks of its own.
+    /// The generation of the source. Default: `1`. A topic that was deleted and created again restarts its offsets;
+    /// under another generation it has separate watermarks.
     #[must_use]
     pub fn generation(mut self, generation: impl Into<String>) -> Self {
         self.generation = generation.into();
         self
     }
 
-    /// What becomes of a record whose verdict is `Failed`: [`OnFailure::Return`], the default, stops the partition at it
-    /// until the mapping gives it up; [`OnFailure::Discard`] commits its effects and goes on.
+    /// What becomes of a record whose verdict is `Failed`: [`OnFailure::Return`], the default, stops the partition at
+    /// it until the mapping gives it up; [`OnFailure::Discard`] commits its effects and goes on.
     #[must_use]
     pub const fn on_failure(mut self, on_failure: OnFailure) -> Self {
         self.on_failure = on_failure;
@@ -203,8 +206,9 @@ impl<S: Watermarks> Stream<S> {
             records.dedup_by(|one, other| one.position() == other.position());
             let name = records.first()?.partition().to_owned();
             let partition = self.partition(name.clone());
-            let span = Span::message(self.operation.name());
-            let stopped = span.of(partition.handle(&records, deadline, handler)).await;
+            let delivery = Delivery { records: &records, began: self.engine.now(), deadline };
+            let handling = Handling { partition: &partition, delivery, handler };
+            let stopped = Span::message(self.operation.name()).of(handling.handle()).await;
             stopped.map(|index| (name, records[index].position().clone()))
         });
         let stopped = stopped.buffered(self.concurrency).filter_map(std::future::ready).collect().await;

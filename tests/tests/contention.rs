@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use aws_lambda_events::event::sqs::{SqsEvent, SqsMessage};
 use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem, Update};
 use idempotency::protocol::{Fingerprinter, Key, Pointer, Principal};
-use idempotency::sqs::{Contention, KeySource, SqsBatch};
+use idempotency::sqs::{Contention, KeySource, Message, SqsBatch};
 use idempotency::{Attempt, Call, DynamoDbStore, Engine, Error, Operation, Outcome, Queue, Verdict};
 use tests::dynamodb::{Database, RECORDS, effect, key};
 use tests::proxy::{Loss, Refusal};
@@ -129,7 +129,7 @@ async fn handle(queue: Queue<DynamoDbStore>, batch: usize) -> usize {
         std::time::SystemTime::UNIX_EPOCH.elapsed().expect("after 1970").as_millis() as u64 + 30_000,
     );
     let event = hundred(batch);
-    let post = |attempt, message: &SqsMessage| post(attempt, message.body.clone().unwrap_or_default());
+    let post = |attempt, message: Message<'_>| post(attempt, message.text().to_owned());
     let response = queue.handle(&event, deadline, post);
     response.await.expect("a response").batch_item_failures.len()
 }

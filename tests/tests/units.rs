@@ -87,15 +87,15 @@ async fn requests(bill: &mut Bill<'_>, ann: &User<'_>) {
     let declined = payment("acct-1", "pm_card_chargeDeclined");
     is(bill.add("declined card: claim and commit", ann.pay("declined", &declined)).await, "402 generic_decline");
     let invalid = payment("acct-1", "");
-    is(bill.add("request that is not valid: claim and release", ann.pay("x", &invalid)).await, "400 invalid-request");
+    is(bill.add("invalid request: claim and release", ann.pay("x", &invalid)).await, "400 invalid-request");
     let malformed = "key missing or malformed, body too long";
     is(bill.add(malformed, ann.pay("two words", &body)).await, "400 invalid-key");
 
     let location = paid.header("location").expect("a location").to_owned();
     let refunds = format!("{location}/refunds");
-    let refund = "refund, first time: claim; look at the payment; record, payment, refund and event";
+    let refund = "refund, first time: claim; read the payment; record, payment, refund and event";
     is(bill.add(refund, ann.post(&refunds, "refund", &json!({ "amount": 500 }))).await, "201 -");
-    is(bill.add("payment looked at", ann.get(&location)).await, "200 -");
+    is(bill.add("payment read", ann.get(&location)).await, "200 -");
     account(bill, ann, &paid).await;
 }
 
@@ -106,10 +106,9 @@ async fn account(bill: &mut Bill<'_>, ann: &User<'_>, paid: &Answer) {
     let mut posted = event(0);
     (posted["event"], posted["payment"]) = (json!(transaction.to_string()), json!(id));
     deliver(bill.stack, &posted).await;
-    let first =
-        "account looked at for the first time: balances and owner; the payment that opened it; the owner is kept";
+    let first = "account read for the first time: balances and owner; the payment that opened it; the owner is stored";
     is(bill.add(first, ann.get("/accounts/acct-1")).await, "200 -");
-    is(bill.add("account looked at again: balances and owner", ann.get("/accounts/acct-1")).await, "200 -");
+    is(bill.add("account read again: balances and owner", ann.get("/accounts/acct-1")).await, "200 -");
 }
 
 async fn in_progress(bill: &mut Bill<'_>, ann: &User<'_>) {
@@ -137,7 +136,7 @@ async fn unknown(bill: &mut Bill<'_>, ann: &User<'_>) {
     is(bill.add(retried, ann.pay("retried", &charged)).await, "201 -");
     let lost = payment("acct-1", "pm_timeout_before_charge");
     is(ann.pay("prevented", &lost).await, "409 outcome-unknown");
-    let prevented = "reconciled as prevented, by a retry that runs then: claim, take over, begin anew, commit";
+    let prevented = "reconciled as prevented, by a retry that then runs: claim, take over, begin again, commit";
     is(bill.add(prevented, ann.pay("prevented", &lost)).await, "201 -");
 
     // The first run searches for what was abandoned; later ones do not for an hour.
@@ -155,8 +154,8 @@ async fn unknown(bill: &mut Bill<'_>, ann: &User<'_>) {
 
     is(ann.pay("by-hand", &lost).await, "409 outcome-unknown");
     let olga = Script::of(stack, "olga", "operator").await;
-    let record = bill.add("console: what is unresolved, of which there is one", olga.unresolved()).await.remove(0);
-    bill.add("console: a record that is unresolved", olga.get(&format!("records/{record}"))).await;
+    let record = bill.add("console: list of unresolved requests, with one entry", olga.unresolved()).await.remove(0);
+    bill.add("console: an unresolved record", olga.get(&format!("records/{record}"))).await;
     let wish = json!({ "evidence": "The bank says that nothing was charged.", "reason": "Seen at the bank." });
     bill.add("console: settled as failed by hand, preview and confirmation", async {
         let token = olga.preview(&record, "fail", &wish).await;
@@ -186,10 +185,10 @@ async fn messages(bill: &mut Bill<'_>) {
     until_posted(sale("term-2", 1)).await;
     let posted = "sale from the topic, alone in its batch: the watermark is read; watermark, entries, balance, number";
     bill.add(posted, until_posted(sale("term-1", 2))).await;
-    let duplicate = "sale without a record of its own, told a duplicate by the terminal's number";
+    let duplicate = "sale without its own record, recognised as a duplicate by the terminal's number";
     bill.add(duplicate, deliver(stack, &sale("term-1", 2))).await;
     // It comes again in a minute, so nothing is measured after it.
-    bill.add("sale that is held, because an earlier one is missing", deliver(stack, &sale("term-1", 4))).await;
+    bill.add("sale held because an earlier one is missing", deliver(stack, &sale("term-1", 4))).await;
 }
 
 /// Puts a message into the queue, until it has been delivered and is settled or returned.

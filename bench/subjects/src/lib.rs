@@ -3,15 +3,10 @@
 pub mod floor;
 
 use lambda_http::http::HeaderMap;
-use mimalloc::MiMalloc;
 use serde::Deserialize;
 use serde_json::json;
 
-/// As in the functions of the application.
-#[global_allocator]
-static ALLOCATOR: MiMalloc = MiMalloc;
-
-/// What is asked for.
+/// An order.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Order {
     /// Below zero: it is declined.
@@ -34,7 +29,7 @@ pub const CONCURRENCY: usize = 100;
 pub type Reply = (u16, String);
 
 impl Order {
-    /// Does what is asked for, but for the effect.
+    /// Carries out the order, except for its effect.
     pub fn carry_out(&self) -> Reply {
         if self.amount < 0 {
             return (402, json!({ "error": "declined" }).to_string());
@@ -57,7 +52,7 @@ impl Order {
     }
 }
 
-/// Never returns, if the request asks for that.
+/// Never returns if a header of the request demands it.
 pub async fn hold(headers: &HeaderMap) {
     if headers.get("x-hold").is_some_and(|value| value == "true") {
         std::future::pending().await

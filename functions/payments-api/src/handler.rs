@@ -1,23 +1,30 @@
-//! The business of the API. Idempotency is the layer's; the handler only takes the transaction id with it, and says
-//! what it knows about what happened.
+//! The business of the API. The layer does what idempotency needs; the handler passes on the transaction id and reports
+//! what it knows about the outcome.
 
 mod answer;
+mod order;
 mod reader;
 
 use aws_sdk_dynamodb::types::TransactWriteItem;
-use idempotency::http::jwt_subject;
-use idempotency::{Attempt, protocol};
+use idempotency::Attempt;
+use idempotency::http::{Received, jwt_subject};
 use lambda_http::http::Method;
 use lambda_http::{Body, Error, Request, RequestExt, Response};
 use payments::{
-    Account, AccountId, Charge, Owner, Payment, PaymentId, PaymentRequest, Provider, ProviderError, Refund,
-    RefundRequest, Reversal, Subject, Table, TableError, reply,
+    Account, AccountId, Charge, Invalid, Owner, Payment, PaymentId, PaymentRequest, Provider, ProviderError, Refund,
+    RefundRequest, Reversal, Table, TableError, reply,
 };
 
+pub(crate) use order::{read, subject};
+
+use order::Order;
 use reader::Reader;
 
 /// An error means that the outcome is not known; the layer abandons the claim.
 type Answer = Result<Response<Body>, Error>;
+
+/// The attempt, which takes the effects for the transaction that settles the request.
+type PaymentAttempt = Attempt<TransactWriteItem>;
 
 /// Answers the routes of the API.
 #[derive(Clone, Debug)]
@@ -34,31 +41,52 @@ impl Handler {
     }
 
     pub(crate) async fn handle(self, request: Request) -> Answer {
-        let path = request.raw_http_path().to_owned();
-        let segments: Vec<_> = path.trim_matches('/').split('/').collect();
-        let Some(asker) = jwt_subject(&request).map(|principal| Owner::of(principal.as_str())) else {
-            return Ok(answer::forbidden());
+        match *request.method() {
+            Method::POST => self.write(&request).await,
+            Method::GET => Ok(self.read(&request).await),
+            _ => Ok(answer::not_found(NO_RESOURCE)),
+        }
+    }
+
+    /// The routes behind the layer, by what it has read of the request.
+    async fn write(&self, request: &Request) -> Answer {
+        let (attempt, received) = (Attempt::from_request(request)?, Received::from_request(request)?);
+        let asker = Owner::from(received.principal());
+        match request.extensions().get() {
+            Some(Order::Payment(order)) => self.create_payment(attempt, asker, order.as_ref()).await,
+            Some(Order::Refund { payment, order }) => {
+                self.create_refund(attempt, asker, *payment, order.as_ref()).await
+            }
+            None => Ok(answer::not_found(NO_RESOURCE)),
+        }
+    }
+
+    async fn read(&self, request: &Request) -> Response<Body> {
+        let Some(asker) = jwt_subject(request).map(|principal| Owner::from(principal.digest())) else {
+            return answer::forbidden();
         };
-        match (request.method(), segments.as_slice()) {
-            (&Method::POST, ["payments"]) => self.create_payment(&request, asker).await,
-            (&Method::POST, ["payments", id, "refunds"]) => self.create_refund(&request, asker, id).await,
-            (&Method::GET, ["payments", id]) => Ok(self.payment(asker, id).await),
-            (&Method::GET, ["accounts", account]) => Ok(self.account(&request, asker, account).await),
-            _ => Ok(answer::not_found("There is no such resource.")),
+        match request.raw_http_path().trim_matches('/').split('/').collect::<Vec<_>>().as_slice() {
+            ["payments", id] => self.payment(asker, id).await,
+            ["accounts", account] => self.account(request, asker, account).await,
+            _ => answer::not_found(NO_RESOURCE),
         }
     }
 
     /// Charges, and records the payment with its event for the ledger in the transaction that settles the request.
-    async fn create_payment(&self, request: &Request, owner: Owner) -> Answer {
-        let Some(attempt) = attempt(request) else { return Ok(answer::unprotected()) };
-        let order = match PaymentRequest::from_json(request.body()) {
+    async fn create_payment(
+        &self,
+        attempt: PaymentAttempt,
+        owner: Owner,
+        order: Result<&PaymentRequest, &Invalid>,
+    ) -> Answer {
+        let order = match order {
             Ok(order) => order,
-            Err(invalid) => return Ok(answer::invalid(&invalid)),
+            Err(invalid) => return Ok(answer::invalid(invalid)),
         };
         let transaction = attempt.transaction().uuid();
-        match self.provider.charge(transaction, &order, attempt.remaining()).await {
+        match self.provider.charge(transaction, order, attempt.remaining()).await {
             Ok(Charge::Succeeded { id }) => {
-                let payment = Payment::new(transaction, owner, &order, id, attempt.now().0);
+                let payment = Payment::new(transaction, owner, order, id, attempt.now().0);
                 attempt.add_effects(self.table.created(&payment, attempt.trace()));
                 Ok(reply::payment(&payment))
             }
@@ -71,25 +99,30 @@ impl Handler {
     }
 
     /// Gives money back, and records the refund with its event likewise.
-    async fn create_refund(&self, request: &Request, asker: Owner, id: &str) -> Answer {
-        let Some(attempt) = attempt(request) else { return Ok(answer::unprotected()) };
-        let wish = match RefundRequest::from_json(request.body()) {
-            Ok(wish) => wish,
-            Err(invalid) => return Ok(answer::invalid(&invalid)),
+    async fn create_refund(
+        &self,
+        attempt: PaymentAttempt,
+        asker: Owner,
+        payment: Option<PaymentId>,
+        order: Result<&RefundRequest, &Invalid>,
+    ) -> Answer {
+        let order = match order {
+            Ok(order) => order,
+            Err(invalid) => return Ok(answer::invalid(invalid)),
         };
-        let payment = match self.payment_of(&asker, id).await {
+        let payment = match self.payment_of(&asker, payment).await {
             Ok(Some(payment)) => payment,
             Ok(None) => return Ok(answer::not_found(NO_PAYMENT)),
             Err(error) => return Ok(answer::table_unavailable(&error)),
         };
-        let amount = match wish.amount_of(&payment) {
+        let amount = match order.amount_of(&payment) {
             Ok(amount) => amount,
             Err(invalid) => return Ok(answer::invalid(&invalid)),
         };
         let transaction = attempt.transaction().uuid();
-        match self.provider.refund(transaction, &payment, amount, wish.reason.as_ref(), attempt.remaining()).await {
+        match self.provider.refund(transaction, &payment, amount, order.reason.as_ref(), attempt.remaining()).await {
             Ok(Reversal::Succeeded { id }) => {
-                let refund = Refund::new(transaction, &payment, amount, wish.reason, id, attempt.now().0);
+                let refund = Refund::new(transaction, &payment, amount, order.reason.clone(), id, attempt.now().0);
                 attempt.add_effects(self.table.refunded(&payment, &refund, attempt.trace()));
                 Ok(reply::refund(&payment, &refund))
             }
@@ -99,7 +132,7 @@ impl Handler {
     }
 
     async fn payment(&self, asker: Owner, id: &str) -> Response<Body> {
-        match self.payment_of(&asker, id).await {
+        match self.payment_of(&asker, PaymentId::parse(id)).await {
             Ok(Some(payment)) => answer::found(&payment),
             Ok(None) => answer::not_found(NO_PAYMENT),
             Err(error) => answer::table_unavailable(&error),
@@ -115,7 +148,7 @@ impl Handler {
         }
     }
 
-    /// The account, if the reader may see it. One that is hidden is not told from one that does not exist.
+    /// The account, if the reader may see it. A hidden account looks like one that does not exist.
     async fn account_for(&self, reader: &Reader, account: &str) -> Result<Option<Account>, TableError> {
         let Some(id) = AccountId::parse(account) else { return Ok(None) };
         match reader {
@@ -138,25 +171,18 @@ impl Handler {
         Ok((owner.as_ref() == Some(asker)).then_some(account))
     }
 
-    /// The payment, if the asker made it. Another's is not told from one that does not exist.
-    async fn payment_of(&self, asker: &Owner, id: &str) -> Result<Option<Payment>, TableError> {
-        let Some(id) = PaymentId::parse(id) else { return Ok(None) };
+    /// The payment, if the asker made it. The payment of another looks like one that does not exist.
+    async fn payment_of(&self, asker: &Owner, id: Option<PaymentId>) -> Result<Option<Payment>, TableError> {
+        let Some(id) = id else { return Ok(None) };
         Ok(self.table.payment(id).await?.filter(|payment| payment.owner == *asker))
     }
 }
 
-/// What a request is about, for whoever has to find out what became of it.
-pub(crate) fn subject(request: &Request) -> Option<protocol::Subject> {
-    protocol::Subject::new(Subject::of_request(request.raw_http_path(), request.body())?.to_text())
-}
+const NO_RESOURCE: &str = "There is no such resource.";
 
 const NO_PAYMENT: &str = "There is no such payment.";
 
-fn attempt(request: &Request) -> Option<Attempt<TransactWriteItem>> {
-    request.extensions().get().cloned()
-}
-
-/// The provider gave no final answer: either it executed nothing, or nobody knows.
+/// The provider gave no final answer: it executed nothing, or the outcome is unknown.
 fn no_answer(error: ProviderError) -> Answer {
     match error {
         ProviderError::NotSent(_) | ProviderError::OutOfTime | ProviderError::NotExecuted(_) => {

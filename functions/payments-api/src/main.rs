@@ -1,14 +1,9 @@
-//! The payments API behind API Gateway: what it is made of. What it does is in [`handler`].
-
-mod handler;
+//! The payments API's process: settings, clients and the loop of Lambda.
 
 use idempotency::store::dynamodb;
-use idempotency::{DynamoDbStore, Engine, IdempotencyLayer};
-use lambda_http::tower::Layer;
-use lambda_http::{Error, service_fn};
-use payments::{LateOwners, NAMESPACE, ProviderResolver, Table, operations, provider, setting, watch};
-
-use handler::Handler;
+use idempotency::{DynamoDbStore, Engine};
+use lambda_http::Error;
+use payments::{LateOwners, Table, provider, setting, watch};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
@@ -16,17 +11,8 @@ async fn main() -> Result<(), Error> {
     let client = dynamodb::client();
     let store = DynamoDbStore::new(client.clone(), setting("RECORDS_TABLE")?);
     store.warm().await;
-    let provider = provider()?;
     let table = Table::new(client, setting("PAYMENTS_TABLE")?);
-    let engine =
-        Engine::builder(store).metrics(metrics).observer(LateOwners::new(table.clone(), "payments-api")).build();
-    let layer = IdempotencyLayer::new(engine, NAMESPACE);
-    let layer = operations()
-        .iter()
-        .fold(layer, |layer, operation| layer.operation(operation.clone()))
-        .subject(handler::subject)
-        .resolver(ProviderResolver::new(provider.clone(), table.clone()))
-        .max_body_bytes(64 * 1024);
-    let handler = Handler::new(provider, table, setting("ACCOUNTS_CLAIM").ok());
-    lambda_http::run(layer.layer(service_fn(move |request| handler.clone().handle(request)))).await
+    let observer = LateOwners::new(table.clone(), "payments-api");
+    let engine = Engine::builder(store).metrics(metrics).observer(observer).build();
+    lambda_http::run(payments_api::service(engine, provider()?, table, setting("ACCOUNTS_CLAIM").ok())).await
 }

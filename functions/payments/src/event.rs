@@ -1,6 +1,6 @@
 use std::fmt;
 
-use idempotency::protocol::Trace;
+use idempotency::protocol::{Document, Trace};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -12,10 +12,10 @@ use crate::{
 /// What the ledger has to know: written as an item of the outbox in the same transaction as the payment or refund,
 /// carried by the table's stream and the pipe, read by the worker from its queue.
 ///
-/// As a message it is `{"type","event","payment","account","amount","currency","traceparent"}`. The members are the item's
-/// attributes, put into the pipe's template between quotes; none of them can hold a character that needs escaping. A
-/// pipe cannot set attributes of a message, so the trace in which the event was made travels in the body; it is not of
-/// the event, and empty where no trace is known.
+/// As a message it is `{"type","event","payment","account","amount","currency","traceparent"}`. The members are the
+/// item's attributes, put into the pipe's template between quotes; none of them can hold a character that needs
+/// escaping. A pipe cannot set attributes of a message, so the trace in which the event was made travels in the body;
+/// it is not of the event, and empty where no trace is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
     /// The transaction that made it: unique per event, and the idempotency key of the message (JSON pointer `/event`).
@@ -68,8 +68,8 @@ impl Event {
     ///
     /// All that is wrong with it. Strict, unknown members included: to post what one does not fully understand is
     /// worse than to leave it in the queue, which hands it to the dead letters, from where it can be sent again.
-    pub fn from_message(json: &[u8]) -> Result<Self, Invalid> {
-        let mut members = Members::from_json(json)?;
+    pub fn of(document: &Document) -> Result<Self, Invalid> {
+        let mut members = Members::of(document)?;
         let kind = members.required("type", EventKind::from_json);
         let id = members.required("event", event_id);
         let payment = members.required("payment", payment_id);
@@ -137,7 +137,7 @@ mod tests {
     }
 
     fn read(json: &Value) -> Result<Event, Invalid> {
-        Event::from_message(json.to_string().as_bytes())
+        Event::of(&Document::parse(json.to_string().as_bytes()).unwrap())
     }
 
     #[test]
@@ -180,7 +180,10 @@ mod tests {
             assert_eq!(invalid.problems().len(), 1, "{invalid}");
             assert_eq!(invalid.problems()[0].field.as_deref(), Some(name), "{invalid}");
         }
-        assert_eq!(Event::from_message(b"hello").unwrap_err().to_string(), "must be one JSON object");
+        assert_eq!(
+            Event::of(&Document::parse(b"\"hello\"").unwrap()).unwrap_err().to_string(),
+            "must be one JSON object"
+        );
     }
 
     #[test]

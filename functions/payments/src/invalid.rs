@@ -1,5 +1,6 @@
 use std::fmt;
 
+use idempotency::protocol::InvalidJson;
 use serde::Serialize;
 
 /// One thing that is wrong with a document, said so that its author can put it right.
@@ -50,6 +51,13 @@ impl Invalid {
     pub(crate) fn new(mut problems: Vec<Problem>) -> Self {
         problems.truncate(Self::MOST);
         Self(problems)
+    }
+}
+
+/// A body that is not JSON.
+impl From<&InvalidJson> for Invalid {
+    fn from(_: &InvalidJson) -> Self {
+        Problem::document("must be one JSON object").into()
     }
 }
 

@@ -11,8 +11,8 @@
 //! Nothing here retries, reads a clock or commits. Whoever calls owns the claim and passes in the transaction id, the
 //! time and the time that is left; it takes back the writes ([`TransactWriteItem`]s) and commits them in one
 //! transaction with its own record. So the rules about money stand in this crate, and the rules about running once in
-//! another, and neither repeats the other. Where nobody knows what happened, [`ProviderResolver`] finds it out, and says
-//! it in the words ([`reply`]) of the one who did not come to it.
+//! another, and neither repeats the other. Where nobody knows what happened, [`ProviderResolver`] finds it out, and
+//! says it in the words ([`reply`]) of the one who did not come to it.
 //!
 //! Every identifier derives from the transaction id: a repeat under the same id asks the provider under the same key,
 //! makes the same payment, and meets the conditions of the first one's writes.
@@ -55,7 +55,7 @@ pub(crate) use ledger::Opening;
 pub use ledger::{Account, Balance, Clearing, Entry, LedgerEntry, Origin, Posting};
 pub use message::Message;
 pub use money::{Amount, Currency, Money};
-pub use operations::{NAMESPACE, operations};
+pub use operations::{NAMESPACE, PAY, REFUND, operations};
 pub use owner::Owner;
 pub use payment::{Payment, PaymentRequest};
 pub use provider::{

@@ -1,5 +1,6 @@
 use std::{collections::BTreeMap, fmt};
 
+use idempotency::protocol::Document;
 use serde::{
     Deserialize,
     de::{self, MapAccess, Visitor},
@@ -13,7 +14,7 @@ pub(crate) type Parsed<T> = Result<T, &'static str>;
 
 /// The members of a JSON object, taken out one by one; what is wrong is collected, so that one answer names it all.
 ///
-/// Strict where it protects money: a name that nobody asks for is refused, because `refernce` or `Amount` would
+/// Strict where it protects money: an unknown name is refused, because `refernce` or `Amount` would
 /// otherwise be ignored; a repeated name is refused, because parsers disagree which one counts; `null` is a value of
 /// the wrong type, not an absent member.
 pub(crate) struct Members {
@@ -28,9 +29,19 @@ impl Members {
             return Err(Problem::document("must be one JSON object").into());
         }
         match serde_json::from_slice(json) {
-            Ok(Document(rest)) => Ok(Self { rest, problems: Vec::new() }),
-            Err(error) => Err(Problem::document(format!("must be one JSON object: {error}")).into()),
+            Ok(Object(rest)) => Ok(Self { rest, problems: Vec::new() }),
+            Err(error) => Err(not_an_object(error)),
         }
+    }
+
+    /// The members of a document that was parsed already.
+    pub(crate) fn of(document: &Document) -> Result<Self, Invalid> {
+        // As above: an error about another value would repeat it.
+        if !document.is_object() {
+            return Err(Problem::document("must be one JSON object").into());
+        }
+        let Object(rest) = Object::deserialize(document).map_err(not_an_object)?;
+        Ok(Self { rest, problems: Vec::new() })
     }
 
     pub(crate) fn required<T>(&mut self, name: &str, parse: impl FnOnce(&Value) -> Parsed<T>) -> Option<T> {
@@ -55,29 +66,33 @@ impl Members {
     }
 }
 
-/// A name that came from outside, cut to what an answer or a log can carry.
+fn not_an_object(error: impl fmt::Display) -> Invalid {
+    Problem::document(format!("must be one JSON object: {error}")).into()
+}
+
+/// A name from a document, cut to a length that an answer or a log can carry.
 fn shown(name: &str) -> String {
     name.chars().filter(|c| !c.is_control()).take(64).collect()
 }
 
-struct Document(BTreeMap<String, Value>);
+struct Object(BTreeMap<String, Value>);
 
-impl<'de> Deserialize<'de> for Document {
+impl<'de> Deserialize<'de> for Object {
     fn deserialize<D: de::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(DocumentVisitor)
+        deserializer.deserialize_map(ObjectVisitor)
     }
 }
 
-struct DocumentVisitor;
+struct ObjectVisitor;
 
-impl<'de> Visitor<'de> for DocumentVisitor {
-    type Value = Document;
+impl<'de> Visitor<'de> for ObjectVisitor {
+    type Value = Object;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Document, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object, A::Error> {
         let mut members = BTreeMap::new();
         while let Some((name, value)) = map.next_entry::<String, Value>()? {
             if members.contains_key(&name) {
@@ -85,7 +100,7 @@ impl<'de> Visitor<'de> for DocumentVisitor {
             }
             members.insert(name, value);
         }
-        Ok(Document(members))
+        Ok(Object(members))
     }
 }
 
@@ -93,8 +108,18 @@ impl<'de> Visitor<'de> for DocumentVisitor {
 mod tests {
     use super::*;
 
+    /// What is wrong, the same from the text and from the parsed document; only the text has lines and columns.
     fn refused(json: &str) -> String {
-        let read = Members::from_json(json.as_bytes()).and_then(|mut members| {
+        let of_text = read(Members::from_json(json.as_bytes()));
+        if let Ok(document) = Document::parse(json.as_bytes()) {
+            let of_document = read(Members::of(&document));
+            assert!(of_text.starts_with(&of_document), "{of_text} and {of_document}");
+        }
+        of_text
+    }
+
+    fn read(members: Result<Members, Invalid>) -> String {
+        let read = members.and_then(|mut members| {
             let one = members.required("one", |value| value.as_u64().ok_or("must be a number"));
             let two = members.optional("two", |value| value.as_u64().ok_or("must be a number"));
             members.finish(|| Some((one?, two)))

@@ -1,10 +1,10 @@
-use idempotency::protocol::{InvalidPointer, Pointer, Selection, Trace};
+use idempotency::protocol::{Document, InvalidPointer, Pointer, Selection, Trace};
 use idempotency::sqs::KeySource;
 use serde::Deserialize;
 
 use crate::{Event, Invalid, Sale};
 
-/// What the ledger's queue carries: told apart by the member `type`.
+/// A message of the ledger's queue; the member `type` tells its kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Message {
     /// Something happened to a payment.
@@ -54,16 +54,16 @@ impl Message {
     ///
     /// # Errors
     ///
-    /// All that is wrong with it. What is neither a sale nor an event is read as an event, whose error says so.
-    pub fn from_json(json: &[u8]) -> Result<Self, Invalid> {
+    /// All that is wrong with it. A message that is neither a sale nor an event is read as an event.
+    pub fn of(document: &Document) -> Result<Self, Invalid> {
         #[derive(Deserialize)]
         struct Typed<'a> {
-            #[serde(rename = "type", borrow)]
-            kind: std::borrow::Cow<'a, str>,
+            #[serde(rename = "type")]
+            kind: &'a str,
         }
-        match serde_json::from_slice::<Typed<'_>>(json) {
-            Ok(typed) if typed.kind == Sale::TYPE => Sale::from_message(json).map(Self::Sale),
-            Ok(_) | Err(_) => Event::from_message(json).map(Self::Event),
+        match Typed::deserialize(document) {
+            Ok(typed) if typed.kind == Sale::TYPE => Sale::of(document).map(Self::Sale),
+            Ok(_) | Err(_) => Event::of(document).map(Self::Event),
         }
     }
 }
@@ -73,6 +73,10 @@ mod tests {
     use idempotency::protocol::{Compare, Fingerprinter};
 
     use super::*;
+
+    fn read(json: &str) -> Result<Message, Invalid> {
+        Message::of(&Document::parse(json.as_bytes()).unwrap())
+    }
 
     /// A change of these would return every message that is delivered again over a deployment.
     #[test]
@@ -98,14 +102,14 @@ mod tests {
     #[test]
     fn the_type_tells_a_sale_from_an_event() {
         let sale = r#"{"type":"terminal.sale","terminal":"t","sequence":1,"account":"a","amount":1,"currency":"EUR"}"#;
-        assert!(matches!(Message::from_json(sale.as_bytes()), Ok(Message::Sale(_))));
+        assert!(matches!(read(sale), Ok(Message::Sale(_))));
         let escaped = sale.replace("terminal.sale", r"terminal\u002esale");
-        assert!(matches!(Message::from_json(escaped.as_bytes()), Ok(Message::Sale(_))));
+        assert!(matches!(read(&escaped), Ok(Message::Sale(_))));
         let event = sale.replace("terminal.sale", "payment.succeeded");
-        let error = Message::from_json(event.as_bytes()).unwrap_err().to_string();
+        let error = read(&event).unwrap_err().to_string();
         assert!(error.contains("event: is required") && error.contains("terminal: is not known here"), "{error}");
-        for poison in ["", "[]", "{}", r#"{"type":1}"#, r#"{"type":"terminal.sale"}"#] {
-            assert!(Message::from_json(poison.as_bytes()).is_err(), "{poison}");
+        for poison in ["1", "[]", "{}", r#"{"type":1}"#, r#"{"type":"terminal.sale"}"#] {
+            assert!(read(poison).is_err(), "{poison}");
         }
     }
 }

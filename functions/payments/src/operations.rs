@@ -9,8 +9,10 @@ use crate::Subject;
 /// In which the keys of the API's clients are chosen. Part of each record's id: never change it while records live.
 pub const NAMESPACE: &str = "payments";
 
-const PAY: &str = "POST /payments";
-const REFUND: &str = "POST /payments/{id}/refunds";
+/// The operation of a payment, and its route.
+pub const PAY: &str = "POST /payments";
+/// The operation of a refund, and its route.
+pub const REFUND: &str = "POST /payments/{id}/refunds";
 
 /// The operations of this application whose outcome the provider knows: whoever reconciles them, settles them by hand
 /// or protects them takes them from here.

@@ -1,6 +1,6 @@
 use std::num::NonZeroU64;
 
-use idempotency::protocol::{Fingerprint, Fingerprinter};
+use idempotency::protocol::{Document, Fingerprint, Fingerprinter};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
@@ -13,7 +13,7 @@ use crate::{
 /// A sale that a terminal made, perhaps offline, and sent when it could:
 /// `{"type":"terminal.sale","terminal","sequence","account","amount","currency"}`.
 ///
-/// The terminal numbers its sales from 1 without a gap. It sends each until it is told that it arrived, through a queue
+/// The terminal numbers its sales from 1 without a gap. It sends each until its arrival is confirmed, through a queue
 /// or a stream, so that a sale may come any number of times and in any order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sale {
@@ -36,7 +36,19 @@ impl Sale {
     ///
     /// All that is wrong with it, unknown members included.
     pub fn from_message(json: &[u8]) -> Result<Self, Invalid> {
-        let mut members = Members::from_json(json)?;
+        Self::of_members(Members::from_json(json)?)
+    }
+
+    /// Reads a message that was parsed already; see [`Sale::from_message`].
+    ///
+    /// # Errors
+    ///
+    /// All that is wrong with it.
+    pub fn of(document: &Document) -> Result<Self, Invalid> {
+        Self::of_members(Members::of(document)?)
+    }
+
+    fn of_members(mut members: Members) -> Result<Self, Invalid> {
         let kind = members.required("type", |value| (value == Self::TYPE).then_some(()).ok_or("must be terminal.sale"));
         let terminal = members.required("terminal", TerminalId::from_json);
         let sequence = members.required("sequence", sequence);
@@ -60,8 +72,8 @@ impl Sale {
         uuid::Builder::from_custom_bytes(bytes).into_uuid()
     }
 
-    /// What makes two sales under one number the same: all that a sale says. It is stored with the sale's entry, and is the
-    /// same whichever way the sale came.
+    /// What makes two sales under one number the same: all values of the sale. It is stored with the sale's entry, and
+    /// is the same whichever way the sale came.
     pub fn content(&self) -> Fingerprint {
         let Self { terminal, sequence, account, money } = self;
         Fingerprinter::new()

@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use crate::{AccountId, Amount, Currency, Money, PaymentId, PaymentRequest, RefundRequest};
+use crate::{AccountId, Amount, Currency, Invalid, Money, PaymentId, PaymentRequest, RefundRequest};
 
 /// What a request is about, as its record says it from the claim on: enough to look for its outcome when the request
 /// itself is gone, and to tell an operator how much is at stake.
@@ -46,18 +46,19 @@ struct Stored {
 }
 
 impl Subject {
-    /// What a request of the API is about, by its path and body; nothing if it is for another path.
-    pub fn of_request(path: &str, body: &[u8]) -> Option<Self> {
-        match path.trim_matches('/').split('/').collect::<Vec<_>>().as_slice() {
-            ["payments"] => Some(match PaymentRequest::from_json(body) {
-                Ok(PaymentRequest { account, money, .. }) => Self::Payment { account, money },
-                Err(_) => Self::Invalid,
-            }),
-            ["payments", id, "refunds"] => Some(match (PaymentId::parse(id), RefundRequest::from_json(body)) {
-                (Some(payment), Ok(RefundRequest { amount, .. })) => Self::Refund { payment, amount },
-                (None, _) | (_, Err(_)) => Self::Invalid,
-            }),
-            _ => None,
+    /// The subject of `POST /payments`.
+    pub fn of_payment(order: &Result<PaymentRequest, Invalid>) -> Self {
+        match order {
+            Ok(PaymentRequest { account, money, .. }) => Self::Payment { account: account.clone(), money: *money },
+            Err(_) => Self::Invalid,
+        }
+    }
+
+    /// The subject of `POST /payments/{id}/refunds`; `payment` is nothing if the path has no id of a payment.
+    pub fn of_refund(payment: Option<PaymentId>, order: &Result<RefundRequest, Invalid>) -> Self {
+        match (payment, order) {
+            (Some(payment), Ok(RefundRequest { amount, .. })) => Self::Refund { payment, amount: *amount },
+            (None, _) | (_, Err(_)) => Self::Invalid,
         }
     }
 
@@ -110,13 +111,13 @@ mod tests {
     #[test]
     fn a_subject_is_read_back_from_its_words() {
         let body = br#"{"account":"acct_1","amount":1200,"currency":"eur","payment_method":"pm_card_visa"}"#;
-        let payment = Subject::of_request("/payments", body).unwrap();
+        let payment = Subject::of_payment(&PaymentRequest::from_json(body));
         assert_eq!(payment.to_text(), r#"{"account":"acct_1","amount":1200,"currency":"EUR"}"#);
-        let path = format!("/payments/{PAYMENT}/refunds");
-        let part = Subject::of_request(&path, br#"{"amount":200}"#).unwrap();
+        let refund = |body: &[u8]| Subject::of_refund(PaymentId::parse(PAYMENT), &RefundRequest::from_json(body));
+        let part = refund(br#"{"amount":200}"#);
         assert_eq!(part.to_text(), format!(r#"{{"payment":"{PAYMENT}","amount":200}}"#));
-        let rest = Subject::of_request(&path, b"{}").unwrap();
-        let invalid = Subject::of_request("/payments", b"{}").unwrap();
+        let rest = refund(b"{}");
+        let invalid = Subject::of_payment(&PaymentRequest::from_json(b"{}"));
         assert_eq!(invalid.to_text(), r#"{"valid":false}"#);
         for subject in [payment, part, rest, invalid] {
             assert_eq!(Subject::parse(&subject.to_text()), Some(subject));
@@ -128,7 +129,7 @@ mod tests {
         let account = "a".repeat(64);
         let body =
             format!(r#"{{"account":"{account}","amount":99999999,"currency":"EUR","payment_method":"pm_card_visa"}}"#);
-        assert!(Subject::of_request("/payments", body.as_bytes()).unwrap().to_text().len() <= 256);
+        assert!(Subject::of_payment(&PaymentRequest::from_json(body.as_bytes())).to_text().len() <= 256);
     }
 
     #[test]
@@ -144,19 +145,6 @@ mod tests {
             r#"{"account":"acct_1","amount":1,"currency":"EUR","valid":false}"#,
         ] {
             assert_eq!(Subject::parse(text), None, "{text}");
-        }
-        assert_eq!(Subject::of_request("/other", b"{}"), None);
-    }
-
-    #[test]
-    fn a_request_that_is_not_valid_is_one_of_ours_all_the_same() {
-        for (path, body) in [
-            ("/payments", "not JSON"),
-            ("/payments", r#"{"account":"acct_1","amount":0,"currency":"EUR","payment_method":"pm_card_visa"}"#),
-            ("/payments/none/refunds", "{}"),
-            (&format!("/payments/{PAYMENT}/refunds"), r#"{"amount":-1}"#),
-        ] {
-            assert_eq!(Subject::of_request(path, body.as_bytes()), Some(Subject::Invalid), "{path} {body}");
         }
     }
 }

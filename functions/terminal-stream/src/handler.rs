@@ -16,7 +16,7 @@ impl Handler {
         Self { terminals: Terminals::new(table) }
     }
 
-    /// All effects are inside: they are written with the partition's watermark.
+    /// All effects are transactional: they are written with the partition's watermark.
     pub(crate) async fn handle(&self, attempt: Attempt<TransactWriteItem>, record: Record) -> Verdict<()> {
         match Sale::from_message(record.value.as_deref().unwrap_or_default()) {
             Ok(sale) => {

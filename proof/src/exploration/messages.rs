@@ -10,7 +10,7 @@ use futures::future::FutureExt;
 use idempotency::engine::Clock;
 use idempotency::protocol::{Pointer, Principal, Uncertain};
 use idempotency::sequence::SequenceGate;
-use idempotency::sqs::{Contention, KeySource};
+use idempotency::sqs::{Contention, KeySource, Message as Delivered};
 use idempotency::{Attempt, Engine, Operation, Queue, Verdict};
 
 use super::choice::Trouble;
@@ -173,7 +173,7 @@ impl Messages<'_> {
         let mut event = SqsEvent::default();
         event.records = batch.iter().map(|(place, _)| self.delivered(*place)).collect();
         let begun = Mutex::new(Vec::new());
-        let run = |attempt, message: &SqsMessage| {
+        let run = |attempt, message: Delivered<'_>| {
             let place = place(message.message_id.as_deref());
             begun.lock().unwrap_or_else(PoisonError::into_inner).push(place);
             std::future::ready(self.work(&attempt, place))

@@ -90,7 +90,7 @@ impl Table {
     }
 
     pub(super) fn write(&self, write: &Write, effects: &[TransactWriteItem]) -> Result<Written<Item>, StoreError> {
-        self.judge.wrote(|| format!("{write:?} with {effects:?}"));
+        self.judge.wrote(|| format!("{write:?} with {} effects", effects.len()));
         let (counted, found) = self.counted(effects);
         let is_ignored = match write.condition {
             Condition::Owned { .. } => self.is(Breakage::OwnerIgnored),

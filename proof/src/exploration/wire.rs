@@ -59,7 +59,7 @@ impl Items {
     }
 
     fn put(&self, put: &Value) -> (u16, Value) {
-        self.judge.wrote(|| put.to_string());
+        self.judge.wrote(|| sorted(put));
         if !self.is(Breakage::VersionIgnored) && !self.stands(put) {
             let found = self.get(id(&put["Item"])).unwrap_or_default();
             return error("ConditionalCheckFailedException", "Item", self.refused(found, &put["Item"]));
@@ -70,7 +70,7 @@ impl Items {
 
     /// All of it or nothing.
     fn transact(&self, request: &Value) -> (u16, Value) {
-        self.judge.wrote(|| request["TransactItems"].to_string());
+        self.judge.wrote(|| sorted(&request["TransactItems"]));
         let actions = request["TransactItems"].as_array().expect("actions");
         let puts: Vec<&Value> = actions.iter().map(|action| &action["Put"]).collect();
         let reason = |put: &&Value| match (self.stands(put), put["ReturnValuesOnConditionCheckFailure"] == "ALL_OLD") {
@@ -135,6 +135,12 @@ impl Items {
     fn is(&self, breakage: Breakage) -> bool {
         self.breakage == Some(breakage)
     }
+}
+
+/// As text that is the same in every run: the SDK's maps have no order.
+fn sorted(value: &Value) -> String {
+    idempotency::protocol::canonical_json(value.to_string().as_bytes())
+        .map_or_else(|_| value.to_string(), |text| String::from_utf8_lossy(&text).into_owned())
 }
 
 fn id(item: &Value) -> &str {

@@ -1,6 +1,6 @@
 //! Deliberate breakages of the protocol. Each must be noticed, or the proof is worth less than it says.
 
-/// One breakage, applied by the model to what the real protocol decided, before it is used.
+/// One breakage, applied to what the real machine hears or sends, or to what is around it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Mutant {
     /// A claim of what looks vacant has no condition.
@@ -36,7 +36,7 @@ pub enum Mutant {
     TransactionPerAttempt,
     /// After a tombstone the same transaction id is used again.
     RestartUnderTheSameTransaction,
-    /// An expired record that is still there is replayed.
+    /// An expired record that is still there is taken for one that has not expired.
     TimeToLiveTrusted,
     /// A claim counts as expired when its lease is over.
     ClaimExpires,
@@ -80,11 +80,19 @@ pub enum Mutant {
     LateFailureDeletesTheRecord,
     /// The answer is given before the commit.
     AnswerBeforeCommit,
+    /// The parts of a long answer are read whichever record they were written with.
+    PartsOfAnotherRecord,
+    /// A process replays what it remembers after it has expired.
+    RememberedForEver,
+    /// A process replays what it remembers to another request.
+    RememberedForAnotherRequest,
+    /// A released lock expires, and its fences begin again.
+    LockExpires,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 38] = [
+    pub const ALL: [Self; 42] = [
         Self::ClaimWithoutCondition,
         Self::TakeoverWithoutCondition,
         Self::TakeoverByStatusAlone,
@@ -123,5 +131,9 @@ impl Mutant {
         Self::LostCommitReleased,
         Self::LateFailureDeletesTheRecord,
         Self::AnswerBeforeCommit,
+        Self::PartsOfAnotherRecord,
+        Self::RememberedForEver,
+        Self::RememberedForAnotherRequest,
+        Self::LockExpires,
     ];
 }

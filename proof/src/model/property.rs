@@ -1,9 +1,10 @@
-//! What is promised, as the judge sees it.
+//! What is promised, as the oracle sees it.
 
+use idempotency::protocol::State;
 use stateright::Property;
 
 use super::state::World;
-use super::{Model, Standing};
+use super::{Model, clock};
 
 /// Writes the table of promises out as [`Promise`] and as properties of a model: a line is all that a promise needs.
 macro_rules! promises {
@@ -19,7 +20,7 @@ macro_rules! promises {
             /// All of them, as properties. A property is a function without surroundings, so each is written out.
             pub(super) fn properties() -> Vec<Property<Model>> {
                 vec![$(Property::always($name, |model: &Model, world: &World| {
-                    Self::$promise.is_kept(world, model.settings.is_outside())
+                    Self::$promise.is_kept(world, model.settings.has_external_effects())
                 })),+]
             }
         }
@@ -28,9 +29,9 @@ macro_rules! promises {
 
 promises! {
     /// G1.
-    InsideEffectsAtMostOnce: "G1: inside effects at most once",
+    TransactionalEffectsAtMostOnce: "G1: transactional effects at most once",
     /// G8: with a provider that deduplicates by the transaction id.
-    OutsideEffectsAtMostOnce: "G8: outside effects at most once",
+    ExternalEffectsAtMostOnce: "G8: external effects at most once",
     /// SUCCESS and its effects are one transaction.
     SuccessHasItsEffects: "SUCCESS has its effects",
     /// FAILED and released records have no effect, and will have none.
@@ -59,35 +60,36 @@ promises! {
     WhatIsExpiredIsNotReplayed: "what is expired is not replayed",
     /// An answer is final only when it is recorded.
     NoAnswerBeforeTheCommit: "no answer before the commit",
+    /// No two acquisitions of a lock have the same fence.
+    NoFenceTwice: "no fence twice",
+    /// A later acquisition of a lock has a higher fence.
+    FencesGrow: "fences grow",
 }
 
 impl Promise {
     /// Whether it is kept.
     pub fn is_kept(self, world: &World, outside: bool) -> bool {
-        let judge = &world.judge;
-        if judge.broken & self.bit() != 0 {
+        let counts = &world.counts;
+        if counts.broken & self.bit() != 0 {
             return false;
         }
-        match (self, &world.record) {
-            (Self::InsideEffectsAtMostOnce, _) => judge.effects.iter().all(|count| *count <= 1),
-            (Self::OutsideEffectsAtMostOnce, _) => judge.charges.iter().all(|count| *count <= 1),
-            (Self::SuccessHasItsEffects, Some(record)) if matches!(record.state, Standing::Success(..)) => {
-                let life = usize::from(record.life);
-                judge.effects[life] == 1 && (!outside || judge.charges[life] == 1)
+        let life = world.record.as_deref().map_or(0, clock::life);
+        match (self, world.record.as_deref().map(|record| &record.state)) {
+            (Self::TransactionalEffectsAtMostOnce, _) => counts.effects.iter().all(|count| *count <= 1),
+            (Self::ExternalEffectsAtMostOnce, _) => counts.charges.iter().all(|count| *count <= 1),
+            (Self::SuccessHasItsEffects, Some(State::Success(_))) => {
+                counts.effects[life] == 1 && (!outside || counts.charges[life] == 1)
             }
-            (Self::WhatIsFailedOrReleasedHasNoEffect, Some(record))
-                if matches!(record.state, Standing::Failed(..) | Standing::Released(_)) =>
-            {
-                let life = usize::from(record.life);
-                judge.effects[life] == 0 && judge.charges[life] == 0
+            (Self::WhatIsFailedOrReleasedHasNoEffect, Some(State::Failed(_) | State::Released { .. })) => {
+                counts.effects[life] == 0 && counts.charges[life] == 0
             }
             _ => true,
         }
     }
 
     /// Its bit among those that a step has broken.
-    pub const fn bit(self) -> u16 {
-        1 << self as u16
+    pub const fn bit(self) -> u32 {
+        1 << self as u32
     }
 }
 
@@ -133,11 +135,19 @@ pub enum Event {
     SecondLife,
     /// A late write of an earlier owner was refused.
     LateWriteRefused,
+    /// A duplicate waited for the running call.
+    Waited,
+    /// A duplicate was answered from what its process remembers.
+    Recalled,
+    /// The parts of an answer had gone or were another record's when they were read.
+    AnswerGone,
+    /// A lock was held for another lease.
+    Renewed,
 }
 
 impl Event {
     /// All of them.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 23] = [
         Self::Takeover,
         Self::HeldAsUnknown,
         Self::FencedAndReplayed,
@@ -157,5 +167,9 @@ impl Event {
         Self::BegunAfterRelease,
         Self::SecondLife,
         Self::LateWriteRefused,
+        Self::Waited,
+        Self::Recalled,
+        Self::AnswerGone,
+        Self::Renewed,
     ];
 }

@@ -1,6 +1,6 @@
 //! Who takes part in a model, within which bounds.
 
-use super::Ran;
+use super::Ending;
 
 /// The bounds of a model.
 #[derive(Clone, Debug)]
@@ -10,7 +10,7 @@ pub struct Settings {
     /// Who takes part.
     pub players: Vec<Player>,
     /// How a run may end.
-    pub runs: &'static [Ran],
+    pub runs: &'static [Ending],
     /// Whether the other side may refuse for good.
     pub declines: bool,
     /// Whether the other side may forget which transaction ids were used, and its search may not show what it did.
@@ -19,6 +19,12 @@ pub struct Settings {
     pub repeatable: bool,
     /// Whether a caller reconciles what it finds UNKNOWN, or leaves that to others.
     pub callers_reconcile: bool,
+    /// Whether a duplicate waits for the running call.
+    pub waits: bool,
+    /// Whether a process remembers what was settled.
+    pub remembers: bool,
+    /// Whether answers are so long that they are stored beside their records.
+    pub long_answers: bool,
     /// How many messages are lost, repeated or not waited for, and processes die.
     pub faults: u8,
     /// How often the retention passes.
@@ -47,6 +53,8 @@ pub enum Role {
     Reconciler,
     /// Settles by hand what is found at the other side; cannot make it refuse anything.
     Operator,
+    /// Acquires a lock, renews and releases it.
+    Holder,
 }
 
 const fn player(role: Role, body: u8, calls: u8) -> Player {
@@ -55,26 +63,35 @@ const fn player(role: Role, body: u8, calls: u8) -> Player {
 
 impl Settings {
     /// Whether another system takes part.
-    pub fn is_outside(&self) -> bool {
-        self.runs.contains(&Ran::Charges)
+    pub fn has_external_effects(&self) -> bool {
+        self.runs.contains(&Ending::Charges)
     }
 
-    fn inside(name: &'static str, faults: u8, players: Vec<Player>) -> Self {
+    fn transactional(name: &'static str, faults: u8, players: Vec<Player>) -> Self {
         Self {
             name,
             players,
-            runs: &[Ran::Success],
+            runs: &[Ending::Success],
             declines: false,
             forgetful: false,
             repeatable: false,
             callers_reconcile: true,
+            waits: false,
+            remembers: false,
+            long_answers: false,
             faults,
             retentions: 0,
         }
     }
 
-    fn outside(name: &'static str, faults: u8, players: Vec<Player>) -> Self {
-        Self { runs: &[Ran::Charges], ..Self::inside(name, faults, players) }
+    fn external(name: &'static str, faults: u8, players: Vec<Player>) -> Self {
+        Self { runs: &[Ending::Charges], ..Self::transactional(name, faults, players) }
+    }
+
+    fn lock(name: &'static str, faults: u8, retentions: u8) -> Self {
+        let players = vec![player(Role::Holder, 1, 2), player(Role::Holder, 1, 2)];
+        let runs = &[Ending::NotExecuted];
+        Self { runs, repeatable: true, retentions, ..Self::transactional(name, faults, players) }
     }
 
     /// What is checked with every change.
@@ -83,56 +100,81 @@ impl Settings {
         let two = |calls| vec![player(Caller, 1, calls), player(Caller, 1, calls)];
         vec![
             Self {
-                runs: &[Ran::Success, Ran::Failed, Ran::NotExecuted, Ran::Unknown],
-                ..Self::inside("every verdict", 2, two(2))
+                runs: &[Ending::Success, Ending::Failed, Ending::NotExecuted, Ending::Unknown],
+                ..Self::transactional("every verdict", 2, two(2))
             },
-            Self { repeatable: true, ..Self::inside("inside, repeatable", 3, two(2)) },
+            Self { repeatable: true, ..Self::transactional("transactional, repeatable", 3, two(2)) },
             Self {
                 callers_reconcile: false,
-                ..Self::inside("inside, left to others", 2, {
+                ..Self::transactional("transactional, left to others", 2, {
                     vec![player(Caller, 1, 2), player(Caller, 1, 1), player(Reconciler, 0, 1)]
                 })
             },
             Self {
-                runs: &[Ran::Success, Ran::NotExecuted],
-                ..Self::inside("another request under the key", 2, vec![player(Caller, 1, 2), player(Caller, 2, 2)])
+                runs: &[Ending::Success, Ending::NotExecuted],
+                ..Self::transactional(
+                    "another request under the key",
+                    2,
+                    vec![player(Caller, 1, 2), player(Caller, 2, 2)],
+                )
             },
-            Self::inside(
-                "one write",
+            Self::transactional(
+                "single write",
                 4,
                 vec![player(SingleWrite, 1, 2), player(SingleWrite, 1, 2), player(SingleWrite, 2, 1)],
             ),
             Self {
-                runs: &[Ran::Success, Ran::NotExecuted],
-                ..Self::inside("one write beside claims", 3, {
+                runs: &[Ending::Success, Ending::NotExecuted],
+                ..Self::transactional("single write and claims", 3, {
                     vec![player(Caller, 1, 2), player(SingleWrite, 1, 1), player(SingleWrite, 2, 1)]
                 })
             },
             Self {
-                runs: &[Ran::Success, Ran::NotExecuted],
-                ..Self::inside("one write over a release", 2, {
+                runs: &[Ending::Success, Ending::NotExecuted],
+                ..Self::transactional("single write over a release", 2, {
                     vec![player(Caller, 1, 1), player(SingleWrite, 1, 1), player(SingleWrite, 1, 1)]
                 })
             },
-            Self { retentions: 1, ..Self::inside("a second life", 2, two(2)) },
-            Self { declines: true, ..Self::outside("outside", 2, two(2)) },
+            Self { retentions: 1, ..Self::transactional("a second life", 2, two(2)) },
+            Self { declines: true, ..Self::external("external", 2, two(2)) },
             Self {
                 forgetful: true,
-                ..Self::outside("outside, with a memory that ends", 2, {
+                ..Self::external("external, with a memory that ends", 2, {
                     vec![player(Caller, 1, 2), player(Caller, 1, 1), player(Reconciler, 0, 1)]
                 })
             },
             Self {
                 repeatable: true,
-                runs: &[Ran::Charges, Ran::NotExecuted],
-                ..Self::outside("outside, repeatable", 2, two(2))
+                runs: &[Ending::Charges, Ending::NotExecuted],
+                ..Self::external("external, repeatable", 2, two(2))
             },
             Self {
                 declines: true,
-                ..Self::outside("outside, reconciler and operator", 2, {
+                ..Self::external("external, reconciler and operator", 2, {
                     vec![player(Caller, 1, 2), player(Reconciler, 0, 1), player(Operator, 0, 1)]
                 })
             },
+            Self {
+                waits: true,
+                runs: &[Ending::Success, Ending::NotExecuted, Ending::Unknown],
+                ..Self::transactional("a duplicate waits", 2, vec![player(Caller, 1, 1), player(Caller, 1, 1)])
+            },
+            Self { remembers: true, retentions: 1, ..Self::transactional("a process remembers", 1, two(2)) },
+            Self {
+                remembers: true,
+                ..Self::transactional("a process remembers another request", 1, {
+                    vec![player(Caller, 1, 1), player(Caller, 2, 2)]
+                })
+            },
+            Self { long_answers: true, retentions: 1, ..Self::transactional("long answers, a second life", 1, two(2)) },
+            Self {
+                long_answers: true,
+                runs: &[Ending::Success, Ending::NotExecuted],
+                ..Self::transactional("single write of long answers over a release", 2, {
+                    vec![player(Caller, 1, 1), player(SingleWrite, 1, 1), player(SingleWrite, 1, 1)]
+                })
+            },
+            Self::lock("a lock", 2, 1),
         ]
     }
 
@@ -140,7 +182,7 @@ impl Settings {
     pub fn small() -> Vec<Self> {
         let mut all = Self::quick();
         for settings in &mut all {
-            settings.faults = 1;
+            settings.faults = settings.faults.saturating_sub(1).max(1);
         }
         all
     }
@@ -154,13 +196,13 @@ impl Settings {
         }
         all.push(Self {
             declines: true,
-            ..Self::outside("outside, everybody", 1, {
+            ..Self::external("external, all roles", 1, {
                 vec![player(Caller, 1, 2), player(Caller, 1, 1), player(Reconciler, 0, 1), player(Operator, 0, 1)]
             })
         });
         all.push(Self {
             retentions: 1,
-            ..Self::inside("one write, a second life", 4, {
+            ..Self::transactional("single write, a second life", 4, {
                 vec![player(SingleWrite, 1, 2), player(SingleWrite, 1, 2), player(SingleWrite, 2, 1)]
             })
         });

@@ -1,8 +1,10 @@
-//! One state of the world: the record, what is on its way, where each actor stands, and what the judge has counted.
+//! One state of the world: the record, the messages under way, the call of each actor, and the oracle's counts.
 
-use idempotency::protocol::Resolution;
+use idempotency::protocol::machine::Machine;
+use idempotency::protocol::{Record, Resolution, Response, Settled, State, TransactionId, Write};
 
-use super::item::{Item, Put};
+use super::oracle::Counts;
+use super::shared::Shared;
 
 /// One state of the world.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -10,23 +12,25 @@ pub struct World {
     /// How often the retention has passed.
     pub era: u8,
     /// What is stored under the one key.
-    pub record: Option<Item>,
-    /// What is on its way, in no order.
+    pub record: Option<Shared<Record>>,
+    /// The answer that is stored beside its record, and with which record it was written.
+    pub parts: Option<(TransactionId, u8)>,
+    /// The messages under way, in no order.
     pub network: Vec<Message>,
-    /// What the other side has under each transaction id.
+    /// What the provider has under each transaction id.
     pub provider: Vec<(u8, Entry)>,
-    /// Of which transaction ids it has forgotten that they were used.
+    /// Of which transaction ids the provider has forgotten that they were used.
     pub forgotten: u32,
     /// The actors.
     pub actors: Vec<Actor>,
     /// How many faults may still occur.
     pub faults: u8,
-    /// What the judge has counted, beside the records.
-    pub judge: Judge,
+    /// What the oracle has counted, independently of the records.
+    pub counts: Counts,
 }
 
-/// A request on its way to the store or the other side.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+/// A request on its way to the store or the provider.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Message {
     /// Who sent it.
     pub actor: u8,
@@ -37,15 +41,41 @@ pub struct Message {
 }
 
 /// What a message asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Ask {
     /// A conditional write.
-    Put(Put),
+    Put(Shared<Put>),
     /// A charge under this transaction id, in this life of the key.
     Charge(u8, u8),
 }
 
-/// What the other side has under a transaction id, for ever. That the id was used, it may [forget](World::forgotten).
+/// A write as it is sent.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Put {
+    /// The record and the condition.
+    pub write: Write,
+    /// The owner token of the call.
+    pub owner: u8,
+    /// Whether the transactional effect is in its transaction.
+    pub effect: bool,
+    /// Whether it follows from evidence.
+    pub evidence: bool,
+    /// What a mutant makes of the condition.
+    pub guard: Guard,
+}
+
+/// What becomes of the condition of a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Guard {
+    /// It is evaluated.
+    Condition,
+    /// Only whether the record is PROCESSING or UNKNOWN is.
+    Status,
+    /// Nothing is.
+    None,
+}
+
+/// What the provider has under a transaction id, for ever. That the id was used, it may [forget](World::forgotten).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Entry {
     /// It was charged.
@@ -56,112 +86,97 @@ pub enum Entry {
     Tombstone,
 }
 
-/// Where an actor stands.
+/// An actor.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Actor {
     /// How many calls it has begun.
     pub calls: u8,
-    /// In the last of them.
-    pub stage: Stage,
+    /// How many owner tokens it has drawn in the last of them.
+    pub draws: u8,
+    /// The last of them, until it ends.
+    pub machine: Option<Shared<Machine>>,
+    /// What it waits for.
+    pub waits: Waits,
+    /// Whether there was evidence in this call, and nothing has run since.
+    pub evidence: bool,
+    /// The settled record that the process remembers.
+    pub remembered: Option<Shared<Record>>,
 }
 
-/// Where a call stands: the engine's control flow.
+/// What an actor waits for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Stage {
-    /// Not in a call.
-    Idle,
-    /// About to decide about what was found.
-    Looking(Option<Item>),
-    /// Running under a claim.
-    Running(Claim),
-    /// Waiting for the other side.
-    Charging(Claim),
-    /// Holds the record as UNKNOWN, and looks for evidence.
-    Asking(Claim),
-    /// Waiting for the reply to a write.
-    Waiting(Wait),
-}
-
-/// A claim that is held, as far as its owner knows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Claim {
-    /// The record as it was claimed.
-    pub item: Item,
-    /// Whether an earlier attempt may have had its effects.
-    pub follows_uncertain: bool,
-}
-
-/// A write without a reply so far.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Wait {
-    /// The write.
-    pub put: Put,
-    /// What it is for.
-    pub purpose: Purpose,
-    /// Whether it has taken effect, which only the judge knows.
-    pub applied: bool,
-}
-
-/// What a write is for.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Purpose {
-    /// To claim, to run or to reconcile.
-    Claim,
-    /// To put the settled record without a claim.
-    SingleWrite,
-    /// To mark as UNKNOWN what nobody may run over.
-    Mark,
-    /// To settle.
-    Commit(Claim),
-    /// To release.
-    Release(Claim),
-    /// To abandon.
-    Abandon(Claim),
-    /// To find out what became of a commit without a reply, and whether that has taken effect.
-    FindOut(Claim, Put, bool),
-    /// To give up a claim whose reply was lost.
-    GiveUp,
-    /// To go on after evidence.
-    Restart,
-    /// To release after evidence.
-    Reopen,
-}
-
-/// What is counted independently of the records.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Judge {
-    /// How often the inside effect was applied, in each life of the key.
-    pub effects: [u8; 3],
-    /// How often the other side charged, in each life of the key.
-    pub charges: [u8; 3],
-    /// The final answer that was given, in each life of the key.
-    pub answers: [Option<(Resolution, u8)>; 3],
-    /// The owner tokens whose claims have ended or were taken over.
-    pub ended: u32,
-    /// Which promises were broken: see [`super::property::Promise`].
-    pub broken: u16,
+pub enum Waits {
+    /// Nothing.
+    Nothing,
+    /// The provider's answer to a charge.
+    Charge,
+    /// The parts of an answer, which is replayed as it was when its record was looked at.
+    Parts,
+    /// The store's answer to a write; `applied` is the oracle's knowledge.
+    Reply { put: Shared<Put>, applied: bool, earlier: Option<(Shared<Put>, bool)> },
 }
 
 impl World {
-    /// What the other side has under a transaction id.
+    /// What the provider has under a transaction id.
     pub fn entry(&self, transaction: u8) -> Option<Entry> {
         self.provider.iter().find(|(id, _)| *id == transaction).map(|(_, entry)| *entry)
     }
 
-    /// Whether the other side may have forgotten that a transaction id was used.
+    /// Whether the provider may have forgotten that a transaction id was used.
     pub fn has_forgotten(&self, transaction: u8) -> bool {
         self.forgotten & (1 << transaction) != 0
     }
 
-    /// Puts a message on its way.
+    /// Sends a message.
     pub fn send(&mut self, message: Message) {
-        let place = self.network.partition_point(|other| *other < message);
+        let place = self.network.partition_point(|other| other.rank() < message.rank());
         self.network.insert(place, message);
     }
 
-    /// Makes the other side remember.
+    /// Makes the provider remember.
     pub fn remember(&mut self, transaction: u8, entry: Entry) {
         let place = self.provider.partition_point(|(id, _)| *id < transaction);
         self.provider.insert(place, (transaction, entry));
     }
+
+    /// What is settled under the key.
+    pub fn answer(&self) -> Option<(Resolution, u8)> {
+        let (resolution, settled) = self.record.as_ref()?.settled()?;
+        match &settled.response {
+            Response::Whole(bytes) => Some((resolution, bytes[0])),
+            Response::Parts(_) => self.parts.map(|(_, answer)| (resolution, answer)),
+        }
+    }
+}
+
+impl Message {
+    fn rank(&self) -> (u8, u8, u64) {
+        match &self.ask {
+            Ask::Put(put) => (self.actor, self.call, put.rank()),
+            Ask::Charge(id, life) => (self.actor, self.call, u64::from(*id) * 256 + u64::from(*life)),
+        }
+    }
+}
+
+/// The number of a transaction id.
+pub fn transaction(id: TransactionId) -> u8 {
+    id.uuid().as_bytes()[0]
+}
+
+/// The answer that a settled record has in it.
+pub fn whole_answer(record: &Record) -> Option<(Resolution, u8)> {
+    let (resolution, settled) = record.settled()?;
+    match &settled.response {
+        Response::Whole(bytes) => Some((resolution, bytes[0])),
+        Response::Parts(_) => None,
+    }
+}
+
+/// The record as a store keeps it whose answers are long: beside it.
+pub fn without_its_answer(record: &Record) -> Record {
+    let mut record = record.clone();
+    if let State::Success(Settled { response, .. }) | State::Failed(Settled { response, .. }) = &mut record.state {
+        *response = Response::Parts(1);
+    }
+    record
 }

@@ -1,523 +1,430 @@
-//! What happens in a step: the engine's control flow around the real protocol, and the judge beside it.
+//! What happens in a step: the machine of each call, and the network, store and provider around it.
 
+use std::sync::Arc;
+
+use idempotency::protocol::machine::{self, Input, Machine, Proof, Purpose, Ran, Reply, Terms};
 use idempotency::protocol::{
-    self, ClaimRequest, Decision, EpochMs, Holder, OwnerToken, Resolution, TransactionId, Uncertain, decide,
+    ClaimRequest, Condition, EpochMs, Fingerprint, OwnerToken, Record, Resolution, Response, Settled, State,
+    TransactionId, Uncertain, Write,
 };
 
-use super::item::{self, Guard, Item, Put, Reading, Standing};
-use super::state::{Ask, Claim, Entry, Message, Purpose, Stage, Wait, World};
-use super::{Action, Event, Model, Mutant, Promise, Ran, Role};
+use super::clock::{self, Reading, now};
+use super::shared::Shared;
+use super::state::{Ask, Entry, Guard, Message, Put, Waits, World, transaction, whole_answer, without_its_answer};
+use super::{Action, Ending, Event, Model, Mutant, Role};
 
-/// What the store answers, as `store::Written`.
-enum Written {
-    Applied,
-    Recognised,
-    Refused(Option<Item>),
-}
-
-/// One call of one actor.
-#[derive(Clone, Copy)]
-struct Who {
-    actor: usize,
-    call: u8,
-}
-
-impl Who {
-    /// A number of its own, from 1.
-    fn number(self) -> u8 {
-        self.actor as u8 * 4 + self.call
-    }
+/// What came of handing an input to a machine.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Came {
+    /// The call goes on.
+    On,
+    /// It ended, and what it wrote last took effect.
+    Done,
+    /// It ended otherwise.
+    Ended,
 }
 
 impl Model {
     pub(super) fn step(&self, world: &mut World, action: Action) {
         match action {
-            Action::Call(actor) => {
-                world.actors[actor].calls += 1;
-                let found = match self.settings.players[actor].role {
-                    Role::Caller | Role::SingleWrite => None,
-                    Role::Reconciler | Role::Operator => world.record,
-                };
-                world.actors[actor].stage = Stage::Looking(found);
+            Action::Call { actor, reading } => self.call(world, actor, reading),
+            Action::Run(actor, ending) => self.run(world, actor, ending),
+            Action::Renew(actor) => {
+                let lease = clock::lease(world.era);
+                self.input(world, actor, Input::Renew { lease }, Reading::Early);
             }
-            Action::Decide { actor, late } => self.decide(world, who(world, actor), late),
-            Action::Run(actor, ran) => self.run(world, who(world, actor), ran),
-            Action::Look(actor) => self.look(world, who(world, actor)),
-            Action::Overlook(actor) => self.left_unknown(world, who(world, actor)),
-            Action::Prevent(actor) => self.prevent(world, who(world, actor)),
-            Action::Forget => {
-                let ids = world.provider.iter().map(|(id, _)| *id).chain(world.record.map(|record| record.transaction));
-                world.forgotten = ids.fold(0, |forgotten, id| forgotten | (1 << id));
-                // Neither a request nor a process is as old as that.
-                world.network.clear();
-                world.actors.iter_mut().for_each(|actor| actor.stage = Stage::Idle);
+            Action::Look(actor) => self.look(world, actor),
+            Action::Overlook(actor) => self.leave_unknown(world, actor),
+            Action::Prevent(actor) => self.prevent(world, actor),
+            Action::Wait { actor, reading } => {
+                self.input(world, actor, Input::Elapsed, reading);
+                let found = world.record.as_deref().cloned().map(Box::new);
+                self.input(world, actor, Input::Read(found), reading);
             }
-            Action::Deliver { message, reply, again, declined } => {
+            Action::ReadParts(actor) => self.read_parts(world, actor),
+            Action::Deliver { message, reply, again, declined, reading } => {
                 let message = if again { world.network[message].clone() } else { world.network.remove(message) };
-                let waited = reply || !self.waits(world, &message);
-                world.faults -= u8::from(again || !waited);
-                match message.ask {
-                    Ask::Put(put) => self.deliver_put(world, who_sent(&message), put, reply),
-                    Ask::Charge(id, life) => self.deliver_charge(world, who_sent(&message), id, life, reply, declined),
+                world.faults -= u8::from(again || reply != world.is_awaited(&message));
+                match &message.ask {
+                    Ask::Put(put) => self.deliver_put(world, &message, put, reply, reading),
+                    Ask::Charge(id, life) => self.deliver_charge(world, &message, *id, *life, reply, declined),
                 }
             }
-            Action::GiveUp(actor) => self.give_up(world, who(world, actor)),
+            Action::GiveUp(actor) => self.give_up(world, actor),
             Action::Crash(actor) => {
                 world.faults -= 1;
-                world.actors[actor].stage = Stage::Idle;
+                world.actors[actor].machine = None;
+                world.actors[actor].waits = Waits::Nothing;
+                world.actors[actor].remembered = None;
+            }
+            Action::Forget => {
+                let ids = world.provider.iter().map(|(id, _)| *id);
+                let current = world.record.as_ref().map(|record| transaction(record.transaction));
+                world.forgotten = ids.chain(current).fold(0, |forgotten, id| forgotten | (1 << id));
+                // Neither a request nor a process is as old as that.
+                world.network.clear();
+                for actor in &mut world.actors {
+                    (actor.machine, actor.waits) = (None, Waits::Nothing);
+                }
             }
             Action::Retention => {
                 world.era += 1;
-                // No request is on its way for that long. A charge at the other side might be.
+                // No request is under way for that long. A charge at the provider might be.
                 world.network.retain(|message| matches!(message.ask, Ask::Charge(..)));
             }
-            Action::Sweep => world.record = None,
+            Action::Sweep => (world.record, world.parts) = (None, None),
         }
     }
 
-    fn waits(&self, world: &World, message: &Message) -> bool {
-        let actor = &world.actors[usize::from(message.actor)];
-        actor.calls == message.call
-            && match (&actor.stage, &message.ask) {
-                (Stage::Waiting(wait), Ask::Put(put)) => wait.put == *put,
-                (Stage::Charging(claim), Ask::Charge(id, _)) => claim.item.transaction == *id,
-                _ => false,
-            }
-    }
+    // --- the call of an actor
 
-    // --- what the engine does
-
-    /// The engine's `take` and `run_single_write`, from a look at the record to the next write.
-    fn decide(&self, world: &mut World, who: Who, late: bool) {
-        let Stage::Looking(found) = world.actors[who.actor].stage.clone() else { return };
-        let role = self.settings.players[who.actor].role;
-        let reading = Reading { era: world.era, late };
-        let request = self.request(world, who, found.as_ref());
-        if let Some(begin) = self.mistaken_for_vacant(&request, found, reading) {
-            return self.begin(world, who, begin);
-        }
-        let seen = found.map(|found| self.as_seen(found, reading)).map(|found| found.record());
-        match decide(seen.as_ref(), &self.as_asked(&request, found.as_ref()), reading.now()) {
-            Decision::Begin(_) if matches!(role, Role::Reconciler | Role::Operator) => self.idle(world, who),
-            Decision::Begin(write) => {
-                let takeover = write.follows_uncertain();
-                self.begin(world, who, self.begun(Put::of(&write), &request, found.filter(|_| takeover)));
+    fn call(&self, world: &mut World, index: usize, reading: Reading) {
+        let actor = &mut world.actors[index];
+        (actor.calls, actor.draws, actor.evidence) = (actor.calls + 1, 0, false);
+        let wait_until = if self.settings.waits { clock::wait_until(world.era) } else { EpochMs(0) };
+        let terms = Terms { retention: clock::RETENTION, start_by: EpochMs(u64::MAX), wait_until };
+        let (request, now) = (self.request(world, index), now(world.era, reading));
+        let machine = match self.role(index) {
+            Role::Caller if self.settings.callers_reconcile => Machine::resolving_call(request, terms),
+            Role::Caller => Machine::call(request, terms),
+            Role::SingleWrite => Machine::single_write(request, terms),
+            Role::Reconciler | Role::Operator => {
+                let Some(found) = world.record.clone() else { return };
+                Machine::reconciliation(request, &found, clock::RETENTION, now)
             }
-            Decision::Acquired(record) => {
-                let claim = Claim { item: Item::of(record), follows_uncertain: record.attempt > 1 };
-                self.claimed(world, who, claim);
-            }
-            Decision::Reconcile(takeover) => self.take_over(world, who, takeover, found),
-            Decision::Replay(_, resolution, settled) => {
-                if let Some(found) = found {
-                    self.occurs(Event::Replayed);
-                    self.replay(world, who, &found, resolution, item::answer(settled));
-                }
-                self.idle(world, who);
-            }
-            Decision::Mismatch => {
-                self.occurs(Event::Mismatch);
-                if self.is(Mutant::MismatchDeletesTheRecord) {
-                    world.record = None;
-                }
-                self.idle(world, who);
-            }
-            Decision::InProgress(_) => {
-                self.occurs(Event::InProgress);
-                if self.is(Mutant::DuplicateDeletesTheRecord) {
-                    world.record = None;
-                }
-                self.idle(world, who);
-            }
-        }
-    }
-
-    fn begin(&self, world: &mut World, who: Who, put: Put) {
-        match self.settings.players[who.actor].role {
-            Role::SingleWrite => {
-                let settled = item::settled(who.number(), world.era);
-                let item = put.item.rewritten(|begin| protocol::begin_settled(begin, Resolution::Success, settled));
-                let mut put = Put { item, ..put }.with_effect(true);
-                if self.is(Mutant::SingleWriteWithoutCondition) {
-                    put.guard = Guard::None;
-                }
-                self.write(world, who, put, Purpose::SingleWrite);
-            }
-            Role::Caller | Role::Reconciler | Role::Operator => self.write(world, who, put, Purpose::Claim),
-        }
-    }
-
-    fn take_over(&self, world: &mut World, who: Who, takeover: protocol::Write, found: Option<Item>) {
-        let role = self.settings.players[who.actor].role;
-        let holds = match role {
-            Role::Caller => self.settings.callers_reconcile,
-            Role::SingleWrite => false,
-            Role::Reconciler | Role::Operator => true,
+            Role::Holder => Machine::lock(request, clock::LEASE, now),
         };
-        if self.is(Mutant::ReconcilerWithoutClaim)
-            && let (Role::Reconciler | Role::Operator, Some(item)) = (role, found)
+        self.proceed(world, index, machine, reading, None);
+    }
+
+    /// Hands an input to the machine of an actor.
+    fn input(&self, world: &mut World, index: usize, input: Input, reading: Reading) -> Came {
+        let Some(mut machine) = world.actors[index].machine.as_deref().cloned() else { return Came::On };
+        let (input, mistaken) = self.as_heard(world, index, input, reading);
+        machine.handle(input, now(world.era, reading));
+        self.proceed(world, index, machine, reading, mistaken)
+    }
+
+    /// Performs the actions of a machine, up to one that others take part in.
+    fn proceed(
+        &self,
+        world: &mut World,
+        index: usize,
+        mut machine: Machine,
+        reading: Reading,
+        mistaken: Option<Record>,
+    ) -> Came {
+        let before = std::mem::replace(&mut world.actors[index].waits, Waits::Nothing);
+        let mut is_fenced = false;
+        loop {
+            machine.simplify(clock::simplify);
+            for event in machine.take_events() {
+                is_fenced |= matches!(event, machine::Event::Fenced(_));
+                self.observe(world, &event, &before);
+            }
+            let input = match machine.poll() {
+                machine::Action::Recall(_) => Input::Recalled(self.recalled(world, index)),
+                machine::Action::Draw => {
+                    world.actors[index].draws += 1;
+                    Input::Token(self.token(world, index))
+                }
+                machine::Action::Write { write, purpose } => {
+                    let write = write.clone();
+                    return self.send(world, index, machine, (write, purpose), before, mistaken);
+                }
+                machine::Action::Run(record) => {
+                    world.actors[index].evidence = false;
+                    if self.role(index) == Role::Holder && begins_a_claim(&before) {
+                        self.observe_fence(world, record.attempt);
+                    }
+                    break;
+                }
+                machine::Action::Done(end) => {
+                    let end = end.clone();
+                    world.actors[index].machine = None;
+                    return match self.observe_end(world, index, &end, is_fenced, &before) {
+                        true => Came::Done,
+                        false => Came::Ended,
+                    };
+                }
+                machine::Action::ReadParts(record, _) => {
+                    self.expect_unexpired(world, record, Mutant::TimeToLiveTrusted);
+                    world.actors[index].waits = Waits::Parts;
+                    break;
+                }
+                machine::Action::Wait { .. } | machine::Action::Read(_) | machine::Action::Resolve(_) => break,
+            };
+            machine.handle(input, now(world.era, reading));
+        }
+        world.actors[index].machine = Some(Shared::new(machine));
+        Came::On
+    }
+
+    fn send(
+        &self,
+        world: &mut World,
+        index: usize,
+        machine: Machine,
+        (write, purpose): (Write, Purpose),
+        before: Waits,
+        mistaken: Option<Record>,
+    ) -> Came {
+        if self.is(Mutant::ReconcilerWithoutClaim) && purpose == Purpose::Claim && self.reconciles(index) {
+            let mut machine = machine;
+            machine.handle(Input::Written(Reply::Applied), now(world.era, Reading::Early));
+            return self.proceed(world, index, machine, Reading::Early, None);
+        }
+        let effect = purpose.carries_effects() && matches!(write.record.state, State::Success(_));
+        let owner = machine.request().owner.0[0];
+        let evidence = world.actors[index].evidence;
+        let put = Put { write, owner, effect, evidence, guard: Guard::Condition };
+        let put = Shared::new(self.as_sent(world, index, &machine, (put, purpose), &before, mistaken));
+        if self.is(Mutant::AnswerBeforeCommit)
+            && purpose == Purpose::Commit
+            && let Some((resolution, answer)) = whole_answer(&put.write.record)
         {
-            world.actors[who.actor].stage = Stage::Asking(Claim { item, follows_uncertain: true });
-        } else if holds {
-            let mut put = Put::of(&takeover);
-            self.loosen_takeover(&mut put, found);
-            self.write(world, who, put, Purpose::Claim);
-        } else if found.is_some_and(|found| found.state == Standing::Unknown(None)) {
-            self.occurs(Event::LeftUnknown);
-            self.idle(world, who);
-        } else {
-            self.write(world, who, Put::of(&protocol::mark_unknown(takeover)), Purpose::Mark);
+            self.observe_answer(world, clock::life(&put.write.record), resolution, answer);
         }
-    }
-
-    fn claimed(&self, world: &mut World, who: Who, claim: Claim) {
-        world.actors[who.actor].stage = match claim.item.state {
-            Standing::Unknown(_) => Stage::Asking(claim),
-            Standing::Processing(_) | Standing::Released(_) | Standing::Success(..) | Standing::Failed(..) => {
-                Stage::Running(claim)
-            }
+        let earlier = match before {
+            Waits::Reply { put, applied, .. } if purpose == Purpose::Abandon => Some((put, applied)),
+            Waits::Reply { .. } | Waits::Nothing | Waits::Charge | Waits::Parts => None,
         };
+        let ask = Ask::Put(put.clone());
+        world.send(Message { actor: index as u8, call: world.actors[index].calls, ask });
+        world.actors[index].waits = Waits::Reply { put, applied: false, earlier };
+        world.actors[index].machine = Some(Shared::new(machine));
+        Came::On
     }
 
-    /// The engine's `run_claimed`.
-    fn run(&self, world: &mut World, who: Who, ran: Ran) {
-        let Stage::Running(claim) = world.actors[who.actor].stage else { return };
-        match ran {
-            Ran::Charges => {
-                let ask = Ask::Charge(claim.item.transaction, claim.item.life);
-                world.send(Message { actor: who.actor as u8, call: who.call, ask });
-                world.actors[who.actor].stage = Stage::Charging(claim);
+    fn recalled(&self, world: &World, index: usize) -> Option<Arc<Record>> {
+        let mut record = Record::clone(world.actors[index].remembered.as_deref()?);
+        if self.is(Mutant::RememberedForAnotherRequest) {
+            record.fingerprint = fingerprint(self.settings.players[index].body);
+        }
+        if self.is(Mutant::RememberedForEver) {
+            clock::extend(&mut record);
+        }
+        Some(Arc::new(record))
+    }
+
+    fn run(&self, world: &mut World, index: usize, ending: Ending) {
+        let answer = number(index, world.actors[index].calls);
+        match ending {
+            Ending::Charges => {
+                let Some(record) = held(world, index) else { return };
+                let ask = Ask::Charge(transaction(record.transaction), clock::life(&record) as u8);
+                world.send(Message { actor: index as u8, call: world.actors[index].calls, ask });
+                world.actors[index].waits = Waits::Charge;
             }
-            Ran::Success => self.commit(world, who, claim, Resolution::Success, who.number(), false),
-            Ran::Failed => self.commit(world, who, claim, Resolution::Failed, who.number(), false),
-            Ran::NotExecuted if claim.follows_uncertain && !self.is(Mutant::ReleaseOverUncertain) => {
-                self.abandon(world, who, claim);
-            }
-            Ran::NotExecuted => self.release(world, who, claim),
-            Ran::Unknown => self.unknown(world, who, claim),
+            Ending::Success => self.settle(world, index, Resolution::Success, answer),
+            Ending::Failed => self.settle(world, index, Resolution::Failed, answer),
+            Ending::NotExecuted => self.ran(world, index, Ran::NotExecuted),
+            Ending::NotBegun => self.ran(world, index, Ran::NotBegun),
+            Ending::Unknown => self.unknown(world, index),
         }
     }
 
-    /// The other side did not say what it did.
-    fn unknown(&self, world: &mut World, who: Who, claim: Claim) {
+    fn settle(&self, world: &mut World, index: usize, resolution: Resolution, answer: u8) {
+        self.ran(world, index, Ran::Settled(resolution, settled(world.era, answer)));
+    }
+
+    fn ran(&self, world: &mut World, index: usize, ran: Ran) {
+        self.input(world, index, Input::Ran(ran), Reading::Early);
+    }
+
+    /// The provider did not answer.
+    fn unknown(&self, world: &mut World, index: usize) {
         if self.is(Mutant::TimeoutStoredAsFailed) {
-            self.commit(world, who, claim, Resolution::Failed, who.number(), false);
+            self.settle(world, index, Resolution::Failed, number(index, world.actors[index].calls));
         } else if self.is(Mutant::TimeoutReleased) {
-            self.release(world, who, claim);
+            self.ran(world, index, Ran::NotExecuted);
         } else if self.is(Mutant::LateFailureDeletesTheRecord) {
-            world.record = None;
-            self.idle(world, who);
+            (world.record, world.actors[index].machine) = (None, None);
+            world.actors[index].waits = Waits::Nothing;
         } else {
-            self.abandon(world, who, claim);
+            self.ran(world, index, Ran::Unknown);
         }
     }
 
-    /// A resolver that found nothing takes the id. That is evidence while the other side remembers whether it was used.
-    fn prevent(&self, world: &mut World, who: Who) {
-        let Stage::Asking(claim) = world.actors[who.actor].stage else { return };
-        let id = claim.item.transaction;
-        if !self.settings.is_outside() {
-            return self.look(world, who);
+    fn read_parts(&self, world: &mut World, index: usize) {
+        let Some(machine::Action::ReadParts(record, _)) = world.actors[index].machine.as_deref().map(Machine::poll)
+        else {
+            return;
+        };
+        let own = |(written_with, _): &(TransactionId, u8)| {
+            *written_with == record.transaction || self.is(Mutant::PartsOfAnotherRecord)
+        };
+        let parts = world.parts.filter(own).map(|(_, answer)| vec![answer]);
+        if parts.is_none() {
+            self.occurs(Event::AnswerGone);
+        }
+        self.input(world, index, Input::Parts(parts), Reading::Early);
+    }
+
+    /// Waits no longer for a reply.
+    fn give_up(&self, world: &mut World, index: usize) {
+        let actor = &world.actors[index];
+        world.faults -= u8::from(world.network.iter().any(|message| world.is_awaited_by(message, index)));
+        let reply = match (&actor.waits, actor.machine.as_deref().map(Machine::poll)) {
+            (Waits::Charge, _) => return self.unknown(world, index),
+            (_, Some(machine::Action::Write { purpose: Purpose::Commit, .. }))
+                if self.is(Mutant::LostCommitTakenAsDone) =>
+            {
+                Reply::Applied
+            }
+            _ => Reply::Lost,
+        };
+        self.input(world, index, Input::Written(reply), Reading::Early);
+    }
+
+    // --- the resolver
+
+    /// What the provider has is evidence; what it does not have is none.
+    fn look(&self, world: &mut World, index: usize) {
+        let Some(record) = held(world, index) else { return };
+        let id = transaction(record.transaction);
+        if !self.settings.has_external_effects() {
+            // All effects are transactional: whoever holds the record has fenced every earlier commit.
+            return self.prevented(world, index);
+        }
+        match world.entry(id) {
+            Some(Entry::Charged) if self.is(Mutant::HappenedTakenAsRefused) => {
+                self.prove(world, index, Resolution::Failed, id);
+            }
+            Some(Entry::Charged) => {
+                self.occurs(Event::Happened);
+                self.prove(world, index, Resolution::Success, id);
+            }
+            Some(Entry::Declined) => {
+                self.occurs(Event::Refused);
+                self.prove(world, index, Resolution::Failed, id);
+            }
+            Some(Entry::Tombstone) => self.prevented(world, index),
+            None if self.is(Mutant::NotFoundTakenAsFailed) => self.prove(world, index, Resolution::Failed, id),
+            None if self.is(Mutant::NotFoundTakenAsHappened) => self.prove(world, index, Resolution::Success, id),
+            None if self.is(Mutant::NotFoundTakenAsPrevented) => self.prevented(world, index),
+            None => self.leave_unknown(world, index),
+        }
+    }
+
+    /// A resolver that found nothing takes the id. That is evidence while the provider remembers whether it was used.
+    fn prevent(&self, world: &mut World, index: usize) {
+        let Some(record) = held(world, index) else { return };
+        let id = transaction(record.transaction);
+        if !self.settings.has_external_effects() {
+            return self.look(world, index);
         }
         if world.has_forgotten(id) && !self.is(Mutant::TombstoneBeyondTheMemory) {
             self.occurs(Event::BeyondTheMemory);
-            return self.left_unknown(world, who);
+            return self.leave_unknown(world, index);
         }
         match world.entry(id) {
             None => {
                 world.remember(id, Entry::Tombstone);
-                self.prevented(world, who, claim);
+                self.prevented(world, index);
             }
-            Some(Entry::Tombstone) => self.prevented(world, who, claim),
+            Some(Entry::Tombstone) => self.prevented(world, index),
             // As if it had never been used.
-            Some(Entry::Charged | Entry::Declined) if world.has_forgotten(id) => self.prevented(world, who, claim),
-            Some(Entry::Charged | Entry::Declined) => self.left_unknown(world, who),
+            Some(Entry::Charged | Entry::Declined) if world.has_forgotten(id) => self.prevented(world, index),
+            Some(Entry::Charged | Entry::Declined) => self.leave_unknown(world, index),
         }
     }
 
-    fn left_unknown(&self, world: &mut World, who: Who) {
-        let Stage::Asking(claim) = world.actors[who.actor].stage else { return };
+    fn prove(&self, world: &mut World, index: usize, resolution: Resolution, answer: u8) {
+        self.resolve(world, index, Proof::Settled(resolution, settled(world.era, answer)));
+    }
+
+    fn prevented(&self, world: &mut World, index: usize) {
+        let Some(record) = held(world, index) else { return };
+        let fresh = transaction_id(number(index, world.actors[index].calls) * 2 + 1);
+        let same = self.is(Mutant::RestartUnderTheSameTransaction);
+        self.resolve(world, index, Proof::Prevented(if same { record.transaction } else { fresh }));
+    }
+
+    fn leave_unknown(&self, world: &mut World, index: usize) {
         self.occurs(Event::LeftUnknown);
-        self.abandon(world, who, claim);
+        self.resolve(world, index, Proof::Unclear);
     }
 
-    /// A resolver: what the other side has is evidence; what it does not have is none.
-    fn look(&self, world: &mut World, who: Who) {
-        let Stage::Asking(claim) = world.actors[who.actor].stage else { return };
-        let id = claim.item.transaction;
-        if !self.settings.is_outside() {
-            // All effects are inside: whoever holds the record has fenced every earlier commit.
-            return self.prevented(world, who, claim);
-        }
-        match world.entry(id) {
-            Some(Entry::Charged) if self.is(Mutant::HappenedTakenAsRefused) => {
-                self.commit(world, who, claim, Resolution::Failed, id, true);
-            }
-            Some(Entry::Charged) => {
-                self.occurs(Event::Happened);
-                self.commit(world, who, claim, Resolution::Success, id, true);
-            }
-            Some(Entry::Declined) => {
-                self.occurs(Event::Refused);
-                self.commit(world, who, claim, Resolution::Failed, id, true);
-            }
-            Some(Entry::Tombstone) => self.prevented(world, who, claim),
-            None if self.is(Mutant::NotFoundTakenAsFailed) => {
-                self.commit(world, who, claim, Resolution::Failed, id, true);
-            }
-            None if self.is(Mutant::NotFoundTakenAsHappened) => {
-                self.commit(world, who, claim, Resolution::Success, id, true);
-            }
-            None if self.is(Mutant::NotFoundTakenAsPrevented) => self.prevented(world, who, claim),
-            None => self.left_unknown(world, who),
-        }
+    fn resolve(&self, world: &mut World, index: usize, proof: Proof) {
+        world.actors[index].evidence = proof != Proof::Unclear;
+        self.input(world, index, Input::Evidence(proof), Reading::Early);
     }
 
-    fn prevented(&self, world: &mut World, who: Who, claim: Claim) {
-        let (now, record) = (now(world), claim.item.record());
-        let mut transaction = TransactionId::from_bytes([who.number() * 2 + 1; 16]);
-        if self.is(Mutant::RestartUnderTheSameTransaction) {
-            transaction = record.transaction;
-        }
-        let owner = self.token(who);
-        let (write, purpose) = match self.settings.players[who.actor].role {
-            Role::Reconciler | Role::Operator => {
-                let expiration = item::expiration(world.era);
-                (protocol::reopen(record, owner, transaction, expiration, now), Purpose::Reopen)
-            }
-            Role::Caller | Role::SingleWrite => {
-                let holder = Holder { owner, lease: item::lease(world.era) };
-                (protocol::restart(record, holder, transaction, now), Purpose::Restart)
-            }
-        };
-        let mut put = Put::of(&write).by_evidence();
-        if self.is(Mutant::ReconcilerWithoutClaim) {
-            put.guard = Guard::None;
-        }
-        self.write(world, who, put, purpose);
-    }
+    // --- the store and the provider
 
-    fn commit(&self, world: &mut World, who: Who, claim: Claim, resolution: Resolution, answer: u8, evidence: bool) {
-        let settled = item::settled(answer, world.era);
-        let write = protocol::settle(claim.item.record(), self.token(who), resolution, settled, now(world));
-        let mut put = Put { evidence, ..Put::of(&write) }.with_effect(resolution == Resolution::Success);
-        if self.is(Mutant::CommitWithoutOwner) || (evidence && self.is(Mutant::ReconcilerWithoutClaim)) {
-            put.guard = Guard::None;
-        }
-        if self.is(Mutant::AnswerBeforeCommit) {
-            self.tell(world, put.item.life, resolution, answer);
-        }
-        self.write(world, who, put, Purpose::Commit(claim));
-    }
-
-    fn release(&self, world: &mut World, who: Who, claim: Claim) {
-        let expiration = item::expiration(world.era);
-        let write = protocol::release(claim.item.record(), self.token(who), expiration, now(world));
-        let mut put = Put::of(&write);
-        if self.is(Mutant::ReleaseWithoutOwner) {
-            put.guard = Guard::None;
-        }
-        self.write(world, who, put, Purpose::Release(claim));
-    }
-
-    fn abandon(&self, world: &mut World, who: Who, claim: Claim) {
-        let put = self.abandoning(world, who, claim);
-        self.write(world, who, put, Purpose::Abandon(claim));
-    }
-
-    fn abandoning(&self, world: &World, who: Who, claim: Claim) -> Put {
-        let mut put = Put::of(&protocol::abandon(claim.item.record(), self.token(who), now(world)));
-        if self.is(Mutant::AbandonWithoutOwner) {
-            put.guard = Guard::None;
-        }
-        put
-    }
-
-    /// What the engine does when a write is not answered.
-    fn give_up(&self, world: &mut World, who: Who) {
-        world.faults -= u8::from(self.is_awaited(world, who));
-        match world.actors[who.actor].stage.clone() {
-            Stage::Charging(claim) => self.unknown(world, who, claim),
-            Stage::Waiting(Wait { put, purpose: Purpose::Commit(claim), applied }) => {
-                if self.is(Mutant::LostCommitTakenAsDone) {
-                    if let Some((resolution, answer)) = put.item.state.answer() {
-                        self.executed(world, &put.item, resolution, answer);
-                    }
-                    self.idle(world, who);
-                } else if self.is(Mutant::LostCommitReleased) {
-                    self.release(world, who, claim);
-                } else {
-                    let abandon = self.abandoning(world, who, claim);
-                    self.write(world, who, abandon, Purpose::FindOut(claim, put, applied));
-                }
-            }
-            Stage::Waiting(Wait { put, purpose: Purpose::Claim | Purpose::Restart, .. }) => {
-                match put.given_up(item::expiration(world.era), now(world)) {
-                    Some(end) => self.write(world, who, end, Purpose::GiveUp),
-                    None => self.idle(world, who),
-                }
-            }
-            Stage::Waiting(_) => self.idle(world, who),
-            Stage::Idle | Stage::Looking(_) | Stage::Running(_) | Stage::Asking(_) => {}
-        }
-    }
-
-    fn is_awaited(&self, world: &World, who: Who) -> bool {
-        world.network.iter().any(|message| usize::from(message.actor) == who.actor && self.waits(world, message))
-    }
-
-    /// What the engine does with the store's answer.
-    fn reply(&self, world: &mut World, who: Who, wait: Wait, written: Written) {
-        let put = wait.put;
-        match (wait.purpose, written) {
-            (Purpose::Claim, Written::Applied | Written::Recognised) => {
-                let claim = Claim { item: put.item, follows_uncertain: put.follows_uncertain() };
-                self.claimed(world, who, claim);
-            }
-            (Purpose::Restart, Written::Applied | Written::Recognised) => {
-                self.claimed(world, who, Claim { item: put.item, follows_uncertain: false });
-            }
-            (Purpose::Claim, Written::Refused(_)) if matches!(self.role(who), Role::Reconciler | Role::Operator) => {
-                self.idle(world, who);
-            }
-            (Purpose::Claim | Purpose::SingleWrite | Purpose::Mark, Written::Refused(found)) => {
-                world.actors[who.actor].stage = Stage::Looking(found);
-            }
-            (Purpose::SingleWrite | Purpose::Commit(_), Written::Applied | Written::Recognised) => {
-                if let Some((resolution, answer)) = put.item.state.answer() {
-                    self.executed(world, &put.item, resolution, answer);
-                }
-                self.idle(world, who);
-            }
-            (Purpose::Commit(claim), Written::Refused(found)) => {
-                if self.is(Mutant::LateOwnerAnswersItself)
-                    && let Some((resolution, answer)) = put.item.state.answer()
-                {
-                    self.executed(world, &put.item, resolution, answer);
-                }
-                self.fenced(world, who, claim, found);
-            }
-            (Purpose::FindOut(claim, commit, applied), Written::Refused(found)) => {
-                self.find_out(world, who, claim, commit, applied, found);
-            }
-            (Purpose::Abandon(claim), Written::Refused(found)) => self.fenced(world, who, claim, found),
-            (
-                Purpose::Mark
-                | Purpose::Abandon(_)
-                | Purpose::FindOut(..)
-                | Purpose::Reopen
-                | Purpose::Release(_)
-                | Purpose::GiveUp,
-                Written::Applied | Written::Recognised,
-            )
-            | (Purpose::Restart | Purpose::Reopen | Purpose::Release(_) | Purpose::GiveUp, Written::Refused(_)) => {
-                self.idle(world, who);
-            }
-        }
-    }
-
-    /// The engine's `commit_lost`.
-    fn find_out(&self, world: &mut World, who: Who, claim: Claim, commit: Put, applied: bool, found: Option<Item>) {
-        match found.filter(|found| self.made(&commit, found)) {
-            Some(found) => {
-                self.breaks_if(world, !applied && found != commit.item, Promise::ForeignWritesAreNotTakenForOwn);
-                if let Some((resolution, answer)) = commit.item.state.answer() {
-                    self.occurs(Event::FoundOut);
-                    self.executed(world, &commit.item, resolution, answer);
-                }
-                self.idle(world, who);
-            }
-            None => {
-                self.breaks_if(world, applied && found == Some(commit.item), Promise::OwnWritesAreRecognised);
-                self.fenced(world, who, claim, found);
-            }
-        }
-    }
-
-    /// The engine's `fenced`.
-    fn fenced(&self, world: &mut World, who: Who, claim: Claim, found: Option<Item>) {
-        if let Some(found) = found.filter(|found| found.transaction == claim.item.transaction) {
-            let request = self.request(world, who, Some(&claim.item));
-            let now = Reading { era: world.era, late: false }.now();
-            if let Decision::Replay(_, resolution, settled) = decide(Some(&found.record()), &request, now) {
-                self.occurs(Event::FencedAndReplayed);
-                self.replay(world, who, &found, resolution, item::answer(settled));
-            }
-        }
-        self.idle(world, who);
-    }
-
-    fn executed(&self, world: &mut World, item: &Item, resolution: Resolution, answer: u8) {
-        if item.attempt > 1 && resolution == Resolution::Success && item.transaction % 2 == 1 {
-            self.occurs(Event::RestartedAndSettled);
-        }
-        self.tell(world, item.life, resolution, answer);
-    }
-
-    fn replay(&self, world: &mut World, who: Who, found: &Item, resolution: Resolution, answer: u8) {
-        self.breaks_if(world, found.has_expired(world.era), Promise::WhatIsExpiredIsNotReplayed);
-        let foreign = self.asks(who, Some(found)) != found.body;
-        self.breaks_if(world, foreign, Promise::OtherRequestsAreNotAnswered);
-        self.tell(world, found.life, resolution, answer);
-    }
-
-    fn write(&self, world: &mut World, who: Who, put: Put, purpose: Purpose) {
-        world.send(Message { actor: who.actor as u8, call: who.call, ask: Ask::Put(put) });
-        world.actors[who.actor].stage = Stage::Waiting(Wait { put, purpose, applied: false });
-    }
-
-    fn idle(&self, world: &mut World, who: Who) {
-        world.actors[who.actor].stage = Stage::Idle;
-    }
-
-    // --- what the store and the other side do
-
-    fn deliver_put(&self, world: &mut World, who: Who, put: Put, reply: bool) {
-        let found = world.record;
+    fn deliver_put(&self, world: &mut World, message: &Message, put: &Shared<Put>, reply: bool, reading: Reading) {
+        let (found, index) = (world.record.clone(), usize::from(message.actor));
         if self.is(Mutant::EffectsBesideTheRecord) && put.effect {
-            world.judge.effects[usize::from(put.item.life)] += 1;
+            world.counts.effects[clock::life(&put.write.record)] += 1;
         }
-        let holds = put.holds(found.as_ref());
+        let holds = holds(put, found.as_deref());
         if holds {
-            self.apply(world, who, put);
-        } else if found.and_then(|found| found.owner()) != Some(self.token(who).0[0]) {
+            self.apply(world, index, put);
+        } else if found.as_deref().and_then(owner) != Some(put.owner) {
             self.occurs(Event::LateWriteRefused);
         }
-        let actor = &mut world.actors[who.actor];
-        let Stage::Waiting(wait) = &mut actor.stage else { return };
-        if actor.calls != who.call {
+        let actor = &mut world.actors[index];
+        let Waits::Reply { put: awaited, applied, earlier } = &mut actor.waits else { return };
+        if actor.calls != message.call {
             return;
         }
-        if let Purpose::FindOut(_, commit, applied) = &mut wait.purpose
-            && *commit == put
-        {
+        if let Some((_, applied)) = earlier.as_mut().filter(|(earlier, _)| earlier == put) {
             *applied |= holds;
         }
-        if wait.put != put {
+        if awaited != put {
             return;
         }
-        wait.applied |= holds;
+        *applied |= holds;
         if !reply {
             return;
         }
-        let wait = wait.clone();
-        let written = match found {
-            _ if holds => Written::Applied,
-            Some(found) if self.made(&put, &found) => {
+        let (applied, earlier) = (*applied, earlier.clone());
+        let stored = found.as_deref().filter(|found| **found == self.stored(&put.write.record)).is_some();
+        let answer = match found.as_deref() {
+            _ if holds => Reply::Applied,
+            Some(found) if self.made(&put.write, found) => {
                 self.occurs(Event::Recognised);
-                self.breaks_if(world, !wait.applied && found != put.item, Promise::ForeignWritesAreNotTakenForOwn);
-                Written::Recognised
+                self.expect_own(world, applied || stored);
+                Reply::Recognised
             }
             found => {
-                let own = wait.applied && found == Some(put.item);
-                self.breaks_if(world, own, Promise::OwnWritesAreRecognised);
-                Written::Refused(found)
+                self.expect_recognised(world, !(applied && stored));
+                Reply::Refused(found.cloned().map(Box::new))
             }
         };
-        self.reply(world, who, wait, written);
+        let is_refused = matches!(answer, Reply::Refused(_));
+        let came = self.input(world, index, Input::Written(answer), reading);
+        if let (true, Some((earlier, applied))) = (is_refused, earlier) {
+            let stored = found.as_deref().filter(|found| **found == self.stored(&earlier.write.record)).is_some();
+            match came {
+                Came::Done => {
+                    self.occurs(Event::FoundOut);
+                    self.expect_own(world, applied || stored);
+                }
+                Came::On | Came::Ended => self.expect_recognised(world, !(applied && stored)),
+            }
+        }
     }
 
-    fn deliver_charge(&self, world: &mut World, who: Who, id: u8, life: u8, reply: bool, declined: bool) {
+    /// The record as this model's store keeps it.
+    pub(super) fn stored(&self, record: &Record) -> Record {
+        match self.settings.long_answers {
+            true => without_its_answer(record),
+            false => record.clone(),
+        }
+    }
+
+    pub(super) fn store(&self, world: &mut World, record: &Record) {
+        if self.settings.long_answers
+            && let Some((_, answer)) = whole_answer(record)
+        {
+            world.parts = Some((record.transaction, answer));
+        }
+        world.record = Some(Shared::new(self.stored(record)));
+    }
+
+    fn deliver_charge(&self, world: &mut World, message: &Message, id: u8, life: u8, reply: bool, declined: bool) {
         let entry = match world.entry(id) {
             Some(Entry::Tombstone) => {
                 self.occurs(Event::LateChargeRefused);
@@ -529,221 +436,145 @@ impl Model {
             }
             None if declined => Entry::Declined,
             None => {
-                world.judge.charges[usize::from(life)] += 1;
+                world.counts.charges[usize::from(life)] += 1;
                 Entry::Charged
             }
         };
         if world.entry(id).is_none() {
             world.remember(id, entry);
         }
-        let Stage::Charging(claim) = world.actors[who.actor].stage else { return };
-        if !reply {
+        let index = usize::from(message.actor);
+        if !reply || world.actors[index].waits != Waits::Charge {
             return;
         }
         match entry {
-            Entry::Charged => self.commit(world, who, claim, Resolution::Success, id, false),
-            Entry::Declined => self.commit(world, who, claim, Resolution::Failed, id, false),
-            Entry::Tombstone => self.abandon(world, who, claim),
+            Entry::Charged => self.settle(world, index, Resolution::Success, id),
+            Entry::Declined => self.settle(world, index, Resolution::Failed, id),
+            Entry::Tombstone => self.ran(world, index, Ran::Unknown),
         }
     }
 
-    // --- what the judge does
+    // --- requests
 
-    fn apply(&self, world: &mut World, who: Who, put: Put) {
-        let found = world.record.filter(|found| !found.has_expired(world.era));
-        // What is conditioned on what was seen begins a claim, or ends one of somebody else. A call that was fenced
-        // without knowing that it had claimed may do so again.
-        let begins = matches!(put.guard, Guard::Vacant(_) | Guard::Unchanged(_));
-        let own_bit = 1 << who.number();
-        if begins {
-            world.judge.ended &= !own_bit;
-        }
-        let late = world.judge.ended & own_bit != 0;
-        self.breaks_if(world, late, Promise::LateOwnersChangeNothing);
-        if let Some(found) = found {
-            self.judge_change(world, who, &found, &put);
-        }
-        let own = self.token(who).0[0];
-        if let Some(other) = found.and_then(|found| found.owner()).filter(|owner| *owner != own) {
-            world.judge.ended |= 1 << other;
-        }
-        if !begins && put.item.owner() != Some(own) {
-            world.judge.ended |= own_bit;
-        }
-        if put.effect && !self.is(Mutant::EffectsBesideTheRecord) {
-            world.judge.effects[usize::from(put.item.life)] += 1;
-        }
-        if put.item.life > 0 {
-            self.occurs(Event::SecondLife);
-        }
-        world.record = Some(put.item);
+    pub(super) fn role(&self, index: usize) -> Role {
+        self.settings.players[index].role
     }
 
-    fn judge_change(&self, world: &mut World, who: Who, found: &Item, put: &Put) {
-        let own = self.token(who).0[0];
-        let other_holds = found.owner().is_some_and(|owner| owner != own);
-        self.breaks_if(world, found.state.answer().is_some(), Promise::WhatIsSettledStays);
-        let stays_unknown = matches!(put.item.state, Standing::Unknown(_));
-        let runs_again = match found.state {
-            Standing::Unknown(_) => !put.evidence,
-            Standing::Processing(_) => other_holds,
-            Standing::Released(_) | Standing::Success(..) | Standing::Failed(..) => false,
-        };
-        let undeclared = !self.settings.repeatable && runs_again && !stays_unknown;
-        self.breaks_if(world, undeclared, Promise::NothingRunsAgainWithoutEvidence);
-        let released = matches!(found.state, Standing::Released(_));
-        let foreign = !released && self.asks(who, Some(found)) != found.body;
-        self.breaks_if(world, foreign, Promise::OtherRequestsAlterNothing);
-        let another = put.item.owner().is_some() && put.item.owner() != found.owner();
-        let grows = put.item.attempt > found.attempt || (!another && put.item.attempt == found.attempt);
-        self.breaks_if(world, !grows, Promise::TheAttemptGrows);
-        let changed = put.item.transaction != found.transaction && !put.evidence;
-        self.breaks_if(world, changed, Promise::TheTransactionStays);
-        match (found.state, put.item.state) {
-            (Standing::Released(_), _) => self.occurs(Event::BegunAfterRelease),
-            (_, Standing::Released(_)) if put.evidence => self.occurs(Event::Reopened),
-            (_, Standing::Unknown(Some(_))) => self.occurs(Event::HeldAsUnknown),
-            (_, Standing::Processing(_)) if !put.evidence => self.occurs(Event::Takeover),
-            _ => {}
+    pub(super) fn reconciles(&self, index: usize) -> bool {
+        matches!(self.role(index), Role::Reconciler | Role::Operator)
+    }
+
+    /// What an actor's call asks for; a reconciliation asks for what is recorded.
+    pub(super) fn asks(&self, index: usize, found: Option<&Record>) -> Fingerprint {
+        match (self.reconciles(index), found) {
+            (true, Some(found)) => found.fingerprint,
+            (true, None) | (false, _) => fingerprint(self.settings.players[index].body),
         }
     }
 
-    fn tell(&self, world: &mut World, life: u8, resolution: Resolution, answer: u8) {
-        let recorded = world.record.filter(|record| record.life == life);
-        let early = recorded.map_or(world.era == life, |record| record.state.answer() != Some((resolution, answer)));
-        self.breaks_if(world, early, Promise::NoAnswerBeforeTheCommit);
-        let first = *world.judge.answers[usize::from(life)].get_or_insert((resolution, answer));
-        self.breaks_if(world, first != (resolution, answer), Promise::OneAnswer);
-    }
-
-    fn breaks_if(&self, world: &mut World, broken: bool, promise: Promise) {
-        if broken {
-            world.judge.broken |= promise.bit();
-        }
-    }
-
-    // --- where mutants differ
-
-    fn token(&self, who: Who) -> OwnerToken {
-        let call = if self.is(Mutant::OwnerTokenReused) { 1 } else { who.call };
-        OwnerToken([Who { call, ..who }.number(); 16])
-    }
-
-    fn role(&self, who: Who) -> Role {
-        self.settings.players[who.actor].role
-    }
-
-    /// What this call asks for; a reconciliation asks for what is recorded.
-    fn asks(&self, who: Who, found: Option<&Item>) -> u8 {
-        match self.role(who) {
-            Role::Caller | Role::SingleWrite => self.settings.players[who.actor].body,
-            Role::Reconciler | Role::Operator => found.map_or(0, |found| found.body),
-        }
-    }
-
-    fn request(&self, world: &World, who: Who, found: Option<&Item>) -> ClaimRequest {
+    fn request(&self, world: &World, index: usize) -> ClaimRequest {
         let repeat = Uncertain::Repeat { within: std::time::Duration::MAX };
-        let uncertain = match self.role(who) {
-            Role::Caller | Role::SingleWrite if self.settings.repeatable => repeat,
-            Role::Caller | Role::SingleWrite | Role::Reconciler | Role::Operator => Uncertain::Reconcile,
-        };
-        item::request(self.token(who).0[0], who.number() * 2, self.asks(who, found), world.era, uncertain)
+        ClaimRequest {
+            id: super::ID.clone(),
+            operation: "".into(),
+            principal: None,
+            subject: None,
+            invocation: None,
+            trace: None,
+            fingerprint: self.asks(index, world.record.as_deref()),
+            owner: self.token(world, index),
+            transaction: transaction_id(number(index, world.actors[index].calls) * 2),
+            lease: clock::lease(world.era),
+            uncertain: match self.settings.repeatable && !self.reconciles(index) {
+                true => repeat,
+                false => Uncertain::Reconcile,
+            },
+        }
     }
 
-    fn as_asked(&self, request: &ClaimRequest, found: Option<&Item>) -> ClaimRequest {
-        let mut request = request.clone();
-        let Some(found) = found else { return request };
-        if self.is(Mutant::FingerprintIgnored) {
-            request.fingerprint = found.record().fingerprint;
-        }
-        let over = match found.state {
-            Standing::Processing(_) => self.is(Mutant::LeaseOverRunsAgain),
-            Standing::Unknown(_) => self.is(Mutant::UnknownRunsAgain),
-            Standing::Released(_) | Standing::Success(..) | Standing::Failed(..) => false,
+    /// A token for each claim.
+    fn token(&self, world: &World, index: usize) -> OwnerToken {
+        let (calls, draws) = match self.is(Mutant::OwnerTokenReused) {
+            true => (1, 0),
+            false => (world.actors[index].calls, world.actors[index].draws),
         };
-        if over {
-            request.uncertain = Uncertain::Repeat { within: std::time::Duration::MAX };
-        }
-        request
+        OwnerToken([number(index, calls) * 8 + draws; 16])
     }
+}
 
-    fn as_seen(&self, found: Item, reading: Reading) -> Item {
-        if !self.is(Mutant::TimeToLiveTrusted) {
-            return found;
-        }
-        let later = reading.era + 1;
-        let state = match found.state {
-            Standing::Released(_) => Standing::Released(later),
-            Standing::Success(answer, _) => Standing::Success(answer, later),
-            Standing::Failed(answer, _) => Standing::Failed(answer, later),
-            state @ (Standing::Processing(_) | Standing::Unknown(_)) => state,
-        };
-        Item { state, ..found }
+/// The number of a call, from 1.
+fn number(index: usize, call: u8) -> u8 {
+    index as u8 * 4 + call
+}
+
+fn fingerprint(body: u8) -> Fingerprint {
+    Fingerprint::from_bytes([body; Fingerprint::BYTES])
+}
+
+fn transaction_id(number: u8) -> TransactionId {
+    TransactionId::from_bytes([number; 16])
+}
+
+fn settled(era: u8, answer: u8) -> Settled {
+    let expiration = now(era, Reading::Early).seconds().plus(clock::RETENTION);
+    Settled { response: Response::Whole(vec![answer]), expiration }
+}
+
+fn held(world: &World, index: usize) -> Option<Record> {
+    match world.actors[index].machine.as_deref()?.poll() {
+        machine::Action::Run(record) | machine::Action::Resolve(record) => Some(record.clone()),
+        _ => None,
     }
+}
 
-    fn mistaken_for_vacant(&self, request: &ClaimRequest, found: Option<Item>, reading: Reading) -> Option<Put> {
-        let found = found?;
-        let mistaken = match found.state {
-            Standing::Processing(_) => self.is(Mutant::ClaimExpires) && reading.late,
-            Standing::Unknown(None) => self.is(Mutant::UnknownExpires),
-            Standing::Unknown(Some(_)) | Standing::Released(_) | Standing::Success(..) | Standing::Failed(..) => false,
-        };
-        if !mistaken {
-            return None;
-        }
-        let Decision::Begin(write) = decide(None, request, reading.now()) else { return None };
-        Some(Put { guard: Guard::Unchanged(found), ..Put::of(&write) })
+/// The number of the token that holds a record.
+pub(super) fn owner(record: &Record) -> Option<u8> {
+    record.holder().map(|holder| holder.owner.0[0])
+}
+
+fn begins_a_claim(before: &Waits) -> bool {
+    match before {
+        Waits::Reply { put, .. } => begins(&put.write),
+        Waits::Nothing | Waits::Charge | Waits::Parts => false,
     }
+}
 
-    fn begun(&self, mut put: Put, request: &ClaimRequest, taken_over: Option<Item>) -> Put {
-        if self.is(Mutant::ClaimWithoutCondition) && matches!(put.guard, Guard::Vacant(_)) {
-            put.guard = Guard::None;
-        }
-        if taken_over.is_some() {
-            if self.is(Mutant::TransactionPerAttempt) {
-                put.item.transaction = request.transaction.uuid().as_bytes()[0];
+/// Whether a write begins a claim, or ends one of somebody else.
+pub(super) fn begins(write: &Write) -> bool {
+    match write.condition {
+        Condition::Vacant { .. } | Condition::Unchanged(_) => true,
+        Condition::Owned { .. } => false,
+    }
+}
+
+pub(super) fn holds(put: &Put, found: Option<&Record>) -> bool {
+    match put.guard {
+        Guard::Condition => put.write.condition.holds(found),
+        Guard::None => true,
+        Guard::Status => found.is_some_and(|found| match (&found.state, &put.write.condition) {
+            (State::Processing(_) | State::Unknown(_), Condition::Unchanged(seen)) => {
+                seen.status == found.state.status()
             }
-            self.loosen_takeover(&mut put, taken_over);
-        }
-        put
-    }
-
-    fn loosen_takeover(&self, put: &mut Put, found: Option<Item>) {
-        if self.is(Mutant::AttemptDoesNotGrow) {
-            put.item.attempt -= 1;
-        }
-        if self.is(Mutant::TakeoverWithoutCondition) {
-            put.guard = Guard::None;
-        }
-        if self.is(Mutant::TakeoverByStatusAlone) {
-            put.guard = Guard::Unknown(found.is_some_and(|found| matches!(found.state, Standing::Unknown(_))));
-        }
-    }
-
-    fn made(&self, put: &Put, found: &Item) -> bool {
-        let foreign_claim = matches!((found.state, put.item.state), (Standing::Processing(_), Standing::Processing(_)));
-        let same_attempt = found.transaction == put.item.transaction && found.attempt == put.item.attempt;
-        let foreign_answer = found.state.answer().is_some() && put.item.state.answer().is_some();
-        !self.is(Mutant::LostReplyTakenForConflict)
-            && (put.made(found)
-                || (self.is(Mutant::ForeignClaimTakenForOwn) && foreign_claim && same_attempt)
-                || (self.is(Mutant::ForeignAnswerTakenForOwn) && foreign_answer)
-                || (self.is(Mutant::AnswerOfAsManyPartsTakenForOwn)
-                    && foreign_answer
-                    && same_attempt
-                    && found.body == put.item.body))
+            _ => false,
+        }),
     }
 }
 
-fn who(world: &World, actor: usize) -> Who {
-    Who { actor, call: world.actors[actor].calls }
-}
+impl World {
+    /// Whether somebody waits for the answer to a message.
+    pub(super) fn is_awaited(&self, message: &Message) -> bool {
+        self.is_awaited_by(message, usize::from(message.actor))
+    }
 
-fn who_sent(message: &Message) -> Who {
-    Who { actor: usize::from(message.actor), call: message.call }
-}
-
-/// A time for what only people read.
-fn now(world: &World) -> EpochMs {
-    Reading { era: world.era, late: false }.now()
+    pub(super) fn is_awaited_by(&self, message: &Message, index: usize) -> bool {
+        let actor = &self.actors[index];
+        (usize::from(message.actor), message.call) == (index, actor.calls)
+            && match (&actor.waits, &message.ask) {
+                (Waits::Reply { put: awaited, .. }, Ask::Put(put)) => awaited == put,
+                (Waits::Charge, Ask::Charge(id, _)) => {
+                    held(self, index).is_some_and(|held| transaction(held.transaction) == *id)
+                }
+                (Waits::Reply { .. }, Ask::Charge(..)) | (Waits::Charge | Waits::Parts | Waits::Nothing, _) => false,
+            }
+    }
 }

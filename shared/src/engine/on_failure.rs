@@ -1,5 +1,7 @@
 //! What becomes of a message or a stream record whose verdict is `Failed`.
 
+use crate::protocol::Resolution;
+
 /// What becomes of a message or a stream record that failed for good.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum OnFailure {
@@ -9,4 +11,14 @@ pub enum OnFailure {
     Return,
     /// It is deleted: its record, which is FAILED, is all that remembers it.
     Discard,
+}
+
+impl OnFailure {
+    /// Whether a message or record with this resolution is done, and does not come again.
+    pub(crate) const fn is_done(self, resolution: Resolution) -> bool {
+        match (resolution, self) {
+            (Resolution::Success, _) | (Resolution::Failed, Self::Discard) => true,
+            (Resolution::Failed, Self::Return) => false,
+        }
+    }
 }

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::engine::{Error, Verdict};
 
-/// A refusal that a client can read: what is wrong, and whether the same request may be sent again.
+/// A refusal for clients to read: what is wrong, and whether the same request may be sent again.
 #[derive(Clone, Debug, Serialize)]
 pub struct Problem {
     #[serde(rename = "type")]
@@ -30,7 +30,7 @@ pub struct Problem {
     nothing_executed: bool,
 }
 
-/// One member of a request that is not as it must be.
+/// One member of a request that is not valid.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct InvalidField {
     /// Its name; empty where the whole body is meant.
@@ -40,7 +40,7 @@ pub struct InvalidField {
 }
 
 impl Problem {
-    /// A problem of the application. `code` is a short word for programs, `title` the same for people.
+    /// A problem of the application. `code` names it for programs, `title` for people.
     pub fn new(status: StatusCode, code: impl Into<String>, title: impl Into<String>) -> Self {
         Self {
             kind: "about:blank".into(),
@@ -71,7 +71,7 @@ impl Problem {
         }
     }
 
-    /// Says more.
+    /// Explains this occurrence of the problem.
     #[must_use]
     pub fn detail(mut self, detail: impl Into<String>) -> Self {
         self.detail = detail.into();
@@ -116,7 +116,7 @@ impl Problem {
     }
 }
 
-/// Rounded up, so that a client that waits as told does not come too early; at least one.
+/// Rounded up, so that a client that waits for it does not come too early; at least one.
 fn whole_seconds(duration: Duration) -> u64 {
     duration.as_millis().div_ceil(1000).clamp(1, u128::from(u64::MAX)) as u64
 }
@@ -153,7 +153,7 @@ impl Code {
         }
     }
 
-    /// What clients and the log know it by.
+    /// Its name, for clients and in the log.
     pub(super) fn name(&self) -> &'static str {
         self.words().1
     }
@@ -206,15 +206,15 @@ impl Code {
             Self::OutcomeUnknown { .. } => (
                 StatusCode::CONFLICT,
                 "outcome-unknown",
-                "The outcome of the operation is not known",
+                "The outcome of the operation is unknown",
                 "It may or may not have happened. Send the same request again after Retry-After; it is not executed twice."
                     .into(),
             ),
             Self::MissingPrincipal => (
                 StatusCode::FORBIDDEN,
                 "missing-principal",
-                "The request is of nobody",
-                "Who asks could not be established.".into(),
+                "The caller is not identified",
+                "The request carries no identity that the API accepts.".into(),
             ),
             Self::ContentTooLarge { max_bytes } => (
                 StatusCode::PAYLOAD_TOO_LARGE,
@@ -225,20 +225,20 @@ impl Code {
             Self::StoreUnavailable => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "store-unavailable",
-                "The request cannot be protected now",
+                "The idempotency store is unavailable",
                 "Nothing was executed. Send the same request again after Retry-After.".into(),
             ),
             Self::DeadlineAtHand => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "deadline-at-hand",
-                "There was no time to begin",
+                "Not enough time to run the request",
                 "Nothing was executed. Send the same request again after Retry-After.".into(),
             ),
             Self::AnswerUnreadable => (
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "answer-unreadable",
-                "The recorded answer cannot be given again",
-                "The operation has happened and is not executed again.".into(),
+                "The recorded response cannot be replayed",
+                "The operation was executed and will not be executed again.".into(),
             ),
         }
     }

@@ -1,4 +1,4 @@
-//! What a request says: its key, its principal, its route, its fingerprint.
+//! The parts of a request: key, principal, route, body and fingerprint.
 
 use std::time::Duration;
 
@@ -9,7 +9,9 @@ use lambda_http::request::RequestContext;
 use lambda_http::{Body, Request, RequestExt};
 use sfv::{BareItem, Item, Parser};
 
-use crate::protocol::{Compare, Fingerprint, Fingerprinter, InvalidKey, Key, NotComparable, Principal, Trace};
+use crate::protocol::{
+    Compare, Document, Fingerprint, Fingerprinter, InvalidKey, Key, NotComparable, Principal, Trace,
+};
 
 pub(super) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// The longest key that a header may carry. What it is made of, printable ASCII, follows from its two spellings.
@@ -62,7 +64,7 @@ fn structured_string(value: &str) -> Result<String, KeyError> {
     }
 }
 
-/// How long the client is prepared to wait: `Prefer: wait=N`, in seconds (RFC 7240, section 4.3). The first one counts,
+/// How long the client will wait: `Prefer: wait=N`, in seconds (RFC 7240, section 4.3). The first one counts,
 /// and what is malformed is ignored, as section 2 asks.
 pub(super) fn wait(headers: &HeaderMap) -> Option<Duration> {
     let values = headers.get_all(PREFER).iter().filter_map(|value| value.to_str().ok());
@@ -97,8 +99,8 @@ pub fn iam_user(request: &Request) -> Option<Principal> {
     Principal::new(arn).ok()
 }
 
-/// The route as API Gateway names it (`POST /payments/{id}/refunds`). It names none for `$default`, nor behind the URL of a
-/// function.
+/// The route as API Gateway names it (`POST /payments/{id}/refunds`). It names none for `$default`, nor behind the URL
+/// of a function.
 pub(super) fn route(request: &Request) -> Option<String> {
     match context(request)? {
         Context::V2(context) => context.route_key.clone().filter(|key| key != "$default"),
@@ -107,14 +109,14 @@ pub(super) fn route(request: &Request) -> Option<String> {
     }
 }
 
-/// The trace of which a request is a part: its client's, or else X-Ray's of the invocation.
+/// The trace that a request belongs to: its client's, or else X-Ray's of the invocation.
 pub(super) fn trace(request: &Request) -> Option<Trace> {
     let header = request.headers().get(Trace::NAME).and_then(|value| value.to_str().ok());
     let of_xray = || request.lambda_context_ref()?.xray_trace_id.as_deref().and_then(Trace::from_xray);
     header.and_then(Trace::from_traceparent).or_else(of_xray)
 }
 
-/// What API Gateway says about a request, by payload format.
+/// The context of a request that API Gateway sends, by payload format.
 enum Context<'a> {
     V2(&'a apigw::ApiGatewayV2httpRequestContext),
     #[cfg(feature = "apigw_rest")]
@@ -153,13 +155,19 @@ pub(super) fn path_behind_stage(request: &Request) -> Option<&str> {
 
 /// Method, path, sorted query, content type and body.
 ///
-/// JSON bodies compare by value or as chosen, all others byte by byte after base64 decoding. Of the content type the media type
-/// counts, in lower case and without parameters; with an empty body it does not count, because API Gateway adds
-/// one of its own there.
+/// JSON bodies compare by value or as chosen, all others byte by byte after base64 decoding. Of the content type the
+/// media type counts, in lower case and without parameters; with an empty body it does not count, because API Gateway
+/// adds one of its own there.
+///
+/// `document` is that of the [body](document).
 ///
 /// # Errors
 /// [`NotComparable`] if a JSON body lacks a value by which it is compared.
-pub(super) fn fingerprint(request: &Request, compare: &Compare) -> Result<Fingerprint, NotComparable> {
+pub(super) fn fingerprint(
+    request: &Request,
+    document: Option<&Document>,
+    compare: &Compare,
+) -> Result<Fingerprint, NotComparable> {
     let body = bytes(request.body());
     let media_type = if body.is_empty() { String::new() } else { media_type(request.headers()) };
     let parts = Fingerprinter::new()
@@ -167,9 +175,18 @@ pub(super) fn fingerprint(request: &Request, compare: &Compare) -> Result<Finger
         .bytes(path(request).as_bytes())
         .bytes(sorted_query(request.uri().query().unwrap_or_default()).as_bytes())
         .bytes(media_type.as_bytes());
-    let json = media_type == "application/json" || media_type.ends_with("+json");
-    let parts = if json { parts.json(body, compare)? } else { parts.bytes(body) };
+    let parts = match document {
+        Some(document) => parts.document(body, document, compare)?,
+        None => parts.bytes(body),
+    };
     Ok(parts.finish())
+}
+
+/// The body as JSON, if its media type and its content are.
+pub(super) fn document(request: &Request) -> Option<Document> {
+    let media_type = media_type(request.headers());
+    let is_json = media_type == "application/json" || media_type.ends_with("+json");
+    is_json.then(|| Document::parse(bytes(request.body())).ok())?
 }
 
 fn bytes(body: &Body) -> &[u8] {
@@ -323,7 +340,8 @@ mod tests {
     }
 
     fn same(a: &Request, b: &Request) -> bool {
-        fingerprint(a, &Compare::Value).unwrap() == fingerprint(b, &Compare::Value).unwrap()
+        let of = |request| fingerprint(request, document(request).as_ref(), &Compare::Value).unwrap();
+        of(a) == of(b)
     }
 
     #[test]

@@ -57,7 +57,7 @@ pub(super) const REPLAYED_HEADERS: [HeaderName; 6] =
 
 /// A response as the layer records it.
 ///
-/// For those who settle a request of the layer from outside, by evidence: the client's later retry replays it.
+/// For code that settles a request by evidence, outside of the layer: the client's later retry replays it.
 #[derive(Debug)]
 pub struct HttpAnswer {
     response: Response<Body>,

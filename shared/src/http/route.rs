@@ -89,7 +89,7 @@ fn is_of_path(character: char) -> bool {
     character.is_ascii_graphic() && !['{', '}', '?', '#', '+'].contains(&character)
 }
 
-/// The route of a request: of those that match, as with API Gateway, the one that says most, from left to right.
+/// The route of a request: the most specific one that matches, from left to right, as with API Gateway.
 pub(super) fn find<'r>(routes: &'r [Route], method: &Method, path: &str) -> Option<&'r Route> {
     let matching = routes.iter().filter(|route| route.matches(method, path));
     matching.min_by_key(|route| (&route.segments, route.method.is_none()))

@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 use tower::{ServiceExt, service_fn};
 
 use super::*;
-use crate::engine::Attempt;
+use crate::engine::{Attempt, Verdict};
 use crate::protocol::{Pointer, Record, Selection};
 use crate::reconcile::Evidence;
 use crate::store::fault::{Fault, FaultyStore};
@@ -26,8 +26,7 @@ type TestStore = FaultyStore<MemoryStore>;
 /// A handler's behaviour, by path.
 async fn handle(runs: Arc<AtomicU64>, request: Request) -> Result<Response<Body>, Infallible> {
     let run = runs.fetch_add(1, Ordering::SeqCst) + 1;
-    let attempt = request.extensions().get::<Attempt<Effect>>();
-    if let Some(attempt) = attempt {
+    if let Ok(attempt) = Attempt::from_request(&request) {
         attempt.add_effect(Effect::named("effect"));
     }
     let status = match request.uri().path() {
@@ -284,6 +283,35 @@ async fn an_error_of_the_handler_leaves_the_outcome_unknown() {
     let failing = api.layer.layer(service_fn(|_: Request| async { Err::<Response<Body>, BoxError>("planned".into()) }));
     let response = failing.oneshot(request("alice", "k", "/", "{}")).await.unwrap();
     assert_eq!(code(&response), "409 outcome-unknown");
+}
+
+#[tokio::test]
+async fn a_handler_gets_what_the_layer_has_read_and_off_the_layer_an_error() {
+    let api = Api::new([]);
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let reading = |_: &Request, received: &Received| Some(received.document()?.canonical());
+    let layer = api.layer.clone().route(Route::new("POST /things/{id}").unwrap()).reading(reading);
+    let layer = layer.subject(|request| {
+        let content = request.extensions().get::<Vec<u8>>()?;
+        Subject::new(String::from_utf8_lossy(content).into_owned())
+    });
+    let handler = layer.layer(service_fn(move |request: Request| {
+        let received = Received::from_request(&request).unwrap();
+        let content = request.extensions().get::<Vec<u8>>().cloned();
+        let parameter = received.path_parameter("id").map(str::to_owned);
+        sender.send((received.operation().to_owned(), parameter, received.principal(), content)).unwrap();
+        assert!(Attempt::<Effect>::from_request(&request).is_ok());
+        assert_eq!(Attempt::<()>::from_request(&request).err(), Some(NotProtected), "effects of another type");
+        async { Ok::<_, Infallible>(Response::new(Body::Empty)) }
+    }));
+    handler.oneshot(request("alice", "k", "/things/17", r#"{ "b": 1, "a": 2 }"#)).await.unwrap();
+    let (operation, parameter, principal, content) = receiver.recv().unwrap();
+    assert_eq!((operation.as_str(), parameter.as_deref()), ("POST /things/{id}", Some("17")));
+    assert_eq!(principal, Principal::new("alice").unwrap().digest());
+    assert_eq!(content.as_deref(), Some(&br#"{"a":2,"b":1}"#[..]));
+    let unprotected = request("alice", "k", "/things/17", "{}");
+    assert_eq!(Attempt::<Effect>::from_request(&unprotected).err(), Some(NotProtected));
+    assert_eq!(Received::from_request(&unprotected).err(), Some(NotProtected));
 }
 
 #[test]

@@ -4,8 +4,8 @@ use std::fmt;
 
 use sha2::{Digest, Sha256};
 
-use super::canonical_json::{Document, Pointed};
 use super::compare::Selected;
+use super::document::{Document, Node, Pointed};
 use super::{Compare, NotComparable, Pointer, Selection};
 
 /// A hash over what makes two requests the same: an algorithm version and a SHA-256.
@@ -81,8 +81,8 @@ impl Fingerprinter {
     /// it is not JSON.
     #[must_use]
     pub fn value(self, part: &[u8]) -> Self {
-        match Document::read(part) {
-            Ok(document) => self.part(b'j', document.canonical()),
+        match Document::parse(part) {
+            Ok(document) => self.part(b'j', &document.canonical()),
             Err(_) => self.bytes(part),
         }
     }
@@ -93,7 +93,7 @@ impl Fingerprinter {
     /// # Errors
     /// [`NotComparable`] if it lacks a value that it must have.
     pub fn selected(self, part: &[u8], selection: &Selection) -> Result<Self, NotComparable> {
-        match Document::read(part) {
+        match Document::parse(part) {
             Ok(document) => self.selected_of(part, &document, selection),
             Err(_) => Ok(self.bytes(part)),
         }
@@ -114,7 +114,7 @@ impl Fingerprinter {
     /// The same for a part that was read as JSON already.
     pub(crate) fn document(self, part: &[u8], document: &Document, compare: &Compare) -> Result<Self, NotComparable> {
         match compare {
-            Compare::Value => Ok(self.part(b'j', document.canonical())),
+            Compare::Value => Ok(self.part(b'j', &document.canonical())),
             Compare::Bytes => Ok(self.bytes(part)),
             Compare::Selected(selection) => self.selected_of(part, document, selection),
         }
@@ -127,7 +127,7 @@ impl Fingerprinter {
         Ok(selection.all().iter().zip(values).fold(parts, |parts, (Selected { pointer, .. }, value)| {
             let parts = parts.pointer(pointer);
             match value {
-                Some(value) => parts.part(b'j', &value),
+                Some(value) => parts.part(b'j', &value.canonical()),
                 None => parts.part(b'n', b""),
             }
         }))
@@ -159,7 +159,7 @@ impl Fingerprinter {
 
 /// The selected values, nothing for one that is optional and absent; nothing at all if the document is ambiguous on the way
 /// to one.
-fn values(document: &Document, selection: &Selection) -> Result<Option<Vec<Option<Vec<u8>>>>, NotComparable> {
+fn values<'d>(document: &'d Document, selection: &Selection) -> Result<Option<Vec<Option<&'d Node>>>, NotComparable> {
     let mut values = Vec::with_capacity(selection.all().len());
     for Selected { pointer, optional } in selection.all() {
         values.push(match document.at(pointer) {
@@ -199,7 +199,7 @@ mod tests {
 
     fn of(body: &str, compare: &Compare) -> Result<Fingerprint, NotComparable> {
         let fingerprint = Fingerprinter::new().json(body.as_bytes(), compare).map(Fingerprinter::finish);
-        if let Ok(document) = Document::read(body.as_bytes()) {
+        if let Ok(document) = Document::parse(body.as_bytes()) {
             let read_before = Fingerprinter::new().document(body.as_bytes(), &document, compare);
             assert_eq!(read_before.map(Fingerprinter::finish), fingerprint);
         }

@@ -1,7 +1,8 @@
 //! Names: the client's key, the principal who asks, and the id of the record both lead to.
 
 use std::fmt;
-use std::sync::Arc;
+use std::hash::{Hash, Hasher};
+use std::sync::{Arc, OnceLock};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -95,8 +96,15 @@ pub(crate) fn check_value(text: &str) -> Result<(), InvalidKey> {
 /// There is no default and no "anonymous".
 ///
 /// `Debug` shows a digest only.
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Principal(Arc<str>);
+///
+/// A cheap handle: clones share the digest, which is computed once.
+#[derive(Clone)]
+pub struct Principal(Arc<Named>);
+
+struct Named {
+    text: Box<str>,
+    digest: OnceLock<PrincipalDigest>,
+}
 
 impl Principal {
     /// The longest principal that is accepted: the length of the longest IAM ARN.
@@ -111,21 +119,33 @@ impl Principal {
         if text.is_empty() || text.len() > Self::MAX_BYTES {
             return Err(InvalidPrincipal);
         }
-        Ok(Self(text.into()))
+        Ok(Self(Arc::new(Named { text: text.into(), digest: OnceLock::new() })))
     }
 
     /// The principal in clear. Not for logs, metrics or answers.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.0.text
     }
-}
 
-impl Principal {
     /// The digest that a record keeps.
     #[must_use]
     pub fn digest(&self) -> PrincipalDigest {
-        PrincipalDigest(Sha256::digest(self.as_str()).into())
+        *self.0.digest.get_or_init(|| PrincipalDigest(Sha256::digest(self.as_str()).into()))
+    }
+}
+
+impl PartialEq for Principal {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_str() == other.as_str()
+    }
+}
+
+impl Eq for Principal {}
+
+impl Hash for Principal {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_str().hash(state);
     }
 }
 
@@ -148,7 +168,7 @@ impl fmt::Debug for PrincipalDigest {
 
 impl fmt::Debug for Principal {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "Principal(sha256:{})", short_digest(self.0.as_bytes()))
+        write!(formatter, "Principal(sha256:{})", short_digest(self.as_str().as_bytes()))
     }
 }
 

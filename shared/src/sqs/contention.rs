@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use aws_lambda_events::event::sqs::SqsMessage;
+use super::message::Message;
 
 /// What a message contends for, by names of the application's choice: of an account, a stream, any item that its
 /// effects write.
@@ -42,22 +42,34 @@ impl Contention {
 }
 
 /// The application's function from a message to what it contends for.
-#[derive(Clone, Default)]
-pub(super) struct ContentionOf(Option<Arc<Function>>);
+pub(super) struct ContentionOf<T>(Option<Arc<Function<T>>>);
 
-type Function = dyn Fn(&SqsMessage) -> Contention + Send + Sync;
+type Function<T> = dyn Fn(&Message<'_, T>) -> Contention + Send + Sync;
 
-impl ContentionOf {
-    pub(super) fn new(of: impl Fn(&SqsMessage) -> Contention + Send + Sync + 'static) -> Self {
+impl<T> ContentionOf<T> {
+    pub(super) const fn none() -> Self {
+        Self(None)
+    }
+
+    pub(super) fn new(of: impl Fn(&Message<'_, T>) -> Contention + Send + Sync + 'static) -> Self {
         Self(Some(Arc::new(of)))
     }
 
-    /// A panic over one message must not return the others: that one then contends with none.
-    pub(super) fn of(&self, message: &SqsMessage) -> Contention {
+    /// A panic over one message must not return the others: that message then contends with none.
+    pub(super) fn of(&self, message: &Message<'_, T>) -> Contention {
         let Some(of) = &self.0 else { return Contention::none() };
         catch_unwind(AssertUnwindSafe(|| of(message))).unwrap_or_else(|_panic| {
-            tracing::error!(message = message.message_id, "what the message contends for could not be told");
+            tracing::error!(
+                message = message.message_id,
+                "the contention of the message is not known: its function panicked"
+            );
             Contention::none()
         })
+    }
+}
+
+impl<T> Clone for ContentionOf<T> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
     }
 }

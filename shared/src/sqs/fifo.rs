@@ -17,8 +17,8 @@ pub(super) fn is_from_fifo(message: &SqsMessage) -> bool {
 }
 
 /// A lane per message group, in the order of the batch.
-pub(super) fn groups(deliveries: Vec<Delivery<'_>>) -> Vec<Lane<'_>> {
-    let mut lanes: Vec<Lane<'_>> = Vec::new();
+pub(super) fn groups<T>(deliveries: Vec<Delivery<'_, T>>) -> Vec<Lane<'_, T>> {
+    let mut lanes: Vec<Lane<'_, T>> = Vec::new();
     let mut lane_of: HashMap<Option<&String>, usize> = HashMap::new();
     for delivery in deliveries {
         let group = delivery.message.attributes.get("MessageGroupId");

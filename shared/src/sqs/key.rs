@@ -1,9 +1,7 @@
 //! Where a message carries its producer's key.
 
-use aws_lambda_events::event::sqs::SqsMessage;
-
-use super::body::Body;
-use crate::protocol::{InvalidKey, Key, Pointed, Pointer, check_value, text};
+use super::message::Received;
+use crate::protocol::{InvalidKey, Key, Node, Pointed, Pointer, check_value};
 
 /// Where a message carries its key.
 #[derive(Clone, Debug)]
@@ -20,8 +18,8 @@ enum Source {
 }
 
 impl KeySource {
-    /// A value of the JSON body, such as `/event`. It must be a string or an integer, which are one key if they read the
-    /// same.
+    /// A value of the JSON body, such as `/event`. It must be a string or an integer, which are one key if they read
+    /// the same.
     ///
     /// A payload that its envelope carries as a string is reached, too, such as that of SNS:
     ///
@@ -41,9 +39,9 @@ impl KeySource {
         Self(Source::Pointer(pointer))
     }
 
-    /// Several values of the JSON body together, such as `/device` and `/sequence`. Each must be a string or an integer, and
-    /// none may be what programs write where they have no value: the numbers of all devices called `undefined` would be one
-    /// sequence.
+    /// Several values of the JSON body together, such as `/device` and `/sequence`. Each must be a string or an
+    /// integer, and none may be what programs write where they have no value: the numbers of all devices called
+    /// `undefined` would be one sequence.
     #[must_use]
     pub fn pointers(first: Pointer, others: impl IntoIterator<Item = Pointer>) -> Self {
         Self(Source::Pointers(std::iter::once(first).chain(others).collect()))
@@ -70,14 +68,14 @@ impl KeySource {
         Self(Source::FirstOf(Box::new([self, other])))
     }
 
-    pub(super) fn of(&self, message: &SqsMessage, body: &Body<'_>) -> Result<Key, NoKey> {
-        Key::new(self.text(message, body)?).map_err(NoKey::Invalid)
+    pub(super) fn of(&self, message: &Received<'_>) -> Result<Key, NoKey> {
+        Key::new(self.text(message)?).map_err(NoKey::Invalid)
     }
 
-    fn text(&self, message: &SqsMessage, body: &Body<'_>) -> Result<String, NoKey> {
+    fn text(&self, message: &Received<'_>) -> Result<String, NoKey> {
         match &self.0 {
-            Source::Pointer(pointer) => at_pointer(body, pointer),
-            Source::Pointers(pointers) => pointers.iter().map(|pointer| part(body, pointer)).collect(),
+            Source::Pointer(pointer) => at_pointer(message, pointer).map(str::to_owned),
+            Source::Pointers(pointers) => pointers.iter().map(|pointer| part(message, pointer)).collect(),
             Source::Attribute(name) => message
                 .message_attributes
                 .get(name)
@@ -86,8 +84,8 @@ impl KeySource {
             Source::MessageId => Ok(message.message_id.clone().unwrap_or_default()),
             Source::FirstOf(sources) => {
                 let [first, second] = &**sources;
-                match first.text(message, body) {
-                    Err(NoKey::NoMember(_) | NoKey::NoAttribute(_)) => second.text(message, body),
+                match first.text(message) {
+                    Err(NoKey::NoMember(_) | NoKey::NoAttribute(_)) => second.text(message),
                     other => other,
                 }
             }
@@ -96,32 +94,37 @@ impl KeySource {
 }
 
 /// A part of a key, behind its length, so that no two lists of parts make one key.
-fn part(body: &Body<'_>, pointer: &Pointer) -> Result<String, NoKey> {
-    let part = at_pointer(body, pointer)?;
-    check_value(&part).map_err(NoKey::Invalid)?;
+fn part(message: &Received<'_>, pointer: &Pointer) -> Result<String, NoKey> {
+    let part = at_pointer(message, pointer)?;
+    check_value(part).map_err(NoKey::Invalid)?;
     Ok(format!("{}:{part}", part.len()))
 }
 
-pub(super) fn at_pointer(body: &Body<'_>, pointer: &Pointer) -> Result<String, NoKey> {
-    let document = body.document().map_err(|error| NoKey::NotJson(error.to_string()))?;
+fn at_pointer<'m>(message: &'m Received<'_>, pointer: &Pointer) -> Result<&'m str, NoKey> {
+    let document = message.document().map_err(|error| NoKey::NotJson(error.to_string()))?;
     if document.is_ambiguous() {
         return Err(NoKey::Ambiguous);
     }
     match document.at(pointer) {
-        Pointed::Value(value) => {
-            text(&value).or_else(|| integer(value)).ok_or_else(|| NoKey::NotText(pointer.to_string()))
-        }
+        Pointed::Value(node) => text(node).ok_or_else(|| NoKey::NotText(pointer.to_string())),
         Pointed::Nothing => Err(NoKey::NoMember(pointer.to_string())),
         Pointed::Ambiguous => Err(NoKey::Ambiguous),
         Pointed::NotJson => Err(NoKey::NotJsonInString(pointer.to_string())),
     }
 }
 
+fn text(node: &Node) -> Option<&str> {
+    match node {
+        Node::String(text) => Some(text.as_str()),
+        Node::Number(literal) => is_integer(literal).then_some(literal),
+        Node::Null | Node::Bool(_) | Node::Array(_) | Node::Object(_) => None,
+    }
+}
+
 /// An integer as it is written, however long. `-0` is none: it would be another key than `0`.
-fn integer(value: Vec<u8>) -> Option<String> {
-    let literal = String::from_utf8(value).ok()?;
-    let digits = literal.strip_prefix('-').unwrap_or(&literal);
-    (digits.bytes().all(|byte| byte.is_ascii_digit()) && literal != "-0").then_some(literal)
+fn is_integer(literal: &str) -> bool {
+    let digits = literal.strip_prefix('-').unwrap_or(literal);
+    digits.bytes().all(|byte| byte.is_ascii_digit()) && literal != "-0"
 }
 
 /// Why a message has no key. It is returned to its queue; nothing runs.
@@ -153,6 +156,8 @@ pub enum NoKey {
 
 #[cfg(test)]
 mod tests {
+    use aws_lambda_events::event::sqs::SqsMessage;
+
     use super::*;
 
     fn at(pointer: &str) -> Pointer {
@@ -162,7 +167,7 @@ mod tests {
     fn of(source: &KeySource, body: &str) -> Result<String, NoKey> {
         let mut message = SqsMessage::default();
         message.body = Some(body.to_owned());
-        source.of(&message, &Body::of(&message)).map(|key| key.as_str().to_owned())
+        source.of(&Received::new(&message)).map(|key| key.as_str().to_owned())
     }
 
     fn key(body: &str) -> Result<String, NoKey> {
@@ -206,7 +211,7 @@ mod tests {
     fn an_attribute_must_be_there_and_a_string() {
         let mut message = SqsMessage::default();
         let source = KeySource::attribute("idempotency-key");
-        let of = |message: &SqsMessage| source.of(message, &Body::of(message)).map(|key| key.as_str().to_owned());
+        let of = |message: &SqsMessage| source.of(&Received::new(message)).map(|key| key.as_str().to_owned());
         assert_eq!(of(&message), Err(NoKey::NoAttribute("idempotency-key".into())));
         let mut attribute = aws_lambda_events::event::sqs::SqsMessageAttribute::default();
         attribute.string_value = Some("k".into());

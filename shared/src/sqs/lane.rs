@@ -1,4 +1,4 @@
-//! Lanes: which messages of a batch run one after another, and what one learns from another before it.
+//! Lanes: which messages of a batch run one after another, and which outcomes they share.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -7,20 +7,33 @@ use aws_lambda_events::event::sqs::SqsMessage;
 
 use super::contention::{Contention, ContentionOf};
 use super::key::NoKey;
+use super::message::Message;
 use crate::engine::Call;
 use crate::envelope::Unreadable;
 use crate::protocol::{Fingerprint, NotComparable, RecordId, Trace};
 use crate::telemetry::request_log::{LogOutcome, LogSummary};
 
 /// A message as it was delivered.
-pub(super) struct Delivery<'e> {
+pub(super) struct Delivery<'e, T> {
     /// Its place in the batch.
     pub(super) position: usize,
     pub(super) id: &'e str,
     pub(super) message: &'e SqsMessage,
     /// The trace in which it was sent.
     pub(super) trace: Option<Trace>,
-    pub(super) call: Result<Call, Refused>,
+    pub(super) ready: Result<Ready<'e, T>, Refused>,
+}
+
+impl<T> Delivery<'_, T> {
+    fn call(&self) -> Option<&Call> {
+        self.ready.as_ref().ok().map(|ready| &ready.call)
+    }
+}
+
+/// A message that can run.
+pub(super) struct Ready<'e, T> {
+    pub(super) call: Call,
+    pub(super) message: Message<'e, T>,
 }
 
 /// Why a message is no call. It is returned to its queue; nothing runs.
@@ -29,7 +42,13 @@ pub(super) enum Refused {
     NoKey(NoKey),
     Unreadable(Unreadable),
     NotComparable(NotComparable),
+    Panicked(ReadingPanicked),
 }
+
+/// The function by which the application reads a message panicked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the application panicked when it read the message")]
+pub(super) struct ReadingPanicked;
 
 impl Refused {
     pub(super) fn summary(&self) -> LogSummary {
@@ -37,6 +56,7 @@ impl Refused {
             Self::NoKey(reason) => LogSummary::failed(LogOutcome::NoKey, reason),
             Self::Unreadable(reason) => LogSummary::failed(LogOutcome::Unreadable, reason),
             Self::NotComparable(reason) => LogSummary::failed(LogOutcome::NotComparable, reason),
+            Self::Panicked(reason) => LogSummary::failed(LogOutcome::Unreadable, reason),
         }
     }
 }
@@ -53,23 +73,22 @@ pub(super) enum Settlement {
 }
 
 /// Messages that run one after another.
-pub(super) struct Lane<'e> {
-    pub(super) deliveries: Vec<Delivery<'e>>,
+pub(super) struct Lane<'e, T> {
+    pub(super) deliveries: Vec<Delivery<'e, T>>,
     /// Whether none may run after one before it was returned.
     pub(super) in_order: bool,
 }
 
 /// The lanes of a standard queue, which promises no order: messages share one if they have the same key or contend for
 /// the same thing, directly or through others.
-pub(super) fn standard<'e>(deliveries: Vec<Delivery<'e>>, contention: &ContentionOf) -> Vec<Lane<'e>> {
-    let mut lanes: Vec<Vec<(u64, Delivery<'e>)>> = Vec::with_capacity(deliveries.len());
+pub(super) fn standard<'e, T>(deliveries: Vec<Delivery<'e, T>>, contention: &ContentionOf<T>) -> Vec<Lane<'e, T>> {
+    let mut lanes: Vec<Vec<(u64, Delivery<'e, T>)>> = Vec::with_capacity(deliveries.len());
     let mut lane_of = HashMap::new();
     for delivery in deliveries {
-        let Contention { names, rank } = match matches!(delivery.call, Err(Refused::Unreadable(_))) {
-            true => Contention::none(),
-            false => contention.of(delivery.message),
-        };
-        let key = delivery.call.as_ref().ok().map(|call| Shared::Key(call.record_id()));
+        // A message that does not run contends with none.
+        let Contention { names, rank } =
+            delivery.ready.as_ref().map_or_else(|_| Contention::none(), |ready| contention.of(&ready.message));
+        let key = delivery.call().map(|call| Shared::Key(call.record_id()));
         let shared: Vec<Shared> = names.into_iter().map(Shared::Name).chain(key).collect();
         let mut joined: Vec<usize> = shared.iter().filter_map(|name| lane_of.get(name).copied()).collect();
         joined.sort_unstable();
@@ -96,7 +115,7 @@ enum Shared {
     Name(String),
 }
 
-fn ranked(mut lane: Vec<(u64, Delivery<'_>)>) -> Lane<'_> {
+fn ranked<T>(mut lane: Vec<(u64, Delivery<'_, T>)>) -> Lane<'_, T> {
     lane.sort_by_key(|(rank, delivery)| (*rank, delivery.position));
     Lane { deliveries: lane.into_iter().map(|(_, delivery)| delivery).collect(), in_order: false }
 }
@@ -112,20 +131,20 @@ pub(super) struct Outcomes {
 impl Outcomes {
     /// What becomes of a message without running it: in order, none overtakes one that was returned; and equal
     /// messages share the outcome of the first.
-    pub(super) fn of(&self, delivery: &Delivery<'_>, in_order: bool) -> Option<Settlement> {
+    pub(super) fn of<T>(&self, delivery: &Delivery<'_, T>, in_order: bool) -> Option<Settlement> {
         if in_order && self.returned.is_some() {
             return self.returned;
         }
-        let call = delivery.call.as_ref().ok()?;
+        let call = delivery.call()?;
         let (fingerprint, settlement) = self.calls.get(&call.record_id())?;
         (*fingerprint == call.fingerprint()).then_some(*settlement)
     }
 
-    pub(super) fn add(&mut self, delivery: &Delivery<'_>, settlement: Settlement) {
+    pub(super) fn add<T>(&mut self, delivery: &Delivery<'_, T>, settlement: Settlement) {
         if settlement != Settlement::Done && self.returned.is_none() {
             self.returned = Some(settlement);
         }
-        if let Ok(call) = &delivery.call {
+        if let Some(call) = delivery.call() {
             self.calls.entry(call.record_id()).or_insert((call.fingerprint(), settlement));
         }
     }

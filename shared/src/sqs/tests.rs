@@ -5,12 +5,13 @@ mod shapes;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
+use aws_lambda_events::event::sqs::SqsMessage;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
 use super::*;
 use crate::engine::Claimed;
-use crate::protocol::{Compare, Selection};
+use crate::protocol::{Compare, Document, InvalidJson, Selection};
 use crate::store::BoxError;
 use crate::store::fault::{Fault, FaultyStore};
 use crate::store::memory::{Effect, MemoryStore};
@@ -43,8 +44,14 @@ fn in_ten_seconds(queue: &Queue<TestStore>) -> EpochMs {
     queue.engine.now().plus(Duration::from_secs(10))
 }
 
+/// The first message of a batch, as it is read before anything runs.
+fn first<'e>(queue: &Queue<TestStore>, event: &'e SqsBatch) -> lane::Delivery<'e, ()> {
+    let run = Run { queue, event, deadline: in_ten_seconds(queue), handler: handle };
+    run.deliveries().unwrap().remove(0)
+}
+
 /// What the tests' messages ask for, by their member `do`.
-async fn handle(attempt: Attempt<Effect>, message: &SqsMessage) -> Verdict<()> {
+async fn handle(attempt: Attempt<Effect>, message: Message<'_>) -> Verdict<()> {
     let body: serde_json::Value = serde_json::from_str(message.body.as_deref().unwrap()).unwrap();
     attempt.add_effect(Effect::named(body["id"].to_string()));
     match body["do"].as_str().unwrap_or_default() {
@@ -225,7 +232,7 @@ fn grouped(group: &str, id: &str, body: &str) -> SqsMessage {
 }
 
 /// A handler that writes down which ids ran, and does what [`handle`] does.
-fn noted<'a>(ran: &'a Mutex<Vec<String>>) -> impl Fn(Attempt<Effect>, &'a SqsMessage) -> BoxFuture<'a, Verdict<()>> {
+fn noted<'a>(ran: &'a Mutex<Vec<String>>) -> impl Fn(Attempt<Effect>, Message<'a>) -> BoxFuture<'a, Verdict<()>> {
     move |attempt, message| {
         ran.lock().unwrap().push(message.message_id.clone().unwrap());
         async move {
@@ -288,7 +295,7 @@ async fn messages_that_contend_run_one_after_another_by_rank_and_the_others_besi
     ];
     let (running, most) = (Arc::new(Mutex::new(0)), Arc::new(Mutex::new(0)));
     let order = Arc::new(Mutex::new(Vec::new()));
-    let handler = |_, message: &SqsMessage| {
+    let handler = |_, message: Message<'_>| {
         let (running, most, order) = (running.clone(), most.clone(), order.clone());
         let id = message.message_id.clone().unwrap();
         async move {
@@ -322,6 +329,48 @@ async fn a_panic_over_what_a_message_contends_for_returns_no_other_message() {
     let messages = vec![message("m-1", r#"{"id":1}"#), message("m-2", r#"{"id":2}"#)];
     assert_eq!(returned(&queue, messages).await, [""; 0]);
     assert_eq!((memory.applied("1"), memory.applied("2")), (1, 1));
+}
+
+#[tokio::test]
+async fn each_message_is_read_once_for_contention_and_handler() {
+    let read = Arc::new(Mutex::new(Vec::new()));
+    for single_write in [false, true] {
+        let (queue, memory) = world([]);
+        let queue = if single_write { queue.single_write() } else { queue };
+        let reads = Arc::clone(&read);
+        let queue = queue.reading(move |message: &Received<'_>| {
+            reads.lock().unwrap().push(message.message_id.clone().unwrap());
+            message.document().map(Document::canonical).map_err(Clone::clone)
+        });
+        let queue = queue.contention(|message| {
+            let content = message.content().as_ref().unwrap();
+            Contention::none().on("all").rank(if content == br#"{"id":2}"# { 0 } else { 1 })
+        });
+        let messages = vec![message("m-1", r#"{"id": 1}"#), message("m-2", r#"{ "id":2 }"#), message("m-3", "no JSON")];
+        let ran = Mutex::new(Vec::new());
+        let handler = |attempt: Attempt<Effect>, message: Message<'_, Result<Vec<u8>, InvalidJson>>| {
+            let content = String::from_utf8(message.content().clone().unwrap()).unwrap();
+            attempt.add_effect(Effect::named(content.clone()));
+            ran.lock().unwrap().push(content);
+            std::future::ready(Verdict::Success(()))
+        };
+        let response = queue.handle(&batch(messages), queue.engine.now().plus(Duration::from_secs(10)), handler).await;
+        let failures = response.unwrap().batch_item_failures;
+        assert_eq!(failures.iter().map(|failure| &*failure.item_identifier).collect::<Vec<_>>(), ["m-3"]);
+        assert_eq!(*ran.lock().unwrap(), [r#"{"id":2}"#, r#"{"id":1}"#], "by rank");
+        assert_eq!((memory.applied(r#"{"id":1}"#), memory.applied(r#"{"id":2}"#)), (1, 1));
+        assert_eq!(std::mem::take(&mut *read.lock().unwrap()), ["m-1", "m-2"], "one without a key is not read");
+    }
+}
+
+#[tokio::test]
+async fn a_panic_over_the_reading_of_a_message_returns_that_message_alone() {
+    let (queue, memory) = world([]);
+    let queue =
+        queue.single_write().reading(|message| assert_ne!(message.message_id.as_deref(), Some("m-1"), "planned"));
+    let messages = vec![message("m-1", r#"{"id":1}"#), message("m-2", r#"{"id":2}"#)];
+    assert_eq!(returned(&queue, messages).await, ["m-1"]);
+    assert_eq!((memory.applied("1"), memory.applied("2")), (0, 1));
 }
 
 #[tokio::test]
@@ -380,7 +429,7 @@ async fn a_message_in_progress_elsewhere_is_returned_and_hidden_until_the_lease_
         let noted = Noted { fails, ..Noted::default() };
         let queue = queue.visibility(noted.clone());
         let event = batch(vec![grouped("g", "m", r#"{"id":1}"#)]);
-        let elsewhere = queue.deliveries(&event, in_ten_seconds(&queue)).unwrap().remove(0).call.unwrap();
+        let elsewhere = first(&queue, &event).ready.unwrap().call;
         let Ok(Claimed::Acquired(_claim)) = queue.engine.claim(&elsewhere).await else { panic!("must acquire") };
 
         let messages = vec![

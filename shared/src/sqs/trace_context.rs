@@ -1,10 +1,7 @@
 //! The trace in which a message was sent.
 
-use aws_lambda_events::event::sqs::SqsMessage;
-
-use super::body::Body;
-use super::key::at_pointer;
-use crate::protocol::{Pointer, Trace};
+use super::message::Received;
+use crate::protocol::{Node, Pointed, Pointer, Trace};
 
 /// Where a message carries the trace of its producer.
 #[derive(Clone, Debug, Default)]
@@ -17,21 +14,28 @@ impl TraceSource {
         Self { pointer: Some(pointer) }
     }
 
-    /// By the attribute that the producer set, by the member of the body, by the header that SQS carries for X-Ray.
-    pub(super) fn of(&self, message: &SqsMessage, body: &Body<'_>) -> Option<Trace> {
+    /// The producer's attribute, or else the member of the body, or else the header that SQS carries for X-Ray.
+    pub(super) fn of(&self, message: &Received<'_>) -> Option<Trace> {
         let attribute = message.message_attributes.get(Trace::NAME).and_then(|value| value.string_value.as_deref());
-        let in_body = || self.pointer.as_ref().and_then(|pointer| at_pointer(body, pointer).ok());
         let of_xray = || message.attributes.get("AWSTraceHeader").and_then(|header| Trace::from_xray(header));
         attribute
             .and_then(Trace::from_traceparent)
-            .or_else(|| in_body().and_then(|text| Trace::from_traceparent(&text)))
+            .or_else(|| self.in_document(message).and_then(Trace::from_traceparent))
             .or_else(of_xray)
+    }
+
+    fn in_document<'m>(&self, message: &'m Received<'_>) -> Option<&'m str> {
+        let document = message.document().ok().filter(|document| !document.is_ambiguous())?;
+        match document.at(self.pointer.as_ref()?) {
+            Pointed::Value(Node::String(text)) => Some(text.as_str()),
+            Pointed::Value(_) | Pointed::Nothing | Pointed::Ambiguous | Pointed::NotJson => None,
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use aws_lambda_events::event::sqs::SqsMessageAttribute;
+    use aws_lambda_events::event::sqs::{SqsMessage, SqsMessageAttribute};
 
     use super::*;
 
@@ -44,7 +48,7 @@ mod tests {
         let source = TraceSource::in_body(Pointer::new("/traceparent").unwrap());
         let mut message = SqsMessage::default();
         let of = |source: &TraceSource, message: &SqsMessage| {
-            source.of(message, &Body::of(message)).map(|trace| trace.to_string())
+            source.of(&Received::new(message)).map(|trace| trace.to_string())
         };
         let read = |message: &SqsMessage| of(&source, message);
         assert_eq!(read(&message), None);

@@ -52,7 +52,8 @@ impl<S> fmt::Debug for Kafka<S> {
 /// An event of Kafka's, as Lambda hands it over. Each record in it is read by itself: one that cannot be read stops its
 /// partition, and no other.
 ///
-/// A record needs a timestamp, any integer, and a key and a value that are texts, or none. Its headers may have any shape.
+/// A record needs a timestamp, any integer, and a key and a value that are texts, or none. Its headers may have any
+/// shape.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub struct KafkaBatch {
     /// By partition: `topic-0`.
@@ -60,7 +61,7 @@ pub struct KafkaBatch {
     records: Option<HashMap<String, Vec<Value>>>,
 }
 
-/// What is read of a record beside its offset.
+/// The members of a record that are read after its offset.
 #[derive(Deserialize)]
 struct Members {
     timestamp: i64,

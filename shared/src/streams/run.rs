@@ -18,7 +18,7 @@ struct Ran<E: TransactionalEffect> {
     index: usize,
     seen: RecordDigest,
     effects: Effects<E>,
-    /// How it is logged once it is done.
+    /// The outcome in the log, once it is done.
     outcome: LogOutcome,
 }
 
@@ -175,7 +175,7 @@ enum Repair {
     Stop(Stopped),
 }
 
-/// The condition of an effect did not hold, and nobody said what that means.
+/// The condition of an effect did not hold, and the effect has no reading of that.
 #[derive(Debug, thiserror::Error)]
 #[error("the condition of an effect did not hold")]
 struct UnexpectedRefusal;

@@ -13,10 +13,9 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::Position;
-use crate::engine::OnFailure;
-use crate::engine::{Attempt, Call, Engine, Error, Operation, Outcome, Verdict, timed};
+use crate::engine::{Attempt, Call, Engine, Error, OnFailure, Operation, Outcome, Verdict, timed};
 use crate::envelope::{self, Unreadable};
-use crate::protocol::{EpochMs, Fingerprinter, InvalidKey, Key, Principal, Resolution};
+use crate::protocol::{EpochMs, Fingerprinter, InvalidKey, Key, Principal};
 use crate::store::Store;
 use crate::telemetry::metrics::Metric;
 use crate::telemetry::request_log::{LogOutcome, LogSummary, RequestLog};
@@ -71,7 +70,7 @@ enum NotBegun {
 }
 
 impl<S: Store> TableStream<S> {
-    /// A handler. `principal` names the table. The operation's retention is [`TABLE_STREAM_RETENTION`] if it says none;
+    /// A handler. `principal` names the table. The operation's retention is [`TABLE_STREAM_RETENTION`] by default;
     /// with a shorter one, a change that comes again after it runs again.
     pub const fn new(engine: Engine<S>, operation: Operation, principal: Principal) -> Self {
         let operation = operation.or_retention(TABLE_STREAM_RETENTION);
@@ -168,10 +167,9 @@ impl<S: Store> TableStream<S> {
 
     const fn is_settled(&self, outcome: &Result<Outcome<()>, Error>) -> bool {
         match outcome {
-            Ok(Outcome::Executed(answered) | Outcome::Replayed(answered)) => match answered.resolution {
-                Resolution::Success => true,
-                Resolution::Failed => matches!(self.on_failure, OnFailure::Discard),
-            },
+            Ok(Outcome::Executed(answered) | Outcome::Replayed(answered)) => {
+                self.on_failure.is_done(answered.resolution)
+            }
             Ok(
                 Outcome::NotExecuted(())
                 | Outcome::InProgress { .. }

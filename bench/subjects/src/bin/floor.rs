@@ -6,6 +6,10 @@ use lambda_runtime::service_fn;
 use subjects::floor::Floor;
 use subjects::setting;
 
+/// As in the functions of the application.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     let config = aws_config::load_defaults(aws_config::BehaviorVersion::v2026_01_12()).await;

@@ -5,6 +5,10 @@ use lambda_http::{Error, Request, Response};
 use lambda_runtime::{LambdaEvent, service_fn};
 use subjects::setting;
 
+/// As in the functions of the application.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     match setting("MODE").as_str() {

@@ -1,17 +1,21 @@
 //! The library, as a function uses it.
 
-use aws_lambda_events::sqs::SqsMessage;
 use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem};
 use idempotency::engine::{Attempt, Call, Engine, Operation, Outcome, Verdict};
 use idempotency::http::jwt_subject;
 use idempotency::protocol::{EpochMs, Fingerprinter, Key, Pointer, Principal};
-use idempotency::sqs::{KeySource, SqsBatch};
+use idempotency::sqs::{KeySource, Message, SqsBatch};
 use idempotency::store::dynamodb;
 use idempotency::{DynamoDbStore, IdempotencyLayer, Queue};
 use lambda_http::tower::Layer;
 use lambda_http::{Body, Error, Request, RequestExt, Response};
 use lambda_runtime::{LambdaEvent, service_fn};
+use serde::Deserialize;
 use subjects::{CONCURRENCY, Order, Reply, hold, setting};
+
+/// As in the functions of the application.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
@@ -46,9 +50,7 @@ async fn request(request: Request) -> Result<Response<Body>, Error> {
     let order: Order = serde_json::from_slice(request.body())?;
     hold(request.headers()).await;
     let reply = order.carry_out();
-    if let Some(attempt) = request.extensions().get() {
-        add_effect(&order, attempt)?;
-    }
+    add_effect(&order, &Attempt::from_request(&request)?)?;
     respond(reply)
 }
 
@@ -79,8 +81,8 @@ async fn single_write(engine: &Engine<DynamoDbStore>, request: Request) -> Resul
     }
 }
 
-async fn message(attempt: Attempt<TransactWriteItem>, message: &SqsMessage) -> Verdict<()> {
-    let Ok(order) = serde_json::from_str::<Order>(message.body.as_deref().unwrap_or_default()) else {
+async fn message(attempt: Attempt<TransactWriteItem>, message: Message<'_>) -> Verdict<()> {
+    let Some(order) = message.document().ok().and_then(|document| Order::deserialize(document).ok()) else {
         return Verdict::NotExecuted(());
     };
     order.carry_out();

@@ -27,7 +27,7 @@ pub(super) fn not_found(detail: &str) -> Response<Body> {
 }
 
 pub(super) fn forbidden() -> Response<Body> {
-    Problem::new(StatusCode::FORBIDDEN, "missing-principal", "The request is of nobody").into_response()
+    Problem::new(StatusCode::FORBIDDEN, "missing-principal", "The caller is not identified").into_response()
 }
 
 pub(super) fn provider_unavailable(error: &(dyn Error + 'static)) -> Response<Body> {
@@ -44,13 +44,6 @@ fn unavailable(code: &str, title: &str) -> Response<Body> {
     Problem::new(StatusCode::SERVICE_UNAVAILABLE, code, title)
         .detail("Nothing was executed. Send the same request again after Retry-After.")
         .retry_after(Duration::from_secs(1))
-        .nothing_executed()
-        .into_response()
-}
-
-/// The route is not behind the layer: a mistake of deployment, and no reason to move money unprotected.
-pub(super) fn unprotected() -> Response<Body> {
-    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "unprotected", "The operation is not protected")
         .nothing_executed()
         .into_response()
 }

@@ -7,7 +7,7 @@ use payments::{AccountId, Owner};
 pub(crate) enum Reader {
     /// Everybody's: the token has the role.
     All,
-    /// Of these accounts: a setting names a claim, and the token says so there.
+    /// Of these accounts, which the token lists in the claim that a setting names.
     Named(Vec<AccountId>),
     /// Of the accounts that this principal was the first to pay into.
     Payer(Owner),

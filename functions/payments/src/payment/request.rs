@@ -1,3 +1,5 @@
+use idempotency::protocol::Document;
+
 use crate::{AccountId, Amount, Currency, Invalid, Money, PaymentMethod, Reference, members::Members};
 
 /// What a client asks for with `POST /payments`.
@@ -20,7 +22,19 @@ impl PaymentRequest {
     ///
     /// All that is wrong with it: a member that is missing, repeated, unknown or outside its type's limits.
     pub fn from_json(json: &[u8]) -> Result<Self, Invalid> {
-        let mut members = Members::from_json(json)?;
+        Self::of_members(Members::from_json(json)?)
+    }
+
+    /// Reads a document that was parsed already; see [`PaymentRequest::from_json`].
+    ///
+    /// # Errors
+    ///
+    /// All that is wrong with it.
+    pub fn of(document: &Document) -> Result<Self, Invalid> {
+        Self::of_members(Members::of(document)?)
+    }
+
+    fn of_members(mut members: Members) -> Result<Self, Invalid> {
         let account = members.required("account", AccountId::from_json);
         let amount = members.required("amount", Amount::from_json);
         let currency = members.required("currency", Currency::chargeable_from_json);

@@ -1,3 +1,5 @@
+use idempotency::protocol::Document;
+
 use crate::{Amount, Invalid, Payment, Reason, invalid::Problem, members::Members};
 
 /// What a client asks for with `POST /payments/{id}/refunds`.
@@ -17,7 +19,19 @@ impl RefundRequest {
     ///
     /// All that is wrong with it: a member that is repeated, unknown or outside its type's limits.
     pub fn from_json(json: &[u8]) -> Result<Self, Invalid> {
-        let mut members = Members::from_json(json)?;
+        Self::of_members(Members::from_json(json)?)
+    }
+
+    /// Reads a document that was parsed already; see [`RefundRequest::from_json`].
+    ///
+    /// # Errors
+    ///
+    /// All that is wrong with it.
+    pub fn of(document: &Document) -> Result<Self, Invalid> {
+        Self::of_members(Members::of(document)?)
+    }
+
+    fn of_members(mut members: Members) -> Result<Self, Invalid> {
         let amount = members.optional("amount", Amount::from_json);
         let reason = members.optional("reason", Reason::from_json);
         members.finish(|| Some(Self { amount, reason }))

@@ -5,6 +5,7 @@ use aws_sdk_dynamodb::{
     operation::transact_write_items::TransactWriteItemsError,
     types::{AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType},
 };
+use idempotency::protocol::Document;
 use proptest::prelude::*;
 use uuid::Uuid;
 
@@ -122,7 +123,7 @@ async fn the_event_has_what_the_pipe_takes_and_reads_as_the_message() {
         text("currency"),
         text("traceparent"),
     );
-    assert_eq!(Event::from_message(message.as_bytes()).unwrap(), Event::succeeded(&payment));
+    assert_eq!(Event::of(&Document::parse(message.as_bytes()).unwrap()).unwrap(), Event::succeeded(&payment));
     assert_eq!(event["expiration"].as_n().unwrap(), "1796098859");
 }
 

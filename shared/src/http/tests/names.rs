@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Mutex;
 
 use super::*;
-use crate::telemetry::metrics::Metrics;
+use crate::telemetry::metrics::{Metric, Metrics};
 
 /// The operations that were counted or measured: each is a dimension of CloudWatch, and memory that is never given back.
 #[derive(Clone, Default)]

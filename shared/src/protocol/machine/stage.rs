@@ -134,4 +134,32 @@ impl Stage {
             | Self::Done(_) => None,
         }
     }
+
+    /// Changes each record that the call holds or is about to write.
+    #[cfg(any(test, feature = "test-util"))]
+    pub(super) fn change_records(&mut self, change: &mut impl FnMut(&mut Record)) {
+        match self {
+            Self::Recalling | Self::Waiting { .. } | Self::Reading { .. } | Self::Drawing(None) | Self::Done(_) => {}
+            Self::Marking(write) | Self::Claiming(write) | Self::GivingUp(write) | Self::Beginning(write) => {
+                change(&mut write.record);
+            }
+            Self::Settling { settle, .. } => change(&mut settle.record),
+            Self::Held(claim) | Self::Resolving(claim) => change(&mut claim.record),
+            Self::Renewing { claim, extend: write }
+            | Self::Committing { claim, commit: write, .. }
+            | Self::Releasing { claim, release: write, .. }
+            | Self::Abandoning { claim, abandon: write, .. }
+            | Self::Restarting { claim, restart: write }
+            | Self::Reopening { claim, reopen: write } => {
+                change(&mut claim.record);
+                change(&mut write.record);
+            }
+            Self::FindingOut { claim, made, abandon, .. } => {
+                change(&mut claim.record);
+                change(&mut made.record);
+                change(&mut abandon.record);
+            }
+            Self::Drawing(Some(record)) | Self::Fetching { record, .. } => change(record),
+        }
+    }
 }

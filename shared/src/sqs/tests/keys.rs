@@ -102,7 +102,7 @@ async fn a_payload_that_is_published_again_takes_effect_once_in_whatever_envelop
         });
         super::message(id, &envelope.to_string())
     };
-    let post = |attempt: Attempt<Effect>, _: &SqsMessage| {
+    let post = |attempt: Attempt<Effect>, _: Message<'_>| {
         attempt.add_effect(Effect::named("posted"));
         async { Verdict::Success(()) }
     };
@@ -134,8 +134,8 @@ fn each_reason_for_which_a_message_is_refused_says_what_is_wrong() {
         (r#"{"id":"secret"}"#, "the body has no value at /amount, by which it is compared"),
     ] {
         let event = batch(vec![message("m", body)]);
-        let delivery = queue.deliveries(&event, in_ten_seconds(&queue)).unwrap().remove(0);
-        let summary = format!("{:?}", delivery.call.unwrap_err().summary());
+        let delivery = first(&queue, &event);
+        let summary = format!("{:?}", delivery.ready.err().unwrap().summary());
         assert!(summary.contains(reason) && !summary.contains("secret"), "{body}: {summary}");
     }
 }

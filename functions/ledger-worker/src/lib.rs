@@ -1,0 +1,61 @@
+//! The ledger worker behind SQS: what it is made of. What it does is in [`handler`].
+
+mod handler;
+
+use aws_lambda_events::event::sqs::SqsBatchResponse;
+use idempotency::protocol::{Compare, EpochMs, InvalidPointer, InvalidPrincipal, Principal};
+use idempotency::sqs::{NoMessageId, SqsBatch, Visibility};
+use idempotency::{DynamoDbStore, Engine, Operation, Queue};
+use payments::{Message, Table};
+
+use handler::{Content, Handler};
+
+/// Posts the messages of the ledger's queue, each once.
+#[derive(Clone)]
+pub struct Worker {
+    queue: Queue<DynamoDbStore, Content>,
+    handler: Handler,
+}
+
+/// A key or a name in this program is not valid, which a test would notice.
+#[derive(Debug, thiserror::Error)]
+pub enum InvalidSettings {
+    /// A JSON pointer.
+    #[error(transparent)]
+    Pointer(#[from] InvalidPointer),
+    /// The name of the producer.
+    #[error(transparent)]
+    Principal(#[from] InvalidPrincipal),
+}
+
+impl Worker {
+    /// A worker that keeps its records by this engine and posts into this table.
+    ///
+    /// # Errors
+    /// [`InvalidSettings`].
+    pub fn new(engine: Engine<DynamoDbStore>, table: Table) -> Result<Self, InvalidSettings> {
+        let operation = Operation::new("ledger", "post to the ledger").compare(Compare::Selected(Message::compared()?));
+        // The messages are the payments application's own, whichever queue brings them.
+        let queue = Queue::new(engine, operation, Principal::new("payments")?, Message::key()?).single_write();
+        Ok(Self::on(queue.traceparent(Message::traceparent()?), table))
+    }
+
+    /// A worker on a queue with other keys.
+    pub fn on(queue: Queue<DynamoDbStore>, table: Table) -> Self {
+        Self { queue: queue.reading(handler::read).contention(handler::contention), handler: Handler::new(table) }
+    }
+
+    /// How to keep a message that is in progress elsewhere invisible; see [`Queue::visibility`].
+    #[must_use]
+    pub fn visibility(self, visibility: impl Visibility + 'static) -> Self {
+        Self { queue: self.queue.visibility(visibility), ..self }
+    }
+
+    /// Handles a batch; see [`Queue::handle`].
+    ///
+    /// # Errors
+    /// [`NoMessageId`].
+    pub async fn handle(&self, batch: &SqsBatch, deadline: EpochMs) -> Result<SqsBatchResponse, NoMessageId> {
+        self.queue.handle(batch, deadline, |attempt, message| self.handler.handle(attempt, message)).await
+    }
+}

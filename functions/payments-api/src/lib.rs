@@ -1,0 +1,32 @@
+//! The payments API behind API Gateway: what it is made of. What it does is in [`handler`].
+
+mod handler;
+
+use idempotency::{DynamoDbStore, Engine, IdempotencyLayer};
+use lambda_http::tower::{Layer, Service};
+use lambda_http::{Body, Error, Request, Response, service_fn};
+use payments::{NAMESPACE, Provider, ProviderResolver, Table, operations};
+
+use handler::Handler;
+
+/// The API, behind the layer that protects it.
+///
+/// `accounts_claim` is the claim of a token that names its holder's accounts; without it an account is its first
+/// payer's.
+pub fn service(
+    engine: Engine<DynamoDbStore>,
+    provider: Provider,
+    table: Table,
+    accounts_claim: Option<String>,
+) -> impl Service<Request, Response = Response<Body>, Error = Error, Future: Send> + Clone {
+    let layer = IdempotencyLayer::new(engine, NAMESPACE);
+    let layer = operations()
+        .iter()
+        .fold(layer, |layer, operation| layer.operation(operation.clone()))
+        .reading(handler::read)
+        .subject(handler::subject)
+        .resolver(ProviderResolver::new(provider.clone(), table.clone()))
+        .max_body_bytes(64 * 1024);
+    let handler = Handler::new(provider, table, accounts_claim);
+    layer.layer(service_fn(move |request| handler.clone().handle(request)))
+}

@@ -1,0 +1,40 @@
+# `just` runs these recipes; each line also works without it. Install: cargo install just, or apt-get install just.
+
+[private]
+default:
+    @just --list --unsorted
+
+# Formatting, lints and the library's own tests: before each commit
+quick: format lint library
+
+# Checks the formatting; `cargo fmt --all` changes it
+format:
+    cargo fmt --all --check
+
+# Clippy over everything, tests included
+lint:
+    cargo clippy --workspace --all-targets --locked -- -D warnings
+
+# The library's own tests, or those whose names contain NAME
+library NAME="":
+    cargo test --package idempotency --lib --locked --all-features --config 'profile.dev.package.idempotency.opt-level=0' -- {{NAME}}
+
+# Tests of the whole workspace whose names contain NAME
+test NAME:
+    cargo test --workspace --locked {{NAME}}
+
+# Everything that must pass before a change is merged; installs missing tools
+gate:
+    .ci/run
+
+# The long proofs, for a night; results go to FILE, from which a later run continues
+soak FILE="target/soak.txt" *ARGS:
+    cargo run --release --package tests --bin soak -- {{FILE}} {{ARGS}}
+
+# The whole application on this machine
+local *ARGS:
+    cargo run --package local -- {{ARGS}}
+
+# The benchmark; `just bench instructions` counts instructions against the baseline
+bench *ARGS:
+    cargo run --release --package bench -- {{ARGS}}

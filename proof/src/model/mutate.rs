@@ -1,0 +1,169 @@
+//! Where a mutant differs: in what a machine hears, and in what it sends.
+
+use idempotency::protocol::machine::{Input, Machine, Purpose, Ran, Reply};
+use idempotency::protocol::{
+    Condition, EpochS, OwnerToken, Record, RecordVersion, Response, State, Status, Write, release,
+};
+
+use super::clock::{self, Reading};
+use super::state::{Guard, Put, Waits, World};
+use super::{Model, Mutant};
+
+impl Model {
+    /// What a machine hears, and the record that it is to take for another, if there is one: the next write is then
+    /// conditioned on that record.
+    pub(super) fn as_heard(
+        &self,
+        world: &World,
+        index: usize,
+        input: Input,
+        reading: Reading,
+    ) -> (Input, Option<Record>) {
+        match input {
+            Input::Written(Reply::Refused(Some(found))) => {
+                let found = self.as_found_out(world, index, *found);
+                let (found, mistaken) = self.as_seen(world, index, found, reading);
+                (Input::Written(Reply::Refused(found.map(Box::new))), mistaken)
+            }
+            Input::Read(Some(found)) => {
+                let (found, mistaken) = self.as_seen(world, index, *found, reading);
+                (Input::Read(found.map(Box::new)), mistaken)
+            }
+            // What is then abandoned is to be released.
+            Input::Ran(Ran::NotExecuted) if self.is(Mutant::ReleaseOverUncertain) => {
+                let held = world.actors[index].machine.as_deref().filter(|machine| machine.follows_uncertain());
+                (input, held.and_then(Machine::held).cloned())
+            }
+            input => (input, None),
+        }
+    }
+
+    fn as_seen(
+        &self,
+        world: &World,
+        index: usize,
+        mut found: Record,
+        reading: Reading,
+    ) -> (Option<Record>, Option<Record>) {
+        let real = found.clone();
+        if self.is(Mutant::FingerprintIgnored) {
+            found.fingerprint = self.asks(index, Some(&found));
+        }
+        if self.is(Mutant::TimeToLiveTrusted) {
+            clock::extend(&mut found);
+        }
+        let is_late = reading == Reading::Late;
+        let vanishes = match found.state {
+            State::Processing(_) => is_late && self.is(Mutant::ClaimExpires),
+            State::Unknown(None) => self.is(Mutant::UnknownExpires),
+            State::Unknown(Some(_)) | State::Released { .. } | State::Success(_) | State::Failed(_) => false,
+        };
+        if vanishes {
+            return (None, Some(real));
+        }
+        let runs_again = match found.state {
+            State::Processing(_) => is_late && self.is(Mutant::LeaseOverRunsAgain),
+            State::Unknown(None) => self.is(Mutant::UnknownRunsAgain),
+            State::Unknown(Some(_)) => is_late && self.is(Mutant::UnknownRunsAgain),
+            State::Released { .. } | State::Success(_) | State::Failed(_) => false,
+        };
+        if runs_again {
+            let expiration = clock::now(world.era, Reading::Early).seconds().plus(clock::RETENTION);
+            found.state = State::Released { expiration };
+            return (Some(found), Some(real));
+        }
+        (Some(found), None)
+    }
+
+    /// What is found where a call finds out what became of an earlier write.
+    fn as_found_out(&self, world: &World, index: usize, mut found: Record) -> Record {
+        let Waits::Reply { earlier: Some((earlier, _)), .. } = &world.actors[index].waits else { return found };
+        match (earlier.write.made(&found), self.made(&earlier.write, &found)) {
+            (true, false) => found.ended_by = Some(OwnerToken([255; 16])),
+            (false, true) => found = earlier.write.record.clone(),
+            (true, true) | (false, false) => {}
+        }
+        found
+    }
+
+    /// What a machine sends.
+    pub(super) fn as_sent(
+        &self,
+        world: &World,
+        index: usize,
+        machine: &Machine,
+        (mut put, purpose): (Put, Purpose),
+        before: &Waits,
+        mistaken: Option<Record>,
+    ) -> Put {
+        let takes_over = purpose == Purpose::Claim && put.write.follows_uncertain();
+        let vacant = matches!(put.write.condition, Condition::Vacant { .. });
+        let owned = matches!(put.write.condition, Condition::Owned { .. });
+        let unconditional = match purpose {
+            Purpose::Claim if takes_over => self.is(Mutant::TakeoverWithoutCondition),
+            Purpose::Claim => vacant && self.is(Mutant::ClaimWithoutCondition),
+            Purpose::Commit => self.is(Mutant::CommitWithoutOwner),
+            Purpose::Release => self.is(Mutant::ReleaseWithoutOwner),
+            Purpose::Abandon => self.is(Mutant::AbandonWithoutOwner),
+            Purpose::Settle | Purpose::SettleAlone => self.is(Mutant::SingleWriteWithoutCondition),
+            Purpose::Mark | Purpose::Restart | Purpose::Renew | Purpose::Reopen | Purpose::GiveUp => false,
+        };
+        if unconditional || (owned && self.reconciles(index) && self.is(Mutant::ReconcilerWithoutClaim)) {
+            put.guard = Guard::None;
+        }
+        if takes_over && self.is(Mutant::TakeoverByStatusAlone) {
+            put.guard = Guard::Status;
+        }
+        if vacant && self.is(Mutant::TimeToLiveTrusted) {
+            put.write.condition = Condition::Vacant { now: EpochS(0) };
+        }
+        if takes_over && self.is(Mutant::AttemptDoesNotGrow) {
+            put.write.record.attempt -= 1;
+        }
+        if takes_over && self.is(Mutant::TransactionPerAttempt) {
+            put.write.record.transaction = machine.request().transaction;
+        }
+        let finds_out = matches!(before, Waits::Reply { put, .. } if put.write.record.settled().is_some());
+        match (purpose, mistaken) {
+            (Purpose::Abandon, Some(_)) => release_instead(world, machine, &mut put),
+            (Purpose::Abandon, None) if finds_out && self.is(Mutant::LostCommitReleased) => {
+                release_instead(world, machine, &mut put);
+            }
+            (_, Some(real)) => put.write.condition = Condition::Unchanged(RecordVersion::of(&real)),
+            (_, None) => {}
+        }
+        if purpose == Purpose::Release && self.is(Mutant::LockExpires) {
+            let expiration = clock::now(world.era, Reading::Early).seconds().plus(clock::RETENTION);
+            put.write.record.state = State::Released { expiration };
+            clock::simplify(&mut put.write.record);
+        }
+        put
+    }
+
+    /// Whether a write is taken for the one that made what was found.
+    pub(super) fn made(&self, write: &Write, found: &Record) -> bool {
+        let same_attempt = found.transaction == write.record.transaction && found.attempt == write.record.attempt;
+        let claims = [found, &write.record].map(|record| record.state.status() == Status::Processing);
+        let answers = [found, &write.record].map(|record| record.settled().is_some());
+        let in_parts = matches!(found.settled(), Some((_, settled)) if matches!(settled.response, Response::Parts(_)));
+        !self.is(Mutant::LostReplyTakenForConflict)
+            && (write.made(found)
+                || (self.is(Mutant::ForeignClaimTakenForOwn) && claims == [true; 2] && same_attempt)
+                || (self.is(Mutant::ForeignAnswerTakenForOwn) && answers == [true; 2])
+                || (self.is(Mutant::AnswerOfAsManyPartsTakenForOwn)
+                    && answers == [true; 2]
+                    && in_parts
+                    && same_attempt
+                    && found.fingerprint == write.record.fingerprint))
+    }
+}
+
+/// A mutant releases what the machine abandons.
+fn release_instead(world: &World, machine: &Machine, put: &mut Put) {
+    let Some(held) = machine.held() else { return };
+    let now = clock::now(world.era, Reading::Early);
+    let expiration = now.seconds().plus(clock::RETENTION);
+    let Write { mut record, condition } = release(held.clone(), machine.request().owner, expiration, now);
+    clock::simplify(&mut record);
+    put.write = Write { record, condition };
+}

@@ -1,0 +1,212 @@
+//! One batch of messages, from its delivery to the report.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsMessage};
+use futures::FutureExt;
+use futures::stream::{FuturesUnordered, StreamExt};
+
+use super::batch::{Delivered, SqsBatch};
+use super::lane::{self, Delivery, Lane, ReadingPanicked, Ready, Refused, Settlement};
+use super::message::{Message, Received};
+use super::{Mode, NoMessageId, Queue, fifo};
+use crate::engine::{Attempt, Call, Error, Outcome, Verdict, timed};
+use crate::protocol::{EpochMs, Resolution, Trace};
+use crate::store::Store;
+use crate::telemetry::metrics::Metric;
+use crate::telemetry::request_log::{LogOutcome, LogSummary, RequestLog};
+use crate::telemetry::span::Span;
+
+/// The handling of one batch.
+pub(super) struct Run<'q, 'e, S, T, H> {
+    pub(super) queue: &'q Queue<S, T>,
+    pub(super) event: &'e SqsBatch,
+    pub(super) deadline: EpochMs,
+    pub(super) handler: H,
+}
+
+impl<'e, S, T, H, R> Run<'_, 'e, S, T, H>
+where
+    S: Store,
+    H: Fn(Attempt<S::Effect>, Message<'e, T>) -> R,
+    R: Future<Output = Verdict<()>>,
+{
+    /// Handles the batch and reports the messages that are to come again, in the order in which they came.
+    pub(super) async fn batch(&self) -> Result<SqsBatchResponse, NoMessageId> {
+        let deliveries = self.deliveries()?;
+        let lanes = match deliveries.iter().any(|delivery| fifo::is_from_fifo(delivery.message)) {
+            true => fifo::groups(deliveries),
+            false => lane::standard(deliveries, &self.queue.contention),
+        };
+        let mut returned = self.lanes(lanes).await;
+        returned.sort_unstable();
+        let mut response = SqsBatchResponse::default();
+        response.set_failures(returned.into_iter().map(|(_position, id)| id.to_owned()));
+        self.queue.engine.flush();
+        Ok(response)
+    }
+
+    pub(super) fn deliveries(&self) -> Result<Vec<Delivery<'e, T>>, NoMessageId> {
+        self.event.records.iter().enumerate().map(|(place, record)| self.delivery(place, record)).collect()
+    }
+
+    fn delivery(&self, position: usize, delivered: &'e Delivered) -> Result<Delivery<'e, T>, NoMessageId> {
+        let Delivered { message, unreadable } = delivered;
+        let id = message.message_id.as_deref().filter(|id| !id.is_empty()).ok_or(NoMessageId)?;
+        let received = Received::new(message);
+        let trace = self.queue.trace.of(&received);
+        let ready = match unreadable {
+            None => self.ready(received, trace),
+            Some(why) => Err(Refused::Unreadable(why.clone())),
+        };
+        Ok(Delivery { position, id, message, trace, ready })
+    }
+
+    /// Reads all there is to read of a message before anything of the batch runs.
+    fn ready(&self, received: Received<'e>, trace: Option<Trace>) -> Result<Ready<'e, T>, Refused> {
+        let Queue { operation, principal, key, reading, .. } = self.queue;
+        let key = key.of(&received).map_err(Refused::NoKey)?;
+        let fingerprint = received.fingerprint(&operation.compare).map_err(Refused::NotComparable)?;
+        let call = Call::new(operation.clone(), principal.clone(), key, fingerprint, self.deadline).traced(trace);
+        // A panic over one message must not return the others.
+        let content = catch_unwind(AssertUnwindSafe(|| reading(&received)));
+        let content = content.map_err(|_panic| Refused::Panicked(ReadingPanicked))?;
+        Ok(Ready { call, message: Message::new(received, content) })
+    }
+
+    /// Handles several lanes at a time. Those to be returned, by position and id.
+    async fn lanes(&self, lanes: Vec<Lane<'e, T>>) -> Vec<(usize, &'e str)> {
+        let (mut running, mut returned) = (FuturesUnordered::new(), Vec::new());
+        for (number, lane) in lanes.into_iter().enumerate() {
+            if number > 0 && number.is_multiple_of(LANES_A_TURN) {
+                // The first poll begins them; what wakes them meanwhile shows at the next one.
+                while let Some(Some(more)) = running.next().now_or_never() {
+                    returned.extend(more);
+                }
+                tokio::task::yield_now().await;
+            }
+            if running.len() == self.queue.concurrency {
+                returned.extend(running.next().await.into_iter().flatten());
+            }
+            running.push(self.lane(lane));
+        }
+        while let Some(more) = running.next().await {
+            returned.extend(more);
+        }
+        returned
+    }
+
+    /// Handles the messages of a lane one after another. Those to be returned, by position and id.
+    async fn lane(&self, lane: Lane<'e, T>) -> Vec<(usize, &'e str)> {
+        let mut outcomes = lane::Outcomes::default();
+        let mut returned = Vec::new();
+        let mut deliveries = lane.deliveries.into_iter();
+        while let Some(delivery) = deliveries.next() {
+            let settlement = match outcomes.of(&delivery, lane.in_order) {
+                Some(known) => {
+                    self.log_skipped(&delivery, known, LogSummary::new(LogOutcome::AsAnotherOfItsBatch));
+                    known
+                }
+                None => self.message(&delivery).await,
+            };
+            // Most lanes have one message, after which the outcomes are not read.
+            if deliveries.len() > 0 {
+                outcomes.add(&delivery, settlement);
+            }
+            match settlement {
+                Settlement::Done => continue,
+                Settlement::Returned => {}
+                Settlement::InProgress(rest) => self.extend_visibility(delivery.message, rest).await,
+            }
+            self.queue.engine.metrics().count(Metric::MessageReturned, self.queue.operation.name());
+            returned.push((delivery.position, delivery.id));
+        }
+        returned
+    }
+
+    async fn message(&self, delivery: &Delivery<'e, T>) -> Settlement {
+        let Queue { engine, operation, mode, .. } = self.queue;
+        let started = engine.now();
+        if !engine.has_time(self.deadline) {
+            return self.return_message(delivery, LogSummary::new(LogOutcome::NoTimeToBegin));
+        }
+        let Ready { call, message } = match &delivery.ready {
+            Ok(ready) => ready,
+            Err(refused) => return self.return_message(delivery, refused.summary()),
+        };
+        let run = |attempt| (self.handler)(attempt, message.clone());
+        let span = Span::message(operation.name()).linked(delivery.trace);
+        // A batch has many of these futures at a time, and one has twice the size of the other.
+        let (outcome, timings) = match mode {
+            Mode::Claim => span.of(timed(engine.run(call, run))).await,
+            Mode::SingleWrite => span.of(timed(engine.run_single_write(call, run))).await,
+        };
+        let settlement = self.settlement(&outcome);
+        let record = call.record_id();
+        let line = RequestLog {
+            operation: operation.name(),
+            record: Some(record.digest()),
+            message: Some(delivery.id),
+            producer_trace: delivery.trace,
+            returned: Some(settlement != Settlement::Done),
+            summary: LogSummary::of(&outcome),
+            timings,
+            total: engine.now().since(started),
+            ..RequestLog::default()
+        };
+        line.write();
+        settlement
+    }
+
+    /// Returns a message that is not begun.
+    fn return_message(&self, delivery: &Delivery<'_, T>, summary: LogSummary) -> Settlement {
+        self.log_skipped(delivery, Settlement::Returned, summary);
+        Settlement::Returned
+    }
+
+    /// Logs a message that the engine did not run.
+    fn log_skipped(&self, delivery: &Delivery<'_, T>, settlement: Settlement, summary: LogSummary) {
+        let line = RequestLog {
+            operation: self.queue.operation.name(),
+            message: Some(delivery.id),
+            producer_trace: delivery.trace,
+            returned: Some(settlement != Settlement::Done),
+            summary,
+            ..RequestLog::default()
+        };
+        line.write();
+    }
+
+    fn settlement(&self, outcome: &Result<Outcome<()>, Error>) -> Settlement {
+        match outcome {
+            Ok(Outcome::Executed(answered) | Outcome::Replayed(answered)) => self.settled(answered.resolution),
+            Ok(Outcome::InProgress { retry_after }) => Settlement::InProgress(*retry_after),
+            Ok(Outcome::NotExecuted(()) | Outcome::Mismatch | Outcome::Conflict | Outcome::Unknown { .. }) | Err(_) => {
+                Settlement::Returned
+            }
+        }
+    }
+
+    fn settled(&self, resolution: Resolution) -> Settlement {
+        match self.queue.on_failure.is_done(resolution) {
+            true => Settlement::Done,
+            false => Settlement::Returned,
+        }
+    }
+
+    /// Keeps a message invisible until a lease is over. A convenience: without it the message comes earlier or later.
+    async fn extend_visibility(&self, message: &SqsMessage, rest: Duration) {
+        if let Err(error) = self.queue.visibility.set(message, rest).await {
+            let operation = self.queue.operation.name();
+            self.queue.engine.metrics().count(Metric::VisibilityUnchanged, operation);
+            tracing::warn!(operation, message = message.message_id, error = &*error, "its visibility stays as it is");
+        }
+    }
+}
+
+/// How many lanes begin in one turn of the runtime.
+///
+/// Their requests are sent at the end of the turn. If all lanes began in one turn, the first request would be sent only
+/// when the last one is ready; if each began in its own, each reply would wake the runtime.
+const LANES_A_TURN: usize = 5;
