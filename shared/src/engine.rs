@@ -338,5 +338,6 @@ where
     }
 }
 
-#[cfg(all(test, feature = "system"))]
+#[cfg(test)]
+#[cfg(feature = "system")]
 pub(crate) mod tests;

@@ -153,7 +153,8 @@ impl<S: Store> Held<S> {
     }
 }
 
-#[cfg(all(test, feature = "system"))]
+#[cfg(test)]
+#[cfg(feature = "system")]
 mod tests {
     use std::sync::Arc;
 

@@ -92,5 +92,6 @@ impl<S: Store> Engine<S> {
     }
 }
 
-#[cfg(all(test, feature = "system"))]
+#[cfg(test)]
+#[cfg(feature = "system")]
 pub(crate) mod tests;

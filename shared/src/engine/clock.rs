@@ -64,7 +64,8 @@ pub(crate) async fn timeout<F: Future>(clock: &dyn Clock, limit: Duration, futur
     }
 }
 
-#[cfg(all(test, feature = "system"))]
+#[cfg(test)]
+#[cfg(feature = "system")]
 mod tests {
     use super::*;
 

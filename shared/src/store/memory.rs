@@ -174,7 +174,8 @@ impl Watermarks for MemoryStore {
     }
 }
 
-#[cfg(all(test, feature = "system"))]
+#[cfg(test)]
+#[cfg(feature = "system")]
 mod tests {
     use super::*;
     use crate::engine::{Clock, SystemClock};
