@@ -8,7 +8,8 @@
 //!
 //! The guarantee: transactional effects are applied once and in order. External effects are not supported here; use a
 //! [`Queue`](crate::Queue) for them. Gaps between positions are normal (compaction, transaction markers). A position at
-//! or below the watermark is a repetition, unless the record there is evidently another one: see [`watermark`].
+//! or below the watermark is a repetition, unless the record there is evidently another one: see
+//! [`watermark`](crate::protocol::watermark).
 //!
 //! A record that fails stops its partition: what is before it is committed, it and what follows is returned, other
 //! partitions go on. So does one that cannot be read. When the event source mapping gives it up
