@@ -50,10 +50,10 @@ use crate::telemetry::span;
 pub(crate) use crate::telemetry::timings::{self, Timings, timed};
 pub(crate) use driver::Driver;
 
-/// Runs operations so that each takes effect once, and answers each of its callers alike.
+/// Runs operations so that each takes effect once and all its callers get the same answer.
 ///
-/// A clone is another handle to the same engine. An engine serves any number of calls at once; of one call it keeps
-/// nothing for the next but the [settled record](EngineBuilder::cache_bytes).
+/// A clone is another handle to the same engine. One engine serves any number of concurrent calls; between calls it
+/// keeps nothing except a [cache of settled records](EngineBuilder::cache_bytes).
 pub struct Engine<S> {
     parts: Arc<Parts<S>>,
 }
@@ -92,19 +92,21 @@ impl<S: Store> Engine<S> {
         EngineBuilder::new(store, SystemClock, SystemEntropy)
     }
 
-    /// Starts to build an engine on a store, with a clock and a random source of your own.
+    /// Starts to build an engine on a store, with your own clock and random source.
     pub fn builder_with(store: S, clock: impl Clock + 'static, entropy: impl Entropy + 'static) -> EngineBuilder<S> {
         EngineBuilder::new(store, clock, entropy)
     }
 
-    /// Claims, runs and commits: `run` runs under an exclusive claim, its effects are written with its answer.
+    /// Claims the call's record, runs `run` under that exclusive claim, and commits its answer and effects in one
+    /// transaction.
     ///
-    /// A duplicate does not run; it gets the recorded answer, or is told that the first is still running. A run
-    /// that does not end a margin before the deadline, or that panics, leaves the record UNKNOWN.
+    /// A duplicate does not run: it gets the recorded answer, or [`Outcome::InProgress`] while the first call is still
+    /// running. If `run` panics, or does not end a [margin](EngineBuilder::margin) before the call's deadline, the
+    /// record becomes UNKNOWN.
     ///
     /// # Errors
-    /// [`Error`] where the store could not be reached: before the run nothing ran; after it the outcome is not
-    /// known. A duplicate, a mismatch and a refusal are no errors but [`Outcome`]s.
+    /// [`Error`] if there is no outcome: [`Error::kind`] says whether nothing ran, or it ran and its outcome is not
+    /// known. A duplicate, a mismatch and a business refusal are [`Outcome`]s, not errors.
     pub async fn run<T, F, R>(&self, call: &Call, run: F) -> Result<Outcome<T>, Error>
     where
         T: Answer,
@@ -117,16 +119,15 @@ impl<S: Store> Engine<S> {
         }
     }
 
-    /// single-write mode, for operations whose effects are all inside: runs without a claim, then writes the settled
-    /// record and the effects in one transaction. A duplicate loses the record's condition and is answered from
-    /// the record.
+    /// Runs a call in single-write mode, for operations whose effects are all transactional: it runs without a claim,
+    /// then writes the settled record and the effects in one transaction. For a duplicate the record's condition fails,
+    /// and the call is answered from the record.
     ///
-    /// `run` must have no effect but those it adds to the attempt: for a duplicate it runs in vain, and it may
-    /// run twice in one call. Its [`Verdict::Unknown`], a panic and the deadline therefore mean that nothing
-    /// happened.
+    /// `run` must have no effects except those it adds to the attempt: for a duplicate it may run in vain, and it may
+    /// run twice in one call. That is why [`Verdict::Unknown`], a panic and the deadline mean that nothing happened.
     ///
     /// # Errors
-    /// [`Error`] where the store could not be reached or nothing was executed. Repeating the call is safe.
+    /// [`Error`] if the store could not be reached or nothing was executed. Repeating the call is safe.
     pub async fn run_single_write<T, F, R>(&self, call: &Call, run: F) -> Result<Outcome<T>, Error>
     where
         T: Answer,
@@ -142,11 +143,11 @@ impl<S: Store> Engine<S> {
         }
     }
 
-    /// Like [`run`](Engine::run); but where the outcome of an earlier attempt is uncertain, asks `resolver` for
-    /// evidence, which settles the record, or lets this call run, or leaves the outcome unknown.
+    /// Like [`run`](Engine::run), but if the outcome of an earlier attempt is uncertain, calls `resolver` for evidence.
+    /// The evidence settles the record, lets this call run, or leaves the outcome unknown.
     ///
     /// # Errors
-    /// As [`run`](Engine::run).
+    /// As for [`run`](Engine::run).
     pub async fn run_or_reconcile<T, F, R>(
         &self,
         call: &Call,
@@ -171,10 +172,10 @@ impl<S: Store> Engine<S> {
         }
     }
 
-    /// Claims the record of a call without running anything, for callers that run in their own way.
+    /// Claims the record of a call without running anything, for callers that run the operation themselves.
     ///
     /// # Errors
-    /// [`Error`] where nothing could be claimed. Nothing ran.
+    /// [`Error`] if nothing could be claimed. Nothing ran.
     pub async fn claim(&self, call: &Call) -> Result<Claimed<S>, Error> {
         let mut driver = self.drive(Machine::call, call)?;
         driver.advance().await?;
@@ -209,7 +210,7 @@ impl<S: Store> Engine<S> {
         })
     }
 
-    /// A new owner and a new transaction, for which the kernel is asked only once.
+    /// A new owner token and a new transaction id, drawn with a single read of random bytes.
     pub(crate) fn identity(&self) -> Result<(OwnerToken, TransactionId), Error> {
         let mut random = [0; 26];
         self.parts.entropy.fill(&mut random)?;
@@ -229,12 +230,12 @@ impl<S: Store> Engine<S> {
         deadline.plus(self.parts.lease_margin)
     }
 
-    /// How long a write may wait for others.
+    /// How long a write may wait for concurrent writes: until the margin begins, and at least for half the margin.
     pub(crate) fn retry_budget(&self, deadline: EpochMs) -> Duration {
         self.stop_at(deadline).since(self.now()).max(self.parts.margin / 2)
     }
 
-    /// How long a call can wait: not into the time in which it would have to record what it ran itself.
+    /// How long a call may wait for another: the margin before the deadline stays free for recording its own outcome.
     pub(crate) fn longest_wait(&self, deadline: EpochMs) -> Duration {
         self.stop_at(deadline).since(self.now())
     }
@@ -243,7 +244,7 @@ impl<S: Store> Engine<S> {
         &self.parts.store
     }
 
-    /// An attempt without a record.
+    /// An attempt that has no record.
     pub(crate) fn attempt_of(
         &self,
         transaction: TransactionId,
@@ -258,7 +259,7 @@ impl<S: Store> Engine<S> {
         Attempt::new(record.transaction, record.attempt, trace, stop_at, clock)
     }
 
-    /// When a run is stopped: a margin before the deadline, so that there is time to record what became of it.
+    /// When a run is stopped: a margin before the deadline, which leaves time to record its outcome.
     fn stop_at(&self, deadline: EpochMs) -> EpochMs {
         let margin_ms = u64::try_from(self.parts.margin.as_millis()).unwrap_or(u64::MAX);
         EpochMs(deadline.0.saturating_sub(margin_ms))
@@ -274,7 +275,7 @@ impl<S: Store> Engine<S> {
         self.parts.metrics.count(metric, operation);
     }
 
-    /// Something began then and ends now.
+    /// Records the duration of something that began at `started` and ends now.
     pub(crate) fn took(&self, metric: Metric, operation: &str, started: EpochMs) -> Duration {
         let duration = self.now().since(started);
         self.parts.metrics.duration(metric, operation, duration);
@@ -304,32 +305,32 @@ impl<S: Store> Engine<S> {
         self.count(metric, operation);
     }
 
-    /// An invocation ends: what was counted, measured and traced is written out, before the sandbox may freeze.
+    /// Writes out metrics and spans. Call it at the end of each invocation, before the sandbox may freeze.
     pub fn flush(&self) {
         self.parts.metrics.flush();
         span::flush();
     }
 
-    /// Where the engine reports to.
+    /// The metrics sink that the engine reports to.
     pub fn metrics(&self) -> &dyn Metrics {
         &*self.parts.metrics
     }
 
-    /// Whether a run could still begin before this deadline.
+    /// Whether more than the margin is left before this deadline, so that a run could still begin.
     #[must_use]
     pub fn has_time(&self, deadline: EpochMs) -> bool {
         deadline.since(self.now()) > self.parts.margin
     }
 }
 
-/// Runs until the attempt must stop. An error is a panic or the end of time: nobody knows what happened.
+/// Runs until the attempt must stop. The error is a panic or the time limit: what happened is not known.
 pub(crate) async fn until_deadline<E: TransactionalEffect, V, F, R>(attempt: &Attempt<E>, run: F) -> Result<V, Reason>
 where
     F: FnOnce(Attempt<E>) -> R,
     R: Future<Output = V>,
 {
     let handle = attempt.clone();
-    // Boxed: what runs may be large, and would be moved with every future around it.
+    // Boxed: the future may be large, and would otherwise be moved with every future around it.
     let run = AssertUnwindSafe(Box::pin(async move { run(handle).await })).catch_unwind();
     match clock::timeout(attempt.clock(), attempt.remaining(), run).await {
         Ok(Ok(verdict)) => Ok(verdict),

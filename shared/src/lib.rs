@@ -81,7 +81,7 @@
 //! | feature | what it adds | default |
 //! |---|---|---|
 //! | `dynamodb` | [`DynamoDbStore`], [`sequence`] numbers, [`versioned`] items | yes |
-//! | `static-user-agent` | works out the SDK's user agent once, with internals of the SDK | |
+//! | `static-user-agent` | computes the SDK's user agent once per process; relies on internals of the SDK | |
 //! | `http` | [`http`]: the layer for API Gateway | yes |
 //! | `apigw_rest` | requests in payload format 1.0, for REST APIs | |
 //! | `sqs` | [`sqs`]: queues | |
@@ -93,8 +93,8 @@
 //! | `system` | the system's clock and random numbers, Tokio's timer; every edge enables it | |
 //! | `test-util` | fault injection, and the conformance suite for stores | |
 //!
-//! Without any feature there remain the protocol, the engine and the memory store: no AWS crate and no Tokio. An engine is
-//! then [built with](Engine::builder_with) your own clock and random source.
+//! Without any feature, the protocol, the engine and the memory store remain: no AWS crate and no Tokio. Build the
+//! engine [with](Engine::builder_with) your own clock and random source then.
 //!
 //! # Where to read on
 //!

@@ -1,37 +1,37 @@
-//! An answer as bytes in a record.
+//! An answer, as the bytes that a record stores.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// What a run answers and a replay answers again.
+/// The answer that a run returns and that every replay returns again.
 ///
-/// Every type that serde writes and reads as JSON is one. The layers bring their own.
+/// Implemented for every type that serde writes and reads as JSON. The layers have implementations of their own.
 pub trait Answer: Sized {
-    /// The answer as bytes, at most `limit_bytes` of them.
+    /// Serializes the answer into at most `limit_bytes` bytes.
     ///
-    /// It has happened by now and must be recorded, so there is no error here: an answer that does not fit is
-    /// recorded without what made it too long, and reading it back says so.
+    /// Infallible, because the operation has already happened and must be recorded: an answer that does not fit is
+    /// recorded in a short form, and reading that back reports it.
     fn write(&self, limit_bytes: usize) -> Vec<u8>;
 
-    /// The answer behind recorded bytes.
+    /// Deserializes a recorded answer.
     ///
     /// # Errors
-    /// [`UnreadableAnswer`] if this version does not know the form, or the answer was too long to record. The
-    /// operation does not run again for that.
+    /// [`UnreadableAnswer`] if this version does not know the form, or the answer was too long to record. The operation
+    /// does not run again because of that.
     fn read(bytes: &[u8]) -> Result<Self, UnreadableAnswer>;
 }
 
-/// Why a recorded answer cannot be given again. What it answered has happened.
+/// Why a recorded answer cannot be returned again. The operation itself is settled.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum UnreadableAnswer {
-    /// A part of it is missing, or belongs to another transaction.
+    /// A part of the answer is missing, or belongs to another transaction.
     #[error("a part of the recorded answer is missing")]
     Incomplete,
-    /// It was longer than a record can hold.
+    /// The answer was longer than a record can hold.
     #[error("the answer was too long to record")]
     TooLong,
-    /// It has the form of another version or type.
+    /// The answer has the form of another version or type.
     #[error("the recorded answer is not of this form: {0}")]
     OtherForm(String),
 }

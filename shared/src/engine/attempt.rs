@@ -1,4 +1,4 @@
-//! What a run knows of its claim, and where it puts its effects.
+//! One attempt: what a run knows about its claim, and the effects that it adds.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,9 +10,9 @@ use super::{Clock, EffectRefusal};
 use crate::protocol::{EpochMs, Trace, TransactionId};
 use crate::store::{RefusedEffect, TransactionalEffect};
 
-/// One run under a claim.
+/// One run of an operation.
 ///
-/// A cheap handle: clones share the list of effects, so that it can travel in the extensions of a request.
+/// A cheap handle: clones share the list of effects, so it can be passed on, for example in a request's extensions.
 /// Effects that are added after the run has ended are ignored.
 pub struct Attempt<E: TransactionalEffect> {
     transaction: TransactionId,
@@ -30,7 +30,7 @@ struct Guarded<E: TransactionalEffect> {
 
 type ReadRefusal<I> = Box<dyn Fn(Option<&I>) -> EffectRefusal + Send>;
 
-/// The effects of an attempt, and what a refusal of each means.
+/// The effects of an attempt, and the function that interprets the refusal of each.
 pub(crate) struct Effects<E: TransactionalEffect> {
     pub(crate) effects: Vec<E>,
     refusals: Vec<Option<ReadRefusal<E::Item>>>,
@@ -64,33 +64,33 @@ impl<E: TransactionalEffect> Attempt<E> {
         Self { transaction, number, trace, stop_at, clock, effects: Arc::default() }
     }
 
-    /// The transaction id: the same over all attempts of one operation. Hand it to every other system as its
-    /// idempotency key.
+    /// The transaction id: the same for all attempts at one operation. Pass it to every other system as its idempotency
+    /// key.
     #[must_use]
     pub const fn transaction(&self) -> TransactionId {
         self.transaction
     }
 
-    /// The number of this attempt, from 1: a fencing token that only grows.
+    /// The number of this attempt, from 1. It only grows, so it serves as a fencing token.
     #[must_use]
     pub const fn number(&self) -> u64 {
         self.number
     }
 
-    /// The trace of which the call is a part; while evidence is looked for, that of the first call. Hand it on as
-    /// `traceparent`, to systems that are called and in messages that are written.
+    /// The trace that the call belongs to; in a resolver, that of the first call. Pass it on as `traceparent` to the
+    /// systems you call and in the messages you write.
     #[must_use]
     pub const fn trace(&self) -> Option<Trace> {
         self.trace
     }
 
-    /// The time of day, for what the run writes.
+    /// The current time by the engine's clock, for what the run writes.
     #[must_use]
     pub fn now(&self) -> EpochMs {
         self.clock.now()
     }
 
-    /// How long the run may still take. Give calls to others a time-out below it.
+    /// How long the run may still take. Use a shorter time-out for the calls it makes.
     #[must_use]
     pub fn remaining(&self) -> Duration {
         self.stop_at.since(self.clock.now())
@@ -102,7 +102,7 @@ impl<E: TransactionalEffect> Attempt<E> {
 
     /// Adds a transactional effect: it is written in the transaction that settles the record, or not at all.
     ///
-    /// On DynamoDB at most 99 besides the record, which is what one `TransactWriteItems` carries; each on another item.
+    /// On DynamoDB, one `TransactWriteItems` carries at most 99 effects besides the record, each on a different item.
     pub fn add_effect(&self, effect: E) {
         self.add(Guarded { effect, refusal: None });
     }
@@ -113,11 +113,11 @@ impl<E: TransactionalEffect> Attempt<E> {
         self.effects.lock().extend(guarded);
     }
 
-    /// As [`Attempt::add_effect`], for an effect whose own condition is part of the business: `refusal` reads, from
-    /// the item that broke the condition, what that means.
+    /// Like [`Attempt::add_effect`], for an effect whose own condition is a business rule. If that condition fails,
+    /// `refusal` interprets the item that broke it (`None` if there is no item).
     ///
-    /// `refusal` is called in single-write mode and in streams, where the run has only the effects that it adds. Under a
-    /// claim a refused effect leaves the outcome unknown: external effects may have happened.
+    /// `refusal` is called only in single-write mode and in streams, where the run has no other effects. Under a claim,
+    /// a refused effect leaves the outcome unknown, because external effects may have happened.
     pub fn add_guarded_effect(&self, effect: E, refusal: impl Fn(Option<&E::Item>) -> EffectRefusal + Send + 'static) {
         self.add(Guarded { effect, refusal: Some(Box::new(refusal)) });
     }

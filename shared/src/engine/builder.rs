@@ -1,4 +1,4 @@
-//! Building an engine.
+//! The builder of an engine.
 
 use std::fmt;
 use std::sync::Arc;
@@ -41,35 +41,36 @@ impl<S> EngineBuilder<S> {
 
     /// How long before the function's deadline a run is stopped. Default: 2 s.
     ///
-    /// In this time its outcome must be recorded; with less of it a slow store leaves a silent lease.
+    /// The margin is the time for recording the outcome. If it is too short for a slow store, the claim just stays
+    /// until its lease ends.
     #[must_use]
     pub fn margin(mut self, margin: Duration) -> Self {
         self.parts.margin = margin;
         self
     }
 
-    /// How long beyond the function's deadline a claim is respected. Default: 1 s.
+    /// How long after the function's deadline a claim is still respected. Default: 1 s.
     ///
-    /// Lambda has been seen to kill a function up to 0.7 s late. Nothing unsafe happens if this is too short:
-    /// the late owner's writes are refused.
+    /// Lambda has been seen to kill a function up to 0.7 s late. Too short a margin is not unsafe: the late owner's
+    /// writes are refused.
     #[must_use]
     pub fn lease_margin(mut self, lease_margin: Duration) -> Self {
         self.parts.lease_margin = lease_margin;
         self
     }
 
-    /// How many bytes of settled records the process remembers, to replay without a request to the store. Zero: none.
-    /// Default: 1 MiB, about a thousand small answers.
+    /// The size in bytes of this process's cache of settled records, which replays without a request to the store. Zero
+    /// turns it off. Default: 1 MiB, about a thousand small answers.
     ///
-    /// A remembered record is compared by fingerprint and expires like a stored one. One that is deleted from the table
-    /// by hand goes on being replayed by the sandboxes that remember it.
+    /// A cached record is compared by fingerprint and expires like a stored one. If you delete a record from the table
+    /// by hand, sandboxes that have cached it keep replaying it.
     #[must_use]
     pub fn cache_bytes(mut self, cache_bytes: usize) -> Self {
         self.parts.cache = Cache::of_bytes(cache_bytes);
         self
     }
 
-    /// Where metrics go. Default: nowhere.
+    /// The metrics sink. Default: none.
     #[must_use]
     pub fn metrics(mut self, metrics: impl Metrics + 'static) -> Self {
         self.parts.metrics = Arc::new(metrics);
@@ -83,21 +84,21 @@ impl<S> EngineBuilder<S> {
         self
     }
 
-    /// The clock. Default: the system's.
+    /// The clock. Default: the system's, unless given to [`Engine::builder_with`].
     #[must_use]
     pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
         self.parts.clock = Arc::new(clock);
         self
     }
 
-    /// The random source. Default: the system's.
+    /// The random source. Default: the system's, unless given to [`Engine::builder_with`].
     #[must_use]
     pub fn entropy(mut self, entropy: impl Entropy + 'static) -> Self {
         self.parts.entropy = Arc::new(entropy);
         self
     }
 
-    /// The engine.
+    /// Builds the engine.
     #[must_use]
     pub fn build(self) -> Engine<S> {
         Engine { parts: Arc::new(self.parts) }
@@ -114,7 +115,7 @@ mod tests {
     use crate::protocol::{EpochMs, Fingerprinter, Key, Principal};
     use crate::store::memory::{Effect, MemoryStore};
 
-    /// A clock of its own, without Tokio: its time stands still.
+    /// A custom clock without Tokio: its time stands still.
     struct Still;
 
     impl Clock for Still {

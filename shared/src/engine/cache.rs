@@ -1,7 +1,7 @@
-//! Settled records, remembered by this process.
+//! A cache of settled records in this process.
 //!
-//! A settled record does not change until it expires, so a replay needs no look at the store. Nothing else is
-//! remembered: a claim, a release and UNKNOWN are left by others at any time.
+//! A settled record does not change until it expires, so a replay needs no read from the store. Nothing else is cached:
+//! other processes can end a claim, a release or UNKNOWN at any time.
 
 use std::sync::Arc;
 
@@ -10,10 +10,10 @@ use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
 
 use crate::protocol::{EpochMs, Record, RecordId};
 
-/// Records by their id, at most so many bytes of them. It remembers nothing if that is zero.
+/// Records by id, up to a total size in bytes. With a size of zero it caches nothing.
 pub(super) struct Cache(Option<Entries<RecordId, Arc<Record>, Bytes>>);
 
-/// About what an entry takes: the answer, the rest of the record, and its place in the table.
+/// The approximate size of an entry: the answer, the rest of the record, and its slot in the map.
 #[derive(Clone)]
 struct Bytes;
 
@@ -31,7 +31,7 @@ impl Weighter<RecordId, Arc<Record>> for Bytes {
 
 impl Cache {
     pub(super) fn of_bytes(bytes: usize) -> Self {
-        // One shard: a sandbox serves one request at a time, or few, and a shard bounds the longest entry.
+        // One shard: a sandbox serves one request at a time, or few, and the shard's size limits the longest entry.
         let options = OptionsBuilder::new()
             .shards(1)
             .estimated_items_capacity(bytes / (2 * ENTRY_BYTES))
@@ -42,7 +42,7 @@ impl Cache {
         Self(options.ok().filter(|_| bytes > 0).map(entries))
     }
 
-    /// What is remembered. An expired record is forgotten instead.
+    /// The cached record. An expired one is removed instead.
     pub(super) fn recall(&self, id: &RecordId, now: EpochMs) -> Option<Arc<Record>> {
         let entries = self.0.as_ref()?;
         let record = entries.get(id)?;
@@ -53,7 +53,7 @@ impl Cache {
         Some(record)
     }
 
-    /// Remembers a record, if it is settled and whole.
+    /// Caches a record if it is settled and has its whole answer.
     pub(super) fn remember(&self, record: &Arc<Record>) {
         if let Some(entries) =
             self.0.as_ref().filter(|_| record.settled().is_some_and(|(_, settled)| settled.is_whole()))

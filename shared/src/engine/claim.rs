@@ -1,4 +1,4 @@
-//! A claim that is held, and how it ends.
+//! A held claim, and how it ends.
 
 use std::fmt;
 
@@ -8,11 +8,11 @@ use crate::protocol::machine::{Action, Ran};
 use crate::protocol::{Record, Resolution};
 use crate::store::Store;
 
-/// What came of a claim.
+/// The result of a claim.
 pub enum Claimed<S: Store> {
-    /// The claim is ours: run, then end it.
+    /// The call holds the claim: run the operation, then end the claim.
     Acquired(Box<Claim<S>>),
-    /// There is nothing to run.
+    /// There is nothing to run; this is the outcome.
     Answered(Outcome<Stored>),
 }
 
@@ -27,8 +27,9 @@ impl<S: Store> fmt::Debug for Claimed<S> {
 
 /// The exclusive right to run one attempt.
 ///
-/// It ends by [`commit`](Self::commit), [`release`](Self::release) or [`abandon`](Self::abandon), each of which
-/// consumes it. Dropping it does nothing: a sandbox can freeze before any clean-up, so what counts is the lease.
+/// End it with [`commit`](Self::commit), [`release`](Self::release) or [`abandon`](Self::abandon), each of which
+/// consumes it. Dropping it does nothing, since a sandbox can freeze before any clean-up: the claim then ends with its
+/// lease.
 #[must_use = "a claim that is not ended blocks its key until the lease is over, and leaves the outcome uncertain"]
 pub struct Claim<S: Store> {
     driver: Box<Driver<S>>,
@@ -42,7 +43,7 @@ impl<S: Store> fmt::Debug for Claim<S> {
 }
 
 impl<S: Store> Claim<S> {
-    /// The claim, if the driver has come to one.
+    /// The claim, if the driver holds one; otherwise the driver back.
     pub(super) fn of(driver: Box<Driver<S>>) -> Result<Self, Box<Driver<S>>> {
         match driver.attempt() {
             Some(attempt) => Ok(Self { driver, attempt }),
@@ -59,13 +60,13 @@ impl<S: Store> Claim<S> {
         }
     }
 
-    /// A handle of the attempt, for what runs under the claim.
+    /// A handle to the attempt, for the code that runs under the claim.
     #[must_use]
     pub fn attempt(&self) -> Attempt<S::Effect> {
         self.attempt.clone()
     }
 
-    /// Whether an earlier attempt may have had its effects. Such a claim is not to be [released](Self::release).
+    /// Whether an earlier attempt may have had its effects. Do not [release](Self::release) such a claim.
     #[must_use]
     pub fn follows_uncertain(&self) -> bool {
         self.driver.machine().follows_uncertain()
@@ -94,8 +95,8 @@ impl<S: Store> Claim<S> {
 
     /// Settles the record with its answer and writes the effects, in one transaction.
     ///
-    /// If the claim was taken over meanwhile, nothing is written and the recorded outcome is the answer, never
-    /// our own.
+    /// If another call has taken over the claim, nothing is written, and the outcome is the recorded one instead of
+    /// this answer.
     ///
     /// # Errors
     /// [`Error::NotRecorded`] if the store cannot be reached.
@@ -110,11 +111,11 @@ impl<S: Store> Claim<S> {
         self.driver.outcome(Some(answer))
     }
 
-    /// Releases the claim: nothing was executed, and anybody may begin again under the same transaction id, even with
-    /// another request.
+    /// Releases the claim because nothing was executed: the next call begins again under the same transaction id, even
+    /// with another request.
     ///
     /// If an earlier attempt may have had its effects ([`follows_uncertain`](Self::follows_uncertain)), the claim is
-    /// abandoned instead: one attempt cannot speak for another.
+    /// abandoned instead: this attempt knows nothing about the effects of that one.
     ///
     /// # Errors
     /// [`Error::NotRecorded`] if the store cannot be reached.
@@ -124,7 +125,7 @@ impl<S: Store> Claim<S> {
         self.driver.released()
     }
 
-    /// Abandons the claim: whether anything was executed is not known. The record becomes UNKNOWN.
+    /// Abandons the claim because it is not known whether anything was executed. The record becomes UNKNOWN.
     ///
     /// # Errors
     /// [`Error::NotRecorded`] if the store cannot be reached.

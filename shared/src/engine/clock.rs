@@ -9,17 +9,16 @@ use futures::future::{BoxFuture, Either, select};
 
 use crate::protocol::EpochMs;
 
-/// The time of day, and a timer.
+/// A clock and a timer.
 ///
-/// No safety rests on it: a wrong clock costs waiting or an early takeover, never a second effect.
+/// Safety does not depend on it: a wrong clock causes waiting or an early takeover, never a second effect.
 pub trait Clock: Send + Sync {
-    /// The time now.
+    /// The current time.
     fn now(&self) -> EpochMs;
 
     /// Completes after this duration.
     ///
-    /// With the feature `system` this is Tokio's timer unless a clock provides its own; without it every clock must
-    /// provide one.
+    /// With the feature `system` the default is Tokio's timer; without it every clock must provide its own.
     #[cfg(feature = "system")]
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
         Box::pin(tokio::time::sleep(duration))
@@ -52,11 +51,11 @@ impl Clock for SystemClock {
     }
 }
 
-/// The time limit of a future is over.
+/// A future did not complete within its time limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Elapsed;
 
-/// Runs a future for at most `limit`, by the clock's timer. A future that is ready at the limit has completed.
+/// Runs a future for at most `limit`, measured by the clock's timer. A future that is ready at the limit has completed.
 pub(crate) async fn timeout<F: Future>(clock: &dyn Clock, limit: Duration, future: F) -> Result<F::Output, Elapsed> {
     match select(std::pin::pin!(future), clock.sleep(limit)).await {
         Either::Left((output, _)) => Ok(output),

@@ -1,4 +1,4 @@
-//! The driver of the state machine: performs its actions, and reports what happened, in spans, metrics and logs.
+//! The driver of the state machine: performs its actions and reports events as spans, metrics and logs.
 
 use std::time::Duration;
 
@@ -17,20 +17,20 @@ use crate::store::{ItemOf, Store, StoreError, Written};
 use crate::telemetry::metrics::Metric;
 use crate::telemetry::span::Span;
 
-/// A call under way: its machine, and what it takes to perform the machine's actions.
+/// A call in progress: its machine, and what the driver needs to perform the machine's actions.
 pub(crate) struct Driver<S: Store> {
     engine: Engine<S>,
     machine: Machine,
     operation: Operation,
     deadline: EpochMs,
-    /// What the last run added.
+    /// The effects that the last run added.
     effects: Effects<S::Effect>,
     /// Why the last run or the last evidence left the outcome unknown.
     reason: Option<Reason>,
-    /// Why the store last gave no answer.
+    /// The last error of the store.
     error: Option<StoreError>,
     waiting: Option<Waiting>,
-    /// Whether the claim was taken over. The call is then counted as fenced, whatever it is answered.
+    /// Whether the claim was taken over. The call then counts as fenced, whatever its outcome.
     is_fenced: bool,
 }
 
@@ -66,7 +66,7 @@ impl<S: Store> Driver<S> {
 
     // --- actions
 
-    /// Performs actions, up to one that is not the driver's: to run, to resolve, or none.
+    /// Performs actions until the next one is not the driver's: to run, to resolve, or done.
     pub(crate) async fn advance(&mut self) -> Result<(), Error> {
         loop {
             let Self { engine, machine, .. } = self;
@@ -117,7 +117,7 @@ impl<S: Store> Driver<S> {
         Ok(())
     }
 
-    /// Hands an input to the machine, and reports what happened.
+    /// Passes an input to the machine and reports the resulting events.
     pub(crate) async fn handle(&mut self, input: Input) {
         let now = self.engine.now();
         self.machine.handle(input, now);
@@ -129,7 +129,7 @@ impl<S: Store> Driver<S> {
         }
     }
 
-    /// Runs the attempt that the machine asks for. An answer is returned if the verdict has one.
+    /// Runs the attempt that the machine is waiting for. Returns the answer, if the verdict has one.
     pub(crate) async fn run<T, F, R>(&mut self, attempt: &Attempt<S::Effect>, run: F) -> Option<T>
     where
         T: Answer,
@@ -172,13 +172,14 @@ impl<S: Store> Driver<S> {
         self.handle(Input::Ran(ran)).await;
     }
 
-    /// Ends the run without knowing what it did.
+    /// Ends the run with an unknown outcome.
     pub(super) async fn end_run_unknown(&mut self, reason: Reason) {
         self.reason = Some(reason);
         self.end_run(Ran::Unknown).await;
     }
 
-    /// Asks the resolver that the machine asks for. An answer is returned if there is evidence for one.
+    /// Calls the resolver for the record that the machine is waiting for. Returns the answer, if there is evidence for
+    /// one.
     pub(crate) async fn resolve<T: Answer>(
         &mut self,
         record: Record,
@@ -217,7 +218,7 @@ impl<S: Store> Driver<S> {
         Proof::Settled(resolution, self.operation.settled(answer, self.engine.now(), max_bytes))
     }
 
-    /// A handle of the attempt that the machine wants to run.
+    /// A handle to the attempt that the machine wants to run.
     pub(crate) fn attempt(&self) -> Option<Attempt<S::Effect>> {
         let Action::Run(record) = self.machine.poll() else { return None };
         Some(self.engine.attempt(record, self.machine.request().trace, self.deadline))
@@ -251,7 +252,7 @@ impl<S: Store> Driver<S> {
             (End::NotExecuted, Some(answer)) => Outcome::NotExecuted(answer),
             (End::NotExecuted, None) => return Err(Error::NothingHappened("nothing was executed".into())),
             (End::InProgress(retry_after), _) => Outcome::InProgress { retry_after },
-            // One of the others makes progress.
+            // One of the concurrent calls makes progress.
             (End::Contended | End::Reopened | End::NotOpen, _) => {
                 Outcome::InProgress { retry_after: CONTENDED_RETRY_AFTER }
             }
@@ -262,7 +263,7 @@ impl<S: Store> Driver<S> {
         })
     }
 
-    /// How the call ended. What is settled is remembered, and the end is counted.
+    /// How the call ended. Caches a settled record, and counts the end.
     pub(crate) fn end(&mut self) -> End {
         // Every caller has advanced to the end.
         let Action::Done(end) = self.machine.poll() else { return End::Contended };
@@ -406,8 +407,8 @@ impl<S: Store> Driver<S> {
 }
 
 impl<S: Store> Engine<S> {
-    /// Writes, and waits for others that are in the way: until a margin before the deadline where the call can go on only
-    /// then, else for half the margin.
+    /// Writes, retrying while concurrent writes are in the way: until a margin before the deadline if the call can
+    /// continue only then, otherwise for half the margin.
     async fn write(
         &self,
         write: &Write,
@@ -434,7 +435,7 @@ impl<S: Store> Engine<S> {
         written
     }
 
-    /// What the machine needs to know of the store's answer.
+    /// The store's result, as far as the machine needs it.
     fn read_reply(
         &self,
         written: Result<Written<ItemOf<S>>, StoreError>,
@@ -459,7 +460,7 @@ impl<S: Store> Engine<S> {
             Ok(Written::EffectRefused(refused)) => {
                 let refusal = match purpose {
                     Purpose::Settle => effects.read(&refused),
-                    // Where something ran under a claim, a refusal says nothing about what that did.
+                    // If something ran under a claim, a refusal proves nothing about its external effects.
                     Purpose::Claim
                     | Purpose::Mark
                     | Purpose::Restart
@@ -491,8 +492,8 @@ impl<S: Store> Engine<S> {
         }
     }
 
-    /// Gives up a claim, which is worth trying and which nobody waits for: no longer than there is time to answer, nor than
-    /// half the margin if that is over.
+    /// Tries to give up a claim, on which no caller depends: for as long as there is time to answer, or for half the
+    /// margin if that time is over.
     async fn give_up(&self, write: &Write, deadline: EpochMs) {
         let retry_budget = self.retry_budget(deadline);
         let writing = self.parts.store.write_within(write, Vec::new(), retry_budget);
@@ -506,13 +507,13 @@ impl<S: Store> Engine<S> {
     }
 }
 
-/// When a caller may ask again about an outcome that is not known.
+/// When a caller may retry after an unknown outcome.
 const UNKNOWN_RETRY_AFTER: Duration = Duration::from_secs(5);
 
-/// When a caller may ask again after others were faster each time.
+/// When a caller may retry after concurrent calls were faster in every round.
 const CONTENDED_RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// Without end, growing, and with jitter: many duplicates of one call must not look at the same moments.
+/// Unlimited, growing pauses with jitter, so that many duplicates of one call do not read at the same moments.
 fn pauses() -> ExponentialBackoff {
     ExponentialBuilder::default()
         .with_jitter()

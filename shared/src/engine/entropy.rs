@@ -1,11 +1,11 @@
 //! Randomness as a component, so that tests and simulations are repeatable.
 
-/// A source of random bytes. Two calls never give the same 16 bytes, in this process or another.
+/// A source of random bytes. Two calls must never return the same 16 bytes, in this process or another.
 pub trait Entropy: Send + Sync {
     /// Fills the buffer.
     ///
     /// # Errors
-    /// [`NoEntropy`] if there are no random bytes; nothing is claimed then.
+    /// [`NoEntropy`] if there are no random bytes. Nothing is claimed then.
     fn fill(&self, buffer: &mut [u8]) -> Result<(), NoEntropy>;
 }
 
@@ -14,7 +14,7 @@ pub trait Entropy: Send + Sync {
 #[error("no random bytes: {0}")]
 pub struct NoEntropy(pub String);
 
-/// The system's randomness: read from the kernel each time, so that a restored snapshot repeats nothing.
+/// The operating system's randomness, read from the kernel each time, so that restored snapshots never repeat it.
 #[cfg(feature = "system")]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemEntropy;

@@ -4,28 +4,29 @@ use futures::future::{BoxFuture, FutureExt};
 
 use crate::protocol::{EpochMs, Record, Resolution};
 
-/// Receives rare events for the application's audit, while there is time to write them down.
+/// Receives rare events for the application's audit log, while there is still time to write them.
 pub trait Observer: Send + Sync {
-    /// A late owner was fenced: its claim had been taken over, its write was refused, and nothing of it took effect.
+    /// A late owner was fenced: its claim had been taken over, and its write was refused without effect.
     ///
-    /// Its external effects may have happened: if the record was settled without knowing of them, somebody must look.
+    /// Its external effects may have happened. If the record was settled without knowledge of them, an operator must
+    /// investigate.
     fn fenced<'a>(&'a self, fenced: Fenced<'a>) -> BoxFuture<'a, ()>;
 }
 
-/// What is known when a late owner is fenced.
+/// What is known about a fenced late owner.
 #[derive(Clone, Copy, Debug)]
 pub struct Fenced<'a> {
     /// The record as the late owner had claimed it.
     pub late: &'a Record,
-    /// The record as it is now; nothing if it is gone.
+    /// The record as it is now; `None` if it is gone.
     pub found: Option<&'a Record>,
-    /// What the late owner would have settled it as; nothing if it did not know.
+    /// The resolution that the late owner tried to record; `None` if it did not know the outcome.
     pub said: Option<Resolution>,
-    /// When.
+    /// When the write was refused.
     pub at: EpochMs,
 }
 
-/// Takes no notice.
+/// Ignores every event.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NoObserver;
 

@@ -1,20 +1,20 @@
-//! What becomes of a message or a stream record whose verdict is `Failed`.
+//! What happens to a message or a stream record whose verdict is `Failed`.
 
 use crate::protocol::Resolution;
 
-/// What becomes of a message or a stream record that failed for good.
+/// What happens to a message or a stream record that failed for good.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum OnFailure {
-    /// It is returned to its source, until the redrive policy moves it to the dead-letter queue, where people see it.
-    /// Its FIFO group, partition or shard waits until then.
+    /// It is returned to its source, until the redrive policy moves it to the dead-letter queue, where operators see
+    /// it. Its FIFO group, partition or shard waits until then.
     #[default]
     Return,
-    /// It is deleted: its record, which is FAILED, is all that remembers it.
+    /// It is deleted. Only its idempotency record, which is FAILED, still shows it.
     Discard,
 }
 
 impl OnFailure {
-    /// Whether a message or record with this resolution is done, and does not come again.
+    /// Whether a message or record with this resolution is done and is not delivered again.
     pub(crate) const fn is_done(self, resolution: Resolution) -> bool {
         match (resolution, self) {
             (Resolution::Success, _) | (Resolution::Failed, Self::Discard) => true,

@@ -1,4 +1,4 @@
-//! A protected operation, and one call of it.
+//! A protected operation, and one call to it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,17 +18,17 @@ pub struct Operation {
     namespace: Arc<str>,
     pub(super) name: Arc<str>,
     pub(super) uncertain: Uncertain,
-    /// Nothing where it was not set.
+    /// `None` if it was not set.
     retention: Option<Duration>,
     pub(crate) compare: Compare,
 }
 
 impl Operation {
-    /// An operation.
+    /// Creates an operation.
     ///
-    /// `namespace` is part of the lookup: two operations that share one share their keys, so that a key used for
-    /// another path or method is a mismatch and not a second effect. Never change it while records live. `name`
-    /// is for people (`POST /payments`); it may be renamed at any time.
+    /// `namespace` is part of the lookup: operations that share a namespace share their keys, so reusing a key for
+    /// another path or method is a mismatch and not a second effect. Never change it while records exist. `name` is for
+    /// people (`POST /payments`) and may change at any time.
     pub fn new(namespace: impl Into<Arc<str>>, name: impl Into<Arc<str>>) -> Self {
         Self {
             namespace: namespace.into(),
@@ -39,7 +39,7 @@ impl Operation {
         }
     }
 
-    /// What an uncertain outcome means. Default: [`Uncertain::Reconcile`].
+    /// What to do about an uncertain outcome. Default: [`Uncertain::Reconcile`].
     #[must_use]
     pub const fn uncertain(mut self, uncertain: Uncertain) -> Self {
         self.uncertain = uncertain;
@@ -50,15 +50,15 @@ impl Operation {
     /// [`LONGEST_RETENTION`](crate::sqs::LONGEST_RETENTION), with a [`TableStream`](crate::streams::TableStream) its
     /// [`TABLE_STREAM_RETENTION`](crate::streams::TABLE_STREAM_RETENTION).
     ///
-    /// A retry after that runs again, so it must exceed the time in which any client, queue or dead-letter queue
-    /// may still repeat the request.
+    /// A later retry runs again, so the retention must be longer than any client, queue or dead-letter queue may keep
+    /// repeating the request.
     #[must_use]
     pub const fn retention(mut self, retention: Duration) -> Self {
         self.retention = Some(retention);
         self
     }
 
-    /// A retention for operations that set none.
+    /// Sets the retention if the operation has none.
     pub(crate) const fn or_retention(self, retention: Duration) -> Self {
         match self.retention {
             Some(_) => self,
@@ -66,7 +66,7 @@ impl Operation {
         }
     }
 
-    /// What of a JSON body makes two requests the same, where a layer makes the fingerprint. Default: its value.
+    /// Which part of a JSON body makes two requests the same, if a layer computes the fingerprint. Default: its value.
     #[must_use]
     pub fn compare(self, compare: Compare) -> Self {
         Self { compare, ..self }
@@ -98,7 +98,7 @@ impl Operation {
     }
 }
 
-/// One call of an operation: its principal, key, fingerprint and deadline.
+/// One call to an operation: its principal, key, fingerprint and deadline.
 #[derive(Clone, Debug)]
 pub struct Call {
     operation: Operation,
@@ -113,7 +113,7 @@ pub struct Call {
 }
 
 impl Call {
-    /// A call. `deadline` is the function's: the time at which Lambda kills it.
+    /// Creates a call. `deadline` is the function's: the time at which Lambda kills it.
     #[must_use]
     pub fn new(
         operation: Operation,
@@ -136,7 +136,7 @@ impl Call {
         }
     }
 
-    /// What the call is about, for reconciling it without the request.
+    /// What the call is about, for a reconciliation without the request.
     #[must_use]
     pub fn about(mut self, subject: Option<Subject>) -> Self {
         self.subject = subject;
@@ -150,16 +150,16 @@ impl Call {
         self
     }
 
-    /// The trace of which the call is a part: the first call's is kept in the record, for its replays to name it.
+    /// The trace that the call belongs to. The record keeps the first call's trace, and replays report it.
     #[must_use]
     pub const fn traced(mut self, trace: Option<Trace>) -> Self {
         self.trace = trace;
         self
     }
 
-    /// How long a duplicate of a running call waits for its answer, before it gets
-    /// [`Outcome::InProgress`](super::Outcome::InProgress).
-    /// Default: not at all. It ends in any case when the call would have to stop to run.
+    /// How long a duplicate waits for a running call before it gets
+    /// [`Outcome::InProgress`](super::Outcome::InProgress). Default: it does not wait. The wait never extends into the
+    /// margin before the deadline.
     #[must_use]
     pub const fn wait(mut self, wait: Duration) -> Self {
         self.wait = wait;
@@ -178,7 +178,7 @@ impl Call {
         &self.operation
     }
 
-    /// The id of the call's record.
+    /// The id of this call's record.
     #[must_use]
     pub fn record_id(&self) -> RecordId {
         self.id.clone()

@@ -11,13 +11,13 @@ use crate::store::{BoxError, StoreError};
 /// What a run returns.
 #[derive(Clone, Debug)]
 pub enum Verdict<T> {
-    /// It happened. Final: recorded with its effects, and replayed.
+    /// It happened. Final: the answer is recorded together with the effects, and replayed.
     Success(T),
-    /// It did not happen and will not: a business refusal. Final: recorded and replayed.
+    /// It did not happen and will not: a business refusal. Final: the answer is recorded and replayed.
     Failed(T),
     /// Nothing was executed. The claim is released, and a retry runs, even with a corrected request.
     NotExecuted(T),
-    /// Whether it happened is not known: a call to another system went out and no answer came back.
+    /// It is not known whether it happened: for example, a request to another system got no reply.
     Unknown(Reason),
 }
 
@@ -32,7 +32,7 @@ impl<E: Into<BoxError>> From<E> for Reason {
 }
 
 impl Reason {
-    /// The error behind it.
+    /// The underlying error.
     #[must_use]
     pub fn error(&self) -> &(dyn std::error::Error + Send + Sync + 'static) {
         &*self.0
@@ -53,35 +53,36 @@ impl fmt::Display for Reason {
 
 /// What a caller gets. None of these is an error.
 ///
-/// Exhaustive on purpose: each of them needs an answer of the caller's own.
+/// Exhaustive on purpose: a caller must answer each of them differently.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome<T> {
     /// This call ran, and its answer is recorded.
     Executed(Answered<T>),
     /// An earlier call ran; this is its answer.
     Replayed(Answered<T>),
-    /// This call ran and executed nothing; nothing is recorded.
+    /// This call ran but executed nothing; nothing is recorded.
     NotExecuted(T),
-    /// Another call is running.
+    /// Another call is running the operation.
     InProgress {
-        /// The rest of its lease.
+        /// The rest of that call's lease.
         retry_after: Duration,
     },
-    /// The key was used for another request, which is untouched.
+    /// The key was already used for another request, which is not affected.
     Mismatch,
-    /// In single-write mode: the condition of an effect says that what it is about, a sequence number for example, was used
-    /// for something else ([`EffectRefusal::Conflict`](super::EffectRefusal::Conflict)). Nothing was written.
+    /// In single-write mode: the condition of an effect shows that its subject, a sequence number for example, was
+    /// already used for something else ([`EffectRefusal::Conflict`](super::EffectRefusal::Conflict)). Nothing was
+    /// written.
     Conflict,
-    /// Whether it happened is not known. It does not run again without evidence.
+    /// It is not known whether the operation happened. It does not run again without evidence.
     Unknown {
-        /// The id under which other systems know it.
+        /// The id by which other systems know the operation.
         transaction: TransactionId,
-        /// When to ask again.
+        /// When to retry.
         retry_after: Duration,
     },
 }
 
-/// A recorded answer.
+/// A recorded answer, and where it comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answered<T> {
     /// Success or failure.
@@ -90,11 +91,11 @@ pub struct Answered<T> {
     pub answer: T,
     /// The id under which other systems know the operation.
     pub transaction: TransactionId,
-    /// The attempt that was settled.
+    /// The number of the attempt that was settled.
     pub attempt: u64,
-    /// The invocation in which the first attempt ran, where that is known: the `requestId` of its lines in the log.
+    /// The invocation in which the first attempt ran, if known: the `requestId` of its log lines.
     pub original_request: Option<InvocationId>,
-    /// The trace of which that was a part, likewise.
+    /// The trace of that invocation, if known.
     pub original_trace: Option<Trace>,
 }
 
@@ -112,66 +113,65 @@ impl<T> Answered<T> {
     }
 }
 
-/// Why there is no outcome: "could not", or "do not know".
+/// Why there is no outcome: it could not be done, or it is not known.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The store could not be reached or refused the claim. Nothing ran (guarantee G10).
     #[error("the store of idempotency records is not available; nothing ran")]
     StoreUnavailable(#[source] StoreError),
-    /// Too little time is left before the function's deadline. Nothing ran.
+    /// Too little time was left before the function's deadline. Nothing ran.
     #[error("too little time is left before the deadline; nothing ran")]
     DeadlineAtHand,
-    /// There is no randomness for an owner token. Nothing ran.
+    /// There was no randomness for an owner token. Nothing ran.
     #[error(transparent)]
     NoEntropy(#[from] NoEntropy),
-    /// It ran, but what became of it could not be recorded. The claim ends with its lease; the outcome is then
-    /// uncertain.
+    /// It ran, but its outcome could not be recorded. The claim ends with its lease, and the outcome is then uncertain.
     #[error("it ran as transaction {transaction}, but its outcome could not be recorded")]
     NotRecorded {
-        /// The id under which other systems know it.
+        /// The id by which other systems know the operation.
         transaction: TransactionId,
-        /// What the store said.
+        /// The store's error.
         #[source]
         source: StoreError,
     },
     /// In single-write mode: the condition of an effect did not hold. Nothing was written.
     #[error("the condition of effect {index} did not hold; nothing was written")]
     EffectRefused {
-        /// Which one, in the order in which they were added.
+        /// The index of the effect, in the order in which the run added them.
         index: usize,
     },
     /// In single-write mode: the run ended without a verdict. Nothing was written.
     #[error("the run ended without a verdict, nothing was written: {0}")]
     NothingHappened(Reason),
-    /// It happened, but the recorded answer cannot be given again. It does not run again for that.
+    /// It is settled, but the recorded answer cannot be returned. It does not run again because of that.
     #[error("it is settled as transaction {transaction}, but its answer cannot be given again")]
     UnreadableAnswer {
-        /// The id under which other systems know it.
+        /// The id by which other systems know the operation.
         transaction: TransactionId,
-        /// Why.
+        /// Why the answer cannot be read.
         #[source]
         source: UnreadableAnswer,
     },
 }
 
-/// What an [`Error`] means for its caller.
+/// What an [`Error`] means to its caller.
 ///
 /// Exhaustive on purpose: these are all the cases that a caller can act on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ErrorKind {
-    /// Nothing ran, or nothing of what ran took effect. Call again, later.
+    /// Nothing ran, or nothing that ran took effect. Retry later.
     NothingRan,
-    /// It ran, and whether it took effect is not known. Call again with the same key, never with another one: the retry
-    /// waits for the lease to end, and then reconciles.
+    /// It ran, and it is not known whether it took effect. Retry with the same key, never with another one: the retry
+    /// waits for the lease to end and then reconciles.
     OutcomeUnknown,
-    /// It ran and is settled, but its answer cannot be given. Calling again is safe and gives the same error; look the
-    /// operation up by its transaction id.
+    /// It is settled, but its answer cannot be returned. A retry is safe and gives the same error; look the operation
+    /// up by its transaction id.
     Settled,
 }
 
 impl Error {
-    /// What the error means for its caller.
+    /// What the error means to its caller.
     #[must_use]
     pub const fn kind(&self) -> ErrorKind {
         match self {
@@ -191,10 +191,10 @@ impl Error {
 pub struct Stored(pub(super) Vec<u8>);
 
 impl Outcome<Stored> {
-    /// Reads the recorded answer.
+    /// Deserializes the recorded answer.
     ///
     /// # Errors
-    /// [`Error::UnreadableAnswer`].
+    /// [`Error::UnreadableAnswer`] if it is too long, incomplete or of another form.
     pub fn read<T: Answer>(self) -> Result<Outcome<T>, Error> {
         Ok(match self {
             Self::Executed(answered) => Outcome::Executed(answered.read()?),

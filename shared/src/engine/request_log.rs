@@ -1,10 +1,10 @@
-//! What the request log says of a call.
+//! The outcome of a call, as the request log shows it.
 
 use super::{Answered, Error, Outcome};
 use crate::telemetry::request_log::{LogOutcome, LogSummary};
 
 impl LogSummary {
-    /// The engine's answer.
+    /// The summary of the engine's outcome.
     pub(crate) fn of<T>(outcome: &Result<Outcome<T>, Error>) -> Self {
         match outcome {
             Ok(Outcome::Executed(answered)) => Self::answered(LogOutcome::Executed, answered),

@@ -1,31 +1,31 @@
-//! An answer as it is stored: compressed where that makes it shorter.
+//! The stored form of an answer: compressed if that makes it shorter.
 
 use miniz_oxide::deflate::compress_to_vec;
 use miniz_oxide::inflate::decompress_to_vec_with_limit;
 
 use super::{Answer, UnreadableAnswer};
 
-/// Before a compressed answer (raw DEFLATE, RFC 1951). No form of the library's own answers begins with it.
+/// The first byte of a compressed answer (raw DEFLATE, RFC 1951). No answer form of the library itself begins with it.
 const COMPRESSED: u8 = 0x80;
 
-/// Below this an item costs one write unit with the answer as it is, so that compressing it would gain nothing.
+/// An item with a shorter answer already costs only one write unit, so compression would gain nothing.
 const WORTHWHILE_BYTES: usize = 400;
 
-/// Fast rather than small: it is on the way of a first answer.
+/// Fast rather than small: it delays the first answer.
 const LEVEL: u8 = 1;
 
-/// The longest answer that is packed, and so the most that unpacking may take: twice what Lambda lets a function answer
-/// (6 MB).
+/// The longest answer that is compressed, and so the limit for decompression: twice the maximum size of a Lambda
+/// response (6 MB).
 const LONGEST_BYTES: usize = 12 * 1024 * 1024;
 
-/// The answer in at most `max_response_bytes` bytes; where it does not fit even compressed, in its short form.
+/// Encodes the answer into at most `max_response_bytes` bytes; in its short form if it does not fit even compressed.
 pub(super) fn pack(answer: &impl Answer, max_response_bytes: usize) -> Vec<u8> {
     let packed = compressed(answer.write(LONGEST_BYTES));
     if packed.len() <= max_response_bytes { packed } else { compressed(answer.write(max_response_bytes)) }
 }
 
 fn compressed(plain: Vec<u8>) -> Vec<u8> {
-    // An answer that happens to begin with the mark is always compressed, or it would be taken for one that is.
+    // An answer that happens to begin with the marker byte is always compressed, so that it is not mistaken for one.
     let ambiguous = plain.first() == Some(&COMPRESSED);
     if plain.len() < WORTHWHILE_BYTES && !ambiguous {
         return plain;
@@ -34,7 +34,7 @@ fn compressed(plain: Vec<u8>) -> Vec<u8> {
     if deflated.len() + 1 < plain.len() || ambiguous { [&[COMPRESSED], &deflated[..]].concat() } else { plain }
 }
 
-/// Reads a stored answer, of whichever form.
+/// Reads a stored answer, compressed or not.
 pub(super) fn unpack<T: Answer>(stored: &[u8]) -> Result<T, UnreadableAnswer> {
     match stored {
         [COMPRESSED, deflated @ ..] => {
@@ -52,7 +52,7 @@ mod tests {
 
     use super::*;
 
-    /// An answer of any bytes, whose short form is empty.
+    /// An answer of arbitrary bytes, whose short form is empty.
     #[derive(Debug, PartialEq)]
     struct Bytes(Vec<u8>);
 
@@ -88,7 +88,8 @@ mod tests {
         assert_eq!(unpack::<Bytes>(&packed).unwrap(), long);
     }
 
-    /// Records outlive deployments: what a release compressed, and any other compressor, is read.
+    /// Records outlive deployments: answers that an earlier release, or another compressor, compressed must stay
+    /// readable.
     #[test]
     fn the_compressed_form_is_stable_across_releases() {
         let stored = b"\x80\x63\x54\x2a\x48\xcc\x4c\x51\x18\x25\x46\x14\xa1\x04\x00";
