@@ -1,14 +1,14 @@
-//! A lease lock with a fencing token, for work that should be done by one at a time.
+//! A lease lock with a fencing token, for work that only one process should do at a time.
 //!
-//! **Use it sparingly.** It is for efficiency: two reconcilers at once would only ask everything twice. It is not what
-//! keeps an operation from happening twice: a holder can be frozen past its lease and go on, so that two believe to
-//! hold it. Records have their own claims, and balances their own conditions; neither needs a lock, and a lock around
-//! them would only make one slow request everybody's. Whatever a lock does guard must be written under a condition on
-//! the [fencing token](Held::fence), and refuse one that is lower than the highest it has seen (Kleppmann, "How to do
-//! distributed locking", 2016).
+//! **Use it sparingly.** It is for efficiency: two concurrent reconcilers would only send every query twice. It does
+//! not keep an operation from happening twice: a holder can be frozen past its lease and continue, so that two
+//! processes believe they hold the lock. Records have their own claims, and balances their own conditions; neither
+//! needs a lock, and a lock around them would only let one slow request delay all others. Everything that a lock guards
+//! must be written under a condition on the [fencing token](Held::fence) that refuses a token lower than the highest
+//! one seen (Kleppmann, "How to do distributed locking", 2016).
 //!
-//! A lock is a record like any other, claimed and released but never settled, so it needs no table and no code of its
-//! own to be right: the attempt number is the fencing token.
+//! A lock is a record like any other, claimed and released but never settled. So it needs no table of its own and
+//! relies on the same protocol: the attempt number is the fencing token.
 //!
 #![cfg_attr(feature = "system", doc = "```")]
 #![cfg_attr(not(feature = "system"), doc = "```ignore")]
@@ -37,7 +37,7 @@ use crate::protocol::machine::{Action, Input, Machine, Ran};
 use crate::protocol::{ClaimRequest, EpochMs, Fingerprinter, InvocationId, RecordId, Uncertain};
 use crate::store::Store;
 
-/// A lock by its name.
+/// A named lock.
 pub struct Lock<S> {
     engine: Engine<S>,
     name: String,
@@ -50,9 +50,10 @@ impl<S> fmt::Debug for Lock<S> {
     }
 }
 
-/// The right of the one who holds a lock, for the time of its lease.
+/// A held lock, until its lease ends.
 ///
-/// Dropping it frees nothing: a sandbox can freeze before any clean-up. Then the lease ends it.
+/// Dropping it does not release the lock, since a sandbox can freeze before any clean-up. The lock is then free when
+/// the lease ends.
 #[must_use = "a lock that is not released is blocked until its lease is over"]
 pub struct Held<S: Store> {
     driver: Driver<S>,
@@ -68,21 +69,21 @@ impl<S: Store> fmt::Debug for Held<S> {
 }
 
 impl<S: Store> Lock<S> {
-    /// A lock that is held for the time of `lease` unless it is [renewed](Held::renew).
+    /// Creates a lock whose holder keeps it for `lease`, unless it [renews](Held::renew) or releases it.
     ///
-    /// A lease that ends later than two of these from now is not respected: the clock that gave it was ahead. So do not
-    /// make the lease of a lock that is in use less than half as long.
+    /// A stored lease that ends later than twice `lease` from now is ignored, because the clock that wrote it was
+    /// ahead. So never cut the lease of a lock that is in use to less than half.
     pub fn new(engine: Engine<S>, name: impl Into<String>, lease: Duration) -> Self {
         Self { engine, name: name.into(), lease }
     }
 
-    /// Acquires the lock, or says with `None` that somebody holds it. It does not wait.
+    /// Acquires the lock, or returns `None` if another process holds it. It does not wait.
     ///
-    /// `request` is the id of the invocation, for those who look who holds it.
+    /// `request` is the invocation's id, recorded in the history so that operators can see who holds the lock.
     ///
     /// # Errors
-    /// [`Error::StoreUnavailable`] or [`Error::NoEntropy`]: it is not held, or, if even giving it up was not answered,
-    /// until its lease is over.
+    /// [`Error::StoreUnavailable`] or [`Error::NoEntropy`]: the lock is not held. If the store answered neither the
+    /// claim nor the attempt to give it up, the lock may stay blocked until the lease ends.
     pub async fn acquire(&self, request: Option<InvocationId>) -> Result<Option<Held<S>>, Error> {
         let machine = Machine::lock(self.request(request)?, self.lease, self.engine.now());
         let operation = Operation::new("lock", self.name.as_str());
@@ -102,14 +103,15 @@ impl<S: Store> Lock<S> {
             owner,
             transaction,
             lease: self.engine.now().plus(self.lease),
-            // Whoever finds the lease over takes the lock; what it guards looks at the fencing token.
+            // After the lease ends, the next caller takes over the lock; what it guards is protected by the fencing
+            // token.
             uncertain: Uncertain::Repeat { within: Duration::MAX },
         })
     }
 }
 
 impl<S: Store> Held<S> {
-    /// The lock, if it is held at the end of what the machine has to do for that.
+    /// The lock, if it is held once the machine has performed its actions.
     async fn of(mut driver: Driver<S>, lease: Duration) -> Result<Option<Self>, Error> {
         driver.advance().await?;
         let (fence, until) = match driver.machine().poll() {
@@ -119,33 +121,33 @@ impl<S: Store> Held<S> {
         Ok(Some(Self { driver, fence, until, lease }))
     }
 
-    /// The fencing token: it grows with every acquisition. Write what the lock guards under a condition on it.
+    /// The fencing token, which grows with every acquisition. Write whatever the lock guards under a condition on it.
     #[must_use]
     pub const fn fence(&self) -> u64 {
         self.fence
     }
 
-    /// Until when nobody else takes the lock.
+    /// The end of the lease: no other process takes the lock before it.
     #[must_use]
     pub const fn until(&self) -> EpochMs {
         self.until
     }
 
-    /// Holds it for another lease from now on; nothing if it was taken meanwhile.
+    /// Extends the lock by another lease from now. Returns `None` if another process has taken it over.
     ///
     /// # Errors
-    /// [`Error::StoreUnavailable`]: whether it was held for longer is not known, so it has been given up as far as that
-    /// could be done.
+    /// [`Error::StoreUnavailable`]: it is not known whether the lease was extended, so the lock was given up as far as
+    /// possible.
     pub async fn renew(mut self) -> Result<Option<Self>, Error> {
         let lease = self.driver.engine().now().plus(self.lease);
         self.driver.handle(Input::Renew { lease }).await;
         Self::of(self.driver, self.lease).await
     }
 
-    /// Frees it. If it was taken meanwhile, nothing changes.
+    /// Releases the lock. If another process has taken it over, nothing changes.
     ///
     /// # Errors
-    /// [`Error::StoreUnavailable`]: it is free at the latest when its lease is over.
+    /// [`Error::StoreUnavailable`]: the lock is free no later than the end of its lease.
     pub async fn release(mut self) -> Result<(), Error> {
         self.driver.handle(Input::Ran(Ran::NotExecuted)).await;
         self.driver.advance().await?;

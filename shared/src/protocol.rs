@@ -1,8 +1,8 @@
-//! The protocol, pure: what is remembered, what a claim decides, which condition guards each write.
+//! The protocol as pure functions: what a record contains, what a claim decides, and which condition guards each write.
 //!
-//! Nothing here knows AWS, an asynchronous runtime, a clock or a random source: time and randomness are
-//! arguments. The stores, the engine, the tests and the model all call the same functions, so what is
-//! proved of them holds for what runs.
+//! Nothing here depends on AWS, an asynchronous runtime, a clock or a random source: time and randomness are arguments.
+//! The stores, the engine, the tests and the model all call the same functions, so what is proved about them holds for
+//! the code that runs.
 //!
 //! ```text
 //!                 ┌────────────────────── release ◄────────────────┐
@@ -13,9 +13,9 @@
 //!                                             └── repeat, if declared ──┘
 //! ```
 
-//! The enums of this module that a store, a model or an application must treat in every case ([`Decision`], [`Condition`],
-//! [`State`], [`Status`], [`Resolution`], [`Response`], [`Uncertain`], [`HistoryEvent`], [`Compare`]) are exhaustive on
-//! purpose: a new variant is a change of the protocol, and a `match` that does not know it must not compile.
+//! Several enums of this module ([`Decision`], [`Condition`], [`State`], [`Status`], [`Resolution`], [`Response`],
+//! [`Uncertain`], [`HistoryEvent`], [`Compare`]) are exhaustive on purpose: a store, a model or an application must
+//! handle every case. A new variant changes the protocol, and a `match` without it must not compile.
 
 #![deny(clippy::wildcard_enum_match_arm)]
 

@@ -1,12 +1,13 @@
-//! From UNKNOWN to SUCCESS or FAILED, by evidence.
+//! Reconciliation: from UNKNOWN to SUCCESS or FAILED, by evidence.
 //!
-//! Whether an outside effect happened is asked of the other side, by the transaction id. A mere "not found" is no
-//! evidence: the owner of a dead attempt may only be frozen, and send its request after it thaws; a search may lag.
-//! Nor is elapsed time: no clock says when a frozen owner thaws. What does not and cannot happen any more is known
-//! only where the other side was made to refuse it (a tombstone: the key taken by something else, cancelled by key).
+//! A resolver looks up in the external system, by the transaction id, whether the external effect happened. A mere "not
+//! found" is no evidence: the owner of a dead attempt may only be frozen and send its request after it thaws, and a
+//! search may lag. Elapsed time is no evidence either: no clock shows when a frozen owner thaws. It is certain that an
+//! effect did not and cannot happen only if the external system was made to refuse it (a tombstone: its idempotency key
+//! was used for something else, or cancelled).
 //!
-//! Whoever reconciles holds the record like any attempt, under a new owner token and attempt number, so that a late
-//! owner, a second reconciler and an operator cannot settle it twice.
+//! A reconciler holds the record like any attempt, under a new owner token and attempt number, so that a late owner, a
+//! second reconciler and an operator cannot settle it twice.
 
 mod operations;
 
@@ -18,31 +19,32 @@ use crate::store::Store;
 pub use crate::engine::{Evidence, Resolver};
 pub use operations::Operations;
 
-/// What became of a record that was to be reconciled.
+/// The result of a reconciliation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Reconciled {
-    /// It is SUCCESS.
+    /// It happened: the record is now SUCCESS.
     Happened,
-    /// It is FAILED.
+    /// It was refused for good: the record is now FAILED.
     Refused,
-    /// It is released: the next call with its key runs.
+    /// It did not and cannot happen: the record is released, and the next call with its key runs.
     Prevented,
-    /// It stays UNKNOWN.
+    /// There is no certain evidence: the record stays UNKNOWN.
     Unclear,
-    /// There was nothing to do: somebody holds it, or has settled it meanwhile.
+    /// There was nothing to do: another process holds the record, or has settled it.
     NotOpen,
-    /// It is of no declared operation. It was not written.
+    /// The record belongs to no declared operation and was not written.
     Foreign,
 }
 
 impl<S: Store> Engine<S> {
-    /// Reconciles a record that was found UNKNOWN, or PROCESSING under a lease that is over, without a call.
+    /// Reconciles a record that was found UNKNOWN, or PROCESSING after its lease ended, without a client's call.
     ///
-    /// A record that is of none of `operations` is left exactly as it is. Another is taken over only if it is still as
-    /// `record` shows it; `request` is the id of the invocation, for the record's history.
+    /// A record that belongs to none of `operations` is left exactly as it is. Any other is taken over only if it is
+    /// still in the version that `record` shows. `request` is the invocation's id, for the record's history.
     ///
     /// # Errors
-    /// [`Error`] where the store could not be reached; the record is then as it was, or held until `deadline`.
+    /// [`Error`] if the store could not be reached. The record is then unchanged, or held until the lease margin after
+    /// `deadline`.
     pub async fn reconcile<T: Answer>(
         &self,
         record: &Record,
@@ -70,7 +72,7 @@ impl<S: Store> Engine<S> {
         let mut driver = Driver::new(self, machine, operation.clone(), deadline);
         driver.advance().await?;
         if let Action::Resolve(record) = driver.machine().poll() {
-            // The answer is for callers, who find it in the record.
+            // Callers find the answer in the record.
             let _: Option<T> = driver.resolve(record.clone(), resolver).await;
             driver.advance().await?;
         }
@@ -78,9 +80,9 @@ impl<S: Store> Engine<S> {
             End::Executed(_, Resolution::Success) => Ok(Reconciled::Happened),
             End::Executed(_, Resolution::Failed) => Ok(Reconciled::Refused),
             End::Reopened => Ok(Reconciled::Prevented),
-            // Somebody else settled it meanwhile: the recorded outcome is the answer, whatever was found.
+            // Another process has settled it: the recorded outcome counts, whatever evidence was found.
             End::NotOpen | End::Replayed(..) | End::Recalled(..) => Ok(Reconciled::NotOpen),
-            // A commit that did not take effect leaves the outcome as unknown as it was.
+            // A commit that did not take effect leaves the outcome unknown.
             End::Unknown(_)
             | End::InProgress(_)
             | End::Contended

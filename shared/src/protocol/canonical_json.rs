@@ -1,13 +1,13 @@
-//! JSON by value: one text for all spellings of the same document.
+//! JSON compared by value: one canonical text for all spellings of the same document.
 
 use super::document::{Document, InvalidJson, Node};
 
-/// The canonical form of a JSON document: no white space, members in the order of their names, one spelling per string.
+/// The canonical form of a JSON document: no white space, members sorted by name, one spelling per string.
 ///
-/// Member order, white space and escapes do not matter to it. Array order does, and so does the spelling of a
-/// number: `1.0` is not `1`, and integers beyond 2^53 stay apart, because no number goes through a float. (That
-/// is why this is not RFC 8785, which compares numbers as IEEE 754 doubles.) Members of the same name are all
-/// kept, in their order, so that `{"a":1,"a":2}` equals neither `{"a":2}` nor `{"a":2,"a":1}`.
+/// Member order, white space and escapes do not matter. Array order does, and so does the spelling of a number: `1.0`
+/// is not `1`, and integers beyond 2^53 stay distinct, because no number is converted to a float. (That is why this is
+/// not RFC 8785, which compares numbers as IEEE 754 doubles.) Members of the same name are all kept, in their order, so
+/// that `{"a":1,"a":2}` equals neither `{"a":2}` nor `{"a":2,"a":1}`.
 ///
 /// # Errors
 /// [`InvalidJson`] if the text is not one JSON document in UTF-8, or is nested deeper than 128 levels.
@@ -67,7 +67,7 @@ fn write_string(text: &str, out: &mut Vec<u8>) {
         out.extend_from_slice(&rest[..index]);
         match rest[index] {
             byte @ (b'"' | b'\\') => out.extend_from_slice(&[b'\\', byte]),
-            // A decoded control character can only stand escaped; all other characters stand for themselves.
+            // A decoded control character was written as an escape; all other characters stand for themselves.
             control => out.extend_from_slice(format!("\\u{control:04x}").as_bytes()),
         }
         rest = &rest[index + 1..];

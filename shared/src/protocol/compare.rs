@@ -1,28 +1,29 @@
-//! What of a body makes two requests the same.
+//! Which part of a body makes two requests the same.
 
 use super::Pointer;
 
-/// What of a body makes two requests "the same request".
+/// Which part of a body makes two requests "the same request".
 ///
-/// A choice must not change while records live: a retry under another choice is a mismatch.
+/// Do not change the choice while records exist: a retry under another choice is a mismatch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Compare {
-    /// JSON by value (see [`canonical_json`](super::canonical_json)), all else byte by byte.
+    /// JSON by value (see [`canonical_json`](super::canonical_json)); anything else byte by byte.
     #[default]
     Value,
-    /// Byte by byte, JSON as well: for bodies that are signed, or where the spelling counts.
+    /// Byte by byte, even JSON: for signed bodies, or where the spelling matters.
     Bytes,
-    /// Of JSON only selected values, by value; for bodies with members that a repeat changes, such as a time of sending.
-    /// All else, and JSON that has several members of one name on the way to a value, byte by byte.
+    /// Only selected values of a JSON body, by value: for bodies with members that a retry changes, such as a time of
+    /// sending. A body that is not JSON, or that has several members of one name on the way to a value, is compared
+    /// byte by byte.
     Selected(Selection),
 }
 
-/// The values of a JSON body that count, in an order that must not change while records live.
+/// The values of a JSON body that are compared, in an order that must not change while records exist.
 ///
-/// A body without a value that it must have is refused: were it compared without, two requests that differ only where
-/// a pointer was mistyped would be the same. So a value that not all bodies have is declared as optional; it then differs,
-/// where it is absent, from every value, `null` included. And a body that has none of the values is refused even if all
-/// are optional: nothing would tell it from another.
+/// A body without a required value is refused. Otherwise, if a pointer was mistyped, two requests that differ only
+/// there would count as the same. So declare a value that some bodies lack as optional: an absent value then differs
+/// from every other, including `null`. A body with none of the values is refused even if all are optional, because
+/// nothing would distinguish it from another.
 ///
 /// ```
 /// use idempotency::protocol::{Compare, Pointer, Selection};
@@ -41,26 +42,26 @@ pub(super) struct Selected {
 }
 
 impl Selection {
-    /// Begins with a value that each body must have.
+    /// Starts with a value that every body must have.
     #[must_use]
     pub fn of(pointer: Pointer) -> Self {
         Self(vec![Selected { pointer, optional: false }])
     }
 
-    /// Begins with a value that a body may lack.
+    /// Starts with a value that a body may lack.
     #[must_use]
     pub fn of_optional(pointer: Pointer) -> Self {
         Self(vec![Selected { pointer, optional: true }])
     }
 
-    /// A further value that each body must have.
+    /// Adds a value that every body must have.
     #[must_use]
     pub fn and(mut self, pointer: Pointer) -> Self {
         self.0.push(Selected { pointer, optional: false });
         self
     }
 
-    /// A further value that a body may lack.
+    /// Adds a value that a body may lack.
     #[must_use]
     pub fn and_optional(mut self, pointer: Pointer) -> Self {
         self.0.push(Selected { pointer, optional: true });
@@ -76,13 +77,13 @@ impl Selection {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NotComparable {
-    /// It lacks a value that it must have.
+    /// A required value is missing.
     #[error("the body has no value at {0}, by which it is compared")]
     Missing(Pointer),
     /// It has none of the values, all of which are optional.
     #[error("the body has none of the values by which it is compared")]
     Nothing,
-    /// A string in which the pointer goes on holds no JSON.
+    /// The pointer continues in a string, but that string does not hold JSON.
     #[error("cannot compare {0}: the string holds no JSON")]
     NotJson(Pointer),
     /// The body, or a document in one of its strings, has several members of one name.

@@ -1,9 +1,9 @@
-//! The conditions that guard writes: stated once, evaluated by the memory store and the model, and written
-//! as expressions by the DynamoDB store. The conformance suite holds the two readings together.
+//! The conditions that guard writes: defined once, evaluated by the memory store and the model, and translated into
+//! expressions by the DynamoDB store. The conformance suite checks that both agree.
 
 use super::{EpochMs, EpochS, OwnerToken, Record, Status, TransactionId};
 
-/// What must hold of the stored record for a write to take effect. No write goes without one.
+/// What must hold of the stored record for a write to take effect. Every write has one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Condition {
     /// There is no record, or its expiration has passed (`attribute_not_exists(id) OR expiration <= :now`).
@@ -11,17 +11,18 @@ pub enum Condition {
         /// The time of the claim.
         now: EpochS,
     },
-    /// The record is still as it was seen: a takeover races with its owner and with other takeovers.
+    /// The record is still in the version that was seen: a takeover races with the owner and with other takeovers.
     Unchanged(RecordVersion),
-    /// Our claim holds it. A late owner, whose record was taken over or settled, changes nothing (guarantee G3).
+    /// Our claim still holds the record. A late owner, whose record was taken over or settled, changes nothing
+    /// (guarantee G3).
     Owned {
-        /// Our token.
+        /// The token of our claim.
         owner: OwnerToken,
     },
 }
 
 impl Condition {
-    /// Whether the condition holds of what is stored.
+    /// Whether the condition holds for the stored record.
     #[must_use]
     pub fn holds(&self, found: Option<&Record>) -> bool {
         match self {
@@ -39,13 +40,13 @@ impl Condition {
 pub struct RecordVersion {
     /// PROCESSING or UNKNOWN.
     pub status: Status,
-    /// Which life of the key it is: a record that expired and began again has another.
+    /// The transaction id. It differs between two uses of a key, since an expired record begins again under a new one.
     pub transaction: TransactionId,
-    /// Which attempt.
+    /// The attempt number.
     pub attempt: u64,
-    /// Who held it.
+    /// The owner token of the holder, if any.
     pub owner: Option<OwnerToken>,
-    /// Until when.
+    /// The end of the holder's lease, if any.
     pub lease: Option<EpochMs>,
 }
 

@@ -1,4 +1,4 @@
-//! What a claim does about what it finds.
+//! What a claim does about the record it finds.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,69 +11,69 @@ use super::{History, HistoryEntry, InvocationId, RecordVersion, Settled, State, 
 /// A request that wants to claim its record.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ClaimRequest {
-    /// Where its record is.
+    /// The id of its record.
     pub id: RecordId,
     /// The name of the operation, for people.
     pub operation: Arc<str>,
-    /// Who asks.
+    /// The digest of the principal that makes the request.
     pub principal: Option<PrincipalDigest>,
-    /// What it is about.
+    /// What the request is about, for reconciling it.
     pub subject: Option<Subject>,
     /// The id of the invocation, for the history.
     pub invocation: Option<InvocationId>,
-    /// The trace of which it is a part.
+    /// The trace that the request belongs to.
     pub trace: Option<Trace>,
-    /// What it asks for.
+    /// The fingerprint of its content.
     pub fingerprint: Fingerprint,
-    /// The token of this claim: random, used for no other.
+    /// The token of this claim: random, and used for no other claim.
     pub owner: OwnerToken,
     /// The transaction id to use if this is the first attempt.
     pub transaction: TransactionId,
-    /// Until when the claim would hold.
+    /// The end of the lease if the claim is acquired.
     pub lease: EpochMs,
-    /// What an uncertain outcome means to the operation.
+    /// What an uncertain outcome means for the operation.
     pub uncertain: Uncertain,
 }
 
-/// What it means to an operation that an earlier attempt may or may not have had its effects.
+/// What to do if an earlier attempt may or may not have had its effects.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Uncertain {
     /// Nothing runs again without evidence.
     #[default]
     Reconcile,
-    /// The effects are repeatable under the same transaction id: run again, as long as that is so.
+    /// The effects are repeatable under the same transaction id, for a limited time: run again.
     ///
-    /// Declare it only if every system that is called deduplicates by the transaction id. Such a memory ends:
-    /// Stripe, for one, forgets a key after 24 hours, and a retry that comes later would be a second charge.
+    /// Declare this only if every system that you call deduplicates by the transaction id. Such deduplication has a
+    /// time limit: Stripe, for one, forgets a key after 24 hours, and a later retry would be a second charge.
     Repeat {
-        /// For how long after the first attempt began; later an uncertain outcome is reconciled. Choose it shorter
-        /// than the shortest memory of the systems that are called, by more than clocks may differ.
+        /// How long after the first attempt began a repetition is safe; later an uncertain outcome is reconciled.
+        /// Choose it shorter than the shortest deduplication period of the systems that you call, by more than clocks
+        /// may differ.
         within: Duration,
     },
 }
 
-/// What is to be done.
+/// What a request must do.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Decision<'a> {
-    /// Make this write; if it takes effect, the claim is ours: run.
+    /// Make this write. If it takes effect, the request holds the claim: run.
     Begin(Write),
-    /// The claim is ours already: the reply to our own write was lost. Run.
+    /// The request already holds the claim: the reply to its own write was lost. Run.
     Acquired(&'a Record),
     /// Another request used this key. It neither runs nor alters the record.
     Mismatch,
     /// Answer from the record.
     Replay(&'a Record, Resolution, &'a Settled),
-    /// Somebody holds it until then.
+    /// Another request holds the record until then.
     InProgress(EpochMs),
-    /// Whether it happened is not known. Make this write to hold it as UNKNOWN, then look for evidence.
+    /// It is not known whether it happened. Make this write to hold the record as UNKNOWN, then look for evidence.
     Reconcile(Write),
 }
 
-/// Decides what a request does about what it finds. Total: every state has its arm.
+/// Decides what a request does about the record it finds. Every state has its own arm.
 ///
-/// The order of the checks is part of the protocol: expiry (an expired record counts as absent, whatever it
-/// says), then our own token, then the fingerprint (a mismatch is one even while the first request runs), then
-/// the lease.
+/// The order of the checks is part of the protocol: expiry (an expired record counts as absent, whatever it contains),
+/// then our own token, then the fingerprint (a mismatch is one even while the first request runs), then the lease.
 #[must_use]
 pub fn decide<'a>(found: Option<&'a Record>, request: &ClaimRequest, now: EpochMs) -> Decision<'a> {
     let Some(record) = found.filter(|record| !record.has_expired(now)) else {
@@ -245,7 +245,7 @@ mod tests {
         }
     }
 
-    /// The decision table of the protocol, row by row: what is found, what the same request does, what another one does.
+    /// The protocol's decision table, row by row: the record found, what the same request does, what another one does.
     #[test]
     fn the_decision_table() {
         let (later, over) = (NOW.0 + 1, NOW.0);
@@ -375,7 +375,7 @@ mod tests {
                     prop_assert!(!write.condition.holds(Some(&taken.record)));
                     prop_assert!(!write.made(&taken.record));
                 }
-                // Nor does a second takeover that saw the same.
+                // Nor does a second takeover that saw the same record.
                 prop_assert!(!taken.condition.holds(Some(&taken.record)));
             }
         }

@@ -1,4 +1,4 @@
-//! A JSON document that was parsed once: to be compared, pointed into, and read as a type.
+//! A JSON document that is parsed once, then compared, navigated by pointers, and deserialized.
 
 mod deserialize;
 
@@ -16,9 +16,9 @@ pub use deserialize::NotOfType;
 #[error("not JSON that can be compared by value: {0}")]
 pub struct InvalidJson(String);
 
-/// A JSON document that was parsed once.
+/// A JSON document that is parsed once.
 ///
-/// It keeps the literal of each number, and all members of one name. `T::deserialize(&document)` reads it as a type.
+/// It keeps the literal of each number, and all members of one name. `T::deserialize(&document)` deserializes it.
 ///
 /// ```
 /// use idempotency::protocol::Document;
@@ -39,7 +39,7 @@ pub struct InvalidJson(String);
 pub struct Document {
     root: Node,
     is_ambiguous: bool,
-    /// Of the text, in bytes.
+    /// Length of the text in bytes.
     length: usize,
 }
 
@@ -55,10 +55,10 @@ pub(crate) enum Node {
     Object(Vec<(String, Node)>),
 }
 
-/// A string, which may hold a document.
+/// A string, which may itself hold a JSON document.
 pub(crate) struct Text {
     text: String,
-    /// The document in it, parsed when a pointer goes there for the first time.
+    /// The document in the string, parsed when a pointer first leads into it.
     document: OnceLock<Option<Box<Document>>>,
 }
 
@@ -70,7 +70,7 @@ pub(crate) enum Pointed<'d> {
     Nothing,
     /// Several members of one name are on the way, or anywhere in a document that a string holds.
     Ambiguous,
-    /// A string in which the pointer goes on holds no JSON.
+    /// The pointer continues in a string that holds no JSON.
     NotJson,
 }
 
@@ -88,13 +88,13 @@ impl Document {
         Ok(Self { root: root.map_err(|error| InvalidJson(error.to_string()))?, is_ambiguous, length: text.len() })
     }
 
-    /// Whether any object in it has several members of one name. Readers disagree about which one counts.
+    /// Whether any object in the document has several members of one name. Parsers disagree about which one counts.
     #[must_use]
     pub const fn is_ambiguous(&self) -> bool {
         self.is_ambiguous
     }
 
-    /// Whether it is an object, and not another value.
+    /// Whether the document is an object.
     #[must_use]
     pub const fn is_object(&self) -> bool {
         matches!(self.root, Node::Object(_))
@@ -113,7 +113,7 @@ impl Document {
         let mut pointed = self.root.at(pointer.first());
         for tokens in pointer.in_strings() {
             let Pointed::Value(node) = pointed else { return pointed };
-            // A value that is no string holds no document: the pointer leads nowhere.
+            // Only a string can hold a document: the pointer leads nowhere.
             let Node::String(text) = node else { return Pointed::Nothing };
             pointed = match text.document() {
                 Some(document) if document.is_ambiguous => Pointed::Ambiguous,
@@ -125,7 +125,7 @@ impl Document {
     }
 }
 
-/// Without its content, which belongs in no log.
+/// Shows no content, which does not belong in a log.
 impl fmt::Debug for Document {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Document").field("is_ambiguous", &self.is_ambiguous).finish_non_exhaustive()
@@ -157,7 +157,7 @@ impl Node {
     }
 }
 
-/// The place in an array that a token names: digits without leading zeros.
+/// The array index that a token names: digits without leading zeros.
 fn place(token: &str) -> Option<usize> {
     let is_place = token == "0" || token.bytes().all(|byte| byte.is_ascii_digit()) && !token.starts_with('0');
     is_place.then(|| token.parse().ok())?
@@ -192,7 +192,7 @@ fn node(reader: &mut Reader<'_>, is_ambiguous: &mut bool) -> Result<Node, Reader
 }
 
 fn members(reader: &mut Reader<'_>, is_ambiguous: &mut bool) -> Result<Vec<(String, Node)>, ReaderError> {
-    // Most objects have no more.
+    // Most objects have no more members than this.
     let mut members = Vec::with_capacity(8);
     reader.begin_object()?;
     while reader.has_next()? {

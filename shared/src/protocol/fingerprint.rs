@@ -8,19 +8,19 @@ use super::compare::Selected;
 use super::document::{Document, Node, Pointed};
 use super::{Compare, NotComparable, Pointer, Selection};
 
-/// A hash over what makes two requests the same: an algorithm version and a SHA-256.
+/// A hash of everything that makes two requests the same: an algorithm version and a SHA-256.
 ///
-/// The version is stored with the hash, so that a later algorithm is recognised as another one.
+/// The version is stored with the hash, so that a later algorithm can be told apart.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Fingerprint([u8; Self::BYTES]);
 
 impl Fingerprint {
-    /// How many bytes a fingerprint has: the version and the hash.
+    /// The length of a fingerprint in bytes: version and hash.
     pub const BYTES: usize = 33;
 
     const VERSION: u8 = 1;
 
-    /// The fingerprint behind stored bytes, of whatever version.
+    /// A fingerprint from stored bytes, of any version.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; Self::BYTES]) -> Self {
         Self(bytes)
@@ -42,9 +42,9 @@ impl fmt::Debug for Fingerprint {
     }
 }
 
-/// Collects the parts of a request into a [`Fingerprint`].
+/// Combines the parts of a request into a [`Fingerprint`].
 ///
-/// Each part is hashed behind its kind and length, so that no two different lists of parts share an input.
+/// Each part is hashed after its kind and length, so that no two different lists of parts have the same input.
 ///
 /// ```
 /// use idempotency::protocol::Fingerprinter;
@@ -65,7 +65,7 @@ impl fmt::Debug for Fingerprinter {
 }
 
 impl Fingerprinter {
-    /// No part yet.
+    /// Starts without any part.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -87,11 +87,12 @@ impl Fingerprinter {
         }
     }
 
-    /// Adds a JSON part of which only the selected values are compared; byte by byte if it is not JSON, or has several
-    /// members of one name on the way to a value.
+    /// Adds a JSON part of which only the selected values are compared. A part that is not JSON, or that has several
+    /// members of one name on the way to a value, is compared byte by byte.
     ///
     /// # Errors
-    /// [`NotComparable`] if it lacks a value that it must have.
+    /// [`NotComparable`] if it lacks a required value or has none of the values, or if a pointer continues in a string
+    /// that holds no JSON or an ambiguous document.
     pub fn selected(self, part: &[u8], selection: &Selection) -> Result<Self, NotComparable> {
         match Document::parse(part) {
             Ok(document) => self.selected_of(part, &document, selection),
@@ -111,7 +112,7 @@ impl Fingerprinter {
         }
     }
 
-    /// The same for a part that was read as JSON already.
+    /// Like [`Fingerprinter::json`], for a part that is already parsed.
     pub(crate) fn document(self, part: &[u8], document: &Document, compare: &Compare) -> Result<Self, NotComparable> {
         match compare {
             Compare::Value => Ok(self.part(b'j', &document.canonical())),
@@ -122,7 +123,7 @@ impl Fingerprinter {
 
     fn selected_of(self, part: &[u8], document: &Document, selection: &Selection) -> Result<Self, NotComparable> {
         let Some(values) = values(document, selection)? else { return Ok(self.bytes(part)) };
-        // The number of values, so that a shorter list is never the beginning of a longer one.
+        // Includes the number of values, so that a shorter list is never the beginning of a longer one.
         let parts = self.part(b's', &(values.len() as u64).to_be_bytes());
         Ok(selection.all().iter().zip(values).fold(parts, |parts, (Selected { pointer, .. }, value)| {
             let parts = parts.pointer(pointer);
@@ -157,8 +158,8 @@ impl Fingerprinter {
     }
 }
 
-/// The selected values, nothing for one that is optional and absent; nothing at all if the document is ambiguous on the way
-/// to one.
+/// The selected values, with `None` for an absent optional one; `None` altogether if the document is ambiguous on the
+/// way to a value.
 fn values<'d>(document: &'d Document, selection: &Selection) -> Result<Option<Vec<Option<&'d Node>>>, NotComparable> {
     let mut values = Vec::with_capacity(selection.all().len());
     for Selected { pointer, optional } in selection.all() {
@@ -263,7 +264,7 @@ mod tests {
 
     #[test]
     fn the_fingerprint_is_stable_across_releases() {
-        // A change of this value would refuse every retry that is under way during a deployment.
+        // If this value changed, every retry that is under way during a deployment would be refused.
         let fingerprint = Fingerprinter::new().bytes(b"POST").value(br#"{"b":1,"a":[true,null]}"#).finish();
         assert_eq!(in_hexadecimal(fingerprint), "01f8720579461b8a1797ca9542345a46a5c6810dd28eb52408d0aa3ac6bc9f09ec");
     }

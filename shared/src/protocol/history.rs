@@ -1,4 +1,4 @@
-//! The history of a record, for people: what happened to it, when, and in which request.
+//! A record's history, for people: what happened to it, when, and in which request.
 
 use std::fmt;
 
@@ -6,10 +6,11 @@ use uuid::Uuid;
 
 use super::EpochMs;
 
-/// What happened to a record, oldest first. It decides nothing; operators read it.
+/// What happened to a record, oldest first. Nothing depends on it; operators read it.
 ///
-/// Bounded, so that a record stays small however long its history: at most [`History::MAX_ENTRIES`], of which the first stays
-/// and the oldest after it go. A reconciliation that found nothing takes the place of the one before it, or a
+/// Bounded, so that a record stays small: at most [`History::MAX_ENTRIES`]. The first entry stays, and the oldest ones
+/// after it are dropped. A reconciliation that found nothing replaces the one before it; otherwise a long outage of the
+/// external system would push out everything else.
 /// provider's long outage would push out all the rest.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct History(Vec<HistoryEntry>);
@@ -19,34 +20,34 @@ pub struct History(Vec<HistoryEntry>);
 pub struct HistoryEntry {
     /// What happened.
     pub event: HistoryEvent,
-    /// When, by the clock of who did it.
+    /// When, by the clock of the process that wrote it.
     pub at: EpochMs,
     /// In which attempt.
     pub attempt: u64,
-    /// In which request or invocation, where that is known.
+    /// In which invocation, if known.
     pub request: Option<InvocationId>,
 }
 
-/// What happened in a entry.
+/// What an entry records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum HistoryEvent {
     /// An attempt began to run.
     Claimed,
-    /// It executed nothing; anybody may begin again.
+    /// The attempt executed nothing; the next call may begin again.
     Released,
-    /// It ended without knowing its outcome.
+    /// The attempt ended without knowing its outcome.
     Abandoned,
-    /// It did not end before its lease did; nobody knows its outcome.
+    /// The attempt did not end before its lease did; its outcome is not known.
     LeaseOver,
-    /// Somebody looks for evidence.
+    /// A reconciliation looks for evidence.
     Reconciling,
-    /// Evidence: it did not happen, and cannot happen any more. Released.
+    /// Evidence: it did not happen and cannot happen. Released.
     Prevented,
     /// Settled: it happened.
     Succeeded,
     /// Settled: it did not happen and will not.
     Failed,
-    /// Something that a newer version wrote.
+    /// An event that a newer version wrote.
     Unrecognised(u8),
 }
 
@@ -64,7 +65,7 @@ impl History {
         &self.0
     }
 
-    /// The history behind stored entries.
+    /// A history from stored entries.
     #[must_use]
     pub const fn from_entries(entries: Vec<HistoryEntry>) -> Self {
         Self(entries)
@@ -86,12 +87,12 @@ impl History {
         self
     }
 
-    /// The request of the last entry: the end of a claim is of the same request as its beginning.
+    /// The request of the last entry: the end of a claim belongs to the same request as its beginning.
     pub(super) fn request(&self) -> Option<InvocationId> {
         self.0.last().and_then(|entry| entry.request)
     }
 
-    /// The history without its last entry, for a write that takes the place of the one that it was written for.
+    /// The history without its last entry, for a write that replaces the one the entry was made for.
     pub(super) fn without_last(mut self) -> Self {
         self.0.pop();
         self
@@ -110,7 +111,7 @@ impl HistoryEvent {
         Self::Failed,
     ];
 
-    /// The byte that is stored.
+    /// The stored byte.
     #[must_use]
     pub const fn as_byte(self) -> u8 {
         match self {
@@ -126,7 +127,7 @@ impl HistoryEvent {
         }
     }
 
-    /// The event behind a stored byte. None is an error: a history must not keep a record from being read.
+    /// The event for a stored byte. It cannot fail: an unknown event must not make a record unreadable.
     #[must_use]
     pub fn from_byte(byte: u8) -> Self {
         Self::STORED.get(usize::from(byte)).copied().unwrap_or(Self::Unrecognised(byte))
@@ -134,19 +135,19 @@ impl HistoryEvent {
 }
 
 impl InvocationId {
-    /// Reads a request id; nothing if it is no UUID, which Lambda's are.
+    /// Parses a request id; `None` if it is not a UUID. Lambda's request ids are UUIDs.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         Uuid::try_parse(text).ok().map(Self)
     }
 
-    /// The request id behind stored bytes.
+    /// A request id from stored bytes.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(Uuid::from_bytes(bytes))
     }
 
-    /// The bytes that are stored.
+    /// The stored bytes.
     #[must_use]
     pub const fn to_bytes(self) -> [u8; 16] {
         self.0.into_bytes()

@@ -1,4 +1,4 @@
-//! Names: the client's key, the principal who asks, and the id of the record both lead to.
+//! Names: the client's key, the principal, and the id of the record that both lead to.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -8,21 +8,21 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
 
-/// An idempotency key: what the client or the producer chose to name one operation.
+/// An idempotency key: the name that a client or producer chose for one operation.
 ///
-/// Any text but the empty one and [what programs write where they have no value](InvalidKey::NoValue), of any length: a
-/// record knows its hash only. Compared byte by byte: `abc` and `ABC` are two keys. What a header can carry is a matter of
-/// [HTTP](crate::http).
+/// Any text except the empty one and the [words that programs write for a missing value](InvalidKey::NoValue), of any
+/// length: a record stores only its hash. Keys are compared byte by byte: `abc` and `ABC` are two keys. What a header
+/// can carry is checked by the [HTTP layer](crate::http).
 ///
-/// `Debug` shows a digest only, so a key does not reach a log by accident.
+/// `Debug` shows only a digest, so that a key does not reach a log by accident.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Key(String);
 
 impl Key {
-    /// Checks a key.
+    /// Validates a key.
     ///
     /// # Errors
-    /// [`InvalidKey`] says which rule the text breaks.
+    /// [`InvalidKey`] names the rule that the text breaks.
     pub fn new(text: impl Into<String>) -> Result<Self, InvalidKey> {
         let text = text.into();
         if text.is_empty() {
@@ -32,7 +32,7 @@ impl Key {
         Ok(Self(text))
     }
 
-    /// The key in clear. Not for logs, metrics or answers.
+    /// The key in clear text. Do not put it into logs, metrics or answers.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -45,14 +45,15 @@ impl fmt::Debug for Key {
     }
 }
 
-/// Why a text is no idempotency key.
+/// Why a text is not an idempotency key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidKey {
-    /// No character at all.
+    /// The text is empty.
     #[error("the key is empty; send a text that is unique to the operation, for example a UUID")]
     Empty,
-    /// What a program writes where it has no value, such as `undefined`. Each operation of such a program would have the
+    /// The text is a program's word for a missing value, such as `undefined`. All operations of such a program would
+    /// have the same key: the first would run, and all others would get its answer or be refused.
     /// same key: the first would run, and all others would be answered with its answer, or refused.
     #[error(
         "the key is {0}, which is what programs write where they have no value, so all operations would share it; send \
@@ -61,7 +62,8 @@ pub enum InvalidKey {
     NoValue(&'static str),
 }
 
-/// How languages and their libraries write a value that is not there, as a text. Exactly these: `Nullarbor` is a name.
+/// How languages and their libraries write a missing value as text. Only exact matches count: `Nullarbor` is a valid
+/// name.
 const NO_VALUES: [&str; 17] = [
     "undefined",                            // JavaScript
     "null",                                 // JavaScript, Java, JSON
@@ -82,7 +84,7 @@ const NO_VALUES: [&str; 17] = [
     "''",
 ];
 
-/// Refuses a text that stands for no value.
+/// Refuses a text that stands for a missing value.
 pub(crate) fn check_value(text: &str) -> Result<(), InvalidKey> {
     match NO_VALUES.into_iter().find(|no_value| *no_value == text) {
         Some(no_value) => Err(InvalidKey::NoValue(no_value)),
@@ -90,12 +92,12 @@ pub(crate) fn check_value(text: &str) -> Result<(), InvalidKey> {
     }
 }
 
-/// Who asks: the subject of a token, an IAM ARN, an account.
+/// The caller's identity: the subject of a token, an IAM ARN, an account.
 ///
-/// Part of every lookup, so that no principal can read, block or probe another's record (guarantee G7).
-/// There is no default and no "anonymous".
+/// Part of every lookup, so that no principal can read, block or probe another's record (guarantee G7). There is no
+/// default and no "anonymous".
 ///
-/// `Debug` shows a digest only.
+/// `Debug` shows only a digest.
 ///
 /// A cheap handle: clones share the digest, which is computed once.
 #[derive(Clone)]
@@ -107,10 +109,10 @@ struct Named {
 }
 
 impl Principal {
-    /// The longest principal that is accepted: the length of the longest IAM ARN.
+    /// The maximum length of a principal in bytes: that of the longest IAM ARN.
     pub const MAX_BYTES: usize = 2048;
 
-    /// Checks a principal.
+    /// Validates a principal.
     ///
     /// # Errors
     /// [`InvalidPrincipal`] if the text is empty or longer than [`Principal::MAX_BYTES`].
@@ -122,13 +124,13 @@ impl Principal {
         Ok(Self(Arc::new(Named { text: text.into(), digest: OnceLock::new() })))
     }
 
-    /// The principal in clear. Not for logs, metrics or answers.
+    /// The principal in clear text. Do not put it into logs, metrics or answers.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0.text
     }
 
-    /// The digest that a record keeps.
+    /// The digest that a record stores.
     #[must_use]
     pub fn digest(&self) -> PrincipalDigest {
         *self.0.digest.get_or_init(|| PrincipalDigest(Sha256::digest(self.as_str()).into()))
@@ -149,7 +151,7 @@ impl Hash for Principal {
     }
 }
 
-/// The SHA-256 of a principal: enough to tell one from another, and to find what a known one asked for.
+/// The SHA-256 of a principal: enough to distinguish principals, and to find the records of a known one.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct PrincipalDigest(pub [u8; 32]);
 
@@ -172,23 +174,23 @@ impl fmt::Debug for Principal {
     }
 }
 
-/// A text that names nobody: empty, or longer than [`Principal::MAX_BYTES`].
+/// The text does not identify a principal: it is empty, or longer than [`Principal::MAX_BYTES`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a principal has 1 to {max} bytes", max = Principal::MAX_BYTES)]
 pub struct InvalidPrincipal;
 
 /// The primary key of a record: `idempotency:` and the base64url SHA-256 of namespace, principal and key.
 ///
-/// Of fixed size, spread evenly over partitions, and without key or principal in clear. Each part is hashed
-/// behind its length, so no two different triples share an input.
+/// It has a fixed size, spreads evenly over partitions, and contains neither key nor principal in clear text. Each part
+/// is hashed after its length, so that no two different triples have the same input.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RecordId(Arc<str>);
 
 impl RecordId {
-    /// What the id of every operation's record begins with.
+    /// The prefix of the ids of all operations' records.
     pub const PREFIX: &str = "idempotency:";
 
-    /// The id of the record that remembers `key` of `principal` in `namespace`.
+    /// The id of the record for `key` of `principal` in `namespace`.
     #[must_use]
     pub fn new(namespace: &str, principal: &Principal, key: &Key) -> Self {
         let mut hash = Sha256::new();
@@ -202,14 +204,13 @@ impl RecordId {
         Self(id.into())
     }
 
-    /// The id of the record of a lock: with its own prefix, so that a scan for abandoned operations does not find
-    /// it.
+    /// The id of a lock's record. It has a prefix of its own, so that a scan for abandoned operations does not find it.
     #[must_use]
     pub fn of_lock(name: &str) -> Self {
         Self(format!("lock:{name}").into())
     }
 
-    /// An id as a store returns it; only a store has a use for it.
+    /// An id as a store returns it. Only stores need this.
     #[must_use]
     pub fn from_stored(text: String) -> Self {
         Self(text.into())
@@ -221,7 +222,7 @@ impl RecordId {
         &self.0
     }
 
-    /// Twelve characters of the hash: enough to find the record, and fit for logs.
+    /// Twelve characters of the hash: enough to find the record, and safe for logs.
     #[must_use]
     pub fn digest(&self) -> &str {
         let hash = self.0.strip_prefix(Self::PREFIX).unwrap_or(&self.0);
@@ -275,7 +276,7 @@ mod tests {
 
     #[test]
     fn the_id_is_stable_across_releases() {
-        // Records outlive deployments: a change of this value would forget every key in use.
+        // Records outlive deployments: if this value changed, every key in use would be forgotten.
         assert_eq!(id("payments", "alice", "k-1").as_str(), "idempotency:U6AiWsvy5-YSFD7t7C6hIoT8K0-G2LUZ_fegZk8y-DM");
         assert_eq!(
             id("ledger", "payments", &format!("Müller {}", "x".repeat(300))).as_str(),

@@ -1,8 +1,8 @@
-//! One call as a state machine without input or output: from the first look at its record to its answer.
+//! One call as a state machine without I/O: from the first read of its record to its answer.
 //!
-//! [`poll`](Machine::poll) says what is to be done next, [`handle`](Machine::handle) takes what came of it and the time.
-//! The machine knows no store, no clock, no random source and no runtime, so the same code is driven by the engine, by
-//! the model that is checked exhaustively, and, through the engine, by the exploration and the simulation.
+//! [`poll`](Machine::poll) returns the next action; [`handle`](Machine::handle) takes its result and the time. The
+//! machine depends on no store, clock, random source or runtime. So the same code is driven by the engine, by the model
+//! that is checked exhaustively, and, through the engine, by the exploration and the simulation.
 //!
 //! ```text
 //! Recall ─► Write(claim) ─► Run ─► Write(commit | release | abandon) ─► Done
@@ -65,10 +65,10 @@ use super::{ClaimRequest, EpochMs, EpochS, Record};
 use acquire::{fetched, not_fetched};
 use stage::Stage;
 
-/// How often a call looks again at a record after another call was faster.
+/// How many rounds a call makes if other calls are faster: each round decides again on what it found.
 pub const ROUNDS: u8 = 8;
 
-/// One call.
+/// One call to an operation.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Machine {
     mode: Mode,
@@ -81,39 +81,39 @@ pub struct Machine {
     events: Vec<Event>,
 }
 
-/// What bounds a call.
+/// The time limits of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Terms {
-    /// For how long a settled or released record counts.
+    /// How long a settled or released record is kept.
     pub retention: Duration,
-    /// Until when a claim may begin: later there is no time to run.
+    /// The latest time at which a claim may begin. Later there is no time to run.
     pub start_by: EpochMs,
-    /// Until when a duplicate waits for a running call.
+    /// How long a duplicate waits for a running call.
     pub wait_until: EpochMs,
 }
 
-/// What a call does with its record.
+/// How a call uses its record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Mode {
-    /// Claims, runs, commits. What is uncertain is marked as UNKNOWN, or held and resolved.
+    /// Claims, runs, commits. An uncertain record is marked as UNKNOWN, or held and resolved.
     Claim { resolves: bool },
     /// Runs without a claim and puts the settled record with the effects.
     SingleWrite,
-    /// Holds a record that was found uncertain, and settles it by evidence.
+    /// Holds a record that was found uncertain and settles it by evidence.
     Reconcile,
-    /// Holds the record as a lock, which is released but never settled. A lease that ends later than twice this from now
-    /// was given by a clock that is ahead, and is not respected.
+    /// Holds the record as a lock, which is released but never settled. A lease that ends later than twice this from
+    /// now is ignored, because the clock that wrote it was ahead.
     Lock { lease: Duration },
 }
 
 impl Machine {
-    /// A call that leaves what is uncertain to others: it marks it as UNKNOWN.
+    /// A call that marks an uncertain record as UNKNOWN and leaves its reconciliation to others.
     #[must_use]
     pub const fn call(request: ClaimRequest, terms: Terms) -> Self {
         Self::new(Mode::Claim { resolves: false }, request, terms, Stage::Recalling)
     }
 
-    /// A call that resolves what is uncertain, by evidence.
+    /// A call that resolves an uncertain record by evidence.
     #[must_use]
     pub const fn resolving_call(request: ClaimRequest, terms: Terms) -> Self {
         Self::new(Mode::Claim { resolves: true }, request, terms, Stage::Recalling)
@@ -125,8 +125,8 @@ impl Machine {
         Self::new(Mode::SingleWrite, request, terms, Stage::Recalling)
     }
 
-    /// A reconciliation of a record that was found. What was found may be stale and decides nothing: the condition of the
-    /// takeover does.
+    /// A reconciliation of a record that was found. The found version may be stale: only the takeover's condition
+    /// decides.
     #[must_use]
     pub fn reconciliation(request: ClaimRequest, found: &Record, retention: Duration, now: EpochMs) -> Self {
         let terms = Terms { retention, start_by: EpochMs(u64::MAX), wait_until: EpochMs(0) };
@@ -154,41 +154,42 @@ impl Machine {
         &self.request
     }
 
-    /// Whether an earlier attempt than the one that is held may have had its effects. Such a claim is never released.
+    /// Whether an attempt before the current one may have had its effects. Such a claim is never released.
     #[must_use]
     pub fn follows_uncertain(&self) -> bool {
         self.stage.claim().is_some_and(|claim| claim.follows_uncertain)
     }
 
-    /// The record as it is held, while it is.
+    /// The record, while this call holds it.
     #[must_use]
     pub fn held(&self) -> Option<&Record> {
         self.stage.claim().map(|claim| &claim.record)
     }
 
-    /// What is to be done next. It says the same until [`handle`](Self::handle) has taken what came of it.
+    /// The next action. It stays the same until [`handle`](Self::handle) has taken its result.
     #[must_use]
     pub fn poll(&self) -> Action<'_> {
         self.stage.action(&self.request)
     }
 
-    /// What happened since the last call of this, oldest first: for metrics and logs. It decides nothing.
+    /// The events since the previous call of this function, oldest first, for metrics and logs. Nothing depends on
+    /// them.
     pub fn take_events(&mut self) -> Vec<Event> {
         std::mem::take(&mut self.events)
     }
 
-    /// For a model, in which states that differ in nothing else are to be one: `change` leaves out of each record what only
-    /// people read, such as the history, and the call has all its [`ROUNDS`] before it again.
+    /// For a model, to merge states that differ only in irrelevant details: `change` removes from each record what only
+    /// people read, such as the history, and the call gets all its [`ROUNDS`] back.
     #[cfg(any(test, feature = "test-util"))]
     pub fn simplify(&mut self, mut change: impl FnMut(&mut Record)) {
         self.rounds_left = ROUNDS;
         self.stage.change_records(&mut change);
     }
 
-    /// Takes what came of the last [action](Self::poll), and the time.
+    /// Takes the result of the last [action](Self::poll), and the time.
     ///
     /// # Panics
-    /// If the input does not answer that action.
+    /// If the input is not a result of that action.
     pub fn handle(&mut self, input: Input, now: EpochMs) {
         let stage = std::mem::replace(&mut self.stage, Stage::Recalling);
         self.stage = match (stage, input) {
@@ -235,7 +236,7 @@ impl Machine {
 
     fn expiration(&self, now: EpochMs) -> EpochS {
         match self.mode {
-            // 9999-12-31T23:59:59Z: a lock does not expire, or its fencing token would begin again at 1.
+            // 9999-12-31T23:59:59Z: a lock must not expire, or its fencing token would begin again at 1.
             Mode::Lock { .. } => EpochS(253_402_300_799),
             Mode::Claim { .. } | Mode::SingleWrite | Mode::Reconcile => now.seconds().plus(self.terms.retention),
         }

@@ -1,11 +1,11 @@
-//! Pointers into JSON.
+//! JSON pointers.
 
 use std::fmt;
 
-/// A JSON pointer (RFC 6901), such as `/items/0/price`, that may go on in JSON which a string there holds. The empty one
-/// selects the whole document.
+/// A JSON pointer (RFC 6901), such as `/items/0/price`, that may continue in the JSON document that a string holds. The
+/// empty pointer selects the whole document.
 ///
-/// Envelopes carry their payload so: SNS puts it into the string `Message`.
+/// Some envelopes carry their payload that way: SNS puts it into the string `Message`.
 ///
 /// ```
 /// use idempotency::protocol::Pointer;
@@ -23,42 +23,42 @@ pub struct Pointer {
 /// The reference tokens of a pointer, unescaped.
 type Tokens = Vec<String>;
 
-/// A text that is no JSON pointer: it begins with something else than `/`, or has a `~` without `0` or `1` after it.
+/// A text that is not a JSON pointer: it does not begin with `/`, or has a `~` without `0` or `1` after it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a JSON pointer (RFC 6901) such as /items/0/price")]
 pub struct InvalidPointer(String);
 
 impl Pointer {
-    /// Reads a pointer.
+    /// Parses a pointer.
     ///
     /// # Errors
-    /// [`InvalidPointer`].
+    /// [`InvalidPointer`] if the text is not a JSON pointer.
     pub fn new(text: &str) -> Result<Self, InvalidPointer> {
         Ok(Self { first: tokens(text)?, in_strings: Vec::new() })
     }
 
-    /// Goes on in the JSON document that is held by the string at which this one ends. Strings may hold documents whose
-    /// strings hold documents.
+    /// Continues in the JSON document held by the string that this pointer leads to. Call it again for documents nested
+    /// in strings of that document.
     ///
     /// # Errors
-    /// [`InvalidPointer`].
+    /// [`InvalidPointer`] if the text is not a JSON pointer.
     pub fn in_string(mut self, text: &str) -> Result<Self, InvalidPointer> {
         self.in_strings.push(tokens(text)?);
         Ok(self)
     }
 
-    /// Where to go in the document.
+    /// The path in the outer document.
     pub(super) fn first(&self) -> &[String] {
         &self.first
     }
 
-    /// Where to go in the documents that strings hold, one after another.
+    /// The paths in the documents that strings hold, from the outside in.
     pub(super) fn in_strings(&self) -> impl Iterator<Item = &[String]> {
         self.in_strings.iter().map(Vec::as_slice)
     }
 }
 
-/// Innermost first, each as RFC 6901 writes it.
+/// Innermost pointer first, each as RFC 6901 writes it.
 impl fmt::Display for Pointer {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         for tokens in self.in_strings.iter().rev() {

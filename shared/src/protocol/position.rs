@@ -1,11 +1,11 @@
-//! The place of a record in its partition.
+//! The position of a record in its partition.
 
 use std::fmt;
 
-/// A whole number from 0 of up to [`Position::MAX_DIGITS`] digits, compared as a number.
+/// A whole number from 0, of up to [`Position::MAX_DIGITS`] digits, compared as a number.
 ///
-/// Kinesis' sequence numbers have 56 digits, which neither an integer of a processor nor a number of DynamoDB (38
-/// digits) can hold. Stored with leading zeros, as text, they keep their order.
+/// Kinesis' sequence numbers have 56 digits, too many for a machine integer or a DynamoDB number (38 digits). Stored as
+/// text with leading zeros, they keep their order.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Position(String);
 
@@ -13,10 +13,10 @@ impl Position {
     /// The most digits: those of the longest sequence number that Kinesis' API describes.
     pub const MAX_DIGITS: usize = 129;
 
-    /// Reads a number, written in decimal digits only.
+    /// Parses a number that consists only of decimal digits.
     ///
     /// # Errors
-    /// [`InvalidPosition`].
+    /// [`InvalidPosition`] if the text is empty, too long, or has another character.
     pub fn new(digits: &str) -> Result<Self, InvalidPosition> {
         let number = digits.trim_start_matches('0');
         if digits.is_empty() || number.len() > Self::MAX_DIGITS || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -25,7 +25,7 @@ impl Position {
         Ok(Self(format!("{number:0>width$}", width = Self::MAX_DIGITS)))
     }
 
-    /// About how large it is.
+    /// The approximate value.
     pub(super) fn magnitude(&self) -> f64 {
         self.0.trim_start_matches('0').parse().unwrap_or(0.0)
     }
@@ -59,7 +59,7 @@ impl fmt::Debug for Position {
     }
 }
 
-/// A text that is no position: empty, too long, or with another character than a digit.
+/// A text that is not a position: empty, too long, or with a character that is not a digit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a position has 1 to {max} decimal digits", max = Position::MAX_DIGITS)]
 pub struct InvalidPosition;

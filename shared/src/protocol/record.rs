@@ -1,4 +1,4 @@
-//! What is remembered of one (namespace, principal, key).
+//! The record of one (namespace, principal, key).
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,20 +9,20 @@ use super::{EpochMs, EpochS, Fingerprint, History, PrincipalDigest, RecordId, Tr
 #[cfg(any(test, feature = "test-util"))]
 use super::{Fingerprinter, Key, Principal};
 
-/// The item that remembers one operation.
+/// The stored state of one operation.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Record {
-    /// Where it is stored.
+    /// Its primary key.
     pub id: RecordId,
     /// The name of the protected operation, for people; never part of the lookup.
     pub operation: Arc<str>,
-    /// Who asked, as a digest, for people; nothing in a record of an older version.
+    /// The digest of the principal, for people; `None` in a record of an older version.
     pub principal: Option<PrincipalDigest>,
-    /// What it is about, for whoever reconciles it.
+    /// What the operation is about, for reconciling it.
     pub subject: Option<Subject>,
-    /// What "the same request" was when the current attempt began.
+    /// The fingerprint of the request when the current attempt began.
     pub fingerprint: Fingerprint,
-    /// The server-made id, kept over all attempts and handed to other systems as their idempotency key.
+    /// The server-made id, kept for all attempts and passed to other systems as their idempotency key.
     pub transaction: TransactionId,
     /// The number of the last attempt, from 1; it only grows.
     pub attempt: u64,
@@ -30,19 +30,20 @@ pub struct Record {
     pub created: EpochMs,
     /// When it was last written.
     pub updated: EpochMs,
-    /// The trace in which the first attempt began, for people, where that is known.
+    /// The trace in which the first attempt began, if known. For people.
     pub trace: Option<Trace>,
-    /// Where it stands.
+    /// The current state.
     pub state: State,
-    /// Of a record that nobody holds: the token of whoever made it so, by ending a claim or by writing without one.
-    /// Nothing in a record that is held, or was written by an older version.
+    /// The token that ended the last claim, or that wrote without one. `None` while the record is held, or if an older
+    /// version wrote it.
     pub ended_by: Option<OwnerToken>,
     /// What happened to it, for people.
     pub history: History,
 }
 
 impl Record {
-    /// The expiration, which only a settled or a released record has: what may still take effect is never forgotten.
+    /// The expiration, which only a settled or released record has: an operation that may still take effect is never
+    /// forgotten.
     #[must_use]
     pub const fn expiration(&self) -> Option<EpochS> {
         match &self.state {
@@ -52,14 +53,14 @@ impl Record {
         }
     }
 
-    /// Whether the expiration has passed. DynamoDB deletes late (within days), so a record that is still there
-    /// may have expired long ago.
+    /// Whether the expiration has passed. DynamoDB deletes late (within days), so a record may still be stored long
+    /// after.
     #[must_use]
     pub fn has_expired(&self, now: EpochMs) -> bool {
         self.expiration().is_some_and(|expiration| expiration <= now.seconds())
     }
 
-    /// Who holds it.
+    /// The current holder, if any.
     #[must_use]
     pub const fn holder(&self) -> Option<&Holder> {
         match &self.state {
@@ -68,7 +69,7 @@ impl Record {
         }
     }
 
-    /// The token of its last write, which distinguishes that write from every other one.
+    /// The token of the last write, which distinguishes it from every other write.
     #[must_use]
     pub const fn writer(&self) -> Option<OwnerToken> {
         match self.holder() {
@@ -77,7 +78,7 @@ impl Record {
         }
     }
 
-    /// What it was settled as, if it is.
+    /// The resolution and the answer, if the record is settled.
     #[must_use]
     pub const fn settled(&self) -> Option<(Resolution, &Settled)> {
         match &self.state {
@@ -90,7 +91,7 @@ impl Record {
 
 #[cfg(any(test, feature = "test-util"))]
 impl Record {
-    /// A record for tests, which name the members that matter: a first attempt whose outcome is not known.
+    /// A sample record for tests that set only the members they need: a first attempt with an unknown outcome.
     ///
     /// # Panics
     /// Never: its key and its principal are valid.
@@ -115,21 +116,21 @@ impl Record {
     }
 }
 
-/// Where a record stands. A combination that must not occur cannot be written down.
+/// The state of a record. Impossible combinations cannot be expressed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum State {
     /// PROCESSING under a claim.
     Processing(Holder),
-    /// PROCESSING, and nobody holds it: nothing was executed, the next claim begins again.
+    /// PROCESSING without a holder: nothing was executed, and the next claim begins again.
     Released {
-        /// From when on it counts as absent.
+        /// When the record starts to count as absent.
         expiration: EpochS,
     },
     /// SUCCESS: it happened, and this is the answer.
     Success(Settled),
     /// FAILED: it did not happen and will not, and this is the answer.
     Failed(Settled),
-    /// UNKNOWN: whether it happened is not known; held by whoever reconciles it at the moment.
+    /// UNKNOWN: it is not known whether it happened. Held while it is being reconciled.
     Unknown(Option<Holder>),
 }
 
@@ -155,12 +156,12 @@ pub enum Status {
     Success,
     /// Settled: it did not happen and will not.
     Failed,
-    /// Not known; waits for evidence.
+    /// It is not known whether it happened; the record waits for evidence.
     Unknown,
 }
 
 impl Status {
-    /// The word that is stored.
+    /// The stored word.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -171,7 +172,7 @@ impl Status {
         }
     }
 
-    /// The status behind a stored word.
+    /// The status for a stored word.
     #[must_use]
     pub fn from_stored(word: &str) -> Option<Self> {
         [Self::Processing, Self::Success, Self::Failed, Self::Unknown]
@@ -189,17 +190,17 @@ pub enum Resolution {
     Failed,
 }
 
-/// What a settled record keeps.
+/// The contents of a settled record.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Settled {
-    /// What to replay.
+    /// The answer to replay.
     pub response: Response,
-    /// From when on the record counts as absent.
+    /// When the record starts to count as absent.
     pub expiration: EpochS,
 }
 
 impl Settled {
-    /// Whether all of the response is here.
+    /// Whether the record contains the whole answer.
     #[must_use]
     pub const fn is_whole(&self) -> bool {
         match &self.response {
@@ -209,12 +210,13 @@ impl Settled {
     }
 }
 
-/// What to replay; only the layer above knows its form.
+/// The stored answer; only the layer above knows its form.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Response {
-    /// All of it.
+    /// The whole answer.
     Whole(Vec<u8>),
-    /// It was too long for the record: its parts are stored in this many further items, written in the same transaction.
+    /// The answer was too long for the record: it is stored in this many further items, written in the same
+    /// transaction.
     Parts(u32),
 }
 
@@ -224,19 +226,19 @@ impl From<Vec<u8>> for Response {
     }
 }
 
-/// The exclusive right to one attempt, as the record shows it.
+/// The holder of the exclusive right to one attempt, as the record shows it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Holder {
-    /// Whose it is.
+    /// The token of the holder's claim.
     pub owner: OwnerToken,
-    /// Until when it is respected. A hint for others, never a licence: the owner's writes are guarded by its token.
+    /// When the claim may be taken over. The lease only informs others: the owner's writes are guarded by its token.
     pub lease: EpochMs,
 }
 
-/// The token of one claim: 16 random bytes that nobody else has.
+/// The token of one claim: 16 random bytes that no other claim has.
 ///
-/// Every later write of the claim is conditioned on it, and it tells the lost reply of our own write
-/// from somebody else's claim.
+/// Every later write of the claim is conditioned on it, and it distinguishes our own write, whose reply was lost, from
+/// another call's claim.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct OwnerToken(pub [u8; 16]);
 
@@ -246,9 +248,9 @@ impl fmt::Debug for OwnerToken {
     }
 }
 
-/// The server-made id of one operation: a UUIDv7, the same over all its attempts.
+/// The server-made id of one operation: a UUIDv7, the same for all its attempts.
 ///
-/// Handed to other systems as *their* idempotency key, so that a repeat is one effect there too (guarantee G8).
+/// Passed to other systems as *their* idempotency key, so that a repetition is one effect there too (guarantee G8).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TransactionId(Uuid);
 
@@ -259,14 +261,14 @@ impl TransactionId {
         Self(uuid::Builder::from_unix_timestamp_millis(now.0, &random).into_uuid())
     }
 
-    /// The id behind stored bytes.
+    /// An id from stored bytes.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(Uuid::from_bytes(bytes))
     }
 
-    /// When it was made, by the clock that made it: at the first claim, or when an earlier id was given up. Never later
-    /// than it was used. Nothing if it is no UUIDv7.
+    /// When the id was made, by the clock that made it: at the first claim, or when an earlier id was given up. It was
+    /// not used before. `None` if it is not a UUIDv7.
     #[must_use]
     pub fn made(self) -> Option<EpochMs> {
         let (seconds, nanoseconds) = self.0.get_timestamp().filter(|_| self.0.get_version_num() == 7)?.to_unix();
@@ -286,23 +288,23 @@ impl fmt::Display for TransactionId {
     }
 }
 
-/// What an operation is about, in the words of the application: what whoever reconciles it must know to look for
-/// evidence, and people to weigh it. It is stored in clear from the claim on, so name things, not persons.
+/// What an operation is about, in the application's own format: what a reconciler must know to look for evidence, and
+/// an operator to assess it. It is stored in clear text from the claim on, so do not put personal data into it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Subject(String);
 
 impl Subject {
-    /// The longest subject that is accepted: a settled record is to fit one write unit with it.
+    /// The maximum length of a subject in bytes, chosen so that a settled record with it fits one write unit.
     pub const MAX_BYTES: usize = 256;
 
-    /// Checks a subject; nothing if it is longer than [`Subject::MAX_BYTES`] or empty.
+    /// Validates a subject; `None` if it is empty or longer than [`Subject::MAX_BYTES`].
     #[must_use]
     pub fn new(text: impl Into<String>) -> Option<Self> {
         let text = text.into();
         (!text.is_empty() && text.len() <= Self::MAX_BYTES).then_some(Self(text))
     }
 
-    /// The application's words.
+    /// The text of the subject.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0

@@ -1,5 +1,5 @@
-//! Points in time, with their unit in the type: a lease counts milliseconds, an expiration counts seconds,
-//! and a comparison across the two does not compile.
+//! Points in time, with the unit in the type: a lease is in milliseconds, an expiration in seconds, and comparing the
+//! two does not compile.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -14,14 +14,14 @@ impl EpochMs {
         EpochS(self.0 / 1000)
     }
 
-    /// The point in time `duration` later; the last one there is, if that lies beyond it.
+    /// The point in time `duration` later; the latest representable one if that would overflow.
     #[must_use]
     pub fn plus(self, duration: Duration) -> Self {
         let later_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         Self(self.0.saturating_add(later_ms))
     }
 
-    /// How long it is from `earlier` to this point in time; zero if this is the earlier one.
+    /// The duration from `earlier` to this point in time; zero if `earlier` is the later one.
     #[must_use]
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
@@ -41,7 +41,8 @@ impl From<SystemTime> for EpochMs {
 pub struct EpochS(pub u64);
 
 impl EpochS {
-    /// The point in time `duration` later, rounded up to whole seconds: a record is never kept for less than asked.
+    /// The point in time `duration` later, rounded up to whole seconds, so that a record is never kept too short a
+    /// time.
     #[must_use]
     pub fn plus(self, duration: Duration) -> Self {
         let whole = duration.as_secs() + u64::from(duration.subsec_nanos() > 0);

@@ -1,4 +1,4 @@
-//! Where in a distributed trace something happened, for people; it decides nothing.
+//! The position in a distributed trace, for people; nothing depends on it.
 
 use std::fmt;
 
@@ -15,20 +15,20 @@ pub struct Trace {
 pub struct TraceId([u8; 16]);
 
 impl Trace {
-    /// How many bytes are stored.
+    /// The length of the stored form in bytes.
     pub const BYTES: usize = 25;
 
     /// The name of the header, attribute or member that carries one.
     pub const NAME: &'static str = "traceparent";
 
-    /// A span of a trace; nothing if one of the ids is zero, which stands for none.
+    /// Creates a span of a trace; `None` if one of the ids is zero, which is invalid.
     #[must_use]
     pub fn new(id: [u8; 16], span: [u8; 8], sampled: bool) -> Option<Self> {
         (id != [0; 16] && span != [0; 8]).then_some(Self { id: TraceId(id), span, sampled })
     }
 
-    /// Reads a `traceparent`: `00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01`. Of a version above 00, what is
-    /// known of it.
+    /// Parses a `traceparent`: `00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01`. A version above 00 is read as
+    /// far as its fields are known.
     #[must_use]
     pub fn from_traceparent(text: &str) -> Option<Self> {
         let mut parts = text.trim().split('-');
@@ -38,7 +38,7 @@ impl Trace {
         Self::new(id, span, flags & 1 == 1).filter(|_| version != u8::MAX && is_whole)
     }
 
-    /// Reads a header of X-Ray: `Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1`.
+    /// Parses an X-Ray header: `Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1`.
     #[must_use]
     pub fn from_xray(text: &str) -> Option<Self> {
         let member = |name: &str| text.split(';').find_map(|part| part.trim().strip_prefix(name)?.strip_prefix('='));
@@ -50,7 +50,7 @@ impl Trace {
         Self::new(id, bytes(member("Parent")?)?, member("Sampled") == Some("1"))
     }
 
-    /// The trace behind stored bytes.
+    /// A trace from stored bytes.
     #[must_use]
     pub fn from_bytes(stored: [u8; Self::BYTES]) -> Option<Self> {
         let (mut id, mut span) = ([0; 16], [0; 8]);
@@ -59,7 +59,7 @@ impl Trace {
         Self::new(id, span, stored[24] == 1)
     }
 
-    /// The bytes that are stored.
+    /// The stored bytes.
     #[must_use]
     pub fn to_bytes(self) -> [u8; Self::BYTES] {
         let mut stored = [0; Self::BYTES];
@@ -75,13 +75,13 @@ impl Trace {
         self.id
     }
 
-    /// The id of the span in it.
+    /// The id of the span.
     #[must_use]
     pub const fn span(self) -> [u8; 8] {
         self.span
     }
 
-    /// Whether somebody keeps the span.
+    /// Whether the span is sampled.
     #[must_use]
     pub const fn is_sampled(self) -> bool {
         self.sampled
@@ -109,7 +109,7 @@ impl fmt::Display for TraceId {
     }
 }
 
-/// Two lower-case hexadecimal digits for each byte, and nothing else.
+/// Decodes exactly two lower-case hexadecimal digits per byte.
 fn bytes<const N: usize>(digits: &str) -> Option<[u8; N]> {
     let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
     if digits.len() != 2 * N || !digits.bytes().all(is_digit) {

@@ -1,4 +1,4 @@
-//! The writes of a claim: what the record becomes, and under which condition.
+//! The writes of a claim: the new record, and the condition of each write.
 
 use super::TransactionId;
 use super::{
@@ -6,7 +6,7 @@ use super::{
     State, Status,
 };
 
-/// A conditional write: the whole record as it shall be, and what must hold for that.
+/// A conditional write: the whole new record, and what must hold for the write.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Write {
     /// The record after the write.
@@ -16,8 +16,8 @@ pub struct Write {
 }
 
 impl Write {
-    /// Whether the attempt that this write begins follows one whose outcome is uncertain. Only a begin over nothing,
-    /// over an expired or over a released record does not.
+    /// Whether this write begins an attempt after one whose outcome is uncertain. That is not the case if there was no
+    /// record, or an expired or released one.
     #[must_use]
     pub fn follows_uncertain(&self) -> bool {
         match &self.condition {
@@ -26,12 +26,12 @@ impl Write {
         }
     }
 
-    /// Whether what was found in place of the expected record is the result of this very write.
+    /// Whether the record found in place of the expected one is the result of this very write.
     ///
-    /// The SDK repeats a request whose reply was lost; the repeat then fails on what the first one wrote.
-    /// The token of whoever wrote it tells that from everybody else's writes (guarantee G4), and transaction, attempt
-    /// and state from the other writes under the same token. What else the record says is no evidence: another call may
-    /// have said the same.
+    /// The SDK repeats a request whose reply was lost; the condition of the repetition then fails on what the first one
+    /// wrote. The writer's token distinguishes that from other writers' records (guarantee G4); transaction, attempt
+    /// and state distinguish it from other writes under the same token. The rest of the record is no evidence: another
+    /// call may have written the same.
     #[must_use]
     pub fn made(&self, found: &Record) -> bool {
         found.writer().is_some()
@@ -62,23 +62,25 @@ pub fn settle(claimed: Record, owner: OwnerToken, resolution: Resolution, settle
     end(claimed, owner, settled_state(resolution, settled), settled_event(resolution), now)
 }
 
-/// Releases a claimed record: nothing was executed, anybody may begin again. Attempt number and transaction id stay.
+/// Releases a claimed record: nothing was executed, and the next call may begin again. Attempt number and transaction
+/// id stay.
 ///
-/// Not for an attempt that [follows an uncertain one](Write::follows_uncertain): it can only speak for itself, and a
-/// release would let another request begin under a key whose first request may have had its effect.
+/// Not for an attempt that [follows an uncertain one](Write::follows_uncertain): it knows nothing about the effects of
+/// the earlier one, and a release would let another request begin under a key whose first request may have had its
+/// effect.
 #[must_use]
 pub fn release(claimed: Record, owner: OwnerToken, expiration: EpochS, now: EpochMs) -> Write {
     end(claimed, owner, State::Released { expiration }, HistoryEvent::Released, now)
 }
 
-/// Abandons a claimed record: whether its effects happened is not known. It has no expiration and no holder.
+/// Abandons a claimed record: it is not known whether its effects happened. It has no expiration and no holder.
 #[must_use]
 pub fn abandon(claimed: Record, owner: OwnerToken, now: EpochMs) -> Write {
     end(claimed, owner, State::Unknown(None), HistoryEvent::Abandoned, now)
 }
 
-/// Gives up a claim that may have been made, since its reply was lost, and under which nothing ran: releases it, or
-/// abandons it where an earlier attempt may have had its effects. Nothing, if the write claims nothing.
+/// Gives up a claim whose reply was lost, which may have been made, and under which nothing ran. Releases it, or
+/// abandons it if an earlier attempt may have had its effects. `None` if the write claims nothing.
 #[must_use]
 pub fn give_up(claim: Write, expiration: EpochS, now: EpochMs) -> Option<Write> {
     let owner = claim.record.holder()?.owner;
@@ -89,7 +91,7 @@ pub fn give_up(claim: Write, expiration: EpochS, now: EpochMs) -> Option<Write> 
     })
 }
 
-/// Instead of taking over a record whose outcome is uncertain, makes it UNKNOWN for others to reconcile.
+/// Makes a record with an uncertain outcome UNKNOWN, for others to reconcile, instead of taking it over.
 #[must_use]
 pub fn mark_unknown(takeover: Write) -> Write {
     let Write { record, condition } = takeover;
@@ -100,15 +102,16 @@ pub fn mark_unknown(takeover: Write) -> Write {
     Write { record: Record { state: State::Unknown(None), ended_by, history, ..record }, condition }
 }
 
-/// Extends the lease of a claim, as long as it is still ours.
+/// Extends the lease of a claim that is still ours.
 #[must_use]
 pub fn extend(claimed: Record, holder: Holder, now: EpochMs) -> Write {
     let condition = Condition::Owned { owner: holder.owner };
     Write { record: Record { updated: now, state: State::Processing(holder), ..claimed }, condition }
 }
 
-/// Goes on with a reconciled record whose effect was prevented: the claim that holds it as UNKNOWN becomes one that
-/// runs, as a further attempt under a new transaction id. The old id must not be used again: the other side refuses it.
+/// Continues a reconciled record whose effect was prevented: the claim that holds it as UNKNOWN becomes one that runs,
+/// as a further attempt under a new transaction id. The external system refuses the old id, so it must not be used
+/// again.
 #[must_use]
 pub fn restart(claimed: Record, holder: Holder, transaction: TransactionId, now: EpochMs) -> Write {
     let owner = holder.owner;
@@ -128,7 +131,7 @@ pub fn reopen(
     end(Record { transaction, ..claimed }, owner, State::Released { expiration }, HistoryEvent::Prevented, now)
 }
 
-/// The one write of single-write mode: instead of claiming, puts the record as settled, in the transaction of the effects.
+/// The only write of single-write mode: puts the settled record without a claim, in the transaction of the effects.
 #[must_use]
 pub fn begin_settled(begin: Write, resolution: Resolution, settled: Settled) -> Write {
     let Write { record, condition } = begin;

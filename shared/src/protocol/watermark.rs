@@ -1,41 +1,46 @@
-//! The watermark of a partition: up to where its records are done.
+//! The watermark of a partition: the position up to which its records are done.
 //!
-//! **A repetition, or another record at an old place?** Both show a position at or below the watermark. A repetition is
-//! to be skipped; but a topic that was deleted and created again starts its offsets again, and to skip those records
-//! would lose them in silence. So the watermark keeps *witnesses*, in constant space: places, and digests of the records
-//! that ran there. A record that stands at the place of a witness and has another digest is
-//! [evidently another](Step::Regression), and so is the whole batch that it came with, for what Lambda delivers of a
-//! partition at a time is of one life of it.
+//! **Repetition, or another record at an old position?** Both have a position at or below the watermark. A repetition
+//! is to be skipped. But a topic that was deleted and created again restarts its offsets, and skipping those records
+//! would lose them silently. So the watermark keeps *witnesses*, in constant space: positions, and digests of the
+//! records that ran there. A record at the position of a witness but with another digest is [evidently
+//! another](Step::Regression). So is the whole batch that it came in, because one batch of a partition never mixes
+//! records from before and after a re-creation.
 //!
-//! Witnesses are
+//! The witnesses are
 //!
 //! * the first record that was ever run, which a recreated topic delivers first;
-//! * records at places about twice as far as the one before, so that a recreated topic whose first records are not
-//!   delivered (retention has removed them, or the mapping starts at the latest) meets one before long;
-//! * the last ones of the latest runs: what Lambda repeats begins within the batch that it could not checkpoint, and that
-//!   batch's last record is one of these. The watermark itself is always one.
+//! * records at positions about twice as far as the one before, so that a recreated topic whose first records are not
+//!   delivered (retention has removed them, or the mapping starts at the latest) soon reaches one;
+//! * the last records of the latest runs: a batch that Lambda repeats begins within the batch that it could not
+//!   checkpoint, and that batch's last record is one of these. The watermark itself is always one.
 //!
-//! Time stamps are no evidence: they are of producers, whose clocks are wrong. A record that the mapping gave up on, and
-//! that comes again after others were run, was never run, has a time stamp that may be newer than all of theirs, and is
-//! nevertheless no regression. A repetition never has another digest, so there is no false alarm.
+//! Timestamps are no evidence: they come from producers, whose clocks are wrong. A record that the mapping gave up on,
+//! and that is delivered again after later records ran, has never run. Its timestamp may be newer than all of theirs,
+//! and it is still no regression. A repetition always has the same digest, so there is no false alarm.
 //!
-//! **What stays undetected** is a recreated topic of which a whole batch lies below the watermark and meets no witness: its
-//! first life was first run at a later place than its start, and the new one has not come to there; or the batch falls
-//! between two witnesses. One whose first records ran before a batch of its earlier life came to its end, and whose next
-//! ones stand at none of that batch's witnesses. And one whose records at the witnesses' places are equal, to the time
-//! stamp. It is the operator who deletes a topic: give it a new generation then. The other way round, what changes how
-//! Lambda hands a record over (a schema registry that is given to the mapping) changes its digest, and looks like another
-//! record.
+//! **Undetected** is a recreated topic in these cases:
+//!
+//! * A whole batch lies below the watermark and reaches no witness: the first records that ever ran were behind the
+//!   start of the old topic, and the new topic has not reached that position yet; or the batch falls between two
+//!   witnesses.
+//! * Its first records ran before a batch of the old topic came to its end, and its next ones are at none of that
+//!   batch's witnesses.
+//! * Its records at the witnesses' positions are identical, including their timestamps.
+//!
+//! If you delete a topic, give it a new generation. There is also a false alarm: a change to how Lambda encodes a
+//! record (a schema registry that is added to the mapping) changes its digest, so that the record looks like another
+//! one.
 
 use super::Position;
 use crate::protocol::EpochMs;
 
-/// What a watermark compares of a record.
+/// What a watermark compares about a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecordDigest {
-    /// Its place.
+    /// Its position.
     pub position: Position,
-    /// Its timestamp, in epoch milliseconds, by the source's clocks. Of no weight.
+    /// Its timestamp in epoch milliseconds, by the source's clocks. It decides nothing.
     pub timestamp_ms: i64,
     /// The first 16 bytes of a SHA-256 over timestamp, key and value.
     pub digest: [u8; 16],
@@ -44,40 +49,40 @@ pub struct RecordDigest {
 /// A record that was run, remembered as evidence.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Witness {
-    /// Its place.
+    /// Its position.
     pub position: Position,
     /// Its digest.
     pub digest: [u8; 16],
 }
 
-/// Up to where a partition is done.
+/// The position up to which a partition is done, with its witnesses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Watermark {
-    /// Counts the moves: what a write's condition compares.
+    /// Counts the moves; a write's condition compares it.
     pub version: u64,
     /// The last record that is done; none after a rewind to the start.
     pub position: Option<Position>,
-    /// The newest timestamp of all records that were run. For people, and for earlier versions, which cannot read a
-    /// watermark without it; nothing is decided by it.
+    /// The newest timestamp of all records that ran. For people, and for earlier versions, which cannot read a
+    /// watermark without it; it decides nothing.
     pub newest_ms: i64,
-    /// The last move.
+    /// The time of the last move.
     pub updated: EpochMs,
-    /// Records that were run, as evidence, in the order of their places.
+    /// Records that ran, as evidence, in the order of their positions.
     pub witnesses: Vec<Witness>,
 }
 
-/// What a record means, by the watermark.
+/// What the watermark says about a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// It is above the watermark, next or behind a gap.
+    /// It is above the watermark, directly or after a gap.
     Run,
     /// It is at or below the watermark: done.
     Duplicate,
-    /// It is at or below the watermark and evidently not what was there: a witness has another digest.
+    /// It is at or below the watermark but evidently another record: a witness has another digest.
     Regression,
 }
 
-/// Reads a record.
+/// Compares a record with the watermark.
 #[must_use]
 pub fn decide(watermark: Option<&Watermark>, record: &RecordDigest) -> Step {
     match watermark.filter(|watermark| watermark.covers(&record.position)) {
@@ -89,20 +94,20 @@ pub fn decide(watermark: Option<&Watermark>, record: &RecordDigest) -> Step {
     }
 }
 
-/// How many bytes the places and digests of all witnesses may have, so that a watermark is one write unit: 8 witnesses of
-/// Kinesis, whose numbers have 56 digits, and about 20 of Kafka.
+/// The total size of all witnesses' positions and digests, limited so that a watermark is one write unit: 8 witnesses
+/// for Kinesis, whose numbers have 56 digits, and about 20 for Kafka.
 const WITNESS_BYTES: usize = 640;
 
-/// How many last ones of the latest runs are kept in any case.
+/// How many of the latest runs' last records are kept, as far as they fit.
 const LATEST: usize = 7;
 
 impl Watermark {
-    /// Where no record has run.
+    /// The watermark before any record ran.
     const fn start(now: EpochMs) -> Self {
         Self { version: 0, position: None, newest_ms: i64::MIN, updated: now, witnesses: Vec::new() }
     }
 
-    /// The watermark after a run of records above it, in order. Unchanged except for its version if there are none.
+    /// The watermark after a run of records above it, in order. If there are none, only its version and time change.
     #[must_use]
     pub fn after(watermark: Option<&Self>, run: &[RecordDigest], now: EpochMs) -> Self {
         let mut next = watermark.cloned().unwrap_or_else(|| Self::start(now));
@@ -125,8 +130,8 @@ impl Watermark {
         next
     }
 
-    /// Removes witnesses that are too many: never the first, and of those before the latest the one whose neighbours are
-    /// the nearest to each other, by their ratio.
+    /// Removes surplus witnesses: never the first, and of those before the latest, the one whose neighbours are closest
+    /// to each other by ratio.
     fn thin_out(&mut self) {
         while self.witnesses.iter().map(Witness::bytes).sum::<usize>() > WITNESS_BYTES {
             let ratio = |index: &usize| {
@@ -139,17 +144,17 @@ impl Watermark {
         }
     }
 
-    /// Whether this place is at or below it.
+    /// Whether this position is at or below the watermark.
     pub(crate) fn covers(&self, position: &Position) -> bool {
         self.position.as_ref().is_some_and(|last| position <= last)
     }
 
-    /// The witness of this place.
+    /// The witness at this position.
     pub(crate) fn witness(&self, position: &Position) -> Option<&Witness> {
         self.witnesses.iter().find(|witness| witness.position == *position)
     }
 
-    /// The watermark rewound to a place, or to the start: what is above runs, or runs again.
+    /// The watermark moved back to a position, or to the start: records above it run, or run again.
     #[must_use]
     pub fn rewound(watermark: Option<&Self>, to: Option<Position>, now: EpochMs) -> Self {
         let mut next = watermark.cloned().unwrap_or_else(|| Self::start(now));
@@ -166,7 +171,7 @@ impl Witness {
         Self { position: record.position.clone(), digest: record.digest }
     }
 
-    /// About how many bytes of the item it takes.
+    /// The approximate size of the witness in the item, in bytes.
     fn bytes(&self) -> usize {
         self.position.to_string().len() + 21
     }
@@ -178,7 +183,7 @@ mod tests {
 
     use super::*;
 
-    /// A partition whose records' content follows from a salt; produced one a second, with producers' clocks that differ.
+    /// A partition whose records' content follows from a salt; one record per second, by producers whose clocks differ.
     fn record(position: u64, salt: u64) -> RecordDigest {
         let mut digest = [0; 16];
         digest[..8].copy_from_slice(&(position.wrapping_mul(31) ^ salt).to_be_bytes());
@@ -257,7 +262,7 @@ mod tests {
         }
     }
 
-    /// A recreated topic may be delivered from any place on; it must not go far until a witness stands in its way.
+    /// A recreated topic may be delivered from any position; it must soon reach a witness.
     #[test]
     fn from_whatever_place_on_a_topic_created_anew_is_delivered_it_meets_a_witness_before_long() {
         let offsets: Vec<u64> = (0..1_000_000).collect();

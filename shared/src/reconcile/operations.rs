@@ -1,14 +1,13 @@
-//! Which records one reconciles.
+//! The operations whose records a reconciler may settle.
 
 use crate::engine::Operation;
 use crate::protocol::{Record, Subject};
 
-/// The operations that one has declared, each with its settings: whoever reconciles looks at their records only.
+/// The operations that a reconciler handles, each with its settings. Records of other operations are left alone.
 ///
-/// A table may be shared, and a record does not say in which namespace its key was chosen. So a record is taken for one
-/// of a declared operation only if it has the operation's name *and* says what it is about in the operation's words. A
-/// record of another name, of other words or without a subject is somebody else's: it is neither asked about, nor
-/// taken over, nor written.
+/// A table may be shared, and a record does not show the namespace of its key. So a record counts as one of a declared
+/// operation only if it has that operation's name *and* a subject in that operation's format. A record with another
+/// name, another format or no subject belongs to another application: it is not looked up, taken over or written.
 ///
 /// ```
 /// use idempotency::Operation;
@@ -34,21 +33,21 @@ struct Declared {
 }
 
 impl Operations {
-    /// None: every record is somebody else's.
+    /// No operations: every record belongs to another application.
     #[must_use]
     pub const fn new() -> Self {
         Self { declared: Vec::new() }
     }
 
-    /// Declares an operation. `is_own` tells whether a subject is in its words. Its retention is what a record is kept
-    /// for that is settled or released by evidence.
+    /// Declares an operation. `is_own` returns whether a subject has the operation's format. The operation's retention
+    /// applies to records that are settled or released by evidence.
     #[must_use]
     pub fn with(mut self, operation: Operation, is_own: fn(&Subject) -> bool) -> Self {
         self.declared.push(Declared { operation, is_own });
         self
     }
 
-    /// The declared operation that this record is of; nothing if it is somebody else's.
+    /// The declared operation that this record belongs to; `None` if it belongs to another application.
     #[must_use]
     pub fn of(&self, record: &Record) -> Option<&Operation> {
         let subject = record.subject.as_ref()?;
@@ -57,7 +56,7 @@ impl Operations {
         Some(&declared.operation)
     }
 
-    /// All of them, for a layer to protect them under the same settings.
+    /// All declared operations, for example to protect them with the same settings in a layer.
     pub fn iter(&self) -> impl Iterator<Item = &Operation> {
         self.declared.iter().map(|declared| &declared.operation)
     }
