@@ -1,31 +1,31 @@
-//! Sequence numbers: each device, or user, numbers what it sends, and a high-water mark shows what is next.
+//! Sequence numbers: each device or user numbers its messages, and a high-water mark holds the last number that ran.
 //!
-//! The mark is an item that moves in the transaction of the effects, so that effects and mark never disagree. It
-//! never forgets what a record forgets when it expires: a message that was kept back for years is still a
-//! duplicate. Beside it each number has an [`Entry`], which keeps a digest of what came under it.
+//! The mark is an item that moves in the transaction of the effects, so that effects and mark never disagree. Unlike a
+//! record, it does not expire: a message that was held back for years is still a duplicate. Each number also has an
+//! [`Entry`], which keeps a digest of the message that used it.
 //!
-//! | number | [`Step`] | what becomes of it |
+//! | number | [`Step`] | result |
 //! |---|---|---|
 //! | one above the mark | `Next` | runs |
 //! | at or below the mark, the entry has this content | `Duplicate` | is settled without its effects |
 //! | at or below the mark, the entry has other content | `Duplicate` | is a conflict: nothing is written, it is returned and counted |
 //! | further above | `Gap` | by [`Gap`]: held, or accepted |
 //!
-//! **A conflict** is a device that used a number twice, or that started its numbers again (it was replaced, or lost its
-//! memory). To settle it as a duplicate would swallow what it says; so it is [`Outcome::Conflict`], comes again, and
-//! ends among the dead letters or at the on-failure destination, for people to see. What is not noticed: a message of
-//! a device that started again and sends, to the last digit, what the number was used for; and a number whose entry
-//! is gone, or was written by a version that kept no digest: that one counts as a duplicate.
+//! **A conflict** occurs when a device used a number twice, or restarted its numbers (it was replaced, or lost its
+//! memory). Settling the message as a duplicate would lose its content. So it is [`Outcome::Conflict`], is delivered
+//! again, and ends in the dead-letter queue or at the on-failure destination, where operators see it. Two cases go
+//! unnoticed: a device that restarted sends exactly the content for which the number was used before; or a number's
+//! entry is gone, or was written by a version that kept no digest. Such messages count as duplicates.
 //!
-//! **With single-write mode.** Mark and entry are two more effects of the message, besides its own record, and there is no
-//! read before: the conditions of the write decide, and where one fails the item that broke it distinguishes a duplicate from
-//! a conflict and from a gap.
-//! A message whose record is there is answered from the record, whatever the mark says; a lost reply is recognised by
-//! the record, before the mark is looked at. A held message has no record: it comes again, goes to the dead-letter
-//! queue after too many receives, and posts once when it is redriven after the missing one.
+//! **With single-write mode.** Mark and entry are two more effects of the message, besides its own record, and nothing
+//! is read first: the conditions of the write decide. If one fails, the item that broke it distinguishes a duplicate
+//! from a conflict and from a gap. A message that has a record is answered from the record, whatever the mark is; a
+//! lost reply is recognised by the record, before the mark is examined. A held message has no record: it is delivered
+//! again, moves to the dead-letter queue after too many receives, and takes effect once when it is redriven after the
+//! missing one.
 //!
-//! A stream that starts its numbers again (a device that was replaced) needs a new name: under the old one its messages
-//! are conflicts.
+//! A stream that restarts its numbers (a replaced device) needs a new name: under the old one its messages are
+//! conflicts.
 //!
 //! [`Outcome::Conflict`]: crate::Outcome::Conflict
 
@@ -40,28 +40,28 @@ use crate::engine::{Attempt, EffectRefusal};
 use crate::protocol::Fingerprint;
 use crate::store::dynamodb::Item;
 
-/// What to do about a number that is further above the mark than the next.
+/// What to do about a number that is not the next one but further above the mark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Gap {
-    /// It waits until those before it have come: for what must be complete, like money.
+    /// The message waits until the missing ones have run: for data that must be complete, like money.
     Hold,
-    /// It runs and moves the mark. Those in between count as duplicates when they come late: for what only the latest
-    /// of matters, like a position.
+    /// The message runs and moves the mark. The missing ones count as duplicates if they come later: for data of which
+    /// only the latest value matters, like a position.
     Accept,
 }
 
-/// What a number means, by the mark.
+/// How a number relates to the mark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// It is the next.
+    /// It is the next number.
     Next,
-    /// It was here before.
+    /// It was used before.
     Duplicate,
-    /// Others are missing before it.
+    /// Numbers before it are missing.
     Gap,
 }
 
-/// Reads a number. Streams begin with 1; `mark` is the highest number that ran, or nothing.
+/// Compares a number with the mark. Streams begin with 1; `mark` is the highest number that ran, or `None`.
 #[must_use]
 pub fn decide(mark: Option<u64>, number: NonZeroU64) -> Step {
     match number.get().checked_sub(mark.unwrap_or(0)) {
@@ -71,7 +71,8 @@ pub fn decide(mark: Option<u64>, number: NonZeroU64) -> Step {
     }
 }
 
-/// What is stored of a number: an item of the application's choice, and in it a digest of what came under the number.
+/// What is stored about a number: an item that the application defines, with a digest of the message that used the
+/// number.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Entry {
     item: Item,
@@ -79,11 +80,12 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// `item` has a key that follows from stream and number alone, and whatever else the application keeps there; the gate
-    /// adds the attribute `content`. Give it an expiration only if a number may be used again after it.
+    /// Creates an entry. `item` has a key that follows from stream and number alone, and any other attributes of the
+    /// application; the gate adds the attribute `content`. Set an expiration only if the number may be used again after
+    /// it.
     ///
-    /// `content` is the digest of all that makes a message of this number the same. It must be the same over every way by
-    /// which a message may come, and over releases: it is stored.
+    /// `content` is the digest of everything that makes two messages with this number the same. It is stored, so it
+    /// must be the same for every channel through which a message may come, and across releases.
     #[must_use]
     pub const fn new(item: Item, content: Fingerprint) -> Self {
         Self { item, content }
@@ -114,24 +116,24 @@ pub struct SequenceGate {
     gap: Gap,
 }
 
-/// The attribute of the mark.
+/// The attribute that holds the mark.
 const MARK: &str = "sequence";
 
 /// The attribute of an entry that holds the digest.
 const CONTENT: &str = "content";
 
 impl SequenceGate {
-    /// A gate whose marks and entries are items of this table: a mark has a number attribute `sequence`, an entry a binary
-    /// one `content`.
+    /// A gate whose marks and entries are items of this table: a mark has a number attribute `sequence`, an entry a
+    /// binary attribute `content`.
     pub fn new(table: impl Into<String>, gap: Gap) -> Self {
         Self { table: table.into(), gap }
     }
 
-    /// Adds to an attempt the effects that store the entry of this number and move its stream's mark to it, if the number
-    /// may run. To be called before other effects are added: of several that are refused the first one decides.
+    /// Adds to an attempt the effects that store the entry of this number and move its stream's mark to it, if the
+    /// number may run. Call it before you add other effects: if several are refused, the first one decides.
     ///
-    /// `mark` is the key of the stream's mark. Not to be used under a claim: there a refused effect leaves the outcome
-    /// unknown.
+    /// `mark` is the key of the stream's mark. Do not use this under a claim: there, a refused effect leaves the
+    /// outcome unknown.
     pub fn pass(&self, attempt: &Attempt<TransactWriteItem>, mark: Item, number: NonZeroU64, entry: Entry) {
         let (gap, content) = (self.gap, entry.content);
         let insert = self.insert(entry, mark.keys().min().expect("a key has a name"));
@@ -139,7 +141,7 @@ impl SequenceGate {
         attempt.add_guarded_effect(self.advance(mark, number), move |found| refusal(found, number, gap));
     }
 
-    /// Before the mark: where the number was used, the entry shows for what.
+    /// Comes before the mark: if the number was used, the entry shows for which content.
     fn insert(&self, Entry { mut item, content }: Entry, key: &str) -> TransactWriteItem {
         item.insert(CONTENT.to_owned(), AttributeValue::B(Blob::new(content.as_bytes())));
         let put = Put::builder()
@@ -170,11 +172,11 @@ impl SequenceGate {
     }
 }
 
-/// What the entry that was found in the way means.
+/// Interprets the entry that already exists.
 fn used(found: Option<&Item>, content: Fingerprint) -> EffectRefusal {
     let Some(found) = found else { return EffectRefusal::Unexpected };
     match found.get(CONTENT) {
-        // Of a version that kept no digest: then the number alone tells, as it did there.
+        // Written by a version that kept no digest: then only the number decides, as it did there.
         None => EffectRefusal::AppliedBefore,
         Some(AttributeValue::B(stored)) => match <[u8; Fingerprint::BYTES]>::try_from(stored.as_ref()) {
             Ok(stored) if stored == *content.as_bytes() => EffectRefusal::AppliedBefore,
@@ -187,7 +189,7 @@ fn used(found: Option<&Item>, content: Fingerprint) -> EffectRefusal {
     }
 }
 
-/// What the mark that was found in the way means.
+/// Interprets the mark that broke the condition.
 fn refusal(found: Option<&Item>, number: NonZeroU64, gap: Gap) -> EffectRefusal {
     let mark = match found.and_then(|item| item.get(MARK)) {
         None => None,
@@ -222,7 +224,7 @@ mod tests {
             mut deliveries in prop::collection::vec(1_u64..30, 0..200),
         ) {
             let (mut mark, mut ran) = (None, Vec::new());
-            // Held ones come again, until nothing moves any more.
+            // Held messages are delivered again, until nothing moves any more.
             loop {
                 let before = ran.len();
                 deliveries.retain(|number| {

@@ -1,14 +1,15 @@
-//! Optimistic items: load, modify, and store if nobody else has meanwhile.
+//! Items with optimistic locking: load, modify, and store unless another writer has stored in between.
 //!
-//! Each store writes a version that is one higher, on the condition that the version is still the one that was loaded,
-//! and a random stamp, by which the repeat of a write whose reply was lost recognises its own: the item keeps the stamps of
-//! its last eight stores, for others may have stored it between the write and its repeat. A version is compared and never
-//! a value, so that an item which was changed there and back counts as changed.
+//! Each store increments the version, on the condition that the stored version is the one that was loaded. It also
+//! writes a random stamp, by which a retry whose reply was lost recognises its own write. The item keeps the stamps of
+//! its last eight stores, because others may have stored it between the write and its retry. Only versions are
+//! compared, never values, so an item that was changed there and back counts as changed.
 //!
-//! For a sum that many writers add to, this is the wrong tool: each of them would read first, and all but one of those
-//! that read the same version would start again. A relative update (`SET balance = balance + :change`) in a transaction
-//! that cannot be applied twice needs no read and loses to nobody; so the ledger's balances are moved. Use a versioned
-//! item where the new value is computed from the old one in a way that an expression cannot say.
+//! For a sum that many writers add to, this is the wrong tool: each of them would read first, and of those that read
+//! the same version all but one would have to start again. A relative update (`SET balance = balance + :change`), in a
+//! transaction that cannot be applied twice, needs no read and never conflicts on the version; the example
+//! application's ledger moves its balances that way. Use a versioned item if the new value is computed from the old one
+//! in a way that an expression cannot state.
 
 use std::fmt;
 use std::time::Duration;
@@ -24,19 +25,19 @@ use crate::engine::{Entropy, NoEntropy, SystemEntropy};
 use crate::store::BoxError;
 use crate::store::dynamodb::Item;
 
-/// The attribute of the version, a number from 1.
+/// The version attribute, a number from 1.
 const VERSION: &str = "version";
 
-/// The attribute of the stamps of the last stores, newest first.
+/// The attribute with the stamps of the last stores, newest first.
 const STAMPS: &str = "stamps";
 
-/// One for each store: random, used for no other.
+/// Each store has one: random, and used for no other.
 const STAMP_BYTES: usize = 16;
 
-/// More than others can store while the SDK repeats a request.
+/// More than the number of stores that others can make while the SDK retries a request.
 const KEPT_STAMPS: usize = 8;
 
-/// Items of one table that have a version.
+/// Versioned items of one table.
 ///
 /// ```no_run
 /// use std::collections::HashMap;
@@ -59,10 +60,10 @@ pub struct VersionedTable {
     attempts: usize,
 }
 
-/// An item as it was loaded, to be changed and stored.
+/// An item as it was loaded, to be modified and stored.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Versioned {
-    /// The attributes, without those of the key and of the version. None if there is no item yet.
+    /// The attributes, without those of the key and of the version. Empty if there is no item yet.
     pub item: Item,
     key: Item,
     /// 0 if there is no item yet.
@@ -75,51 +76,51 @@ pub struct Versioned {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum VersionedError {
-    /// Others stored it every time between our load and our store. Nothing was written.
+    /// Other writers stored it each time between our load and our store. Nothing was written.
     #[error("others changed the item {attempts} times in a row; nothing was written")]
     Contended {
-        /// How often it was tried.
+        /// The number of attempts.
         attempts: usize,
     },
-    /// The table could not be reached. Whether the last store took effect is not known.
+    /// The table could not be reached. It is not known whether the last store took effect.
     #[error("the table did not answer")]
     Unavailable(#[source] BoxError),
-    /// The item has no version that is a number, so that it is not one of these.
+    /// The item has no numeric version, so it is not a versioned item.
     #[error("the item has no version that is a number")]
     NotVersioned,
-    /// There is no randomness for a stamp. Nothing was written.
+    /// There was no randomness for a stamp. Nothing was written.
     #[error(transparent)]
     NoEntropy(#[from] NoEntropy),
 }
 
 impl VersionedTable {
-    /// The items of a table.
+    /// The versioned items of a table.
     pub fn new(client: Client, table: impl Into<String>) -> Self {
         Self { client, table: table.into(), attempts: 10 }
     }
 
-    /// How often [`VersionedTable::update`] tries, at least once. Default: 10.
+    /// The maximum number of attempts of [`VersionedTable::update`], at least 1. Default: 10.
     #[must_use]
     pub fn attempts(mut self, attempts: usize) -> Self {
         self.attempts = attempts.max(1);
         self
     }
 
-    /// Loads an item as it is now (strongly consistent).
+    /// Loads the current item (strongly consistent).
     ///
     /// # Errors
-    /// [`VersionedError::Unavailable`], [`VersionedError::NotVersioned`].
+    /// [`VersionedError::Unavailable`] or [`VersionedError::NotVersioned`].
     pub async fn load(&self, key: Item) -> Result<Versioned, VersionedError> {
         let request = self.client.get_item().table_name(&self.table).set_key(Some(key.clone())).consistent_read(true);
         let found = request.send().await.map_err(unavailable)?.item;
         Versioned::read(key, found)
     }
 
-    /// The store of an item as one effect of a commit. The commit is refused if somebody else has stored it meanwhile:
-    /// load it again then.
+    /// The store of an item, as an effect of a commit. The commit is refused if another writer has stored the item
+    /// since it was loaded: load it again then.
     ///
     /// # Errors
-    /// [`VersionedError::NoEntropy`].
+    /// [`VersionedError::NoEntropy`] if there is no randomness for a stamp.
     pub fn effect(&self, versioned: Versioned) -> Result<TransactWriteItem, VersionedError> {
         let Store { item, condition, previous, .. } = Store::of(versioned)?;
         let put = Put::builder()
@@ -132,13 +133,13 @@ impl VersionedTable {
         Ok(TransactWriteItem::builder().put(put.build().expect("has a table and an item")).build())
     }
 
-    /// Loads, modifies and stores an item by itself, again with a little delay where somebody else was faster. The
-    /// item as it is then.
+    /// Loads, modifies and stores an item, and returns it as stored. If another writer was faster, it tries again after
+    /// a short delay.
     ///
-    /// `modify` may run several times, each time on the item as it is at that time.
+    /// `modify` may run several times, each time on the newly loaded item.
     ///
     /// # Errors
-    /// [`VersionedError`]; of these only [`VersionedError::Unavailable`] leaves open whether it was stored.
+    /// Any [`VersionedError`]. Only after [`VersionedError::Unavailable`] is it unknown whether the item was stored.
     pub async fn update(&self, key: Item, modify: impl Fn(&mut Item)) -> Result<Versioned, VersionedError> {
         let mut delays = backoff().build();
         let mut loaded = self.load(key).await?;
@@ -166,8 +167,8 @@ impl VersionedTable {
             .expression_attribute_names("#version", VERSION)
             .set_expression_attribute_values(previous)
             .return_values_on_condition_check_failure(AllOld);
-        // A transaction that is under way on the item refuses the put, which the SDK does not repeat. It is repeated as it
-        // is, with its stamp: an earlier try may have got through.
+        // A concurrent transaction on the item refuses the put, which the SDK does not retry. We retry it unchanged,
+        // with its stamp, because an earlier attempt may have been applied.
         let put = || async { request.clone().send().await.map_err(SdkError::into_service_error) };
         let in_the_way = |error: &PutItemError| error.is_transaction_conflict_exception();
         let error = match put.retry(backoff().with_max_times(self.attempts)).when(in_the_way).await {
@@ -181,7 +182,8 @@ impl VersionedTable {
             PutItemError::ConditionalCheckFailedException(refused) => refused.item,
             _ => None,
         };
-        // The SDK repeats a request whose reply was lost; the repeat then fails on what the first one wrote.
+        // The SDK retries a request whose reply was lost; the condition of the retry then fails on what the first one
+        // wrote.
         let found = Versioned::read(key, found)?;
         match found.has_stamp_of(&stored) {
             true => Ok(Stored::Applied(found)),
@@ -192,11 +194,11 @@ impl VersionedTable {
 
 enum Stored {
     Applied(Versioned),
-    /// Somebody else was faster; this is what is there now.
+    /// Another writer was faster; this is the stored item.
     Refused(Versioned),
 }
 
-/// The whole item as it shall be, and its condition.
+/// The whole new item, and its condition.
 struct Store {
     item: Item,
     condition: &'static str,
@@ -225,7 +227,7 @@ impl Store {
 }
 
 impl Versioned {
-    /// How often it was stored.
+    /// The number of times the item has been stored.
     #[must_use]
     pub const fn version(&self) -> u64 {
         self.version
@@ -247,7 +249,7 @@ impl Versioned {
         Ok(Self { item, key, version, stamps })
     }
 
-    /// Whether this item has gone through that store.
+    /// Whether this item contains the stamp of that store.
     fn has_stamp_of(&self, stored: &Self) -> bool {
         let stamp = stored.stamps.get(..STAMP_BYTES);
         self.stamps.chunks_exact(STAMP_BYTES).any(|other| Some(other) == stamp)

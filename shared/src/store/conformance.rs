@@ -1,6 +1,6 @@
-//! What every store must do, as one suite: run [`all`] against yours.
+//! The conformance suite for stores: run [`all`] against yours.
 //!
-//! Needs the feature `test-util`. It panics where a store does not conform, like any test.
+//! Needs the feature `test-util`. Like any test, it panics if a store does not conform.
 
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime};
@@ -12,8 +12,8 @@ use crate::protocol::{
     TransactionId, Write, abandon, begin_settled, release, reopen, restart, settle,
 };
 
-/// What the suite calls now: an hour ahead of the clock, so that nothing of it has expired to a store that deletes by its
-/// server's clock.
+/// The suite's current time: an hour ahead of the clock, so that a store that deletes by its server's clock has expired
+/// nothing of it.
 static NOW: LazyLock<EpochMs> = LazyLock::new(|| EpochMs::from(SystemTime::now()).plus(Duration::from_secs(60 * 60)));
 
 const FIRST: OwnerToken = OwnerToken([1; 16]);
@@ -21,8 +21,8 @@ const SECOND: OwnerToken = OwnerToken([2; 16]);
 
 /// Runs the whole suite against a store.
 ///
-/// `effect` makes an effect with a condition of its own: the second one of a name must be refused. The suite
-/// uses records and effects of fresh, random names, so it may run many times against one table.
+/// `effect` makes an effect with a condition of its own: a second effect of the same name must be refused. The suite
+/// uses records and effects with fresh random names, so it may run many times against one table.
 ///
 /// # Panics
 /// If the store does not conform.
@@ -46,7 +46,8 @@ pub async fn all<S: Store>(store: S, effect: impl Fn(String) -> S::Effect) {
     of_64_takeovers_at_once_one_wins(&store).await;
 }
 
-/// Hexadecimal digits that compress to no less than half their length, for answers that are to be long once stored.
+/// Hexadecimal digits, which compress to no less than half their length, for answers that must still be long when
+/// stored.
 #[must_use]
 pub fn digits(bytes: usize) -> String {
     let mut state = 88_172_645_463_325_252_u64;
@@ -94,7 +95,7 @@ async fn an_answer_of_any_length_is_read_back_whole<S: Store>(store: &S) {
     }
 }
 
-/// A key that expired and is used again: the parts of its earlier life are replaced, and never read for the later one.
+/// A key that expired and is used again: the parts of its earlier answer are replaced and never read for the later one.
 async fn the_parts_of_an_answer_are_those_of_its_own_record<S: Store>(store: &S) {
     let settled = |length| Settled { response: long(length).into(), expiration: NOW.seconds() };
     let first = Write { record: record(State::Success(settled(3 * PART_BYTES))), ..begin(FIRST) };
@@ -134,7 +135,7 @@ async fn a_long_answer_and_the_effects_are_written_together_or_not_at_all<S: Sto
     assert_eq!(whole(store, &write.record.id).await, Some(long(PART_BYTES + 1)));
 }
 
-/// The answer of a record, from wherever it is.
+/// The answer of a record, from the record or from its parts.
 async fn whole<S: Store>(store: &S, id: &RecordId) -> Option<Vec<u8>> {
     let record = store.read(id).await.expect("readable")?;
     match &record.settled()?.1.response {
@@ -147,8 +148,8 @@ fn long(length: usize) -> Vec<u8> {
     (0..length).map(|index| (index / 251 + index % 251).to_le_bytes()[0]).collect()
 }
 
-/// Every condition against every state, and against nothing: the store's reading of a condition (an expression,
-/// say) and the protocol's must agree.
+/// Every condition against every state, and against no record: the store's implementation of a condition (such as an
+/// expression) must agree with the protocol's.
 async fn every_condition_holds_exactly_where_the_protocol_says<S: Store>(store: &S) {
     let mut found = vec![None];
     found.extend(all_states().into_iter().map(Some));
@@ -159,11 +160,11 @@ async fn every_condition_holds_exactly_where_the_protocol_says<S: Store>(store: 
                 None => None,
             };
             let target = stored.clone().unwrap_or_else(|| record(State::Unknown(None)));
-            // Another attempt, so that no refusal is taken for our own write.
+            // A different attempt number, so that no refusal is mistaken for our own write.
             let write = Write { record: Record { attempt: 99, ..target }, condition };
             let expected = write.condition.holds(stored.as_ref());
             if stored.is_none() && matches!(write.condition, Condition::Owned { .. }) {
-                // The end of a claim on a record that is gone: never applied, and no record comes into being.
+                // The end of a claim on a record that is gone is never applied and creates no record.
                 assert_eq!(apply(store, &write).await, Written::Refused(None));
                 assert_eq!(store.read(&write.record.id).await.expect("readable"), None);
                 continue;
@@ -194,7 +195,7 @@ async fn a_repeat_of_our_own_write_is_recognised<S: Store>(store: &S) {
         for write in [&begin, &end] {
             assert_eq!(apply(store, write).await, Written::Applied, "{write:?}");
             let again = apply(store, write).await;
-            // The claim goes on after a restart, so that its write may take effect again: to no effect.
+            // After a restart the claim continues, so its write may apply again, without consequence.
             let restarted = matches!(write.record.state, State::Processing(_)) && write.record.attempt > 7;
             assert!(again == Written::Recognised || (restarted && again == Written::Applied), "{write:?}: {again:?}");
         }
@@ -202,8 +203,8 @@ async fn a_repeat_of_our_own_write_is_recognised<S: Store>(store: &S) {
     }
 }
 
-/// Two calls that settle over one release share its transaction and its next attempt, and their answers may be alike, or
-/// kept in as many parts.
+/// Two calls that settle over one release share its transaction and its next attempt. Their answers may be equal, or
+/// stored in equally many parts.
 async fn another_write_that_settles_without_a_claim_is_not_taken_for_our_own<S: Store>(store: &S) {
     for (ours, theirs) in [(7, 7), (7, 8), (PART_BYTES + 1, PART_BYTES + 1), (PART_BYTES + 1, PART_BYTES + 2)] {
         let released = place(store, State::Released { expiration: later() }).await;
@@ -276,8 +277,8 @@ async fn effects_and_record_are_written_together_or_not_at_all<S: Store>(
     let settle = settle(claimed, FIRST, Resolution::Success, answer(later()), *NOW);
     let effects = || vec![effect(one.clone()), effect(two.clone())];
     assert_eq!(store.write(&settle, effects()).await.expect("answered"), Written::Applied);
-    // A store may also recognise the repeat by a token of its own and answer as it did at first. Either way the
-    // effects were not applied again, or they would have been refused.
+    // A store may also recognise the repetition by its own token and answer as the first time. Either way the effects
+    // were not applied again, or they would have been refused.
     let again = store.write(&settle, effects()).await.expect("answered");
     assert!(matches!(again, Written::Applied | Written::Recognised), "{again:?}");
 
@@ -363,7 +364,7 @@ fn all_conditions() -> Vec<Condition> {
     conditions
 }
 
-/// Puts a record of this state in place.
+/// Stores a record in this state.
 async fn place<S: Store>(store: &S, state: State) -> Record {
     let write = Write { record: record(state), condition: Condition::Vacant { now: EpochS(0) } };
     assert_eq!(apply(store, &write).await, Written::Applied);

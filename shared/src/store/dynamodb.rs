@@ -1,7 +1,7 @@
-//! Records in a DynamoDB table with a partition key only.
+//! A store in a DynamoDB table that has only a partition key.
 //!
-//! An existing Powertools table can be used as it is: its key attribute is `id`, its TTL attribute
-//! `expiration`, and our ids start with `idempotency:`, which no id of Powertools does. All names are settable.
+//! An existing Powertools table can be used as it is: its key attribute is `id`, its TTL attribute `expiration`, and
+//! our ids start with `idempotency:`, which no Powertools id does. All names are settable.
 
 mod client;
 mod error;
@@ -39,21 +39,22 @@ use expression::Expression;
 /// The attributes of an item.
 pub type Item = HashMap<String, AttributeValue>;
 
-/// A write of the business in the record's transaction, on any table.
+/// An application's write in the record's transaction, to any table.
 ///
-/// Its condition's failure shows the item if the effect asks for it with `ReturnValuesOnConditionCheckFailure`.
+/// If its condition fails, the store returns the item only if the effect requests it with
+/// `ReturnValuesOnConditionCheckFailure`.
 impl TransactionalEffect for TransactWriteItem {
     type Item = Item;
 }
 
-/// A [`Store`] on a DynamoDB table.
+/// A [`Store`] in a DynamoDB table.
 ///
-/// One request per write: `PutItem`, or one `TransactWriteItems` where there are effects, or an answer that is too long
-/// for the record. Each is conditional and asks for the old item if its condition fails, so that a refusal needs no
-/// second request to be understood.
+/// One request per write: `PutItem`, or one `TransactWriteItems` if there are effects or the answer is too long for the
+/// record. Each write is conditional and requests the old item if its condition fails, so that a refusal needs no
+/// second request.
 ///
-/// A record is always put as a whole: who may write it knows all of it, and naming the changes takes more bytes than the
-/// rest of the record does.
+/// A record is always written as a whole: its writer knows all of it, and an update expression would be longer than the
+/// rest of the record.
 #[derive(Clone, Debug)]
 pub struct DynamoDbStore {
     client: Client,
@@ -63,7 +64,7 @@ pub struct DynamoDbStore {
 }
 
 impl DynamoDbStore {
-    /// A store on this table, with the default attribute names.
+    /// A store in this table, with the default attribute names.
     pub fn new(client: Client, table: impl Into<String>) -> Self {
         Self { client, table: table.into(), names: Arc::default(), part_bytes: PART_BYTES }
     }
@@ -75,7 +76,7 @@ impl DynamoDbStore {
         self
     }
 
-    /// Cuts long answers into shorter parts, so that few bytes make many.
+    /// Sets a shorter maximum length of an answer's parts, so that tests get many parts from few bytes.
     #[cfg(any(test, feature = "test-util"))]
     #[must_use]
     pub fn with_part_bytes(mut self, part_bytes: usize) -> Self {
@@ -83,10 +84,10 @@ impl DynamoDbStore {
         self
     }
 
-    /// Opens the connection by one cheap read of a record that does not exist.
+    /// Opens the connection with one cheap read of a record that does not exist.
     ///
-    /// For the init phase of a Lambda function, where the processor is not throttled: the first request then
-    /// meets a connection with its TLS handshake done. The result does not matter.
+    /// Call it in the init phase of a Lambda function, where the CPU is not throttled: the first request then finds a
+    /// connection whose TLS handshake is done. The result of the read does not matter.
     pub async fn warm(&self) {
         let absent = RecordId::from_stored("idempotency:warm".into());
         if let Err(error) = self.read(&absent).await {
@@ -111,11 +112,11 @@ impl DynamoDbStore {
         }
     }
 
-    /// The record first: where its condition does not hold, that is the answer, whatever else is refused.
+    /// The record comes first: if its condition does not hold, that decides, whatever else is refused.
     ///
-    /// The SDK gives each request a `ClientRequestToken` of its own, which its repeats share. One that is made from the
-    /// record could be another write's, too, whose content differs: DynamoDB refuses that for ten minutes. So a repeat by
-    /// the engine is known by the record's condition alone, as it is without a transaction.
+    /// The SDK gives each request its own `ClientRequestToken`, which the SDK's retries share. A token derived from the
+    /// record could collide with another write whose content differs, which DynamoDB refuses for ten minutes. So a
+    /// retry by the engine is recognised only by the record's condition, as without a transaction.
     async fn transact(
         &self,
         write: &Write,
@@ -131,7 +132,7 @@ impl DynamoDbStore {
         let request = self.client.transact_write_items().set_transact_items(Some(actions));
         let sent = match parts {
             [] => boxed(request.send()),
-            // For a request with its own settings the SDK builds all of its settings again.
+            // If a request overrides the configuration, the SDK builds its whole configuration again.
             parts => boxed(request.customize().config_override(parts::timeouts(parts)).send()),
         };
         match sent.await {
@@ -165,9 +166,9 @@ impl DynamoDbStore {
 impl Store for DynamoDbStore {
     type Effect = TransactWriteItem;
 
-    /// What one transaction carries (4 MB, 100 items) besides the effects.
+    /// The limits of one transaction (4 MB, 100 items), less the effects.
     ///
-    /// Of an item that an effect changes the length is not known here; 40 KB are kept for each.
+    /// The size of an item that an effect updates is not known here; 40 KB are reserved for each.
     fn max_response_bytes(effects: &[TransactWriteItem]) -> usize {
         parts::max_response_bytes(effects)
     }
@@ -191,8 +192,8 @@ impl Store for DynamoDbStore {
                 self.transact(write, &effects, parts).await
             }
         };
-        // DynamoDB cancels overlapping transactions instead of queueing them, and the SDK does not repeat a
-        // cancelled one ("Amazon DynamoDB transactions: how it works", transaction conflict handling).
+        // DynamoDB cancels overlapping transactions instead of queueing them, and the SDK does not retry a cancelled
+        // one ("Amazon DynamoDB transactions: how it works", transaction conflict handling).
         let started = Instant::now();
         let again = |failure: &Failure| failure.is_contended() && started.elapsed() < retry_budget;
         attempt.retry(contention_backoff()).when(again).await.map_err(StoreError::from)
@@ -205,7 +206,7 @@ impl Store for DynamoDbStore {
         found.item.map(|item| item::to_record(item, &self.names)).transpose()
     }
 
-    /// One consistent read for each part, all at once.
+    /// One consistent read for each part, all concurrently.
     async fn read_parts(&self, record: &Record, parts: u32) -> Result<Option<Vec<u8>>, StoreError> {
         let reads = (0..parts as usize).map(|index| self.read_part(record, index));
         let parts: Option<Vec<Vec<u8>>> = futures::future::try_join_all(reads).await?.into_iter().collect();
@@ -213,16 +214,16 @@ impl Store for DynamoDbStore {
     }
 }
 
-/// Out of the futures around it. That of a request has 6 KB; a future may hold the one that it waits for twice, and the
-/// outermost was moved with hundreds of kilobytes.
+/// Boxed, to keep it out of the surrounding futures. A request's future has 6 KB, and a future may hold the one it
+/// awaits twice: without this, the outermost one, which is moved, would have hundreds of kilobytes.
 fn boxed<'a, F: Future + Send + 'a>(request: F) -> BoxFuture<'a, F::Output> {
     Box::pin(request)
 }
 
-/// How long a write waits for others where it knows no deadline.
+/// How long a write waits for concurrent writes if it knows no deadline.
 const RETRY_BUDGET: Duration = Duration::from_secs(1);
 
-/// Ends with the retry_budget, not with a number: of many that contend for one item, one gets through at a time.
+/// Limited by the retry budget, not by a count: if many contend for one item, one succeeds at a time.
 pub(crate) fn contention_backoff() -> ExponentialBuilder {
     ExponentialBuilder::default()
         .with_jitter()

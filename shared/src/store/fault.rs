@@ -1,4 +1,4 @@
-//! A store that fails as planned, for tests.
+//! A store that fails according to a plan, for tests.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -11,25 +11,25 @@ use super::{ItemOf, Store, StoreError, Written};
 use crate::protocol::watermark::Watermark;
 use crate::protocol::{Record, RecordId, Write};
 
-/// What happens to one write.
+/// The fault of one write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// Nothing: it goes through.
+    /// No fault: the write goes through.
     None,
-    /// It is refused by the service before it takes effect.
+    /// The service refuses the write before it takes effect.
     Refuse,
-    /// It is lost before it takes effect; the caller does not know.
+    /// The request is lost before it takes effect; the caller gets no answer.
     LoseRequest,
-    /// It takes effect, and its reply is lost; the caller does not know.
+    /// The write takes effect and its reply is lost; the caller gets no answer.
     LoseReply,
-    /// It takes effect, its reply is lost, and it is made again, as the SDK does.
+    /// The write takes effect, its reply is lost, and the write is repeated, as the SDK does.
     RepeatAfterLostReply,
 }
 
 impl Fault {
     const ALL: [Self; 4] = [Self::Refuse, Self::LoseRequest, Self::LoseReply, Self::RepeatAfterLostReply];
 
-    /// Every plan with no fault, one, or two over so many writes.
+    /// Every plan with zero, one or two faults over this many writes.
     pub fn pairs(writes: usize) -> impl Iterator<Item = Vec<Self>> {
         let places = (0..writes).flat_map(move |first| (first..writes).map(move |second| (first, second)));
         let faults = || Self::ALL.into_iter().flat_map(|first| Self::ALL.map(|second| (first, second)));
@@ -44,8 +44,8 @@ impl Fault {
     }
 }
 
-/// A store whose writes meet the planned faults, in order; when the plan is used up, they go through. A clone goes on
-/// with the same plan.
+/// A store that applies the planned faults to its writes, in order; after the plan's end they go through. A clone
+/// shares the plan.
 #[derive(Clone, Debug)]
 pub struct FaultyStore<S> {
     inner: S,
@@ -58,7 +58,7 @@ impl<S> FaultyStore<S> {
         Self { inner, plan: Arc::new(Mutex::new(plan.into_iter().collect())) }
     }
 
-    /// Whether all that was planned has been met.
+    /// Whether every planned fault has occurred.
     #[must_use]
     pub fn is_used_up(&self) -> bool {
         self.plan().is_empty()

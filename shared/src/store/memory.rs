@@ -1,4 +1,4 @@
-//! A store in memory, for tests and as a reference: the conditions themselves, evaluated under one mutex.
+//! A store in memory, for tests and as a reference: it evaluates the protocol's own conditions under one mutex.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,26 +11,26 @@ use super::{RefusedEffect, Store, StoreError, TransactionalEffect, Written, part
 use crate::protocol::watermark::Watermark;
 use crate::protocol::{Record, RecordId, TransactionId, Write};
 
-/// About as long as DynamoDB's: one of its transactions has at most 4 MB.
+/// Roughly DynamoDB's limit: one of its transactions has at most 4 MB.
 const MAX_RESPONSE_BYTES: usize = 4 * 1024 * 1024;
 
 /// Records in a map. A clone is another handle to the same map.
 ///
-/// Its effects are [`Effect`]s, counted by name, so that a test can say how often one was applied.
+/// Its effects are [`Effect`]s, counted by name, so that a test can check how often one was applied.
 #[derive(Clone, Debug, Default)]
 pub struct MemoryStore(Arc<Mutex<Contents>>);
 
 #[derive(Debug, Default)]
 struct Contents {
     records: HashMap<RecordId, Record>,
-    /// Long answers, each with the transaction and the attempt that it answers.
+    /// Long answers, each with the transaction and attempt that it belongs to.
     parts: HashMap<RecordId, (TransactionId, u64, Vec<u8>)>,
     effects: HashMap<String, u64>,
     watermarks: HashMap<String, Watermark>,
 }
 
 impl Contents {
-    /// All or nothing.
+    /// Applies all effects or none.
     fn apply(&mut self, effects: Vec<Effect>) -> Result<(), RefusedEffect> {
         let refused = |effect: &Effect| effect.only_once && self.effects.contains_key(&effect.name);
         if let Some(index) = effects.iter().position(refused) {
@@ -46,9 +46,9 @@ impl Contents {
 /// An effect that counts how often it was applied.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Effect {
-    /// What is counted.
+    /// The name under which it is counted.
     pub name: String,
-    /// Whether the transaction is refused if the effect was applied before.
+    /// Whether the transaction is refused if the effect has already been applied.
     pub only_once: bool,
 }
 
@@ -57,12 +57,12 @@ impl TransactionalEffect for Effect {
 }
 
 impl Effect {
-    /// An effect that nothing but the record's own condition keeps from being applied again.
+    /// An effect whose repetition only the record's own condition prevents.
     pub fn named(name: impl Into<String>) -> Self {
         Self { name: name.into(), only_once: false }
     }
 
-    /// An effect with a condition of its own: it refuses to be applied a second time.
+    /// An effect with its own condition, which refuses a second application.
     pub fn only_once(name: impl Into<String>) -> Self {
         Self { name: name.into(), only_once: true }
     }
@@ -81,12 +81,12 @@ impl MemoryStore {
         self.contents().effects.get(name).copied().unwrap_or(0)
     }
 
-    /// Deletes what has expired, as DynamoDB's TTL does at some later time.
+    /// Deletes expired records, as DynamoDB's TTL does at some later time.
     pub fn sweep(&self, now: crate::protocol::EpochMs) {
         self.contents().records.retain(|_, record| !record.has_expired(now));
     }
 
-    /// Loses all long answers, as only a fault of the store would.
+    /// Loses all long answers, which only a fault of the store would do.
     pub fn lose_parts(&self) {
         self.contents().parts.clear();
     }
@@ -135,7 +135,7 @@ impl Store for MemoryStore {
     }
 }
 
-/// As DynamoDB, it takes a limited number of effects, and an item only once.
+/// Like DynamoDB, it accepts a limited number of effects, and each item only once.
 impl Watermarks for MemoryStore {
     async fn watermark(&self, id: &str) -> Result<Option<Watermark>, StoreError> {
         Ok(self.contents().watermarks.get(id).cloned())
@@ -186,7 +186,7 @@ mod tests {
         conformance::all(MemoryStore::new(), Effect::only_once).await;
     }
 
-    /// As DynamoDB may at any time, and other stores do at once.
+    /// Deletes expired records by the server's clock, as DynamoDB may at any time and other stores do at once.
     #[derive(Clone, Default)]
     struct DeletesByItsClock(MemoryStore);
 
@@ -212,7 +212,7 @@ mod tests {
         }
     }
 
-    /// On whatever day the suite runs.
+    /// Independent of the date on which the suite runs.
     #[tokio::test(flavor = "multi_thread")]
     async fn a_store_that_deletes_by_its_servers_clock_conforms() {
         conformance::all(DeletesByItsClock::default(), Effect::only_once).await;

@@ -1,17 +1,17 @@
-//! Long answers: where they are cut.
+//! How long answers are cut into parts.
 
 use crate::protocol::{Response, State, Write};
 
-/// The longest answer that is kept in the record itself (8 KiB).
+/// The longest answer that is stored in the record itself (8 KiB).
 ///
-/// DynamoDB bills a refused claim, which is what a replay is, as a write of the size of the item that it finds: from
-/// here on it is much cheaper to find a small record and to read the answer from other items.
+/// DynamoDB bills a refused claim, and thus a replay, as a write of the size of the item that it finds. For longer
+/// answers it is much cheaper to find a small record and read the answer from other items.
 pub const MAX_RECORD_RESPONSE_BYTES: usize = 8 * 1024;
 
-/// The longest part of an answer: DynamoDB's items end at 400 KB (409,600 bytes), names included.
+/// The longest part of an answer: a DynamoDB item has at most 400 KB (409,600 bytes), including names.
 pub const PART_BYTES: usize = 400 * 1024 - 4 * 1024;
 
-/// The write of the record without its answer, and the answer's parts; nothing if the record keeps its answer.
+/// The write of the record without its answer, and the answer's parts; `None` if the record contains its answer.
 pub(super) fn cut(write: &Write, part_bytes: usize) -> Option<(Write, Vec<&[u8]>)> {
     let (_, settled) = write.record.settled()?;
     let whole = match &settled.response {

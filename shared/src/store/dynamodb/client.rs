@@ -1,4 +1,4 @@
-//! A DynamoDB client with every time-out and retry written down.
+//! A DynamoDB client with explicit time-outs and retries.
 
 use std::time::Duration;
 
@@ -15,18 +15,18 @@ use super::user_agent::UserAgent;
 
 /// Makes a client from the environment of a Lambda function. Make it once per process.
 ///
-/// The defaults of the SDK have no read time-out, so that one lost reply can use up the whole invocation, and
-/// wait about a second before the first retry. Here a try has 1 s, all tries together 1.8 s, and up to three
+/// The SDK's defaults have no read time-out, so that one lost reply can use up the whole invocation, and they wait
+/// about a second before the first retry. Here one attempt has 1 s, all attempts together 1.8 s, and up to three
 /// retries start after about 25 ms: an operation ends within the engine's default margin of 2 s.
 ///
-/// Region, credentials and endpoint come from the [variables that Lambda sets][lambda] and from the
-/// [SDK's own][endpoint] `AWS_ENDPOINT_URL_DYNAMODB`, `AWS_ENDPOINT_URL`, `AWS_USE_FIPS_ENDPOINT` and
-/// `AWS_USE_DUALSTACK_ENDPOINT`. Nothing else is asked: the providers for profiles, roles and containers, which a
-/// function never needs, would be a seventh of its program. Where they are needed, add them:
+/// Region, credentials and endpoint come from the [variables that Lambda sets][lambda] and from the [SDK's
+/// own][endpoint] `AWS_ENDPOINT_URL_DYNAMODB`, `AWS_ENDPOINT_URL`, `AWS_USE_FIPS_ENDPOINT` and
+/// `AWS_USE_DUALSTACK_ENDPOINT`. There are no other sources: the providers for profiles, roles and containers, which a
+/// function never needs, would be a seventh of its binary. If you need them, add them:
 /// `client().config().to_builder().credentials_provider(…)`.
 ///
-/// With the feature `static-user-agent` its user agent is worked out once: the SDK, DynamoDB, the runtime, and the
-/// `app_name` of the settings. It then leaves out which features of the SDK a request uses.
+/// With the feature `static-user-agent` the user agent is computed once: the SDK, DynamoDB, the runtime, and the
+/// `app_name` of the settings. It then omits which features of the SDK a request uses.
 ///
 /// [lambda]: https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html
 /// [endpoint]: https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html
@@ -38,13 +38,13 @@ pub fn client() -> Client {
     Client::from_conf(config.build())
 }
 
-/// What [`client`] is made of, for the clients of other services. The service is named as in `AWS_ENDPOINT_URL_…`.
+/// The configuration of [`client`], for the clients of other services. `service` is its name in `AWS_ENDPOINT_URL_…`.
 pub(crate) fn sdk_config(service: &str) -> SdkConfig {
     let retries = RetryConfig::standard()
         .with_max_attempts(4)
         .with_initial_backoff(Duration::from_millis(25))
         .with_max_backoff(Duration::from_millis(250));
-    // Without a read time-out: a try ends at its own, and another would be another timer of each request.
+    // No read time-out: each attempt already has a time-out, and a second one would cost another timer per request.
     let timeouts = TimeoutConfig::builder()
         .connect_timeout(Duration::from_millis(1000))
         .disable_read_timeout()
@@ -55,7 +55,8 @@ pub(crate) fn sdk_config(service: &str) -> SdkConfig {
         .behavior_version(BehaviorVersion::v2026_01_12())
         .retry_config(retries)
         .timeout_config(timeouts)
-        // It would end a try after 20 s without a byte; the time-outs end it long before, and a check costs.
+        // It would end an attempt after 20 s without a byte; the time-outs end it long before, and the checks cost
+        // time.
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
         .credentials_provider(SharedCredentialsProvider::new(EnvironmentVariableCredentialsProvider::new()))
         .use_fips(is_on("AWS_USE_FIPS_ENDPOINT"))

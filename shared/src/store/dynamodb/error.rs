@@ -1,4 +1,4 @@
-//! What DynamoDB's errors mean for a write: refused, to be repeated, certainly not applied, or not known.
+//! What DynamoDB's errors mean for a write: refused, worth a retry, certainly not applied, or not known.
 
 use aws_sdk_dynamodb::error::{BuildError, ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
@@ -8,17 +8,17 @@ use aws_sdk_dynamodb::types::CancellationReason;
 use super::Item;
 use crate::store::{RefusedEffect, StoreError};
 
-/// Why a request was not answered with success.
+/// Why a request did not succeed.
 #[derive(Debug)]
 pub(super) enum Failure {
-    /// The record's condition did not hold; this is what is stored.
+    /// The record's condition did not hold. Contains the stored item, if any.
     Refused(Option<Item>),
     /// The condition of an effect did not hold.
     EffectRefused(RefusedEffect<Item>),
-    /// Others were in the way: a conflicting transaction, too many requests. A repeat may succeed; this is the error if
-    /// there is no time for it.
+    /// Concurrent writes were in the way: a conflicting transaction, too many requests. A retry may succeed; this is
+    /// the error if there is no time for one.
     Contended(StoreError),
-    /// None of these.
+    /// Any other error.
     Store(StoreError),
 }
 
@@ -27,7 +27,7 @@ impl Failure {
         matches!(self, Self::Contended(_))
     }
 
-    /// A part of an answer was refused although the record was not: something that is no part of ours is in its place.
+    /// A part of an answer was refused although the record was not: a foreign item is in its place.
     pub(super) fn part_in_the_way() -> Self {
         Self::Store(StoreError::NotApplied("another item is in the place of a part of the answer".into()))
     }
@@ -60,9 +60,9 @@ impl Failure {
         Self::from_cancellation(reasons).unwrap_or_else(|| Self::from_sdk(error))
     }
 
-    /// Reads the reasons of a cancelled transaction, one for each action in order, the record's first.
+    /// Interprets the reasons of a cancelled transaction, one per action in order, the record's first.
     ///
-    /// A failed condition is final, so it wins over a conflict or a throttle in the same transaction.
+    /// A failed condition is final, so it takes precedence over a conflict or throttling in the same transaction.
     pub(super) fn from_cancellation(reasons: Vec<CancellationReason>) -> Option<Self> {
         let failed = |reason: &CancellationReason| reason.code() == Some("ConditionalCheckFailed");
         match reasons.iter().position(failed) {
@@ -87,7 +87,7 @@ impl Failure {
     {
         let code = error.code().unwrap_or_default();
         match code {
-            // After the SDK's own tries, of which an earlier one may have got through and only its reply was lost.
+            // After the SDK's own attempts. An earlier one may have been applied and only its reply been lost.
             "TransactionConflictException"
             | "TransactionInProgressException"
             | "ThrottlingException"
@@ -102,11 +102,12 @@ impl Failure {
     }
 }
 
-/// Whether the service said no, or was certainly not asked. All else, a timeout above all, is not known.
+/// Whether the service refused the request, or certainly did not receive it. Otherwise, above all after a time-out, the
+/// result is not known.
 ///
-/// Only the last try is seen here: an earlier one may have been applied before its reply was lost. A refusal
-/// by name still settles it where it repeats for every try (bad request, missing table, no permission);
-/// throttling does not, since an earlier try may have got through.
+/// Only the last attempt is visible here: an earlier one may have been applied before its reply was lost. An error code
+/// still decides if it would be the same for every attempt (bad request, missing table, no permission). Throttling does
+/// not, since an earlier attempt may have been applied.
 fn is_refusal<E: ProvideErrorMetadata, R>(error: &SdkError<E, R>) -> bool {
     const FINAL: [&str; 7] = [
         "ValidationException",
@@ -134,7 +135,7 @@ impl From<Failure> for StoreError {
     fn from(failure: Failure) -> Self {
         match failure {
             Failure::Store(error) | Failure::Contended(error) => error,
-            // Answers, which the callers turn into a `Written` before they come here.
+            // These are results, which the callers turn into a `Written` before they come here.
             Failure::Refused(_) | Failure::EffectRefused(_) => Self::NotApplied("the condition did not hold".into()),
         }
     }

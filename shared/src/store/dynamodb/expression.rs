@@ -8,7 +8,7 @@ use aws_sdk_dynamodb::types::{AttributeValue, Put, ReturnValuesOnConditionCheckF
 use super::item::{self, AttributeNames};
 use crate::protocol::{Condition, RecordVersion};
 
-/// One request's condition with the names and values they refer to.
+/// A request's condition, with the names and values that it refers to.
 pub(super) struct Expression<'a> {
     attributes: &'a AttributeNames,
     pub(super) condition: String,
@@ -17,7 +17,7 @@ pub(super) struct Expression<'a> {
 }
 
 impl<'a> Expression<'a> {
-    /// The expression of this condition.
+    /// The expression for this condition.
     pub(super) fn of(condition: &Condition, attributes: &'a AttributeNames) -> Self {
         let mut expression = Self { attributes, condition: String::new(), names: None, values: None };
         expression.condition = match condition {
@@ -72,7 +72,7 @@ impl<'a> Expression<'a> {
             .build()
     }
 
-    /// How the condition names an attribute.
+    /// The name of an attribute in the condition.
     fn name(&mut self, placeholder: &'static str, attribute: &'a str) -> &'a str {
         if UNRESERVED.contains(&attribute) {
             return attribute;
@@ -87,8 +87,8 @@ impl<'a> Expression<'a> {
     }
 }
 
-/// Names that are no [reserved words][words], of the condition that is written most. Any other may be one, as `status` is,
-/// and gets a placeholder.
+/// Names in the most frequent condition that are not [reserved words][words]. Any other name may be one, as `status`
+/// is, and gets a placeholder.
 ///
 /// [words]: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ReservedWords.html
 const UNRESERVED: [&str; 2] = ["id", "expiration"];

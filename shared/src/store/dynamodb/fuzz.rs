@@ -1,4 +1,4 @@
-//! What is read from DynamoDB, as any bytes, for fuzzing.
+//! Fuzzing of what is read from DynamoDB, from arbitrary bytes.
 
 use std::collections::HashMap;
 
@@ -9,10 +9,10 @@ use serde_json::Value;
 use super::error::Failure;
 use super::item::{AttributeNames, from_record, to_record};
 
-/// An item of any version, as JSON of attributes: unreadable, or a record that is read back as it is written.
+/// An item of any version, as JSON of attributes, is unreadable, or a record that reads back as it was written.
 ///
 /// # Panics
-/// If that is not so.
+/// If that does not hold.
 pub fn record(bytes: &[u8]) {
     let Ok(Value::Object(attributes)) = serde_json::from_slice(bytes) else { return };
     let item: HashMap<_, _> =
@@ -24,11 +24,11 @@ pub fn record(bytes: &[u8]) {
     }
 }
 
-/// The reasons of a cancelled transaction, a line each: a failed condition of the record is never taken for
-/// something that may be repeated.
+/// The reasons of a cancelled transaction, one per line: a failed condition of the record is never reported as worth a
+/// retry.
 ///
 /// # Panics
-/// If that is not so.
+/// If that does not hold.
 pub fn cancellation(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     let codes: Vec<&str> = text.lines().collect();

@@ -1,4 +1,4 @@
-//! A history as bytes: 27 for each entry, so that a healthy record's two entries cost little of its one write unit.
+//! A history as bytes, 27 per entry, so that the two entries of an ordinary record take little of its one write unit.
 
 use crate::protocol::{EpochMs, History, HistoryEntry, HistoryEvent, InvocationId};
 
@@ -16,7 +16,7 @@ pub(super) fn to_bytes(history: &History) -> Vec<u8> {
     bytes
 }
 
-/// What is not a whole entry is left out: a history is for people, and no reason not to read a record.
+/// Drops an incomplete entry: a history is for people, and must not make a record unreadable.
 pub(super) fn from_bytes(bytes: &[u8]) -> History {
     let (entries, _) = bytes.as_chunks::<STEP_BYTES>();
     History::from_entries(entries.iter().map(entry).collect())

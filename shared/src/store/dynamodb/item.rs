@@ -1,4 +1,4 @@
-//! A record as a DynamoDB item, and back.
+//! The conversion between a record and a DynamoDB item.
 
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -17,14 +17,14 @@ pub struct AttributeNames {
     pub expiration: String,
     /// PROCESSING, SUCCESS, FAILED or UNKNOWN (string).
     pub status: String,
-    /// Token of the claim (16 bytes). Absent: nobody holds it.
+    /// Token of the claim (16 bytes). Absent if nobody holds the record.
     pub owner: String,
-    /// Token of whoever ended the last claim, or wrote without one (16 bytes). Absent: somebody holds it, or an older
-    /// version wrote it.
+    /// Token that ended the last claim, or that wrote without one (16 bytes). Absent while the record is held, or if an
+    /// older version wrote it.
     pub ended_by: String,
     /// Number of the attempt (number).
     pub attempt: String,
-    /// End of the lease: epoch milliseconds (number). Absent: nobody holds it.
+    /// End of the lease: epoch milliseconds (number). Absent if nobody holds the record.
     pub lease: String,
     /// Transaction id: a UUIDv7 (string).
     pub transaction: String,
@@ -34,24 +34,24 @@ pub struct AttributeNames {
     pub operation: String,
     /// SHA-256 of the principal (32 bytes).
     pub principal: String,
-    /// What it is about, in the words of the application (string).
+    /// What the operation is about, in the application's format (string).
     pub subject: String,
     /// What happened to it (bytes).
     pub history: String,
-    /// Begin of the first attempt: epoch milliseconds (number).
+    /// Start of the first attempt: epoch milliseconds (number).
     pub created: String,
     /// Last write: epoch milliseconds (number).
     pub updated: String,
-    /// The trace in which the first attempt began: id, span and whether it is sampled (25 bytes).
+    /// The trace in which the first attempt began: id, span and sampling flag (25 bytes).
     pub trace: String,
-    /// What to replay (bytes). Only on settled records, and on the parts of a long answer.
+    /// The answer to replay (bytes). Only on settled records, and on the parts of a long answer.
     pub response: String,
-    /// How many further items (`id` and `#1`, `#2`, …) hold what to replay (number). Only where it is too
-    /// long for the record, in place of `response`.
+    /// How many further items (`id` and `#1`, `#2`, …) contain the answer (number). Replaces `response` if the answer
+    /// is too long for the record.
     pub parts: String,
-    /// Partition key of the sparse index (string). Only on records in UNKNOWN.
+    /// Partition key of the sparse index (string). Only on UNKNOWN records.
     pub unresolved: String,
-    /// The sparse index itself; its sort key is [`created`](Self::created).
+    /// The name of the sparse index; its sort key is [`created`](Self::created).
     pub unresolved_index: String,
 }
 
@@ -83,7 +83,7 @@ impl Default for AttributeNames {
 }
 
 impl AttributeNames {
-    /// What a record has but its answer: all that is read of it where nobody is to be answered.
+    /// All attributes of a record except its answer: enough if no caller is to be answered.
     pub(super) fn of_record(&self) -> [&str; 16] {
         [
             &self.id,
@@ -150,10 +150,10 @@ pub(super) fn from_record(record: &Record, names: &AttributeNames) -> Item {
     item
 }
 
-/// The record of an item.
+/// Reads the record from an item.
 ///
 /// # Errors
-/// [`StoreError::Unreadable`] names the attribute that is missing or of another type.
+/// [`StoreError::Unreadable`] names the attribute that is missing or has another type.
 pub(super) fn to_record(mut item: Item, names: &AttributeNames) -> Result<Record, StoreError> {
     let id = match item.remove(&names.id) {
         Some(AttributeValue::S(id)) => RecordId::from_stored(id),
@@ -180,10 +180,10 @@ pub(super) fn binary(bytes: impl Into<Vec<u8>>) -> AttributeValue {
     AttributeValue::B(Blob::new(bytes))
 }
 
-/// How many partitions the sparse index has.
+/// The number of partitions of the sparse index.
 ///
-/// One takes 1,000 writes a second; a provider's outage can make more records UNKNOWN than that, and a throttled index
-/// throttles its table.
+/// One partition takes 1,000 writes per second. An outage of an external system can make more records UNKNOWN than
+/// that, and a throttled index throttles its table.
 pub(super) const UNRESOLVED_PARTITIONS: u8 = 16;
 
 /// The key of a partition: a hexadecimal digit.
@@ -282,7 +282,7 @@ impl Reader<'_> {
         self.has(name).then(|| self.array(name).map(OwnerToken)).transpose()
     }
 
-    /// For people only: a history that cannot be read must not keep the record from it.
+    /// For people only: an unreadable history must not make the record unreadable.
     fn history(&mut self) -> Result<History, String> {
         let name = &self.names.history;
         Ok(if self.has(name) { history::from_bytes(&self.binary(name)?) } else { History::default() })
@@ -293,7 +293,7 @@ impl Reader<'_> {
         self.array(&self.names.trace).ok().and_then(Trace::from_bytes)
     }
 
-    /// Records of older versions lack some attributes.
+    /// Whether the item has the attribute: records of older versions lack some.
     fn has(&self, name: &str) -> bool {
         self.item.contains_key(name)
     }
@@ -325,7 +325,7 @@ impl Reader<'_> {
     }
 }
 
-/// Says what is wrong without the value, which may be anybody's.
+/// Describes the problem without the value, which may be confidential.
 fn unexpected(name: &str, expected: &str, found: Option<&AttributeValue>) -> String {
     match found {
         Some(_) => format!("`{name}` is not {expected}"),
@@ -428,7 +428,7 @@ mod tests {
         assert!(error.contains("`status` is missing"), "{error}");
     }
 
-    /// Records outlive deployments: what the first version wrote is read as it was meant.
+    /// Records outlive deployments: items of the first version must stay readable.
     #[test]
     fn an_item_of_the_first_version_is_still_read() {
         let id = "idempotency:U6AiWsvy5-YSFD7t7C6hIoT8K0-G2LUZ_fegZk8y-DM";

@@ -1,7 +1,7 @@
 //! The parts of a long answer: further items, written in the record's transaction.
 //!
-//! A part carries the transaction id and the attempt of the record that it belongs to, so that it is never taken for
-//! one of another life of the key, and the record's expiration, so that both are deleted.
+//! A part contains the transaction id and the attempt of its record, so that it is never mistaken for a part of an
+//! earlier use of the key, and the record's expiration, so that both are deleted.
 
 use std::time::Duration;
 
@@ -16,16 +16,16 @@ use crate::store::{MAX_RECORD_RESPONSE_BYTES, PART_BYTES, StoreError};
 const TRANSACTION_ITEMS: usize = 100;
 const TRANSACTION_BYTES: usize = 4 * 1024 * 1024;
 
-/// Kept free for the record, and for what a part has besides its bytes.
+/// Reserved for the record, and for the attributes of a part other than its bytes.
 const RECORD_BYTES: usize = 4 * 1024;
 const PART_OVERHEAD_BYTES: usize = 512;
 
-/// Kept free for an item that an effect changes, of which only the change is known.
+/// Reserved for an item that an effect updates, of which only the update is known.
 const CHANGED_ITEM_BYTES: usize = 40 * 1024;
 
 impl DynamoDbStore {
-    /// Puts a part. Its condition keeps a part of this very transaction as it is; what else is there is of an earlier
-    /// life of the key, which the record's condition has found to be over.
+    /// Puts a part. Its condition leaves a part of this same transaction unchanged; any other item there belongs to an
+    /// earlier use of the key, which the record's condition has found to be over.
     pub(super) fn part_action(&self, record: &Record, index: usize, part: &[u8]) -> Result<TransactWriteItem, Failure> {
         let names = &self.names;
         // Only a settled record has parts, and a settled record expires.
@@ -46,7 +46,7 @@ impl DynamoDbStore {
         Ok(TransactWriteItem::builder().put(put).build())
     }
 
-    /// The bytes of a part, if it is there and belongs to this record.
+    /// The bytes of a part, if it exists and belongs to this record.
     pub(super) async fn read_part(&self, record: &Record, index: usize) -> Result<Option<Vec<u8>>, StoreError> {
         let names = &self.names;
         let request = self.client.get_item().table_name(&self.table).key(&names.id, id(&record.id, index));
@@ -68,13 +68,13 @@ fn id(record: &RecordId, index: usize) -> AttributeValue {
     item::string(format!("{}#{}", record.as_str(), index + 1))
 }
 
-/// How long an answer may be that one transaction carries together with these effects.
+/// The maximum length of an answer that one transaction can carry together with these effects.
 pub(super) fn max_response_bytes(effects: &[TransactWriteItem]) -> usize {
     let used: usize = effects.iter().map(effect_bytes).sum();
     let parts = TRANSACTION_ITEMS.saturating_sub(1 + effects.len());
     let bytes = TRANSACTION_BYTES.saturating_sub(RECORD_BYTES + used);
     let overhead = bytes.div_ceil(PART_BYTES) * PART_OVERHEAD_BYTES;
-    // What stays in the record is small enough to fit with any effects.
+    // An answer that stays in the record is small enough to fit with any effects.
     bytes.saturating_sub(overhead).min(parts * PART_BYTES).max(MAX_RECORD_RESPONSE_BYTES)
 }
 
@@ -82,8 +82,8 @@ fn effect_bytes(effect: &TransactWriteItem) -> usize {
     effect.put.as_ref().map_or(CHANGED_ITEM_BYTES, |put| item_bytes(&put.item))
 }
 
-/// The size as DynamoDB counts it: UTF-8 of names and strings, bytes, about a byte for two digits, and three bytes
-/// for a list or map with one for each member.
+/// The size as DynamoDB counts it: names and strings in UTF-8, bytes, about one byte per two digits, and for a list or
+/// map three bytes plus one per member.
 pub(super) fn item_bytes(item: &Item) -> usize {
     item.iter().map(|(name, value)| name.len() + value_bytes(value)).sum()
 }
@@ -99,12 +99,12 @@ fn value_bytes(value: &AttributeValue) -> usize {
         AttributeValue::Bs(all) => all.iter().map(|bytes| bytes.as_ref().len()).sum(),
         AttributeValue::L(values) => 3 + values.iter().map(|value| 1 + value_bytes(value)).sum::<usize>(),
         AttributeValue::M(members) => 3 + members.len() + item_bytes(members),
-        // A boolean, null, or a kind that is not invented yet.
+        // A boolean, null, or a type that a later SDK adds.
         _ => 1,
     }
 }
 
-/// A long answer takes longer to send than the client's time-outs, which are made for small items, allow.
+/// Longer time-outs: sending a long answer takes longer than the client's defaults, which are made for small items.
 pub(super) fn timeouts(parts: &[&[u8]]) -> Builder {
     let bytes: usize = parts.iter().map(|part| part.len()).sum();
     let attempt = Duration::from_millis(1000 + bytes as u64 / 1024);

@@ -15,7 +15,7 @@ use crate::protocol::{
     TransactionId, Uncertain, abandon, decide, settle,
 };
 
-/// Keeps what is put, gives it back, and remembers every request.
+/// A fake table that stores items, returns them, and records every request.
 #[derive(Clone, Debug, Default)]
 struct Table {
     requests: Arc<Mutex<Vec<Value>>>,
@@ -51,7 +51,7 @@ impl Table {
         DynamoDbStore::new(Client::from_conf(config.build()), "Records").with_names(names)
     }
 
-    /// The attributes that the requests so far name.
+    /// The attributes named in the requests so far.
     fn named(&self) -> Vec<String> {
         let mut named = Vec::new();
         for request in self.requests.lock().iter() {
@@ -64,7 +64,7 @@ impl Table {
     }
 }
 
-/// Every name is another than the default.
+/// Every name differs from the default.
 fn renamed() -> AttributeNames {
     let AttributeNames {
         id,

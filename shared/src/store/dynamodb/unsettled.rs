@@ -1,7 +1,7 @@
-//! Records that wait for a resolution: UNKNOWN ones by the sparse index, abandoned ones by a scan.
+//! Records that wait for a resolution: UNKNOWN ones from the sparse index, abandoned ones from a scan.
 //!
-//! Both readings are eventually consistent and decide nothing. Whoever acts on a record takes it over under a condition
-//! on what was seen.
+//! Both reads are eventually consistent and decide nothing. A process that acts on a record takes it over under a
+//! condition on the version that was read.
 
 use std::collections::HashMap;
 
@@ -12,60 +12,60 @@ use super::{AttributeNames, DynamoDbStore, Item};
 use crate::protocol::{EpochMs, EpochS, Record, RecordId, Status};
 use crate::store::StoreError;
 
-/// A place in the list of UNKNOWN records: after the record with this age and id.
+/// A position in the list of UNKNOWN records: after the record with this start time and id.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct After {
     /// When the record's first attempt began.
     pub created: EpochMs,
-    /// Its id.
+    /// The record's id.
     pub id: RecordId,
 }
 
-/// Some UNKNOWN records, oldest first.
+/// One page of UNKNOWN records, oldest first.
 #[derive(Clone, Debug, Default)]
 pub struct UnknownPage {
     /// The records.
     pub records: Vec<Record>,
-    /// Where the next page begins; nothing if this is the last.
+    /// Where the next page begins; `None` if this is the last.
     pub next: Option<After>,
 }
 
-/// Which part of a table a scan reads next.
+/// The part of a table that a scan reads next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScanPlace {
-    /// The segment, below [`ScanPlace::segments`].
+    /// The segment: a number below [`ScanPlace::segments`].
     pub segment: u16,
-    /// How many segments the table is read in.
+    /// The number of segments that the table is divided into.
     pub segments: u16,
-    /// Where in the segment it goes on; its beginning if nothing.
+    /// Where to continue in the segment; `None` for its beginning.
     pub after: Option<RecordId>,
 }
 
-/// What a part of a table holds that waits for somebody, or for the time to live.
+/// What a scan found in a part of a table.
 #[derive(Clone, Debug, Default)]
 pub struct Scanned {
-    /// PROCESSING under a lease that is over: a sandbox died, and nobody retried.
+    /// PROCESSING records whose lease is over: the owner died, and no client retried.
     pub abandoned: Vec<Record>,
-    /// How many items have expired and are still there.
+    /// The number of items that have expired but are still stored.
     pub expired_present: u64,
-    /// When the first of them expired.
+    /// The earliest expiration of those items.
     pub oldest_expiration: Option<EpochS>,
-    /// How many items were read; each costs its size, whether it is found or not.
+    /// The number of items read. Each costs its size, whether it matches or not.
     pub read: u64,
-    /// Where the segment goes on; nothing at its end.
+    /// Where to continue in the segment; `None` at its end.
     pub after: Option<RecordId>,
 }
 
 impl DynamoDbStore {
-    /// Up to `limit` UNKNOWN records, oldest first, from the sparse index.
+    /// Reads up to `limit` UNKNOWN records, oldest first, from the sparse index.
     ///
-    /// One query for each of the index's partitions, or more where records of another version are in the way, which
-    /// are logged and left out.
+    /// It makes one query per partition of the index, or more if there are records that this version cannot read; those
+    /// are logged and skipped.
     ///
     /// # Errors
     /// [`StoreError::NotApplied`] if the index could not be read.
     pub async fn unknown(&self, limit: usize, after: Option<&After>) -> Result<UnknownPage, StoreError> {
-        // One more than requested shows whether there is a next page.
+        // One more than requested, to show whether there is a next page.
         let partitions = (0..UNRESOLVED_PARTITIONS).map(|number| self.unknown_in(number, limit + 1, after));
         let mut records: Vec<Record> = try_join_all(partitions).await?.into_iter().flatten().collect();
         records.sort_by_key(After::of);
@@ -86,7 +86,8 @@ impl DynamoDbStore {
             .expression_attribute_values(":partition", item::string(item::unresolved_partition(partition)))
             .limit(i32::try_from(limit).unwrap_or(i32::MAX));
         query = match after {
-            // Records of one moment are in no order that a condition could name: those at or before are left out below.
+            // A condition cannot order records of the same millisecond: those at or before the position are filtered
+            // out below.
             Some(after) => query
                 .key_condition_expression("#unresolved = :partition AND #created >= :created")
                 .expression_attribute_names("#created", &names.created)
@@ -105,12 +106,13 @@ impl DynamoDbStore {
         Ok(records)
     }
 
-    /// Reads up to `limit` items of a segment, for abandoned and expired ones.
+    /// Reads up to `limit` items of a segment and returns the abandoned ones and the number of expired ones.
     ///
-    /// It reads the table itself, so it costs half a read unit for each 4 KB whatever it finds: do it rarely, and a
-    /// little at a time.
+    /// It reads the table itself, so it costs half a read unit per 4 KB whatever it finds: run it rarely, and in small
+    /// steps.
     ///
     /// # Errors
+    /// [`StoreError::NotApplied`] if the table could not be read.
     /// [`StoreError::NotApplied`] if the table could not be read.
     pub async fn scan(&self, place: &ScanPlace, now: EpochMs, limit: u16) -> Result<Scanned, StoreError> {
         let names = &self.names;
@@ -123,7 +125,7 @@ impl DynamoDbStore {
             .total_segments(place.segments.into())
             .limit(limit.into())
             .filter_expression(
-                // Parts of long answers expire with their records, and are none themselves.
+                // Parts of long answers expire with their records and are not records themselves.
                 "begins_with(#id, :prefix) AND NOT contains(#id, :part) \
                  AND (#status = :processing AND #lease < :now OR #expiration <= :now_s)",
             )
@@ -160,14 +162,14 @@ impl DynamoDbStore {
 }
 
 impl After {
-    /// The place of this record.
+    /// The position of this record.
     #[must_use]
     pub fn of(record: &Record) -> Self {
         Self { created: record.created, id: record.id.clone() }
     }
 }
 
-/// The record of an item, or a line in the log: one that this version cannot read must not hide the others.
+/// The record of an item, or a log entry: a record that this version cannot read must not hide the others.
 fn readable(item: Item, names: &AttributeNames) -> impl Iterator<Item = Record> {
     let record = item::to_record(item, names);
     if let Err(error) = &record {
@@ -184,7 +186,7 @@ fn expiration(item: &Item, names: &AttributeNames) -> Option<EpochS> {
     item.get(&names.expiration)?.as_n().ok()?.parse().ok().map(EpochS)
 }
 
-/// Reads of each item all but the answer, which nobody reads here.
+/// A projection onto everything except the answer, which is not needed here.
 fn projection(names: &AttributeNames) -> (String, HashMap<String, String>) {
     let names = names.of_record().into_iter().enumerate();
     let names: HashMap<_, _> = names.map(|(number, name)| (format!("#r{number}"), name.to_owned())).collect();

@@ -1,4 +1,4 @@
-//! The user agent: one header of each request, worked out once.
+//! The user agent: one header per request, computed once.
 
 use std::borrow::Cow;
 use std::sync::LazyLock;
@@ -13,10 +13,10 @@ use aws_sdk_dynamodb::meta::PKG_VERSION;
 use aws_smithy_runtime_api::client::interceptors::{disable_interceptor, dyn_dispatch_hint};
 use aws_types::os_shim_internal::Env;
 
-/// Replaces the SDK's own interceptor, which writes the same text into two headers, one of them signed, and works it out
+/// Replaces the SDK's own interceptor, which writes the same text into two headers, one of them signed, and computes it
 /// again for each request: about a tenth of a request's instructions.
 ///
-/// It leaves out which features of the SDK a request uses.
+/// It omits which features of the SDK a request uses.
 #[derive(Debug)]
 pub(super) struct UserAgent;
 

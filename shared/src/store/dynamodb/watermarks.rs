@@ -33,8 +33,8 @@ impl Watermarks for DynamoDbStore {
     ) -> Result<Advanced<Item>, StoreError> {
         let mut actions = vec![self.move_to(id, next)?];
         actions.extend(effects);
-        // The SDK gives each of these requests a token, so that a repeat after a lost reply is answered like the first.
-        // Should that not help, the repeat is refused by the version, and the watermark that is found is our own.
+        // The SDK gives each of these requests a token, so a retry after a lost reply gets the first answer. If that
+        // fails, the retry is refused because of the version, and the watermark that is found is our own.
         let attempt = || async {
             let request = self.client.transact_write_items().set_transact_items(Some(actions.clone()));
             match request.send().await {
@@ -57,7 +57,7 @@ impl Watermarks for DynamoDbStore {
             effect.update.as_ref().and_then(|update| update.expression_attribute_values.as_ref()),
             effect.put.as_ref().map(|put| &put.item),
         ];
-        // Names of tables, expressions and the like.
+        // For names of tables, expressions and the like.
         500 + values.into_iter().flatten().map(item_bytes).sum::<usize>()
     }
 
@@ -68,7 +68,7 @@ impl Watermarks for DynamoDbStore {
                 (Target::Key(key), Target::Item(item)) | (Target::Item(item), Target::Key(key)) => {
                     key.iter().all(|(name, value)| item.get(name) == Some(value))
                 }
-                // Which attributes are the key is not said here.
+                // The key's attribute names are not known here.
                 (Target::Item(one), Target::Item(other)) => one == other,
             },
             _ => false,
@@ -107,8 +107,8 @@ fn refused(id: &str, failure: Failure) -> Result<Advanced<Item>, Failure> {
     }
 }
 
-/// Whether the service has something against the actions themselves: too many, too large, two on one item, one that does
-/// not fit its item.
+/// Whether the service rejects the actions themselves: too many, too large, two for one item, or one that does not fit
+/// its item.
 fn is_rejection<R>(error: &SdkError<TransactWriteItemsError, R>) -> bool {
     matches!(error.code(), Some("ValidationException" | "TransactionCanceledException"))
 }
@@ -130,7 +130,7 @@ fn value_bytes(value: &AttributeValue) -> usize {
     }
 }
 
-/// The item that an action is about.
+/// The item that an action writes.
 enum Target<'a> {
     Key(&'a Item),
     Item(&'a Item),
