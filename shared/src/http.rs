@@ -1,25 +1,25 @@
 //! A tower layer that makes an API behind API Gateway idempotent.
 //!
-//! It reads the `Idempotency-Key` of a request, runs the handler under a claim, and answers duplicates from the
-//! record, as draft-ietf-httpapi-idempotency-key-header-07 asks. Where the draft leaves a choice, this table applies:
+//! It reads a request's `Idempotency-Key`, runs the handler under a claim, and answers duplicates from the record, as
+//! draft-ietf-httpapi-idempotency-key-header-07 specifies. Where the draft leaves a choice, this table applies:
 //!
-//! | request | answer |
+//! | request | response |
 //! |---|---|
-//! | the first under its key | the handler's, unchanged |
+//! | the first with its key | the handler's, unchanged |
 //! | the same again, later | the same status and bytes, `Idempotency-Replayed: true` |
-//! | the same again, meanwhile | 409 `in-progress`, `Retry-After` |
-//! | the same again, meanwhile, with `Prefer: wait=N` | the first's answer once it has ended; else as before |
-//! | another under the same key | 422 `fingerprint-mismatch` |
+//! | the same again, while the first runs | 409 `in-progress`, `Retry-After` |
+//! | the same again, while the first runs, with `Prefer: wait=N` | the first one's response if it ends in time; otherwise as above |
+//! | another request with the same key | 422 `fingerprint-mismatch` |
 //! | one whose outcome is unknown | 409 `outcome-unknown`, `Retry-After` |
 //! | without a key, with a malformed one | 400 `missing-key`, `invalid-key` |
 //! | with a body that lacks a value by which it is compared | 400 `missing-value` |
 //! | without an identified caller | 403 `missing-principal` |
 //! | with the store unreachable | 503 `store-unavailable`, `Retry-After`; nothing ran |
 //!
-//! POST and PATCH are protected; PUT and DELETE by [choice](IdempotencyLayer::protect); other methods pass through.
+//! POST and PATCH are protected; PUT and DELETE are [optional](IdempotencyLayer::protect); other methods pass through.
 //!
-//! A handler gets its attempt by [`Attempt::from_request`](crate::engine::Attempt::from_request), and what the layer
-//! has parsed already by [`Received::from_request`]. The status of its response is read as a
+//! A handler gets its attempt from [`Attempt::from_request`](crate::engine::Attempt::from_request), and everything that
+//! the layer has already parsed from [`Received::from_request`]. The status of its response determines the
 //! [`Verdict`](crate::engine::Verdict): 1xx to 3xx Success; 4xx Failed, except 408, 425 and 429, which are NotExecuted;
 //! 5xx, a panic and a time-out Unknown. To choose another verdict, put a `Verdict<()>` into the extensions of the
 //! response; [`Problem::invalid_request`] does so.
@@ -57,7 +57,7 @@ use crate::reconcile::Resolver;
 use crate::store::{BoxError, Store};
 use resolver::AnyResolver;
 
-/// Makes the handlers below it idempotent.
+/// Makes the wrapped handler idempotent.
 pub struct IdempotencyLayer<S: Store> {
     core: Arc<Core<S>>,
 }
@@ -75,10 +75,11 @@ impl<S: Store> Clone for IdempotencyLayer<S> {
 }
 
 impl<S: Store> IdempotencyLayer<S> {
-    /// A layer on an engine. All its routes share the keys of `namespace`: a key used for another path or method
-    /// is a mismatch.
+    /// Creates a layer on an engine. All its routes share the keys of `namespace`: reusing a key for another path or
+    /// method is a mismatch.
     ///
-    /// The principal is the subject of the request's JWT ([`jwt_subject`]).
+    /// The principal is the subject of the request's JWT ([`jwt_subject`]), unless [`principal`](Self::principal) sets
+    /// another.
     pub fn new(engine: Engine<S>, namespace: impl Into<String>) -> Self {
         Self {
             core: Arc::new(Core {
@@ -117,8 +118,8 @@ impl<S: Store> IdempotencyLayer<S> {
         self.with(|core| core.operation = core.operation.clone().compare(compare))
     }
 
-    /// Settings for the route whose key (`POST /payments`) is the operation's name; the operation keeps its own
-    /// namespace. A name that is a [`Route`] is also one of the layer's [routes](Self::route).
+    /// Sets the operation of the route whose key (`POST /payments`) is its name; the operation keeps its own namespace.
+    /// A name that is a valid [`Route`] also becomes one of the layer's [routes](Self::route).
     #[must_use]
     pub fn operation(self, operation: Operation) -> Self {
         self.with(|core| {
@@ -127,26 +128,28 @@ impl<S: Store> IdempotencyLayer<S> {
         })
     }
 
-    /// A route of the API, for requests where API Gateway names no route or one that matches any path: behind a
-    /// function URL, `$default` and `ANY /{proxy+}`. A request's operation has the name of the route that API Gateway
-    /// names, or else of the layer's route that matches, or else `$default` after its method.
+    /// Adds a route of the API, for requests for which API Gateway names no route or one that matches any path: behind
+    /// a function URL, `$default` and `ANY /{proxy+}`. The name of a request's operation is the route that API Gateway
+    /// names, otherwise the matching route of the layer, otherwise the method and `$default`.
     ///
-    /// It never has the name of the path. The name is a dimension of metrics and stays in memory, and paths contain
-    /// ids: each id would make another metric.
+    /// It is never the path. The name is a dimension of metrics and stays in memory, and paths contain ids: each id
+    /// would make another metric.
     #[must_use]
     pub fn route(self, route: Route) -> Self {
         self.with(|core| core.routes.push(route))
     }
 
-    /// The caller of a request. Default: [`jwt_subject`]. A request without one is answered with 403.
+    /// How to identify the caller of a request. Default: [`jwt_subject`]. A request without a principal is answered
+    /// with 403.
     #[must_use]
     pub fn principal(self, principal: impl Fn(&Request) -> Option<Principal> + Send + Sync + 'static) -> Self {
         self.with(|core| core.principal = Arc::new(principal))
     }
 
-    /// Reads a request once, as a type of the application: the value is put into the extensions of the request, for the
-    /// [subject](Self::subject) and the handler. The function gets what the layer has [received](Received), such
-    /// as the parsed body. It may fail by a type such as `Result`; without a value, the extensions stay as they are.
+    /// Converts a request once into a type of the application: the value is put into the extensions of the request, for
+    /// the [subject](Self::subject) function and the handler. The function gets everything that the layer has
+    /// [received](Received), such as the parsed body. If the conversion can fail, use a type such as `Result`; if it
+    /// returns no value, the extensions stay as they are.
     #[must_use]
     pub fn reading<T: Clone + Send + Sync + 'static>(
         self,
@@ -162,50 +165,50 @@ impl<S: Store> IdempotencyLayer<S> {
 
     /// The subject of a request: what is needed to reconcile it when the request itself is gone. Default: none.
     ///
-    /// It is read before the request is claimed. A request that the function cannot read has no subject.
+    /// The function is called before the request is claimed. A request for which it returns `None` has no subject.
     #[must_use]
     pub fn subject(self, subject: impl Fn(&Request) -> Option<Subject> + Send + Sync + 'static) -> Self {
         self.with(|core| core.subject = Arc::new(subject))
     }
 
-    /// Looks for evidence when a client repeats a request whose outcome is not known. Without a resolver, the answer is
+    /// Looks for evidence when a client retries a request with an unknown outcome. Without a resolver, the response is
     /// `outcome-unknown` until the record has been reconciled in another way.
     #[must_use]
     pub fn resolver(self, resolver: impl Resolver<S::Effect, HttpAnswer> + 'static) -> Self {
         self.with(|core| core.resolver = Some(AnyResolver::new(resolver)))
     }
 
-    /// Protects a further method, PUT or DELETE.
+    /// Also protects another method: PUT or DELETE.
     #[must_use]
     pub fn protect(self, method: Method) -> Self {
         self.with(|core| core.protected.push(method))
     }
 
-    /// Replays another header of the response. Do not name one that belongs to a single response, such as Set-Cookie,
-    /// Date or a trace id.
+    /// Also replays this header of the response. Do not name a header that belongs to a single response, such as
+    /// Set-Cookie, Date or a trace id.
     #[must_use]
     pub fn replay_header(self, name: HeaderName) -> Self {
         self.with(|core| core.replayed_headers.push(name))
     }
 
-    /// The URL of this API's published contract: the `Link` of a problem, and its type, which is `URL#code`. The page
-    /// `docs/http.md` of this project has a heading for each code. Default: the draft, which has no such headings;
-    /// publish a contract, as the draft asks.
+    /// The URL of this API's published contract. It is the `Link` of each problem, and `URL#code` is the problem's
+    /// type. The page `docs/http.md` of this project has a heading for each code. Default: the draft, which has no such
+    /// headings; publish a contract, as the draft requires.
     #[must_use]
     pub fn contract(self, url: impl Into<String>) -> Self {
         self.with(|core| core.contract = url.into())
     }
 
-    /// The longest body that is accepted, decoded; a longer one is answered with 413. Default: 1 MiB.
+    /// The maximum length of a body in bytes, after decoding; a longer one is answered with 413. Default: 1 MiB.
     #[must_use]
     pub fn max_body_bytes(self, max_body_bytes: usize) -> Self {
         self.with(|core| core.max_body_bytes = max_body_bytes)
     }
 
-    /// The longest time that a duplicate waits for the running request if its client asks for it (`Prefer: wait=N`).
-    /// Default: 20 s. It ends in any case before the deadline of the function.
+    /// The longest time that a duplicate waits for the running request if its client requests that (`Prefer: wait=N`).
+    /// Default: 20 s. The wait always ends before the function's deadline.
     ///
-    /// A sandbox that waits serves no other request; with zero, no request waits.
+    /// A waiting sandbox serves no other request; with zero, no request waits.
     #[must_use]
     pub fn max_wait(self, max_wait: Duration) -> Self {
         self.with(|core| core.max_wait = max_wait)
@@ -225,7 +228,7 @@ impl<S: Store, H> Layer<H> for IdempotencyLayer<S> {
     }
 }
 
-/// The service that [`IdempotencyLayer`] makes of a handler.
+/// A handler wrapped by an [`IdempotencyLayer`].
 pub struct Idempotency<S: Store, H> {
     core: Arc<Core<S>>,
     handler: H,
@@ -264,7 +267,7 @@ where
 
     fn call(&mut self, request: Request) -> Self::Future {
         let core = Arc::clone(&self.core);
-        // The handler that was polled ready answers; a fresh clone waits for the next request.
+        // The handler that was polled ready serves this request; a fresh clone waits for the next one.
         let fresh = self.handler.clone();
         let mut handler = std::mem::replace(&mut self.handler, fresh);
         async move {

@@ -1,15 +1,15 @@
 //! SQS batches: every message is settled or returned to its queue, and takes effect once.
 //!
-//! The event source mapping must report partial batches (`FunctionResponseTypes: [ReportBatchItemFailures]`);
-//! without that Lambda ignores the answer and deletes the whole batch.
+//! The event source mapping must report partial batches (`FunctionResponseTypes: [ReportBatchItemFailures]`); otherwise
+//! Lambda ignores the response and deletes the whole batch.
 //!
-//! Messages of one batch run at the same time, except those of one lane, which run one after another: messages with
-//! equal keys, messages that [contend](Contention), and the messages of one group of a FIFO queue.
+//! Messages of one batch run concurrently, except those of one lane, which run one after another: messages with equal
+//! keys, messages that [contend](Contention), and the messages of one FIFO message group.
 //!
-//! **FIFO queues** are recognised by their ARN. The messages of a group run in order, and once one of them is returned
-//! the rest of its group is returned, too; other groups go on. SQS counts a receive for each message of a batch, run or
-//! not. So that a message that always fails does not move its successors to the dead-letter queue, give the mapping of
-//! a FIFO queue with a redrive policy a `BatchSize` of 1. Groups still run at the same time.
+//! **FIFO queues** are recognised by their ARN. The messages of a group run in order, and once one of them is returned,
+//! the rest of its group is returned as well; other groups continue. SQS counts a receive for each message of a batch,
+//! whether it runs or not. So if a FIFO queue has a redrive policy, give its mapping a `BatchSize` of 1; otherwise a
+//! message that always fails moves its successors to the dead-letter queue as well. Groups still run concurrently.
 
 mod batch;
 mod contention;
@@ -45,11 +45,11 @@ use visibility::VisibilityOf;
 
 /// Handles the messages of a queue.
 ///
-/// The handler's [`Verdict`] decides about the message: it is deleted if the verdict is final, and returned to the
-/// queue otherwise, until the queue's redrive policy moves it to the dead-letter queue. A failure cannot be left
-/// unreported.
+/// The handler's [`Verdict`] decides about the message: after a final verdict it is deleted, otherwise it is returned
+/// to the queue, until the queue's redrive policy moves it to the dead-letter queue. Every failure is reported.
 ///
-/// The body is parsed once. [`Queue::reading`] turns it into a type of the application, for contention and handler.
+/// The body is parsed once. With [`Queue::reading`], the contention function and the handler get it as a type of the
+/// application.
 ///
 /// ```
 /// use idempotency::protocol::{Pointer, Principal};
@@ -88,7 +88,7 @@ pub struct Queue<S, T = ()> {
     trace: TraceSource,
 }
 
-/// The application's function from a message to the type that it reads it as.
+/// The application's function that converts a message into its own type.
 type Reading<T> = Arc<dyn Fn(&Received<'_>) -> T + Send + Sync>;
 
 impl<S, T> fmt::Debug for Queue<S, T> {
@@ -110,17 +110,16 @@ enum Mode {
 }
 
 impl<S: Store> Queue<S> {
-    /// A handler of messages.
+    /// Creates a handler of messages.
     ///
-    /// `principal` names the sender, for example the producing service; there is no default. `key` is the place of the
-    /// producer's key.
+    /// `principal` is the sender, for example the producing service; there is no default. `key` is where a message
+    /// contains the producer's key.
     ///
-    /// The operation's retention is [`LONGEST_RETENTION`] by default. A shorter one must be more than the retention
-    /// of the queue and of its dead-letter queue together: a message that is redriven after its record has expired runs
-    /// again.
+    /// The operation's retention is [`LONGEST_RETENTION`] by default. A shorter one must exceed the retention of the
+    /// queue and of its dead-letter queue together: a message that is redriven after its record has expired runs again.
     ///
-    /// A message whose body is JSON with a member twice is returned and does not run, and so is one without a key, or
-    /// without a value by which its operation [compares](Operation::compare).
+    /// A message is returned without running if its JSON body has several members of one name, if it has no key, or if
+    /// it lacks a value by which its operation [compares](Operation::compare).
     pub fn new(engine: Engine<S>, operation: Operation, principal: Principal, key: KeySource) -> Self {
         Self {
             engine,
@@ -139,11 +138,11 @@ impl<S: Store> Queue<S> {
 }
 
 impl<S: Store, T> Queue<S, T> {
-    /// Reads each message once, as a type of the application. [Contention](Queue::contention) and handler then get it
-    /// as [`Message::content`]. The function may fail by a type such as `Result`; a message over which it panics is
-    /// returned.
+    /// Converts each message once into a type of the application. The [contention](Queue::contention) function and the
+    /// handler then get it as [`Message::content`]. If the conversion can fail, use a type such as `Result`; a message
+    /// on which the function panics is returned.
     ///
-    /// A contention that was chosen before is dropped, because it is one of messages of another type.
+    /// This removes a contention function set before, because that one is for messages of another type.
     ///
     /// ```
     /// use idempotency::sqs::Contention;
@@ -188,55 +187,55 @@ impl<S: Store, T> Queue<S, T> {
         self
     }
 
-    /// How messages that failed for good are treated. Default: [`OnFailure::Return`].
+    /// What happens to messages that failed for good. Default: [`OnFailure::Return`].
     #[must_use]
     pub const fn on_failure(mut self, on_failure: OnFailure) -> Self {
         self.on_failure = on_failure;
         self
     }
 
-    /// How many lanes of a batch are handled at a time, at least 1. Default: 10. A lane is one message, or several
-    /// that run one after another.
+    /// How many lanes of a batch run concurrently, at least 1. Default: 10. A lane is one message, or several that run
+    /// one after another.
     #[must_use]
     pub fn concurrency(mut self, concurrency: usize) -> Self {
         self.concurrency = concurrency.max(1);
         self
     }
 
-    /// What a message contends for: messages of one batch that name the same item run one after another instead of
-    /// cancelling each other's transactions. On a FIFO queue only the group decides, and this function is not called.
+    /// What a message contends for. Messages of one batch that name the same item run one after another instead of
+    /// cancelling each other's transactions. In a FIFO queue only the group matters, and this function is not called.
     #[must_use]
     pub fn contention(mut self, of: impl Fn(&Message<'_, T>) -> Contention + Send + Sync + 'static) -> Self {
         self.contention = ContentionOf::new(of);
         self
     }
 
-    /// How to keep a message that is in progress elsewhere invisible until the lease there is over. Without it, or
-    /// where it fails, the message comes again after the queue's visibility timeout, which may spend receives that
-    /// the redrive policy counts.
+    /// How to keep a message that is in progress elsewhere invisible until the lease there ends. Without this, or if it
+    /// fails, the message is delivered again after the queue's visibility timeout, which may use up receives that the
+    /// redrive policy counts.
     #[must_use]
     pub fn visibility(mut self, visibility: impl Visibility + 'static) -> Self {
         self.visibility = VisibilityOf::new(visibility);
         self
     }
 
-    /// Where the body carries the `traceparent` of its producer. For producers that can set no message attribute of
-    /// that name, as a pipe; an attribute is read in any case, and so is X-Ray's header.
+    /// Where the body contains the producer's `traceparent`, for producers that cannot set a message attribute of that
+    /// name, such as a pipe. A message attribute takes precedence; without both, X-Ray's header is used.
     ///
-    /// A producer that sends again does so in another trace: let the operation
-    /// [compare](crate::Operation::compare) all but that member.
+    /// A producer's retry belongs to another trace: let the operation [compare](crate::Operation::compare) everything
+    /// except that member.
     #[must_use]
     pub fn traceparent(mut self, pointer: Pointer) -> Self {
         self.trace = TraceSource::in_body(pointer);
         self
     }
 
-    /// Handles a batch and reports the messages that are to come again, in the order in which they came.
+    /// Handles a batch and reports the messages to deliver again, in the order of the batch.
     ///
-    /// `deadline` is the function's. Messages that were not begun a margin before it are returned.
+    /// `deadline` is the function's. Messages that have not begun when the margin before it begins are returned.
     ///
     /// # Errors
-    /// [`NoMessageId`] if a message cannot be reported; Lambda then returns the whole batch.
+    /// [`NoMessageId`] if a message without an id cannot be reported; Lambda then returns the whole batch.
     pub async fn handle<'e, H, R>(
         &self,
         event: &'e SqsBatch,
@@ -269,7 +268,7 @@ impl<S, T> Clone for Queue<S, T> {
     }
 }
 
-/// The retention that covers the longest retention of a queue and of its dead-letter queue, 14 days each, and a day.
+/// A retention that covers the maximum retention of a queue and its dead-letter queue, 14 days each, and one more day.
 pub const LONGEST_RETENTION: Duration = Duration::from_secs(29 * 24 * 60 * 60);
 
 /// A message without an id, which could not be reported as failed.

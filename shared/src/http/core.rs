@@ -1,4 +1,4 @@
-//! What answers the requests of a layer: it reads a request, runs the handler under a claim and makes the response.
+//! The layer's core: reads a request, runs the handler under a claim and makes the response.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,21 +21,21 @@ use crate::telemetry::metrics::Metric;
 use crate::telemetry::request_log::{LogOutcome, LogSummary, RequestLog};
 use crate::telemetry::span::Span;
 
-/// Reads the caller of a request.
+/// Identifies the caller of a request.
 type PrincipalOf = Arc<dyn Fn(&Request) -> Option<Principal> + Send + Sync>;
 
-/// Reads a request as a type of the application, into its extensions.
+/// Converts a request into a type of the application, stored in its extensions.
 type Reading = Arc<dyn Fn(&mut Request, &Received) + Send + Sync>;
 
-/// Reads the subject of a request.
+/// Returns the subject of a request.
 type SubjectOf = Arc<dyn Fn(&Request) -> Option<Subject> + Send + Sync>;
 
-/// What answers the requests of a layer, and its settings.
+/// The settings of a layer, which handle its requests.
 pub(super) struct Core<S: Store> {
     pub(super) engine: Engine<S>,
     pub(super) operation: Operation,
     pub(super) operations: Vec<Operation>,
-    /// The routes that the application named, and those of its operations.
+    /// The routes that the application added, and those of its operations.
     pub(super) routes: Vec<Route>,
     pub(super) principal: PrincipalOf,
     pub(super) reading: Reading,
@@ -112,7 +112,7 @@ impl<S: Store> Core<S> {
         response
     }
 
-    /// Refuses a request that is not valid. Its code is its outcome in the log.
+    /// Refuses an invalid request. The problem's code is its outcome in the log.
     fn refuse_unread(&self, request: &Request, code: Code) -> Response<Body> {
         let summary = LogSummary::new(LogOutcome::Problem(code.name()));
         let response = self.refuse(code);
@@ -141,8 +141,7 @@ impl<S: Store> Core<S> {
         }
     }
 
-    /// Reads a request as a call, once for all who need a part of it. A request that is not valid is refused before
-    /// anything is stored.
+    /// Parses a request into a call, once for all later uses. An invalid request is refused before anything is stored.
     fn call(&self, request: &mut Request) -> Result<Call, Code> {
         let name = self.name(request);
         let principal = (self.principal)(request).ok_or(Code::MissingPrincipal)?;
@@ -163,7 +162,7 @@ impl<S: Store> Core<S> {
         };
         let context = request.lambda_context_ref();
         let deadline = context.map_or_else(
-            // Outside of Lambda there is no deadline, but a lease must end.
+            // There is no deadline outside of Lambda, but a lease must end.
             || self.engine.now().plus(Duration::from_secs(30)),
             |context| EpochMs(context.deadline),
         );
@@ -180,7 +179,7 @@ impl<S: Store> Core<S> {
             .traced(request::trace(request)))
     }
 
-    /// How long the request waits for a running one, in whole seconds, as far as there is time.
+    /// How long the request waits for a running one, in whole seconds, limited by the time left.
     fn wait(&self, request: &Request, call: &Call) -> Duration {
         let asked = request::wait(request.headers()).unwrap_or_default();
         let longest = self.max_wait.min(self.engine.longest_wait(call.deadline()));
@@ -195,8 +194,8 @@ impl<S: Store> Core<S> {
             Ok(Outcome::InProgress { retry_after }) => {
                 response::waited(self.refuse(Code::InProgress { retry_after }), wait)
             }
-            // Under a claim no refusal of an effect is read as a conflict; if one were, it would be about another
-            // request, too.
+            // Under a claim, no refused effect is interpreted as a conflict. If one were, it too would concern another
+            // request.
             Ok(Outcome::Mismatch | Outcome::Conflict) => self.refuse(Code::FingerprintMismatch),
             Ok(Outcome::Unknown { retry_after, .. }) => self.refuse(Code::OutcomeUnknown { retry_after }),
             Err(error) => self.refuse(Code::of_error(&error)),

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::engine::{Error, Verdict};
 
-/// A refusal for clients to read: what is wrong, and whether the same request may be sent again.
+/// A refusal for clients: what is wrong, and whether to retry the same request.
 #[derive(Clone, Debug, Serialize)]
 pub struct Problem {
     #[serde(rename = "type")]
@@ -30,17 +30,17 @@ pub struct Problem {
     nothing_executed: bool,
 }
 
-/// One member of a request that is not valid.
+/// An invalid member of a request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct InvalidField {
-    /// Its name; empty where the whole body is meant.
+    /// The member's name; empty if the whole body is meant.
     pub field: String,
     /// What is wrong with it and what is allowed.
     pub detail: String,
 }
 
 impl Problem {
-    /// A problem of the application. `code` names it for programs, `title` for people.
+    /// Creates a problem of the application. `code` identifies it for programs, `title` describes it for people.
     pub fn new(status: StatusCode, code: impl Into<String>, title: impl Into<String>) -> Self {
         Self {
             kind: "about:blank".into(),
@@ -56,8 +56,8 @@ impl Problem {
         }
     }
 
-    /// 400 `invalid-request`: raised before anything was executed, so nothing is recorded, and a corrected request
-    /// may use the same key.
+    /// 400 `invalid-request`: nothing was executed, so nothing is recorded, and a corrected request may use the same
+    /// key.
     pub fn invalid_request(errors: Vec<InvalidField>) -> Self {
         let named = errors.iter().map(|error| match error.field.as_str() {
             "" => error.detail.clone(),
@@ -78,7 +78,7 @@ impl Problem {
         self
     }
 
-    /// The same request may be sent again, after this time (sent in whole seconds, at least one).
+    /// The client may retry the same request after this time (sent in whole seconds, at least one).
     #[must_use]
     pub const fn retry_after(mut self, retry_after: Duration) -> Self {
         self.retryable = true;
@@ -86,14 +86,14 @@ impl Problem {
         self
     }
 
-    /// Nothing was executed: nothing is recorded, and a retry runs.
+    /// Declares that nothing was executed: nothing is recorded, and a retry runs.
     #[must_use]
     pub const fn nothing_executed(mut self) -> Self {
         self.nothing_executed = true;
         self
     }
 
-    /// The response. It is not to be stored by caches.
+    /// The response, which caches must not store.
     #[must_use]
     pub fn into_response(self) -> Response<Body> {
         let body = serde_json::to_string(&self).unwrap_or_default();
@@ -116,7 +116,7 @@ impl Problem {
     }
 }
 
-/// Rounded up, so that a client that waits for it does not come too early; at least one.
+/// Rounded up, so that a client that waits does not retry too early; at least one.
 fn whole_seconds(duration: Duration) -> u64 {
     duration.as_millis().div_ceil(1000).clamp(1, u128::from(u64::MAX)) as u64
 }
@@ -125,7 +125,7 @@ fn as_number<S: serde::Serializer>(status: &StatusCode, serializer: S) -> Result
     serializer.serialize_u16(status.as_u16())
 }
 
-/// The refusals of this layer.
+/// The refusals that this layer makes itself.
 #[derive(Debug)]
 pub(super) enum Code {
     MissingKey,
@@ -153,7 +153,7 @@ impl Code {
         }
     }
 
-    /// Its name, for clients and in the log.
+    /// The problem code, for clients and for the log.
     pub(super) fn name(&self) -> &'static str {
         self.words().1
     }

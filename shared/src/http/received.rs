@@ -1,4 +1,4 @@
-//! What the layer has read of a request, for those behind it.
+//! What the layer has parsed from a request, for the handler.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,9 +10,9 @@ use crate::engine::Attempt;
 use crate::protocol::{Document, PrincipalDigest};
 use crate::store::TransactionalEffect;
 
-/// What the layer has read of a protected request, so that a handler need not read it again.
+/// What the layer has parsed from a protected request, so that a handler need not parse it again.
 ///
-/// A cheap handle, in the extensions of the request: see [`Received::from_request`].
+/// A cheap handle, stored in the extensions of the request: see [`Received::from_request`].
 #[derive(Clone)]
 pub struct Received(Arc<Parts>);
 
@@ -23,8 +23,8 @@ struct Parts {
     document: Option<Document>,
 }
 
-/// A request is not protected: it did not come through the layer, or its method is not a protected one, or the effects
-/// of its attempt have another type.
+/// The request is not protected: it did not come through the layer, its method is not protected, or the effects of its
+/// attempt have another type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the request is not protected by the idempotency layer, or its attempt takes effects of another type")]
 pub struct NotProtected;
@@ -40,10 +40,10 @@ impl Received {
         Self(Arc::new(Parts { operation: operation.to_owned(), path_parameters, principal, document }))
     }
 
-    /// What the layer has read of this request.
+    /// The parsed parts of this request.
     ///
     /// # Errors
-    /// [`NotProtected`].
+    /// [`NotProtected`] if the request did not come through the layer or its method is not protected.
     pub fn from_request(request: &Request) -> Result<&Self, NotProtected> {
         request.extensions().get().ok_or(NotProtected)
     }
@@ -54,27 +54,27 @@ impl Received {
         &self.0.operation
     }
 
-    /// The part of the path that stands for `{name}` in the route.
+    /// The part of the path that the route's `{name}` matches.
     #[must_use]
     pub fn path_parameter(&self, name: &str) -> Option<&str> {
         let parameter = self.0.path_parameters.iter().find(|(other, _)| other == name);
         parameter.map(|(_, value)| value.as_str())
     }
 
-    /// The digest of the caller.
+    /// The digest of the caller's principal.
     #[must_use]
     pub fn principal(&self) -> PrincipalDigest {
         self.0.principal
     }
 
-    /// The body, if its media type is that of JSON and it is a JSON document.
+    /// The body, if its media type is a JSON one and it is a valid JSON document.
     #[must_use]
     pub fn document(&self) -> Option<&Document> {
         self.0.document.as_ref()
     }
 }
 
-/// Without body and path, which belong in no log.
+/// Shows neither body nor path, which do not belong in a log.
 impl fmt::Debug for Received {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Received").field("operation", &self.0.operation).finish_non_exhaustive()
@@ -85,14 +85,14 @@ impl<E: TransactionalEffect> Attempt<E> {
     /// The attempt under which this request runs. `E` is the type of the store's effects, such as `TransactWriteItem`.
     ///
     /// # Errors
-    /// [`NotProtected`].
+    /// [`NotProtected`] if the request is not protected, or the store's effects have another type than `E`.
     pub fn from_request(request: &Request) -> Result<Self, NotProtected> {
         request.extensions().get().cloned().ok_or(NotProtected)
     }
 }
 
-/// By the template of the route where the path follows it, and else as API Gateway names them: a custom domain may
-/// begin the path with more than the template has.
+/// From the route's template if the path matches it, otherwise from API Gateway's parameters: with a custom domain, the
+/// path may begin with more than the template has.
 fn path_parameters(request: &Request, operation: &str) -> Vec<(String, String)> {
     let Some((_, template)) = operation.split_once(' ').filter(|(_, template)| template.contains('{')) else {
         return Vec::new();

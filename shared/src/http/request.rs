@@ -14,7 +14,7 @@ use crate::protocol::{
 };
 
 pub(super) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
-/// The longest key that a header may carry. What it is made of, printable ASCII, follows from its two spellings.
+/// The maximum length of a key in the header. Its characters are printable ASCII in either spelling.
 const MAX_KEY_BYTES: usize = 255;
 const PREFER: HeaderName = HeaderName::from_static("prefer");
 
@@ -25,8 +25,8 @@ pub(super) enum KeyError {
     Invalid(String),
 }
 
-/// Reads the `Idempotency-Key` header: a structured-field string (`"k"`, draft-07 section 2.1, RFC 9651), or bare
-/// visible ASCII, which is what clients of existing APIs send. Both spellings are one key.
+/// Parses the `Idempotency-Key` header: a structured-field string (`"k"`, draft-07 section 2.1, RFC 9651), or bare
+/// visible ASCII, which clients of existing APIs send. Both spellings are the same key.
 ///
 /// A malformed key is an error and not ignored, against the rule of structured fields: ignoring it would run the
 /// request unprotected.
@@ -54,7 +54,7 @@ pub(super) fn key(headers: &HeaderMap) -> Result<Key, KeyError> {
     Key::new(text).map_err(|error: InvalidKey| KeyError::Invalid(error.to_string()))
 }
 
-/// Parameters of the item are ignored, as the draft defines none.
+/// Ignores parameters of the item, since the draft defines none.
 fn structured_string(value: &str) -> Result<String, KeyError> {
     let invalid = || KeyError::Invalid("the key is not a structured-field string such as \"8e03978e\"".to_owned());
     let item: Item = Parser::new(value).parse().map_err(|_| invalid())?;
@@ -64,8 +64,8 @@ fn structured_string(value: &str) -> Result<String, KeyError> {
     }
 }
 
-/// How long the client will wait: `Prefer: wait=N`, in seconds (RFC 7240, section 4.3). The first one counts,
-/// and what is malformed is ignored, as section 2 asks.
+/// How long the client is willing to wait: `Prefer: wait=N`, in seconds (RFC 7240, section 4.3). The first one counts,
+/// and a malformed one is ignored, as section 2 requires.
 pub(super) fn wait(headers: &HeaderMap) -> Option<Duration> {
     let values = headers.get_all(PREFER).iter().filter_map(|value| value.to_str().ok());
     let seconds = values.flat_map(|value| value.split(',')).find_map(|preference| {
@@ -76,19 +76,19 @@ pub(super) fn wait(headers: &HeaderMap) -> Option<Duration> {
     seconds.flatten().map(Duration::from_secs)
 }
 
-/// The subject of the request's JWT, as API Gateway's authorizer verified it.
+/// The subject of the request's JWT, as verified by API Gateway's authorizer. `None` without a JWT.
 #[must_use]
 pub fn jwt_subject(request: &Request) -> Option<Principal> {
     let subject = match context(request)? {
         Context::V2(context) => context.authorizer.as_ref()?.jwt.as_ref()?.claims.get("sub")?,
-        // With payload format 1.0, the claims are a member among those of other authorizers.
+        // In payload format 1.0 the claims are one member among those of other authorizers.
         #[cfg(feature = "apigw_rest")]
         Context::V1(context) => context.authorizer.fields.get("claims")?.get("sub")?.as_str()?,
     };
     Principal::new(subject).ok()
 }
 
-/// The ARN of the IAM user or role that signed the request.
+/// The ARN of the IAM user or role that signed the request. `None` if the request is not signed.
 #[must_use]
 pub fn iam_user(request: &Request) -> Option<Principal> {
     let arn = match context(request)? {
@@ -99,8 +99,8 @@ pub fn iam_user(request: &Request) -> Option<Principal> {
     Principal::new(arn).ok()
 }
 
-/// The route as API Gateway names it (`POST /payments/{id}/refunds`). It names none for `$default`, nor behind the URL
-/// of a function.
+/// The route as API Gateway names it (`POST /payments/{id}/refunds`). There is none for `$default` and behind a
+/// function URL.
 pub(super) fn route(request: &Request) -> Option<String> {
     match context(request)? {
         Context::V2(context) => context.route_key.clone().filter(|key| key != "$default"),
@@ -109,14 +109,14 @@ pub(super) fn route(request: &Request) -> Option<String> {
     }
 }
 
-/// The trace that a request belongs to: its client's, or else X-Ray's of the invocation.
+/// The trace that a request belongs to: the client's, otherwise X-Ray's of the invocation.
 pub(super) fn trace(request: &Request) -> Option<Trace> {
     let header = request.headers().get(Trace::NAME).and_then(|value| value.to_str().ok());
     let of_xray = || request.lambda_context_ref()?.xray_trace_id.as_deref().and_then(Trace::from_xray);
     header.and_then(Trace::from_traceparent).or_else(of_xray)
 }
 
-/// The context of a request that API Gateway sends, by payload format.
+/// The request context of API Gateway, by payload format.
 enum Context<'a> {
     V2(&'a apigw::ApiGatewayV2httpRequestContext),
     #[cfg(feature = "apigw_rest")]
@@ -128,13 +128,13 @@ fn context(request: &Request) -> Option<Context<'_>> {
         RequestContext::ApiGatewayV2(context) => Some(Context::V2(context)),
         #[cfg(feature = "apigw_rest")]
         RequestContext::ApiGatewayV1(context) => Some(Context::V1(context)),
-        // More variants are there if another crate enables more features of lambda_http.
+        // There are more variants if another crate enables more features of lambda_http.
         #[allow(unreachable_patterns)]
         _ => None,
     }
 }
 
-/// Without the stage, which is a matter of deployment, as far as API Gateway leaves it out.
+/// The path without the stage, which depends on the deployment, as far as API Gateway leaves it out.
 pub(super) fn path(request: &Request) -> &str {
     match request.raw_http_path() {
         "" => request.uri().path(),
@@ -142,7 +142,7 @@ pub(super) fn path(request: &Request) -> &str {
     }
 }
 
-/// The path behind the name of the stage, with which API Gateway begins it for stages that have one.
+/// The path after the stage's name, if API Gateway begins the path with it.
 pub(super) fn path_behind_stage(request: &Request) -> Option<&str> {
     let stage = match context(request)? {
         Context::V2(context) => context.stage.as_deref()?,
@@ -153,13 +153,13 @@ pub(super) fn path_behind_stage(request: &Request) -> Option<&str> {
     path.starts_with('/').then_some(path)
 }
 
-/// Method, path, sorted query, content type and body.
+/// The fingerprint of method, path, sorted query, content type and body.
 ///
-/// JSON bodies compare by value or as chosen, all others byte by byte after base64 decoding. Of the content type the
-/// media type counts, in lower case and without parameters; with an empty body it does not count, because API Gateway
-/// adds one of its own there.
+/// JSON bodies are compared by value or as chosen, all others byte by byte after base64 decoding. Only the media type
+/// of the content type counts, in lower case and without parameters. With an empty body it does not count, because API
+/// Gateway adds one there.
 ///
-/// `document` is that of the [body](document).
+/// `document` is the parsed [body](document).
 ///
 /// # Errors
 /// [`NotComparable`] if a JSON body lacks a value by which it is compared.
@@ -182,7 +182,7 @@ pub(super) fn fingerprint(
     Ok(parts.finish())
 }
 
-/// The body as JSON, if its media type and its content are.
+/// The body as JSON, if its media type is a JSON one and it is valid JSON.
 pub(super) fn document(request: &Request) -> Option<Document> {
     let media_type = media_type(request.headers());
     let is_json = media_type == "application/json" || media_type.ends_with("+json");
@@ -198,7 +198,7 @@ fn media_type(headers: &HeaderMap) -> String {
     value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }
 
-/// Sorted by name; parameters of one name keep their order.
+/// Sorted by name; parameters with the same name keep their order.
 fn sorted_query(query: &str) -> String {
     let mut pairs: Vec<&str> = query.split('&').filter(|pair| !pair.is_empty()).collect();
     pairs.sort_by_key(|pair| pair.split('=').next());
@@ -234,7 +234,7 @@ mod tests {
 
     #[test]
     fn a_bare_uuid_is_a_key_whatever_its_first_character() {
-        // As a structured-field token the first of these would not parse.
+        // Parsed as a structured-field token, the first of these would be invalid.
         for uuid in ["8e03978e-40d5-43dd-bc93-6894a57f9324", "ce03978e-40d5-43dd-bc93-6894a57f9324"] {
             assert_eq!(ok(uuid), uuid);
         }

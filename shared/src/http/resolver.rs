@@ -1,4 +1,4 @@
-//! A resolver of any type, so that the layer has no type parameter for it.
+//! A type-erased resolver, so that the layer needs no type parameter for it.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! A response as it is recorded, replayed, and read as a verdict.
+//! A response: its recorded form, its replay, and its verdict.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,10 +15,10 @@ pub(super) const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("ide
 
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
-/// On a replay whose body was too long to record.
+/// Set on a replay whose body was too long to record.
 const IDEMPOTENCY_BODY: HeaderName = HeaderName::from_static("idempotency-body");
 
-/// Reads a handler's response as a verdict: its own, where it put one into the extensions, else by its status.
+/// The verdict of a handler's response: the one in its extensions if there is one, otherwise by its status.
 pub(super) fn verdict(response: Response<Body>, replayed_headers: &[HeaderName]) -> Verdict<HttpAnswer> {
     let declared = response.extensions().get::<Verdict<()>>().cloned();
     let verdict = declared.unwrap_or_else(|| by_status(response.status()));
@@ -34,14 +34,14 @@ pub(super) fn verdict(response: Response<Body>, replayed_headers: &[HeaderName])
 fn by_status(status: StatusCode) -> Verdict<()> {
     match status.as_u16() {
         ..=399 => Verdict::Success(()),
-        // Request Timeout, Too Early and Too Many Requests say that nothing was done.
+        // Request Timeout, Too Early and Too Many Requests mean that nothing was done.
         408 | 425 | 429 => Verdict::NotExecuted(()),
         400..=499 => Verdict::Failed(()),
         500.. => Verdict::Unknown(format!("the handler answered {status}").into()),
     }
 }
 
-/// Says that the preference to wait for the running request was followed, if it was (RFC 7240, section 3).
+/// Reports, if the client preferred to wait for the running request, that it did wait (RFC 7240, section 3).
 pub(super) fn waited(mut response: Response<Body>, wait: Duration) -> Response<Body> {
     if !wait.is_zero()
         && let Ok(applied) = HeaderValue::try_from(format!("wait={}", wait.as_secs()))
@@ -51,13 +51,13 @@ pub(super) fn waited(mut response: Response<Body>, wait: Duration) -> Response<B
     response
 }
 
-/// The headers of a response that a replay repeats by default. Without its encoding a body would say something else.
+/// The headers of a response that a replay repeats by default. Without its encoding, a body would be misread.
 pub(super) const REPLAYED_HEADERS: [HeaderName; 6] =
     [CONTENT_TYPE, CONTENT_ENCODING, CONTENT_LANGUAGE, LOCATION, ETAG, LINK];
 
 /// A response as the layer records it.
 ///
-/// For code that settles a request by evidence, outside of the layer: the client's later retry replays it.
+/// For code that settles a request by evidence, outside of the layer: a later retry by the client replays it.
 #[derive(Debug)]
 pub struct HttpAnswer {
     response: Response<Body>,
@@ -65,7 +65,7 @@ pub struct HttpAnswer {
 }
 
 impl HttpAnswer {
-    /// The answer that this response is, with the headers that are replayed by default.
+    /// Makes an answer of a response, with the headers that are replayed by default.
     #[must_use]
     pub fn new(response: Response<Body>) -> Self {
         Self::of(response, &REPLAYED_HEADERS)
@@ -81,7 +81,7 @@ impl HttpAnswer {
         &self.response
     }
 
-    /// The response as the handler made it. The marker of a replay is ours alone to set.
+    /// The response as the handler made it. Only this layer may set the marker of a replay.
     pub(super) fn into_first(self) -> Response<Body> {
         let mut response = self.response;
         response.headers_mut().remove(IDEMPOTENCY_REPLAYED);
@@ -92,7 +92,7 @@ impl HttpAnswer {
     pub(super) fn into_replay(self) -> Response<Body> {
         let mut response = self.response;
         response.headers_mut().insert(IDEMPOTENCY_REPLAYED, HeaderValue::from_static("true"));
-        // It belongs to one principal and one key.
+        // The response belongs to one principal and one key.
         response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         response
     }
@@ -101,7 +101,7 @@ impl HttpAnswer {
         let (kind, body): (u8, &[u8]) = match body {
             Body::Empty => (EMPTY, b""),
             Body::Text(text) => (TEXT, text.as_bytes()),
-            // `Body` may get more kinds; all of them are bytes.
+            // `Body` may get more variants; all of them are bytes.
             other => (BINARY, other.as_ref()),
         };
         let headers: Vec<_> = self
@@ -123,7 +123,7 @@ impl HttpAnswer {
     }
 }
 
-/// The version of the form below. Zero and one are other forms of answers, see [`Answer`].
+/// The version of the form below. Zero and one are other forms of answers; see [`Answer`].
 const VERSION: u8 = 2;
 const EMPTY: u8 = 0;
 const TEXT: u8 = 1;
@@ -279,7 +279,7 @@ mod tests {
 
     #[test]
     fn the_form_is_stable_across_releases() {
-        // Records outlive deployments: this version must go on reading these bytes.
+        // Records outlive deployments: this version must keep reading these bytes.
         let recorded = b"\x02\x01\x00\xc9\x00\x00\x00\x01\x00\x00\x00\x08location\x00\x00\x00\x02/ahello";
         let replayed = HttpAnswer::read(recorded).unwrap().into_replay();
         assert_eq!((replayed.status().as_u16(), &replayed.headers()[LOCATION]), (201, &HeaderValue::from_static("/a")));

@@ -1,19 +1,19 @@
-//! Routes that the application names, for where API Gateway does not.
+//! Routes that the application adds, for requests for which API Gateway names none.
 
 use http::Method;
 
-/// A method and the template of a path, as API Gateway writes them: `POST /payments/{id}/refunds`.
+/// A method and a path template, as API Gateway writes them: `POST /payments/{id}/refunds`.
 ///
-/// `ANY` stands for every method, `{name}` for one segment of the path, and a last `{name+}` for one or more.
+/// `ANY` stands for every method, `{name}` for one path segment, and a final `{name+}` for one or more.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
     text: String,
-    /// Nothing: every one.
+    /// `None` for every method.
     method: Option<Method>,
     segments: Vec<Segment>,
 }
 
-/// The more it takes, the later it comes.
+/// Ordered by specificity: a segment that matches more comes later.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Segment {
     Literal(String),
@@ -21,16 +21,16 @@ enum Segment {
     Rest,
 }
 
-/// A text that is no [`Route`].
+/// A text that is not a valid [`Route`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a route such as POST /payments/{{id}}/refunds or ANY /files/{{path+}}")]
 pub struct InvalidRoute(String);
 
 impl Route {
-    /// Reads a route.
+    /// Parses a route.
     ///
     /// # Errors
-    /// [`InvalidRoute`].
+    /// [`InvalidRoute`] if the text is not a method and a path template.
     pub fn new(text: &str) -> Result<Self, InvalidRoute> {
         Self::read(text).ok_or_else(|| InvalidRoute(text.to_owned()))
     }
@@ -89,13 +89,13 @@ fn is_of_path(character: char) -> bool {
     character.is_ascii_graphic() && !['{', '}', '?', '#', '+'].contains(&character)
 }
 
-/// The route of a request: the most specific one that matches, from left to right, as with API Gateway.
+/// The route of a request: the most specific match, compared from left to right, as in API Gateway.
 pub(super) fn find<'r>(routes: &'r [Route], method: &Method, path: &str) -> Option<&'r Route> {
     let matching = routes.iter().filter(|route| route.matches(method, path));
     matching.min_by_key(|route| (&route.segments, route.method.is_none()))
 }
 
-/// Whether API Gateway's name of a route stands for any number of paths, by a last `{name+}`.
+/// Whether the route key of API Gateway matches any number of paths, by a final `{name+}`.
 pub(super) fn is_open(key: &str) -> bool {
     key.ends_with("+}")
 }

@@ -23,7 +23,7 @@ mod settings;
 
 type TestStore = FaultyStore<MemoryStore>;
 
-/// A handler's behaviour, by path.
+/// The test handler; its behaviour depends on the path.
 async fn handle(runs: Arc<AtomicU64>, request: Request) -> Result<Response<Body>, Infallible> {
     let run = runs.fetch_add(1, Ordering::SeqCst) + 1;
     if let Ok(attempt) = Attempt::from_request(&request) {
@@ -321,7 +321,7 @@ fn a_verdict_can_travel_in_extensions() {
     extension::<Attempt<Effect>>();
 }
 
-/// The other side knows of the request, and what it was about.
+/// An external system that knows the request and its subject.
 struct OtherSide;
 
 impl Resolver<Effect, HttpAnswer> for OtherSide {
@@ -348,7 +348,7 @@ async fn a_retry_of_an_unknown_outcome_asks_the_resolver_and_later_ones_replay_i
     assert_eq!((api.runs(), api.memory.applied("effect")), (1, 1));
 }
 
-/// A handler that answers when it is told to.
+/// A handler that answers on command.
 fn slow(api: &Api) -> (impl Future<Output = Response<Body>> + Send + 'static, Arc<Notify>, Arc<Notify>) {
     let (started, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let signals = (Arc::clone(&started), Arc::clone(&go_on));
@@ -421,7 +421,7 @@ async fn an_operation_chooses_what_of_a_body_counts_and_may_be_renamed() {
     let other = api.send(request("alice", "k", "/pay", r#"{"amount":2,"sent":1}"#)).await;
     assert_eq!(code(&other), "422 fingerprint-mismatch");
 
-    // The same keys under a layer whose operations are called differently in code, in another process.
+    // The same keys in another process, under a layer whose code names the operations differently.
     let store = FaultyStore::new(api.memory.clone(), []);
     let renamed = IdempotencyLayer::new(Engine::builder(store).build(), "test").compare(amount);
     let handler = renamed.layer(service_fn(|_: Request| async { panic!("must not run") as Result<_, Infallible> }));
@@ -437,7 +437,8 @@ async fn a_key_over_the_limit_is_refused_before_anything_is_stored() {
     assert_eq!(code(&api.send(request("alice", "k", "/", "{}")).await), "503 store-unavailable", "the first write");
 }
 
-/// In another library the key was made again of the input after the handler had changed it, and another record settled.
+/// In another library the key was computed again from the input after the handler had changed it, and another record
+/// was settled.
 #[tokio::test]
 async fn a_handler_that_changes_its_request_settles_the_record_of_the_request_that_came() {
     let api = Api::new([]);

@@ -1,4 +1,4 @@
-//! An event of SQS, message by message.
+//! An SQS event, message by message.
 
 use aws_lambda_events::event::sqs::{SqsEvent, SqsMessage};
 use serde::Deserialize;
@@ -6,10 +6,10 @@ use serde_json::Value;
 
 use crate::envelope::{self, Unreadable};
 
-/// An event of SQS, as Lambda hands it over. Each message in it is read by itself: one that cannot be read (an attribute
-/// that is no base64, a number in the place of a text) is returned alone.
+/// An SQS event as Lambda delivers it. Each message is parsed separately: one that cannot be read (an attribute that is
+/// not base64, a number instead of a string) is returned alone.
 ///
-/// `SqsBatch::from` takes an event that was read as a whole.
+/// `SqsBatch::from` takes an event that was deserialized as a whole.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub struct SqsBatch {
     #[serde(rename = "Records")]
@@ -20,7 +20,7 @@ pub struct SqsBatch {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(from = "Value")]
 pub(super) struct Delivered {
-    /// Of one that cannot be read only what the answer takes: its id, and by what queue and in which group it came.
+    /// If the message cannot be read, only what the response needs: its id, queue and group.
     pub(super) message: SqsMessage,
     pub(super) unreadable: Option<Unreadable>,
 }

@@ -1,16 +1,16 @@
-//! What messages of one batch contend for.
+//! The contention between messages of one batch.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use super::message::Message;
 
-/// What a message contends for, by names of the application's choice: of an account, a stream, any item that its
+/// What a message contends for, as names that the application chooses: of an account, a stream, or any item that its
 /// effects write.
 ///
-/// DynamoDB does not queue transactions on one item: it cancels all but one (`TransactionConflict`), and each
-/// cancelled one is paid for and tried again. Messages of one batch that share a name run one after another instead.
-/// Those of other batches may still be in the way; the store waits for them, within the deadline.
+/// DynamoDB does not queue transactions on one item: it cancels all but one (`TransactionConflict`), and each cancelled
+/// one is billed and retried. Messages of one batch that share a name run one after another instead. Messages of other
+/// batches may still be in the way; the store waits for them, within the deadline.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Contention {
     pub(super) names: Vec<String>,
@@ -18,22 +18,23 @@ pub struct Contention {
 }
 
 impl Contention {
-    /// Contends with none.
+    /// A message that contends with no other.
     #[must_use]
     pub fn none() -> Self {
         Self::default()
     }
 
-    /// Contends with every message that has this name, too.
+    /// Adds a name: the message contends with every message that has the same name.
     #[must_use]
     pub fn on(mut self, name: impl Into<String>) -> Self {
         self.names.push(name.into());
         self
     }
 
-    /// Of messages that contend, those of lower rank run first; of equal rank, in the order of the batch. Default: 0.
+    /// Sets the rank: of contending messages those of lower rank run first, and those of equal rank in the order of the
+    /// batch. Default: 0.
     ///
-    /// For messages that carry a sequence number: a standard queue mixes them, and sorted they need not be held.
+    /// For messages that carry a sequence number: a standard queue mixes them, and sorted messages need not be held.
     #[must_use]
     pub const fn rank(mut self, rank: u64) -> Self {
         self.rank = rank;
@@ -41,7 +42,7 @@ impl Contention {
     }
 }
 
-/// The application's function from a message to what it contends for.
+/// The application's function that returns what a message contends for.
 pub(super) struct ContentionOf<T>(Option<Arc<Function<T>>>);
 
 type Function<T> = dyn Fn(&Message<'_, T>) -> Contention + Send + Sync;
@@ -55,7 +56,7 @@ impl<T> ContentionOf<T> {
         Self(Some(Arc::new(of)))
     }
 
-    /// A panic over one message must not return the others: that message then contends with none.
+    /// A panic on one message must not return the others: that message then contends with none.
     pub(super) fn of(&self, message: &Message<'_, T>) -> Contention {
         let Some(of) = &self.0 else { return Contention::none() };
         catch_unwind(AssertUnwindSafe(|| of(message))).unwrap_or_else(|_panic| {

@@ -1,9 +1,9 @@
 //! FIFO queues: a lane for each message group.
 //!
-//! SQS keeps a group's later messages back while an earlier one is in flight, and gives a batch its messages in order.
-//! What is left to us is not to run one after an earlier one was returned (AWS, "Handling errors for an SQS event
-//! source": stop at the first failure and return all that follow). That holds within a group; others may go on, since
-//! each message is returned or deleted by itself.
+//! SQS keeps a group's later messages back while an earlier one is in flight, and delivers the messages of a batch in
+//! order. It is up to us not to run a message after an earlier one was returned (AWS, "Handling errors for an SQS event
+//! source": stop at the first failure and return all that follow). That applies within a group; other groups may
+//! continue, since each message is returned or deleted separately.
 
 use std::collections::HashMap;
 
@@ -11,12 +11,12 @@ use aws_lambda_events::event::sqs::SqsMessage;
 
 use super::lane::{Delivery, Lane};
 
-/// The name of every FIFO queue ends so, and that of no other does (AWS, "CreateQueue").
+/// The suffix of every FIFO queue's name, and of no other's (AWS, "CreateQueue").
 pub(super) fn is_from_fifo(message: &SqsMessage) -> bool {
     message.event_source_arn.as_deref().is_some_and(|arn| arn.ends_with(".fifo"))
 }
 
-/// A lane per message group, in the order of the batch.
+/// One lane per message group, in the order of the batch.
 pub(super) fn groups<T>(deliveries: Vec<Delivery<'_, T>>) -> Vec<Lane<'_, T>> {
     let mut lanes: Vec<Lane<'_, T>> = Vec::new();
     let mut lane_of: HashMap<Option<&String>, usize> = HashMap::new();

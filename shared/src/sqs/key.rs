@@ -1,9 +1,9 @@
-//! Where a message carries its producer's key.
+//! The place of the producer's key in a message.
 
 use super::message::Received;
 use crate::protocol::{InvalidKey, Key, Node, Pointed, Pointer, check_value};
 
-/// Where a message carries its key.
+/// Where a message contains its key.
 #[derive(Clone, Debug)]
 pub struct KeySource(Source);
 
@@ -18,10 +18,10 @@ enum Source {
 }
 
 impl KeySource {
-    /// A value of the JSON body, such as `/event`. It must be a string or an integer, which are one key if they read
-    /// the same.
+    /// A value of the JSON body, such as `/event`. It must be a string or an integer; the string `"7"` and the integer
+    /// `7` are the same key.
     ///
-    /// A payload that its envelope carries as a string is reached, too, such as that of SNS:
+    /// The pointer can also lead into a payload that an envelope carries as a string, such as that of SNS:
     ///
     /// ```
     /// use idempotency::protocol::Pointer;
@@ -32,37 +32,37 @@ impl KeySource {
     /// # Ok::<_, idempotency::protocol::InvalidPointer>(())
     /// ```
     ///
-    /// Such an envelope differs for each publication of one payload, so let the operation
-    /// [compare](crate::Operation::compare) what is in it.
+    /// Such an envelope differs each time a payload is published, so let the operation
+    /// [compare](crate::Operation::compare) only its contents.
     #[must_use]
     pub const fn pointer(pointer: Pointer) -> Self {
         Self(Source::Pointer(pointer))
     }
 
     /// Several values of the JSON body together, such as `/device` and `/sequence`. Each must be a string or an
-    /// integer, and none may be what programs write where they have no value: the numbers of all devices called
-    /// `undefined` would be one sequence.
+    /// integer, and none may be a program's word for a missing value: otherwise all devices called `undefined` would
+    /// share one sequence.
     #[must_use]
     pub fn pointers(first: Pointer, others: impl IntoIterator<Item = Pointer>) -> Self {
         Self(Source::Pointers(std::iter::once(first).chain(others).collect()))
     }
 
-    /// A message attribute of type string.
+    /// A message attribute of type String.
     pub fn attribute(name: impl Into<String>) -> Self {
         Self(Source::Attribute(name.into()))
     }
 
     /// The id that SQS gave the message.
     ///
-    /// It protects from a second delivery of one message, and from nothing else: a producer that sends again gets a
-    /// new id, and so does a message that is redriven from the dead-letter queue. Such messages run again. Only for
-    /// producers that cannot name what they send.
+    /// It protects only from a second delivery of one message: a producer that sends again gets a new id, and so does a
+    /// message that is redriven from the dead-letter queue. Such messages run again. Use it only for producers that
+    /// cannot send a key.
     #[must_use]
     pub const fn message_id_which_every_send_and_redrive_changes() -> Self {
         Self(Source::MessageId)
     }
 
-    /// This, or `other` where the message does not have it. For queues that carry messages of several producers.
+    /// This source, or `other` if the message does not have it, for queues that carry messages of several producers.
     #[must_use]
     pub fn or(self, other: Self) -> Self {
         Self(Source::FirstOf(Box::new([self, other])))
@@ -93,7 +93,7 @@ impl KeySource {
     }
 }
 
-/// A part of a key, behind its length, so that no two lists of parts make one key.
+/// A part of a key after its length, so that no two lists of parts make the same key.
 fn part(message: &Received<'_>, pointer: &Pointer) -> Result<String, NoKey> {
     let part = at_pointer(message, pointer)?;
     check_value(part).map_err(NoKey::Invalid)?;
@@ -121,23 +121,23 @@ fn text(node: &Node) -> Option<&str> {
     }
 }
 
-/// An integer as it is written, however long. `-0` is none: it would be another key than `0`.
+/// Whether a literal is an integer, however long. `-0` is not: it would be a different key than `0`.
 fn is_integer(literal: &str) -> bool {
     let digits = literal.strip_prefix('-').unwrap_or(literal);
     digits.bytes().all(|byte| byte.is_ascii_digit()) && literal != "-0"
 }
 
-/// Why a message has no key. It is returned to its queue; nothing runs.
+/// Why a message has no key. It is returned to its queue, and nothing runs.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NoKey {
     /// The body is not JSON.
     #[error("the body is not JSON: {0}")]
     NotJson(String),
-    /// The body has a member twice, or a document in one of its strings has.
+    /// The body, or a document in one of its strings, has several members of one name.
     #[error("the body has a member twice, so it is ambiguous")]
     Ambiguous,
-    /// A string in which the pointer goes on holds no JSON.
+    /// The pointer continues in a string that holds no JSON.
     #[error("cannot look for {0}: the string holds no JSON")]
     NotJsonInString(String),
     /// The body has no such member.
@@ -149,7 +149,7 @@ pub enum NoKey {
     /// The message has no such attribute, or it is not a string.
     #[error("the message has no string attribute {0}")]
     NoAttribute(String),
-    /// The text is no key.
+    /// The text is not a valid key.
     #[error(transparent)]
     Invalid(InvalidKey),
 }

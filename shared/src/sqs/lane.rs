@@ -1,4 +1,4 @@
-//! Lanes: which messages of a batch run one after another, and which outcomes they share.
+//! Lanes: which messages of a batch run one after another, and which of them share an outcome.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::telemetry::request_log::{LogOutcome, LogSummary};
 
 /// A message as it was delivered.
 pub(super) struct Delivery<'e, T> {
-    /// Its place in the batch.
+    /// The index in the batch.
     pub(super) position: usize,
     pub(super) id: &'e str,
     pub(super) message: &'e SqsMessage,
@@ -36,7 +36,7 @@ pub(super) struct Ready<'e, T> {
     pub(super) message: Message<'e, T>,
 }
 
-/// Why a message is no call. It is returned to its queue; nothing runs.
+/// Why a message cannot run. It is returned to its queue.
 #[derive(Debug)]
 pub(super) enum Refused {
     NoKey(NoKey),
@@ -45,7 +45,7 @@ pub(super) enum Refused {
     Panicked(ReadingPanicked),
 }
 
-/// The function by which the application reads a message panicked.
+/// The application's conversion of a message panicked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the application panicked when it read the message")]
 pub(super) struct ReadingPanicked;
@@ -61,31 +61,31 @@ impl Refused {
     }
 }
 
-/// What becomes of a message.
+/// What happens to a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Settlement {
     /// It is deleted.
     Done,
-    /// It comes again.
+    /// It is delivered again.
     Returned,
-    /// It comes again, best when this is over.
+    /// It is delivered again, ideally after this time.
     InProgress(Duration),
 }
 
 /// Messages that run one after another.
 pub(super) struct Lane<'e, T> {
     pub(super) deliveries: Vec<Delivery<'e, T>>,
-    /// Whether none may run after one before it was returned.
+    /// Whether messages after a returned one must not run.
     pub(super) in_order: bool,
 }
 
-/// The lanes of a standard queue, which promises no order: messages share one if they have the same key or contend for
-/// the same thing, directly or through others.
+/// The lanes of a standard queue, which promises no order. Messages share a lane if they have the same key or contend
+/// for the same thing, directly or through other messages.
 pub(super) fn standard<'e, T>(deliveries: Vec<Delivery<'e, T>>, contention: &ContentionOf<T>) -> Vec<Lane<'e, T>> {
     let mut lanes: Vec<Vec<(u64, Delivery<'e, T>)>> = Vec::with_capacity(deliveries.len());
     let mut lane_of = HashMap::new();
     for delivery in deliveries {
-        // A message that does not run contends with none.
+        // A message that cannot run contends with none.
         let Contention { names, rank } =
             delivery.ready.as_ref().map_or_else(|_| Contention::none(), |ready| contention.of(&ready.message));
         let key = delivery.call().map(|call| Shared::Key(call.record_id()));
@@ -108,7 +108,7 @@ pub(super) fn standard<'e, T>(deliveries: Vec<Delivery<'e, T>>, contention: &Con
     lanes.into_iter().filter(|lane| !lane.is_empty()).map(ranked).collect()
 }
 
-/// What messages share a lane for.
+/// The reason why messages share a lane.
 #[derive(PartialEq, Eq, Hash)]
 enum Shared {
     Key(RecordId),
@@ -120,17 +120,17 @@ fn ranked<T>(mut lane: Vec<(u64, Delivery<'_, T>)>) -> Lane<'_, T> {
     Lane { deliveries: lane.into_iter().map(|(_, delivery)| delivery).collect(), in_order: false }
 }
 
-/// What became of the messages of a lane so far.
+/// The outcomes of a lane's messages so far.
 #[derive(Default)]
 pub(super) struct Outcomes {
     calls: HashMap<RecordId, (Fingerprint, Settlement)>,
-    /// The first one that was returned.
+    /// The settlement of the first message that was returned.
     returned: Option<Settlement>,
 }
 
 impl Outcomes {
-    /// What becomes of a message without running it: in order, none overtakes one that was returned; and equal
-    /// messages share the outcome of the first.
+    /// The settlement of a message that need not run: in order, no message overtakes a returned one; and equal messages
+    /// share the outcome of the first.
     pub(super) fn of<T>(&self, delivery: &Delivery<'_, T>, in_order: bool) -> Option<Settlement> {
         if in_order && self.returned.is_some() {
             return self.returned;

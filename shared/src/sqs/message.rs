@@ -1,4 +1,4 @@
-//! A message, and all that was read of it, once.
+//! A message and everything that was parsed from it, once.
 
 use std::fmt;
 use std::ops::Deref;
@@ -39,10 +39,10 @@ impl<'e> Received<'e> {
         self.document.as_ref()
     }
 
-    /// What makes two messages the same.
+    /// The fingerprint: what makes two messages the same.
     ///
-    /// JSON with a member twice is refused, though its bytes could be compared: the handler would read one of the two,
-    /// and the sender may have meant the other.
+    /// JSON with several members of one name is refused, even though its bytes could be compared: the handler would
+    /// read one of them, and the sender may have meant the other.
     pub(super) fn fingerprint(&self, compare: &Compare) -> Result<Fingerprint, NotComparable> {
         let parts = Fingerprinter::new();
         let parts = match &self.document {
@@ -67,17 +67,17 @@ impl Deref for Received<'_> {
     }
 }
 
-/// Without its content, which belongs in no log.
+/// Shows no content, which does not belong in a log.
 impl fmt::Debug for Received<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Received").field("message_id", &self.message.message_id).finish_non_exhaustive()
     }
 }
 
-/// A message as the handler gets it: as it was [received](Received), and as the [type](super::Queue::reading) that the
-/// application reads it as.
+/// A message as the handler gets it: as it was [received](Received), with the [type](super::Queue::reading) that the
+/// application converted it into.
 ///
-/// A cheap handle: clones share what was read.
+/// A cheap handle: clones share the contents.
 pub struct Message<'e, T = ()>(Arc<(Received<'e>, T)>);
 
 impl<'e, T> Message<'e, T> {
@@ -85,7 +85,7 @@ impl<'e, T> Message<'e, T> {
         Self(Arc::new((received, content)))
     }
 
-    /// What the application read of it.
+    /// The application's own type, made from the message.
     #[must_use]
     pub fn content(&self) -> &T {
         &self.0.1

@@ -1,4 +1,4 @@
-//! One batch of messages, from its delivery to the report.
+//! The handling of one batch, from its delivery to the report.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
@@ -18,7 +18,7 @@ use crate::telemetry::metrics::Metric;
 use crate::telemetry::request_log::{LogOutcome, LogSummary, RequestLog};
 use crate::telemetry::span::Span;
 
-/// The handling of one batch.
+/// One batch in progress.
 pub(super) struct Run<'q, 'e, S, T, H> {
     pub(super) queue: &'q Queue<S, T>,
     pub(super) event: &'e SqsBatch,
@@ -32,7 +32,7 @@ where
     H: Fn(Attempt<S::Effect>, Message<'e, T>) -> R,
     R: Future<Output = Verdict<()>>,
 {
-    /// Handles the batch and reports the messages that are to come again, in the order in which they came.
+    /// Handles the batch and reports the messages to deliver again, in the order of the batch.
     pub(super) async fn batch(&self) -> Result<SqsBatchResponse, NoMessageId> {
         let deliveries = self.deliveries()?;
         let lanes = match deliveries.iter().any(|delivery| fifo::is_from_fifo(delivery.message)) {
@@ -63,24 +63,24 @@ where
         Ok(Delivery { position, id, message, trace, ready })
     }
 
-    /// Reads all there is to read of a message before anything of the batch runs.
+    /// Parses everything in a message before any message of the batch runs.
     fn ready(&self, received: Received<'e>, trace: Option<Trace>) -> Result<Ready<'e, T>, Refused> {
         let Queue { operation, principal, key, reading, .. } = self.queue;
         let key = key.of(&received).map_err(Refused::NoKey)?;
         let fingerprint = received.fingerprint(&operation.compare).map_err(Refused::NotComparable)?;
         let call = Call::new(operation.clone(), principal.clone(), key, fingerprint, self.deadline).traced(trace);
-        // A panic over one message must not return the others.
+        // A panic on one message must not return the others.
         let content = catch_unwind(AssertUnwindSafe(|| reading(&received)));
         let content = content.map_err(|_panic| Refused::Panicked(ReadingPanicked))?;
         Ok(Ready { call, message: Message::new(received, content) })
     }
 
-    /// Handles several lanes at a time. Those to be returned, by position and id.
+    /// Runs several lanes concurrently. Returns the messages to return, by index and id.
     async fn lanes(&self, lanes: Vec<Lane<'e, T>>) -> Vec<(usize, &'e str)> {
         let (mut running, mut returned) = (FuturesUnordered::new(), Vec::new());
         for (number, lane) in lanes.into_iter().enumerate() {
             if number > 0 && number.is_multiple_of(LANES_A_TURN) {
-                // The first poll begins them; what wakes them meanwhile shows at the next one.
+                // The first poll starts them; anything that becomes ready meanwhile is found at the next poll.
                 while let Some(Some(more)) = running.next().now_or_never() {
                     returned.extend(more);
                 }
@@ -97,7 +97,7 @@ where
         returned
     }
 
-    /// Handles the messages of a lane one after another. Those to be returned, by position and id.
+    /// Runs the messages of a lane one after another. Returns the messages to return, by index and id.
     async fn lane(&self, lane: Lane<'e, T>) -> Vec<(usize, &'e str)> {
         let mut outcomes = lane::Outcomes::default();
         let mut returned = Vec::new();
@@ -110,7 +110,7 @@ where
                 }
                 None => self.message(&delivery).await,
             };
-            // Most lanes have one message, after which the outcomes are not read.
+            // Most lanes have a single message, whose outcome nobody needs afterwards.
             if deliveries.len() > 0 {
                 outcomes.add(&delivery, settlement);
             }
@@ -137,7 +137,7 @@ where
         };
         let run = |attempt| (self.handler)(attempt, message.clone());
         let span = Span::message(operation.name()).linked(delivery.trace);
-        // A batch has many of these futures at a time, and one has twice the size of the other.
+        // A batch holds many of these futures, and one of the two is twice as large as the other.
         let (outcome, timings) = match mode {
             Mode::Claim => span.of(timed(engine.run(call, run))).await,
             Mode::SingleWrite => span.of(timed(engine.run_single_write(call, run))).await,
@@ -159,7 +159,7 @@ where
         settlement
     }
 
-    /// Returns a message that is not begun.
+    /// Returns a message that has not begun.
     fn return_message(&self, delivery: &Delivery<'_, T>, summary: LogSummary) -> Settlement {
         self.log_skipped(delivery, Settlement::Returned, summary);
         Settlement::Returned
@@ -195,7 +195,8 @@ where
         }
     }
 
-    /// Keeps a message invisible until a lease is over. A convenience: without it the message comes earlier or later.
+    /// Keeps a message invisible until a lease ends. Optional: without it the message is only delivered earlier or
+    /// later.
     async fn extend_visibility(&self, message: &SqsMessage, rest: Duration) {
         if let Err(error) = self.queue.visibility.set(message, rest).await {
             let operation = self.queue.operation.name();
@@ -205,8 +206,8 @@ where
     }
 }
 
-/// How many lanes begin in one turn of the runtime.
+/// How many lanes start in one turn of the runtime.
 ///
-/// Their requests are sent at the end of the turn. If all lanes began in one turn, the first request would be sent only
-/// when the last one is ready; if each began in its own, each reply would wake the runtime.
+/// Their requests are sent at the end of the turn. If all lanes started in one turn, the first request would be sent
+/// only when the last one is ready; if each started in its own turn, each reply would wake the runtime.
 const LANES_A_TURN: usize = 5;

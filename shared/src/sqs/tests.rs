@@ -44,13 +44,13 @@ fn in_ten_seconds(queue: &Queue<TestStore>) -> EpochMs {
     queue.engine.now().plus(Duration::from_secs(10))
 }
 
-/// The first message of a batch, as it is read before anything runs.
+/// The first message of a batch, as it is parsed before anything runs.
 fn first<'e>(queue: &Queue<TestStore>, event: &'e SqsBatch) -> lane::Delivery<'e, ()> {
     let run = Run { queue, event, deadline: in_ten_seconds(queue), handler: handle };
     run.deliveries().unwrap().remove(0)
 }
 
-/// What the tests' messages ask for, by their member `do`.
+/// Does what the `do` member of a test message requests.
 async fn handle(attempt: Attempt<Effect>, message: Message<'_>) -> Verdict<()> {
     let body: serde_json::Value = serde_json::from_str(message.body.as_deref().unwrap()).unwrap();
     attempt.add_effect(Effect::named(body["id"].to_string()));
@@ -129,7 +129,7 @@ async fn another_body_under_a_used_key_is_returned_and_does_not_run() {
     assert_eq!(memory.applied("1"), 1);
 }
 
-/// A producer that sends again is in another trace.
+/// A producer's retry belongs to another trace.
 #[tokio::test]
 async fn a_member_that_is_not_compared_makes_no_mismatch() {
     let (mut queue, memory) = world([]);
@@ -196,7 +196,7 @@ async fn no_more_messages_run_at_a_time_than_allowed() {
     assert_eq!(most.load(Ordering::SeqCst), 3);
 }
 
-/// What waits for the runtime, as the connections to the store do, gets its turns while messages still begin.
+/// Other tasks of the runtime, such as the store's connections, get their turns while messages are still starting.
 #[tokio::test]
 async fn a_batch_begins_in_turns_of_the_runtime() {
     let (queue, _) = world([]);
@@ -231,7 +231,7 @@ fn grouped(group: &str, id: &str, body: &str) -> SqsMessage {
     message
 }
 
-/// A handler that writes down which ids ran, and does what [`handle`] does.
+/// A handler that notes which ids ran, and otherwise does what [`handle`] does.
 fn noted<'a>(ran: &'a Mutex<Vec<String>>) -> impl Fn(Attempt<Effect>, Message<'a>) -> BoxFuture<'a, Verdict<()>> {
     move |attempt, message| {
         ran.lock().unwrap().push(message.message_id.clone().unwrap());
@@ -407,7 +407,7 @@ async fn on_a_fifo_queue_each_group_runs_in_order_and_groups_run_at_the_same_tim
     assert_eq!(ran[..3], ["00", "01", "02"], "all groups have begun before one goes on");
 }
 
-/// Notes what it was asked for; fails if told to.
+/// Notes its calls; fails if configured to.
 #[derive(Clone, Default)]
 struct Noted {
     asked: Arc<Mutex<Vec<(String, Duration)>>>,

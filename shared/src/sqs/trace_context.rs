@@ -3,7 +3,7 @@
 use super::message::Received;
 use crate::protocol::{Node, Pointed, Pointer, Trace};
 
-/// Where a message carries the trace of its producer.
+/// Where a message contains its producer's trace.
 #[derive(Clone, Debug, Default)]
 pub(super) struct TraceSource {
     pointer: Option<Pointer>,
@@ -14,7 +14,7 @@ impl TraceSource {
         Self { pointer: Some(pointer) }
     }
 
-    /// The producer's attribute, or else the member of the body, or else the header that SQS carries for X-Ray.
+    /// The producer's message attribute, otherwise the member of the body, otherwise SQS's X-Ray header.
     pub(super) fn of(&self, message: &Received<'_>) -> Option<Trace> {
         let attribute = message.message_attributes.get(Trace::NAME).and_then(|value| value.string_value.as_deref());
         let of_xray = || message.attributes.get("AWSTraceHeader").and_then(|header| Trace::from_xray(header));

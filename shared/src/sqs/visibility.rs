@@ -1,4 +1,4 @@
-//! When a message that was returned becomes visible again.
+//! The time at which a returned message becomes visible again.
 
 #[cfg(feature = "sqs-visibility")]
 mod sqs;
@@ -14,11 +14,11 @@ pub use sqs::SqsVisibility;
 
 use crate::store::BoxError;
 
-/// Sets when a message that was received becomes visible again.
+/// Sets when a received message becomes visible again.
 ///
-/// With the feature `sqs-visibility`, `SqsVisibility` does so by `ChangeMessageVisibility`.
+/// With the feature `sqs-visibility`, `SqsVisibility` does so with `ChangeMessageVisibility`.
 pub trait Visibility: Send + Sync {
-    /// Makes the message visible again after this time, counted from now, instead of the queue's visibility timeout.
+    /// Makes the message visible again after this time from now, instead of after the queue's visibility timeout.
     fn set<'a>(&'a self, message: &'a SqsMessage, after: Duration) -> BoxFuture<'a, Result<(), BoxError>>;
 }
 

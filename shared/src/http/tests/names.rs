@@ -1,4 +1,4 @@
-//! What an operation is called, and what its name costs.
+//! The name of an operation, and what it costs.
 
 use std::collections::BTreeSet;
 use std::sync::Mutex;
@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use super::*;
 use crate::telemetry::metrics::{Metric, Metrics};
 
-/// The operations that were counted or measured: each is a dimension of CloudWatch, and memory that is never given back.
+/// The operations that were counted or measured: each is a dimension of CloudWatch, and memory that is never freed.
 #[derive(Clone, Default)]
 struct Named(Arc<Mutex<BTreeSet<String>>>);
 
@@ -28,7 +28,7 @@ fn api() -> (Api, Named) {
     (api, named)
 }
 
-/// A request under a route as API Gateway calls it; a function URL calls each `$default`.
+/// A request under a route as API Gateway names it; behind a function URL, each is `$default`.
 fn routed(route: Option<&str>, method: &str, path: &str, key: &str) -> Request {
     let mut request = request("alice", key, path, "{}");
     *request.method_mut() = Method::from_bytes(method.as_bytes()).unwrap();
@@ -73,7 +73,7 @@ async fn a_request_is_called_by_the_route_that_the_application_names() {
     }
 }
 
-/// A client chooses its method: one that is not protected is counted nowhere, whatever it is.
+/// A client chooses the method: an unprotected one is not counted, whatever it is.
 #[tokio::test]
 async fn no_method_of_a_client_becomes_an_operation() {
     let (api, named) = api();
@@ -83,7 +83,7 @@ async fn no_method_of_a_client_becomes_an_operation() {
     assert_eq!(named.0.lock().unwrap().len(), 0);
 }
 
-/// The settings of an operation are found by its template where API Gateway does not name the route.
+/// The settings of an operation are found by its template if API Gateway does not name the route.
 #[tokio::test]
 async fn without_a_route_key_an_operation_keeps_its_settings() {
     let (mut api, named) = api();
@@ -98,7 +98,7 @@ async fn without_a_route_key_an_operation_keeps_its_settings() {
     assert_eq!(named.0.lock().unwrap().iter().collect::<Vec<_>>(), ["POST /payments/{id}/refunds"]);
 }
 
-/// A record that was made while the path was the operation's name is found by a deployment that calls it otherwise.
+/// A record made while the path was the operation's name is still found by a deployment with another name.
 #[tokio::test]
 async fn a_retry_finds_its_record_whatever_its_operation_was_called_before() {
     let (mut api, _) = api();

@@ -1,4 +1,4 @@
-//! Settings of the layer, and the ready-made principals.
+//! Settings of the layer, and the predefined principals.
 
 use http::HeaderName;
 use http::header::{CONTENT_TYPE, SET_COOKIE};
@@ -6,7 +6,7 @@ use lambda_http::aws_lambda_events::apigw::ApiGatewayRequestAuthorizerIamDescrip
 
 use super::*;
 
-/// A handler whose answer has headers of which only some belong into a replay.
+/// A handler whose response has several headers, of which a replay must repeat only some.
 async fn with_headers(layer: &IdempotencyLayer<TestStore>) -> Response<Body> {
     let handler = service_fn(|_: Request| async {
         let response = Response::builder()

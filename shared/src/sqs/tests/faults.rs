@@ -1,10 +1,10 @@
-//! Every single fault and every pair of faults over the writes of a batch, of what is delivered again of it, and of a
-//! delivery of all of it once more, each to a process that remembers nothing.
+//! Every single fault and every pair of faults in the writes of a batch, of its redelivered messages, and of one more
+//! delivery of the whole batch, each in a new process without a cache.
 
 use super::*;
 use crate::engine::tests::{REPEAT, TokioClock};
 
-/// Those of the batch, of its retries, and of its replay.
+/// The writes of the batch, of its retries, and of its replay.
 const WRITES: usize = 9;
 
 #[tokio::test(start_paused = true)]

@@ -1,8 +1,8 @@
-//! Keys as producers choose them, bodies that cannot be compared, and how long a message is remembered.
+//! The keys that producers choose, bodies that cannot be compared, and how long a message is remembered.
 
 use super::*;
 
-/// What tests write in short.
+/// Shorthand for tests.
 fn at(pointer: &str) -> Pointer {
     Pointer::new(pointer).unwrap()
 }
@@ -39,7 +39,7 @@ async fn a_body_with_a_member_twice_is_returned_and_does_not_run() {
     }
 }
 
-/// The key is elsewhere, but what the handler would read of the body is as ambiguous.
+/// The key is elsewhere, but the handler would read the body, which is just as ambiguous.
 #[tokio::test]
 async fn a_body_with_a_member_twice_is_returned_also_if_the_key_is_an_attribute() {
     let (queue, memory) = keyed_by(KeySource::attribute("key"));
@@ -71,7 +71,7 @@ async fn what_a_program_writes_for_no_value_is_no_key() {
     }
 }
 
-/// A message may lie in its queue for two weeks and among the dead letters for two more.
+/// A message may stay in its queue for two weeks, and in the dead-letter queue for two more.
 #[tokio::test]
 async fn a_message_that_is_redriven_after_four_weeks_does_not_run_again_by_default() {
     let (memory, clock) = (MemoryStore::new(), SetClock::default());
@@ -90,7 +90,7 @@ async fn a_message_that_is_redriven_after_four_weeks_does_not_run_again_by_defau
     assert_eq!(memory.applied("2"), 3, "a retention that is said counts");
 }
 
-/// SNS puts the payload into a string, and what is around it differs for each publication.
+/// SNS puts the payload into a string, in an envelope that differs each time it is published.
 #[tokio::test]
 async fn a_payload_that_is_published_again_takes_effect_once_in_whatever_envelope() {
     let in_message = |pointer: &str| at("/Message").in_string(pointer).unwrap();
@@ -119,7 +119,7 @@ async fn a_payload_that_is_published_again_takes_effect_once_in_whatever_envelop
     assert_eq!(memory.applied("posted"), 1);
 }
 
-/// The reason is in the line of the message, and says nothing of its content.
+/// The reason is in the message's log line, without any of its content.
 #[test]
 fn each_reason_for_which_a_message_is_refused_says_what_is_wrong() {
     let (queue, _) = world([]);

@@ -1,4 +1,4 @@
-//! Messages that Lambda hands over in another shape than is expected.
+//! Messages whose shape differs from what is expected.
 
 use serde_json::{Value, json};
 
@@ -13,7 +13,7 @@ fn delivered(id: &str, group: &str) -> Value {
     })
 }
 
-/// What no message should have, each at its place.
+/// Invalid values, each at its path.
 fn shapes() -> Vec<(&'static str, Value)> {
     let attribute = |value: Value| json!({ "a": value });
     vec![

@@ -1,4 +1,4 @@
-//! `ChangeMessageVisibility`.
+//! Visibility by `ChangeMessageVisibility`.
 
 use std::time::Duration;
 
@@ -10,24 +10,24 @@ use futures::future::BoxFuture;
 use super::Visibility;
 use crate::store::{BoxError, dynamodb};
 
-/// The longest visibility timeout of SQS.
+/// The maximum visibility timeout of SQS.
 const LONGEST: Duration = Duration::from_secs(12 * 60 * 60);
 
-/// Sets visibilities by `ChangeMessageVisibility`. The function's role needs `sqs:ChangeMessageVisibility` on the
-/// queue.
+/// Sets visibility timeouts with `ChangeMessageVisibility`. The function's role needs `sqs:ChangeMessageVisibility` on
+/// the queue.
 #[derive(Clone, Debug)]
 pub struct SqsVisibility {
     client: Client,
 }
 
 impl SqsVisibility {
-    /// With a client of your own. Keep its time-outs well under the function's.
+    /// Uses your own client. Keep its time-outs well under the function's.
     #[must_use]
     pub const fn new(client: Client) -> Self {
         Self { client }
     }
 
-    /// With a client made from the environment of a Lambda function, with the time-outs and retries of
+    /// Makes a client from the environment of a Lambda function, with the time-outs and retries of
     /// [`dynamodb::client`]. Make it once per process.
     #[must_use]
     pub fn from_environment() -> Self {
@@ -48,15 +48,15 @@ impl Visibility for SqsVisibility {
     }
 }
 
-/// Rounded up: a message that comes a moment before the lease ends would be returned once more. Never 0, which would
-/// bring it back at once.
+/// Rounded up: a message that is delivered a moment before the lease ends would be returned once more. Never 0, which
+/// would make it visible at once.
 fn seconds(after: Duration) -> i32 {
     let whole = after.min(LONGEST).as_millis().div_ceil(1000).max(1);
     i32::try_from(whole).unwrap_or(i32::MAX)
 }
 
-/// The URL of the queue behind an ARN, without the request and the permission of `GetQueueUrl`. Its path is what SQS
-/// reads; where to send the request is the client's own knowledge.
+/// The queue's URL, derived from its ARN, without the request and the permission of `GetQueueUrl`. SQS uses only its
+/// path; the client determines the endpoint.
 fn queue_url(arn: &str) -> Result<String, BoxError> {
     let parts: Vec<&str> = arn.split(':').collect();
     let ["arn", partition, "sqs", region, account, name] = parts.as_slice() else {
@@ -74,7 +74,7 @@ mod tests {
 
     use super::*;
 
-    /// Answers one request, and tells it.
+    /// Answers one request, and returns the request's text.
     async fn answer(listener: TcpListener, status: &str, body: &str) -> String {
         let (mut stream, _) = listener.accept().await.unwrap();
         let mut request = Vec::new();
