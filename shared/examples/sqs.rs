@@ -1,4 +1,4 @@
-//! A queue's worker that posts each event once, although SQS delivers messages again and producers repeat them.
+//! A queue worker that posts each event once, although SQS delivers messages again and producers repeat them.
 //!
 //! `cargo run -p idempotency --example sqs --features sqs` needs no AWS: the store is in memory, and the event is written
 //! here. In a function the store is `DynamoDbStore`, and the event and the deadline come from the invocation.
@@ -10,7 +10,7 @@ use idempotency::sqs::{KeySource, SqsBatch};
 use idempotency::store::memory::{Effect, MemoryStore};
 use idempotency::{Engine, Operation, Queue, Verdict};
 
-/// Two messages carry one event, because the producer repeated it; the last one has no event id.
+/// Two messages contain the same event, because the producer repeated it; the last one has no event id.
 const EVENT: &str = r#"{"Records": [
     {"messageId": "m-1", "body": "{\"event\": \"e-1\", \"amount\": 5}"},
     {"messageId": "m-2", "body": "{\"event\": \"e-1\", \"amount\": 5}"},

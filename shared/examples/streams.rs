@@ -24,7 +24,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         let event: KafkaBatch = serde_json::from_str(EVENT)?;
         let response = kafka
             .handle(event, engine.now().plus(Duration::from_secs(10)), |attempt, record| async move {
-                // An item is written once in a transaction, so each record has an effect of its own.
+                // A transaction writes each item only once, so each record has an effect of its own.
                 attempt.add_effect(Effect::named(format!("posted {}", record.position)));
                 Verdict::Success(())
             })

@@ -1,26 +1,26 @@
 //! Streams: Kafka, Kinesis, and the streams of DynamoDB tables.
 //!
-//! A partition of Kafka or a shard of Kinesis is delivered in order, again and again from some place until its records
-//! are done. So one record per message would be waste: one **watermark** item per partition holds the position up to
-//! which everything is done, and moves in the transaction of the effects of a run of records. Storage is constant,
-//! however long the stream; a run costs one read and one transaction, however many records it has. A delayed or doubled
-//! poller loses the watermark's condition and changes nothing.
+//! A Kafka partition or a Kinesis shard is delivered in order, and again from some position until its records are done.
+//! So one idempotency record per message would be a waste. Instead, one **watermark** item per partition holds the
+//! position up to which everything is done, and moves in the transaction of the effects of a run of records. Storage is
+//! constant, however long the stream; a run costs one read and one transaction, however many records it has. For a
+//! delayed or duplicated poller the watermark's condition fails, and it changes nothing.
 //!
 //! The guarantee: transactional effects are applied once and in order. External effects are not supported here; use a
 //! [`Queue`](crate::Queue) for them. Gaps between positions are normal (compaction, transaction markers). A position at
 //! or below the watermark is a repetition, unless the record there is evidently another one: see
 //! [`watermark`](crate::protocol::watermark).
 //!
-//! A record that fails stops its partition: what is before it is committed, it and what follows is returned, other
-//! partitions go on. So does one that cannot be read. When the event source mapping gives it up
-//! (`MaximumRetryAttempts`), the partition goes on behind it; so give the mapping an on-failure destination, or the
-//! record is lost.
+//! A record that fails stops its partition: the records before it are committed, it and the following ones are
+//! returned, and other partitions continue. A record that cannot be read does the same. When the event source mapping
+//! gives it up (`MaximumRetryAttempts`), the partition continues after it; so give the mapping an on-failure
+//! destination, or the record is lost.
 //!
 //! | source | handler | one item per |
 //! |---|---|---|
 //! | Kafka, MSK and self-managed | [`Kafka`] | topic, generation, partition |
 //! | Kinesis | [`Kinesis`] | shard |
-//! | DynamoDB Streams | [`TableStream`] | record: they come in no order that a watermark could follow |
+//! | DynamoDB Streams | [`TableStream`] | record: their order is not one that a watermark could follow |
 
 mod handling;
 mod kafka;
@@ -54,25 +54,25 @@ use partition::Delivery;
 pub struct Record {
     /// Its partition (`topic-0`) or shard.
     pub partition: String,
-    /// Its place there: Kafka's offset, Kinesis' sequence number.
+    /// Its position there: Kafka's offset or Kinesis' sequence number.
     pub position: Position,
     /// When it was produced or arrived, according to the source, in epoch milliseconds.
     pub timestamp_ms: i64,
     /// Kafka's key or Kinesis' partition key.
     pub key: Option<Vec<u8>>,
-    /// What it carries; none is Kafka's tombstone.
+    /// The payload; `None` for Kafka's tombstone.
     pub value: Option<Vec<u8>>,
     /// The trace in which it was sent: Kafka's header `traceparent`. Kinesis has none.
     pub trace: Option<Trace>,
 }
 
 impl Record {
-    /// What the watermark remembers a record by.
+    /// What the watermark compares about a record.
     fn seen(&self) -> RecordDigest {
         let mut hash = Sha256::new();
         hash.update(as_first_read(self.timestamp_ms).to_be_bytes());
         for part in [&self.key, &self.value] {
-            // Behind its length, or a mark of absence that no length is.
+            // The length first, or for an absent part a value that no length has.
             hash.update(part.as_ref().map_or(u64::MAX, |part| part.len() as u64).to_be_bytes());
             hash.update(part.as_deref().unwrap_or_default());
         }
@@ -83,15 +83,15 @@ impl Record {
     }
 }
 
-/// The timestamp as earlier versions read it, through a floating point number, which makes some a millisecond less: the
-/// digests of witnesses that are stored are over these.
+/// The timestamp as earlier versions parsed it, through a floating-point number, which makes some a millisecond less.
+/// The stored digests of witnesses contain these values.
 fn as_first_read(timestamp_ms: i64) -> i64 {
     let seconds = timestamp_ms as f64 / 1000.0;
     let milliseconds = (seconds.fract() * 1000.0) as u32;
     (seconds as i64).saturating_mul(1000).saturating_add(i64::from(milliseconds))
 }
 
-/// A record as it was delivered. Its place is known in any case: where it comes again from.
+/// A record as it was delivered. Its position is always known, so that it can be returned.
 #[derive(Clone, Debug)]
 enum Delivered {
     Read(Record),
@@ -121,9 +121,9 @@ impl Delivered {
     }
 }
 
-/// The settings that [`Kafka`] and [`Kinesis`] share: the place of the watermarks and how a run is made.
+/// The settings that [`Kafka`] and [`Kinesis`] share: where the watermarks are stored, and how records run.
 ///
-/// Watermarks are items in the table of the engine's store, next to the records.
+/// Watermarks are items in the table of the engine's store, next to the idempotency records.
 #[derive(Clone)]
 pub struct Stream<S> {
     engine: Engine<S>,
@@ -146,8 +146,8 @@ impl<S> fmt::Debug for Stream<S> {
 }
 
 impl<S: Watermarks> Stream<S> {
-    /// A handler of the records of a source: a cluster, a Kinesis stream. `source` is its name in the watermarks' ids;
-    /// never change it, or everything that is delivered again runs again.
+    /// Settings for the records of one source: a cluster, or a Kinesis stream. `source` is its name in the watermarks'
+    /// ids. Never change it, or every record that is delivered again runs again.
     pub fn new(engine: Engine<S>, operation: Operation, source: impl Into<String>) -> Self {
         Self {
             engine,
@@ -167,28 +167,28 @@ impl<S: Watermarks> Stream<S> {
         self
     }
 
-    /// What becomes of a record whose verdict is `Failed`: [`OnFailure::Return`], the default, stops the partition at
-    /// it until the mapping gives it up; [`OnFailure::Discard`] commits its effects and goes on.
+    /// What happens to a record whose verdict is `Failed`: [`OnFailure::Return`], the default, stops the partition at
+    /// it until the mapping gives it up; [`OnFailure::Discard`] commits its effects and continues.
     #[must_use]
     pub const fn on_failure(mut self, on_failure: OnFailure) -> Self {
         self.on_failure = on_failure;
         self
     }
 
-    /// How many partitions of a batch are handled at a time, at least 1. Default: 10.
+    /// How many partitions of a batch run concurrently, at least 1. Default: 10.
     #[must_use]
     pub fn concurrency(mut self, concurrency: usize) -> Self {
         self.concurrency = concurrency.max(1);
         self
     }
 
-    /// The watermark of a partition (`topic-0`) or shard, for operators.
+    /// A partition (`topic-0`) or shard, for operators who inspect or rewind its watermark.
     pub fn partition(&self, name: impl Into<String>) -> Partition<'_, S> {
         Partition::new(self, name.into())
     }
 
-    /// Handles the records of several partitions, each in order. Where each is to come again from, in the order of
-    /// the partitions.
+    /// Handles the records of several partitions, each in order. Returns where each must be delivered again from, in
+    /// the order of the partitions.
     async fn handle<H, R>(
         &self,
         partitions: Vec<Vec<Delivered>>,

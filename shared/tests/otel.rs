@@ -1,4 +1,4 @@
-//! What a collector of OpenTelemetry gets of a request, of its replay and of a message.
+//! The spans that an OpenTelemetry collector receives for a request, its replay and a message.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -17,7 +17,7 @@ use idempotency::{Attempt, Engine, IdempotencyLayer, Operation, Queue, Verdict, 
 use lambda_http::{Body, Response};
 use tower::{Layer, ServiceExt, service_fn};
 
-/// Keeps what is sent to it.
+/// Keeps the spans sent to it.
 #[derive(Clone, Default)]
 struct Collector(Arc<Mutex<Vec<Span>>>);
 
@@ -28,7 +28,7 @@ struct Span {
     trace: Vec<u8>,
     id: Vec<u8>,
     parent: Vec<u8>,
-    /// Trace and span of each.
+    /// Trace id and span id of each link.
     links: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
@@ -36,7 +36,7 @@ const SERVER: u64 = 2;
 const CONSUMER: u64 = 5;
 
 impl Collector {
-    /// The URL that takes traces.
+    /// Starts to listen; returns the URL for traces.
     fn start(&self) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let url = format!("http://{}/v1/traces", listener.local_addr().expect("bound"));
@@ -72,14 +72,14 @@ impl Collector {
         }
     }
 
-    /// What has come since the last look, by name.
+    /// The spans received since the previous call, by name.
     fn take(&self) -> BTreeMap<String, Span> {
         let spans = std::mem::take(&mut *self.0.lock().expect("not poisoned"));
         spans.into_iter().map(|span| (span.name.clone(), span)).collect()
     }
 }
 
-/// Fields of a message of protocol buffers: its numbers, and what is numbers or bytes.
+/// The fields of a protocol buffers message: the number, then a numeric value or bytes.
 fn fields(mut message: &[u8]) -> Vec<(u64, u64, &[u8])> {
     let mut fields = Vec::new();
     while !message.is_empty() {
@@ -153,7 +153,7 @@ async fn ask(engine: &Engine<MemoryStore>, trace: Trace) -> u16 {
     let handler = service_fn(move |request: lambda_http::Request| async move {
         let attempt =
             request.extensions().get::<Attempt<idempotency::store::memory::Effect>>().expect("it is protected");
-        // It is handed on as the span of the request, where that is kept.
+        // The attempt's trace is the span of the request, if that is sampled.
         assert!(attempt.trace().is_some_and(|handed| handed.id() == trace.id()));
         Ok::<_, Infallible>(Response::builder().status(201).body(Body::Empty).expect("valid"))
     });
@@ -162,7 +162,7 @@ async fn ask(engine: &Engine<MemoryStore>, trace: Trace) -> u16 {
     answer.status().as_u16()
 }
 
-/// The other test, in a process of its own, as a process has one subscriber.
+/// The other test, in its own process, because a process has only one subscriber.
 #[test]
 fn the_log_has_its_lines_and_none_of_our_spans() {
     let test = "spans_are_at_the_collector_before_the_answer_is_given_and_are_linked_to_the_first_call";

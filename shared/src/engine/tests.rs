@@ -36,7 +36,7 @@ impl Clock for TokioClock {
     }
 }
 
-/// Which attempts were fenced, and by which.
+/// Which late owners were fenced, and by what.
 #[derive(Clone, Default)]
 struct Late(Arc<Mutex<Vec<FencedBy>>>);
 
@@ -63,14 +63,14 @@ impl World {
         Arc::new(Self { memory, late, engine, runs: Arc::default() })
     }
 
-    /// The same in another process, which remembers nothing.
+    /// The same in another process, with an empty cache.
     fn elsewhere(&self, plan: impl IntoIterator<Item = Fault>) -> Arc<Self> {
         let store = FaultyStore::new(self.memory.clone(), plan);
         let (engine, late) = (engine(store, Arc::clone(&self.engine.parts.clock), &self.late), self.late.clone());
         Arc::new(Self { memory: self.memory.clone(), late, engine, runs: Arc::default() })
     }
 
-    /// The same in another process, which remembers nothing and goes on with the plan and with the numbers of runs.
+    /// The same in another process, with an empty cache, that continues the plan and the run numbers.
     fn restarted(&self) -> Arc<Self> {
         let store = self.engine.store().clone();
         let (engine, late) = (engine(store, Arc::clone(&self.engine.parts.clock), &self.late), self.late.clone());
@@ -88,7 +88,7 @@ impl World {
         .about(Subject::new("a payment"))
     }
 
-    /// One payment: it has one effect inside, and answers with the number of its run.
+    /// One payment: it has one transactional effect, and its answer is the number of its run.
     pub(crate) async fn pay(&self, call: &Call) -> Result<Outcome<u64>, Error> {
         self.engine
             .run(call, |attempt| async move {
@@ -414,7 +414,7 @@ async fn single_write_goes_on_where_a_claim_was_released() {
     assert_eq!((answered.answer, answered.transaction), (2, released.transaction));
 }
 
-/// Found by the model. Both go on under the released record's transaction id, with the same attempt number.
+/// Found by the model. Both continue under the released record's transaction id, with the same attempt number.
 #[tokio::test(start_paused = true)]
 async fn single_write_over_a_release_does_not_take_the_answer_of_another_for_its_own() {
     for (body, expected) in [("a", "Replayed 7"), ("b", "Mismatch")] {

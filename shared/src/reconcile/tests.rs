@@ -7,7 +7,7 @@ use crate::protocol::{HistoryEvent, State, Subject, TransactionId};
 use crate::store::memory::Effect;
 use crate::{Answered, Attempt, Operation, Outcome, Verdict};
 
-/// The other side: what it says about a transaction id, and which ids it was asked about.
+/// An external system: its evidence about a transaction id, and the ids it was asked about.
 pub(crate) struct OtherSide {
     evidence: Evidence<u64>,
     asked: Mutex<Vec<TransactionId>>,
@@ -26,7 +26,7 @@ impl Resolver<Effect, u64> for OtherSide {
     }
 }
 
-/// What an application may want to write with a release.
+/// An effect that an application may want to write with a release.
 const RELEASED: &str = "released";
 
 impl OtherSide {
@@ -48,7 +48,7 @@ pub(crate) async fn retry(world: &World, body: &str, other: &OtherSide) -> Resul
     world.engine.run_or_reconcile(&call, run, other).await
 }
 
-/// An attempt whose outcome nobody knows; its transaction id.
+/// Leaves an attempt with an unknown outcome; returns its transaction id.
 async fn left_unknown(world: &World) -> TransactionId {
     let call = world.call(Uncertain::Reconcile, "a");
     let outcome = world.ends_with(&call, Verdict::Unknown("no answer".into())).await;
@@ -56,7 +56,7 @@ async fn left_unknown(world: &World) -> TransactionId {
     transaction
 }
 
-/// An attempt whose process died.
+/// Leaves an attempt whose process died.
 async fn left_processing(world: &World) -> TransactionId {
     let call = world.call(Uncertain::Reconcile, "a");
     let Ok(crate::engine::Claimed::Acquired(claim)) = world.engine.claim(&call).await else { panic!("must acquire") };
@@ -240,7 +240,7 @@ async fn the_schedule_leaves_alone_what_is_held_or_settled() {
     assert!(other.asked().is_empty());
 }
 
-/// In another library the recovery of what looked abandoned overwrote a result that was settled meanwhile.
+/// In another library the recovery of an apparently abandoned record overwrote a result that was settled meanwhile.
 #[tokio::test(start_paused = true)]
 async fn a_takeover_of_what_was_settled_since_it_was_seen_changes_nothing() {
     let world = World::new([]);

@@ -1,4 +1,4 @@
-//! The records of one partition in one batch, handled in order.
+//! The records of one partition in one batch, run in order.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::telemetry::metrics::Metric;
 use crate::telemetry::request_log::{LogOutcome, LogSummary, RequestLog};
 use crate::telemetry::span::Span;
 
-/// The handling of one delivery of a partition.
+/// The handling of one delivery to a partition.
 pub(super) struct Handling<'a, S, H> {
     pub(super) partition: &'a Partition<'a, S>,
     pub(super) delivery: Delivery<'a>,
@@ -25,7 +25,7 @@ where
     H: Fn(Attempt<S::Effect>, Record) -> R,
     R: Future<Output = Verdict<()>>,
 {
-    /// Handles the records in order. The index of the first that is to come again.
+    /// Runs the records in order. Returns the index of the first record to deliver again.
     pub(super) async fn handle(&self) -> Option<usize> {
         let partition = self.partition;
         let (watermark, stopped) = match partition.watermark().await {
@@ -42,7 +42,7 @@ where
         Some(index)
     }
 
-    /// Processes the records: the watermark at the end, and where the partition stopped if it did.
+    /// Processes the records. Returns the watermark at the end, and where the partition stopped, if it did.
     async fn process(&self, mut watermark: Option<Watermark>) -> (Option<Watermark>, Option<Stopped>) {
         let mut next = 0;
         loop {
@@ -53,7 +53,7 @@ where
                 (Committed::Until(stopped), _) | (Committed::All, End::Stop(stopped)) => {
                     return (watermark, Some(stopped));
                 }
-                // Its records are duplicates now, or some of them: the watermark shows which.
+                // Some or all of its records are duplicates now: the watermark shows which.
                 (Committed::Changed(first), _) => next = first,
                 (Committed::All, End::Full(index)) => next = index,
                 (Committed::All, End::Done) => return (watermark, None),
@@ -61,7 +61,7 @@ where
         }
     }
 
-    /// Runs records from `first` on, until a transaction is full of their effects.
+    /// Runs records from `first` on, until the transaction is full.
     async fn collect(&self, watermark: Option<&Watermark>, first: usize) -> (Run<S>, End) {
         let Self { partition, delivery, .. } = self;
         let mut run = Run::default();
@@ -117,13 +117,14 @@ where
 enum End {
     /// The batch is at its end.
     Done,
-    /// The record at this index begins another run.
+    /// The transaction is full; the record at this index begins the next run.
     Full(usize),
     Stop(Stopped),
 }
 
-/// The place of the first record that is evidently another than was done there. A batch is of one life of its
-/// partition: one such record speaks for all that lie at or below the watermark, also for those before it.
+/// The position of the first record that evidently differs from the one that was done there. A batch never mixes
+/// records from before and after a re-creation, so one such record decides about all at or below the watermark,
+/// including earlier ones in the batch.
 fn another<'r>(watermark: Option<&Watermark>, records: &'r [Delivered]) -> Option<&'r Position> {
     let watermark = watermark?;
     let witnessed =

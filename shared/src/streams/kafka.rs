@@ -49,11 +49,10 @@ impl<S> fmt::Debug for Kafka<S> {
     }
 }
 
-/// An event of Kafka's, as Lambda hands it over. Each record in it is read by itself: one that cannot be read stops its
-/// partition, and no other.
+/// A Kafka event as Lambda delivers it. Each record is parsed separately: one that cannot be read stops only its own
+/// partition.
 ///
-/// A record needs a timestamp, any integer, and a key and a value that are texts, or none. Its headers may have any
-/// shape.
+/// A record needs a timestamp, any integer, and for key and value a string or nothing. Its headers may have any shape.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub struct KafkaBatch {
     /// By partition: `topic-0`.
@@ -61,7 +60,7 @@ pub struct KafkaBatch {
     records: Option<HashMap<String, Vec<Value>>>,
 }
 
-/// The members of a record that are read after its offset.
+/// The members of a record that are parsed after its offset.
 #[derive(Deserialize)]
 struct Members {
     timestamp: i64,
@@ -71,7 +70,7 @@ struct Members {
     headers: Value,
 }
 
-/// Which partitions are to come again, and from where. A partition that is not named is done.
+/// The partitions to deliver again, and from where. A partition that is not in the list is done.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct KafkaBatchResponse {
@@ -79,11 +78,11 @@ pub struct KafkaBatchResponse {
     pub batch_item_failures: Vec<KafkaFailure>,
 }
 
-/// Where a partition is to come again from.
+/// Where to deliver a partition again from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct KafkaFailure {
-    /// Kafka's identifiers are objects, not texts as those of the other sources.
+    /// Kafka's identifiers are objects, unlike the strings of the other sources.
     pub item_identifier: KafkaPosition,
 }
 
@@ -97,13 +96,13 @@ pub struct KafkaPosition {
 }
 
 impl<S: Watermarks<Effect: Clone>> Kafka<S> {
-    /// A handler.
+    /// Creates a handler.
     #[must_use]
     pub const fn new(stream: Stream<S>) -> Self {
         Self(stream)
     }
 
-    /// Handles a batch, several partitions at a time, and reports where each is to come again from.
+    /// Handles a batch, several partitions concurrently, and reports where each must be delivered again from.
     ///
     /// # Errors
     /// [`InvalidPosition`] if a record has no offset that could be reported; Lambda then returns the whole batch.
@@ -147,13 +146,14 @@ fn read(partition: &str, record: &Value) -> Result<Delivered, InvalidPosition> {
     })
 }
 
-/// Lambda sends keys and values in base64. Anything else is handed on as it is, for the handler to refuse.
+/// Lambda sends keys and values in base64. Anything else is passed on as it is, for the handler to refuse.
 fn bytes(text: String) -> Vec<u8> {
     STANDARD.decode(&text).unwrap_or_else(|_| text.into_bytes())
 }
 
-/// Lambda sends each header as an object with one member, its value as a list of bytes, signed or not; or null, for
-/// Kafka knows headers without a value. All others than the one that is looked for may be what they like.
+/// The trace in a record's headers. Lambda sends each header as an object with one member, whose value is a list of
+/// bytes, signed or not, or null, since Kafka allows headers without a value. All headers but `traceparent` may have
+/// any shape.
 fn trace(headers: &Value) -> Option<Trace> {
     let value = headers.as_array()?.iter().find_map(|header| header.get(Trace::NAME))?.as_array()?;
     let byte = |byte: &Value| {

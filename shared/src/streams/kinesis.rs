@@ -24,15 +24,15 @@ impl<S> fmt::Debug for Kinesis<S> {
     }
 }
 
-/// An event of Kinesis', as Lambda hands it over. Each record in it is read by itself: one that cannot be read stops its
-/// shard, and no other.
+/// A Kinesis event as Lambda delivers it. Each record is parsed separately: one that cannot be read stops only its own
+/// shard.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub struct KinesisBatch {
     #[serde(rename = "Records")]
     records: Vec<Value>,
 }
 
-/// A mapping that handles several parts of a shard at the same time.
+/// The mapping handles several parts of a shard concurrently.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "a parallelization factor of {0} delivers parts of a shard at the same time; one part's watermark would skip \
@@ -41,8 +41,8 @@ pub struct KinesisBatch {
 pub struct Parallel(pub u32);
 
 impl<S: Watermarks<Effect: Clone>> Kinesis<S> {
-    /// A handler. `parallelization_factor` is the event source mapping's. It is not in the event, so it must be said
-    /// here: the template can hand it over in the function's environment.
+    /// Creates a handler. `parallelization_factor` is the event source mapping's setting. Events do not contain it, so
+    /// pass it here; the template can put it into the function's environment.
     ///
     /// # Errors
     /// [`Parallel`] unless it is 1, the mapping's default.
@@ -53,8 +53,8 @@ impl<S: Watermarks<Effect: Clone>> Kinesis<S> {
         }
     }
 
-    /// Handles a batch and reports from which sequence number it is to come again: Lambda takes the lowest for the
-    /// shard's checkpoint.
+    /// Handles a batch and reports the sequence numbers to deliver again from: Lambda uses the lowest as the shard's
+    /// checkpoint.
     ///
     /// # Errors
     /// [`InvalidPosition`] if a record has no sequence number that could be reported; Lambda then returns the whole

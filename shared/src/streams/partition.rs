@@ -25,44 +25,44 @@ impl<S> fmt::Debug for Partition<'_, S> {
     }
 }
 
-/// Why a watermark was not rewound. It is as it was, if the store did not say otherwise.
+/// Why a watermark was not rewound. It is unchanged, unless the store's error leaves that open.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RewindError {
-    /// A rewind needs a name: of the incident, the ticket.
+    /// A rewind needs a name, for example that of an incident or a ticket.
     #[error("a rewind needs a name")]
     Nameless,
-    /// The watermark moved meanwhile: look at it again.
+    /// The watermark moved meanwhile: read it again.
     #[error("the watermark moved meanwhile")]
     Moved,
-    /// The store.
+    /// The store's error.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
 impl<'a, S: Watermarks> Partition<'a, S> {
     pub(super) fn new(stream: &'a Stream<S>, name: String) -> Self {
-        // `#` parts the id, so none may be in a part.
+        // `#` separates the parts of the id, so no part may contain it.
         let part = |text: &str| text.replace('%', "%25").replace('#', "%23");
         let id = format!("watermark#{}#{}#{}", part(&stream.source), part(&stream.generation), part(&name));
         Self { stream, id }
     }
 
-    /// The partition's watermark, if anything of it has run.
+    /// Reads the partition's watermark; `None` if no record has run.
     ///
     /// # Errors
-    /// [`StoreError`].
+    /// [`StoreError`] if the watermark could not be read.
     pub async fn watermark(&self) -> Result<Option<Watermark>, StoreError> {
         self.stream.engine.store().watermark(&self.id).await
     }
 
-    /// Sets a partition that stands still going again: the records above `to`, or all, run, or run again.
+    /// Restarts a stopped partition: the records above `to`, or all records if `None`, run, or run again.
     ///
-    /// For a person who knows why: what ran already and is above `to` takes effect a second time, unless the effects'
-    /// own conditions refuse that. `name` is that of the incident; it goes to the log.
+    /// For operators who know the cause: records above `to` that already ran take effect a second time, unless the
+    /// effects' own conditions prevent that. `name` is that of the incident and is logged.
     ///
     /// # Errors
-    /// [`RewindError`].
+    /// [`RewindError`] if the name is empty, the watermark moved meanwhile, or the store gave an error.
     pub async fn rewind(&self, to: Option<Position>, name: &str) -> Result<Watermark, RewindError> {
         if name.trim().is_empty() {
             return Err(RewindError::Nameless);
@@ -80,7 +80,7 @@ impl<'a, S: Watermarks> Partition<'a, S> {
         Ok(next)
     }
 
-    /// The line of a record that is done.
+    /// Logs a record that is done.
     pub(super) fn done(
         &self,
         delivery: &Delivery<'_>,
@@ -113,7 +113,7 @@ impl<'a, S: Watermarks> Partition<'a, S> {
         }
     }
 
-    /// The transaction id follows from the place, so that it is the same over all deliveries.
+    /// The transaction id is derived from the position, so that it is the same for every delivery.
     pub(super) fn attempt(&self, seen: &RecordDigest, trace: Option<Trace>, deadline: EpochMs) -> Attempt<S::Effect> {
         let digest = Sha256::digest(format!("{}#{}", self.id, seen.position));
         let mut bytes = [0; 16];
@@ -134,7 +134,7 @@ pub(super) struct Delivery<'a> {
     pub(super) deadline: EpochMs,
 }
 
-/// Where a partition stops, and why: the record at this index and all behind it are to come again.
+/// Where a partition stops, and why: the record at this index and all later ones are delivered again.
 pub(super) struct Stopped {
     pub(super) index: usize,
     pub(super) summary: LogSummary,

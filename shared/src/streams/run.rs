@@ -9,7 +9,7 @@ use crate::telemetry::metrics::Metric;
 use crate::telemetry::request_log::{LogOutcome, LogSummary};
 use crate::telemetry::span::Span;
 
-/// Records that were run and are not committed yet.
+/// Records that ran but are not committed yet.
 pub(super) struct Run<S: Store> {
     records: Vec<Ran<S::Effect>>,
 }
@@ -18,27 +18,27 @@ struct Ran<E: TransactionalEffect> {
     index: usize,
     seen: RecordDigest,
     effects: Effects<E>,
-    /// How it is logged once it is done.
+    /// The outcome to log once the record is done.
     outcome: LogOutcome,
 }
 
-/// There is no room for a record's effects in the transaction.
+/// The transaction has no room for a record's effects.
 pub(super) struct Full;
 
-/// What became of a run.
+/// The result of committing a run.
 pub(super) struct Commit {
-    /// Where the watermark is now.
+    /// The current watermark.
     pub(super) moved: Option<Watermark>,
     pub(super) ended: Committed,
 }
 
-/// How much of a run is done.
+/// How much of a run is committed.
 pub(super) enum Committed {
     /// All of it.
     All,
-    /// What was before this.
+    /// Everything before this record.
     Until(Stopped),
-    /// Somebody else moved the watermark; the first record that is not known to be done has this index.
+    /// Another process moved the watermark; the first record that may not be done has this index.
     Changed(usize),
 }
 
@@ -49,8 +49,8 @@ impl<S: Store> Default for Run<S> {
 }
 
 impl<S: Watermarks> Run<S> {
-    /// Adds a record, unless its effects are too many or write an item that others in the run write. A run takes its
-    /// first record whatever it is.
+    /// Adds a record, unless its effects are too many or write an item that the run already writes. The first record is
+    /// always accepted.
     pub(super) fn add(&mut self, index: usize, seen: RecordDigest, effects: Effects<S::Effect>) -> Result<(), Full> {
         if !self.records.is_empty() && (!self.has_room(&effects) || self.collides(&effects)) {
             return Err(Full);
@@ -69,7 +69,8 @@ impl<S: Watermarks> Run<S> {
         earlier.any(|one| effects.effects.iter().any(|other| S::collide(one, other)))
     }
 
-    /// The place in the run of the record with this effect, counted over all.
+    /// The record that added this effect, with the effect's index among that record's own. `effect` counts over the
+    /// whole run.
     fn owner(&self, mut effect: usize) -> Option<(usize, usize)> {
         for (place, record) in self.records.iter().enumerate() {
             let count = record.effects.effects.len();
@@ -83,8 +84,8 @@ impl<S: Watermarks> Run<S> {
 }
 
 impl<S: Watermarks<Effect: Clone>> Partition<'_, S> {
-    /// Commits a run: whole if possible, in parts if the service does not take it whole, up to the record that it
-    /// refuses.
+    /// Commits a run: as a whole if possible, in parts if the service does not accept the whole, and up to the record
+    /// whose effect is refused.
     pub(super) async fn commit(
         &self,
         mut run: Run<S>,
@@ -141,7 +142,7 @@ impl<S: Watermarks<Effect: Clone>> Partition<'_, S> {
         Commit { moved: watermark, ended: stopped.map_or(Committed::All, Committed::Until) }
     }
 
-    /// What a refused effect means for its record.
+    /// Interprets a refused effect for its record.
     fn read(&self, run: &mut Run<S>, refused: &RefusedEffect<ItemOf<S>>) -> Repair {
         let unexpected = |index| Stopped { index, summary: LogSummary::failed(LogOutcome::Error, &UnexpectedRefusal) };
         let Some((place, own_index)) = run.owner(refused.index) else {
@@ -167,7 +168,7 @@ impl<S: Watermarks<Effect: Clone>> Partition<'_, S> {
     }
 }
 
-/// How to go on after a refused effect.
+/// How to continue after a refused effect.
 enum Repair {
     /// Without that record's effects.
     Again,
@@ -175,7 +176,7 @@ enum Repair {
     Stop(Stopped),
 }
 
-/// The condition of an effect did not hold, and the effect has no reading of that.
+/// The condition of an effect did not hold, and the effect has no interpretation for that.
 #[derive(Debug, thiserror::Error)]
 #[error("the condition of an effect did not hold")]
 struct UnexpectedRefusal;

@@ -1,8 +1,8 @@
-//! DynamoDB Streams: a record each.
+//! DynamoDB Streams, with one idempotency record per change.
 //!
-//! An event does not say which shard it is of, shards split and end by themselves, and a mapping may handle several
-//! parts of one at the same time: there is no partition that a watermark could stand for. But each change has an event
-//! id that no other has, and the stream keeps it for a day only, so that a record each stays cheap.
+//! A watermark is impossible here, because there is no fixed partition: an event does not contain its shard, shards
+//! split and end on their own, and a mapping may handle several parts of one concurrently. But each change has a unique
+//! event id, and the stream keeps it for only a day, so a record per change stays cheap.
 
 use std::fmt;
 use std::time::Duration;
@@ -21,13 +21,14 @@ use crate::telemetry::metrics::Metric;
 use crate::telemetry::request_log::{LogOutcome, LogSummary, RequestLog};
 use crate::telemetry::span::Span;
 
-/// The retention that covers the day for which a table's stream keeps a change, and a day.
+/// A retention that covers the day for which a table's stream keeps a change, and one more day.
 pub const TABLE_STREAM_RETENTION: Duration = Duration::from_secs(2 * 24 * 60 * 60);
 
-/// Handles the stream of a DynamoDB table, by the event id. The mapping needs
-/// `FunctionResponseTypes: [ReportBatchItemFailures]`.
+/// Handles the stream of a DynamoDB table, by event id. The mapping needs `FunctionResponseTypes:
+/// [ReportBatchItemFailures]`.
 ///
-/// Changes run one after another; after a failure the rest of the batch is returned, as Lambda does with a shard.
+/// Changes run one after another. After a failure the rest of the batch is returned, since Lambda redelivers a shard
+/// from the first failed change on.
 #[derive(Clone)]
 pub struct TableStream<S> {
     engine: Engine<S>,
@@ -47,20 +48,20 @@ impl<S> fmt::Debug for TableStream<S> {
     }
 }
 
-/// An event of a table's stream, as Lambda hands it over. Each change in it is read by itself: those before one that
-/// cannot be read run.
+/// An event of a table's stream as Lambda delivers it. Each change is parsed separately: the changes before one that
+/// cannot be read still run.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub struct TableBatch {
     #[serde(rename = "Records")]
     records: Vec<Value>,
 }
 
-/// A change that could not be reported as failed.
+/// A change that could not be reported as failed, because it has no sequence number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a change has no sequence number")]
 pub struct NoSequenceNumber;
 
-/// Why a change has no key and cannot run. It is where the batch comes again from.
+/// Why a change has no key and cannot run. The batch is delivered again from it on.
 #[derive(Debug, thiserror::Error)]
 enum NotBegun {
     #[error(transparent)]
@@ -70,8 +71,8 @@ enum NotBegun {
 }
 
 impl<S: Store> TableStream<S> {
-    /// A handler. `principal` names the table. The operation's retention is [`TABLE_STREAM_RETENTION`] by default;
-    /// with a shorter one, a change that comes again after it runs again.
+    /// Creates a handler. `principal` identifies the table. The operation's retention is [`TABLE_STREAM_RETENTION`] by
+    /// default; with a shorter one, a change that is delivered again after it runs again.
     pub const fn new(engine: Engine<S>, operation: Operation, principal: Principal) -> Self {
         let operation = operation.or_retention(TABLE_STREAM_RETENTION);
         Self { engine, operation, principal, on_failure: OnFailure::Return, single_write: false }
@@ -84,18 +85,18 @@ impl<S: Store> TableStream<S> {
         self
     }
 
-    /// What becomes of changes that failed for good. Default: [`OnFailure::Return`], the shard waits until the mapping
-    /// gives them up.
+    /// What happens to changes that failed for good. Default: [`OnFailure::Return`]; the shard then waits until the
+    /// mapping gives them up.
     #[must_use]
     pub const fn on_failure(mut self, on_failure: OnFailure) -> Self {
         self.on_failure = on_failure;
         self
     }
 
-    /// Handles a batch and reports the first change that is to come again.
+    /// Handles a batch and reports the first change to deliver again.
     ///
     /// # Errors
-    /// [`NoSequenceNumber`]; nothing ran, and Lambda returns the whole batch.
+    /// [`NoSequenceNumber`] if a change has none: nothing ran, and Lambda returns the whole batch.
     pub async fn handle<H, R>(
         &self,
         event: TableBatch,
@@ -135,7 +136,7 @@ impl<S: Store> TableStream<S> {
         R: Future<Output = Verdict<()>>,
     {
         let operation = self.operation.name();
-        // DynamoDB's numbers are positions; if one should not be, it is missing in the line only.
+        // DynamoDB's numbers are valid positions; if one should not be, it is only missing in the log.
         let position = Position::new(number).ok();
         let line = RequestLog { operation, position: position.as_ref(), returned: Some(true), ..RequestLog::default() };
         if !self.engine.has_time(deadline) {

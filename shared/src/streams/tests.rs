@@ -24,7 +24,7 @@ fn soon(stream: &Stream<TestStore>) -> EpochMs {
     stream.engine.now().plus(Duration::from_secs(10))
 }
 
-/// A Kafka record; its value says what its handler does.
+/// A Kafka record; its value determines what the handler does.
 fn record(offset: u64, value: &str) -> Value {
     json!({
         "topic": "sales", "partition": 0, "offset": offset, "timestamp": 1_000 + offset,
@@ -38,7 +38,7 @@ fn kafka(partitions: &[(&str, Vec<Value>)]) -> KafkaBatch {
     serde_json::from_value(json!({ "eventSource": "aws:kafka", "records": records })).unwrap()
 }
 
-/// Each record has an effect of its own name, or of the one that its value names.
+/// Each record has an effect of its own name, or of the one that its value contains.
 async fn handle(attempt: Attempt<Effect>, record: Record) -> Verdict<()> {
     let value = String::from_utf8(record.value.unwrap_or_default()).unwrap();
     let own = format!("{} {}", record.partition, record.position);
@@ -60,7 +60,7 @@ async fn handle(attempt: Attempt<Effect>, record: Record) -> Verdict<()> {
     }
 }
 
-/// Where each partition is to come again from.
+/// Delivers records; returns where each partition must be delivered again from.
 async fn deliver(stream: &Stream<TestStore>, partitions: &[(&str, Vec<Value>)]) -> Vec<(String, i64)> {
     let response = Kafka::new(stream.clone()).handle(kafka(partitions), soon(stream), handle).await.unwrap();
     let failures = response.batch_item_failures.into_iter().map(|failure| failure.item_identifier);
@@ -97,7 +97,7 @@ async fn a_failed_record_stops_its_partition_and_no_other_and_is_reported_as_kaf
         );
         assert_eq!(applied(&memory, "sales-0", 40..45), [1, 1, 0, 0, 0], "{poison}");
         assert_eq!(applied(&memory, "sales-1", 40..45), [1; 5]);
-        // The mapping gave the poison up: a gap like any other.
+        // The mapping gave up the poison record: a gap like any other.
         assert_eq!(deliver(&stream, &[("sales-0", vec![record(43, ""), record(44, "")])]).await, []);
         assert_eq!(applied(&memory, "sales-0", 40..45), [1, 1, 0, 1, 1]);
     }
@@ -189,7 +189,7 @@ async fn a_partition_created_anew_stands_still_until_it_gets_a_new_generation_or
 async fn the_digest_of_a_record_is_pinned_for_witnesses_that_are_stored() {
     let (stream, _) = world([]);
     let mut sold = record(0, "sold");
-    // Of those that a floating point number makes a millisecond less.
+    // One of those that a floating-point number makes a millisecond less.
     sold["timestamp"] = json!(1_795_514_400_001_i64);
     let seen = Arc::new(Mutex::new(Vec::new()));
     let handler = |_: Attempt<Effect>, record: Record| {
@@ -208,7 +208,7 @@ async fn the_digest_of_a_record_is_pinned_for_witnesses_that_are_stored() {
 async fn a_record_that_was_given_up_raises_no_alarm_though_its_producers_clock_is_ahead() {
     let (stream, memory) = world([]);
     let mut given_up = record(1, "not execute");
-    // Of a producer whose clock is an hour ahead.
+    // From a producer whose clock is an hour ahead.
     given_up["timestamp"] = json!(stream.engine.now().0 + 60 * 60 * 1000);
     let first = deliver(&stream, &[("sales-0", vec![record(0, ""), given_up.clone(), record(2, "")])]).await;
     assert_eq!(first, [("sales-0".to_owned(), 1)]);
@@ -217,7 +217,7 @@ async fn a_record_that_was_given_up_raises_no_alarm_though_its_producers_clock_i
     assert_eq!((again, applied(&memory, "sales-0", 0..4)), (vec![], vec![1, 0, 1, 1]));
 }
 
-/// A batch of Kafka's with one record more than the healthy ones around it.
+/// A Kafka batch with one unusual record among healthy ones.
 async fn deliver_beside_healthy(stream: &Stream<TestStore>, unusual: Value) -> Vec<(String, i64)> {
     deliver(stream, &[("sales-0", vec![record(0, ""), unusual, record(2, "")]), ("sales-1", vec![record(0, "")])]).await
 }
@@ -276,7 +276,7 @@ async fn a_kafka_record_that_cannot_be_read_stops_its_partition_and_no_other() {
     }
 }
 
-/// What was counted.
+/// The counted metrics.
 #[derive(Clone, Default)]
 struct Counts(Arc<Mutex<Vec<Metric>>>);
 
@@ -290,7 +290,7 @@ impl Metrics for Counts {
     fn flush(&self) {}
 }
 
-/// No end-to-end run shows it.
+/// No end-to-end test covers this.
 #[tokio::test]
 async fn a_store_that_does_not_answer_is_counted_and_the_run_comes_again() {
     for fault in [Fault::LoseRequest, Fault::LoseReply] {
@@ -332,7 +332,7 @@ async fn records_without_time_are_returned_unrun() {
 /// What Lambda and the network do to one batch.
 #[derive(Clone, Debug)]
 struct Delivery {
-    /// How far behind the checkpoint it begins.
+    /// How far before the checkpoint it begins.
     back: u64,
     length: u64,
     faults: Vec<Fault>,

@@ -1,7 +1,8 @@
 //! The log of a function, with the feature `log`.
 //!
-//! It is what `lambda_runtime` sets up by itself, and follows [Lambda's logging controls][controls], but knows levels for
-//! targets only, no spans or fields in `RUST_LOG`: the regular expressions for these are half a megabyte of a program.
+//! It equals what `lambda_runtime` sets up by itself and follows [Lambda's logging controls][controls], except that
+//! `RUST_LOG` supports only levels per target, not spans or fields: the regular expressions for those would add half a
+//! megabyte to a binary.
 //!
 //! [controls]: https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-advanced.html
 
@@ -15,16 +16,16 @@ use tracing_subscriber::{Registry, fmt};
 
 /// Writes the log of this process to its standard output.
 ///
-/// `AWS_LAMBDA_LOG_FORMAT=JSON` makes each line an object. The level is `AWS_LAMBDA_LOG_LEVEL`, else that of `RUST_LOG`
-/// (`warn,payments=debug`), else INFO.
+/// `AWS_LAMBDA_LOG_FORMAT=JSON` makes each line an object. The level is `AWS_LAMBDA_LOG_LEVEL`, otherwise that of
+/// `RUST_LOG` (`warn,payments=debug`), otherwise INFO.
 ///
 /// # Errors
-/// If the process has a subscriber of `tracing` already.
+/// If the process already has a `tracing` subscriber.
 pub fn install() -> Result<(), TryInitError> {
     tracing_subscriber::registry().with(lines(|_| true)).try_init()
 }
 
-/// The lines of the log, with what is shown of events and spans.
+/// The layer that writes log lines, with the given filter for events and spans.
 pub(crate) fn lines(
     shown: impl Fn(&Metadata<'_>) -> bool + Send + Sync + 'static,
 ) -> Box<dyn Layer<Registry> + Send + Sync> {
@@ -39,10 +40,10 @@ pub(crate) fn lines(
 }
 
 fn levels(lambda: &str, rust_log: &str) -> Targets {
-    // An empty text would be read as a target of that name, which is the beginning of each, at TRACE.
+    // An empty text would be parsed as an empty target, which is the prefix of every target, at TRACE.
     let targets = if rust_log.is_empty() { Targets::new() } else { rust_log.parse().unwrap_or_default() };
     let level = match lambda {
-        // Lambda knows one level more.
+        // Lambda has one more level.
         "FATAL" => Some(LevelFilter::ERROR),
         "" => targets.default_level(),
         level => level.parse().ok(),

@@ -1,4 +1,4 @@
-//! What the library counts and measures, and the writer for CloudWatch.
+//! The library's metrics, and the writer for CloudWatch.
 
 #[cfg(feature = "emf")]
 mod emf;
@@ -8,24 +8,24 @@ use std::time::Duration;
 #[cfg(feature = "emf")]
 pub use emf::{Emf, EmfError};
 
-/// Receives what the library counts and measures.
+/// Receives the library's metrics.
 ///
 /// Implementations must not block: they are called for every request.
 pub trait Metrics: Send + Sync {
-    /// Something happened once.
+    /// Counts one occurrence.
     fn count(&self, metric: Metric, operation: &str);
 
-    /// Something took this long.
+    /// Records a duration.
     fn duration(&self, metric: Metric, operation: &str, duration: Duration);
 
-    /// Something has this value now.
+    /// Sets the current value.
     fn gauge(&self, metric: Metric, value: f64);
 
-    /// An invocation ends: what was collected is written out, before the sandbox may freeze.
+    /// Writes out what was collected. Called at the end of an invocation, before the sandbox may freeze.
     fn flush(&self);
 }
 
-/// Forgets everything.
+/// Discards everything.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NoMetrics;
 
@@ -36,10 +36,10 @@ impl Metrics for NoMetrics {
     fn flush(&self) {}
 }
 
-/// Makes [`Metric`] from the table of metrics: a metric needs one line.
+/// Makes [`Metric`] from the table of metrics, in which each metric is one line.
 macro_rules! metrics {
     ($($(#[doc = $what:literal])+ $name:ident: $kind:ident in $unit:ident,)+) => {
-        /// What is counted or measured. Names are CloudWatch metric names; durations end in `Ms`.
+        /// The library's metrics. Names are CloudWatch metric names; durations end in `Ms`.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[non_exhaustive]
         pub enum Metric {
@@ -50,7 +50,7 @@ macro_rules! metrics {
             /// All metrics.
             pub const ALL: [Self; [$(stringify!($name)),+].len()] = [$(Self::$name),+];
 
-            /// Its unit.
+            /// The unit.
             #[must_use]
             pub const fn unit(self) -> Unit {
                 match self {
@@ -86,11 +86,12 @@ metrics! {
     ReplayedLocal: Counter in Count,
     /// An attempt above the first ran and ended with SUCCESS.
     RetrySucceeded: Counter in Count,
-    /// An attempt above the first ran and ended otherwise: refused, without effect, or not known.
+    /// An attempt above the first ran and did not end with SUCCESS: it failed, executed nothing, or its outcome is not
+    /// known.
     RetryFailed: Counter in Count,
-    /// A call was refused because another is running.
+    /// A call was refused because another was running.
     InProgress: Counter in Count,
-    /// A write came too late: what it was to change had changed since it was looked at. The caller looks again.
+    /// A write came too late: the record had changed since it was read. The caller reads again.
     Conflict: Counter in Count,
     /// A key was used for another request.
     Mismatch: Counter in Count,
@@ -112,23 +113,23 @@ metrics! {
     UnknownRefused: Counter in Count,
     /// An uncertain record may run again, because its effect was prevented.
     UnknownPrevented: Counter in Count,
-    /// An uncertain record was looked at and left as it was.
+    /// An uncertain record was examined and left as it was.
     UnknownLeft: Counter in Count,
     /// How many records of declared operations are UNKNOWN.
     UnknownOpen: Gauge in Count,
-    /// How old the oldest of them is.
+    /// The age of the oldest of them.
     UnknownOldestAge: Gauge in Seconds,
-    /// How many records of others are UNKNOWN in the table: of operations that are not declared.
+    /// The number of UNKNOWN records in the table that belong to operations that are not declared.
     UnknownForeign: Gauge in Count,
-    /// How many records of declared operations were found PROCESSING under a lease that is over.
+    /// The number of records of declared operations that were found PROCESSING after their lease ended.
     AbandonedFound: Gauge in Count,
-    /// How many records are still stored though they have expired.
+    /// The number of records that have expired but are still stored.
     ExpiredPresent: Gauge in Count,
-    /// How long the one that expired first has been expired.
+    /// How long ago the earliest of them expired.
     OldestExpiredAge: Gauge in Seconds,
-    /// A reconciler's run came to its end.
+    /// A reconciler's run completed.
     ReconcilerHeartbeat: Counter in Count,
-    /// The store gave no answer.
+    /// The store did not answer.
     StoreError: Counter in Count,
     /// A run ended but could not be settled.
     CommitFailed: Counter in Count,
@@ -140,17 +141,17 @@ metrics! {
     DuplicateSkipped: Counter in Count,
     /// A message above the next sequence number of its stream was held.
     GapHeld: Counter in Count,
-    /// A message or record has a number that its stream has used for something else. It is returned, for people to see.
+    /// The number of a message or record was already used for other content. It is returned, for operators to see.
     SequenceConflict: Counter in Count,
-    /// Records of a stream were returned to come again.
+    /// Records of a stream were returned, to be delivered again.
     RecordReturned: Counter in Count,
-    /// A partition went back below its watermark with other records than before. It stands still.
+    /// A partition went back below its watermark with other records than before. It has stopped.
     WatermarkRegression: Counter in Count,
-    /// How long a duplicate waited for the running one.
+    /// How long a duplicate waited for the running call.
     WaitMs: Duration in Milliseconds,
     /// How long a claim took.
     ClaimMs: Duration in Milliseconds,
-    /// How long the end of a claim took.
+    /// How long it took to end a claim.
     CommitMs: Duration in Milliseconds,
 }
 
@@ -158,7 +159,7 @@ metrics! {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Unit {
-    /// Occurrences.
+    /// A number of occurrences.
     Count,
     /// Seconds.
     Seconds,
@@ -174,6 +175,6 @@ pub enum Kind {
     Counter,
     /// Measured each time ([`Metrics::duration`]).
     Duration,
-    /// Set to what it is now ([`Metrics::gauge`]).
+    /// Set to the current value ([`Metrics::gauge`]).
     Gauge,
 }

@@ -1,13 +1,13 @@
-//! Spans for a collector of OpenTelemetry, with the feature `otel`.
+//! Spans for an OpenTelemetry collector, with the feature `otel`.
 //!
-//! A request is a span of the trace that its client is in (`traceparent`), or of X-Ray's; a message or a partition is
-//! one of its invocation, linked to its producer's. In them are `claim`, `run`, `commit`, `reconcile` and `replay`; a
-//! replay and a reconciliation are linked to the span of the first call. Whether a span is kept is decided where its
-//! trace began.
+//! The span of a request belongs to the trace of its client (`traceparent`), or of X-Ray; that of a message or a
+//! partition belongs to its invocation and is linked to its producer's. Their child spans are `claim`, `run`, `commit`,
+//! `reconcile` and `replay`; a replay and a reconciliation are linked to the span of the first call. The sampling
+//! decision is that of the trace's first span.
 //!
-//! They are sent over HTTP (OTLP, protocol buffers) to a collector next to the function, when a batch or a request is
-//! answered: a sandbox freezes after that. A collector that is not there costs an invocation nothing but a line in the
-//! log; one that does not answer, a second.
+//! Spans are sent over HTTP (OTLP, protocol buffers) to a collector next to the function once a batch or a request is
+//! answered, because a sandbox may freeze after that. A missing collector costs an invocation nothing but a log line;
+//! one that does not answer, a second.
 
 use std::time::Duration;
 
@@ -26,25 +26,26 @@ use crate::telemetry::span;
 /// How long an invocation may wait for a collector that does not answer.
 const RETRY_BUDGET: Duration = Duration::from_secs(1);
 
-/// Why no spans are sent.
+/// Why the sending of spans could not be set up.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum InstallError {
-    /// The endpoint of the collector is none.
+    /// The endpoint of the collector is invalid.
     #[error("spans cannot be sent: {0}")]
     Exporter(#[from] ExporterBuildError),
-    /// The process has a subscriber of `tracing` already.
+    /// The process already has a `tracing` subscriber.
     #[error("a log is set up already: {0}")]
     Log(#[from] TryInitError),
 }
 
-/// Sets up the log of this process as [`log`](crate::log) does, without our spans, and the sending of spans under the name of this service.
+/// Sets up the log of this process like [`log::install`](crate::telemetry::log::install), but without the library's
+/// spans, and sends spans under this service name.
 ///
-/// `endpoint` is the URL that takes traces; without it, the one that `OTEL_EXPORTER_OTLP_ENDPOINT` says, or
+/// `endpoint` is the URL for traces; `None` uses the one in `OTEL_EXPORTER_OTLP_ENDPOINT`, or
 /// `http://localhost:4318/v1/traces`.
 ///
 /// # Errors
-/// [`InstallError`].
+/// [`InstallError`] if the endpoint is invalid or the process already has a `tracing` subscriber.
 pub fn install(service: impl Into<String>, endpoint: Option<&str>) -> Result<(), InstallError> {
     let retries = RetryPolicy::default().with_max_retries(0);
     let exporter = SpanExporter::builder().with_http().with_timeout(RETRY_BUDGET).with_retry_policy(retries);
@@ -65,7 +66,7 @@ pub fn install(service: impl Into<String>, endpoint: Option<&str>) -> Result<(),
     Ok(())
 }
 
-/// Ours and the application's. The runtime's own span ends after all that is sent with an invocation.
+/// Exports the library's and the application's spans. The runtime's own span ends after an invocation's spans are sent.
 fn is_exported(metadata: &Metadata<'_>) -> bool {
     metadata.is_span() && *metadata.level() <= tracing::Level::INFO && !metadata.target().starts_with("lambda_runtime")
 }

@@ -1,9 +1,9 @@
-//! The one line that a request, a message or a record of a stream leaves in the log.
+//! The one line that each request, message or stream record writes to the log.
 //!
-//! All that is known is in one line, so that one query can answer a question. Key, principal and body are never in it:
-//! a key shows as the digest of its record, which the console shows as well. The invocation's `requestId` and X-Ray's
-//! header are in the span around it, which `lambda_runtime` opens. A function that writes lines of its own finds here what
-//! makes them alike.
+//! Everything known is in this line, so that one query is enough. Key, principal and body are never in it: a key
+//! appears as the digest of its record, which the console shows as well. The invocation's `requestId` and X-Ray's
+//! header are in the surrounding span, which `lambda_runtime` opens. For functions that write such lines of their own,
+//! the helpers here make them uniform.
 
 use std::error::Error as StdError;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,26 +12,26 @@ use std::time::Duration;
 use super::timings::Timings;
 use crate::protocol::{InvocationId, Position, Trace, TransactionId};
 
-/// What a request, a message or a record of a stream came to.
+/// The log line of a request, a message or a stream record.
 #[derive(Debug, Default)]
 pub(crate) struct RequestLog<'l> {
     pub(crate) operation: &'l str,
-    /// The digest of its record; nothing if it had no key.
+    /// The digest of its record; `None` if it had no key.
     pub(crate) record: Option<&'l str>,
-    /// Of a message.
+    /// For a message: its id.
     pub(crate) message: Option<&'l str>,
-    /// Of a record of a stream: its partition or shard, and its place there.
+    /// For a stream record: its partition or shard, and its position there.
     pub(crate) partition: Option<&'l str>,
     pub(crate) position: Option<&'l Position>,
-    /// Up to where its partition is done.
+    /// The watermark of its partition.
     pub(crate) watermark: Option<&'l Position>,
-    /// How many records behind it come again with it.
+    /// How many records after it are delivered again with it.
     pub(crate) behind: Option<usize>,
-    /// Whether it comes again: of a message or a record.
+    /// For a message or a stream record: whether it is delivered again.
     pub(crate) returned: Option<bool>,
-    /// Of a response.
+    /// For a response: its status.
     pub(crate) status: Option<u16>,
-    /// The trace of which a request is a part.
+    /// The trace that a request belongs to.
     pub(crate) trace: Option<Trace>,
     /// The trace in which a message or a record was sent.
     pub(crate) producer_trace: Option<Trace>,
@@ -40,7 +40,7 @@ pub(crate) struct RequestLog<'l> {
     pub(crate) total: Duration,
 }
 
-/// How a request, a message or a record of a stream ended.
+/// How a request, a message or a stream record ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum LogOutcome {
     Executed,
@@ -49,27 +49,27 @@ pub(crate) enum LogOutcome {
     InProgress,
     Mismatch,
     Conflict,
-    /// Whether it took effect is not known.
+    /// It is not known whether it took effect.
     #[default]
     Unknown,
     Error,
-    /// A record that is done already.
+    /// A stream record that is already done.
     Duplicate,
-    /// A record whose verdict was `Failed`.
+    /// A stream record whose verdict was `Failed`.
     Failed,
-    /// Another record stands where one was done.
+    /// Another record is at a position that was done.
     Regression,
     Unreadable,
     NoKey,
     NotComparable,
     NoTimeToBegin,
     AsAnotherOfItsBatch,
-    /// A request that was answered before its key was looked at, with this problem code.
+    /// A request that was answered before its key was examined, with this problem code.
     Problem(&'static str),
 }
 
 impl LogOutcome {
-    /// As it stands in the log.
+    /// The name in the log.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Executed => "executed",
@@ -93,7 +93,7 @@ impl LogOutcome {
     }
 }
 
-/// The outcome, and what else is known of the call.
+/// The outcome, with what else is known of the call.
 #[derive(Debug, Default)]
 pub(crate) struct LogSummary {
     pub(crate) outcome: LogOutcome,
@@ -106,7 +106,7 @@ pub(crate) struct LogSummary {
 
 impl RequestLog<'_> {
     pub(crate) fn write(self) {
-        // The level is part of a call site, so there is one for each.
+        // The level belongs to a call site, so there is one call site for each level.
         macro_rules! write {
             ($level:ident) => {
                 tracing::$level!(
@@ -144,29 +144,30 @@ impl RequestLog<'_> {
 }
 
 impl LogSummary {
-    /// An outcome of which nothing else is known.
+    /// An outcome without further information.
     pub(crate) fn new(outcome: LogOutcome) -> Self {
         Self { outcome, ..Self::default() }
     }
 
-    /// An outcome that an error explains.
+    /// An outcome with the error that explains it.
     pub(crate) fn failed(outcome: LogOutcome, error: &dyn StdError) -> Self {
         Self { error: Some(with_causes(error)), ..Self::new(outcome) }
     }
 }
 
-/// Whether this is the first line of its process: its durations include the start of a sandbox. Call it once per line.
+/// Whether this is the first line of its process, whose durations include the start of a sandbox. Call it once per
+/// line.
 pub fn is_cold_start() -> bool {
     static WARM: AtomicBool = AtomicBool::new(false);
     !WARM.swap(true, Ordering::Relaxed)
 }
 
-/// A duration in the unit of the log's lines.
+/// A duration in the unit of the log lines.
 pub fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// An error with its causes; a store's error alone says little.
+/// An error with its sources; a store's error alone explains little.
 pub fn with_causes(error: &dyn StdError) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

@@ -1,5 +1,5 @@
-//! Spans of what the library does: of a call, and of the steps in it. Without the feature `otel` there are none, and
-//! nothing of this costs anything.
+//! Spans of the library's work: of a call and of its steps. Without the feature `otel` there are no spans, and the
+//! calls cost nothing.
 
 #[cfg(not(feature = "otel"))]
 mod off;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::telemetry::metrics::Metric;
 
-/// What a call spent on the store.
+/// The time that a call spent on the store.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Timings {
     pub(crate) wait: Duration,
@@ -18,7 +18,7 @@ pub(crate) struct Timings {
 }
 
 impl Timings {
-    /// Of what commits without a claim.
+    /// The timings of a commit without a claim.
     pub(crate) fn commit(commit: Duration) -> Self {
         Self { commit, ..Self::default() }
     }
@@ -44,7 +44,7 @@ pub(crate) fn timed<F: Future>(call: F) -> impl Future<Output = (F::Output, Timi
     })
 }
 
-/// The timings of the future around a call, which are put back when the call has been polled or has panicked.
+/// The timings of an outer call, which are restored when the inner call has been polled or has panicked.
 struct Outer(Option<Timings>);
 
 impl Drop for Outer {

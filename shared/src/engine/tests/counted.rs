@@ -1,4 +1,5 @@
-//! What is counted, and when. The metrics that only a fault can cause are proved here: no end-to-end run shows them.
+//! What is counted, and when. Metrics that only a fault can cause are tested here, because no end-to-end test covers
+//! them.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +7,7 @@ use super::*;
 use crate::engine::timings::timed;
 use crate::protocol::machine::{End, Input, Proof};
 
-/// Counters by name, and which durations were measured.
+/// Counters by name, and the durations that were measured.
 #[derive(Clone, Default)]
 struct Counts(Arc<Mutex<BTreeMap<&'static str, u64>>>);
 
@@ -15,7 +16,7 @@ impl Counts {
         *self.0.lock().unwrap().entry(metric.name()).or_default() += 1;
     }
 
-    /// What was counted since the last look, without durations.
+    /// What was counted since the previous call, without durations.
     fn take(&self) -> String {
         let counts = std::mem::take(&mut *self.0.lock().unwrap());
         let counters = counts.iter().filter(|(name, _)| !name.ends_with("Ms"));
@@ -95,7 +96,7 @@ async fn a_late_owner_and_a_lost_race_are_counted() {
     late.commit(Resolution::Success, 99_u64, Vec::new()).await.unwrap();
     assert_eq!(counts.take(), "Fenced 1");
 
-    // A takeover of what has changed since it was seen.
+    // A takeover of a record that has changed since it was read.
     let call = world.call(Uncertain::Reconcile, "a");
     let held = reconciler(&world, &call, &abandoned).await;
     assert!(matches!(held.machine().poll(), Action::Done(End::NotOpen)));
@@ -125,7 +126,7 @@ async fn a_late_owner_is_counted_however_its_claim_ends() {
     }
 }
 
-/// A reconciler that has taken a record over as it was seen, or has come too late for that.
+/// A reconciler that takes over the record in the version it read, or comes too late for that.
 async fn reconciler(world: &World, call: &Call, seen: &Record) -> Driver<FaultyStore<MemoryStore>> {
     let (engine, now) = (&world.engine, world.engine.now());
     let request = engine.request(call).unwrap();

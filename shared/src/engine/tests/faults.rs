@@ -1,5 +1,5 @@
-//! Every single fault and every pair of faults over the writes of each flow, and over those of the retries after it,
-//! by processes of which none remembers anything: what is replayed is replayed from the store.
+//! Every single fault and every pair of faults in the writes of each flow and of the retries after it, each in a
+//! process without a cache: replays come from the store.
 
 use super::*;
 use crate::reconcile::Evidence;
@@ -10,9 +10,9 @@ enum Flow {
     FirstRun(Uncertain),
     Replay,
     Takeover,
-    /// A retry looks for evidence.
+    /// A retry reconciles with this evidence.
     Reconcile(Evidence<u64>),
-    /// A reconciler does, and a retry follows.
+    /// A reconciler uses this evidence, and a retry follows.
     Schedule(Evidence<u64>),
     SingleWrite {
         over_a_release: bool,
@@ -30,7 +30,7 @@ impl Flow {
         all
     }
 
-    /// What is there before the flow.
+    /// Sets up the record before the flow.
     async fn begin(&self, world: &World) {
         let call = world.call(Uncertain::Reconcile, "a");
         match self {
@@ -63,14 +63,14 @@ impl Flow {
             }
             Self::Reconcile(evidence) => retry(world, "a", &OtherSide::says(evidence.clone())).await,
             Self::Schedule(evidence) => {
-                // What it could not do, it does the next time.
+                // If it failed, it succeeds the next time.
                 drop(scheduled(world, &OtherSide::says(evidence.clone())).await);
                 world.pay(&world.call(Uncertain::Reconcile, "a")).await
             }
         }
     }
 
-    /// How often the effect is there in the end; none if that depends on the faults.
+    /// How often the effect is applied in the end; `None` if that depends on the faults.
     fn effects(&self) -> Option<u64> {
         match self {
             Self::FirstRun(Uncertain::Reconcile) => None,
@@ -94,7 +94,7 @@ impl Flow {
     }
 }
 
-/// Those of the longest flow, of its retry, and of a replay.
+/// The writes of the longest flow, of its retry, and of a replay.
 const WRITES: usize = 8;
 
 #[tokio::test(start_paused = true)]

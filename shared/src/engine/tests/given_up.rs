@@ -1,10 +1,10 @@
-//! Claims whose reply is lost: the caller hears that nothing ran, and the key must not be blocked by what did not run.
+//! Claims whose reply is lost: the caller learns that nothing ran, so the key must not stay blocked.
 
 use super::*;
 use crate::reconcile::{Evidence, Operations, Reconciled, Resolver};
 use crate::store::{Store, StoreError, Written};
 
-/// All tries of the SDK lose the reply.
+/// Every attempt by the SDK loses the reply.
 const LOST: Fault = Fault::LoseReply;
 
 #[tokio::test(start_paused = true)]
@@ -31,7 +31,7 @@ async fn a_claim_that_was_lost_before_it_arrived_leaves_nothing_behind() {
     assert_eq!(world.record(&call).await, None);
 }
 
-/// An earlier attempt may have had its effects, so that nobody may say that nothing was executed.
+/// An earlier attempt may have had its effects, so "nothing was executed" would be false.
 #[tokio::test(start_paused = true)]
 async fn a_takeover_whose_reply_was_lost_leaves_the_outcome_as_unknown_as_it_was() {
     for uncertain in [REPEAT, Uncertain::Reconcile] {
@@ -62,7 +62,7 @@ async fn a_reconciler_whose_takeover_lost_its_reply_does_not_block_the_next() {
     assert!(matches!(reconciled, Ok(Reconciled::Happened)), "{reconciled:?}");
 }
 
-/// After evidence that it was prevented: to run again at once, and to let a later call run.
+/// After evidence that the effect was prevented: to run again at once, and to let a later call run.
 #[tokio::test(start_paused = true)]
 async fn what_goes_on_after_evidence_blocks_nobody_when_its_reply_is_lost() {
     for lost in [Fault::LoseReply, Fault::LoseRequest] {
@@ -111,7 +111,7 @@ async fn a_release_whose_reply_was_lost_is_made_again() {
     }
 }
 
-/// Commits, and says that an effect was refused: by what the commit itself had written.
+/// Commits, then reports an effect as refused because of the commit's own write.
 #[derive(Clone)]
 struct SeesItsOwnEffects(MemoryStore);
 
@@ -161,7 +161,7 @@ fn operations(call: &Call) -> Operations {
     Operations::new().with(call.operation().clone(), |_| true)
 }
 
-/// What the other side says: that it happened, with this answer, or that it cannot happen any more.
+/// The evidence: it happened, with this answer, or it cannot happen.
 struct Says(Option<u64>);
 
 impl Resolver<Effect, u64> for Says {

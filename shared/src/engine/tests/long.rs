@@ -81,8 +81,8 @@ async fn a_late_owner_is_answered_with_the_long_answer_that_was_recorded() {
     assert!(matches!(fenced, Outcome::Replayed(Answered { answer, .. }) if answer == text));
 }
 
-/// Two processes go on over one release, each with an answer of its own: of as many parts, with as many bytes, or even
-/// with the same words. One of them executed it, and the other one says so.
+/// Two processes continue over one release, each with its own answer: of equally many parts, of equally many bytes, or
+/// even with the same text. One of them executed it, and the other one replays.
 #[tokio::test(start_paused = true)]
 async fn of_two_calls_in_single_write_over_a_release_one_executes_and_the_other_replays_however_long_the_answers_are() {
     for (bytes, alike) in [(2_000, false), (20_000, false), (2_000, true), (20_000, true)] {

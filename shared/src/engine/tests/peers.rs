@@ -1,13 +1,13 @@
-//! What broke other libraries, each behaviour as a test here. More of them are tested where they belong: a late failure
-//! after a settled record and a deadline in the past in `engine`, `[null,null]` as a key in `queue`, a takeover of what
-//! was settled meanwhile in `reconcile`.
+//! Faults of other libraries, each tested here. More are tested elsewhere: a late failure after a settled record and a
+//! deadline in the past in `engine`, `[null,null]` as a key in `sqs`, and a takeover of a record that was settled
+//! meanwhile in `reconcile`.
 
 use serde_json::{Value, json};
 
 use super::*;
 use crate::protocol::EpochS;
 
-/// There, the error of a duplicate deleted the record, and the next one ran beside the first.
+/// There, the error of a duplicate deleted the record, and the next call ran concurrently with the first.
 #[tokio::test(start_paused = true)]
 async fn a_refused_duplicate_leaves_the_record_of_the_owner_alone() {
     let world = World::new([]);
@@ -23,7 +23,7 @@ async fn a_refused_duplicate_leaves_the_record_of_the_owner_alone() {
     assert_eq!(world.runs(), 0);
 }
 
-/// There, a lease in milliseconds was compared with a time in seconds, and the key was blocked for ever.
+/// There, a lease in milliseconds was compared with a time in seconds, and the key was blocked permanently.
 #[tokio::test(start_paused = true)]
 async fn a_lease_counts_milliseconds_and_an_expiration_seconds() {
     let world = World::new([]);
@@ -38,7 +38,7 @@ async fn a_lease_counts_milliseconds_and_an_expiration_seconds() {
     assert_eq!(expiration, Some(EpochS(world.engine.now().0 / 1000 + 24 * 60 * 60)));
 }
 
-/// There, the settings of an operation were those of the store, and the last one to be made changed all others.
+/// There, the settings of an operation were those of the store, and the last one created changed all others.
 #[tokio::test(start_paused = true)]
 async fn operations_with_other_settings_on_one_store_do_not_touch_each_other() {
     let world = World::new([]);
@@ -57,7 +57,7 @@ async fn operations_with_other_settings_on_one_store_do_not_touch_each_other() {
     assert_eq!(answer(&world.pay(&long).await), Some(1), "a day is not");
 }
 
-/// There, a result that looks empty was taken for none, and the operation ran again.
+/// There, a result that looked empty counted as missing, and the operation ran again.
 #[tokio::test(start_paused = true)]
 async fn results_that_look_empty_are_replayed_unchanged() {
     for result in [json!(null), json!(false), json!(0), json!(""), json!([]), json!({}), json!([null, null])] {
@@ -72,7 +72,7 @@ async fn results_that_look_empty_are_replayed_unchanged() {
     }
 }
 
-/// There, the error of the store took the place of what the handler had said, and the caller repeated what had happened.
+/// There, the store's error replaced the handler's result, and the caller repeated an operation that had happened.
 #[tokio::test(start_paused = true)]
 async fn an_error_of_the_store_after_the_run_does_not_say_that_nothing_ran() {
     for verdict in [Verdict::Success(1), Verdict::Failed(1), Verdict::Unknown("no answer".into())] {

@@ -1,6 +1,6 @@
 use super::*;
 
-/// Every write of this process is refused: what it still answers, it remembers.
+/// Every write of this process is refused: it can answer only from its cache.
 fn unreachable() -> [Fault; 64] {
     [Fault::Refuse; 64]
 }

@@ -9,12 +9,12 @@ use metrics_cloudwatch_embedded::{Builder, Collector};
 use super::{Kind, Metric, Metrics, Unit};
 use crate::store::BoxError;
 
-/// Collects metrics and writes them at the end of each invocation, as lines of the
-/// [embedded metric format](https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html),
-/// which CloudWatch turns into metrics without a request of ours.
+/// Collects metrics and writes them at the end of each invocation, as lines in the [embedded metric
+/// format](https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html),
+/// from which CloudWatch extracts the metrics without an API request.
 ///
-/// Dimensions are `service` alone and `service` with `operation`; nothing of high cardinality. Collection is by
-/// the `metrics` facade, so an application's own `metrics::counter!` goes the same way.
+/// Dimensions are `service` alone and `service` with `operation`; nothing of high cardinality. Metrics are collected
+/// through the `metrics` facade, so an application's own `metrics::counter!` is included.
 #[derive(Clone, Copy)]
 pub struct Emf {
     collector: &'static Collector,
@@ -26,7 +26,7 @@ impl fmt::Debug for Emf {
     }
 }
 
-/// The process has a metrics recorder already.
+/// The process already has a metrics recorder.
 #[derive(Debug, thiserror::Error)]
 #[error("metrics are set up already: {0}")]
 pub struct EmfError(#[source] BoxError);
@@ -35,7 +35,7 @@ impl Emf {
     /// Sets up the metrics of this process, once.
     ///
     /// # Errors
-    /// [`EmfError`] if the process has a recorder of the `metrics` facade already.
+    /// [`EmfError`] if the process already has a recorder of the `metrics` facade.
     pub fn install(namespace: impl Into<String>, service: impl Into<String>) -> Result<Self, EmfError> {
         let collector = Builder::new()
             .cloudwatch_namespace(namespace.into())
@@ -55,7 +55,7 @@ impl Emf {
     }
 }
 
-/// Tells the unit, without which CloudWatch shows a bare number.
+/// Sets the unit, without which CloudWatch shows a bare number.
 fn describe(metric: Metric) {
     let unit = match metric.unit() {
         Unit::Count => metrics::Unit::Count,

@@ -9,27 +9,27 @@ use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 use crate::protocol::Trace;
 
-/// The target of our own spans: they are exported, and left out of the log's lines.
+/// The target of the library's spans: they are exported, and omitted from log lines.
 const TARGET: &str = "idempotency::span";
 
 static PROVIDER: OnceLock<SdkTracerProvider> = OnceLock::new();
 
-/// A span that begins now and ends with what it is [of](Span::of).
+/// A span that begins now and ends with the future that it [wraps](Span::of).
 pub(crate) struct Span(tracing::Span);
 
 impl Span {
-    /// Of a request, as a part of the trace from which it came.
+    /// The span of a request, in the trace of its client.
     pub(crate) fn request(operation: &str, parent: Option<Trace>) -> Self {
         Self::begin(operation, "server").under(parent)
     }
 
-    /// Of a message or of the records of a partition, as a part of the invocation that brought them. Their producers'
-    /// spans may be long over, and of one invocation there are many: they are linked.
+    /// The span of a message or of a partition's records, in the trace of the invocation that delivered them. Their
+    /// producers' spans may have ended long ago, and there are many per invocation, so they are linked instead.
     pub(crate) fn message(operation: &str) -> Self {
         Self::begin(operation, "consumer").under(invocation())
     }
 
-    /// Of a step in whatever is going on, at least the invocation.
+    /// The span of a step, in the current span, which is at least the invocation's.
     pub(crate) fn step(name: &'static str) -> Self {
         let is_part = tracing::Span::current().context().has_active_span();
         let span = Self::begin(name, "internal");
@@ -43,14 +43,14 @@ impl Span {
         self
     }
 
-    /// Where the span itself is.
+    /// The trace position of the span itself.
     pub(crate) fn trace(&self) -> Option<Trace> {
         let context = self.0.context();
         let context = context.span().span_context().clone();
         Trace::new(context.trace_id().to_bytes(), context.span_id().to_bytes(), context.is_sampled())
     }
 
-    /// It ends at once.
+    /// Ends the span at once.
     pub(crate) fn end(self) {}
 
     pub(crate) fn of<F: Future>(self, future: F) -> Instrumented<F> {
@@ -63,19 +63,19 @@ impl Span {
 
     fn under(self, parent: Option<Trace>) -> Self {
         if let Some(trace) = parent {
-            // An error means that nobody takes spans.
+            // An error means that there is no exporter for spans.
             let _ = self.0.set_parent(Context::new().with_remote_span_context(context(trace)));
         }
         self
     }
 }
 
-/// Keeps what spans are sent through, for [`flush`].
+/// Keeps the provider that sends spans, for [`flush`].
 pub(crate) fn keep(provider: SdkTracerProvider) {
     let _ = PROVIDER.set(provider);
 }
 
-/// Sends what has ended, before the sandbox may freeze.
+/// Sends the spans that have ended, before the sandbox may freeze.
 pub(crate) fn flush() {
     if let Some(Err(error)) = PROVIDER.get().map(SdkTracerProvider::force_flush) {
         tracing::warn!(%error, "spans could not be sent");
@@ -86,7 +86,7 @@ pub(crate) fn is_ours(metadata: &Metadata<'_>) -> bool {
     metadata.target() == TARGET
 }
 
-/// The trace of this invocation: Lambda's runtime puts X-Ray's header there.
+/// The trace of this invocation, from the variable in which Lambda's runtime puts X-Ray's header.
 fn invocation() -> Option<Trace> {
     Trace::from_xray(&std::env::var("_X_AMZN_TRACE_ID").ok()?)
 }
