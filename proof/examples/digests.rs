@@ -1,5 +1,5 @@
 //! Prints a digest of the outcomes and writes of each schedule of the exploration and of the simulation, in groups, to
-//! compare two versions of the library: versions that do the same print the same.
+//! compare two versions of the library: versions with the same behaviour print the same.
 //!
 //! `cargo run -p proof --example digests [SIMULATION SEEDS] > FILE`
 

@@ -1,10 +1,10 @@
-//! The real code in every order, within bounds; and in orders that chance draws, beyond them.
+//! The real code in every order, within bounds, and in random orders beyond them.
 //!
-//! Calls, streams, FIFO queues, the sequence gate and versioned items run as they are, with their control flow between
-//! two requests, against a table that is reached through a network. Where several wait, it is decided who is next
-//! and what he meets: a lost request or reply, a repetition, one that arrives late, a death before or after, a time that
-//! passes all leases and deadlines, a delivery again. [`explore`] runs through all such decisions, with few processes and
-//! little that goes wrong; [`sweep`] draws them from seeds, with more of everything.
+//! Calls, streams, FIFO queues, the sequence gate and versioned items run unchanged, including their control flow
+//! between two requests, against a table behind a simulated network. When several requests wait, a decision picks the
+//! next one and its fault: a lost request or reply, a repetition, a late arrival, a death before or after it, time that
+//! passes all leases and deadlines, or another delivery. [`explore`] runs through all such decisions, with few
+//! processes and few faults; [`sweep`] draws them from seeds, with more of everything.
 
 mod breakage;
 mod calls;
@@ -39,7 +39,7 @@ use network::{Network, Process};
 use sandbox::{Random, Remote};
 use table::Table;
 
-/// What a schedule takes place in.
+/// The environment of one schedule.
 struct World {
     scenario: Scenario,
     is_large: bool,
@@ -92,12 +92,12 @@ impl World {
         self.judge.expect(!self.network.is_endless(), "it goes on for ever");
     }
 
-    /// One of two, by the size of the schedule.
+    /// The one or the other value, by the size of the schedule.
     const fn size<T: Copy>(&self, small: T, large: T) -> T {
         if self.is_large { large } else { small }
     }
 
-    /// A process that begins. With much going on in its orders, all begin at once where all orders are run.
+    /// Begins a process. If all orders are run and the scenario has very many, all processes begin at once.
     async fn begin(&self) -> Process {
         let process = self.network.process();
         if self.is_large || self.scenario.begins_in_turn() {
@@ -125,14 +125,14 @@ fn run(world: &World, runtime: &tokio::runtime::Runtime) {
     runtime.block_on(tokio::task::unconstrained(world.run()));
 }
 
-/// The world of a seed's schedule.
+/// The world for a seed's schedule.
 fn of_seed(scenario: Scenario, seed: u64, breakage: Option<Breakage>) -> World {
-    // The SDK, and what waits before it tries again, draw from the thread's own source.
+    // The SDK and the backoff draw from the thread's own random source.
     fastrand::seed(seed);
     World::new(scenario, Choices::seeded(seed), true, breakage)
 }
 
-/// The world of a script's schedule.
+/// The world for a script's schedule.
 fn of_script(scenario: Scenario, script: &Script, breakage: Option<Breakage>) -> World {
     fastrand::seed(0);
     World::new(scenario, Choices::listed(script, scenario.bounds()), false, breakage)
@@ -143,14 +143,14 @@ fn runtime() -> tokio::runtime::Runtime {
     runtime.expect("a runtime")
 }
 
-/// What came of running schedules.
+/// The result of running schedules.
 #[derive(Debug, Default)]
 pub struct Explored {
-    /// How many there were.
+    /// The number of schedules.
     pub schedules: u64,
-    /// How often what occurred.
+    /// How often each event occurred.
     pub occurred: Occurred,
-    /// The first that broke something: what replays it, and what was broken.
+    /// The first schedule that broke a promise: what replays it, and what was broken.
     pub broken: Option<(String, String)>,
 }
 
@@ -167,7 +167,7 @@ impl Explored {
     }
 }
 
-/// Runs the schedules of a scenario within its bounds in their order, up to the first that breaks something.
+/// Runs the schedules of a scenario within its bounds in order, up to the first that breaks a promise.
 pub fn explore(scenario: Scenario, breakage: Option<Breakage>, at_most: u64) -> Explored {
     let (runtime, mut explored) = (runtime(), Explored::default());
     let mut next = Some(Script::default());
@@ -183,7 +183,7 @@ pub fn explore(scenario: Scenario, breakage: Option<Breakage>, at_most: u64) -> 
     explored
 }
 
-/// Runs the schedules of many seeds on all processors, up to the first that breaks something.
+/// Runs the schedules of many seeds on all processors, up to the first that breaks a promise.
 pub fn sweep(scenario: Scenario, seeds: Range<u64>, breakage: Option<Breakage>) -> Explored {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let (next, total) = (AtomicU64::new(seeds.start), Mutex::new(Explored::default()));
@@ -212,23 +212,23 @@ pub fn sweep(scenario: Scenario, seeds: Range<u64>, breakage: Option<Breakage>) 
     total.into_inner()
 }
 
-/// Replays a seed: what was told, and what was written.
+/// Replays a seed. Returns the log, including every write.
 ///
 /// # Errors
-/// What was broken, and what was told until then.
+/// What was broken, and the log until then.
 pub fn replay_seed(scenario: Scenario, seed: u64) -> Result<Vec<String>, String> {
     replay(&of_seed(scenario, seed, None), &runtime())
 }
 
-/// Replays a script: what was told, and what was written.
+/// Replays a script. Returns the log, including every write.
 ///
 /// # Errors
-/// What was broken, and what was told until then.
+/// What was broken, and the log until then.
 pub fn replay_script(scenario: Scenario, script: &Script) -> Result<Vec<String>, String> {
     replay(&of_script(scenario, script, None), &runtime())
 }
 
-/// Replays every schedule of a scenario within its bounds: what was told and written, or broken, in each of them.
+/// Replays every schedule of a scenario within its bounds, and passes on the log, or what was broken, for each.
 pub fn replay_all(scenario: Scenario, mut hear: impl FnMut(Result<Vec<String>, String>)) {
     let (runtime, mut next) = (runtime(), Some(Script::default()));
     while let Some(script) = next {

@@ -1,7 +1,8 @@
-//! What comes from outside, as any bytes: nothing panics, and what is read is read the same way again.
+//! Fuzz targets for everything that comes from outside, as arbitrary bytes: nothing panics, and parsing twice gives the
+//! same result.
 //!
-//! `fuzz/` feeds these functions with what cargo-fuzz finds; a plain test feeds them with the corpus, and with what
-//! chance makes of it.
+//! `fuzz/` feeds these functions with inputs from cargo-fuzz; a plain test feeds them with the corpus, and with random
+//! mutations of it.
 
 use std::convert::Infallible;
 use std::fmt::Debug;
@@ -22,7 +23,7 @@ use lambda_http::{Body, Request, Response};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-/// A target: its name, which is its corpus' name as well, and what it does with bytes.
+/// A target: its name, which is also the name of its corpus, and its function.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
@@ -38,10 +39,10 @@ pub const TARGETS: [Target; 9] = [
     ("cancellation", fuzz::cancellation),
 ];
 
-/// A header: accepted or refused, never ignored; and what is accepted is one key, quoted or not.
+/// A header is accepted or refused, never ignored; an accepted one is the same key, quoted or not.
 ///
 /// # Panics
-/// If that is not so.
+/// If that does not hold.
 pub fn key_header(bytes: &[u8]) {
     let Ok(value) = HeaderValue::from_bytes(bytes) else { return };
     let request = |value: HeaderValue| {
@@ -67,7 +68,7 @@ pub fn key_header(bytes: &[u8]) {
 /// A canonical form is its own canonical form.
 ///
 /// # Panics
-/// If that is not so.
+/// If that does not hold.
 pub fn json(bytes: &[u8]) {
     if let Ok(canonical) = canonical_json(bytes) {
         let again = canonical_json(&canonical).expect("what is canonical is JSON");
@@ -75,13 +76,13 @@ pub fn json(bytes: &[u8]) {
     }
 }
 
-/// An event of API Gateway, in either payload format: it is answered, and answered the same again.
+/// An API Gateway event, in either payload format, gets a response, and the same one again.
 ///
 /// # Panics
-/// If that is not so.
+/// If that does not hold.
 pub fn http_event(bytes: &[u8]) {
-    // lambda_http panics on a body that is not the base64 that the event says it is, and on a host, path or query that
-    // makes no URL, none of which API Gateway sends. The runtime reports that as an error of the function: nothing has run.
+    // lambda_http panics on a body that is not base64 although the event declares it, and on a host, path or query that
+    // makes no URL; API Gateway sends none of these. The runtime reports that as a function error: nothing has run.
     let request = || {
         let event: LambdaRequest = serde_json::from_slice(bytes).ok()?;
         std::panic::catch_unwind(AssertUnwindSafe(|| Request::from(event))).ok()
@@ -92,7 +93,7 @@ pub fn http_event(bytes: &[u8]) {
     assert_eq!((first.status(), first.body().as_ref()), (again.status(), again.body().as_ref()));
 }
 
-/// A batch of messages: each is settled or returned, whatever its shape; one without an id fails the batch.
+/// Each message of a batch is settled or returned, whatever its shape; a message without an id fails the batch.
 ///
 /// # Panics
 /// If a message is returned that was not delivered.
@@ -111,11 +112,11 @@ pub fn sqs_event(bytes: &[u8]) {
     }
 }
 
-/// A batch of Kafka's: all of it runs, up to a record of each partition that cannot be read, and none of it again; one
-/// without an offset fails the batch.
+/// A Kafka batch runs, in each partition up to a record that cannot be read, and does not run again; a record without
+/// an offset fails the batch.
 ///
 /// # Panics
-/// If that is not so.
+/// If that does not hold.
 pub fn kafka_event(bytes: &[u8]) {
     let Some((event, batch)) = event::<KafkaBatch>(bytes, of_partitions) else { return };
     let (kafka, deadline) = (Kafka::new(Stream::new(engine(), operation(), "fuzz")), a_minute());
@@ -132,11 +133,11 @@ pub fn kafka_event(bytes: &[u8]) {
     });
 }
 
-/// A batch of Kinesis': all of it runs, up to a record of each shard that cannot be read, and none of it again; one without
-/// a number or a shard fails the batch.
+/// A Kinesis batch runs, in each shard up to a record that cannot be read, and does not run again; a record without a
+/// number or a shard fails the batch.
 ///
 /// # Panics
-/// If that is not so.
+/// If that does not hold.
 pub fn kinesis_event(bytes: &[u8]) {
     let Some((_, batch)) = event::<KinesisBatch>(bytes, of_records) else { return };
     let kinesis = Kinesis::new(Stream::new(engine(), operation(), "fuzz"), 1).expect("not parallel");
@@ -147,10 +148,10 @@ pub fn kinesis_event(bytes: &[u8]) {
     });
 }
 
-/// A batch of a table's stream: it runs up to a change that cannot be read, or be told from another, and none of it again.
+/// A batch of a table's stream runs up to a change that cannot be read or identified, and does not run again.
 ///
 /// # Panics
-/// If that is not so.
+/// If that does not hold.
 pub fn table_event(bytes: &[u8]) {
     let Some((event, batch)) = event::<TableBatch>(bytes, of_records) else { return };
     let numbers: Vec<_> = records(&event).map(|change| change["dynamodb"]["SequenceNumber"].as_str()).collect();
@@ -165,7 +166,7 @@ pub fn table_event(bytes: &[u8]) {
     });
 }
 
-/// An event as JSON and as the library reads it. Whatever shape its records have, it is read.
+/// An event as JSON and as the library parses it. It parses whatever shape its records have.
 fn event<B: DeserializeOwned>(bytes: &[u8], is_event: fn(&Value) -> bool) -> Option<(Value, B)> {
     let event: Value = serde_json::from_slice(bytes).ok().filter(is_event)?;
     let batch = serde_json::from_value(event.clone()).expect("an event is read whatever its records are");
@@ -184,7 +185,7 @@ fn records(event: &Value) -> impl Iterator<Item = &Value> {
     event["Records"].as_array().into_iter().flatten()
 }
 
-/// What is delivered twice is answered alike, and runs the first time only; what is refused does not run.
+/// Something delivered twice gets the same result and runs only the first time; something refused does not run.
 fn runs_once<T: Debug + PartialEq>(deliver: impl AsyncFn(&AtomicU64) -> Option<T>) {
     let runs = AtomicU64::new(0);
     let first = run(deliver(&runs));

@@ -1,5 +1,5 @@
-//! What tries to break the promises of the library: a model that is checked exhaustively, an exploration of
-//! the code in every order, a simulation of the engine, and the breakages that they must notice.
+//! The proofs of the library's promises: a model that is checked exhaustively, an exploration of the code in every
+//! order, a simulation of the engine, and deliberate breakages that these must detect.
 
 pub mod exploration;
 pub mod fuzz;
@@ -7,7 +7,7 @@ pub mod model;
 pub mod nightly;
 pub mod simulation;
 
-/// Whether an environment variable asks for the sizes of the gate and the soak.
+/// Whether an environment variable selects the larger sizes of the gate and the soak.
 pub fn soaks(variable: &str) -> bool {
     std::env::var_os(variable).is_some_and(|value| !value.is_empty() && value != "0")
 }

@@ -1,12 +1,12 @@
-//! The protocol as a model that is checked exhaustively: every order in which messages arrive, are repeated, delayed or
-//! lost, every clock that is wrong, every process that dies or freezes anywhere, within the bounds of a [`Settings`].
+//! A model of the protocol that is checked exhaustively: every order in which messages arrive, are repeated, delayed or
+//! lost, every wrong clock, every process that dies or freezes at any point, within the bounds of a [`Settings`].
 //!
-//! What a call does is not modelled: each actor drives the library's own [`Machine`], as the engine does. Modelled are a
-//! network, a store that evaluates the library's conditions, and a provider that charges, deduplicates by the transaction
-//! id, and can be made to refuse an id for ever.
+//! The calls themselves are not modelled: each actor drives the library's own [`Machine`], as the engine does. The
+//! model consists of a network, a store that evaluates the library's conditions, and a provider that charges,
+//! deduplicates by the transaction id, and can be made to refuse an id permanently.
 //!
-//! There is no clock. Each step sees leases over or not, as it likes, so nothing that is proved rests on time; only by a
-//! whole retention do clocks not differ, and requests not travel.
+//! There is no clock. In each step leases may have ended or not, so no result depends on time. There are only two
+//! assumptions: clocks do not differ by a whole retention, and no request is in transit for that long.
 
 mod check;
 mod clock;
@@ -40,12 +40,12 @@ use state::{Actor, Ask, Message, Waits, transaction};
 static ID: LazyLock<RecordId> =
     LazyLock::new(|| RecordId::new("model", &Principal::new("p").expect("valid"), &Key::new("k").expect("valid")));
 
-/// A model: what takes part, and what is broken on purpose.
+/// A model: its actors, and what is broken on purpose.
 #[derive(Clone)]
 pub struct Model {
-    /// Who takes part, within which bounds.
+    /// The actors and the bounds.
     pub settings: Settings,
-    /// What is broken.
+    /// The deliberate breakage, if any.
     pub mutant: Option<Mutant>,
     /// How often each event occurred.
     pub occurred: Arc<[AtomicU64; Event::ALL.len()]>,
@@ -56,33 +56,33 @@ pub struct Model {
 pub enum Action {
     /// Begins a call.
     Call {
-        /// Who.
+        /// The index of the actor.
         actor: usize,
-        /// What its clock shows.
+        /// What the actor's clock shows.
         reading: Reading,
     },
-    /// Runs, and ends so.
+    /// Runs, with this ending.
     Run(usize, Ending),
-    /// Holds a lock for another lease.
+    /// Extends a lock by another lease.
     Renew(usize),
     /// Looks for evidence.
     Look(usize),
-    /// Looks for evidence, and is not shown what there is: the search lags.
+    /// Looks for evidence, but is not shown what exists: the search lags.
     Overlook(usize),
-    /// Makes the provider refuse what it does not have, and so makes evidence.
+    /// Makes the provider refuse an id that it does not have, which creates evidence.
     Prevent(usize),
-    /// Waits for a running call, and looks again.
+    /// Waits for a running call, and reads again.
     Wait {
-        /// Who.
+        /// The index of the actor.
         actor: usize,
-        /// What its clock shows then.
+        /// What the actor's clock then shows.
         reading: Reading,
     },
-    /// Reads an answer that is stored beside its record.
+    /// Reads an answer that is stored next to its record.
     ReadParts(usize),
     /// A message arrives.
     Deliver {
-        /// Which.
+        /// The index of the message.
         message: usize,
         /// Whether the reply arrives.
         reply: bool,
@@ -90,27 +90,27 @@ pub enum Action {
         again: bool,
         /// Whether the provider refuses for good.
         declined: bool,
-        /// What the clock of the sender shows when it gets the reply.
+        /// What the sender's clock shows when it gets the reply.
         reading: Reading,
     },
-    /// Waits no longer for a reply.
+    /// Stops waiting for a reply.
     GiveUp(usize),
     /// The process dies.
     Crash(usize),
-    /// So much time passes that the provider forgets which ids were used. No call takes so long.
+    /// Enough time passes that the provider forgets which ids were used. No call takes that long.
     Forget,
     /// The retention passes.
     Retention,
-    /// What has expired is deleted.
+    /// Expired records are deleted.
     Sweep,
 }
 
 /// How a run ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
-    /// It calls the provider, and goes on when that answers.
+    /// It calls the provider, and continues with the reply.
     Charges,
-    /// It happened, in the transaction.
+    /// It happened, in the commit's transaction.
     Success,
     /// It did not happen and will not.
     Failed,
@@ -118,12 +118,12 @@ pub enum Ending {
     NotExecuted,
     /// It did not begin: too little time was left.
     NotBegun,
-    /// Not known.
+    /// The outcome is not known.
     Unknown,
 }
 
 impl Model {
-    /// A model in which nothing has occurred.
+    /// A model without any recorded event.
     pub fn new(settings: Settings, mutant: Option<Mutant>) -> Self {
         Self { settings, mutant, occurred: Arc::new(std::array::from_fn(|_| AtomicU64::new(0))) }
     }
@@ -210,7 +210,7 @@ impl Model {
         }
     }
 
-    /// What a clock may show of the record: it makes a difference only while somebody holds it.
+    /// The possible clock readings for the record: they differ only while somebody holds it.
     fn readings(&self, world: &World) -> &'static [Reading] {
         match world.record.as_ref().is_some_and(|record| record.holder().is_some()) {
             true if self.settings.waits => &[Reading::Early, Reading::Between, Reading::Late],
@@ -222,7 +222,7 @@ impl Model {
     fn delivery_actions(&self, world: &World, actions: &mut Vec<Action>) {
         let mut last: Option<&Message> = None;
         for (index, message) in world.network.iter().enumerate() {
-            // Of equal messages it does not matter which arrives.
+            // Of equal messages, it does not matter which one arrives.
             if last.replace(message) == Some(message) {
                 continue;
             }

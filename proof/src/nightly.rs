@@ -1,5 +1,5 @@
-//! More of the same, for a night: larger models, and more schedules, in parts. Who runs them, and writes down what came
-//! of them, is the program `nightly` of the package `tests`.
+//! Larger proofs for a soak: larger models, and more schedules, divided into parts. The program `soak` of the package
+//! `tests` runs them and records the results.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,16 +12,16 @@ use crate::exploration::{self, Explored, Scenario};
 use crate::model::{Action, Model, Settings, World};
 use crate::simulation::{Coverage, sweep};
 
-/// How many schedules there are, one for each seed.
+/// The number of schedules, one for each seed.
 pub const SCHEDULES: u64 = 10_000_000;
 
-/// How many of them a part has.
+/// The number of schedules in a part.
 pub const PART: u64 = 100_000;
 
-/// Checks all states of a model, and tells now and then how many there are so far.
+/// Checks all states of a model, and reports now and then how many there are so far.
 ///
 /// # Errors
-/// The promises that were broken, each with the way to that.
+/// The broken promises, each with the path to it.
 pub fn model(settings: Settings, tell: impl FnMut(&str) + Send) -> Result<String, String> {
     let started = Instant::now();
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
@@ -39,7 +39,7 @@ pub fn model(settings: Settings, tell: impl FnMut(&str) + Send) -> Result<String
 /// Runs the schedules of a part.
 ///
 /// # Errors
-/// The first seed that broke something, and what.
+/// The first seed that broke a promise, and which.
 pub fn schedules(first: u64) -> Result<String, String> {
     let started = Instant::now();
     match sweep(first..first + PART, &Arc::<Coverage>::default(), None) {
@@ -53,13 +53,13 @@ pub fn schedules(first: u64) -> Result<String, String> {
     }
 }
 
-/// How many parts the exploration of a scenario has.
+/// The number of parts of a scenario's exploration.
 pub const EXPLORATIONS: u64 = 10;
 
-/// Runs the drawn schedules of a part of a scenario's exploration: as many as a hundred changes run.
+/// Runs the randomly drawn schedules of one part of a scenario's exploration: as many as a hundred changes run.
 ///
 /// # Errors
-/// The command that replays the first that broke something, and what.
+/// The command that replays the first schedule that broke a promise, and which.
 pub fn explorations(scenario: Scenario, part: u64) -> Result<String, String> {
     let (started, size) = (Instant::now(), 10 * scenario.drawn());
     let Explored { schedules, broken, .. } = exploration::sweep(scenario, part * size..(part + 1) * size, None);
@@ -82,7 +82,7 @@ impl<T: FnMut(&str)> Reporter<Model> for Teller<T> {
         }
     }
 
-    /// They are what the part ends with.
+    /// The part reports them at its end.
     fn report_discoveries(&mut self, _: &Model, _: BTreeMap<&'static str, ReportDiscovery<Model>>)
     where
         Action: std::fmt::Debug + PartialEq,

@@ -1,9 +1,9 @@
-//! The real engine in a simulated world: a store that fails, delays and repeats, another system that does likewise,
-//! clocks that differ by up to ten minutes, and processes that die or freeze wherever they wait.
+//! The real engine in a simulated environment: a store that fails, delays and repeats, an external system that does the
+//! same, clocks that differ by up to ten minutes, and processes that die or freeze wherever they wait.
 //!
-//! Everything that happens follows from a seed: time is tokio's paused time, the random source is seeded, and one
-//! thread runs all. What is counted is counted beside the records: how often an effect was applied, what was charged,
-//! what each caller heard.
+//! Everything follows from a seed: time is tokio's paused time, the random source is seeded, and everything runs on one
+//! thread. The counts are independent of the records: how often an effect was applied, what was charged, and what each
+//! caller received.
 
 mod breakage;
 mod dice;
@@ -29,7 +29,7 @@ pub struct Coverage {
     events: [AtomicU64; EVENTS.len()],
 }
 
-/// What must occur, or the simulation proves nothing.
+/// The events that must occur, or the simulation proves nothing.
 pub const EVENTS: [Metric; 12] = [
     Metric::Executed,
     Metric::Replayed,
@@ -76,7 +76,7 @@ pub struct Simulation {
 }
 
 impl Simulation {
-    /// A simulation, of an engine that works or one whose world breaks a promise on purpose.
+    /// A simulation, of an unbroken engine or of an environment that breaks a promise on purpose.
     ///
     /// # Panics
     /// If no runtime can be made.
@@ -85,7 +85,7 @@ impl Simulation {
         Self { runtime: runtime.expect("a runtime"), coverage, breakage }
     }
 
-    /// Runs the schedule of a seed, and tells what every caller heard.
+    /// Runs the schedule of a seed. Returns what every caller received.
     ///
     /// # Errors
     /// What was broken.
@@ -94,7 +94,7 @@ impl Simulation {
         self.runtime.block_on(scenario::run(seed, metrics, self.breakage, false))
     }
 
-    /// Runs the schedule of a seed: what every caller heard, and what was written.
+    /// Runs the schedule of a seed. Returns what every caller received, and every write.
     ///
     /// # Errors
     /// What was broken.
@@ -104,7 +104,7 @@ impl Simulation {
     }
 }
 
-/// Runs the schedules of many seeds on all processors, up to the first that breaks something: its seed, and what.
+/// Runs the schedules of many seeds on all processors. Returns the first seed that breaks a promise, and which.
 pub fn sweep(
     seeds: std::ops::Range<u64>,
     coverage: &Arc<Coverage>,

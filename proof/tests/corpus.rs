@@ -1,10 +1,10 @@
-//! The corpus of the fuzz targets, and what chance makes of it.
+//! The corpus of the fuzz targets, and random mutations of it.
 
 use std::path::Path;
 
 use proof::fuzz::TARGETS;
 
-/// How often chance changes each file.
+/// How many random mutations of each file are tested.
 const CHANGES: usize = 300;
 
 #[test]
@@ -31,7 +31,7 @@ fn every_input_of_the_corpus_is_survived_and_what_chance_makes_of_it() {
     }
 }
 
-/// A few bytes less, more, or others.
+/// Removes, adds or changes a few bytes.
 fn change(mut bytes: Vec<u8>, rng: &mut fastrand::Rng) -> Vec<u8> {
     for _ in 0..=rng.usize(0..4) {
         let at = rng.usize(0..=bytes.len());

@@ -1,17 +1,17 @@
-//! The real code in every order within bounds, and in drawn orders beyond them. What breaks something is printed with the
-//! command that replays it.
+//! The real code in every order within bounds, and in random orders beyond them. A schedule that breaks a promise is
+//! printed with the command that replays it.
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use proof::exploration::{Breakage, Explored, Occurred, Scenario, explore, replay_script, replay_seed, sweep};
 
-/// As many schedules at least, so that nobody makes the bounds narrower without a thought.
+/// The minimum number of schedules, so that nobody narrows the bounds by accident.
 const SCHEDULES: u64 = 300_000;
 
-/// How many schedules of each scenario are run in their order where `SOAK_EXPLORATION` does not ask for all of them.
+/// How many schedules of each scenario are run, in order, unless `SOAK_EXPLORATION` selects all of them.
 const FIRST: u64 = 2_000;
 
-/// What must occur in any case, or nothing is proved.
+/// The events that must always occur, or nothing is proved.
 const EVENTS: [&str; 26] = [
     "Executed",
     "Replayed",
@@ -41,13 +41,13 @@ const EVENTS: [&str; 26] = [
     "an answer expired while it was read",
 ];
 
-/// What is looked at only where little goes wrong.
+/// Events that are only looked for when few faults occur.
 const NARROW_EVENTS: [&str; 1] = ["a call ran nothing"];
 
-/// What takes more than the narrow bounds to occur.
+/// Events that need more than the narrow bounds.
 const RARE_EVENTS: [&str; 2] = ["a message is dead", "contended"];
 
-/// With `SOAK_EXPLORATION=1`, as in the gate, all orders; otherwise the first of each scenario.
+/// With `SOAK_EXPLORATION=1`, as in the gate, all orders; otherwise the first ones of each scenario.
 #[test]
 fn in_every_order_within_bounds_nothing_is_broken() {
     let soaks = proof::soaks("SOAK_EXPLORATION");
@@ -63,7 +63,7 @@ fn in_every_order_within_bounds_nothing_is_broken() {
     }
 }
 
-/// `SOAK_TIMES` as many schedules as otherwise.
+/// With `SOAK_TIMES`, that many times the schedules.
 #[test]
 fn in_drawn_orders_nothing_is_broken() {
     let seed = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs() << 24;
@@ -112,7 +112,7 @@ fn a_seed_always_gives_the_same_schedule() {
     }
 }
 
-/// Of one schedule: `PROOF_SCENARIO` and either `PROOF_SEED` or `PROOF_SCRIPT`.
+/// Replays one schedule, given by `PROOF_SCENARIO` and either `PROOF_SEED` or `PROOF_SCRIPT`.
 #[test]
 fn replay() {
     let Ok(name) = std::env::var("PROOF_SCENARIO") else { return };

@@ -1,10 +1,10 @@
-//! The protocol in every order: no state that can be reached breaks a promise.
+//! The protocol in every order: no reachable state breaks a promise.
 //!
-//! With `SOAK_MODEL=1` one fault more may occur in each setting, as in the gate: some ten times as many states.
+//! With `SOAK_MODEL=1`, as in the gate, one more fault may occur in each setting: about ten times as many states.
 
 use proof::model::{Event, Settings, check};
 
-/// As many different states at least, so that nobody makes the models smaller without a thought.
+/// The minimum number of different states, so that nobody makes the models smaller by accident.
 const STATES: usize = 900_000;
 const SOAK_STATES: usize = 10_000_000;
 

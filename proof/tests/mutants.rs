@@ -1,8 +1,8 @@
-//! A proof that cannot fail proves nothing: each deliberate breakage of the protocol must be noticed.
+//! A proof that cannot fail proves nothing: each deliberate breakage of the protocol must be detected.
 
 use proof::model::{Event, Mutant, Settings, check, check_mutant};
 
-/// What noticed a mutant.
+/// What detected a mutant.
 struct Killed {
     by: &'static str,
     within: &'static str,
@@ -33,7 +33,7 @@ fn killed_by_a_promise(mutant: Mutant) -> Option<Killed> {
     })
 }
 
-/// What breaks no promise may keep something from happening that has to happen.
+/// A mutant that breaks no promise may still prevent an event that must occur.
 fn killed_by_absence(mutant: Mutant) -> Option<Killed> {
     let external = || Settings::small().into_iter().find(|settings| settings.name == "external").expect("there is one");
     let (by, within) = ("a prevented payment is never made again", "external");

@@ -1,11 +1,11 @@
-//! The real engine in a simulated world. `PROOF_SEED=N cargo test -p proof --test simulation replay -- --nocapture`
-//! replays one schedule.
+//! The real engine in a simulated environment. To replay one schedule, run `PROOF_SEED=N cargo test -p proof --test
+//! simulation replay -- --nocapture`.
 
 use std::sync::Arc;
 
 use proof::simulation::{Breakage, Coverage, EVENTS, Simulation, sweep};
 
-/// How many schedules are run where nothing else is said; `SOAK_SCHEDULES` says how many.
+/// The default number of schedules; `SOAK_SCHEDULES` sets another.
 const SCHEDULES: u64 = 20_000;
 
 #[test]

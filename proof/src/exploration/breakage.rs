@@ -1,29 +1,29 @@
-//! Breakages of what is around the library, each as if a part of it were missing: every one must be noticed.
+//! Breakages of the library's environment, each as if a safeguard were missing: every one must be detected.
 
 use super::Scenario;
 
 /// What is broken on purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Breakage {
-    /// The store does not look at the owner of a record.
+    /// The store does not check the owner of a record.
     OwnerIgnored,
-    /// A record is taken over whatever became of it since it was seen.
+    /// A record is taken over even if it has changed since it was read.
     TakeoverWithoutCondition,
-    /// The parts of an answer are put though its record was refused.
+    /// The parts of an answer are written although its record was refused.
     PartsBesideTheRecord,
-    /// The parts of an answer are marked as those that were there before.
+    /// The parts of an answer are marked like those of an earlier answer.
     MarksOfAnEarlierLife,
-    /// A change of a table has another event id each time that it is delivered.
+    /// A change of a table has a different event id at each delivery.
     EventIdsChange,
-    /// A watermark is written whatever its version is.
+    /// A watermark is written regardless of its version.
     WatermarkWithoutCondition,
-    /// Effects are applied though the watermark had moved.
+    /// Effects are applied although the watermark had moved.
     EffectsBesideTheWatermark,
-    /// Where the watermark is, is not seen, and a position that was done runs again.
+    /// The watermark is not read, and a position that was done runs again.
     PositionsForgotten,
-    /// A watermark has no evidence of another record at an old place.
+    /// A watermark keeps no witnesses, so another record at an old position is not detected.
     WitnessesForgotten,
-    /// A watermark counts as moved though no reply came.
+    /// A watermark counts as moved although no reply came.
     SilenceTakenForDone,
     /// The checkpoint moves past the record that failed.
     CheckpointPastTheFailed,
@@ -31,24 +31,24 @@ pub enum Breakage {
     ResponseAlwaysEmpty,
     /// A message that was not begun in time counts as settled.
     NotBegunTakenForSettled,
-    /// After a failure its message group goes on.
+    /// A message group continues after a failure.
     GroupsForgotten,
-    /// A gap is accepted though it is to be held.
+    /// A gap is accepted although it is to be held.
     GapsAccepted,
-    /// The mark of a device moves whatever it is.
+    /// A device's mark moves regardless of its value.
     GateWithoutCondition,
-    /// The digests of entries are gone, and a number that was used is a duplicate whatever it says.
+    /// The digests of entries are lost, so a used number is a duplicate whatever its content.
     DigestsForgotten,
-    /// Effects are applied though the gate was shut.
+    /// Effects are applied although the sequence gate refused them.
     EffectsBesideTheGate,
-    /// A versioned item is stored whatever its version is.
+    /// A versioned item is stored regardless of its version.
     VersionIgnored,
-    /// The lost reply of a versioned item's store is taken for somebody else's, and the change made again.
+    /// A versioned item's store whose reply was lost counts as another writer's, and the change is made again.
     StampsForgotten,
 }
 
 impl Breakage {
-    /// All of them, each with where it must be noticed.
+    /// All breakages, each with the scenario that must detect it.
     pub const ALL: [(Self, Scenario); 25] = [
         (Self::OwnerIgnored, Scenario::Repeated),
         (Self::OwnerIgnored, Scenario::ThreeCallers),

@@ -1,4 +1,4 @@
-//! Calls of one key, each with its control flow as it is: claim, run, commit, takeover, reconcile, one write.
+//! Calls with one key, each with its real control flow: claim, run, commit, takeover, reconciliation, single write.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -27,12 +27,12 @@ const EFFECT: &str = "paid";
 
 struct Calls<'a> {
     world: &'a World,
-    /// Where long answers are kept.
+    /// Where long answers are stored.
     items: Items,
     runs: AtomicU64,
-    /// Whether nothing goes wrong any more.
+    /// Whether no more faults occur.
     is_calm: AtomicBool,
-    /// The final answers, by their transaction: where records expire, there may be some.
+    /// The final answers by transaction: if records expire, there may be several.
     heard: Mutex<BTreeMap<TransactionId, (Resolution, Receipt)>>,
 }
 
@@ -65,7 +65,7 @@ pub(super) async fn run(world: &World) {
 impl Calls<'_> {
     async fn caller(&self, number: usize) {
         for _ in 0..self.world.size(1, 2) {
-            // With long answers one of them begins at once, for the SDK is slow.
+            // With long answers one of the processes begins at once, because the SDK is slow.
             let process = match number {
                 0 if self.world.scenario.has_long_answers() => self.world.network.process(),
                 _ => self.world.begin().await,
@@ -94,7 +94,7 @@ impl Calls<'_> {
     {
         let call = self.a_call();
         match self.world.scenario {
-            // The first call may have left its claim, over which single-write mode does not run.
+            // The first call may have left its claim, and single-write mode does not run over a claim.
             Scenario::LongAnswersInSingleWrite if self.is_calm.load(Ordering::Relaxed) => {
                 engine.run_or_reconcile(&call, |attempt| self.work(attempt), &Prevented).await
             }
@@ -109,7 +109,7 @@ impl Calls<'_> {
         }
     }
 
-    /// A first call that executes nothing. The others go on under its transaction.
+    /// A first call that executes nothing. The others continue under its transaction id.
     async fn release(&self) {
         let process = self.world.network.process();
         let engine = self.engine_of_long_answers(&process);
@@ -120,7 +120,7 @@ impl Calls<'_> {
     async fn work(&self, attempt: Attempt<TransactWriteItem>) -> Verdict<Receipt> {
         let number = self.runs.fetch_add(1, Ordering::Relaxed);
         let number = match self.world.scenario {
-            // Answers of as many parts as each other, which only what they say tells apart.
+            // Answers of equally many parts, which differ only in content.
             Scenario::LongAnswersInSingleWrite => 2 * number,
             _ => number,
         };
@@ -132,7 +132,7 @@ impl Calls<'_> {
         Verdict::Success(receipt)
     }
 
-    /// Works on what it saw a while ago.
+    /// A reconciler that uses a record read some time ago.
     async fn reconciler(&self) {
         let process = self.world.network.process();
         process.turn().await;
@@ -153,8 +153,8 @@ impl Calls<'_> {
         }
     }
 
-    /// Who hears that nothing ran asks again, and must not be told that it still runs. With more than one fault, or no time
-    /// left, the claim cannot always be given up.
+    /// A caller that was told that nothing ran retries, and must not find its own claim still running. With more than
+    /// one fault, or no time left, the claim cannot always be given up.
     fn hold_nothing(&self, outcome: Option<&Result<Outcome<Receipt>, Error>>, tokens: &Tokens) {
         let nothing_ran = matches!(outcome, Some(Err(Error::StoreUnavailable(_) | Error::DeadlineAtHand)));
         if !nothing_ran || self.world.is_large || self.world.network.times() > 0 {
@@ -188,7 +188,7 @@ impl Calls<'_> {
         judge.expect(answered.resolution == Resolution::Failed || applied, "what was executed has its effect");
     }
 
-    /// An answer that was found, and gone when it was read: only after its record had expired, and never in pieces.
+    /// An answer that was found but gone when it was read: only after its record had expired, and never in pieces.
     fn miss(&self, why: &UnreadableAnswer) {
         let judge = &self.world.judge;
         let is_incomplete = matches!(why, UnreadableAnswer::Incomplete);
@@ -204,7 +204,7 @@ impl Calls<'_> {
         judge.expect(!heard.is_empty(), "in the end there is an answer");
     }
 
-    /// How often the key can have begun anew.
+    /// How often the key can have begun again.
     fn lives(&self) -> usize {
         if self.world.scenario == Scenario::LongAnswersExpire { 1 + self.world.network.times() } else { 1 }
     }
@@ -237,7 +237,7 @@ impl Calls<'_> {
         };
         let operation = Operation::new("exploration", "explored").uncertain(uncertain);
         match self.world.scenario {
-            // Answers expire where time passes.
+            // Answers expire in scenarios in which time passes.
             Scenario::LongAnswersExpire => operation.retention(Duration::from_secs(1800)),
             _ => operation,
         }
@@ -251,7 +251,7 @@ impl Calls<'_> {
     }
 }
 
-/// All effects are inside: whoever holds the record has fenced every earlier commit.
+/// All effects are transactional: holding the record fences every earlier commit.
 struct Prevented;
 
 impl Resolver<TransactWriteItem, Receipt> for Prevented {

@@ -1,6 +1,6 @@
-//! What happens next: drawn from a seed, or the next of all that could.
+//! Decisions about what happens next: drawn from a seed, or the next one of all possible.
 
-/// What can go wrong.
+/// A fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
 pub(super) enum Trouble {
@@ -10,25 +10,26 @@ pub(super) enum Trouble {
     RequestLost,
     /// A reply is lost.
     ReplyLost,
-    /// A reply is lost, and the request is made again.
+    /// A reply is lost, and the request is repeated.
     Repeated,
-    /// A request arrives when nobody waits for it any more.
+    /// A request arrives when nobody waits for it any longer.
     Late,
     /// A request arrives a second time, later.
     Doubled,
-    /// A process dies while its request is on the way, which is lost with it.
+    /// A process dies while its request is in transit, and the request is lost as well.
     DiesBefore,
     /// A process dies before it gets the reply.
     DiesAfter,
-    /// A process stands still for some time, its request on the way.
+    /// A process freezes for some time, with its request in transit.
     Freezes,
-    /// So much time passes that every lease and every deadline is over.
+    /// Enough time passes that every lease and every deadline is over.
     TimePasses,
-    /// What a process has received is delivered to another, too; what is delivered begins before the checkpoint.
+    /// Messages that one process has received are delivered to another as well; a delivery begins before the
+    /// checkpoint.
     DeliveredAgain,
-    /// A topic is deleted and created anew.
+    /// A topic is deleted and created again.
     CreatedAnew,
-    /// A handler fails, this time.
+    /// A handler fails once.
     Fails,
     /// Records expire.
     Forgotten,
@@ -37,7 +38,7 @@ pub(super) enum Trouble {
 impl Trouble {
     const ALL: usize = Self::Forgotten as usize + 1;
 
-    /// Those of a write.
+    /// The faults of a write.
     pub(super) const OF_WRITES: [Self; 8] = [
         Self::Refused,
         Self::RequestLost,
@@ -49,18 +50,18 @@ impl Trouble {
         Self::DiesAfter,
     ];
 
-    /// Those of a read.
+    /// The faults of a read.
     pub(super) const OF_READS: [Self; 2] = [Self::Refused, Self::DiesBefore];
 }
 
-/// How much may go wrong in a schedule when all schedules are run.
+/// The maximum number of faults in a schedule if all schedules are run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Bounds {
-    /// Faults, of requests and of what surrounds the library.
+    /// Faults of requests and of the library's environment.
     pub(super) faults: u8,
     /// Deaths of processes.
     pub(super) deaths: u8,
-    /// How often time passes.
+    /// How many times time passes.
     pub(super) times: u8,
 }
 
@@ -86,21 +87,22 @@ impl Bounds {
     }
 }
 
-/// A choice that was made: which, of how many.
+/// A decision that was made: which option, of how many.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Made {
     taken: usize,
     of: usize,
 }
 
-/// The choices of one schedule.
+/// The decisions of one schedule.
 pub(super) struct Choices {
     source: Source,
     calm: bool,
 }
 
 enum Source {
-    /// How often each trouble strikes, of 1000 times: each seed has its own, for some show only where others are rare.
+    /// How often each fault occurs, per 1000. Each seed has its own rates, because some bugs show only if other faults
+    /// are rare.
     Seeded {
         rng: fastrand::Rng,
         weather: [u16; Trouble::ALL],
@@ -114,26 +116,26 @@ enum Source {
 
 /// One step of a schedule.
 pub(super) enum Step {
-    /// The request at this place arrives, or meets a trouble.
+    /// The request at this index arrives, or suffers a fault.
     Request(usize, Option<Trouble>),
     /// Time passes.
     TimePasses,
 }
 
 impl Choices {
-    /// The choices of a seed.
+    /// The decisions of a seed.
     pub(super) fn seeded(seed: u64) -> Self {
         let mut rng = fastrand::Rng::with_seed(seed);
         let weather = std::array::from_fn(|_| [0, 0, 20, 60, 150][rng.usize(0..5)]);
         Self { source: Source::Seeded { rng, weather }, calm: false }
     }
 
-    /// The choices of a script, and behind it the first of all that are possible.
+    /// The decisions of a script, and after its end the first possible ones.
     pub(super) fn listed(script: &Script, bounds: Bounds) -> Self {
         Self { source: Source::Listed { made: script.0.clone(), next: 0, left: bounds }, calm: false }
     }
 
-    /// From now on nothing goes wrong, and of what is the same in the end only one is chosen.
+    /// From now on no faults occur, and of equivalent orders only one is chosen.
     pub(super) fn calm_down(&mut self) {
         self.calm = true;
         if let Source::Listed { left, .. } = &mut self.source {
@@ -141,7 +143,7 @@ impl Choices {
         }
     }
 
-    /// One of so many.
+    /// Picks one of the options.
     pub(super) fn pick(&mut self, options: usize) -> usize {
         match &mut self.source {
             Source::Seeded { rng, .. } => rng.usize(0..options),
@@ -158,7 +160,7 @@ impl Choices {
         }
     }
 
-    /// Whether this goes wrong now.
+    /// Whether this fault occurs now.
     pub(super) fn strikes(&mut self, trouble: Trouble) -> bool {
         if self.calm {
             return false;
@@ -176,12 +178,12 @@ impl Choices {
         }
     }
 
-    /// Whether a process stands still now. Where all schedules are run, that is one of their orders anyway.
+    /// Whether a process freezes now. If all schedules are run, that is one of their orders anyway.
     pub(super) fn freezes(&mut self) -> bool {
         matches!(self.source, Source::Seeded { .. }) && self.strikes(Trouble::Freezes)
     }
 
-    /// The next step, where these requests are on their way; the troubles that each may meet.
+    /// Picks the next step, given the possible faults of each request in transit.
     pub(super) fn step(&mut self, requests: &[&'static [Trouble]]) -> Step {
         let options = match &mut self.source {
             Source::Seeded { rng, .. } => {
@@ -228,7 +230,7 @@ impl Choices {
         }
     }
 
-    /// The choices that were made, as a script.
+    /// The decisions that were made, as a script.
     pub(super) fn script(&self) -> Script {
         match &self.source {
             Source::Seeded { .. } => Script::default(),
@@ -237,12 +239,12 @@ impl Choices {
     }
 }
 
-/// The choices of a schedule, written down.
+/// The decisions of a schedule in text form.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Script(Vec<Made>);
 
 impl Script {
-    /// The schedule after this one; none after the last.
+    /// The schedule after this one; `None` after the last.
     pub(super) fn next(mut self) -> Option<Self> {
         while let Some(last) = self.0.pop() {
             if last.taken + 1 < last.of {

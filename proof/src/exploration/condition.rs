@@ -1,12 +1,12 @@
-//! Conditions as DynamoDB evaluates them, as far as the library writes them.
+//! Evaluates conditions like DynamoDB, as far as the library uses them.
 
 use std::cmp::Ordering;
 
-/// Whether a condition holds. `compare` says how the item's attribute of a placeholder's name stands to a placeholder's
-/// value, or whether it exists at all where no value is given.
+/// Whether a condition holds. `compare` compares the item's attribute, given by its name placeholder, with a value
+/// placeholder; without one it returns whether the attribute exists.
 ///
 /// # Panics
-/// If the library has begun to write other conditions: then this is to be extended.
+/// If the library writes a new form of condition: then extend this.
 pub(super) fn holds(condition: Option<&str>, compare: impl Fn(&str, Option<&str>) -> Option<Ordering>) -> bool {
     let Some(condition) = condition else { return true };
     let holds = |term: &str| {
@@ -15,7 +15,7 @@ pub(super) fn holds(condition: Option<&str>, compare: impl Fn(&str, Option<&str>
         }
         match term.split(' ').collect::<Vec<_>>()[..] {
             [name, "=", value] => compare(name, Some(value)) == Some(Ordering::Equal),
-            // An attribute that is not there is unequal to every value.
+            // A missing attribute is unequal to every value.
             [name, "<>", value] => compare(name, Some(value)) != Some(Ordering::Equal),
             [name, "<", value] => compare(name, Some(value)) == Some(Ordering::Less),
             [name, "<=", value] => compare(name, Some(value)).is_some_and(Ordering::is_le),

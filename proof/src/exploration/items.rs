@@ -1,4 +1,4 @@
-//! Versioned items, changed by several at once, through the SDK with its own repetitions.
+//! Versioned items, changed concurrently through the SDK with its own retries.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -23,7 +23,7 @@ struct Changes<'a> {
     ended: Mutex<Vec<(u64, Ended)>>,
 }
 
-/// What whoever made a change knows of it.
+/// What the author of a change knows about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ended {
     Stored,

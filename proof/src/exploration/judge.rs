@@ -1,4 +1,4 @@
-//! What was applied, and whether that fits together.
+//! The record of what was applied, and the checks on it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use idempotency::sequence::Gap;
 use idempotency::telemetry::metrics::{Metric, Metrics};
 use parking_lot::{Mutex, MutexGuard};
 
-/// Writes down what happens in a schedule. A clone is another handle.
+/// Records what happens in a schedule. A clone is another handle.
 #[derive(Clone, Default)]
 pub(super) struct Judge(Arc<Mutex<Book>>);
 
@@ -19,11 +19,11 @@ struct Book {
     broken: Vec<String>,
     noted: BTreeMap<&'static str, u64>,
     told: Vec<String>,
-    /// Whether each write is told, too.
+    /// Whether writes are logged as well.
     is_verbose: bool,
 }
 
-/// How often what occurred.
+/// How often each event occurred.
 pub type Occurred = BTreeMap<&'static str, u64>;
 
 impl Judge {
@@ -38,14 +38,14 @@ impl Judge {
         self.book().applied.len()
     }
 
-    /// The numbers of the effects of a group, a device, a life of a topic, in the order in which they were applied.
+    /// The numbers of the effects of a group, a device or a topic's life, in the order in which they were applied.
     pub(super) fn numbers(&self, of: &str) -> Vec<u64> {
         let book = self.book();
         let own = book.applied.iter().filter_map(|name| name.strip_prefix(of)?.strip_prefix(' ')?.parse().ok());
         own.collect()
     }
 
-    /// What passed a device's gate did so once and in order, and of what is done nothing was lost.
+    /// Expects that a device's messages passed the gate once and in order, and that none that is done was lost.
     pub(super) fn expect_in_sequence(&self, gap: Gap, of: &str, mut done: impl Iterator<Item = u64>) {
         let numbers = self.numbers(of);
         let last = numbers.last().copied().unwrap_or(0);
@@ -63,46 +63,46 @@ impl Judge {
         }
     }
 
-    /// A promise that must hold.
+    /// Checks a promise.
     pub(super) fn expect(&self, holds: bool, promise: &str) {
         if !holds {
             self.book().broken.push(promise.to_owned());
         }
     }
 
-    /// Something happened that must happen now and then, or nothing is proved.
+    /// Counts an event that must occur in some schedules, or nothing is proved.
     pub(super) fn note(&self, what: &'static str) {
         *self.book().noted.entry(what).or_default() += 1;
     }
 
-    /// How often this happened.
+    /// How often this event occurred.
     pub(super) fn count_of(&self, what: &str) -> u64 {
         self.book().noted.get(what).copied().unwrap_or(0)
     }
 
-    /// From now on each write is told, too.
+    /// Logs writes as well from now on.
     pub(super) fn be_verbose(&self) {
         self.book().is_verbose = true;
     }
 
-    /// A write arrived.
+    /// Logs a write, if that is enabled.
     pub(super) fn wrote(&self, what: impl FnOnce() -> String) {
         if self.book().is_verbose {
             self.tell(what());
         }
     }
 
-    /// For whoever looks at a schedule.
+    /// Adds a line to the log of the schedule.
     pub(super) fn tell(&self, what: String) {
         self.book().told.push(what);
     }
 
-    /// How often what occurred.
+    /// How often each event occurred.
     pub(super) fn occurred(&self) -> Occurred {
         self.book().noted.clone()
     }
 
-    /// What was told; or what was broken, and what was told until then.
+    /// The log; or what was broken, and the log until then.
     pub(super) fn verdict(&self) -> Result<Vec<String>, String> {
         let mut book = self.book();
         let told = std::mem::take(&mut book.told);

@@ -1,4 +1,4 @@
-//! Queues of SQS, with groups or with numbered messages of devices, and sandboxes that receive from them.
+//! SQS queues, with message groups or with the numbered messages of devices, and sandboxes that receive from them.
 
 use std::num::NonZeroU64;
 use std::sync::Arc;
@@ -25,13 +25,13 @@ struct Messages<'a> {
     shelf: Arc<Mutex<Vec<Message>>>,
 }
 
-/// A message, and what the queue knows of it.
+/// A message, and what the queue knows about it.
 struct Message {
     id: String,
-    /// Of a group of a FIFO queue, or of a device.
+    /// Its FIFO group, or its device.
     of: &'static str,
     number: u64,
-    /// What it says under its number.
+    /// Its content under its number.
     content: &'static str,
     poison: bool,
     receives: u64,
@@ -41,13 +41,13 @@ struct Message {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Visible,
-    /// Received so many times.
+    /// Received this many times.
     InFlight(u64),
     Deleted,
     Dead,
 }
 
-/// After so many receives the redrive policy takes a message.
+/// The number of receives after which the redrive policy moves a message.
 const MAX_RECEIVES: u64 = 3;
 
 pub(super) async fn run(world: &World) {
@@ -62,7 +62,7 @@ pub(super) async fn run(world: &World) {
     messages.count();
 }
 
-/// What is in the queue at the beginning.
+/// The initial content of the queue.
 fn sent(world: &World) -> Vec<Message> {
     let has_other = world.scenario.has_other_content();
     let message = |(of, number, copy): &(&'static str, u64, &str)| Message {
@@ -74,7 +74,7 @@ fn sent(world: &World) -> Vec<Message> {
         receives: 0,
         state: State::Visible,
     };
-    // Devices' messages come in any order, and some of them under another key as well.
+    // The messages of devices come in any order, and some of them under a second key as well.
     let mut sent: Vec<_> = match (world.is_fifo(), world.size(false, true)) {
         (false, false) if has_other => vec![("a", 1, ""), ("a", 1, " other")],
         (false, true) if has_other => vec![
@@ -116,8 +116,8 @@ impl Messages<'_> {
         }
     }
 
-    /// The places of the messages and how often each was received. Of a group nothing is delivered while an earlier
-    /// message of it is in flight.
+    /// Receives messages: their indexes, and how often each was received. No message of a group is delivered while an
+    /// earlier one is in flight.
     fn receive(&self) -> Vec<(usize, u64)> {
         if self.world.scenario.has_gate() && self.world.network.strikes(Trouble::Forgotten) {
             self.world.judge.note("records expired");
@@ -153,7 +153,7 @@ impl Messages<'_> {
         batch
     }
 
-    /// The visibility time-out ends while they are handled.
+    /// The visibility timeout ends while the messages are handled.
     fn show_later(&self, batch: Vec<(usize, u64)>) {
         let (shelf, judge) = (Arc::clone(&self.shelf), self.world.judge.clone());
         self.world.network.later(move || {
@@ -167,7 +167,7 @@ impl Messages<'_> {
         });
     }
 
-    /// The places of those that are to come again.
+    /// Handles a batch. Returns the indexes of the messages to deliver again.
     async fn handle(&self, process: &Process, batch: &[(usize, u64)]) -> Vec<usize> {
         let queue = self.queue(self.world.engine(process));
         let deadline = deadline(process.network());
@@ -239,7 +239,8 @@ impl Messages<'_> {
         Verdict::Success(())
     }
 
-    /// All come again if the process died. A FIFO queue does not take back or delete what is visible again.
+    /// All are delivered again if the process died. A FIFO queue does not return or delete a message that is visible
+    /// again.
     fn settle(&self, batch: &[(usize, u64)], returned: Option<Vec<usize>>) {
         if returned.is_none() {
             self.world.judge.note("a process died");

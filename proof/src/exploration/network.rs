@@ -1,7 +1,7 @@
-//! What is on its way, and who arrives next: a schedule is the order in which that is decided.
+//! The requests in transit and the order of their arrival: a schedule is the sequence of these decisions.
 //!
-//! A process runs until it waits for an answer. Between two requests it shares nothing with others, so that all that can
-//! differ is in which order requests arrive, what they meet, and who dies.
+//! A process runs until it waits for a reply. Between two requests it shares nothing with others, so schedules can
+//! differ only in the order of requests, their faults, and the processes that die.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -24,7 +24,7 @@ pub(super) struct Network(Arc<Mutex<Traffic>>);
 struct Traffic {
     choices: Choices,
     on_the_way: Vec<Parked>,
-    /// Who has died, by the number of the life.
+    /// The processes that have died, by the number of their life.
     dead: Vec<u64>,
     lives: u64,
     requests: u64,
@@ -33,7 +33,7 @@ struct Traffic {
     now: EpochMs,
 }
 
-/// What waits for its turn.
+/// A request that waits for its turn.
 struct Parked {
     id: u64,
     life: u64,
@@ -44,22 +44,22 @@ struct Parked {
 }
 
 enum Waiting {
-    /// A process, woken with what its request meets.
+    /// A process, to be woken with the fault of its request.
     Process(Option<Waker>),
-    /// Told what it meets, and not yet awake.
+    /// Notified of its fault, but not yet awake.
     Told(Option<Trouble>),
-    /// Nobody: a request that arrives late.
+    /// No process: a request that arrives late.
     Nobody(Box<dyn FnOnce() + Send>),
 }
 
-/// What a request may meet.
+/// The kind of a request, which determines its possible faults.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// Nothing: somebody takes his turn.
+    /// No request: a process takes its turn. It has no faults.
     Turn,
-    /// What reads meet.
+    /// A read.
     Read,
-    /// What writes meet.
+    /// A write.
     Write,
 }
 
@@ -73,19 +73,19 @@ impl Kind {
     }
 }
 
-/// What comes of a request.
+/// The result of a request.
 pub(super) enum Reply<T> {
     Answer(T),
     /// Certainly nothing happened.
     Refused,
-    /// Not known.
+    /// It is not known whether it happened.
     Silence,
 }
 
-/// The longest time for which a process stands still, in steps.
+/// The longest freeze of a process, in steps.
 const FREEZE: usize = 30;
 
-/// No schedule that comes to an end has so many steps.
+/// More steps than any schedule that terminates.
 const ENDLESS: u64 = 20_000;
 
 impl Network {
@@ -112,12 +112,12 @@ impl Network {
         self.choices(|choices| choices.strikes(trouble))
     }
 
-    /// From now on nothing goes wrong.
+    /// From now on no faults occur.
     pub(super) fn calm_down(&self) {
         self.choices(Choices::calm_down);
     }
 
-    /// So much time passes that every lease and every deadline is over.
+    /// Enough time passes that every lease and every deadline is over.
     pub(super) fn pass_time(&self) {
         let mut traffic = self.traffic();
         traffic.times += 1;
@@ -129,19 +129,19 @@ impl Network {
         self.traffic().times
     }
 
-    /// A process. It has a life until it dies.
+    /// Creates a process, which lives until it dies.
     pub(super) fn process(&self) -> Process {
         let mut traffic = self.traffic();
         traffic.lives += 1;
         Process { network: self.clone(), life: traffic.lives }
     }
 
-    /// Something happens at some later time.
+    /// Schedules something for a later time.
     pub(super) fn later(&self, happens: impl FnOnce() + Send + 'static) {
         self.traffic().park(0, Kind::Turn, Waiting::Nobody(Box::new(happens)));
     }
 
-    /// Lets all of them do what they do, and everything arrive.
+    /// Runs all processes to their end, and lets every request arrive.
     pub(super) async fn run(&self, players: Vec<BoxFuture<'_, ()>>) {
         let mut players: FuturesUnordered<_> = players.into_iter().collect();
         loop {
@@ -159,12 +159,12 @@ impl Network {
             if players.is_empty() {
                 return;
             }
-            // All wait for a time: the SDK before it repeats, a versioned item before it is stored again.
+            // All are waiting for a timer: the SDK before a retry, or a versioned item before it is stored again.
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     }
 
-    /// Whether there were more steps than any schedule needs that comes to an end.
+    /// Whether there were more steps than any schedule that terminates needs.
     pub(super) fn is_endless(&self) -> bool {
         self.traffic().steps > ENDLESS
     }
@@ -216,7 +216,7 @@ impl Traffic {
         self.requests
     }
 
-    /// Tells a process what its request meets; or what happens, if nobody waits for that.
+    /// Notifies a process of its request's fault; or returns the action, if no process waits for it.
     fn tell(&mut self, index: usize, trouble: Option<Trouble>) -> Option<Box<dyn FnOnce() + Send>> {
         if trouble == Some(Trouble::DiesBefore) {
             let life = self.on_the_way[index].life;
@@ -248,7 +248,7 @@ impl Process {
         &self.network
     }
 
-    /// Runs a future as this process does; nothing if it dies.
+    /// Runs a future in this process; `None` if the process dies.
     pub(super) async fn live<F: Future>(&self, future: F) -> Option<F::Output> {
         let mut future = pin!(future);
         let live = poll_fn(move |context| {
@@ -268,12 +268,12 @@ impl Process {
         output
     }
 
-    /// Waits for its turn.
+    /// Waits for the process's turn.
     pub(super) async fn turn(&self) {
         self.meets(Kind::Turn).await;
     }
 
-    /// Makes a request, of which `apply` is what it does where it arrives.
+    /// Makes a request. `apply` is executed where it arrives.
     pub(super) async fn send<T>(&self, kind: Kind, apply: impl Fn() -> T + Send + Sync + 'static) -> Reply<T> {
         match self.meets(kind).await {
             None | Some(Trouble::Freezes | Trouble::TimePasses) => Reply::Answer(apply()),
@@ -311,7 +311,7 @@ impl Process {
         }
     }
 
-    /// What its request meets, when its turn comes.
+    /// The fault of its request, when its turn comes.
     async fn meets(&self, kind: Kind) -> Option<Trouble> {
         let id = self.network.traffic().park(self.life, kind, Waiting::Process(None));
         poll_fn(|context| {

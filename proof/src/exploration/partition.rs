@@ -1,4 +1,4 @@
-//! A partition of Kafka or a shard of a table's stream, its event source mapping, and pollers that do not know of each
+//! A Kafka partition or a shard of a table's stream, its event source mapping, and pollers that do not know of each
 //! other.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,20 +26,20 @@ struct Partition<'a> {
     mapping: Mutex<Mapping>,
 }
 
-/// What the event source mapping knows.
+/// The state of the event source mapping.
 #[derive(Default)]
 struct Mapping {
-    /// How often the topic was created anew.
+    /// How often the topic was created again.
     life: u64,
-    /// Everything below is done, or given up.
+    /// Everything below this offset is done or given up.
     checkpoint: u64,
     /// How often a record was returned.
     returned: BTreeMap<(u64, u64), usize>,
-    /// What was given up, for the on-failure destination.
+    /// The records given up, for the on-failure destination.
     given_up: BTreeSet<(u64, u64)>,
 }
 
-/// Records of one life, from one up to before another.
+/// Records of one life of the topic, from one offset up to before another.
 #[derive(Clone, Copy, Debug)]
 struct Batch {
     life: u64,
@@ -47,17 +47,17 @@ struct Batch {
     end: u64,
 }
 
-/// What a record is about, by its offset.
+/// The content of a record, by its offset.
 enum Content {
-    /// Nothing can be made of it.
+    /// It always fails.
     Poison,
-    /// It has an effect of its own, and may write an item that others write.
+    /// It has its own effect, and may write an item that others write as well.
     Plain { shares: bool },
-    /// Of a device, which numbers what it sends, and what it says under the number.
+    /// A device, the number of its message, and the content under that number.
     Numbered(&'static str, u64, &'static str),
 }
 
-/// The offset of what nothing can be made of.
+/// The offset of the record that always fails.
 const POISON: u64 = 1;
 
 pub(super) async fn run(world: &World) {
@@ -84,7 +84,7 @@ impl Partition<'_> {
         self.numbered().map_or(self.world.size(small, 8), |numbered| numbered.len() as u64)
     }
 
-    /// What devices sent, where records are numbered: some twice, some too early, some with other content.
+    /// The devices' messages if records are numbered: some twice, some too early, some with other content.
     const fn numbered(&self) -> Option<&'static [(&'static str, u64, &'static str)]> {
         match (self.world.scenario, self.world.is_large) {
             (Scenario::StreamThroughTheGate, false) => Some(&[("a", 1, ""), ("a", 1, "")]),
@@ -168,7 +168,7 @@ impl Partition<'_> {
         (first < end).then_some(Batch { life: mapping.life, first, end })
     }
 
-    /// From where it is to come again.
+    /// Handles a batch. Returns the offset to deliver again from.
     async fn handle(&self, process: &Process, batch: Batch) -> Option<u64> {
         let (engine, deadline) = (self.world.engine(process), deadline(process.network()));
         let operation = Operation::new("exploration", "explored");
@@ -288,7 +288,7 @@ impl Partition<'_> {
             let offsets = judge.numbers(&life.to_string());
             let is_given_up = |offset: &u64| mapping.given_up.contains(&(life, *offset));
             let once = offsets.iter().all(|one| offsets.iter().filter(|other| *other == one).count() == 1);
-            // What is under way when the mapping gives up its change may still be done, behind what came after.
+            // A change that is in progress when the mapping gives it up may still complete, after later ones.
             let mut in_order = offsets.clone();
             in_order.retain(|offset| !self.world.scenario.is_of_a_table() || !is_given_up(offset));
             judge.expect(once && in_order.is_sorted(), "records once, and in order");
@@ -320,7 +320,7 @@ impl Partition<'_> {
 
 impl Batch {
     fn event(self, ahead: Option<u64>) -> KafkaBatch {
-        // What tells a record from the one that stood at its place in an earlier life.
+        // What distinguishes a record from the one at the same offset in an earlier life.
         let born = [1_700_000_000_000, 32_000_000_000_000, 33_000_000_000_000][self.life as usize];
         let records = (self.first..self.end).map(|offset| {
             let clock = if ahead == Some(offset) { 90_000_000_000_000 } else { born };
@@ -331,7 +331,7 @@ impl Batch {
     }
 }
 
-/// The offset that is a sequence number.
+/// The offset for a sequence number.
 fn offset(number: Option<&str>) -> u64 {
     number.and_then(|number| number.parse().ok()).expect("an offset")
 }

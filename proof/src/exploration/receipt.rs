@@ -1,22 +1,22 @@
-//! An answer that shows whether it is whole.
+//! An answer from which it can be seen whether it is complete.
 
 use idempotency::engine::{Answer, UnreadableAnswer};
 
-/// What a call answers: its number and, if it is long, what follows from the number and from nothing else.
+/// The answer of a call: its number and, if long, content derived from the number alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Receipt {
     pub(super) number: u64,
     pub(super) is_long: bool,
 }
 
-/// Into how long parts it is cut: two or three.
+/// The length of an answer's parts: a long answer has two or three.
 pub(super) const PART_BYTES: usize = 4200;
 
 impl Receipt {
     fn bytes(self) -> Vec<u8> {
         let mut bytes = self.number.to_be_bytes().to_vec();
         if self.is_long {
-            // No compression makes them short enough for the record.
+            // Incompressible, and so too long for the record.
             let mut rest = vec![0; if self.number.is_multiple_of(2) { 8300 } else { 8500 }];
             fastrand::Rng::with_seed(self.number).fill(&mut rest);
             bytes.extend(rest);

@@ -1,4 +1,4 @@
-//! A sandbox: the library in a process, with the table behind the network.
+//! A sandbox: a process with the library, whose table is behind the network.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,7 +19,7 @@ use super::judge::Judge;
 use super::network::{Kind, Network, Process, Reply};
 use super::table::Table;
 
-/// The time that a function has.
+/// The timeout of a function.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The table, as a process reaches it.
@@ -31,7 +31,7 @@ pub(super) struct Remote {
     tokens: Tokens,
 }
 
-/// The tokens of what a process wrote. A clone is another handle.
+/// The owner tokens of a process's writes. A clone is another handle.
 #[derive(Clone, Default)]
 pub(super) struct Tokens(Arc<Mutex<Vec<OwnerToken>>>);
 
@@ -43,7 +43,7 @@ impl Tokens {
     }
 }
 
-/// The engine of a sandbox, which remembers nothing of earlier ones.
+/// The engine of a sandbox, without any cache from earlier ones.
 pub(super) fn engine<S: Store>(store: S, process: &Process, judge: &Judge, random: &Random) -> Engine<S> {
     Engine::builder(store).clock(process.network().clone()).entropy(random.clone()).metrics(judge.clone()).build()
 }
@@ -53,7 +53,7 @@ pub(super) fn deadline(network: &Network) -> EpochMs {
     network.now().plus(TIMEOUT)
 }
 
-/// Bytes that do not repeat, the same in each schedule.
+/// Bytes that do not repeat, and are the same in each schedule.
 #[derive(Clone, Default)]
 pub(super) struct Random(Arc<AtomicU64>);
 

@@ -1,45 +1,45 @@
-//! What schedules are about, and within which bounds all of them are run.
+//! The scenarios of schedules, and the bounds within which all of them are run.
 
 use idempotency::sequence::Gap;
 
 use super::choice::Bounds;
 
-/// What a schedule is about.
+/// The scenario of a schedule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scenario {
-    /// Calls of one key, declared repeatable.
+    /// Calls with one key, of an operation declared repeatable.
     Repeated,
-    /// Calls of one key, of which a retry reconciles.
+    /// Calls with one key; a retry reconciles.
     Reconciled,
-    /// Calls of one key in single-write mode.
+    /// Calls with one key in single-write mode.
     SingleWrite,
-    /// Of two calls of one key one in single-write mode.
+    /// Two calls with one key, one of them in single-write mode.
     SingleWriteBesideClaims,
-    /// Calls of one key in three processes, declared repeatable.
+    /// Calls with one key in three processes, of an operation declared repeatable.
     ThreeCallers,
-    /// Calls of one key in two processes, of which a retry reconciles, beside a reconciler.
+    /// Calls with one key in two processes whose retries reconcile, concurrently with a reconciler.
     TwoCallersBesideAReconciler,
-    /// Calls of one key whose answers are kept in parts.
+    /// Calls with one key whose answers are stored in parts.
     LongAnswers,
-    /// The same, and they expire while others read them.
+    /// The same, with answers that expire while others read them.
     LongAnswersExpire,
-    /// Calls of one key in single-write mode over a release, whose answers are kept in parts.
+    /// Calls with one key in single-write mode over a release, whose answers are stored in parts.
     LongAnswersInSingleWrite,
-    /// A partition of a stream, with a record that is poison.
+    /// A partition of a stream, with a poison record.
     Stream,
-    /// A topic that is deleted and created anew.
+    /// A topic that is deleted and created again.
     StreamCreatedAnew,
     /// A partition whose records go through the sequence gate.
     StreamThroughTheGate,
-    /// The same, where a number is missing.
+    /// The same, with a missing number.
     StreamAtAGap,
-    /// The same, where a number comes again with other content.
+    /// The same, with a number that comes again with other content.
     StreamMeetsOtherContent,
-    /// A partition whose poison is of a producer with a clock that is ahead; the mapping gives it up at once.
+    /// A partition with a poison record whose producer's clock is ahead; the mapping gives it up at once.
     StreamOfAClockAhead,
     /// The stream of a table, under claims.
     TableStream,
-    /// The stream of a table in single-write mode, with a change that is poison.
+    /// The stream of a table in single-write mode, with a poison change.
     TableStreamInSingleWrite,
     /// A FIFO queue, under claims.
     Fifo,
@@ -56,7 +56,7 @@ pub enum Scenario {
 }
 
 impl Scenario {
-    /// All of them.
+    /// All scenarios.
     pub const ALL: [Self; 23] = [
         Self::Repeated,
         Self::Reconciled,
@@ -83,8 +83,8 @@ impl Scenario {
         Self::Versioned,
     ];
 
-    /// How many schedules are drawn with every change: so many that each rare event occurs a dozen times. The SDK is slow
-    /// without optimisation.
+    /// How many schedules are drawn with every change: enough for each rare event to occur a dozen times. The SDK is
+    /// slow without optimisation.
     #[must_use]
     pub const fn drawn(self) -> u64 {
         match self {
@@ -98,7 +98,7 @@ impl Scenario {
         matches!(self, Self::LongAnswers | Self::LongAnswersExpire | Self::LongAnswersInSingleWrite)
     }
 
-    /// Whether calls are declared repeatable.
+    /// Whether the operation is declared repeatable.
     pub(super) const fn is_repeatable(self) -> bool {
         matches!(self, Self::Repeated | Self::ThreeCallers | Self::LongAnswers | Self::LongAnswersExpire)
     }
@@ -123,7 +123,7 @@ impl Scenario {
         }
     }
 
-    /// What may go wrong in one schedule where all are run.
+    /// The maximum faults in one schedule if all are run.
     pub(super) const fn bounds(self) -> Bounds {
         match self {
             Self::Repeated
@@ -142,7 +142,7 @@ impl Scenario {
             Self::LongAnswers => Bounds { faults: 0, deaths: 1, times: 1 },
             Self::LongAnswersInSingleWrite => Bounds { faults: 1, deaths: 0, times: 0 },
             Self::LongAnswersExpire => Bounds { faults: 0, deaths: 0, times: 1 },
-            // Nothing of these looks at a clock that the others do not.
+            // These have no clock-dependent behaviour that the others lack.
             Self::StreamThroughTheGate
             | Self::StreamAtAGap
             | Self::StreamMeetsOtherContent
@@ -155,7 +155,8 @@ impl Scenario {
         }
     }
 
-    /// Whether processes begin one by one where all schedules are run; else all begin at once, which leaves fewer orders.
+    /// Whether processes begin one by one if all schedules are run; otherwise all begin at once, which leaves fewer
+    /// orders.
     pub(super) const fn begins_in_turn(self) -> bool {
         !matches!(
             self,

@@ -1,5 +1,5 @@
-//! The table: records and watermarks as the memory store keeps them, and items of the business beside them, in one
-//! transaction. What was applied is written down in its order.
+//! The table: records and watermarks in the memory store, and the application's items next to them, in one transaction.
+//! It records what was applied, in order.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -32,13 +32,13 @@ pub(super) struct Table {
 /// The attribute of the key.
 const ID: &str = "id";
 
-/// The attribute of an entry that holds the digest of what came under its number.
+/// The attribute of an entry that holds the digest of its number's content.
 const CONTENT: &str = "content";
 
-/// What an effect's key begins with.
+/// The prefix of an effect's key.
 pub(super) const EFFECT: &str = "effect ";
 
-/// An effect that the memory store refuses, in the place of one whose condition does not hold.
+/// An effect that the memory store refuses, standing in for one whose condition does not hold.
 const REFUSED: &str = "refused";
 
 /// The key of an item.
@@ -46,13 +46,13 @@ pub(super) fn key(id: impl Into<String>) -> Item {
     Item::from([(ID.to_owned(), AttributeValue::S(id.into()))])
 }
 
-/// An effect that nothing but the record, the watermark or the gate keeps from being applied again.
+/// An effect whose repetition only the record, the watermark or the gate prevents.
 pub(super) fn effect(name: &str) -> TransactWriteItem {
     let put = Put::builder().table_name("Table").set_item(Some(key(format!("{EFFECT}{name}"))));
     TransactWriteItem::builder().put(put.build().expect("complete")).build()
 }
 
-/// The effect of a device's number, as the entry that keeps what came under it.
+/// The effect of a device's number, with the entry that keeps its content.
 pub(super) fn entry(of: &str, number: u64, content: &str) -> Entry {
     Entry::new(key(entry_id(of, number)), digest(content))
 }
@@ -74,14 +74,14 @@ impl Table {
         Self { kept, items: Arc::default(), judge, breakage }
     }
 
-    /// Whether a device's number was used for this.
+    /// Whether a device's number was used for this content.
     pub(super) fn keeps(&self, of: &str, number: u64, content: &str) -> bool {
         let items = self.items();
         let kept = items.get(&entry_id(of, number)).and_then(|entry| entry.get(CONTENT)?.as_b().ok());
         kept.is_some_and(|kept| kept.as_ref() == digest(content).as_bytes())
     }
 
-    /// What is settled or released expires.
+    /// Settled and released records expire.
     pub(super) fn forget(&self) {
         self.kept.sweep(EpochMs(u64::MAX));
     }
@@ -163,8 +163,8 @@ impl Table {
         }
     }
 
-    /// The effects as the memory store counts them, by the items that they write, the first one refused whose condition
-    /// does not hold; and the item that broke it.
+    /// The effects as the memory store counts them, by the items that they write, with the first one whose condition
+    /// does not hold replaced by a refused one; and the item that broke that condition.
     fn counted(&self, effects: &[TransactWriteItem]) -> (Vec<memory::Effect>, Option<Item>) {
         let items = self.items();
         let mut broken = None;

@@ -1,5 +1,5 @@
-//! DynamoDB as the SDK speaks to it, as far as versioned items and records need it: items by their id, read, put, and put
-//! in transactions.
+//! DynamoDB's wire protocol, as far as versioned items and records need it: items are read, put, and put in
+//! transactions by their id.
 
 use std::cmp::Ordering;
 use std::collections::HashMap;
@@ -30,7 +30,7 @@ pub(super) struct Items {
     breakage: Option<Breakage>,
 }
 
-/// A client in a process.
+/// The client of a process.
 pub(super) fn client(process: &Process, items: &Items) -> Client {
     let wire = Wire { process: process.clone(), items: items.clone() };
     let config = aws_sdk_dynamodb::Config::builder()
@@ -69,7 +69,7 @@ impl Items {
         (200, json!({}))
     }
 
-    /// All of it or nothing.
+    /// Applies all of it or nothing.
     fn transact(&self, request: &Value) -> (u16, Value) {
         self.judge.wrote(|| sorted(&request["TransactItems"]));
         let actions = request["TransactItems"].as_array().expect("actions");
@@ -114,7 +114,7 @@ impl Items {
         items.insert(id.to_owned(), item);
     }
 
-    /// What a refused put is told to be in its way.
+    /// The item that a refused put gets back.
     fn refused(&self, mut found: Value, put: &Value) -> Value {
         let stamp = |item: &Value| item["stamps"]["B"].as_str().map(|stamps| stamps[..20].to_owned());
         if let Some(own) = stamp(put) {
@@ -138,7 +138,7 @@ impl Items {
     }
 }
 
-/// As text that is the same in every run: the SDK's maps have no order.
+/// As text that is the same in every run, because the SDK's maps have no order.
 fn sorted(value: &Value) -> String {
     idempotency::protocol::canonical_json(value.to_string().as_bytes())
         .map_or_else(|_| value.to_string(), |text| String::from_utf8_lossy(&text).into_owned())
@@ -153,7 +153,7 @@ fn is_part(item: &Value) -> bool {
     id(item).contains('#')
 }
 
-/// Of numbers by their values; all else is equal or not.
+/// Numbers are ordered by value; everything else is only equal or unequal.
 fn order(one: &Value, other: &Value) -> Ordering {
     let number = |value: &Value| value["N"].as_str().and_then(|digits| digits.parse::<u64>().ok());
     number(one).cmp(&number(other)).then_with(|| one.to_string().cmp(&other.to_string()))
@@ -163,7 +163,7 @@ fn error(kind: &str, member: &str, content: Value) -> (u16, Value) {
     (400, json!({"__type": format!("com.amazonaws.dynamodb.v20120810#{kind}"), "message": "refused", member: content}))
 }
 
-/// What the SDK sends its requests through.
+/// The HTTP client of the SDK.
 #[derive(Clone)]
 struct Wire {
     process: Process,

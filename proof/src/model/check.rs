@@ -1,4 +1,4 @@
-//! Checking a model, and what came of it.
+//! The check of a model, and its result.
 
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -7,17 +7,17 @@ use stateright::{Checker, HasDiscoveries, Model as _};
 
 use super::{Action, Event, Model, Mutant, Settings};
 
-/// What came of checking a model.
+/// The result of checking a model.
 pub struct Checked {
-    /// Who took part.
+    /// The model's settings.
     pub settings: Settings,
-    /// How many different states there were.
+    /// The number of different states.
     pub states: usize,
-    /// How many steps led from one to another.
+    /// The number of steps between states.
     pub steps: usize,
     /// How long it took.
     pub took: Duration,
-    /// The promises that were broken, each with the shortest way to that, as far as that was looked for.
+    /// The broken promises, each with the shortest path to it, as far as it was searched for.
     pub broken: Vec<(&'static str, Vec<Action>)>,
     /// How often each event occurred, in the order of [`Event::ALL`].
     pub occurred: [u64; Event::ALL.len()],
@@ -28,7 +28,7 @@ pub fn check(settings: Settings) -> Checked {
     checked(settings, None, HasDiscoveries::All)
 }
 
-/// Checks with a breakage, up to the first promise that is broken.
+/// Checks a model with a breakage, up to the first broken promise.
 pub fn check_mutant(settings: Settings, mutant: Mutant) -> Checked {
     checked(settings, Some(mutant), HasDiscoveries::AnyFailures)
 }
@@ -57,7 +57,7 @@ impl Checked {
         self.occurred[event as usize]
     }
 
-    /// One line.
+    /// The result in one line.
     pub fn summary(&self) -> String {
         let (name, seconds) = (self.settings.name, self.took.as_secs_f64());
         format!("{name:34} {:>10} states {:>11} steps {seconds:>6.1} s", self.states, self.steps)

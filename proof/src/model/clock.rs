@@ -1,16 +1,16 @@
-//! Time in the model: eras as long as a retention, and in each of them few readings of a clock.
+//! Time in the model: eras, each as long as a retention, with few clock readings in each.
 
 use std::time::Duration;
 
 use idempotency::protocol::{EpochMs, EpochS, History, Record, State};
 
-/// What a clock shows within an era. Which of these it shows is free: clocks may differ by any lease, though not by a
+/// What a clock shows within an era. Each clock may show any of these: clocks may differ by any lease, but not by a
 /// whole retention.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Reading {
-    /// A duplicate still waits, and leases hold.
+    /// Duplicates still wait, and leases hold.
     Early,
-    /// Nobody waits any more, and leases hold.
+    /// No duplicate waits any longer, and leases hold.
     Between,
     /// The leases of the era are over.
     Late,
@@ -18,7 +18,7 @@ pub enum Reading {
 
 const ERA: Duration = Duration::from_secs(3_200_000);
 
-/// What is settled or released in an era expires in the next one, whatever clocks show.
+/// A record that is settled or released in one era expires in the next, whatever the clocks show.
 pub(super) const RETENTION: Duration = Duration::from_secs(2_400_000);
 
 /// The time of day.
@@ -31,25 +31,26 @@ pub(super) fn now(era: u8, reading: Reading) -> EpochMs {
     begin(era).plus(ERA / 32 * part)
 }
 
-/// Until when a duplicate waits that comes in this era.
+/// The time until which a duplicate waits that begins in this era.
 pub(super) fn wait_until(era: u8) -> EpochMs {
     begin(era).plus(ERA / 32 * 9)
 }
 
-/// The end of a lease that is given in this era.
+/// The end of a lease that begins in this era.
 pub(super) fn lease(era: u8) -> EpochMs {
     begin(era).plus(ERA / 32 * 11)
 }
 
-/// How long a lease is.
+/// The length of a lease.
 pub(super) const LEASE: Duration = ERA;
 
-/// The era in which a record was created: which life of the key it is.
+/// The number of the key's life, that is the era in which the record was created.
 pub(super) fn life(record: &Record) -> usize {
     usize::from(era(record.created))
 }
 
-/// Leaves out what only people read and what a reading changes, so that records that differ in nothing else are one.
+/// Removes what only people read and what depends on a clock reading, so that records that differ only in that are
+/// equal.
 pub(super) fn simplify(record: &mut Record) {
     record.created = begin(era(record.created));
     record.updated = record.created;
@@ -61,12 +62,12 @@ pub(super) fn simplify(record: &mut Record) {
     }
 }
 
-/// Lets a settled or released record expire an era later.
+/// Lets a settled or released record expire one era later.
 pub(super) fn extend(record: &mut Record) {
     change_expiration(record, |expiration| EpochS(expiration.0 + ERA.as_secs()));
 }
 
-/// Takes back what [`extend`] did.
+/// Reverses [`extend`].
 pub(super) fn shorten(record: &mut Record) {
     change_expiration(record, |expiration| EpochS(expiration.0 - ERA.as_secs()));
 }
@@ -79,7 +80,7 @@ fn change_expiration(record: &mut Record, change: impl Fn(EpochS) -> EpochS) {
     }
 }
 
-/// When the era began.
+/// The beginning of the era.
 fn begins(at: EpochS) -> EpochS {
     EpochS(at.0 - at.0 % ERA.as_secs())
 }

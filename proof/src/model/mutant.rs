@@ -1,13 +1,13 @@
-//! Deliberate breakages of the protocol. Each must be noticed, or the proof is worth less than it says.
+//! Deliberate breakages of the protocol. Each must be detected; otherwise the proof shows less than it claims.
 
-/// One breakage, applied to what the real machine hears or sends, or to what is around it.
+/// One breakage, applied to the inputs or outputs of the real machine, or to its environment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Mutant {
-    /// A claim of what looks vacant has no condition.
+    /// A claim of an apparently vacant record has no condition.
     ClaimWithoutCondition,
-    /// A takeover is not conditioned on what was seen.
+    /// A takeover is not conditioned on the version that was read.
     TakeoverWithoutCondition,
-    /// A takeover is conditioned on the status alone.
+    /// A takeover is conditioned only on the status.
     TakeoverByStatusAlone,
     /// A commit is not conditioned on the owner.
     CommitWithoutOwner,
@@ -15,18 +15,18 @@ pub enum Mutant {
     ReleaseWithoutOwner,
     /// An abandon is not conditioned on the owner.
     AbandonWithoutOwner,
-    /// single-write mode puts its record without a condition.
+    /// Single-write mode puts its record without a condition.
     SingleWriteWithoutCondition,
     /// Effects are written before the record, not with it.
     EffectsBesideTheRecord,
-    /// The reply to our own write is lost, and what it wrote is taken for somebody else's.
+    /// The reply to our own write is lost, and our write counts as somebody else's.
     LostReplyTakenForConflict,
-    /// A claim that was refused is taken for our own without a look at the owner.
+    /// A claim that was refused counts as our own, without a check of the owner.
     ForeignClaimTakenForOwn,
-    /// Any settled record is taken for our own write.
+    /// Any settled record counts as our own write.
     ForeignAnswerTakenForOwn,
-    /// A record that was settled by another call over the same release is taken for our own write, if the answer is kept
-    /// in as many parts.
+    /// A record that another call settled over the same release counts as our own write, if its answer is stored in
+    /// equally many parts.
     AnswerOfAsManyPartsTakenForOwn,
     /// A takeover keeps the attempt number.
     AttemptDoesNotGrow,
@@ -36,11 +36,11 @@ pub enum Mutant {
     TransactionPerAttempt,
     /// After a tombstone the same transaction id is used again.
     RestartUnderTheSameTransaction,
-    /// An expired record that is still there is taken for one that has not expired.
+    /// An expired record that is still stored counts as one that has not expired.
     TimeToLiveTrusted,
-    /// A claim counts as expired when its lease is over.
+    /// A claim counts as expired when its lease ends.
     ClaimExpires,
-    /// What is UNKNOWN counts as expired when nobody holds it.
+    /// An UNKNOWN record counts as expired when nobody holds it.
     UnknownExpires,
     /// Another request is answered with the record of the first.
     FingerprintIgnored,
@@ -48,50 +48,50 @@ pub enum Mutant {
     MismatchDeletesTheRecord,
     /// A refused duplicate deletes the record of the owner.
     DuplicateDeletesTheRecord,
-    /// A lease that is over is run over, undeclared.
+    /// An undeclared operation runs again after a lease has ended.
     LeaseOverRunsAgain,
-    /// UNKNOWN is run over, undeclared.
+    /// An undeclared operation runs again after UNKNOWN.
     UnknownRunsAgain,
     /// "Not found" settles FAILED.
     NotFoundTakenAsFailed,
     /// "Not found" counts as prevented, without a tombstone.
     NotFoundTakenAsPrevented,
-    /// The id is taken, and that counts as prevented, when the other side may have forgotten that it was used.
+    /// A tombstone counts as proof of prevention even if the provider may have forgotten that the id was used.
     TombstoneBeyondTheMemory,
     /// "Not found" settles SUCCESS.
     NotFoundTakenAsHappened,
-    /// The charge that is found settles FAILED.
+    /// A charge that was found settles FAILED.
     HappenedTakenAsRefused,
     /// A reconciler settles without holding the record.
     ReconcilerWithoutClaim,
-    /// No answer from the other side settles FAILED.
+    /// A missing reply from the provider settles FAILED.
     TimeoutStoredAsFailed,
-    /// No answer from the other side releases.
+    /// A missing reply from the provider releases the claim.
     TimeoutReleased,
-    /// An attempt that executed nothing releases over an uncertain one.
+    /// An attempt that executed nothing releases the claim after an uncertain one.
     ReleaseOverUncertain,
     /// A late owner answers with its own result.
     LateOwnerAnswersItself,
     /// A commit without a reply is answered as if it had taken effect.
     LostCommitTakenAsDone,
-    /// A commit without a reply is taken as failed, and the claim released.
+    /// A commit without a reply counts as failed, and the claim is released.
     LostCommitReleased,
-    /// A late failure deletes the record, whatever it has become.
+    /// A late failure deletes the record, whatever its state.
     LateFailureDeletesTheRecord,
     /// The answer is given before the commit.
     AnswerBeforeCommit,
-    /// The parts of a long answer are read whichever record they were written with.
+    /// The parts of a long answer are read regardless of the record that they belong to.
     PartsOfAnotherRecord,
-    /// A process replays what it remembers after it has expired.
+    /// A process replays a cached record after it has expired.
     RememberedForEver,
-    /// A process replays what it remembers to another request.
+    /// A process replays a cached record to another request.
     RememberedForAnotherRequest,
     /// A released lock expires, and its fences begin again.
     LockExpires,
 }
 
 impl Mutant {
-    /// All of them.
+    /// All mutants.
     pub const ALL: [Self; 42] = [
         Self::ClaimWithoutCondition,
         Self::TakeoverWithoutCondition,

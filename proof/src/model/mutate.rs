@@ -1,4 +1,4 @@
-//! Where a mutant differs: in what a machine hears, and in what it sends.
+//! How a mutant differs: in the inputs and the outputs of a machine.
 
 use idempotency::protocol::machine::{Input, Machine, Purpose, Ran, Reply};
 use idempotency::protocol::{
@@ -10,7 +10,7 @@ use super::state::{Guard, Put, Waits, World};
 use super::{Model, Mutant};
 
 impl Model {
-    /// What a machine hears, and the record that it is to take for another, if there is one: the next write is then
+    /// The input that a machine gets, and the record that it takes for another one, if any: the next write is then
     /// conditioned on that record.
     pub(super) fn as_heard(
         &self,
@@ -29,7 +29,7 @@ impl Model {
                 let (found, mistaken) = self.as_seen(world, index, *found, reading);
                 (Input::Read(found.map(Box::new)), mistaken)
             }
-            // What is then abandoned is to be released.
+            // The abandon that follows becomes a release.
             Input::Ran(Ran::NotExecuted) if self.is(Mutant::ReleaseOverUncertain) => {
                 let held = world.actors[index].machine.as_deref().filter(|machine| machine.follows_uncertain());
                 (input, held.and_then(Machine::held).cloned())
@@ -75,7 +75,7 @@ impl Model {
         (Some(found), None)
     }
 
-    /// What is found where a call finds out what became of an earlier write.
+    /// The record that a call finds when it checks what became of an earlier write.
     fn as_found_out(&self, world: &World, index: usize, mut found: Record) -> Record {
         let Waits::Reply { earlier: Some((earlier, _)), .. } = &world.actors[index].waits else { return found };
         match (earlier.write.made(&found), self.made(&earlier.write, &found)) {
@@ -86,7 +86,7 @@ impl Model {
         found
     }
 
-    /// What a machine sends.
+    /// The write that a machine sends.
     pub(super) fn as_sent(
         &self,
         world: &World,
@@ -140,7 +140,7 @@ impl Model {
         put
     }
 
-    /// Whether a write is taken for the one that made what was found.
+    /// Whether a write counts as the one that made the record that was found.
     pub(super) fn made(&self, write: &Write, found: &Record) -> bool {
         let same_attempt = found.transaction == write.record.transaction && found.attempt == write.record.attempt;
         let claims = [found, &write.record].map(|record| record.state.status() == Status::Processing);

@@ -1,4 +1,4 @@
-//! The oracle: counts what happened, independently of the records, and compares it with what was promised.
+//! The oracle: counts what happened, independently of the records, and compares it with the promises.
 
 use idempotency::protocol::machine::{self, End};
 use idempotency::protocol::{Record, Resolution, State};
@@ -9,7 +9,7 @@ use super::state::{Put, Waits, World, transaction, whole_answer};
 use super::step::{begins, owner};
 use super::{Event, Model, Mutant, Promise};
 
-/// What is counted independently of the records.
+/// What the oracle counts, independently of the records.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Counts {
     /// How often the transactional effect was applied, in each life of the key.
@@ -20,9 +20,9 @@ pub struct Counts {
     pub answers: [Option<(Resolution, u8)>; 3],
     /// The owner tokens whose claims have ended or were taken over.
     pub ended: u128,
-    /// The fences that were handed out to the holders of a lock.
+    /// The fencing tokens that were given to the holders of a lock.
     pub fences: u32,
-    /// Which promises were broken.
+    /// The broken promises.
     pub broken: u32,
 }
 
@@ -31,8 +31,8 @@ impl Model {
     pub(super) fn apply(&self, world: &mut World, index: usize, put: &Put) {
         let now = clock::now(world.era, Reading::Early);
         let found = world.record.clone().filter(|found| !found.has_expired(now));
-        // What is conditioned on what was seen begins a claim, or ends one of somebody else. A call that was fenced
-        // without knowing that it had claimed may do so again.
+        // A write conditioned on the version that was read begins a claim, or ends another call's. A call that was
+        // fenced without knowing that it had claimed may do so again.
         let own_bit = 1 << put.owner;
         if begins(&put.write) {
             world.counts.ended &= !own_bit;
@@ -88,7 +88,7 @@ impl Model {
         }
     }
 
-    /// What happened in a machine.
+    /// Records an event of a machine.
     pub(super) fn observe(&self, world: &mut World, event: &machine::Event, before: &Waits) {
         let (machine::Event::Fenced(_), Waits::Reply { put, .. }) = (event, before) else { return };
         if self.is(Mutant::LateOwnerAnswersItself)
@@ -98,7 +98,7 @@ impl Model {
         }
     }
 
-    /// A call ended: whether what it wrote last took effect.
+    /// Records the end of a call, and whether its last write took effect.
     pub(super) fn observe_end(
         &self,
         world: &mut World,
@@ -151,7 +151,7 @@ impl Model {
         false
     }
 
-    /// One process serves all.
+    /// All calls run in one process.
     fn remember(&self, world: &mut World, record: &Record) {
         if self.settings.remembers {
             let remembered = Shared::new(record.clone());
@@ -159,7 +159,7 @@ impl Model {
         }
     }
 
-    /// What is replayed has not expired. A mutant has put its expiration off.
+    /// A replayed record has not expired. A mutant may have postponed its expiration.
     pub(super) fn expect_unexpired(&self, world: &mut World, replayed: &Record, put_off_by: Mutant) {
         let mut record = replayed.clone();
         if self.is(put_off_by) {
@@ -169,7 +169,7 @@ impl Model {
         self.breaks_if(world, expired, Promise::WhatIsExpiredIsNotReplayed);
     }
 
-    /// A caller gets the answer of an earlier call.
+    /// A caller gets an earlier call's answer.
     fn observe_replay(&self, world: &mut World, index: usize, record: &Record) {
         if let Some(stored) = world.record.clone().filter(|stored| stored.transaction == record.transaction) {
             let foreign = self.asks(index, Some(&stored)) != stored.fingerprint;
@@ -199,12 +199,12 @@ impl Model {
         world.counts.fences |= bit;
     }
 
-    /// What was taken for our own write is our own.
+    /// A write that counts as our own is our own.
     pub(super) fn expect_own(&self, world: &mut World, is_own: bool) {
         self.breaks_if(world, !is_own, Promise::ForeignWritesAreNotTakenForOwn);
     }
 
-    /// What was not taken for our own write is not our own.
+    /// A write that does not count as our own is not our own.
     pub(super) fn expect_recognised(&self, world: &mut World, is_foreign: bool) {
         self.breaks_if(world, !is_foreign, Promise::OwnWritesAreRecognised);
     }

@@ -1,4 +1,4 @@
-//! What is promised, as the oracle sees it.
+//! The promises, as the oracle checks them.
 
 use idempotency::protocol::State;
 use stateright::Property;
@@ -6,7 +6,7 @@ use stateright::Property;
 use super::state::World;
 use super::{Model, clock};
 
-/// Writes the table of promises out as [`Promise`] and as properties of a model: a line is all that a promise needs.
+/// Expands the table of promises into [`Promise`] and the properties of a model: each promise is one line.
 macro_rules! promises {
     ($($(#[doc = $what:literal])+ $promise:ident: $name:literal,)+) => {
         /// A promise. Broken by a state, or by the step that led to it.
@@ -17,7 +17,7 @@ macro_rules! promises {
         }
 
         impl Promise {
-            /// All of them, as properties. A property is a function without surroundings, so each is written out.
+            /// All promises, as properties. A property is a function that captures nothing, so each is written out.
             pub(super) fn properties() -> Vec<Property<Model>> {
                 vec![$(Property::always($name, |model: &Model, world: &World| {
                     Self::$promise.is_kept(world, model.settings.has_external_effects())
@@ -40,17 +40,17 @@ promises! {
     OneAnswer: "G2: one answer",
     /// G3.
     LateOwnersChangeNothing: "G3: late owners change nothing",
-    /// A settled record is not written any more while it lives.
+    /// A settled record is not written again before it expires.
     WhatIsSettledStays: "what is settled stays",
     /// G4: own writes are recognised.
     OwnWritesAreRecognised: "G4: own writes are recognised",
-    /// G4: and nothing else is.
+    /// G4: no other write counts as our own.
     ForeignWritesAreNotTakenForOwn: "G4: foreign writes are not taken for own",
     /// G5.
     NothingRunsAgainWithoutEvidence: "G5: nothing runs again without evidence",
-    /// G6: it does not alter the record.
+    /// G6: another request does not alter the record.
     OtherRequestsAlterNothing: "G6: other requests alter nothing",
-    /// G6, G7: and is not answered with its answer.
+    /// G6, G7: another request does not get its answer.
     OtherRequestsAreNotAnswered: "G6: other requests are not answered",
     /// G8: the same transaction id over all attempts.
     TheTransactionStays: "G8: the transaction stays",
@@ -58,7 +58,7 @@ promises! {
     TheAttemptGrows: "the attempt grows",
     /// An expired record counts as absent.
     WhatIsExpiredIsNotReplayed: "what is expired is not replayed",
-    /// An answer is final only when it is recorded.
+    /// An answer is final only after it is recorded.
     NoAnswerBeforeTheCommit: "no answer before the commit",
     /// No two acquisitions of a lock have the same fence.
     NoFenceTwice: "no fence twice",
@@ -67,7 +67,7 @@ promises! {
 }
 
 impl Promise {
-    /// Whether it is kept.
+    /// Whether the promise is kept.
     pub fn is_kept(self, world: &World, outside: bool) -> bool {
         let counts = &world.counts;
         if counts.broken & self.bit() != 0 {
@@ -87,17 +87,17 @@ impl Promise {
         }
     }
 
-    /// Its bit among those that a step has broken.
+    /// The promise's bit in the set of those that a step has broken.
     pub const fn bit(self) -> u32 {
         1 << self as u32
     }
 }
 
-/// What must really occur, or the model proves nothing.
+/// What must occur at least once, or the model proves nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Event {
-    /// A claim was taken over to run again.
+    /// A claim was taken over to run the operation again.
     Takeover,
     /// A record was taken over to reconcile it.
     HeldAsUnknown,
@@ -107,27 +107,27 @@ pub enum Event {
     Replayed,
     /// The lost reply of an own write was recognised.
     Recognised,
-    /// A lost commit was found out to have taken effect.
+    /// It was found out that a commit without a reply had taken effect.
     FoundOut,
     /// Evidence: it happened.
     Happened,
     /// Evidence: it was refused.
     Refused,
-    /// Evidence: it was prevented, and the call went on under a new transaction id to success.
+    /// Evidence: it was prevented, and the call continued under a new transaction id to SUCCESS.
     RestartedAndSettled,
     /// Evidence: it was prevented, and the record released.
     Reopened,
     /// No evidence: left UNKNOWN.
     LeftUnknown,
-    /// No tombstone was made, because the other side may have forgotten what was done.
+    /// No tombstone was made, because the provider may have forgotten that the id was used.
     BeyondTheMemory,
     /// A late charge met a tombstone.
     LateChargeRefused,
     /// A charge was deduplicated.
     ChargeDeduplicated,
-    /// Another request was told so.
+    /// Another request got a mismatch.
     Mismatch,
-    /// A duplicate was told that the first is running.
+    /// A duplicate was answered that the first call is running.
     InProgress,
     /// Nothing was executed, and the next call began.
     BegunAfterRelease,
@@ -137,16 +137,16 @@ pub enum Event {
     LateWriteRefused,
     /// A duplicate waited for the running call.
     Waited,
-    /// A duplicate was answered from what its process remembers.
+    /// A duplicate was answered from its process's cache.
     Recalled,
-    /// The parts of an answer had gone or were another record's when they were read.
+    /// The parts of an answer were gone, or another record's, when they were read.
     AnswerGone,
-    /// A lock was held for another lease.
+    /// A lock was extended by another lease.
     Renewed,
 }
 
 impl Event {
-    /// All of them.
+    /// All events.
     pub const ALL: [Self; 23] = [
         Self::Takeover,
         Self::HeldAsUnknown,

@@ -1,57 +1,57 @@
-//! Who takes part in a model, within which bounds.
+//! The actors and bounds of a model.
 
 use super::Ending;
 
 /// The bounds of a model.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// What it shows.
+    /// What the model shows.
     pub name: &'static str,
-    /// Who takes part.
+    /// The actors.
     pub players: Vec<Player>,
     /// How a run may end.
     pub runs: &'static [Ending],
-    /// Whether the other side may refuse for good.
+    /// Whether the provider may refuse for good.
     pub declines: bool,
-    /// Whether the other side may forget which transaction ids were used, and its search may not show what it did.
+    /// Whether the provider may forget which transaction ids were used, and its search may miss what it did.
     pub forgetful: bool,
-    /// Whether an uncertain outcome was declared repeatable.
+    /// Whether the operation is declared repeatable.
     pub repeatable: bool,
-    /// Whether a caller reconciles what it finds UNKNOWN, or leaves that to others.
+    /// Whether a caller reconciles an UNKNOWN record, or leaves that to others.
     pub callers_reconcile: bool,
     /// Whether a duplicate waits for the running call.
     pub waits: bool,
-    /// Whether a process remembers what was settled.
+    /// Whether a process caches settled records.
     pub remembers: bool,
-    /// Whether answers are so long that they are stored beside their records.
+    /// Whether answers are so long that they are stored next to their records.
     pub long_answers: bool,
-    /// How many messages are lost, repeated or not waited for, and processes die.
+    /// How many faults may occur: messages lost, repeated or given up, and processes that die.
     pub faults: u8,
     /// How often the retention passes.
     pub retentions: u8,
 }
 
-/// Somebody who takes part.
+/// An actor.
 #[derive(Clone, Copy, Debug)]
 pub struct Player {
-    /// What it does.
+    /// Its role.
     pub role: Role,
-    /// What its requests ask for.
+    /// The content of its requests: different numbers are different requests.
     pub body: u8,
-    /// How many calls it makes, one after the other.
+    /// How many calls it makes, one after another.
     pub calls: u8,
 }
 
-/// What somebody does.
+/// The role of an actor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// Calls, and calls again: claim, run, commit.
+    /// Calls and retries: claim, run, commit.
     Caller,
     /// Calls in single-write mode.
     SingleWrite,
     /// Reconciles without a call.
     Reconciler,
-    /// Settles by hand what is found at the other side; cannot make it refuse anything.
+    /// Settles by hand what the provider shows; cannot make it refuse anything.
     Operator,
     /// Acquires a lock, renews and releases it.
     Holder,
@@ -62,7 +62,7 @@ const fn player(role: Role, body: u8, calls: u8) -> Player {
 }
 
 impl Settings {
-    /// Whether another system takes part.
+    /// Whether the provider takes part.
     pub fn has_external_effects(&self) -> bool {
         self.runs.contains(&Ending::Charges)
     }
@@ -94,7 +94,7 @@ impl Settings {
         Self { runs, repeatable: true, retentions, ..Self::transactional(name, faults, players) }
     }
 
-    /// What is checked with every change.
+    /// The models that are checked with every change.
     pub fn quick() -> Vec<Self> {
         use Role::{Caller, Operator, Reconciler, SingleWrite};
         let two = |calls| vec![player(Caller, 1, calls), player(Caller, 1, calls)];
@@ -178,7 +178,7 @@ impl Settings {
         ]
     }
 
-    /// Enough to notice what is broken, and quickly explored where it is not.
+    /// Enough to detect a breakage, and quick to explore without one.
     pub fn small() -> Vec<Self> {
         let mut all = Self::quick();
         for settings in &mut all {
@@ -187,7 +187,7 @@ impl Settings {
         all
     }
 
-    /// What is checked at night: more of the same.
+    /// The larger models of the soak.
     pub fn nightly() -> Vec<Self> {
         use Role::{Caller, Operator, Reconciler, SingleWrite};
         let mut all = Self::quick();

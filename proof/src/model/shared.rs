@@ -1,11 +1,11 @@
-//! Values that many states have in common.
+//! Values that many states share.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::ops::Deref;
 use std::sync::Arc;
 
-/// The same in every run.
+/// Fixed seeds, so that every run computes the same hashes.
 const HASHER: ahash::RandomState = ahash::RandomState::with_seeds(1, 2, 3, 4);
 
 /// A value that states share, with its hash, which is computed once.
@@ -20,7 +20,7 @@ impl<T: Hash> Shared<T> {
         Self { hash: HASHER.hash_one(&value), value: Arc::new(value) }
     }
 
-    /// Its hash: an order that is the same in every run.
+    /// The hash, whose order is the same in every run.
     pub const fn rank(&self) -> u64 {
         self.hash
     }

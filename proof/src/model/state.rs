@@ -1,4 +1,4 @@
-//! One state of the world: the record, the messages under way, the call of each actor, and the oracle's counts.
+//! One state of the model: the record, the messages in transit, the call of each actor, and the oracle's counts.
 
 use idempotency::protocol::machine::Machine;
 use idempotency::protocol::{Record, Resolution, Response, Settled, State, TransactionId, Write};
@@ -6,20 +6,20 @@ use idempotency::protocol::{Record, Resolution, Response, Settled, State, Transa
 use super::oracle::Counts;
 use super::shared::Shared;
 
-/// One state of the world.
+/// One state of the model.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct World {
     /// How often the retention has passed.
     pub era: u8,
-    /// What is stored under the one key.
+    /// The record stored under the single key.
     pub record: Option<Shared<Record>>,
-    /// The answer that is stored beside its record, and with which record it was written.
+    /// The answer stored next to its record, with the transaction id of the record it was written with.
     pub parts: Option<(TransactionId, u8)>,
-    /// The messages under way, in no order.
+    /// The messages in transit, in no order.
     pub network: Vec<Message>,
-    /// What the provider has under each transaction id.
+    /// What the provider stores for each transaction id.
     pub provider: Vec<(u8, Entry)>,
-    /// Of which transaction ids the provider has forgotten that they were used.
+    /// The transaction ids of which the provider has forgotten that they were used.
     pub forgotten: u32,
     /// The actors.
     pub actors: Vec<Actor>,
@@ -32,15 +32,15 @@ pub struct World {
 /// A request on its way to the store or the provider.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Message {
-    /// Who sent it.
+    /// The sender.
     pub actor: u8,
-    /// In which of its calls.
+    /// The number of the sender's call.
     pub call: u8,
-    /// What it asks for.
+    /// The content.
     pub ask: Ask,
 }
 
-/// What a message asks for.
+/// The content of a message.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Ask {
     /// A conditional write.
@@ -58,31 +58,31 @@ pub struct Put {
     pub owner: u8,
     /// Whether the transactional effect is in its transaction.
     pub effect: bool,
-    /// Whether it follows from evidence.
+    /// Whether it is based on evidence.
     pub evidence: bool,
-    /// What a mutant makes of the condition.
+    /// How a mutant changes the condition.
     pub guard: Guard,
 }
 
-/// What becomes of the condition of a write.
+/// How the condition of a write is evaluated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Guard {
-    /// It is evaluated.
+    /// Fully.
     Condition,
-    /// Only whether the record is PROCESSING or UNKNOWN is.
+    /// Only whether the record is PROCESSING or UNKNOWN.
     Status,
-    /// Nothing is.
+    /// Not at all.
     None,
 }
 
-/// What the provider has under a transaction id, for ever. That the id was used, it may [forget](World::forgotten).
+/// What the provider stores for a transaction id, permanently. It may [forget](World::forgotten) that the id was used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Entry {
     /// It was charged.
     Charged,
     /// It was refused for good.
     Declined,
-    /// The id is taken: a charge that arrives now is refused.
+    /// The id is taken by a tombstone: a later charge is refused.
     Tombstone,
 }
 
@@ -91,15 +91,15 @@ pub enum Entry {
 pub struct Actor {
     /// How many calls it has begun.
     pub calls: u8,
-    /// How many owner tokens it has drawn in the last of them.
+    /// How many owner tokens it has drawn in the latest call.
     pub draws: u8,
-    /// The last of them, until it ends.
+    /// The machine of the latest call, until it ends.
     pub machine: Option<Shared<Machine>>,
-    /// What it waits for.
+    /// What the actor waits for.
     pub waits: Waits,
     /// Whether there was evidence in this call, and nothing has run since.
     pub evidence: bool,
-    /// The settled record that the process remembers.
+    /// The settled record that the process has cached.
     pub remembered: Option<Shared<Record>>,
 }
 
@@ -110,14 +110,14 @@ pub enum Waits {
     Nothing,
     /// The provider's answer to a charge.
     Charge,
-    /// The parts of an answer, which is replayed as it was when its record was looked at.
+    /// The parts of an answer, which is replayed as of the time its record was read.
     Parts,
-    /// The store's answer to a write; `applied` is the oracle's knowledge.
+    /// The store's reply to a write; `applied` is known only to the oracle.
     Reply { put: Shared<Put>, applied: bool, earlier: Option<(Shared<Put>, bool)> },
 }
 
 impl World {
-    /// What the provider has under a transaction id.
+    /// What the provider stores for a transaction id.
     pub fn entry(&self, transaction: u8) -> Option<Entry> {
         self.provider.iter().find(|(id, _)| *id == transaction).map(|(_, entry)| *entry)
     }
@@ -133,13 +133,13 @@ impl World {
         self.network.insert(place, message);
     }
 
-    /// Makes the provider remember.
+    /// Stores an entry at the provider.
     pub fn remember(&mut self, transaction: u8, entry: Entry) {
         let place = self.provider.partition_point(|(id, _)| *id < transaction);
         self.provider.insert(place, (transaction, entry));
     }
 
-    /// What is settled under the key.
+    /// The settled answer under the key.
     pub fn answer(&self) -> Option<(Resolution, u8)> {
         let (resolution, settled) = self.record.as_ref()?.settled()?;
         match &settled.response {
@@ -163,7 +163,7 @@ pub fn transaction(id: TransactionId) -> u8 {
     id.uuid().as_bytes()[0]
 }
 
-/// The answer that a settled record has in it.
+/// The answer inside a settled record.
 pub fn whole_answer(record: &Record) -> Option<(Resolution, u8)> {
     let (resolution, settled) = record.settled()?;
     match &settled.response {
@@ -172,7 +172,7 @@ pub fn whole_answer(record: &Record) -> Option<(Resolution, u8)> {
     }
 }
 
-/// The record as a store keeps it whose answers are long: beside it.
+/// The record without its answer, as a store keeps it if answers are long.
 pub fn without_its_answer(record: &Record) -> Record {
     let mut record = record.clone();
     if let State::Success(Settled { response, .. }) | State::Failed(Settled { response, .. }) = &mut record.state {

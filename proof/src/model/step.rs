@@ -1,4 +1,4 @@
-//! What happens in a step: the machine of each call, and the network, store and provider around it.
+//! The effect of a step: on the machine of each call, and on the network, store and provider.
 
 use std::sync::Arc;
 
@@ -13,14 +13,14 @@ use super::shared::Shared;
 use super::state::{Ask, Entry, Guard, Message, Put, Waits, World, transaction, whole_answer, without_its_answer};
 use super::{Action, Ending, Event, Model, Mutant, Role};
 
-/// What came of handing an input to a machine.
+/// The result of passing an input to a machine.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Came {
-    /// The call goes on.
+    /// The call continues.
     On,
-    /// It ended, and what it wrote last took effect.
+    /// The call ended, and its last write took effect.
     Done,
-    /// It ended otherwise.
+    /// The call ended in another way.
     Ended,
 }
 
@@ -61,7 +61,7 @@ impl Model {
                 let ids = world.provider.iter().map(|(id, _)| *id);
                 let current = world.record.as_ref().map(|record| transaction(record.transaction));
                 world.forgotten = ids.chain(current).fold(0, |forgotten, id| forgotten | (1 << id));
-                // Neither a request nor a process is as old as that.
+                // No request or process is that old.
                 world.network.clear();
                 for actor in &mut world.actors {
                     (actor.machine, actor.waits) = (None, Waits::Nothing);
@@ -69,7 +69,7 @@ impl Model {
             }
             Action::Retention => {
                 world.era += 1;
-                // No request is under way for that long. A charge at the provider might be.
+                // No request is in transit for that long. A charge at the provider may be.
                 world.network.retain(|message| matches!(message.ask, Ask::Charge(..)));
             }
             Action::Sweep => (world.record, world.parts) = (None, None),
@@ -97,7 +97,7 @@ impl Model {
         self.proceed(world, index, machine, reading, None);
     }
 
-    /// Hands an input to the machine of an actor.
+    /// Passes an input to an actor's machine.
     fn input(&self, world: &mut World, index: usize, input: Input, reading: Reading) -> Came {
         let Some(mut machine) = world.actors[index].machine.as_deref().cloned() else { return Came::On };
         let (input, mistaken) = self.as_heard(world, index, input, reading);
@@ -105,7 +105,7 @@ impl Model {
         self.proceed(world, index, machine, reading, mistaken)
     }
 
-    /// Performs the actions of a machine, up to one that others take part in.
+    /// Performs a machine's actions, up to one that involves the network or the provider.
     fn proceed(
         &self,
         world: &mut World,
@@ -261,7 +261,7 @@ impl Model {
         self.input(world, index, Input::Parts(parts), Reading::Early);
     }
 
-    /// Waits no longer for a reply.
+    /// Stops waiting for a reply.
     fn give_up(&self, world: &mut World, index: usize) {
         let actor = &world.actors[index];
         world.faults -= u8::from(world.network.iter().any(|message| world.is_awaited_by(message, index)));
@@ -279,12 +279,12 @@ impl Model {
 
     // --- the resolver
 
-    /// What the provider has is evidence; what it does not have is none.
+    /// What the provider has is evidence; what it does not have is not.
     fn look(&self, world: &mut World, index: usize) {
         let Some(record) = held(world, index) else { return };
         let id = transaction(record.transaction);
         if !self.settings.has_external_effects() {
-            // All effects are transactional: whoever holds the record has fenced every earlier commit.
+            // All effects are transactional: holding the record fences every earlier commit.
             return self.prevented(world, index);
         }
         match world.entry(id) {
@@ -307,7 +307,8 @@ impl Model {
         }
     }
 
-    /// A resolver that found nothing takes the id. That is evidence while the provider remembers whether it was used.
+    /// A resolver that found nothing takes the id. That is evidence as long as the provider remembers whether it was
+    /// used.
     fn prevent(&self, world: &mut World, index: usize) {
         let Some(record) = held(world, index) else { return };
         let id = transaction(record.transaction);
@@ -324,7 +325,7 @@ impl Model {
                 self.prevented(world, index);
             }
             Some(Entry::Tombstone) => self.prevented(world, index),
-            // As if it had never been used.
+            // As if the id had never been used.
             Some(Entry::Charged | Entry::Declined) if world.has_forgotten(id) => self.prevented(world, index),
             Some(Entry::Charged | Entry::Declined) => self.leave_unknown(world, index),
         }
@@ -407,7 +408,7 @@ impl Model {
         }
     }
 
-    /// The record as this model's store keeps it.
+    /// The record in the form in which this model's store keeps it.
     pub(super) fn stored(&self, record: &Record) -> Record {
         match self.settings.long_answers {
             true => without_its_answer(record),
@@ -464,7 +465,7 @@ impl Model {
         matches!(self.role(index), Role::Reconciler | Role::Operator)
     }
 
-    /// What an actor's call asks for; a reconciliation asks for what is recorded.
+    /// The fingerprint of an actor's call; a reconciliation uses the recorded one.
     pub(super) fn asks(&self, index: usize, found: Option<&Record>) -> Fingerprint {
         match (self.reconciles(index), found) {
             (true, Some(found)) => found.fingerprint,
@@ -492,7 +493,7 @@ impl Model {
         }
     }
 
-    /// A token for each claim.
+    /// A different token for each claim.
     fn token(&self, world: &World, index: usize) -> OwnerToken {
         let (calls, draws) = match self.is(Mutant::OwnerTokenReused) {
             true => (1, 0),
@@ -502,7 +503,7 @@ impl Model {
     }
 }
 
-/// The number of a call, from 1.
+/// The global number of a call, from 1.
 fn number(index: usize, call: u8) -> u8 {
     index as u8 * 4 + call
 }
@@ -539,7 +540,7 @@ fn begins_a_claim(before: &Waits) -> bool {
     }
 }
 
-/// Whether a write begins a claim, or ends one of somebody else.
+/// Whether a write begins a claim, or ends another call's.
 pub(super) fn begins(write: &Write) -> bool {
     match write.condition {
         Condition::Vacant { .. } | Condition::Unchanged(_) => true,
@@ -561,7 +562,7 @@ pub(super) fn holds(put: &Put, found: Option<&Record>) -> bool {
 }
 
 impl World {
-    /// Whether somebody waits for the answer to a message.
+    /// Whether an actor waits for the reply to a message.
     pub(super) fn is_awaited(&self, message: &Message) -> bool {
         self.is_awaited_by(message, usize::from(message.actor))
     }

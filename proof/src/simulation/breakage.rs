@@ -1,34 +1,34 @@
-//! Breakages of the world around the engine: the simulation must notice them, too.
+//! Breakages of the engine's environment, which the simulation must detect.
 
 /// What is broken on purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Breakage {
-    /// The store does not look at the owner.
+    /// The store does not check the owner.
     OwnerIgnored,
-    /// The store does not look whether a record is still as it was seen.
+    /// The store does not check whether a record is still in the version that was read.
     SeenIgnored,
-    /// The store does not look whether there is a record.
+    /// The store does not check whether there is a record.
     VacantIgnored,
-    /// The store applies effects though the condition of the record does not hold.
+    /// The store applies effects although the condition of the record does not hold.
     EffectsBesideTheRecord,
-    /// The store takes every record in the way for the result of the write.
+    /// The store takes every record that it finds for the result of the write.
     EverythingRecognised,
     /// The resolver takes "not found" for "refused".
     NotFoundIsRefused,
     /// The resolver takes "not found" for "prevented".
     NotFoundIsPrevented,
-    /// The resolver takes an id that the other system may have forgotten for one that was never used.
+    /// The resolver takes an id that the provider may have forgotten for one that was never used.
     TombstoneBeyondTheMemory,
-    /// The run takes silence for a refusal.
+    /// The run takes a missing reply for a refusal.
     SilenceIsRefused,
-    /// The run takes silence for "nothing was executed".
+    /// The run takes a missing reply for "nothing was executed".
     SilenceIsNotExecuted,
-    /// A transaction id of its own for each attempt.
+    /// Each attempt has its own transaction id.
     ChargesUnderTheAttempt,
 }
 
 impl Breakage {
-    /// All of them.
+    /// All breakages.
     pub const ALL: [Self; 11] = [
         Self::OwnerIgnored,
         Self::SeenIgnored,

@@ -1,4 +1,4 @@
-//! The one source of chance, and how bad the weather is.
+//! The only source of randomness, and the rates of faults.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -6,18 +6,19 @@ use std::time::Duration;
 use idempotency::engine::{Entropy, NoEntropy};
 use parking_lot::Mutex;
 
-/// Chance, from a seed.
+/// A random source with a seed.
 pub(super) struct Dice {
     rng: Mutex<fastrand::Rng>,
     weather: Weather,
     calm: AtomicBool,
 }
 
-/// How often what goes wrong, of 1000 times. Each seed has its own: some faults show only where others are rare.
+/// How often each fault occurs, per 1000. Each seed has its own rates, because some bugs show only if other faults are
+/// rare.
 #[derive(Clone, Copy)]
 struct Weather([u16; Fault::ALL.len()]);
 
-/// What can go wrong.
+/// A fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
 pub(super) enum Fault {
@@ -27,13 +28,13 @@ pub(super) enum Fault {
     LoseRequest,
     /// The reply is lost.
     LoseReply,
-    /// The reply is lost, and the request is made again.
+    /// The reply is lost, and the request is repeated.
     Repeat,
-    /// The request arrives long after nobody waits for it any more.
+    /// The request arrives long after its caller has stopped waiting.
     Late,
-    /// The request arrives a second time, long after.
+    /// The request arrives a second time, long afterwards.
     Duplicate,
-    /// A process stands still for longer than a lease.
+    /// A process freezes for longer than a lease.
     Freeze,
     /// A process dies.
     Crash,
@@ -51,7 +52,7 @@ impl Fault {
         Self::Crash,
     ];
 
-    /// Those of a request.
+    /// The faults of a request.
     pub(super) const OF_REQUESTS: [Self; 6] =
         [Self::Refuse, Self::LoseRequest, Self::LoseReply, Self::Repeat, Self::Late, Self::Duplicate];
 }
@@ -63,28 +64,28 @@ impl Dice {
         Self { rng: Mutex::new(rng), weather, calm: AtomicBool::new(false) }
     }
 
-    /// From now on nothing goes wrong.
+    /// From now on no faults occur.
     pub(super) fn calm_down(&self) {
         self.calm.store(true, Ordering::Relaxed);
     }
 
-    /// Whether nothing goes wrong any more.
+    /// Whether no more faults occur.
     pub(super) fn is_calm(&self) -> bool {
         self.calm.load(Ordering::Relaxed)
     }
 
-    /// Whether this goes wrong now.
+    /// Whether this fault occurs now.
     pub(super) fn strikes(&self, fault: Fault) -> bool {
         let often = self.weather.0[fault as usize];
         often > 0 && !self.is_calm() && self.rng().u16(0..1000) < often
     }
 
-    /// One of so many.
+    /// A random number below this.
     pub(super) fn pick(&self, sides: usize) -> usize {
         self.rng().usize(0..sides)
     }
 
-    /// Once in so many times.
+    /// True once in this many times.
     pub(super) fn once_in(&self, times: usize) -> bool {
         self.pick(times) == 0
     }

@@ -1,10 +1,10 @@
-//! What callers hear, and whether it fits together with what really happened.
+//! What callers receive, and whether it agrees with what really happened.
 
 use idempotency::protocol::Resolution;
 use idempotency::{Error, Outcome};
 use parking_lot::Mutex;
 
-/// Writes down what every caller heard.
+/// Records what every caller received.
 #[derive(Default)]
 pub(super) struct Judge {
     history: Mutex<History>,
@@ -16,12 +16,12 @@ struct History {
     final_answer: Option<(u8, Resolution, u64)>,
     fences: Vec<u64>,
     broken: Vec<String>,
-    /// What was written, if that is told, too.
+    /// The writes, if they are logged.
     written: Option<Vec<String>>,
 }
 
 impl Judge {
-    /// What a caller heard about its request.
+    /// Records the outcome of a caller's request.
     pub(super) fn heard(&self, body: u8, outcome: &Result<Outcome<u64>, Error>) {
         let mut history = self.history();
         history.told.push(match outcome {
@@ -36,7 +36,7 @@ impl Judge {
         }
     }
 
-    /// That a caller's process died before it heard anything.
+    /// Records that a caller's process died before it received an outcome.
     pub(super) fn died(&self) {
         self.history().told.push("died".into());
     }
@@ -46,7 +46,7 @@ impl Judge {
         self.history().final_answer.map(|(_, resolution, answer)| (resolution, answer))
     }
 
-    /// A fencing token that was handed out.
+    /// Records a fencing token that was given out.
     pub(super) fn fence(&self, fence: u64) {
         let mut history = self.history();
         if history.fences.contains(&fence) {
@@ -56,26 +56,26 @@ impl Judge {
         history.told.push(format!("fence {fence}"));
     }
 
-    /// From now on each write is told, too.
+    /// Logs writes as well from now on.
     pub(super) fn be_verbose(&self) {
         self.history().written = Some(Vec::new());
     }
 
-    /// A write arrived.
+    /// Logs a write, if that is enabled.
     pub(super) fn wrote(&self, what: impl FnOnce() -> String) {
         if let Some(written) = &mut self.history().written {
             written.push(what());
         }
     }
 
-    /// A promise that must hold.
+    /// Checks a promise.
     pub(super) fn expect(&self, holds: bool, promise: &str) {
         if !holds {
             self.history().broken.push(promise.into());
         }
     }
 
-    /// What was heard, or what was broken.
+    /// What callers received, or what was broken.
     pub(super) fn verdict(&self) -> Result<Vec<String>, String> {
         let history = std::mem::take(&mut *self.history());
         if history.broken.is_empty() {

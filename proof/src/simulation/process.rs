@@ -1,4 +1,4 @@
-//! A process that may die or stand still wherever it waits.
+//! A process that may die or freeze wherever it waits.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use super::dice::{Dice, Fault};
 
-/// The longest time that a process stands still: many leases.
+/// The longest freeze of a process: many leases.
 const FREEZE_MS: u64 = 120_000;
 
-/// Runs a future as a process does; nothing if it died.
+/// Runs a future as a process does; `None` if the process died.
 pub(super) async fn process<F: Future>(dice: &Dice, future: F) -> Option<F::Output> {
     let mut future = pin!(future);
     let mut frozen = pin!(None::<tokio::time::Sleep>);
@@ -20,7 +20,7 @@ pub(super) async fn process<F: Future>(dice: &Dice, future: F) -> Option<F::Outp
             frozen.set(Some(tokio::time::sleep(freeze)));
         }
         if let Some(freeze) = frozen.as_mut().as_pin_mut() {
-            // Frozen, it takes no notice of what arrives.
+            // While frozen, it does not react to anything.
             std::task::ready!(freeze.poll(context));
             frozen.set(None);
         }

@@ -1,8 +1,8 @@
 //! The provider of the local stack ([`provider_simulator`]) in simulated time, behind a network that loses, repeats and
 //! delays requests.
 //!
-//! It remembers the result of the first request under an id for a [time](MEMORY), including its own errors. Then the id
-//! is as free as one that was never used. The objects stay, but the search may show them late.
+//! It remembers the result of the first request under an id for a limited [time](MEMORY), including its own errors.
+//! After that the id is like one that was never used. The objects stay, but the search may show them late.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,10 +15,11 @@ use tokio::time::Instant;
 
 use super::dice::{Dice, Fault};
 
-/// How long it remembers an id, from the first request on. No request travels, and no process freezes, for so long.
+/// How long it remembers an id, from the first request on. No request is in transit, and no process frozen, for that
+/// long.
 const MEMORY: Duration = Duration::from_secs(6 * 60 * 60);
 
-/// How long after an id was made a tombstone under it is evidence: shorter by more than clocks differ.
+/// How long after an id was made a tombstone under it is evidence: shorter than the memory by more than clocks differ.
 pub(super) const TOMBSTONES_WITHIN: Duration = Duration::from_secs(5 * 60 * 60);
 
 /// The amount of a charge for body 0; that for body 1 is one more.
@@ -42,14 +43,14 @@ struct State {
     shown: Vec<Duration>,
 }
 
-/// What it has under a transaction id.
+/// What the provider stores for a transaction id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Entry {
     /// Charged, under this number; it is even for body 0 and odd for body 1.
     Charged(u64),
     /// Refused for good.
     Declined,
-    /// The id is taken.
+    /// The id is taken by a tombstone.
     Tombstone,
 }
 
@@ -60,7 +61,7 @@ enum Request {
     Look,
 }
 
-/// Whether it happened is not known.
+/// No reply arrived, so it is not known whether it happened.
 pub(super) struct NoAnswer;
 
 impl Provider {
@@ -89,7 +90,7 @@ impl Provider {
         self.send(id, Request::Prevent).await?.ok_or(NoAnswer)
     }
 
-    /// What its search shows under the id.
+    /// What the search shows for the id.
     pub(super) async fn look(&self, id: TransactionId) -> Result<Option<Entry>, NoAnswer> {
         self.send(id, Request::Look).await
     }
@@ -99,7 +100,7 @@ impl Provider {
         self.state.lock().provider.charges().len() as u64
     }
 
-    /// Whether its search shows nothing under the id.
+    /// Whether the search shows nothing for the id.
     pub(super) fn shows_nothing(&self, id: TransactionId) -> bool {
         matches!(self.state.lock().search(id, self.started.elapsed()), Ok(None))
     }
@@ -184,7 +185,7 @@ impl Provider {
 }
 
 impl State {
-    /// Of several intents under one id it says nothing.
+    /// Ambiguous if there are several intents for one id: then it returns nothing.
     fn search(&self, id: TransactionId, now: Duration) -> Result<Option<Entry>, NoAnswer> {
         let id = id.to_string();
         let intents = self.provider.intents().enumerate().zip(&self.shown);

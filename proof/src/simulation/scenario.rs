@@ -1,4 +1,4 @@
-//! Who does what in a schedule.
+//! The scenarios: what each process does in a schedule.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,20 +21,21 @@ use super::provider::{Entry, Provider, TOMBSTONES_WITHIN};
 use super::store::RemoteStore;
 use super::{Breakage, Counting};
 
-/// What a schedule is about.
+/// The scenario of a schedule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scenario {
-    /// Effects inside; a retry reconciles.
+    /// Transactional effects; a retry reconciles.
     Inside,
-    /// Effects inside, declared repeatable.
+    /// Transactional effects, declared repeatable.
     Repeatable,
-    /// An effect outside, and one inside with the answer; a retry, a reconciler and an operator look for evidence.
+    /// An external effect, and a transactional one with the answer; a retry, a reconciler and an operator look for
+    /// evidence.
     Outside,
-    /// An effect outside, declared repeatable.
+    /// An external effect, declared repeatable.
     OutsideRepeatable,
-    /// single-write mode.
+    /// Single-write mode.
     SingleWrite,
-    /// single-write mode beside claims that are released.
+    /// Single-write mode, concurrently with claims that are released.
     SingleWriteBesideClaims,
     /// A lock.
     Lock,
@@ -59,7 +60,7 @@ impl Scenario {
 const TIMEOUT: Duration = Duration::from_secs(10);
 const EFFECT: &str = "effect";
 
-/// The most that a clock is wrong.
+/// The maximum error of a clock, in milliseconds.
 const SKEW_MS: u64 = 600_000;
 
 struct World {
@@ -113,7 +114,7 @@ impl Clock for SkewedClock {
 }
 
 impl World {
-    /// All at once, and everything may go wrong.
+    /// Runs all processes concurrently, with faults of every kind.
     async fn storm(&self) {
         let mut workers: Vec<BoxFuture<'_, ()>> = Vec::new();
         let bodies = if self.dice.once_in(3) { 2 } else { 1 };
@@ -134,7 +135,7 @@ impl World {
         join_all(workers).await;
     }
 
-    /// Everything that is on its way arrives. Then nothing goes wrong any more, and whoever asks is answered.
+    /// Every request in transit arrives. Then no more faults occur, and every caller gets an answer.
     async fn calm(&self) {
         self.dice.calm_down();
         tokio::time::sleep(Duration::from_secs(8 * 60 * 60)).await;
@@ -152,7 +153,8 @@ impl World {
         self.count();
     }
 
-    /// Whether the outcome is not known and the other system shows nothing, when it may have forgotten what it did.
+    /// Whether the outcome is not known and the provider shows nothing, at a time when it may have forgotten what it
+    /// did.
     async fn is_lost(&self) -> bool {
         let call = self.a_call(&self.engine(), 0);
         let Ok(Some(record)) = self.memory.read(&call.record_id()).await else { return false };
@@ -207,7 +209,7 @@ impl World {
         }
     }
 
-    /// Works on what it saw a while ago, as from an index or a scan.
+    /// A reconciler that uses a record read some time ago, as from an index or a scan.
     async fn reconciler(&self, may_prevent: bool) {
         let engine = self.engine();
         for _ in 0..1 + self.dice.pick(2) {
@@ -239,7 +241,7 @@ impl World {
                         Ok(None) | Err(_) => return,
                     }
                 }
-                // Whether that takes effect or not, the lease ends.
+                // The lease ends in any case.
                 drop(held.release().await);
             };
             process(&self.dice, work).await;
@@ -252,7 +254,7 @@ impl World {
         let call = self.a_call(engine, body);
         match self.scenario {
             Scenario::SingleWrite => self.single_write(engine, body).await,
-            // In the end nobody repeats any more what the other system may have forgotten.
+            // In the end nobody repeats a request that the provider may have forgotten.
             Scenario::Repeatable | Scenario::OutsideRepeatable if self.dice.once_in(2) && !self.dice.is_calm() => {
                 engine.run(&call, |attempt| self.work(attempt, body)).await
             }
@@ -359,14 +361,14 @@ impl World {
     }
 }
 
-/// A resolver that asks the other system.
+/// A resolver that queries the provider.
 struct Evidences<'a> {
     world: &'a World,
     may_prevent: bool,
 }
 
 impl Evidences<'_> {
-    /// Whether the other system is certain to remember what was done under the record's transaction id.
+    /// Whether the provider certainly still remembers what was done under the record's transaction id.
     fn is_remembered(&self, record: &Record, attempt: &Attempt<Effect>) -> bool {
         self.world.breakage == Some(Breakage::TombstoneBeyondTheMemory)
             || record.transaction.made().is_some_and(|made| attempt.now() < made.plus(TOMBSTONES_WITHIN))
@@ -376,7 +378,7 @@ impl Evidences<'_> {
 impl Resolver<Effect, u64> for Evidences<'_> {
     async fn resolve(&self, record: &Record, attempt: Attempt<Effect>) -> Evidence<u64> {
         if !self.world.scenario.is_outside() {
-            // All effects are inside: whoever holds the record has fenced every earlier commit.
+            // All effects are transactional: holding the record fences every earlier commit.
             return Evidence::Prevented;
         }
         let provider = &self.world.provider;

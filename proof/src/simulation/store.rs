@@ -1,4 +1,4 @@
-//! The memory store behind a network that loses, delays and repeats.
+//! The memory store behind a network that loses, delays and repeats requests.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use super::Breakage;
 use super::dice::{Dice, Fault};
 use super::judge::Judge;
 
-/// A store far away.
+/// A remote store.
 #[derive(Clone)]
 pub(super) struct RemoteStore {
     pub(super) memory: MemoryStore,
@@ -77,7 +77,7 @@ impl RemoteStore {
         let (store, write, delay) = (self.clone(), write.clone(), self.dice.below_ms(300_000));
         tokio::spawn(async move {
             tokio::time::sleep(delay).await;
-            // Nobody waits for what comes of it.
+            // Nobody waits for the result.
             drop(store.apply(&write, effects).await);
         });
     }
