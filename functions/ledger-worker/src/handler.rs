@@ -1,11 +1,11 @@
-//! The business of the worker: an event or a sale becomes a posting.
+//! The worker's business logic: an event or a sale becomes a posting.
 
 use aws_sdk_dynamodb::types::TransactWriteItem;
 use idempotency::sqs::{Contention, Message, Received};
 use idempotency::{Attempt, Verdict};
 use payments::{Invalid, Posting, Table, Terminals};
 
-/// The content of a message, or what is wrong with it.
+/// The content of a message, or its problems.
 pub(crate) type Content = Result<payments::Message, Invalid>;
 
 /// Posts messages to the ledger.
@@ -36,7 +36,8 @@ impl Handler {
                 attempt.add_effects(self.table.posted(&Posting::of(event)));
                 Verdict::Success(())
             }
-            // Nothing is recorded: the message goes to the dead letters, and can be posted once it is understood.
+            // Nothing is recorded: the message goes to the dead-letter queue and can be posted once this version
+            // understands it.
             Err(invalid) => {
                 tracing::error!(message = message.message_id, %invalid, "not a message of the ledger");
                 Verdict::NotExecuted(())
@@ -45,13 +46,13 @@ impl Handler {
     }
 }
 
-/// Reads a message, once for contention and handler.
+/// Parses a message, once for contention and handler.
 pub(crate) fn read(message: &Received<'_>) -> Content {
     payments::Message::of(message.document()?)
 }
 
-/// Postings move the balance of their account, and sales the number of their terminal; those that do both run one after
-/// another, a terminal's in the order of their numbers.
+/// A posting changes the balance of its account, and a sale also the number of its terminal. Messages that change the
+/// same item run one after another, and those of a terminal in the order of their numbers.
 pub(crate) fn contention(message: &Message<'_, Content>) -> Contention {
     match message.content() {
         Ok(payments::Message::Event(event)) => Contention::none().on(format!("account {}", event.account)),

@@ -1,4 +1,4 @@
-//! The ledger worker behind SQS: what it is made of. What it does is in [`handler`].
+//! The parts of the ledger worker behind SQS. The business logic is in [`handler`].
 
 mod handler;
 
@@ -17,7 +17,7 @@ pub struct Worker {
     handler: Handler,
 }
 
-/// A key or a name in this program is not valid, which a test would notice.
+/// A key or a name in this program is invalid, which a test would detect.
 #[derive(Debug, thiserror::Error)]
 pub enum InvalidSettings {
     /// A JSON pointer.
@@ -29,13 +29,13 @@ pub enum InvalidSettings {
 }
 
 impl Worker {
-    /// A worker that keeps its records by this engine and posts into this table.
+    /// A worker that stores its records with this engine and posts into this table.
     ///
     /// # Errors
-    /// [`InvalidSettings`].
+    /// [`InvalidSettings`] if a pointer or the principal is invalid.
     pub fn new(engine: Engine<DynamoDbStore>, table: Table) -> Result<Self, InvalidSettings> {
         let operation = Operation::new("ledger", "post to the ledger").compare(Compare::Selected(Message::compared()?));
-        // The messages are the payments application's own, whichever queue brings them.
+        // The messages come from the payments application itself, whichever queue delivers them.
         let queue = Queue::new(engine, operation, Principal::new("payments")?, Message::key()?).single_write();
         Ok(Self::on(queue.traceparent(Message::traceparent()?), table))
     }
@@ -54,7 +54,7 @@ impl Worker {
     /// Handles a batch; see [`Queue::handle`].
     ///
     /// # Errors
-    /// [`NoMessageId`].
+    /// [`NoMessageId`] if a message has no id.
     pub async fn handle(&self, batch: &SqsBatch, deadline: EpochMs) -> Result<SqsBatchResponse, NoMessageId> {
         self.queue.handle(batch, deadline, |attempt, message| self.handler.handle(attempt, message)).await
     }

@@ -1,4 +1,4 @@
-//! Wires the ledger worker behind SQS. Its business is in the library.
+//! Wires the ledger worker behind SQS. Its business logic is in the library.
 
 use idempotency::sqs::{SqsBatch, SqsVisibility};
 use idempotency::store::dynamodb;

@@ -1,5 +1,5 @@
-//! The business of the API. The layer does what idempotency needs; the handler passes on the transaction id and reports
-//! what it knows about the outcome.
+//! The API's business logic. The layer does everything for idempotency; the handler passes on the transaction id and
+//! reports what it knows about the outcome.
 
 mod answer;
 mod order;
@@ -21,18 +21,18 @@ pub(crate) use order::{read, subject};
 use order::Order;
 use reader::Reader;
 
-/// An error means that the outcome is not known; the layer abandons the claim.
+/// An error means that the outcome is not known; the layer then abandons the claim.
 type Answer = Result<Response<Body>, Error>;
 
-/// The attempt, which takes the effects for the transaction that settles the request.
+/// The attempt, which collects the effects for the transaction that settles the request.
 type PaymentAttempt = Attempt<TransactWriteItem>;
 
-/// Answers the routes of the API.
+/// Handles the routes of the API.
 #[derive(Clone, Debug)]
 pub(crate) struct Handler {
     provider: Provider,
     table: Table,
-    /// The claim of a token that names its holder's accounts; nothing where an account is its first payer's.
+    /// The claim of a token that lists its holder's accounts; `None` if an account belongs to its first payer.
     accounts_claim: Option<String>,
 }
 
@@ -49,7 +49,7 @@ impl Handler {
         }
     }
 
-    /// The routes behind the layer, by what it has read of the request.
+    /// Handles the protected routes, using what the layer has parsed from the request.
     async fn write(&self, request: &Request) -> Answer {
         let (attempt, received) = (Attempt::from_request(request)?, Received::from_request(request)?);
         let asker = received.principal();
@@ -96,7 +96,7 @@ impl Handler {
         }
     }
 
-    /// Gives money back, and records the refund with its event likewise.
+    /// Refunds, and records the refund with its event in the transaction that settles the request.
     async fn create_refund(
         &self,
         attempt: PaymentAttempt,
@@ -156,8 +156,8 @@ impl Handler {
         }
     }
 
-    /// The account, if the asker was the first to pay into it. PrincipalDigest and account are read at once whatever there is, so
-    /// that neither says by its time that there is the other.
+    /// The account, if the caller was the first to pay into it. Owner and account are read concurrently in every case,
+    /// so that the response time does not show whether either exists.
     async fn account_of(&self, asker: &PrincipalDigest, id: &AccountId) -> Result<Option<Account>, TableError> {
         let (account, owner) = tokio::try_join!(self.table.account(id), self.table.owner(id))?;
         let Some(account) = account else { return Ok(None) };
@@ -168,7 +168,7 @@ impl Handler {
         Ok((owner.as_ref() == Some(asker)).then_some(account))
     }
 
-    /// The payment, if the asker made it. The payment of another looks like one that does not exist.
+    /// The payment, if the caller made it. The payment of another caller looks like one that does not exist.
     async fn payment_of(&self, asker: &PrincipalDigest, id: Option<PaymentId>) -> Result<Option<Payment>, TableError> {
         let Some(id) = id else { return Ok(None) };
         Ok(self.table.payment(id).await?.filter(|payment| payment.owner == *asker))
@@ -179,7 +179,7 @@ const NO_RESOURCE: &str = "There is no such resource.";
 
 const NO_PAYMENT: &str = "There is no such payment.";
 
-/// The provider gave no final answer: it executed nothing, or the outcome is unknown.
+/// The response if the provider gave no final answer: it executed nothing, or the outcome is unknown.
 fn no_answer(error: ProviderError) -> Answer {
     match error {
         ProviderError::NotSent(_) | ProviderError::OutOfTime | ProviderError::NotExecuted(_) => {

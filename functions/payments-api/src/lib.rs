@@ -1,4 +1,4 @@
-//! The payments API behind API Gateway: what it is made of. What it does is in [`handler`].
+//! The parts of the payments API behind API Gateway. The business logic is in [`handler`].
 
 mod handler;
 
@@ -9,10 +9,10 @@ use payments::{NAMESPACE, Provider, ProviderResolver, Table, operations};
 
 use handler::Handler;
 
-/// The API, behind the layer that protects it.
+/// The API, wrapped in the layer that protects it.
 ///
-/// `accounts_claim` is the claim of a token that names its holder's accounts; without it an account is its first
-/// payer's.
+/// `accounts_claim` is the claim of a token that lists its holder's accounts; without it, an account belongs to its
+/// first payer.
 pub fn service(
     engine: Engine<DynamoDbStore>,
     provider: Provider,

@@ -1,4 +1,4 @@
-//! Wires the payments API behind API Gateway. Its business is in the library.
+//! Wires the payments API behind API Gateway. Its business logic is in the library.
 
 use idempotency::store::dynamodb;
 use idempotency::{DynamoDbStore, Engine};

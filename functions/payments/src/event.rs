@@ -9,24 +9,24 @@ use crate::{
     members::{Members, Parsed},
 };
 
-/// What the ledger has to know: written as an item of the outbox in the same transaction as the payment or refund,
-/// carried by the table's stream and the pipe, read by the worker from its queue.
+/// What the ledger must know: an item of the outbox, written in the same transaction as the payment or refund,
+/// delivered by the table's stream and the pipe, and read by the worker from its queue.
 ///
 /// As a message it is `{"type","event","payment","account","amount","currency","traceparent"}`. The members are the
-/// item's attributes, put into the pipe's template between quotes; none of them can hold a character that needs
-/// escaping. A pipe cannot set attributes of a message, so the trace in which the event was made travels in the body;
-/// it is not of the event, and empty where no trace is known.
+/// item's attributes, which the pipe's template inserts between quotes; none of them can contain a character that needs
+/// escaping. A pipe cannot set message attributes, so the trace in which the event was made is in the body. It is not
+/// part of the event, and it is empty if no trace is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
     /// The transaction that made it: unique per event, and the idempotency key of the message (JSON pointer `/event`).
     pub id: Uuid,
     /// What happened.
     pub kind: EventKind,
-    /// To which payment.
+    /// The payment.
     pub payment: PaymentId,
-    /// Whose balance changes.
+    /// The account whose balance changes.
     pub account: AccountId,
-    /// By how much; always positive, the direction is the kind's.
+    /// The amount, always positive; the kind determines the direction.
     pub money: Money,
 }
 
@@ -40,7 +40,7 @@ pub enum EventKind {
 }
 
 impl Event {
-    /// The event that a payment makes.
+    /// The event for a payment.
     pub fn succeeded(payment: &Payment) -> Self {
         Self {
             id: payment.id.transaction().uuid(),
@@ -51,7 +51,7 @@ impl Event {
         }
     }
 
-    /// The event that a refund of this payment makes.
+    /// The event for a refund of this payment.
     pub fn refunded(payment: &Payment, refund: &Refund) -> Self {
         Self {
             id: refund.id.transaction().uuid(),
@@ -62,12 +62,12 @@ impl Event {
         }
     }
 
-    /// Reads the message. The amount may be an integer or a string of digits, as the pipe sends it.
+    /// Parses the message. The amount may be an integer or a string of digits, which is what the pipe sends.
     ///
     /// # Errors
     ///
-    /// All that is wrong with it. Strict, unknown members included: to post what one does not fully understand is
-    /// worse than to leave it in the queue, which hands it to the dead letters, from where it can be sent again.
+    /// All its problems. Strict, even about unknown members: posting a message that is not fully understood would be
+    /// worse than leaving it in the queue, which moves it to the dead-letter queue, from where it can be redriven.
     pub fn of(document: &Document) -> Result<Self, Invalid> {
         let mut members = Members::of(document)?;
         let kind = members.required("type", EventKind::from_json);
@@ -107,7 +107,8 @@ impl fmt::Display for EventKind {
     }
 }
 
-/// In the one spelling it was written in: it is the message's idempotency key, and two spellings would be two keys.
+/// Accepts only the spelling in which it was written: it is the message's idempotency key, and two spellings would be
+/// two keys.
 fn event_id(value: &Value) -> Parsed<Uuid> {
     let read = |text: &str| Uuid::try_parse(text).ok().filter(|id| id.to_string() == text);
     value.as_str().and_then(read).ok_or("must be a UUID in lower case, with hyphens")

@@ -3,12 +3,12 @@ use std::fmt;
 use idempotency::protocol::InvalidJson;
 use serde::Serialize;
 
-/// One thing that is wrong with a document, said so that its author can put it right.
+/// One problem of a document, described so that its author can correct it.
 ///
-/// Serialised as `{"field":"amount","detail":"must be …"}`, without `field` when the document as a whole is meant.
+/// Serialised as `{"field":"amount","detail":"must be …"}`, without `field` if it concerns the whole document.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Problem {
-    /// The member that is wrong, by its name in the document.
+    /// The name of the invalid member.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub field: Option<String>,
     /// What is allowed. Never repeats the value that was sent.
@@ -34,16 +34,16 @@ impl fmt::Display for Problem {
     }
 }
 
-/// A document that was refused before anything ran: every problem it has, at least one.
+/// A document that was refused before anything ran, with all its problems, at least one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct Invalid(Vec<Problem>);
 
 impl Invalid {
-    /// An answer is not to grow with a hostile document; past this many, problems are not reported.
+    /// The maximum number of reported problems, so that a hostile document does not make the response large.
     const MOST: usize = 16;
 
-    /// What is wrong, in the order of the document's definition; at most 16.
+    /// The problems, in the order of the document's definition; at most 16.
     pub fn problems(&self) -> &[Problem] {
         &self.0
     }

@@ -9,17 +9,17 @@ use uuid::Uuid;
 
 use crate::{AccountId, Currency, Event, EventKind, Money, PaymentId, Sale};
 
-/// What an event or a sale means in the ledger: two entries that sum to zero, so that money is moved and never made.
+/// The ledger's posting of an event or a sale: two entries that sum to zero, so that money is moved and never created.
 ///
 /// A payment or a terminal's sale credits the customer's account and debits what the provider owes us; a refund does
 /// the reverse.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Posting {
-    /// The event or sale that is posted; an account holds at most one entry of it.
+    /// The id of the posted event or sale; an account has at most one entry for it.
     pub event: Uuid,
-    /// Why.
+    /// The reason for the posting.
     pub origin: Origin,
-    /// In which currency.
+    /// The currency of both entries.
     pub currency: Currency,
     /// The customer's side.
     pub customer: Entry<AccountId>,
@@ -27,40 +27,40 @@ pub struct Posting {
     pub clearing: Entry<Clearing>,
 }
 
-/// Why something is posted.
+/// The reason for a posting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
     /// Something happened to a payment.
     Payment {
-        /// What.
+        /// What happened.
         kind: EventKind,
-        /// To which.
+        /// The payment.
         payment: PaymentId,
     },
-    /// A terminal sold something.
+    /// A terminal made a sale.
     Sale(Sale),
 }
 
-/// What one account gains (positive) or gives (negative), in minor units.
+/// The change of one account, positive or negative, in minor units.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry<A> {
     /// The account.
     pub account: A,
-    /// Its change; never 0.
+    /// The change; never 0.
     pub amount: i64,
 }
 
-/// The account of what the provider has collected for us, in one of sixteen parts.
+/// The account of the money that the provider has collected for us, divided into sixteen parts.
 ///
-/// Every posting has an entry here, so a single account would send the whole application's writes to one partition
-/// (1000 write units a second). The part follows from the event's random bits: a repeat meets its own entry. Parts hold
-/// entries only, no balance: a running total would be an item that all postings contend for, and nobody waits for it.
-/// Whoever closes the books sums the entries.
+/// Every posting has an entry here, so a single account would send all writes of the application to one partition (1000
+/// write units a second). The part derives from the event's random bits, so a repetition meets its own entry. The parts
+/// have only entries and no balance: a running total would be an item that all postings contend for, and nobody needs
+/// it immediately. Accountants who close the books sum up the entries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Clearing(u8);
 
 impl Posting {
-    /// How an event is posted.
+    /// The posting of an event.
     pub fn of(event: &Event) -> Self {
         let sign = match event.kind {
             EventKind::PaymentSucceeded => 1,
@@ -70,7 +70,7 @@ impl Posting {
         Self::new(event.id, origin, &event.account, event.money, sign)
     }
 
-    /// How a terminal's sale is posted.
+    /// The posting of a terminal's sale.
     pub fn of_sale(sale: &Sale) -> Self {
         Self::new(sale.id(), Origin::Sale(sale.clone()), &sale.account, sale.money, 1)
     }
@@ -88,7 +88,7 @@ impl Posting {
 }
 
 impl Origin {
-    /// The `type` of the message that it came by.
+    /// The `type` of the message.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Payment { kind, .. } => kind.as_str(),
@@ -98,13 +98,13 @@ impl Origin {
 }
 
 impl Clearing {
-    /// Where the other side of this event's entry is.
+    /// The clearing account for this event's entry.
     pub(crate) fn of(event: Uuid) -> Self {
         Self(event.as_bytes()[15] & 0x0f)
     }
 }
 
-/// With a colon, which no customer's account can have.
+/// With a colon, which no customer's account can contain.
 impl fmt::Display for Clearing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "provider:clearing#{:x}", self.0)

@@ -9,14 +9,14 @@ use serde_json::Value;
 
 use crate::invalid::{Invalid, Problem};
 
-/// What a member must be, as a value or as the rule it breaks.
+/// The parsed value, or the rule that the member breaks.
 pub(crate) type Parsed<T> = Result<T, &'static str>;
 
-/// The members of a JSON object, taken out one by one; what is wrong is collected, so that one answer names it all.
+/// The members of a JSON object, taken out one by one. Problems are collected, so that one response names all of them.
 ///
-/// Strict where it protects money: an unknown name is refused, because `refernce` or `Amount` would
-/// otherwise be ignored; a repeated name is refused, because parsers disagree which one counts; `null` is a value of
-/// the wrong type, not an absent member.
+/// Strict where it protects money: an unknown name is refused, because `refernce` or `Amount` would otherwise be
+/// ignored; a repeated name is refused, because parsers disagree about which one counts; `null` is a value of the wrong
+/// type, not an absent member.
 pub(crate) struct Members {
     rest: BTreeMap<String, Value>,
     problems: Vec<Problem>,
@@ -24,7 +24,7 @@ pub(crate) struct Members {
 
 impl Members {
     pub(crate) fn from_json(json: &[u8]) -> Result<Self, Invalid> {
-        // Looked at first, because serde_json's error would repeat a top-level string of any length.
+        // Checked first, because serde_json's error would repeat a top-level string of any length.
         if !json.trim_ascii_start().starts_with(b"{") {
             return Err(Problem::document("must be one JSON object").into());
         }
@@ -34,7 +34,7 @@ impl Members {
         }
     }
 
-    /// The members of a document that was parsed already.
+    /// The members of a document that is already parsed.
     pub(crate) fn of(document: &Document) -> Result<Self, Invalid> {
         // As above: an error about another value would repeat it.
         if !document.is_object() {
@@ -56,7 +56,7 @@ impl Members {
         parse(&value).map_err(|rule| self.problems.push(Problem::field(name, rule))).ok()
     }
 
-    /// Builds the result from what was taken out, unless there was a problem or a member is left over.
+    /// Builds the result from the members, unless there was a problem or a member is left over.
     pub(crate) fn finish<T>(mut self, build: impl FnOnce() -> Option<T>) -> Result<T, Invalid> {
         self.problems.extend(self.rest.keys().map(|name| Problem::field(shown(name), "is not known here")));
         match build() {
@@ -70,7 +70,7 @@ fn not_an_object(error: impl fmt::Display) -> Invalid {
     Problem::document(format!("must be one JSON object: {error}")).into()
 }
 
-/// A name from a document, cut to a length that an answer or a log can carry.
+/// A name from a document, truncated to a length that fits a response or a log.
 fn shown(name: &str) -> String {
     name.chars().filter(|c| !c.is_control()).take(64).collect()
 }
@@ -108,7 +108,8 @@ impl<'de> Visitor<'de> for ObjectVisitor {
 mod tests {
     use super::*;
 
-    /// What is wrong, the same from the text and from the parsed document; only the text has lines and columns.
+    /// The problems, which are the same from the text and from the parsed document; only the text has lines and
+    /// columns.
     fn refused(json: &str) -> String {
         let of_text = read(Members::from_json(json.as_bytes()));
         if let Ok(document) = Document::parse(json.as_bytes()) {

@@ -4,32 +4,32 @@ use serde::Deserialize;
 
 use crate::{Event, Invalid, Sale};
 
-/// A message of the ledger's queue; the member `type` tells its kind.
+/// A message of the ledger's queue; the member `type` contains its kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Message {
     /// Something happened to a payment.
     Event(Event),
-    /// A terminal sold something.
+    /// A terminal made a sale.
     Sale(Sale),
 }
 
 impl Message {
-    /// Where a message carries its idempotency key: an event's id, or a sale's terminal and number.
+    /// Where a message contains its idempotency key: an event's id, or a sale's terminal and number.
     ///
     /// # Errors
     ///
-    /// If a pointer here is none, which a test would notice.
+    /// If a pointer here is invalid, which a test would detect.
     pub fn key() -> Result<KeySource, InvalidPointer> {
         let sale = [Pointer::new("/terminal")?, Pointer::new("/sequence")?];
         Ok(KeySource::pointer(Pointer::new("/event")?).or(KeySource::pointers(Pointer::new("/type")?, sale)))
     }
 
-    /// What makes two messages the same: all that both kinds have, all that one of them has, and not the trace of the
-    /// sender. In an order that must not change, nor must it be of fewer values.
+    /// What makes two messages the same: all members that both kinds have and all that only one has, except the
+    /// sender's trace. The order must not change, and no value may be removed.
     ///
     /// # Errors
     ///
-    /// If a pointer here is none, which a test would notice.
+    /// If a pointer here is invalid, which a test would detect.
     pub fn compared() -> Result<Selection, InvalidPointer> {
         Ok(Selection::of(Pointer::new("/type")?)
             .and_optional(Pointer::new("/event")?)
@@ -41,20 +41,20 @@ impl Message {
             .and(Pointer::new("/currency")?))
     }
 
-    /// Where an event carries the trace in which it was made.
+    /// Where an event contains the trace in which it was made.
     ///
     /// # Errors
     ///
-    /// If a pointer here is none, which a test would notice.
+    /// If a pointer here is invalid, which a test would detect.
     pub fn traceparent() -> Result<Pointer, InvalidPointer> {
         Pointer::new(&format!("/{}", Trace::NAME))
     }
 
-    /// Reads a message.
+    /// Parses a message.
     ///
     /// # Errors
     ///
-    /// All that is wrong with it. A message that is neither a sale nor an event is read as an event.
+    /// All its problems. A message that is neither a sale nor an event is parsed as an event.
     pub fn of(document: &Document) -> Result<Self, Invalid> {
         #[derive(Deserialize)]
         struct Typed<'a> {
@@ -78,7 +78,7 @@ mod tests {
         Message::of(&Document::parse(json.as_bytes()).unwrap())
     }
 
-    /// A change of these would return every message that is delivered again over a deployment.
+    /// If these changed, every message that is delivered again across a deployment would be returned.
     #[test]
     fn the_fingerprints_of_both_kinds_are_stable_across_releases() {
         let of = |body: &str| {

@@ -5,10 +5,10 @@ use serde_json::Value;
 
 use crate::members::Parsed;
 
-/// What is charged or refunded at once: a positive whole number of the currency's minor units (cents, yen, fils).
+/// The amount of one charge or refund: a positive whole number of the currency's minor units (cents, yen, fils).
 ///
 /// At most 99 999 999, the eight digits that the provider accepts for most currencies. The limit also keeps every sum
-/// of this application far from overflow. An amount never passes through a floating-point number.
+/// in this application far from overflow. An amount never passes through a floating-point number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct Amount(u64);
 
@@ -18,7 +18,7 @@ impl Amount {
 
     const RULE: &'static str = "must be an integer number of minor units, from 1 to 99999999, written in digits only";
 
-    /// The amount, or nothing for 0 and for more than [`Amount::MAX`].
+    /// Creates an amount; `None` for 0 and for more than [`Amount::MAX`].
     pub fn new(minor_units: u64) -> Option<Self> {
         (1..=Self::MAX.0).contains(&minor_units).then_some(Self(minor_units))
     }
@@ -28,17 +28,17 @@ impl Amount {
         self.0
     }
 
-    /// The number of minor units where it has to carry a sign.
+    /// The number of minor units as a signed integer.
     pub fn signed(self) -> i64 {
         self.0 as i64 // at most MAX
     }
 
-    /// Refuses `1.0` and `1e2` as well as `1.5`: they are how a client that calculates in floats gives itself away.
+    /// Refuses `1.0` and `1e2` as well as `1.5`: they show that a client calculates in floating-point numbers.
     pub(crate) fn from_json(value: &Value) -> Parsed<Self> {
         value.as_u64().and_then(Self::new).ok_or(Self::RULE)
     }
 
-    /// As [`Amount::from_json`], or a string of digits, which is how DynamoDB's numbers travel.
+    /// Like [`Amount::from_json`], but also accepts a string of digits, the form of DynamoDB's numbers.
     pub(crate) fn from_message(value: &Value) -> Parsed<Self> {
         match value.as_str() {
             Some(text) if text.bytes().all(|byte| byte.is_ascii_digit()) => {
@@ -55,15 +55,15 @@ impl fmt::Display for Amount {
     }
 }
 
-/// A currency of ISO 4217, written as its code in upper case.
+/// An ISO 4217 currency, written as its code in upper case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Currency(iso_currency::Currency);
 
 impl Currency {
     const RULE: &'static str = "must be the three-letter ISO 4217 code of a currency that cards are charged in";
 
-    /// Reads any code of ISO 4217, in any case. For what was accepted once: it must stay readable after the standard
-    /// retires its currency.
+    /// Parses any ISO 4217 code, in any case. For values that were accepted before: they must stay readable after the
+    /// standard retires their currency.
     pub fn from_code(code: &str) -> Option<Self> {
         iso_currency::Currency::from_code(&code.to_ascii_uppercase()).map(Self)
     }
@@ -73,17 +73,17 @@ impl Currency {
         self.0.code()
     }
 
-    /// How many of an amount's digits are after the decimal point; none where ISO 4217 does not say.
+    /// The number of digits after the decimal point; 0 if ISO 4217 does not define it.
     pub fn minor_digits(self) -> usize {
         self.0.exponent().map_or(0, usize::from)
     }
 
-    /// Whether a card can be charged in it and an amount means the same to the provider as to ISO 4217.
+    /// Whether a card can be charged in it, and an amount means the same to the provider as in ISO 4217.
     ///
-    /// Not so for funds, metals, test codes and "no currency" (`CHE`, `XAU`, `XTS`, `XXX`), which nobody pays in; for
-    /// currencies that another one replaced (`HRK`); and for `ISK`, `UGX` and `MGA`: the provider counts the first two
-    /// in hundredths and the third in whole units, ISO 4217 the other way round, so that an amount would be charged at
-    /// a hundredth or a hundred times of what was meant.
+    /// This excludes funds, metals, test codes and "no currency" (`CHE`, `XAU`, `XTS`, `XXX`), in which nobody pays;
+    /// currencies that another one replaced (`HRK`); and `ISK`, `UGX` and `MGA`: the provider counts the first two in
+    /// hundredths and the third in whole units, ISO 4217 the other way round, so that a hundredth or a hundred times
+    /// the intended amount would be charged.
     pub fn is_chargeable(self) -> bool {
         let counted_otherwise = matches!(self.code(), "ISK" | "UGX" | "MGA");
         self.0.exponent().is_some() && self.0.flags().is_empty() && !counted_otherwise
@@ -110,12 +110,12 @@ impl Serialize for Currency {
     }
 }
 
-/// An amount of one currency. Serialised as the members `amount` and `currency`.
+/// An amount in one currency. Serialised as the members `amount` and `currency`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct Money {
-    /// How much, in minor units of the currency.
+    /// The amount, in minor units of the currency.
     pub amount: Amount,
-    /// Of what.
+    /// The currency.
     pub currency: Currency,
 }
 

@@ -7,35 +7,36 @@ use serde::{Serialize, Serializer};
 
 use crate::{AccountId, Amount, Money, PaymentId, PaymentMethod, Reference};
 
-/// A payment that was made. Only a charge that succeeded becomes one, so its status is always `succeeded`.
+/// A payment that was made. Only a successful charge becomes one, so its status is always `succeeded`.
 ///
 /// Serialises to the API's representation, the same bytes for the same payment: `{"id","account","amount","currency",
-/// "payment_method","reference"?,"status","refunded","created"}`, `created` as RFC 3339 in UTC. Owner and intent stay
-/// inside.
+/// "payment_method","reference"?,"status","refunded","created"}`, with `created` as RFC 3339 in UTC. Owner and intent
+/// are not shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Payment {
     /// Derived from the transaction id.
     pub id: PaymentId,
-    /// Who made it; nobody else reads or refunds it.
+    /// The principal who made it; no other may read or refund it.
     pub owner: PrincipalDigest,
-    /// Whose balance it goes to.
+    /// The account that it credits.
     pub account: AccountId,
     /// What was charged.
     pub money: Money,
-    /// What was charged by.
+    /// The payment method that was charged.
     pub payment_method: PaymentMethod,
-    /// The client's words.
+    /// The client's text.
     pub reference: Option<Reference>,
     /// The provider's id of the charge (`pi_…`).
     pub intent: String,
-    /// How much of it was refunded so far, in minor units; at most the amount.
+    /// The amount refunded so far, in minor units; at most the amount.
     pub refunded: u64,
     /// When it was made, in epoch milliseconds.
     pub created: u64,
 }
 
 impl Payment {
-    /// What a charge has made of a request. A repeat under the same transaction id makes the same payment again.
+    /// The payment that a charge made of a request. A repetition under the same transaction id makes the same payment
+    /// again.
     pub fn new(
         transaction: TransactionId,
         owner: PrincipalDigest,
@@ -57,7 +58,7 @@ impl Payment {
         }
     }
 
-    /// What is left to refund; nothing when all of it was refunded.
+    /// The amount left to refund; `None` if everything was refunded.
     pub fn refundable(&self) -> Option<Amount> {
         self.money.amount.get().checked_sub(self.refunded).and_then(Amount::new)
     }

@@ -7,19 +7,19 @@ use serde::{Serialize, Serializer};
 
 use crate::{Amount, Money, Payment, PaymentId, Reason, RefundId};
 
-/// A refund that was made. Only one that succeeded at the provider becomes a refund.
+/// A refund that was made. Only a reversal that succeeded at the provider becomes a refund.
 ///
 /// Serialises to the API's representation, the same bytes for the same refund: `{"id","payment","amount","currency",
-/// "reason"?,"status","created"}`, `created` as RFC 3339 in UTC.
+/// "reason"?,"status","created"}`, with `created` as RFC 3339 in UTC.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refund {
     /// Derived from the transaction id.
     pub id: RefundId,
-    /// The payment it gives back.
+    /// The refunded payment.
     pub payment: PaymentId,
-    /// What was given back.
+    /// The refunded amount.
     pub money: Money,
-    /// The client's words.
+    /// The client's text.
     pub reason: Option<Reason>,
     /// The provider's id of the refund (`re_…`).
     pub reversal: String,
@@ -28,7 +28,8 @@ pub struct Refund {
 }
 
 impl Refund {
-    /// What a reversal has made of a request. A repeat under the same transaction id makes the same refund again.
+    /// The refund that a reversal made of a request. A repetition under the same transaction id makes the same refund
+    /// again.
     pub fn new(
         transaction: TransactionId,
         payment: &Payment,

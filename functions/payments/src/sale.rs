@@ -10,40 +10,40 @@ use crate::{
     members::{Members, Parsed},
 };
 
-/// A sale that a terminal made, perhaps offline, and sent when it could:
+/// A sale that a terminal made, perhaps offline, and sent later:
 /// `{"type":"terminal.sale","terminal","sequence","account","amount","currency"}`.
 ///
-/// The terminal numbers its sales from 1 without a gap. It sends each until its arrival is confirmed, through a queue
-/// or a stream, so that a sale may come any number of times and in any order.
+/// The terminal numbers its sales from 1 without gaps. It sends each one until its arrival is confirmed, through a
+/// queue or a stream, so a sale may arrive any number of times and in any order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sale {
-    /// Which terminal.
+    /// The terminal.
     pub terminal: TerminalId,
     /// Its number, from 1.
     pub sequence: NonZeroU64,
-    /// Whose balance changes.
+    /// The account whose balance changes.
     pub account: AccountId,
-    /// By how much.
+    /// The amount.
     pub money: Money,
 }
 
 impl Sale {
     pub(crate) const TYPE: &'static str = "terminal.sale";
 
-    /// Reads the message.
+    /// Parses the message.
     ///
     /// # Errors
     ///
-    /// All that is wrong with it, unknown members included.
+    /// All its problems, including unknown members.
     pub fn from_message(json: &[u8]) -> Result<Self, Invalid> {
         Self::of_members(Members::from_json(json)?)
     }
 
-    /// Reads a message that was parsed already; see [`Sale::from_message`].
+    /// Parses a message that is already parsed as JSON; see [`Sale::from_message`].
     ///
     /// # Errors
     ///
-    /// All that is wrong with it.
+    /// All its problems.
     pub fn of(document: &Document) -> Result<Self, Invalid> {
         Self::of_members(Members::of(document)?)
     }
@@ -62,9 +62,9 @@ impl Sale {
         })
     }
 
-    /// The id under which the ledger knows it: always the same one for a number of a terminal.
+    /// The ledger's id of the sale: always the same one for a number of a terminal.
     ///
-    /// A UUIDv8 (RFC 9562) of the SHA-256 over both; no terminal's name has a `#`.
+    /// A UUIDv8 (RFC 9562) of the SHA-256 over both; no terminal's name contains a `#`.
     pub fn id(&self) -> Uuid {
         let digest = Sha256::digest(format!("{}#{}#{}", Self::TYPE, self.terminal, self.sequence));
         let mut bytes = [0; 16];
@@ -72,8 +72,8 @@ impl Sale {
         uuid::Builder::from_custom_bytes(bytes).into_uuid()
     }
 
-    /// What makes two sales under one number the same: all values of the sale. It is stored with the sale's entry, and
-    /// is the same whichever way the sale came.
+    /// What makes two sales with the same number equal: all values of the sale. It is stored with the sale's entry, and
+    /// is the same whichever channel the sale came through.
     pub fn content(&self) -> Fingerprint {
         let Self { terminal, sequence, account, money } = self;
         Fingerprinter::new()
@@ -87,7 +87,7 @@ impl Sale {
     }
 }
 
-/// An integer from 1. As a string it would be another idempotency key for the same sale, so it is none.
+/// An integer from 1. A string is refused, because it would be another idempotency key for the same sale.
 fn sequence(value: &Value) -> Parsed<NonZeroU64> {
     value.as_u64().and_then(NonZeroU64::new).ok_or("must be an integer from 1")
 }

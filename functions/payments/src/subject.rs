@@ -2,32 +2,32 @@ use serde::{Deserialize, Serialize};
 
 use crate::{AccountId, Amount, Currency, Invalid, Money, PaymentId, PaymentRequest, RefundRequest};
 
-/// What a request is about, as its record says it from the claim on: enough to look for its outcome when the request
-/// itself is gone, and to tell an operator how much is at stake.
+/// What a request is about, stored in its record from the claim on: enough to look up its outcome when the request
+/// itself is gone, and to show an operator the amount at stake.
 ///
-/// Written as compact JSON: `{"account":"acct_1","amount":1200,"currency":"EUR"}` of a payment,
-/// `{"payment":"pay_…","amount":200}` of a refund, without `amount` if all that is left is given back,
-/// `{"valid":false}` of a request that is not valid.
+/// Written as compact JSON: `{"account":"acct_1","amount":1200,"currency":"EUR"}` for a payment,
+/// `{"payment":"pay_…","amount":200}` for a refund, without `amount` if everything left is refunded, and
+/// `{"valid":false}` for an invalid request.
 ///
-/// Every request of the API has one: by it, and by the operation's name, its records are told from those of others in a
-/// table that is shared ([`operations`](crate::operations)).
+/// Every request of the API has one. It and the operation's name distinguish its records from those of other
+/// applications in a shared table ([`operations`](crate::operations)).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Subject {
     /// `POST /payments`.
     Payment {
-        /// Whose balance it goes to.
+        /// The account to credit.
         account: AccountId,
-        /// What is to be charged.
+        /// The money to charge.
         money: Money,
     },
     /// `POST /payments/{id}/refunds`.
     Refund {
-        /// What is to be given back from.
+        /// The payment to refund.
         payment: PaymentId,
-        /// How much; nothing for all that is left.
+        /// The amount; `None` for everything left.
         amount: Option<Amount>,
     },
-    /// Of either operation, but not valid: nothing is sent for it.
+    /// An invalid request of either operation: nothing is sent for it.
     Invalid,
 }
 
@@ -54,7 +54,7 @@ impl Subject {
         }
     }
 
-    /// The subject of `POST /payments/{id}/refunds`; `payment` is nothing if the path has no id of a payment.
+    /// The subject of `POST /payments/{id}/refunds`; `payment` is `None` if the path has no valid payment id.
     pub fn of_refund(payment: Option<PaymentId>, order: &Result<RefundRequest, Invalid>) -> Self {
         match (payment, order) {
             (Some(payment), Ok(RefundRequest { amount, .. })) => Self::Refund { payment, amount: *amount },
@@ -62,7 +62,7 @@ impl Subject {
         }
     }
 
-    /// The subject behind a record's words; nothing if they are not ours.
+    /// Parses the text in a record; `None` if it is not in this application's format.
     pub fn parse(text: &str) -> Option<Self> {
         let Stored { account, payment, amount, currency, valid } = serde_json::from_str(text).ok()?;
         let amount = amount.map(Amount::new);
@@ -83,7 +83,7 @@ impl Subject {
         }
     }
 
-    /// The words for the record.
+    /// The text for the record.
     pub fn to_text(&self) -> String {
         let stored = match self {
             Self::Payment { account, money } => Stored {
@@ -97,7 +97,7 @@ impl Subject {
             }
             Self::Invalid => Stored { valid: Some(false), ..Stored::default() },
         };
-        // A plain struct of texts and numbers: serde_json has nothing to refuse in it.
+        // A plain struct of strings and numbers always serialises.
         serde_json::to_string(&stored).unwrap_or_default()
     }
 }

@@ -1,4 +1,4 @@
-//! Texts that were checked once, when they came in.
+//! Validated text types.
 
 use std::fmt;
 
@@ -7,7 +7,8 @@ use serde_json::Value;
 
 use crate::members::Parsed;
 
-/// A text type: its documentation, its name, its most characters, what a character may be, and the rule in words.
+/// Defines a text type: its documentation, name, maximum number of characters, allowed characters, and the rule as
+/// text.
 macro_rules! text {
     ($(#[$documentation:meta])* $name:ident, $most:literal, $allowed:expr, $rule:literal) => {
         $(#[$documentation])*
@@ -15,14 +16,14 @@ macro_rules! text {
         pub struct $name(String);
 
         impl $name {
-            /// The text, or nothing when it breaks the rule above.
+            /// Validates a text; `None` if it breaks the rule above.
             pub fn parse(text: &str) -> Option<Self> {
                 let characters = text.chars().count();
                 let valid = (1..=$most).contains(&characters) && text.chars().all($allowed);
                 valid.then(|| Self(text.to_owned()))
             }
 
-            /// The text itself.
+            /// The text.
             pub fn as_str(&self) -> &str {
                 &self.0
             }
@@ -41,8 +42,8 @@ macro_rules! text {
 }
 
 text!(
-    /// A customer's account: 1 to 64 characters of `A-Z a-z 0-9 _ -`. No other character, so that it can stand in keys
-    /// and in the pipe's template without escaping, and no customer can name an account of the ledger's own.
+    /// A customer's account: 1 to 64 characters of `A-Z a-z 0-9 _ -`. No others, so that it needs no escaping in keys
+    /// and in the pipe's template, and no customer can use the name of one of the ledger's own accounts.
     AccountId,
     64,
     |c| c.is_ascii_alphanumeric() || c == '_' || c == '-',
@@ -50,7 +51,7 @@ text!(
 );
 
 text!(
-    /// A terminal that sells offline: 1 to 64 characters of `A-Z a-z 0-9 _ -`, as an account's.
+    /// A terminal that sells offline: 1 to 64 characters of `A-Z a-z 0-9 _ -`, like an account.
     TerminalId,
     64,
     |c| c.is_ascii_alphanumeric() || c == '_' || c == '-',
@@ -58,8 +59,8 @@ text!(
 );
 
 text!(
-    /// The provider's id of a payment method: 1 to 255 characters of `A-Z a-z 0-9 _`. The client
-    /// gets this token from the provider in exchange for the card's data, which never come here.
+    /// The provider's id of a payment method: 1 to 255 characters of `A-Z a-z 0-9 _`. The client gets this token from
+    /// the provider in exchange for the card data, which never reach this application.
     PaymentMethod,
     255,
     |c| c.is_ascii_alphanumeric() || c == '_',
@@ -74,7 +75,7 @@ impl PaymentMethod {
 }
 
 text!(
-    /// The client's own words on a payment: 1 to 140 printable characters.
+    /// The client's own text on a payment: 1 to 140 printable characters.
     Reference,
     140,
     is_printable,
@@ -89,13 +90,14 @@ text!(
     "must be a string of 1 to 140 printable characters"
 );
 
-/// An operator's own words, a reason or evidence: 10 to 500 printable characters and line breaks, spaces around them
-/// not counted.
+/// An operator's text, a reason or evidence: 10 to 500 printable characters and line breaks. Surrounding white space is
+/// removed and not counted.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Statement(String);
 
 impl Statement {
-    /// The words, or nothing when they break the rule above. Browsers send line breaks as CR LF; one character is kept.
+    /// Validates a text; `None` if it breaks the rule above. Browsers send line breaks as CR LF, of which one character
+    /// is kept.
     pub fn parse(text: &str) -> Option<Self> {
         let text = text.replace("\r\n", "\n").trim().to_owned();
         let valid = (10..=500).contains(&text.chars().count()) && text.chars().all(|c| is_printable(c) || c == '\n');
@@ -109,8 +111,8 @@ impl fmt::Display for Statement {
     }
 }
 
-/// Neither controls nor line separators, nor the marks that reverse the direction of text: with them a reference could
-/// show people something other than what is stored.
+/// Neither control characters nor line separators, nor the marks that reverse the text direction: with them a reference
+/// could be displayed differently from what is stored.
 fn is_printable(c: char) -> bool {
     !c.is_control() && !matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

@@ -1,4 +1,4 @@
-//! The business of the stream: a sale becomes a posting.
+//! The stream's business logic: a sale becomes a posting.
 
 use aws_sdk_dynamodb::types::TransactWriteItem;
 use idempotency::streams::Record;
@@ -23,7 +23,7 @@ impl Handler {
                 self.terminals.post(&attempt, &sale);
                 Verdict::Success(())
             }
-            // The partition waits until the mapping gives the record up, to the topic of failed ones.
+            // The partition waits until the mapping gives up the record and sends it to the topic of failed ones.
             Err(invalid) => {
                 tracing::error!(partition = record.partition, position = %record.position, %invalid, "no sale");
                 Verdict::NotExecuted(())

@@ -1,4 +1,4 @@
-//! The answers of the API.
+//! The API's responses.
 
 use std::error::Error;
 use std::time::Duration;
@@ -13,7 +13,7 @@ pub(super) fn found(resource: &impl Serialize) -> Response<Body> {
     reply::json(StatusCode::OK, resource)
 }
 
-/// Raised before anything is executed, so that the corrected request may use the same key.
+/// Sent before anything is executed, so that the corrected request may use the same key.
 pub(super) fn invalid(invalid: &Invalid) -> Response<Body> {
     let fields = invalid.problems().iter().map(|problem| InvalidField {
         field: problem.field.clone().unwrap_or_default(),

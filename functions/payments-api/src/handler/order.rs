@@ -1,24 +1,24 @@
-//! A client's order, read once for the record's subject and the handler.
+//! A client's order, parsed once for the record's subject and the handler.
 
 use idempotency::http::Received;
 use idempotency::protocol;
 use lambda_http::Request;
 use payments::{Invalid, PAY, PaymentId, PaymentRequest, REFUND, RefundRequest, Subject};
 
-/// A request that moves money, valid or not.
+/// A request that moves money, valid or invalid.
 #[derive(Clone, Debug)]
 pub(crate) enum Order {
     /// `POST /payments`.
     Payment(Result<PaymentRequest, Invalid>),
     /// `POST /payments/{id}/refunds`.
     Refund {
-        /// Nothing if the path has no id of a payment.
+        /// `None` if the path has no valid payment id.
         payment: Option<PaymentId>,
         order: Result<RefundRequest, Invalid>,
     },
 }
 
-/// Reads the order; nothing if the operation is not one of ours.
+/// Parses the order; `None` if the operation is not one of this application's.
 pub(crate) fn read(request: &Request, received: &Received) -> Option<Order> {
     let (document, body) = (received.document(), request.body());
     Some(match received.operation() {
@@ -31,7 +31,7 @@ pub(crate) fn read(request: &Request, received: &Received) -> Option<Order> {
     })
 }
 
-/// What is needed to find the outcome when the request itself is gone.
+/// The record's subject: what is needed to look up the outcome when the request itself is gone.
 pub(crate) fn subject(request: &Request) -> Option<protocol::Subject> {
     let subject = match request.extensions().get()? {
         Order::Payment(order) => Subject::of_payment(order),
@@ -50,7 +50,7 @@ mod tests {
 
     use super::*;
 
-    /// What the handler finds in its request, and the subject of the record.
+    /// The order that the handler finds in its request, and the subject of the record.
     async fn read_of(route: &str, path: &str, media_type: &str, body: &str) -> (Option<Order>, Option<String>) {
         let event = include_str!("../../../../events/payments-api/first.json");
         let mut event: serde_json::Value = serde_json::from_str(event).unwrap();

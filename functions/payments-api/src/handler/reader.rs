@@ -3,23 +3,23 @@ use lambda_http::request::RequestContext;
 use lambda_http::{Request, RequestExt};
 use payments::AccountId;
 
-/// Whose balances a caller may read, by the token that API Gateway has checked.
+/// Whose balances a caller may read, according to the token that API Gateway has verified.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Reader {
-    /// Everybody's: the token has the role.
+    /// All accounts: the token has the role.
     All,
-    /// Of these accounts, which the token lists in the claim that a setting names.
+    /// These accounts, which the token lists in the claim that a setting names.
     Named(Vec<AccountId>),
-    /// Of the accounts that this principal was the first to pay into.
+    /// The accounts that this principal was the first to pay into.
     Payer(PrincipalDigest),
 }
 
 impl Reader {
-    /// The role, in the claim `role`, whose holder reads every account.
+    /// The value of the claim `role` whose holder may read every account.
     const ROLE: &str = "accounts:read";
 
-    /// What the request's token allows its holder. A setting may name the claim that lists a holder's accounts; a token
-    /// without it then reads none.
+    /// What the request's token permits. If a setting names the claim that lists a holder's accounts, a token without
+    /// that claim reads none.
     pub(crate) fn of(request: &Request, asker: PrincipalDigest, accounts_claim: Option<&str>) -> Self {
         if claim(request, "role").is_some_and(|roles| words(roles).any(|role| role == Self::ROLE)) {
             return Self::All;
@@ -38,13 +38,13 @@ fn claim<'r>(request: &'r Request, name: &str) -> Option<&'r str> {
         RequestContext::ApiGatewayV2(context) => {
             context.authorizer.as_ref()?.jwt.as_ref()?.claims.get(name).map(String::as_str)
         }
-        // More variants are there if another crate enables more features of lambda_http.
+        // There are more variants if another crate enables more features of lambda_http.
         #[allow(unreachable_patterns)]
         _ => None,
     }
 }
 
-/// API Gateway hands every claim over as a text, a list as `[a b]`.
+/// API Gateway passes every claim as a string, a list as `[a b]`.
 fn words(claim: &str) -> impl Iterator<Item = &str> {
     claim.trim_start_matches('[').trim_end_matches(']').split([' ', ',']).filter(|word| !word.is_empty())
 }

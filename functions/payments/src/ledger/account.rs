@@ -3,32 +3,32 @@ use serde::Serialize;
 use crate::{AccountId, Currency, PaymentId};
 
 /// A customer's account, as `GET /accounts/{account}` shows it: `{"account","balances":[{"currency","balance",
-/// "entries"}]}`, one balance per currency that was ever posted, in alphabetical order. There is one as soon as
-/// something was posted to it. What opened it stays inside.
+/// "entries"}]}`, with one balance per currency that was ever posted, in alphabetical order. It exists once something
+/// has been posted to it. The origin of the account is not shown.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Account {
     /// The account.
     pub account: AccountId,
-    /// Its balances; at least one. Currencies are never added up.
+    /// Its balances, at least one. Different currencies are never added up.
     pub balances: Vec<Balance>,
-    /// The payment that opened it: the earliest, if payments in several currencies did. Nothing if a terminal's sale
-    /// opened one of its balances, or if what opened one was not noted down at the time.
+    /// The payment that opened the account: the earliest, if payments in several currencies did. `None` if a terminal's
+    /// sale opened one of its balances, or if the origin of one was not recorded at the time.
     #[serde(skip)]
     pub opened_by: Option<PaymentId>,
 }
 
-/// What the first posting in a currency was.
+/// The origin of a balance: the first posting in its currency.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Opening {
     /// A payment, or a refund of it that was posted before it.
     Payment(PaymentId),
-    /// A terminal's sale; or it is not known, because a version posted to the balance that did not note it down.
+    /// A terminal's sale; or unknown, because a version that did not record the origin posted to the balance.
     Other,
 }
 
 impl Opening {
-    /// The payment that opened the account of these balances, if nothing else did. Identifiers of payments sort by the
-    /// time of their first request.
+    /// The payment that opened the account with these balances, if nothing else did. Payment ids sort by the time of
+    /// their first request.
     pub(crate) fn of_account(openings: &[Self]) -> Option<PaymentId> {
         let payments: Option<Vec<PaymentId>> = openings
             .iter()
@@ -46,26 +46,26 @@ impl Opening {
 pub struct Balance {
     /// The currency.
     pub currency: Currency,
-    /// In minor units; negative when more was refunded than paid in.
+    /// In minor units; negative if more was refunded than paid in.
     pub balance: i64,
-    /// How many entries make the balance: one per payment or refund, however often its message was delivered.
+    /// The number of entries in the balance: one per payment or refund, however often its message was delivered.
     pub entries: u64,
 }
 
-/// One change of an account, as the ledger has it.
+/// One entry of the ledger: a change of an account.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct LedgerEntry {
     /// The account: a customer's, or one of the ledger's own.
     pub account: String,
-    /// What it gained, in minor units; negative when it gave.
+    /// The change in minor units, positive or negative.
     pub amount: i64,
     /// The currency.
     pub currency: Currency,
 }
 
 impl Balance {
-    /// How far a balance may be from zero: 2^53 - 1, the largest integer that every JSON reader takes exactly. A
-    /// posting beyond it is refused by its condition.
+    /// The maximum distance of a balance from zero: 2^53 - 1, the largest integer that every JSON parser reads exactly.
+    /// The condition of a posting beyond it fails.
     pub const LIMIT: i64 = (1 << 53) - 1;
 }
 

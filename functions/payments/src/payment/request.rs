@@ -2,34 +2,34 @@ use idempotency::protocol::Document;
 
 use crate::{AccountId, Amount, Currency, Invalid, Money, PaymentMethod, Reference, members::Members};
 
-/// What a client asks for with `POST /payments`.
+/// The body of `POST /payments`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PaymentRequest {
-    /// Whose balance the payment goes to.
+    /// The account to credit.
     pub account: AccountId,
-    /// What to charge.
+    /// The money to charge.
     pub money: Money,
-    /// What to charge by.
+    /// The payment method to charge.
     pub payment_method: PaymentMethod,
-    /// The client's words.
+    /// The client's text.
     pub reference: Option<Reference>,
 }
 
 impl PaymentRequest {
-    /// Reads `{"account","amount","currency","payment_method","reference"?}`.
+    /// Parses `{"account","amount","currency","payment_method","reference"?}`.
     ///
     /// # Errors
     ///
-    /// All that is wrong with it: a member that is missing, repeated, unknown or outside its type's limits.
+    /// All its problems: each member that is missing, repeated, unknown or outside its type's limits.
     pub fn from_json(json: &[u8]) -> Result<Self, Invalid> {
         Self::of_members(Members::from_json(json)?)
     }
 
-    /// Reads a document that was parsed already; see [`PaymentRequest::from_json`].
+    /// Parses a document that is already parsed as JSON; see [`PaymentRequest::from_json`].
     ///
     /// # Errors
     ///
-    /// All that is wrong with it.
+    /// All its problems.
     pub fn of(document: &Document) -> Result<Self, Invalid> {
         Self::of_members(Members::of(document)?)
     }

@@ -2,31 +2,31 @@ use idempotency::protocol::Document;
 
 use crate::{Amount, Invalid, Payment, Reason, invalid::Problem, members::Members};
 
-/// What a client asks for with `POST /payments/{id}/refunds`.
+/// The body of `POST /payments/{id}/refunds`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RefundRequest {
-    /// How much; absent for all that is left.
+    /// The amount; `None` for everything left.
     pub amount: Option<Amount>,
-    /// The client's words.
+    /// The client's text.
     pub reason: Option<Reason>,
 }
 
 impl RefundRequest {
-    /// Reads `{"amount"?,"reason"?}`. `{}` asks for all that is left; `"amount":null` is refused, because a client
-    /// that lost its amount must not give everything back.
+    /// Parses `{"amount"?,"reason"?}`. `{}` refunds everything left; `"amount":null` is refused, because a client that
+    /// lost its amount must not refund everything.
     ///
     /// # Errors
     ///
-    /// All that is wrong with it: a member that is repeated, unknown or outside its type's limits.
+    /// All its problems: each member that is repeated, unknown or outside its type's limits.
     pub fn from_json(json: &[u8]) -> Result<Self, Invalid> {
         Self::of_members(Members::from_json(json)?)
     }
 
-    /// Reads a document that was parsed already; see [`RefundRequest::from_json`].
+    /// Parses a document that is already parsed as JSON; see [`RefundRequest::from_json`].
     ///
     /// # Errors
     ///
-    /// All that is wrong with it.
+    /// All its problems.
     pub fn of(document: &Document) -> Result<Self, Invalid> {
         Self::of_members(Members::of(document)?)
     }
@@ -37,11 +37,11 @@ impl RefundRequest {
         members.finish(|| Some(Self { amount, reason }))
     }
 
-    /// How much to give back of this payment.
+    /// The amount to refund of this payment.
     ///
     /// # Errors
     ///
-    /// On `amount`, when more is asked for than is left, or nothing is left.
+    /// On `amount`, if it exceeds what is left, or nothing is left.
     pub fn amount_of(&self, payment: &Payment) -> Result<Amount, Invalid> {
         let Some(left) = payment.refundable() else {
             return Err(Problem::field("amount", "the payment was refunded in full").into());

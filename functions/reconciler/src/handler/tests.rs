@@ -1,4 +1,4 @@
-//! Against an embedded DynamoDB: a run that goes wrong stands in nobody's way.
+//! Tests on an embedded DynamoDB: a run that fails does not block later runs.
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
@@ -15,15 +15,15 @@ use super::*;
 const RECORDS: &str = "Records";
 const PAYMENTS: &str = "Payments";
 
-/// What there is of the table of records.
+/// Whether the records table has its index.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Index {
     There,
-    /// Every question for UNKNOWN records fails.
+    /// Every query for UNKNOWN records fails.
     Missing,
 }
 
-/// A reconciler, on a DynamoDB of its own.
+/// A reconciler with its own DynamoDB.
 struct World {
     client: Client,
     engine: Engine<DynamoDbStore>,
@@ -37,7 +37,7 @@ impl World {
         create(&client, RECORDS, &["id"], (index == Index::There).then_some("unresolved")).await;
         let store = DynamoDbStore::new(client.clone(), RECORDS);
         let engine = Engine::builder(store.clone()).metrics(metrics).build();
-        // Nobody is there. Nothing is to be asked.
+        // Nothing listens there, since nothing is to be asked.
         let provider = Provider::new("http://127.0.0.1:9", "sk_test_1", Duration::from_millis(100)).unwrap();
         let resolver = ProviderResolver::new(provider, Table::new(client.clone(), PAYMENTS));
         let checkpoints = Checkpoints::new(client.clone(), PAYMENTS.to_owned());
@@ -51,7 +51,7 @@ impl World {
         self.handler.handle(Invocation { id, deadline }).await
     }
 
-    /// Whether the lock can be had now.
+    /// Whether the lock can be acquired now.
     async fn is_free(&self) -> bool {
         let lock = Lock::new(self.engine.clone(), "reconciler", Duration::from_secs(60));
         lock.acquire(None).await.unwrap().is_some()
@@ -63,7 +63,7 @@ impl World {
         attributes.iter().fold(put, |put, (name, value)| put.item(*name, value.clone())).send().await.unwrap();
     }
 
-    /// The checkpoint as it is stored.
+    /// The stored checkpoint.
     async fn checkpoint(&self) -> Value {
         let get =
             self.client.get_item().table_name(PAYMENTS).key("pk", text("reconciler")).key("sk", text("reconciler"));
@@ -111,7 +111,7 @@ fn text(text: &str) -> AttributeValue {
     AttributeValue::S(text.to_owned())
 }
 
-/// Breaks the run in its midst.
+/// Panics in the middle of the run.
 struct Panics;
 
 impl Metrics for Panics {
