@@ -37,8 +37,8 @@ pub struct Browser {
     _profile: TempDir,
 }
 
-/// Whether the browser and the accessibility checker are installed. Without them a test must not pass silently: on a build
-/// server (`CI` is set) it fails, elsewhere it prints that it did not run.
+/// Whether the browser and the accessibility checker are installed. Without them a test must not pass silently: on a
+/// build server (if `CI` is set) it fails, elsewhere it prints that it did not run.
 pub fn is_available() -> bool {
     let missing: Vec<&str> = [
         ("chromium", which("chromium").is_some()),
@@ -255,7 +255,7 @@ impl Browser {
         violations.iter().filter(serious).map(told).collect()
     }
 
-    /// A picture of the whole page.
+    /// A screenshot of the whole page.
     pub async fn picture(&self) -> Vec<u8> {
         let size = self.driver.execute("return document.documentElement.scrollHeight", vec![]).await.expect("a script");
         let width = self.driver.execute("return document.documentElement.clientWidth", vec![]).await.expect("a script");

@@ -59,7 +59,7 @@ impl Visitor {
         Answer::of(self.request(Method::POST, path).form(fields).send().await.expect("answers")).await
     }
 
-    /// The CSRF token in the forms.
+    /// The CSRF value in the forms.
     pub async fn csrf(&self) -> String {
         let page = self.open("/console").await.text();
         let (_, rest) = page.split_once("name=\"csrf\" value=\"").expect("a form");
@@ -174,12 +174,12 @@ impl Tables {
         id
     }
 
-    /// Creates a record whose owner is frozen since a minute; its id and the claim.
+    /// Creates a record whose owner has been frozen for a minute; returns its id and the claim.
     pub async fn frozen(&self, key: &str) -> (String, Box<Claim<DynamoDbStore>>) {
         self.claimed(key, MinuteAgo).await
     }
 
-    /// Creates a record with a live lease; its id and the claim.
+    /// Creates a record with a live lease; returns its id and the claim.
     pub async fn held(&self, key: &str) -> (String, Box<Claim<DynamoDbStore>>) {
         self.claimed(key, SystemClock).await
     }

@@ -2,12 +2,12 @@
 
 use serde_json::Value;
 
-/// The items of a list; none if it is no list.
+/// The items of a list; empty if the value is not a list.
 pub(crate) fn list(value: &Value) -> &[Value] {
     value.as_array().map(Vec::as_slice).unwrap_or_default()
 }
 
-/// A text; empty if it is none.
+/// A string; empty if the value is not a string.
 pub(crate) fn text(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
 }

@@ -1,5 +1,5 @@
-//! What the tests share: an embedded DynamoDB, the local stack as a process, what its functions print, and what the
-//! template monitors.
+//! What the tests share: an embedded DynamoDB, the local stack as a process, the output of its functions, and the
+//! template's monitoring.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! The local stack as a user starts it: the real program, on free ports.
+//! The local stack as a user runs it: the real program, on free ports.
 
 mod answer;
 mod programs;
@@ -25,7 +25,7 @@ pub use user::{User, payment};
 pub struct Stack {
     running: Arc<Running>,
     client: Client,
-    /// What the names of this test end with, if other tests use the stack as well.
+    /// The suffix of this test's names, if other tests use the stack as well.
     suffix: String,
 }
 
@@ -57,7 +57,7 @@ impl Stack {
         self.running.process().id()
     }
 
-    /// What the stack and its functions have logged.
+    /// The log of the stack and its functions.
     pub fn log(&self) -> String {
         self.running.log().join("\n")
     }
@@ -109,7 +109,7 @@ impl Stack {
         self.client.request(method, format!("{}/_local/{path}", self.base()))
     }
 
-    /// What the provider really charged; on a shared stack, to accounts of this test.
+    /// The provider's real charges; on a shared stack, only those to accounts of this test.
     pub async fn charges(&self) -> Vec<Value> {
         let response = self.local(Method::GET, "charges").send().await.expect("answers");
         let mut charges: Vec<Value> = response.json().await.expect("a list");
@@ -117,13 +117,13 @@ impl Stack {
         charges
     }
 
-    /// Runs the reconciler; its report.
+    /// Runs the reconciler; returns its report.
     pub async fn reconcile(&self) -> Value {
         eventually("the reconciler runs", || async {
             let response = self.local(Method::POST, "reconcile").send().await.expect("answers");
             assert!(response.status().is_success(), "{response:?}");
             let report: Value = response.json().await.expect("a report");
-            // The schedule's own run may be at work.
+            // A scheduled run may be in progress.
             (report["held_elsewhere"] == false).then_some(report)
         })
         .await
@@ -134,7 +134,7 @@ impl Stack {
         self.post(&format!("provider?mode={mode}")).await;
     }
 
-    /// Lets the provider receive the requests that were held back; what became of each.
+    /// Delivers the requests that were held back on their way to the provider; returns the result of each.
     pub async fn deliver(&self) -> Vec<Value> {
         self.post("provider/deliver").await.as_array().expect("a list").clone()
     }
@@ -146,14 +146,14 @@ impl Stack {
         assert!(response.status().is_success(), "{response:?}");
     }
 
-    /// Puts a message of a group into a FIFO queue; its id.
+    /// Puts a message of a group into a FIFO queue; returns its id.
     pub async fn put_in_group(&self, queue: &str, group: &str, body: impl Into<String>) -> String {
         let request = self.local(Method::POST, &format!("queues/{queue}")).header("x-group", group).body(body.into());
         let sent: Value = request.send().await.expect("answers").json().await.expect("the message's id");
         sent["message_ids"][0].as_str().expect("an id").to_owned()
     }
 
-    /// Moves dead letters back to their queue; how many.
+    /// Redrives the dead letters to their queue; returns their number.
     pub async fn redrive(&self, dead_letters: &str) -> u64 {
         self.post(&format!("queues/{dead_letters}/redrive")).await["moved"].as_u64().expect("a number")
     }
@@ -170,7 +170,7 @@ impl Stack {
         self.post(&format!("functions/{function}/kill")).await;
     }
 
-    /// What is in a queue.
+    /// The contents of a queue.
     pub async fn queue(&self, queue: &str) -> Value {
         let response = self.local(Method::GET, &format!("queues/{queue}")).send().await.expect("answers");
         response.json().await.expect("the contents")

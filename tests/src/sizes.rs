@@ -1,4 +1,4 @@
-//! How much a test does. The default is for a person who waits; the gate and the soak raise it by the environment.
+//! The size of a test. The default suits a person who waits; the gate and the soak raise it by environment variables.
 
 use std::env::var;
 use std::str::FromStr;

@@ -29,7 +29,7 @@ const INTERVAL: Duration = Duration::from_secs(10);
 pub enum Kind {
     /// The protocol in every order: more than 50 million states.
     Models,
-    /// The engine in a simulated world: 10 million schedules.
+    /// The engine in a simulated environment: 10 million schedules.
     Schedules,
     /// The code in random orders: a hundred times the schedules of `cargo test`.
     Explorations,
@@ -49,7 +49,7 @@ struct Part {
     work: Work,
 }
 
-/// Runs the parts that the summary does not list as done, and adds their results. Whether no promise was broken.
+/// Runs the parts that the summary does not list as done, and adds their results. Returns whether every promise held.
 ///
 /// # Errors
 /// If the summary cannot be written.
@@ -100,7 +100,7 @@ impl Part {
 }
 
 impl Work {
-    /// The figures of the part, or the promise that was broken.
+    /// Runs the part. Returns its figures, or the promise that was broken.
     async fn done(self) -> Result<String, String> {
         match self {
             Self::Model(settings) => blocking(move || model(settings, now_and_then())).await,

@@ -1,14 +1,14 @@
-//! Waiting for what must happen.
+//! Waiting for something that must happen.
 
 use std::time::{Duration, Instant};
 
 /// How long something that must happen may take on a busy machine.
 pub const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Looks again and again until something is there.
+/// Polls until there is a value.
 ///
 /// # Panics
-/// If it is not there in time.
+/// If there is none in time.
 pub async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, look: impl Fn() -> F) -> T {
     let started = Instant::now();
     loop {

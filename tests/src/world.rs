@@ -25,12 +25,12 @@ pub struct World {
 }
 
 impl World {
-    /// A world with the real time.
+    /// A world that uses the real time.
     pub async fn start() -> Self {
         Self::with_clock(SystemClock).await
     }
 
-    /// A world with a clock of the test.
+    /// A world that uses the test's clock.
     pub async fn with_clock(clock: impl Clock + 'static) -> Self {
         let database = Database::start().await;
         let client = database.client().await;
@@ -39,7 +39,7 @@ impl World {
         Self { database, client, store, engine }
     }
 
-    /// An engine as in another process, which has cached nothing.
+    /// An engine like that of another process, with an empty cache.
     pub fn elsewhere(&self) -> Engine<DynamoDbStore> {
         Engine::builder(DynamoDbStore::new(self.client.clone(), RECORDS)).build()
     }
@@ -55,7 +55,7 @@ impl World {
         self.item(&format!("effect:{name}")).await.is_some()
     }
 
-    /// A number in an item; 0 if it is not there.
+    /// A number in an item; 0 if it is absent.
     pub async fn number(&self, id: &str, attribute: &str) -> u64 {
         let item = self.item(id).await.unwrap_or_default();
         item.get(attribute).map_or(0, |value| value.as_n().expect("a number").parse().expect("a number"))

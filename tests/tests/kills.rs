@@ -1,5 +1,5 @@
-//! The chaos tests, with real processes on real sockets. The gate makes them larger by `SOAK_KILLS` and others;
-//! `cargo run --release -p tests --bin soak` runs many more.
+//! The chaos tests, with real processes on real sockets. The gate makes them larger with `SOAK_KILLS` and other
+//! variables; `cargo run --release -p tests --bin soak` runs many more.
 
 use tests::chaos::{Plan, run};
 use tests::sizes::number;

@@ -19,7 +19,7 @@ const TIME_LIMIT: Duration = Duration::from_secs(600);
 /// process ends.
 const TIMEOUT: Duration = Duration::from_secs(4);
 
-/// Payment methods, each as likely as it is listed here often.
+/// Payment methods, each as likely as the number of times it is listed.
 const METHODS: [&str; 16] = [
     "pm_card_visa",
     "pm_card_visa",
@@ -94,7 +94,7 @@ impl Clients {
         *lock(&self.place) = (stack.base().to_owned(), token.text().await.expect("a token"));
     }
 
-    /// Makes payments, first those that an earlier stack left in progress, until [`Clients::stop`]; each payment that
+    /// Makes payments, first those that an earlier stack left in progress, until [`Clients::stop`]. Each payment that
     /// was begun is completed.
     pub(super) async fn work(self: Arc<Self>) {
         let clients = &*self;
@@ -150,7 +150,7 @@ impl Clients {
         Payment { key, account, amount, status, body: first }
     }
 
-    /// The key of a payment. Some clients first send a request that is not valid, and may then need another key.
+    /// The key of a payment. Some clients first send an invalid request, and may then need another key.
     async fn key(&self, number: u64, is_wrong_at_first: bool, wrong: &Value) -> String {
         if let Some(Some(key)) = lock(&self.open).get(&number) {
             return key.clone();
@@ -163,8 +163,8 @@ impl Clients {
         key
     }
 
-    /// Whether the answer says that the key can be used for a corrected request. Without that answer the key is given up:
-    /// if the process was killed over a request that is not valid, only an operator can settle the record.
+    /// Whether the answer says that the key can be used for a corrected request. Without that answer the key is given
+    /// up: if the process was killed while it handled an invalid request, only an operator can settle the record.
     async fn can_correct(&self, key: &str, body: &Value) -> bool {
         for _ in 0..3 {
             let answer = self.ask(key, body).await;
@@ -181,7 +181,7 @@ impl Clients {
         let mut received = Vec::new();
         loop {
             let answer = self.ask(key, body).await;
-            // 422: the key was used by the request that was not valid.
+            // 422: the key was used by the invalid request.
             if let Some(Answer { status: status @ (201 | 402 | 422), body, .. }) = answer {
                 return (status, body);
             }

@@ -24,7 +24,7 @@ pub(super) enum Step {
 }
 
 impl Step {
-    /// All of them.
+    /// All steps.
     pub(super) const ALL: [Self; 7] =
         [Self::Claim, Self::Takeover, Self::Commit, Self::SingleWrite, Self::Release, Self::Abandon, Self::Reconcile];
 
@@ -47,7 +47,7 @@ impl Step {
         }
     }
 
-    /// The step's name when this function takes it.
+    /// The step that this request is if this function made it.
     pub(super) fn by(self, function: Function) -> Self {
         match (self, function) {
             (Self::Commit, Function::Reconciler) => Self::Reconcile,
@@ -103,7 +103,7 @@ mod tests {
         }
     }
 
-    /// The library on a database, and what the chaos makes of its requests.
+    /// The library on a database, and the proxy's view of its requests.
     struct World {
         database: Database,
         recorder: Recorder<Option<Step>>,
@@ -132,7 +132,7 @@ mod tests {
             Call::new(operation, principal, key, fingerprint, self.now.plus(Duration::from_secs(10)))
         }
 
-        /// A claim whose owner has died, an hour ago.
+        /// A claim whose owner died an hour ago.
         async fn left_behind(&mut self) {
             drop(self.engine().await.claim(&self.call(Uncertain::Reconcile)).await.expect("claimed"));
             assert_eq!(self.recorder.take(), [Some(Step::Claim)]);

@@ -14,7 +14,7 @@ use crate::local_stack::Stack;
 /// How long a process is frozen: longer than its time-out and its lease, and until a client has repeated its request.
 const FREEZE: Duration = Duration::from_secs(10);
 
-/// Frozen processes at a time, at most: others must be left to serve.
+/// The maximum number of frozen processes at a time: others must be left to serve.
 const FROZEN: usize = 48;
 
 /// With this many processes starting, none is killed: otherwise there would be starts and no work.
@@ -109,7 +109,7 @@ impl<'s> Killer<'s> {
         });
     }
 
-    /// Reads what each sandbox does; without an answer of the stack, the last list stays.
+    /// Reads the phase of each sandbox. If the stack does not answer, the previous list stays.
     async fn list_sandboxes(&self) {
         let Ok(answer) = self.stack.local(Method::GET, "functions").send().await else { return };
         let Ok(seen) = answer.json::<Seen>().await else { return };
@@ -127,7 +127,7 @@ impl<'s> Killer<'s> {
     }
 }
 
-/// The sandboxes of the functions that are killed.
+/// The sandboxes that are killed.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Seen {

@@ -24,7 +24,7 @@ pub(super) struct Counts {
     pub(super) points: Vec<Point>,
     /// Processes that were frozen for longer than their lease and then continued.
     pub(super) freezes: u64,
-    /// No process is killed any more.
+    /// No more processes are killed.
     pub(super) is_over: bool,
     /// The sandboxes that the stack listed last, by their numbers.
     pub(super) sandboxes: HashMap<u16, Sandbox>,
@@ -95,7 +95,7 @@ impl KillTally {
 }
 
 impl Counts {
-    /// A short text.
+    /// The progress as a short text.
     pub(super) fn progress(&self) -> String {
         let Self { kills, at_work, freezes, .. } = self;
         format!("{kills} kills, {at_work} of them at work, {freezes} freezes so far; at {:?}", self.by_point())

@@ -1,4 +1,4 @@
-//! The programs that the tests start, each built once by a process.
+//! The programs that the tests start; each process builds them once.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -27,8 +27,8 @@ pub(super) fn stack() -> &'static Path {
     })
 }
 
-/// The functions in a folder such as `sam build` makes, `FUNCTION/bootstrap`, so that no stack has to look whether they
-/// must be built. They have the features with which they are deployed, and those only.
+/// The functions in a folder like that of `sam build`, `FUNCTION/bootstrap`, so that no stack checks whether they must
+/// be built. They have exactly the features with which they are deployed.
 pub(super) fn functions() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER.get_or_init(|| {
@@ -48,7 +48,8 @@ fn build(arguments: &[&str]) {
     if !cfg!(debug_assertions) {
         command.arg("--release");
     }
-    // `cargo test` describes the package under test in these; to a build script that watches them it would be a change.
+    // `cargo test` puts the package under test into these variables; a build script that watches them would see a
+    // change.
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
         if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {

@@ -1,4 +1,4 @@
-//! How a stack is started.
+//! The settings of a stack.
 
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::{Running, Stack, programs};
 use crate::workspace;
 
-/// The template's parameters and the stack's options, where they are not the default.
+/// The template's parameters and the stack's options that differ from the defaults.
 #[derive(Clone, Debug)]
 pub struct Setup {
     arguments: Vec<String>,
@@ -38,8 +38,9 @@ impl Setup {
         timeouts.into_iter().fold(Self::deployed(), |setup, name| setup.parameter(name, 4))
     }
 
-    /// Moreover, a message that was not settled comes again after 4 s and is given up after two receives, and each run of
-    /// the reconciler looks for abandoned requests. As deployed, it is a minute, five receives, and once an hour.
+    /// In addition, a message that was not settled is delivered again after 4 s and given up after two receives, and
+    /// each run of the reconciler looks for abandoned requests. As deployed, it is a minute, five receives, and once an
+    /// hour.
     pub fn impatient() -> Self {
         Self::brief()
             .parameter("LedgerVisibilitySeconds", 4)
@@ -47,7 +48,7 @@ impl Setup {
             .parameter("ScanIntervalSeconds", 0)
     }
 
-    /// The reconciler runs only when a test asks for it, so that an UNKNOWN record stays so.
+    /// The reconciler runs only when a test requests it, so that an UNKNOWN record stays UNKNOWN.
     pub fn reconciled_on_demand(self) -> Self {
         self.parameter("ReconcileSchedule", "rate(30 days)")
     }

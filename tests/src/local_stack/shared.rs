@@ -10,8 +10,8 @@ use super::{Running, Setup, Stack};
 /// A stack that tests use at the same time. The first starts it and the last stops it, so that it does not outlive the
 /// process; a test that comes later starts another one.
 ///
-/// The tests must not disturb each other: each has names of its own ([`Stack::own`]; callers have them by themselves),
-/// and none takes the provider down, kills all sandboxes of a function, or counts what others make as well.
+/// The tests must not disturb each other: each has its own names ([`Stack::own`]; callers' names are always the test's
+/// own), and none takes the provider down, kills all sandboxes of a function, or counts what other tests cause as well.
 pub struct Shared {
     setup: fn() -> Setup,
     running: Mutex<Weak<Running>>,

@@ -29,7 +29,7 @@ impl User<'_> {
         Answer::of(request.send().await.expect("answers")).await
     }
 
-    /// Pays.
+    /// Makes a payment.
     pub async fn pay(&self, key: &str, body: &Value) -> Answer {
         self.post("/payments", key, body).await
     }
@@ -39,7 +39,7 @@ impl User<'_> {
         self.post_until_final("/payments", key, body).await
     }
 
-    /// Pays or refunds likewise.
+    /// Makes a payment or a refund, and repeats the request until the answer is final.
     pub async fn post_until_final(&self, path: &str, key: &str, body: &Value) -> Answer {
         let started = Instant::now();
         loop {
@@ -54,12 +54,12 @@ impl User<'_> {
         }
     }
 
-    /// Reads.
+    /// Reads a resource.
     pub async fn get(&self, path: &str) -> Answer {
         Answer::of(self.request(Method::GET, path).send().await.expect("answers")).await
     }
 
-    /// Waits until an account has that many entries in a currency; its balance, whoever owns it.
+    /// Waits until an account has this many entries in a currency; returns its balance, whoever owns the account.
     pub async fn balance(&self, account: &str, currency: &str, entries: u64) -> i64 {
         let auditor = &self.stack.auditor().await;
         eventually(&format!("{account} has {entries} entries in {currency}"), || async {

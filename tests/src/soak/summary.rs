@@ -59,7 +59,7 @@ impl Summary {
         })
     }
 
-    /// Adds the totals. Whether no promise was broken.
+    /// Adds the totals. Returns whether every promise held.
     pub(super) fn end(&mut self) -> Result<bool> {
         let broken: Vec<&str> = self.lines.iter().filter_map(|line| self.broken(line)).collect();
         let verdict = if broken.is_empty() { "nothing was broken".to_owned() } else { format!("BROKEN: {broken:?}") };

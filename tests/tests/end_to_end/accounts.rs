@@ -47,11 +47,11 @@ async fn an_account_is_read_by_who_first_paid_into_it_and_by_a_role_and_by_nobod
     assert_eq!(ann.pay("first", &payment(name, VISA)).await.status, 201);
     ann.balance(name, "EUR", 1).await;
 
-    // The first read settles the ownership, whoever reads.
+    // The first read determines the owner, whoever reads.
     is_hidden(&bob, name).await;
     assert_eq!(account(&ann, name).await.json()["balances"][0]["balance"], 1999);
 
-    // Anybody may pay into the account, which reveals nothing about it.
+    // Any caller may pay into the account, which reveals nothing about it.
     assert_eq!(bob.pay("present", &payment(name, VISA)).await.status, 201);
     assert_eq!(bob.pay("present in yen", &yen(name)).await.problem(), "400 invalid-key");
     assert_eq!(bob.pay("present-in-yen", &yen(name)).await.status, 201);

@@ -9,12 +9,12 @@ use tests::workspace;
 
 const REASON: &str = "Seen in the provider's dashboard.";
 
-/// The link of the banner.
+/// The link in the banner.
 fn link(stack: &Stack, name: &str, role: &str) -> String {
     format!("{}/_local/console?role={role}&sub={name}", stack.base())
 }
 
-/// From the list over the record, the form and the preview to what was done, by links and buttons only.
+/// From the list through the record, the form and the preview to the result, by links and buttons only.
 async fn resolves(browser: &Browser, stack: &Stack, record: &str) {
     browser.open(&link(stack, "olga", "operator")).await;
     browser.shows(&["Unresolved", "Amount at risk"]).await;
@@ -134,7 +134,7 @@ async fn hostile_text_runs_nothing_and_no_page_breaks_its_policy() {
     assert!(shown.matches(HOSTILE).count() >= 8, "shown as it is: {shown}");
     assert_eq!(browser.noted().await, "");
 
-    // What would be noted, if there were something: the policy is in force, and the test can fail.
+    // A counter-check: the policy is in force, and a violation is recorded.
     let inject = "document.querySelector('main').innerHTML += '<img src=x onerror=alert(3)>'";
     browser.driver.execute(inject, vec![]).await.expect("a script");
     let inline =
@@ -145,7 +145,7 @@ async fn hostile_text_runs_nothing_and_no_page_breaks_its_policy() {
     browser.quit().await;
 }
 
-/// The pages that there are, with a record of each kind behind them.
+/// All pages, with a record of each kind behind them.
 async fn pages(stack: &Stack) -> Vec<(&'static str, String)> {
     let tables = Tables::of(stack).await;
     let ann = stack.user("ann").await;
@@ -176,7 +176,7 @@ async fn pages(stack: &Stack) -> Vec<(&'static str, String)> {
     let token = olga.preview(failed, "fail", &wish).await;
     assert_eq!(olga.confirm(&token).await.status, 200);
     let release = serde_json::json!({ "understood": "yes", "reason": REASON });
-    // Nothing speaks against it while the provider is down.
+    // Nothing contradicts the action while the provider is down.
     stack.provider("down").await;
     let preview = olga.preview(open, "release", &release).await;
     let waiting = tables.unknown("acct-3", "POST /payments", &subject("acct-3", 500, "EUR")).await;
@@ -203,7 +203,7 @@ async fn pages(stack: &Stack) -> Vec<(&'static str, String)> {
     ]
 }
 
-/// With `CONSOLE_PICTURES` set to a folder, leaves a picture of each page there.
+/// With `CONSOLE_PICTURES` set to a folder, saves a screenshot of each page there.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_page_is_accessible_in_both_themes_and_fits_a_phone() {
     if !is_available() {

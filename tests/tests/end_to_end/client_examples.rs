@@ -26,7 +26,7 @@ async fn run(stack: &Stack, program: &str, file: &Path, account: &str, method: &
     output.expect("ends in time").unwrap_or_else(|error| panic!("{program} runs: {error}"))
 }
 
-/// The example succeeds and pays once although the function is killed before its answer, and reports a refusal.
+/// The example succeeds and pays once although the function is killed before it answers, and it reports a refusal.
 async fn pays_once(program: &str, file: &Path) {
     let stack = SHARED.stack().await;
     let output = run(&stack, program, file, &stack.own("acct-1"), "pm_kill_after_charge").await;
@@ -57,7 +57,7 @@ async fn the_python_example_pays_once() {
     pays_once("python3", &example("pay.py")).await;
 }
 
-/// Under a name that any version of Node takes for JavaScript, which it is as well.
+/// Under a file name that every version of Node treats as JavaScript, which the example also is.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_typescript_example_pays_once() {
     let copy = std::env::temp_dir().join(format!("pay-{}.mjs", std::process::id()));

@@ -287,7 +287,7 @@ async fn a_form_counts_only_if_it_comes_from_a_page_of_ours() {
         let request = olga.request(Method::POST, &preview).header("sec-fetch-site", site).form(&[("csrf", &own)]);
         assert_eq!(request.send().await.expect("answers").status(), 403, "{site}");
     }
-    // A cookie alone is no token for the API, whatever sends it.
+    // A cookie alone does not authenticate a request to the API.
     let request = olga.request(Method::POST, &preview.replace("/console/", "/console/api/"));
     assert_eq!(request.send().await.expect("answers").status(), 401);
     assert_eq!(tables.record(&record).await.attempt, 1);
@@ -551,7 +551,7 @@ async fn each_request_leaves_one_line_that_says_what_was_done_and_nothing_secret
     const ACTION: &str = "POST /console/api/records/{record}/{verb}";
     const PREVIEW: &str = "POST /console/api/previews/{token}";
     let mut expected = [
-        // The operation; what was done, for whom, with which status; whether the line names the record.
+        // The operation; the outcome; the role; the status; whether the line names the record.
         ("GET /console/api/unresolved", "shown", "operator", 200, false),
         (OF_RECORD, "shown", "viewer", 200, true),
         ("POST /console/api/records/{record}/ask", "asked the provider", "operator", 200, true),
@@ -565,7 +565,7 @@ async fn each_request_leaves_one_line_that_says_what_was_done_and_nothing_secret
         ("GET /console/audit", "shown", "operator", 200, false),
         ("GET /console/style.css", "shown", "-", 200, false),
         ("GET elsewhere", "not-found", "-", 404, false),
-        // To the form to sign in, and what that shows.
+        // Redirected to the sign-in form, and what that logs.
         ("GET /console/audit", "sent elsewhere", "-", 303, false),
         ("GET /console/sign-in", "shown", "-", 200, false),
         ("GET /console/api/unresolved", "store-unavailable", "-", 503, false),

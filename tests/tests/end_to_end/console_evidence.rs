@@ -18,7 +18,7 @@ fn wishes() -> [(&'static str, Value); 2] {
     ]
 }
 
-/// Previews an action while the provider is down, when nothing speaks against it yet.
+/// Previews an action while the provider is down, when nothing contradicts it yet.
 async fn previewed_in_an_outage(stack: &Stack, olga: &Script<'_>, record: &str, verb: &str, wish: &Value) -> String {
     stack.provider("down").await;
     let token = olga.preview(record, verb, wish).await;
@@ -54,7 +54,7 @@ async fn what_may_still_happen_at_the_provider_is_neither_settled_as_failed_nor_
     let stack = Setup::brief().reconciled_on_demand().start().await;
     let tables = Tables::of(&stack).await;
     let (ann, olga) = (stack.user("ann").await, Script::of(&stack, "olga", "operator").await);
-    // Charged long after the caller has gone; until then its key is in use, and a search finds nothing.
+    // Charged long after the caller has gone. Until then its key is in use, and a search finds nothing.
     let body = payment("acct-1", "pm_slow_20000");
     assert_eq!(ann.pay("key-1", &body).await.problem(), "409 outcome-unknown");
     let record = olga.unresolved().await.remove(0);

@@ -10,7 +10,7 @@ use idempotency::sqs::{Contention, KeySource, Message, SqsBatch};
 use idempotency::{Attempt, Call, DynamoDbStore, Engine, Error, Operation, Outcome, Queue, Verdict};
 use tests::dynamodb::{Database, RECORDS, effect, key};
 
-/// As long as a transaction takes in one Region.
+/// The duration of a transaction in one Region.
 const TRANSACTION: Duration = Duration::from_millis(8);
 
 /// An entry that is written once, and the balance that it moves.
@@ -55,7 +55,7 @@ async fn conflicts_throttling_and_transactions_in_progress_are_waited_for() {
     let database = Database::start().await;
     let engine = engine(&database).await;
     for refusal in [Refusal::Cancelled, Refusal::InProgress, Refusal::Throttled] {
-        // More in a row than a fixed second of repeats survives; the SDK repeats some of them by itself.
+        // More in a row than retries for a fixed second would survive; the SDK retries some of them itself.
         let id = format!("{refusal:?}");
         database.proxy.plan([Fault::Refuse(refusal); 14]);
         let call = call(&engine, &id, Duration::from_secs(20));
@@ -87,7 +87,7 @@ async fn contention_that_does_not_end_is_given_up_before_the_deadline_and_nothin
     assert_eq!(balance(&database, "a").await, 0);
 }
 
-/// A throttled repeat of a write that was applied and whose reply was lost.
+/// A throttled retry of a write that was applied and whose reply was lost.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_reply_is_recognised_behind_any_refusal() {
     let database = Database::start().await;
@@ -123,7 +123,7 @@ async fn queue(database: &Database) -> Queue<DynamoDbStore> {
     Queue::new(engine(database).await, operation, principal, key).single_write()
 }
 
-/// Handles a batch; how many messages are returned.
+/// Handles a batch; returns how many messages are returned.
 async fn handle(queue: Queue<DynamoDbStore>, batch: usize) -> usize {
     let deadline = idempotency::protocol::EpochMs(
         std::time::SystemTime::UNIX_EPOCH.elapsed().expect("after 1970").as_millis() as u64 + 30_000,

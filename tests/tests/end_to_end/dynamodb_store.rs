@@ -13,7 +13,7 @@ use tests::dynamodb::{Database, RECORDS, effect};
 use tests::world::World;
 use tokio::sync::Barrier;
 
-/// What these tests do in a world.
+/// The payments that these tests make in a world.
 trait Paying {
     fn call(&self, key: &str, body: &str) -> Call;
     async fn pay(&self, call: &Call, effects: &[&str]) -> Outcome<String>;
@@ -49,7 +49,7 @@ async fn the_dynamodb_store_conforms() {
     conformance::all(DynamoDbStore::new(database.client().await, RECORDS), effect).await;
 }
 
-/// The SDK repeats a request whose reply was lost; the repeat fails on what the first one wrote.
+/// The SDK retries a request whose reply was lost; the retry's condition fails because of the first write.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_lost_reply_of_our_own_write_is_recognised_and_never_taken_for_a_duplicate() {
     let world = World::start().await;
@@ -71,7 +71,7 @@ async fn the_lost_reply_of_our_own_write_is_recognised_and_never_taken_for_a_dup
     }
 }
 
-/// DynamoDB refuses another content under a token that it knows.
+/// DynamoDB refuses different content under a token that it knows.
 #[tokio::test(flavor = "multi_thread")]
 async fn calls_that_write_over_one_release_have_tokens_of_their_own() {
     let world = World::start().await;
@@ -80,7 +80,7 @@ async fn calls_that_write_over_one_release_have_tokens_of_their_own() {
     assert!(matches!(released, Ok(Outcome::NotExecuted(_))), "{released:?}");
     let tokens = Recorder::new(|request| request.json()["ClientRequestToken"].as_str().map(str::to_owned));
     world.database.proxy.follow(tokens.clone());
-    // Each round runs in both before either writes: over nothing, and then over the release that both have found.
+    // In each round both run before either writes: first without a record, then over the release that both have found.
     let together = &Barrier::new(2);
     let pay = async |name: &'static str| {
         let run = |attempt: Attempt<TransactWriteItem>| async move {
@@ -149,7 +149,7 @@ async fn each_case_makes_no_more_requests_than_its_budget() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_long_answer_is_written_in_the_same_requests_and_replayed_whole_elsewhere() {
     let world = World::start().await;
-    // Requests of a replay elsewhere: the claim that finds the record, and one for each part.
+    // Requests of a replay in another process: the claim that finds the record, and one for each part.
     for (bytes, replay) in [(10_000, 1), (40_000, 2), (2_000_000, 4), (7_000_000, 11)] {
         let (call, text) = (world.call(&format!("k-{bytes}"), "a"), digits(bytes));
         let run = |attempt: idempotency::Attempt<TransactWriteItem>| {

@@ -18,7 +18,7 @@ struct Samples {
 }
 
 impl Samples {
-    /// Calls a function with a sample, as `sam local invoke --event` does.
+    /// Invokes a function with a sample, as `sam local invoke --event` does.
     async fn send(&mut self, function: &str, sample: &str) -> Value {
         self.sent.insert(sample.to_owned());
         let event = std::fs::read(events().join(format!("{sample}.json"))).expect(sample);
@@ -28,7 +28,7 @@ impl Samples {
         response.json().await.expect("JSON")
     }
 
-    /// Status and code of what the API answers.
+    /// Status and code of the API's answer.
     async fn ask(&mut self, sample: &str) -> String {
         let answer = self.send("PaymentsApi", &format!("payments-api/{sample}")).await;
         let body: Value = serde_json::from_str(answer["body"].as_str().expect("a body")).expect("JSON");
@@ -37,7 +37,7 @@ impl Samples {
         format!("{} {code}", answer["statusCode"])
     }
 
-    /// From where the stream's partitions are to come again.
+    /// Where the stream's partitions must be delivered again from.
     async fn stream(&mut self, sample: &str) -> Vec<String> {
         let answer = self.send("TerminalStream", &format!("terminal-stream/{sample}")).await;
         let failures = answer["batchItemFailures"].as_array().expect("a partial batch response");
@@ -45,7 +45,7 @@ impl Samples {
         places.map(|place| format!("{} from {}", place["partition"], place["offset"])).collect()
     }
 
-    /// The messages that the worker returns.
+    /// The ids of the messages that the worker returns.
     async fn work(&mut self, sample: &str) -> Vec<String> {
         let answer = self.send("LedgerWorker", &format!("ledger-worker/{sample}")).await;
         let failures = answer["batchItemFailures"].as_array().expect("a partial batch response");
@@ -90,7 +90,8 @@ async fn every_sample_event_ends_as_its_name_says() {
     assert_eq!(samples.stream("batch").await, [""; 0]);
     assert_eq!(samples.stream("batch-with-duplicate").await, [""; 0]);
     assert_eq!(samples.stream("batch-with-poison").await, ["\"terminal-sales-0\" from 4"]);
-    // The poison was given up, and a used number comes with another amount; in the queue's batch next to a duplicate.
+    // The poison was given up, and a used number arrives with another amount; in the queue's batch it is next to a
+    // duplicate.
     assert_eq!(samples.stream("batch-with-conflict").await, ["\"terminal-sales-0\" from 5"]);
     assert_eq!(samples.work("batch-with-conflict").await, ["d2c7b8f4-62d5-4c39-9f0e-7b6a5c4d3e2f"]);
     let ann = samples.stack.user("ann").await;

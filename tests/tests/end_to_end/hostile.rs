@@ -6,7 +6,7 @@ use reqwest::header::HeaderValue;
 use reqwest::{Method, RequestBuilder};
 use tests::local_stack::{Stack, User, payment};
 
-/// Random bytes that can be had again: xorshift, by a seed that is printed.
+/// Reproducible random bytes: xorshift with a seed that is printed.
 struct Random(u64);
 
 impl Random {
@@ -38,7 +38,7 @@ fn valid() -> Vec<u8> {
     payment("acct-1", "pm_card_visa").to_string().into_bytes()
 }
 
-/// What a valid body becomes when bytes of it are changed, taken out and put in.
+/// A valid body with bytes changed, removed and inserted.
 fn mutated(random: &mut Random) -> Vec<u8> {
     let mut body = valid();
     for _ in 0..=random.below(6) {
@@ -138,9 +138,9 @@ async fn hostile_requests_end_in_4xx_and_charge_nothing() {
             .await;
     }
     for key in keys(&mut random) {
-        // What no client can put into a header.
+        // Bytes that no client can put into a header.
         let Ok(header) = HeaderValue::from_bytes(&key) else { continue };
-        // A key that happens to be valid meets a body that is not.
+        // A random key that happens to be valid is sent with an invalid body.
         is_refused(&format!("key {key:?}"), post(&mallory, "/payments").header("idempotency-key", header).body("{}"))
             .await;
     }
@@ -151,7 +151,7 @@ async fn hostile_requests_end_in_4xx_and_charge_nothing() {
     {
         is_refused(path, post(&mallory, path).header("idempotency-key", "path").body("{}")).await;
     }
-    // Names that leave their place in a key, or mean several accounts.
+    // Names that would break out of their place in a key, or mean several accounts.
     for account in
         ["acct-1%23balance", "acct-1%2fx", "*", "%2a", "provider:clearing%230", "acct-1%00", "account%23acct-1", ""]
     {

@@ -11,7 +11,7 @@ const JOBS: usize = 16;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_fixture_passes_every_case() {
-    // The sweep for expired items comes late, as it may on AWS: expired records are still there.
+    // The deletion of expired items is delayed, as it may be on AWS: expired records are still stored.
     let setup = Setup::application(&workspace().join("tests/fixture/template.yaml"));
     let stack = setup.option("time-to-live-sweep", 3600).option("sandboxes", JOBS).start().await;
     let principals = Principals::TokenUrl(format!("{}/_local/token?sub={{principal}}", stack.base()));

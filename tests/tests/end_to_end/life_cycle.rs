@@ -1,4 +1,4 @@
-//! Starting, stopping and starting again.
+//! Starting, stopping and restarting.
 
 use std::process::Command;
 
@@ -25,7 +25,7 @@ fn descendants(process: u32) -> Vec<u32> {
     found.split_off(1)
 }
 
-/// A zombie does not count: it has ended and was not waited for yet.
+/// A zombie does not count: it has ended but has not been waited for.
 fn is_running(process: u32) -> bool {
     let output = Command::new("ps").args(["-o", "stat=", "-p", &process.to_string()]).output().expect("ps runs");
     let state = String::from_utf8_lossy(&output.stdout).trim().to_owned();

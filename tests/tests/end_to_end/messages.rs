@@ -24,10 +24,11 @@ fn messages() -> usize {
     number("SOAK_MESSAGES", 200)
 }
 
-/// Batches at a time. Every sandbox starts again after each kill, which is most of the work on a small machine.
+/// The number of concurrent batches. Every sandbox restarts after each kill, which is most of the work on a small
+/// machine.
 const FEW: usize = 2;
 
-/// A message that was not settled comes again after a second, until it was received that often.
+/// A message that was not settled is delivered again after a second, up to this many receives.
 fn redelivering(receives: u32) -> Setup {
     Setup::brief().parameter("LedgerVisibilitySeconds", 1).parameter("LedgerMaxReceiveCount", receives)
 }
@@ -104,7 +105,7 @@ async fn while_killed<T>(stack: &Stack, function: &str, random: &mut Rng, work: 
         loop {
             stack.kill_function(function).await;
             kills += 1;
-            // Not in step with the second after which a message comes again.
+            // Out of step with the second after which a message is delivered again.
             tokio::time::sleep(Duration::from_millis(random.u64(700..1300))).await;
         }
     };
@@ -146,7 +147,7 @@ async fn until_dead(stack: &Stack, mut expected: Vec<String>) {
 #[tokio::test(flavor = "multi_thread")]
 async fn messages_delivered_several_times_to_a_worker_that_is_killed_post_once_each() {
     let mut random = random("standard queue");
-    // A message that was in a killed process comes again at once, and is not given up because of that.
+    // A message in a killed process is delivered again at once, and is not given up because of that.
     let stack = redelivering(12).parameter("WorkerConcurrency", FEW).start().await;
     let auditor = stack.auditor().await;
     let (mut expected, mut dead, mut deliveries) = (Sums::new(), Vec::new(), Vec::new());
@@ -173,21 +174,21 @@ async fn messages_delivered_several_times_to_a_worker_that_is_killed_post_once_e
     assert_eq!(sums(&auditor, expected.keys()).await, expected);
 }
 
-/// The messages of a terminal, in their order: its sales, some of them sent again later, and poison in between.
+/// The messages of a terminal in order: its sales, some of them sent again later, with poison in between.
 struct Terminal {
     name: String,
-    /// The number of a sale, or nothing for poison.
+    /// The number of a sale, or `None` for poison.
     messages: Vec<(Option<u64>, String)>,
 }
 
-/// Terminals with all the distinct messages. Some sales are sent again, up to `again` times.
+/// Terminals with all the distinct messages. Some sales are sent up to `again` more times.
 fn terminals(random: &mut Rng, again: usize, expected: &mut Sums, dead: &mut Vec<String>) -> Vec<Terminal> {
     let of_each = messages() / ACCOUNTS;
     let terminal = |index: usize| {
         let (name, account) = (format!("till-{index}"), format!("acct-{index}"));
         let mut messages = Vec::new();
         let mut number = 0;
-        // About the same number in each, so that no group waits much longer than another.
+        // About equally many in each, so that no group waits much longer than another.
         let poisoned = random.choose_multiple(0..of_each, of_each / 20 + index % 2);
         for position in 0..of_each {
             let place = index * of_each + position;
@@ -201,7 +202,7 @@ fn terminals(random: &mut Rng, again: usize, expected: &mut Sums, dead: &mut Vec
             add(expected, &account, amount);
             messages.push((Some(number), sale(&name, number, &account, amount)));
         }
-        // Again: anywhere after the first.
+        // Sent again: anywhere after the first time.
         for number in 1..=number {
             let times = if random.usize(..4) == 0 { random.usize(0..=again) } else { 0 };
             for _ in 0..times {
@@ -285,7 +286,7 @@ async fn kafka_partitions_delivered_again_from_anywhere_to_a_function_that_is_ki
     let stack = Setup::brief().parameter("StreamRetryAttempts", 15).start().await;
     let auditor = stack.auditor().await;
     let (mut expected, mut dead) = (Sums::new(), Vec::new());
-    // The topic itself is delivered again here, batch by batch.
+    // The topic itself is delivered again, batch by batch.
     let terminals = terminals(&mut random, 0, &mut expected, &mut dead);
     println!("{} records", terminals.iter().map(|terminal| terminal.messages.len()).sum::<usize>());
     let mut rewinds = random.fork();
@@ -312,7 +313,7 @@ async fn kafka_partitions_delivered_again_from_anywhere_to_a_function_that_is_ki
         partitions.all(|partition| partition["positions"]["TerminalStream"] == partition["end"]).then_some(())
     };
     eventually("every partition is at its end", done).await;
-    // Once more from the start: all of it is done.
+    // Once more from the start: everything is already done.
     for partition in 0..3 {
         let path = format!("streams/terminal-sales/rewind?partition={partition}&offset=0");
         stack.local(Method::POST, &path).send().await.expect("answers");
@@ -331,7 +332,7 @@ async fn topic(stack: &Stack, name: &str) -> Value {
     response.json().await.expect("the topic")
 }
 
-/// Delivers a partition again, from anywhere.
+/// Rewinds a partition to a random position, so that it is delivered again.
 async fn rewind(stack: &Stack, random: &mut Rng) {
     let partition = random.u64(0..3);
     let end = topic(stack, "terminal-sales").await["partitions"][partition as usize]["end"].as_u64().unwrap_or(0);
@@ -357,7 +358,8 @@ async fn a_topic_that_was_created_anew_is_reported_and_not_skipped() {
     assert_eq!(auditor.balance("acct-1", "EUR", 5).await, 50);
 }
 
-/// Sales wait for a missing first one, become dead letters, and are posted once when they are redriven after it has come.
+/// Sales wait for a missing first one, become dead letters, and are posted once each when they are redriven after it
+/// came.
 #[tokio::test(flavor = "multi_thread")]
 async fn dead_letters_redriven_after_the_fix_post_once_each() {
     const TERMINALS: usize = 5;
@@ -385,13 +387,13 @@ async fn dead_letters_redriven_after_the_fix_post_once_each() {
 
     let expected = (1..=SALES as i64).sum::<i64>() * TERMINALS as i64;
     assert_eq!(auditor.balance("acct-1", "EUR", SALES * TERMINALS as u64).await, expected);
-    // A sale that came too early again needs another round, and another redrive if it spent its receives.
+    // A sale that again came too early needs another round, and another redrive if it used up its receives.
     stack.until_empty("LedgerQueue").await;
     assert_eq!(auditor.balance("acct-1", "EUR", SALES * TERMINALS as u64).await, expected);
 }
 
-/// A terminal that was replaced starts its numbers again, or a terminal uses a number twice. Such a sale ends in the dead
-/// letters of the queue or in the topic of failed records, whichever way the number was used first.
+/// A terminal that was replaced restarts its numbers, or a terminal uses a number twice. Such a sale ends in the
+/// queue's dead-letter queue or in the topic of failed records, whichever channel used the number first.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_used_number_with_other_content_is_kept_for_people_and_posted_by_neither_way() {
     let stack = redelivering(2).parameter("StreamRetryAttempts", 1).start().await;
@@ -408,12 +410,12 @@ async fn a_used_number_with_other_content_is_kept_for_people_and_posted_by_neith
         stack.append("terminal-sales", "till-1", body.clone()).await;
     }
     until_dead(&stack, others.clone()).await;
-    // What is the same is a duplicate on either way.
+    // The same content is a duplicate through either channel.
     for number in 1..=2 {
         stack.put("LedgerQueue", 1, sale("till-1", number, "acct-1", 10)).await;
         stack.append("terminal-sales", "till-1", sale("till-1", number, "acct-1", 10)).await;
     }
-    // The next one goes on behind them.
+    // The next one continues after them.
     stack.append("terminal-sales", "till-1", sale("till-1", 3, "acct-1", 10)).await;
     assert_eq!(ann.balance("acct-1", "EUR", 3).await, 30);
     until_dead(&stack, others.clone()).await;
@@ -448,7 +450,7 @@ fn bodies_of(partition: &Value) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sale_that_comes_by_queue_and_stream_is_posted_once() {
-    // A sale that the queue brings before the one before it waits for its second receive.
+    // A sale that the queue delivers before its predecessor waits for its second receive.
     let stack = redelivering(20).start().await;
     let auditor = stack.auditor().await;
     for number in 1..=10 {

@@ -1,4 +1,4 @@
-//! `docs/openapi.yaml` matches the running API: every status, body and header of an answer is declared.
+//! `docs/openapi.yaml` matches the running API: every status, body and header of each answer is declared.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tests::local_stack::{Answer, Setup, Stack, User, payment};
 use tests::workspace;
 
-/// The document, and what was seen of it.
+/// The document, and the parts of it that have been covered.
 struct Api {
     document: Value,
     seen: BTreeSet<(String, u16)>,
@@ -19,7 +19,7 @@ impl Api {
         Self { document: serde_saphyr::from_str(&text).expect("YAML"), seen: BTreeSet::new() }
     }
 
-    /// Fails unless the answer is one that the document declares for this operation.
+    /// Fails unless the document declares the answer for this operation.
     fn check(&mut self, operation: &str, answer: &Answer) {
         let status = answer.status.to_string();
         let declared = self.resolved(&self.operation(operation)["responses"][&status]);

@@ -58,7 +58,7 @@ struct Expect {
     runs: Option<u64>,
 }
 
-/// Tells a `null` from nothing.
+/// Distinguishes `null` from an absent member.
 fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
     Value::deserialize(deserializer).map(Some)
 }
@@ -121,7 +121,7 @@ impl Api {
         Self { layer: IdempotencyLayer::new(engine, "test"), named, runs: Arc::default() }
     }
 
-    /// What the function answers to an event, as the JSON that API Gateway gets.
+    /// The function's response to an event, as the JSON that API Gateway receives.
     async fn invoke(&self, event: &Value) -> Value {
         let runs = Arc::clone(&self.runs);
         let handler = self.layer.layer(service_fn(move |request: Request| {
@@ -147,7 +147,7 @@ fn handle(run: u64, request: &Request) -> Response<Body> {
     response.header("set-cookie", format!("session={run}")).body(body).expect("a response")
 }
 
-/// A header of an answer, in whichever of the two members the format has it.
+/// A header of a response, from whichever of the two members the format uses.
 fn header(answer: &Value, name: &str) -> Option<String> {
     let single = answer["headers"].as_object().into_iter().flatten();
     let multiple = answer["multiValueHeaders"].as_object().into_iter().flatten();
@@ -192,10 +192,10 @@ fn vectors() -> Vectors {
     serde_json::from_str(&text).expect("vectors")
 }
 
-/// What makes an event with an id in its path.
+/// Makes an event with an id in its path.
 type Patch<'a> = &'a dyn Fn(usize) -> Value;
 
-/// Honest ids in paths would make a metric each.
+/// Otherwise ids in the paths of valid requests would make one metric each.
 #[tokio::test]
 async fn no_path_of_an_event_becomes_the_name_of_an_operation() {
     let events = vectors().events;

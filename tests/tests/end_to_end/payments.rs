@@ -12,7 +12,7 @@ fn transaction(charge: &Value) -> String {
     charge["metadata"]["transaction"].as_str().expect("the transaction id").to_owned()
 }
 
-/// The outbox's message of a payment.
+/// The outbox's message for a payment.
 fn message(account: &str, answer: &Answer, charge: &Value) -> String {
     let event = json!({
         "type": "payment.succeeded",
@@ -38,7 +38,7 @@ async fn the_same_payment_again_gets_the_same_bytes_and_is_charged_once() {
     assert_eq!(location, format!("/payments/{}", id.as_str().expect("an id")));
     assert_eq!((&first.json()["amount"], &first.json()["currency"]), (&json!(1999), &json!("EUR")));
 
-    // The other spelling of the key, and of the body.
+    // The other spellings of the key and of the body.
     let second = ann.pay("\"key-1\"", &body).await;
     assert_eq!((second.status, &second.body), (201, &first.body));
     assert_eq!(second.header("location"), Some(location));
@@ -121,7 +121,7 @@ async fn a_declined_card_is_final() {
     assert!(stack.charges().await.is_empty());
 }
 
-/// The function's process dies; the client repeats until it gets an answer. One charge, one payment, one posting.
+/// The function's process dies, and the client retries until it gets an answer. One charge, one payment, one posting.
 async fn dies_and_is_repeated(payment_method: &str) {
     let stack = SHARED.stack().await;
     let account = &stack.own("acct-1");
@@ -152,7 +152,7 @@ async fn killed_before_the_charge_the_retry_ends_in_one_charge_and_one_posting()
     dies_and_is_repeated("pm_kill_before_charge").await;
 }
 
-/// The provider never answers: before its own time-out the function answers that the outcome is unknown.
+/// The provider never answers: before it times out, the function answers that the outcome is unknown.
 async fn is_not_answered_and_is_repeated(payment_method: &str) {
     let stack = SHARED.stack().await;
     let account = &stack.own("acct-1");
@@ -177,7 +177,7 @@ async fn without_an_answer_before_the_charge_the_outcome_is_unknown_and_the_retr
     is_not_answered_and_is_repeated("pm_timeout_before_charge").await;
 }
 
-/// A refund whose first request dies with its function, or gets no answer; the client repeats it until the answer is
+/// The first request for a refund dies with its function, or gets no answer; the client retries until the answer is
 /// final. One refund, one answer, one posting.
 async fn refund_is_repeated(payment_method: &str) {
     let stack = SHARED.stack().await;
@@ -229,7 +229,7 @@ async fn what_the_provider_does_not_accept_is_final_and_charges_nothing() {
     for (key, body, problem, detail) in [
         ("cent", of(1, "EUR"), "422 amount_too_small", "amount: "),
         ("yen", of(49, "JPY"), "422 amount_too_small", "amount: "),
-        // A currency of ISO 4217 that the provider does not charge in.
+        // An ISO 4217 currency in which the provider does not charge.
         ("dinar", of(5000, "KWD"), "422 refused", "currency: Invalid currency: kwd"),
     ] {
         let (first, second) = (ann.pay(key, &body).await, ann.pay(key, &body).await);

@@ -40,7 +40,7 @@ async fn what_functions_do_is_what_their_roles_allow() {
     let report = stack.reconcile().await;
     assert_eq!((&report["happened"], &report["prevented"]), (&json!(1), &json!(1)), "{report}");
 
-    // Another payment: the successor of one that was prevented is spared.
+    // Another payment, because the retry of one that was prevented is exempt.
     assert!(ann.pay("c", &payment("acct-2", "pm_timeout_before_charge")).await.json()["code"] == "outcome-unknown");
     let olga = Script::of(&stack, "olga", "operator").await;
     let record = olga.unresolved().await.remove(0);

@@ -12,7 +12,7 @@ use idempotency::{Attempt, Call, Error, Operation, Outcome, Verdict};
 use tests::dynamodb::{RECORDS, effect, key};
 use tests::world::{Item, World};
 
-/// What these tests do in a world.
+/// The messages that these tests run in a world.
 trait Sequenced {
     /// One message of a stream, with an effect of its own name.
     async fn pass(&self, key_of_message: &str, stream: &str, number: u64, gap: Gap) -> Result<Outcome<()>, Error> {
@@ -75,7 +75,7 @@ fn entry_of(stream: &str, number: u64) -> String {
     format!("entry:{stream}:{number}")
 }
 
-/// The expression and the function must read every mark alike.
+/// The expression and the function must interpret every mark alike.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_gates_condition_and_its_decision_agree_on_every_mark_and_number() {
     let world = World::start().await;
@@ -116,7 +116,7 @@ async fn a_held_message_posts_once_after_the_missing_one_and_all_that_were_appli
     assert!(executed(&third) && requests == 1, "a message in sequence is one request: {requests}");
     let (requests, again) = world.requests(world.pass("m-3", "s", 3, Gap::Hold)).await;
     assert!(matches!(again, Ok(Outcome::Replayed(_))) && requests == 0, "from the cache: {again:?}");
-    // Another key, as if the record had expired: the mark still knows it.
+    // Another key, as if the record had expired: the mark still covers it.
     assert!(executed(&world.pass("m-3 again", "s", 3, Gap::Hold).await), "settled without its effects");
     assert!(world.item("effect:m-3 again").await.is_none());
     assert_eq!(world.mark("s").await.as_deref(), Some("3"));
@@ -142,7 +142,7 @@ async fn other_content_under_a_used_number_stays_a_conflict_and_the_same_content
             assert!(!posted(&other).await && !posted(&format!("again {number}")).await);
         }
         assert_eq!(world.mark("s").await.as_deref(), Some("3"));
-        // An entry of an older version has no digest: the number alone decides.
+        // An entry of an older version has no digest: only the number decides.
         let entry = world.client.put_item().table_name(RECORDS).set_item(Some(key(entry_of("s", 2))));
         entry.send().await.expect("written");
         let old = world.pass_content("7.00", "of an old entry", "s", 2, gap).await;
@@ -209,7 +209,7 @@ async fn a_versioned_update_whose_reply_was_lost_is_applied_once() {
     assert_eq!(count(&table.load(key("v")).await.expect("readable").item), 3);
 }
 
-/// The SDK does not repeat such a conflict. The first reply is lost, so the put is refused because of its own write.
+/// The SDK does not retry such a conflict. The first reply is lost, so the condition of the retried put fails.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_versioned_update_is_made_once_where_transactions_are_in_the_way() {
     let world = World::start().await;
@@ -226,7 +226,7 @@ async fn a_versioned_update_is_made_once_where_transactions_are_in_the_way() {
     assert_eq!(count(&table.load(key("v")).await.expect("readable").item), 2);
 }
 
-/// The reply to our write is lost, and others write the item before the SDK repeats it.
+/// The reply to our write is lost, and others write the item before the SDK retries it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_versioned_update_recognises_its_store_under_those_of_others() {
     let world = World::start().await;

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tests::dynamodb::{RECORDS, effect, key};
 use tests::world::World;
 
-/// An effect that counts its applications, so that a second one shows.
+/// An effect that counts its applications, so that a second one is visible.
 fn count(name: &str) -> TransactWriteItem {
     let update = Update::builder()
         .table_name(RECORDS)
@@ -119,7 +119,7 @@ async fn lost_replies_and_refusals_apply_each_record_once() {
         let shown = format!("{losses:?}");
         sales.database.proxy.plan(losses);
         let records: Vec<_> = (next..next + 5).map(|offset| record(offset, "count all")).collect();
-        // Some of these never get a reply; Lambda then delivers again.
+        // Some of these get no reply; Lambda then delivers again.
         let mut tries = 0;
         while !sales.deliver(records.clone()).await.is_empty() {
             tries += 1;
@@ -139,7 +139,7 @@ async fn effects_that_a_transaction_does_not_take_together_are_committed_apart()
     assert_eq!(sales.deliver(records).await, [0_i64; 0]);
     assert_eq!((sales.counted("all").await, sales.version().await), (3, 3), "seen before the service sees it");
 
-    // A put does not show its key, so only the service sees that two are for one item: it refuses them together.
+    // A put does not show its key, so only the service notices that two are for one item: it refuses them together.
     let version = sales.version().await;
     assert_eq!(sales.deliver(vec![record(4, "same 1"), record(5, "same 2")]).await, [0_i64; 0]);
     assert_eq!((sales.counted("4").await, sales.counted("5").await, sales.version().await), (1, 1, version + 2));
@@ -150,7 +150,7 @@ async fn effects_that_a_transaction_does_not_take_together_are_committed_apart()
     for offset in 10..24 {
         assert_eq!(sales.counted(&offset.to_string()).await, 1, "{offset}");
     }
-    // One that no item can hold stops the partition at its place; what is before it is done, what is behind it is not.
+    // A record that no item can hold stops the partition there; the ones before it are done, the ones after it are not.
     let records = vec![record(30, ""), record(31, "large 500000"), record(32, "")];
     assert_eq!(sales.deliver(records).await, [31]);
     assert_eq!([sales.counted("30").await, sales.counted("31").await, sales.counted("32").await], [1, 0, 0]);

@@ -15,8 +15,8 @@ fn scripts() -> PathBuf {
     workspace().join("tests/stripe")
 }
 
-/// The folder into which an SDK is installed, once for each list of what it needs. Nothing if that is not possible: in
-/// a build server (`CI` is set) the test fails then, elsewhere it prints that it did not run.
+/// The folder into which an SDK is installed, once for each list of its dependencies. `None` if that is not possible:
+/// on a build server (if `CI` is set) the test then fails, elsewhere it prints that it did not run.
 fn installed(name: &str, list: &str, tools: &[Tool], install: impl FnOnce(&Path) -> Vec<Command>) -> Option<PathBuf> {
     let folder = workspace().join("target/stripe").join(name);
     let wanted = std::fs::read(scripts().join(list)).expect("a list");

@@ -1,4 +1,4 @@
-//! The DynamoDB requests and units of each outcome of the application: the tables of docs/cost.md, measured.
+//! The DynamoDB requests and units of each outcome of the application, measured: the tables of docs/cost.md.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -13,7 +13,7 @@ use tests::workspace;
 
 const VISA: &str = "pm_card_visa";
 
-/// Nothing runs by itself, and no event reaches the queue by itself, so that only what the test asks for is counted.
+/// No schedule runs, and no event reaches the queue by itself, so that only the test's own requests are counted.
 fn still() -> Setup {
     Setup::brief().reconciled_on_demand().parameter("OutboxState", "STOPPED")
 }
@@ -43,7 +43,7 @@ fn is_row(line: &str) -> bool {
     cells.len() == 5 && cells[1..].iter().all(|cell| cell.parse::<f64>().is_ok())
 }
 
-/// What is measured, by rows of a table.
+/// The measurements, by rows of a table.
 struct Bill<'a> {
     stack: &'a Stack,
     proxy: Proxy,
@@ -66,7 +66,7 @@ impl Bill<'_> {
         writeln!(self.rows, "{row}").expect("a text takes all");
     }
 
-    /// One sandbox of the API that has handled nothing but what reads nothing. Its start has read once.
+    /// One API sandbox that has only handled a request that reads nothing. Its start has read once.
     async fn fresh(&self, ann: &User<'_>) {
         self.stack.kill_function("PaymentsApi").await;
         assert_eq!(ann.get("/payments/none").await.status, 404);
@@ -100,7 +100,7 @@ async fn requests(bill: &mut Bill<'_>, ann: &User<'_>) {
     account(bill, ann, &paid).await;
 }
 
-/// The event of the payment does not come by itself here.
+/// The payment's event is not delivered automatically here.
 async fn account(bill: &mut Bill<'_>, ann: &User<'_>, paid: &Answer) {
     let id = paid.json()["id"].as_str().expect("an id").to_owned();
     let transaction = id.trim_start_matches("pay_").parse::<uuid::Uuid>().expect("a transaction");
@@ -114,7 +114,7 @@ async fn account(bill: &mut Bill<'_>, ann: &User<'_>, paid: &Answer) {
 
 async fn in_progress(bill: &mut Bill<'_>, ann: &User<'_>) {
     let slow = payment("acct-1", "pm_slow_1500");
-    // Two at once make two sandboxes, which are there for what counts.
+    // Two concurrent requests make two sandboxes, which then exist for the measurements.
     tokio::join!(ann.pay("slow-1", &slow), ann.pay("slow-2", &slow));
     let before = bill.proxy.traffic().requests;
     let duplicate = async {
@@ -140,7 +140,7 @@ async fn unknown(bill: &mut Bill<'_>, ann: &User<'_>) {
     let prevented = "reconciled as prevented, by a retry that then runs: claim, take over, begin again, commit";
     is(bill.add(prevented, ann.pay("prevented", &lost)).await, "201 -");
 
-    // The first run searches for what was abandoned; later ones do not for an hour.
+    // The first run searches for abandoned records; later ones do not for an hour.
     stack.reconcile().await;
     let before = bill.proxy.traffic();
     stack.reconcile().await;
@@ -167,7 +167,7 @@ async fn unknown(bill: &mut Bill<'_>, ann: &User<'_>) {
 
 async fn messages(bill: &mut Bill<'_>) {
     let stack = bill.stack;
-    // The start of a sandbox reads once; it is over with another message.
+    // The start of a sandbox reads once; another message completes it first.
     deliver(stack, &event(1)).await;
     let first = "payment's event, posted in one write: record, two entries, balance";
     bill.add(first, deliver(stack, &event(2))).await;
@@ -188,11 +188,11 @@ async fn messages(bill: &mut Bill<'_>) {
     bill.add(posted, until_posted(sale("term-1", 2))).await;
     let duplicate = "sale without its own record, recognised as a duplicate by the terminal's number";
     bill.add(duplicate, deliver(stack, &sale("term-1", 2))).await;
-    // It comes again in a minute, so nothing is measured after it.
+    // It is delivered again in a minute, so nothing is measured after it.
     bill.add("sale held because an earlier one is missing", deliver(stack, &sale("term-1", 4))).await;
 }
 
-/// Puts a message into the queue, until it has been delivered and is settled or returned.
+/// Puts a message into the queue, and waits until it has been delivered and is settled or returned.
 async fn deliver(stack: &Stack, message: &Value) {
     let lines = || stack.count("\"message_id\"");
     let before = lines();

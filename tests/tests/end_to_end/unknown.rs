@@ -10,7 +10,7 @@ use tests::wait::eventually;
 
 const VISA: &str = "pm_card_visa";
 
-/// Runs the reconciler until it has settled one record so.
+/// Runs the reconciler until it has settled one record with this result.
 async fn reconciled(stack: &Stack, finding: &str) -> Value {
     eventually(&format!("the reconciler finds one {finding}"), || async {
         let report = stack.reconcile().await;
@@ -128,7 +128,7 @@ async fn a_refund_whose_outcome_is_not_known_is_made_once() {
     assert_eq!(ann.balance("acct-1", "EUR", 2).await, 1499);
 }
 
-/// A refund whose client repeats it only after the reconciler has settled it.
+/// A refund whose client retries it only after the reconciler has settled it.
 async fn refund_is_settled(payment_method: &str, finding: &str) {
     let stack = Setup::impatient().start().await;
     let ann = stack.user("ann").await;
@@ -196,7 +196,7 @@ async fn a_refund_that_the_bank_has_not_answered_stays_unknown_until_it_has() {
     assert_eq!(ann.balance("acct-1", "EUR", 2).await, 1499);
 }
 
-/// The card's holder is never asked, so without our cancellation the outcome would stay unknown.
+/// The cardholder is never asked, so without our cancellation the outcome would stay unknown.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_charge_that_waits_for_the_cards_holder_is_cancelled_and_settled_as_declined() {
     let stack = Setup::impatient().start().await;
@@ -213,7 +213,7 @@ async fn a_charge_that_waits_for_the_cards_holder_is_cancelled_and_settled_as_de
     assert!(stack.charges().await.is_empty());
 }
 
-/// The provider as Stripe's own clients see it.
+/// The provider as seen by Stripe's own clients.
 struct Intents {
     url: String,
     client: reqwest::Client,
@@ -227,8 +227,8 @@ impl Intents {
     }
 }
 
-/// Creates the intent that the request would have created at a bank that requires the card's holder: it has the request's
-/// transaction and key, and waits.
+/// Creates the intent that the request would have created at a bank that requires authentication: it has the request's
+/// transaction and key, and waits for the cardholder.
 async fn charges_that_wait(stack: &Stack) -> Intents {
     let client = Tables::of(stack).await.client;
     let records = client.scan().table_name(RECORDS).filter_expression("attribute_exists(subject)").send().await;
@@ -280,7 +280,7 @@ async fn what_was_not_valid_and_never_released_is_prevented_and_the_key_is_free_
     let ann = stack.user("ann").await;
     assert_eq!(ann.get("/payments/none").await.status, 404, "a sandbox is there");
 
-    // As if the sandbox had died: after this number of requests no write arrives.
+    // As if the sandbox had died: after this number of requests, no write arrives.
     let dies_after = |requests| proxy.plan([vec![Fault::None; requests], vec![Fault::LoseRequest; 20]].concat());
     let refunds = "/payments/pay_01935b4a7c0070008000000000000001/refunds";
     for (path, key, body, requests) in
@@ -317,14 +317,14 @@ async fn that_a_record_does_not_say_what_it_is_about_proves_nothing() {
         update.send().await.expect("removed");
     }
 
-    // The reconciler has only the records, and does not take them for payments.
+    // The reconciler has only the records, and does not treat them as payments.
     tests::wait::eventually("their leases are over", || async {
         let report = stack.reconcile().await;
         assert_eq!((&report["prevented"], &report["happened"]), (&json!(0), &json!(0)), "{report}");
         (report["foreign"] == 2).then_some(())
     })
     .await;
-    // A retry knows what it is about; its record is ours because it is found under the client's key.
+    // A retry knows its own subject; the record is ours because it is found under the client's key.
     assert_eq!(ann.pay("charged", &charged).await.problem(), "409 outcome-unknown", "nobody can tell whose it is");
     assert_eq!(stack.charges().await.len(), 1);
     let again = ann.pay("late", &late).await;

@@ -32,7 +32,7 @@ impl Hand {
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A world with a clock that the test sets.
+/// A world whose clock the test sets.
 struct Timed {
     clock: Hand,
     world: World,
@@ -48,7 +48,7 @@ impl Deref for Timed {
 
 impl Timed {
     async fn start() -> Self {
-        // From the real time: the table deletes by its own clock.
+        // Starts at the real time, because the table deletes by its own clock.
         let clock = Hand(Arc::new(AtomicU64::new(SystemClock.now().0)));
         Self { world: World::with_clock(clock.clone()).await, clock }
     }
@@ -73,7 +73,7 @@ impl Timed {
         let Ok(Claimed::Acquired(_)) = self.engine.claim(&self.call(key)).await else { panic!("must acquire") };
     }
 
-    /// Reads the whole table in two segments, some items at a time.
+    /// Scans the whole table in two segments, a few items at a time.
     async fn scanned(&self) -> Scanned {
         let mut all = Scanned::default();
         for segment in 0..2 {
@@ -107,7 +107,7 @@ async fn unknown_records_are_listed_oldest_first_page_by_page_and_settled_ones_a
     for (number, name) in names.iter().enumerate() {
         world.ends_with(name, Verdict::Unknown("no answer".into())).await;
         world.ends_with(&format!("settled-{number}"), Verdict::Success(1)).await;
-        // Several of one moment, too.
+        // Several with the same start time, too.
         if number % 3 == 0 {
             world.clock.advance(Duration::from_millis(1));
         }
