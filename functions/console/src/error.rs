@@ -12,10 +12,10 @@ use crate::auth::Denied;
 use crate::format;
 use crate::request_log::LogSummary;
 
-/// Why something was not shown or not done. Nothing was changed, unless the detail says otherwise.
+/// Why something was not shown or not done. Nothing was changed, unless the detail states otherwise.
 ///
-/// As a response it is a problem document; on the routes of pages, the layer in [`page::error`](crate::page) turns it
-/// into a page.
+/// As a response it is a problem document; on page routes, the layer in [`page::error`](crate::page) turns it into a
+/// page.
 #[derive(Clone, Debug)]
 pub(crate) struct ConsoleError {
     pub(crate) status: StatusCode,
@@ -24,7 +24,7 @@ pub(crate) struct ConsoleError {
     pub(crate) detail: String,
     /// Invalid fields, with what is wrong with each.
     pub(crate) fields: Vec<FieldProblem>,
-    /// How the record has changed, where that is the reason.
+    /// How the record has changed, if that is the reason.
     pub(crate) change: Option<Box<RecordChange>>,
     /// The failure, for the log.
     pub(crate) source: Option<String>,

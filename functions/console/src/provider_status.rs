@@ -15,13 +15,13 @@ use crate::state::Console;
 
 #[derive(Clone, Debug)]
 pub(crate) enum ProviderAnswer {
-    /// What it has under the transaction id.
+    /// The provider's status for the transaction id.
     Status(ProviderStatus),
     /// A tombstone holds the request's idempotency key: it did not happen and no longer can.
     Prevented,
-    /// It has nothing, and a tombstone could not be put under the key; why.
+    /// The provider has nothing, and a tombstone could not be put under the key, for this reason.
     NotPrevented(String),
-    /// It gave no answer; why.
+    /// The provider gave no answer, for this reason.
     None(String),
 }
 

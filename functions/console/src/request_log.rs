@@ -1,6 +1,7 @@
-//! The log line of a request, with the fields of the library's own.
+//! The log line of a request, with the same fields as the library's lines.
 //!
-//! It never has the actor, the reason or the evidence. They are in the audit, under the `requestId` of the line's span.
+//! It never contains the actor, the reason or the evidence. Those are in the audit, under the `requestId` of the line's
+//! span.
 
 use std::convert::Infallible;
 use std::time::Instant;
@@ -18,7 +19,7 @@ use crate::auth::{Actor, Role};
 use crate::format;
 use crate::record::{id_of, short};
 
-/// What the log says about a request. Its handler adds it to the response.
+/// The handler's part of a request's log line, which it adds to the response.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct LogSummary {
     outcome: Option<LogOutcome>,

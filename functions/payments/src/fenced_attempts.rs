@@ -35,7 +35,7 @@ impl FencedAttempts {
             None => "gone".to_owned(),
         };
         AuditEntry {
-            // The same for a repeat of this write, and another for every other attempt.
+            // The same for a retry of this write, and different for every other attempt.
             id: Uuid::from_u128(late.transaction.uuid().as_u128() ^ u128::from(late.attempt)),
             at: at.0,
             kind: AuditKind::FencedAttempt,

@@ -8,7 +8,7 @@ use crate::record::subject::SubjectSummary;
 use crate::records::own_operation;
 use crate::state::Console;
 
-/// A record, and everything that belongs to it.
+/// A record with everything related to it.
 #[derive(Debug)]
 pub(crate) struct Details {
     pub(crate) record: Record,

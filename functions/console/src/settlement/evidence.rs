@@ -9,11 +9,11 @@ use crate::error::ConsoleError;
 use crate::provider_status::ProviderAnswer;
 use crate::state::Console;
 
-/// What an answer of the provider means for an action.
+/// What the provider's answer means for an action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Weight {
     Supports,
-    /// Evidence against it, or it may still become that.
+    /// There is evidence against it, or there may still be.
     Contradicts,
     Inconclusive,
 }
@@ -26,7 +26,7 @@ pub(crate) struct ProviderCheck {
     pub(crate) is_evidence: bool,
 }
 
-/// How often, and after which pause, a tombstone is tried under a key in use: perhaps another click puts one there.
+/// How often, and after which pause, a tombstone is tried under a key in use: another click may put one there.
 const TRIES: usize = 3;
 const PAUSE: Duration = Duration::from_millis(300);
 
@@ -91,9 +91,9 @@ impl Console {
         not_contradicted(record, action, answer)
     }
 
-    /// Like [`check`](Self::check), for an action that is confirmed. Whether something happened at the provider is one
-    /// question; whether it still can is another: a frozen request may be sent an hour later. So before a record is
-    /// settled as failed or released, a tombstone is put under the request's idempotency key.
+    /// Like [`check`](Self::check), for an action that is being confirmed. Whether something happened at the provider
+    /// is one question; whether it can still happen is another: a frozen request may be sent an hour later. So before a
+    /// record is settled as failed or released, a tombstone is put under the request's idempotency key.
     pub(crate) async fn check_and_prevent(
         &self,
         record: &Record,

@@ -12,7 +12,7 @@ use crate::records::own_operation;
 use crate::settlement::evidence::Weight;
 use crate::state::Console;
 
-/// What a person or a script sends. The action decides which fields count.
+/// The input of a person or a script. The action determines which fields are used.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct SettlementForm {
@@ -27,7 +27,7 @@ pub(crate) struct SettlementForm {
 }
 
 impl Console {
-    /// Checks what an operator has sent, and stores it as a preview.
+    /// Validates the input, and stores it as a preview.
     pub(crate) async fn preview(
         &self,
         actor: &Actor,

@@ -1,4 +1,4 @@
-//! Against a small HTTP server of this process: what goes over the wire, and what each answer means.
+//! Tests against a small HTTP server in this process: what is sent, and what each reply means.
 
 use serde_json::{Value, json};
 use tokio::{
@@ -16,11 +16,11 @@ const CONNECT: Duration = Duration::from_secs(2);
 const TIMEOUT: Duration = Duration::from_secs(5);
 const TRANSACTION: TransactionId = samples::transaction(0x0193_5b4a_7c00_7000_8000_0000_0000_0001);
 
-/// What the server does with the one request that it takes.
+/// The server's reaction to the only request that it accepts.
 enum Reply {
     /// Sends these bytes, then closes.
     Bytes(String),
-    /// Sends these bytes (perhaps none), then neither answers nor closes.
+    /// Sends these bytes (perhaps none), then neither replies nor closes.
     Silence(String),
 }
 
@@ -36,7 +36,7 @@ fn error(status: &str, kind: &str, code: &str) -> Reply {
     answer(status, &json!({"error": {"type": kind, "code": code, "message": "Because.", "param": "amount"}}))
 }
 
-/// Takes one request, replies, and hands the request over. A second connection would be refused, so a repeat shows.
+/// Accepts one request, replies, and returns the request. A second connection is refused, so a retry would be detected.
 async fn serve(reply: Reply) -> (Provider, JoinHandle<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let provider = Provider::new(&format!("http://{}/", listener.local_addr().unwrap()), "sk_test_1", CONNECT).unwrap();
@@ -56,7 +56,7 @@ async fn serve(reply: Reply) -> (Provider, JoinHandle<String>) {
     (provider, request)
 }
 
-/// Takes as many requests as there are replies, each on a connection of its own.
+/// Accepts as many requests as there are replies, each on its own connection.
 async fn serve_each(replies: Vec<(&'static str, Value)>) -> (Provider, JoinHandle<Vec<String>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let provider = Provider::new(&format!("http://{}/", listener.local_addr().unwrap()), "sk_test_1", CONNECT).unwrap();

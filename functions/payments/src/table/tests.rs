@@ -1,4 +1,4 @@
-//! Against an embedded DynamoDB: what is written is read back, and every condition holds.
+//! Tests on an embedded DynamoDB: written items are read back, and every condition holds.
 
 use aws_sdk_dynamodb::{
     config::{BehaviorVersion, Credentials, Region},
@@ -19,7 +19,7 @@ fn random() -> TransactionId {
     samples::transaction(Uuid::now_v7().as_u128())
 }
 
-/// A table of its own, on a DynamoDB of its own, in memory.
+/// A table of its own, in a separate in-memory DynamoDB.
 pub(super) async fn table() -> Table {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -45,7 +45,7 @@ pub(super) async fn table() -> Table {
     Table::new(client, NAME)
 }
 
-/// Commits as a caller would; tells which write was refused, and which item was in its way.
+/// Commits like a caller. Returns which write was refused, and which item broke its condition.
 pub(super) async fn commit(table: &Table, writes: Vec<TransactWriteItem>) -> Result<(), Vec<Option<String>>> {
     let Err(error) = table.client.transact_write_items().set_transact_items(Some(writes)).send().await else {
         return Ok(());
@@ -324,7 +324,7 @@ async fn the_two_entries_of_an_event_are_found_once_it_is_posted() {
     assert!(entries[1].account.starts_with("provider:clearing#"), "{entries:?}");
 }
 
-/// A payment of its own, made and posted.
+/// A payment with its own owner and account, made and posted.
 async fn paid(table: &Table, id: u128, owner: &str, account: &str, currency: &str) -> Payment {
     let id = samples::transaction(id);
     let payment = Payment::new(id, samples::principal(owner), &request(account, 1, currency), "pi_1".into(), 0);
@@ -333,7 +333,7 @@ async fn paid(table: &Table, id: u128, owner: &str, account: &str, currency: &st
     payment
 }
 
-/// Whose an account is, as somebody hears who asks.
+/// The owner of an account, as a request for the account determines it.
 async fn owner(table: &Table, account: &str) -> Option<PrincipalDigest> {
     let account = table.account(&AccountId::parse(account).unwrap()).await.unwrap().expect("something was posted");
     match table.owner(&account.account).await.unwrap() {
@@ -357,14 +357,14 @@ async fn an_account_is_of_who_first_paid_into_it_and_stays_so_once_asked_for() {
     paid(&table, 7, "bob", "acct_1", "USD").await;
     let seen = table.account(&AccountId::parse("acct_1").unwrap()).await.unwrap().unwrap();
     assert_eq!(owner(&table, "acct_1").await, Some(samples::principal("alice")));
-    // Posted late, and made earlier: once somebody has asked, it moves nothing.
+    // Posted late, and made earlier: after the first request, the owner stays.
     paid(&table, 4, "bob", "acct_1", "JPY").await;
     assert_eq!(owner(&table, "acct_1").await, Some(samples::principal("alice")));
-    // Of two who ask at once, the later writer gets what the first one wrote.
+    // Of two concurrent requests, the later writer gets what the first one wrote.
     let other = Account { opened_by: Some(PaymentId::of(samples::transaction(4))), ..seen };
     assert_eq!(table.appoint(&other).await.unwrap(), Some(samples::principal("alice")));
 
-    // Nobody has asked yet: the earlier payment counts, in whichever currency and order it is posted.
+    // Without any request so far, the earlier payment counts, in whichever currency and order it is posted.
     paid(&table, 9, "alice", "acct_2", "EUR").await;
     paid(&table, 8, "bob", "acct_2", "JPY").await;
     assert_eq!(owner(&table, "acct_2").await, Some(samples::principal("bob")));

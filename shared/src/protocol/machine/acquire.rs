@@ -1,4 +1,4 @@
-//! From the first look to a claim: look, decide, write, and look again where another call was faster.
+//! Acquisition of a claim: read, decide, write, and read again if another call was faster.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::protocol::{
 };
 
 impl Machine {
-    /// Answers from what this process remembers, if that is a replay or a mismatch: a settled record does not change.
+    /// Answers from this process's cache if that gives a replay or a mismatch: a settled record does not change.
     pub(super) fn recalled(&mut self, found: Option<Arc<Record>>, now: EpochMs) -> Stage {
         let Some(record) = found else { return self.look(None, now) };
         match decide(Some(&record), &self.request, now) {
@@ -26,7 +26,7 @@ impl Machine {
         }
     }
 
-    /// Decides what to do about what was found.
+    /// Decides what to do about the record that was found.
     pub(super) fn look(&mut self, found: Option<&Record>, now: EpochMs) -> Stage {
         if self.rounds_left == 0 {
             return Stage::Done(End::Contended);
@@ -48,7 +48,7 @@ impl Machine {
             }
             (Decision::InProgress(lease), Mode::Claim { .. }) => self.wait(lease, now),
             (Decision::InProgress(lease), Mode::SingleWrite) => Stage::Done(End::InProgress(lease.since(now))),
-            // A lock is never settled, and its requests are all the same. What is reconciled must be open to that.
+            // A lock is never settled, and all its requests are equal. A record that is reconciled must be open.
             (Decision::Reconcile(_), Mode::Lock { .. })
             | (Decision::Begin(_) | Decision::Acquired(_), Mode::Reconcile)
             | (
@@ -58,8 +58,8 @@ impl Machine {
         }
     }
 
-    /// The time at which to look at what was found: now, or the end of a lock's lease if no clock that is right can have
-    /// given it. It would block the lock for as long as that clock is ahead; the fence stops its holder.
+    /// The time to compare the lease with: now, or the end of a lock's lease if only a wrong clock can have written
+    /// it. Such a lease would block the lock for as long as that clock is ahead; the fence stops its holder.
     fn seen_at(&mut self, found: Option<&Record>, now: EpochMs) -> EpochMs {
         match (self.mode, found.and_then(Record::holder)) {
             (Mode::Lock { lease }, Some(holder)) if holder.lease > now.plus(lease * 2) => {
@@ -84,7 +84,7 @@ impl Machine {
         }
     }
 
-    /// After a pause: waits on while the call still runs. It reads, which costs a fraction of a refused claim.
+    /// Called after a pause: keeps waiting while the other call runs. A read costs a fraction of a refused claim.
     pub(super) fn looked_again(&mut self, lease: EpochMs, found: Option<&Record>, now: EpochMs) -> Stage {
         match decide(found, &self.request, now) {
             Decision::InProgress(_) => self.wait(lease, now),
@@ -125,8 +125,8 @@ impl Machine {
         }
     }
 
-    /// The reply to a claim was lost. The caller hears that nothing ran, and asks again: so the claim is given up, as far
-    /// as that can be done.
+    /// The reply to a claim was lost. The caller learns that nothing ran and retries, so the claim is given up as far
+    /// as possible.
     pub(super) fn give_up(&self, claim: Write, now: EpochMs) -> Stage {
         let end = match self.mode {
             Mode::Lock { .. } => Some(release(claim.record, self.request.owner, self.expiration(now), now)),
@@ -146,7 +146,7 @@ pub(super) fn hold(claim: Claim) -> Stage {
     }
 }
 
-/// Answers from a settled record, of which a long answer is fetched first.
+/// Answers from a settled record; a long answer is read first.
 pub(super) fn replay(record: Box<Record>, resolution: Resolution, after_run: bool) -> Stage {
     match record.settled().map(|(_, settled)| &settled.response) {
         Some(Response::Parts(parts)) => Stage::Fetching { parts: *parts, record, resolution, after_run },
@@ -174,7 +174,7 @@ pub(super) fn not_fetched(record: &Record, after_run: bool) -> Stage {
     }))
 }
 
-/// Makes an uncertain record visible as UNKNOWN, unless it is so already. Nothing runs without evidence.
+/// Marks an uncertain record as UNKNOWN, unless it already is. Nothing runs without evidence.
 fn mark(takeover: Write) -> Stage {
     match is_marked(&takeover.condition) {
         true => Stage::Done(End::Unknown(takeover.record.transaction)),
@@ -182,7 +182,7 @@ fn mark(takeover: Write) -> Stage {
     }
 }
 
-/// Whether the record that the takeover saw is UNKNOWN already, and nobody's.
+/// Whether the record that the takeover found is already UNKNOWN and has no holder.
 fn is_marked(condition: &Condition) -> bool {
     match condition {
         Condition::Unchanged(seen) => seen.status == Status::Unknown && seen.owner.is_none(),

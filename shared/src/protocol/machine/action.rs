@@ -1,67 +1,67 @@
-//! What a call wants done.
+//! The actions of a call.
 
 use super::End;
 use crate::protocol::{EpochMs, Record, RecordId, Write};
 
-/// What is to be done next. Each is answered by the [input](super::Input) that it names.
+/// The next action. Each one is answered by the [input](super::Input) that it names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action<'a> {
-    /// Look whether this process remembers the settled record: [`Recalled`](super::Input::Recalled).
+    /// Look up the settled record in this process's cache: [`Recalled`](super::Input::Recalled).
     Recall(&'a RecordId),
-    /// Wait a little, at most until then: [`Elapsed`](super::Input::Elapsed).
+    /// Wait a little, at most until this time: [`Elapsed`](super::Input::Elapsed).
     Wait {
-        /// The latest time to look again.
+        /// The latest time to read again.
         until: EpochMs,
     },
     /// Read the record: [`Read`](super::Input::Read) or [`NotRead`](super::Input::NotRead).
     Read(&'a RecordId),
-    /// Read the parts of an answer that is stored beside its record: [`Parts`](super::Input::Parts) or
+    /// Read the parts of an answer that is stored next to its record: [`Parts`](super::Input::Parts) or
     /// [`NotRead`](super::Input::NotRead).
     ReadParts(&'a Record, u32),
-    /// Write under the condition, with the effects of the attempt if the [purpose](Purpose::carries_effects) says so:
-    /// [`Written`](super::Input::Written).
+    /// Write under the condition, together with the attempt's effects if the [purpose](Purpose::carries_effects)
+    /// requires it: [`Written`](super::Input::Written).
     Write {
         /// The record and the condition.
         write: &'a Write,
-        /// What it is for.
+        /// The purpose of the write.
         purpose: Purpose,
     },
-    /// Run the attempt of this record: [`Ran`](super::Input::Ran). While a lock is held also
+    /// Run the attempt of this record: [`Ran`](super::Input::Ran). While a lock is held, also
     /// [`Renew`](super::Input::Renew).
     Run(&'a Record),
-    /// Ask the resolver what became of the operation: [`Evidence`](super::Input::Evidence).
+    /// Call the resolver for evidence: [`Evidence`](super::Input::Evidence).
     Resolve(&'a Record),
     /// Draw an owner token for the next round: [`Token`](super::Input::Token).
     Draw,
-    /// Nothing: this is how the call ended.
+    /// Nothing: the call has ended in this way.
     Done(&'a End),
 }
 
-/// What a write is for.
+/// The purpose of a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Purpose {
     /// To claim the record.
     Claim,
     /// To make an uncertain record UNKNOWN, for others to reconcile.
     Mark,
-    /// To go on after evidence, as a further attempt.
+    /// To continue after evidence, as a further attempt.
     Restart,
     /// To hold a lock for another lease.
     Renew,
     /// To settle, with the effects.
     Commit,
-    /// To put the settled record without a claim, with the effects.
+    /// To write the settled record without a claim, with the effects.
     Settle,
-    /// As [`Settle`](Self::Settle), without the effects: they were applied before.
+    /// Like [`Settle`](Self::Settle), without the effects: they have already been applied.
     SettleAlone,
-    /// To release.
+    /// To release the claim.
     Release,
-    /// To release after evidence, with the effects.
+    /// To release the record after evidence, with the effects.
     Reopen,
-    /// To make UNKNOWN what may have happened, and to find out what became of a commit without a reply.
+    /// To make the record UNKNOWN, or to find out whether a commit without a reply took effect.
     Abandon,
-    /// To give up a claim whose reply was lost. Worth trying, and no reason to keep the caller waiting: whatever comes of
-    /// it, the call ends.
+    /// To give up a claim whose reply was lost. The call ends whatever the result is, so the caller does not wait long
+    /// for it.
     GiveUp,
 }
 

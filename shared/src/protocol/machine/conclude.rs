@@ -1,4 +1,4 @@
-//! From a held claim to an answer: commit, release or abandon, and what became of that.
+//! The end of a claim: commit, release or abandon, and the result of that.
 
 use std::sync::Arc;
 
@@ -15,7 +15,8 @@ impl Machine {
         self.too_late = matches!(ran, Ran::NotBegun);
         match ran {
             Ran::Settled(resolution, settled) => self.commit(claim, resolution, settled, false, now),
-            // One attempt cannot speak for another. Of a lock nothing is settled, so nothing is uncertain.
+            // This attempt knows nothing about an earlier one. A lock is never settled, so nothing about it is
+            // uncertain.
             Ran::NotExecuted | Ran::NotBegun if claim.follows_uncertain && !self.is_lock() => {
                 self.abandon(claim, false, now)
             }
@@ -77,7 +78,7 @@ impl Machine {
         }
     }
 
-    /// Abandons after a write of which it is not certain that it did not take effect, and so finds out.
+    /// Abandons after a write that may or may not have taken effect, and thereby finds out.
     fn find_out(&self, claim: Box<Claim>, made: Box<Write>, by_evidence: bool, now: EpochMs) -> Stage {
         let abandon = Box::new(abandon(claim.record.clone(), self.request.owner, now));
         Stage::FindingOut { claim, made, abandon, by_evidence }
@@ -104,7 +105,7 @@ impl Machine {
         }
     }
 
-    /// A write that settles or reopens took effect.
+    /// A write that settles or reopens the record took effect.
     fn took_effect(&mut self, write: Write, by_evidence: bool) -> Stage {
         let Some((resolution, _)) = write.record.settled() else {
             self.events.push(Event::Prevented);
@@ -121,14 +122,14 @@ impl Machine {
     pub(super) fn released(&mut self, claim: Box<Claim>, release: Box<Write>, again: bool, reply: Reply) -> Stage {
         match reply {
             Reply::Applied | Reply::Recognised | Reply::EffectRefused(..) => self.ends(End::NotExecuted),
-            // Whoever took it over decides now. We executed nothing, so there is nothing to audit.
+            // The call that took it over decides now. This one executed nothing, so there is nothing to audit.
             Reply::Refused(_) => {
                 if !self.is_lock() {
                     self.events.push(Event::ReleasedTooLate);
                 }
                 self.ends(End::NotExecuted)
             }
-            // Otherwise the key is blocked until the lease is over.
+            // Otherwise the key would be blocked until the lease ends.
             Reply::Lost if !again => Stage::Releasing { claim, release, again: true },
             Reply::NotApplied | Reply::Lost if self.is_lock() => self.failed(Failure::StoreUnavailable),
             Reply::NotApplied | Reply::Lost => self.failed(Failure::NotRecorded(claim.record.transaction)),
@@ -159,7 +160,7 @@ impl Machine {
         self.ends(End::Unknown(claim.record.transaction))
     }
 
-    /// The claim was taken over: the answer is what the record says, never what we would have said.
+    /// The claim was taken over: the answer is that of the record, never this call's own.
     fn fenced(
         &mut self,
         claim: Claim,
@@ -189,8 +190,8 @@ impl Machine {
 
     // --- after evidence that it was prevented
 
-    /// Goes on to run. It carries no effects: its condition holds again after it, so a repeat of the request would apply
-    /// them twice.
+    /// Continues with a run. This write carries no effects: its condition still holds after it, so a repetition of the
+    /// request would apply them twice.
     fn restart(&self, claim: Box<Claim>, transaction: TransactionId, now: EpochMs) -> Stage {
         let holder = Holder { owner: self.request.owner, lease: self.request.lease };
         let restart = Box::new(restart(claim.record.clone(), holder, transaction, now));
@@ -210,7 +211,7 @@ impl Machine {
         }
     }
 
-    /// Releases for a later call to begin.
+    /// Releases the record, for a later call to begin.
     fn reopen(&self, claim: Box<Claim>, transaction: TransactionId, now: EpochMs) -> Stage {
         let (record, expiration) = (claim.record.clone(), self.expiration(now));
         let reopen = Box::new(reopen(record, self.request.owner, transaction, expiration, now));
@@ -225,7 +226,7 @@ impl Machine {
                 self.events.push(Event::EffectRefused(index));
                 self.find_out(claim, reopen, true, now)
             }
-            // If it took effect, this is refused; else the record is free to be reconciled again.
+            // If it took effect, this is refused; otherwise the record can be reconciled again.
             Reply::NotApplied | Reply::Lost => {
                 Stage::GivingUp(Box::new(abandon(claim.record, self.request.owner, now)))
             }
@@ -254,7 +255,7 @@ impl Machine {
         match reply {
             Reply::Applied | Reply::Recognised => self.took_effect(*settle, false),
             Reply::Refused(found) => Stage::Drawing(found),
-            // Once more, without them: the record then answers the next duplicate.
+            // Once more, without the effects: the record then answers the next duplicate.
             Reply::EffectRefused(_, EffectRefusal::AppliedBefore) if with_effects => {
                 Stage::Settling { settle, with_effects: false }
             }

@@ -1,4 +1,4 @@
-//! How a call ends.
+//! The ends of a call.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,25 +12,26 @@ pub enum End {
     Executed(Arc<Record>, Resolution),
     /// An earlier call is settled, and its whole answer is in this record.
     Replayed(Arc<Record>, Resolution),
-    /// As [`Replayed`](Self::Replayed), from what this process remembers.
+    /// Like [`Replayed`](Self::Replayed), from this process's cache.
     Recalled(Arc<Record>, Resolution),
     /// This call ran and executed nothing.
     NotExecuted,
-    /// Another call is running, for so long at most.
+    /// Another call is running, for at most this long.
     InProgress(Duration),
-    /// Others were faster each time, so one of them makes progress.
+    /// Concurrent calls were faster in every round, so one of them makes progress.
     Contended,
     /// The key was used for another request.
     Mismatch,
-    /// What an effect is about was used for something else. Nothing was written.
+    /// The subject of an effect was already used for something else. Nothing was written.
     Conflict,
-    /// Whether it happened is not known.
+    /// It is not known whether it happened.
     Unknown(TransactionId),
     /// A reconciliation released the record: the next call with its key runs.
     Reopened,
-    /// A reconciliation had nothing to do, or a lock was taken over: somebody else holds the record or has settled it.
+    /// A reconciliation had nothing to do, or a lock was taken over: another process holds the record or has settled
+    /// it.
     NotOpen,
-    /// It could not be done, or is not known.
+    /// It could not be done, or its result is not known.
     Failed(Failure),
 }
 
@@ -41,7 +42,7 @@ pub enum Failure {
     StoreUnavailable,
     /// Too little time is left. Nothing ran.
     DeadlineAtHand,
-    /// It ran or was resolved under this transaction id, but what came of it could not be recorded or read.
+    /// It ran or was resolved under this transaction id, but the result could not be recorded or read.
     NotRecorded(TransactionId),
     /// The condition of this effect did not hold. Nothing was written.
     EffectRefused(usize),

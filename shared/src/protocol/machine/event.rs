@@ -1,13 +1,13 @@
-//! What happened in a call, for metrics and logs.
+//! Events of a call, for metrics and logs.
 
 use std::time::Duration;
 
 use crate::protocol::{Record, Resolution};
 
-/// What happened in a call.
+/// An event of a call.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Event {
-    /// A claim was made over one whose outcome is uncertain.
+    /// The call claimed a record whose outcome is uncertain.
     TookOver,
     /// The record became UNKNOWN.
     EnteredUnknown,
@@ -15,27 +15,28 @@ pub enum Event {
     Fenced(Box<FencedClaim>),
     /// The claim had been taken over: a release was refused.
     ReleasedTooLate,
-    /// The store did not say whether it committed.
+    /// The store did not answer whether the commit took effect.
     CommitUnanswered,
-    /// The condition of this effect did not hold, which leaves the outcome unknown.
+    /// The condition of this effect did not hold, so the outcome is unknown.
     EffectRefused(usize),
-    /// Evidence settled the record as this.
+    /// Evidence settled the record with this resolution.
     Resolved(Resolution),
-    /// Evidence says that it cannot happen any more.
+    /// There is evidence that it cannot happen any more.
     Prevented,
-    /// The record is as unknown as before, or somebody else settled it meanwhile.
+    /// The outcome is still unknown, or another process settled the record meanwhile.
     NotResolved,
-    /// The lease of a lock ends so much later than any that this lock gives: its clock was ahead. It is taken over.
+    /// The lease of a lock was ignored, because it ended this much later than any that this lock gives: its clock was
+    /// ahead.
     LeaseIgnored(Duration),
 }
 
-/// What is known of a claim that was fenced.
+/// What is known about a fenced claim.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct FencedClaim {
     /// The record as the late owner had claimed it.
     pub late: Record,
-    /// The record as it is now; nothing if it is gone.
+    /// The record as it is now; `None` if it is gone.
     pub found: Option<Record>,
-    /// What the late owner would have settled it as; nothing if it did not know.
+    /// The resolution that the late owner tried to record; `None` if it did not know the outcome.
     pub resolution: Option<Resolution>,
 }

@@ -1,27 +1,27 @@
-//! What came of an action.
+//! The results of actions.
 
 use std::sync::Arc;
 
 use crate::protocol::{EpochMs, OwnerToken, Record, Resolution, Settled, TransactionId};
 
-/// What came of the last [action](super::Action).
+/// The result of the last [action](super::Action).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Input {
-    /// What this process remembers.
+    /// The cached record, if any.
     Recalled(Option<Arc<Record>>),
     /// Some time has passed.
     Elapsed,
-    /// What is stored.
+    /// The stored record, if any.
     Read(Option<Box<Record>>),
-    /// The whole answer; nothing if a part of it is missing or was written with another record.
+    /// The whole answer; `None` if a part of it is missing or was written with another record.
     Parts(Option<Vec<u8>>),
     /// The store did not answer the read.
     NotRead,
-    /// What became of the write.
+    /// The result of the write.
     Written(Reply),
     /// How the run ended.
     Ran(Ran),
-    /// A lock is to be held until then.
+    /// A lock is to be extended.
     Renew {
         /// The end of the new lease.
         lease: EpochMs,
@@ -32,35 +32,35 @@ pub enum Input {
     Token(OwnerToken),
 }
 
-/// What became of a write, as far as the store says.
+/// The result of a write, as far as the store reports it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Reply {
     /// It took effect now.
     Applied,
-    /// It had taken effect before: the reply to our own write was lost, and the repeat found it (guarantee G4).
+    /// It had already taken effect: the reply to our own write was lost, and its repetition found it (guarantee G4).
     Recognised,
-    /// The condition did not hold. This is what is stored instead.
+    /// The condition did not hold. Contains the stored record, if any.
     Refused(Option<Box<Record>>),
     /// The condition of this effect did not hold. Nothing was written.
     EffectRefused(usize, EffectRefusal),
     /// Certainly nothing was written.
     NotApplied,
-    /// Whether it took effect is not known.
+    /// It is not known whether it took effect.
     Lost,
 }
 
-/// What it means that the condition of an effect did not hold.
+/// The meaning of an effect's failed condition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum EffectRefusal {
-    /// The effects have been applied before, under another record or one that has expired. The record is settled
-    /// without them.
+    /// The effects have already been applied, under another record or an expired one. The record is settled without
+    /// them.
     AppliedBefore,
-    /// They cannot be applied yet: something else must happen before. Nothing is recorded.
+    /// They cannot be applied yet, because something else must happen first. Nothing is recorded.
     NotYet,
-    /// What they are about, a sequence number for example, was used before for something else. Nothing is recorded;
-    /// people must see it.
+    /// Their subject, a sequence number for example, was already used for something else. Nothing is recorded;
+    /// operators must see it.
     Conflict,
-    /// Neither: an error.
+    /// None of these: an error.
     Unexpected,
 }
 
@@ -71,9 +71,9 @@ pub enum Ran {
     Settled(Resolution, Settled),
     /// Nothing was executed.
     NotExecuted,
-    /// It did not begin: too little time is left.
+    /// It did not begin, because too little time was left.
     NotBegun,
-    /// Whether anything was executed is not known.
+    /// It is not known whether anything was executed.
     Unknown,
 }
 
@@ -82,7 +82,7 @@ pub enum Ran {
 pub enum Proof {
     /// It happened, or was refused for good.
     Settled(Resolution, Settled),
-    /// It did not happen and cannot happen any more. What runs from now on runs under this new transaction id.
+    /// It did not happen and cannot happen any more. Later runs use this new transaction id.
     Prevented(TransactionId),
     /// None of these is certain.
     Unclear,

@@ -1,9 +1,9 @@
-//! What a call waits for.
+//! The stages of a call.
 
 use super::{Action, End, Purpose};
 use crate::protocol::{ClaimRequest, EpochMs, Record, Resolution, Write};
 
-/// What a call waits for. Each stage names the one action that is to be done in it.
+/// The stage of a call. Each stage has exactly one action.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Stage {
     Recalling,
@@ -17,21 +17,21 @@ pub(super) enum Stage {
     Marking(Box<Write>),
     Claiming(Box<Write>),
     GivingUp(Box<Write>),
-    /// A claim is held: it runs.
+    /// A claim is held, and the operation runs.
     Held(Box<Claim>),
     Renewing {
         claim: Box<Claim>,
         extend: Box<Write>,
     },
-    /// A claim is held as UNKNOWN: evidence is looked for.
+    /// A claim is held as UNKNOWN, and the resolver looks for evidence.
     Resolving(Box<Claim>),
     Committing {
         claim: Box<Claim>,
         commit: Box<Write>,
         by_evidence: bool,
     },
-    /// What settles or reopens may or may not have been made. The abandon is refused if it was, and otherwise keeps a
-    /// delayed request from taking effect later.
+    /// A settling or reopening write may or may not have taken effect. The abandon is refused if it did; otherwise it
+    /// prevents a delayed request from taking effect later.
     FindingOut {
         claim: Box<Claim>,
         made: Box<Write>,
@@ -56,13 +56,13 @@ pub(super) enum Stage {
         claim: Box<Claim>,
         reopen: Box<Write>,
     },
-    /// In single-write mode: it runs, and will write this.
+    /// In single-write mode: the operation runs, and this write follows.
     Beginning(Box<Write>),
     Settling {
         settle: Box<Write>,
         with_effects: bool,
     },
-    /// In single-write mode: this was found instead, and the next write is another one, with a token of its own.
+    /// In single-write mode: this record was found instead, and the next write needs a new token.
     Drawing(Option<Box<Record>>),
     Fetching {
         record: Box<Record>,

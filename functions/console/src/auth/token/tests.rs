@@ -1,4 +1,4 @@
-//! With an issuer of our own, whose keys are read over a socket.
+//! Tests with an issuer of our own, whose keys are read over a socket.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -20,14 +20,14 @@ use super::*;
 const ISSUER: &str = "https://issuer.example";
 const HOUR: Duration = Duration::from_secs(60 * 60);
 
-/// When the tests take place, in seconds.
+/// The time at which the tests take place, in epoch seconds.
 const NOW: u64 = 2_000_000_000;
 
 struct Issuer {
     key: EncodingKey,
     published: Arc<Mutex<String>>,
     asked: Arc<AtomicUsize>,
-    /// It takes requests, and answers none.
+    /// Whether it accepts requests without answering them.
     hangs: Arc<AtomicBool>,
     hand: Hand,
     url: String,
@@ -80,7 +80,7 @@ impl Issuer {
         self.hand.0.fetch_add(u64::try_from(time.as_millis()).unwrap(), Ordering::SeqCst);
     }
 
-    /// Waits until it was asked so often.
+    /// Waits until it has received this many requests.
     async fn until_asked(&self, times: usize) {
         while self.asked() < times {
             tokio::task::yield_now().await;
@@ -248,7 +248,7 @@ async fn a_token_that_the_issuer_did_not_sign_with_rsa_is_not_valid() {
     let tokens = issuer.tokens();
     let good = issuer.sign(&claims());
     let (body, _) = good.rsplit_once('.').unwrap();
-    // The public key as a shared secret: what a checker falls for that lets the token choose its algorithm.
+    // The public key as a shared secret: an attack on verifiers that let the token choose the algorithm.
     let modulus = serde_json::from_str::<Value>(&issuer.published.lock().unwrap()).unwrap()["keys"][0]["n"].clone();
     let secret = EncodingKey::from_secret(modulus.as_str().unwrap().as_bytes());
     let confused = sign_by(Algorithm::HS256, &secret, Some("first"), &claims());

@@ -1,4 +1,4 @@
-//! What a search at the provider means, and what it does not.
+//! What a search at the provider proves, and what it does not.
 
 use super::*;
 use crate::Currency;
@@ -19,7 +19,7 @@ fn tombstone_of(transaction: TransactionId) -> Value {
     json!({"tombstone": "true", "transaction": transaction.to_string()})
 }
 
-/// A saved result: of an earlier request under the key, with the same parameters.
+/// A saved result of an earlier request with the same key and parameters.
 fn replayed(status: &str, body: &Value) -> Reply {
     let body = body.to_string();
     let length = body.len();
@@ -230,7 +230,7 @@ async fn the_saved_failure_of_a_tombstone_holds_the_key_all_the_same() {
     let (provider, _sent) = serve(replayed("500 Internal Server Error", &failure)).await;
     prevent(&provider, MADE_MS).await.unwrap();
 
-    // Not saved, so perhaps nothing has the key.
+    // Not saved, so the key may be unused.
     let (provider, _sent) = serve(answer("500 Internal Server Error", &failure)).await;
     assert!(matches!(prevent(&provider, MADE_MS).await, Err(ProviderError::Unknown { .. })));
 }

@@ -1,4 +1,4 @@
-//! Against an embedded DynamoDB.
+//! Tests on an embedded DynamoDB.
 
 use super::super::audit::tests::{entry, preview};
 use super::super::tests::{commit, table};
@@ -7,7 +7,7 @@ use crate::AuditFilter;
 
 const NOW: u64 = 1_795_494_059_250;
 
-/// An approval that was asked for by a preview of olga's.
+/// An approval that was requested from a preview by the operator olga.
 async fn requested(table: &Table, now: u64) -> (Preview, Approval) {
     let preview = preview(now);
     table.store_preview(&preview).await.unwrap();
@@ -17,7 +17,7 @@ async fn requested(table: &Table, now: u64) -> (Preview, Approval) {
     (preview, approval)
 }
 
-/// As `Uuid::now_v7` at this time.
+/// Like `Uuid::now_v7` at this time.
 fn id_at(now: u64) -> Uuid {
     Uuid::from_u128(u128::from(now) << 80 | Uuid::now_v7().as_u128() & (u128::MAX >> 48))
 }

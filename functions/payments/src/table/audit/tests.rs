@@ -1,4 +1,4 @@
-//! Against an embedded DynamoDB.
+//! Tests on an embedded DynamoDB.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
