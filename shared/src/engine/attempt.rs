@@ -116,8 +116,8 @@ impl<E: TransactionalEffect> Attempt<E> {
     /// Like [`Attempt::add_effect`], for an effect whose own condition is a business rule. If that condition fails,
     /// `refusal` interprets the item that broke it (`None` if there is no item).
     ///
-    /// `refusal` is called only in single-write mode and in streams, where the run has no other effects. Under a claim,
-    /// a refused effect leaves the outcome unknown, because external effects may have happened.
+    /// `refusal` is called only in single-write mode and in streams, where the added effects are the only ones. Under a
+    /// claim, a refused effect leaves the outcome unknown, because external effects may have happened.
     pub fn add_guarded_effect(&self, effect: E, refusal: impl Fn(Option<&E::Item>) -> EffectRefusal + Send + 'static) {
         self.add(Guarded { effect, refusal: Some(Box::new(refusal)) });
     }

@@ -11,7 +11,6 @@ use super::EpochMs;
 /// Bounded, so that a record stays small: at most [`History::MAX_ENTRIES`]. The first entry stays, and the oldest ones
 /// after it are dropped. A reconciliation that found nothing replaces the one before it; otherwise a long outage of the
 /// external system would push out everything else.
-/// provider's long outage would push out all the rest.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct History(Vec<HistoryEntry>);
 

@@ -54,7 +54,6 @@ pub enum InvalidKey {
     Empty,
     /// The text is a program's word for a missing value, such as `undefined`. All operations of such a program would
     /// have the same key: the first would run, and all others would get its answer or be refused.
-    /// same key: the first would run, and all others would be answered with its answer, or refused.
     #[error(
         "the key is {0}, which is what programs write where they have no value, so all operations would share it; send \
          a text that is unique to the operation, for example a UUID"

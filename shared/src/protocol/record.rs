@@ -289,7 +289,7 @@ impl fmt::Display for TransactionId {
 }
 
 /// What an operation is about, in the application's own format: what a reconciler must know to look for evidence, and
-/// an operator to assess it. It is stored in clear text from the claim on, so do not put personal data into it.
+/// an operator to assess it. It is stored in clear text from the claim on, so let it name things, not persons.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Subject(String);
 

@@ -1,7 +1,7 @@
 //! A store in a DynamoDB table that has only a partition key.
 //!
 //! An existing Powertools table can be used as it is: its key attribute is `id`, its TTL attribute `expiration`, and
-//! our ids start with `idempotency:`, which no Powertools id does. All names are settable.
+//! our ids start with `idempotency:`, which no Powertools id does. All names can be changed.
 
 mod client;
 mod error;

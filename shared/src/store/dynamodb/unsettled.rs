@@ -113,7 +113,6 @@ impl DynamoDbStore {
     ///
     /// # Errors
     /// [`StoreError::NotApplied`] if the table could not be read.
-    /// [`StoreError::NotApplied`] if the table could not be read.
     pub async fn scan(&self, place: &ScanPlace, now: EpochMs, limit: u16) -> Result<Scanned, StoreError> {
         let names = &self.names;
         let (projection, projected) = projection(names);
