@@ -23,7 +23,8 @@ fn order(key: &str, body: &str) -> Result<Request, Error> {
     Ok(request.header("idempotency-key", key).header("x-user", "alice").body(body.into())?)
 }
 
-/// Here the user is a header. Behind API Gateway, take `http::jwt_subject` or `http::iam_user`: a client cannot choose those.
+/// Here the user is a header. Behind API Gateway, take `http::jwt_subject` or `http::iam_user`: a client cannot choose
+/// those.
 fn user(request: &Request) -> Option<Principal> {
     Principal::new(request.headers().get("x-user")?.to_str().ok()?).ok()
 }

@@ -1,7 +1,9 @@
-//! A Kafka consumer that posts each record once, with one watermark per partition, although Lambda delivers batches again.
+//! A Kafka consumer that posts each record once, with one watermark per partition, although Lambda delivers batches
+//! again.
 //!
-//! `cargo run -p idempotency --example streams --features streams` needs no AWS: the store is in memory, and the event is
-//! written here. In a function the store is `DynamoDbStore`, and the event and the deadline come from the invocation.
+//! `cargo run -p idempotency --example streams --features streams` needs no AWS: the store is in memory, and the event
+//! is written here. In a function the store is `DynamoDbStore`, and the event and the deadline come from the
+//! invocation.
 
 use std::time::Duration;
 

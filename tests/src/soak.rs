@@ -1,5 +1,5 @@
-//! The soak test: all proofs and the chaos tests, in sizes that take hours. It runs in parts; the result of each is written
-//! at once, so that a run that was stopped continues with the next part.
+//! The soak test: all proofs and the chaos tests, in sizes that take hours. It runs in parts; the result of each is
+//! written at once, so that a run that was stopped continues with the next part.
 
 mod summary;
 

@@ -77,8 +77,8 @@ impl Fingerprinter {
         self.part(b'b', part)
     }
 
-    /// Adds a part that is compared as JSON by value (see [`canonical_json`](super::canonical_json)), or byte by byte if
-    /// it is not JSON.
+    /// Adds a part that is compared as JSON by value (see [`canonical_json`](super::canonical_json)), or byte by byte
+    /// if it is not JSON.
     #[must_use]
     pub fn value(self, part: &[u8]) -> Self {
         match Document::parse(part) {

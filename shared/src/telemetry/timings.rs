@@ -1,7 +1,7 @@
 //! How long the parts of one call took, for its line in the request log.
 //!
-//! A call is one future, and its parts are measured deep below the code that writes the line. The durations are therefore
-//! collected while the future is polled, instead of being passed through every function in between.
+//! A call is one future, and its parts are measured deep below the code that writes the line. The durations are
+//! therefore collected while the future is polled, instead of being passed through every function in between.
 
 use std::cell::Cell;
 use std::future::poll_fn;

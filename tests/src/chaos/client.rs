@@ -15,8 +15,8 @@ const CLIENTS: usize = 96;
 /// How long a client waits for its final answer.
 const TIME_LIMIT: Duration = Duration::from_secs(600);
 
-/// How long a client waits for an answer before it repeats its request: soon enough to arrive when the lease of a frozen
-/// process ends.
+/// How long a client waits for an answer before it repeats its request: soon enough to arrive when the lease of a
+/// frozen process ends.
 const TIMEOUT: Duration = Duration::from_secs(4);
 
 /// Payment methods, each as likely as the number of times it is listed.
@@ -200,8 +200,8 @@ impl Clients {
     }
 }
 
-/// Waits before the next try, for as long as the answer says and a little more; without an answer, for a random time, since
-/// the stack may be overloaded.
+/// Waits before the next try, for as long as the answer says and a little more; without an answer, for a random time,
+/// since the stack may be overloaded.
 async fn pause(answer: Option<&Answer>) {
     let retry_after = |answer: &Answer| answer.header("retry-after")?.parse().ok();
     let seconds = answer.map_or_else(|| fastrand::u64(0..4), |answer| retry_after(answer).unwrap_or(0));

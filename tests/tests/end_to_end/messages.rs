@@ -1,5 +1,5 @@
-//! Messages and stream records, delivered repeatedly and mixed with poison, to functions that are killed every second. At
-//! the end every account has the sum of its distinct messages.
+//! Messages and stream records, delivered repeatedly and mixed with poison, to functions that are killed every second.
+//! At the end every account has the sum of its distinct messages.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::{Duration, Instant};

@@ -401,8 +401,8 @@ async fn a_message_leaves_one_line_for_each_delivery() {
     let of_worker: Vec<&Value> =
         run.printed.lines.iter().filter(|(function, _)| function == "LedgerWorker").map(|(_, line)| line).collect();
     let outcome = |name: &str| of_worker.iter().filter(|line| line["fields"]["outcome"] == name).count();
-    // One of the run's own, and those of the payments; the duplicate; poison, what came too early, another message under a
-    // used key and another sale under a used number, twice tried.
+    // One of the run's own, and those of the payments; the duplicate; poison, what came too early, another message
+    // under a used key and another sale under a used number, twice tried.
     assert!(outcome("executed") >= 2, "{of_worker:?}");
     assert_eq!(outcome("replayed") + outcome("as another of its batch"), 2, "{of_worker:?}");
     let returned: Vec<_> = of_worker.iter().filter(|line| line["fields"]["returned"] == true).collect();
