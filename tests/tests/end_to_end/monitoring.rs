@@ -65,7 +65,7 @@ async fn run() -> &'static Run {
             messages(&stack).await;
             streams(&stack).await;
         };
-        // Each waits for leases and redeliveries that the other does not touch.
+        // Each waits for leases and redeliveries that the other does not affect.
         let (requests, ()) = tokio::join!(requests(&stack), events);
         let log = stack.log();
         Run { printed: Printed::read(&log), log, requests }
@@ -73,7 +73,8 @@ async fn run() -> &'static Run {
     .await
 }
 
-/// Causes each outcome of a request; the number of log lines, one for each request except the one that is killed.
+/// Causes each outcome of a request. Returns the number of log lines, one for each request except the one that is
+/// killed.
 async fn requests(stack: &Stack) -> usize {
     let caller = stack.user(CALLER).await;
     let mut sent = 0;
@@ -141,7 +142,7 @@ async fn requests(stack: &Stack) -> usize {
     sent + 2 * (pairs.into_inner() + waits.into_inner()) + replays.into_inner() + 1
 }
 
-/// An operator settles the youngest unresolved record.
+/// An operator settles the newest unresolved record.
 async fn by_hand(stack: &Stack) {
     let olga = Script::of(stack, "olga", "operator").await;
     let record = olga.unresolved().await.pop().expect("something is unresolved");
@@ -152,7 +153,7 @@ async fn by_hand(stack: &Stack) {
     assert_eq!(Script::of(stack, "otto", "operator").await.approve(&approval).await.status, 200);
 }
 
-/// Until the reconciler has found each of these.
+/// Waits until the reconciler has made each of these findings.
 async fn reconciled(stack: &Stack, findings: &[&str]) {
     let found = tokio::sync::Mutex::new(BTreeSet::<&str>::new());
     eventually("each is found", || async {
@@ -164,7 +165,7 @@ async fn reconciled(stack: &Stack, findings: &[&str]) {
     .await;
 }
 
-/// A message three times, another one under its key, one that is poison, and one that comes too early.
+/// A message three times, another one with the same key, a poison one, and one that comes too early.
 async fn messages(stack: &Stack) {
     let event = json!({
         "type": "payment.succeeded",
@@ -176,7 +177,7 @@ async fn messages(stack: &Stack) {
     });
     stack.put("LedgerQueue", 2, event.to_string()).await;
     stack.until_empty("LedgerQueue").await;
-    // In one batch the second is answered with the first; in another it is a replay.
+    // In one batch the second gets the first one's result; in another batch it is a replay.
     stack.put("LedgerQueue", 1, event.to_string()).await;
     let mut other = event;
     other["amount"] = json!(101);
@@ -215,7 +216,7 @@ async fn streams(stack: &Stack) {
         stack.local(Method::POST, &path).send().await.expect("answers");
     }
     until_printed("DuplicateSkipped").await;
-    // Under a number that was used another sale, by either way.
+    // Another sale with a used number, through either channel.
     stack.append("terminal-sales", "term-1", sale_of(1, 101)).await;
     until_printed("SequenceConflict").await;
     stack.put("LedgerQueue", 1, sale_of(1, 102)).await;
@@ -230,7 +231,7 @@ async fn streams(stack: &Stack) {
     until_printed("WatermarkRegression").await;
 }
 
-/// The template with all its conditions on.
+/// The template with all its conditions enabled.
 fn resources() -> Resources {
     let parameters = [
         ("JwtIssuer", "https://issuer.example"),
@@ -348,7 +349,7 @@ async fn every_field_that_a_query_reads_is_written() {
             written.extend(members.map(|member| format!("{part}.{member}")));
         }
     }
-    // Only a store that does not answer makes one.
+    // This field appears only if the store does not answer.
     written.insert("fields.error".to_owned());
     for (reader, field) in fields(&resources()) {
         assert!(written.contains(&field), "{reader} reads {field}, which nobody writes: {written:?}");
@@ -377,7 +378,7 @@ async fn a_request_leaves_one_line_with_all_of_it_and_nothing_secret() {
     assert_eq!(first["fields"]["outcome"], "executed");
     assert_eq!(first["fields"]["trace"], replay["fields"]["original_trace"]);
     assert_ne!(first["fields"]["trace"], replay["fields"]["trace"]);
-    // In X-Ray's spelling it is the root of the header that the runtime got.
+    // In X-Ray's notation it is the root of the header that the runtime received.
     let (root, _) = first["span"]["xrayTraceId"].as_str().expect("a header").split_once(';').expect("members");
     assert_eq!(root.replace("Root=1-", "").replace('-', ""), first["fields"]["trace"].as_str().expect("an id"));
     for member in ["record", "transaction", "attempt", "status"] {
