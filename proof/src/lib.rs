@@ -2,6 +2,7 @@
 //! the code in every order, a simulation of the engine, and the breakages that they must notice.
 
 pub mod exploration;
+mod fault;
 pub mod fuzz;
 pub mod model;
 pub mod nightly;

@@ -1,70 +1,33 @@
-//! The one source of chance, and how bad the weather is.
+//! The one source of chance, and how often each fault occurs.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use idempotency::engine::{Entropy, NoEntropy};
+
+use crate::fault::Fault;
 use parking_lot::Mutex;
 
 /// Chance, from a seed.
 pub(super) struct Dice {
     rng: Mutex<fastrand::Rng>,
-    weather: Weather,
+    rates: Rates,
     calm: AtomicBool,
 }
 
 /// How often what goes wrong, of 1000 times. Each seed has its own: some faults show only where others are rare.
 #[derive(Clone, Copy)]
-struct Weather([u16; Fault::ALL.len()]);
-
-/// What can go wrong.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(usize)]
-pub(super) enum Fault {
-    /// The service refuses: throttling, a conflict, an internal error.
-    Refuse,
-    /// The request is lost.
-    LoseRequest,
-    /// The reply is lost.
-    LoseReply,
-    /// The reply is lost, and the request is made again.
-    Repeat,
-    /// The request arrives long after nobody waits for it any more.
-    Late,
-    /// The request arrives a second time, long after.
-    Duplicate,
-    /// A process stands still for longer than a lease.
-    Freeze,
-    /// A process dies.
-    Crash,
-}
-
-impl Fault {
-    const ALL: [Self; 8] = [
-        Self::Refuse,
-        Self::LoseRequest,
-        Self::LoseReply,
-        Self::Repeat,
-        Self::Late,
-        Self::Duplicate,
-        Self::Freeze,
-        Self::Crash,
-    ];
-
-    /// Those of a request.
-    pub(super) const OF_REQUESTS: [Self; 6] =
-        [Self::Refuse, Self::LoseRequest, Self::LoseReply, Self::Repeat, Self::Late, Self::Duplicate];
-}
+struct Rates([u16; Fault::COUNT]);
 
 impl Dice {
     pub(super) fn new(seed: u64) -> Self {
         let mut rng = fastrand::Rng::with_seed(seed);
-        let weather = Weather(Fault::ALL.map(|_| [0, 0, 20, 60, 150][rng.usize(0..5)]));
-        Self { rng: Mutex::new(rng), weather, calm: AtomicBool::new(false) }
+        let rates = Rates(std::array::from_fn(|_| [0, 0, 20, 60, 150][rng.usize(0..5)]));
+        Self { rng: Mutex::new(rng), rates, calm: AtomicBool::new(false) }
     }
 
     /// From now on nothing goes wrong.
-    pub(super) fn calm_down(&self) {
+    pub(super) fn stop_faults(&self) {
         self.calm.store(true, Ordering::Relaxed);
     }
 
@@ -75,7 +38,7 @@ impl Dice {
 
     /// Whether this goes wrong now.
     pub(super) fn strikes(&self, fault: Fault) -> bool {
-        let often = self.weather.0[fault as usize];
+        let often = self.rates.0[fault as usize];
         often > 0 && !self.is_calm() && self.rng().u16(0..1000) < often
     }
 

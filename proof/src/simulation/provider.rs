@@ -13,7 +13,8 @@ use parking_lot::{Mutex, MutexGuard};
 use provider_simulator::{Admission, Answer, Breakdown, Form, Intent, Key, Status, When, Write};
 use tokio::time::Instant;
 
-use super::dice::{Dice, Fault};
+use super::dice::Dice;
+use crate::fault::Fault;
 
 /// How long it remembers an id, from the first request on. No request travels, and no process freezes, for so long.
 const MEMORY: Duration = Duration::from_secs(6 * 60 * 60);
@@ -125,7 +126,18 @@ impl Provider {
                 self.later(id, request);
                 Err(NoAnswer)
             }
-            Some(Fault::Refuse | Fault::LoseRequest | Fault::Freeze | Fault::Crash) => Err(NoAnswer),
+            Some(
+                Fault::Refuse
+                | Fault::LoseRequest
+                | Fault::Freeze
+                | Fault::Crash
+                | Fault::CrashAfter
+                | Fault::TimePasses
+                | Fault::Redeliver
+                | Fault::Recreate
+                | Fault::FailHandler
+                | Fault::Expire,
+            ) => Err(NoAnswer),
         }
     }
 

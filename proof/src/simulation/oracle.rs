@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 
 /// Writes down what every caller heard.
 #[derive(Default)]
-pub(super) struct Judge {
+pub(super) struct Oracle {
     history: Mutex<History>,
 }
 
@@ -20,7 +20,7 @@ struct History {
     written: Option<Vec<String>>,
 }
 
-impl Judge {
+impl Oracle {
     /// What a caller heard about its request.
     pub(super) fn heard(&self, body: u8, outcome: &Result<Outcome<u64>, Error>) {
         let mut history = self.history();

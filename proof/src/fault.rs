@@ -1,0 +1,59 @@
+//! What can go wrong around the library: one vocabulary for the exploration and the simulation.
+
+/// What can go wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub(crate) enum Fault {
+    /// The service refuses a request: throttling, a conflict, an internal error.
+    Refuse,
+    /// A request is lost.
+    LoseRequest,
+    /// A reply is lost.
+    LoseReply,
+    /// A reply is lost, and the request is made again.
+    Repeat,
+    /// A request arrives after its sender has given up waiting.
+    Late,
+    /// A request arrives a second time, later.
+    Duplicate,
+    /// A process stands still, in the simulation for longer than a lease.
+    Freeze,
+    /// A process dies; a request under way is lost with it.
+    Crash,
+    /// A process dies after its request has taken effect, before it gets the reply.
+    CrashAfter,
+    /// So much time passes that every lease and every deadline is over.
+    TimePasses,
+    /// Messages that a process has received are delivered to another, too, from before the checkpoint on.
+    Redeliver,
+    /// A topic is deleted and created again.
+    Recreate,
+    /// A handler fails, this time.
+    FailHandler,
+    /// Records expire.
+    Expire,
+}
+
+impl Fault {
+    /// How many there are.
+    pub(crate) const COUNT: usize = Self::Expire as usize + 1;
+
+    /// The faults of a write, by the exploration.
+    pub(crate) const OF_WRITES: [Self; 8] = [
+        Self::Refuse,
+        Self::LoseRequest,
+        Self::LoseReply,
+        Self::Repeat,
+        Self::Late,
+        Self::Duplicate,
+        Self::Crash,
+        Self::CrashAfter,
+    ];
+
+    /// The faults of a read, by the exploration.
+    pub(crate) const OF_READS: [Self; 2] = [Self::Refuse, Self::Crash];
+
+    /// The faults of a request, by the simulation, where a process dies wherever it waits.
+    pub(crate) const OF_REQUESTS: [Self; 6] =
+        [Self::Refuse, Self::LoseRequest, Self::LoseReply, Self::Repeat, Self::Late, Self::Duplicate];
+}
