@@ -60,7 +60,7 @@ impl Items {
     }
 
     fn put(&self, put: &Value) -> (u16, Value) {
-        self.oracle.wrote(|| sorted(put));
+        self.oracle.wrote(|| told(put));
         if !self.is(Breakage::VersionIgnored) && !self.stands(put) {
             let found = self.get(id(&put["Item"])).unwrap_or_default();
             return error("ConditionalCheckFailedException", "Item", self.refused(found, &put["Item"]));
@@ -71,9 +71,9 @@ impl Items {
 
     /// All of it or nothing.
     fn transact(&self, request: &Value) -> (u16, Value) {
-        self.oracle.wrote(|| sorted(&request["TransactItems"]));
         let actions = request["TransactItems"].as_array().expect("actions");
         let puts: Vec<&Value> = actions.iter().map(|action| &action["Put"]).collect();
+        self.oracle.wrote(|| puts.iter().map(|put| told(put)).collect::<Vec<_>>().join(" and "));
         let reason = |put: &&Value| match (self.stands(put), put["ReturnValuesOnConditionCheckFailure"] == "ALL_OLD") {
             (true, _) => json!({"Code": "None"}),
             (false, false) => json!({"Code": "ConditionalCheckFailed"}),
@@ -138,10 +138,15 @@ impl Items {
     }
 }
 
-/// As text that is the same in every run: the SDK's maps have no order.
-fn sorted(value: &Value) -> String {
-    idempotency::protocol::canonical_json(value.to_string().as_bytes())
-        .map_or_else(|_| value.to_string(), |text| String::from_utf8_lossy(&text).into_owned())
+/// A put as text that is the same in every run: the SDK's maps have no order, and stamps are random.
+fn told(put: &Value) -> String {
+    let mut put = put.clone();
+    if let Some(item) = put["Item"].as_object_mut() {
+        item.remove("stamps");
+    }
+    let text = put.to_string();
+    let sorted = idempotency::protocol::canonical_json(text.as_bytes());
+    sorted.map_or(text, |sorted| String::from_utf8_lossy(&sorted).into_owned())
 }
 
 fn id(item: &Value) -> &str {
