@@ -158,7 +158,7 @@ fn textarea(field: &'static str, value: &str, problems: &[FieldProblem]) -> Mark
     }
 }
 
-/// The preview's page: before the confirmation, the action and its changes; after it, a notice that the action was done.
+/// The preview's page: before the confirmation, the action and its changes; after it, a notice that it was done.
 pub(super) async fn open_preview(
     State(console): State<Arc<Console>>,
     visitor: Visitor,
