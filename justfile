@@ -1,4 +1,4 @@
-# `just` runs these recipes; each line also works without it. Install: cargo install just, or apt-get install just.
+# Recipes for `just`; each line also works without it. Install: cargo install just, or apt-get install just.
 
 [private]
 default:
@@ -27,7 +27,7 @@ test NAME:
 gate:
     .ci/run
 
-# The long proofs, for a night; results go to FILE, from which a later run continues
+# The long proofs, overnight; results go to FILE, from which a later run continues
 soak FILE="target/soak.txt" *ARGS:
     cargo run --release --package tests --bin soak -- {{FILE}} {{ARGS}}
 

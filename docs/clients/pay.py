@@ -1,4 +1,4 @@
-"""Pays once, however often it has to ask: pay.py URL TOKEN BODY [KEY]. Python 3.9 or later, nothing to install."""
+"""Makes one payment, however often it has to repeat the request: pay.py URL TOKEN BODY [KEY]. Python 3.9 or later, nothing to install."""
 
 import json
 import sys
@@ -39,7 +39,7 @@ def is_retryable(content):
 
 
 if __name__ == "__main__":
-    # One key for one decision. To ask again after a crash of this script, give it the key that it had.
+    # One key per decision. To repeat the request after a crash of this script, pass the key that it used.
     status, content = send_until_final(*sys.argv[1:4], sys.argv[4] if len(sys.argv) > 4 else str(uuid.uuid4()))
     print(content.decode())
     sys.exit(0 if 200 <= status < 300 else 1)

@@ -1,8 +1,8 @@
 #!/bin/sh
-# Pays once, however often it has to ask: pay.sh URL TOKEN BODY [KEY]. Needs curl.
+# Makes one payment, however often it has to repeat the request: pay.sh URL TOKEN BODY [KEY]. Needs curl.
 set -eu
 url=$1 token=$2 body=$3
-# One key for one decision. To ask again after a crash of this script, give it the key that it had.
+# One key per decision. To repeat the request after a crash of this script, pass the key that it used.
 key=${4:-$(cat /proc/sys/kernel/random/uuid 2>/dev/null || uuidgen)}
 answer=$(mktemp) headers=$(mktemp)
 trap 'rm -f "$answer" "$headers"' EXIT

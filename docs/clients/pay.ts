@@ -1,5 +1,6 @@
-// Pays once, however often it has to ask: node pay.ts URL TOKEN BODY [KEY]. Node 22.18 or later, a browser, Deno or Bun;
-// nothing to install. Every type is inferred, so that it is JavaScript as well: as pay.mjs it runs on Node 18.
+// Makes one payment, however often it has to repeat the request: node pay.ts URL TOKEN BODY [KEY]. Node 22.18 or later, a
+// browser, Deno or Bun; nothing to install. Every type is inferred, so the file is also JavaScript: as pay.mjs it runs on
+// Node 18.
 
 /** Repeats the same bytes under the same key until the answer is final. */
 export async function sendUntilFinal(url = "", token = "", body = "", key = "") {
@@ -36,7 +37,7 @@ function isRetryable(content = "") {
 
 if (typeof process === "object" && process.argv[2]) {
   const [url, token, body, key] = process.argv.slice(2);
-  // One key for one decision. To ask again after a crash of this script, give it the key that it had.
+  // One key per decision. To repeat the request after a crash of this script, pass the key that it used.
   const { status, content } = await sendUntilFinal(url, token, body, key ?? crypto.randomUUID());
   console.log(content);
   process.exitCode = status >= 200 && status < 300 ? 0 : 1;

@@ -11,9 +11,9 @@ mod calls;
 mod choice;
 mod condition;
 mod items;
-mod judge;
 mod messages;
 mod network;
+mod oracle;
 mod partition;
 mod receipt;
 mod sandbox;
@@ -30,12 +30,12 @@ use parking_lot::Mutex;
 
 pub use breakage::Breakage;
 pub use choice::Script;
-pub use judge::Occurred;
+pub use oracle::Occurred;
 pub use scenario::Scenario;
 
 use choice::Choices;
-use judge::Judge;
 use network::{Network, Process};
+use oracle::Oracle;
 use sandbox::{Random, Remote};
 use table::Table;
 
@@ -45,16 +45,16 @@ struct World {
     is_large: bool,
     network: Network,
     table: Table,
-    judge: Judge,
+    oracle: Oracle,
     random: Random,
     breakage: Option<Breakage>,
 }
 
 impl World {
     fn new(scenario: Scenario, choices: Choices, is_large: bool, breakage: Option<Breakage>) -> Self {
-        let judge = Judge::default();
-        let table = Table::new(judge.clone(), breakage);
-        Self { scenario, is_large, network: Network::new(choices), table, judge, random: Random::default(), breakage }
+        let oracle = Oracle::default();
+        let table = Table::new(oracle.clone(), breakage);
+        Self { scenario, is_large, network: Network::new(choices), table, oracle, random: Random::default(), breakage }
     }
 
     async fn run(&self) {
@@ -89,7 +89,7 @@ impl World {
             }
             Scenario::Versioned => items::run(self).await,
         }
-        self.judge.expect(!self.network.is_endless(), "it goes on for ever");
+        self.oracle.expect(!self.network.is_endless(), "it goes on for ever");
     }
 
     /// The one or the other value, by the size of the schedule.
@@ -116,7 +116,7 @@ impl World {
 
     fn engine(&self, process: &Process) -> Engine<Remote> {
         let store = Remote::new(&self.table, process, self.breakage);
-        sandbox::engine(store, process, &self.judge, &self.random)
+        sandbox::engine(store, process, &self.oracle, &self.random)
     }
 }
 
@@ -158,8 +158,8 @@ impl Explored {
     fn run(&mut self, world: &World, runtime: &tokio::runtime::Runtime, replay: impl FnOnce() -> String) {
         run(world, runtime);
         self.schedules += 1;
-        self.occur(world.judge.occurred());
-        self.broken = world.judge.verdict().err().map(|broken| (replay(), broken));
+        self.occur(world.oracle.occurred());
+        self.broken = world.oracle.verdict().err().map(|broken| (replay(), broken));
     }
 
     fn occur(&mut self, occurred: Occurred) {
@@ -239,7 +239,7 @@ pub fn replay_all(scenario: Scenario, mut hear: impl FnMut(Result<Vec<String>, S
 }
 
 fn replay(world: &World, runtime: &tokio::runtime::Runtime) -> Result<Vec<String>, String> {
-    world.judge.be_verbose();
+    world.oracle.be_verbose();
     run(world, runtime);
-    world.judge.verdict()
+    world.oracle.verdict()
 }

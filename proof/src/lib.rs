@@ -2,6 +2,7 @@
 //! order, a simulation of the engine, and deliberate breakages that these must detect.
 
 pub mod exploration;
+mod fault;
 pub mod fuzz;
 pub mod model;
 pub mod nightly;

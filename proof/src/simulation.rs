@@ -7,7 +7,7 @@
 
 mod breakage;
 mod dice;
-mod judge;
+mod oracle;
 mod process;
 mod provider;
 mod scenario;

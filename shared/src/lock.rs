@@ -277,7 +277,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_lost_reply_is_recognised() {
-        let (_, lock) = lock([Fault::RepeatAfterLostReply; 3]);
+        let (_, lock) = lock([Fault::Repeat; 3]);
         let held = acquired(&lock).await.unwrap();
         let held = held.renew().await.unwrap().unwrap();
         held.release().await.unwrap();

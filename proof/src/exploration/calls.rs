@@ -15,13 +15,13 @@ use idempotency::store::Store;
 use idempotency::{Attempt, Call, DynamoDbStore, Engine, Error, Operation, Outcome, Verdict};
 use parking_lot::Mutex;
 
-use super::choice::Trouble;
 use super::network::Process;
 use super::receipt::{PART_BYTES, Receipt};
 use super::sandbox::{self, Remote, Tokens, deadline};
 use super::table::effect;
 use super::wire::{Items, client};
 use super::{Scenario, World};
+use crate::fault::Fault;
 
 const EFFECT: &str = "paid";
 
@@ -37,7 +37,7 @@ struct Calls<'a> {
 }
 
 pub(super) async fn run(world: &World) {
-    let items = Items::new(world.judge.clone(), world.breakage);
+    let items = Items::new(world.oracle.clone(), world.breakage);
     let calls =
         Calls { world, items, runs: AtomicU64::new(0), is_calm: AtomicBool::new(false), heard: Mutex::default() };
     if world.scenario == Scenario::LongAnswersExpire && !world.is_large {
@@ -53,7 +53,7 @@ pub(super) async fn run(world: &World) {
         players.push(calls.reconciler().boxed());
     }
     world.network.run(players).await;
-    world.network.calm_down();
+    world.network.stop_faults();
     calls.is_calm.store(true, Ordering::Relaxed);
     world.network.pass_time();
     for number in 0..2 {
@@ -75,7 +75,7 @@ impl Calls<'_> {
                 false => {
                     let store = Remote::new(&self.world.table, &process, self.world.breakage);
                     let tokens = store.tokens();
-                    let engine = sandbox::engine(store, &process, &self.world.judge, &self.world.random);
+                    let engine = sandbox::engine(store, &process, &self.world.oracle, &self.world.random);
                     let outcome = process.live(self.call(&engine, number)).await;
                     self.hold_nothing(outcome.as_ref(), &tokens);
                     outcome
@@ -83,7 +83,7 @@ impl Calls<'_> {
             };
             match outcome {
                 Some(outcome) => self.hear(&outcome),
-                None => self.world.judge.note("a process died"),
+                None => self.world.oracle.note("a process died"),
             }
         }
     }
@@ -125,7 +125,7 @@ impl Calls<'_> {
             _ => number,
         };
         let receipt = Receipt { number, is_long: self.world.scenario.has_long_answers() };
-        if self.world.network.strikes(Trouble::Fails) {
+        if self.world.network.strikes(Fault::FailHandler) {
             return Verdict::NotExecuted(receipt);
         }
         attempt.add_effect(effect(EFFECT));
@@ -143,10 +143,10 @@ impl Calls<'_> {
             let operations = Operations::new().with(self.operation(), |_| true);
             let reconciled = engine.reconcile(&record, &operations, deadline(&self.world.network), None, &Prevented);
             match process.live(reconciled).await {
-                Some(Ok(Reconciled::Prevented)) => self.world.judge.note("a reconciler was in time"),
-                Some(Ok(Reconciled::NotOpen)) => self.world.judge.note("a reconciler was too late"),
+                Some(Ok(Reconciled::Prevented)) => self.world.oracle.note("a reconciler was in time"),
+                Some(Ok(Reconciled::NotOpen)) => self.world.oracle.note("a reconciler was too late"),
                 Some(Ok(Reconciled::Foreign)) => {
-                    self.world.judge.expect(false, "a record of ours is taken for foreign")
+                    self.world.oracle.expect(false, "a record of ours is taken for foreign")
                 }
                 Some(Ok(Reconciled::Happened | Reconciled::Refused | Reconciled::Unclear) | Err(_)) | None => {}
             }
@@ -160,14 +160,14 @@ impl Calls<'_> {
         if !nothing_ran || self.world.is_large || self.world.network.times() > 0 {
             return;
         }
-        self.world.judge.note("a call ran nothing");
+        self.world.oracle.note("a call ran nothing");
         let held = self.world.table.read(&self.a_call().record_id()).ok().flatten();
-        self.world.judge.expect(held.is_none_or(|held| !tokens.hold(&held)), "a key is blocked by what did not run");
+        self.world.oracle.expect(held.is_none_or(|held| !tokens.hold(&held)), "a key is blocked by what did not run");
     }
 
     fn hear(&self, outcome: &Result<Outcome<Receipt>, Error>) {
-        let judge = &self.world.judge;
-        judge.tell(format!("heard {outcome:?}"));
+        let oracle = &self.world.oracle;
+        oracle.tell(format!("heard {outcome:?}"));
         let answered = match outcome {
             Ok(Outcome::Executed(answered) | Outcome::Replayed(answered)) => answered,
             Err(Error::UnreadableAnswer { source, .. }) => return self.miss(source),
@@ -183,25 +183,25 @@ impl Calls<'_> {
         let said = (answered.resolution, answered.answer);
         let mut heard = self.heard.lock();
         let first = *heard.entry(answered.transaction).or_insert(said);
-        judge.expect(first == said && heard.len() <= self.lives(), "G2: two final answers");
-        let applied = judge.count_applied() >= heard.len();
-        judge.expect(answered.resolution == Resolution::Failed || applied, "what was executed has its effect");
+        oracle.expect(first == said && heard.len() <= self.lives(), "G2: two final answers");
+        let applied = oracle.count_applied() >= heard.len();
+        oracle.expect(answered.resolution == Resolution::Failed || applied, "what was executed has its effect");
     }
 
     /// An answer that was found but gone when it was read: only after its record had expired, and never in pieces.
     fn miss(&self, why: &UnreadableAnswer) {
-        let judge = &self.world.judge;
+        let oracle = &self.world.oracle;
         let is_incomplete = matches!(why, UnreadableAnswer::Incomplete);
-        judge.expect(is_incomplete, "G2: an answer was cut, or mixed with another");
-        judge.expect(judge.count_applied() > 1, "G2: an answer is lost that has not expired");
-        judge.note("an answer expired while it was read");
+        oracle.expect(is_incomplete, "G2: an answer was cut, or mixed with another");
+        oracle.expect(oracle.count_applied() > 1, "G2: an answer is lost that has not expired");
+        oracle.note("an answer expired while it was read");
     }
 
     fn count(&self) {
-        let judge = &self.world.judge;
-        judge.expect(judge.count_applied() <= self.lives(), "G1: inside effects at most once");
+        let oracle = &self.world.oracle;
+        oracle.expect(oracle.count_applied() <= self.lives(), "G1: inside effects at most once");
         let heard = self.heard.lock();
-        judge.expect(!heard.is_empty(), "in the end there is an answer");
+        oracle.expect(!heard.is_empty(), "in the end there is an answer");
     }
 
     /// How often the key can have begun again.
@@ -227,7 +227,7 @@ impl Calls<'_> {
 
     fn engine_of_long_answers(&self, process: &Process) -> Engine<DynamoDbStore> {
         let store = DynamoDbStore::new(client(process, &self.items), "Table").with_part_bytes(PART_BYTES);
-        sandbox::engine(store, process, &self.world.judge, &self.world.random)
+        sandbox::engine(store, process, &self.world.oracle, &self.world.random)
     }
 
     fn operation(&self) -> Operation {

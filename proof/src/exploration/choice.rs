@@ -1,58 +1,6 @@
 //! Decisions about what happens next: drawn from a seed, or the next one of all possible.
 
-/// A fault.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(usize)]
-pub(super) enum Trouble {
-    /// The service refuses a request.
-    Refused,
-    /// A request is lost.
-    RequestLost,
-    /// A reply is lost.
-    ReplyLost,
-    /// A reply is lost, and the request is repeated.
-    Repeated,
-    /// A request arrives when nobody waits for it any longer.
-    Late,
-    /// A request arrives a second time, later.
-    Doubled,
-    /// A process dies while its request is in transit, and the request is lost as well.
-    DiesBefore,
-    /// A process dies before it gets the reply.
-    DiesAfter,
-    /// A process freezes for some time, with its request in transit.
-    Freezes,
-    /// Enough time passes that every lease and every deadline is over.
-    TimePasses,
-    /// Messages that one process has received are delivered to another as well; a delivery begins before the
-    /// checkpoint.
-    DeliveredAgain,
-    /// A topic is deleted and created again.
-    CreatedAnew,
-    /// A handler fails once.
-    Fails,
-    /// Records expire.
-    Forgotten,
-}
-
-impl Trouble {
-    const ALL: usize = Self::Forgotten as usize + 1;
-
-    /// The faults of a write.
-    pub(super) const OF_WRITES: [Self; 8] = [
-        Self::Refused,
-        Self::RequestLost,
-        Self::ReplyLost,
-        Self::Repeated,
-        Self::Late,
-        Self::Doubled,
-        Self::DiesBefore,
-        Self::DiesAfter,
-    ];
-
-    /// The faults of a read.
-    pub(super) const OF_READS: [Self; 2] = [Self::Refused, Self::DiesBefore];
-}
+use crate::fault::Fault;
 
 /// The maximum number of faults in a schedule if all schedules are run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,21 +16,21 @@ pub(super) struct Bounds {
 impl Bounds {
     const NONE: Self = Self { faults: 0, deaths: 0, times: 0 };
 
-    const fn left(&mut self, trouble: Trouble) -> &mut u8 {
-        match trouble {
-            Trouble::DiesBefore | Trouble::DiesAfter => &mut self.deaths,
-            Trouble::TimePasses => &mut self.times,
-            Trouble::Refused
-            | Trouble::RequestLost
-            | Trouble::ReplyLost
-            | Trouble::Repeated
-            | Trouble::Late
-            | Trouble::Doubled
-            | Trouble::Freezes
-            | Trouble::DeliveredAgain
-            | Trouble::CreatedAnew
-            | Trouble::Fails
-            | Trouble::Forgotten => &mut self.faults,
+    const fn left(&mut self, fault: Fault) -> &mut u8 {
+        match fault {
+            Fault::Crash | Fault::CrashAfter => &mut self.deaths,
+            Fault::TimePasses => &mut self.times,
+            Fault::Refuse
+            | Fault::LoseRequest
+            | Fault::LoseReply
+            | Fault::Repeat
+            | Fault::Late
+            | Fault::Duplicate
+            | Fault::Freeze
+            | Fault::Redeliver
+            | Fault::Recreate
+            | Fault::FailHandler
+            | Fault::Expire => &mut self.faults,
         }
     }
 }
@@ -105,7 +53,7 @@ enum Source {
     /// are rare.
     Seeded {
         rng: fastrand::Rng,
-        weather: [u16; Trouble::ALL],
+        rates: [u16; Fault::COUNT],
     },
     Listed {
         made: Vec<Made>,
@@ -117,7 +65,7 @@ enum Source {
 /// One step of a schedule.
 pub(super) enum Step {
     /// The request at this index arrives, or suffers a fault.
-    Request(usize, Option<Trouble>),
+    Request(usize, Option<Fault>),
     /// Time passes.
     TimePasses,
 }
@@ -126,8 +74,8 @@ impl Choices {
     /// The decisions of a seed.
     pub(super) fn seeded(seed: u64) -> Self {
         let mut rng = fastrand::Rng::with_seed(seed);
-        let weather = std::array::from_fn(|_| [0, 0, 20, 60, 150][rng.usize(0..5)]);
-        Self { source: Source::Seeded { rng, weather }, calm: false }
+        let rates = std::array::from_fn(|_| [0, 0, 20, 60, 150][rng.usize(0..5)]);
+        Self { source: Source::Seeded { rng, rates }, calm: false }
     }
 
     /// The decisions of a script, and after its end the first possible ones.
@@ -136,7 +84,7 @@ impl Choices {
     }
 
     /// From now on no faults occur, and of equivalent orders only one is chosen.
-    pub(super) fn calm_down(&mut self) {
+    pub(super) fn stop_faults(&mut self) {
         self.calm = true;
         if let Source::Listed { left, .. } = &mut self.source {
             *left = Bounds::NONE;
@@ -161,18 +109,18 @@ impl Choices {
     }
 
     /// Whether this fault occurs now.
-    pub(super) fn strikes(&mut self, trouble: Trouble) -> bool {
+    pub(super) fn strikes(&mut self, fault: Fault) -> bool {
         if self.calm {
             return false;
         }
         match &mut self.source {
-            Source::Seeded { rng, weather } => rng.u16(0..1000) < weather[trouble as usize],
+            Source::Seeded { rng, rates } => rng.u16(0..1000) < rates[fault as usize],
             Source::Listed { left, .. } => {
-                if *left.left(trouble) == 0 {
+                if *left.left(fault) == 0 {
                     return false;
                 }
                 let strikes = self.pick(2) == 1;
-                self.spend(strikes.then_some(trouble));
+                self.spend(strikes.then_some(fault));
                 strikes
             }
         }
@@ -180,53 +128,53 @@ impl Choices {
 
     /// Whether a process freezes now. If all schedules are run, that is one of their orders anyway.
     pub(super) fn freezes(&mut self) -> bool {
-        matches!(self.source, Source::Seeded { .. }) && self.strikes(Trouble::Freezes)
+        matches!(self.source, Source::Seeded { .. }) && self.strikes(Fault::Freeze)
     }
 
     /// Picks the next step, given the possible faults of each request in transit.
-    pub(super) fn step(&mut self, requests: &[&'static [Trouble]]) -> Step {
+    pub(super) fn step(&mut self, requests: &[&'static [Fault]]) -> Step {
         let options = match &mut self.source {
             Source::Seeded { rng, .. } => {
                 let request = rng.usize(0..requests.len());
-                if self.strikes(Trouble::TimePasses) {
+                if self.strikes(Fault::TimePasses) {
                     return Step::TimePasses;
                 }
-                let met = requests[request].iter().find(|trouble| self.strikes(**trouble));
+                let met = requests[request].iter().find(|fault| self.strikes(**fault));
                 return Step::Request(request, met.copied());
             }
             Source::Listed { left, .. } => {
                 let mut options = Vec::new();
-                for (request, troubles) in requests.iter().enumerate() {
+                for (request, faults) in requests.iter().enumerate() {
                     options.push((request, None));
-                    let open = troubles.iter().filter(|trouble| *left.left(**trouble) > 0);
-                    options.extend(open.map(|trouble| (request, Some(*trouble))));
+                    let open = faults.iter().filter(|fault| *left.left(**fault) > 0);
+                    options.extend(open.map(|fault| (request, Some(*fault))));
                 }
                 options
             }
         };
-        let times = usize::from(self.has_left(Trouble::TimePasses));
+        let times = usize::from(self.has_left(Fault::TimePasses));
         match options.get(self.pick(options.len() + times)) {
-            Some((request, trouble)) => {
-                self.spend(*trouble);
-                Step::Request(*request, *trouble)
+            Some((request, fault)) => {
+                self.spend(*fault);
+                Step::Request(*request, *fault)
             }
             None => {
-                self.spend(Some(Trouble::TimePasses));
+                self.spend(Some(Fault::TimePasses));
                 Step::TimePasses
             }
         }
     }
 
-    fn has_left(&mut self, trouble: Trouble) -> bool {
+    fn has_left(&mut self, fault: Fault) -> bool {
         match &mut self.source {
             Source::Seeded { .. } => true,
-            Source::Listed { left, .. } => *left.left(trouble) > 0,
+            Source::Listed { left, .. } => *left.left(fault) > 0,
         }
     }
 
-    fn spend(&mut self, trouble: Option<Trouble>) {
-        if let (Source::Listed { left, .. }, Some(trouble)) = (&mut self.source, trouble) {
-            *left.left(trouble) -= 1;
+    fn spend(&mut self, fault: Option<Fault>) {
+        if let (Source::Listed { left, .. }, Some(fault)) = (&mut self.source, fault) {
+            *left.left(fault) -= 1;
         }
     }
 

@@ -32,11 +32,11 @@ enum Ended {
 }
 
 pub(super) async fn run(world: &World) {
-    let items = Items::new(world.judge.clone(), world.breakage);
+    let items = Items::new(world.oracle.clone(), world.breakage);
     let changes = Changes { world, items, begun: AtomicU64::new(0), ended: Mutex::default() };
     let writers = (0..world.size(2, 3)).map(|_| changes.writer(world.size(1, 2)).boxed());
     world.network.run(writers.collect()).await;
-    world.network.calm_down();
+    world.network.stop_faults();
     world.network.run(vec![changes.writer(1).boxed()]).await;
     changes.count();
 }
@@ -47,7 +47,7 @@ impl Changes<'_> {
             let process = self.world.begin().await;
             let change = self.begun.fetch_add(1, Ordering::Relaxed);
             let ended = process.live(self.change(&process, change)).await;
-            self.world.judge.tell(format!("change {change}: {ended:?}"));
+            self.world.oracle.tell(format!("change {change}: {ended:?}"));
             let ended = ended.unwrap_or(Ended::NotKnown);
             self.ended.lock().push((change, ended));
         }
@@ -58,7 +58,7 @@ impl Changes<'_> {
         match table.update(key("item"), |item| add(item, change)).await {
             Ok(_) => Ended::Stored,
             Err(VersionedError::Contended { .. }) => {
-                self.world.judge.note("contended");
+                self.world.oracle.note("contended");
                 Ended::NotStored
             }
             Err(VersionedError::Unavailable(_)) => Ended::NotKnown,
@@ -67,20 +67,20 @@ impl Changes<'_> {
     }
 
     fn count(&self) {
-        let judge = &self.world.judge;
+        let oracle = &self.world.oracle;
         let item = self.items.get("item").expect("written in the calm");
         let log: Vec<&str> =
             item[LOG]["L"].as_array().into_iter().flatten().filter_map(|name| name["N"].as_str()).collect();
         for (change, ended) in self.ended.lock().iter() {
             let times = log.iter().filter(|name| **name == change.to_string()).count();
             match ended {
-                Ended::Stored => judge.expect(times == 1, "a change that was stored is there once"),
-                Ended::NotStored => judge.expect(times == 0, "a change that was not stored is not there"),
-                Ended::NotKnown => judge.expect(times <= 1, "a change is there at most once"),
+                Ended::Stored => oracle.expect(times == 1, "a change that was stored is there once"),
+                Ended::NotStored => oracle.expect(times == 0, "a change that was not stored is not there"),
+                Ended::NotKnown => oracle.expect(times <= 1, "a change is there at most once"),
             }
         }
         let version = item["version"]["N"].as_str().and_then(|version| version.parse().ok());
-        judge.expect(version == Some(log.len()), "each store has a version");
+        oracle.expect(version == Some(log.len()), "each store has a version");
     }
 }
 

@@ -14,11 +14,11 @@ use idempotency::sqs::{Contention, KeySource, Message as Delivered};
 use idempotency::{Attempt, Engine, Operation, Queue, Verdict};
 use parking_lot::{Mutex, MutexGuard};
 
-use super::choice::Trouble;
 use super::network::Process;
 use super::sandbox::{Remote, deadline};
 use super::table::{effect, entry, key};
 use super::{Breakage, Scenario, World};
+use crate::fault::Fault;
 
 struct Messages<'a> {
     world: &'a World,
@@ -54,7 +54,7 @@ pub(super) async fn run(world: &World) {
     let messages = Messages { world, shelf: Arc::new(Mutex::new(sent(world))) };
     let sandboxes = (0..2).map(|_| messages.sandbox(world.size(1, 4)).boxed());
     world.network.run(sandboxes.collect()).await;
-    world.network.calm_down();
+    world.network.stop_faults();
     for _ in 0..20 {
         world.network.pass_time();
         world.network.run(vec![messages.sandbox(1).boxed()]).await;
@@ -111,7 +111,7 @@ impl Messages<'_> {
                 continue;
             }
             let answered = process.live(self.handle(&process, &batch)).await;
-            self.world.judge.tell(format!("{batch:?} returned {answered:?}"));
+            self.world.oracle.tell(format!("{batch:?} returned {answered:?}"));
             self.settle(&batch, answered);
         }
     }
@@ -119,8 +119,8 @@ impl Messages<'_> {
     /// Receives messages: their indexes, and how often each was received. No message of a group is delivered while an
     /// earlier one is in flight.
     fn receive(&self) -> Vec<(usize, u64)> {
-        if self.world.scenario.has_gate() && self.world.network.strikes(Trouble::Forgotten) {
-            self.world.judge.note("records expired");
+        if self.world.scenario.has_gate() && self.world.network.strikes(Fault::Expire) {
+            self.world.oracle.note("records expired");
             self.world.table.forget();
         }
         let mut shelf = self.shelf();
@@ -140,14 +140,14 @@ impl Messages<'_> {
             message.receives += 1;
             if message.receives > MAX_RECEIVES {
                 message.state = State::Dead;
-                self.world.judge.note("a message is dead");
+                self.world.oracle.note("a message is dead");
             } else {
                 message.state = State::InFlight(message.receives);
                 batch.push((place, message.receives));
             }
         }
         drop(shelf);
-        if !batch.is_empty() && self.world.network.strikes(Trouble::DeliveredAgain) {
+        if !batch.is_empty() && self.world.network.strikes(Fault::Redeliver) {
             self.show_later(batch.clone());
         }
         batch
@@ -155,12 +155,12 @@ impl Messages<'_> {
 
     /// The visibility timeout ends while the messages are handled.
     fn show_later(&self, batch: Vec<(usize, u64)>) {
-        let (shelf, judge) = (Arc::clone(&self.shelf), self.world.judge.clone());
+        let (shelf, oracle) = (Arc::clone(&self.shelf), self.world.oracle.clone());
         self.world.network.later(move || {
             let mut shelf = shelf.lock();
             for (place, receives) in batch {
                 if shelf[place].state == State::InFlight(receives) {
-                    judge.note("delivered again");
+                    oracle.note("delivered again");
                     shelf[place].state = State::Visible;
                 }
             }
@@ -184,7 +184,7 @@ impl Messages<'_> {
         let returned = response.batch_item_failures.iter().map(|failure| place(Some(&failure.item_identifier)));
         let begun = begun.into_inner();
         if begun.len() < batch.len() && process.network().now() > deadline {
-            self.world.judge.note("left for the deadline");
+            self.world.oracle.note("left for the deadline");
         }
         match self.world.breakage {
             Some(Breakage::ResponseAlwaysEmpty) => Vec::new(),
@@ -227,7 +227,7 @@ impl Messages<'_> {
     fn work(&self, attempt: &Attempt<TransactWriteItem>, place: usize) -> Verdict<()> {
         let shelf = self.shelf();
         let Message { of, number, content, poison, .. } = shelf[place];
-        if poison || self.world.network.strikes(Trouble::Fails) {
+        if poison || self.world.network.strikes(Fault::FailHandler) {
             return Verdict::NotExecuted(());
         }
         if self.world.scenario.has_gate() {
@@ -243,7 +243,7 @@ impl Messages<'_> {
     /// again.
     fn settle(&self, batch: &[(usize, u64)], returned: Option<Vec<usize>>) {
         if returned.is_none() {
-            self.world.judge.note("a process died");
+            self.world.oracle.note("a process died");
         }
         let mut shelf = self.shelf();
         for (place, receives) in batch {
@@ -262,30 +262,30 @@ impl Messages<'_> {
     }
 
     fn count(&self) {
-        let (shelf, judge) = (self.shelf(), &self.world.judge);
+        let (shelf, oracle) = (self.shelf(), &self.world.oracle);
         for message in shelf.iter() {
             let is_open = matches!(message.state, State::Visible | State::InFlight(_));
-            judge.expect(!is_open, "in the end a message is deleted or dead");
+            oracle.expect(!is_open, "in the end a message is deleted or dead");
         }
         for of in ["a", "b", "c"] {
             let done = || shelf.iter().filter(|message| message.of == of && message.state == State::Deleted);
             if self.world.is_fifo() {
-                let numbers = judge.numbers(of);
+                let numbers = oracle.numbers(of);
                 let once = numbers.iter().all(|one| numbers.iter().filter(|other| *other == one).count() == 1);
-                judge.expect(once, "effects of messages once");
-                judge.expect(done().all(|message| numbers.contains(&message.number)), "G9: a message was lost");
+                oracle.expect(once, "effects of messages once");
+                oracle.expect(done().all(|message| numbers.contains(&message.number)), "G9: a message was lost");
                 let settled = numbers.iter().filter(|number| done().any(|message| message.number == **number));
-                judge.expect(settled.is_sorted(), "effects of a group in order");
+                oracle.expect(settled.is_sorted(), "effects of a group in order");
             } else {
-                judge.expect_in_sequence(self.world.scenario.gap(), of, done().map(|message| message.number));
+                oracle.expect_in_sequence(self.world.scenario.gap(), of, done().map(|message| message.number));
             }
         }
         if self.world.scenario.has_other_content() {
             let done = || shelf.iter().filter(|message| message.state == State::Deleted);
             let kept = |message: &Message| self.world.table.keeps(message.of, message.number, message.content);
-            judge.expect(done().all(kept), "G6: other content under a used number was swallowed");
+            oracle.expect(done().all(kept), "G6: other content under a used number was swallowed");
         } else {
-            judge.expect(judge.count_of("SequenceConflict") == 0, "a duplicate was taken for a conflict");
+            oracle.expect(oracle.count_of("SequenceConflict") == 0, "a duplicate was taken for a conflict");
         }
     }
 

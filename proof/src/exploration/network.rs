@@ -15,7 +15,8 @@ use idempotency::engine::Clock;
 use idempotency::protocol::EpochMs;
 use parking_lot::{Mutex, MutexGuard};
 
-use super::choice::{Choices, Step, Trouble};
+use super::choice::{Choices, Step};
+use crate::fault::Fault;
 
 /// A network, its clock, and the choices of the schedule. A clone is another handle.
 #[derive(Clone)]
@@ -47,7 +48,7 @@ enum Waiting {
     /// A process, to be woken with the fault of its request.
     Process(Option<Waker>),
     /// Notified of its fault, but not yet awake.
-    Told(Option<Trouble>),
+    Told(Option<Fault>),
     /// No process: a request that arrives late.
     Nobody(Box<dyn FnOnce() + Send>),
 }
@@ -64,11 +65,11 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    const fn troubles(self) -> &'static [Trouble] {
+    const fn faults(self) -> &'static [Fault] {
         match self {
             Self::Turn => &[],
-            Self::Read => &Trouble::OF_READS,
-            Self::Write => &Trouble::OF_WRITES,
+            Self::Read => &Fault::OF_READS,
+            Self::Write => &Fault::OF_WRITES,
         }
     }
 }
@@ -108,13 +109,13 @@ impl Network {
         choose(&mut self.traffic().choices)
     }
 
-    pub(super) fn strikes(&self, trouble: Trouble) -> bool {
-        self.choices(|choices| choices.strikes(trouble))
+    pub(super) fn strikes(&self, fault: Fault) -> bool {
+        self.choices(|choices| choices.strikes(fault))
     }
 
     /// From now on no faults occur.
-    pub(super) fn calm_down(&self) {
-        self.choices(Choices::calm_down);
+    pub(super) fn stop_faults(&self) {
+        self.choices(Choices::stop_faults);
     }
 
     /// Enough time passes that every lease and every deadline is over.
@@ -183,14 +184,14 @@ impl Network {
         if open.iter().any(|index| traffic.on_the_way[*index].frozen_until <= steps) {
             open.retain(|index| traffic.on_the_way[*index].frozen_until <= steps);
         }
-        let troubles: Vec<_> = open.iter().map(|index| traffic.on_the_way[*index].kind.troubles()).collect();
-        match traffic.choices.step(&troubles) {
+        let faults: Vec<_> = open.iter().map(|index| traffic.on_the_way[*index].kind.faults()).collect();
+        match traffic.choices.step(&faults) {
             Step::TimePasses => {
                 drop(traffic);
                 self.pass_time();
             }
-            Step::Request(place, trouble) => {
-                let stray = traffic.tell(open[place], trouble);
+            Step::Request(place, fault) => {
+                let stray = traffic.tell(open[place], fault);
                 drop(traffic);
                 if let Some(happens) = stray {
                     happens();
@@ -217,12 +218,12 @@ impl Traffic {
     }
 
     /// Notifies a process of its request's fault; or returns the action, if no process waits for it.
-    fn tell(&mut self, index: usize, trouble: Option<Trouble>) -> Option<Box<dyn FnOnce() + Send>> {
-        if trouble == Some(Trouble::DiesBefore) {
+    fn tell(&mut self, index: usize, fault: Option<Fault>) -> Option<Box<dyn FnOnce() + Send>> {
+        if fault == Some(Fault::Crash) {
             let life = self.on_the_way[index].life;
             self.dead.push(life);
         }
-        match std::mem::replace(&mut self.on_the_way[index].waiting, Waiting::Told(trouble)) {
+        match std::mem::replace(&mut self.on_the_way[index].waiting, Waiting::Told(fault)) {
             Waiting::Process(waker) => {
                 waker.into_iter().for_each(Waker::wake);
                 None
@@ -276,43 +277,39 @@ impl Process {
     /// Makes a request. `apply` is executed where it arrives.
     pub(super) async fn send<T>(&self, kind: Kind, apply: impl Fn() -> T + Send + Sync + 'static) -> Reply<T> {
         match self.meets(kind).await {
-            None | Some(Trouble::Freezes | Trouble::TimePasses) => Reply::Answer(apply()),
-            Some(Trouble::Refused) => Reply::Refused,
-            Some(Trouble::RequestLost) => Reply::Silence,
-            Some(Trouble::ReplyLost) => {
+            None | Some(Fault::Freeze | Fault::TimePasses) => Reply::Answer(apply()),
+            Some(Fault::Refuse) => Reply::Refused,
+            Some(Fault::LoseRequest) => Reply::Silence,
+            Some(Fault::LoseReply) => {
                 apply();
                 Reply::Silence
             }
-            Some(Trouble::Repeated) => {
+            Some(Fault::Repeat) => {
                 apply();
                 Reply::Answer(apply())
             }
-            Some(Trouble::Late) => {
+            Some(Fault::Late) => {
                 self.network.later(move || drop(apply()));
                 Reply::Silence
             }
-            Some(Trouble::Doubled) => {
+            Some(Fault::Duplicate) => {
                 let answer = apply();
                 self.network.later(move || drop(apply()));
                 Reply::Answer(answer)
             }
-            Some(Trouble::DiesAfter) => {
+            Some(Fault::CrashAfter) => {
                 apply();
                 self.network.traffic().dead.push(self.life);
                 std::future::pending().await
             }
-            Some(
-                Trouble::DiesBefore
-                | Trouble::DeliveredAgain
-                | Trouble::CreatedAnew
-                | Trouble::Fails
-                | Trouble::Forgotten,
-            ) => std::future::pending().await,
+            Some(Fault::Crash | Fault::Redeliver | Fault::Recreate | Fault::FailHandler | Fault::Expire) => {
+                std::future::pending().await
+            }
         }
     }
 
     /// The fault of its request, when its turn comes.
-    async fn meets(&self, kind: Kind) -> Option<Trouble> {
+    async fn meets(&self, kind: Kind) -> Option<Fault> {
         let id = self.network.traffic().park(self.life, kind, Waiting::Process(None));
         poll_fn(|context| {
             let mut traffic = self.network.traffic();
@@ -320,10 +317,10 @@ impl Process {
                 return Poll::Pending;
             };
             match &mut traffic.on_the_way[index].waiting {
-                Waiting::Told(trouble) => {
-                    let trouble = *trouble;
+                Waiting::Told(fault) => {
+                    let fault = *fault;
                     traffic.on_the_way.remove(index);
-                    Poll::Ready(trouble)
+                    Poll::Ready(fault)
                 }
                 Waiting::Process(waker) => {
                     *waker = Some(context.waker().clone());

@@ -15,11 +15,11 @@ use idempotency::{Attempt, Engine, Operation, Verdict};
 use parking_lot::{Mutex, MutexGuard};
 use serde_json::json;
 
-use super::choice::Trouble;
 use super::network::Process;
 use super::sandbox::{Remote, deadline};
 use super::table::{effect, entry, key};
 use super::{Breakage, Scenario, World};
+use crate::fault::Fault;
 
 struct Partition<'a> {
     world: &'a World,
@@ -65,7 +65,7 @@ pub(super) async fn run(world: &World) {
     let rounds = world.size(if world.scenario == Scenario::StreamOfAClockAhead { 2 } else { 1 }, 4);
     let pollers = (0..2).map(|_| partition.poller(rounds).boxed());
     world.network.run(pollers.collect()).await;
-    world.network.calm_down();
+    world.network.stop_faults();
     for _ in 0..40 {
         if partition.mapping().checkpoint == partition.records() {
             break;
@@ -140,10 +140,10 @@ impl Partition<'_> {
             let process = self.world.begin().await;
             let Some(batch) = self.receive() else { return };
             let answered = process.live(self.handle(&process, batch)).await;
-            self.world.judge.tell(format!("{batch:?}: {answered:?}"));
+            self.world.oracle.tell(format!("{batch:?}: {answered:?}"));
             match answered {
                 Some(returned) => self.settle(batch, returned),
-                None => self.world.judge.note("a process died"),
+                None => self.world.oracle.note("a process died"),
             }
         }
     }
@@ -151,17 +151,14 @@ impl Partition<'_> {
     fn receive(&self) -> Option<Batch> {
         let network = &self.world.network;
         let mut mapping = self.mapping();
-        if self.world.scenario == Scenario::StreamCreatedAnew
-            && mapping.life < 2
-            && network.strikes(Trouble::CreatedAnew)
-        {
-            self.world.judge.note("created anew");
+        if self.world.scenario == Scenario::StreamCreatedAnew && mapping.life < 2 && network.strikes(Fault::Recreate) {
+            self.world.oracle.note("created anew");
             mapping.life += 1;
             mapping.checkpoint = 0;
         }
         let mut first = mapping.checkpoint;
-        if first > 0 && network.strikes(Trouble::DeliveredAgain) {
-            self.world.judge.note("delivered again");
+        if first > 0 && network.strikes(Fault::Redeliver) {
+            self.world.oracle.note("delivered again");
             first -= 1 + network.choices(|choices| choices.pick(first as usize)) as u64;
         }
         let end = (first + self.world.size(3, 5) as u64).min(self.records());
@@ -213,7 +210,7 @@ impl Partition<'_> {
     }
 
     fn work(&self, attempt: &Attempt<TransactWriteItem>, offset: u64, life: u64) -> Verdict<()> {
-        if self.world.network.strikes(Trouble::Fails) {
+        if self.world.network.strikes(Fault::FailHandler) {
             return Verdict::NotExecuted(());
         }
         match self.content(offset) {
@@ -236,7 +233,7 @@ impl Partition<'_> {
     fn settle(&self, batch: Batch, returned: Option<u64>) {
         let mut mapping = self.mapping();
         if mapping.life != batch.life {
-            return self.world.judge.note("of an earlier life");
+            return self.world.oracle.note("of an earlier life");
         }
         let done = match returned {
             Some(_) if self.world.is(Breakage::ResponseAlwaysEmpty) => batch.end,
@@ -246,7 +243,7 @@ impl Partition<'_> {
                 *returned += 1;
                 if *returned > self.retries() {
                     mapping.given_up.insert((batch.life, offset));
-                    self.world.judge.note("a record was given up");
+                    self.world.oracle.note("a record was given up");
                     offset + 1
                 } else {
                     offset
@@ -268,14 +265,14 @@ impl Partition<'_> {
     }
 
     fn count(&self) {
-        let (mapping, judge) = (self.mapping(), &self.world.judge);
+        let (mapping, oracle) = (self.mapping(), &self.world.oracle);
         if self.world.scenario != Scenario::StreamCreatedAnew {
-            judge.expect(judge.count_of("WatermarkRegression") == 0, "a false alarm: the topic is the same");
+            oracle.expect(oracle.count_of("WatermarkRegression") == 0, "a false alarm: the topic is the same");
         }
         if !self.world.scenario.has_other_content() {
-            judge.expect(judge.count_of("SequenceConflict") == 0, "a duplicate was taken for a conflict");
+            oracle.expect(oracle.count_of("SequenceConflict") == 0, "a duplicate was taken for a conflict");
         }
-        judge.expect(mapping.checkpoint == self.records(), "in the end the partition is done");
+        oracle.expect(mapping.checkpoint == self.records(), "in the end the partition is done");
         match self.numbered() {
             Some(_) => self.count_numbered(&mapping),
             None => self.count_plain(&mapping),
@@ -283,17 +280,17 @@ impl Partition<'_> {
     }
 
     fn count_plain(&self, mapping: &Mapping) {
-        let judge = &self.world.judge;
+        let oracle = &self.world.oracle;
         for life in 0..=mapping.life {
-            let offsets = judge.numbers(&life.to_string());
+            let offsets = oracle.numbers(&life.to_string());
             let is_given_up = |offset: &u64| mapping.given_up.contains(&(life, *offset));
             let once = offsets.iter().all(|one| offsets.iter().filter(|other| *other == one).count() == 1);
             // A change that is in progress when the mapping gives it up may still complete, after later ones.
             let mut in_order = offsets.clone();
             in_order.retain(|offset| !self.world.scenario.is_of_a_table() || !is_given_up(offset));
-            judge.expect(once && in_order.is_sorted(), "records once, and in order");
+            oracle.expect(once && in_order.is_sorted(), "records once, and in order");
             for offset in (0..self.records()).filter(|_| life == mapping.life) {
-                judge.expect(offsets.contains(&offset) || is_given_up(&offset), "G9: a record was skipped");
+                oracle.expect(offsets.contains(&offset) || is_given_up(&offset), "G9: a record was skipped");
             }
         }
     }
@@ -304,12 +301,12 @@ impl Partition<'_> {
             let done = done.filter_map(|offset| match self.content(offset) {
                 Content::Numbered(of, number, says) if of == device => {
                     let kept = self.world.table.keeps(of, number, says);
-                    self.world.judge.expect(kept, "G6: other content under a used number was swallowed");
+                    self.world.oracle.expect(kept, "G6: other content under a used number was swallowed");
                     Some(number)
                 }
                 Content::Numbered(..) | Content::Poison | Content::Plain { .. } => None,
             });
-            self.world.judge.expect_in_sequence(Gap::Hold, device, done);
+            self.world.oracle.expect_in_sequence(Gap::Hold, device, done);
         }
     }
 

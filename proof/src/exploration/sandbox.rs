@@ -15,8 +15,8 @@ use idempotency::{DynamoDbStore, Engine};
 use parking_lot::Mutex;
 
 use super::Breakage;
-use super::judge::Judge;
 use super::network::{Kind, Network, Process, Reply};
+use super::oracle::Oracle;
 use super::table::Table;
 
 /// The timeout of a function.
@@ -44,8 +44,8 @@ impl Tokens {
 }
 
 /// The engine of a sandbox, without any cache from earlier ones.
-pub(super) fn engine<S: Store>(store: S, process: &Process, judge: &Judge, random: &Random) -> Engine<S> {
-    Engine::builder(store).clock(process.network().clone()).entropy(random.clone()).metrics(judge.clone()).build()
+pub(super) fn engine<S: Store>(store: S, process: &Process, oracle: &Oracle, random: &Random) -> Engine<S> {
+    Engine::builder(store).clock(process.network().clone()).entropy(random.clone()).metrics(oracle.clone()).build()
 }
 
 /// The deadline of an invocation that begins now.

@@ -18,14 +18,14 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::Breakage;
 use super::condition::holds;
-use super::judge::Judge;
+use super::oracle::Oracle;
 
 /// A table. A clone is another handle.
 #[derive(Clone)]
 pub(super) struct Table {
     kept: MemoryStore,
     items: Arc<Mutex<HashMap<String, Item>>>,
-    judge: Judge,
+    oracle: Oracle,
     breakage: Option<Breakage>,
 }
 
@@ -66,12 +66,12 @@ fn digest(content: &str) -> Fingerprint {
 }
 
 impl Table {
-    pub(super) fn new(judge: Judge, breakage: Option<Breakage>) -> Self {
+    pub(super) fn new(oracle: Oracle, breakage: Option<Breakage>) -> Self {
         let kept = MemoryStore::new();
         let first = Watermark::after(None, &[], EpochMs(0));
         let refused = vec![memory::Effect::named(REFUSED)];
         now(kept.advance(REFUSED, &first, refused, Duration::ZERO)).expect("in memory");
-        Self { kept, items: Arc::default(), judge, breakage }
+        Self { kept, items: Arc::default(), oracle, breakage }
     }
 
     /// Whether a device's number was used for this content.
@@ -91,7 +91,7 @@ impl Table {
     }
 
     pub(super) fn write(&self, write: &Write, effects: &[TransactWriteItem]) -> Result<Written<Item>, StoreError> {
-        self.judge.wrote(|| format!("{write:?} with {} effects", effects.len()));
+        self.oracle.wrote(|| format!("{write:?} with {} effects", effects.len()));
         let (counted, found) = self.counted(effects);
         let is_ignored = match write.condition {
             Condition::Owned { .. } => self.is(Breakage::OwnerIgnored),
@@ -144,7 +144,7 @@ impl Table {
         let (counted, found) = self.counted(effects);
         match now(self.kept.advance(id, &next, counted, Duration::ZERO))? {
             Advanced::Applied => {
-                self.judge
+                self.oracle
                     .expect(before.is_none_or(|before| before.position <= next.position), "a watermark went back");
                 self.apply(effects);
                 Ok(Advanced::Applied)
@@ -153,7 +153,7 @@ impl Table {
                 if self.is(Breakage::EffectsBesideTheWatermark) {
                     self.apply(effects);
                 }
-                self.judge.note("a watermark had moved");
+                self.oracle.note("a watermark had moved");
                 Ok(Advanced::Refused(found))
             }
             Advanced::EffectRefused(refused) => {
@@ -188,7 +188,7 @@ impl Table {
         for effect in effects {
             let id = target(effect);
             if let Some(name) = id.strip_prefix(EFFECT) {
-                self.judge.applied(name);
+                self.oracle.applied(name);
             }
             let item = items.entry(id).or_default();
             if let Some(put) = &effect.put {

@@ -18,15 +18,15 @@ use serde_json::{Value, json};
 
 use super::Breakage;
 use super::condition::holds;
-use super::judge::Judge;
 use super::network::{Kind, Process, Reply};
+use super::oracle::Oracle;
 use super::table::EFFECT;
 
 /// Items, as JSON. A clone is another handle.
 #[derive(Clone)]
 pub(super) struct Items {
     items: Arc<Mutex<HashMap<String, Value>>>,
-    judge: Judge,
+    oracle: Oracle,
     breakage: Option<Breakage>,
 }
 
@@ -44,8 +44,8 @@ pub(super) fn client(process: &Process, items: &Items) -> Client {
 }
 
 impl Items {
-    pub(super) fn new(judge: Judge, breakage: Option<Breakage>) -> Self {
-        Self { items: Arc::default(), judge, breakage }
+    pub(super) fn new(oracle: Oracle, breakage: Option<Breakage>) -> Self {
+        Self { items: Arc::default(), oracle, breakage }
     }
 
     pub(super) fn get(&self, id: &str) -> Option<Value> {
@@ -60,7 +60,7 @@ impl Items {
     }
 
     fn put(&self, put: &Value) -> (u16, Value) {
-        self.judge.wrote(|| sorted(put));
+        self.oracle.wrote(|| told(put));
         if !self.is(Breakage::VersionIgnored) && !self.stands(put) {
             let found = self.get(id(&put["Item"])).unwrap_or_default();
             return error("ConditionalCheckFailedException", "Item", self.refused(found, &put["Item"]));
@@ -71,9 +71,9 @@ impl Items {
 
     /// Applies all of it or nothing.
     fn transact(&self, request: &Value) -> (u16, Value) {
-        self.judge.wrote(|| sorted(&request["TransactItems"]));
         let actions = request["TransactItems"].as_array().expect("actions");
         let puts: Vec<&Value> = actions.iter().map(|action| &action["Put"]).collect();
+        self.oracle.wrote(|| puts.iter().map(|put| told(put)).collect::<Vec<_>>().join(" and "));
         let reason = |put: &&Value| match (self.stands(put), put["ReturnValuesOnConditionCheckFailure"] == "ALL_OLD") {
             (true, _) => json!({"Code": "None"}),
             (false, false) => json!({"Code": "ConditionalCheckFailed"}),
@@ -105,7 +105,7 @@ impl Items {
     fn insert(&self, put: &Value) {
         let (id, mut item) = (id(put), put.clone());
         if let Some(name) = id.strip_prefix(EFFECT) {
-            self.judge.applied(name);
+            self.oracle.applied(name);
         }
         let mut items = self.items();
         if let Some(earlier) = items.get(id).filter(|_| self.is(Breakage::MarksOfAnEarlierLife) && is_part(put)) {
@@ -118,9 +118,9 @@ impl Items {
     fn refused(&self, mut found: Value, put: &Value) -> Value {
         let stamp = |item: &Value| item["stamps"]["B"].as_str().map(|stamps| stamps[..20].to_owned());
         if let Some(own) = stamp(put) {
-            self.judge.note("a version had moved");
+            self.oracle.note("a version had moved");
             if stamp(&found).as_ref() == Some(&own) {
-                self.judge.note("an own store was in the way");
+                self.oracle.note("an own store was in the way");
             }
         }
         if self.is(Breakage::StampsForgotten) {
@@ -138,10 +138,16 @@ impl Items {
     }
 }
 
-/// As text that is the same in every run, because the SDK's maps have no order.
-fn sorted(value: &Value) -> String {
-    idempotency::protocol::canonical_json(value.to_string().as_bytes())
-        .map_or_else(|_| value.to_string(), |text| String::from_utf8_lossy(&text).into_owned())
+/// A put as text that is the same in every run: without its random stamps, and sorted, because the SDK's maps have no
+/// order.
+fn told(put: &Value) -> String {
+    let mut put = put.clone();
+    if let Some(item) = put["Item"].as_object_mut() {
+        item.remove("stamps");
+    }
+    let text = put.to_string();
+    let sorted = idempotency::protocol::canonical_json(text.as_bytes());
+    sorted.map_or(text, |sorted| String::from_utf8_lossy(&sorted).into_owned())
 }
 
 fn id(item: &Value) -> &str {

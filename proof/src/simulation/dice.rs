@@ -4,68 +4,31 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use idempotency::engine::{Entropy, NoEntropy};
+
+use crate::fault::Fault;
 use parking_lot::Mutex;
 
 /// A random source with a seed.
 pub(super) struct Dice {
     rng: Mutex<fastrand::Rng>,
-    weather: Weather,
+    rates: Rates,
     calm: AtomicBool,
 }
 
 /// How often each fault occurs, per 1000. Each seed has its own rates, because some bugs show only if other faults are
 /// rare.
 #[derive(Clone, Copy)]
-struct Weather([u16; Fault::ALL.len()]);
-
-/// A fault.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(usize)]
-pub(super) enum Fault {
-    /// The service refuses: throttling, a conflict, an internal error.
-    Refuse,
-    /// The request is lost.
-    LoseRequest,
-    /// The reply is lost.
-    LoseReply,
-    /// The reply is lost, and the request is repeated.
-    Repeat,
-    /// The request arrives long after its caller has stopped waiting.
-    Late,
-    /// The request arrives a second time, long afterwards.
-    Duplicate,
-    /// A process freezes for longer than a lease.
-    Freeze,
-    /// A process dies.
-    Crash,
-}
-
-impl Fault {
-    const ALL: [Self; 8] = [
-        Self::Refuse,
-        Self::LoseRequest,
-        Self::LoseReply,
-        Self::Repeat,
-        Self::Late,
-        Self::Duplicate,
-        Self::Freeze,
-        Self::Crash,
-    ];
-
-    /// The faults of a request.
-    pub(super) const OF_REQUESTS: [Self; 6] =
-        [Self::Refuse, Self::LoseRequest, Self::LoseReply, Self::Repeat, Self::Late, Self::Duplicate];
-}
+struct Rates([u16; Fault::COUNT]);
 
 impl Dice {
     pub(super) fn new(seed: u64) -> Self {
         let mut rng = fastrand::Rng::with_seed(seed);
-        let weather = Weather(Fault::ALL.map(|_| [0, 0, 20, 60, 150][rng.usize(0..5)]));
-        Self { rng: Mutex::new(rng), weather, calm: AtomicBool::new(false) }
+        let rates = Rates(std::array::from_fn(|_| [0, 0, 20, 60, 150][rng.usize(0..5)]));
+        Self { rng: Mutex::new(rng), rates, calm: AtomicBool::new(false) }
     }
 
     /// From now on no faults occur.
-    pub(super) fn calm_down(&self) {
+    pub(super) fn stop_faults(&self) {
         self.calm.store(true, Ordering::Relaxed);
     }
 
@@ -76,7 +39,7 @@ impl Dice {
 
     /// Whether this fault occurs now.
     pub(super) fn strikes(&self, fault: Fault) -> bool {
-        let often = self.weather.0[fault as usize];
+        let often = self.rates.0[fault as usize];
         often > 0 && !self.is_calm() && self.rng().u16(0..1000) < often
     }
 

@@ -5,7 +5,8 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
-use super::dice::{Dice, Fault};
+use super::dice::Dice;
+use crate::fault::Fault;
 
 /// The longest freeze of a process: many leases.
 const FREEZE_MS: u64 = 120_000;

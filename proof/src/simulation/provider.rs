@@ -13,7 +13,8 @@ use parking_lot::{Mutex, MutexGuard};
 use provider_simulator::{Admission, Answer, Breakdown, Form, Intent, Key, Status, When, Write};
 use tokio::time::Instant;
 
-use super::dice::{Dice, Fault};
+use super::dice::Dice;
+use crate::fault::Fault;
 
 /// How long it remembers an id, from the first request on. No request is in transit, and no process frozen, for that
 /// long.
@@ -126,7 +127,18 @@ impl Provider {
                 self.later(id, request);
                 Err(NoAnswer)
             }
-            Some(Fault::Refuse | Fault::LoseRequest | Fault::Freeze | Fault::Crash) => Err(NoAnswer),
+            Some(
+                Fault::Refuse
+                | Fault::LoseRequest
+                | Fault::Freeze
+                | Fault::Crash
+                | Fault::CrashAfter
+                | Fault::TimePasses
+                | Fault::Redeliver
+                | Fault::Recreate
+                | Fault::FailHandler
+                | Fault::Expire,
+            ) => Err(NoAnswer),
         }
     }
 

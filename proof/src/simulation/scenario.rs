@@ -15,7 +15,7 @@ use idempotency::store::memory::{Effect, MemoryStore};
 use idempotency::{Attempt, Call, Engine, Error, Lock, Operation, Outcome, Verdict};
 
 use super::dice::{Dice, SeededEntropy};
-use super::judge::Judge;
+use super::oracle::Oracle;
 use super::process::process;
 use super::provider::{Entry, Provider, TOMBSTONES_WITHIN};
 use super::store::RemoteStore;
@@ -68,7 +68,7 @@ struct World {
     dice: Arc<Dice>,
     memory: MemoryStore,
     provider: Provider,
-    judge: Arc<Judge>,
+    oracle: Arc<Oracle>,
     metrics: Counting,
     breakage: Option<Breakage>,
     runs: AtomicU64,
@@ -86,7 +86,7 @@ pub(super) async fn run(
         scenario: Scenario::ALL[dice.pick(Scenario::ALL.len())],
         memory: MemoryStore::new(),
         provider: Provider::new(Arc::clone(&dice)),
-        judge: Arc::default(),
+        oracle: Arc::default(),
         metrics,
         breakage,
         runs: AtomicU64::new(0),
@@ -94,11 +94,11 @@ pub(super) async fn run(
         dice,
     };
     if is_verbose {
-        world.judge.be_verbose();
+        world.oracle.be_verbose();
     }
     world.storm().await;
     world.calm().await;
-    world.judge.verdict().map_err(|broken| format!("{:?}: {broken}", world.scenario))
+    world.oracle.verdict().map_err(|broken| format!("{:?}: {broken}", world.scenario))
 }
 
 /// A worker's clock.
@@ -137,19 +137,19 @@ impl World {
 
     /// Every request in transit arrives. Then no more faults occur, and every caller gets an answer.
     async fn calm(&self) {
-        self.dice.calm_down();
+        self.dice.stop_faults();
         tokio::time::sleep(Duration::from_secs(8 * 60 * 60)).await;
         if self.scenario == Scenario::Lock {
             let lock = self.lock(&self.engine());
             let held = lock.acquire(None).await;
-            return self.judge.expect(matches!(held, Ok(Some(_))), "the lock is free in the end");
+            return self.oracle.expect(matches!(held, Ok(Some(_))), "the lock is free in the end");
         }
         let (engine, is_lost) = (self.engine(), self.is_lost().await);
         let mut answered = false;
         for body in [0, 1, 0] {
             answered |= self.heard(body, &self.call(&engine, body).await);
         }
-        self.judge.expect(answered || is_lost, "in the end there is an answer, or nobody can know it");
+        self.oracle.expect(answered || is_lost, "in the end there is an answer, or nobody can know it");
         self.count();
     }
 
@@ -167,16 +167,16 @@ impl World {
 
     fn count(&self) {
         let (applied, charges) = (self.memory.applied(EFFECT), self.provider.charges());
-        self.judge.expect(applied <= 1, "G1: inside effects at most once");
-        self.judge.expect(charges <= 1, "G8: outside effects at most once");
-        match self.judge.final_answer() {
+        self.oracle.expect(applied <= 1, "G1: inside effects at most once");
+        self.oracle.expect(charges <= 1, "G8: outside effects at most once");
+        match self.oracle.final_answer() {
             Some((Resolution::Success, _)) => {
-                self.judge.expect(applied == 1, "a success has its effect");
+                self.oracle.expect(applied == 1, "a success has its effect");
                 let charged = charges == u64::from(self.scenario.is_outside());
-                self.judge.expect(charged, "a success has its charge");
+                self.oracle.expect(charged, "a success has its charge");
             }
             Some((Resolution::Failed, _)) => {
-                self.judge.expect(applied == 0 && charges == 0, "a failure has no effect");
+                self.oracle.expect(applied == 0 && charges == 0, "a failure has no effect");
             }
             None => {}
         }
@@ -191,7 +191,7 @@ impl World {
             match process(&self.dice, self.call(&engine, body)).await {
                 Some(outcome) => _ = self.heard(body, &outcome),
                 None => {
-                    self.judge.died();
+                    self.oracle.died();
                     engine = self.engine();
                 }
             }
@@ -204,7 +204,7 @@ impl World {
             tokio::time::sleep(self.dice.below_ms(2000)).await;
             match process(&self.dice, self.single_write(&engine, body)).await {
                 Some(outcome) => _ = self.heard(body, &outcome),
-                None => self.judge.died(),
+                None => self.oracle.died(),
             }
         }
     }
@@ -233,7 +233,7 @@ impl World {
             tokio::time::sleep(self.dice.below_ms(20_000)).await;
             let work = async {
                 let Ok(Some(mut held)) = lock.acquire(None).await else { return };
-                self.judge.fence(held.fence());
+                self.oracle.fence(held.fence());
                 tokio::time::sleep(self.dice.below_ms(15_000)).await;
                 if self.dice.once_in(3) {
                     match held.renew().await {
@@ -313,12 +313,12 @@ impl World {
 
     /// Whether it is a final answer.
     fn heard(&self, body: u8, outcome: &Result<Outcome<u64>, Error>) -> bool {
-        self.judge.heard(body, outcome);
+        self.oracle.heard(body, outcome);
         let (Ok(Outcome::Executed(answered)) | Ok(Outcome::Replayed(answered))) = outcome else { return false };
         if answered.resolution == Resolution::Success {
-            self.judge.expect(self.memory.applied(EFFECT) == 1, "what was executed has its effect");
+            self.oracle.expect(self.memory.applied(EFFECT) == 1, "what was executed has its effect");
             let own = !self.scenario.is_outside() || Provider::is_for(answered.answer, body);
-            self.judge.expect(own, "G6: another request was charged for than was answered");
+            self.oracle.expect(own, "G6: another request was charged for than was answered");
         }
         true
     }
@@ -329,7 +329,7 @@ impl World {
         let store = RemoteStore {
             memory: self.memory.clone(),
             dice: Arc::clone(&self.dice),
-            judge: Arc::clone(&self.judge),
+            oracle: Arc::clone(&self.oracle),
             breakage: self.breakage,
         };
         Engine::builder(store)

@@ -7,15 +7,16 @@ use idempotency::store::memory::{Effect, MemoryStore};
 use idempotency::store::{Store, StoreError, Written};
 
 use super::Breakage;
-use super::dice::{Dice, Fault};
-use super::judge::Judge;
+use super::dice::Dice;
+use super::oracle::Oracle;
+use crate::fault::Fault;
 
 /// A remote store.
 #[derive(Clone)]
 pub(super) struct RemoteStore {
     pub(super) memory: MemoryStore,
     pub(super) dice: Arc<Dice>,
-    pub(super) judge: Arc<Judge>,
+    pub(super) oracle: Arc<Oracle>,
     pub(super) breakage: Option<Breakage>,
 }
 
@@ -39,7 +40,17 @@ impl Store for RemoteStore {
                 tokio::time::sleep(self.dice.below_ms(1000)).await;
                 self.answered(write, effects).await
             }
-            Some(Fault::Refuse | Fault::Freeze | Fault::Crash) => Err(StoreError::NotApplied("refused".into())),
+            Some(
+                Fault::Refuse
+                | Fault::Freeze
+                | Fault::Crash
+                | Fault::CrashAfter
+                | Fault::TimePasses
+                | Fault::Redeliver
+                | Fault::Recreate
+                | Fault::FailHandler
+                | Fault::Expire,
+            ) => Err(StoreError::NotApplied("refused".into())),
             Some(Fault::LoseRequest) => Err(StoreError::Uncertain("the request was lost".into())),
             Some(Fault::LoseReply) => {
                 self.apply(write, effects).await?;
@@ -83,7 +94,7 @@ impl RemoteStore {
     }
 
     async fn apply(&self, write: &Write, effects: Vec<Effect>) -> Result<Written, StoreError> {
-        self.judge.wrote(|| format!("{write:?} with {effects:?}"));
+        self.oracle.wrote(|| format!("{write:?} with {effects:?}"));
         let Some(breakage) = self.breakage else { return self.memory.write(write, effects).await };
         let found = self.memory.read(&write.record.id).await?;
         let ignored = match write.condition {

@@ -338,7 +338,7 @@ async fn with_the_store_unreachable_nothing_runs() {
 
 #[tokio::test(start_paused = true)]
 async fn a_commit_whose_reply_was_lost_is_found_out_to_have_happened() {
-    for lost in [Fault::LoseReply, Fault::RepeatAfterLostReply] {
+    for lost in [Fault::LoseReply, Fault::Repeat] {
         let world = World::new([Fault::None, lost]);
         let call = world.call(Uncertain::Reconcile, "a");
         assert!(matches!(world.pay(&call).await, Ok(Outcome::Executed(Answered { answer: 1, .. }))), "{lost:?}");
@@ -386,12 +386,12 @@ async fn an_operation_may_call_another_on_the_same_engine() {
 
 #[tokio::test(start_paused = true)]
 async fn in_single_write_the_effect_is_applied_once_whatever_is_lost() {
-    for fault in [Fault::None, Fault::Refuse, Fault::LoseRequest, Fault::LoseReply, Fault::RepeatAfterLostReply] {
+    for fault in [Fault::None, Fault::Refuse, Fault::LoseRequest, Fault::LoseReply, Fault::Repeat] {
         let world = World::new([fault]);
         let call = world.call(Uncertain::Reconcile, "a");
         let first = world.pay_in_single_write(&call).await;
         match fault {
-            Fault::None | Fault::RepeatAfterLostReply => assert!(matches!(first, Ok(Outcome::Executed(_)))),
+            Fault::None | Fault::Repeat => assert!(matches!(first, Ok(Outcome::Executed(_)))),
             Fault::Refuse | Fault::LoseRequest | Fault::LoseReply => {
                 assert!(matches!(first, Err(Error::NotRecorded { .. })), "{first:?}");
             }

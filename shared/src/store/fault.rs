@@ -23,11 +23,11 @@ pub enum Fault {
     /// The write takes effect and its reply is lost; the caller gets no answer.
     LoseReply,
     /// The write takes effect, its reply is lost, and the write is repeated, as the SDK does.
-    RepeatAfterLostReply,
+    Repeat,
 }
 
 impl Fault {
-    const ALL: [Self; 4] = [Self::Refuse, Self::LoseRequest, Self::LoseReply, Self::RepeatAfterLostReply];
+    const ALL: [Self; 4] = [Self::Refuse, Self::LoseRequest, Self::LoseReply, Self::Repeat];
 
     /// Every plan with zero, one or two faults over this many writes.
     pub fn pairs(writes: usize) -> impl Iterator<Item = Vec<Self>> {
@@ -89,7 +89,7 @@ impl<S: Store<Effect: Clone + Sync>> Store for FaultyStore<S> {
                 self.inner.write(write, effects).await?;
                 Err(StoreError::Uncertain("planned: the reply was lost".into()))
             }
-            Fault::RepeatAfterLostReply => {
+            Fault::Repeat => {
                 self.inner.write(write, effects.clone()).await?;
                 self.inner.write(write, effects).await
             }
@@ -125,7 +125,7 @@ impl<S: Watermarks<Effect: Clone + Sync>> Watermarks for FaultyStore<S> {
                 self.inner.advance(id, next, effects, retry_budget).await?;
                 Err(StoreError::Uncertain("planned: the reply was lost".into()))
             }
-            Fault::RepeatAfterLostReply => {
+            Fault::Repeat => {
                 self.inner.advance(id, next, effects.clone(), retry_budget).await?;
                 self.inner.advance(id, next, effects, retry_budget).await
             }

@@ -345,7 +345,7 @@ fn any_delivery() -> impl Strategy<Value = Delivery> {
         Fault::Refuse,
         Fault::LoseRequest,
         Fault::LoseReply,
-        Fault::RepeatAfterLostReply,
+        Fault::Repeat,
     ]);
     (0_u64..20, 1_u64..30, prop::collection::vec(fault, 0..4)).prop_map(|(back, length, faults)| Delivery {
         back,

@@ -55,7 +55,7 @@ pub(super) fn address(approval: Uuid) -> String {
     format!("/console/approvals/{}", approval.simple())
 }
 
-/// The approval's page: before the approval, what will be done; after it, that it was done.
+/// The approval's page: before the approval, the requested action; after it, a notice that the action was done.
 pub(super) async fn open(
     State(console): State<Arc<Console>>,
     visitor: Visitor,

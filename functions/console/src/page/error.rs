@@ -9,7 +9,7 @@ use super::layout::{Time, comparison, page, record_button, status};
 use crate::auth::{Visitor, VisitorSlot};
 use crate::error::{ConsoleError, RecordChange};
 
-/// Answers with a page where a handler or extractor has answered with a [`ConsoleError`].
+/// Turns a [`ConsoleError`] of a handler or extractor into a page.
 pub(super) async fn as_page(mut request: Request, next: Next) -> Response {
     let visitor = VisitorSlot::default();
     request.extensions_mut().insert(VisitorSlot::clone(&visitor));

@@ -59,7 +59,7 @@ pub(super) async fn preview(
             let summary = LogSummary::new(LogOutcome::Previewed, &visitor.actor).about(&record);
             Ok((summary, Redirect::to(&address(&preview))).into_response())
         }
-        // The form again, with everything that was typed in.
+        // The form again, with the operator's input.
         Err(error) if !error.fields.is_empty() => {
             let record = console.record(&record).await?;
             let content = settlement_form(&visitor, &record, kind, &form, None, &error.fields);
@@ -158,7 +158,7 @@ fn textarea(field: &'static str, value: &str, problems: &[FieldProblem]) -> Mark
     }
 }
 
-/// The preview's page: before the confirmation, what will be done; after it, that it was done.
+/// The preview's page: before the confirmation, the action and its changes; after it, a notice that it was done.
 pub(super) async fn open_preview(
     State(console): State<Arc<Console>>,
     visitor: Visitor,

@@ -139,7 +139,7 @@ async fn reconciler(world: &World, call: &Call, seen: &Record) -> Driver<FaultyS
 #[tokio::test(start_paused = true)]
 async fn what_the_store_does_not_say_is_counted() {
     for (fault, expected) in [
-        (Fault::RepeatAfterLostReply, "Executed 1, OwnWriteRecognised 1"),
+        (Fault::Repeat, "Executed 1, OwnWriteRecognised 1"),
         (Fault::LoseReply, "CommitFailed 1, Executed 1, StoreError 1"),
         (Fault::LoseRequest, "CommitFailed 1, StoreError 1, UnknownEntered 1"),
     ] {

@@ -60,7 +60,7 @@ async fn an_answer_that_no_transaction_carries_is_settled_without_it() {
 
 #[tokio::test(start_paused = true)]
 async fn the_lost_reply_to_a_long_answer_is_recognised() {
-    for fault in [Fault::LoseReply, Fault::RepeatAfterLostReply] {
+    for fault in [Fault::LoseReply, Fault::Repeat] {
         let world = World::new([Fault::None, fault]);
         let (call, text) = (world.call(Uncertain::Reconcile, "a"), digits(50_000));
         let first = answers(&world, &call, &text).await.unwrap();

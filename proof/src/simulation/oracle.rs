@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 
 /// Records what every caller received.
 #[derive(Default)]
-pub(super) struct Judge {
+pub(super) struct Oracle {
     history: Mutex<History>,
 }
 
@@ -20,7 +20,7 @@ struct History {
     written: Option<Vec<String>>,
 }
 
-impl Judge {
+impl Oracle {
     /// Records the outcome of a caller's request.
     pub(super) fn heard(&self, body: u8, outcome: &Result<Outcome<u64>, Error>) {
         let mut history = self.history();

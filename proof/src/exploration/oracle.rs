@@ -10,10 +10,10 @@ use parking_lot::{Mutex, MutexGuard};
 
 /// Records what happens in a schedule. A clone is another handle.
 #[derive(Clone, Default)]
-pub(super) struct Judge(Arc<Mutex<Book>>);
+pub(super) struct Oracle(Arc<Mutex<Log>>);
 
 #[derive(Default)]
-struct Book {
+struct Log {
     /// The names of the effects, in the order in which they were applied.
     applied: Vec<String>,
     broken: Vec<String>,
@@ -26,22 +26,22 @@ struct Book {
 /// How often each event occurred.
 pub type Occurred = BTreeMap<&'static str, u64>;
 
-impl Judge {
+impl Oracle {
     /// An effect was applied.
     pub(super) fn applied(&self, name: &str) {
         self.tell(format!("applied {name}"));
-        self.book().applied.push(name.to_owned());
+        self.log().applied.push(name.to_owned());
     }
 
     /// How many effects were applied.
     pub(super) fn count_applied(&self) -> usize {
-        self.book().applied.len()
+        self.log().applied.len()
     }
 
     /// The numbers of the effects of a group, a device or a topic's life, in the order in which they were applied.
     pub(super) fn numbers(&self, of: &str) -> Vec<u64> {
-        let book = self.book();
-        let own = book.applied.iter().filter_map(|name| name.strip_prefix(of)?.strip_prefix(' ')?.parse().ok());
+        let log = self.log();
+        let own = log.applied.iter().filter_map(|name| name.strip_prefix(of)?.strip_prefix(' ')?.parse().ok());
         own.collect()
     }
 
@@ -66,58 +66,58 @@ impl Judge {
     /// Checks a promise.
     pub(super) fn expect(&self, holds: bool, promise: &str) {
         if !holds {
-            self.book().broken.push(promise.to_owned());
+            self.log().broken.push(promise.to_owned());
         }
     }
 
     /// Counts an event that must occur in some schedules, or nothing is proved.
     pub(super) fn note(&self, what: &'static str) {
-        *self.book().noted.entry(what).or_default() += 1;
+        *self.log().noted.entry(what).or_default() += 1;
     }
 
     /// How often this event occurred.
     pub(super) fn count_of(&self, what: &str) -> u64 {
-        self.book().noted.get(what).copied().unwrap_or(0)
+        self.log().noted.get(what).copied().unwrap_or(0)
     }
 
     /// Logs writes as well from now on.
     pub(super) fn be_verbose(&self) {
-        self.book().is_verbose = true;
+        self.log().is_verbose = true;
     }
 
     /// Logs a write, if that is enabled.
     pub(super) fn wrote(&self, what: impl FnOnce() -> String) {
-        if self.book().is_verbose {
+        if self.log().is_verbose {
             self.tell(what());
         }
     }
 
     /// Adds a line to the log of the schedule.
     pub(super) fn tell(&self, what: String) {
-        self.book().told.push(what);
+        self.log().told.push(what);
     }
 
     /// How often each event occurred.
     pub(super) fn occurred(&self) -> Occurred {
-        self.book().noted.clone()
+        self.log().noted.clone()
     }
 
     /// The log; or what was broken, and the log until then.
     pub(super) fn verdict(&self) -> Result<Vec<String>, String> {
-        let mut book = self.book();
-        let told = std::mem::take(&mut book.told);
-        match book.broken.is_empty() {
+        let mut log = self.log();
+        let told = std::mem::take(&mut log.told);
+        match log.broken.is_empty() {
             true => Ok(told),
-            false => Err(format!("{}\n{}", book.broken.join("\n"), told.join("\n"))),
+            false => Err(format!("{}\n{}", log.broken.join("\n"), told.join("\n"))),
         }
     }
 
-    fn book(&self) -> MutexGuard<'_, Book> {
+    fn log(&self) -> MutexGuard<'_, Log> {
         self.0.lock()
     }
 }
 
-impl Metrics for Judge {
+impl Metrics for Oracle {
     fn count(&self, metric: Metric, _: &str) {
         self.note(metric.name());
     }
