@@ -59,9 +59,11 @@ use visibility::VisibilityOf;
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let store = MemoryStore::new(); let engine = Engine::builder(store.clone()).build(); let (operation, sender) =
-/// (Operation::new("ledger", "post"), Principal::new("orders")?); let queue = Queue::new(engine.clone(), operation,
-/// sender, KeySource::pointer(Pointer::new("/event")?)).single_write();
+/// let store = MemoryStore::new();
+/// let engine = Engine::builder(store.clone()).build();
+/// let operation = Operation::new("ledger", "post");
+/// let key = KeySource::pointer(Pointer::new("/event")?);
+/// let queue = Queue::new(engine.clone(), operation, Principal::new("orders")?, key).single_write();
 /// # let event: idempotency::sqs::SqsBatch = serde_json::from_str(r#"{"Records":[
 /// #     {"messageId":"m-1","body":"{\"event\":\"e-1\"}"},{"messageId":"m-2","body":"{\"event\":\"e-1\"}"}]}"#)?;
 /// # let deadline = engine.now().plus(std::time::Duration::from_secs(10));

@@ -49,7 +49,7 @@ pub trait Store: Send + Sync + 'static {
         &self,
         write: &Write,
         effects: Vec<Self::Effect>,
-        _patience: Duration,
+        _retry_budget: Duration,
     ) -> impl Future<Output = Result<Written<ItemOf<Self>>, StoreError>> + Send {
         self.write(write, effects)
     }
