@@ -1,4 +1,4 @@
-//! The parts of the ledger worker behind SQS. The business logic is in [`handler`].
+//! The parts of the ledger worker behind SQS. The business logic is in `handler`.
 
 mod handler;
 

@@ -1,4 +1,4 @@
-//! The parts of the payments API behind API Gateway. The business logic is in [`handler`].
+//! The parts of the payments API behind API Gateway. The business logic is in `handler`.
 
 mod handler;
 
