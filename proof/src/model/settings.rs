@@ -178,12 +178,22 @@ impl Settings {
         ]
     }
 
-    /// Enough to detect a breakage, and quick to explore without one.
-    pub fn small() -> Vec<Self> {
+    /// The default: with one fault fewer than in the gate.
+    pub fn short() -> Vec<Self> {
         let mut all = Self::quick();
         for settings in &mut all {
             settings.faults = settings.faults.saturating_sub(1).max(1);
         }
+        all
+    }
+
+    /// With one fault: enough to detect a breakage, and quick to explore without one. The smallest models come first.
+    pub fn small() -> Vec<Self> {
+        let mut all = Self::quick();
+        for settings in &mut all {
+            settings.faults = 1;
+        }
+        all.sort_by_key(|settings| settings.runs.len() + settings.players.len() + usize::from(settings.retentions));
         all
     }
 
