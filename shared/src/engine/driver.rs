@@ -12,7 +12,7 @@ use super::{
 use crate::protocol::machine::{
     Action, EffectRefusal, End, Event, Failure, FencedClaim, Input, Machine, Proof, Purpose, Ran, Reply,
 };
-use crate::protocol::{Condition, EpochMs, Record, Resolution, Write};
+use crate::protocol::{Condition, EpochMs, Record, Resolution, Settled, Write};
 use crate::store::{ItemOf, Store, StoreError, Written};
 use crate::telemetry::metrics::Metric;
 use crate::telemetry::span::Span;
@@ -113,7 +113,6 @@ impl<S: Store> Driver<S> {
             };
             self.handle(input).await;
         }
-        self.end_waiting();
         Ok(())
     }
 
@@ -139,8 +138,8 @@ impl<S: Store> Driver<S> {
         let verdict = Span::step("run").of(until_deadline(attempt, run)).await;
         self.effects = attempt.take_guarded_effects();
         let (ran, answer) = match verdict {
-            Ok(Verdict::Success(answer)) => (self.settled(Resolution::Success, &answer), Some(answer)),
-            Ok(Verdict::Failed(answer)) => (self.settled(Resolution::Failed, &answer), Some(answer)),
+            Ok(Verdict::Success(answer)) => (Ran::Settled(Resolution::Success, self.settled(&answer)), Some(answer)),
+            Ok(Verdict::Failed(answer)) => (Ran::Settled(Resolution::Failed, self.settled(&answer)), Some(answer)),
             Ok(Verdict::NotExecuted(answer)) => (Ran::NotExecuted, Some(answer)),
             Ok(Verdict::Unknown(reason)) | Err(reason) => {
                 self.reason = Some(reason);
@@ -168,7 +167,7 @@ impl<S: Store> Driver<S> {
         effects: Vec<S::Effect>,
     ) {
         self.effects = Effects::of(effects);
-        let ran = self.settled(resolution, answer);
+        let ran = Ran::Settled(resolution, self.settled(answer));
         self.handle(Input::Ran(ran)).await;
     }
 
@@ -190,8 +189,10 @@ impl<S: Store> Driver<S> {
         let evidence = Span::step("reconcile").linked(record.trace).of(resolving).await;
         self.effects = attempt.take_guarded_effects();
         let (proof, answer) = match evidence {
-            Ok(Evidence::Happened(answer)) => (self.proved(Resolution::Success, &answer), Some(answer)),
-            Ok(Evidence::Refused(answer)) => (self.proved(Resolution::Failed, &answer), Some(answer)),
+            Ok(Evidence::Happened(answer)) => {
+                (Proof::Settled(Resolution::Success, self.settled(&answer)), Some(answer))
+            }
+            Ok(Evidence::Refused(answer)) => (Proof::Settled(Resolution::Failed, self.settled(&answer)), Some(answer)),
             Ok(Evidence::Prevented) => match self.engine.transaction() {
                 Ok(transaction) => (Proof::Prevented(transaction), None),
                 Err(error) => self.unclear(error.into()),
@@ -208,14 +209,9 @@ impl<S: Store> Driver<S> {
         (Proof::Unclear, None)
     }
 
-    fn settled<T: Answer>(&self, resolution: Resolution, answer: &T) -> Ran {
-        let max_bytes = S::max_response_bytes(&self.effects.effects);
-        Ran::Settled(resolution, self.operation.settled(answer, self.engine.now(), max_bytes))
-    }
-
-    fn proved<T: Answer>(&self, resolution: Resolution, answer: &T) -> Proof {
-        let max_bytes = S::max_response_bytes(&self.effects.effects);
-        Proof::Settled(resolution, self.operation.settled(answer, self.engine.now(), max_bytes))
+    /// What a settled record keeps: the answer, in as many bytes as fit next to the effects.
+    fn settled<T: Answer>(&self, answer: &T) -> Settled {
+        self.operation.settled(answer, self.engine.now(), S::max_response_bytes(&self.effects.effects))
     }
 
     /// A handle to the attempt that the machine wants to run.
