@@ -140,6 +140,7 @@ async fn requests(stack: &Stack) -> usize {
 
     let request = caller.request(Method::POST, "/payments").json(&body);
     assert_eq!(request.send().await.expect("answers").status(), 400, "no key");
+    eventually("the last request is logged", || async { stack.log().contains("\"MissingKey\"").then_some(()) }).await;
     sent + 2 * (pairs.into_inner() + waits.into_inner()) + replays.into_inner() + 1
 }
 
