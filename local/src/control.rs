@@ -25,6 +25,7 @@ use crate::{
     provider::{Breakdown, Charge, Delivered, Provider},
     sandbox,
     schedule::Schedule,
+    secrets::Secrets,
     sqs::{Contents, Queues},
     streams::{self, Streams},
     template::{self, Authorizer, Queue},
@@ -32,7 +33,7 @@ use crate::{
 };
 
 /// The routes, for `GET /_local/`.
-const ROUTES: [(&str, &str); 25] = [
+const ROUTES: [(&str, &str); 27] = [
     ("GET /_local/token?sub=NAME&role=ROLE", "a token that the API accepts, as text; further parameters become claims"),
     ("GET /_local/jwks.json", "the public key that tokens are checked with"),
     ("GET /_local/console?sub=NAME&role=operator|viewer", "signs a browser in and sends it to the operators' console"),
@@ -45,6 +46,11 @@ const ROUTES: [(&str, &str); 25] = [
         "POST /_local/provider/break?path=/cancel&times=N&when=before|after",
         "answers the next requests to the provider whose path ends so with 500, and keeps that under their keys",
     ),
+    (
+        "POST /_local/provider/roll?old=KEY&new=KEY",
+        "from now on the provider refuses the old API key and accepts the new one, of the same account",
+    ),
+    ("POST /_local/secrets/NAME", "gives a secret the body as its new value: {\"api_key\":…} for payments/provider"),
     ("POST /_local/provider/forget", "lets the provider forget all idempotency keys, as a day does"),
     (
         "POST /_local/provider/deliver",
@@ -74,6 +80,7 @@ pub(crate) struct Control {
     pub issuer: Issuer,
     pub authorizer: Option<Authorizer>,
     pub provider: Provider,
+    pub secrets: Secrets,
     pub queues: Queues,
     pub streams: Streams,
     /// By logical id, as are the functions.
@@ -99,8 +106,10 @@ impl Control {
             .route("/_local/sqs", get(sqs))
             .route("/_local/provider", get(provider_address).post(provider))
             .route("/_local/provider/break", post(break_down))
+            .route("/_local/provider/roll", post(roll))
             .route("/_local/provider/forget", post(forget))
             .route("/_local/provider/deliver", post(deliver))
+            .route("/_local/secrets/{*name}", post(put_secret))
             .route("/_local/queues/{name}", get(contents).post(send))
             .route("/_local/queues/{name}/redrive", post(redrive))
             .route("/_local/streams/{name}", get(topic).post(append))
@@ -236,6 +245,24 @@ async fn break_down(
         .map_err(|_| Problem::new(StatusCode::BAD_REQUEST, "times must be a number, and when before or after"))?;
     control.provider.break_down(breakdown);
     Ok(StatusCode::NO_CONTENT)
+}
+
+#[derive(Deserialize)]
+struct Roll {
+    old: String,
+    new: String,
+}
+
+async fn roll(State(control): Shared, Query(Roll { old, new }): Query<Roll>) -> StatusCode {
+    control.provider.roll(&old, &new);
+    StatusCode::NO_CONTENT
+}
+
+async fn put_secret(State(control): Shared, Path(name): Path<String>, value: String) -> Result<StatusCode, Problem> {
+    match control.secrets.put(&name, &value)? {
+        true => Ok(StatusCode::NO_CONTENT),
+        false => Err(Problem::new(StatusCode::NOT_FOUND, format!("there is no secret `{name}`"))),
+    }
 }
 
 async fn forget(State(control): Shared) -> Result<Json<Value>, Problem> {

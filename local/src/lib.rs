@@ -36,6 +36,7 @@ mod process_group;
 mod provider;
 mod sandbox;
 mod schedule;
+mod secrets;
 mod sqs;
 mod sqs_mapping;
 mod stack;
