@@ -8,7 +8,7 @@ use axum::{
     extract::{Path, Query, State},
     http::{HeaderMap, StatusCode, header},
     middleware,
-    response::{IntoResponse, Redirect, Response},
+    response::{IntoResponse, Response},
     routing::{any, get, post},
 };
 use jsonwebtoken::jwk::JwkSet;
@@ -36,7 +36,7 @@ use crate::{
 const ROUTES: [(&str, &str); 27] = [
     ("GET /_local/token?sub=NAME&role=ROLE", "a token that the API accepts, as text; further parameters become claims"),
     ("GET /_local/jwks.json", "the public key that tokens are checked with"),
-    ("GET /_local/console?sub=NAME&role=operator|viewer", "signs a browser in and sends it to the operators' console"),
+    ("GET /_local/issuer/.well-known/openid-configuration", "the issuer at which people sign in to the console"),
     ("GET /_local/dynamodb", "the endpoint of the embedded DynamoDB, as text, for the AWS CLI"),
     ("GET /_local/sqs", "the endpoint of the embedded SQS, as text, for the AWS CLI"),
     ("GET /_local/provider", "the address of the payment provider, as text, for Stripe's SDKs; any API key will do"),
@@ -100,7 +100,6 @@ impl Control {
             .route("/_local/", get(list))
             .route("/_local/token", get(token))
             .route(Issuer::KEYS_PATH, get(keys))
-            .route("/_local/console", get(console))
             .route("/_local/dynamodb", get(dynamodb))
             .route("/_local/charges", get(charges))
             .route("/_local/sqs", get(sqs))
@@ -186,16 +185,6 @@ async fn token(State(control): Shared, Query(claims): Query<BTreeMap<String, Str
 
 async fn keys(State(control): Shared) -> Json<JwkSet> {
     Json(control.issuer.keys().clone())
-}
-
-/// The end of a sign-in at an identity provider. The name of the cookie is the console's.
-async fn console(
-    State(control): Shared,
-    Query(mut claims): Query<BTreeMap<String, String>>,
-) -> Result<Response, Problem> {
-    claims.entry("role".to_owned()).or_insert_with(|| "viewer".to_owned());
-    let cookie = format!("__Host-session={}; Path=/; Secure; HttpOnly; SameSite=Strict", control.token(claims)?);
-    Ok(([(header::SET_COOKIE, cookie)], Redirect::to("/console")).into_response())
 }
 
 async fn dynamodb(State(control): Shared) -> String {

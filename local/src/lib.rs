@@ -37,6 +37,7 @@ mod provider;
 mod sandbox;
 mod schedule;
 mod secrets;
+mod sign_in;
 mod sqs;
 mod sqs_mapping;
 mod stack;

@@ -53,15 +53,22 @@ struct Refusal {
 
 /// The parameter that names the secret with the provider's API key.
 const PROVIDER_SECRET: &str = "ProviderSecretName";
+/// The parameter that names the secret of the console's client at the issuer, if it has one.
+pub(crate) const CLIENT_SECRET: &str = "ConsoleClientSecretName";
 
 impl Secrets {
-    /// Makes the secrets that are not there yet. `api_key` is the provider's.
-    pub(crate) fn open(storage: Storage, template: &Template, deployment: Deployment, api_key: &str) -> Result<Self> {
+    /// Makes the secrets that are not there yet. Those that the template does not make get this value.
+    pub(crate) fn open(storage: Storage, template: &Template, deployment: Deployment, value: &str) -> Result<Self> {
         let roles = template.functions.iter().filter_map(|(id, function)| Some((id.clone(), function.role.clone()?)));
         let secrets = Self(Arc::new(Inner { storage, deployment, roles: roles.collect() }));
-        let of_provider = template.parameters.get(PROVIDER_SECRET).map(|name| (name, json!({ "api_key": api_key })));
+        // These are made by people, before they deploy.
+        let made = [(PROVIDER_SECRET, "api_key"), (CLIENT_SECRET, "client_secret")];
+        let made = made.into_iter().filter_map(|(parameter, member)| {
+            let name = template.parameters.get(parameter).filter(|name| !name.is_empty())?;
+            Some((name, json!({ (member): value })))
+        });
         let generated = template.secrets.values().map(|secret| (&secret.name, secret.generate()));
-        for (name, value) in generated.chain(of_provider) {
+        for (name, value) in generated.chain(made) {
             if secrets.read(name)?.is_none() {
                 secrets.write(name, &value.to_string())?;
             }

@@ -27,7 +27,8 @@ use crate::{
     provider::Provider,
     sandbox::Definition,
     schedule::Schedule,
-    secrets::Secrets,
+    secrets::{self, Secrets},
+    sign_in::{self, SignIn},
     sqs::{self, Queues},
     sqs_mapping::Poller,
     storage::Storage,
@@ -122,6 +123,9 @@ impl Stack {
         stack.start_streams(&streams);
         let schedules = stack.start_schedules(&deployment)?;
 
+        let parameter = |name: &str| stack.template.parameters.get(name).cloned().unwrap_or_default();
+        let has_secret = !parameter(secrets::CLIENT_SECRET).is_empty();
+        let sign_in = SignIn::new(issuer.clone(), address, parameter("ConsoleClientId"), has_secret);
         let gateway = ApiGateway::new(
             std::mem::take(&mut stack.template.api),
             stack.functions.clone(),
@@ -143,7 +147,7 @@ impl Stack {
         };
         stack.spawn(listener::serve(
             gateway_listener,
-            control.router().merge(gateway.router()),
+            control.router().merge(sign_in.router()).merge(gateway.router()),
             stack.end.clone().cancelled_owned(),
         ));
         Ok(stack)
@@ -271,8 +275,9 @@ fn deployment(options: &Options, sqs: SocketAddr, provider_url: &str, gateway: S
         queue_endpoint: format!("http://{sqs}"),
         parameters: options.parameters.iter().cloned().collect(),
         defaults: BTreeMap::from([
-            ("JwtIssuer".to_owned(), Issuer::URL.to_owned()),
-            ("JwtKeysUrl".to_owned(), format!("http://{gateway}{}", Issuer::KEYS_PATH)),
+            ("JwtIssuer".to_owned(), sign_in::identifier(gateway)),
+            ("ConsoleLogin".to_owned(), "Issuer".to_owned()),
+            ("ConsoleClientId".to_owned(), "console".to_owned()),
             ("ProviderUrl".to_owned(), provider_url.to_owned()),
             // There is a cluster here, so what the template makes conditional on one is there, too.
             ("KafkaClusterArn".to_owned(), "arn:aws:kafka:us-east-1:000000000000:cluster/local/1".to_owned()),

@@ -88,7 +88,7 @@ impl Secret {
     /// # Errors
     ///
     /// When there is none yet, and Secrets Manager gives none.
-    pub async fn version(&self) -> Result<SecretVersion, SecretError> {
+    async fn version(&self) -> Result<SecretVersion, SecretError> {
         let mut known = self.0.known.lock().await;
         if let Some(Known { version, until }) = &*known
             && self.0.clock.now() < *until
@@ -124,18 +124,25 @@ impl Secret {
         Ok((version.0 != refused.0).then_some(version))
     }
 
-    /// A text of a version.
+    /// A text of the current version, as `read` reads it, and that version. A version whose text is missing or empty, or
+    /// that `read` cannot use, is not remembered: a correction takes effect at once.
     ///
     /// # Errors
     ///
-    /// When it is missing or empty.
-    pub fn text<'v>(&self, version: &'v SecretVersion, member: &'static str) -> Result<&'v str, SecretError> {
-        let text = version.0.get(member).and_then(Value::as_str).filter(|text| !text.is_empty());
-        text.ok_or_else(|| self.unusable(member))
-    }
-
-    pub(crate) fn unusable(&self, member: &'static str) -> SecretError {
-        SecretError::NoMember { id: self.0.id.clone(), member }
+    /// When there is no version, or none that can be used.
+    pub async fn text<T>(
+        &self,
+        member: &'static str,
+        read: impl Fn(&str) -> Option<T>,
+    ) -> Result<(T, SecretVersion), SecretError> {
+        let version = self.version().await?;
+        if let Some(text) = version.text(member).and_then(&read) {
+            return Ok((text, version));
+        }
+        let version = self.other_than(&version).await?.unwrap_or(version);
+        let text = version.text(member).and_then(read);
+        let text = text.ok_or_else(|| SecretError::NoMember { id: self.0.id.clone(), member })?;
+        Ok((text, version))
     }
 
     fn remember(&self, known: &mut Option<Known>, version: SecretVersion) -> SecretVersion {
@@ -151,6 +158,12 @@ impl Secret {
         // The parser's error could show a part of the value.
         let members = serde_json::from_str(text).map_err(|_| not_read("it is not a JSON object".to_owned()))?;
         Ok(SecretVersion(Arc::new(members)))
+    }
+}
+
+impl SecretVersion {
+    fn text(&self, member: &str) -> Option<&str> {
+        self.0.get(member)?.as_str().filter(|text| !text.is_empty())
     }
 }
 
@@ -193,8 +206,8 @@ mod tests {
     #[tokio::test]
     async fn a_known_version_stays_in_use_while_secrets_manager_is_out_of_reach() {
         let (hand, secret) = known_for(FRESH + Duration::from_secs(1)).await;
-        let version = secret.version().await.expect("the known one");
-        assert_eq!(secret.text(&version, "api_key").expect("its text"), "k");
+        let (text, version) = secret.text("api_key", |text| Some(text.to_owned())).await.expect("the known one");
+        assert_eq!(text, "k");
         let until = secret.0.known.lock().await.as_ref().expect("known").until;
         assert_eq!(until, hand.now().plus(REST), "the next try is later");
         assert!(secret.other_than(&version).await.is_err(), "whoever needs another one hears that there is none");

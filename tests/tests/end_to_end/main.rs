@@ -34,6 +34,7 @@ mod unknown;
 mod browser;
 mod console;
 mod console_evidence;
+mod sign_in;
 
 // The local stack itself.
 mod life_cycle;

@@ -35,7 +35,10 @@ impl ApiKey {
 
     pub(super) async fn current(&self) -> Result<Credential, SecretError> {
         match &self.0 {
-            Source::Secret(secret) => Credential::of(secret, secret.version().await?),
+            Source::Secret(secret) => {
+                let (authorization, version) = secret.text("api_key", authorization).await?;
+                Ok(Credential { authorization, version: Some(version) })
+            }
             Source::Fixed(key) => Ok(Credential { authorization: key.clone(), version: None }),
         }
     }
@@ -43,20 +46,12 @@ impl ApiKey {
     /// Another key than one that the provider has refused, if there is one.
     pub(super) async fn other_than(&self, refused: &Credential) -> Result<Option<Credential>, SecretError> {
         let (Source::Secret(secret), Some(version)) = (&self.0, &refused.version) else { return Ok(None) };
-        let Some(version) = secret.other_than(version).await? else { return Ok(None) };
-        let newer = Credential::of(secret, version)?;
+        if secret.other_than(version).await?.is_none() {
+            return Ok(None);
+        }
+        let newer = self.current().await?;
         // Another version can have the same key.
         Ok((newer.authorization != refused.authorization).then_some(newer))
-    }
-}
-
-impl Credential {
-    fn of(secret: &Secret, version: SecretVersion) -> Result<Self, SecretError> {
-        const MEMBER: &str = "api_key";
-        match authorization(secret.text(&version, MEMBER)?) {
-            Some(authorization) => Ok(Self { authorization, version: Some(version) }),
-            None => Err(secret.unusable(MEMBER)),
-        }
     }
 }
 
