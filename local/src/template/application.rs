@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use idempotency::sqs::LONGEST_RETENTION;
 use serde_json::{Value, json};
 
-use super::{Deployment, Document, Function, Queue, Template, members, yaml};
+use super::{Access, Deployment, Document, Function, LOCAL_SECRET, Queue, Template, members, yaml};
 
 /// Between the last moment at which a message may come and the expiration of its record.
 const MARGIN: Duration = Duration::from_secs(60 * 60);
@@ -16,11 +16,21 @@ fn application() -> Result<Document> {
     Document::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../template.yaml"))
 }
 
-fn problems(document: &Document, chosen: &[(&str, &str)]) -> Result<Vec<String>> {
-    let parameters = [("JwtIssuer", "http://issuer"), ("ProviderUrl", "http://provider"), ("KafkaClusterArn", "arn:k")];
+/// The application with all of its parts.
+fn deployment(chosen: &[(&str, &str)]) -> Deployment {
+    let parameters = [
+        ("JwtIssuer", "http://issuer"),
+        ("ProviderUrl", "http://provider"),
+        ("KafkaClusterArn", "arn:k"),
+        ("ConsoleLogin", "Issuer"),
+    ];
     let parameters = parameters.iter().chain(chosen);
     let parameters = parameters.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    let deployment = Deployment { parameters, ..Deployment::default() };
+    Deployment { parameters, ..Deployment::default() }
+}
+
+fn problems(document: &Document, chosen: &[(&str, &str)]) -> Result<Vec<String>> {
+    let deployment = deployment(chosen);
     let mut problems = of_document(document.value());
     let template = Template::of(document.value(), Path::new("/app"), &deployment)?;
     for (name, function) in &template.functions {
@@ -294,5 +304,38 @@ fn who_faces_callers_cannot_write_the_ledger() -> Result<()> {
         written.dedup();
         assert_eq!(written, kinds, "{function}");
     }
+    Ok(())
+}
+
+#[test]
+fn each_function_reads_the_secrets_that_it_needs_and_has_none_in_its_environment() -> Result<()> {
+    const SECRETS: [&str; 4] = ["payments/provider", "local/console", "console-client", "another"];
+    let deployment = deployment(&[("ConsoleClientSecretName", "console-client")]);
+    let template = Template::of(application()?.value(), Path::new("/app"), &deployment)?;
+    let mut read = Vec::new();
+    for (name, function) in &template.functions {
+        let role = function.role.as_ref().context("a role of its own")?;
+        let reads = |secret: &str| {
+            role.allows(&Access {
+                action: "secretsmanager:GetSecretValue".to_owned(),
+                resource: deployment.arn("secretsmanager", &format!("secret:{secret}-AbCdEf")),
+                leading_keys: None,
+            })
+        };
+        read.extend(SECRETS.into_iter().filter(|secret| reads(secret)).map(|secret| format!("{name}: {secret}")));
+        for (variable, value) in &function.environment {
+            assert!(!value.contains(LOCAL_SECRET), "{name} has a secret in {variable}");
+        }
+    }
+    assert_eq!(
+        read,
+        [
+            "Console: payments/provider",
+            "Console: local/console",
+            "Console: console-client",
+            "PaymentsApi: payments/provider",
+            "Reconciler: payments/provider",
+        ]
+    );
     Ok(())
 }

@@ -100,7 +100,9 @@ impl<'a> Resolver<'a> {
             "AWS::Region" => Some(deployment.region.as_str()),
             "AWS::Partition" => Some("aws"),
             "AWS::StackName" => Some("local"),
-            "AWS::StackId" => Some("arn:aws:cloudformation:local:stack/local"),
+            "AWS::StackId" => {
+                Some("arn:aws:cloudformation:us-east-1:000000000000:stack/local/00000000-0000-0000-0000-000000000000")
+            }
             "AWS::URLSuffix" => Some("amazonaws.com"),
             _ => None,
         };
