@@ -15,6 +15,10 @@ use tokio::sync::Mutex;
 ///
 /// If Secrets Manager does not answer after that, the known version stays in use, and the next try is half a minute
 /// later: whoever gave the secret decides whether it is still valid, not its age. It is kept in this process only.
+///
+/// By the SDK and not by the AWS Parameters and Secrets Lambda Extension: that is a second process in each sandbox, has an
+/// ARN for each Region, cannot be asked for what is newer than its cache when the provider refuses a key, and runs on no
+/// machine but Lambda's.
 #[derive(Clone)]
 pub struct Secret(Arc<Inner>);
 
