@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use idempotency::sqs::LONGEST_RETENTION;
 use serde_json::{Value, json};
 
-use super::{Access, Deployment, Document, Function, LOCAL_SECRET, Queue, Template, members, yaml};
+use super::{Access, Deployment, Document, Function, LOCAL_SECRET, Queue, Template, expand, members, yaml};
 
 /// Between the last moment at which a message may come and the expiration of its record.
 const MARGIN: Duration = Duration::from_secs(60 * 60);
@@ -89,7 +89,12 @@ fn is_open(event: &Value) -> bool {
 fn is_limited(document: &Value, function: &Value, route: &Value) -> bool {
     let api = &document["Resources"][route["ApiId"]["Ref"].as_str().unwrap_or_default()]["Properties"];
     let key = [&route["Method"], &route["Path"]].map(|part| part.as_str().unwrap_or_default()).join(" ");
-    let (own, others) = (&api["RouteSettings"][key], &api["DefaultRouteSettings"]);
+    // Those of a function that is there under a condition are there under the same.
+    let settings = match &api["RouteSettings"]["Fn::If"] {
+        Value::Array(choice) => choice.get(1).unwrap_or(&Value::Null),
+        _ => &api["RouteSettings"],
+    };
+    let (own, others) = (&settings[key], &api["DefaultRouteSettings"]);
     let limits = ["ThrottlingRateLimit", "ThrottlingBurstLimit"];
     limits.iter().all(|limit| !own[limit].is_null() && !others[limit].is_null() && own[limit] != others[limit])
         && !function["ReservedConcurrentExecutions"].is_null()
@@ -177,7 +182,7 @@ fn retention_visibility_and_partial_batches_fit_together() -> Result<()> {
 
 #[test]
 fn what_does_not_fit_together_is_found() -> Result<()> {
-    const CONSOLE: &str = "/Resources/Api/Properties/RouteSettings/ANY ~1console";
+    const CONSOLE: &str = "/Resources/Api/Properties/RouteSettings/Fn::If/1/ANY ~1console";
     const LEADING_KEYS: &str = "dynamodb:LeadingKeys";
     for (pointer, value, expected) in [
         (
@@ -189,7 +194,7 @@ fn what_does_not_fit_together_is_found() -> Result<()> {
         ("/Resources/LedgerQueue/Properties/FifoQueue", json!(true), "take those behind it"),
         (CONSOLE, Value::Null, "Console.Home: callers without a token"),
         (
-            "/Resources/Api/Properties/RouteSettings/ANY ~1console~1{proxy+}/ThrottlingRateLimit",
+            "/Resources/Api/Properties/RouteSettings/Fn::If/1/ANY ~1console~1{proxy+}/ThrottlingRateLimit",
             json!({ "Ref": "RequestsPerSecond" }),
             "Console.Pages: callers",
         ),
@@ -337,5 +342,24 @@ fn each_function_reads_the_secrets_that_it_needs_and_has_none_in_its_environment
             "Reconciler: payments/provider",
         ]
     );
+    Ok(())
+}
+
+#[test]
+fn the_console_and_its_operators_are_there_as_console_login_chooses() -> Result<()> {
+    let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../template.yaml"))?;
+    for (login, expected) in
+        [("None", [false, false, false]), ("Issuer", [true, true, false]), ("Cognito", [true, true, true])]
+    {
+        let resources = expand(&text, &deployment(&[("ConsoleLogin", login)]))?;
+        let there = ["Console", "ConsoleSecret", "OperatorsClient"].map(|name| resources.contains_key(name));
+        assert_eq!(there, expected, "{login}");
+    }
+    let resources = expand(&text, &deployment(&[("ConsoleLogin", "Cognito")]))?;
+    let environment = &resources["Console"]["Properties"]["Environment"]["Variables"];
+    assert_eq!(environment["SIGN_IN_ISSUER"], "https://cognito-idp.us-east-1.amazonaws.com/Operators");
+    assert_eq!(environment["SIGN_IN_ROLE_CLAIM"], "cognito:groups");
+    // Only a name: with the client itself, or the secret, function, API and client would need each other.
+    assert_eq!(environment["SIGN_IN_SECRET"], "local/console");
     Ok(())
 }
