@@ -192,9 +192,10 @@ const NO_PAYMENT: &str = "There is no such payment.";
 /// The response if the provider gave no final answer: it executed nothing, or the outcome is unknown.
 fn no_answer(error: ProviderError) -> Answer {
     match error {
-        ProviderError::NotSent(_) | ProviderError::OutOfTime | ProviderError::NotExecuted(_) => {
-            Ok(answer::provider_unavailable(&error))
-        }
+        ProviderError::NotSent(_)
+        | ProviderError::NoApiKey(_)
+        | ProviderError::OutOfTime
+        | ProviderError::NotExecuted(_) => Ok(answer::provider_unavailable(&error)),
         ProviderError::Unknown { .. } => Err(error.into()),
     }
 }

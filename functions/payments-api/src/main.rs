@@ -3,16 +3,17 @@
 use idempotency::store::dynamodb;
 use idempotency::{DynamoDbStore, Engine};
 use lambda_http::Error;
-use payments::{FencedAttempts, Table, init_telemetry, provider, setting};
+use payments::{FencedAttempts, Table, init_telemetry, provider, secrets_client, setting};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     let metrics = init_telemetry("payments-api")?;
     let client = dynamodb::client();
     let store = DynamoDbStore::new(client.clone(), setting("RECORDS_TABLE")?);
-    store.warm().await;
+    let provider = provider(secrets_client())?;
+    tokio::join!(store.warm(), provider.warm());
     let table = Table::new(client, setting("PAYMENTS_TABLE")?);
     let fenced = FencedAttempts::new(table.clone(), "payments-api");
     let engine = Engine::builder(store).metrics(metrics).observer(fenced).build();
-    lambda_http::run(payments_api::service(engine, provider()?, table, setting("ACCOUNTS_CLAIM").ok())).await
+    lambda_http::run(payments_api::service(engine, provider, table, setting("ACCOUNTS_CLAIM").ok())).await
 }

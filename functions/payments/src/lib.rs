@@ -40,6 +40,7 @@ mod resolver;
 mod sale;
 #[cfg(test)]
 mod samples;
+mod secret;
 mod settings;
 mod subject;
 mod table;
@@ -66,13 +67,14 @@ pub use money::{Amount, Currency, Money};
 pub use operations::{NAMESPACE, PAY, REFUND, operations};
 pub use payment::{Payment, PaymentRequest};
 pub use provider::{
-    Charge, Charged, Decline, Provider, ProviderError, ProviderRejection, ProviderStatus, Refunded, Reversal,
+    ApiKey, Charge, Charged, Decline, Provider, ProviderError, ProviderRejection, ProviderStatus, Refunded, Reversal,
     SettingsError,
 };
 pub use recording::{record_payment, record_refund};
 pub use refund::{Refund, RefundRequest};
 pub use resolver::ProviderResolver;
 pub use sale::Sale;
+pub use secret::{Secret, SecretError, SecretVersion, secrets_client};
 pub use settings::{MissingSetting, ProviderSettingError, provider, setting};
 pub use subject::Subject;
 pub use table::{Table, TableError};

@@ -239,6 +239,7 @@ fn resources() -> Resources {
         ("JwtIssuer", "https://issuer.example"),
         ("Alarms", "true"),
         ("AlarmEmail", "on-call@example.com"),
+        ("ConsoleLogin", "Cognito"),
         ("KafkaClusterArn", "arn:aws:kafka:us-east-1:000000000000:cluster/terminals/0"),
         ("KmsKeyArn", "arn:aws:kms:us-east-1:000000000000:key/0"),
         ("ApiConcurrency", "100"),
