@@ -264,6 +264,7 @@ fn deployment(options: &Options, sqs: SocketAddr, provider_url: &str, gateway: S
         queue_endpoint: format!("http://{sqs}"),
         parameters: options.parameters.iter().cloned().collect(),
         defaults: BTreeMap::from([
+            ("Stage".to_owned(), "development".to_owned()),
             ("JwtIssuer".to_owned(), Issuer::URL.to_owned()),
             ("JwtKeysUrl".to_owned(), format!("http://{gateway}{}", Issuer::KEYS_PATH)),
             ("ProviderUrl".to_owned(), provider_url.to_owned()),

@@ -236,6 +236,7 @@ pub(super) fn unknown_properties<'p>(kind: &str, properties: &'p Value) -> impl 
                 "Runtime",
                 "Tags",
                 "Tracing",
+                "VersionDescription",
             ],
         ),
         "AWS::Serverless::HttpApi" => (
@@ -268,7 +269,8 @@ pub(super) fn identity(id: &str, resource: &Value, resolver: &Resolver<'_>) -> R
         }
         "AWS::Serverless::Function" => {
             let name = physical("FunctionName")?;
-            (name.clone(), vec![("Arn", deployment.arn("lambda", &format!("function:{name}")))])
+            let arn = deployment.arn("lambda", &format!("function:{name}"));
+            (name, vec![("Arn", arn), ("Version.Version", "1".to_owned())])
         }
         "AWS::Serverless::HttpApi" => (id.to_owned(), vec![("ApiId", id.to_owned())]),
         _ => (id.to_owned(), vec![("Arn", deployment.arn("local", id))]),
