@@ -16,8 +16,8 @@ mod state;
 
 use idempotency::store::dynamodb;
 use idempotency::{DynamoDbStore, Engine};
-use lambda_http::Error;
-use payments::{FencedAttempts, Table, init_telemetry, provider, setting};
+use lambda_http::{Adapter, Error, lambda_runtime};
+use payments::{FencedAttempts, Table, init_telemetry, named, provider, setting};
 
 use auth::Tokens;
 use state::Console;
@@ -31,5 +31,6 @@ async fn main() -> Result<(), Error> {
     let fenced = FencedAttempts::new(table.clone(), "console");
     let engine = Engine::builder(store.clone()).metrics(metrics).observer(fenced).build();
     let tokens = Tokens::new(setting("JWT_ISSUER")?, setting("JWT_AUDIENCE")?, setting("JWT_KEYS_URL").ok())?;
-    lambda_http::run(app::router(Console { store, engine, table, provider: provider()?, tokens })).await
+    let router = app::router(Console { store, engine, table, provider: provider()?, tokens });
+    lambda_runtime::run(named(Adapter::from(router))).await
 }
