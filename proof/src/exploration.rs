@@ -61,6 +61,7 @@ impl World {
         match self.scenario {
             Scenario::Repeated
             | Scenario::Reconciled
+            | Scenario::Waiting
             | Scenario::SingleWrite
             | Scenario::SingleWriteBesideClaims
             | Scenario::ThreeCallers

@@ -30,7 +30,7 @@ pub use check::{Checked, check, check_mutant};
 pub use clock::Reading;
 pub use mutant::Mutant;
 pub use property::{Event, Promise};
-pub use settings::{Player, Role, Settings};
+pub use settings::{Player, Role, Settings, WaitsFor};
 pub use state::World;
 
 use oracle::Counts;
@@ -213,7 +213,7 @@ impl Model {
     /// The possible clock readings for the record: they differ only while somebody holds it.
     fn readings(&self, world: &World) -> &'static [Reading] {
         match world.record.as_ref().is_some_and(|record| record.holder().is_some()) {
-            true if self.settings.waits => &[Reading::Early, Reading::Between, Reading::Late],
+            true if self.settings.waits == WaitsFor::SomeTime => &[Reading::Early, Reading::Between, Reading::Late],
             true => &[Reading::Early, Reading::Late],
             false => &[Reading::Early],
         }

@@ -30,12 +30,13 @@ pub struct Coverage {
 }
 
 /// The events that must occur, or the simulation proves nothing.
-pub const EVENTS: [Metric; 12] = [
+pub const EVENTS: [Metric; 13] = [
     Metric::Executed,
     Metric::Replayed,
     Metric::InProgress,
     Metric::Mismatch,
     Metric::Takeover,
+    Metric::WaitMs,
     Metric::Fenced,
     Metric::OwnWriteRecognised,
     Metric::UnknownEntered,
@@ -63,7 +64,10 @@ impl Metrics for Counting {
         }
     }
 
-    fn duration(&self, _: Metric, _: &str, _: Duration) {}
+    fn duration(&self, metric: Metric, operation: &str, _: Duration) {
+        self.count(metric, operation);
+    }
+
     fn gauge(&self, _: Metric, _: f64) {}
     fn flush(&self) {}
 }

@@ -12,11 +12,12 @@ const SCHEDULES: u64 = 300_000;
 const FIRST: u64 = 2_000;
 
 /// The events that must always occur, or nothing is proved.
-const EVENTS: [&str; 26] = [
+const EVENTS: [&str; 27] = [
     "Executed",
     "Replayed",
     "InProgress",
     "Takeover",
+    "WaitMs",
     "Fenced",
     "OwnWriteRecognised",
     "UnknownEntered",

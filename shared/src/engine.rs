@@ -42,7 +42,7 @@ pub use operation::{Call, Operation};
 pub use outcome::{Answered, Error, ErrorKind, Outcome, Reason, Verdict};
 
 use crate::protocol::machine::{Action, Machine, Terms};
-use crate::protocol::{ClaimRequest, EpochMs, OwnerToken, Record, Resolution, Trace, TransactionId};
+use crate::protocol::{ClaimRequest, EpochMs, LeaseLimit, OwnerToken, Record, Resolution, Trace, TransactionId};
 use crate::store::{Store, TransactionalEffect};
 use crate::telemetry::metrics::{Metric, Metrics};
 use crate::telemetry::span;
@@ -101,8 +101,8 @@ impl<S: Store> Engine<S> {
     /// transaction.
     ///
     /// A duplicate does not run: it gets the recorded answer, or [`Outcome::InProgress`] while the first call is still
-    /// running. If `run` panics, or does not end a [margin](EngineBuilder::margin) before the call's deadline, the
-    /// record becomes UNKNOWN.
+    /// running. If `run` panics, does not end [in its time](Operation::run_within) or not a
+    /// [margin](EngineBuilder::margin) before the call's deadline, the record becomes UNKNOWN.
     ///
     /// # Errors
     /// [`Error`] if there is no outcome: [`Error::kind`] says whether nothing ran, or it ran and its outcome is not
@@ -187,9 +187,11 @@ impl<S: Store> Engine<S> {
 
     fn drive(&self, machine: fn(ClaimRequest, Terms) -> Machine, call: &Call) -> Result<Box<Driver<S>>, Error> {
         let request = self.request(call)?;
-        let (now, start_by) = (self.now(), self.stop_at(call.deadline()));
-        let wait_until = now.plus(call.wait.min(start_by.since(now)));
-        let terms = Terms { retention: call.operation().kept_for(), start_by, wait_until };
+        let terms = Terms {
+            retention: call.operation().kept_for(),
+            start_by: self.stop_at(call.deadline()),
+            wait: call.wait.until(self.now(), self.wait_by(call.operation(), call.deadline())),
+        };
         Ok(Box::new(Driver::new(self, machine(request, terms), call.operation().clone(), call.deadline())))
     }
 
@@ -205,7 +207,7 @@ impl<S: Store> Engine<S> {
             fingerprint: call.fingerprint(),
             owner,
             transaction,
-            lease: self.lease(call.deadline()),
+            lease: self.lease(call.operation(), call.deadline()),
             uncertain: call.operation().uncertain,
         })
     }
@@ -226,8 +228,12 @@ impl<S: Store> Engine<S> {
         Ok(TransactionId::new(self.now(), random))
     }
 
-    pub(crate) fn lease(&self, deadline: EpochMs) -> EpochMs {
-        deadline.plus(self.parts.lease_margin)
+    /// How long a claim of this operation holds: until its outcome is recorded at the latest.
+    pub(crate) fn lease(&self, operation: &Operation, deadline: EpochMs) -> LeaseLimit {
+        LeaseLimit {
+            at_most: operation.run_within.saturating_add(self.parts.margin),
+            by: deadline.plus(self.parts.lease_margin),
+        }
     }
 
     /// How long a write may wait for concurrent writes: until the margin begins, and at least for half the margin.
@@ -235,9 +241,13 @@ impl<S: Store> Engine<S> {
         self.stop_at(deadline).since(self.now()).max(self.parts.margin / 2)
     }
 
-    /// How long a call may wait for another: the margin before the deadline stays free for recording its own outcome.
-    pub(crate) fn longest_wait(&self, deadline: EpochMs) -> Duration {
-        self.stop_at(deadline).since(self.now())
+    /// Until when a call may wait for another and still run itself.
+    pub(crate) fn wait_by(&self, operation: &Operation, deadline: EpochMs) -> EpochMs {
+        let stop_at = self.stop_at(deadline);
+        match operation.run_within {
+            Duration::MAX => stop_at,
+            run_within => stop_at.minus(run_within),
+        }
     }
 
     pub(crate) fn store(&self) -> &S {
@@ -254,15 +264,15 @@ impl<S: Store> Engine<S> {
         Attempt::new(transaction, 1, trace, self.stop_at(deadline), Arc::clone(&self.parts.clock))
     }
 
+    /// An attempt at a record that the call holds.
     fn attempt(&self, record: &Record, trace: Option<Trace>, deadline: EpochMs) -> Attempt<S::Effect> {
-        let (stop_at, clock) = (self.stop_at(deadline), Arc::clone(&self.parts.clock));
+        let (stop_at, clock) = (self.stop_at(held_until(record, deadline)), Arc::clone(&self.parts.clock));
         Attempt::new(record.transaction, record.attempt, trace, stop_at, clock)
     }
 
-    /// When a run is stopped: a margin before the deadline, which leaves time to record its outcome.
+    /// When a run is stopped: a margin before this time, which leaves time to record its outcome.
     fn stop_at(&self, deadline: EpochMs) -> EpochMs {
-        let margin_ms = u64::try_from(self.parts.margin.as_millis()).unwrap_or(u64::MAX);
-        EpochMs(deadline.0.saturating_sub(margin_ms))
+        deadline.minus(self.parts.margin)
     }
 
     /// The time by the engine's clock.
@@ -323,6 +333,11 @@ impl<S: Store> Engine<S> {
     }
 }
 
+/// When the call's time under its claim is over: at the end of the lease, or at the function's deadline.
+fn held_until(record: &Record, deadline: EpochMs) -> EpochMs {
+    record.holder().map_or(deadline, |holder| holder.lease.min(deadline))
+}
+
 /// Runs until the attempt must stop. The error is a panic or the time limit: what happened is not known.
 pub(crate) async fn until_deadline<E: TransactionalEffect, V, F, R>(attempt: &Attempt<E>, run: F) -> Result<V, Reason>
 where
@@ -335,7 +350,7 @@ where
     match clock::timeout(attempt.clock(), attempt.remaining(), run).await {
         Ok(Ok(verdict)) => Ok(verdict),
         Ok(Err(_panic)) => Err("the run panicked".into()),
-        Err(_elapsed) => Err("the run was stopped before the deadline of the function".into()),
+        Err(_elapsed) => Err("the run was stopped: its time was over".into()),
     }
 }
 

@@ -7,14 +7,19 @@
 //! |---|---|
 //! | the first with its key | the handler's, unchanged |
 //! | the same again, later | the same status and bytes, `Idempotency-Replayed: true` |
-//! | the same again, while the first runs | 409 `in-progress`, `Retry-After` |
-//! | the same again, while the first runs, with `Prefer: wait=N` | the first one's response if it ends in time; otherwise as above |
+//! | the same again, while the first runs | waits, then as above; or 409 `in-progress`, `Retry-After` if that would take too long |
 //! | another request with the same key | 422 `fingerprint-mismatch` |
-//! | one whose outcome is unknown | 409 `outcome-unknown`, `Retry-After` |
+//! | one whose outcome is unknown | 503 `outcome-unknown`, `Retry-After` |
 //! | without a key, with a malformed one | 400 `missing-key`, `invalid-key` |
 //! | with a body that lacks a value by which it is compared | 400 `missing-value` |
 //! | without an identified caller | 403 `missing-principal` |
 //! | with the store unreachable | 503 `store-unavailable`, `Retry-After`; nothing ran |
+//!
+//! A duplicate of a running request waits for it by default, for as long as that can help: until the lease of the running
+//! request ends, if that is within [`max_wait`](IdempotencyLayer::max_wait) and the function's own time. Then it gets the
+//! first one's response, or takes over from an owner that died and reconciles. So give each operation a time of its own,
+//! shorter than the function's: [`Operation::run_within`]. `Prefer: wait=N` (RFC 7240) makes a duplicate wait N seconds
+//! instead, within the same bounds, and `Prefer: respond-async` not at all.
 //!
 //! POST and PATCH are protected; PUT and DELETE are [optional](IdempotencyLayer::protect); other methods pass through.
 //!
@@ -25,6 +30,7 @@
 //! response; [`Problem::invalid_request`] does so.
 
 mod core;
+mod preference;
 mod problem;
 mod received;
 mod request;
@@ -104,6 +110,12 @@ impl<S: Store> IdempotencyLayer<S> {
     #[must_use]
     pub fn uncertain(self, uncertain: Uncertain) -> Self {
         self.with(|core| core.operation = core.operation.clone().uncertain(uncertain))
+    }
+
+    /// How long a run may take, on all routes; see [`Operation::run_within`]. Default: as long as the function.
+    #[must_use]
+    pub fn run_within(self, run_within: Duration) -> Self {
+        self.with(|core| core.operation = core.operation.clone().run_within(run_within))
     }
 
     /// How long an answer is replayed, on all routes. Default: 24 hours.
@@ -205,10 +217,12 @@ impl<S: Store> IdempotencyLayer<S> {
         self.with(|core| core.max_body_bytes = max_body_bytes)
     }
 
-    /// The longest time that a duplicate waits for the running request if its client requests that (`Prefer: wait=N`).
-    /// Default: 20 s. The wait always ends before the function's deadline.
+    /// The longest time that a duplicate waits for the running request. Default: 20 s. The wait also ends in time for the
+    /// duplicate to [run](Operation::run_within) itself before the function's deadline.
     ///
-    /// A waiting sandbox serves no other request; with zero, no request waits.
+    /// If the lease of the running request is longer, a duplicate is answered at once, unless its client sends
+    /// `Prefer: wait=N`. A waiting sandbox serves no other request, and Lambda bills its time; with zero, no request
+    /// waits.
     #[must_use]
     pub fn max_wait(self, max_wait: Duration) -> Self {
         self.with(|core| core.max_wait = max_wait)

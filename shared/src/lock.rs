@@ -33,8 +33,8 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::engine::{Driver, Engine, Error, Operation};
-use crate::protocol::machine::{Action, Input, Machine, Ran};
-use crate::protocol::{ClaimRequest, EpochMs, Fingerprinter, InvocationId, RecordId, Uncertain};
+use crate::protocol::machine::{Action, Input, Machine, Ran, Terms, Wait};
+use crate::protocol::{ClaimRequest, EpochMs, Fingerprinter, InvocationId, LeaseLimit, RecordId, Uncertain};
 use crate::store::Store;
 
 /// A named lock.
@@ -59,7 +59,6 @@ pub struct Held<S: Store> {
     driver: Driver<S>,
     fence: u64,
     until: EpochMs,
-    lease: Duration,
 }
 
 impl<S: Store> fmt::Debug for Held<S> {
@@ -85,9 +84,11 @@ impl<S: Store> Lock<S> {
     /// [`Error::StoreUnavailable`] or [`Error::NoEntropy`]: the lock is not held. If the store answered neither the
     /// claim nor the attempt to give it up, the lock may stay blocked until the lease ends.
     pub async fn acquire(&self, request: Option<InvocationId>) -> Result<Option<Held<S>>, Error> {
-        let machine = Machine::lock(self.request(request)?, self.lease, self.engine.now());
+        // It is never settled, waits for nobody, and runs nothing that could come too late.
+        let terms = Terms { retention: Duration::MAX, start_by: EpochMs(u64::MAX), wait: Wait::No };
+        let machine = Machine::lock(self.request(request)?, terms, self.engine.now());
         let operation = Operation::new("lock", self.name.as_str());
-        Held::of(Driver::new(&self.engine, machine, operation, EpochMs(0)), self.lease).await
+        Held::of(Driver::new(&self.engine, machine, operation, EpochMs(0))).await
     }
 
     fn request(&self, invocation: Option<InvocationId>) -> Result<ClaimRequest, Error> {
@@ -102,7 +103,7 @@ impl<S: Store> Lock<S> {
             fingerprint: Fingerprinter::new().finish(),
             owner,
             transaction,
-            lease: self.engine.now().plus(self.lease),
+            lease: LeaseLimit { at_most: self.lease, by: EpochMs(u64::MAX) },
             // After the lease ends, the next caller takes over the lock; what it guards is protected by the fencing
             // token.
             uncertain: Uncertain::Repeat { within: Duration::MAX },
@@ -112,13 +113,13 @@ impl<S: Store> Lock<S> {
 
 impl<S: Store> Held<S> {
     /// The lock, if it is held once the machine has performed its actions.
-    async fn of(mut driver: Driver<S>, lease: Duration) -> Result<Option<Self>, Error> {
+    async fn of(mut driver: Driver<S>) -> Result<Option<Self>, Error> {
         driver.advance().await?;
         let (fence, until) = match driver.machine().poll() {
             Action::Run(record) => (record.attempt, record.holder().map_or(EpochMs(0), |holder| holder.lease)),
             _ => return driver.released().map(|()| None),
         };
-        Ok(Some(Self { driver, fence, until, lease }))
+        Ok(Some(Self { driver, fence, until }))
     }
 
     /// The fencing token, which grows with every acquisition. Write whatever the lock guards under a condition on it.
@@ -139,9 +140,8 @@ impl<S: Store> Held<S> {
     /// [`Error::StoreUnavailable`]: it is not known whether the lease was extended, so the lock was given up as far as
     /// possible.
     pub async fn renew(mut self) -> Result<Option<Self>, Error> {
-        let lease = self.driver.engine().now().plus(self.lease);
-        self.driver.handle(Input::Renew { lease }).await;
-        Self::of(self.driver, self.lease).await
+        self.driver.handle(Input::Renew).await;
+        Self::of(self.driver).await
     }
 
     /// Releases the lock. If another process has taken it over, nothing changes.

@@ -12,7 +12,7 @@
 mod operations;
 
 use crate::engine::{Answer, Driver, Engine, Error};
-use crate::protocol::machine::{Action, End, Machine};
+use crate::protocol::machine::{Action, End, Machine, Terms, Wait};
 use crate::protocol::{ClaimRequest, EpochMs, InvocationId, Record, Resolution, Uncertain};
 use crate::store::Store;
 
@@ -65,10 +65,11 @@ impl<S: Store> Engine<S> {
             fingerprint: record.fingerprint,
             owner,
             transaction,
-            lease: self.lease(deadline),
+            lease: self.lease(operation, deadline),
             uncertain: Uncertain::Reconcile,
         };
-        let machine = Machine::reconciliation(request, record, operation.kept_for(), self.now());
+        let terms = Terms { retention: operation.kept_for(), start_by: EpochMs(u64::MAX), wait: Wait::No };
+        let machine = Machine::reconciliation(request, terms, record, self.now());
         let mut driver = Driver::new(self, machine, operation.clone(), deadline);
         driver.advance().await?;
         if let Action::Resolve(record) = driver.machine().poll() {

@@ -237,6 +237,7 @@ impl Calls<'_> {
         };
         let operation = Operation::new("exploration", "explored").uncertain(uncertain);
         match self.world.scenario {
+            Scenario::Waiting => operation.run_within(Duration::from_secs(1)),
             // Answers expire in scenarios in which time passes.
             Scenario::LongAnswersExpire => operation.retention(Duration::from_secs(1800)),
             _ => operation,
@@ -246,8 +247,12 @@ impl Calls<'_> {
     fn a_call(&self) -> Call {
         let (principal, key) = (Principal::new("somebody").expect("valid"), Key::new("key").expect("valid"));
         let fingerprint = Fingerprint::from_bytes([1; Fingerprint::BYTES]);
-        Call::new(self.operation(), principal, key, fingerprint, deadline(&self.world.network))
-            .about(Subject::new("of the exploration"))
+        let call = Call::new(self.operation(), principal, key, fingerprint, deadline(&self.world.network))
+            .about(Subject::new("of the exploration"));
+        match self.world.scenario {
+            Scenario::Waiting => call.wait_for_lease(Duration::from_secs(10)),
+            _ => call,
+        }
     }
 }
 

@@ -83,6 +83,12 @@ pub(super) enum Reply<T> {
     Silence,
 }
 
+/// The longest pause of a process that waits for another.
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+
+/// How long a pause lasts here: so long that a wait has few of them.
+const PAUSE: Duration = Duration::from_secs(1);
+
 /// The longest freeze of a process, in steps.
 const FREEZE: usize = 30;
 
@@ -340,5 +346,26 @@ impl Process {
 impl Clock for Network {
     fn now(&self) -> EpochMs {
         self.traffic().now
+    }
+}
+
+/// The clock of a process.
+impl Clock for Process {
+    fn now(&self) -> EpochMs {
+        self.network.now()
+    }
+
+    /// A pause ends in the process's turn, in which a whole pause passes for everybody. Anything longer is a time limit,
+    /// and only as long as the process waits for replies: that takes no time here.
+    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
+        let process = self.clone();
+        Box::pin(async move {
+            if duration > LONGEST_PAUSE {
+                return std::future::pending().await;
+            }
+            process.turn().await;
+            let mut traffic = process.network.traffic();
+            traffic.now = traffic.now.plus(PAUSE);
+        })
     }
 }

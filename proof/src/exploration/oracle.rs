@@ -122,7 +122,10 @@ impl Metrics for Oracle {
         self.note(metric.name());
     }
 
-    fn duration(&self, _: Metric, _: &str, _: Duration) {}
+    fn duration(&self, metric: Metric, _: &str, _: Duration) {
+        self.note(metric.name());
+    }
+
     fn gauge(&self, _: Metric, _: f64) {}
     fn flush(&self) {}
 }

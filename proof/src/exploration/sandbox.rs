@@ -45,7 +45,7 @@ impl Tokens {
 
 /// The engine of a sandbox, without any cache from earlier ones.
 pub(super) fn engine<S: Store>(store: S, process: &Process, oracle: &Oracle, random: &Random) -> Engine<S> {
-    Engine::builder(store).clock(process.network().clone()).entropy(random.clone()).metrics(oracle.clone()).build()
+    Engine::builder(store).clock(process.clone()).entropy(random.clone()).metrics(oracle.clone()).build()
 }
 
 /// The deadline of an invocation that begins now.

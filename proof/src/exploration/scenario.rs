@@ -11,6 +11,8 @@ pub enum Scenario {
     Repeated,
     /// Calls with one key; a retry reconciles.
     Reconciled,
+    /// Calls with one key; a duplicate waits for the lease of the running call, then reconciles in the same call.
+    Waiting,
     /// Calls with one key in single-write mode.
     SingleWrite,
     /// Two calls with one key, one of them in single-write mode.
@@ -57,9 +59,10 @@ pub enum Scenario {
 
 impl Scenario {
     /// All scenarios.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::Repeated,
         Self::Reconciled,
+        Self::Waiting,
         Self::SingleWrite,
         Self::SingleWriteBesideClaims,
         Self::ThreeCallers,
@@ -128,6 +131,7 @@ impl Scenario {
         match self {
             Self::Repeated
             | Self::Reconciled
+            | Self::Waiting
             | Self::SingleWrite
             | Self::SingleWriteBesideClaims
             | Self::ThreeCallers

@@ -137,6 +137,8 @@ pub enum Event {
     LateWriteRefused,
     /// A duplicate waited for the running call.
     Waited,
+    /// A duplicate waited until the lease of the running call was over, and took over in the same call.
+    WaitedAndTookOver,
     /// A duplicate was answered from its process's cache.
     Recalled,
     /// The parts of an answer were gone, or another record's, when they were read.
@@ -147,7 +149,7 @@ pub enum Event {
 
 impl Event {
     /// All events.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::Takeover,
         Self::HeldAsUnknown,
         Self::FencedAndReplayed,
@@ -168,6 +170,7 @@ impl Event {
         Self::SecondLife,
         Self::LateWriteRefused,
         Self::Waited,
+        Self::WaitedAndTookOver,
         Self::Recalled,
         Self::AnswerGone,
         Self::Renewed,

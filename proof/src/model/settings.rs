@@ -19,8 +19,8 @@ pub struct Settings {
     pub repeatable: bool,
     /// Whether a caller reconciles an UNKNOWN record, or leaves that to others.
     pub callers_reconcile: bool,
-    /// Whether a duplicate waits for the running call.
-    pub waits: bool,
+    /// What a duplicate of a running call waits for.
+    pub waits: WaitsFor,
     /// Whether a process caches settled records.
     pub remembers: bool,
     /// Whether answers are so long that they are stored next to their records.
@@ -29,6 +29,17 @@ pub struct Settings {
     pub faults: u8,
     /// How often the retention passes.
     pub retentions: u8,
+}
+
+/// What a duplicate of a running call waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WaitsFor {
+    /// It does not wait.
+    Nothing,
+    /// A time that ends before the lease.
+    SomeTime,
+    /// The end of the lease, when it takes over.
+    TheLease,
 }
 
 /// An actor.
@@ -76,7 +87,7 @@ impl Settings {
             forgetful: false,
             repeatable: false,
             callers_reconcile: true,
-            waits: false,
+            waits: WaitsFor::Nothing,
             remembers: false,
             long_answers: false,
             faults,
@@ -155,9 +166,15 @@ impl Settings {
                 })
             },
             Self {
-                waits: true,
+                waits: WaitsFor::SomeTime,
                 runs: &[Ending::Success, Ending::NotExecuted, Ending::Unknown],
                 ..Self::transactional("a duplicate waits", 2, vec![player(Caller, 1, 1), player(Caller, 1, 1)])
+            },
+            Self {
+                waits: WaitsFor::TheLease,
+                ..Self::external("duplicates wait for the lease, then reconcile", 2, {
+                    vec![player(Caller, 1, 1), player(Caller, 1, 1), player(Caller, 1, 1)]
+                })
             },
             Self { remembers: true, retentions: 1, ..Self::transactional("a process remembers", 1, two(2)) },
             Self {

@@ -2,16 +2,16 @@
 
 use std::sync::Arc;
 
-use idempotency::protocol::machine::{self, Input, Machine, Proof, Purpose, Ran, Reply, Terms};
+use idempotency::protocol::machine::{self, Input, Machine, Proof, Purpose, Ran, Reply, Terms, Wait};
 use idempotency::protocol::{
-    ClaimRequest, Condition, EpochMs, Fingerprint, OwnerToken, Record, Resolution, Response, Settled, State,
-    TransactionId, Uncertain, Write,
+    ClaimRequest, Condition, EpochMs, Fingerprint, LeaseLimit, OwnerToken, Record, Resolution, Response, Settled,
+    State, TransactionId, Uncertain, Write,
 };
 
 use super::clock::{self, Reading, now};
 use super::shared::Shared;
 use super::state::{Ask, Entry, Guard, Message, Put, Waits, World, transaction, whole_answer, without_its_answer};
-use super::{Action, Ending, Event, Model, Mutant, Role};
+use super::{Action, Ending, Event, Model, Mutant, Role, WaitsFor};
 
 /// The result of passing an input to a machine.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -30,8 +30,7 @@ impl Model {
             Action::Call { actor, reading } => self.call(world, actor, reading),
             Action::Run(actor, ending) => self.run(world, actor, ending),
             Action::Renew(actor) => {
-                let lease = clock::lease(world.era);
-                self.input(world, actor, Input::Renew { lease }, Reading::Early);
+                self.input(world, actor, Input::Renew, Reading::Early);
             }
             Action::Look(actor) => self.look(world, actor),
             Action::Overlook(actor) => self.leave_unknown(world, actor),
@@ -40,6 +39,9 @@ impl Model {
                 self.input(world, actor, Input::Elapsed, reading);
                 let found = world.record.as_deref().cloned().map(Box::new);
                 self.input(world, actor, Input::Read(found), reading);
+                if matches!(world.actors[actor].waits, Waits::Reply { .. }) {
+                    self.occurs(Event::WaitedAndTookOver);
+                }
             }
             Action::ReadParts(actor) => self.read_parts(world, actor),
             Action::Deliver { message, reply, again, declined, reading } => {
@@ -81,8 +83,12 @@ impl Model {
     fn call(&self, world: &mut World, index: usize, reading: Reading) {
         let actor = &mut world.actors[index];
         (actor.calls, actor.draws, actor.evidence) = (actor.calls + 1, 0, false);
-        let wait_until = if self.settings.waits { clock::wait_until(world.era) } else { EpochMs(0) };
-        let terms = Terms { retention: clock::RETENTION, start_by: EpochMs(u64::MAX), wait_until };
+        let wait = match self.settings.waits {
+            WaitsFor::Nothing => Wait::No,
+            WaitsFor::SomeTime => Wait::Until(clock::wait_until(world.era)),
+            WaitsFor::TheLease => Wait::ForLease { by: clock::lease(world.era) },
+        };
+        let terms = Terms { retention: clock::RETENTION, start_by: EpochMs(u64::MAX), wait };
         let (request, now) = (self.request(world, index), now(world.era, reading));
         let machine = match self.role(index) {
             Role::Caller if self.settings.callers_reconcile => Machine::resolving_call(request, terms),
@@ -90,9 +96,9 @@ impl Model {
             Role::SingleWrite => Machine::single_write(request, terms),
             Role::Reconciler | Role::Operator => {
                 let Some(found) = world.record.clone() else { return };
-                Machine::reconciliation(request, &found, clock::RETENTION, now)
+                Machine::reconciliation(request, terms, &found, now)
             }
-            Role::Holder => Machine::lock(request, clock::LEASE, now),
+            Role::Holder => Machine::lock(request, terms, now),
         };
         self.proceed(world, index, machine, reading, None);
     }
@@ -485,7 +491,7 @@ impl Model {
             fingerprint: self.asks(index, world.record.as_deref()),
             owner: self.token(world, index),
             transaction: transaction_id(number(index, world.actors[index].calls) * 2),
-            lease: clock::lease(world.era),
+            lease: LeaseLimit { at_most: clock::LEASE, by: clock::lease(world.era) },
             uncertain: match self.settings.repeatable && !self.reconciles(index) {
                 true => repeat,
                 false => Uncertain::Reconcile,

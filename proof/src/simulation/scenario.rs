@@ -72,6 +72,8 @@ struct World {
     metrics: Counting,
     breakage: Option<Breakage>,
     runs: AtomicU64,
+    /// How long a run may take.
+    run_within: Duration,
     started: tokio::time::Instant,
 }
 
@@ -90,6 +92,7 @@ pub(super) async fn run(
         metrics,
         breakage,
         runs: AtomicU64::new(0),
+        run_within: if dice.once_in(2) { TIMEOUT } else { Duration::from_secs(1) },
         started: tokio::time::Instant::now(),
         dice,
     };
@@ -350,14 +353,19 @@ impl World {
             Scenario::OutsideRepeatable => Uncertain::Repeat { within: TOMBSTONES_WITHIN },
             _ => Uncertain::Reconcile,
         };
-        Operation::new("simulation", "simulated").uncertain(uncertain)
+        Operation::new("simulation", "simulated").uncertain(uncertain).run_within(self.run_within)
     }
 
     fn a_call(&self, engine: &Engine<RemoteStore>, body: u8) -> Call {
         let (principal, key) = (Principal::new("somebody").expect("valid"), Key::new("key").expect("valid"));
         let fingerprint = Fingerprint::from_bytes([body; Fingerprint::BYTES]);
-        Call::new(self.operation(), principal, key, fingerprint, engine.now().plus(TIMEOUT))
-            .about(Subject::new("of the simulation"))
+        let call = Call::new(self.operation(), principal, key, fingerprint, engine.now().plus(TIMEOUT))
+            .about(Subject::new("of the simulation"));
+        match self.dice.pick(4) {
+            0 => call.wait(self.dice.below_ms(10_000)),
+            1 => call.wait_for_lease(TIMEOUT),
+            _ => call,
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use super::outcome::Stored;
 use super::{
     Answer, Answered, Attempt, Effects, Engine, Error, Evidence, Fenced, Operation, Outcome, Reason, Resolver,
-    UnreadableAnswer, Verdict, clock, until_deadline,
+    UnreadableAnswer, Verdict, clock, held_until, until_deadline,
 };
 use crate::protocol::machine::{
     Action, EffectRefusal, End, Event, Failure, FencedClaim, Input, Machine, Proof, Purpose, Ran, Reply,
@@ -69,6 +69,7 @@ impl<S: Store> Driver<S> {
     /// Performs actions until the next one is not the driver's: to run, to resolve, or done.
     pub(crate) async fn advance(&mut self) -> Result<(), Error> {
         loop {
+            let time_limit = self.time_limit();
             let Self { engine, machine, .. } = self;
             let input = match machine.poll() {
                 Action::Recall(id) => Input::Recalled(engine.parts.cache.recall(id, engine.now())),
@@ -97,7 +98,7 @@ impl<S: Store> Driver<S> {
                     }
                 }
                 Action::Write { write, purpose: Purpose::GiveUp } => {
-                    engine.give_up(write, self.deadline).await;
+                    engine.give_up(write, time_limit).await;
                     Input::Written(Reply::NotApplied)
                 }
                 Action::Write { write, purpose } => {
@@ -105,7 +106,7 @@ impl<S: Store> Driver<S> {
                         true => std::mem::take(&mut self.effects.effects),
                         false => Vec::new(),
                     };
-                    let written = engine.write(write, purpose, effects, self.deadline).await;
+                    let written = engine.write(write, purpose, effects, time_limit).await;
                     Input::Written(engine.read_reply(written, write, purpose, &self.effects, &mut self.error))
                 }
                 Action::Draw => Input::Token(engine.identity()?.0),
@@ -114,6 +115,11 @@ impl<S: Store> Driver<S> {
             self.handle(input).await;
         }
         Ok(())
+    }
+
+    /// When the call's time is over.
+    fn time_limit(&self) -> EpochMs {
+        self.machine.held().map_or(self.deadline, |held| held_until(held, self.deadline))
     }
 
     /// Passes an input to the machine and reports the resulting events.
@@ -254,7 +260,10 @@ impl<S: Store> Driver<S> {
             }
             (End::Mismatch, _) => Outcome::Mismatch,
             (End::Conflict, _) => Outcome::Conflict,
-            (End::Unknown(transaction), _) => Outcome::Unknown { transaction, retry_after: UNKNOWN_RETRY_AFTER },
+            (End::Unknown(transaction), _) => {
+                let age = transaction.made().map(|made| self.engine.now().since(made)).unwrap_or_default();
+                Outcome::Unknown { transaction, retry_after: unknown_retry_after(age) }
+            }
             (End::Failed(failure), _) => return Err(self.failed(failure)),
         })
     }
@@ -503,8 +512,11 @@ impl<S: Store> Engine<S> {
     }
 }
 
-/// When a caller may retry after an unknown outcome.
-const UNKNOWN_RETRY_AFTER: Duration = Duration::from_secs(5);
+/// When a caller may retry an operation of this age whose outcome is unknown. The first retry usually finds evidence, so
+/// it comes soon; if other retries did not, the next ones are rarer.
+fn unknown_retry_after(age: Duration) -> Duration {
+    (age / 4).clamp(Duration::from_secs(1), Duration::from_secs(30))
+}
 
 /// When a caller may retry after concurrent calls were faster in every round.
 const CONTENDED_RETRY_AFTER: Duration = Duration::from_secs(1);

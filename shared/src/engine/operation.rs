@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Answer, response_codec};
+use crate::protocol::machine::Wait;
 use crate::protocol::{
     Compare, EpochMs, EpochS, Fingerprint, InvocationId, Key, Principal, PrincipalDigest, RecordId, Settled, Subject,
     Trace, Uncertain,
@@ -18,6 +19,7 @@ pub struct Operation {
     namespace: Arc<str>,
     pub(super) name: Arc<str>,
     pub(super) uncertain: Uncertain,
+    pub(super) run_within: Duration,
     /// `None` if it was not set.
     retention: Option<Duration>,
     pub(crate) compare: Compare,
@@ -34,6 +36,7 @@ impl Operation {
             namespace: namespace.into(),
             name: name.into(),
             uncertain: Uncertain::default(),
+            run_within: Duration::MAX,
             retention: None,
             compare: Compare::default(),
         }
@@ -43,6 +46,20 @@ impl Operation {
     #[must_use]
     pub const fn uncertain(mut self, uncertain: Uncertain) -> Self {
         self.uncertain = uncertain;
+        self
+    }
+
+    /// How long a run may take, from its claim. It is stopped then, and its outcome is unknown. Default: as long as the
+    /// function.
+    ///
+    /// The claim holds for this time and the engine's [margin](super::EngineBuilder::margin), and after the death of its
+    /// owner it blocks the key for as long. Choose the time so short that a retry can wait for the end of the lease and
+    /// still run: `2 × (run_within + margin)` is less than the function's time-out, and `run_within + margin` is less than
+    /// the time that clients wait for an answer. Choose it longer than the operation ever takes in good health, because
+    /// each run that is stopped must be reconciled.
+    #[must_use]
+    pub const fn run_within(mut self, run_within: Duration) -> Self {
+        self.run_within = run_within;
         self
     }
 
@@ -109,7 +126,26 @@ pub struct Call {
     subject: Option<Subject>,
     request: Option<InvocationId>,
     trace: Option<Trace>,
-    pub(super) wait: Duration,
+    pub(super) wait: Waiting,
+}
+
+/// How long a call waits for another.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Waiting {
+    No,
+    ForLease { at_most: Duration },
+    For(Duration),
+}
+
+impl Waiting {
+    /// The wait that begins now, and ends by this time.
+    pub(super) fn until(self, now: EpochMs, by: EpochMs) -> Wait {
+        match self {
+            Self::No => Wait::No,
+            Self::ForLease { at_most } => Wait::ForLease { by: now.plus(at_most).min(by) },
+            Self::For(wait) => Wait::Until(now.plus(wait).min(by)),
+        }
+    }
 }
 
 impl Call {
@@ -132,7 +168,7 @@ impl Call {
             subject: None,
             request: None,
             trace: None,
-            wait: Duration::ZERO,
+            wait: Waiting::No,
         }
     }
 
@@ -158,11 +194,21 @@ impl Call {
     }
 
     /// How long a duplicate waits for a running call before it gets
-    /// [`Outcome::InProgress`](super::Outcome::InProgress). Default: it does not wait. The wait never extends into the
-    /// margin before the deadline.
+    /// [`Outcome::InProgress`](super::Outcome::InProgress). Default: it does not wait.
+    ///
+    /// The wait ends when the other call does, and at the end of its lease at the latest: the duplicate then takes over.
+    /// It also ends in time for the call to [run](Operation::run_within) itself before the deadline.
     #[must_use]
     pub const fn wait(mut self, wait: Duration) -> Self {
-        self.wait = wait;
+        self.wait = Waiting::For(wait);
+        self
+    }
+
+    /// Like [`wait`](Self::wait), but a duplicate does not wait at all if the other call's lease is longer than
+    /// `at_most`, or too long to run after it. So it never waits in vain.
+    #[must_use]
+    pub const fn wait_for_lease(mut self, at_most: Duration) -> Self {
+        self.wait = Waiting::ForLease { at_most };
         self
     }
 

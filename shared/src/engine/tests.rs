@@ -78,8 +78,12 @@ impl World {
     }
 
     pub(crate) fn call(&self, uncertain: Uncertain, body: &str) -> Call {
+        self.call_to(Operation::new("test", "POST /payments").uncertain(uncertain), body)
+    }
+
+    pub(crate) fn call_to(&self, operation: Operation, body: &str) -> Call {
         Call::new(
-            Operation::new("test", "POST /payments").uncertain(uncertain),
+            operation,
             Principal::new("alice").unwrap(),
             Key::new("k-1").unwrap(),
             Fingerprinter::new().bytes(body.as_bytes()).finish(),

@@ -8,6 +8,7 @@ use http::header::HeaderName;
 use lambda_http::{Body, Request, RequestExt, Response};
 use tower::Service;
 
+use super::preference::Preference;
 use super::problem::Code;
 use super::received::Received;
 use super::request::{self, KeyError};
@@ -80,10 +81,10 @@ impl<S: Store> Core<S> {
             Ok(call) => call,
             Err(code) => return self.refuse_unread(&request, code),
         };
-        let wait = self.wait(&request, &call);
+        let preference = self.preference(&request, &call);
         let span = Span::request(call.operation().name(), call.trace());
         let trace = span.trace().or(call.trace());
-        let call = call.wait(wait).traced(trace);
+        let call = preference.apply(call, self.max_wait).traced(trace);
         let (record, operation) = (call.record_id(), call.operation().name().to_owned());
         let run = |attempt| async move {
             request.extensions_mut().insert(attempt);
@@ -97,7 +98,7 @@ impl<S: Store> Core<S> {
             None => span.of(timed(self.engine.run(&call, run))).await,
         };
         let summary = LogSummary::of(&outcome);
-        let response = self.respond(outcome, wait);
+        let response = self.respond(outcome, preference);
         let line = RequestLog {
             operation: &operation,
             record: Some(record.digest()),
@@ -179,21 +180,18 @@ impl<S: Store> Core<S> {
             .traced(request::trace(request)))
     }
 
-    /// How long the request waits for a running one, in whole seconds, limited by the time left.
-    fn wait(&self, request: &Request, call: &Call) -> Duration {
-        let asked = request::wait(request.headers()).unwrap_or_default();
-        let longest = self.max_wait.min(self.engine.longest_wait(call.deadline()));
-        Duration::from_secs(asked.min(longest).as_secs())
+    /// The client's preference, limited by the layer's setting and by the time left.
+    fn preference(&self, request: &Request, call: &Call) -> Preference {
+        let left = self.engine.wait_by(call.operation(), call.deadline()).since(self.engine.now());
+        Preference::of(request.headers()).within(self.max_wait.min(left))
     }
 
-    fn respond(&self, outcome: Result<Outcome<HttpAnswer>, Error>, wait: Duration) -> Response<Body> {
+    fn respond(&self, outcome: Result<Outcome<HttpAnswer>, Error>, preference: Preference) -> Response<Body> {
         match outcome {
             Ok(Outcome::Executed(answered)) => answered.answer.into_first(),
             Ok(Outcome::NotExecuted(answer)) => answer.into_first(),
-            Ok(Outcome::Replayed(answered)) => response::waited(answered.answer.into_replay(), wait),
-            Ok(Outcome::InProgress { retry_after }) => {
-                response::waited(self.refuse(Code::InProgress { retry_after }), wait)
-            }
+            Ok(Outcome::Replayed(answered)) => preference.report(answered.answer.into_replay()),
+            Ok(Outcome::InProgress { retry_after }) => preference.report(self.refuse(Code::InProgress { retry_after })),
             // Under a claim, no refused effect is interpreted as a conflict. If one were, it too would concern another
             // request.
             Ok(Outcome::Mismatch | Outcome::Conflict) => self.refuse(Code::FingerprintMismatch),

@@ -147,7 +147,7 @@ impl Code {
             Error::StoreUnavailable(_) | Error::NoEntropy(_) => Self::StoreUnavailable,
             Error::DeadlineAtHand => Self::DeadlineAtHand,
             Error::NotRecorded { .. } | Error::EffectRefused { .. } | Error::NothingHappened(_) => {
-                Self::OutcomeUnknown { retry_after: Duration::from_secs(5) }
+                Self::OutcomeUnknown { retry_after: Duration::from_secs(1) }
             }
             Error::UnreadableAnswer { .. } => Self::AnswerUnreadable,
         }
@@ -203,8 +203,9 @@ impl Code {
                 "A request is outstanding for this Idempotency-Key",
                 "Send the same request again after Retry-After.".into(),
             ),
+            // Nothing conflicts: the first and only request gets this too. Usual clients repeat a 503.
             Self::OutcomeUnknown { .. } => (
-                StatusCode::CONFLICT,
+                StatusCode::SERVICE_UNAVAILABLE,
                 "outcome-unknown",
                 "The outcome of the operation is unknown",
                 "It may or may not have happened. Send the same request again after Retry-After; it is not executed twice."

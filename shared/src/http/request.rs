@@ -1,7 +1,5 @@
 //! The parts of a request: key, principal, route, body and fingerprint.
 
-use std::time::Duration;
-
 use http::HeaderMap;
 use http::header::{CONTENT_TYPE, HeaderName};
 use lambda_http::aws_lambda_events::apigw;
@@ -16,7 +14,6 @@ use crate::protocol::{
 pub(super) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// The maximum length of a key in the header. Its characters are printable ASCII in either spelling.
 const MAX_KEY_BYTES: usize = 255;
-const PREFER: HeaderName = HeaderName::from_static("prefer");
 
 /// Why there is no key.
 #[derive(Debug, PartialEq, Eq)]
@@ -62,18 +59,6 @@ fn structured_string(value: &str) -> Result<String, KeyError> {
         BareItem::String(text) => Ok(text.into()),
         _ => Err(invalid()),
     }
-}
-
-/// How long the client is willing to wait: `Prefer: wait=N`, in seconds (RFC 7240, section 4.3). The first one counts,
-/// and a malformed one is ignored, as section 2 requires.
-pub(super) fn wait(headers: &HeaderMap) -> Option<Duration> {
-    let values = headers.get_all(PREFER).iter().filter_map(|value| value.to_str().ok());
-    let seconds = values.flat_map(|value| value.split(',')).find_map(|preference| {
-        let (name, value) = preference.split(';').next()?.split_once('=')?;
-        let value = value.trim().trim_matches('"');
-        name.trim().eq_ignore_ascii_case("wait").then(|| value.parse().ok())
-    });
-    seconds.flatten().map(Duration::from_secs)
 }
 
 /// The subject of the request's JWT, as verified by API Gateway's authorizer. `None` without a JWT.
@@ -310,29 +295,6 @@ mod tests {
         assert_eq!(trace(None, &context), Some("1".repeat(32)));
         assert_eq!(trace(Some("anything"), &context), Some("1".repeat(32)));
         assert_eq!(trace(None, &lambda_http::Context::default()), None);
-    }
-
-    #[test]
-    fn the_time_to_wait_is_read_as_rfc_7240_says() {
-        let wait = |values: &[&str]| {
-            let mut headers = HeaderMap::new();
-            for value in values {
-                headers.append(PREFER, HeaderValue::from_str(value).unwrap());
-            }
-            super::wait(&headers).map(|wait| wait.as_secs())
-        };
-        for values in [
-            &["wait=5"][..],
-            &["Wait = 5"],
-            &["wait=\"5\""],
-            &["respond-async, wait=5;x=1"],
-            &["a", "wait=5", "wait=9"],
-        ] {
-            assert_eq!(wait(values), Some(5), "{values:?}");
-        }
-        for values in [&[][..], &["wait"], &["wait=soon"], &["wait=-1"], &["await=5"]] {
-            assert_eq!(wait(values), None, "{values:?}");
-        }
     }
 
     fn request(method: &str, uri: &str, media_type: &str, body: impl Into<Body>) -> Request {

@@ -1,19 +1,15 @@
 //! A response: its recorded form, its replay, and its verdict.
 
-use std::sync::Arc;
-use std::time::Duration;
-
 use http::header::{
     CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, LINK, LOCATION,
 };
 use http::{Response, StatusCode};
 use lambda_http::Body;
+use std::sync::Arc;
 
 use crate::engine::{Answer, UnreadableAnswer, Verdict};
 
 pub(super) const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
-
-const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
 /// Set on a replay whose body was too long to record.
 const IDEMPOTENCY_BODY: HeaderName = HeaderName::from_static("idempotency-body");
@@ -39,16 +35,6 @@ fn by_status(status: StatusCode) -> Verdict<()> {
         400..=499 => Verdict::Failed(()),
         500.. => Verdict::Unknown(format!("the handler answered {status}").into()),
     }
-}
-
-/// Reports, if the client preferred to wait for the running request, that it did wait (RFC 7240, section 3).
-pub(super) fn waited(mut response: Response<Body>, wait: Duration) -> Response<Body> {
-    if !wait.is_zero()
-        && let Ok(applied) = HeaderValue::try_from(format!("wait={}", wait.as_secs()))
-    {
-        response.headers_mut().insert(PREFERENCE_APPLIED, applied);
-    }
-    response
 }
 
 /// The headers of a response that a replay repeats by default. Without its encoding, a body would be misread.

@@ -215,7 +215,7 @@ async fn a_server_error_and_a_panic_leave_the_outcome_unknown() {
     for path in ["/500", "/503", "/panic"] {
         let api = Api::new([]);
         for _ in 0..2 {
-            assert_eq!(code(&api.send(request("alice", "k", path, "{}")).await), "409 outcome-unknown", "{path}");
+            assert_eq!(code(&api.send(request("alice", "k", path, "{}")).await), "503 outcome-unknown", "{path}");
         }
         assert_eq!((api.runs(), api.memory.applied("effect")), (1, 0));
     }
@@ -246,7 +246,7 @@ async fn with_the_store_unreachable_nothing_runs_and_the_client_may_come_again()
 #[tokio::test]
 async fn with_the_store_lost_at_commit_the_outcome_is_unknown_and_never_lost() {
     let api = Api::new([Fault::None, Fault::LoseRequest, Fault::LoseRequest]);
-    assert_eq!(code(&api.send(request("alice", "k", "/", "{}")).await), "409 outcome-unknown");
+    assert_eq!(code(&api.send(request("alice", "k", "/", "{}")).await), "503 outcome-unknown");
     assert_eq!(code(&api.send(request("alice", "k", "/", "{}")).await), "409 in-progress");
     assert_eq!((api.runs(), api.memory.applied("effect")), (1, 0));
 }
@@ -282,7 +282,7 @@ async fn an_error_of_the_handler_leaves_the_outcome_unknown() {
     let api = Api::new([]);
     let failing = api.layer.layer(service_fn(|_: Request| async { Err::<Response<Body>, BoxError>("planned".into()) }));
     let response = failing.oneshot(request("alice", "k", "/", "{}")).await.unwrap();
-    assert_eq!(code(&response), "409 outcome-unknown");
+    assert_eq!(code(&response), "503 outcome-unknown");
 }
 
 #[tokio::test]
@@ -338,7 +338,7 @@ async fn a_retry_of_an_unknown_outcome_asks_the_resolver_and_later_ones_replay_i
     let mut api = Api::new([]);
     api.layer = api.layer.resolver(OtherSide).subject(|request| Subject::new(request.uri().path()));
     let send = || api.send(request("alice", "k", "/500", "{}"));
-    assert_eq!(code(&send().await), "409 outcome-unknown");
+    assert_eq!(code(&send().await), "503 outcome-unknown");
     let (found, replayed) = (send().await, send().await);
     for response in [&found, &replayed] {
         assert_eq!((response.status(), response.body()), (StatusCode::CREATED, &Body::Text("found /500".into())));
@@ -388,6 +388,43 @@ async fn a_duplicate_that_prefers_to_wait_gets_the_replay_of_the_running_request
 }
 
 #[tokio::test]
+async fn a_duplicate_waits_by_default_if_the_running_request_has_a_time_of_its_own() {
+    let mut api = Api::new([]);
+    api.layer = api.layer.clone().run_within(Duration::from_secs(10));
+    let (first, started, go_on) = slow(&api);
+    let first = tokio::spawn(first);
+    started.notified().await;
+    let asynchronous = api.send(prefers("respond-async")).await;
+    assert_eq!(code(&asynchronous), "409 in-progress");
+    assert_eq!(asynchronous.headers()["preference-applied"], "respond-async");
+    assert_eq!(asynchronous.headers()["retry-after"], "12", "the run's time and the engine's margin");
+    let end = async {
+        tokio::task::yield_now().await;
+        go_on.notify_one();
+    };
+    let (waited, ()) = tokio::join!(api.send(request("alice", "k", "/", "{}")), end);
+    assert_eq!((waited.status().as_u16(), waited.body()), (200, first.await.unwrap().body()));
+    assert_eq!(waited.headers()["idempotency-replayed"], "true");
+    assert!(!waited.headers().contains_key("preference-applied"), "the client has no preference");
+    assert_eq!(api.runs(), 0, "the duplicate did not run");
+}
+
+#[tokio::test]
+async fn a_duplicate_that_might_wait_in_vain_is_answered_at_once() {
+    let mut api = Api::new([]);
+    api.layer = api.layer.clone().run_within(Duration::from_secs(10)).max_wait(Duration::from_secs(9));
+    let (first, started, go_on) = slow(&api);
+    let first = tokio::spawn(first);
+    started.notified().await;
+    let began = std::time::Instant::now();
+    let refused = api.send(request("alice", "k", "/", "{}")).await;
+    assert!(began.elapsed() < Duration::from_secs(9), "the lease has longer to go than the longest wait");
+    assert_eq!((code(&refused), &refused.headers()["retry-after"]), ("409 in-progress".into(), &"12".parse().unwrap()));
+    go_on.notify_one();
+    first.await.unwrap();
+}
+
+#[tokio::test]
 async fn a_duplicate_that_waited_in_vain_is_told_so() {
     let mut api = Api::new([]);
     api.layer = api.layer.clone().max_wait(Duration::from_secs(1));
@@ -399,7 +436,7 @@ async fn a_duplicate_that_waited_in_vain_is_told_so() {
     assert_eq!(waited.headers()["preference-applied"], "wait=1", "as long as the API lets it");
     api.layer = api.layer.clone().max_wait(Duration::ZERO);
     let refused = api.send(prefers("wait=10")).await;
-    assert!(!refused.headers().contains_key("preference-applied"), "an API may not wait at all");
+    assert_eq!(refused.headers()["preference-applied"], "wait=0", "an API may not wait at all");
     go_on.notify_one();
     first.await.unwrap();
 }

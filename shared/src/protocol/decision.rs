@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{
-    Condition, EpochMs, Fingerprint, HistoryEvent, Holder, OwnerToken, PrincipalDigest, Record, RecordId, Resolution,
+    Condition, EpochMs, Fingerprint, HistoryEvent, Holder, LeaseLimit, OwnerToken, PrincipalDigest, Record, RecordId,
+    Resolution,
 };
 use super::{History, HistoryEntry, InvocationId, RecordVersion, Settled, State, Subject, Trace, TransactionId, Write};
 
@@ -29,10 +30,17 @@ pub struct ClaimRequest {
     pub owner: OwnerToken,
     /// The transaction id to use if this is the first attempt.
     pub transaction: TransactionId,
-    /// The end of the lease if the claim is acquired.
-    pub lease: EpochMs,
+    /// How long the claim holds.
+    pub lease: LeaseLimit,
     /// What an uncertain outcome means for the operation.
     pub uncertain: Uncertain,
+}
+
+impl ClaimRequest {
+    /// The holder of a claim that begins now.
+    pub(super) fn holder(&self, now: EpochMs) -> Holder {
+        Holder { owner: self.owner, lease: self.lease.end(now) }
+    }
 }
 
 /// What to do if an earlier attempt may or may not have had its effects.
@@ -116,7 +124,7 @@ fn first_attempt(request: &ClaimRequest, now: EpochMs) -> Write {
             created: now,
             updated: now,
             trace: request.trace,
-            state: State::Processing(holder(request)),
+            state: State::Processing(request.holder(now)),
             ended_by: None,
             history: History::default().then(step(request, HistoryEvent::Claimed, 1, now)),
         },
@@ -124,7 +132,8 @@ fn first_attempt(request: &ClaimRequest, now: EpochMs) -> Write {
     }
 }
 
-fn next_attempt(record: &Record, request: &ClaimRequest, now: EpochMs) -> Write {
+/// The claim of a further attempt.
+pub(super) fn next_attempt(record: &Record, request: &ClaimRequest, now: EpochMs) -> Write {
     let attempt = record.attempt + 1;
     Write {
         record: Record {
@@ -134,7 +143,7 @@ fn next_attempt(record: &Record, request: &ClaimRequest, now: EpochMs) -> Write 
             fingerprint: request.fingerprint,
             attempt,
             updated: now,
-            state: State::Processing(holder(request)),
+            state: State::Processing(request.holder(now)),
             ended_by: None,
             history: record.history.clone().then(step(request, HistoryEvent::Claimed, attempt, now)),
             ..record.clone()
@@ -149,17 +158,13 @@ fn take_over_unknown(record: &Record, request: &ClaimRequest, now: EpochMs) -> W
         record: Record {
             attempt,
             updated: now,
-            state: State::Unknown(Some(holder(request))),
+            state: State::Unknown(Some(request.holder(now))),
             ended_by: None,
             history: record.history.clone().then(step(request, HistoryEvent::Reconciling, attempt, now)),
             ..record.clone()
         },
         condition: Condition::Unchanged(RecordVersion::of(record)),
     }
-}
-
-fn holder(request: &ClaimRequest) -> Holder {
-    Holder { owner: request.owner, lease: request.lease }
 }
 
 fn step(request: &ClaimRequest, event: HistoryEvent, attempt: u64, at: EpochMs) -> HistoryEntry {
@@ -193,7 +198,7 @@ mod tests {
             fingerprint: fingerprint("same"),
             owner: OURS,
             transaction: TransactionId::new(NOW, [7; 10]),
-            lease: NOW.plus(Duration::from_secs(10)),
+            lease: LeaseLimit { at_most: Duration::from_secs(10), by: EpochMs(u64::MAX) },
             uncertain,
         }
     }

@@ -13,9 +13,9 @@
 //!
 //! ```
 //! use std::time::Duration;
-//! use idempotency::protocol::machine::{Action, End, Input, Machine, Ran, Reply, Terms};
+//! use idempotency::protocol::machine::{Action, End, Input, Machine, Ran, Reply, Terms, Wait};
 //! use idempotency::protocol::{
-//!     ClaimRequest, EpochMs, Fingerprinter, Key, OwnerToken, Principal, RecordId, TransactionId, Uncertain,
+//!     ClaimRequest, EpochMs, Fingerprinter, Key, LeaseLimit, OwnerToken, Principal, RecordId, TransactionId, Uncertain,
 //! };
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -30,10 +30,14 @@
 //!     fingerprint: Fingerprinter::new().finish(),
 //!     owner: OwnerToken([1; 16]),
 //!     transaction: TransactionId::new(now, [0; 10]),
-//!     lease: EpochMs(11_000),
+//!     lease: LeaseLimit { at_most: Duration::from_secs(5), by: EpochMs(11_000) },
 //!     uncertain: Uncertain::Reconcile,
 //! };
-//! let terms = Terms { retention: Duration::from_secs(60), start_by: EpochMs(9_000), wait_until: now };
+//! let terms = Terms {
+//!     retention: Duration::from_secs(60),
+//!     start_by: EpochMs(9_000),
+//!     wait: Wait::No,
+//! };
 //! let mut machine = Machine::call(request, terms);
 //! machine.handle(Input::Recalled(None), now);
 //! assert!(matches!(machine.poll(), Action::Write { .. }), "the claim");
@@ -53,13 +57,13 @@ mod end;
 mod event;
 mod input;
 mod stage;
-
-use std::time::Duration;
+mod terms;
 
 pub use action::{Action, Purpose};
 pub use end::{End, Failure};
 pub use event::{Event, FencedClaim};
 pub use input::{EffectRefusal, Input, Proof, Ran, Reply};
+pub use terms::{Terms, Wait};
 
 use super::{ClaimRequest, EpochMs, EpochS, Record};
 use acquire::{fetched, not_fetched};
@@ -81,17 +85,6 @@ pub struct Machine {
     events: Vec<Event>,
 }
 
-/// The time limits of a call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Terms {
-    /// How long a settled or released record is kept.
-    pub retention: Duration,
-    /// The latest time at which a claim may begin. Later there is no time to run.
-    pub start_by: EpochMs,
-    /// How long a duplicate waits for a running call.
-    pub wait_until: EpochMs,
-}
-
 /// How a call uses its record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Mode {
@@ -101,9 +94,8 @@ enum Mode {
     SingleWrite,
     /// Holds a record that was found uncertain and settles it by evidence.
     Reconcile,
-    /// Holds the record as a lock, which is released but never settled. A lease that ends later than twice this from
-    /// now is ignored, because the clock that wrote it was ahead.
-    Lock { lease: Duration },
+    /// Holds the record as a lock, which is released but never settled.
+    Lock,
 }
 
 impl Machine {
@@ -128,18 +120,17 @@ impl Machine {
     /// A reconciliation of a record that was found. The found version may be stale: only the takeover's condition
     /// decides.
     #[must_use]
-    pub fn reconciliation(request: ClaimRequest, found: &Record, retention: Duration, now: EpochMs) -> Self {
-        let terms = Terms { retention, start_by: EpochMs(u64::MAX), wait_until: EpochMs(0) };
+    pub fn reconciliation(request: ClaimRequest, terms: Terms, found: &Record, now: EpochMs) -> Self {
         let mut machine = Self::new(Mode::Reconcile, request, terms, Stage::Recalling);
         machine.stage = machine.look(Some(found), now);
         machine
     }
 
-    /// The acquisition of a lock.
+    /// The acquisition of a lock. A lease that ends later than twice [`LeaseLimit::at_most`](crate::protocol::LeaseLimit::at_most) from now is ignored, because
+    /// the clock that wrote it was ahead.
     #[must_use]
-    pub fn lock(request: ClaimRequest, lease: Duration, now: EpochMs) -> Self {
-        let terms = Terms { retention: Duration::MAX, start_by: EpochMs(u64::MAX), wait_until: EpochMs(0) };
-        let mut machine = Self::new(Mode::Lock { lease }, request, terms, Stage::Recalling);
+    pub fn lock(request: ClaimRequest, terms: Terms, now: EpochMs) -> Self {
+        let mut machine = Self::new(Mode::Lock, request, terms, Stage::Recalling);
         machine.stage = machine.look(None, now);
         machine
     }
@@ -194,14 +185,14 @@ impl Machine {
         let stage = std::mem::replace(&mut self.stage, Stage::Recalling);
         self.stage = match (stage, input) {
             (Stage::Recalling, Input::Recalled(found)) => self.recalled(found, now),
-            (Stage::Waiting { lease, .. }, Input::Elapsed) => Stage::Reading { lease },
-            (Stage::Reading { lease }, Input::Read(found)) => self.looked_again(lease, found.as_deref(), now),
-            (Stage::Reading { .. }, Input::NotRead) => self.failed(Failure::StoreUnavailable),
+            (Stage::Waiting { .. }, Input::Elapsed) => Stage::Reading,
+            (Stage::Reading, Input::Read(found)) => self.looked_again(found.as_deref(), now),
+            (Stage::Reading, Input::NotRead) => self.failed(Failure::StoreUnavailable),
             (Stage::Marking(mark), Input::Written(reply)) => self.marked(&mark, reply, now),
             (Stage::Claiming(claim), Input::Written(reply)) => self.claimed(claim, reply, now),
             (Stage::GivingUp(_), Input::Written(_)) => self.failed(Failure::StoreUnavailable),
             (Stage::Held(claim), Input::Ran(ran)) => self.ran(claim, ran, now),
-            (Stage::Held(claim), Input::Renew { lease }) => self.renew(claim, lease, now),
+            (Stage::Held(claim), Input::Renew) => self.renew(claim, now),
             (Stage::Renewing { claim, extend }, Input::Written(reply)) => self.renewed(*claim, extend, reply, now),
             (Stage::Resolving(claim), Input::Evidence(proof)) => self.resolved(claim, proof, now),
             (Stage::Committing { claim, commit, by_evidence }, Input::Written(reply)) => {
@@ -237,7 +228,7 @@ impl Machine {
     fn expiration(&self, now: EpochMs) -> EpochS {
         match self.mode {
             // 9999-12-31T23:59:59Z: a lock must not expire, or its fencing token would begin again at 1.
-            Mode::Lock { .. } => EpochS(253_402_300_799),
+            Mode::Lock => EpochS(253_402_300_799),
             Mode::Claim { .. } | Mode::SingleWrite | Mode::Reconcile => now.seconds().plus(self.terms.retention),
         }
     }

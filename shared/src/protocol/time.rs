@@ -21,6 +21,13 @@ impl EpochMs {
         Self(self.0.saturating_add(later_ms))
     }
 
+    /// The point in time `duration` earlier; the earliest representable one if that would overflow.
+    #[must_use]
+    pub fn minus(self, duration: Duration) -> Self {
+        let earlier_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        Self(self.0.saturating_sub(earlier_ms))
+    }
+
     /// The duration from `earlier` to this point in time; zero if `earlier` is the later one.
     #[must_use]
     pub const fn since(self, earlier: Self) -> Duration {
@@ -65,5 +72,6 @@ mod tests {
         assert_eq!(EpochMs(5).since(EpochMs(9)), Duration::ZERO);
         assert_eq!(EpochMs(u64::MAX).plus(Duration::from_secs(1)), EpochMs(u64::MAX));
         assert_eq!(EpochMs(0).plus(Duration::MAX), EpochMs(u64::MAX));
+        assert_eq!(EpochMs(5).minus(Duration::from_millis(9)), EpochMs(0));
     }
 }

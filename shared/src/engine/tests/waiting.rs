@@ -10,9 +10,17 @@ impl World {
         };
         tokio::spawn(async move { world.engine.run(&call, run).await })
     }
+
+    /// A call whose runs have a time of their own.
+    fn call_within(&self, uncertain: Uncertain, run_within: Duration) -> Call {
+        self.call_to(Operation::new("test", "POST /payments").uncertain(uncertain).run_within(run_within), "a")
+    }
 }
 
 const WAIT: Duration = Duration::from_secs(5);
+const RUN: Duration = Duration::from_secs(2);
+/// The engine's default.
+const MARGIN: Duration = Duration::from_secs(2);
 
 #[tokio::test(start_paused = true)]
 async fn a_duplicate_that_waits_gets_the_answer_of_the_running_call() {
@@ -40,6 +48,84 @@ async fn a_duplicate_waits_no_longer_than_it_was_asked_to() {
     let rest = TIMEOUT + Duration::from_secs(1) - WAIT;
     assert_eq!(waited, Outcome::InProgress { retry_after: rest }, "the rest of the lease");
     first.await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_is_stopped_when_its_own_time_is_over() {
+    let world = World::new([]);
+    let call = world.call_within(Uncertain::Reconcile, RUN);
+    let first = world.run_for(&call, TIMEOUT);
+    tokio::task::yield_now().await;
+    let started = world.engine.now();
+    let told = world.elsewhere([]).pay(&call).await.unwrap();
+    assert_eq!(told, Outcome::InProgress { retry_after: RUN + MARGIN }, "the lease leaves time to record the outcome");
+    let stopped = first.await.unwrap().unwrap();
+    assert!(matches!(stopped, Outcome::Unknown { .. }), "{stopped:?}");
+    assert_eq!(world.engine.now().since(started), RUN);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_function_with_less_time_than_the_run_may_take_has_the_last_word() {
+    let world = World::new([]);
+    let call = world.call_within(Uncertain::Reconcile, TIMEOUT);
+    let first = world.run_for(&call, TIMEOUT);
+    let started = world.engine.now();
+    assert!(matches!(first.await.unwrap().unwrap(), Outcome::Unknown { .. }));
+    assert_eq!(world.engine.now().since(started), TIMEOUT - MARGIN);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_duplicate_waits_for_the_lease_of_a_dead_owner_and_runs_in_the_same_call() {
+    let world = World::new([]);
+    let call = world.call_within(REPEAT, RUN);
+    let Ok(Claimed::Acquired(_dead)) = world.engine.claim(&call).await else { panic!("must acquire") };
+    let started = world.engine.now();
+    let retry = world.call_within(REPEAT, RUN).wait_for_lease(WAIT);
+    let lease = Arc::new(Mutex::new(None));
+    let run = |attempt: Attempt<Effect>| {
+        let lease = Arc::clone(&lease);
+        async move {
+            *lease.lock().unwrap() = Some(attempt.remaining());
+            Verdict::Success(attempt.number())
+        }
+    };
+    let paid = world.elsewhere([]).engine.run(&retry, run).await;
+    assert!(matches!(paid, Ok(Outcome::Executed(Answered { answer: 2, .. }))), "{paid:?}");
+    assert_eq!(world.engine.now().since(started), RUN + MARGIN, "it looks again the moment the lease is over");
+    assert_eq!(*lease.lock().unwrap(), Some(RUN), "a run after a wait has its whole time");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_duplicate_does_not_begin_a_wait_that_may_be_in_vain() {
+    let world = World::new([]);
+    let running = world.call_within(Uncertain::Reconcile, RUN);
+    let Ok(Claimed::Acquired(_running)) = world.engine.claim(&running).await else { panic!("must acquire") };
+    let started = world.engine.now();
+    let lease = RUN + MARGIN;
+    // Longer than the longest wait, or too long to run afterwards before the deadline.
+    for call in [
+        world.call_within(Uncertain::Reconcile, RUN).wait_for_lease(lease - Duration::from_millis(1)),
+        world
+            .call_within(Uncertain::Reconcile, TIMEOUT - MARGIN - lease + Duration::from_millis(1))
+            .wait_for_lease(lease),
+    ] {
+        let told = world.elsewhere([]).pay(&call).await.unwrap();
+        assert_eq!(told, Outcome::InProgress { retry_after: lease });
+    }
+    assert_eq!(world.engine.now(), started);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_duplicate_that_waits_for_the_lease_waits_on_if_another_takes_over_first() {
+    let world = World::new([]);
+    let call = world.call_within(REPEAT, RUN);
+    let Ok(Claimed::Acquired(_dead)) = world.engine.claim(&call).await else { panic!("must acquire") };
+    tokio::time::advance(RUN + MARGIN).await;
+    let second = world.run_for(&world.call_within(REPEAT, RUN), Duration::from_secs(1));
+    tokio::task::yield_now().await;
+    let waited = world.elsewhere([]).pay(&world.call_within(REPEAT, RUN).wait_for_lease(WAIT)).await;
+    assert!(matches!(waited, Ok(Outcome::Replayed(Answered { answer: 7, .. }))), "{waited:?}");
+    second.await.unwrap().unwrap();
 }
 
 #[tokio::test(start_paused = true)]

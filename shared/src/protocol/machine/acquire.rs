@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::stage::{Claim, Stage};
 use super::{End, Event, Failure, Machine, Mode, Reply};
+use crate::protocol::decision::next_attempt;
 use crate::protocol::{
     Condition, Decision, EpochMs, Record, Resolution, Response, State, Status, Write, decide, give_up, mark_unknown,
     release,
@@ -32,13 +33,12 @@ impl Machine {
             return Stage::Done(End::Contended);
         }
         self.rounds_left -= 1;
-        let seen_at = self.seen_at(found, now);
-        match (decide(found, &self.request, seen_at), self.mode) {
+        match (decide(found, &self.request, now), self.mode) {
             (Decision::Begin(begin), Mode::SingleWrite) => Stage::Beginning(Box::new(begin)),
-            (Decision::Begin(claim), Mode::Claim { .. } | Mode::Lock { .. }) => self.claim(claim, now),
+            (Decision::Begin(claim), Mode::Claim { .. } | Mode::Lock) => self.claim(claim, now),
             (Decision::Reconcile(claim), Mode::Claim { resolves: true } | Mode::Reconcile) => self.claim(claim, now),
             (Decision::Reconcile(takeover), Mode::Claim { resolves: false } | Mode::SingleWrite) => mark(takeover),
-            (Decision::Acquired(record), Mode::Claim { .. } | Mode::Lock { .. }) => {
+            (Decision::Acquired(record), Mode::Claim { .. } | Mode::Lock) => {
                 hold(Claim { record: record.clone(), follows_uncertain: record.attempt > 1 })
             }
             (Decision::Acquired(_), Mode::SingleWrite) => Stage::Done(End::Contended),
@@ -48,25 +48,24 @@ impl Machine {
             }
             (Decision::InProgress(lease), Mode::Claim { .. }) => self.wait(lease, now),
             (Decision::InProgress(lease), Mode::SingleWrite) => Stage::Done(End::InProgress(lease.since(now))),
+            (Decision::InProgress(lease), Mode::Lock) => self.overrule(found, lease, now),
             // A lock is never settled, and all its requests are equal. A record that is reconciled must be open.
-            (Decision::Reconcile(_), Mode::Lock { .. })
-            | (Decision::Begin(_) | Decision::Acquired(_), Mode::Reconcile)
-            | (
-                Decision::Mismatch | Decision::Replay(..) | Decision::InProgress(_),
-                Mode::Reconcile | Mode::Lock { .. },
-            ) => Stage::Done(End::NotOpen),
+            (Decision::Reconcile(_), Mode::Lock)
+            | (Decision::Begin(_) | Decision::Acquired(_) | Decision::InProgress(_), Mode::Reconcile)
+            | (Decision::Mismatch | Decision::Replay(..), Mode::Reconcile | Mode::Lock) => Stage::Done(End::NotOpen),
         }
     }
 
-    /// The time to compare the lease with: now, or the end of a lock's lease if only a wrong clock can have written
-    /// it. Such a lease would block the lock for as long as that clock is ahead; the fence stops its holder.
-    fn seen_at(&mut self, found: Option<&Record>, now: EpochMs) -> EpochMs {
-        match (self.mode, found.and_then(Record::holder)) {
-            (Mode::Lock { lease }, Some(holder)) if holder.lease > now.plus(lease * 2) => {
-                self.events.push(Event::LeaseIgnored(holder.lease.since(now.plus(lease))));
-                holder.lease
+    /// Takes over a lock whose lease only a wrong clock can have written. Such a lease would block the lock for as long as
+    /// that clock is ahead; the fence stops its holder.
+    fn overrule(&mut self, found: Option<&Record>, lease: EpochMs, now: EpochMs) -> Stage {
+        let ahead = lease.since(self.request.lease.end(now));
+        match found.filter(|_| ahead > self.request.lease.at_most) {
+            Some(found) => {
+                self.events.push(Event::LeaseIgnored(ahead));
+                self.claim(next_attempt(found, &self.request, now), now)
             }
-            (Mode::Lock { .. } | Mode::Claim { .. } | Mode::SingleWrite | Mode::Reconcile, _) => now,
+            None => Stage::Done(End::NotOpen),
         }
     }
 
@@ -78,16 +77,16 @@ impl Machine {
     }
 
     fn wait(&self, lease: EpochMs, now: EpochMs) -> Stage {
-        match now < self.terms.wait_until {
-            true => Stage::Waiting { lease, until: self.terms.wait_until },
-            false => Stage::Done(End::InProgress(lease.since(now))),
+        match self.terms.wait.until(lease, now) {
+            Some(until) => Stage::Waiting { until },
+            None => Stage::Done(End::InProgress(lease.since(now))),
         }
     }
 
     /// Called after a pause: keeps waiting while the other call runs. A read costs a fraction of a refused claim.
-    pub(super) fn looked_again(&mut self, lease: EpochMs, found: Option<&Record>, now: EpochMs) -> Stage {
+    pub(super) fn looked_again(&mut self, found: Option<&Record>, now: EpochMs) -> Stage {
         match decide(found, &self.request, now) {
-            Decision::InProgress(_) => self.wait(lease, now),
+            Decision::InProgress(lease) => self.wait(lease, now),
             Decision::Begin(_)
             | Decision::Acquired(_)
             | Decision::Mismatch
@@ -129,7 +128,7 @@ impl Machine {
     /// as possible.
     pub(super) fn give_up(&self, claim: Write, now: EpochMs) -> Stage {
         let end = match self.mode {
-            Mode::Lock { .. } => Some(release(claim.record, self.request.owner, self.expiration(now), now)),
+            Mode::Lock => Some(release(claim.record, self.request.owner, self.expiration(now), now)),
             Mode::Claim { .. } | Mode::SingleWrite | Mode::Reconcile => give_up(claim, self.expiration(now), now),
         };
         match end {

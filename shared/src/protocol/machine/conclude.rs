@@ -6,8 +6,8 @@ use super::acquire::{hold, replay};
 use super::stage::{Claim, Stage};
 use super::{EffectRefusal, End, Event, Failure, FencedClaim, Machine, Mode, Proof, Ran, Reply};
 use crate::protocol::{
-    Decision, EpochMs, Holder, Record, Resolution, Settled, TransactionId, Write, abandon, begin_settled, decide,
-    extend, release, reopen, restart, settle,
+    Decision, EpochMs, Record, Resolution, Settled, TransactionId, Write, abandon, begin_settled, decide, extend,
+    release, reopen, restart, settle,
 };
 
 impl Machine {
@@ -32,7 +32,7 @@ impl Machine {
         match (proof, self.mode) {
             (Proof::Settled(resolution, settled), _) => self.commit(claim, resolution, settled, true, now),
             (Proof::Prevented(transaction), Mode::Reconcile) => self.reopen(claim, transaction, now),
-            (Proof::Prevented(transaction), Mode::Claim { .. } | Mode::SingleWrite | Mode::Lock { .. }) => {
+            (Proof::Prevented(transaction), Mode::Claim { .. } | Mode::SingleWrite | Mode::Lock) => {
                 self.restart(claim, transaction, now)
             }
             (Proof::Unclear, _) => self.abandon(claim, true, now),
@@ -193,7 +193,7 @@ impl Machine {
     /// Continues with a run. This write carries no effects: its condition still holds after it, so a repetition of the
     /// request would apply them twice.
     fn restart(&self, claim: Box<Claim>, transaction: TransactionId, now: EpochMs) -> Stage {
-        let holder = Holder { owner: self.request.owner, lease: self.request.lease };
+        let holder = self.request.holder(now);
         let restart = Box::new(restart(claim.record.clone(), holder, transaction, now));
         Stage::Restarting { claim, restart }
     }
@@ -206,8 +206,8 @@ impl Machine {
             }
             Reply::Refused(found) => self.fenced(claim, found, None, true, now),
             Reply::EffectRefused(..) => self.unknown(&claim, true),
-            Reply::NotApplied => self.failed(Failure::StoreUnavailable),
-            Reply::Lost => self.give_up(*restart, now),
+            // It holds the record in either case, and runs nothing under it.
+            Reply::NotApplied | Reply::Lost => self.give_up(*restart, now),
         }
     }
 
@@ -272,8 +272,8 @@ impl Machine {
 
     // --- of a lock
 
-    pub(super) fn renew(&mut self, claim: Box<Claim>, lease: EpochMs, now: EpochMs) -> Stage {
-        let holder = Holder { owner: self.request.owner, lease };
+    pub(super) fn renew(&mut self, claim: Box<Claim>, now: EpochMs) -> Stage {
+        let holder = self.request.holder(now);
         let extend = Box::new(extend(claim.record.clone(), holder, now));
         Stage::Renewing { claim, extend }
     }
@@ -290,6 +290,6 @@ impl Machine {
     }
 
     fn is_lock(&self) -> bool {
-        matches!(self.mode, Mode::Lock { .. })
+        matches!(self.mode, Mode::Lock)
     }
 }

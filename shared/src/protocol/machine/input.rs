@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::protocol::{EpochMs, OwnerToken, Record, Resolution, Settled, TransactionId};
+use crate::protocol::{OwnerToken, Record, Resolution, Settled, TransactionId};
 
 /// The result of the last [action](super::Action).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -22,10 +22,7 @@ pub enum Input {
     /// How the run ended.
     Ran(Ran),
     /// A lock is to be extended.
-    Renew {
-        /// The end of the new lease.
-        lease: EpochMs,
-    },
+    Renew,
     /// What the resolver found.
     Evidence(Proof),
     /// A token that no other claim has.

@@ -8,12 +8,9 @@ use crate::protocol::{ClaimRequest, EpochMs, Record, Resolution, Write};
 pub(super) enum Stage {
     Recalling,
     Waiting {
-        lease: EpochMs,
         until: EpochMs,
     },
-    Reading {
-        lease: EpochMs,
-    },
+    Reading,
     Marking(Box<Write>),
     Claiming(Box<Write>),
     GivingUp(Box<Write>),
@@ -87,8 +84,8 @@ impl Stage {
         let write = |write: &'a Write, purpose| Action::Write { write, purpose };
         match self {
             Self::Recalling => Action::Recall(&request.id),
-            Self::Waiting { until, .. } => Action::Wait { until: *until },
-            Self::Reading { .. } => Action::Read(&request.id),
+            Self::Waiting { until } => Action::Wait { until: *until },
+            Self::Reading => Action::Read(&request.id),
             Self::Marking(mark) => write(mark, Purpose::Mark),
             Self::Claiming(claim) => write(claim, Purpose::Claim),
             Self::GivingUp(end) => write(end, Purpose::GiveUp),
@@ -123,7 +120,7 @@ impl Stage {
             | Self::Reopening { claim, .. } => Some(claim),
             Self::Recalling
             | Self::Waiting { .. }
-            | Self::Reading { .. }
+            | Self::Reading
             | Self::Marking(_)
             | Self::Claiming(_)
             | Self::GivingUp(_)
@@ -139,7 +136,7 @@ impl Stage {
     #[cfg(any(test, feature = "test-util"))]
     pub(super) fn change_records(&mut self, change: &mut impl FnMut(&mut Record)) {
         match self {
-            Self::Recalling | Self::Waiting { .. } | Self::Reading { .. } | Self::Drawing(None) | Self::Done(_) => {}
+            Self::Recalling | Self::Waiting { .. } | Self::Reading | Self::Drawing(None) | Self::Done(_) => {}
             Self::Marking(write) | Self::Claiming(write) | Self::GivingUp(write) | Self::Beginning(write) => {
                 change(&mut write.record);
             }

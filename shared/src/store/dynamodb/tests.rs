@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::protocol::{
-    ClaimRequest, Decision, EpochMs, EpochS, Fingerprinter, Key, OwnerToken, Principal, Resolution, Settled, Subject,
-    TransactionId, Uncertain, abandon, decide, settle,
+    ClaimRequest, Decision, EpochMs, EpochS, Fingerprinter, Key, LeaseLimit, OwnerToken, Principal, Resolution,
+    Settled, Subject, TransactionId, Uncertain, abandon, decide, settle,
 };
 
 /// A fake table that stores items, returns them, and records every request.
@@ -125,7 +125,7 @@ fn claimed(owner: OwnerToken) -> Write {
         fingerprint: Fingerprinter::new().bytes(b"{}").finish(),
         owner,
         transaction: TransactionId::new(EpochMs(1_800_000_000_000), [7; 10]),
-        lease: EpochMs(1_800_000_010_000),
+        lease: LeaseLimit { at_most: Duration::from_secs(10), by: EpochMs(u64::MAX) },
         uncertain: Uncertain::Reconcile,
     };
     match decide(None, &request, EpochMs(1_800_000_000_000)) {
