@@ -1,6 +1,7 @@
 """What a deployment of the application must do, seen from outside: the same on the emulator and in an account of AWS."""
 
 import json
+import threading
 import uuid
 
 import web
@@ -61,9 +62,10 @@ def pays_once(application):
     assert stranger.status in (403, 404), stranger
 
 
-def posts_each_message_once(application):
+def posts_each_message_once(application, seconds=120):
     """A batch with duplicates and poison: each event is posted once, and poison goes to the dead letters."""
-    sqs, ann, accounts = application.stack.client("sqs"), application.token("ann", role="accounts:read"), [name("account"), name("account")]
+    sqs, accounts = application.stack.client("sqs"), [name("account"), name("account")]
+    ann = application.token("ann", role="accounts:read")
     events = [json.dumps({
         "type": "payment.succeeded", "event": str(uuid.uuid4()), "payment": f"pay_{uuid.uuid4().hex}", "account": account,
         "amount": "100", "currency": "EUR"}) for account in accounts]
@@ -78,7 +80,7 @@ def posts_each_message_once(application):
     def dead():
         received = sqs.receive_message(QueueUrl=application.stack.outputs["LedgerDeadLettersUrl"], MaxNumberOfMessages=10)
         return [each["Body"] for each in received.get("Messages", [])]
-    assert until("poison is a dead letter", dead, 120) == [poison]
+    assert until("poison is a dead letter", dead, seconds) == [poison]
     for account in accounts:
         assert application.balance(ann, account, 1) == 100
 
@@ -114,7 +116,6 @@ def is_settled_by_the_schedule(application, unknown):
 
 def survives_a_kill(application, charges, kill):
     """The function is killed after the charge: one charge, one answer, one posting."""
-    import threading
     ann, key, account = application.token("ann"), name("key"), name("account")
     before, answers = len(charges()), []
     request = lambda: answers.append(application.pay(ann, key, account, "pm_timeout_after_charge"))

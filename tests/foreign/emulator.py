@@ -15,9 +15,10 @@ CREDENTIALS = {"AWS_ACCESS_KEY_ID": "deployer", "AWS_SECRET_ACCESS_KEY": "secret
 
 
 class Emulator:
-    """One emulator on a free port. Whoever signs with `CREDENTIALS` may do everything, as an account's root."""
+    """One emulator on a free port. Whoever signs with `CREDENTIALS` may do everything, as an account's root; others may do what
+    they are allowed to, or everything if permissions are not enforced."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, enforced=True):
         self.version = version("ministack")
         self.port = processes.free_port()
         self.address = f"127.0.0.1:{self.port}"
@@ -26,7 +27,7 @@ class Emulator:
         temporary.mkdir(parents=True, exist_ok=True)
         command = [Path(sys.executable).parent / "ministack"]
         self.process = processes.start(
-            command, self.log, **CREDENTIALS, AUTH="true", BIND_HOST="127.0.0.1", MINISTACK_HOST="localhost",
+            command, self.log, **CREDENTIALS, AUTH=str(enforced).lower(), BIND_HOST="127.0.0.1", MINISTACK_HOST="localhost",
             GATEWAY_PORT=str(self.port), MINISTACK_REGION=REGION, SFTP_ENABLED="0", IOT_MTLS_ENABLED="0",
             # What functions inherit: where the services are, and what Lambda derives from LoggingConfig.
             AWS_ENDPOINT_URL=f"http://{self.address}", AWS_LAMBDA_LOG_FORMAT="JSON",

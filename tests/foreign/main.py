@@ -5,14 +5,13 @@ and checks from outside what it does. See README.md.
 import argparse
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
-
-import boto3
 
 import black_box
 import processes
@@ -51,6 +50,31 @@ def guided(template, chosen):
     """The answers to what `sam deploy --guided` asks: stack, Region, each parameter, and what to do."""
     parameters = [chosen.get(name, "") for name in template["Parameters"]]
     return ["", "us-east-1", *parameters, "n", "y", "n", "y", "", ""]
+
+
+def sends_the_outbox_again(application):
+    """The runbook's command, as it is printed there."""
+    page = (ROOT / "docs" / "operations.md").read_text()
+    command = re.search(r"<!-- Run by tests/foreign. -->\s+```sh\n(.*?)```", page, re.DOTALL)[1]
+    stack, ann = application.stack, application.token("ann")
+    account = black_box.name("account")
+    assert application.pay(ann, black_box.name("key"), account).status == 201
+    application.balance(ann, account, 1)
+    outputs = {"PAYMENTS_TABLE": stack.outputs["PaymentsTable"], "LEDGER_QUEUE_URL": stack.outputs["LedgerQueueUrl"]}
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    before = len(postings(stack, "replayed"))
+    sent = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", command], check=True, stdout=subprocess.PIPE, text=True,
+        env={**os.environ, **stack.emulator.environment, **outputs, "PATH": path})
+    events = sent.stdout.count("MessageId")
+    assert events >= 2, sent.stdout
+    processes.until("each is a duplicate", lambda: len(postings(stack, "replayed")) == before + events)
+    application.balance(ann, account, 1)
+
+
+def postings(stack, outcome):
+    """The worker's lines with this outcome."""
+    return [line for line in stack.log_lines("LedgerWorker") if line.get("fields", {}).get("outcome") == outcome]
 
 
 def kill_function(emulator, stack, function):
@@ -102,6 +126,8 @@ def run():
     step("killed after the charge: charged once, posted once")
     black_box.posts_each_message_once(application)
     step("a batch with duplicates and poison: posted once, dead letter")
+    sends_the_outbox_again(application)
+    step("the outbox sent again by the runbook's command: every event is a duplicate")
     black_box.is_settled_by_the_schedule(application, unknown)
     step("settled by the schedule")
 
@@ -141,6 +167,8 @@ def run():
         each.delete()
         remains(each)
     step("deleted: both tables and the dead letters remain")
+    for done in stores.run(FOLDER / "stores"):
+        step(done)
 
 
 def reach(emulator, stack, outside):

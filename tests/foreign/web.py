@@ -21,8 +21,9 @@ class Answer:
 
 
 def request(address, method, path, *, host=None, headers=None, body=None, timeout=60):
-    """Sends one request to `host:port` and returns the answer; header names are in lower case."""
-    connection = http.client.HTTPConnection(address, timeout=timeout)
+    """Sends one request to `host:port`, or `https://host`, and returns the answer; header names are in lower case."""
+    kind = http.client.HTTPSConnection if address.startswith("https://") else http.client.HTTPConnection
+    connection = kind(address.removeprefix("https://"), timeout=timeout)
     if isinstance(body, (dict, list)):
         body, headers = json.dumps(body), {"content-type": "application/json", **(headers or {})}
     try:

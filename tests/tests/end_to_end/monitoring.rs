@@ -404,6 +404,25 @@ async fn a_request_leaves_one_line_with_all_of_it_and_nothing_secret() {
     }
 }
 
+/// Lambda takes a line without both for INFO: a filter above that would drop errors and metrics.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_line_has_the_level_and_the_time_stamp_by_which_lambda_filters() {
+    let lines = run().await.log.lines().filter_map(|line| line.split_once("] {"));
+    let mut metrics = 0;
+    for (function, rest) in lines.filter(|(function, _)| function.starts_with('[')) {
+        let line: Value = serde_json::from_str(&format!("{{{rest}")).unwrap_or_else(|error| panic!("{error}: {rest}"));
+        let timestamp = line["timestamp"].as_str().unwrap_or_else(|| panic!("{function}] {line}"));
+        assert!(timestamp.len() >= 20 && timestamp.ends_with('Z'), "{function}] {line}");
+        if line["_aws"].is_null() {
+            assert!(line["level"].is_string(), "{function}] {line}");
+        } else {
+            metrics += 1;
+            assert_eq!(line["level"], "FATAL", "{function}] {line}");
+        }
+    }
+    assert!(metrics > 0);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_leaves_one_line_for_each_delivery() {
     let run = run().await;
