@@ -63,6 +63,8 @@ def sends_the_outbox_again(application):
     outputs = {"PAYMENTS_TABLE": stack.outputs["PaymentsTable"], "LEDGER_QUEUE_URL": stack.outputs["LedgerQueueUrl"]}
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     before = len(postings(stack, "replayed"))
+    # Version 1 of the command line, the one that pip has, takes the endpoint of SQS from its own list otherwise.
+    command = 'aws() { command aws --endpoint-url "$AWS_ENDPOINT_URL" "$@"; }\n' + command
     sent = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", command], check=True, stdout=subprocess.PIPE, text=True,
         env={**os.environ, **stack.emulator.environment, **outputs, "PATH": path})
