@@ -84,7 +84,7 @@ async fn send(user: &User<'_>, path: &str, headers: &[(&str, &str)], body: &Valu
 #[tokio::test(flavor = "multi_thread")]
 async fn every_answer_of_the_api_is_declared() {
     // A duplicate needs the time to wait for the first request, which takes 1.5 s.
-    let setup = Setup::brief().parameter("ApiTimeoutSeconds", 8);
+    let setup = Setup::brief().parameter("ApiTimeoutSeconds", 16);
     let (stack, mut api) = (setup.start().await, Api::load());
     let ann = stack.user("ann").await;
     let visa = payment("acct-1", "pm_card_visa");
@@ -100,11 +100,13 @@ async fn every_answer_of_the_api_is_declared() {
         ("invalid", json!({ "amount": 0 })),
         ("long", json!({ "reference": "x".repeat(70_000) })),
         ("killed", payment("acct-1", "pm_kill_before_charge")),
-        ("killed", payment("acct-1", "pm_kill_before_charge")),
         ("unanswered", payment("acct-1", "pm_timeout_before_charge")),
     ] {
         api.check("createPayment", &ann.pay(key, &body).await);
     }
+    let asynchronous = [("idempotency-key", "killed"), ("prefer", "respond-async")];
+    let killed = payment("acct-1", "pm_kill_before_charge");
+    api.check("createPayment", &send(&ann, "/payments", &asynchronous, &killed).await);
     api.check("createPayment", &send(&ann, "/payments", &[], &visa).await);
     api.check("createPayment", &send(&ann, "/payments", &[("idempotency-key", "a,b")], &visa).await);
     let slow = payment("acct-1", "pm_slow_1500");
