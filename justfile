@@ -23,6 +23,10 @@ library NAME="":
 test NAME:
     cargo test --workspace --locked {{NAME}}
 
+# Deploys the application onto an emulator of AWS and checks it from outside
+foreign *ARGS:
+    tests/foreign/run {{ARGS}}
+
 # Everything that must pass before a change is merged; installs missing tools
 gate:
     .ci/run

@@ -156,6 +156,7 @@ fn command(subject: &Subject, mode: Mode, database: &Database) -> Result<Command
         .env("LAMBDA_TASK_ROOT", &subject.folder)
         .env("AWS_ENDPOINT_URL_DYNAMODB", database.proxy.url())
         .env("RECORDS_TABLE", RECORDS)
+        .env("METRICS_NAMESPACE", "bench")
         .env("EFFECTS_TABLE", EFFECTS)
         .env("MODE", mode.as_str())
         .env("NODE_NO_WARNINGS", "1")

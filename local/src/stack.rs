@@ -275,6 +275,7 @@ fn deployment(options: &Options, sqs: SocketAddr, provider_url: &str, gateway: S
         queue_endpoint: format!("http://{sqs}"),
         parameters: options.parameters.iter().cloned().collect(),
         defaults: BTreeMap::from([
+            ("Stage".to_owned(), "development".to_owned()),
             ("JwtIssuer".to_owned(), sign_in::identifier(gateway)),
             ("ConsoleLogin".to_owned(), "Issuer".to_owned()),
             ("ConsoleClientId".to_owned(), "console".to_owned()),

@@ -116,6 +116,11 @@ fn resolver<'s>(document: &Value, deployment: &'s Deployment) -> Result<Resolver
     for (id, resource) in wanted(document, &resolver)? {
         let identity = resources::identity(id, resource, &resolver).with_context(|| format!("in resource {id}"))?;
         resolver.resources.insert(id.clone(), identity);
+        // SAM names the mapping or rule of an event so.
+        for (event, _) in members(&resource["Properties"]["Events"]) {
+            let reference = format!("{id}{event}");
+            resolver.resources.insert(reference.clone(), Identity { reference, ..Identity::default() });
+        }
     }
     // SAM makes this API for routes that name none.
     resolver
@@ -154,8 +159,12 @@ mod tests {
     use std::time::Duration;
 
     fn deployment() -> Deployment {
-        let defaults =
-            [("JwtIssuer", "http://issuer"), ("ProviderUrl", "http://provider"), ("KafkaClusterArn", "arn:local")];
+        let defaults = [
+            ("Stage", "development"),
+            ("JwtIssuer", "http://issuer"),
+            ("ProviderUrl", "http://provider"),
+            ("KafkaClusterArn", "arn:aws:kafka:us-east-1:000000000000:cluster/local/1"),
+        ];
         let defaults = defaults.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         Deployment { defaults, ..Deployment::default() }
     }

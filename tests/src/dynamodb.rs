@@ -1,6 +1,8 @@
-//! An embedded DynamoDB on a free port, for one test.
+//! A DynamoDB on a free port, for one test: embedded, or one that nobody here wrote.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::{
@@ -29,20 +31,47 @@ pub fn effect(name: impl Into<String>) -> TransactWriteItem {
     TransactWriteItem::builder().put(put.build().expect("complete")).build()
 }
 
-/// A database in memory with a table of records, reached through a [`Proxy`].
+/// The environment variable with the `address:port` of another implementation of DynamoDB, for tests of the store:
+/// `tests/foreign` runs them on its emulators. Without it the database is embedded.
+const FOREIGN: &str = "FOREIGN_DYNAMODB";
+
+/// Each test has a Region to itself at a foreign database, as tables have the same name in all tests.
+const REGIONS: [&str; 16] = [
+    "ap-northeast-1",
+    "ap-northeast-2",
+    "ap-northeast-3",
+    "ap-south-1",
+    "ap-southeast-1",
+    "ap-southeast-2",
+    "ca-central-1",
+    "eu-central-1",
+    "eu-north-1",
+    "eu-west-1",
+    "eu-west-2",
+    "eu-west-3",
+    "sa-east-1",
+    "us-east-1",
+    "us-east-2",
+    "us-west-2",
+];
+
+/// A database with an empty table of records, reached through a [`Proxy`].
 pub struct Database {
     /// The proxy between clients and the database.
     pub proxy: Proxy,
+    region: &'static str,
 }
 
 impl Database {
     /// Starts a database with an empty table.
     pub async fn start() -> Self {
-        let database = dynoxide::Database::memory().expect("a database in memory");
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let address = listener.local_addr().expect("bound");
-        tokio::spawn(dynoxide::server::serve_on(listener, database));
-        let started = Self { proxy: Proxy::start(address).await.expect("a free port") };
+        static STARTED: AtomicUsize = AtomicUsize::new(0);
+        let region = REGIONS.get(STARTED.fetch_add(1, Ordering::Relaxed));
+        let (address, region) = match std::env::var(FOREIGN) {
+            Ok(address) => (address.parse().expect(FOREIGN), *region.expect("a Region for each test")),
+            Err(_) => (embedded().await, "eu-central-1"),
+        };
+        let started = Self { proxy: Proxy::start(address).await.expect("a free port"), region };
         started.create_table().await;
         started
     }
@@ -53,7 +82,7 @@ impl Database {
         Client::from_conf(
             config
                 .endpoint_url(self.proxy.url())
-                .region(aws_sdk_dynamodb::config::Region::new("eu-central-1"))
+                .region(aws_sdk_dynamodb::config::Region::new(self.region))
                 .credentials_provider(aws_sdk_dynamodb::config::Credentials::new("local", "local", None, None, "tests"))
                 .build(),
         )
@@ -93,4 +122,12 @@ impl Database {
             .await
             .expect("enables the time to live");
     }
+}
+
+async fn embedded() -> SocketAddr {
+    let database = dynoxide::Database::memory().expect("a database in memory");
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("bound");
+    tokio::spawn(dynoxide::server::serve_on(listener, database));
+    address
 }

@@ -16,8 +16,8 @@ mod state;
 
 use idempotency::store::dynamodb;
 use idempotency::{DynamoDbStore, Engine};
-use lambda_http::Error;
-use payments::{FencedAttempts, Secret, Table, init_telemetry, provider, secrets_client, setting};
+use lambda_http::{Adapter, Error, lambda_runtime};
+use payments::{FencedAttempts, Secret, Table, init_telemetry, named, provider, secrets_client, setting};
 
 use state::Console;
 
@@ -32,5 +32,6 @@ async fn main() -> Result<(), Error> {
     let secrets = secrets_client();
     let provider = provider(secrets.clone())?;
     let sign_in = auth::sign_in(|name| Secret::new(secrets.clone(), name))?;
-    lambda_http::run(app::router(Console { store, engine, table, provider, sign_in })).await
+    let router = app::router(Console { store, engine, table, provider, sign_in });
+    lambda_runtime::run(named(Adapter::from(router))).await
 }

@@ -5,7 +5,7 @@ use idempotency::store::dynamodb;
 use idempotency::{DynamoDbStore, Engine};
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use ledger_worker::Worker;
-use payments::{Invocation, Table, init_telemetry, setting};
+use payments::{Invocation, Table, init_telemetry, named, setting};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
@@ -20,5 +20,5 @@ async fn main() -> Result<(), Error> {
         let Invocation { deadline, .. } = Invocation::from(&event.context);
         worker.handle(&event.payload, deadline).await.map_err(Error::from)
     };
-    lambda_runtime::run(service_fn(handle)).await
+    lambda_runtime::run(named(service_fn(handle))).await
 }

@@ -2,8 +2,8 @@
 
 use idempotency::store::dynamodb;
 use idempotency::{DynamoDbStore, Engine};
-use lambda_http::Error;
-use payments::{FencedAttempts, Table, init_telemetry, provider, secrets_client, setting};
+use lambda_http::{Adapter, Error, lambda_runtime};
+use payments::{FencedAttempts, Table, init_telemetry, named, provider, secrets_client, setting};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
@@ -15,5 +15,6 @@ async fn main() -> Result<(), Error> {
     let table = Table::new(client, setting("PAYMENTS_TABLE")?);
     let fenced = FencedAttempts::new(table.clone(), "payments-api");
     let engine = Engine::builder(store).metrics(metrics).observer(fenced).build();
-    lambda_http::run(payments_api::service(engine, provider, table, setting("ACCOUNTS_CLAIM").ok())).await
+    let service = payments_api::service(engine, provider, table, setting("ACCOUNTS_CLAIM").ok());
+    lambda_runtime::run(named(Adapter::from(service))).await
 }

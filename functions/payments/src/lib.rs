@@ -21,6 +21,7 @@
 
 mod audit;
 mod event;
+mod failure;
 mod fenced_attempts;
 mod id;
 mod invalid;
@@ -56,6 +57,7 @@ pub use audit::{
     RecordSnapshot,
 };
 pub use event::{Event, EventKind};
+pub use failure::{Failure, Named, named};
 pub use fenced_attempts::FencedAttempts;
 pub use id::{PaymentId, RefundId};
 pub use invalid::{Invalid, Problem};

@@ -8,7 +8,7 @@ use idempotency::store::dynamodb;
 use idempotency::{DynamoDbStore, Engine};
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use payments::{
-    FencedAttempts, Invocation, ProviderResolver, Table, init_telemetry, provider, secrets_client, setting,
+    FencedAttempts, Invocation, ProviderResolver, Table, init_telemetry, named, provider, secrets_client, setting,
 };
 use serde_json::Value;
 
@@ -28,5 +28,5 @@ async fn main() -> Result<(), Error> {
     let interval = Duration::from_secs(setting("SCAN_INTERVAL_S")?.parse()?);
     let handler = Handler::new(engine, store, resolver, checkpoints, interval);
     let handle = async |event: LambdaEvent<Value>| handler.handle(Invocation::from(&event.context)).await;
-    lambda_runtime::run(service_fn(handle)).await
+    lambda_runtime::run(named(service_fn(handle))).await
 }

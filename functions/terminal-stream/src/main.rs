@@ -6,7 +6,7 @@ use idempotency::store::dynamodb;
 use idempotency::streams::{Kafka, KafkaBatch, Stream};
 use idempotency::{DynamoDbStore, Engine, Operation};
 use lambda_runtime::{Error, LambdaEvent, service_fn};
-use payments::{Invocation, Table, init_telemetry, setting};
+use payments::{Invocation, Table, init_telemetry, named, setting};
 
 use handler::Handler;
 
@@ -27,5 +27,5 @@ async fn main() -> Result<(), Error> {
             .await
             .map_err(Error::from)
     };
-    lambda_runtime::run(service_fn(handle)).await
+    lambda_runtime::run(named(service_fn(handle))).await
 }

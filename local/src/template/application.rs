@@ -1,5 +1,6 @@
 //! Rules that the application's template must keep, although CloudFormation accepts anything.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
@@ -19,9 +20,10 @@ fn application() -> Result<Document> {
 /// The application with all of its parts.
 fn deployment(chosen: &[(&str, &str)]) -> Deployment {
     let parameters = [
+        ("Stage", "development"),
         ("JwtIssuer", "http://issuer"),
         ("ProviderUrl", "http://provider"),
-        ("KafkaClusterArn", "arn:k"),
+        ("KafkaClusterArn", "arn:aws:kafka:us-east-1:000000000000:cluster/local/1"),
         ("ConsoleLogin", "Issuer"),
     ];
     let parameters = parameters.iter().chain(chosen);
@@ -172,6 +174,85 @@ fn allowed(function: &str) -> Result<Vec<String>> {
         .collect();
     allowed.sort_unstable();
     Ok(allowed)
+}
+
+/// The parameters that a value refers to.
+fn parameters_in(document: &Value, value: &Value) -> BTreeSet<String> {
+    let is_parameter = |name: &&str| !document["Parameters"][name].is_null();
+    match value {
+        Value::Object(map) if map.contains_key("Ref") => {
+            map["Ref"].as_str().filter(is_parameter).map(str::to_owned).into_iter().collect()
+        }
+        Value::Object(map) => map.values().flat_map(|value| parameters_in(document, value)).collect(),
+        Value::Array(items) => items.iter().flat_map(|value| parameters_in(document, value)).collect(),
+        Value::String(text) => {
+            let names = text.split("${").skip(1).filter_map(|rest| Some(rest.split_once('}')?.0));
+            names.filter(is_parameter).map(str::to_owned).collect()
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => BTreeSet::new(),
+    }
+}
+
+/// The most characters that the value of a parameter can have; `None`: without limit.
+fn longest(declaration: &Value) -> Option<usize> {
+    match (declaration["MaxLength"].as_u64(), &declaration["MaxValue"], declaration["AllowedValues"].as_array()) {
+        (Some(length), ..) => length.try_into().ok(),
+        (None, Value::Number(highest), _) => Some(highest.to_string().len()),
+        (None, _, Some(values)) => values.iter().map(|value| value.as_str().map_or(0, str::len)).max(),
+        (None, _, None) => None,
+    }
+}
+
+/// What is wrong with the descriptions of the functions' versions. SAM publishes a version when properties of a function
+/// change *as they are written*, and CloudFormation replaces a version when its description changes.
+fn of_versions(document: &Value) -> Vec<String> {
+    let mut problems = Vec::new();
+    // A function without an alias has its settings at once.
+    let has_versions = |function: &Value| !function["Properties"]["AutoPublishAlias"].is_null();
+    let functions = members(&document["Resources"]).filter(|(_, each)| has_versions(each));
+    for (name, function) in functions {
+        let (properties, globals) = (&function["Properties"], &document["Globals"]["Function"]);
+        let read = [&globals["Environment"], &properties["Environment"], &properties["Timeout"]];
+        let read: BTreeSet<String> = read.into_iter().flat_map(|value| parameters_in(document, value)).collect();
+        let named = parameters_in(document, &properties["VersionDescription"]);
+        for parameter in read.difference(&named) {
+            problems.push(format!("{name}: a changed {parameter} reaches no version"));
+        }
+        for parameter in named.difference(&read) {
+            problems.push(format!("{name}: a changed {parameter} publishes a version for nothing"));
+        }
+        let lengths: Option<Vec<usize>> =
+            named.iter().map(|parameter| longest(&document["Parameters"][parameter])).collect();
+        // With a space between two.
+        if lengths.is_none_or(|lengths| lengths.iter().map(|length| length + 1).sum::<usize>() > DESCRIPTION + 1) {
+            problems.push(format!("{name}: its description can have more than {DESCRIPTION} characters"));
+        }
+    }
+    problems
+}
+
+/// The longest description of a version (AWS, "PublishVersion").
+const DESCRIPTION: usize = 256;
+
+#[test]
+fn a_changed_parameter_of_a_function_publishes_a_version() -> Result<()> {
+    assert_eq!(of_versions(application()?.value()), [""; 0]);
+    let description = "/Resources/Reconciler/Properties/VersionDescription";
+    for (pointer, value, expected) in [
+        (description, json!("${ScanIntervalSeconds}"), "Reconciler: a changed ProviderUrl reaches no version"),
+        (description, Value::Null, "Reconciler: a changed ScanIntervalSeconds reaches no version"),
+        ("/Resources/LedgerWorker/Properties/VersionDescription", json!("${JwtIssuer}"), "a version for nothing"),
+        ("/Resources/PaymentsApi/Properties/Environment/Variables/NEW", json!({ "Ref": "RunbookUrl" }), "RunbookUrl"),
+        ("/Globals/Function/Environment/Variables/NEW", json!({ "Fn::Sub": "x${Stage}" }), "Reconciler: a changed Stage"),
+        ("/Parameters/AccountsClaim/MaxLength", json!(200), "PaymentsApi: its description can have more than 256"),
+        ("/Parameters/TopicGeneration/MaxLength", Value::Null, "TerminalStream: its description can have"),
+    ] {
+        let mut changed = application()?;
+        changed.set(pointer, value)?;
+        let problems = of_versions(changed.value()).join("; ");
+        assert!(problems.contains(expected), "{pointer}: {problems}");
+    }
+    Ok(())
 }
 
 #[test]

@@ -78,7 +78,8 @@ mod tests {
     #[test]
     fn a_changed_application_is_written_and_read_again() -> Result<()> {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-        let defaults = [("JwtIssuer".to_owned(), "http://issuer".to_owned())].into();
+        let defaults = [("Stage", "development"), ("JwtIssuer", "http://issuer")];
+        let defaults = defaults.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
         let deployment = Deployment { defaults, ..Deployment::default() };
         let mut document = Document::load(&folder.join("template.yaml"))?;
         document.set("/Resources/LedgerQueue/Properties/FifoQueue", json!(true))?;

@@ -22,6 +22,7 @@ pub(super) struct Resolver<'a> {
     pub(super) deployment: &'a Deployment,
     parameters: BTreeMap<String, Value>,
     conditions: BTreeMap<String, Value>,
+    mappings: Value,
     pub(super) resources: BTreeMap<String, Identity>,
 }
 
@@ -29,7 +30,8 @@ impl<'a> Resolver<'a> {
     pub(super) fn new(document: &Value, deployment: &'a Deployment) -> Result<Self> {
         let parameters = parameters::values(document, deployment)?;
         let conditions = members(&document["Conditions"]).map(|(name, value)| (name.clone(), value.clone())).collect();
-        Ok(Self { deployment, parameters, conditions, resources: BTreeMap::new() })
+        let mappings = document["Mappings"].clone();
+        Ok(Self { deployment, parameters, conditions, mappings, resources: BTreeMap::new() })
     }
 
     /// The values of the parameters that are texts.
@@ -83,6 +85,7 @@ impl<'a> Resolver<'a> {
             "Fn::Join" => self.join(argument).map(Some),
             "Fn::Select" => self.select(argument).map(Some),
             "Fn::Split" => self.split(argument).map(Some),
+            "Fn::FindInMap" => self.find_in_map(argument).map(Some),
             "Fn::If" => match argument.as_array().map(Vec::as_slice) {
                 Some([name, then, otherwise]) => {
                     self.optional(if self.condition(text(name)?)? { then } else { otherwise })
@@ -181,9 +184,16 @@ impl<'a> Resolver<'a> {
         Ok(Value::Array(parts.collect()))
     }
 
-    fn arguments(&self, argument: &Value) -> Result<[Value; 2]> {
+    fn find_in_map(&self, argument: &Value) -> Result<Value> {
+        let [map, first, second] = self.arguments(argument)?;
+        let found = &self.mappings[text(&map)?][text(&first)?][text(&second)?];
+        ensure!(!found.is_null(), "no mapping has {argument}");
+        Ok(found.clone())
+    }
+
+    fn arguments<const NUMBER: usize>(&self, argument: &Value) -> Result<[Value; NUMBER]> {
         let arguments = argument.as_array().with_context(|| format!("expected a list, found {argument}"))?;
-        self.list(arguments)?.try_into().map_err(|_| anyhow!("expected two arguments, found {argument}"))
+        self.list(arguments)?.try_into().map_err(|_| anyhow!("expected {NUMBER} arguments, found {argument}"))
     }
 
     fn test(&self, condition: &Value) -> Result<bool> {
@@ -263,6 +273,7 @@ mod tests {
                 "Stage": {"Type": "String", "Default": "dev"},
                 "List": {"Type": "CommaDelimitedList", "Default": "a, b"},
             },
+            "Mappings": { "Stages": { "dev": { "Days": 30 } } },
             "Conditions": {
                 "Dev": {"Fn::Equals": [{"Ref": "Stage"}, "dev"]},
                 "NotDev": {"Fn::Not": [{"Condition": "Dev"}]},
@@ -290,6 +301,7 @@ mod tests {
             (json!({"Fn::Join": ["/", ["a", {"Ref": "Stage"}]]}), json!("a/dev")),
             (json!({"Fn::Select": [1, {"Ref": "List"}]}), json!("b")),
             (json!({"Fn::Split": ["-", "x-y"]}), json!(["x", "y"])),
+            (json!({"Fn::FindInMap": ["Stages", {"Ref": "Stage"}, "Days"]}), json!(30)),
             (json!({"Fn::If": ["Dev", 1, 2]}), json!(1)),
             (json!({"Fn::If": ["Both", 1, 2]}), json!(2)),
             (json!({"Fn::If": ["Either", 1, 2]}), json!(1)),
@@ -307,6 +319,7 @@ mod tests {
         for (value, name) in [
             (json!({"Ref": "Nowhere"}), "Nowhere"),
             (json!({"Fn::GetAtt": ["Table", "Colour"]}), "Colour"),
+            (json!({"Fn::FindInMap": ["Stages", "test", "Days"]}), "test"),
             (json!({"Fn::Cidr": ["10.0.0.0/16", 1, 8]}), "Fn::Cidr"),
         ] {
             let error = format!("{:#}", resolve(value).expect_err("an error"));

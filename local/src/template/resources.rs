@@ -258,6 +258,7 @@ pub(super) fn unknown_properties<'p>(kind: &str, properties: &'p Value) -> impl 
                 "Runtime",
                 "Tags",
                 "Tracing",
+                "VersionDescription",
             ],
         ),
         "AWS::Serverless::HttpApi" => (
@@ -290,7 +291,8 @@ pub(super) fn identity(id: &str, resource: &Value, resolver: &Resolver<'_>) -> R
         }
         "AWS::Serverless::Function" => {
             let name = physical("FunctionName")?;
-            (name.clone(), vec![("Arn", deployment.arn("lambda", &format!("function:{name}")))])
+            let arn = deployment.arn("lambda", &format!("function:{name}"));
+            (name, vec![("Arn", arn), ("Version.Version", "1".to_owned())])
         }
         "AWS::SecretsManager::Secret" => {
             (deployment.arn("secretsmanager", &format!("secret:{}-000000", physical("Name")?)), vec![])

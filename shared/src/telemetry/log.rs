@@ -1,6 +1,7 @@
 //! The log of a function, with the feature `log`.
 //!
-//! It equals what `lambda_runtime` sets up by itself and follows [Lambda's logging controls][controls], except that
+//! It follows [Lambda's logging controls][controls] like the one that `lambda_runtime` sets up by itself, except that
+//! lines in JSON have a `timestamp`, without which Lambda filters them as INFO, and that
 //! `RUST_LOG` supports only levels per target, not spans or fields: the regular expressions for those would add half a
 //! megabyte to a binary.
 //!
@@ -31,11 +32,12 @@ pub(crate) fn lines(
 ) -> Box<dyn Layer<Registry> + Send + Sync> {
     let variable = |name| env::var(name).unwrap_or_default();
     let filter = levels(&variable("AWS_LAMBDA_LOG_LEVEL"), &variable("RUST_LOG")).and(filter_fn(shown));
-    let lines = fmt::layer().with_target(false).without_time();
+    let lines = fmt::layer().with_target(false);
     if variable("AWS_LAMBDA_LOG_FORMAT").eq_ignore_ascii_case("json") {
+        // A line without a time stamp is INFO for Lambda's filter, whatever its level.
         lines.json().with_filter(filter).boxed()
     } else {
-        lines.with_filter(filter).boxed()
+        lines.without_time().with_filter(filter).boxed()
     }
 }
 

@@ -34,10 +34,18 @@ const ALL: [&str; 5] = ["payments-api", "reconciler", "console", "ledger-worker"
 const ALARMED: [Metric; 3] = [Metric::Fenced, Metric::CommitFailed, Metric::StoreError];
 
 /// Metrics of AWS services (their pages "Metrics and dimensions"), with the dimensions that we use.
-const OF_AWS: [(&str, &str, &[&str]); 6] = [
+const OF_AWS: [(&str, &str, &[&str]); 14] = [
     ("AWS/ApiGateway", "5xx", &["ApiId"]),
     ("AWS/ApiGateway", "Count", &["ApiId"]),
     ("AWS/DynamoDB", "WriteThrottleEvents", &["TableName"]),
+    ("AWS/EventBridge/Pipes", "EventCount", &["PipeName"]),
+    ("AWS/EventBridge/Pipes", "ExecutionFailed", &["PipeName"]),
+    ("AWS/EventBridge/Pipes", "ExecutionPartiallyFailed", &["PipeName"]),
+    ("AWS/EventBridge/Pipes", "ExecutionThrottled", &["PipeName"]),
+    ("AWS/EventBridge/Pipes", "ExecutionTimeout", &["PipeName"]),
+    ("AWS/Lambda", "DestinationDeliveryFailures", &["FunctionName"]),
+    ("AWS/Lambda", "Errors", &["ExecutedVersion", "FunctionName", "Resource"]),
+    ("AWS/Lambda", "OnFailureDestinationDeliveredEventCount", &["EventSourceMappingUUID"]),
     ("AWS/Lambda", "Throttles", &["FunctionName"]),
     ("AWS/SQS", "ApproximateAgeOfOldestMessage", &["QueueName"]),
     ("AWS/SQS", "ApproximateNumberOfMessagesVisible", &["QueueName"]),
@@ -236,8 +244,8 @@ async fn streams(stack: &Stack) {
 /// The template with all its conditions enabled.
 fn resources() -> Resources {
     let parameters = [
+        ("Stage", "production"),
         ("JwtIssuer", "https://issuer.example"),
-        ("Alarms", "true"),
         ("AlarmEmail", "on-call@example.com"),
         ("ConsoleLogin", "Cognito"),
         ("KafkaClusterArn", "arn:aws:kafka:us-east-1:000000000000:cluster/terminals/0"),
@@ -271,7 +279,7 @@ async fn every_metric_that_is_read_is_emitted_with_these_dimensions() {
 /// The series of a metric that these services count.
 fn by_fault(metric: Metric, services: &[&str]) -> BTreeSet<Series> {
     let series = |service: &&str| Series {
-        namespace: "Payments".to_owned(),
+        namespace: "local".to_owned(),
         name: metric.name().to_owned(),
         dimensions: BTreeMap::from([("service".to_owned(), (*service).to_owned())]),
     };
@@ -399,6 +407,25 @@ async fn a_request_leaves_one_line_with_all_of_it_and_nothing_secret() {
     }
 }
 
+/// Lambda takes a line without both for INFO: a filter above that would drop errors and metrics.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_line_has_the_level_and_the_time_stamp_by_which_lambda_filters() {
+    let lines = run().await.log.lines().filter_map(|line| line.split_once("] {"));
+    let mut metrics = 0;
+    for (function, rest) in lines.filter(|(function, _)| function.starts_with('[')) {
+        let line: Value = serde_json::from_str(&format!("{{{rest}")).unwrap_or_else(|error| panic!("{error}: {rest}"));
+        let timestamp = line["timestamp"].as_str().unwrap_or_else(|| panic!("{function}] {line}"));
+        assert!(timestamp.len() >= 20 && timestamp.ends_with('Z'), "{function}] {line}");
+        if line["_aws"].is_null() {
+            assert!(line["level"].is_string(), "{function}] {line}");
+        } else {
+            metrics += 1;
+            assert_eq!(line["level"], "FATAL", "{function}] {line}");
+        }
+    }
+    assert!(metrics > 0);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_leaves_one_line_for_each_delivery() {
     let run = run().await;
@@ -475,19 +502,63 @@ fn every_alarm_names_its_runbook_section_and_treats_missing_data_as_declared() {
         let silence = alarm["TreatMissingData"].as_str().expect(id);
         assert!(["breaching", "notBreaching", "ignore"].contains(&silence), "{id}: {silence}");
         assert_eq!(silence == "breaching", id == "HeartbeatAlarm", "{id}");
-        assert_eq!(alarm["AlarmActions"], json!(["AlarmTopic"]), "{id}");
-        assert!(
-            body.contains(&format!("local:{}:{}:{id}\"", "us-east-1", "000000000000")),
-            "{id} is not on the dashboard"
-        );
+        let is_shown = body.contains(&format!("local:{}:{}:{id}\"", "us-east-1", "000000000000"));
+        if FOR_DEPLOYMENTS.contains(&id) {
+            assert!(alarm["AlarmActions"].is_null() && !is_shown, "{id} is for deployments alone");
+            assert!(rolls_back(&resources, id, alarm), "{id} rolls nothing back");
+        } else {
+            assert_eq!(alarm["AlarmActions"], json!(["AlarmTopic"]), "{id}");
+            assert!(is_shown, "{id} is not on the dashboard");
+        }
     }
-    assert!(alarms >= 10, "{alarms}");
+    assert!(alarms >= 15, "{alarms}");
+}
+
+/// Alarms that notify nobody: what a deployment is rolled back for is otherwise no reason to wake somebody.
+const FOR_DEPLOYMENTS: [&str; 4] =
+    ["PaymentsApiErrorsAlarm", "LedgerWorkerErrorsAlarm", "NewVersionAnswers5xxAlarm", "ReturnedAlarm"];
+
+/// Whether a deployment is rolled back when this alarm fires.
+fn rolls_back(resources: &Resources, id: &str, alarm: &Value) -> bool {
+    of_type(resources, "AWS::Serverless::Function").any(|(_, function)| {
+        let names = function["DeploymentPreference"]["Alarms"].as_array().into_iter().flatten();
+        names.into_iter().any(|name| name == id || *name == alarm["AlarmName"])
+    })
+}
+
+/// A canary has five minutes.
+#[test]
+fn every_gradual_deployment_is_rolled_back_within_its_canary() {
+    let resources = resources();
+    let mut gradual = 0;
+    for (id, function) in of_type(&resources, "AWS::Serverless::Function") {
+        let preference = &function["DeploymentPreference"];
+        if preference.is_null() {
+            continue;
+        }
+        gradual += 1;
+        assert_eq!(preference["Type"], "Canary10Percent5Minutes", "{id}");
+        let of_errors = format!("{id}ErrorsAlarm");
+        let alarms: Vec<&str> =
+            preference["Alarms"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        assert!(alarms.contains(&of_errors.as_str()), "{id}: {alarms:?}");
+        for name in alarms {
+            let mut all = of_type(&resources, "AWS::CloudWatch::Alarm");
+            let (_, alarm) = all.find(|(id, alarm)| name == *id || alarm["AlarmName"] == name).expect(name);
+            let stats = alarm["Metrics"].as_array().into_iter().flatten().map(|query| &query["MetricStat"]["Period"]);
+            let period = stats.chain([&alarm["Period"]]).filter_map(Value::as_u64).max().expect(name);
+            let needed = period * alarm["DatapointsToAlarm"].as_u64().expect(name);
+            assert!(needed <= 60, "{id}: {name} fires after {needed} s, and metrics come a minute late or two");
+        }
+    }
+    assert_eq!(gradual, 2);
 }
 
 #[test]
 fn resources_that_cost_when_idle_are_optional() {
     let text = std::fs::read_to_string(workspace().join("template.yaml")).expect("readable");
-    let parameters = BTreeMap::from([("JwtIssuer".to_owned(), "https://issuer.example".to_owned())]);
+    let parameters = [("Stage", "development"), ("JwtIssuer", "https://issuer.example")];
+    let parameters = parameters.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
     let default = expand(&text, &Deployment { parameters, ..Deployment::default() }).expect("it expands");
     for kind in ["AWS::CloudWatch::Alarm", "AWS::CloudWatch::Dashboard", "AWS::SNS::Topic", "AWS::KMS::Key"] {
         assert_eq!(of_type(&default, kind).map(|(id, _)| id).collect::<Vec<_>>(), [""; 0], "{kind}");

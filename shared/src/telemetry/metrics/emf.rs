@@ -5,6 +5,8 @@ use std::io::Write;
 use std::time::Duration;
 
 use metrics_cloudwatch_embedded::{Builder, Collector};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use super::{Kind, Metric, Metrics, Unit};
 use crate::store::BoxError;
@@ -12,6 +14,11 @@ use crate::store::BoxError;
 /// Collects metrics and writes them at the end of each invocation, as lines in the [embedded metric
 /// format](https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html),
 /// from which CloudWatch extracts the metrics without an API request.
+///
+/// With [Lambda's log level filter][filter] a line without a level and a time stamp is INFO, and `ApplicationLogLevel: WARN`
+/// would drop the metrics. So these lines have the highest level, FATAL, which no filter drops.
+///
+/// [filter]: https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-log-level.html
 ///
 /// Dimensions are `service` alone and `service` with `operation`; nothing of high cardinality. Metrics are collected
 /// through the `metrics` facade, so an application's own `metrics::counter!` is included.
@@ -49,6 +56,9 @@ impl Emf {
     }
 
     fn write_to(self, output: impl Write) {
+        if let Ok(now) = OffsetDateTime::now_utc().format(&Rfc3339) {
+            self.collector.set_property("level", "FATAL").set_property("timestamp", now);
+        }
         if let Err(error) = self.collector.flush(output) {
             tracing::error!(%error, "metrics could not be written");
         }
@@ -110,6 +120,10 @@ mod tests {
         for document in &documents {
             assert_eq!(document["_aws"]["CloudWatchMetrics"][0]["Namespace"], "Payments");
             assert_eq!(document["service"], "payments-api");
+            // What Lambda's filter reads.
+            assert_eq!(document["level"], "FATAL");
+            let timestamp = document["timestamp"].as_str().unwrap();
+            assert!(OffsetDateTime::parse(timestamp, &Rfc3339).is_ok(), "{timestamp}");
             assert_eq!(document["Executed"], 1);
             assert_eq!(document["ClaimMs"], json!([1.5]));
             let units = json!([{"Name": "ClaimMs", "Unit": "Milliseconds"}, {"Name": "Executed", "Unit": "Count"}]);

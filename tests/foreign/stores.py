@@ -1,0 +1,55 @@
+"""The store's conformance suite and tests on implementations of DynamoDB that nobody here wrote."""
+
+import os
+import re
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import processes
+import web
+from emulator import Emulator
+from stack import ROOT
+
+# What an implementation gets wrong: the tests that fail on it, and why.
+GAPS = {"ministack": {}, "moto": {}}
+
+
+def run(folder):
+    for name, start in (("ministack", ministack), ("moto", moto)):
+        address = start(folder)
+        passed, failed, output = tests(address)
+        assert failed == GAPS[name].keys(), f"{name} {version(name)}: {failed ^ GAPS[name].keys()}\n{output[-6000:]}"
+        yield f"the store on {name} {version(name)}: {passed} tests passed, {len(failed)} fail as listed"
+
+
+def ministack(folder):
+    folder.mkdir()
+    return Emulator(folder, enforced=False).address
+
+
+def moto(folder):
+    port = processes.free_port()
+    processes.start([Path(sys.executable).parent / "moto_server", "-H", "127.0.0.1", "-p", port], folder / "moto.log")
+    address = f"127.0.0.1:{port}"
+
+    def serves():
+        try:
+            return web.request(address, "GET", "/moto-api/").status == 200
+        except OSError:
+            return False
+    processes.until("moto serves", serves)
+    return address
+
+
+def tests(address):
+    """How many tests passed, the names of those that failed, and the output."""
+    command = ["cargo", "test", "--workspace", "--locked", "--test", "end_to_end", "dynamodb_store"]
+    done = subprocess.run(
+        command, cwd=ROOT, env={**os.environ, "FOREIGN_DYNAMODB": address}, check=False, text=True, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT)
+    results = re.findall(r"^test dynamodb_store::(\w+) \.\.\. (ok|FAILED)", done.stdout, re.MULTILINE)
+    assert results, done.stdout[-4000:]
+    failed = {name for name, result in results if result == "FAILED"}
+    return len(results) - len(failed), failed, done.stdout
