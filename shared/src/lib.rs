@@ -36,7 +36,9 @@
 //!
 //! # async fn start() -> Result<(), Error> {
 //! let store = DynamoDbStore::new(dynamodb::client(), "Records");
-//! let layer = IdempotencyLayer::new(Engine::builder(store).build(), "orders");
+//! let layer = IdempotencyLayer::new(Engine::builder(store).build(), "orders")
+//!     // A run may take this long. A retry after a crash waits for little longer, so the function's time-out is 20 s.
+//!     .run_within(std::time::Duration::from_secs(5));
 //! lambda_http::run(layer.layer(service_fn(handler))).await
 //! # }
 //! ```

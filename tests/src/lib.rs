@@ -11,6 +11,7 @@ mod json;
 pub mod local_stack;
 pub mod log;
 pub mod monitoring;
+pub mod packages;
 pub mod process;
 pub mod sizes;
 pub mod soak;

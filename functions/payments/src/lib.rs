@@ -31,6 +31,7 @@ mod message;
 mod money;
 mod operations;
 mod payment;
+pub mod problems;
 mod provider;
 mod recording;
 mod refund;

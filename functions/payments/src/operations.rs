@@ -1,4 +1,4 @@
-use std::sync::LazyLock;
+use std::{sync::LazyLock, time::Duration};
 
 use idempotency::Operation;
 use idempotency::protocol;
@@ -14,6 +14,13 @@ pub const PAY: &str = "POST /payments";
 /// The operation of a refund, and its route.
 pub const REFUND: &str = "POST /payments/{id}/refunds";
 
+/// How long a payment or a refund may take, most of which is the provider's time to answer, and how long a reconciliation
+/// may. A slower one ends as an unknown outcome, which the next retry reconciles.
+///
+/// A sandbox that dies holds its key for this time and the engine's margin, together 7 s: less than the 10 s for which
+/// the most impatient of the usual HTTP clients waits in all.
+const RUN_WITHIN: Duration = Duration::from_secs(5);
+
 /// The operations of this application whose outcome the provider knows. The API, the reconciler and the console all use
 /// this list.
 ///
@@ -22,8 +29,8 @@ pub const REFUND: &str = "POST /payments/{id}/refunds";
 pub fn operations() -> &'static Operations {
     static OPERATIONS: LazyLock<Operations> = LazyLock::new(|| {
         Operations::new()
-            .with(Operation::new(NAMESPACE, PAY), is_payment)
-            .with(Operation::new(NAMESPACE, REFUND), is_refund)
+            .with(Operation::new(NAMESPACE, PAY).run_within(RUN_WITHIN), is_payment)
+            .with(Operation::new(NAMESPACE, REFUND).run_within(RUN_WITHIN), is_refund)
     });
     &OPERATIONS
 }

@@ -1,7 +1,7 @@
 //! Faults, and the plans that choose them.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use hyper::{StatusCode, header};
 use parking_lot::Mutex;
@@ -18,12 +18,18 @@ pub enum Fault {
     LoseRequest,
     /// The request takes effect; the connection breaks before its reply.
     LoseReply,
+    /// The request takes effect; the connection breaks in the middle of its reply's body.
+    CutReply,
     /// The request arrives twice; the client gets the second reply.
     Repeat,
     /// The request arrives after this time.
     Delay(Duration),
     /// The request is refused and does not take effect.
     Refuse(Refusal),
+    /// The request is refused as API Gateway does when it throttles, and does not take effect.
+    Throttle,
+    /// The request is refused as by a proxy in maintenance, until this time is over; its `Retry-After` is a date.
+    Maintain(Duration),
     /// The process that sent the request is killed; no reply is sent.
     Kill(Moment, i32),
 }
@@ -67,6 +73,20 @@ impl Refusal {
         reply.set_header(header::CONTENT_TYPE, "application/x-amz-json-1.0");
         reply
     }
+}
+
+/// API Gateway's answer to a request beyond the rate or burst limit; it has no `Retry-After`.
+pub(crate) fn throttled() -> Reply {
+    let mut reply = Reply::new(StatusCode::TOO_MANY_REQUESTS, json!({ "message": "Too Many Requests" }).to_string());
+    reply.set_header(header::CONTENT_TYPE, "application/json");
+    reply
+}
+
+/// The answer of a proxy that is in maintenance.
+pub(crate) fn maintained(rest: Duration) -> Reply {
+    let mut reply = Reply::new(StatusCode::SERVICE_UNAVAILABLE, "in maintenance");
+    reply.set_header(header::RETRY_AFTER, &httpdate::fmt_http_date(SystemTime::now() + rest));
+    reply
 }
 
 /// Chooses a fault for each request.

@@ -1,4 +1,4 @@
-//! An HTTP/1.1 proxy in front of DynamoDB, for tests and benchmarks.
+//! An HTTP/1.1 proxy in front of DynamoDB, or of an API behind API Gateway, for tests and benchmarks.
 //!
 //! It injects [faults](Fault), adds latency, counts [traffic](Traffic) per operation with read and write units, and
 //! refuses requests as DynamoDB does and an embedded database never does: transactions that conflict, throttling.
@@ -15,5 +15,6 @@ mod contention;
 mod fault;
 mod message;
 mod proxy;
+mod reply_body;
 mod traffic;
 mod units;

@@ -6,6 +6,8 @@ use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{StatusCode, http};
 use serde_json::Value;
 
+use crate::reply_body::ReplyBody;
+
 /// A request that has arrived at the proxy.
 #[derive(Debug)]
 pub struct Request {
@@ -59,22 +61,29 @@ impl Request {
 pub(crate) struct Reply {
     head: http::response::Parts,
     body: Bytes,
+    is_cut: bool,
 }
 
 impl Reply {
     pub(crate) fn new(status: StatusCode, body: impl Into<Bytes>) -> Self {
         let mut response = http::Response::new(());
         *response.status_mut() = status;
-        Self { head: response.into_parts().0, body: body.into() }
+        Self { head: response.into_parts().0, body: body.into(), is_cut: false }
     }
 
     pub(crate) async fn read(response: http::Response<Incoming>) -> hyper::Result<Self> {
         let (head, body) = response.into_parts();
-        Ok(Self { head, body: body.collect().await?.to_bytes() })
+        Ok(Self { head, body: body.collect().await?.to_bytes(), is_cut: false })
     }
 
-    pub(crate) fn set_header(&mut self, name: HeaderName, value: &'static str) {
-        self.head.headers.insert(name, HeaderValue::from_static(value));
+    /// Half of its body will be sent.
+    pub(crate) fn cut(&mut self) {
+        self.is_cut = true;
+    }
+
+    /// Sets a header, if the value can be one.
+    pub(crate) fn set_header(&mut self, name: HeaderName, value: &str) {
+        self.head.headers.extend(HeaderValue::try_from(value).map(|value| (name, value)));
     }
 
     pub(crate) fn status(&self) -> u16 {
@@ -92,10 +101,14 @@ impl Reply {
         (line + header_bytes(&self.head.headers) + self.body.len()) as u64
     }
 
-    pub(crate) fn into_http(self) -> http::Response<Full<Bytes>> {
-        let mut head = self.head;
+    pub(crate) fn into_http(self) -> http::Response<ReplyBody> {
+        let Self { mut head, mut body, is_cut } = self;
         remove_framing(&mut head.headers);
-        http::Response::from_parts(head, Full::new(self.body))
+        if is_cut {
+            head.headers.insert(header::CONTENT_LENGTH, body.len().into());
+            body.truncate(body.len() / 2);
+        }
+        http::Response::from_parts(head, if is_cut { ReplyBody::cut(body) } else { ReplyBody::whole(body) })
     }
 }
 

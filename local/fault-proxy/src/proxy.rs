@@ -18,8 +18,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 
 use crate::contention::Contention;
-use crate::fault::{Fault, FaultPlan, Moment, Refusal};
+use crate::fault::{self, Fault, FaultPlan, Moment, Refusal};
 use crate::message::{Reply, Request};
+use crate::reply_body::ReplyBody;
 use crate::traffic::Traffic;
 use crate::units::{self, Units};
 
@@ -180,7 +181,7 @@ async fn respond(
     request: http::Request<Incoming>,
     upstream: Arc<Upstream>,
     state: Arc<State>,
-) -> Result<http::Response<Full<Bytes>>, Broken> {
+) -> Result<http::Response<ReplyBody>, Broken> {
     let request = Request::read(request).await?;
     // In a task of its own: a request on its way arrives even if its sender has been killed.
     let reply = tokio::spawn(async move { pass(request, &upstream, &state).await });
@@ -197,21 +198,30 @@ async fn pass(request: Request, upstream: &Upstream, state: &State) -> Result<Re
             return Err(Broken);
         }
         Fault::Refuse(refusal) => return Ok(refusal.reply()),
+        Fault::Throttle => return Ok(fault::throttled()),
+        Fault::Maintain(rest) => return Ok(fault::maintained(rest)),
         Fault::Delay(delay) => tokio::time::sleep(delay).await,
-        Fault::None | Fault::LoseReply | Fault::Repeat | Fault::Kill(Moment::After, _) => {}
+        Fault::None | Fault::LoseReply | Fault::CutReply | Fault::Repeat | Fault::Kill(Moment::After, _) => {}
     }
     let Some(_lock) = state.contention.lock(&request).await else { return Ok(Refusal::Cancelled.reply()) };
     if fault == Fault::Repeat {
         upstream.send(&request).await?;
     }
-    let reply = forward(request, upstream, state).await?;
+    let mut reply = forward(request, upstream, state).await?;
     match fault {
         Fault::LoseReply => return Err(Broken),
+        Fault::CutReply => reply.cut(),
         Fault::Kill(moment, process) => {
             state.kill(moment, process);
             return Err(Broken);
         }
-        Fault::None | Fault::LoseRequest | Fault::Repeat | Fault::Delay(_) | Fault::Refuse(_) => {}
+        Fault::None
+        | Fault::LoseRequest
+        | Fault::Repeat
+        | Fault::Delay(_)
+        | Fault::Refuse(_)
+        | Fault::Throttle
+        | Fault::Maintain(_) => {}
     }
     let due = arrival + Duration::from_micros(state.latency_us.load(Ordering::SeqCst));
     // A sleep until a time in the past still lasts until the timer's next millisecond.
@@ -309,7 +319,7 @@ mod tests {
         /// The reply to a request on a new connection; `None` if the connection breaks.
         async fn exchange(&self) -> Option<String> {
             let (mut client, mut reply) = (self.send().await, Vec::new());
-            while !reply.windows(4).any(|end| end == b"\r\n\r\n") || reply.ends_with(b"\r\n\r\n") {
+            while !is_whole(&reply) {
                 if client.read_buf(&mut reply).await.ok()? == 0 {
                     return None;
                 }
@@ -317,9 +327,22 @@ mod tests {
             String::from_utf8(reply).ok()
         }
 
+        /// All that arrives on a new connection until it breaks.
+        async fn until_broken(&self) -> String {
+            let (mut client, mut arrived) = (self.send().await, Vec::new());
+            while client.read_buf(&mut arrived).await.is_ok_and(|bytes| bytes > 0) {}
+            String::from_utf8(arrived).expect("text")
+        }
+
         fn served(&self) -> u64 {
             self.served.load(Ordering::SeqCst)
         }
+    }
+
+    fn is_whole(reply: &[u8]) -> bool {
+        let reply = String::from_utf8_lossy(reply);
+        let Some((head, body)) = reply.split_once("\r\n\r\n") else { return false };
+        head.lines().any(|line| line == format!("content-length: {}", body.len()))
     }
 
     fn body(reply: Option<String>) -> Option<String> {
@@ -349,7 +372,30 @@ mod tests {
         let refused = world.exchange().await.expect("a reply");
         assert!(refused.starts_with("HTTP/1.1 400 ") && refused.contains("#ThrottlingException"), "{refused}");
         assert_eq!((world.served(), world.proxy.requests()), (6, 8));
+        world.proxy.plan([Fault::Throttle]);
+        let throttled = world.exchange().await.expect("a reply");
+        assert!(throttled.starts_with("HTTP/1.1 429 "), "{throttled}");
+        assert!(throttled.ends_with(r#"{"message":"Too Many Requests"}"#), "{throttled}");
+        assert_eq!((world.served(), world.proxy.requests()), (6, 9));
+        world.proxy.plan([Fault::Maintain(Duration::from_secs(3600))]);
+        let refused = world.exchange().await.expect("a reply");
+        assert!(
+            refused.starts_with("HTTP/1.1 503 ") && refused.contains("retry-after: ") && refused.contains(" GMT\r\n")
+        );
+        assert_eq!((world.served(), world.proxy.requests()), (6, 10));
         assert_eq!(body(world.exchange().await).as_deref(), Some("7"), "the plan is used up");
+    }
+
+    #[tokio::test]
+    async fn a_reply_that_is_cut_announces_all_of_its_body_and_sends_half() {
+        let world = World::start().await;
+        world.proxy.plan([[Fault::None; 9].as_slice(), &[Fault::CutReply]].concat());
+        for _ in 0..9 {
+            world.exchange().await;
+        }
+        let arrived = world.until_broken().await;
+        assert!(arrived.starts_with("HTTP/1.1 200 ") && arrived.contains("content-length: 2\r\n"), "{arrived}");
+        assert_eq!((body(Some(arrived)).as_deref(), world.served()), (Some("1"), 10));
     }
 
     #[tokio::test]

@@ -83,8 +83,8 @@ pub(super) enum Reply<T> {
     Silence,
 }
 
-/// The longest pause of a process that waits for another.
-const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+/// The longest pause of a process that waits for another, with jitter.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// How long a pause lasts here: so long that a wait has few of them.
 const PAUSE: Duration = Duration::from_secs(1);

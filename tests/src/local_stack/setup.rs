@@ -32,7 +32,8 @@ impl Setup {
         Self { arguments: Vec::new(), functions: Functions::Tests }
     }
 
-    /// Functions time out after 4 s instead of 10 s, so that a dead owner's lease is over after 5 s.
+    /// Functions time out after 4 s, so that a dead owner's lease is over after 5 s, and a duplicate has no time to wait for
+    /// it.
     pub fn brief() -> Self {
         let timeouts = ["ApiTimeoutSeconds", "WorkerTimeoutSeconds", "StreamTimeoutSeconds"];
         timeouts.into_iter().fold(Self::deployed(), |setup, name| setup.parameter(name, 4))

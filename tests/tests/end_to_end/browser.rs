@@ -219,7 +219,7 @@ async fn pages(stack: &Stack) -> Vec<(&'static str, String)> {
         let ann = &ann;
         async move { ann.pay(&format!("key-{number}"), body).await.problem() }
     });
-    assert_eq!(futures::future::join_all(paid).await, ["409 outcome-unknown"; 3]);
+    assert_eq!(futures::future::join_all(paid).await, ["503 outcome-unknown"; 3]);
     let olga = Script::of(stack, "olga", "operator").await;
     let (mut happened, mut others) = (Vec::new(), Vec::new());
     for record in olga.unresolved().await {

@@ -19,7 +19,7 @@ async fn an_operator_settles_an_unknown_charge_and_the_clients_retry_hears_of_it
     let stack = Setup::brief().reconciled_on_demand().start().await;
     let (ann, olga) = (stack.user("ann").await, Script::of(&stack, "olga", "operator").await);
     let body = payment("acct-1", "pm_timeout_after_charge");
-    assert_eq!(ann.pay("key-1", &body).await.problem(), "409 outcome-unknown");
+    assert_eq!(ann.pay("key-1", &body).await.problem(), "503 outcome-unknown");
 
     let listing = olga.get("unresolved").await;
     assert_eq!((&listing["count"], &listing["at_risk"]), (&json!(1), &json!([{"currency": "EUR", "amount": "1999"}])));
@@ -71,7 +71,7 @@ async fn what_is_settled_as_failed_is_final_and_what_is_released_runs_again() {
     let (ann, olga) = (stack.user("ann").await, Script::of(&stack, "olga", "operator").await);
     let body = payment("acct-1", "pm_timeout_before_charge");
     for key in ["failed", "released"] {
-        assert_eq!(ann.pay(key, &body).await.problem(), "409 outcome-unknown");
+        assert_eq!(ann.pay(key, &body).await.problem(), "503 outcome-unknown");
     }
     let [failed, released] = &olga.unresolved().await[..] else { panic!("two records") };
 
@@ -419,7 +419,7 @@ async fn with_the_provider_down_the_word_of_two_operators_counts_and_the_audit_s
     let stack = Setup::brief().reconciled_on_demand().start().await;
     let (ann, olga) = (stack.user("ann").await, Script::of(&stack, "olga", "operator").await);
     let body = payment("acct-1", "pm_timeout_after_charge");
-    assert_eq!(ann.pay("key-1", &body).await.problem(), "409 outcome-unknown");
+    assert_eq!(ann.pay("key-1", &body).await.problem(), "503 outcome-unknown");
     let [charge] = &stack.charges().await[..] else { panic!("one charge") };
     assert!(stack.local(Method::POST, "provider?mode=down").send().await.expect("answers").status().is_success());
     let record = olga.unresolved().await.remove(0);

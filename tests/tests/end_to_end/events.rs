@@ -76,7 +76,7 @@ async fn every_sample_event_ends_as_its_name_says() {
     assert_eq!(samples.ask("missing-principal").await, "403 missing-principal");
     assert_eq!(samples.ask("invalid-request").await, "400 invalid-request");
     assert_eq!(samples.ask("declined").await, "402 generic_decline");
-    assert_eq!(samples.ask("outcome-unknown").await, "409 outcome-unknown");
+    assert_eq!(samples.ask("outcome-unknown").await, "503 outcome-unknown");
     assert_eq!(samples.ask("account").await, "200 -");
     assert_eq!(samples.ask("account-of-another").await, "404 not-found");
     assert_eq!(samples.stack.charges().await.len(), 2, "the first, and the one whose answer was lost");

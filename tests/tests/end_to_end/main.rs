@@ -19,6 +19,7 @@ mod payload_formats;
 mod accounts;
 mod bad_input;
 mod client_examples;
+mod clients;
 mod events;
 mod hostile;
 mod messages;

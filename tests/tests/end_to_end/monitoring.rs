@@ -60,7 +60,8 @@ struct Run {
 async fn run() -> &'static Run {
     static RUN: OnceCell<Run> = OnceCell::const_new();
     RUN.get_or_init(|| async {
-        let stack = Setup::impatient().start().await;
+        // Long enough for a duplicate to wait a second, and too short to wait for a lease.
+        let stack = Setup::impatient().parameter("ApiTimeoutSeconds", 9).start().await;
         let events = async {
             messages(&stack).await;
             streams(&stack).await;
@@ -94,14 +95,14 @@ async fn requests(stack: &Stack) -> usize {
     pay("corrected", "pm_card_visa", "201 -").await;
     pay("declined", "", "400 invalid-request").await;
     pay("declined", "pm_card_chargeDeclined", "402 generic_decline").await;
-    pay("happened", "pm_timeout_after_charge", "409 outcome-unknown").await;
-    pay("refused", "pm_timeout_after_decline", "409 outcome-unknown").await;
-    pay("by-hand", "pm_timeout_before_charge", "409 outcome-unknown").await;
+    pay("happened", "pm_timeout_after_charge", "503 outcome-unknown").await;
+    pay("refused", "pm_timeout_after_decline", "503 outcome-unknown").await;
+    pay("by-hand", "pm_timeout_before_charge", "503 outcome-unknown").await;
     stack.provider("down").await;
     assert_eq!(stack.reconcile().await["unclear"], 3);
     by_hand(stack).await;
     stack.provider("up").await;
-    pay("taken-over", "pm_timeout_after_charge", "409 outcome-unknown").await;
+    pay("taken-over", "pm_timeout_after_charge", "503 outcome-unknown").await;
     pay("taken-over", "pm_timeout_after_charge", "201 -").await;
     reconciled(stack, &["happened", "refused"]).await;
 
@@ -139,6 +140,7 @@ async fn requests(stack: &Stack) -> usize {
 
     let request = caller.request(Method::POST, "/payments").json(&body);
     assert_eq!(request.send().await.expect("answers").status(), 400, "no key");
+    eventually("the last request is logged", || async { stack.log().contains("\"MissingKey\"").then_some(()) }).await;
     sent + 2 * (pairs.into_inner() + waits.into_inner()) + replays.into_inner() + 1
 }
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 use aws_sdk_dynamodb::types::AttributeValue;
 use idempotency::engine::{Claimed, Clock, SystemClock};
 use idempotency::protocol::{
-    ClaimRequest, Decision, EpochMs, Fingerprinter, Key, OwnerToken, Principal, Record, Subject, TransactionId,
-    Uncertain, decide,
+    ClaimRequest, Decision, EpochMs, Fingerprinter, Key, LeaseLimit, OwnerToken, Principal, Record, Subject,
+    TransactionId, Uncertain, decide,
 };
 use idempotency::store::{Store, Written};
 use idempotency::{Call, DynamoDbStore, Engine, Operation, Verdict};
@@ -83,7 +83,7 @@ impl Other {
             fingerprint: record.fingerprint,
             owner: OwnerToken([7; 16]),
             transaction: TransactionId::new(SystemClock.now(), [7; 10]),
-            lease: until,
+            lease: LeaseLimit { at_most: Duration::MAX, by: until },
             uncertain: Uncertain::Reconcile,
         };
         let Decision::Reconcile(write) = decide(Some(&record), &request, SystemClock.now()) else {
@@ -146,7 +146,7 @@ async fn records_of_another_application_are_left_as_they_are_in_every_state() {
     let (tables, before) = with_foreign_records(&stack).await;
     let ann = stack.user("ann").await;
     let body = payment("acct-1", "pm_timeout_after_charge");
-    assert_eq!(ann.pay("key-1", &body).await.problem(), "409 outcome-unknown");
+    assert_eq!(ann.pay("key-1", &body).await.problem(), "503 outcome-unknown");
 
     let mut settled = 0;
     for _ in 0..3 {

@@ -37,6 +37,32 @@ async fn each_outcome_costs_what_the_page_on_costs_says() {
     assert_eq!(bill.rows.lines().collect::<BTreeSet<_>>(), said, "measured, and said by docs/cost.md");
 }
 
+/// The range of reads of a duplicate that waits for a second and a half: the pauses between them are random.
+const READS: std::ops::RangeInclusive<u64> = 4..=9;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_duplicate_that_waits_reads_as_often_as_the_page_on_costs_says() {
+    let port = free_port();
+    let proxy = Proxy::start(([127, 0, 0, 1], port).into()).await.expect("a free port");
+    proxy.count_units();
+    let stack = still().parameter("ApiTimeoutSeconds", 20).behind(&proxy.url(), port).start().await;
+    let ann = stack.user("ann").await;
+    let slow = payment("acct-1", "pm_slow_1500");
+    // Two concurrent requests make two sandboxes, which then exist for the measurement.
+    tokio::join!(ann.pay("slow-1", &slow), ann.pay("slow-2", &slow));
+    let before = proxy.traffic();
+    let (one, other) = tokio::join!(ann.pay("slow-3", &slow), ann.pay("slow-3", &slow));
+    assert_eq!((one.status, other.status, one.is_replay() != other.is_replay()), (201, 201, true));
+    let Traffic { requests, write_units, read_units, .. } = proxy.traffic() - before;
+    println!("{requests} requests, {write_units} write units, {read_units} read units");
+    // The first one's claim and commit, and the duplicate's refused claim.
+    assert_eq!(write_units, 7.0 + 1.0);
+    assert!(READS.contains(&(requests - 3)) && read_units == (requests - 3) as f64, "one unit for each read");
+    let page = std::fs::read_to_string(workspace().join("docs/cost.md")).expect("readable");
+    let said = format!("a refused claim, and {} to {} reads in 1.5 s", READS.start(), READS.end());
+    assert!(page.contains(&said), "docs/cost.md says: {said}");
+}
+
 /// A name and four figures.
 fn is_row(line: &str) -> bool {
     let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
@@ -112,6 +138,7 @@ async fn account(bill: &mut Bill<'_>, ann: &User<'_>, paid: &Answer) {
     is(bill.add("account read again: balances and owner", ann.get("/accounts/acct-1")).await, "200 -");
 }
 
+/// The function's time here is too short to wait.
 async fn in_progress(bill: &mut Bill<'_>, ann: &User<'_>) {
     let slow = payment("acct-1", "pm_slow_1500");
     // Two concurrent requests make two sandboxes, which then exist for the measurements.
@@ -132,11 +159,11 @@ async fn unknown(bill: &mut Bill<'_>, ann: &User<'_>) {
     let stack = bill.stack;
     let charged = payment("acct-1", "pm_timeout_after_charge");
     let unknown = "outcome unknown: claim, abandon, and the item in the sparse index";
-    is(bill.add(unknown, ann.pay("retried", &charged)).await, "409 outcome-unknown");
+    is(bill.add(unknown, ann.pay("retried", &charged)).await, "503 outcome-unknown");
     let retried = "reconciled as happened, by a retry: claim, take over, commit; the index follows both";
     is(bill.add(retried, ann.pay("retried", &charged)).await, "201 -");
     let lost = payment("acct-1", "pm_timeout_before_charge");
-    is(ann.pay("prevented", &lost).await, "409 outcome-unknown");
+    is(ann.pay("prevented", &lost).await, "503 outcome-unknown");
     let prevented = "reconciled as prevented, by a retry that then runs: claim, take over, begin again, commit";
     is(bill.add(prevented, ann.pay("prevented", &lost)).await, "201 -");
 
@@ -146,14 +173,14 @@ async fn unknown(bill: &mut Bill<'_>, ann: &User<'_>) {
     stack.reconcile().await;
     let nothing = bill.proxy.traffic() - before;
     bill.row("run of the reconciler that finds nothing", nothing);
-    is(ann.pay("reconciled", &charged).await, "409 outcome-unknown");
+    is(ann.pay("reconciled", &charged).await, "503 outcome-unknown");
     let before = bill.proxy.traffic();
     let report = stack.reconcile().await;
     assert_eq!(report["happened"], 1, "{report}");
     let found = bill.proxy.traffic() - before - nothing;
     bill.row("reconciled as happened, by the reconciler: take over, commit; the index follows both", found);
 
-    is(ann.pay("by-hand", &lost).await, "409 outcome-unknown");
+    is(ann.pay("by-hand", &lost).await, "503 outcome-unknown");
     let olga = Script::of(stack, "olga", "operator").await;
     let record = bill.add("console: list of unresolved requests, with one entry", olga.unresolved()).await.remove(0);
     bill.add("console: an unresolved record", olga.get(&format!("records/{record}"))).await;

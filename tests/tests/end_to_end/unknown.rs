@@ -51,7 +51,7 @@ async fn without_an_answer_after_the_charge_the_reconciler_settles_it() {
     let ann = stack.user("ann").await;
     let body = payment("acct-1", "pm_timeout_after_charge");
     let started = std::time::Instant::now();
-    assert_eq!(ann.pay("key-1", &body).await.problem(), "409 outcome-unknown");
+    assert_eq!(ann.pay("key-1", &body).await.problem(), "503 outcome-unknown");
     assert!(started.elapsed().as_secs() < 4, "within the function's own time");
     let report = reconciled(&stack, "happened").await;
     assert_eq!((&report["abandoned_found"], &report["unknown_open"]), (&json!(0), &json!(0)), "{report}");
@@ -83,7 +83,7 @@ async fn a_declined_card_that_nobody_heard_of_is_settled_as_failed() {
     let ann = stack.user("ann").await;
     let direct = ann.pay("key-0", &payment("acct-1", "pm_card_chargeDeclined")).await;
     let body = payment("acct-1", "pm_timeout_after_decline");
-    assert_eq!(ann.pay("key-1", &body).await.problem(), "409 outcome-unknown");
+    assert_eq!(ann.pay("key-1", &body).await.problem(), "503 outcome-unknown");
     reconciled(&stack, "refused").await;
     let late = ann.pay("key-1", &body).await;
     assert_eq!((late.status, late.is_replay(), &late.body), (402, true, &direct.body), "as if it had been heard");
@@ -95,14 +95,14 @@ async fn while_the_provider_is_down_it_stays_unknown_and_is_settled_when_it_is_b
     let stack = Setup::impatient().start().await;
     let ann = stack.user("ann").await;
     let body = payment("acct-1", "pm_timeout_after_charge");
-    assert_eq!(ann.pay("key-1", &body).await.problem(), "409 outcome-unknown");
+    assert_eq!(ann.pay("key-1", &body).await.problem(), "503 outcome-unknown");
     stack.provider("down").await;
     for _ in 0..2 {
         let report = stack.reconcile().await;
         assert_eq!((&report["unclear"], &report["unknown_open"]), (&json!(1), &json!(1)), "{report}");
         assert!(report["unknown_oldest_age_s"].is_u64(), "{report}");
     }
-    assert_eq!(ann.pay("key-1", &body).await.problem(), "409 outcome-unknown", "a retry learns no more");
+    assert_eq!(ann.pay("key-1", &body).await.problem(), "503 outcome-unknown", "a retry learns no more");
     stack.provider("up").await;
     let report = reconciled(&stack, "happened").await;
     assert_eq!(report["unknown_open"], 0, "{report}");
@@ -117,7 +117,7 @@ async fn a_refund_whose_outcome_is_not_known_is_made_once() {
     let path = format!("{}/refunds", paid.header("location").expect("a location"));
     let part = json!({ "amount": 500, "reason": "late" });
     stack.provider("down").await;
-    assert_eq!(ann.post(&path, "refund-1", &part).await.problem(), "409 outcome-unknown");
+    assert_eq!(ann.post(&path, "refund-1", &part).await.problem(), "503 outcome-unknown");
     stack.provider("up").await;
     reconciled(&stack, "prevented").await;
     let refunded = ann.post(&path, "refund-1", &part).await;
@@ -136,7 +136,7 @@ async fn refund_is_settled(payment_method: &str, finding: &str) {
     let path = format!("{}/refunds", paid.header("location").expect("a location"));
     let part = json!({ "amount": 500, "reason": "late" });
     let first = ann.post(&path, "refund-1", &part).await;
-    assert!(first.status >= 500 || first.problem() == "409 outcome-unknown", "{first:?}");
+    assert!(first.status >= 500 || first.problem() == "503 outcome-unknown", "{first:?}");
     reconciled(&stack, finding).await;
 
     let happened = finding == "happened";
@@ -184,9 +184,9 @@ async fn a_refund_that_the_bank_has_not_answered_stays_unknown_until_it_has() {
     let paid = ann.pay("key-1", &payment("acct-1", "pm_card_pendingRefund")).await;
     let path = format!("{}/refunds", paid.header("location").expect("a location"));
     let part = json!({ "amount": 500 });
-    assert_eq!(ann.post(&path, "refund-1", &part).await.problem(), "409 outcome-unknown");
+    assert_eq!(ann.post(&path, "refund-1", &part).await.problem(), "503 outcome-unknown");
     reconciled(&stack, "unclear").await;
-    assert_eq!(ann.post(&path, "refund-1", &part).await.problem(), "409 outcome-unknown");
+    assert_eq!(ann.post(&path, "refund-1", &part).await.problem(), "503 outcome-unknown");
     let answered = stack.local(reqwest::Method::POST, "provider/deliver").send().await.expect("answers");
     assert!(answered.status().is_success());
     reconciled(&stack, "happened").await;
@@ -202,7 +202,7 @@ async fn a_charge_that_waits_for_the_cards_holder_is_cancelled_and_settled_as_de
     let stack = Setup::impatient().start().await;
     let ann = stack.user("ann").await;
     let body = payment("acct-1", "pm_timeout_before_charge");
-    assert_eq!(ann.pay("key-1", &body).await.problem(), "409 outcome-unknown");
+    assert_eq!(ann.pay("key-1", &body).await.problem(), "503 outcome-unknown");
     let charges = charges_that_wait(&stack).await;
 
     reconciled(&stack, "refused").await;
@@ -258,7 +258,7 @@ async fn of_reconcilers_at_once_one_is_at_work() {
     let ann = stack.user("ann").await;
     for number in 0..4 {
         let body = payment("acct-1", "pm_timeout_after_charge");
-        assert_eq!(ann.pay(&format!("key-{number}"), &body).await.problem(), "409 outcome-unknown");
+        assert_eq!(ann.pay(&format!("key-{number}"), &body).await.problem(), "503 outcome-unknown");
     }
     let runs = (0..4).map(|_| async {
         let response = stack.local(reqwest::Method::POST, "reconcile").send().await.expect("answers");
@@ -287,7 +287,7 @@ async fn what_was_not_valid_and_never_released_is_prevented_and_the_key_is_free_
         [("/payments", "invalid", payment("acct-1", ""), 1), (refunds, "of-nothing", json!({}), 2)]
     {
         dies_after(requests);
-        assert_eq!(ann.post(path, key, &body).await.problem(), "409 outcome-unknown", "{path}");
+        assert_eq!(ann.post(path, key, &body).await.problem(), "503 outcome-unknown", "{path}");
         proxy.plan([]);
         reconciled(&stack, "prevented").await;
     }
@@ -325,7 +325,7 @@ async fn that_a_record_does_not_say_what_it_is_about_proves_nothing() {
     })
     .await;
     // A retry knows its own subject; the record is ours because it is found under the client's key.
-    assert_eq!(ann.pay("charged", &charged).await.problem(), "409 outcome-unknown", "nobody can tell whose it is");
+    assert_eq!(ann.pay("charged", &charged).await.problem(), "503 outcome-unknown", "nobody can tell whose it is");
     assert_eq!(stack.charges().await.len(), 1);
     let again = ann.pay("late", &late).await;
     assert_eq!((again.status, again.is_replay()), (201, false), "what was sent first was prevented: {again:?}");
@@ -369,7 +369,7 @@ async fn beyond_the_providers_memory_a_tombstone_is_no_evidence_and_a_late_reque
     assert!(ann.pay("key-1", &body).await.status >= 500);
     let report = reconciled(&stack, "unclear").await;
     assert_eq!((&report["prevented"], &report["unclear"]), (&json!(0), &json!(1)), "{report}");
-    assert_eq!(ann.pay("key-1", &body).await.problem(), "409 outcome-unknown", "it does not run again");
+    assert_eq!(ann.pay("key-1", &body).await.problem(), "503 outcome-unknown", "it does not run again");
 
     let forgets = stack.local(reqwest::Method::POST, "provider/forget").send().await.expect("answers");
     assert!(forgets.status().is_success());

@@ -15,8 +15,8 @@ use std::time::Duration;
 use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem};
 use idempotency::engine::{Attempt, Call, Engine, Operation, Outcome, Verdict};
 use idempotency::protocol::{
-    ClaimRequest, Compare, Decision, EpochMs, EpochS, Fingerprint, Fingerprinter, Key, OwnerToken, Pointer, Principal,
-    RecordId, Resolution, Selection, Settled, TransactionId, Uncertain, canonical_json, decide, settle,
+    ClaimRequest, Compare, Decision, EpochMs, EpochS, Fingerprint, Fingerprinter, Key, LeaseLimit, OwnerToken, Pointer,
+    Principal, RecordId, Resolution, Selection, Settled, TransactionId, Uncertain, canonical_json, decide, settle,
 };
 use idempotency::sqs::{KeySource, Message};
 use idempotency::{DynamoDbStore, IdempotencyLayer, Queue};
@@ -242,7 +242,7 @@ fn request(number: usize) -> ClaimRequest {
         fingerprint: fingerprint(),
         owner: OwnerToken([7; 16]),
         transaction: TransactionId::new(NOW, [7; 10]),
-        lease: NOW.plus(Duration::from_secs(30)),
+        lease: LeaseLimit { at_most: Duration::from_secs(30), by: EpochMs(u64::MAX) },
         uncertain: Uncertain::default(),
     }
 }
