@@ -224,7 +224,7 @@ async fn sign_in(State(sign_in): State<SignIn>, Form(request): Form<Fields>) -> 
     if let Some(why) = sign_in.refusal(&request) {
         return (StatusCode::BAD_REQUEST, page::refused(&why)).into_response();
     }
-    if request.get("cancel").is_some() {
+    if request.contains_key("cancel") {
         let redirect_uri = request.get("redirect_uri").map_or("", String::as_str);
         let state = request.get("state").map_or("", String::as_str);
         let answer = [("error", "access_denied"), ("error_description", "The person cancelled."), ("state", state)];

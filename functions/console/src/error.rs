@@ -27,9 +27,9 @@ pub(crate) struct ConsoleError {
     /// How the record has changed, if that is the reason.
     pub(crate) change: Option<Box<RecordChange>>,
     /// The page to show after another sign-in, if that can help.
-    pub(crate) sign_in: Option<Target>,
+    pub(crate) sign_in: Option<Box<Target>>,
     /// The failure, for the log.
-    pub(crate) source: Option<String>,
+    pub(crate) source: Option<Box<str>>,
 }
 
 /// The name of a field, and what is wrong with it.
@@ -135,7 +135,7 @@ impl ConsoleError {
     }
 
     pub(crate) fn with_sign_in(self, target: Target) -> Self {
-        Self { sign_in: Some(target), ..self }
+        Self { sign_in: Some(Box::new(target)), ..self }
     }
 
     pub(crate) fn viewer() -> Self {
@@ -252,11 +252,11 @@ impl ConsoleError {
     }
 
     fn with_source(self, error: &(dyn Error + 'static)) -> Self {
-        Self { source: Some(with_causes(error)), ..self }
+        Self { source: Some(with_causes(error).into()), ..self }
     }
 
     pub(crate) fn log_summary(&self) -> LogSummary {
-        LogSummary::refused(self.code, self.source.clone())
+        LogSummary::refused(self.code, self.source.as_deref().map(str::to_owned))
     }
 }
 
