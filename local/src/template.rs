@@ -177,7 +177,7 @@ mod tests {
 
         let api = &template.functions["PaymentsApi"];
         assert_eq!(api.code, folder.join("functions/payments-api"));
-        assert_eq!((api.timeout, api.memory), (Duration::from_secs(10), 256));
+        assert_eq!((api.timeout, api.memory), (Duration::from_secs(20), 256));
         assert_eq!(api.environment["PAYMENTS_TABLE"], "Payments");
         assert_eq!(api.environment["PROVIDER_URL"], "http://provider");
         assert_eq!(api.environment["PROVIDER_SECRET"], "payments/provider");
