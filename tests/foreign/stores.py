@@ -12,8 +12,21 @@ import web
 from emulator import Emulator
 from stack import ROOT
 
-# What an implementation gets wrong: the tests that fail on it, and why.
-GAPS = {"ministack": {}, "moto": {}}
+# What an implementation gets wrong: the tests that fail on it, with a text that must be in the output. Both measure binary
+# values by their base64, a third too large: ministack those of a transaction (4 MB), moto those of an item (400 KB).
+TRANSACTION, ITEM = "Transaction request exceeds the 4MB transaction size limit", "Item size has exceeded the maximum allowed size"
+GAPS = {
+    "ministack": {
+        # It stops at the check of long answers.
+        "the_dynamodb_store_conforms": TRANSACTION,
+        "a_long_answer_is_written_in_the_same_requests_and_replayed_whole_elsewhere": "7000000 bytes: Ok(Unknown",
+    },
+    "moto": {
+        "the_dynamodb_store_conforms": ITEM,
+        "a_long_answer_is_written_in_the_same_requests_and_replayed_whole_elsewhere": "2000000 bytes: Ok(Unknown",
+        "the_lost_reply_to_a_long_answer_is_recognised": "matches!(outcome, Outcome::Executed",
+    },
+}
 
 
 def run(folder):
@@ -21,6 +34,8 @@ def run(folder):
         address = start(folder)
         passed, failed, output = tests(address)
         assert failed == GAPS[name].keys(), f"{name} {version(name)}: {failed ^ GAPS[name].keys()}\n{output[-6000:]}"
+        missing = [text for text in GAPS[name].values() if text not in output]
+        assert not missing, f"{name} fails for another reason than {missing}\n{output[-6000:]}"
         yield f"the store on {name} {version(name)}: {passed} tests passed, {len(failed)} fail as listed"
 
 
@@ -30,6 +45,7 @@ def ministack(folder):
 
 
 def moto(folder):
+    folder.mkdir(exist_ok=True)
     port = processes.free_port()
     processes.start([Path(sys.executable).parent / "moto_server", "-H", "127.0.0.1", "-p", port], folder / "moto.log")
     address = f"127.0.0.1:{port}"
