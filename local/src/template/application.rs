@@ -243,7 +243,11 @@ fn a_changed_parameter_of_a_function_publishes_a_version() -> Result<()> {
         (description, Value::Null, "Reconciler: a changed ScanIntervalSeconds reaches no version"),
         ("/Resources/LedgerWorker/Properties/VersionDescription", json!("${JwtIssuer}"), "a version for nothing"),
         ("/Resources/PaymentsApi/Properties/Environment/Variables/NEW", json!({ "Ref": "RunbookUrl" }), "RunbookUrl"),
-        ("/Globals/Function/Environment/Variables/NEW", json!({ "Fn::Sub": "x${Stage}" }), "Reconciler: a changed Stage"),
+        (
+            "/Globals/Function/Environment/Variables/NEW",
+            json!({ "Fn::Sub": "x${Stage}" }),
+            "Reconciler: a changed Stage",
+        ),
         ("/Parameters/AccountsClaim/MaxLength", json!(200), "PaymentsApi: its description can have more than 256"),
         ("/Parameters/TopicGeneration/MaxLength", Value::Null, "TerminalStream: its description can have"),
     ] {
