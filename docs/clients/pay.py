@@ -1,45 +1,99 @@
-"""Makes one payment, however often it has to repeat the request: pay.py URL TOKEN BODY [KEY]. Python 3.9 or later, nothing to install."""
+"""Makes one payment, and ends knowing whether it was made: TOKEN=… pay.py URL ORDER BODY. Needs Python 3.9 and requests.
 
-import json
+ORDER names the decision to pay; the key is derived from it. So you may interrupt this script, and run it again with the same
+ORDER and BODY until 24 hours after it ended. It pays once. Another attempt after a refusal is another ORDER.
+
+Exit codes: 0 paid. 1 not charged, and not under this ORDER. 2 wrong arguments. 3 not known: run it again.
+"""
+
+import email.utils
+import hashlib
+import os
 import sys
 import time
-import urllib.error
-import urllib.request
-import uuid
+
+import requests
+
+TIMEOUT_S = 35
+TRIES, LONGEST_PAUSE_S, LONGEST_RETRY_AFTER_S = 8, 30, 300
+# They refuse this request only: an earlier one under the key may have charged.
+REFUSES_THIS_REQUEST = {"missing-key", "invalid-key", "missing-value", "missing-principal", "content-too-large",
+                        "fingerprint-mismatch", "answer-unreadable"}
 
 
-def send_until_final(url, token, body, key):
-    """Repeats the same bytes under the same key until the answer is final. Returns its status and its body."""
-    request = urllib.request.Request(url, data=body.encode(), method="POST", headers={
-        "Authorization": f"Bearer {token}",
-        "Idempotency-Key": f'"{key}"',
+def main():
+    if len(sys.argv) != 4 or not all(sys.argv) or not os.environ.get("TOKEN"):
+        end(2, "usage: TOKEN=… pay.py URL ORDER BODY")
+    url, order, body = sys.argv[1:]
+    headers = {
+        "Authorization": f"Bearer {os.environ['TOKEN']}",
+        "Idempotency-Key": '"' + hashlib.sha256(b"POST /payments " + os.fsencode(order)).hexdigest() + '"',
         "Content-Type": "application/json",
-    })
-    pause = 1
-    while True:
-        try:
-            with urllib.request.urlopen(request, timeout=40) as answer:
-                return answer.status, answer.read()
-        except urllib.error.HTTPError as refusal:
-            content = refusal.read()
-            if refusal.code < 500 and not is_retryable(content):
-                return refusal.code, content
-            after = refusal.headers.get("Retry-After")
-        except OSError:  # No answer at all: anything may have happened.
-            after = None
-        time.sleep(int(after) if after else pause)
-        pause = min(pause * 2, 30)
-
-
-def is_retryable(content):
+    }
     try:
-        return json.loads(content).get("retryable") is True
-    except (ValueError, AttributeError):
-        return False
+        request = requests.Request("POST", url, headers=headers, data=os.fsencode(body)).prepare()
+    except (requests.RequestException, ValueError) as error:
+        end(2, f"wrong arguments: {error}")
+    for attempt in range(TRIES):
+        after = 0
+        try:
+            with requests.Session() as session:
+                answer = session.send(request, timeout=TIMEOUT_S, allow_redirects=False)
+            judge(answer)
+            what, after = f"the answer was {answer.status_code}", retry_after(answer)
+        except (requests.RequestException, ValueError) as error:  # No whole answer: anything may have happened.
+            what = f"no answer: {type(error).__name__}"
+        if after > LONGEST_RETRY_AFTER_S or attempt + 1 == TRIES:
+            end(3, f"not known ({what}): run this again later")
+        time.sleep(max(after, min(2 ** attempt, LONGEST_PAUSE_S)))
+
+
+def judge(answer):
+    """Ends the script if the answer is final, or if the same request would be refused again."""
+    content = json_object(answer)
+    is_problem = answer.headers.get("Content-Type", "").startswith("application/problem+json") and "code" in content
+    problem = content if is_problem else {}
+    recorded = answer.headers.get("Idempotency-Replayed") == "true"
+    if 200 <= answer.status_code < 300 and ("id" in content or recorded):
+        end(0, "paid", answer.text)
+    if recorded:
+        end(1, f"not charged: {answer.status_code}", answer.text)
+    if answer.status_code in (408, 425, 429) or problem.get("retryable") is True:
+        return
+    if problem.get("retryable") is False and str(problem["code"]) not in REFUSES_THIS_REQUEST:
+        end(1, f"not charged: {problem['code']}", answer.text)
+    if problem or 400 <= answer.status_code < 500:
+        why = problem.get("code", answer.status_code)
+        end(3, f"not known (this request was refused: {why}): correct that and run this again", answer.text)
+
+
+def json_object(answer):
+    try:
+        content = answer.json()
+    except (ValueError, RecursionError):
+        content = None
+    return content if isinstance(content, dict) else {}
+
+
+def retry_after(answer):
+    """`Retry-After` in seconds: a number of seconds, or the time until a date. Anything else counts as none."""
+    text = answer.headers.get("Retry-After", "")
+    try:
+        if text.isascii() and text.isdigit():
+            return int(text[:9])
+        return email.utils.parsedate_to_datetime(text).timestamp() - time.time()
+    except (TypeError, ValueError, OverflowError):
+        return 0
+
+
+def end(code, message, content=""):
+    print(content, end="\n" if content else "")
+    print(message, file=sys.stderr)
+    sys.exit(code)
 
 
 if __name__ == "__main__":
-    # One key per decision. To repeat the request after a crash of this script, pass the key that it used.
-    status, content = send_until_final(*sys.argv[1:4], sys.argv[4] if len(sys.argv) > 4 else str(uuid.uuid4()))
-    print(content.decode())
-    sys.exit(0 if 200 <= status < 300 else 1)
+    try:
+        main()
+    except KeyboardInterrupt:
+        end(3, "not known (interrupted): run this again")

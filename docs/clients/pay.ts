@@ -1,44 +1,81 @@
-// Makes one payment, however often it has to repeat the request: node pay.ts URL TOKEN BODY [KEY]. Node 22.18 or later, a
-// browser, Deno or Bun; nothing to install. Every type is inferred, so the file is also JavaScript: as pay.mjs it runs on
-// Node 18.
+// Makes one payment, and ends knowing whether it was made: TOKEN=… node pay.ts URL ORDER BODY. Needs Node 22.18 and got.
+//
+// ORDER names the decision to pay; the key is derived from it. So you may interrupt this script, and run it again with the
+// same ORDER and BODY until 24 hours after it ended. It pays once. Another attempt after a refusal is another ORDER.
+//
+// Exit codes: 0 paid. 1 not charged, and not under this ORDER. 2 wrong arguments. 3 not known: run it again.
 
-/** Repeats the same bytes under the same key until the answer is final. */
-export async function sendUntilFinal(url = "", token = "", body = "", key = "") {
-  for (let pause = 1; ; pause = Math.min(pause * 2, 30)) {
-    let after = null;
+import { createHash } from "node:crypto";
+import { setTimeout as sleep } from "node:timers/promises";
+import got, { RequestError, type Response } from "got";
+
+const TIMEOUT_S = 35, TRIES = 8, LONGEST_PAUSE_S = 30, LONGEST_RETRY_AFTER_S = 300;
+// They refuse this request only: an earlier one under the key may have charged.
+const REFUSES_THIS_REQUEST = ["missing-key", "invalid-key", "missing-value", "missing-principal", "content-too-large",
+  "fingerprint-mismatch", "answer-unreadable"];
+
+async function main([url = "", order = "", body = ""]: string[], token = ""): Promise<never> {
+  if (!URL.canParse(url) || !order || !body || !token) end(2, "usage: TOKEN=… pay.ts URL ORDER BODY");
+  const headers = {
+    authorization: `Bearer ${token}`,
+    "idempotency-key": `"${createHash("sha256").update(`POST /payments ${order}`).digest("hex")}"`,
+    "content-type": "application/json",
+  };
+  for (let attempt = 0; ; attempt += 1) {
+    let after = 0, what = "";
     try {
-      const answer = await fetch(url, {
-        method: "POST",
-        headers: {
-          Authorization: `Bearer ${token}`,
-          "Idempotency-Key": `"${key}"`,
-          "Content-Type": "application/json",
-        },
-        body,
-        signal: AbortSignal.timeout(40_000),
+      const answer = await got.post(url, {
+        headers, body, timeout: { request: TIMEOUT_S * 1000 }, retry: { limit: 0 }, throwHttpErrors: false, followRedirect: false,
       });
-      const content = await answer.text();
-      if (answer.status < 500 && !isRetryable(content)) return { status: answer.status, content };
-      after = answer.headers.get("Retry-After");
-    } catch {
-      // No answer at all: anything may have happened.
+      judge(answer);
+      after = retryAfter(answer.headers["retry-after"] ?? "");
+      what = `the answer was ${answer.statusCode}`;
+    } catch (error) {
+      if (!(error instanceof RequestError)) throw error;
+      what = `no answer: ${error.code}`; // No whole answer: anything may have happened.
     }
-    await new Promise((resolve) => setTimeout(resolve, 1000 * (Number(after) || pause)));
+    if (after > LONGEST_RETRY_AFTER_S || attempt + 1 === TRIES) end(3, `not known (${what}): run this again later`);
+    await sleep(Math.max(after, Math.min(2 ** attempt, LONGEST_PAUSE_S)) * 1000);
   }
 }
 
-function isRetryable(content = "") {
+/** Ends the script if the answer is final, or if the same request would be refused again. */
+function judge({ statusCode, headers, body }: Response<string>) {
+  const content = jsonObject(body);
+  const isProblem = headers["content-type"]?.startsWith("application/problem+json") && "code" in content;
+  const problem = isProblem ? content : {};
+  const recorded = headers["idempotency-replayed"] === "true";
+  if (statusCode >= 200 && statusCode < 300 && ("id" in content || recorded)) end(0, "paid", body);
+  if (recorded) end(1, `not charged: ${statusCode}`, body);
+  if ([408, 425, 429].includes(statusCode) || problem.retryable === true) return;
+  if (problem.retryable === false && !REFUSES_THIS_REQUEST.includes(String(problem.code))) {
+    end(1, `not charged: ${problem.code}`, body);
+  }
+  if (isProblem || (statusCode >= 400 && statusCode < 500)) {
+    end(3, `not known (this request was refused: ${problem.code ?? statusCode}): correct that and run this again`, body);
+  }
+}
+
+function jsonObject(text: string): Record<string, unknown> {
   try {
-    return JSON.parse(content)?.retryable === true;
+    const content: unknown = JSON.parse(text);
+    return content instanceof Object ? { ...content } : {};
   } catch {
-    return false;
+    return {};
   }
 }
 
-if (typeof process === "object" && process.argv[2]) {
-  const [url, token, body, key] = process.argv.slice(2);
-  // One key per decision. To repeat the request after a crash of this script, pass the key that it used.
-  const { status, content } = await sendUntilFinal(url, token, body, key ?? crypto.randomUUID());
-  console.log(content);
-  process.exitCode = status >= 200 && status < 300 ? 0 : 1;
+/** `Retry-After` in seconds: a number of seconds, or the time until a date. Anything else counts as none. */
+function retryAfter(text: string): number {
+  if (/^[0-9]+$/.test(text)) return Number(text);
+  return text.endsWith("GMT") ? (Date.parse(text) - Date.now()) / 1000 || 0 : 0;
 }
+
+function end(code: number, message: string, content = ""): never {
+  if (content) console.log(content);
+  console.error(message);
+  process.exit(code);
+}
+
+for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, () => end(3, "not known (interrupted): run this again"));
+await main(process.argv.slice(2), process.env.TOKEN);

@@ -30,15 +30,29 @@ pub(crate) async fn from_this_machine(request: Request, next: Next) -> Response 
     }
 }
 
-/// Why a request is refused, if it is.
-fn refusal(headers: &HeaderMap, uri: &Uri) -> Option<String> {
+/// As [`from_this_machine`], but pages of other sites may lead a browser here. For what a page of any site may do.
+pub(crate) async fn by_its_own_name(request: Request, next: Next) -> Response {
+    match foreign_name(request.headers(), request.uri()) {
+        None => next.run(request).await,
+        Some(why) => Problem::new(StatusCode::FORBIDDEN, why).into_response(),
+    }
+}
+
+/// Why the name that was asked for is none of this machine's, if it is not.
+fn foreign_name(headers: &HeaderMap, uri: &Uri) -> Option<String> {
     let host = match headers.get(header::HOST) {
         Some(host) => host.to_str().unwrap_or_default(),
         // HTTP/2 names it in the request line.
         None => uri.authority().map_or("", Authority::as_str),
     };
-    if !host.parse().is_ok_and(|host| is_loopback(&host)) {
-        return Some(format!("the Host `{host}` is none of 127.0.0.1, localhost and [::1]"));
+    let is_ours = host.parse().is_ok_and(|host| is_loopback(&host));
+    (!is_ours).then(|| format!("the Host `{host}` is none of 127.0.0.1, localhost and [::1]"))
+}
+
+/// Why a request is refused, if it is.
+fn refusal(headers: &HeaderMap, uri: &Uri) -> Option<String> {
+    if let Some(why) = foreign_name(headers, uri) {
+        return Some(why);
     }
     // A page of this machine, whatever its port, is the developer's own.
     if let Some(origin) = headers.get(header::ORIGIN) {

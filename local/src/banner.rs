@@ -23,10 +23,7 @@ pub(crate) fn text(address: SocketAddr, template: &Template) -> String {
         );
     }
     if has(template, "ANY", "/console") {
-        text += &format!(
-            "\n# The operators' console: these links sign a browser in.\n\
-             {url}/_local/console?role=operator&sub=olga\n{url}/_local/console?role=viewer&sub=vera\n"
-        );
+        text += &format!("\n# The operators' console: choose a name and a role to sign in.\n{url}/console\n");
     }
     text + &format!(
         "\n# What the payment provider really charged, and everything else there is to try.\n\

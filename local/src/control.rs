@@ -8,7 +8,7 @@ use axum::{
     extract::{Path, Query, State},
     http::{HeaderMap, StatusCode, header},
     middleware,
-    response::{IntoResponse, Redirect, Response},
+    response::{IntoResponse, Response},
     routing::{any, get, post},
 };
 use jsonwebtoken::jwk::JwkSet;
@@ -25,6 +25,7 @@ use crate::{
     provider::{Breakdown, Charge, Delivered, Provider},
     sandbox,
     schedule::Schedule,
+    secrets::Secrets,
     sqs::{Contents, Queues},
     streams::{self, Streams},
     template::{self, Authorizer, Queue},
@@ -32,10 +33,10 @@ use crate::{
 };
 
 /// The routes, for `GET /_local/`.
-const ROUTES: [(&str, &str); 25] = [
+const ROUTES: [(&str, &str); 27] = [
     ("GET /_local/token?sub=NAME&role=ROLE", "a token that the API accepts, as text; further parameters become claims"),
     ("GET /_local/jwks.json", "the public key that tokens are checked with"),
-    ("GET /_local/console?sub=NAME&role=operator|viewer", "signs a browser in and sends it to the operators' console"),
+    ("GET /_local/issuer/.well-known/openid-configuration", "the issuer at which people sign in to the console"),
     ("GET /_local/dynamodb", "the endpoint of the embedded DynamoDB, as text, for the AWS CLI"),
     ("GET /_local/sqs", "the endpoint of the embedded SQS, as text, for the AWS CLI"),
     ("GET /_local/provider", "the address of the payment provider, as text, for Stripe's SDKs; any API key will do"),
@@ -45,6 +46,11 @@ const ROUTES: [(&str, &str); 25] = [
         "POST /_local/provider/break?path=/cancel&times=N&when=before|after",
         "answers the next requests to the provider whose path ends so with 500, and keeps that under their keys",
     ),
+    (
+        "POST /_local/provider/roll?old=KEY&new=KEY",
+        "from now on the provider refuses the old API key and accepts the new one, of the same account",
+    ),
+    ("POST /_local/secrets/NAME", "gives a secret the body as its new value: {\"api_key\":…} for payments/provider"),
     ("POST /_local/provider/forget", "lets the provider forget all idempotency keys, as a day does"),
     (
         "POST /_local/provider/deliver",
@@ -74,6 +80,7 @@ pub(crate) struct Control {
     pub issuer: Issuer,
     pub authorizer: Option<Authorizer>,
     pub provider: Provider,
+    pub secrets: Secrets,
     pub queues: Queues,
     pub streams: Streams,
     /// By logical id, as are the functions.
@@ -93,14 +100,15 @@ impl Control {
             .route("/_local/", get(list))
             .route("/_local/token", get(token))
             .route(Issuer::KEYS_PATH, get(keys))
-            .route("/_local/console", get(console))
             .route("/_local/dynamodb", get(dynamodb))
             .route("/_local/charges", get(charges))
             .route("/_local/sqs", get(sqs))
             .route("/_local/provider", get(provider_address).post(provider))
             .route("/_local/provider/break", post(break_down))
+            .route("/_local/provider/roll", post(roll))
             .route("/_local/provider/forget", post(forget))
             .route("/_local/provider/deliver", post(deliver))
+            .route("/_local/secrets/{*name}", post(put_secret))
             .route("/_local/queues/{name}", get(contents).post(send))
             .route("/_local/queues/{name}/redrive", post(redrive))
             .route("/_local/streams/{name}", get(topic).post(append))
@@ -179,16 +187,6 @@ async fn keys(State(control): Shared) -> Json<JwkSet> {
     Json(control.issuer.keys().clone())
 }
 
-/// The end of a sign-in at an identity provider. The name of the cookie is the console's.
-async fn console(
-    State(control): Shared,
-    Query(mut claims): Query<BTreeMap<String, String>>,
-) -> Result<Response, Problem> {
-    claims.entry("role".to_owned()).or_insert_with(|| "viewer".to_owned());
-    let cookie = format!("__Host-session={}; Path=/; Secure; HttpOnly; SameSite=Strict", control.token(claims)?);
-    Ok(([(header::SET_COOKIE, cookie)], Redirect::to("/console")).into_response())
-}
-
 async fn dynamodb(State(control): Shared) -> String {
     format!("http://{}", control.dynamodb)
 }
@@ -236,6 +234,24 @@ async fn break_down(
         .map_err(|_| Problem::new(StatusCode::BAD_REQUEST, "times must be a number, and when before or after"))?;
     control.provider.break_down(breakdown);
     Ok(StatusCode::NO_CONTENT)
+}
+
+#[derive(Deserialize)]
+struct Roll {
+    old: String,
+    new: String,
+}
+
+async fn roll(State(control): Shared, Query(Roll { old, new }): Query<Roll>) -> StatusCode {
+    control.provider.roll(&old, &new);
+    StatusCode::NO_CONTENT
+}
+
+async fn put_secret(State(control): Shared, Path(name): Path<String>, value: String) -> Result<StatusCode, Problem> {
+    match control.secrets.put(&name, &value)? {
+        true => Ok(StatusCode::NO_CONTENT),
+        false => Err(Problem::new(StatusCode::NOT_FOUND, format!("there is no secret `{name}`"))),
+    }
 }
 
 async fn forget(State(control): Shared) -> Result<Json<Value>, Problem> {

@@ -36,6 +36,8 @@ mod process_group;
 mod provider;
 mod sandbox;
 mod schedule;
+mod secrets;
+mod sign_in;
 mod sqs;
 mod sqs_mapping;
 mod stack;

@@ -5,7 +5,7 @@
 //! every system, and cannot mistake one process for another, as a look into `/proc/net/tcp` after the fact might.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     future::Future,
     pin::Pin,
     sync::{
@@ -45,7 +45,32 @@ struct Inner {
     url: String,
     storage: Storage,
     down: AtomicBool,
+    keys: Mutex<ApiKeys>,
     state: Mutex<provider_simulator::Provider>,
+}
+
+/// The API keys that were rolled (Stripe, "API keys": roll a key). Any other key is the only one of an account of its own.
+#[derive(Default)]
+struct ApiKeys {
+    /// The first key of the account, by each later one.
+    accounts: HashMap<String, String>,
+    expired: Vec<String>,
+}
+
+impl ApiKeys {
+    fn roll(&mut self, old: &str, new: &str) {
+        let account = self.account(old);
+        self.accounts.insert(new.to_owned(), account);
+        self.expired.push(old.to_owned());
+    }
+
+    fn account(&self, key: &str) -> String {
+        self.accounts.get(key).map_or(key, String::as_str).to_owned()
+    }
+
+    fn is_expired(&self, key: &str) -> bool {
+        self.expired.iter().any(|expired| expired == key)
+    }
 }
 
 /// Kills the sandbox that called the provider.
@@ -65,7 +90,13 @@ impl Provider {
     pub(crate) fn open(storage: Storage, url: String) -> anyhow::Result<Self> {
         let mut state = provider_simulator::Provider::new(Uuid::new_v4().as_u64_pair().0, None);
         store::load(&storage.connection(), &mut state)?;
-        Ok(Self(Arc::new(Inner { url, storage, down: AtomicBool::new(false), state: Mutex::new(state) })))
+        Ok(Self(Arc::new(Inner {
+            url,
+            storage,
+            down: AtomicBool::new(false),
+            keys: Mutex::default(),
+            state: Mutex::new(state),
+        })))
     }
 
     pub(crate) fn url(&self) -> &str {
@@ -92,6 +123,11 @@ impl Provider {
         }
         tokio::spawn(listener::serve_machine(listener, self.router_for(Some(caller)), end.cancelled_owned()));
         Ok(())
+    }
+
+    /// From now on the old API key is refused, and the new one is accepted, for the same account.
+    pub(crate) fn roll(&self, old: &str, new: &str) {
+        self.0.keys.lock().roll(old, new);
     }
 
     /// Down: every request gets a 503 and nothing is charged.
@@ -166,6 +202,7 @@ async fn admit(State(server): State<Server>, request: Request, next: Next) -> Re
         return respond(ApiError::outage().answer());
     }
     match api_key(request.headers()) {
+        Some(key) if server.provider.0.keys.lock().is_expired(&key) => respond(ApiError::expired_api_key().answer()),
         Some(_) => next.run(request).await,
         None => respond(ApiError::unauthorized().answer()),
     }
@@ -237,7 +274,7 @@ async fn write(State(server): State<Server>, uri: Uri, headers: HeaderMap, body:
         Ok(key) => key,
         Err(error) => return respond(error.answer()),
     };
-    let account = api_key(&headers).unwrap_or_default();
+    let account = server.provider.0.keys.lock().account(&api_key(&headers).unwrap_or_default());
     let key = key.map(|key| Key { account, key });
     let write = Write { path: uri.path().to_owned(), form: Form::parse(&body), key };
     let admitted = match server.provider.change(|state, now| state.admit(write, now)) {

@@ -27,6 +27,8 @@ use crate::{
     provider::Provider,
     sandbox::Definition,
     schedule::Schedule,
+    secrets::{self, Secrets},
+    sign_in::{self, SignIn},
     sqs::{self, Queues},
     sqs_mapping::Poller,
     storage::Storage,
@@ -53,6 +55,7 @@ struct Shared<'s> {
     process_group: i32,
     dynamodb: String,
     sqs: SocketAddr,
+    secrets: SocketAddr,
     sandboxes: usize,
     overtime: Duration,
 }
@@ -65,6 +68,7 @@ impl Stack {
         let (gate_listener, dynamodb) = listener::bind(options.dynamodb_port).await?;
         let (dynamodb_listener, behind_gate) = listener::bind(0).await?;
         let (sqs_listener, sqs) = listener::bind(0).await?;
+        let (secrets_listener, secrets_address) = listener::bind(0).await?;
         let (provider_listener, provider_address) = listener::bind(0).await?;
         let provider_url = format!("http://{provider_address}");
 
@@ -82,6 +86,7 @@ impl Stack {
         tables.create(template.tables.values())?;
         let queues = Queues::open(storage.clone(), deployment.clone(), template.queues.values())?;
         let streams = Streams::open(storage.clone(), topics(&template))?;
+        let secrets = Secrets::open(storage.clone(), &template, deployment.clone(), template::LOCAL_SECRET)?;
         let provider = Provider::open(storage.clone(), provider_url)?;
         let issuer = Issuer::open(&storage)?;
         let process_group = ProcessGroup::start()?;
@@ -91,6 +96,7 @@ impl Stack {
             process_group: process_group.id(),
             dynamodb: options.dynamodb_endpoint.clone().unwrap_or_else(|| format!("http://{dynamodb}")),
             sqs,
+            secrets: secrets_address,
             sandboxes: options.sandboxes,
             overtime: options.overtime,
         };
@@ -110,12 +116,16 @@ impl Stack {
         let gate = Gate::new(behind_gate, &stack.template, &deployment)?;
         stack.spawn(listener::serve_machine(gate_listener, gate.router(), stack.end.clone().cancelled_owned()));
         stack.spawn(listener::serve_machine(sqs_listener, sqs::router(&queues), stack.end.clone().cancelled_owned()));
+        stack.spawn(listener::serve_machine(secrets_listener, secrets.router(), stack.end.clone().cancelled_owned()));
         stack.spawn(listener::serve_machine(provider_listener, provider.router(), stack.end.clone().cancelled_owned()));
         stack.start_pipes(&tables, &queues, &storage, &deployment)?;
         stack.start_mappings(&queues, &deployment)?;
         stack.start_streams(&streams);
         let schedules = stack.start_schedules(&deployment)?;
 
+        let parameter = |name: &str| stack.template.parameters.get(name).cloned().unwrap_or_default();
+        let has_secret = !parameter(secrets::CLIENT_SECRET).is_empty();
+        let sign_in = SignIn::new(issuer.clone(), address, parameter("ConsoleClientId"), has_secret);
         let gateway = ApiGateway::new(
             std::mem::take(&mut stack.template.api),
             stack.functions.clone(),
@@ -126,6 +136,7 @@ impl Stack {
             issuer,
             authorizer: gateway.authorizer().cloned(),
             provider,
+            secrets,
             queues,
             streams,
             queue_settings: stack.template.queues.clone(),
@@ -136,7 +147,7 @@ impl Stack {
         };
         stack.spawn(listener::serve(
             gateway_listener,
-            control.router().merge(gateway.router()),
+            control.router().merge(sign_in.router()).merge(gateway.router()),
             stack.end.clone().cancelled_owned(),
         ));
         Ok(stack)
@@ -265,8 +276,9 @@ fn deployment(options: &Options, sqs: SocketAddr, provider_url: &str, gateway: S
         parameters: options.parameters.iter().cloned().collect(),
         defaults: BTreeMap::from([
             ("Stage".to_owned(), "development".to_owned()),
-            ("JwtIssuer".to_owned(), Issuer::URL.to_owned()),
-            ("JwtKeysUrl".to_owned(), format!("http://{gateway}{}", Issuer::KEYS_PATH)),
+            ("JwtIssuer".to_owned(), sign_in::identifier(gateway)),
+            ("ConsoleLogin".to_owned(), "Issuer".to_owned()),
+            ("ConsoleClientId".to_owned(), "console".to_owned()),
             ("ProviderUrl".to_owned(), provider_url.to_owned()),
             // There is a cluster here, so what the template makes conditional on one is there, too.
             ("KafkaClusterArn".to_owned(), "arn:aws:kafka:us-east-1:000000000000:cluster/local/1".to_owned()),
@@ -331,6 +343,7 @@ fn environment(
         ("AWS_SECRET_ACCESS_KEY", "local".to_owned()),
         (dynamodb::SESSION_TOKEN, id.to_owned()),
         ("AWS_ENDPOINT_URL_DYNAMODB", shared.dynamodb.clone()),
+        ("AWS_ENDPOINT_URL_SECRETS_MANAGER", format!("http://{}", shared.secrets)),
         ("AWS_ENDPOINT_URL_SQS", format!("http://{}", shared.sqs)),
         ("LAMBDA_TASK_ROOT", task_root.to_string_lossy().into_owned()),
         ("LAMBDA_RUNTIME_DIR", "/var/runtime".to_owned()),

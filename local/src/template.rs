@@ -2,7 +2,7 @@
 //!
 //! Nothing else configures the application. A resource, event or intrinsic that the local stack should honour and
 //! cannot is an error that names it; what has no meaning on one machine (log groups, alarms, what roles allow but at
-//! DynamoDB) is left out on purpose and by name.
+//! DynamoDB and Secrets Manager) is left out on purpose and by name.
 
 use std::{
     collections::BTreeMap,
@@ -19,8 +19,8 @@ pub use intrinsics::LOCAL_SECRET;
 use intrinsics::{Identity, Resolver};
 pub(crate) use losses::REPORT;
 pub use resources::{
-    Authorization, Authorizer, Cors, Function, HttpApi, Mapping, Pipe, Queue, Redrive, Route, Schedule, ScheduleKind,
-    StreamMapping, Table,
+    Authorization, Authorizer, Cors, Function, GeneratedSecret, HttpApi, Mapping, Pipe, Queue, Redrive, Route,
+    Schedule, ScheduleKind, StreamMapping, Table,
 };
 pub use role::{Access, Role};
 use yaml::members;
@@ -52,7 +52,7 @@ impl Template {
 
     fn of(document: &Value, folder: &Path, deployment: &Deployment) -> Result<Self> {
         let resolver = resolver(document, deployment)?;
-        let mut template = Self::default();
+        let mut template = Self { parameters: resolver.texts(), ..Self::default() };
         for (id, resource) in wanted(document, &resolver)? {
             template.add(id, resource, document, folder, &resolver).with_context(|| format!("in resource {id}"))?;
         }
@@ -86,6 +86,9 @@ impl Template {
                 drop(self.tables.insert(id.to_owned(), resources::table(id, properties, resolver)?))
             }
             "AWS::SQS::Queue" => drop(self.queues.insert(id.to_owned(), resources::queue(id, properties, resolver)?)),
+            "AWS::SecretsManager::Secret" => {
+                drop(self.secrets.insert(id.to_owned(), resources::secret(id, properties, resolver)?))
+            }
             "AWS::Pipes::Pipe" => drop(self.pipes.insert(id.to_owned(), resources::pipe(properties, resolver)?)),
             kind if resources::without_local_meaning(kind) => {}
             kind => self.notes.push(format!("{id}: the local stack has no {kind}; left out")),
@@ -177,7 +180,8 @@ mod tests {
         assert_eq!((api.timeout, api.memory), (Duration::from_secs(10), 256));
         assert_eq!(api.environment["PAYMENTS_TABLE"], "Payments");
         assert_eq!(api.environment["PROVIDER_URL"], "http://provider");
-        assert_eq!(api.environment["PROVIDER_API_KEY"], LOCAL_SECRET);
+        assert_eq!(api.environment["PROVIDER_SECRET"], "payments/provider");
+        assert_eq!(template.parameters["ProviderSecretName"], "payments/provider");
         assert_eq!(api.log_format.as_deref(), Some("JSON"));
 
         let routes: Vec<String> =

@@ -36,9 +36,6 @@ pub(crate) struct Issuer {
 }
 
 impl Issuer {
-    /// The default of the template's issuer parameter. It names no port: a token outlives the process.
-    pub(crate) const URL: &'static str = "http://127.0.0.1/_local";
-
     /// The path of the public key.
     pub(crate) const KEYS_PATH: &'static str = "/_local/jwks.json";
 

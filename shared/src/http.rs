@@ -32,6 +32,7 @@
 mod core;
 mod preference;
 mod problem;
+mod problem_type;
 mod received;
 mod request;
 mod resolver;
@@ -51,17 +52,22 @@ use lambda_http::{Body, Request, Response};
 use tower::{Layer, Service};
 
 pub use problem::{InvalidField, Problem};
+pub use problem_type::ProblemType;
 pub use received::{NotProtected, Received};
 pub use request::{iam_user, jwt_subject};
 pub use response::HttpAnswer;
 pub use route::{InvalidRoute, Route};
 
 use self::core::Core;
+use self::problem::Contract;
 use crate::engine::{Engine, Operation};
 use crate::protocol::{Compare, Principal, Subject, Uncertain};
 use crate::reconcile::Resolver;
 use crate::store::{BoxError, Store};
 use resolver::AnyResolver;
+
+/// The draft, which the profile of this project follows.
+const DRAFT: &str = "https://datatracker.ietf.org/doc/html/draft-ietf-httpapi-idempotency-key-header-07";
 
 /// Makes the wrapped handler idempotent.
 pub struct IdempotencyLayer<S: Store> {
@@ -99,7 +105,7 @@ impl<S: Store> IdempotencyLayer<S> {
                 resolver: None,
                 protected: vec![Method::POST, Method::PATCH],
                 replayed_headers: response::REPLAYED_HEADERS.to_vec(),
-                contract: "https://datatracker.ietf.org/doc/html/draft-ietf-httpapi-idempotency-key-header-07".into(),
+                contract: Contract { url: DRAFT.into(), types: None },
                 max_body_bytes: 1024 * 1024,
                 max_wait: Duration::from_secs(20),
             }),
@@ -203,12 +209,20 @@ impl<S: Store> IdempotencyLayer<S> {
         self.with(|core| core.replayed_headers.push(name))
     }
 
-    /// The URL of this API's published contract. It is the `Link` of each problem, and `URL#code` is the problem's
-    /// type. The page `docs/http.md` of this project has a heading for each code. Default: the draft, which has no such
-    /// headings; publish a contract, as the draft requires.
+    /// The URL of this API's published contract, absolute or relative to the request. It is the `Link` of each problem,
+    /// and `URL#code` is the problem's type unless [`problem_types`](Self::problem_types) sets another. The page
+    /// `docs/http.md` of this project has a heading for each code. Default: the draft, which has no such headings;
+    /// publish a contract, as the draft requires.
     #[must_use]
     pub fn contract(self, url: impl Into<String>) -> Self {
-        self.with(|core| core.contract = url.into())
+        self.with(|core| core.contract.url = url.into())
+    }
+
+    /// Where the API serves a page for each type of problem: `ADDRESS/code` is the type of a problem. [`ProblemType`]
+    /// has what such a page says. Default: sections of the [contract](Self::contract).
+    #[must_use]
+    pub fn problem_types(self, address: impl Into<String>) -> Self {
+        self.with(|core| core.contract.types = Some(address.into()))
     }
 
     /// The maximum length of a body in bytes, after decoding; a longer one is answered with 413. Default: 1 MiB.

@@ -191,6 +191,17 @@ impl Browser {
         field.send_keys(text).await.expect(id);
     }
 
+    /// Chooses an option of a list by its value.
+    pub async fn choose(&self, id: &str, value: &str) {
+        let option = format!("#{id} option[value=\"{value}\"]");
+        self.driver.find(By::Css(option)).await.expect(id).click().await.expect(value);
+    }
+
+    /// Removes the cookies of this page's host.
+    pub async fn forget_cookies(&self) {
+        self.driver.delete_all_cookies().await.expect("removed");
+    }
+
     /// Presses a key on the focused element.
     pub async fn key(&self, key: impl Into<TypingData>) {
         let focus = self.driver.active_element().await.expect("a focus");

@@ -20,7 +20,7 @@ use crate::local_stack::{Answer, Stack};
 /// The application's table.
 const PAYMENTS: &str = "Payments";
 
-/// A browser without scripts: it keeps the cookie, sends forms, and follows no redirect.
+/// A browser without scripts: it keeps the console's cookie, sends forms, and follows no redirect.
 pub struct Visitor {
     client: reqwest::Client,
     base: String,
@@ -28,20 +28,77 @@ pub struct Visitor {
 }
 
 impl Visitor {
-    /// Signs in through the stack's link.
+    /// Signs in at the issuer of the stack.
     pub async fn of(stack: &Stack, name: &str, role: &str) -> Self {
+        let mut visitor = Self::of_nobody(stack);
+        let answer = visitor.sign_in(&[("name", name), ("role", role)]).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        visitor
+    }
+
+    /// A browser without a session.
+    pub fn of_nobody(stack: &Stack) -> Self {
         let client = reqwest::Client::builder().redirect(redirect::Policy::none()).build().expect("a client");
-        let mut visitor = Self { client, base: stack.base().to_owned(), cookie: String::new() };
-        let link = [("role", role), ("sub", name)];
-        let request = visitor.client.get(format!("{}/_local/console", visitor.base)).query(&link);
+        Self { client, base: stack.base().to_owned(), cookie: String::new() }
+    }
+
+    /// Goes through a sign-in for the home page, with these fields in the issuer's form; the console's last answer.
+    pub async fn sign_in(&mut self, fields: &[(&str, &str)]) -> Answer {
+        let started = self.start("/console").await;
+        let back = self.choose(&started, fields).await;
+        self.end(&back).await
+    }
+
+    /// Starts a sign-in for a page; the URL of the issuer's page.
+    pub async fn start(&mut self, target: &str) -> String {
+        let request = self.client.get(format!("{}/console/sign-in/start", self.base)).query(&[("to", target)]);
         let answer = Answer::of(request.send().await.expect("answers")).await;
-        assert_eq!(answer.header(LOCATION.as_str()), Some("/console"), "{answer:?}");
-        let cookie = answer.header(SET_COOKIE.as_str()).expect("a cookie");
-        for attribute in ["__Host-", "HttpOnly", "Secure", "SameSite=Strict", "Path=/"] {
+        assert_eq!(answer.status, 303, "{}", answer.text());
+        self.take_cookie(&answer, "__Host-sign-in", "Lax");
+        answer.header(LOCATION.as_str()).expect("the issuer's page").to_owned()
+    }
+
+    /// Sends the issuer's form, in a browser that the issuer does not know; the URL at which it sends the browser back.
+    pub async fn choose(&self, page: &str, fields: &[(&str, &str)]) -> String {
+        let page = reqwest::Url::parse(page).expect("a URL");
+        let mut form: Vec<(String, String)> = page.query_pairs().into_owned().collect();
+        form.extend(fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        let answer = Answer::of(self.client.post(page).form(&form).send().await.expect("answers")).await;
+        assert_eq!(answer.status, 303, "{}", answer.text());
+        answer.header(LOCATION.as_str()).expect("the way back").to_owned()
+    }
+
+    /// Goes back to the console, which ends the sign-in.
+    pub async fn end(&mut self, back: &str) -> Answer {
+        let request = self.client.get(back).header(COOKIE, &self.cookie);
+        let answer = Answer::of(request.send().await.expect("answers")).await;
+        if answer.status == 200 {
+            self.take_cookie(&answer, "__Host-session", "Strict");
+        }
+        answer
+    }
+
+    /// The cookie that it sends.
+    pub fn cookie(&self) -> &str {
+        &self.cookie
+    }
+
+    /// Sends another cookie from now on.
+    pub fn set_cookie(&mut self, cookie: &str) {
+        cookie.clone_into(&mut self.cookie);
+    }
+
+    /// The session's ID token.
+    pub fn id_token(&self) -> &str {
+        self.cookie.strip_prefix("__Host-session=").expect("a session")
+    }
+
+    fn take_cookie(&mut self, answer: &Answer, name: &str, same_site: &str) {
+        let cookie = answer.headers(SET_COOKIE.as_str()).find(|cookie| cookie.starts_with(name)).expect(name);
+        for attribute in ["HttpOnly", "Secure", "Path=/", &format!("SameSite={same_site}")] {
             assert!(cookie.contains(attribute), "{cookie}");
         }
-        visitor.cookie = cookie.split(';').next().expect("a pair").to_owned();
-        visitor
+        self.cookie = cookie.split(';').next().expect("a pair").to_owned();
     }
 
     /// A request with the cookie.

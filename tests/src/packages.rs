@@ -4,13 +4,14 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::{Mutex, PoisonError};
 
 use crate::workspace;
 
 /// A program and its Debian package.
 type Tool = (&'static str, &'static str);
 
-/// The Python of a virtual environment with what `tests/PROJECT/requirements.txt` lists; `None`: not possible.
+/// The Python of a virtual environment with what `PROJECT/requirements.txt` lists; `None`: not possible.
 pub fn python(test: &str, project: &str) -> Option<PathBuf> {
     let tools = [("python3", "python3 (with python3-venv)")];
     let lists = lists(project);
@@ -24,7 +25,7 @@ pub fn python(test: &str, project: &str) -> Option<PathBuf> {
     Some(folder.join("bin/python"))
 }
 
-/// The folder with the `node_modules` that `tests/PROJECT/package-lock.json` lists; `None`: not possible.
+/// The folder with the `node_modules` that `PROJECT/package-lock.json` lists; `None`: not possible.
 pub fn node(test: &str, project: &str) -> Option<PathBuf> {
     let tools = [("node", "nodejs"), ("npm", "npm")];
     let lists = lists(project);
@@ -44,7 +45,7 @@ pub fn shown(output: &Output) -> String {
 }
 
 fn lists(project: &str) -> PathBuf {
-    workspace().join("tests").join(project)
+    workspace().join(project)
 }
 
 /// The folder into which packages are installed, once for each state of their list.
@@ -56,7 +57,9 @@ fn installed(
     tools: &[Tool],
     install: impl FnOnce(&Path) -> Vec<Command>,
 ) -> Option<PathBuf> {
-    let folder = workspace().join("target").join(project).join(language);
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let folder = workspace().join("target/packages").join(project).join(language);
     let wanted = std::fs::read(lists(project).join(list)).expect("a list");
     let done = folder.join("installed");
     if std::fs::read(&done).is_ok_and(|installed| installed == wanted) {

@@ -4,24 +4,33 @@
 mod cookie;
 mod csrf;
 mod extract;
+mod issuer;
+mod pending;
+mod roles;
+mod settings;
+mod sign_in;
+mod target;
 mod token;
 
 pub(crate) use cookie::{Cookie, cookie};
 pub(crate) use csrf::Csrf;
-pub(crate) use extract::{Caller, NoFields, VerifiedForm, Visitor, VisitorSlot, is_cross_site};
-pub(crate) use token::{Denied, Tokens};
+pub(crate) use extract::{Caller, NoFields, Origin, VerifiedForm, Visitor, VisitorSlot};
+pub(crate) use roles::Roles;
+pub(crate) use settings::sign_in;
+pub(crate) use sign_in::{Callback, SignIn, SignInError, SignedIn, Started};
+pub(crate) use target::Target;
+pub(crate) use token::{Denied, Flaw, Tokens};
 
 /// A person or script whose token is valid and has a role.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Actor {
-    /// The token's subject.
+    /// The name in the token.
     pub(crate) name: String,
     pub(crate) role: Role,
 }
 
-/// The claim `role`. A token without one of these has no access.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
+/// What a person or script may do. A token without a role has no access.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
     /// Reads everything, changes nothing.
     Viewer,

@@ -8,7 +8,7 @@ use idempotency::telemetry::request_log::with_causes;
 use payments::RecordSnapshot;
 use serde_json::json;
 
-use crate::auth::Denied;
+use crate::auth::{Denied, Flaw, SignInError, Target};
 use crate::format;
 use crate::request_log::LogSummary;
 
@@ -26,6 +26,8 @@ pub(crate) struct ConsoleError {
     pub(crate) fields: Vec<FieldProblem>,
     /// How the record has changed, if that is the reason.
     pub(crate) change: Option<Box<RecordChange>>,
+    /// The page to show after another sign-in, if that can help.
+    pub(crate) sign_in: Option<Target>,
     /// The failure, for the log.
     pub(crate) source: Option<String>,
 }
@@ -46,31 +48,94 @@ pub(crate) struct RecordChange {
 
 impl ConsoleError {
     fn new(status: StatusCode, code: &'static str, title: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, code, title, detail: detail.into(), fields: Vec::new(), change: None, source: None }
+        Self {
+            status,
+            code,
+            title,
+            detail: detail.into(),
+            fields: Vec::new(),
+            change: None,
+            sign_in: None,
+            source: None,
+        }
     }
 
     pub(crate) fn denied(denied: &Denied) -> Self {
         match denied {
-            Denied::Invalid => Self::new(
+            Denied::Invalid(flaw) => Self::new(
                 StatusCode::UNAUTHORIZED,
                 "unauthorized",
                 "Not signed in",
-                "The token is missing, invalid or expired.",
+                format!("The token does not count here: {flaw}."),
             ),
             Denied::NoRole(name) => Self::new(
                 StatusCode::FORBIDDEN,
                 "no-role",
                 "You have no role in this console",
-                format!("The token of {name} has neither the role viewer nor the role operator."),
+                format!("{name} has neither the role viewer nor the role operator here."),
             ),
-            Denied::KeysUnavailable(error) => Self::new(
+            Denied::IssuerUnavailable(error) => Self::issuer_unavailable(error),
+            Denied::SecretUnavailable(error) => Self::new(
                 StatusCode::SERVICE_UNAVAILABLE,
-                "keys-unavailable",
-                "Tokens cannot be checked at the moment",
-                "The identity provider's public keys could not be fetched. Try again in a moment.",
+                "sign-in-unavailable",
+                "Nobody can be signed in at the moment",
+                "The console's own secret could not be read. Try again in a moment.",
             )
             .with_source(error),
         }
+    }
+
+    fn issuer_unavailable(error: &(dyn Error + 'static)) -> Self {
+        let detail = "The identity provider did not answer, or not as it should. Try again in a moment.";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "issuer-unavailable", "The identity provider is unavailable", detail)
+            .with_source(error)
+    }
+
+    /// Nobody was signed in. `target` is the page to show when the next try succeeds.
+    pub(crate) fn sign_in(error: &SignInError, target: Target) -> Self {
+        let refused = |status, code, detail: &str| Self::new(status, code, "You are not signed in", detail);
+        let of_issuer = |code| {
+            let detail = "The identity provider's answer cannot be used. If it happens again, its settings or the console's \
+                          are wrong.";
+            refused(StatusCode::BAD_GATEWAY, code, detail).with_source(error)
+        };
+        let error = match error {
+            SignInError::NotStarted => refused(
+                StatusCode::BAD_REQUEST,
+                "sign-in-ended",
+                "The sign-in was not started in this browser, or more than ten minutes ago. Start again.",
+            ),
+            SignInError::OtherState | SignInError::OtherIssuer => refused(
+                StatusCode::BAD_REQUEST,
+                "foreign-sign-in",
+                "The answer belongs to another sign-in than the one that this browser started last. Start again.",
+            ),
+            SignInError::Refused(_) => {
+                let detail = "The identity provider refused the sign-in, or you cancelled it.";
+                refused(StatusCode::FORBIDDEN, "sign-in-refused", detail).with_source(error)
+            }
+            SignInError::CodeRefused(_) => {
+                let detail =
+                    "The identity provider did not accept the code: it was used before, or is too old. Start again.";
+                refused(StatusCode::BAD_REQUEST, "code-refused", detail).with_source(error)
+            }
+            SignInError::ClientRefused(_) => of_issuer("client-refused"),
+            SignInError::NoIdToken(_) => of_issuer("issuer-answer"),
+            SignInError::TooLong => of_issuer("token-too-long"),
+            SignInError::NoAnswer(source) => Self::issuer_unavailable(source),
+            SignInError::Denied(Denied::Invalid(flaw @ (Flaw::Early(_) | Flaw::Ended(_)))) => {
+                let detail =
+                    format!("The clocks of the identity provider and of the console differ: of the token, {flaw}.");
+                refused(StatusCode::BAD_GATEWAY, "clock-skew", &detail).with_source(error)
+            }
+            SignInError::Denied(Denied::Invalid(_)) => of_issuer("token-refused"),
+            SignInError::Denied(denied) => Self::denied(denied),
+        };
+        error.with_sign_in(target)
+    }
+
+    pub(crate) fn with_sign_in(self, target: Target) -> Self {
+        Self { sign_in: Some(target), ..self }
     }
 
     pub(crate) fn viewer() -> Self {

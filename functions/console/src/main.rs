@@ -17,9 +17,8 @@ mod state;
 use idempotency::store::dynamodb;
 use idempotency::{DynamoDbStore, Engine};
 use lambda_http::{Adapter, Error, lambda_runtime};
-use payments::{FencedAttempts, Table, init_telemetry, named, provider, setting};
+use payments::{FencedAttempts, Secret, Table, init_telemetry, named, provider, secrets_client, setting};
 
-use auth::Tokens;
 use state::Console;
 
 #[tokio::main(flavor = "current_thread")]
@@ -30,7 +29,9 @@ async fn main() -> Result<(), Error> {
     let table = Table::new(client, setting("PAYMENTS_TABLE")?);
     let fenced = FencedAttempts::new(table.clone(), "console");
     let engine = Engine::builder(store.clone()).metrics(metrics).observer(fenced).build();
-    let tokens = Tokens::new(setting("JWT_ISSUER")?, setting("JWT_AUDIENCE")?, setting("JWT_KEYS_URL").ok())?;
-    let router = app::router(Console { store, engine, table, provider: provider()?, tokens });
+    let secrets = secrets_client();
+    let provider = provider(secrets.clone())?;
+    let sign_in = auth::sign_in(|name| Secret::new(secrets.clone(), name))?;
+    let router = app::router(Console { store, engine, table, provider, sign_in });
     lambda_runtime::run(named(Adapter::from(router))).await
 }

@@ -2,7 +2,7 @@ use idempotency::protocol::EpochMs;
 use idempotency::{DynamoDbStore, Engine};
 use payments::{Provider, Table};
 
-use crate::auth::Tokens;
+use crate::auth::SignIn;
 
 /// The clients that all requests share. The modules of this crate add what a request does with them.
 pub(crate) struct Console {
@@ -10,7 +10,7 @@ pub(crate) struct Console {
     pub(crate) engine: Engine<DynamoDbStore>,
     pub(crate) table: Table,
     pub(crate) provider: Provider,
-    pub(crate) tokens: Tokens,
+    pub(crate) sign_in: SignIn,
 }
 
 impl Console {

@@ -3,6 +3,7 @@
 
 mod answer;
 mod order;
+mod pages;
 mod reader;
 
 use aws_sdk_dynamodb::types::TransactWriteItem;
@@ -63,10 +64,19 @@ impl Handler {
     }
 
     async fn read(&self, request: &Request) -> Response<Body> {
+        match request.raw_http_path().trim_matches('/').split('/').collect::<Vec<_>>().as_slice() {
+            ["problems"] => pages::index(),
+            ["problems", code] => pages::of(code).unwrap_or_else(|| answer::not_found(NO_RESOURCE)),
+            path => self.read_own(request, path).await,
+        }
+    }
+
+    /// Reads what belongs to a caller.
+    async fn read_own(&self, request: &Request, path: &[&str]) -> Response<Body> {
         let Some(asker) = jwt_subject(request).map(|principal| principal.digest()) else {
             return answer::forbidden();
         };
-        match request.raw_http_path().trim_matches('/').split('/').collect::<Vec<_>>().as_slice() {
+        match path {
             ["payments", id] => self.payment(asker, id).await,
             ["accounts", account] => self.account(request, asker, account).await,
             _ => answer::not_found(NO_RESOURCE),
@@ -182,9 +192,10 @@ const NO_PAYMENT: &str = "There is no such payment.";
 /// The response if the provider gave no final answer: it executed nothing, or the outcome is unknown.
 fn no_answer(error: ProviderError) -> Answer {
     match error {
-        ProviderError::NotSent(_) | ProviderError::OutOfTime | ProviderError::NotExecuted(_) => {
-            Ok(answer::provider_unavailable(&error))
-        }
+        ProviderError::NotSent(_)
+        | ProviderError::NoApiKey(_)
+        | ProviderError::OutOfTime
+        | ProviderError::NotExecuted(_) => Ok(answer::provider_unavailable(&error)),
         ProviderError::Unknown { .. } => Err(error.into()),
     }
 }

@@ -5,7 +5,7 @@ mod handler;
 use idempotency::{DynamoDbStore, Engine, IdempotencyLayer};
 use lambda_http::tower::{Layer, Service};
 use lambda_http::{Body, Error, Request, Response, service_fn};
-use payments::{NAMESPACE, Provider, ProviderResolver, Table, operations};
+use payments::{NAMESPACE, Provider, ProviderResolver, Table, operations, problems};
 
 use handler::Handler;
 
@@ -26,6 +26,8 @@ pub fn service(
         .reading(handler::read)
         .subject(handler::subject)
         .resolver(ProviderResolver::new(provider.clone(), table.clone()))
+        .contract(problems::ADDRESS)
+        .problem_types(problems::ADDRESS)
         .max_body_bytes(64 * 1024);
     let handler = Handler::new(provider, table, accounts_claim);
     layer.layer(service_fn(move |request| handler.clone().handle(request)))

@@ -32,6 +32,7 @@ mod message;
 mod money;
 mod operations;
 mod payment;
+pub mod problems;
 mod provider;
 mod recording;
 mod refund;
@@ -40,6 +41,7 @@ mod resolver;
 mod sale;
 #[cfg(test)]
 mod samples;
+mod secret;
 mod settings;
 mod subject;
 mod table;
@@ -67,13 +69,14 @@ pub use money::{Amount, Currency, Money};
 pub use operations::{NAMESPACE, PAY, REFUND, operations};
 pub use payment::{Payment, PaymentRequest};
 pub use provider::{
-    Charge, Charged, Decline, Provider, ProviderError, ProviderRejection, ProviderStatus, Refunded, Reversal,
+    ApiKey, Charge, Charged, Decline, Provider, ProviderError, ProviderRejection, ProviderStatus, Refunded, Reversal,
     SettingsError,
 };
 pub use recording::{record_payment, record_refund};
 pub use refund::{Refund, RefundRequest};
 pub use resolver::ProviderResolver;
 pub use sale::Sale;
+pub use secret::{Secret, SecretError, SecretVersion, secrets_client};
 pub use settings::{MissingSetting, ProviderSettingError, provider, setting};
 pub use subject::Subject;
 pub use table::{Table, TableError};

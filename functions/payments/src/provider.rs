@@ -1,17 +1,19 @@
 mod answer;
+mod api_key;
 mod error;
 mod lookup;
 mod outcome;
 
+pub use api_key::ApiKey;
 pub use error::{ProviderError, SettingsError};
 pub use lookup::{Charged, ProviderStatus, Refunded};
 pub use outcome::{Charge, Decline, ProviderRejection, Reversal};
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use idempotency::protocol::TransactionId;
 use reqwest::{
-    Client, Url,
+    Client, RequestBuilder, Response, StatusCode, Url,
     header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue},
     redirect, retry,
 };
@@ -27,11 +29,13 @@ use answer::{Answer, Reply};
 /// the key, whatever that was: a 500, too. So only what must not happen twice has a key, and what follows from a saved
 /// error is decided where it is read.
 ///
-/// It never retries: only the caller knows whether another attempt is allowed. For the same reason it follows no
-/// redirects and takes no proxy from the environment.
+/// It never retries, with one exception: only the caller knows whether another attempt is allowed. For the same reason
+/// it follows no redirects and takes no proxy from the environment. The exception is a 401, which comes before a request
+/// is examined: if the [API key](ApiKey) has been rotated meanwhile, the request is sent again with the new one.
 #[derive(Clone, Debug)]
 pub struct Provider {
     http: Client,
+    api_key: ApiKey,
     payment_intents: Url,
     search: Url,
     refunds: Url,
@@ -51,14 +55,11 @@ impl Provider {
     ///
     /// # Errors
     ///
-    /// When the URL or the key cannot be used, or TLS cannot be set up on this machine.
-    pub fn new(base_url: &str, api_key: &str, connect_timeout: Duration) -> Result<Self, SettingsError> {
-        let mut authorization =
-            HeaderValue::try_from(format!("Bearer {api_key}")).map_err(|_| SettingsError::ApiKey)?;
-        authorization.set_sensitive(true);
+    /// When the URL cannot be used, or TLS cannot be set up on this machine.
+    pub fn new(base_url: &str, api_key: ApiKey, connect_timeout: Duration) -> Result<Self, SettingsError> {
         let version = HeaderName::from_static("stripe-version");
         let http = Client::builder()
-            .default_headers(HeaderMap::from_iter([(AUTHORIZATION, authorization), (version, Self::VERSION)]))
+            .default_headers(HeaderMap::from_iter([(version, Self::VERSION)]))
             .connect_timeout(connect_timeout)
             // A sandbox may be frozen for minutes between two requests. A connection kept over that is often dead
             // without our knowing, and a request lost on it is an unknown outcome: worse than another handshake.
@@ -75,11 +76,20 @@ impl Provider {
         };
         Ok(Self {
             http,
+            api_key,
             payment_intents: url("/v1/payment_intents")?,
             search: url("/v1/payment_intents/search")?,
             refunds: url("/v1/refunds")?,
             tombstones_within: Self::TOMBSTONES_WITHIN,
         })
+    }
+
+    /// Reads the API key, so that the first request need not. If that fails, it only logs why: the first request tries
+    /// again, and fails if it must.
+    pub async fn warm(&self) {
+        if let Err(error) = self.api_key.current().await {
+            tracing::error!(error = &error as &dyn std::error::Error, "the provider's API key is not available yet");
+        }
     }
 
     /// How old a transaction id may be for a tombstone under it to be evidence ([`Provider::tombstone_key`]). Default:
@@ -153,16 +163,50 @@ impl Provider {
         form: &[(&str, String)],
         timeout: Duration,
     ) -> Result<Reply, ProviderError> {
-        if timeout.is_zero() {
-            // A sandbox that was frozen past its deadline and thaws here: no caller waits for this request any longer.
-            return Err(ProviderError::OutOfTime);
-        }
-        let request = self.http.post(url.clone()).form(form).timeout(timeout);
-        let request = if let Some(key) = key { request.header("idempotency-key", key) } else { request };
-        let response = request.send().await.map_err(ProviderError::sending)?;
+        let request = || {
+            let request = self.http.post(url.clone()).form(form);
+            if let Some(key) = key { request.header("idempotency-key", key) } else { request }
+        };
+        let response = self.send(request, timeout).await?;
         let (status, is_replayed) = (response.status(), response.headers().contains_key("idempotent-replayed"));
         let body = response.bytes().await.map_err(ProviderError::reading)?.into();
         Ok(Reply { status, is_replayed, body })
+    }
+
+    /// Sends a request with our API key; a second time if the provider refuses the key and there is a newer one.
+    /// `timeout` bounds both together, and what comes before them.
+    async fn send(&self, request: impl Fn() -> RequestBuilder, timeout: Duration) -> Result<Response, ProviderError> {
+        let end = Instant::now() + timeout;
+        let key = self.api_key.current().await.map_err(ProviderError::NoApiKey)?;
+        let response = Self::send_with(&key.authorization, &request, end).await?;
+        if response.status() != StatusCode::UNAUTHORIZED {
+            return Ok(response);
+        }
+        match self.api_key.other_than(&key).await {
+            Ok(Some(newer)) => {
+                tracing::info!("the provider refused its API key; there is a newer one");
+                Self::send_with(&newer.authorization, &request, end).await
+            }
+            Ok(None) => Ok(response),
+            Err(error) => {
+                tracing::error!(error = &error as &dyn std::error::Error, "no newer API key of the provider");
+                Ok(response)
+            }
+        }
+    }
+
+    async fn send_with(
+        authorization: &HeaderValue,
+        request: impl Fn() -> RequestBuilder,
+        end: Instant,
+    ) -> Result<Response, ProviderError> {
+        let rest = end.saturating_duration_since(Instant::now());
+        if rest.is_zero() {
+            // A sandbox that was frozen past its deadline and thaws here: no caller waits for this request any longer.
+            return Err(ProviderError::OutOfTime);
+        }
+        let request = request().header(AUTHORIZATION, authorization.clone()).timeout(rest);
+        request.send().await.map_err(ProviderError::sending)
     }
 }
 

@@ -1,12 +1,12 @@
 //! The final answers of the API: the same bytes, whether the request itself, a reconciler or an operator finds the
 //! outcome.
 
-use idempotency::http::Problem;
 use lambda_http::http::StatusCode;
 use lambda_http::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, LOCATION};
 use lambda_http::{Body, Response};
 use serde::Serialize;
 
+use crate::problems::{DECLINED, REFUSED, SETTLED_AS_FAILED, problem};
 use crate::{Decline, Payment, ProviderRejection, Refund};
 
 /// 201: the payment succeeded.
@@ -21,25 +21,22 @@ pub fn refund(payment: &Payment, refund: &Refund) -> Response<Body> {
 
 /// 402: the card was declined; a new attempt needs a new key.
 pub fn declined(decline: &Decline) -> Response<Body> {
-    Problem::new(StatusCode::PAYMENT_REQUIRED, decline.reason(), "The payment was declined")
-        .detail(decline.message.clone())
-        .into_response()
+    problem(&DECLINED).code(decline.reason()).detail(decline.message.clone()).into_response()
 }
 
 /// 422: the provider does not accept the request as it is.
 pub fn refused(rejection: &ProviderRejection) -> Response<Body> {
-    let code = rejection.code.as_deref().unwrap_or("refused");
-    let title = "The payment provider does not accept the request";
+    let code = rejection.code.as_deref().unwrap_or(REFUSED.code);
     let detail = match &rejection.param {
         Some(param) => format!("{param}: {}", rejection.message),
         None => rejection.message.clone(),
     };
-    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, code, title).detail(detail).into_response()
+    problem(&REFUSED).code(code).detail(detail).into_response()
 }
 
 /// 422: an operator settled it as failed.
 pub fn settled_as_failed() -> Response<Body> {
-    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "settled-as-failed", "The operation failed")
+    problem(&SETTLED_AS_FAILED)
         .detail("Its outcome was unknown at first. An operator settled it: nothing was charged or refunded.")
         .into_response()
 }

@@ -1,6 +1,6 @@
 use std::{env, num::ParseIntError, time::Duration};
 
-use crate::{Provider, SettingsError};
+use crate::{ApiKey, Provider, Secret, SettingsError};
 
 /// Reads a setting from the function's environment, where the template puts it.
 ///
@@ -11,14 +11,15 @@ pub fn setting(name: &'static str) -> Result<String, MissingSetting> {
     env::var(name).ok().filter(|value| !value.is_empty()).ok_or(MissingSetting(name))
 }
 
-/// The payment provider's client, from the function's environment: its URL, our API key, and how old a transaction may
-/// be for a tombstone to be evidence.
+/// The payment provider's client, from the function's environment: its URL, the secret with our API key, and how old a
+/// transaction may be for a tombstone to be evidence. The secret is read later.
 ///
 /// # Errors
 ///
 /// When a setting is missing or invalid.
-pub fn provider() -> Result<Provider, ProviderSettingError> {
-    let provider = Provider::new(&setting("PROVIDER_URL")?, &setting("PROVIDER_API_KEY")?, CONNECT_TIMEOUT)?;
+pub fn provider(secrets: aws_sdk_secretsmanager::Client) -> Result<Provider, ProviderSettingError> {
+    let api_key = ApiKey::secret(Secret::new(secrets, setting("PROVIDER_SECRET")?));
+    let provider = Provider::new(&setting("PROVIDER_URL")?, api_key, CONNECT_TIMEOUT)?;
     Ok(provider.tombstones_within(Duration::from_secs(setting("TOMBSTONES_WITHIN_S")?.parse()?)))
 }
 
@@ -30,7 +31,7 @@ pub enum ProviderSettingError {
     /// A setting is missing.
     #[error(transparent)]
     Missing(#[from] MissingSetting),
-    /// The URL or the API key is invalid.
+    /// The URL is invalid.
     #[error(transparent)]
     Client(#[from] SettingsError),
     /// It is not a number of seconds.

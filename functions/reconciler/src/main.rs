@@ -7,7 +7,9 @@ use std::time::Duration;
 use idempotency::store::dynamodb;
 use idempotency::{DynamoDbStore, Engine};
 use lambda_runtime::{Error, LambdaEvent, service_fn};
-use payments::{FencedAttempts, Invocation, ProviderResolver, Table, init_telemetry, named, provider, setting};
+use payments::{
+    FencedAttempts, Invocation, ProviderResolver, Table, init_telemetry, named, provider, secrets_client, setting,
+};
 use serde_json::Value;
 
 use handler::Handler;
@@ -21,7 +23,7 @@ async fn main() -> Result<(), Error> {
     let table = Table::new(client.clone(), setting("PAYMENTS_TABLE")?);
     let fenced = FencedAttempts::new(table.clone(), "reconciler");
     let engine = Engine::builder(store.clone()).metrics(metrics).observer(fenced).build();
-    let resolver = ProviderResolver::new(provider()?, table);
+    let resolver = ProviderResolver::new(provider(secrets_client())?, table);
     let checkpoints = Checkpoints::new(client, setting("PAYMENTS_TABLE")?);
     let interval = Duration::from_secs(setting("SCAN_INTERVAL_S")?.parse()?);
     let handler = Handler::new(engine, store, resolver, checkpoints, interval);

@@ -86,6 +86,10 @@ impl ApiError {
         )
     }
 
+    pub fn expired_api_key() -> Self {
+        Self::new(401, "invalid_request_error", "Expired API Key provided").with_code("api_key_expired")
+    }
+
     /// The provider itself failed, for example to store its state.
     pub fn internal(message: &str) -> Self {
         Self::new(500, "api_error", message)

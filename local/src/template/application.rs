@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use idempotency::sqs::LONGEST_RETENTION;
 use serde_json::{Value, json};
 
-use super::{Deployment, Document, Function, Queue, Template, members, yaml};
+use super::{Access, Deployment, Document, Function, LOCAL_SECRET, Queue, Template, expand, members, yaml};
 
 /// Between the last moment at which a message may come and the expiration of its record.
 const MARGIN: Duration = Duration::from_secs(60 * 60);
@@ -17,16 +17,22 @@ fn application() -> Result<Document> {
     Document::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../template.yaml"))
 }
 
-fn problems(document: &Document, chosen: &[(&str, &str)]) -> Result<Vec<String>> {
+/// The application with all of its parts.
+fn deployment(chosen: &[(&str, &str)]) -> Deployment {
     let parameters = [
         ("Stage", "development"),
         ("JwtIssuer", "http://issuer"),
         ("ProviderUrl", "http://provider"),
         ("KafkaClusterArn", "arn:aws:kafka:us-east-1:000000000000:cluster/local/1"),
+        ("ConsoleLogin", "Issuer"),
     ];
     let parameters = parameters.iter().chain(chosen);
     let parameters = parameters.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    let deployment = Deployment { parameters, ..Deployment::default() };
+    Deployment { parameters, ..Deployment::default() }
+}
+
+fn problems(document: &Document, chosen: &[(&str, &str)]) -> Result<Vec<String>> {
+    let deployment = deployment(chosen);
     let mut problems = of_document(document.value());
     let template = Template::of(document.value(), Path::new("/app"), &deployment)?;
     for (name, function) in &template.functions {
@@ -85,7 +91,12 @@ fn is_open(event: &Value) -> bool {
 fn is_limited(document: &Value, function: &Value, route: &Value) -> bool {
     let api = &document["Resources"][route["ApiId"]["Ref"].as_str().unwrap_or_default()]["Properties"];
     let key = [&route["Method"], &route["Path"]].map(|part| part.as_str().unwrap_or_default()).join(" ");
-    let (own, others) = (&api["RouteSettings"][key], &api["DefaultRouteSettings"]);
+    // Those of a function that is there under a condition are there under the same.
+    let settings = match &api["RouteSettings"]["Fn::If"] {
+        Value::Array(choice) => choice.get(1).unwrap_or(&Value::Null),
+        _ => &api["RouteSettings"],
+    };
+    let (own, others) = (&settings[key], &api["DefaultRouteSettings"]);
     let limits = ["ThrottlingRateLimit", "ThrottlingBurstLimit"];
     limits.iter().all(|limit| !own[limit].is_null() && !others[limit].is_null() && own[limit] != others[limit])
         && !function["ReservedConcurrentExecutions"].is_null()
@@ -197,6 +208,7 @@ fn longest(declaration: &Value) -> Option<usize> {
 fn of_versions(document: &Value) -> Vec<String> {
     let mut problems = Vec::new();
     let functions = members(&document["Resources"]).filter(|(_, each)| each["Type"] == "AWS::Serverless::Function");
+    let functions = functions.filter(|(_, each)| !each["Properties"]["AutoPublishAlias"].is_null());
     for (name, function) in functions {
         let (properties, globals) = (&function["Properties"], &document["Globals"]["Function"]);
         let read = [&globals["Environment"], &properties["Environment"], &properties["Timeout"]];
@@ -230,8 +242,12 @@ fn a_changed_parameter_of_a_function_publishes_a_version() -> Result<()> {
         (description, Value::Null, "Reconciler: a changed ScanIntervalSeconds reaches no version"),
         ("/Resources/LedgerWorker/Properties/VersionDescription", json!("${JwtIssuer}"), "a version for nothing"),
         ("/Resources/PaymentsApi/Properties/Environment/Variables/NEW", json!({ "Ref": "RunbookUrl" }), "RunbookUrl"),
-        ("/Globals/Function/Environment/Variables/NEW", json!({ "Fn::Sub": "x${Stage}" }), "Console: a changed Stage"),
-        ("/Parameters/JwtIssuer/MaxLength", json!(100), "Console: its description can have more than 256"),
+        (
+            "/Globals/Function/Environment/Variables/NEW",
+            json!({ "Fn::Sub": "x${Stage}" }),
+            "Reconciler: a changed Stage",
+        ),
+        ("/Parameters/AccountsClaim/MaxLength", json!(300), "PaymentsApi: its description can have more than 256"),
         ("/Parameters/TopicGeneration/MaxLength", Value::Null, "TerminalStream: its description can have"),
     ] {
         let mut changed = application()?;
@@ -250,7 +266,7 @@ fn retention_visibility_and_partial_batches_fit_together() -> Result<()> {
 
 #[test]
 fn what_does_not_fit_together_is_found() -> Result<()> {
-    const CONSOLE: &str = "/Resources/Api/Properties/RouteSettings/ANY ~1console";
+    const CONSOLE: &str = "/Resources/Api/Properties/RouteSettings/Fn::If/1/ANY ~1console";
     const LEADING_KEYS: &str = "dynamodb:LeadingKeys";
     for (pointer, value, expected) in [
         (
@@ -262,7 +278,7 @@ fn what_does_not_fit_together_is_found() -> Result<()> {
         ("/Resources/LedgerQueue/Properties/FifoQueue", json!(true), "take those behind it"),
         (CONSOLE, Value::Null, "Console.Home: callers without a token"),
         (
-            "/Resources/Api/Properties/RouteSettings/ANY ~1console~1{proxy+}/ThrottlingRateLimit",
+            "/Resources/Api/Properties/RouteSettings/Fn::If/1/ANY ~1console~1{proxy+}/ThrottlingRateLimit",
             json!({ "Ref": "RequestsPerSecond" }),
             "Console.Pages: callers",
         ),
@@ -377,5 +393,57 @@ fn who_faces_callers_cannot_write_the_ledger() -> Result<()> {
         written.dedup();
         assert_eq!(written, kinds, "{function}");
     }
+    Ok(())
+}
+
+#[test]
+fn each_function_reads_the_secrets_that_it_needs_and_has_none_in_its_environment() -> Result<()> {
+    const SECRETS: [&str; 4] = ["payments/provider", "local/console", "console-client", "another"];
+    let deployment = deployment(&[("ConsoleClientSecretName", "console-client")]);
+    let template = Template::of(application()?.value(), Path::new("/app"), &deployment)?;
+    let mut read = Vec::new();
+    for (name, function) in &template.functions {
+        let role = function.role.as_ref().context("a role of its own")?;
+        let reads = |secret: &str| {
+            role.allows(&Access {
+                action: "secretsmanager:GetSecretValue".to_owned(),
+                resource: deployment.arn("secretsmanager", &format!("secret:{secret}-AbCdEf")),
+                leading_keys: None,
+            })
+        };
+        read.extend(SECRETS.into_iter().filter(|secret| reads(secret)).map(|secret| format!("{name}: {secret}")));
+        for (variable, value) in &function.environment {
+            assert!(!value.contains(LOCAL_SECRET), "{name} has a secret in {variable}");
+        }
+    }
+    assert_eq!(
+        read,
+        [
+            "Console: payments/provider",
+            "Console: local/console",
+            "Console: console-client",
+            "PaymentsApi: payments/provider",
+            "Reconciler: payments/provider",
+        ]
+    );
+    Ok(())
+}
+
+#[test]
+fn the_console_and_its_operators_are_there_as_console_login_chooses() -> Result<()> {
+    let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../template.yaml"))?;
+    for (login, expected) in
+        [("None", [false, false, false]), ("Issuer", [true, true, false]), ("Cognito", [true, true, true])]
+    {
+        let resources = expand(&text, &deployment(&[("ConsoleLogin", login)]))?;
+        let there = ["Console", "ConsoleSecret", "OperatorsClient"].map(|name| resources.contains_key(name));
+        assert_eq!(there, expected, "{login}");
+    }
+    let resources = expand(&text, &deployment(&[("ConsoleLogin", "Cognito")]))?;
+    let environment = &resources["Console"]["Properties"]["Environment"]["Variables"];
+    assert_eq!(environment["SIGN_IN_ISSUER"], "https://cognito-idp.us-east-1.amazonaws.com/Operators");
+    assert_eq!(environment["SIGN_IN_ROLE_CLAIM"], "cognito:groups");
+    // Only a name: with the client itself, or the secret, function, API and client would need each other.
+    assert_eq!(environment["SIGN_IN_SECRET"], "local/console");
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::resources::{Function, HttpApi, Pipe, Queue, Table};
+use super::resources::{Function, GeneratedSecret, HttpApi, Pipe, Queue, Table};
 
 /// Resources by logical id.
 #[derive(Debug, Default)]
@@ -12,6 +12,9 @@ pub struct Template {
     pub tables: BTreeMap<String, Table>,
     pub queues: BTreeMap<String, Queue>,
     pub pipes: BTreeMap<String, Pipe>,
+    pub secrets: BTreeMap<String, GeneratedSecret>,
+    /// The value of each parameter that is a text.
+    pub parameters: BTreeMap<String, String>,
     /// Warnings: declarations without effect here, and settings that silently lose messages.
     pub notes: Vec<String>,
 }

@@ -7,8 +7,8 @@ use serde_json::{Map, Value};
 
 use super::{deployment::Deployment, parameters, yaml::members};
 
-/// The secret that every `{{resolve:secretsmanager:…}}` yields: the provider simulator takes any key that looks like
-/// Stripe's, and no real secret has a place on a developer's machine.
+/// The secret that every `{{resolve:secretsmanager:…}}` yields, and the provider's API key until it is changed: no real
+/// secret has a place on a developer's machine.
 pub const LOCAL_SECRET: &str = "sk_test_local";
 
 /// The values of `Ref` and `GetAtt` for a resource.
@@ -32,6 +32,12 @@ impl<'a> Resolver<'a> {
         let conditions = members(&document["Conditions"]).map(|(name, value)| (name.clone(), value.clone())).collect();
         let mappings = document["Mappings"].clone();
         Ok(Self { deployment, parameters, conditions, mappings, resources: BTreeMap::new() })
+    }
+
+    /// The values of the parameters that are texts.
+    pub(super) fn texts(&self) -> BTreeMap<String, String> {
+        let text = |(name, value): (&String, &Value)| Some((name.clone(), value.as_str()?.to_owned()));
+        self.parameters.iter().filter_map(text).collect()
     }
 
     /// The value with every intrinsic replaced. `AWS::NoValue` removes the member that holds it.
@@ -97,7 +103,9 @@ impl<'a> Resolver<'a> {
             "AWS::Region" => Some(deployment.region.as_str()),
             "AWS::Partition" => Some("aws"),
             "AWS::StackName" => Some("local"),
-            "AWS::StackId" => Some("arn:aws:cloudformation:local:stack/local"),
+            "AWS::StackId" => {
+                Some("arn:aws:cloudformation:us-east-1:000000000000:stack/local/00000000-0000-0000-0000-000000000000")
+            }
             "AWS::URLSuffix" => Some("amazonaws.com"),
             _ => None,
         };

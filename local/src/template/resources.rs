@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, path::Path, path::PathBuf, time::Duration};
 use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Deserializer, de::DeserializeOwned, de::Error as _};
 use serde_json::{Map, Value, json};
+use uuid::Uuid;
 
 use super::{
     intrinsics::{Identity, Resolver},
@@ -26,7 +27,7 @@ pub struct Function {
     pub log_format: Option<String>,
     pub log_level: Option<String>,
     pub reserved_concurrency: Option<usize>,
-    /// Its permissions at DynamoDB; `None`: the template does not limit them.
+    /// Its permissions at DynamoDB and Secrets Manager; `None`: the template does not limit them.
     pub role: Option<Role>,
     pub mappings: Vec<Mapping>,
     pub streams: Vec<StreamMapping>,
@@ -187,10 +188,32 @@ pub struct Pipe {
     pub is_stopped: bool,
 }
 
-/// Resources without meaning on one machine: permissions (except those of functions' roles at DynamoDB), keys, logs,
-/// alarms.
+/// A secret of Secrets Manager that CloudFormation generates when it is created.
+#[derive(Debug, Clone)]
+pub struct GeneratedSecret {
+    pub name: String,
+    /// The other members of its value.
+    template: Map<String, Value>,
+    /// The generated member.
+    key: String,
+    length: usize,
+}
+
+impl GeneratedSecret {
+    /// A new value.
+    pub fn generate(&self) -> Value {
+        let random = std::iter::repeat_with(|| Uuid::new_v4().simple().to_string());
+        let random: String = random.take(self.length.div_ceil(32)).collect();
+        let mut value = self.template.clone();
+        value.insert(self.key.clone(), random[..self.length].into());
+        Value::Object(value)
+    }
+}
+
+/// Resources without meaning on one machine: permissions (except those of functions' roles at DynamoDB and Secrets
+/// Manager), keys, logs, alarms.
 pub(super) fn without_local_meaning(kind: &str) -> bool {
-    const PREFIXES: [&str; 12] = [
+    const PREFIXES: [&str; 11] = [
         "AWS::IAM::",
         "AWS::Logs::",
         "AWS::CloudWatch::",
@@ -198,7 +221,6 @@ pub(super) fn without_local_meaning(kind: &str) -> bool {
         "AWS::SNS::",
         "AWS::Lambda::Permission",
         "AWS::SQS::QueuePolicy",
-        "AWS::SecretsManager::",
         "AWS::ApplicationInsights::",
         "AWS::ResourceGroups::",
         "AWS::CodeDeploy::",
@@ -271,6 +293,9 @@ pub(super) fn identity(id: &str, resource: &Value, resolver: &Resolver<'_>) -> R
             let name = physical("FunctionName")?;
             let arn = deployment.arn("lambda", &format!("function:{name}"));
             (name, vec![("Arn", arn), ("Version.Version", "1".to_owned())])
+        }
+        "AWS::SecretsManager::Secret" => {
+            (deployment.arn("secretsmanager", &format!("secret:{}-000000", physical("Name")?)), vec![])
         }
         "AWS::Serverless::HttpApi" => (id.to_owned(), vec![("ApiId", id.to_owned())]),
         _ => (id.to_owned(), vec![("Arn", deployment.arn("local", id))]),
@@ -559,6 +584,19 @@ fn merged(globals: &Value, own: &Value) -> Value {
 
 fn is_intrinsic(map: &Map<String, Value>) -> bool {
     map.len() == 1 && map.keys().all(|name| name == "Ref" || name.starts_with("Fn::"))
+}
+
+/// A secret whose value is a text, or an object with one generated member.
+pub(super) fn secret(id: &str, properties: &Value, resolver: &Resolver<'_>) -> Result<GeneratedSecret> {
+    let generate = resolver.resolve(&properties["GenerateSecretString"])?;
+    let key = generate["GenerateStringKey"].as_str().context("the local stack knows GenerateSecretString only")?;
+    let template = generate["SecretStringTemplate"].as_str().unwrap_or("{}");
+    Ok(GeneratedSecret {
+        name: physical_name(id, &properties["Name"], resolver)?,
+        template: serde_json::from_str(template).context("SecretStringTemplate must be a JSON object")?,
+        key: key.to_owned(),
+        length: or(generate["PasswordLength"].clone(), 32)?,
+    })
 }
 
 /// The name it was given, or its logical id: names need not be unique over stacks here.

@@ -1,4 +1,4 @@
-//! The DynamoDB permissions of a function's role (AWS, "IAM JSON policy elements reference").
+//! The permissions of a function's role at DynamoDB and Secrets Manager (AWS, "IAM JSON policy elements reference").
 //!
 //! Read strictly: an element or a condition that is not known here is an error, never an allowance.
 
@@ -7,14 +7,14 @@ use serde_json::Value;
 
 use super::{intrinsics::Resolver, yaml::members};
 
-/// A role and its statements about DynamoDB. What it may do elsewhere has no part here.
+/// A role and its statements about DynamoDB and Secrets Manager. What it may do elsewhere has no part here.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Role {
     pub name: String,
     statements: Vec<Statement>,
 }
 
-/// One action on one resource, as DynamoDB checks it before the action.
+/// One action on one resource, as the service checks it before the action.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Access {
     /// `dynamodb:PutItem`.
@@ -46,7 +46,7 @@ enum Condition {
 
 impl Role {
     /// The role that a function names, with the managed policies of the template; nothing if it is not in the template.
-    /// AWS's own managed policies are not known here: none that the template attaches is about DynamoDB.
+    /// AWS's own managed policies are not known here: none that the template attaches is about these services.
     pub(super) fn of(function: &Value, resources: &Value, resolver: &Resolver<'_>) -> Result<Option<Self>> {
         let Some(name) = function["Role"]["Fn::GetAtt"][0].as_str() else { return Ok(None) };
         let role = &resources[name];
@@ -62,7 +62,7 @@ impl Role {
                 }
             }
             let statements = documents.iter().flat_map(|document| list(&document["Statement"]));
-            let statements = statements.filter(|statement| is_about_dynamodb(statement)).map(Statement::read);
+            let statements = statements.filter(|statement| is_enforced(statement)).map(Statement::read);
             Ok(Self { name: name.to_owned(), statements: statements.collect::<Result<_>>()? })
         };
         read().map(Some).with_context(|| format!("in the role {name}"))
@@ -131,12 +131,13 @@ impl Condition {
 }
 
 /// A statement with `NotAction` or `NotResource` is read as well, and refused.
-fn is_about_dynamodb(statement: &Value) -> bool {
+fn is_enforced(statement: &Value) -> bool {
     let actions = texts(&statement["Action"]);
     actions.is_empty()
         || actions.iter().any(|action| {
             let action = action.to_ascii_lowercase();
-            action.starts_with("dynamodb:") || action.split_once(':').is_none_or(|(service, _)| service.contains('*'))
+            let service = action.split_once(':').map_or("*", |(service, _)| service);
+            ["dynamodb", "secretsmanager"].contains(&service) || service.contains('*')
         })
 }
 

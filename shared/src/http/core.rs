@@ -9,7 +9,7 @@ use lambda_http::{Body, Request, RequestExt, Response};
 use tower::Service;
 
 use super::preference::Preference;
-use super::problem::Code;
+use super::problem::{Code, Contract};
 use super::received::Received;
 use super::request::{self, KeyError};
 use super::resolver::AnyResolver;
@@ -44,7 +44,7 @@ pub(super) struct Core<S: Store> {
     pub(super) resolver: Option<AnyResolver<S::Effect>>,
     pub(super) protected: Vec<Method>,
     pub(super) replayed_headers: Vec<HeaderName>,
-    pub(super) contract: String,
+    pub(super) contract: Contract,
     pub(super) max_body_bytes: usize,
     pub(super) max_wait: Duration,
 }

@@ -7,6 +7,7 @@ use http::{HeaderValue, Response, StatusCode};
 use lambda_http::Body;
 use serde::Serialize;
 
+use super::problem_type::ProblemType;
 use crate::engine::{Error, Verdict};
 
 /// A refusal for clients: what is wrong, and whether to retry the same request.
@@ -56,6 +57,11 @@ impl Problem {
         }
     }
 
+    /// Creates a problem of a type: its status, code and title.
+    pub fn of(kind: &ProblemType) -> Self {
+        Self::new(kind.status, kind.code, kind.title)
+    }
+
     /// 400 `invalid-request`: nothing was executed, so nothing is recorded, and a corrected request may use the same
     /// key.
     pub fn invalid_request(errors: Vec<InvalidField>) -> Self {
@@ -69,6 +75,21 @@ impl Problem {
             nothing_executed: true,
             ..Self::new(StatusCode::BAD_REQUEST, "invalid-request", "The request is not valid")
         }
+    }
+
+    /// The address of the page that describes this type of problem. Default: `about:blank`, which means that there is
+    /// no such page.
+    #[must_use]
+    pub fn described_at(mut self, address: impl Into<String>) -> Self {
+        self.kind = address.into();
+        self
+    }
+
+    /// Identifies the problem for programs more closely than its type does.
+    #[must_use]
+    pub fn code(mut self, code: impl Into<String>) -> Self {
+        self.code = code.into();
+        self
     }
 
     /// Explains this occurrence of the problem.
@@ -154,15 +175,14 @@ impl Code {
     }
 
     /// The problem code, for clients and for the log.
-    pub(super) fn name(&self) -> &'static str {
-        self.words().1
+    pub(super) const fn name(&self) -> &'static str {
+        self.kind().code
     }
 
-    pub(super) fn problem(self, contract: &str) -> Problem {
-        let (status, code, title, detail) = self.words();
-        let mut problem = Problem::new(status, code, title).detail(detail);
-        problem.kind = format!("{contract}#{code}");
-        problem.contract = Some(contract.to_owned());
+    pub(super) fn problem(self, contract: &Contract) -> Problem {
+        let kind = self.kind();
+        let mut problem = Problem::of(&kind).detail(self.detail()).described_at(contract.address_of(&kind));
+        problem.contract = Some(contract.url.clone());
         match self {
             Self::InProgress { retry_after } | Self::OutcomeUnknown { retry_after } => problem.retry_after(retry_after),
             Self::StoreUnavailable | Self::DeadlineAtHand => problem.retry_after(Duration::from_secs(1)),
@@ -176,71 +196,60 @@ impl Code {
         }
     }
 
-    /// The titles of the first three statuses are those of draft-07, section 2.7.
-    fn words(&self) -> (StatusCode, &'static str, &'static str, String) {
+    const fn kind(&self) -> ProblemType {
         match self {
-            Self::MissingKey => (
-                StatusCode::BAD_REQUEST,
-                "missing-key",
-                "Idempotency-Key is missing",
-                "This operation needs the header Idempotency-Key: a text that is unique to it, such as a UUID.".into(),
-            ),
-            Self::InvalidKey(reason) => {
-                (StatusCode::BAD_REQUEST, "invalid-key", "Idempotency-Key is not valid", format!("{reason}."))
+            Self::MissingKey => ProblemType::MISSING_KEY,
+            Self::InvalidKey(_) => ProblemType::INVALID_KEY,
+            Self::MissingValue(_) => ProblemType::MISSING_VALUE,
+            Self::MissingPrincipal => ProblemType::MISSING_PRINCIPAL,
+            Self::ContentTooLarge { .. } => ProblemType::CONTENT_TOO_LARGE,
+            Self::FingerprintMismatch => ProblemType::FINGERPRINT_MISMATCH,
+            Self::InProgress { .. } => ProblemType::IN_PROGRESS,
+            Self::OutcomeUnknown { .. } => ProblemType::OUTCOME_UNKNOWN,
+            Self::StoreUnavailable => ProblemType::STORE_UNAVAILABLE,
+            Self::DeadlineAtHand => ProblemType::DEADLINE_AT_HAND,
+            Self::AnswerUnreadable => ProblemType::ANSWER_UNREADABLE,
+        }
+    }
+
+    /// What is wrong with this request, or what to do with it.
+    fn detail(&self) -> String {
+        match self {
+            Self::MissingKey => {
+                "This operation needs the header Idempotency-Key: a text that is unique to it, such as a UUID.".into()
             }
-            Self::MissingValue(reason) => {
-                (StatusCode::BAD_REQUEST, "missing-value", "The body cannot be compared", format!("{reason}."))
+            Self::InvalidKey(reason) | Self::MissingValue(reason) => format!("{reason}."),
+            Self::FingerprintMismatch => {
+                "The key was used for another request. Send a new key with a new request.".into()
             }
-            Self::FingerprintMismatch => (
-                StatusCode::UNPROCESSABLE_ENTITY,
-                "fingerprint-mismatch",
-                "Idempotency-Key is already used",
-                "The key was used for another request. Send a new key with a new request.".into(),
-            ),
-            Self::InProgress { .. } => (
-                StatusCode::CONFLICT,
-                "in-progress",
-                "A request is outstanding for this Idempotency-Key",
-                "Send the same request again after Retry-After.".into(),
-            ),
-            // Nothing conflicts: the first and only request gets this too. Usual clients repeat a 503.
-            Self::OutcomeUnknown { .. } => (
-                StatusCode::SERVICE_UNAVAILABLE,
-                "outcome-unknown",
-                "The outcome of the operation is unknown",
+            Self::InProgress { .. } => "Send the same request again after Retry-After.".into(),
+            Self::OutcomeUnknown { .. } => {
                 "It may or may not have happened. Send the same request again after Retry-After; it is not executed twice."
-                    .into(),
-            ),
-            Self::MissingPrincipal => (
-                StatusCode::FORBIDDEN,
-                "missing-principal",
-                "The caller is not identified",
-                "The request carries no identity that the API accepts.".into(),
-            ),
-            Self::ContentTooLarge { max_bytes } => (
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "content-too-large",
-                "The body is too long",
-                format!("At most {max_bytes} bytes are accepted."),
-            ),
-            Self::StoreUnavailable => (
-                StatusCode::SERVICE_UNAVAILABLE,
-                "store-unavailable",
-                "The idempotency store is unavailable",
-                "Nothing was executed. Send the same request again after Retry-After.".into(),
-            ),
-            Self::DeadlineAtHand => (
-                StatusCode::SERVICE_UNAVAILABLE,
-                "deadline-at-hand",
-                "Not enough time to run the request",
-                "Nothing was executed. Send the same request again after Retry-After.".into(),
-            ),
-            Self::AnswerUnreadable => (
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "answer-unreadable",
-                "The recorded response cannot be replayed",
-                "The operation was executed and will not be executed again.".into(),
-            ),
+                    .into()
+            }
+            Self::MissingPrincipal => "The request carries no identity that the API accepts.".into(),
+            Self::ContentTooLarge { max_bytes } => format!("At most {max_bytes} bytes are accepted."),
+            Self::StoreUnavailable | Self::DeadlineAtHand => {
+                "Nothing was executed. Send the same request again after Retry-After.".into()
+            }
+            Self::AnswerUnreadable => "The operation has ended and is not executed again.".into(),
+        }
+    }
+}
+
+/// Where an API publishes its contract.
+#[derive(Clone, Debug)]
+pub(super) struct Contract {
+    pub(super) url: String,
+    /// The address of each type of problem without its code; `None` if the types are sections of the contract.
+    pub(super) types: Option<String>,
+}
+
+impl Contract {
+    fn address_of(&self, kind: &ProblemType) -> String {
+        match &self.types {
+            Some(types) => format!("{types}/{}", kind.code),
+            None => format!("{}#{}", self.url, kind.code),
         }
     }
 }
@@ -250,9 +259,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_published_contract_has_a_heading_for_each_problem() {
-        let contract = include_str!("../../../docs/http.md");
+    fn a_problem_is_what_the_table_says_of_its_type() {
         let (retry_after, max_bytes) = (Duration::ZERO, 1);
+        let contract = Contract { url: "https://api.example.com/contract".into(), types: None };
         for code in [
             Code::MissingKey,
             Code::InvalidKey(String::new()),
@@ -266,13 +275,21 @@ mod tests {
             Code::DeadlineAtHand,
             Code::AnswerUnreadable,
         ] {
-            let problem = code.problem("https://api.example.com/contract");
-            let heading = format!("### `{}`\n{}", problem.code, problem.status.as_u16());
-            assert!(contract.contains(&heading), "{heading}");
-            assert_eq!(problem.kind, format!("https://api.example.com/contract#{}", problem.code));
-            let retryable = contract.split(&heading).nth(1).is_some_and(|rest| rest.starts_with(", retryable"));
-            assert_eq!(problem.retryable, retryable, "{heading}");
+            let kind = code.kind();
+            let problem = code.problem(&contract);
+            assert_eq!((problem.status, problem.code.as_str()), (kind.status, kind.code));
+            assert_eq!(problem.retryable, kind.retryable, "{}", kind.code);
+            assert_eq!(problem.retry_after.is_some(), kind.retryable, "{}", kind.code);
+            assert_eq!(problem.kind, format!("https://api.example.com/contract#{}", kind.code));
         }
+    }
+
+    #[test]
+    fn types_with_addresses_of_their_own_are_below_that_address() {
+        let contract = Contract { url: "/contract".into(), types: Some("/problems".into()) };
+        let problem = Code::MissingKey.problem(&contract);
+        assert_eq!(problem.kind, "/problems/missing-key");
+        assert_eq!(problem.into_response().headers()[LINK], "</contract>; rel=\"describedby\"");
     }
 
     #[test]

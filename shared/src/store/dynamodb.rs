@@ -25,9 +25,7 @@ use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailur
 use backon::{ExponentialBuilder, Retryable};
 use futures::future::BoxFuture;
 
-pub use client::client;
-#[cfg(feature = "sqs-visibility")]
-pub(crate) use client::sdk_config;
+pub use client::{client, sdk_config};
 pub use item::AttributeNames;
 pub use unsettled::{After, ScanPlace, Scanned, UnknownPage};
 

@@ -38,6 +38,11 @@ impl Answer {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
 
+    /// All headers of this name.
+    pub fn headers(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.headers.get_all(name).iter().filter_map(|value| value.to_str().ok())
+    }
+
     /// Whether it is marked as a replay.
     pub fn is_replay(&self) -> bool {
         self.header("idempotency-replayed") == Some("true")

@@ -18,6 +18,11 @@ pub struct User<'a> {
 }
 
 impl User<'_> {
+    /// The caller's token.
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
     /// A request to the API.
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
         self.stack.client.request(method, format!("{}{path}", self.stack.base())).bearer_auth(&self.token)

@@ -5,18 +5,31 @@ use std::path::Path;
 use tests::browser::{Browser, DESK, PHONE, View, is_available};
 use tests::console::{Script, Tables, subject};
 use tests::local_stack::{Setup, Stack, payment};
+use tests::wait::eventually;
 use tests::workspace;
 
 const REASON: &str = "Seen in the provider's dashboard.";
 
-/// The link in the banner.
-fn link(stack: &Stack, name: &str, role: &str) -> String {
-    format!("{}/_local/console?role={role}&sub={name}", stack.base())
+/// Opens a page of the console, and signs in on the way.
+async fn opens(browser: &Browser, page: &str, name: &str, role: &str) {
+    browser.open(page).await;
+    browser.shows(&["Sign in", "You sign in at localhost"]).await;
+    browser.press("Sign in").await;
+    browser.shows(&["Sign in locally"]).await;
+    browser.fill("name", name).await;
+    browser.choose("role", role).await;
+    browser.press("Sign in").await;
+    browser.shows(&[&format!("{name} ({role})")]).await;
+    assert_eq!(browser.url().await, page, "the page that was asked for");
+}
+
+fn home(stack: &Stack) -> String {
+    format!("{}/console", stack.base())
 }
 
 /// From the list through the record, the form and the preview to the result, by links and buttons only.
 async fn resolves(browser: &Browser, stack: &Stack, record: &str) {
-    browser.open(&link(stack, "olga", "operator")).await;
+    opens(browser, &home(stack), "olga", "operator").await;
     browser.shows(&["Unresolved", "Amount at risk"]).await;
     browser.press(&record[..12]).await;
     browser.shows(&["The outcome is unknown."]).await;
@@ -36,9 +49,16 @@ async fn resolves(browser: &Browser, stack: &Stack, record: &str) {
     browser.press("Audit").await;
     browser.shows(&["settled as FAILED by olga", REASON]).await;
     browser.press("Sign out").await;
-    browser.shows(&["Sign in"]).await;
-    browser.open(&format!("{}/console", stack.base())).await;
-    browser.shows(&["Sign in", "It stays in a cookie"]).await;
+    // By the console's page, then the issuer's.
+    browser.shows(&["You are signed out", "Sign in"]).await;
+    eventually("the issuer leads back", || async {
+        browser.url().await.ends_with("/console/signed-out").then_some(())
+    })
+    .await;
+    browser.open(&home(stack)).await;
+    browser.shows(&["You sign in at"]).await;
+    browser.press("Sign in").await;
+    browser.shows(&["Sign in locally"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -61,6 +81,50 @@ async fn a_record_is_resolved_with_scripts_and_without() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_deep_link_survives_the_sign_in_on_a_phone_and_a_known_person_is_not_asked_again() {
+    if !is_available() {
+        return;
+    }
+    let stack = Setup::brief().reconciled_on_demand().start().await;
+    let tables = Tables::of(&stack).await;
+    let record = tables.unknown("key-1", "POST /payments", &subject("acct-1", 1999, "EUR")).await;
+    let page = format!("{}/console/records/{record}", stack.base());
+    let browser = Browser::start(PHONE).await;
+    browser.open(&page).await;
+    for shown in ["You sign in at localhost", "Sign in locally"] {
+        browser.shows(&[shown]).await;
+        assert_eq!(browser.accessibility_findings().await, [] as [String; 0], "{shown}");
+        assert!(browser.overflow().await <= 0, "{shown}");
+        if shown != "Sign in locally" {
+            browser.press("Sign in").await;
+        }
+    }
+    opens(&browser, &page, "vera", "viewer").await;
+    browser.shows(&["You are a viewer"]).await;
+
+    // The session here is gone, the one at the issuer is not: no page asks.
+    browser.forget_cookies().await;
+    browser.open(&page).await;
+    browser.press("Sign in").await;
+    browser.shows(&["vera (viewer)", "You are a viewer"]).await;
+
+    // A person without a role can become another.
+    browser.forget_cookies().await;
+    browser.open(&format!("{}/console/sign-in/start?again&to=/console/audit", stack.base())).await;
+    browser.shows(&["Sign in locally"]).await;
+    browser.choose("role", "").await;
+    browser.press("Sign in").await;
+    browser.shows(&["You have no role in this console", "Sign in again"]).await;
+    assert_eq!(browser.accessibility_findings().await, [] as [String; 0]);
+    browser.press("Sign in as somebody else").await;
+    browser.choose("role", "operator").await;
+    browser.press("Sign in").await;
+    browser.shows(&["Audit", "olga (operator)"]).await;
+    assert_eq!(browser.url().await, format!("{}/console/audit", stack.base()));
+    browser.quit().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_record_is_resolved_by_the_keyboard_alone() {
     if !is_available() {
         return;
@@ -69,7 +133,7 @@ async fn a_record_is_resolved_by_the_keyboard_alone() {
     let tables = Tables::of(&stack).await;
     let record = tables.unknown("key-1", "POST /payments", &subject("acct-1", 1999, "EUR")).await;
     let browser = Browser::start(DESK).await;
-    browser.open(&link(&stack, "olga", "operator")).await;
+    opens(&browser, &home(&stack), "olga", "operator").await;
     browser.tab_to("Skip to the content").await;
     browser.enter_in_place().await;
     browser.tab_to(&record[..12]).await;
@@ -113,7 +177,7 @@ async fn hostile_text_runs_nothing_and_no_page_breaks_its_policy() {
     stack.provider("down").await;
     let token = script.preview(&record, "fail", &wish).await;
     let browser = Browser::start(DESK).await;
-    browser.open(&link(&stack, "olga", "operator")).await;
+    opens(&browser, &home(&stack), "olga", "operator").await;
     let record_page = format!("{}/console/records/{record}", stack.base());
     browser.shows(&[HOSTILE]).await;
     let mut shown = browser.text().await;
@@ -199,7 +263,9 @@ async fn pages(stack: &Stack) -> Vec<(&'static str, String)> {
         ("approvals", at("/console/approvals".to_owned())),
         ("approval", at(format!("/console/approvals/{approval}"))),
         ("audit", at("/console/audit".to_owned())),
-        ("sign-in", at("/console/sign-in".to_owned())),
+        ("sign-in", at("/console/sign-in?ended&to=/console/audit".to_owned())),
+        ("sign-in-refused", at("/console/callback?state=x&code=y".to_owned())),
+        ("signed-out", at("/console/signed-out".to_owned())),
     ]
 }
 
@@ -213,7 +279,7 @@ async fn every_page_is_accessible_in_both_themes_and_fits_a_phone() {
     let pages = pages(&stack).await;
     let pictures = std::env::var_os("CONSOLE_PICTURES").map(|folder| workspace().join(folder));
     let browser = Browser::start(DESK).await;
-    browser.open(&link(&stack, "olga", "operator")).await;
+    opens(&browser, &home(&stack), "olga", "operator").await;
     for (look, view) in [("light", DESK), ("dark", View { dark: true, ..DESK }), ("phone", PHONE)] {
         for (name, url) in &pages {
             browser.look(view).await;

@@ -216,9 +216,10 @@ async fn the_console_is_closed_and_a_viewer_changes_nothing() {
     let anybody = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().expect("a client");
     for page in pages {
         let answer = anybody.get(format!("{}{page}", stack.base())).send().await.expect("answers");
+        let location = format!("/console/sign-in?to={}", page.replace('/', "%2F"));
         assert_eq!(
             (answer.status().as_u16(), answer.headers()["location"].to_str().ok()),
-            (303, Some("/console/sign-in")),
+            (303, Some(location.as_str())),
             "{page}"
         );
     }
@@ -229,8 +230,8 @@ async fn the_console_is_closed_and_a_viewer_changes_nothing() {
     for role in ["", "admin", "operators"] {
         let nobody = Script::of(&stack, "nobody", role).await;
         assert_eq!(nobody.call(Method::GET, "unresolved", None).await.problem(), "403 no-role", "{role}");
-        let visitor = Visitor::of(&stack, "nobody", role).await;
-        assert_eq!(visitor.open("/console").await.status, 403, "{role}");
+        let mut visitor = Visitor::of_nobody(&stack);
+        assert_eq!(visitor.sign_in(&[("name", "nobody"), ("role", role)]).await.status, 403, "{role}");
     }
 
     let (vera, olga) = (Visitor::of(&stack, "vera", "viewer").await, Visitor::of(&stack, "olga", "operator").await);
@@ -292,45 +293,6 @@ async fn a_form_counts_only_if_it_comes_from_a_page_of_ours() {
     assert_eq!(request.send().await.expect("answers").status(), 401);
     assert_eq!(tables.record(&record).await.attempt, 1);
     assert_eq!(olga.send(&preview, &[("csrf", &own)]).await.status, 303, "from here it counts");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn signing_in_by_a_pasted_token_gives_a_cookie_and_signing_out_takes_it() {
-    let stack = Setup::brief().reconciled_on_demand().start().await;
-    let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().expect("a client");
-    let url = |path: &str| format!("{}{path}", stack.base());
-    let page = client.get(url("/console/sign-in")).send().await.expect("answers");
-    let cookie = page.headers()["set-cookie"].to_str().expect("text").split(';').next().expect("a pair").to_owned();
-    let html = page.text().await.expect("a page");
-    let csrf = html.split_once("name=\"csrf\" value=\"").and_then(|(_, rest)| rest.split('"').next()).expect("a form");
-    let token = stack.local(Method::GET, "token?sub=olga&role=operator").send().await.expect("answers");
-    let token = token.text().await.expect("a token");
-    let sign_in = |cookie: &str, csrf: &str, token: &str| {
-        let form = [("csrf", csrf.to_owned()), ("token", token.to_owned())];
-        client.post(url("/console/session")).header("cookie", cookie.to_owned()).form(&form).send()
-    };
-    assert_eq!(
-        sign_in("", csrf, &token).await.expect("answers").status(),
-        403,
-        "nobody is signed in by another's form"
-    );
-    assert_eq!(sign_in(&cookie, "x", &token).await.expect("answers").status(), 403);
-    let wrong = sign_in(&cookie, csrf, "x.y.z").await.expect("answers");
-    assert_eq!(wrong.status(), 422);
-    let broken = format!("  {}\n{}  ", &token[..40], &token[40..]);
-    let right = sign_in(&cookie, csrf, &broken).await.expect("answers");
-    assert_eq!((right.status().as_u16(), right.headers()["location"].to_str().ok()), (303, Some("/console")));
-    let session = right.headers().get_all("set-cookie").iter().filter_map(|value| value.to_str().ok());
-    let session = session.into_iter().find(|cookie| cookie.starts_with("__Host-session=ey")).expect("the session");
-    assert!(session.ends_with("; Path=/; Secure; HttpOnly; SameSite=Strict"), "{session}");
-
-    let olga = Visitor::of(&stack, "olga", "operator").await;
-    let left = olga.send("/console/session/end", &[("csrf", &olga.csrf().await)]).await;
-    assert_eq!((left.status, left.header("location")), (303, Some("/console/sign-in")));
-    assert!(
-        left.header("set-cookie")
-            .is_some_and(|cookie| cookie.starts_with("__Host-session=;") && cookie.contains("Max-Age=0"))
-    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -565,9 +527,12 @@ async fn each_request_leaves_one_line_that_says_what_was_done_and_nothing_secret
         ("GET /console/audit", "shown", "operator", 200, false),
         ("GET /console/style.css", "shown", "-", 200, false),
         ("GET elsewhere", "not-found", "-", 404, false),
-        // Redirected to the sign-in form, and what that logs.
+        // Redirected to the sign-in page, and what that logs.
         ("GET /console/audit", "sent elsewhere", "-", 303, false),
         ("GET /console/sign-in", "shown", "-", 200, false),
+        // The visitor's own sign-in.
+        ("GET /console/sign-in/start", "sent elsewhere", "-", 303, false),
+        ("GET /console/callback", "signed in", "operator", 200, false),
         ("GET /console/api/unresolved", "store-unavailable", "-", 503, false),
     ];
     expected.sort_unstable();

@@ -6,6 +6,7 @@ mod stacks;
 // The library, over real sockets and the real SDK.
 mod contention;
 mod dynamodb_store;
+mod rotation;
 mod sequences;
 mod streams;
 mod unsettled;
@@ -34,6 +35,7 @@ mod unknown;
 mod browser;
 mod console;
 mod console_evidence;
+mod sign_in;
 
 // The local stack itself.
 mod life_cycle;

@@ -148,6 +148,7 @@ async fn requests(stack: &Stack) -> usize {
 
     let request = caller.request(Method::POST, "/payments").json(&body);
     assert_eq!(request.send().await.expect("answers").status(), 400, "no key");
+    eventually("the last request is logged", || async { stack.log().contains("\"MissingKey\"").then_some(()) }).await;
     sent + 2 * (pairs.into_inner() + waits.into_inner()) + replays.into_inner() + 1
 }
 
@@ -246,6 +247,7 @@ fn resources() -> Resources {
         ("Stage", "production"),
         ("JwtIssuer", "https://issuer.example"),
         ("AlarmEmail", "on-call@example.com"),
+        ("ConsoleLogin", "Cognito"),
         ("KafkaClusterArn", "arn:aws:kafka:us-east-1:000000000000:cluster/terminals/0"),
         ("KmsKeyArn", "arn:aws:kms:us-east-1:000000000000:key/0"),
         ("ApiConcurrency", "100"),

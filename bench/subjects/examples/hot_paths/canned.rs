@@ -14,7 +14,7 @@ use aws_smithy_types::body::SdkBody;
 use idempotency::DynamoDbStore;
 use idempotency::engine::Engine;
 use idempotency::store::dynamodb;
-use payments::{Provider, Table};
+use payments::{ApiKey, Provider, Table};
 use serde_json::json;
 use subjects::floor::Floor;
 
@@ -84,7 +84,7 @@ pub(super) fn provider() -> Provider {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let url = format!("http://{}", listener.local_addr().expect("bound"));
     std::thread::spawn(move || listener.incoming().flatten().for_each(accept_charge));
-    Provider::new(&url, "sk_test", Duration::from_secs(2)).expect("a client")
+    Provider::new(&url, ApiKey::fixed("sk_test").expect("visible ASCII"), Duration::from_secs(2)).expect("a client")
 }
 
 fn accept_charge(mut connection: TcpStream) {

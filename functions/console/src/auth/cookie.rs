@@ -1,12 +1,16 @@
 use axum::http::{HeaderMap, header};
 
+use super::pending::SIGN_IN_TIME;
+
 /// A cookie of the console. With `__Host-`, browsers require Secure and the exact host, so no other host and no
-/// plain-text response can set it; with SameSite=Strict they do not send it with requests from other sites.
+/// plain-text response can set it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cookie {
-    /// Has the token.
+    /// Has the ID token until the browser is closed. With SameSite=Strict, browsers do not send it with requests from
+    /// other sites.
     Session,
-    /// Has a random value that binds the sign-in form, while there is no token yet.
+    /// Has a sign-in that has been started. With SameSite=Lax, browsers send it also when the issuer, which is another
+    /// site, sends them back; but not with its forms.
     SignIn,
 }
 
@@ -18,14 +22,28 @@ impl Cookie {
         }
     }
 
-    /// The header value that sets it until the browser is closed.
+    const fn same_site(self) -> &'static str {
+        match self {
+            Self::Session => "Strict",
+            Self::SignIn => "Lax",
+        }
+    }
+
+    /// The header value that sets it.
     pub(crate) fn set(self, value: &str) -> String {
-        format!("{}={value}; Path=/; Secure; HttpOnly; SameSite=Strict", self.name())
+        match self {
+            Self::Session => self.with(value),
+            Self::SignIn => format!("{}; Max-Age={}", self.with(value), SIGN_IN_TIME.as_secs()),
+        }
     }
 
     /// The header value that removes it.
     pub(crate) fn clear(self) -> String {
-        format!("{}; Max-Age=0", self.set(""))
+        format!("{}; Max-Age=0", self.with(""))
+    }
+
+    fn with(self, value: &str) -> String {
+        format!("{}={value}; Path=/; Secure; HttpOnly; SameSite={}", self.name(), self.same_site())
     }
 }
 

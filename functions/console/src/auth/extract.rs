@@ -1,3 +1,4 @@
+use std::convert::Infallible;
 use std::sync::{Arc, OnceLock};
 
 use axum::Form;
@@ -10,7 +11,7 @@ use payments::Invocation;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::{Actor, Cookie, Csrf, Denied, Role, cookie};
+use super::{Actor, Cookie, Csrf, Denied, Flaw, Role, Target, cookie};
 use crate::error::ConsoleError;
 use crate::state::Console;
 
@@ -21,6 +22,10 @@ pub(crate) struct Visitor {
     pub(crate) csrf: Csrf,
     pub(crate) invocation: Invocation,
 }
+
+/// The console's own scheme and host, as the request names them. API Gateway sets the scheme and routes by the host; and
+/// an issuer sends nobody to an address that is not registered there.
+pub(crate) struct Origin(pub(crate) String);
 
 /// A script.
 #[derive(Clone, Debug)]
@@ -55,13 +60,18 @@ impl FromRequestParts<Arc<Console>> for Visitor {
     type Rejection = Response;
 
     async fn from_request_parts(parts: &mut Parts, console: &Arc<Console>) -> Result<Self, Response> {
+        let sign_in = |page| {
+            // The page of a form is opened again; what was typed is lost.
+            let target = if parts.method == Method::GET { Target::of(&parts.uri) } else { Target::home() };
+            Redirect::to(&target.after(page)).into_response()
+        };
         let Some(token) = cookie(&parts.headers, Cookie::Session) else {
-            return Err(Redirect::to("/console/sign-in").into_response());
+            return Err(sign_in("/console/sign-in"));
         };
         if parts.method != Method::GET && is_cross_site(&parts.headers) {
             return Err(ConsoleError::csrf_rejected().into_response());
         }
-        match console.tokens.actor(token).await {
+        match console.sign_in.visitor(token).await {
             Ok(actor) => {
                 let visitor = Self { actor, csrf: Csrf::of(token), invocation: invocation(parts) };
                 if let Some(slot) = parts.extensions.get::<VisitorSlot>() {
@@ -69,9 +79,9 @@ impl FromRequestParts<Arc<Console>> for Visitor {
                 }
                 Ok(visitor)
             }
-            Err(Denied::Invalid) => Err(Redirect::to("/console/sign-in?again").into_response()),
-            Err(denied @ (Denied::NoRole(_) | Denied::KeysUnavailable(_))) => {
-                Err(ConsoleError::denied(&denied).into_response())
+            Err(Denied::Invalid(_)) => Err(sign_in("/console/sign-in?ended")),
+            Err(denied @ (Denied::NoRole(_) | Denied::IssuerUnavailable(_) | Denied::SecretUnavailable(_))) => {
+                Err(ConsoleError::denied(&denied).with_sign_in(Target::home()).into_response())
             }
         }
     }
@@ -105,9 +115,19 @@ impl FromRequestParts<Arc<Console>> for Caller {
 
     /// Cookies do not count here: a browser sends them by itself, so they prove no intent.
     async fn from_request_parts(parts: &mut Parts, console: &Arc<Console>) -> Result<Self, ConsoleError> {
-        let token = bearer(&parts.headers).ok_or_else(|| ConsoleError::denied(&Denied::Invalid))?;
-        let actor = console.tokens.actor(token).await.map_err(|denied| ConsoleError::denied(&denied))?;
+        let token = bearer(&parts.headers).ok_or_else(|| ConsoleError::denied(&Denied::Invalid(Flaw::Missing)))?;
+        let actor = console.sign_in.caller(token).await.map_err(|denied| ConsoleError::denied(&denied))?;
         Ok(Self { actor, invocation: invocation(parts) })
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Origin {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        let text = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok());
+        let scheme = text("x-forwarded-proto").unwrap_or("https");
+        Ok(Self(format!("{scheme}://{}", text("host").unwrap_or_default())))
     }
 }
 
@@ -126,7 +146,7 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
 }
 
 /// Whether the browser reports that another site made the request. A second check next to the form's CSRF value.
-pub(crate) fn is_cross_site(headers: &HeaderMap) -> bool {
+fn is_cross_site(headers: &HeaderMap) -> bool {
     headers.get("sec-fetch-site").is_some_and(|site| site != "same-origin" && site != "none")
 }
 

@@ -1,36 +1,56 @@
 use std::sync::Arc;
 
-use idempotency::engine::{Clock, SystemClock};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
+use payments::SecretError;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use super::{Actor, Role};
-use keys::Keys;
-
-mod keys;
+use super::issuer::{Issuer, IssuerError};
+use super::{Actor, Roles};
 
 /// Checks tokens with the issuer's public keys, as API Gateway's authorizer does for the API: signed with RSA by the
 /// key that the token names, from our issuer, for our audience (`aud` or, without one, `client_id`), and valid now.
 pub(crate) struct Tokens {
-    issuer: String,
-    audience: String,
-    keys: Keys,
-    clock: Arc<dyn Clock>,
+    issuer: Issuer,
+    roles: Roles,
 }
 
 /// Why a token was rejected.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Denied {
-    /// It is not from our issuer, not for our audience, or not valid now.
-    #[error("the token is not valid here, or no longer valid")]
-    Invalid,
+    /// It does not admit its holder, or no longer.
+    #[error("{0}")]
+    Invalid(Flaw),
     /// It is valid, but has no role.
     #[error("the token of {0} has no role in the console")]
     NoRole(String),
     /// The issuer's keys could not be fetched, so the token cannot be checked.
-    #[error("the issuer's keys are not available")]
-    KeysUnavailable(#[source] Arc<reqwest::Error>),
+    #[error("the issuer is not available")]
+    IssuerUnavailable(#[source] Arc<IssuerError>),
+    /// The console's client id is not available, so that it is not known for whom the token must be.
+    #[error("the console's secret is not available")]
+    SecretUnavailable(#[source] SecretError),
+}
+
+/// What is wrong with a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Flaw {
+    #[error("there is no token")]
+    Missing,
+    #[error("the issuer did not sign it with a key that it publishes")]
+    Signature,
+    #[error("its claims are incomplete")]
+    Claims,
+    #[error("it is from another issuer")]
+    Issuer,
+    #[error("it is for another application")]
+    Audience,
+    #[error("it ended {0} seconds ago")]
+    Ended(u64),
+    #[error("it begins {0} seconds from now")]
+    Early(u64),
+    #[error("it was not issued for this sign-in")]
+    Nonce,
 }
 
 #[derive(Deserialize)]
@@ -39,12 +59,16 @@ struct Claims {
     sub: String,
     aud: Option<Audience>,
     client_id: Option<String>,
+    /// The party to which an ID token was issued, if it names several audiences.
+    azp: Option<String>,
+    nonce: Option<String>,
     /// In seconds since 1970, not always whole ones.
     exp: f64,
     nbf: Option<f64>,
     iat: Option<f64>,
-    #[serde(default)]
-    role: Value,
+    /// All others.
+    #[serde(flatten)]
+    others: Map<String, Value>,
 }
 
 #[derive(Deserialize)]
@@ -58,59 +82,84 @@ enum Audience {
 const ALGORITHMS: [Algorithm; 3] = [Algorithm::RS256, Algorithm::RS384, Algorithm::RS512];
 /// The allowed clock skew to the issuer, in seconds.
 const LEEWAY: f64 = 5.0;
-/// A longer subject is rejected: it would be stored with every action.
+/// A longer name is rejected: it would be stored with every action.
 const LONGEST_NAME: usize = 256;
 
 impl Tokens {
-    /// Without a URL, the keys are read from where Amazon Cognito and many others publish them.
-    ///
-    /// # Errors
-    /// When TLS cannot be set up on this machine.
-    pub(crate) fn new(issuer: String, audience: String, keys_url: Option<String>) -> Result<Self, reqwest::Error> {
-        Self::by_clock(issuer, audience, keys_url, Arc::new(SystemClock))
+    pub(super) const fn new(issuer: Issuer, roles: Roles) -> Self {
+        Self { issuer, roles }
     }
 
-    fn by_clock(
-        issuer: String,
-        audience: String,
-        keys_url: Option<String>,
-        clock: Arc<dyn Clock>,
-    ) -> Result<Self, reqwest::Error> {
-        let keys_url = keys_url.unwrap_or_else(|| format!("{}/.well-known/jwks.json", issuer.trim_end_matches('/')));
-        Ok(Self { issuer, audience, keys: Keys::new(keys_url, Arc::clone(&clock))?, clock })
+    pub(super) const fn issuer(&self) -> &Issuer {
+        &self.issuer
     }
 
-    /// The holder of a token.
-    pub(crate) async fn actor(&self, token: &str) -> Result<Actor, Denied> {
-        let header = decode_header(token).map_err(|_| Denied::Invalid)?;
+    /// The holder of a token for one of these audiences.
+    pub(super) async fn actor(&self, token: &str, audiences: &[&str]) -> Result<Actor, Denied> {
+        let claims = self.claims(token).await?;
+        self.check(&claims, audiences).map_err(Denied::Invalid)?;
+        self.holder(&claims)
+    }
+
+    /// The holder of an ID token (OpenID Connect Core 1.0, section 3.1.3.7) that was issued in one sign-in.
+    pub(super) async fn signed_in(&self, id_token: &str, client: &str, nonce: &str) -> Result<Actor, Denied> {
+        let claims = self.claims(id_token).await?;
+        self.check(&claims, &[client]).map_err(Denied::Invalid)?;
+        if claims.azp.as_ref().is_some_and(|party| party != client) {
+            return Err(Denied::Invalid(Flaw::Audience));
+        }
+        if claims.nonce.as_deref() != Some(nonce) {
+            return Err(Denied::Invalid(Flaw::Nonce));
+        }
+        self.holder(&claims)
+    }
+
+    async fn claims(&self, token: &str) -> Result<Claims, Denied> {
+        let unsigned = || Denied::Invalid(Flaw::Signature);
+        let header = decode_header(token).map_err(|_| unsigned())?;
         // A token that no key could make valid causes no request to the issuer.
-        let id = header.kid.filter(|_| ALGORITHMS.contains(&header.alg)).ok_or(Denied::Invalid)?;
-        let key = self.keys.find(&id).await.map_err(Denied::KeysUnavailable)?.ok_or(Denied::Invalid)?;
-        let key = DecodingKey::from_jwk(&key).map_err(|_| Denied::Invalid)?;
-        let claims: Claims = decode(token, &key, &signature()).map_err(|_| Denied::Invalid)?.claims;
-        if !self.admits(&claims) {
-            return Err(Denied::Invalid);
-        }
-        match serde_json::from_value::<Role>(claims.role) {
-            Ok(role) => Ok(Actor { name: claims.sub, role }),
-            Err(_) => Err(Denied::NoRole(claims.sub)),
-        }
+        let id = header.kid.filter(|_| ALGORITHMS.contains(&header.alg)).ok_or_else(unsigned)?;
+        let key = self.issuer.key(&id).await.map_err(Denied::IssuerUnavailable)?.ok_or_else(unsigned)?;
+        let key = DecodingKey::from_jwk(&key).map_err(|_| unsigned())?;
+        let claims: Value = decode(token, &key, &signature()).map_err(|_| unsigned())?.claims;
+        serde_json::from_value(claims).map_err(|_| Denied::Invalid(Flaw::Claims))
     }
 
-    fn admits(&self, claims: &Claims) -> bool {
-        let now = self.clock.now().0 as f64 / 1000.0;
+    fn check(&self, claims: &Claims, audiences: &[&str]) -> Result<(), Flaw> {
+        let is_ours = |audience: &String| audiences.contains(&audience.as_str());
         let audience = match (&claims.aud, &claims.client_id) {
-            (Some(Audience::One(audience)), _) | (None, Some(audience)) => *audience == self.audience,
-            (Some(Audience::Several(audiences)), _) => audiences.contains(&self.audience),
+            (Some(Audience::One(audience)), _) | (None, Some(audience)) => is_ours(audience),
+            (Some(Audience::Several(several)), _) => several.iter().any(is_ours),
             (None, None) => false,
         };
-        let has_come = |time: Option<f64>| time.is_none_or(|time| time <= now + LEEWAY);
-        audience
-            && claims.iss == self.issuer
-            && now < claims.exp + LEEWAY
-            && has_come(claims.nbf)
-            && has_come(claims.iat)
-            && (1..=LONGEST_NAME).contains(&claims.sub.len())
+        if claims.iss != self.issuer.name() {
+            return Err(Flaw::Issuer);
+        }
+        if !audience {
+            return Err(Flaw::Audience);
+        }
+        let now = self.issuer.now().0 as f64 / 1000.0;
+        if now >= claims.exp + LEEWAY {
+            return Err(Flaw::Ended((now - claims.exp) as u64));
+        }
+        let begin = claims.nbf.unwrap_or(0.0).max(claims.iat.unwrap_or(0.0));
+        if begin > now + LEEWAY {
+            return Err(Flaw::Early((begin - now) as u64));
+        }
+        if claims.sub.is_empty() { Err(Flaw::Claims) } else { Ok(()) }
+    }
+
+    fn holder(&self, claims: &Claims) -> Result<Actor, Denied> {
+        let name = match self.roles.name_claim() {
+            "sub" => Some(claims.sub.as_str()),
+            other => claims.others.get(other).and_then(Value::as_str),
+        };
+        let name = name.filter(|name| (1..=LONGEST_NAME).contains(&name.len()));
+        let name = name.ok_or(Denied::Invalid(Flaw::Claims))?.to_owned();
+        match self.roles.of(&claims.others) {
+            Some(role) => Ok(Actor { name, role }),
+            None => Err(Denied::NoRole(name)),
+        }
     }
 }
 

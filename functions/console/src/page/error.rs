@@ -6,7 +6,7 @@ use maud::{Markup, html};
 use payments::RecordSnapshot;
 
 use super::layout::{Time, comparison, page, record_button, status};
-use crate::auth::{Visitor, VisitorSlot};
+use crate::auth::{Target, Visitor, VisitorSlot};
 use crate::error::{ConsoleError, RecordChange};
 
 /// Turns a [`ConsoleError`] of a handler or extractor into a page.
@@ -28,8 +28,17 @@ fn error_page(visitor: Option<&Visitor>, error: &ConsoleError) -> Response {
             Some(change) => (versions(change)),
             None => @if visitor.is_some() { p { a href="/console" { "Back to the list" } } },
         }
+        @if let Some(target) = &error.sign_in { (sign_in(target)) }
     };
     (error.status, error.log_summary(), page(error.title, visitor, content)).into_response()
+}
+
+/// The issuer would sign the same person in again without asking; so the second link makes it ask.
+fn sign_in(target: &Target) -> Markup {
+    html! {
+        p { a.button href=(target.after("/console/sign-in/start")) { "Sign in again" } }
+        p { a href=(target.after("/console/sign-in/start?again")) { "Sign in as somebody else" } }
+    }
 }
 
 /// The version that was shown, and the current one.

@@ -9,6 +9,15 @@ use crate::record::short;
 
 /// A whole page.
 pub(super) fn page(title: &str, visitor: Option<&Visitor>, content: Markup) -> Markup {
+    document(title, visitor, None, content)
+}
+
+/// A page that leads on to another one by itself; its content has the link for browsers that do not follow.
+pub(super) fn page_on_the_way(title: &str, next: &str, content: Markup) -> Markup {
+    document(title, None, Some(next), content)
+}
+
+fn document(title: &str, visitor: Option<&Visitor>, next: Option<&str>, content: Markup) -> Markup {
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -16,6 +25,7 @@ pub(super) fn page(title: &str, visitor: Option<&Visitor>, content: Markup) -> M
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content="light dark";
+                @if let Some(next) = next { meta http-equiv="refresh" content={ "0; url=" (next) }; }
                 title { (title) " · Operators’ console" }
                 link rel="icon" href="/console/icon.svg" type="image/svg+xml";
                 link rel="stylesheet" href="/console/style.css";

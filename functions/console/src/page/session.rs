@@ -1,91 +1,138 @@
-//! Signing in and out.
+//! Signing in and out at the issuer.
 
 use std::sync::Arc;
 
-use axum::Form;
-use axum::extract::{RawQuery, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::extract::{Query, RawQuery, State};
+use axum::http::{HeaderMap, header};
 use axum::response::{AppendHeaders, IntoResponse, Redirect, Response};
-use maud::html;
+use maud::{Markup, html};
 use serde::Deserialize;
-use uuid::Uuid;
 
-use super::layout::{csrf, page};
-use crate::auth::{Cookie, Csrf, Denied, NoFields, VerifiedForm, cookie, is_cross_site};
+use super::layout::{page, page_on_the_way};
+use crate::auth::{Callback, Cookie, NoFields, Origin, SignedIn, Started, Target, VerifiedForm, cookie};
 use crate::error::ConsoleError;
 use crate::request_log::{LogOutcome, LogSummary};
 use crate::state::Console;
 
 #[derive(Deserialize)]
-pub(super) struct SignIn {
-    csrf: String,
-    token: String,
+pub(super) struct SignInQuery {
+    #[serde(default)]
+    to: String,
+    /// The session has ended.
+    ended: Option<String>,
+    /// The issuer is to ask even whom it knows.
+    again: Option<String>,
 }
 
-pub(super) async fn form(RawQuery(query): RawQuery, headers: HeaderMap) -> Response {
-    let problem = query.is_some().then_some("Your token is invalid or expired. Paste a new one.");
-    sign_in_form(StatusCode::OK, &headers, problem)
-}
-
-/// Before the sign-in, the form is bound to a random cookie, so that no other site can sign a browser in.
-fn sign_in_form(status: StatusCode, headers: &HeaderMap, problem: Option<&str>) -> Response {
-    let mut random = [0; 16];
-    if getrandom::fill(&mut random).is_err() {
-        return StatusCode::SERVICE_UNAVAILABLE.into_response();
-    }
-    let secret = match cookie(headers, Cookie::SignIn) {
-        Some(known) => known.to_owned(),
-        None => Uuid::from_bytes(random).simple().to_string(),
-    };
+/// The way to the issuer is a link and no redirect: whoever has signed out stays so, and a browser that did not send
+/// the cookie, because another site had the link, gets another chance.
+pub(super) async fn invite(State(console): State<Arc<Console>>, Query(query): Query<SignInQuery>) -> Markup {
+    let target = Target::parse(&query.to);
     let content = html! {
         h1 { "Sign in" }
-        @if let Some(problem) = problem { p.problem role="alert" { (problem) } }
-        form.card method="post" action="/console/session" {
-            (csrf(&Csrf::of(&secret)))
-            label for="token" { "Token" }
-            p.hint #token-hint {
-                "A JSON Web Token from your identity provider, with the claim " code { "role" } ": " code { "viewer" } " or "
-                code { "operator" } ". It stays in a cookie that no script can read, until you close the browser or sign out."
-            }
-            textarea #token name="token" rows="6" required aria-describedby="token-hint" autocomplete="off" spellcheck="false" {}
-            button type="submit" { "Sign in" }
+        @if query.ended.is_some() { p.problem role="alert" { "Your session has ended." } }
+        div.card {
+            p { "You sign in at " strong { (console.sign_in.issuer()) } ", with a role in this console." }
+            p { a.button href=(target.after("/console/sign-in/start")) { "Sign in" } }
         }
         p.hint {
             "Already signed in, but followed a link from another site? Your browser did not send the cookie. "
-            a href="/console" { "Continue" }
+            a href=(target.path()) { "Continue" }
         }
     };
-    (status, [(header::SET_COOKIE, Cookie::SignIn.set(&secret))], page("Sign in", None, content)).into_response()
+    page("Sign in", None, content)
 }
 
-pub(super) async fn sign_in(
+pub(super) async fn start(
     State(console): State<Arc<Console>>,
-    headers: HeaderMap,
-    Form(form): Form<SignIn>,
+    Origin(origin): Origin,
+    Query(query): Query<SignInQuery>,
 ) -> Result<Response, ConsoleError> {
-    let expected = cookie(&headers, Cookie::SignIn).map(Csrf::of);
-    if is_cross_site(&headers) || !expected.is_some_and(|expected| expected.allows(&form.csrf)) {
-        return Err(ConsoleError::csrf_rejected());
-    }
-    let token: String = form.token.split_whitespace().collect();
-    let again = |problem| sign_in_form(StatusCode::UNPROCESSABLE_ENTITY, &headers, Some(problem));
-    match console.tokens.actor(&token).await {
-        // Browsers drop a longer cookie, and the sign-in would start again without end.
-        Ok(_) if token.len() > 3900 => Ok(again("The token is too long for a cookie.")),
-        Ok(actor) => Ok((LogSummary::new(LogOutcome::SignedIn, &actor), signed_in(&token)).into_response()),
-        Err(Denied::Invalid) => Ok(again("This token is invalid or expired.")),
-        Err(denied @ (Denied::NoRole(_) | Denied::KeysUnavailable(_))) => Err(ConsoleError::denied(&denied)),
+    let target = Target::parse(&query.to);
+    let started = console.sign_in.start(&origin, target.clone(), query.again.is_some()).await;
+    let Started { url, cookie } = started.map_err(|error| ConsoleError::sign_in(&error, target))?;
+    Ok(([(header::SET_COOKIE, Cookie::SignIn.set(&cookie))], Redirect::to(&url)).into_response())
+}
+
+/// Where the issuer sends the browser back to. Whatever the result, the sign-in is over.
+pub(super) async fn callback(
+    State(console): State<Arc<Console>>,
+    Origin(origin): Origin,
+    headers: HeaderMap,
+    RawQuery(query): RawQuery,
+) -> Response {
+    let callback: Callback = serde_urlencoded::from_str(&query.unwrap_or_default()).unwrap_or_default();
+    let pending = cookie(&headers, Cookie::SignIn);
+    let over = (header::SET_COOKIE, Cookie::SignIn.clear());
+    match console.sign_in.finish(&origin, pending, callback).await {
+        Ok(SignedIn { actor, id_token, target }) => {
+            let cookies = AppendHeaders([(header::SET_COOKIE, Cookie::Session.set(&id_token)), over]);
+            (LogSummary::new(LogOutcome::SignedIn, &actor), cookies, signed_in(&target)).into_response()
+        }
+        Err(error) => {
+            let target = console.sign_in.target(pending).await;
+            (AppendHeaders([over]), ConsoleError::sign_in(&error, target)).into_response()
+        }
     }
 }
 
-fn signed_in(token: &str) -> Response {
-    let cookies = [Cookie::Session.set(token), Cookie::SignIn.clear()];
-    (AppendHeaders(cookies.map(|cookie| (header::SET_COOKIE, cookie))), Redirect::to("/console")).into_response()
+/// A page of ours leads on: after a redirect that began at the issuer, a browser would not send the cookie, which is for
+/// requests from this site only.
+fn signed_in(target: &Target) -> Markup {
+    let content = html! {
+        h1 { "You are signed in" }
+        p { a.button href=(target.path()) { "Continue" } }
+    };
+    page_on_the_way("You are signed in", target.path(), content)
 }
 
+/// Ends the session here, and leads to the issuer's page that ends it there. That is no redirect, because the page's
+/// policy allows forms to lead nowhere else.
 pub(super) async fn sign_out(
+    State(console): State<Arc<Console>>,
+    Origin(origin): Origin,
+    headers: HeaderMap,
     VerifiedForm { visitor, fields: NoFields {} }: VerifiedForm<NoFields>,
-) -> impl IntoResponse {
+) -> Response {
+    let id_token = cookie(&headers, Cookie::Session).unwrap_or_default();
+    let url = console.sign_in.sign_out_url(&origin, id_token).await;
     let summary = LogSummary::new(LogOutcome::SignedOut, &visitor.actor);
-    (summary, [(header::SET_COOKIE, Cookie::Session.clear())], Redirect::to("/console/sign-in"))
+    let cookies = [(header::SET_COOKIE, Cookie::Session.clear())];
+    (summary, cookies, signing_out(&console, url.as_deref())).into_response()
+}
+
+fn signing_out(console: &Console, url: Option<&str>) -> Markup {
+    let title = "You are signed out of the console";
+    let issuer = console.sign_in.issuer();
+    match url {
+        Some(url) => page_on_the_way(
+            title,
+            url,
+            html! {
+                h1 { (title) }
+                p { "Your session at " strong { (issuer) } " is ended next." }
+                p { a.button href=(url) { "Sign out there, too" } }
+            },
+        ),
+        None => page(
+            title,
+            None,
+            html! {
+                h1 { (title) }
+                p.problem role="alert" {
+                    strong { (issuer) } " has no page for signing out, or does not answer: your session there may go on, and "
+                    "whoever uses this browser next may sign in as you."
+                }
+            },
+        ),
+    }
+}
+
+/// Where the issuer sends the browser back to after that.
+pub(super) async fn signed_out() -> Markup {
+    let content = html! {
+        h1 { "You are signed out" }
+        p { a.button href=(Target::home().after("/console/sign-in/start")) { "Sign in" } }
+    };
+    page("You are signed out", None, content)
 }

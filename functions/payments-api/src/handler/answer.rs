@@ -3,9 +3,10 @@
 use std::error::Error;
 use std::time::Duration;
 
-use idempotency::http::{InvalidField, Problem};
+use idempotency::http::{InvalidField, Problem, ProblemType};
 use lambda_http::http::StatusCode;
 use lambda_http::{Body, Response};
+use payments::problems::{INVALID_REQUEST, NOT_FOUND, PROVIDER_UNAVAILABLE, address, problem};
 use payments::{Invalid, reply};
 use serde::Serialize;
 
@@ -19,29 +20,29 @@ pub(super) fn invalid(invalid: &Invalid) -> Response<Body> {
         field: problem.field.clone().unwrap_or_default(),
         detail: problem.detail.clone(),
     });
-    Problem::invalid_request(fields.collect()).into_response()
+    Problem::invalid_request(fields.collect()).described_at(address(&INVALID_REQUEST)).into_response()
 }
 
 pub(super) fn not_found(detail: &str) -> Response<Body> {
-    Problem::new(StatusCode::NOT_FOUND, "not-found", "Not found").detail(detail).into_response()
+    problem(&NOT_FOUND).detail(detail).into_response()
 }
 
 pub(super) fn forbidden() -> Response<Body> {
-    Problem::new(StatusCode::FORBIDDEN, "missing-principal", "The caller is not identified").into_response()
+    problem(&ProblemType::MISSING_PRINCIPAL).into_response()
 }
 
 pub(super) fn provider_unavailable(error: &(dyn Error + 'static)) -> Response<Body> {
     tracing::error!(error, "the provider executed nothing");
-    unavailable("provider-unavailable", "The payment provider is not available")
+    unavailable(&PROVIDER_UNAVAILABLE)
 }
 
 pub(super) fn table_unavailable(error: &(dyn Error + 'static)) -> Response<Body> {
     tracing::error!(error, "the payments table could not be read");
-    unavailable("store-unavailable", "The payments are not available")
+    unavailable(&ProblemType::STORE_UNAVAILABLE)
 }
 
-fn unavailable(code: &str, title: &str) -> Response<Body> {
-    Problem::new(StatusCode::SERVICE_UNAVAILABLE, code, title)
+fn unavailable(kind: &ProblemType) -> Response<Body> {
+    problem(kind)
         .detail("Nothing was executed. Send the same request again after Retry-After.")
         .retry_after(Duration::from_secs(1))
         .nothing_executed()

@@ -1,3 +1,5 @@
+use crate::SecretError;
+
 /// A request that got no final answer.
 ///
 /// It is about this one request only, not about earlier requests under the same transaction id: a caller that may have
@@ -7,6 +9,9 @@ pub enum ProviderError {
     /// No connection was established, so nothing reached the provider. Safe to report as not executed.
     #[error("the provider could not be reached; nothing was sent")]
     NotSent(#[source] reqwest::Error),
+    /// Our API key is not available, so nothing was sent. Safe to report as not executed.
+    #[error("the provider's API key is not available; nothing was sent")]
+    NoApiKey(#[source] SecretError),
     /// No time was left for the request, so it was not sent. Safe to report as not executed.
     #[error("no time was left to ask the provider; nothing was sent")]
     OutOfTime,
@@ -40,7 +45,7 @@ impl ProviderError {
     /// Whether this was refused because of an earlier request under the idempotency key.
     pub fn is_key_used(&self) -> bool {
         match self {
-            Self::NotSent(_) | Self::NotExecuted(_) | Self::OutOfTime => false,
+            Self::NotSent(_) | Self::NoApiKey(_) | Self::NotExecuted(_) | Self::OutOfTime => false,
             Self::Unknown { key_used, .. } => *key_used,
         }
     }
@@ -69,9 +74,6 @@ pub enum SettingsError {
     /// The base URL is not one of `https` or `http`.
     #[error("the provider's base URL must be an http or https URL")]
     Url,
-    /// The API key has characters that are not allowed in a header.
-    #[error("the provider's API key must be visible ASCII")]
-    ApiKey,
     /// TLS could not be initialised.
     #[error("the provider's client could not be made")]
     Client(#[source] reqwest::Error),

@@ -232,7 +232,7 @@ impl Provider {
     }
 
     async fn get<T: for<'de> Deserialize<'de>>(&self, url: Url, timeout: Duration) -> Result<T, ProviderError> {
-        let response = self.http.get(url).timeout(timeout).send().await.map_err(ProviderError::sending)?;
+        let response = self.send(|| self.http.get(url.clone()), timeout).await?;
         let status = response.status();
         let body = response.bytes().await.map_err(ProviderError::reading)?;
         if status != StatusCode::OK {

@@ -11,10 +11,15 @@ use super::*;
 use crate::{Reference, samples};
 
 mod lookup;
+mod rotation;
 
 const CONNECT: Duration = Duration::from_secs(2);
 const TIMEOUT: Duration = Duration::from_secs(5);
 const TRANSACTION: TransactionId = samples::transaction(0x0193_5b4a_7c00_7000_8000_0000_0000_0001);
+
+fn api_key() -> ApiKey {
+    ApiKey::fixed("sk_test_1").unwrap()
+}
 
 /// The server's reaction to the only request that it accepts.
 enum Reply {
@@ -39,7 +44,7 @@ fn error(status: &str, kind: &str, code: &str) -> Reply {
 /// Accepts one request, replies, and returns the request. A second connection is refused, so a retry would be detected.
 async fn serve(reply: Reply) -> (Provider, JoinHandle<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let provider = Provider::new(&format!("http://{}/", listener.local_addr().unwrap()), "sk_test_1", CONNECT).unwrap();
+    let provider = Provider::new(&format!("http://{}/", listener.local_addr().unwrap()), api_key(), CONNECT).unwrap();
     let request = tokio::spawn(async move {
         let (mut stream, _) = listener.accept().await.unwrap();
         drop(listener);
@@ -59,7 +64,7 @@ async fn serve(reply: Reply) -> (Provider, JoinHandle<String>) {
 /// Accepts as many requests as there are replies, each on its own connection.
 async fn serve_each(replies: Vec<(&'static str, Value)>) -> (Provider, JoinHandle<Vec<String>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let provider = Provider::new(&format!("http://{}/", listener.local_addr().unwrap()), "sk_test_1", CONNECT).unwrap();
+    let provider = Provider::new(&format!("http://{}/", listener.local_addr().unwrap()), api_key(), CONNECT).unwrap();
     let requests = tokio::spawn(async move {
         let mut requests = Vec::new();
         for (status, body) in replies {
@@ -200,7 +205,7 @@ async fn a_refused_connection_means_nothing_was_sent() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
-    let provider = Provider::new(&url, "sk_test_1", CONNECT).unwrap();
+    let provider = Provider::new(&url, api_key(), CONNECT).unwrap();
     let charge = provider.charge(TRANSACTION, &request(), TIMEOUT).await;
     assert!(matches!(charge, Err(ProviderError::NotSent(_))), "{charge:?}");
 }
@@ -214,7 +219,7 @@ async fn a_handshake_that_fails_or_hangs_means_nothing_was_sent() {
             let (mut stream, _) = listener.accept().await.unwrap();
             while hangs && stream.read(&mut [0; 4096]).await.unwrap() > 0 {}
         });
-        let provider = Provider::new(&url, "sk_test_1", Duration::from_millis(200)).unwrap();
+        let provider = Provider::new(&url, api_key(), Duration::from_millis(200)).unwrap();
         let charge = provider.charge(TRANSACTION, &request(), TIMEOUT).await;
         assert!(matches!(charge, Err(ProviderError::NotSent(_))), "{charge:?}");
         server.await.unwrap();
@@ -317,15 +322,14 @@ async fn a_redirect_is_not_followed() {
 
 #[test]
 fn the_api_key_is_shown_nowhere() {
-    let provider = Provider::new("https://api.stripe.com", "sk_live_secret", CONNECT).unwrap();
+    let provider = Provider::new("https://api.stripe.com", ApiKey::fixed("sk_live_secret").unwrap(), CONNECT).unwrap();
     assert!(!format!("{provider:?}").contains("secret"));
 }
 
 #[test]
 fn settings_that_cannot_work_are_refused_at_the_start() {
     for url in ["", "api.stripe.com", "ftp://api.stripe.com", "http://"] {
-        assert!(matches!(Provider::new(url, "sk", CONNECT), Err(SettingsError::Url)), "{url}");
+        assert!(matches!(Provider::new(url, api_key(), CONNECT), Err(SettingsError::Url)), "{url}");
     }
-    let key = Provider::new("https://api.stripe.com", "sk\n", CONNECT);
-    assert!(matches!(key, Err(SettingsError::ApiKey)));
+    assert!(ApiKey::fixed("sk\n").is_none());
 }

@@ -7,7 +7,7 @@ use aws_sdk_dynamodb::types::{
     ProjectionType, ScalarAttributeType,
 };
 use idempotency::telemetry::metrics::{Metrics, NoMetrics};
-use payments::{Invocation, Provider, Table};
+use payments::{ApiKey, Invocation, Provider, Table};
 use serde_json::{Value, json};
 
 use super::*;
@@ -38,7 +38,9 @@ impl World {
         let store = DynamoDbStore::new(client.clone(), RECORDS);
         let engine = Engine::builder(store.clone()).metrics(metrics).build();
         // Nothing listens there, since nothing is to be asked.
-        let provider = Provider::new("http://127.0.0.1:9", "sk_test_1", Duration::from_millis(100)).unwrap();
+        let provider =
+            Provider::new("http://127.0.0.1:9", ApiKey::fixed("sk_test_1").unwrap(), Duration::from_millis(100))
+                .unwrap();
         let resolver = ProviderResolver::new(provider, Table::new(client.clone(), PAYMENTS));
         let checkpoints = Checkpoints::new(client.clone(), PAYMENTS.to_owned());
         let handler = Handler::new(engine.clone(), store, resolver, checkpoints, Duration::ZERO);

@@ -38,8 +38,10 @@ pub fn client() -> Client {
     Client::from_conf(config.build())
 }
 
-/// The configuration of [`client`], for the clients of other services. `service` is its name in `AWS_ENDPOINT_URL_…`.
-pub(crate) fn sdk_config(service: &str) -> SdkConfig {
+/// The configuration of [`client`], for the clients of other services. `service` is its name in the variable for its
+/// endpoint: `SECRETS_MANAGER` in `AWS_ENDPOINT_URL_SECRETS_MANAGER`.
+#[must_use]
+pub fn sdk_config(service: &str) -> SdkConfig {
     let retries = RetryConfig::standard()
         .with_max_attempts(4)
         .with_initial_backoff(Duration::from_millis(25))

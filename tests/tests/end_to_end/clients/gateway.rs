@@ -51,7 +51,7 @@ impl<'s> Gateway<'s> {
         self.stack.provider("down").await;
         let clients = programs.len();
         let end = async {
-            self.arrivals.until(clients).await;
+            self.arrivals.until(Scenario::Outage, clients).await;
             tokio::time::sleep(OUTAGE).await;
             self.stack.provider("up").await;
         };

@@ -28,8 +28,8 @@ pub(crate) struct Installed {
 impl Installed {
     /// `None`: not possible.
     pub(crate) fn new() -> Option<Self> {
-        let python = packages::python("the test of HTTP clients for Python", "clients")?;
-        let node = packages::node("the test of HTTP clients for JavaScript", "clients")?;
+        let python = packages::python("the test of HTTP clients for Python", "tests/clients")?;
+        let node = packages::node("the test of HTTP clients for JavaScript", "tests/clients")?;
         Some(Self { python, node })
     }
 

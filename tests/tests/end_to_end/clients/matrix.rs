@@ -19,10 +19,11 @@ use super::scenario::Scenario;
 /// One for each request of a phase, and one for its repetition.
 const SANDBOXES: usize = 2 * 2 * CLIENTS.len();
 
-/// The scenarios that run at the same time. A client's time-out is short in the slow one, so it runs alone.
-const PHASES: [&[Scenario]; 4] = [
+/// The scenarios that run at the same time. The first start the sandboxes, for whose start others have no time.
+const PHASES: [&[Scenario]; 5] = [
     &[Scenario::Throttled, Scenario::Cut],
     &[Scenario::Maintenance, Scenario::Declined],
+    &[Scenario::Outage],
     &[Scenario::Slow],
     &[Scenario::Kill, Scenario::TimeOut],
 ];
@@ -75,9 +76,11 @@ impl Matrix {
         let gateway = Gateway::start(&stack).await;
 
         let mut endings = Vec::new();
-        endings.extend(gateway.outage(&mut programs).await);
         for scenarios in PHASES {
-            endings.extend(gateway.send(&mut programs, scenarios).await);
+            endings.extend(match scenarios {
+                [Scenario::Outage] => gateway.outage(&mut programs).await,
+                _ => gateway.send(&mut programs, scenarios).await,
+            });
         }
         let charges = stack.charges().await;
         let cells = endings.into_iter().map(|ending| {

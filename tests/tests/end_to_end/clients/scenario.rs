@@ -58,6 +58,11 @@ impl Scenario {
         }
     }
 
+    /// Whether it is that of a key.
+    pub(crate) fn is_of(self, key: &str) -> bool {
+        key.ends_with(self.name())
+    }
+
     /// The head of its column on the page.
     pub(crate) const fn title(self) -> &'static str {
         match self {

@@ -8,6 +8,7 @@ use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
 use aws_lc_rs::rsa::{KeyPair, KeySize};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use idempotency::engine::Clock;
 use idempotency::protocol::EpochMs;
 use jsonwebtoken::jwk::{Jwk, JwkSet};
 use jsonwebtoken::{EncodingKey, Header, encode};
@@ -16,6 +17,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use super::*;
+use crate::auth::Role;
 
 const ISSUER: &str = "https://issuer.example";
 const HOUR: Duration = Duration::from_secs(60 * 60);
@@ -26,6 +28,7 @@ const NOW: u64 = 2_000_000_000;
 struct Issuer {
     key: EncodingKey,
     published: Arc<Mutex<String>>,
+    /// Requests for the configuration, each of which is followed by one for the keys.
     asked: Arc<AtomicUsize>,
     /// Whether it accepts requests without answering them.
     hangs: Arc<AtomicBool>,
@@ -49,14 +52,25 @@ impl Issuer {
         let published = Arc::new(Mutex::new(key_set(&[(&key, "first")])));
         let (asked, hangs) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}/keys", listener.local_addr().unwrap());
-        tokio::spawn(serve(listener, Arc::clone(&published), Arc::clone(&asked), Arc::clone(&hangs)));
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(serve(listener, url.clone(), Arc::clone(&published), Arc::clone(&asked), Arc::clone(&hangs)));
         Self { key, published, asked, hangs, hand: Hand(Arc::new(AtomicU64::new(NOW * 1000))), url }
     }
 
-    fn tokens(&self) -> Tokens {
+    fn tokens(&self) -> ForPayments {
+        self.named(ISSUER)
+    }
+
+    fn named(&self, name: &str) -> ForPayments {
         let clock = Arc::new(self.hand.clone());
-        Tokens::by_clock(ISSUER.into(), "payments".into(), Some(self.url.clone()), clock).unwrap()
+        let issuer = super::Issuer::configured_at(format!("{}/configuration", self.url), name.to_owned(), clock);
+        let roles = Roles {
+            name_claim: "sub".to_owned(),
+            claim: "role".to_owned(),
+            viewer: "viewer".to_owned(),
+            operator: "operator".to_owned(),
+        };
+        ForPayments(Tokens::new(issuer.unwrap(), roles))
     }
 
     fn sign(&self, claims: &Value) -> String {
@@ -88,17 +102,40 @@ impl Issuer {
     }
 }
 
-async fn serve(listener: TcpListener, published: Arc<Mutex<String>>, asked: Arc<AtomicUsize>, hangs: Arc<AtomicBool>) {
+/// Accepts tokens for the audience `payments`.
+struct ForPayments(Tokens);
+
+impl ForPayments {
+    async fn actor(&self, token: &str) -> Result<Actor, Denied> {
+        self.0.actor(token, &["payments"]).await
+    }
+}
+
+async fn serve(
+    listener: TcpListener,
+    url: String,
+    published: Arc<Mutex<String>>,
+    asked: Arc<AtomicUsize>,
+    hangs: Arc<AtomicBool>,
+) {
     let mut hanging = Vec::new();
     while let Ok((mut connection, _)) = listener.accept().await {
         let mut request = [0; 4096];
         assert_ne!(connection.read(&mut request).await.unwrap(), 0);
-        asked.fetch_add(1, Ordering::SeqCst);
+        let is_configuration = request.starts_with(b"GET /configuration ");
+        asked.fetch_add(usize::from(is_configuration), Ordering::SeqCst);
         if hangs.load(Ordering::SeqCst) {
             hanging.push(connection);
             continue;
         }
-        let body = published.lock().unwrap().clone();
+        let configuration = json!({
+            "issuer": ISSUER,
+            "authorization_endpoint": format!("{ISSUER}/authorize"),
+            "token_endpoint": format!("{ISSUER}/token"),
+            "jwks_uri": format!("{url}/keys"),
+        });
+        let keys = published.lock().unwrap().clone();
+        let body = if is_configuration { configuration.to_string() } else { keys };
         let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
         connection.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
     }
@@ -196,7 +233,7 @@ async fn the_audience_is_aud_or_without_one_the_client_id() {
         (None, None),
     ] {
         let denied = tokens.actor(&of(aud.clone(), client_id)).await;
-        assert!(matches!(denied, Err(Denied::Invalid)), "{aud:?} {client_id:?}: {denied:?}");
+        assert!(matches!(denied, Err(Denied::Invalid(_))), "{aud:?} {client_id:?}: {denied:?}");
     }
 }
 
@@ -211,11 +248,11 @@ async fn a_token_is_valid_from_when_it_says_until_it_ends_by_our_clock() {
     let to_come = json!(NOW + 60);
     for bad in [with("nbf", to_come.clone()), with("iat", to_come), with("exp", ago(60)), with("iat", json!("now"))] {
         let denied = tokens.actor(&issuer.sign(&bad)).await;
-        assert!(matches!(denied, Err(Denied::Invalid)), "{bad}: {denied:?}");
+        assert!(matches!(denied, Err(Denied::Invalid(_))), "{bad}: {denied:?}");
     }
     let token = issuer.sign(&claims());
     issuer.pass(31 * 24 * HOUR);
-    assert!(matches!(tokens.actor(&token).await, Err(Denied::Invalid)), "it has ended");
+    assert!(matches!(tokens.actor(&token).await, Err(Denied::Invalid(_))), "it has ended");
 }
 
 #[tokio::test]
@@ -233,9 +270,9 @@ async fn a_token_that_is_not_for_us_or_names_nobody_is_not_valid() {
     ];
     for claims in bad {
         let denied = tokens.actor(&issuer.sign(&claims)).await;
-        assert!(matches!(denied, Err(Denied::Invalid)), "{claims}: {denied:?}");
+        assert!(matches!(denied, Err(Denied::Invalid(_))), "{claims}: {denied:?}");
     }
-    for role in [json!(null), json!("admin"), json!("Operator"), json!(["operator"]), json!(1), json!("")] {
+    for role in [json!(null), json!("admin"), json!("Operator"), json!(["admin"]), json!(1), json!("")] {
         let denied = tokens.actor(&issuer.sign(&with("role", role.clone()))).await;
         assert!(matches!(&denied, Err(Denied::NoRole(name)) if name == "olga"), "{role}: {denied:?}");
     }
@@ -268,7 +305,7 @@ async fn a_token_that_the_issuer_did_not_sign_with_rsa_is_not_valid() {
         String::new(),
     ] {
         let denied = tokens.actor(&token).await;
-        assert!(matches!(denied, Err(Denied::Invalid)), "{token}: {denied:?}");
+        assert!(matches!(denied, Err(Denied::Invalid(_))), "{token}: {denied:?}");
     }
 }
 
@@ -279,7 +316,7 @@ async fn unknown_keys_do_not_make_us_ask_the_issuer_again_and_again() {
     for round in 1..=3 {
         for number in 0..20 {
             let denied = tokens.actor(&sign(&issuer.key, Some(&format!("key-{number}")), &claims())).await;
-            assert!(matches!(denied, Err(Denied::Invalid)), "{denied:?}");
+            assert!(matches!(denied, Err(Denied::Invalid(_))), "{denied:?}");
         }
         assert_eq!(issuer.asked(), round);
         issuer.pass(Duration::from_secs(30));
@@ -294,7 +331,7 @@ async fn a_new_key_of_the_issuer_is_found_after_a_while_and_a_withdrawn_one_forg
     tokens.actor(&first).await.unwrap();
     issuer.publish(&[(&issuer.key, "first"), (&second, "second")]);
     let token = sign(&second, Some("second"), &claims());
-    assert!(matches!(tokens.actor(&token).await, Err(Denied::Invalid)), "too early to ask again");
+    assert!(matches!(tokens.actor(&token).await, Err(Denied::Invalid(_))), "too early to ask again");
     issuer.pass(Duration::from_secs(30));
     assert!(tokens.actor(&token).await.is_ok());
 
@@ -305,7 +342,7 @@ async fn a_new_key_of_the_issuer_is_found_after_a_while_and_a_withdrawn_one_forg
     while tokens.actor(&first).await.is_ok() {
         tokio::task::yield_now().await;
     }
-    assert!(matches!(tokens.actor(&first).await, Err(Denied::Invalid)));
+    assert!(matches!(tokens.actor(&first).await, Err(Denied::Invalid(_))));
     assert!(tokens.actor(&token).await.is_ok());
 }
 
@@ -324,7 +361,7 @@ async fn with_the_issuer_out_of_reach_known_keys_count_for_a_day_and_nobody_wait
     assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
     issuer.pass(HOUR);
     let denied = tokens.actor(&token).await;
-    assert!(matches!(denied, Err(Denied::KeysUnavailable(_))), "a day is over: {denied:?}");
+    assert!(matches!(denied, Err(Denied::IssuerUnavailable(_))), "a day is over: {denied:?}");
 }
 
 #[tokio::test]
@@ -336,16 +373,16 @@ async fn with_the_issuer_out_of_reach_one_request_waits_and_the_others_hear_it_a
     let started = Instant::now();
     let together = (0..10).map(|number| sign(&issuer.key, Some(&format!("key-{number}")), &claims()));
     for denied in futures::future::join_all(together.map(async |token| tokens.actor(&token).await)).await {
-        assert!(matches!(denied, Err(Denied::KeysUnavailable(_))), "{denied:?}");
+        assert!(matches!(denied, Err(Denied::IssuerUnavailable(_))), "{denied:?}");
     }
     for _ in 0..100 {
-        assert!(matches!(tokens.actor(&token).await, Err(Denied::KeysUnavailable(_))));
+        assert!(matches!(tokens.actor(&token).await, Err(Denied::IssuerUnavailable(_))));
     }
     assert!(started.elapsed() < Duration::from_secs(4), "one question's time: {:?}", started.elapsed());
     assert_eq!(issuer.asked(), 1);
 
     issuer.hang(false);
-    assert!(matches!(tokens.actor(&token).await, Err(Denied::KeysUnavailable(_))), "too early to ask again");
+    assert!(matches!(tokens.actor(&token).await, Err(Denied::IssuerUnavailable(_))), "too early to ask again");
     issuer.pass(Duration::from_secs(30));
     assert!(tokens.actor(&token).await.is_ok());
 }
@@ -361,8 +398,38 @@ async fn a_clock_that_was_ahead_does_not_keep_us_from_asking() {
     assert_eq!(issuer.asked(), 2);
 }
 
-#[test]
-fn by_default_the_keys_are_below_the_issuer() {
-    let tokens = Tokens::new(format!("{ISSUER}/"), "payments".into(), None).unwrap();
-    assert_eq!(tokens.keys.url(), "https://issuer.example/.well-known/jwks.json");
+#[tokio::test]
+async fn the_configuration_of_another_issuer_does_not_count() {
+    let issuer = Issuer::start().await;
+    let denied = issuer.named("https://other.example").actor(&issuer.sign(&claims())).await;
+    assert!(
+        matches!(&denied, Err(Denied::IssuerUnavailable(error)) if error.to_string().contains(ISSUER)),
+        "{denied:?}"
+    );
+}
+
+#[tokio::test]
+async fn an_id_token_is_for_one_client_and_one_sign_in() {
+    let issuer = Issuer::start().await;
+    let ForPayments(tokens) = issuer.tokens();
+    let issued = |name: &str, value: Value| {
+        let mut claims = with("nonce", json!("once"));
+        claims[name] = value;
+        issuer.sign(&claims)
+    };
+    for good in [issued("azp", json!("payments")), issued("aud", json!(["payments", "other"]))] {
+        assert!(tokens.signed_in(&good, "payments", "once").await.is_ok());
+    }
+    for (bad, flaw) in [
+        (issued("nonce", json!("twice")), Flaw::Nonce),
+        (issued("nonce", json!(null)), Flaw::Nonce),
+        (issued("azp", json!("other")), Flaw::Audience),
+        (issued("aud", json!("other")), Flaw::Audience),
+        (issued("iss", json!("https://other.example")), Flaw::Issuer),
+        (issued("exp", json!(NOW - 60)), Flaw::Ended(60)),
+        (issued("iat", json!(NOW + 60)), Flaw::Early(60)),
+    ] {
+        let denied = tokens.signed_in(&bad, "payments", "once").await;
+        assert!(matches!(&denied, Err(Denied::Invalid(found)) if *found == flaw), "{flaw}: {denied:?}");
+    }
 }
