@@ -108,7 +108,8 @@ def run():
     step(f"ministack {emulator.version} and the provider serve")
     is_enforced(emulator)
     emulator.client("secretsmanager").create_secret(Name="payments/provider", SecretString='{"api_key":"sk_test_foreign"}')
-    chosen = {"Stage": "development", "JwtIssuer": outside.issuer, "ProviderUrl": outside.provider, **QUICK}
+    console = {"ConsoleLogin": "Issuer", "ConsoleClientId": "console"}
+    chosen = {"Stage": "development", "JwtIssuer": outside.issuer, "ProviderUrl": outside.provider, **console, **QUICK}
     folder = project("payments", template, built)
 
     stack = Stack(emulator, "payments", folder)
