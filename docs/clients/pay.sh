@@ -13,7 +13,8 @@ case ${1:-} in http://* | https://*) url=true ;; *) url=false ;; esac
 key=$(printf 'POST /payments %s' "$2" | { sha256sum 2>/dev/null || shasum -a 256; } | cut -d ' ' -f 1)
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
-trap 'end 3 "not known (interrupted): run this again"' HUP INT TERM
+interrupted() { end 3 'not known (interrupted): run this again'; }
+trap interrupted HUP INT TERM
 # In a file, or other users could read the token in the list of processes.
 printf 'Authorization: Bearer %s\nIdempotency-Key: "%s"\nContent-Type: application/json\n' "$TOKEN" "$key" >"$folder/headers"
 
@@ -32,7 +33,10 @@ while :; do
   : >"$folder/answer"
   said=$(curl -sS -m "$timeout_s" -H @"$folder/headers" --data-raw "$3" --url "$1" -o "$folder/answer" \
     -w '%{http_code}\n%header{retry-after}\n%header{idempotency-replayed}\n%{content_type}' 2>/dev/null) ||
-    said=000 # No whole answer.
+    case $? in
+      129 | 130 | 143) interrupted ;; # The signal of a trap above, if only curl got it.
+      *) said=000 ;; # No whole answer.
+    esac
   # The lines at the end are missing if they are empty.
   after='' recorded='' type=''
   { read -r status && read -r after && read -r recorded && read -r type || :; } <<SAID

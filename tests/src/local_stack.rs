@@ -67,6 +67,11 @@ impl Stack {
         self.running.log().iter().filter(|line| line.contains(text)).count() as u64
     }
 
+    /// Waits until a line of the log contains a text: an answer may arrive before its line does.
+    pub async fn logged(&self, text: &str) {
+        eventually(text, || async { (self.count(text) > 0).then_some(()) }).await;
+    }
+
     /// Stops the stack as Ctrl-C does.
     pub fn interrupt(&mut self) -> ExitStatus {
         let mut process = self.running.process();

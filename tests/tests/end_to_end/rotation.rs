@@ -5,6 +5,7 @@ use reqwest::Method;
 use serde_json::json;
 use tests::console::{Script, Tables, subject};
 use tests::local_stack::{Setup, Stack, payment};
+use tests::wait::eventually;
 
 const OLD: &str = "sk_test_local";
 const NEW: &str = "sk_test_rolled";
@@ -44,7 +45,7 @@ async fn a_rotation_under_load_loses_no_payment_and_charges_each_once() {
     tokio::join!(join_all((0..CALLERS).map(pays)), rotates);
     assert_eq!(ann.pay("key-last", body).await.status, 201);
     assert_eq!(stack.charges().await.len(), CALLERS * PAYMENTS + 2);
-    assert!(stack.count("the provider refused its API key; there is a newer one") >= 1, "{}", stack.log());
+    stack.logged("the provider refused its API key; there is a newer one").await;
     assert_eq!(ann.balance("acct-1", "EUR", (CALLERS * PAYMENTS + 2) as u64).await, 1999 * 50);
     for key in [OLD, NEW] {
         assert!(!stack.log().contains(key), "no key in the log");
@@ -58,7 +59,7 @@ async fn a_wrong_key_executes_nothing_and_leaves_no_unknown_outcome() {
     let body = payment("acct-1", "pm_card_visa");
     roll(&stack).await;
     assert_eq!(ann.pay("key-1", &body).await.problem(), "503 provider-unavailable");
-    assert!(stack.log().contains("status 401 Unauthorized"), "{}", stack.log());
+    stack.logged("status 401 Unauthorized").await;
     // A running function keeps the old key, a new one has none.
     for value in ["sk_test_without_json".to_owned(), json!({ "key": NEW }).to_string()] {
         put_secret(&stack, value).await;
@@ -68,7 +69,7 @@ async fn a_wrong_key_executes_nothing_and_leaves_no_unknown_outcome() {
         assert_eq!(ann.pay("key-1", &body).await.problem(), "503 provider-unavailable");
     }
     for error in ["it is not a JSON object", "has no usable text `api_key`"] {
-        assert!(stack.log().contains(error), "{error}: {}", stack.log());
+        stack.logged(error).await;
     }
     assert_eq!(olga.unresolved().await, [] as [String; 0]);
     assert_eq!(stack.charges().await.len(), 0);
@@ -98,7 +99,8 @@ async fn reconciler_and_console_find_the_new_key_as_well() {
     assert_eq!(olga.get(&format!("records/{other}")).await["provider"]["answer"], "nothing");
     let report = stack.reconcile().await;
     assert_eq!((&report["happened"], &report["prevented"]), (&json!(1), &json!(1)), "{report}");
-    assert!(stack.count("the provider refused its API key; there is a newer one") >= 2, "{}", stack.log());
+    let newer = "the provider refused its API key; there is a newer one";
+    eventually("both have the new key", || async { (stack.count(newer) >= 2).then_some(()) }).await;
     assert_eq!(ann.pay_until_final("key-1", &body).await.status, 201);
     assert_eq!(stack.charges().await.len(), 1);
 }
