@@ -61,6 +61,8 @@ class Stack:
 
     def resolve(self, value):
         """The value with references replaced: those that stand-ins meet in the deployed template."""
+        if value == {"Ref": "AWS::NoValue"}:
+            return None
         if isinstance(value, dict) and "Ref" in value:
             return self._reference(value["Ref"])
         if isinstance(value, dict) and "Fn::Sub" in value:
@@ -83,9 +85,8 @@ class Stack:
         return pseudo.get(name) or self.parameters.get(name) or self.resources[name]
 
     def _holds(self, condition):
-        # Whether a stack is watched can be seen by its alarm topic.
-        assert condition == "IsWatched", condition
-        return "AlarmTopic" in self.resources
+        # What a condition decides can be seen by a resource that it creates.
+        return {"IsWatched": "AlarmTopic", "HasConsole": "Console"}[condition] in self.resources
 
     def environment(self, function):
         """The environment of the version that serves."""

@@ -133,10 +133,11 @@ def create_routes(stack):
             })
         authorizers[name] = created["AuthorizerId"]
     for path, methods in body["paths"].items():
-        for method, operation in methods.items():
+        # Those of a function that exists only under a condition are under it, too.
+        for method, operation in (stack.resolve(methods) or {}).items():
             settings = operation["x-amazon-apigateway-integration"]
             integration = gateway.create_integration(
-                ApiId=api, IntegrationType="AWS_PROXY", IntegrationUri=stack.resolve(settings["uri"]),
+                ApiId=api, IntegrationType="AWS_PROXY", IntegrationUri=settings["uri"],
                 PayloadFormatVersion=settings["payloadFormatVersion"])
             names = [name for each in operation.get("security", []) for name in each if name in authorizers]
             authorization = {"AuthorizationType": "JWT", "AuthorizerId": authorizers[names[0]]} if names else {}
