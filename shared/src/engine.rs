@@ -101,7 +101,7 @@ impl<S: Store> Engine<S> {
     /// transaction.
     ///
     /// A duplicate does not run: it gets the recorded answer, or [`Outcome::InProgress`] while the first call is still
-    /// running. If `run` panics, does not end [in its time](Operation::run_within) or not a
+    /// running. If `run` panics, or has not ended when [its own time](Operation::run_within) is over or a
     /// [margin](EngineBuilder::margin) before the call's deadline, the record becomes UNKNOWN.
     ///
     /// # Errors
@@ -231,7 +231,7 @@ impl<S: Store> Engine<S> {
     /// How long a claim of this operation holds: until its outcome is recorded at the latest.
     pub(crate) fn lease(&self, operation: &Operation, deadline: EpochMs) -> LeaseLimit {
         LeaseLimit {
-            at_most: operation.run_within.saturating_add(self.parts.margin),
+            at_most: operation.run_within.unwrap_or(Duration::MAX).saturating_add(self.parts.margin),
             by: deadline.plus(self.parts.lease_margin),
         }
     }
@@ -243,11 +243,7 @@ impl<S: Store> Engine<S> {
 
     /// Until when a call may wait for another and still run itself.
     pub(crate) fn wait_by(&self, operation: &Operation, deadline: EpochMs) -> EpochMs {
-        let stop_at = self.stop_at(deadline);
-        match operation.run_within {
-            Duration::MAX => stop_at,
-            run_within => stop_at.minus(run_within),
-        }
+        self.stop_at(deadline).minus(operation.run_within.unwrap_or_default())
     }
 
     pub(crate) fn store(&self) -> &S {

@@ -19,7 +19,8 @@ pub struct Operation {
     namespace: Arc<str>,
     pub(super) name: Arc<str>,
     pub(super) uncertain: Uncertain,
-    pub(super) run_within: Duration,
+    /// `None`: as long as the function.
+    pub(super) run_within: Option<Duration>,
     /// `None` if it was not set.
     retention: Option<Duration>,
     pub(crate) compare: Compare,
@@ -36,7 +37,7 @@ impl Operation {
             namespace: namespace.into(),
             name: name.into(),
             uncertain: Uncertain::default(),
-            run_within: Duration::MAX,
+            run_within: None,
             retention: None,
             compare: Compare::default(),
         }
@@ -59,7 +60,7 @@ impl Operation {
     /// each run that is stopped must be reconciled.
     #[must_use]
     pub const fn run_within(mut self, run_within: Duration) -> Self {
-        self.run_within = run_within;
+        self.run_within = Some(run_within);
         self
     }
 
@@ -126,18 +127,18 @@ pub struct Call {
     subject: Option<Subject>,
     request: Option<InvocationId>,
     trace: Option<Trace>,
-    pub(super) wait: Waiting,
+    pub(super) wait: WaitLimit,
 }
 
 /// How long a call waits for another.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Waiting {
+pub(super) enum WaitLimit {
     No,
     ForLease { at_most: Duration },
     For(Duration),
 }
 
-impl Waiting {
+impl WaitLimit {
     /// The wait that begins now, and ends by this time.
     pub(super) fn until(self, now: EpochMs, by: EpochMs) -> Wait {
         match self {
@@ -168,7 +169,7 @@ impl Call {
             subject: None,
             request: None,
             trace: None,
-            wait: Waiting::No,
+            wait: WaitLimit::No,
         }
     }
 
@@ -200,7 +201,7 @@ impl Call {
     /// It also ends in time for the call to [run](Operation::run_within) itself before the deadline.
     #[must_use]
     pub const fn wait(mut self, wait: Duration) -> Self {
-        self.wait = Waiting::For(wait);
+        self.wait = WaitLimit::For(wait);
         self
     }
 
@@ -208,7 +209,7 @@ impl Call {
     /// `at_most`, or too long to run after it. So it never waits in vain.
     #[must_use]
     pub const fn wait_for_lease(mut self, at_most: Duration) -> Self {
-        self.wait = Waiting::ForLease { at_most };
+        self.wait = WaitLimit::ForLease { at_most };
         self
     }
 

@@ -48,7 +48,7 @@ impl Machine {
             }
             (Decision::InProgress(lease), Mode::Claim { .. }) => self.wait(lease, now),
             (Decision::InProgress(lease), Mode::SingleWrite) => Stage::Done(End::InProgress(lease.since(now))),
-            (Decision::InProgress(lease), Mode::Lock) => self.overrule(found, lease, now),
+            (Decision::InProgress(lease), Mode::Lock) => self.take_over_from_clock_ahead(found, lease, now),
             // A lock is never settled, and all its requests are equal. A record that is reconciled must be open.
             (Decision::Reconcile(_), Mode::Lock)
             | (Decision::Begin(_) | Decision::Acquired(_) | Decision::InProgress(_), Mode::Reconcile)
@@ -58,7 +58,7 @@ impl Machine {
 
     /// Takes over a lock whose lease only a wrong clock can have written. Such a lease would block the lock for as long as
     /// that clock is ahead; the fence stops its holder.
-    fn overrule(&mut self, found: Option<&Record>, lease: EpochMs, now: EpochMs) -> Stage {
+    fn take_over_from_clock_ahead(&mut self, found: Option<&Record>, lease: EpochMs, now: EpochMs) -> Stage {
         let ahead = lease.since(self.request.lease.end(now));
         match found.filter(|_| ahead > self.request.lease.at_most) {
             Some(found) => {
