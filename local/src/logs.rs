@@ -251,7 +251,10 @@ mod tests {
         });
         let event: LogsEvent = serde_json::from_slice(&event(&data).expect("packed")).expect("an event");
         let data = event.aws_logs.data;
-        assert_eq!((data.owner.as_str(), data.log_group.as_str(), data.log_stream.as_str()), ("000000000000", "G", "S"));
+        assert_eq!(
+            (data.owner.as_str(), data.log_group.as_str(), data.log_stream.as_str()),
+            ("000000000000", "G", "S")
+        );
         let messages: Vec<&str> = data.log_events.iter().map(|event| event.message.as_str()).collect();
         assert_eq!(messages, ["one", "two"]);
     }

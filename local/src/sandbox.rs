@@ -202,11 +202,7 @@ fn command(definition: &Definition, environment: BTreeMap<String, String>) -> Co
 }
 
 /// Line by line, so that the logs of several processes do not mix within a line.
-fn forward(
-    name: &str,
-    output: Option<impl AsyncRead + Unpin + Send + 'static>,
-    stream: Option<(Logs, LogStream)>,
-) {
+fn forward(name: &str, output: Option<impl AsyncRead + Unpin + Send + 'static>, stream: Option<(Logs, LogStream)>) {
     let Some(output) = output else { return };
     let name = name.to_owned();
     tokio::spawn(async move {

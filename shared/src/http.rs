@@ -196,7 +196,8 @@ impl<S: Store> IdempotencyLayer<S> {
     }
 
     /// Lets the line of a request in the log say whose it is and what it is about, by pseudonyms: its fields `who`,
-    /// `about`, `instrument`, `small` and `code`; see [`Facts`]. Default: none, and no line has these fields.
+    /// `about`, `instrument`, `small` and `code`, see [`Facts`], and `record_id`, the whole id of its record. Default: none,
+    /// and no line has these fields.
     ///
     /// For programs that look for unusual retries, such as `retry-signals` of this project. No line ever shows a key, a
     /// principal or a body.

@@ -27,7 +27,8 @@ impl FilterPattern {
         let (path, text) = inner.split_once('=').with_context(unknown)?;
         let path = path.trim().strip_prefix("$.").with_context(unknown)?;
         let text = text.trim().strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).with_context(unknown)?;
-        let is_plain = |name: &str| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+        let is_plain =
+            |name: &str| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
         if !path.split('.').all(is_plain) || text.contains('"') || text.contains('?') {
             bail!(unknown());
         }
@@ -54,7 +55,9 @@ mod tests {
     fn a_pattern_passes_lines_in_json_with_such_a_text() {
         let pattern = FilterPattern::parse(r#"{ $.fields.who = "*" }"#).expect("known");
         assert!(pattern.passes(r#"{"fields":{"who":"a"}}"#));
-        for line in ["", "who", r#"{"fields":{}}"#, r#"{"fields":{"who":1}}"#, r#"{"who":"a"}"#, r#"{"fields":{"who":"a""#] {
+        for line in
+            ["", "who", r#"{"fields":{}}"#, r#"{"fields":{"who":1}}"#, r#"{"who":"a"}"#, r#"{"fields":{"who":"a""#]
+        {
             assert!(!pattern.passes(line), "{line}");
         }
         let pattern = FilterPattern::parse(r#"{$.a="x*"}"#).expect("known");
@@ -64,7 +67,9 @@ mod tests {
 
     #[test]
     fn other_patterns_are_errors_and_never_pass_everything() {
-        for pattern in ["ERROR", "[a, b]", "{ $.a > 1 }", "{ $.a = 1 }", r#"{ ($.a = "b") && ($.c = "d") }"#, r#"{ a = "b" }"#] {
+        for pattern in
+            ["ERROR", "[a, b]", "{ $.a > 1 }", "{ $.a = 1 }", r#"{ ($.a = "b") && ($.c = "d") }"#, r#"{ a = "b" }"#]
+        {
             assert!(FilterPattern::parse(pattern).is_err(), "{pattern}");
         }
     }

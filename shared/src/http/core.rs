@@ -119,7 +119,7 @@ impl<S: Store> Core<S> {
             record: Some(record.digest()),
             status: Some(response.status().as_u16()),
             ran: Some(ran.into_inner()),
-            named: self.named(|| Some(call.principal()), facts.with(response.extensions())),
+            named: self.named(|| Some(call.principal()), facts.with(response.extensions())).of_record(&record),
             trace,
             summary,
             timings,

@@ -54,6 +54,7 @@ impl Pseudonyms {
             return Named::default();
         }
         Named {
+            record_id: None,
             who: principal.and_then(|principal| self.of("principal", &principal.0, NAME_BYTES)),
             about: facts.about.as_ref().and_then(|about| self.of("about", about.as_bytes(), NAME_BYTES)),
             instrument: facts

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::timings::Timings;
-use crate::protocol::{InvocationId, Position, Trace, TransactionId};
+use crate::protocol::{InvocationId, Position, RecordId, Trace, TransactionId};
 
 /// The log line of a request, a message or a stream record.
 #[derive(Debug, Default)]
@@ -47,6 +47,8 @@ pub(crate) struct RequestLog<'l> {
 /// What a line says of a request with the pseudonyms of [`IdempotencyLayer::pseudonyms`](crate::http), and only then.
 #[derive(Debug, Default)]
 pub(crate) struct Named {
+    /// The whole id of its record, of which `record` is the digest: to open it in a console.
+    pub(crate) record_id: Option<String>,
     /// The pseudonym of the principal.
     pub(crate) who: Option<String>,
     /// The pseudonym of what the request is about: an account.
@@ -55,6 +57,13 @@ pub(crate) struct Named {
     pub(crate) instrument: Option<String>,
     pub(crate) small: Option<bool>,
     pub(crate) code: Option<String>,
+}
+
+impl Named {
+    /// Adds the record, if the line names anybody.
+    pub(crate) fn of_record(self, id: &RecordId) -> Self {
+        Self { record_id: self.who.as_ref().map(|_| id.as_str().to_owned()), ..self }
+    }
 }
 
 /// How a request, a message or a stream record ended.
@@ -144,6 +153,7 @@ impl RequestLog<'_> {
                     ran = self.ran,
                     age_s = self.summary.age.map(|age| age.as_secs()),
                     retry_after_s = self.summary.retry_after.map(|wait| wait.as_millis().div_ceil(1000).max(1) as u64),
+                    record_id = self.named.record_id,
                     who = self.named.who,
                     about = self.named.about,
                     instrument = self.named.instrument,

@@ -77,7 +77,7 @@ const REQUESTS: [(&str, &str, &str); 7] = [
     ("a,b", "/201", "{}"),
 ];
 
-const PRIVATE: [&str; 5] = ["who", "about", "instrument", "small", "code"];
+const PRIVATE: [&str; 6] = ["record_id", "who", "about", "instrument", "small", "code"];
 
 #[tokio::test]
 async fn a_line_says_whether_this_call_ran_how_old_a_replay_is_and_when_to_retry() {
@@ -111,6 +111,9 @@ async fn with_pseudonyms_a_line_says_whose_it_is_and_what_it_is_about_and_shows_
     assert!(about[..5].iter().all(|each| each.len() == 12) && about[5..] == ["-", "-"], "{about:?}");
     assert!(instrument[..5].iter().all(|each| each.len() == 6), "{instrument:?}");
     assert_eq!(told(&lines, "small"), ["true", "true", "true", "true", "true", "-", "-"]);
+    for (id, digest) in told(&lines, "record_id").iter().zip(told(&lines, "record")) {
+        assert!(*id == "-" && digest == "-" || id.starts_with(&format!("idempotency:{digest}")), "{id} {digest}");
+    }
     assert_eq!(told(&lines, "code"), ["stolen_card", "-", "-", "-", "-", "-", "-"]);
     let all = format!("{lines:?}");
     for secret in ["alice", "acct-1", "pm_card", "a-key-to-hide"] {
