@@ -295,11 +295,13 @@ impl<S: Store> Driver<S> {
                 self.count(Metric::Executed);
             }
             End::Replayed(record, _) => {
+                self.engine.parts.observer.replayed(record);
                 self.engine.parts.cache.remember(record);
                 Span::step("replay").linked(record.trace).end();
                 self.count_unless_fenced(Metric::Replayed);
             }
             End::Recalled(record, _) => {
+                self.engine.parts.observer.replayed(record);
                 Span::step("replay").linked(record.trace).end();
                 self.count(Metric::Replayed);
                 self.count(Metric::ReplayedLocal);
