@@ -23,7 +23,7 @@ use futures::stream::{self, StreamExt};
 use idempotency::protocol::{EpochMs, InvocationId, Record};
 use idempotency::reconcile::Reconciled;
 use idempotency::store::StoreError;
-use idempotency::store::dynamodb::After;
+use idempotency::store::unsettled::{After, Unsettled};
 use idempotency::telemetry::metrics::Metric;
 use idempotency::{DynamoDbStore, Engine, Lock};
 use lambda_runtime::Error;
