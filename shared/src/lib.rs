@@ -131,7 +131,7 @@ pub mod versioned;
 pub use engine::{Answered, Attempt, Call, Engine, Error, ErrorKind, Operation, Outcome, Verdict};
 #[cfg(feature = "http")]
 pub use http::IdempotencyLayer;
-pub use lock::Lock;
+pub use lock::RecordLock;
 pub use protocol::Uncertain;
 #[cfg(feature = "sqs")]
 pub use sqs::Queue;

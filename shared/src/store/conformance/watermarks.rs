@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{NOW, fresh_name};
 use crate::protocol::watermark::{RecordDigest, Watermark};
 use crate::protocol::{EpochMs, Position};
-use crate::store::ItemOf;
+use crate::store::{ItemOf, StoreError};
 use crate::store::watermarks::{Advanced, Watermarks};
 
 /// Runs the whole suite against a store.
@@ -81,8 +81,9 @@ async fn two_effects_on_one_item_are_rejected<S: Watermarks>(store: &S, effect: 
     let [first, ..] = versions();
     assert!(S::collide(&effect(name.clone()), &effect(name.clone())));
     assert!(!S::collide(&effect(name.clone()), &effect(fresh_name())));
-    let rejected = advance(store, &id, &first, vec![effect(name.clone()), effect(name)]).await;
-    assert!(matches!(rejected, Advanced::Rejected(_)), "{rejected:?}");
+    let effects = vec![effect(name.clone()), effect(name)];
+    let rejected = store.advance(&id, &first, effects, Duration::from_secs(10)).await;
+    assert!(matches!(rejected, Err(StoreError::Rejected(_))), "{rejected:?}");
     assert_eq!(store.watermark(&id).await.expect("readable"), None);
 }
 
