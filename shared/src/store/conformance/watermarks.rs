@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::{NOW, fresh_name};
 use crate::protocol::watermark::{RecordDigest, Watermark};
 use crate::protocol::{EpochMs, Position};
-use crate::store::{ItemOf, StoreError};
 use crate::store::watermarks::{Advanced, Watermarks};
+use crate::store::{ItemOf, StoreError};
 
 /// Runs the whole suite against a store.
 ///
