@@ -174,7 +174,7 @@ impl Code {
     pub(super) const fn of_error(error: &Error) -> Self {
         match error {
             Error::StoreUnavailable(_) | Error::NoEntropy(_) => Self::StoreUnavailable,
-            Error::DeadlineAtHand => Self::DeadlineAtHand,
+            Error::DeadlineAtHand { .. } => Self::DeadlineAtHand,
             Error::NotRecorded { .. } | Error::EffectRefused { .. } | Error::NothingHappened(_) => {
                 Self::OutcomeUnknown { retry_after: Duration::from_secs(1) }
             }
