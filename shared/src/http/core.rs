@@ -103,13 +103,6 @@ impl<S: Store> Clone for Core<S> {
     }
 }
 
-/// A request of a protected method, after parsing.
-enum Parsed {
-    Call(Call),
-    /// It has no key, and needs none.
-    Unprotected,
-}
-
 impl<S: Store> Core<S> {
     /// Whether requests like this one are protected.
     pub(super) fn protects(&self, request: &Request) -> bool {
@@ -123,8 +116,8 @@ impl<S: Store> Core<S> {
         H::Error: Into<BoxError>,
     {
         match self.call(&mut request) {
-            Ok(Parsed::Call(call)) => Ok(self.run(call, request, handler).await),
-            Ok(Parsed::Unprotected) => handler.call(request).await,
+            Ok(Some(call)) => Ok(self.run(call, request, handler).await),
+            Ok(None) => handler.call(request).await,
             Err(code) => Ok(self.refuse_unread(&request, code)),
         }
     }
@@ -213,7 +206,8 @@ impl<S: Store> Core<S> {
     }
 
     /// Parses a request into a call, once for all later uses. An invalid request is refused before anything is stored.
-    fn call(&self, request: &mut Request) -> Result<Parsed, Code> {
+    /// `None`: it has no key, and needs none.
+    fn call(&self, request: &mut Request) -> Result<Option<Call>, Code> {
         let name = self.name(request);
         let principal = (self.principal)(request);
         if principal.is_none() && !self.key_is_optional {
@@ -227,7 +221,7 @@ impl<S: Store> Core<S> {
             Ok(key) => key,
             Err(KeyError::Missing) if self.key_is_optional => {
                 self.engine.metrics().count(Metric::Unprotected, &name);
-                return Ok(Parsed::Unprotected);
+                return Ok(None);
             }
             Err(KeyError::Missing) => {
                 self.engine.metrics().count(Metric::MissingKey, &name);
@@ -257,7 +251,7 @@ impl<S: Store> Core<S> {
         request.extensions_mut().insert(received);
         let call = Call::new(operation, principal, key, fingerprint, deadline);
         let call = call.about((self.subject)(request)).requested_by(invocation).traced(request::trace(request));
-        Ok(Parsed::Call(call))
+        Ok(Some(call))
     }
 
     fn missing_principal(&self) -> Code {
