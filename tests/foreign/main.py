@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 import black_box
+import operator_pool
 import processes
 import stand_ins
 import stores
@@ -44,6 +45,22 @@ def project(name, template, programs):
         subprocess.run(["strip", "--strip-debug", "-o", build / function / "bootstrap", program], check=True)
     shutil.copy(ROOT / "samconfig.toml", folder)
     return folder
+
+
+def readme(program):
+    """The line that begins with this program in the README's section on deployment, without its comment."""
+    section = (ROOT / "README.md").read_text().partition("\n## Deploy\n")[2].partition("\n## ")[0]
+    [line] = re.findall(rf"^{program} .*$", section, re.MULTILINE)
+    return line.partition("  #")[0].strip()
+
+
+def creates_the_secret(emulator):
+    """The README's command, with a key in it."""
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", readme("aws").replace("sk_test_…", "sk_test_foreign")], check=True, stdout=subprocess.DEVNULL,
+        env={**os.environ, **emulator.environment, "PATH": path})
+    assert emulator.client("secretsmanager").get_secret_value(SecretId="payments/provider")["SecretString"]
 
 
 def guided(template, chosen):
@@ -107,14 +124,15 @@ def run():
     emulator, outside = Emulator(FOLDER), Outside(PROGRAMS / "local", FOLDER)
     step(f"ministack {emulator.version} and the provider serve")
     is_enforced(emulator)
-    emulator.client("secretsmanager").create_secret(Name="payments/provider", SecretString='{"api_key":"sk_test_foreign"}')
+    creates_the_secret(emulator)
     console = {"ConsoleLogin": "Issuer", "ConsoleClientId": "console"}
     chosen = {"Stage": "development", "JwtIssuer": outside.issuer, "ProviderUrl": outside.provider, **console, **QUICK}
     folder = project("payments", template, built)
 
     stack = Stack(emulator, "payments", folder)
+    assert readme("sam") == "sam build && sam deploy --guided", "the README deploys in another way than this"
     stack.deploy("--guided", answers=guided(template, chosen))
-    step("created: development, by `sam deploy --guided`")
+    step("created: development, by the README's commands")
     processes.until("the emulator polls the queue", lambda: "ESM SQS poller" in emulator.log.read_text(), 10)
     for gap in stand_ins.GAPS:
         assert gap.is_there(stack), f"the emulator can do this now, so its stand-in goes: {gap.what}"
@@ -149,7 +167,7 @@ def run():
         raise AssertionError("production was created without Stage")
     except Refused as refused:
         assert "Stage" in str(refused), refused
-    arguments += pairs({"Stage": "production", **chosen})
+    arguments += pairs({"Stage": "production", "ConsoleLogin": "Cognito", **chosen})
     production.deploy(*arguments)
     step("created: production, as a second stack; without Stage it was refused")
     second = stand_ins.stand_in(production)
@@ -157,6 +175,8 @@ def run():
     is_production(production, whole)
     has_own_metrics(stack, production)
     step("production: paid once; alarms, deployment groups, deletion protection, metrics of its own")
+    operator_pool.signs_in(production)
+    step("production: an operator signs in at the user pool's page")
     before = production.version("LedgerWorker")
     production.deploy(*arguments, "WorkerTimeoutSeconds=20", "DeletionProtection=false")
     assert production.version("LedgerWorker") != before

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Answer, NoEntropy, UnreadableAnswer, response_codec};
-use crate::protocol::{InvocationId, Record, Resolution, Response, Trace, TransactionId};
+use crate::protocol::{EpochMs, InvocationId, Record, Resolution, Response, Trace, TransactionId};
 use crate::store::{BoxError, StoreError};
 
 /// What a run returns.
@@ -82,6 +82,50 @@ pub enum Outcome<T> {
     },
 }
 
+impl<T> Outcome<T> {
+    /// The answer, whoever ran and whatever it decided, for callers to which all else is an error.
+    ///
+    /// # Errors
+    /// [`NoAnswer`] if there is none (yet).
+    pub fn into_result(self) -> Result<T, NoAnswer> {
+        match self {
+            Self::Executed(answered) | Self::Replayed(answered) => Ok(answered.answer),
+            Self::NotExecuted(answer) => Ok(answer),
+            Self::InProgress { retry_after } => Err(NoAnswer::InProgress { retry_after }),
+            Self::Mismatch => Err(NoAnswer::Mismatch),
+            Self::Conflict => Err(NoAnswer::Conflict),
+            Self::Unknown { transaction, retry_after } => Err(NoAnswer::Unknown { transaction, retry_after }),
+        }
+    }
+}
+
+/// Why an [`Outcome`] has no answer.
+///
+/// Exhaustive on purpose, as [`Outcome`] is.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoAnswer {
+    /// Another call is running the operation.
+    #[error("another call is running the operation; retry after {retry_after:?}")]
+    InProgress {
+        /// The rest of that call's lease.
+        retry_after: Duration,
+    },
+    /// The key was already used for another request.
+    #[error("the key was used for another request")]
+    Mismatch,
+    /// Its subject was already used for something else.
+    #[error("its number was used for something else")]
+    Conflict,
+    /// It is not known whether the operation happened.
+    #[error("it is not known whether transaction {transaction} happened; retry after {retry_after:?}")]
+    Unknown {
+        /// The id by which other systems know the operation.
+        transaction: TransactionId,
+        /// When to retry.
+        retry_after: Duration,
+    },
+}
+
 /// A recorded answer, and where it comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answered<T> {
@@ -93,6 +137,8 @@ pub struct Answered<T> {
     pub transaction: TransactionId,
     /// The number of the attempt that was settled.
     pub attempt: u64,
+    /// When the first attempt began.
+    pub created: EpochMs,
     /// The invocation in which the first attempt ran, if known: the `requestId` of its log lines.
     pub original_request: Option<InvocationId>,
     /// The trace of that invocation, if known.
@@ -107,6 +153,7 @@ impl<T> Answered<T> {
             answer,
             transaction: record.transaction,
             attempt: record.attempt,
+            created: record.created,
             original_request,
             original_trace: record.trace,
         }
@@ -121,8 +168,16 @@ pub enum Error {
     #[error("the store of idempotency records is not available; nothing ran")]
     StoreUnavailable(#[source] StoreError),
     /// Too little time was left before the function's deadline. Nothing ran.
-    #[error("too little time is left before the deadline; nothing ran")]
-    DeadlineAtHand,
+    #[error(
+        "nothing ran, because the function has {left_ms} ms left and needs more than {margin_ms} ms, the engine's margin \
+         for recording an outcome: give the function a longer time-out"
+    )]
+    DeadlineAtHand {
+        /// The time until the function's deadline, in milliseconds.
+        left_ms: u64,
+        /// The engine's [margin](super::EngineBuilder::margin), in milliseconds.
+        margin_ms: u64,
+    },
     /// There was no randomness for an owner token. Nothing ran.
     #[error(transparent)]
     NoEntropy(#[from] NoEntropy),
@@ -176,7 +231,7 @@ impl Error {
     pub const fn kind(&self) -> ErrorKind {
         match self {
             Self::StoreUnavailable(_)
-            | Self::DeadlineAtHand
+            | Self::DeadlineAtHand { .. }
             | Self::NoEntropy(_)
             | Self::EffectRefused { .. }
             | Self::NothingHappened(_) => ErrorKind::NothingRan,
@@ -223,9 +278,11 @@ impl Answered<Stored> {
     }
 
     pub(super) fn read<T: Answer>(self) -> Result<Answered<T>, Error> {
-        let Self { resolution, answer, transaction, attempt, original_request, original_trace } = self;
+        let Self { resolution, answer, transaction, attempt, created, original_request, original_trace } = self;
         match response_codec::unpack(&answer.0) {
-            Ok(answer) => Ok(Answered { resolution, answer, transaction, attempt, original_request, original_trace }),
+            Ok(answer) => {
+                Ok(Answered { resolution, answer, transaction, attempt, created, original_request, original_trace })
+            }
             Err(source) => Err(Error::UnreadableAnswer { transaction, source }),
         }
     }
@@ -242,7 +299,7 @@ mod tests {
         let lost = || StoreError::Uncertain("lost".into());
         let errors = [
             (Error::StoreUnavailable(lost()), ErrorKind::NothingRan),
-            (Error::DeadlineAtHand, ErrorKind::NothingRan),
+            (Error::DeadlineAtHand { left_ms: 1, margin_ms: 2 }, ErrorKind::NothingRan),
             (Error::NoEntropy(NoEntropy("none".into())), ErrorKind::NothingRan),
             (Error::EffectRefused { index: 0 }, ErrorKind::NothingRan),
             (Error::NothingHappened("a panic".into()), ErrorKind::NothingRan),
