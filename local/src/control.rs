@@ -11,6 +11,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{any, get, post},
 };
+use base64::{Engine, engine::general_purpose::STANDARD};
 use jsonwebtoken::jwk::JwkSet;
 use rustack_sqs_model::{input::SendMessageInput, types::MessageAttributeValue};
 use serde::Deserialize;
@@ -29,13 +30,13 @@ use crate::{
     schedule::Schedule,
     secrets::Secrets,
     sqs::{Contents, Queues},
-    streams::{self, Streams},
+    streams::{self, NewRecord, Streams},
     template::{self, Authorizer, Queue},
     token::Issuer,
 };
 
 /// The routes, for `GET /_local/`.
-const ROUTES: [(&str, &str); 30] = [
+const ROUTES: [(&str, &str); 32] = [
     ("GET /_local/token?sub=NAME&role=ROLE", "a token that the API accepts, as text; further parameters become claims"),
     ("GET /_local/jwks.json", "the public key that tokens are checked with"),
     ("GET /_local/issuer/.well-known/openid-configuration", "the issuer at which people sign in to the console"),
@@ -64,11 +65,17 @@ const ROUTES: [(&str, &str); 30] = [
     ("POST /_local/queues/NAME/redrive", "moves dead letters back to where they came from"),
     ("GET /_local/streams/NAME", "what is in a Kafka topic, and where its functions are"),
     (
-        "POST /_local/streams/NAME?partition=N",
-        "appends the body as a record; without N, header x-key decides; headers x-header-NAME: VALUE",
+        "POST /_local/streams/NAME?partition=N&tombstone=BOOL",
+        "appends the body as a record; without N, header x-key decides; headers x-header-NAME: VALUE, \
+         x-header-base64-NAME: BYTES; a tombstone has no value",
     ),
     ("POST /_local/streams/NAME/rewind?partition=N&offset=N", "delivers again from an offset on"),
-    ("POST /_local/streams/NAME/recreate", "deletes the topic and creates it anew"),
+    (
+        "POST /_local/streams/NAME/recreate?partitions=N",
+        "deletes the topic and creates it anew, with 3 partitions or N",
+    ),
+    ("POST /_local/streams/NAME/compact", "the stand-in deletes records that a later one of the same key replaces"),
+    ("POST /_local/streams/NAME/mark?partition=N", "the stand-in uses an offset up, as a transaction's marker does"),
     ("GET /_local/logs/NAME", "how many lines of a log group wait for its subscribers, and how many batches they got"),
     ("POST /_local/logs/NAME/deliver-again", "delivers to the subscribers of a log group once more what they got"),
     ("GET /_local/events", "what pipes put into the event bus, oldest first"),
@@ -121,6 +128,8 @@ impl Control {
             .route("/_local/streams/{name}", get(topic).post(append))
             .route("/_local/streams/{name}/rewind", post(rewind))
             .route("/_local/streams/{name}/recreate", post(recreate))
+            .route("/_local/streams/{name}/compact", post(compact))
+            .route("/_local/streams/{name}/mark", post(mark))
             .route("/_local/logs/{*name}", get(log_group).post(deliver_again))
             .route("/_local/events", get(events))
             .route("/_local/functions", get(sandboxes))
@@ -347,6 +356,13 @@ struct PlaceIn {
     partition: Option<u32>,
     #[serde(default)]
     offset: i64,
+    #[serde(default)]
+    tombstone: bool,
+}
+
+#[derive(Deserialize)]
+struct PartitionsIn {
+    partitions: Option<u32>,
 }
 
 /// Checks that there is such a topic.
@@ -358,7 +374,7 @@ fn known<'n>(control: &Control, name: &'n str) -> Result<&'n str, Problem> {
 }
 
 async fn topic(State(control): Shared, Path(name): Path<String>) -> Result<Json<streams::Contents>, Problem> {
-    Ok(Json(control.streams.contents(known(&control, &name)?)?))
+    Ok(Json(control.streams.contents(known(&control, &name)?).await?))
 }
 
 async fn append(
@@ -368,10 +384,28 @@ async fn append(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Json<streams::Place>, Problem> {
-    let key = headers.get("x-key").map(axum::http::HeaderValue::as_bytes);
-    let headers = prefixed(&headers, "x-header-").collect();
-    let appended = control.streams.append(known(&control, &name)?, place.partition, key, &body, &headers);
+    let record = NewRecord {
+        partition: place.partition,
+        key: headers.get("x-key").map(|key| key.as_bytes().to_vec()),
+        value: (!place.tombstone).then(|| body.to_vec()),
+        headers: record_headers(&headers)?,
+    };
+    let appended = control.streams.append(known(&control, &name)?, record).await;
     appended.map(Json).map_err(|error| Problem::new(StatusCode::BAD_REQUEST, error.to_string()))
+}
+
+/// The headers of a record: text as it is, bytes in base64.
+fn record_headers(headers: &HeaderMap) -> Result<streams::Headers, Problem> {
+    let named = headers.iter().filter_map(|(name, value)| Some((name.as_str().strip_prefix("x-header-")?, value)));
+    named
+        .map(|(name, value)| match name.strip_prefix("base64-") {
+            None => Ok((name.to_owned(), value.as_bytes().to_vec())),
+            Some(name) => match STANDARD.decode(value.as_bytes()) {
+                Ok(bytes) => Ok((name.to_owned(), bytes)),
+                Err(_) => Err(Problem::new(StatusCode::BAD_REQUEST, format!("header {name} is not base64"))),
+            },
+        })
+        .collect()
 }
 
 async fn rewind(
@@ -380,13 +414,33 @@ async fn rewind(
     Query(place): Query<PlaceIn>,
 ) -> Result<Json<Value>, Problem> {
     let partition = place.partition.unwrap_or(0);
-    control.streams.rewind(known(&control, &name)?, partition, place.offset)?;
+    control.streams.rewind(known(&control, &name)?, partition, place.offset).await?;
     Ok(Json(json!({ "partition": partition, "offset": place.offset })))
 }
 
-async fn recreate(State(control): Shared, Path(name): Path<String>) -> Result<Json<Value>, Problem> {
-    control.streams.recreate(known(&control, &name)?)?;
+async fn recreate(
+    State(control): Shared,
+    Path(name): Path<String>,
+    Query(PartitionsIn { partitions }): Query<PartitionsIn>,
+) -> Result<Json<Value>, Problem> {
+    control.streams.recreate(known(&control, &name)?, partitions).await?;
     Ok(Json(json!({ "topic": name })))
+}
+
+async fn compact(State(control): Shared, Path(name): Path<String>) -> Result<StatusCode, Problem> {
+    done(control.streams.compact(known(&control, &name)?))
+}
+
+async fn mark(
+    State(control): Shared,
+    Path(name): Path<String>,
+    Query(place): Query<PlaceIn>,
+) -> Result<StatusCode, Problem> {
+    done(control.streams.mark(known(&control, &name)?, place.partition.unwrap_or(0)))
+}
+
+fn done(made: anyhow::Result<()>) -> Result<StatusCode, Problem> {
+    made.map(|()| StatusCode::NO_CONTENT).map_err(|error| Problem::new(StatusCode::BAD_REQUEST, error.to_string()))
 }
 
 /// The name may have slashes.

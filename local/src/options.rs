@@ -23,6 +23,10 @@ pub struct Options {
     #[arg(long, value_name = "FILE")]
     pub template: Option<PathBuf>,
 
+    /// Address of a Kafka broker whose topics are used [default: a stand-in, whose topics are kept with the other data].
+    #[arg(long, value_name = "HOST:PORT")]
+    pub kafka: Option<String>,
+
     /// A value for a parameter of the template, as `sam deploy --parameter-overrides` takes it; can be repeated.
     #[arg(long = "parameter", value_name = "NAME=VALUE", value_parser = parameter)]
     pub parameters: Vec<(String, String)>,

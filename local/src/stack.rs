@@ -34,7 +34,7 @@ use crate::{
     sqs::{self, Queues},
     sqs_mapping::Poller,
     storage::Storage,
-    streams::{self, Streams},
+    streams::{self, Broker, StandIn, Streams},
     template::{self, Deployment, Template},
     token::Issuer,
 };
@@ -79,16 +79,20 @@ impl Stack {
         let deployment = deployment(options, sqs, &provider_url, address);
         let template = Template::load(&path, &deployment)?;
         template.notes.iter().for_each(|note| tracing::warn!("{note}"));
+        let storage = Storage::open(options.data.as_deref())?;
+        // Before the build, like the port.
+        let streams = match &options.kafka {
+            Some(servers) => Streams::Broker(Broker::connect(servers, topics(&template)).await?),
+            None => Streams::StandIn(StandIn::open(storage.clone(), topics(&template))?),
+        };
         let programs = match &options.built {
             Some(folder) => build::built(folder, &template.functions)?,
             None => build::packages(template.functions.values().map(|function| function.code.as_path())).await?,
         };
 
-        let storage = Storage::open(options.data.as_deref())?;
         let tables = Tables::open(options.data.as_deref())?;
         tables.create(template.tables.values())?;
         let queues = Queues::open(storage.clone(), deployment.clone(), template.queues.values())?;
-        let streams = Streams::open(storage.clone(), topics(&template))?;
         let secrets = Secrets::open(storage.clone(), &template, deployment.clone(), template::LOCAL_SECRET)?;
         let provider = Provider::open(storage.clone(), provider_url)?;
         let events = Events::open(storage.clone(), deployment.clone())?;

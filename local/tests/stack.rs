@@ -21,6 +21,7 @@ impl Running {
         let options = Options {
             port: 0,
             data: data.map(PathBuf::from),
+            kafka: None,
             template: Some(template),
             parameters: Vec::new(),
             sandboxes: 8,

@@ -90,6 +90,7 @@
 //! | `sqs` | [`sqs`]: queues | |
 //! | `sqs-visibility` | `ChangeMessageVisibility` for messages that are in progress elsewhere | |
 //! | `streams` | [`streams`]: Kafka, Kinesis, DynamoDB Streams | |
+//! | `zookeeper` | [`lock::zookeeper`]: a lock in a ZooKeeper ensemble | |
 //! | `emf` | metrics in CloudWatch's embedded metric format | |
 //! | `log` | a function's log | |
 //! | `otel` | spans for OpenTelemetry | |

@@ -18,6 +18,8 @@ mod fence;
 #[cfg(feature = "dynamodb")]
 mod guard;
 pub mod record;
+#[cfg(feature = "zookeeper")]
+pub mod zookeeper;
 
 pub use fence::{Fence, Fenced};
 #[cfg(feature = "dynamodb")]

@@ -78,14 +78,12 @@ impl Database {
 
     /// A client with the library's configuration, for this database.
     pub async fn client(&self) -> Client {
-        let config = idempotency::store::dynamodb::client().config().to_builder();
-        Client::from_conf(
-            config
-                .endpoint_url(self.proxy.url())
-                .region(aws_sdk_dynamodb::config::Region::new(self.region))
-                .credentials_provider(aws_sdk_dynamodb::config::Credentials::new("local", "local", None, None, "tests"))
-                .build(),
-        )
+        client(&self.proxy.url(), self.region)
+    }
+
+    /// The Region that holds the table.
+    pub const fn region(&self) -> &str {
+        self.region
     }
 
     async fn create_table(&self) {
@@ -122,6 +120,18 @@ impl Database {
             .await
             .expect("enables the time to live");
     }
+}
+
+/// A client with the library's configuration, for a database at this URL.
+pub fn client(url: &str, region: &str) -> Client {
+    let config = idempotency::store::dynamodb::client().config().to_builder();
+    Client::from_conf(
+        config
+            .endpoint_url(url)
+            .region(aws_sdk_dynamodb::config::Region::new(region.to_owned()))
+            .credentials_provider(aws_sdk_dynamodb::config::Credentials::new("local", "local", None, None, "tests"))
+            .build(),
+    )
 }
 
 async fn embedded() -> SocketAddr {

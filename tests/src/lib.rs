@@ -8,6 +8,7 @@ pub mod chaos;
 pub mod console;
 pub mod dynamodb;
 mod json;
+pub mod kafka;
 pub mod local_stack;
 pub mod log;
 pub mod monitoring;
@@ -17,6 +18,7 @@ pub mod sizes;
 pub mod soak;
 pub mod wait;
 pub mod world;
+pub mod zookeeper;
 
 /// The root of the workspace.
 pub fn workspace() -> PathBuf {

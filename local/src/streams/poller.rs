@@ -7,10 +7,13 @@ use anyhow::Result;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Map, Value, json};
 
-use super::{PARTITIONS, Record, Streams};
+use super::{
+    NewRecord, Record, Streams,
+    source::{Batch, Part, Partition, Source},
+};
 use crate::{function::Function, sqs_mapping, template};
 
-/// How long a batch waits for its first record at most; appending wakes it.
+/// How long a batch waits for its first record at most; a record wakes it.
 const POLL: Duration = Duration::from_millis(200);
 
 /// Between a failure and the next try; longer with each.
@@ -21,13 +24,6 @@ pub(crate) struct Poller {
     pub settings: template::StreamMapping,
     pub streams: Streams,
     pub function: Function,
-}
-
-type Partition = (String, u32);
-
-/// The part of a batch from one partition.
-struct Part {
-    records: Vec<Record>,
 }
 
 /// How it goes with a partition that has failed.
@@ -41,17 +37,26 @@ struct Trouble {
 
 impl Poller {
     pub(crate) async fn run(self) {
-        if let Err(error) = self.begin() {
-            tracing::error!("{}: cannot read the topics: {error:#}", self.function.name());
-        }
+        let (topics, from_latest) = (&self.settings.topics, self.settings.from_latest);
+        let begun = match &self.streams {
+            Streams::StandIn(stand_in) => match stand_in.source(self.function.name(), topics, from_latest) {
+                Ok(source) => return self.read(source).await,
+                Err(error) => error,
+            },
+            Streams::Broker(broker) => match broker.source(self.function.name(), topics, from_latest).await {
+                Ok(source) => return self.read(source).await,
+                Err(error) => error,
+            },
+        };
+        tracing::error!("{}: cannot read the topics: {begun:#}", self.function.name());
+    }
+
+    async fn read(&self, mut source: impl Source) {
         let mut troubles: BTreeMap<Partition, Trouble> = BTreeMap::new();
         loop {
-            let wait = match self.advance(&mut troubles).await {
+            let wait = match self.advance(&mut source, &mut troubles).await {
                 Ok(true) => troubles.values().map(|trouble| trouble.failures).max().unwrap_or(0),
-                Ok(false) => {
-                    self.streams.arrival(POLL).await;
-                    continue;
-                }
+                Ok(false) => continue,
                 Err(error) => {
                     tracing::error!("{}: {error:#}; trying again", self.function.name());
                     u32::MAX
@@ -61,26 +66,18 @@ impl Poller {
         }
     }
 
-    /// A new consumer begins at the start or the end.
-    fn begin(&self) -> Result<()> {
-        for (topic, partition) in self.partitions() {
-            if self.streams.position(self.consumer(), &topic, partition)?.is_none() {
-                let all = self.streams.records(&topic, partition, 0, usize::MAX >> 1)?;
-                let end = all.last().map_or(0, |record| record.offset + 1);
-                let start = if self.settings.from_latest { end } else { 0 };
-                self.streams.set_position(self.consumer(), &topic, partition, start)?;
-            }
-        }
-        Ok(())
-    }
-
     /// One batch. Whether there was anything.
-    async fn advance(&self, troubles: &mut BTreeMap<Partition, Trouble>) -> Result<bool> {
-        let batch = self.collect(troubles)?;
+    async fn advance(&self, source: &mut impl Source, troubles: &mut BTreeMap<Partition, Trouble>) -> Result<bool> {
+        let limits = self.limits(&source.partitions().await?, troubles);
+        let batch = source.collect(&limits, POLL).await?;
         if batch.is_empty() {
             return Ok(false);
         }
-        let outcome = self.function.invoke(self.event(&batch).to_string()).await;
+        let event = self.event(source.bootstrap_servers(), &batch).to_string();
+        let outcome = tokio::select! {
+            outcome = self.function.invoke(event) => outcome,
+            failed = source.remain() => match failed? {},
+        };
         let ignored = sqs_mapping::ignored(&outcome, self.settings.report_batch_item_failures);
         for ((topic, partition), offset) in places(&ignored, &batch).unwrap_or_default() {
             tracing::warn!(
@@ -93,56 +90,46 @@ impl Poller {
         let failed = sqs_mapping::reported(&outcome, self.settings.report_batch_item_failures)
             .and_then(|failures| places(&failures, &batch));
         for (partition, part) in batch {
-            let first = part.records[0].offset;
             // A complete failure is one at the first record of every partition.
-            let failed = failed.as_ref().map_or(Some(first), |places| places.get(&partition).copied());
-            self.settle(partition, part, failed, troubles)?;
+            let failed = failed.as_ref().map_or(Some(part.first()), |places| places.get(&partition).copied());
+            self.settle(source, partition, &part, failed, troubles).await?;
         }
         Ok(true)
     }
 
-    fn collect(&self, troubles: &BTreeMap<Partition, Trouble>) -> Result<BTreeMap<Partition, Part>> {
-        let mut batch = BTreeMap::new();
-        let partitions: Vec<Partition> = self.partitions().collect();
-        // A share for each, so that no partition waits for another.
-        let share = (self.settings.batch_size / partitions.len()).max(1);
-        for partition in partitions {
-            let limit = troubles.get(&partition).map_or(share, |trouble| trouble.limit.min(share));
-            let from = self.streams.position(self.consumer(), &partition.0, partition.1)?.unwrap_or(0);
-            let records = self.streams.records(&partition.0, partition.1, from, limit)?;
-            if !records.is_empty() {
-                batch.insert(partition, Part { records });
-            }
-        }
-        Ok(batch)
+    /// A share of the batch for each partition, so that none waits for another.
+    fn limits(&self, partitions: &[Partition], troubles: &BTreeMap<Partition, Trouble>) -> BTreeMap<Partition, usize> {
+        let share = (self.settings.batch_size / partitions.len().max(1)).max(1);
+        let limit = |partition| troubles.get(partition).map_or(share, |trouble| trouble.limit.min(share));
+        partitions.iter().map(|partition| (partition.clone(), limit(partition))).collect()
     }
 
     /// Moves a partition on, or notes its trouble.
-    fn settle(
+    async fn settle(
         &self,
+        source: &mut impl Source,
         partition: Partition,
-        part: Part,
+        part: &Part,
         failed: Option<i64>,
         troubles: &mut BTreeMap<Partition, Trouble>,
     ) -> Result<()> {
-        let (first, last) = (part.records[0].offset, part.records[part.records.len() - 1].offset);
         let Some(failed) = failed else {
             troubles.remove(&partition);
-            return self.streams.checkpoint(self.consumer(), &partition.0, partition.1, first, last + 1);
+            return source.checkpoint(&partition, part, part.end()).await;
         };
         let rest: Vec<&Record> = part.records.iter().filter(|record| record.offset >= failed).collect();
         let trouble = troubles.entry(partition.clone()).or_default();
-        trouble.failures = if failed > first { 1 } else { trouble.failures + 1 };
+        trouble.failures = if failed > part.first() { 1 } else { trouble.failures + 1 };
         let alone = rest.len() <= 1 || !self.settings.bisect;
         let exhausted = self.retries().is_some_and(|retries| trouble.failures > retries);
         if alone && exhausted {
             tracing::error!("{}: gives up {}-{} at {failed}", self.function.name(), partition.0, partition.1);
-            self.give_up(&rest)?;
+            self.give_up(&rest).await?;
             troubles.remove(&partition);
-            return self.streams.checkpoint(self.consumer(), &partition.0, partition.1, first, last + 1);
+            return source.checkpoint(&partition, part, part.end()).await;
         }
         trouble.limit = if self.settings.bisect { (rest.len() / 2).max(1) } else { rest.len() };
-        self.streams.checkpoint(self.consumer(), &partition.0, partition.1, first, failed)
+        source.checkpoint(&partition, part, failed).await
     }
 
     /// With an on-failure destination, no limit means 10 (AWS, "Using a Kafka topic as an on-failure destination").
@@ -151,55 +138,64 @@ impl Poller {
     }
 
     /// A topic as destination gets the records themselves.
-    fn give_up(&self, records: &[&Record]) -> Result<()> {
+    async fn give_up(&self, records: &[&Record]) -> Result<()> {
         let Some(topic) = &self.settings.failed_topic else { return Ok(()) };
         for record in records {
-            self.streams.append(topic, None, record.key.as_deref(), &record.value, &record.headers)?;
+            let Record { key, value, headers, .. } = (*record).clone();
+            self.streams.append(topic, NewRecord { partition: None, key, value, headers }).await?;
         }
         Ok(())
     }
 
-    /// AWS, "Using Lambda with Amazon MSK", "Example event".
-    fn event(&self, batch: &BTreeMap<Partition, Part>) -> Value {
-        let records: Map<String, Value> = batch
-            .iter()
-            .map(|((topic, partition), part)| {
-                let records = part.records.iter().map(|record| {
-                    json!({
-                        "topic": topic,
-                        "partition": partition,
-                        "offset": record.offset,
-                        "timestamp": record.timestamp,
-                        "timestampType": "CREATE_TIME",
-                        "key": record.key.as_ref().map(|key| STANDARD.encode(key)),
-                        "value": STANDARD.encode(&record.value),
-                        // Each a member of its own, its value as a list of bytes.
-                        "headers": record.headers.iter().map(|(name, value)| json!({ name: value.as_bytes() })).collect::<Vec<_>>(),
-                    })
-                });
-                (format!("{topic}-{partition}"), records.collect())
-            })
-            .collect();
-        json!({
-            "eventSource": if self.settings.source_arn.is_some() { "aws:kafka" } else { "SelfManagedKafka" },
-            "eventSourceArn": self.settings.source_arn,
-            "bootstrapServers": "local:9092",
-            "records": records,
+    fn event(&self, servers: &str, batch: &Batch) -> Value {
+        event(self.settings.source_arn.as_deref(), servers, batch)
+    }
+}
+
+/// AWS, "Using Lambda with Amazon MSK" and "Using Lambda with self-managed Apache Kafka", "Example event". What a record
+/// does not have, its key or its value, is left out.
+fn event(source_arn: Option<&str>, servers: &str, batch: &Batch) -> Value {
+    let records: Map<String, Value> = batch
+        .iter()
+        .map(|((topic, partition), part)| {
+            let records = part.records.iter().map(|record| of_record(topic, *partition, record));
+            (format!("{topic}-{partition}"), records.collect())
         })
+        .collect();
+    let mut event = json!({
+        "eventSource": if source_arn.is_some() { "aws:kafka" } else { "SelfManagedKafka" },
+        "bootstrapServers": servers,
+        "records": records,
+    });
+    if let Some(arn) = source_arn {
+        event["eventSourceArn"] = json!(arn);
     }
+    event
+}
 
-    fn partitions(&self) -> impl Iterator<Item = Partition> {
-        self.settings.topics.iter().flat_map(|topic| (0..PARTITIONS).map(|partition| (topic.clone(), partition)))
+fn of_record(topic: &str, partition: u32, record: &Record) -> Value {
+    // Java's bytes, which have a sign; each header is an object of its own.
+    let bytes = |value: &[u8]| value.iter().map(|byte| byte.cast_signed()).collect::<Vec<_>>();
+    let headers = record.headers.iter().map(|(name, value)| json!({ name: bytes(value) })).collect::<Vec<_>>();
+    let mut event = json!({
+        "topic": topic,
+        "partition": partition,
+        "offset": record.offset,
+        "timestamp": record.timestamp,
+        "timestampType": record.timestamp_type,
+        "headers": headers,
+    });
+    for (member, bytes) in [("key", &record.key), ("value", &record.value)] {
+        if let Some(bytes) = bytes {
+            event[member] = json!(STANDARD.encode(bytes));
+        }
     }
-
-    fn consumer(&self) -> &str {
-        self.function.name()
-    }
+    event
 }
 
 /// From where each partition is to come again. Nothing for a report that names what the batch did not have: the whole
 /// batch comes again.
-fn places(failures: &[Value], batch: &BTreeMap<Partition, Part>) -> Option<BTreeMap<Partition, i64>> {
+fn places(failures: &[Value], batch: &Batch) -> Option<BTreeMap<Partition, i64>> {
     let mut places = BTreeMap::new();
     for failure in failures {
         let place = &failure["itemIdentifier"];
@@ -217,19 +213,20 @@ fn places(failures: &[Value], batch: &BTreeMap<Partition, Part>) -> Option<BTree
 mod tests {
     use super::*;
 
-    fn batch() -> BTreeMap<Partition, Part> {
-        let part = |offsets: std::ops::Range<i64>| Part {
-            records: offsets
-                .map(|offset| Record {
-                    offset,
-                    timestamp: 0,
-                    key: None,
-                    value: Vec::new(),
-                    headers: Default::default(),
-                })
-                .collect(),
-        };
+    fn batch() -> Batch {
+        let part = |offsets: std::ops::Range<i64>| Part { records: offsets.map(record).collect(), generation: 0 };
         BTreeMap::from([(("t-x".to_owned(), 0), part(5..8)), (("t-x".to_owned(), 2), part(0..3))])
+    }
+
+    fn record(offset: i64) -> Record {
+        Record {
+            offset,
+            timestamp: 1_545_084_650_987,
+            timestamp_type: "CREATE_TIME",
+            key: Some(b"recordKey".to_vec()),
+            value: Some(br#"{"key":"value"}"#.to_vec()),
+            headers: vec![("headerKey".to_owned(), b"headerValue".to_vec())],
+        }
     }
 
     fn read(failures: Value) -> Option<Vec<(u32, i64)>> {
@@ -247,5 +244,59 @@ mod tests {
         for wrong in [place("t-x-0", 8), place("t-x-1", 0), place("u-0", 5), json!({"itemIdentifier": "t-x-0-5"})] {
             assert_eq!(read(json!([wrong])), None, "{wrong}");
         }
+    }
+
+    /// The examples of Lambda's documentation for Amazon MSK and for self-managed clusters, and an event that Lambda sent
+    /// to a function for a record without a key, which its author published.
+    #[test]
+    fn events_have_the_form_of_recorded_ones() {
+        let part = |records| Part { records, generation: 0 };
+        let batch = Batch::from([(("mytopic".to_owned(), 0), part(vec![record(15)]))]);
+        let servers = "b-2.demo-cluster-1.a1bcde.c1.kafka.us-east-1.amazonaws.com:9092,\
+                       b-1.demo-cluster-1.a1bcde.c1.kafka.us-east-1.amazonaws.com:9092";
+        let arn = "arn:aws:kafka:us-east-1:0123456789019:cluster/SalesCluster/abcd1234-abcd-cafe-abab-9876543210ab-4";
+        let records = json!({
+            "mytopic-0": [{
+                "topic": "mytopic",
+                "partition": 0,
+                "offset": 15,
+                "timestamp": 1_545_084_650_987_i64,
+                "timestampType": "CREATE_TIME",
+                "key": "cmVjb3JkS2V5",
+                "value": "eyJrZXkiOiJ2YWx1ZSJ9",
+                "headers": [{"headerKey": [104, 101, 97, 100, 101, 114, 86, 97, 108, 117, 101]}],
+            }],
+        });
+        let managed = json!({
+            "eventSource": "aws:kafka", "eventSourceArn": arn, "bootstrapServers": servers, "records": records,
+        });
+        assert_eq!(event(Some(arn), servers, &batch), managed);
+        let self_managed = json!({
+            "eventSource": "SelfManagedKafka", "bootstrapServers": servers, "records": records,
+        });
+        assert_eq!(event(None, servers, &batch), self_managed);
+
+        let bare = Record { key: None, value: Some(b"Jun King".to_vec()), headers: Vec::new(), ..record(13) };
+        let shown = of_record("topic-names", 0, &bare);
+        assert_eq!((&shown["value"], shown.get("key")), (&json!("SnVuIEtpbmc="), None));
+    }
+
+    #[test]
+    fn a_tombstone_has_no_value_and_header_bytes_have_a_sign() {
+        let headers = vec![("h".to_owned(), vec![0, 127, 128, 255]), ("h".to_owned(), Vec::new())];
+        let shown = of_record("sales", 1, &Record { value: None, headers, ..record(2) });
+        assert!(shown.get("value").is_none(), "{shown}");
+        assert_eq!(shown["headers"], json!([{"h": [0, 127, -128, -1]}, {"h": []}]));
+    }
+
+    /// The library reads what the stack sends, and so does the crate of Lambda's events.
+    #[test]
+    fn events_are_read_by_the_library_and_by_the_crate_of_events() {
+        let bare = Record { key: None, value: None, headers: Vec::new(), ..record(16) };
+        let records = vec![record(15), bare];
+        let sent = event(None, "broker:9092", &Batch::from([(("t".to_owned(), 0), Part { records, generation: 0 })]));
+        let read: aws_lambda_events::kafka::KafkaEvent = serde_json::from_value(sent.clone()).expect("readable");
+        assert_eq!(read.records["t-0"].len(), 2);
+        let _: idempotency::streams::KafkaBatch = serde_json::from_value(sent).expect("readable");
     }
 }

@@ -30,6 +30,13 @@ const CONDITION: &str = "NOT attribute_type(#fence, :number) OR #fence <= :fence
 /// }
 /// ```
 ///
+/// What has no fence cannot be guarded with:
+///
+/// ```compile_fail,E0277
+/// struct HeldWithoutFence;
+/// idempotency::lock::guard("Settings", [].into(), &HeldWithoutFence);
+/// ```
+///
 /// # Panics
 /// If the table's name or the key is empty.
 pub fn guard(table: impl Into<String>, key: Item, held: &impl Fenced) -> TransactWriteItem {

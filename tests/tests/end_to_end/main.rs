@@ -11,6 +11,7 @@ mod rotation;
 mod sequences;
 mod streams;
 mod unsettled;
+mod zookeeper;
 
 // The HTTP contract.
 mod http_conformance;
@@ -23,6 +24,7 @@ mod client_examples;
 mod clients;
 mod events;
 mod hostile;
+mod kafka;
 mod messages;
 mod monitoring;
 mod openapi;

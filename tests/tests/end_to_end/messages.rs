@@ -8,6 +8,7 @@ use fastrand::Rng;
 use futures::stream::{self, StreamExt};
 use reqwest::Method;
 use serde_json::{Value, json};
+use tests::kafka::Broker;
 use tests::local_stack::{Setup, Stack, User};
 use tests::log::Printed;
 use tests::sizes::number;
@@ -282,8 +283,24 @@ fn in_order(log: &str, sent: &[Group]) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn kafka_partitions_delivered_again_from_anywhere_to_a_function_that_is_killed_post_once_each() {
-    let mut random = random("Kafka");
-    let stack = Setup::brief().parameter("StreamRetryAttempts", 15).start().await;
+    delivered_again_from_anywhere(Setup::brief(), "Kafka").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_brokers_partitions_delivered_again_from_anywhere_to_a_function_that_is_killed_post_once_each() {
+    let test = "a_brokers_partitions_delivered_again_from_anywhere_to_a_function_that_is_killed_post_once_each";
+    let Some(broker) = Broker::start(test).await else { return };
+    delivered_again_from_anywhere(on(&broker, Setup::brief()), "a Kafka broker").await;
+}
+
+/// A stack whose topics are a broker's.
+fn on(broker: &Broker, setup: Setup) -> Setup {
+    setup.option("kafka", broker.address())
+}
+
+async fn delivered_again_from_anywhere(setup: Setup, topics: &str) {
+    let mut random = random(topics);
+    let stack = setup.parameter("StreamRetryAttempts", 15).start().await;
     let auditor = stack.auditor().await;
     let (mut expected, mut dead) = (Sums::new(), Vec::new());
     // The topic itself is delivered again, batch by batch.
@@ -329,6 +346,7 @@ async fn kafka_partitions_delivered_again_from_anywhere_to_a_function_that_is_ki
 
 async fn topic(stack: &Stack, name: &str) -> Value {
     let response = stack.local(Method::GET, &format!("streams/{name}")).send().await.expect("answers");
+    assert!(response.status().is_success(), "{response:?}");
     response.json().await.expect("the topic")
 }
 
@@ -343,13 +361,25 @@ async fn rewind(stack: &Stack, random: &mut Rng) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_topic_that_was_created_anew_is_reported_and_not_skipped() {
-    let stack = Stack::start().await;
+    created_anew(Setup::brief()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_brokers_topic_that_was_created_anew_is_reported_and_not_skipped() {
+    let test = "a_brokers_topic_that_was_created_anew_is_reported_and_not_skipped";
+    let Some(broker) = Broker::start(test).await else { return };
+    created_anew(on(&broker, Setup::brief())).await;
+}
+
+async fn created_anew(setup: Setup) {
+    let stack = setup.start().await;
     let auditor = stack.auditor().await;
     for number in 1..=5 {
         stack.append("terminal-sales", "till-1", sale("till-1", number, "acct-1", 10)).await;
     }
     assert_eq!(auditor.balance("acct-1", "EUR", 5).await, 50);
-    stack.local(Method::POST, "streams/terminal-sales/recreate").send().await.expect("answers");
+    let recreated = stack.local(Method::POST, "streams/terminal-sales/recreate").send().await.expect("answers");
+    assert!(recreated.status().is_success(), "{recreated:?}");
     stack.append("terminal-sales", "till-1", sale("till-1", 6, "acct-1", 10)).await;
     eventually("the regression is reported", || async {
         (stack.log().contains("the partition stands still")).then_some(())
@@ -396,7 +426,18 @@ async fn dead_letters_redriven_after_the_fix_post_once_each() {
 /// queue's dead-letter queue or in the topic of failed records, whichever channel used the number first.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_used_number_with_other_content_is_kept_for_people_and_posted_by_neither_way() {
-    let stack = redelivering(2).parameter("StreamRetryAttempts", 1).start().await;
+    used_numbers(redelivering(2)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_used_number_with_other_content_from_a_broker_is_kept_for_people_and_posted_by_neither_way() {
+    let test = "a_used_number_with_other_content_from_a_broker_is_kept_for_people_and_posted_by_neither_way";
+    let Some(broker) = Broker::start(test).await else { return };
+    used_numbers(on(&broker, redelivering(2))).await;
+}
+
+async fn used_numbers(setup: Setup) {
+    let stack = setup.parameter("StreamRetryAttempts", 1).start().await;
     let ann = stack.user("ann").await;
     stack.append("terminal-sales", "till-1", sale("till-1", 1, "acct-1", 10)).await;
     ann.balance("acct-1", "EUR", 1).await;

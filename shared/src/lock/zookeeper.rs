@@ -1,0 +1,318 @@
+//! A lock in a ZooKeeper ensemble, by the recipe that Apache Curator uses (`InterProcessMutex`): contenders stand in line as
+//! ephemeral, sequential nodes, and the first one holds the lock.
+//!
+//! The lease is the session: the server ends it when it has heard nothing for the session's time-out, and the node
+//! disappears with it. No clock of a caller is involved. The fence is the id of the transaction that created the node
+//! (`czxid`): it grows over the whole ensemble and over elections. It goes back only if an ensemble is built anew or
+//! restored from a backup; remove the [guard's attribute](Fenced::ATTRIBUTE) from guarded items then.
+//!
+//! **On Lambda, keep a lock within one invocation.** A frozen sandbox sends no heartbeats, so its session ends. This is why
+//! each [acquisition](ZookeeperLock::acquire) opens a session of its own, which a [release](Held::release) closes.
+//!
+//! ```no_run
+//! use std::time::Duration;
+//! use idempotency::lock::zookeeper::{Ensemble, ZookeeperLock};
+//!
+//! # async fn work() -> Result<(), idempotency::lock::zookeeper::ZookeeperError> {
+//! let ensemble = Ensemble::new("zk-1:2181,zk-2:2181,zk-3:2181").digest("reports", "secret");
+//! let lock = ZookeeperLock::new(ensemble, "nightly-report");
+//! if let Some(held) = lock.acquire(None).await? {
+//!     // … writes with `guard(…, &held)` …
+//!     held.release().await?;
+//! }
+//! # Ok(())
+//! # }
+//! ```
+
+use std::fmt;
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout, timeout_at};
+use zookeeper_client::{Acls, Client, CreateMode, Error, LockClient, LockOptions, LockPrefix, OwnedLockClient};
+
+use super::{Fence, Fenced, HeldLock, LeaseLock};
+use crate::protocol::InvocationId;
+
+/// The part of the nodes' names by which Curator's `InterProcessMutex` finds its contenders.
+const NODE: &str = "lock-";
+
+/// How long a contender that came second by a moment waits before it gives up: the round trips of a create and a list.
+const MOMENT: Duration = Duration::from_millis(500);
+
+/// How long a release waits for the session's end. The node is deleted before.
+const CLOSE: Duration = Duration::from_secs(1);
+
+/// The servers, and how to sign in to them.
+#[derive(Clone)]
+pub struct Ensemble {
+    servers: String,
+    session: Duration,
+    digest: Option<(String, String)>,
+}
+
+impl fmt::Debug for Ensemble {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let user = self.digest.as_ref().map(|(user, _)| user);
+        formatter
+            .debug_struct("Ensemble")
+            .field("servers", &self.servers)
+            .field("session", &self.session)
+            .field("user", &user)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Ensemble {
+    /// The servers as `host:port,host:port`, with a path at the end if all nodes are to be below it (`…/payments`).
+    ///
+    /// The connection is not encrypted.
+    #[must_use]
+    pub fn new(servers: impl Into<String>) -> Self {
+        Self { servers: servers.into(), session: Duration::from_secs(6), digest: None }
+    }
+
+    /// The session's time-out: how long a holder that died blocks the others. Default: 6 s. The server confines it to
+    /// 2 to 20 of its ticks, by default 4 to 40 s.
+    ///
+    /// It also limits how long a connection and each request may take.
+    #[must_use]
+    pub const fn session(mut self, timeout: Duration) -> Self {
+        self.session = timeout;
+        self
+    }
+
+    /// Signs in with a user name and a password (scheme `digest`). Nodes are then created for this user only.
+    #[must_use]
+    pub fn digest(mut self, user: impl Into<String>, password: impl Into<String>) -> Self {
+        self.digest = Some((user.into(), password.into()));
+        self
+    }
+
+    const fn acls(&self) -> Acls<'static> {
+        if self.digest.is_some() { Acls::creator_all() } else { Acls::anyone_all() }
+    }
+
+    async fn connect(&self) -> Result<Client, ZookeeperError> {
+        let connector = Client::connector().with_session_timeout(self.session);
+        let connector = match &self.digest {
+            Some((user, password)) => connector.with_auth("digest", format!("{user}:{password}").as_bytes()),
+            None => connector,
+        };
+        match timeout(self.session, connector.connect(&self.servers)).await {
+            Ok(Ok(client)) => Ok(client),
+            Ok(Err(Error::AuthFailed)) => Err(ZookeeperError::Refused(Error::AuthFailed)),
+            Ok(Err(error)) => Err(ZookeeperError::Unreachable { servers: self.servers.clone(), source: error }),
+            Err(_) => Err(ZookeeperError::Unreachable { servers: self.servers.clone(), source: Error::Timeout }),
+        }
+    }
+}
+
+/// A named lock in an ensemble.
+#[derive(Clone, Debug)]
+pub struct ZookeeperLock {
+    ensemble: Ensemble,
+    folder: String,
+}
+
+/// A held lock, until its session ends.
+///
+/// Dropping it releases it in the background, if the process runs on.
+#[must_use = "a lock that is not released is blocked until its session ends"]
+pub struct Held {
+    lock: OwnedLockClient,
+    fence: Fence,
+    session: Duration,
+}
+
+impl fmt::Debug for Held {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Held")
+            .field("node", &self.lock.lock_path())
+            .field("fence", &self.fence)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a lock could not be asked for.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ZookeeperError {
+    /// No server answered within the session's time-out, so the lock is not held.
+    #[error("no server of {servers} opened a session")]
+    Unreachable {
+        /// The servers' addresses.
+        servers: String,
+        /// What the client met last.
+        source: Error,
+    },
+    /// The ensemble refuses the user: the lock's nodes belong to another one, or the password is wrong.
+    #[error("the ensemble refuses this user")]
+    Refused(#[source] Error),
+    /// The lock's name is not the name of a node: it is empty, or contains `/` or a control character.
+    #[error("the lock's name is not valid")]
+    Name(#[source] Error),
+    /// The session broke off. A lock that was asked for is not held, or is free when the session ends.
+    #[error("the ensemble did not answer")]
+    Unavailable(#[source] Error),
+}
+
+impl From<Error> for ZookeeperError {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::NoAuth | Error::AuthFailed | Error::InvalidAcl => Self::Refused(error),
+            Error::BadArguments(_) => Self::Name(error),
+            other => Self::Unavailable(other),
+        }
+    }
+}
+
+impl ZookeeperLock {
+    /// A lock of this name, whose contenders stand in line at the node `/locks/NAME`.
+    pub fn new(ensemble: Ensemble, name: impl fmt::Display) -> Self {
+        Self { ensemble, folder: format!("/locks/{name}") }
+    }
+
+    /// Acquires the lock, or returns `None` if another process holds it. It waits for half a second at most, if others
+    /// contend for it at the same moment.
+    ///
+    /// `request` is the invocation's id, stored in the node so that operators can see who holds the lock.
+    ///
+    /// # Errors
+    /// Any [`ZookeeperError`]: the lock is not held.
+    pub async fn acquire(&self, request: Option<InvocationId>) -> Result<Option<Held>, ZookeeperError> {
+        let client = self.ensemble.connect().await?;
+        match self.limited(client.list_children(&self.folder)).await {
+            Ok(contenders) if contenders.iter().any(|name| name.contains(NODE)) => {
+                close(client).await;
+                Ok(None)
+            }
+            Ok(_) | Err(ZookeeperError::Unavailable(Error::NoNode)) => self.stand(client, request, MOMENT).await,
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Stands in line for the lock, for `wait` at most, and returns `None` if its turn did not come. The lock is given in
+    /// the order of arrival.
+    ///
+    /// # Errors
+    /// Any [`ZookeeperError`]: the lock is not held.
+    pub async fn acquire_within(
+        &self,
+        wait: Duration,
+        request: Option<InvocationId>,
+    ) -> Result<Option<Held>, ZookeeperError> {
+        self.stand(self.ensemble.connect().await?, request, wait).await
+    }
+
+    async fn stand(
+        &self,
+        client: Client,
+        request: Option<InvocationId>,
+        wait: Duration,
+    ) -> Result<Option<Held>, ZookeeperError> {
+        let data = request.map(|request| request.to_string()).unwrap_or_default();
+        let acls = self.ensemble.acls();
+        // A container is deleted by the servers when nobody stands in line. Fences are not affected: they are numbers of
+        // the whole ensemble, unlike the nodes' sequence numbers.
+        let options = LockOptions::new(acls).with_ancestor_options(CreateMode::Container.with_acls(acls))?;
+        let prefix = LockPrefix::new_curator(&self.folder, NODE)?;
+        let waited = timeout(wait, client.lock(prefix, data.as_bytes(), options)).await;
+        let Ok(lock) = waited.map(|lock| lock.map(LockClient::into_owned)) else {
+            // With the session the place in the line is given up.
+            close(client).await;
+            return Ok(None);
+        };
+        let lock = lock?;
+        // The reply to a create inside of a transaction lacks it before ZooKeeper 3.8.2 (ZOOKEEPER-4026), so it is read.
+        let fence = self.limited(client.check_stat(lock.lock_path())).await?;
+        Ok(fence.map(|stat| Held {
+            lock,
+            fence: Fence::new(stat.czxid.unsigned_abs()),
+            session: self.ensemble.session,
+        }))
+    }
+
+    async fn limited<T>(&self, request: impl Future<Output = Result<T, Error>>) -> Result<T, ZookeeperError> {
+        limited(self.ensemble.session, request).await
+    }
+}
+
+impl Held {
+    /// Asks the ensemble whether the session still holds the lock. Returns `None` if it is lost. There is nothing to
+    /// extend: the session lasts as long as its heartbeats arrive.
+    ///
+    /// # Errors
+    /// [`ZookeeperError::Unavailable`]: it is not known whether the lock is held, so it was given up as far as possible.
+    pub async fn renew(self) -> Result<Option<Self>, ZookeeperError> {
+        let (client, path) = (self.lock.client(), self.lock.lock_path());
+        let found = async {
+            // A follower may be behind.
+            client.sync(path).await?;
+            client.check_stat(path).await
+        };
+        match limited(self.session, found).await {
+            Ok(found) => Ok(found.is_some().then_some(self)),
+            Err(ZookeeperError::Unavailable(Error::SessionExpired)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Releases the lock and closes the session. If the session has ended, nothing changes.
+    ///
+    /// # Errors
+    /// [`ZookeeperError::Unavailable`]: the lock is free when the session ends.
+    pub async fn release(self) -> Result<(), ZookeeperError> {
+        let client = self.lock.client().clone();
+        let deleted = limited(self.session, client.delete(self.lock.lock_path(), None)).await;
+        drop(self.lock);
+        close(client).await;
+        match deleted {
+            Ok(()) | Err(ZookeeperError::Unavailable(Error::NoNode | Error::SessionExpired)) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Ends a session, and waits for that: a sandbox may be frozen afterwards, and its session would end by its time-out only.
+async fn close(client: Client) {
+    let mut state = client.state_watcher();
+    drop(client);
+    let limit = Instant::now() + CLOSE;
+    while !state.peek_state().is_terminated() && timeout_at(limit, state.changed()).await.is_ok() {}
+}
+
+/// A request is repeated by nobody; one that gets no answer in time counts as a lost connection.
+async fn limited<T>(limit: Duration, request: impl Future<Output = Result<T, Error>>) -> Result<T, ZookeeperError> {
+    timeout(limit, request).await.unwrap_or(Err(Error::ConnectionLoss)).map_err(ZookeeperError::from)
+}
+
+impl LeaseLock for ZookeeperLock {
+    type Held = Held;
+    type Error = ZookeeperError;
+
+    async fn acquire(&self, request: Option<InvocationId>) -> Result<Option<Held>, ZookeeperError> {
+        Self::acquire(self, request).await
+    }
+}
+
+impl HeldLock for Held {
+    type Error = ZookeeperError;
+
+    async fn renew(self) -> Result<Option<Self>, ZookeeperError> {
+        Self::renew(self).await
+    }
+
+    async fn release(self) -> Result<(), ZookeeperError> {
+        Self::release(self).await
+    }
+}
+
+/// The id of the transaction that created the node.
+impl Fenced for Held {
+    const ATTRIBUTE: &'static str = "zookeeper_fence";
+
+    fn fence(&self) -> Fence {
+        self.fence
+    }
+}
