@@ -89,6 +89,7 @@
 //! | `sqs` | [`sqs`]: queues | |
 //! | `sqs-visibility` | `ChangeMessageVisibility` for messages that are in progress elsewhere | |
 //! | `streams` | [`streams`]: Kafka, Kinesis, DynamoDB Streams | |
+//! | `follow-up` | [`follow_up`]: settles what a dead sandbox or a silent client left behind, from the table's stream | |
 //! | `emf` | metrics in CloudWatch's embedded metric format | |
 //! | `log` | a function's log | |
 //! | `otel` | spans for OpenTelemetry | |
@@ -102,7 +103,8 @@
 //!
 //! [`protocol`] is pure: what a claim [decides](protocol::decide) and the [conditions](protocol::Condition) of each write.
 //! [`engine`] is claim → run → commit. [`store`] writes; [`http`], [`sqs`] and [`streams`] are the edges for API Gateway,
-//! SQS, and Kafka or Kinesis. [`reconcile`] turns UNKNOWN into SUCCESS or FAILED, by evidence.
+//! SQS, and Kafka or Kinesis. [`reconcile`] turns UNKNOWN into SUCCESS or FAILED, by evidence, and [`follow_up`] finds
+//! what needs it.
 
 #![deny(missing_docs)]
 #![warn(missing_debug_implementations)]
@@ -112,6 +114,8 @@
 pub mod engine;
 #[cfg(any(feature = "sqs", feature = "streams"))]
 mod envelope;
+#[cfg(feature = "follow-up")]
+pub mod follow_up;
 #[cfg(feature = "http")]
 pub mod http;
 pub mod lock;
@@ -129,6 +133,8 @@ pub mod telemetry;
 pub mod versioned;
 
 pub use engine::{Answered, Attempt, Call, Engine, Error, ErrorKind, Operation, Outcome, Verdict};
+#[cfg(feature = "follow-up")]
+pub use follow_up::FollowUps;
 #[cfg(feature = "http")]
 pub use http::IdempotencyLayer;
 pub use lock::Lock;
