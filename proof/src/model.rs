@@ -34,7 +34,7 @@ pub use settings::{Player, Role, Settings, WaitsFor};
 pub use state::World;
 
 use oracle::Counts;
-use state::{Actor, Ask, Message, Waits, transaction};
+use state::{Actor, Ask, Message, Waits, is_long, transaction};
 
 /// The one record.
 static ID: LazyLock<RecordId> =
@@ -97,6 +97,11 @@ pub enum Action {
     GiveUp(usize),
     /// The process dies.
     Crash(usize),
+    /// The store rejects a settling write, because its long answer does not fit beside the effects.
+    Reject {
+        /// The message's place in the network.
+        message: usize,
+    },
     /// Enough time passes that the provider forgets which ids were used. No call takes that long.
     Forget,
     /// The retention passes.
@@ -219,6 +224,14 @@ impl Model {
         }
     }
 
+    /// Whether the message is a settling write with a long answer that has not taken effect. A rejection that nobody
+    /// hears is like the loss of the message.
+    fn may_reject(&self, world: &World, message: &Message) -> bool {
+        let Ask::Put(put) = &message.ask else { return false };
+        let Waits::Reply { applied: false, .. } = &world.actors[usize::from(message.actor)].waits else { return false };
+        self.settings.long_answers && is_long(&put.write.record) && world.is_awaited(message)
+    }
+
     fn delivery_actions(&self, world: &World, actions: &mut Vec<Action>) {
         let mut last: Option<&Message> = None;
         for (index, message) in world.network.iter().enumerate() {
@@ -236,6 +249,9 @@ impl Model {
                 Ask::Put(ref put) if is_awaited && !step::holds(put, world.record.as_deref()) => self.readings(world),
                 Ask::Put(_) | Ask::Charge(..) => &[Reading::Early],
             };
+            if world.faults > 0 && self.may_reject(world, message) {
+                actions.push(Action::Reject { message: index });
+            }
             for declined in if declines { &[false, true][..] } else { &[false] } {
                 let mut deliver = |reply, again, reading| {
                     let (message, declined) = (index, *declined);

@@ -137,7 +137,7 @@ pub use engine::{Answered, Attempt, Call, Engine, Error, ErrorKind, Operation, O
 pub use follow_up::FollowUps;
 #[cfg(feature = "http")]
 pub use http::IdempotencyLayer;
-pub use lock::Lock;
+pub use lock::RecordLock;
 pub use protocol::Uncertain;
 #[cfg(feature = "sqs")]
 pub use sqs::Queue;

@@ -1,286 +1,67 @@
-//! A lease lock with a fencing token, for work that only one process should do at a time.
+//! Lease locks: for work that only one process should do at a time.
 //!
-//! **Use it sparingly.** It is for efficiency: two concurrent reconcilers would only send every query twice. It does
-//! not keep an operation from happening twice: a holder can be frozen past its lease and continue, so that two
-//! processes believe they hold the lock. Records have their own claims, and balances their own conditions; neither
-//! needs a lock, and a lock around them would only let one slow request delay all others. Everything that a lock guards
-//! must be written under a condition on the [fencing token](Held::fence) that refuses a token lower than the highest
-//! one seen (Kleppmann, "How to do distributed locking", 2016).
+//! **Use them sparingly.** A lock is for efficiency: two concurrent reconcilers would only send every query twice. No lock
+//! keeps an operation from happening twice: a holder can be frozen past its lease and continue, so that two processes
+//! believe they hold the lock. Records have their own claims, and balances their own conditions; neither needs a lock, and
+//! a lock around them would only let one slow request delay all others. `docs/locks.md` in the repository compares the
+//! locks, and says where the example application uses one.
 //!
-//! A lock is a record like any other, claimed and released but never settled. So it needs no table of its own and
-//! relies on the same protocol: the attempt number is the fencing token.
+//! What a lock protects must be written under a condition on the lock's [fence](Fenced::fence), which refuses a number
+//! lower than the highest one seen (Kleppmann, "How to do distributed locking", 2016). [`guard`] and [`guarded_put`] are
+//! such writes. They accept only locks that have a fence, which the compiler checks.
 //!
-#![cfg_attr(feature = "system", doc = "```")]
-#![cfg_attr(not(feature = "system"), doc = "```ignore")]
-//! use std::time::Duration;
-//! use idempotency::store::memory::MemoryStore;
-//! use idempotency::{Engine, Lock};
-//!
-//! # #[tokio::main(flavor = "current_thread")]
-//! # async fn main() -> Result<(), idempotency::Error> {
-//! let engine = Engine::builder(MemoryStore::new()).build();
-//! let lock = Lock::new(engine, "reconciler", Duration::from_secs(60));
-//! let held = lock.acquire(None).await?.expect("nobody holds it");
-//! assert!(lock.acquire(None).await?.is_none(), "somebody holds it");
-//! held.release().await?;
-//! let held = lock.acquire(None).await?.expect("it is free again");
-//! assert_eq!(held.fence(), 2);
-//! # held.release().await
-//! # }
-//! ```
+//! Every lock implements [`LeaseLock`], and passes the suite in the module `conformance` (feature `test-util`).
 
-use std::fmt;
-use std::time::Duration;
+#[cfg(any(all(test, feature = "system"), feature = "test-util"))]
+pub mod conformance;
+mod fence;
+#[cfg(feature = "dynamodb")]
+mod guard;
+pub mod record;
 
-use crate::engine::{Driver, Engine, Error, Operation};
-use crate::protocol::machine::{Action, Input, Machine, Ran, Terms, Wait};
-use crate::protocol::{ClaimRequest, EpochMs, Fingerprinter, InvocationId, LeaseLimit, RecordId, Uncertain};
-use crate::store::Store;
+pub use fence::{Fence, Fenced};
+#[cfg(feature = "dynamodb")]
+pub use guard::{guard, guarded_put};
+pub use record::RecordLock;
 
-/// A named lock.
-pub struct Lock<S> {
-    engine: Engine<S>,
-    name: String,
-    lease: Duration,
+use crate::protocol::InvocationId;
+
+/// A named lock that its holder loses if it neither renews nor releases it in time.
+pub trait LeaseLock: Send + Sync {
+    /// The lock, held.
+    type Held: HeldLock;
+    /// Why the lock could not be asked for.
+    type Error: std::error::Error + Send + Sync + 'static;
+
+    /// Acquires the lock, or returns `None` if another process holds it. It does not wait for the holder.
+    ///
+    /// `request` is the invocation's id, which a lock stores for operators if it can.
+    ///
+    /// # Errors
+    /// The lock is not held. If no reply arrived, it may stay blocked until its lease ends.
+    fn acquire(
+        &self,
+        request: Option<InvocationId>,
+    ) -> impl Future<Output = Result<Option<Self::Held>, Self::Error>> + Send;
 }
 
-impl<S> fmt::Debug for Lock<S> {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Lock").field("name", &self.name).field("lease", &self.lease).finish_non_exhaustive()
-    }
-}
-
-/// A held lock, until its lease ends.
+/// A lock that this process acquired. Others may have acquired it since, if its lease is over.
 ///
-/// Dropping it does not release the lock, since a sandbox can freeze before any clean-up. The lock is then free when
-/// the lease ends.
-#[must_use = "a lock that is not released is blocked until its lease is over"]
-pub struct Held<S: Store> {
-    driver: Driver<S>,
-    fence: u64,
-    until: EpochMs,
-}
+/// Dropping it need not release the lock, since a sandbox can freeze before any clean-up. The lock is then free when the
+/// lease ends.
+pub trait HeldLock: Sized + Send {
+    /// Why the lock could not be renewed or released.
+    type Error: std::error::Error + Send + Sync + 'static;
 
-impl<S: Store> fmt::Debug for Held<S> {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Held").field("fence", &self.fence).field("until", &self.until).finish_non_exhaustive()
-    }
-}
-
-impl<S: Store> Lock<S> {
-    /// Creates a lock whose holder keeps it for `lease`, unless it [renews](Held::renew) or releases it.
-    ///
-    /// A stored lease that ends later than twice `lease` from now is ignored, because the clock that wrote it was
-    /// ahead. So never cut the lease of a lock that is in use to less than half.
-    pub fn new(engine: Engine<S>, name: impl Into<String>, lease: Duration) -> Self {
-        Self { engine, name: name.into(), lease }
-    }
-
-    /// Acquires the lock, or returns `None` if another process holds it. It does not wait.
-    ///
-    /// `request` is the invocation's id, recorded in the history so that operators can see who holds the lock.
+    /// Extends the lock by another lease from now. Returns `None` if it is lost.
     ///
     /// # Errors
-    /// [`Error::StoreUnavailable`] or [`Error::NoEntropy`]: the lock is not held. If the store answered neither the
-    /// claim nor the attempt to give it up, the lock may stay blocked until the lease ends.
-    pub async fn acquire(&self, request: Option<InvocationId>) -> Result<Option<Held<S>>, Error> {
-        // It is never settled, waits for nobody, and runs nothing that could come too late.
-        let terms = Terms { retention: Duration::MAX, start_by: EpochMs(u64::MAX), wait: Wait::No };
-        let machine = Machine::lock(self.request(request)?, terms, self.engine.now());
-        let operation = Operation::new("lock", self.name.as_str());
-        Held::of(Driver::new(&self.engine, machine, operation, EpochMs(0))).await
-    }
-
-    fn request(&self, invocation: Option<InvocationId>) -> Result<ClaimRequest, Error> {
-        let (owner, transaction) = self.engine.identity()?;
-        Ok(ClaimRequest {
-            id: RecordId::of_lock(&self.name),
-            operation: format!("lock {}", self.name).into(),
-            principal: None,
-            subject: None,
-            invocation,
-            trace: None,
-            fingerprint: Fingerprinter::new().finish(),
-            owner,
-            transaction,
-            lease: LeaseLimit { at_most: self.lease, by: EpochMs(u64::MAX) },
-            // After the lease ends, the next caller takes over the lock; what it guards is protected by the fencing
-            // token.
-            uncertain: Uncertain::Repeat { within: Duration::MAX },
-        })
-    }
-}
-
-impl<S: Store> Held<S> {
-    /// The lock, if it is held once the machine has performed its actions.
-    async fn of(mut driver: Driver<S>) -> Result<Option<Self>, Error> {
-        driver.advance().await?;
-        let (fence, until) = match driver.machine().poll() {
-            Action::Run(record) => (record.attempt, record.holder().map_or(EpochMs(0), |holder| holder.lease)),
-            _ => return driver.released().map(|()| None),
-        };
-        Ok(Some(Self { driver, fence, until }))
-    }
-
-    /// The fencing token, which grows with every acquisition. Write whatever the lock guards under a condition on it.
-    #[must_use]
-    pub const fn fence(&self) -> u64 {
-        self.fence
-    }
-
-    /// The end of the lease: no other process takes the lock before it.
-    #[must_use]
-    pub const fn until(&self) -> EpochMs {
-        self.until
-    }
-
-    /// Extends the lock by another lease from now. Returns `None` if another process has taken it over.
-    ///
-    /// # Errors
-    /// [`Error::StoreUnavailable`]: it is not known whether the lease was extended, so the lock was given up as far as
-    /// possible.
-    pub async fn renew(mut self) -> Result<Option<Self>, Error> {
-        self.driver.handle(Input::Renew).await;
-        Self::of(self.driver).await
-    }
+    /// It is not known whether the lock is still held, so it was given up as far as possible.
+    fn renew(self) -> impl Future<Output = Result<Option<Self>, Self::Error>> + Send;
 
     /// Releases the lock. If another process has taken it over, nothing changes.
     ///
     /// # Errors
-    /// [`Error::StoreUnavailable`]: the lock is free no later than the end of its lease.
-    pub async fn release(mut self) -> Result<(), Error> {
-        self.driver.handle(Input::Ran(Ran::NotExecuted)).await;
-        self.driver.advance().await?;
-        self.driver.released()
-    }
-}
-
-#[cfg(test)]
-#[cfg(feature = "system")]
-mod tests {
-    use std::sync::Arc;
-
-    use super::*;
-    use crate::engine::tests::TokioClock;
-    use crate::store::fault::{Fault, FaultyStore};
-    use crate::store::memory::MemoryStore;
-
-    const LEASE: Duration = Duration::from_secs(60);
-
-    fn lock(plan: impl IntoIterator<Item = Fault>) -> (MemoryStore, Arc<Lock<FaultyStore<MemoryStore>>>) {
-        let memory = MemoryStore::new();
-        let engine = Engine::builder(FaultyStore::new(memory.clone(), plan)).clock(TokioClock::start()).build();
-        (memory, Arc::new(Lock::new(engine, "reconciler", LEASE)))
-    }
-
-    async fn acquired(lock: &Lock<FaultyStore<MemoryStore>>) -> Option<Held<FaultyStore<MemoryStore>>> {
-        lock.acquire(None).await.unwrap()
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn of_64_at_once_one_holds_it() {
-        let (_, lock) = lock([]);
-        let all = futures::future::join_all((0..64).map(|_| acquired(&lock))).await;
-        assert_eq!(all.iter().flatten().count(), 1);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_dead_holder_blocks_it_until_the_lease_is_over_and_the_fence_grows() {
-        let (_, lock) = lock([]);
-        let dead = acquired(&lock).await.unwrap();
-        tokio::time::advance(LEASE - Duration::from_millis(1)).await;
-        assert!(acquired(&lock).await.is_none());
-        tokio::time::advance(Duration::from_millis(1)).await;
-        let held = acquired(&lock).await.unwrap();
-        assert!(held.fence() > dead.fence());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_late_holder_cannot_renew_the_lock_of_its_successor() {
-        let (_, lock) = lock([]);
-        let late = acquired(&lock).await.unwrap();
-        tokio::time::advance(LEASE).await;
-        let held = acquired(&lock).await.unwrap();
-        assert!(late.renew().await.unwrap().is_none());
-        assert!(acquired(&lock).await.is_none());
-        assert!(held.renew().await.unwrap().is_some());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_late_release_frees_nothing() {
-        let (_, lock) = lock([]);
-        let late = acquired(&lock).await.unwrap();
-        tokio::time::advance(LEASE).await;
-        let _held = acquired(&lock).await.unwrap();
-        late.release().await.unwrap();
-        assert!(acquired(&lock).await.is_none());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_renewed_lock_is_held_for_another_lease() {
-        let (_, lock) = lock([]);
-        let held = acquired(&lock).await.unwrap();
-        tokio::time::advance(LEASE / 2).await;
-        let held = held.renew().await.unwrap().unwrap();
-        tokio::time::advance(LEASE - Duration::from_millis(1)).await;
-        assert!(acquired(&lock).await.is_none());
-        assert_eq!(held.fence(), 1);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn the_fence_grows_over_releases_and_the_sweep_of_expired_items() {
-        let (memory, lock) = lock([]);
-        for fence in 1..5 {
-            let held = acquired(&lock).await.unwrap();
-            assert_eq!(held.fence(), fence);
-            held.release().await.unwrap();
-            tokio::time::advance(Duration::from_secs(365 * 24 * 60 * 60)).await;
-            memory.sweep(lock.engine.now());
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_lease_of_a_clock_that_is_far_ahead_blocks_nobody_and_its_holder_is_fenced() {
-        let (memory, lock) = lock([]);
-        let ahead = Engine::builder(FaultyStore::new(memory, [])).clock(Ahead(TokioClock::start())).build();
-        let ahead = Lock::new(ahead, "reconciler", LEASE);
-        let first = acquired(&ahead).await.unwrap();
-        let held = acquired(&lock).await.expect("no lease of this lock ends in three hours");
-        assert!(held.fence() > first.fence());
-        assert!(first.renew().await.unwrap().is_none());
-        assert!(acquired(&lock).await.is_none(), "a lease as this lock gives it is respected");
-    }
-
-    struct Ahead(TokioClock);
-
-    impl crate::engine::Clock for Ahead {
-        fn now(&self) -> EpochMs {
-            self.0.now().plus(Duration::from_secs(3 * 60 * 60))
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_lock_whose_reply_was_lost_is_free_for_the_next() {
-        let (_, lock) = lock([Fault::LoseReply]);
-        assert!(lock.acquire(None).await.is_err());
-        let held = acquired(&lock).await.expect("it was given up");
-
-        let (_, lock) = self::lock([Fault::None, Fault::LoseReply]);
-        assert!(acquired(&lock).await.unwrap().renew().await.is_err());
-        assert!(acquired(&lock).await.is_some(), "it was given up");
-
-        let (_, lock) = self::lock([Fault::None, Fault::LoseRequest]);
-        acquired(&lock).await.unwrap().release().await.unwrap();
-        assert!(acquired(&lock).await.is_some());
-        drop(held);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_lost_reply_is_recognised() {
-        let (_, lock) = lock([Fault::Repeat; 3]);
-        let held = acquired(&lock).await.unwrap();
-        let held = held.renew().await.unwrap().unwrap();
-        held.release().await.unwrap();
-        assert_eq!(acquired(&lock).await.unwrap().fence(), 2);
-    }
+    /// The lock is free no later than the end of its lease.
+    fn release(self) -> impl Future<Output = Result<(), Self::Error>> + Send;
 }

@@ -32,7 +32,8 @@ pub trait Store: Send + Sync + 'static {
     /// An answer that is too long for the record is written next to it, in [parts](crate::protocol::Response::Parts).
     ///
     /// # Errors
-    /// [`StoreError::NotApplied`] if certainly nothing was written, [`StoreError::Uncertain`] if that is not known,
+    /// [`StoreError::NotApplied`] if certainly nothing was written, [`StoreError::Rejected`] if moreover the same write
+    /// would never be accepted, [`StoreError::Uncertain`] if it is not known whether anything was written,
     /// [`StoreError::Unreadable`] if the stored record cannot be read by this version.
     fn write(
         &self,
@@ -74,7 +75,7 @@ pub trait Store: Send + Sync + 'static {
 }
 
 /// An application's write that a store makes in the transaction of a record.
-pub trait TransactionalEffect: Send + 'static {
+pub trait TransactionalEffect: Clone + Send + 'static {
     /// What the store returns if the effect's own condition does not hold.
     type Item: Clone + Debug + PartialEq + Send + Sync + 'static;
 }
@@ -126,6 +127,10 @@ pub enum StoreError {
     /// Certainly nothing was written: the service refused, throttled, or was not reached.
     #[error("the store did not accept the request, nothing was written")]
     NotApplied(#[source] BoxError),
+    /// The service rejects the request itself, for example because it is too large. Certainly nothing was written, and
+    /// the same request would be rejected again.
+    #[error("the store rejects the request, nothing was written")]
+    Rejected(#[source] BoxError),
     /// The request may or may not have taken effect, because no reply arrived.
     #[error("the store did not answer, whether the write took effect is not known")]
     Uncertain(#[source] BoxError),

@@ -46,6 +46,22 @@ def project(name, template, programs):
     return folder
 
 
+def readme(program):
+    """The line that begins with this program in the README's section on deployment, without its comment."""
+    section = (ROOT / "README.md").read_text().partition("\n## Deploy\n")[2].partition("\n## ")[0]
+    [line] = re.findall(rf"^{program} .*$", section, re.MULTILINE)
+    return line.partition("  #")[0].strip()
+
+
+def creates_the_secret(emulator):
+    """The README's command, as it is printed there."""
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", readme("aws")], check=True, stdout=subprocess.DEVNULL,
+        env={**os.environ, **emulator.environment, "PATH": path})
+    assert emulator.client("secretsmanager").get_secret_value(SecretId="payments/provider")["SecretString"]
+
+
 def guided(template, chosen):
     """The answers to what `sam deploy --guided` asks: stack, Region, each parameter, and what to do."""
     parameters = [chosen.get(name, "") for name in template["Parameters"]]
@@ -107,14 +123,15 @@ def run():
     emulator, outside = Emulator(FOLDER), Outside(PROGRAMS / "local", FOLDER)
     step(f"ministack {emulator.version} and the provider serve")
     is_enforced(emulator)
-    emulator.client("secretsmanager").create_secret(Name="payments/provider", SecretString='{"api_key":"sk_test_foreign"}')
+    creates_the_secret(emulator)
     console = {"ConsoleLogin": "Issuer", "ConsoleClientId": "console"}
     chosen = {"Stage": "development", "JwtIssuer": outside.issuer, "ProviderUrl": outside.provider, **console, **QUICK}
     folder = project("payments", template, built)
 
     stack = Stack(emulator, "payments", folder)
+    assert readme("sam") == "sam build && sam deploy --guided", "the README deploys in another way than this"
     stack.deploy("--guided", answers=guided(template, chosen))
-    step("created: development, by `sam deploy --guided`")
+    step("created: development, by the README's commands")
     processes.until("the emulator polls the queue", lambda: "ESM SQS poller" in emulator.log.read_text(), 10)
     for gap in stand_ins.GAPS:
         assert gap.is_there(stack), f"the emulator can do this now, so its stand-in goes: {gap.what}"

@@ -8,12 +8,16 @@ import json
 import re
 import threading
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Callable
 
 import botocore.exceptions
+import ministack
 
 import processes
 
+# The emulator's own code.
+SOURCE = Path(ministack.__file__).parent
 # Types of resources that the emulator refuses to create.
 UNKNOWN_TYPES = ["AWS::CodeDeploy::Application", "AWS::CodeDeploy::DeploymentGroup", "AWS::Logs::QueryDefinition"]
 
@@ -44,6 +48,9 @@ GAPS = [
         lambda stack: "SourceParameters" not in stack.client("pipes").describe_pipe(Name=stack.resource("Outbox"))),
     Gap("the condition key dynamodb:LeadingKeys", "roles are deployed without that condition; the local stack enforces it",
         lambda stack: not may_read_item(stack)),
+    Gap("the variables that Lambda derives from a function's LoggingConfig", "the emulator is started with "
+        "AWS_LAMBDA_LOG_FORMAT, which its functions inherit",
+        lambda stack: not any("AWS_LAMBDA_LOG_FORMAT" in each.read_text() for each in SOURCE.glob("**/*.py"))),
     Gap("the ARN of a stream in permissions", "the pipe's stand-in may read every stream",
         lambda stack: not may_read_stream(stack)),
 ]

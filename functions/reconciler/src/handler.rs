@@ -22,12 +22,13 @@ use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::scan::ScanError;
 use futures::FutureExt;
 use futures::stream::{self, StreamExt};
+use idempotency::lock::Fenced;
 use idempotency::protocol::{EpochMs, FollowUp, InvocationId, Record};
 use idempotency::reconcile::Reconciled;
 use idempotency::store::StoreError;
 use idempotency::store::dynamodb::After;
 use idempotency::telemetry::metrics::Metric;
-use idempotency::{DynamoDbStore, Engine, Lock};
+use idempotency::{DynamoDbStore, Engine, RecordLock};
 use lambda_runtime::Error;
 use payments::{Invocation, ProviderResolver, operations};
 
@@ -101,14 +102,14 @@ impl Handler {
         let now = self.engine.now();
         let run = Run { scope, request, deadline, end: now.plus(deadline.since(now).saturating_sub(RESERVE)) };
         // The lock of a killed run expires shortly after its deadline.
-        let lock = Lock::new(self.engine.clone(), "reconciler", deadline.since(now) + Duration::from_secs(2));
+        let lock = RecordLock::new(self.engine.clone(), "reconciler", deadline.since(now) + Duration::from_secs(2));
         let Some(held) = lock.acquire(run.request).await? else {
             tracing::info!("another run holds the lock");
             return Ok(Report { held_elsewhere: true, ..Report::default() });
         };
         // Panics are caught here, because `Drop` cannot await: an unreleased lock blocks the next runs until its lease
         // ends.
-        let ended = AssertUnwindSafe(self.locked(run, held.fence())).catch_unwind().await;
+        let ended = AssertUnwindSafe(self.locked(run, &held)).catch_unwind().await;
         if let Err(error) = held.release().await {
             tracing::error!(
                 error = &error as &dyn std::error::Error,
@@ -122,7 +123,7 @@ impl Handler {
     }
 
     /// The run under the lock.
-    async fn locked(&self, run: Run, fence: u64) -> Result<Report, Error> {
+    async fn locked(&self, run: Run, held: &impl Fenced) -> Result<Report, Error> {
         let mut report = Report::default();
         let mut checkpoint = match self.checkpoints.read().await {
             Ok(checkpoint) => checkpoint,
@@ -137,7 +138,7 @@ impl Handler {
         // always fails at one record would never reach those after it.
         let reconciled = self.reconcile_unknown(run, &mut checkpoint, &mut report).await;
         let scanned = self.scan(run, &mut checkpoint, &mut report).await;
-        let kept = self.checkpoints.write(&checkpoint, fence).await;
+        let kept = self.checkpoints.write(&checkpoint, held).await;
         reconciled.and(scanned)?;
         kept?;
         Ok(report)

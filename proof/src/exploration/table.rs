@@ -159,7 +159,6 @@ impl Table {
             Advanced::EffectRefused(refused) => {
                 Ok(Advanced::EffectRefused(RefusedEffect { index: refused.index, found: found.map(Box::new) }))
             }
-            Advanced::Rejected(error) => Ok(Advanced::Rejected(error)),
         }
     }
 

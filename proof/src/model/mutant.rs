@@ -76,6 +76,8 @@ pub enum Mutant {
     LostCommitTakenAsDone,
     /// A commit without a reply counts as failed, and the claim is released.
     LostCommitReleased,
+    /// A settling write that the store rejects is answered as if it had taken effect.
+    RejectionTakenAsDone,
     /// A late failure deletes the record, whatever its state.
     LateFailureDeletesTheRecord,
     /// The answer is given before the commit.
@@ -92,7 +94,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// All mutants.
-    pub const ALL: [Self; 42] = [
+    pub const ALL: [Self; 43] = [
         Self::ClaimWithoutCondition,
         Self::TakeoverWithoutCondition,
         Self::TakeoverByStatusAlone,
@@ -129,6 +131,7 @@ impl Mutant {
         Self::LateOwnerAnswersItself,
         Self::LostCommitTakenAsDone,
         Self::LostCommitReleased,
+        Self::RejectionTakenAsDone,
         Self::LateFailureDeletesTheRecord,
         Self::AnswerBeforeCommit,
         Self::PartsOfAnotherRecord,

@@ -34,6 +34,7 @@ impl Model {
                 let held = world.actors[index].machine.as_deref().filter(|machine| machine.follows_uncertain());
                 (input, held.and_then(Machine::held).cloned())
             }
+            Input::Rejected(_) if self.is(Mutant::RejectionTakenAsDone) => (Input::Written(Reply::Applied), None),
             input => (input, None),
         }
     }

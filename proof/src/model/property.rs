@@ -143,13 +143,15 @@ pub enum Event {
     Recalled,
     /// The parts of an answer were gone, or another record's, when they were read.
     AnswerGone,
+    /// The store rejected a settling write, and the call repeated it with the short form of its answer.
+    AnswerShortened,
     /// A lock was extended by another lease.
     Renewed,
 }
 
 impl Event {
     /// All events.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::Takeover,
         Self::HeldAsUnknown,
         Self::FencedAndReplayed,
@@ -173,6 +175,7 @@ impl Event {
         Self::WaitedAndTookOver,
         Self::Recalled,
         Self::AnswerGone,
+        Self::AnswerShortened,
         Self::Renewed,
     ];
 }

@@ -172,6 +172,14 @@ pub fn whole_answer(record: &Record) -> Option<(Resolution, u8)> {
     }
 }
 
+/// The bit of an answer that is in its short form.
+pub const SHORT: u8 = 0x80;
+
+/// Whether the record contains an answer that is not in its short form.
+pub fn is_long(record: &Record) -> bool {
+    whole_answer(record).is_some_and(|(_, answer)| answer & SHORT == 0)
+}
+
 /// The record without its answer, as a store keeps it if answers are long.
 pub fn without_its_answer(record: &Record) -> Record {
     let mut record = record.clone();

@@ -10,7 +10,9 @@ use idempotency::protocol::{
 
 use super::clock::{self, Reading, now};
 use super::shared::Shared;
-use super::state::{Ask, Entry, Guard, Message, Put, Waits, World, transaction, whole_answer, without_its_answer};
+use super::state::{
+    Ask, Entry, Guard, Message, Put, SHORT, Waits, World, is_long, transaction, whole_answer, without_its_answer,
+};
 use super::{Action, Ending, Event, Model, Mutant, Role, WaitsFor};
 
 /// The result of passing an input to a machine.
@@ -52,6 +54,7 @@ impl Model {
                     Ask::Charge(id, life) => self.deliver_charge(world, &message, *id, *life, reply, declined),
                 }
             }
+            Action::Reject { message } => self.reject(world, message),
             Action::GiveUp(actor) => self.give_up(world, actor),
             Action::Crash(actor) => {
                 world.faults -= 1;
@@ -414,9 +417,18 @@ impl Model {
         }
     }
 
+    fn reject(&self, world: &mut World, message: usize) {
+        world.faults -= 1;
+        let message = world.network.remove(message);
+        let Ask::Put(put) = &message.ask else { return };
+        let Some((_, answer)) = whole_answer(&put.write.record) else { return };
+        self.occurs(Event::AnswerShortened);
+        self.input(world, usize::from(message.actor), Input::Rejected(vec![answer | SHORT]), Reading::Early);
+    }
+
     /// The record in the form in which this model's store keeps it.
     pub(super) fn stored(&self, record: &Record) -> Record {
-        match self.settings.long_answers {
+        match self.settings.long_answers && is_long(record) {
             true => without_its_answer(record),
             false => record.clone(),
         }
@@ -424,6 +436,7 @@ impl Model {
 
     pub(super) fn store(&self, world: &mut World, record: &Record) {
         if self.settings.long_answers
+            && is_long(record)
             && let Some((_, answer)) = whole_answer(record)
         {
             world.parts = Some((record.transaction, answer));

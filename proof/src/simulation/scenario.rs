@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use futures::future::{BoxFuture, FutureExt, join_all};
 use idempotency::engine::Clock;
+use idempotency::lock::Fenced;
 use idempotency::protocol::{
     EpochMs, Fingerprint, Key, Principal, Record, Resolution, State, Status, Subject, TransactionId, Uncertain,
 };
 use idempotency::reconcile::{Evidence, Operations, Resolver};
 use idempotency::store::Store;
 use idempotency::store::memory::{Effect, MemoryStore};
-use idempotency::{Attempt, Call, Engine, Error, Lock, Operation, Outcome, Verdict};
+use idempotency::{Attempt, Call, Engine, Error, Operation, Outcome, RecordLock, Verdict};
 
 use super::dice::{Dice, SeededEntropy};
 use super::oracle::Oracle;
@@ -236,7 +237,7 @@ impl World {
             tokio::time::sleep(self.dice.below_ms(20_000)).await;
             let work = async {
                 let Ok(Some(mut held)) = lock.acquire(None).await else { return };
-                self.oracle.fence(held.fence());
+                self.oracle.fence(held.fence().get());
                 tokio::time::sleep(self.dice.below_ms(15_000)).await;
                 if self.dice.once_in(3) {
                     match held.renew().await {
@@ -343,8 +344,8 @@ impl World {
             .build()
     }
 
-    fn lock(&self, engine: &Engine<RemoteStore>) -> Lock<RemoteStore> {
-        Lock::new(engine.clone(), "lock", TIMEOUT)
+    fn lock(&self, engine: &Engine<RemoteStore>) -> RecordLock<RemoteStore> {
+        RecordLock::new(engine.clone(), "lock", TIMEOUT)
     }
 
     fn operation(&self) -> Operation {

@@ -7,13 +7,13 @@ use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use super::outcome::Stored;
 use super::{
     Answer, Answered, Attempt, Effects, Engine, Error, Evidence, Fenced, Operation, Outcome, Reason, Resolver,
-    UnreadableAnswer, Verdict, clock, held_until, until_deadline,
+    UnreadableAnswer, Verdict, clock, held_until, response_codec, until_deadline,
 };
 use crate::protocol::machine::{
     Action, EffectRefusal, End, Event, Failure, FencedClaim, Input, Machine, Proof, Purpose, Ran, Reply,
 };
-use crate::protocol::{Condition, EpochMs, Record, Resolution, Settled, Write};
-use crate::store::{ItemOf, Store, StoreError, Written};
+use crate::protocol::{Condition, EpochMs, Record, Resolution, Response, Settled, Write};
+use crate::store::{ItemOf, MAX_RECORD_RESPONSE_BYTES, Store, StoreError, Written};
 use crate::telemetry::metrics::Metric;
 use crate::telemetry::span::Span;
 
@@ -25,6 +25,8 @@ pub(crate) struct Driver<S: Store> {
     deadline: EpochMs,
     /// The effects that the last run added.
     effects: Effects<S::Effect>,
+    /// The short form of the last answer, if the answer is long.
+    short: Option<Vec<u8>>,
     /// Why the last run or the last evidence left the outcome unknown.
     reason: Option<Reason>,
     /// The last error of the store.
@@ -49,6 +51,7 @@ impl<S: Store> Driver<S> {
             operation,
             deadline,
             effects,
+            short: None,
             reason: None,
             error: None,
             waiting: None,
@@ -102,12 +105,22 @@ impl<S: Store> Driver<S> {
                     Input::Written(Reply::NotApplied)
                 }
                 Action::Write { write, purpose } => {
-                    let effects = match purpose.carries_effects() {
-                        true => std::mem::take(&mut self.effects.effects),
-                        false => Vec::new(),
+                    let short = self.short.take_if(|_| purpose.settles());
+                    let effects = match (purpose.carries_effects(), &short) {
+                        (true, None) => std::mem::take(&mut self.effects.effects),
+                        (true, Some(_)) => self.effects.effects.clone(),
+                        (false, _) => Vec::new(),
                     };
-                    let written = engine.write(write, purpose, effects, time_limit).await;
-                    Input::Written(engine.read_reply(written, write, purpose, &self.effects, &mut self.error))
+                    match (engine.write(write, purpose, effects, time_limit).await, short) {
+                        (Err(StoreError::Rejected(error)), Some(short)) => {
+                            self.error = Some(StoreError::Rejected(error));
+                            Input::Rejected(short)
+                        }
+                        (written, _) => {
+                            let reply = engine.read_reply(written, write, purpose, &self.effects, &mut self.error);
+                            Input::Written(reply)
+                        }
+                    }
                 }
                 Action::Draw => Input::Token(engine.identity()?.0),
                 Action::Run(_) | Action::Resolve(_) | Action::Done(_) => break,
@@ -216,8 +229,11 @@ impl<S: Store> Driver<S> {
     }
 
     /// What a settled record keeps: the answer, in as many bytes as fit next to the effects.
-    fn settled<T: Answer>(&self, answer: &T) -> Settled {
-        self.operation.settled(answer, self.engine.now(), S::max_response_bytes(&self.effects.effects))
+    fn settled<T: Answer>(&mut self, answer: &T) -> Settled {
+        let settled = self.operation.settled(answer, self.engine.now(), S::max_response_bytes(&self.effects.effects));
+        let is_long = matches!(&settled.response, Response::Whole(whole) if whole.len() > MAX_RECORD_RESPONSE_BYTES);
+        self.short = is_long.then(|| response_codec::pack(answer, 0));
+        settled
     }
 
     /// A handle to the attempt that the machine wants to run.
@@ -361,6 +377,11 @@ impl<S: Store> Driver<S> {
                 let error = self.error.as_ref().map(|error| error as &dyn std::error::Error);
                 tracing::error!(record = self.digest(), error, "could not commit");
             }
+            Event::AnswerShortened => {
+                let error = self.error.take();
+                let error = error.as_ref().map(|error| error as &dyn std::error::Error);
+                tracing::warn!(record = self.digest(), error, "the answer is recorded in its short form");
+            }
             Event::EffectRefused(index) => {
                 self.reason = Some(format!("the condition of effect {index} did not hold").into());
                 self.log_unknown();
@@ -489,7 +510,9 @@ impl<S: Store> Engine<S> {
                 self.count(Metric::StoreError, operation);
                 let reply = match &error {
                     StoreError::Uncertain(_) => Reply::Lost,
-                    StoreError::NotApplied(_) | StoreError::Unreadable { .. } => Reply::NotApplied,
+                    StoreError::NotApplied(_) | StoreError::Rejected(_) | StoreError::Unreadable { .. } => {
+                        Reply::NotApplied
+                    }
                 };
                 *unanswered = Some(error);
                 reply

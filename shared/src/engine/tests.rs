@@ -390,13 +390,13 @@ async fn an_operation_may_call_another_on_the_same_engine() {
 
 #[tokio::test(start_paused = true)]
 async fn in_single_write_the_effect_is_applied_once_whatever_is_lost() {
-    for fault in [Fault::None, Fault::Refuse, Fault::LoseRequest, Fault::LoseReply, Fault::Repeat] {
+    for fault in [Fault::None, Fault::Refuse, Fault::Reject, Fault::LoseRequest, Fault::LoseReply, Fault::Repeat] {
         let world = World::new([fault]);
         let call = world.call(Uncertain::Reconcile, "a");
         let first = world.pay_in_single_write(&call).await;
         match fault {
             Fault::None | Fault::Repeat => assert!(matches!(first, Ok(Outcome::Executed(_)))),
-            Fault::Refuse | Fault::LoseRequest | Fault::LoseReply => {
+            Fault::Refuse | Fault::Reject | Fault::LoseRequest | Fault::LoseReply => {
                 assert!(matches!(first, Err(Error::NotRecorded { .. })), "{first:?}");
             }
         }

@@ -198,6 +198,9 @@ impl Machine {
             (Stage::Committing { claim, commit, by_evidence }, Input::Written(reply)) => {
                 self.committed(claim, commit, by_evidence, reply, now)
             }
+            (Stage::Committing { claim, commit, by_evidence }, Input::Rejected(short)) => {
+                Stage::Committing { claim, commit: self.shorten(commit, short), by_evidence }
+            }
             (Stage::FindingOut { claim, made, by_evidence, .. }, Input::Written(reply)) => {
                 self.found_out(claim, made, by_evidence, reply, now)
             }
@@ -214,6 +217,9 @@ impl Machine {
             (Stage::Beginning(begin), Input::Ran(ran)) => Self::ran_unclaimed(*begin, ran),
             (Stage::Settling { settle, with_effects }, Input::Written(reply)) => {
                 self.settled(settle, with_effects, reply)
+            }
+            (Stage::Settling { settle, with_effects }, Input::Rejected(short)) => {
+                Stage::Settling { settle: self.shorten(settle, short), with_effects }
             }
             (Stage::Drawing(found), Input::Token(owner)) => {
                 self.request.owner = owner;

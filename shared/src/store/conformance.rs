@@ -2,8 +2,11 @@
 //!
 //! Needs the feature `test-util`. Like any test, it panics if a store does not conform.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime};
+
+use futures::FutureExt;
 
 use super::{ItemOf, MAX_RECORD_RESPONSE_BYTES, PART_BYTES, Store, Written};
 use crate::protocol::{
@@ -19,31 +22,46 @@ static NOW: LazyLock<EpochMs> = LazyLock::new(|| EpochMs::from(SystemTime::now()
 const FIRST: OwnerToken = OwnerToken([1; 16]);
 const SECOND: OwnerToken = OwnerToken([2; 16]);
 
+/// Names each check by its function.
+macro_rules! checks {
+    ($($check:ident($($argument:expr),*)),* $(,)?) => { [$((stringify!($check), $check($($argument),*).boxed_local())),*] };
+}
+
 /// Runs the whole suite against a store.
 ///
 /// `effect` makes an effect with a condition of its own: a second effect of the same name must be refused. The suite
 /// uses records and effects with fresh random names, so it may run many times against one table.
 ///
 /// # Panics
-/// If the store does not conform.
+/// If the store does not conform, once all checks have run. The message names the checks that failed; each has printed
+/// why.
 pub async fn all<S: Store>(store: S, effect: impl Fn(String) -> S::Effect) {
     let store = Arc::new(store);
-    what_is_not_there_reads_as_nothing(&*store).await;
-    a_record_is_read_back_as_it_was_written(&*store).await;
-    an_answer_of_any_length_is_read_back_whole(&*store).await;
-    the_parts_of_an_answer_are_those_of_its_own_record(&*store).await;
-    a_long_answer_and_the_effects_are_written_together_or_not_at_all(&*store, &effect).await;
-    every_condition_holds_exactly_where_the_protocol_says(&*store).await;
-    a_repeat_of_our_own_write_is_recognised(&*store).await;
-    another_write_that_settles_without_a_claim_is_not_taken_for_our_own(&*store).await;
-    a_refusal_shows_what_is_stored(&*store).await;
-    an_expired_record_counts_as_absent_while_it_is_still_there(&*store).await;
-    a_held_or_unknown_record_never_expires(&*store).await;
-    a_late_owner_cannot_overwrite_the_settled_record(&*store).await;
-    effects_and_record_are_written_together_or_not_at_all(&*store, &effect).await;
-    an_effect_that_is_refused_names_itself(&*store, &effect).await;
-    of_64_claims_at_once_one_wins(&store).await;
-    of_64_takeovers_at_once_one_wins(&store).await;
+    let checks = checks![
+        what_is_not_there_reads_as_nothing(&*store),
+        a_record_is_read_back_as_it_was_written(&*store),
+        an_answer_of_any_length_is_read_back_whole(&*store),
+        the_parts_of_an_answer_are_those_of_its_own_record(&*store),
+        a_long_answer_and_the_effects_are_written_together_or_not_at_all(&*store, &effect),
+        every_condition_holds_exactly_where_the_protocol_says(&*store),
+        a_repeat_of_our_own_write_is_recognised(&*store),
+        another_write_that_settles_without_a_claim_is_not_taken_for_our_own(&*store),
+        a_refusal_shows_what_is_stored(&*store),
+        an_expired_record_counts_as_absent_while_it_is_still_there(&*store),
+        a_held_or_unknown_record_never_expires(&*store),
+        a_late_owner_cannot_overwrite_the_settled_record(&*store),
+        effects_and_record_are_written_together_or_not_at_all(&*store, &effect),
+        an_effect_that_is_refused_names_itself(&*store, &effect),
+        of_64_claims_at_once_one_wins(&store),
+        of_64_takeovers_at_once_one_wins(&store),
+    ];
+    let (count, mut failed) = (checks.len(), Vec::new());
+    for (name, check) in checks {
+        if AssertUnwindSafe(check).catch_unwind().await.is_err() {
+            failed.push(name);
+        }
+    }
+    assert!(failed.is_empty(), "{} of {count} checks failed: {}", failed.len(), failed.join(", "));
 }
 
 /// Hexadecimal digits, which compress to no less than half their length, for answers that must still be long when

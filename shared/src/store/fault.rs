@@ -18,6 +18,8 @@ pub enum Fault {
     None,
     /// The service refuses the write before it takes effect.
     Refuse,
+    /// The service rejects the request itself, as if it were too large.
+    Reject,
     /// The request is lost before it takes effect; the caller gets no answer.
     LoseRequest,
     /// The write takes effect and its reply is lost; the caller gets no answer.
@@ -27,7 +29,7 @@ pub enum Fault {
 }
 
 impl Fault {
-    const ALL: [Self; 4] = [Self::Refuse, Self::LoseRequest, Self::LoseReply, Self::Repeat];
+    const ALL: [Self; 5] = [Self::Refuse, Self::Reject, Self::LoseRequest, Self::LoseReply, Self::Repeat];
 
     /// Every plan with zero, one or two faults over this many writes.
     pub fn pairs(writes: usize) -> impl Iterator<Item = Vec<Self>> {
@@ -84,6 +86,7 @@ impl<S: Store<Effect: Clone + Sync>> Store for FaultyStore<S> {
         match self.next() {
             Fault::None => self.inner.write(write, effects).await,
             Fault::Refuse => Err(StoreError::NotApplied("planned: refused".into())),
+            Fault::Reject => Err(StoreError::Rejected("planned: rejected".into())),
             Fault::LoseRequest => Err(StoreError::Uncertain("planned: the request was lost".into())),
             Fault::LoseReply => {
                 self.inner.write(write, effects).await?;
@@ -120,6 +123,7 @@ impl<S: Watermarks<Effect: Clone + Sync>> Watermarks for FaultyStore<S> {
         match self.next() {
             Fault::None => self.inner.advance(id, next, effects, retry_budget).await,
             Fault::Refuse => Err(StoreError::NotApplied("planned: refused".into())),
+            Fault::Reject => Err(StoreError::Rejected("planned: rejected".into())),
             Fault::LoseRequest => Err(StoreError::Uncertain("planned: the request was lost".into())),
             Fault::LoseReply => {
                 self.inner.advance(id, next, effects, retry_budget).await?;

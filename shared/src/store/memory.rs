@@ -151,7 +151,7 @@ impl Watermarks for MemoryStore {
         let twice =
             |(index, effect): (usize, &Effect)| effects[..index].iter().any(|other| Self::collide(other, effect));
         if effects.len() > MAX_EFFECTS || effects.iter().enumerate().any(twice) {
-            return Ok(Advanced::Rejected(StoreError::NotApplied("the effects do not fit one transaction".into())));
+            return Err(StoreError::Rejected("the effects do not fit one transaction".into()));
         }
         let mut contents = self.contents();
         let found = contents.watermarks.get(id);

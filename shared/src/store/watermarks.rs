@@ -17,7 +17,8 @@ pub trait Watermarks: Store {
     /// version 1: if there is none). While concurrent writes are in the way it retries for about `retry_budget`.
     ///
     /// # Errors
-    /// [`StoreError`] as for [`Store::write`].
+    /// As for [`Store::write`]: above all [`StoreError::Rejected`] if the store does not accept these effects together,
+    /// or one of them at all. The caller then tries fewer at a time.
     fn advance(
         &self,
         id: &str,
@@ -42,8 +43,6 @@ pub enum Advanced<I = ()> {
     Refused(Option<Watermark>),
     /// The condition of an effect did not hold. Nothing was written.
     EffectRefused(RefusedEffect<I>),
-    /// The service does not accept these effects together, or one of them at all. Nothing was written.
-    Rejected(StoreError),
 }
 
 /// The maximum number of effects in one transaction, besides the watermark.

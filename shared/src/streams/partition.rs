@@ -74,7 +74,6 @@ impl<'a, S: Watermarks> Partition<'a, S> {
             Advanced::Applied => {}
             Advanced::Refused(Some(found)) if found == next => {}
             Advanced::Refused(_) | Advanced::EffectRefused(_) => return Err(RewindError::Moved),
-            Advanced::Rejected(error) => return Err(error.into()),
         }
         tracing::warn!(watermark = self.id, name, position = ?next.position, "the watermark was rewound");
         Ok(next)

@@ -4,7 +4,7 @@ use super::partition::{Delivery, Partition, Stopped};
 use crate::engine::{EffectRefusal, Effects};
 use crate::protocol::watermark::{RecordDigest, Watermark};
 use crate::store::watermarks::{Advanced, MAX_BYTES, MAX_EFFECTS, Watermarks};
-use crate::store::{ItemOf, RefusedEffect, Store, TransactionalEffect};
+use crate::store::{ItemOf, RefusedEffect, Store, StoreError, TransactionalEffect};
 use crate::telemetry::metrics::Metric;
 use crate::telemetry::request_log::{LogOutcome, LogSummary};
 use crate::telemetry::span::Span;
@@ -127,8 +127,8 @@ impl<S: Watermarks<Effect: Clone>> Partition<'_, S> {
                     }
                     continue;
                 }
-                Ok(Advanced::Rejected(error)) if part == 1 => until(LogSummary::failed(LogOutcome::Error, &error)),
-                Ok(Advanced::Rejected(_)) => {
+                // The store does not accept these effects together.
+                Err(StoreError::Rejected(_)) if part > 1 => {
                     part /= 2;
                     continue;
                 }

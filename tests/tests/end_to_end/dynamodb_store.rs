@@ -3,13 +3,13 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use aws_sdk_dynamodb::types::TransactWriteItem;
+use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem, Update};
 use fault_proxy::{Fault, Recorder};
 use idempotency::engine::{Claimed, Verdict};
 use idempotency::protocol::{Fingerprinter, Key, Principal, Resolution, Uncertain};
 use idempotency::store::conformance::{self, digits};
 use idempotency::{Answered, Attempt, Call, DynamoDbStore, Engine, Operation, Outcome};
-use tests::dynamodb::{Database, RECORDS, effect};
+use tests::dynamodb::{Database, RECORDS, effect, key};
 use tests::world::World;
 use tokio::sync::Barrier;
 
@@ -179,6 +179,33 @@ async fn an_answer_that_is_too_long_for_a_transaction_settles_the_record_all_the
     assert!(matches!(outcome, Outcome::Executed(Answered { resolution: Resolution::Success, .. })));
     let again = world.elsewhere().run::<String, _, _>(&call, |_| async { panic!("must not run again") }).await;
     assert!(matches!(again, Err(idempotency::Error::UnreadableAnswer { .. })), "{again:?}");
+}
+
+/// The library does not know how large the items become that effects update; they count towards the transaction's 4 MB.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_the_service_rejects_beside_the_effects_is_recorded_in_its_short_form() {
+    let world = World::start().await;
+    let (call, text) = (world.call("k", "a"), digits(7_000_000));
+    let run = |attempt: Attempt<TransactWriteItem>| {
+        for number in 0..3 {
+            let update = Update::builder()
+                .table_name(RECORDS)
+                .set_key(Some(key(format!("large-{number}"))))
+                .update_expression("SET contents = :contents")
+                .expression_attribute_values(":contents", AttributeValue::S(digits(390_000)));
+            attempt.add_effect(TransactWriteItem::builder().update(update.build().expect("complete")).build());
+        }
+        attempt.add_effect(effect("beside"));
+        async { Verdict::Success(text.clone()) }
+    };
+    let (requests, outcome) = world.requests(world.engine.run(&call, run)).await;
+    assert!(matches!(&outcome, Ok(Outcome::Executed(answered)) if answered.answer == text), "{outcome:.300?}");
+    assert_eq!(requests, 3, "a claim, a commit that is rejected, a commit without the answer");
+    assert!(world.applied("beside").await);
+    for world in [&world.engine, &world.elsewhere()] {
+        let again = world.run::<String, _, _>(&call, |_| async { panic!("must not run again") }).await;
+        assert!(matches!(again, Err(idempotency::Error::UnreadableAnswer { .. })), "{again:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,6 +6,7 @@ mod stacks;
 // The library, over real sockets and the real SDK.
 mod contention;
 mod dynamodb_store;
+mod locks;
 mod rotation;
 mod sequences;
 mod streams;

@@ -10,7 +10,7 @@ use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem};
 use idempotency::engine::{Claimed, Clock, SystemClock};
 use idempotency::protocol::{EpochMs, Fingerprinter, Key, Principal, Record, RecordId, Subject};
 use idempotency::store::dynamodb::{ScanPlace, Scanned};
-use idempotency::{Call, Lock, Operation, Outcome, Verdict};
+use idempotency::{Call, Operation, Outcome, RecordLock, Verdict};
 use tests::dynamodb::RECORDS;
 use tests::world::World;
 
@@ -158,7 +158,7 @@ async fn a_scan_finds_the_abandoned_and_the_expired_and_nothing_else() {
     }
     world.ends_with("unknown", Verdict::Unknown("no answer".into())).await;
     // A process with a lock died, and the table has items of another application.
-    let lock = Lock::new(world.engine.clone(), "reconciler", Duration::from_secs(1));
+    let lock = RecordLock::new(world.engine.clone(), "reconciler", Duration::from_secs(1));
     let _held = lock.acquire(None).await.expect("reachable").expect("free");
     let foreign = world.client.put_item().table_name(RECORDS).item("id", AttributeValue::S("other#1".into()));
     let foreign = foreign.item("status", AttributeValue::S("PROCESSING".into()));

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
-use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure::AllOld};
+use aws_sdk_dynamodb::types::AttributeValue;
+use idempotency::lock::{Fenced, guarded_put};
 use idempotency::protocol::{EpochMs, Record, RecordId};
 use idempotency::store::dynamodb::{After, ScanPlace, Scanned};
 use serde::{Deserialize, Serialize};
@@ -139,23 +140,12 @@ impl Checkpoints {
         Ok(Checkpoint::default())
     }
 
-    /// Stores the checkpoint, unless a later holder of the lock has stored its own. A fence that is not a number counts
-    /// as none.
-    pub(crate) async fn write(&self, checkpoint: &Checkpoint, fence: u64) -> Result<(), CheckpointError> {
+    /// Stores the checkpoint, unless a later holder of the lock has stored its own.
+    pub(crate) async fn write(&self, checkpoint: &Checkpoint, held: &impl Fenced) -> Result<(), CheckpointError> {
         let state = serde_json::to_string(checkpoint)?;
-        let fence = AttributeValue::N(fence.to_string());
-        let request = self.client.put_item().table_name(&self.table);
-        let request = request.item("pk", text(KEY)).item("sk", text(KEY)).item("kind", text("checkpoint"));
-        let written = request
-            .item("state", AttributeValue::S(state))
-            .item("fence", fence.clone())
-            .condition_expression("attribute_not_exists(pk) OR NOT attribute_type(#fence, :number) OR #fence <= :fence")
-            .expression_attribute_names("#fence", "fence")
-            .expression_attribute_values(":number", text("N"))
-            .expression_attribute_values(":fence", fence)
-            .return_values_on_condition_check_failure(AllOld)
-            .send()
-            .await;
+        let put = self.client.put_item().table_name(&self.table);
+        let put = put.item("pk", text(KEY)).item("sk", text(KEY)).item("kind", text("checkpoint"));
+        let written = guarded_put(put.item("state", AttributeValue::S(state)), held).send().await;
         match written {
             Ok(_) => Ok(()),
             Err(error) if error.as_service_error().is_some_and(PutItemError::is_conditional_check_failed_exception) => {

@@ -93,7 +93,7 @@ impl World {
 
     /// Whether the lock can be acquired now.
     async fn is_free(&self) -> bool {
-        let lock = Lock::new(self.engine.clone(), "reconciler", Duration::from_secs(60));
+        let lock = RecordLock::new(self.engine.clone(), "reconciler", Duration::from_secs(60));
         lock.acquire(None).await.unwrap().is_some()
     }
 

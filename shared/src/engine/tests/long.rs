@@ -58,6 +58,40 @@ async fn an_answer_that_no_transaction_carries_is_settled_without_it() {
     assert_eq!(world.memory.applied(EFFECT), 1);
 }
 
+/// What an effect adds to an item that it updates is not known in advance, so the store alone knows what fits.
+#[tokio::test(start_paused = true)]
+async fn a_settling_write_that_the_store_rejects_is_repeated_with_the_short_form_of_the_answer() {
+    for single_write in [false, true] {
+        let world = World::new(if single_write { vec![Fault::Reject] } else { vec![Fault::None, Fault::Reject] });
+        let (call, text) = (world.call(Uncertain::Reconcile, "a"), digits(50_000));
+        let run = |attempt: Attempt<Effect>| {
+            attempt.add_effect(Effect::named(EFFECT));
+            std::future::ready(Verdict::Success(text.clone()))
+        };
+        let first = match single_write {
+            true => world.engine.run_single_write(&call, run).await,
+            false => world.engine.run(&call, run).await,
+        };
+        let Ok(Outcome::Executed(Answered { answer, .. })) = first else { panic!("{first:.200?}") };
+        assert!(answer == text, "its own caller gets the answer");
+        assert_eq!(world.memory.applied(EFFECT), 1, "with the effects");
+        for elsewhere in [false, true] {
+            let world = if elsewhere { &world.elsewhere([]) } else { &world };
+            let replayed = answers(world, &call, "must not run").await;
+            assert!(matches!(replayed, Err(Error::UnreadableAnswer { source: UnreadableAnswer::TooLong, .. })));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_settling_write_that_is_rejected_in_its_short_form_as_well_leaves_the_outcome_unknown() {
+    let world = World::new([Fault::None, Fault::Reject, Fault::Reject]);
+    let call = world.call(Uncertain::Reconcile, "a");
+    let first = answers(&world, &call, &digits(50_000)).await;
+    assert!(matches!(first, Ok(Outcome::Unknown { .. })), "{first:.200?}");
+    assert_eq!(world.memory.applied(EFFECT), 0);
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_lost_reply_to_a_long_answer_is_recognised() {
     for fault in [Fault::LoseReply, Fault::Repeat] {

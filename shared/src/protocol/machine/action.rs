@@ -82,6 +82,22 @@ impl Purpose {
         }
     }
 
+    /// Whether the write records an answer.
+    #[must_use]
+    pub const fn settles(self) -> bool {
+        match self {
+            Self::Commit | Self::Settle | Self::SettleAlone => true,
+            Self::Claim
+            | Self::Mark
+            | Self::Restart
+            | Self::Renew
+            | Self::Release
+            | Self::Reopen
+            | Self::Abandon
+            | Self::GiveUp => false,
+        }
+    }
+
     /// Whether the write comes before the run.
     #[must_use]
     pub const fn is_before_the_run(self) -> bool {

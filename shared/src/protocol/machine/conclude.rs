@@ -6,8 +6,8 @@ use super::acquire::{hold, replay};
 use super::stage::{Claim, Stage};
 use super::{EffectRefusal, End, Event, Failure, FencedClaim, Machine, Mode, Proof, Ran, Reply};
 use crate::protocol::{
-    Decision, EpochMs, Record, Resolution, Settled, TransactionId, Write, abandon, begin_settled, decide, extend,
-    release, reopen, restart, settle,
+    Decision, EpochMs, Record, Resolution, Settled, State, TransactionId, Write, abandon, begin_settled, decide,
+    extend, release, reopen, restart, settle,
 };
 
 impl Machine {
@@ -76,6 +76,15 @@ impl Machine {
                 self.find_out(claim, commit, by_evidence, now)
             }
         }
+    }
+
+    /// The rejected write with the short form of its answer. The outcome is recorded in any case; only its text is lost.
+    pub(super) fn shorten(&mut self, mut rejected: Box<Write>, short: Vec<u8>) -> Box<Write> {
+        if let State::Success(settled) | State::Failed(settled) = &mut rejected.record.state {
+            settled.response = short.into();
+        }
+        self.events.push(Event::AnswerShortened);
+        rejected
     }
 
     /// Abandons after a write that may or may not have taken effect, and thereby finds out.

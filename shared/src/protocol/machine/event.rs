@@ -19,6 +19,8 @@ pub enum Event {
     CommitUnanswered,
     /// The condition of this effect did not hold, so the outcome is unknown.
     EffectRefused(usize),
+    /// The store rejected the settling write, which is repeated with the short form of the answer.
+    AnswerShortened,
     /// Evidence settled the record with this resolution.
     Resolved(Resolution),
     /// There is evidence that it cannot happen any more.

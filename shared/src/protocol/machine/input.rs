@@ -19,6 +19,10 @@ pub enum Input {
     NotRead,
     /// The result of the write.
     Written(Reply),
+    /// The store rejects the settling write itself, perhaps because of the answer's length, and certainly wrote nothing.
+    /// Contains the short form of the answer, with which the write is repeated. For a [`Purpose`](super::Purpose) that
+    /// [settles](super::Purpose::settles).
+    Rejected(Vec<u8>),
     /// How the run ended.
     Ran(Ran),
     /// A lock is to be extended.

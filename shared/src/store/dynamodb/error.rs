@@ -95,33 +95,46 @@ impl Failure {
             | "RequestLimitExceeded" => return Self::Contended(StoreError::Uncertain(error.into())),
             _ => {}
         }
-        if is_refusal(&error) {
-            return Self::Store(StoreError::NotApplied(error.into()));
-        }
-        Self::Store(StoreError::Uncertain(error.into()))
+        Self::Store(match Fate::of(&error) {
+            Fate::Rejected => StoreError::Rejected(error.into()),
+            Fate::NotApplied => StoreError::NotApplied(error.into()),
+            Fate::Uncertain => StoreError::Uncertain(error.into()),
+        })
     }
 }
 
-/// Whether the service refused the request, or certainly did not receive it. Otherwise, above all after a time-out, the
-/// result is not known.
-///
-/// Only the last attempt is visible here: an earlier one may have been applied before its reply was lost. An error code
-/// still decides if it would be the same for every attempt (bad request, missing table, no permission). Throttling does
-/// not, since an earlier attempt may have been applied.
-fn is_refusal<E: ProvideErrorMetadata, R>(error: &SdkError<E, R>) -> bool {
-    const FINAL: [&str; 7] = [
-        "ValidationException",
-        "ResourceNotFoundException",
-        "AccessDeniedException",
-        "UnrecognizedClientException",
-        "MissingAuthenticationTokenException",
-        "ItemCollectionSizeLimitExceededException",
-        "TransactionCanceledException",
-    ];
-    match error {
-        SdkError::ConstructionFailure(_) => true,
-        SdkError::ServiceError(service) => service.err().code().is_some_and(|code| FINAL.contains(&code)),
-        _ => false,
+/// What became of a request that failed.
+enum Fate {
+    /// The service rejected the request itself: it is too large, or its actions do not fit together or their items.
+    Rejected,
+    /// The service refused it for another reason, or certainly did not receive it.
+    NotApplied,
+    /// It may have been applied, above all after a time-out.
+    Uncertain,
+}
+
+impl Fate {
+    /// Only the last attempt is visible here: an earlier one may have been applied before its reply was lost. An error
+    /// code still decides if it would be the same for every attempt (bad request, missing table, no permission).
+    /// Throttling does not, since an earlier attempt may have been applied.
+    ///
+    /// A transaction is cancelled with `TransactionCanceledException`; a failed condition, conflict or throttling among
+    /// its reasons has been handled before.
+    fn of<E: ProvideErrorMetadata, R>(error: &SdkError<E, R>) -> Self {
+        match error {
+            SdkError::ConstructionFailure(_) => Self::NotApplied,
+            SdkError::ServiceError(service) => match service.err().code().unwrap_or_default() {
+                "ValidationException" | "ItemCollectionSizeLimitExceededException" | "TransactionCanceledException" => {
+                    Self::Rejected
+                }
+                "ResourceNotFoundException"
+                | "AccessDeniedException"
+                | "UnrecognizedClientException"
+                | "MissingAuthenticationTokenException" => Self::NotApplied,
+                _ => Self::Uncertain,
+            },
+            _ => Self::Uncertain,
+        }
     }
 }
 

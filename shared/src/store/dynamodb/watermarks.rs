@@ -2,8 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
-use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{AttributeValue, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem};
 use backon::Retryable;
 
@@ -39,10 +37,6 @@ impl Watermarks for DynamoDbStore {
             let request = self.client.transact_write_items().set_transact_items(Some(actions.clone()));
             match request.send().await {
                 Ok(_) => Ok(Advanced::Applied),
-                Err(error) if is_rejection(&error) => match Failure::from_transaction(error) {
-                    Failure::Store(error) => Ok(Advanced::Rejected(error)),
-                    failure => refused(id, failure),
-                },
                 Err(error) => refused(id, Failure::from_transaction(error)),
             }
         };
@@ -105,12 +99,6 @@ fn refused(id: &str, failure: Failure) -> Result<Advanced<Item>, Failure> {
         Failure::EffectRefused(refused) => Ok(Advanced::EffectRefused(refused)),
         other @ (Failure::Contended(_) | Failure::Store(_)) => Err(other),
     }
-}
-
-/// Whether the service rejects the actions themselves: too many, too large, two for one item, or one that does not fit
-/// its item.
-fn is_rejection<R>(error: &SdkError<TransactWriteItemsError, R>) -> bool {
-    matches!(error.code(), Some("ValidationException" | "TransactionCanceledException"))
 }
 
 fn item_bytes(item: &Item) -> usize {

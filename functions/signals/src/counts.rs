@@ -1,0 +1,188 @@
+//! The counts of one entity in one window.
+
+use crate::{Answer, Detector, Distinct, Facts};
+
+/// Replays of answers older than this count as [old](Detector::OldReplay).
+const OLD_S: u64 = 3_600;
+
+/// The counts of one entity in one window. They are additive: the counts of two sets of requests are the sum of their
+/// counts, in any order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Requests.
+    pub requests: u32,
+    /// Payments that ran and ended: succeeded or declined.
+    pub payments: u32,
+    /// Of those, declined.
+    pub declined: u32,
+    /// Of those, with a [hard](Facts::hard) code.
+    pub hard_declined: u32,
+    /// Of the declined ones, those of a [small](Facts::small) amount.
+    pub small_declined: u32,
+    /// Of the declined ones, those whose payment method is known.
+    pub declined_with_instrument: u32,
+    /// The distinct payment methods among those.
+    pub declined_instruments: Distinct,
+    /// Requests whose key was used with another request.
+    pub mismatches: u32,
+    /// Requests that were told that another one is running.
+    pub in_progress: u32,
+    /// The distinct keys of those.
+    pub in_progress_keys: Distinct,
+    /// Replays of answers older than an hour.
+    pub old_replays: u32,
+    /// Requests that ran the handler.
+    pub runs: u32,
+    /// Of those, with an unknown outcome.
+    pub unknown: u32,
+    /// Of those, refused as invalid.
+    pub refused: u32,
+    /// Of the refused ones, refunds.
+    pub refunds_refused: u32,
+    /// Requests without a usable key.
+    pub no_key: u32,
+}
+
+/// How often something happened, of how many times it could: `k` of `n`. Faded counts are fractions.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Pair {
+    /// How often.
+    pub k: f32,
+    /// Of how many.
+    pub n: f32,
+}
+
+impl Counts {
+    /// Adds one request.
+    pub fn add(&mut self, facts: &Facts<'_>) {
+        bump(&mut self.requests);
+        if facts.ran {
+            bump(&mut self.runs);
+        }
+        match facts.answer {
+            Answer::Succeeded if facts.ran && !facts.refund => bump(&mut self.payments),
+            Answer::Declined if facts.ran => self.add_declined(facts),
+            Answer::Refused if facts.ran => {
+                bump(&mut self.refused);
+                if facts.refund {
+                    bump(&mut self.refunds_refused);
+                }
+            }
+            Answer::Unknown if facts.ran => bump(&mut self.unknown),
+            Answer::Replayed { age_s } if age_s > OLD_S => bump(&mut self.old_replays),
+            Answer::InProgress => {
+                bump(&mut self.in_progress);
+                if let Some(record) = facts.record {
+                    self.in_progress_keys.insert(record);
+                }
+            }
+            Answer::Mismatch => bump(&mut self.mismatches),
+            Answer::NoKey => bump(&mut self.no_key),
+            Answer::Succeeded
+            | Answer::Declined
+            | Answer::Refused
+            | Answer::Unknown
+            | Answer::Replayed { .. }
+            | Answer::Other => {}
+        }
+    }
+
+    fn add_declined(&mut self, facts: &Facts<'_>) {
+        bump(&mut self.payments);
+        bump(&mut self.declined);
+        if facts.hard {
+            bump(&mut self.hard_declined);
+        }
+        if facts.small {
+            bump(&mut self.small_declined);
+        }
+        if let Some(instrument) = facts.instrument {
+            bump(&mut self.declined_with_instrument);
+            self.declined_instruments.insert(instrument);
+        }
+    }
+
+    /// Adds other counts of the same entity and window.
+    pub fn merge(&mut self, other: &Self) {
+        self.declined_instruments.union(&other.declined_instruments);
+        self.in_progress_keys.union(&other.in_progress_keys);
+        for ((_, own), (_, added)) in self.numbers_mut().into_iter().zip(other.numbers()) {
+            *own = own.saturating_add(added);
+        }
+    }
+
+    /// What a detector looks at.
+    #[must_use]
+    pub fn pair(&self, detector: Detector) -> Pair {
+        let declined_instruments = self.declined_instruments.count().min(self.declined_with_instrument);
+        let (k, n) = match detector {
+            Detector::Declined => (self.declined, self.payments),
+            Detector::HardDeclined => (self.hard_declined, self.payments),
+            Detector::DistinctInstruments => (declined_instruments, self.payments),
+            Detector::SameInstrument => (self.declined_with_instrument - declined_instruments, self.payments),
+            Detector::SmallDeclined => (self.small_declined, self.payments),
+            Detector::Mismatch => (self.mismatches, self.requests),
+            Detector::Early => (self.in_progress.saturating_sub(self.in_progress_keys.count()), self.requests),
+            Detector::OldReplay => (self.old_replays, self.requests),
+            Detector::Unknown => (self.unknown, self.runs),
+            Detector::Refused => (self.refused, self.runs),
+            Detector::NoKey => (self.no_key, self.requests),
+            Detector::RefundRefused => (self.refunds_refused, self.runs),
+        };
+        // Stored counts may come from lines of two versions: k is never more than n.
+        Pair { k: k.min(n) as f32, n: n as f32 }
+    }
+
+    /// The twelve pairs, in the order of [`Detector::ALL`].
+    #[must_use]
+    pub fn pairs(&self) -> [Pair; 12] {
+        Detector::ALL.map(|detector| self.pair(detector))
+    }
+
+    /// The plain numbers with the names of their stored attributes; the two [`Distinct`] are apart.
+    #[must_use]
+    pub fn numbers(&self) -> [(&'static str, u32); 14] {
+        let mut copy = self.clone();
+        copy.numbers_mut().map(|(name, number)| (name, *number))
+    }
+
+    /// The plain numbers with the names of their stored attributes, to be set from an item.
+    pub fn numbers_mut(&mut self) -> [(&'static str, &mut u32); 14] {
+        [
+            ("requests", &mut self.requests),
+            ("payments", &mut self.payments),
+            ("declined", &mut self.declined),
+            ("hard_declined", &mut self.hard_declined),
+            ("small_declined", &mut self.small_declined),
+            ("declined_with_instrument", &mut self.declined_with_instrument),
+            ("mismatches", &mut self.mismatches),
+            ("in_progress", &mut self.in_progress),
+            ("old_replays", &mut self.old_replays),
+            ("runs", &mut self.runs),
+            ("unknown", &mut self.unknown),
+            ("refused", &mut self.refused),
+            ("refunds_refused", &mut self.refunds_refused),
+            ("no_key", &mut self.no_key),
+        ]
+    }
+}
+
+impl Pair {
+    /// `k / n`, and 0 of nothing.
+    #[must_use]
+    pub fn rate(self) -> f32 {
+        if self.n > 0.0 { self.k / self.n } else { 0.0 }
+    }
+
+    pub(crate) fn scaled(self, factor: f32) -> Self {
+        Self { k: self.k * factor, n: self.n * factor }
+    }
+
+    pub(crate) fn plus(self, other: Self) -> Self {
+        Self { k: self.k + other.k, n: self.n + other.n }
+    }
+}
+
+fn bump(number: &mut u32) {
+    *number = number.saturating_add(1);
+}

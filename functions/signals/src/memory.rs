@@ -1,0 +1,259 @@
+//! What is remembered of an entity between windows.
+
+use crate::codec::{Reader, Unreadable, from_u16, to_u16};
+use crate::window::DAY_S;
+use crate::{Counts, Detector, Horizon, Moment, Pair, WindowTime};
+
+const VERSION: u8 = 1;
+/// The half-lives of the faded counts, in seconds.
+const HALF_LIVES_S: [f64; 2] = [3_600.0, 12.0 * 3_600.0];
+/// What a day leaves of the days before.
+const DAILY: f32 = 0.75;
+/// After so many days nothing is left of the past.
+const FORGOTTEN_AFTER_DAYS: u64 = 60;
+/// How long a detector stays silent after *fine*, in days.
+const SILENT_DAYS: u32 = 30;
+
+/// What is remembered of an entity: its counts faded with time, those of today, and its past. At most 400 bytes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Memory {
+    /// The start of the last window, in seconds since the Unix epoch; 0 if there was none.
+    last_s: u64,
+    faded: [[Pair; 12]; 2],
+    today: [Pair; 12],
+    past: [Pair; 12],
+    silences: Vec<Silence>,
+}
+
+/// A detector that an operator called fine for this entity.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Silence {
+    /// The detector.
+    pub detector: Detector,
+    /// The last day of it, counted from the Unix epoch in UTC.
+    pub until_day: u32,
+    /// The rate that is fine. Twice as much is not.
+    pub rate: f32,
+}
+
+impl Memory {
+    /// The start of the last window that was absorbed, in seconds since the Unix epoch. A window at or before it was
+    /// absorbed already, or comes too late.
+    #[must_use]
+    pub fn last_window_s(&self) -> Option<u64> {
+        (self.last_s > 0).then_some(self.last_s)
+    }
+
+    /// Whether a window is the entity's first of its day.
+    #[must_use]
+    pub fn is_first_of_day(&self, at: WindowTime) -> bool {
+        self.last_s == 0 || self.last_s / DAY_S < at.start_s / DAY_S
+    }
+
+    /// Takes in a window, after it was scored, but for the detectors that are gated at the moment. A window that is not
+    /// later than the last one changes nothing.
+    pub fn absorb(&mut self, counts: &Counts, moment: &Moment, at: WindowTime) {
+        if self.last_s >= at.start_s {
+            return;
+        }
+        *self = self.faded(at);
+        for (detector, pair) in Detector::ALL.into_iter().zip(counts.pairs()) {
+            if moment.is_gated(detector, pair) {
+                continue;
+            }
+            let index = detector.index();
+            for faded in &mut self.faded {
+                faded[index] = faded[index].plus(pair);
+            }
+            self.today[index] = self.today[index].plus(pair);
+        }
+    }
+
+    /// The memory as it stands at a later window.
+    pub(crate) fn faded(&self, at: WindowTime) -> Self {
+        let mut later = self.clone();
+        let elapsed_s = at.start_s.saturating_sub(self.last_s);
+        for (faded, half_life_s) in later.faded.iter_mut().zip(HALF_LIVES_S) {
+            let left = (-(elapsed_s as f64) / half_life_s).exp2() as f32;
+            *faded = faded.map(|pair| pair.scaled(left));
+        }
+        let days = (at.start_s / DAY_S).saturating_sub(self.last_s / DAY_S).min(FORGOTTEN_AFTER_DAYS);
+        if days > 0 {
+            let left = DAILY.powi(days as i32);
+            later.past = std::array::from_fn(|index| self.past[index].plus(self.today[index]).scaled(left));
+            later.today = [Pair::default(); 12];
+            later.silences.retain(|silence| silence.until_day >= at.day());
+        }
+        later.last_s = later.last_s.max(at.start_s);
+        later
+    }
+
+    /// A pair of the window at a horizon, with what is remembered.
+    pub(crate) fn over(&self, horizon: Horizon, detector: Detector, window: Pair) -> Pair {
+        match horizon {
+            Horizon::Window => window,
+            Horizon::Hour => window.plus(self.faded[0][detector.index()]),
+            Horizon::HalfDay => window.plus(self.faded[1][detector.index()]),
+        }
+    }
+
+    /// The counts of the days before today, faded by the day.
+    #[must_use]
+    pub fn past(&self, detector: Detector) -> Pair {
+        self.past[detector.index()]
+    }
+
+    /// Operators called today's behaviour *fine*: what this detector has counted today belongs to the entity's past at
+    /// once, and the detector stays silent for 30 days unless its rate doubles.
+    pub fn call_fine(&mut self, detector: Detector, at: WindowTime) {
+        *self = self.faded(at);
+        let index = detector.index();
+        let fine = self.today[index].plus(self.faded[1][index]).rate();
+        self.past[index] = self.past[index].plus(self.today[index]);
+        self.today[index] = Pair::default();
+        self.silences.retain(|silence| silence.detector != detector);
+        self.silences.push(Silence { detector, until_day: at.day().saturating_add(SILENT_DAYS), rate: fine });
+    }
+
+    /// Operators took *fine* back.
+    pub fn end_silence(&mut self, detector: Detector) {
+        self.silences.retain(|silence| silence.detector != detector);
+    }
+
+    /// Operators called the behaviour *abuse* or a *client bug*: nothing of it stays in the entity's past, from which
+    /// it would look usual.
+    pub fn forget_past(&mut self) {
+        self.today = [Pair::default(); 12];
+        self.past = [Pair::default(); 12];
+    }
+
+    /// Whether a detector is silent at a rate.
+    pub(crate) fn is_silent(&self, detector: Detector, rate: f32, at: WindowTime) -> bool {
+        self.silences
+            .iter()
+            .any(|silence| silence.detector == detector && silence.until_day >= at.day() && rate < 2.0 * silence.rate)
+    }
+
+    /// The detectors that are silent.
+    #[must_use]
+    pub fn silences(&self) -> &[Silence] {
+        &self.silences
+    }
+
+    /// Its bytes.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = vec![VERSION];
+        bytes.extend(self.last_s.to_be_bytes());
+        for pair in self.faded.as_flattened().iter().chain(&self.today).chain(&self.past) {
+            bytes.extend(to_u16(pair.k).to_be_bytes());
+            bytes.extend(to_u16(pair.n).to_be_bytes());
+        }
+        for silence in &self.silences {
+            // At most 11.
+            bytes.push(silence.detector as u8);
+            bytes.extend(silence.until_day.to_be_bytes());
+            bytes.extend(silence.rate.to_be_bytes());
+        }
+        bytes
+    }
+
+    /// From its bytes.
+    ///
+    /// # Errors
+    ///
+    /// If they are of another version, or damaged.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, Unreadable> {
+        let mut reader = Reader::versioned(bytes, VERSION)?;
+        let mut memory = Self { last_s: reader.u64()?, ..Self::default() };
+        for pairs in memory.faded.iter_mut().chain([&mut memory.today, &mut memory.past]) {
+            for pair in pairs {
+                *pair = Pair { k: from_u16(reader.u16()?), n: from_u16(reader.u16()?) };
+            }
+        }
+        while !reader.is_empty() {
+            let detector = *Detector::ALL.get(usize::from(reader.u8()?)).ok_or(Unreadable)?;
+            memory.silences.push(Silence { detector, until_day: reader.u32()?, rate: reader.f32()? });
+        }
+        Ok(memory)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Kind, Model};
+
+    const NOW: WindowTime = WindowTime { start_s: 1_764_374_400, length_s: 300 };
+
+    fn later(hours: u64) -> WindowTime {
+        WindowTime { start_s: NOW.start_s + hours * 3_600, ..NOW }
+    }
+
+    fn calm() -> Moment {
+        Moment::of(Kind::Principal, [], &Model::default())
+    }
+
+    fn counts(declined: u32, payments: u32) -> Counts {
+        Counts { requests: payments, runs: payments, payments, declined, ..Counts::default() }
+    }
+
+    #[test]
+    fn a_window_that_is_absorbed_twice_changes_nothing() {
+        let mut memory = Memory::default();
+        memory.absorb(&counts(3, 4), &calm(), NOW);
+        let once = memory.clone();
+        memory.absorb(&counts(3, 4), &calm(), NOW);
+        assert_eq!(memory, once);
+    }
+
+    #[test]
+    fn counts_fade_by_half_lives_and_days_become_the_past() {
+        let mut memory = Memory::default();
+        memory.absorb(&counts(4, 8), &calm(), NOW);
+        let hour = memory.faded(later(1)).over(Horizon::Hour, Detector::Declined, Pair::default());
+        assert_eq!((hour.k, hour.n), (2.0, 4.0));
+        let half_day = memory.faded(later(12)).over(Horizon::HalfDay, Detector::Declined, Pair::default());
+        assert_eq!((half_day.k, half_day.n), (2.0, 4.0));
+        assert_eq!(memory.past(Detector::Declined), Pair::default());
+        let tomorrow = memory.faded(later(24)).past(Detector::Declined);
+        assert_eq!((tomorrow.k, tomorrow.n), (3.0, 6.0));
+    }
+
+    #[test]
+    fn its_bytes_fit_and_give_it_back() {
+        let mut memory = Memory::default();
+        for hour in 0..100 {
+            memory.absorb(&counts(4, 9), &calm(), later(hour));
+        }
+        for detector in Detector::ALL {
+            memory.call_fine(detector, later(100));
+        }
+        let bytes = memory.to_bytes();
+        assert!(bytes.len() <= 400, "{} bytes", bytes.len());
+        let read = Memory::from_bytes(&bytes).unwrap();
+        assert_eq!(read.to_bytes(), bytes);
+        assert_eq!(read.silences(), memory.silences());
+        let (one, other) = (read.past(Detector::Declined), memory.past(Detector::Declined));
+        assert!((one.k / other.k - 1.0).abs() < 1e-3 && (one.n / other.n - 1.0).abs() < 1e-3);
+        for cut in 0..bytes.len() {
+            // No cut may panic; most are noticed.
+            let _ = Memory::from_bytes(&bytes[..cut]);
+        }
+        assert_eq!(Memory::from_bytes(&bytes[..200]), Err(Unreadable));
+        assert_eq!(Memory::from_bytes(&[]), Err(Unreadable));
+    }
+
+    #[test]
+    fn fine_silences_a_detector_until_its_rate_doubles_or_the_time_is_over() {
+        let mut memory = Memory::default();
+        memory.absorb(&counts(4, 10), &calm(), NOW);
+        memory.call_fine(Detector::Declined, NOW);
+        assert!(memory.is_silent(Detector::Declined, 0.7, NOW));
+        assert!(!memory.is_silent(Detector::Declined, 0.9, NOW));
+        assert!(!memory.is_silent(Detector::Mismatch, 0.1, NOW));
+        assert!(!memory.faded(later(24 * 31)).is_silent(Detector::Declined, 0.7, later(24 * 31)));
+        memory.end_silence(Detector::Declined);
+        assert!(!memory.is_silent(Detector::Declined, 0.7, NOW));
+    }
+}

@@ -1,0 +1,185 @@
+//! What peers do: learned from the service's own traffic, without labels.
+
+use crate::codec::{Reader, Unreadable};
+use crate::grid::{Grid, RATES, normalised};
+use crate::prior::{Observed, Prior};
+use crate::{Detector, Horizon, Kind, Pair, Sample};
+
+const VERSION: u8 = 1;
+const CLASSES: usize = 2 * 3 * 12 * 3;
+/// Below this number of pairs a class of a size learns from all sizes.
+const ENOUGH: f64 = 200.0;
+/// An entity counts at most so much in the base rates and in the moment.
+pub(crate) const VOTES: f32 = 20.0;
+/// The divisions of a weight's logarithm in its byte.
+const WEIGHT_STEPS: f64 = 12.0;
+
+/// What peers do: for each class of entities the distribution of their rates, and for each detector the rate of the
+/// whole service.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Model {
+    /// Empty as long as nothing was learned.
+    priors: Vec<Prior>,
+    base_rates: [[f32; 12]; 2],
+}
+
+/// Entities that are compared with each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Class {
+    pub(crate) kind: Kind,
+    pub(crate) size: SizeClass,
+    pub(crate) detector: Detector,
+    pub(crate) horizon: Horizon,
+}
+
+/// How many the `n` of a pair is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SizeClass {
+    Few,
+    Some,
+    Many,
+}
+
+impl Default for Model {
+    fn default() -> Self {
+        Self { priors: Vec::new(), base_rates: [[0.0; 12]; 2] }
+    }
+}
+
+impl Model {
+    /// Learns from a sample: that of the last seven days, say. An empty one gives the model that knows nothing.
+    #[must_use]
+    pub fn learn(sample: &Sample) -> Self {
+        if sample.is_empty() {
+            return Self::default();
+        }
+        let grid = Grid::shifted(0.0);
+        let priors = (0..CLASSES).map(|index| Prior::learn(&pairs_for(sample, Class::at(index)), &grid)).collect();
+        let base_rates = Kind::ALL.map(|kind| Detector::ALL.map(|detector| base_rate(sample, kind, detector)));
+        // The model that is scored with is the one that is stored.
+        Self::from_bytes(&Self { priors, base_rates }.to_bytes()).unwrap_or_default()
+    }
+
+    /// Whether anything was learned. Without that nothing is scored and nothing is gated.
+    #[must_use]
+    pub fn is_learned(&self) -> bool {
+        !self.priors.is_empty()
+    }
+
+    pub(crate) fn prior(&self, class: Class) -> Option<&Prior> {
+        self.priors.get(usize::from(class.index()))
+    }
+
+    /// The usual rate of a detector over the whole service.
+    #[must_use]
+    pub fn base_rate(&self, kind: Kind, detector: Detector) -> f32 {
+        self.base_rates[kind.index()][detector.index()]
+    }
+
+    /// Its bytes, about 9 KB.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = vec![VERSION];
+        for rate in self.base_rates.as_flattened() {
+            bytes.extend(rate.to_be_bytes());
+        }
+        for prior in &self.priors {
+            bytes.extend(prior.0.map(weight_to_byte));
+        }
+        bytes
+    }
+
+    /// From its bytes.
+    ///
+    /// # Errors
+    ///
+    /// If they are of another version, or damaged.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, Unreadable> {
+        let mut reader = Reader::versioned(bytes, VERSION)?;
+        let mut base_rates = [[0.0; 12]; 2];
+        for rate in base_rates.as_flattened_mut() {
+            *rate = reader.f32()?;
+        }
+        let mut priors = Vec::new();
+        while !reader.is_empty() {
+            priors.push(Prior(normalised(reader.array::<RATES>()?.map(weight_from_byte))));
+        }
+        if priors.is_empty() || priors.len() == CLASSES { Ok(Self { priors, base_rates }) } else { Err(Unreadable) }
+    }
+}
+
+impl Class {
+    pub(crate) fn index(self) -> u8 {
+        let index = ((self.kind.index() * 3 + self.size as usize) * 12 + self.detector.index()) * 3;
+        // At most CLASSES - 1, which is 215.
+        (index + self.horizon.index()) as u8
+    }
+
+    fn at(index: usize) -> Self {
+        Self {
+            horizon: Horizon::ALL[index % 3],
+            detector: Detector::ALL[index / 3 % 12],
+            size: SizeClass::ALL[index / 36 % 3],
+            kind: Kind::ALL[index / 108],
+        }
+    }
+}
+
+impl SizeClass {
+    const ALL: [Self; 3] = [Self::Few, Self::Some, Self::Many];
+
+    pub(crate) fn of(n: f32) -> Self {
+        if n <= 3.0 {
+            Self::Few
+        } else if n <= 20.0 {
+            Self::Some
+        } else {
+            Self::Many
+        }
+    }
+}
+
+fn pairs_for(sample: &Sample, class: Class) -> Vec<Observed> {
+    let own = sample.observed(class);
+    if own.iter().map(|pair| pair.times).sum::<f64>() >= ENOUGH {
+        return own;
+    }
+    SizeClass::ALL.into_iter().flat_map(|size| sample.observed(Class { size, ..class })).collect()
+}
+
+fn base_rate(sample: &Sample, kind: Kind, detector: Detector) -> f32 {
+    let pairs = SizeClass::ALL
+        .into_iter()
+        .flat_map(|size| sample.observed(Class { kind, size, detector, horizon: Horizon::Window }));
+    pairs
+        .fold(Pair::default(), |sum, Observed { k, n, times }| {
+            sum.plus(vote(Pair { k: k as f32, n: n as f32 }).scaled(times as f32))
+        })
+        .rate()
+}
+
+/// A pair that counts at most [`VOTES`].
+pub(crate) fn vote(pair: Pair) -> Pair {
+    if pair.n > VOTES { pair.scaled(VOTES / pair.n) } else { pair }
+}
+
+fn weight_to_byte(weight: f64) -> u8 {
+    // A conversion from a float is cut to the range.
+    (-weight.ln() * WEIGHT_STEPS).round() as u8
+}
+
+fn weight_from_byte(byte: u8) -> f64 {
+    (-f64::from(byte) / WEIGHT_STEPS).exp()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_class_has_its_own_place() {
+        for index in 0..CLASSES {
+            assert_eq!(usize::from(Class::at(index).index()), index);
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! Findings in words.
+
+use std::fmt;
+
+use crate::window::DAY_S;
+use crate::{Counts, Detector, Finding, Horizon, WindowTime};
+
+/// A finding in words: "41 of 44 payments declined, 14:05–14:10 UTC; peers 9 %, own past 8 %". Times are UTC.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reason {
+    finding: Finding,
+    instruments: u32,
+    at: WindowTime,
+}
+
+impl Reason {
+    /// The words for a finding in a window with these counts.
+    #[must_use]
+    pub fn new(finding: Finding, counts: &Counts, at: WindowTime) -> Self {
+        Self { finding, instruments: counts.declined_instruments.count().min(counts.declined_with_instrument), at }
+    }
+
+    /// What the detector counts, in words, for titles and filters.
+    #[must_use]
+    pub const fn title(detector: Detector) -> &'static str {
+        match detector {
+            Detector::Declined => "payments declined",
+            Detector::HardDeclined => "payments declined for a wrong card",
+            Detector::DistinctInstruments => "payments declined with different payment methods",
+            Detector::SameInstrument => "payments declined again with the same payment method",
+            Detector::SmallDeclined => "payments of a small amount declined",
+            Detector::Mismatch => "requests with a used key and other content",
+            Detector::Early => "requests repeated before their time",
+            Detector::OldReplay => "requests for answers older than an hour",
+            Detector::Unknown => "runs without a known outcome",
+            Detector::Refused => "runs refused as invalid",
+            Detector::NoKey => "requests without a usable key",
+            Detector::RefundRefused => "runs that were refused refunds",
+        }
+    }
+
+    /// The odds in words: "1 window in 50,000 at most", if the model is right.
+    #[must_use]
+    pub fn odds(&self) -> String {
+        let windows = self.finding.score.exp().min(1e9);
+        let digits = 10_f64.powf(windows.log10().floor());
+        format!("1 window in {} at most", thousands((windows / digits).round() * digits))
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Finding { detector, horizon, counted, peers, own, .. } = self.finding;
+        write!(formatter, "{} of {} {}", whole(counted.k), whole(counted.n), Self::title(detector))?;
+        if matches!((detector, horizon), (Detector::Declined, Horizon::Window)) && self.instruments > 1 {
+            write!(formatter, " with {} payment methods", self.instruments)?;
+        }
+        let end = clock(self.at.end_s());
+        match horizon {
+            Horizon::Window => write!(formatter, ", {}–{end} UTC", clock(self.at.start_s))?,
+            Horizon::Hour => write!(formatter, " in about an hour and a half before {end} UTC")?,
+            Horizon::HalfDay => write!(formatter, " in about seventeen hours before {end} UTC")?,
+        }
+        write!(formatter, "; peers {}", percent(peers))?;
+        match own {
+            Some(own) => write!(formatter, ", own past {}", percent(own)),
+            None => formatter.write_str(", no own past"),
+        }
+    }
+}
+
+fn whole(count: f32) -> String {
+    thousands(f64::from(count).round())
+}
+
+fn percent(rate: f64) -> String {
+    let percent = rate * 100.0;
+    if percent >= 1.0 || percent == 0.0 {
+        format!("{percent:.0} %")
+    } else if percent >= 0.1 {
+        format!("{percent:.1} %")
+    } else {
+        "below 0.1 %".to_owned()
+    }
+}
+
+fn clock(epoch_s: u64) -> String {
+    let minutes = epoch_s % DAY_S / 60;
+    format!("{:02}:{:02}", minutes / 60, minutes % 60)
+}
+
+fn thousands(number: f64) -> String {
+    let digits = format!("{number:.0}");
+    let mut grouped = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index) % 3 == 0 {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}

@@ -1,0 +1,111 @@
+//! The pairs from which the model is learned.
+
+use std::collections::BTreeMap;
+
+use crate::Counts;
+use crate::codec::{Reader, Unreadable};
+use crate::model::{Class, SizeClass};
+use crate::prior::Observed;
+use crate::{Detector, Horizon, Kind, Memory, Moment, Pair, WindowTime};
+
+const VERSION: u8 = 1;
+/// How finely counts are divided.
+const STEPS: f32 = 12.0;
+
+/// How often each pair was seen in a day or a week, in bins. Additive: samples of several days are merged.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sample {
+    bins: BTreeMap<Bin, u32>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Bin {
+    class: u8,
+    n: u8,
+    k: u8,
+}
+
+impl Sample {
+    /// Takes in a window of an entity, before [`Memory::absorb`], but for the detectors that are
+    /// [gated](Moment::is_gated) at the moment.
+    pub fn observe(&mut self, counts: &Counts, memory: &Memory, moment: &Moment, at: WindowTime) {
+        let memory = memory.faded(at);
+        for detector in Detector::ALL {
+            let pair = counts.pair(detector);
+            if pair.n <= 0.0 || moment.is_gated(detector, pair) {
+                continue;
+            }
+            for horizon in Horizon::ALL {
+                self.put(moment.kind(), detector, horizon, memory.over(horizon, detector, pair));
+            }
+        }
+    }
+
+    fn put(&mut self, kind: Kind, detector: Detector, horizon: Horizon, pair: Pair) {
+        let class = Class { kind, size: SizeClass::of(pair.n), detector, horizon };
+        let bin = Bin { class: class.index(), n: step_of(pair.n), k: step_of(pair.k) };
+        let times = self.bins.entry(bin).or_insert(0);
+        *times = times.saturating_add(1);
+    }
+
+    /// Adds another sample, of another day for instance.
+    pub fn merge(&mut self, other: &Self) {
+        for (bin, times) in &other.bins {
+            let own = self.bins.entry(*bin).or_insert(0);
+            *own = own.saturating_add(*times);
+        }
+    }
+
+    /// Whether nothing was observed.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.bins.is_empty()
+    }
+
+    pub(crate) fn observed(&self, class: Class) -> Vec<Observed> {
+        let class = class.index();
+        let range = Bin { class, n: 0, k: 0 }..=Bin { class, n: u8::MAX, k: u8::MAX };
+        self.bins
+            .range(range)
+            .map(|(bin, times)| {
+                let (k, n) = (count_of(bin.k), count_of(bin.n));
+                Observed { k: k.min(n), n, times: f64::from(*times) }
+            })
+            .collect()
+    }
+
+    /// Its bytes: 7 for each pair that was seen, at most some hundred KB.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = vec![VERSION];
+        for (bin, times) in &self.bins {
+            bytes.extend([bin.class, bin.n, bin.k]);
+            bytes.extend(times.to_be_bytes());
+        }
+        bytes
+    }
+
+    /// From its bytes.
+    ///
+    /// # Errors
+    ///
+    /// If they are of another version, or damaged.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, Unreadable> {
+        let mut reader = Reader::versioned(bytes, VERSION)?;
+        let mut bins = BTreeMap::new();
+        while !reader.is_empty() {
+            let bin = Bin { class: reader.u8()?, n: reader.u8()?, k: reader.u8()? };
+            bins.insert(bin, reader.u32()?);
+        }
+        Ok(Self { bins })
+    }
+}
+
+fn step_of(count: f32) -> u8 {
+    // A conversion from a float is cut to the range.
+    (count.max(0.0).ln_1p() * STEPS).round() as u8
+}
+
+fn count_of(step: u8) -> f64 {
+    f64::from((f32::from(step) / STEPS).exp_m1())
+}
