@@ -1,3 +1,5 @@
+mod orders;
+
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
