@@ -20,8 +20,10 @@ use uuid::Uuid;
 use crate::{
     access,
     dynamodb::mapping,
+    events::Events,
     function::Function,
     invocation::Outcome,
+    logs::{self, Logs},
     problem::Problem,
     provider::{Breakdown, Charge, Delivered, Provider},
     sandbox,
@@ -35,7 +37,7 @@ use crate::{
 };
 
 /// The routes, for `GET /_local/`.
-const ROUTES: [(&str, &str); 31] = [
+const ROUTES: [(&str, &str); 34] = [
     ("GET /_local/token?sub=NAME&role=ROLE", "a token that the API accepts, as text; further parameters become claims"),
     ("GET /_local/jwks.json", "the public key that tokens are checked with"),
     ("GET /_local/issuer/.well-known/openid-configuration", "the issuer at which people sign in to the console"),
@@ -69,6 +71,9 @@ const ROUTES: [(&str, &str); 31] = [
     ),
     ("POST /_local/streams/NAME/rewind?partition=N&offset=N", "delivers again from an offset on"),
     ("POST /_local/streams/NAME/recreate", "deletes the topic and creates it anew"),
+    ("GET /_local/logs/NAME", "how many lines of a log group wait for its subscribers, and how many batches they got"),
+    ("POST /_local/logs/NAME/deliver-again", "delivers to the subscribers of a log group once more what they got"),
+    ("GET /_local/events", "what pipes put into the event bus, oldest first"),
     ("GET /_local/functions", "the phase and the process of each function's sandboxes"),
     ("POST /_local/functions/NAME/invoke", "calls a function with the body as its event; see events/"),
     ("POST /_local/functions/NAME/kill", "SIGKILL for every sandbox of a function"),
@@ -89,6 +94,8 @@ pub(crate) struct Control {
     pub secrets: Secrets,
     pub queues: Queues,
     pub streams: Streams,
+    pub logs: Logs,
+    pub events: Events,
     /// By logical id, as are the functions.
     pub queue_settings: BTreeMap<String, Queue>,
     pub functions: BTreeMap<String, Function>,
@@ -122,6 +129,8 @@ impl Control {
             .route("/_local/streams/{name}", get(topic).post(append))
             .route("/_local/streams/{name}/rewind", post(rewind))
             .route("/_local/streams/{name}/recreate", post(recreate))
+            .route("/_local/logs/{*name}", get(log_group).post(deliver_again))
+            .route("/_local/events", get(events))
             .route("/_local/functions", get(sandboxes))
             .route("/_local/functions/{name}/invoke", post(invoke))
             .route("/_local/functions/{name}/kill", post(kill))
@@ -389,6 +398,26 @@ async fn rewind(
 async fn recreate(State(control): Shared, Path(name): Path<String>) -> Result<Json<Value>, Problem> {
     control.streams.recreate(known(&control, &name)?)?;
     Ok(Json(json!({ "topic": name })))
+}
+
+/// The name may have slashes.
+async fn log_group(State(control): Shared, Path(name): Path<String>) -> Result<Json<logs::Contents>, Problem> {
+    control.logs.contents(&name).map(Json).ok_or_else(|| no_log_group(&control, &name))
+}
+
+async fn deliver_again(State(control): Shared, Path(path): Path<String>) -> Result<Json<Value>, Problem> {
+    let name = path.strip_suffix("/deliver-again").ok_or_else(|| no_log_group(&control, &path))?;
+    let delivered = control.logs.deliver_again(name).await.ok_or_else(|| no_log_group(&control, name))?;
+    Ok(Json(json!({ "batches": delivered.0, "failed": delivered.1 })))
+}
+
+fn no_log_group(control: &Control, name: &str) -> Problem {
+    let groups = control.logs.groups();
+    Problem::unknown("log group with a subscriber", name, groups.iter().map(String::as_str))
+}
+
+async fn events(State(control): Shared) -> Result<Json<Vec<Value>>, Problem> {
+    Ok(Json(control.events.all()?))
 }
 
 async fn kill(State(control): Shared, Path(name): Path<String>) -> Result<Json<Value>, Problem> {

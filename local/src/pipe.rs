@@ -1,6 +1,6 @@
-//! A pipe: a table's stream, filtered and transformed, into a queue.
+//! A pipe: a table's stream, filtered and transformed, into a queue or the event bus.
 //!
-//! The checkpoint moves only after the queue has the message, so a stop in between delivers it again: at least once,
+//! The checkpoint moves only after the target has the message, so a stop in between delivers it again: at least once,
 //! as on AWS. With `--data` stream, checkpoint and queue survive together, and the pipe goes on where it was.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::{
     dynamodb::{Stream, StreamRecord},
+    events::Events,
     sqs::Queues,
     storage::Storage,
     template,
@@ -32,11 +33,16 @@ const RETENTION: Duration = Duration::from_secs(24 * 60 * 60);
 pub(crate) struct Pipe {
     pub name: String,
     pub settings: template::Pipe,
-    pub queue: String,
+    pub target: Target,
     pub region: String,
     pub stream: Stream,
-    pub queues: Queues,
     pub storage: Storage,
+}
+
+/// Where a pipe leads.
+pub(crate) enum Target {
+    Queue { name: String, queues: Queues },
+    Bus(Events),
 }
 
 impl Pipe {
@@ -85,13 +91,24 @@ impl Pipe {
             Some(template) => transform::apply(template, &event, &self.variables()),
             None => event.to_string(),
         };
-        let input = SendMessageInput {
-            message_body: body,
-            message_group_id: dynamic(self.settings.message_group_id.as_deref(), &event),
-            message_deduplication_id: dynamic(self.settings.message_deduplication_id.as_deref(), &event),
-            ..SendMessageInput::default()
-        };
-        self.queues.send(&self.queue, input).with_context(|| format!("cannot send to {}", self.queue))?;
+        match &self.target {
+            Target::Queue { name, queues } => {
+                let input = SendMessageInput {
+                    message_body: body,
+                    message_group_id: dynamic(self.settings.message_group_id.as_deref(), &event),
+                    message_deduplication_id: dynamic(self.settings.message_deduplication_id.as_deref(), &event),
+                    ..SendMessageInput::default()
+                };
+                queues.send(name, input).with_context(|| format!("cannot send to {name}"))?;
+            }
+            Target::Bus(events) => {
+                // Without its parameters, an event has these (AWS, "PipeTargetEventBridgeEventBusParameters").
+                let source = dynamic(self.settings.event_source.as_deref(), &event);
+                let detail_type = dynamic(self.settings.detail_type.as_deref(), &event);
+                let source = source.unwrap_or_else(|| format!("Pipe {}", self.name));
+                events.put(&source, &detail_type.unwrap_or_else(|| "Event from aws:dynamodb".to_owned()), &body)?;
+            }
+        }
         Ok(())
     }
 

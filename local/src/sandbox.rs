@@ -29,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     invocation::{Failure, Invocation, Invocations},
     listener,
+    logs::{LogStream, Logs},
     provider::{KillCaller, Provider},
     template,
 };
@@ -60,6 +61,8 @@ pub(crate) struct Definition {
     pub(crate) overtime: Duration,
     /// Each sandbox reaches the provider at an address of its own, so that the provider knows which process called.
     pub(crate) provider: Provider,
+    /// What it prints goes there as well.
+    pub(crate) logs: Logs,
 }
 
 /// A handle to a sandbox.
@@ -177,8 +180,9 @@ async fn start<'s>(shared: &'s Shared, handle: &Handle) -> anyhow::Result<Sandbo
     definition.provider.serve_sandbox(&mut environment, Arc::new(handle.clone()), servers.clone()).await?;
 
     let mut child = command(definition, environment).spawn()?;
-    forward(name, child.stdout.take());
-    forward(name, child.stderr.take());
+    let stream = definition.logs.open(&definition.settings.log_group).map(|stream| (definition.logs.clone(), stream));
+    forward(name, child.stdout.take(), stream.clone());
+    forward(name, child.stderr.take(), stream);
     handle.set(State { sandbox: address.port(), process: child.id(), phase: Phase::Starting });
     Ok(Sandbox { shared, child, calls, handle: handle.clone(), _servers: servers.drop_guard() })
 }
@@ -198,13 +202,17 @@ fn command(definition: &Definition, environment: BTreeMap<String, String>) -> Co
 }
 
 /// Line by line, so that the logs of several processes do not mix within a line.
-fn forward(name: &str, output: Option<impl AsyncRead + Unpin + Send + 'static>) {
+fn forward(name: &str, output: Option<impl AsyncRead + Unpin + Send + 'static>, stream: Option<(Logs, LogStream)>) {
     let Some(output) = output else { return };
     let name = name.to_owned();
     tokio::spawn(async move {
         let mut lines = BufReader::new(output).split(b'\n');
         while let Ok(Some(line)) = lines.next_segment().await {
-            eprintln!("[{name}] {}", String::from_utf8_lossy(&line));
+            let line = String::from_utf8_lossy(&line).into_owned();
+            eprintln!("[{name}] {line}");
+            if let Some((logs, stream)) = &stream {
+                stream.print(logs, line);
+            }
         }
     });
 }

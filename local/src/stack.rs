@@ -19,10 +19,12 @@ use crate::{
     banner, build,
     control::Control,
     dynamodb::{self, Gate, Tables, mapping},
+    events::Events,
     function::Function,
     listener,
+    logs::Logs,
     options::Options,
-    pipe::Pipe,
+    pipe::{self, Pipe},
     process_group::ProcessGroup,
     provider::Provider,
     sandbox::Definition,
@@ -52,6 +54,7 @@ pub struct Stack {
 /// Settings that all functions share.
 struct Shared<'s> {
     deployment: &'s Deployment,
+    logs: &'s Logs,
     provider: &'s Provider,
     process_group: i32,
     dynamodb: String,
@@ -91,10 +94,13 @@ impl Stack {
         let streams = Streams::open(storage.clone(), topics(&template))?;
         let secrets = Secrets::open(storage.clone(), &template, deployment.clone(), template::LOCAL_SECRET)?;
         let provider = Provider::open(storage.clone(), provider_url)?;
+        let events = Events::open(storage.clone(), deployment.clone())?;
+        let logs = Logs::new(&deployment.account);
         let issuer = Issuer::open(&storage)?;
         let process_group = ProcessGroup::start()?;
         let shared = Shared {
             deployment: &deployment,
+            logs: &logs,
             provider: &provider,
             process_group: process_group.id(),
             dynamodb: options.dynamodb_endpoint.clone().unwrap_or_else(|| format!("http://{dynamodb}")),
@@ -105,6 +111,7 @@ impl Stack {
             overtime: options.overtime,
         };
         let functions = functions(&template, &programs, &shared)?;
+        subscribe(&functions, &logs);
 
         let mut stack = Self {
             address,
@@ -136,7 +143,7 @@ impl Stack {
         ));
         stack.spawn(scheduler.clone().run());
         let mappings = stack.start_table_mappings(&tables, &queues, &storage, &deployment)?;
-        stack.start_pipes(&tables, &queues, &storage, &deployment)?;
+        stack.start_pipes(&tables, &queues, &events, &storage, &deployment)?;
         stack.start_mappings(&queues, &deployment)?;
         stack.start_streams(&streams);
         let schedules = stack.start_schedules(&deployment)?;
@@ -157,6 +164,8 @@ impl Stack {
             secrets,
             queues,
             streams,
+            logs,
+            events,
             queue_settings: stack.template.queues.clone(),
             functions: stack.functions.clone(),
             schedules,
@@ -198,7 +207,14 @@ impl Stack {
         }
     }
 
-    fn start_pipes(&self, tables: &Tables, queues: &Queues, storage: &Storage, deployment: &Deployment) -> Result<()> {
+    fn start_pipes(
+        &self,
+        tables: &Tables,
+        queues: &Queues,
+        events: &Events,
+        storage: &Storage,
+        deployment: &Deployment,
+    ) -> Result<()> {
         for (name, settings) in &self.template.pipes {
             if settings.is_stopped {
                 continue;
@@ -207,18 +223,20 @@ impl Stack {
             let table = self.template.table_of_stream(&settings.source_arn);
             let table =
                 table.context("the source must be the stream of a table in the template").with_context(context)?;
-            let (_, queue) = self
-                .template
-                .queue(&settings.target_arn)
-                .context("the target must be a queue in the template")
-                .with_context(context)?;
+            let target = match self.template.queue(&settings.target_arn) {
+                Some((_, queue)) => pipe::Target::Queue { name: queue.name.clone(), queues: queues.clone() },
+                None if events.is_bus(&settings.target_arn) => pipe::Target::Bus(events.clone()),
+                None => {
+                    let error = "the target must be a queue in the template or the default event bus";
+                    return Err(anyhow::anyhow!(error)).with_context(context);
+                }
+            };
             let pipe = Pipe {
                 name: name.clone(),
                 settings: settings.clone(),
-                queue: queue.name.clone(),
+                target,
                 region: deployment.region.clone(),
                 stream: tables.stream(&table.name).with_context(context)?,
-                queues: queues.clone(),
                 storage: storage.clone(),
             };
             self.spawn(pipe.run());
@@ -338,6 +356,15 @@ fn topics(template: &Template) -> Vec<String> {
     mappings.flat_map(|mapping| mapping.topics.iter().chain(&mapping.failed_topic).cloned()).collect()
 }
 
+/// Before any of them runs, so that no line is missed.
+fn subscribe(functions: &BTreeMap<String, Function>, logs: &Logs) {
+    for function in functions.values() {
+        for template::LogSubscription { name, log_group, pattern } in &function.settings().subscriptions {
+            logs.subscribe(log_group, name.clone(), pattern.clone(), function.clone());
+        }
+    }
+}
+
 fn functions(
     template: &Template,
     programs: &BTreeMap<PathBuf, PathBuf>,
@@ -356,6 +383,7 @@ fn functions(
                 concurrency: settings.concurrency(shared.sandboxes),
                 settings,
                 provider: shared.provider.clone(),
+                logs: shared.logs.clone(),
                 process_group: shared.process_group,
                 overtime: shared.overtime,
             };
@@ -382,7 +410,7 @@ fn environment(
         ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST".to_owned()),
         ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", settings.memory.to_string()),
         ("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand".to_owned()),
-        ("AWS_LAMBDA_LOG_GROUP_NAME", format!("/aws/lambda/{}", settings.name)),
+        ("AWS_LAMBDA_LOG_GROUP_NAME", settings.log_group.clone()),
         ("AWS_LAMBDA_LOG_STREAM_NAME", "local".to_owned()),
         ("AWS_ACCESS_KEY_ID", "local".to_owned()),
         ("AWS_SECRET_ACCESS_KEY", "local".to_owned()),

@@ -19,9 +19,10 @@ pub use intrinsics::LOCAL_SECRET;
 use intrinsics::{Identity, Resolver};
 pub(crate) use losses::REPORT;
 pub use resources::{
-    Authorization, Authorizer, Cors, Function, GeneratedSecret, HttpApi, Mapping, Pipe, Queue, Redrive, Route,
-    Schedule, ScheduleKind, StreamMapping, Table, TableMapping,
+    Authorization, Authorizer, Cors, Function, GeneratedSecret, HttpApi, LogSubscription, Mapping, Pipe, Queue,
+    Redrive, Route, Schedule, ScheduleKind, StreamMapping, Table, TableMapping,
 };
+pub(crate) use role::is_like;
 pub use role::{Access, Role};
 use yaml::members;
 

@@ -448,6 +448,46 @@ async fn a_payment_method_that_kills_takes_the_calling_process_before_or_after_t
 }
 
 #[tokio::test]
+async fn what_a_function_prints_reaches_its_subscriber_although_that_fails_at_first_and_again_on_demand() {
+    let running = Running::start(None).await;
+    running.post("/open", "print seen").await;
+    running.post("/open", "echo nothing that the filter selects").await;
+    let batches = async || running.post("/_local/functions/Reader/invoke", r#"{"body":"batches"}"#).await.1;
+    // The first delivery failed, the second one did not.
+    let wait = async {
+        while batches().await != "2" {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), wait).await.expect("delivered");
+    let contents = running.until("/_local/logs/SingleLogs", |contents| contents["waiting"] == 0).await;
+    assert_eq!(contents["delivered"], json!({ "ReaderLines": 1 }), "one batch, however often it was delivered");
+
+    let (status, answer) = running.post("/_local/logs/SingleLogs/deliver-again", "").await;
+    assert_eq!((status, answer.as_str()), (OK, r#"{"batches":1,"failed":0}"#));
+    assert_eq!(batches().await, "3");
+    let (status, problem) = running.post("/_local/logs/BatchLogs/deliver-again", "").await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
+    assert!(problem.contains("SingleLogs"), "it names those that there are: {problem}");
+    running.stack.stop().await;
+}
+
+#[tokio::test]
+async fn a_pipe_to_the_event_bus_makes_events_of_its_source_and_type() {
+    let running = Running::start(None).await;
+    for kind in ["event", "announcement"] {
+        let item = json!({ "id": { "S": kind }, "kind": { "S": kind } });
+        assert_eq!(running.dynamodb("PutItem", json!({ "TableName": "Table", "Item": item })).await, OK);
+    }
+    let events = running.until("/_local/events", |events| events[0].is_object()).await;
+    assert_eq!(events.as_array().map(Vec::len), Some(1));
+    let event = &events[0];
+    assert_eq!((&event["source"], &event["detail-type"]), (&json!("tests"), &json!("announcement")));
+    assert_eq!(event["detail"], json!({ "id": "announcement" }));
+    running.stack.stop().await;
+}
+
+#[tokio::test]
 async fn a_schedule_runs_on_demand_by_its_name() {
     let running = Running::start(None).await;
     let listed = running.get("/_local/schedules").await;

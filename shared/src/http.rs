@@ -30,9 +30,11 @@
 //! response; [`Problem::invalid_request`] does so.
 
 mod core;
+mod facts;
 mod preference;
 mod problem;
 mod problem_type;
+mod pseudonyms;
 mod received;
 mod request;
 mod resolver;
@@ -51,8 +53,10 @@ use http::header::HeaderName;
 use lambda_http::{Body, Request, Response};
 use tower::{Layer, Service};
 
+pub use facts::Facts;
 pub use problem::{InvalidField, Problem};
 pub use problem_type::ProblemType;
+pub use pseudonyms::Pseudonyms;
 pub use received::{NotProtected, Received};
 pub use request::{iam_user, jwt_subject};
 pub use response::HttpAnswer;
@@ -102,6 +106,8 @@ impl<S: Store> IdempotencyLayer<S> {
                 principal: Arc::new(jwt_subject),
                 reading: Arc::new(|_, _| {}),
                 subject: Arc::new(|_| None),
+                facts: Arc::new(|_| Facts::default()),
+                pseudonyms: None,
                 resolver: None,
                 protected: vec![Method::POST, Method::PATCH],
                 replayed_headers: response::REPLAYED_HEADERS.to_vec(),
@@ -187,6 +193,26 @@ impl<S: Store> IdempotencyLayer<S> {
     #[must_use]
     pub fn subject(self, subject: impl Fn(&Request) -> Option<Subject> + Send + Sync + 'static) -> Self {
         self.with(|core| core.subject = Arc::new(subject))
+    }
+
+    /// Lets the line of a request in the log say whose it is and what it is about, by pseudonyms: its fields `who`,
+    /// `about`, `instrument`, `small` and `code`, see [`Facts`], and `record_id`, the whole id of its record. Default: none,
+    /// and no line has these fields.
+    ///
+    /// For programs that look for unusual retries, such as `retry-signals` of this project. No line ever shows a key, a
+    /// principal or a body.
+    #[must_use]
+    pub fn pseudonyms(self, pseudonyms: Pseudonyms) -> Self {
+        self.with(|core| core.pseudonyms = Some(pseudonyms))
+    }
+
+    /// What a request is about, for its line in the log, with [`pseudonyms`](Self::pseudonyms). Default: nothing.
+    ///
+    /// The function is called before the request is claimed, so that retries and refusals have facts as well. A handler
+    /// adds what only a run can know; see [`Facts`].
+    #[must_use]
+    pub fn facts(self, facts: impl Fn(&Request) -> Facts + Send + Sync + 'static) -> Self {
+        self.with(|core| core.facts = Arc::new(facts))
     }
 
     /// Looks for evidence when a client retries a request with an unknown outcome. Without a resolver, the response is

@@ -8,7 +8,7 @@ mod reader;
 
 use aws_sdk_dynamodb::types::TransactWriteItem;
 use idempotency::Attempt;
-use idempotency::http::{Received, jwt_subject};
+use idempotency::http::{Facts, Received, jwt_subject};
 use idempotency::protocol::PrincipalDigest;
 use lambda_http::http::Method;
 use lambda_http::{Body, Error, Request, RequestExt, Response};
@@ -17,7 +17,7 @@ use payments::{
     RefundRequest, Reversal, Table, TableError, record_payment, record_refund, reply,
 };
 
-pub(crate) use order::{read, subject};
+pub(crate) use order::{facts, read, subject};
 
 use order::Order;
 use reader::Reader;
@@ -100,8 +100,8 @@ impl Handler {
                 let payment = Payment::new(transaction, owner, order, id, attempt.now().0);
                 Ok(record_payment(&self.table, &payment, &attempt))
             }
-            Ok(Charge::Declined(decline)) => Ok(reply::declined(&decline)),
-            Ok(Charge::Refused(refusal)) => Ok(reply::refused(&refusal)),
+            Ok(Charge::Declined(decline)) => Ok(because(decline.reason(), reply::declined(&decline))),
+            Ok(Charge::Refused(refusal)) => Ok(because(refusal.code(), reply::refused(&refusal))),
             Err(error) => no_answer(error),
         }
     }
@@ -123,17 +123,25 @@ impl Handler {
             Ok(None) => return Ok(answer::not_found(NO_PAYMENT)),
             Err(error) => return Ok(answer::table_unavailable(&error)),
         };
-        let amount = match order.amount_of(&payment) {
+        let about = Some(payment.account.to_string());
+        let mut answer = self.refund(attempt, &payment, order).await?;
+        add_facts(&mut answer, Facts { about, ..Facts::default() });
+        Ok(answer)
+    }
+
+    /// Refunds a payment of the caller.
+    async fn refund(&self, attempt: PaymentAttempt, payment: &Payment, order: &RefundRequest) -> Answer {
+        let amount = match order.amount_of(payment) {
             Ok(amount) => amount,
             Err(invalid) => return Ok(answer::invalid(&invalid)),
         };
         let transaction = attempt.transaction();
-        match self.provider.refund(transaction, &payment, amount, order.reason.as_ref(), attempt.remaining()).await {
+        match self.provider.refund(transaction, payment, amount, order.reason.as_ref(), attempt.remaining()).await {
             Ok(Reversal::Succeeded { id }) => {
-                let refund = Refund::new(transaction, &payment, amount, order.reason.clone(), id, attempt.now().0);
-                Ok(record_refund(&self.table, &payment, &refund, &attempt))
+                let refund = Refund::new(transaction, payment, amount, order.reason.clone(), id, attempt.now().0);
+                Ok(record_refund(&self.table, payment, &refund, &attempt))
             }
-            Ok(Reversal::Refused(refusal)) => Ok(reply::refused(&refusal)),
+            Ok(Reversal::Refused(refusal)) => Ok(because(refusal.code(), reply::refused(&refusal))),
             Err(error) => no_answer(error),
         }
     }
@@ -183,6 +191,18 @@ impl Handler {
         let Some(id) = id else { return Ok(None) };
         Ok(self.table.payment(id).await?.filter(|payment| payment.owner == *asker))
     }
+}
+
+/// The answer, with the reason of the refusal for its line in the log.
+fn because(code: &str, mut answer: Response<Body>) -> Response<Body> {
+    add_facts(&mut answer, Facts { code: Some(code.to_owned()), ..Facts::default() });
+    answer
+}
+
+/// Adds what a run has learned to what is known already.
+fn add_facts(answer: &mut Response<Body>, learned: Facts) {
+    let known = answer.extensions_mut().remove::<Facts>().unwrap_or_default();
+    answer.extensions_mut().insert(known.or(learned));
 }
 
 const NO_RESOURCE: &str = "There is no such resource.";

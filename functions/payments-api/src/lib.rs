@@ -2,6 +2,7 @@
 
 mod handler;
 
+use idempotency::http::Pseudonyms;
 use idempotency::{DynamoDbStore, Engine, IdempotencyLayer};
 use lambda_http::tower::{Layer, Service};
 use lambda_http::{Body, Error, Request, Response, service_fn};
@@ -12,12 +13,13 @@ use handler::Handler;
 /// The API, wrapped in the layer that protects it.
 ///
 /// `accounts_claim` is the claim of a token that lists its holder's accounts; without it, an account belongs to its
-/// first payer.
+/// first payer. With `pseudonyms`, the request log says whose each request is and what it is about.
 pub fn service(
     engine: Engine<DynamoDbStore>,
     provider: Provider,
     table: Table,
     accounts_claim: Option<String>,
+    pseudonyms: Option<Pseudonyms>,
 ) -> impl Service<Request, Response = Response<Body>, Error = Error, Future: Send> + Clone {
     let layer = IdempotencyLayer::new(engine, NAMESPACE);
     let layer = operations()
@@ -29,6 +31,10 @@ pub fn service(
         .contract(problems::ADDRESS)
         .problem_types(problems::ADDRESS)
         .max_body_bytes(64 * 1024);
+    let layer = match pseudonyms {
+        Some(pseudonyms) => layer.pseudonyms(pseudonyms).facts(handler::facts),
+        None => layer,
+    };
     let handler = Handler::new(provider, table, accounts_claim);
     layer.layer(service_fn(move |request| handler.clone().handle(request)))
 }

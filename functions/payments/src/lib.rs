@@ -34,6 +34,7 @@ mod operations;
 mod payment;
 pub mod problems;
 mod provider;
+mod pseudonyms;
 mod recording;
 mod refund;
 pub mod reply;
@@ -72,6 +73,7 @@ pub use provider::{
     ApiKey, Charge, Charged, Decline, Provider, ProviderError, ProviderRejection, ProviderStatus, Refunded, Reversal,
     SettingsError,
 };
+pub use pseudonyms::pseudonyms;
 pub use recording::{record_payment, record_refund};
 pub use refund::{Refund, RefundRequest};
 pub use resolver::ProviderResolver;

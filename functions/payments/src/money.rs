@@ -119,6 +119,13 @@ pub struct Money {
     pub currency: Currency,
 }
 
+impl Money {
+    /// Whether it is below two units of its currency, as the amounts are with which stolen cards are tested.
+    pub fn is_small(self) -> bool {
+        self.amount.get() < 2 * 10_u64.pow(u32::try_from(self.currency.minor_digits()).unwrap_or_default())
+    }
+}
+
 impl fmt::Display for Money {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.amount, self.currency)
@@ -166,6 +173,16 @@ mod tests {
         for code in ["", "EU", "EURO", "AAA", " EUR", "ЕUR"] {
             assert_eq!(Currency::from_code(code), None, "{code}");
         }
+    }
+
+    #[test]
+    fn an_amount_below_two_units_of_its_currency_is_small() {
+        let is_small = |amount, code| {
+            Money { amount: Amount::new(amount).unwrap(), currency: Currency::from_code(code).unwrap() }.is_small()
+        };
+        assert!(is_small(199, "EUR") && !is_small(200, "EUR"));
+        assert!(is_small(1, "JPY") && !is_small(2, "JPY"));
+        assert!(is_small(1999, "KWD") && !is_small(2000, "KWD"));
     }
 
     #[test]

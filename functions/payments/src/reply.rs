@@ -26,12 +26,11 @@ pub fn declined(decline: &Decline) -> Response<Body> {
 
 /// 422: the provider does not accept the request as it is.
 pub fn refused(rejection: &ProviderRejection) -> Response<Body> {
-    let code = rejection.code.as_deref().unwrap_or(REFUSED.code);
     let detail = match &rejection.param {
         Some(param) => format!("{param}: {}", rejection.message),
         None => rejection.message.clone(),
     };
-    problem(&REFUSED).code(code).detail(detail).into_response()
+    problem(&REFUSED).code(rejection.code()).detail(detail).into_response()
 }
 
 /// 422: an operator settled it as failed.

@@ -12,6 +12,7 @@ use super::{
     role::Role,
     yaml::members,
 };
+use crate::logs::filter_pattern::FilterPattern;
 
 pub(super) const IMPLICIT_API: &str = "ServerlessHttpApi";
 
@@ -26,6 +27,7 @@ pub struct Function {
     pub environment: BTreeMap<String, String>,
     pub log_format: Option<String>,
     pub log_level: Option<String>,
+    pub log_group: String,
     pub reserved_concurrency: Option<usize>,
     /// Its permissions at DynamoDB and Secrets Manager; `None`: the template does not limit them.
     pub role: Option<Role>,
@@ -34,6 +36,7 @@ pub struct Function {
     pub tables: Vec<TableMapping>,
     pub schedules: Vec<Schedule>,
     pub asynchronous: Asynchronous,
+    pub subscriptions: Vec<LogSubscription>,
 }
 
 /// How asynchronous invocations of a function are tried again, and where those go that failed for good.
@@ -134,6 +137,15 @@ pub struct TableMapping {
     pub patterns: Vec<Value>,
 }
 
+/// A subscription to a log group.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LogSubscription {
+    /// Of the filter: function and event.
+    pub name: String,
+    pub log_group: String,
+    pub pattern: FilterPattern,
+}
+
 #[derive(Debug, Clone)]
 pub struct Schedule {
     /// Its given name, or SAM's name of the resource: function and event.
@@ -208,6 +220,9 @@ pub struct Pipe {
     pub target_arn: String,
     pub patterns: Vec<Value>,
     pub input_template: Option<String>,
+    /// Of the event, if the target is an event bus.
+    pub event_source: Option<String>,
+    pub detail_type: Option<String>,
     pub batch_size: usize,
     pub from_latest: bool,
     /// `None`: until the record expires.
@@ -324,6 +339,10 @@ pub(super) fn identity(id: &str, resource: &Value, resolver: &Resolver<'_>) -> R
             let arn = deployment.arn("lambda", &format!("function:{name}"));
             (name, vec![("Arn", arn), ("Version.Version", "1".to_owned())])
         }
+        "AWS::Logs::LogGroup" => {
+            let name = physical("LogGroupName")?;
+            (name.clone(), vec![("Arn", deployment.arn("logs", &format!("log-group:{name}:*")))])
+        }
         "AWS::SecretsManager::Secret" => {
             (deployment.arn("secretsmanager", &format!("secret:{}-000000", physical("Name")?)), vec![])
         }
@@ -349,8 +368,10 @@ pub(super) fn function(
     let get = |name: &str| resolver.resolve(&properties[name]).with_context(|| format!("in {name}"));
     let code = get("CodeUri")?;
     let logging = get("LoggingConfig")?;
+    let name = physical_name(id, &properties["FunctionName"], resolver)?;
     let mut function = Function {
-        name: physical_name(id, &properties["FunctionName"], resolver)?,
+        log_group: logging["LogGroup"].as_str().map_or_else(|| format!("/aws/lambda/{name}"), str::to_owned),
+        name,
         code: folder.join(code.as_str().context("CodeUri must name the folder of a cargo package")?),
         handler: get("Handler")?.as_str().unwrap_or("bootstrap").to_owned(),
         timeout: Duration::from_secs(or(get("Timeout")?, 3)?),
@@ -365,6 +386,7 @@ pub(super) fn function(
         tables: Vec::new(),
         schedules: Vec::new(),
         asynchronous: asynchronous(&get("EventInvokeConfig")?)?,
+        subscriptions: Vec::new(),
     };
     let mut routes = Vec::new();
     for (name, event) in members(&properties["Events"]) {
@@ -379,6 +401,14 @@ pub(super) fn function(
                 function.tables.extend(table_mapping(name, &settings).with_context(|| format!("in event {name}"))?);
             }
             kind @ ("Schedule" | "ScheduleV2") => function.schedules.push(schedule(id, name, kind, &settings)?),
+            "CloudWatchLogs" => {
+                let subscription = subscription(id, name, &settings).with_context(|| format!("in event {name}"))?;
+                ensure!(
+                    subscription.log_group != function.log_group,
+                    "event {name}: the function would be called for what it prints itself"
+                );
+                function.subscriptions.push(subscription);
+            }
             kind => bail!("event {name}: the local stack has no event source {kind}"),
         }
     }
@@ -470,6 +500,8 @@ pub(super) fn pipe(properties: &Value, resolver: &Resolver<'_>) -> Result<Pipe> 
         target_arn: arn("Target")?,
         patterns: patterns(&source["FilterCriteria"])?,
         input_template: target["InputTemplate"].as_str().map(str::to_owned),
+        event_source: target["EventBridgeEventBusParameters"]["Source"].as_str().map(str::to_owned),
+        detail_type: target["EventBridgeEventBusParameters"]["DetailType"].as_str().map(str::to_owned),
         batch_size: or(stream["BatchSize"].clone(), 100)?,
         from_latest: stream["StartingPosition"] == "LATEST",
         maximum_retries: limit("MaximumRetryAttempts"),
@@ -624,6 +656,14 @@ fn schedule(function: &str, name: &str, kind: &str, settings: &Value) -> Result<
         input,
         kind,
         enabled: enabled && settings["State"] != "DISABLED",
+    })
+}
+
+fn subscription(function: &str, name: &str, settings: &Value) -> Result<LogSubscription> {
+    Ok(LogSubscription {
+        name: format!("{function}{name}"),
+        log_group: settings["LogGroupName"].as_str().context("LogGroupName must be a text")?.to_owned(),
+        pattern: FilterPattern::parse(settings["FilterPattern"].as_str().context("FilterPattern must be a text")?)?,
     })
 }
 

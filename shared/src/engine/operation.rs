@@ -235,7 +235,7 @@ impl Call {
         self.fingerprint
     }
 
-    pub(super) fn principal(&self) -> PrincipalDigest {
+    pub(crate) fn principal(&self) -> PrincipalDigest {
         self.principal.digest()
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Answer, NoEntropy, UnreadableAnswer, response_codec};
-use crate::protocol::{InvocationId, Record, Resolution, Response, Trace, TransactionId};
+use crate::protocol::{EpochMs, InvocationId, Record, Resolution, Response, Trace, TransactionId};
 use crate::store::{BoxError, StoreError};
 
 /// What a run returns.
@@ -93,6 +93,8 @@ pub struct Answered<T> {
     pub transaction: TransactionId,
     /// The number of the attempt that was settled.
     pub attempt: u64,
+    /// When the first attempt began.
+    pub created: EpochMs,
     /// The invocation in which the first attempt ran, if known: the `requestId` of its log lines.
     pub original_request: Option<InvocationId>,
     /// The trace of that invocation, if known.
@@ -107,6 +109,7 @@ impl<T> Answered<T> {
             answer,
             transaction: record.transaction,
             attempt: record.attempt,
+            created: record.created,
             original_request,
             original_trace: record.trace,
         }
@@ -223,9 +226,11 @@ impl Answered<Stored> {
     }
 
     pub(super) fn read<T: Answer>(self) -> Result<Answered<T>, Error> {
-        let Self { resolution, answer, transaction, attempt, original_request, original_trace } = self;
+        let Self { resolution, answer, transaction, attempt, created, original_request, original_trace } = self;
         match response_codec::unpack(&answer.0) {
-            Ok(answer) => Ok(Answered { resolution, answer, transaction, attempt, original_request, original_trace }),
+            Ok(answer) => {
+                Ok(Answered { resolution, answer, transaction, attempt, created, original_request, original_trace })
+            }
             Err(source) => Err(Error::UnreadableAnswer { transaction, source }),
         }
     }

@@ -1,6 +1,7 @@
 //! The layer's core: reads a request, runs the handler under a claim and makes the response.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http::Method;
@@ -8,18 +9,20 @@ use http::header::HeaderName;
 use lambda_http::{Body, Request, RequestExt, Response};
 use tower::Service;
 
+use super::facts::Facts;
 use super::preference::Preference;
 use super::problem::{Code, Contract};
+use super::pseudonyms::Pseudonyms;
 use super::received::Received;
 use super::request::{self, KeyError};
 use super::resolver::AnyResolver;
 use super::response::{self, HttpAnswer};
 use super::route::{self, Route};
 use crate::engine::{Call, Engine, Error, Operation, Outcome, Verdict, timed};
-use crate::protocol::{EpochMs, InvocationId, Principal, Subject};
+use crate::protocol::{EpochMs, InvocationId, Principal, PrincipalDigest, Subject};
 use crate::store::{BoxError, Store};
 use crate::telemetry::metrics::Metric;
-use crate::telemetry::request_log::{LogOutcome, LogSummary, RequestLog};
+use crate::telemetry::request_log::{LogOutcome, LogSummary, Named, RequestLog};
 use crate::telemetry::span::Span;
 
 /// Identifies the caller of a request.
@@ -31,6 +34,9 @@ type Reading = Arc<dyn Fn(&mut Request, &Received) + Send + Sync>;
 /// Returns the subject of a request.
 type SubjectOf = Arc<dyn Fn(&Request) -> Option<Subject> + Send + Sync>;
 
+/// Returns what a request is about, for its line in the log.
+type FactsOf = Arc<dyn Fn(&Request) -> Facts + Send + Sync>;
+
 /// The settings of a layer, which handle its requests.
 pub(super) struct Core<S: Store> {
     pub(super) engine: Engine<S>,
@@ -41,6 +47,9 @@ pub(super) struct Core<S: Store> {
     pub(super) principal: PrincipalOf,
     pub(super) reading: Reading,
     pub(super) subject: SubjectOf,
+    pub(super) facts: FactsOf,
+    /// `None`: lines name nobody.
+    pub(super) pseudonyms: Option<Pseudonyms>,
     pub(super) resolver: Option<AnyResolver<S::Effect>>,
     pub(super) protected: Vec<Method>,
     pub(super) replayed_headers: Vec<HeaderName>,
@@ -59,6 +68,8 @@ impl<S: Store> Clone for Core<S> {
             principal: Arc::clone(&self.principal),
             reading: Arc::clone(&self.reading),
             subject: Arc::clone(&self.subject),
+            facts: Arc::clone(&self.facts),
+            pseudonyms: self.pseudonyms.clone(),
             resolver: self.resolver.clone(),
             protected: self.protected.clone(),
             replayed_headers: self.replayed_headers.clone(),
@@ -71,7 +82,7 @@ impl<S: Store> Clone for Core<S> {
 
 impl<S: Store> Core<S> {
     /// Answers a request of a protected method.
-    pub(super) async fn answer<H>(&self, mut request: Request, mut handler: H) -> Response<Body>
+    pub(super) async fn answer<H>(&self, mut request: Request, handler: H) -> Response<Body>
     where
         H: Service<Request, Response = Response<Body>>,
         H::Error: Into<BoxError>,
@@ -86,7 +97,11 @@ impl<S: Store> Core<S> {
         let trace = span.trace().or(call.trace());
         let call = preference.apply(call, self.max_wait).traced(trace);
         let (record, operation) = (call.record_id(), call.operation().name().to_owned());
-        let run = |attempt| async move {
+        let facts = self.pseudonyms.as_ref().map(|_| (self.facts)(&request)).unwrap_or_default();
+        let ran = AtomicBool::new(false);
+        let run = |attempt| async {
+            ran.store(true, Ordering::Relaxed);
+            let (mut request, mut handler) = (request, handler);
             request.extensions_mut().insert(attempt);
             match handler.call(request).await {
                 Ok(response) => response::verdict(response, &self.replayed_headers),
@@ -97,12 +112,14 @@ impl<S: Store> Core<S> {
             Some(resolver) => span.of(timed(self.engine.run_or_reconcile(&call, run, resolver))).await,
             None => span.of(timed(self.engine.run(&call, run))).await,
         };
-        let summary = LogSummary::of(&outcome);
+        let summary = LogSummary::of(&outcome, self.engine.now());
         let response = self.respond(outcome, preference);
         let line = RequestLog {
             operation: &operation,
             record: Some(record.digest()),
             status: Some(response.status().as_u16()),
+            ran: Some(ran.into_inner()),
+            named: self.named(|| Some(call.principal()), facts.with(response.extensions())).of_record(&record),
             trace,
             summary,
             timings,
@@ -120,12 +137,19 @@ impl<S: Store> Core<S> {
         let line = RequestLog {
             operation: &self.name(request),
             status: Some(response.status().as_u16()),
+            ran: Some(false),
+            named: self.named(|| (self.principal)(request).map(|principal| principal.digest()), Facts::default()),
             trace: request::trace(request),
             summary,
             ..RequestLog::default()
         };
         line.write();
         response
+    }
+
+    /// What the line says by pseudonyms.
+    fn named(&self, principal: impl FnOnce() -> Option<PrincipalDigest>, facts: Facts) -> Named {
+        self.pseudonyms.as_ref().map(|pseudonyms| pseudonyms.name(principal(), &facts)).unwrap_or_default()
     }
 
     /// The name of the operation; see [`IdempotencyLayer::route`](super::IdempotencyLayer::route).

@@ -150,7 +150,7 @@ where
             message: Some(delivery.id),
             producer_trace: delivery.trace,
             returned: Some(settlement != Settlement::Done),
-            summary: LogSummary::of(&outcome),
+            summary: LogSummary::of(&outcome, engine.now()),
             timings,
             total: engine.now().since(started),
             ..RequestLog::default()

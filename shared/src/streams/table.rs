@@ -160,7 +160,7 @@ impl<S: Store> TableStream<S> {
             false => span.of(timed(self.engine.run(&call, run))).await,
         };
         let settled = self.is_settled(&outcome);
-        let (record, summary) = (call.record_id(), LogSummary::of(&outcome));
+        let (record, summary) = (call.record_id(), LogSummary::of(&outcome, self.engine.now()));
         let (returned, total) = (Some(!settled), self.engine.now().since(started));
         RequestLog { record: Some(record.digest()), returned, summary, timings, total, ..line }.write();
         settled

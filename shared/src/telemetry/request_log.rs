@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::timings::Timings;
-use crate::protocol::{InvocationId, Position, Trace, TransactionId};
+use crate::protocol::{InvocationId, Position, RecordId, Trace, TransactionId};
 
 /// The log line of a request, a message or a stream record.
 #[derive(Debug, Default)]
@@ -31,6 +31,10 @@ pub(crate) struct RequestLog<'l> {
     pub(crate) returned: Option<bool>,
     /// For a response: its status.
     pub(crate) status: Option<u16>,
+    /// For a request: whether this call ran the handler, which an outcome alone does not say.
+    pub(crate) ran: Option<bool>,
+    /// For a request, with pseudonyms: whose it is and what it is about.
+    pub(crate) named: Named,
     /// The trace that a request belongs to.
     pub(crate) trace: Option<Trace>,
     /// The trace in which a message or a record was sent.
@@ -38,6 +42,28 @@ pub(crate) struct RequestLog<'l> {
     pub(crate) summary: LogSummary,
     pub(crate) timings: Timings,
     pub(crate) total: Duration,
+}
+
+/// What a line says of a request with the pseudonyms of [`IdempotencyLayer::pseudonyms`](crate::http), and only then.
+#[derive(Debug, Default)]
+pub(crate) struct Named {
+    /// The whole id of its record, of which `record` is the digest: to open it in a console.
+    pub(crate) record_id: Option<String>,
+    /// The pseudonym of the principal.
+    pub(crate) who: Option<String>,
+    /// The pseudonym of what the request is about: an account.
+    pub(crate) about: Option<String>,
+    /// The pseudonym of what it pays with.
+    pub(crate) instrument: Option<String>,
+    pub(crate) small: Option<bool>,
+    pub(crate) code: Option<String>,
+}
+
+impl Named {
+    /// Adds the record, if the line names anybody.
+    pub(crate) fn of_record(self, id: &RecordId) -> Self {
+        Self { record_id: self.who.as_ref().map(|_| id.as_str().to_owned()), ..self }
+    }
 }
 
 /// How a request, a message or a stream record ended.
@@ -99,6 +125,10 @@ pub(crate) struct LogSummary {
     pub(crate) outcome: LogOutcome,
     pub(crate) transaction: Option<TransactionId>,
     pub(crate) attempt: Option<u64>,
+    /// For a replay: the time since the first attempt began.
+    pub(crate) age: Option<Duration>,
+    /// The time after which the caller may retry.
+    pub(crate) retry_after: Option<Duration>,
     pub(crate) original_request: Option<InvocationId>,
     pub(crate) original_trace: Option<Trace>,
     pub(crate) error: Option<String>,
@@ -120,6 +150,15 @@ impl RequestLog<'_> {
                     behind = self.behind,
                     returned = self.returned,
                     status = self.status,
+                    ran = self.ran,
+                    age_s = self.summary.age.map(|age| age.as_secs()),
+                    retry_after_s = self.summary.retry_after.map(|wait| wait.as_millis().div_ceil(1000).max(1) as u64),
+                    record_id = self.named.record_id,
+                    who = self.named.who,
+                    about = self.named.about,
+                    instrument = self.named.instrument,
+                    small = self.named.small,
+                    code = self.named.code,
                     attempt = self.summary.attempt,
                     transaction = self.summary.transaction.map(tracing::field::display),
                     original_request = self.summary.original_request.map(tracing::field::display),

@@ -35,7 +35,7 @@ pub(super) async fn run(path: &str, count: usize) {
 }
 
 async fn first_runs(count: usize) {
-    let service = payments_api::service(engine(ACCEPTED, 200), provider(), table(ACCEPTED, 200), None);
+    let service = payments_api::service(engine(ACCEPTED, 200), provider(), table(ACCEPTED, 200), None, None);
     for number in 0..count {
         let response = service.clone().oneshot(payment(number)).await.expect("infallible");
         assert_eq!(response.status(), 201, "{:?}", response.body());
@@ -43,10 +43,10 @@ async fn first_runs(count: usize) {
 }
 
 async fn replays(count: usize) {
-    let first = payments_api::service(engine(ACCEPTED, 200), provider(), table(ACCEPTED, 200), None);
+    let first = payments_api::service(engine(ACCEPTED, 200), provider(), table(ACCEPTED, 200), None, None);
     first.oneshot(payment(0)).await.expect("infallible");
     let refusing = engine(refusal(), 400);
-    let service = payments_api::service(refusing, provider(), table(ACCEPTED, 200), None);
+    let service = payments_api::service(refusing, provider(), table(ACCEPTED, 200), None, None);
     for _ in 0..count {
         let response = service.clone().oneshot(payment(0)).await.expect("infallible");
         assert_eq!(response.status(), 201, "{:?}", response.body());

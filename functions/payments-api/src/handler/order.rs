@@ -1,6 +1,6 @@
 //! A client's order, parsed once for the record's subject and the handler.
 
-use idempotency::http::Received;
+use idempotency::http::{Facts, Received};
 use idempotency::protocol;
 use lambda_http::Request;
 use payments::{Invalid, PAY, PaymentId, PaymentRequest, REFUND, RefundRequest, Subject};
@@ -38,6 +38,19 @@ pub(crate) fn subject(request: &Request) -> Option<protocol::Subject> {
         Order::Refund { payment, order } => Subject::of_refund(*payment, order),
     };
     protocol::Subject::new(subject.to_text())
+}
+
+/// What the request is about, for its line in the log. The account of a refund is in the payment, which is not read yet.
+pub(crate) fn facts(request: &Request) -> Facts {
+    match request.extensions().get() {
+        Some(Order::Payment(Ok(order))) => Facts {
+            about: Some(order.account.to_string()),
+            instrument: Some(order.payment_method.as_str().to_owned()),
+            small: Some(order.money.is_small()),
+            code: None,
+        },
+        Some(Order::Payment(Err(_)) | Order::Refund { .. }) | None => Facts::default(),
+    }
 }
 
 #[cfg(test)]

@@ -60,3 +60,10 @@ pub struct ProviderRejection {
     /// For people.
     pub message: String,
 }
+
+impl ProviderRejection {
+    /// The code, or that of every refusal.
+    pub fn code(&self) -> &str {
+        self.code.as_deref().unwrap_or(crate::problems::REFUSED.code)
+    }
+}

@@ -4,7 +4,9 @@ use std::{
     env, fs,
     io::{self, BufRead, BufReader, Read, Write},
     net::TcpStream,
-    process, thread,
+    process,
+    sync::atomic::{AtomicUsize, Ordering},
+    thread,
     time::Duration,
 };
 
@@ -17,6 +19,7 @@ fn main() -> io::Result<()> {
             event if event.contains("\"aws:dynamodb\"") => changes(event),
             event if event.contains("\"Records\"") => batch(event),
             event if event.contains("\"aws:kafka\"") => Ok(stream(event)),
+            event if event.contains("\"awslogs\"") => lines(),
             event => single(event),
         };
         let (kind, payload) = match answer {
@@ -34,6 +37,11 @@ fn single(event: &str) -> Result<String, String> {
         // The whole event comes back, so that a test can look at it.
         "echo" | "" => Ok(event.to_owned()),
         "environment" => Ok(format!(r#"{{"value":"{}"}}"#, env::var(argument).unwrap_or_default())),
+        "print" => {
+            println!(r#"{{"told":"{argument}"}}"#);
+            Ok(String::new())
+        }
+        "batches" => Ok(BATCHES.load(Ordering::SeqCst).to_string()),
         "process" => Ok(process::id().to_string()),
         "sleep" => {
             thread::sleep(Duration::from_millis(argument.parse().expect("milliseconds")));
@@ -82,6 +90,16 @@ fn changes(event: &str) -> Result<String, String> {
         }
     }
     Ok(format!(r#"{{"batchItemFailures":[{}]}}"#, failures.join(",")))
+}
+
+static BATCHES: AtomicUsize = AtomicUsize::new(0);
+
+/// Fails at the first one.
+fn lines() -> Result<String, String> {
+    match BATCHES.fetch_add(1, Ordering::SeqCst) {
+        0 => Err("the first".to_owned()),
+        _ => Ok(String::new()),
+    }
 }
 
 /// Records that say `fail` are reported.
