@@ -20,6 +20,7 @@ use uuid::Uuid;
 
 use crate::{
     access,
+    dynamodb::mapping,
     events::Events,
     function::Function,
     invocation::Outcome,
@@ -28,6 +29,7 @@ use crate::{
     provider::{Breakdown, Charge, Delivered, Provider},
     sandbox,
     schedule::Schedule,
+    scheduler::{Scheduler, Waiting},
     secrets::Secrets,
     sqs::{Contents, Queues},
     streams::{self, NewRecord, Streams},
@@ -36,7 +38,7 @@ use crate::{
 };
 
 /// The routes, for `GET /_local/`.
-const ROUTES: [(&str, &str); 32] = [
+const ROUTES: [(&str, &str); 36] = [
     ("GET /_local/token?sub=NAME&role=ROLE", "a token that the API accepts, as text; further parameters become claims"),
     ("GET /_local/jwks.json", "the public key that tokens are checked with"),
     ("GET /_local/issuer/.well-known/openid-configuration", "the issuer at which people sign in to the console"),
@@ -84,7 +86,11 @@ const ROUTES: [(&str, &str); 32] = [
     ("POST /_local/functions/NAME/kill", "SIGKILL for every sandbox of a function"),
     ("GET /_local/schedules", "the schedules, by name: the function's and the event's logical id"),
     ("POST /_local/schedules/NAME", "runs a schedule now and answers with what its function answered"),
-    ("POST /_local/reconcile", "the same for the schedule of the event Reconcile"),
+    ("GET /_local/one-time-schedules", "the schedules that functions have made and that wait"),
+    ("POST /_local/one-time-schedules/lose", "loses them"),
+    ("GET /_local/mappings", "the mappings of tables' streams, by name: the function's and the event's logical id"),
+    ("POST /_local/mappings/NAME/rewind", "delivers a table's stream again, from its oldest record on"),
+    ("POST /_local/reconcile", "the same for the schedule of the event Reconcile, without its input: for all records"),
     ("GET /_local/", "this list"),
 ];
 
@@ -101,6 +107,8 @@ pub(crate) struct Control {
     pub queue_settings: BTreeMap<String, Queue>,
     pub functions: BTreeMap<String, Function>,
     pub schedules: Arc<[Schedule]>,
+    pub scheduler: Scheduler,
+    pub mappings: mapping::Statuses,
     pub dynamodb: SocketAddr,
     pub sqs: SocketAddr,
 }
@@ -137,6 +145,10 @@ impl Control {
             .route("/_local/functions/{name}/kill", post(kill))
             .route("/_local/schedules", get(schedules))
             .route("/_local/schedules/{name}", post(run_schedule))
+            .route("/_local/one-time-schedules", get(one_time_schedules))
+            .route("/_local/one-time-schedules/lose", post(lose_schedules))
+            .route("/_local/mappings", get(mappings))
+            .route("/_local/mappings/{name}/rewind", post(rewind_mapping))
             .route("/_local/reconcile", post(reconcile))
             .route("/_local/{*rest}", any(unknown))
             .method_not_allowed_fallback(wrong_method)
@@ -172,12 +184,13 @@ impl Control {
 }
 
 impl Control {
-    async fn run_schedule(
+    /// The one schedule that is meant.
+    fn schedule(
         &self,
         kind: &str,
         name: &str,
         is_meant: impl Fn(&template::Schedule) -> bool,
-    ) -> Result<Response, Problem> {
+    ) -> Result<&Schedule, Problem> {
         let names = || self.schedules.iter().map(|schedule| schedule.settings().name.as_str());
         let mut meant = self.schedules.iter().filter(|schedule| is_meant(schedule.settings()));
         let schedule = meant.next().ok_or_else(|| Problem::unknown(kind, name, names()))?;
@@ -186,8 +199,7 @@ impl Control {
             let detail = format!("there are several schedules of the event {name}; run one by its name: {names}");
             return Err(Problem::new(StatusCode::CONFLICT, detail));
         }
-        let answer = payload(schedule.run_now().await)?;
-        Ok(([(header::CONTENT_TYPE, "application/json")], answer).into_response())
+        Ok(schedule)
     }
 }
 
@@ -347,8 +359,7 @@ async fn sandboxes(State(control): Shared) -> Json<BTreeMap<String, Vec<sandbox:
 }
 
 async fn invoke(State(control): Shared, Path(name): Path<String>, event: Bytes) -> Result<Response, Problem> {
-    let answer = payload(control.function(&name)?.invoke(event).await)?;
-    Ok(([(header::CONTENT_TYPE, "application/json")], answer).into_response())
+    answer(control.function(&name)?.invoke(event).await)
 }
 
 #[derive(Deserialize)]
@@ -481,14 +492,38 @@ async fn schedules(State(control): Shared) -> Json<Value> {
     Json(list.collect())
 }
 
-async fn run_schedule(State(control): Shared, Path(name): Path<String>) -> Result<Response, Problem> {
-    control.run_schedule("schedule", &name, |settings| settings.name == name).await
+async fn one_time_schedules(State(control): Shared) -> Result<Json<Vec<Waiting>>, Problem> {
+    Ok(Json(control.scheduler.waiting()?))
 }
 
-/// Found by its event, so that it is the same one, and answers for itself alone, whatever else is scheduled.
+async fn lose_schedules(State(control): Shared) -> Result<Json<Value>, Problem> {
+    Ok(Json(json!({ "lost": control.scheduler.lose()? })))
+}
+
+async fn mappings(State(control): Shared) -> Json<BTreeMap<String, mapping::Seen>> {
+    Json(control.mappings.iter().map(|(name, status)| (name.clone(), status.seen())).collect())
+}
+
+async fn rewind_mapping(State(control): Shared, Path(name): Path<String>) -> Result<StatusCode, Problem> {
+    let names = || control.mappings.keys().map(String::as_str);
+    control.mappings.get(&name).ok_or_else(|| Problem::unknown("mapping", &name, names()))?.rewind();
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn run_schedule(State(control): Shared, Path(name): Path<String>) -> Result<Response, Problem> {
+    answer(control.schedule("schedule", &name, |settings| settings.name == name)?.run_now().await)
+}
+
+/// Found by its event, so that it is the same one, and answers for itself alone, whatever else is scheduled. Without the
+/// schedule's input, so that it is about all records, and not only about those that their follow-up has missed.
 async fn reconcile(State(control): Shared) -> Result<Response, Problem> {
     const EVENT: &str = "Reconcile";
-    control.run_schedule("schedule of the event", EVENT, |settings| settings.event == EVENT).await
+    let schedule = control.schedule("schedule of the event", EVENT, |settings| settings.event == EVENT)?;
+    answer(schedule.run_in_full().await)
+}
+
+fn answer(outcome: Outcome) -> Result<Response, Problem> {
+    Ok(([(header::CONTENT_TYPE, "application/json")], payload(outcome)?).into_response())
 }
 
 fn payload(outcome: Outcome) -> Result<Bytes, Problem> {

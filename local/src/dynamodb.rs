@@ -44,6 +44,7 @@ pub(crate) use gate::{Gate, SESSION_TOKEN};
 
 mod access;
 mod gate;
+pub(crate) mod mapping;
 
 #[derive(Clone)]
 pub(crate) struct Tables {

@@ -38,6 +38,7 @@ mod process_group;
 mod provider;
 mod sandbox;
 mod schedule;
+mod scheduler;
 mod secrets;
 mod sign_in;
 mod sqs;

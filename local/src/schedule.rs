@@ -60,10 +60,16 @@ impl Schedule {
         self.function.invoke(self.event().to_string()).await
     }
 
+    /// A run with the service's own event, although the schedule may have an input: the function does all that it can.
+    pub(crate) async fn run_in_full(&self) -> Outcome {
+        self.function.invoke(self.own_event().to_string()).await
+    }
+
     fn event(&self) -> Value {
-        if let Some(input) = &self.settings.input {
-            return input.clone();
-        }
+        self.settings.input.clone().unwrap_or_else(|| self.own_event())
+    }
+
+    fn own_event(&self) -> Value {
         let (source, resource, detail) = match self.settings.kind {
             ScheduleKind::Rule => {
                 ("aws.events", self.deployment.arn("events", &format!("rule/{}", self.settings.name)), json!({}))

@@ -18,7 +18,7 @@ use crate::{
     api_gateway::ApiGateway,
     banner, build,
     control::Control,
-    dynamodb::{self, Gate, Tables},
+    dynamodb::{self, Gate, Tables, mapping},
     events::Events,
     function::Function,
     listener,
@@ -29,6 +29,7 @@ use crate::{
     provider::Provider,
     sandbox::Definition,
     schedule::Schedule,
+    scheduler::Scheduler,
     secrets::{self, Secrets},
     sign_in::{self, SignIn},
     sqs::{self, Queues},
@@ -59,6 +60,7 @@ struct Shared<'s> {
     dynamodb: String,
     sqs: SocketAddr,
     secrets: SocketAddr,
+    scheduler: SocketAddr,
     sandboxes: usize,
     overtime: Duration,
 }
@@ -72,6 +74,7 @@ impl Stack {
         let (dynamodb_listener, behind_gate) = listener::bind(0).await?;
         let (sqs_listener, sqs) = listener::bind(0).await?;
         let (secrets_listener, secrets_address) = listener::bind(0).await?;
+        let (scheduler_listener, scheduler_address) = listener::bind(0).await?;
         let (provider_listener, provider_address) = listener::bind(0).await?;
         let provider_url = format!("http://{provider_address}");
 
@@ -107,6 +110,7 @@ impl Stack {
             dynamodb: options.dynamodb_endpoint.clone().unwrap_or_else(|| format!("http://{dynamodb}")),
             sqs,
             secrets: secrets_address,
+            scheduler: scheduler_address,
             sandboxes: options.sandboxes,
             overtime: options.overtime,
         };
@@ -129,6 +133,20 @@ impl Stack {
         stack.spawn(listener::serve_machine(sqs_listener, sqs::router(&queues), stack.end.clone().cancelled_owned()));
         stack.spawn(listener::serve_machine(secrets_listener, secrets.router(), stack.end.clone().cancelled_owned()));
         stack.spawn(listener::serve_machine(provider_listener, provider.router(), stack.end.clone().cancelled_owned()));
+        let scheduler = Scheduler::open(
+            storage.clone(),
+            queues.clone(),
+            deployment.clone(),
+            stack.template.schedule_groups.clone(),
+            stack.functions.values().cloned(),
+        )?;
+        stack.spawn(listener::serve_machine(
+            scheduler_listener,
+            scheduler.router(),
+            stack.end.clone().cancelled_owned(),
+        ));
+        stack.spawn(scheduler.clone().run());
+        let mappings = stack.start_table_mappings(&tables, &queues, &storage, &deployment)?;
         stack.start_pipes(&tables, &queues, &events, &storage, &deployment)?;
         stack.start_mappings(&queues, &deployment)?;
         stack.start_streams(&streams);
@@ -155,6 +173,8 @@ impl Stack {
             queue_settings: stack.template.queues.clone(),
             functions: stack.functions.clone(),
             schedules,
+            scheduler,
+            mappings,
             dynamodb,
             sqs,
         };
@@ -204,11 +224,7 @@ impl Stack {
                 continue;
             }
             let context = || format!("in pipe {name}");
-            let table = self
-                .template
-                .tables
-                .values()
-                .find(|table| settings.source_arn.contains(&format!(":table/{}/stream/", table.name)));
+            let table = self.template.table_of_stream(&settings.source_arn);
             let table =
                 table.context("the source must be the stream of a table in the template").with_context(context)?;
             let target = match self.template.queue(&settings.target_arn) {
@@ -230,6 +246,35 @@ impl Stack {
             self.spawn(pipe.run());
         }
         Ok(())
+    }
+
+    fn start_table_mappings(
+        &self,
+        tables: &Tables,
+        queues: &Queues,
+        storage: &Storage,
+        deployment: &Deployment,
+    ) -> Result<mapping::Statuses> {
+        let mut statuses = mapping::Statuses::new();
+        for (id, function) in &self.functions {
+            for settings in &function.settings().tables {
+                let table = self.template.table_of_stream(&settings.stream_arn);
+                let table =
+                    table.with_context(|| format!("function {id}: {} is no stream here", settings.stream_arn))?;
+                let mapping = mapping::Mapping {
+                    settings: settings.clone(),
+                    region: deployment.region.clone(),
+                    stream: tables.stream(&table.name)?,
+                    function: function.clone(),
+                    storage: storage.clone(),
+                    queues: queues.clone(),
+                    status: mapping::Status::default(),
+                };
+                statuses.insert(mapping::name(function, settings), mapping.status.clone());
+                self.spawn(mapping.run());
+            }
+        }
+        Ok(statuses)
     }
 
     fn start_mappings(&self, queues: &Queues, deployment: &Deployment) -> Result<()> {
@@ -376,6 +421,7 @@ fn environment(
         (dynamodb::SESSION_TOKEN, id.to_owned()),
         ("AWS_ENDPOINT_URL_DYNAMODB", shared.dynamodb.clone()),
         ("AWS_ENDPOINT_URL_SECRETS_MANAGER", format!("http://{}", shared.secrets)),
+        ("AWS_ENDPOINT_URL_SCHEDULER", format!("http://{}", shared.scheduler)),
         ("AWS_ENDPOINT_URL_SQS", format!("http://{}", shared.sqs)),
         ("LAMBDA_TASK_ROOT", task_root.to_string_lossy().into_owned()),
         ("LAMBDA_RUNTIME_DIR", "/var/runtime".to_owned()),

@@ -20,7 +20,7 @@ use intrinsics::{Identity, Resolver};
 pub(crate) use losses::REPORT;
 pub use resources::{
     Authorization, Authorizer, Cors, Function, GeneratedSecret, HttpApi, LogSubscription, Mapping, Pipe, Queue,
-    Redrive, Route, Schedule, ScheduleKind, StreamMapping, Table,
+    Redrive, Route, Schedule, ScheduleKind, StreamMapping, Table, TableMapping,
 };
 pub(crate) use role::is_like;
 pub use role::{Access, Role};
@@ -89,6 +89,10 @@ impl Template {
             "AWS::SQS::Queue" => drop(self.queues.insert(id.to_owned(), resources::queue(id, properties, resolver)?)),
             "AWS::SecretsManager::Secret" => {
                 drop(self.secrets.insert(id.to_owned(), resources::secret(id, properties, resolver)?))
+            }
+            "AWS::Scheduler::ScheduleGroup" => {
+                let name = resources::identity(id, resource, resolver)?.reference;
+                self.schedule_groups.insert(name);
             }
             "AWS::Pipes::Pipe" => drop(self.pipes.insert(id.to_owned(), resources::pipe(properties, resolver)?)),
             kind if resources::without_local_meaning(kind) => {}

@@ -296,6 +296,93 @@ async fn the_pipe_carries_what_its_filter_selects() {
 }
 
 #[tokio::test]
+async fn the_changes_of_a_table_reach_a_function_and_one_that_fails_for_good_takes_no_other_along() {
+    let running = Running::start(None).await;
+    let put = async |id: &str, kind: &str, told: &str| {
+        let item = json!({ "id": { "S": id }, "kind": { "S": kind }, "told": { "S": told } });
+        assert_eq!(running.dynamodb("PutItem", json!({ "TableName": "Table", "Item": item })).await, OK);
+    };
+    for number in 0..3 {
+        put(&format!("ok-{number}"), "change", "nothing").await;
+        put(&format!("other-{number}"), "other", "exit").await;
+    }
+    let seen = running.until("/_local/mappings", |all| all["BatchChanges"]["delivered"] == 3).await;
+    let seen = &seen["BatchChanges"];
+    assert_eq!((&seen["batches"], &seen["filtered"]), (&json!(1), &json!(3)), "one batch, after its window: {seen}");
+    assert!(seen["iterator_age_ms"].as_u64().is_some_and(|age| (500..20_000).contains(&age)), "{seen}");
+
+    // One that is reported, and one that takes the process with it, in a batch that is full and does not wait.
+    for (id, told) in [("a", "nothing"), ("b", "fail"), ("c", "exit"), ("d", "nothing")] {
+        put(id, "change", told).await;
+    }
+    let lost = running.until("/_local/queues/Lost", |queue| queue["visible"] == 2).await;
+    for letter in bodies(&lost) {
+        let letter: Value = serde_json::from_str(letter.as_str().expect("a text")).expect("JSON");
+        let place = &letter["DDBStreamBatchInfo"];
+        assert_eq!(
+            (&place["batchSize"], place["startSequenceNumber"] == place["endSequenceNumber"]),
+            (&json!(1), true)
+        );
+    }
+    put("e", "change", "nothing").await;
+    let settled = |all: &Value| {
+        let count = |name: &str| all["BatchChanges"][name].as_u64().expect("a number");
+        count("batches") - count("failed_batches") >= 2 && count("given_up") == 2
+    };
+    running.until("/_local/mappings", settled).await;
+    // From the oldest record on, which AWS may do at any time.
+    let (status, _) = running.post("/_local/mappings/BatchChanges/rewind", "").await;
+    assert_eq!(status, StatusCode::NO_CONTENT);
+    running.until("/_local/queues/Lost", |queue| queue["visible"] == 4).await;
+    running.stack.stop().await;
+}
+
+#[tokio::test]
+async fn a_one_time_schedule_invokes_its_function_once_and_is_gone() {
+    let running = Running::start(None).await;
+    let (_, answer) = running.post("/open", "environment AWS_ENDPOINT_URL_SCHEDULER").await;
+    let endpoint: Value = serde_json::from_str(&answer).expect("JSON");
+    let endpoint = endpoint["value"].as_str().expect("an endpoint").to_owned();
+    let create = async |name: &str, change: Value| {
+        let at = (chrono::Utc::now() + chrono::TimeDelta::seconds(2)).format("at(%Y-%m-%dT%H:%M:%S)").to_string();
+        let mut body = json!({
+            "GroupName": "Group", "ScheduleExpression": at, "ActionAfterCompletion": "DELETE",
+            "FlexibleTimeWindow": { "Mode": "OFF" },
+            "Target": {
+                "Arn": "arn:aws:lambda:us-east-1:000000000000:function:Batch:live",
+                "RoleArn": "arn:aws:iam::000000000000:role/r",
+                "Input": r#"{"Records":[{"body":"fail"}],"seen":"once"}"#,
+            },
+        });
+        for (member, value) in change.as_object().expect("an object") {
+            body[member] = value.clone();
+        }
+        let request = running.client.post(format!("{endpoint}/schedules/{name}")).body(body.to_string());
+        let response = request.send().await.expect("an answer");
+        let kind = response.headers().get("x-amzn-errortype").and_then(|kind| kind.to_str().ok()).map(str::to_owned);
+        (response.status().as_u16(), kind.unwrap_or_default())
+    };
+    assert_eq!(create("one", json!({})).await, (200, String::new()));
+    assert_eq!(create("one", json!({})).await, (409, "ConflictException".to_owned()));
+    let refused = |kind: &str, status| (status, kind.to_owned());
+    assert_eq!(create("two", json!({ "GroupName": "Other" })).await, refused("ResourceNotFoundException", 404));
+    for wrong in [
+        json!({ "ScheduleExpression": "at(2020-01-01T00:00:00)" }),
+        json!({ "ScheduleExpression": "rate(1 minute)" }),
+        json!({ "ActionAfterCompletion": "NONE" }),
+        json!({ "FlexibleTimeWindow": { "Mode": "FLEXIBLE" } }),
+        json!({ "Target": { "Arn": "arn:aws:lambda:us-east-1:000000000000:function:None", "RoleArn": "r" } }),
+    ] {
+        assert_eq!(create("two", wrong.clone()).await, refused("ValidationException", 400), "{wrong}");
+    }
+    let waiting = running.get("/_local/one-time-schedules").await;
+    assert_eq!((waiting.as_array().map(Vec::len), &waiting[0]["input"]["seen"]), (Some(1), &json!("once")));
+    running.until("/_local/one-time-schedules", |waiting| waiting == &json!([])).await;
+    running.until("/_local/functions", |all| !all["Batch"].as_array().expect("sandboxes").is_empty()).await;
+    running.stack.stop().await;
+}
+
+#[tokio::test]
 async fn what_was_committed_survives_a_restart() {
     let folder = tempfile::tempdir().expect("a folder");
     let running = Running::start(Some(folder.path())).await;
@@ -420,11 +507,14 @@ async fn a_schedule_runs_on_demand_by_its_name() {
 }
 
 #[tokio::test]
-async fn to_reconcile_runs_the_schedule_of_that_name_alone_and_answers_for_it_however_many_there_are() {
+async fn to_reconcile_runs_the_schedule_of_that_event_alone_and_without_its_input_however_many_there_are() {
     let running = Running::start(None).await;
     let (status, answer) = running.post("/_local/reconcile", "").await;
     let event: Value = serde_json::from_str(&answer).expect("the event");
-    assert_eq!((status, &event["told"]), (OK, &json!("by the schedule")), "its input came back, and nothing around it");
+    assert_eq!((status, event["source"].as_str(), &event["told"]), (OK, Some("aws.scheduler"), &Value::Null));
+    assert!(event["resources"][0].as_str().is_some_and(|arn| arn.ends_with("/BatchReconcile")), "{event}");
+    let (status, answer) = running.post("/_local/schedules/BatchReconcile", "").await;
+    assert_eq!((status, answer.as_str()), (OK, r#"{"told":"by the schedule"}"#), "by its name, with its input");
     running.stack.stop().await;
 }
 

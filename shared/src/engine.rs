@@ -51,6 +51,8 @@ use crate::protocol::{
 use crate::store::{Store, TransactionalEffect};
 use crate::telemetry::metrics::{Metric, Metrics};
 use crate::telemetry::span;
+#[cfg(feature = "follow-up")]
+use crate::{protocol::RecordId, store::StoreError};
 
 pub(crate) use crate::telemetry::timings::{self, Timings, timed};
 pub(crate) use driver::Driver;
@@ -229,6 +231,12 @@ impl<S: Store> Engine<S> {
         owner.copy_from_slice(&random[..16]);
         transaction.copy_from_slice(&random[16..]);
         Ok((OwnerToken(owner), TransactionId::new(self.now(), transaction)))
+    }
+
+    /// A consistent read of a record.
+    #[cfg(feature = "follow-up")]
+    pub(crate) async fn stored(&self, id: &RecordId) -> Result<Option<Record>, StoreError> {
+        self.parts.store.read(id).await
     }
 
     pub(crate) fn transaction(&self) -> Result<TransactionId, Error> {

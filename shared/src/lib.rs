@@ -90,6 +90,7 @@
 //! | `sqs` | [`sqs`]: queues | |
 //! | `sqs-visibility` | `ChangeMessageVisibility` for messages that are in progress elsewhere | |
 //! | `streams` | [`streams`]: Kafka, Kinesis, DynamoDB Streams | |
+//! | `follow-up` | [`follow_up`]: settles what a dead sandbox or a silent client left behind, from the table's stream | |
 //! | `zookeeper` | [`lock::zookeeper`]: a lock in a ZooKeeper ensemble | |
 //! | `emf` | metrics in CloudWatch's embedded metric format | |
 //! | `log` | a function's log | |
@@ -104,7 +105,8 @@
 //!
 //! [`protocol`] is pure: what a claim [decides](protocol::decide) and the [conditions](protocol::Condition) of each write.
 //! [`engine`] is claim → run → commit. [`store`] writes; [`http`], [`sqs`] and [`streams`] are the edges for API Gateway,
-//! SQS, and Kafka or Kinesis. [`reconcile`] turns UNKNOWN into SUCCESS or FAILED, by evidence.
+//! SQS, and Kafka or Kinesis. [`reconcile`] turns UNKNOWN into SUCCESS or FAILED, by evidence, and [`follow_up`] finds
+//! what needs it.
 
 #![deny(missing_docs)]
 #![warn(missing_debug_implementations)]
@@ -114,6 +116,8 @@
 pub mod engine;
 #[cfg(any(feature = "sqs", feature = "streams"))]
 mod envelope;
+#[cfg(feature = "follow-up")]
+pub mod follow_up;
 #[cfg(feature = "http")]
 pub mod http;
 pub mod lock;
@@ -131,6 +135,8 @@ pub mod telemetry;
 pub mod versioned;
 
 pub use engine::{Answered, Attempt, Call, Engine, Error, ErrorKind, Operation, Outcome, Verdict};
+#[cfg(feature = "follow-up")]
+pub use follow_up::FollowUps;
 #[cfg(feature = "http")]
 pub use http::IdempotencyLayer;
 pub use lock::RecordLock;

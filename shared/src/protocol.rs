@@ -14,7 +14,7 @@
 //! ```
 
 //! Several enums of this module ([`Decision`], [`Condition`], [`State`], [`Status`], [`Resolution`], [`Response`],
-//! [`Uncertain`], [`HistoryEvent`], [`Compare`]) are exhaustive on purpose: a store, a model or an application must
+//! [`Uncertain`], [`HistoryEvent`], [`Compare`], [`Look`]) are exhaustive on purpose: a store, a model or an application must
 //! handle every case. A new variant changes the protocol, and a `match` without it must not compile.
 
 #![deny(clippy::wildcard_enum_match_arm)]
@@ -25,6 +25,7 @@ mod condition;
 mod decision;
 mod document;
 mod fingerprint;
+mod follow_up;
 mod history;
 mod key;
 mod lease;
@@ -44,6 +45,7 @@ pub use decision::{ClaimRequest, Decision, Uncertain, decide};
 pub use document::{Document, InvalidJson, NotOfType};
 pub(crate) use document::{Node, Pointed};
 pub use fingerprint::{Fingerprint, Fingerprinter};
+pub use follow_up::{FollowUp, LONGEST_INTERVAL, Look, SHORTEST_INTERVAL};
 pub use history::{History, HistoryEntry, HistoryEvent, InvocationId};
 pub(crate) use key::check_value;
 pub use key::{InvalidKey, InvalidPrincipal, Key, Principal, PrincipalDigest, RecordId};

@@ -105,10 +105,10 @@ def shows_unknown(application):
     assert page.status in (302, 303, 401), page
 
 
-def is_settled_by_the_schedule(application, unknown):
-    """The reconciler finds the charge, so the client's late retry is answered from the record."""
+def is_settled_without_its_client(application, unknown):
+    """The reconciler follows up and finds the charge, so the client's late retry is answered from the record."""
     ann, key, account = unknown
-    until("the schedule settles it", lambda: "UNKNOWN" not in application.statuses(), 150, every=1)
+    until("the reconciler settles it", lambda: "UNKNOWN" not in application.statuses(), 150, every=1)
     again = application.pay(ann, key, account, "pm_timeout_after_charge")
     assert again.status == 201 and again.headers["idempotency-replayed"] == "true", again
     assert application.balance(ann, account, 1) == 1999

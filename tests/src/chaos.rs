@@ -8,6 +8,7 @@ mod client;
 mod faults;
 mod kill_point;
 mod killer;
+pub mod silent;
 mod tally;
 
 use std::collections::{BTreeMap, HashMap};
@@ -219,6 +220,7 @@ fn short_leases() -> Setup {
         .parameter("ReconcilerTimeoutSeconds", 14)
         .parameter("LedgerVisibilitySeconds", 4)
         .parameter("ScanIntervalSeconds", 0)
+        .followed_up_at_once()
         .option("sandboxes", 96)
         .option("overtime", 20)
 }

@@ -1,7 +1,7 @@
 //! The chaos tests, with real processes on real sockets. The gate makes them larger with `SOAK_KILLS` and other
 //! variables; `cargo run --release -p tests --bin soak` runs many more.
 
-use tests::chaos::{Plan, run};
+use tests::chaos::{Plan, run, silent};
 use tests::sizes::number;
 use tests::soak::now_and_then;
 
@@ -22,4 +22,15 @@ async fn whatever_dies_each_payment_is_charged_and_posted_once_and_has_one_answe
     assert!(tally.at_work > tally.kills / 2, "most of the dead were only waiting");
     assert!(tally.fenced > 0, "no late owner came back");
     assert!(tally.losses > 0, "nothing was lost on the way to the store");
+}
+
+/// `SOAK_SILENT_KILLS` is the number of killed processes.
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_dies_and_nobody_retries_each_charge_is_posted_once() {
+    let (kills, seed) = (number("SOAK_SILENT_KILLS", 40), number("SOAK_SEED", u64::from(std::process::id())));
+    println!("{kills} kills, seed {seed}");
+    let silence = silent::run(kills, seed).await;
+    println!("{silence:?}");
+    assert!(silence.kills >= kills && silence.charges > 0);
+    assert!(silence.payments as usize > silence.charges, "some were killed before the charge");
 }

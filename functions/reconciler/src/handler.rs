@@ -1,4 +1,5 @@
-//! The reconciler: finds records with an unknown outcome, asks the provider, and reports how many are left.
+//! The reconciler's backstop: finds records with an unknown outcome that their follow-up has missed, asks the provider,
+//! and reports how many are left.
 //!
 //! A run ends before its deadline, and the next run continues where it stopped; an unclear record does not block the
 //! others. A lock allows one run at a time: two would do no harm, since each record is taken over under a condition,
@@ -10,6 +11,7 @@
 pub(crate) mod checkpoint;
 mod foreign;
 mod report;
+pub(crate) mod scope;
 #[cfg(test)]
 mod tests;
 
@@ -21,7 +23,7 @@ use aws_sdk_dynamodb::operation::scan::ScanError;
 use futures::FutureExt;
 use futures::stream::{self, StreamExt};
 use idempotency::lock::Fenced;
-use idempotency::protocol::{EpochMs, InvocationId, Record};
+use idempotency::protocol::{EpochMs, FollowUp, InvocationId, Record};
 use idempotency::reconcile::Reconciled;
 use idempotency::store::StoreError;
 use idempotency::store::unsettled::{After, Unsettled};
@@ -33,6 +35,7 @@ use payments::{Invocation, ProviderResolver, operations};
 use checkpoint::{Checkpoint, Checkpoints, Pass};
 use foreign::Foreign;
 use report::Report;
+use scope::Scope;
 
 /// How many records are reconciled concurrently: the provider's rate limit is shared with the API.
 const CONCURRENCY: usize = 4;
@@ -55,6 +58,10 @@ const SCAN_PAGES: usize = 20;
 /// How long before its deadline a run starts nothing new: as long as a resolver may take, plus a margin.
 const RESERVE: Duration = Duration::from_secs(12);
 
+/// How late a follow-up may be before it counts as missed: the mapping's longest window, the minute's precision of a
+/// schedule, and some retries.
+const GRACE: Duration = Duration::from_secs(10 * 60);
+
 pub(crate) struct Handler {
     engine: Engine<DynamoDbStore>,
     store: DynamoDbStore,
@@ -66,6 +73,7 @@ pub(crate) struct Handler {
 /// One run.
 #[derive(Clone, Copy)]
 struct Run {
+    scope: Scope,
     request: Option<InvocationId>,
     deadline: EpochMs,
     /// Nothing new is started after it.
@@ -83,16 +91,16 @@ impl Handler {
         Self { engine, store, resolver, checkpoints, scan_interval }
     }
 
-    pub(crate) async fn handle(&self, invocation: Invocation) -> Result<Report, Error> {
-        let report = self.run(invocation).await;
+    pub(crate) async fn handle(&self, invocation: Invocation, scope: Scope) -> Result<Report, Error> {
+        let report = self.run(invocation, scope).await;
         self.engine.flush();
         report
     }
 
-    async fn run(&self, invocation: Invocation) -> Result<Report, Error> {
+    async fn run(&self, invocation: Invocation, scope: Scope) -> Result<Report, Error> {
         let Invocation { id: request, deadline } = invocation;
         let now = self.engine.now();
-        let run = Run { request, deadline, end: now.plus(deadline.since(now).saturating_sub(RESERVE)) };
+        let run = Run { scope, request, deadline, end: now.plus(deadline.since(now).saturating_sub(RESERVE)) };
         // The lock of a killed run expires shortly after its deadline.
         let lock = RecordLock::new(self.engine.clone(), "reconciler", deadline.since(now) + Duration::from_secs(2));
         let Some(held) = lock.acquire(run.request).await? else {
@@ -139,6 +147,14 @@ impl Handler {
     /// Reconciles UNKNOWN records, starting where the last run stopped, and reports how many are left.
     async fn reconcile_unknown(&self, run: Run, checkpoint: &mut Checkpoint, report: &mut Report) -> Result<(), Error> {
         let (mut waiting, _) = self.unknown().await?;
+        // What is read eventually consistent may be settled already; the reconciliation's condition says so.
+        match run.scope {
+            Scope::All => {}
+            Scope::Missed => {
+                waiting.retain(|record| self.is_missed(record));
+                self.count_missed(&waiting, report);
+            }
+        }
         let first = checkpoint.take_after();
         let is_before = |record: &Record| first.as_ref().is_some_and(|first| After::of(record) <= *first);
         let begin = waiting.partition_point(is_before);
@@ -209,6 +225,8 @@ impl Handler {
                 part => part?,
             };
             part.abandoned = foreign.sort_out(part.abandoned);
+            let missed: Vec<Record> = part.abandoned.iter().filter(|record| self.is_missed(record)).cloned().collect();
+            self.count_missed(&missed, report);
             self.reconcile_all(run, &part.abandoned, report).await;
             report.scanned += part.read;
             report.abandoned_found += part.abandoned.len();
@@ -217,6 +235,18 @@ impl Handler {
         report.foreign += foreign.count();
         foreign.log("PROCESSING under a lease that is over");
         Ok(())
+    }
+
+    fn is_missed(&self, record: &Record) -> bool {
+        FollowUp::of(record).is_some_and(|follow_up| follow_up.due.plus(GRACE) < self.engine.now())
+    }
+
+    fn count_missed(&self, missed: &[Record], report: &mut Report) {
+        report.missed += missed.len();
+        for record in missed {
+            tracing::warn!(record = record.id.digest(), "its follow-up has not settled it");
+            self.engine.metrics().count(Metric::FollowUpMissed, &record.operation);
+        }
     }
 
     /// Reconciles these records, a few at a time, until the run's end. Returns how many were started.

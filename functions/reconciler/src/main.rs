@@ -1,9 +1,11 @@
-//! Wires the reconciler behind a schedule. Its business is in [`handler`].
+//! Wires the reconciler behind a table's stream and two kinds of schedules. Its business is in [`handler`].
 
+mod follow_up;
 mod handler;
 
 use std::time::Duration;
 
+use idempotency::follow_up::FollowUpEvent;
 use idempotency::store::dynamodb;
 use idempotency::{DynamoDbStore, Engine};
 use lambda_runtime::{Error, LambdaEvent, service_fn};
@@ -12,8 +14,10 @@ use payments::{
 };
 use serde_json::Value;
 
+use follow_up::FollowUp;
 use handler::Handler;
 use handler::checkpoint::Checkpoints;
+use handler::scope::Scope;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
@@ -26,7 +30,20 @@ async fn main() -> Result<(), Error> {
     let resolver = ProviderResolver::new(provider(secrets_client())?, table);
     let checkpoints = Checkpoints::new(client, setting("PAYMENTS_TABLE")?);
     let interval = Duration::from_secs(setting("SCAN_INTERVAL_S")?.parse()?);
+    let follow_up = FollowUp::new(engine.clone(), resolver.clone())?;
     let handler = Handler::new(engine, store, resolver, checkpoints, interval);
-    let handle = async |event: LambdaEvent<Value>| handler.handle(Invocation::from(&event.context)).await;
+    let handle = async |event: LambdaEvent<Value>| answer(&follow_up, &handler, event).await;
     lambda_runtime::run(named(service_fn(handle))).await
+}
+
+/// What is no follow-up is a run of the whole: of the schedule, or by hand.
+async fn answer(follow_up: &FollowUp, handler: &Handler, event: LambdaEvent<Value>) -> Result<Value, Error> {
+    let LambdaEvent { payload, context } = event;
+    match FollowUpEvent::read(payload) {
+        Ok(event) => Ok(serde_json::to_value(follow_up.handle(event, &context).await?)?),
+        Err(event) => {
+            let scope = Scope::of(&event);
+            Ok(serde_json::to_value(handler.handle(Invocation::from(&context), scope).await?)?)
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! The contents of a template.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::resources::{Function, GeneratedSecret, HttpApi, Pipe, Queue, Table};
 
@@ -13,6 +13,8 @@ pub struct Template {
     pub queues: BTreeMap<String, Queue>,
     pub pipes: BTreeMap<String, Pipe>,
     pub secrets: BTreeMap<String, GeneratedSecret>,
+    /// The names of groups of schedules.
+    pub schedule_groups: BTreeSet<String>,
     /// The value of each parameter that is a text.
     pub parameters: BTreeMap<String, String>,
     /// Warnings: declarations without effect here, and settings that silently lose messages.
@@ -20,6 +22,11 @@ pub struct Template {
 }
 
 impl Template {
+    /// The table whose stream has this ARN.
+    pub fn table_of_stream(&self, arn: &str) -> Option<&Table> {
+        self.tables.values().find(|table| arn.contains(&format!(":table/{}/stream/", table.name)))
+    }
+
     /// The queue with this name or ARN, and its logical id.
     pub fn queue(&self, name_or_arn: &str) -> Option<(&String, &Queue)> {
         let name = name_or_arn.rsplit(':').next()?;

@@ -3,14 +3,16 @@
 
 use super::{
     contents::Template,
-    resources::{Function, Mapping, Pipe, StreamMapping},
+    resources::{Function, Mapping, Pipe, StreamMapping, TableMapping},
 };
 
 /// A sentence for each.
 pub(super) fn of(template: &Template) -> Vec<String> {
     let of_function = |(id, function): (&String, &Function)| {
         let queues = function.mappings.iter().flat_map(|mapping| of_queue(id, mapping, template));
-        queues.chain(function.streams.iter().flat_map(|mapping| of_stream(id, mapping))).collect::<Vec<_>>()
+        let streams = function.streams.iter().flat_map(|mapping| of_stream(id, mapping));
+        let tables = function.tables.iter().flat_map(|mapping| of_table(id, mapping));
+        queues.chain(streams).chain(tables).collect::<Vec<_>>()
     };
     let pipes = template.pipes.iter().flat_map(|(id, pipe)| of_pipe(id, pipe));
     template.functions.iter().flat_map(of_function).chain(pipes).collect()
@@ -36,16 +38,26 @@ fn of_queue(function: &str, mapping: &Mapping, template: &Template) -> Vec<Strin
 }
 
 fn of_stream(function: &str, mapping: &StreamMapping) -> Vec<String> {
-    let event = format!("{function}.{}", mapping.name);
     let gives_up = mapping.maximum_retries.is_some() || mapping.failed_topic.is_some();
+    let event = format!("{function}.{}", mapping.name);
+    of_records(&event, mapping.report_batch_item_failures, gives_up, mapping.failed_topic.is_some(), mapping.bisect)
+}
+
+fn of_table(function: &str, mapping: &TableMapping) -> Vec<String> {
+    let gives_up = mapping.maximum_retries.is_some() || mapping.maximum_age.is_some();
+    let event = format!("{function}.{}", mapping.name);
+    of_records(&event, mapping.report_batch_item_failures, gives_up, mapping.failed_queue.is_some(), mapping.bisect)
+}
+
+fn of_records(event: &str, reports: bool, gives_up: bool, has_destination: bool, bisects: bool) -> Vec<String> {
     let mut losses = Vec::new();
-    if !mapping.report_batch_item_failures {
+    if !reports {
         losses.push(format!("{event}: without {REPORT} a record that the function reports as failed is passed over"));
     }
-    if gives_up && mapping.failed_topic.is_none() {
+    if gives_up && !has_destination {
         losses.push(format!("{event}: without an OnFailure destination what is given up after its retries is lost"));
     }
-    if gives_up && !mapping.bisect {
+    if gives_up && !bisects {
         losses.push(format!(
             "{event}: without BisectBatchOnFunctionError a record that is given up takes those behind it in its batch \
              along"

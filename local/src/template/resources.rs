@@ -33,8 +33,18 @@ pub struct Function {
     pub role: Option<Role>,
     pub mappings: Vec<Mapping>,
     pub streams: Vec<StreamMapping>,
+    pub tables: Vec<TableMapping>,
     pub schedules: Vec<Schedule>,
+    pub asynchronous: Asynchronous,
     pub subscriptions: Vec<LogSubscription>,
+}
+
+/// How asynchronous invocations of a function are tried again, and where those go that failed for good.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Asynchronous {
+    pub maximum_retries: u32,
+    /// The ARN of a queue.
+    pub failed_queue: Option<String>,
 }
 
 impl Function {
@@ -105,6 +115,26 @@ pub struct StreamMapping {
     /// The topic that gets what was given up.
     pub failed_topic: Option<String>,
     pub report_batch_item_failures: bool,
+}
+
+/// An event source mapping of a table's stream.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TableMapping {
+    /// Of the event that declares it.
+    pub name: String,
+    pub stream_arn: String,
+    pub batch_size: usize,
+    pub window: Duration,
+    pub from_latest: bool,
+    pub bisect: bool,
+    /// `None`: until the record is too old.
+    pub maximum_retries: Option<u32>,
+    /// `None`: as long as the stream keeps a record.
+    pub maximum_age: Option<Duration>,
+    /// The ARN of the queue that learns what was given up.
+    pub failed_queue: Option<String>,
+    pub report_batch_item_failures: bool,
+    pub patterns: Vec<Value>,
 }
 
 /// A subscription to a log group.
@@ -250,6 +280,7 @@ pub(super) fn unknown_properties<'p>(kind: &str, properties: &'p Value) -> impl 
     let (read, without_meaning): (&[&str], &[&str]) = match kind {
         "AWS::Serverless::Function" => (
             &[
+                "EventInvokeConfig",
                 "FunctionName",
                 "CodeUri",
                 "Handler",
@@ -267,7 +298,6 @@ pub(super) fn unknown_properties<'p>(kind: &str, properties: &'p Value) -> impl 
                 "AutoPublishAliasAllProperties",
                 "DeploymentPreference",
                 "Description",
-                "EventInvokeConfig",
                 "KmsKeyArn",
                 "Policies",
                 "Runtime",
@@ -317,6 +347,11 @@ pub(super) fn identity(id: &str, resource: &Value, resolver: &Resolver<'_>) -> R
             (deployment.arn("secretsmanager", &format!("secret:{}-000000", physical("Name")?)), vec![])
         }
         "AWS::Serverless::HttpApi" => (id.to_owned(), vec![("ApiId", id.to_owned())]),
+        "AWS::Scheduler::ScheduleGroup" => {
+            let name = physical("Name")?;
+            let arn = deployment.arn("scheduler", &format!("schedule-group/{name}"));
+            (name, vec![("Arn", arn)])
+        }
         _ => (id.to_owned(), vec![("Arn", deployment.arn("local", id))]),
     };
     Ok(Identity { reference, attributes: attributes.into_iter().collect() })
@@ -348,7 +383,9 @@ pub(super) fn function(
         role: None,
         mappings: Vec::new(),
         streams: Vec::new(),
+        tables: Vec::new(),
         schedules: Vec::new(),
+        asynchronous: asynchronous(&get("EventInvokeConfig")?)?,
         subscriptions: Vec::new(),
     };
     let mut routes = Vec::new();
@@ -359,6 +396,9 @@ pub(super) fn function(
             "SQS" => function.mappings.extend(mapping(name, &settings).with_context(|| format!("in event {name}"))?),
             "MSK" | "SelfManagedKafka" => {
                 function.streams.extend(stream_mapping(name, &settings).with_context(|| format!("in event {name}"))?);
+            }
+            "DynamoDB" => {
+                function.tables.extend(table_mapping(name, &settings).with_context(|| format!("in event {name}"))?);
             }
             kind @ ("Schedule" | "ScheduleV2") => function.schedules.push(schedule(id, name, kind, &settings)?),
             "CloudWatchLogs" => {
@@ -551,6 +591,50 @@ fn stream_mapping(name: &str, settings: &Value) -> Result<Option<StreamMapping>>
             .iter()
             .any(|kind| kind == "ReportBatchItemFailures"),
     }))
+}
+
+fn table_mapping(name: &str, settings: &Value) -> Result<Option<TableMapping>> {
+    if settings.get("Enabled").is_some_and(|enabled| !truth(enabled)) {
+        return Ok(None);
+    }
+    ensure!(settings["TumblingWindowInSeconds"].is_null(), "the local stack has no tumbling windows");
+    // -1, the default, means without limit.
+    let limit = |name: &str| -> Result<Option<u32>> {
+        let limit: i64 = or(settings[name].clone(), -1)?;
+        Ok(u32::try_from(limit).ok())
+    };
+    Ok(Some(TableMapping {
+        name: name.to_owned(),
+        stream_arn: settings["Stream"].as_str().context("Stream must be an ARN")?.to_owned(),
+        batch_size: or(settings["BatchSize"].clone(), 100)?,
+        window: Duration::from_secs(or(settings["MaximumBatchingWindowInSeconds"].clone(), 0)?),
+        from_latest: settings["StartingPosition"] == "LATEST",
+        bisect: truth(&settings["BisectBatchOnFunctionError"]),
+        maximum_retries: limit("MaximumRetryAttempts")?,
+        maximum_age: limit("MaximumRecordAgeInSeconds")?.map(|seconds| Duration::from_secs(seconds.into())),
+        failed_queue: failed_queue(&settings["DestinationConfig"])?,
+        report_batch_item_failures: list(&settings["FunctionResponseTypes"])?
+            .iter()
+            .any(|kind| kind == "ReportBatchItemFailures"),
+        patterns: patterns(&settings["FilterCriteria"])?,
+    }))
+}
+
+/// Defaults: AWS, "PutFunctionEventInvokeConfig".
+fn asynchronous(settings: &Value) -> Result<Asynchronous> {
+    Ok(Asynchronous {
+        maximum_retries: or(settings["MaximumRetryAttempts"].clone(), 2)?,
+        failed_queue: failed_queue(&settings["DestinationConfig"])?,
+    })
+}
+
+fn failed_queue(destinations: &Value) -> Result<Option<String>> {
+    let arn = destinations["OnFailure"]["Destination"].as_str();
+    arn.map(|arn| {
+        ensure!(arn.contains(":sqs:"), "the local stack knows a queue as on-failure destination, not {arn}");
+        Ok(arn.to_owned())
+    })
+    .transpose()
 }
 
 fn schedule(function: &str, name: &str, kind: &str, settings: &Value) -> Result<Schedule> {

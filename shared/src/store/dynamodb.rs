@@ -9,6 +9,8 @@ mod expression;
 #[cfg(any(test, feature = "test-util"))]
 pub mod fuzz;
 mod history;
+#[cfg(feature = "follow-up")]
+pub(crate) mod image;
 mod item;
 mod parts;
 mod unsettled;

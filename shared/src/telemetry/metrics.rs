@@ -125,6 +125,10 @@ metrics! {
     UnknownForeign: Gauge in Count,
     /// The number of records of declared operations that were found PROCESSING after their lease ended.
     AbandonedFound: Gauge in Count,
+    /// A follow-up found a record that nobody had settled, and reconciled it.
+    FollowedUp: Counter in Count,
+    /// A record of a declared operation was found that its follow-up should have settled, and did not.
+    FollowUpMissed: Counter in Count,
     /// The number of records that have expired but are still stored.
     ExpiredPresent: Gauge in Count,
     /// How long ago the earliest of them expired.

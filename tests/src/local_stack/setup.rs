@@ -40,18 +40,24 @@ impl Setup {
     }
 
     /// In addition, a message that was not settled is delivered again after 4 s and given up after two receives, and
-    /// each run of the reconciler looks for abandoned requests. As deployed, it is a minute, five receives, and once an
-    /// hour.
+    /// each run of the reconciler looks for abandoned requests; nothing is followed up before it. As deployed, it is a
+    /// minute, five receives, and once a day.
     pub fn impatient() -> Self {
         Self::brief()
             .parameter("LedgerVisibilitySeconds", 4)
             .parameter("LedgerMaxReceiveCount", 2)
             .parameter("ScanIntervalSeconds", 0)
+            .parameter("FollowUpState", "STOPPED")
     }
 
     /// The reconciler runs only when a test requests it, so that an UNKNOWN record stays UNKNOWN.
     pub fn reconciled_on_demand(self) -> Self {
-        self.parameter("ReconcileSchedule", "rate(30 days)")
+        self.parameter("ReconcileSchedule", "rate(30 days)").parameter("FollowUpState", "STOPPED")
+    }
+
+    /// The stream of the records is read at once, and not in windows of a minute.
+    pub fn followed_up_at_once(self) -> Self {
+        self.parameter("FollowUpWindowSeconds", 1)
     }
 
     /// Sets a parameter of the template.

@@ -23,6 +23,7 @@ mod bad_input;
 mod client_examples;
 mod clients;
 mod events;
+mod follow_up;
 mod hostile;
 mod kafka;
 mod messages;

@@ -16,13 +16,15 @@ use tests::workspace;
 use tokio::sync::OnceCell;
 
 /// Metrics that an end-to-end run does not emit, the tests that prove that they are counted, and the services that do.
-const NOT_IN_A_RUN: [(Metric, &str, &[&str]); 7] = [
+const NOT_IN_A_RUN: [(Metric, &str, &[&str]); 9] = [
     (Metric::Conflict, "takes a lost race: engine::tests::counted", &CLAIMING),
     (Metric::Fenced, "takes a sandbox that freezes beyond its lease: engine::tests::counted", &CLAIMING),
     (Metric::Unprotected, "the API's keys are required: http::tests::front_doors", &[]),
     (Metric::OwnWriteRecognised, "takes a lost reply: engine::tests::counted", &WRITING),
     (Metric::StoreError, "takes a store that does not answer: engine::tests::counted, stream::tests", &ALL),
     (Metric::CommitFailed, "takes a store that does not answer: engine::tests::counted", &CLAIMING),
+    (Metric::FollowedUp, "takes a minute's window: follow_up", &["reconciler"]),
+    (Metric::FollowUpMissed, "takes a follow-up that is ten minutes late: reconciler, handler::tests", &["reconciler"]),
     (Metric::VisibilityUnchanged, "takes a queue that does not answer: queue::tests", &["ledger-worker"]),
 ];
 
@@ -35,7 +37,7 @@ const ALL: [&str; 5] = ["payments-api", "reconciler", "console", "ledger-worker"
 const ALARMED: [Metric; 3] = [Metric::Fenced, Metric::CommitFailed, Metric::StoreError];
 
 /// Metrics of AWS services (their pages "Metrics and dimensions"), with the dimensions that we use.
-const OF_AWS: [(&str, &str, &[&str]); 14] = [
+const OF_AWS: [(&str, &str, &[&str]); 15] = [
     ("AWS/ApiGateway", "5xx", &["ApiId"]),
     ("AWS/ApiGateway", "Count", &["ApiId"]),
     ("AWS/DynamoDB", "WriteThrottleEvents", &["TableName"]),
@@ -46,6 +48,7 @@ const OF_AWS: [(&str, &str, &[&str]); 14] = [
     ("AWS/EventBridge/Pipes", "ExecutionTimeout", &["PipeName"]),
     ("AWS/Lambda", "DestinationDeliveryFailures", &["FunctionName"]),
     ("AWS/Lambda", "Errors", &["ExecutedVersion", "FunctionName", "Resource"]),
+    ("AWS/Lambda", "IteratorAge", &["FunctionName"]),
     ("AWS/Lambda", "OnFailureDestinationDeliveredEventCount", &["EventSourceMappingUUID"]),
     ("AWS/Lambda", "Throttles", &["FunctionName"]),
     ("AWS/SQS", "ApproximateAgeOfOldestMessage", &["QueueName"]),

@@ -3,9 +3,13 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use fault_proxy::{Fault, Proxy, Traffic};
+use idempotency::engine::{Clock, SystemClock};
+use reqwest::Method;
 use serde_json::{Value, json};
-use tests::console::Script;
+use tests::console::{Script, Tables};
+use tests::dynamodb::RECORDS;
 use tests::local_stack::{Answer, Setup, Stack, User, payment};
 use tests::process::free_port;
 use tests::wait::eventually;
@@ -29,6 +33,7 @@ async fn each_outcome_costs_what_the_page_on_costs_says() {
 
     requests(&mut bill, &ann).await;
     unknown(&mut bill, &ann).await;
+    followed_up(&mut bill, &ann).await;
     messages(&mut bill).await;
 
     println!("{}", bill.rows);
@@ -193,6 +198,39 @@ async fn unknown(bill: &mut Bill<'_>, ann: &User<'_>) {
         assert_eq!(olga.confirm(&token).await.status, 200);
     })
     .await;
+}
+
+/// What a sandbox left behind that was killed after the charge; once more, when it is settled.
+async fn followed_up(bill: &mut Bill<'_>, ann: &User<'_>) {
+    let stack = bill.stack;
+    assert!(ann.pay("killed", &payment("acct-1", "pm_kill_after_charge")).await.status >= 500);
+    let claim = held(&Tables::of(stack).await).await;
+    let lease: u64 = claim["lease"].as_n().expect("a number").parse().expect("milliseconds");
+    // A second later than the end of the lease it is due.
+    eventually("its lease is over", || async { (SystemClock.now().0 > lease + 1_000).then_some(()) }).await;
+    let owner = uuid::Uuid::from_slice(claim["owner"].as_b().expect("bytes").as_ref()).expect("16 bytes");
+    let follow_up = json!({ "record": claim["id"].as_s().expect("a text"), "version": owner.to_string(), "due_ms": 0 });
+    let look = async |expected: &str| {
+        let request = stack.local(Method::POST, "functions/Reconciler/invoke");
+        let request = request.body(json!({ "follow_ups": [follow_up] }).to_string());
+        let report: Value = request.send().await.expect("answers").json().await.expect("a report");
+        assert_eq!(report[expected], 1, "{report}");
+    };
+    let happened = "followed up and reconciled as happened: read, take over, commit; the index follows both";
+    bill.add(happened, look("happened")).await;
+    bill.add("followed up, and settled in the meantime: read", look("over")).await;
+}
+
+/// The record under a claim; there is one.
+async fn held(tables: &Tables) -> std::collections::HashMap<String, AttributeValue> {
+    let scan = tables.client.scan().table_name(RECORDS).filter_expression("attribute_exists(#o) AND #s = :processing");
+    let scan = scan.expression_attribute_names("#o", "owner").expression_attribute_names("#s", "status");
+    let scan = scan.expression_attribute_values(":processing", AttributeValue::S("PROCESSING".to_owned()));
+    let found = scan.send().await.expect("readable").items.unwrap_or_default();
+    let ours = |item: &std::collections::HashMap<_, AttributeValue>| {
+        item["id"].as_s().is_ok_and(|id| id.starts_with("idempotency:"))
+    };
+    found.into_iter().find(ours).expect("a claim")
 }
 
 async fn messages(bill: &mut Bill<'_>) {

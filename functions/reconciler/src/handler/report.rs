@@ -23,6 +23,8 @@ pub(crate) struct Report {
     pub(crate) not_open: usize,
     /// Could not be written.
     pub(crate) errors: usize,
+    /// Records that their follow-up should have settled by now.
+    pub(crate) missed: usize,
     /// Items that the scan for abandoned records has read.
     pub(crate) scanned: u64,
     /// Our records that the scan found PROCESSING with an expired lease.

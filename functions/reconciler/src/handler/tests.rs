@@ -2,11 +2,15 @@
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
+use aws_sdk_dynamodb::types::TransactWriteItem;
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, AttributeValue, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection,
     ProjectionType, ScalarAttributeType,
 };
+use idempotency::engine::{Claimed, Clock, SystemClock, SystemEntropy};
+use idempotency::protocol::{Fingerprinter, Key, Principal, RecordId, Subject};
 use idempotency::telemetry::metrics::{Metrics, NoMetrics};
+use idempotency::{Attempt, Call, Outcome, Verdict};
 use payments::{ApiKey, Invocation, Provider, Table};
 use serde_json::{Value, json};
 
@@ -48,9 +52,43 @@ impl World {
     }
 
     async fn run(&self) -> Result<Report, Error> {
+        self.run_for(Scope::All).await
+    }
+
+    async fn run_for(&self, scope: Scope) -> Result<Report, Error> {
         let id = InvocationId::parse("018f0000-0000-7000-8000-000000000001");
         let deadline = self.engine.now().plus(Duration::from_secs(60));
-        self.handler.handle(Invocation { id, deadline }).await
+        self.handler.handle(Invocation { id, deadline }, scope).await
+    }
+
+    /// Leaves a payment with an unknown outcome, by a clock that is late; returns its record's id.
+    async fn left_unknown(&self, key: &str, late: Duration) -> RecordId {
+        let store = DynamoDbStore::new(self.client.clone(), RECORDS);
+        let engine = Engine::builder_with(store, Late(late), SystemEntropy).build();
+        let call = self.call(key, engine.now());
+        let unknown = async |_: Attempt<TransactWriteItem>| Verdict::<u64>::Unknown("no answer".into());
+        let outcome = engine.run(&call, unknown).await;
+        assert!(matches!(outcome, Ok(Outcome::Unknown { .. })), "{outcome:?}");
+        call.record_id()
+    }
+
+    /// Leaves a claim whose owner died, by a clock that is late.
+    async fn left_processing(&self, key: &str, late: Duration) {
+        let store = DynamoDbStore::new(self.client.clone(), RECORDS);
+        let engine = Engine::builder_with(store, Late(late), SystemEntropy).build();
+        let claimed = engine.claim(&self.call(key, engine.now())).await;
+        assert!(matches!(claimed, Ok(Claimed::Acquired(_))));
+    }
+
+    fn call(&self, key: &str, now: EpochMs) -> Call {
+        Call::new(
+            operations().iter().next().expect("one").clone(),
+            Principal::new("ann").unwrap(),
+            Key::new(key).unwrap(),
+            Fingerprinter::new().finish(),
+            now.plus(Duration::from_secs(10)),
+        )
+        .about(Subject::new(r#"{"valid":false}"#))
     }
 
     /// Whether the lock can be acquired now.
@@ -111,6 +149,15 @@ async fn create(client: &Client, table: &str, keys: &[&str], index: Option<&str>
 
 fn text(text: &str) -> AttributeValue {
     AttributeValue::S(text.to_owned())
+}
+
+/// A clock that is late by so much.
+struct Late(Duration);
+
+impl Clock for Late {
+    fn now(&self) -> EpochMs {
+        SystemClock.now().minus(self.0)
+    }
 }
 
 /// Panics in the middle of the run.
@@ -190,4 +237,44 @@ async fn what_one_half_of_a_run_has_come_to_is_kept_though_the_other_failed() {
     let world = World::start(Index::Missing, NoMetrics).await;
     assert!(world.run().await.is_err());
     assert!(world.checkpoint().await["passed_ms"].is_u64(), "the table was searched all the same");
+}
+
+/// Counts what follow-ups have missed.
+#[derive(Clone, Default)]
+struct Missed(std::sync::Arc<std::sync::atomic::AtomicUsize>);
+
+impl Missed {
+    fn count(&self) -> usize {
+        self.0.load(std::sync::atomic::Ordering::SeqCst)
+    }
+}
+
+impl Metrics for Missed {
+    fn count(&self, metric: Metric, _: &str) {
+        if metric == Metric::FollowUpMissed {
+            self.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        }
+    }
+    fn duration(&self, _: Metric, _: &str, _: Duration) {}
+    fn gauge(&self, _: Metric, _: f64) {}
+    fn flush(&self) {}
+}
+
+#[tokio::test]
+async fn the_schedule_asks_only_about_what_its_follow_up_has_missed_and_counts_that() {
+    let missed = Missed::default();
+    let world = World::start(Index::There, missed.clone()).await;
+    world.left_unknown("in time", Duration::from_secs(60)).await;
+    world.left_processing("abandoned in time", Duration::from_secs(60)).await;
+    let report = world.run_for(Scope::Missed).await.unwrap();
+    assert_eq!((report.missed, report.unknown_open, missed.count()), (0, 2, 0), "in time: {report:?}");
+
+    world.left_unknown("missed", Duration::from_secs(3600)).await;
+    world.left_processing("abandoned and missed", Duration::from_secs(3600)).await;
+    let report = world.run_for(Scope::Missed).await.unwrap();
+    assert_eq!((report.missed, missed.count()), (2, 2), "one in the index, one in the table: {report:?}");
+
+    // Somebody who invokes the function means all of them.
+    let report = world.run().await.unwrap();
+    assert_eq!((report.unclear, missed.count()), (4, 2), "{report:?}");
 }

@@ -16,6 +16,7 @@ fn main() -> io::Result<()> {
         let next = request(&api, "GET", "/2018-06-01/runtime/invocation/next", &[], "")?;
         let id = next.header("lambda-runtime-aws-request-id");
         let answer = match &next.body {
+            event if event.contains("\"aws:dynamodb\"") => changes(event),
             event if event.contains("\"Records\"") => batch(event),
             event if event.contains("\"aws:kafka\"") => Ok(stream(event)),
             event if event.contains("\"awslogs\"") => lines(),
@@ -68,6 +69,23 @@ fn batch(event: &str) -> Result<String, String> {
         match member(record, "body").as_str() {
             "fail" => failures.push(format!(r#"{{"itemIdentifier":"{}"}}"#, member(record, "messageId"))),
             "exit" => process::exit(3),
+            _ => {}
+        }
+    }
+    Ok(format!(r#"{{"batchItemFailures":[{}]}}"#, failures.join(",")))
+}
+
+/// Changes of an item that says `fail` are reported; one that says `exit` takes the process with it.
+fn changes(event: &str) -> Result<String, String> {
+    let mut failures = Vec::new();
+    for record in event.split("\"SequenceNumber\":\"").skip(1) {
+        let number = record.split('"').next().unwrap_or_default();
+        // The members of a change are in the order of their names, so that its image is before its number.
+        let place = event.find(&format!("\"SequenceNumber\":\"{number}\"")).unwrap_or_default();
+        let image = event[..place].rsplit("\"NewImage\":").next().unwrap_or_default();
+        match image {
+            image if image.contains("\"fail\"") => failures.push(format!(r#"{{"itemIdentifier":"{number}"}}"#)),
+            image if image.contains("\"exit\"") => process::exit(3),
             _ => {}
         }
     }

@@ -1,0 +1,296 @@
+//! Clients that ask once and give up, in any order with the stream and the follow-ups: batches cut anywhere and delivered
+//! again, follow-ups that are lost, doubled or late, writes that fail. However it goes, each effect is there as often as the
+//! bank says, and what is not settled is still open, so that the stream, the index or a scan leads to it.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::Attempt;
+use crate::engine::SystemEntropy;
+use crate::engine::tests::TokioClock;
+use crate::protocol::{Fingerprinter, Key, Principal, Subject, Write};
+use crate::store::memory::Effect;
+use crate::store::{ItemOf, Store, Written};
+
+/// A store with a stream: the versions of its records, in the order of the writes.
+#[derive(Clone, Default)]
+struct Streamed {
+    inner: MemoryStore,
+    stream: Arc<Mutex<Vec<Record>>>,
+}
+
+impl Store for Streamed {
+    type Effect = Effect;
+
+    fn max_response_bytes(effects: &[Effect]) -> usize {
+        MemoryStore::max_response_bytes(effects)
+    }
+
+    async fn write(&self, write: &Write, effects: Vec<Effect>) -> Result<Written<ItemOf<Self>>, StoreError> {
+        let written = self.inner.write(write, effects).await?;
+        if written == Written::Applied {
+            self.stream.lock().unwrap().push(write.record.clone());
+        }
+        Ok(written)
+    }
+
+    async fn read(&self, id: &RecordId) -> Result<Option<Record>, StoreError> {
+        self.inner.read(id).await
+    }
+
+    async fn read_parts(&self, record: &Record, parts: u32) -> Result<Option<Vec<u8>>, StoreError> {
+        self.inner.read_parts(record, parts).await
+    }
+}
+
+/// The other system: what it has charged, by transaction, and how often it does not know at first.
+#[derive(Default)]
+struct Bank {
+    charged: Mutex<BTreeSet<String>>,
+    unclear: Mutex<u8>,
+}
+
+impl Resolver<Effect, u64> for Bank {
+    async fn resolve(&self, record: &Record, attempt: Attempt<Effect>) -> Evidence<u64> {
+        let mut unclear = self.unclear.lock().unwrap();
+        if *unclear > 0 {
+            *unclear -= 1;
+            return Evidence::Unclear("down".into());
+        }
+        let id = record.id.as_str().to_owned();
+        match self.charged.lock().unwrap().contains(&id) {
+            true => {
+                attempt.add_effect(Effect::named(id));
+                Evidence::Happened(1)
+            }
+            false => Evidence::Prevented,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Ending {
+    Succeeds,
+    Releases,
+    Unknown { charged: bool },
+    Dies { charged: bool },
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Sent {
+    Lost,
+    Once,
+    Twice,
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Asks(Ending),
+    Waits(u64),
+    /// Delivers so many more changes of the stream.
+    Delivers(usize),
+    /// The shard is delivered again.
+    Rewinds,
+    Sends(Sent),
+    Unclear(u8),
+    SenderDown(bool),
+}
+
+fn any_step() -> impl Strategy<Value = Step> {
+    let ending = prop_oneof![
+        Just(Ending::Succeeds),
+        Just(Ending::Releases),
+        any::<bool>().prop_map(|charged| Ending::Unknown { charged }),
+        any::<bool>().prop_map(|charged| Ending::Dies { charged }),
+    ];
+    prop_oneof![
+        4 => ending.prop_map(Step::Asks),
+        2 => (0_u64..120).prop_map(Step::Waits),
+        4 => (1_usize..6).prop_map(Step::Delivers),
+        1 => Just(Step::Rewinds),
+        3 => prop_oneof![Just(Sent::Lost), Just(Sent::Once), Just(Sent::Twice)].prop_map(Step::Sends),
+        1 => (1_u8..4).prop_map(Step::Unclear),
+        1 => any::<bool>().prop_map(Step::SenderDown),
+    ]
+}
+
+fn any_fault() -> impl Strategy<Value = Fault> {
+    prop_oneof![
+        6 => Just(Fault::None),
+        1 => Just(Fault::Refuse),
+        1 => Just(Fault::LoseRequest),
+        1 => Just(Fault::LoseReply),
+        1 => Just(Fault::Repeat),
+    ]
+}
+
+struct Town {
+    store: Streamed,
+    engine: Engine<FaultyStore<Streamed>>,
+    bank: Bank,
+    outbox: Outbox,
+    calls: Vec<Call>,
+    /// How much of the stream was delivered.
+    place: usize,
+}
+
+impl Town {
+    fn new(faults: Vec<Fault>) -> Self {
+        let store = Streamed::default();
+        let faulty = FaultyStore::new(store.clone(), faults);
+        let engine = Engine::builder_with(faulty, TokioClock::start(), SystemEntropy).build();
+        let (bank, outbox) = (Bank::default(), Outbox::default());
+        Self { store, engine, bank, outbox, calls: Vec::new(), place: 0 }
+    }
+
+    async fn take(&mut self, step: Step) {
+        match step {
+            Step::Asks(ending) => self.asks(ending).await,
+            Step::Waits(seconds) => tokio::time::advance(Duration::from_secs(seconds)).await,
+            Step::Delivers(count) => self.deliver(count).await,
+            Step::Rewinds => self.place = 0,
+            Step::Sends(sent) => self.send(sent).await,
+            Step::Unclear(times) => *self.bank.unclear.lock().unwrap() = times,
+            Step::SenderDown(is_down) => self.outbox.is_down.store(is_down, Ordering::SeqCst),
+        }
+    }
+
+    /// One client, one key, and nobody comes back.
+    async fn asks(&mut self, ending: Ending) {
+        let call = Call::new(
+            Operation::new("test", "POST /payments"),
+            Principal::new("alice").unwrap(),
+            Key::new(format!("k-{}", self.calls.len())).unwrap(),
+            Fingerprinter::new().finish(),
+            self.engine.now().plus(TIMEOUT),
+        );
+        let call = call.about(Subject::new("a payment"));
+        self.calls.push(call.clone());
+        let id = call.record_id().as_str().to_owned();
+        let charges = |charged: bool| {
+            if charged {
+                self.bank.charged.lock().unwrap().insert(id.clone());
+            }
+        };
+        if let Ending::Dies { charged } = ending {
+            if let Ok(Claimed::Acquired(_claim)) = self.engine.claim(&call).await {
+                charges(charged);
+            }
+            return;
+        }
+        let run = async |attempt: Attempt<Effect>| match ending {
+            Ending::Succeeds => {
+                charges(true);
+                attempt.add_effect(Effect::named(id.clone()));
+                Verdict::Success(1_u64)
+            }
+            Ending::Releases => Verdict::NotExecuted(1),
+            Ending::Unknown { charged } | Ending::Dies { charged } => {
+                charges(charged);
+                Verdict::Unknown("no answer".into())
+            }
+        };
+        // Whatever the answer is: a write may have failed.
+        drop(self.engine.run(&call, run).await);
+    }
+
+    async fn deliver(&mut self, count: usize) {
+        let batch: Vec<Record> = {
+            let stream = self.store.stream.lock().unwrap();
+            stream.iter().skip(self.place).take(count).cloned().collect()
+        };
+        if batch.is_empty() {
+            return;
+        }
+        let first = self.place;
+        let changes = batch.iter().enumerate().map(|(index, record)| change((first + index) as u64, record)).collect();
+        let handled = self.handle(FollowUpEvent::Changes(changes)).await;
+        let Ok(FollowUpResponse::Changes(response)) = handled else { panic!("{handled:?}") };
+        let again = response.batch_item_failures.first().and_then(|failure| failure.item_identifier.clone());
+        self.place = again.map_or(first + batch.len(), |number| number.parse().expect("a number of ours"));
+    }
+
+    async fn send(&self, sent: Sent) {
+        let follow_ups = self.outbox.take();
+        let times = match sent {
+            Sent::Lost => 0,
+            Sent::Once => 1,
+            Sent::Twice => 2,
+        };
+        for _ in 0..times {
+            // A failed invocation is repeated by Lambda, or lost.
+            drop(self.handle(FollowUpEvent::FollowUps(follow_ups.clone())).await);
+        }
+    }
+
+    async fn handle(&self, event: FollowUpEvent) -> Handled {
+        let operations = Operations::new().with(Operation::new("test", "POST /payments"), |_| true);
+        let follow_ups = FollowUps::new(self.engine.clone(), operations, &self.outbox);
+        follow_ups.handle(event, self.engine.now().plus(TIME), None, &self.bank).await
+    }
+
+    async fn record(&self, call: &Call) -> Option<Record> {
+        self.store.inner.read(&call.record_id()).await.unwrap()
+    }
+
+    /// What must hold at every moment.
+    async fn check(&self) {
+        for call in &self.calls {
+            let id = call.record_id().as_str().to_owned();
+            let (applied, charged) = (self.store.inner.applied(&id), self.bank.charged.lock().unwrap().contains(&id));
+            assert!(applied <= u64::from(charged), "applied {applied} times: {id}");
+            let Some(record) = self.record(call).await else { continue };
+            let last = self.store.stream.lock().unwrap().iter().rfind(|seen| seen.id == record.id).cloned();
+            assert_eq!(last, Some(record.clone()), "the stream ends with what is stored");
+            match &record.state {
+                State::Success(_) => assert_eq!(applied, 1, "settled with its effect"),
+                State::Failed(_) => panic!("the bank refuses nothing: {record:?}"),
+                State::Released { .. } => assert!(!charged, "released though it was charged: {record:?}"),
+                State::Processing(_) | State::Unknown(_) => assert!(FollowUp::of(&record).is_some()),
+            }
+        }
+    }
+
+    /// The stream is delivered to its end, and what is sent arrives, until nothing changes any more.
+    async fn comes_to_rest(&mut self) {
+        self.outbox.is_down.store(false, Ordering::SeqCst);
+        // What was lost is led to again by the stream; on AWS, for a day.
+        self.place = 0;
+        for _ in 0..60 {
+            tokio::time::advance(Duration::from_secs(3600)).await;
+            self.deliver(usize::MAX).await;
+            self.send(Sent::Once).await;
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
+
+    #[test]
+    fn in_every_order_a_claim_is_settled_followed_up_or_listed_and_at_last_settled(
+        steps in prop::collection::vec(any_step(), 1..30), faults in prop::collection::vec(any_fault(), 0..40),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        runtime.block_on(async {
+            let mut town = Town::new(faults);
+            for step in steps {
+                town.take(step).await;
+                town.check().await;
+            }
+            town.comes_to_rest().await;
+            town.check().await;
+            for call in &town.calls {
+                let id = call.record_id().as_str().to_owned();
+                let charged = town.bank.charged.lock().unwrap().contains(&id);
+                let record = town.record(call).await;
+                assert_eq!(town.store.inner.applied(&id), u64::from(charged), "{record:?}");
+                let is_open = record.as_ref().is_some_and(|record| FollowUp::of(record).is_some());
+                assert!(!is_open, "nobody settled it: {record:?}");
+            }
+        });
+    }
+}
