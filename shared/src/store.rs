@@ -8,6 +8,7 @@ pub mod dynamodb;
 pub mod fault;
 pub mod memory;
 mod parts;
+pub mod unsettled;
 pub mod watermarks;
 
 pub use parts::{MAX_RECORD_RESPONSE_BYTES, PART_BYTES};

@@ -24,7 +24,7 @@ use idempotency::lock::Fenced;
 use idempotency::protocol::{EpochMs, InvocationId, Record};
 use idempotency::reconcile::Reconciled;
 use idempotency::store::StoreError;
-use idempotency::store::dynamodb::After;
+use idempotency::store::unsettled::{After, Unsettled};
 use idempotency::telemetry::metrics::Metric;
 use idempotency::{DynamoDbStore, Engine, RecordLock};
 use lambda_runtime::Error;

@@ -1,6 +1,10 @@
-//! The conformance suite for stores: run [`all`] against yours.
+//! The conformance suite for stores: run [`all`] against yours; and [`watermarks::all`] and [`unsettled::all`] if it
+//! keeps watermarks or lists its unsettled records.
 //!
 //! Needs the feature `test-util`. Like any test, it panics if a store does not conform.
+
+pub mod unsettled;
+pub mod watermarks;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, LazyLock};

@@ -27,7 +27,6 @@ use futures::future::BoxFuture;
 
 pub use client::{client, sdk_config};
 pub use item::AttributeNames;
-pub use unsettled::{After, ScanPlace, Scanned, UnknownPage};
 
 use super::{PART_BYTES, Store, StoreError, TransactionalEffect, Written, parts::cut};
 use crate::protocol::{Record, RecordId, Write};

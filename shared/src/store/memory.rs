@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
 
+use super::unsettled::{After, ScanPlace, Scanned, UnknownPage, Unsettled};
 use super::watermarks::{Advanced, MAX_EFFECTS, Watermarks};
 use super::{RefusedEffect, Store, StoreError, TransactionalEffect, Written, parts};
 use crate::protocol::watermark::Watermark;
-use crate::protocol::{Record, RecordId, TransactionId, Write};
+use crate::protocol::{EpochMs, Record, RecordId, State, TransactionId, Write};
 
 /// Roughly DynamoDB's limit: one of its transactions has at most 4 MB.
 const MAX_RESPONSE_BYTES: usize = 4 * 1024 * 1024;
@@ -82,7 +83,7 @@ impl MemoryStore {
     }
 
     /// Deletes expired records, as DynamoDB's TTL does at some later time.
-    pub fn sweep(&self, now: crate::protocol::EpochMs) {
+    pub fn sweep(&self, now: EpochMs) {
         self.contents().records.retain(|_, record| !record.has_expired(now));
     }
 
@@ -174,6 +175,51 @@ impl Watermarks for MemoryStore {
     }
 }
 
+/// Reads every record each time.
+impl Unsettled for MemoryStore {
+    async fn unknown(&self, limit: usize, after: Option<&After>) -> Result<UnknownPage, StoreError> {
+        let unknown = |record: &&Record| match &record.state {
+            State::Unknown(_) => after.is_none_or(|after| After::of(record) > *after),
+            State::Processing(_) | State::Released { .. } | State::Success(_) | State::Failed(_) => false,
+        };
+        let mut records: Vec<Record> = self.contents().records.values().filter(unknown).cloned().collect();
+        records.sort_by_key(After::of);
+        let more = records.len() > limit;
+        records.truncate(limit);
+        let next = records.last().filter(|_| more).map(After::of);
+        Ok(UnknownPage { records, next })
+    }
+
+    async fn scan(&self, place: &ScanPlace, now: EpochMs, limit: u16) -> Result<Scanned, StoreError> {
+        let contents = self.contents();
+        let of_segment = |id: &&RecordId| {
+            let sum = id.as_str().bytes().map(u16::from).fold(0, u16::wrapping_add);
+            id.as_str().starts_with(RecordId::PREFIX)
+                && sum % place.segments.max(1) == place.segment
+                && place.after.as_ref().is_none_or(|after| *id > after)
+        };
+        let mut ids: Vec<&RecordId> = contents.records.keys().filter(of_segment).collect();
+        ids.sort();
+        let more = ids.len() > limit.into();
+        ids.truncate(limit.into());
+        let mut scanned = Scanned { read: ids.len() as u64, ..Scanned::default() };
+        scanned.after = ids.last().filter(|_| more).map(|id| (*id).clone());
+        for record in ids.into_iter().filter_map(|id| contents.records.get(id)) {
+            match &record.state {
+                State::Processing(holder) if holder.lease < now => scanned.abandoned.push(record.clone()),
+                State::Processing(_) | State::Unknown(_) => {}
+                State::Released { .. } | State::Success(_) | State::Failed(_) if record.has_expired(now) => {
+                    scanned.expired_present += 1;
+                    let ends = [scanned.oldest_expiration, record.expiration()];
+                    scanned.oldest_expiration = ends.into_iter().flatten().min();
+                }
+                State::Released { .. } | State::Success(_) | State::Failed(_) => {}
+            }
+        }
+        Ok(scanned)
+    }
+}
+
 #[cfg(test)]
 #[cfg(feature = "system")]
 mod tests {
@@ -184,6 +230,8 @@ mod tests {
     #[tokio::test(flavor = "multi_thread")]
     async fn the_memory_store_conforms() {
         conformance::all(MemoryStore::new(), Effect::only_once).await;
+        conformance::watermarks::all(MemoryStore::new(), Effect::only_once).await;
+        conformance::unsettled::all(MemoryStore::new()).await;
     }
 
     /// Deletes expired records by the server's clock, as DynamoDB may at any time and other stores do at once.

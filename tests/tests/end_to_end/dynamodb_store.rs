@@ -46,7 +46,10 @@ async fn pay_on(engine: &Engine<DynamoDbStore>, call: &Call, effects: &[&str]) -
 #[tokio::test(flavor = "multi_thread")]
 async fn the_dynamodb_store_conforms() {
     let database = Database::start().await;
-    conformance::all(DynamoDbStore::new(database.client().await, RECORDS), effect).await;
+    let store = DynamoDbStore::new(database.client().await, RECORDS);
+    conformance::all(store.clone(), effect).await;
+    conformance::watermarks::all(store.clone(), effect).await;
+    conformance::unsettled::all(store).await;
 }
 
 /// The SDK retries a request whose reply was lost; the retry's condition fails because of the first write.

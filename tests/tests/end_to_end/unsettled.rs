@@ -9,7 +9,7 @@ use std::time::Duration;
 use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem};
 use idempotency::engine::{Claimed, Clock, SystemClock};
 use idempotency::protocol::{EpochMs, Fingerprinter, Key, Principal, Record, RecordId, Subject};
-use idempotency::store::dynamodb::{ScanPlace, Scanned};
+use idempotency::store::unsettled::{ScanPlace, Scanned, Unsettled};
 use idempotency::{Call, Operation, Outcome, RecordLock, Verdict};
 use tests::dynamodb::RECORDS;
 use tests::world::World;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use idempotency::protocol::{EpochMs, Record};
 use idempotency::store::StoreError;
-use idempotency::store::dynamodb::After;
+use idempotency::store::unsettled::{After, Unsettled};
 use serde::{Deserialize, Serialize};
 
 use crate::error::ConsoleError;

@@ -7,7 +7,7 @@ use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::types::AttributeValue;
 use idempotency::lock::{Fenced, guarded_put};
 use idempotency::protocol::{EpochMs, Record, RecordId};
-use idempotency::store::dynamodb::{After, ScanPlace, Scanned};
+use idempotency::store::unsettled::{After, ScanPlace, Scanned};
 use serde::{Deserialize, Serialize};
 
 /// Where a run starts. It is stored as JSON in this form.

@@ -14,6 +14,7 @@ use crate::protocol::{
     ClaimRequest, Decision, EpochMs, EpochS, Fingerprinter, Key, LeaseLimit, OwnerToken, Principal, Resolution,
     Settled, Subject, TransactionId, Uncertain, abandon, decide, settle,
 };
+use crate::store::unsettled::{ScanPlace, Unsettled};
 
 /// A fake table that stores items, returns them, and records every request.
 #[derive(Clone, Debug, Default)]

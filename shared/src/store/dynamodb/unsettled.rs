@@ -1,7 +1,4 @@
 //! Records that wait for a resolution: UNKNOWN ones from the sparse index, abandoned ones from a scan.
-//!
-//! Both reads are eventually consistent and decide nothing. A process that acts on a record takes it over under a
-//! condition on the version that was read.
 
 use std::collections::HashMap;
 
@@ -11,60 +8,11 @@ use super::item::{self, UNRESOLVED_PARTITIONS};
 use super::{AttributeNames, DynamoDbStore, Item};
 use crate::protocol::{EpochMs, EpochS, Record, RecordId, Status};
 use crate::store::StoreError;
+use crate::store::unsettled::{After, ScanPlace, Scanned, UnknownPage, Unsettled};
 
-/// A position in the list of UNKNOWN records: after the record with this start time and id.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct After {
-    /// When the record's first attempt began.
-    pub created: EpochMs,
-    /// The record's id.
-    pub id: RecordId,
-}
-
-/// One page of UNKNOWN records, oldest first.
-#[derive(Clone, Debug, Default)]
-pub struct UnknownPage {
-    /// The records.
-    pub records: Vec<Record>,
-    /// Where the next page begins; `None` if this is the last.
-    pub next: Option<After>,
-}
-
-/// The part of a table that a scan reads next.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ScanPlace {
-    /// The segment: a number below [`ScanPlace::segments`].
-    pub segment: u16,
-    /// The number of segments that the table is divided into.
-    pub segments: u16,
-    /// Where to continue in the segment; `None` for its beginning.
-    pub after: Option<RecordId>,
-}
-
-/// What a scan found in a part of a table.
-#[derive(Clone, Debug, Default)]
-pub struct Scanned {
-    /// PROCESSING records whose lease is over: the owner died, and no client retried.
-    pub abandoned: Vec<Record>,
-    /// The number of items that have expired but are still stored.
-    pub expired_present: u64,
-    /// The earliest expiration of those items.
-    pub oldest_expiration: Option<EpochS>,
-    /// The number of items read. Each costs its size, whether it matches or not.
-    pub read: u64,
-    /// Where to continue in the segment; `None` at its end.
-    pub after: Option<RecordId>,
-}
-
-impl DynamoDbStore {
-    /// Reads up to `limit` UNKNOWN records, oldest first, from the sparse index.
-    ///
-    /// It makes one query per partition of the index, or more if there are records that this version cannot read; those
-    /// are logged and skipped.
-    ///
-    /// # Errors
-    /// [`StoreError::NotApplied`] if the index could not be read.
-    pub async fn unknown(&self, limit: usize, after: Option<&After>) -> Result<UnknownPage, StoreError> {
+impl Unsettled for DynamoDbStore {
+    /// From the sparse index: one query per partition, or more if there are records that this version cannot read.
+    async fn unknown(&self, limit: usize, after: Option<&After>) -> Result<UnknownPage, StoreError> {
         // One more than requested, to show whether there is a next page.
         let partitions = (0..UNRESOLVED_PARTITIONS).map(|number| self.unknown_in(number, limit + 1, after));
         let mut records: Vec<Record> = try_join_all(partitions).await?.into_iter().flatten().collect();
@@ -75,45 +23,8 @@ impl DynamoDbStore {
         Ok(UnknownPage { records, next })
     }
 
-    async fn unknown_in(&self, partition: u8, limit: usize, after: Option<&After>) -> Result<Vec<Record>, StoreError> {
-        let names = &self.names;
-        let mut query = self
-            .client
-            .query()
-            .table_name(&self.table)
-            .index_name(&names.unresolved_index)
-            .expression_attribute_names("#unresolved", &names.unresolved)
-            .expression_attribute_values(":partition", item::string(item::unresolved_partition(partition)))
-            .limit(i32::try_from(limit).unwrap_or(i32::MAX));
-        query = match after {
-            // A condition cannot order records of the same millisecond: those at or before the position are filtered
-            // out below.
-            Some(after) => query
-                .key_condition_expression("#unresolved = :partition AND #created >= :created")
-                .expression_attribute_names("#created", &names.created)
-                .expression_attribute_values(":created", item::number(after.created.0)),
-            None => query.key_condition_expression("#unresolved = :partition"),
-        };
-        let mut items = query.into_paginator().items().send();
-        let mut records = Vec::new();
-        while records.len() < limit
-            && let Some(found) = items.next().await
-        {
-            let found = found.map_err(|error| StoreError::NotApplied(error.into()))?;
-            records
-                .extend(readable(found, names).filter(|record| after.is_none_or(|after| After::of(record) > *after)));
-        }
-        Ok(records)
-    }
-
-    /// Reads up to `limit` items of a segment and returns the abandoned ones and the number of expired ones.
-    ///
-    /// It reads the table itself, so it costs half a read unit per 4 KB whatever it finds: run it rarely, and in small
-    /// steps.
-    ///
-    /// # Errors
-    /// [`StoreError::NotApplied`] if the table could not be read.
-    pub async fn scan(&self, place: &ScanPlace, now: EpochMs, limit: u16) -> Result<Scanned, StoreError> {
+    /// Reads the table itself, so it costs half a read unit per 4 KB whatever it finds.
+    async fn scan(&self, place: &ScanPlace, now: EpochMs, limit: u16) -> Result<Scanned, StoreError> {
         let names = &self.names;
         let (projection, projected) = projection(names);
         let scan = self
@@ -160,11 +71,36 @@ impl DynamoDbStore {
     }
 }
 
-impl After {
-    /// The position of this record.
-    #[must_use]
-    pub fn of(record: &Record) -> Self {
-        Self { created: record.created, id: record.id.clone() }
+impl DynamoDbStore {
+    async fn unknown_in(&self, partition: u8, limit: usize, after: Option<&After>) -> Result<Vec<Record>, StoreError> {
+        let names = &self.names;
+        let mut query = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .index_name(&names.unresolved_index)
+            .expression_attribute_names("#unresolved", &names.unresolved)
+            .expression_attribute_values(":partition", item::string(item::unresolved_partition(partition)))
+            .limit(i32::try_from(limit).unwrap_or(i32::MAX));
+        query = match after {
+            // A condition cannot order records of the same millisecond: those at or before the position are filtered
+            // out below.
+            Some(after) => query
+                .key_condition_expression("#unresolved = :partition AND #created >= :created")
+                .expression_attribute_names("#created", &names.created)
+                .expression_attribute_values(":created", item::number(after.created.0)),
+            None => query.key_condition_expression("#unresolved = :partition"),
+        };
+        let mut items = query.into_paginator().items().send();
+        let mut records = Vec::new();
+        while records.len() < limit
+            && let Some(found) = items.next().await
+        {
+            let found = found.map_err(|error| StoreError::NotApplied(error.into()))?;
+            records
+                .extend(readable(found, names).filter(|record| after.is_none_or(|after| After::of(record) > *after)));
+        }
+        Ok(records)
     }
 }
 
