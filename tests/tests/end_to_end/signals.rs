@@ -13,11 +13,14 @@ use reqwest::Method;
 use retry_signals::Signals;
 use serde_json::Value;
 use signals::{Counts, Kind, Memory, Model, Moment, Sample, WindowTime};
+use tests::browser::{Browser, DESK, PHONE, View, is_available};
 use tests::console::Visitor;
 use tests::local_stack::{Setup, Stack, payment};
 use tests::process::free_port;
 use tests::wait::eventually;
 use tests::workspace;
+
+use crate::browser::{keep, opens};
 
 const WINDOW_S: u32 = 2;
 
@@ -185,7 +188,8 @@ async fn a_card_test_raises_one_caller_with_its_reasons_in_the_console_and_one_e
     score(&stack).await;
     assert_eq!(get(&stack, "events").await.as_array().map(Vec::len), Some(1));
 
-    labels(&stack, entity).await;
+    let page = labels(&stack, entity).await;
+    looks(&stack, &page).await;
 
     let log = stack.log();
     for metric in ["SignalRaised", "SignalWindows", "SignalRepeated", "SignalsHeartbeat"] {
@@ -198,7 +202,7 @@ async fn a_card_test_raises_one_caller_with_its_reasons_in_the_console_and_one_e
 }
 
 /// The console's list and page, and its buttons.
-async fn labels(stack: &Stack, entity: &str) {
+async fn labels(stack: &Stack, entity: &str) -> String {
     let olga = Visitor::of(stack, "olga", "operator").await;
     let list = olga.open("/console/signals").await;
     assert!(list.text().contains(entity) && list.text().contains("declined"), "{}", list.text());
@@ -225,6 +229,33 @@ async fn labels(stack: &Stack, entity: &str) {
     let page = olga.open(&path).await;
     assert_eq!(page.text().matches("by <span class=\"actor\">olga").count(), 3, "each act is in the audit");
     assert!(olga.open("/console/signals?label=none").await.text().contains(entity));
+    path
+}
+
+/// In a real browser: accessible, in both themes, and no wider than a phone. With `CONSOLE_PICTURES` set to a folder, saves a
+/// screenshot of each page there.
+async fn looks(stack: &Stack, page: &str) {
+    if !is_available() {
+        return;
+    }
+    let pictures = std::env::var_os("CONSOLE_PICTURES").map(|folder| workspace().join(folder));
+    let desk = View { width: 1280, ..DESK };
+    let browser = Browser::start(desk).await;
+    opens(&browser, &format!("{}/console/signals", stack.base()), "olga", "operator").await;
+    for (look, view) in
+        [("light", desk), ("dark", View { dark: true, ..desk }), ("phone", View { width: 390, ..PHONE })]
+    {
+        for (name, path) in [("signals", "/console/signals"), ("signal", page)] {
+            browser.look(view).await;
+            browser.open(&format!("{}{path}", stack.base())).await;
+            assert_eq!(browser.accessibility_findings().await, [] as [String; 0], "{name}, {look}");
+            assert!(browser.overflow().await <= 0, "{name} is wider than the window, {look}");
+            if let Some(folder) = &pictures {
+                keep(folder, &format!("{name}-{look}.png"), &browser.picture().await);
+            }
+        }
+    }
+    browser.quit().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
