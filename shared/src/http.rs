@@ -31,6 +31,7 @@
 
 mod core;
 mod facts;
+mod key_source;
 mod preference;
 mod problem;
 mod problem_type;
@@ -58,14 +59,15 @@ pub use problem::{InvalidField, Problem};
 pub use problem_type::ProblemType;
 pub use pseudonyms::Pseudonyms;
 pub use received::{NotProtected, Received};
-pub use request::{iam_user, jwt_subject};
+pub use request::{authorized, everyone, iam_user, jwt_subject};
 pub use response::HttpAnswer;
 pub use route::{InvalidRoute, Route};
 
 use self::core::Core;
+use self::key_source::KeySource;
 use self::problem::Contract;
 use crate::engine::{Engine, Operation};
-use crate::protocol::{Compare, Principal, Subject, Uncertain};
+use crate::protocol::{Compare, Document, Principal, Subject, Uncertain};
 use crate::reconcile::Resolver;
 use crate::store::{BoxError, Store};
 use resolver::AnyResolver;
@@ -94,8 +96,8 @@ impl<S: Store> IdempotencyLayer<S> {
     /// Creates a layer on an engine. All its routes share the keys of `namespace`: reusing a key for another path or
     /// method is a mismatch.
     ///
-    /// The principal is the subject of the request's JWT ([`jwt_subject`]), unless [`principal`](Self::principal) sets
-    /// another.
+    /// The principal is the subject of the request's JWT ([`jwt_subject`]), otherwise the IAM identity that signed it
+    /// ([`iam_user`]), unless [`principal`](Self::principal) sets another.
     pub fn new(engine: Engine<S>, namespace: impl Into<String>) -> Self {
         Self {
             core: Arc::new(Core {
@@ -103,7 +105,12 @@ impl<S: Store> IdempotencyLayer<S> {
                 operation: Operation::new(namespace.into(), ""),
                 operations: Vec::new(),
                 routes: Vec::new(),
-                principal: Arc::new(jwt_subject),
+                exempt: Vec::new(),
+                principal: Arc::new(|request| jwt_subject(request).or_else(|| iam_user(request))),
+                missing_principal: "API Gateway passed on no caller of this request: neither the subject of a JWT nor an \
+                                    IAM identity.",
+                key: KeySource::IdempotencyKey,
+                key_is_optional: false,
                 reading: Arc::new(|_, _| {}),
                 subject: Arc::new(|_| None),
                 facts: Arc::new(|_| Facts::default()),
@@ -111,6 +118,8 @@ impl<S: Store> IdempotencyLayer<S> {
                 resolver: None,
                 protected: vec![Method::POST, Method::PATCH],
                 replayed_headers: response::REPLAYED_HEADERS.to_vec(),
+                on_replay: None,
+                on_refusal: None,
                 contract: Contract { url: DRAFT.into(), types: None },
                 max_body_bytes: 1024 * 1024,
                 max_wait: Duration::from_secs(20),
@@ -163,11 +172,78 @@ impl<S: Store> IdempotencyLayer<S> {
         self.with(|core| core.routes.push(route))
     }
 
-    /// How to identify the caller of a request. Default: [`jwt_subject`]. A request without a principal is answered
-    /// with 403.
+    /// How to identify the caller of a request. Default: [`jwt_subject`], otherwise [`iam_user`]. A request without a
+    /// principal is answered with 403.
+    ///
+    /// | the route's authorizer | principal |
+    /// |---|---|
+    /// | JWT; Cognito in a REST API | the default |
+    /// | IAM: HTTP API, REST API, function URL | the default |
+    /// | Lambda authorizer | <code>[authorized]\("tenant")</code>, a value of its context |
+    /// | none | [`everyone`] |
     #[must_use]
     pub fn principal(self, principal: impl Fn(&Request) -> Option<Principal> + Send + Sync + 'static) -> Self {
-        self.with(|core| core.principal = Arc::new(principal))
+        self.with(|core| {
+            core.principal = Arc::new(principal);
+            core.missing_principal = "The request carries no identity that the API accepts.";
+        })
+    }
+
+    /// Takes the key from another header, whose whole value is the key: `X-GitHub-Delivery`. Default: `Idempotency-Key`
+    /// as the draft specifies it.
+    #[must_use]
+    pub fn key_header(self, name: HeaderName) -> Self {
+        self.with(|core| core.key = KeySource::Header(name))
+    }
+
+    /// Takes the key from anywhere in the request, such as the id of a webhook's event in its body. The function gets
+    /// the body, too, if that is a JSON document; if it returns `None`, the request has no key.
+    ///
+    /// ```
+    /// use idempotency::http::{IdempotencyLayer, everyone};
+    /// use idempotency::protocol::Pointer;
+    /// # use idempotency::{Engine, store::memory::MemoryStore};
+    /// # let engine = Engine::builder(MemoryStore::new()).build();
+    /// let id = Pointer::new("/id").expect("a pointer");
+    /// // A provider's webhook, whose signature the handler checks: events are delivered at least once.
+    /// let layer = IdempotencyLayer::new(engine, "webhooks")
+    ///     .principal(everyone)
+    ///     .key(move |_, body| Some(body?.text_at(&id)?.to_owned()));
+    /// ```
+    #[must_use]
+    pub fn key(self, key: impl Fn(&Request, Option<&Document>) -> Option<String> + Send + Sync + 'static) -> Self {
+        self.with(|core| core.key = KeySource::Function(Arc::new(key)))
+    }
+
+    /// Runs requests without a key unprotected instead of refusing them, for an API that has clients already. They are
+    /// counted as [`Unprotected`](crate::telemetry::metrics::Metric::Unprotected), and a handler finds no
+    /// [attempt](crate::engine::Attempt::from_request) in them. An invalid key is refused all the same.
+    #[must_use]
+    pub fn key_optional(self) -> Self {
+        self.with(|core| core.key_is_optional = true)
+    }
+
+    /// Leaves the requests of a route unprotected, whatever their method: a search by POST, for example. The handler
+    /// finds no attempt in them.
+    #[must_use]
+    pub fn exempt(self, route: Route) -> Self {
+        self.with(|core| core.exempt.push(route))
+    }
+
+    /// Called with each replay before it is sent, to change it or to take note of it.
+    #[must_use]
+    pub fn on_replay(self, change: impl Fn(Response<Body>) -> Response<Body> + Send + Sync + 'static) -> Self {
+        self.with(|core| core.on_replay = Some(Arc::new(change)))
+    }
+
+    /// Called with each response that the layer makes itself, to change it or to send another: the type of the problem,
+    /// such as [`ProblemType::IN_PROGRESS`], and the response with its status, `Retry-After` and problem document.
+    #[must_use]
+    pub fn on_refusal(
+        self,
+        change: impl Fn(&ProblemType, Response<Body>) -> Response<Body> + Send + Sync + 'static,
+    ) -> Self {
+        self.with(|core| core.on_refusal = Some(Arc::new(change)))
     }
 
     /// Converts a request once into a type of the application: the value is put into the extensions of the request, for
@@ -325,10 +401,9 @@ where
         let fresh = self.handler.clone();
         let mut handler = std::mem::replace(&mut self.handler, fresh);
         async move {
-            let response = if core.protected.contains(request.method()) {
-                Ok(core.answer(request, handler).await)
-            } else {
-                handler.call(request).await
+            let response = match core.protects(&request) {
+                true => core.answer(request, handler).await,
+                false => handler.call(request).await,
             };
             core.engine.flush();
             response

@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 import black_box
+import operator_pool
 import processes
 import stand_ins
 import stores
@@ -54,10 +55,10 @@ def readme(program):
 
 
 def creates_the_secret(emulator):
-    """The README's command, as it is printed there."""
+    """The README's command, with a key in it."""
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", readme("aws")], check=True, stdout=subprocess.DEVNULL,
+        ["bash", "-euo", "pipefail", "-c", readme("aws").replace("sk_test_…", "sk_test_foreign")], check=True, stdout=subprocess.DEVNULL,
         env={**os.environ, **emulator.environment, "PATH": path})
     assert emulator.client("secretsmanager").get_secret_value(SecretId="payments/provider")["SecretString"]
 
@@ -166,7 +167,7 @@ def run():
         raise AssertionError("production was created without Stage")
     except Refused as refused:
         assert "Stage" in str(refused), refused
-    arguments += pairs({"Stage": "production", **chosen})
+    arguments += pairs({"Stage": "production", "ConsoleLogin": "Cognito", **chosen})
     production.deploy(*arguments)
     step("created: production, as a second stack; without Stage it was refused")
     second = stand_ins.stand_in(production)
@@ -174,6 +175,8 @@ def run():
     is_production(production, whole)
     has_own_metrics(stack, production)
     step("production: paid once; alarms, deployment groups, deletion protection, metrics of its own")
+    operator_pool.signs_in(production)
+    step("production: an operator signs in at the user pool's page")
     before = production.version("LedgerWorker")
     production.deploy(*arguments, "WorkerTimeoutSeconds=20", "DeletionProtection=false")
     assert production.version("LedgerWorker") != before

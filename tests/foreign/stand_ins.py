@@ -19,7 +19,9 @@ import processes
 # The emulator's own code.
 SOURCE = Path(ministack.__file__).parent
 # Types of resources that the emulator refuses to create.
-UNKNOWN_TYPES = ["AWS::CodeDeploy::Application", "AWS::CodeDeploy::DeploymentGroup", "AWS::Logs::QueryDefinition"]
+UNKNOWN_TYPES = [
+    "AWS::CodeDeploy::Application", "AWS::CodeDeploy::DeploymentGroup", "AWS::Cognito::ManagedLoginBranding",
+    "AWS::Logs::QueryDefinition"]
 
 
 @dataclass
@@ -33,6 +35,8 @@ class Gap:
 GAPS = [
     Gap("resources of CodeDeploy", "the alias moves at once; `deployment_groups` checks the alarms that each group names",
         lambda stack: "AWS::CodeDeploy::DeploymentGroup" in refused_types(stack)),
+    Gap("AWS::Cognito::ManagedLoginBranding", "the login page has the emulator's style",
+        lambda stack: "AWS::Cognito::ManagedLoginBranding" in refused_types(stack)),
     Gap("AWS::Logs::QueryDefinition", "the queries are left out",
         lambda stack: "AWS::Logs::QueryDefinition" in refused_types(stack)),
     Gap("metric math in alarms", "`prepare` lets an alarm watch the first of its metrics",

@@ -156,7 +156,7 @@ impl Calls<'_> {
     /// A caller that was told that nothing ran retries, and must not find its own claim still running. With more than
     /// one fault, or no time left, the claim cannot always be given up.
     fn hold_nothing(&self, outcome: Option<&Result<Outcome<Receipt>, Error>>, tokens: &Tokens) {
-        let nothing_ran = matches!(outcome, Some(Err(Error::StoreUnavailable(_) | Error::DeadlineAtHand)));
+        let nothing_ran = matches!(outcome, Some(Err(Error::StoreUnavailable(_) | Error::DeadlineAtHand { .. })));
         if !nothing_ran || self.world.is_large || self.world.network.times() > 0 {
             return;
         }

@@ -295,11 +295,13 @@ impl<S: Store> Driver<S> {
                 self.count(Metric::Executed);
             }
             End::Replayed(record, _) => {
+                self.engine.parts.observer.replayed(record);
                 self.engine.parts.cache.remember(record);
                 Span::step("replay").linked(record.trace).end();
                 self.count_unless_fenced(Metric::Replayed);
             }
             End::Recalled(record, _) => {
+                self.engine.parts.observer.replayed(record);
                 Span::step("replay").linked(record.trace).end();
                 self.count(Metric::Replayed);
                 self.count(Metric::ReplayedLocal);
@@ -340,7 +342,11 @@ impl<S: Store> Driver<S> {
         let source = || StoreError::Uncertain("the store gave no answer".into());
         match failure {
             Failure::StoreUnavailable => Error::StoreUnavailable(self.error.take().unwrap_or_else(source)),
-            Failure::DeadlineAtHand => Error::DeadlineAtHand,
+            Failure::DeadlineAtHand => {
+                let whole_ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+                let left = self.deadline.since(self.engine.now());
+                Error::DeadlineAtHand { left_ms: whole_ms(left), margin_ms: whole_ms(self.engine.parts.margin) }
+            }
             Failure::NotRecorded(transaction) => {
                 Error::NotRecorded { transaction, source: self.error.take().unwrap_or_else(source) }
             }

@@ -1,16 +1,19 @@
-//! A hook for events that operators must see.
+//! A hook for events that the application wants to know of.
 
 use futures::future::{BoxFuture, FutureExt};
 
 use crate::protocol::{EpochMs, Record, Resolution};
 
-/// Receives rare events for the application's audit log, while there is still time to write them.
+/// Receives events of an engine, of all its layers, queues and calls.
 pub trait Observer: Send + Sync {
     /// A late owner was fenced: its claim had been taken over, and its write was refused without effect.
     ///
     /// Its external effects may have happened. If the record was settled without knowledge of them, an operator must
     /// investigate.
     fn fenced<'a>(&'a self, fenced: Fenced<'a>) -> BoxFuture<'a, ()>;
+
+    /// A call was answered from this record, without a run. Must not block: it is called for every replay.
+    fn replayed(&self, _: &Record) {}
 }
 
 /// What is known about a fenced late owner.

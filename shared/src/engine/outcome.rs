@@ -82,6 +82,50 @@ pub enum Outcome<T> {
     },
 }
 
+impl<T> Outcome<T> {
+    /// The answer, whoever ran and whatever it decided, for callers to which all else is an error.
+    ///
+    /// # Errors
+    /// [`NoAnswer`] if there is none (yet).
+    pub fn into_result(self) -> Result<T, NoAnswer> {
+        match self {
+            Self::Executed(answered) | Self::Replayed(answered) => Ok(answered.answer),
+            Self::NotExecuted(answer) => Ok(answer),
+            Self::InProgress { retry_after } => Err(NoAnswer::InProgress { retry_after }),
+            Self::Mismatch => Err(NoAnswer::Mismatch),
+            Self::Conflict => Err(NoAnswer::Conflict),
+            Self::Unknown { transaction, retry_after } => Err(NoAnswer::Unknown { transaction, retry_after }),
+        }
+    }
+}
+
+/// Why an [`Outcome`] has no answer.
+///
+/// Exhaustive on purpose, as [`Outcome`] is.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoAnswer {
+    /// Another call is running the operation.
+    #[error("another call is running the operation; retry after {retry_after:?}")]
+    InProgress {
+        /// The rest of that call's lease.
+        retry_after: Duration,
+    },
+    /// The key was already used for another request.
+    #[error("the key was used for another request")]
+    Mismatch,
+    /// Its subject was already used for something else.
+    #[error("its number was used for something else")]
+    Conflict,
+    /// It is not known whether the operation happened.
+    #[error("it is not known whether transaction {transaction} happened; retry after {retry_after:?}")]
+    Unknown {
+        /// The id by which other systems know the operation.
+        transaction: TransactionId,
+        /// When to retry.
+        retry_after: Duration,
+    },
+}
+
 /// A recorded answer, and where it comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answered<T> {
@@ -124,8 +168,16 @@ pub enum Error {
     #[error("the store of idempotency records is not available; nothing ran")]
     StoreUnavailable(#[source] StoreError),
     /// Too little time was left before the function's deadline. Nothing ran.
-    #[error("too little time is left before the deadline; nothing ran")]
-    DeadlineAtHand,
+    #[error(
+        "nothing ran, because the function has {left_ms} ms left and needs more than {margin_ms} ms, the engine's margin \
+         for recording an outcome: give the function a longer time-out"
+    )]
+    DeadlineAtHand {
+        /// The time until the function's deadline, in milliseconds.
+        left_ms: u64,
+        /// The engine's [margin](super::EngineBuilder::margin), in milliseconds.
+        margin_ms: u64,
+    },
     /// There was no randomness for an owner token. Nothing ran.
     #[error(transparent)]
     NoEntropy(#[from] NoEntropy),
@@ -179,7 +231,7 @@ impl Error {
     pub const fn kind(&self) -> ErrorKind {
         match self {
             Self::StoreUnavailable(_)
-            | Self::DeadlineAtHand
+            | Self::DeadlineAtHand { .. }
             | Self::NoEntropy(_)
             | Self::EffectRefused { .. }
             | Self::NothingHappened(_) => ErrorKind::NothingRan,
@@ -247,7 +299,7 @@ mod tests {
         let lost = || StoreError::Uncertain("lost".into());
         let errors = [
             (Error::StoreUnavailable(lost()), ErrorKind::NothingRan),
-            (Error::DeadlineAtHand, ErrorKind::NothingRan),
+            (Error::DeadlineAtHand { left_ms: 1, margin_ms: 2 }, ErrorKind::NothingRan),
             (Error::NoEntropy(NoEntropy("none".into())), ErrorKind::NothingRan),
             (Error::EffectRefused { index: 0 }, ErrorKind::NothingRan),
             (Error::NothingHappened("a panic".into()), ErrorKind::NothingRan),

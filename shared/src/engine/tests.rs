@@ -289,9 +289,9 @@ async fn with_the_deadline_at_hand_nothing_is_claimed() {
     let world = World::new([]);
     let call = world.call(Uncertain::Reconcile, "a");
     tokio::time::advance(TIMEOUT - Duration::from_secs(2)).await;
-    assert!(matches!(world.pay(&call).await, Err(Error::DeadlineAtHand)));
+    assert!(matches!(world.pay(&call).await, Err(Error::DeadlineAtHand { .. })));
     tokio::time::advance(TIMEOUT).await;
-    assert!(matches!(world.pay(&call).await, Err(Error::DeadlineAtHand)), "a deadline in the past is one, too");
+    assert!(matches!(world.pay(&call).await, Err(Error::DeadlineAtHand { .. })), "a deadline in the past is one, too");
     assert_eq!(world.record(&call).await, None);
 }
 

@@ -1,7 +1,7 @@
 //! The layer's core: reads a request, runs the handler under a claim and makes the response.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use http::Method;
@@ -10,8 +10,10 @@ use lambda_http::{Body, Request, RequestExt, Response};
 use tower::Service;
 
 use super::facts::Facts;
+use super::key_source::KeySource;
 use super::preference::Preference;
 use super::problem::{Code, Contract};
+use super::problem_type::ProblemType;
 use super::pseudonyms::Pseudonyms;
 use super::received::Received;
 use super::request::{self, KeyError};
@@ -31,6 +33,12 @@ type PrincipalOf = Arc<dyn Fn(&Request) -> Option<Principal> + Send + Sync>;
 /// Converts a request into a type of the application, stored in its extensions.
 type Reading = Arc<dyn Fn(&mut Request, &Received) + Send + Sync>;
 
+/// Changes or replaces a response.
+pub(super) type Change = Arc<dyn Fn(Response<Body>) -> Response<Body> + Send + Sync>;
+
+/// Changes or replaces the layer's own response of a type.
+pub(super) type ChangeRefusal = Arc<dyn Fn(&ProblemType, Response<Body>) -> Response<Body> + Send + Sync>;
+
 /// Returns the subject of a request.
 type SubjectOf = Arc<dyn Fn(&Request) -> Option<Subject> + Send + Sync>;
 
@@ -44,7 +52,14 @@ pub(super) struct Core<S: Store> {
     pub(super) operations: Vec<Operation>,
     /// The routes that the application added, and those of its operations.
     pub(super) routes: Vec<Route>,
+    /// The routes that are not protected.
+    pub(super) exempt: Vec<Route>,
     pub(super) principal: PrincipalOf,
+    /// What a request without a principal lacks.
+    pub(super) missing_principal: &'static str,
+    pub(super) key: KeySource,
+    /// Whether a request without a key runs unprotected.
+    pub(super) key_is_optional: bool,
     pub(super) reading: Reading,
     pub(super) subject: SubjectOf,
     pub(super) facts: FactsOf,
@@ -53,6 +68,8 @@ pub(super) struct Core<S: Store> {
     pub(super) resolver: Option<AnyResolver<S::Effect>>,
     pub(super) protected: Vec<Method>,
     pub(super) replayed_headers: Vec<HeaderName>,
+    pub(super) on_replay: Option<Change>,
+    pub(super) on_refusal: Option<ChangeRefusal>,
     pub(super) contract: Contract,
     pub(super) max_body_bytes: usize,
     pub(super) max_wait: Duration,
@@ -65,7 +82,11 @@ impl<S: Store> Clone for Core<S> {
             operation: self.operation.clone(),
             operations: self.operations.clone(),
             routes: self.routes.clone(),
+            exempt: self.exempt.clone(),
             principal: Arc::clone(&self.principal),
+            missing_principal: self.missing_principal,
+            key: self.key.clone(),
+            key_is_optional: self.key_is_optional,
             reading: Arc::clone(&self.reading),
             subject: Arc::clone(&self.subject),
             facts: Arc::clone(&self.facts),
@@ -73,6 +94,8 @@ impl<S: Store> Clone for Core<S> {
             resolver: self.resolver.clone(),
             protected: self.protected.clone(),
             replayed_headers: self.replayed_headers.clone(),
+            on_replay: self.on_replay.clone(),
+            on_refusal: self.on_refusal.clone(),
             contract: self.contract.clone(),
             max_body_bytes: self.max_body_bytes,
             max_wait: self.max_wait,
@@ -81,17 +104,30 @@ impl<S: Store> Clone for Core<S> {
 }
 
 impl<S: Store> Core<S> {
+    /// Whether requests like this one are protected.
+    pub(super) fn protects(&self, request: &Request) -> bool {
+        self.protected.contains(request.method()) && self.find(&self.exempt, request).is_none()
+    }
+
     /// Answers a request of a protected method.
-    pub(super) async fn answer<H>(&self, mut request: Request, handler: H) -> Response<Body>
+    pub(super) async fn answer<H>(&self, mut request: Request, mut handler: H) -> Result<Response<Body>, H::Error>
+    where
+        H: Service<Request, Response = Response<Body>>,
+        H::Error: Into<BoxError>,
+    {
+        match self.call(&mut request) {
+            Ok(Some(call)) => Ok(self.run(call, request, handler).await),
+            Ok(None) => handler.call(request).await,
+            Err(code) => Ok(self.refuse_unread(&request, code)),
+        }
+    }
+
+    async fn run<H>(&self, call: Call, request: Request, handler: H) -> Response<Body>
     where
         H: Service<Request, Response = Response<Body>>,
         H::Error: Into<BoxError>,
     {
         let started = self.engine.now();
-        let call = match self.call(&mut request) {
-            Ok(call) => call,
-            Err(code) => return self.refuse_unread(&request, code),
-        };
         let preference = self.preference(&request, &call);
         let span = Span::request(call.operation().name(), call.trace());
         let trace = span.trace().or(call.trace());
@@ -158,29 +194,45 @@ impl<S: Store> Core<S> {
         if let Some(key) = named.as_ref().filter(|key| !route::is_open(key)) {
             return key.clone();
         }
-        let find = |path| route::find(&self.routes, request.method(), path);
-        let found = find(request::path(request)).or_else(|| request::path_behind_stage(request).and_then(find));
-        match found {
+        match self.find(&self.routes, request) {
             Some(route) => route.as_str().to_owned(),
             None => named.unwrap_or_else(|| format!("{} $default", request.method())),
         }
     }
 
+    fn find<'r>(&self, routes: &'r [Route], request: &Request) -> Option<&'r Route> {
+        let find = |path| route::find(routes, request.method(), path);
+        find(request::path(request)).or_else(|| request::path_behind_stage(request).and_then(find))
+    }
+
     /// Parses a request into a call, once for all later uses. An invalid request is refused before anything is stored.
-    fn call(&self, request: &mut Request) -> Result<Call, Code> {
+    /// `None`: it has no key, and needs none.
+    fn call(&self, request: &mut Request) -> Result<Option<Call>, Code> {
         let name = self.name(request);
-        let principal = (self.principal)(request).ok_or(Code::MissingPrincipal)?;
+        let principal = (self.principal)(request);
+        if principal.is_none() && !self.key_is_optional {
+            return Err(self.missing_principal());
+        }
         if request.body().len() > self.max_body_bytes {
             return Err(Code::ContentTooLarge { max_bytes: self.max_body_bytes });
         }
-        let key = request::key(request.headers()).map_err(|error| {
-            let (metric, code) = match error {
-                KeyError::Missing => (Metric::MissingKey, Code::MissingKey),
-                KeyError::Invalid(reason) => (Metric::InvalidKey, Code::InvalidKey(reason)),
-            };
-            self.engine.metrics().count(metric, &name);
-            code
-        })?;
+        let document = request::document(request);
+        let key = match self.key.key(request, document.as_ref()) {
+            Ok(key) => key,
+            Err(KeyError::Missing) if self.key_is_optional => {
+                self.engine.metrics().count(Metric::Unprotected, &name);
+                return Ok(None);
+            }
+            Err(KeyError::Missing) => {
+                self.engine.metrics().count(Metric::MissingKey, &name);
+                return Err(Code::MissingKey(self.key.missing()));
+            }
+            Err(KeyError::Invalid(reason)) => {
+                self.engine.metrics().count(Metric::InvalidKey, &name);
+                return Err(Code::InvalidKey(reason));
+            }
+        };
+        let principal = principal.ok_or_else(|| self.missing_principal())?;
         let operation = match self.operations.iter().find(|operation| operation.name() == name) {
             Some(operation) => operation.clone(),
             None => self.operation.clone().named(name),
@@ -192,16 +244,25 @@ impl<S: Store> Core<S> {
             |context| EpochMs(context.deadline),
         );
         let invocation = context.and_then(|context| InvocationId::parse(&context.request_id));
-        let document = request::document(request);
         let fingerprint = request::fingerprint(request, document.as_ref(), &operation.compare)
             .map_err(|reason| Code::MissingValue(reason.to_string()))?;
         let received = Received::new(request, operation.name(), principal.digest(), document);
         (self.reading)(request, &received);
         request.extensions_mut().insert(received);
-        Ok(Call::new(operation, principal, key, fingerprint, deadline)
-            .about((self.subject)(request))
-            .requested_by(invocation)
-            .traced(request::trace(request)))
+        let call = Call::new(operation, principal, key, fingerprint, deadline);
+        let call = call.about((self.subject)(request)).requested_by(invocation).traced(request::trace(request));
+        Ok(Some(call))
+    }
+
+    fn missing_principal(&self) -> Code {
+        static ONCE: Once = Once::new();
+        ONCE.call_once(|| {
+            tracing::warn!(
+                "a request has no principal: add an authorizer to its route, or set IdempotencyLayer::principal; requests \
+                 in payload format 1.0 need the feature apigw_rest"
+            );
+        });
+        Code::MissingPrincipal(self.missing_principal)
     }
 
     /// The client's preference, limited by the layer's setting and by the time left.
@@ -214,7 +275,13 @@ impl<S: Store> Core<S> {
         match outcome {
             Ok(Outcome::Executed(answered)) => answered.answer.into_first(),
             Ok(Outcome::NotExecuted(answer)) => answer.into_first(),
-            Ok(Outcome::Replayed(answered)) => preference.report(answered.answer.into_replay()),
+            Ok(Outcome::Replayed(answered)) => {
+                let response = preference.report(answered.answer.into_replay());
+                match &self.on_replay {
+                    Some(change) => change(response),
+                    None => response,
+                }
+            }
             Ok(Outcome::InProgress { retry_after }) => preference.report(self.refuse(Code::InProgress { retry_after })),
             // Under a claim, no refused effect is interpreted as a conflict. If one were, it too would concern another
             // request.
@@ -225,6 +292,11 @@ impl<S: Store> Core<S> {
     }
 
     fn refuse(&self, code: Code) -> Response<Body> {
-        code.problem(&self.contract).into_response()
+        let kind = code.kind();
+        let response = code.problem(&self.contract).into_response();
+        match &self.on_refusal {
+            Some(change) => change(&kind, response),
+            None => response,
+        }
     }
 }

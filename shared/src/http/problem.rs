@@ -149,14 +149,22 @@ fn as_number<S: serde::Serializer>(status: &StatusCode, serializer: S) -> Result
 /// The refusals that this layer makes itself.
 #[derive(Debug)]
 pub(super) enum Code {
-    MissingKey,
+    /// Contains what the request lacks.
+    MissingKey(String),
     InvalidKey(String),
     MissingValue(String),
-    MissingPrincipal,
-    ContentTooLarge { max_bytes: usize },
+    /// Contains what the request lacks.
+    MissingPrincipal(&'static str),
+    ContentTooLarge {
+        max_bytes: usize,
+    },
     FingerprintMismatch,
-    InProgress { retry_after: Duration },
-    OutcomeUnknown { retry_after: Duration },
+    InProgress {
+        retry_after: Duration,
+    },
+    OutcomeUnknown {
+        retry_after: Duration,
+    },
     StoreUnavailable,
     DeadlineAtHand,
     AnswerUnreadable,
@@ -166,7 +174,7 @@ impl Code {
     pub(super) const fn of_error(error: &Error) -> Self {
         match error {
             Error::StoreUnavailable(_) | Error::NoEntropy(_) => Self::StoreUnavailable,
-            Error::DeadlineAtHand => Self::DeadlineAtHand,
+            Error::DeadlineAtHand { .. } => Self::DeadlineAtHand,
             Error::NotRecorded { .. } | Error::EffectRefused { .. } | Error::NothingHappened(_) => {
                 Self::OutcomeUnknown { retry_after: Duration::from_secs(1) }
             }
@@ -186,22 +194,22 @@ impl Code {
         match self {
             Self::InProgress { retry_after } | Self::OutcomeUnknown { retry_after } => problem.retry_after(retry_after),
             Self::StoreUnavailable | Self::DeadlineAtHand => problem.retry_after(Duration::from_secs(1)),
-            Self::MissingKey
+            Self::MissingKey(_)
             | Self::InvalidKey(_)
             | Self::MissingValue(_)
-            | Self::MissingPrincipal
+            | Self::MissingPrincipal(_)
             | Self::ContentTooLarge { .. }
             | Self::FingerprintMismatch
             | Self::AnswerUnreadable => problem,
         }
     }
 
-    const fn kind(&self) -> ProblemType {
+    pub(super) const fn kind(&self) -> ProblemType {
         match self {
-            Self::MissingKey => ProblemType::MISSING_KEY,
+            Self::MissingKey(_) => ProblemType::MISSING_KEY,
             Self::InvalidKey(_) => ProblemType::INVALID_KEY,
             Self::MissingValue(_) => ProblemType::MISSING_VALUE,
-            Self::MissingPrincipal => ProblemType::MISSING_PRINCIPAL,
+            Self::MissingPrincipal(_) => ProblemType::MISSING_PRINCIPAL,
             Self::ContentTooLarge { .. } => ProblemType::CONTENT_TOO_LARGE,
             Self::FingerprintMismatch => ProblemType::FINGERPRINT_MISMATCH,
             Self::InProgress { .. } => ProblemType::IN_PROGRESS,
@@ -215,9 +223,7 @@ impl Code {
     /// What is wrong with this request, or what to do with it.
     fn detail(&self) -> String {
         match self {
-            Self::MissingKey => {
-                "This operation needs the header Idempotency-Key: a text that is unique to it, such as a UUID.".into()
-            }
+            Self::MissingKey(what) => what.clone(),
             Self::InvalidKey(reason) | Self::MissingValue(reason) => format!("{reason}."),
             Self::FingerprintMismatch => {
                 "The key was used for another request. Send a new key with a new request.".into()
@@ -227,7 +233,7 @@ impl Code {
                 "It may or may not have happened. Send the same request again after Retry-After; it is not executed twice."
                     .into()
             }
-            Self::MissingPrincipal => "The request carries no identity that the API accepts.".into(),
+            Self::MissingPrincipal(what) => (*what).into(),
             Self::ContentTooLarge { max_bytes } => format!("At most {max_bytes} bytes are accepted."),
             Self::StoreUnavailable | Self::DeadlineAtHand => {
                 "Nothing was executed. Send the same request again after Retry-After.".into()
@@ -263,10 +269,10 @@ mod tests {
         let (retry_after, max_bytes) = (Duration::ZERO, 1);
         let contract = Contract { url: "https://api.example.com/contract".into(), types: None };
         for code in [
-            Code::MissingKey,
+            Code::MissingKey(String::new()),
             Code::InvalidKey(String::new()),
             Code::MissingValue(String::new()),
-            Code::MissingPrincipal,
+            Code::MissingPrincipal(""),
             Code::ContentTooLarge { max_bytes },
             Code::FingerprintMismatch,
             Code::InProgress { retry_after },
@@ -287,7 +293,7 @@ mod tests {
     #[test]
     fn types_with_addresses_of_their_own_are_below_that_address() {
         let contract = Contract { url: "/contract".into(), types: Some("/problems".into()) };
-        let problem = Code::MissingKey.problem(&contract);
+        let problem = Code::MissingKey(String::new()).problem(&contract);
         assert_eq!(problem.kind, "/problems/missing-key");
         assert_eq!(problem.into_response().headers()[LINK], "</contract>; rel=\"describedby\"");
     }

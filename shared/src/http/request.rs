@@ -13,7 +13,7 @@ use crate::protocol::{
 
 pub(super) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// The maximum length of a key in the header. Its characters are printable ASCII in either spelling.
-const MAX_KEY_BYTES: usize = 255;
+pub(super) const MAX_KEY_BYTES: usize = 255;
 
 /// Why there is no key.
 #[derive(Debug, PartialEq, Eq)]
@@ -82,6 +82,32 @@ pub fn iam_user(request: &Request) -> Option<Principal> {
         Context::V1(context) => context.identity.user_arn.as_ref()?,
     };
     Principal::new(arn).ok()
+}
+
+/// Finds the principal in the context that a Lambda authorizer returns, under this name: a text, or a number. With payload
+/// format 1.0, `principalId` is the authorizer's principal.
+pub fn authorized(name: impl Into<String>) -> impl Fn(&Request) -> Option<Principal> + Send + Sync + 'static {
+    let name = name.into();
+    move |request| {
+        let value = match context(request)? {
+            Context::V2(context) => context.authorizer.as_ref()?.fields.get(&name)?,
+            #[cfg(feature = "apigw_rest")]
+            Context::V1(context) => context.authorizer.fields.get(&name)?,
+        };
+        match value {
+            serde_json::Value::String(text) => Principal::new(text.as_str()).ok(),
+            serde_json::Value::Number(number) => Principal::new(number.to_string()).ok(),
+            _ => None,
+        }
+    }
+}
+
+/// One principal for all callers, for an API without an authorizer. **Whoever sends another's key gets that caller's
+/// answer**, or the refusal that it was used (guarantee G7 does not hold), so clients must choose keys that nobody can
+/// guess.
+#[must_use]
+pub fn everyone(_: &Request) -> Option<Principal> {
+    Principal::new("everyone").ok()
 }
 
 /// The route as API Gateway names it (`POST /payments/{id}/refunds`). There is none for `$default` and behind a

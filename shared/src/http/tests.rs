@@ -18,6 +18,7 @@ use crate::reconcile::Evidence;
 use crate::store::fault::{Fault, FaultyStore};
 use crate::store::memory::{Effect, MemoryStore};
 
+mod front_doors;
 mod lines;
 mod names;
 mod settings;

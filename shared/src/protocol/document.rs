@@ -100,6 +100,20 @@ impl Document {
         matches!(self.root, Node::Object(_))
     }
 
+    /// The text or number that the pointer leads to, as it is written. `None` if it leads to nothing, to another kind of
+    /// value, or to several members of one name.
+    #[must_use]
+    pub fn text_at(&self, pointer: &Pointer) -> Option<&str> {
+        match self.at(pointer) {
+            Pointed::Value(Node::String(text)) => Some(text.as_str()),
+            Pointed::Value(Node::Number(digits)) => Some(digits),
+            Pointed::Value(Node::Null | Node::Bool(_) | Node::Array(_) | Node::Object(_))
+            | Pointed::Nothing
+            | Pointed::Ambiguous
+            | Pointed::NotJson => None,
+        }
+    }
+
     pub(super) const fn length(&self) -> usize {
         self.length
     }

@@ -97,6 +97,8 @@ metrics! {
     Mismatch: Counter in Count,
     /// A request without a key.
     MissingKey: Counter in Count,
+    /// A request without a key that ran unprotected, because keys are optional.
+    Unprotected: Counter in Count,
     /// A request whose key is malformed.
     InvalidKey: Counter in Count,
     /// A claim took over from an earlier attempt.

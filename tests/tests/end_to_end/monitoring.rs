@@ -16,9 +16,10 @@ use tests::workspace;
 use tokio::sync::OnceCell;
 
 /// Metrics that an end-to-end run does not emit, the tests that prove that they are counted, and the services that do.
-const NOT_IN_A_RUN: [(Metric, &str, &[&str]); 6] = [
+const NOT_IN_A_RUN: [(Metric, &str, &[&str]); 7] = [
     (Metric::Conflict, "takes a lost race: engine::tests::counted", &CLAIMING),
     (Metric::Fenced, "takes a sandbox that freezes beyond its lease: engine::tests::counted", &CLAIMING),
+    (Metric::Unprotected, "the API's keys are required: http::tests::front_doors", &[]),
     (Metric::OwnWriteRecognised, "takes a lost reply: engine::tests::counted", &WRITING),
     (Metric::StoreError, "takes a store that does not answer: engine::tests::counted, stream::tests", &ALL),
     (Metric::CommitFailed, "takes a store that does not answer: engine::tests::counted", &CLAIMING),

@@ -1,0 +1,66 @@
+//! Where the layer finds a request's key.
+
+use std::sync::Arc;
+
+use http::HeaderMap;
+use http::header::HeaderName;
+use lambda_http::Request;
+
+use super::request::{self, KeyError, MAX_KEY_BYTES};
+use crate::protocol::{Document, Key};
+
+/// Finds the key in a request, given its body if that is a JSON document.
+type Find = Arc<dyn Fn(&Request, Option<&Document>) -> Option<String> + Send + Sync>;
+
+/// Where the layer finds a request's key.
+#[derive(Clone)]
+pub(super) enum KeySource {
+    /// The header `Idempotency-Key`, as the draft specifies it.
+    IdempotencyKey,
+    /// A header that the sender names in its own way.
+    Header(HeaderName),
+    /// Wherever the application finds it.
+    Function(Find),
+}
+
+impl KeySource {
+    pub(super) fn key(&self, request: &Request, document: Option<&Document>) -> Result<Key, KeyError> {
+        match self {
+            Self::IdempotencyKey => request::key(request.headers()),
+            Self::Header(name) => header(request.headers(), name),
+            Self::Function(find) => valid(&find(request, document).ok_or(KeyError::Missing)?),
+        }
+    }
+
+    /// What a request without a key lacks, for its sender.
+    pub(super) fn missing(&self) -> String {
+        let what = match self {
+            Self::IdempotencyKey => {
+                "the header Idempotency-Key: a text that is unique to it, such as a UUID".to_owned()
+            }
+            Self::Header(name) => format!("the header {name}: a text that is unique to it, such as a UUID"),
+            Self::Function(_) => "an id that is unique to it, in the place that the API describes".to_owned(),
+        };
+        format!("This operation needs {what}.")
+    }
+}
+
+/// The header's whole value, without surrounding space.
+fn header(headers: &HeaderMap, name: &HeaderName) -> Result<Key, KeyError> {
+    let mut values = headers.get_all(name).iter();
+    let value = values.next().ok_or(KeyError::Missing)?;
+    if values.next().is_some() {
+        return Err(KeyError::Invalid("the header is sent more than once".into()));
+    }
+    let not_printable = |_| KeyError::Invalid("the key has a character that is not printable ASCII".into());
+    let text = value.to_str().map_err(not_printable)?.trim_matches([' ', '\t']);
+    if text.len() > MAX_KEY_BYTES {
+        let bytes = text.len();
+        return Err(KeyError::Invalid(format!("the key has {bytes} bytes; at most {MAX_KEY_BYTES} are accepted")));
+    }
+    valid(text)
+}
+
+fn valid(text: &str) -> Result<Key, KeyError> {
+    Key::new(text).map_err(|error| KeyError::Invalid(error.to_string()))
+}

@@ -1,0 +1,171 @@
+//! Who calls, where the key is, and what goes unprotected: the ways in which APIs differ.
+
+use lambda_http::aws_lambda_events::apigw::ApiGatewayRequestAuthorizerIamDescription;
+use serde_json::json;
+
+use super::*;
+use crate::telemetry::metrics::{Metric, Metrics};
+
+/// A request with this authorizer, none by default.
+fn authorized_by(set: impl FnOnce(&mut ApiGatewayRequestAuthorizer)) -> Request {
+    let mut request = request("", "k", "/things", "{}");
+    let (mut authorizer, mut context) =
+        (ApiGatewayRequestAuthorizer::default(), ApiGatewayV2httpRequestContext::default());
+    set(&mut authorizer);
+    context.authorizer = Some(authorizer);
+    request.extensions_mut().insert(RequestContext::ApiGatewayV2(context));
+    request
+}
+
+fn by_iam(arn: &str) -> Request {
+    authorized_by(|authorizer| {
+        let mut iam = ApiGatewayRequestAuthorizerIamDescription::default();
+        iam.user_arn = Some(arn.to_owned());
+        authorizer.iam = Some(iam);
+    })
+}
+
+/// Whether the response is a replay.
+fn replayed(response: &Response<Body>) -> bool {
+    response.headers().contains_key("idempotency-replayed")
+}
+
+#[tokio::test]
+async fn by_default_a_jwt_or_an_iam_identity_is_the_principal() {
+    let api = Api::new([]);
+    let arn = "arn:aws:iam::123456789012:user/alice";
+    assert_eq!(api.send(request("alice", "k", "/things", "{}")).await.status(), StatusCode::CREATED);
+    assert!(!replayed(&api.send(by_iam(arn)).await), "another principal");
+    assert!(replayed(&api.send(by_iam(arn)).await));
+    let refused = api.send(authorized_by(|_| {})).await;
+    assert_eq!(code(&refused), "403 missing-principal");
+    let detail = String::from_utf8_lossy(refused.body()).into_owned();
+    assert!(detail.contains("JWT") && detail.contains("IAM"), "it says what was looked for: {detail}");
+    assert_eq!(api.runs(), 2);
+}
+
+#[tokio::test]
+async fn a_value_of_a_lambda_authorizer_is_the_principal_if_it_is_a_text_or_a_number() {
+    let mut api = Api::new([]);
+    api.layer = api.layer.clone().principal(authorized("tenant"));
+    let by_tenant = |tenant| authorized_by(|authorizer| drop(authorizer.fields.insert("tenant".to_owned(), tenant)));
+    for (tenant, is_replayed) in [(json!("a"), false), (json!("a"), true), (json!(7), false), (json!(7), true)] {
+        assert_eq!(replayed(&api.send(by_tenant(tenant.clone())).await), is_replayed, "{tenant}");
+    }
+    for tenant in [json!(null), json!(""), json!(["a"]), json!({"a": 1}), json!(true)] {
+        assert_eq!(code(&api.send(by_tenant(tenant.clone())).await), "403 missing-principal", "{tenant}");
+    }
+    assert_eq!(code(&api.send(authorized_by(|_| {})).await), "403 missing-principal");
+    assert_eq!(api.runs(), 2);
+}
+
+#[tokio::test]
+async fn without_an_authorizer_everyone_is_one_principal_after_one_explicit_line() {
+    let mut api = Api::new([]);
+    let mut bare = request("alice", "k", "/things", "{}");
+    bare.extensions_mut().remove::<RequestContext>();
+    assert_eq!(code(&api.send(bare.clone()).await), "403 missing-principal");
+    api.layer = api.layer.clone().principal(everyone);
+    assert_eq!([replayed(&api.send(bare.clone()).await), replayed(&api.send(bare).await)], [false, true]);
+}
+
+#[tokio::test]
+async fn another_header_can_have_the_key_and_its_whole_value_counts() {
+    let mut api = Api::new([]);
+    api.layer = api.layer.clone().key_header("x-github-delivery".parse().unwrap());
+    let with = |delivery: &str| {
+        let mut request = request("alice", "", "/hooks", "{}");
+        request.headers_mut().insert("x-github-delivery", delivery.parse().unwrap());
+        request
+    };
+    assert_eq!([replayed(&api.send(with("a;b")).await), replayed(&api.send(with(" a;b ")).await)], [false, true]);
+    assert!(!replayed(&api.send(with("a")).await), "what would be a parameter is part of the key");
+    let missing = api.send(request("alice", "k", "/hooks", "{}")).await;
+    assert_eq!(code(&missing), "400 missing-key");
+    assert!(String::from_utf8_lossy(missing.body()).contains("x-github-delivery"), "{:?}", missing.body());
+    assert_eq!(code(&api.send(with(&"k".repeat(256))).await), "400 invalid-key");
+    assert_eq!(code(&api.send(with("undefined")).await), "400 invalid-key");
+    let mut twice = with("a");
+    twice.headers_mut().append("x-github-delivery", "b".parse().unwrap());
+    assert_eq!(code(&api.send(twice).await), "400 invalid-key");
+    assert_eq!(api.runs(), 2);
+}
+
+#[tokio::test]
+async fn the_key_can_be_an_event_id_in_the_body() {
+    let mut api = Api::new([]);
+    let pointer = Pointer::new("/id").unwrap();
+    let id = move |_: &Request, body: Option<&Document>| Some(body?.text_at(&pointer)?.to_owned());
+    api.layer = api.layer.clone().principal(everyone).key(id);
+    let event = |body: &str| api.send(request("", "", "/webhooks", body));
+    let (first, again) = (event(r#"{"id":"evt_1","n":1}"#).await, event(r#"{"n":1,"id":"evt_1"}"#).await);
+    assert_eq!([replayed(&first), replayed(&again)], [false, true]);
+    for body in ["{}", "no json", r#"{"id":null}"#, r#"{"id":"evt_1","id":"evt_2"}"#] {
+        assert_eq!(code(&event(body).await), "400 missing-key", "{body}");
+    }
+    assert_eq!(api.runs(), 1);
+}
+
+#[tokio::test]
+async fn with_optional_keys_a_request_without_one_runs_unprotected_and_is_counted() {
+    #[derive(Clone, Default)]
+    struct Counted(Arc<AtomicU64>);
+    impl Metrics for Counted {
+        fn count(&self, metric: Metric, operation: &str) {
+            assert_eq!((metric, operation), (Metric::Unprotected, "POST $default"));
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+        fn duration(&self, _: Metric, _: &str, _: Duration) {}
+        fn gauge(&self, _: Metric, _: f64) {}
+        fn flush(&self) {}
+    }
+    let counted = Counted::default();
+    let engine = Engine::builder(FaultyStore::new(MemoryStore::new(), [])).metrics(counted.clone()).build();
+    let api = Api { layer: IdempotencyLayer::new(engine, "test").key_optional(), ..Api::new([]) };
+    for principal in ["alice", "alice", ""] {
+        let response = api.send(request(principal, "", "/things", "{}")).await;
+        assert_eq!((response.status(), replayed(&response)), (StatusCode::CREATED, false), "{principal}");
+    }
+    assert_eq!((api.runs(), counted.0.load(Ordering::SeqCst)), (3, 3));
+
+    let api = Api { layer: Api::new([]).layer.key_optional(), ..Api::new([]) };
+    assert_eq!(code(&api.send(request("alice", "a,b", "/things", "{}")).await), "400 invalid-key");
+    assert_eq!(code(&api.send(request("", "k", "/things", "{}")).await), "403 missing-principal");
+    let send = || api.send(request("alice", "k", "/things", "{}"));
+    assert_eq!([replayed(&send().await), replayed(&send().await)], [false, true]);
+    assert_eq!(api.runs(), 1);
+}
+
+#[tokio::test]
+async fn an_exempt_route_runs_unprotected_and_the_others_do_not() {
+    let mut api = Api::new([]);
+    api.layer = api.layer.clone().exempt(Route::new("POST /search").unwrap());
+    for _ in 0..2 {
+        assert_eq!(api.send(request("", "", "/search", "{}")).await.status(), StatusCode::CREATED);
+    }
+    assert_eq!(code(&api.send(request("alice", "", "/things", "{}")).await), "400 missing-key");
+    assert_eq!((api.runs(), api.memory.applied("effect")), (2, 0), "it has no attempt");
+}
+
+#[tokio::test]
+async fn the_application_changes_replays_and_the_layers_own_answers() {
+    let mut api = Api::new([]);
+    api.layer = api
+        .layer
+        .clone()
+        .on_replay(|mut response| {
+            response.headers_mut().insert("x-again", "yes".parse().unwrap());
+            response
+        })
+        .on_refusal(|kind, response| match kind.code {
+            "missing-key" => response,
+            code => Response::builder().status(418).body(Body::Text(code.to_owned())).unwrap(),
+        });
+    assert_eq!(code(&api.send(request("alice", "", "/things", "{}")).await), "400 missing-key");
+    let unknown = api.send(request("alice", "u", "/500", "{}")).await;
+    assert_eq!((unknown.status().as_u16(), &unknown.body()[..]), (418, &b"outcome-unknown"[..]));
+
+    let send = || api.send(request("alice", "k", "/201", "{}"));
+    let (first, again) = (send().await, send().await);
+    assert!(!first.headers().contains_key("x-again") && again.headers()["x-again"] == "yes");
+}
