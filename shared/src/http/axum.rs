@@ -18,7 +18,7 @@
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let engine = Engine::builder(MemoryStore::new()).build();
-//! let router = Router::new().route("/payments", post(pay));
+//! let router: Router = Router::new().route("/payments", post(pay));
 //! let service = IdempotencyLayer::new(engine, "payments")
 //!     .route(Route::new("POST /payments")?)
 //!     .verdict(refused_before_the_handler)
