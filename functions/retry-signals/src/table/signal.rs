@@ -259,10 +259,9 @@ impl Signals {
                 Some(found) if found.last_s >= raised.last_s => return Ok(false),
                 Some(found) => (found.clone().and(raised.clone()), Some(found.version)),
             };
-            match self.put_signal(&Signal { version: read.unwrap_or(0) + 1, ..signal }, read).await? {
-                true => return Ok(read.is_none()),
-                // Our own earlier try, or an operator's label: the next look tells.
-                false => {}
+            // If not: our own earlier try, or an operator's label; the next look tells.
+            if self.put_signal(&Signal { version: read.unwrap_or(0) + 1, ..signal }, read).await? {
+                return Ok(read.is_none());
             }
         }
         Err(TableError::Changed(format!("signal {}", raised.entity)))
