@@ -209,10 +209,11 @@ fn forward(name: &str, output: Option<impl AsyncRead + Unpin + Send + 'static>, 
         let mut lines = BufReader::new(output).split(b'\n');
         while let Ok(Some(line)) = lines.next_segment().await {
             let line = String::from_utf8_lossy(&line).into_owned();
-            eprintln!("[{name}] {line}");
+            // First into the stream: whoever has seen a line knows that it is on its way to subscribers.
             if let Some((logs, stream)) = &stream {
-                stream.print(logs, line);
+                stream.print(logs, line.clone());
             }
+            eprintln!("[{name}] {line}");
         }
     });
 }

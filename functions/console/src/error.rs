@@ -156,6 +156,17 @@ impl ConsoleError {
         Self::new(StatusCode::NOT_FOUND, "no-record", "Record not found", detail)
     }
 
+    pub(crate) fn no_signal() -> Self {
+        let detail = "It is older than 400 days, or the address is wrong.";
+        Self::new(StatusCode::NOT_FOUND, "no-signal", "Signal not found", detail)
+    }
+
+    pub(crate) fn signal_changed() -> Self {
+        let detail =
+            "Nothing was written. The signal or what is remembered of its caller has changed: look at it again.";
+        Self::new(StatusCode::CONFLICT, "signal-changed", "The signal has changed", detail)
+    }
+
     pub(crate) fn no_page() -> Self {
         Self::new(StatusCode::NOT_FOUND, "not-found", "Page not found", "The address is wrong.")
     }

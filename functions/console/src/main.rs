@@ -12,6 +12,7 @@ mod record;
 mod records;
 mod request_log;
 mod settlement;
+mod signals;
 mod state;
 
 use idempotency::store::dynamodb;
@@ -26,12 +27,13 @@ async fn main() -> Result<(), Error> {
     let metrics = init_telemetry("console")?;
     let client = dynamodb::client();
     let store = DynamoDbStore::new(client.clone(), setting("RECORDS_TABLE")?);
+    let signals = signals::of_environment(&client)?;
     let table = Table::new(client, setting("PAYMENTS_TABLE")?);
     let fenced = FencedAttempts::new(table.clone(), "console");
     let engine = Engine::builder(store.clone()).metrics(metrics).observer(fenced).build();
     let secrets = secrets_client();
     let provider = provider(secrets.clone())?;
     let sign_in = auth::sign_in(|name| Secret::new(secrets.clone(), name))?;
-    let router = app::router(Console { store, engine, table, provider, sign_in });
+    let router = app::router(Console { store, engine, table, provider, sign_in, signals });
     lambda_runtime::run(named(Adapter::from(router))).await
 }

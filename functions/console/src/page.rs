@@ -8,6 +8,8 @@ mod proposal;
 mod record;
 mod session;
 mod settle;
+mod signal;
+mod signals;
 mod unknown_list;
 
 use std::sync::Arc;
@@ -33,6 +35,8 @@ pub(crate) fn routes() -> Router<Arc<Console>> {
         .route("/console/approvals", get(approvals::list))
         .route("/console/approvals/{id}", get(approvals::open).post(approvals::approve))
         .route("/console/audit", get(audit::show))
+        .route("/console/signals", get(signals::show))
+        .route("/console/signals/{day}/{kind}/{entity}", get(signal::show).post(signal::label))
         .route("/console/sign-in", get(session::invite))
         .route("/console/sign-in/start", get(session::start))
         .route("/console/callback", get(session::callback))

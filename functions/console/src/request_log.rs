@@ -36,6 +36,8 @@ pub(crate) enum LogOutcome {
     Shown,
     Previewed,
     Audited(AuditKind),
+    /// A retry signal got a label, or lost it.
+    Labelled,
     /// Confirmed again after it was done.
     DoneBefore,
     SignedIn,
@@ -51,6 +53,7 @@ impl LogOutcome {
             Self::Shown => "shown",
             Self::Previewed => "previewed",
             Self::Audited(kind) => format::audit_event(kind),
+            Self::Labelled => "labelled",
             Self::DoneBefore => "done before",
             Self::SignedIn => "signed in",
             Self::SignedOut => "signed out",

@@ -1,6 +1,7 @@
 use idempotency::protocol::EpochMs;
 use idempotency::{DynamoDbStore, Engine};
 use payments::{Provider, Table};
+use retry_signals::Signals;
 
 use crate::auth::SignIn;
 
@@ -11,6 +12,8 @@ pub(crate) struct Console {
     pub(crate) table: Table,
     pub(crate) provider: Provider,
     pub(crate) sign_in: SignIn,
+    /// `None`: the stack has no retry signals.
+    pub(crate) signals: Option<Signals>,
 }
 
 impl Console {

@@ -10,10 +10,11 @@ use crate::{Secret, setting};
 const REST: Duration = Duration::from_secs(30);
 
 /// The pseudonyms of the request log, if the stack has retry signals: the environment then names the secret with their
-/// key, `PSEUDONYMS_SECRET`.
+/// key, `PSEUDONYMS_SECRET`, and `SIGNALS` is `true`.
 ///
 /// A key that cannot be read stops nothing: lines name nobody until it was read, and this process tries again.
 pub async fn pseudonyms(secrets: Client) -> Option<Pseudonyms> {
+    setting("SIGNALS").ok().filter(|signals| signals == "true")?;
     let secret = Secret::new(secrets, setting("PSEUDONYMS_SECRET").ok()?);
     let pseudonyms = Pseudonyms::without_key();
     if !use_key(&secret, &pseudonyms).await {

@@ -67,6 +67,17 @@ impl Verdict {
             "pm_card_chargeDeclinedExpiredCard" => {
                 declined(Decline { code: "expired_card", decline_code: None, message: "Your card has expired." })
             }
+            "pm_card_chargeDeclinedIncorrectCvc" => declined(Decline {
+                code: "incorrect_cvc",
+                decline_code: None,
+                message: "Your card's security code is incorrect.",
+            }),
+            "pm_card_visa_chargeDeclinedLostCard" => {
+                declined(Decline { decline_code: Some("lost_card"), ..Decline::GENERIC })
+            }
+            "pm_card_visa_chargeDeclinedStolenCard" => {
+                declined(Decline { decline_code: Some("stolen_card"), ..Decline::GENERIC })
+            }
             "pm_card_chargeDeclinedProcessingError" => declined(Decline {
                 code: "processing_error",
                 decline_code: None,

@@ -10,12 +10,13 @@ use std::sync::OnceLock;
 use crate::workspace;
 
 /// The application's functions: logical id and package.
-const FUNCTIONS: [(&str, &str); 5] = [
+const FUNCTIONS: [(&str, &str); 6] = [
     ("PaymentsApi", "payments-api"),
     ("LedgerWorker", "ledger-worker"),
     ("TerminalStream", "terminal-stream"),
     ("Reconciler", "reconciler"),
     ("Console", "console"),
+    ("RetrySignals", "retry-signals"),
 ];
 
 /// The local stack. With the features of the whole workspace, it shares its libraries with `cargo test --workspace`.

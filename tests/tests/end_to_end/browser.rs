@@ -11,7 +11,7 @@ use tests::workspace;
 const REASON: &str = "Seen in the provider's dashboard.";
 
 /// Opens a page of the console, and signs in on the way.
-async fn opens(browser: &Browser, page: &str, name: &str, role: &str) {
+pub(crate) async fn opens(browser: &Browser, page: &str, name: &str, role: &str) {
     browser.open(page).await;
     browser.shows(&["Sign in", "You sign in at localhost"]).await;
     browser.press("Sign in").await;
@@ -298,7 +298,7 @@ async fn every_page_is_accessible_in_both_themes_and_fits_a_phone() {
     browser.quit().await;
 }
 
-fn keep(folder: &Path, name: &str, picture: &[u8]) {
+pub(crate) fn keep(folder: &Path, name: &str, picture: &[u8]) {
     std::fs::create_dir_all(folder).expect("a folder");
     std::fs::write(folder.join(name), picture).expect("a picture");
 }

@@ -32,6 +32,7 @@ mod openapi;
 mod payments;
 mod permissions;
 mod shared_table;
+mod signals;
 mod units;
 mod unknown;
 

@@ -55,6 +55,17 @@ const OF_AWS: [(&str, &str, &[&str]); 15] = [
     ("AWS/SQS", "ApproximateNumberOfMessagesVisible", &["QueueName"]),
 ];
 
+/// Metrics of the retry signals, which their own tests cause: `signals`.
+const OF_SIGNALS: [&str; 7] = [
+    "SignalRaised",
+    "SignalWindows",
+    "SignalRepeated",
+    "SignalLate",
+    "SignalSkipped",
+    "SignalRefused",
+    "SignalsHeartbeat",
+];
+
 const KEY: &str = "a-key-that-no-log-shows";
 const REFERENCE: &str = "a reference that no log shows";
 const CALLER: &str = "a-caller-that-no-log-shows";
@@ -255,6 +266,7 @@ fn resources() -> Resources {
         ("KafkaClusterArn", "arn:aws:kafka:us-east-1:000000000000:cluster/terminals/0"),
         ("KmsKeyArn", "arn:aws:kms:us-east-1:000000000000:key/0"),
         ("ApiConcurrency", "100"),
+        ("Signals", "true"),
     ];
     let parameters = parameters.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     let text = std::fs::read_to_string(workspace().join("template.yaml")).expect("readable");
@@ -267,6 +279,10 @@ async fn every_metric_that_is_read_is_emitted_with_these_dimensions() {
     let services: BTreeSet<&str> = printed.metrics.iter().map(|series| series.dimensions["service"].as_str()).collect();
     assert_eq!(services, BTreeSet::from(ALL), "every function prints metrics");
     let by_fault = |series: &Series| NOT_IN_A_RUN.iter().any(|(metric, _, by)| by_fault(*metric, by).contains(series));
+    let of_signals = |series: &Series| {
+        let dimensions = BTreeMap::from([("service".to_owned(), "retry-signals".to_owned())]);
+        series.namespace == "local" && series.dimensions == dimensions && OF_SIGNALS.contains(&&*series.name)
+    };
     for (reader, series) in series(&resources()) {
         let of_aws = OF_AWS.iter().any(|(namespace, name, dimensions)| {
             (*namespace, *name) == (&*series.namespace, &*series.name)
@@ -274,7 +290,7 @@ async fn every_metric_that_is_read_is_emitted_with_these_dimensions() {
                 && series.dimensions.values().all(|value| !value.is_empty())
         });
         assert!(
-            of_aws || by_fault(&series) || printed.metrics.contains(&series),
+            of_aws || of_signals(&series) || by_fault(&series) || printed.metrics.contains(&series),
             "{reader} reads {series:?}, which nobody writes"
         );
     }
@@ -405,6 +421,10 @@ async fn a_request_leaves_one_line_with_all_of_it_and_nothing_secret() {
     assert!(of_api.iter().any(|line| line["fields"]["cold_start"] == true));
     assert!(of_api.iter().any(|line| line["fields"]["cold_start"] == false));
 
+    // Without the parameter `Signals`, no line names anybody, not even by a pseudonym.
+    for field in ["who", "about", "instrument", "record_id"] {
+        assert!(of_api.iter().all(|line| line["fields"][field].is_null()), "{field}");
+    }
     for secret in [KEY, REFERENCE, CALLER, "pm_card_visa", "Bearer", "sk_test"] {
         let found = run.log.lines().find(|line| line.contains(secret));
         assert_eq!(found, None, "{secret}");
@@ -505,7 +525,7 @@ fn every_alarm_names_its_runbook_section_and_treats_missing_data_as_declared() {
         assert!(runbook.contains(&format!("<a id=\"{anchor}\"></a>")), "{id}: no section {anchor}");
         let silence = alarm["TreatMissingData"].as_str().expect(id);
         assert!(["breaching", "notBreaching", "ignore"].contains(&silence), "{id}: {silence}");
-        assert_eq!(silence == "breaching", id == "HeartbeatAlarm", "{id}");
+        assert_eq!(silence == "breaching", ["HeartbeatAlarm", "SignalsHeartbeatAlarm"].contains(&id), "{id}");
         let is_shown = body.contains(&format!("local:{}:{}:{id}\"", "us-east-1", "000000000000"));
         if FOR_DEPLOYMENTS.contains(&id) {
             assert!(alarm["AlarmActions"].is_null() && !is_shown, "{id} is for deployments alone");
@@ -569,4 +589,42 @@ fn resources_that_cost_when_idle_are_optional() {
     }
     let production = resources();
     assert!(of_type(&production, "AWS::CloudWatch::Dashboard").count() == 1 && production.len() > default.len());
+}
+
+#[test]
+fn without_signals_there_is_no_trace_of_them() {
+    let text = std::fs::read_to_string(workspace().join("template.yaml")).expect("readable");
+    let with = |signals: &str| {
+        let parameters = [
+            ("Stage", "production"),
+            ("JwtIssuer", "https://issuer.example"),
+            ("ConsoleLogin", "Issuer"),
+            ("Signals", signals),
+        ];
+        let parameters = parameters.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        expand(&text, &Deployment { parameters, ..Deployment::default() }).expect("it expands")
+    };
+    let (without, with) = (with("false"), with("true"));
+    let added: Vec<&str> = with.keys().filter(|id| !without.contains_key(*id)).map(String::as_str).collect();
+    assert_eq!(
+        added,
+        [
+            "PseudonymsKey",
+            "RetrySignals",
+            "RetrySignalsLogs",
+            "RetrySignalsRole",
+            "SignalAlarm",
+            "SignalEvents",
+            "SignalEventsRole",
+            "SignalsHeartbeatAlarm",
+            "SignalsTable",
+            "SignalsThrottlesAlarm",
+        ]
+    );
+    for (id, resource) in &without {
+        let text = resource.to_string();
+        for word in ["SignalsTable", "retry-signals", "pseudonyms", "SIGNALS_TABLE", "SignalRaised"] {
+            assert!(!text.contains(word), "{id} has {word}");
+        }
+    }
 }

@@ -21,6 +21,8 @@ pub(crate) struct Visitor {
     pub(crate) actor: Actor,
     pub(crate) csrf: Csrf,
     pub(crate) invocation: Invocation,
+    /// Whether the stack has retry signals, for the navigation.
+    pub(crate) has_signals: bool,
 }
 
 /// The console's own scheme and host, as the request names them. API Gateway sets the scheme and routes by the host; and
@@ -73,7 +75,8 @@ impl FromRequestParts<Arc<Console>> for Visitor {
         }
         match console.sign_in.visitor(token).await {
             Ok(actor) => {
-                let visitor = Self { actor, csrf: Csrf::of(token), invocation: invocation(parts) };
+                let (csrf, invocation) = (Csrf::of(token), invocation(parts));
+                let visitor = Self { actor, csrf, invocation, has_signals: console.signals.is_some() };
                 if let Some(slot) = parts.extensions.get::<VisitorSlot>() {
                     slot.get_or_init(|| visitor.clone());
                 }

@@ -48,6 +48,7 @@ fn navigation(visitor: &Visitor) -> Markup {
             a href="/console" { "Unresolved" }
             a href="/console/approvals" { "Approvals" }
             a href="/console/audit" { "Audit" }
+            @if visitor.has_signals { a href="/console/signals" { "Signals" } }
         }
         form.who method="post" action="/console/session/end" {
             (csrf(&visitor.csrf))

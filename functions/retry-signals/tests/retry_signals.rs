@@ -1,0 +1,327 @@
+//! Tests on an embedded DynamoDB.
+
+use std::time::Duration;
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
+use aws_sdk_dynamodb::types::{AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType};
+use idempotency::protocol::InvocationId;
+use idempotency::{DynamoDbStore, Engine};
+use payments::Invocation;
+use serde_json::json;
+use signals::{Counts, Kind, Memory, Model, Moment, Sample, WindowTime};
+
+use retry_signals::count::{Counted, Counter};
+use retry_signals::delivery::{Delivery, LogEvent};
+use retry_signals::score::{Report, Scorer};
+use retry_signals::table::{Label, Labelling, Signals, TableError};
+
+const SIGNALS: &str = "Signals";
+const RECORDS: &str = "Records";
+const WINDOW_S: u64 = 300;
+
+/// A pseudonym.
+fn name(number: usize) -> String {
+    format!("entity{number:06}")
+}
+
+struct World {
+    client: Client,
+    engine: Engine<DynamoDbStore>,
+    table: Signals,
+    counter: Counter,
+    /// The start of a window that is closed.
+    at_s: u64,
+}
+
+impl World {
+    async fn start() -> Self {
+        let client = database().await;
+        create(&client, SIGNALS, &["pk", "sk"]).await;
+        create(&client, RECORDS, &["id"]).await;
+        let engine = Engine::builder(DynamoDbStore::new(client.clone(), RECORDS)).build();
+        let table = Signals::new(client.clone(), SIGNALS.to_owned(), Duration::from_secs(WINDOW_S));
+        let counter = Counter::new(table.clone(), "1".to_owned(), "Logs".to_owned());
+        let now_s = engine.now().0 / 1000;
+        let at_s = WindowTime::containing(now_s - 3 * WINDOW_S, 300).start_s;
+        Self { client, engine, table, counter, at_s }
+    }
+
+    fn window(&self) -> WindowTime {
+        WindowTime::containing(self.at_s, 300)
+    }
+
+    async fn count(&self, delivery: &Delivery) -> Counted {
+        self.counter.count(delivery, self.engine.now()).await.expect("counted")
+    }
+
+    async fn score(&self) -> Report {
+        let scorer = Scorer::new(self.engine.clone(), self.table.clone(), 3.0);
+        let id = InvocationId::parse("018f0000-0000-7000-8000-000000000001");
+        let deadline = self.engine.now().plus(Duration::from_secs(60));
+        scorer.run(Invocation { id, deadline }).await.expect("scored")
+    }
+
+    async fn counts(&self, kind: Kind, entity: &str) -> Counts {
+        let history = self.table.history(kind, entity, &[self.window()]).await.expect("read");
+        history.into_iter().next().map(|(_, counts)| counts).unwrap_or_default()
+    }
+
+    /// A week of ordinary traffic was seen: one in ten payments of everybody is declined.
+    async fn has_learned(&self) {
+        let (mut sample, model) = (Sample::default(), Model::default());
+        for number in 0..3000_u32 {
+            let payments = 5 + number % 20;
+            let declined = payments / 10;
+            let counts = Counts { requests: payments, runs: payments, payments, declined, ..Counts::default() };
+            for kind in Kind::ALL {
+                let moment = Moment::of(kind, [&counts], &model);
+                sample.observe(&counts, &Memory::default(), &moment, self.window());
+            }
+        }
+        self.table.seed_sample(self.window().day() - 1, &sample, 6000).await.expect("seeded");
+    }
+
+    /// What ordinary callers do in the window.
+    fn traffic(&self, callers: usize, method: &str) -> Delivery {
+        let lines = (0..callers).map(|caller| self.line(caller, 500 + caller % 20, method, 201));
+        delivery("ordinary", lines.collect())
+    }
+
+    /// A caller who tests cards at an account.
+    fn card_test(&self) -> Delivery {
+        let lines = (0..40).map(|card| self.line(900, 950, &format!("card{card:02}"), 402));
+        delivery("attack", lines.collect())
+    }
+
+    /// Declines that only one detector counts.
+    fn declines(&self, stream: &str) -> Delivery {
+        let mut declines = delivery(stream, (0..40).map(|_| self.line(900, 950, "none", 402)).collect());
+        for event in &mut declines.log_events {
+            event.message =
+                event.message.replace("\"instrument\":\"none\",", "").replace("\"small\":true", "\"small\":false");
+        }
+        declines
+    }
+
+    fn line(&self, who: usize, about: usize, instrument: &str, status: u16) -> (u64, String) {
+        let line = json!({ "fields": {
+            "outcome": "executed", "operation": "POST /payments", "status": status, "ran": true, "record": instrument,
+            "record_id": format!("idempotency:{instrument}"), "who": name(who), "about": name(about),
+            "instrument": instrument, "small": true,
+        }});
+        ((self.at_s + 1) * 1000, line.to_string())
+    }
+}
+
+fn delivery(stream: &str, lines: Vec<(u64, String)>) -> Delivery {
+    let events = lines.into_iter().enumerate();
+    let event = |(number, (timestamp, message))| LogEvent { id: format!("{stream}-{number}"), timestamp, message };
+    Delivery {
+        message_type: "DATA_MESSAGE".to_owned(),
+        owner: "1".to_owned(),
+        log_group: "Logs".to_owned(),
+        log_stream: stream.to_owned(),
+        log_events: events.map(event).collect(),
+    }
+}
+
+async fn database() -> Client {
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
+    let address = listener.local_addr().expect("bound");
+    let database = dynoxide::Database::memory().expect("a database");
+    tokio::spawn(dynoxide::server::serve_on(listener, database));
+    let config = aws_sdk_dynamodb::Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new("us-east-1"))
+        .credentials_provider(Credentials::new("local", "local", None, None, "tests"))
+        .endpoint_url(format!("http://{address}"))
+        .build();
+    Client::from_conf(config)
+}
+
+async fn create(client: &Client, table: &str, keys: &[&str]) {
+    let mut request = client.create_table().table_name(table).billing_mode(BillingMode::PayPerRequest);
+    for (key, kind) in keys.iter().zip([KeyType::Hash, KeyType::Range]) {
+        let attribute = AttributeDefinition::builder().attribute_name(*key).attribute_type(ScalarAttributeType::S);
+        let schema = KeySchemaElement::builder().attribute_name(*key).key_type(kind);
+        request = request.attribute_definitions(attribute.build().expect("complete"));
+        request = request.key_schema(schema.build().expect("complete"));
+    }
+    request.send().await.expect("created");
+}
+
+#[tokio::test]
+async fn repeated_split_reordered_interleaved_and_half_counted_deliveries_count_as_one() {
+    let world = World::start().await;
+    // Four deliveries for one caller and one account, each repeated, in an order of each round's own.
+    let deliveries: Vec<Delivery> = (0..4)
+        .map(|number| {
+            let lines = (0..5).map(|card| world.line(1, 2, &format!("c{}", number * 3 + card), 402)).collect();
+            delivery(&format!("stream-{number}"), lines)
+        })
+        .collect();
+    let mut order: Vec<&Delivery> = deliveries.iter().chain(&deliveries).chain(&deliveries).collect();
+    let seed =
+        std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(|| u64::from(std::process::id()));
+    println!("SEED={seed}");
+    let mut random = seed | 1;
+    for last in (1..order.len()).rev() {
+        // Xorshift: any order will do.
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        order.swap(last, usize::try_from(random % (last as u64 + 1)).expect("small"));
+    }
+    // One was counted half before: its account is written, and its caller is not.
+    let mut half = deliveries[2].clone();
+    for event in &mut half.log_events {
+        event.message = event.message.replace(&name(1), &name(3));
+    }
+    assert_eq!(world.count(&half).await.written, 2);
+
+    // Two at a time.
+    let mut written = 0;
+    for pair in order.chunks(2) {
+        let (one, other) = tokio::join!(world.count(pair[0]), world.count(pair[pair.len() - 1]));
+        written += one.written + other.written;
+    }
+    assert_eq!(written, 4 + 3, "each once for the caller, and for the account but what was counted before");
+    for (kind, entity) in [(Kind::Principal, name(1)), (Kind::Account, name(2))] {
+        let counts = world.counts(kind, &entity).await;
+        assert_eq!((counts.requests, counts.declined, counts.declined_instruments.count()), (20, 20, 14), "{kind:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_lost_reply_is_recognised_and_another_account_or_log_group_is_refused() {
+    let world = World::start().await;
+    let one = world.card_test();
+    assert_eq!(world.count(&one).await, Counted { lines: 40, written: 2, late: 2, ..Counted::default() });
+    assert_eq!(world.count(&one).await, Counted { lines: 40, repeated: 2, ..Counted::default() });
+    for foreign in
+        [Delivery { owner: "2".to_owned(), ..one.clone() }, Delivery { log_group: "Other".to_owned(), ..one.clone() }]
+    {
+        assert_eq!(world.count(&foreign).await, Counted { refused: true, ..Counted::default() });
+    }
+    let control = Delivery { message_type: "CONTROL_MESSAGE".to_owned(), ..one };
+    assert_eq!(world.count(&control).await, Counted::default());
+    assert_eq!(world.counts(Kind::Principal, &name(900)).await.requests, 40);
+}
+
+#[tokio::test]
+async fn lines_that_are_not_ours_or_too_old_are_skipped_and_counted_and_late_ones_are_told() {
+    let world = World::start().await;
+    let (at, line) = world.line(1, 2, "c", 201);
+    let lines = vec![
+        (at, "START".to_owned()),
+        (at, line[..line.len() / 2].to_owned()),
+        (0, line.clone()),
+        (at - 24 * 60 * 60 * 1000, line.clone()),
+        (at, line),
+    ];
+    let counted = world.count(&delivery("s", lines)).await;
+    assert_eq!(counted, Counted { lines: 2, skipped: 3, written: 4, late: 4, ..Counted::default() });
+}
+
+#[tokio::test]
+async fn a_card_test_raises_its_caller_and_its_account_once_however_often_it_is_scored() {
+    let world = World::start().await;
+    world.has_learned().await;
+    world.count(&world.traffic(60, "visa")).await;
+    world.count(&world.card_test()).await;
+    let report = world.score().await;
+    assert_eq!((report.raised, report.learned), (2, true), "{report:?}");
+    let raised = world.table.signals(world.window().day()).await.expect("read");
+    assert_eq!(raised.len(), 2);
+    let signal = raised.iter().find(|signal| signal.kind == Kind::Principal).expect("the caller");
+    assert_eq!((signal.entity.as_str(), signal.n, signal.windows), (name(900).as_str(), 40.0, 1));
+    assert!(signal.reasons.iter().any(|reason| reason.starts_with("40 of 40 payments declined")), "{signal:?}");
+    assert_eq!(signal.records.len(), 4);
+
+    // Again, and again as if the run had died before it stored its progress.
+    assert_eq!(world.score().await.raised, 0);
+    let before = everything(&world.client).await;
+    rewind(&world).await;
+    let again = world.score().await;
+    assert_eq!((again.raised, again.entities), (0, 60 + 20 + 2), "{again:?}");
+    assert_eq!(everything(&world.client).await, before, "nothing has changed");
+}
+
+#[tokio::test]
+async fn without_enough_to_learn_from_nobody_is_raised() {
+    let world = World::start().await;
+    world.count(&world.card_test()).await;
+    let report = world.score().await;
+    assert_eq!((report.raised, report.learned, report.entities), (0, false, 2));
+}
+
+#[tokio::test]
+async fn an_outage_of_everybody_raises_nobody() {
+    let world = World::start().await;
+    world.has_learned().await;
+    let lines = (0..200).flat_map(|caller| (0..4).map(move |card| (caller, card)));
+    let lines = lines.map(|(caller, card)| world.line(caller, 500 + caller % 20, &format!("c{card}"), 402));
+    world.count(&delivery("outage", lines.collect())).await;
+    let report = world.score().await;
+    assert_eq!((report.raised, report.entities), (0, 220), "{report:?}");
+}
+
+#[tokio::test]
+async fn abuse_leaves_calibration_and_past_and_fine_silences_its_detector() {
+    let world = World::start().await;
+    world.has_learned().await;
+    world.count(&world.traffic(60, "visa")).await;
+    world.count(&world.declines("first")).await;
+    world.score().await;
+    let day = world.window().day();
+    let signal = world.table.signal(day, Kind::Principal, &name(900)).await.expect("read").expect("raised");
+    let labelling =
+        |label, request: &str| Labelling { label, at_ms: 7000, request: request.to_owned(), by: "olga b".to_owned() };
+    let abuse = labelling(Some(Label::Abuse), "r1");
+    world.table.label(&signal, abuse.clone()).await.expect("labelled");
+    world.table.label(&signal, abuse.clone()).await.expect("its own earlier try is recognised");
+    let other = world.table.label(&signal, labelling(None, "r2")).await;
+    assert!(matches!(other, Err(TableError::Changed(_))), "it is no longer what was read: {other:?}");
+    let now = world.table.signal(day, Kind::Principal, &name(900)).await.expect("read").expect("there");
+    assert_eq!((now.label(), now.labellings.as_slice()), (Some(Label::Abuse), &[abuse.clone()][..]));
+
+    let account = world.table.signal(day, Kind::Account, &name(950)).await.expect("read").expect("raised");
+    world.table.label(&account, labelling(Some(Label::Fine), "r3")).await.expect("labelled");
+    let next = World { at_s: world.at_s + WINDOW_S, ..world };
+    next.count(&next.declines("later")).await;
+    assert_eq!(next.score().await.entities, 2);
+    let account = next.table.signal(day, Kind::Account, &name(950)).await.expect("read").expect("there");
+    assert_eq!(account.windows, 1, "it is silent");
+    let principal = next.table.signal(day, Kind::Principal, &name(900)).await.expect("read").expect("there");
+    assert_eq!((principal.windows, principal.label()), (2, Some(Label::Abuse)), "it is not");
+}
+
+/// All items but those of the lock.
+async fn everything(client: &Client) -> Vec<String> {
+    let items = client.scan().table_name(SIGNALS).send().await.expect("read").items.unwrap_or_default();
+    let mut items: Vec<String> = items
+        .into_iter()
+        .map(|mut item| {
+            // Each run has a fence of its own.
+            item.remove("fence");
+            let mut members: Vec<String> = item.iter().map(|(name, value)| format!("{name}={value:?}")).collect();
+            members.sort();
+            members.join(" ")
+        })
+        .collect();
+    items.sort();
+    items
+}
+
+/// Takes back the progress, sample and calibration, which are stored in one transaction, as if a run had died before it.
+async fn rewind(world: &World) {
+    for sort in ["state".to_owned(), format!("sample#{}", world.window().day())] {
+        let (pk, sk) = ("scorer".to_owned(), sort);
+        let key = [("pk", pk), ("sk", sk)];
+        let delete = key.into_iter().fold(world.client.delete_item().table_name(SIGNALS), |delete, (name, value)| {
+            delete.key(name, aws_sdk_dynamodb::types::AttributeValue::S(value))
+        });
+        delete.send().await.expect("deleted");
+    }
+}
