@@ -52,7 +52,7 @@ use crate::store::{Store, TransactionalEffect};
 use crate::telemetry::metrics::{Metric, Metrics};
 use crate::telemetry::span;
 #[cfg(feature = "follow-up")]
-use crate::{protocol::RecordId, store::StoreError};
+use crate::store::StoreError;
 
 pub(crate) use crate::telemetry::timings::{self, Timings, timed};
 pub(crate) use driver::Driver;
