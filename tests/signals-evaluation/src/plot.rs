@@ -20,7 +20,7 @@ pub(crate) fn curves(all: &[(ScorerName, Figures)]) -> String {
         ScorerName::Forest,
     ];
     let (left, top, width, height) = (60.0, 20.0, 540.0, 300.0);
-    let mut svg = begin("Precision over recall of the model and of others", 430.0);
+    let mut svg = begin("Precision over recall of the model and of others", 470.0);
     axes(&mut svg, (left, top, width, height));
     let drawn = shown.iter().filter_map(|name| all.iter().find(|(found, _)| found == name)).zip(COLOURS);
     for (place, ((name, figures), colour)) in drawn.enumerate() {
@@ -33,7 +33,7 @@ pub(crate) fn curves(all: &[(ScorerName, Figures)]) -> String {
             "<polyline points=\"{}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\"/>",
             points.trim_end()
         );
-        let (x, y) = (left + 280.0 * (place % 2) as f64, 372.0 + 20.0 * (place / 2) as f64);
+        let (x, y) = (left, 380.0 + 20.0 * place as f64);
         let _ = writeln!(svg, "<rect x=\"{x}\" y=\"{}\" width=\"12\" height=\"12\" fill=\"{colour}\"/>", y - 11.0);
         text(&mut svg, x + 18.0, y, "start", name.name().trim_matches('*'));
     }
