@@ -29,6 +29,9 @@
 //! 5xx, a panic and a time-out Unknown. To choose another verdict, put a `Verdict<()>` into the extensions of the
 //! response; [`Problem::invalid_request`] does so.
 
+#[cfg(feature = "axum")]
+pub mod axum;
+mod body;
 mod core;
 mod facts;
 mod key_source;
@@ -54,6 +57,7 @@ use http::header::HeaderName;
 use lambda_http::{Body, Request, Response};
 use tower::{Layer, Service};
 
+pub use body::ResponseBody;
 pub use facts::Facts;
 pub use problem::{InvalidField, Problem};
 pub use problem_type::ProblemType;
@@ -66,7 +70,7 @@ pub use route::{InvalidRoute, Route};
 use self::core::Core;
 use self::key_source::KeySource;
 use self::problem::Contract;
-use crate::engine::{Engine, Operation};
+use crate::engine::{Engine, Operation, Verdict};
 use crate::protocol::{Compare, Document, Principal, Subject, Uncertain};
 use crate::reconcile::Resolver;
 use crate::store::{BoxError, Store};
@@ -118,6 +122,7 @@ impl<S: Store> IdempotencyLayer<S> {
                 resolver: None,
                 protected: vec![Method::POST, Method::PATCH],
                 replayed_headers: response::REPLAYED_HEADERS.to_vec(),
+                verdict: Arc::new(|_| None),
                 on_replay: None,
                 on_refusal: None,
                 contract: Contract { url: DRAFT.into(), types: None },
@@ -228,6 +233,13 @@ impl<S: Store> IdempotencyLayer<S> {
     #[must_use]
     pub fn exempt(self, route: Route) -> Self {
         self.with(|core| core.exempt.push(route))
+    }
+
+    /// What a response means, where its status does not say it. `None`: what [its status](self) says. A verdict that the
+    /// handler puts into the response's extensions comes first.
+    #[must_use]
+    pub fn verdict(self, verdict: impl Fn(&Response<Body>) -> Option<Verdict<()>> + Send + Sync + 'static) -> Self {
+        self.with(|core| core.verdict = Arc::new(verdict))
     }
 
     /// Called with each replay before it is sent, to change it or to take note of it.
@@ -380,12 +392,21 @@ impl<S: Store, H: Clone> Clone for Idempotency<S, H> {
     }
 }
 
-impl<S, H> Service<Request> for Idempotency<S, H>
+impl<S: Store, H: Clone> Idempotency<S, H> {
+    /// The core, and the handler that was polled ready, which serves this call; a fresh clone waits for the next one.
+    fn parts_for_a_call(&mut self) -> (Arc<Core<S>>, H) {
+        let fresh = self.handler.clone();
+        (Arc::clone(&self.core), std::mem::replace(&mut self.handler, fresh))
+    }
+}
+
+impl<S, H, B> Service<Request> for Idempotency<S, H>
 where
     S: Store,
-    H: Service<Request, Response = Response<Body>> + Clone + Send + 'static,
+    H: Service<Request, Response = Response<B>> + Clone + Send + 'static,
     H::Error: Into<BoxError> + Send,
     H::Future: Send,
+    B: ResponseBody,
 {
     type Response = Response<Body>;
     type Error = H::Error;
@@ -396,15 +417,9 @@ where
     }
 
     fn call(&mut self, request: Request) -> Self::Future {
-        let core = Arc::clone(&self.core);
-        // The handler that was polled ready serves this request; a fresh clone waits for the next one.
-        let fresh = self.handler.clone();
-        let mut handler = std::mem::replace(&mut self.handler, fresh);
+        let (core, handler) = self.parts_for_a_call();
         async move {
-            let response = match core.protects(&request) {
-                true => core.answer(request, handler).await,
-                false => handler.call(request).await,
-            };
+            let response = core.serve(request, handler).await;
             core.engine.flush();
             response
         }

@@ -86,6 +86,7 @@
 //! | `static-user-agent` | computes the SDK's user agent once per process; relies on internals of the SDK | |
 //! | `http` | [`http`]: the layer for API Gateway | yes |
 //! | `apigw_rest` | requests in payload format 1.0, for REST APIs | |
+//! | `axum` | the layer around a router of axum or its routes, and extractors; see the module `http::axum` | |
 //! | `sqs` | [`sqs`]: queues | |
 //! | `sqs-visibility` | `ChangeMessageVisibility` for messages that are in progress elsewhere | |
 //! | `streams` | [`streams`]: Kafka, Kinesis, DynamoDB Streams | |

@@ -4,15 +4,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Once};
 use std::time::Duration;
 
-use http::Method;
 use http::header::HeaderName;
+use http::{Method, StatusCode};
 use lambda_http::{Body, Request, RequestExt, Response};
 use tower::Service;
 
+use super::body::ResponseBody;
 use super::facts::Facts;
 use super::key_source::KeySource;
 use super::preference::Preference;
-use super::problem::{Code, Contract};
+use super::problem::{Code, Contract, Problem};
 use super::problem_type::ProblemType;
 use super::pseudonyms::Pseudonyms;
 use super::received::Received;
@@ -32,6 +33,9 @@ type PrincipalOf = Arc<dyn Fn(&Request) -> Option<Principal> + Send + Sync>;
 
 /// Converts a request into a type of the application, stored in its extensions.
 type Reading = Arc<dyn Fn(&mut Request, &Received) + Send + Sync>;
+
+/// Returns the verdict of a response, if its status does not say it.
+type VerdictOf = Arc<dyn Fn(&Response<Body>) -> Option<Verdict<()>> + Send + Sync>;
 
 /// Changes or replaces a response.
 pub(super) type Change = Arc<dyn Fn(Response<Body>) -> Response<Body> + Send + Sync>;
@@ -68,6 +72,7 @@ pub(super) struct Core<S: Store> {
     pub(super) resolver: Option<AnyResolver<S::Effect>>,
     pub(super) protected: Vec<Method>,
     pub(super) replayed_headers: Vec<HeaderName>,
+    pub(super) verdict: VerdictOf,
     pub(super) on_replay: Option<Change>,
     pub(super) on_refusal: Option<ChangeRefusal>,
     pub(super) contract: Contract,
@@ -94,6 +99,7 @@ impl<S: Store> Clone for Core<S> {
             resolver: self.resolver.clone(),
             protected: self.protected.clone(),
             replayed_headers: self.replayed_headers.clone(),
+            verdict: Arc::clone(&self.verdict),
             on_replay: self.on_replay.clone(),
             on_refusal: self.on_refusal.clone(),
             contract: self.contract.clone(),
@@ -104,28 +110,36 @@ impl<S: Store> Clone for Core<S> {
 }
 
 impl<S: Store> Core<S> {
-    /// Whether requests like this one are protected.
-    pub(super) fn protects(&self, request: &Request) -> bool {
-        self.protected.contains(request.method()) && self.find(&self.exempt, request).is_none()
-    }
-
-    /// Answers a request of a protected method.
-    pub(super) async fn answer<H>(&self, mut request: Request, mut handler: H) -> Result<Response<Body>, H::Error>
+    /// Answers a request: under a claim if it is protected.
+    pub(super) async fn serve<H, B>(&self, mut request: Request, mut handler: H) -> Result<Response<Body>, H::Error>
     where
-        H: Service<Request, Response = Response<Body>>,
+        H: Service<Request, Response = Response<B>>,
         H::Error: Into<BoxError>,
+        B: ResponseBody,
     {
-        match self.call(&mut request) {
-            Ok(Some(call)) => Ok(self.run(call, request, handler).await),
-            Ok(None) => handler.call(request).await,
-            Err(code) => Ok(self.refuse_unread(&request, code)),
+        let call = match self.protects(&request) {
+            true => match self.call(&mut request) {
+                Ok(call) => call,
+                Err(code) => return Ok(self.refuse_unread(&request, code)),
+            },
+            false => None,
+        };
+        match call {
+            Some(call) => Ok(self.run(call, request, handler).await),
+            None => Ok(whole(handler.call(request).await?).await.unwrap_or_else(cut_off)),
         }
     }
 
-    async fn run<H>(&self, call: Call, request: Request, handler: H) -> Response<Body>
+    /// Whether requests like this one are protected.
+    fn protects(&self, request: &Request) -> bool {
+        self.protected.contains(request.method()) && self.find(&self.exempt, request).is_none()
+    }
+
+    async fn run<H, B>(&self, call: Call, request: Request, handler: H) -> Response<Body>
     where
-        H: Service<Request, Response = Response<Body>>,
+        H: Service<Request, Response = Response<B>>,
         H::Error: Into<BoxError>,
+        B: ResponseBody,
     {
         let started = self.engine.now();
         let preference = self.preference(&request, &call);
@@ -140,7 +154,13 @@ impl<S: Store> Core<S> {
             let (mut request, mut handler) = (request, handler);
             request.extensions_mut().insert(attempt);
             match handler.call(request).await {
-                Ok(response) => response::verdict(response, &self.replayed_headers),
+                Ok(response) => match whole(response).await {
+                    Ok(response) => {
+                        let declared = (self.verdict)(&response);
+                        response::verdict(response, declared, &self.replayed_headers)
+                    }
+                    Err(error) => Verdict::Unknown(error.into()),
+                },
                 Err(error) => Verdict::Unknown(error.into().into()),
             }
         };
@@ -194,6 +214,8 @@ impl<S: Store> Core<S> {
         if let Some(key) = named.as_ref().filter(|key| !route::is_open(key)) {
             return key.clone();
         }
+        #[cfg(feature = "axum")]
+        let named = super::axum::matched_route(request).or(named);
         match self.find(&self.routes, request) {
             Some(route) => route.as_str().to_owned(),
             None => named.unwrap_or_else(|| format!("{} $default", request.method())),
@@ -291,7 +313,7 @@ impl<S: Store> Core<S> {
         }
     }
 
-    fn refuse(&self, code: Code) -> Response<Body> {
+    pub(super) fn refuse(&self, code: Code) -> Response<Body> {
         let kind = code.kind();
         let response = code.problem(&self.contract).into_response();
         match &self.on_refusal {
@@ -299,4 +321,16 @@ impl<S: Store> Core<S> {
             None => response,
         }
     }
+}
+
+/// The response with its whole body.
+async fn whole<B: ResponseBody>(response: Response<B>) -> Result<Response<Body>, BoxError> {
+    let (parts, body) = response.into_parts();
+    Ok(Response::from_parts(parts, body.whole().await?))
+}
+
+/// The response to an unprotected request whose body broke off.
+fn cut_off(error: BoxError) -> Response<Body> {
+    tracing::error!(error = &*error, "the handler's response broke off");
+    Problem::new(StatusCode::BAD_GATEWAY, "response-cut-off", "The response broke off").into_response()
 }

@@ -14,10 +14,15 @@ pub(super) const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("ide
 /// Set on a replay whose body was too long to record.
 const IDEMPOTENCY_BODY: HeaderName = HeaderName::from_static("idempotency-body");
 
-/// The verdict of a handler's response: the one in its extensions if there is one, otherwise by its status.
-pub(super) fn verdict(response: Response<Body>, replayed_headers: &[HeaderName]) -> Verdict<HttpAnswer> {
+/// The verdict of a handler's response: the one in its extensions if there is one, otherwise the layer's, otherwise by its
+/// status.
+pub(super) fn verdict(
+    response: Response<Body>,
+    by_layer: Option<Verdict<()>>,
+    replayed_headers: &[HeaderName],
+) -> Verdict<HttpAnswer> {
     let declared = response.extensions().get::<Verdict<()>>().cloned();
-    let verdict = declared.unwrap_or_else(|| by_status(response.status()));
+    let verdict = declared.or(by_layer).unwrap_or_else(|| by_status(response.status()));
     let answer = HttpAnswer::of(response, replayed_headers);
     match verdict {
         Verdict::Success(()) => Verdict::Success(answer),
@@ -260,7 +265,7 @@ mod tests {
     fn a_handler_can_say_otherwise() {
         let mut declared = response("x");
         declared.extensions_mut().insert(Verdict::NotExecuted(()));
-        assert!(matches!(verdict(declared, &[]), Verdict::NotExecuted(_)));
+        assert!(matches!(verdict(declared, Some(Verdict::Failed(())), &[]), Verdict::NotExecuted(_)));
     }
 
     #[test]

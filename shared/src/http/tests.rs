@@ -463,7 +463,8 @@ async fn an_operation_chooses_what_of_a_body_counts_and_may_be_renamed() {
     // The same keys in another process, under a layer whose code names the operations differently.
     let store = FaultyStore::new(api.memory.clone(), []);
     let renamed = IdempotencyLayer::new(Engine::builder(store).build(), "test").compare(amount);
-    let handler = renamed.layer(service_fn(|_: Request| async { panic!("must not run") as Result<_, Infallible> }));
+    let handler =
+        renamed.layer(service_fn(|_: Request| async { panic!("must not run") as Result<Response<Body>, Infallible> }));
     let replayed = handler.oneshot(request("alice", "k", "/pay", r#"{"amount":1,"sent":3}"#)).await.unwrap();
     assert_eq!(replayed.headers()["idempotency-replayed"], "true");
 }
