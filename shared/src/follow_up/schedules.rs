@@ -95,7 +95,8 @@ impl Schedules {
         match created {
             // Our own: the stream has delivered the batch again, or the reply to an earlier request was lost.
             Err(error) if error.as_service_error().is_some_and(CreateScheduleError::is_conflict_exception) => Ok(()),
-            created => Ok(drop(created?)),
+            Err(error) => Err(error.into()),
+            Ok(_) => Ok(()),
         }
     }
 }
