@@ -19,9 +19,13 @@ pub mod measurement;
 pub mod memory;
 pub mod options;
 pub mod peers;
+pub mod plots;
 pub mod process;
 pub mod report;
 pub mod sandbox;
+pub mod scale;
+pub mod share;
+pub mod sizes;
 pub mod stage;
 pub mod statistics;
 pub mod subject;
@@ -40,6 +44,7 @@ pub async fn run(options: Options) -> Result<()> {
     match options.command.unwrap_or_default() {
         Command::Run(choice) => report::run(&choice).await,
         Command::Instructions { update } => instructions::check(update),
+        Command::Scale => scale::run(&subject::workspace().join("docs")),
         Command::Peers { action: options::PeersAction::Install } => peers::install(),
     }
 }

@@ -27,6 +27,9 @@ pub enum Command {
         #[arg(long)]
         update: bool,
     },
+    /// Simulate a Region from a hundred to a hundred thousand requests a second, and write the output and the plots into
+    /// `docs/scale.md` and `docs/scale/`.
+    Scale,
     /// The peers that the library is compared with.
     Peers {
         /// The action.
@@ -59,6 +62,9 @@ pub enum Part {
     Memory,
     /// Write and read units by the length of the answer.
     Units,
+    /// Times and starts at the processor's share of Lambda's memory sizes; needs control groups, and the right to make
+    /// them.
+    Sizes,
 }
 
 /// Which of it, and how much.

@@ -12,6 +12,8 @@ use crate::machine::Machine;
 use crate::measurement::{Row, measure};
 use crate::memory::{self, Memory};
 use crate::options::{Choice, Part};
+use crate::plots;
+use crate::sizes::{self, AtSize, CaseAtSize};
 use crate::subject::{self, Subject};
 use crate::unit_costs::{self, UnitCost};
 
@@ -24,6 +26,7 @@ struct Results {
     starts: Vec<Start>,
     memory: Vec<Memory>,
     units: Vec<UnitCost>,
+    sizes: Vec<AtSize>,
 }
 
 /// A subject as it would be deployed.
@@ -50,6 +53,7 @@ pub async fn run(choice: &Choice) -> Result<()> {
         starts: Vec::new(),
         memory: Vec::new(),
         units: Vec::new(),
+        sizes: Vec::new(),
     };
     let protected: Vec<Subject> =
         subjects.iter().filter(|(kind, _)| *kind != Kind::None).map(|(_, subject)| subject.clone()).collect();
@@ -72,9 +76,15 @@ pub async fn run(choice: &Choice) -> Result<()> {
             results.units.extend(unit_costs::of(subject).await?);
         }
     }
+    if choice.parts.contains(&Part::Sizes) {
+        results.sizes = sizes::measure(&subjects, choice).await?;
+    }
     let markdown = results.markdown(choice)?;
     fs::create_dir_all(&choice.output)?;
     fs::write(choice.output.join("results.md"), &markdown)?;
+    for (name, svg) in plots::all(&results.cases, &results.sizes) {
+        fs::write(choice.output.join(name), svg)?;
+    }
     fs::write(choice.output.join("results.json"), serde_json::to_string_pretty(&results)?)?;
     println!("{markdown}");
     Ok(())
@@ -127,6 +137,7 @@ impl Results {
         self.write_starts(&mut text)?;
         self.write_memory(&mut text)?;
         self.write_units(&mut text)?;
+        self.write_sizes(&mut text)?;
         Ok(text)
     }
 
@@ -181,6 +192,29 @@ impl Results {
                     writeln!(text, "{} | {} | {} |", traffic.requests, traffic.write_units, traffic.read_units)?
                 }
                 None => writeln!(text, "fails | | |")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Results {
+    fn write_sizes(&self, text: &mut String) -> Result<()> {
+        if self.sizes.is_empty() {
+            return Ok(());
+        }
+        writeln!(
+            text,
+            "\n## At Lambda's sizes, 5 ms for each request to the store\n\n| MB | subject | first answer, ms | case | p50 ms | \
+             p99 ms | USD per million |\n|---:|---|---:|---|---:|---:|---:|"
+        )?;
+        for AtSize { subject, megabytes, first_answer_ms, cases } in &self.sizes {
+            for CaseAtSize { case, p50_ms, p99_ms, usd_per_million } in cases {
+                writeln!(
+                    text,
+                    "| {megabytes} | {subject} | {first_answer_ms:.0} | {case} | {p50_ms:.1} | {p99_ms:.1} | \
+                     {usd_per_million:.3} |"
+                )?;
             }
         }
         Ok(())

@@ -32,11 +32,13 @@ pub(crate) enum Fault {
     FailHandler,
     /// Records expire.
     Expire,
+    /// An eventually consistent read returns an older version.
+    Stale,
 }
 
 impl Fault {
     /// The number of faults.
-    pub(crate) const COUNT: usize = Self::Expire as usize + 1;
+    pub(crate) const COUNT: usize = Self::Stale as usize + 1;
 
     /// The faults of a write, by the exploration.
     pub(crate) const OF_WRITES: [Self; 8] = [

@@ -78,6 +78,15 @@ pub enum Action {
         /// What the actor's clock then shows.
         reading: Reading,
     },
+    /// Reads with eventual consistency.
+    LookUp {
+        /// The index of the actor.
+        actor: usize,
+        /// The version that the read returns; `None` for none.
+        version: Option<usize>,
+        /// What the actor's clock then shows.
+        reading: Reading,
+    },
     /// Reads an answer that is stored next to its record.
     ReadParts(usize),
     /// A message arrives.
@@ -206,6 +215,14 @@ impl Model {
                     self.readings(world).iter().map(|reading| Action::Wait { actor: index, reading: *reading }),
                 );
             }
+            machine::Action::LookUp(_) => {
+                let versions = (0..world.versions.len()).map(Some).chain([None]);
+                actions.extend(
+                    versions
+                        .flat_map(|version| self.readings(world).iter().map(move |reading| (version, *reading)))
+                        .map(|(version, reading)| Action::LookUp { actor: index, version, reading }),
+                );
+            }
             machine::Action::ReadParts(..) => actions.push(Action::ReadParts(index)),
             machine::Action::Recall(_)
             | machine::Action::Read(_)
@@ -282,6 +299,7 @@ impl stateright::Model for Model {
         vec![World {
             era: 0,
             record: None,
+            versions: Vec::new(),
             parts: None,
             network: Vec::new(),
             provider: Vec::new(),

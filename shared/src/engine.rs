@@ -16,6 +16,7 @@ mod operation;
 mod outcome;
 mod request_log;
 mod response_codec;
+mod running;
 
 use std::fmt;
 use std::panic::AssertUnwindSafe;
@@ -44,7 +45,9 @@ pub use operation::{Call, Operation};
 pub use outcome::{Answered, Error, ErrorKind, NoAnswer, Outcome, Reason, Verdict};
 
 use crate::protocol::machine::{Action, Machine, Terms};
-use crate::protocol::{ClaimRequest, EpochMs, LeaseLimit, OwnerToken, Record, Resolution, Trace, TransactionId};
+use crate::protocol::{
+    ClaimRequest, EpochMs, LeaseLimit, OwnerToken, Record, RecordId, Resolution, Trace, TransactionId,
+};
 use crate::store::{Store, TransactionalEffect};
 use crate::telemetry::metrics::{Metric, Metrics};
 use crate::telemetry::span;
@@ -55,7 +58,8 @@ pub(crate) use driver::Driver;
 /// Runs operations so that each takes effect once and all its callers get the same answer.
 ///
 /// A clone is another handle to the same engine. One engine serves any number of concurrent calls; between calls it
-/// keeps nothing except a [cache of settled records](EngineBuilder::cache_bytes).
+/// keeps nothing except a [cache of settled records](EngineBuilder::cache_bytes), and for a second which calls were in
+/// progress elsewhere.
 pub struct Engine<S> {
     parts: Arc<Parts<S>>,
 }
@@ -79,6 +83,7 @@ struct Parts<S> {
     margin: Duration,
     lease_margin: Duration,
     cache: cache::Cache,
+    running: running::Running,
 }
 
 impl<S> Clone for Engine<S> {
@@ -194,7 +199,9 @@ impl<S: Store> Engine<S> {
             start_by: self.stop_at(call.deadline()),
             wait: call.wait.until(self.now(), self.wait_by(call.operation(), call.deadline())),
         };
-        Ok(Box::new(Driver::new(self, machine(request, terms), call.operation().clone(), call.deadline())))
+        let machine = machine(request, terms);
+        let machine = if call.is_redelivery() { machine.looking_up() } else { machine };
+        Ok(Box::new(Driver::new(self, machine, call.operation().clone(), call.deadline())))
     }
 
     pub(crate) fn request(&self, call: &Call) -> Result<ClaimRequest, Error> {
@@ -246,6 +253,12 @@ impl<S: Store> Engine<S> {
     /// Until when a call may wait for another and still run itself.
     pub(crate) fn wait_by(&self, operation: &Operation, deadline: EpochMs) -> EpochMs {
         self.stop_at(deadline).minus(operation.run_within.unwrap_or_default())
+    }
+
+    /// What this process knows of a record: that it is settled, or that it was in progress a moment ago.
+    fn recall(&self, id: &RecordId) -> Option<Arc<Record>> {
+        let (now, parts) = (self.now(), &self.parts);
+        parts.cache.recall(id, now).or_else(|| parts.running.recall(id, now))
     }
 
     pub(crate) fn store(&self) -> &S {

@@ -63,6 +63,17 @@ pub trait Store: Send + Sync + 'static {
     /// the stored record.
     fn read(&self, id: &RecordId) -> impl Future<Output = Result<Option<Record>, StoreError>> + Send;
 
+    /// Reads a record with eventual consistency: it may return an older version, or none. Default: [`Store::read`].
+    ///
+    /// Nothing depends on the result but what a call costs. So a store whose consistent read costs no more than another
+    /// need not implement it.
+    ///
+    /// # Errors
+    /// As for [`Store::read`].
+    fn look_up(&self, id: &RecordId) -> impl Future<Output = Result<Option<Record>, StoreError>> + Send {
+        self.read(id)
+    }
+
     /// Reads an answer that is stored in parts. `None` if a part is missing, or was written with another record because
     /// the key has expired and been used again.
     ///

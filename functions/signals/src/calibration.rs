@@ -56,12 +56,18 @@ impl Calibration {
             self.entities.retain(|day, _| *day >= oldest);
             self.largest.retain(|(day, _), _| *day >= oldest);
         }
-        while self.largest.len() > KEPT_SCORES {
-            let smallest = self.largest.iter().min_by(|(_, one), (_, other)| one.total_cmp(other));
-            if let Some(key) = smallest.map(|(key, _)| *key) {
-                self.largest.remove(&key);
-            }
+        // Seldom, because it sorts.
+        if self.largest.len() > 2 * KEPT_SCORES {
+            let least = self.least_kept();
+            self.largest.retain(|_, score| *score >= least);
         }
+    }
+
+    /// The smallest of the scores that are kept.
+    fn least_kept(&self) -> f64 {
+        let mut scores: Vec<_> = self.largest.values().copied().collect();
+        scores.sort_by(|one, other| other.total_cmp(one));
+        scores.get(KEPT_SCORES - 1).copied().unwrap_or(0.0)
     }
 
     /// Leaves out an entity's day that operators called *abuse* or a *client bug*: it does not show what is usual.
@@ -112,7 +118,8 @@ impl Calibration {
             bytes.extend(day.to_be_bytes());
             bytes.extend(entities.to_be_bytes());
         }
-        for ((day, entity), score) in &self.largest {
+        let least = self.least_kept();
+        for ((day, entity), score) in self.largest.iter().filter(|(_, score)| **score >= least) {
             bytes.extend(day.to_be_bytes());
             bytes.extend(entity.to_be_bytes());
             bytes.extend((*score as f32).to_be_bytes());
@@ -135,5 +142,91 @@ impl Calibration {
             calibration.largest.insert((reader.u32()?, reader.u64()?), f64::from(reader.f32()?));
         }
         Ok(calibration)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::window::DAY_S;
+
+    fn on(day: u64) -> WindowTime {
+        WindowTime { start_s: (20_000 + day) * DAY_S, length_s: 300 }
+    }
+
+    /// So many days with a thousand entities each, of which ten have scores from 1 to 10 and a tenth of the day.
+    fn after(days: u64) -> Calibration {
+        let mut calibration = Calibration::default();
+        for day in 0..days {
+            for entity in 0..1_000 {
+                let score = if entity < 10 { 1.0 + entity as f64 + 0.1 * day as f64 } else { 0.0 };
+                calibration.observe(entity, score, true, on(day));
+            }
+        }
+        calibration
+    }
+
+    #[test]
+    fn the_threshold_lets_the_budget_pass() {
+        let calibration = after(7);
+        let threshold = calibration.threshold(3.0, on(7));
+        let above = calibration.largest.values().filter(|score| **score > threshold).count();
+        assert_eq!(above, 21);
+        assert!(calibration.threshold(1.0, on(7)) > threshold);
+    }
+
+    #[test]
+    fn a_threshold_is_not_learned_from_few_days_nor_from_today() {
+        assert_eq!(after(5).threshold(3.0, on(5)), STARTING_THRESHOLD);
+        let mut calibration = after(7);
+        let before = calibration.threshold(3.0, on(7));
+        for entity in 0..100 {
+            calibration.observe(entity, 11.0, true, on(7));
+        }
+        assert_eq!(calibration.threshold(3.0, on(7)), before);
+    }
+
+    #[test]
+    fn a_window_that_is_observed_again_leaves_the_threshold() {
+        let (once, mut twice) = (after(7), after(7));
+        twice.observe(3, 4.0, false, on(6));
+        assert_eq!(once.threshold(3.0, on(7)), twice.threshold(3.0, on(7)));
+    }
+
+    #[test]
+    fn what_is_labelled_abuse_leaves_the_calibration() {
+        let mut calibration = after(7);
+        let before = calibration.threshold(3.0, on(7));
+        for day in 0..7 {
+            calibration.forget(9, 20_000 + day);
+        }
+        assert!(calibration.threshold(3.0, on(7)) < before);
+    }
+
+    #[test]
+    fn the_threshold_follows_the_labels_within_bounds() {
+        let mut calibration = after(7);
+        let before = calibration.threshold(3.0, on(7));
+        calibration.follow(5, 3.0);
+        assert!((calibration.threshold(3.0, on(7)) - before - STEP).abs() < 1e-9);
+        calibration.follow(1, 3.0);
+        calibration.follow(3, 3.0);
+        assert!((calibration.threshold(3.0, on(7)) - before).abs() < 1e-9);
+        for _ in 0..100 {
+            calibration.follow(0, 3.0);
+        }
+        assert!((calibration.threshold(3.0, on(7)) - before + FARTHEST).abs() < 1e-9);
+    }
+
+    #[test]
+    fn old_days_and_small_scores_are_left_and_the_bytes_stay_few() {
+        let calibration = after(60);
+        let bytes = calibration.to_bytes();
+        assert!(bytes.len() < 5_000, "{} bytes", bytes.len());
+        let read = Calibration::from_bytes(&bytes).unwrap();
+        assert!((read.threshold(3.0, on(60)) - calibration.threshold(3.0, on(60))).abs() < 1e-5);
+        assert_eq!(read.to_bytes(), bytes);
+        assert_eq!(Calibration::from_bytes(&bytes[..bytes.len() - 1]), Err(Unreadable));
+        assert!((0.0..0.01).contains(&calibration.share_of_days(12.0)));
     }
 }

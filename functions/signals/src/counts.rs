@@ -117,10 +117,10 @@ impl Counts {
         let declined_instruments = self.declined_instruments.count().min(self.declined_with_instrument);
         let (k, n) = match detector {
             Detector::Declined => (self.declined, self.payments),
-            Detector::HardDeclined => (self.hard_declined, self.payments),
+            Detector::HardDeclined => (self.hard_declined, self.declined),
             Detector::DistinctInstruments => (declined_instruments, self.payments),
             Detector::SameInstrument => (self.declined_with_instrument - declined_instruments, self.payments),
-            Detector::SmallDeclined => (self.small_declined, self.payments),
+            Detector::SmallDeclined => (self.small_declined, self.declined),
             Detector::Mismatch => (self.mismatches, self.requests),
             Detector::Early => (self.in_progress.saturating_sub(self.in_progress_keys.count()), self.requests),
             Detector::OldReplay => (self.old_replays, self.requests),
@@ -185,4 +185,68 @@ impl Pair {
 
 fn bump(number: &mut u32) {
     *number = number.saturating_add(1);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn answers() -> impl Strategy<Value = Answer> {
+        prop_oneof![
+            Just(Answer::Succeeded),
+            Just(Answer::Declined),
+            Just(Answer::Refused),
+            (0..7_200_u64).prop_map(|age_s| Answer::Replayed { age_s }),
+            Just(Answer::InProgress),
+            Just(Answer::Mismatch),
+            Just(Answer::Unknown),
+            Just(Answer::NoKey),
+            Just(Answer::Other),
+        ]
+    }
+
+    type Drawn = (Answer, [bool; 4], u8);
+
+    fn counted<'d>(drawn: impl IntoIterator<Item = &'d Drawn>) -> Counts {
+        drawn.into_iter().fold(Counts::default(), |mut counts, (answer, [ran, refund, hard, small], digest)| {
+            let (answer, ran, refund, hard, small) = (*answer, *ran, *refund, *hard, *small);
+            let digest = [*digest];
+            counts.add(&Facts { answer, ran, refund, hard, small, instrument: Some(&digest), record: Some(&digest) });
+            counts
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn counts_of_parts_add_up_in_any_order(
+            drawn in proptest::collection::vec((answers(), any::<[bool; 4]>(), 0..9_u8), 0..60),
+            cut in 0..60_usize,
+        ) {
+            let (first, last) = drawn.split_at(cut.min(drawn.len()));
+            let mut forwards = counted(first);
+            forwards.merge(&counted(last));
+            let mut backwards = counted(last);
+            backwards.merge(&counted(first));
+            prop_assert_eq!(&forwards, &counted(&drawn));
+            prop_assert_eq!(&backwards, &forwards);
+            for pair in forwards.pairs() {
+                prop_assert!(0.0 <= pair.k && pair.k <= pair.n, "{:?}", pair);
+            }
+        }
+    }
+
+    #[test]
+    fn a_retry_that_is_told_an_old_unknown_outcome_is_no_run() {
+        let told = (Answer::Unknown, [false, false, false, false], 1);
+        let ran = (Answer::Unknown, [true, false, false, false], 1);
+        assert_eq!(counted(&[ran, told, told, told]).pair(Detector::Unknown), Pair { k: 1.0, n: 1.0 });
+    }
+
+    #[test]
+    fn only_repetitions_under_one_key_are_early() {
+        let told = |key| (Answer::InProgress, [false; 4], key);
+        assert_eq!(counted(&[told(1), told(2), told(3)]).pair(Detector::Early).k, 0.0);
+        assert_eq!(counted(&[told(1), told(1), told(1), told(2)]).pair(Detector::Early), Pair { k: 2.0, n: 4.0 });
+    }
 }

@@ -16,13 +16,15 @@ pub enum Kind {
 pub enum Detector {
     /// Payments declined, of payments that ended. Card testing.
     Declined,
-    /// Payments declined with a code that says that the card does not exist or its secret is wrong. Card testing.
+    /// Of declined payments, those with a code that says that the card does not exist or its secret is wrong. Card
+    /// testing.
     HardDeclined,
     /// Distinct payment methods among the declined payments, of payments that ended. Card testing.
     DistinctInstruments,
-    /// Declined payments with a payment method that was declined before in the window. Probing a card's limit.
+    /// Declined payments with a payment method that was declined before in the window, of payments that ended. Probing a
+    /// card's limit.
     SameInstrument,
-    /// Declined payments of a small amount, of payments that ended. Card testing.
+    /// Of declined payments, those of a small amount. Card testing.
     SmallDeclined,
     /// Used keys with another request, of all requests. Tampering, or a client that makes keys wrongly.
     Mismatch,
@@ -80,6 +82,23 @@ impl Detector {
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|detector| detector.name() == name)
+    }
+
+    /// Whether it tells kinds of declined payments apart. These are evidence beside that of [`Detector::Declined`].
+    pub(crate) const fn is_kind_of_decline(self) -> bool {
+        match self {
+            Self::HardDeclined | Self::SmallDeclined => true,
+            Self::Declined
+            | Self::DistinctInstruments
+            | Self::SameInstrument
+            | Self::Mismatch
+            | Self::Early
+            | Self::OldReplay
+            | Self::Unknown
+            | Self::Refused
+            | Self::NoKey
+            | Self::RefundRefused => false,
+        }
     }
 
     pub(crate) const fn index(self) -> usize {

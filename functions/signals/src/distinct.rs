@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 
 /// How many cells there are. Two bytes name one, so that a set of all of them fits an item with room to spare.
 const CELLS: u16 = 1 << 14;
+/// Up to so many marked cells the estimate is their number.
+const EXACT: usize = 100;
 
 /// The number of distinct values that were put in, by *linear counting*: each value marks one of 16,384 cells, and the
 /// share of marked cells gives the number. It is exact for a handful of values, off by about 1 % for thousands, and
@@ -39,6 +41,9 @@ impl Distinct {
     /// How many distinct values were put in, estimated.
     #[must_use]
     pub fn count(&self) -> u32 {
+        if self.cells.len() <= EXACT {
+            return self.cells.len() as u32;
+        }
         let (all, marked) = (f64::from(CELLS), self.cells.len() as f64);
         // With every cell marked the logarithm would be infinite: half a cell is taken as free.
         (-all * ((all - marked).max(0.5) / all).ln()).round() as u32

@@ -1,6 +1,6 @@
 //! The evidence that a window is unusual.
 
-use crate::grid::{Grid, RATES, weighted};
+use crate::grid::{Grid, PLAIN, RATES, weighted};
 use crate::model::{Class, SizeClass};
 use crate::prior::Prior;
 use crate::{Counts, Detector, Horizon, Memory, Model, Moment, Pair, WindowTime};
@@ -54,52 +54,70 @@ pub fn score(window: &Counts, memory: &Memory, model: &Model, moment: &Moment, a
     if !model.is_learned() {
         return Evidence::default();
     }
-    let memory = memory.faded(at);
-    let plain = Grid::shifted(0.0);
-    let mut findings: Vec<_> = Detector::ALL
-        .into_iter()
-        .filter_map(|detector| Scoring { memory: &memory, model, moment, plain: &plain, at }.detector(detector, window))
-        .collect();
+    let scoring = Scoring { window, memory: &memory.faded(at), model, moment, at };
+    let mut each = Detector::ALL.map(|detector| scoring.over_horizons(detector));
+    add_kinds_of_declines(&mut each);
+    // Of equal findings the last one is taken, and the shortest horizon says most.
+    let strongest = |findings: [Option<Finding>; 3]| {
+        findings.into_iter().rev().flatten().max_by(|one, other| one.score.total_cmp(&other.score))
+    };
+    let mut findings: Vec<_> = each.into_iter().filter_map(strongest).collect();
     findings.sort_by(|one, other| other.score.total_cmp(&one.score));
     Evidence { findings }
 }
 
+/// What kind of payment was declined, given that it was declined, is evidence of its own. So the logarithms add up.
+fn add_kinds_of_declines(each: &mut [[Option<Finding>; 3]; 12]) {
+    for horizon in Horizon::ALL.map(Horizon::index) {
+        let kinds = Detector::ALL.into_iter().filter(|detector| detector.is_kind_of_decline());
+        let more: f64 = kinds.filter_map(|kind| each[kind.index()][horizon]).map(|finding| finding.score).sum();
+        if let Some(declined) = &mut each[Detector::Declined.index()][horizon] {
+            declined.score += more;
+        }
+    }
+}
+
 struct Scoring<'s> {
+    window: &'s Counts,
     memory: &'s Memory,
     model: &'s Model,
     moment: &'s Moment,
-    plain: &'s Grid,
     at: WindowTime,
 }
 
 impl Scoring<'_> {
-    /// The strongest finding of a detector.
-    fn detector(&self, detector: Detector, window: &Counts) -> Option<Finding> {
-        let pair = window.pair(detector);
+    fn over_horizons(&self, detector: Detector) -> [Option<Finding>; 3] {
+        let pair = self.window.pair(detector);
         // What is not in the window itself was scored before.
-        if pair.k <= 0.0 {
-            return None;
+        let counts = if detector.is_kind_of_decline() { pair.n } else { pair.k };
+        if counts <= 0.0 {
+            return [None; 3];
         }
         let shift = self.moment.shift(detector, pair);
         let shifted = (shift != 0.0).then(|| Grid::shifted(shift));
-        let grid = shifted.as_ref().unwrap_or(self.plain);
-        Horizon::ALL
-            .into_iter()
-            .filter_map(|horizon| self.finding(detector, horizon, self.memory.over(horizon, detector, pair), grid))
-            .filter(|finding| !self.memory.is_silent(detector, finding.counted.rate(), self.at))
-            .max_by(|one, other| one.score.total_cmp(&other.score))
+        Horizon::ALL.map(|horizon| {
+            let counted = self.memory.over(horizon, detector, pair);
+            let usual = self.finding(detector, horizon, counted, &PLAIN)?;
+            // The moment shifts the window, of which a longer horizon is only partly made: the weaker evidence counts.
+            let Some(shifted) = &shifted else { return Some(usual) };
+            let at_this_moment = self.finding(detector, horizon, counted, shifted)?;
+            Some(if at_this_moment.score < usual.score { at_this_moment } else { usual })
+        })
     }
 
     fn finding(&self, detector: Detector, horizon: Horizon, counted: Pair, grid: &Grid) -> Option<Finding> {
         let class = Class { kind: self.moment.kind(), size: SizeClass::of(counted.n), detector, horizon };
         let prior = self.model.prior(class)?;
-        let peers = grid.mean(&prior.0);
-        if f64::from(counted.rate()) <= peers {
+        let (rate, peers) = (f64::from(counted.rate()), grid.mean(&prior.0));
+        if rate <= peers || self.memory.is_silent(detector, counted.rate(), self.at) {
             return None;
         }
         let past = self.memory.past(detector);
         let own = (past.n > 0.0).then(|| past.scaled((PAST_AT_MOST / past.n).min(1.0)));
-        let own = own.map(|past| prior.after(f64::from(past.k), f64::from(past.n), self.plain));
+        let own = own.map(|past| prior.after(f64::from(past.k), f64::from(past.n), &PLAIN));
+        if own.as_ref().is_some_and(|own| rate <= grid.mean(&own.0)) {
+            return None;
+        }
         let score = log_evidence(counted, grid, peers, prior, own.as_ref());
         (score > 0.0).then(|| Finding {
             detector,
@@ -124,4 +142,94 @@ fn log_evidence(counted: Pair, grid: &Grid, peers: f64, prior: &Prior, own: Opti
     let as_peers = weighted(&prior.0, &likelihoods);
     let usual = own.map_or(as_peers, |own| 0.5 * as_peers + 0.5 * weighted(&own.0, &likelihoods));
     (sum / above).ln() - usual.ln()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::population::{Draws, NOON, calm, counts, learned};
+
+    fn hours_before(hours: u64) -> WindowTime {
+        WindowTime { start_s: NOON.start_s - hours * 3_600, ..NOON }
+    }
+
+    #[test]
+    fn many_declines_are_found_and_usual_ones_are_not() {
+        let model = learned();
+        let scored = |declined, payments| score(&counts(declined, payments), &Memory::default(), &model, &calm(), NOON);
+        let attack = scored(41, 44);
+        let finding = attack.strongest().unwrap();
+        assert_eq!((finding.detector, finding.horizon), (Detector::Declined, Horizon::Window));
+        assert_eq!((finding.counted.k, finding.counted.n), (41.0, 44.0));
+        assert!((0.05..0.15).contains(&finding.peers), "{}", finding.peers);
+        assert!(finding.score > 9.0, "{}", finding.score);
+        // Below the mean there is nothing to find.
+        assert_eq!(scored(1, 44), Evidence::default());
+        assert_eq!(scored(0, 44), Evidence::default());
+    }
+
+    #[test]
+    fn the_mean_of_the_evidence_of_honest_windows_is_at_most_one() {
+        let (model, mut draws) = (learned(), Draws(3));
+        let mean = (0..20_000)
+            .map(|_| score(&draws.honest(), &Memory::default(), &model, &calm(), NOON).score())
+            // Where nothing is found the quotient of the likelihoods is below one.
+            .map(|score| if score > 0.0 { score.exp() } else { 0.0 })
+            .sum::<f64>()
+            / 20_000.0;
+        assert!(mean <= 1.05, "{mean}");
+    }
+
+    #[test]
+    fn what_is_usual_for_an_entity_is_not_held_against_it() {
+        let model = learned();
+        let mut memory = Memory::default();
+        for day in 1..8 {
+            memory.absorb(&counts(30, 44), &calm(), hours_before(24 * (8 - day)));
+        }
+        let stranger = score(&counts(30, 44), &Memory::default(), &model, &calm(), NOON);
+        let regular = score(&counts(30, 44), &memory, &model, &calm(), NOON);
+        assert!(stranger.score() > 9.0, "{}", stranger.score());
+        assert!(regular.score() < 2.0, "{}", regular.score());
+    }
+
+    #[test]
+    fn what_is_slow_is_found_over_a_longer_horizon() {
+        let model = learned();
+        let mut memory = Memory::default();
+        for hour in 1..12 {
+            memory.absorb(&counts(1, 1), &calm(), hours_before(12 - hour));
+        }
+        let alone = score(&counts(1, 1), &Memory::default(), &model, &calm(), NOON);
+        let after_others = score(&counts(1, 1), &memory, &model, &calm(), NOON);
+        assert_eq!(after_others.strongest().unwrap().horizon, Horizon::HalfDay);
+        assert!(after_others.score() > alone.score() + 3.0);
+    }
+
+    #[test]
+    fn a_silent_detector_finds_nothing_until_its_rate_doubles() {
+        let model = learned();
+        let mut memory = Memory::default();
+        memory.absorb(&counts(20, 44), &calm(), hours_before(1));
+        memory.call_fine(Detector::Declined, hours_before(1));
+        assert_eq!(score(&counts(20, 44), &memory, &model, &calm(), NOON), Evidence::default());
+        assert!(score(&counts(44, 44), &memory, &model, &calm(), NOON).score() > 0.0);
+    }
+
+    #[test]
+    fn stored_bytes_change_a_score_by_next_to_nothing() {
+        let model = learned();
+        let mut memory = Memory::default();
+        for hour in 1..30 {
+            memory.absorb(&counts(3, 11), &calm(), hours_before(30 - hour));
+        }
+        let read = Memory::from_bytes(&memory.to_bytes()).unwrap();
+        let score_of = |memory: &Memory| score(&counts(41, 44), memory, &model, &calm(), NOON).score();
+        assert!((score_of(&memory) - score_of(&read)).abs() < 0.02);
+    }
+
+    #[test]
+    fn nothing_is_found_before_something_was_learned() {
+        assert_eq!(score(&counts(44, 44), &Memory::default(), &Model::default(), &calm(), NOON), Evidence::default());
+    }
 }

@@ -1,5 +1,7 @@
 //! The rates that are considered: forty, evenly spaced on the log-odds scale from 0.01 % to 99 %.
 
+use std::sync::LazyLock;
+
 /// The number of rates.
 pub(crate) const RATES: usize = 40;
 const LOWEST: f64 = -9.2;
@@ -14,6 +16,9 @@ pub(crate) struct Grid {
     ln_rates: [f64; RATES],
     ln_complements: [f64; RATES],
 }
+
+/// The grid without a shift.
+pub(crate) static PLAIN: LazyLock<Grid> = LazyLock::new(|| Grid::shifted(0.0));
 
 impl Grid {
     /// The grid with all log-odds shifted.

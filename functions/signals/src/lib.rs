@@ -40,6 +40,8 @@ mod grid;
 mod memory;
 mod model;
 mod moment;
+#[cfg(test)]
+mod population;
 mod prior;
 mod reason;
 mod sample;

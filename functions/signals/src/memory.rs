@@ -70,7 +70,8 @@ impl Memory {
     }
 
     /// The memory as it stands at a later window.
-    pub(crate) fn faded(&self, at: WindowTime) -> Self {
+    #[must_use]
+    pub fn faded(&self, at: WindowTime) -> Self {
         let mut later = self.clone();
         let elapsed_s = at.start_s.saturating_sub(self.last_s);
         for (faded, half_life_s) in later.faded.iter_mut().zip(HALF_LIVES_S) {
@@ -88,8 +89,10 @@ impl Memory {
         later
     }
 
-    /// A pair of the window at a horizon, with what is remembered.
-    pub(crate) fn over(&self, horizon: Horizon, detector: Detector, window: Pair) -> Pair {
+    /// A pair of the window over a horizon, with what is remembered. Call it on a memory that is [`faded`](Self::faded)
+    /// to the window.
+    #[must_use]
+    pub fn over(&self, horizon: Horizon, detector: Detector, window: Pair) -> Pair {
         match horizon {
             Horizon::Window => window,
             Horizon::Hour => window.plus(self.faded[0][detector.index()]),
@@ -125,6 +128,11 @@ impl Memory {
     pub fn forget_past(&mut self) {
         self.today = [Pair::default(); 12];
         self.past = [Pair::default(); 12];
+    }
+
+    /// Forgets the faded counts, so that only the window itself counts.
+    pub fn forget_recent(&mut self) {
+        self.faded = [[Pair::default(); 12]; 2];
     }
 
     /// Whether a detector is silent at a rate.
@@ -256,4 +264,28 @@ mod tests {
         memory.end_silence(Detector::Declined);
         assert!(!memory.is_silent(Detector::Declined, 0.7, NOW));
     }
+
+    #[test]
+    fn its_bytes_are_pinned_because_they_outlive_a_deployment() {
+        let mut memory = Memory::default();
+        memory.absorb(&counts(3, 7), &calm(), NOW);
+        let mut expected = vec![VERSION];
+        expected.extend(NOW.start_s.to_be_bytes());
+        // Twice faded, and today: declined 3 of 7, of hard and small ones 0 of 3, and 0 of 7 for all others.
+        for _ in 0..3 {
+            expected.extend([PINNED_3, PINNED_7].concat());
+            for of in [PINNED_3, PINNED_7, PINNED_7, PINNED_3] {
+                expected.extend([[0, 0], of].concat());
+            }
+            for _ in 5..12 {
+                expected.extend([[0, 0], PINNED_7].concat());
+            }
+        }
+        expected.extend([0; 48]);
+        assert_eq!(memory.to_bytes(), expected);
+    }
+
+    /// 3000 · ln 4 and 3000 · ln 8, rounded.
+    const PINNED_3: [u8; 2] = 4_159_u16.to_be_bytes();
+    const PINNED_7: [u8; 2] = 6_238_u16.to_be_bytes();
 }

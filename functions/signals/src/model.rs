@@ -1,7 +1,7 @@
 //! What peers do: learned from the service's own traffic, without labels.
 
 use crate::codec::{Reader, Unreadable};
-use crate::grid::{Grid, RATES, normalised};
+use crate::grid::{PLAIN, RATES, normalised};
 use crate::prior::{Observed, Prior};
 use crate::{Detector, Horizon, Kind, Pair, Sample};
 
@@ -53,8 +53,7 @@ impl Model {
         if sample.is_empty() {
             return Self::default();
         }
-        let grid = Grid::shifted(0.0);
-        let priors = (0..CLASSES).map(|index| Prior::learn(&pairs_for(sample, Class::at(index)), &grid)).collect();
+        let priors = (0..CLASSES).map(|index| Prior::learn(&pairs_for(sample, Class::at(index)), &PLAIN)).collect();
         let base_rates = Kind::ALL.map(|kind| Detector::ALL.map(|detector| base_rate(sample, kind, detector)));
         // The model that is scored with is the one that is stored.
         Self::from_bytes(&Self { priors, base_rates }.to_bytes()).unwrap_or_default()
@@ -181,5 +180,23 @@ mod tests {
         for index in 0..CLASSES {
             assert_eq!(usize::from(Class::at(index).index()), index);
         }
+    }
+}
+
+#[cfg(test)]
+mod byte_tests {
+    use super::*;
+    use crate::Unreadable;
+    use crate::population::learned;
+
+    #[test]
+    fn its_bytes_are_small_and_give_it_back() {
+        let model = learned();
+        let bytes = model.to_bytes();
+        assert!(bytes.len() < 9_000, "{} bytes", bytes.len());
+        assert_eq!(Model::from_bytes(&bytes).unwrap(), model);
+        assert_eq!(Model::from_bytes(&Model::default().to_bytes()), Ok(Model::default()));
+        assert_eq!(Model::from_bytes(&bytes[..bytes.len() - 1]), Err(Unreadable));
+        assert_eq!(Model::from_bytes(&[]), Err(Unreadable));
     }
 }

@@ -7,6 +7,8 @@ use crate::{Counts, Detector, Kind, Model, Pair};
 const USUAL_VOTES: f64 = 30.0;
 /// A shift below this is noise.
 const GATED_FROM: f64 = 0.4;
+/// A difference below so many standard deviations is chance.
+const SIGNIFICANT: f64 = 2.0;
 /// How much more than the shift is allowed for: some are hit harder than others.
 const ALLOWANCE: f64 = 1.25;
 
@@ -57,6 +59,10 @@ impl Moment {
         let (all, own) = (self.votes[detector.index()], vote(own));
         let (k, n) = (f64::from((all.k - own.k).max(0.0)), f64::from((all.n - own.n).max(0.0)));
         let usual = f64::from(usual[detector.index()]).clamp(1e-5, 1.0 - 1e-5);
+        // With few votes a difference is chance.
+        if k - n * usual < SIGNIFICANT * (n * usual * (1.0 - usual)).sqrt() {
+            return 0.0;
+        }
         let now = (k + USUAL_VOTES * usual) / (n + USUAL_VOTES);
         log_odds(now.clamp(1e-5, 1.0 - 1e-5)) - log_odds(usual)
     }
@@ -64,4 +70,51 @@ impl Moment {
 
 fn log_odds(rate: f64) -> f64 {
     (rate / (1.0 - rate)).ln()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::population::{Draws, NOON, counts, learned};
+    use crate::{Memory, score};
+
+    #[test]
+    fn an_outage_of_everybody_raises_nobody() {
+        let (model, mut draws) = (learned(), Draws(1));
+        // Four of five payments of everybody are declined.
+        let all: Vec<_> = (0..300)
+            .map(|_| {
+                let payments = 1 + (40.0 * draws.share()) as u32;
+                counts((0..payments).filter(|_| draws.share() < 0.8).count() as u32, payments)
+            })
+            .collect();
+        let (outage, calm) = (Moment::of(Kind::Principal, &all, &model), Moment::of(Kind::Principal, [], &model));
+        let largest = |moment: &Moment| {
+            all.iter().map(|own| score(own, &Memory::default(), &model, moment, NOON).score()).fold(0.0, f64::max)
+        };
+        assert!(largest(&outage) < 3.0, "{}", largest(&outage));
+        // Without the gate many would be raised.
+        assert!(largest(&calm) > 9.0, "{}", largest(&calm));
+    }
+
+    #[test]
+    fn one_heavy_entity_opens_the_gate_neither_for_itself_nor_for_others() {
+        let (model, mut draws) = (learned(), Draws(2));
+        let mut all: Vec<_> = (0..100).map(|_| draws.honest()).collect();
+        all.push(counts(20_000, 20_000));
+        let moment = Moment::of(Kind::Principal, &all, &model);
+        for own in &all {
+            assert!(!moment.is_gated(Detector::Declined, own.pair(Detector::Declined)));
+            assert_eq!(moment.shift(Detector::Declined, own.pair(Detector::Declined)), 0.0);
+        }
+        let score = score(&all[100], &Memory::default(), &model, &moment, NOON).score();
+        assert!(score > 9.0, "{score}");
+    }
+
+    #[test]
+    fn nothing_is_gated_before_something_was_learned() {
+        let all = [counts(9, 9), counts(8, 9)];
+        let moment = Moment::of(Kind::Principal, &all, &Model::default());
+        assert!(!moment.is_gated(Detector::Declined, all[0].pair(Detector::Declined)));
+    }
 }

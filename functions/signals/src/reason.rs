@@ -25,10 +25,10 @@ impl Reason {
     pub const fn title(detector: Detector) -> &'static str {
         match detector {
             Detector::Declined => "payments declined",
-            Detector::HardDeclined => "payments declined for a wrong card",
+            Detector::HardDeclined => "declined payments were of a wrong card",
             Detector::DistinctInstruments => "payments declined with different payment methods",
             Detector::SameInstrument => "payments declined again with the same payment method",
-            Detector::SmallDeclined => "payments of a small amount declined",
+            Detector::SmallDeclined => "declined payments were of a small amount",
             Detector::Mismatch => "requests with a used key and other content",
             Detector::Early => "requests repeated before their time",
             Detector::OldReplay => "requests for answers older than an hour",
@@ -99,4 +99,39 @@ fn thousands(number: f64) -> String {
         grouped.push(digit);
     }
     grouped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Pair;
+
+    fn finding(detector: Detector, horizon: Horizon, own: Option<f64>) -> Finding {
+        Finding { detector, horizon, counted: Pair { k: 41.0, n: 44.0 }, score: 10.8, peers: 0.09, own }
+    }
+
+    #[test]
+    fn a_card_test_is_told_in_words() {
+        let mut counts = Counts { declined_with_instrument: 41, ..Counts::default() };
+        for instrument in 0..39_u8 {
+            counts.declined_instruments.insert(&[instrument]);
+        }
+        let at = WindowTime { start_s: 20_000 * DAY_S + 14 * 3_600 + 300, length_s: 300 };
+        let told = Reason::new(finding(Detector::Declined, Horizon::Window, Some(0.08)), &counts, at);
+        assert_eq!(
+            told.to_string(),
+            "41 of 44 payments declined with 39 payment methods, 14:05–14:10 UTC; peers 9 %, own past 8 %"
+        );
+        assert_eq!(told.odds(), "1 window in 50,000 at most");
+        let told = Reason::new(finding(Detector::Mismatch, Horizon::HalfDay, None), &counts, at);
+        assert_eq!(
+            told.to_string(),
+            "41 of 44 requests with a used key and other content in about seventeen hours before 14:10 UTC; peers 9 %, no own past"
+        );
+    }
+
+    #[test]
+    fn small_rates_are_not_rounded_to_nothing() {
+        assert_eq!([0.0, 0.0004, 0.004, 0.04].map(percent), ["0 %", "below 0.1 %", "0.4 %", "4 %"]);
+    }
 }

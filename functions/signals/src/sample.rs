@@ -109,3 +109,38 @@ fn step_of(count: f32) -> u8 {
 fn count_of(step: u8) -> f64 {
     f64::from((f32::from(step) / STEPS).exp_m1())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::population::{Draws, NOON, calm};
+
+    fn of_a_day(seed: u64) -> Sample {
+        let (mut draws, mut sample) = (Draws(seed), Sample::default());
+        for _ in 0..500 {
+            sample.observe(&draws.honest(), &Memory::default(), &calm(), NOON);
+        }
+        sample
+    }
+
+    #[test]
+    fn days_are_merged_in_any_order() {
+        let days = [of_a_day(1), of_a_day(2), of_a_day(3)];
+        let merged = |order: [usize; 3]| {
+            order.into_iter().fold(Sample::default(), |mut sum, day| {
+                sum.merge(&days[day]);
+                sum
+            })
+        };
+        assert_eq!(merged([0, 1, 2]), merged([2, 0, 1]));
+    }
+
+    #[test]
+    fn its_bytes_give_it_back() {
+        let sample = of_a_day(1);
+        let bytes = sample.to_bytes();
+        assert_eq!(Sample::from_bytes(&bytes), Ok(sample));
+        assert_eq!(Sample::from_bytes(&bytes[..bytes.len() - 1]), Err(Unreadable));
+        assert!(Sample::from_bytes(&Sample::default().to_bytes()).unwrap().is_empty());
+    }
+}

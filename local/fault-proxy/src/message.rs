@@ -21,6 +21,14 @@ impl Request {
         Ok(Self { head, body: body.collect().await?.to_bytes() })
     }
 
+    /// A request of this DynamoDB operation.
+    #[cfg(test)]
+    pub(crate) fn of_dynamodb(operation: &str, body: &Value) -> Self {
+        let request = http::Request::post("/").header("x-amz-target", format!("DynamoDB_20120810.{operation}"));
+        let (head, ()) = request.body(()).expect("a request").into_parts();
+        Self { head, body: body.to_string().into() }
+    }
+
     /// The DynamoDB operation, from the target header: `DynamoDB_20120810.PutItem`.
     #[must_use]
     pub fn operation(&self) -> &str {

@@ -20,6 +20,7 @@ use tokio::time::Instant;
 use crate::contention::Contention;
 use crate::fault::{self, Fault, FaultPlan, Moment, Refusal};
 use crate::message::{Reply, Request};
+use crate::partition::{PartitionLimits, Partitions};
 use crate::reply_body::ReplyBody;
 use crate::traffic::Traffic;
 use crate::units::{self, Units};
@@ -41,6 +42,7 @@ struct State {
     next: Mutex<VecDeque<Fault>>,
     plan: Mutex<Option<Box<dyn FaultPlan>>>,
     contention: Contention,
+    partitions: Partitions,
 }
 
 impl Proxy {
@@ -60,6 +62,7 @@ impl Proxy {
             next: Mutex::default(),
             plan: Mutex::default(),
             contention: Contention::default(),
+            partitions: Partitions::default(),
         });
         tokio::spawn(accept(listener, Arc::clone(&state)));
         Ok(Self { address, state })
@@ -93,6 +96,17 @@ impl Proxy {
     /// in DynamoDB ("Amazon DynamoDB transactions: how it works", transaction conflict handling).
     pub fn contend(&self, transaction: Duration) {
         self.state.contention.enable(transaction);
+    }
+
+    /// From now on each partition serves so many units a second, and refuses what is beyond, as DynamoDB does.
+    pub fn limit_partitions(&self, limits: PartitionLimits) {
+        self.state.partitions.limit(limits);
+    }
+
+    /// The number of requests that were refused because their partition was too hot.
+    #[must_use]
+    pub fn throttled(&self) -> u64 {
+        self.state.partitions.refused()
     }
 
     /// The number of transactions that were cancelled because of others.
@@ -203,11 +217,16 @@ async fn pass(request: Request, upstream: &Upstream, state: &State) -> Result<Re
         Fault::Delay(delay) => tokio::time::sleep(delay).await,
         Fault::None | Fault::LoseReply | Fault::CutReply | Fault::Repeat | Fault::Kill(Moment::After, _) => {}
     }
+    let admitted = match state.partitions.admit(&request) {
+        Ok(admitted) => admitted,
+        Err(refusal) => return Ok(*refusal),
+    };
     let Some(_lock) = state.contention.lock(&request).await else { return Ok(Refusal::Cancelled.reply()) };
     if fault == Fault::Repeat {
         upstream.send(&request).await?;
     }
-    let mut reply = forward(request, upstream, state).await?;
+    let (mut reply, units) = forward(request, upstream, state).await?;
+    state.partitions.settle(&admitted, units);
     match fault {
         Fault::LoseReply => return Err(Broken),
         Fault::CutReply => reply.cut(),
@@ -232,18 +251,18 @@ async fn pass(request: Request, upstream: &Upstream, state: &State) -> Result<Re
 }
 
 /// Sends a request to the server and counts it when its reply is there.
-async fn forward(mut request: Request, upstream: &Upstream, state: &State) -> Result<Reply, Broken> {
+async fn forward(mut request: Request, upstream: &Upstream, state: &State) -> Result<(Reply, Units), Broken> {
     let sent_bytes = request.bytes();
-    let counts_units = state.counts_units.load(Ordering::SeqCst);
+    let counts_units = state.counts_units.load(Ordering::SeqCst) || state.partitions.are_limited();
     if counts_units {
         units::ask(&mut request);
     }
     let reply = upstream.send(&request).await?;
-    let Units { write: write_units, read: read_units } =
-        if counts_units { units::of(&request, &reply) } else { Units::default() };
+    let units = if counts_units { units::of(&request, &reply) } else { Units::default() };
+    let Units { write: write_units, read: read_units } = units;
     let received_bytes = reply.bytes();
     state.count(request.operation(), Traffic { requests: 1, sent_bytes, received_bytes, write_units, read_units });
-    Ok(reply)
+    Ok((reply, units))
 }
 
 /// The connection to the server that belongs to one client connection.

@@ -30,7 +30,8 @@ impl Bounds {
             | Fault::Redeliver
             | Fault::Recreate
             | Fault::FailHandler
-            | Fault::Expire => &mut self.faults,
+            | Fault::Expire
+            | Fault::Stale => &mut self.faults,
         }
     }
 }

@@ -172,7 +172,7 @@ impl Messages<'_> {
         let queue = self.queue(self.world.engine(process));
         let deadline = deadline(process.network());
         let mut event = SqsEvent::default();
-        event.records = batch.iter().map(|(place, _)| self.delivered(*place)).collect();
+        event.records = batch.iter().map(|(place, receives)| self.delivered(*place, *receives)).collect();
         let begun = Mutex::new(Vec::new());
         let run = |attempt, message: Delivered<'_>| {
             let place = place(message.message_id.as_deref());
@@ -213,13 +213,14 @@ impl Messages<'_> {
         }
     }
 
-    fn delivered(&self, place: usize) -> SqsMessage {
+    fn delivered(&self, place: usize, receives: u64) -> SqsMessage {
         let shelf = self.shelf();
         let mut message = SqsMessage::default();
         message.message_id = Some(place.to_string());
         message.body = Some(format!(r#"{{"id":"{}"}}"#, shelf[place].id));
         let suffix = if self.world.is_fifo() && !self.world.is(Breakage::GroupsForgotten) { ".fifo" } else { "" };
         message.event_source_arn = Some(format!("arn:aws:sqs:eu-central-1:123456789012:Queue{suffix}"));
+        message.attributes.insert("ApproximateReceiveCount".to_owned(), receives.to_string());
         message.attributes.insert("MessageGroupId".to_owned(), shelf[place].of.to_owned());
         message
     }

@@ -308,9 +308,9 @@ impl Process {
                 self.network.traffic().dead.push(self.life);
                 std::future::pending().await
             }
-            Some(Fault::Crash | Fault::Redeliver | Fault::Recreate | Fault::FailHandler | Fault::Expire) => {
-                std::future::pending().await
-            }
+            Some(
+                Fault::Crash | Fault::Redeliver | Fault::Recreate | Fault::FailHandler | Fault::Expire | Fault::Stale,
+            ) => std::future::pending().await,
         }
     }
 

@@ -18,6 +18,7 @@ use super::Breakage;
 use super::network::{Kind, Network, Process, Reply};
 use super::oracle::Oracle;
 use super::table::Table;
+use crate::fault::Fault;
 
 /// The timeout of a function.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -104,6 +105,11 @@ impl Store for Remote {
     async fn read(&self, id: &RecordId) -> Result<Option<Record>, StoreError> {
         let id = id.clone();
         self.ask(Kind::Read, move |table| table.read(&id)).await
+    }
+
+    async fn look_up(&self, id: &RecordId) -> Result<Option<Record>, StoreError> {
+        let (id, is_stale) = (id.clone(), self.process.network().strikes(Fault::Stale));
+        self.ask(Kind::Read, move |table| if is_stale { Ok(table.previous(&id)) } else { table.read(&id) }).await
     }
 
     async fn read_parts(&self, _: &Record, _: u32) -> Result<Option<Vec<u8>>, StoreError> {

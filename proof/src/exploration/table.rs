@@ -24,6 +24,8 @@ use super::oracle::Oracle;
 #[derive(Clone)]
 pub(super) struct Table {
     kept: MemoryStore,
+    /// The version of each record before its latest one, for reads that lag.
+    previous: Arc<Mutex<HashMap<RecordId, Option<Record>>>>,
     items: Arc<Mutex<HashMap<String, Item>>>,
     oracle: Oracle,
     breakage: Option<Breakage>,
@@ -71,7 +73,7 @@ impl Table {
         let first = Watermark::after(None, &[], EpochMs(0));
         let refused = vec![memory::Effect::named(REFUSED)];
         now(kept.advance(REFUSED, &first, refused, Duration::ZERO)).expect("in memory");
-        Self { kept, items: Arc::default(), oracle, breakage }
+        Self { kept, previous: Arc::default(), items: Arc::default(), oracle, breakage }
     }
 
     /// Whether a device's number was used for this content.
@@ -90,9 +92,15 @@ impl Table {
         now(self.kept.read(id))
     }
 
+    /// The version before the latest one; `None` if there was none.
+    pub(super) fn previous(&self, id: &RecordId) -> Option<Record> {
+        self.previous.lock().get(id).cloned().flatten()
+    }
+
     pub(super) fn write(&self, write: &Write, effects: &[TransactWriteItem]) -> Result<Written<Item>, StoreError> {
         self.oracle.wrote(|| format!("{write:?} with {} effects", effects.len()));
         let (counted, found) = self.counted(effects);
+        let before = self.read(&write.record.id)?;
         let is_ignored = match write.condition {
             Condition::Owned { .. } => self.is(Breakage::OwnerIgnored),
             Condition::Unchanged(_) => self.is(Breakage::TakeoverWithoutCondition),
@@ -107,6 +115,7 @@ impl Table {
         };
         Ok(match written {
             Written::Applied => {
+                self.previous.lock().insert(write.record.id.clone(), before);
                 self.apply(effects);
                 Written::Applied
             }

@@ -88,13 +88,15 @@ pub enum Mutant {
     RememberedForEver,
     /// A process replays a cached record to another request.
     RememberedForAnotherRequest,
+    /// A claim or a single write has no condition if an eventually consistent read found nothing.
+    LookUpTrusted,
     /// A released lock expires, and its fences begin again.
     LockExpires,
 }
 
 impl Mutant {
     /// All mutants.
-    pub const ALL: [Self; 43] = [
+    pub const ALL: [Self; 44] = [
         Self::ClaimWithoutCondition,
         Self::TakeoverWithoutCondition,
         Self::TakeoverByStatusAlone,
@@ -137,6 +139,7 @@ impl Mutant {
         Self::PartsOfAnotherRecord,
         Self::RememberedForEver,
         Self::RememberedForAnotherRequest,
+        Self::LookUpTrusted,
         Self::LockExpires,
     ];
 }

@@ -109,6 +109,7 @@ impl Model {
             Purpose::Settle | Purpose::SettleAlone => self.is(Mutant::SingleWriteWithoutCondition),
             Purpose::Mark | Purpose::Restart | Purpose::Renew | Purpose::Reopen | Purpose::GiveUp => false,
         };
+        let unconditional = unconditional || (vacant && self.settings.looks_up && self.is(Mutant::LookUpTrusted));
         if unconditional || (owned && self.reconciles(index) && self.is(Mutant::ReconcilerWithoutClaim)) {
             put.guard = Guard::None;
         }

@@ -141,6 +141,10 @@ pub enum Event {
     WaitedAndTookOver,
     /// A duplicate was answered from its process's cache.
     Recalled,
+    /// A redelivery was answered from an eventually consistent read.
+    LookedUp,
+    /// An eventually consistent read returned an older version, or none.
+    LookedUpOlder,
     /// The parts of an answer were gone, or another record's, when they were read.
     AnswerGone,
     /// The store rejected a settling write, and the call repeated it with the short form of its answer.
@@ -151,7 +155,7 @@ pub enum Event {
 
 impl Event {
     /// All events.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 27] = [
         Self::Takeover,
         Self::HeldAsUnknown,
         Self::FencedAndReplayed,
@@ -174,6 +178,8 @@ impl Event {
         Self::Waited,
         Self::WaitedAndTookOver,
         Self::Recalled,
+        Self::LookedUp,
+        Self::LookedUpOlder,
         Self::AnswerGone,
         Self::AnswerShortened,
         Self::Renewed,

@@ -23,6 +23,8 @@ pub struct Settings {
     pub waits: WaitsFor,
     /// Whether a process caches settled records.
     pub remembers: bool,
+    /// Whether callers look the record up by an eventually consistent read first.
+    pub looks_up: bool,
     /// Whether answers are so long that they are stored next to their records.
     pub long_answers: bool,
     /// How many faults may occur: messages lost, repeated or given up, and processes that die.
@@ -89,6 +91,7 @@ impl Settings {
             callers_reconcile: true,
             waits: WaitsFor::Nothing,
             remembers: false,
+            looks_up: false,
             long_answers: false,
             faults,
             retentions: 0,
@@ -181,6 +184,28 @@ impl Settings {
                 remembers: true,
                 ..Self::transactional("a process remembers another request", 1, {
                     vec![player(Caller, 1, 1), player(Caller, 2, 2)]
+                })
+            },
+            Self {
+                looks_up: true,
+                retentions: 1,
+                runs: &[Ending::Success, Ending::Unknown],
+                ..Self::transactional("redeliveries look up first", 1, {
+                    vec![player(Caller, 1, 2), player(Caller, 1, 1)]
+                })
+            },
+            Self {
+                looks_up: true,
+                runs: &[Ending::Success, Ending::NotExecuted],
+                ..Self::transactional("another request looks up first", 2, {
+                    vec![player(Caller, 1, 2), player(Caller, 2, 2)]
+                })
+            },
+            Self {
+                looks_up: true,
+                runs: &[Ending::Success, Ending::NotExecuted],
+                ..Self::transactional("single writes look up first", 2, {
+                    vec![player(Caller, 1, 1), player(SingleWrite, 1, 1), player(SingleWrite, 1, 1)]
                 })
             },
             Self { long_answers: true, retentions: 1, ..Self::transactional("long answers, a second life", 1, two(2)) },

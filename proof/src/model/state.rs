@@ -13,6 +13,8 @@ pub struct World {
     pub era: u8,
     /// The record stored under the single key.
     pub record: Option<Shared<Record>>,
+    /// All its versions so far, each of which an eventually consistent read may return.
+    pub versions: Vec<Shared<Record>>,
     /// The answer stored next to its record, with the transaction id of the record it was written with.
     pub parts: Option<(TransactionId, u8)>,
     /// The messages in transit, in no order.

@@ -45,6 +45,16 @@ impl Model {
                     self.occurs(Event::WaitedAndTookOver);
                 }
             }
+            Action::LookUp { actor, version, reading } => {
+                let found = version.map(|version| Box::new(Record::clone(&world.versions[version])));
+                if version.is_none_or(|version| version + 1 < world.versions.len()) {
+                    self.occurs(Event::LookedUpOlder);
+                }
+                self.input(world, actor, Input::Read(found), reading);
+                if world.actors[actor].machine.is_none() {
+                    self.occurs(Event::LookedUp);
+                }
+            }
             Action::ReadParts(actor) => self.read_parts(world, actor),
             Action::Deliver { message, reply, again, declined, reading } => {
                 let message = if again { world.network[message].clone() } else { world.network.remove(message) };
@@ -102,6 +112,10 @@ impl Model {
                 Machine::reconciliation(request, terms, &found, now)
             }
             Role::Holder => Machine::lock(request, terms, now),
+        };
+        let machine = match self.role(index) {
+            Role::Caller | Role::SingleWrite if self.settings.looks_up => machine.looking_up(),
+            Role::Caller | Role::SingleWrite | Role::Reconciler | Role::Operator | Role::Holder => machine,
         };
         self.proceed(world, index, machine, reading, None);
     }
@@ -161,7 +175,10 @@ impl Model {
                     world.actors[index].waits = Waits::Parts;
                     break;
                 }
-                machine::Action::Wait { .. } | machine::Action::Read(_) | machine::Action::Resolve(_) => break,
+                machine::Action::LookUp(_)
+                | machine::Action::Wait { .. }
+                | machine::Action::Read(_)
+                | machine::Action::Resolve(_) => break,
             };
             machine.handle(input, now(world.era, reading));
         }
@@ -441,7 +458,11 @@ impl Model {
         {
             world.parts = Some((record.transaction, answer));
         }
-        world.record = Some(Shared::new(self.stored(record)));
+        let stored = Shared::new(self.stored(record));
+        if self.settings.looks_up {
+            world.versions.push(stored.clone());
+        }
+        world.record = Some(stored);
     }
 
     fn deliver_charge(&self, world: &mut World, message: &Message, id: u8, life: u8, reply: bool, declined: bool) {

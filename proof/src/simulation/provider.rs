@@ -137,7 +137,8 @@ impl Provider {
                 | Fault::Redeliver
                 | Fault::Recreate
                 | Fault::FailHandler
-                | Fault::Expire,
+                | Fault::Expire
+                | Fault::Stale,
             ) => Err(NoAnswer),
         }
     }

@@ -14,6 +14,7 @@ use idempotency::reconcile::{Evidence, Operations, Resolver};
 use idempotency::store::Store;
 use idempotency::store::memory::{Effect, MemoryStore};
 use idempotency::{Attempt, Call, Engine, Error, Operation, Outcome, RecordLock, Verdict};
+use parking_lot::Mutex;
 
 use super::dice::{Dice, SeededEntropy};
 use super::oracle::Oracle;
@@ -68,6 +69,8 @@ struct World {
     scenario: Scenario,
     dice: Arc<Dice>,
     memory: MemoryStore,
+    /// Every version of the record that was stored.
+    versions: Arc<Mutex<Vec<Record>>>,
     provider: Provider,
     oracle: Arc<Oracle>,
     metrics: Counting,
@@ -88,6 +91,7 @@ pub(super) async fn run(
     let world = World {
         scenario: Scenario::ALL[dice.pick(Scenario::ALL.len())],
         memory: MemoryStore::new(),
+        versions: Arc::default(),
         provider: Provider::new(Arc::clone(&dice)),
         oracle: Arc::default(),
         metrics,
@@ -332,6 +336,7 @@ impl World {
     fn engine(&self) -> Engine<RemoteStore> {
         let store = RemoteStore {
             memory: self.memory.clone(),
+            versions: Arc::clone(&self.versions),
             dice: Arc::clone(&self.dice),
             oracle: Arc::clone(&self.oracle),
             breakage: self.breakage,
@@ -361,7 +366,8 @@ impl World {
         let (principal, key) = (Principal::new("somebody").expect("valid"), Key::new("key").expect("valid"));
         let fingerprint = Fingerprint::from_bytes([body; Fingerprint::BYTES]);
         let call = Call::new(self.operation(), principal, key, fingerprint, engine.now().plus(TIMEOUT))
-            .about(Subject::new("of the simulation"));
+            .about(Subject::new("of the simulation"))
+            .redelivered(self.dice.once_in(2));
         match self.dice.pick(4) {
             0 => call.wait(self.dice.below_ms(10_000)),
             1 => call.wait_for_lease(TIMEOUT),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use idempotency::protocol::{Condition, Record, RecordId, RecordVersion, Write};
 use idempotency::store::memory::{Effect, MemoryStore};
 use idempotency::store::{Store, StoreError, Written};
+use parking_lot::Mutex;
 
 use super::Breakage;
 use super::dice::Dice;
@@ -15,6 +16,8 @@ use crate::fault::Fault;
 #[derive(Clone)]
 pub(super) struct RemoteStore {
     pub(super) memory: MemoryStore,
+    /// Every version that was stored, for reads that lag.
+    pub(super) versions: Arc<Mutex<Vec<Record>>>,
     pub(super) dice: Arc<Dice>,
     pub(super) oracle: Arc<Oracle>,
     pub(super) breakage: Option<Breakage>,
@@ -49,7 +52,8 @@ impl Store for RemoteStore {
                 | Fault::Redeliver
                 | Fault::Recreate
                 | Fault::FailHandler
-                | Fault::Expire,
+                | Fault::Expire
+                | Fault::Stale,
             ) => Err(StoreError::NotApplied("refused".into())),
             Some(Fault::LoseRequest) => Err(StoreError::Uncertain("the request was lost".into())),
             Some(Fault::LoseReply) => {
@@ -66,6 +70,19 @@ impl Store for RemoteStore {
     async fn read(&self, id: &RecordId) -> Result<Option<Record>, StoreError> {
         tokio::time::sleep(self.dice.below_ms(40)).await;
         self.memory.read(id).await
+    }
+
+    /// Any version that was ever stored, or none: it lags by any time.
+    async fn look_up(&self, id: &RecordId) -> Result<Option<Record>, StoreError> {
+        tokio::time::sleep(self.dice.below_ms(40)).await;
+        if self.dice.once_in(8) {
+            return Err(StoreError::NotApplied("refused".into()));
+        }
+        if self.dice.once_in(2) {
+            return self.memory.read(id).await;
+        }
+        let versions = self.versions.lock();
+        Ok(versions.get(self.dice.pick(versions.len() + 1)).cloned())
     }
 
     async fn read_parts(&self, record: &Record, parts: u32) -> Result<Option<Vec<u8>>, StoreError> {
@@ -94,6 +111,17 @@ impl RemoteStore {
     }
 
     async fn apply(&self, write: &Write, effects: Vec<Effect>) -> Result<Written, StoreError> {
+        let written = self.apply_or_break(write, effects).await?;
+        if let Some(stored) = self.memory.read(&write.record.id).await? {
+            let mut versions = self.versions.lock();
+            if versions.last() != Some(&stored) {
+                versions.push(stored);
+            }
+        }
+        Ok(written)
+    }
+
+    async fn apply_or_break(&self, write: &Write, effects: Vec<Effect>) -> Result<Written, StoreError> {
         self.oracle.wrote(|| format!("{write:?} with {effects:?}"));
         let Some(breakage) = self.breakage else { return self.memory.write(write, effects).await };
         let found = self.memory.read(&write.record.id).await?;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::cache::Cache;
+use super::running::Running;
 use super::{Clock, Engine, Entropy, NoObserver, Observer, Parts};
 use crate::telemetry::metrics::{Metrics, NoMetrics};
 
@@ -35,6 +36,7 @@ impl<S> EngineBuilder<S> {
                 margin: Duration::from_secs(2),
                 lease_margin: Duration::from_secs(1),
                 cache: Cache::of_bytes(1024 * 1024),
+                running: Running::new(),
             },
         }
     }
@@ -62,11 +64,15 @@ impl<S> EngineBuilder<S> {
     /// The size in bytes of this process's cache of settled records, which replays without a request to the store. Zero
     /// turns it off. Default: 1 MiB, about a thousand small answers.
     ///
+    /// Next to it the process remembers for a second, for at most 128 records, that it saw them in progress elsewhere:
+    /// further duplicates then wait or get "in progress" without a write. Zero turns that off, too.
+    ///
     /// A cached record is compared by fingerprint and expires like a stored one. If you delete a record from the table
     /// by hand, sandboxes that have cached it keep replaying it.
     #[must_use]
     pub fn cache_bytes(mut self, cache_bytes: usize) -> Self {
         self.parts.cache = Cache::of_bytes(cache_bytes);
+        self.parts.running = if cache_bytes > 0 { Running::new() } else { Running::off() };
         self
     }
 

@@ -75,7 +75,8 @@ impl<S: Store> Driver<S> {
             let time_limit = self.time_limit();
             let Self { engine, machine, .. } = self;
             let input = match machine.poll() {
-                Action::Recall(id) => Input::Recalled(engine.parts.cache.recall(id, engine.now())),
+                Action::Recall(id) => Input::Recalled(engine.recall(id)),
+                Action::LookUp(id) => read(engine.parts.store.look_up(id).await, &mut self.error),
                 Action::Wait { until } => {
                     let now = engine.now();
                     let waiting = self.waiting.get_or_insert_with(|| Waiting { since: now, pauses: pauses() });
@@ -83,13 +84,7 @@ impl<S: Store> Driver<S> {
                     engine.parts.clock.sleep(pause.min(until.since(now))).await;
                     Input::Elapsed
                 }
-                Action::Read(id) => match engine.parts.store.read(id).await {
-                    Ok(found) => Input::Read(found.map(Box::new)),
-                    Err(error) => {
-                        self.error = Some(error);
-                        Input::NotRead
-                    }
-                },
+                Action::Read(id) => read(engine.parts.store.read(id).await, &mut self.error),
                 Action::ReadParts(record, parts) => {
                     let reading = engine.parts.store.read_parts(record, parts);
                     match Span::step("read parts").linked(record.trace).of(reading).await {
@@ -138,6 +133,9 @@ impl<S: Store> Driver<S> {
     /// Passes an input to the machine and reports the resulting events.
     pub(crate) async fn handle(&mut self, input: Input) {
         let now = self.engine.now();
+        if let Some(found) = input.found() {
+            self.engine.parts.running.saw(found, now);
+        }
         self.machine.handle(input, now);
         if !matches!(self.machine.poll(), Action::Wait { .. } | Action::Read(_)) {
             self.end_waiting();
@@ -289,6 +287,9 @@ impl<S: Store> Driver<S> {
         // Every caller has advanced to the end.
         let Action::Done(end) = self.machine.poll() else { return End::Contended };
         let end = end.clone();
+        if !matches!(end, End::InProgress(_)) {
+            self.engine.parts.running.forget(&self.machine.request().id);
+        }
         match &end {
             End::Executed(record, _) => {
                 self.engine.parts.cache.remember(record);
@@ -434,6 +435,17 @@ impl<S: Store> Driver<S> {
     fn end_waiting(&mut self) {
         if let Some(Waiting { since, .. }) = self.waiting.take() {
             self.engine.took(Metric::WaitMs, &self.machine.request().operation, since);
+        }
+    }
+}
+
+/// What a read means for the machine. An error is kept for the end.
+fn read(found: Result<Option<Record>, StoreError>, unanswered: &mut Option<StoreError>) -> Input {
+    match found {
+        Ok(found) => Input::Read(found.map(Box::new)),
+        Err(error) => {
+            *unanswered = Some(error);
+            Input::NotRead
         }
     }
 }

@@ -128,6 +128,7 @@ pub struct Call {
     request: Option<InvocationId>,
     trace: Option<Trace>,
     pub(super) wait: WaitLimit,
+    is_redelivery: bool,
 }
 
 /// How long a call waits for another.
@@ -170,6 +171,7 @@ impl Call {
             request: None,
             trace: None,
             wait: WaitLimit::No,
+            is_redelivery: false,
         }
     }
 
@@ -213,6 +215,17 @@ impl Call {
         self
     }
 
+    /// Whether the call was delivered before, so that it is probably a duplicate. Its record is then looked up by an
+    /// eventually consistent read before anything is written: half a read unit, where a refused write costs at least one
+    /// write unit, and in single-write mode those of all its effects. A first delivery would pay for that read in vain.
+    ///
+    /// Only a hint: if the read returns nothing or an older version, the call writes, and the write's condition decides.
+    #[must_use]
+    pub const fn redelivered(mut self, is_redelivery: bool) -> Self {
+        self.is_redelivery = is_redelivery;
+        self
+    }
+
     #[cfg(test)]
     pub(crate) fn with_key(self, key: &str) -> Self {
         let key = Key::new(key).expect("a key");
@@ -233,6 +246,10 @@ impl Call {
 
     pub(crate) const fn fingerprint(&self) -> Fingerprint {
         self.fingerprint
+    }
+
+    pub(super) const fn is_redelivery(&self) -> bool {
+        self.is_redelivery
     }
 
     pub(crate) fn principal(&self) -> PrincipalDigest {

@@ -2,6 +2,7 @@ mod counted;
 mod faults;
 mod given_up;
 mod long;
+mod older;
 mod peers;
 mod remembered;
 mod waiting;

@@ -5,7 +5,7 @@
 //! that is checked exhaustively, and, through the engine, by the exploration and the simulation.
 //!
 //! ```text
-//! Recall ─► Write(claim) ─► Run ─► Write(commit | release | abandon) ─► Done
+//! Recall ─► (LookUp) ─► Write(claim) ─► Run ─► Write(commit | release | abandon) ─► Done
 //!               │ refused            │ no reply: Write(abandon) finds out what became of it
 //!               ├─► Wait ─► Read ─► …│
 //!               └─► Resolve ─► Write(commit | restart | reopen | abandon) ─► Run | Done
@@ -65,6 +65,8 @@ pub use event::{Event, FencedClaim};
 pub use input::{EffectRefusal, Input, Proof, Ran, Reply};
 pub use terms::{Terms, Wait};
 
+use std::sync::Arc;
+
 use super::{ClaimRequest, EpochMs, EpochS, Record};
 use acquire::{fetched, not_fetched};
 use stage::Stage;
@@ -79,6 +81,8 @@ pub struct Machine {
     terms: Terms,
     request: ClaimRequest,
     rounds_left: u8,
+    /// Whether the record is looked up before the first write.
+    looks_up: bool,
     /// Whether the claim was acquired too late to run under it.
     too_late: bool,
     stage: Stage,
@@ -136,7 +140,17 @@ impl Machine {
     }
 
     const fn new(mode: Mode, request: ClaimRequest, terms: Terms, stage: Stage) -> Self {
-        Self { mode, terms, request, rounds_left: ROUNDS, too_late: false, stage, events: Vec::new() }
+        Self { mode, terms, request, rounds_left: ROUNDS, looks_up: false, too_late: false, stage, events: Vec::new() }
+    }
+
+    /// Looks the record up by an eventually consistent read before the first write, which costs a fraction of a refused
+    /// write. For a call that is probably a duplicate.
+    ///
+    /// The read may return an older version or nothing. So it only answers what an older version can answer, and
+    /// otherwise the call writes as if it had read nothing: a stale read costs the write that it was meant to save.
+    #[must_use]
+    pub fn looking_up(self) -> Self {
+        Self { looks_up: true, ..self }
     }
 
     /// The request.
@@ -185,6 +199,9 @@ impl Machine {
         let stage = std::mem::replace(&mut self.stage, Stage::Recalling);
         self.stage = match (stage, input) {
             (Stage::Recalling, Input::Recalled(found)) => self.recalled(found, now),
+            (Stage::LookingUp, Input::Read(found)) => self.looked_up(found.map(Arc::from), now),
+            // The write finds out more.
+            (Stage::LookingUp, Input::NotRead) => self.look(None, now),
             (Stage::Waiting { .. }, Input::Elapsed) => Stage::Reading,
             (Stage::Reading, Input::Read(found)) => self.looked_again(found.as_deref(), now),
             (Stage::Reading, Input::NotRead) => self.failed(Failure::StoreUnavailable),

@@ -39,6 +39,12 @@ impl<'e> Received<'e> {
         self.document.as_ref()
     }
 
+    /// Whether the queue has delivered it before.
+    pub(super) fn is_redelivered(&self) -> bool {
+        let receives = self.message.attributes.get("ApproximateReceiveCount");
+        receives.and_then(|count| count.parse::<u64>().ok()).is_some_and(|count| count > 1)
+    }
+
     /// The fingerprint: what makes two messages the same.
     ///
     /// JSON with several members of one name is refused, even though its bytes could be compared: the handler would

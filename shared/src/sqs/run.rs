@@ -68,7 +68,8 @@ where
         let Queue { operation, principal, key, reading, .. } = self.queue;
         let key = key.of(&received).map_err(Refused::NoKey)?;
         let fingerprint = received.fingerprint(&operation.compare).map_err(Refused::NotComparable)?;
-        let call = Call::new(operation.clone(), principal.clone(), key, fingerprint, self.deadline).traced(trace);
+        let call = Call::new(operation.clone(), principal.clone(), key, fingerprint, self.deadline);
+        let call = call.traced(trace).redelivered(received.is_redelivered());
         // A panic on one message must not return the others.
         let content = catch_unwind(AssertUnwindSafe(|| reading(&received)));
         let content = content.map_err(|_panic| Refused::Panicked(ReadingPanicked))?;

@@ -83,6 +83,33 @@ async fn a_message_that_is_delivered_again_takes_effect_once_in_both_modes() {
 }
 
 #[tokio::test]
+async fn a_message_that_the_queue_delivers_again_is_looked_up_before_anything_is_written() {
+    for single_write in [false, true] {
+        // A first delivery's writes are counted; further ones would be refused.
+        let writes = if single_write { 1 } else { 2 };
+        let (queue, memory) = world([vec![Fault::None; writes], vec![Fault::Refuse; 9]].concat());
+        let queue = if single_write { queue.single_write() } else { queue };
+        assert_eq!(returned(&queue, vec![message("m-1", r#"{"id":1}"#)]).await, [""; 0]);
+        let elsewhere = Engine::builder(queue.engine.store().clone()).build();
+        let queue = Queue { engine: elsewhere, ..queue };
+        let received = |count: &str| {
+            let mut message = message("m-1", r#"{"id":1}"#);
+            message.attributes.insert("ApproximateReceiveCount".to_owned(), count.to_owned());
+            message
+        };
+        for count in ["1", "0", "", "two"] {
+            assert_eq!(
+                returned(&queue, vec![received(count)]).await,
+                ["m-1"],
+                "{count:?} is no redelivery, so it writes"
+            );
+        }
+        assert_eq!(returned(&queue, vec![received("2")]).await, [""; 0], "a redelivery needs no write");
+        assert_eq!(memory.applied("1"), 1);
+    }
+}
+
+#[tokio::test]
 async fn equal_messages_of_one_batch_take_effect_once() {
     let (queue, memory) = world([]);
     let queue = queue.single_write();

@@ -141,6 +141,13 @@ impl DynamoDbStore {
         }
     }
 
+    async fn get(&self, id: &RecordId, is_consistent: bool) -> Result<Option<Record>, StoreError> {
+        let request = self.client.get_item().table_name(&self.table).key(&self.names.id, item::key(id));
+        let sent = boxed(request.consistent_read(is_consistent).send());
+        let found = sent.await.map_err(|error| StoreError::NotApplied(error.into()))?;
+        found.item.map(|item| item::to_record(item, &self.names)).transpose()
+    }
+
     fn record_action(&self, write: &Write) -> Result<TransactWriteItem, Failure> {
         let condition = Expression::of(&write.condition, &self.names);
         let put = condition.into_put(&self.table, item::from_record(&write.record, &self.names))?;
@@ -197,10 +204,12 @@ impl Store for DynamoDbStore {
     }
 
     async fn read(&self, id: &RecordId) -> Result<Option<Record>, StoreError> {
-        let request =
-            self.client.get_item().table_name(&self.table).key(&self.names.id, item::key(id)).consistent_read(true);
-        let found = boxed(request.send()).await.map_err(|error| StoreError::NotApplied(error.into()))?;
-        found.item.map(|item| item::to_record(item, &self.names)).transpose()
+        self.get(id, true).await
+    }
+
+    /// Half the read units of a consistent read.
+    async fn look_up(&self, id: &RecordId) -> Result<Option<Record>, StoreError> {
+        self.get(id, false).await
     }
 
     /// One consistent read for each part, all concurrently.

@@ -103,6 +103,10 @@ impl<S: Store<Effect: Clone + Sync>> Store for FaultyStore<S> {
         self.inner.read(id).await
     }
 
+    async fn look_up(&self, id: &RecordId) -> Result<Option<Record>, StoreError> {
+        self.inner.look_up(id).await
+    }
+
     async fn read_parts(&self, record: &Record, parts: u32) -> Result<Option<Vec<u8>>, StoreError> {
         self.inner.read_parts(record, parts).await
     }

@@ -29,6 +29,10 @@ pub const TABLE_STREAM_RETENTION: Duration = Duration::from_secs(2 * 24 * 60 * 6
 ///
 /// Changes run one after another. After a failure the rest of the batch is returned, since Lambda redelivers a shard
 /// from the first failed change on.
+///
+/// The first change of a batch, and each one after a duplicate, is looked up by an eventually consistent read before
+/// anything is written: a change does not say that it is delivered again, but a batch is delivered again as a whole or
+/// from some change on.
 #[derive(Clone)]
 pub struct TableStream<S> {
     engine: Engine<S>,
@@ -60,6 +64,17 @@ pub struct TableBatch {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a change has no sequence number")]
 pub struct NoSequenceNumber;
+
+/// What became of a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Settlement {
+    /// It is settled, and this delivery ran it.
+    Done,
+    /// It had been settled before.
+    Duplicate,
+    /// It must be delivered again.
+    Open,
+}
 
 /// Why a change has no key and cannot run. The batch is delivered again from it on.
 #[derive(Debug, thiserror::Error)]
@@ -110,8 +125,11 @@ impl<S: Store> TableStream<S> {
         let number = |change| envelope::text(change, "/dynamodb/SequenceNumber").filter(|number| !number.is_empty());
         let changes = event.records.iter().map(|change| Ok((number(change).ok_or(NoSequenceNumber)?, change)));
         let mut response = DynamoDbEventResponse::default();
+        let mut is_redelivery = true;
         for (number, change) in changes.collect::<Result<Vec<_>, NoSequenceNumber>>()? {
-            if !self.change(number, read(change), deadline, &handler).await {
+            let settlement = self.change(number, read(change), (deadline, is_redelivery), &handler).await;
+            is_redelivery = settlement == Settlement::Duplicate;
+            if settlement == Settlement::Open {
                 self.engine.count(Metric::RecordReturned, self.operation.name());
                 let mut failure = DynamoDbBatchItemFailure::default();
                 failure.item_identifier = Some(number.to_owned());
@@ -123,14 +141,14 @@ impl<S: Store> TableStream<S> {
         Ok(response)
     }
 
-    /// Whether the change is settled.
+    /// Handles one change, which may be looked up first.
     async fn change<H, R>(
         &self,
         number: &str,
         read: Result<(Key, EventRecord), NotBegun>,
-        deadline: EpochMs,
+        (deadline, is_redelivery): (EpochMs, bool),
         handler: &H,
-    ) -> bool
+    ) -> Settlement
     where
         H: Fn(Attempt<S::Effect>, EventRecord) -> R,
         R: Future<Output = Verdict<()>>,
@@ -141,44 +159,46 @@ impl<S: Store> TableStream<S> {
         let line = RequestLog { operation, position: position.as_ref(), returned: Some(true), ..RequestLog::default() };
         if !self.engine.has_time(deadline) {
             RequestLog { summary: LogSummary::new(LogOutcome::NoTimeToBegin), ..line }.write();
-            return false;
+            return Settlement::Open;
         }
         let (key, change) = match read {
             Ok(read) => read,
             Err(error) => {
                 RequestLog { summary: LogSummary::failed(LogOutcome::Unreadable, &error), ..line }.write();
-                return false;
+                return Settlement::Open;
             }
         };
         let started = self.engine.now();
         let fingerprint = Fingerprinter::new().bytes(change.event_name.as_bytes()).finish();
         let call = Call::new(self.operation.clone(), self.principal.clone(), key, fingerprint, deadline);
+        let call = call.redelivered(is_redelivery);
         let run = |attempt| handler(attempt, change.clone());
         let span = Span::message(operation);
         let (outcome, timings) = match self.single_write {
             true => span.of(timed(self.engine.run_single_write(&call, run))).await,
             false => span.of(timed(self.engine.run(&call, run))).await,
         };
-        let settled = self.is_settled(&outcome);
+        let settlement = self.settlement(&outcome);
         let (record, summary) = (call.record_id(), LogSummary::of(&outcome, self.engine.now()));
-        let (returned, total) = (Some(!settled), self.engine.now().since(started));
+        let (returned, total) = (Some(settlement == Settlement::Open), self.engine.now().since(started));
         RequestLog { record: Some(record.digest()), returned, summary, timings, total, ..line }.write();
-        settled
+        settlement
     }
 
-    const fn is_settled(&self, outcome: &Result<Outcome<()>, Error>) -> bool {
+    const fn settlement(&self, outcome: &Result<Outcome<()>, Error>) -> Settlement {
         match outcome {
-            Ok(Outcome::Executed(answered) | Outcome::Replayed(answered)) => {
-                self.on_failure.is_done(answered.resolution)
-            }
+            Ok(Outcome::Executed(answered)) if self.on_failure.is_done(answered.resolution) => Settlement::Done,
+            Ok(Outcome::Replayed(answered)) if self.on_failure.is_done(answered.resolution) => Settlement::Duplicate,
             Ok(
-                Outcome::NotExecuted(())
+                Outcome::Executed(_)
+                | Outcome::Replayed(_)
+                | Outcome::NotExecuted(())
                 | Outcome::InProgress { .. }
                 | Outcome::Mismatch
                 | Outcome::Conflict
                 | Outcome::Unknown { .. },
             )
-            | Err(_) => false,
+            | Err(_) => Settlement::Open,
         }
     }
 }

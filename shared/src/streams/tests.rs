@@ -530,6 +530,26 @@ async fn a_change_of_a_table_takes_effect_once_and_after_a_failure_the_rest_is_r
 }
 
 #[tokio::test]
+async fn a_batch_of_changes_that_is_delivered_again_is_looked_up_before_anything_is_written() {
+    for (single_write, writes) in [(true, 3), (false, 6)] {
+        // The writes of the first delivery; any further one would be refused.
+        let (stream, memory) = world([vec![Fault::None; writes], vec![Fault::Refuse; 9]].concat());
+        for _ in 0..2 {
+            let elsewhere = Engine::builder(stream.engine.store().clone()).build();
+            let table = TableStream::new(elsewhere, Operation::new("table", "copy"), Principal::new("T").unwrap());
+            let table = if single_write { table.single_write() } else { table };
+            let handler = |attempt: Attempt<Effect>, change: aws_lambda_events::event::dynamodb::EventRecord| {
+                attempt.add_effect(Effect::named(change.event_id));
+                async { Verdict::Success(()) }
+            };
+            let response = table.handle(changes(&["a", "b", "c"]), soon(&stream), handler).await.unwrap();
+            assert_eq!(response.batch_item_failures.len(), 0);
+        }
+        assert_eq!(["a", "b", "c"].map(|id| memory.applied(id)), [1, 1, 1]);
+    }
+}
+
+#[tokio::test]
 async fn a_change_of_a_table_that_cannot_be_read_is_where_the_batch_comes_again_from() {
     for (member, value) in [
         ("/eventID", json!(null)),

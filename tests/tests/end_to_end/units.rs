@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use fault_proxy::{Proxy, Traffic};
+use fault_proxy::{Fault, Proxy, Traffic};
 use serde_json::{Value, json};
 use tests::console::Script;
 use tests::local_stack::{Answer, Setup, Stack, User, payment};
@@ -23,7 +23,7 @@ async fn each_outcome_costs_what_the_page_on_costs_says() {
     let port = free_port();
     let proxy = Proxy::start(([127, 0, 0, 1], port).into()).await.expect("a free port");
     proxy.count_units();
-    let stack = still().behind(&proxy.url(), port).start().await;
+    let stack = still().parameter("LedgerVisibilitySeconds", 4).behind(&proxy.url(), port).start().await;
     let mut bill = Bill { stack: &stack, proxy, rows: String::new() };
     let ann = stack.user("ann").await;
 
@@ -148,11 +148,14 @@ async fn in_progress(bill: &mut Bill<'_>, ann: &User<'_>) {
         eventually("it is claimed", || async { (bill.proxy.traffic().requests > before).then_some(()) }).await;
         let claimed = bill.proxy.traffic();
         is(ann.pay("slow-3", &slow).await, "409 in-progress");
-        bill.proxy.traffic() - claimed
+        let refused = bill.proxy.traffic();
+        is(ann.pay("slow-3", &slow).await, "409 in-progress");
+        (refused - claimed, bill.proxy.traffic() - refused)
     };
-    let (first, traffic) = tokio::join!(ann.pay("slow-3", &slow), duplicate);
+    let (first, (refused, remembered)) = tokio::join!(ann.pay("slow-3", &slow), duplicate);
     is(first, "201 -");
-    bill.row("in progress", traffic);
+    bill.row("in progress", refused);
+    bill.row("in progress, on a sandbox that saw it less than a second ago", remembered);
 }
 
 async fn unknown(bill: &mut Bill<'_>, ann: &User<'_>) {
@@ -202,6 +205,7 @@ async fn messages(bill: &mut Bill<'_>) {
     stack.kill_function("LedgerWorker").await;
     deliver(stack, &event(3)).await;
     bill.add("the same message again, elsewhere", deliver(stack, &event(2))).await;
+    redelivered(bill).await;
     bill.add("terminal's sale: the same and the terminal's number", deliver(stack, &sale("term-1", 1))).await;
 
     let until_posted = async |sale: Value| {
@@ -217,6 +221,21 @@ async fn messages(bill: &mut Bill<'_>) {
     bill.add(duplicate, deliver(stack, &sale("term-1", 2))).await;
     // It is delivered again in a minute, so nothing is measured after it.
     bill.add("sale held because an earlier one is missing", deliver(stack, &sale("term-1", 4))).await;
+}
+
+/// Every reply to a message's write is lost, so that it is returned although it is posted, and the queue delivers it
+/// again.
+async fn redelivered(bill: &mut Bill<'_>) {
+    bill.proxy.plan([Fault::LoseReply; 50]);
+    deliver(bill.stack, &event(4)).await;
+    bill.proxy.plan([]);
+    let lines = bill.stack.count("\"message_id\"");
+    let again = "a message that the queue delivers again after it was posted: an eventually consistent read";
+    let stack = bill.stack;
+    bill.add(again, async {
+        eventually("it is delivered again", || async { (stack.count("\"message_id\"") > lines).then_some(()) }).await;
+    })
+    .await;
 }
 
 /// Puts a message into the queue, and waits until it has been delivered and is settled or returned.

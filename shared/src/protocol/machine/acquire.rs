@@ -11,19 +11,38 @@ use crate::protocol::{
 };
 
 impl Machine {
-    /// Answers from this process's cache if that gives a replay or a mismatch: a settled record does not change.
+    /// Answers from this process's memory if that is possible.
     pub(super) fn recalled(&mut self, found: Option<Arc<Record>>, now: EpochMs) -> Stage {
-        let Some(record) = found else { return self.look(None, now) };
-        match decide(Some(&record), &self.request, now) {
+        match self.answer_from_older(found.as_ref(), now, End::Recalled) {
+            Some(stage) => stage,
+            None if self.looks_up => Stage::LookingUp,
+            None => self.look(None, now),
+        }
+    }
+
+    /// Answers from an eventually consistent read if that is possible.
+    pub(super) fn looked_up(&mut self, found: Option<Arc<Record>>, now: EpochMs) -> Stage {
+        self.answer_from_older(found.as_ref(), now, End::Replayed).unwrap_or_else(|| self.look(None, now))
+    }
+
+    /// The answer of a version that may have been replaced, if it has one that is still right: a settled record does not
+    /// change, so its replay and its mismatch are final. "In progress" may be out of date, but nothing runs because of
+    /// it, and the caller comes again or waits and reads. Everything else could have changed, and is left to the write.
+    fn answer_from_older(
+        &self,
+        found: Option<&Arc<Record>>,
+        now: EpochMs,
+        replayed: fn(Arc<Record>, Resolution) -> End,
+    ) -> Option<Stage> {
+        let record = found?;
+        match decide(Some(record), &self.request, now) {
             Decision::Replay(_, resolution, settled) if settled.is_whole() => {
-                Stage::Done(End::Recalled(Arc::clone(&record), resolution))
+                Some(Stage::Done(replayed(Arc::clone(record), resolution)))
             }
-            Decision::Mismatch => Stage::Done(End::Mismatch),
-            Decision::Replay(..)
-            | Decision::Begin(_)
-            | Decision::Acquired(_)
-            | Decision::InProgress(_)
-            | Decision::Reconcile(_) => self.look(None, now),
+            Decision::Replay(found, resolution, _) => Some(replay(Box::new(found.clone()), resolution, false)),
+            Decision::Mismatch => record.settled().map(|_| Stage::Done(End::Mismatch)),
+            Decision::InProgress(lease) => Some(self.in_progress(lease, now)),
+            Decision::Begin(_) | Decision::Acquired(_) | Decision::Reconcile(_) => None,
         }
     }
 
@@ -46,8 +65,7 @@ impl Machine {
             (Decision::Replay(record, resolution, _), Mode::Claim { .. } | Mode::SingleWrite) => {
                 replay(Box::new(record.clone()), resolution, false)
             }
-            (Decision::InProgress(lease), Mode::Claim { .. }) => self.wait(lease, now),
-            (Decision::InProgress(lease), Mode::SingleWrite) => Stage::Done(End::InProgress(lease.since(now))),
+            (Decision::InProgress(lease), Mode::Claim { .. } | Mode::SingleWrite) => self.in_progress(lease, now),
             (Decision::InProgress(lease), Mode::Lock) => self.take_over_from_clock_ahead(found, lease, now),
             // A lock is never settled, and all its requests are equal. A record that is reconciled must be open.
             (Decision::Reconcile(_), Mode::Lock)
@@ -73,6 +91,13 @@ impl Machine {
         match now < self.terms.start_by {
             true => Stage::Claiming(Box::new(claim)),
             false => Stage::Done(End::Failed(Failure::DeadlineAtHand)),
+        }
+    }
+
+    fn in_progress(&self, lease: EpochMs, now: EpochMs) -> Stage {
+        match self.mode {
+            Mode::Claim { .. } => self.wait(lease, now),
+            Mode::SingleWrite | Mode::Reconcile | Mode::Lock => Stage::Done(End::InProgress(lease.since(now))),
         }
     }
 

@@ -6,8 +6,10 @@ use crate::protocol::{EpochMs, Record, RecordId, Write};
 /// The next action. Each one is answered by the [input](super::Input) that it names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action<'a> {
-    /// Look up the settled record in this process's cache: [`Recalled`](super::Input::Recalled).
+    /// Look up the record in this process's memory: [`Recalled`](super::Input::Recalled).
     Recall(&'a RecordId),
+    /// Read the record with eventual consistency: [`Read`](super::Input::Read) or [`NotRead`](super::Input::NotRead).
+    LookUp(&'a RecordId),
     /// Wait a little, at most until this time: [`Elapsed`](super::Input::Elapsed).
     Wait {
         /// The latest time to read again.

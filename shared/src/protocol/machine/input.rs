@@ -7,7 +7,8 @@ use crate::protocol::{OwnerToken, Record, Resolution, Settled, TransactionId};
 /// The result of the last [action](super::Action).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Input {
-    /// The cached record, if any.
+    /// What this process knows of the record, if anything: its settled version, or a version in progress that it saw
+    /// less than a second ago.
     Recalled(Option<Arc<Record>>),
     /// Some time has passed.
     Elapsed,
@@ -31,6 +32,28 @@ pub enum Input {
     Evidence(Proof),
     /// A token that no other claim has.
     Token(OwnerToken),
+}
+
+impl Input {
+    /// The stored record, if the store has returned one.
+    #[must_use]
+    pub fn found(&self) -> Option<&Record> {
+        match self {
+            Self::Read(found) | Self::Written(Reply::Refused(found)) => found.as_deref(),
+            Self::Written(
+                Reply::Applied | Reply::Recognised | Reply::EffectRefused(..) | Reply::NotApplied | Reply::Lost,
+            )
+            | Self::Rejected(_)
+            | Self::Recalled(_)
+            | Self::Elapsed
+            | Self::Parts(_)
+            | Self::NotRead
+            | Self::Ran(_)
+            | Self::Renew
+            | Self::Evidence(_)
+            | Self::Token(_) => None,
+        }
+    }
 }
 
 /// The result of a write, as far as the store reports it.

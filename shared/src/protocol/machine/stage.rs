@@ -7,6 +7,7 @@ use crate::protocol::{ClaimRequest, EpochMs, Record, Resolution, Write};
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Stage {
     Recalling,
+    LookingUp,
     Waiting {
         until: EpochMs,
     },
@@ -84,6 +85,7 @@ impl Stage {
         let write = |write: &'a Write, purpose| Action::Write { write, purpose };
         match self {
             Self::Recalling => Action::Recall(&request.id),
+            Self::LookingUp => Action::LookUp(&request.id),
             Self::Waiting { until } => Action::Wait { until: *until },
             Self::Reading => Action::Read(&request.id),
             Self::Marking(mark) => write(mark, Purpose::Mark),
@@ -119,6 +121,7 @@ impl Stage {
             | Self::Restarting { claim, .. }
             | Self::Reopening { claim, .. } => Some(claim),
             Self::Recalling
+            | Self::LookingUp
             | Self::Waiting { .. }
             | Self::Reading
             | Self::Marking(_)
@@ -136,7 +139,12 @@ impl Stage {
     #[cfg(any(test, feature = "test-util"))]
     pub(super) fn change_records(&mut self, change: &mut impl FnMut(&mut Record)) {
         match self {
-            Self::Recalling | Self::Waiting { .. } | Self::Reading | Self::Drawing(None) | Self::Done(_) => {}
+            Self::Recalling
+            | Self::LookingUp
+            | Self::Waiting { .. }
+            | Self::Reading
+            | Self::Drawing(None)
+            | Self::Done(_) => {}
             Self::Marking(write) | Self::Claiming(write) | Self::GivingUp(write) | Self::Beginning(write) => {
                 change(&mut write.record);
             }

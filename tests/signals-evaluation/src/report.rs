@@ -1,0 +1,101 @@
+//! The figures as tables.
+
+use std::fmt::Write as _;
+
+use crate::figures::{Figures, Interval, caller_name};
+use crate::plot;
+use crate::run::Tally;
+use crate::scorer::ScorerName;
+use crate::simulator::Family;
+
+/// The tables of docs/signals.md.
+#[must_use]
+pub fn markdown(tallies: &[Tally]) -> String {
+    let scored = |name: &ScorerName| tallies.iter().all(|tally| tally.scorers.contains_key(name));
+    let all: Vec<_> =
+        ScorerName::ALL.into_iter().filter(scored).map(|name| (name, Figures::of(tallies, name))).collect();
+    let mut text = String::new();
+    scorers(&mut text, &all);
+    if let [(_, model), ..] = &all[..]
+        && let Some((_, rules)) = all.iter().find(|(name, _)| *name == ScorerName::LearnedRules)
+    {
+        families(&mut text, model, rules);
+        rest(&mut text, tallies, model, rules);
+    }
+    text
+}
+
+/// The plots, with the names of their files. All scorers must be in the tallies.
+#[must_use]
+pub fn plots(tallies: &[Tally]) -> [(&'static str, String); 3] {
+    let all: Vec<_> = ScorerName::ALL.into_iter().map(|name| (name, Figures::of(tallies, name))).collect();
+    let (model, rules) = (Figures::of(tallies, ScorerName::Model), Figures::of(tallies, ScorerName::LearnedRules));
+    [
+        ("precision-recall.svg", plot::curves(&all)),
+        ("recall-by-family.svg", plot::families(&model, &rules)),
+        ("false-alerts.svg", plot::false_alerts(&model)),
+    ]
+}
+
+fn scorers(text: &mut String, all: &[(ScorerName, Figures)]) {
+    text.push_str("| scorer | PR-AUC | 5/M | 20/M | 100/M | 1 a day | 3 a day | 5 a day | in outages |\n");
+    text.push_str("|---|---|---|---|---|---|---|---|---|\n");
+    for (name, figures) in all {
+        let _ = write!(text, "| {} | {:.3}", name.name(), figures.pr_auc);
+        for recall in figures.recall_at.iter().chain(&figures.recall_at_budget) {
+            let _ = write!(text, " | {recall:.2}");
+        }
+        let (raised, in_outages) = figures.false_alerts;
+        let _ = writeln!(text, " | {in_outages} of {raised} |");
+    }
+}
+
+fn families(text: &mut String, model: &Figures, rules: &Figures) {
+    text.push_str(
+        "\n| family | at 20/M | at 3 a day | learned rules at 20/M | minutes to the alert |\n|---|---|---|---|---|\n",
+    );
+    for family in Family::ALL {
+        let minutes = model.minutes[&family];
+        let minutes = if minutes.is_finite() { format!("{minutes:.0}") } else { "not found".to_owned() };
+        let _ = writeln!(
+            text,
+            "| {} | {:.2} | {:.2} | {:.2} | {minutes} |",
+            family.name(),
+            model.by_family[&family],
+            model.by_family_at_budget[&family],
+            rules.by_family[&family],
+        );
+    }
+}
+
+fn rest(text: &mut String, tallies: &[Tally], model: &Figures, rules: &Figures) {
+    text.push_str("\n| asked for | false alerts a day, mean | least | most | recall |\n|---|---|---|---|---|\n");
+    for (asked, ((mean, least, most), recall)) in
+        ["1 a day", "3 a day", "5 a day"].into_iter().zip(model.false_a_day.into_iter().zip(model.recall_at_budget))
+    {
+        let _ = writeln!(text, "| {asked} | {mean:.1} | {least:.1} | {most:.1} | {recall:.2} |");
+    }
+    let (recall, (mean, least, most)) = model.followed;
+    let _ = writeln!(text, "| 3 a day, following the labels | {mean:.1} | {least:.1} | {most:.1} | {recall:.2} |");
+    text.push_str("\n| false alerts at 20/M, by what the entity was | |\n|---|---|\n");
+    for (caller, number) in &model.by_caller {
+        let _ = writeln!(text, "| {} | {number} |", caller_name(*caller));
+    }
+    text.push_str("\n| false alerts at 20/M, by what was found | |\n|---|---|\n");
+    for ((detector, horizon), number) in &model.by_detector {
+        let _ = writeln!(text, "| {}, {} | {number} |", detector.name(), horizon.name());
+    }
+    let Interval { mean, low, high } = Interval::of_difference(model, rules);
+    let windows: usize = tallies.iter().map(|tally| tally.windows).sum();
+    let _ = writeln!(text, "\n{} tenants, {windows} test windows.", tallies.len());
+    let _ = writeln!(text, "Recall at 20/M above the learned rules: {mean:+.3} [{low:+.3}, {high:+.3}].");
+    let _ = writeln!(text, "Threshold at 20/M: {:.2}. Bugs raised at it: {:.2}.", model.threshold, model.bugs);
+    let memory = tallies.iter().map(|tally| tally.largest_memory).max().unwrap_or(0);
+    let bytes = tallies.iter().map(|tally| tally.model.len()).max().unwrap_or(0);
+    let time = tallies.iter().map(|tally| tally.per_window).max().unwrap_or_default();
+    let _ = writeln!(
+        text,
+        "A window takes {:.1} µs at most; memory {memory} bytes, model {bytes} bytes.",
+        time.as_secs_f64() * 1e6
+    );
+}
