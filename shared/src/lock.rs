@@ -18,11 +18,15 @@ mod fence;
 #[cfg(feature = "dynamodb")]
 mod guard;
 pub mod record;
+#[cfg(feature = "valkey")]
+pub mod redlock;
 
 pub use fence::{Fence, Fenced};
 #[cfg(feature = "dynamodb")]
 pub use guard::{guard, guarded_put};
 pub use record::RecordLock;
+#[cfg(feature = "valkey")]
+pub use redlock::Redlock;
 
 use crate::protocol::InvocationId;
 

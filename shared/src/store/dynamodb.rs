@@ -8,7 +8,6 @@ mod error;
 mod expression;
 #[cfg(any(test, feature = "test-util"))]
 pub mod fuzz;
-mod history;
 mod item;
 mod parts;
 mod unsettled;
