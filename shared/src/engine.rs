@@ -48,11 +48,11 @@ use crate::protocol::machine::{Action, Machine, Terms};
 use crate::protocol::{
     ClaimRequest, EpochMs, LeaseLimit, OwnerToken, Record, RecordId, Resolution, Trace, TransactionId,
 };
+#[cfg(feature = "follow-up")]
+use crate::store::StoreError;
 use crate::store::{Store, TransactionalEffect};
 use crate::telemetry::metrics::{Metric, Metrics};
 use crate::telemetry::span;
-#[cfg(feature = "follow-up")]
-use crate::store::StoreError;
 
 pub(crate) use crate::telemetry::timings::{self, Timings, timed};
 pub(crate) use driver::Driver;

@@ -83,6 +83,8 @@
 //! | feature | what it adds | default |
 //! |---|---|---|
 //! | `dynamodb` | [`DynamoDbStore`], [`sequence`] numbers, [`versioned`] items | yes |
+//! | `valkey` | [`ValkeyStore`] on Valkey or Redis, with TLS; sequence numbers and versioned values there; [`lock::redlock`] | |
+//! | `valkey-iam` | logs in to ElastiCache and MemoryDB by IAM | |
 //! | `static-user-agent` | computes the SDK's user agent once per process; relies on internals of the SDK | |
 //! | `http` | [`http`]: the layer for API Gateway | yes |
 //! | `apigw_rest` | requests in payload format 1.0, for REST APIs | |
@@ -123,7 +125,7 @@ pub mod http;
 pub mod lock;
 pub mod protocol;
 pub mod reconcile;
-#[cfg(feature = "dynamodb")]
+#[cfg(any(feature = "dynamodb", feature = "valkey"))]
 pub mod sequence;
 #[cfg(feature = "sqs")]
 pub mod sqs;
@@ -145,6 +147,8 @@ pub use protocol::Uncertain;
 pub use sqs::Queue;
 #[cfg(feature = "dynamodb")]
 pub use store::dynamodb::DynamoDbStore;
+#[cfg(feature = "valkey")]
+pub use store::valkey::ValkeyStore;
 
 /// The examples of the README compile.
 #[cfg(all(doctest, feature = "dynamodb", feature = "http"))]

@@ -18,6 +18,8 @@ mod fence;
 #[cfg(feature = "dynamodb")]
 mod guard;
 pub mod record;
+#[cfg(feature = "valkey")]
+pub mod redlock;
 #[cfg(feature = "zookeeper")]
 pub mod zookeeper;
 
@@ -25,6 +27,8 @@ pub use fence::{Fence, Fenced};
 #[cfg(feature = "dynamodb")]
 pub use guard::{guard, guarded_put};
 pub use record::RecordLock;
+#[cfg(feature = "valkey")]
+pub use redlock::Redlock;
 
 use crate::protocol::InvocationId;
 

@@ -1,4 +1,4 @@
-//! Where records are stored: one trait, a DynamoDB store, a memory store, and a conformance suite for all stores.
+//! Where records are stored: one trait, a DynamoDB store, a Valkey store, a memory store, and a conformance suite for all stores.
 
 #[cfg(any(all(test, feature = "system"), feature = "test-util"))]
 pub mod conformance;
@@ -6,9 +6,13 @@ pub mod conformance;
 pub mod dynamodb;
 #[cfg(any(all(test, feature = "system"), feature = "test-util"))]
 pub mod fault;
+#[cfg(any(feature = "dynamodb", feature = "valkey"))]
+mod history;
 pub mod memory;
 mod parts;
 pub mod unsettled;
+#[cfg(feature = "valkey")]
+pub mod valkey;
 pub mod watermarks;
 
 pub use parts::{MAX_RECORD_RESPONSE_BYTES, PART_BYTES};

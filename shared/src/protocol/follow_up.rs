@@ -95,7 +95,11 @@ mod tests {
     fn record(state: State) -> Record {
         let ended_by = match state {
             State::Unknown(None) => Some(OwnerToken([9; 16])),
-            _ => None,
+            State::Processing(_)
+            | State::Released { .. }
+            | State::Success(_)
+            | State::Failed(_)
+            | State::Unknown(Some(_)) => None,
         };
         Record { state, ended_by, created: EpochMs(10_000), updated: EpochMs(17_000), ..Record::sample() }
     }

@@ -8,7 +8,6 @@ mod error;
 mod expression;
 #[cfg(any(test, feature = "test-util"))]
 pub mod fuzz;
-mod history;
 #[cfg(feature = "follow-up")]
 pub(crate) mod image;
 mod item;

@@ -3,10 +3,10 @@
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 
-use super::{Item, history};
+use super::Item;
 use crate::protocol::{EpochMs, EpochS, Fingerprint, Holder, OwnerToken, PrincipalDigest, Record, RecordId, Response};
 use crate::protocol::{History, Settled, State, Status, Subject, Trace, TransactionId};
-use crate::store::StoreError;
+use crate::store::{StoreError, history};
 
 /// The names of a record's attributes. The defaults fit an existing Powertools table.
 #[derive(Clone, Debug)]

@@ -1,0 +1,243 @@
+//! A store on a Valkey or Redis server, version 7.0 or later.
+//!
+//! A record is a hash with the fields that a DynamoDB item has as attributes, so that `HGETALL` shows an operator what
+//! the console shows. Each write is one call of one script: it checks the condition, then the conditions and types of
+//! all effects, and only then writes; if the condition does not hold, it returns what is stored.
+//!
+//! **What it promises depends on the server**, so the constructor demands that you say so: [`Keeps`]. Other requirements
+//! are found out by [`ValkeyStore::check`], to be called in the init phase of a function.
+//!
+//! A lost reply is recognised as with DynamoDB, by the token in the record. There is no `WAIT` for replicas: it says
+//! that replicas have the write, and not that one of these is promoted; and a replay, which writes nothing, waits for
+//! nothing.
+//!
+//! The server deletes an expired record an hour after its expiration. Its clock decides nothing: until then the record
+//! is still there, and the protocol compares the expiration with the caller's clock.
+
+mod check;
+mod effect;
+mod hash;
+#[cfg(feature = "valkey-iam")]
+pub mod iam;
+mod link;
+mod placement;
+pub(crate) mod redlock;
+mod refusal;
+mod script;
+pub mod sequence;
+mod server;
+mod unsettled;
+pub mod versioned;
+mod watermarks;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use redis::{Value, cmd};
+
+pub use check::Unfit;
+pub use effect::Effect;
+pub use placement::{InvalidPlacement, Placement};
+pub use server::{Credentials, Login, Server};
+
+use super::{RefusedEffect, Store, StoreError, Written, parts::cut};
+use crate::protocol::{Condition, EpochS, Record, RecordId, RecordVersion, State, Write};
+use link::{Link, Request};
+use script::{Arguments, Fields, Reply};
+
+/// Whether the server keeps every write that it has acknowledged. The wire does not tell, so you must.
+///
+/// `docs/guarantees.md` says which guarantees hold for each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keeps {
+    /// No acknowledged write is ever lost: MemoryDB, ElastiCache for Valkey with `durability=sync`, or a single server
+    /// with `appendfsync always`. All guarantees hold.
+    Every,
+    /// A failover or a restart may lose the last writes: any other server with replicas or without a synchronous log.
+    /// Then it may be forgotten that a key was used, so that its operation runs again, and nothing tells.
+    MostWrites,
+}
+
+/// A [`Store`] on a Valkey or Redis server or cluster. A clone shares its connections, one for each tag.
+#[derive(Clone, Debug)]
+pub struct ValkeyStore(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    keeps: Keeps,
+    placement: Placement,
+    /// One for each tag.
+    links: Vec<Link>,
+}
+
+/// A longer answer would take a connection too long.
+const MAX_RESPONSE_BYTES: usize = 4 * 1024 * 1024;
+
+/// How long after a record's expiration the server deletes it: longer than clocks differ.
+const GRACE: Duration = Duration::from_secs(60 * 60);
+
+/// The server's greatest time of a deletion that is sure to be accepted (the year 9999).
+const LAST_DELETION: u64 = 253_402_300_799;
+
+/// What the store's own keys begin with, after the tag.
+const RESERVED: [&str; 3] = ["idempotency", "lock:", WATERMARK];
+const UNKNOWN: &str = "idempotency#unknown";
+const CLAIMS: &str = "idempotency#claims";
+const WATERMARK: &str = "watermark:";
+
+impl ValkeyStore {
+    /// A store on this server. Nothing is sent yet.
+    #[must_use]
+    pub fn new(server: &Server, placement: Placement, keeps: Keeps) -> Self {
+        let links = placement.tags().iter().map(|_| Link::new(server.clone())).collect();
+        Self(Arc::new(Shared { keeps, placement, links }))
+    }
+
+    /// What the server was said to keep.
+    #[must_use]
+    pub fn keeps(&self) -> Keeps {
+        self.0.keeps
+    }
+
+    /// The tag of a record: effects written with it must have keys that begin with `{TAG}`.
+    #[must_use]
+    pub fn tag(&self, id: &RecordId) -> &str {
+        &self.0.placement.tags()[self.0.placement.number_of(id)]
+    }
+
+    fn link(&self, id: &RecordId) -> &Link {
+        &self.0.links[self.0.placement.number_of(id)]
+    }
+
+    async fn run(&self, link: &Link, keys: Vec<String>, arguments: Arguments) -> Result<Reply, StoreError> {
+        let value = link.call(&Request::Write { keys, arguments }).await?;
+        Reply::read(value)
+            .ok_or_else(|| StoreError::Uncertain("the script gave an answer that it does not give".into()))
+    }
+}
+
+/// The command that reads a whole hash.
+fn read_hash(key: &str) -> Request {
+    let mut command = cmd("HGETALL");
+    command.arg(key);
+    Request::Read(command)
+}
+
+fn fields(value: Value) -> Result<Fields, StoreError> {
+    Fields::read(value).ok_or_else(|| StoreError::NotApplied("a read gave something else than a hash".into()))
+}
+
+fn key(tag: &str, rest: &str) -> String {
+    format!("{{{tag}}}{rest}")
+}
+
+/// The key of a record's long answer.
+fn answer_key(tag: &str, id: &RecordId) -> String {
+    key(tag, &format!("{}#1", id.as_str()))
+}
+
+impl Store for ValkeyStore {
+    type Effect = Effect;
+
+    fn max_response_bytes(_: &[Effect]) -> usize {
+        MAX_RESPONSE_BYTES
+    }
+
+    async fn write(&self, write: &Write, effects: Vec<Effect>) -> Result<Written<Vec<u8>>, StoreError> {
+        let cut = cut(write, usize::MAX);
+        let (write, parts) = cut.as_ref().map_or((write, &[][..]), |(head, parts)| (head, parts));
+        let record = &write.record;
+        let tag = self.tag(&record.id);
+        if let Some(problem) = effect::problem(&effects, tag) {
+            return Err(StoreError::Rejected(problem.into()));
+        }
+        let (keys, arguments) = record_script(tag, write, &effects, parts.first().copied());
+        match self.run(self.link(&record.id), keys, arguments).await? {
+            Reply::Applied => Ok(Written::Applied),
+            Reply::Refused(found) => Ok(Written::refused(write, hash::to_record(&record.id, found)?)),
+            Reply::EffectRefused { index, found } => {
+                Ok(Written::EffectRefused(RefusedEffect { index, found: found.map(Box::new) }))
+            }
+        }
+    }
+
+    async fn read(&self, id: &RecordId) -> Result<Option<Record>, StoreError> {
+        let read = read_hash(&key(self.tag(id), id.as_str()));
+        hash::to_record(id, fields(self.link(id).call(&read).await?)?)
+    }
+
+    /// All parts are one hash.
+    async fn read_parts(&self, record: &Record, _: u32) -> Result<Option<Vec<u8>>, StoreError> {
+        let id = &record.id;
+        let read = read_hash(&answer_key(self.tag(id), id));
+        let mut found = fields(self.link(id).call(&read).await?)?;
+        let ours = found.take(hash::TRANSACTION) == Some(record.transaction.to_string().into_bytes())
+            && found.take(hash::ATTEMPT) == Some(record.attempt.to_string().into_bytes());
+        Ok(found.take(hash::RESPONSE).filter(|_| ours))
+    }
+}
+
+/// The keys and arguments of the script that writes a record, in the order in which it reads them.
+fn record_script(tag: &str, write: &Write, effects: &[Effect], answer: Option<&[u8]>) -> (Vec<String>, Arguments) {
+    let record = &write.record;
+    let item = key(tag, record.id.as_str());
+    let answer_key = if answer.is_some() { answer_key(tag, &record.id) } else { item.clone() };
+    // A lock is not an operation about which something is to be found out.
+    let (unknown, claims) = match record.id.as_str().starts_with(RecordId::PREFIX) {
+        true => (key(tag, UNKNOWN), key(tag, CLAIMS)),
+        false => (item.clone(), item.clone()),
+    };
+    let mut keys = vec![item, unknown, claims, answer_key];
+    let mut arguments = Arguments::default();
+    push_condition(&write.condition, &mut arguments);
+    effect::push(effects, &mut keys, &mut arguments);
+    arguments.fields(&hash::from_record(record));
+    arguments.text(&deletion(record.expiration())).text(record.id.as_str());
+    let (unknown_since, claimed) = match &record.state {
+        State::Unknown(_) => (record.created.0.to_string(), ""),
+        State::Processing(_) => (String::new(), "yes"),
+        State::Released { .. } | State::Success(_) | State::Failed(_) => (String::new(), ""),
+    };
+    arguments.text(&unknown_since).text(claimed);
+    match answer {
+        Some(answer) => arguments.fields(&[
+            (hash::TRANSACTION, record.transaction.to_string().into_bytes()),
+            (hash::ATTEMPT, record.attempt.to_string().into_bytes()),
+            (hash::RESPONSE, answer.to_vec()),
+        ]),
+        None => arguments.number(0),
+    };
+    (keys, arguments)
+}
+
+/// When the server is to delete the record; empty for never.
+fn deletion(expiration: Option<EpochS>) -> String {
+    expiration.map_or_else(String::new, |expiration| expiration.plus(GRACE).0.min(LAST_DELETION).to_string())
+}
+
+fn push_condition(condition: &Condition, arguments: &mut Arguments) {
+    match condition {
+        Condition::Vacant { now } => {
+            arguments.text("vacant").number(now.0);
+        }
+        Condition::Owned { owner } => push_equal(&[(hash::OWNER, owner.0.to_vec())], arguments),
+        Condition::Unchanged(RecordVersion { status, transaction, attempt, owner, lease }) => push_equal(
+            &[
+                (hash::STATUS, status.as_str().as_bytes().to_vec()),
+                (hash::TRANSACTION, transaction.to_string().into_bytes()),
+                (hash::ATTEMPT, attempt.to_string().into_bytes()),
+                (hash::OWNER, owner.map_or_else(Vec::new, |owner| owner.0.to_vec())),
+                (hash::LEASE, lease.map_or_else(Vec::new, |lease| lease.0.to_string().into_bytes())),
+            ],
+            arguments,
+        ),
+    }
+}
+
+/// These fields have these values; an empty one is absent.
+fn push_equal(fields: &[(&'static str, Vec<u8>)], arguments: &mut Arguments) {
+    arguments.text("equal").fields(fields);
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,130 @@
+//! The one script of the store: its arguments and its reply.
+
+use std::sync::LazyLock;
+
+use redis::{Script, Value};
+
+/// The script, loaded into a server by its first use there.
+pub(super) static WRITE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("write.lua")));
+
+/// The arguments of a script, in order.
+#[derive(Debug, Default)]
+pub(super) struct Arguments(pub(super) Vec<Vec<u8>>);
+
+impl Arguments {
+    pub(super) fn bytes(&mut self, bytes: &[u8]) -> &mut Self {
+        self.0.push(bytes.to_vec());
+        self
+    }
+
+    pub(super) fn text(&mut self, text: &str) -> &mut Self {
+        self.bytes(text.as_bytes())
+    }
+
+    pub(super) fn number(&mut self, number: u64) -> &mut Self {
+        self.text(&number.to_string())
+    }
+
+    /// A count, and as many names with values.
+    pub(super) fn fields(&mut self, fields: &[(impl AsRef<str>, Vec<u8>)]) -> &mut Self {
+        self.number(fields.len() as u64);
+        for (name, value) in fields {
+            self.text(name.as_ref()).bytes(value);
+        }
+        self
+    }
+}
+
+/// The script's answer.
+#[derive(Debug, PartialEq)]
+pub(super) enum Reply {
+    Applied,
+    /// The condition does not hold; the fields of what is stored.
+    Refused(Fields),
+    EffectRefused {
+        index: usize,
+        found: Option<Vec<u8>>,
+    },
+}
+
+impl Reply {
+    /// Reads the answer; `None` if the script does not answer so.
+    pub(super) fn read(value: Value) -> Option<Self> {
+        let Value::Array(answer) = value else { return None };
+        let mut answer = answer.into_iter();
+        match (answer.next()?, answer.next(), answer.next()) {
+            (Value::Int(0), None, None) => Some(Self::Applied),
+            (Value::Int(1), Some(item), None) => Some(Self::Refused(Fields::read(item)?)),
+            (Value::Int(2), Some(Value::Int(index)), found) => {
+                let found = match found {
+                    Some(Value::BulkString(bytes)) => Some(bytes),
+                    _ => None,
+                };
+                Some(Self::EffectRefused { index: usize::try_from(index).ok()?, found })
+            }
+            _ => None,
+        }
+    }
+}
+
+/// The fields of a hash.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Fields(Vec<(Vec<u8>, Vec<u8>)>);
+
+impl Fields {
+    /// Reads the reply to `HGETALL`.
+    pub(super) fn read(value: Value) -> Option<Self> {
+        let flat = match value {
+            Value::Array(flat) => flat,
+            Value::Map(pairs) => pairs.into_iter().flat_map(|(name, value)| [name, value]).collect(),
+            Value::Nil => Vec::new(),
+            _ => return None,
+        };
+        let mut fields = Vec::with_capacity(flat.len() / 2);
+        let mut flat = flat.into_iter();
+        while let Some(name) = flat.next() {
+            match (name, flat.next()?) {
+                (Value::BulkString(name), Value::BulkString(value)) => fields.push((name, value)),
+                _ => return None,
+            }
+        }
+        Some(Self(fields))
+    }
+
+    pub(super) const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Takes the value of a field out.
+    pub(super) fn take(&mut self, name: &str) -> Option<Vec<u8>> {
+        let place = self.0.iter().position(|(field, _)| field == name.as_bytes())?;
+        Some(self.0.swap_remove(place).1)
+    }
+
+    pub(super) fn text(&mut self, name: &str) -> Result<String, String> {
+        let value = self.take(name).ok_or_else(|| format!("`{name}` is missing"))?;
+        String::from_utf8(value).map_err(|_| format!("`{name}` is not text"))
+    }
+
+    /// A number in decimal digits.
+    pub(super) fn number<N: std::str::FromStr>(&mut self, name: &str) -> Result<N, String> {
+        let text = self.text(name)?;
+        text.parse().map_err(|_| format!("`{name}` is {text}"))
+    }
+
+    pub(super) fn array<const N: usize>(&mut self, name: &str) -> Result<[u8; N], String> {
+        let value = self.take(name).ok_or_else(|| format!("`{name}` is missing"))?;
+        let bytes = value.len();
+        value.try_into().map_err(|_| format!("`{name}` has {bytes} bytes instead of {N}"))
+    }
+
+    /// An absent field is `None`; older versions lack some.
+    pub(super) fn optional<T>(
+        &mut self,
+        name: &str,
+        read: impl FnOnce(&mut Self, &str) -> Result<T, String>,
+    ) -> Result<Option<T>, String> {
+        let present = self.0.iter().any(|(field, _)| field == name.as_bytes());
+        present.then(|| read(self, name)).transpose()
+    }
+}

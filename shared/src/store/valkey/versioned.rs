@@ -1,0 +1,206 @@
+//! Values with optimistic locking on Valkey, as [`crate::versioned`] has on DynamoDB.
+//!
+//! A key holds the version, the stamps of the last stores, and the value. Each store replaces exactly what was loaded;
+//! because each has a random stamp, a value that was changed there and back counts as changed.
+
+use std::time::Duration;
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+use redis::{FromRedisValue, cmd};
+
+use super::link::Request;
+use super::script::{Arguments, Reply};
+use super::{Effect, ValkeyStore, effect, push_equal};
+use crate::engine::{Entropy, NoEntropy, SystemEntropy};
+use crate::store::StoreError;
+
+/// Each store has one: random, and used for no other.
+const STAMP_BYTES: usize = 16;
+
+/// More than the number of stores that others can make while a request is repeated.
+const KEPT_STAMPS: usize = 8;
+
+/// The version (8 bytes, big-endian) and the stamps; zero where there were fewer stores.
+const HEAD_BYTES: usize = 8 + KEPT_STAMPS * STAMP_BYTES;
+
+/// The versioned values of one store.
+#[derive(Clone, Debug)]
+pub struct VersionedKeys {
+    store: ValkeyStore,
+    attempts: usize,
+}
+
+/// A value as it was loaded, to be modified and stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Versioned {
+    /// The value; empty if there is none yet.
+    pub value: Vec<u8>,
+    key: String,
+    /// What the key held, as it is; `None` if nothing.
+    stored: Option<Vec<u8>>,
+}
+
+/// Why a value could not be loaded or stored.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum VersionedError {
+    /// Other writers stored it each time between our load and our store. Nothing was written.
+    #[error("others changed the value {attempts} times in a row; nothing was written")]
+    Contended {
+        /// The number of attempts.
+        attempts: usize,
+    },
+    /// The server did not take the request. After [`StoreError::Uncertain`] it is unknown whether the value was stored.
+    #[error("the server did not store the value")]
+    Store(#[from] StoreError),
+    /// The key holds something else than a versioned value.
+    #[error("the key holds no versioned value")]
+    NotVersioned,
+    /// There was no randomness for a stamp. Nothing was written.
+    #[error(transparent)]
+    NoEntropy(#[from] NoEntropy),
+}
+
+impl VersionedKeys {
+    /// The versioned values of this store, under keys that begin with one of its tags.
+    #[must_use]
+    pub const fn new(store: ValkeyStore) -> Self {
+        Self { store, attempts: 10 }
+    }
+
+    /// Loads the current value.
+    ///
+    /// # Errors
+    /// [`VersionedError::Store`] or [`VersionedError::NotVersioned`].
+    pub async fn load(&self, key: &str) -> Result<Versioned, VersionedError> {
+        let (_, number) = self.place(key)?;
+        let mut get = cmd("GET");
+        get.arg(key);
+        let found = self.store.0.links[number].call(&Request::Read(get)).await?;
+        let stored = Option::<Vec<u8>>::from_redis_value(found).map_err(|_| VersionedError::NotVersioned)?;
+        Versioned::read(key, stored)
+    }
+
+    /// The store of a value, as an effect of a commit. The commit is refused if another writer has stored it since it
+    /// was loaded: load it again then.
+    ///
+    /// # Errors
+    /// [`VersionedError::NoEntropy`] if there is no randomness for a stamp.
+    pub fn effect(&self, versioned: &Versioned) -> Result<Effect, VersionedError> {
+        let next = versioned.next()?;
+        Ok(versioned.replaced_by(next))
+    }
+
+    /// Loads, modifies and stores a value, and returns it as stored. If another writer was faster, it tries again after
+    /// a short delay, up to ten times.
+    ///
+    /// `modify` may run several times, each time on the newly loaded value.
+    ///
+    /// # Errors
+    /// Any [`VersionedError`].
+    pub async fn update(&self, key: &str, modify: impl Fn(&mut Vec<u8>)) -> Result<Versioned, VersionedError> {
+        let mut delays = backoff().build();
+        let mut loaded = self.load(key).await?;
+        for _ in 0..self.attempts {
+            modify(&mut loaded.value);
+            match self.store(&loaded).await? {
+                Ok(stored) => return Ok(stored),
+                Err(found) => loaded = found,
+            }
+            tokio::time::sleep(delays.next().unwrap_or_default()).await;
+        }
+        Err(VersionedError::Contended { attempts: self.attempts })
+    }
+
+    /// Stores it, or returns what another writer stored.
+    async fn store(&self, versioned: &Versioned) -> Result<Result<Versioned, Versioned>, VersionedError> {
+        let (tag, number) = self.place(&versioned.key)?;
+        let next = versioned.next()?;
+        let effects = [versioned.replaced_by(next.clone())];
+        if let Some(problem) = effect::problem(&effects, tag) {
+            return Err(StoreError::Rejected(problem.into()).into());
+        }
+        // An effect without a record: there is no item whose condition could fail, and none is written.
+        let item = versioned.key.clone();
+        let mut keys = vec![item.clone(), item.clone(), item.clone(), item];
+        let mut arguments = Arguments::default();
+        push_equal(&[], &mut arguments);
+        effect::push(&effects, &mut keys, &mut arguments);
+        arguments.number(0).text("").text("").text("").text("").number(0);
+        match self.store.run(&self.store.0.links[number], keys, arguments).await? {
+            Reply::Applied => Ok(Ok(Versioned::read(&versioned.key, Some(next))?)),
+            Reply::EffectRefused { found, .. } => {
+                let found = Versioned::read(&versioned.key, found)?;
+                // Our own write, whose reply was lost.
+                Ok(if found.has_stamp_of(&next) { Ok(found) } else { Err(found) })
+            }
+            Reply::Refused(_) => Err(VersionedError::NotVersioned),
+        }
+    }
+
+    fn place(&self, key: &str) -> Result<(&str, usize), VersionedError> {
+        let tags = self.store.0.placement.tags();
+        let number = tags.iter().position(|tag| key.starts_with(&format!("{{{tag}}}")));
+        let number =
+            number.ok_or_else(|| StoreError::Rejected("the key begins with none of the store's tags".into()))?;
+        Ok((&tags[number], number))
+    }
+}
+
+impl Versioned {
+    /// The number of times the value has been stored.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.stored.as_ref().map_or(0, |stored| version(stored))
+    }
+
+    fn read(key: &str, stored: Option<Vec<u8>>) -> Result<Self, VersionedError> {
+        let value = match &stored {
+            Some(stored) => stored.get(HEAD_BYTES..).ok_or(VersionedError::NotVersioned)?.to_vec(),
+            None => Vec::new(),
+        };
+        Ok(Self { value, key: key.to_owned(), stored })
+    }
+
+    /// What the key holds after the store.
+    fn next(&self) -> Result<Vec<u8>, VersionedError> {
+        let mut next = (self.version() + 1).to_be_bytes().to_vec();
+        let mut stamp = [0; STAMP_BYTES];
+        SystemEntropy.fill(&mut stamp)?;
+        next.extend(stamp);
+        match &self.stored {
+            Some(stored) => next.extend(&stored[8..HEAD_BYTES - STAMP_BYTES]),
+            None => next.extend([0; (KEPT_STAMPS - 1) * STAMP_BYTES]),
+        }
+        next.extend(&self.value);
+        Ok(next)
+    }
+
+    fn replaced_by(&self, next: Vec<u8>) -> Effect {
+        match &self.stored {
+            Some(stored) => Effect::replace(&self.key, stored.clone(), next),
+            None => Effect::insert(&self.key, next),
+        }
+    }
+
+    fn has_stamp_of(&self, next: &[u8]) -> bool {
+        let stamp = &next[8..8 + STAMP_BYTES];
+        self.stored
+            .as_ref()
+            .is_some_and(|stored| stored[8..HEAD_BYTES].chunks_exact(STAMP_BYTES).any(|one| one == stamp))
+    }
+}
+
+fn version(stored: &[u8]) -> u64 {
+    let mut bytes = [0; 8];
+    bytes.copy_from_slice(&stored[..8]);
+    u64::from_be_bytes(bytes)
+}
+
+fn backoff() -> ExponentialBuilder {
+    ExponentialBuilder::default()
+        .with_jitter()
+        .with_min_delay(Duration::from_millis(5))
+        .with_max_delay(Duration::from_millis(200))
+        .without_max_times()
+}
