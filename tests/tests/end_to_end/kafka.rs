@@ -115,7 +115,7 @@ async fn markers_of_transactions_are_gaps_and_what_was_aborted_is_not_delivered(
         // What is aborted has another amount.
         let amount = if commits { 10 } else { 1000 };
         let record = Record::new(TOPIC, sale(sequence, "acct-1", amount)).key("till-1").partition(0);
-        let _ = producer.send(record).await.expect("acknowledged");
+        drop(producer.send(record).await.expect("acknowledged"));
         match commits {
             true => producer.commit().await.expect("committed"),
             false => producer.abort().await.expect("aborted"),
