@@ -108,6 +108,11 @@ impl Logs {
         group.subscriptions.lock().push(Arc::new(subscription));
     }
 
+    /// Forgets all subscribers: each is a function, whose sandboxes hold this.
+    pub(crate) fn end(&self) {
+        self.0.groups.lock().clear();
+    }
+
     /// Opens a stream for a new sandbox; `None` if nobody subscribes to its log group.
     pub(crate) fn open(&self, group: &str) -> Option<LogStream> {
         let group = self.group(group)?;

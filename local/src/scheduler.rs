@@ -24,6 +24,7 @@ use rustack_sqs_model::input::SendMessageInput;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
+use tokio::task::JoinSet;
 
 use crate::{function::Function, sqs::Queues, storage::Storage, template::Deployment};
 
@@ -140,12 +141,14 @@ impl Scheduler {
 
     /// Runs what is due until it is dropped.
     pub(crate) async fn run(self) {
+        let mut running = JoinSet::new();
         loop {
             let changed = self.0.changed.notified();
+            while running.try_join_next().is_some() {}
             match self.take_due() {
                 Ok(due) => due.into_iter().for_each(|(name, target)| {
                     let scheduler = self.clone();
-                    tokio::spawn(async move { scheduler.invoke(&name, &target).await });
+                    running.spawn(async move { scheduler.invoke(&name, &target).await });
                 }),
                 Err(error) => tracing::error!("scheduler: {error:#}"),
             }

@@ -161,6 +161,11 @@ impl Stack {
             issuer.clone(),
             deployment,
         )?;
+        let (end, subscribed) = (stack.end.clone(), logs.clone());
+        stack.tasks.spawn(async move {
+            end.cancelled().await;
+            subscribed.end();
+        });
         let control = Control {
             issuer,
             authorizer: gateway.authorizer().cloned(),

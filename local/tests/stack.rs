@@ -629,7 +629,7 @@ async fn problems_name_what_would_have_been_right() {
     let problem: Value = response.json().await.expect("a problem");
     assert_eq!(problem["status"], 404);
     assert!(
-        problem["detail"].as_str().is_some_and(|detail| detail.contains("Copies, DeadLetters, Queue")),
+        problem["detail"].as_str().is_some_and(|detail| detail.contains("Copies, DeadLetters, Lost, Queue")),
         "{problem}"
     );
     running.stack.stop().await;

@@ -1,11 +1,14 @@
 //! Tests on an embedded DynamoDB.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_dynamodb::types::{AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType};
-use idempotency::protocol::InvocationId;
+use idempotency::engine::{Clock, SystemClock};
+use idempotency::protocol::{EpochMs, InvocationId};
 use idempotency::{DynamoDbStore, Engine};
 use payments::Invocation;
 use serde_json::json;
@@ -25,12 +28,23 @@ fn name(number: usize) -> String {
     format!("entity{number:06}")
 }
 
+/// A clock that is behind until it is set right.
+#[derive(Clone)]
+struct LateClock(Arc<AtomicU64>);
+
+impl Clock for LateClock {
+    fn now(&self) -> EpochMs {
+        SystemClock.now().minus(Duration::from_secs(self.0.load(Ordering::Relaxed)))
+    }
+}
+
 struct World {
     client: Client,
     engine: Engine<DynamoDbStore>,
     table: Signals,
     counter: Counter,
-    /// The start of a window that is closed.
+    clock: LateClock,
+    /// The start of the window that closed last.
     at_s: u64,
 }
 
@@ -39,12 +53,14 @@ impl World {
         let client = database().await;
         create(&client, SIGNALS, &["pk", "sk"]).await;
         create(&client, RECORDS, &["id"]).await;
-        let engine = Engine::builder(DynamoDbStore::new(client.clone(), RECORDS)).build();
+        let clock = LateClock(Arc::new(AtomicU64::new(WINDOW_S)));
+        let engine = Engine::builder(DynamoDbStore::new(client.clone(), RECORDS)).clock(clock.clone()).build();
         let table = Signals::new(client.clone(), SIGNALS.to_owned(), Duration::from_secs(WINDOW_S));
         let counter = Counter::new(table.clone(), "1".to_owned(), "Logs".to_owned());
         let now_s = engine.now().0 / 1000;
-        let at_s = WindowTime::containing(now_s - 3 * WINDOW_S, 300).start_s;
-        Self { client, engine, table, counter, at_s }
+        // Windows are scored two minutes after they have closed.
+        let at_s = WindowTime::containing(now_s - WINDOW_S - 120, 300).start_s;
+        Self { client, engine, table, counter, clock, at_s }
     }
 
     fn window(&self) -> WindowTime {
@@ -288,6 +304,7 @@ async fn abuse_leaves_calibration_and_past_and_fine_silences_its_detector() {
 
     let account = world.table.signal(day, Kind::Account, &name(950)).await.expect("read").expect("raised");
     world.table.label(&account, labelling(Some(Label::Fine), "r3")).await.expect("labelled");
+    world.clock.0.store(0, Ordering::Relaxed);
     let next = World { at_s: world.at_s + WINDOW_S, ..world };
     next.count(&next.declines("later")).await;
     assert_eq!(next.score().await.entities, 2);

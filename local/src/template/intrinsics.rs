@@ -96,6 +96,13 @@ impl<'a> Resolver<'a> {
         }
     }
 
+    /// The ARN of a function's alias, which SAM makes and calls `FUNCTION.Alias`. Nothing shifts traffic here, so it is
+    /// the function's.
+    fn alias(&self, name: &str) -> Option<Value> {
+        let function = self.resources.get(name.strip_suffix(".Alias")?)?;
+        function.attributes.get("Arn").cloned().map(Value::String)
+    }
+
     fn reference(&self, name: &str) -> Result<Value> {
         let deployment = self.deployment;
         let pseudo = match name {
@@ -113,6 +120,7 @@ impl<'a> Resolver<'a> {
             .map(|text| Value::String(text.to_owned()))
             .or_else(|| self.parameters.get(name).cloned())
             .or_else(|| self.resources.get(name).map(|resource| Value::String(resource.reference.clone())))
+            .or_else(|| self.alias(name))
             .with_context(|| format!("Ref to {name}, which is neither a parameter nor a resource"))
     }
 
