@@ -1,9 +1,9 @@
 //! Records that this process saw in progress less than a second ago.
 //!
 //! A storm of duplicates of one running call would otherwise be a storm of refused writes on one item, and a partition
-//! of DynamoDB accepts 1,000 writes a second for all its items together. This memory only ever says "in progress": it
-//! settles nothing, and a caller that waits reads the record. So all that it can do wrong is to say so for a second too
-//! long.
+//! of DynamoDB accepts 1,000 writes a second for all its items together. This memory only chooses the first request: an
+//! eventually consistent read instead of a write, or the wait that ends with one. So all that it can do wrong is to cost
+//! a read too many.
 
 use std::sync::Arc;
 use std::time::Duration;
