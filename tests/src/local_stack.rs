@@ -126,7 +126,8 @@ impl Stack {
     pub async fn reconcile(&self) -> Value {
         eventually("the reconciler runs", || async {
             let response = self.local(Method::POST, "reconcile").send().await.expect("answers");
-            assert!(response.status().is_success(), "{response:?}");
+            let status = response.status();
+        assert!(status.is_success(), "{status} {}", response.text().await.unwrap_or_default());
             let report: Value = response.json().await.expect("a report");
             // A scheduled run may be in progress.
             (report["held_elsewhere"] == false).then_some(report)
@@ -148,7 +149,8 @@ impl Stack {
     pub async fn put(&self, queue: &str, copies: usize, body: impl Into<String>) {
         let request = self.local(Method::POST, &format!("queues/{queue}?copies={copies}")).body(body.into());
         let response = request.send().await.expect("answers");
-        assert!(response.status().is_success(), "{response:?}");
+        let status = response.status();
+        assert!(status.is_success(), "{status} {}", response.text().await.unwrap_or_default());
     }
 
     /// Puts a message of a group into a FIFO queue; returns its id.
@@ -167,7 +169,8 @@ impl Stack {
     pub async fn append(&self, topic: &str, key: &str, body: impl Into<String>) {
         let request = self.local(Method::POST, &format!("streams/{topic}")).header("x-key", key).body(body.into());
         let response = request.send().await.expect("answers");
-        assert!(response.status().is_success(), "{response:?}");
+        let status = response.status();
+        assert!(status.is_success(), "{status} {}", response.text().await.unwrap_or_default());
     }
 
     /// Kills every sandbox of a function.

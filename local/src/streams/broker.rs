@@ -99,8 +99,20 @@ impl Broker {
             sent = sent.partition(i32::try_from(partition)?);
         }
         let sent = headers.into_iter().fold(sent, |sent, (name, value)| sent.header(name, value));
-        let appended = self.0.producer.send(sent).await?;
-        Ok(Place { partition: appended.partition.unsigned_abs(), offset: appended.offset })
+        let begun = std::time::Instant::now();
+        loop {
+            match self.0.producer.send(sent.clone()).await {
+                Ok(appended) => {
+                    return Ok(Place { partition: appended.partition.unsigned_abs(), offset: appended.offset });
+                }
+                // The client still knows a topic that was deleted and created anew.
+                Err(error) if begun.elapsed() < TIMEOUT => {
+                    tracing::debug!("{topic}: {error}");
+                    tokio::time::sleep(Duration::from_millis(200)).await;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
     }
 
     /// Only a group's own member may set it back while it is active.
