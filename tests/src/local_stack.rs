@@ -127,7 +127,7 @@ impl Stack {
         eventually("the reconciler runs", || async {
             let response = self.local(Method::POST, "reconcile").send().await.expect("answers");
             let status = response.status();
-        assert!(status.is_success(), "{status} {}", response.text().await.unwrap_or_default());
+            assert!(status.is_success(), "{status} {}", response.text().await.unwrap_or_default());
             let report: Value = response.json().await.expect("a report");
             // A scheduled run may be in progress.
             (report["held_elsewhere"] == false).then_some(report)

@@ -3,18 +3,15 @@
 use std::time::Duration;
 
 use krafka::admin::{CreateTopicsOptions, NewTopic};
-use krafka::consumer::{AutoOffsetReset, Consumer, ConsumerRecord, PartitionAssignmentStrategy};
+use krafka::consumer::{AutoOffsetReset, ConsumerRecord};
 use krafka::{Kafka, Record};
 use reqwest::Method;
 use serde_json::{Value, json};
 use tests::kafka::Broker;
 use tests::local_stack::{Setup, Stack};
-use tests::process::signal;
-use tests::wait::eventually;
 
 const TOPIC: &str = "terminal-sales";
 const FAILED: &str = "terminal-sales-failed";
-const FUNCTION: &str = "TerminalStream";
 
 /// A broker, a stack on it, and a client of the broker.
 struct World {
@@ -50,29 +47,6 @@ impl World {
         consumer.close().await.expect("closed");
         records
     }
-
-    /// Another member of the function's group.
-    async fn rival(&self) -> Consumer {
-        let rival = self
-            .kafka
-            .consumer(function_name(&self.stack).await)
-            .auto_offset_reset(AutoOffsetReset::Earliest)
-            .enable_auto_commit(false)
-            .partition_assignment_strategy(PartitionAssignmentStrategy::CooperativeSticky)
-            .build()
-            .await
-            .expect("built");
-        rival.subscribe([TOPIC]).await.expect("subscribed");
-        rival
-    }
-}
-
-/// The function's name, which is that of its group.
-async fn function_name(stack: &Stack) -> String {
-    let topic = stack.local(Method::GET, &format!("streams/{TOPIC}")).send().await.expect("answers");
-    let topic: Value = topic.json().await.expect("the topic");
-    let positions = topic["partitions"][0]["positions"].as_object().expect("an object").clone();
-    positions.keys().next().expect("one function").clone()
 }
 
 fn sale(sequence: u64, account: &str, amount: u64) -> String {
@@ -128,72 +102,6 @@ async fn markers_of_transactions_are_gaps_and_what_was_aborted_is_not_delivered(
     assert_eq!(partition["values"].as_array().expect("a list").len(), 3, "{partition}");
     assert_eq!(partition["end"], 10, "five records and five markers");
     assert_eq!(world.stack.count("gives up"), 0);
-}
-
-/// The function is frozen while it handles a batch. Meanwhile other members join the group, get partitions and leave again.
-#[tokio::test(flavor = "multi_thread")]
-async fn partitions_taken_away_while_a_batch_runs_come_again_and_post_once() {
-    let test = "partitions_taken_away_while_a_batch_runs_come_again_and_post_once";
-    let Some(world) = World::start(test, 15).await else { return };
-    let stack = &world.stack;
-    let auditor = stack.auditor().await;
-    let mut accounts: Vec<String> = (0..12).map(|number| format!("acct-{number}")).collect();
-    append(stack, &accounts, 1).await;
-    for account in &accounts {
-        assert_eq!(auditor.balance(account, "EUR", 1).await, 10);
-    }
-    // Which partitions move is the group's choice, and one of the batch must be among them.
-    let is_shown = || stack.count("they are not committed and come again") > 0;
-    for entries in (2..12).take_while(|_| !is_shown()) {
-        let processes = processes(stack).await;
-        processes.iter().for_each(|process| signal(*process, "STOP"));
-        accounts.rotate_left(1);
-        append(stack, &accounts, entries).await;
-        eventually("the function has a batch", || async { is_busy(stack).await.then_some(()) }).await;
-        let before = stack.count("was taken away");
-        let rivals = [world.rival().await, world.rival().await];
-        eventually("the other members have partitions", || async {
-            for rival in &rivals {
-                // An error in the middle of a rebalance passes.
-                drop(rival.poll(Duration::from_millis(50)).await);
-            }
-            (stack.count("was taken away") > before).then_some(())
-        })
-        .await;
-        for process in processes {
-            // It may have been killed at its time-out.
-            let _ = std::process::Command::new("kill").args(["-CONT", &process.to_string()]).status();
-        }
-        for rival in &rivals {
-            rival.close().await.expect("closed");
-        }
-        for account in &accounts {
-            assert_eq!(auditor.balance(account, "EUR", entries).await, 10 * i64::try_from(entries).expect("small"));
-        }
-    }
-    assert!(is_shown(), "a batch was handled after its partition was taken away");
-    assert_eq!(stack.count("gives up"), 0);
-}
-
-/// A sale of each account, in this order.
-async fn append(stack: &Stack, accounts: &[String], sequence: u64) {
-    for account in accounts {
-        stack.append(TOPIC, account, sale(sequence, account, 10)).await;
-    }
-}
-
-async fn sandboxes(stack: &Stack) -> Vec<Value> {
-    let functions = stack.local(Method::GET, "functions").send().await.expect("answers");
-    functions.json::<Value>().await.expect("all functions")[FUNCTION].as_array().expect("a list").clone()
-}
-
-async fn processes(stack: &Stack) -> Vec<u32> {
-    let processes = sandboxes(stack).await.into_iter().filter_map(|sandbox| sandbox["process"].as_u64());
-    processes.map(|process| u32::try_from(process).expect("a process id")).collect()
-}
-
-async fn is_busy(stack: &Stack) -> bool {
-    sandboxes(stack).await.iter().any(|sandbox| sandbox["doing"] == "serving")
 }
 
 #[tokio::test(flavor = "multi_thread")]
