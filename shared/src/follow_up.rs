@@ -15,7 +15,7 @@
 //!
 //! A follow-up is only a hint. It may be late, lost, delivered twice or out of order: a look reads the record with strong
 //! consistency, and takes it over under a condition like any other attempt. What a lost one leaves behind is still in
-//! the sparse index (UNKNOWN), or found by a [scan](crate::DynamoDbStore::scan) (PROCESSING).
+//! the sparse index (UNKNOWN), or found by a [scan](crate::store::unsettled::Unsettled) (PROCESSING).
 //!
 //! # Setting it up
 //!

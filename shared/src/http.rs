@@ -25,7 +25,7 @@
 //!
 //! A handler gets its attempt from [`Attempt::from_request`](crate::engine::Attempt::from_request), and everything that
 //! the layer has already parsed from [`Received::from_request`]. The status of its response determines the
-//! [`Verdict`](crate::engine::Verdict): 1xx to 3xx Success; 4xx Failed, except 408, 425 and 429, which are NotExecuted;
+//! [`Verdict`]: 1xx to 3xx Success; 4xx Failed, except 408, 425 and 429, which are NotExecuted;
 //! 5xx, a panic and a time-out Unknown. To choose another verdict, put a `Verdict<()>` into the extensions of the
 //! response; [`Problem::invalid_request`] does so.
 

@@ -1,5 +1,5 @@
-//! Faults of other libraries' layers on Redis and Valkey, each tested here. Read in the source of Powertools for AWS Lambda
-//! (`CachePersistenceLayer.ts`, `persistence/redis.py`) and reproduced with its Python version 3.37.
+//! Faults of other libraries' layers on Redis and Valkey, which this store must not have. Read in the source of Powertools for
+//! AWS Lambda (`CachePersistenceLayer.ts`, `persistence/redis.py`); these tests do not run that library.
 
 use std::time::Duration;
 
