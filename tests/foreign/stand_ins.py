@@ -57,6 +57,8 @@ GAPS = [
         lambda stack: not any("AWS_LAMBDA_LOG_FORMAT" in each.read_text() for each in SOURCE.glob("**/*.py"))),
     Gap("the ARN of a stream in permissions", "the pipe's stand-in may read every stream",
         lambda stack: not may_read_stream(stack)),
+    Gap("the group of a schedule in permissions", "the reconciler may create schedules in every group",
+        lambda stack: "schedule/default/" in (SOURCE / "core" / "iam_actions.py").read_text()),
 ]
 
 
@@ -71,6 +73,8 @@ def prepare(template):
         for statement in statements(resource):
             if "dynamodb:LeadingKeys" in json.dumps(statement.get("Condition")):
                 del statement["Condition"]
+            if statement.get("Action") == "scheduler:CreateSchedule":
+                statement["Resource"] = "arn:aws:scheduler:us-east-1:000000000000:schedule/*"
     return template
 
 
@@ -170,6 +174,8 @@ def mappings(stack):
 
 def repair_numbers(stack):
     for each in mappings(stack):
+        if "ScalingConfig" not in each:
+            continue
         limit = int(each["ScalingConfig"]["MaximumConcurrency"])
         stack.client("lambda").update_event_source_mapping(
             UUID=each["UUID"], ScalingConfig={"MaximumConcurrency": limit}, BatchSize=int(each["BatchSize"]))
