@@ -88,7 +88,7 @@ fn comparison(signal: &Signal) -> Markup {
     };
     html! {
         dl.summary {
-            div { dt { (Reason::title(signal.detector)) ", " (over) } dd { (percent(rate)) } small { (whole(signal.k)) " of " (whole(signal.n)) } }
+            div { dt { (Reason::title(signal.detector)) ", " (over) } dd { (percent(rate)) " " small { (whole(signal.k)) " of " (whole(signal.n)) } } }
             div { dt { "Peers, at that moment" } dd { (percent(signal.peers)) } }
             div { dt { "Its own past" } dd { @match signal.own { Some(own) => (percent(own)), None => "none" } } }
         }
