@@ -77,12 +77,16 @@ fn body_of(bytes: Vec<u8>) -> Body {
     }
 }
 
-fn into_axum(response: Response<Body>) -> AxumResponse {
-    response.map(|body| match body {
+fn axum_body(body: Body) -> AxumBody {
+    match body {
         Body::Empty => AxumBody::empty(),
         Body::Text(text) => AxumBody::from(text),
         other => AxumBody::from(other.to_vec()),
-    })
+    }
+}
+
+fn into_axum(response: Response<Body>) -> AxumResponse {
+    response.map(axum_body)
 }
 
 /// The layer around routes of a router.
@@ -134,13 +138,7 @@ where
     }
 
     fn call(&mut self, request: Request) -> H::Future {
-        let (parts, body) = request.into_parts();
-        let body = match body {
-            Body::Empty => AxumBody::empty(),
-            Body::Text(text) => AxumBody::from(text),
-            other => AxumBody::from(other.to_vec()),
-        };
-        self.0.call(HttpRequest::from_parts(parts, body))
+        self.0.call(request.map(axum_body))
     }
 }
 

@@ -182,12 +182,8 @@ impl Unsettled for MemoryStore {
             State::Unknown(_) => after.is_none_or(|after| After::of(record) > *after),
             State::Processing(_) | State::Released { .. } | State::Success(_) | State::Failed(_) => false,
         };
-        let mut records: Vec<Record> = self.contents().records.values().filter(unknown).cloned().collect();
-        records.sort_by_key(After::of);
-        let more = records.len() > limit;
-        records.truncate(limit);
-        let next = records.last().filter(|_| more).map(After::of);
-        Ok(UnknownPage { records, next })
+        let records = self.contents().records.values().filter(unknown).cloned().collect();
+        Ok(UnknownPage::first_of(records, limit))
     }
 
     async fn scan(&self, place: &ScanPlace, now: EpochMs, limit: u16) -> Result<Scanned, StoreError> {

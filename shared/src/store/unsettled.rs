@@ -80,6 +80,17 @@ pub struct Scanned {
     pub after: Option<RecordId>,
 }
 
+impl UnknownPage {
+    /// The oldest of these records, up to `limit`. If there are more, another page follows.
+    pub(crate) fn first_of(mut records: Vec<Record>, limit: usize) -> Self {
+        records.sort_by_key(After::of);
+        let more = records.len() > limit;
+        records.truncate(limit);
+        let next = records.last().filter(|_| more).map(After::of);
+        Self { records, next }
+    }
+}
+
 impl After {
     /// The position of this record.
     #[must_use]

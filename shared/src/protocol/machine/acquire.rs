@@ -15,7 +15,6 @@ impl Machine {
     /// is looked up first, which costs less than a refused claim and leaves the partition's writes to others.
     pub(super) fn recalled(&mut self, found: Option<Arc<Record>>, now: EpochMs) -> Stage {
         match self.answer_from_older(found.as_ref(), now, End::Recalled) {
-            Some(Stage::Waiting { until }) => Stage::Waiting { until },
             Some(Stage::Done(End::InProgress(_))) => Stage::LookingUp,
             Some(stage) => stage,
             None if self.looks_up => Stage::LookingUp,

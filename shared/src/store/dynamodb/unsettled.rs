@@ -15,12 +15,8 @@ impl Unsettled for DynamoDbStore {
     async fn unknown(&self, limit: usize, after: Option<&After>) -> Result<UnknownPage, StoreError> {
         // One more than requested, to show whether there is a next page.
         let partitions = (0..UNRESOLVED_PARTITIONS).map(|number| self.unknown_in(number, limit + 1, after));
-        let mut records: Vec<Record> = try_join_all(partitions).await?.into_iter().flatten().collect();
-        records.sort_by_key(After::of);
-        let more = records.len() > limit;
-        records.truncate(limit);
-        let next = records.last().filter(|_| more).map(After::of);
-        Ok(UnknownPage { records, next })
+        let records = try_join_all(partitions).await?.into_iter().flatten().collect();
+        Ok(UnknownPage::first_of(records, limit))
     }
 
     /// Reads the table itself, so it costs half a read unit per 4 KB whatever it finds.

@@ -16,12 +16,8 @@ impl Unsettled for ValkeyStore {
         let tags = self.0.placement.tags().iter().zip(&self.0.links);
         // One more than requested, to show whether there is a next page.
         let of_tags = tags.map(|(tag, link)| self.unknown_of(tag, link, limit + 1, after));
-        let mut records: Vec<Record> = try_join_all(of_tags).await?.into_iter().flatten().collect();
-        records.sort_by_key(After::of);
-        let more = records.len() > limit;
-        records.truncate(limit);
-        let next = records.last().filter(|_| more).map(After::of);
-        Ok(UnknownPage { records, next })
+        let records = try_join_all(of_tags).await?.into_iter().flatten().collect();
+        Ok(UnknownPage::first_of(records, limit))
     }
 
     /// From the index of claims, so it reads what runs or has died and nothing else. The server deletes what has expired
