@@ -39,6 +39,9 @@ const NODE: &str = "lock-";
 /// How long a contender that came second by a moment waits before it gives up: the round trips of a create and a list.
 const MOMENT: Duration = Duration::from_millis(500);
 
+/// How long a request over a connection that broke waits for the next one before it is repeated.
+const PAUSE: Duration = Duration::from_millis(50);
+
 /// How long a release waits for the session's end. The node is deleted before.
 const CLOSE: Duration = Duration::from_secs(1);
 
@@ -242,15 +245,17 @@ impl Held {
     /// Asks the ensemble whether the session still holds the lock. Returns `None` if it is lost. There is nothing to
     /// extend: the session lasts as long as its heartbeats arrive.
     ///
+    /// While the ensemble elects a leader it waits, for the session's time-out at most.
+    ///
     /// # Errors
     /// [`ZookeeperError::Unavailable`]: it is not known whether the lock is held, so it was given up as far as possible.
     pub async fn renew(self) -> Result<Option<Self>, ZookeeperError> {
         let (client, path) = (self.lock.client(), self.lock.lock_path());
-        let found = async {
+        let found = repeated(client, || async {
             // A follower may be behind.
             client.sync(path).await?;
             client.check_stat(path).await
-        };
+        });
         match limited(self.session, found).await {
             Ok(found) => Ok(found.is_some().then_some(self)),
             Err(ZookeeperError::Unavailable(Error::SessionExpired)) => Ok(None),
@@ -264,7 +269,9 @@ impl Held {
     /// [`ZookeeperError::Unavailable`]: the lock is free when the session ends.
     pub async fn release(self) -> Result<(), ZookeeperError> {
         let client = self.lock.client().clone();
-        let deleted = limited(self.session, client.delete(self.lock.lock_path(), None)).await;
+        let path = self.lock.lock_path();
+        // A repeated delete finds no node: it is named by this session, so nobody else creates it anew.
+        let deleted = limited(self.session, repeated(&client, || client.delete(path, None))).await;
         drop(self.lock);
         close(client).await;
         match deleted {
@@ -282,7 +289,24 @@ async fn close(client: Client) {
     while !state.peek_state().is_terminated() && timeout_at(limit, state.changed()).await.is_ok() {}
 }
 
-/// A request is repeated by nobody; one that gets no answer in time counts as a lost connection.
+/// Repeats a request over a connection that broke, as every connection of an ensemble does when its leader is lost.
+async fn repeated<T, R: Future<Output = Result<T, Error>>>(
+    client: &Client,
+    request: impl Fn() -> R,
+) -> Result<T, Error> {
+    let mut state = client.state_watcher();
+    loop {
+        match request().await {
+            Err(Error::ConnectionLoss) if !state.peek_state().is_terminated() => {
+                // Asked at once, the client might refuse as fast as it is asked.
+                let _ = timeout(PAUSE, state.changed()).await;
+            }
+            answer => return answer,
+        }
+    }
+}
+
+/// A request that gets no answer in time counts as a lost connection.
 async fn limited<T>(limit: Duration, request: impl Future<Output = Result<T, Error>>) -> Result<T, ZookeeperError> {
     timeout(limit, request).await.unwrap_or(Err(Error::ConnectionLoss)).map_err(ZookeeperError::from)
 }

@@ -15,7 +15,10 @@ use tests::zookeeper::Server;
 /// Short enough to wait for, and long enough for a busy machine to send heartbeats.
 const SESSION: Duration = Duration::from_secs(2);
 
-const WAIT: Duration = Duration::from_secs(30);
+/// Long enough for an election on a busy machine.
+const SESSION_OF_ENSEMBLE: Duration = Duration::from_secs(30);
+
+const WAIT: Duration = Duration::from_secs(60);
 
 /// A process that holds the lock.
 struct Holder {
@@ -28,11 +31,15 @@ struct Holder {
 impl Holder {
     /// Starts a process and waits until it holds the lock.
     fn start(servers: &str, name: &str, world: &World) -> Self {
+        Self::with_session(SESSION, servers, name, world)
+    }
+
+    fn with_session(session: Duration, servers: &str, name: &str, world: &World) -> Self {
         let mut process = Command::new(env!("CARGO_BIN_EXE_lock-holder"))
             .args([
                 servers,
                 name,
-                &SESSION.as_millis().to_string(),
+                &session.as_millis().to_string(),
                 &world.database.proxy.url(),
                 world.database.region(),
             ])
@@ -153,12 +160,12 @@ async fn an_ensemble_whose_leader_is_killed_keeps_the_lock_and_its_fences_grow()
     let Some(mut servers) = Server::ensemble(test).await else { return };
     let world = World::start().await;
     let all = servers.iter().map(Server::address).collect::<Vec<_>>().join(",");
-    let mut holder = Holder::start(&all, "election", &world);
+    let mut holder = Holder::with_session(SESSION_OF_ENSEMBLE, &all, "election", &world);
     servers.iter_mut().find(|server| server.is_leader()).expect("one leads").kill();
     assert_eq!(holder.ask("ask"), "held", "the session outlives the leader");
     assert_eq!(holder.ask("write"), "written");
     assert_eq!(holder.ask("release"), "released");
-    let lock = ZookeeperLock::new(ensemble(&all), "election");
+    let lock = ZookeeperLock::new(Ensemble::new(&all).session(SESSION_OF_ENSEMBLE), "election");
     let held = lock.acquire_within(WAIT, None).await.expect("answers").expect("it is free");
     // The upper half is the number of the election.
     assert!(
