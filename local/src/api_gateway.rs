@@ -1,6 +1,11 @@
 //! The HTTP API in front of the functions (AWS, "API Gateway HTTP APIs", payload format 2.0).
 
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use axum::{
     Json, Router,
@@ -13,8 +18,11 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::{
+    activity::{Answered, Place, Tone},
     function::Function,
     invocation::Failure,
+    metrics::{Metrics, Series},
+    output::Output,
     template::{Authorizer, Deployment, HttpApi},
     token::Issuer,
 };
@@ -44,6 +52,8 @@ struct Inner {
     functions: BTreeMap<String, Function>,
     issuer: Issuer,
     deployment: Deployment,
+    output: Output,
+    metrics: Metrics,
 }
 
 impl ApiGateway {
@@ -52,9 +62,11 @@ impl ApiGateway {
         functions: BTreeMap<String, Function>,
         issuer: Issuer,
         deployment: Deployment,
+        output: Output,
+        metrics: Metrics,
     ) -> anyhow::Result<Self> {
         let routes = Routes::new(&api.routes)?;
-        Ok(Self(Arc::new(Inner { api, routes, functions, issuer, deployment })))
+        Ok(Self(Arc::new(Inner { api, routes, functions, issuer, deployment, output, metrics })))
     }
 
     /// The authorizer of the API's routes.
@@ -78,7 +90,13 @@ async fn serve(
 ) -> Response {
     let id = Uuid::new_v4().simple().to_string();
     let origin = request.headers().get(header::ORIGIN).cloned();
-    let mut response = gateway.answer(&id, peer, request).await;
+    let (method, path) = (request.method().to_string(), request.uri().path().to_owned());
+    let started = Instant::now();
+    gateway.0.output.activity().requested();
+    // Of this invocation, if there is one: its line is found by it.
+    let invocation = Uuid::new_v4().to_string();
+    let mut response = gateway.answer(&id, &invocation, peer, request).await;
+    gateway.report(Exchange { method, path, invocation, duration: started.elapsed() }, &response);
     if let (Some(cors), Some(origin)) = (&gateway.0.api.cors, &origin) {
         cors::expose(cors, origin, response.headers_mut());
     }
@@ -88,8 +106,40 @@ async fn serve(
     response
 }
 
+/// A request that was answered.
+struct Exchange {
+    method: String,
+    path: String,
+    invocation: String,
+    duration: Duration,
+}
+
 impl ApiGateway {
-    async fn answer(&self, id: &str, peer: SocketAddr, request: Request) -> Response {
+    /// Tells whoever watches, and counts as API Gateway does (AWS, "HTTP API metrics").
+    fn report(&self, exchange: Exchange, response: &Response) {
+        let Inner { output, metrics, api, .. } = &*self.0;
+        let status = response.status();
+        let series = |name| Series::new("AWS/ApiGateway", name, &[("ApiId", api.id.as_str())]);
+        metrics.put(series("Count"), 1.0);
+        metrics.put(series("5xx"), if status.is_server_error() { 1.0 } else { 0.0 });
+        let replayed = response.headers().get("idempotency-replayed").is_some_and(|value| value == "true");
+        let tone = match status.as_u16() {
+            500.. => Tone::Failed,
+            409 => Tone::Duplicate,
+            _ if replayed => Tone::Duplicate,
+            _ => Tone::Normal,
+        };
+        output.activity().step(Place::Gateway, Place::Client, tone);
+        let output = output.clone();
+        let Exchange { method, path, invocation, duration } = exchange;
+        tokio::spawn(async move {
+            let line = output.activity().line_of(&invocation).await;
+            let milliseconds = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+            output.answered(Answered { method, path, status: status.as_u16(), milliseconds, line });
+        });
+    }
+
+    async fn answer(&self, id: &str, invocation: &str, peer: SocketAddr, request: Request) -> Response {
         let inner = &self.0;
         let found = inner.routes.find(request.method(), request.uri().path());
         if let Some(cors) = &inner.api.cors
@@ -117,13 +167,13 @@ impl ApiGateway {
         };
         let context = Context { id, peer, api: "local", account: &inner.deployment.account };
         let event = event::build(&parts, &body, &found, claims, &context);
-        integrate(function.clone(), event.to_string()).await
+        integrate(function.clone(), invocation.to_owned(), event.to_string()).await
     }
 }
 
 /// The invocation goes on when the caller hangs up or the integration gives up, as on AWS.
-async fn integrate(function: Function, event: String) -> Response {
-    let invocation = tokio::spawn(async move { function.invoke(event).await });
+async fn integrate(function: Function, id: String, event: String) -> Response {
+    let invocation = tokio::spawn(async move { function.invoke_as(id, event.into()).await });
     match tokio::time::timeout(INTEGRATION_TIMEOUT, invocation).await {
         Err(_) => message(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable"),
         Ok(Ok(Ok(payload))) => response::build(&payload)

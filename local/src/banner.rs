@@ -6,7 +6,9 @@ use crate::template::Template;
 
 pub(crate) fn text(address: SocketAddr, template: &Template) -> String {
     let url = format!("http://{address}");
-    let mut text = format!("ready {url}\n\nTOKEN=$(curl -s '{url}/_local/token?sub=ann&role=operator')\n");
+    let mut text = format!(
+        "ready {url}\n\n# Watch it: open this page.\n{url}/\n\nTOKEN=$(curl -s '{url}/_local/token?sub=ann&role=operator')\n"
+    );
     // Only what the template has: a line that is offered must work.
     if has(template, "POST", "/payments") {
         let pay = format!(
@@ -27,7 +29,7 @@ pub(crate) fn text(address: SocketAddr, template: &Template) -> String {
     }
     text + &format!(
         "\n# What the payment provider really charged, and everything else there is to try.\n\
-         curl -s {url}/_local/charges\ncurl -s {url}/_local/\n"
+         curl -s {url}/_local/charges\ncurl -s {url}/_local/\n\n# Type b and Enter to see this again. Ctrl-C stops when running requests have ended.\n"
     )
 }
 

@@ -1,6 +1,10 @@
 //! `/_local/`: what a developer or a test does to the stack that no AWS API would let a caller do.
 
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    sync::Arc,
+};
 
 use axum::{
     Json, Router,
@@ -20,7 +24,7 @@ use uuid::Uuid;
 
 use crate::{
     access,
-    dynamodb::mapping,
+    dynamodb::{Outage, mapping},
     events::Events,
     function::Function,
     invocation::Outcome,
@@ -38,11 +42,12 @@ use crate::{
 };
 
 /// The routes, for `GET /_local/`.
-const ROUTES: [(&str, &str); 36] = [
+const ROUTES: [(&str, &str); 44] = [
     ("GET /_local/token?sub=NAME&role=ROLE", "a token that the API accepts, as text; further parameters become claims"),
     ("GET /_local/jwks.json", "the public key that tokens are checked with"),
     ("GET /_local/issuer/.well-known/openid-configuration", "the issuer at which people sign in to the console"),
     ("GET /_local/dynamodb", "the endpoint of the embedded DynamoDB, as text, for the AWS CLI"),
+    ("POST /_local/dynamodb?mode=up|down", "ends or begins an outage of DynamoDB for the functions"),
     ("GET /_local/sqs", "the endpoint of the embedded SQS, as text, for the AWS CLI"),
     ("GET /_local/provider", "the address of the payment provider, as text, for Stripe's SDKs; any API key will do"),
     ("GET /_local/charges", "what the payment provider really charged"),
@@ -84,13 +89,20 @@ const ROUTES: [(&str, &str); 36] = [
     ("GET /_local/functions", "the phase and the process of each function's sandboxes"),
     ("POST /_local/functions/NAME/invoke", "calls a function with the body as its event; see events/"),
     ("POST /_local/functions/NAME/kill", "SIGKILL for every sandbox of a function"),
+    ("POST /_local/functions/NAME/freeze", "SIGSTOP for every sandbox of a function"),
+    ("POST /_local/functions/NAME/resume", "SIGCONT for every sandbox of a function"),
     ("GET /_local/schedules", "the schedules, by name: the function's and the event's logical id"),
     ("POST /_local/schedules/NAME", "runs a schedule now and answers with what its function answered"),
+    ("POST /_local/schedules/NAME?mode=on|off", "lets a schedule run at its times, or skip them"),
     ("GET /_local/one-time-schedules", "the schedules that functions have made and that wait"),
     ("POST /_local/one-time-schedules/lose", "loses them"),
     ("GET /_local/mappings", "the mappings of tables' streams, by name: the function's and the event's logical id"),
     ("POST /_local/mappings/NAME/rewind", "delivers a table's stream again, from its oldest record on"),
     ("POST /_local/reconcile", "the same for the schedule of the event Reconcile, without its input: for all records"),
+    ("GET /_local/page", "the live page, which is also at / unless the API has a route there"),
+    ("GET /_local/live", "what happens in the stack, as server-sent events"),
+    ("GET /_local/metrics", "the metrics that were printed, in Prometheus' text format"),
+    ("GET /_local/alarms", "the template's alarms, from these metrics"),
     ("GET /_local/", "this list"),
 ];
 
@@ -106,6 +118,9 @@ pub(crate) struct Control {
     /// By logical id, as are the functions.
     pub queue_settings: BTreeMap<String, Queue>,
     pub functions: BTreeMap<String, Function>,
+    /// Those behind routes of the API.
+    pub api_functions: BTreeSet<String>,
+    pub outage: Outage,
     pub schedules: Arc<[Schedule]>,
     pub scheduler: Scheduler,
     pub mappings: mapping::Statuses,
@@ -116,13 +131,13 @@ pub(crate) struct Control {
 type Shared = State<Arc<Control>>;
 
 impl Control {
-    pub(crate) fn router(self) -> Router {
+    pub(crate) fn router(self: Arc<Self>) -> Router {
         Router::new()
             .route("/_local", get(list))
             .route("/_local/", get(list))
             .route("/_local/token", get(token))
             .route(Issuer::KEYS_PATH, get(keys))
-            .route("/_local/dynamodb", get(dynamodb))
+            .route("/_local/dynamodb", get(dynamodb).post(dynamodb_outage))
             .route("/_local/charges", get(charges))
             .route("/_local/sqs", get(sqs))
             .route("/_local/provider", get(provider_address).post(provider))
@@ -143,6 +158,8 @@ impl Control {
             .route("/_local/functions", get(sandboxes))
             .route("/_local/functions/{name}/invoke", post(invoke))
             .route("/_local/functions/{name}/kill", post(kill))
+            .route("/_local/functions/{name}/freeze", post(freeze))
+            .route("/_local/functions/{name}/resume", post(resume))
             .route("/_local/schedules", get(schedules))
             .route("/_local/schedules/{name}", post(run_schedule))
             .route("/_local/one-time-schedules", get(one_time_schedules))
@@ -154,7 +171,7 @@ impl Control {
             .method_not_allowed_fallback(wrong_method)
             // Not for the HTTP API: its callers are authorized by their tokens.
             .layer(middleware::from_fn(access::from_this_machine))
-            .with_state(Arc::new(self))
+            .with_state(self)
     }
 
     fn token(&self, mut claims: BTreeMap<String, String>) -> Result<String, Problem> {
@@ -241,19 +258,32 @@ enum Mode {
 }
 
 #[derive(Deserialize)]
-struct Outage {
+struct ModeIn {
     mode: Mode,
 }
 
-async fn provider(
-    State(control): Shared,
-    outage: Result<Query<Outage>, axum::extract::rejection::QueryRejection>,
-) -> Result<Json<Value>, Problem> {
-    let Query(Outage { mode }) =
-        outage.map_err(|_| Problem::new(StatusCode::BAD_REQUEST, "mode must be up or down"))?;
-    let down = matches!(mode, Mode::Down);
+type ModeQuery = Result<Query<ModeIn>, axum::extract::rejection::QueryRejection>;
+
+/// Whether it is to be down.
+fn is_down(query: ModeQuery) -> Result<bool, Problem> {
+    let Query(ModeIn { mode }) = query.map_err(|_| Problem::new(StatusCode::BAD_REQUEST, "mode must be up or down"))?;
+    Ok(matches!(mode, Mode::Down))
+}
+
+fn mode(down: bool) -> Json<Value> {
+    Json(json!({ "mode": if down { "down" } else { "up" } }))
+}
+
+async fn provider(State(control): Shared, query: ModeQuery) -> Result<Json<Value>, Problem> {
+    let down = is_down(query)?;
     control.provider.set_down(down);
-    Ok(Json(json!({ "mode": if down { "down" } else { "up" } })))
+    Ok(mode(down))
+}
+
+async fn dynamodb_outage(State(control): Shared, query: ModeQuery) -> Result<Json<Value>, Problem> {
+    let down = is_down(query)?;
+    control.outage.set(down);
+    Ok(mode(down))
 }
 
 async fn break_down(
@@ -478,6 +508,14 @@ async fn kill(State(control): Shared, Path(name): Path<String>) -> Result<Json<V
     Ok(Json(json!({ "killed": control.function(&name)?.kill().await })))
 }
 
+async fn freeze(State(control): Shared, Path(name): Path<String>) -> Result<Json<Value>, Problem> {
+    Ok(Json(json!({ "frozen": control.function(&name)?.set_frozen(true) })))
+}
+
+async fn resume(State(control): Shared, Path(name): Path<String>) -> Result<Json<Value>, Problem> {
+    Ok(Json(json!({ "resumed": control.function(&name)?.set_frozen(false) })))
+}
+
 async fn schedules(State(control): Shared) -> Json<Value> {
     let list = control.schedules.iter().map(|schedule| {
         let settings = schedule.settings();
@@ -486,7 +524,7 @@ async fn schedules(State(control): Shared) -> Json<Value> {
             "event": settings.event,
             "function": schedule.function().name(),
             "expression": settings.expression,
-            "enabled": settings.enabled,
+            "enabled": settings.enabled && !schedule.is_paused(),
         })
     });
     Json(list.collect())
@@ -510,8 +548,33 @@ async fn rewind_mapping(State(control): Shared, Path(name): Path<String>) -> Res
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn run_schedule(State(control): Shared, Path(name): Path<String>) -> Result<Response, Problem> {
-    answer(control.schedule("schedule", &name, |settings| settings.name == name)?.run_now().await)
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Switch {
+    On,
+    Off,
+}
+
+#[derive(Deserialize)]
+struct SwitchIn {
+    mode: Option<Switch>,
+}
+
+async fn run_schedule(
+    State(control): Shared,
+    Path(name): Path<String>,
+    switch: Result<Query<SwitchIn>, axum::extract::rejection::QueryRejection>,
+) -> Result<Response, Problem> {
+    let Query(SwitchIn { mode }) =
+        switch.map_err(|_| Problem::new(StatusCode::BAD_REQUEST, "mode must be on or off"))?;
+    let schedule = control.schedule("schedule", &name, |settings| settings.name == name)?;
+    match mode {
+        None => answer(schedule.run_now().await),
+        Some(switch) => {
+            schedule.set_paused(matches!(switch, Switch::Off));
+            Ok(StatusCode::NO_CONTENT.into_response())
+        }
+    }
 }
 
 /// Found by its event, so that it is the same one, and answers for itself alone, whatever else is scheduled. Without the

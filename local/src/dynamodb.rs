@@ -40,7 +40,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::{listener, template::Table};
-pub(crate) use gate::{Gate, SESSION_TOKEN};
+pub(crate) use gate::{Gate, Outage, SESSION_TOKEN};
 
 mod access;
 mod gate;

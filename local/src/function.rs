@@ -50,11 +50,15 @@ impl Function {
 
     /// Runs the function once. Dropping the future does not stop the function, as hanging up on Lambda does not.
     pub(crate) async fn invoke(&self, payload: impl Into<Bytes>) -> Outcome {
-        let payload = payload.into();
+        self.invoke_as(Uuid::new_v4().to_string(), payload.into()).await
+    }
+
+    /// As [`invoke`](Self::invoke), with this id for the invocation.
+    pub(crate) async fn invoke_as(&self, id: String, payload: Bytes) -> Outcome {
         if payload.len() > runtime_api::MAXIMUM_PAYLOAD {
             return Err(Failure::RequestTooLarge);
         }
-        let outcome = self.0.shared.invocations.push(payload);
+        let outcome = self.0.shared.invocations.push(id, payload);
         self.scale();
         outcome.await.unwrap_or_else(|_| Err(Failure::error("Runtime.ExitError", "the local stack is stopping")))
     }
@@ -67,6 +71,20 @@ impl Function {
             handle.ended().await;
         }
         handles.len()
+    }
+
+    /// Freezes every sandbox, or lets it go on; returns their number.
+    pub(crate) fn set_frozen(&self, frozen: bool) -> usize {
+        let sandboxes = self.0.sandboxes.lock();
+        sandboxes.values().for_each(|handle| handle.set_frozen(frozen));
+        sandboxes.len()
+    }
+
+    /// Returns when no invocation is waiting or in progress.
+    pub(crate) async fn until_idle(&self) {
+        while self.0.shared.invocations.counts() != (0, 0) {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
     }
 
     /// The states of its sandboxes.

@@ -6,7 +6,6 @@ use axum::body::Bytes;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::sync::{Semaphore, oneshot};
-use uuid::Uuid;
 
 /// How an invocation failed, as the invoker sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,10 +43,10 @@ impl Invocations {
         Self { counts: Mutex::default(), permits: Semaphore::new(0) }
     }
 
-    /// Queues an invocation; the receiver gets its outcome.
-    pub(crate) fn push(&self, payload: Bytes) -> oneshot::Receiver<Outcome> {
+    /// Queues an invocation with this id; the receiver gets its outcome.
+    pub(crate) fn push(&self, request: String, payload: Bytes) -> oneshot::Receiver<Outcome> {
         let (reply, outcome) = oneshot::channel();
-        self.counts.lock().queue.push_back(Invocation { request: Uuid::new_v4().to_string(), payload, reply });
+        self.counts.lock().queue.push_back(Invocation { request, payload, reply });
         self.permits.add_permits(1);
         outcome
     }

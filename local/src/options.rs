@@ -4,6 +4,8 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::Parser;
 
+use crate::output::LogFormat;
+
 /// Runs the application of template.yaml on this machine, without an AWS account.
 ///
 /// Builds the functions, starts embedded DynamoDB and SQS, an HTTP API with JWT checks, the pipe, the schedule and a
@@ -30,6 +32,27 @@ pub struct Options {
     /// A value for a parameter of the template, as `sam deploy --parameter-overrides` takes it; can be repeated.
     #[arg(long = "parameter", value_name = "NAME=VALUE", value_parser = parameter)]
     pub parameters: Vec<(String, String)>,
+
+    /// Shows what the application is for, in about a minute: orders under kills, time-outs and duplicates, beside a handler
+    /// that stores its result after the work. Exits with 1 if the application charges or posts an order other than once.
+    #[arg(long)]
+    pub demo: bool,
+
+    /// The seed of the demonstration's orders.
+    #[arg(long, value_name = "NUMBER", default_value_t = 1, requires = "demo")]
+    pub seed: u64,
+
+    /// How many orders the demonstration places at each of the two.
+    #[arg(long, value_name = "NUMBER", default_value_t = 120, requires = "demo")]
+    pub orders: usize,
+
+    /// Records the demonstration as an animated picture.
+    #[arg(long, value_name = "FILE.svg", requires = "demo")]
+    pub record: Option<PathBuf>,
+
+    /// What the terminal shows of the functions' output.
+    #[arg(long, value_enum, default_value_t)]
+    pub log: LogFormat,
 
     /// Folder of `sam build`: runs the programs there, instead of building.
     #[arg(long, value_name = "DIR", hide = true)]

@@ -10,6 +10,7 @@ use rustack_sqs_model::input::SendMessageInput;
 use serde_json::Value;
 
 use crate::{
+    activity::{Activity, Place, Tone},
     dynamodb::{Stream, StreamRecord},
     events::Events,
     sqs::Queues,
@@ -37,6 +38,7 @@ pub(crate) struct Pipe {
     pub region: String,
     pub stream: Stream,
     pub storage: Storage,
+    pub activity: Activity,
 }
 
 /// Where a pipe leads.
@@ -100,6 +102,8 @@ impl Pipe {
                     ..SendMessageInput::default()
                 };
                 queues.send(name, input).with_context(|| format!("cannot send to {name}"))?;
+                self.activity.step(Place::Records, Place::Outbox, Tone::Normal);
+                self.activity.step(Place::Outbox, Place::Queue, Tone::Normal);
             }
             Target::Bus(events) => {
                 // Without its parameters, an event has these (AWS, "PipeTargetEventBridgeEventBusParameters").

@@ -30,7 +30,11 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::{listener, storage::Storage};
+use crate::{
+    activity::{Activity, Place, Tone},
+    listener,
+    storage::Storage,
+};
 pub(crate) use provider_simulator::{Breakdown, Charge, Delivered};
 
 mod store;
@@ -44,6 +48,7 @@ struct Inner {
     /// The address that the template's parameters name.
     url: String,
     storage: Storage,
+    activity: Activity,
     down: AtomicBool,
     keys: Mutex<ApiKeys>,
     state: Mutex<provider_simulator::Provider>,
@@ -87,12 +92,13 @@ struct Server {
 }
 
 impl Provider {
-    pub(crate) fn open(storage: Storage, url: String) -> anyhow::Result<Self> {
+    pub(crate) fn open(storage: Storage, url: String, activity: Activity) -> anyhow::Result<Self> {
         let mut state = provider_simulator::Provider::new(Uuid::new_v4().as_u64_pair().0, None);
         store::load(&storage.connection(), &mut state)?;
         Ok(Self(Arc::new(Inner {
             url,
             storage,
+            activity,
             down: AtomicBool::new(false),
             keys: Mutex::default(),
             state: Mutex::new(state),
@@ -117,12 +123,22 @@ impl Provider {
         if !environment.values().any(|value| value.contains(&self.0.url)) {
             return Ok(());
         }
-        let (listener, address) = listener::bind(0).await?;
+        let url = self.serve_caller(caller, end).await?;
         for value in environment.values_mut() {
-            *value = value.replace(&self.0.url, &format!("http://{address}"));
+            *value = value.replace(&self.0.url, &url);
         }
-        tokio::spawn(listener::serve_machine(listener, self.router_for(Some(caller)), end.cancelled_owned()));
         Ok(())
+    }
+
+    /// Serves one caller at a URL of its own.
+    pub(crate) async fn serve_caller(
+        &self,
+        caller: Arc<dyn KillCaller>,
+        end: CancellationToken,
+    ) -> anyhow::Result<String> {
+        let (listener, address) = listener::bind(0).await?;
+        tokio::spawn(listener::serve_machine(listener, self.router_for(Some(caller)), end.cancelled_owned()));
+        Ok(format!("http://{address}"))
     }
 
     /// From now on the old API key is refused, and the new one is accepted, for the same account.
@@ -133,6 +149,10 @@ impl Provider {
     /// Down: every request gets a 503 and nothing is charged.
     pub(crate) fn set_down(&self, down: bool) {
         self.0.down.store(down, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_down(&self) -> bool {
+        self.0.down.load(Ordering::Relaxed)
     }
 
     /// From now on requests fail at the provider, as described.
@@ -198,9 +218,12 @@ async fn identify(request: Request, next: Next) -> Response {
 
 /// An outage comes first; then the API key, as at Stripe.
 async fn admit(State(server): State<Server>, request: Request, next: Next) -> Response {
-    if server.provider.0.down.load(Ordering::Relaxed) {
+    let activity = &server.provider.0.activity;
+    if server.provider.is_down() {
+        activity.step(Place::Sandbox, Place::Provider, Tone::Failed);
         return respond(ApiError::outage().answer());
     }
+    activity.step(Place::Sandbox, Place::Provider, Tone::Normal);
     match api_key(request.headers()) {
         Some(key) if server.provider.0.keys.lock().is_expired(&key) => respond(ApiError::expired_api_key().answer()),
         Some(_) => next.run(request).await,

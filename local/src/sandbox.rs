@@ -27,9 +27,12 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    activity::{Place, Tone},
     invocation::{Failure, Invocation, Invocations},
     listener,
     logs::{LogStream, Logs},
+    metrics::{Metrics, Series},
+    output::Output,
     provider::{KillCaller, Provider},
     template,
 };
@@ -55,6 +58,8 @@ pub(crate) struct Definition {
     pub(crate) arn: String,
     pub(crate) environment: BTreeMap<String, String>,
     pub(crate) process_group: i32,
+    /// Whether a route of the API leads to it.
+    pub(crate) behind_api: bool,
     /// The maximum number of sandboxes.
     pub(crate) concurrency: usize,
     /// How long a sandbox is left running beyond its time-out.
@@ -63,6 +68,28 @@ pub(crate) struct Definition {
     pub(crate) provider: Provider,
     /// What it prints goes there as well.
     pub(crate) logs: Logs,
+    pub(crate) output: Output,
+    pub(crate) metrics: Metrics,
+}
+
+impl Definition {
+    /// An invocation begins.
+    fn begins(&self) {
+        let (from, to) = match Place::of(&self.settings) {
+            Place::Worker => (Place::Queue, Place::Worker),
+            place => (Place::Gateway, place),
+        };
+        // Only those that come from there: not a schedule's or a stream's.
+        if to == Place::Worker || self.behind_api {
+            self.output.activity().step(from, to, Tone::Normal);
+        }
+    }
+
+    /// A metric that Lambda has of a function.
+    fn count(&self, name: &str, value: f64) {
+        let series = Series::new("AWS/Lambda", name, &[("FunctionName", &self.settings.name)]);
+        self.metrics.put(series, value);
+    }
 }
 
 /// A handle to a sandbox.
@@ -75,16 +102,24 @@ pub(crate) struct Handle {
 }
 
 /// A sandbox, as `GET /_local/functions` shows it.
-#[derive(Debug, Clone, Copy, Default, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct State {
     /// Its number, as it is in the access key of its requests to AWS: `sandboxNUMBER`.
     sandbox: u16,
     process: Option<u32>,
     #[serde(rename = "doing")]
     phase: Phase,
+    frozen: bool,
 }
 
-#[derive(Debug, Clone, Copy, Default, Serialize)]
+impl State {
+    /// The id of its process.
+    pub(crate) const fn process(&self) -> Option<u32> {
+        self.process
+    }
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 enum Phase {
     /// It has not polled for an invocation yet.
@@ -102,6 +137,15 @@ impl Handle {
     /// SIGKILL, now.
     pub(crate) fn kill(&self) {
         self.kill.cancel();
+    }
+
+    /// SIGSTOP or SIGCONT, as Lambda freezes a sandbox between invocations, but at any moment.
+    pub(crate) fn set_frozen(&self, frozen: bool) {
+        let mut state = self.state.lock();
+        let Some(process) = state.process.and_then(|process| i32::try_from(process).ok()) else { return };
+        let sent =
+            nix::sys::signal::kill(Pid::from_raw(process), if frozen { Signal::SIGSTOP } else { Signal::SIGCONT });
+        state.frozen = frozen && sent.is_ok();
     }
 
     /// Returns when the process is gone and reaped.
@@ -181,9 +225,9 @@ async fn start<'s>(shared: &'s Shared, handle: &Handle) -> anyhow::Result<Sandbo
 
     let mut child = command(definition, environment).spawn()?;
     let stream = definition.logs.open(&definition.settings.log_group).map(|stream| (definition.logs.clone(), stream));
-    forward(name, child.stdout.take(), stream.clone());
-    forward(name, child.stderr.take(), stream);
-    handle.set(State { sandbox: address.port(), process: child.id(), phase: Phase::Starting });
+    forward(definition, child.stdout.take(), stream.clone());
+    forward(definition, child.stderr.take(), stream);
+    handle.set(State { sandbox: address.port(), process: child.id(), phase: Phase::Starting, frozen: false });
     Ok(Sandbox { shared, child, calls, handle: handle.clone(), _servers: servers.drop_guard() })
 }
 
@@ -202,18 +246,22 @@ fn command(definition: &Definition, environment: BTreeMap<String, String>) -> Co
 }
 
 /// Line by line, so that the logs of several processes do not mix within a line.
-fn forward(name: &str, output: Option<impl AsyncRead + Unpin + Send + 'static>, stream: Option<(Logs, LogStream)>) {
-    let Some(output) = output else { return };
-    let name = name.to_owned();
+fn forward(
+    definition: &Definition,
+    printed: Option<impl AsyncRead + Unpin + Send + 'static>,
+    stream: Option<(Logs, LogStream)>,
+) {
+    let Some(printed) = printed else { return };
+    let (output, settings) = (definition.output.clone(), definition.settings.clone());
     tokio::spawn(async move {
-        let mut lines = BufReader::new(output).split(b'\n');
+        let mut lines = BufReader::new(printed).split(b'\n');
         while let Ok(Some(line)) = lines.next_segment().await {
             let line = String::from_utf8_lossy(&line).into_owned();
             // First into the stream: whoever has seen a line knows that it is on its way to subscribers.
             if let Some((logs, stream)) = &stream {
                 stream.print(logs, line.clone());
             }
-            eprintln!("[{name}] {line}");
+            output.printed(&settings, &line);
         }
     });
 }
@@ -240,6 +288,7 @@ impl Sandbox<'_> {
             self.handle.set_phase(Phase::Waiting);
             let Some((next, invocation)) = self.wait(next).await else { return End::Idle };
             self.handle.set_phase(Phase::Serving);
+            self.shared.definition.begins();
             let deadline = Instant::now() + self.settings().timeout + self.shared.definition.overtime;
             let alive = self.serve(next, invocation, deadline).await;
             self.shared.invocations.finished();
@@ -357,6 +406,8 @@ impl Sandbox<'_> {
 
     fn report(&self, request: &str, duration: Duration, failure: Option<&Failure>) {
         let name = &self.settings().name;
+        self.shared.definition.count("Invocations", 1.0);
+        self.shared.definition.count("Errors", if failure.is_some() { 1.0 } else { 0.0 });
         match failure {
             None => tracing::debug!("{name}: {request} took {} ms", duration.as_millis()),
             Some(failure) => {

@@ -1,6 +1,9 @@
 //! Schedules: `rate(…)` and `cron(…)` (AWS, "Schedule types in EventBridge Scheduler"), and a run on demand.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use anyhow::{Context, Result, bail};
 use chrono::{DateTime, Utc};
@@ -22,6 +25,7 @@ pub(crate) struct Schedule {
     timing: Timing,
     function: Function,
     deployment: Deployment,
+    paused: AtomicBool,
 }
 
 enum Timing {
@@ -33,7 +37,7 @@ impl Schedule {
     pub(crate) fn new(settings: template::Schedule, function: Function, deployment: Deployment) -> Result<Self> {
         let timing = Timing::parse(&settings.expression)
             .with_context(|| format!("event {} of function {}", settings.event, function.name()))?;
-        Ok(Self { settings, timing, function, deployment })
+        Ok(Self { settings, timing, function, deployment, paused: AtomicBool::new(false) })
     }
 
     pub(crate) fn settings(&self) -> &template::Schedule {
@@ -51,9 +55,21 @@ impl Schedule {
         }
         while let Some(wait) = self.timing.wait(Utc::now()) {
             tokio::time::sleep(wait).await;
+            if self.paused.load(Ordering::Relaxed) {
+                continue;
+            }
             // The sandbox has logged why, if it failed.
             let _ = self.run_now().await;
         }
+    }
+
+    /// Whether it skips its times from now on.
+    pub(crate) fn set_paused(&self, paused: bool) {
+        self.paused.store(paused, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_paused(&self) -> bool {
+        self.paused.load(Ordering::Relaxed)
     }
 
     pub(crate) async fn run_now(&self) -> Outcome {

@@ -1,7 +1,7 @@
 //! The whole stack: everything in the template, started in order and stopped without leftovers.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     future::Future,
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -15,15 +15,19 @@ use tokio::task::JoinSet;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
+    activity::Activity,
     api_gateway::ApiGateway,
     banner, build,
     control::Control,
-    dynamodb::{self, Gate, Tables, mapping},
+    dynamodb::{self, Gate, Outage, Tables, mapping},
     events::Events,
     function::Function,
     listener,
+    live::Live,
     logs::Logs,
+    metrics::Metrics,
     options::Options,
+    output::Output,
     pipe::{self, Pipe},
     process_group::ProcessGroup,
     provider::Provider,
@@ -45,6 +49,7 @@ pub struct Stack {
     banner: String,
     template: Template,
     functions: BTreeMap<String, Function>,
+    provider: Provider,
     process_group: ProcessGroup,
     end: CancellationToken,
     tasks: TaskTracker,
@@ -55,6 +60,9 @@ pub struct Stack {
 struct Shared<'s> {
     deployment: &'s Deployment,
     logs: &'s Logs,
+    output: &'s Output,
+    metrics: &'s Metrics,
+    behind_api: &'s BTreeSet<String>,
     provider: &'s Provider,
     process_group: i32,
     dynamodb: String,
@@ -97,14 +105,20 @@ impl Stack {
         tables.create(template.tables.values())?;
         let queues = Queues::open(storage.clone(), deployment.clone(), template.queues.values())?;
         let secrets = Secrets::open(storage.clone(), &template, deployment.clone(), template::LOCAL_SECRET)?;
-        let provider = Provider::open(storage.clone(), provider_url)?;
+        let (activity, metrics, outage) = (Activity::new(), Metrics::default(), Outage::default());
+        let output = Output::new(options.log, activity.clone(), metrics.clone());
+        let provider = Provider::open(storage.clone(), provider_url, activity.clone())?;
         let events = Events::open(storage.clone(), deployment.clone())?;
         let logs = Logs::new(&deployment.account);
         let issuer = Issuer::open(&storage)?;
         let process_group = ProcessGroup::start()?;
+        let behind_api: BTreeSet<String> = template.api.routes.iter().map(|route| route.function.clone()).collect();
         let shared = Shared {
             deployment: &deployment,
             logs: &logs,
+            output: &output,
+            metrics: &metrics,
+            behind_api: &behind_api,
             provider: &provider,
             process_group: process_group.id(),
             dynamodb: options.dynamodb_endpoint.clone().unwrap_or_else(|| format!("http://{dynamodb}")),
@@ -122,13 +136,14 @@ impl Stack {
             banner: banner::text(address, &template),
             template,
             functions,
+            provider: provider.clone(),
             process_group,
             end: CancellationToken::new(),
             tasks: TaskTracker::new(),
             dynamodb: None,
         };
         stack.dynamodb = Some(tables.serve(dynamodb_listener, options.time_to_live_sweep, stack.end.clone())?);
-        let gate = Gate::new(behind_gate, &stack.template, &deployment)?;
+        let gate = Gate::new(behind_gate, &stack.template, &deployment, activity.clone(), outage.clone())?;
         stack.spawn(listener::serve_machine(gate_listener, gate.router(), stack.end.clone().cancelled_owned()));
         stack.spawn(listener::serve_machine(sqs_listener, sqs::router(&queues), stack.end.clone().cancelled_owned()));
         stack.spawn(listener::serve_machine(secrets_listener, secrets.router(), stack.end.clone().cancelled_owned()));
@@ -147,11 +162,14 @@ impl Stack {
         ));
         stack.spawn(scheduler.clone().run());
         let mappings = stack.start_table_mappings(&tables, &queues, &storage, &deployment)?;
-        stack.start_pipes(&tables, &queues, &events, &storage, &deployment)?;
+        stack.start_pipes(&tables, &queues, &events, &storage, &deployment, &activity)?;
         stack.start_mappings(&queues, &deployment)?;
         stack.start_streams(&streams);
         let schedules = stack.start_schedules(&deployment)?;
 
+        let resources = template::expand(&std::fs::read_to_string(&path)?, &deployment)?;
+        let links = links(&stack.template);
+        let has_root = stack.template.api.routes.iter().any(|route| route.takes_root());
         let parameter = |name: &str| stack.template.parameters.get(name).cloned().unwrap_or_default();
         let has_secret = !parameter(secrets::CLIENT_SECRET).is_empty();
         let sign_in = SignIn::new(issuer.clone(), address, parameter("ConsoleClientId"), has_secret);
@@ -160,13 +178,15 @@ impl Stack {
             stack.functions.clone(),
             issuer.clone(),
             deployment,
+            output.clone(),
+            metrics.clone(),
         )?;
         let (end, subscribed) = (stack.end.clone(), logs.clone());
         stack.tasks.spawn(async move {
             end.cancelled().await;
             subscribed.end();
         });
-        let control = Control {
+        let control = Arc::new(Control {
             issuer,
             authorizer: gateway.authorizer().cloned(),
             provider,
@@ -177,15 +197,19 @@ impl Stack {
             events,
             queue_settings: stack.template.queues.clone(),
             functions: stack.functions.clone(),
+            api_functions: behind_api,
+            outage,
             schedules,
             scheduler,
             mappings,
             dynamodb,
             sqs,
-        };
+        });
+        let live = Arc::new(Live::new(control.clone(), output, metrics, &resources, links));
+        stack.spawn(live.clone().report());
         stack.spawn(listener::serve(
             gateway_listener,
-            control.router().merge(sign_in.router()).merge(gateway.router()),
+            control.router().merge(live.router(!has_root)).merge(sign_in.router()).merge(gateway.router()),
             stack.end.clone().cancelled_owned(),
         ));
         Ok(stack)
@@ -195,15 +219,31 @@ impl Stack {
         self.address
     }
 
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    pub(crate) fn provider(&self) -> &Provider {
+        &self.provider
+    }
+
+    /// By logical id.
+    pub(crate) fn function(&self, id: &str) -> Option<&Function> {
+        self.functions.get(id)
+    }
+
     /// The text to print when it serves.
     pub fn banner(&self) -> &str {
         &self.banner
     }
 
-    /// No more requests, no more batches, then no more processes.
+    /// No more requests and no more batches; what is in progress ends; then no more processes.
     pub async fn stop(mut self) {
         self.end.cancel();
         self.tasks.close();
+        for function in self.functions.values() {
+            function.until_idle().await;
+        }
         // All at once: each may take its half second.
         let stops: JoinSet<()> =
             self.functions.into_values().map(|function| async move { function.stop().await }).collect();
@@ -223,6 +263,7 @@ impl Stack {
         events: &Events,
         storage: &Storage,
         deployment: &Deployment,
+        activity: &Activity,
     ) -> Result<()> {
         for (name, settings) in &self.template.pipes {
             if settings.is_stopped {
@@ -247,6 +288,7 @@ impl Stack {
                 region: deployment.region.clone(),
                 stream: tables.stream(&table.name).with_context(context)?,
                 storage: storage.clone(),
+                activity: activity.clone(),
             };
             self.spawn(pipe.run());
         }
@@ -351,12 +393,24 @@ fn deployment(options: &Options, sqs: SocketAddr, provider_url: &str, gateway: S
             ("JwtIssuer".to_owned(), sign_in::identifier(gateway)),
             ("ConsoleLogin".to_owned(), "Issuer".to_owned()),
             ("ConsoleClientId".to_owned(), "console".to_owned()),
+            // The live page shows them.
+            ("Alarms".to_owned(), "true".to_owned()),
             ("ProviderUrl".to_owned(), provider_url.to_owned()),
             // There is a cluster here, so what the template makes conditional on one is there, too.
             ("KafkaClusterArn".to_owned(), "arn:aws:kafka:us-east-1:000000000000:cluster/local/1".to_owned()),
         ]),
         ..Deployment::default()
     }
+}
+
+/// What the live page links to: only what the template has.
+fn links(template: &Template) -> Vec<(&'static str, &'static str)> {
+    let has = |path: &str| template.api.routes.iter().any(|route| route.path == path);
+    let console = has("/console").then_some(("/console", "Operators’ console"));
+    console
+        .into_iter()
+        .chain([("/_local/alarms", "Alarms"), ("/_local/metrics", "Metrics"), ("/_local/", "All controls")])
+        .collect()
 }
 
 /// The topics that functions read, and those for failed records.
@@ -393,6 +447,9 @@ fn functions(
                 settings,
                 provider: shared.provider.clone(),
                 logs: shared.logs.clone(),
+                output: shared.output.clone(),
+                metrics: shared.metrics.clone(),
+                behind_api: shared.behind_api.contains(id),
                 process_group: shared.process_group,
                 overtime: shared.overtime,
             };

@@ -82,7 +82,10 @@ impl Template {
                 self.functions.insert(id.to_owned(), function);
                 self.api.routes.extend(routes);
             }
-            "AWS::Serverless::HttpApi" => self.api.configure(properties, &globals["HttpApi"], resolver)?,
+            "AWS::Serverless::HttpApi" => {
+                self.api.id = resources::identity(id, resource, resolver)?.reference;
+                self.api.configure(properties, &globals["HttpApi"], resolver)?;
+            }
             "AWS::DynamoDB::Table" => {
                 drop(self.tables.insert(id.to_owned(), resources::table(id, properties, resolver)?))
             }

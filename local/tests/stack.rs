@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use local::{Options, Stack};
+use local::{LogFormat, Options, Stack};
 use reqwest::{Client, StatusCode};
 use serde_json::{Value, json};
 
@@ -30,6 +30,11 @@ impl Running {
             dynamodb_port: 0,
             dynamodb_endpoint: None,
             overtime: Duration::ZERO,
+            log: LogFormat::Json,
+            demo: false,
+            seed: 1,
+            orders: 0,
+            record: None,
         };
         let stack = Stack::start(&options).await.expect("the stack starts");
         let url = format!("http://{}", stack.address());

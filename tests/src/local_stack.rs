@@ -245,6 +245,8 @@ impl Drop for Running {
         let mut process = self.process();
         if matches!(process.try_wait(), Ok(None)) {
             signal(process.id(), "INT");
+            // The second one does not wait for requests that are in progress. It is another signal, or both could be one.
+            signal(process.id(), "TERM");
             let _ = process.wait();
         }
     }

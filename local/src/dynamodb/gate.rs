@@ -1,7 +1,14 @@
 //! The permission check in front of the embedded DynamoDB, which has none: a function's request passes if its role in
 //! the template allows all of it. Other programs on this machine may do everything.
 
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use anyhow::{Context, Result};
 use axum::{
@@ -14,7 +21,10 @@ use axum::{
 use serde_json::{Value, json};
 
 use super::access::Names;
-use crate::template::{Access, Deployment, Role, Template};
+use crate::{
+    activity::{Activity, Place, Tone},
+    template::{Access, Deployment, Role, Template},
+};
 
 /// The session token identifies the function; its value is the function's logical id.
 pub(crate) const SESSION_TOKEN: &str = "AWS_SESSION_TOKEN";
@@ -27,16 +37,42 @@ pub(crate) struct Gate {
     /// By the logical id of the function.
     roles: BTreeMap<String, Role>,
     names: Names,
+    places: BTreeMap<String, Place>,
+    activity: Activity,
+    outage: Outage,
+}
+
+/// Whether DynamoDB answers the functions.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Outage(Arc<AtomicBool>);
+
+impl Outage {
+    pub(crate) fn set(&self, down: bool) {
+        self.0.store(down, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_down(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 impl Gate {
-    pub(crate) fn new(upstream: SocketAddr, template: &Template, deployment: &Deployment) -> Result<Self> {
+    pub(crate) fn new(
+        upstream: SocketAddr,
+        template: &Template,
+        deployment: &Deployment,
+        activity: Activity,
+        outage: Outage,
+    ) -> Result<Self> {
         let functions = template.functions.iter();
         Ok(Self {
             upstream,
             client: reqwest::Client::builder().no_proxy().build().context("no HTTP client")?,
             roles: functions.filter_map(|(id, function)| Some((id.clone(), function.role.clone()?))).collect(),
             names: Names::new(template.tables.values(), deployment.clone()),
+            places: template.functions.iter().map(|(id, function)| (id.clone(), Place::of(function))).collect(),
+            activity,
+            outage,
         })
     }
 
@@ -58,6 +94,11 @@ impl Gate {
         })
     }
 
+    /// The place of the function that sent the request; other programs have none.
+    fn place(&self, headers: &HeaderMap) -> Option<Place> {
+        self.places.get(headers.get(TOKEN_HEADER)?.to_str().ok()?).copied()
+    }
+
     async fn forward(&self, method: Method, uri: &Uri, headers: HeaderMap, body: Bytes) -> reqwest::Result<Response> {
         let url = format!("http://{}{uri}", self.upstream);
         let answer = self.client.request(method, url).headers(of_the_message(headers)).body(body).send().await?;
@@ -70,10 +111,28 @@ async fn pass(State(gate): State<Arc<Gate>>, method: Method, uri: Uri, headers: 
     if let Some((role, access)) = gate.refused(&headers, &body) {
         return denied(&role, &access);
     }
-    gate.forward(method, &uri, headers, body).await.unwrap_or_else(|error| {
+    let place = gate.place(&headers);
+    if place.is_some() && gate.outage.is_down() {
+        return unavailable();
+    }
+    let response = gate.forward(method, &uri, headers, body).await.unwrap_or_else(|error| {
         tracing::debug!("the embedded DynamoDB did not answer: {error}");
         StatusCode::BAD_GATEWAY.into_response()
-    })
+    });
+    if let Some(place) = place {
+        // What a condition refuses is a duplicate, as far as can be seen from here.
+        let tone = if response.status().is_success() { Tone::Normal } else { Tone::Duplicate };
+        gate.activity.step(place, Place::Records, tone);
+    }
+    response
+}
+
+/// DynamoDB's reply in an outage.
+fn unavailable() -> Response {
+    let body = json!({ "__type": "com.amazonaws.dynamodb.v20120810#InternalServerError", "message": "the outage of /_local/" });
+    let mut response = (StatusCode::INTERNAL_SERVER_ERROR, Json(body)).into_response();
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-amz-json-1.0"));
+    response
 }
 
 /// Without the headers of one connection (RFC 9110, section 7.6.1), and those that the next connection sets itself.

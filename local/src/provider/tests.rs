@@ -38,7 +38,7 @@ impl Reply {
 impl Shop {
     fn open() -> Self {
         let storage = Storage::open(None).expect("storage");
-        Self { provider: Provider::open(storage, "http://provider".to_owned()).expect("a provider") }
+        Self { provider: Provider::open(storage, "http://provider".to_owned(), Activity::new()).expect("a provider") }
     }
 
     async fn post(&self, path: &str, key: &str, body: &str) -> Reply {

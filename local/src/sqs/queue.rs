@@ -51,6 +51,8 @@ pub(crate) struct Contents {
     pub visible: usize,
     pub in_flight: usize,
     pub delayed: usize,
+    /// The age of the oldest message in seconds.
+    pub oldest_s: u64,
     /// In the order of arrival.
     pub bodies: Vec<String>,
     /// Their other properties, in the same order.
@@ -201,12 +203,15 @@ pub(super) fn contents(connection: &Connection, queue: &Queue) -> Result<Content
     let mut statement = connection.prepare("SELECT * FROM messages WHERE queue = ?1 ORDER BY sequence")?;
     let rows = statement.query_map([&queue.name], Stored::read)?;
     let glimpses = rows.map(|row| row.map(|row| row.glimpse(now))).collect::<rusqlite::Result<Vec<_>>>()?;
+    let oldest: Option<i64> =
+        connection.query_row("SELECT min(sent) FROM messages WHERE queue = ?1", [&queue.name], |row| row.get(0))?;
     let (bodies, messages): (Vec<_>, Vec<_>) = glimpses.into_iter().unzip();
     let count = |state: State| messages.iter().filter(|message: &&Glimpse| message.state == state).count();
     Ok(Contents {
         visible: count(State::Visible),
         in_flight: count(State::InFlight),
         delayed: count(State::Delayed),
+        oldest_s: oldest.map_or(0, |sent| (now - sent).max(0).unsigned_abs() / 1000),
         bodies,
         messages,
     })

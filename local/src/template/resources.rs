@@ -167,6 +167,8 @@ pub enum ScheduleKind {
 
 #[derive(Debug, Default)]
 pub struct HttpApi {
+    /// What the template's references to it become.
+    pub id: String,
     pub routes: Vec<Route>,
     pub authorizers: BTreeMap<String, Authorizer>,
     pub default_authorizer: Option<String>,
@@ -181,6 +183,13 @@ pub struct Route {
     /// `/path/{parameter}/{rest+}`, or `$default`.
     pub path: String,
     pub authorization: Authorization,
+}
+
+impl Route {
+    /// Whether requests for `/` belong to it.
+    pub fn takes_root(&self) -> bool {
+        self.path == "$default" || (matches!(self.method.as_str(), "GET" | "ANY") && self.path == "/")
+    }
 }
 
 #[derive(Debug, Clone, PartialEq)]

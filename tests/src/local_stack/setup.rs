@@ -105,9 +105,10 @@ impl Setup {
         tokio::task::spawn_blocking(move || Running::launch(self.command())).await.expect("the stack starts")
     }
 
-    fn command(&self) -> Command {
+    /// The command that starts it.
+    pub fn command(&self) -> Command {
         let mut command = Command::new(programs::stack());
-        command.args(["--port", "0"]).args(&self.arguments).current_dir(workspace());
+        command.args(["--port", "0", "--log", "json"]).args(&self.arguments).current_dir(workspace());
         match &self.functions {
             Functions::Tests => drop(command.arg("--built").arg(programs::functions())),
             Functions::Stack => {}

@@ -44,4 +44,5 @@ mod sign_in;
 
 // The local stack itself.
 mod life_cycle;
+mod live_page;
 mod stripe_sdks;

@@ -1,0 +1,157 @@
+//! The live page of the local stack, and its demonstration.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use reqwest::Method;
+use serde_json::Value;
+use tests::browser::{Browser, DESK, PHONE, View, is_available};
+use tests::local_stack::{Setup, Stack, payment};
+use tests::wait::eventually;
+
+/// Reads the server-sent events of a name until one passes.
+async fn event(stack: &Stack, name: &str, passes: impl Fn(&Value) -> bool) -> Value {
+    let mut response = stack.local(Method::GET, "live").send().await.expect("answers");
+    let mut text = String::new();
+    let wanted = async {
+        while let Some(chunk) = response.chunk().await.expect("bytes") {
+            text += &String::from_utf8_lossy(&chunk);
+            while let Some((event, rest)) =
+                text.split_once("\n\n").map(|(event, rest)| (event.to_owned(), rest.to_owned()))
+            {
+                text = rest;
+                let (first, data) = event.split_once('\n').unwrap_or_default();
+                let data = data.strip_prefix("data: ").and_then(|data| serde_json::from_str::<Value>(data).ok());
+                if let (true, Some(data)) = (first == format!("event: {name}"), data)
+                    && passes(&data)
+                {
+                    return data;
+                }
+            }
+        }
+        panic!("the events ended");
+    };
+    tokio::time::timeout(Duration::from_secs(60), wanted).await.expect("in time")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_live_events_show_a_payment_its_duplicate_and_one_posting() {
+    let stack = Stack::start().await;
+    let ann = stack.user("ann").await;
+    let duplicate = event(&stack, "answered", |line| line["outcome"] == "replayed");
+    let pay = async {
+        // Whoever watches from now on hears of it; the watcher above may begin a little later.
+        eventually("a replay", || async {
+            ann.pay("key-1", &payment("acct-1", "pm_card_visa")).await;
+            (stack.count("replayed") > 1).then_some(())
+        })
+        .await;
+    };
+    let (duplicate, ()) = tokio::join!(duplicate, pay);
+    assert_eq!((duplicate["path"].as_str(), duplicate["status"].as_u64()), (Some("/payments"), Some(201)));
+    let seen = event(&stack, "stack", |seen| seen["totals"]["postings"] == 1).await;
+    assert_eq!((&seen["totals"]["keys"], &seen["charges"], &seen["charged_twice"]), (&1.into(), &1.into(), &0.into()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outage_of_dynamodb_runs_nothing_and_the_alarms_see_what_was_printed() {
+    let stack = Stack::start().await;
+    let ann = stack.user("ann").await;
+    stack.local(Method::POST, "dynamodb?mode=down").send().await.expect("answers");
+    let refused = ann.pay("key-1", &payment("acct-1", "pm_card_visa")).await;
+    assert_eq!((refused.status, stack.charges().await.len()), (503, 0));
+    stack.local(Method::POST, "dynamodb?mode=up").send().await.expect("answers");
+    let paid = ann.pay("key-1", &payment("acct-1", "pm_card_visa")).await;
+    assert_eq!((paid.status, stack.charges().await.len()), (201, 1));
+
+    stack.put("LedgerDeadLetters", 1, "lost").await;
+    eventually("the alarm sees the dead letter", || async {
+        let alarms: Vec<Value> =
+            stack.local(Method::GET, "alarms").send().await.expect("answers").json().await.expect("a list");
+        let alarm = alarms.iter().find(|alarm| alarm["alarm"] == "DeadLettersAlarm").expect("it is in the template");
+        (alarm["state"] == "ALARM").then_some(())
+    })
+    .await;
+    let metrics = stack.local(Method::GET, "metrics").send().await.expect("answers").text().await.expect("text");
+    assert!(metrics.contains("Executed_sum{namespace=\"local\",service=\"payments-api\"} 1\n"), "{metrics}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_frozen_sandbox_answers_when_it_is_resumed_and_a_paused_schedule_says_so() {
+    let stack = Setup::deployed().start().await;
+    let ann = stack.user("ann").await;
+    ann.pay("warm", &payment("acct-1", "pm_card_visa")).await;
+    let frozen: Value = stack
+        .local(Method::POST, "functions/PaymentsApi/freeze")
+        .send()
+        .await
+        .expect("answers")
+        .json()
+        .await
+        .expect("JSON");
+    assert_eq!(frozen["frozen"], 1);
+    let body = payment("acct-1", "pm_card_visa");
+    let paid = ann.pay("key-1", &body);
+    let resume = async {
+        eventually("the frozen sandbox has the request", || async {
+            let sandboxes: Value =
+                stack.local(Method::GET, "functions").send().await.expect("answers").json().await.expect("JSON");
+            (sandboxes["PaymentsApi"][0]["doing"] == "serving").then_some(())
+        })
+        .await;
+        stack.local(Method::POST, "functions/PaymentsApi/resume").send().await.expect("answers");
+    };
+    let (paid, ()) = tokio::join!(paid, resume);
+    assert_eq!(paid.status, 201);
+
+    let schedules = async || -> Vec<Value> {
+        stack.local(Method::GET, "schedules").send().await.expect("answers").json().await.expect("a list")
+    };
+    let name = schedules().await[0]["name"].as_str().expect("a name").to_owned();
+    stack.local(Method::POST, &format!("schedules/{name}?mode=off")).send().await.expect("answers");
+    let paused = schedules().await.into_iter().find(|schedule| schedule["name"] == name.as_str()).expect("it is there");
+    assert_eq!(paused["enabled"], false);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_live_page_pays_by_its_buttons_and_is_accessible_on_a_phone() {
+    if !is_available() {
+        return;
+    }
+    let stack = Stack::start().await;
+    let browser = Browser::start(DESK).await;
+    for view in [DESK, PHONE, View { dark: true, ..PHONE }] {
+        browser.look(view).await;
+        browser.open(&format!("{}/", stack.base())).await;
+        browser.shows(&["The way of a request", "charged twice", "DeadLettersAlarm"]).await;
+        browser.press("Pay once").await;
+        browser.shows(&["Final answers: 1 × 201.", "executed"]).await;
+        browser.press("Send the last one 5 times more").await;
+        browser.shows(&["5 got the recorded answer"]).await;
+        assert_eq!(browser.accessibility_findings().await, [""; 0], "{view:?}");
+        assert_eq!(browser.overflow().await, 0, "{view:?}");
+    }
+    assert_eq!(stack.charges().await.len(), 3);
+    browser.quit().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_demonstration_charges_each_order_once_beside_a_handler_that_does_not() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let picture = folder.path().join("demo.svg");
+    let mut command = Setup::deployed().command();
+    command.args(["--demo", "--orders", "24", "--record"]).arg(&picture).stdin(Stdio::null());
+    let output = tokio::task::spawn_blocking(move || command.output()).await.expect("runs").expect("starts");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{text}\n{}", String::from_utf8_lossy(&output.stderr));
+    let row = |name: &str| -> Vec<String> {
+        let line = text.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("{name}: {text}"));
+        line[name.len()..].split_whitespace().map(str::to_owned).collect()
+    };
+    assert_eq!((row("charges")[0].as_str(), row("posted once")[0].as_str()), ("24", "24"));
+    let twice = row("charged twice");
+    assert_eq!(twice[0], "0", "{text}");
+    assert_ne!(twice[1], "0", "{text}");
+    let picture = std::fs::read_to_string(picture).expect("recorded");
+    assert!(picture.contains("<svg") && picture.contains("charged twice"), "{picture}");
+}
