@@ -55,6 +55,7 @@ async fn unknown_list(State(console): State<Arc<Console>>, caller: Caller, Query
         "at_least": summary.at_least,
         "oldest": summary.oldest.map(format::rfc3339),
         "at_risk": at_risk.collect::<Vec<_>>(),
+        "without_amount": summary.without_amount,
         "records": records.iter().map(|record| row(record, SubjectSummary::of(record).as_ref())).collect::<Vec<_>>(),
         "next": next.map(|next| next.after),
     });
@@ -79,10 +80,12 @@ fn row(record: &Record, subject: Option<&SubjectSummary>) -> Value {
 }
 
 async fn record(State(console): State<Arc<Console>>, caller: Caller, Path(record): Path<String>) -> Answer {
-    let Details { record, subject, payment, entries, is_ours, provider, approvals, audit } =
-        console.details(&record).await?;
+    let details = console.details(&record).await?;
+    let (state, before) = (details.state(console.now()), details.transaction_before());
+    let Details { record, subject, payment, entries, is_ours, provider, approvals, audit } = details;
     let mut body = row(&record, subject.as_ref());
-    body["state"] = format::state(&record.state, console.now()).into();
+    body["state"] = state.into();
+    body["transaction_before_release"] = before.map(|before| before.to_string()).into();
     body["version"] = snapshot(&record).version.into();
     body["expiration"] = record.expiration().map(|at| format::rfc3339(EpochMs(at.0.saturating_mul(1000)))).into();
     body["story"] = record

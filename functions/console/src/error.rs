@@ -24,8 +24,12 @@ pub(crate) struct ConsoleError {
     pub(crate) detail: String,
     /// Invalid fields, with what is wrong with each.
     pub(crate) fields: Vec<FieldProblem>,
+    /// Whether the record is held at the moment, if that is the reason.
+    pub(crate) held: bool,
     /// How the record has changed, if that is the reason.
     pub(crate) change: Option<Box<RecordChange>>,
+    /// Where the operator can go on with what was written.
+    pub(crate) again: Option<String>,
     /// The page to show after another sign-in, if that can help.
     pub(crate) sign_in: Option<Box<Target>>,
     /// The failure, for the log.
@@ -54,7 +58,9 @@ impl ConsoleError {
             title,
             detail: detail.into(),
             fields: Vec::new(),
+            held: false,
             change: None,
+            again: None,
             sign_in: None,
             source: None,
         }
@@ -216,6 +222,16 @@ impl ConsoleError {
 
     pub(crate) fn not_open(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::CONFLICT, "not-open", "The record cannot be settled now", detail)
+    }
+
+    pub(crate) fn held(until: &str) -> Self {
+        let error = Self::not_open(format!("The record is held until {until}. Try again after that."));
+        Self { held: true, ..error }
+    }
+
+    /// Offers the form again, with what the operator wrote.
+    pub(crate) fn with_form(self, address: String) -> Self {
+        Self { again: Some(address), ..self }
     }
 
     pub(crate) fn not_ours(operation: &str) -> Self {

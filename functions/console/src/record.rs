@@ -3,7 +3,7 @@
 pub(crate) mod details;
 pub(crate) mod subject;
 
-use idempotency::protocol::{EpochMs, Holder, Record, RecordId, State};
+use idempotency::protocol::{EpochMs, HistoryEvent, Record, RecordId, State};
 use payments::RecordSnapshot;
 use sha2::{Digest, Sha256};
 
@@ -29,19 +29,29 @@ impl Openness {
 }
 
 /// The version of a record, and what people see of it.
+///
+/// A search for evidence that finds none leaves the version as it is, although it is an attempt of its own: nothing that
+/// an operator decides by has changed. In an outage there is one every minute.
 pub(crate) fn snapshot(record: &Record) -> RecordSnapshot {
-    let (owner, lease) = match record.holder() {
-        Some(Holder { owner, lease }) => (format!("{owner:?}"), lease.0.to_string()),
-        None => (String::new(), String::new()),
+    let outcome = match &record.state {
+        State::Processing(_) | State::Unknown(_) => "not known",
+        State::Released { .. } => "released",
+        State::Success(_) => "happened",
+        State::Failed(_) => "did not happen",
     };
-    let status = record.state.status().as_str();
-    // A digest, because the owner token is a secret of its holder.
-    let version = [status, &record.transaction.to_string(), &record.attempt.to_string(), &owner, &lease]
+    let version = [outcome, &record.transaction.to_string(), &last_run(record).to_string()]
         .iter()
         .fold(Sha256::new(), |hash, part| hash.chain_update(part).chain_update([0]))
         .finalize();
     let version = version.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-    RecordSnapshot { version, status: status.to_owned(), attempt: record.attempt, updated: record.updated.0 }
+    let status = record.state.status().as_str().to_owned();
+    RecordSnapshot { version, status, attempt: record.attempt, updated: record.updated.0 }
+}
+
+/// The number of the last attempt that ran something. Where the history does not tell, any attempt may have.
+fn last_run(record: &Record) -> u64 {
+    let runs = record.history.entries().iter().filter(|entry| entry.event == HistoryEvent::Claimed);
+    runs.last().map_or(record.attempt, |entry| entry.attempt)
 }
 
 /// The part of a record's id that identifies it, fit for URLs.
@@ -60,7 +70,7 @@ const PREFIX: &str = "idempotency:";
 
 #[cfg(test)]
 mod tests {
-    use idempotency::protocol::{OwnerToken, TransactionId};
+    use idempotency::protocol::{History, HistoryEntry, Holder, OwnerToken, TransactionId};
 
     use super::*;
 
@@ -72,21 +82,42 @@ mod tests {
         State::Unknown(Some(Holder { owner: OwnerToken([owner; 16]), lease: EpochMs(10) }))
     }
 
+    /// A record that was claimed and, in later attempts, met these events.
+    fn after(state: State, events: &[HistoryEvent]) -> Record {
+        let history = [HistoryEvent::Claimed].iter().chain(events).zip(1..);
+        let entry = |(event, attempt): (&HistoryEvent, u64)| HistoryEntry {
+            event: *event,
+            at: EpochMs(attempt),
+            attempt,
+            request: None,
+        };
+        let history = History::from_entries(history.map(entry).collect());
+        Record { attempt: 1 + events.len() as u64, history, ..record(state) }
+    }
+
     #[test]
-    fn every_change_of_a_record_is_another_version_and_no_version_shows_the_owner() {
-        let unknown = record(State::Unknown(None));
-        let versions = [
-            snapshot(&unknown),
-            snapshot(&record(held(1))),
-            snapshot(&record(held(2))),
-            snapshot(&Record { attempt: 2, ..unknown.clone() }),
-            snapshot(&Record { transaction: TransactionId::new(EpochMs(2), [0; 10]), ..unknown.clone() }),
-        ];
-        for (index, version) in versions.iter().enumerate() {
-            assert!(versions[..index].iter().all(|other| other.version != version.version), "{version:?}");
-            assert!(!version.version.contains("0101"), "{version:?}");
+    fn a_search_for_evidence_that_finds_none_leaves_the_version_and_everything_else_changes_it() {
+        use HistoryEvent::{Claimed, Reconciling};
+        let version = |record: &Record| snapshot(record).version;
+        let unknown = after(State::Unknown(None), &[]);
+        for same in [
+            after(State::Unknown(None), &[Reconciling]),
+            after(State::Unknown(None), &[Reconciling, Reconciling]),
+            after(held(1), &[Reconciling]),
+            after(State::Processing(Holder { owner: OwnerToken([1; 16]), lease: EpochMs(10) }), &[]),
+        ] {
+            assert_eq!(version(&same), version(&unknown), "{same:?}");
         }
-        assert_eq!(snapshot(&unknown), snapshot(&unknown));
+        let expiration = idempotency::protocol::EpochS(9);
+        for other in [
+            after(State::Unknown(None), &[Claimed]),
+            after(State::Released { expiration }, &[]),
+            Record { transaction: TransactionId::new(EpochMs(2), [0; 10]), ..unknown.clone() },
+            // Without a history every attempt counts.
+            Record { attempt: 2, history: History::default(), ..unknown.clone() },
+        ] {
+            assert_ne!(version(&other), version(&unknown), "{other:?}");
+        }
     }
 
     #[test]

@@ -53,10 +53,7 @@ impl Console {
     pub(crate) fn require_open(&self, record: &Record) -> Result<(), ConsoleError> {
         match Openness::of(record, self.now()) {
             Openness::Open => Ok(()),
-            Openness::Held(until) => {
-                let until = format::time(until);
-                Err(ConsoleError::not_open(format!("The record is held until {until}. Try again after that.")))
-            }
+            Openness::Held(until) => Err(ConsoleError::held(&format::time(until))),
             Openness::Closed => Err(ConsoleError::not_open("Its outcome is already known. Look at the record.")),
         }
     }

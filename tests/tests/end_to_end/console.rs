@@ -568,3 +568,64 @@ async fn each_request_leaves_one_line_that_says_what_was_done_and_nothing_secret
         assert_eq!(log.lines().find(|line| line.contains(secret)), None, "{secret}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_search_that_finds_nothing_leaves_a_preview_as_it_is_and_a_refusal_keeps_the_text() {
+    let stack = Setup::brief().reconciled_on_demand().start().await;
+    let tables = Tables::of(&stack).await;
+    let record = tables.unknown("key-1", "POST /payments", &subject("acct-1", 1999, "EUR")).await;
+    let (olga, otto) = (Visitor::of(&stack, "olga", "operator").await, Visitor::of(&stack, "otto", "operator").await);
+    let evidence = "The bank says that nothing happened.";
+    let fields = [("evidence", evidence), ("reason", REASON)];
+    let (first, second) = (olga.preview(&record, "fail", &fields).await, otto.preview(&record, "fail", &fields).await);
+    stack.provider("down").await;
+    let attempt = tables.record(&record).await.attempt;
+    stack.reconcile().await;
+    stack.reconcile().await;
+    assert!(tables.record(&record).await.attempt > attempt, "there were searches");
+    stack.provider("up").await;
+    assert_eq!(olga.confirm(&first).await.status, 303);
+    assert_eq!(tables.record(&record).await.state.status().as_str(), "FAILED");
+
+    let refused = otto.confirm(&second).await;
+    let page = refused.text();
+    assert_eq!(refused.status, 409, "{page}");
+    let link = page.split("href=\"").find(|link| link.contains("?from=")).expect("a way back to the text");
+    let form = otto.open(link.split('"').next().expect("an address")).await.text();
+    assert!(form.contains(evidence) && form.contains(REASON), "{form}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_release_the_console_says_who_released_what_and_which_transaction_it_was() {
+    let stack = Setup::brief().reconciled_on_demand().start().await;
+    let tables = Tables::of(&stack).await;
+    let record = tables.unknown("key-1", "POST /payments", &subject("acct-1", 1999, "EUR")).await;
+    let olga = Script::of(&stack, "olga", "operator").await;
+    let before = olga.get(&format!("records/{record}")).await["transaction"].clone();
+    let token = olga.preview(&record, "release", &json!({ "understood": "yes", "reason": REASON })).await;
+    assert_eq!(olga.confirm(&token).await.status, 200);
+    let details = olga.get(&format!("records/{record}")).await;
+    let state = details["state"].as_str().expect("words");
+    assert!(state.starts_with("Released by olga: the next call with its key runs."), "{state}");
+    assert!(details["audit"].to_string().contains(before.as_str().expect("an id")), "{details}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_amount_at_risk_has_refunds_in_the_currency_of_their_payments() {
+    let stack = Setup::brief().reconciled_on_demand().start().await;
+    let (tables, ann) = (Tables::of(&stack).await, stack.user("ann").await);
+    let paid = ann.pay("key-1", &payment("acct-1", "pm_card_visa")).await.json();
+    let id = paid["id"].as_str().expect("an id");
+    for (key, subject) in [
+        ("part", json!({ "payment": id, "amount": 500 })),
+        ("all", json!({ "payment": id })),
+        ("lost", json!({ "payment": "pay_0190a5b400007000800000000000000a" })),
+    ] {
+        tables.unknown(key, "POST /payments/{id}/refunds", &subject.to_string()).await;
+    }
+    let list = Script::of(&stack, "vera", "viewer").await.get("unresolved").await;
+    assert_eq!(list["at_risk"], json!([{ "currency": "EUR", "amount": (500 + 1999).to_string() }]), "{list}");
+    assert_eq!(list["without_amount"], 1);
+    let page = Visitor::of(&stack, "vera", "viewer").await.open("/console").await.text();
+    assert!(page.contains("24.99 EUR") && page.contains("1 without a known amount"), "{page}");
+}

@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use futures::{StreamExt, stream};
 use idempotency::protocol::{EpochMs, Record};
 use idempotency::store::StoreError;
 use idempotency::store::unsettled::{After, Unsettled};
+use payments::PaymentId;
 use serde::{Deserialize, Serialize};
 
 use crate::error::ConsoleError;
@@ -51,8 +53,10 @@ pub(crate) struct Summary {
     pub(crate) at_least: bool,
     /// When the oldest started.
     pub(crate) oldest: Option<EpochMs>,
-    /// Minor units by currency, of the records whose subject has an amount.
+    /// Minor units by currency, of the records whose amount is known.
     pub(crate) at_risk: BTreeMap<String, u128>,
+    /// How many records have no amount that is known.
+    pub(crate) without_amount: usize,
 }
 
 /// How many records are on a page.
@@ -62,6 +66,10 @@ const PAGE: usize = 25;
 /// matches nor an outage that leaves many records may make the page slow.
 const BATCH: usize = 250;
 const MAX_READ: usize = 2000;
+
+/// Of how many refunds the payments are read for the summary, and how many at once.
+const MAX_PAYMENTS: usize = 200;
+const PAYMENTS_AT_ONCE: usize = 16;
 
 impl Filter {
     pub(crate) fn is_empty(&self) -> bool {
@@ -96,9 +104,12 @@ impl Summary {
     fn add(&mut self, record: &Record) {
         self.count += 1;
         self.oldest = self.oldest.or(Some(record.created));
-        let subject = SubjectSummary::of(record).unwrap_or_default();
-        if let (Some(amount), Some(currency)) = (subject.amount, subject.currency) {
-            *self.at_risk.entry(currency).or_default() += u128::from(amount);
+    }
+
+    fn add_money(&mut self, subject: SubjectSummary) {
+        match (subject.amount, subject.currency) {
+            (Some(amount), Some(currency)) => *self.at_risk.entry(currency).or_default() += u128::from(amount),
+            (None, _) | (_, None) => self.without_amount += 1,
         }
     }
 }
@@ -110,15 +121,22 @@ impl Console {
 
     async fn list_unknown(&self, filter: &Filter) -> Result<Listing, StoreError> {
         let now = self.now();
-        let mut summary = Summary::default();
+        let (mut summary, mut refunds) = (Summary::default(), Vec::new());
         summary.at_least = self
             .for_each_unknown(None, |record| {
                 if filter.matches(record, now) {
                     summary.add(record);
+                    match SubjectSummary::of(record).unwrap_or_default() {
+                        subject if subject.payment.is_some() => refunds.push(subject),
+                        subject => summary.add_money(subject),
+                    }
                 }
                 true
             })
             .await?;
+        for subject in self.completed(refunds).await {
+            summary.add_money(subject);
+        }
         let mut records = Vec::new();
         let more = self
             .for_each_unknown(filter.start(), |record| {
@@ -132,6 +150,19 @@ impl Console {
         records.truncate(PAGE);
         let next = records.last().filter(|_| more).map(|last| filter.beginning_after(last));
         Ok(Listing { records, next, summary })
+    }
+
+    /// The subjects of refunds with the currency of their payments, and where they name no amount, what is left of it.
+    async fn completed(&self, refunds: Vec<SubjectSummary>) -> Vec<SubjectSummary> {
+        let completed = stream::iter(refunds.into_iter().enumerate()).map(async |(index, subject)| {
+            let id = subject.payment.as_deref().and_then(PaymentId::parse).filter(|_| index < MAX_PAYMENTS);
+            match id {
+                // Without its payment, the amount is not known.
+                Some(id) => subject.completed_by(self.table.payment(id).await.ok().flatten().as_ref()),
+                None => subject,
+            }
+        });
+        completed.buffered(PAYMENTS_AT_ONCE).collect().await
     }
 
     /// Visits UNKNOWN records, oldest first, until `visit` returns `false`. Returns whether there may be more.

@@ -28,6 +28,7 @@ fn error_page(visitor: Option<&Visitor>, error: &ConsoleError) -> Response {
             Some(change) => (versions(change)),
             None => @if visitor.is_some() { p { a href="/console" { "Back to the list" } } },
         }
+        @if let Some(form) = &error.again { p { a.button href=(form) { "Open the form with your text" } } }
         @if let Some(target) = &error.sign_in { (sign_in(target)) }
     };
     (error.status, error.log_summary(), page(error.title, visitor, content)).into_response()

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::{Path, State};
-use idempotency::protocol::{EpochMs, HistoryEntry, Record};
+use idempotency::protocol::{EpochMs, History, HistoryEntry, Record, TransactionId};
 use maud::{Markup, html};
 use payments::{ActionKind, LedgerEntry, Payment};
 
@@ -34,8 +34,8 @@ fn content(visitor: &Visitor, details: &Details, now: EpochMs) -> Markup {
     let openness = Openness::of(record, now);
     html! {
         h1 { "Record " span.code { (short(record.id.as_str()).chars().take(12).collect::<String>()) } }
-        p.state { (status(record.state.status().as_str())) " " (format::state(&record.state, now)) }
-        (facts(record, details.subject.as_ref(), now))
+        p.state { (status(record.state.status().as_str())) " " (details.state(now)) }
+        (facts(record, details.subject.as_ref(), details.transaction_before(), now))
         @if let Some(answer) = &details.provider { (provider(answer)) }
         @if !details.approvals.is_empty() {
             h2 #approvals { "Waiting for another operator’s approval" }
@@ -52,7 +52,7 @@ fn content(visitor: &Visitor, details: &Details, now: EpochMs) -> Markup {
     }
 }
 
-fn facts(record: &Record, subject: Option<&SubjectSummary>, now: EpochMs) -> Markup {
+fn facts(record: &Record, subject: Option<&SubjectSummary>, before: Option<TransactionId>, now: EpochMs) -> Markup {
     html! {
         dl.facts {
             dt { "Operation" } dd { (record.operation) }
@@ -62,6 +62,7 @@ fn facts(record: &Record, subject: Option<&SubjectSummary>, now: EpochMs) -> Mar
                 (None, None) => {}
             }
             dt { "Transaction" } dd.code { (record.transaction) }
+            @if let Some(before) = before { dt { "Transaction before the release" } dd.code { (before) } }
             dt { "Attempts" } dd { (record.attempt) }
             dt { "Started" } dd { (Time(record.created)) " " small { (format::duration(now.since(record.created))) " ago" } }
             dt { "Last written" } dd { (Time(record.updated)) }
@@ -171,7 +172,11 @@ fn history(record: &Record) -> Markup {
         @if record.history.entries().is_empty() {
             p.empty { "The version that wrote this record kept no history." }
         } @else {
+            @if record.history.entries().len() == History::MAX_ENTRIES {
+                p.hint { "Only the first entry and the latest " (History::MAX_ENTRIES - 1) " are kept; those between them are gone." }
+            }
             ol.story { @for entry in record.history.entries() { (history_entry(entry)) } }
+            p.hint { "Of several searches for evidence in a row that found none, the latest is shown." }
         }
     }
 }

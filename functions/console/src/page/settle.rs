@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use idempotency::protocol::{EpochMs, Record};
 use maud::{Markup, html};
 use payments::{Action, ActionKind, AuditKind, Preview};
+use serde::Deserialize;
 
 use super::approvals;
 use super::layout::{Time, csrf, page, record_button};
@@ -19,6 +20,7 @@ use crate::provider_status::ProviderAnswer;
 use crate::record::short;
 use crate::records::own_operation;
 use crate::request_log::{LogOutcome, LogSummary};
+use crate::settlement::confirmable::Confirmable;
 use crate::settlement::confirmation::Loaded;
 use crate::settlement::form::SettlementForm;
 use crate::state::Console;
@@ -34,17 +36,29 @@ pub(super) async fn ask(
     Ok((summary, Redirect::to(&format!("/console/records/{record}#audit"))))
 }
 
+#[derive(Deserialize)]
+pub(super) struct FormQuery {
+    /// The preview whose text is to be used again.
+    from: Option<String>,
+}
+
 pub(super) async fn form(
     State(console): State<Arc<Console>>,
     visitor: Visitor,
     Path((record, kind)): Path<(String, ActionKind)>,
+    Query(FormQuery { from }): Query<FormQuery>,
 ) -> Result<(LogSummary, Markup), ConsoleError> {
     visitor.actor.require_operator()?;
     let record = console.record(&record).await?;
     own_operation(&record)?;
     let answer = console.ask(&record).await;
-    let reference = answer.reference().unwrap_or_default().to_owned();
-    let form = SettlementForm { reference, ..SettlementForm::default() };
+    let mut form = match from {
+        Some(preview) => SettlementForm::of(&Preview::read(&console, &visitor.actor, &preview).await?.proposal),
+        None => SettlementForm::default(),
+    };
+    if form.reference.is_empty() {
+        form.reference = answer.reference().unwrap_or_default().to_owned();
+    }
     let content = settlement_form(&visitor, &record, kind, &form, Some(&answer), &[]);
     Ok((LogSummary::shown(&visitor.actor).about(&record), page(action_title(kind), Some(&visitor), content)))
 }
@@ -165,7 +179,11 @@ pub(super) async fn open_preview(
     Path(token): Path<String>,
 ) -> Result<Response, ConsoleError> {
     let summary = LogSummary::shown(&visitor.actor);
-    Ok(match console.load::<Preview>(&visitor.actor, &token).await? {
+    let loaded = match console.load::<Preview>(&visitor.actor, &token).await {
+        Ok(loaded) => loaded,
+        Err(error) => return Err(with_text(&console, &visitor, &token, error).await),
+    };
+    Ok(match loaded {
         Loaded::Open(preview, record) => {
             let content = open(&visitor, &preview, &record);
             (summary.about(&record), page("Preview", Some(&visitor), content)).into_response()
@@ -185,10 +203,25 @@ pub(super) async fn confirm(
     Path(token): Path<String>,
     VerifiedForm { visitor, fields: NoFields {} }: VerifiedForm<NoFields>,
 ) -> Result<(LogSummary, Redirect), ConsoleError> {
-    let confirmation = console.confirm::<Preview>(&visitor.actor, &visitor.invocation, &token).await?;
+    let confirmed = console.confirm::<Preview>(&visitor.actor, &visitor.invocation, &token).await;
+    let confirmation = match confirmed {
+        Ok(confirmation) => confirmation,
+        Err(error) => return Err(with_text(&console, &visitor, &token, error).await),
+    };
     let preview = &confirmation.confirmed;
     let address = preview.approval.map_or_else(|| address(preview), approvals::address);
     Ok((confirmation.log_summary(&visitor.actor), Redirect::to(&address)))
+}
+
+/// The refusal of a preview, with a way back to the form that has what the operator wrote.
+async fn with_text(console: &Console, visitor: &Visitor, token: &str, error: ConsoleError) -> ConsoleError {
+    match Preview::read(console, &visitor.actor, token).await {
+        Ok(Preview { proposal, .. }) => {
+            let (record, verb) = (short(&proposal.record), proposal.action.kind().as_str());
+            error.with_form(format!("/console/records/{record}/{verb}?from={token}"))
+        }
+        Err(_) => error,
+    }
 }
 
 fn address(preview: &Preview) -> String {

@@ -62,10 +62,11 @@ fn summary(summary: &Summary, now: EpochMs) -> Markup {
             div {
                 dt { "Amount at risk" }
                 dd {
-                    @if summary.at_risk.is_empty() { "–" }
+                    @if summary.at_risk.is_empty() && summary.without_amount == 0 { "–" }
                     @for (currency, amount) in &summary.at_risk {
                         span.money { (at_least) (format::money(&amount.to_string(), currency)) }
                     }
+                    @if summary.without_amount > 0 { small { (summary.without_amount) " without a known amount" } }
                 }
             }
         }

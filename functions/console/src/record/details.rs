@@ -1,11 +1,13 @@
-use idempotency::protocol::Record;
-use payments::{Approval, AuditEntry, LedgerEntry, Payment, TableError};
+use idempotency::protocol::{EpochMs, Record, State, TransactionId};
+use payments::{ActionKind, Approval, AuditEntry, AuditKind, LedgerEntry, Payment, TableError};
 
 use crate::error::ConsoleError;
+use crate::format;
 use crate::provider_status::ProviderAnswer;
 use crate::record::Openness;
 use crate::record::subject::SubjectSummary;
 use crate::records::own_operation;
+use crate::settlement::evidence::ProviderCheck;
 use crate::state::Console;
 
 /// A record with everything related to it.
@@ -24,6 +26,31 @@ pub(crate) struct Details {
     /// The approvals that wait for a second operator, newest first.
     pub(crate) approvals: Vec<Approval>,
     pub(crate) audit: Vec<AuditEntry>,
+}
+
+impl Details {
+    /// What the state means, for people.
+    pub(crate) fn state(&self, now: EpochMs) -> String {
+        let released = self.audit.iter().find(|entry| entry.kind == AuditKind::Settled(ActionKind::Release));
+        match (&self.record.state, released) {
+            (State::Released { .. }, Some(entry)) => {
+                let proof = match entry.provider.as_deref() {
+                    Some(answer) if !answer.starts_with(ProviderCheck::NO_EVIDENCE) => {
+                        "The provider confirmed that the earlier attempt has no effect."
+                    }
+                    Some(_) | None => "Whether the earlier attempt had an effect is not known.",
+                };
+                format!("Released by {}: the next call with its key runs. {proof}", entry.actor)
+            }
+            (state, _) => format::state(state, now).to_owned(),
+        }
+    }
+
+    /// The transaction id that an operator's release has replaced: the provider knows it.
+    pub(crate) fn transaction_before(&self) -> Option<TransactionId> {
+        let replaced = self.audit.iter().find(|entry| entry.kind == AuditKind::Settled(ActionKind::Release));
+        replaced.map(|entry| entry.transaction).filter(|transaction| *transaction != self.record.transaction)
+    }
 }
 
 impl Console {

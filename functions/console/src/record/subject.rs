@@ -28,6 +28,12 @@ impl SubjectSummary {
         Self { currency: self.currency.or(currency), ..self }
     }
 
+    /// As [`in_currency_of`](Self::in_currency_of); a refund without an amount is of all that is left.
+    pub(crate) fn completed_by(self, payment: Option<&Payment>) -> Self {
+        let left = payment.and_then(Payment::refundable).map(|amount| amount.get());
+        Self { amount: self.amount.or(left), ..self.in_currency_of(payment) }
+    }
+
     pub(crate) fn money(&self) -> Option<String> {
         Some(format::money(&self.amount?.to_string(), self.currency.as_ref()?))
     }

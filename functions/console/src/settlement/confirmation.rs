@@ -98,7 +98,7 @@ impl Console {
         id: &str,
     ) -> Result<Confirmation<C>, ConsoleError> {
         actor.require_operator()?;
-        let mut tried = false;
+        let (mut tried, mut refused) = (false, None);
         for _ in 0..ROUNDS {
             match self.load::<C>(actor, id).await {
                 Ok(Loaded::Used(confirmed)) => return Ok(Confirmation { confirmed, done: None }),
@@ -109,15 +109,16 @@ impl Console {
                         return Ok(Confirmation { confirmed, done: Some((kind, record)) });
                     }
                 }
-                // A second click may meet the first while that holds the record; it is settled in a moment.
-                Err(error) if error.change.as_ref().is_some_and(|change| change.held) => {
+                // A second click may meet the first while that holds the record, or a search for evidence: over in a moment.
+                Err(error) if error.held || error.change.as_ref().is_some_and(|change| change.held) => {
                     tokio::time::sleep(PAUSE).await;
+                    refused = Some(error);
                 }
                 Err(error) if error.change.is_none() || !tried => return Err(error),
                 Ok(Loaded::Open(..)) | Err(_) => break,
             }
         }
-        Err(ConsoleError::not_done())
+        Err(refused.unwrap_or_else(ConsoleError::not_done))
     }
 
     /// Settles the record or, where a preview has no evidence, requests another operator's approval. `None` if nothing

@@ -71,10 +71,13 @@ impl ProviderAnswer {
 }
 
 impl ProviderCheck {
+    /// How the text of a check begins that was no evidence.
+    pub(crate) const NO_EVIDENCE: &str = "No evidence.";
+
     /// For the audit.
     pub(crate) fn to_text(&self) -> String {
         let answer = self.answer.to_text();
-        if self.is_evidence { answer } else { format!("No evidence. {answer}") }
+        if self.is_evidence { answer } else { format!("{} {answer}", Self::NO_EVIDENCE) }
     }
 }
 

@@ -26,6 +26,19 @@ pub(crate) struct SettlementForm {
     pub(crate) understood: String,
 }
 
+impl SettlementForm {
+    /// The input that led to a proposal.
+    pub(crate) fn of(proposal: &Proposal) -> Self {
+        let form = Self { reason: proposal.reason.clone(), ..Self::default() };
+        match &proposal.action {
+            Action::Succeed { reference, .. } => Self { reference: reference.clone(), ..form },
+            Action::Fail { evidence } => Self { evidence: evidence.clone(), ..form },
+            // The danger is to be understood anew.
+            Action::Release => form,
+        }
+    }
+}
+
 impl Console {
     /// Validates the input, and stores it as a preview.
     pub(crate) async fn preview(
