@@ -17,8 +17,9 @@ use std::io::Write;
 use anyhow::{Context, Result};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-pub use options::Options;
+pub use options::{Options, RecordStore};
 pub use stack::Stack;
+pub use valkey::Valkey;
 
 mod access;
 mod api_gateway;
@@ -48,6 +49,7 @@ mod storage;
 mod streams;
 pub mod template;
 mod token;
+mod valkey;
 
 /// Runs the stack until Ctrl-C or SIGTERM. A second one does not wait for the processes.
 pub async fn run(options: Options) -> Result<()> {
