@@ -20,9 +20,10 @@ use std::{
 use anyhow::{Context, Result};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-pub use options::Options;
+pub use options::{Options, RecordStore};
 pub use output::LogFormat;
 pub use stack::Stack;
+pub use valkey::Valkey;
 
 mod access;
 mod activity;
@@ -58,6 +59,7 @@ mod storage;
 mod streams;
 pub mod template;
 mod token;
+mod valkey;
 
 /// Runs the stack until Ctrl-C or SIGTERM. A second one does not wait for the processes.
 pub async fn run(options: Options) -> Result<ExitCode> {

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 
 use crate::output::LogFormat;
 
@@ -28,6 +28,10 @@ pub struct Options {
     /// Address of a Kafka broker whose topics are used [default: a stand-in, whose topics are kept with the other data].
     #[arg(long, value_name = "HOST:PORT")]
     pub kafka: Option<String>,
+
+    /// Where the records of requests and messages are. `valkey` starts a server that is found on this machine.
+    #[arg(long, value_enum, default_value_t = RecordStore::Dynamodb)]
+    pub store: RecordStore,
 
     /// A value for a parameter of the template, as `sam deploy --parameter-overrides` takes it; can be repeated.
     #[arg(long = "parameter", value_name = "NAME=VALUE", value_parser = parameter)]
@@ -77,6 +81,15 @@ pub struct Options {
     /// Seconds for which a sandbox keeps running after its time-out, so that a frozen one can resume.
     #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = whole_seconds, hide = true)]
     pub overtime: Duration,
+}
+
+/// Where records are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum RecordStore {
+    /// In the embedded DynamoDB.
+    Dynamodb,
+    /// On a real Valkey or Redis server.
+    Valkey,
 }
 
 fn parameter(text: &str) -> Result<(String, String), String> {

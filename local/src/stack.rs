@@ -26,7 +26,7 @@ use crate::{
     live::Live,
     logs::Logs,
     metrics::Metrics,
-    options::Options,
+    options::{Options, RecordStore},
     output::Output,
     pipe::{self, Pipe},
     process_group::ProcessGroup,
@@ -42,6 +42,7 @@ use crate::{
     streams::{self, Broker, StandIn, Streams},
     template::{self, Deployment, Template},
     token::Issuer,
+    valkey::Valkey,
 };
 
 pub struct Stack {
@@ -51,6 +52,8 @@ pub struct Stack {
     functions: BTreeMap<String, Function>,
     provider: Provider,
     process_group: ProcessGroup,
+    /// Held until the functions have ended.
+    _valkey: Option<Valkey>,
     end: CancellationToken,
     tasks: TaskTracker,
     dynamodb: Option<thread::JoinHandle<()>>,
@@ -87,10 +90,15 @@ impl Stack {
         let provider_url = format!("http://{provider_address}");
 
         let path = options.template.clone().map_or_else(template::find, Ok)?;
-        let deployment = deployment(options, sqs, &provider_url, address);
+        let storage = Storage::open(options.data.as_deref())?;
+        let process_group = ProcessGroup::start()?;
+        let valkey = match options.store {
+            RecordStore::Dynamodb => None,
+            RecordStore::Valkey => Some(Valkey::start(options.data.as_deref(), Some(process_group.id())).await?),
+        };
+        let deployment = deployment(options, sqs, &provider_url, address, valkey.as_ref());
         let template = Template::load(&path, &deployment)?;
         template.notes.iter().for_each(|note| tracing::warn!("{note}"));
-        let storage = Storage::open(options.data.as_deref())?;
         // Before the build, like the port.
         let streams = match &options.kafka {
             Some(servers) => Streams::Broker(Broker::connect(servers, topics(&template)).await?),
@@ -111,7 +119,6 @@ impl Stack {
         let events = Events::open(storage.clone(), deployment.clone())?;
         let logs = Logs::new(&deployment.account);
         let issuer = Issuer::open(&storage)?;
-        let process_group = ProcessGroup::start()?;
         let behind_api: BTreeSet<String> = template.api.routes.iter().map(|route| route.function.clone()).collect();
         let shared = Shared {
             deployment: &deployment,
@@ -138,6 +145,7 @@ impl Stack {
             functions,
             provider: provider.clone(),
             process_group,
+            _valkey: valkey,
             end: CancellationToken::new(),
             tasks: TaskTracker::new(),
             dynamodb: None,
@@ -384,10 +392,24 @@ impl Stack {
     }
 }
 
-fn deployment(options: &Options, sqs: SocketAddr, provider_url: &str, gateway: SocketAddr) -> Deployment {
+fn deployment(
+    options: &Options,
+    sqs: SocketAddr,
+    provider_url: &str,
+    gateway: SocketAddr,
+    valkey: Option<&Valkey>,
+) -> Deployment {
+    let records = valkey.into_iter().flat_map(|valkey| {
+        [
+            ("RecordStore", "Valkey".to_owned()),
+            ("ValkeyServer", valkey.address().to_string()),
+            ("ValkeyKeeps", valkey.keeps.to_owned()),
+        ]
+    });
+    let records = records.map(|(name, value)| (name.to_owned(), value));
     Deployment {
         queue_endpoint: format!("http://{sqs}"),
-        parameters: options.parameters.iter().cloned().collect(),
+        parameters: records.chain(options.parameters.iter().cloned()).collect(),
         defaults: BTreeMap::from([
             ("Stage".to_owned(), "development".to_owned()),
             ("JwtIssuer".to_owned(), sign_in::identifier(gateway)),

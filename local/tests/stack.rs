@@ -22,6 +22,7 @@ impl Running {
             port: 0,
             data: data.map(PathBuf::from),
             kafka: None,
+            store: local::RecordStore::Dynamodb,
             template: Some(template),
             parameters: Vec::new(),
             sandboxes: 8,

@@ -29,12 +29,15 @@ use crate::wait::eventually;
 
 pub use client::{Clients, Payment};
 use faults::Faults;
+use kill_point::Step;
 use killer::Killer;
 use tally::KillTally;
 
 /// The size of a run, as minimums.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
+    /// Whether records are on a Valkey server, and effects in DynamoDB.
+    pub valkey: bool,
     /// Processes to kill.
     pub kills: u64,
     /// Those of them to kill at each named point.
@@ -87,7 +90,8 @@ impl fmt::Display for Tally {
 /// If a promise was broken.
 pub async fn run(plan: Plan, mut progress: impl FnMut(&str) + Send) -> Tally {
     let (started, folder) = (Instant::now(), Folder::new(plan.seed));
-    let (clients, tally) = (Arc::new(Clients::new(plan.seed)), KillTally::default());
+    let (clients, tally) =
+        (Arc::new(Clients::new(plan.seed)), KillTally::of(if plan.valkey { &Step::OF_EFFECTS } else { &Step::ALL }));
     let (mut losses, mut fenced, mut cut_short) = (0, 0, 0);
     for round in 0..=plan.restarts {
         let is_last = round == plan.restarts;
@@ -160,7 +164,8 @@ impl Environment {
     async fn start(folder: &Folder, plan: Plan, round: u64, tally: &KillTally) -> Self {
         let port = free_port();
         let proxy = Proxy::start(([127, 0, 0, 1], port).into()).await.expect("a free port");
-        let stack = short_leases().data(&folder.0).behind(&proxy.url(), port).start().await;
+        let setup = if plan.valkey { short_leases().option("store", "valkey") } else { short_leases() };
+        let stack = setup.data(&folder.0).behind(&proxy.url(), port).start().await;
         let losses = Arc::default();
         proxy.follow(Faults {
             losses: Arc::clone(&losses),

@@ -16,6 +16,7 @@ pub mod packages;
 pub mod process;
 pub mod sizes;
 pub mod soak;
+pub mod valkey;
 pub mod wait;
 pub mod world;
 pub mod zookeeper;

@@ -94,7 +94,14 @@ impl Part {
     }
 
     fn kills(number: u64) -> Self {
-        let plan = Plan { kills: 5000, at_each_point: 20, freezes: 500, restarts: 4, seed: 1_000_000 * (number + 1) };
+        let plan = Plan {
+            valkey: false,
+            kills: 5000,
+            at_each_point: 20,
+            freezes: 500,
+            restarts: 4,
+            seed: 1_000_000 * (number + 1),
+        };
         Self { name: format!("kills: part {} of {KILLINGS}", number + 1), work: Work::Kills(plan) }
     }
 }

@@ -4,10 +4,12 @@
 use tests::chaos::{Plan, run, silent};
 use tests::sizes::number;
 use tests::soak::now_and_then;
+use tests::valkey;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_dies_each_payment_is_charged_and_posted_once_and_has_one_answer() {
     let plan = Plan {
+        valkey: false,
         kills: number("SOAK_KILLS", 200),
         at_each_point: number("SOAK_KILLS_AT_EACH_POINT", 1),
         freezes: number("SOAK_FREEZES", 20),
@@ -22,6 +24,26 @@ async fn whatever_dies_each_payment_is_charged_and_posted_once_and_has_one_answe
     assert!(tally.at_work > tally.kills / 2, "most of the dead were only waiting");
     assert!(tally.fenced > 0, "no late owner came back");
     assert!(tally.losses > 0, "nothing was lost on the way to the store");
+}
+
+/// Records are on a Valkey server, whose files survive a kill of the whole stack, and effects are written to DynamoDB before
+/// them: a process may die between the two. `SOAK_VALKEY_KILLS` is the number of killed processes.
+#[tokio::test(flavor = "multi_thread")]
+async fn with_records_on_valkey_whatever_dies_each_payment_is_charged_and_posted_once_and_has_one_answer() {
+    if !valkey::is_installed(
+        "with_records_on_valkey_whatever_dies_each_payment_is_charged_and_posted_once_and_has_one_answer",
+    ) {
+        return;
+    }
+    let kills = number("SOAK_VALKEY_KILLS", 40);
+    let seed = number("SOAK_SEED", std::process::id().into());
+    let plan = Plan { valkey: true, kills, at_each_point: kills / 20, freezes: kills / 10, restarts: 1, seed };
+    println!("{plan:?}");
+    let tally = run(plan, now_and_then()).await;
+    println!("{tally}");
+    assert!(tally.kills >= plan.kills && tally.freezes >= plan.freezes);
+    assert!(tally.points.values().all(|kills| *kills >= plan.at_each_point), "a named point was missed");
+    assert!(tally.fenced > 0, "no late owner came back");
 }
 
 /// `SOAK_SILENT_KILLS` is the number of killed processes.

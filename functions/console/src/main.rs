@@ -15,10 +15,10 @@ mod settlement;
 mod signals;
 mod state;
 
+use idempotency::Engine;
 use idempotency::store::dynamodb;
-use idempotency::{DynamoDbStore, Engine};
 use lambda_http::{Adapter, Error, lambda_runtime};
-use payments::{FencedAttempts, Secret, Table, init_telemetry, named, provider, secrets_client, setting};
+use payments::{FencedAttempts, Records, Secret, Table, init_telemetry, named, provider, secrets_client, setting};
 
 use state::Console;
 
@@ -26,9 +26,9 @@ use state::Console;
 async fn main() -> Result<(), Error> {
     let metrics = init_telemetry("console")?;
     let client = dynamodb::client();
-    let store = DynamoDbStore::new(client.clone(), setting("RECORDS_TABLE")?);
     let signals = signals::of_environment(&client)?;
-    let table = Table::new(client, setting("PAYMENTS_TABLE")?);
+    let table = Table::new(client.clone(), setting("PAYMENTS_TABLE")?);
+    let store = Records::open(client, &table).await?;
     let fenced = FencedAttempts::new(table.clone(), "console");
     let engine = Engine::builder(store.clone()).metrics(metrics).observer(fenced).build();
     let secrets = secrets_client();

@@ -1,14 +1,14 @@
+use idempotency::Engine;
 use idempotency::protocol::EpochMs;
-use idempotency::{DynamoDbStore, Engine};
-use payments::{Provider, Table};
+use payments::{Provider, Records, Table};
 use retry_signals::Signals;
 
 use crate::auth::SignIn;
 
 /// The clients that all requests share. The modules of this crate add what a request does with them.
 pub(crate) struct Console {
-    pub(crate) store: DynamoDbStore,
-    pub(crate) engine: Engine<DynamoDbStore>,
+    pub(crate) store: Records,
+    pub(crate) engine: Engine<Records>,
     pub(crate) table: Table,
     pub(crate) provider: Provider,
     pub(crate) sign_in: SignIn,

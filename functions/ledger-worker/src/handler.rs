@@ -3,7 +3,7 @@
 use aws_sdk_dynamodb::types::TransactWriteItem;
 use idempotency::sqs::{Contention, Message, Received};
 use idempotency::{Attempt, Verdict};
-use payments::{Invalid, Posting, Table, Terminals};
+use payments::{Invalid, Posting, Table, Terminals, record_posting};
 
 /// The content of a message, or its problems.
 pub(crate) type Content = Result<payments::Message, Invalid>;
@@ -33,7 +33,7 @@ impl Handler {
                 Verdict::Success(())
             }
             Ok(payments::Message::Event(event)) => {
-                attempt.add_effects(self.table.posted(&Posting::of(event)));
+                record_posting(&self.table, &Posting::of(event), &attempt);
                 Verdict::Success(())
             }
             // Nothing is recorded: the message goes to the dead-letter queue and can be posted once this version

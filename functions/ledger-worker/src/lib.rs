@@ -3,17 +3,18 @@
 mod handler;
 
 use aws_lambda_events::event::sqs::SqsBatchResponse;
+use aws_sdk_dynamodb::types::TransactWriteItem;
 use idempotency::protocol::{Compare, EpochMs, InvalidPointer, InvalidPrincipal, Principal};
 use idempotency::sqs::{NoMessageId, SqsBatch, Visibility};
-use idempotency::{DynamoDbStore, Engine, Operation, Queue};
+use idempotency::store::Store;
+use idempotency::{Engine, Operation, Queue};
 use payments::{Message, Table};
 
 use handler::{Content, Handler};
 
 /// Posts the messages of the ledger's queue, each once.
-#[derive(Clone)]
-pub struct Worker {
-    queue: Queue<DynamoDbStore, Content>,
+pub struct Worker<S> {
+    queue: Queue<S, Content>,
     handler: Handler,
 }
 
@@ -28,12 +29,18 @@ pub enum InvalidSettings {
     Principal(#[from] InvalidPrincipal),
 }
 
-impl Worker {
+impl<S> Clone for Worker<S> {
+    fn clone(&self) -> Self {
+        Self { queue: self.queue.clone(), handler: self.handler.clone() }
+    }
+}
+
+impl<S: Store<Effect = TransactWriteItem>> Worker<S> {
     /// A worker that stores its records with this engine and posts into this table.
     ///
     /// # Errors
     /// [`InvalidSettings`] if a pointer or the principal is invalid.
-    pub fn new(engine: Engine<DynamoDbStore>, table: Table) -> Result<Self, InvalidSettings> {
+    pub fn new(engine: Engine<S>, table: Table) -> Result<Self, InvalidSettings> {
         let operation = Operation::new("ledger", "post to the ledger").compare(Compare::Selected(Message::compared()?));
         // The messages come from the payments application itself, whichever queue delivers them.
         let queue = Queue::new(engine, operation, Principal::new("payments")?, Message::key()?).single_write();
@@ -41,7 +48,7 @@ impl Worker {
     }
 
     /// A worker on a queue with other keys.
-    pub fn on(queue: Queue<DynamoDbStore>, table: Table) -> Self {
+    pub fn on(queue: Queue<S>, table: Table) -> Self {
         Self { queue: queue.reading(handler::read).contention(handler::contention), handler: Handler::new(table) }
     }
 

@@ -1,20 +1,19 @@
 //! Wires the ledger worker behind SQS. Its business logic is in the library.
 
+use idempotency::Engine;
 use idempotency::sqs::{SqsBatch, SqsVisibility};
 use idempotency::store::dynamodb;
-use idempotency::{DynamoDbStore, Engine};
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use ledger_worker::Worker;
-use payments::{Invocation, Table, init_telemetry, named, setting};
+use payments::{Invocation, Records, Table, init_telemetry, named, setting};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     let metrics = init_telemetry("ledger-worker")?;
     let client = dynamodb::client();
-    let store = DynamoDbStore::new(client.clone(), setting("RECORDS_TABLE")?);
-    store.warm().await;
-    let engine = Engine::builder(store).metrics(metrics).build();
-    let worker = Worker::new(engine, Table::new(client, setting("PAYMENTS_TABLE")?))?;
+    let table = Table::new(client.clone(), setting("PAYMENTS_TABLE")?);
+    let engine = Engine::builder(Records::open(client, &table).await?).metrics(metrics).build();
+    let worker = Worker::new(engine, table)?;
     let worker = worker.visibility(SqsVisibility::from_environment());
     let handle = async |event: LambdaEvent<SqsBatch>| {
         let Invocation { deadline, .. } = Invocation::from(&event.context);

@@ -2,8 +2,10 @@
 
 mod handler;
 
+use aws_sdk_dynamodb::types::TransactWriteItem;
 use idempotency::http::Pseudonyms;
-use idempotency::{DynamoDbStore, Engine, IdempotencyLayer};
+use idempotency::store::Store;
+use idempotency::{Engine, IdempotencyLayer};
 use lambda_http::tower::{Layer, Service};
 use lambda_http::{Body, Error, Request, Response, service_fn};
 use payments::{NAMESPACE, Provider, ProviderResolver, Table, operations, problems};
@@ -14,13 +16,13 @@ use handler::Handler;
 ///
 /// `accounts_claim` is the claim of a token that lists its holder's accounts; without it, an account belongs to its
 /// first payer. With `pseudonyms`, the request log says whose each request is and what it is about.
-pub fn service(
-    engine: Engine<DynamoDbStore>,
+pub fn service<S: Store<Effect = TransactWriteItem>>(
+    engine: Engine<S>,
     provider: Provider,
     table: Table,
     accounts_claim: Option<String>,
     pseudonyms: Option<Pseudonyms>,
-) -> impl Service<Request, Response = Response<Body>, Error = Error, Future: Send> + Clone {
+) -> impl Service<Request, Response = Response<Body>, Error = Error, Future: Send> + Clone + use<S> {
     let layer = IdempotencyLayer::new(engine, NAMESPACE);
     let layer = operations()
         .iter()

@@ -1,21 +1,20 @@
 //! Wires the payments API behind API Gateway. Its business logic is in the library.
 
+use idempotency::Engine;
 use idempotency::store::dynamodb;
-use idempotency::{DynamoDbStore, Engine};
 use lambda_http::{Adapter, Error, lambda_runtime};
-use payments::{FencedAttempts, Table, init_telemetry, named, provider, pseudonyms, secrets_client, setting};
+use payments::{FencedAttempts, Records, Table, init_telemetry, named, provider, pseudonyms, secrets_client, setting};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     let metrics = init_telemetry("payments-api")?;
     let client = dynamodb::client();
-    let store = DynamoDbStore::new(client.clone(), setting("RECORDS_TABLE")?);
+    let table = Table::new(client.clone(), setting("PAYMENTS_TABLE")?);
     let secrets = secrets_client();
     let provider = provider(secrets.clone())?;
-    let (_, _, pseudonyms) = tokio::join!(store.warm(), provider.warm(), pseudonyms(secrets));
-    let table = Table::new(client, setting("PAYMENTS_TABLE")?);
+    let (records, _, pseudonyms) = tokio::join!(Records::open(client, &table), provider.warm(), pseudonyms(secrets));
     let fenced = FencedAttempts::new(table.clone(), "payments-api");
-    let engine = Engine::builder(store).metrics(metrics).observer(fenced).build();
+    let engine = Engine::builder(records?).metrics(metrics).observer(fenced).build();
     let service = payments_api::service(engine, provider, table, setting("ACCOUNTS_CLAIM").ok(), pseudonyms);
     lambda_runtime::run(named(Adapter::from(service))).await
 }

@@ -36,6 +36,7 @@ pub mod problems;
 mod provider;
 mod pseudonyms;
 mod recording;
+mod records;
 mod refund;
 pub mod reply;
 mod resolver;
@@ -74,7 +75,8 @@ pub use provider::{
     SettingsError,
 };
 pub use pseudonyms::pseudonyms;
-pub use recording::{record_payment, record_refund};
+pub use recording::{record_payment, record_posting, record_refund};
+pub use records::{Records, RecordsError};
 pub use refund::{Refund, RefundRequest};
 pub use resolver::ProviderResolver;
 pub use sale::Sale;

@@ -1,11 +1,11 @@
 //! What every successful payment or refund writes and answers, whether the request itself, a reconciler or an operator
-//! settles it.
+//! settles it; and what a message of the ledger writes.
 
 use aws_sdk_dynamodb::types::TransactWriteItem;
 use idempotency::Attempt;
 use lambda_http::{Body, Response};
 
-use crate::{Payment, Refund, Table, reply};
+use crate::{Payment, Posting, Refund, Table, reply};
 
 /// Adds the writes of a payment to the attempt that settles it, and returns the answer.
 pub fn record_payment(table: &Table, payment: &Payment, attempt: &Attempt<TransactWriteItem>) -> Response<Body> {
@@ -22,4 +22,15 @@ pub fn record_refund(
 ) -> Response<Body> {
     table.refunded(payment, refund, attempt.trace()).into_iter().for_each(|write| attempt.add_effect(write));
     reply::refund(payment, refund)
+}
+
+/// Adds the writes of a posting to the attempt that settles its message. The customer's entry is the first: if it is
+/// there already, it tells whether the event was posted before, whatever became of the message's record.
+pub fn record_posting(table: &Table, posting: &Posting, attempt: &Attempt<TransactWriteItem>) {
+    let mut writes = table.posted(posting).into_iter();
+    if let Some(customer) = writes.next() {
+        let posting = posting.clone();
+        attempt.add_guarded_effect(customer, move |found| Table::refused_posting(&posting, found));
+    }
+    attempt.add_effects(writes);
 }

@@ -2,6 +2,7 @@ mod approval;
 mod audit;
 mod item;
 mod key;
+mod own;
 mod preview;
 mod proposal;
 mod record;
@@ -14,6 +15,7 @@ use aws_sdk_dynamodb::{
     types::{AttributeValue, ReturnValuesOnConditionCheckFailure, TransactWriteItem},
 };
 
+use idempotency::engine::EffectRefusal;
 use idempotency::protocol::{PrincipalDigest, Trace};
 use uuid::Uuid;
 
@@ -227,6 +229,15 @@ impl Table {
             write::insert(&self.name, record::clearing_entry(posting)),
             write::move_balance(&self.name, posting),
         ]
+    }
+
+    /// What it means that the customer's entry of a posting is there already.
+    pub(crate) fn refused_posting(posting: &Posting, found: Option<&HashMap<String, AttributeValue>>) -> EffectRefusal {
+        match found {
+            Some(found) if *found == record::customer_entry(posting) => EffectRefusal::AppliedBefore,
+            Some(_) => EffectRefusal::Conflict,
+            None => EffectRefusal::Unexpected,
+        }
     }
 }
 

@@ -2,16 +2,18 @@
 
 use std::time::Duration;
 
+use aws_sdk_dynamodb::types::TransactWriteItem;
+use idempotency::Engine;
 use idempotency::follow_up::{FollowUpEvent, FollowUpResponse, FollowUps, Schedules};
-use idempotency::{DynamoDbStore, Engine};
+use idempotency::store::Store;
 use lambda_runtime::{Context, Error};
 use payments::{Invocation, ProviderResolver, operations, setting};
 
 /// How long before its deadline an invocation looks at nothing new: as long as a resolver may take, plus a margin.
 const RESERVE: Duration = Duration::from_secs(12);
 
-pub(crate) struct FollowUp {
-    engine: Engine<DynamoDbStore>,
+pub(crate) struct FollowUp<S> {
+    engine: Engine<S>,
     resolver: ProviderResolver,
     client: aws_sdk_scheduler::Client,
     group: String,
@@ -19,9 +21,9 @@ pub(crate) struct FollowUp {
     dead_letters: String,
 }
 
-impl FollowUp {
+impl<S: Store<Effect = TransactWriteItem>> FollowUp<S> {
     /// From the function's environment.
-    pub(crate) fn new(engine: Engine<DynamoDbStore>, resolver: ProviderResolver) -> Result<Self, Error> {
+    pub(crate) fn new(engine: Engine<S>, resolver: ProviderResolver) -> Result<Self, Error> {
         Ok(Self {
             engine,
             resolver,

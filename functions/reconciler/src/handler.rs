@@ -20,6 +20,7 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::scan::ScanError;
+use aws_sdk_dynamodb::types::TransactWriteItem;
 use futures::FutureExt;
 use futures::stream::{self, StreamExt};
 use idempotency::lock::Fenced;
@@ -28,7 +29,7 @@ use idempotency::reconcile::Reconciled;
 use idempotency::store::StoreError;
 use idempotency::store::unsettled::{After, Unsettled};
 use idempotency::telemetry::metrics::Metric;
-use idempotency::{DynamoDbStore, Engine, RecordLock};
+use idempotency::{Engine, RecordLock};
 use lambda_runtime::Error;
 use payments::{Invocation, ProviderResolver, operations};
 
@@ -62,9 +63,9 @@ const RESERVE: Duration = Duration::from_secs(12);
 /// schedule, and some retries.
 const GRACE: Duration = Duration::from_secs(10 * 60);
 
-pub(crate) struct Handler {
-    engine: Engine<DynamoDbStore>,
-    store: DynamoDbStore,
+pub(crate) struct Handler<S> {
+    engine: Engine<S>,
+    store: S,
     resolver: ProviderResolver,
     checkpoints: Checkpoints,
     scan_interval: Duration,
@@ -80,10 +81,10 @@ struct Run {
     end: EpochMs,
 }
 
-impl Handler {
+impl<S: Unsettled<Effect = TransactWriteItem>> Handler<S> {
     pub(crate) const fn new(
-        engine: Engine<DynamoDbStore>,
-        store: DynamoDbStore,
+        engine: Engine<S>,
+        store: S,
         resolver: ProviderResolver,
         checkpoints: Checkpoints,
         scan_interval: Duration,

@@ -5,12 +5,14 @@ mod handler;
 
 use std::time::Duration;
 
+use idempotency::Engine;
 use idempotency::follow_up::FollowUpEvent;
 use idempotency::store::dynamodb;
-use idempotency::{DynamoDbStore, Engine};
+
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use payments::{
-    FencedAttempts, Invocation, ProviderResolver, Table, init_telemetry, named, provider, secrets_client, setting,
+    FencedAttempts, Invocation, ProviderResolver, Records, Table, init_telemetry, named, provider, secrets_client,
+    setting,
 };
 use serde_json::Value;
 
@@ -23,8 +25,8 @@ use handler::scope::Scope;
 async fn main() -> Result<(), Error> {
     let metrics = init_telemetry("reconciler")?;
     let client = dynamodb::client();
-    let store = DynamoDbStore::new(client.clone(), setting("RECORDS_TABLE")?);
     let table = Table::new(client.clone(), setting("PAYMENTS_TABLE")?);
+    let store = Records::open(client.clone(), &table).await?;
     let fenced = FencedAttempts::new(table.clone(), "reconciler");
     let engine = Engine::builder(store.clone()).metrics(metrics).observer(fenced).build();
     let resolver = ProviderResolver::new(provider(secrets_client())?, table);
@@ -37,7 +39,11 @@ async fn main() -> Result<(), Error> {
 }
 
 /// What is no follow-up is a run of the whole: of the schedule, or by hand.
-async fn answer(follow_up: &FollowUp, handler: &Handler, event: LambdaEvent<Value>) -> Result<Value, Error> {
+async fn answer(
+    follow_up: &FollowUp<Records>,
+    handler: &Handler<Records>,
+    event: LambdaEvent<Value>,
+) -> Result<Value, Error> {
     let LambdaEvent { payload, context } = event;
     match FollowUpEvent::read(payload) {
         Ok(event) => Ok(serde_json::to_value(follow_up.handle(event, &context).await?)?),

@@ -4,9 +4,9 @@ mod handler;
 
 use idempotency::store::dynamodb;
 use idempotency::streams::{Kafka, KafkaBatch, Stream};
-use idempotency::{DynamoDbStore, Engine, Operation};
+use idempotency::{Engine, Operation};
 use lambda_runtime::{Error, LambdaEvent, service_fn};
-use payments::{Invocation, Table, init_telemetry, named, setting};
+use payments::{Invocation, Records, Table, init_telemetry, named, setting};
 
 use handler::Handler;
 
@@ -14,12 +14,11 @@ use handler::Handler;
 async fn main() -> Result<(), Error> {
     let metrics = init_telemetry("terminal-stream")?;
     let client = dynamodb::client();
-    let store = DynamoDbStore::new(client.clone(), setting("RECORDS_TABLE")?);
-    store.warm().await;
-    let engine = Engine::builder(store).metrics(metrics).build();
+    let table = Table::new(client.clone(), setting("PAYMENTS_TABLE")?);
+    let engine = Engine::builder(Records::open(client, &table).await?).metrics(metrics).build();
     let stream = Stream::new(engine, Operation::new("ledger", "post from the stream"), "terminals");
     let kafka = Kafka::new(stream.generation(setting("TOPIC_GENERATION")?));
-    let handler = Handler::new(Table::new(client, setting("PAYMENTS_TABLE")?));
+    let handler = Handler::new(table);
     let handle = async |event: LambdaEvent<KafkaBatch>| {
         let Invocation { deadline, .. } = Invocation::from(&event.context);
         kafka

@@ -4,6 +4,7 @@
 //! our ids start with `idempotency:`, which no Powertools id does. All names can be changed.
 
 mod client;
+mod elsewhere;
 mod error;
 mod expression;
 #[cfg(any(test, feature = "test-util"))]
@@ -27,6 +28,7 @@ use backon::{ExponentialBuilder, Retryable};
 use futures::future::BoxFuture;
 
 pub use client::{client, sdk_config};
+pub use elsewhere::{Recognise, RecordsElsewhere};
 pub use item::AttributeNames;
 
 use super::{PART_BYTES, Store, StoreError, TransactionalEffect, Written, parts::cut};

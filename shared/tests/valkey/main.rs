@@ -1,5 +1,6 @@
 //! The Valkey store, and the lock on several servers, on real ones.
 
+mod alike;
 mod cluster;
 mod conforms;
 mod effects;
@@ -9,3 +10,4 @@ mod proxy;
 mod redlock;
 mod server;
 mod tls;
+mod unsettled;

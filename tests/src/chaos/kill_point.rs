@@ -21,16 +21,25 @@ pub(super) enum Step {
     Abandon,
     /// Settles from evidence, or runs again after it.
     Reconcile,
+    /// Writes the effects of a record that is on Valkey.
+    Effects,
 }
 
 impl Step {
-    /// All steps.
+    /// All steps, with records in DynamoDB.
     pub(super) const ALL: [Self; 7] =
         [Self::Claim, Self::Takeover, Self::Commit, Self::SingleWrite, Self::Release, Self::Abandon, Self::Reconcile];
+
+    /// All steps that reach DynamoDB, with records on Valkey.
+    pub(super) const OF_EFFECTS: [Self; 1] = [Self::Effects];
 
     /// The step of this request, if it writes a record. In a transaction the record is the first item.
     pub(super) fn of(request: &Request) -> Option<Self> {
         let request = request.json();
+        let first = &request["TransactItems"][0];
+        if first.is_object() && first["Put"]["Item"]["id"].is_null() {
+            return Some(Self::Effects);
+        }
         let in_transaction = &request["TransactItems"][0]["Put"];
         let put = if in_transaction.is_object() { in_transaction } else { &request };
         let (record, values) = (&put["Item"], &put["ExpressionAttributeValues"]);
@@ -59,9 +68,9 @@ impl Step {
 /// A step, before its request arrives or between its effect and its reply.
 pub(super) type Point = (Step, Moment);
 
-/// All points.
-pub(super) fn points() -> impl Iterator<Item = Point> {
-    Step::ALL.into_iter().flat_map(|step| MOMENTS.map(|moment| (step, moment)))
+/// All points of these steps.
+pub(super) fn points(steps: &[Step]) -> impl Iterator<Item = Point> {
+    steps.iter().copied().flat_map(|step| MOMENTS.map(|moment| (step, moment)))
 }
 
 pub(super) const MOMENTS: [Moment; 2] = [Moment::Before, Moment::After];

@@ -7,10 +7,10 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde::Deserialize;
 
-use super::kill_point::{Point, points};
+use super::kill_point::{Point, Step, points};
 
 /// Counts shared by everything that kills; no process is killed twice.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(super) struct KillTally(Arc<Mutex<Counts>>);
 
 /// What happened to processes.
@@ -22,6 +22,8 @@ pub(super) struct Counts {
     pub(super) at_work: u64,
     /// The named points of those that were killed at one.
     pub(super) points: Vec<Point>,
+    /// The steps at which processes are to be killed.
+    steps: &'static [Step],
     /// Processes that were frozen for longer than their lease and then continued.
     pub(super) freezes: u64,
     /// No more processes are killed.
@@ -63,6 +65,11 @@ pub(super) enum Place {
 }
 
 impl KillTally {
+    /// Counts kills at these steps.
+    pub(super) fn of(steps: &'static [Step]) -> Self {
+        Self(Arc::new(Mutex::new(Counts { steps, ..Counts::default() })))
+    }
+
     /// Counts a process that continues after a freeze, unless it was killed.
     pub(super) fn thawed(&self, process: i32) {
         let mut counts = self.counts();
@@ -103,12 +110,12 @@ impl Counts {
 
     /// Whether each point has at least this many kills.
     pub(super) fn are_everywhere(&self, goal: u64) -> bool {
-        points().all(|point| self.at(point) >= goal)
+        points(self.steps).all(|point| self.at(point) >= goal)
     }
 
     /// The kills at each point.
     pub(super) fn by_point(&self) -> BTreeMap<String, u64> {
-        points().map(|point| (format!("{:?} {:?}", point.1, point.0), self.at(point))).collect()
+        points(self.steps).map(|point| (format!("{:?} {:?}", point.1, point.0), self.at(point))).collect()
     }
 
     pub(super) fn is_dead(&self, process: i32) -> bool {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use idempotency::engine::{Clock, SystemClock};
 use idempotency::protocol::{Pointer, Principal};
 use idempotency::sqs::{KeySource, SqsBatch};
-use idempotency::{Operation, Queue};
+use idempotency::{DynamoDbStore, Operation, Queue};
 use lambda_http::Request;
 use lambda_http::request::LambdaRequest;
 use lambda_http::tower::ServiceExt;
@@ -54,19 +54,19 @@ async fn replays(count: usize) {
     }
 }
 
-async fn events(worker: Worker, count: usize) {
+async fn events(worker: Worker<DynamoDbStore>, count: usize) {
     for number in 0..count {
         handle(&worker, &bench::event::payment_events(number, 10)).await;
     }
 }
 
-async fn sales(worker: Worker, count: usize) {
+async fn sales(worker: Worker<DynamoDbStore>, count: usize) {
     for number in 0..count {
         handle(&worker, &bench::event::sales(number, 10)).await;
     }
 }
 
-async fn handle(worker: &Worker, event: &[u8]) {
+async fn handle(worker: &Worker<DynamoDbStore>, event: &[u8]) {
     // As the runtime reads it.
     let batch: SqsBatch = serde_json::from_slice(event).expect("an event");
     let deadline = SystemClock.now().plus(Duration::from_secs(30));
@@ -74,13 +74,13 @@ async fn handle(worker: &Worker, event: &[u8]) {
     assert!(response.batch_item_failures.is_empty());
 }
 
-fn worker() -> Worker {
+fn worker() -> Worker<DynamoDbStore> {
     Worker::new(engine(ACCEPTED, 200), table(ACCEPTED, 200)).expect("valid settings")
 }
 
 /// The same worker on a queue with a plain key: one member of the body. The body is compared as a whole, and no trace
 /// is read.
-fn plain_worker(key: &str) -> Worker {
+fn plain_worker(key: &str) -> Worker<DynamoDbStore> {
     let (operation, producer) = (Operation::new("ledger", "post to the ledger"), Principal::new("payments"));
     let key = KeySource::pointer(Pointer::new(key).expect("valid"));
     let queue = Queue::new(engine(ACCEPTED, 200), operation, producer.expect("valid"), key);

@@ -48,6 +48,11 @@ impl Key {
         Self::new(Self::of_account(account), format!("entry#{event}"))
     }
 
+    /// Whether a partition has what operators write: audit entries, previews and approvals.
+    pub(super) fn is_of_operators(partition: &str) -> bool {
+        partition == Self::AUDIT || partition == Self::APPROVALS || partition.starts_with(Self::PREVIEW)
+    }
+
     /// The partition of the audit.
     pub(super) const AUDIT: &str = "audit";
 
@@ -68,8 +73,10 @@ impl Key {
     }
 
     pub(super) fn preview(token: Uuid) -> Self {
-        Self::new(format!("preview#{}", token.simple()), "preview")
+        Self::new(format!("{}{}", Self::PREVIEW, token.simple()), "preview")
     }
+
+    const PREVIEW: &str = "preview#";
 
     /// The partition of approvals.
     pub(super) const APPROVALS: &str = "approvals";

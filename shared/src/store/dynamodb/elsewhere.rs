@@ -1,0 +1,263 @@
+//! Records in another store, effects in DynamoDB.
+//!
+//! A transaction cannot span both. So the effects are written first, in a transaction of their own, and then the record:
+//! they are external effects, which a crash between the two writes leaves without their record. They must be safe by
+//! their own conditions. That is, of two attempts to write the effects of one transaction id, or of one message, the
+//! second is refused; and the item that refuses it tells whose it is:
+//!
+//! * under a claim by the transaction id, which [`Recognise`] finds in the item;
+//! * without a claim, and in streams, by the guard of the effect
+//!   ([`Attempt::add_guarded_effect`](crate::Attempt::add_guarded_effect)), which says
+//!   [`AppliedBefore`](crate::engine::EffectRefusal::AppliedBefore).
+//!
+//! The record is read before its effects are written, so a late owner, a duplicate and another request under a used key
+//! write none, unless the record changes between the read and the effects' transaction.
+
+use std::fmt::Debug;
+use std::time::{Duration, Instant};
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::error::SdkError;
+use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
+use aws_sdk_dynamodb::types::{CancellationReason, TransactWriteItem};
+use backon::Retryable;
+
+use super::error::Failure;
+use super::{DynamoDbStore, Item, RETRY_BUDGET, boxed, contention_backoff};
+use crate::protocol::watermark::Watermark;
+use crate::protocol::{EpochMs, Record, RecordId, TransactionId, Write};
+use crate::store::unsettled::{After, ScanPlace, Scanned, UnknownPage, Unsettled};
+use crate::store::watermarks::{Advanced, Watermarks};
+use crate::store::{RefusedEffect, Store, StoreError, Written};
+
+/// How an application recognises effects that an earlier attempt has written.
+pub trait Recognise: Clone + Debug + Send + Sync + 'static {
+    /// Whether this item, which refused an effect, was written by the effects of this transaction id. Then all of them
+    /// were, since they are written together.
+    ///
+    /// The id must be in the item: equal contents prove nothing.
+    fn wrote(&self, transaction: TransactionId, found: &Item) -> bool;
+
+    /// Whether an effect is about the attempt and not about the transaction: an audit entry, for example. It is written
+    /// even if an earlier attempt has written those of the transaction. Its condition must refuse its repetition.
+    fn is_of_attempt(&self, _effect: &TransactWriteItem) -> bool {
+        false
+    }
+}
+
+/// A [`Store`] whose records are in the store `R`, and whose effects are writes to DynamoDB tables.
+///
+/// It promises less than one store for both: the guarantees about records hold as far as `R` gives them, and effects
+/// are applied at most once as far as their own conditions say so. `docs/guarantees.md` has the difference.
+#[derive(Clone, Debug)]
+pub struct RecordsElsewhere<R, T> {
+    records: R,
+    client: Client,
+    recognise: T,
+}
+
+impl<R, T> RecordsElsewhere<R, T> {
+    /// Records in this store; effects by this client.
+    pub const fn new(records: R, client: Client, recognise: T) -> Self {
+        Self { records, client, recognise }
+    }
+}
+
+/// What became of effects.
+enum Effects {
+    /// They are written, now or by an earlier attempt.
+    Applied,
+    Refused(RefusedEffect<Item>),
+}
+
+impl<R: Store, T: Recognise> RecordsElsewhere<R, T> {
+    /// Writes the effects of a record, unless an earlier attempt at its transaction did.
+    async fn apply_of(
+        &self,
+        record: &Record,
+        effects: &[TransactWriteItem],
+        retry_budget: Duration,
+    ) -> Result<Effects, StoreError> {
+        let Err(refused) = self.apply(effects, retry_budget).await? else { return Ok(Effects::Applied) };
+        let ours = |reason: &CancellationReason| {
+            reason.item.as_ref().is_some_and(|found| self.recognise.wrote(record.transaction, found))
+        };
+        if !refused.iter().any(ours) {
+            return Ok(Effects::Refused(first_of(refused)));
+        }
+        tracing::info!(record = record.id.digest(), "its effects were written by an earlier attempt");
+        let left: Vec<_> = effects.iter().filter(|effect| self.recognise.is_of_attempt(effect)).cloned().collect();
+        match left.is_empty() {
+            true => Ok(Effects::Applied),
+            false => Ok(match self.apply(&left, retry_budget).await? {
+                Ok(()) => Effects::Applied,
+                Err(refused) => Effects::Refused(first_of(refused)),
+            }),
+        }
+    }
+
+    /// One transaction, repeated while concurrent ones are in the way. If conditions refuse it, the reasons, one for each
+    /// effect.
+    async fn apply(
+        &self,
+        effects: &[TransactWriteItem],
+        retry_budget: Duration,
+    ) -> Result<Result<(), Vec<CancellationReason>>, StoreError> {
+        let attempt = || async {
+            let request = self.client.transact_write_items().set_transact_items(Some(effects.to_vec()));
+            match boxed(request.send()).await {
+                Ok(_) => Ok(Ok(())),
+                Err(error) => match refused(&error) {
+                    Some(reasons) => Ok(Err(reasons)),
+                    None => Err(Failure::from_transaction(error)),
+                },
+            }
+        };
+        let started = Instant::now();
+        let again = |failure: &Failure| failure.is_contended() && started.elapsed() < retry_budget;
+        attempt.retry(contention_backoff()).when(again).await.map_err(StoreError::from)
+    }
+}
+
+/// The reasons of a transaction that was cancelled because of a condition.
+fn refused<X>(error: &SdkError<TransactWriteItemsError, X>) -> Option<Vec<CancellationReason>> {
+    match error.as_service_error()? {
+        TransactWriteItemsError::TransactionCanceledException(cancelled) => {
+            let reasons = cancelled.cancellation_reasons();
+            reasons.iter().any(is_refusal).then(|| reasons.to_vec())
+        }
+        _ => None,
+    }
+}
+
+fn is_refusal(reason: &CancellationReason) -> bool {
+    reason.code() == Some("ConditionalCheckFailed")
+}
+
+fn first_of(reasons: Vec<CancellationReason>) -> RefusedEffect<Item> {
+    let first = reasons.into_iter().enumerate().find(|(_, reason)| is_refusal(reason));
+    let (index, found) = first.map_or((0, None), |(index, reason)| (index, reason.item.map(Box::new)));
+    RefusedEffect { index, found }
+}
+
+/// The effects are written, so it is no longer certain that nothing is.
+fn after_effects(error: StoreError) -> StoreError {
+    match error {
+        StoreError::NotApplied(source) => StoreError::Uncertain(source),
+        // The caller then writes a shorter answer; the effects are recognised.
+        other @ (StoreError::Rejected(_) | StoreError::Uncertain(_) | StoreError::Unreadable { .. }) => other,
+    }
+}
+
+/// The result of a write without effects.
+fn without_effects<I>(written: Written<I>) -> Result<Written<Item>, StoreError> {
+    Ok(match written {
+        Written::Applied => Written::Applied,
+        Written::Recognised => Written::Recognised,
+        Written::Refused(found) => Written::Refused(found),
+        Written::EffectRefused(_) => return Err(StoreError::Uncertain(NO_EFFECT.into())),
+    })
+}
+
+const NO_EFFECT: &str = "an effect was refused, and none was written";
+
+impl<R: Store, T: Recognise> Store for RecordsElsewhere<R, T> {
+    type Effect = TransactWriteItem;
+
+    fn max_response_bytes(_: &[TransactWriteItem]) -> usize {
+        R::max_response_bytes(&[])
+    }
+
+    async fn write(&self, write: &Write, effects: Vec<TransactWriteItem>) -> Result<Written<Item>, StoreError> {
+        self.write_within(write, effects, RETRY_BUDGET).await
+    }
+
+    async fn write_within(
+        &self,
+        write: &Write,
+        effects: Vec<TransactWriteItem>,
+        retry_budget: Duration,
+    ) -> Result<Written<Item>, StoreError> {
+        if effects.is_empty() {
+            return without_effects(self.records.write_within(write, Vec::new(), retry_budget).await?);
+        }
+        let record = &write.record;
+        let found = self.records.read(&record.id).await?;
+        if !write.condition.holds(found.as_ref()) {
+            return Ok(Written::refused(write, found));
+        }
+        if let Effects::Refused(refused) = self.apply_of(record, &effects, retry_budget).await? {
+            return Ok(Written::EffectRefused(refused));
+        }
+        let written = self.records.write_within(write, Vec::new(), retry_budget).await.map_err(after_effects)?;
+        if matches!(written, Written::Refused(_)) {
+            tracing::warn!(
+                record = record.id.digest(),
+                transaction = %record.transaction,
+                "the record changed after its effects were written; they stand by their own conditions",
+            );
+        }
+        without_effects(written)
+    }
+
+    async fn read(&self, id: &RecordId) -> Result<Option<Record>, StoreError> {
+        self.records.read(id).await
+    }
+
+    async fn look_up(&self, id: &RecordId) -> Result<Option<Record>, StoreError> {
+        self.records.look_up(id).await
+    }
+
+    async fn read_parts(&self, record: &Record, parts: u32) -> Result<Option<Vec<u8>>, StoreError> {
+        self.records.read_parts(record, parts).await
+    }
+}
+
+/// The effects of a run are written before the watermark moves. A run that is repeated because it did not move meets
+/// their conditions, and the guard of each record's first effect says that it was applied before.
+impl<R: Watermarks, T: Recognise> Watermarks for RecordsElsewhere<R, T> {
+    async fn watermark(&self, id: &str) -> Result<Option<Watermark>, StoreError> {
+        self.records.watermark(id).await
+    }
+
+    async fn advance(
+        &self,
+        id: &str,
+        next: &Watermark,
+        effects: Vec<TransactWriteItem>,
+        retry_budget: Duration,
+    ) -> Result<Advanced<Item>, StoreError> {
+        if !effects.is_empty() {
+            let found = self.records.watermark(id).await?;
+            if found.as_ref().map_or(0, |found| found.version) + 1 != next.version {
+                return Ok(Advanced::Refused(found));
+            }
+            if let Err(refused) = self.apply(&effects, retry_budget).await? {
+                return Ok(Advanced::EffectRefused(first_of(refused)));
+            }
+        }
+        match self.records.advance(id, next, Vec::new(), retry_budget).await.map_err(after_effects)? {
+            Advanced::Applied => Ok(Advanced::Applied),
+            Advanced::Refused(found) => Ok(Advanced::Refused(found)),
+            Advanced::EffectRefused(_) => Err(StoreError::Uncertain(NO_EFFECT.into())),
+        }
+    }
+
+    fn bytes(effect: &TransactWriteItem) -> usize {
+        DynamoDbStore::bytes(effect)
+    }
+
+    fn collide(one: &TransactWriteItem, other: &TransactWriteItem) -> bool {
+        DynamoDbStore::collide(one, other)
+    }
+}
+
+impl<R: Unsettled, T: Recognise> Unsettled for RecordsElsewhere<R, T> {
+    async fn unknown(&self, limit: usize, after: Option<&After>) -> Result<UnknownPage, StoreError> {
+        self.records.unknown(limit, after).await
+    }
+
+    async fn scan(&self, place: &ScanPlace, now: EpochMs, limit: u16) -> Result<Scanned, StoreError> {
+        self.records.scan(place, now, limit).await
+    }
+}
