@@ -1,6 +1,6 @@
 //! The real code in every order, within bounds, and in random orders beyond them.
 //!
-//! Calls, streams, FIFO queues, the sequence gate and versioned items run unchanged, including their control flow
+//! Calls, follow-ups, streams, FIFO queues, the sequence gate and versioned items run unchanged, including their control flow
 //! between two requests, against a table behind a simulated network. When several requests wait, a decision picks the
 //! next one and its fault: a lost request or reply, a repetition, a late arrival, a death before or after it, time that
 //! passes all leases and deadlines, or another delivery. [`explore`] runs through all such decisions, with few
@@ -10,6 +10,7 @@ mod breakage;
 mod calls;
 mod choice;
 mod condition;
+mod follow_ups;
 mod items;
 mod messages;
 mod network;
@@ -88,6 +89,7 @@ impl World {
             | Scenario::GateMeetsOtherContent => {
                 messages::run(self).await;
             }
+            Scenario::GivenUp | Scenario::GivenUpAfterADeath => follow_ups::run(self).await,
             Scenario::Versioned => items::run(self).await,
         }
         self.oracle.expect(!self.network.is_endless(), "it goes on for ever");

@@ -196,10 +196,12 @@ impl<S: Store> Engine<S> {
 
     fn drive(&self, machine: fn(ClaimRequest, Terms) -> Machine, call: &Call) -> Result<Box<Driver<S>>, Error> {
         let request = self.request(call)?;
+        let (now, retention) = (self.now(), call.operation().kept_for());
         let terms = Terms {
-            retention: call.operation().kept_for(),
+            retention,
             start_by: self.stop_at(call.deadline()),
-            wait: call.wait.until(self.now(), self.wait_by(call.operation(), call.deadline())),
+            write_by: now.plus(retention),
+            wait: call.wait.until(now, self.wait_by(call.operation(), call.deadline())),
         };
         let machine = machine(request, terms);
         let machine = if call.is_redelivery() { machine.looking_up() } else { machine };

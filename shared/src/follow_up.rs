@@ -70,6 +70,8 @@
 //! [`Schedules`] names the permissions that the sender needs. `examples/follow_up.rs` runs without AWS.
 
 mod batch;
+#[cfg(any(test, feature = "test-util"))]
+mod change;
 mod event;
 mod report;
 mod schedules;
@@ -91,6 +93,8 @@ use crate::store::{BoxError, Store, StoreError};
 use crate::streams::NoSequenceNumber;
 use crate::telemetry::metrics::Metric;
 
+#[cfg(any(test, feature = "test-util"))]
+pub use change::change;
 pub use event::{FollowUpEvent, to_text};
 pub use report::FollowUpReport;
 pub use schedules::Schedules;
@@ -234,7 +238,11 @@ impl<S: Store, P: Sender> FollowUps<S, P> {
         run: &Run<'_, impl Resolver<S::Effect, T>>,
     ) -> Result<FollowUpReport, FollowUpError> {
         let (count, mut report) = (sent.len(), FollowUpReport::default());
-        let again = self.look(sent, run, &mut report).await;
+        let mut again = self.look(sent.clone(), run, &mut report).await;
+        // What came too early is not sent as it was: the sender may take that for the one that is being delivered.
+        for early in again.iter_mut().filter(|follow_up| sent.contains(follow_up)) {
+            early.failures = early.failures.saturating_add(1);
+        }
         let was_sent = self.send(&again, &mut report).await;
         log(count, &report);
         was_sent.map_err(FollowUpError::NotSent)?;

@@ -68,7 +68,9 @@ impl<S: Store> Engine<S> {
             lease: self.lease(operation, deadline),
             uncertain: Uncertain::Reconcile,
         };
-        let terms = Terms { retention: operation.kept_for(), start_by: EpochMs(u64::MAX), wait: Wait::No };
+        // A record that is open does not expire.
+        let never = EpochMs(u64::MAX);
+        let terms = Terms { retention: operation.kept_for(), start_by: never, write_by: never, wait: Wait::No };
         let machine = Machine::reconciliation(request, terms, record, self.now());
         let mut driver = Driver::new(self, machine, operation.clone(), deadline);
         driver.advance().await?;

@@ -13,6 +13,10 @@ pub enum Breakage {
     PartsBesideTheRecord,
     /// The parts of an answer are marked like those of an earlier answer.
     MarksOfAnEarlierLife,
+    /// The mapping of the records' stream leaves out new items, and so the claims.
+    ClaimsFilteredOut,
+    /// The last one of the follow-ups that are sent together is dropped.
+    FollowUpsDropped,
     /// A change of a table has a different event id at each delivery.
     EventIdsChange,
     /// A watermark is written regardless of its version.
@@ -23,7 +27,7 @@ pub enum Breakage {
     PositionsForgotten,
     /// A watermark keeps no witnesses, so another record at an old position is not detected.
     WitnessesForgotten,
-    /// A watermark counts as moved although no reply came.
+    /// A watermark counts as moved, and a follow-up as sent, although no reply came.
     SilenceTakenForDone,
     /// The checkpoint moves past the record that failed.
     CheckpointPastTheFailed,
@@ -49,13 +53,20 @@ pub enum Breakage {
 
 impl Breakage {
     /// All breakages, each with the scenario that must detect it.
-    pub const ALL: [(Self, Scenario); 25] = [
+    pub const ALL: [(Self, Scenario); 32] = [
         (Self::OwnerIgnored, Scenario::Repeated),
         (Self::OwnerIgnored, Scenario::ThreeCallers),
         (Self::TakeoverWithoutCondition, Scenario::ThreeCallers),
         (Self::TakeoverWithoutCondition, Scenario::TwoCallersBesideAReconciler),
         (Self::PartsBesideTheRecord, Scenario::LongAnswers),
         (Self::MarksOfAnEarlierLife, Scenario::LongAnswersExpire),
+        (Self::OwnerIgnored, Scenario::GivenUp),
+        (Self::TakeoverWithoutCondition, Scenario::GivenUp),
+        (Self::ClaimsFilteredOut, Scenario::GivenUp),
+        (Self::FollowUpsDropped, Scenario::GivenUp),
+        (Self::SilenceTakenForDone, Scenario::GivenUp),
+        (Self::ResponseAlwaysEmpty, Scenario::GivenUp),
+        (Self::CheckpointPastTheFailed, Scenario::GivenUp),
         (Self::EventIdsChange, Scenario::TableStream),
         (Self::ResponseAlwaysEmpty, Scenario::TableStream),
         (Self::CheckpointPastTheFailed, Scenario::TableStreamInSingleWrite),

@@ -27,6 +27,10 @@ pub enum Scenario {
     LongAnswersExpire,
     /// Calls with one key in single-write mode over a release, whose answers are stored in parts.
     LongAnswersInSingleWrite,
+    /// Calls of clients that never repeat a request; the stream of the table leads to what they left behind.
+    GivenUp,
+    /// The same, of clients whose sandbox or whose follow-up dies.
+    GivenUpAfterADeath,
     /// A partition of a stream, with a poison record.
     Stream,
     /// A topic that is deleted and created again.
@@ -59,7 +63,7 @@ pub enum Scenario {
 
 impl Scenario {
     /// All scenarios.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 26] = [
         Self::Repeated,
         Self::Reconciled,
         Self::Waiting,
@@ -70,6 +74,8 @@ impl Scenario {
         Self::LongAnswers,
         Self::LongAnswersExpire,
         Self::LongAnswersInSingleWrite,
+        Self::GivenUp,
+        Self::GivenUpAfterADeath,
         Self::Stream,
         Self::StreamCreatedAnew,
         Self::StreamThroughTheGate,
@@ -93,6 +99,8 @@ impl Scenario {
         match self {
             Self::LongAnswers | Self::LongAnswersInSingleWrite => 100,
             Self::LongAnswersExpire | Self::Versioned => 1000,
+            // Random schedules have deaths in any case.
+            Self::GivenUpAfterADeath => 100,
             _ => 4000,
         }
     }
@@ -142,6 +150,9 @@ impl Scenario {
             | Self::FifoInSingleWrite => Bounds { faults: 1, deaths: 1, times: 1 },
             // A reconciler has many requests, and the changes of a table have many claims.
             Self::TwoCallersBesideAReconciler | Self::TableStream => Bounds { faults: 1, deaths: 0, times: 1 },
+            // So have follow-ups, whose time passes until they are due.
+            Self::GivenUp => Bounds { faults: 1, deaths: 0, times: 0 },
+            Self::GivenUpAfterADeath => Bounds { faults: 0, deaths: 1, times: 1 },
             // The SDK is slow.
             Self::LongAnswers => Bounds { faults: 0, deaths: 1, times: 1 },
             Self::LongAnswersInSingleWrite => Bounds { faults: 1, deaths: 0, times: 0 },
@@ -166,6 +177,8 @@ impl Scenario {
             self,
             Self::ThreeCallers
                 | Self::TwoCallersBesideAReconciler
+                | Self::GivenUp
+                | Self::GivenUpAfterADeath
                 | Self::StreamThroughTheGate
                 | Self::StreamAtAGap
                 | Self::StreamMeetsOtherContent

@@ -26,6 +26,8 @@ pub(super) struct Table {
     kept: MemoryStore,
     /// The version of each record before its latest one, for reads that lag.
     previous: Arc<Mutex<HashMap<RecordId, Option<Record>>>>,
+    /// The stream: all versions of all records, in the order of the writes.
+    versions: Arc<Mutex<Vec<Record>>>,
     items: Arc<Mutex<HashMap<String, Item>>>,
     oracle: Oracle,
     breakage: Option<Breakage>,
@@ -73,7 +75,7 @@ impl Table {
         let first = Watermark::after(None, &[], EpochMs(0));
         let refused = vec![memory::Effect::named(REFUSED)];
         now(kept.advance(REFUSED, &first, refused, Duration::ZERO)).expect("in memory");
-        Self { kept, previous: Arc::default(), items: Arc::default(), oracle, breakage }
+        Self { kept, previous: Arc::default(), versions: Arc::default(), items: Arc::default(), oracle, breakage }
     }
 
     /// Whether a device's number was used for this content.
@@ -97,6 +99,11 @@ impl Table {
         self.previous.lock().get(id).cloned().flatten()
     }
 
+    /// The versions of all records, in the order of the writes.
+    pub(super) fn versions(&self) -> MutexGuard<'_, Vec<Record>> {
+        self.versions.lock()
+    }
+
     pub(super) fn write(&self, write: &Write, effects: &[TransactWriteItem]) -> Result<Written<Item>, StoreError> {
         self.oracle.wrote(|| format!("{write:?} with {} effects", effects.len()));
         let (counted, found) = self.counted(effects);
@@ -116,6 +123,7 @@ impl Table {
         Ok(match written {
             Written::Applied => {
                 self.previous.lock().insert(write.record.id.clone(), before);
+                self.versions.lock().push(write.record.clone());
                 self.apply(effects);
                 Written::Applied
             }

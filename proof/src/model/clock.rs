@@ -36,6 +36,11 @@ pub(super) fn wait_until(era: u8) -> EpochMs {
     begin(era).plus(ERA / 32 * 9)
 }
 
+/// A retention after the beginning of a call in this era, when what others have settled since may be gone.
+pub(super) fn forgotten(era: u8) -> EpochMs {
+    now(era, Reading::Early).plus(RETENTION)
+}
+
 /// The end of a lease that begins in this era.
 pub(super) fn lease(era: u8) -> EpochMs {
     begin(era).plus(ERA / 32 * 11)

@@ -92,11 +92,13 @@ pub enum Mutant {
     LookUpTrusted,
     /// A released lock expires, and its fences begin again.
     LockExpires,
+    /// A call that has taken as long as records are kept still writes without a claim.
+    CallsOutliveTheRetention,
 }
 
 impl Mutant {
     /// All mutants.
-    pub const ALL: [Self; 44] = [
+    pub const ALL: [Self; 45] = [
         Self::ClaimWithoutCondition,
         Self::TakeoverWithoutCondition,
         Self::TakeoverByStatusAlone,
@@ -141,5 +143,6 @@ impl Mutant {
         Self::RememberedForAnotherRequest,
         Self::LookUpTrusted,
         Self::LockExpires,
+        Self::CallsOutliveTheRetention,
     ];
 }

@@ -150,6 +150,12 @@ impl Settings {
                 })
             },
             Self { retentions: 1, ..Self::transactional("a second life", 2, two(2)) },
+            Self {
+                retentions: 1,
+                ..Self::transactional("calls that outlive the retention", 2, {
+                    vec![player(Caller, 1, 1), player(SingleWrite, 1, 1), player(SingleWrite, 1, 1)]
+                })
+            },
             Self { declines: true, ..Self::external("external", 2, two(2)) },
             Self {
                 forgetful: true,

@@ -101,7 +101,12 @@ impl Model {
             WaitsFor::SomeTime => Wait::Until(clock::wait_until(world.era)),
             WaitsFor::TheLease => Wait::ForLease { by: clock::lease(world.era) },
         };
-        let terms = Terms { retention: clock::RETENTION, start_by: EpochMs(u64::MAX), wait };
+        let terms = Terms {
+            retention: clock::RETENTION,
+            start_by: EpochMs(u64::MAX),
+            write_by: self.write_by(world, index),
+            wait,
+        };
         let (request, now) = (self.request(world, index), now(world.era, reading));
         let machine = match self.role(index) {
             Role::Caller if self.settings.callers_reconcile => Machine::resolving_call(request, terms),
@@ -118,6 +123,16 @@ impl Model {
             Role::Caller | Role::SingleWrite | Role::Reconciler | Role::Operator | Role::Holder => machine,
         };
         self.proceed(world, index, machine, reading, None);
+    }
+
+    /// What holds a record, or reconciles one that is open, does not depend on any expiration.
+    fn write_by(&self, world: &World, index: usize) -> EpochMs {
+        match self.role(index) {
+            Role::Caller | Role::SingleWrite if !self.is(Mutant::CallsOutliveTheRetention) => {
+                clock::forgotten(world.era)
+            }
+            Role::Caller | Role::SingleWrite | Role::Reconciler | Role::Operator | Role::Holder => EpochMs(u64::MAX),
+        }
     }
 
     /// Passes an input to an actor's machine.

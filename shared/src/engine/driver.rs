@@ -355,6 +355,7 @@ impl<S: Store> Driver<S> {
             Failure::NothingHappened => {
                 Error::NothingHappened(self.reason.take().unwrap_or_else(|| "it ended without a verdict".into()))
             }
+            Failure::Outlived => Error::NothingHappened("the call took as long as its records are kept".into()),
             Failure::AnswerIncomplete(transaction) => {
                 Error::UnreadableAnswer { transaction, source: UnreadableAnswer::Incomplete }
             }

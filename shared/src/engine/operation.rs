@@ -69,7 +69,9 @@ impl Operation {
     /// [`TABLE_STREAM_RETENTION`](crate::streams::TABLE_STREAM_RETENTION).
     ///
     /// A later retry runs again, so the retention must be longer than any client, queue or dead-letter queue may keep
-    /// repeating the request.
+    /// repeating the request. It must also be longer than any call, which is stopped at the function's deadline: a call that
+    /// takes as long as the retention cannot know any more what others have done since it began. It then writes nothing
+    /// without a claim, and fails with [`Error::NothingHappened`](super::Error::NothingHappened).
     #[must_use]
     pub const fn retention(mut self, retention: Duration) -> Self {
         self.retention = Some(retention);

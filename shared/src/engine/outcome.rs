@@ -196,7 +196,8 @@ pub enum Error {
         /// The index of the effect, in the order in which the run added them.
         index: usize,
     },
-    /// In single-write mode: the run ended without a verdict. Nothing was written.
+    /// In single-write mode: the run ended without a verdict, or the call took as long as its records are
+    /// [kept](super::Operation::retention). Nothing was written.
     #[error("the run ended without a verdict, nothing was written: {0}")]
     NothingHappened(Reason),
     /// It is settled, but the recorded answer cannot be returned. It does not run again because of that.

@@ -467,6 +467,32 @@ async fn in_single_write_a_panic_means_that_nothing_happened() {
     assert_eq!(world.record(&call).await, None);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_call_that_takes_as_long_as_records_are_kept_writes_nothing_over_what_may_be_forgotten() {
+    let retention = Duration::from_secs(60);
+    let world = World::new([]);
+    let call = || world.call_to(Operation::new("test", "POST /payments").retention(retention), "a");
+    for ends_after in [retention - Duration::from_millis(1), retention] {
+        let run = async |attempt: Attempt<Effect>| {
+            // Another call settles meanwhile; after the retention its record is gone.
+            let other = world.elsewhere([]);
+            assert!(matches!(other.pay_in_single_write(&call()).await, Ok(Outcome::Executed(_))));
+            tokio::time::advance(ends_after).await;
+            world.memory.sweep(world.engine.now());
+            attempt.add_effect(Effect::named(EFFECT));
+            Verdict::Success(9_u64)
+        };
+        let applied = world.memory.applied(EFFECT);
+        let outcome = world.engine.run_single_write(&call(), run).await;
+        match ends_after < retention {
+            true => assert!(matches!(outcome, Ok(Outcome::Replayed(_))), "{outcome:?}"),
+            false => assert!(matches!(outcome, Err(Error::NothingHappened(_))), "{outcome:?}"),
+        }
+        assert_eq!(world.memory.applied(EFFECT), applied + 1, "only that of the other call");
+        world.memory.sweep(EpochMs(u64::MAX));
+    }
+}
+
 /// A record that this version cannot read.
 #[derive(Clone)]
 struct UnreadableStore;

@@ -9,7 +9,7 @@ use crate::store::BoxError;
 /// use a queue with delayed messages: [`to_text`](super::to_text) is what to deliver.
 pub trait Sender: Send + Sync {
     /// Sends follow-ups, each to be delivered once it is due, or a little later. It may deliver them in several parts and
-    /// more than once.
+    /// more than once, and may take an equal one that it already has for the same: none is sent again as it was delivered.
     ///
     /// # Errors
     /// If any of them may not have been accepted. All are then sent again.

@@ -11,7 +11,6 @@ use crate::engine::tests::{EFFECT, TIMEOUT, World};
 use crate::protocol::{OwnerToken, Record, RecordId, State, Uncertain};
 use crate::reconcile::Evidence;
 use crate::reconcile::tests::OtherSide;
-use crate::store::dynamodb::image;
 use crate::store::fault::{Fault, FaultyStore};
 use crate::store::memory::MemoryStore;
 use crate::{Call, Operation, Outcome, Verdict};
@@ -78,18 +77,6 @@ impl<'w> Follower<'w> {
 
 const TIME: Duration = Duration::from_secs(60);
 
-fn change(number: u64, record: &Record) -> Value {
-    let names = AttributeNames::default();
-    json!({
-        "eventSource": "aws:dynamodb",
-        "dynamodb": {
-            "SequenceNumber": number.to_string(),
-            "Keys": { "id": { "S": record.id.as_str() } },
-            "NewImage": image::of_record(record, &names),
-        },
-    })
-}
-
 fn named(record: &Record, name: &str) -> Record {
     Record { id: RecordId::from_stored(format!("{}{name}", RecordId::PREFIX)), ..record.clone() }
 }
@@ -120,7 +107,8 @@ async fn a_claim_that_dies_is_followed_up_once_its_lease_is_over_and_not_before(
 
     // Delivered too early, for example by a clock that is ahead.
     let report = follower.sent(sent.clone()).await;
-    assert_eq!((report, follower.outbox.take()), (FollowUpReport { sent: 1, ..Default::default() }, sent.clone()));
+    let again = vec![FollowUp { failures: 1, ..sent[0].clone() }];
+    assert_eq!((report, follower.outbox.take()), (FollowUpReport { sent: 1, ..Default::default() }, again));
 
     tokio::time::advance(TIMEOUT * 2).await;
     let report = follower.sent(sent.clone()).await;

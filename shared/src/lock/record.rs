@@ -86,7 +86,8 @@ impl<S: Store> RecordLock<S> {
     /// claim nor the attempt to give it up, the lock may stay blocked until the lease ends.
     pub async fn acquire(&self, request: Option<InvocationId>) -> Result<Option<Held<S>>, Error> {
         // It is never settled, waits for nobody, and runs nothing that could come too late.
-        let terms = Terms { retention: Duration::MAX, start_by: EpochMs(u64::MAX), wait: Wait::No };
+        let never = EpochMs(u64::MAX);
+        let terms = Terms { retention: Duration::MAX, start_by: never, write_by: never, wait: Wait::No };
         let machine = Machine::lock(self.request(request)?, terms, self.engine.now());
         let operation = Operation::new("lock", self.name.as_str());
         Held::of(Driver::new(&self.engine, machine, operation, EpochMs(0))).await

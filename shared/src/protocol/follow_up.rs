@@ -25,7 +25,7 @@ pub struct FollowUp {
     pub version: Option<OwnerToken>,
     /// When to look.
     pub due: EpochMs,
-    /// How many looks have failed, because the store did not answer or there was no time.
+    /// How many looks have failed, because the store did not answer, or the look came too early.
     pub failures: u32,
 }
 

@@ -36,6 +36,7 @@
 //! let terms = Terms {
 //!     retention: Duration::from_secs(60),
 //!     start_by: EpochMs(9_000),
+//!     write_by: EpochMs(61_000),
 //!     wait: Wait::No,
 //! };
 //! let mut machine = Machine::call(request, terms);
@@ -231,12 +232,13 @@ impl Machine {
                 self.restarted(*claim, restart, reply, now)
             }
             (Stage::Reopening { claim, reopen }, Input::Written(reply)) => self.reopened(claim, reopen, reply, now),
-            (Stage::Beginning(begin), Input::Ran(ran)) => Self::ran_unclaimed(*begin, ran),
+            (Stage::Beginning(begin), Input::Ran(ran)) => self.ran_unclaimed(*begin, ran, now),
             (Stage::Settling { settle, with_effects }, Input::Written(reply)) => {
                 self.settled(settle, with_effects, reply)
             }
             (Stage::Settling { settle, with_effects }, Input::Rejected(short)) => {
-                Stage::Settling { settle: self.shorten(settle, short), with_effects }
+                let settle = self.shorten(settle, short);
+                self.settling(settle, with_effects, now)
             }
             (Stage::Drawing(found), Input::Token(owner)) => {
                 self.request.owner = owner;

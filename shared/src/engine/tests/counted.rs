@@ -130,7 +130,8 @@ async fn a_late_owner_is_counted_however_its_claim_ends() {
 async fn reconciler(world: &World, call: &Call, seen: &Record) -> Driver<FaultyStore<MemoryStore>> {
     let (engine, now) = (&world.engine, world.engine.now());
     let request = engine.request(call).unwrap();
-    let terms = Terms { retention: call.operation().kept_for(), start_by: EpochMs(u64::MAX), wait: Wait::No };
+    let never = EpochMs(u64::MAX);
+    let terms = Terms { retention: call.operation().kept_for(), start_by: never, write_by: never, wait: Wait::No };
     let machine = Machine::reconciliation(request, terms, seen, now);
     let mut driver = Driver::new(engine, machine, call.operation().clone(), now.plus(TIMEOUT));
     driver.advance().await.unwrap();

@@ -90,9 +90,10 @@ impl Machine {
     }
 
     fn claim(&self, claim: Write, now: EpochMs) -> Stage {
-        match now < self.terms.start_by {
-            true => Stage::Claiming(Box::new(claim)),
-            false => Stage::Done(End::Failed(Failure::DeadlineAtHand)),
+        match (now < self.terms.start_by, now < self.terms.write_by) {
+            (true, true) => Stage::Claiming(Box::new(claim)),
+            (false, _) => Stage::Done(End::Failed(Failure::DeadlineAtHand)),
+            (true, false) => Stage::Done(End::Failed(Failure::Outlived)),
         }
     }
 

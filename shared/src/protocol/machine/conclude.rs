@@ -249,14 +249,22 @@ impl Machine {
 
     // --- without a claim
 
-    pub(super) fn ran_unclaimed(begin: Write, ran: Ran) -> Stage {
+    pub(super) fn ran_unclaimed(&self, begin: Write, ran: Ran, now: EpochMs) -> Stage {
         match ran {
             Ran::Settled(resolution, settled) => {
                 let settle = Box::new(begin_settled(begin, resolution, settled));
-                Stage::Settling { settle, with_effects: true }
+                self.settling(settle, true, now)
             }
             Ran::NotExecuted | Ran::NotBegun => Stage::Done(End::NotExecuted),
             Ran::Unknown => Stage::Done(End::Failed(Failure::NothingHappened)),
+        }
+    }
+
+    /// The write, unless the call has outlived what others may have settled since it began.
+    pub(super) fn settling(&self, settle: Box<Write>, with_effects: bool, now: EpochMs) -> Stage {
+        match now < self.terms.write_by {
+            true => Stage::Settling { settle, with_effects },
+            false => Stage::Done(End::Failed(Failure::Outlived)),
         }
     }
 

@@ -11,6 +11,9 @@ pub struct Terms {
     pub retention: Duration,
     /// The latest time at which a claim may begin. Later there is no time to run.
     pub start_by: EpochMs,
+    /// The latest time at which the call may write without holding a claim: a retention after it began. What others have
+    /// settled in the meantime may then have expired and be deleted, so that no condition shows it any more.
+    pub write_by: EpochMs,
     /// How long a duplicate waits for a running call.
     pub wait: Wait,
 }

@@ -32,7 +32,7 @@ fn attribute(value: &Value) -> Option<AttributeValue> {
 }
 
 /// The image of a record, for tests.
-#[cfg(test)]
+#[cfg(any(test, feature = "test-util"))]
 pub(crate) fn of_record(record: &Record, names: &AttributeNames) -> Value {
     let attribute = |value: AttributeValue| match value {
         AttributeValue::S(text) => serde_json::json!({ "S": text }),
