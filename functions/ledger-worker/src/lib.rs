@@ -4,7 +4,7 @@ mod handler;
 
 use aws_lambda_events::event::sqs::SqsBatchResponse;
 use idempotency::protocol::{Compare, EpochMs, InvalidPointer, InvalidPrincipal, Principal};
-use idempotency::sqs::{NoMessageId, SqsBatch, Visibility};
+use idempotency::sqs::{BatchFailed, SqsBatch, Visibility};
 use idempotency::{DynamoDbStore, Engine, Operation, Queue};
 use payments::{Message, Table};
 
@@ -54,8 +54,8 @@ impl Worker {
     /// Handles a batch; see [`Queue::handle`].
     ///
     /// # Errors
-    /// [`NoMessageId`] if a message has no id.
-    pub async fn handle(&self, batch: &SqsBatch, deadline: EpochMs) -> Result<SqsBatchResponse, NoMessageId> {
+    /// [`BatchFailed`] if a message has no id.
+    pub async fn handle(&self, batch: &SqsBatch, deadline: EpochMs) -> Result<SqsBatchResponse, BatchFailed> {
         self.queue.handle(batch, deadline, |attempt, message| self.handler.handle(attempt, message)).await
     }
 }
