@@ -51,7 +51,7 @@ impl Resolver<Effect, String> for Shop {
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
+pub(crate) async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let store = MemoryStore::new();
     let engine = Engine::builder_with(store.clone(), Hand, SystemEntropy).build();
     let operation = Operation::new("orders", "POST /orders");

@@ -30,7 +30,7 @@ fn user(request: &Request) -> Option<Principal> {
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Error> {
+pub(crate) async fn main() -> Result<(), Error> {
     let store = MemoryStore::new();
     let layer = IdempotencyLayer::new(Engine::builder(store.clone()).build(), "orders").principal(user);
     let api = layer.layer(service_fn(handler));

@@ -19,7 +19,7 @@ const EVENT: &str = r#"{"Records": [
 ]}"#;
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
+pub(crate) async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let store = MemoryStore::new();
     let engine = Engine::builder(store.clone()).build();
     let key = KeySource::pointer(Pointer::new("/event")?);

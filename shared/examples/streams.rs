@@ -17,7 +17,7 @@ const EVENT: &str = r#"{"records": {"sales-0": [
 ]}}"#;
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
+pub(crate) async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let store = MemoryStore::new();
     let engine = Engine::builder(store.clone()).build();
     let kafka = Kafka::new(Stream::new(engine.clone(), Operation::new("sales", "post"), "cluster-1"));

@@ -10,6 +10,8 @@ mod driver;
 mod entropy;
 mod evidence;
 mod input;
+mod into_verdict;
+mod margin;
 mod observer;
 mod on_failure;
 mod operation;
@@ -39,6 +41,7 @@ pub use entropy::SystemEntropy;
 pub use entropy::{Entropy, NoEntropy};
 pub use evidence::{Evidence, Resolver};
 pub use input::{InputKey, InvalidInput};
+pub use into_verdict::IntoVerdict;
 pub use observer::{Fenced, NoObserver, Observer};
 pub use on_failure::OnFailure;
 pub use operation::{Call, Operation};
@@ -82,8 +85,10 @@ struct Parts<S> {
     entropy: Arc<dyn Entropy>,
     metrics: Arc<dyn Metrics>,
     observer: Arc<dyn Observer>,
-    margin: Duration,
+    margin: margin::Margin,
     lease_margin: Duration,
+    /// Whether each call is an operation of its own.
+    is_unprotected: bool,
     cache: cache::Cache,
     running: running::Running,
 }
@@ -210,8 +215,12 @@ impl<S: Store> Engine<S> {
 
     pub(crate) fn request(&self, call: &Call) -> Result<ClaimRequest, Error> {
         let (owner, transaction) = self.identity()?;
+        let id = match self.parts.is_unprotected {
+            false => call.record_id(),
+            true => self.unprotected(call)?,
+        };
         Ok(ClaimRequest {
-            id: call.record_id(),
+            id,
             operation: Arc::clone(&call.operation().name),
             principal: Some(call.principal()),
             subject: call.subject(),
@@ -223,6 +232,16 @@ impl<S: Store> Engine<S> {
             lease: self.lease(call.operation(), call.deadline()),
             uncertain: call.operation().uncertain,
         })
+    }
+
+    /// The id of a record that no other call has.
+    fn unprotected(&self, call: &Call) -> Result<RecordId, Error> {
+        let mut random = [0; 16];
+        self.parts.entropy.fill(&mut random)?;
+        let operation = call.operation().name();
+        self.count(Metric::Unprotected, operation);
+        tracing::warn!(operation, "protection is off: the call runs, whether it ran before or not");
+        Ok(call.record_id().only_once(random))
     }
 
     /// A new owner token and a new transaction id, drawn with a single read of random bytes.
@@ -250,14 +269,14 @@ impl<S: Store> Engine<S> {
     /// How long a claim of this operation holds: until its outcome is recorded at the latest.
     pub(crate) fn lease(&self, operation: &Operation, deadline: EpochMs) -> LeaseLimit {
         LeaseLimit {
-            at_most: operation.run_within.unwrap_or(Duration::MAX).saturating_add(self.parts.margin),
+            at_most: operation.run_within.unwrap_or(Duration::MAX).saturating_add(self.margin(deadline)),
             by: deadline.plus(self.parts.lease_margin),
         }
     }
 
     /// How long a write may wait for concurrent writes: until the margin begins, and at least for half the margin.
     pub(crate) fn retry_budget(&self, deadline: EpochMs) -> Duration {
-        self.stop_at(deadline).since(self.now()).max(self.parts.margin / 2)
+        self.stop_at(deadline).since(self.now()).max(self.margin(deadline) / 2)
     }
 
     /// Until when a call may wait for another and still run itself.
@@ -293,7 +312,11 @@ impl<S: Store> Engine<S> {
 
     /// When a run is stopped: a margin before this time, which leaves time to record its outcome.
     fn stop_at(&self, deadline: EpochMs) -> EpochMs {
-        deadline.minus(self.parts.margin)
+        deadline.minus(self.margin(deadline))
+    }
+
+    fn margin(&self, deadline: EpochMs) -> Duration {
+        self.parts.margin.with_left(deadline.since(self.now()))
     }
 
     /// The time by the engine's clock.
@@ -350,7 +373,7 @@ impl<S: Store> Engine<S> {
     /// Whether more than the margin is left before this deadline, so that a run could still begin.
     #[must_use]
     pub fn has_time(&self, deadline: EpochMs) -> bool {
-        deadline.since(self.now()) > self.parts.margin
+        deadline.since(self.now()) > self.margin(deadline)
     }
 }
 

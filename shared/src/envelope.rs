@@ -4,26 +4,46 @@
 //! that is not base64, a number instead of a string), only that record must fail. So an event is first parsed as JSON,
 //! which accepts any shape, and then read record by record. Strings are parsed once and copied from there.
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
+
+use crate::protocol::{Compare, Document, Fingerprint, Fingerprinter, NotComparable};
 
 /// A record whose shape differs from that of its source's records. It does not run and is returned.
 ///
 /// Its content is omitted, because it must not be logged.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the record cannot be read: its member {member} has another type or form than is known, or is missing")]
-pub(crate) struct Unreadable {
+pub struct Unreadable {
     /// The path of the invalid member, by member names and list indexes: `messageAttributes.a.binaryValue`. For a
     /// missing member, the path of the object that lacks it.
     pub(crate) member: String,
 }
 
 /// Reads one record.
-pub(crate) fn read<'v, T: Deserialize<'v>>(record: &'v Value) -> Result<T, Unreadable> {
+pub(crate) fn read<'v, T: Deserialize<'v>>(record: impl Deserializer<'v> + Copy) -> Result<T, Unreadable> {
     // Only after a failure: deserializes again, this time with the path of the failure.
     T::deserialize(record).or_else(|_| {
         serde_path_to_error::deserialize(record).map_err(|error| Unreadable { member: error.path().to_string() })
     })
+}
+
+/// What makes two messages or records the same.
+///
+/// JSON with several members of one name is refused, even though its bytes could be compared: the handler would read one
+/// of them, and the sender may have meant the other.
+pub(crate) fn fingerprint(
+    text: &[u8],
+    document: Option<&Document>,
+    compare: &Compare,
+) -> Result<Fingerprint, NotComparable> {
+    let parts = Fingerprinter::new();
+    let parts = match document {
+        Some(document) if document.is_ambiguous() => return Err(NotComparable::Ambiguous),
+        Some(document) => parts.document(text, document, compare)?,
+        None => parts.bytes(text),
+    };
+    Ok(parts.finish())
 }
 
 /// The string at a JSON pointer.

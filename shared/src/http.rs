@@ -41,7 +41,6 @@ mod problem_type;
 mod pseudonyms;
 mod received;
 mod request;
-mod resolver;
 mod response;
 mod route;
 
@@ -72,9 +71,8 @@ use self::key_source::KeySource;
 use self::problem::Contract;
 use crate::engine::{Engine, Operation, Verdict};
 use crate::protocol::{Compare, Document, Principal, Subject, Uncertain};
-use crate::reconcile::Resolver;
+use crate::reconcile::{AnyResolver, Resolver};
 use crate::store::{BoxError, Store};
-use resolver::AnyResolver;
 
 /// The draft, which the profile of this project follows.
 const DRAFT: &str = "https://datatracker.ietf.org/doc/html/draft-ietf-httpapi-idempotency-key-header-07";

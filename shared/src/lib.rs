@@ -94,6 +94,7 @@
 //! | `streams` | [`streams`]: Kafka, Kinesis, DynamoDB Streams | |
 //! | `follow-up` | [`follow_up`]: settles what a dead sandbox or a silent client left behind, from the table's stream | |
 //! | `zookeeper` | [`lock::zookeeper`]: a lock in a ZooKeeper ensemble | |
+//! | `jmespath` | JMESPath expressions with Powertools' functions, beside JSON pointers | |
 //! | `emf` | metrics in CloudWatch's embedded metric format | |
 //! | `log` | a function's log | |
 //! | `otel` | spans for OpenTelemetry | |
@@ -149,8 +150,3 @@ pub use sqs::Queue;
 pub use store::dynamodb::DynamoDbStore;
 #[cfg(feature = "valkey")]
 pub use store::valkey::ValkeyStore;
-
-/// The examples of the README compile.
-#[cfg(all(doctest, feature = "dynamodb", feature = "http"))]
-#[doc = include_str!("../../README.md")]
-struct Readme;

@@ -24,6 +24,8 @@ mod compare;
 mod condition;
 mod decision;
 mod document;
+#[cfg(feature = "jmespath")]
+mod expression;
 mod fingerprint;
 mod follow_up;
 mod history;
@@ -44,6 +46,8 @@ pub use condition::{Condition, RecordVersion};
 pub use decision::{ClaimRequest, Decision, Uncertain, decide};
 pub use document::{Document, InvalidJson, NotOfType};
 pub(crate) use document::{Node, Pointed};
+#[cfg(feature = "jmespath")]
+pub use expression::{Expression, InvalidExpression};
 pub use fingerprint::{Fingerprint, Fingerprinter};
 pub use follow_up::{FollowUp, LONGEST_INTERVAL, Look, SHORTEST_INTERVAL};
 pub use history::{History, HistoryEntry, HistoryEvent, InvocationId};

@@ -9,7 +9,9 @@
 //! A reconciler holds the record like any attempt, under a new owner token and attempt number, so that a late owner, a
 //! second reconciler and an operator cannot settle it twice.
 
+mod any;
 mod operations;
+mod transactional;
 
 use crate::engine::{Answer, Driver, Engine, Error};
 use crate::protocol::machine::{Action, End, Machine, Terms, Wait};
@@ -17,7 +19,9 @@ use crate::protocol::{ClaimRequest, EpochMs, InvocationId, Record, Resolution, U
 use crate::store::Store;
 
 pub use crate::engine::{Evidence, Resolver};
+pub(crate) use any::AnyResolver;
 pub use operations::Operations;
+pub use transactional::OnlyTransactionalEffects;
 
 /// The result of a reconciliation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

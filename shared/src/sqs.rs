@@ -7,12 +7,13 @@
 //! keys, messages that [contend](Contention), and the messages of one FIFO message group.
 //!
 //! **FIFO queues** are recognised by their ARN. The messages of a group run in order, and once one of them is returned,
-//! the rest of its group is returned as well; other groups continue. SQS counts a receive for each message of a batch,
+//! the rest of its group is returned as well, [unless declared otherwise](InGroup); other groups continue. SQS counts a receive for each message of a batch,
 //! whether it runs or not. So if a FIFO queue has a redrive policy, give its mapping a `BatchSize` of 1; otherwise a
 //! message that always fails moves its successors to the dead-letter queue as well. Groups still run concurrently.
 
 mod batch;
 mod contention;
+mod envelope;
 mod fifo;
 mod key;
 mod lane;
@@ -29,14 +30,20 @@ use aws_lambda_events::event::sqs::SqsBatchResponse;
 
 pub use batch::SqsBatch;
 pub use contention::Contention;
+pub use envelope::Envelope;
+pub use fifo::InGroup;
 pub use key::{KeySource, NoKey};
 pub use message::{Message, Received};
 #[cfg(feature = "sqs-visibility")]
 pub use visibility::SqsVisibility;
 pub use visibility::Visibility;
 
-use crate::engine::{Attempt, Engine, OnFailure, Operation, Verdict};
+use serde::de::DeserializeOwned;
+
+use crate::engine::{Attempt, Engine, IntoVerdict, OnFailure, Operation};
+use crate::envelope::Unreadable;
 use crate::protocol::{EpochMs, Pointer, Principal};
+use crate::reconcile::{AnyResolver, Resolver};
 use crate::store::Store;
 use contention::ContentionOf;
 use run::Run;
@@ -45,7 +52,7 @@ use visibility::VisibilityOf;
 
 /// Handles the messages of a queue.
 ///
-/// The handler's [`Verdict`] decides about the message: after a final verdict it is deleted, otherwise it is returned
+/// The handler's [`Verdict`](crate::engine::Verdict), or its `Result`, decides about the message: after a final verdict it is deleted, otherwise it is returned
 /// to the queue, until the queue's redrive policy moves it to the dead-letter queue. Every failure is reported.
 ///
 /// The body is parsed once. With [`Queue::reading`], the contention function and the handler get it as a type of the
@@ -76,14 +83,19 @@ use visibility::VisibilityOf;
 /// # Ok(())
 /// # }
 /// ```
-pub struct Queue<S, T = ()> {
+pub struct Queue<S: Store, T = ()> {
     engine: Engine<S>,
     operation: Operation,
     principal: Principal,
     key: KeySource,
+    /// From the outside in.
+    envelopes: Vec<Envelope>,
     reading: Reading<T>,
     mode: Mode,
+    resolver: Option<AnyResolver<S::Effect, ()>>,
     on_failure: OnFailure,
+    in_group: InGroup,
+    fails_if_all_returned: bool,
     concurrency: usize,
     contention: ContentionOf<T>,
     visibility: VisibilityOf,
@@ -91,9 +103,9 @@ pub struct Queue<S, T = ()> {
 }
 
 /// The application's function that converts a message into its own type.
-type Reading<T> = Arc<dyn Fn(&Received<'_>) -> T + Send + Sync>;
+type Reading<T> = Arc<dyn Fn(&Received<'_>) -> Result<T, Unreadable> + Send + Sync>;
 
-impl<S, T> fmt::Debug for Queue<S, T> {
+impl<S: Store, T> fmt::Debug for Queue<S, T> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
             .debug_struct("Queue")
@@ -128,9 +140,13 @@ impl<S: Store> Queue<S> {
             operation: operation.or_retention(LONGEST_RETENTION),
             principal,
             key,
-            reading: Arc::new(|_| ()),
+            envelopes: Vec::new(),
+            reading: Arc::new(|_| Ok(())),
             mode: Mode::Claim,
+            resolver: None,
             on_failure: OnFailure::default(),
+            in_group: InGroup::default(),
+            fails_if_all_returned: false,
             concurrency: 10,
             contention: ContentionOf::none(),
             visibility: VisibilityOf::default(),
@@ -165,20 +181,106 @@ impl<S: Store, T> Queue<S, T> {
     /// ```
     #[must_use]
     pub fn reading<U>(self, reading: impl Fn(&Received<'_>) -> U + Send + Sync + 'static) -> Queue<S, U> {
-        let Self { engine, operation, principal, key, mode, on_failure, concurrency, visibility, trace, .. } = self;
+        self.read_by(Arc::new(move |message| Ok(reading(message))))
+    }
+
+    /// Reads each message as a type: the handler gets it as [`Message::content`]. A message of another form is returned
+    /// without running, and its line in the log names the member.
+    ///
+    /// This removes a contention function set before, because that one is for messages of another type.
+    ///
+    /// ```
+    /// use idempotency::protocol::{Pointer, Principal};
+    /// use idempotency::sqs::{Envelope, KeySource, Message};
+    /// use idempotency::store::memory::{Effect, MemoryStore};
+    /// use idempotency::{Attempt, Engine, Operation, Queue};
+    /// use serde::Deserialize;
+    ///
+    /// #[derive(Deserialize)]
+    /// struct Order {
+    ///     quantity: String,
+    /// }
+    ///
+    /// async fn ship(attempt: Attempt<Effect>, order: Message<'_, Order>) -> Result<(), std::num::ParseIntError> {
+    ///     let quantity: u32 = order.content().quantity.parse()?; // an error: the message comes again
+    ///     attempt.add_effect(Effect::named(format!("shipped {quantity}")));
+    ///     Ok(())
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let store = MemoryStore::new();
+    /// # let engine = Engine::builder(store.clone()).build();
+    /// # let (operation, shop) = (Operation::new("orders", "ship"), Principal::new("shop")?);
+    /// let key = KeySource::pointer(Pointer::new("/order")?);
+    /// let queue = Queue::new(engine, operation, shop, key).single_write().envelope(Envelope::Sns).typed::<Order>();
+    /// # let event: idempotency::sqs::SqsBatch = serde_json::from_str(r#"{"Records":[{"messageId":"m-1","body":
+    /// #   "{\"Type\":\"Notification\",\"Message\":\"{\\\"order\\\":1,\\\"quantity\\\":\\\"2\\\"}\"}"}]}"#)?;
+    /// # let deadline = idempotency::protocol::EpochMs(u64::MAX);
+    /// let response = queue.handle(&event, deadline, ship).await?;
+    /// # assert!(response.batch_item_failures.is_empty());
+    /// # assert_eq!(store.applied("shipped 2"), 1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn typed<U: DeserializeOwned + 'static>(self) -> Queue<S, U> {
+        self.read_by(Arc::new(|message| message.typed()))
+    }
+
+    fn read_by<U>(self, reading: Reading<U>) -> Queue<S, U> {
         Queue {
-            engine,
-            operation,
-            principal,
-            key,
-            reading: Arc::new(reading),
-            mode,
-            on_failure,
-            concurrency,
+            engine: self.engine,
+            operation: self.operation,
+            principal: self.principal,
+            key: self.key,
+            envelopes: self.envelopes,
+            reading,
+            mode: self.mode,
+            resolver: self.resolver,
+            on_failure: self.on_failure,
+            in_group: self.in_group,
+            fails_if_all_returned: self.fails_if_all_returned,
+            concurrency: self.concurrency,
             contention: ContentionOf::none(),
-            visibility,
-            trace,
+            visibility: self.visibility,
+            trace: self.trace,
         }
+    }
+
+    /// What a service puts around each message. Key, fingerprint, contention and handler get the message inside; one
+    /// that is not in this envelope is returned. Call it again for an envelope in the envelope: [`Envelope::Sns`], then
+    /// [`Envelope::S3`].
+    #[must_use]
+    pub fn envelope(mut self, envelope: Envelope) -> Self {
+        self.envelopes.push(envelope);
+        self
+    }
+
+    /// Looks for evidence when a message is delivered again whose outcome is unknown; see [`Engine::run_or_reconcile`].
+    /// Without a resolver such a message goes to the dead-letter queue, unless something else reconciles it before.
+    ///
+    /// In single-write mode no outcome is unknown, and no resolver is asked.
+    #[must_use]
+    pub fn resolver(mut self, resolver: impl Resolver<S::Effect, ()> + 'static) -> Self {
+        self.resolver = Some(AnyResolver::new(resolver));
+        self
+    }
+
+    /// What happens to the rest of a FIFO queue's message group after one of its messages is returned. Default:
+    /// [`InGroup::ReturnRest`].
+    #[must_use]
+    pub const fn in_group(mut self, in_group: InGroup) -> Self {
+        self.in_group = in_group;
+        self
+    }
+
+    /// Lets [`handle`](Self::handle) fail if it would return all messages of a batch. For SQS that is the same, but the
+    /// invocation counts as an error of the function, which its alarms see.
+    #[must_use]
+    pub const fn fail_if_all_returned(mut self) -> Self {
+        self.fails_if_all_returned = true;
+        self
     }
 
     /// Uses single-write mode: one request per message, for operations whose effects are all transactional. See
@@ -237,31 +339,35 @@ impl<S: Store, T> Queue<S, T> {
     /// `deadline` is the function's. Messages that have not begun when the margin before it begins are returned.
     ///
     /// # Errors
-    /// [`NoMessageId`] if a message without an id cannot be reported; Lambda then returns the whole batch.
+    /// [`BatchFailed`]; Lambda then returns the whole batch.
     pub async fn handle<'e, H, R>(
         &self,
         event: &'e SqsBatch,
         deadline: EpochMs,
         handler: H,
-    ) -> Result<SqsBatchResponse, NoMessageId>
+    ) -> Result<SqsBatchResponse, BatchFailed>
     where
         H: Fn(Attempt<S::Effect>, Message<'e, T>) -> R,
-        R: Future<Output = Verdict<()>>,
+        R: Future<Output: IntoVerdict>,
     {
         Run { queue: self, event, deadline, handler }.batch().await
     }
 }
 
-impl<S, T> Clone for Queue<S, T> {
+impl<S: Store, T> Clone for Queue<S, T> {
     fn clone(&self) -> Self {
         Self {
             engine: self.engine.clone(),
             operation: self.operation.clone(),
             principal: self.principal.clone(),
             key: self.key.clone(),
+            envelopes: self.envelopes.clone(),
             reading: Arc::clone(&self.reading),
             mode: self.mode,
+            resolver: self.resolver.clone(),
             on_failure: self.on_failure,
+            in_group: self.in_group,
+            fails_if_all_returned: self.fails_if_all_returned,
             concurrency: self.concurrency,
             contention: self.contention.clone(),
             visibility: self.visibility.clone(),
@@ -273,10 +379,17 @@ impl<S, T> Clone for Queue<S, T> {
 /// A retention that covers the maximum retention of a queue and its dead-letter queue, 14 days each, and one more day.
 pub const LONGEST_RETENTION: Duration = Duration::from_secs(29 * 24 * 60 * 60);
 
-/// A message without an id, which could not be reported as failed.
+/// Why a batch has no response. Lambda returns all its messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a message of the batch has no messageId")]
-pub struct NoMessageId;
+#[non_exhaustive]
+pub enum BatchFailed {
+    /// A message without an id could not be reported as failed. Nothing ran.
+    #[error("a message of the batch has no messageId")]
+    NoMessageId,
+    /// All messages are to be returned, and the queue [fails](Queue::fail_if_all_returned) then.
+    #[error("all messages of the batch are returned")]
+    AllReturned,
+}
 
 #[cfg(test)]
 mod tests;

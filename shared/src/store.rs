@@ -6,16 +6,18 @@ pub mod conformance;
 pub mod dynamodb;
 #[cfg(any(all(test, feature = "system"), feature = "test-util"))]
 pub mod fault;
-#[cfg(any(feature = "dynamodb", feature = "valkey"))]
+mod form;
 mod history;
 pub mod memory;
 mod parts;
+mod recording;
 pub mod unsettled;
 #[cfg(feature = "valkey")]
 pub mod valkey;
 pub mod watermarks;
 
-pub use parts::{MAX_RECORD_RESPONSE_BYTES, PART_BYTES};
+pub use parts::{MAX_RECORD_RESPONSE_BYTES, PART_BYTES, cut};
+pub use recording::RecordingStore;
 
 use std::fmt::Debug;
 use std::time::Duration;
@@ -128,7 +130,10 @@ pub struct RefusedEffect<I = ()> {
 
 impl<I> Written<I> {
     /// Interprets a failed condition: the found record is our own write, or somebody else's.
-    pub(crate) fn refused(write: &Write, found: Option<Record>) -> Self {
+    ///
+    /// Every store needs this after its conditional write was refused.
+    #[must_use]
+    pub fn refused(write: &Write, found: Option<Record>) -> Self {
         match found {
             Some(found) if write.made(&found) => Self::Recognised,
             other => Self::Refused(other.map(Box::new)),

@@ -6,8 +6,8 @@
 //! constant, however long the stream; a run costs one read and one transaction, however many records it has. For a
 //! delayed or duplicated poller the watermark's condition fails, and it changes nothing.
 //!
-//! The guarantee: transactional effects are applied once and in order. External effects are not supported here; use a
-//! [`Queue`](crate::Queue) for them. Gaps between positions are normal (compaction, transaction markers). A position at
+//! The guarantee: transactional effects are applied once and in order. For external effects give each record
+//! [an idempotency record of its own](Stream::record_each). Gaps between positions are normal (compaction, transaction markers). A position at
 //! or below the watermark is a repetition, unless the record there is evidently another one: see
 //! [`watermark`](crate::protocol::watermark).
 //!
@@ -20,8 +20,10 @@
 //! |---|---|---|
 //! | Kafka, MSK and self-managed | [`Kafka`] | topic, generation, partition |
 //! | Kinesis | [`Kinesis`] | shard |
+//! | Kafka or Kinesis, [one for each record](Stream::record_each) | the same | record |
 //! | DynamoDB Streams | [`TableStream`] | record: their order is not one that a watermark could follow |
 
+mod each;
 mod handling;
 mod kafka;
 mod kinesis;
@@ -29,25 +31,34 @@ mod partition;
 mod run;
 mod table;
 
+pub use each::RecordKey;
 pub use kafka::{Kafka, KafkaBatch, KafkaBatchResponse, KafkaFailure, KafkaPosition};
 pub use kinesis::{Kinesis, KinesisBatch, Parallel};
 pub use partition::{Partition, RewindError};
-pub use table::{NoSequenceNumber, TABLE_STREAM_RETENTION, TableBatch, TableStream};
+pub use table::{NoSequenceNumber, TABLE_STREAM_RETENTION, TableBatch, TableStream, new_image, old_image};
 
 use std::fmt;
+use std::time::Duration;
 
 use futures::stream::{self, StreamExt};
+use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
-use crate::engine::{Attempt, Engine, OnFailure, Operation, Verdict};
-use crate::envelope::Unreadable;
+use crate::engine::{Attempt, Engine, IntoVerdict, OnFailure, Operation};
+pub use crate::envelope::Unreadable;
 use crate::protocol::watermark::RecordDigest;
-use crate::protocol::{EpochMs, Trace};
+use crate::protocol::{Document, EpochMs, Principal, Trace};
 pub use crate::protocol::{InvalidPosition, Position};
+use crate::reconcile::{AnyResolver, Resolver};
+use crate::store::Store;
 use crate::store::watermarks::Watermarks;
 use crate::telemetry::span::Span;
+use each::Each;
 use handling::Handling;
 use partition::Delivery;
+
+/// A retention that covers the default of Kafka's topics, seven days, and some outages.
+pub const RECORD_RETENTION: Duration = Duration::from_secs(29 * 24 * 60 * 60);
 
 /// A record of a partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,6 +78,15 @@ pub struct Record {
 }
 
 impl Record {
+    /// The payload, read as a type from JSON.
+    ///
+    /// # Errors
+    /// [`Unreadable`] names the member that has another form; it shows no content, so a handler may return it.
+    pub fn json<T: DeserializeOwned>(&self) -> Result<T, Unreadable> {
+        let document = Document::parse(self.value.as_deref().unwrap_or_default());
+        crate::envelope::read(&document.map_err(|_| Unreadable { member: "the payload, which is not JSON".into() })?)
+    }
+
     /// What the watermark compares about a record.
     fn seen(&self) -> RecordDigest {
         let mut hash = Sha256::new();
@@ -125,16 +145,19 @@ impl Delivered {
 ///
 /// Watermarks are items in the table of the engine's store, next to the idempotency records.
 #[derive(Clone)]
-pub struct Stream<S> {
+pub struct Stream<S: Store> {
     engine: Engine<S>,
     operation: Operation,
+    /// `None`: with a watermark for each partition.
+    each: Option<Each>,
+    resolver: Option<AnyResolver<S::Effect, ()>>,
     source: String,
     generation: String,
     on_failure: OnFailure,
     concurrency: usize,
 }
 
-impl<S> fmt::Debug for Stream<S> {
+impl<S: Store> fmt::Debug for Stream<S> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
             .debug_struct("Stream")
@@ -152,6 +175,8 @@ impl<S: Watermarks> Stream<S> {
         Self {
             engine,
             operation,
+            each: None,
+            resolver: None,
             source: source.into(),
             generation: "1".into(),
             on_failure: OnFailure::default(),
@@ -172,6 +197,43 @@ impl<S: Watermarks> Stream<S> {
     #[must_use]
     pub const fn on_failure(mut self, on_failure: OnFailure) -> Self {
         self.on_failure = on_failure;
+        self
+    }
+
+    /// Gives each record an idempotency record, like a message of a queue, instead of a watermark for each partition:
+    /// for handlers with effects in other systems, to which they pass the attempt's transaction id. `principal` is the
+    /// producer. Two writes per record instead of one per run of records. They are kept for [`RECORD_RETENTION`], unless
+    /// the operation has a [retention](Operation::retention), which must exceed that of the stream.
+    ///
+    /// The records of a partition still run in order, and one that is not settled stops it.
+    ///
+    /// ```
+    /// use idempotency::protocol::Principal;
+    /// use idempotency::streams::{Record, RecordKey, Stream};
+    /// # use idempotency::{Engine, Operation, store::memory::MemoryStore};
+    ///
+    /// #[derive(serde::Deserialize)]
+    /// struct Sale {
+    ///     id: String,
+    /// }
+    ///
+    /// # let (engine, operation) = (Engine::builder(MemoryStore::new()).build(), Operation::new("sales", "announce"));
+    /// let key = RecordKey::function(|record: &Record| Some(record.json::<Sale>().ok()?.id));
+    /// let stream = Stream::new(engine, operation, "cluster-1").record_each(Principal::new("tills")?, key);
+    /// # Ok::<_, idempotency::protocol::InvalidPrincipal>(())
+    /// ```
+    #[must_use]
+    pub fn record_each(mut self, principal: Principal, key: RecordKey) -> Self {
+        self.operation = self.operation.or_retention(RECORD_RETENTION);
+        self.each = Some(Each { principal, key });
+        self
+    }
+
+    /// Looks for evidence when a record comes again whose outcome is unknown, if there is
+    /// [one for each](Self::record_each). With watermarks no outcome is unknown, and no resolver is asked.
+    #[must_use]
+    pub fn resolver(mut self, resolver: impl Resolver<S::Effect, ()> + 'static) -> Self {
+        self.resolver = Some(AnyResolver::new(resolver));
         self
     }
 
@@ -198,7 +260,7 @@ impl<S: Watermarks> Stream<S> {
     where
         S::Effect: Clone,
         H: Fn(Attempt<S::Effect>, Record) -> R,
-        R: Future<Output = Verdict<()>>,
+        R: Future<Output: IntoVerdict>,
     {
         let handler = &handler;
         let stopped = stream::iter(partitions).map(|mut records| async move {
@@ -206,9 +268,14 @@ impl<S: Watermarks> Stream<S> {
             records.dedup_by(|one, other| one.position() == other.position());
             let name = records.first()?.partition().to_owned();
             let partition = self.partition(name.clone());
-            let delivery = Delivery { records: &records, began: self.engine.now(), deadline };
-            let handling = Handling { partition: &partition, delivery, handler };
-            let stopped = Span::message(self.operation.name()).of(handling.handle()).await;
+            let stopped = match &self.each {
+                Some(each) => each.handle(self, &records, deadline, handler).await,
+                None => {
+                    let delivery = Delivery { records: &records, began: self.engine.now(), deadline };
+                    let handling = Handling { partition: &partition, delivery, handler };
+                    Span::message(self.operation.name()).of(handling.handle()).await
+                }
+            };
             stopped.map(|index| (name, records[index].position().clone()))
         });
         let stopped = stopped.buffered(self.concurrency).filter_map(std::future::ready).collect().await;

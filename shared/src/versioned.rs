@@ -11,6 +11,7 @@
 //! application's ledger moves its balances that way. Use a versioned item if the new value is computed from the old one
 //! in a way that an expression cannot state.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -58,6 +59,7 @@ pub struct VersionedTable {
     client: Client,
     table: String,
     attempts: usize,
+    adopts: bool,
 }
 
 /// An item as it was loaded, to be modified and stored.
@@ -70,6 +72,8 @@ pub struct Versioned {
     version: u64,
     /// Newest first.
     stamps: Vec<u8>,
+    /// The item as it was found, if it has no version yet.
+    adopted: Option<Item>,
 }
 
 /// Why an item could not be loaded or stored.
@@ -85,7 +89,8 @@ pub enum VersionedError {
     /// The table could not be reached. It is not known whether the last store took effect.
     #[error("the table did not answer")]
     Unavailable(#[source] BoxError),
-    /// The item has no numeric version, so it is not a versioned item.
+    /// The item has no numeric version, so it is not a versioned item. See [`VersionedTable::adopting`] for items that
+    /// existed before.
     #[error("the item has no version that is a number")]
     NotVersioned,
     /// There was no randomness for a stamp. Nothing was written.
@@ -96,13 +101,24 @@ pub enum VersionedError {
 impl VersionedTable {
     /// The versioned items of a table.
     pub fn new(client: Client, table: impl Into<String>) -> Self {
-        Self { client, table: table.into(), attempts: 10 }
+        Self { client, table: table.into(), attempts: 10, adopts: false }
     }
 
     /// The maximum number of attempts of [`VersionedTable::update`], at least 1. Default: 10.
     #[must_use]
     pub fn attempts(mut self, attempts: usize) -> Self {
         self.attempts = attempts.max(1);
+        self
+    }
+
+    /// Also takes items that have no version, because they were written before the table was used with versions. The
+    /// first store of such an item gives it a version, on the condition that it still has no version and all the values
+    /// that were loaded.
+    ///
+    /// Writers that do not know of versions must be gone by then: what they write later is overwritten without notice.
+    #[must_use]
+    pub const fn adopting(mut self) -> Self {
+        self.adopts = true;
         self
     }
 
@@ -113,7 +129,7 @@ impl VersionedTable {
     pub async fn load(&self, key: Item) -> Result<Versioned, VersionedError> {
         let request = self.client.get_item().table_name(&self.table).set_key(Some(key.clone())).consistent_read(true);
         let found = request.send().await.map_err(unavailable)?.item;
-        Versioned::read(key, found)
+        Versioned::read(key, found, self.adopts)
     }
 
     /// The store of an item, as an effect of a commit. The commit is refused if another writer has stored the item
@@ -122,12 +138,12 @@ impl VersionedTable {
     /// # Errors
     /// [`VersionedError::NoEntropy`] if there is no randomness for a stamp.
     pub fn effect(&self, versioned: Versioned) -> Result<TransactWriteItem, VersionedError> {
-        let Store { item, condition, previous, .. } = Store::of(versioned)?;
+        let Store { item, condition, names, previous, .. } = Store::of(versioned)?;
         let put = Put::builder()
             .table_name(&self.table)
             .set_item(Some(item))
             .condition_expression(condition)
-            .expression_attribute_names("#version", VERSION)
+            .set_expression_attribute_names(Some(names))
             .set_expression_attribute_values(previous)
             .return_values_on_condition_check_failure(AllOld);
         Ok(TransactWriteItem::builder().put(put.build().expect("has a table and an item")).build())
@@ -156,15 +172,15 @@ impl VersionedTable {
 
     async fn store(&self, versioned: Versioned) -> Result<Stored, VersionedError> {
         let Versioned { key, item: changed, version, .. } = versioned.clone();
-        let Store { item, condition, previous, stamps } = Store::of(versioned)?;
-        let stored = Versioned { item: changed, key: key.clone(), version: version + 1, stamps };
+        let Store { item, condition, names, previous, stamps } = Store::of(versioned)?;
+        let stored = Versioned { item: changed, key: key.clone(), version: version + 1, stamps, adopted: None };
         let request = self
             .client
             .put_item()
             .table_name(&self.table)
             .set_item(Some(item))
             .condition_expression(condition)
-            .expression_attribute_names("#version", VERSION)
+            .set_expression_attribute_names(Some(names))
             .set_expression_attribute_values(previous)
             .return_values_on_condition_check_failure(AllOld);
         // A concurrent transaction on the item refuses the put, which the SDK does not retry. We retry it unchanged,
@@ -184,7 +200,7 @@ impl VersionedTable {
         };
         // The SDK retries a request whose reply was lost; the condition of the retry then fails on what the first one
         // wrote.
-        let found = Versioned::read(key, found)?;
+        let found = Versioned::read(key, found, self.adopts)?;
         match found.has_stamp_of(&stored) {
             true => Ok(Stored::Applied(found)),
             false => Ok(Stored::Refused(found)),
@@ -201,29 +217,44 @@ enum Stored {
 /// The whole new item, and its condition.
 struct Store {
     item: Item,
-    condition: &'static str,
+    condition: String,
+    names: HashMap<String, String>,
     previous: Option<Item>,
     stamps: Vec<u8>,
 }
 
 impl Store {
     fn of(versioned: Versioned) -> Result<Self, VersionedError> {
-        let Versioned { mut item, key, version, stamps: before } = versioned;
+        let Versioned { mut item, key, version, stamps: before, adopted } = versioned;
         let mut stamps = vec![0; STAMP_BYTES];
         SystemEntropy.fill(&mut stamps)?;
         stamps.extend(before.into_iter().take((KEPT_STAMPS - 1) * STAMP_BYTES));
         item.extend(key);
         item.insert(VERSION.to_owned(), AttributeValue::N((version + 1).to_string()));
         item.insert(STAMPS.to_owned(), AttributeValue::B(Blob::new(stamps.clone())));
-        let (condition, previous) = match version {
-            0 => ("attribute_not_exists(#version)", None),
-            _ => {
+        let mut names = HashMap::from([("#version".to_owned(), VERSION.to_owned())]);
+        let (condition, previous) = match (version, adopted) {
+            (0, None) => ("attribute_not_exists(#version)".to_owned(), None),
+            (0, Some(found)) => unversioned(found, &mut names),
+            (_, _) => {
                 let previous = AttributeValue::N(version.to_string());
-                ("#version = :previous", Some(Item::from([(":previous".to_owned(), previous)])))
+                ("#version = :previous".to_owned(), Some(Item::from([(":previous".to_owned(), previous)])))
             }
         };
-        Ok(Self { item, condition, previous, stamps })
+        Ok(Self { item, condition, names, previous, stamps })
     }
+}
+
+/// The condition that an item has no version and still these values.
+fn unversioned(found: Item, names: &mut HashMap<String, String>) -> (String, Option<Item>) {
+    let mut condition = "attribute_not_exists(#version)".to_owned();
+    let mut values = Item::new();
+    for (number, (name, value)) in found.into_iter().enumerate() {
+        condition.push_str(&format!(" AND #n{number} = :n{number}"));
+        names.insert(format!("#n{number}"), name);
+        values.insert(format!(":n{number}"), value);
+    }
+    (condition, (!values.is_empty()).then_some(values))
 }
 
 impl Versioned {
@@ -233,10 +264,14 @@ impl Versioned {
         self.version
     }
 
-    fn read(key: Item, found: Option<Item>) -> Result<Self, VersionedError> {
+    fn read(key: Item, found: Option<Item>, adopts: bool) -> Result<Self, VersionedError> {
         let Some(mut item) = found else {
-            return Ok(Self { item: Item::new(), key, version: 0, stamps: Vec::new() });
+            return Ok(Self { item: Item::new(), key, version: 0, stamps: Vec::new(), adopted: None });
         };
+        if adopts && !item.contains_key(VERSION) {
+            item.retain(|name, _| !key.contains_key(name));
+            return Ok(Self { adopted: Some(item.clone()), item, key, version: 0, stamps: Vec::new() });
+        }
         let version = match item.remove(VERSION) {
             Some(AttributeValue::N(digits)) => digits.parse().map_err(|_| VersionedError::NotVersioned)?,
             Some(_) | None => return Err(VersionedError::NotVersioned),
@@ -246,7 +281,7 @@ impl Versioned {
             Some(_) | None => Vec::new(),
         };
         item.retain(|name, _| !key.contains_key(name));
-        Ok(Self { item, key, version, stamps })
+        Ok(Self { item, key, version, stamps, adopted: None })
     }
 
     /// Whether this item contains the stamp of that store.

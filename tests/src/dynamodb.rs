@@ -12,6 +12,7 @@ use aws_sdk_dynamodb::types::{
 };
 
 use fault_proxy::Proxy;
+use idempotency::store::dynamodb::AttributeNames;
 
 /// The table of records.
 pub const RECORDS: &str = "Records";
@@ -72,7 +73,7 @@ impl Database {
             Err(_) => (embedded().await, "eu-central-1"),
         };
         let started = Self { proxy: Proxy::start(address).await.expect("a free port"), region };
-        started.create_table().await;
+        started.create_table(RECORDS, &AttributeNames::default()).await;
         started
     }
 
@@ -86,7 +87,8 @@ impl Database {
         self.region
     }
 
-    async fn create_table(&self) {
+    /// Creates an empty table for records with these names.
+    pub async fn create_table(&self, table: &str, names: &AttributeNames) {
         let client = self.client().await;
         let attribute = |name: &str, kind| {
             AttributeDefinition::builder().attribute_name(name).attribute_type(kind).build().expect("complete")
@@ -95,26 +97,30 @@ impl Database {
             KeySchemaElement::builder().attribute_name(name).key_type(kind).build().expect("complete")
         };
         let unresolved = GlobalSecondaryIndex::builder()
-            .index_name("unresolved")
-            .key_schema(key("unresolved", KeyType::Hash))
-            .key_schema(key("created", KeyType::Range))
+            .index_name(&names.unresolved_index)
+            .key_schema(key(&names.unresolved, KeyType::Hash))
+            .key_schema(key(&names.created, KeyType::Range))
             .projection(Projection::builder().projection_type(ProjectionType::All).build());
-        client
+        let create = client
             .create_table()
-            .table_name(RECORDS)
+            .table_name(table)
             .billing_mode(BillingMode::PayPerRequest)
-            .attribute_definitions(attribute("id", ScalarAttributeType::S))
-            .attribute_definitions(attribute("unresolved", ScalarAttributeType::S))
-            .attribute_definitions(attribute("created", ScalarAttributeType::N))
-            .key_schema(key("id", KeyType::Hash))
-            .global_secondary_indexes(unresolved.build().expect("complete"))
-            .send()
-            .await
-            .expect("creates the table");
-        let expiration = TimeToLiveSpecification::builder().attribute_name("expiration").enabled(true);
+            .attribute_definitions(attribute(&names.id, ScalarAttributeType::S))
+            .attribute_definitions(attribute(&names.unresolved, ScalarAttributeType::S))
+            .attribute_definitions(attribute(&names.created, ScalarAttributeType::N))
+            .key_schema(key(&names.id, KeyType::Hash))
+            .global_secondary_indexes(unresolved.build().expect("complete"));
+        let create = match &names.sort {
+            Some(sort) => create
+                .attribute_definitions(attribute(sort, ScalarAttributeType::S))
+                .key_schema(key(sort, KeyType::Range)),
+            None => create,
+        };
+        create.send().await.expect("creates the table");
+        let expiration = TimeToLiveSpecification::builder().attribute_name(&names.expiration).enabled(true);
         client
             .update_time_to_live()
-            .table_name(RECORDS)
+            .table_name(table)
             .time_to_live_specification(expiration.build().expect("complete"))
             .send()
             .await

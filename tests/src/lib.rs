@@ -27,3 +27,13 @@ pub fn workspace() -> PathBuf {
     folder.pop();
     folder
 }
+
+/// The examples of the README compile. Here and not in the library, whose package does not contain these files.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
+
+/// So do those of the chapter about testing, and they run.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/testing.md")]
+struct Testing;

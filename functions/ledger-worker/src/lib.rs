@@ -5,7 +5,7 @@ mod handler;
 use aws_lambda_events::event::sqs::SqsBatchResponse;
 use aws_sdk_dynamodb::types::TransactWriteItem;
 use idempotency::protocol::{Compare, EpochMs, InvalidPointer, InvalidPrincipal, Principal};
-use idempotency::sqs::{NoMessageId, SqsBatch, Visibility};
+use idempotency::sqs::{BatchFailed, SqsBatch, Visibility};
 use idempotency::store::Store;
 use idempotency::{Engine, Operation, Queue};
 use payments::{Message, Table};
@@ -61,8 +61,8 @@ impl<S: Store<Effect = TransactWriteItem>> Worker<S> {
     /// Handles a batch; see [`Queue::handle`].
     ///
     /// # Errors
-    /// [`NoMessageId`] if a message has no id.
-    pub async fn handle(&self, batch: &SqsBatch, deadline: EpochMs) -> Result<SqsBatchResponse, NoMessageId> {
+    /// [`BatchFailed`] if a message has no id.
+    pub async fn handle(&self, batch: &SqsBatch, deadline: EpochMs) -> Result<SqsBatchResponse, BatchFailed> {
         self.queue.handle(batch, deadline, |attempt, message| self.handler.handle(attempt, message)).await
     }
 }

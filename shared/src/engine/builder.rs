@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::cache::Cache;
+use super::margin::Margin;
 use super::running::Running;
 use super::{Clock, Engine, Entropy, NoObserver, Observer, Parts};
 use crate::telemetry::metrics::{Metrics, NoMetrics};
@@ -33,21 +34,23 @@ impl<S> EngineBuilder<S> {
                 entropy: Arc::new(entropy),
                 metrics: Arc::new(NoMetrics),
                 observer: Arc::new(NoObserver),
-                margin: Duration::from_secs(2),
+                margin: Margin::default(),
                 lease_margin: Duration::from_secs(1),
+                is_unprotected: false,
                 cache: Cache::of_bytes(1024 * 1024),
                 running: Running::new(),
             },
         }
     }
 
-    /// How long before the function's deadline a run is stopped. Default: 2 s.
+    /// How long before the function's deadline a run is stopped. Default: 2 s, or a quarter of the function's time-out if
+    /// that is less. With Lambda's own default of 3 s a run thus gets more than 2 s.
     ///
     /// The margin is the time for recording the outcome. If it is too short for a slow store, the claim just stays
     /// until its lease ends.
     #[must_use]
     pub fn margin(mut self, margin: Duration) -> Self {
-        self.parts.margin = margin;
+        self.parts.margin = Margin::of(margin);
         self
     }
 
@@ -104,9 +107,25 @@ impl<S> EngineBuilder<S> {
         self
     }
 
+    /// **Turns protection off**, for development only: each call is an operation of its own, whatever its key, so that
+    /// the same event can be sent again and again. It still runs, with its attempt, effects and record, as any first call
+    /// does. Watermarks of streams stay in force.
+    ///
+    /// It says so loudly: by an error in the log when the engine is built, a warning for each call, and the metric
+    /// [`Unprotected`](crate::telemetry::metrics::Metric::Unprotected). An application that reads the switch from its
+    /// environment should refuse it in production.
+    #[must_use]
+    pub fn unprotected_for_development(mut self) -> Self {
+        self.parts.is_unprotected = true;
+        self
+    }
+
     /// Builds the engine.
     #[must_use]
     pub fn build(self) -> Engine<S> {
+        if self.parts.is_unprotected {
+            tracing::error!("PROTECTION IS OFF: every call runs, also one that ran before. For development only");
+        }
         Engine { parts: Arc::new(self.parts) }
     }
 }
@@ -140,6 +159,40 @@ mod tests {
         fn fill(&self, buffer: &mut [u8]) -> Result<(), NoEntropy> {
             buffer.fill(7);
             Ok(())
+        }
+    }
+
+    struct Counting(std::sync::atomic::AtomicU8);
+
+    impl Entropy for Counting {
+        fn fill(&self, buffer: &mut [u8]) -> Result<(), NoEntropy> {
+            buffer.fill(self.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst));
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn without_protection_each_call_runs_and_applies_its_effects_and_with_it_only_the_first() {
+        for (is_unprotected, runs) in [(true, 3), (false, 1)] {
+            let store = MemoryStore::new();
+            let builder = Engine::builder_with(store.clone(), Still, Counting(0.into()));
+            let builder = if is_unprotected { builder.unprotected_for_development() } else { builder };
+            let engine = builder.build();
+            let call = Call::new(
+                Operation::new("test", "POST /payments"),
+                Principal::new("alice").unwrap(),
+                Key::new("k-1").unwrap(),
+                Fingerprinter::new().bytes(b"{}").finish(),
+                engine.now().plus(Duration::from_secs(10)),
+            );
+            for _ in 0..3 {
+                let run = engine.run(&call, |attempt| async move {
+                    attempt.add_effect(Effect::named("one"));
+                    Verdict::Success(attempt.number())
+                });
+                run.now_or_never().expect("nothing waits").unwrap();
+            }
+            assert_eq!(store.applied("one"), runs);
         }
     }
 

@@ -346,7 +346,10 @@ impl<S: Store> Driver<S> {
             Failure::DeadlineAtHand => {
                 let whole_ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
                 let left = self.deadline.since(self.engine.now());
-                Error::DeadlineAtHand { left_ms: whole_ms(left), margin_ms: whole_ms(self.engine.parts.margin) }
+                Error::DeadlineAtHand {
+                    left_ms: whole_ms(left),
+                    margin_ms: whole_ms(self.engine.margin(self.deadline)),
+                }
             }
             Failure::NotRecorded(transaction) => {
                 Error::NotRecorded { transaction, source: self.error.take().unwrap_or_else(source) }

@@ -13,6 +13,9 @@ pub enum InputKey<'a> {
     /// The text or number that the pointer leads to, such as an order's number. The rest of the input may not change: the
     /// same key with another input is [`Outcome::Mismatch`](super::Outcome::Mismatch).
     At(&'a Pointer),
+    /// What a JMESPath expression selects; see [`Expression::key`](crate::protocol::Expression::key).
+    #[cfg(feature = "jmespath")]
+    Expression(&'a crate::protocol::Expression),
     /// A text that the application has found elsewhere.
     Text(&'a str),
     /// All of it, as JSON compared by value. For events that have no id of their own: two equal ones are one operation.
@@ -90,6 +93,12 @@ impl Call {
                 let document = Document::parse(&json).ok();
                 let text = document.as_ref().and_then(|document| document.text_at(pointer));
                 Key::new(text.ok_or_else(|| InvalidInput::NoKey(pointer.to_string()))?)?
+            }
+            #[cfg(feature = "jmespath")]
+            InputKey::Expression(expression) => {
+                let document = Document::parse(&json).ok();
+                let text = document.and_then(|document| expression.key(&document));
+                Key::new(text.ok_or_else(|| InvalidInput::NoKey(expression.to_string()))?)?
             }
             InputKey::Text(text) => Key::new(text)?,
             InputKey::Whole => {

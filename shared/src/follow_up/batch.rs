@@ -32,7 +32,7 @@ pub(super) fn open(
         let number = envelope::text(change, "/dynamodb/SequenceNumber").filter(|number| !number.is_empty());
         let number = number.ok_or(NoSequenceNumber)?;
         let id = change["dynamodb"]["Keys"][&names.id]["S"].as_str().unwrap_or_default();
-        if id.starts_with(RecordId::PREFIX) {
+        if names.record_id(id).as_str().starts_with(RecordId::PREFIX) {
             let follow_up = follow_up(&change["dynamodb"]["NewImage"], operations, names);
             last.insert(id, (place, follow_up.map(|follow_up| Open { follow_up, number: number.to_owned() })));
         }

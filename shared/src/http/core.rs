@@ -18,11 +18,11 @@ use super::problem_type::ProblemType;
 use super::pseudonyms::Pseudonyms;
 use super::received::Received;
 use super::request::{self, KeyError};
-use super::resolver::AnyResolver;
 use super::response::{self, HttpAnswer};
 use super::route::{self, Route};
 use crate::engine::{Call, Engine, Error, Operation, Outcome, Verdict, timed};
 use crate::protocol::{EpochMs, InvocationId, Principal, PrincipalDigest, Subject};
+use crate::reconcile::AnyResolver;
 use crate::store::{BoxError, Store};
 use crate::telemetry::metrics::Metric;
 use crate::telemetry::request_log::{LogOutcome, LogSummary, Named, RequestLog};
@@ -69,7 +69,7 @@ pub(super) struct Core<S: Store> {
     pub(super) facts: FactsOf,
     /// `None`: lines name nobody.
     pub(super) pseudonyms: Option<Pseudonyms>,
-    pub(super) resolver: Option<AnyResolver<S::Effect>>,
+    pub(super) resolver: Option<AnyResolver<S::Effect, HttpAnswer>>,
     pub(super) protected: Vec<Method>,
     pub(super) replayed_headers: Vec<HeaderName>,
     pub(super) verdict: VerdictOf,

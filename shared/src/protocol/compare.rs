@@ -16,6 +16,10 @@ pub enum Compare {
     /// sending. A body that is not JSON, or that has several members of one name on the way to a value, is compared
     /// byte by byte.
     Selected(Selection),
+    /// Only what a JMESPath expression selects from a JSON body, by value. A body that is not JSON is compared byte by
+    /// byte, one of which the expression selects nothing is refused.
+    #[cfg(feature = "jmespath")]
+    Expression(super::Expression),
 }
 
 /// The values of a JSON body that are compared, in an order that must not change while records exist.
@@ -89,4 +93,8 @@ pub enum NotComparable {
     /// The body, or a document in one of its strings, has several members of one name.
     #[error("the body has a member twice, so it is ambiguous")]
     Ambiguous,
+    /// The expression selects nothing of it.
+    #[cfg(feature = "jmespath")]
+    #[error("the body has nothing that {0} selects, by which it is compared")]
+    NothingSelected(super::Expression),
 }

@@ -109,6 +109,11 @@ impl Fingerprinter {
             Compare::Value => Ok(self.value(part)),
             Compare::Bytes => Ok(self.bytes(part)),
             Compare::Selected(selection) => self.selected(part, selection),
+            #[cfg(feature = "jmespath")]
+            Compare::Expression(expression) => match Document::parse(part) {
+                Ok(document) => self.expressed(&document, expression),
+                Err(_) => Ok(self.bytes(part)),
+            },
         }
     }
 
@@ -118,7 +123,18 @@ impl Fingerprinter {
             Compare::Value => Ok(self.part(b'j', &document.canonical())),
             Compare::Bytes => Ok(self.bytes(part)),
             Compare::Selected(selection) => self.selected_of(part, document, selection),
+            #[cfg(feature = "jmespath")]
+            Compare::Expression(expression) => self.expressed(document, expression),
         }
+    }
+
+    #[cfg(feature = "jmespath")]
+    fn expressed(self, document: &Document, expression: &super::Expression) -> Result<Self, NotComparable> {
+        if document.is_ambiguous() {
+            return Err(NotComparable::Ambiguous);
+        }
+        let value = expression.value(document).ok_or_else(|| NotComparable::NothingSelected(expression.clone()))?;
+        Ok(self.part(b'x', expression.to_string().as_bytes()).part(b'j', &value))
     }
 
     fn selected_of(self, part: &[u8], document: &Document, selection: &Selection) -> Result<Self, NotComparable> {

@@ -209,6 +209,14 @@ impl RecordId {
         Self(format!("lock:{name}").into())
     }
 
+    /// Another id, which no other call has if the bytes are random.
+    pub(crate) fn only_once(&self, random: [u8; 16]) -> Self {
+        let mut id = String::from(Self::PREFIX);
+        URL_SAFE_NO_PAD
+            .encode_string(Sha256::new().chain_update(self.as_str()).chain_update(random).finalize(), &mut id);
+        Self(id.into())
+    }
+
     /// An id as a store returns it. Only stores need this.
     #[must_use]
     pub fn from_stored(text: String) -> Self {

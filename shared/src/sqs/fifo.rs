@@ -11,19 +11,31 @@ use aws_lambda_events::event::sqs::SqsMessage;
 
 use super::lane::{Delivery, Lane};
 
+/// What happens to the rest of a FIFO queue's message group after one of its messages is returned.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum InGroup {
+    /// It is returned unrun, so that the group stays in order. Other groups go on.
+    #[default]
+    ReturnRest,
+    /// It runs. For groups that only keep messages from running concurrently, and whose order does not matter: SQS still
+    /// delivers a returned message before later ones, but the rest of its batch has run then.
+    GoOn,
+}
+
 /// The suffix of every FIFO queue's name, and of no other's (AWS, "CreateQueue").
 pub(super) fn is_from_fifo(message: &SqsMessage) -> bool {
     message.event_source_arn.as_deref().is_some_and(|arn| arn.ends_with(".fifo"))
 }
 
 /// One lane per message group, in the order of the batch.
-pub(super) fn groups<T>(deliveries: Vec<Delivery<'_, T>>) -> Vec<Lane<'_, T>> {
+pub(super) fn groups<T>(deliveries: Vec<Delivery<'_, T>>, in_group: InGroup) -> Vec<Lane<'_, T>> {
+    let in_order = in_group == InGroup::ReturnRest;
     let mut lanes: Vec<Lane<'_, T>> = Vec::new();
     let mut lane_of: HashMap<Option<&String>, usize> = HashMap::new();
     for delivery in deliveries {
         let group = delivery.message.attributes.get("MessageGroupId");
         let lane = *lane_of.entry(group).or_insert_with(|| {
-            lanes.push(Lane { deliveries: Vec::new(), in_order: true });
+            lanes.push(Lane { deliveries: Vec::new(), in_order });
             lanes.len() - 1
         });
         lanes[lane].deliveries.push(delivery);

@@ -1,7 +1,11 @@
 //! The place of the producer's key in a message.
 
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
 use super::message::Received;
-use crate::protocol::{InvalidKey, Key, Node, Pointed, Pointer, check_value};
+use crate::protocol::{Document, InvalidJson, InvalidKey, Key, Node, Pointed, Pointer, check_value};
 
 /// Where a message contains its key.
 #[derive(Clone, Debug)]
@@ -13,8 +17,26 @@ enum Source {
     /// At least one.
     Pointers(Vec<Pointer>),
     Attribute(String),
+    /// A value of the outermost envelope.
+    Envelope(Pointer),
+    Function(Function),
+    #[cfg(feature = "jmespath")]
+    Expression(crate::protocol::Expression),
+    DeduplicationId,
     MessageId,
     FirstOf(Box<[KeySource; 2]>),
+}
+
+/// The application's function that returns the key of a message.
+#[derive(Clone)]
+struct Function(Arc<KeyOf>);
+
+type KeyOf = dyn Fn(&Received<'_>) -> Option<String> + Send + Sync;
+
+impl fmt::Debug for Function {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Function")
+    }
 }
 
 impl KeySource {
@@ -33,7 +55,8 @@ impl KeySource {
     /// ```
     ///
     /// Such an envelope differs each time a payload is published, so let the operation
-    /// [compare](crate::Operation::compare) only its contents.
+    /// [compare](crate::Operation::compare) only its contents; or declare the [envelope](super::Queue::envelope), and
+    /// point into the message inside.
     #[must_use]
     pub const fn pointer(pointer: Pointer) -> Self {
         Self(Source::Pointer(pointer))
@@ -47,9 +70,58 @@ impl KeySource {
         Self(Source::Pointers(std::iter::once(first).chain(others).collect()))
     }
 
-    /// A message attribute of type String.
+    /// A message attribute of type String; in an SNS [envelope](super::Envelope::Sns), also one of the notification.
     pub fn attribute(name: impl Into<String>) -> Self {
         Self(Source::Attribute(name.into()))
+    }
+
+    /// A value of the declared [envelope](super::Queue::envelope), the outermost if there are several: `/id` of an
+    /// EventBridge event, which its retries keep but the producer's do not.
+    #[must_use]
+    pub const fn envelope(pointer: Pointer) -> Self {
+        Self(Source::Envelope(pointer))
+    }
+
+    /// Whatever the application finds in the message. A message for which it returns `None`, or panics, has no key.
+    ///
+    /// ```
+    /// use idempotency::sqs::KeySource;
+    ///
+    /// // A producer that writes lines: `order-17;2 pieces`.
+    /// let key = KeySource::function(|message| Some(message.text().split_once(';')?.0.to_owned()));
+    /// # let _ = key;
+    /// ```
+    pub fn function(key: impl Fn(&Received<'_>) -> Option<String> + Send + Sync + 'static) -> Self {
+        Self(Source::Function(Function(Arc::new(key))))
+    }
+
+    /// What a JMESPath expression selects in the JSON body; see [`Expression::key`](crate::protocol::Expression::key).
+    #[cfg(feature = "jmespath")]
+    #[must_use]
+    pub const fn expression(expression: crate::protocol::Expression) -> Self {
+        Self(Source::Expression(expression))
+    }
+
+    /// The deduplication id of a FIFO queue, which the producer chose, or which SQS computed from the body
+    /// (`ContentBasedDeduplication`: equal messages are then one operation, for as long as records are kept and not only
+    /// for five minutes).
+    #[must_use]
+    pub const fn deduplication_id() -> Self {
+        Self(Source::DeduplicationId)
+    }
+
+    /// The object that a notification of S3 is about, with the sequencer of the event: the same for each delivery of an
+    /// event, and another when the object is written again. For the [envelope](super::Envelope::S3) of S3.
+    ///
+    /// # Panics
+    /// Never: its pointers are valid.
+    #[must_use]
+    pub fn s3_event() -> Self {
+        let pointer = |text| Pointer::new(text).expect("a valid pointer");
+        Self::pointers(
+            pointer("/s3/bucket/name"),
+            ["/s3/object/key", "/s3/object/sequencer", "/eventName"].map(pointer),
+        )
     }
 
     /// The id that SQS gave the message.
@@ -74,18 +146,30 @@ impl KeySource {
 
     fn text(&self, message: &Received<'_>) -> Result<String, NoKey> {
         match &self.0 {
-            Source::Pointer(pointer) => at_pointer(message, pointer).map(str::to_owned),
+            Source::Pointer(pointer) => at_pointer(message.document(), pointer).map(str::to_owned),
             Source::Pointers(pointers) => pointers.iter().map(|pointer| part(message, pointer)).collect(),
-            Source::Attribute(name) => message
-                .message_attributes
-                .get(name)
-                .and_then(|attribute| attribute.string_value.clone())
-                .ok_or_else(|| NoKey::NoAttribute(name.clone())),
+            Source::Attribute(name) => message.attribute(name).ok_or_else(|| NoKey::NoAttribute(name.clone())),
+            Source::Envelope(pointer) => at_pointer(message.outermost(), pointer).map(str::to_owned),
+            Source::Function(Function(key)) => {
+                catch_unwind(AssertUnwindSafe(|| key(message))).ok().flatten().ok_or(NoKey::NotFound)
+            }
+            #[cfg(feature = "jmespath")]
+            Source::Expression(expression) => {
+                let document = message.document().map_err(|error| NoKey::NotJson(error.to_string()))?;
+                if document.is_ambiguous() {
+                    return Err(NoKey::Ambiguous);
+                }
+                expression.key(document).ok_or_else(|| NoKey::NoMember(expression.to_string()))
+            }
+            Source::DeduplicationId => {
+                let id = message.attributes.get(DEDUPLICATION_ID).cloned();
+                id.ok_or_else(|| NoKey::NoAttribute(DEDUPLICATION_ID.to_owned()))
+            }
             Source::MessageId => Ok(message.message_id.clone().unwrap_or_default()),
             Source::FirstOf(sources) => {
                 let [first, second] = &**sources;
                 match first.text(message) {
-                    Err(NoKey::NoMember(_) | NoKey::NoAttribute(_)) => second.text(message),
+                    Err(NoKey::NoMember(_) | NoKey::NoAttribute(_) | NoKey::NotFound) => second.text(message),
                     other => other,
                 }
             }
@@ -93,15 +177,18 @@ impl KeySource {
     }
 }
 
+/// The system attribute that only FIFO queues have.
+const DEDUPLICATION_ID: &str = "MessageDeduplicationId";
+
 /// A part of a key after its length, so that no two lists of parts make the same key.
 fn part(message: &Received<'_>, pointer: &Pointer) -> Result<String, NoKey> {
-    let part = at_pointer(message, pointer)?;
+    let part = at_pointer(message.document(), pointer)?;
     check_value(part).map_err(NoKey::Invalid)?;
     Ok(format!("{}:{part}", part.len()))
 }
 
-fn at_pointer<'m>(message: &'m Received<'_>, pointer: &Pointer) -> Result<&'m str, NoKey> {
-    let document = message.document().map_err(|error| NoKey::NotJson(error.to_string()))?;
+fn at_pointer<'d>(document: Result<&'d Document, &InvalidJson>, pointer: &Pointer) -> Result<&'d str, NoKey> {
+    let document = document.map_err(|error| NoKey::NotJson(error.to_string()))?;
     if document.is_ambiguous() {
         return Err(NoKey::Ambiguous);
     }
@@ -149,6 +236,9 @@ pub enum NoKey {
     /// The message has no such attribute, or it is not a string.
     #[error("the message has no string attribute {0}")]
     NoAttribute(String),
+    /// The application's [function](KeySource::function) returned none, or panicked.
+    #[error("the application found no key in the message")]
+    NotFound,
     /// The text is not a valid key.
     #[error(transparent)]
     Invalid(InvalidKey),

@@ -6,6 +6,7 @@ use std::time::Duration;
 use aws_lambda_events::event::sqs::SqsMessage;
 
 use super::contention::{Contention, ContentionOf};
+use super::envelope::NotInEnvelope;
 use super::key::NoKey;
 use super::message::Message;
 use crate::engine::Call;
@@ -36,11 +37,14 @@ pub(super) struct Ready<'e, T> {
     pub(super) message: Message<'e, T>,
 }
 
-/// Why a message cannot run. It is returned to its queue.
+/// Why a message does not run.
 #[derive(Debug)]
 pub(super) enum Refused {
     NoKey(NoKey),
     Unreadable(Unreadable),
+    NotInEnvelope(NotInEnvelope),
+    /// It is only a test of the service that sends the messages, and is deleted.
+    Test,
     NotComparable(NotComparable),
     Panicked(ReadingPanicked),
 }
@@ -51,10 +55,24 @@ pub(super) enum Refused {
 pub(super) struct ReadingPanicked;
 
 impl Refused {
+    /// What happens to the message.
+    pub(super) const fn settlement(&self) -> Settlement {
+        match self {
+            Self::Test => Settlement::Done,
+            Self::NoKey(_)
+            | Self::Unreadable(_)
+            | Self::NotInEnvelope(_)
+            | Self::NotComparable(_)
+            | Self::Panicked(_) => Settlement::Returned,
+        }
+    }
+
     pub(super) fn summary(&self) -> LogSummary {
         match self {
             Self::NoKey(reason) => LogSummary::failed(LogOutcome::NoKey, reason),
             Self::Unreadable(reason) => LogSummary::failed(LogOutcome::Unreadable, reason),
+            Self::NotInEnvelope(reason) => LogSummary::failed(LogOutcome::Unreadable, reason),
+            Self::Test => LogSummary::new(LogOutcome::Test),
             Self::NotComparable(reason) => LogSummary::failed(LogOutcome::NotComparable, reason),
             Self::Panicked(reason) => LogSummary::failed(LogOutcome::Unreadable, reason),
         }

@@ -1,22 +1,44 @@
 //! A message and everything that was parsed from it, once.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 
 use aws_lambda_events::event::sqs::SqsMessage;
 
-use crate::protocol::{Compare, Document, Fingerprint, Fingerprinter, InvalidJson, NotComparable};
+use serde::de::DeserializeOwned;
 
-/// A message as it was delivered, with its body parsed as JSON.
+use super::envelope::{Envelope, NotInEnvelope, Opened};
+use crate::envelope::Unreadable;
+use crate::protocol::{Compare, Document, Fingerprint, InvalidJson, NotComparable};
+
+/// A message as it was delivered, with its body parsed as JSON. If the queue has an [envelope](super::Queue::envelope),
+/// text and document are those of the message inside.
 pub struct Received<'e> {
     message: &'e SqsMessage,
+    text: Cow<'e, str>,
     document: Result<Document, InvalidJson>,
+    /// From the outside in.
+    envelopes: Vec<(Envelope, Document)>,
 }
 
 impl<'e> Received<'e> {
     pub(super) fn new(message: &'e SqsMessage) -> Self {
-        Self { message, document: Document::parse(text(message).as_bytes()) }
+        let text = message.body.as_deref().unwrap_or_default();
+        Self { message, text: text.into(), document: Document::parse(text.as_bytes()), envelopes: Vec::new() }
+    }
+
+    /// The message in these envelopes, from the outside in. `None` if it is only a test of the service.
+    pub(super) fn open(message: &'e SqsMessage, envelopes: &[Envelope]) -> Result<Option<Self>, NotInEnvelope> {
+        let mut received = Self::new(message);
+        for envelope in envelopes {
+            let Opened::Message(text) = envelope.open(received.document.as_ref().ok())? else { return Ok(None) };
+            let document = std::mem::replace(&mut received.document, Document::parse(text.as_bytes()));
+            received.envelopes.extend(document.map(|document| (*envelope, document)));
+            received.text = text.into();
+        }
+        Ok(Some(received))
     }
 
     /// The message.
@@ -27,8 +49,30 @@ impl<'e> Received<'e> {
 
     /// The body as text; empty if there is none.
     #[must_use]
-    pub fn text(&self) -> &'e str {
-        text(self.message)
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The outermost envelope, or the body if the queue has none.
+    pub(super) fn outermost(&self) -> Result<&Document, &InvalidJson> {
+        match self.envelopes.first() {
+            Some((_, document)) => Ok(document),
+            None => self.document(),
+        }
+    }
+
+    /// The text of an attribute of the message, or of the one in the envelope.
+    pub(super) fn attribute(&self, name: &str) -> Option<String> {
+        let own = self.message.message_attributes.get(name).and_then(|attribute| attribute.string_value.clone());
+        let carried = || self.envelopes.iter().find_map(|(envelope, document)| envelope.attribute(document, name));
+        own.or_else(|| carried().map(Cow::into_owned))
+    }
+
+    /// The body as a type.
+    pub(super) fn typed<T: DeserializeOwned>(&self) -> Result<T, Unreadable> {
+        let document =
+            self.document.as_ref().map_err(|_| Unreadable { member: "the body, which is not JSON".into() })?;
+        crate::envelope::read(document)
     }
 
     /// The body as JSON.
@@ -46,22 +90,9 @@ impl<'e> Received<'e> {
     }
 
     /// The fingerprint: what makes two messages the same.
-    ///
-    /// JSON with several members of one name is refused, even though its bytes could be compared: the handler would
-    /// read one of them, and the sender may have meant the other.
     pub(super) fn fingerprint(&self, compare: &Compare) -> Result<Fingerprint, NotComparable> {
-        let parts = Fingerprinter::new();
-        let parts = match &self.document {
-            Ok(document) if document.is_ambiguous() => return Err(NotComparable::Ambiguous),
-            Ok(document) => parts.document(self.text().as_bytes(), document, compare)?,
-            Err(_) => parts.bytes(self.text().as_bytes()),
-        };
-        Ok(parts.finish())
+        crate::envelope::fingerprint(self.text().as_bytes(), self.document.as_ref().ok(), compare)
     }
-}
-
-fn text(message: &SqsMessage) -> &str {
-    message.body.as_deref().unwrap_or_default()
 }
 
 /// The message itself.

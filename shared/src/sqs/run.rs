@@ -10,8 +10,8 @@ use futures::stream::{FuturesUnordered, StreamExt};
 use super::batch::{Delivered, SqsBatch};
 use super::lane::{self, Delivery, Lane, ReadingPanicked, Ready, Refused, Settlement};
 use super::message::{Message, Received};
-use super::{Mode, NoMessageId, Queue, fifo};
-use crate::engine::{Attempt, Call, Error, Outcome, Verdict, timed};
+use super::{BatchFailed, Mode, Queue, fifo};
+use crate::engine::{Attempt, Call, Error, IntoVerdict, Outcome, timed};
 use crate::protocol::{EpochMs, Resolution, Trace};
 use crate::store::Store;
 use crate::telemetry::metrics::Metric;
@@ -19,7 +19,7 @@ use crate::telemetry::request_log::{LogOutcome, LogSummary, RequestLog};
 use crate::telemetry::span::Span;
 
 /// One batch in progress.
-pub(super) struct Run<'q, 'e, S, T, H> {
+pub(super) struct Run<'q, 'e, S: Store, T, H> {
     pub(super) queue: &'q Queue<S, T>,
     pub(super) event: &'e SqsBatch,
     pub(super) deadline: EpochMs,
@@ -30,36 +30,44 @@ impl<'e, S, T, H, R> Run<'_, 'e, S, T, H>
 where
     S: Store,
     H: Fn(Attempt<S::Effect>, Message<'e, T>) -> R,
-    R: Future<Output = Verdict<()>>,
+    R: Future<Output: IntoVerdict>,
 {
     /// Handles the batch and reports the messages to deliver again, in the order of the batch.
-    pub(super) async fn batch(&self) -> Result<SqsBatchResponse, NoMessageId> {
+    pub(super) async fn batch(&self) -> Result<SqsBatchResponse, BatchFailed> {
         let deliveries = self.deliveries()?;
         let lanes = match deliveries.iter().any(|delivery| fifo::is_from_fifo(delivery.message)) {
-            true => fifo::groups(deliveries),
+            true => fifo::groups(deliveries, self.queue.in_group),
             false => lane::standard(deliveries, &self.queue.contention),
         };
         let mut returned = self.lanes(lanes).await;
         returned.sort_unstable();
+        let all = !returned.is_empty() && returned.len() == self.event.records.len();
         let mut response = SqsBatchResponse::default();
         response.set_failures(returned.into_iter().map(|(_position, id)| id.to_owned()));
         self.queue.engine.flush();
-        Ok(response)
+        match self.queue.fails_if_all_returned && all {
+            true => Err(BatchFailed::AllReturned),
+            false => Ok(response),
+        }
     }
 
-    pub(super) fn deliveries(&self) -> Result<Vec<Delivery<'e, T>>, NoMessageId> {
+    pub(super) fn deliveries(&self) -> Result<Vec<Delivery<'e, T>>, BatchFailed> {
         self.event.records.iter().enumerate().map(|(place, record)| self.delivery(place, record)).collect()
     }
 
-    fn delivery(&self, position: usize, delivered: &'e Delivered) -> Result<Delivery<'e, T>, NoMessageId> {
+    fn delivery(&self, position: usize, delivered: &'e Delivered) -> Result<Delivery<'e, T>, BatchFailed> {
         let Delivered { message, unreadable } = delivered;
-        let id = message.message_id.as_deref().filter(|id| !id.is_empty()).ok_or(NoMessageId)?;
-        let received = Received::new(message);
-        let trace = self.queue.trace.of(&received);
-        let ready = match unreadable {
-            None => self.ready(received, trace),
+        let id = message.message_id.as_deref().filter(|id| !id.is_empty()).ok_or(BatchFailed::NoMessageId)?;
+        let received = match unreadable {
+            None => Received::open(message, &self.queue.envelopes).map_err(Refused::NotInEnvelope),
             Some(why) => Err(Refused::Unreadable(why.clone())),
         };
+        let received = received.and_then(|received| received.ok_or(Refused::Test));
+        let trace = match &received {
+            Ok(received) => self.queue.trace.of(received),
+            Err(_) => self.queue.trace.of(&Received::new(message)),
+        };
+        let ready = received.and_then(|received| self.ready(received, trace));
         Ok(Delivery { position, id, message, trace, ready })
     }
 
@@ -72,7 +80,7 @@ where
         let call = call.traced(trace).redelivered(received.is_redelivered());
         // A panic on one message must not return the others.
         let content = catch_unwind(AssertUnwindSafe(|| reading(&received)));
-        let content = content.map_err(|_panic| Refused::Panicked(ReadingPanicked))?;
+        let content = content.map_err(|_panic| Refused::Panicked(ReadingPanicked))?.map_err(Refused::Unreadable)?;
         Ok(Ready { call, message: Message::new(received, content) })
     }
 
@@ -127,21 +135,28 @@ where
     }
 
     async fn message(&self, delivery: &Delivery<'e, T>) -> Settlement {
-        let Queue { engine, operation, mode, .. } = self.queue;
+        let Queue { engine, operation, mode, resolver, .. } = self.queue;
         let started = engine.now();
         if !engine.has_time(self.deadline) {
             return self.return_message(delivery, LogSummary::new(LogOutcome::NoTimeToBegin));
         }
         let Ready { call, message } = match &delivery.ready {
             Ok(ready) => ready,
-            Err(refused) => return self.return_message(delivery, refused.summary()),
+            Err(refused) => {
+                self.log_skipped(delivery, refused.settlement(), refused.summary());
+                return refused.settlement();
+            }
         };
-        let run = |attempt| (self.handler)(attempt, message.clone());
+        let run = |attempt| {
+            let handling = (self.handler)(attempt, message.clone());
+            async { handling.await.into_verdict() }
+        };
         let span = Span::message(operation.name()).linked(delivery.trace);
         // A batch holds many of these futures, and one of the two is twice as large as the other.
-        let (outcome, timings) = match mode {
-            Mode::Claim => span.of(timed(engine.run(call, run))).await,
-            Mode::SingleWrite => span.of(timed(engine.run_single_write(call, run))).await,
+        let (outcome, timings) = match (mode, resolver) {
+            (Mode::Claim, None) => span.of(timed(engine.run(call, run))).await,
+            (Mode::Claim, Some(resolver)) => span.of(timed(engine.run_or_reconcile(call, run, resolver))).await,
+            (Mode::SingleWrite, _) => span.of(timed(engine.run_single_write(call, run))).await,
         };
         let settlement = self.settlement(&outcome);
         let record = call.record_id();

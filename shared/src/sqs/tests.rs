@@ -1,5 +1,7 @@
+mod envelopes;
 mod faults;
 mod keys;
+mod settled;
 mod shapes;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,7 +12,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 
 use super::*;
-use crate::engine::Claimed;
+use crate::engine::{Claimed, Verdict};
 use crate::protocol::{Compare, Document, InvalidJson, Selection};
 use crate::store::BoxError;
 use crate::store::fault::{Fault, FaultyStore};
@@ -184,8 +186,8 @@ async fn a_message_whose_write_was_lost_comes_again_and_takes_effect_once() {
 #[tokio::test]
 async fn messages_without_time_are_returned_unbegun() {
     let (queue, memory) = world([]);
-    let soon = queue.engine.now().plus(Duration::from_secs(1));
-    let response = queue.handle(&batch(vec![message("m", r#"{"id":1}"#)]), soon, handle).await.unwrap();
+    let now = queue.engine.now();
+    let response = queue.handle(&batch(vec![message("m", r#"{"id":1}"#)]), now, handle).await.unwrap();
     assert_eq!(response.batch_item_failures.len(), 1);
     assert_eq!(memory.applied("1"), 0);
 }
@@ -198,7 +200,7 @@ async fn a_message_without_an_id_fails_the_whole_batch() {
         nameless.message_id = id;
         let messages = vec![message("m", r#"{"id":2}"#), nameless.clone()];
         let response = queue.handle(&batch(messages), in_ten_seconds(&queue), handle).await;
-        assert_eq!(response.unwrap_err(), NoMessageId);
+        assert_eq!(response.unwrap_err(), BatchFailed::NoMessageId);
     }
     assert_eq!((memory.applied("1"), memory.applied("2")), (0, 0));
 }
@@ -505,8 +507,8 @@ async fn what_was_not_begun_when_time_runs_out_is_returned() {
         clock.0.fetch_add(150, Ordering::SeqCst);
         handle(attempt, message)
     };
-    // The margin is 2 s, so that after two messages of 150 ms it has begun.
-    let response = queue.handle(&batch(messages), EpochMs(2300), handler).await.unwrap();
+    // The margin is a quarter of 400 ms, so that after two messages of 150 ms it has begun.
+    let response = queue.handle(&batch(messages), EpochMs(400), handler).await.unwrap();
     let returned: Vec<_> = response.batch_item_failures.iter().map(|failure| &*failure.item_identifier).collect();
     assert_eq!(returned, ["m-2", "m-3"]);
     assert_eq!(["0", "1", "2", "3"].map(|id| memory.applied(id)), [1, 1, 0, 0]);

@@ -107,13 +107,24 @@ async fn an_answer_of_any_length_is_read_back_whole<S: Store>(store: &S) {
         assert!(matches!(again, Written::Applied | Written::Recognised), "{length} bytes: {again:?}");
 
         let found = store.read(&write.record.id).await.expect("readable").expect("stored");
-        let in_record = found.settled().is_some_and(|(_, settled)| settled.is_whole());
-        assert_eq!(
-            in_record,
-            length <= MAX_RECORD_RESPONSE_BYTES,
-            "{length} bytes: a refused claim finds a small item"
-        );
         assert_eq!(found.expiration(), write.record.expiration());
+    }
+}
+
+/// The check of stores that bill a write by the size of the item it finds, as DynamoDB does: a record with a long answer
+/// is small, and its answer is in parts.
+///
+/// # Panics
+/// If a record has another form.
+pub async fn a_refused_claim_finds_a_small_item<S: Store>(store: &S) {
+    for length in [1, MAX_RECORD_RESPONSE_BYTES, MAX_RECORD_RESPONSE_BYTES + 1, PART_BYTES + 1] {
+        let claimed = place(store, processing(FIRST, *NOW)).await;
+        let settled = Settled { response: long(length).into(), expiration: later() };
+        let write = settle(claimed, FIRST, Resolution::Success, settled, *NOW);
+        assert_eq!(apply(store, &write).await, Written::Applied, "{length} bytes");
+        let found = store.read(&write.record.id).await.expect("readable").expect("stored");
+        let in_record = found.settled().is_some_and(|(_, settled)| settled.is_whole());
+        assert_eq!(in_record, length <= MAX_RECORD_RESPONSE_BYTES, "{length} bytes");
     }
 }
 

@@ -1,7 +1,8 @@
-//! A store in a DynamoDB table that has only a partition key.
+//! A store in a DynamoDB table, with or without a sort key.
 //!
 //! An existing Powertools table can be used as it is: its key attribute is `id`, its TTL attribute `expiration`, and
-//! our ids start with `idempotency:`, which no Powertools id does. All names can be changed.
+//! our ids start with `idempotency:`, which no Powertools id does. All [names](AttributeNames) can be changed, and the ids
+//! can have a prefix of their own, for a table that holds other items as well.
 
 mod client;
 mod elsewhere;
@@ -29,7 +30,7 @@ use futures::future::BoxFuture;
 
 pub use client::{client, sdk_config};
 pub use elsewhere::{Recognise, RecordsElsewhere};
-pub use item::AttributeNames;
+pub use item::{AttributeNames, InvalidNames};
 
 use super::{PART_BYTES, Store, StoreError, TransactionalEffect, Written, parts::cut};
 use crate::protocol::{Record, RecordId, Write};
@@ -70,10 +71,37 @@ impl DynamoDbStore {
     }
 
     /// Uses other attribute names.
-    #[must_use]
-    pub fn with_names(mut self, names: AttributeNames) -> Self {
+    ///
+    /// ```no_run
+    /// use idempotency::store::dynamodb::{AttributeNames, client};
+    /// use idempotency::DynamoDbStore;
+    ///
+    /// // The one table of an application, with the keys `PK` and `SK`.
+    /// let names = AttributeNames {
+    ///     id: "PK".into(),
+    ///     sort: Some("SK".into()),
+    ///     id_prefix: "RECORD#".into(),
+    ///     ..AttributeNames::default()
+    /// };
+    /// let store = DynamoDbStore::new(client(), "Shop").with_names(names)?;
+    /// # Ok::<_, idempotency::store::dynamodb::InvalidNames>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`InvalidNames`] if two names are the same, or one is none.
+    pub fn with_names(mut self, names: AttributeNames) -> Result<Self, InvalidNames> {
+        names.check()?;
         self.names = Arc::new(names);
-        self
+        Ok(self)
+    }
+
+    /// Whether the table is there, has the key that the store expects, and may be read. Call it at the start of a
+    /// function: otherwise a mistake shows only when the first request is answered with "the store is not available".
+    ///
+    /// # Errors
+    /// [`StoreError`] whose source is DynamoDB's answer.
+    pub async fn check(&self) -> Result<(), StoreError> {
+        self.read(&RecordId::from_stored("idempotency:warm".into())).await.map(drop)
     }
 
     /// Sets a shorter maximum length of an answer's parts, so that tests get many parts from few bytes.
@@ -89,8 +117,7 @@ impl DynamoDbStore {
     /// Call it in the init phase of a Lambda function, where the CPU is not throttled: the first request then finds a
     /// connection whose TLS handshake is done. The result of the read does not matter.
     pub async fn warm(&self) {
-        let absent = RecordId::from_stored("idempotency:warm".into());
-        if let Err(error) = self.read(&absent).await {
+        if let Err(error) = self.check().await {
             tracing::warn!(error = &error as &dyn std::error::Error, "could not warm the connection to the store");
         }
     }
@@ -145,7 +172,7 @@ impl DynamoDbStore {
     }
 
     async fn get(&self, id: &RecordId, is_consistent: bool) -> Result<Option<Record>, StoreError> {
-        let request = self.client.get_item().table_name(&self.table).key(&self.names.id, item::key(id));
+        let request = self.client.get_item().table_name(&self.table).set_key(Some(self.names.key(id.as_str())));
         let sent = boxed(request.consistent_read(is_consistent).send());
         let found = sent.await.map_err(|error| StoreError::NotApplied(error.into()))?;
         found.item.map(|item| item::to_record(item, &self.names)).transpose()

@@ -226,6 +226,7 @@ mod tests {
     #[tokio::test(flavor = "multi_thread")]
     async fn the_memory_store_conforms() {
         conformance::all(MemoryStore::new(), Effect::only_once).await;
+        conformance::a_refused_claim_finds_a_small_item(&MemoryStore::new()).await;
         conformance::watermarks::all(MemoryStore::new(), Effect::only_once).await;
         conformance::unsettled::all(MemoryStore::new()).await;
     }

@@ -12,7 +12,10 @@ pub const MAX_RECORD_RESPONSE_BYTES: usize = 8 * 1024;
 pub const PART_BYTES: usize = 400 * 1024 - 4 * 1024;
 
 /// The write of the record without its answer, and the answer's parts; `None` if the record contains its answer.
-pub(super) fn cut(write: &Write, part_bytes: usize) -> Option<(Write, Vec<&[u8]>)> {
+///
+/// For stores that bill or limit by the size of an item. A store that does not keeps every answer in its record.
+#[must_use]
+pub fn cut(write: &Write, part_bytes: usize) -> Option<(Write, Vec<&[u8]>)> {
     let (_, settled) = write.record.settled()?;
     let whole = match &settled.response {
         Response::Whole(whole) if whole.len() > MAX_RECORD_RESPONSE_BYTES => whole,

@@ -5,15 +5,16 @@ use std::time::Duration;
 use super::partition::{Delivery, Partition, Stopped};
 use super::run::{Commit, Committed, Run};
 use super::{Delivered, Position, Record};
-use crate::engine::{Attempt, OnFailure, Verdict, until_deadline};
+use crate::engine::{Attempt, IntoVerdict, OnFailure, Verdict, until_deadline};
 use crate::protocol::watermark::{Step, Watermark, decide};
+use crate::store::Store;
 use crate::store::watermarks::Watermarks;
 use crate::telemetry::metrics::Metric;
 use crate::telemetry::request_log::{LogOutcome, LogSummary, RequestLog};
 use crate::telemetry::span::Span;
 
 /// The handling of one delivery to a partition.
-pub(super) struct Handling<'a, S, H> {
+pub(super) struct Handling<'a, S: Store, H> {
     pub(super) partition: &'a Partition<'a, S>,
     pub(super) delivery: Delivery<'a>,
     pub(super) handler: &'a H,
@@ -23,7 +24,7 @@ impl<S, H, R> Handling<'_, S, H>
 where
     S: Watermarks<Effect: Clone>,
     H: Fn(Attempt<S::Effect>, Record) -> R,
-    R: Future<Output = Verdict<()>>,
+    R: Future<Output: IntoVerdict>,
 {
     /// Runs the records in order. Returns the index of the first record to deliver again.
     pub(super) async fn handle(&self) -> Option<usize> {
@@ -100,7 +101,8 @@ where
     }
 
     async fn run(&self, attempt: &Attempt<S::Effect>, record: &Record) -> Result<(), LogSummary> {
-        match until_deadline(attempt, |attempt| (self.handler)(attempt, record.clone())).await {
+        let run = async |attempt| (self.handler)(attempt, record.clone()).await.into_verdict();
+        match until_deadline(attempt, run).await {
             Ok(Verdict::Success(())) => Ok(()),
             Ok(Verdict::Failed(())) => match self.partition.stream.on_failure {
                 OnFailure::Discard => Ok(()),

@@ -9,9 +9,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{Delivered, InvalidPosition, Position, Record, Stream};
-use crate::engine::{Attempt, Verdict};
+use crate::engine::{Attempt, IntoVerdict};
 use crate::envelope;
 use crate::protocol::{EpochMs, Trace};
+use crate::store::Store;
 use crate::store::watermarks::Watermarks;
 
 /// Handles the records of Kafka topics. The mapping needs `FunctionResponseTypes: [ReportBatchItemFailures]`.
@@ -41,9 +42,9 @@ use crate::store::watermarks::Watermarks;
 /// # }
 /// ```
 #[derive(Clone)]
-pub struct Kafka<S>(Stream<S>);
+pub struct Kafka<S: Store>(Stream<S>);
 
-impl<S> fmt::Debug for Kafka<S> {
+impl<S: Store> fmt::Debug for Kafka<S> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Kafka").field("stream", &self.0).finish_non_exhaustive()
     }
@@ -114,7 +115,7 @@ impl<S: Watermarks<Effect: Clone>> Kafka<S> {
     ) -> Result<KafkaBatchResponse, InvalidPosition>
     where
         H: Fn(Attempt<S::Effect>, Record) -> R,
-        R: Future<Output = Verdict<()>>,
+        R: Future<Output: IntoVerdict>,
     {
         let mut partitions: Vec<_> = event.records.unwrap_or_default().into_iter().collect();
         partitions.sort_by(|(one, _), (other, _)| one.cmp(other));

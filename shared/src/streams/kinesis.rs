@@ -9,16 +9,17 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{Delivered, InvalidPosition, Position, Record, Stream};
-use crate::engine::{Attempt, Verdict};
+use crate::engine::{Attempt, IntoVerdict};
 use crate::envelope;
 use crate::protocol::EpochMs;
+use crate::store::Store;
 use crate::store::watermarks::Watermarks;
 
 /// Handles the records of a Kinesis stream. The mapping needs `FunctionResponseTypes: [ReportBatchItemFailures]`.
 #[derive(Clone)]
-pub struct Kinesis<S>(Stream<S>);
+pub struct Kinesis<S: Store>(Stream<S>);
 
-impl<S> fmt::Debug for Kinesis<S> {
+impl<S: Store> fmt::Debug for Kinesis<S> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Kinesis").field("stream", &self.0).finish_non_exhaustive()
     }
@@ -67,7 +68,7 @@ impl<S: Watermarks<Effect: Clone>> Kinesis<S> {
     ) -> Result<KinesisEventResponse, InvalidPosition>
     where
         H: Fn(Attempt<S::Effect>, Record) -> R,
-        R: Future<Output = Verdict<()>>,
+        R: Future<Output: IntoVerdict>,
     {
         let mut shards: BTreeMap<String, Vec<Delivered>> = BTreeMap::new();
         for record in &event.records {

@@ -7,19 +7,19 @@ use super::{Delivered, Position, Stream};
 use crate::engine::{Attempt, Timings};
 use crate::protocol::watermark::{RecordDigest, Watermark};
 use crate::protocol::{EpochMs, Trace, TransactionId};
-use crate::store::StoreError;
 use crate::store::watermarks::{Advanced, Watermarks};
+use crate::store::{Store, StoreError};
 use crate::telemetry::metrics::Metric;
 use crate::telemetry::request_log::{LogSummary, RequestLog};
 use sha2::{Digest, Sha256};
 
 /// A partition or shard of a [`Stream`].
-pub struct Partition<'a, S> {
+pub struct Partition<'a, S: Store> {
     pub(super) stream: &'a Stream<S>,
     pub(super) id: String,
 }
 
-impl<S> fmt::Debug for Partition<'_, S> {
+impl<S: Store> fmt::Debug for Partition<'_, S> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Partition").field("id", &self.id).field("stream", &self.stream).finish_non_exhaustive()
     }
@@ -114,11 +114,16 @@ impl<'a, S: Watermarks> Partition<'a, S> {
 
     /// The transaction id is derived from the position, so that it is the same for every delivery.
     pub(super) fn attempt(&self, seen: &RecordDigest, trace: Option<Trace>, deadline: EpochMs) -> Attempt<S::Effect> {
-        let digest = Sha256::digest(format!("{}#{}", self.id, seen.position));
+        let digest = Sha256::digest(self.place(&seen.position));
         let mut bytes = [0; 16];
         bytes.copy_from_slice(&digest[..16]);
         let transaction = TransactionId::from_bytes(*uuid::Builder::from_custom_bytes(bytes).as_uuid().as_bytes());
         self.stream.engine.attempt_of(transaction, trace, deadline)
+    }
+
+    /// The name of a position, which no other partition has.
+    pub(super) fn place(&self, position: &Position) -> String {
+        format!("{}#{position}", self.id)
     }
 
     pub(super) fn count(&self, metric: Metric) {

@@ -10,12 +10,15 @@ use std::time::Duration;
 use aws_lambda_events::event::dynamodb::EventRecord;
 use aws_lambda_events::event::streams::{DynamoDbBatchItemFailure, DynamoDbEventResponse};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_dynamo::Item;
 use serde_json::Value;
 
 use super::Position;
-use crate::engine::{Attempt, Call, Engine, Error, OnFailure, Operation, Outcome, Verdict, timed};
+use crate::engine::{Attempt, Call, Engine, Error, IntoVerdict, OnFailure, Operation, Outcome, timed};
 use crate::envelope::{self, Unreadable};
 use crate::protocol::{EpochMs, Fingerprinter, InvalidKey, Key, Principal};
+use crate::reconcile::{AnyResolver, Resolver};
 use crate::store::Store;
 use crate::telemetry::metrics::Metric;
 use crate::telemetry::request_log::{LogOutcome, LogSummary, RequestLog};
@@ -34,15 +37,16 @@ pub const TABLE_STREAM_RETENTION: Duration = Duration::from_secs(2 * 24 * 60 * 6
 /// anything is written: a change does not say that it is delivered again, but a batch is delivered again as a whole or
 /// from some change on.
 #[derive(Clone)]
-pub struct TableStream<S> {
+pub struct TableStream<S: Store> {
     engine: Engine<S>,
     operation: Operation,
     principal: Principal,
     on_failure: OnFailure,
     single_write: bool,
+    resolver: Option<AnyResolver<S::Effect, ()>>,
 }
 
-impl<S> fmt::Debug for TableStream<S> {
+impl<S: Store> fmt::Debug for TableStream<S> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
             .debug_struct("TableStream")
@@ -90,7 +94,7 @@ impl<S: Store> TableStream<S> {
     /// default; with a shorter one, a change that is delivered again after it runs again.
     pub const fn new(engine: Engine<S>, operation: Operation, principal: Principal) -> Self {
         let operation = operation.or_retention(TABLE_STREAM_RETENTION);
-        Self { engine, operation, principal, on_failure: OnFailure::Return, single_write: false }
+        Self { engine, operation, principal, on_failure: OnFailure::Return, single_write: false, resolver: None }
     }
 
     /// Uses single-write mode; see [`Engine::run_single_write`].
@@ -108,6 +112,14 @@ impl<S: Store> TableStream<S> {
         self
     }
 
+    /// Looks for evidence when a change comes again whose outcome is unknown. In single-write mode no outcome is
+    /// unknown, and no resolver is asked.
+    #[must_use]
+    pub fn resolver(mut self, resolver: impl Resolver<S::Effect, ()> + 'static) -> Self {
+        self.resolver = Some(AnyResolver::new(resolver));
+        self
+    }
+
     /// Handles a batch and reports the first change to deliver again.
     ///
     /// # Errors
@@ -120,7 +132,7 @@ impl<S: Store> TableStream<S> {
     ) -> Result<DynamoDbEventResponse, NoSequenceNumber>
     where
         H: Fn(Attempt<S::Effect>, EventRecord) -> R,
-        R: Future<Output = Verdict<()>>,
+        R: Future<Output: IntoVerdict>,
     {
         let number = |change| envelope::text(change, "/dynamodb/SequenceNumber").filter(|number| !number.is_empty());
         let changes = event.records.iter().map(|change| Ok((number(change).ok_or(NoSequenceNumber)?, change)));
@@ -151,7 +163,7 @@ impl<S: Store> TableStream<S> {
     ) -> Settlement
     where
         H: Fn(Attempt<S::Effect>, EventRecord) -> R,
-        R: Future<Output = Verdict<()>>,
+        R: Future<Output: IntoVerdict>,
     {
         let operation = self.operation.name();
         // DynamoDB's numbers are valid positions; if one should not be, it is only missing in the log.
@@ -172,11 +184,15 @@ impl<S: Store> TableStream<S> {
         let fingerprint = Fingerprinter::new().bytes(change.event_name.as_bytes()).finish();
         let call = Call::new(self.operation.clone(), self.principal.clone(), key, fingerprint, deadline);
         let call = call.redelivered(is_redelivery);
-        let run = |attempt| handler(attempt, change.clone());
+        let run = |attempt| {
+            let handling = handler(attempt, change.clone());
+            async { handling.await.into_verdict() }
+        };
         let span = Span::message(operation);
-        let (outcome, timings) = match self.single_write {
-            true => span.of(timed(self.engine.run_single_write(&call, run))).await,
-            false => span.of(timed(self.engine.run(&call, run))).await,
+        let (outcome, timings) = match (self.single_write, &self.resolver) {
+            (true, _) => span.of(timed(self.engine.run_single_write(&call, run))).await,
+            (false, Some(resolver)) => span.of(timed(self.engine.run_or_reconcile(&call, run, resolver))).await,
+            (false, None) => span.of(timed(self.engine.run(&call, run))).await,
         };
         let settlement = self.settlement(&outcome);
         let (record, summary) = (call.record_id(), LogSummary::of(&outcome, self.engine.now()));
@@ -201,6 +217,27 @@ impl<S: Store> TableStream<S> {
             | Err(_) => Settlement::Open,
         }
     }
+}
+
+/// The image of an item in a change, read as a type: `new_image(&change)?`.
+///
+/// # Errors
+/// [`Unreadable`] if the change has no such image, or it has another form. It names no content, so a handler may return
+/// it.
+pub fn new_image<T: DeserializeOwned>(change: &EventRecord) -> Result<T, Unreadable> {
+    image(&change.change.new_image, "NewImage")
+}
+
+/// Like [`new_image`], of the item before the change.
+///
+/// # Errors
+/// As for [`new_image`].
+pub fn old_image<T: DeserializeOwned>(change: &EventRecord) -> Result<T, Unreadable> {
+    image(&change.change.old_image, "OldImage")
+}
+
+fn image<T: DeserializeOwned>(image: &Item, name: &str) -> Result<T, Unreadable> {
+    serde_dynamo::from_item(image.clone()).map_err(|_| Unreadable { member: name.to_owned() })
 }
 
 fn read(change: &Value) -> Result<(Key, EventRecord), NotBegun> {

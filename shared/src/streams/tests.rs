@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::engine::{Evidence, Verdict};
 use crate::protocol::Principal;
 use crate::store::fault::{Fault, FaultyStore};
 use crate::store::memory::{Effect, MemoryStore};
@@ -322,7 +323,7 @@ async fn two_pollers_of_one_partition_at_once_apply_each_record_once() {
 #[tokio::test]
 async fn records_without_time_are_returned_unrun() {
     let (stream, memory) = world([]);
-    let deadline = stream.engine.now().plus(Duration::from_secs(1));
+    let deadline = stream.engine.now();
     let event = kafka(&[("sales-0", vec![record(7, "")])]);
     let response = Kafka::new(stream).handle(event, deadline, handle).await.unwrap();
     assert_eq!(response.batch_item_failures[0].item_identifier.offset, 7);
@@ -607,4 +608,93 @@ async fn a_change_of_a_table_that_comes_again_after_a_day_does_not_run_again_by_
         }
     }
     assert_eq!((memory.applied("a"), memory.applied("b")), (1, 3), "a retention that is said counts");
+}
+
+/// Notes the transaction ids that it is asked about.
+#[derive(Clone, Default)]
+struct Happened(Arc<Mutex<Vec<String>>>);
+
+impl Resolver<Effect, ()> for Happened {
+    async fn resolve(&self, record: &crate::protocol::Record, _: Attempt<Effect>) -> Evidence<()> {
+        self.0.lock().unwrap().push(record.transaction.to_string());
+        Evidence::Happened(())
+    }
+}
+
+#[derive(Debug, serde::Deserialize)]
+struct Sale {
+    id: String,
+}
+
+#[tokio::test]
+async fn with_a_record_each_an_external_effect_whose_outcome_is_unknown_is_reconciled_and_not_repeated() {
+    let (stream, _) = world([]);
+    let (resolver, sent) = (Happened::default(), Mutex::new(Vec::new()));
+    let key = RecordKey::function(|record| Some(record.json::<Sale>().ok()?.id));
+    let kafka_stream =
+        Kafka::new(stream.clone().record_each(Principal::new("tills").unwrap(), key).resolver(resolver.clone()));
+    // The request to the other system is sent, and its reply is lost for the second sale.
+    let handler = |attempt: Attempt<Effect>, record: Record| {
+        let sent = &sent;
+        async move {
+            let sale: Sale = record.json()?;
+            sent.lock().unwrap().push((sale.id.clone(), attempt.transaction().to_string()));
+            match sale.id.as_str() {
+                "s-2" => Err("no reply".into()),
+                _ => Ok::<_, crate::store::BoxError>(()),
+            }
+        }
+    };
+    let sale = |offset, id| record(offset, &json!({ "id": id }).to_string());
+    // The producer has sent the first sale twice.
+    let event = || kafka(&[("sales-0", vec![sale(0, "s-1"), sale(1, "s-1"), sale(2, "s-2"), sale(3, "s-3")])]);
+    let response = kafka_stream.handle(event(), soon(&stream), handler).await.unwrap();
+    assert_eq!(response.batch_item_failures[0].item_identifier.offset, 2);
+    let response = kafka_stream.handle(event(), soon(&stream), handler).await.unwrap();
+    assert_eq!(response, KafkaBatchResponse::default());
+    let sent = sent.into_inner().unwrap();
+    let ids: Vec<_> = sent.iter().map(|(id, _)| id.as_str()).collect();
+    assert_eq!(ids, ["s-1", "s-2", "s-3"], "each once");
+    assert_eq!(*resolver.0.lock().unwrap(), [sent[1].1.clone()], "asked by the transaction id that was sent");
+}
+
+#[tokio::test]
+async fn with_a_record_each_a_record_without_a_key_stops_its_partition_and_no_other() {
+    let (stream, memory) = world([]);
+    let principal = || Principal::new("tills").unwrap();
+    let keys = [
+        RecordKey::function(|record| Some(record.json::<Sale>().ok()?.id)),
+        RecordKey::function(|record| Some(record.json::<Sale>().expect("planned").id)),
+    ];
+    for key in keys {
+        let by_id = Kafka::new(stream.clone().record_each(principal(), key));
+        let event = kafka(&[
+            ("sales-0", vec![record(0, "poison"), record(1, "")]),
+            ("sales-1", vec![record(0, "{\"id\":\"s\"}")]),
+        ]);
+        let response = by_id.handle(event, soon(&stream), handle).await.unwrap();
+        let stopped: Vec<_> = response.batch_item_failures.iter().map(|at| &*at.item_identifier.partition).collect();
+        assert_eq!(stopped, ["sales-0"]);
+    }
+    assert_eq!((memory.applied("sales-0 1"), memory.applied("sales-1 0")), (0, 1));
+    // By position, any payload will do.
+    let by_position = Kafka::new(stream.clone().record_each(principal(), RecordKey::position()));
+    for _ in 0..2 {
+        let event = kafka(&[("sales-2", vec![record(0, ""), record(1, "")])]);
+        assert_eq!(by_position.handle(event, soon(&stream), handle).await.unwrap(), KafkaBatchResponse::default());
+    }
+    assert_eq!(applied(&memory, "sales-2", 0..2), [1, 1]);
+}
+
+#[test]
+fn an_image_is_read_as_a_type_and_an_error_shows_no_content() {
+    let change = |image: Value| -> aws_lambda_events::event::dynamodb::EventRecord {
+        let mut event = json_of_changes(&["a"]);
+        event["Records"][0]["dynamodb"]["NewImage"] = image;
+        serde_json::from_value(event["Records"][0].clone()).unwrap()
+    };
+    assert_eq!(new_image::<Sale>(&change(json!({"id": {"S": "s-1"}}))).unwrap().id, "s-1");
+    let error = new_image::<Sale>(&change(json!({"id": {"N": "4242"}}))).unwrap_err();
+    assert!(!error.to_string().contains("4242"), "{error}");
+    assert!(old_image::<Sale>(&change(json!({"id": {"S": "s-1"}}))).is_err());
 }

@@ -86,6 +86,8 @@ pub(crate) enum LogOutcome {
     /// Another record is at a position that was done.
     Regression,
     Unreadable,
+    /// A message by which a service tests a queue.
+    Test,
     NoKey,
     NotComparable,
     NoTimeToBegin,
@@ -110,6 +112,7 @@ impl LogOutcome {
             Self::Failed => "failed",
             Self::Regression => "regression",
             Self::Unreadable => "unreadable",
+            Self::Test => "test",
             Self::NoKey => "no key",
             Self::NotComparable => "not comparable",
             Self::NoTimeToBegin => "no time to begin",

@@ -8,6 +8,7 @@ use fault_proxy::{Fault, Recorder};
 use idempotency::engine::{Claimed, Verdict};
 use idempotency::protocol::{Fingerprinter, Key, Principal, Resolution, Uncertain};
 use idempotency::store::conformance::{self, digits};
+use idempotency::store::dynamodb::AttributeNames;
 use idempotency::{Answered, Attempt, Call, DynamoDbStore, Engine, Operation, Outcome};
 use tests::dynamodb::{Database, RECORDS, effect, key};
 use tests::world::World;
@@ -48,8 +49,31 @@ async fn the_dynamodb_store_conforms() {
     let database = Database::start().await;
     let store = DynamoDbStore::new(database.client().await, RECORDS);
     conformance::all(store.clone(), effect).await;
+    conformance::a_refused_claim_finds_a_small_item(&store).await;
     conformance::watermarks::all(store.clone(), effect).await;
     conformance::unsettled::all(store).await;
+}
+
+/// A table that the application fills with other items, too: the ids have a prefix, and `#` in it as such tables have.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_dynamodb_store_conforms_in_a_shared_table_with_a_sort_key() {
+    let (database, table) = (Database::start().await, "Shop");
+    let names = AttributeNames {
+        id: "PK".into(),
+        sort: Some("SK".into()),
+        id_prefix: "RECORD#".into(),
+        ..AttributeNames::default()
+    };
+    database.create_table(table, &names).await;
+    let without_sort_key = AttributeNames { sort: None, ..names.clone() };
+    let store = DynamoDbStore::new(database.client().await, table).with_names(names).expect("valid names");
+    store.check().await.expect("the table has this key");
+    conformance::all(store.clone(), effect).await;
+    conformance::watermarks::all(store.clone(), effect).await;
+    conformance::unsettled::all(store).await;
+
+    let store = DynamoDbStore::new(database.client().await, table).with_names(without_sort_key).expect("valid names");
+    assert!(store.check().await.is_err(), "the mistake shows at the start");
 }
 
 /// The SDK retries a request whose reply was lost; the retry's condition fails because of the first write.

@@ -289,3 +289,29 @@ async fn an_item_without_a_version_is_left_alone() {
     assert!(matches!(table.update(key("foreign"), one_more).await, Err(VersionedError::NotVersioned)));
     assert_eq!(world.mark("foreign").await.as_deref(), Some("7"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_item_without_a_version_is_adopted_and_no_update_of_it_is_lost() {
+    let world = World::start().await;
+    let table = VersionedTable::new(world.client.clone(), RECORDS).adopting().attempts(200);
+    let put = |count: u64| {
+        let mut item = key("old");
+        item.insert("count".to_owned(), AttributeValue::N(count.to_string()));
+        world.client.put_item().table_name(RECORDS).set_item(Some(item)).send()
+    };
+    put(7).await.expect("stored");
+    let loaded = table.load(key("old")).await.expect("readable");
+    assert_eq!((count(&loaded.item), loaded.version()), (7, 0));
+    // A writer that knows no versions is faster: what was loaded must not overwrite it.
+    put(8).await.expect("stored");
+    let stale = world.client.transact_write_items().transact_items(table.effect(loaded).expect("an effect"));
+    assert!(stale.send().await.is_err());
+    let mut tasks = tokio::task::JoinSet::new();
+    for _ in 0..10 {
+        let table = table.clone();
+        tasks.spawn(async move { table.update(key("old"), one_more).await.expect("updates") });
+    }
+    tasks.join_all().await;
+    let loaded = table.load(key("old")).await.expect("readable");
+    assert_eq!((count(&loaded.item), loaded.version()), (18, 10));
+}

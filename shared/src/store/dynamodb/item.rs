@@ -1,18 +1,26 @@
 //! The conversion between a record and a DynamoDB item.
 
+use std::collections::HashSet;
+
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 
-use super::Item;
+use super::{Item, watermarks};
 use crate::protocol::{EpochMs, EpochS, Fingerprint, Holder, OwnerToken, PrincipalDigest, Record, RecordId, Response};
 use crate::protocol::{History, Settled, State, Status, Subject, Trace, TransactionId};
 use crate::store::{StoreError, history};
 
-/// The names of a record's attributes. The defaults fit an existing Powertools table.
+/// The names of a record's attributes, and how the table's key is made. The defaults fit an existing Powertools table.
 #[derive(Clone, Debug)]
 pub struct AttributeNames {
     /// Partition key of the table: the record's id (string).
     pub id: String,
+    /// Sort key of the table (string), if it has one. It has the value `idempotency` in all our items, so that each
+    /// record still has a partition of its own.
+    pub sort: Option<String>,
+    /// What each id in the table begins with, before `idempotency:`, for a table that is shared with others. Default:
+    /// nothing. Never change it while records exist.
+    pub id_prefix: String,
     /// Time-to-live attribute of the table: epoch seconds (number). Only on settled and released records.
     pub expiration: String,
     /// PROCESSING, SUCCESS, FAILED or UNKNOWN (string).
@@ -59,6 +67,8 @@ impl Default for AttributeNames {
     fn default() -> Self {
         Self {
             id: "id".into(),
+            sort: None,
+            id_prefix: String::new(),
             expiration: "expiration".into(),
             status: "status".into(),
             owner: "owner".into(),
@@ -82,7 +92,60 @@ impl Default for AttributeNames {
     }
 }
 
+/// Names that no table can have. Nothing was written under them.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidNames {
+    /// Two attributes have the same name: one would overwrite the other.
+    #[error("two attributes have the name `{0}`")]
+    Twice(String),
+    /// DynamoDB's names have 1 to 255 bytes.
+    #[error("`{0}` is no name of an attribute: it needs 1 to 255 bytes")]
+    Length(String),
+    /// A key attribute has the name of an attribute of watermarks, which are in the same table.
+    #[error("the key attribute `{0}` has the name of an attribute of watermarks")]
+    OfWatermarks(String),
+}
+
+/// The value of the sort key.
+const SORT: &str = "idempotency";
+
 impl AttributeNames {
+    /// Whether a table can have these names.
+    ///
+    /// # Errors
+    /// [`InvalidNames`] names the first that it cannot have.
+    pub fn check(&self) -> Result<(), InvalidNames> {
+        let attributes = [&self.response, &self.parts, &self.unresolved].map(String::as_str);
+        let all = self.of_record().into_iter().chain(attributes).chain(self.sort.as_deref());
+        let mut seen = HashSet::new();
+        for name in all {
+            if name.is_empty() || name.len() > 255 {
+                return Err(InvalidNames::Length(name.to_owned()));
+            }
+            if !seen.insert(name) {
+                return Err(InvalidNames::Twice(name.to_owned()));
+            }
+        }
+        let mut key = std::iter::once(&self.id).chain(&self.sort);
+        match key.find(|name| watermarks::ATTRIBUTES.contains(&name.as_str())) {
+            Some(name) => Err(InvalidNames::OfWatermarks(name.clone())),
+            None => Ok(()),
+        }
+    }
+
+    /// The key of an item of ours.
+    pub(super) fn key(&self, id: &str) -> Item {
+        let sort = self.sort.as_ref().map(|name| (name.clone(), string(SORT)));
+        let id = (self.id.clone(), string(format!("{}{id}", self.id_prefix)));
+        Item::from_iter(std::iter::once(id).chain(sort))
+    }
+
+    /// The id of a record, as it is in the table.
+    pub(crate) fn record_id(&self, stored: &str) -> RecordId {
+        RecordId::from_stored(stored.strip_prefix(&self.id_prefix).unwrap_or(stored).to_owned())
+    }
+
     /// All attributes of a record except its answer: enough if no caller is to be answered.
     pub(super) fn of_record(&self) -> [&str; 16] {
         [
@@ -108,9 +171,9 @@ impl AttributeNames {
 
 /// The whole item of a record.
 pub(super) fn from_record(record: &Record, names: &AttributeNames) -> Item {
-    let mut item = Item::with_capacity(16);
+    let mut item = names.key(record.id.as_str());
+    item.reserve(16);
     let mut set = |name: &str, value| drop(item.insert(name.to_owned(), value));
-    set(&names.id, key(&record.id));
     set(&names.status, string(record.state.status().as_str()));
     set(&names.transaction, string(record.transaction.to_string()));
     set(&names.attempt, number(record.attempt));
@@ -156,16 +219,12 @@ pub(super) fn from_record(record: &Record, names: &AttributeNames) -> Item {
 /// [`StoreError::Unreadable`] names the attribute that is missing or has another type.
 pub(super) fn to_record(mut item: Item, names: &AttributeNames) -> Result<Record, StoreError> {
     let id = match item.remove(&names.id) {
-        Some(AttributeValue::S(id)) => RecordId::from_stored(id),
+        Some(AttributeValue::S(id)) => names.record_id(&id),
         _ => RecordId::from_stored(String::new()),
     };
     Reader { item, names }
         .record(id.clone())
         .map_err(|problem| StoreError::Unreadable { digest: id.digest().to_owned(), problem })
-}
-
-pub(super) fn key(id: &RecordId) -> AttributeValue {
-    string(id.as_str())
 }
 
 pub(super) fn string(text: impl Into<String>) -> AttributeValue {

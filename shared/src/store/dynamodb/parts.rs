@@ -33,7 +33,7 @@ impl DynamoDbStore {
         let transaction = item::string(record.transaction.to_string());
         let put = Put::builder()
             .table_name(&self.table)
-            .item(&names.id, id(&record.id, index))
+            .set_item(Some(names.key(&id(&record.id, index))))
             .item(&names.transaction, transaction.clone())
             .item(&names.attempt, item::number(record.attempt))
             .item(&names.expiration, item::number(expiration.0))
@@ -49,7 +49,7 @@ impl DynamoDbStore {
     /// The bytes of a part, if it exists and belongs to this record.
     pub(super) async fn read_part(&self, record: &Record, index: usize) -> Result<Option<Vec<u8>>, StoreError> {
         let names = &self.names;
-        let request = self.client.get_item().table_name(&self.table).key(&names.id, id(&record.id, index));
+        let request = self.client.get_item().table_name(&self.table).set_key(Some(names.key(&id(&record.id, index))));
         let found = request.consistent_read(true).send().await;
         let Some(mut found) = found.map_err(|error| StoreError::NotApplied(error.into()))?.item else {
             return Ok(None);
@@ -64,8 +64,8 @@ impl DynamoDbStore {
 }
 
 /// The record's id and the number of the part, from 1.
-fn id(record: &RecordId, index: usize) -> AttributeValue {
-    item::string(format!("{}#{}", record.as_str(), index + 1))
+fn id(record: &RecordId, index: usize) -> String {
+    format!("{}#{}", record.as_str(), index + 1)
 }
 
 /// The maximum length of an answer that one transaction can carry together with these effects.

@@ -49,7 +49,7 @@ impl Table {
             .http_client(http_client_fn(move |_, _| connector.clone()))
             .region(Region::new("eu-central-1"))
             .credentials_provider(Credentials::new("local", "local", None, None, "tests"));
-        DynamoDbStore::new(Client::from_conf(config.build()), "Records").with_names(names)
+        DynamoDbStore::new(Client::from_conf(config.build()), "Records").with_names(names).unwrap()
     }
 
     /// The attributes named in the requests so far.
@@ -69,6 +69,8 @@ impl Table {
 fn renamed() -> AttributeNames {
     let AttributeNames {
         id,
+        sort: _,
+        id_prefix: _,
         expiration,
         status,
         owner,
@@ -92,6 +94,8 @@ fn renamed() -> AttributeNames {
     let other = |name: String| format!("x_{name}");
     AttributeNames {
         id: other(id),
+        sort: Some("x_sort".into()),
+        id_prefix: "orders#".into(),
         expiration: other(expiration),
         status: other(status),
         owner: other(owner),
@@ -160,6 +164,28 @@ async fn all_attribute_names_are_settable() {
     for name in ["x_id", "x_status", "x_owner", "x_lease", "x_story", "x_response", "x_expiration", "x_unresolved"] {
         assert!(named.iter().any(|one| one == name), "{name} is not in {named:?}");
     }
+    for request in table.requests.lock().iter() {
+        for key in [&request["Item"], &request["Key"]].into_iter().filter(|key| key.is_object()) {
+            assert_eq!(key["x_id"]["S"], format!("orders#{}", claim.record.id.as_str()));
+            assert_eq!(key["x_sort"]["S"], "idempotency");
+        }
+    }
     let index = table.requests.lock().iter().find_map(|request| request["IndexName"].as_str().map(str::to_owned));
     assert_eq!(index.as_deref(), Some("x_unresolved"));
+}
+
+#[test]
+fn names_that_clash_are_refused_before_anything_runs_under_them() {
+    let of = |change: fn(&mut AttributeNames)| {
+        let mut names = AttributeNames::default();
+        change(&mut names);
+        names.check()
+    };
+    assert_eq!(of(|_| ()), Ok(()));
+    assert_eq!(renamed().check(), Ok(()));
+    assert_eq!(of(|names| names.status = "id".into()), Err(InvalidNames::Twice("id".into())));
+    assert_eq!(of(|names| names.sort = Some("parts".into())), Err(InvalidNames::Twice("parts".into())));
+    assert_eq!(of(|names| names.unresolved = names.response.clone()), Err(InvalidNames::Twice("response".into())));
+    assert_eq!(of(|names| names.lease = String::new()), Err(InvalidNames::Length(String::new())));
+    assert_eq!(of(|names| names.id = "version".into()), Err(InvalidNames::OfWatermarks("version".into())));
 }

@@ -31,8 +31,8 @@ impl Unsettled for DynamoDbStore {
             .total_segments(place.segments.into())
             .limit(limit.into())
             .filter_expression(
-                // Parts of long answers expire with their records and are not records themselves.
-                "begins_with(#id, :prefix) AND NOT contains(#id, :part) \
+                // Parts of long answers, which have no status, expire with their records and are not records themselves.
+                "begins_with(#id, :prefix) AND attribute_exists(#status) \
                  AND (#status = :processing AND #lease < :now OR #expiration <= :now_s)",
             )
             .projection_expression(projection)
@@ -41,12 +41,11 @@ impl Unsettled for DynamoDbStore {
             .expression_attribute_names("#status", &names.status)
             .expression_attribute_names("#lease", &names.lease)
             .expression_attribute_names("#expiration", &names.expiration)
-            .expression_attribute_values(":prefix", item::string(RecordId::PREFIX))
-            .expression_attribute_values(":part", item::string("#"))
+            .expression_attribute_values(":prefix", item::string(format!("{}{}", names.id_prefix, RecordId::PREFIX)))
             .expression_attribute_values(":processing", item::string(Status::Processing.as_str()))
             .expression_attribute_values(":now", item::number(now.0))
             .expression_attribute_values(":now_s", item::number(now.seconds().0))
-            .set_exclusive_start_key(place.after.as_ref().map(|id| Item::from([(names.id.clone(), item::key(id))])));
+            .set_exclusive_start_key(place.after.as_ref().map(|id| names.key(id.as_str())));
         let page = scan.send().await.map_err(|error| StoreError::NotApplied(error.into()))?;
         let mut scanned = Scanned {
             read: page.scanned_count.try_into().unwrap_or(0),
@@ -110,7 +109,7 @@ fn readable(item: Item, names: &AttributeNames) -> impl Iterator<Item = Record> 
 }
 
 fn id(item: &Item, names: &AttributeNames) -> Option<RecordId> {
-    item.get(&names.id)?.as_s().ok().cloned().map(RecordId::from_stored)
+    item.get(&names.id)?.as_s().ok().map(|id| names.record_id(id))
 }
 
 fn expiration(item: &Item, names: &AttributeNames) -> Option<EpochS> {

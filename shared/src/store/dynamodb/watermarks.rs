@@ -17,7 +17,7 @@ use crate::store::watermarks::{Advanced, Watermarks};
 impl Watermarks for DynamoDbStore {
     async fn watermark(&self, id: &str) -> Result<Option<Watermark>, StoreError> {
         let request =
-            self.client.get_item().table_name(&self.table).key(&self.names.id, string(id)).consistent_read(true);
+            self.client.get_item().table_name(&self.table).set_key(Some(self.names.key(id))).consistent_read(true);
         let found = request.send().await.map_err(|error| StoreError::NotApplied(error.into()))?;
         found.item.map(|item| to_watermark(id, &item)).transpose()
     }
@@ -73,7 +73,7 @@ impl Watermarks for DynamoDbStore {
 impl DynamoDbStore {
     fn move_to(&self, id: &str, next: &Watermark) -> Result<TransactWriteItem, StoreError> {
         let mut item = from_watermark(next);
-        item.insert(self.names.id.clone(), string(id));
+        item.extend(self.names.key(id));
         let put = Put::builder()
             .table_name(&self.table)
             .set_item(Some(item))
@@ -142,6 +142,9 @@ const POSITION: &str = "position";
 const NEWEST: &str = "newest";
 const UPDATED: &str = "updated";
 const WITNESSES: &str = "witnesses";
+
+/// The attributes of a watermark besides its key.
+pub(super) const ATTRIBUTES: [&str; 5] = [VERSION, POSITION, NEWEST, UPDATED, WITNESSES];
 
 fn from_watermark(watermark: &Watermark) -> Item {
     let witness =

@@ -1,0 +1,30 @@
+//! The evidence about operations all of whose effects are transactional.
+
+use super::{Evidence, Resolver};
+use crate::engine::Attempt;
+use crate::protocol::Record;
+use crate::store::TransactionalEffect;
+
+/// The resolver for operations **all of whose effects are transactional**, added to the attempt.
+///
+/// A record of such an operation whose outcome is unknown proves that nothing happened: the effects would have been
+/// written with the outcome. It cannot happen later either, because the reconciliation holds the record, and a late
+/// owner's commit is refused. So the evidence is [`Evidence::Prevented`]: a retry runs, and without one the key is free.
+///
+/// Never use it for an operation that calls another system: that call may have happened.
+///
+/// ```
+/// use idempotency::reconcile::OnlyTransactionalEffects;
+/// # use idempotency::{Engine, IdempotencyLayer, store::memory::MemoryStore};
+/// # let engine = Engine::builder(MemoryStore::new()).build();
+/// # #[cfg(feature = "http")]
+/// let layer = IdempotencyLayer::new(engine, "orders").resolver(OnlyTransactionalEffects);
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+pub struct OnlyTransactionalEffects;
+
+impl<E: TransactionalEffect, T> Resolver<E, T> for OnlyTransactionalEffects {
+    async fn resolve(&self, _: &Record, _: Attempt<E>) -> Evidence<T> {
+        Evidence::Prevented
+    }
+}
