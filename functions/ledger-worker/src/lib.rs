@@ -13,7 +13,7 @@ use payments::{Message, Table};
 use handler::{Content, Handler};
 
 /// Posts the messages of the ledger's queue, each once.
-pub struct Worker<S> {
+pub struct Worker<S: Store> {
     queue: Queue<S, Content>,
     handler: Handler,
 }
@@ -29,7 +29,7 @@ pub enum InvalidSettings {
     Principal(#[from] InvalidPrincipal),
 }
 
-impl<S> Clone for Worker<S> {
+impl<S: Store> Clone for Worker<S> {
     fn clone(&self) -> Self {
         Self { queue: self.queue.clone(), handler: self.handler.clone() }
     }
