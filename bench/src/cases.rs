@@ -170,6 +170,10 @@ impl Case {
     /// Whether it means anything for this kind of subject.
     #[must_use]
     pub fn is_for(self, kind: Kind) -> bool {
-        kind != Kind::None || matches!(self, Self::FirstRun | Self::SingleWrite | Self::Batch10 | Self::Batch100)
+        match kind {
+            Kind::None => matches!(self, Self::FirstRun | Self::SingleWrite | Self::Batch10 | Self::Batch100),
+            Kind::FloorEqual => self.mode() == Mode::Batch,
+            Kind::Floor | Kind::Ours | Kind::Python | Kind::Typescript => true,
+        }
     }
 }

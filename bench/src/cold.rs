@@ -27,11 +27,23 @@ pub struct Start {
 /// # Errors
 /// When one does not start or answer.
 pub async fn starts(subjects: &[Subject], count: usize) -> Result<Vec<Start>> {
+    starts_on(Database::start, subjects, count).await
+}
+
+/// The same, each on a database that this function starts.
+///
+/// # Errors
+/// When one does not start or answer.
+pub async fn starts_on<D: Future<Output = Result<Database>>>(
+    database: impl Fn() -> D,
+    subjects: &[Subject],
+    count: usize,
+) -> Result<Vec<Start>> {
     let mut times = vec![(Vec::new(), Vec::new()); subjects.len()];
     let case = Case::FirstRun;
     for number in 0..count {
         for (subject, (polls, answers)) in subjects.iter().zip(&mut times) {
-            let database = Database::start().await?;
+            let database = database().await?;
             let mut sandbox = Sandbox::start(subject, case.mode(), &database).await?;
             let answer = sandbox.invoke(case.event(number)).await?;
             ensure!(answer.status() == case.status(), "{}: {:?}", subject.name, answer.payload);

@@ -1,10 +1,13 @@
 //! An embedded DynamoDB with the tables that the subjects use, behind a proxy.
 
+use std::sync::Arc;
+
 use anyhow::Result;
 use dynoxide::actions::create_table::CreateTableRequest;
 use serde_json::json;
 use tokio::net::TcpListener;
 
+use crate::tls::{Certificates, Terminator};
 use fault_proxy::Proxy;
 
 /// The table of records, with the keys and the index of `template.yaml`. The peers use it as it is.
@@ -17,6 +20,8 @@ pub const EFFECTS: &str = "Effects";
 pub struct Database {
     /// Between the functions and the database.
     pub proxy: Proxy,
+    /// Before the proxy, if the functions reach it with TLS.
+    terminator: Option<Terminator>,
 }
 
 impl Database {
@@ -32,7 +37,29 @@ impl Database {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         serve(listener, database)?;
-        Ok(Self { proxy: Proxy::start(address).await? })
+        Ok(Self { proxy: Proxy::start(address).await?, terminator: None })
+    }
+
+    /// The same, reached with TLS.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start), or when the certificates cannot be read.
+    pub async fn start_with_tls(certificates: Arc<Certificates>) -> Result<Self> {
+        let database = Self::start().await?;
+        let terminator = Terminator::start(certificates, database.proxy.address()).await?;
+        Ok(Self { terminator: Some(terminator), ..database })
+    }
+
+    /// The endpoint of DynamoDB for functions.
+    #[must_use]
+    pub fn url(&self) -> String {
+        self.terminator.as_ref().map_or_else(|| self.proxy.url(), Terminator::url)
+    }
+
+    /// The certificates that functions must trust.
+    #[must_use]
+    pub fn certificates(&self) -> Option<&Certificates> {
+        self.terminator.as_ref().map(|terminator| &*terminator.certificates)
     }
 }
 

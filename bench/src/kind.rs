@@ -13,6 +13,8 @@ pub enum Kind {
     None,
     /// The DynamoDB calls by hand, without a library.
     Floor,
+    /// The same, with records that have as many attributes as this library's; for batches.
+    FloorEqual,
     /// This library.
     Ours,
     /// Powertools for AWS Lambda (Python).
@@ -30,6 +32,7 @@ impl Kind {
         match self {
             Self::None => rust("none", false).map(Some),
             Self::Floor => rust("floor", false).map(Some),
+            Self::FloorEqual => rust("floor-equal", false).map(Some),
             Self::Ours => rust("ours", true).map(Some),
             Self::Python => peers::python(),
             Self::Typescript => peers::typescript(),

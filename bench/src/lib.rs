@@ -29,6 +29,7 @@ pub mod sizes;
 pub mod stage;
 pub mod statistics;
 pub mod subject;
+pub mod tls;
 pub mod unit_costs;
 
 use anyhow::Result;

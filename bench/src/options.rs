@@ -98,6 +98,9 @@ pub struct Choice {
     /// The folder for `results.md` and `results.json`.
     #[arg(long, default_value = "target/bench")]
     pub output: PathBuf,
+    /// The folder for the plots of these results; `docs/performance` has those of the documentation [default: as above].
+    #[arg(long)]
+    pub plots: Option<PathBuf>,
 }
 
 impl Default for Choice {

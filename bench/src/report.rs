@@ -82,8 +82,10 @@ pub async fn run(choice: &Choice) -> Result<()> {
     let markdown = results.markdown(choice)?;
     fs::create_dir_all(&choice.output)?;
     fs::write(choice.output.join("results.md"), &markdown)?;
+    let folder = choice.plots.as_ref().unwrap_or(&choice.output);
+    fs::create_dir_all(folder)?;
     for (name, svg) in plots::all(&results.cases, &results.sizes) {
-        fs::write(choice.output.join(name), svg)?;
+        fs::write(folder.join(name), svg)?;
     }
     fs::write(choice.output.join("results.json"), serde_json::to_string_pretty(&results)?)?;
     println!("{markdown}");
@@ -205,7 +207,7 @@ impl Results {
         }
         writeln!(
             text,
-            "\n## At Lambda's sizes, 5 ms for each request to the store\n\n| MB | subject | first answer, ms | case | p50 ms | \
+            "\n## At Lambda's sizes, with TLS and 5 ms for each request to the store\n\n| MB | subject | first answer, ms | case | p50 ms | \
              p99 ms | USD per million |\n|---:|---|---:|---|---:|---:|---:|"
         )?;
         for AtSize { subject, megabytes, first_answer_ms, cases } in &self.sizes {

@@ -14,15 +14,13 @@ use tokio::sync::oneshot;
 use crate::database::{Database, EFFECTS, RECORDS};
 use crate::process::Process;
 use crate::subject::{Mode, Subject};
+use crate::tls::SYSTEMS_BUNDLES;
 
 /// The time limit for every step.
 const TIME_LIMIT: Duration = Duration::from_secs(60);
 
 /// The time-out of the function, longer than any run: a claim that is held stays held.
 const TIMEOUT: Duration = Duration::from_secs(15 * 60);
-
-/// Where a system may have all its certificates in one file, as Lambda has.
-const CERTIFICATES: [&str; 2] = ["/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/certs/ca-certificates.crt"];
 
 /// A running sandbox. Dropping it kills the process.
 pub struct Sandbox {
@@ -154,7 +152,7 @@ fn command(subject: &Subject, mode: Mode, database: &Database) -> Result<Command
         .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "1024")
         .env("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand")
         .env("LAMBDA_TASK_ROOT", &subject.folder)
-        .env("AWS_ENDPOINT_URL_DYNAMODB", database.proxy.url())
+        .env("AWS_ENDPOINT_URL_DYNAMODB", database.url())
         .env("RECORDS_TABLE", RECORDS)
         .env("METRICS_NAMESPACE", "bench")
         .env("EFFECTS_TABLE", EFFECTS)
@@ -166,7 +164,13 @@ fn command(subject: &Subject, mode: Mode, database: &Database) -> Result<Command
         .stdout(Stdio::null())
         .stderr(Stdio::inherit())
         .kill_on_drop(true);
-    if let Some(file) = CERTIFICATES.iter().find(|file| Path::new(file).is_file()) {
+    if let Some(certificates) = database.certificates() {
+        // As Rust, Python and Node.js name it.
+        command
+            .env("SSL_CERT_FILE", certificates.bundle())
+            .env("AWS_CA_BUNDLE", certificates.bundle())
+            .env("NODE_EXTRA_CA_CERTS", certificates.authority());
+    } else if let Some(file) = SYSTEMS_BUNDLES.iter().find(|file| Path::new(file).is_file()) {
         // Without it the Rust subjects would read each certificate again from a file of its own, of which Lambda has
         // none.
         command.env("SSL_CERT_FILE", file);

@@ -1,5 +1,6 @@
 //! Times and starts at the processor's share of Lambda's memory sizes.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -7,12 +8,14 @@ use serde::Serialize;
 
 use crate::cases::Case;
 use crate::cold;
+use crate::database::Database;
 use crate::kind::Kind;
 use crate::options::Choice;
 use crate::share::Share;
 use crate::stage::Stage;
 use crate::statistics::{median, quantile};
 use crate::subject::Subject;
+use crate::tls::Certificates;
 
 /// Memory sizes in MB.
 pub const SIZES_MB: [u32; 4] = [128, 256, 512, 1_769];
@@ -57,13 +60,16 @@ pub struct CaseAtSize {
 /// # Errors
 /// When control groups cannot be had, hold nobody back, or a subject does not do what it should.
 pub async fn measure(subjects: &[(Kind, Subject)], choice: &Choice) -> Result<Vec<AtSize>> {
+    let certificates =
+        Arc::new(Certificates::make(&std::env::temp_dir().join(format!("bench-{}", std::process::id())))?);
+    let database = || Database::start_with_tls(Arc::clone(&certificates));
     let mut rows = Vec::new();
     for megabytes in SIZES_MB {
         let share = Share::of_mb(megabytes)?;
         let inside: Vec<(Kind, Subject)> = subjects.iter().map(|(kind, subject)| (*kind, share.of(subject))).collect();
         let all: Vec<Subject> = inside.iter().map(|(_, subject)| subject.clone()).collect();
         eprintln!("{megabytes} MB: starts …");
-        let starts = cold::starts(&all, choice.starts.div_ceil(3)).await?;
+        let starts = cold::starts_on(database, &all, choice.starts.div_ceil(3)).await?;
         let mut measured: Vec<AtSize> = starts
             .iter()
             .map(|start| AtSize {
@@ -75,7 +81,9 @@ pub async fn measure(subjects: &[(Kind, Subject)], choice: &Choice) -> Result<Ve
             .collect();
         for case in CASES {
             eprintln!("{megabytes} MB: {case} …");
-            for (figures, at_size) in of_case(case, megabytes, &inside, choice).await?.into_iter().zip(&mut measured) {
+            for (figures, at_size) in
+                of_case(case, megabytes, &inside, database, choice).await?.into_iter().zip(&mut measured)
+            {
                 at_size.cases.extend(figures);
             }
         }
@@ -88,10 +96,11 @@ pub async fn measure(subjects: &[(Kind, Subject)], choice: &Choice) -> Result<Ve
 }
 
 /// One case, for each subject; `None` for those that it is not for.
-async fn of_case(
+async fn of_case<D: Future<Output = Result<Database>>>(
     case: Case,
     megabytes: u32,
     subjects: &[(Kind, Subject)],
+    database: impl Fn() -> D,
     choice: &Choice,
 ) -> Result<Vec<Option<CaseAtSize>>> {
     let invocations = (choice.invocations / 10).max(10);
@@ -100,7 +109,7 @@ async fn of_case(
     for (kind, subject) in subjects {
         stages.push(match case.is_for(*kind) {
             true => {
-                let mut stage = Stage::prepare(subject, case, 5 + invocations).await?;
+                let mut stage = Stage::prepare_on(database().await?, subject, case, 5 + invocations).await?;
                 stage.turn(5).await?;
                 stage.delay(DELAY);
                 Some((stage, Vec::new()))

@@ -42,7 +42,14 @@ impl Stage {
     /// # Errors
     /// When the subject does not do what it should.
     pub async fn prepare(subject: &Subject, case: Case, invocations: usize) -> Result<Self> {
-        let database = Database::start().await?;
+        Self::prepare_on(Database::start().await?, subject, case, invocations).await
+    }
+
+    /// The same on this database.
+    ///
+    /// # Errors
+    /// When the subject does not do what it should.
+    pub async fn prepare_on(database: Database, subject: &Subject, case: Case, invocations: usize) -> Result<Self> {
         let mut sandbox = Sandbox::start(subject, case.mode(), &database).await?;
         let mut holder = None;
         match case.before() {

@@ -14,12 +14,15 @@ use proof::exploration::Scenario;
 use proof::model::Settings;
 use proof::nightly::{EXPLORATIONS, PART, SCHEDULES, explorations, model, schedules};
 
-use crate::chaos::{self, Plan};
+use crate::chaos::{self, Plan, silent};
 
 pub use summary::Summary;
 
 /// Parts of the chaos tests, with 5,000 kills and 500 freezes each.
 const KILLINGS: u64 = 20;
+
+/// Parts of the chaos test whose clients never repeat a request, with 1,000 kills each.
+const SILENCES: u64 = 20;
 
 /// The time between two lines of progress.
 const INTERVAL: Duration = Duration::from_secs(10);
@@ -35,6 +38,8 @@ pub enum Kind {
     Explorations,
     /// The application's processes on real sockets: 100,000 kills, 10,000 freezes.
     Kills,
+    /// The same with clients that never repeat a request: 20,000 kills.
+    SilentKills,
 }
 
 enum Work {
@@ -42,6 +47,7 @@ enum Work {
     Schedules(u64),
     Explorations(Scenario, u64),
     Kills(Plan),
+    SilentKills(u64),
 }
 
 struct Part {
@@ -75,6 +81,7 @@ impl Kind {
                 Scenario::ALL.into_iter().flat_map(parts).collect()
             }
             Self::Kills => (0..KILLINGS).map(Part::kills).collect(),
+            Self::SilentKills => (0..SILENCES).map(Part::silent_kills).collect(),
         }
     }
 }
@@ -104,6 +111,11 @@ impl Part {
         };
         Self { name: format!("kills: part {} of {KILLINGS}", number + 1), work: Work::Kills(plan) }
     }
+
+    fn silent_kills(number: u64) -> Self {
+        let name = format!("silent kills: part {} of {SILENCES}", number + 1);
+        Self { name, work: Work::SilentKills(1_000_000 * (number + 1)) }
+    }
 }
 
 impl Work {
@@ -113,12 +125,16 @@ impl Work {
             Self::Model(settings) => blocking(move || model(settings, now_and_then())).await,
             Self::Schedules(first) => blocking(move || schedules(first)).await,
             Self::Explorations(scenario, part) => blocking(move || explorations(scenario, part)).await,
-            Self::Kills(plan) => {
-                let tally = AssertUnwindSafe(chaos::run(plan, now_and_then())).catch_unwind().await;
-                tally.map(|tally| tally.to_string()).map_err(|panic| format!("seed {}: {}", plan.seed, text(&*panic)))
-            }
+            Self::Kills(plan) => unless_it_panics(plan.seed, chaos::run(plan, now_and_then())).await,
+            Self::SilentKills(seed) => unless_it_panics(seed, silent::run(1000, seed)).await,
         }
     }
+}
+
+/// The figures of a part, or the promise that a panic reports as broken.
+async fn unless_it_panics(seed: u64, part: impl Future<Output = impl ToString>) -> Result<String, String> {
+    let figures = AssertUnwindSafe(part).catch_unwind().await;
+    figures.map(|figures| figures.to_string()).map_err(|panic| format!("seed {seed}: {}", text(&*panic)))
 }
 
 async fn blocking(work: impl FnOnce() -> Result<String, String> + Send + 'static) -> Result<String, String> {

@@ -52,7 +52,7 @@ async fn whatever_dies_and_nobody_retries_each_charge_is_posted_once() {
     let (kills, seed) = (number("SOAK_SILENT_KILLS", 40), number("SOAK_SEED", u64::from(std::process::id())));
     println!("{kills} kills, seed {seed}");
     let silence = silent::run(kills, seed).await;
-    println!("{silence:?}");
+    println!("{silence}");
     assert!(silence.kills >= kills && silence.charges > 0);
     assert!(silence.payments as usize > silence.charges, "some were killed before the charge");
 }

@@ -61,8 +61,8 @@ pub fn all() -> Vec<Limit> {
             value: "40,000 a second",
             rate: 40_000.0 / (PAYMENT_UNITS + POSTING_UNITS),
             is_quota: true,
-            remedy: "raise the quota of the table; warm it up before a launch",
-            source: "[AWS, DynamoDB quotas](https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ServiceQuotas.html)",
+            remedy: "raise the quota of the table; [warm it up](https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/warm-throughput.html) before a launch",
+            source: "[AWS, maximum throughput](https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/on-demand-capacity-mode-max-throughput.html)",
         },
         Limit {
             name: "DynamoDB: write units of the table `Records`",
@@ -82,7 +82,7 @@ pub fn all() -> Vec<Limit> {
         },
         Limit {
             name: "API Gateway: requests of the account",
-            value: "10,000 a second",
+            value: "10,000 a second; 2,500 in some Regions",
             rate: 10_000.0,
             is_quota: true,
             remedy: "raise the quota",
@@ -94,7 +94,7 @@ pub fn all() -> Vec<Limit> {
             rate: 1_000.0 / in_progress_s,
             is_quota: false,
             remedy: "provisioned concurrency, or let the load grow: see below",
-            source: "[AWS, scaling](https://docs.aws.amazon.com/lambda/latest/dg/lambda-concurrency.html)",
+            source: "[AWS, scaling](https://docs.aws.amazon.com/lambda/latest/dg/scaling-behavior.html)",
         },
     ];
     limits.sort_by(|one, other| one.rate.total_cmp(&other.rate));

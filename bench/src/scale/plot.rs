@@ -32,8 +32,14 @@ const TOP: f64 = 40.0;
 const BOTTOM: f64 = 100.0;
 
 /// Distinguishable without red and green, and by dashes.
-const STROKES: [(&str, &str); 4] =
-    [("#0072b2", "none"), ("#d55e00", "8 4"), ("#8a5a00", "2 3"), ("#cc79a7", "10 3 2 3")];
+const STROKES: [(&str, &str); 6] = [
+    ("#0072b2", "none"),
+    ("#d55e00", "8 4"),
+    ("#8a5a00", "2 3"),
+    ("#cc79a7", "10 3 2 3"),
+    ("#222222", "14 4"),
+    ("#56309c", "4 2 1 2"),
+];
 
 impl Plot {
     /// The SVG.
@@ -93,7 +99,7 @@ impl Plot {
             (TOP + HEIGHT - BOTTOM) / 2.0,
             escaped(&self.y)
         )?;
-        let mut legend = LEFT;
+        let (mut legend, mut row) = (LEFT, HEIGHT - 26.0);
         for (line, (colour, dash)) in self.lines.iter().zip(STROKES.iter().cycle()) {
             let points: Vec<String> =
                 line.points.iter().map(|point| format!("{:.1},{:.1}", across(point.0), down(point.1))).collect();
@@ -110,17 +116,19 @@ impl Plot {
                     number(point.1)
                 )?;
             }
+            #[expect(clippy::cast_precision_loss, reason = "the length of a name")]
+            let width = 34.0 + line.name.chars().count() as f64 * 7.4;
+            if legend + width > WIDTH {
+                (legend, row) = (LEFT, row + 18.0);
+            }
             writeln!(
                 svg,
-                "<path d=\"M{legend} {:.1}h28\" {stroke}/><text x=\"{:.1}\" y=\"{:.1}\" fill=\"#111\">{}</text>",
-                HEIGHT - 26.0,
+                "<path d=\"M{legend} {row:.1}h28\" {stroke}/><text x=\"{:.1}\" y=\"{:.1}\" fill=\"#111\">{}</text>",
                 legend + 34.0,
-                HEIGHT - 22.0,
+                row + 4.0,
                 escaped(&line.name)
             )?;
-            #[expect(clippy::cast_precision_loss, reason = "the length of a name")]
-            let width = line.name.chars().count() as f64 * 7.4;
-            legend += 34.0 + width + 24.0;
+            legend += width + 24.0;
         }
         svg.push_str("</svg>\n");
         Ok(())

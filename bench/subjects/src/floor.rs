@@ -1,11 +1,13 @@
 //! The DynamoDB calls by hand: what no library could do without.
 //!
 //! It knows no owner, no lease and no unknown outcome, and forgets what a crash leaves; it is here to be measured.
+//! [`Keeps::AsMuch`] stores as many attributes as the library does, of the same names and lengths, without computing any of
+//! them: what is left of the difference is the library's own work.
 
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::{CONCURRENCY, Order, Reply, hold};
+use crate::{CONCURRENCY, Order, Reply, hold, setting};
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
@@ -15,7 +17,7 @@ use aws_sdk_dynamodb::types::{AttributeValue, Put, ReturnValuesOnConditionCheckF
 use futures::stream::{self, StreamExt};
 use lambda_http::request::RequestContext;
 use lambda_http::{Body, Error, Request, RequestExt, Response};
-use lambda_runtime::LambdaEvent;
+use lambda_runtime::{LambdaEvent, service_fn};
 use sha2::{Digest, Sha256};
 
 type Item = HashMap<String, AttributeValue>;
@@ -30,9 +32,39 @@ pub struct Floor {
     pub records: String,
     /// The table of effects.
     pub effects: String,
+    /// What a settled record has in single-write mode.
+    pub keeps: Keeps,
+}
+
+/// What a settled record has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keeps {
+    /// What replays the answer.
+    Enough,
+    /// The attributes of this library's record.
+    AsMuch,
 }
 
 impl Floor {
+    /// In a function's environment.
+    pub async fn from_environment(keeps: Keeps) -> Self {
+        let config = aws_config::load_defaults(aws_config::BehaviorVersion::v2026_01_12()).await;
+        let (records, effects) = (setting("RECORDS_TABLE"), setting("EFFECTS_TABLE"));
+        Self { client: Client::new(&config), records, effects, keeps }
+    }
+
+    /// Serves the events that its environment names.
+    ///
+    /// # Errors
+    /// When the Runtime API is not there.
+    pub async fn run(&self) -> Result<(), Error> {
+        match setting("MODE").as_str() {
+            "http" => lambda_http::run(service_fn(async |request| self.request(request).await)).await,
+            "one-trip" => lambda_http::run(service_fn(async |request| self.single_write(request).await)).await,
+            _ => lambda_runtime::run(service_fn(async |event| self.batch(event).await)).await,
+        }
+    }
+
     /// Claim, run, settle: two requests.
     ///
     /// # Errors
@@ -101,20 +133,29 @@ impl Floor {
     async fn message(&self, message: &SqsMessage) -> Result<Reply, Error> {
         let body = message.body.as_deref().unwrap_or_default();
         let order: Order = serde_json::from_str(body)?;
-        self.settle_at_once(&format!("message#{}", order.key), &order, &Sha256::digest(body)).await
+        let id = match self.keeps {
+            Keeps::Enough => format!("message#{}", order.key),
+            Keeps::AsMuch => format!("idempotency:{:0>43}", order.key),
+        };
+        self.settle_at_once(&id, &order, &Sha256::digest(body)).await
     }
 
     /// The record as it is at the end, and the effect, in one request.
     async fn settle_at_once(&self, id: &str, order: &Order, hash: &[u8]) -> Result<Reply, Error> {
         let reply = order.carry_out();
-        let item = Item::from([
+        let mut item = Item::from([
             ("id".to_owned(), S(id.to_owned())),
             ("status".to_owned(), S("COMPLETED".to_owned())),
             ("expiration".to_owned(), N((seconds() + 86_400).to_string())),
             ("hash".to_owned(), B(hash.to_vec().into())),
-            ("code".to_owned(), N(reply.0.to_string())),
-            ("data".to_owned(), S(reply.1.clone())),
         ]);
+        match self.keeps {
+            Keeps::Enough => {
+                item.insert("code".to_owned(), N(reply.0.to_string()));
+                item.insert("data".to_owned(), S(reply.1.clone()));
+            }
+            Keeps::AsMuch => item.extend(others(&reply)),
+        }
         let old = if order.effect { self.transact(item, id).await? } else { self.put(item).await? };
         Ok(old.map_or(reply, |old| found(&old, hash)))
     }
@@ -157,6 +198,23 @@ impl Floor {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// The attributes of a record of the library beside the four above, with constants of the same lengths.
+fn others(reply: &Reply) -> [(String, AttributeValue); 10] {
+    let now = || N((seconds() * 1000).to_string());
+    [
+        ("operation".to_owned(), S("post".to_owned())),
+        ("principal".to_owned(), B(vec![1; 32].into())),
+        ("transaction".to_owned(), S("01935b4a-7c00-7000-8000-000000000000".to_owned())),
+        ("attempt".to_owned(), N("1".to_owned())),
+        ("ended_by".to_owned(), B(vec![2; 16].into())),
+        ("created".to_owned(), now()),
+        ("updated".to_owned(), now()),
+        ("story".to_owned(), B(vec![3; 27].into())),
+        ("code".to_owned(), N(reply.0.to_string())),
+        ("data".to_owned(), S(String::new())),
+    ]
 }
 
 fn id_of(request: &Request) -> Result<String, Error> {

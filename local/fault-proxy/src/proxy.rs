@@ -68,6 +68,12 @@ impl Proxy {
         Ok(Self { address, state })
     }
 
+    /// Its address.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// Its address as an endpoint URL.
     #[must_use]
     pub fn url(&self) -> String {

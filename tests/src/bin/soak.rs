@@ -9,7 +9,8 @@ use tests::soak::{Kind, Summary, run};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Runs the soak test: larger models, 10 million schedules of the simulation, a hundred times the random schedules of the
-/// exploration, and 100,000 kills and 10,000 freezes of the application's processes.
+/// exploration, 100,000 kills and 10,000 freezes of the application's processes, and 20,000 kills with clients that never
+/// repeat a request.
 ///
 /// It takes hours, and the models need some gigabytes of memory. Each finished part is a line in the summary; started again
 /// with the same file, the command continues with the other parts. Ctrl-C stops it and all processes that it started.

@@ -4,6 +4,8 @@
 //! the ledger once, and nothing is left to settle.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
@@ -13,8 +15,8 @@ use serde_json::{Value, json};
 use super::short_leases;
 use crate::local_stack::{Stack, User};
 
-/// Payments in progress at a time.
-const CLIENTS: usize = 24;
+/// Payments in progress at a time: many wait for a timeout, and none is to keep a kill waiting.
+const CLIENTS: usize = 64;
 
 /// Payment methods, each as likely as the number of times it is listed.
 const METHODS: [&str; 8] = [
@@ -31,8 +33,11 @@ const METHODS: [&str; 8] = [
 /// Between two rounds of kills at random.
 const KILLS_EVERY: Duration = Duration::from_secs(3);
 
-/// How long the last payment may take until it is posted.
+/// How long the last payment may take until it is posted, for each 10 kills a second more.
 const TIME_LIMIT: Duration = Duration::from_secs(180);
+
+/// The end of an event whose process was killed, in the stack's log.
+const KILLED: &str = "Runtime exited with error: signal: killed";
 
 /// What a run has seen.
 #[derive(Clone, Copy, Debug, Default)]
@@ -43,8 +48,23 @@ pub struct Silence {
     pub kills: u64,
     /// Charges.
     pub charges: usize,
-    /// The time from the last request until everything was posted.
+    /// Those of them that followed up.
+    pub reconcilers: usize,
+    /// The time from the first request to the last kill.
+    pub paying: Duration,
+    /// The time from then until everything was posted.
     pub last: Duration,
+}
+
+impl fmt::Display for Silence {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { payments, kills, charges, reconcilers, paying, last } = self;
+        write!(
+            out,
+            "{kills} kills, {reconcilers} of them while following up, {payments} payments, {charges} charges, "
+        )?;
+        write!(out, "{} s, and {} s until all were posted", paying.as_secs(), last.as_secs())
+    }
 }
 
 /// Pays until this many processes were killed, and checks that every charge is posted.
@@ -56,26 +76,32 @@ pub async fn run(kills: u64, seed: u64) -> Silence {
     let setup = short_leases().parameter("ReconcileSchedule", "rate(30 days)");
     let stack = setup.parameter("ScanIntervalSeconds", 604_800).start().await;
     let ann = stack.user("ann").await;
-    let paying = async {
-        let mut number = 0;
-        while killed(&stack) < kills {
-            let some: Vec<u64> = (number..number + 4 * CLIENTS as u64).collect();
-            number += some.len() as u64;
-            futures::stream::iter(some).for_each_concurrent(CLIENTS, |number| pay(&ann, number, seed)).await;
+    let (started, next, enough) = (Instant::now(), AtomicU64::new(0), AtomicBool::new(false));
+    let client = async || {
+        while !enough.load(Ordering::Relaxed) {
+            pay(&ann, next.fetch_add(1, Ordering::Relaxed), seed).await;
         }
-        number
     };
-    let payments = tokio::select! {
-        payments = paying => payments,
-        () = kill_at_random(&stack, seed) => unreachable!("it goes on for ever"),
+    let paying = futures::future::join_all((0..CLIENTS).map(|_| client()));
+    let killing = async {
+        kill_at_random(&stack, kills, seed).await;
+        enough.store(true, Ordering::Relaxed);
     };
-    let kills = killed(&stack);
-    let last = until_posted(&stack).await;
-    Silence { payments, kills, charges: stack.charges().await.len(), last }
+    futures::future::join(paying, killing).await;
+    let paying = started.elapsed();
+    let last = until_posted(&stack, kills).await;
+    Silence {
+        payments: next.into_inner(),
+        kills: killed(&stack),
+        charges: stack.charges().await.len(),
+        reconcilers: stack.log().lines().filter(|line| line.contains("Reconciler: ") && line.contains(KILLED)).count(),
+        paying,
+        last,
+    }
 }
 
 fn killed(stack: &Stack) -> u64 {
-    stack.count("Runtime exited with error: signal: killed")
+    stack.count(KILLED)
 }
 
 async fn pay(ann: &User<'_>, number: u64, seed: u64) {
@@ -93,10 +119,11 @@ fn account(number: u64) -> String {
     format!("acct-{number}")
 }
 
-/// Of the API, and of the reconciler while it follows up.
-async fn kill_at_random(stack: &Stack, seed: u64) {
+/// Kills the API, and the reconciler while it follows up, until so many events were cut short; the provider kills most of
+/// them.
+async fn kill_at_random(stack: &Stack, kills: u64, seed: u64) {
     let mut rng = fastrand::Rng::with_seed(seed);
-    loop {
+    while killed(stack) < kills {
         tokio::time::sleep(KILLS_EVERY).await;
         let function = if rng.u8(0..4) == 0 { "Reconciler" } else { "PaymentsApi" };
         drop(stack.local(Method::POST, &format!("functions/{function}/kill")).send().await);
@@ -104,33 +131,51 @@ async fn kill_at_random(stack: &Stack, seed: u64) {
 }
 
 /// Waits until the ledger has every charge once; returns how long that took.
-async fn until_posted(stack: &Stack) -> Duration {
-    let started = Instant::now();
-    let auditor = &stack.auditor().await;
+async fn until_posted(stack: &Stack, kills: u64) -> Duration {
+    let (started, limit) = (Instant::now(), TIME_LIMIT + Duration::from_secs(kills / 10));
     // A hint may be killed with its reconciler; Lambda repeats it, and the stream leads to those that it had taken over.
-    let mut open: BTreeMap<String, Value> = BTreeMap::new();
+    let mut posted = BTreeMap::new();
     loop {
-        for charge in stack.charges().await {
-            let account = charge["metadata"]["account"].as_str().expect("an account").to_owned();
-            assert!(open.insert(account, charge["amount"].clone()).is_none(), "charged twice: {charge}");
-        }
-        let left: Vec<String> = futures::stream::iter(open.clone())
-            .map(|(account, amount)| async move {
-                let answer = auditor.get(&format!("/accounts/{account}")).await;
-                let balance = &answer.json()["balances"][0];
-                let posted = balance["balance"] == amount && balance["entries"] == 1;
-                assert!(posted || answer.status == 404, "{account} has {amount} and not {balance}");
-                (!posted).then_some(account)
-            })
-            .buffer_unordered(8)
-            .filter_map(std::future::ready)
-            .collect()
-            .await;
+        let charges = charges(stack).await;
+        let open = charges.iter().filter(|(account, _)| !posted.contains_key(*account));
+        let now = ledger(stack, open).await;
+        posted.extend(now.into_iter().filter(|(_, is_posted)| *is_posted));
+        let left: Vec<_> = charges.keys().filter(|account| !posted.contains_key(*account)).collect();
         if left.is_empty() {
+            // Once more: nothing was posted a second time in the meantime.
+            ledger(stack, &charges).await;
             return started.elapsed();
         }
-        assert!(started.elapsed() < TIME_LIMIT, "still not posted: {left:?}\n{}", stack.log());
-        open.clear();
+        assert!(started.elapsed() < limit, "still not posted: {left:?}\n{}", stack.log());
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
+}
+
+/// The amount charged to each account: there is one payment to each.
+async fn charges(stack: &Stack) -> BTreeMap<String, Value> {
+    let mut charges = BTreeMap::new();
+    for charge in stack.charges().await {
+        let account = charge["metadata"]["account"].as_str().expect("an account").to_owned();
+        assert!(charges.insert(account, charge["amount"].clone()).is_none(), "charged twice: {charge}");
+    }
+    charges
+}
+
+/// Whether each of these charges is in the ledger: once, or not at all yet.
+async fn ledger<'c>(
+    stack: &Stack,
+    charges: impl IntoIterator<Item = (&'c String, &'c Value)>,
+) -> BTreeMap<String, bool> {
+    let auditor = &stack.auditor().await;
+    futures::stream::iter(charges)
+        .map(|(account, amount)| async move {
+            let answer = auditor.get(&format!("/accounts/{account}")).await;
+            let balance = &answer.json()["balances"][0];
+            let is_posted = balance["balance"] == *amount && balance["entries"] == 1;
+            assert!(is_posted || answer.status == 404, "{account} has {amount} and not {balance}");
+            (account.clone(), is_posted)
+        })
+        .buffer_unordered(8)
+        .collect()
+        .await
 }

@@ -16,7 +16,7 @@ use idempotency::engine::Engine;
 use idempotency::store::dynamodb;
 use payments::{ApiKey, Provider, Table};
 use serde_json::json;
-use subjects::floor::Floor;
+use subjects::floor::{Floor, Keeps};
 
 pub(super) const ACCEPTED: &str = "{}";
 
@@ -62,7 +62,7 @@ pub(super) fn engine(reply: impl Into<String>, status: u16) -> Engine<DynamoDbSt
 /// With the settings that the SDK has by itself, as in its function.
 pub(super) fn floor(reply: impl Into<String>, status: u16) -> Floor {
     let client = client(Config::builder().behavior_version(BehaviorVersion::v2026_01_12()), reply, status);
-    Floor { client, records: "Records".into(), effects: "Effects".into() }
+    Floor { client, records: "Records".into(), effects: "Effects".into(), keeps: Keeps::Enough }
 }
 
 pub(super) fn client(config: Builder, reply: impl Into<String>, status: u16) -> Client {

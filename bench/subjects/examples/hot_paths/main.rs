@@ -25,6 +25,7 @@ use lambda_http::tower::{Layer, ServiceExt};
 use lambda_http::{Body, Response, service_fn};
 use lambda_runtime::{Context, LambdaEvent};
 use serde::Deserialize;
+use subjects::floor::{Floor, Keeps};
 use subjects::{CONCURRENCY, Order};
 
 use canned::{ACCEPTED, engine, floor, refusal};
@@ -38,7 +39,7 @@ async fn main() {
     }
 }
 
-const PATHS: [&str; 16] = [
+const PATHS: [&str; 17] = [
     "canonical JSON of a request",
     "fingerprint of a request",
     "record id",
@@ -55,6 +56,7 @@ const PATHS: [&str; 16] = [
     "queue: a batch of 100 messages",
     "queue: a batch of 100 messages with pointers and a trace",
     "floor: a batch of 100 messages",
+    "floor with an equal record: a batch of 100 messages",
 ];
 
 const BODY: &[u8] =
@@ -148,8 +150,9 @@ async fn run(path: &str, count: usize) {
             let queue = Queue::new(accepting.clone(), operation, shop(), key).traceparent(at("/traceparent"));
             batches(count, &accepting, &queue.single_write().concurrency(CONCURRENCY)).await;
         }
-        "floor: a batch of 100 messages" => {
-            let floor = floor(ACCEPTED, 200);
+        "floor: a batch of 100 messages" | "floor with an equal record: a batch of 100 messages" => {
+            let keeps = if path.starts_with("floor:") { Keeps::Enough } else { Keeps::AsMuch };
+            let floor = Floor { keeps, ..floor(ACCEPTED, 200) };
             for number in 0..count {
                 let event = LambdaEvent::new(batch(number), Context::default());
                 assert!(floor.batch(event).await.expect("handled").batch_item_failures.is_empty());
