@@ -304,6 +304,7 @@ pub(super) fn unknown_properties<'p>(kind: &str, properties: &'p Value) -> impl 
                 "Tags",
                 "Tracing",
                 "VersionDescription",
+                "VpcConfig",
             ],
         ),
         "AWS::Serverless::HttpApi" => (
