@@ -46,7 +46,7 @@ impl FencedAttempts {
             requested_by: None,
             request: claim.and_then(|step| step.request).map(|request| request.to_string()),
             reason: None,
-            evidence: Some(format!("{result}; the record was {now}. Nothing of the late attempt was written.")),
+            evidence: Some(format!("{result}; the record was {now}, and refused it.")),
             provider: None,
         }
     }

@@ -313,6 +313,7 @@ pub(super) fn unknown_properties<'p>(kind: &str, properties: &'p Value) -> impl 
                 "Tags",
                 "Tracing",
                 "VersionDescription",
+                "VpcConfig",
             ],
         ),
         "AWS::Serverless::HttpApi" => (

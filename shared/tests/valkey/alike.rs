@@ -113,7 +113,7 @@ impl World {
             9 => settle(seen, owner, Resolution::Failed, self.answer(how), now),
             10 => release(seen, owner, expiration, now),
             11 => abandon(seen, owner, now),
-            _ if how % 3 == 0 => extend(seen, Holder { owner, lease: now.plus(Duration::from_secs(9)) }, now),
+            _ if how.is_multiple_of(3) => extend(seen, Holder { owner, lease: now.plus(Duration::from_secs(9)) }, now),
             _ if how % 3 == 1 => reopen(seen, owner, self.transaction(), expiration, now),
             _ => restart(seen, Holder { owner, lease: now }, self.transaction(), now),
         })

@@ -54,7 +54,7 @@ async fn powertools_lets_a_late_owner_overwrite_and_forgets_what_is_in_progress(
 }
 
 /// First runs without effects, one after another, with each store, in one run. By hand, with nothing else on the machine:
-/// `cargo test --workspace --test end_to_end first_runs_on_valkey -- --ignored --nocapture`.
+/// `cargo test --release --workspace --test end_to_end first_runs_on_valkey -- --ignored --nocapture`.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "figures, for a machine that does nothing else"]
 async fn first_runs_on_valkey_beside_dynamodb_and_powertools() {

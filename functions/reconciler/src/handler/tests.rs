@@ -10,7 +10,7 @@ use aws_sdk_dynamodb::types::{
 use idempotency::engine::{Claimed, Clock, SystemClock, SystemEntropy};
 use idempotency::protocol::{Fingerprinter, Key, Principal, RecordId, Subject};
 use idempotency::telemetry::metrics::{Metrics, NoMetrics};
-use idempotency::{Attempt, Call, Outcome, Verdict};
+use idempotency::{Attempt, Call, DynamoDbStore, Outcome, Verdict};
 use payments::{ApiKey, Invocation, Provider, Table};
 use serde_json::{Value, json};
 
@@ -31,7 +31,7 @@ enum Index {
 struct World {
     client: Client,
     engine: Engine<DynamoDbStore>,
-    handler: Handler,
+    handler: Handler<DynamoDbStore>,
 }
 
 impl World {
