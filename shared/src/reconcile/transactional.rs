@@ -14,11 +14,15 @@ use crate::store::TransactionalEffect;
 /// Never use it for an operation that calls another system: that call may have happened.
 ///
 /// ```
-/// use idempotency::reconcile::OnlyTransactionalEffects;
-/// # use idempotency::{Engine, IdempotencyLayer, store::memory::MemoryStore};
-/// # let engine = Engine::builder(MemoryStore::new()).build();
 /// # #[cfg(feature = "http")]
+/// # {
+/// use idempotency::IdempotencyLayer;
+/// use idempotency::reconcile::OnlyTransactionalEffects;
+/// # use idempotency::{Engine, store::memory::MemoryStore};
+/// # let engine = Engine::builder(MemoryStore::new()).build();
+///
 /// let layer = IdempotencyLayer::new(engine, "orders").resolver(OnlyTransactionalEffects);
+/// # }
 /// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct OnlyTransactionalEffects;
