@@ -25,6 +25,7 @@ mod api_gateway;
 mod banner;
 mod build;
 mod control;
+mod docs;
 mod dynamodb;
 mod events;
 mod function;

@@ -18,6 +18,7 @@ use crate::{
     api_gateway::ApiGateway,
     banner, build,
     control::Control,
+    docs,
     dynamodb::{self, Gate, Tables, mapping},
     events::Events,
     function::Function,
@@ -155,6 +156,7 @@ impl Stack {
         let parameter = |name: &str| stack.template.parameters.get(name).cloned().unwrap_or_default();
         let has_secret = !parameter(secrets::CLIENT_SECRET).is_empty();
         let sign_in = SignIn::new(issuer.clone(), address, parameter("ConsoleClientId"), has_secret);
+        let docs = docs::router(&stack.template.api, address);
         let gateway = ApiGateway::new(
             std::mem::take(&mut stack.template.api),
             stack.functions.clone(),
@@ -185,7 +187,7 @@ impl Stack {
         };
         stack.spawn(listener::serve(
             gateway_listener,
-            control.router().merge(sign_in.router()).merge(gateway.router()),
+            control.router().merge(docs).merge(sign_in.router()).merge(gateway.router()),
             stack.end.clone().cancelled_owned(),
         ));
         Ok(stack)
