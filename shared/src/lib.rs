@@ -150,7 +150,13 @@ pub use store::dynamodb::DynamoDbStore;
 #[cfg(feature = "valkey")]
 pub use store::valkey::ValkeyStore;
 
-/// The examples of the README compile.
+/// The examples of the README and the guides compile, and those that need no AWS run.
 #[cfg(all(doctest, feature = "dynamodb", feature = "http"))]
 #[doc = include_str!("../../README.md")]
+#[doc = include_str!("../../docs/guides/api.md")]
 struct Readme;
+
+#[cfg(all(doctest, feature = "sqs", feature = "streams"))]
+#[doc = include_str!("../../docs/guides/queue.md")]
+#[doc = include_str!("../../docs/guides/stream.md")]
+struct Guides;
