@@ -31,6 +31,11 @@ foreign *ARGS:
 gate:
     .ci/run
 
+# The documentation as a site, in target/site-pages
+site:
+    npm ci --prefix tests/browser --no-audit --no-fund
+    .ci/site
+
 # The long proofs, overnight; results go to FILE, from which a later run continues
 soak FILE="target/soak.txt" *ARGS:
     cargo run --release --package tests --bin soak -- {{FILE}} {{ARGS}}

@@ -27,6 +27,9 @@ pub(crate) fn text(address: SocketAddr, template: &Template) -> String {
     if has(template, "ANY", "/console") {
         text += &format!("\n# The operators' console: choose a name and a role to sign in.\n{url}/console\n");
     }
+    if has(template, "POST", "/payments") {
+        text += &format!("\n# The APIs, described, with requests to try.\n{url}/docs\n");
+    }
     text + &format!(
         "\n# What the payment provider really charged, and everything else there is to try.\n\
          curl -s {url}/_local/charges\ncurl -s {url}/_local/\n\n# Type b and Enter to see this again. Ctrl-C stops when running requests have ended.\n"

@@ -33,6 +33,7 @@ mod banner;
 mod build;
 mod control;
 mod demo;
+mod docs;
 mod dynamodb;
 mod events;
 mod function;

@@ -19,6 +19,7 @@ use crate::{
     api_gateway::ApiGateway,
     banner, build,
     control::Control,
+    docs,
     dynamodb::{self, Gate, Outage, Tables, mapping},
     events::Events,
     function::Function,
@@ -181,6 +182,7 @@ impl Stack {
         let parameter = |name: &str| stack.template.parameters.get(name).cloned().unwrap_or_default();
         let has_secret = !parameter(secrets::CLIENT_SECRET).is_empty();
         let sign_in = SignIn::new(issuer.clone(), address, parameter("ConsoleClientId"), has_secret);
+        let docs = docs::router(&stack.template.api, address);
         let gateway = ApiGateway::new(
             std::mem::take(&mut stack.template.api),
             stack.functions.clone(),
@@ -217,7 +219,7 @@ impl Stack {
         stack.spawn(live.clone().report());
         stack.spawn(listener::serve(
             gateway_listener,
-            control.router().merge(live.router(!has_root)).merge(sign_in.router()).merge(gateway.router()),
+            control.router().merge(live.router(!has_root)).merge(docs).merge(sign_in.router()).merge(gateway.router()),
             stack.end.clone().cancelled_owned(),
         ));
         Ok(stack)

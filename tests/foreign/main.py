@@ -47,18 +47,18 @@ def project(name, template, programs):
     return folder
 
 
-def readme(program):
-    """The line that begins with this program in the README's section on deployment, without its comment."""
-    section = (ROOT / "README.md").read_text().partition("\n## Deploy\n")[2].partition("\n## ")[0]
+def guide(program):
+    """The line that begins with this program in the guide's section on deployment."""
+    section = (ROOT / "docs/guides/operate.md").read_text().partition("\n## Deploy\n")[2].partition("\n## ")[0]
     [line] = re.findall(rf"^{program} .*$", section, re.MULTILINE)
-    return line.partition("  #")[0].strip()
+    return line
 
 
 def creates_the_secret(emulator):
-    """The README's command, with a key in it."""
+    """The guide's command, with a key in it."""
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", readme("aws").replace("sk_test_…", "sk_test_foreign")], check=True, stdout=subprocess.DEVNULL,
+        ["bash", "-euo", "pipefail", "-c", guide("aws").replace("sk_test_…", "sk_test_foreign")], check=True, stdout=subprocess.DEVNULL,
         env={**os.environ, **emulator.environment, "PATH": path})
     assert emulator.client("secretsmanager").get_secret_value(SecretId="payments/provider")["SecretString"]
 
@@ -130,9 +130,9 @@ def run():
     folder = project("payments", template, built)
 
     stack = Stack(emulator, "payments", folder)
-    assert readme("sam") == "sam build && sam deploy --guided", "the README deploys in another way than this"
+    assert guide("sam") == "sam build && sam deploy --guided", "the guide deploys in another way than this"
     stack.deploy("--guided", answers=guided(template, chosen))
-    step("created: development, by the README's commands")
+    step("created: development, by the guide's commands")
     processes.until("the emulator polls the queue", lambda: "ESM SQS poller" in emulator.log.read_text(), 10)
     for gap in stand_ins.GAPS:
         assert gap.is_there(stack), f"the emulator can do this now, so its stand-in goes: {gap.what}"

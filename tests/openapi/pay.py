@@ -6,7 +6,7 @@ Prints what it is told, as one line of JSON, with the class that the client made
 import json
 import sys
 
-from generated.api.default import create_payment
+from generated.api.payments import create_payment
 from generated.client import AuthenticatedClient
 from generated.models import PaymentRequest
 

@@ -5,7 +5,7 @@ import createClient from "openapi-fetch";
 import type { components, paths } from "./schema.js";
 
 type Schemas = components["schemas"];
-type Refusal = Schemas["FinalProblem"] | Schemas["RetryableProblem"] | Schemas["Message"];
+type Refusal = Schemas["FinalProblem"] | Schemas["ProviderProblem"] | Schemas["RetryableProblem"] | Schemas["Message"];
 
 const [baseUrl = "", token = "", account = "", payment_method = "", key = ""] = process.argv.slice(2);
 const client = createClient<paths>({ baseUrl, headers: { Authorization: `Bearer ${token}` } });
@@ -21,11 +21,48 @@ function paid(payment: Schemas["Payment"]): string {
   return `${payment.id} ${payment.status}`;
 }
 
-/** Each way of telling refusals apart narrows the type: a member that only one of them has, and `retryable`. */
+/** Each way of telling refusals apart narrows the type: a member that only one of them has, `retryable`, and `type`. */
 function refused(refusal: Refusal): string {
   if ("message" in refusal) return `gateway: ${refusal.message}`;
-  if (!refusal.retryable) return `final: ${refusal.code} ${refusal.errors?.length ?? 0}`;
-  const code: "in-progress" | "outcome-unknown" | "store-unavailable" | "deadline-at-hand" | "provider-unavailable" =
-    refusal.code;
-  return `repeat: ${code}`;
+  if (refusal.retryable) return `repeat: ${repeat(refusal.code)}`;
+  switch (refusal.type) {
+    case "/problems/declined":
+    case "/problems/refused":
+      return `provider: ${refusal.code}`;
+    default:
+      return `final: ${correct(refusal.code)} ${refusal.errors?.length ?? 0}`;
+  }
+}
+
+/** Compiles only as long as the description enumerates exactly these codes. */
+function repeat(code: Schemas["RetryableProblem"]["code"]): string {
+  switch (code) {
+    case "in-progress":
+    case "outcome-unknown":
+    case "store-unavailable":
+    case "deadline-at-hand":
+    case "provider-unavailable":
+      return code;
+    default:
+      return code satisfies never;
+  }
+}
+
+/** As above. */
+function correct(code: Schemas["FinalProblem"]["code"]): string {
+  switch (code) {
+    case "missing-key":
+    case "invalid-key":
+    case "missing-value":
+    case "missing-principal":
+    case "content-too-large":
+    case "fingerprint-mismatch":
+    case "answer-unreadable":
+    case "invalid-request":
+    case "not-found":
+    case "settled-as-failed":
+      return code;
+    default:
+      return code satisfies never;
+  }
 }

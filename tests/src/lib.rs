@@ -28,9 +28,12 @@ pub fn workspace() -> PathBuf {
     folder
 }
 
-/// The examples of the README compile. Here and not in the library, whose package does not contain these files.
+/// The examples of the README and the guides compile, and those that need no AWS run. Here and not in the library, whose package does not contain these files.
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
+#[doc = include_str!("../../docs/guides/api.md")]
+#[doc = include_str!("../../docs/guides/queue.md")]
+#[doc = include_str!("../../docs/guides/stream.md")]
 struct Readme;
 
 /// So do those of the chapter about testing, and they run.

@@ -17,6 +17,7 @@ use crate::process::signal;
 use crate::wait::eventually;
 
 pub use answer::Answer;
+pub use programs::program;
 pub use setup::Setup;
 pub use shared::Shared;
 pub use user::{User, payment};

@@ -265,6 +265,14 @@ mod tests {
     }
 
     #[test]
+    fn the_published_form_of_an_id_is_that_of_the_code() {
+        let page = include_str!("../../../docs/reference/records.md");
+        let example = "print(record_id(\"payments\", \"ann\", \"order-17\"))\n```\n```text\n";
+        let printed = page.split(example).nth(1).expect("an example").lines().next();
+        assert_eq!(printed, Some(id("payments", "ann", "order-17").as_str()));
+    }
+
+    #[test]
     fn neither_key_nor_principal_shows_in_debug_or_in_the_id() {
         let shown = format!(
             "{:?} {:?} {}",

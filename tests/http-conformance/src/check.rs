@@ -80,6 +80,7 @@ impl Status {
         match self {
             Self::One(one) => *one == status,
             Self::OneOf(several) => several.contains(&status),
+            Self::Class(class) => class.strip_suffix("xx") == Some(&(status / 100).to_string()),
         }
     }
 }

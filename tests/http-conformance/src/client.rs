@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
@@ -11,6 +11,7 @@ use serde_json::Value;
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
+use crate::operation::Operation;
 use crate::vector::Request;
 
 /// How a request identifies its caller.
@@ -20,6 +21,8 @@ pub enum Principals {
     TokenUrl(String),
     /// By a header, such as `x-user: {principal}`.
     Header(HeaderName, String),
+    /// By these headers, whoever it is.
+    Fixed(HeaderMap),
 }
 
 /// Sends requests.
@@ -106,6 +109,21 @@ impl Client {
         Ok(())
     }
 
+    /// Checks that the operation accepts its body under a new key, so that what fails later is about keys.
+    ///
+    /// # Errors
+    /// It does not.
+    pub async fn accepts(&self, operation: &Operation) -> Result<()> {
+        let answer = self.send(&operation.request(), &Names::new()).await?;
+        let is_accepted = (200..300).contains(&answer.status);
+        ensure!(
+            is_accepted,
+            "{operation} answers {} to the body under a new key; see --body, --header and --bare-key",
+            answer.shown()
+        );
+        Ok(())
+    }
+
     /// The executions of a case.
     pub(crate) async fn executions(&self, names: &Names) -> Result<u64> {
         let request = Request { path: Some(format!("/executions/{}", names.case)), ..Request::default() };
@@ -129,8 +147,7 @@ impl Client {
             }
         }
         if let Some(principal) = request.principal.clone().unwrap_or_else(|| Some("alice".into())) {
-            let (name, value) = self.credentials(&principal, request.fresh_token).await?;
-            headers.insert(name, value);
+            headers.extend(self.credentials(&principal, request.fresh_token).await?);
         }
         if let Some(body) = body(request)? {
             sent = sent.body(body);
@@ -140,16 +157,23 @@ impl Client {
         Ok(Answer { status, headers, body: response.bytes().await?.to_vec() })
     }
 
-    async fn credentials(&self, principal: &str, fresh: bool) -> Result<(HeaderName, HeaderValue)> {
+    async fn credentials(&self, principal: &str, fresh: bool) -> Result<HeaderMap> {
         let url = match &self.principals {
+            Principals::Fixed(headers) => return Ok(headers.clone()),
             Principals::Header(name, value) => {
-                return Ok((name.clone(), HeaderValue::try_from(value.replace("{principal}", principal))?));
+                let value = HeaderValue::try_from(value.replace("{principal}", principal))?;
+                return Ok(HeaderMap::from_iter([(name.clone(), value)]));
             }
             Principals::TokenUrl(url) => url.replace("{principal}", principal),
         };
+        let token = self.token(principal, fresh, url).await?;
+        Ok(HeaderMap::from_iter([(reqwest::header::AUTHORIZATION, token)]))
+    }
+
+    async fn token(&self, principal: &str, fresh: bool, url: String) -> Result<HeaderValue> {
         let mut tokens = self.tokens.lock().await;
         if let Some(token) = tokens.get(principal).filter(|_| !fresh) {
-            return Ok((reqwest::header::AUTHORIZATION, token.clone()));
+            return Ok(token.clone());
         }
         // The claim makes each token a different one.
         let url = format!("{url}{}jti={}", if url.contains('?') { '&' } else { '?' }, Uuid::new_v4());
@@ -159,7 +183,7 @@ impl Client {
         }
         let token = HeaderValue::try_from(format!("Bearer {}", response.text().await?.trim()))?;
         tokens.insert(principal.to_owned(), token.clone());
-        Ok((reqwest::header::AUTHORIZATION, token))
+        Ok(token)
     }
 }
 

@@ -7,12 +7,14 @@
 mod cases;
 mod check;
 mod client;
+mod operation;
 mod report;
 mod run;
 mod vector;
 
 pub use cases::{cases, load};
 pub use client::{Client, Principals};
+pub use operation::Operation;
 pub use report::{Outcome, Report, Verdict};
 pub use run::{Options, run};
 pub use vector::{Case, Need, Tier};

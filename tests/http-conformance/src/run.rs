@@ -77,7 +77,7 @@ async fn one(client: Arc<Client>, case: Case, lacks: &BTreeSet<Need>) -> Outcome
 struct Running {
     client: Arc<Client>,
     names: Names,
-    /// The request of each step, and its first answer.
+    /// The request of each step, and its first answer, or the first that is a success.
     answers: BTreeMap<usize, (Request, Option<Answer>)>,
     started: BTreeMap<usize, JoinHandle<Result<Answer>>>,
     lacks: BTreeSet<Need>,
@@ -102,8 +102,10 @@ impl Running {
         }
         let answers = self.answers(index, step).await?;
         self.check(step, &answers)?;
-        if let Some(first) = answers.into_iter().next() {
-            self.answers.entry(index).or_default().1 = Some(first);
+        // Of requests that were sent at once, a success: a refusal only says that they met.
+        let success = answers.iter().position(|answer| (200..300).contains(&answer.status)).unwrap_or(0);
+        if let Some(kept) = answers.into_iter().nth(success) {
+            self.answers.entry(index).or_default().1 = Some(kept);
         }
         match step.executions {
             Some(expected) if !self.lacks.contains(&Need::Executions) => {
@@ -147,7 +149,8 @@ impl Running {
         let started = Instant::now();
         loop {
             let answer = self.client.send(request, &self.names).await?;
-            let retryable = answer.status >= 500 || answer.json()["retryable"] == true;
+            let in_progress = answer.status == 409 && answer.json()["retryable"] != false;
+            let retryable = answer.status >= 500 || in_progress || answer.json()["retryable"] == true;
             if !retryable {
                 return Ok(answer);
             }
@@ -166,18 +169,24 @@ impl Running {
             return Ok(());
         }
         ensure!(!answers.is_empty(), "the case expects an answer of a step that has none");
-        let mut counts = vec![0; alternatives.len()];
+        let mut matching: Vec<Vec<&Answer>> = vec![Vec::new(); alternatives.len()];
         for answer in answers {
             let faults: Vec<_> =
                 alternatives.iter().map(|expect| expect.faults(answer, &self.names, &self.lacks, &earlier)).collect();
             match faults.iter().position(Vec::is_empty) {
-                Some(alternative) => counts[alternative] += 1,
+                Some(alternative) => matching[alternative].push(answer),
                 None => bail!("{}", faults.iter().map(|faults| faults.join("; ")).collect::<Vec<_>>().join(" | or: ")),
             }
         }
-        for (expect, count) in alternatives.iter().zip(counts) {
+        for (expect, matching) in alternatives.iter().zip(matching) {
             if let Some(expected) = expect.count {
+                let count = matching.len();
                 ensure!(count == expected, "{count} answers instead of {expected} match {expect:?}");
+            }
+            if let (true, [first, rest @ ..]) = (expect.one_body, &matching[..])
+                && let Some(other) = rest.iter().find(|answer| answer.body != first.body)
+            {
+                bail!("of the same request, one answer is {}, another {}", first.shown(), other.shown());
             }
         }
         Ok(())

@@ -13,6 +13,8 @@ pub enum Tier {
     Draft,
     /// A profile of the draft, which decides what the draft leaves open.
     Profile,
+    /// What of the draft can be seen from outside, at one operation of any API.
+    Operation,
 }
 
 /// A facility that an implementation may be unable to offer to the runner.
@@ -155,6 +157,8 @@ pub(crate) struct Expect {
     pub(crate) same_headers_as: Option<SameHeaders>,
     /// The number of answers that must be like this.
     pub(crate) count: Option<usize>,
+    /// All answers of the step that are like this have the same body.
+    pub(crate) one_body: bool,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -162,6 +166,8 @@ pub(crate) struct Expect {
 pub(crate) enum Status {
     One(u16),
     OneOf(Vec<u16>),
+    /// `2xx`, `4xx`, …
+    Class(String),
 }
 
 #[derive(Clone, Debug, Deserialize)]

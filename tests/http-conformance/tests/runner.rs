@@ -9,6 +9,15 @@ use tokio::process::Command;
 
 /// An API that executes every request, whatever its key.
 async fn api_without_idempotency() -> String {
+    api(|number| ("HTTP/1.1 201 Created", format!("{{\"execution\":{number}}}"))).await
+}
+
+async fn api_that_answers(status: &'static str, body: &'static str) -> String {
+    api(move |_| (status, body.to_owned())).await
+}
+
+/// An API whose answer depends on nothing but the number of the request.
+async fn api(answer: impl Fn(u64) -> (&'static str, String) + Copy + Send + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let base = format!("http://{}", listener.local_addr().expect("bound"));
     tokio::spawn(async move {
@@ -17,10 +26,9 @@ async fn api_without_idempotency() -> String {
             tokio::spawn(async move {
                 let mut head = [0; 4096];
                 let _ = stream.read(&mut head).await;
-                let body = format!("{{\"execution\":{number}}}");
+                let (status, body) = answer(number);
                 let length = body.len();
-                let answer =
-                    format!("HTTP/1.1 201 Created\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}");
+                let answer = format!("{status}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}");
                 let _ = stream.write_all(answer.as_bytes()).await;
             });
         }
@@ -43,10 +51,57 @@ async fn an_api_without_idempotency_fails() {
     assert!(!report.conforms());
 }
 
-fn runner(url: &str, arguments: &[&str]) -> Command {
+fn program(url: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_http-conformance"));
-    command.args(["--url", url, "--principal-header", "x-user: {principal}"]).args(arguments).kill_on_drop(true);
+    command.args(["--url", url]).args(arguments).kill_on_drop(true);
     command
+}
+
+fn runner(url: &str, arguments: &[&str]) -> Command {
+    let mut command = program(url, &["--principal-header", "x-user: {principal}"]);
+    command.args(arguments);
+    command
+}
+
+const OPERATION: [&str; 4] = ["--operation", "POST /orders", "--body", r#"{"item":1}"#];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operation_without_idempotency_fails_every_case_but_one_and_needs_no_other_route() {
+    let output = program(&api_without_idempotency().await, &OPERATION).output().await.expect("runs");
+    let table = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(table.contains("5 cases: 1 passed, 4 failed, 0 skipped"), "{table}");
+    let harmless = table.lines().find(|line| line.contains("| passed |")).expect("a line");
+    assert!(harmless.contains("two_keys_are_two_operations"), "{table}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mistake_in_the_arguments_is_told_before_any_case_runs() {
+    let base = api_without_idempotency().await;
+    let [_, operation, _, body] = OPERATION;
+    for (arguments, told) in [
+        (vec!["--operation", operation], "--body <TEXT>"),
+        (vec!["--operation", "orders", "--body", body], "an operation is METHOD PATH"),
+        (vec!["--operation", operation, "--body", "@no-such-file"], "cannot read no-such-file"),
+        (vec!["--operation", operation, "--body", body, "--header", "secret"], "a header is NAME: VALUE"),
+        (vec!["--operation", operation, "--body", body, "--tier", "draft"], "leave --operation out"),
+        (vec!["--tier", "operation", "--principal-header", "x-user: a"], "needs --operation and --body"),
+        (vec![], "--token-url <URL>"),
+    ] {
+        let output = program(&base, &arguments).output().await.expect("runs");
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {output:?}");
+        assert!(errors.contains(told), "{arguments:?}: {errors}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_the_operation_refuses_is_no_finding_about_keys() {
+    let base = api_that_answers("HTTP/1.1 422 Unprocessable Content", "no such item").await;
+    let output = program(&base, &OPERATION).output().await.expect("runs");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    assert!(errors.contains("POST /orders answers 422 no such item"), "{errors}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

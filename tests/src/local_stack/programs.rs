@@ -1,11 +1,12 @@
 //! The programs that the tests start; each process builds them once.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use crate::workspace;
 
@@ -26,6 +27,16 @@ pub(super) fn stack() -> &'static Path {
         build(&["--workspace", "--bin", "local"]);
         profile().join("local")
     })
+}
+
+/// Another program of the workspace.
+pub fn program(name: &str) -> PathBuf {
+    static BUILT: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+    let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
+    if built.insert(name.to_owned()) {
+        build(&["--workspace", "--bin", name]);
+    }
+    profile().join(name)
 }
 
 /// The functions in a folder like that of `sam build`, `FUNCTION/bootstrap`, so that no stack checks whether they must

@@ -34,6 +34,12 @@ impl User<'_> {
         Answer::of(request.send().await.expect("answers")).await
     }
 
+    /// Sends a request without a body under a key.
+    pub async fn post_nothing(&self, path: &str, key: &str) -> Answer {
+        let request = self.request(Method::POST, path).header("idempotency-key", key);
+        Answer::of(request.send().await.expect("answers")).await
+    }
+
     /// Makes a payment.
     pub async fn pay(&self, key: &str, body: &Value) -> Answer {
         self.post("/payments", key, body).await

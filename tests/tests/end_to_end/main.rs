@@ -18,6 +18,9 @@ mod zookeeper;
 mod http_conformance;
 mod payload_formats;
 
+// The pages that are read first.
+mod readme;
+
 // The application's API, its worker and its reconciler.
 mod accounts;
 mod bad_input;

@@ -1,14 +1,25 @@
-//! `docs/openapi.yaml` matches the running API: every status, body and header of each answer is declared. A linter has
-//! nothing to say about it, and clients that public generators make of it pay.
+//! `docs/openapi.yaml` and `docs/openapi-console.yaml` match the running APIs: every status, body and header of each answer is
+//! declared. A linter has nothing to say about them, clients that public generators make of them pay, and the local stack
+//! shows them.
 
+mod console;
 mod generated;
+mod rendered;
 
 use std::collections::BTreeSet;
 
+use idempotency::http::ProblemType;
+use payments::problems::{DECLINED, REFUSED, address, all};
 use reqwest::Method;
 use serde_json::{Value, json};
 use tests::local_stack::{Answer, Setup, Stack, User, payment};
 use tests::workspace;
+
+/// The description of the payments API.
+const PAYMENTS: &str = "docs/openapi.yaml";
+
+/// The description of the console's API.
+const CONSOLE: &str = "docs/openapi-console.yaml";
 
 /// The document, and the parts of it that have been covered.
 struct Api {
@@ -19,8 +30,8 @@ struct Api {
 }
 
 impl Api {
-    fn load() -> Self {
-        let text = std::fs::read_to_string(workspace().join("docs/openapi.yaml")).expect("readable");
+    fn load(name: &str) -> Self {
+        let text = std::fs::read_to_string(workspace().join(name)).expect("readable");
         Self { document: serde_saphyr::from_str(&text).expect("YAML"), seen: BTreeSet::new(), types: BTreeSet::new() }
     }
 
@@ -78,7 +89,9 @@ impl Api {
 
     fn operations(&self) -> impl Iterator<Item = &Value> {
         let paths = self.document["paths"].as_object().expect("paths");
-        paths.values().flat_map(|path| path.as_object().into_iter().flatten()).map(|(_, operation)| operation)
+        let members = paths.values().flat_map(|path| path.as_object().into_iter().flatten());
+        // A path may have parameters of its own beside its operations.
+        members.filter(|(member, _)| *member != "parameters").map(|(_, operation)| operation)
     }
 
     fn operation(&self, id: &str) -> &Value {
@@ -118,7 +131,7 @@ async fn send(user: &User<'_>, path: &str, headers: &[(&str, &str)], body: &Valu
 async fn every_answer_of_the_api_is_declared() {
     // A duplicate needs the time to wait for the first request, which takes 1.5 s.
     let setup = Setup::brief().parameter("ApiTimeoutSeconds", 16);
-    let (stack, mut api) = (setup.start().await, Api::load());
+    let (stack, mut api) = (setup.start().await, Api::load(PAYMENTS));
     let ann = stack.user("ann").await;
     let visa = payment("acct-1", "pm_card_visa");
 
@@ -155,6 +168,8 @@ async fn every_answer_of_the_api_is_declared() {
     api.check("createRefund", &ann.post(&refunds, "refund", &json!({ "amount": 500, "reason": "late" })).await);
     api.check("createRefund", &ann.post(&refunds, "refund", &json!({ "amount": 1 })).await);
     api.check("createRefund", &ann.post(&refunds, "too-much", &json!({ "amount": 5000 })).await);
+    let of_slow = format!("{}/refunds", first.header("location").expect("a location"));
+    api.check("createRefund", &ann.post_nothing(&of_slow, "rest").await);
     let nothing = "/payments/pay_00000000000000000000000000000000";
     api.check("createRefund", &ann.post(&format!("{nothing}/refunds"), "nothing", &json!({})).await);
 
@@ -164,7 +179,7 @@ async fn every_answer_of_the_api_is_declared() {
 
     api.check("getPayment", &ann.get(&location).await);
     api.check("getPayment", &ann.get(nothing).await);
-    ann.balance("acct-1", "EUR", 3).await;
+    ann.balance("acct-1", "EUR", 4).await;
     let own = ann.get("/accounts/acct-1").await;
     assert_eq!(own.status, 200, "{own:?}");
     api.check("getAccount", &own);
@@ -222,8 +237,33 @@ async fn every_answer_of_the_api_is_declared() {
 
 #[test]
 fn every_operation_declares_what_the_gateway_answers_itself() {
-    let api = Api::load();
-    for operation in api.operations() {
-        api.declares_the_gateways_answers(operation["operationId"].as_str().expect("an id"), operation);
+    for api in [PAYMENTS, CONSOLE].map(Api::load) {
+        for operation in api.operations() {
+            api.declares_the_gateways_answers(operation["operationId"].as_str().expect("an id"), operation);
+        }
+    }
+}
+
+#[test]
+fn the_enumerated_types_and_codes_of_problems_are_those_that_the_api_has() {
+    let api = Api::load(PAYMENTS);
+    let enumerated = |schema: &str, member: &str| -> BTreeSet<String> {
+        let values = &api.document["components"]["schemas"][schema]["properties"][member]["enum"];
+        serde_json::from_value(values.clone()).expect("an enumeration")
+    };
+    let of_the_provider = [&DECLINED, &REFUSED].map(|kind| kind.code);
+    let kinds = |wanted: &dyn Fn(&ProblemType) -> bool| -> Vec<ProblemType> { all().filter(wanted).collect() };
+    let provider = |kind: &ProblemType| of_the_provider.contains(&kind.code);
+    for (schema, kinds, has_codes) in [
+        ("RetryableProblem", kinds(&|kind| kind.retryable), true),
+        ("ProviderProblem", kinds(&provider), false),
+        ("FinalProblem", kinds(&|kind| !kind.retryable && !provider(kind)), true),
+    ] {
+        let types: BTreeSet<String> = kinds.iter().map(address).collect();
+        assert_eq!(enumerated(schema, "type"), types, "{schema}");
+        if has_codes {
+            let codes: BTreeSet<String> = kinds.iter().map(|kind| kind.code.to_owned()).collect();
+            assert_eq!(enumerated(schema, "code"), codes, "{schema}");
+        }
     }
 }

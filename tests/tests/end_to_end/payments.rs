@@ -310,6 +310,31 @@ async fn a_refund_is_made_once_and_posted_once_and_never_exceeds_the_payment() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_refund_without_a_body_is_a_full_refund_whatever_media_type_it_claims() {
+    let stack = SHARED.stack().await;
+    let account = &stack.own("acct-1");
+    let ann = stack.user("ann").await;
+    let mut paths = Vec::new();
+    for key in ["key-1", "key-2"] {
+        let paid = ann.pay(key, &payment(account, VISA)).await;
+        paths.push(format!("{}/refunds", paid.header("location").expect("a location")));
+    }
+    let [first, second] = &paths[..] else { panic!("two payments") };
+
+    let (refund, replay) = (ann.post_nothing(first, "refund-1").await, ann.post_nothing(first, "refund-1").await);
+    assert_eq!((refund.status, &refund.json()["amount"]), (201, &json!(1999)), "{refund:?}");
+    assert_eq!((replay.is_replay(), &replay.body), (true, &refund.body));
+    assert_eq!(ann.post_nothing(first, "refund-2").await.problem(), "400 invalid-request", "nothing is left");
+    let of_json = ann.request(reqwest::Method::POST, second).header("idempotency-key", "refund-3");
+    let of_json = of_json.header("content-type", "application/json").send().await.expect("answers");
+    assert_eq!(of_json.status(), 201, "generated clients name a media type without a body");
+
+    assert_eq!(ann.balance(account, "EUR", 4).await, 0);
+    let refunded: Vec<_> = stack.charges().await.iter().map(|charge| charge["amount_refunded"].clone()).collect();
+    assert_eq!(refunded, [json!(1999), json!(1999)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn functions_that_are_killed_again_and_again_are_not_missed() {
     let stack = Setup::impatient().start().await;
     let ann = stack.user("ann").await;

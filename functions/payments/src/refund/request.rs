@@ -12,13 +12,16 @@ pub struct RefundRequest {
 }
 
 impl RefundRequest {
-    /// Parses `{"amount"?,"reason"?}`. `{}` refunds everything left; `"amount":null` is refused, because a client that
-    /// lost its amount must not refund everything.
+    /// Parses `{"amount"?,"reason"?}`. `{}` and an empty body refund everything left; `"amount":null` is refused, because
+    /// a client that lost its amount must not refund everything.
     ///
     /// # Errors
     ///
     /// All its problems: each member that is repeated, unknown or outside its type's limits.
     pub fn from_json(json: &[u8]) -> Result<Self, Invalid> {
+        if json.is_empty() {
+            return Ok(Self { amount: None, reason: None });
+        }
         Self::of_members(Members::from_json(json)?)
     }
 
@@ -66,12 +69,17 @@ mod tests {
     }
 
     #[test]
-    fn amount_and_reason_may_be_absent_but_not_null() {
-        assert_eq!(RefundRequest::from_json(b"{}").unwrap(), RefundRequest { amount: None, reason: None });
+    fn amount_reason_and_the_whole_body_may_be_absent_but_not_null() {
+        for json in ["", "{}"] {
+            let everything = RefundRequest { amount: None, reason: None };
+            assert_eq!(RefundRequest::from_json(json.as_bytes()).unwrap(), everything, "{json}");
+        }
         assert!(refused(r#"{"amount":null}"#).starts_with("amount: must be "));
         assert!(refused(r#"{"amount":1.0}"#).starts_with("amount: must be "));
         assert!(refused(r#"{"ammount":100}"#).starts_with("ammount: is not known"));
-        assert!(refused("").starts_with("must be one JSON object"));
+        for json in ["null", " ", "[]"] {
+            assert!(refused(json).starts_with("must be one JSON object"), "{json}");
+        }
     }
 
     #[test]
