@@ -2,6 +2,8 @@
 //!
 //! Amounts are strings of digits: a client whose numbers are floats must not round money.
 
+mod signals;
+
 use std::sync::Arc;
 
 use axum::extract::rejection::JsonRejection;
@@ -37,6 +39,7 @@ pub(crate) fn routes() -> Router<Arc<Console>> {
         .route("/approvals", get(approvals))
         .route("/approvals/{id}", get(open_approval).post(approve))
         .route("/audit", get(audit))
+        .merge(signals::routes())
         .fallback(not_found)
 }
 

@@ -170,6 +170,14 @@ fn unavailable(error: TableError) -> ConsoleError {
     ConsoleError::unavailable(&error)
 }
 
+/// The label of a name; `none` is none.
+pub(crate) fn label_named(name: &str) -> Result<Option<Label>, ConsoleError> {
+    match name {
+        "none" => Ok(None),
+        name => Label::named(name).map(Some).ok_or_else(|| ConsoleError::invalid("there is no such label")),
+    }
+}
+
 /// A label in words, for buttons and lists.
 pub(crate) const fn label_title(label: Label) -> &'static str {
     match label {

@@ -12,7 +12,7 @@ use idempotency::protocol::{EpochMs, InvocationId};
 use idempotency::{DynamoDbStore, Engine};
 use payments::Invocation;
 use serde_json::json;
-use signals::{Counts, Kind, Memory, Model, Moment, Sample, WindowTime};
+use signals::{Counts, Detector, Kind, Memory, Model, Moment, Sample, WindowTime};
 
 use retry_signals::count::{Counted, Counter};
 use retry_signals::delivery::{Delivery, LogEvent};
@@ -22,6 +22,7 @@ use retry_signals::table::{Label, Labelling, Signals, TableError};
 const SIGNALS: &str = "Signals";
 const RECORDS: &str = "Records";
 const WINDOW_S: u64 = 300;
+const DAY_S: u64 = 24 * 60 * 60;
 
 /// A pseudonym.
 fn name(number: usize) -> String {
@@ -312,6 +313,74 @@ async fn abuse_leaves_calibration_and_past_and_fine_silences_its_detector() {
     assert_eq!(account.windows, 1, "it is silent");
     let principal = next.table.signal(day, Kind::Principal, &name(900)).await.expect("read").expect("there");
     assert_eq!((principal.windows, principal.label()), (2, Some(Label::Abuse)), "it is not");
+}
+
+#[tokio::test]
+async fn abuse_that_is_taken_back_restores_the_past_as_if_it_had_never_been_said() {
+    let [kept, changed] = [abused_and_then(false).await, abused_and_then(true).await];
+    assert_eq!(changed, kept, "what is found afterwards is the same");
+}
+
+/// The own past and the score in the window after one that was called abuse, a client's bug and abuse again, which was then
+/// taken back, or after one that was never labelled.
+async fn abused_and_then(labelled: bool) -> (String, Option<String>) {
+    let world = World::start().await;
+    // Yesterday one in four of the caller's payments was declined.
+    let yesterday = World { at_s: world.at_s - DAY_S, ..world };
+    yesterday.clock.0.store(DAY_S + WINDOW_S, Ordering::Relaxed);
+    yesterday.has_learned().await;
+    let usual = (0..60).map(|card| yesterday.line(900, 950, "none", if card % 4 == 0 { 402 } else { 201 }));
+    yesterday.count(&delivery("usual", usual.collect())).await;
+    yesterday.score().await;
+    yesterday.clock.0.store(WINDOW_S, Ordering::Relaxed);
+    let world = World { at_s: yesterday.at_s + DAY_S, ..yesterday };
+    skip_to(&world, world.at_s).await;
+    world.count(&world.declines("first")).await;
+    world.score().await;
+    let day = world.window().day();
+    let signal =
+        || async { world.table.signal(day, Kind::Principal, &name(900)).await.expect("read").expect("raised") };
+    assert!(signal().await.own.is_some(), "it has a past: {:?}", signal().await);
+    if labelled {
+        let acts = [Some(Label::Abuse), Some(Label::ClientBug), Some(Label::Abuse), None];
+        for (number, label) in acts.into_iter().enumerate() {
+            let labelling = Labelling { label, at_ms: 7000, request: format!("r{number}"), by: "olga".to_owned() };
+            world.table.label(&signal().await, labelling).await.expect("labelled");
+            let now = memory(&world).await;
+            let is_forgotten = matches!(label, Some(Label::Abuse | Label::ClientBug));
+            assert_eq!(now.past(Detector::Declined).n == 0.0, is_forgotten, "{label:?}: {now:?}");
+        }
+    }
+    let memory = memory(&world).await;
+    let past = memory.past(Detector::Declined);
+    assert!(memory.silences().is_empty(), "{memory:?}");
+    world.clock.0.store(0, Ordering::Relaxed);
+    let next = World { at_s: world.at_s + WINDOW_S, ..world };
+    next.count(&next.declines("later")).await;
+    next.score().await;
+    let signal = next.table.signal(day, Kind::Principal, &name(900)).await.expect("read").expect("there");
+    assert_eq!(signal.windows, 2);
+    (format!("{:.3} of {:.3}", past.k, past.n), signal.own.map(|own| format!("{own:.4} {:.2}", signal.score)))
+}
+
+/// The memory of the caller who is labelled.
+async fn memory(world: &World) -> Memory {
+    let key = [("pk", format!("memory#principal#{}", name(900))), ("sk", "memory".to_owned())];
+    let get = key.into_iter().fold(world.client.get_item().table_name(SIGNALS), |get, (name, value)| {
+        get.key(name, aws_sdk_dynamodb::types::AttributeValue::S(value))
+    });
+    let item = get.send().await.expect("read").item.expect("there");
+    Memory::from_bytes(item["memory"].as_b().expect("bytes").as_ref()).expect("readable")
+}
+
+/// Lets the scorer go on at a window: nobody asked for anything before it.
+async fn skip_to(world: &World, at_s: u64) {
+    use aws_sdk_dynamodb::types::AttributeValue;
+    let update = world.client.update_item().table_name(SIGNALS).update_expression("SET scored = :scored");
+    let update =
+        update.key("pk", AttributeValue::S("scorer".to_owned())).key("sk", AttributeValue::S("state".to_owned()));
+    let update = update.expression_attribute_values(":scored", AttributeValue::N((at_s - WINDOW_S).to_string()));
+    update.send().await.expect("stored");
 }
 
 /// All items but those of the lock.

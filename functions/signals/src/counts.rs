@@ -122,7 +122,7 @@ impl Counts {
             Detector::SameInstrument => (self.declined_with_instrument - declined_instruments, self.payments),
             Detector::SmallDeclined => (self.small_declined, self.declined),
             Detector::Mismatch => (self.mismatches, self.requests),
-            Detector::Early => (self.in_progress.saturating_sub(self.in_progress_keys.count()), self.requests),
+            Detector::Early => return self.early(),
             Detector::OldReplay => (self.old_replays, self.requests),
             Detector::Unknown => (self.unknown, self.runs),
             Detector::Refused => (self.refused, self.runs),
@@ -131,6 +131,15 @@ impl Counts {
         };
         // Stored counts may come from lines of two versions: k is never more than n.
         Pair { k: k.min(n) as f32, n: n as f32 }
+    }
+
+    /// Of the repetitions of a key each one says less than the one before: nine of one key are one client's loop, and not
+    /// nine pieces of evidence. So a key that was repeated *r* times counts as the decimal logarithm of 1 + *r*.
+    fn early(&self) -> Pair {
+        let keys = self.in_progress_keys.count().clamp(1, self.in_progress.max(1));
+        let repetitions = self.in_progress.saturating_sub(keys);
+        let k = keys as f32 * (1.0 + repetitions as f32 / keys as f32).log10();
+        Pair { k, n: k + self.requests.saturating_sub(repetitions) as f32 }
     }
 
     /// The twelve pairs, in the order of [`Detector::ALL`].
@@ -247,6 +256,12 @@ mod tests {
     fn only_repetitions_under_one_key_are_early() {
         let told = |key| (Answer::InProgress, [false; 4], key);
         assert_eq!(counted(&[told(1), told(2), told(3)]).pair(Detector::Early).k, 0.0);
-        assert_eq!(counted(&[told(1), told(1), told(1), told(2)]).pair(Detector::Early), Pair { k: 2.0, n: 4.0 });
+        // Nine repetitions of a key count once, and ninety-nine twice.
+        for (repetitions, k) in [(9, 1.0), (99, 2.0)] {
+            let pair = counted(&vec![told(1); 1 + repetitions]).pair(Detector::Early);
+            assert!((pair.k - k).abs() < 1e-5 && (pair.n - 1.0 - k).abs() < 1e-5, "{pair:?}");
+        }
+        let two_keys: Vec<_> = [1, 2].into_iter().flat_map(|key| vec![told(key); 10]).collect();
+        assert!((counted(&two_keys).pair(Detector::Early).k - 2.0).abs() < 1e-5);
     }
 }

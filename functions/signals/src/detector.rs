@@ -28,7 +28,8 @@ pub enum Detector {
     SmallDeclined,
     /// Used keys with another request, of all requests. Tampering, or a client that makes keys wrongly.
     Mismatch,
-    /// Repetitions before the time that the answer gave, of all requests. Races, loops without a pause.
+    /// Repetitions before the time that the answer gave, of all requests; each further one of a key counts less. Races,
+    /// loops without a pause.
     Early,
     /// Replays of answers older than an hour, of all requests. Harvesting of answers.
     OldReplay,

@@ -8,6 +8,9 @@ use crate::{Counts, Detector, Horizon, Memory, Model, Moment, Pair, WindowTime};
 /// The own past counts as at most so many observations.
 const PAST_AT_MOST: f32 = 60.0;
 
+/// How much the kinds of declines count beside the declines themselves.
+const KINDS: f64 = 0.5;
+
 /// What is unusual about a window of an entity: for its peers *and* for itself, at this moment.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Evidence {
@@ -51,30 +54,63 @@ impl Evidence {
 /// found.
 #[must_use]
 pub fn score(window: &Counts, memory: &Memory, model: &Model, moment: &Moment, at: WindowTime) -> Evidence {
-    if !model.is_learned() {
-        return Evidence::default();
-    }
-    let scoring = Scoring { window, memory: &memory.faded(at), model, moment, at };
-    let mut each = Detector::ALL.map(|detector| scoring.over_horizons(detector));
-    add_kinds_of_declines(&mut each);
-    // Of equal findings the last one is taken, and the shortest horizon says most.
-    let strongest = |findings: [Option<Finding>; 3]| {
-        findings.into_iter().rev().flatten().max_by(|one, other| one.score.total_cmp(&other.score))
-    };
-    let mut findings: Vec<_> = each.into_iter().filter_map(strongest).collect();
-    findings.sort_by(|one, other| other.score.total_cmp(&one.score));
-    Evidence { findings }
+    Findings::of(window, memory, model, moment, at).evidence()
 }
 
-/// What kind of payment was declined, given that it was declined, is evidence of its own. So the logarithms add up.
+/// What each detector found over each horizon, before the kinds of declines are added up.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Findings([[Option<Finding>; 3]; 12]);
+
+impl Findings {
+    /// The findings in a window of an entity, of which `memory` is what was remembered before.
+    #[must_use]
+    pub fn of(window: &Counts, memory: &Memory, model: &Model, moment: &Moment, at: WindowTime) -> Self {
+        if !model.is_learned() {
+            return Self::default();
+        }
+        let scoring = Scoring { window, memory: &memory.faded(at), model, moment, at };
+        Self(Detector::ALL.map(|detector| scoring.over_horizons(detector)))
+    }
+
+    /// The same without a detector, to measure what it contributes.
+    #[must_use]
+    pub fn without(mut self, detector: Detector) -> Self {
+        self.0[detector.index()] = [None; 3];
+        self
+    }
+
+    /// The evidence that they are.
+    #[must_use]
+    pub fn evidence(self) -> Evidence {
+        let Self(mut each) = self;
+        add_kinds_of_declines(&mut each);
+        // Of equal findings the last one is taken, and the shortest horizon says most.
+        let strongest = |findings: [Option<Finding>; 3]| {
+            findings.into_iter().rev().flatten().max_by(|one, other| one.score.total_cmp(&other.score))
+        };
+        let mut findings: Vec<_> = each.into_iter().filter_map(strongest).collect();
+        findings.sort_by(|one, other| other.score.total_cmp(&one.score));
+        Evidence { findings }
+    }
+}
+
+/// What kind of payment was declined, given that it was declined, is evidence of its own. So the logarithms add up; but what
+/// one person tries is mostly of one kind, and so not each payment is a piece of evidence.
 fn add_kinds_of_declines(each: &mut [[Option<Finding>; 3]; 12]) {
     for horizon in Horizon::ALL.map(Horizon::index) {
         let kinds = Detector::ALL.into_iter().filter(|detector| detector.is_kind_of_decline());
         let more: f64 = kinds.filter_map(|kind| each[kind.index()][horizon]).map(|finding| finding.score).sum();
         if let Some(declined) = &mut each[Detector::Declined.index()][horizon] {
-            declined.score += more;
+            declined.score += KINDS * more;
         }
     }
+}
+
+/// An entity's own past, as a detector sees it.
+struct Past {
+    rate: f64,
+    /// That of the past at each rate of the grid.
+    likelihoods: [f64; RATES],
 }
 
 struct Scoring<'s> {
@@ -93,40 +129,49 @@ impl Scoring<'_> {
         if counts <= 0.0 {
             return [None; 3];
         }
+        let past = self.past(detector);
         let shift = self.moment.shift(detector, pair);
         let shifted = (shift != 0.0).then(|| Grid::shifted(shift));
         Horizon::ALL.map(|horizon| {
             let counted = self.memory.over(horizon, detector, pair);
-            let usual = self.finding(detector, horizon, counted, &PLAIN)?;
+            let usual = self.finding(detector, horizon, counted, past.as_ref(), &PLAIN)?;
             // The moment shifts the window, of which a longer horizon is only partly made: the weaker evidence counts.
             let Some(shifted) = &shifted else { return Some(usual) };
-            let at_this_moment = self.finding(detector, horizon, counted, shifted)?;
+            let at_this_moment = self.finding(detector, horizon, counted, past.as_ref(), shifted)?;
             Some(if at_this_moment.score < usual.score { at_this_moment } else { usual })
         })
     }
 
-    fn finding(&self, detector: Detector, horizon: Horizon, counted: Pair, grid: &Grid) -> Option<Finding> {
+    /// The own past, the same for all horizons; `None` without one.
+    fn past(&self, detector: Detector) -> Option<Past> {
+        let past = self.memory.past(detector);
+        (past.n > 0.0).then(|| {
+            let weighed = past.scaled((PAST_AT_MOST / past.n).min(1.0));
+            let (likelihoods, _) = PLAIN.likelihoods(f64::from(weighed.k), f64::from(weighed.n));
+            Past { rate: f64::from(past.rate()), likelihoods }
+        })
+    }
+
+    fn finding(
+        &self,
+        detector: Detector,
+        horizon: Horizon,
+        counted: Pair,
+        past: Option<&Past>,
+        grid: &Grid,
+    ) -> Option<Finding> {
         let class = Class { kind: self.moment.kind(), size: SizeClass::of(counted.n), detector, horizon };
         let prior = self.model.prior(class)?;
         let (rate, peers) = (f64::from(counted.rate()), grid.mean(&prior.0));
         if rate <= peers || self.memory.is_silent(detector, counted.rate(), self.at) {
             return None;
         }
-        let past = self.memory.past(detector);
-        let own = (past.n > 0.0).then(|| past.scaled((PAST_AT_MOST / past.n).min(1.0)));
-        let own = own.map(|past| prior.after(f64::from(past.k), f64::from(past.n), &PLAIN));
+        let own = past.map(|past| prior.after(&past.likelihoods));
         if own.as_ref().is_some_and(|own| rate <= grid.mean(&own.0)) {
             return None;
         }
         let score = log_evidence(counted, grid, peers, prior, own.as_ref());
-        (score > 0.0).then(|| Finding {
-            detector,
-            horizon,
-            counted,
-            score,
-            peers,
-            own: own.is_some().then(|| f64::from(past.rate())),
-        })
+        (score > 0.0).then(|| Finding { detector, horizon, counted, score, peers, own: past.map(|past| past.rate) })
     }
 }
 

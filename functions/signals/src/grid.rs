@@ -6,6 +6,8 @@ use std::sync::LazyLock;
 pub(crate) const RATES: usize = 40;
 const LOWEST: f64 = -9.2;
 const HIGHEST: f64 = 4.6;
+/// A likelihood whose logarithm is so far below the largest counts as nothing: all weights are above e^-22.
+const NEGLIGIBLE: f64 = -60.0;
 /// A shifted rate stays below this log-odds.
 const SHIFTED_HIGHEST: f64 = 6.0;
 
@@ -43,7 +45,8 @@ impl Grid {
             largest = largest.max(*value);
         }
         for value in &mut values {
-            *value = (*value - largest).exp();
+            let below = *value - largest;
+            *value = if below > NEGLIGIBLE { below.exp() } else { 0.0 };
         }
         (values, largest)
     }

@@ -36,6 +36,27 @@ pub struct Silence {
     pub rate: f32,
 }
 
+/// A past that was taken out of a memory, with what is needed to put it back.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ForgottenPast(Memory);
+
+impl ForgottenPast {
+    /// Its bytes.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        self.0.to_bytes()
+    }
+
+    /// From its bytes.
+    ///
+    /// # Errors
+    ///
+    /// If they are of another version, or damaged.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, Unreadable> {
+        Memory::from_bytes(bytes).map(Self)
+    }
+}
+
 impl Memory {
     /// The start of the last window that was absorbed, in seconds since the Unix epoch. A window at or before it was
     /// absorbed already, or comes too late.
@@ -124,7 +145,33 @@ impl Memory {
     }
 
     /// Operators called the behaviour *abuse* or a *client bug*: nothing of it stays in the entity's past, from which
-    /// it would look usual.
+    /// it would look usual, and this detector is not silent. Returns what was forgotten.
+    pub fn call_unusual(&mut self, detector: Detector) -> ForgottenPast {
+        let silences = self.silences.iter().filter(|silence| silence.detector == detector).copied().collect();
+        let Self { last_s, today, past, .. } = *self;
+        self.end_silence(detector);
+        self.forget_past();
+        ForgottenPast(Self { last_s, faded: Default::default(), today, past, silences })
+    }
+
+    /// Operators took that back: the past is as if they had never said it.
+    pub fn restore_past(&mut self, forgotten: &ForgottenPast) {
+        // Both fade by the day, so that the sum is what would have been.
+        let at = WindowTime { start_s: self.last_s.max(forgotten.0.last_s), length_s: 1 };
+        let forgotten = forgotten.0.faded(at);
+        *self = self.faded(at);
+        for index in 0..12 {
+            self.today[index] = self.today[index].plus(forgotten.today[index]);
+            self.past[index] = self.past[index].plus(forgotten.past[index]);
+        }
+        for silence in forgotten.silences {
+            if !self.silences.iter().any(|own| own.detector == silence.detector) {
+                self.silences.push(silence);
+            }
+        }
+    }
+
+    /// Forgets the past, so that only peers count.
     pub fn forget_past(&mut self) {
         self.today = [Pair::default(); 12];
         self.past = [Pair::default(); 12];
@@ -263,6 +310,45 @@ mod tests {
         assert!(!memory.faded(later(24 * 31)).is_silent(Detector::Declined, 0.7, later(24 * 31)));
         memory.end_silence(Detector::Declined);
         assert!(!memory.is_silent(Detector::Declined, 0.7, NOW));
+    }
+
+    #[test]
+    fn a_past_that_is_restored_is_as_if_it_had_never_been_forgotten() {
+        for days_later in [0, 1, 3] {
+            let mut memory = Memory::default();
+            for hour in 0..50 {
+                memory.absorb(&counts(3, 7), &calm(), later(hour));
+            }
+            memory.call_fine(Detector::Declined, later(49));
+            let mut untouched = memory.clone();
+            let forgotten = memory.call_unusual(Detector::Declined);
+            assert_eq!((memory.past(Detector::Declined), memory.silences()), (Pair::default(), &[][..]));
+            let forgotten = ForgottenPast::from_bytes(&forgotten.to_bytes()).unwrap();
+            for day in 0..=days_later {
+                memory.absorb(&counts(1, 7), &calm(), later(50 + 24 * day));
+                untouched.absorb(&counts(1, 7), &calm(), later(50 + 24 * day));
+            }
+            memory.restore_past(&forgotten);
+            let next_day = later(50 + 24 * (days_later + 1));
+            let (restored, untouched) = (memory.faded(next_day), untouched.faded(next_day));
+            for detector in Detector::ALL {
+                let (restored, untouched) = (restored.past(detector), untouched.past(detector));
+                let off = (restored.k - untouched.k).abs() + (restored.n - untouched.n).abs();
+                assert!(off <= 0.002 * untouched.n, "{detector:?}: {restored:?} {untouched:?}");
+            }
+            assert_eq!(restored.silences(), untouched.silences());
+            assert_eq!(restored.last_window_s(), untouched.last_window_s());
+        }
+    }
+
+    #[test]
+    fn a_past_is_restored_into_a_memory_that_has_expired() {
+        let mut memory = Memory::default();
+        memory.absorb(&counts(4, 8), &calm(), NOW);
+        let forgotten = memory.call_unusual(Detector::Declined);
+        let mut fresh = Memory::default();
+        fresh.restore_past(&forgotten);
+        assert_eq!(fresh.faded(later(24)).past(Detector::Declined), Pair { k: 3.0, n: 6.0 });
     }
 
     #[test]

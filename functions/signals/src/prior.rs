@@ -5,8 +5,8 @@ use crate::grid::{Grid, RATES, normalised, weighted};
 
 /// The rounds of expectation-maximisation.
 const ROUNDS: usize = 80;
-/// The share of peers that may be anything.
-const FLOOR: f64 = 0.001;
+/// The share of peers that may be anything. It bounds the evidence, and that of what is seldom first.
+const FLOOR: f64 = 0.000_3;
 
 /// Weights over the rates of the grid.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,9 +39,8 @@ impl Prior {
         normalised(std::array::from_fn(|index| (-8.0 * index as f64 / (RATES - 1) as f64).exp()))
     }
 
-    /// These weights after a past of `k` of `n`.
-    pub(crate) fn after(&self, k: f64, n: f64, grid: &Grid) -> Self {
-        let (likelihoods, _) = grid.likelihoods(k, n);
+    /// These weights after a past with these likelihoods.
+    pub(crate) fn after(&self, likelihoods: &[f64; RATES]) -> Self {
         Self(normalised(std::array::from_fn(|index| self.0[index] * likelihoods[index])))
     }
 }

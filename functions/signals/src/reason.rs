@@ -30,7 +30,7 @@ impl Reason {
             Detector::SameInstrument => "payments declined again with the same payment method",
             Detector::SmallDeclined => "declined payments were of a small amount",
             Detector::Mismatch => "requests with a used key and other content",
-            Detector::Early => "requests repeated before their time",
+            Detector::Early => "requests repeated before their time, each further one of a key counted less",
             Detector::OldReplay => "requests for answers older than an hour",
             Detector::Unknown => "runs without a known outcome",
             Detector::Refused => "runs refused as invalid",

@@ -8,7 +8,7 @@ use crate::model::{Class, SizeClass};
 use crate::prior::Observed;
 use crate::{Detector, Horizon, Kind, Memory, Moment, Pair, WindowTime};
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 /// How finely counts are divided.
 const STEPS: f32 = 12.0;
 
@@ -20,7 +20,7 @@ pub struct Sample {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Bin {
-    class: u8,
+    class: u16,
     n: u8,
     k: u8,
 }
@@ -74,12 +74,13 @@ impl Sample {
             .collect()
     }
 
-    /// Its bytes: 7 for each pair that was seen, at most some hundred KB.
+    /// Its bytes: 8 for each pair that was seen, at most some hundred KB.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = vec![VERSION];
         for (bin, times) in &self.bins {
-            bytes.extend([bin.class, bin.n, bin.k]);
+            bytes.extend(bin.class.to_be_bytes());
+            bytes.extend([bin.n, bin.k]);
             bytes.extend(times.to_be_bytes());
         }
         bytes
@@ -94,7 +95,7 @@ impl Sample {
         let mut reader = Reader::versioned(bytes, VERSION)?;
         let mut bins = BTreeMap::new();
         while !reader.is_empty() {
-            let bin = Bin { class: reader.u8()?, n: reader.u8()?, k: reader.u8()? };
+            let bin = Bin { class: reader.u16()?, n: reader.u8()?, k: reader.u8()? };
             bins.insert(bin, reader.u32()?);
         }
         Ok(Self { bins })

@@ -2,14 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use signals::{Detector, Horizon, Kind};
+use signals::{Calibration, Detector, Horizon, Kind};
 
 use crate::run::{BUDGETS, Honest, Scores, Tally};
 use crate::scorer::ScorerName;
 use crate::simulator::{Behind, Caller, Family};
-
-/// The step and the farthest move of a threshold that follows the labels.
-const FOLLOW_STEP: f64 = 0.1;
 
 /// The figures of a scorer.
 #[derive(Clone, Debug)]
@@ -174,7 +171,7 @@ fn followed(scores: &[&Scores]) -> (f64, (f64, f64, f64)) {
     let mut false_a_day = Vec::new();
     for scores in scores {
         let mut thresholds = [scores.thresholds[1]; 7];
-        let mut wrong = 0;
+        let (mut calibration, mut wrong) = (Calibration::default(), 0);
         for day in 0..7_usize {
             let raised = scores
                 .honest
@@ -183,9 +180,8 @@ fn followed(scores: &[&Scores]) -> (f64, (f64, f64, f64)) {
                 .count();
             wrong += raised;
             if let Some(next) = thresholds.get_mut(day + 1) {
-                *next += FOLLOW_STEP * ((raised as f64 - BUDGETS[1]).signum());
-                let next = *next;
-                thresholds[day + 1..].fill(next);
+                calibration.follow(u32::try_from(raised).unwrap_or(u32::MAX), BUDGETS[1]);
+                *next = scores.thresholds[1] + calibration.moved();
             }
         }
         false_a_day.push(f64::from(u32::try_from(wrong).unwrap_or(u32::MAX)) / 7.0);

@@ -24,4 +24,4 @@ pub use mutant::Mutant;
 pub use report::{markdown, plots};
 pub use run::{Tally, run};
 pub use scorer::ScorerName;
-pub use simulator::{Family, Simulated};
+pub use simulator::{Family, Setting, Simulated};

@@ -7,7 +7,8 @@ use std::thread;
 
 use anyhow::{Result, anyhow};
 use clap::Parser;
-use signals_evaluation::{Mutant, ScorerName, Simulated, Tally, markdown, plots, run};
+use signals::Detector;
+use signals_evaluation::{Mutant, ScorerName, Setting, Simulated, Tally, markdown, plots, run};
 
 /// Measures the retry signals on simulated tenants.
 #[derive(Parser)]
@@ -18,6 +19,12 @@ struct Options {
     /// What is compared; everything, unless given.
     #[arg(long, value_delimiter = ',')]
     scorers: Vec<ScorerName>,
+    /// The model without each of its detectors, too.
+    #[arg(long)]
+    leave_out: bool,
+    /// What is unusual about the tenants.
+    #[arg(long, default_value = "usual")]
+    setting: Setting,
     /// A mistake that must be noticed.
     #[arg(long)]
     mutant: Option<Mutant>,
@@ -33,6 +40,9 @@ fn main() -> Result<()> {
     let mut options = Options::parse();
     if options.scorers.is_empty() {
         options.scorers = ScorerName::ALL.to_vec();
+    }
+    if options.leave_out {
+        options.scorers.extend(Detector::ALL.map(ScorerName::Without));
     }
     let options = &options;
     let rest = Mutex::new(options.seeds.iter().rev().copied().collect::<Vec<_>>());
@@ -62,7 +72,7 @@ fn work(rest: &Mutex<Vec<u64>>, options: &Options) -> Result<Vec<Tally>> {
             Some(seed) => {
                 let mut progress = |progress: &str| eprintln!("{progress}");
                 progress(&format!("tenant {seed}: simulating two weeks"));
-                let simulated = Simulated::new(seed);
+                let simulated = Simulated::with(seed, options.setting);
                 tallies.push(run(&simulated, &options.scorers, options.mutant, &mut progress)?);
             }
             None => return Ok(tallies),

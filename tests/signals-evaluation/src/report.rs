@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use signals::Detector;
+
 use crate::figures::{Figures, Interval, caller_name};
 use crate::plot;
 use crate::run::Tally;
@@ -11,9 +13,7 @@ use crate::simulator::Family;
 /// The tables of docs/signals.md.
 #[must_use]
 pub fn markdown(tallies: &[Tally]) -> String {
-    let scored = |name: &ScorerName| tallies.iter().all(|tally| tally.scorers.contains_key(name));
-    let all: Vec<_> =
-        ScorerName::ALL.into_iter().filter(scored).map(|name| (name, Figures::of(tallies, name))).collect();
+    let all = compared(tallies);
     let mut text = String::new();
     scorers(&mut text, &all);
     if let [(_, model), ..] = &all[..]
@@ -22,13 +22,20 @@ pub fn markdown(tallies: &[Tally]) -> String {
         families(&mut text, model, rules);
         rest(&mut text, tallies, model, rules);
     }
+    left_out(&mut text, tallies);
     text
 }
 
-/// The plots, with the names of their files. All scorers must be in the tallies.
+/// The figures of all scorers that were run.
+fn compared(tallies: &[Tally]) -> Vec<(ScorerName, Figures)> {
+    let scored = |name: &ScorerName| tallies.iter().all(|tally| tally.scorers.contains_key(name));
+    ScorerName::ALL.into_iter().filter(scored).map(|name| (name, Figures::of(tallies, name))).collect()
+}
+
+/// The plots, with the names of their files. The model and the learned rules must be in the tallies.
 #[must_use]
 pub fn plots(tallies: &[Tally]) -> [(&'static str, String); 3] {
-    let all: Vec<_> = ScorerName::ALL.into_iter().map(|name| (name, Figures::of(tallies, name))).collect();
+    let all = compared(tallies);
     let (model, rules) = (Figures::of(tallies, ScorerName::Model), Figures::of(tallies, ScorerName::LearnedRules));
     [
         ("precision-recall.svg", plot::curves(&all)),
@@ -47,6 +54,26 @@ fn scorers(text: &mut String, all: &[(ScorerName, Figures)]) {
         }
         let (raised, in_outages) = figures.false_alerts;
         let _ = writeln!(text, " | {in_outages} of {raised} |");
+    }
+}
+
+/// What is found without each detector, where that was measured.
+fn left_out(text: &mut String, tallies: &[Tally]) {
+    let names = Detector::ALL.map(ScorerName::Without);
+    let scored = |name: &ScorerName| tallies.iter().all(|tally| tally.scorers.contains_key(name));
+    let names: Vec<_> = names.into_iter().filter(scored).collect();
+    if names.is_empty() {
+        return;
+    }
+    let heads = Family::ALL.map(Family::name).join(" | ");
+    let _ = writeln!(text, "\n| left out | mean | {heads} |\n|---|---|{}", "---|".repeat(Family::ALL.len()));
+    for name in names {
+        let figures = Figures::of(tallies, name);
+        let _ = write!(text, "| `{}` | {:.2}", name.name(), figures.recall_at[1]);
+        for family in Family::ALL {
+            let _ = write!(text, " | {:.2}", figures.by_family[&family]);
+        }
+        text.push_str(" |\n");
     }
 }
 
@@ -92,10 +119,11 @@ fn rest(text: &mut String, tallies: &[Tally], model: &Figures, rules: &Figures) 
     let _ = writeln!(text, "Threshold at 20/M: {:.2}. Bugs raised at it: {:.2}.", model.threshold, model.bugs);
     let memory = tallies.iter().map(|tally| tally.largest_memory).max().unwrap_or(0);
     let bytes = tallies.iter().map(|tally| tally.model.len()).max().unwrap_or(0);
-    let time = tallies.iter().map(|tally| tally.per_window).max().unwrap_or_default();
+    let [median, most] =
+        [0, 1].map(|place| f64::from(tallies.iter().map(|tally| tally.times_ns[place]).max().unwrap_or(0)) / 1000.0);
     let _ = writeln!(
         text,
-        "A window takes {:.1} µs at most; memory {memory} bytes, model {bytes} bytes.",
-        time.as_secs_f64() * 1e6
+        "A window that shows anything takes {median:.1} µs in the median, 99 % take at most {most:.1} µs."
     );
+    let _ = writeln!(text, "Memory {memory} bytes, model {bytes} bytes.");
 }

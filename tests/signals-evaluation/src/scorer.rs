@@ -8,8 +8,12 @@ pub(crate) use forest::Forest;
 pub(crate) use rules::{LearnedRules, published};
 pub(crate) use z_score::ZScore;
 
+use std::str::FromStr;
+
+use signals::Detector;
+
 /// A scorer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ScorerName {
     /// The model: peers, own past, gate, three horizons.
     Model,
@@ -29,10 +33,12 @@ pub enum ScorerName {
     Forest,
     /// The number of requests.
     Volume,
+    /// The model without a detector.
+    Without(Detector),
 }
 
 impl ScorerName {
-    /// All of them.
+    /// All that are compared.
     pub const ALL: [Self; 9] = [
         Self::Model,
         Self::NoGate,
@@ -58,6 +64,35 @@ impl ScorerName {
             Self::ZScore => "one-sided z, largest",
             Self::Forest => "random cut forest",
             Self::Volume => "requests per window",
+            Self::Without(detector) => detector.name(),
         }
+    }
+
+    /// Its name as an option.
+    #[must_use]
+    pub const fn option(self) -> &'static str {
+        match self {
+            Self::Model => "model",
+            Self::NoGate => "no-gate",
+            Self::NoPast => "no-past",
+            Self::WindowOnly => "window-only",
+            Self::LearnedRules => "learned-rules",
+            Self::PublishedRules => "published-rules",
+            Self::ZScore => "z-score",
+            Self::Forest => "forest",
+            Self::Volume => "volume",
+            Self::Without(detector) => detector.name(),
+        }
+    }
+}
+
+impl FromStr for ScorerName {
+    type Err = String;
+
+    fn from_str(option: &str) -> Result<Self, String> {
+        Self::ALL
+            .into_iter()
+            .find(|name| name.option() == option)
+            .ok_or_else(|| format!("the scorers are {}", Self::ALL.map(Self::option).join(", ")))
     }
 }

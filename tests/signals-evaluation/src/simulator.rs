@@ -30,12 +30,42 @@ pub(crate) const FIRST_DAY: u64 = 20_000;
 #[derive(Debug)]
 pub struct Simulated {
     pub(crate) seed: u64,
+    pub(crate) setting: Setting,
     /// In the order of their times.
     pub(crate) requests: Vec<Request>,
     pub(crate) episodes: Vec<Episode>,
     pub(crate) outages: Vec<Outage>,
     /// The class of each principal.
     pub(crate) principals: Vec<Caller>,
+}
+
+/// What is unusual about a tenant.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Setting {
+    /// Nothing.
+    #[default]
+    Usual,
+    /// A ninth of the shoppers and integrations: about 5,000 windows a day.
+    Small,
+    /// Forty attacks in week 1, four of each family, which nobody has labelled.
+    Contaminated,
+    /// The same, and at the end of each day operators label what was behind them.
+    Labelled,
+}
+
+impl Setting {
+    /// How much there is of the usual number of callers.
+    fn scale(self) -> f64 {
+        if self == Self::Small { 1.0 / 9.0 } else { 1.0 }
+    }
+
+    /// Attacks of each family in week 1, if not by chance.
+    fn earlier_attacks(self) -> Option<u32> {
+        match self {
+            Self::Usual | Self::Small => None,
+            Self::Contaminated | Self::Labelled => Some(4),
+        }
+    }
 }
 
 /// What a principal is.
@@ -90,6 +120,7 @@ struct World {
     random: Random,
     server: Server,
     tenant: Tenant,
+    setting: Setting,
     requests: Vec<Request>,
     episodes: Vec<Episode>,
     principals: Vec<Caller>,
@@ -114,6 +145,12 @@ impl Simulated {
     /// The tenant of a seed.
     #[must_use]
     pub fn new(seed: u64) -> Self {
+        Self::with(seed, Setting::Usual)
+    }
+
+    /// The tenant of a seed in a setting.
+    #[must_use]
+    pub fn with(seed: u64, setting: Setting) -> Self {
         let mut random = Random::new(seed);
         let tenant = Tenant::draw(&mut random);
         let outages = Outage::draw_all(&mut random);
@@ -128,6 +165,7 @@ impl Simulated {
             random,
             server,
             tenant,
+            setting,
             requests: Vec::new(),
             episodes: Vec::new(),
             principals: Vec::new(),
@@ -142,7 +180,7 @@ impl Simulated {
         let World { mut requests, episodes, principals, .. } = world;
         requests.retain(|request| request.at_s < DAYS as f64 * DAY_S);
         requests.sort_by(|one, other| one.at_s.total_cmp(&other.at_s));
-        Self { seed, requests, episodes, outages, principals }
+        Self { seed, setting, requests, episodes, outages, principals }
     }
 
     /// The same tenant, of which nobody knows the attacks and bugs.

@@ -59,10 +59,10 @@ fn the_page_states_what_three_tenants_give() {
 }
 
 #[test]
-fn a_memory_fits_400_bytes_and_a_model_9_kilobytes() {
+fn a_memory_fits_400_bytes_and_a_model_15_kilobytes() {
     for tally in &*TALLIES {
         assert!(tally.largest_memory() <= 400, "{}", tally.largest_memory());
-        assert!(tally.learned().0.len() <= 9_000, "{}", tally.learned().0.len());
+        assert!(tally.learned().0.len() <= 15_000, "{}", tally.learned().0.len());
     }
 }
 
@@ -84,7 +84,7 @@ fn mistakes_are_noticed_and_without_one_nothing_is() {
 fn fault(mutant: Option<Mutant>) -> Option<String> {
     let tally = scored(&TENANT, &[ScorerName::Model], mutant);
     let model = Figures::of(slice::from_ref(&tally), ScorerName::Model);
-    // Just below what is measured without a mistake: 0.914, 0.75, 0.917.
+    // Below what is measured without a mistake: 0.926, 0.83, 0.92.
     let floors = [
         ("area under precision and recall", model.pr_auc, 0.89),
         ("recall at 5 false alerts per million", model.recall_at[0], 0.6),

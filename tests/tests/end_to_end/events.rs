@@ -3,9 +3,15 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use flate2::Compression;
+use flate2::read::GzDecoder;
+use flate2::write::GzEncoder;
+use idempotency::engine::{Clock, SystemClock};
 use reqwest::Method;
 use serde_json::{Value, json};
-use tests::local_stack::Stack;
+use tests::local_stack::{Setup, Stack};
 use tests::workspace;
 
 fn events() -> PathBuf {
@@ -53,7 +59,8 @@ impl Samples {
     }
 }
 
-fn all_samples() -> BTreeSet<String> {
+/// The samples, of retry signals or of all others.
+fn all_samples(of_retry_signals: bool) -> BTreeSet<String> {
     let folders = std::fs::read_dir(events()).expect("readable").map(|folder| folder.expect("readable").path());
     folders
         .flat_map(|folder| std::fs::read_dir(folder).expect("readable").map(|file| file.expect("readable").path()))
@@ -61,6 +68,7 @@ fn all_samples() -> BTreeSet<String> {
             let sample = file.strip_prefix(events()).expect("below").with_extension("");
             sample.to_str().expect("UTF-8").to_owned()
         })
+        .filter(|sample: &String| sample.starts_with("retry-signals/") == of_retry_signals)
         .collect()
 }
 
@@ -99,5 +107,46 @@ async fn every_sample_event_ends_as_its_name_says() {
 
     let report = samples.send("Reconciler", "reconciler/schedule").await;
     assert_eq!((&report["held_elsewhere"], &report["errors"]), (&json!(false), &json!(0)), "{report}");
-    assert_eq!(samples.sent, all_samples(), "each sample is sent");
+    assert_eq!(samples.sent, all_samples(false), "each sample is sent");
+}
+
+/// The sample's lines, as if they had been written at this time. Lines older than two days are not counted.
+fn written_at(sample: &str, epoch_ms: u64) -> Value {
+    let event: Value = serde_json::from_slice(&std::fs::read(events().join(sample)).expect(sample)).expect("JSON");
+    let packed = STANDARD.decode(event["awslogs"]["data"].as_str().expect("data")).expect("base64");
+    let mut delivery: Value = serde_json::from_reader(GzDecoder::new(packed.as_slice())).expect("a delivery");
+    for line in delivery["logEvents"].as_array_mut().expect("lines") {
+        line["timestamp"] = epoch_ms.into();
+    }
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
+    serde_json::to_writer(&mut gzip, &delivery).expect("packed");
+    json!({ "awslogs": { "data": STANDARD.encode(gzip.finish().expect("packed")) } })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_sample_event_of_retry_signals_ends_as_its_name_says() {
+    let stack = Setup::deployed().reconciled_on_demand().parameter("Signals", "true").start().await;
+    let mut samples = Samples { stack, sent: BTreeSet::new() };
+    let counted = |report: &Value| [&report["lines"], &report["skipped"], &report["written"]].map(Value::as_u64);
+    let report = samples.send("RetrySignals", "retry-signals/lines").await;
+    assert_eq!(counted(&report), [0, 3, 0].map(Some), "they are too old: {report}");
+    let event = written_at("retry-signals/lines.json", SystemClock.now().0);
+    let request = samples.stack.local(Method::POST, "functions/RetrySignals/invoke").json(&event);
+    let report: Value = request.send().await.expect("answers").json().await.expect("a report");
+    assert_eq!(counted(&report), [3, 0, 3].map(Some), "two callers and an account: {report}");
+    let report = samples.send("RetrySignals", "retry-signals/lines-with-foreign-ones").await;
+    assert_eq!(counted(&report), [0, 6, 0].map(Some), "{report}");
+    let event = written_at("retry-signals/lines-with-foreign-ones.json", SystemClock.now().0);
+    let request = samples.stack.local(Method::POST, "functions/RetrySignals/invoke").json(&event);
+    let report: Value = request.send().await.expect("answers").json().await.expect("a report");
+    assert_eq!(counted(&report), [3, 3, 3].map(Some), "{report}");
+    let report = samples.send("RetrySignals", "retry-signals/lines-of-another-log-group").await;
+    assert_eq!(report["refused"], true, "{report}");
+    let report = samples.send("RetrySignals", "retry-signals/damaged-lines").await;
+    assert_eq!(report["refused"], "unreadable", "{report}");
+    let report = samples.send("RetrySignals", "retry-signals/control-message").await;
+    assert_eq!((&report["refused"], counted(&report)), (&json!(false), [0; 3].map(Some)), "{report}");
+    let report = samples.send("RetrySignals", "retry-signals/schedule").await;
+    assert_eq!((&report["held_elsewhere"], &report["raised"]), (&json!(false), &json!(0)), "{report}");
+    assert_eq!(samples.sent, all_samples(true), "each sample is sent");
 }

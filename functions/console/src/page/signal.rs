@@ -16,7 +16,7 @@ use super::signals::kind_title;
 use crate::auth::{Role, VerifiedForm, Visitor};
 use crate::error::ConsoleError;
 use crate::request_log::{LogOutcome, LogSummary};
-use crate::signals::{Place, SignalDetails, address, date, label_title};
+use crate::signals::{Place, SignalDetails, address, date, label_named, label_title};
 use crate::state::Console;
 
 pub(super) async fn show(
@@ -41,10 +41,7 @@ pub(super) async fn label(
     VerifiedForm { visitor, fields: LabelForm { label } }: VerifiedForm<LabelForm>,
 ) -> Result<(LogSummary, Redirect), ConsoleError> {
     visitor.actor.require_operator()?;
-    let label = match label.as_str() {
-        "none" => None,
-        name => Some(Label::named(name).ok_or_else(|| ConsoleError::invalid("there is no such label"))?),
-    };
+    let label = label_named(&label)?;
     let signal = console.label_signal(&visitor.actor, visitor.invocation.id, &place, label).await?;
     let summary = LogSummary::new(LogOutcome::Labelled, &visitor.actor);
     Ok((summary, Redirect::to(&format!("{}#labels", address(&signal)))))
@@ -194,7 +191,7 @@ fn labels(visitor: &Visitor, signal: &Signal) -> Markup {
 const fn effect(label: Label) -> &'static str {
     match label {
         Label::Abuse | Label::ClientBug => {
-            "Its day is left out of the threshold and of what peers are learned from, and its own past begins anew."
+            "Its day is left out of the threshold and of what peers are learned from, and its own past is set aside."
         }
         Label::Fine => {
             "Today counts as its past at once, and this pattern stays silent for 30 days unless its rate doubles."

@@ -1,9 +1,9 @@
 //! A signal: an entity that was raised on a day, with its reasons, and what operators called it.
 
 use aws_sdk_dynamodb::types::{AttributeValue, Put, ReturnValuesOnConditionCheckFailure::AllOld, TransactWriteItem};
-use signals::{Detector, Evidence, Horizon, Kind, Reason, WindowTime};
+use signals::{Detector, Evidence, ForgottenPast, Horizon, Kind, Reason, WindowTime};
 
-use super::item::{Item, number, read_number, read_text, read_texts, text, texts};
+use super::item::{Item, bytes, number, read_bytes, read_number, read_text, read_texts, text, texts};
 use super::window::Window;
 use super::{Signals, TableError, entity_key};
 
@@ -114,8 +114,19 @@ pub struct Signal {
     pub records: Vec<String>,
     /// What operators called it, the latest last.
     pub labellings: Vec<Labelling>,
+    /// How to end what the label has changed in the entity's memory.
+    pub(crate) undo: Option<Undo>,
     /// Grows with each write.
     pub version: u64,
+}
+
+/// How to end what a label has changed in an entity's memory.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Undo {
+    /// This detector is silent. A later window may have another one as its strongest.
+    Silence(Detector),
+    /// The past was forgotten.
+    Past(ForgottenPast),
 }
 
 impl Signal {
@@ -150,6 +161,7 @@ impl Signal {
             windows: 1,
             records: window.records.clone(),
             labellings: Vec::new(),
+            undo: None,
             version: 1,
         })
     }
@@ -169,12 +181,12 @@ impl Signal {
     /// Takes in a later window: its reasons, if they are stronger.
     fn and(self, later: Self) -> Self {
         let (first_s, windows, version) = (self.first_s, self.windows + 1, self.version);
-        let labellings = self.labellings.clone();
+        let (labellings, undo) = (self.labellings.clone(), self.undo.clone());
         let (last_s, mut records) = (later.last_s, self.records.clone());
         records.extend(later.records.iter().filter(|id| !self.records.contains(id)).cloned());
         records.truncate(MAX_RECORDS);
         let strongest = if later.score > self.score { later } else { self };
-        Self { first_s, last_s, windows, records, labellings, version, ..strongest }
+        Self { first_s, last_s, windows, records, labellings, undo, version, ..strongest }
     }
 
     fn key(day: u32, kind: Kind, entity: &str) -> Item {
@@ -216,6 +228,11 @@ impl Signal {
             let written: Vec<String> = self.labellings.iter().map(Labelling::to_text).collect();
             set("labellings", texts(&written));
         }
+        match &self.undo {
+            Some(Undo::Silence(detector)) => set("silenced", text(detector.name())),
+            Some(Undo::Past(forgotten)) => set("forgotten", bytes(forgotten.to_bytes())),
+            None => {}
+        }
         item
     }
 
@@ -240,8 +257,19 @@ impl Signal {
             windows: read_number(item, "windows")?,
             records: read_texts(item, "records"),
             labellings: read_texts(item, "labellings").iter().filter_map(|text| Labelling::parse(text)).collect(),
+            undo: Undo::read(item),
             version: read_number(item, "version")?,
         })
+    }
+}
+
+impl Undo {
+    fn read(item: &Item) -> Option<Self> {
+        if let Some(name) = read_text(item, "silenced") {
+            return Detector::named(name).map(Self::Silence);
+        }
+        // A past in another form is as good as none.
+        ForgottenPast::from_bytes(read_bytes(item, "forgotten")?).ok().map(Self::Past)
     }
 }
 
@@ -318,13 +346,7 @@ impl Signals {
     }
 
     /// A write that replaces a signal, for a transaction: it is refused if the signal was changed meanwhile.
-    pub(super) fn replace_signal(
-        &self,
-        signal: &Signal,
-        labelling: Labelling,
-    ) -> Result<TransactWriteItem, TableError> {
-        let mut changed = Signal { version: signal.version + 1, ..signal.clone() };
-        changed.labellings.push(labelling);
+    pub(super) fn replace_signal(&self, signal: &Signal, changed: &Signal) -> Result<TransactWriteItem, TableError> {
         let put = Put::builder()
             .table_name(&self.name)
             .set_item(Some(changed.to_item()))

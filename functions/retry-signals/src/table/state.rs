@@ -65,13 +65,13 @@ impl Signals {
         let calibration = read_bytes(&item, "calibration").map(Calibration::from_bytes);
         let sample_day = read_number(&item, "sample_day").unwrap_or(0);
         let model = self.scorer_item("model").await?;
-        let model = model.as_ref().and_then(|item| read_bytes(item, "model")).map(Model::from_bytes);
+        let model = model.as_ref().and_then(|item| read_bytes(item, "model"));
+        // One in another form is as good as none: it is learned anew, from the days' samples.
+        let model = model.map_or_else(|| Ok(Model::default()), Model::from_bytes);
+        let learned_day = read_number(&item, "learned_day").filter(|_| model.is_ok());
         Ok(State {
-            progress: Progress {
-                scored_s: read_number(&item, "scored"),
-                learned_day: read_number(&item, "learned_day"),
-            },
-            model: model.transpose().map_err(|_| TableError::Item("scorer model".to_owned()))?.unwrap_or_default(),
+            progress: Progress { scored_s: read_number(&item, "scored"), learned_day },
+            model: model.unwrap_or_default(),
             calibration: calibration
                 .transpose()
                 .map_err(|_| TableError::Item("scorer state".to_owned()))?
@@ -89,9 +89,10 @@ impl Signals {
         let Some(item) = self.scorer_item(&sample_key(day)).await? else {
             return Ok(DaySample { day, ..DaySample::default() });
         };
-        let sample = read_bytes(&item, "sample").map(Sample::from_bytes).transpose();
-        let sample = sample.map_err(|_| TableError::Item(sample_key(day)))?.unwrap_or_default();
-        Ok(DaySample { day, sample, windows: read_number(&item, "windows").unwrap_or(0) })
+        // One in another form is as good as none.
+        let sample = read_bytes(&item, "sample").and_then(|bytes| Sample::from_bytes(bytes).ok());
+        let windows = read_number(&item, "windows").filter(|_| sample.is_some()).unwrap_or(0);
+        Ok(DaySample { day, sample: sample.unwrap_or_default(), windows })
     }
 
     /// Stores what is known after a window, in one transaction, unless a run has done so before.

@@ -66,10 +66,11 @@ impl Family {
 }
 
 impl World {
-    /// In week 1 each family with probability one half, in week 2 six of each.
+    /// In week 1 each family with probability one half, or as the setting says; in week 2 six of each.
     pub(super) fn attacks(&mut self, shoppers: &[Sender], integrations: &[Integration]) {
         for family in Family::ALL {
-            if self.random.chance(0.5) {
+            let by_chance = u32::from(self.random.chance(0.5));
+            for _ in 0..self.setting.earlier_attacks().unwrap_or(by_chance) {
                 self.attack(family, 0.0, shoppers, integrations);
             }
             for _ in 0..6 {

@@ -52,7 +52,7 @@ pub(crate) struct Integration {
 impl World {
     /// People who buy. Returns their principals.
     pub(super) fn shoppers(&mut self) -> Vec<Sender> {
-        let number = self.random.log_uniform(15_000.0, 60_000.0) as usize;
+        let number = (self.setting.scale() * self.random.log_uniform(15_000.0, 60_000.0)) as usize;
         let mobile = self.random.uniform(0.2, 0.7);
         let other_card = self.random.uniform(0.15, 0.4);
         let mut shoppers = Vec::with_capacity(number);
@@ -130,7 +130,7 @@ impl World {
 
     /// Systems that send for their owners.
     pub(super) fn integrations(&mut self) -> Vec<Integration> {
-        let number = self.random.log_uniform(60.0, 250.0) as usize;
+        let number = (self.setting.scale() * self.random.log_uniform(60.0, 250.0)) as usize;
         (0..number)
             .map(|_| {
                 let integration = self.integration();
