@@ -28,16 +28,23 @@ pub(crate) struct ConsoleError {
     pub(crate) held: bool,
     /// How the record has changed, if that is the reason.
     pub(crate) change: Option<Box<RecordChange>>,
-    /// Where the operator can go on with what was written.
-    pub(crate) again: Option<String>,
-    /// The page to show after another sign-in, if that can help.
-    pub(crate) sign_in: Option<Box<Target>>,
+    /// How to go on, if there is a way.
+    pub(crate) remedy: Option<Box<Remedy>>,
     /// The failure, for the log.
     pub(crate) source: Option<Box<str>>,
 }
 
 /// The name of a field, and what is wrong with it.
 pub(crate) type FieldProblem = (&'static str, String);
+
+/// What the page of an error offers.
+#[derive(Clone, Debug)]
+pub(crate) enum Remedy {
+    /// Another sign-in; the page to show after it.
+    SignIn(Target),
+    /// The form with what the operator wrote.
+    Form(String),
+}
 
 /// A record that changed between the preview and its confirmation.
 #[derive(Clone, Debug)]
@@ -60,8 +67,7 @@ impl ConsoleError {
             fields: Vec::new(),
             held: false,
             change: None,
-            again: None,
-            sign_in: None,
+            remedy: None,
             source: None,
         }
     }
@@ -141,7 +147,7 @@ impl ConsoleError {
     }
 
     pub(crate) fn with_sign_in(self, target: Target) -> Self {
-        Self { sign_in: Some(Box::new(target)), ..self }
+        Self { remedy: Some(Box::new(Remedy::SignIn(target))), ..self }
     }
 
     pub(crate) fn viewer() -> Self {
@@ -231,7 +237,7 @@ impl ConsoleError {
 
     /// Offers the form again, with what the operator wrote.
     pub(crate) fn with_form(self, address: String) -> Self {
-        Self { again: Some(address), ..self }
+        Self { remedy: Some(Box::new(Remedy::Form(address))), ..self }
     }
 
     pub(crate) fn not_ours(operation: &str) -> Self {

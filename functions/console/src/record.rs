@@ -50,8 +50,8 @@ pub(crate) fn snapshot(record: &Record) -> RecordSnapshot {
 
 /// The number of the last attempt that ran something. Where the history does not tell, any attempt may have.
 fn last_run(record: &Record) -> u64 {
-    let runs = record.history.entries().iter().filter(|entry| entry.event == HistoryEvent::Claimed);
-    runs.last().map_or(record.attempt, |entry| entry.attempt)
+    let mut runs = record.history.entries().iter().filter(|entry| entry.event == HistoryEvent::Claimed);
+    runs.next_back().map_or(record.attempt, |entry| entry.attempt)
 }
 
 /// The part of a record's id that identifies it, fit for URLs.

@@ -7,7 +7,7 @@ use payments::RecordSnapshot;
 
 use super::layout::{Time, comparison, page, record_button, status};
 use crate::auth::{Target, Visitor, VisitorSlot};
-use crate::error::{ConsoleError, RecordChange};
+use crate::error::{ConsoleError, RecordChange, Remedy};
 
 /// Turns a [`ConsoleError`] of a handler or extractor into a page.
 pub(super) async fn as_page(mut request: Request, next: Next) -> Response {
@@ -28,8 +28,11 @@ fn error_page(visitor: Option<&Visitor>, error: &ConsoleError) -> Response {
             Some(change) => (versions(change)),
             None => @if visitor.is_some() { p { a href="/console" { "Back to the list" } } },
         }
-        @if let Some(form) = &error.again { p { a.button href=(form) { "Open the form with your text" } } }
-        @if let Some(target) = &error.sign_in { (sign_in(target)) }
+        @match error.remedy.as_deref() {
+            Some(Remedy::SignIn(target)) => (sign_in(target)),
+            Some(Remedy::Form(address)) => p { a.button href=(address) { "Open the form with your text" } },
+            None => {}
+        }
     };
     (error.status, error.log_summary(), page(error.title, visitor, content)).into_response()
 }

@@ -59,6 +59,6 @@ fn relabel(memory: &mut Memory, signal: &Signal, label: Option<Label>) -> Option
             memory.call_fine(signal.detector, signal.last_window());
             Some(Undo::Silence(signal.detector))
         }
-        Label::Abuse | Label::ClientBug => Some(Undo::Past(memory.call_unusual(signal.detector))),
+        Label::Abuse | Label::ClientBug => Some(Undo::Past(Box::new(memory.call_unusual(signal.detector)))),
     }
 }

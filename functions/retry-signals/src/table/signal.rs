@@ -126,7 +126,7 @@ pub(crate) enum Undo {
     /// This detector is silent. A later window may have another one as its strongest.
     Silence(Detector),
     /// The past was forgotten.
-    Past(ForgottenPast),
+    Past(Box<ForgottenPast>),
 }
 
 impl Signal {
@@ -269,7 +269,7 @@ impl Undo {
             return Detector::named(name).map(Self::Silence);
         }
         // A past in another form is as good as none.
-        ForgottenPast::from_bytes(read_bytes(item, "forgotten")?).ok().map(Self::Past)
+        ForgottenPast::from_bytes(read_bytes(item, "forgotten")?).ok().map(Box::new).map(Self::Past)
     }
 }
 
