@@ -278,8 +278,8 @@ impl ConsoleError {
             StatusCode::SERVICE_UNAVAILABLE,
             "not-known",
             "The result is unknown",
-            "The tables did not answer. Open the preview or the approval again: it shows whether it was used. Confirming \
-             it twice has no further effect.",
+            "The tables did not answer. Open the preview, approval or signal again: it shows whether it was done. Doing it \
+             twice has no further effect.",
         )
         .with_source(error)
     }

@@ -108,13 +108,14 @@ fn seen_all(api: &Api) {
 /// The routes are read from the source, because a router does not list them.
 #[test]
 fn every_route_of_the_consoles_api_is_described() {
-    let source = std::fs::read_to_string(workspace().join("functions/console/src/api.rs")).expect("readable");
+    let sources = ["api.rs", "api/signals.rs"].map(|name| workspace().join("functions/console/src").join(name));
+    let source = sources.map(|path| std::fs::read_to_string(path).expect("readable")).concat();
     let routes: BTreeSet<String> = source
         .match_indices(".route(\"")
         .filter_map(|(start, before)| source.get(start + before.len()..)?.split('"').next())
         .map(|path| format!("/console/api{path}"))
         .collect();
-    assert!(routes.len() >= 8, "the routes are found: {routes:?}");
+    assert!(routes.len() >= 10, "the routes are found: {routes:?}");
     let api = Api::load(CONSOLE);
     let described: BTreeSet<String> = api.document["paths"].as_object().expect("paths").keys().cloned().collect();
     let missing: Vec<_> = routes.difference(&described).collect();
