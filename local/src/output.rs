@@ -70,7 +70,7 @@ impl Output {
             LogFormat::Json => eprintln!("[{}] {line}", function.name),
             LogFormat::Short => match document {
                 Some(document) => self.show(&function.name, &document),
-                None => write(&format!("{} {line}", dimmed(&function.name))),
+                None => write(&format!("{} {}", dimmed(&function.name), visible(line))),
             },
         }
     }
@@ -121,7 +121,7 @@ impl RequestLine {
         let what = if self.operation.is_empty() { function } else { &self.operation };
         let text = columns(what, None, Some(&self.outcome), self.record.as_deref(), self.milliseconds);
         match &self.error {
-            Some(error) => format!("{text}  {error}"),
+            Some(error) => format!("{text}  {}", visible(error)),
             None => text,
         }
     }
@@ -135,7 +135,7 @@ impl Answered {
         let what = format!("{} {}", self.method, self.path);
         let text = columns(&what, Some(self.status), outcome, record, Some(self.milliseconds));
         match line.and_then(|line| line.error.as_ref()) {
-            Some(error) => format!("{text}  {error}"),
+            Some(error) => format!("{text}  {}", visible(error)),
             None => text,
         }
     }
@@ -157,6 +157,7 @@ fn columns(
     let record = record.map(|record| record.chars().take(12).collect::<String>()).unwrap_or_default();
     let milliseconds = milliseconds.map(|duration| format!("{duration} ms")).unwrap_or_default();
     let outcome = styled(of_outcome(outcome), &format!("{outcome:<13}"));
+    let what = visible(what);
     format!("{} {what:<30} {status} {outcome} {record:<12} {milliseconds:>8}", dimmed(&clock()))
 }
 
@@ -176,7 +177,13 @@ fn other(function: &str, document: &Value) -> String {
     });
     let words = fields.collect::<Vec<_>>().join(" ");
     let words = if words.is_empty() { document.to_string() } else { words };
-    format!("{} {} {} {words}", dimmed(&clock()), dimmed(function), styled(style, level))
+    format!("{} {} {} {}", dimmed(&clock()), dimmed(function), styled(style, level), visible(&words))
+}
+
+/// Texts come from callers: what would control the terminal is shown.
+fn visible(text: &str) -> String {
+    let escaped = |letter: char| if letter.is_control() { letter.escape_default().to_string() } else { letter.into() };
+    text.chars().map(escaped).collect()
 }
 
 fn of_status(status: u16) -> Style {
@@ -253,6 +260,13 @@ mod tests {
         let text = anstream::adapter::strip_str(&answered.text()).to_string();
         let words: Vec<&str> = text.split_whitespace().skip(1).collect();
         assert_eq!(words, ["POST", "/payments", "201", "executed", "0123456789ab", "41", "ms"]);
+    }
+
+    #[test]
+    fn a_text_cannot_control_the_terminal() {
+        let document = json!({ "level": "ERROR", "fields": { "message": "\u{1b}[2J\u{7}gone" } });
+        let text = other("api", &document);
+        assert!(text.contains(r"\u{1b}[2J\u{7}gone"), "{text}");
     }
 
     #[test]

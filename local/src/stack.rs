@@ -11,7 +11,8 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use tokio::task::JoinSet;
+use axum::Router;
+use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -55,6 +56,9 @@ pub struct Stack {
     process_group: ProcessGroup,
     /// Held until the functions have ended.
     _valkey: Option<Valkey>,
+    /// Nothing new begins.
+    closing: CancellationToken,
+    /// What functions use ends, too.
     end: CancellationToken,
     tasks: TaskTracker,
     dynamodb: Option<thread::JoinHandle<()>>,
@@ -139,6 +143,7 @@ impl Stack {
         let functions = functions(&template, &programs, &shared)?;
         subscribe(&functions, &logs);
 
+        let end = CancellationToken::new();
         let mut stack = Self {
             address,
             banner: banner::text(address, &template),
@@ -147,16 +152,17 @@ impl Stack {
             provider: provider.clone(),
             process_group,
             _valkey: valkey,
-            end: CancellationToken::new(),
+            closing: end.child_token(),
+            end,
             tasks: TaskTracker::new(),
             dynamodb: None,
         };
         stack.dynamodb = Some(tables.serve(dynamodb_listener, options.time_to_live_sweep, stack.end.clone())?);
         let gate = Gate::new(behind_gate, &stack.template, &deployment, activity.clone(), outage.clone())?;
-        stack.spawn(listener::serve_machine(gate_listener, gate.router(), stack.end.clone().cancelled_owned()));
-        stack.spawn(listener::serve_machine(sqs_listener, sqs::router(&queues), stack.end.clone().cancelled_owned()));
-        stack.spawn(listener::serve_machine(secrets_listener, secrets.router(), stack.end.clone().cancelled_owned()));
-        stack.spawn(listener::serve_machine(provider_listener, provider.router(), stack.end.clone().cancelled_owned()));
+        stack.serve(gate_listener, gate.router());
+        stack.serve(sqs_listener, sqs::router(&queues));
+        stack.serve(secrets_listener, secrets.router());
+        stack.serve(provider_listener, provider.router());
         let scheduler = Scheduler::open(
             storage.clone(),
             queues.clone(),
@@ -164,11 +170,7 @@ impl Stack {
             stack.template.schedule_groups.clone(),
             stack.functions.values().cloned(),
         )?;
-        stack.spawn(listener::serve_machine(
-            scheduler_listener,
-            scheduler.router(),
-            stack.end.clone().cancelled_owned(),
-        ));
+        stack.serve(scheduler_listener, scheduler.router());
         stack.spawn(scheduler.clone().run());
         let mappings = stack.start_table_mappings(&tables, &queues, &storage, &deployment)?;
         stack.start_pipes(&tables, &queues, &events, &storage, &deployment, &activity)?;
@@ -220,7 +222,7 @@ impl Stack {
         stack.spawn(listener::serve(
             gateway_listener,
             control.router().merge(live.router(!has_root)).merge(docs).merge(sign_in.router()).merge(gateway.router()),
-            stack.end.clone().cancelled_owned(),
+            stack.closing.clone().cancelled_owned(),
         ));
         Ok(stack)
     }
@@ -249,11 +251,12 @@ impl Stack {
 
     /// No more requests and no more batches; what is in progress ends; then no more processes.
     pub async fn stop(mut self) {
-        self.end.cancel();
-        self.tasks.close();
+        self.closing.cancel();
         for function in self.functions.values() {
             function.until_idle().await;
         }
+        self.end.cancel();
+        self.tasks.close();
         // All at once: each may take its half second.
         let stops: JoinSet<()> =
             self.functions.into_values().map(|function| async move { function.stop().await }).collect();
@@ -382,9 +385,14 @@ impl Stack {
         Ok(schedules)
     }
 
-    /// Runs until it is done or the stack ends.
+    /// Serves what functions use, until they have ended.
+    fn serve(&self, listener: TcpListener, router: Router) {
+        self.tasks.spawn(listener::serve_machine(listener, router, self.end.clone().cancelled_owned()));
+    }
+
+    /// Runs until it is done or nothing new begins.
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        let end = self.end.clone();
+        let end = self.closing.clone();
         self.tasks.spawn(async move {
             tokio::select! {
                 () = task => {}

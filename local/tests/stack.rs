@@ -258,7 +258,7 @@ async fn a_message_that_fails_stays_until_it_is_a_dead_letter_and_can_be_redrive
     assert!(messages(&dead).iter().all(|message| message["receive_count"] == 2));
     assert_eq!(
         running.get("/_local/queues/Queue").await,
-        json!({ "visible": 0, "in_flight": 0, "delayed": 0, "bodies": [], "messages": [] })
+        json!({ "visible": 0, "in_flight": 0, "delayed": 0, "oldest_s": 0, "bodies": [], "messages": [] })
     );
 
     assert_eq!(running.post("/_local/queues/DeadLetters/redrive", "").await.1, r#"{"moved":2}"#);

@@ -205,7 +205,8 @@ impl<S: Store> Engine<S> {
         let terms = Terms {
             retention,
             start_by: self.stop_at(call.deadline()),
-            write_by: now.plus(retention),
+            // As records keep it: in whole seconds, rounded down.
+            write_by: EpochMs(now.seconds().0.saturating_mul(1000)).plus(retention),
             wait: call.wait.until(now, self.wait_by(call.operation(), call.deadline())),
         };
         let machine = machine(request, terms);
@@ -301,13 +302,14 @@ impl<S: Store> Engine<S> {
         trace: Option<Trace>,
         deadline: EpochMs,
     ) -> Attempt<S::Effect> {
-        Attempt::new(transaction, 1, trace, self.stop_at(deadline), Arc::clone(&self.parts.clock))
+        let (stop_at, clock) = (self.stop_at(deadline), Arc::clone(&self.parts.clock));
+        Attempt::new(transaction, 1, trace, stop_at, clock, S::EFFECTS_WITH_RECORD)
     }
 
     /// An attempt at a record that the call holds.
     fn attempt(&self, record: &Record, trace: Option<Trace>, deadline: EpochMs) -> Attempt<S::Effect> {
         let (stop_at, clock) = (self.stop_at(held_until(record, deadline)), Arc::clone(&self.parts.clock));
-        Attempt::new(record.transaction, record.attempt, trace, stop_at, clock)
+        Attempt::new(record.transaction, record.attempt, trace, stop_at, clock, S::EFFECTS_WITH_RECORD)
     }
 
     /// When a run is stopped: a margin before this time, which leaves time to record its outcome.

@@ -256,6 +256,12 @@ impl ConsoleError {
         Self::new(StatusCode::CONFLICT, "not-done", "Nothing was done", detail)
     }
 
+    pub(crate) fn used_in_vain() -> Self {
+        let detail = "The confirmation is in the audit, but the record could not be written: its outcome is still unknown. \
+                      Look at the record, and settle it again if it stays so.";
+        Self::new(StatusCode::CONFLICT, "not-done", "Nothing was settled", detail)
+    }
+
     pub(crate) fn invalid(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", "Invalid input", detail)
     }

@@ -143,6 +143,9 @@ macro_rules! either {
 impl Store for Records {
     type Effect = TransactWriteItem;
 
+    // Not wherever the records are.
+    const EFFECTS_WITH_RECORD: bool = false;
+
     /// The smaller one's, so that the same answer fits wherever the records are.
     fn max_response_bytes(effects: &[TransactWriteItem]) -> usize {
         DynamoDbStore::max_response_bytes(effects).min(ValkeyStore::max_response_bytes(&[]))

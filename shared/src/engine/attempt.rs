@@ -20,6 +20,7 @@ pub struct Attempt<E: TransactionalEffect> {
     trace: Option<Trace>,
     stop_at: EpochMs,
     clock: Arc<dyn Clock>,
+    effects_with_record: bool,
     effects: Arc<Mutex<Vec<Guarded<E>>>>,
 }
 
@@ -60,8 +61,9 @@ impl<E: TransactionalEffect> Attempt<E> {
         trace: Option<Trace>,
         stop_at: EpochMs,
         clock: Arc<dyn Clock>,
+        effects_with_record: bool,
     ) -> Self {
-        Self { transaction, number, trace, stop_at, clock, effects: Arc::default() }
+        Self { transaction, number, trace, stop_at, clock, effects_with_record, effects: Arc::default() }
     }
 
     /// The transaction id: the same for all attempts at one operation. Pass it to every other system as its idempotency
@@ -94,6 +96,11 @@ impl<E: TransactionalEffect> Attempt<E> {
     #[must_use]
     pub fn remaining(&self) -> Duration {
         self.stop_at.since(self.clock.now())
+    }
+
+    /// Whether the store writes effects in one transaction with the record.
+    pub(crate) const fn effects_with_record(&self) -> bool {
+        self.effects_with_record
     }
 
     pub(super) fn clock(&self) -> &dyn Clock {

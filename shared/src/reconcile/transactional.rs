@@ -11,6 +11,11 @@ use crate::store::TransactionalEffect;
 /// written with the outcome. It cannot happen later either, because the reconciliation holds the record, and a late
 /// owner's commit is refused. So the evidence is [`Evidence::Prevented`]: a retry runs, and without one the key is free.
 ///
+/// With a store that writes effects in another transaction than the record ([`Store::EFFECTS_WITH_RECORD`]) that would be
+/// no proof, so the evidence is [`Evidence::Unclear`] there.
+///
+/// [`Store::EFFECTS_WITH_RECORD`]: crate::store::Store::EFFECTS_WITH_RECORD
+///
 /// Never use it for an operation that calls another system: that call may have happened.
 ///
 /// ```
@@ -28,7 +33,11 @@ use crate::store::TransactionalEffect;
 pub struct OnlyTransactionalEffects;
 
 impl<E: TransactionalEffect, T> Resolver<E, T> for OnlyTransactionalEffects {
-    async fn resolve(&self, _: &Record, _: Attempt<E>) -> Evidence<T> {
-        Evidence::Prevented
+    async fn resolve(&self, _: &Record, attempt: Attempt<E>) -> Evidence<T> {
+        if attempt.effects_with_record() {
+            Evidence::Prevented
+        } else {
+            Evidence::Unclear("the store does not write effects together with the record".into())
+        }
     }
 }

@@ -56,7 +56,8 @@ impl Envelope {
         if document.is_ambiguous() {
             return Err(problem("a member is there twice"));
         }
-        if self == Self::S3 && string(document, "/Event").is_some_and(|event| event == "s3:TestEvent") {
+        let is_test = string(document, "/Event").is_some_and(|event| event == "s3:TestEvent");
+        if self == Self::S3 && is_test && value(document, "/Records").is_none() {
             return Ok(Opened::Test);
         }
         let message = match self {

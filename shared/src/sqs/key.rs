@@ -151,7 +151,8 @@ impl KeySource {
             Source::Attribute(name) => message.attribute(name).ok_or_else(|| NoKey::NoAttribute(name.clone())),
             Source::Envelope(pointer) => at_pointer(message.outermost(), pointer).map(str::to_owned),
             Source::Function(Function(key)) => {
-                catch_unwind(AssertUnwindSafe(|| key(message))).ok().flatten().ok_or(NoKey::NotFound)
+                let key = catch_unwind(AssertUnwindSafe(|| key(message))).map_err(|_| NoKey::Panicked)?;
+                key.ok_or(NoKey::NotFound)
             }
             #[cfg(feature = "jmespath")]
             Source::Expression(expression) => {
@@ -236,9 +237,13 @@ pub enum NoKey {
     /// The message has no such attribute, or it is not a string.
     #[error("the message has no string attribute {0}")]
     NoAttribute(String),
-    /// The application's [function](KeySource::function) returned none, or panicked.
+    /// The application's [function](KeySource::function) returned none.
     #[error("the application found no key in the message")]
     NotFound,
+    /// The application's [function](KeySource::function) panicked. No other source is asked: it would give another key
+    /// than the message has once the fault is mended.
+    #[error("the application's function panicked on the message")]
+    Panicked,
     /// The text is not a valid key.
     #[error(transparent)]
     Invalid(InvalidKey),

@@ -68,6 +68,12 @@ async fn the_dynamodb_store_conforms_in_a_shared_table_with_a_sort_key() {
     let without_sort_key = AttributeNames { sort: None, ..names.clone() };
     let store = DynamoDbStore::new(database.client().await, table).with_names(names).expect("valid names");
     store.check().await.expect("the table has this key");
+    // A page of the scan ends anywhere: also on these, in partitions of one item and of many.
+    for (customer, part) in (0..40).map(|number| (number % 8, number)) {
+        let put = database.client().await.put_item().table_name(table);
+        let put = put.item("PK", AttributeValue::S(format!("CUSTOMER#{customer}")));
+        put.item("SK", AttributeValue::S(format!("order#{part}"))).send().await.expect("stored");
+    }
     conformance::all(store.clone(), effect).await;
     conformance::watermarks::all(store.clone(), effect).await;
     conformance::unsettled::all(store).await;

@@ -7,11 +7,12 @@ use aws_sdk_dynamodb::types::{
     AttributeValue, Put, ReturnValuesOnConditionCheckFailure::AllOld, TransactWriteItem, Update,
 };
 use idempotency::engine::{Claimed, Clock, EffectRefusal, SystemClock};
-use idempotency::protocol::{EpochMs, Fingerprinter, Key, Principal, Resolution, TransactionId, Uncertain};
-use idempotency::store::conformance;
+use idempotency::protocol::{EpochMs, Fingerprinter, Key, Principal, Resolution, Subject, TransactionId, Uncertain};
+use idempotency::reconcile::{OnlyTransactionalEffects, Operations, Reconciled};
 use idempotency::store::dynamodb::{Item, Recognise, RecordsElsewhere};
 use idempotency::store::fault::{Fault, FaultyStore};
 use idempotency::store::memory::MemoryStore;
+use idempotency::store::{Store, conformance};
 use idempotency::{Attempt, Call, Engine, Error, Operation, Outcome, Verdict};
 use tests::dynamodb::{Database, RECORDS, effect, key};
 
@@ -209,5 +210,27 @@ async fn in_single_write_mode_the_guard_of_an_effect_settles_what_was_applied_be
     assert!(matches!(again, Ok(Outcome::Executed(_))), "{again:?}");
     let third = post(&world.process([], Duration::ZERO)).await;
     assert!(matches!(third, Ok(Outcome::Replayed(_))), "{third:?}");
+    assert_eq!(world.count().await, 1);
+}
+
+/// What was written before the record could be is no proof that nothing happened.
+#[tokio::test(flavor = "multi_thread")]
+async fn that_effects_are_transactional_proves_nothing_where_the_record_is_elsewhere() {
+    let world = World::start().await;
+    let subject = Subject::new("{}").expect("valid");
+    let dies = world.process([Fault::None, Fault::Refuse, Fault::LoseRequest, Fault::LoseRequest], Duration::ZERO);
+    let call = call(&dies, "a").about(Some(subject));
+    let run = |attempt: Attempt<TransactWriteItem>| async move {
+        attempt.add_effects(effects(&attempt));
+        Verdict::Success(attempt.number())
+    };
+    let died = dies.run(&call, run).await;
+    assert!(matches!(died, Err(Error::NotRecorded { .. })), "{died:?}");
+    let record = world.memory.read(&call.record_id()).await.expect("readable").expect("it is claimed");
+    let later = world.process([], Duration::from_secs(60));
+    let operations = Operations::new().with(Operation::new("test", "POST /payments"), |_| true);
+    let deadline = later.now().plus(Duration::from_secs(10));
+    let reconciled = later.reconcile::<u64>(&record, &operations, deadline, None, &OnlyTransactionalEffects).await;
+    assert!(matches!(reconciled, Ok(Reconciled::Unclear)), "{reconciled:?}");
     assert_eq!(world.count().await, 1);
 }

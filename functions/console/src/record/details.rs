@@ -1,4 +1,4 @@
-use idempotency::protocol::{EpochMs, Record, State, TransactionId};
+use idempotency::protocol::{EpochMs, HistoryEvent, Record, State, TransactionId};
 use payments::{ActionKind, Approval, AuditEntry, AuditKind, LedgerEntry, Payment, TableError};
 
 use crate::error::ConsoleError;
@@ -31,8 +31,7 @@ pub(crate) struct Details {
 impl Details {
     /// What the state means, for people.
     pub(crate) fn state(&self, now: EpochMs) -> String {
-        let released = self.audit.iter().find(|entry| entry.kind == AuditKind::Settled(ActionKind::Release));
-        match (&self.record.state, released) {
+        match (&self.record.state, self.release()) {
             (State::Released { .. }, Some(entry)) => {
                 let proof = match entry.provider.as_deref() {
                     Some(answer) if !answer.starts_with(ProviderCheck::NO_EVIDENCE) => {
@@ -46,10 +45,16 @@ impl Details {
         }
     }
 
+    /// The operator's release of this record, if that is the last thing that happened to it.
+    fn release(&self) -> Option<&AuditEntry> {
+        let last = self.record.history.entries().last().map(|entry| entry.event);
+        let released = |entry: &&AuditEntry| entry.kind == AuditKind::Settled(ActionKind::Release);
+        self.audit.iter().find(released).filter(|_| last == Some(HistoryEvent::Prevented))
+    }
+
     /// The transaction id that an operator's release has replaced: the provider knows it.
     pub(crate) fn transaction_before(&self) -> Option<TransactionId> {
-        let replaced = self.audit.iter().find(|entry| entry.kind == AuditKind::Settled(ActionKind::Release));
-        replaced.map(|entry| entry.transaction).filter(|transaction| *transaction != self.record.transaction)
+        self.release().map(|entry| entry.transaction).filter(|transaction| *transaction != self.record.transaction)
     }
 }
 

@@ -31,6 +31,9 @@ pub(crate) trait Confirmable: Clone + Send + Sync + Sized {
     /// The write that marks it as used.
     fn write_used(&self, table: &Table, actor: &Actor, now: u64) -> TransactWriteItem;
 
+    /// Whether its use requested an approval, so that the record is still open.
+    fn is_request(&self) -> bool;
+
     /// It, after this operator has used it, for an approval with this id.
     fn used(self, actor: &Actor, now: u64, approval: Option<Uuid>) -> Self;
 }
@@ -79,6 +82,10 @@ impl Confirmable for Preview {
         table.preview_used(self, now)
     }
 
+    fn is_request(&self) -> bool {
+        self.approval.is_some()
+    }
+
     fn used(self, _: &Actor, now: u64, approval: Option<Uuid>) -> Self {
         Self { used: Some(now), approval, ..self }
     }
@@ -125,6 +132,10 @@ impl Confirmable for Approval {
 
     fn write_used(&self, table: &Table, actor: &Actor, now: u64) -> TransactWriteItem {
         table.approved(self, &actor.name, now)
+    }
+
+    fn is_request(&self) -> bool {
+        false
     }
 
     fn used(self, actor: &Actor, now: u64, _: Option<Uuid>) -> Self {

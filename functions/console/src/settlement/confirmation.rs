@@ -101,10 +101,11 @@ impl Console {
         let (mut tried, mut refused) = (false, None);
         for _ in 0..ROUNDS {
             match self.load::<C>(actor, id).await {
+                Ok(Loaded::Used(confirmed)) if tried => return self.after_use(confirmed).await,
                 Ok(Loaded::Used(confirmed)) => return Ok(Confirmation { confirmed, done: None }),
                 Ok(Loaded::Open(confirmable, record)) if !tried => {
                     confirmable.require_permission(actor)?;
-                    tried = true;
+                    (tried, refused) = (true, None);
                     if let Some((confirmed, kind)) = self.execute(confirmable, actor, invocation, &record).await? {
                         return Ok(Confirmation { confirmed, done: Some((kind, record)) });
                     }
@@ -119,6 +120,19 @@ impl Console {
             }
         }
         Err(refused.unwrap_or_else(ConsoleError::not_done))
+    }
+
+    /// A preview that this very confirmation has used without settling the record: it, or the record, was written alone.
+    /// Another click may have done both.
+    async fn after_use<C: Confirmable>(&self, confirmed: C) -> Result<Confirmation<C>, ConsoleError> {
+        let id = id_of(short(&confirmed.proposal().record)).ok_or_else(ConsoleError::no_record)?;
+        let record = self.store.read(&id).await.map_err(|error| ConsoleError::unavailable(&error))?;
+        match record {
+            Some(record) if Openness::of(&record, self.now()) != Openness::Closed && !confirmed.is_request() => {
+                Err(ConsoleError::used_in_vain())
+            }
+            Some(_) | None => Ok(Confirmation { confirmed, done: None }),
+        }
     }
 
     /// Settles the record or, where a preview has no evidence, requests another operator's approval. `None` if nothing

@@ -164,6 +164,8 @@ const NO_EFFECT: &str = "an effect was refused, and none was written";
 impl<R: Store, T: Recognise> Store for RecordsElsewhere<R, T> {
     type Effect = TransactWriteItem;
 
+    const EFFECTS_WITH_RECORD: bool = false;
+
     fn max_response_bytes(_: &[TransactWriteItem]) -> usize {
         R::max_response_bytes(&[])
     }

@@ -45,11 +45,11 @@ impl Unsettled for DynamoDbStore {
             .expression_attribute_values(":processing", item::string(Status::Processing.as_str()))
             .expression_attribute_values(":now", item::number(now.0))
             .expression_attribute_values(":now_s", item::number(now.seconds().0))
-            .set_exclusive_start_key(place.after.as_ref().map(|id| names.key(id.as_str())));
+            .set_exclusive_start_key(place.after.as_ref().map(|place| start_key(place, names)));
         let page = scan.send().await.map_err(|error| StoreError::NotApplied(error.into()))?;
         let mut scanned = Scanned {
             read: page.scanned_count.try_into().unwrap_or(0),
-            after: page.last_evaluated_key.as_ref().and_then(|key| id(key, names)),
+            after: page.last_evaluated_key.as_ref().and_then(|key| place_after(key, names)),
             ..Scanned::default()
         };
         for item in page.items.unwrap_or_default() {
@@ -108,8 +108,24 @@ fn readable(item: Item, names: &AttributeNames) -> impl Iterator<Item = Record> 
     record.into_iter()
 }
 
-fn id(item: &Item, names: &AttributeNames) -> Option<RecordId> {
-    item.get(&names.id)?.as_s().ok().map(|id| names.record_id(id))
+/// The place after an item, which may be no record: a page ends anywhere. With a sort key it is both keys as a JSON array.
+fn place_after(key: &Item, names: &AttributeNames) -> Option<RecordId> {
+    let text = |name: &String| key.get(name)?.as_s().ok().cloned();
+    let place = match &names.sort {
+        Some(sort) => serde_json::to_string(&[text(&names.id)?, text(sort)?]).ok()?,
+        None => text(&names.id)?,
+    };
+    Some(RecordId::from_stored(place))
+}
+
+fn start_key(place: &RecordId, names: &AttributeNames) -> Item {
+    match (&names.sort, serde_json::from_str::<[String; 2]>(place.as_str())) {
+        (Some(sort), Ok([id, part])) => {
+            Item::from([(names.id.clone(), item::string(id)), (sort.clone(), item::string(part))])
+        }
+        // A place that a version without sort keys has kept.
+        (Some(_), Err(_)) | (None, _) => Item::from([(names.id.clone(), item::string(place.as_str()))]),
+    }
 }
 
 fn expiration(item: &Item, names: &AttributeNames) -> Option<EpochS> {
