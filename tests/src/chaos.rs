@@ -235,9 +235,9 @@ struct Folder(PathBuf);
 
 impl Folder {
     fn new(seed: u64) -> Self {
-        let folder = std::env::temp_dir().join(format!("chaos-{seed}-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).expect("writable");
-        Self(folder)
+        // Several plans of one process may have one seed.
+        let folder = tempfile::Builder::new().prefix(&format!("chaos-{seed}-")).tempdir().expect("writable");
+        Self(folder.keep())
     }
 }
 

@@ -124,9 +124,11 @@ async fn the_live_page_pays_by_its_buttons_and_is_accessible_on_a_phone() {
         browser.look(view).await;
         browser.open(&format!("{}/", stack.base())).await;
         browser.shows(&["The way of a request", "charged twice", "DeadLettersAlarm"]).await;
-        browser.press("Pay once").await;
+        browser.tab_to("Pay once").await;
+        browser.enter_in_place().await;
         browser.shows(&["Final answers: 1 × 201.", "executed"]).await;
-        browser.press("Send the last one 5 times more").await;
+        browser.tab_to("Send the last one 5 times more").await;
+        browser.enter_in_place().await;
         browser.shows(&["5 got the recorded answer"]).await;
         assert_eq!(browser.accessibility_findings().await, [""; 0], "{view:?}");
         assert_eq!(browser.overflow().await, 0, "{view:?}");
