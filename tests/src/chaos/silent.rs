@@ -143,7 +143,8 @@ async fn until_posted(stack: &Stack, kills: u64) -> Duration {
         let left: Vec<_> = charges.keys().filter(|account| !posted.contains_key(*account)).collect();
         if left.is_empty() {
             // Once more: nothing was posted a second time in the meantime.
-            ledger(stack, &charges).await;
+            let all = ledger(stack, &charges).await;
+            assert!(all.values().all(|is_posted| *is_posted), "{all:?}");
             return started.elapsed();
         }
         assert!(started.elapsed() < limit, "still not posted: {left:?}\n{}", stack.log());
@@ -172,7 +173,9 @@ async fn ledger<'c>(
             let answer = auditor.get(&format!("/accounts/{account}")).await;
             let balance = &answer.json()["balances"][0];
             let is_posted = balance["balance"] == *amount && balance["entries"] == 1;
-            assert!(is_posted || answer.status == 404, "{account} has {amount} and not {balance}");
+            // A reader may meet the last of the payments' overload.
+            let is_open = answer.status == 404 || answer.status >= 500;
+            assert!(is_posted || is_open, "{account} has {amount} and not {balance}: {answer:?}");
             (account.clone(), is_posted)
         })
         .buffer_unordered(8)
