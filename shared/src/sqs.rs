@@ -28,6 +28,7 @@ use std::time::Duration;
 
 use aws_lambda_events::event::sqs::SqsBatchResponse;
 
+pub use crate::envelope::Unreadable;
 pub use batch::SqsBatch;
 pub use contention::Contention;
 pub use envelope::Envelope;
@@ -41,7 +42,6 @@ pub use visibility::Visibility;
 use serde::de::DeserializeOwned;
 
 use crate::engine::{Attempt, Engine, IntoVerdict, OnFailure, Operation};
-use crate::envelope::Unreadable;
 use crate::protocol::{EpochMs, Pointer, Principal};
 use crate::reconcile::{AnyResolver, Resolver};
 use crate::store::Store;
