@@ -72,7 +72,7 @@ impl fmt::Display for Silence {
 /// # Panics
 /// If a charge is not in the ledger exactly once, or a payment is there without a charge.
 pub async fn run(kills: u64, seed: u64) -> Silence {
-    // No search, and no run of the schedule: only follow-ups settle.
+    // No search, and no run of the schedule: only follow-ups settle, but for those that died three times.
     let setup = short_leases().parameter("ReconcileSchedule", "rate(30 days)");
     let stack = setup.parameter("ScanIntervalSeconds", 604_800).start().await;
     let ann = stack.user("ann").await;
@@ -147,7 +147,12 @@ async fn until_posted(stack: &Stack, kills: u64) -> Duration {
             assert!(all.values().all(|is_posted| *is_posted), "{all:?}");
             return started.elapsed();
         }
-        assert!(started.elapsed() < limit, "still not posted: {left:?}\n{}", stack.log());
+        // A follow-up whose process died three times is a dead letter, and the runbook of its alarm runs the reconciler.
+        let dead_letters = stack.queue("FollowUpDeadLetters").await["visible"].as_u64().unwrap_or_default();
+        if dead_letters > 0 && started.elapsed() > limit / 2 {
+            stack.reconcile().await;
+        }
+        assert!(started.elapsed() < limit, "still not posted: {left:?}, {dead_letters} dead letters\n{}", stack.log());
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
 }
