@@ -250,6 +250,12 @@ async fn streams(stack: &Stack) {
     stack.put("LedgerQueue", 1, sale(1)).await;
     stack.until_empty("LedgerQueue").await;
     stack.append("terminal-sales", "term-1", "poison").await;
+    // Not only returned, as the conflict before it was.
+    eventually("the poison is not executed", || async {
+        let is_poison = |line: &str| line.contains("post from the stream") && line.contains("\"not executed\"");
+        stack.log().lines().any(is_poison).then_some(())
+    })
+    .await;
     until_printed("RecordReturned").await;
     stack.local(Method::POST, "streams/terminal-sales/recreate").send().await.expect("answers");
     stack.append("terminal-sales", "term-1", sale(2)).await;
