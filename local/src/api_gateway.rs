@@ -21,7 +21,7 @@ use crate::{
     activity::{Answered, Place, Tone},
     function::Function,
     invocation::Failure,
-    metrics::{Metrics, Series},
+    metrics::Series,
     output::Output,
     template::{Authorizer, Deployment, HttpApi},
     token::Issuer,
@@ -53,7 +53,6 @@ struct Inner {
     issuer: Issuer,
     deployment: Deployment,
     output: Output,
-    metrics: Metrics,
 }
 
 impl ApiGateway {
@@ -63,10 +62,9 @@ impl ApiGateway {
         issuer: Issuer,
         deployment: Deployment,
         output: Output,
-        metrics: Metrics,
     ) -> anyhow::Result<Self> {
         let routes = Routes::new(&api.routes)?;
-        Ok(Self(Arc::new(Inner { api, routes, functions, issuer, deployment, output, metrics })))
+        Ok(Self(Arc::new(Inner { api, routes, functions, issuer, deployment, output })))
     }
 
     /// The authorizer of the API's routes.
@@ -117,7 +115,8 @@ struct Exchange {
 impl ApiGateway {
     /// Tells whoever watches, and counts as API Gateway does (AWS, "HTTP API metrics").
     fn report(&self, exchange: Exchange, response: &Response) {
-        let Inner { output, metrics, api, .. } = &*self.0;
+        let Inner { output, api, .. } = &*self.0;
+        let metrics = output.metrics();
         let status = response.status();
         let series = |name| Series::new("AWS/ApiGateway", name, &[("ApiId", api.id.as_str())]);
         metrics.put(series("Count"), 1.0);

@@ -1,10 +1,6 @@
 //! `/_local/`: what a developer or a test does to the stack that no AWS API would let a caller do.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::SocketAddr,
-    sync::Arc,
-};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
 use axum::{
     Json, Router,
@@ -118,8 +114,6 @@ pub(crate) struct Control {
     /// By logical id, as are the functions.
     pub queue_settings: BTreeMap<String, Queue>,
     pub functions: BTreeMap<String, Function>,
-    /// Those behind routes of the API.
-    pub api_functions: BTreeSet<String>,
     pub outage: Outage,
     pub schedules: Arc<[Schedule]>,
     pub scheduler: Scheduler,

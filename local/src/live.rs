@@ -30,7 +30,7 @@ use crate::{
     activity::{Place, Totals},
     alarms::{self, Alarms},
     control::Control,
-    metrics::{self, Metrics},
+    metrics,
     output::Output,
     provider::Charge,
     sandbox,
@@ -48,7 +48,6 @@ const REPORT: Duration = Duration::from_secs(5);
 pub(crate) struct Live {
     control: Arc<Control>,
     output: Output,
-    metrics: Metrics,
     alarms: Mutex<Alarms>,
     tiles: Vec<Tile>,
     /// Paths of the API that the page links to.
@@ -99,13 +98,12 @@ impl Live {
     pub(crate) fn new(
         control: Arc<Control>,
         output: Output,
-        metrics: Metrics,
         resources: &BTreeMap<String, Value>,
         links: Vec<(&'static str, &'static str)>,
     ) -> Self {
         let (alarms, notes) = Alarms::of(resources, metrics::now());
         notes.iter().for_each(|note| tracing::warn!("an alarm is not evaluated here: {note}"));
-        Self { control, output, metrics, alarms: Mutex::new(alarms), tiles: Tile::first_row(resources), links }
+        Self { control, output, alarms: Mutex::new(alarms), tiles: Tile::first_row(resources), links }
     }
 
     /// `root` is whether the page is at `/`; the template's API may have a route there.
@@ -128,7 +126,7 @@ impl Live {
                 tracing::warn!("the queues cannot be read for their metrics: {error:#}");
             }
             // An alarm keeps its state over periods without values, so it must be looked at all the time.
-            self.alarms.lock().evaluate(&self.metrics, metrics::now());
+            self.alarms.lock().evaluate(self.output.metrics(), metrics::now());
         }
     }
 
@@ -136,8 +134,8 @@ impl Live {
         for queue in self.control.queue_settings.values() {
             let contents = self.control.queues.contents(&queue.name)?;
             let series = |name| metrics::Series::new("AWS/SQS", name, &[("QueueName", queue.name.as_str())]);
-            self.metrics.put(series("ApproximateNumberOfMessagesVisible"), contents.visible as f64);
-            self.metrics.put(series("ApproximateAgeOfOldestMessage"), contents.oldest_s as f64);
+            self.output.metrics().put(series("ApproximateNumberOfMessagesVisible"), contents.visible as f64);
+            self.output.metrics().put(series("ApproximateAgeOfOldestMessage"), contents.oldest_s as f64);
         }
         Ok(())
     }
@@ -162,19 +160,19 @@ impl Live {
             functions: self.functions(),
             queues: self.queues()?,
             topics,
-            alarms: self.alarms.lock().evaluate(&self.metrics, metrics::now()),
-            tiles: self.tiles.iter().map(|tile| tile.seen(&self.metrics)).collect(),
+            alarms: self.alarms.lock().evaluate(self.output.metrics(), metrics::now()),
+            tiles: self.tiles.iter().map(|tile| tile.seen(self.output.metrics())).collect(),
         })
     }
 
     fn functions(&self) -> Vec<FunctionSeen> {
-        let functions = self.control.functions.iter().map(|(id, function)| {
+        let functions = self.control.functions.values().map(|function| {
             let mut sandboxes = function.sandboxes();
             sandboxes.sort_by_key(sandbox::State::process);
             FunctionSeen {
                 name: function.name().to_owned(),
                 place: Place::of(function.settings()),
-                api: self.control.api_functions.contains(id),
+                api: function.definition().behind_api,
                 sandboxes,
             }
         });
@@ -245,9 +243,9 @@ async fn live(State(live): State<Arc<Live>>) -> Sse<impl Stream<Item = Result<Ev
 }
 
 async fn metrics(State(live): State<Arc<Live>>) -> Response {
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], live.metrics.to_text()).into_response()
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], live.output.metrics().to_text()).into_response()
 }
 
 async fn alarms(State(live): State<Arc<Live>>) -> Json<Vec<alarms::Seen>> {
-    Json(live.alarms.lock().evaluate(&live.metrics, metrics::now()))
+    Json(live.alarms.lock().evaluate(live.output.metrics(), metrics::now()))
 }

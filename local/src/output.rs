@@ -49,8 +49,12 @@ pub(crate) struct RequestLine {
 }
 
 impl Output {
-    pub(crate) fn new(format: LogFormat, activity: Activity, metrics: Metrics) -> Self {
-        Self { format, activity, metrics }
+    pub(crate) fn new(format: LogFormat, activity: Activity) -> Self {
+        Self { format, activity, metrics: Metrics::default() }
+    }
+
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     pub(crate) fn activity(&self) -> &Activity {

@@ -31,7 +31,7 @@ use crate::{
     invocation::{Failure, Invocation, Invocations},
     listener,
     logs::{LogStream, Logs},
-    metrics::{Metrics, Series},
+    metrics::Series,
     output::Output,
     provider::{KillCaller, Provider},
     template,
@@ -69,7 +69,6 @@ pub(crate) struct Definition {
     /// What it prints goes there as well.
     pub(crate) logs: Logs,
     pub(crate) output: Output,
-    pub(crate) metrics: Metrics,
 }
 
 impl Definition {
@@ -88,7 +87,7 @@ impl Definition {
     /// A metric that Lambda has of a function.
     fn count(&self, name: &str, value: f64) {
         let series = Series::new("AWS/Lambda", name, &[("FunctionName", &self.settings.name)]);
-        self.metrics.put(series, value);
+        self.output.metrics().put(series, value);
     }
 }
 

@@ -27,7 +27,6 @@ use crate::{
     listener,
     live::Live,
     logs::Logs,
-    metrics::Metrics,
     options::{Options, RecordStore},
     output::Output,
     pipe::{self, Pipe},
@@ -69,7 +68,6 @@ struct Shared<'s> {
     deployment: &'s Deployment,
     logs: &'s Logs,
     output: &'s Output,
-    metrics: &'s Metrics,
     behind_api: &'s BTreeSet<String>,
     provider: &'s Provider,
     process_group: i32,
@@ -118,8 +116,8 @@ impl Stack {
         tables.create(template.tables.values())?;
         let queues = Queues::open(storage.clone(), deployment.clone(), template.queues.values())?;
         let secrets = Secrets::open(storage.clone(), &template, deployment.clone(), template::LOCAL_SECRET)?;
-        let (activity, metrics, outage) = (Activity::new(), Metrics::default(), Outage::default());
-        let output = Output::new(options.log, activity.clone(), metrics.clone());
+        let (activity, outage) = (Activity::new(), Outage::default());
+        let output = Output::new(options.log, activity.clone());
         let provider = Provider::open(storage.clone(), provider_url, activity.clone())?;
         let events = Events::open(storage.clone(), deployment.clone())?;
         let logs = Logs::new(&deployment.account);
@@ -129,7 +127,6 @@ impl Stack {
             deployment: &deployment,
             logs: &logs,
             output: &output,
-            metrics: &metrics,
             behind_api: &behind_api,
             provider: &provider,
             process_group: process_group.id(),
@@ -191,7 +188,6 @@ impl Stack {
             issuer.clone(),
             deployment,
             output.clone(),
-            metrics.clone(),
         )?;
         let (end, subscribed) = (stack.end.clone(), logs.clone());
         stack.tasks.spawn(async move {
@@ -209,7 +205,6 @@ impl Stack {
             events,
             queue_settings: stack.template.queues.clone(),
             functions: stack.functions.clone(),
-            api_functions: behind_api,
             outage,
             schedules,
             scheduler,
@@ -217,7 +212,7 @@ impl Stack {
             dynamodb,
             sqs,
         });
-        let live = Arc::new(Live::new(control.clone(), output, metrics, &resources, links));
+        let live = Arc::new(Live::new(control.clone(), output, &resources, links));
         stack.spawn(live.clone().report());
         stack.spawn(listener::serve(
             gateway_listener,
@@ -480,7 +475,6 @@ fn functions(
                 provider: shared.provider.clone(),
                 logs: shared.logs.clone(),
                 output: shared.output.clone(),
-                metrics: shared.metrics.clone(),
                 behind_api: shared.behind_api.contains(id),
                 process_group: shared.process_group,
                 overtime: shared.overtime,

@@ -53,8 +53,6 @@ pub(crate) struct RecordChange {
     pub(crate) shown: RecordSnapshot,
     /// `None` if the record no longer exists.
     pub(crate) now: Option<RecordSnapshot>,
-    /// Whether it is held at the moment.
-    pub(crate) held: bool,
 }
 
 impl ConsoleError {
@@ -245,10 +243,10 @@ impl ConsoleError {
         Self::new(StatusCode::CONFLICT, "not-ours", "The record belongs to another application", detail)
     }
 
-    pub(crate) fn record_changed(change: RecordChange) -> Self {
+    pub(crate) fn record_changed(change: RecordChange, held: bool) -> Self {
         let detail = "Nothing was written. The record is no longer what you saw: check it before you decide.";
         let error = Self::new(StatusCode::CONFLICT, "record-changed", "The record has changed", detail);
-        Self { change: Some(Box::new(change)), ..error }
+        Self { change: Some(Box::new(change)), held, ..error }
     }
 
     pub(crate) fn not_done() -> Self {
@@ -256,7 +254,7 @@ impl ConsoleError {
         Self::new(StatusCode::CONFLICT, "not-done", "Nothing was done", detail)
     }
 
-    pub(crate) fn used_in_vain() -> Self {
+    pub(crate) fn not_settled() -> Self {
         let detail = "The confirmation is in the audit, but the record could not be written: its outcome is still unknown. \
                       Look at the record, and settle it again if it stays so.";
         Self::new(StatusCode::CONFLICT, "not-done", "Nothing was settled", detail)

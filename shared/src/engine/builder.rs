@@ -171,6 +171,16 @@ mod tests {
         }
     }
 
+    fn call(engine: &Engine<MemoryStore>) -> Call {
+        Call::new(
+            Operation::new("test", "POST /payments"),
+            Principal::new("alice").unwrap(),
+            Key::new("k-1").unwrap(),
+            Fingerprinter::new().bytes(b"{}").finish(),
+            engine.now().plus(Duration::from_secs(10)),
+        )
+    }
+
     #[test]
     fn without_protection_each_call_runs_and_applies_its_effects_and_with_it_only_the_first() {
         for (is_unprotected, runs) in [(true, 3), (false, 1)] {
@@ -178,13 +188,7 @@ mod tests {
             let builder = Engine::builder_with(store.clone(), Still, Counting(0.into()));
             let builder = if is_unprotected { builder.unprotected_for_development() } else { builder };
             let engine = builder.build();
-            let call = Call::new(
-                Operation::new("test", "POST /payments"),
-                Principal::new("alice").unwrap(),
-                Key::new("k-1").unwrap(),
-                Fingerprinter::new().bytes(b"{}").finish(),
-                engine.now().plus(Duration::from_secs(10)),
-            );
+            let call = call(&engine);
             for _ in 0..3 {
                 let run = engine.run(&call, |attempt| async move {
                     attempt.add_effect(Effect::named("one"));
@@ -200,13 +204,7 @@ mod tests {
     fn an_engine_with_its_own_clock_and_random_source_runs_without_tokio() {
         let store = MemoryStore::new();
         let engine = Engine::builder_with(store.clone(), Still, Sevens).build();
-        let call = Call::new(
-            Operation::new("test", "POST /payments"),
-            Principal::new("alice").unwrap(),
-            Key::new("k-1").unwrap(),
-            Fingerprinter::new().bytes(b"{}").finish(),
-            engine.now().plus(Duration::from_secs(10)),
-        );
+        let call = call(&engine);
         for first in [true, false] {
             let run = engine.run(&call, |attempt| async move {
                 attempt.add_effects([Effect::named("one"), Effect::named("other")]);

@@ -80,12 +80,11 @@ impl Console {
         let held = |record: &Record| matches!(Openness::of(record, self.now()), Openness::Held(_));
         match record {
             Some(record) if now.as_ref().is_some_and(|now| now.version == proposal.shown.version) => Ok(record),
-            record => Err(ConsoleError::record_changed(RecordChange {
-                record: short(&proposal.record).to_owned(),
-                shown: proposal.shown.clone(),
-                now,
-                held: record.as_ref().is_some_and(held),
-            })),
+            record => {
+                let is_held = record.as_ref().is_some_and(held);
+                let (record, shown) = (short(&proposal.record).to_owned(), proposal.shown.clone());
+                Err(ConsoleError::record_changed(RecordChange { record, shown, now }, is_held))
+            }
         }
     }
 
@@ -111,7 +110,7 @@ impl Console {
                     }
                 }
                 // A second click may meet the first while that holds the record, or a search for evidence: over in a moment.
-                Err(error) if error.held || error.change.as_ref().is_some_and(|change| change.held) => {
+                Err(error) if error.held => {
                     tokio::time::sleep(PAUSE).await;
                     refused = Some(error);
                 }
@@ -129,7 +128,7 @@ impl Console {
         let record = self.store.read(&id).await.map_err(|error| ConsoleError::unavailable(&error))?;
         match record {
             Some(record) if Openness::of(&record, self.now()) != Openness::Closed && !confirmed.is_request() => {
-                Err(ConsoleError::used_in_vain())
+                Err(ConsoleError::not_settled())
             }
             Some(_) | None => Ok(Confirmation { confirmed, done: None }),
         }
