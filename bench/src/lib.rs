@@ -44,6 +44,7 @@ pub use options::Options;
 pub async fn run(options: Options) -> Result<()> {
     match options.command.unwrap_or_default() {
         Command::Run(choice) => report::run(&choice).await,
+        Command::Plots { results, plots } => plots::draw_again(&results, &plots),
         Command::Instructions { update } => instructions::check(update),
         Command::Scale => scale::run(&subject::workspace().join("docs")),
         Command::Peers { action: options::PeersAction::Install } => peers::install(),

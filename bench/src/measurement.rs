@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::cases::Case;
 use crate::options::Choice;
@@ -12,7 +12,7 @@ use crate::statistics::{median, quantile};
 use crate::subject::Subject;
 
 /// The figures of a subject in a case.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Row {
     /// The case.
     pub case: String,

@@ -21,6 +21,15 @@ pub struct Options {
 pub enum Command {
     /// Measure times, requests, memory, starts and units; print the tables, and write them as Markdown and JSON.
     Run(Choice),
+    /// Draw the plots of an earlier run again.
+    Plots {
+        /// The results of the run.
+        #[arg(long, default_value = "target/bench/results.json")]
+        results: PathBuf,
+        /// The folder for the plots; `docs/performance` has those of the documentation.
+        #[arg(long, default_value = "target/bench")]
+        plots: PathBuf,
+    },
     /// Count the instructions of the hot paths under valgrind, and compare them with the committed baseline.
     Instructions {
         /// Make the counts the new baseline.

@@ -1,12 +1,51 @@
 //! The plots of a run, for `docs/performance.md`.
 
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use clap::ValueEnum;
+use serde::Deserialize;
+
+use crate::kind::Kind;
 use crate::measurement::Row;
 use crate::scale::plot::{Line, Plot};
 use crate::sizes::AtSize;
 
-/// All plots of what was measured, by file name.
-#[must_use]
-pub fn all(cases: &[Row], sizes: &[AtSize]) -> Vec<(String, String)> {
+/// What a run has left.
+#[derive(Deserialize)]
+struct Results {
+    cases: Vec<Row>,
+    sizes: Vec<AtSize>,
+}
+
+/// Draws the plots of an earlier run once more.
+///
+/// # Errors
+/// When its results cannot be read, or the folder cannot be written.
+pub fn draw_again(results: &Path, folder: &Path) -> Result<()> {
+    let file = File::open(results).with_context(|| format!("cannot open {}", results.display()))?;
+    let results: Results =
+        serde_json::from_reader(file).with_context(|| format!("not the results of a run: {}", results.display()))?;
+    write(&results.cases, &results.sizes, folder)
+}
+
+/// Writes all plots of what was measured into a folder.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn write(cases: &[Row], sizes: &[AtSize], folder: &Path) -> Result<()> {
+    fs::create_dir_all(folder)?;
+    for (name, svg) in all(cases, sizes) {
+        let file = folder.join(name);
+        fs::write(&file, svg).with_context(|| format!("cannot write {}", file.display()))?;
+    }
+    Ok(())
+}
+
+/// All plots, by file name.
+fn all(cases: &[Row], sizes: &[AtSize]) -> Vec<(String, String)> {
     let mut plots = Vec::new();
     if !sizes.is_empty() {
         plots.push(("first-answer.svg".to_owned(), starts(sizes)));
@@ -53,15 +92,13 @@ fn processor(cases: &[Row]) -> String {
 
 /// A line for each subject that has points.
 fn subjects<'a>(names: impl Iterator<Item = &'a str>, points: impl Fn(&str) -> Vec<(f64, f64)>) -> Vec<Line> {
-    let mut lines: Vec<Line> = Vec::new();
-    for name in names {
-        if lines.iter().any(|line| line.name == name) {
-            continue;
-        }
-        lines.push(Line { name: name.to_owned(), points: points(name) });
-    }
-    lines.retain(|line| !line.points.is_empty());
-    lines
+    let names: BTreeSet<&str> = names.collect();
+    let line = |(stroke, kind): (usize, &Kind)| {
+        let name = kind.to_string();
+        names.contains(name.as_str()).then(|| Line { points: points(&name), name, stroke })
+    };
+    let lines = Kind::value_variants().iter().enumerate().filter_map(line);
+    lines.filter(|line| !line.points.is_empty()).collect()
 }
 
 fn plot(title: &str, x: &str, y: &str, lines: Vec<Line>) -> String {

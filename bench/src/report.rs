@@ -82,11 +82,7 @@ pub async fn run(choice: &Choice) -> Result<()> {
     let markdown = results.markdown(choice)?;
     fs::create_dir_all(&choice.output)?;
     fs::write(choice.output.join("results.md"), &markdown)?;
-    let folder = choice.plots.as_ref().unwrap_or(&choice.output);
-    fs::create_dir_all(folder)?;
-    for (name, svg) in plots::all(&results.cases, &results.sizes) {
-        fs::write(folder.join(name), svg)?;
-    }
+    plots::write(&results.cases, &results.sizes, choice.plots.as_ref().unwrap_or(&choice.output))?;
     fs::write(choice.output.join("results.json"), serde_json::to_string_pretty(&results)?)?;
     println!("{markdown}");
     Ok(())

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::cases::Case;
 use crate::cold;
@@ -30,7 +30,7 @@ const DELAY: Duration = Duration::from_millis(5);
 const USD_PER_GB_S: f64 = 0.000_013_333_4;
 
 /// The figures of a subject at a size.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct AtSize {
     /// The subject.
     pub subject: String,
@@ -43,7 +43,7 @@ pub struct AtSize {
 }
 
 /// The figures of one case.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct CaseAtSize {
     /// The case.
     pub case: String,

@@ -138,15 +138,16 @@ fn assumptions() -> Table {
 #[must_use]
 pub fn plots(rows: &[Row]) -> Vec<(&'static str, String)> {
     let lines = |of: fn(&Simulated) -> f64| {
-        let of_design = |design: Design| Line {
+        let of_design = |(stroke, design): (usize, Design)| Line {
             name: design.name().to_owned(),
+            stroke,
             points: rows
                 .iter()
                 .filter(|row| row.design == design && row.load == Load::Storm)
                 .map(|row| (f64::from(row.rate), of(&row.at_once)))
                 .collect(),
         };
-        Design::ALL.map(of_design).to_vec()
+        Design::ALL.into_iter().enumerate().map(of_design).collect::<Vec<_>>()
     };
     let plot = |title: &str, y: &str, lines| {
         Plot { title: title.to_owned(), x: "requests a second".to_owned(), y: y.to_owned(), lines }.svg()

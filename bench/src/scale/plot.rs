@@ -20,6 +20,8 @@ pub struct Plot {
 pub struct Line {
     /// Its name in the legend.
     pub name: String,
+    /// Which colour and dashes it has: the same in all plots of a page.
+    pub stroke: usize,
     /// Its points, both coordinates positive.
     pub points: Vec<(f64, f64)>,
 }
@@ -100,7 +102,8 @@ impl Plot {
             escaped(&self.y)
         )?;
         let (mut legend, mut row) = (LEFT, HEIGHT - 26.0);
-        for (line, (colour, dash)) in self.lines.iter().zip(STROKES.iter().cycle()) {
+        for line in &self.lines {
+            let (colour, dash) = STROKES[line.stroke % STROKES.len()];
             let points: Vec<String> =
                 line.points.iter().map(|point| format!("{:.1},{:.1}", across(point.0), down(point.1))).collect();
             let stroke = format!("fill=\"none\" stroke=\"{colour}\" stroke-width=\"2.5\" stroke-dasharray=\"{dash}\"");
@@ -187,7 +190,8 @@ mod tests {
 
     #[test]
     fn points_are_where_their_logarithms_are() {
-        let line = Line { name: "a<b".to_owned(), points: vec![(1.0, 1.0), (10.0, 100.0), (100.0, 10_000.0)] };
+        let line =
+            Line { name: "a<b".to_owned(), stroke: 0, points: vec![(1.0, 1.0), (10.0, 100.0), (100.0, 10_000.0)] };
         let svg = Plot { title: "t".to_owned(), x: "x".to_owned(), y: "y".to_owned(), lines: vec![line] }.svg();
         let (left, middle, right) = (LEFT, (LEFT + WIDTH - RIGHT) / 2.0, WIDTH - RIGHT);
         let (bottom, centre, top) = (HEIGHT - BOTTOM, (TOP + HEIGHT - BOTTOM) / 2.0, TOP);
