@@ -239,9 +239,10 @@ impl<S: Store, P: Sender> FollowUps<S, P> {
     ) -> Result<FollowUpReport, FollowUpError> {
         let (count, mut report) = (sent.len(), FollowUpReport::default());
         let mut again = self.look(sent.clone(), run, &mut report).await;
-        // What came too early is not sent as it was: the sender may take that for the one that is being delivered.
+        // What came too early is not sent as it was: the sender may take that for the one that is being delivered. Nothing has
+        // failed, so it is another one by its time.
         for early in again.iter_mut().filter(|follow_up| sent.contains(follow_up)) {
-            early.failures = early.failures.saturating_add(1);
+            early.due = early.due.plus(Duration::from_millis(1));
         }
         let was_sent = self.send(&again, &mut report).await;
         log(count, &report);

@@ -107,7 +107,7 @@ async fn a_claim_that_dies_is_followed_up_once_its_lease_is_over_and_not_before(
 
     // Delivered too early, for example by a clock that is ahead.
     let report = follower.sent(sent.clone()).await;
-    let again = vec![FollowUp { failures: 1, ..sent[0].clone() }];
+    let again = vec![FollowUp { due: sent[0].due.plus(Duration::from_millis(1)), ..sent[0].clone() }];
     assert_eq!((report, follower.outbox.take()), (FollowUpReport { sent: 1, ..Default::default() }, again));
 
     tokio::time::advance(TIMEOUT * 2).await;
