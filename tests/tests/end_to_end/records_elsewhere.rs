@@ -153,6 +153,30 @@ async fn effects_whose_record_was_not_settled_are_recognised_and_not_applied_aga
     }
 }
 
+/// The refused effect keeps its place among all, although those of the transaction were not sent again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_effect_of_an_attempt_is_told_by_its_own_guard() {
+    let world = World::start().await;
+    let dies = world.process([Fault::None, Fault::LoseRequest, Fault::LoseRequest, Fault::LoseRequest], Duration::ZERO);
+    assert!(matches!(pay(&dies, "a").await, Err(Error::NotRecorded { .. })));
+    let foreign = insert("note 2", "note", "another's".into()).put().expect("a put").item().clone();
+    world.client.put_item().table_name(RECORDS).set_item(Some(foreign)).send().await.expect("writable");
+
+    let later = world.process([], Duration::from_secs(60));
+    let run = |attempt: Attempt<TransactWriteItem>| async move {
+        let [moved, payment, note] = effects(&attempt).try_into().expect("three effects");
+        attempt.add_effects(vec![moved, payment]);
+        attempt.add_guarded_effect(note, |found| {
+            assert_eq!(found.expect("the item").get("note"), Some(&AttributeValue::S("another's".into())));
+            EffectRefusal::Conflict
+        });
+        Verdict::Success(attempt.number())
+    };
+    let outcome = later.run(&call(&later, "a"), run).await.expect("an outcome");
+    assert!(matches!(outcome, Outcome::Conflict), "{outcome:?}");
+    assert_eq!(world.count().await, 1);
+}
+
 /// Another transaction's item in the way is no proof that ours was applied.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_item_of_another_transaction_is_not_taken_for_our_own() {

@@ -79,21 +79,28 @@ impl<R: Store, T: Recognise> RecordsElsewhere<R, T> {
         retry_budget: Duration,
     ) -> Result<Effects, StoreError> {
         let Err(refused) = self.apply(effects, retry_budget).await? else { return Ok(Effects::Applied) };
-        let ours = |reason: &CancellationReason| {
-            reason.item.as_ref().is_some_and(|found| self.recognise.wrote(record.transaction, found))
-        };
-        if !refused.iter().any(ours) {
+        if !self.are_ours(record, &refused) {
             return Ok(Effects::Refused(first_of(refused)));
         }
         tracing::info!(record = record.id.digest(), "its effects were written by an earlier attempt");
-        let left: Vec<_> = effects.iter().filter(|effect| self.recognise.is_of_attempt(effect)).cloned().collect();
-        match left.is_empty() {
-            true => Ok(Effects::Applied),
-            false => Ok(match self.apply(&left, retry_budget).await? {
-                Ok(()) => Effects::Applied,
-                Err(refused) => Effects::Refused(first_of(refused)),
-            }),
+        let of_attempt = |(_, effect): &(usize, &TransactWriteItem)| self.recognise.is_of_attempt(effect);
+        let (places, left): (Vec<usize>, Vec<_>) =
+            effects.iter().enumerate().filter(of_attempt).map(|(place, effect)| (place, effect.clone())).unzip();
+        if left.is_empty() {
+            return Ok(Effects::Applied);
         }
+        let Err(refused) = self.apply(&left, retry_budget).await? else { return Ok(Effects::Applied) };
+        if self.are_ours(record, &refused) {
+            return Ok(Effects::Applied);
+        }
+        let refused = first_of(refused);
+        Ok(Effects::Refused(RefusedEffect { index: places[refused.index], ..refused }))
+    }
+
+    /// Whether one of the items that were found was written by the effects of this record's transaction.
+    fn are_ours(&self, record: &Record, refused: &[CancellationReason]) -> bool {
+        let found = refused.iter().filter_map(|reason| reason.item.as_ref());
+        found.into_iter().any(|found| self.recognise.wrote(record.transaction, found))
     }
 
     /// One transaction, repeated while concurrent ones are in the way. If conditions refuse it, the reasons, one for each
