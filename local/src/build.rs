@@ -1,9 +1,10 @@
 //! Building the functions' programs with cargo, as part of the start.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     path::{Path, PathBuf},
     process::{Output, Stdio},
+    time::Instant,
 };
 
 use anyhow::{Context, Result, bail, ensure};
@@ -14,28 +15,39 @@ use tokio::process::Command;
 use crate::template::Function;
 
 /// The program of each package folder. Several stacks may build at once: cargo's own lock puts them in order.
-pub(crate) async fn packages(folders: impl IntoIterator<Item = &Path>) -> Result<BTreeMap<PathBuf, PathBuf>> {
+pub(crate) async fn packages(functions: &BTreeMap<String, Function>) -> Result<BTreeMap<PathBuf, PathBuf>> {
     let mut workspaces: Vec<Workspace> = Vec::new();
-    let mut manifests = BTreeSet::new();
-    for folder in folders {
-        let context = || format!("CodeUri {} is not the folder of a cargo package", folder.display());
-        let manifest = folder.join("Cargo.toml").canonicalize().with_context(context)?;
-        if !workspaces.iter().any(|workspace| workspace.package(&manifest).is_some()) {
-            workspaces.push(describe(&manifest).await.with_context(context)?);
-        }
-        manifests.insert(manifest);
+    // Several functions may be of one package.
+    let mut manifests: BTreeMap<PathBuf, &String> = BTreeMap::new();
+    for (id, function) in functions {
+        let manifest = manifest(&function.code, &mut workspaces).await;
+        let context = || format!("{} is not the folder of a cargo package", function.code.display());
+        manifests.insert(in_code(id, manifest.with_context(context))?, id);
     }
     let mut programs = BTreeMap::new();
     for workspace in &workspaces {
-        let own: Vec<&Path> =
-            manifests.iter().map(PathBuf::as_path).filter(|manifest| workspace.package(manifest).is_some()).collect();
+        let is_member = |manifest: &Path| workspace.package(manifest).is_some();
+        let own: Vec<&Path> = manifests.keys().map(PathBuf::as_path).filter(|manifest| is_member(manifest)).collect();
         let artifacts = build_packages(workspace, &own).await?;
         for manifest in own {
             let folder = manifest.parent().unwrap_or(manifest);
-            programs.insert(folder.to_owned(), program(manifest, &artifacts)?);
+            programs.insert(folder.to_owned(), in_code(manifests[manifest], program(manifest, &artifacts))?);
         }
     }
     Ok(programs)
+}
+
+/// The manifest in a folder; its workspace is added to those that are known.
+async fn manifest(folder: &Path, workspaces: &mut Vec<Workspace>) -> Result<PathBuf> {
+    let manifest = folder.join("Cargo.toml").canonicalize()?;
+    if !workspaces.iter().any(|workspace| workspace.package(&manifest).is_some()) {
+        workspaces.push(describe(&manifest).await?);
+    }
+    Ok(manifest)
+}
+
+fn in_code<T>(id: &str, result: Result<T>) -> Result<T> {
+    result.context("in CodeUri").with_context(|| format!("in resource {id}"))
 }
 
 /// The programs in the folder of `sam build`: `FUNCTION/bootstrap`, by the function's logical id.
@@ -103,8 +115,14 @@ async fn build_packages(workspace: &Workspace, manifests: &[&Path]) -> Result<Ve
         // By id, not by name: names need not be unique over a dependency tree.
         command.args(["--package", &package.id]);
     }
+    tracing::info!(
+        "building {} functions, which is a second build after that of the local stack; nothing is built that has not changed",
+        manifests.len()
+    );
+    let started = Instant::now();
     let output = output(command).await?;
     ensure!(output.status.success(), "the functions do not build");
+    tracing::info!("built after {} s", started.elapsed().as_secs());
     let messages =
         output.stdout.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice::<Value>(line).ok());
     let artifacts = messages.filter(|message| message["reason"] == "compiler-artifact");

@@ -20,10 +20,15 @@ use uuid::Uuid;
 
 use crate::{
     access,
-    dynamodb::{Outage, mapping},
+    dynamodb::Outage,
     events::Events,
     function::Function,
     invocation::Outcome,
+    log_lines::LogLines,
+    log_query::{
+        self, Row,
+        saved::{self, SavedQuery},
+    },
     logs::{self, Logs},
     problem::Problem,
     provider::{Breakdown, Charge, Delivered, Provider},
@@ -31,6 +36,7 @@ use crate::{
     schedule::Schedule,
     scheduler::{Scheduler, Waiting},
     secrets::Secrets,
+    shard_mapping,
     sqs::{Contents, Queues},
     streams::{self, NewRecord, Streams},
     template::{self, Authorizer, Queue},
@@ -38,13 +44,14 @@ use crate::{
 };
 
 /// The routes, for `GET /_local/`.
-const ROUTES: [(&str, &str); 44] = [
+const ROUTES: [(&str, &str); 48] = [
     ("GET /_local/token?sub=NAME&role=ROLE", "a token that the API accepts, as text; further parameters become claims"),
     ("GET /_local/jwks.json", "the public key that tokens are checked with"),
     ("GET /_local/issuer/.well-known/openid-configuration", "the issuer at which people sign in to the console"),
     ("GET /_local/dynamodb", "the endpoint of the embedded DynamoDB, as text, for the AWS CLI"),
     ("POST /_local/dynamodb?mode=up|down", "ends or begins an outage of DynamoDB for the functions"),
     ("GET /_local/sqs", "the endpoint of the embedded SQS, as text, for the AWS CLI"),
+    ("GET /_local/kinesis", "the endpoint of the embedded Kinesis, as text, for the AWS CLI"),
     ("GET /_local/provider", "the address of the payment provider, as text, for Stripe's SDKs; any API key will do"),
     ("GET /_local/charges", "what the payment provider really charged"),
     ("POST /_local/provider?mode=up|down", "ends or begins an outage of the payment provider"),
@@ -92,12 +99,18 @@ const ROUTES: [(&str, &str); 44] = [
     ("POST /_local/schedules/NAME?mode=on|off", "lets a schedule run at its times, or skip them"),
     ("GET /_local/one-time-schedules", "the schedules that functions have made and that wait"),
     ("POST /_local/one-time-schedules/lose", "loses them"),
-    ("GET /_local/mappings", "the mappings of tables' streams, by name: the function's and the event's logical id"),
-    ("POST /_local/mappings/NAME/rewind", "delivers a table's stream again, from its oldest record on"),
+    (
+        "GET /_local/mappings",
+        "the mappings of tables' and Kinesis streams, by name: the function's and the event's logical id, and the shard",
+    ),
+    ("POST /_local/mappings/NAME/rewind", "delivers its shard again, from the oldest record on"),
     ("POST /_local/reconcile", "the same for the schedule of the event Reconcile, without its input: for all records"),
     ("GET /_local/page", "the live page, which is also at / unless the API has a route there"),
     ("GET /_local/live", "what happens in the stack, as server-sent events"),
     ("GET /_local/metrics", "the metrics that were printed, in Prometheus' text format"),
+    ("GET /_local/log-queries", "the template's saved queries of Logs Insights"),
+    ("GET /_local/log-queries/NAME", "runs one over what the functions printed"),
+    ("POST /_local/log-queries", "runs the query in the body: fields, filter, stats, sort, limit"),
     ("GET /_local/alarms", "the template's alarms, from these metrics"),
     ("GET /_local/", "this list"),
 ];
@@ -110,6 +123,8 @@ pub(crate) struct Control {
     pub queues: Queues,
     pub streams: Streams,
     pub logs: Logs,
+    pub lines: LogLines,
+    pub queries: BTreeMap<String, SavedQuery>,
     pub events: Events,
     /// By logical id, as are the functions.
     pub queue_settings: BTreeMap<String, Queue>,
@@ -117,9 +132,10 @@ pub(crate) struct Control {
     pub outage: Outage,
     pub schedules: Arc<[Schedule]>,
     pub scheduler: Scheduler,
-    pub mappings: mapping::Statuses,
+    pub mappings: shard_mapping::Statuses,
     pub dynamodb: SocketAddr,
     pub sqs: SocketAddr,
+    pub kinesis: SocketAddr,
 }
 
 type Shared = State<Arc<Control>>;
@@ -134,6 +150,7 @@ impl Control {
             .route("/_local/dynamodb", get(dynamodb).post(dynamodb_outage))
             .route("/_local/charges", get(charges))
             .route("/_local/sqs", get(sqs))
+            .route("/_local/kinesis", get(kinesis))
             .route("/_local/provider", get(provider_address).post(provider))
             .route("/_local/provider/break", post(break_down))
             .route("/_local/provider/roll", post(roll))
@@ -148,6 +165,8 @@ impl Control {
             .route("/_local/streams/{name}/compact", post(compact))
             .route("/_local/streams/{name}/mark", post(mark))
             .route("/_local/logs/{*name}", get(log_group).post(deliver_again))
+            .route("/_local/log-queries", get(saved_queries).post(run_query))
+            .route("/_local/log-queries/{*name}", get(run_saved_query))
             .route("/_local/events", get(events))
             .route("/_local/functions", get(sandboxes))
             .route("/_local/functions/{name}/invoke", post(invoke))
@@ -234,6 +253,10 @@ async fn dynamodb(State(control): Shared) -> String {
 
 async fn sqs(State(control): Shared) -> String {
     format!("http://{}", control.sqs)
+}
+
+async fn kinesis(State(control): Shared) -> String {
+    format!("http://{}", control.kinesis)
 }
 
 async fn provider_address(State(control): Shared) -> String {
@@ -494,6 +517,26 @@ fn no_log_group(control: &Control, name: &str) -> Problem {
     Problem::unknown("log group with a subscriber", name, groups.iter().map(String::as_str))
 }
 
+async fn saved_queries(State(control): Shared) -> Json<Value> {
+    Json(control.queries.iter().map(|(name, query)| (name.clone(), json!(query.text))).collect::<Map<_, _>>().into())
+}
+
+async fn run_saved_query(State(control): Shared, Path(name): Path<String>) -> Result<Json<Vec<Row>>, Problem> {
+    let query = saved::find(&control.queries, &name);
+    let query = query.ok_or_else(|| Problem::unknown("query", &name, control.queries.keys().map(String::as_str)))?;
+    queried(&control, &query.text, Some(&query.groups))
+}
+
+async fn run_query(State(control): Shared, text: String) -> Result<Json<Vec<Row>>, Problem> {
+    queried(&control, &text, None)
+}
+
+fn queried(control: &Control, query: &str, groups: Option<&[String]>) -> Result<Json<Vec<Row>>, Problem> {
+    let query =
+        log_query::Query::parse(query).map_err(|error| Problem::new(StatusCode::BAD_REQUEST, format!("{error:#}")))?;
+    Ok(Json(query.run(control.lines.rows(groups))))
+}
+
 async fn events(State(control): Shared) -> Result<Json<Vec<Value>>, Problem> {
     Ok(Json(control.events.all()?))
 }
@@ -532,7 +575,7 @@ async fn lose_schedules(State(control): Shared) -> Result<Json<Value>, Problem> 
     Ok(Json(json!({ "lost": control.scheduler.lose()? })))
 }
 
-async fn mappings(State(control): Shared) -> Json<BTreeMap<String, mapping::Seen>> {
+async fn mappings(State(control): Shared) -> Json<BTreeMap<String, shard_mapping::Seen>> {
     Json(control.mappings.iter().map(|(name, status)| (name.clone(), status.seen())).collect())
 }
 

@@ -11,7 +11,7 @@ use std::{
     net::{Ipv4Addr, SocketAddr},
     path::Path,
     thread,
-    time::Duration,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::{Context, Result, ensure};
@@ -39,12 +39,15 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::{listener, template::Table};
+use crate::{
+    listener,
+    shard_mapping::{Shard, ShardRecord},
+    template::Table,
+};
 pub(crate) use gate::{Gate, Outage, SESSION_TOKEN};
 
 mod access;
 mod gate;
-pub(crate) mod mapping;
 
 #[derive(Clone)]
 pub(crate) struct Tables {
@@ -182,6 +185,29 @@ impl Stream {
             latest = Some(record.sequence_number);
         }
         Ok(latest)
+    }
+}
+
+impl Shard for Stream {
+    const BATCH_INFO: &'static str = "DDBStreamBatchInfo";
+
+    async fn records(&self, after: Option<&str>, limit: usize) -> Result<Vec<ShardRecord>> {
+        let records = Self::records(self, after, limit)?.into_iter();
+        Ok(records
+            .map(|StreamRecord { event, sequence_number }| {
+                let created = event["dynamodb"]["ApproximateCreationDateTime"].as_f64().unwrap_or_default();
+                let created: SystemTime = UNIX_EPOCH + Duration::from_secs_f64(created.max(0.0));
+                ShardRecord { event, sequence_number, created, filtered: None }
+            })
+            .collect())
+    }
+
+    async fn latest(&self) -> Result<Option<String>> {
+        Self::latest(self)
+    }
+
+    fn id(&self) -> Option<&str> {
+        None
     }
 }
 

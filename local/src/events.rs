@@ -23,7 +23,7 @@ impl Events {
 
     /// Whether this ARN is the bus.
     pub(crate) fn is_bus(&self, arn: &str) -> bool {
-        arn == self.deployment.arn("events", "event-bus/default")
+        arn == self.deployment.default_event_bus()
     }
 
     /// Puts an event (AWS, "PutEvents"); `detail` must be a JSON object.

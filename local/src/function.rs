@@ -6,6 +6,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use anyhow::Result;
 use axum::body::Bytes;
 use parking_lot::Mutex;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -63,6 +64,21 @@ impl Function {
         outcome.await.unwrap_or_else(|_| Err(Failure::error("Runtime.ExitError", "the local stack is stopping")))
     }
 
+    /// Starts a sandbox, if there is none, and waits until it can serve.
+    ///
+    /// # Errors
+    /// When it ends before.
+    pub(crate) async fn start_first(&self) -> Result<()> {
+        let handle = {
+            let mut sandboxes = self.0.sandboxes.lock();
+            match sandboxes.values().next() {
+                Some(handle) => handle.clone(),
+                None => self.start(&mut sandboxes),
+            }
+        };
+        handle.started().await
+    }
+
     /// Kills every sandbox; returns when they are dead, with their number.
     pub(crate) async fn kill(&self) -> usize {
         let handles: Vec<Handle> = self.0.sandboxes.lock().values().cloned().collect();
@@ -112,16 +128,17 @@ impl Function {
         }
     }
 
-    fn start(&self, sandboxes: &mut HashMap<Uuid, Handle>) {
+    fn start(&self, sandboxes: &mut HashMap<Uuid, Handle>) -> Handle {
         let id = Uuid::new_v4();
         let handle = Handle::default();
         sandboxes.insert(id, handle.clone());
-        let function = self.clone();
+        let (function, started) = (self.clone(), handle.clone());
         self.0.tasks.spawn(async move {
-            let end = sandbox::run(&function.0.shared, handle.clone()).await;
+            let end = sandbox::run(&function.0.shared, started.clone()).await;
             function.ended(id, end == sandbox::End::Idle);
-            handle.set_ended();
+            started.set_ended();
         });
+        handle
     }
 
     fn ended(&self, id: Uuid, replace: bool) {

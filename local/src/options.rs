@@ -54,6 +54,11 @@ pub struct Options {
     #[arg(long, value_name = "FILE.svg", requires = "demo")]
     pub record: Option<PathBuf>,
 
+    /// Starts a function at its first event, as Lambda does. Without it each function starts before `ready`, so that one that
+    /// cannot start is an error then.
+    #[arg(long)]
+    pub on_demand: bool,
+
     /// What the terminal shows of the functions' output.
     #[arg(long, value_enum, default_value_t)]
     pub log: LogFormat,

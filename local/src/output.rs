@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::{
     activity::{Activity, Answered},
+    log_lines::LogLines,
     metrics::Metrics,
     template,
 };
@@ -28,6 +29,7 @@ pub(crate) struct Output {
     format: LogFormat,
     activity: Activity,
     metrics: Metrics,
+    lines: LogLines,
 }
 
 /// What a function says of a request or a message in its log.
@@ -50,11 +52,15 @@ pub(crate) struct RequestLine {
 
 impl Output {
     pub(crate) fn new(format: LogFormat, activity: Activity) -> Self {
-        Self { format, activity, metrics: Metrics::default() }
+        Self { format, activity, metrics: Metrics::default(), lines: LogLines::default() }
     }
 
     pub(crate) fn metrics(&self) -> &Metrics {
         &self.metrics
+    }
+
+    pub(crate) fn lines(&self) -> &LogLines {
+        &self.lines
     }
 
     pub(crate) fn activity(&self) -> &Activity {
@@ -63,6 +69,7 @@ impl Output {
 
     /// A function has printed a line.
     pub(crate) fn printed(&self, function: &template::Function, line: &str) {
+        self.lines.add(&function.log_group, line);
         let document = serde_json::from_str::<Value>(line).ok().filter(Value::is_object);
         if let Some(document) = &document {
             self.metrics.add(document);

@@ -11,7 +11,7 @@ use std::{
     path::PathBuf,
     pin::Pin,
     process::{ExitStatus, Stdio},
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::{Duration, Instant, SystemTime},
 };
 
@@ -95,6 +95,10 @@ impl Definition {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Handle {
     kill: CancellationToken,
+    /// It has polled for an invocation.
+    polled: CancellationToken,
+    /// Why it could not start.
+    failure: Arc<OnceLock<String>>,
     /// The process is gone and reaped.
     ended: CancellationToken,
     state: Arc<Mutex<State>>,
@@ -147,6 +151,20 @@ impl Handle {
         state.frozen = frozen && sent.is_ok();
     }
 
+    /// Returns when it can serve.
+    ///
+    /// # Errors
+    /// When it ends before.
+    pub(crate) async fn started(&self) -> anyhow::Result<()> {
+        tokio::select! {
+            () = self.polled.cancelled() => Ok(()),
+            () = self.ended.cancelled() => {
+                let reason = self.failure.get().map_or("it was stopped", String::as_str);
+                anyhow::bail!("the function cannot start: {reason}; what it printed is above")
+            }
+        }
+    }
+
     /// Returns when the process is gone and reaped.
     pub(crate) async fn ended(&self) {
         self.ended.cancelled().await;
@@ -162,6 +180,11 @@ impl Handle {
 
     fn set_phase(&self, phase: Phase) {
         self.state.lock().phase = phase;
+    }
+
+    /// The first reason is the cause of those after it.
+    fn set_failure(&self, reason: String) {
+        let _ = self.failure.set(reason);
     }
 }
 
@@ -200,6 +223,7 @@ pub(crate) async fn run(shared: &Shared, handle: Handle) -> End {
         Ok(sandbox) => sandbox.live().await,
         Err(error) => {
             tracing::error!("{}: cannot start: {error:#}", shared.definition.settings.name);
+            handle.set_failure(format!("{error:#}"));
             shared.invocations.fail_waiting(Failure::error("Runtime.InvalidEntrypoint", &format!("{error:#}")));
             End::Working
         }
@@ -284,6 +308,7 @@ impl Sandbox<'_> {
                 return End::Working;
             };
             serving_before = true;
+            self.handle.polled.cancel();
             self.handle.set_phase(Phase::Waiting);
             let Some((next, invocation)) = self.wait(next).await else { return End::Idle };
             self.handle.set_phase(Phase::Serving);
@@ -305,6 +330,7 @@ impl Sandbox<'_> {
                 event = self.event() => event,
                 () = tokio::time::sleep_until(patience.into()) => {
                     tracing::warn!("{}: the process did not poll for an invocation in time and is killed", self.settings().name);
+                    self.handle.set_failure("it did not poll for an invocation in time".to_owned());
                     self.end().await;
                     return None;
                 }
@@ -312,11 +338,14 @@ impl Sandbox<'_> {
             match event {
                 Event::Call(Call::Next { reply, .. }) => return Some(reply),
                 Event::Call(Call::InitializationError(payload)) => {
-                    self.shared.invocations.fail_waiting(Failure::Error(payload))
+                    let failure = Failure::Error(payload);
+                    self.handle.set_failure(failure.message());
+                    self.shared.invocations.fail_waiting(failure);
                 }
                 Event::Call(Call::Response { known, .. } | Call::Error { known, .. }) => drop(known.send(false)),
                 Event::Ended(status) => {
                     tracing::debug!("{}: the process ended ({status})", self.settings().name);
+                    self.handle.set_failure(format!("it ended {}", reason(status)));
                     return None;
                 }
             }

@@ -184,7 +184,7 @@ mod tests {
     const TEMPLATE: &str = r#"
 Parameters: { ProviderSecretName: { Type: String, Default: shop/provider } }
 Resources:
-  F: { Type: AWS::Serverless::Function, Properties: { CodeUri: f, Role: !GetAtt Role.Arn } }
+  F: { Type: AWS::Serverless::Function, Properties: { CodeUri: f, Handler: bootstrap, Role: !GetAtt Role.Arn } }
   Role:
     Type: AWS::IAM::Role
     Properties:

@@ -21,11 +21,13 @@ use crate::{
     banner, build,
     control::Control,
     docs,
-    dynamodb::{self, Gate, Outage, Tables, mapping},
+    dynamodb::{self, Gate, Outage, Tables},
     events::Events,
     function::Function,
+    kinesis::Kinesis,
     listener,
     live::Live,
+    log_query::saved,
     logs::Logs,
     options::{Options, RecordStore},
     output::Output,
@@ -36,6 +38,7 @@ use crate::{
     schedule::Schedule,
     scheduler::Scheduler,
     secrets::{self, Secrets},
+    shard_mapping::{self, Shard},
     sign_in::{self, SignIn},
     sqs::{self, Queues},
     sqs_mapping::Poller,
@@ -73,6 +76,7 @@ struct Shared<'s> {
     process_group: i32,
     dynamodb: String,
     sqs: SocketAddr,
+    kinesis: SocketAddr,
     secrets: SocketAddr,
     scheduler: SocketAddr,
     sandboxes: usize,
@@ -87,6 +91,7 @@ impl Stack {
         let (gate_listener, dynamodb) = listener::bind(options.dynamodb_port).await?;
         let (dynamodb_listener, behind_gate) = listener::bind(0).await?;
         let (sqs_listener, sqs) = listener::bind(0).await?;
+        let (kinesis_listener, kinesis_address) = listener::bind(0).await?;
         let (secrets_listener, secrets_address) = listener::bind(0).await?;
         let (scheduler_listener, scheduler_address) = listener::bind(0).await?;
         let (provider_listener, provider_address) = listener::bind(0).await?;
@@ -108,13 +113,15 @@ impl Stack {
             None => Streams::StandIn(StandIn::open(storage.clone(), topics(&template))?),
         };
         let programs = match &options.built {
-            Some(folder) => build::built(folder, &template.functions)?,
-            None => build::packages(template.functions.values().map(|function| function.code.as_path())).await?,
+            Some(folder) => build::built(folder, &template.functions),
+            None => build::packages(&template.functions).await,
         };
+        let programs = programs.map_err(|error| template.locate(error))?;
 
         let tables = Tables::open(options.data.as_deref())?;
         tables.create(template.tables.values())?;
         let queues = Queues::open(storage.clone(), deployment.clone(), template.queues.values())?;
+        let kinesis = Kinesis::open(template.data_streams.values(), &deployment)?;
         let secrets = Secrets::open(storage.clone(), &template, deployment.clone(), template::LOCAL_SECRET)?;
         let (activity, outage) = (Activity::new(), Outage::default());
         let output = Output::new(options.log, activity.clone());
@@ -132,6 +139,7 @@ impl Stack {
             process_group: process_group.id(),
             dynamodb: options.dynamodb_endpoint.clone().unwrap_or_else(|| format!("http://{dynamodb}")),
             sqs,
+            kinesis: kinesis_address,
             secrets: secrets_address,
             scheduler: scheduler_address,
             sandboxes: options.sandboxes,
@@ -158,6 +166,7 @@ impl Stack {
         let gate = Gate::new(behind_gate, &stack.template, &deployment, activity.clone(), outage.clone())?;
         stack.serve(gate_listener, gate.router());
         stack.serve(sqs_listener, sqs::router(&queues));
+        stack.serve(kinesis_listener, kinesis.router());
         stack.serve(secrets_listener, secrets.router());
         stack.serve(provider_listener, provider.router());
         let scheduler = Scheduler::open(
@@ -169,7 +178,7 @@ impl Stack {
         )?;
         stack.serve(scheduler_listener, scheduler.router());
         stack.spawn(scheduler.clone().run());
-        let mappings = stack.start_table_mappings(&tables, &queues, &storage, &deployment)?;
+        let mappings = stack.start_shard_mappings(&tables, &kinesis, &queues, &storage, &deployment)?;
         stack.start_pipes(&tables, &queues, &events, &storage, &deployment, &activity)?;
         stack.start_mappings(&queues, &deployment)?;
         stack.start_streams(&streams);
@@ -202,6 +211,8 @@ impl Stack {
             queues,
             streams,
             logs,
+            lines: output.lines().clone(),
+            queries: saved::of(&resources),
             events,
             queue_settings: stack.template.queues.clone(),
             functions: stack.functions.clone(),
@@ -211,6 +222,7 @@ impl Stack {
             mappings,
             dynamodb,
             sqs,
+            kinesis: kinesis_address,
         });
         let live = Arc::new(Live::new(control.clone(), output, &resources, links));
         stack.spawn(live.clone().report());
@@ -219,7 +231,22 @@ impl Stack {
             control.router().merge(live.router(!has_root)).merge(docs).merge(sign_in.router()).merge(gateway.router()),
             stack.closing.clone().cancelled_owned(),
         ));
+        if !options.on_demand
+            && let Err(error) = stack.start_functions().await
+        {
+            let error = stack.template.locate(error);
+            stack.stop().await;
+            return Err(error);
+        }
         Ok(stack)
+    }
+
+    /// Starts a sandbox of each function: one that cannot start is an error now, and not at its first request.
+    async fn start_functions(&self) -> Result<()> {
+        let starts = self.functions.iter().map(|(id, function)| async move {
+            function.start_first().await.with_context(|| format!("in resource {id}"))
+        });
+        futures::future::try_join_all(starts).await.map(drop)
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -303,33 +330,41 @@ impl Stack {
         Ok(())
     }
 
-    fn start_table_mappings(
+    fn start_shard_mappings(
         &self,
         tables: &Tables,
+        kinesis: &Kinesis,
         queues: &Queues,
         storage: &Storage,
         deployment: &Deployment,
-    ) -> Result<mapping::Statuses> {
-        let mut statuses = mapping::Statuses::new();
+    ) -> Result<shard_mapping::Statuses> {
+        let mut statuses = shard_mapping::Statuses::new();
         for (id, function) in &self.functions {
+            let wrong = |arn: &str| format!("function {id}: {arn} is no stream here");
             for settings in &function.settings().tables {
                 let table = self.template.table_of_stream(&settings.stream_arn);
-                let table =
-                    table.with_context(|| format!("function {id}: {} is no stream here", settings.stream_arn))?;
-                let mapping = mapping::Mapping {
-                    settings: settings.clone(),
-                    region: deployment.region.clone(),
-                    stream: tables.stream(&table.name)?,
-                    function: function.clone(),
-                    storage: storage.clone(),
-                    queues: queues.clone(),
-                    status: mapping::Status::default(),
-                };
-                statuses.insert(mapping::name(function, settings), mapping.status.clone());
-                self.spawn(mapping.run());
+                let stream = tables.stream(&table.with_context(|| wrong(&settings.stream_arn))?.name)?;
+                let mapping = mapping("aws:dynamodb", stream, settings, function, queues, storage, deployment);
+                self.start_shard_mapping(mapping, &mut statuses);
+            }
+            for settings in &function.settings().data_streams {
+                let stream = self.template.data_stream(&settings.stream_arn);
+                for shard in kinesis.shards(&stream.with_context(|| wrong(&settings.stream_arn))?.name)? {
+                    let mapping = mapping("aws:kinesis", shard, settings, function, queues, storage, deployment);
+                    self.start_shard_mapping(mapping, &mut statuses);
+                }
             }
         }
         Ok(statuses)
+    }
+
+    fn start_shard_mapping<S: Shard>(
+        &self,
+        mapping: shard_mapping::Mapping<S>,
+        statuses: &mut shard_mapping::Statuses,
+    ) {
+        statuses.insert(mapping.name(), mapping.status.clone());
+        self.spawn(mapping.run());
     }
 
     fn start_mappings(&self, queues: &Queues, deployment: &Deployment) -> Result<()> {
@@ -430,6 +465,27 @@ fn deployment(
     }
 }
 
+fn mapping<S: Shard>(
+    event_source: &'static str,
+    shard: S,
+    settings: &template::ShardMapping,
+    function: &Function,
+    queues: &Queues,
+    storage: &Storage,
+    deployment: &Deployment,
+) -> shard_mapping::Mapping<S> {
+    shard_mapping::Mapping {
+        settings: settings.clone(),
+        region: deployment.region.clone(),
+        event_source,
+        shard,
+        function: function.clone(),
+        storage: storage.clone(),
+        queues: queues.clone(),
+        status: shard_mapping::Status::default(),
+    }
+}
+
 /// What the live page links to: only what the template has.
 fn links(template: &Template) -> Vec<(&'static str, &'static str)> {
     let has = |path: &str| template.api.routes.iter().any(|route| route.path == path);
@@ -511,6 +567,7 @@ fn environment(
         ("AWS_ENDPOINT_URL_SECRETS_MANAGER", format!("http://{}", shared.secrets)),
         ("AWS_ENDPOINT_URL_SCHEDULER", format!("http://{}", shared.scheduler)),
         ("AWS_ENDPOINT_URL_SQS", format!("http://{}", shared.sqs)),
+        ("AWS_ENDPOINT_URL_KINESIS", format!("http://{}", shared.kinesis)),
         ("LAMBDA_TASK_ROOT", task_root.to_string_lossy().into_owned()),
         ("LAMBDA_RUNTIME_DIR", "/var/runtime".to_owned()),
         ("TZ", ":UTC".to_owned()),

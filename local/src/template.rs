@@ -19,15 +19,17 @@ pub use intrinsics::LOCAL_SECRET;
 use intrinsics::{Identity, Resolver};
 pub(crate) use losses::REPORT;
 pub use resources::{
-    Authorization, Authorizer, Cors, Function, GeneratedSecret, HttpApi, LogSubscription, Mapping, Pipe, Queue,
-    Redrive, Route, Schedule, ScheduleKind, StreamMapping, Table, TableMapping,
+    Authorization, Authorizer, Cors, DataStream, Function, GeneratedSecret, HttpApi, LogSubscription, Mapping, Pipe,
+    Queue, Redrive, Route, Schedule, ScheduleKind, ShardMapping, StreamMapping, Table,
 };
 pub(crate) use role::is_like;
 pub use role::{Access, Role};
+use source::Source;
 use yaml::members;
 
 #[cfg(test)]
 mod application;
+mod connections;
 mod contents;
 mod deployment;
 mod document;
@@ -36,14 +38,22 @@ mod losses;
 mod parameters;
 mod resources;
 mod role;
+mod rules;
+mod source;
 mod yaml;
 
 impl Template {
     pub fn load(path: &Path, deployment: &Deployment) -> Result<Self> {
-        let text =
-            std::fs::read_to_string(path).with_context(|| format!("cannot read the template {}", path.display()))?;
+        let source = Source::read(path)?;
         let folder = path.parent().map(Path::to_path_buf).unwrap_or_default();
-        Self::read(&text, &folder, deployment).with_context(|| format!("in the template {}", path.display()))
+        let read = Self::read(source.text(), &folder, deployment);
+        let template = read.map_err(|error| source.locate(error))?;
+        Ok(Self { source, ..template })
+    }
+
+    /// The error with the line of the template that it is about.
+    pub(crate) fn locate(&self, error: anyhow::Error) -> anyhow::Error {
+        self.source.locate(error)
     }
 
     /// `folder` is what a relative `CodeUri` starts from.
@@ -53,10 +63,12 @@ impl Template {
 
     fn of(document: &Value, folder: &Path, deployment: &Deployment) -> Result<Self> {
         let resolver = resolver(document, deployment)?;
+        rules::check(document, &resolver)?;
         let mut template = Self { parameters: resolver.texts(), ..Self::default() };
         for (id, resource) in wanted(document, &resolver)? {
             template.add(id, resource, document, folder, &resolver).with_context(|| format!("in resource {id}"))?;
         }
+        connections::check(&template, deployment)?;
         template.notes.extend(losses::of(&template));
         Ok(template)
     }
@@ -77,7 +89,7 @@ impl Template {
         match kind {
             "AWS::Serverless::Function" => {
                 let (function, routes) = resources::function(id, properties, &globals["Function"], folder, resolver)?;
-                let role = Role::of(properties, &document["Resources"], resolver)?;
+                let role = Role::named(&properties["Role"], &document["Resources"], resolver)?;
                 let function = Function { role, ..function };
                 self.functions.insert(id.to_owned(), function);
                 self.api.routes.extend(routes);
@@ -97,7 +109,14 @@ impl Template {
                 let name = resources::identity(id, resource, resolver)?.reference;
                 self.schedule_groups.insert(name);
             }
-            "AWS::Pipes::Pipe" => drop(self.pipes.insert(id.to_owned(), resources::pipe(properties, resolver)?)),
+            "AWS::Kinesis::Stream" => {
+                let stream = resources::data_stream(id, properties, resolver)?;
+                self.data_streams.insert(id.to_owned(), stream);
+            }
+            "AWS::Pipes::Pipe" => {
+                let pipe = resources::pipe(properties, &document["Resources"], resolver)?;
+                self.pipes.insert(id.to_owned(), pipe);
+            }
             kind if resources::without_local_meaning(kind) => {}
             kind => self.notes.push(format!("{id}: the local stack has no {kind}; left out")),
         }
@@ -185,7 +204,7 @@ mod tests {
 
         let api = &template.functions["PaymentsApi"];
         assert_eq!(api.code, folder.join("functions/payments-api"));
-        assert_eq!((api.timeout, api.memory), (Duration::from_secs(20), 256));
+        assert_eq!((api.timeout, api.memory), (Duration::from_secs(20), 128));
         assert_eq!(api.environment["PAYMENTS_TABLE"], "Payments");
         assert_eq!(api.environment["PROVIDER_URL"], "http://provider");
         assert_eq!(api.environment["PROVIDER_SECRET"], "payments/provider");
@@ -234,7 +253,7 @@ mod tests {
 Conditions: { Never: !Equals [a, b] }
 Globals: { Function: { Timeout: 7, Environment: { Variables: { SHARED: global, OWN: global } } } }
 Resources:
-  F: { Type: AWS::Serverless::Function, Properties: { CodeUri: f, Environment: { Variables: { OWN: own, URL: !Ref Q } } } }
+  F: { Type: AWS::Serverless::Function, Properties: { CodeUri: f, Handler: bootstrap, Environment: { Variables: { OWN: own, URL: !Ref Q } } } }
   Q: { Type: AWS::SQS::Queue, Properties: { FifoQueue: true } }
   Gone: { Type: AWS::SQS::Queue, Condition: Never }
   Role: { Type: AWS::IAM::Role }
@@ -262,7 +281,7 @@ Resources:
     fn what_loses_messages_in_silence_is_noted() -> Result<()> {
         let text = |settings: &str, queue: &str| {
             format!(
-                "Resources: {{ F: {{ Type: AWS::Serverless::Function, Properties: {{ CodeUri: f, Events: {{ E: {{ {settings} }} }} }} }}, \
+                "Resources: {{ F: {{ Type: AWS::Serverless::Function, Properties: {{ CodeUri: f, Handler: bootstrap, Events: {{ E: {{ {settings} }} }} }} }}, \
                  Q: {{ Type: AWS::SQS::Queue, Properties: {{ {queue} }} }}, D: {{ Type: AWS::SQS::Queue }} }}"
             )
         };
@@ -313,13 +332,111 @@ Resources:
             ("{ Type: AWS::SQS::Queue, Properties: { VisibilityTimeout: !Ref Missing } }", "Missing"),
             ("{ Type: AWS::SQS::Queue, Properties: { VisibilityTimeout: !Cidr [a] } }", "Fn::Cidr"),
             (
-                "{ Type: AWS::Serverless::Function, Properties: { CodeUri: f, Events: { E: { Type: Kinesis } } } }",
-                "Kinesis",
+                "{ Type: AWS::Serverless::Function, Properties: { CodeUri: f, Handler: bootstrap, Events: { E: { Type: S3 } } } }",
+                "S3",
             ),
         ] {
             let error = Template::read(&format!("Resources: {{ Broken: {resource} }}"), Path::new(""), &deployment());
             let error = format!("{:#}", error.expect_err("an error"));
             assert!(error.contains("Broken") && error.contains(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn parameters_that_do_not_go_together_are_an_error_of_their_rule() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        for (parameters, expected) in [
+            (&[("SubnetIds", "subnet-1"), ("SecurityGroupIds", "sg-1,sg-2")][..], None),
+            (&[("SubnetIds", "subnet-1")], Some("in rule Network: Functions in a network need both")),
+            (&[("RecordStore", "Valkey")], Some("in rule ValkeySettings: RecordStore=Valkey needs a ValkeyServer")),
+            (
+                &[("ValkeyUserArn", "arn:aws:elasticache:us-east-1:000000000000:user:u")],
+                Some("in rule ValkeyLogin: A login by IAM needs both"),
+            ),
+        ] {
+            let parameters = parameters.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+            let deployment = Deployment { parameters: parameters.collect(), ..deployment() };
+            let error = Template::load(&folder.join("template.yaml"), &deployment).err();
+            match (error, expected) {
+                (None, None) => {}
+                (Some(error), Some(expected)) => {
+                    let error = format!("{error:#}");
+                    assert!(error.contains("template.yaml:") && error.contains(expected), "{error}");
+                }
+                (error, expected) => panic!("{error:?}, and not {expected:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn what_refers_to_something_that_is_not_there_or_not_allowed_is_an_error() {
+        const PARTS: &str = r#"
+  Q: { Type: AWS::SQS::Queue }
+  Other: { Type: AWS::SQS::Queue }
+  T: { Type: AWS::DynamoDB::Table, Properties: { StreamSpecification: { StreamViewType: NEW_IMAGE } } }
+  Still: { Type: AWS::DynamoDB::Table }
+  Reads:
+    Type: AWS::IAM::Role
+    Properties:
+      Policies:
+        - PolicyDocument:
+            Statement:
+              - { Effect: Allow, Action: [sqs:ReceiveMessage, sqs:DeleteMessage, sqs:GetQueueAttributes], Resource: !GetAtt Q.Arn }
+              - { Effect: Allow, Action: [dynamodb:DescribeStream, dynamodb:Get*], Resource: !GetAtt T.StreamArn }
+              - { Effect: Allow, Action: sqs:SendMessage, Resource: !GetAtt Other.Arn }
+"#;
+        let function = |more: &str, event: &str| {
+            format!(
+                "{{ Type: AWS::Serverless::Function, Properties: {{ CodeUri: f, Handler: bootstrap, Role: !GetAtt Reads.Arn, \
+                 {more} Events: {{ E: {event} }} }} }}"
+            )
+        };
+        let queue = |arn: &str| function("", &format!("{{ Type: SQS, Properties: {{ Queue: {arn} }} }}"));
+        let table = |settings: &str| function("", &format!("{{ Type: DynamoDB, Properties: {{ {settings} }} }}"));
+        let pipe = |source: &str, target: &str| {
+            format!(
+                "{{ Type: AWS::Pipes::Pipe, Properties: {{ RoleArn: !GetAtt Reads.Arn, Source: {source}, Target: {target} }} }}"
+            )
+        };
+        let lost = |arn: &str| format!("DestinationConfig: {{ OnFailure: {{ Destination: {arn} }} }}");
+        let arn = "arn:aws:sqs:us-east-1:000000000000:gone";
+        let of_table = |arn: &str| table(&format!("Stream: !GetAtt T.StreamArn, {}", lost(arn)));
+        let of_function =
+            |arn: &str| function(&format!("EventInvokeConfig: {{ {} }},", lost(arn)), "{ Type: HttpApi }");
+        let guarded = function("", "{ Type: HttpApi, Properties: { Auth: { Authorizer: Missing } } }");
+        for (part, expected) in [
+            (queue("!GetAtt Q.Arn"), None),
+            (queue(arn), Some("in Queue: ")),
+            (queue("!GetAtt Other.Arn"), Some("does not allow sqs:ReceiveMessage")),
+            (of_table("!GetAtt Other.Arn"), None),
+            (table("Stream: !GetAtt Still.StreamArn"), Some("the table Still has no StreamSpecification")),
+            (table("Stream: arn:aws:dynamodb:us-east-1:000000000000:table/X/stream/1"), Some("in Stream: ")),
+            (of_table("!GetAtt Q.Arn"), Some("does not allow sqs:SendMessage")),
+            (of_function("!GetAtt Other.Arn"), None),
+            (of_function(arn), Some("in EventInvokeConfig: in Destination: ")),
+            (pipe("!GetAtt T.StreamArn", "!GetAtt Other.Arn"), None),
+            (pipe("!GetAtt Other.Arn", "!GetAtt Other.Arn"), Some("in Source: ")),
+            (
+                pipe("!GetAtt T.StreamArn", "!GetAtt Q.Arn"),
+                Some("in Target: the role Reads does not allow sqs:SendMessage"),
+            ),
+            (guarded, Some("in event E: the API has no authorizer Missing")),
+            (
+                format!(
+                    "{{ Type: AWS::SQS::Queue, Properties: {{ RedrivePolicy: {{ deadLetterTargetArn: {arn}, maxReceiveCount: 1 }} }} }}"
+                ),
+                Some("in deadLetterTargetArn: "),
+            ),
+        ] {
+            let read = Template::read(&format!("Resources:\n  Part: {part}{PARTS}"), Path::new(""), &deployment());
+            match (read, expected) {
+                (Ok(_), None) => {}
+                (Err(error), Some(expected)) => {
+                    let error = format!("{error:#}");
+                    assert!(error.contains("in resource Part: ") && error.contains(expected), "{part}: {error}");
+                }
+                (read, expected) => panic!("{part}: {:?}, and not {expected:?}", read.err()),
+            }
         }
     }
 }

@@ -198,3 +198,41 @@ fn a_port_in_use_is_a_clear_error() {
     assert!(!output.status.success());
     assert!(String::from_utf8_lossy(&output.stderr).contains(&format!("127.0.0.1:{port}")));
 }
+
+#[test]
+fn a_function_that_cannot_start_is_an_error_before_ready_with_its_line() {
+    let template = tests().join("template.yaml");
+    let output = Command::new(env!("CARGO_BIN_EXE_local"))
+        .args(["--port", "0", "--parameter", "Start=fails", "--template"])
+        .arg(&template)
+        .output()
+        .expect("local runs");
+    let (printed, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(!output.status.success() && !printed.contains("ready"), "{printed}");
+    let place = format!("error: in the template {}:{}: ", template.display(), line_of(&template, "  Single:"));
+    let reason = "in resource Single: the function cannot start: it ended with error: exit status 4";
+    assert!(errors.contains("told to fail") && errors.contains(&format!("{place}{reason}")), "{errors}");
+}
+
+#[test]
+fn code_that_is_no_package_is_an_error_with_its_line_before_anything_is_built() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let template = folder.path().join("template.yaml");
+    let text = "Resources:\n  F:\n    Type: AWS::Serverless::Function\n    Properties:\n      Handler: bootstrap\n      \
+                CodeUri: nowhere\n";
+    std::fs::write(&template, text).expect("a file");
+    let output = Command::new(env!("CARGO_BIN_EXE_local"))
+        .args(["--port", "0", "--template"])
+        .arg(&template)
+        .output()
+        .expect("local runs");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success(), "{errors}");
+    let place = format!("error: in the template {}:6: in resource F: in CodeUri: ", template.display());
+    assert!(errors.contains(&place) && errors.contains("nowhere is not the folder of a cargo package"), "{errors}");
+}
+
+fn line_of(file: &Path, line: &str) -> usize {
+    let text = std::fs::read_to_string(file).expect("a file");
+    1 + text.lines().position(|each| each == line).expect("the line is there")
+}

@@ -1,10 +1,12 @@
 //! The stack as its users see it: over HTTP, with a real function in real processes.
 
 use std::{
+    collections::BTreeSet,
     path::{Path, PathBuf},
     time::Duration,
 };
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use local::{LogFormat, Options, Stack};
 use reqwest::{Client, StatusCode};
 use serde_json::{Value, json};
@@ -31,6 +33,7 @@ impl Running {
             dynamodb_port: 0,
             dynamodb_endpoint: None,
             overtime: Duration::ZERO,
+            on_demand: true,
             log: LogFormat::Json,
             demo: false,
             seed: 1,
@@ -88,7 +91,10 @@ impl Running {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(20), wait).await.unwrap_or_else(|_| panic!("{path} never satisfied"))
+        match tokio::time::timeout(Duration::from_secs(20), wait).await {
+            Ok(value) => value,
+            Err(_) => panic!("{path} never satisfied: {}", self.get(path).await),
+        }
     }
 
     async fn dynamodb(&self, operation: &str, body: Value) -> StatusCode {
@@ -344,6 +350,40 @@ async fn the_changes_of_a_table_reach_a_function_and_one_that_fails_for_good_tak
 }
 
 #[tokio::test]
+async fn the_records_of_a_kinesis_stream_reach_a_function_shard_by_shard_and_one_that_fails_for_good_is_given_up() {
+    let running = Running::start(None).await;
+    let address = running.address("kinesis").await;
+    let put = async |key: &str, kind: &str| {
+        let data = STANDARD.encode(json!({ "kind": kind }).to_string());
+        let request = running.client.post(&address).header("x-amz-target", "Kinesis_20131202.PutRecord");
+        let request = request.header("content-type", "application/x-amz-json-1.1");
+        let body = json!({ "StreamName": "Sales", "PartitionKey": key, "Data": data });
+        let answer: Value = request.body(body.to_string()).send().await.expect("answers").json().await.expect("JSON");
+        answer["ShardId"].as_str().expect("a shard").to_owned()
+    };
+    let mut shards = BTreeSet::new();
+    for number in 0..20 {
+        shards.insert(put(&format!("key-{number}"), "sale").await);
+        put(&format!("key-{number}"), "other").await;
+    }
+    assert_eq!(shards.len(), 2, "keys go to both shards");
+    let sum = |all: &Value, name: &str| -> u64 {
+        let counts = shards.iter().map(|shard| all[format!("BatchShards-{shard}")][name].as_u64().expect("a number"));
+        counts.sum()
+    };
+    running.until("/_local/mappings", |all| (sum(all, "delivered"), sum(all, "filtered")) == (20, 20)).await;
+
+    let shard = put("fail", "sale").await;
+    put("fail", "other").await;
+    let lost = running.until("/_local/queues/Lost", |queue| queue["visible"] == 1).await;
+    let letter: Value = serde_json::from_str(bodies(&lost)[0].as_str().expect("a text")).expect("JSON");
+    let place = &letter["KinesisBatchInfo"];
+    assert_eq!((&place["batchSize"], &place["shardId"]), (&json!(1), &json!(shard)), "{letter}");
+    running.until("/_local/mappings", |all| sum(all, "given_up") == 1 && sum(all, "filtered") > 20).await;
+    running.stack.stop().await;
+}
+
+#[tokio::test]
 async fn a_one_time_schedule_invokes_its_function_once_and_is_gone() {
     let running = Running::start(None).await;
     let (_, answer) = running.post("/open", "environment AWS_ENDPOINT_URL_SCHEDULER").await;
@@ -476,6 +516,26 @@ async fn what_a_function_prints_reaches_its_subscriber_although_that_fails_at_fi
     let (status, problem) = running.post("/_local/logs/BatchLogs/deliver-again", "").await;
     assert_eq!(status, StatusCode::NOT_FOUND);
     assert!(problem.contains("SingleLogs"), "it names those that there are: {problem}");
+    running.stack.stop().await;
+}
+
+#[tokio::test]
+async fn what_functions_printed_is_queried_as_in_logs_insights() {
+    let running = Running::start(None).await;
+    for word in ["first", "second", "first"] {
+        running.post("/open", &format!("print {word}")).await;
+    }
+    let three = |rows: &Value| rows.as_array().is_some_and(|rows| rows.len() == 3);
+    running.until("/_local/log-queries/All%20words", three).await;
+    let saved = running.get("/_local/log-queries").await;
+    assert!(saved["local/All words"].as_str().is_some_and(|text| text.contains("told")), "{saved}");
+    let (status, rows) = running.post("/_local/log-queries", "stats count(*) as times by told | sort times desc").await;
+    let rows: Value = serde_json::from_str(&rows).expect("JSON");
+    assert_eq!((status, &rows[0]), (StatusCode::OK, &json!({ "told": "first", "times": 2 })));
+    let (status, problem) = running.post("/_local/log-queries", "unmask @message").await;
+    assert!(status == StatusCode::BAD_REQUEST && problem.contains("does not know the command unmask"), "{problem}");
+    let missing = running.get("/_local/log-queries/Missing").await;
+    assert!(missing["detail"].as_str().is_some_and(|detail| detail.contains("local/All words")), "{missing}");
     running.stack.stop().await;
 }
 

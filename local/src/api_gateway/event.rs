@@ -156,6 +156,7 @@ mod tests {
         let (parts, ()) = request.body(()).expect("a request").into_parts();
         let route = Route {
             function: "F".to_owned(),
+            event: "E".to_owned(),
             method: "POST".to_owned(),
             path: "/payments/{id}/refunds".to_owned(),
             authorization: Authorization::Inherited,

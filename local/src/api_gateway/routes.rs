@@ -135,6 +135,7 @@ mod tests {
     fn the_most_specific_route_wins() {
         let route = |method: &str, path: &str| Route {
             function: "F".to_owned(),
+            event: "E".to_owned(),
             method: method.to_owned(),
             path: path.to_owned(),
             authorization: Authorization::None,

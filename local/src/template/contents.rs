@@ -2,7 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::resources::{Function, GeneratedSecret, HttpApi, Pipe, Queue, Table};
+use super::{
+    resources::{DataStream, Function, GeneratedSecret, HttpApi, Pipe, Queue, Table},
+    source::Source,
+};
 
 /// Resources by logical id.
 #[derive(Debug, Default)]
@@ -11,6 +14,7 @@ pub struct Template {
     pub functions: BTreeMap<String, Function>,
     pub tables: BTreeMap<String, Table>,
     pub queues: BTreeMap<String, Queue>,
+    pub data_streams: BTreeMap<String, DataStream>,
     pub pipes: BTreeMap<String, Pipe>,
     pub secrets: BTreeMap<String, GeneratedSecret>,
     /// The names of groups of schedules.
@@ -19,12 +23,19 @@ pub struct Template {
     pub parameters: BTreeMap<String, String>,
     /// Warnings: declarations without effect here, and settings that silently lose messages.
     pub notes: Vec<String>,
+    pub(super) source: Source,
 }
 
 impl Template {
     /// The table whose stream has this ARN.
     pub fn table_of_stream(&self, arn: &str) -> Option<&Table> {
         self.tables.values().find(|table| arn.contains(&format!(":table/{}/stream/", table.name)))
+    }
+
+    /// The Kinesis stream with this ARN.
+    pub fn data_stream(&self, arn: &str) -> Option<&DataStream> {
+        let name = arn.split_once(":kinesis:")?.1.rsplit('/').next()?;
+        self.data_streams.values().find(|stream| stream.name == name)
     }
 
     /// The queue with this name or ARN, and its logical id.

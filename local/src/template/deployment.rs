@@ -32,6 +32,11 @@ impl Deployment {
         format!("arn:aws:{service}:{}:{}:{resource}", self.region, self.account)
     }
 
+    /// The ARN of the default event bus.
+    pub fn default_event_bus(&self) -> String {
+        self.arn("events", "event-bus/default")
+    }
+
     pub fn queue_url(&self, name: &str) -> String {
         format!("{}/{}/{name}", self.queue_endpoint, self.account)
     }

@@ -204,7 +204,7 @@ impl<'a> Resolver<'a> {
         self.list(arguments)?.try_into().map_err(|_| anyhow!("expected {NUMBER} arguments, found {argument}"))
     }
 
-    fn test(&self, condition: &Value) -> Result<bool> {
+    pub(super) fn test(&self, condition: &Value) -> Result<bool> {
         let Some((function, argument)) = condition.as_object().and_then(intrinsic) else {
             bail!("{condition} is not a condition");
         };
@@ -214,6 +214,11 @@ impl<'a> Resolver<'a> {
             "Fn::Equals" => {
                 let [left, right] = self.arguments(argument)?;
                 Ok(plain(&left)? == plain(&right)?)
+            }
+            "Fn::EachMemberEquals" => {
+                let [list, value] = self.arguments(argument)?;
+                let members = list.as_array().with_context(|| format!("{function} takes a list"))?;
+                Ok(members.iter().all(|member| *member == value))
             }
             "Fn::Not" => {
                 ensure!(parts()?.len() == 1, "Fn::Not takes one condition");

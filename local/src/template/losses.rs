@@ -3,7 +3,7 @@
 
 use super::{
     contents::Template,
-    resources::{Function, Mapping, Pipe, StreamMapping, TableMapping},
+    resources::{Function, Mapping, Pipe, ShardMapping, StreamMapping},
 };
 
 /// A sentence for each.
@@ -11,8 +11,8 @@ pub(super) fn of(template: &Template) -> Vec<String> {
     let of_function = |(id, function): (&String, &Function)| {
         let queues = function.mappings.iter().flat_map(|mapping| of_queue(id, mapping, template));
         let streams = function.streams.iter().flat_map(|mapping| of_stream(id, mapping));
-        let tables = function.tables.iter().flat_map(|mapping| of_table(id, mapping));
-        queues.chain(streams).chain(tables).collect::<Vec<_>>()
+        let shards = function.tables.iter().chain(&function.data_streams).flat_map(|mapping| of_shard(id, mapping));
+        queues.chain(streams).chain(shards).collect::<Vec<_>>()
     };
     let pipes = template.pipes.iter().flat_map(|(id, pipe)| of_pipe(id, pipe));
     template.functions.iter().flat_map(of_function).chain(pipes).collect()
@@ -43,7 +43,7 @@ fn of_stream(function: &str, mapping: &StreamMapping) -> Vec<String> {
     of_records(&event, mapping.report_batch_item_failures, gives_up, mapping.failed_topic.is_some(), mapping.bisect)
 }
 
-fn of_table(function: &str, mapping: &TableMapping) -> Vec<String> {
+fn of_shard(function: &str, mapping: &ShardMapping) -> Vec<String> {
     let gives_up = mapping.maximum_retries.is_some() || mapping.maximum_age.is_some();
     let event = format!("{function}.{}", mapping.name);
     of_records(&event, mapping.report_batch_item_failures, gives_up, mapping.failed_queue.is_some(), mapping.bisect)

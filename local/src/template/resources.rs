@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::Path, path::PathBuf, time::Duration};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde::{Deserialize, Deserializer, de::DeserializeOwned, de::Error as _};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
@@ -29,11 +29,14 @@ pub struct Function {
     pub log_level: Option<String>,
     pub log_group: String,
     pub reserved_concurrency: Option<usize>,
-    /// Its permissions at DynamoDB and Secrets Manager; `None`: the template does not limit them.
+    /// Its permissions at DynamoDB, SQS and Secrets Manager; `None`: the template does not limit them.
     pub role: Option<Role>,
     pub mappings: Vec<Mapping>,
     pub streams: Vec<StreamMapping>,
-    pub tables: Vec<TableMapping>,
+    /// Of tables' streams.
+    pub tables: Vec<ShardMapping>,
+    /// Of Kinesis streams.
+    pub data_streams: Vec<ShardMapping>,
     pub schedules: Vec<Schedule>,
     pub asynchronous: Asynchronous,
     pub subscriptions: Vec<LogSubscription>,
@@ -117,9 +120,9 @@ pub struct StreamMapping {
     pub report_batch_item_failures: bool,
 }
 
-/// An event source mapping of a table's stream.
+/// An event source mapping of a table's stream or of a Kinesis stream.
 #[derive(Debug, Clone, PartialEq)]
-pub struct TableMapping {
+pub struct ShardMapping {
     /// Of the event that declares it.
     pub name: String,
     pub stream_arn: String,
@@ -178,6 +181,8 @@ pub struct HttpApi {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Route {
     pub function: String,
+    /// The event that declares it.
+    pub event: String,
     /// Upper case, or `ANY`.
     pub method: String,
     /// `/path/{parameter}/{rest+}`, or `$default`.
@@ -223,8 +228,17 @@ pub struct Cors {
     pub allow_credentials: bool,
 }
 
+/// A Kinesis stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DataStream {
+    pub name: String,
+    pub shards: i32,
+}
+
 #[derive(Debug, Clone)]
 pub struct Pipe {
+    /// Its permissions; `None`: the template does not have its role.
+    pub role: Option<Role>,
     pub source_arn: String,
     pub target_arn: String,
     pub patterns: Vec<Value>,
@@ -357,6 +371,10 @@ pub(super) fn identity(id: &str, resource: &Value, resolver: &Resolver<'_>) -> R
             (deployment.arn("secretsmanager", &format!("secret:{}-000000", physical("Name")?)), vec![])
         }
         "AWS::Serverless::HttpApi" => (id.to_owned(), vec![("ApiId", id.to_owned())]),
+        "AWS::Kinesis::Stream" => {
+            let name = physical("Name")?;
+            (name.clone(), vec![("Arn", deployment.arn("kinesis", &format!("stream/{name}")))])
+        }
         "AWS::Scheduler::ScheduleGroup" => {
             let name = physical("Name")?;
             let arn = deployment.arn("scheduler", &format!("schedule-group/{name}"));
@@ -383,7 +401,7 @@ pub(super) fn function(
         log_group: logging["LogGroup"].as_str().map_or_else(|| format!("/aws/lambda/{name}"), str::to_owned),
         name,
         code: folder.join(code.as_str().context("CodeUri must name the folder of a cargo package")?),
-        handler: get("Handler")?.as_str().unwrap_or("bootstrap").to_owned(),
+        handler: get("Handler")?.as_str().context("a function needs a Handler; for Rust it is `bootstrap`")?.to_owned(),
         timeout: Duration::from_secs(or(get("Timeout")?, 3)?),
         memory: or(get("MemorySize")?, 128)?,
         environment: environment(&get("Environment")?["Variables"])?,
@@ -394,35 +412,45 @@ pub(super) fn function(
         mappings: Vec::new(),
         streams: Vec::new(),
         tables: Vec::new(),
+        data_streams: Vec::new(),
         schedules: Vec::new(),
         asynchronous: asynchronous(&get("EventInvokeConfig")?)?,
         subscriptions: Vec::new(),
     };
     let mut routes = Vec::new();
     for (name, event) in members(&properties["Events"]) {
-        let settings = resolver.resolve(&event["Properties"]).with_context(|| format!("in event {name}"))?;
-        match event["Type"].as_str().unwrap_or_default() {
-            "HttpApi" => routes.push(route(id, &settings).with_context(|| format!("in event {name}"))?),
-            "SQS" => function.mappings.extend(mapping(name, &settings).with_context(|| format!("in event {name}"))?),
-            "MSK" | "SelfManagedKafka" => {
-                function.streams.extend(stream_mapping(name, &settings).with_context(|| format!("in event {name}"))?);
-            }
-            "DynamoDB" => {
-                function.tables.extend(table_mapping(name, &settings).with_context(|| format!("in event {name}"))?);
-            }
-            kind @ ("Schedule" | "ScheduleV2") => function.schedules.push(schedule(id, name, kind, &settings)?),
-            "CloudWatchLogs" => {
-                let subscription = subscription(id, name, &settings).with_context(|| format!("in event {name}"))?;
-                ensure!(
-                    subscription.log_group != function.log_group,
-                    "event {name}: the function would be called for what it prints itself"
-                );
-                function.subscriptions.push(subscription);
-            }
-            kind => bail!("event {name}: the local stack has no event source {kind}"),
-        }
+        add_event(&mut function, &mut routes, id, name, event, resolver).with_context(|| format!("in event {name}"))?;
     }
     Ok((function, routes))
+}
+
+fn add_event(
+    function: &mut Function,
+    routes: &mut Vec<Route>,
+    id: &str,
+    name: &str,
+    event: &Value,
+    resolver: &Resolver<'_>,
+) -> Result<()> {
+    let settings = resolver.resolve(&event["Properties"])?;
+    match event["Type"].as_str().unwrap_or_default() {
+        "HttpApi" => routes.push(route(id, name, &settings)?),
+        "SQS" => function.mappings.extend(mapping(name, &settings)?),
+        "MSK" | "SelfManagedKafka" => function.streams.extend(stream_mapping(name, &settings)?),
+        "DynamoDB" => function.tables.extend(shard_mapping(name, &settings)?),
+        "Kinesis" => function.data_streams.extend(shard_mapping(name, &settings)?),
+        kind @ ("Schedule" | "ScheduleV2") => function.schedules.push(schedule(id, name, kind, &settings)?),
+        "CloudWatchLogs" => {
+            let subscription = subscription(id, name, &settings)?;
+            ensure!(
+                subscription.log_group != function.log_group,
+                "the function would be called for what it prints itself"
+            );
+            function.subscriptions.push(subscription);
+        }
+        kind => Err(anyhow!("the local stack has no event source {kind}")).context("in Type")?,
+    }
+    Ok(())
 }
 
 impl HttpApi {
@@ -472,6 +500,12 @@ pub(super) fn table(id: &str, properties: &Value, resolver: &Resolver<'_>) -> Re
     Ok(Table { name, definition: Value::Object(definition), time_to_live })
 }
 
+/// On demand, a stream begins with four shards (AWS, "Choose the right mode").
+pub(super) fn data_stream(id: &str, properties: &Value, resolver: &Resolver<'_>) -> Result<DataStream> {
+    let count = resolver.resolve(&properties["ShardCount"]).context("in ShardCount")?;
+    Ok(DataStream { name: physical_name(id, &properties["Name"], resolver)?, shards: or(count, 4)? })
+}
+
 /// Defaults: AWS, "SetQueueAttributes".
 pub(super) fn queue(id: &str, properties: &Value, resolver: &Resolver<'_>) -> Result<Queue> {
     let get = |name: &str| resolver.resolve(&properties[name]).with_context(|| format!("in {name}"));
@@ -494,7 +528,7 @@ pub(super) fn queue(id: &str, properties: &Value, resolver: &Resolver<'_>) -> Re
     })
 }
 
-pub(super) fn pipe(properties: &Value, resolver: &Resolver<'_>) -> Result<Pipe> {
+pub(super) fn pipe(properties: &Value, resources: &Value, resolver: &Resolver<'_>) -> Result<Pipe> {
     let get = |name: &str| resolver.resolve(&properties[name]).with_context(|| format!("in {name}"));
     ensure!(properties.get("Enrichment").is_none(), "the local stack has no pipe enrichment");
     let source = get("SourceParameters")?;
@@ -506,6 +540,7 @@ pub(super) fn pipe(properties: &Value, resolver: &Resolver<'_>) -> Result<Pipe> 
     // -1, the default, means without limit (AWS, "PipeSourceDynamoDBStreamParameters").
     let limit = |name: &str| stream[name].as_i64().and_then(|limit| u32::try_from(limit).ok());
     Ok(Pipe {
+        role: Role::named(&properties["RoleArn"], resources, resolver)?,
         source_arn: arn("Source")?,
         target_arn: arn("Target")?,
         patterns: patterns(&source["FilterCriteria"])?,
@@ -522,7 +557,7 @@ pub(super) fn pipe(properties: &Value, resolver: &Resolver<'_>) -> Result<Pipe> 
     })
 }
 
-fn route(function: &str, settings: &Value) -> Result<Route> {
+fn route(function: &str, event: &str, settings: &Value) -> Result<Route> {
     ensure!(settings["PayloadFormatVersion"] != "1.0", "the local stack speaks payload format 2.0 only");
     let scopes = list(&settings["Auth"]["AuthorizationScopes"])?;
     let authorization = match settings["Auth"]["Authorizer"].as_str() {
@@ -532,6 +567,7 @@ fn route(function: &str, settings: &Value) -> Result<Route> {
     };
     Ok(Route {
         function: function.to_owned(),
+        event: event.to_owned(),
         method: settings["Method"]
             .as_str()
             .unwrap_or("ANY")
@@ -603,17 +639,19 @@ fn stream_mapping(name: &str, settings: &Value) -> Result<Option<StreamMapping>>
     }))
 }
 
-fn table_mapping(name: &str, settings: &Value) -> Result<Option<TableMapping>> {
+fn shard_mapping(name: &str, settings: &Value) -> Result<Option<ShardMapping>> {
     if settings.get("Enabled").is_some_and(|enabled| !truth(enabled)) {
         return Ok(None);
     }
     ensure!(settings["TumblingWindowInSeconds"].is_null(), "the local stack has no tumbling windows");
+    let parallel: usize = or(settings["ParallelizationFactor"].clone(), 1)?;
+    ensure!(parallel == 1, "the local stack reads each shard with one batch at a time");
     // -1, the default, means without limit.
     let limit = |name: &str| -> Result<Option<u32>> {
         let limit: i64 = or(settings[name].clone(), -1)?;
         Ok(u32::try_from(limit).ok())
     };
-    Ok(Some(TableMapping {
+    Ok(Some(ShardMapping {
         name: name.to_owned(),
         stream_arn: settings["Stream"].as_str().context("Stream must be an ARN")?.to_owned(),
         batch_size: or(settings["BatchSize"].clone(), 100)?,
@@ -652,17 +690,12 @@ fn schedule(function: &str, name: &str, kind: &str, settings: &Value) -> Result<
         "Schedule" => (ScheduleKind::Rule, &settings["Schedule"], settings.get("Enabled").is_none_or(truth)),
         _ => (ScheduleKind::Scheduler, &settings["ScheduleExpression"], true),
     };
-    let input = settings["Input"]
-        .as_str()
-        .map(|input| serde_json::from_str(input).with_context(|| format!("event {name}: Input is not JSON")))
-        .transpose()?;
+    let input =
+        settings["Input"].as_str().map(|input| serde_json::from_str(input).context("Input is not JSON")).transpose()?;
     Ok(Schedule {
         name: settings["Name"].as_str().map_or_else(|| format!("{function}{name}"), str::to_owned),
         event: name.to_owned(),
-        expression: expression
-            .as_str()
-            .with_context(|| format!("event {name} needs a schedule expression"))?
-            .to_owned(),
+        expression: expression.as_str().context("a schedule needs an expression")?.to_owned(),
         input,
         kind,
         enabled: enabled && settings["State"] != "DISABLED",

@@ -1,4 +1,4 @@
-//! The permissions of a function's role at DynamoDB and Secrets Manager (AWS, "IAM JSON policy elements reference").
+//! The permissions of a role at DynamoDB, Kinesis, SQS and Secrets Manager (AWS, "IAM JSON policy elements reference").
 //!
 //! Read strictly: an element or a condition that is not known here is an error, never an allowance.
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{intrinsics::Resolver, yaml::members};
 
-/// A role and its statements about DynamoDB and Secrets Manager. What it may do elsewhere has no part here.
+/// A role and its statements about DynamoDB, Kinesis, SQS and Secrets Manager. What it may do elsewhere has no part here.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Role {
     pub name: String,
@@ -45,10 +45,10 @@ enum Condition {
 }
 
 impl Role {
-    /// The role that a function names, with the managed policies of the template; nothing if it is not in the template.
+    /// The role that a property names, with the managed policies of the template; nothing if it is not in the template.
     /// AWS's own managed policies are not known here: none that the template attaches is about these services.
-    pub(super) fn of(function: &Value, resources: &Value, resolver: &Resolver<'_>) -> Result<Option<Self>> {
-        let Some(name) = function["Role"]["Fn::GetAtt"][0].as_str() else { return Ok(None) };
+    pub(super) fn named(property: &Value, resources: &Value, resolver: &Resolver<'_>) -> Result<Option<Self>> {
+        let Some(name) = property["Fn::GetAtt"][0].as_str() else { return Ok(None) };
         let role = &resources[name];
         ensure!(role["Type"] == "AWS::IAM::Role", "the role {name} is not a role of the template");
         let read = || -> Result<Self> {
@@ -66,6 +66,15 @@ impl Role {
             Ok(Self { name: name.to_owned(), statements: statements.collect::<Result<_>>()? })
         };
         read().map(Some).with_context(|| format!("in the role {name}"))
+    }
+
+    /// Fails unless all of these actions are allowed, without a key of an item.
+    pub(super) fn expect(&self, actions: &[&str], resource: &str) -> Result<()> {
+        for action in actions {
+            let access = Access { action: (*action).to_owned(), resource: resource.to_owned(), leading_keys: None };
+            ensure!(self.allows(&access), "the role {} does not allow {action} on {resource}", self.name);
+        }
+        Ok(())
     }
 
     /// Whether a statement allows it and none denies it.
@@ -137,7 +146,7 @@ fn is_enforced(statement: &Value) -> bool {
         || actions.iter().any(|action| {
             let action = action.to_ascii_lowercase();
             let service = action.split_once(':').map_or("*", |(service, _)| service);
-            ["dynamodb", "secretsmanager"].contains(&service) || service.contains('*')
+            ["dynamodb", "kinesis", "secretsmanager", "sqs"].contains(&service) || service.contains('*')
         })
 }
 

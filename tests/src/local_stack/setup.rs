@@ -13,6 +13,8 @@ use crate::workspace;
 pub struct Setup {
     arguments: Vec<String>,
     functions: Functions,
+    /// Hundreds of stacks start, each with the functions that its test uses.
+    on_demand: bool,
 }
 
 /// Where the functions' programs come from.
@@ -29,7 +31,7 @@ enum Functions {
 impl Setup {
     /// The application in memory, with the template's defaults.
     pub const fn deployed() -> Self {
-        Self { arguments: Vec::new(), functions: Functions::Tests }
+        Self { arguments: Vec::new(), functions: Functions::Tests, on_demand: true }
     }
 
     /// Functions time out after 4 s, so that a dead owner's lease is over after 5 s, and a duplicate has no time to wait for
@@ -96,6 +98,11 @@ impl Setup {
         Self { functions: Functions::Folder(folder), ..Self::deployed() }
     }
 
+    /// Each function starts before the stack is ready, as it is for users.
+    pub fn started(self) -> Self {
+        Self { on_demand: false, ..self }
+    }
+
     /// Starts a stack for one test.
     pub async fn start(self) -> Stack {
         Stack::new(Arc::new(self.launch().await), String::new())
@@ -108,7 +115,11 @@ impl Setup {
     /// The command that starts it.
     pub fn command(&self) -> Command {
         let mut command = Command::new(programs::stack());
-        command.args(["--port", "0", "--log", "json"]).args(&self.arguments).current_dir(workspace());
+        command
+            .args(["--port", "0", "--log", "json"])
+            .args(self.on_demand.then_some("--on-demand"))
+            .args(&self.arguments)
+            .current_dir(workspace());
         match &self.functions {
             Functions::Tests => drop(command.arg("--built").arg(programs::functions())),
             Functions::Stack => {}

@@ -11,12 +11,17 @@ use std::{
 };
 
 fn main() -> io::Result<()> {
+    if env::var("START").is_ok_and(|start| start == "fails") {
+        eprintln!("told to fail");
+        process::exit(4);
+    }
     let api = env::var("AWS_LAMBDA_RUNTIME_API").expect("the Runtime API's address");
     loop {
         let next = request(&api, "GET", "/2018-06-01/runtime/invocation/next", &[], "")?;
         let id = next.header("lambda-runtime-aws-request-id");
         let answer = match &next.body {
             event if event.contains("\"aws:dynamodb\"") => changes(event),
+            event if event.contains("\"aws:kinesis\"") => Ok(shards(event)),
             event if event.contains("\"Records\"") => batch(event),
             event if event.contains("\"aws:kafka\"") => Ok(stream(event)),
             event if event.contains("\"awslogs\"") => lines(),
@@ -90,6 +95,14 @@ fn changes(event: &str) -> Result<String, String> {
         }
     }
     Ok(format!(r#"{{"batchItemFailures":[{}]}}"#, failures.join(",")))
+}
+
+/// Records under the key `fail` are reported.
+fn shards(event: &str) -> String {
+    let records = event.split("\"kinesisSchemaVersion\"").skip(1);
+    let failures = records.filter(|record| member(record, "partitionKey") == "fail");
+    let failures = failures.map(|record| format!(r#"{{"itemIdentifier":"{}"}}"#, member(record, "sequenceNumber")));
+    format!(r#"{{"batchItemFailures":[{}]}}"#, failures.collect::<Vec<_>>().join(","))
 }
 
 static BATCHES: AtomicUsize = AtomicUsize::new(0);

@@ -1,5 +1,6 @@
-//! An event source mapping of a table's stream: batches to a function, and what the function's answer means for them
-//! (AWS, "Using AWS Lambda with Amazon DynamoDB", "Configuring partial batch response").
+//! An event source mapping of a shard, which is a table's stream or a part of a Kinesis stream: batches to a function, and
+//! what the function's answer means for them (AWS, "Using AWS Lambda with Amazon DynamoDB", "How Lambda processes records
+//! from stream and queue-based event sources", "Configuring partial batch response").
 //!
 //! The shard goes on only when a batch is settled, so a stop in between delivers the batch again: at least once, as on
 //! AWS. With `--data` stream and position survive together.
@@ -7,7 +8,7 @@
 use std::{
     collections::BTreeMap,
     sync::Arc,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime},
 };
 
 use anyhow::{Context, Result};
@@ -16,9 +17,8 @@ use rustack_sqs_model::input::SendMessageInput;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{Stream, StreamRecord};
 use crate::{
-    function::Function, pipe::pattern, sqs::Queues, sqs_mapping, storage::Storage, template, template::TableMapping,
+    function::Function, pipe::pattern, sqs::Queues, sqs_mapping, storage::Storage, template, template::ShardMapping,
 };
 
 /// How long a new record may wait. Lambda polls a shard about four times a second; a test need not wait that long.
@@ -28,7 +28,7 @@ const POLL: Duration = Duration::from_millis(25);
 const RETRY: Duration = Duration::from_millis(50);
 const LONGEST_RETRY: Duration = Duration::from_secs(1);
 
-/// DynamoDB Streams keep records for a day.
+/// Streams keep records for a day, by default.
 const RETENTION: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The records of one request (AWS, "GetRecords").
@@ -37,10 +37,43 @@ const READ: usize = 1000;
 /// A batch ends before the limit of a payload, 6 MB (AWS, "Polling and batching streams").
 const BATCH_BYTES: usize = 5 * 1024 * 1024;
 
-pub(crate) struct Mapping {
-    pub settings: TableMapping,
+/// A shard, as a mapping reads it.
+pub(crate) trait Shard: Send + Sync + 'static {
+    /// The member of a dead letter that says where the records are.
+    const BATCH_INFO: &'static str;
+
+    /// Records behind this one, in order; from the oldest on without one.
+    fn records(&self, after: Option<&str>, limit: usize) -> impl Future<Output = Result<Vec<ShardRecord>>> + Send;
+
+    /// The newest record.
+    fn latest(&self) -> impl Future<Output = Result<Option<String>>> + Send;
+
+    /// Its id, if its stream has several.
+    fn id(&self) -> Option<&str>;
+}
+
+/// A record as a stream delivers it, and its place.
+#[derive(Debug, Clone)]
+pub(crate) struct ShardRecord {
+    pub event: Value,
+    pub sequence_number: String,
+    pub created: SystemTime,
+    /// What filters look at, if it is not the event.
+    pub filtered: Option<Value>,
+}
+
+impl ShardRecord {
+    fn age(&self) -> Duration {
+        self.created.elapsed().unwrap_or_default()
+    }
+}
+
+pub(crate) struct Mapping<S> {
+    pub settings: ShardMapping,
     pub region: String,
-    pub stream: Stream,
+    /// `aws:dynamodb` or `aws:kinesis`.
+    pub event_source: &'static str,
+    pub shard: S,
     pub function: Function,
     pub storage: Storage,
     pub queues: Queues,
@@ -90,7 +123,7 @@ impl Status {
 /// What has been read of the shard and not been settled.
 #[derive(Default)]
 struct Batch {
-    records: Vec<StreamRecord>,
+    records: Vec<ShardRecord>,
     bytes: usize,
     /// The last record that was read, whether it passed the filter or not.
     last: Option<String>,
@@ -105,7 +138,7 @@ struct Trouble {
     limit: Option<usize>,
 }
 
-impl Mapping {
+impl<S: Shard> Mapping<S> {
     pub(crate) async fn run(self) {
         let mut trouble = Trouble::default();
         loop {
@@ -128,14 +161,15 @@ impl Mapping {
     async fn collect(&self, trouble: &Trouble) -> Result<Batch> {
         let limit = trouble.limit.unwrap_or(self.settings.batch_size).max(1);
         let window = if trouble.failures > 0 { Duration::ZERO } else { self.settings.window };
-        let mut batch = Batch { last: self.position()?, ..Batch::default() };
+        let mut batch = Batch { last: self.position().await?, ..Batch::default() };
         loop {
             if self.status.takes_rewind() {
                 self.storage.remove(&self.position_name())?;
                 batch = Batch::default();
             }
             // Up to the limit only, so that the position is exactly behind the batch.
-            let read = self.stream.records(batch.last.as_deref(), READ.min(limit - batch.records.len()))?;
+            let most = READ.min(limit - batch.records.len());
+            let read = self.shard.records(batch.last.as_deref(), most).await?;
             let found = !read.is_empty();
             for record in read {
                 batch.bytes += record.event.to_string().len();
@@ -143,7 +177,7 @@ impl Mapping {
                     return Ok(batch);
                 }
                 batch.last = Some(record.sequence_number.clone());
-                match pattern::passes(&self.settings.patterns, &record.event) {
+                match pattern::passes(&self.settings.patterns, record.filtered.as_ref().unwrap_or(&record.event)) {
                     true => batch.records.push(record),
                     false => {
                         batch.bytes -= record.event.to_string().len();
@@ -176,7 +210,7 @@ impl Mapping {
         self.status.count(|seen| {
             seen.batches += 1;
             seen.delivered += batch.records.len() as u64;
-            seen.iterator_age_ms = batch.records.last().map_or(0, |record| age(record).as_millis() as u64);
+            seen.iterator_age_ms = batch.records.last().map_or(0, |record| record.age().as_millis() as u64);
         });
         // A report that names what the batch did not have is a complete failure.
         let failed = match numbers {
@@ -207,26 +241,30 @@ impl Mapping {
         batch.last.as_deref().map_or(Ok(()), |last| self.set_position(last))
     }
 
-    fn gives_up(&self, rest: &[StreamRecord], trouble: &Trouble) -> bool {
+    fn gives_up(&self, rest: &[ShardRecord], trouble: &Trouble) -> bool {
         let alone = rest.len() <= 1 || !self.settings.bisect;
-        let too_old = rest.first().is_some_and(|first| age(first) > self.settings.maximum_age.unwrap_or(RETENTION));
+        let too_old = rest.first().is_some_and(|first| first.age() > self.settings.maximum_age.unwrap_or(RETENTION));
         too_old || alone && self.settings.maximum_retries.is_some_and(|retries| trouble.failures > retries)
     }
 
     /// The destination learns where the records are, not what they are (AWS, "Discarded event destinations").
-    fn give_up(&self, batch: &Batch, rest: &[StreamRecord], trouble: &mut Trouble) -> Result<()> {
+    fn give_up(&self, batch: &Batch, rest: &[ShardRecord], trouble: &mut Trouble) -> Result<()> {
         let (Some(first), Some(last)) = (rest.first(), rest.last()) else { return self.settled(batch, trouble) };
         tracing::error!("{}: gives up {} records from {} on", self.name(), rest.len(), first.sequence_number);
         if let Some(arn) = &self.settings.failed_queue {
+            let mut info = json!({
+                "startSequenceNumber": first.sequence_number,
+                "endSequenceNumber": last.sequence_number,
+                "batchSize": rest.len(),
+                "streamArn": self.settings.stream_arn,
+            });
+            if let Some(id) = self.shard.id() {
+                info["shardId"] = id.into();
+            }
             let letter = json!({
                 "requestContext": { "functionArn": self.function.definition().arn, "condition": "RetryAttemptsExhausted" },
                 "version": "1.0",
-                "DDBStreamBatchInfo": {
-                    "startSequenceNumber": first.sequence_number,
-                    "endSequenceNumber": last.sequence_number,
-                    "batchSize": rest.len(),
-                    "streamArn": self.settings.stream_arn,
-                },
+                S::BATCH_INFO: info,
             });
             let queue = arn.rsplit(':').next().unwrap_or_default();
             let input = SendMessageInput { message_body: letter.to_string(), ..SendMessageInput::default() };
@@ -236,20 +274,20 @@ impl Mapping {
         self.settled(batch, trouble)
     }
 
-    /// AWS, "Example DynamoDB Streams event".
-    fn event(&self, record: &StreamRecord) -> Value {
+    /// AWS, "Example event" of each source.
+    fn event(&self, record: &ShardRecord) -> Value {
         let mut event = record.event.clone();
         event["awsRegion"] = Value::String(self.region.clone());
-        event["eventSource"] = Value::String("aws:dynamodb".to_owned());
+        event["eventSource"] = Value::String(self.event_source.to_owned());
         event["eventSourceARN"] = Value::String(self.settings.stream_arn.clone());
         event
     }
 
-    fn position(&self) -> Result<Option<String>> {
+    async fn position(&self) -> Result<Option<String>> {
         if let Some(place) = self.storage.setting(&self.position_name())? {
             return Ok(Some(String::from_utf8(place)?));
         }
-        let start = if self.settings.from_latest { self.stream.latest()? } else { None };
+        let start = if self.settings.from_latest { self.shard.latest().await? } else { None };
         if let Some(start) = &start {
             self.set_position(start)?;
         }
@@ -264,21 +302,22 @@ impl Mapping {
         format!("position of mapping {}", self.name())
     }
 
-    fn name(&self) -> String {
-        name(&self.function, &self.settings)
+    pub(crate) fn name(&self) -> String {
+        name(&self.function, &self.settings, self.shard.id())
     }
 }
 
-/// As SAM names the mapping: by its function and its event.
-pub(crate) fn name(function: &Function, settings: &template::TableMapping) -> String {
-    format!("{}{}", function.name(), settings.name)
+/// As SAM names the mapping: by its function and its event; behind it the shard, where there are several.
+fn name(function: &Function, settings: &template::ShardMapping, shard: Option<&str>) -> String {
+    let shard = shard.map(|shard| format!("-{shard}")).unwrap_or_default();
+    format!("{}{}{shard}", function.name(), settings.name)
 }
 
 /// The mappings by name, as `GET /_local/mappings` shows them.
 pub(crate) type Statuses = BTreeMap<String, Status>;
 
 /// From which record on the batch is to come again: `Some(None)` if all is done, `None` if the report cannot be read.
-fn places(failures: &[Value], records: &[StreamRecord]) -> Option<Option<usize>> {
+fn places(failures: &[Value], records: &[ShardRecord]) -> Option<Option<usize>> {
     let mut first = None;
     for failure in failures {
         let number = failure["itemIdentifier"].as_str()?;
@@ -288,19 +327,18 @@ fn places(failures: &[Value], records: &[StreamRecord]) -> Option<Option<usize>>
     Some(first)
 }
 
-fn age(record: &StreamRecord) -> Duration {
-    let created = record.event["dynamodb"]["ApproximateCreationDateTime"].as_f64().unwrap_or_default();
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    now.saturating_sub(Duration::from_secs_f64(created.max(0.0)))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_report_names_records_of_the_batch_or_all_comes_again() {
-        let record = |number: &str| StreamRecord { event: Value::Null, sequence_number: number.to_owned() };
+        let record = |number: &str| ShardRecord {
+            event: Value::Null,
+            sequence_number: number.to_owned(),
+            created: SystemTime::now(),
+            filtered: None,
+        };
         let records = [record("8"), record("9"), record("10")];
         let read = |numbers: Value| {
             let failures: Vec<_> =
