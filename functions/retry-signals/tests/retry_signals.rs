@@ -285,6 +285,28 @@ async fn an_outage_of_everybody_raises_nobody() {
 }
 
 #[tokio::test]
+async fn whoever_repeats_without_a_pause_is_raised_but_not_while_the_runs_of_others_are_slow() {
+    assert_eq!([repeated_among_runs_of(40).await, repeated_among_runs_of(4_000).await], [2, 0]);
+}
+
+/// The signals that are raised if a caller asks for each of eight keys eleven times, while the runs of others take so long.
+async fn repeated_among_runs_of(total_ms: u64) -> u64 {
+    let world = World::start().await;
+    world.has_learned().await;
+    let mut traffic = world.traffic(60, "visa");
+    for event in &mut traffic.log_events {
+        event.message = event.message.replace("\"ran\":true", &format!("\"ran\":true,\"total_ms\":{total_ms}"));
+    }
+    world.count(&traffic).await;
+    let repeated = (0..88).map(|number| {
+        let (at, line) = world.line(900, 950, &format!("key{}", number % 8), 409);
+        (at, line.replace("executed", "in progress").replace("\"ran\":true", "\"ran\":false"))
+    });
+    world.count(&delivery("repeated", repeated.collect())).await;
+    world.score().await.raised
+}
+
+#[tokio::test]
 async fn abuse_leaves_calibration_and_past_and_fine_silences_its_detector() {
     let world = World::start().await;
     world.has_learned().await;
