@@ -84,12 +84,21 @@ mod tests {
         }
     }
 
+    /// Bytes as even as those of a pseudonym: SplitMix64.
+    fn pseudonym(value: u32, round: u32) -> [u8; 8] {
+        let mut mixed = (u64::from(value) << 32 | u64::from(round)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        for (shift, factor) in [(30, 0xbf58_476d_1ce4_e5b9), (27, 0x94d0_49bb_1331_11eb)] {
+            mixed = (mixed ^ (mixed >> shift)).wrapping_mul(factor);
+        }
+        (mixed ^ (mixed >> 31)).to_be_bytes()
+    }
+
     #[test]
     fn the_error_of_the_count_is_that_of_repeated_counts() {
         for distinct in [50_u32, 300, 2_000] {
             let counted = |round: u32| {
                 let mut counted = Distinct::default();
-                (0..distinct).for_each(|value| counted.insert(&[value, round].map(u32::to_be_bytes).concat()));
+                (0..distinct).for_each(|value| counted.insert(&pseudonym(value, round)));
                 counted
             };
             let rounds = 400;
