@@ -116,7 +116,7 @@ impl Counter {
             let entities = [(Kind::Principal, Some(&line.who)), (Kind::Account, line.about.as_ref())];
             for (kind, entity) in entities {
                 let Some(entity) = entity else { continue };
-                additions.entry(EntityWindow { kind, entity: entity.clone(), at }).or_default().add(&line);
+                additions.entry(EntityWindow { kind, entity: entity.clone(), at }).or_default().add(kind, &line);
             }
         }
         (additions, counted)
@@ -124,8 +124,8 @@ impl Counter {
 }
 
 impl Addition {
-    fn add(&mut self, line: &Line) {
-        let facts = line.facts();
+    fn add(&mut self, kind: Kind, line: &Line) {
+        let facts = line.facts(kind);
         let is_notable = !(matches!(facts.answer, Answer::Succeeded | Answer::Other));
         if let Some(id) = line.record_id.as_ref().filter(|id| is_notable && id.len() <= 64)
             && self.records.len() < EXAMPLES

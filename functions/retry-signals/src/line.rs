@@ -2,7 +2,7 @@
 
 use payments::REFUND;
 use serde::Deserialize;
-use signals::{Answer, Facts};
+use signals::{Answer, Facts, Kind};
 
 /// The longest line that is looked at, in bytes. A line of the request log has about 1 KB.
 const MAX_BYTES: usize = 16 * 1024;
@@ -16,6 +16,7 @@ pub struct Line {
     #[serde(default)]
     ran: bool,
     age_s: Option<u64>,
+    total_ms: Option<u64>,
     record: Option<String>,
     /// The whole id of its record.
     pub record_id: Option<String>,
@@ -45,16 +46,18 @@ impl Line {
         is_safe.then_some(line)
     }
 
-    /// What is counted.
+    /// What is counted for an entity of this kind.
     #[must_use]
-    pub fn facts(&self) -> Facts<'_> {
+    pub fn facts(&self, kind: Kind) -> Facts<'_> {
         Facts {
             answer: Answer::of_log(&self.outcome, self.status, self.age_s),
             ran: self.ran,
+            slow: self.ran && self.total_ms.is_some_and(|total_ms| total_ms > Facts::SLOW_MS),
             refund: self.operation == REFUND,
             hard: self.code.as_deref().is_some_and(Answer::is_hard),
             small: self.small,
             instrument: self.instrument.as_deref().map(str::as_bytes),
+            caller: (kind == Kind::Account).then_some(self.who.as_bytes()),
             record: self.record.as_deref().map(str::as_bytes),
         }
     }
@@ -76,7 +79,7 @@ mod tests {
     #[test]
     fn a_line_of_the_request_log_is_read_as_what_is_counted() {
         let line = Line::read(LINE).unwrap();
-        let facts = line.facts();
+        let facts = line.facts(Kind::Principal);
         assert_eq!((line.who.as_str(), line.about.as_deref()), ("W8lJIn2aGdO7", Some("qHtsl1xMXfSJ")));
         assert_eq!(
             (facts.answer, facts.ran, facts.hard, facts.small, facts.refund),
@@ -84,7 +87,15 @@ mod tests {
         );
         let refund = LINE.replace("POST /payments", "POST /payments/{id}/refunds").replace("402", "422");
         let line = Line::read(&refund).unwrap();
-        assert_eq!((line.facts().refund, line.facts().answer), (true, Answer::Refused));
+        assert_eq!((line.facts(Kind::Principal).refund, line.facts(Kind::Principal).answer), (true, Answer::Refused));
+    }
+
+    #[test]
+    fn only_a_run_is_slow() {
+        let slow = LINE.replace("\"total_ms\":3", "\"total_ms\":2001");
+        let is_slow = |line: &str| Line::read(line).unwrap().facts(Kind::Principal).slow;
+        assert_eq!([LINE, &slow, &slow.replace("\"ran\":true", "\"ran\":false")].map(is_slow), [false, true, false]);
+        assert!(!is_slow(&LINE.replace(",\"total_ms\":3", "")), "a line of an earlier version");
     }
 
     #[test]

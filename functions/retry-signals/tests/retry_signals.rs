@@ -121,6 +121,13 @@ impl World {
         declines
     }
 
+    /// Used keys with other requests, about one account.
+    fn mismatches(&self, stream: &str) -> Delivery {
+        let lines = (0..40).map(|_| self.line(901, 951, "none", 422));
+        let told = |(at, line): (u64, String)| (at, line.replace("executed", "mismatch").replace("true", "false"));
+        delivery(&format!("mismatches-{stream}"), lines.map(told).collect())
+    }
+
     fn line(&self, who: usize, about: usize, instrument: &str, status: u16) -> (u64, String) {
         let line = json!({ "fields": {
             "outcome": "executed", "operation": "POST /payments", "status": status, "ran": true, "record": instrument,
@@ -285,11 +292,34 @@ async fn an_outage_of_everybody_raises_nobody() {
 }
 
 #[tokio::test]
+async fn whoever_repeats_without_a_pause_is_raised_but_not_while_the_runs_of_others_are_slow() {
+    assert_eq!([repeated_among_runs_of(40).await, repeated_among_runs_of(4_000).await], [2, 0]);
+}
+
+/// The signals that are raised if a caller asks for each of eight keys eleven times, while the runs of others take so long.
+async fn repeated_among_runs_of(total_ms: u64) -> u64 {
+    let world = World::start().await;
+    world.has_learned().await;
+    let mut traffic = world.traffic(60, "visa");
+    for event in &mut traffic.log_events {
+        event.message = event.message.replace("\"ran\":true", &format!("\"ran\":true,\"total_ms\":{total_ms}"));
+    }
+    world.count(&traffic).await;
+    let repeated = (0..88).map(|number| {
+        let (at, line) = world.line(900, 950, &format!("key{}", number % 8), 409);
+        (at, line.replace("executed", "in progress").replace("\"ran\":true", "\"ran\":false"))
+    });
+    world.count(&delivery("repeated", repeated.collect())).await;
+    world.score().await.raised
+}
+
+#[tokio::test]
 async fn abuse_leaves_calibration_and_past_and_fine_silences_its_detector() {
     let world = World::start().await;
     world.has_learned().await;
     world.count(&world.traffic(60, "visa")).await;
     world.count(&world.declines("first")).await;
+    world.count(&world.mismatches("first")).await;
     world.score().await;
     let day = world.window().day();
     let signal = world.table.signal(day, Kind::Principal, &name(900)).await.expect("read").expect("raised");
@@ -303,13 +333,14 @@ async fn abuse_leaves_calibration_and_past_and_fine_silences_its_detector() {
     let now = world.table.signal(day, Kind::Principal, &name(900)).await.expect("read").expect("there");
     assert_eq!((now.label(), now.labellings.as_slice()), (Some(Label::Abuse), &[abuse.clone()][..]));
 
-    let account = world.table.signal(day, Kind::Account, &name(950)).await.expect("read").expect("raised");
+    let account = world.table.signal(day, Kind::Account, &name(951)).await.expect("read").expect("raised");
     world.table.label(&account, labelling(Some(Label::Fine), "r3")).await.expect("labelled");
     world.clock.0.store(0, Ordering::Relaxed);
     let next = World { at_s: world.at_s + WINDOW_S, ..world };
     next.count(&next.declines("later")).await;
-    assert_eq!(next.score().await.entities, 2);
-    let account = next.table.signal(day, Kind::Account, &name(950)).await.expect("read").expect("there");
+    next.count(&next.mismatches("later")).await;
+    assert_eq!(next.score().await.entities, 4);
+    let account = next.table.signal(day, Kind::Account, &name(951)).await.expect("read").expect("there");
     assert_eq!(account.windows, 1, "it is silent");
     let principal = next.table.signal(day, Kind::Principal, &name(900)).await.expect("read").expect("there");
     assert_eq!((principal.windows, principal.label()), (2, Some(Label::Abuse)), "it is not");

@@ -62,10 +62,12 @@ mod tests {
         counts.add(&Facts {
             answer: Answer::Declined,
             ran: true,
+            slow: false,
             refund: false,
             hard: instrument.is_multiple_of(2),
             small: instrument.is_multiple_of(3),
             instrument: Some(&[instrument]),
+            caller: None,
             record: None,
         });
         counts

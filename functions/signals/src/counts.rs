@@ -4,6 +4,9 @@ use crate::{Answer, Detector, Distinct, Facts};
 
 /// Replays of answers older than this count as [old](Detector::OldReplay).
 const OLD_S: u64 = 3_600;
+/// Fewer payment methods than payments by so many standard errors are chance, which is not a normal one: a window in a hundred
+/// thousand has more.
+const CHANCE: f32 = 8.0;
 
 /// The counts of one entity in one window. They are additive: the counts of two sets of requests are the sum of their
 /// counts, in any order.
@@ -23,6 +26,8 @@ pub struct Counts {
     pub declined_with_instrument: u32,
     /// The distinct payment methods among those.
     pub declined_instruments: Distinct,
+    /// Of an account: the distinct principals among the declined payments.
+    pub declined_callers: Distinct,
     /// Requests whose key was used with another request.
     pub mismatches: u32,
     /// Requests that were told that another one is running.
@@ -33,9 +38,11 @@ pub struct Counts {
     pub old_replays: u32,
     /// Requests that ran the handler.
     pub runs: u32,
-    /// Of those, with an unknown outcome.
+    /// Of those, [slow](Facts::slow) ones.
+    pub slow: u32,
+    /// Of the runs, those with an unknown outcome.
     pub unknown: u32,
-    /// Of those, refused as invalid.
+    /// Of the runs, those refused as invalid.
     pub refused: u32,
     /// Of the refused ones, refunds.
     pub refunds_refused: u32,
@@ -58,6 +65,9 @@ impl Counts {
         bump(&mut self.requests);
         if facts.ran {
             bump(&mut self.runs);
+            if facts.slow {
+                bump(&mut self.slow);
+            }
         }
         match facts.answer {
             Answer::Succeeded if facts.ran && !facts.refund => bump(&mut self.payments),
@@ -100,11 +110,15 @@ impl Counts {
             bump(&mut self.declined_with_instrument);
             self.declined_instruments.insert(instrument);
         }
+        if let Some(caller) = facts.caller {
+            self.declined_callers.insert(caller);
+        }
     }
 
     /// Adds other counts of the same entity and window.
     pub fn merge(&mut self, other: &Self) {
         self.declined_instruments.union(&other.declined_instruments);
+        self.declined_callers.union(&other.declined_callers);
         self.in_progress_keys.union(&other.in_progress_keys);
         for ((_, own), (_, added)) in self.numbers_mut().into_iter().zip(other.numbers()) {
             *own = own.saturating_add(added);
@@ -115,11 +129,17 @@ impl Counts {
     #[must_use]
     pub fn pair(&self, detector: Detector) -> Pair {
         let declined_instruments = self.declined_instruments.count().min(self.declined_with_instrument);
+        let chance = (CHANCE * self.declined_instruments.error()) as u32;
+        let same_instrument = (self.declined_with_instrument - declined_instruments).saturating_sub(chance);
+        let by_same_caller = self.declined_by_same_caller();
+        let payments = self.payments.saturating_sub(by_same_caller);
         let (k, n) = match detector {
-            Detector::Declined => (self.declined, self.payments),
+            Detector::Declined => (self.declined.saturating_sub(by_same_caller), payments),
             Detector::HardDeclined => (self.hard_declined, self.declined),
-            Detector::DistinctInstruments => (declined_instruments, self.payments),
-            Detector::SameInstrument => (self.declined_with_instrument - declined_instruments, self.payments),
+            Detector::DistinctInstruments => {
+                (declined_instruments.min(self.declined.saturating_sub(by_same_caller)), payments)
+            }
+            Detector::SameInstrument => (same_instrument.saturating_sub(by_same_caller), payments),
             Detector::SmallDeclined => (self.small_declined, self.declined),
             Detector::Mismatch => (self.mismatches, self.requests),
             Detector::Early => return self.early(),
@@ -133,6 +153,15 @@ impl Counts {
         Pair { k: k.min(n) as f32, n: n as f32 }
     }
 
+    /// Of an account's declined payments those of principals of whom one was counted. What one principal does is its own: an
+    /// account shows what several do together.
+    fn declined_by_same_caller(&self) -> u32 {
+        match self.declined_callers.count() {
+            0 => 0,
+            callers => self.declined.saturating_sub(callers),
+        }
+    }
+
     /// Of the repetitions of a key each one says less than the one before: nine of one key are one client's loop, and not
     /// nine pieces of evidence. So a key that was repeated *r* times counts as the decimal logarithm of 1 + *r*.
     fn early(&self) -> Pair {
@@ -142,21 +171,26 @@ impl Counts {
         Pair { k, n: k + self.requests.saturating_sub(repetitions) as f32 }
     }
 
+    /// The slow ones of the runs. They are no detector: they tell of the service, and not of who asks.
+    pub(crate) fn slow_runs(&self) -> Pair {
+        Pair { k: self.slow.min(self.runs) as f32, n: self.runs as f32 }
+    }
+
     /// The twelve pairs, in the order of [`Detector::ALL`].
     #[must_use]
     pub fn pairs(&self) -> [Pair; 12] {
         Detector::ALL.map(|detector| self.pair(detector))
     }
 
-    /// The plain numbers with the names of their stored attributes; the two [`Distinct`] are apart.
+    /// The plain numbers with the names of their stored attributes; the three [`Distinct`] are apart.
     #[must_use]
-    pub fn numbers(&self) -> [(&'static str, u32); 14] {
+    pub fn numbers(&self) -> [(&'static str, u32); 15] {
         let mut copy = self.clone();
         copy.numbers_mut().map(|(name, number)| (name, *number))
     }
 
     /// The plain numbers with the names of their stored attributes, to be set from an item.
-    pub fn numbers_mut(&mut self) -> [(&'static str, &mut u32); 14] {
+    pub fn numbers_mut(&mut self) -> [(&'static str, &mut u32); 15] {
         [
             ("requests", &mut self.requests),
             ("payments", &mut self.payments),
@@ -168,6 +202,7 @@ impl Counts {
             ("in_progress", &mut self.in_progress),
             ("old_replays", &mut self.old_replays),
             ("runs", &mut self.runs),
+            ("slow", &mut self.slow),
             ("unknown", &mut self.unknown),
             ("refused", &mut self.refused),
             ("refunds_refused", &mut self.refunds_refused),
@@ -215,13 +250,14 @@ mod tests {
         ]
     }
 
-    type Drawn = (Answer, [bool; 4], u8);
+    type Drawn = (Answer, [bool; 5], u8);
 
     fn counted<'d>(drawn: impl IntoIterator<Item = &'d Drawn>) -> Counts {
-        drawn.into_iter().fold(Counts::default(), |mut counts, (answer, [ran, refund, hard, small], digest)| {
-            let (answer, ran, refund, hard, small) = (*answer, *ran, *refund, *hard, *small);
+        drawn.into_iter().fold(Counts::default(), |mut counts, (answer, [ran, slow, refund, hard, small], digest)| {
+            let (answer, ran, slow, refund, hard, small) = (*answer, *ran, *slow, *refund, *hard, *small);
             let digest = [*digest];
-            counts.add(&Facts { answer, ran, refund, hard, small, instrument: Some(&digest), record: Some(&digest) });
+            let (instrument, record, caller) = (Some(&digest[..]), Some(&digest[..]), Some(&digest[..]));
+            counts.add(&Facts { answer, ran, slow, refund, hard, small, instrument, caller, record });
             counts
         })
     }
@@ -229,7 +265,7 @@ mod tests {
     proptest! {
         #[test]
         fn counts_of_parts_add_up_in_any_order(
-            drawn in proptest::collection::vec((answers(), any::<[bool; 4]>(), 0..9_u8), 0..60),
+            drawn in proptest::collection::vec((answers(), any::<[bool; 5]>(), 0..9_u8), 0..60),
             cut in 0..60_usize,
         ) {
             let (first, last) = drawn.split_at(cut.min(drawn.len()));
@@ -247,14 +283,45 @@ mod tests {
 
     #[test]
     fn a_retry_that_is_told_an_old_unknown_outcome_is_no_run() {
-        let told = (Answer::Unknown, [false, false, false, false], 1);
-        let ran = (Answer::Unknown, [true, false, false, false], 1);
+        let told = (Answer::Unknown, [false; 5], 1);
+        let ran = (Answer::Unknown, [true, false, false, false, false], 1);
         assert_eq!(counted(&[ran, told, told, told]).pair(Detector::Unknown), Pair { k: 1.0, n: 1.0 });
     }
 
     #[test]
+    fn an_account_shows_what_several_do_and_not_what_one_repeats() {
+        let mut counts = Counts::default();
+        // Five declines of one caller, and one each of four others; six of nine with the same card.
+        for (caller, instrument) in [(1, 1), (1, 1), (1, 1), (1, 1), (1, 2), (2, 1), (3, 1), (4, 4), (5, 5)] {
+            let (caller, instrument): ([u8; 1], [u8; 1]) = ([caller], [instrument]);
+            let (caller, instrument) = (Some(&caller[..]), Some(&instrument[..]));
+            let answer = Answer::Declined;
+            let common = Facts {
+                answer,
+                ran: true,
+                slow: false,
+                refund: false,
+                hard: false,
+                small: false,
+                instrument,
+                caller,
+                record: None,
+            };
+            counts.add(&common);
+        }
+        let pair = |detector| {
+            let Pair { k, n } = counts.pair(detector);
+            (k, n)
+        };
+        assert_eq!(pair(Detector::Declined), (5.0, 5.0));
+        assert_eq!(pair(Detector::DistinctInstruments), (4.0, 5.0));
+        // Of the five that repeat a card, four are the first caller's.
+        assert_eq!(pair(Detector::SameInstrument), (1.0, 5.0));
+    }
+
+    #[test]
     fn only_repetitions_under_one_key_are_early() {
-        let told = |key| (Answer::InProgress, [false; 4], key);
+        let told = |key| (Answer::InProgress, [false; 5], key);
         assert_eq!(counted(&[told(1), told(2), told(3)]).pair(Detector::Early).k, 0.0);
         // Nine repetitions of a key count once, and ninety-nine twice.
         for (repetitions, k) in [(9, 1.0), (99, 2.0)] {

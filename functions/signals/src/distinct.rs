@@ -49,6 +49,13 @@ impl Distinct {
         (-all * ((all - marked).max(0.5) / all).ln()).round() as u32
     }
 
+    /// The standard error of [`count`](Self::count): values that share a cell make it too small by chance.
+    #[must_use]
+    pub fn error(&self) -> f32 {
+        let (cells, load) = (f64::from(CELLS), f64::from(self.count()) / f64::from(CELLS));
+        (cells * (load.exp_m1() - load)).max(0.0).sqrt() as f32
+    }
+
     /// The marked cells, for storing.
     pub fn cells(&self) -> impl Iterator<Item = u16> + '_ {
         self.cells.iter().copied()
@@ -74,6 +81,31 @@ mod tests {
             }
             let off = counted.count().abs_diff(distinct);
             assert!(off <= distinct / 50, "{distinct} distinct values were counted as {}", counted.count());
+        }
+    }
+
+    /// Bytes as even as those of a pseudonym: SplitMix64.
+    fn pseudonym(value: u32, round: u32) -> [u8; 8] {
+        let mut mixed = (u64::from(value) << 32 | u64::from(round)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        for (shift, factor) in [(30, 0xbf58_476d_1ce4_e5b9), (27, 0x94d0_49bb_1331_11eb)] {
+            mixed = (mixed ^ (mixed >> shift)).wrapping_mul(factor);
+        }
+        (mixed ^ (mixed >> 31)).to_be_bytes()
+    }
+
+    #[test]
+    fn the_error_of_the_count_is_that_of_repeated_counts() {
+        for distinct in [50_u32, 300, 2_000] {
+            let counted = |round: u32| {
+                let mut counted = Distinct::default();
+                (0..distinct).for_each(|value| counted.insert(&pseudonym(value, round)));
+                counted
+            };
+            let rounds = 400;
+            let squares: f64 =
+                (0..rounds).map(|round| (f64::from(counted(round).count()) - f64::from(distinct)).powi(2)).sum();
+            let (measured, stated) = ((squares / f64::from(rounds)).sqrt(), f64::from(counted(0).error()));
+            assert!((0.7..1.4).contains(&(measured / stated)), "{distinct}: {measured} {stated}");
         }
     }
 

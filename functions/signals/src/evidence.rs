@@ -130,7 +130,7 @@ impl Scoring<'_> {
             return [None; 3];
         }
         let past = self.past(detector);
-        let shift = self.moment.shift(detector, pair);
+        let shift = self.moment.shift(detector, self.window);
         let shifted = (shift != 0.0).then(|| Grid::shifted(shift));
         Horizon::ALL.map(|horizon| {
             let counted = self.memory.over(horizon, detector, pair);

@@ -7,6 +7,8 @@ pub struct Facts<'l> {
     pub answer: Answer,
     /// Whether this call ran the handler. A retry that is told an old outcome did not.
     pub ran: bool,
+    /// Whether that took longer than [`SLOW_MS`](Self::SLOW_MS).
+    pub slow: bool,
     /// Whether it asked for a refund.
     pub refund: bool,
     /// For a declined payment: whether the code says that the card does not exist or that its secret is wrong.
@@ -15,8 +17,16 @@ pub struct Facts<'l> {
     pub small: bool,
     /// The pseudonym of the payment method, if there was one.
     pub instrument: Option<&'l [u8]>,
+    /// For the counts of an account: the pseudonym of the principal.
+    pub caller: Option<&'l [u8]>,
     /// The digest of its record, if it had a key.
     pub record: Option<&'l [u8]>,
+}
+
+impl Facts<'_> {
+    /// A run that takes longer, in milliseconds, is slow: longer than an answer usually takes, and shorter than clients wait
+    /// for one.
+    pub const SLOW_MS: u64 = 2_000;
 }
 
 /// How a request was answered.

@@ -79,7 +79,7 @@ impl Memory {
         }
         *self = self.faded(at);
         for (detector, pair) in Detector::ALL.into_iter().zip(counts.pairs()) {
-            if moment.is_gated(detector, pair) {
+            if moment.is_gated(detector, counts) {
                 continue;
             }
             let index = detector.index();

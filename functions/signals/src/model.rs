@@ -5,8 +5,8 @@ use crate::grid::{PLAIN, RATES, normalised};
 use crate::prior::{Observed, Prior};
 use crate::{Detector, Horizon, Kind, Pair, Sample};
 
-const VERSION: u8 = 2;
-const CLASSES: usize = 2 * SIZES * 12 * 3;
+const VERSION: u8 = 3;
+pub(crate) const CLASSES: usize = 2 * SIZES * 12 * 3;
 const SIZES: usize = 5;
 /// Below this number of pairs a class of a size learns from all sizes.
 const ENOUGH: f64 = 200.0;
@@ -22,6 +22,8 @@ pub struct Model {
     /// Empty as long as nothing was learned.
     priors: Vec<Prior>,
     base_rates: [[f32; 12]; 2],
+    /// The shares of slow runs.
+    slow_rates: [f32; 2],
 }
 
 /// Entities that are compared with each other.
@@ -37,7 +39,7 @@ pub(crate) struct Class {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SizeClass {
     Few,
-    /// As many as a person tries in vain, and no more.
+    /// As many as a person tries in vain, and no more: six, and what is left of an earlier payment.
     Several,
     Tens,
     Many,
@@ -46,7 +48,7 @@ pub(crate) enum SizeClass {
 
 impl Default for Model {
     fn default() -> Self {
-        Self { priors: Vec::new(), base_rates: [[0.0; 12]; 2] }
+        Self { priors: Vec::new(), base_rates: [[0.0; 12]; 2], slow_rates: [0.0; 2] }
     }
 }
 
@@ -59,8 +61,9 @@ impl Model {
         }
         let priors = (0..CLASSES).map(|index| Prior::learn(&pairs_for(sample, Class::at(index)), &PLAIN)).collect();
         let base_rates = Kind::ALL.map(|kind| Detector::ALL.map(|detector| base_rate(sample, kind, detector)));
+        let slow_rates = Kind::ALL.map(|kind| rate_of(&sample.slow_runs(kind)));
         // The model that is scored with is the one that is stored.
-        Self::from_bytes(&Self { priors, base_rates }.to_bytes()).unwrap_or_default()
+        Self::from_bytes(&Self { priors, base_rates, slow_rates }.to_bytes()).unwrap_or_default()
     }
 
     /// Whether anything was learned. Without that nothing is scored and nothing is gated.
@@ -79,11 +82,16 @@ impl Model {
         self.base_rates[kind.index()][detector.index()]
     }
 
+    /// The usual share of slow runs over the whole service.
+    pub(crate) fn slow_rate(&self, kind: Kind) -> f32 {
+        self.slow_rates[kind.index()]
+    }
+
     /// Its bytes, about 14 KB.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = vec![VERSION];
-        for rate in self.base_rates.as_flattened() {
+        for rate in self.base_rates.as_flattened().iter().chain(&self.slow_rates) {
             bytes.extend(rate.to_be_bytes());
         }
         for prior in &self.priors {
@@ -99,15 +107,16 @@ impl Model {
     /// If they are of another version, or damaged.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, Unreadable> {
         let mut reader = Reader::versioned(bytes, VERSION)?;
-        let mut base_rates = [[0.0; 12]; 2];
-        for rate in base_rates.as_flattened_mut() {
+        let (mut base_rates, mut slow_rates) = ([[0.0; 12]; 2], [0.0; 2]);
+        for rate in base_rates.as_flattened_mut().iter_mut().chain(&mut slow_rates) {
             *rate = reader.f32()?;
         }
         let mut priors = Vec::new();
         while !reader.is_empty() {
             priors.push(Prior(normalised(reader.array::<RATES>()?.map(weight_from_byte))));
         }
-        if priors.is_empty() || priors.len() == CLASSES { Ok(Self { priors, base_rates }) } else { Err(Unreadable) }
+        let is_whole = priors.is_empty() || priors.len() == CLASSES;
+        is_whole.then_some(Self { priors, base_rates, slow_rates }).ok_or(Unreadable)
     }
 }
 
@@ -134,7 +143,7 @@ impl SizeClass {
     pub(crate) fn of(n: f32) -> Self {
         match n {
             n if n <= 3.0 => Self::Few,
-            n if n <= 8.0 => Self::Several,
+            n if n <= 6.5 => Self::Several,
             n if n <= 20.0 => Self::Tens,
             n if n <= 100.0 => Self::Many,
             _ => Self::Most,
@@ -151,14 +160,15 @@ fn pairs_for(sample: &Sample, class: Class) -> Vec<Observed> {
 }
 
 fn base_rate(sample: &Sample, kind: Kind, detector: Detector) -> f32 {
-    let pairs = SizeClass::ALL
-        .into_iter()
-        .flat_map(|size| sample.observed(Class { kind, size, detector, horizon: Horizon::Window }));
-    pairs
-        .fold(Pair::default(), |sum, Observed { k, n, times }| {
-            sum.plus(vote(Pair { k: k as f32, n: n as f32 }).scaled(times as f32))
-        })
-        .rate()
+    let of_size = |size| sample.observed(Class { kind, size, detector, horizon: Horizon::Window });
+    let pairs: Vec<_> = SizeClass::ALL.into_iter().flat_map(of_size).collect();
+    rate_of(&pairs)
+}
+
+/// The rate of the whole, each pair with its votes.
+fn rate_of(pairs: &[Observed]) -> f32 {
+    let votes = pairs.iter().map(|pair| vote(Pair { k: pair.k as f32, n: pair.n as f32 }).scaled(pair.times as f32));
+    votes.fold(Pair::default(), Pair::plus).rate()
 }
 
 /// A pair that counts at most [`VOTES`].

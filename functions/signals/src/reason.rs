@@ -10,6 +10,8 @@ use crate::{Counts, Detector, Finding, Horizon, WindowTime};
 pub struct Reason {
     finding: Finding,
     instruments: u32,
+    /// What one caller repeats was counted once.
+    once_a_caller: bool,
     at: WindowTime,
 }
 
@@ -17,7 +19,11 @@ impl Reason {
     /// The words for a finding in a window with these counts.
     #[must_use]
     pub fn new(finding: Finding, counts: &Counts, at: WindowTime) -> Self {
-        Self { finding, instruments: counts.declined_instruments.count().min(counts.declined_with_instrument), at }
+        let instruments = counts.declined_instruments.count().min(counts.declined_with_instrument);
+        let by_callers =
+            matches!(finding.detector, Detector::Declined | Detector::DistinctInstruments | Detector::SameInstrument);
+        let once_a_caller = by_callers && counts.declined_callers.count() > 0;
+        Self { finding, instruments, once_a_caller, at }
     }
 
     /// What the detector counts, in words, for titles and filters.
@@ -54,6 +60,9 @@ impl fmt::Display for Reason {
         write!(formatter, "{} of {} {}", whole(counted.k), whole(counted.n), Self::title(detector))?;
         if matches!((detector, horizon), (Detector::Declined, Horizon::Window)) && self.instruments > 1 {
             write!(formatter, " with {} payment methods", self.instruments)?;
+        }
+        if self.once_a_caller {
+            formatter.write_str(", each caller's once")?;
         }
         let end = clock(self.at.end_s());
         match horizon {
@@ -128,6 +137,17 @@ mod tests {
             told.to_string(),
             "41 of 44 requests with a used key and other content in about seventeen hours before 14:10 UTC; peers 9 %, no own past"
         );
+    }
+
+    #[test]
+    fn an_account_s_declines_are_told_as_those_of_callers() {
+        let mut counts = Counts::default();
+        (0..41_u8).for_each(|caller| counts.declined_callers.insert(&[caller]));
+        let at = WindowTime { start_s: 20_000 * DAY_S + 14 * 3_600 + 300, length_s: 300 };
+        let told = |detector| Reason::new(finding(detector, Horizon::Window, None), &counts, at).to_string();
+        let declined = "41 of 44 payments declined, each caller's once, 14:05–14:10 UTC; peers 9 %, no own past";
+        assert_eq!(told(Detector::Declined), declined);
+        assert!(!told(Detector::Refused).contains("once"));
     }
 
     #[test]

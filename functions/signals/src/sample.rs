@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::Counts;
 use crate::codec::{Reader, Unreadable};
-use crate::model::{Class, SizeClass};
+use crate::model::{CLASSES, Class, SizeClass};
 use crate::prior::Observed;
 use crate::{Detector, Horizon, Kind, Memory, Moment, Pair, WindowTime};
 
@@ -32,18 +32,23 @@ impl Sample {
         let memory = memory.faded(at);
         for detector in Detector::ALL {
             let pair = counts.pair(detector);
-            if pair.n <= 0.0 || moment.is_gated(detector, pair) {
+            if pair.n <= 0.0 || moment.is_gated(detector, counts) {
                 continue;
             }
             for horizon in Horizon::ALL {
-                self.put(moment.kind(), detector, horizon, memory.over(horizon, detector, pair));
+                let pair = memory.over(horizon, detector, pair);
+                let class = Class { kind: moment.kind(), size: SizeClass::of(pair.n), detector, horizon };
+                self.put(class.index(), pair);
             }
+        }
+        let slow = counts.slow_runs();
+        if slow.n > 0.0 && !moment.is_slow(counts) {
+            self.put(slow_class(moment.kind()), slow);
         }
     }
 
-    fn put(&mut self, kind: Kind, detector: Detector, horizon: Horizon, pair: Pair) {
-        let class = Class { kind, size: SizeClass::of(pair.n), detector, horizon };
-        let bin = Bin { class: class.index(), n: step_of(pair.n), k: step_of(pair.k) };
+    fn put(&mut self, class: u16, pair: Pair) {
+        let bin = Bin { class, n: step_of(pair.n), k: step_of(pair.k) };
         let times = self.bins.entry(bin).or_insert(0);
         *times = times.saturating_add(1);
     }
@@ -63,7 +68,15 @@ impl Sample {
     }
 
     pub(crate) fn observed(&self, class: Class) -> Vec<Observed> {
-        let class = class.index();
+        self.of_class(class.index())
+    }
+
+    /// The slow ones of the runs.
+    pub(crate) fn slow_runs(&self, kind: Kind) -> Vec<Observed> {
+        self.of_class(slow_class(kind))
+    }
+
+    fn of_class(&self, class: u16) -> Vec<Observed> {
         let range = Bin { class, n: 0, k: 0 }..=Bin { class, n: u8::MAX, k: u8::MAX };
         self.bins
             .range(range)
@@ -100,6 +113,12 @@ impl Sample {
         }
         Ok(Self { bins })
     }
+}
+
+/// After the classes of the detectors.
+fn slow_class(kind: Kind) -> u16 {
+    // At most 361.
+    (CLASSES + kind.index()) as u16
 }
 
 fn step_of(count: f32) -> u8 {

@@ -75,7 +75,7 @@ impl Figures {
         }
         let mut by_detector = BTreeMap::new();
         for found in raised.iter().filter_map(|honest| honest.found) {
-            *by_detector.entry(found).or_insert(0) += 1;
+            *by_detector.entry((found.detector, found.horizon)).or_insert(0) += 1;
         }
         let (pr_auc, curve) = curve(&scores, &honest);
         Self {

@@ -25,8 +25,8 @@ impl Row {
             kind: moment.kind(),
             pairs: Detector::ALL
                 .map(|detector| Horizon::ALL.map(|horizon| memory.over(horizon, detector, own[detector as usize]))),
-            shifts: Detector::ALL.map(|detector| moment.shift(detector, own[detector as usize])),
-            gated: Detector::ALL.map(|detector| moment.is_gated(detector, own[detector as usize])),
+            shifts: Detector::ALL.map(|detector| moment.shift(detector, counts)),
+            gated: Detector::ALL.map(|detector| moment.is_gated(detector, counts)),
             requests: counts.requests,
         }
     }

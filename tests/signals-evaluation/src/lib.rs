@@ -11,7 +11,9 @@
 //! an attack or a bug of its own, or in the two days after one.
 
 mod figures;
+mod in_time;
 mod learning;
+mod list;
 mod mutant;
 mod plot;
 mod report;
@@ -20,6 +22,7 @@ mod scorer;
 mod simulator;
 
 pub use figures::{Figures, Interval};
+pub use list::list;
 pub use mutant::Mutant;
 pub use report::{markdown, plots};
 pub use run::{Tally, run};

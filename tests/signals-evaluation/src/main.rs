@@ -8,7 +8,7 @@ use std::thread;
 use anyhow::{Result, anyhow};
 use clap::Parser;
 use signals::Detector;
-use signals_evaluation::{Mutant, ScorerName, Setting, Simulated, Tally, markdown, plots, run};
+use signals_evaluation::{Mutant, ScorerName, Setting, Simulated, Tally, list, markdown, plots, run};
 
 /// Measures the retry signals on simulated tenants.
 #[derive(Parser)]
@@ -28,6 +28,9 @@ struct Options {
     /// A mistake that must be noticed.
     #[arg(long)]
     mutant: Option<Mutant>,
+    /// Lists each attack and each false alert, with what was found.
+    #[arg(long)]
+    list: bool,
     /// Writes the plots into this folder.
     #[arg(long)]
     plots: Option<PathBuf>,
@@ -56,6 +59,9 @@ fn main() -> Result<()> {
     })?;
     tallies.sort_by_key(Tally::seed);
     print!("{}", markdown(&tallies));
+    if options.list {
+        print!("\n{}", list(&tallies));
+    }
     if let Some(folder) = &options.plots {
         for (name, plot) in plots(&tallies) {
             fs::write(folder.join(name), plot)?;

@@ -1,10 +1,12 @@
 //! The figures as tables.
 
+use std::collections::HashMap;
 use std::fmt::Write as _;
 
 use signals::Detector;
 
 use crate::figures::{Figures, Interval, caller_name};
+use crate::in_time::{AtLeast, DAYS, InTime};
 use crate::plot;
 use crate::run::Tally;
 use crate::scorer::ScorerName;
@@ -23,6 +25,7 @@ pub fn markdown(tallies: &[Tally]) -> String {
         rest(&mut text, tallies, model, rules);
     }
     left_out(&mut text, tallies);
+    in_time(&mut text, tallies);
     text
 }
 
@@ -74,6 +77,20 @@ fn left_out(text: &mut String, tallies: &[Tally]) {
             let _ = write!(text, " | {:.2}", figures.by_family[&family]);
         }
         text.push_str(" |\n");
+    }
+}
+
+/// What there is of a slow card test within 45 minutes.
+fn in_time(text: &mut String, tallies: &[Tally]) {
+    text.push_str("\n| within 45 minutes | slow card tests | honest callers a day |\n|---|---|---|\n");
+    let all: usize = tallies.iter().map(|tally| tally.in_time.slow_card_tests).sum();
+    for at_least in AtLeast::ALL {
+        let sum = |of: fn(&InTime) -> &HashMap<AtLeast, usize>| {
+            tallies.iter().filter_map(|tally| of(&tally.in_time).get(&at_least)).sum::<usize>() as f64
+        };
+        let shown = sum(|in_time| &in_time.shown) / all.max(1) as f64;
+        let honest = sum(|in_time| &in_time.honest) / (DAYS * tallies.len().max(1) as f64);
+        let _ = writeln!(text, "| at least {} | {shown:.2} | {honest:.1} |", at_least.name());
     }
 }
 

@@ -4,11 +4,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Instant;
 
 use anyhow::Result;
-use signals::{
-    Answer, Calibration, Counts, Detector, Findings, Horizon, Kind, Memory, Model, Moment, Sample, WindowTime, score,
-};
+use signals::{Answer, Calibration, Counts, Finding, Findings, Kind, Memory, Model, Moment, Sample, WindowTime, score};
 
 use crate::Mutant;
+use crate::in_time::InTime;
 use crate::learning::{Reservoir, Row};
 use crate::scorer::{Forest, LearnedRules, ScorerName, ZScore, published};
 use crate::simulator::{
@@ -31,6 +30,7 @@ pub struct Tally {
     /// What scoring takes the model for a window that shows anything, in nanoseconds: the median, and what 99 % keep.
     pub(crate) times_ns: [u32; 2],
     pub(crate) largest_memory: usize,
+    pub(crate) in_time: InTime,
     /// The model that was learned in week 1.
     pub(crate) model: Vec<u8>,
 }
@@ -80,6 +80,12 @@ pub(crate) struct Scores {
 #[derive(Clone, Debug)]
 pub(crate) struct Reached {
     pub(crate) behind: Behind,
+    /// Whose token it used first.
+    pub(crate) caller: Option<Caller>,
+    pub(crate) requests: usize,
+    pub(crate) lasts_s: f64,
+    /// For the model: by what the largest was found.
+    pub(crate) found: Option<Finding>,
     /// When (seconds from its start to the end of a window) the score rose, and to what.
     pub(crate) rises: Vec<(f64, f64)>,
     /// The largest score of each day of the test week.
@@ -92,7 +98,7 @@ pub(crate) struct Honest {
     pub(crate) in_outage: bool,
     pub(crate) caller: Option<Caller>,
     /// For the model: by what.
-    pub(crate) found: Option<(Detector, Horizon)>,
+    pub(crate) found: Option<Finding>,
 }
 
 /// Scores a simulated tenant.
@@ -176,6 +182,7 @@ impl<'s> Run<'s> {
                 scorers: tallied.collect(),
                 times_ns: [0; 2],
                 largest_memory: 0,
+                in_time: InTime::of(simulated),
                 model: Vec::new(),
             },
             involved,
@@ -217,7 +224,7 @@ impl<'s> Run<'s> {
             if self.mutant == Some(Mutant::RetriesAsUnknownRuns) && request.answer == Answer::Unknown {
                 request.ran = true;
             }
-            request.count_into(counts.entry(request.entity(kind)).or_default());
+            request.count_into(kind, counts.entry(request.entity(kind)).or_default());
         }
         counts
     }
@@ -251,7 +258,7 @@ impl<'s> Run<'s> {
                     if shows && self.gated.model.is_learned() {
                         self.times.push(u32::try_from(began.elapsed().as_nanos()).unwrap_or(u32::MAX));
                     }
-                    found = evidence.strongest().map(|finding| (finding.detector, finding.horizon));
+                    found = evidence.strongest().copied();
                     evidence.score()
                 }
                 _ if !shows => 0.0,
@@ -329,7 +336,7 @@ impl<'s> Run<'s> {
     fn judge(
         &mut self,
         name: ScorerName,
-        (score, found): (f64, Option<(Detector, Horizon)>),
+        (score, found): (f64, Option<Finding>),
         kind: Kind,
         entity: u32,
         start_s: f64,
@@ -346,7 +353,7 @@ impl<'s> Run<'s> {
             if start_s <= episode.end_s
                 && let Some(reached) = scores.episodes.get_mut(index)
             {
-                reached.put(start_s, end_s - episode.start_s, score);
+                reached.put(start_s, end_s - episode.start_s, score, found);
             }
         }
         if honest && score > 0.0 {
@@ -420,15 +427,24 @@ impl Scores {
     fn new(simulated: &Simulated) -> Self {
         let mut scores = Self::default();
         for (index, episode) in simulated.episodes.iter().enumerate().filter(|(_, episode)| episode.start_s >= WEEK_S) {
-            scores.episodes.insert(index, Reached::new(episode.behind));
+            let caller = episode.principals.first().map(|first| simulated.principals[*first as usize]);
+            scores.episodes.insert(index, Reached::new(episode, caller));
         }
         scores
     }
 }
 
 impl Reached {
-    fn new(behind: Behind) -> Self {
-        Self { behind, rises: Vec::new(), by_day: [0.0; 7] }
+    fn new(episode: &Episode, caller: Option<Caller>) -> Self {
+        Self {
+            behind: episode.behind,
+            caller,
+            requests: episode.requests,
+            lasts_s: episode.end_s - episode.start_s,
+            found: None,
+            rises: Vec::new(),
+            by_day: [0.0; 7],
+        }
     }
 
     /// The largest score.
@@ -436,9 +452,10 @@ impl Reached {
         self.rises.last().map_or(0.0, |(_, score)| *score)
     }
 
-    fn put(&mut self, start_s: f64, after_s: f64, score: f64) {
+    fn put(&mut self, start_s: f64, after_s: f64, score: f64, found: Option<Finding>) {
         if score > self.largest() {
             self.rises.push((after_s, score));
+            self.found = found;
         }
         let day = ((start_s - WEEK_S) / 86_400.0) as usize;
         if let Some(largest) = self.by_day.get_mut(day) {

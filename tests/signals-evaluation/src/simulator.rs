@@ -92,6 +92,7 @@ pub(crate) struct Request {
     pub(crate) account: u32,
     pub(crate) answer: Answer,
     pub(crate) ran: bool,
+    pub(crate) slow: bool,
     pub(crate) refund: bool,
     pub(crate) hard: bool,
     pub(crate) small: bool,
@@ -105,6 +106,8 @@ pub(crate) struct Episode {
     pub(crate) behind: Behind,
     pub(crate) principals: Vec<u32>,
     pub(crate) account: Option<u32>,
+    /// Of an attack: how many it made.
+    pub(crate) requests: usize,
     pub(crate) start_s: f64,
     pub(crate) end_s: f64,
 }
@@ -248,15 +251,18 @@ impl Request {
         }
     }
 
-    pub(crate) fn count_into(&self, counts: &mut Counts) {
-        let (instrument, key) = (self.instrument.to_be_bytes(), self.key.to_be_bytes());
+    /// Adds it to the counts of its entity of a kind.
+    pub(crate) fn count_into(&self, kind: Kind, counts: &mut Counts) {
+        let [instrument, key, principal] = [self.instrument, self.key, self.principal].map(u32::to_be_bytes);
         counts.add(&Facts {
             answer: self.answer,
             ran: self.ran,
+            slow: self.slow,
             refund: self.refund,
             hard: self.hard,
             small: self.small,
             instrument: (self.instrument != 0).then_some(&instrument[..]),
+            caller: (kind == Kind::Account).then_some(&principal[..]),
             record: (self.key != 0).then_some(&key[..]),
         });
     }

@@ -175,8 +175,12 @@ impl Signals {
 }
 
 /// The sets of distinct values, by the names of their attributes.
-fn distinct(counts: &Counts) -> [(&'static str, &Distinct); 2] {
-    [("declined_cells", &counts.declined_instruments), ("in_progress_cells", &counts.in_progress_keys)]
+fn distinct(counts: &Counts) -> [(&'static str, &Distinct); 3] {
+    [
+        ("declined_cells", &counts.declined_instruments),
+        ("caller_cells", &counts.declined_callers),
+        ("in_progress_cells", &counts.in_progress_keys),
+    ]
 }
 
 fn read(item: &Item) -> Window {
@@ -189,6 +193,7 @@ fn read(item: &Item) -> Window {
         Distinct::from_cells(cells.filter_map(|cell| cell.parse().ok()))
     };
     counts.declined_instruments = cells("declined_cells");
+    counts.declined_callers = cells("caller_cells");
     counts.in_progress_keys = cells("in_progress_cells");
     Window { counts, records: read_texts(item, "records") }
 }

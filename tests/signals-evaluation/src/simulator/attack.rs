@@ -119,6 +119,7 @@ impl World {
             behind: Behind::Attack(family),
             principals,
             account: Some(by.account),
+            requests: made.len(),
             start_s,
             end_s,
         });

@@ -20,6 +20,7 @@ impl World {
                         behind: Behind::Bug,
                         principals: vec![sender.principal],
                         account: Some(sender.account),
+                        requests: 0,
                         start_s: at_s,
                         end_s,
                     });

@@ -1,6 +1,6 @@
 //! Clients: how they repeat a request.
 
-use signals::Answer;
+use signals::{Answer, Facts};
 
 use super::random::Random;
 use super::server::{Answered, Chances, Record};
@@ -143,6 +143,7 @@ impl World {
             account: sender.account,
             answer: answered.answer,
             ran: answered.ran,
+            slow: answered.ran && answered.took_s * 1_000.0 > Facts::SLOW_MS as f64,
             refund: intent.refund,
             hard: intent.hard > 0.5,
             small: intent.small,
@@ -153,6 +154,6 @@ impl World {
 
     /// Logs a request that was answered without running.
     pub(super) fn log_answer(&mut self, at_s: f64, answer: Answer, sender: &Sender, key: u32, intent: Intent) {
-        self.log(Answered { at_s, answer, ran: false, retry_after_s: None }, sender, key, intent);
+        self.log(Answered { at_s, answer, ran: false, took_s: 0.0, retry_after_s: None }, sender, key, intent);
     }
 }

@@ -48,6 +48,7 @@ pub(crate) struct Answered {
     pub(crate) at_s: f64,
     pub(crate) answer: Answer,
     pub(crate) ran: bool,
+    pub(crate) took_s: f64,
     pub(crate) retry_after_s: Option<f64>,
 }
 
@@ -58,7 +59,8 @@ impl Server {
 
     /// Handles a request that arrives.
     pub(crate) fn handle(&self, record: &mut Record, at_s: f64, chances: Chances, random: &mut Random) -> Answered {
-        let at_once = |answer, retry_after_s| Answered { at_s: at_s + 0.02, answer, ran: false, retry_after_s };
+        let at_once =
+            |answer, retry_after_s| Answered { at_s: at_s + 0.02, answer, ran: false, took_s: 0.02, retry_after_s };
         if let Record::Running { until_s, then, .. } = *record
             && until_s <= at_s
         {
@@ -92,7 +94,7 @@ impl Server {
             Settled::Unknown(_) => (Answer::Unknown, Some(5.0)),
             Settled::NotExecuted => (Answer::Other, Some(2.0)),
         };
-        Answered { at_s: until_s, answer, ran: true, retry_after_s }
+        Answered { at_s: until_s, answer, ran: true, took_s, retry_after_s }
     }
 
     fn run(&self, at_s: f64, chances: Chances, random: &mut Random) -> (f64, Settled) {
