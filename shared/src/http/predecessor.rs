@@ -145,7 +145,7 @@ impl OldFunction<TransactWriteItem> for OfRequests {
 }
 
 struct OfRequest {
-    held: Held,
+    held: Box<Held>,
     write: Write,
 }
 

@@ -282,8 +282,9 @@ impl Predecessor {
     /// Looks for the call in the old table. If it is not there, and the old function may still run, takes it there.
     pub(crate) async fn take(&self, key: &OldKey, attempt: &Attempt<TransactWriteItem>) -> Result<Taken, NotRun> {
         let (now, successor) = (attempt.now(), successor(attempt));
-        let held =
-            |is_new| Taken::Run(Held { old: self.clone(), key: key.clone(), successor: successor.clone(), is_new });
+        let held = |is_new| {
+            Taken::Run(Box::new(Held { old: self.clone(), key: key.clone(), successor: successor.clone(), is_new }))
+        };
         let found = match self.may_run {
             true => {
                 let ours = self.names.in_progress(key, &successor, unended_until(now));
@@ -399,7 +400,7 @@ enum Refused {
 /// What the old table says about a call that is claimed.
 pub(crate) enum Taken {
     /// Nothing that counts: the operation runs.
-    Run(Held),
+    Run(Box<Held>),
     /// The old function's answer.
     Completed(Value),
     /// It is not known what the old function did.

@@ -38,7 +38,7 @@ fn write_python(node: &Node, out: &mut String) {
         Node::Number(literal) => out.push_str(&python_number(literal)),
         Node::String(text) => write_python_string(text.as_str(), out),
         Node::Array(elements) => {
-            write_list(['[', ']'], ", ", elements, out, |element, out| write_python(element, out));
+            write_list(['[', ']'], ", ", elements, out, write_python);
         }
         // The document has sorted them by UTF-8, which is the order of code points.
         Node::Object(members) => write_list(['{', '}'], ", ", &last_of_each(members), out, |(name, value), out| {
