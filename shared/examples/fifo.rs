@@ -1,15 +1,15 @@
 //! A FIFO queue, keyed by its own deduplication ids: groups stay in order, and a failed message holds only its group.
 //!
-//! `cargo run -p idempotency --example fifo --features sqs` needs no AWS: the store is in memory, and the event is
+//! `cargo run -p idempotency --example fifo --features sqs,test-util` needs no AWS: the store is in memory, and the event is
 //! written here. In a function the store is `DynamoDbStore`, and the event and the deadline come from the invocation.
 
 use std::time::Duration;
 
+use idempotency::events::SqsEvent;
 use idempotency::protocol::Principal;
-use idempotency::sqs::{KeySource, Message, SqsBatch};
+use idempotency::sqs::{KeySource, Message};
 use idempotency::store::memory::{Effect, MemoryStore};
 use idempotency::{Attempt, Engine, Operation, Queue};
-use serde_json::{Value, json};
 
 async fn post(attempt: Attempt<Effect>, message: Message<'_>) -> Result<(), &'static str> {
     match message.text() {
@@ -21,13 +21,6 @@ async fn post(attempt: Attempt<Effect>, message: Message<'_>) -> Result<(), &'st
     }
 }
 
-fn delivered(id: &str, group: &str, deduplication: &str, body: &str) -> Value {
-    json!({
-        "messageId": id, "body": body, "eventSourceARN": "arn:aws:sqs:eu-central-1:123456789012:Postings.fifo",
-        "attributes": {"MessageGroupId": group, "MessageDeduplicationId": deduplication},
-    })
-}
-
 #[tokio::main(flavor = "current_thread")]
 pub(crate) async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let store = MemoryStore::new();
@@ -36,13 +29,18 @@ pub(crate) async fn main() -> Result<(), Box<dyn std::error::Error>> {
     // SQS itself forgets a deduplication id after five minutes; a record is kept for 29 days.
     let queue = Queue::new(engine.clone(), operation, producer, KeySource::deduplication_id()).single_write();
 
-    let event: SqsBatch = serde_json::from_value(json!({"Records": [
-        delivered("m-1", "ann", "d-1", "ann 1"),
-        delivered("m-2", "ann", "d-2", "not yet"),
-        delivered("m-3", "ann", "d-3", "ann 3"),
-        delivered("m-4", "bob", "d-4", "bob 1"),
-        delivered("m-5", "bob", "d-4", "bob 1"),
-    ]}))?;
+    let event = SqsEvent::new("Postings.fifo")
+        .message("ann 1")
+        .in_group("ann", "d-1")
+        .message("not yet")
+        .in_group("ann", "d-2")
+        .message("ann 3")
+        .in_group("ann", "d-3")
+        .message("bob 1")
+        .in_group("bob", "d-4")
+        .message("bob 1")
+        .in_group("bob", "d-4")
+        .batch()?;
     let response = queue.handle(&event, engine.now().plus(Duration::from_secs(10)), post).await?;
     let returned: Vec<_> = response.batch_item_failures.iter().map(|failure| &*failure.item_identifier).collect();
     let posted = ["ann 1", "ann 3", "bob 1"].map(|text| store.applied(text));

@@ -1,51 +1,47 @@
-//! An API whose `POST /orders` takes effect once, however often a client repeats it.
+//! An HTTP API with a JWT authorizer, whose `POST /orders` takes effect once, however often a client repeats it.
 //!
-//! `cargo run -p idempotency --example http` needs no AWS: the store is in memory, and the requests are made here.
+//! `cargo run -p idempotency --example http --features test-util` needs no AWS: the store is in memory, and the events are
+//! those of an HTTP API. The principal is the subject of the JWT, which API Gateway has verified.
 //! In a function the store is `DynamoDbStore`, and `lambda_http::run(layer.layer(service_fn(handler)))` serves it.
 
-use idempotency::engine::Attempt;
-use idempotency::protocol::Principal;
+use idempotency::events::HttpEvent;
 use idempotency::store::memory::{Effect, MemoryStore};
-use idempotency::{Engine, IdempotencyLayer};
+use idempotency::{Attempt, Engine, IdempotencyLayer};
 use lambda_http::tower::{Layer, ServiceExt, service_fn};
 use lambda_http::{Body, Error, Request, Response};
+use serde_json::json;
 
 /// Places the order as a transactional effect: it is written together with the record of this request.
 async fn handler(request: Request) -> Result<Response<Body>, Error> {
-    let attempt = request.extensions().get::<Attempt<Effect>>().ok_or("the route is not protected")?;
+    let attempt = Attempt::<Effect>::from_request(&request)?;
     attempt.add_effect(Effect::named("order placed"));
     let id = attempt.transaction();
     Ok(Response::builder().status(201).header("location", format!("/orders/{id}")).body(Body::Empty)?)
 }
 
-fn order(key: &str, body: &str) -> Result<Request, Error> {
-    let request = lambda_http::http::Request::post("/orders").header("content-type", "application/json");
-    Ok(request.header("idempotency-key", key).header("x-user", "alice").body(body.into())?)
-}
-
-/// Here the user is a header. Behind API Gateway, take `http::jwt_subject` or `http::iam_user`: a client cannot choose
-/// those.
-fn user(request: &Request) -> Option<Principal> {
-    Principal::new(request.headers().get("x-user")?.to_str().ok()?).ok()
+fn order(user: &str, key: &str, item: &str) -> HttpEvent {
+    HttpEvent::http_api("POST", "/orders").route("/orders").jwt_subject(user).key(key).json(&json!({"item": item}))
 }
 
 #[tokio::main(flavor = "current_thread")]
 pub(crate) async fn main() -> Result<(), Error> {
     let store = MemoryStore::new();
-    let layer = IdempotencyLayer::new(Engine::builder(store.clone()).build(), "orders").principal(user);
+    let layer = IdempotencyLayer::new(Engine::builder(store.clone()).build(), "orders");
     let api = layer.layer(service_fn(handler));
 
-    let requests = [
-        ("the first request", order("k-1", r#"{"item":"tea"}"#)?),
-        ("the same again", order("k-1", r#"{"item":"tea"}"#)?),
-        ("its key for another order", order("k-1", r#"{"item":"coffee"}"#)?),
-        ("another key", order("k-2", r#"{"item":"coffee"}"#)?),
-    ];
-    for (what, request) in requests {
-        let response = api.clone().oneshot(request).await?;
-        let replayed = response.headers().contains_key("idempotency-replayed");
-        println!("{what}: {}{}", response.status(), if replayed { ", replayed" } else { "" });
+    for (what, event, expected) in [
+        ("the first request", order("alice", "k-1", "tea"), "201 Created"),
+        ("the same again", order("alice", "k-1", "tea"), "201 Created, replayed"),
+        ("its key for another order", order("alice", "k-1", "coffee"), "422 Unprocessable Entity"),
+        ("the same key of another user", order("bob", "k-1", "coffee"), "201 Created"),
+    ] {
+        let response = api.clone().oneshot(event.request()?).await?;
+        let replayed = if response.headers().contains_key("idempotency-replayed") { ", replayed" } else { "" };
+        println!("{what}: {}{replayed}", response.status());
+        assert_eq!(format!("{}{replayed}", response.status()), expected);
     }
+    let unsigned = HttpEvent::http_api("POST", "/orders").key("k-1").request()?;
+    assert_eq!(api.oneshot(unsigned).await?.status(), 403, "without an authorizer nobody is identified");
     println!("orders placed: {}", store.applied("order placed"));
     assert_eq!(store.applied("order placed"), 2);
     Ok(())

@@ -1,17 +1,15 @@
 //! A Kinesis consumer with one watermark for each shard.
 //!
-//! `cargo run -p idempotency --example kinesis --features streams` needs no AWS: the store is in memory, and the event is
+//! `cargo run -p idempotency --example kinesis --features streams,test-util` needs no AWS: the store is in memory, and the event is
 //! written here. In a function the store is `DynamoDbStore`, and the event and the deadline come from the invocation.
 
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use idempotency::events::KinesisEvent;
 use idempotency::store::memory::{Effect, MemoryStore};
-use idempotency::streams::{Kinesis, KinesisBatch, Record, Stream, Unreadable};
+use idempotency::streams::{Kinesis, Record, Stream, Unreadable};
 use idempotency::{Attempt, Engine, Operation};
 use serde::Deserialize;
-use serde_json::json;
 
 #[derive(Deserialize)]
 struct Reading {
@@ -33,20 +31,12 @@ pub(crate) async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let stream = Stream::new(engine.clone(), Operation::new("meters", "add"), "readings");
     let kinesis = Kinesis::new(stream, 1)?;
 
-    let record = |number: &str, data: &str| {
-        json!({
-            "eventID": format!("shardId-000000000000:{number}"), "eventSource": "aws:kinesis",
-            "kinesis": {
-                "partitionKey": "p", "sequenceNumber": number, "data": STANDARD.encode(data),
-                "approximateArrivalTimestamp": 1_545_084_650.987,
-            },
-        })
-    };
-    let records =
-        json!({"Records": [record("1", r#"{"meter":"m-1"}"#), record("2", r#"{"meter":"m-2"}"#), record("3", "{}")]});
+    let records = KinesisEvent::new("readings")
+        .record(0, 1, r#"{"meter":"m-1"}"#)
+        .record(0, 2, r#"{"meter":"m-2"}"#)
+        .record(0, 3, "{}");
     for delivery in ["first", "second"] {
-        let event: KinesisBatch = serde_json::from_value(records.clone())?;
-        let response = kinesis.handle(event, engine.now().plus(Duration::from_secs(10)), add).await?;
+        let response = kinesis.handle(records.batch()?, engine.now().plus(Duration::from_secs(10)), add).await?;
         let again: Vec<_> =
             response.batch_item_failures.iter().map(|failure| failure.item_identifier.as_deref()).collect();
         let added = ["m-1 at 1", "m-2 at 2"].map(|name| store.applied(name));

@@ -1,20 +1,16 @@
 //! A Kafka consumer that posts each record once, with one watermark per partition, although Lambda delivers batches
 //! again.
 //!
-//! `cargo run -p idempotency --example streams --features streams` needs no AWS: the store is in memory, and the event
+//! `cargo run -p idempotency --example streams --features streams,test-util` needs no AWS: the store is in memory, and the event
 //! is written here. In a function the store is `DynamoDbStore`, and the event and the deadline come from the
 //! invocation.
 
 use std::time::Duration;
 
+use idempotency::events::KafkaEvent;
 use idempotency::store::memory::{Effect, MemoryStore};
-use idempotency::streams::{Kafka, KafkaBatch, Stream};
+use idempotency::streams::{Kafka, Stream};
 use idempotency::{Engine, Operation, Verdict};
-
-const EVENT: &str = r#"{"records": {"sales-0": [
-    {"topic": "sales", "partition": 0, "offset": 41, "timestamp": 1, "value": "e30=", "headers": []},
-    {"topic": "sales", "partition": 0, "offset": 42, "timestamp": 2, "value": "e30=", "headers": []}
-]}}"#;
 
 #[tokio::main(flavor = "current_thread")]
 pub(crate) async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -22,10 +18,10 @@ pub(crate) async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let engine = Engine::builder(store.clone()).build();
     let kafka = Kafka::new(Stream::new(engine.clone(), Operation::new("sales", "post"), "cluster-1"));
 
+    let event = KafkaEvent::new().record("sales", 0, 41, "{}").record("sales", 0, 42, "{}");
     for delivery in ["first", "second"] {
-        let event: KafkaBatch = serde_json::from_str(EVENT)?;
         let response = kafka
-            .handle(event, engine.now().plus(Duration::from_secs(10)), |attempt, record| async move {
+            .handle(event.batch()?, engine.now().plus(Duration::from_secs(10)), |attempt, record| async move {
                 // A transaction writes each item only once, so each record has an effect of its own.
                 attempt.add_effect(Effect::named(format!("posted {}", record.position)));
                 Verdict::Success(())

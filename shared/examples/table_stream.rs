@@ -1,14 +1,15 @@
 //! The stream of a DynamoDB table: each change takes effect once, read as a type.
 //!
-//! `cargo run -p idempotency --example table_stream --features streams` needs no AWS: the store is in memory, and the
+//! `cargo run -p idempotency --example table_stream --features streams,test-util` needs no AWS: the store is in memory, and the
 //! event is written here. In a function the store is `DynamoDbStore`, and event and deadline come from the invocation.
 
 use std::time::Duration;
 
 use aws_lambda_events::event::dynamodb::EventRecord;
+use idempotency::events::TableEvent;
 use idempotency::protocol::Principal;
 use idempotency::store::memory::{Effect, MemoryStore};
-use idempotency::streams::{TableBatch, TableStream, Unreadable, new_image};
+use idempotency::streams::{TableStream, Unreadable, new_image};
 use idempotency::{Attempt, Engine, Operation};
 use serde::Deserialize;
 use serde_json::json;
@@ -31,17 +32,12 @@ pub(crate) async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let customers = Principal::new("Customers")?;
     let table = TableStream::new(engine.clone(), Operation::new("search", "index"), customers).single_write();
 
-    let change = |id: &str, number: &str, name: &str| {
-        let image = json!({"id": {"S": "c-1"}, "name": {"S": name}});
-        json!({
-            "eventID": id, "eventName": "MODIFY", "awsRegion": "eu-central-1",
-            "dynamodb": {"Keys": {"id": {"S": "c-1"}}, "NewImage": image, "SequenceNumber": number, "SizeBytes": 1},
-        })
-    };
+    let key = json!({"id": {"S": "c-1"}});
+    let image = |name: &str| json!({"id": {"S": "c-1"}, "name": {"S": name}});
+    let changes =
+        TableEvent::new("Customers").insert(key.clone(), image("Ann")).modify(key, image("Ann"), image("Ann B."));
     for delivery in ["first", "second"] {
-        let event = json!({"Records": [change("e-1", "101", "Ann"), change("e-2", "102", "Ann B.")]});
-        let event: TableBatch = serde_json::from_value(event)?;
-        let response = table.handle(event, engine.now().plus(Duration::from_secs(10)), index).await?;
+        let response = table.handle(changes.batch()?, engine.now().plus(Duration::from_secs(10)), index).await?;
         let indexed = ["Ann", "Ann B."].map(|name| store.applied(name));
         println!("{delivery} delivery: indexed {indexed:?}, to come again: {}", response.batch_item_failures.len());
         assert_eq!((indexed, response.batch_item_failures.len()), ([1, 1], 0));

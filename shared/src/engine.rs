@@ -309,7 +309,7 @@ impl<S: Store> Engine<S> {
     /// An attempt at a record that the call holds.
     fn attempt(&self, record: &Record, trace: Option<Trace>, deadline: EpochMs) -> Attempt<S::Effect> {
         let (stop_at, clock) = (self.stop_at(held_until(record, deadline)), Arc::clone(&self.parts.clock));
-        Attempt::new(record.transaction, record.attempt, trace, stop_at, clock, S::EFFECTS_WITH_RECORD)
+        Attempt::new(record.transaction, record.attempt, trace, stop_at, clock, S::EFFECTS_WITH_RECORD).at(&record.id)
     }
 
     /// When a run is stopped: a margin before this time, which leaves time to record its outcome.

@@ -35,6 +35,8 @@ mod body;
 mod core;
 mod facts;
 mod key_source;
+#[cfg(feature = "powertools")]
+mod predecessor;
 mod preference;
 mod problem;
 mod problem_type;
@@ -62,6 +64,8 @@ pub use problem::{InvalidField, Problem};
 pub use problem_type::ProblemType;
 pub use pseudonyms::Pseudonyms;
 pub use received::{NotProtected, Received};
+#[cfg(feature = "alb")]
+pub use request::alb_user;
 pub use request::{authorized, everyone, iam_user, jwt_subject};
 pub use response::HttpAnswer;
 pub use route::{InvalidRoute, Route};
@@ -123,6 +127,8 @@ impl<S: Store> IdempotencyLayer<S> {
                 verdict: Arc::new(|_| None),
                 on_replay: None,
                 on_refusal: None,
+                #[cfg(feature = "powertools")]
+                predecessor: None,
                 contract: Contract { url: DRAFT.into(), types: None },
                 max_body_bytes: 1024 * 1024,
                 max_wait: Duration::from_secs(20),
@@ -181,7 +187,8 @@ impl<S: Store> IdempotencyLayer<S> {
     /// | the route's authorizer | principal |
     /// |---|---|
     /// | JWT; Cognito in a REST API | the default |
-    /// | IAM: HTTP API, REST API, function URL | the default |
+    /// | IAM: HTTP API, REST API, function URL, VPC Lattice | the default |
+    /// | sign-in by an Application Load Balancer | `alb_user`, with the feature `alb` |
     /// | Lambda authorizer | <code>[authorized]\("tenant")</code>, a value of its context |
     /// | none | [`everyone`] |
     #[must_use]

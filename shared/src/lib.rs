@@ -88,18 +88,21 @@
 //! | `static-user-agent` | computes the SDK's user agent once per process; relies on internals of the SDK | |
 //! | `http` | [`http`]: the layer for API Gateway | yes |
 //! | `apigw_rest` | requests in payload format 1.0, for REST APIs | |
+//! | `alb`, `vpc_lattice` | requests of an Application Load Balancer, of a service of VPC Lattice | |
 //! | `axum` | the layer around a router of axum or its routes, and extractors; see the module `http::axum` | |
 //! | `sqs` | [`sqs`]: queues | |
 //! | `sqs-visibility` | `ChangeMessageVisibility` for messages that are in progress elsewhere | |
 //! | `streams` | [`streams`]: Kafka, Kinesis, DynamoDB Streams | |
 //! | `follow-up` | [`follow_up`]: settles what a dead sandbox or a silent client left behind, from the table's stream | |
 //! | `zookeeper` | [`lock::zookeeper`]: a lock in a ZooKeeper ensemble | |
+//! | `powertools` | [`powertools`]: takes over from a function with Powertools for AWS Lambda, whose records it looks up | |
 //! | `jmespath` | JMESPath expressions with Powertools' functions, beside JSON pointers | |
 //! | `emf` | metrics in CloudWatch's embedded metric format | |
 //! | `log` | a function's log | |
 //! | `otel` | spans for OpenTelemetry | |
 //! | `system` | the system's clock and random numbers, Tokio's timer; every edge enables it | |
-//! | `test-util` | fault injection, and the conformance suite for stores | |
+//! | `test-util` | [`events`] as AWS sends them, fault injection, and the conformance suite for stores | |
+//! | `embedded-dynamodb` | a DynamoDB in the process of a test | |
 //!
 //! Without any feature, the protocol, the engine and the memory store remain: no AWS crate and no Tokio. Build the
 //! engine [with](Engine::builder_with) your own clock and random source then.
@@ -119,11 +122,14 @@
 pub mod engine;
 #[cfg(any(feature = "sqs", feature = "streams"))]
 mod envelope;
+#[cfg(feature = "test-util")]
+pub mod events;
 #[cfg(feature = "follow-up")]
 pub mod follow_up;
 #[cfg(feature = "http")]
 pub mod http;
 pub mod lock;
+mod mutex;
 pub mod protocol;
 pub mod reconcile;
 #[cfg(any(feature = "dynamodb", feature = "valkey"))]
@@ -148,5 +154,7 @@ pub use protocol::Uncertain;
 pub use sqs::Queue;
 #[cfg(feature = "dynamodb")]
 pub use store::dynamodb::DynamoDbStore;
+#[cfg(feature = "powertools")]
+pub use store::dynamodb::powertools;
 #[cfg(feature = "valkey")]
 pub use store::valkey::ValkeyStore;

@@ -20,6 +20,7 @@ macro_rules! examples {
 }
 
 examples! {
+    alb "../examples/alb.rs"
     axum "../examples/axum.rs"
     external_records "../examples/external_records.rs"
     fifo "../examples/fifo.rs"
@@ -28,6 +29,7 @@ examples! {
     function_url "../examples/function_url.rs"
     http "../examples/http.rs"
     kinesis "../examples/kinesis.rs"
+    powertools "../examples/powertools.rs"
     resolver "../examples/resolver.rs"
     rest_api "../examples/rest_api.rs"
     sns_typed "../examples/sns_typed.rs"

@@ -1,18 +1,13 @@
 //! A DynamoDB on a free port, for one test: embedded, or one that nobody here wrote.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::types::{
-    AttributeDefinition, AttributeValue, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection,
-    ProjectionType, Put, ReturnValuesOnConditionCheckFailure, ScalarAttributeType, TimeToLiveSpecification,
-    TransactWriteItem,
-};
+use aws_sdk_dynamodb::types::{AttributeValue, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem};
 
 use fault_proxy::Proxy;
-use idempotency::store::dynamodb::AttributeNames;
+use idempotency::store::dynamodb::{AttributeNames, EmbeddedDynamoDb};
 
 /// The table of records.
 pub const RECORDS: &str = "Records";
@@ -70,7 +65,7 @@ impl Database {
         let region = REGIONS.get(STARTED.fetch_add(1, Ordering::Relaxed));
         let (address, region) = match std::env::var(FOREIGN) {
             Ok(address) => (address.parse().expect(FOREIGN), *region.expect("a Region for each test")),
-            Err(_) => (embedded().await, "eu-central-1"),
+            Err(_) => (EmbeddedDynamoDb::start().await.expect("a free port").address(), "eu-central-1"),
         };
         let started = Self { proxy: Proxy::start(address).await.expect("a free port"), region };
         started.create_table(RECORDS, &AttributeNames::default()).await;
@@ -89,42 +84,9 @@ impl Database {
 
     /// Creates an empty table for records with these names.
     pub async fn create_table(&self, table: &str, names: &AttributeNames) {
-        let client = self.client().await;
-        let attribute = |name: &str, kind| {
-            AttributeDefinition::builder().attribute_name(name).attribute_type(kind).build().expect("complete")
-        };
-        let key = |name: &str, kind| {
-            KeySchemaElement::builder().attribute_name(name).key_type(kind).build().expect("complete")
-        };
-        let unresolved = GlobalSecondaryIndex::builder()
-            .index_name(&names.unresolved_index)
-            .key_schema(key(&names.unresolved, KeyType::Hash))
-            .key_schema(key(&names.created, KeyType::Range))
-            .projection(Projection::builder().projection_type(ProjectionType::All).build());
-        let create = client
-            .create_table()
-            .table_name(table)
-            .billing_mode(BillingMode::PayPerRequest)
-            .attribute_definitions(attribute(&names.id, ScalarAttributeType::S))
-            .attribute_definitions(attribute(&names.unresolved, ScalarAttributeType::S))
-            .attribute_definitions(attribute(&names.created, ScalarAttributeType::N))
-            .key_schema(key(&names.id, KeyType::Hash))
-            .global_secondary_indexes(unresolved.build().expect("complete"));
-        let create = match &names.sort {
-            Some(sort) => create
-                .attribute_definitions(attribute(sort, ScalarAttributeType::S))
-                .key_schema(key(sort, KeyType::Range)),
-            None => create,
-        };
-        create.send().await.expect("creates the table");
-        let expiration = TimeToLiveSpecification::builder().attribute_name(&names.expiration).enabled(true);
-        client
-            .update_time_to_live()
-            .table_name(table)
-            .time_to_live_specification(expiration.build().expect("complete"))
-            .send()
+        idempotency::store::dynamodb::create_table(&self.client().await, table, names)
             .await
-            .expect("enables the time to live");
+            .expect("creates the table");
     }
 }
 
@@ -138,12 +100,4 @@ pub fn client(url: &str, region: &str) -> Client {
             .credentials_provider(aws_sdk_dynamodb::config::Credentials::new("local", "local", None, None, "tests"))
             .build(),
     )
-}
-
-async fn embedded() -> SocketAddr {
-    let database = dynoxide::Database::memory().expect("a database in memory");
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let address = listener.local_addr().expect("bound");
-    tokio::spawn(dynoxide::server::serve_on(listener, database));
-    address
 }

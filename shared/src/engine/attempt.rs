@@ -4,10 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
-
 use super::{Clock, EffectRefusal};
-use crate::protocol::{EpochMs, Trace, TransactionId};
+use crate::mutex::Mutex;
+use crate::protocol::{EpochMs, RecordId, Trace, TransactionId};
 use crate::store::{RefusedEffect, TransactionalEffect};
 
 /// One run of an operation.
@@ -15,6 +14,8 @@ use crate::store::{RefusedEffect, TransactionalEffect};
 /// A cheap handle: clones share the list of effects, so it can be passed on, for example in a request's extensions.
 /// Effects that are added after the run has ended are ignored.
 pub struct Attempt<E: TransactionalEffect> {
+    /// `None`: it has no record of its own.
+    record: Option<RecordId>,
     transaction: TransactionId,
     number: u64,
     trace: Option<Trace>,
@@ -63,7 +64,18 @@ impl<E: TransactionalEffect> Attempt<E> {
         clock: Arc<dyn Clock>,
         effects_with_record: bool,
     ) -> Self {
-        Self { transaction, number, trace, stop_at, clock, effects_with_record, effects: Arc::default() }
+        Self { record: None, transaction, number, trace, stop_at, clock, effects_with_record, effects: Arc::default() }
+    }
+
+    pub(super) fn at(self, record: &RecordId) -> Self {
+        Self { record: Some(record.clone()), ..self }
+    }
+
+    /// The id of the record that the attempt is at: the same for all attempts at one operation. `None` in streams, where a
+    /// partition has one record for all.
+    #[must_use]
+    pub const fn record_id(&self) -> Option<&RecordId> {
+        self.record.as_ref()
     }
 
     /// The transaction id: the same for all attempts at one operation. Pass it to every other system as its idempotency
@@ -142,7 +154,12 @@ impl<E: TransactionalEffect> Attempt<E> {
 
 impl<E: TransactionalEffect> Clone for Attempt<E> {
     fn clone(&self) -> Self {
-        Self { clock: Arc::clone(&self.clock), effects: Arc::clone(&self.effects), ..*self }
+        Self {
+            record: self.record.clone(),
+            clock: Arc::clone(&self.clock),
+            effects: Arc::clone(&self.effects),
+            ..*self
+        }
     }
 }
 

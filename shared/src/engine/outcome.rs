@@ -158,6 +158,13 @@ impl<T> Answered<T> {
             original_trace: record.trace,
         }
     }
+
+    /// The same with what `read` makes of the answer.
+    pub(crate) fn try_map<U, E>(self, read: impl FnOnce(T) -> Result<U, E>) -> Result<Answered<U>, E> {
+        let Self { resolution, answer, transaction, attempt, created, original_request, original_trace } = self;
+        let answer = read(answer)?;
+        Ok(Answered { resolution, answer, transaction, attempt, created, original_request, original_trace })
+    }
 }
 
 /// Why there is no outcome: it could not be done, or it is not known.
@@ -279,13 +286,10 @@ impl Answered<Stored> {
     }
 
     pub(super) fn read<T: Answer>(self) -> Result<Answered<T>, Error> {
-        let Self { resolution, answer, transaction, attempt, created, original_request, original_trace } = self;
-        match response_codec::unpack(&answer.0) {
-            Ok(answer) => {
-                Ok(Answered { resolution, answer, transaction, attempt, created, original_request, original_trace })
-            }
-            Err(source) => Err(Error::UnreadableAnswer { transaction, source }),
-        }
+        let transaction = self.transaction;
+        self.try_map(|stored| {
+            response_codec::unpack(&stored.0).map_err(|source| Error::UnreadableAnswer { transaction, source })
+        })
     }
 }
 

@@ -12,6 +12,8 @@ use tower::Service;
 use super::body::ResponseBody;
 use super::facts::Facts;
 use super::key_source::KeySource;
+#[cfg(feature = "powertools")]
+use super::predecessor::{AnyPredecessor, held};
 use super::preference::Preference;
 use super::problem::{Code, Contract, Problem};
 use super::problem_type::ProblemType;
@@ -20,9 +22,13 @@ use super::received::Received;
 use super::request::{self, KeyError};
 use super::response::{self, HttpAnswer};
 use super::route::{self, Route};
-use crate::engine::{Call, Engine, Error, Operation, Outcome, Verdict, timed};
+use crate::engine::{Attempt, Call, Engine, Error, Operation, Outcome, Verdict, timed};
+#[cfg(feature = "powertools")]
+use crate::mutex::Mutex;
 use crate::protocol::{EpochMs, InvocationId, Principal, PrincipalDigest, Subject};
 use crate::reconcile::AnyResolver;
+#[cfg(feature = "powertools")]
+use crate::store::dynamodb::powertools::Aside;
 use crate::store::{BoxError, Store};
 use crate::telemetry::metrics::Metric;
 use crate::telemetry::request_log::{LogOutcome, LogSummary, Named, RequestLog};
@@ -75,6 +81,9 @@ pub(super) struct Core<S: Store> {
     pub(super) verdict: VerdictOf,
     pub(super) on_replay: Option<Change>,
     pub(super) on_refusal: Option<ChangeRefusal>,
+    /// The function with Powertools whose place this one takes.
+    #[cfg(feature = "powertools")]
+    pub(super) predecessor: Option<AnyPredecessor<S::Effect>>,
     pub(super) contract: Contract,
     pub(super) max_body_bytes: usize,
     pub(super) max_wait: Duration,
@@ -102,6 +111,8 @@ impl<S: Store> Clone for Core<S> {
             verdict: Arc::clone(&self.verdict),
             on_replay: self.on_replay.clone(),
             on_refusal: self.on_refusal.clone(),
+            #[cfg(feature = "powertools")]
+            predecessor: self.predecessor.clone(),
             contract: self.contract.clone(),
             max_body_bytes: self.max_body_bytes,
             max_wait: self.max_wait,
@@ -149,11 +160,19 @@ impl<S: Store> Core<S> {
         let (record, operation) = (call.record_id(), call.operation().name().to_owned());
         let facts = self.pseudonyms.as_ref().map(|_| (self.facts)(&request)).unwrap_or_default();
         let ran = AtomicBool::new(false);
-        let run = |attempt| async {
+        #[cfg(feature = "powertools")]
+        let aside = Mutex::new(None);
+        #[cfg_attr(not(feature = "powertools"), allow(clippy::let_and_return))]
+        let run = async |attempt: Attempt<S::Effect>| {
+            #[cfg(feature = "powertools")]
+            let held = match held(self.predecessor.as_ref(), &request, &attempt, &aside).await {
+                Ok(held) => held,
+                Err(verdict) => return verdict,
+            };
             ran.store(true, Ordering::Relaxed);
             let (mut request, mut handler) = (request, handler);
-            request.extensions_mut().insert(attempt);
-            match handler.call(request).await {
+            request.extensions_mut().insert(attempt.clone());
+            let verdict = match handler.call(request).await {
                 Ok(response) => match whole(response).await {
                     Ok(response) => {
                         let declared = (self.verdict)(&response);
@@ -162,12 +181,19 @@ impl<S: Store> Core<S> {
                     Err(error) => Verdict::Unknown(error.into()),
                 },
                 Err(error) => Verdict::Unknown(error.into().into()),
+            };
+            #[cfg(feature = "powertools")]
+            if let Some(held) = held {
+                held.end(&attempt, &verdict).await;
             }
+            verdict
         };
         let (outcome, timings) = match &self.resolver {
             Some(resolver) => span.of(timed(self.engine.run_or_reconcile(&call, run, resolver))).await,
             None => span.of(timed(self.engine.run(&call, run))).await,
         };
+        #[cfg(feature = "powertools")]
+        let outcome = Aside::over(outcome, aside.into_inner());
         let summary = LogSummary::of(&outcome, self.engine.now());
         let response = self.respond(outcome, preference);
         let line = RequestLog {

@@ -73,15 +73,43 @@ pub fn jwt_subject(request: &Request) -> Option<Principal> {
     Principal::new(subject).ok()
 }
 
-/// The ARN of the IAM user or role that signed the request. `None` if the request is not signed.
+/// The IAM identity that signed the request: the ARN of a user or role. For credentials of a Cognito identity pool, whose
+/// users all have the role's ARN, the id of the Cognito identity. `None` if the request is not signed.
 #[must_use]
 pub fn iam_user(request: &Request) -> Option<Principal> {
-    let arn = match context(request)? {
-        Context::V2(context) => context.authorizer.as_ref()?.iam.as_ref()?.user_arn.as_ref()?,
+    #[cfg(feature = "vpc_lattice")]
+    if let RequestContext::VpcLattice(context) = request.request_context_ref()? {
+        let identity =
+            context.identity.as_ref().filter(|identity| identity.identity_type.as_deref() == Some("AWS_IAM"))?;
+        return Principal::new(identity.principal.as_ref()?).ok();
+    }
+    let (cognito, arn) = match context(request)? {
+        Context::V2(context) => {
+            let iam = context.authorizer.as_ref()?.iam.as_ref()?;
+            let cognito = iam.cognito_identity.as_ref().and_then(|identity| identity.identity_id.as_ref());
+            (cognito, iam.user_arn.as_ref())
+        }
         #[cfg(feature = "apigw_rest")]
-        Context::V1(context) => context.identity.user_arn.as_ref()?,
+        Context::V1(context) => (context.identity.cognito_identity_id.as_ref(), context.identity.user_arn.as_ref()),
     };
-    Principal::new(arn).ok()
+    Principal::new(cognito.or(arn)?).ok()
+}
+
+/// The user whom an Application Load Balancer has signed in, by its action `authenticate-oidc` or `authenticate-cognito`: the
+/// header `x-amzn-oidc-identity`, the token's subject.
+///
+/// **Only if every rule of the listener that forwards to the function has such an action**: otherwise a client can send the
+/// header itself, and read another's answers. Where a rule has none, verify the signed `x-amzn-oidc-data` in a function of
+/// your own.
+#[cfg(feature = "alb")]
+#[must_use]
+pub fn alb_user(request: &Request) -> Option<Principal> {
+    let RequestContext::Alb(_) = request.request_context_ref()? else { return None };
+    let mut values = request.headers().get_all("x-amzn-oidc-identity").iter();
+    match (values.next(), values.next()) {
+        (Some(subject), None) => Principal::new(subject.to_str().ok()?).ok(),
+        (_, _) => None,
+    }
 }
 
 /// Finds the principal in the context that a Lambda authorizer returns, under this name: a text, or a number. With payload

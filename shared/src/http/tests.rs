@@ -21,6 +21,7 @@ use crate::store::memory::{Effect, MemoryStore};
 mod front_doors;
 mod lines;
 mod names;
+mod samples;
 mod settings;
 
 type TestStore = FaultyStore<MemoryStore>;

@@ -6,6 +6,8 @@
 
 mod client;
 mod elsewhere;
+#[cfg(feature = "embedded-dynamodb")]
+mod embedded;
 mod error;
 mod expression;
 #[cfg(any(test, feature = "test-util"))]
@@ -14,6 +16,8 @@ pub mod fuzz;
 pub(crate) mod image;
 mod item;
 mod parts;
+#[cfg(feature = "powertools")]
+pub mod powertools;
 mod unsettled;
 #[cfg(feature = "static-user-agent")]
 mod user_agent;
@@ -30,6 +34,8 @@ use futures::future::BoxFuture;
 
 pub use client::{client, sdk_config};
 pub use elsewhere::{Recognise, RecordsElsewhere};
+#[cfg(feature = "embedded-dynamodb")]
+pub use embedded::{EmbeddedDynamoDb, create_table};
 pub use item::{AttributeNames, InvalidNames};
 
 use super::{PART_BYTES, Store, StoreError, TransactionalEffect, Written, parts::cut};

@@ -1,13 +1,12 @@
 //! A store that fails according to a plan, for tests.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
-
-use parking_lot::{Mutex, MutexGuard};
 
 use super::watermarks::{Advanced, Watermarks};
 use super::{ItemOf, Store, StoreError, Written};
+use crate::mutex::Mutex;
 use crate::protocol::watermark::Watermark;
 use crate::protocol::{Record, RecordId, Write};
 

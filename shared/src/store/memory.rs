@@ -1,14 +1,13 @@
 //! A store in memory, for tests and as a reference: it evaluates the protocol's own conditions under one mutex.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
-
-use parking_lot::{Mutex, MutexGuard};
 
 use super::unsettled::{After, ScanPlace, Scanned, UnknownPage, Unsettled};
 use super::watermarks::{Advanced, MAX_EFFECTS, Watermarks};
 use super::{RefusedEffect, Store, StoreError, TransactionalEffect, Written, parts};
+use crate::mutex::Mutex;
 use crate::protocol::watermark::Watermark;
 use crate::protocol::{EpochMs, Record, RecordId, State, TransactionId, Write};
 

@@ -3,12 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
-
 use super::memory::MemoryStore;
 use super::unsettled::{After, ScanPlace, Scanned, UnknownPage, Unsettled};
 use super::watermarks::{Advanced, Watermarks};
 use super::{Store, StoreError, TransactionalEffect, Written};
+use crate::mutex::Mutex;
 use crate::protocol::watermark::Watermark;
 use crate::protocol::{EpochMs, Record, RecordId, Write};
 

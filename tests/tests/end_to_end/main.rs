@@ -19,6 +19,7 @@ mod http_conformance;
 mod payload_formats;
 
 // The pages that are read first.
+mod comparison;
 mod readme;
 
 // The application's API, its worker and its reconciler.
@@ -36,6 +37,7 @@ mod openapi;
 mod payments;
 mod peers_on_valkey;
 mod permissions;
+mod powertools;
 mod records_on_valkey;
 mod shared_table;
 mod signals;

@@ -18,7 +18,7 @@ use tests::local_stack::Setup;
 use tests::packages::{python, shown};
 use tests::{valkey, workspace};
 
-const PROJECT: &str = "tests/powertools-valkey";
+const PROJECT: &str = "tests/powertools";
 
 /// What the peer's program prints on this server; `None`: not possible here.
 async fn peer(test: &'static str, server: &Valkey, arguments: &[&str]) -> Option<Value> {
@@ -27,7 +27,7 @@ async fn peer(test: &'static str, server: &Valkey, arguments: &[&str]) -> Option
         .collect();
     let run = move || -> Option<Output> {
         let mut program = Command::new(python(test, PROJECT)?);
-        Some(program.arg(workspace().join(PROJECT).join("peer.py")).args(arguments).output().expect("runs"))
+        Some(program.arg(workspace().join(PROJECT).join("valkey.py")).args(arguments).output().expect("runs"))
     };
     let output = tokio::task::spawn_blocking(run).await.expect("no panic")?;
     assert!(output.status.success(), "{}", shown(&output));

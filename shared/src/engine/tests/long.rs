@@ -142,7 +142,7 @@ async fn of_two_calls_in_single_write_over_a_release_one_executes_and_the_other_
         };
         let texts = ["1", if alike { "1" } else { "2" }].map(|first| format!("{first}{}", digits(bytes)));
         let [first, second] = texts;
-        let outcomes = futures::join!(settle(&one, "one", first), settle(&other, "other", second));
+        let outcomes = futures::future::join(settle(&one, "one", first), settle(&other, "other", second)).await;
         let (executed, replayed) = match outcomes {
             (Outcome::Executed(executed), Outcome::Replayed(replayed))
             | (Outcome::Replayed(replayed), Outcome::Executed(executed)) => (executed, replayed),

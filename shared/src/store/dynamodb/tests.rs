@@ -6,10 +6,10 @@ use aws_smithy_runtime_api::client::http::{HttpConnector, HttpConnectorFuture, S
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::http::StatusCode;
 use aws_smithy_types::body::SdkBody;
-use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::mutex::Mutex;
 use crate::protocol::{
     ClaimRequest, Decision, EpochMs, EpochS, Fingerprinter, Key, LeaseLimit, OwnerToken, Principal, Resolution,
     Settled, Subject, TransactionId, Uncertain, abandon, decide, settle,

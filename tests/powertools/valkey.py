@@ -1,6 +1,6 @@
 """Powertools' idempotency layer for Redis and Valkey, as published, on a real server.
 
-`peer.py PORT behaviour` prints what it does as JSON; `peer.py PORT figures COUNT` prints what it costs.
+`valkey.py PORT behaviour` prints what it does as JSON; `valkey.py PORT figures COUNT` prints what it costs.
 """
 
 import json

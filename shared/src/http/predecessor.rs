@@ -1,0 +1,243 @@
+//! Requests that a function with Powertools may have answered before.
+
+use std::sync::Arc;
+
+use aws_sdk_dynamodb::types::TransactWriteItem;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use http::header::CONTENT_TYPE;
+use http::{HeaderName, HeaderValue, Response, StatusCode};
+use lambda_http::{Body, Request};
+use serde_json::{Map, Value, json};
+
+use super::{HttpAnswer, IdempotencyLayer};
+use crate::engine::{Attempt, Verdict};
+use crate::mutex::Mutex;
+use crate::store::dynamodb::powertools::{
+    ABANDONED, Aside, Held, NotRun, OldKey, Predecessor, Taken, unreadable_answer,
+};
+use crate::store::{BoxError, Store, TransactionalEffect};
+
+impl<S: Store<Effect = TransactWriteItem>> IdempotencyLayer<S> {
+    /// Takes the place of a function with Powertools around its Lambda handler: what that has answered is replayed, see
+    /// [`powertools`](crate::powertools). `key` computes the request's old key with [`Predecessor::key`]; `None` if the old
+    /// function did not protect the request.
+    ///
+    /// ```no_run
+    /// use idempotency::powertools::Predecessor;
+    /// use idempotency::store::dynamodb;
+    /// use idempotency::{DynamoDbStore, Engine, IdempotencyLayer};
+    /// use lambda_http::Request;
+    ///
+    /// let client = dynamodb::client();
+    /// let engine = Engine::builder(DynamoDbStore::new(client.clone(), "Records")).build();
+    /// let old = Predecessor::python(client, "IdempotencyTable", "orders.app.handler");
+    /// // The old `event_key_jmespath` was `headers."idempotency-key"`.
+    /// let key = |old: &Predecessor, request: &Request| {
+    ///     old.key(&request.headers().get("idempotency-key")?.to_str().ok()?).ok()
+    /// };
+    /// let layer = IdempotencyLayer::new(engine, "orders").predecessor(old, key);
+    /// ```
+    ///
+    /// The old answer is a response as Lambda takes it from a handler: an object with `statusCode`, or any other JSON, which
+    /// is a 200. Set [`predecessor_of`](Self::predecessor_of) if Powertools was around another function than the handler.
+    #[must_use]
+    pub fn predecessor(
+        self,
+        predecessor: Predecessor,
+        key: impl Fn(&Predecessor, &Request) -> Option<OldKey> + Send + Sync + 'static,
+    ) -> Self {
+        self.predecessor_of(predecessor, key, |old| response(&old), proxy_response)
+    }
+
+    /// Like [`predecessor`](Self::predecessor), for Powertools around a function inside the handler: `read` makes a response
+    /// of what that function returned, and `write` what it would have returned of a response, for as long as the old
+    /// function may run.
+    #[must_use]
+    pub fn predecessor_of(
+        self,
+        predecessor: Predecessor,
+        key: impl Fn(&Predecessor, &Request) -> Option<OldKey> + Send + Sync + 'static,
+        read: impl Fn(Value) -> Result<Response<Body>, BoxError> + Send + Sync + 'static,
+        write: impl Fn(&Response<Body>) -> Value + Send + Sync + 'static,
+    ) -> Self {
+        let of_requests = OfRequests { predecessor, key: Box::new(key), read: Box::new(read), write: Arc::new(write) };
+        self.with(|core| core.predecessor = Some(Arc::new(of_requests)))
+    }
+}
+
+type KeyOf = Box<dyn Fn(&Predecessor, &Request) -> Option<OldKey> + Send + Sync>;
+type Read = Box<dyn Fn(Value) -> Result<Response<Body>, BoxError> + Send + Sync>;
+type Write = Arc<dyn Fn(&Response<Body>) -> Value + Send + Sync>;
+
+/// A predecessor, and how its answers become responses.
+struct OfRequests {
+    predecessor: Predecessor,
+    key: KeyOf,
+    read: Read,
+    write: Write,
+}
+
+pub(super) type AnyPredecessor<E> = Arc<dyn OldFunction<E>>;
+
+/// A predecessor, for a store whose effects are those of DynamoDB.
+pub(super) trait OldFunction<E: TransactionalEffect>: Send + Sync {
+    fn take<'a>(&'a self, request: &Request, attempt: &'a Attempt<E>) -> BoxFuture<'a, Result<Found<E>, NotRun>>;
+}
+
+pub(super) enum Found<E: TransactionalEffect> {
+    /// The handler runs.
+    Run(Option<Box<dyn HeldRequest<E>>>),
+    /// It does not.
+    Answered(Verdict<HttpAnswer>),
+}
+
+/// A request that is held in the old table.
+pub(super) trait HeldRequest<E: TransactionalEffect>: Send + Sync {
+    fn end(self: Box<Self>, attempt: &Attempt<E>, verdict: &Verdict<HttpAnswer>) -> BoxFuture<'static, ()>;
+}
+
+/// Looks for the request in the old table. The verdict, if the handler must not run; why, is in `aside`.
+pub(super) async fn held<E: TransactionalEffect>(
+    predecessor: Option<&AnyPredecessor<E>>,
+    request: &Request,
+    attempt: &Attempt<E>,
+    aside: &Mutex<Option<Aside>>,
+) -> Result<Option<Box<dyn HeldRequest<E>>>, Verdict<HttpAnswer>> {
+    let Some(predecessor) = predecessor else { return Ok(None) };
+    let taking = predecessor.take(request, attempt);
+    match taking.await {
+        Ok(Found::Run(held)) => Ok(held),
+        Ok(Found::Answered(verdict)) => {
+            *aside.lock() = Some(Aside::Replayed);
+            Err(verdict)
+        }
+        Err(not_run) => {
+            *aside.lock() = Some(Aside::NotRun(not_run));
+            Err(Verdict::NotExecuted(HttpAnswer::new(Response::new(Body::Empty))))
+        }
+    }
+}
+
+impl OldFunction<TransactWriteItem> for OfRequests {
+    fn take<'a>(
+        &'a self,
+        request: &Request,
+        attempt: &'a Attempt<TransactWriteItem>,
+    ) -> BoxFuture<'a, Result<Found<TransactWriteItem>, NotRun>> {
+        let key = (self.key)(&self.predecessor, request);
+        async move {
+            let Some(key) = key else { return Ok(Found::Run(None)) };
+            Ok(match self.predecessor.take(&key, attempt).await? {
+                Taken::Run(held) => Found::Run(Some(Box::new(OfRequest { held, write: Arc::clone(&self.write) }))),
+                Taken::Completed(answer) => Found::Answered(match (self.read)(answer) {
+                    Ok(response) if response.status().is_client_error() => Verdict::Failed(HttpAnswer::new(response)),
+                    Ok(response) => Verdict::Success(HttpAnswer::new(response)),
+                    Err(error) => unreadable_answer(error),
+                }),
+                Taken::Abandoned => Found::Answered(Verdict::Unknown(ABANDONED.into())),
+            })
+        }
+        .boxed()
+    }
+}
+
+struct OfRequest {
+    held: Box<Held>,
+    write: Write,
+}
+
+impl HeldRequest<TransactWriteItem> for OfRequest {
+    fn end(
+        self: Box<Self>,
+        attempt: &Attempt<TransactWriteItem>,
+        verdict: &Verdict<HttpAnswer>,
+    ) -> BoxFuture<'static, ()> {
+        let Self { held, write } = *self;
+        held.end(attempt, verdict, |answer| Some(write(answer.response())))
+    }
+}
+
+/// What the old function returned, as API Gateway reads it: without a `statusCode` it is the body of a 200.
+fn response(old: &Value) -> Result<Response<Body>, BoxError> {
+    let Some(status) = old.get("statusCode") else {
+        let response = Response::builder().header(CONTENT_TYPE, "application/json");
+        return Ok(response.body(Body::Text(old.to_string()))?);
+    };
+    // API Gateway takes a text, too.
+    let status = status.as_u64().or_else(|| status.as_str()?.parse().ok()).ok_or("its `statusCode` is no number")?;
+    let mut response = Response::builder().status(StatusCode::from_u16(u16::try_from(status)?)?);
+    for (name, values) in
+        ["headers", "multiValueHeaders"].iter().filter_map(|name| old.get(*name)?.as_object()).flatten()
+    {
+        let values = values.as_array().map_or(std::slice::from_ref(values), Vec::as_slice);
+        for value in values {
+            let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            response = response.header(name.parse::<HeaderName>()?, text.parse::<HeaderValue>()?);
+        }
+    }
+    let body = match old.get("body") {
+        None | Some(Value::Null) => Body::Empty,
+        Some(Value::String(text)) if old.get("isBase64Encoded") == Some(&Value::Bool(true)) => {
+            Body::Binary(STANDARD.decode(text)?)
+        }
+        Some(Value::String(text)) => Body::Text(text.clone()),
+        Some(other) => Body::Text(other.to_string()),
+    };
+    Ok(response.body(body)?)
+}
+
+/// A response as a handler returns it to Lambda. One value of each header: what is replayed has no more.
+fn proxy_response(response: &Response<Body>) -> Value {
+    let header = |(name, value): (&HeaderName, &HeaderValue)| Some((name.to_string(), value.to_str().ok()?.into()));
+    let headers: Map<String, Value> = response.headers().iter().filter_map(header).collect();
+    let (body, is_base64) = match response.body() {
+        Body::Text(text) => (text.clone(), false),
+        Body::Empty => (String::new(), false),
+        other => (STANDARD.encode(other), true),
+    };
+    json!({"statusCode": response.status().as_u16(), "headers": headers, "body": body, "isBase64Encoded": is_base64})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_old_answer_is_read_as_api_gateway_reads_it() {
+        let old = json!({"statusCode": 201, "headers": {"Location": "/orders/7", "x-count": 3}, "body": "{\"id\":7}",
+                         "multiValueHeaders": {"x-many": ["a", "b"]}, "isBase64Encoded": false});
+        let read = response(&old).unwrap();
+        assert_eq!(
+            (read.status().as_u16(), &read.headers()["location"]),
+            (201, &HeaderValue::from_static("/orders/7"))
+        );
+        assert_eq!(
+            (&read.headers()["x-count"], read.headers().get_all("x-many").iter().count()),
+            (&HeaderValue::from_static("3"), 2)
+        );
+        assert_eq!(read.body(), &Body::Text("{\"id\":7}".into()));
+
+        let read = response(&json!({"statusCode": "404", "body": "AP8=", "isBase64Encoded": true})).unwrap();
+        assert_eq!((read.status().as_u16(), read.body()), (404, &Body::Binary(vec![0, 255])));
+
+        let read = response(&json!({"id": 7})).unwrap();
+        assert_eq!((read.status().as_u16(), read.body()), (200, &Body::Text("{\"id\":7}".into())));
+        for unreadable in
+            [json!({"statusCode": "no"}), json!({"statusCode": 70_000}), json!({"statusCode": 7, "body": ""})]
+        {
+            assert!(response(&unreadable).is_err(), "{unreadable}");
+        }
+    }
+
+    #[test]
+    fn what_is_written_for_the_old_function_is_read_back_unchanged() {
+        for body in [Body::Text("{\"é\":1}".into()), Body::Binary(vec![0, 255])] {
+            let given = Response::builder().status(402).header(CONTENT_TYPE, "application/json").body(body).unwrap();
+            let read = response(&proxy_response(&given)).unwrap();
+            assert_eq!((read.status(), read.headers(), read.body()), (given.status(), given.headers(), given.body()));
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! The items of Powertools' table: what they say, and those that are written for the old function to read.
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use serde_json::Value;
+
+use super::key::{Language, OldKey};
+use crate::protocol::EpochMs;
+use crate::store::dynamodb::Item;
+use crate::store::dynamodb::item::{number, string};
+
+/// The names of the attributes of an old table, and how its key is made. The defaults are those of Powertools.
+#[derive(Clone, Debug)]
+pub struct OldNames {
+    /// Partition key (`key_attr`).
+    pub key: String,
+    /// Sort key (`sort_key_attr`), if the table has one. It then holds the old key.
+    pub sort: Option<String>,
+    /// The value of the partition key in a table with a sort key (`static_pk_value`): `idempotency#` and the name of the
+    /// old Lambda function, unless it was set.
+    pub static_partition: String,
+    /// Time to live, in seconds (`expiry_attr`).
+    pub expiration: String,
+    /// The deadline of an attempt, in milliseconds (`in_progress_expiry_attr`).
+    pub in_progress_expiration: String,
+    /// INPROGRESS or COMPLETED (`status_attr`).
+    pub status: String,
+    /// The answer (`data_attr`).
+    pub data: String,
+    /// The hash of what was validated (`validation_key_attr`).
+    pub validation: String,
+}
+
+impl Default for OldNames {
+    fn default() -> Self {
+        Self {
+            key: "id".into(),
+            sort: None,
+            static_partition: String::new(),
+            expiration: "expiration".into(),
+            in_progress_expiration: "in_progress_expiration".into(),
+            status: "status".into(),
+            data: "data".into(),
+            validation: "validation".into(),
+        }
+    }
+}
+
+/// The attribute, which Powertools ignores, of items that this library has written: whose they are.
+pub(super) const SUCCESSOR: &str = "successor";
+
+pub(super) const IN_PROGRESS: &str = "INPROGRESS";
+pub(super) const COMPLETED: &str = "COMPLETED";
+
+/// How long after its deadline an attempt of the old function may still write: Lambda has been seen to kill a function
+/// up to 0.7 s late.
+const GRACE_MS: u64 = 1_000;
+
+/// What an item of the old table says about a call.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Said {
+    /// Nothing: its time is over.
+    Expired,
+    /// This answer.
+    Completed(Value),
+    /// An attempt may run until then.
+    InProgress(EpochMs),
+    /// An attempt did not end before its deadline: it is not known what it did. The deadline as it is stored.
+    Abandoned(EpochMs),
+    /// An attempt of this library's, at the record that asks.
+    Ours,
+    /// The old function validated something else under this key.
+    Mismatch,
+}
+
+impl OldNames {
+    pub(super) fn key(&self, key: &OldKey) -> Item {
+        match &self.sort {
+            Some(sort) => Item::from([
+                (self.key.clone(), string(self.static_partition.as_str())),
+                (sort.clone(), string(key.id.as_str())),
+            ]),
+            None => Item::from([(self.key.clone(), string(key.id.as_str()))]),
+        }
+    }
+
+    /// An attempt of ours. It has no deadline: the old function leaves it alone until the item expires.
+    pub(super) fn in_progress(&self, key: &OldKey, successor: &str, expiration_s: u64) -> Item {
+        self.item(key, successor, IN_PROGRESS, expiration_s)
+    }
+
+    pub(super) fn completed(&self, key: &OldKey, successor: &str, answer: &Value, expiration_s: u64) -> Item {
+        let mut item = self.item(key, successor, COMPLETED, expiration_s);
+        let data = match key.style.language {
+            Language::Python => string(python_answer(answer)),
+            Language::TypeScript => attribute(answer),
+        };
+        item.insert(self.data.clone(), data);
+        item
+    }
+
+    fn item(&self, key: &OldKey, successor: &str, status: &str, expiration_s: u64) -> Item {
+        let mut item = self.key(key);
+        item.insert(SUCCESSOR.to_owned(), string(successor));
+        item.insert(self.status.clone(), string(status));
+        item.insert(self.expiration.clone(), number(expiration_s));
+        if let Some(validation) = &key.validation {
+            item.insert(self.validation.clone(), string(validation.as_str()));
+        }
+        item
+    }
+
+    /// Reads an item. Its expiration comes first, then what it validated, as in Powertools.
+    ///
+    /// # Errors
+    /// What of it cannot be read.
+    pub(super) fn read(&self, item: &Item, key: &OldKey, successor: &str, now: EpochMs) -> Result<Said, String> {
+        let expiration = epoch(item, &self.expiration)?.ok_or_else(|| format!("`{}` is missing", self.expiration))?;
+        if expiration < now.0 / 1000 {
+            return Ok(Said::Expired);
+        }
+        let same = key.validation.as_deref().is_none_or(|validation| text(item, &self.validation) == Some(validation));
+        if !same {
+            return Ok(Said::Mismatch);
+        }
+        match text(item, &self.status) {
+            Some(COMPLETED) => self.answer(item, key.style.language).map(Said::Completed),
+            Some(IN_PROGRESS) if text(item, SUCCESSOR) == Some(successor) => Ok(Said::Ours),
+            Some(IN_PROGRESS) => Ok(match epoch(item, &self.in_progress_expiration)? {
+                Some(deadline) if deadline.saturating_add(GRACE_MS) < now.0 => Said::Abandoned(EpochMs(deadline)),
+                Some(deadline) => Said::InProgress(EpochMs(deadline.saturating_add(GRACE_MS))),
+                None => Said::InProgress(EpochMs(expiration.saturating_mul(1000))),
+            }),
+            Some(other) => Err(format!("`{}` is `{other}`", self.status)),
+            None => Err(format!("`{}` is no text", self.status)),
+        }
+    }
+
+    fn answer(&self, item: &Item, language: Language) -> Result<Value, String> {
+        let unreadable = |problem: String| format!("`{}` {problem}", self.data);
+        match (item.get(&self.data), language) {
+            (None, _) => Ok(Value::Null),
+            (Some(AttributeValue::S(json)), Language::Python) => {
+                serde_json::from_str(json).map_err(|error| unreadable(format!("is not JSON: {error}")))
+            }
+            (Some(_), Language::Python) => Err(unreadable("is no text".into())),
+            (Some(data), Language::TypeScript) => value(data).map_err(|kind| unreadable(format!("has {kind}"))),
+        }
+    }
+}
+
+/// `json.dumps` would write spaces; for `json.loads` they are nothing.
+fn python_answer(answer: &Value) -> String {
+    answer.to_string()
+}
+
+fn text<'i>(item: &'i Item, name: &str) -> Option<&'i str> {
+    item.get(name).and_then(|value| value.as_s().ok()).map(String::as_str)
+}
+
+/// A point in time, of which only the whole part counts.
+fn epoch(item: &Item, name: &str) -> Result<Option<u64>, String> {
+    let Some(value) = item.get(name) else { return Ok(None) };
+    let digits = value.as_n().ok().and_then(|number| number.split('.').next()?.parse().ok());
+    digits.map(Some).ok_or_else(|| format!("`{name}` is no point in time"))
+}
+
+/// The JSON that `unmarshall` makes of an attribute. The error names a type that JSON does not have.
+fn value(attribute: &AttributeValue) -> Result<Value, &'static str> {
+    Ok(match attribute {
+        AttributeValue::Null(_) => Value::Null,
+        AttributeValue::Bool(value) => Value::Bool(*value),
+        AttributeValue::S(text) => Value::String(text.clone()),
+        AttributeValue::N(number) => serde_json::from_str(number).map_err(|_| "a number that JSON does not have")?,
+        AttributeValue::L(elements) => Value::Array(elements.iter().map(value).collect::<Result<_, _>>()?),
+        AttributeValue::M(members) => {
+            let members = members.iter().map(|(name, member)| value(member).map(|member| (name.clone(), member)));
+            Value::Object(members.collect::<Result<_, _>>()?)
+        }
+        _ => return Err("bytes or a set"),
+    })
+}
+
+/// The attribute that `marshall` makes of JSON.
+fn attribute(value: &Value) -> AttributeValue {
+    match value {
+        Value::Null => AttributeValue::Null(true),
+        Value::Bool(value) => AttributeValue::Bool(*value),
+        Value::String(text) => AttributeValue::S(text.clone()),
+        Value::Number(number) => AttributeValue::N(number.to_string()),
+        Value::Array(elements) => AttributeValue::L(elements.iter().map(attribute).collect()),
+        Value::Object(members) => {
+            AttributeValue::M(members.iter().map(|(name, member)| (name.clone(), attribute(member))).collect())
+        }
+    }
+}

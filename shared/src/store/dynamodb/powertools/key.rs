@@ -1,0 +1,143 @@
+//! The keys that Powertools computes.
+
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use md5::Md5;
+use serde::Serialize;
+use sha2::{Digest, Sha256, Sha512};
+
+use super::json::{Ambiguous, python, typescript};
+#[cfg(feature = "jmespath")]
+use crate::protocol::Expression;
+use crate::protocol::{Document, InvalidJson};
+
+/// The language of the old function: keys and answers are written differently.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Language {
+    Python,
+    TypeScript,
+}
+
+/// The hash function of keys: `hash_function` of the old configuration.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Hash {
+    /// The default of Powertools.
+    #[default]
+    Md5,
+    /// SHA-256.
+    Sha256,
+    /// SHA-512.
+    Sha512,
+}
+
+/// How an old function writes keys.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Style {
+    pub(super) language: Language,
+    pub(super) hash: Hash,
+}
+
+/// The key of one call in the old function's table, made by [`Predecessor::key`](super::Predecessor::key).
+///
+/// `Debug` shows no hash: that of a short value can be guessed.
+#[derive(Clone)]
+pub struct OldKey {
+    /// The id of the item: the prefix, `#` and a hash.
+    pub(super) id: String,
+    /// The hash of what the old function validated.
+    pub(super) validation: Option<String>,
+    pub(super) style: Style,
+}
+
+/// Why there is no old key.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum NoOldKey {
+    /// Nothing is selected, so the old function ran such calls unprotected, or refused them.
+    #[error("nothing is selected for the old key")]
+    NothingSelected,
+    /// What is selected cannot be written as JSON.
+    #[error("the selection for the old key cannot be written as JSON: {0}")]
+    NotJson(#[source] serde_json::Error),
+    /// What is selected is not a JSON document.
+    #[error(transparent)]
+    Invalid(#[from] InvalidJson),
+    /// Two members of an object have names that differ in case only. Powertools for TypeScript keeps them in the order in
+    /// which they came, which is not known here.
+    #[error("two members of the selection for the old key have names that differ in case only")]
+    Ambiguous,
+}
+
+impl From<Ambiguous> for NoOldKey {
+    fn from(_: Ambiguous) -> Self {
+        Self::Ambiguous
+    }
+}
+
+impl OldKey {
+    pub(super) fn of_json(prefix: &str, style: Style, selected: &[u8]) -> Result<Self, NoOldKey> {
+        let document = Document::parse(selected)?;
+        if style.selects_nothing(&document) {
+            return Err(NoOldKey::NothingSelected);
+        }
+        Ok(Self { id: format!("{prefix}#{}", style.digest(&document)?), validation: None, style })
+    }
+
+    #[cfg(feature = "jmespath")]
+    pub(super) fn selected(prefix: &str, style: Style, by: &Expression, event: &Document) -> Result<Self, NoOldKey> {
+        Self::of_json(prefix, style, &by.value(event).ok_or(NoOldKey::NothingSelected)?)
+    }
+
+    /// Also compares what the old function validated (`payload_validation_jmespath`): an old record in which it was
+    /// something else is a mismatch, which is neither replayed nor run. `selected` is what that expression selects.
+    ///
+    /// # Errors
+    /// [`NoOldKey`] if it cannot be hashed.
+    pub fn validated(mut self, selected: &impl Serialize) -> Result<Self, NoOldKey> {
+        let json = serde_json::to_vec(selected).map_err(NoOldKey::NotJson)?;
+        self.validation = Some(self.style.digest(&Document::parse(&json)?)?);
+        Ok(self)
+    }
+
+    /// The id of the item, for looking it up by other means.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.id
+    }
+}
+
+impl fmt::Debug for OldKey {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let prefix = self.id.rsplit_once('#').map_or("", |(prefix, _)| prefix);
+        formatter.debug_struct("OldKey").field("prefix", &prefix).finish_non_exhaustive()
+    }
+}
+
+impl Style {
+    /// Whether the old function found no key in it.
+    fn selects_nothing(self, selected: &Document) -> bool {
+        match self.language {
+            Language::Python => selected.root().is_nothing_in_python(),
+            Language::TypeScript => selected.root().is_null(),
+        }
+    }
+
+    fn digest(self, document: &Document) -> Result<String, Ambiguous> {
+        let text = match self.language {
+            Language::Python => python(document.root()),
+            Language::TypeScript => typescript(document.root())?,
+        };
+        let digest = match self.hash {
+            Hash::Md5 => Md5::digest(text).to_vec(),
+            Hash::Sha256 => Sha256::digest(text).to_vec(),
+            Hash::Sha512 => Sha512::digest(text).to_vec(),
+        };
+        Ok(match self.language {
+            Language::Python => digest.iter().map(|byte| format!("{byte:02x}")).collect(),
+            Language::TypeScript => STANDARD.encode(digest),
+        })
+    }
+}
