@@ -7,7 +7,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use super::{Clock, EffectRefusal};
-use crate::protocol::{EpochMs, Trace, TransactionId};
+use crate::protocol::{EpochMs, RecordId, Trace, TransactionId};
 use crate::store::{RefusedEffect, TransactionalEffect};
 
 /// One run of an operation.
@@ -15,6 +15,7 @@ use crate::store::{RefusedEffect, TransactionalEffect};
 /// A cheap handle: clones share the list of effects, so it can be passed on, for example in a request's extensions.
 /// Effects that are added after the run has ended are ignored.
 pub struct Attempt<E: TransactionalEffect> {
+    record: Option<RecordId>,
     transaction: TransactionId,
     number: u64,
     trace: Option<Trace>,
@@ -56,6 +57,7 @@ impl<E: TransactionalEffect> Effects<E> {
 
 impl<E: TransactionalEffect> Attempt<E> {
     pub(super) fn new(
+        record: Option<RecordId>,
         transaction: TransactionId,
         number: u64,
         trace: Option<Trace>,
@@ -63,7 +65,14 @@ impl<E: TransactionalEffect> Attempt<E> {
         clock: Arc<dyn Clock>,
         effects_with_record: bool,
     ) -> Self {
-        Self { transaction, number, trace, stop_at, clock, effects_with_record, effects: Arc::default() }
+        Self { record, transaction, number, trace, stop_at, clock, effects_with_record, effects: Arc::default() }
+    }
+
+    /// The id of the operation's record, to be stored with an effect, so that people find the one from the other. A stream
+    /// record has none.
+    #[must_use]
+    pub const fn record(&self) -> Option<&RecordId> {
+        self.record.as_ref()
     }
 
     /// The transaction id: the same for all attempts at one operation. Pass it to every other system as its idempotency
@@ -142,7 +151,8 @@ impl<E: TransactionalEffect> Attempt<E> {
 
 impl<E: TransactionalEffect> Clone for Attempt<E> {
     fn clone(&self) -> Self {
-        Self { clock: Arc::clone(&self.clock), effects: Arc::clone(&self.effects), ..*self }
+        let record = self.record.clone();
+        Self { record, clock: Arc::clone(&self.clock), effects: Arc::clone(&self.effects), ..*self }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use tests::browser::{Browser, DESK, PHONE, View, is_available};
+use tests::browser::{Browser, DESK, NARROW, PHONE, View, is_available};
 use tests::console::{Script, Tables, subject};
 use tests::local_stack::{Setup, Stack, payment};
 use tests::wait::eventually;
@@ -30,7 +30,9 @@ fn home(stack: &Stack) -> String {
 /// From the list through the record, the form and the preview to the result, by links and buttons only.
 async fn resolves(browser: &Browser, stack: &Stack, record: &str) {
     opens(browser, &home(stack), "olga", "operator").await;
-    browser.shows(&["Unresolved", "Amount at risk"]).await;
+    browser.shows(&["Home", "Amount at risk"]).await;
+    browser.press("Open the list").await;
+    browser.shows(&["Unresolved", "1–1 of 1"]).await;
     browser.press(&record[..12]).await;
     browser.shows(&["The outcome is unknown."]).await;
     browser.press("Ask the provider now").await;
@@ -136,6 +138,8 @@ async fn a_record_is_resolved_by_the_keyboard_alone() {
     opens(&browser, &home(&stack), "olga", "operator").await;
     browser.tab_to("Skip to the content").await;
     browser.enter_in_place().await;
+    browser.tab_to("Open the list").await;
+    browser.enter().await;
     browser.tab_to(&record[..12]).await;
     browser.enter().await;
     browser.tab_to("Release for retry").await;
@@ -250,9 +254,30 @@ async fn pages(stack: &Stack) -> Vec<(&'static str, String)> {
     assert_eq!(olga.request(&token_of_two).await.len(), 32);
     stack.provider("up").await;
     let at = |path: String| format!("{}{path}", stack.base());
+    let ann_paid = ann.pay("key-paid", &payment("acct-1", "pm_card_visa")).await;
+    let location = ann_paid.header("location").expect("a location").to_owned();
+    assert_eq!(
+        ann.post(&format!("{location}/refunds"), "refund", &serde_json::json!({ "amount": 500 })).await.status,
+        201
+    );
+    let sale = serde_json::json!({
+        "type": "terminal.sale", "terminal": "till-1", "sequence": 1, "account": "acct-1", "amount": 1250, "currency": "EUR",
+    });
+    for body in [sale.to_string(), "no message of ours".to_owned()] {
+        stack.put("LedgerDeadLetters", 1, body).await;
+    }
+    ann.balance("acct-1", "EUR", 3).await;
     vec![
-        ("unresolved", at("/console".to_owned())),
-        ("filtered", at("/console?operation=POST+%2Fpayments&age_s=86400".to_owned())),
+        ("home", at("/console".to_owned())),
+        ("unresolved", at("/console/unresolved".to_owned())),
+        ("filtered", at("/console/unresolved?operation=POST+%2Fpayments&age_s=86400".to_owned())),
+        ("bulk", at(format!("/console/bulk?action=fail&record={waiting}&record={open}"))),
+        ("find", at("/console/find".to_owned())),
+        ("payment", at(format!("/console{location}"))),
+        ("account", at("/console/accounts/acct-1".to_owned())),
+        ("dead-letters", at("/console/dead-letters".to_owned())),
+        ("failed", at(format!("/console/records/{failed}"))),
+        ("fail-form", at(format!("/console/records/{open}/fail"))),
         ("record", at(format!("/console/records/{open}"))),
         ("settled", at(format!("/console/records/{succeeded}"))),
         ("form", at(format!("/console/records/{open}/succeed"))),
@@ -280,9 +305,15 @@ async fn every_page_is_accessible_in_both_themes_and_fits_a_phone() {
     let pictures = std::env::var_os("CONSOLE_PICTURES").map(|folder| workspace().join(folder));
     let browser = Browser::start(DESK).await;
     opens(&browser, &home(&stack), "olga", "operator").await;
-    for (look, view) in [("light", DESK), ("dark", View { dark: true, ..DESK }), ("phone", PHONE)] {
+    let looks = [
+        ("light", DESK),
+        ("dark", View { dark: true, ..DESK }),
+        ("phone", PHONE),
+        ("narrow", View { dark: true, ..NARROW }),
+    ];
+    for (look, view) in looks {
+        browser.look(view).await;
         for (name, url) in &pages {
-            browser.look(view).await;
             browser.open(url).await;
             assert_eq!(browser.accessibility_findings().await, [] as [String; 0], "{name}, {look}");
             assert!(browser.overflow().await <= 0, "{name} is wider than the window, {look}");

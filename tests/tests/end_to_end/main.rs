@@ -45,7 +45,10 @@ mod unknown;
 // The operators' console.
 mod browser;
 mod console;
+mod console_bulk;
 mod console_evidence;
+mod console_finding;
+mod console_home;
 mod sign_in;
 
 // The local stack itself.

@@ -85,7 +85,7 @@ impl<R: Store, T: Recognise> RecordsElsewhere<R, T> {
         if !refused.iter().any(ours) {
             return Ok(Effects::Refused(first_of(refused)));
         }
-        tracing::info!(record = record.id.digest(), "its effects were written by an earlier attempt");
+        tracing::info!(record = record.id.name(), "its effects were written by an earlier attempt");
         let left: Vec<_> = effects.iter().filter(|effect| self.recognise.is_of_attempt(effect)).cloned().collect();
         match left.is_empty() {
             true => Ok(Effects::Applied),
@@ -194,7 +194,7 @@ impl<R: Store, T: Recognise> Store for RecordsElsewhere<R, T> {
         let written = self.records.write_within(write, Vec::new(), retry_budget).await.map_err(after_effects)?;
         if matches!(written, Written::Refused(_)) {
             tracing::warn!(
-                record = record.id.digest(),
+                record = record.id.name(),
                 transaction = %record.transaction,
                 "the record changed after its effects were written; they stand by their own conditions",
             );
