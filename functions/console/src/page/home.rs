@@ -95,7 +95,7 @@ fn by_operation(overview: &Overview, now: EpochMs) -> Markup {
                             td.number role="cell" data-label=(name) { (count_link(*count, age_s, operation, group)) }
                         }
                         td role="cell" data-label="Oldest" { (unknown_list::oldest(&group.summary, now)) }
-                        td role="cell" data-label="Amount at risk" { (unknown_list::at_risk(&group.summary)) }
+                        td role="cell" data-label="At risk" { (unknown_list::at_risk(&group.summary)) }
                     }
                 }
             }

@@ -146,7 +146,12 @@ fn events(details: &Details) -> Vec<Event> {
         (_, Some(payment)) => events.push(Event::at_provider(payment.created, "Charged, by the provider’s clock")),
         (_, None) => {}
     }
-    events.sort_by_key(|event| event.at);
+    // The provider's clock has whole seconds: what it did in the second of the first claim came after that.
+    let first = record.history.entries().first().map(|entry| entry.at);
+    events.sort_by_key(|event| match (event.lane, first) {
+        (Lane::Provider, Some(first)) if event.at.0 / 1000 == first.0 / 1000 => first,
+        _ => event.at,
+    });
     events
 }
 
@@ -179,9 +184,9 @@ pub(super) fn picture(details: &Details, now: EpochMs) -> Markup {
                         text.label x="90" y=(y(events.len()) + 1) { @if lease > now { "The lease ends" } @else { "The lease has ended" } }
                         text.at x="90" y=(y(events.len()) + 17) { (format::time(lease)) }
                     }
-                    @for (number, (lane, name)) in Lane::ALL.into_iter().enumerate() {
-                        (mark(lane, "neutral", 8 + number * 128, height - 10))
-                        text.at x=(20 + number * 128) y=(height - 6) { (name) }
+                    @for ((lane, name), x) in Lane::ALL.into_iter().zip([10, 152, 242]) {
+                        (mark(lane, "neutral", x, height - 12))
+                        text.at x=(x + 12) y=(height - 8) { (name) }
                     }
                 }
             }
