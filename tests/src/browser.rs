@@ -199,6 +199,14 @@ impl Browser {
         self.driver.find(By::Css(option)).await.expect(id).click().await.expect(value);
     }
 
+    /// Ticks every box with this name.
+    pub async fn tick_all(&self, name: &str) {
+        let boxes = self.driver.find_all(By::Css(format!("input[type=checkbox][name=\"{name}\"]"))).await.expect(name);
+        for found in boxes {
+            found.click().await.expect(name);
+        }
+    }
+
     /// Removes the cookies of this page's host.
     pub async fn forget_cookies(&self) {
         self.driver.delete_all_cookies().await.expect("removed");

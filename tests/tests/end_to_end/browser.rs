@@ -127,6 +127,38 @@ async fn a_deep_link_survives_the_sign_in_on_a_phone_and_a_known_person_is_not_a
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_payment_is_found_and_several_records_are_asked_about_without_a_script() {
+    if !is_available() {
+        return;
+    }
+    let stack = Setup::brief().reconciled_on_demand().start().await;
+    let tables = Tables::of(&stack).await;
+    let paid = stack.user("ann").await.pay("order-17", &payment("acct-1", "pm_card_visa")).await.json();
+    for key in ["key-1", "key-2"] {
+        tables.unknown(key, "POST /payments", &subject("acct-1", 1999, "EUR")).await;
+    }
+    let browser = Browser::start(View { scripts: false, ..PHONE }).await;
+    opens(&browser, &home(&stack), "olga", "operator").await;
+    browser.fill("search", "ann order-17").await;
+    browser.press("Find").await;
+    browser.shows(&["It happened.", paid["id"].as_str().expect("an id")]).await;
+    browser.press("acct-1").await;
+    browser.shows(&["Account acct-1", "Latest entries"]).await;
+    browser.press("2 in the list").await;
+    browser.shows(&["Unresolved", "1–2 of 2"]).await;
+    browser.tick_all("record").await;
+    browser.choose("action", "ask").await;
+    browser.press("Go on").await;
+    browser.shows(&["Ask the provider: 2 records"]).await;
+    browser.fill("name", "Incident 4711").await;
+    browser.press("Ask the provider").await;
+    browser.shows(&["2 of 2 without a problem", "The provider finds nothing."]).await;
+    browser.press("Audit").await;
+    browser.shows(&["asked the provider by olga", "Incident 4711"]).await;
+    browser.quit().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_record_is_resolved_by_the_keyboard_alone() {
     if !is_available() {
         return;
@@ -214,7 +246,7 @@ async fn hostile_text_runs_nothing_and_no_page_breaks_its_policy() {
 }
 
 /// All pages, with a record of each kind behind them.
-async fn pages(stack: &Stack) -> Vec<(&'static str, String)> {
+pub(crate) async fn pages(stack: &Stack) -> Vec<(&'static str, String)> {
     let tables = Tables::of(stack).await;
     let ann = stack.user("ann").await;
     let kinds = ["pm_timeout_after_charge", "pm_timeout_before_charge", "pm_timeout_after_charge"];

@@ -49,6 +49,7 @@ mod console_bulk;
 mod console_evidence;
 mod console_finding;
 mod console_home;
+mod firefox;
 mod sign_in;
 
 // The local stack itself.

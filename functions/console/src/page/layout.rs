@@ -71,7 +71,7 @@ fn search(visitor: &Visitor) -> Markup {
     html! {
         form.search role="search" method="post" action="/console/find" {
             (csrf(&visitor.csrf))
-            input type="search" name="text" aria-label="Find a payment, transaction, record, account, or principal and key"
+            input #search type="search" name="text" aria-label="Find a payment, transaction, record, account, or principal and key"
                 placeholder="pay_…, pi_…, record, account" required maxlength="2600" spellcheck="false" autocomplete="off";
             button.quiet type="submit" { "Find" }
         }
