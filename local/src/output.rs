@@ -37,7 +37,7 @@ pub(crate) struct Output {
 pub(crate) struct RequestLine {
     pub outcome: String,
     pub operation: String,
-    /// The digest of its record.
+    /// The beginning of its record's name.
     pub record: Option<String>,
     /// Of a response.
     #[serde(skip)]
@@ -115,7 +115,7 @@ impl RequestLine {
         Some(Self {
             outcome: text(&fields["outcome"])?,
             operation: text(&fields["operation"]).unwrap_or_default(),
-            record: text(&fields["record"]),
+            record: text(&fields["record"]).map(|record| record.chars().take(12).collect()),
             status: fields["status"].as_u64(),
             milliseconds: fields["total_ms"].as_u64(),
             error: text(&fields["error"]),

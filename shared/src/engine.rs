@@ -303,13 +303,14 @@ impl<S: Store> Engine<S> {
         deadline: EpochMs,
     ) -> Attempt<S::Effect> {
         let (stop_at, clock) = (self.stop_at(deadline), Arc::clone(&self.parts.clock));
-        Attempt::new(transaction, 1, trace, stop_at, clock, S::EFFECTS_WITH_RECORD)
+        Attempt::new(None, transaction, 1, trace, stop_at, clock, S::EFFECTS_WITH_RECORD)
     }
 
     /// An attempt at a record that the call holds.
     fn attempt(&self, record: &Record, trace: Option<Trace>, deadline: EpochMs) -> Attempt<S::Effect> {
         let (stop_at, clock) = (self.stop_at(held_until(record, deadline)), Arc::clone(&self.parts.clock));
-        Attempt::new(record.transaction, record.attempt, trace, stop_at, clock, S::EFFECTS_WITH_RECORD).at(&record.id)
+        let id = Some(record.id.clone());
+        Attempt::new(id, record.transaction, record.attempt, trace, stop_at, clock, S::EFFECTS_WITH_RECORD)
     }
 
     /// When a run is stopped: a margin before this time, which leaves time to record its outcome.

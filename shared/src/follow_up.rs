@@ -324,7 +324,7 @@ fn again(follow_up: FollowUp, now: EpochMs) -> Looked {
 }
 
 fn failed(follow_up: &FollowUp, error: &(dyn std::error::Error + 'static), looked: impl FnOnce() -> Looked) -> Looked {
-    tracing::error!(record = follow_up.record.digest(), error, "not followed up");
+    tracing::error!(record = follow_up.record.name(), error, "not followed up");
     looked()
 }
 

@@ -25,9 +25,11 @@ pub struct View {
 }
 
 /// A desktop window with the light theme.
-pub const DESK: View = View { width: 1100, dark: false, scripts: true };
+pub const DESK: View = View { width: 1280, dark: false, scripts: true };
 /// A phone.
-pub const PHONE: View = View { width: 375, dark: false, scripts: true };
+pub const PHONE: View = View { width: 390, dark: false, scripts: true };
+/// The narrowest window that a page must fit (WCAG 2.2, 1.4.10): a small phone, or a desktop at 400 %.
+pub const NARROW: View = View { width: 320, dark: false, scripts: true };
 
 /// A browser with its own profile. Dropping the value ends it.
 pub struct Browser {
@@ -195,6 +197,14 @@ impl Browser {
     pub async fn choose(&self, id: &str, value: &str) {
         let option = format!("#{id} option[value=\"{value}\"]");
         self.driver.find(By::Css(option)).await.expect(id).click().await.expect(value);
+    }
+
+    /// Ticks every box with this name.
+    pub async fn tick_all(&self, name: &str) {
+        let boxes = self.driver.find_all(By::Css(format!("input[type=checkbox][name=\"{name}\"]"))).await.expect(name);
+        for found in boxes {
+            found.click().await.expect(name);
+        }
     }
 
     /// Removes the cookies of this page's host.

@@ -288,7 +288,7 @@ impl Tables {
         let request = PaymentRequest::from_json(body.to_string().as_bytes()).expect("valid");
         let owner = record.principal.expect("a principal");
         let payment = Payment::new(record.transaction, owner, &request, "pi_1".to_owned(), record.created.0);
-        let writes = Table::new(self.client.clone(), PAYMENTS).created(&payment, None);
+        let writes = Table::new(self.client.clone(), PAYMENTS).created(&payment, Some(&record.id), None);
         self.client.transact_write_items().set_transact_items(Some(writes)).send().await.expect("written");
     }
 

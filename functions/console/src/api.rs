@@ -2,6 +2,10 @@
 //!
 //! Amounts are strings of digits: a client whose numbers are floats must not round money.
 
+mod bulk;
+mod dead_letters;
+mod find;
+mod home;
 mod signals;
 
 use std::sync::Arc;
@@ -9,19 +13,20 @@ use std::sync::Arc;
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
+use axum::response::Response;
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use idempotency::protocol::{EpochMs, Record};
-use payments::{Action, ActionKind, Approval, AuditKind, Payment, Preview};
+use payments::{Action, ActionKind, Approval, AuditKind, LedgerEntry, Payment, Preview};
 use serde_json::{Value, json};
 
 use crate::auth::Caller;
 use crate::error::ConsoleError;
 use crate::format;
 use crate::lists::audit::AuditQuery;
-use crate::lists::unknown::{Filter, Listing};
+use crate::lists::export::Export;
+use crate::lists::unknown::{Filter, Listing, Summary};
 use crate::record::details::Details;
-use crate::record::subject::SubjectSummary;
 use crate::record::{short, snapshot};
 use crate::request_log::{LogOutcome, LogSummary};
 use crate::settlement::changes::changes;
@@ -32,13 +37,20 @@ use crate::state::Console;
 pub(crate) fn routes() -> Router<Arc<Console>> {
     Router::new()
         .route("/unresolved", get(unknown_list))
+        .route("/unresolved.csv", get(csv))
+        .route("/unresolved.jsonl", get(json_lines))
         .route("/records/{record}", get(record))
         .route("/records/{record}/ask", post(ask))
+        .route("/records/{record}/reconcile", post(reconcile))
         .route("/records/{record}/{verb}", post(preview))
         .route("/previews/{token}", get(open_preview).post(confirm))
         .route("/approvals", get(approvals))
         .route("/approvals/{id}", get(open_approval).post(approve))
         .route("/audit", get(audit))
+        .merge(home::routes())
+        .merge(find::routes())
+        .merge(bulk::routes())
+        .merge(dead_letters::routes())
         .merge(signals::routes())
         .fallback(not_found)
 }
@@ -50,43 +62,46 @@ async fn not_found(_: Caller) -> ConsoleError {
 }
 
 async fn unknown_list(State(console): State<Arc<Console>>, caller: Caller, Query(filter): Query<Filter>) -> Answer {
-    let Listing { records, next, summary } = console.unknown_list(&filter).await?;
-    let at_risk =
-        summary.at_risk.iter().map(|(currency, amount)| json!({ "currency": currency, "amount": amount.to_string() }));
+    let Listing { items, first, previous, next, summary } = console.unknown_list(&filter).await?;
     let body = json!({
         "count": summary.count,
         "at_least": summary.at_least,
         "oldest": summary.oldest.map(format::rfc3339),
-        "at_risk": at_risk.collect::<Vec<_>>(),
+        "at_risk": at_risk(&summary),
         "without_amount": summary.without_amount,
-        "records": records.iter().map(|record| row(record, SubjectSummary::of(record).as_ref())).collect::<Vec<_>>(),
+        "records": items.iter().map(|item| format::row_json(&item.record, item.subject.as_ref())).collect::<Vec<_>>(),
+        "first": first.filter(|_| !items.is_empty()),
+        "previous": previous.map(|previous| previous.after),
         "next": next.map(|next| next.after),
     });
     Ok((LogSummary::shown(&caller.actor), Json(body)))
 }
 
-fn row(record: &Record, subject: Option<&SubjectSummary>) -> Value {
-    json!({
-        "record": short(record.id.as_str()),
-        "operation": record.operation,
-        "status": record.state.status().as_str(),
-        "transaction": record.transaction.to_string(),
-        "attempt": record.attempt,
-        "created": format::rfc3339(record.created),
-        "updated": format::rfc3339(record.updated),
-        "principal": record.principal.map(|digest| digest.to_string()),
-        "subject": record.subject.as_ref().map(|subject| subject.as_str()),
-        "account": subject.and_then(|subject| subject.account.as_ref()),
-        "amount": subject.and_then(|subject| subject.amount).map(|amount| amount.to_string()),
-        "currency": subject.and_then(|subject| subject.currency.as_ref()),
-    })
+fn at_risk(summary: &Summary) -> Vec<Value> {
+    let at_risk = summary.at_risk.iter();
+    at_risk.map(|(currency, amount)| json!({ "currency": currency, "amount": amount.to_string() })).collect()
+}
+
+async fn csv(State(console): State<Arc<Console>>, caller: Caller, Query(filter): Query<Filter>) -> Exported {
+    export(&console, &caller, &filter, Export::Csv).await
+}
+
+async fn json_lines(State(console): State<Arc<Console>>, caller: Caller, Query(filter): Query<Filter>) -> Exported {
+    export(&console, &caller, &filter, Export::JsonLines).await
+}
+
+type Exported = Result<(LogSummary, Response), ConsoleError>;
+
+async fn export(console: &Console, caller: &Caller, filter: &Filter, export: Export) -> Exported {
+    let window = console.unknown_window(filter).await?;
+    Ok((LogSummary::shown(&caller.actor), export.response(&window.items)))
 }
 
 async fn record(State(console): State<Arc<Console>>, caller: Caller, Path(record): Path<String>) -> Answer {
     let details = console.details(&record).await?;
     let (state, before) = (details.state(console.now()), details.transaction_before());
     let Details { record, subject, payment, entries, is_ours, provider, approvals, audit } = details;
-    let mut body = row(&record, subject.as_ref());
+    let mut body = format::row_json(&record, subject.as_ref());
     body["state"] = state.into();
     body["transaction_before_release"] = before.map(|before| before.to_string()).into();
     body["version"] = snapshot(&record).version.into();
@@ -107,15 +122,14 @@ async fn record(State(console): State<Arc<Console>>, caller: Caller, Path(record
     body["ours"] = is_ours.into();
     body["provider"] = provider.as_ref().map(|answer| answer.to_json()).into();
     body["payment"] = payment.as_ref().map(payment_json).into();
-    body["entries"] = entries
-        .iter()
-        .map(
-            |entry| json!({ "account": entry.account, "amount": entry.amount.to_string(), "currency": entry.currency }),
-        )
-        .collect();
+    body["entries"] = entries.iter().map(entry_json).collect();
     body["approvals"] = approvals.iter().map(|approval| approval_json(approval, None)).collect();
     body["audit"] = audit.iter().map(format::entry_json).collect();
     Ok((LogSummary::shown(&caller.actor).about(&record), Json(body)))
+}
+
+fn entry_json(entry: &LedgerEntry) -> Value {
+    json!({ "account": entry.account, "amount": entry.amount.to_string(), "currency": entry.currency })
 }
 
 fn payment_json(payment: &Payment) -> Value {
@@ -130,8 +144,14 @@ fn payment_json(payment: &Payment) -> Value {
 }
 
 async fn ask(State(console): State<Arc<Console>>, caller: Caller, Path(record): Path<String>) -> Answer {
-    let (record, answer) = console.ask_for_audit(&caller.actor, &caller.invocation, &record).await?;
+    let (record, answer) = console.ask_for_audit(&caller.actor, &caller.invocation, &record, None).await?;
     Ok((LogSummary::audited(AuditKind::Asked, &caller.actor).about(&record), Json(answer.to_json())))
+}
+
+async fn reconcile(State(console): State<Arc<Console>>, caller: Caller, Path(record): Path<String>) -> Answer {
+    let (record, search) = console.reconcile_now(&caller.actor, &caller.invocation, &record, None).await?;
+    let summary = LogSummary::audited(AuditKind::Reconciled, &caller.actor).about(&record);
+    Ok((summary, Json(json!({ "result": search.as_str(), "detail": search.detail }))))
 }
 
 async fn preview(

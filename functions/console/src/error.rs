@@ -191,6 +191,42 @@ impl ConsoleError {
         Self::new(StatusCode::NOT_FOUND, "no-approval", "Approval not found", detail)
     }
 
+    pub(crate) fn no_payment() -> Self {
+        let detail = "No payment has this id. One whose outcome is not known is a record until then.";
+        Self::new(StatusCode::NOT_FOUND, "no-payment", "Payment not found", detail)
+    }
+
+    pub(crate) fn no_account() -> Self {
+        let detail = "Nothing is posted to an account of this name, and no unresolved record is about it.";
+        Self::new(StatusCode::NOT_FOUND, "no-account", "Account not found", detail)
+    }
+
+    pub(crate) fn no_dead_letter() -> Self {
+        let detail = "Nothing was sent. It is not among the dead letters that SQS has handed out: somebody else has sent or \
+                      deleted it, or holds it for half a minute.";
+        Self::new(StatusCode::NOT_FOUND, "no-dead-letter", "Dead letter not found", detail)
+    }
+
+    /// The dead letters could not be read.
+    pub(crate) fn no_queue(error: &(dyn Error + 'static)) -> Self {
+        let detail = "SQS did not answer. Nothing was sent; try again in a moment.";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "queue-unavailable", "The queues are unavailable", detail)
+            .with_source(error)
+    }
+
+    /// A dead letter was sent, or not; and deleted, or not.
+    pub(crate) fn not_redriven(error: &(dyn Error + 'static)) -> Self {
+        let detail = "SQS did not answer. The message may have been sent, and may still be here, too. Send it again if it \
+                      is: it is posted once.";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "not-known", "The result is unknown", detail).with_source(error)
+    }
+
+    /// There was no time left for it in this request.
+    pub(crate) fn not_begun() -> Self {
+        let detail = "Nothing was done: the request had no time left for it. Send it again with those that are left.";
+        Self::new(StatusCode::CONFLICT, "not-begun", "Not begun", detail)
+    }
+
     pub(crate) fn same_operator() -> Self {
         Self::new(
             StatusCode::FORBIDDEN,

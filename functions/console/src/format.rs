@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use aws_sdk_dynamodb::primitives::{DateTime, DateTimeFormat};
-use idempotency::protocol::{EpochMs, HistoryEvent, State};
+use idempotency::protocol::{EpochMs, HistoryEvent, Record, State};
 use payments::{Action, ActionKind, AuditEntry, AuditKind, Currency, RecordSnapshot};
 use serde_json::{Value, json};
 
 use crate::record::short;
+use crate::record::subject::SubjectSummary;
 
 /// An amount of minor units in the currency's notation: `1999` in EUR is `19.99 EUR`. Digits are only moved, so that
 /// every integer stays exact.
@@ -92,6 +93,8 @@ pub(crate) fn event(event: HistoryEvent) -> String {
 pub(crate) fn audit_event(kind: AuditKind) -> &'static str {
     match kind {
         AuditKind::Asked => "asked the provider",
+        AuditKind::Reconciled => "had it reconciled",
+        AuditKind::Redriven => "sent the dead letter again",
         AuditKind::Requested => "asked for approval",
         AuditKind::Settled(ActionKind::Succeed) => "settled as SUCCESS",
         AuditKind::Settled(ActionKind::Fail) => "settled as FAILED",
@@ -124,13 +127,32 @@ pub(crate) fn snapshot_json(snapshot: &RecordSnapshot) -> Value {
     })
 }
 
+/// A record as the list and the page show it.
+pub(crate) fn row_json(record: &Record, subject: Option<&SubjectSummary>) -> Value {
+    json!({
+        "record": short(record.id.as_str()),
+        "operation": record.operation,
+        "status": record.state.status().as_str(),
+        "transaction": record.transaction.to_string(),
+        "attempt": record.attempt,
+        "created": rfc3339(record.created),
+        "updated": rfc3339(record.updated),
+        "principal": record.principal.map(|digest| digest.to_string()),
+        "subject": record.subject.as_ref().map(|subject| subject.as_str()),
+        "account": subject.and_then(|subject| subject.account.as_ref()),
+        "amount": subject.and_then(|subject| subject.amount).map(|amount| amount.to_string()),
+        "currency": subject.and_then(|subject| subject.currency.as_ref()),
+    })
+}
+
 pub(crate) fn entry_json(entry: &AuditEntry) -> Value {
     json!({
         "id": entry.id.to_string(),
         "at": rfc3339(EpochMs(entry.at)),
         "what": entry.kind.as_str(),
-        "record": short(&entry.record),
-        "transaction": entry.transaction.to_string(),
+        "record": entry.message().is_none().then(|| short(&entry.record)),
+        "message": entry.message(),
+        "transaction": entry.transaction.map(|transaction| transaction.to_string()),
         "attempt": entry.attempt,
         "actor": entry.actor,
         "requested_by": entry.requested_by,

@@ -4,10 +4,12 @@ mod api;
 mod app;
 mod auth;
 mod error;
+mod find;
 mod format;
 mod lists;
 mod page;
 mod provider_status;
+mod queues;
 mod record;
 mod records;
 mod request_log;
@@ -18,8 +20,11 @@ mod state;
 use idempotency::Engine;
 use idempotency::store::dynamodb;
 use lambda_http::{Adapter, Error, lambda_runtime};
-use payments::{FencedAttempts, Records, Secret, Table, init_telemetry, named, provider, secrets_client, setting};
+use payments::{
+    FencedAttempts, ProviderResolver, Records, Secret, Table, init_telemetry, named, provider, secrets_client, setting,
+};
 
+use queues::Queues;
 use state::Console;
 
 #[tokio::main(flavor = "current_thread")]
@@ -33,7 +38,9 @@ async fn main() -> Result<(), Error> {
     let engine = Engine::builder(store.clone()).metrics(metrics).observer(fenced).build();
     let secrets = secrets_client();
     let provider = provider(secrets.clone())?;
+    let resolver = ProviderResolver::new(provider.clone(), table.clone());
     let sign_in = auth::sign_in(|name| Secret::new(secrets.clone(), name))?;
-    let router = app::router(Console { store, engine, table, provider, sign_in, signals });
+    let queues = Queues::of_environment()?;
+    let router = app::router(Console { store, engine, table, provider, resolver, queues, sign_in, signals });
     lambda_runtime::run(named(Adapter::from(router))).await
 }

@@ -1,15 +1,23 @@
 //! The pages: plain HTML that works without a script.
 
+mod account;
 mod approvals;
 mod audit;
+mod bulk;
+mod dead_letters;
 mod error;
+pub(crate) mod find;
+mod form;
+mod home;
 mod layout;
+mod payment;
 mod proposal;
 mod record;
 mod session;
 mod settle;
 mod signal;
 mod signals;
+mod timeline;
 mod unknown_list;
 
 use std::sync::Arc;
@@ -26,10 +34,20 @@ use crate::state::Console;
 
 pub(crate) fn routes() -> Router<Arc<Console>> {
     Router::new()
-        .route("/console", get(unknown_list::show))
-        .route("/console/", get(unknown_list::show))
+        .route("/console", get(home::show))
+        .route("/console/", get(home::show))
+        .route("/console/find", get(find::show).post(find::find))
+        .route("/console/unresolved", get(unknown_list::show))
+        .route("/console/unresolved.csv", get(unknown_list::csv))
+        .route("/console/unresolved.jsonl", get(unknown_list::json_lines))
+        .route("/console/bulk", get(bulk::choose).post(bulk::go))
+        .route("/console/bulk/confirm", post(bulk::confirm))
+        .route("/console/payments/{id}", get(payment::show))
+        .route("/console/accounts/{account}", get(account::show))
+        .route("/console/dead-letters", get(dead_letters::list).post(dead_letters::redrive))
         .route("/console/records/{record}", get(record::show))
         .route("/console/records/{record}/ask", post(settle::ask))
+        .route("/console/records/{record}/reconcile", post(settle::reconcile))
         .route("/console/records/{record}/{verb}", get(settle::form).post(settle::preview))
         .route("/console/previews/{token}", get(settle::open_preview).post(settle::confirm))
         .route("/console/approvals", get(approvals::list))

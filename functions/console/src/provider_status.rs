@@ -5,12 +5,12 @@ use std::time::Duration;
 use idempotency::protocol::Record;
 use payments::{AuditEntry, AuditKind, Invocation, ProviderError, ProviderStatus};
 use serde_json::{Value, json};
-use uuid::Uuid;
 
 use crate::auth::Actor;
 use crate::error::ConsoleError;
 use crate::format;
 use crate::records::own_operation;
+use crate::settlement::reconciliation::record_entry;
 use crate::state::Console;
 
 #[derive(Clone, Debug)]
@@ -131,30 +131,22 @@ impl Console {
         }
     }
 
-    /// Asks the provider, and writes its answer into the audit.
+    /// Asks the provider, and writes its answer into the audit. `why` is the name of the operator's bulk action.
     pub(crate) async fn ask_for_audit(
         &self,
         actor: &Actor,
         invocation: &Invocation,
         record: &str,
+        why: Option<&str>,
     ) -> Result<(Record, ProviderAnswer), ConsoleError> {
         actor.require_operator()?;
         let record = self.record(record).await?;
         own_operation(&record)?;
         let answer = self.ask(&record).await;
         let entry = AuditEntry {
-            id: Uuid::now_v7(),
-            at: self.now().0,
-            kind: AuditKind::Asked,
-            record: record.id.as_str().to_owned(),
-            transaction: record.transaction,
-            attempt: record.attempt,
-            actor: actor.name.clone(),
-            requested_by: None,
-            request: invocation.id.map(|id| id.to_string()),
-            reason: None,
-            evidence: None,
+            reason: why.map(str::to_owned),
             provider: Some(answer.to_text()),
+            ..record_entry(&record, AuditKind::Asked, actor, invocation, self.now())
         };
         self.table.audit(&entry).await.map_err(|error| ConsoleError::unavailable(&error))?;
         Ok((record, answer))

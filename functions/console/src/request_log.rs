@@ -38,6 +38,8 @@ pub(crate) enum LogOutcome {
     Audited(AuditKind),
     /// A retry signal got a label, or lost it.
     Labelled,
+    /// Several previews were confirmed; the audit has each.
+    Confirmed,
     /// Confirmed again after it was done.
     DoneBefore,
     SignedIn,
@@ -54,6 +56,7 @@ impl LogOutcome {
             Self::Previewed => "previewed",
             Self::Audited(kind) => format::audit_event(kind),
             Self::Labelled => "labelled",
+            Self::Confirmed => "confirmed several",
             Self::DoneBefore => "done before",
             Self::SignedIn => "signed in",
             Self::SignedOut => "signed out",

@@ -1,10 +1,12 @@
 //! Settling a record: the record, the audit entry and the use of the preview or approval in one transaction.
 
+pub(crate) mod bulk;
 pub(crate) mod changes;
 pub(crate) mod confirmable;
 pub(crate) mod confirmation;
 pub(crate) mod evidence;
 pub(crate) mod form;
+pub(crate) mod reconciliation;
 
 use aws_sdk_dynamodb::types::TransactWriteItem;
 use idempotency::Attempt;
@@ -84,8 +86,8 @@ impl ConfirmedEvidence<'_> {
             at: at.0,
             kind: AuditKind::Settled(proposal.action.kind()),
             record: record.id.as_str().to_owned(),
-            transaction: record.transaction,
-            attempt: record.attempt,
+            transaction: Some(record.transaction),
+            attempt: Some(record.attempt),
             actor: actor.name.clone(),
             requested_by: requested_by.map(str::to_owned),
             request: invocation.id.map(|id| id.to_string()),

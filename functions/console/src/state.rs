@@ -1,9 +1,10 @@
 use idempotency::Engine;
 use idempotency::protocol::EpochMs;
-use payments::{Provider, Records, Table};
+use payments::{Provider, ProviderResolver, Records, Table};
 use retry_signals::Signals;
 
 use crate::auth::SignIn;
+use crate::queues::Queues;
 
 /// The clients that all requests share. The modules of this crate add what a request does with them.
 pub(crate) struct Console {
@@ -11,6 +12,9 @@ pub(crate) struct Console {
     pub(crate) engine: Engine<Records>,
     pub(crate) table: Table,
     pub(crate) provider: Provider,
+    /// What the reconciler asks.
+    pub(crate) resolver: ProviderResolver,
+    pub(crate) queues: Queues,
     pub(crate) sign_in: SignIn,
     /// `None`: the stack has no retry signals.
     pub(crate) signals: Option<Signals>,

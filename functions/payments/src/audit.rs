@@ -27,12 +27,12 @@ pub struct AuditEntry {
     pub at: u64,
     /// The kind of event.
     pub kind: AuditKind,
-    /// The record's full id.
+    /// The record's full id; of a dead letter, `message:` and the [message's id](Self::message).
     pub record: String,
-    /// The record's transaction id at that time.
-    pub transaction: TransactionId,
-    /// The record's attempt at that time.
-    pub attempt: u64,
+    /// The record's transaction id at that time; a message has none.
+    pub transaction: Option<TransactionId>,
+    /// The record's attempt at that time; a message has none.
+    pub attempt: Option<u64>,
     /// The subject of the operator's token, or the name of the function.
     pub actor: String,
     /// The operator who requested it, if another one approved it: without evidence, two operators are needed.
@@ -48,11 +48,25 @@ pub struct AuditEntry {
     pub provider: Option<String>,
 }
 
+impl AuditEntry {
+    /// The id of the message that it is about, if it is about none of the records.
+    pub fn message(&self) -> Option<&str> {
+        self.record.strip_prefix(Self::MESSAGE)
+    }
+
+    /// What [`AuditEntry::record`] begins with then.
+    pub const MESSAGE: &str = "message:";
+}
+
 /// The kind of an audit entry; stored and shown as one word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum AuditKind {
     /// `asked`: an operator asked the provider. The record did not change.
     Asked,
+    /// `reconciled`: an operator had the reconciler's search for evidence made at once. The entry has its result.
+    Reconciled,
+    /// `redriven`: an operator sent a dead letter to its queue again.
+    Redriven,
     /// `requested`: an operator requested another's approval, without evidence from the provider. The record did not
     /// change.
     Requested,
@@ -63,8 +77,10 @@ pub enum AuditKind {
 }
 
 impl AuditKind {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 8] = [
         Self::Asked,
+        Self::Reconciled,
+        Self::Redriven,
         Self::Requested,
         Self::Settled(ActionKind::Succeed),
         Self::Settled(ActionKind::Fail),
@@ -76,6 +92,8 @@ impl AuditKind {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Asked => "asked",
+            Self::Reconciled => "reconciled",
+            Self::Redriven => "redriven",
             Self::Requested => "requested",
             Self::Settled(ActionKind::Succeed) => "succeeded",
             Self::Settled(ActionKind::Fail) => "failed",

@@ -40,8 +40,8 @@ impl FencedAttempts {
             at: at.0,
             kind: AuditKind::FencedAttempt,
             record: late.id.as_str().to_owned(),
-            transaction: late.transaction,
-            attempt: late.attempt,
+            transaction: Some(late.transaction),
+            attempt: Some(late.attempt),
             actor: self.function.clone(),
             requested_by: None,
             request: claim.and_then(|step| step.request).map(|request| request.to_string()),
@@ -57,7 +57,7 @@ impl Observer for FencedAttempts {
         async move {
             if let Err(error) = self.table.audit(&self.entry(fenced)).await {
                 let error = &error as &dyn std::error::Error;
-                tracing::error!(record = fenced.late.id.digest(), error, "a fenced attempt is missing from the audit");
+                tracing::error!(record = fenced.late.id.name(), error, "a fenced attempt is missing from the audit");
             }
         }
         .boxed()

@@ -9,7 +9,7 @@ use crate::{Payment, Posting, Refund, Table, reply};
 
 /// Adds the writes of a payment to the attempt that settles it, and returns the answer.
 pub fn record_payment(table: &Table, payment: &Payment, attempt: &Attempt<TransactWriteItem>) -> Response<Body> {
-    table.created(payment, attempt.trace()).into_iter().for_each(|write| attempt.add_effect(write));
+    table.created(payment, attempt.record_id(), attempt.trace()).into_iter().for_each(|write| attempt.add_effect(write));
     reply::payment(payment)
 }
 
@@ -20,7 +20,10 @@ pub fn record_refund(
     refund: &Refund,
     attempt: &Attempt<TransactWriteItem>,
 ) -> Response<Body> {
-    table.refunded(payment, refund, attempt.trace()).into_iter().for_each(|write| attempt.add_effect(write));
+    table
+        .refunded(payment, refund, attempt.record_id(), attempt.trace())
+        .into_iter()
+        .for_each(|write| attempt.add_effect(write));
     reply::refund(payment, refund)
 }
 

@@ -1,8 +1,11 @@
 mod approval;
 mod audit;
+mod heartbeat;
 mod item;
 mod key;
+mod made;
 mod own;
+mod postings;
 mod preview;
 mod proposal;
 mod record;
@@ -16,8 +19,12 @@ use aws_sdk_dynamodb::{
 };
 
 use idempotency::engine::EffectRefusal;
-use idempotency::protocol::{PrincipalDigest, Trace};
+use idempotency::protocol::{PrincipalDigest, RecordId, Trace};
 use uuid::Uuid;
+
+pub use heartbeat::RAN;
+pub use made::Made;
+pub use postings::Posted;
 
 use crate::{
     Account, AccountId, Balance, Clearing, Event, LedgerEntry, Opening, Payment, PaymentId, Posting, Refund, Sale,
@@ -45,6 +52,7 @@ use key::Key;
 /// | audit entry | `audit` | `<epoch ms>#<entry>` |
 /// | preview | `preview#<token>` | `preview` |
 /// | approval | `approvals` | `<approval>` |
+/// | checkpoint of the reconciler, which writes it itself | `reconciler` | `reconciler` |
 /// | highest sequence number of a terminal | `terminal#<terminal>` | `sequence` |
 ///
 /// Two postings can contend only for the customer's balance in one currency, and for the terminal's sequence number.
@@ -190,23 +198,34 @@ impl Table {
         Ok(entries)
     }
 
-    /// The writes of a payment: the payment and its event, both of which must be new. The event carries the request's
-    /// trace.
-    pub fn created(&self, payment: &Payment, trace: Option<Trace>) -> Vec<TransactWriteItem> {
+    /// The writes of a payment: the payment and its event, both of which must be new. The payment names the request's
+    /// record, and the event carries its trace.
+    pub fn created(
+        &self,
+        payment: &Payment,
+        record: Option<&RecordId>,
+        trace: Option<Trace>,
+    ) -> Vec<TransactWriteItem> {
         let event = Event::succeeded(payment);
         vec![
-            write::insert(&self.name, record::payment(payment)),
+            write::insert(&self.name, record::payment(payment, record)),
             write::insert(&self.name, record::event(&event, trace, payment.created)),
         ]
     }
 
     /// The writes of a refund: the payment's refunded sum, which may not exceed its amount, and the refund and its
-    /// event, both of which must be new. The event carries the request's trace.
-    pub fn refunded(&self, payment: &Payment, refund: &Refund, trace: Option<Trace>) -> Vec<TransactWriteItem> {
+    /// event, both of which must be new. The refund names the request's record, and the event carries its trace.
+    pub fn refunded(
+        &self,
+        payment: &Payment,
+        refund: &Refund,
+        record: Option<&RecordId>,
+        trace: Option<Trace>,
+    ) -> Vec<TransactWriteItem> {
         let event = Event::refunded(payment, refund);
         vec![
             write::raise_refunded(&self.name, payment, refund),
-            write::insert(&self.name, record::refund(refund)),
+            write::insert(&self.name, record::refund(refund, record)),
             write::insert(&self.name, record::event(&event, trace, refund.created)),
         ]
     }

@@ -139,6 +139,9 @@ impl<S: Unsettled<Effect = TransactWriteItem>> Handler<S> {
         // always fails at one record would never reach those after it.
         let reconciled = self.reconcile_unknown(run, &mut checkpoint, &mut report).await;
         let scanned = self.scan(run, &mut checkpoint, &mut report).await;
+        if reconciled.is_ok() && scanned.is_ok() {
+            checkpoint.ran(self.engine.now());
+        }
         let kept = self.checkpoints.write(&checkpoint, held).await;
         reconciled.and(scanned)?;
         kept?;
@@ -245,7 +248,7 @@ impl<S: Unsettled<Effect = TransactWriteItem>> Handler<S> {
     fn count_missed(&self, missed: &[Record], report: &mut Report) {
         report.missed += missed.len();
         for record in missed {
-            tracing::warn!(record = record.id.digest(), "its follow-up has not settled it");
+            tracing::warn!(record = record.id.name(), "its follow-up has not settled it");
             self.engine.metrics().count(Metric::FollowUpMissed, &record.operation);
         }
     }
@@ -272,7 +275,7 @@ impl<S: Unsettled<Effect = TransactWriteItem>> Handler<S> {
             Ok(reconciled) => Some(reconciled),
             Err(error) => {
                 let error = &error as &dyn std::error::Error;
-                tracing::error!(record = record.id.digest(), error, "not reconciled");
+                tracing::error!(record = record.id.name(), error, "not reconciled");
                 None
             }
         }

@@ -57,6 +57,7 @@ impl<E: TransactionalEffect> Effects<E> {
 
 impl<E: TransactionalEffect> Attempt<E> {
     pub(super) fn new(
+        record: Option<RecordId>,
         transaction: TransactionId,
         number: u64,
         trace: Option<Trace>,
@@ -64,15 +65,11 @@ impl<E: TransactionalEffect> Attempt<E> {
         clock: Arc<dyn Clock>,
         effects_with_record: bool,
     ) -> Self {
-        Self { record: None, transaction, number, trace, stop_at, clock, effects_with_record, effects: Arc::default() }
+        Self { record, transaction, number, trace, stop_at, clock, effects_with_record, effects: Arc::default() }
     }
 
-    pub(super) fn at(self, record: &RecordId) -> Self {
-        Self { record: Some(record.clone()), ..self }
-    }
-
-    /// The id of the record that the attempt is at: the same for all attempts at one operation. `None` in streams, where a
-    /// partition has one record for all.
+    /// The id of the operation's record, to be stored with an effect, so that people find the one from the other. A stream
+    /// record has none.
     #[must_use]
     pub const fn record_id(&self) -> Option<&RecordId> {
         self.record.as_ref()
@@ -154,12 +151,8 @@ impl<E: TransactionalEffect> Attempt<E> {
 
 impl<E: TransactionalEffect> Clone for Attempt<E> {
     fn clone(&self) -> Self {
-        Self {
-            record: self.record.clone(),
-            clock: Arc::clone(&self.clock),
-            effects: Arc::clone(&self.effects),
-            ..*self
-        }
+        let record = self.record.clone();
+        Self { record, clock: Arc::clone(&self.clock), effects: Arc::clone(&self.effects), ..*self }
     }
 }
 

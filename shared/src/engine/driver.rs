@@ -386,12 +386,12 @@ impl<S: Store> Driver<S> {
             Event::CommitUnanswered => {
                 self.count(Metric::CommitFailed);
                 let error = self.error.as_ref().map(|error| error as &dyn std::error::Error);
-                tracing::error!(record = self.digest(), error, "could not commit");
+                tracing::error!(record = self.record_name(), error, "could not commit");
             }
             Event::AnswerShortened => {
                 let error = self.error.take();
                 let error = error.as_ref().map(|error| error as &dyn std::error::Error);
-                tracing::warn!(record = self.digest(), error, "the answer is recorded in its short form");
+                tracing::warn!(record = self.record_name(), error, "the answer is recorded in its short form");
             }
             Event::EffectRefused(index) => {
                 self.reason = Some(format!("the condition of effect {index} did not hold").into());
@@ -417,14 +417,14 @@ impl<S: Store> Driver<S> {
 
     fn log_fenced(&self) {
         self.count(Metric::Fenced);
-        tracing::warn!(record = self.digest(), "a late owner was fenced");
+        tracing::warn!(record = self.record_name(), "a late owner was fenced");
     }
 
     /// Logs why the outcome of a claim is not known. Without a claim nothing happened.
     fn log_unknown(&self) {
         let (Some(reason), Some(record)) = (&self.reason, self.machine.held()) else { return };
         tracing::warn!(
-            record = self.digest(),
+            record = self.record_name(),
             transaction = %record.transaction,
             attempt = record.attempt,
             %reason,
@@ -432,8 +432,8 @@ impl<S: Store> Driver<S> {
         );
     }
 
-    fn digest(&self) -> &str {
-        self.machine.request().id.digest()
+    fn record_name(&self) -> &str {
+        self.machine.request().id.name()
     }
 
     fn end_waiting(&mut self) {
@@ -549,7 +549,7 @@ impl<S: Store> Engine<S> {
         let writing = self.parts.store.write_within(write, Vec::new(), retry_budget);
         if !matches!(clock::timeout(&*self.parts.clock, retry_budget, writing).await, Ok(Ok(_))) {
             tracing::warn!(
-                record = write.record.id.digest(),
+                record = write.record.id.name(),
                 transaction = %write.record.transaction,
                 "a claim could not be given up, and blocks its key until its lease is over",
             );

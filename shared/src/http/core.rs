@@ -198,7 +198,7 @@ impl<S: Store> Core<S> {
         let response = self.respond(outcome, preference);
         let line = RequestLog {
             operation: &operation,
-            record: Some(record.digest()),
+            record: Some(record.name()),
             status: Some(response.status().as_u16()),
             ran: Some(ran.into_inner()),
             named: self.named(|| Some(call.principal()), facts.with(response.extensions())).of_record(&record),

@@ -229,11 +229,17 @@ impl RecordId {
         &self.0
     }
 
-    /// Twelve characters of the hash: enough to find the record, and safe for logs.
+    /// The id without its prefix: 43 characters, by which people know the record, in logs and in a console. They read the
+    /// record by it, and neither key nor principal can be read in it.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.0.strip_prefix(Self::PREFIX).unwrap_or(&self.0)
+    }
+
+    /// Twelve characters of the hash: enough to distinguish the records of an application.
     #[must_use]
     pub fn digest(&self) -> &str {
-        let hash = self.0.strip_prefix(Self::PREFIX).unwrap_or(&self.0);
-        hash.get(..12).unwrap_or(hash)
+        self.name().get(..12).unwrap_or(self.name())
     }
 }
 

@@ -162,7 +162,7 @@ where
         let record = call.record_id();
         let line = RequestLog {
             operation: operation.name(),
-            record: Some(record.digest()),
+            record: Some(record.name()),
             message: Some(delivery.id),
             producer_trace: delivery.trace,
             returned: Some(settlement != Settlement::Done),

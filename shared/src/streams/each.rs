@@ -142,7 +142,7 @@ impl Each {
         let settled = settled(stream, &outcome);
         let (id, summary) = (call.record_id(), LogSummary::of(&outcome, engine.now()));
         let (returned, total) = (Some(settled.is_none()), engine.now().since(started));
-        RequestLog { record: Some(id.digest()), returned, summary, timings, total, ..line }.write();
+        RequestLog { record: Some(id.name()), returned, summary, timings, total, ..line }.write();
         settled
     }
 

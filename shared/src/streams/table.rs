@@ -197,7 +197,7 @@ impl<S: Store> TableStream<S> {
         let settlement = self.settlement(&outcome);
         let (record, summary) = (call.record_id(), LogSummary::of(&outcome, self.engine.now()));
         let (returned, total) = (Some(settlement == Settlement::Open), self.engine.now().since(started));
-        RequestLog { record: Some(record.digest()), returned, summary, timings, total, ..line }.write();
+        RequestLog { record: Some(record.name()), returned, summary, timings, total, ..line }.write();
         settlement
     }
 

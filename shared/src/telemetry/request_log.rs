@@ -1,7 +1,7 @@
 //! The one line that each request, message or stream record writes to the log.
 //!
 //! Everything known is in this line, so that one query is enough. Key, principal and body are never in it: a key
-//! appears as the digest of its record, which the console shows as well. The invocation's `requestId` and X-Ray's
+//! appears as the name of its record, by which the console finds it. The invocation's `requestId` and X-Ray's
 //! header are in the surrounding span, which `lambda_runtime` opens. For functions that write such lines of their own,
 //! the helpers here make them uniform.
 
@@ -16,7 +16,7 @@ use crate::protocol::{InvocationId, Position, RecordId, Trace, TransactionId};
 #[derive(Debug, Default)]
 pub(crate) struct RequestLog<'l> {
     pub(crate) operation: &'l str,
-    /// The digest of its record; `None` if it had no key.
+    /// The name of its record; `None` if it had no key.
     pub(crate) record: Option<&'l str>,
     /// For a message: its id.
     pub(crate) message: Option<&'l str>,
@@ -47,7 +47,7 @@ pub(crate) struct RequestLog<'l> {
 /// What a line says of a request with the pseudonyms of [`IdempotencyLayer::pseudonyms`](crate::http), and only then.
 #[derive(Debug, Default)]
 pub(crate) struct Named {
-    /// The whole id of its record, of which `record` is the digest: to open it in a console.
+    /// The whole id of its record, as it is stored.
     pub(crate) record_id: Option<String>,
     /// The pseudonym of the principal.
     pub(crate) who: Option<String>,

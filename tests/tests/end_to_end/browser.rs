@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use tests::browser::{Browser, DESK, PHONE, View, is_available};
+use tests::browser::{Browser, DESK, NARROW, PHONE, View, is_available};
 use tests::console::{Script, Tables, subject};
 use tests::local_stack::{Setup, Stack, payment};
 use tests::wait::eventually;
@@ -30,7 +30,9 @@ fn home(stack: &Stack) -> String {
 /// From the list through the record, the form and the preview to the result, by links and buttons only.
 async fn resolves(browser: &Browser, stack: &Stack, record: &str) {
     opens(browser, &home(stack), "olga", "operator").await;
-    browser.shows(&["Unresolved", "Amount at risk"]).await;
+    browser.shows(&["Home", "Amount at risk"]).await;
+    browser.press("Open the list").await;
+    browser.shows(&["Unresolved", "1–1 of 1"]).await;
     browser.press(&record[..12]).await;
     browser.shows(&["The outcome is unknown."]).await;
     browser.press("Ask the provider now").await;
@@ -125,6 +127,38 @@ async fn a_deep_link_survives_the_sign_in_on_a_phone_and_a_known_person_is_not_a
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_payment_is_found_and_several_records_are_asked_about_without_a_script() {
+    if !is_available() {
+        return;
+    }
+    let stack = Setup::brief().reconciled_on_demand().start().await;
+    let tables = Tables::of(&stack).await;
+    let paid = stack.user("ann").await.pay("order-17", &payment("acct-1", "pm_card_visa")).await.json();
+    for key in ["key-1", "key-2"] {
+        tables.unknown(key, "POST /payments", &subject("acct-1", 1999, "EUR")).await;
+    }
+    let browser = Browser::start(View { scripts: false, ..PHONE }).await;
+    opens(&browser, &home(&stack), "olga", "operator").await;
+    browser.fill("search", "ann order-17").await;
+    browser.press("Find").await;
+    browser.shows(&["It happened.", paid["id"].as_str().expect("an id")]).await;
+    browser.press("acct-1").await;
+    browser.shows(&["Account acct-1", "Latest entries"]).await;
+    browser.press("2 in the list").await;
+    browser.shows(&["Unresolved", "1–2 of 2"]).await;
+    browser.tick_all("record").await;
+    browser.choose("action", "ask").await;
+    browser.press("Go on").await;
+    browser.shows(&["Ask the provider: 2 records"]).await;
+    browser.fill("name", "Incident 4711").await;
+    browser.press("Ask the provider").await;
+    browser.shows(&["2 of 2 without a problem", "The provider finds nothing."]).await;
+    browser.press("Audit").await;
+    browser.shows(&["asked the provider by olga", "Incident 4711"]).await;
+    browser.quit().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_record_is_resolved_by_the_keyboard_alone() {
     if !is_available() {
         return;
@@ -136,6 +170,8 @@ async fn a_record_is_resolved_by_the_keyboard_alone() {
     opens(&browser, &home(&stack), "olga", "operator").await;
     browser.tab_to("Skip to the content").await;
     browser.enter_in_place().await;
+    browser.tab_to("Open the list").await;
+    browser.enter().await;
     browser.tab_to(&record[..12]).await;
     browser.enter().await;
     browser.tab_to("Release for retry").await;
@@ -210,7 +246,7 @@ async fn hostile_text_runs_nothing_and_no_page_breaks_its_policy() {
 }
 
 /// All pages, with a record of each kind behind them.
-async fn pages(stack: &Stack) -> Vec<(&'static str, String)> {
+pub(crate) async fn pages(stack: &Stack) -> Vec<(&'static str, String)> {
     let tables = Tables::of(stack).await;
     let ann = stack.user("ann").await;
     let kinds = ["pm_timeout_after_charge", "pm_timeout_before_charge", "pm_timeout_after_charge"];
@@ -250,9 +286,30 @@ async fn pages(stack: &Stack) -> Vec<(&'static str, String)> {
     assert_eq!(olga.request(&token_of_two).await.len(), 32);
     stack.provider("up").await;
     let at = |path: String| format!("{}{path}", stack.base());
+    let ann_paid = ann.pay("key-paid", &payment("acct-1", "pm_card_visa")).await;
+    let location = ann_paid.header("location").expect("a location").to_owned();
+    assert_eq!(
+        ann.post(&format!("{location}/refunds"), "refund", &serde_json::json!({ "amount": 500 })).await.status,
+        201
+    );
+    let sale = serde_json::json!({
+        "type": "terminal.sale", "terminal": "till-1", "sequence": 1, "account": "acct-1", "amount": 1250, "currency": "EUR",
+    });
+    for body in [sale.to_string(), "no message of ours".to_owned()] {
+        stack.put("LedgerDeadLetters", 1, body).await;
+    }
+    ann.balance("acct-1", "EUR", 3).await;
     vec![
-        ("unresolved", at("/console".to_owned())),
-        ("filtered", at("/console?operation=POST+%2Fpayments&age_s=86400".to_owned())),
+        ("home", at("/console".to_owned())),
+        ("unresolved", at("/console/unresolved".to_owned())),
+        ("filtered", at("/console/unresolved?operation=POST+%2Fpayments&age_s=86400".to_owned())),
+        ("bulk", at(format!("/console/bulk?action=fail&record={waiting}&record={open}"))),
+        ("find", at("/console/find".to_owned())),
+        ("payment", at(format!("/console{location}"))),
+        ("account", at("/console/accounts/acct-1".to_owned())),
+        ("dead-letters", at("/console/dead-letters".to_owned())),
+        ("failed", at(format!("/console/records/{failed}"))),
+        ("fail-form", at(format!("/console/records/{open}/fail"))),
         ("record", at(format!("/console/records/{open}"))),
         ("settled", at(format!("/console/records/{succeeded}"))),
         ("form", at(format!("/console/records/{open}/succeed"))),
@@ -280,15 +337,24 @@ async fn every_page_is_accessible_in_both_themes_and_fits_a_phone() {
     let pictures = std::env::var_os("CONSOLE_PICTURES").map(|folder| workspace().join(folder));
     let browser = Browser::start(DESK).await;
     opens(&browser, &home(&stack), "olga", "operator").await;
-    for (look, view) in [("light", DESK), ("dark", View { dark: true, ..DESK }), ("phone", PHONE)] {
+    let looks = [
+        ("light", DESK),
+        ("dark", View { dark: true, ..DESK }),
+        ("phone", PHONE),
+        ("narrow", View { dark: true, ..NARROW }),
+    ];
+    for (look, view) in looks {
+        browser.look(view).await;
         for (name, url) in &pages {
-            browser.look(view).await;
             browser.open(url).await;
             assert_eq!(browser.accessibility_findings().await, [] as [String; 0], "{name}, {look}");
-            assert!(browser.overflow().await <= 0, "{name} is wider than the window, {look}");
+            let overflow = browser.overflow().await;
             if let Some(folder) = &pictures {
                 keep(folder, &format!("{name}-{look}.png"), &browser.picture().await);
+                // The picture has made the window as high as the page.
+                browser.look(view).await;
             }
+            assert!(overflow <= 0, "{name} is {overflow} px wider than the window, {look}");
         }
     }
     assert_eq!(browser.noted().await, "");

@@ -236,10 +236,10 @@ async fn the_console_is_closed_and_a_viewer_changes_nothing() {
 
     let (vera, olga) = (Visitor::of(&stack, "vera", "viewer").await, Visitor::of(&stack, "olga", "operator").await);
     let shown = olga.open(&format!("/console/records/{record}")).await.text();
-    assert!(shown.contains("Settle it") && shown.matches("<form").count() == 2, "an operator has forms: {shown}");
+    assert!(shown.contains("Settle it") && shown.matches("<form").count() == 4, "an operator has forms: {shown}");
     let page = vera.open(&format!("/console/records/{record}")).await.text();
     assert!(page.contains("You are a viewer") && !page.contains("Settle it"), "{page}");
-    assert_eq!(page.matches("<form").count(), 1, "only the one to sign out");
+    assert_eq!(page.matches("<form").count(), 2, "only those to find and to sign out");
     let csrf = vera.csrf().await;
     let fields = [
         ("csrf", csrf.as_str()),
@@ -249,12 +249,14 @@ async fn the_console_is_closed_and_a_viewer_changes_nothing() {
     ];
     let preview = olga.preview(&record, "fail", &fields[1..3]).await;
     assert_eq!(vera.open(&format!("/console/records/{record}/fail")).await.status, 403);
-    for path in ["ask", "succeed", "fail", "release"].map(|verb| format!("/console/records/{record}/{verb}")) {
+    for path in
+        ["ask", "reconcile", "succeed", "fail", "release"].map(|verb| format!("/console/records/{record}/{verb}"))
+    {
         assert_eq!(vera.send(&path, &fields).await.status, 403, "{path}");
     }
     assert_eq!(vera.send(&preview, &fields[..1]).await.status, 403);
     let script = Script::of(&stack, "vera", "viewer").await;
-    for path in ["ask", "succeed", "fail", "release"].map(|verb| format!("records/{record}/{verb}")) {
+    for path in ["ask", "reconcile", "succeed", "fail", "release"].map(|verb| format!("records/{record}/{verb}")) {
         assert_eq!(script.call(Method::POST, &path, Some(&json!({}))).await.problem(), "403 viewer", "{path}");
     }
     assert_eq!(script.confirm(preview.rsplit('/').next().expect("a token")).await.problem(), "403 viewer");
@@ -341,9 +343,15 @@ async fn the_list_is_oldest_first_filtered_and_paged_and_its_url_says_how() {
     for (query, count) in cases {
         assert_eq!(vera.get(&format!("unresolved?{query}")).await["count"], count, "{query}");
     }
-    let page = Visitor::of(&stack, "vera", "viewer").await.open("/console?operation=POST+%2Fpayments").await.text();
+    let page =
+        Visitor::of(&stack, "vera", "viewer").await.open("/console/unresolved?operation=POST+%2Fpayments").await.text();
     assert!(page.contains("value=\"POST /payments\""), "the form shows the filter: {page}");
-    assert!(page.contains("href=\"/console?operation=POST+%2Fpayments&amp;after="), "the next page keeps it: {page}");
+    assert!(
+        page.contains("href=\"/console/unresolved?operation=POST+%2Fpayments&amp;after="),
+        "the next page keeps it: {page}"
+    );
+    let moved = Visitor::of(&stack, "vera", "viewer").await.open("/console?age_s=60").await;
+    assert_eq!(moved.header("location"), Some("/console/unresolved?age_s=60"), "an old link leads to the list");
     assert!(page.contains("90\u{202f}071\u{202f}992\u{202f}547\u{202f}409.93 EUR"), "every digit: {page}");
 }
 
@@ -382,7 +390,15 @@ async fn hostile_text_is_text_on_every_page_and_every_page_forbids_scripts() {
     assert_eq!(otto.confirm(&approval).await.status, 303);
     for path in [
         "/console".to_owned(),
-        format!("/console?operation={0}&principal={0}&transaction={0}&age_s={0}", "%3Cscript%3E%22%27"),
+        "/console/unresolved".to_owned(),
+        format!(
+            "/console/unresolved?operation={0}&principal={0}&transaction={0}&age_s={0}&account={0}&amount_min={0}",
+            "%3Cscript%3E%22%27"
+        ),
+        format!("/console/bulk?action=ask&record={record}&record={other}"),
+        "/console/find".to_owned(),
+        "/console/dead-letters".to_owned(),
+        "/console/payments/%3Cscript%3E".to_owned(),
         format!("/console/records/{record}"),
         format!("/console/records/{foreign}"),
         format!("/console/records/{foreign}/release"),

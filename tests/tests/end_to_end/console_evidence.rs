@@ -198,7 +198,7 @@ async fn an_approval_is_given_on_pages_by_another_person_than_who_asked() {
     assert!(page.contains("Another operator must approve") && page.contains(EVIDENCE), "{page}");
     for (who, visitor) in [("olga", &olga), ("vera", &vera)] {
         let page = visitor.open(&approval).await.text();
-        assert_eq!(page.matches("<form").count(), 1, "{who} has only the form to sign out: {page}");
+        assert_eq!(page.matches("<form").count(), 2, "{who} has only the forms to find and to sign out: {page}");
         assert_eq!(visitor.confirm(&approval).await.status, 403, "{who}");
     }
     assert_eq!(otto.send(&approval, &[("csrf", &olga.csrf().await)]).await.status, 403, "a form of another");

@@ -47,7 +47,11 @@ mod unknown;
 // The operators' console.
 mod browser;
 mod console;
+mod console_bulk;
 mod console_evidence;
+mod console_finding;
+mod console_home;
+mod firefox;
 mod sign_in;
 
 // The local stack itself.

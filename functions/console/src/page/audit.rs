@@ -47,7 +47,9 @@ fn content(query: &AuditQuery, found: &AuditPage) -> Markup {
 fn evidence_label(kind: AuditKind) -> &'static str {
     match kind {
         AuditKind::Requested => "Requested action",
+        AuditKind::Reconciled => "Result",
         AuditKind::Asked | AuditKind::Settled(_) | AuditKind::FencedAttempt => "Evidence",
+        AuditKind::Redriven => "Content",
     }
 }
 
@@ -62,8 +64,14 @@ pub(super) fn entries(entries: &[AuditEntry]) -> Markup {
                         @if let Some(by) = &entry.requested_by { ", requested by " span.actor { (by) } }
                     }
                     dl {
-                        dt { "Record" } dd { (record_link(&entry.record)) ", attempt " (entry.attempt) }
-                        dt { "Transaction" } dd.code { (entry.transaction) }
+                        @match entry.message() {
+                            Some(message) => { dt { "Message" } dd.code { (message) } }
+                            None => {
+                                dt { "Record" }
+                                dd { (record_link(&entry.record)) @if let Some(attempt) = entry.attempt { ", attempt " (attempt) } }
+                            }
+                        }
+                        @if let Some(transaction) = entry.transaction { dt { "Transaction" } dd.code { (transaction) } }
                         @if let Some(reason) = &entry.reason { dt { "Reason" } dd.words { (reason) } }
                         @if let Some(evidence) = &entry.evidence { dt { (evidence_label(entry.kind)) } dd.words { (evidence) } }
                         @if let Some(answer) = &entry.provider { dt { "Provider" } dd.words { (answer) } }

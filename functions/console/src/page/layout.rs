@@ -12,12 +12,17 @@ pub(super) fn page(title: &str, visitor: Option<&Visitor>, content: Markup) -> M
     document(title, visitor, None, content)
 }
 
-/// A page that leads on to another one by itself; its content has the link for browsers that do not follow.
-pub(super) fn page_on_the_way(title: &str, next: &str, content: Markup) -> Markup {
-    document(title, None, Some(next), content)
+/// A whole page that a browser loads again after some seconds, if there are any.
+pub(super) fn page_that_refreshes(title: &str, visitor: &Visitor, seconds: Option<u32>, content: Markup) -> Markup {
+    document(title, Some(visitor), seconds.map(|seconds| seconds.to_string()).as_deref(), content)
 }
 
-fn document(title: &str, visitor: Option<&Visitor>, next: Option<&str>, content: Markup) -> Markup {
+/// A page that leads on to another one by itself; its content has the link for browsers that do not follow.
+pub(super) fn page_on_the_way(title: &str, next: &str, content: Markup) -> Markup {
+    document(title, None, Some(&format!("0; url={next}")), content)
+}
+
+fn document(title: &str, visitor: Option<&Visitor>, refresh: Option<&str>, content: Markup) -> Markup {
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -25,7 +30,7 @@ fn document(title: &str, visitor: Option<&Visitor>, next: Option<&str>, content:
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content="light dark";
-                @if let Some(next) = next { meta http-equiv="refresh" content={ "0; url=" (next) }; }
+                @if let Some(refresh) = refresh { meta http-equiv="refresh" content=(refresh); }
                 title { (title) " · Operators’ console" }
                 link rel="icon" href="/console/icon.svg" type="image/svg+xml";
                 link rel="stylesheet" href="/console/style.css";
@@ -45,15 +50,30 @@ fn document(title: &str, visitor: Option<&Visitor>, next: Option<&str>, content:
 fn navigation(visitor: &Visitor) -> Markup {
     html! {
         nav aria-label="Pages" {
-            a href="/console" { "Unresolved" }
+            a href="/console" { "Home" }
+            a href="/console/unresolved" { "Unresolved" }
             a href="/console/approvals" { "Approvals" }
             a href="/console/audit" { "Audit" }
+            a href="/console/dead-letters" { "Dead letters" }
             @if visitor.has_signals { a href="/console/signals" { "Signals" } }
         }
+        (search(visitor))
         form.who method="post" action="/console/session/end" {
             (csrf(&visitor.csrf))
             span { (visitor.actor.name) " " small { "(" (visitor.actor.role.as_str()) ")" } }
             button.quiet type="submit" { "Sign out" }
+        }
+    }
+}
+
+/// The search box. It is sent as a form, so that a client's key and its principal are in no URL, history or log.
+fn search(visitor: &Visitor) -> Markup {
+    html! {
+        form.search role="search" method="post" action="/console/find" {
+            (csrf(&visitor.csrf))
+            input #search type="search" name="text" aria-label="Find a payment, transaction, record, account, or principal and key"
+                placeholder="pay_…, pi_…, record, account" required maxlength="2600" spellcheck="false" autocomplete="off";
+            button.quiet type="submit" { "Find" }
         }
     }
 }
@@ -70,6 +90,22 @@ impl Render for Time {
     fn render(&self) -> Markup {
         html! { time datetime=(format::rfc3339(self.0)) { (format::time(self.0)) } }
     }
+}
+
+/// What the colour of a mark means; its word says it, too.
+#[derive(Clone, Copy)]
+pub(super) enum Mark {
+    Good,
+    Bad,
+}
+
+/// A word about a value.
+pub(super) fn mark(mark: Mark, word: &str) -> Markup {
+    let class = match mark {
+        Mark::Good => "mark good",
+        Mark::Bad => "mark bad",
+    };
+    html! { span class=(class) { (word) } }
 }
 
 /// A status, as a word; its colour is decoration.

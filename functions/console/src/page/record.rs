@@ -5,10 +5,10 @@ use std::sync::Arc;
 use axum::extract::{Path, State};
 use idempotency::protocol::{EpochMs, History, HistoryEntry, Record, TransactionId};
 use maud::{Markup, html};
-use payments::{ActionKind, LedgerEntry, Payment};
+use payments::{AccountId, ActionKind, PaymentId};
 
 use super::layout::{Time, csrf, page, status};
-use super::{approvals, audit};
+use super::{approvals, audit, payment, timeline};
 use crate::auth::{Role, Visitor};
 use crate::error::ConsoleError;
 use crate::format;
@@ -34,7 +34,9 @@ fn content(visitor: &Visitor, details: &Details, now: EpochMs) -> Markup {
     let openness = Openness::of(record, now);
     html! {
         h1 { "Record " span.code { (short(record.id.as_str()).chars().take(12).collect::<String>()) } }
-        p.state { (status(record.state.status().as_str())) " " (details.state(now)) }
+        p.state data-status=(record.state.status().as_str()) {
+            (status(record.state.status().as_str())) " " (details.state(now))
+        }
         (facts(record, details.subject.as_ref(), details.transaction_before(), now))
         @if let Some(answer) = &details.provider { (provider(answer)) }
         @if !details.approvals.is_empty() {
@@ -46,9 +48,51 @@ fn content(visitor: &Visitor, details: &Details, now: EpochMs) -> Markup {
         } @else if openness != Openness::Closed { (actions(visitor, record, openness)) }
         (linked(details))
         h2 #story { "History" }
+        (timeline::picture(details, now))
         (history(record))
         h2 #audit { "Audit" }
         @if details.audit.is_empty() { p.empty { "No manual actions." } } @else { (audit::entries(&details.audit)) }
+    }
+}
+
+/// What a settlement is decided by, beside its form.
+pub(super) fn evidence(details: &Details) -> Markup {
+    let record = &details.record;
+    let own = details.payment.as_ref().filter(|payment| payment.id == PaymentId::of(record.transaction));
+    html! {
+        section.card.evidence aria-labelledby="evidence" {
+            h2 #evidence { "What is known" }
+            dl.stack {
+                dt { "At the provider now" }
+                dd.words {
+                    @match &details.provider {
+                        Some(answer) => (answer.to_text()),
+                        None => "It is not asked about a record that is settled.",
+                    }
+                }
+                dt { "Recorded here under the transaction" }
+                dd {
+                    @match own {
+                        Some(payment) => { "payment " span.code { (payment.id) } },
+                        None => "no payment",
+                    }
+                    ", " (details.entries.len()) " ledger entries"
+                }
+                @if let Some(entry) = record.history.entries().last() {
+                    dt { "Last in the history" } dd { (Time(entry.at)) ": attempt " (entry.attempt) " " (format::event(entry.event)) }
+                }
+                @if !details.approvals.is_empty() {
+                    dt { "Requested already" }
+                    dd {
+                        @for approval in &details.approvals {
+                            a href=(approvals::address(approval.id)) { (format::action_title(approval.proposal.action.kind())) }
+                            " by " (approval.requested_by) " "
+                        }
+                    }
+                }
+                dt { "Transaction" } dd.code { (record.transaction) }
+            }
+        }
     }
 }
 
@@ -85,8 +129,17 @@ fn subject_facts(subject: &SubjectSummary) -> Markup {
             dt { "Amount" }
             dd.money { strong { (money) } " " small { (subject.amount.unwrap_or_default()) " minor units" } }
         }
-        @if let Some(account) = &subject.account { dt { "Account" } dd { (account) } }
+        @if let Some(account) = &subject.account { dt { "Account" } dd { (account_link(account)) } }
         @if let Some(payment) = &subject.payment { dt { "Refund of" } dd.code { (payment) } }
+    }
+}
+
+/// A subject of another application may have any text there.
+fn account_link(account: &str) -> Markup {
+    html! {
+        @if AccountId::parse(account).is_some() {
+            a href={ "/console/accounts/" (account) } { (account) }
+        } @else { (account) }
     }
 }
 
@@ -109,17 +162,39 @@ fn actions(visitor: &Visitor, record: &Record, openness: Openness) -> Markup {
             },
             (Role::Operator, Openness::Open | Openness::Closed) => section.card aria-labelledby="actions" {
                 h2 #actions { "Settle it" }
-                p { "Asking the provider changes nothing and is recorded in the audit. Every other action shows a preview first." }
+                p { "Every settlement shows a preview first. Looking settles nothing without the provider’s evidence; the audit has it." }
                 div.buttons {
-                    form method="post" action={ (base) "/ask" } {
-                        (csrf(&visitor.csrf))
-                        button.quiet type="submit" { "Ask the provider now" }
-                    }
-                    @for kind in ActionKind::ALL {
-                        a.button.danger[kind == ActionKind::Release] href={ (base) "/" (kind.as_str()) } { (format::action_title(kind)) "…" }
-                    }
+                    (look(visitor, &base, "ask", "Ask the provider now"))
+                    (look(visitor, &base, "reconcile", "Let the reconciler try now"))
                 }
+                div.choices { @for kind in ActionKind::ALL { (choice(&base, kind)) } }
             },
+        }
+    }
+}
+
+fn look(visitor: &Visitor, base: &str, verb: &str, label: &str) -> Markup {
+    html! {
+        form method="post" action={ (base) "/" (verb) } {
+            (csrf(&visitor.csrf))
+            button.quiet type="submit" { (label) }
+        }
+    }
+}
+
+/// An action with what it means: success and failure are as different here as they are.
+fn choice(base: &str, kind: ActionKind) -> Markup {
+    let (class, meaning) = match kind {
+        ActionKind::Succeed => ("choice happened", "It happened: the customer has paid, or was refunded."),
+        ActionKind::Fail => ("choice not-happened", "It did not happen and no longer can: nobody has paid."),
+        ActionKind::Release => {
+            ("choice dangerous", "It did not happen, and the next call runs again. Dangerous without evidence.")
+        }
+    };
+    html! {
+        div class=(class) {
+            p { (meaning) }
+            a.button href={ (base) "/" (kind.as_str()) } { (format::action_title(kind)) "…" }
         }
     }
 }
@@ -128,41 +203,13 @@ fn linked(details: &Details) -> Markup {
     html! {
         h2 { "Payment and ledger" }
         @match &details.payment {
-            Some(payment) => (payment_facts(payment)),
+            Some(payment) => (payment::facts(payment)),
             None => p.empty { "No payment is recorded." },
         }
         @if details.entries.is_empty() {
             p.empty { "Nothing is posted to the ledger." }
         } @else {
-            (ledger(&details.entries))
-        }
-    }
-}
-
-fn payment_facts(payment: &Payment) -> Markup {
-    let currency = payment.money.currency.code();
-    html! {
-        dl.facts {
-            dt { "Payment" } dd.code { (payment.id) }
-            dt { "Amount" } dd.money { (format::money(&payment.money.amount.to_string(), currency)) }
-            dt { "Refunded" } dd.money { (format::money(&payment.refunded.to_string(), currency)) }
-            dt { "Account" } dd { (payment.account) }
-            dt { "Provider’s reference" } dd.code { (payment.intent) }
-            @if let Some(reference) = &payment.reference { dt { "Reference" } dd.words { (reference) } }
-        }
-    }
-}
-
-fn ledger(entries: &[LedgerEntry]) -> Markup {
-    html! {
-        table {
-            caption { "Ledger entries" }
-            thead { tr { th scope="col" { "Account" } th scope="col" { "Change" } } }
-            tbody {
-                @for entry in entries {
-                    tr { td { (entry.account) } td.money { (format::money(&entry.amount.to_string(), entry.currency.code())) } }
-                }
-            }
+            (payment::ledger(&details.entries))
         }
     }
 }

@@ -10,13 +10,13 @@ use maud::{Markup, html};
 use payments::{Action, ActionKind, AuditKind, Preview};
 use serde::Deserialize;
 
-use super::approvals;
 use super::layout::{Time, csrf, page, record_button};
 use super::proposal::{reason, record_line, title, what_changes};
+use super::{approvals, form, record::evidence};
 use crate::auth::{NoFields, VerifiedForm, Visitor};
 use crate::error::{ConsoleError, FieldProblem};
 use crate::format::action_title;
-use crate::provider_status::ProviderAnswer;
+use crate::record::details::Details;
 use crate::record::short;
 use crate::records::own_operation;
 use crate::request_log::{LogOutcome, LogSummary};
@@ -31,8 +31,19 @@ pub(super) async fn ask(
     Path(record): Path<String>,
     VerifiedForm { visitor, fields: NoFields {} }: VerifiedForm<NoFields>,
 ) -> Result<(LogSummary, Redirect), ConsoleError> {
-    let (asked, _) = console.ask_for_audit(&visitor.actor, &visitor.invocation, &record).await?;
+    let (asked, _) = console.ask_for_audit(&visitor.actor, &visitor.invocation, &record, None).await?;
     let summary = LogSummary::audited(AuditKind::Asked, &visitor.actor).about(&asked);
+    Ok((summary, Redirect::to(&format!("/console/records/{record}#audit"))))
+}
+
+/// Searches for evidence as the reconciler does, and shows the record with the result.
+pub(super) async fn reconcile(
+    State(console): State<Arc<Console>>,
+    Path(record): Path<String>,
+    VerifiedForm { visitor, fields: NoFields {} }: VerifiedForm<NoFields>,
+) -> Result<(LogSummary, Redirect), ConsoleError> {
+    let (found, _) = console.reconcile_now(&visitor.actor, &visitor.invocation, &record, None).await?;
+    let summary = LogSummary::audited(AuditKind::Reconciled, &visitor.actor).about(&found);
     Ok((summary, Redirect::to(&format!("/console/records/{record}#audit"))))
 }
 
@@ -49,18 +60,19 @@ pub(super) async fn form(
     Query(FormQuery { from }): Query<FormQuery>,
 ) -> Result<(LogSummary, Markup), ConsoleError> {
     visitor.actor.require_operator()?;
-    let record = console.record(&record).await?;
-    own_operation(&record)?;
-    let answer = console.ask(&record).await;
+    let details = console.details(&record).await?;
+    own_operation(&details.record)?;
     let mut form = match from {
         Some(preview) => SettlementForm::of(&Preview::read(&console, &visitor.actor, &preview).await?.proposal),
         None => SettlementForm::default(),
     };
     if form.reference.is_empty() {
-        form.reference = answer.reference().unwrap_or_default().to_owned();
+        let answer = details.provider.as_ref();
+        form.reference = answer.and_then(|answer| answer.reference()).unwrap_or_default().to_owned();
     }
-    let content = settlement_form(&visitor, &record, kind, &form, Some(&answer), &[]);
-    Ok((LogSummary::shown(&visitor.actor).about(&record), page(action_title(kind), Some(&visitor), content)))
+    let content = settlement_form(&visitor, &details, kind, &form, &[]);
+    let summary = LogSummary::shown(&visitor.actor).about(&details.record);
+    Ok((summary, page(action_title(kind), Some(&visitor), content)))
 }
 
 pub(super) async fn preview(
@@ -75,9 +87,9 @@ pub(super) async fn preview(
         }
         // The form again, with the operator's input.
         Err(error) if !error.fields.is_empty() => {
-            let record = console.record(&record).await?;
-            let content = settlement_form(&visitor, &record, kind, &form, None, &error.fields);
-            let summary = error.log_summary().about(&record);
+            let details = console.details(&record).await?;
+            let content = settlement_form(&visitor, &details, kind, &form, &error.fields);
+            let summary = error.log_summary().about(&details.record);
             let page = page(action_title(kind), Some(&visitor), content);
             Ok((StatusCode::UNPROCESSABLE_ENTITY, summary, page).into_response())
         }
@@ -85,90 +97,65 @@ pub(super) async fn preview(
     }
 }
 
+/// The form, and beside it what it is decided by.
 fn settlement_form(
     visitor: &Visitor,
-    record: &Record,
+    details: &Details,
     kind: ActionKind,
-    form: &SettlementForm,
-    answer: Option<&ProviderAnswer>,
+    fields: &SettlementForm,
     problems: &[FieldProblem],
 ) -> Markup {
+    let record = &details.record;
     let base = format!("/console/records/{}", short(record.id.as_str()));
     html! {
         h1 { (action_title(kind)) }
         (record_line(record))
-        @if !problems.is_empty() {
-            div.problem role="alert" tabindex="-1" autofocus {
-                p { "This cannot be previewed yet:" }
-                ul { @for (field, problem) in problems { li { a href={ "#" (field) } { (label(field)) } " " (problem) } } }
-            }
-        }
-        p.hint.problem[kind == ActionKind::Release] { (advice(kind)) }
-        @if let Some(answer) = answer { dl.facts { dt { "At the provider now" } dd.words { (answer.to_text()) } } }
-        form.card method="post" action={ (base) "/" (kind.as_str()) } {
-            (csrf(&visitor.csrf))
-            @match kind {
-                ActionKind::Succeed => (input("reference", &form.reference, problems)),
-                ActionKind::Fail => (textarea("evidence", &form.evidence, problems)),
-                ActionKind::Release => label.check for="understood" {
-                    input #understood type="checkbox" name="understood" value="yes" checked[!form.understood.is_empty()]
-                        aria-invalid=[invalid("understood", problems)];
-                    " " (label("understood"))
+        (form::problems(problems))
+        (advice(Some(kind)))
+        div.beside {
+            form.card method="post" action={ (base) "/" (kind.as_str()) } {
+                (csrf(&visitor.csrf))
+                @match kind {
+                    ActionKind::Succeed => (form::input("reference", &fields.reference, problems)),
+                    ActionKind::Fail => (form::textarea("evidence", &fields.evidence, problems)),
+                    ActionKind::Release => (form::understood(&fields.understood, problems)),
+                }
+                (form::textarea("reason", &fields.reason, problems))
+                div.buttons {
+                    button type="submit" { "Preview" }
+                    a href=(base) { "Cancel" }
                 }
             }
-            (textarea("reason", &form.reason, problems))
-            div.buttons {
-                button type="submit" { "Preview" }
-                a href=(base) { "Cancel" }
-            }
+            (evidence(details))
         }
     }
 }
 
-fn label(field: &str) -> &'static str {
-    match field {
-        "reference" => "The provider’s reference",
-        "evidence" => "Evidence that it did not happen and no longer can",
-        "understood" => "I understand that the next call with this key runs again, and that this may charge twice.",
-        _ => "Reason (at least 10 characters)",
-    }
-}
-
-fn advice(kind: ActionKind) -> &'static str {
+/// What an action means for the client. Success and failure differ as much as they are different.
+pub(super) fn advice(kind: Option<ActionKind>) -> Markup {
     match kind {
-        ActionKind::Succeed => {
-            "The client’s next retry gets the answer that it happened. The payment is recorded and posted."
-        }
-        ActionKind::Fail => {
-            "The client’s next retry gets the answer that it did not happen. “Not found” at the provider is no evidence: a \
-             frozen attempt may still send its request."
-        }
-        ActionKind::Release => {
-            "Dangerous. The next call with the key runs again, under a new transaction id, which the provider cannot \
-             distinguish from a new order. If the first attempt did take effect, it happens twice."
-        }
-    }
-}
-
-fn invalid(field: &str, problems: &[FieldProblem]) -> Option<&'static str> {
-    problems.iter().any(|(other, _)| *other == field).then_some("true")
-}
-
-fn input(field: &'static str, value: &str, problems: &[FieldProblem]) -> Markup {
-    html! {
-        label for=(field) { (label(field)) }
-        input id=(field) name=(field) value=(value) required maxlength="255" spellcheck="false" autocomplete="off"
-            aria-invalid=[invalid(field, problems)];
-    }
-}
-
-fn textarea(field: &'static str, value: &str, problems: &[FieldProblem]) -> Markup {
-    html! {
-        label for=(field) { (label(field)) }
-        textarea id=(field) name=(field) rows="3" required minlength="10" maxlength="500" aria-invalid=[invalid(field, problems)] {
-            // HTML drops a line break at the beginning.
-            "\n" (value)
-        }
+        Some(ActionKind::Succeed) => html! {
+            div.meaning.happened {
+                p { strong { "It happened. " } "The customer has paid, or was refunded." }
+                p { "The client’s next retry gets the answer that it happened. The payment is recorded and posted." }
+            }
+        },
+        Some(ActionKind::Fail) => html! {
+            div.meaning.not-happened {
+                p { strong { "It did not happen, and no longer can. " } "The customer has not paid, or was not refunded." }
+                p { "The client’s next retry gets the answer that it did not happen. “Not found” at the provider is no evidence: a \
+                     frozen attempt may still send its request." }
+            }
+        },
+        Some(ActionKind::Release) => html! {
+            div.problem {
+                p { strong { "Dangerous. " } "The next call with the key runs again, under a new transaction id, which the \
+                    provider cannot distinguish from a new order. If the first attempt did take effect, it happens twice." }
+            }
+        },
+        None => html! {
+            p.hint { "Nothing is settled without the provider’s evidence. Each is recorded in the audit." }
+        },
     }
 }
 
@@ -224,7 +211,7 @@ async fn with_text(console: &Console, visitor: &Visitor, token: &str, error: Con
     }
 }
 
-fn address(preview: &Preview) -> String {
+pub(super) fn address(preview: &Preview) -> String {
     format!("/console/previews/{}", preview.token.simple())
 }
 
@@ -241,7 +228,7 @@ fn open(visitor: &Visitor, preview: &Preview, record: &Record) -> Markup {
                 "either, another operator must approve this."
             }
         }
-        @if dangerous { p.problem { (advice(ActionKind::Release)) } }
+        @if dangerous { (advice(Some(ActionKind::Release))) }
         @match action {
             Action::Fail { .. } | Action::Release => p.hint {
                 "When you confirm, the provider is asked again, and a tombstone blocks the request’s idempotency key there. "

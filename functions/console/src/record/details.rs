@@ -54,7 +54,7 @@ impl Details {
 
     /// The transaction id that an operator's release has replaced: the provider knows it.
     pub(crate) fn transaction_before(&self) -> Option<TransactionId> {
-        self.release().map(|entry| entry.transaction).filter(|transaction| *transaction != self.record.transaction)
+        self.release().and_then(|entry| entry.transaction).filter(|transaction| *transaction != self.record.transaction)
     }
 }
 
@@ -68,7 +68,7 @@ impl Console {
         let (provider, (payment, entries), approvals, audit) =
             tokio::try_join!(async { Ok(answer.await) }, self.linked(&record), approvals, self.audit_of(&record))
                 .map_err(|error: TableError| ConsoleError::unavailable(&error))?;
-        let subject = SubjectSummary::of(&record).map(|subject| subject.in_currency_of(payment.as_ref()));
+        let subject = SubjectSummary::of(&record).map(|subject| subject.with_payment(payment.as_ref()));
         Ok(Details { record, subject, payment, entries, is_ours, provider, approvals, audit })
     }
 }

@@ -22,16 +22,17 @@ impl SubjectSummary {
         serde_json::from_str(record.subject.as_ref()?.as_str()).ok()
     }
 
-    /// A refund's subject has no currency: it is the payment's.
-    pub(crate) fn in_currency_of(self, payment: Option<&Payment>) -> Self {
+    /// A refund's subject has neither account nor currency: they are the payment's.
+    pub(crate) fn with_payment(self, payment: Option<&Payment>) -> Self {
         let currency = payment.map(|payment| payment.money.currency.code().to_owned());
-        Self { currency: self.currency.or(currency), ..self }
+        let account = payment.map(|payment| payment.account.to_string());
+        Self { account: self.account.or(account), currency: self.currency.or(currency), ..self }
     }
 
-    /// As [`in_currency_of`](Self::in_currency_of); a refund without an amount is of all that is left.
+    /// As [`with_payment`](Self::with_payment); a refund without an amount is of all that is left.
     pub(crate) fn completed_by(self, payment: Option<&Payment>) -> Self {
         let left = payment.and_then(Payment::refundable).map(|amount| amount.get());
-        Self { amount: self.amount.or(left), ..self.in_currency_of(payment) }
+        Self { amount: self.amount.or(left), ..self.with_payment(payment) }
     }
 
     pub(crate) fn money(&self) -> Option<String> {

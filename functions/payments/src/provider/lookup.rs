@@ -98,10 +98,27 @@ impl Provider {
     ///
     /// As [`Provider::find_charge`].
     pub async fn get_charge(&self, intent: &str, timeout: Duration) -> Result<ProviderStatus, ProviderError> {
+        self.charge_status(&self.get::<Intent>(self.intent_url(intent)?, timeout).await?)
+    }
+
+    /// The transaction id that we sent with this payment intent, whatever became of it; `None` if it is not ours.
+    ///
+    /// # Errors
+    ///
+    /// As [`Provider::find_charge`]; also if there is no such payment intent.
+    pub async fn transaction_of(
+        &self,
+        intent: &str,
+        timeout: Duration,
+    ) -> Result<Option<TransactionId>, ProviderError> {
+        Ok(self.get::<Intent>(self.intent_url(intent)?, timeout).await?.transaction())
+    }
+
+    /// One path segment, whatever an operator has typed.
+    fn intent_url(&self, intent: &str) -> Result<Url, ProviderError> {
         let mut url = self.payment_intents.clone();
-        // One path segment, whatever an operator has typed.
         url.path_segments_mut().map_err(|()| ProviderError::unknown("the base URL has no path"))?.push(intent);
-        self.charge_status(&self.get::<Intent>(url, timeout).await?)
+        Ok(url)
     }
 
     fn charge_status(&self, intent: &Intent) -> Result<ProviderStatus, ProviderError> {

@@ -140,8 +140,8 @@ pub(super) fn entry_item(entry: &AuditEntry) -> Attributes {
         .number("at", at)
         .text("what", kind)
         .text("record", record)
-        .text("transaction", transaction)
-        .number("attempt", attempt)
+        .optional_text("transaction", transaction.as_ref())
+        .optional_number("attempt", attempt.as_ref())
         .text("actor", actor)
         .optional_text("requested_by", requested_by.as_ref())
         .optional_text("request", request.as_ref())
@@ -157,8 +157,8 @@ fn read_entry(item: &Attributes) -> Result<AuditEntry, TableError> {
         at: number(item, "at")?,
         kind: text(item, "what", AuditKind::parse)?,
         record: text(item, "record", any)?,
-        transaction: text(item, "transaction", |text| uuid(text).map(|id| TransactionId::from_bytes(id.into_bytes())))?,
-        attempt: number(item, "attempt")?,
+        transaction: optional_text(item, "transaction", uuid)?.map(|id| TransactionId::from_bytes(id.into_bytes())),
+        attempt: item.contains_key("attempt").then(|| number(item, "attempt")).transpose()?,
         actor: text(item, "actor", any)?,
         requested_by: optional_text(item, "requested_by", any)?,
         request: optional_text(item, "request", any)?,

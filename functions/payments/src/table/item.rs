@@ -34,6 +34,13 @@ impl Item {
         self
     }
 
+    pub(super) fn optional_number(self, name: &'static str, value: Option<&impl fmt::Display>) -> Self {
+        match value {
+            Some(value) => self.number(name, value),
+            None => self,
+        }
+    }
+
     pub(super) fn attributes(self) -> Attributes {
         self.0
     }

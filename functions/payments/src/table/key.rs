@@ -37,6 +37,11 @@ impl Key {
         (Self::of_account(account), "balance#".to_owned())
     }
 
+    /// The partition of an account and the prefix of its entries.
+    pub(super) fn entries(account: &AccountId) -> (String, String) {
+        (Self::of_account(account), Self::ENTRY.to_owned())
+    }
+
     /// The owner of an account. It has a partition of its own because IAM permissions are per partition: a role that
     /// may write this may not post.
     pub(super) fn owner(account: &AccountId) -> Self {
@@ -45,8 +50,10 @@ impl Key {
 
     /// The entry of an event in an account, the customer's or the clearing's.
     pub(super) fn entry(account: &impl fmt::Display, event: Uuid) -> Self {
-        Self::new(Self::of_account(account), format!("entry#{event}"))
+        Self::new(Self::of_account(account), format!("{}{event}", Self::ENTRY))
     }
+
+    const ENTRY: &str = "entry#";
 
     /// Whether a partition has what operators write: audit entries, previews and approvals.
     pub(super) fn is_of_operators(partition: &str) -> bool {
@@ -91,12 +98,17 @@ impl Key {
         format!("{at:012x}")
     }
 
+    /// The checkpoint of the reconciler, which also makes this key.
+    pub(super) fn checkpoint() -> Self {
+        Self::new("reconciler".to_owned(), "reconciler")
+    }
+
     /// The highest sequence number of a terminal.
     pub(super) fn terminal(terminal: &TerminalId) -> Self {
         Self::new(format!("terminal#{terminal}"), "sequence")
     }
 
-    fn of_payment(id: PaymentId) -> String {
+    pub(super) fn of_payment(id: PaymentId) -> String {
         format!("payment#{id}")
     }
 

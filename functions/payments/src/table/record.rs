@@ -2,16 +2,16 @@
 
 use std::fmt;
 
-use idempotency::protocol::{PrincipalDigest, Trace};
+use idempotency::protocol::{PrincipalDigest, RecordId, Trace};
 
 use super::{
     TableError,
-    item::{Attributes, Item, number, optional_text, text},
+    item::{Attributes, Item, any, number, optional_text, text},
     key::Key,
 };
 use crate::{
     AccountId, Amount, Balance, Currency, Entry, Event, LedgerEntry, Money, Opening, Origin, Payment, PaymentId,
-    PaymentMethod, Posting, Reference, Refund,
+    PaymentMethod, Posting, Reason, Reference, Refund, RefundId,
 };
 
 /// How long an event stays in the table, in seconds: a week. It is delivered within the day that the stream keeps it;
@@ -24,7 +24,11 @@ pub(super) const OPENED_BY: &str = "opened_by";
 /// How many of a balance's entries were posted since [`OPENED_BY`] is recorded.
 pub(super) const NOTED: &str = "noted";
 
-pub(super) fn payment(payment: &Payment) -> Attributes {
+/// The record of the request that made a payment or a refund.
+const RECORD: &str = "record";
+
+/// `record` is the id of the request's record, by which people find it as long as it is there.
+pub(super) fn payment(payment: &Payment, record: Option<&RecordId>) -> Attributes {
     let Payment { id, owner, account, money, payment_method, reference, intent, refunded, created } = payment;
     Item::new(Key::payment(*id), "payment")
         .text("payment", id)
@@ -38,6 +42,7 @@ pub(super) fn payment(payment: &Payment) -> Attributes {
         .text("intent", intent)
         .number("refunded", refunded)
         .number("created", created)
+        .optional_text(RECORD, record.map(RecordId::as_str).as_ref())
         .attributes()
 }
 
@@ -46,10 +51,7 @@ pub(super) fn read_payment(item: &Attributes) -> Result<Payment, TableError> {
         id: text(item, "payment", PaymentId::parse)?,
         owner: text(item, "owner", digest)?,
         account: text(item, "account", AccountId::parse)?,
-        money: Money {
-            amount: Amount::new(number(item, "amount")?).ok_or(TableError::Malformed("amount"))?,
-            currency: text(item, "currency", Currency::from_code)?,
-        },
+        money: read_money(item)?,
         payment_method: text(item, "payment_method", PaymentMethod::parse)?,
         reference: optional_text(item, "reference", Reference::parse)?,
         intent: text(item, "intent", |text| Some(text.to_owned()))?,
@@ -58,7 +60,8 @@ pub(super) fn read_payment(item: &Attributes) -> Result<Payment, TableError> {
     })
 }
 
-pub(super) fn refund(refund: &Refund) -> Attributes {
+/// `record` as in [`payment`].
+pub(super) fn refund(refund: &Refund, record: Option<&RecordId>) -> Attributes {
     let Refund { id, payment, money, reason, reversal, created } = refund;
     Item::new(Key::refund(refund), "refund")
         .text("refund", id)
@@ -69,7 +72,31 @@ pub(super) fn refund(refund: &Refund) -> Attributes {
         .text("status", "succeeded")
         .text("reversal", reversal)
         .number("created", created)
+        .optional_text(RECORD, record.map(RecordId::as_str).as_ref())
         .attributes()
+}
+
+pub(super) fn read_refund(item: &Attributes) -> Result<Refund, TableError> {
+    Ok(Refund {
+        id: text(item, "refund", RefundId::parse)?,
+        payment: text(item, "payment", PaymentId::parse)?,
+        money: read_money(item)?,
+        reason: optional_text(item, "reason", Reason::parse)?,
+        reversal: text(item, "reversal", any)?,
+        created: number(item, "created")?,
+    })
+}
+
+/// The record that a payment or refund names. An older version did not write it.
+pub(super) fn read_record(item: &Attributes) -> Result<Option<RecordId>, TableError> {
+    optional_text(item, RECORD, |text| Some(RecordId::from_stored(text.to_owned())))
+}
+
+fn read_money(item: &Attributes) -> Result<Money, TableError> {
+    Ok(Money {
+        amount: Amount::new(number(item, "amount")?).ok_or(TableError::Malformed("amount"))?,
+        currency: text(item, "currency", Currency::from_code)?,
+    })
 }
 
 /// The pipe's template names these attributes; see the `Outbox` resource.

@@ -97,7 +97,7 @@ async fn items(table: &Table) -> Vec<item::Attributes> {
 async fn a_payment_is_read_as_it_was_written_and_only_under_its_id() {
     let (table, payment) = (table().await, payment(1200));
     assert_eq!(table.payment(payment.id).await.unwrap(), None);
-    commit(&table, table.created(&payment, TRACE)).await.unwrap();
+    commit(&table, table.created(&payment, None, TRACE)).await.unwrap();
     assert_eq!(table.payment(payment.id).await.unwrap().unwrap(), payment);
     assert_eq!(table.payment(PaymentId::of(random())).await.unwrap(), None);
 }
@@ -105,8 +105,8 @@ async fn a_payment_is_read_as_it_was_written_and_only_under_its_id() {
 #[tokio::test]
 async fn a_second_commit_of_a_payment_is_refused_and_shows_the_first() {
     let (table, payment) = (table().await, payment(1200));
-    commit(&table, table.created(&payment, TRACE)).await.unwrap();
-    let refused = commit(&table, table.created(&payment, TRACE)).await.unwrap_err();
+    commit(&table, table.created(&payment, None, TRACE)).await.unwrap();
+    let refused = commit(&table, table.created(&payment, None, TRACE)).await.unwrap_err();
     assert_eq!(refused, [Some("payment".into()), Some(format!("event#{}", payment.id.transaction()))]);
     assert_eq!(items(&table).await.len(), 2);
 }
@@ -114,7 +114,7 @@ async fn a_second_commit_of_a_payment_is_refused_and_shows_the_first() {
 #[tokio::test]
 async fn the_event_has_what_the_pipe_takes_and_reads_as_the_message() {
     let (table, payment) = (table().await, payment(1200));
-    commit(&table, table.created(&payment, TRACE)).await.unwrap();
+    commit(&table, table.created(&payment, None, TRACE)).await.unwrap();
     let event = items(&table).await.into_iter().find(|item| item["kind"].as_s().unwrap() == "event").unwrap();
     let text = |name: &str| event[name].as_s().unwrap();
     let message = format!(
@@ -134,14 +134,14 @@ async fn the_event_has_what_the_pipe_takes_and_reads_as_the_message() {
 #[tokio::test]
 async fn refunds_add_up_and_none_goes_above_the_rest() {
     let (table, payment) = (table().await, payment(1200));
-    commit(&table, table.created(&payment, TRACE)).await.unwrap();
+    commit(&table, table.created(&payment, None, TRACE)).await.unwrap();
 
     let first = refund(&payment, 1000);
-    commit(&table, table.refunded(&payment, &first, TRACE)).await.unwrap();
-    let refused = commit(&table, table.refunded(&payment, &refund(&payment, 201), TRACE)).await.unwrap_err();
+    commit(&table, table.refunded(&payment, &first, None, TRACE)).await.unwrap();
+    let refused = commit(&table, table.refunded(&payment, &refund(&payment, 201), None, TRACE)).await.unwrap_err();
     assert_eq!(refused, [Some("payment".into()), None, None]);
-    commit(&table, table.refunded(&payment, &refund(&payment, 200), TRACE)).await.unwrap();
-    let refused = commit(&table, table.refunded(&payment, &refund(&payment, 1), TRACE)).await.unwrap_err();
+    commit(&table, table.refunded(&payment, &refund(&payment, 200), None, TRACE)).await.unwrap();
+    let refused = commit(&table, table.refunded(&payment, &refund(&payment, 1), None, TRACE)).await.unwrap_err();
     assert_eq!(refused, [Some("payment".into()), None, None]);
 
     assert_eq!(table.payment(payment.id).await.unwrap().unwrap().refunded, 1200);
@@ -151,10 +151,10 @@ async fn refunds_add_up_and_none_goes_above_the_rest() {
 #[tokio::test]
 async fn a_second_commit_of_a_refund_is_refused() {
     let (table, payment) = (table().await, payment(1200));
-    commit(&table, table.created(&payment, TRACE)).await.unwrap();
+    commit(&table, table.created(&payment, None, TRACE)).await.unwrap();
     let refund = refund(&payment, 100);
-    commit(&table, table.refunded(&payment, &refund, TRACE)).await.unwrap();
-    let refused = commit(&table, table.refunded(&payment, &refund, TRACE)).await.unwrap_err();
+    commit(&table, table.refunded(&payment, &refund, None, TRACE)).await.unwrap();
+    let refused = commit(&table, table.refunded(&payment, &refund, None, TRACE)).await.unwrap_err();
     let event = format!("event#{}", refund.id.transaction());
     assert_eq!(refused, [None, Some(format!("refund#{}", refund.id)), Some(event)]);
     assert_eq!(table.payment(payment.id).await.unwrap().unwrap().refunded, 100);
@@ -163,11 +163,11 @@ async fn a_second_commit_of_a_refund_is_refused() {
 #[tokio::test]
 async fn a_refund_of_a_payment_that_is_not_there_or_is_another_amount_is_refused() {
     let (table, payment) = (table().await, payment(1200));
-    assert!(commit(&table, table.refunded(&payment, &refund(&payment, 1), TRACE)).await.is_err());
-    commit(&table, table.created(&payment, TRACE)).await.unwrap();
+    assert!(commit(&table, table.refunded(&payment, &refund(&payment, 1), None, TRACE)).await.is_err());
+    commit(&table, table.created(&payment, None, TRACE)).await.unwrap();
     let mut larger = payment.clone();
     larger.money.amount = Amount::new(2000).unwrap();
-    assert!(commit(&table, table.refunded(&larger, &refund(&payment, 1500), TRACE)).await.is_err());
+    assert!(commit(&table, table.refunded(&larger, &refund(&payment, 1500), None, TRACE)).await.is_err());
     assert_eq!(table.payment(payment.id).await.unwrap().unwrap().refunded, 0);
 }
 
@@ -269,7 +269,7 @@ async fn preset_balance(table: &Table, balance: i64) {
 #[tokio::test]
 async fn a_damaged_item_is_an_error_that_names_the_attribute() {
     let (table, payment) = (table().await, payment(1200));
-    let mut item = record::payment(&payment);
+    let mut item = record::payment(&payment, None);
     item.insert("amount".into(), AttributeValue::N("0.5".into()));
     table.client.put_item().table_name(NAME).set_item(Some(item)).send().await.unwrap();
     let read = table.payment(payment.id).await;
@@ -308,7 +308,7 @@ proptest! {
             refunded,
             created,
         };
-        prop_assert_eq!(record::read_payment(&record::payment(&payment)).unwrap(), payment);
+        prop_assert_eq!(record::read_payment(&record::payment(&payment, None)).unwrap(), payment);
     }
 }
 
@@ -328,7 +328,7 @@ async fn the_two_entries_of_an_event_are_found_once_it_is_posted() {
 async fn paid(table: &Table, id: u128, owner: &str, account: &str, currency: &str) -> Payment {
     let id = samples::transaction(id);
     let payment = Payment::new(id, samples::principal(owner), &request(account, 1, currency), "pi_1".into(), 0);
-    commit(table, table.created(&payment, TRACE)).await.unwrap();
+    commit(table, table.created(&payment, None, TRACE)).await.unwrap();
     commit(table, table.posted(&posting(&payment))).await.unwrap();
     payment
 }
@@ -373,7 +373,7 @@ async fn an_account_is_of_who_first_paid_into_it_and_stays_so_once_asked_for() {
 #[tokio::test]
 async fn a_refund_that_is_posted_first_leaves_the_account_to_its_payer() {
     let (table, payment) = (table().await, payment(1200));
-    commit(&table, table.created(&payment, TRACE)).await.unwrap();
+    commit(&table, table.created(&payment, None, TRACE)).await.unwrap();
     let refund = refund(&payment, 200);
     commit(&table, table.posted(&Posting::of(&Event::refunded(&payment, &refund)))).await.unwrap();
     assert_eq!(owner(&table, "acct_1").await, Some(samples::principal("alice")));

@@ -8,6 +8,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use idempotency::lock::{Fenced, guarded_put};
 use idempotency::protocol::{EpochMs, Record, RecordId};
 use idempotency::store::unsettled::{After, ScanPlace, Scanned};
+use payments::RAN;
 use serde::{Deserialize, Serialize};
 
 /// Where a run starts. It is stored as JSON in this form.
@@ -19,6 +20,8 @@ pub(crate) struct Checkpoint {
     pub(crate) pass: Option<Pass>,
     /// When the last complete pass started.
     passed_ms: Option<u64>,
+    /// When the last run ended in which nothing failed; an attribute of its own, which the console reads.
+    ran_ms: Option<u64>,
 }
 
 /// A pass through the table, segment by segment, and what it has found so far.
@@ -48,6 +51,11 @@ impl Checkpoint {
     /// How long ago the last complete pass started.
     pub(crate) fn since_pass(&self, now: EpochMs) -> Option<Duration> {
         self.passed_ms.map(|begun| now.since(EpochMs(begun)))
+    }
+
+    /// This run has done everything.
+    pub(crate) fn ran(&mut self, now: EpochMs) {
+        self.ran_ms = Some(now.0);
     }
 
     /// Keeps a pass: for the next run, or as the last complete one.
@@ -145,6 +153,10 @@ impl Checkpoints {
         let state = serde_json::to_string(checkpoint)?;
         let put = self.client.put_item().table_name(&self.table);
         let put = put.item("pk", text(KEY)).item("sk", text(KEY)).item("kind", text("checkpoint"));
+        let put = match checkpoint.ran_ms {
+            Some(ran) => put.item(RAN, AttributeValue::N(ran.to_string())),
+            None => put,
+        };
         let written = guarded_put(put.item("state", AttributeValue::S(state)), held).send().await;
         match written {
             Ok(_) => Ok(()),

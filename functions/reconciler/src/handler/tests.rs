@@ -97,6 +97,11 @@ impl World {
         lock.acquire(None).await.unwrap().is_some()
     }
 
+    /// When the last whole run ended, as the console reads it.
+    async fn ran(&self) -> Option<EpochMs> {
+        payments::Table::new(self.client.clone(), PAYMENTS).reconciler_ran().await.unwrap()
+    }
+
     async fn put_checkpoint(&self, attributes: &[(&str, AttributeValue)]) {
         let put =
             self.client.put_item().table_name(PAYMENTS).item("pk", text("reconciler")).item("sk", text("reconciler"));
@@ -227,6 +232,7 @@ async fn a_place_that_the_table_does_not_accept_is_begun_anew() {
     for _ in 0..2 {
         world.run().await.unwrap();
     }
+    assert!(world.ran().await.is_some(), "people can see that it runs");
     let checkpoint = world.checkpoint().await;
     assert_eq!(checkpoint["pass"], Value::Null, "{checkpoint}");
     assert!(checkpoint["passed_ms"].as_u64().is_some_and(|at| at > 1), "a whole pass began since: {checkpoint}");
@@ -236,6 +242,7 @@ async fn a_place_that_the_table_does_not_accept_is_begun_anew() {
 async fn what_one_half_of_a_run_has_come_to_is_kept_though_the_other_failed() {
     let world = World::start(Index::Missing, NoMetrics).await;
     assert!(world.run().await.is_err());
+    assert_eq!(world.ran().await, None, "that was no whole run");
     assert!(world.checkpoint().await["passed_ms"].is_u64(), "the table was searched all the same");
 }
 

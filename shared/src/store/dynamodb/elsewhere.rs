@@ -82,7 +82,7 @@ impl<R: Store, T: Recognise> RecordsElsewhere<R, T> {
         if !self.are_ours(record, &refused) {
             return Ok(Effects::Refused(first_of(refused)));
         }
-        tracing::info!(record = record.id.digest(), "its effects were written by an earlier attempt");
+        tracing::info!(record = record.id.name(), "its effects were written by an earlier attempt");
         let of_attempt = |(_, effect): &(usize, &TransactWriteItem)| self.recognise.is_of_attempt(effect);
         let (places, left): (Vec<usize>, Vec<_>) =
             effects.iter().enumerate().filter(of_attempt).map(|(place, effect)| (place, effect.clone())).unzip();
@@ -201,7 +201,7 @@ impl<R: Store, T: Recognise> Store for RecordsElsewhere<R, T> {
         let written = self.records.write_within(write, Vec::new(), retry_budget).await.map_err(after_effects)?;
         if matches!(written, Written::Refused(_)) {
             tracing::warn!(
-                record = record.id.digest(),
+                record = record.id.name(),
                 transaction = %record.transaction,
                 "the record changed after its effects were written; they stand by their own conditions",
             );

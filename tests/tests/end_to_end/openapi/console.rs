@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use reqwest::Method;
 use serde_json::json;
 use tests::console::{Script, Tables, subject};
-use tests::local_stack::Setup;
+use tests::local_stack::{Setup, Stack, payment};
 use tests::workspace;
 
 use super::{Api, CONSOLE};
@@ -72,17 +72,67 @@ async fn every_answer_of_the_consoles_api_is_declared() {
     api.check("getApproval", &otto.call(Method::GET, &format!("approvals/{approval}"), None).await);
     api.check("listAudit", &vera.call(Method::GET, "audit", None).await);
 
+    stack.provider("up").await;
+    check_overview_and_finding(&stack, &vera, &asked, &mut api).await;
+    check_bulk_and_dead_letters(&stack, &olga, &vera, &asked, &mut api).await;
+    api.check("listAudit", &vera.call(Method::GET, "audit", None).await);
+
     let nobody = Script::of(&stack, "nobody", "").await;
     for (operation, method, path) in [
         ("listUnresolved", Method::GET, "unresolved".to_owned()),
         ("listApprovals", Method::GET, "approvals".to_owned()),
         ("listAudit", Method::GET, "audit".to_owned()),
         ("askProvider", Method::POST, ask),
+        ("getHome", Method::GET, "home".to_owned()),
+        ("listDeadLetters", Method::GET, "dead-letters".to_owned()),
     ] {
         api.check(operation, &nobody.call(method.clone(), &path, None).await);
         api.check(operation, &super::unauthorized(&stack, method, &format!("/console/api/{path}")).await);
     }
     seen_all(&api);
+}
+
+async fn check_overview_and_finding(stack: &Stack, vera: &Script<'_>, record: &str, api: &mut Api) {
+    let ann = stack.user("ann").await;
+    let paid = ann.pay("paid", &payment("acct-2", "pm_card_visa")).await.json();
+    let id = paid["id"].as_str().expect("an id");
+    let refunds = format!("/payments/{id}/refunds");
+    assert_eq!(ann.post(&refunds, "refund", &json!({ "amount": 500 })).await.status, 201);
+    ann.balance("acct-2", "EUR", 2).await;
+    api.check("getHome", &vera.call(Method::GET, "home", None).await);
+    for text in [record, id, "acct-2", "acct-9"] {
+        api.check("find", &vera.call(Method::POST, "find", Some(&json!({ "text": text }))).await);
+    }
+    api.check("find", &vera.call(Method::POST, "find", Some(&json!({ "text": "" }))).await);
+    api.check("getPayment", &vera.call(Method::GET, &format!("payments/{id}"), None).await);
+    api.check("getPayment", &vera.call(Method::GET, "payments/pay_1", None).await);
+    api.check("getAccount", &vera.call(Method::GET, "accounts/acct-2", None).await);
+    api.check("getAccount", &vera.call(Method::GET, "accounts/acct-9", None).await);
+}
+
+async fn check_bulk_and_dead_letters(stack: &Stack, olga: &Script<'_>, vera: &Script<'_>, record: &str, api: &mut Api) {
+    let form = json!({ "records": [record], "name": "Incident 4711", "evidence": "The bank says no, really.", "reason": REASON });
+    for action in ["ask", "fail"] {
+        api.check("bulk", &olga.call(Method::POST, &format!("bulk/{action}"), Some(&form)).await);
+    }
+    api.check("bulk", &olga.call(Method::POST, "bulk/fail", Some(&json!({ "records": [record] }))).await);
+    api.check("bulk", &vera.call(Method::POST, "bulk/ask", Some(&form)).await);
+    let previews = olga.call(Method::POST, "bulk/fail", Some(&form)).await.json();
+    let tokens = json!({ "tokens": [previews["items"][0]["preview"]["token"], "x"] });
+    api.check("reconcile", &olga.call(Method::POST, &format!("records/{record}/reconcile"), None).await);
+    api.check("reconcile", &olga.call(Method::POST, &format!("records/{record}/reconcile"), None).await);
+    api.check("reconcile", &vera.call(Method::POST, &format!("records/{record}/reconcile"), None).await);
+    api.check("confirmBulk", &olga.call(Method::POST, "bulk/confirm", Some(&tokens)).await);
+    api.check("confirmBulk", &olga.call(Method::POST, "bulk/confirm", Some(&json!({ "tokens": [] }))).await);
+
+    stack.put("LedgerDeadLetters", 1, "no message of ours").await;
+    let letters = vera.call(Method::GET, "dead-letters", None).await;
+    api.check("listDeadLetters", &letters);
+    let message = letters.json()["messages"][0]["message"].as_str().expect("an id").to_owned();
+    let path = format!("dead-letters/{message}");
+    api.check("redrive", &vera.call(Method::POST, &path, None).await);
+    api.check("redrive", &olga.call(Method::POST, &path, None).await);
+    api.check("redrive", &olga.call(Method::POST, &path, None).await);
 }
 
 fn seen_all(api: &Api) {
@@ -97,6 +147,15 @@ fn seen_all(api: &Api) {
         ("getApproval", &[200, 404]),
         ("approve", &[200, 403]),
         ("listAudit", &[200, 401, 403]),
+        ("getHome", &[200, 401, 403]),
+        ("find", &[200, 422]),
+        ("getPayment", &[200, 404]),
+        ("getAccount", &[200, 404]),
+        ("reconcile", &[200, 403, 409]),
+        ("bulk", &[200, 403, 422]),
+        ("confirmBulk", &[200, 422]),
+        ("listDeadLetters", &[200, 401, 403]),
+        ("redrive", &[200, 403, 404]),
     ];
     for (operation, statuses) in expected {
         for status in statuses {
@@ -108,14 +167,15 @@ fn seen_all(api: &Api) {
 /// The routes are read from the source, because a router does not list them.
 #[test]
 fn every_route_of_the_consoles_api_is_described() {
-    let sources = ["api.rs", "api/signals.rs"].map(|name| workspace().join("functions/console/src").join(name));
+    let names = ["api.rs", "api/bulk.rs", "api/dead_letters.rs", "api/find.rs", "api/home.rs", "api/signals.rs"];
+    let sources = names.map(|name| workspace().join("functions/console/src").join(name));
     let source = sources.map(|path| std::fs::read_to_string(path).expect("readable")).concat();
     let routes: BTreeSet<String> = source
         .match_indices(".route(\"")
         .filter_map(|(start, before)| source.get(start + before.len()..)?.split('"').next())
         .map(|path| format!("/console/api{path}"))
         .collect();
-    assert!(routes.len() >= 10, "the routes are found: {routes:?}");
+    assert!(routes.len() >= 20, "the routes are found: {routes:?}");
     let api = Api::load(CONSOLE);
     let described: BTreeSet<String> = api.document["paths"].as_object().expect("paths").keys().cloned().collect();
     let missing: Vec<_> = routes.difference(&described).collect();

@@ -20,8 +20,8 @@ pub(crate) fn entry(at: u64, actor: &str, record: &str) -> AuditEntry {
         at,
         kind: AuditKind::Settled(ActionKind::Fail),
         record: record.into(),
-        transaction: samples::transaction(1),
-        attempt: 3,
+        transaction: Some(samples::transaction(1)),
+        attempt: Some(3),
         actor: actor.into(),
         requested_by: Some("oskar".into()),
         request: Some("request-1".into()),
@@ -169,7 +169,7 @@ async fn a_late_owner_is_in_the_audit_with_its_result() {
 
     let entries = all(&table, &AuditFilter::default(), 10).await.concat();
     let [entry] = entries.as_slice() else { panic!("{entries:?}") };
-    let expected = (AuditKind::FencedAttempt, record, transaction, 1, "payments-api", 60_000);
+    let expected = (AuditKind::FencedAttempt, record, Some(transaction), Some(1), "payments-api", 60_000);
     let found = (entry.kind, entry.record.clone(), entry.transaction, entry.attempt, entry.actor.as_str(), entry.at);
     assert_eq!(found, expected);
     let evidence = entry.evidence.as_deref().unwrap();

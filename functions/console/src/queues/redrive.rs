@@ -1,0 +1,104 @@
+//! Sending one dead letter to its queue again.
+
+use std::time::Duration;
+
+use aws_sdk_sqs::types::ChangeMessageVisibilityBatchRequestEntry;
+use payments::{AuditEntry, AuditKind, Invocation};
+use uuid::Uuid;
+
+use super::{DeadLetter, Queues};
+use crate::auth::Actor;
+use crate::error::ConsoleError;
+use crate::state::Console;
+
+/// How long the received messages are hidden: longer than the function runs. Then they are visible again by themselves.
+const HIDDEN: Duration = Duration::from_secs(30);
+
+/// How many times ten messages are received to find one.
+const ROUNDS: usize = 5;
+
+impl Console {
+    /// Sends one dead letter to the ledger's queue again, and deletes it here. SQS finds no message by its id, so messages
+    /// are received until it is among them.
+    ///
+    /// First it is sent, then deleted: what is lost between the two is sent twice, and posted once.
+    pub(crate) async fn redrive(&self, actor: &Actor, invocation: &Invocation, id: &str) -> Result<(), ConsoleError> {
+        actor.require_operator()?;
+        let mut others = Vec::new();
+        let found = self.queues.find(id, &mut others).await;
+        let sent = match &found {
+            Ok(Some(letter)) => self.redrive_found(actor, invocation, letter).await,
+            Ok(None) => Err(ConsoleError::no_dead_letter()),
+            Err(error) => Err(ConsoleError::no_queue(error)),
+        };
+        self.queues.show_again(&others).await;
+        sent
+    }
+
+    async fn redrive_found(
+        &self,
+        actor: &Actor,
+        invocation: &Invocation,
+        letter: &DeadLetter,
+    ) -> Result<(), ConsoleError> {
+        // The audit is written first: an entry too many is better than one that is missing.
+        let entry = AuditEntry {
+            id: Uuid::now_v7(),
+            at: self.now().0,
+            kind: AuditKind::Redriven,
+            record: format!("{}{}", AuditEntry::MESSAGE, letter.id),
+            transaction: None,
+            attempt: None,
+            actor: actor.name.clone(),
+            requested_by: None,
+            request: invocation.id.map(|id| id.to_string()),
+            reason: None,
+            evidence: letter.content().err().map(|why| format!("It could not be read: {why}")),
+            provider: None,
+        };
+        self.table.audit(&entry).await.map_err(|error| ConsoleError::unavailable(&error))?;
+        self.queues.move_back(letter).await.map_err(|error| ConsoleError::not_redriven(&error))
+    }
+}
+
+impl Queues {
+    /// The dead letter with this id, hidden from others. Those that were received on the way are collected.
+    async fn find(&self, id: &str, others: &mut Vec<DeadLetter>) -> Result<Option<DeadLetter>, aws_sdk_sqs::Error> {
+        for _ in 0..ROUNDS {
+            let received = self.receive(HIDDEN).await?;
+            if received.is_empty() {
+                break;
+            }
+            let (mut found, rest): (Vec<_>, Vec<_>) = received.into_iter().partition(|letter| letter.id == id);
+            others.extend(rest);
+            if let Some(found) = found.pop() {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn move_back(&self, letter: &DeadLetter) -> Result<(), aws_sdk_sqs::Error> {
+        let attributes = Some(letter.attributes.clone()).filter(|attributes| !attributes.is_empty());
+        let send = self.client.send_message().queue_url(&self.ledger).message_body(&letter.body);
+        send.set_message_attributes(attributes).send().await?;
+        let delete = self.client.delete_message().queue_url(&self.ledger_dead_letters).receipt_handle(&letter.receipt);
+        delete.send().await?;
+        Ok(())
+    }
+
+    /// Makes messages visible again. If that fails, they are after [`HIDDEN`].
+    async fn show_again(&self, letters: &[DeadLetter]) {
+        for letters in letters.chunks(10) {
+            let entries = letters.iter().enumerate().filter_map(|(number, letter)| {
+                let entry = ChangeMessageVisibilityBatchRequestEntry::builder().id(number.to_string());
+                entry.receipt_handle(&letter.receipt).visibility_timeout(0).build().ok()
+            });
+            let request = self.client.change_message_visibility_batch().queue_url(&self.ledger_dead_letters);
+            if let Err(error) = request.set_entries(Some(entries.collect())).send().await {
+                let error = aws_sdk_sqs::Error::from(error);
+                tracing::warn!(error = &error as &dyn std::error::Error, "dead letters stay hidden for half a minute");
+            }
+        }
+    }
+}

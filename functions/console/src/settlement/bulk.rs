@@ -1,0 +1,308 @@
+//! One action for several records of one state. Each record has the same checks, the same audit entry and, where it needs
+//! one, the same approval as if it were settled alone; and each has a result of its own.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use futures::{StreamExt, stream};
+use idempotency::protocol::{EpochMs, Record};
+use payments::{ActionKind, Invocation, Preview};
+use serde::Deserialize;
+
+use crate::auth::Actor;
+use crate::error::ConsoleError;
+use crate::format;
+use crate::provider_status::ProviderAnswer;
+use crate::record::short;
+use crate::settlement::confirmable::Confirmable;
+use crate::settlement::confirmation::Confirmation;
+use crate::settlement::form::SettlementForm;
+use crate::settlement::reconciliation::Search;
+use crate::state::Console;
+
+/// The most records of one bulk action.
+pub(crate) const MAX_CHOSEN: usize = 25;
+
+/// How many are worked on at once: the provider's rate limit is shared with the API.
+const AT_ONCE: usize = 5;
+
+/// How long before the invocation's end nothing new is begun: as long as the slowest settlement may take.
+const RESERVE: Duration = Duration::from_secs(13);
+
+/// What can be done with several records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum BulkAction {
+    Ask,
+    Reconcile,
+    Succeed,
+    Fail,
+    Release,
+}
+
+/// What is done, for what, and why.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct BulkForm {
+    /// The records, as in URLs.
+    pub(crate) records: Vec<String>,
+    /// The name of the bulk action: of an incident, for example. The audit has it in every reason.
+    pub(crate) name: String,
+    pub(crate) evidence: String,
+    pub(crate) reason: String,
+    pub(crate) understood: String,
+}
+
+/// The result for one record.
+#[derive(Debug)]
+pub(crate) struct BulkItem<T> {
+    /// The record, as in URLs.
+    pub(crate) record: String,
+    pub(crate) result: Result<T, ConsoleError>,
+}
+
+/// What happened to a record without a preview.
+#[derive(Debug)]
+pub(crate) enum Looked {
+    Asked(ProviderAnswer),
+    Searched(Search),
+}
+
+impl BulkAction {
+    pub(crate) const ALL: [Self; 5] = [Self::Reconcile, Self::Ask, Self::Succeed, Self::Fail, Self::Release];
+
+    pub(crate) fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|action| action.as_str() == word)
+    }
+
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ask => "ask",
+            Self::Reconcile => "reconcile",
+            Self::Succeed => ActionKind::Succeed.as_str(),
+            Self::Fail => ActionKind::Fail.as_str(),
+            Self::Release => ActionKind::Release.as_str(),
+        }
+    }
+
+    pub(crate) fn title(self) -> &'static str {
+        match (self, self.settlement()) {
+            (_, Some(kind)) => format::action_title(kind),
+            (Self::Ask, None) => "Ask the provider",
+            (_, None) => "Let the reconciler try now",
+        }
+    }
+
+    /// The settlement that it is, if it needs a preview.
+    pub(crate) const fn settlement(self) -> Option<ActionKind> {
+        match self {
+            Self::Ask | Self::Reconcile => None,
+            Self::Succeed => Some(ActionKind::Succeed),
+            Self::Fail => Some(ActionKind::Fail),
+            Self::Release => Some(ActionKind::Release),
+        }
+    }
+}
+
+impl Looked {
+    pub(crate) fn detail(&self) -> String {
+        match self {
+            Self::Asked(answer) => answer.to_text(),
+            Self::Searched(search) => search.detail.clone(),
+        }
+    }
+}
+
+impl BulkForm {
+    /// The name, if it is one.
+    fn name(&self) -> Result<&str, ConsoleError> {
+        let name = self.name.trim();
+        let is_name = (3..=60).contains(&name.chars().count()) && !name.chars().any(char::is_control);
+        let problem = || ConsoleError::invalid_fields(vec![("name", "must have 3 to 60 characters".to_owned())]);
+        is_name.then_some(name).ok_or_else(problem)
+    }
+
+    /// The form of each record. The reason begins with the name.
+    fn of_each(&self) -> Result<SettlementForm, ConsoleError> {
+        let (name, reason) = (self.name()?, self.reason.trim());
+        // The rule for a reason holds for what the operator wrote, not for the name as well.
+        let reason = if reason.chars().count() < 10 { reason.to_owned() } else { format!("{name}: {reason}") };
+        let (evidence, understood) = (self.evidence.clone(), self.understood.clone());
+        Ok(SettlementForm { reference: String::new(), evidence, reason, understood })
+    }
+
+    /// The records that are chosen, each once.
+    fn chosen(&self) -> Result<Vec<String>, ConsoleError> {
+        let mut seen = BTreeSet::new();
+        let chosen: Vec<_> = self.records.iter().filter(|record| seen.insert(record.as_str())).cloned().collect();
+        match chosen.len() {
+            0 => Err(ConsoleError::invalid("Choose at least one record.")),
+            1..=MAX_CHOSEN => Ok(chosen),
+            more => Err(ConsoleError::invalid(format!("{more} records are chosen; {MAX_CHOSEN} are the most."))),
+        }
+    }
+}
+
+impl Console {
+    /// The chosen records, which must all have one state.
+    pub(crate) async fn chosen(&self, form: &BulkForm) -> Result<Vec<Record>, ConsoleError> {
+        let records: Vec<_> = form.chosen()?;
+        let read = stream::iter(records).map(async |record| self.record(&record).await).buffered(AT_ONCE);
+        let records: Vec<Result<Record, ConsoleError>> = read.collect().await;
+        let records: Vec<Record> = records.into_iter().collect::<Result<_, _>>()?;
+        let states: BTreeSet<_> = records.iter().map(|record| record.state.status().as_str()).collect();
+        match states.len() {
+            1 => Ok(records),
+            _ => {
+                let states: Vec<_> = states.into_iter().collect();
+                Err(ConsoleError::invalid(format!(
+                    "The chosen records must have one state, and have {}.",
+                    states.join(", ")
+                )))
+            }
+        }
+    }
+
+    /// Asks the provider about each record, or searches for evidence as the reconciler does.
+    pub(crate) async fn look(
+        &self,
+        actor: &Actor,
+        invocation: &Invocation,
+        action: BulkAction,
+        form: &BulkForm,
+    ) -> Result<Vec<BulkItem<Looked>>, ConsoleError> {
+        actor.require_operator()?;
+        let name = form.name()?;
+        let records = self.chosen(form).await?;
+        let each = stream::iter(records).map(async |record| {
+            let record = short(record.id.as_str()).to_owned();
+            let result = match (self.has_time(invocation), action) {
+                (false, _) => Err(ConsoleError::not_begun()),
+                (true, BulkAction::Ask) => {
+                    let asked = self.ask_for_audit(actor, invocation, &record, Some(name)).await;
+                    asked.map(|(_, answer)| Looked::Asked(answer))
+                }
+                (true, _) => {
+                    let searched = self.reconcile_now(actor, invocation, &record, Some(name)).await;
+                    searched.map(|(_, search)| Looked::Searched(search))
+                }
+            };
+            BulkItem { record, result }
+        });
+        Ok(each.buffered(AT_ONCE).collect().await)
+    }
+
+    /// Makes a preview of each record's settlement. Where it happened, the reference is what the provider has.
+    pub(crate) async fn previews(
+        &self,
+        actor: &Actor,
+        invocation: &Invocation,
+        kind: ActionKind,
+        form: &BulkForm,
+    ) -> Result<Vec<BulkItem<Preview>>, ConsoleError> {
+        actor.require_operator()?;
+        let of_each = form.of_each()?;
+        let records = self.chosen(form).await?;
+        let each = stream::iter(records).map(async |record| {
+            let id = short(record.id.as_str()).to_owned();
+            let result = match self.has_time(invocation) {
+                true => self.preview_of_several(actor, &record, kind, &of_each).await,
+                false => Err(ConsoleError::not_begun()),
+            };
+            BulkItem { record: id, result }
+        });
+        let items: Vec<_> = each.buffered(AT_ONCE).collect().await;
+        // A field that is wrong is so for all of them.
+        let wrong = items.iter().filter_map(|item| item.result.as_ref().err());
+        let mut wrong = wrong.filter(|error| error.fields.iter().any(|(field, _)| *field != "reference"));
+        match wrong.next().cloned() {
+            Some(error) => Err(error),
+            None => Ok(items),
+        }
+    }
+
+    async fn preview_of_several(
+        &self,
+        actor: &Actor,
+        record: &Record,
+        kind: ActionKind,
+        form: &SettlementForm,
+    ) -> Result<Preview, ConsoleError> {
+        let mut form = form.clone();
+        if kind == ActionKind::Succeed {
+            let answer = self.ask(record).await;
+            let reference = answer.reference().map(str::to_owned);
+            form.reference = reference.ok_or_else(|| ConsoleError::contradicted(answer.to_text()))?;
+        }
+        let (preview, _) = self.preview(actor, short(record.id.as_str()), kind, &form).await?;
+        Ok(preview)
+    }
+
+    /// Confirms previews, each as if it were alone.
+    pub(crate) async fn confirm_several(
+        &self,
+        actor: &Actor,
+        invocation: &Invocation,
+        tokens: Vec<String>,
+    ) -> Result<Vec<BulkItem<Confirmation<Preview>>>, ConsoleError> {
+        actor.require_operator()?;
+        if tokens.is_empty() || tokens.len() > MAX_CHOSEN {
+            return Err(ConsoleError::invalid(format!("Confirm 1 to {MAX_CHOSEN} previews.")));
+        }
+        let each = stream::iter(tokens).map(async |token| {
+            let result = match self.has_time(invocation) {
+                true => self.confirm::<Preview>(actor, invocation, &token).await,
+                false => Err(ConsoleError::not_begun()),
+            };
+            let record = match &result {
+                Ok(confirmation) => short(&confirmation.confirmed.proposal.record).to_owned(),
+                Err(_) => self.record_of_preview(actor, &token).await,
+            };
+            BulkItem { record, result }
+        });
+        Ok(each.buffered(AT_ONCE).collect().await)
+    }
+
+    /// The record of an operator's preview; empty if there is no such preview.
+    async fn record_of_preview(&self, actor: &Actor, token: &str) -> String {
+        let preview = Preview::read(self, actor, token).await;
+        preview.map(|preview| short(&preview.proposal.record).to_owned()).unwrap_or_default()
+    }
+
+    fn has_time(&self, invocation: &Invocation) -> bool {
+        self.now() < EpochMs(invocation.deadline.0).minus(RESERVE)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bulk_action_has_a_name_which_begins_every_reason() {
+        let form = |name: &str, reason: &str| {
+            let (name, reason) = (name.to_owned(), reason.to_owned());
+            BulkForm { name, reason, ..BulkForm::default() }.of_each()
+        };
+        let reason = form(" Incident 4711 ", "The bank confirmed it.").unwrap().reason;
+        assert_eq!(reason, "Incident 4711: The bank confirmed it.");
+        assert_eq!(form("Incident 4711", "short").unwrap().reason, "short", "the name is no reason");
+        for name in ["", "ab", &"x".repeat(61), "a\nbc"] {
+            assert_eq!(form(name, "The bank confirmed it.").unwrap_err().fields[0].0, "name", "{name:?}");
+        }
+    }
+
+    #[test]
+    fn one_to_twenty_five_records_are_chosen_each_once() {
+        let chosen = |records: &[&str]| {
+            let records = records.iter().map(|record| (*record).to_owned()).collect();
+            BulkForm { records, ..BulkForm::default() }.chosen().map_err(|error| error.code)
+        };
+        assert_eq!(chosen(&["a", "b", "a"]), Ok(vec!["a".to_owned(), "b".to_owned()]));
+        assert_eq!(chosen(&[]), Err("invalid"));
+        let many: Vec<String> = (0..26).map(|number| number.to_string()).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        assert!(chosen(&many[..25]).is_ok());
+        assert_eq!(chosen(&many), Err("invalid"));
+    }
+}

@@ -1,0 +1,139 @@
+//! The reconciler's search for evidence, at once and for one record.
+//!
+//! It is the same call, with the same resolver, as the reconciler's: the record is taken over under a condition, the
+//! provider's answer decides, and without one the record stays as it is. So it needs no reason and no second operator.
+
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use aws_sdk_dynamodb::types::TransactWriteItem;
+use idempotency::Attempt;
+use idempotency::http::HttpAnswer;
+use idempotency::protocol::{EpochMs, Record};
+use idempotency::reconcile::{Evidence, Reconciled, Resolver};
+use payments::{AuditEntry, AuditKind, Invocation, operations};
+use uuid::Uuid;
+
+use crate::auth::Actor;
+use crate::error::ConsoleError;
+use crate::records::own_operation;
+use crate::state::Console;
+
+/// What the search has come to.
+#[derive(Clone, Debug)]
+pub(crate) struct Search {
+    pub(crate) result: Reconciled,
+    /// In words.
+    pub(crate) detail: String,
+}
+
+/// How long a search may take, as in the reconciler.
+const WITHIN: Duration = Duration::from_secs(12);
+
+impl Search {
+    pub(crate) const fn as_str(&self) -> &'static str {
+        match self.result {
+            Reconciled::Happened => "happened",
+            Reconciled::Refused => "refused",
+            Reconciled::Prevented => "prevented",
+            Reconciled::Unclear | Reconciled::NotOpen | Reconciled::Foreign => "unclear",
+        }
+    }
+}
+
+/// What evidence does to the record, in words; `None` if there is none.
+const fn effect<T>(evidence: &Evidence<T>) -> Option<&'static str> {
+    match evidence {
+        Evidence::Happened(_) => Some("It happened: settled as SUCCESS."),
+        Evidence::Refused(_) => Some("It did not happen and will not: settled as FAILED."),
+        Evidence::Prevented => Some("It did not happen and no longer can: released, so that the next call runs."),
+        Evidence::Unclear(_) => None,
+    }
+}
+
+/// The reconciler's resolver. What settles the record writes the audit, too, in the same transaction.
+struct Audited<'a> {
+    console: &'a Console,
+    entry: AuditEntry,
+    /// What the resolver has found.
+    found: OnceLock<Result<&'static str, String>>,
+}
+
+impl Resolver<TransactWriteItem, HttpAnswer> for Audited<'_> {
+    async fn resolve(&self, record: &Record, attempt: Attempt<TransactWriteItem>) -> Evidence<HttpAnswer> {
+        let evidence = self.console.resolver.resolve(record, attempt.clone()).await;
+        if let Some(effect) = effect(&evidence) {
+            let evidence = Some(effect.to_owned());
+            let entry = AuditEntry { attempt: Some(record.attempt), evidence, ..self.entry.clone() };
+            attempt.add_effect(self.console.table.audited(&entry));
+        }
+        let found = match &evidence {
+            Evidence::Unclear(why) => Err(why.to_string()),
+            settled => Ok(effect(settled).unwrap_or_default()),
+        };
+        self.found.get_or_init(|| found);
+        evidence
+    }
+}
+
+impl Console {
+    /// Searches for evidence about a record as the reconciler does. `why` is the name of the operator's bulk action.
+    pub(crate) async fn reconcile_now(
+        &self,
+        actor: &Actor,
+        invocation: &Invocation,
+        record: &str,
+        why: Option<&str>,
+    ) -> Result<(Record, Search), ConsoleError> {
+        actor.require_operator()?;
+        let record = self.record(record).await?;
+        own_operation(&record)?;
+        self.require_open(&record)?;
+        let entry = AuditEntry {
+            reason: why.map(str::to_owned),
+            ..record_entry(&record, AuditKind::Reconciled, actor, invocation, self.now())
+        };
+        let resolver = Audited { console: self, entry, found: OnceLock::new() };
+        let deadline = EpochMs(invocation.deadline.0.min(self.now().plus(WITHIN).0));
+        let reconciled = self.engine.reconcile(&record, operations(), deadline, invocation.id, &resolver).await;
+        let result = reconciled.map_err(|error| ConsoleError::uncertain(&error))?;
+        let Audited { entry, found, .. } = resolver;
+        let detail = match (result, found.into_inner()) {
+            (Reconciled::Happened | Reconciled::Refused | Reconciled::Prevented, Some(Ok(effect))) => {
+                return Ok((record, Search { result, detail: effect.to_owned() }));
+            }
+            (Reconciled::Unclear, Some(Err(why))) => format!("There is no evidence, and it stays as it is: {why}."),
+            (Reconciled::Unclear, Some(Ok(_))) => "There is evidence, but it could not be written down.".to_owned(),
+            (Reconciled::Unclear, None) => "There was no answer in time, and it stays as it is.".to_owned(),
+            // Somebody else was faster.
+            _ => return Err(ConsoleError::not_done()),
+        };
+        let entry = AuditEntry { evidence: Some(detail.clone()), ..entry };
+        self.table.audit(&entry).await.map_err(|error| ConsoleError::unavailable(&error))?;
+        Ok((record, Search { result, detail }))
+    }
+}
+
+/// An audit entry about a record, without a basis.
+pub(crate) fn record_entry(
+    record: &Record,
+    kind: AuditKind,
+    actor: &Actor,
+    invocation: &Invocation,
+    at: EpochMs,
+) -> AuditEntry {
+    AuditEntry {
+        id: Uuid::now_v7(),
+        at: at.0,
+        kind,
+        record: record.id.as_str().to_owned(),
+        transaction: Some(record.transaction),
+        attempt: Some(record.attempt),
+        actor: actor.name.clone(),
+        requested_by: None,
+        request: invocation.id.map(|id| id.to_string()),
+        reason: None,
+        evidence: None,
+        provider: None,
+    }
+}
