@@ -238,7 +238,8 @@ fn number_of(value: &Value) -> Option<f64> {
     match value {
         Value::Number(number) => number.as_f64(),
         Value::String(text) => text.parse().ok(),
-        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
+        Value::Bool(truth) => Some(u8::from(*truth).into()),
+        Value::Null | Value::Array(_) | Value::Object(_) => None,
     }
 }
 
@@ -342,6 +343,7 @@ mod tests {
             ("filter (fields.record = 'a' or fields.record = 'b') and fields.error like /t.med/", "4"),
             ("filter fields.error like 'timed'", "4"),
             ("filter fields.record != 'a'", "543"),
+            ("filter fields.cold_start = 1", "1"),
             ("filter ispresent(fields.outcome) | sort fields.record desc, fields.total_ms asc", "3421"),
         ] {
             assert_eq!(times(query), expected, "{query}");

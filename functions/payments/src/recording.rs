@@ -9,7 +9,10 @@ use crate::{Payment, Posting, Refund, Table, reply};
 
 /// Adds the writes of a payment to the attempt that settles it, and returns the answer.
 pub fn record_payment(table: &Table, payment: &Payment, attempt: &Attempt<TransactWriteItem>) -> Response<Body> {
-    table.created(payment, attempt.record_id(), attempt.trace()).into_iter().for_each(|write| attempt.add_effect(write));
+    table
+        .created(payment, attempt.record_id(), attempt.trace())
+        .into_iter()
+        .for_each(|write| attempt.add_effect(write));
     reply::payment(payment)
 }
 

@@ -138,7 +138,7 @@ fn another<'r>(watermark: Option<&Watermark>, records: &'r [Delivered]) -> Optio
 /// Another record stands where one was done.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "another record stands at {0} than was done there; the partition stands still until it is rewound or gets a new \
-     generation"
+    "another record stands at {0} than was done there; nothing of this partition is done until it is rewound or gets a new \
+     generation, and the mapping gives up what it has tried often enough"
 )]
 struct Regression(Position);

@@ -20,7 +20,7 @@ pub(crate) fn changes(action: &Action, record: &Record) -> Vec<Change> {
     };
     let money = subject.money().map(|money| format!(" of {money}")).unwrap_or_default();
     let status = record.state.status().as_str().to_owned();
-    let retry = "409 outcome-unknown, or the provider is asked".to_owned();
+    let retry = "503 outcome-unknown, or the provider is asked".to_owned();
     let change = |what, before: &str, after: &str| Change { what, before: before.to_owned(), after: after.to_owned() };
     match action {
         Action::Succeed { reference, .. } => vec![
