@@ -111,7 +111,7 @@ pub(super) fn at_risk(summary: &Summary) -> Markup {
     html! {
         @if summary.at_risk.is_empty() && summary.without_amount == 0 { "–" }
         @for (currency, amount) in &summary.at_risk {
-            span.money { (at_least(summary)) (format::money(&amount.to_string(), currency)) }
+            span.money { (at_least(summary)) (format::money(&amount.to_string(), currency)) } " "
         }
         @if summary.without_amount > 0 { small { (summary.without_amount) " without a known amount" } }
     }
