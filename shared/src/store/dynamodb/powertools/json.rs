@@ -142,7 +142,7 @@ fn javascript_number(literal: &str) -> String {
     }
     let sign = if literal.starts_with('-') { "-" } else { "" };
     let text = match shortest.exponent {
-        -7..21 => shortest.fixed(),
+        -6..21 => shortest.fixed(),
         _ => shortest.scientific(1),
     };
     format!("{sign}{text}")
