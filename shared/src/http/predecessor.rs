@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_TYPE, DATE, SET_COOKIE};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 use lambda_http::{Body, Request};
 use serde_json::{Map, Value, json};
@@ -15,15 +15,14 @@ use serde_json::{Map, Value, json};
 use super::{HttpAnswer, IdempotencyLayer};
 use crate::engine::{Attempt, Verdict};
 use crate::mutex::Mutex;
-use crate::store::dynamodb::powertools::{
-    ABANDONED, Aside, Held, NotRun, OldKey, Predecessor, Taken, unreadable_answer,
-};
-use crate::store::{BoxError, Store, TransactionalEffect};
+use crate::store::dynamodb::powertools::{Aside, Held, NoOldKey, NotRun, OldKey, Predecessor, Taken};
+use crate::store::{BoxError, Store, StoreError, TransactionalEffect};
 
 impl<S: Store<Effect = TransactWriteItem>> IdempotencyLayer<S> {
     /// Takes the place of a function with Powertools around its Lambda handler: what that has answered is replayed, see
     /// [`powertools`](crate::powertools). `key` computes the request's old key with [`Predecessor::key`]; `None` if the old
-    /// function did not protect the request.
+    /// function did not protect the request, as it did not where nothing is selected ([`NoOldKey::NothingSelected`]). With any
+    /// other error nothing runs: the old function may have run the request under a key that is not known here.
     ///
     /// ```no_run
     /// use idempotency::powertools::Predecessor;
@@ -36,7 +35,8 @@ impl<S: Store<Effect = TransactWriteItem>> IdempotencyLayer<S> {
     /// let old = Predecessor::python(client, "IdempotencyTable", "orders.app.handler");
     /// // The old `event_key_jmespath` was `headers."idempotency-key"`.
     /// let key = |old: &Predecessor, request: &Request| {
-    ///     old.key(&request.headers().get("idempotency-key")?.to_str().ok()?).ok()
+    ///     let header = request.headers().get("idempotency-key").and_then(|value| value.to_str().ok());
+    ///     header.map(|header| old.key(&header)).transpose()
     /// };
     /// let layer = IdempotencyLayer::new(engine, "orders").predecessor(old, key);
     /// ```
@@ -47,7 +47,7 @@ impl<S: Store<Effect = TransactWriteItem>> IdempotencyLayer<S> {
     pub fn predecessor(
         self,
         predecessor: Predecessor,
-        key: impl Fn(&Predecessor, &Request) -> Option<OldKey> + Send + Sync + 'static,
+        key: impl Fn(&Predecessor, &Request) -> Result<Option<OldKey>, NoOldKey> + Send + Sync + 'static,
     ) -> Self {
         self.predecessor_of(predecessor, key, |old| response(&old), proxy_response)
     }
@@ -59,7 +59,7 @@ impl<S: Store<Effect = TransactWriteItem>> IdempotencyLayer<S> {
     pub fn predecessor_of(
         self,
         predecessor: Predecessor,
-        key: impl Fn(&Predecessor, &Request) -> Option<OldKey> + Send + Sync + 'static,
+        key: impl Fn(&Predecessor, &Request) -> Result<Option<OldKey>, NoOldKey> + Send + Sync + 'static,
         read: impl Fn(Value) -> Result<Response<Body>, BoxError> + Send + Sync + 'static,
         write: impl Fn(&Response<Body>) -> Value + Send + Sync + 'static,
     ) -> Self {
@@ -68,7 +68,7 @@ impl<S: Store<Effect = TransactWriteItem>> IdempotencyLayer<S> {
     }
 }
 
-type KeyOf = Box<dyn Fn(&Predecessor, &Request) -> Option<OldKey> + Send + Sync>;
+type KeyOf = Box<dyn Fn(&Predecessor, &Request) -> Result<Option<OldKey>, NoOldKey> + Send + Sync>;
 type Read = Box<dyn Fn(Value) -> Result<Response<Body>, BoxError> + Send + Sync>;
 type Write = Arc<dyn Fn(&Response<Body>) -> Value + Send + Sync>;
 
@@ -129,19 +129,37 @@ impl OldFunction<TransactWriteItem> for OfRequests {
     ) -> BoxFuture<'a, Result<Found<TransactWriteItem>, NotRun>> {
         let key = (self.key)(&self.predecessor, request);
         async move {
-            let Some(key) = key else { return Ok(Found::Run(None)) };
+            let key = match key {
+                Ok(Some(key)) => key,
+                Ok(None) | Err(NoOldKey::NothingSelected) => return Ok(Found::Run(None)),
+                Err(error) => return Err(no_key(&error)),
+            };
             Ok(match self.predecessor.take(&key, attempt).await? {
                 Taken::Run(held) => Found::Run(Some(Box::new(OfRequest { held, write: Arc::clone(&self.write) }))),
-                Taken::Completed(answer) => Found::Answered(match (self.read)(answer) {
-                    Ok(response) if response.status().is_client_error() => Verdict::Failed(HttpAnswer::new(response)),
-                    Ok(response) => Verdict::Success(HttpAnswer::new(response)),
-                    Err(error) => unreadable_answer(error),
-                }),
-                Taken::Abandoned => Found::Answered(Verdict::Unknown(ABANDONED.into())),
+                Taken::Completed(answered) => {
+                    let read = |answer| (self.read)(answer).map(verdict);
+                    Found::Answered(self.predecessor.completed(answered, read).await?)
+                }
+                Taken::Unknown(reason) => Found::Answered(Verdict::Unknown(reason.into())),
             })
         }
         .boxed()
     }
+}
+
+fn verdict(mut response: Response<Body>) -> Verdict<HttpAnswer> {
+    NEVER_REPLAYED.iter().for_each(|name| drop(response.headers_mut().remove(name)));
+    match response.status().is_client_error() {
+        true => Verdict::Failed(HttpAnswer::new(response)),
+        false => Verdict::Success(HttpAnswer::new(response)),
+    }
+}
+
+/// What belongs to one answer and to nobody else's.
+const NEVER_REPLAYED: [HeaderName; 2] = [SET_COOKIE, DATE];
+
+fn no_key(error: &NoOldKey) -> NotRun {
+    NotRun::Store(StoreError::Unreadable { digest: "the old key".to_owned(), problem: error.to_string() })
 }
 
 struct OfRequest {
@@ -192,7 +210,8 @@ fn response(old: &Value) -> Result<Response<Body>, BoxError> {
 /// A response as a handler returns it to Lambda. One value of each header: what is replayed has no more.
 fn proxy_response(response: &Response<Body>) -> Value {
     let header = |(name, value): (&HeaderName, &HeaderValue)| Some((name.to_string(), value.to_str().ok()?.into()));
-    let headers: Map<String, Value> = response.headers().iter().filter_map(header).collect();
+    let replayed = response.headers().iter().filter(|(name, _)| !NEVER_REPLAYED.contains(name));
+    let headers: Map<String, Value> = replayed.filter_map(header).collect();
     let (body, is_base64) = match response.body() {
         Body::Text(text) => (text.clone(), false),
         Body::Empty => (String::new(), false),

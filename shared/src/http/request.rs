@@ -73,7 +73,9 @@ pub fn jwt_subject(request: &Request) -> Option<Principal> {
     Principal::new(subject).ok()
 }
 
-/// The IAM identity that signed the request: the ARN of a user or role. For credentials of a Cognito identity pool, whose
+/// The IAM identity that signed the request: the ARN of a user, or that of a role's session
+/// (`arn:aws:sts::…:assumed-role/ROLE/SESSION`). A service whose sessions are named anew, for example by each task or process, is
+/// another principal each time, and its retry is not recognised: give such callers a principal of your own. For credentials of a Cognito identity pool, whose
 /// users all have the role's ARN, the id of the Cognito identity. `None` if the request is not signed.
 #[must_use]
 pub fn iam_user(request: &Request) -> Option<Principal> {

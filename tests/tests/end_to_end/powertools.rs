@@ -11,7 +11,7 @@ use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem};
 use idempotency::engine::{Clock, InputKey};
 use idempotency::http::everyone;
 use idempotency::powertools::{NotRun, OldNames, Predecessor};
-use idempotency::protocol::{EpochMs, Expression, Pointer};
+use idempotency::protocol::{EpochMs, Expression, Fingerprinter, Key, Pointer, Principal};
 use idempotency::reconcile::OnlyTransactionalEffects;
 use idempotency::store::dynamodb::AttributeNames;
 use idempotency::{Attempt, Call, DynamoDbStore, Engine, IdempotencyLayer, Operation, Outcome, Uncertain, Verdict};
@@ -324,6 +324,105 @@ async fn an_attempt_of_powertools_that_did_not_end_is_unknown_and_repeated_only_
     }
 }
 
+/// Powertools forgets an attempt when its item expires, whatever it did.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_attempt_of_powertools_that_did_not_end_is_not_forgotten_when_it_expires() {
+    const TEST: &str = "an_attempt_of_powertools_that_did_not_end_is_not_forgotten_when_it_expires";
+    for (language, stopped) in [(Language::Python, false), (Language::TypeScript, true)] {
+        let database = database().await;
+        let new = NewFunction::start(&database, language).await;
+        let new = new.with(|old| if stopped { old.stopped() } else { old });
+        let Some(mut old) = OldFunction::start(TEST, language, &database, &by_id()) else { continue };
+        let dead = [json!({"id": "with a deadline"}), json!({"id": "without"})];
+        for order in &dead {
+            let died = old.ask(&json!({"do": "die", "order": order, "remaining_ms": 60_000}));
+            assert_eq!(died, json!({"died": true}));
+        }
+        // As without `register_lambda_context`.
+        let key = new.old.key(&dead[1]["id"]).expect("a key").as_str().to_owned();
+        let update = new.client.update_item().table_name(OLD).key("id", AttributeValue::S(key));
+        update.update_expression("REMOVE in_progress_expiration").send().await.expect("writable");
+        assert!(matches!(new.place(&dead[1]).await, Outcome::InProgress { .. }), "it may still write");
+
+        // The first that asks comes after both have expired.
+        for hours in [2, 3] {
+            new.clock.0.store(hours * 3_600_000, Ordering::SeqCst);
+            for order in &dead {
+                let outcome = new.place(order).await;
+                assert!(matches!(outcome, Outcome::Unknown { .. }), "{language:?}: {order} {outcome:?}");
+            }
+        }
+        assert_eq!(new.runs(), 0, "{language:?}");
+    }
+}
+
+/// An answer of another form proves that the operation was done. It expires, and its order is not done again.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_of_powertools_that_cannot_be_read_is_kept() {
+    const TEST: &str = "an_answer_of_powertools_that_cannot_be_read_is_kept";
+    for language in BOTH {
+        let database = database().await;
+        let new = NewFunction::start(&database, language).await.with(Predecessor::stopped);
+        let Some(mut old) = OldFunction::start(TEST, language, &database, &by_id()) else { continue };
+        let order = json!({"id": "order-1"});
+        old.place(&order, &json!("a text"));
+        let key = new.old.key(&order["id"]).expect("a key");
+        for hours in [0, 2] {
+            new.clock.0.store(hours * 3_600_000, Ordering::SeqCst);
+            let run = async |_| -> Verdict<u64> { panic!("it runs") };
+            let outcome = new.old.run(&new.engine, &new.call(&order), &key, run).await.expect("an outcome");
+            assert!(matches!(outcome, Outcome::Unknown { .. }), "{language:?} after {hours} h: {outcome:?}");
+        }
+        let item = new.old_item(&order).await.expect("it is kept");
+        assert_eq!(item["expiration"], AttributeValue::N("253402300799".into()), "{language:?}");
+    }
+}
+
+/// What is repeated after an attempt of the old function is repeated only for as long as is declared, also if the first
+/// repetition executed nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_attempt_of_powertools_is_repeated_no_longer_than_is_declared() {
+    const TEST: &str = "an_attempt_of_powertools_is_repeated_no_longer_than_is_declared";
+    for language in BOTH {
+        let database = database().await;
+        let repeat = Uncertain::Repeat { within: Duration::from_secs(60 * 60) };
+        let new = NewFunction::start(&database, language).await.with(|old| old.uncertain(repeat));
+        let Some(mut old) = OldFunction::start(TEST, language, &database, &by_id()) else { continue };
+        let order = json!({"id": "order-1"});
+        let died = old.ask(&json!({"do": "die", "order": order, "remaining_ms": 60_000}));
+        assert_eq!(died, json!({"died": true}));
+        new.clock.0.store(62_500, Ordering::SeqCst);
+        let refused = new.place_as(&order, Verdict::NotExecuted(json!("later"))).await;
+        assert!(matches!(refused, Outcome::NotExecuted(_)), "{language:?}: {refused:?}");
+        new.clock.0.store(3_600_000, Ordering::SeqCst);
+        let outcome = new.place(&order).await;
+        assert!(matches!(outcome, Outcome::Unknown { .. }), "{language:?}: {outcome:?}");
+        assert_eq!(new.runs(), 1, "{language:?}");
+    }
+}
+
+/// Two callers whose old keys are one: the old function gave each the other's answers.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_of_the_new_function_is_for_its_own_caller() {
+    let database = database().await;
+    let new = NewFunction::start(&database, Language::Python).await;
+    let key = new.old.key(&"shared").expect("a key");
+    let place = async |caller: &str| {
+        let call = Call::new(
+            Operation::new("pay", "place"),
+            Principal::new(caller).expect("valid"),
+            Key::new("k").expect("valid"),
+            Fingerprinter::new().bytes(b"order").finish(),
+            new.engine.now().plus(Duration::from_secs(30)),
+        );
+        let run = async |_| Verdict::Success(json!({"for": caller}));
+        new.old.run(&new.engine, &call, &key, run).await.expect("an outcome")
+    };
+    assert_eq!(answer(place("ann").await, false), json!({"for": "ann"}));
+    assert!(matches!(place("bob").await, Outcome::Mismatch));
+    assert_eq!(answer(place("ann").await, true), json!({"for": "ann"}));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn powertools_finds_what_the_new_function_does_and_has_done() {
     const TEST: &str = "powertools_finds_what_the_new_function_does_and_has_done";
@@ -487,7 +586,8 @@ async fn an_api_replays_the_responses_of_powertools_and_powertools_those_of_the_
         let settings = json!({"key": "headers.\"idempotency-key\""});
         let Some(mut old) = OldFunction::start(TEST, language, &database, &settings) else { continue };
         let key = |old: &Predecessor, request: &Request| {
-            old.key(&request.headers().get("idempotency-key")?.to_str().ok()?).ok()
+            let header = request.headers().get("idempotency-key").and_then(|value| value.to_str().ok());
+            header.map(|header| old.key(&header)).transpose()
         };
         let layer = IdempotencyLayer::new(new.engine.clone(), "pay").principal(everyone);
         let api = layer.predecessor(new.old.clone(), key).layer(service_fn(handler));

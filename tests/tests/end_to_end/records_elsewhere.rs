@@ -153,27 +153,17 @@ async fn effects_whose_record_was_not_settled_are_recognised_and_not_applied_aga
     }
 }
 
-/// The refused effect keeps its place among all, although those of the transaction were not sent again.
+/// A note that is refused is one of this attempt: those of the transaction stand, and are not repeated.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_refused_effect_of_an_attempt_is_told_by_its_own_guard() {
+async fn a_refused_effect_of_an_attempt_leaves_the_outcome_unknown_and_repeats_nothing() {
     let world = World::start().await;
     let dies = world.process([Fault::None, Fault::LoseRequest, Fault::LoseRequest, Fault::LoseRequest], Duration::ZERO);
     assert!(matches!(pay(&dies, "a").await, Err(Error::NotRecorded { .. })));
     let foreign = insert("note 2", "note", "another's".into()).put().expect("a put").item().clone();
     world.client.put_item().table_name(RECORDS).set_item(Some(foreign)).send().await.expect("writable");
 
-    let later = world.process([], Duration::from_secs(60));
-    let run = |attempt: Attempt<TransactWriteItem>| async move {
-        let [moved, payment, note] = effects(&attempt).try_into().expect("three effects");
-        attempt.add_effects(vec![moved, payment]);
-        attempt.add_guarded_effect(note, |found| {
-            assert_eq!(found.expect("the item").get("note"), Some(&AttributeValue::S("another's".into())));
-            EffectRefusal::Conflict
-        });
-        Verdict::Success(attempt.number())
-    };
-    let outcome = later.run(&call(&later, "a"), run).await.expect("an outcome");
-    assert!(matches!(outcome, Outcome::Conflict), "{outcome:?}");
+    let outcome = pay(&world.process([], Duration::from_secs(60)), "a").await.expect("an outcome");
+    assert!(matches!(outcome, Outcome::Unknown { .. }), "{outcome:?}");
     assert_eq!(world.count().await, 1);
 }
 

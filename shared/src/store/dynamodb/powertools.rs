@@ -84,7 +84,7 @@ use crate::protocol::{Document, Expression};
 use crate::protocol::{EpochMs, Uncertain};
 use crate::store::{BoxError, Store, StoreError};
 use aside::Forwarded;
-use item::{COMPLETED, IN_PROGRESS, SUCCESSOR, Said};
+use item::{AFTER, ATTEMPT, COMPLETED, IN_PROGRESS, SUCCESSOR, Said};
 use key::{Language, Style};
 
 /// How long an attempt that did not end keeps the old function from running: longer than both functions are deployed side
@@ -180,8 +180,9 @@ impl Predecessor {
         self
     }
 
-    /// Declares that no instance of the old function runs or will run any more. Its records are then only read, at one
-    /// consistent read for each first run, until the last of them has expired.
+    /// Declares that no instance of the old function runs or will run any more. Its records are then read, at one consistent
+    /// read for each first run, until the last answer has expired. Written is only what must not be forgotten: an attempt that
+    /// did not end, and an answer that cannot be read, are kept in the old table, so the function needs `PutItem` there, too.
     #[must_use]
     pub const fn stopped(mut self) -> Self {
         self.may_run = false;
@@ -238,11 +239,17 @@ impl Predecessor {
                 held.end(&attempt, &verdict, json).await;
                 forwarded(verdict)
             }
-            Ok(Taken::Completed(answer)) => {
-                *aside.lock() = Some(Aside::Replayed);
-                forwarded(completed(answer))
-            }
-            Ok(Taken::Abandoned) => Verdict::Unknown(ABANDONED.into()),
+            Ok(Taken::Completed(answered)) => match self.completed(answered, read_json).await {
+                Ok(verdict) => {
+                    *aside.lock() = Some(Aside::Replayed);
+                    forwarded(verdict)
+                }
+                Err(not_run) => {
+                    *aside.lock() = Some(Aside::NotRun(not_run));
+                    Verdict::NotExecuted(Forwarded(None))
+                }
+            },
+            Ok(Taken::Unknown(reason)) => Verdict::Unknown(reason.into()),
             Err(not_run) => {
                 *aside.lock() = Some(Aside::NotRun(not_run));
                 Verdict::NotExecuted(Forwarded(None))
@@ -274,8 +281,8 @@ impl Predecessor {
                 held.end(&attempt, &verdict, json).await;
                 verdict
             }
-            Taken::Completed(answer) => completed(answer),
-            Taken::Abandoned => Verdict::Unknown(ABANDONED.into()),
+            Taken::Completed(answered) => self.completed(answered, read_json).await?,
+            Taken::Unknown(reason) => Verdict::Unknown(reason.into()),
         })
     }
 
@@ -283,16 +290,15 @@ impl Predecessor {
     pub(crate) async fn take(&self, key: &OldKey, attempt: &Attempt<TransactWriteItem>) -> Result<Taken, NotRun> {
         let (now, successor) = (attempt.now(), successor(attempt));
         let held = |is_new| {
-            Taken::Run(Box::new(Held { old: self.clone(), key: key.clone(), successor: successor.clone(), is_new }))
+            let (successor, number) = (successor.clone(), attempt.number());
+            Taken::Run(Box::new(Held { old: self.clone(), key: key.clone(), successor, attempt: number, is_new }))
         };
+        let ours = || self.names.in_progress(key, &successor, attempt.number(), unended_until(now));
         let found = match self.may_run {
-            true => {
-                let ours = self.names.in_progress(key, &successor, unended_until(now));
-                match self.put(ours, Condition::Free(now)).await? {
-                    Refused::No => return Ok(held(true)),
-                    Refused::By(found) => found,
-                }
-            }
+            true => match self.put(ours(), Condition::Free(now)).await? {
+                Refused::No => return Ok(held(true)),
+                Refused::By(found) => found,
+            },
             false => self.get(key).await?,
         };
         let Some(found) = found else {
@@ -303,9 +309,22 @@ impl Predecessor {
         match said {
             Said::Completed(answer) => {
                 tracing::info!(table = self.table, "the old function has completed the operation");
-                Ok(Taken::Completed(answer))
+                Ok(Taken::Completed(Completed { answer, item: found }))
             }
-            Said::Ours => Ok(held(false)),
+            Said::Unreadable(problem) => self.keep_answer(found).await.map(|()| Taken::Unknown(problem)),
+            // After an attempt of the old function that may be repeated for a while only.
+            Said::Ours { after: Some(deadline), .. } if !self.may_repeat(Some(deadline), now) => {
+                Ok(Taken::Unknown(ABANDONED.to_owned()))
+            }
+            // The reply to this attempt's own write was lost.
+            Said::Ours { attempt: written, after } if written == attempt.number() => Ok(held(after.is_none())),
+            // An earlier attempt's, whose delayed removal must not find this one.
+            Said::Ours { attempt: written, after } => {
+                match self.put(after_old(ours(), after), Condition::Ours(successor.clone(), written)).await? {
+                    Refused::No => Ok(held(false)),
+                    Refused::By(_) => Err(LOOK_AGAIN),
+                }
+            }
             Said::Mismatch => Err(NotRun::Mismatch),
             Said::InProgress(until) => {
                 Err(NotRun::InProgress { retry_after: until.since(now).clamp(RETRY_AFTER, LONGEST_INVOCATION) })
@@ -315,9 +334,9 @@ impl Predecessor {
             Said::Abandoned(deadline) if !self.may_repeat(deadline, now) => self.keep(found, deadline).await,
             Said::Abandoned(_) if !self.may_run => Ok(held(false)),
             Said::Abandoned(deadline) => {
-                let ours = self.names.in_progress(key, &successor, unended_until(now));
-                match self.put(ours, Condition::Abandoned(deadline)).await? {
-                    Refused::No => Ok(held(true)),
+                match self.put(after_old(ours(), deadline), Condition::Abandoned(deadline)).await? {
+                    // What the old attempt may have done stays, so the item is never removed.
+                    Refused::No => Ok(held(false)),
                     Refused::By(_) => Err(LOOK_AGAIN),
                 }
             }
@@ -326,23 +345,54 @@ impl Predecessor {
 
     /// Keeps an attempt that did not end, for as long as our record of it is unknown. That record may be reopened by evidence
     /// about our own transaction id, which proves nothing about the old one; the next attempt must find this item again.
-    async fn keep(&self, mut found: Item, deadline: EpochMs) -> Result<Taken, NotRun> {
+    async fn keep(&self, found: Item, deadline: Option<EpochMs>) -> Result<Taken, NotRun> {
         tracing::warn!(table = self.table, "an attempt of the old function did not end: its outcome is not known");
-        let kept = found.insert(self.names.expiration.clone(), number(NEVER_S)) == Some(number(NEVER_S));
-        if kept {
-            return Ok(Taken::Abandoned);
+        self.keep_if(found, Condition::Abandoned(deadline)).await.map(|()| Taken::Unknown(ABANDONED.to_owned()))
+    }
+
+    /// Keeps an answer that cannot be read, for the same reason: the operation must not run when it expires.
+    async fn keep_answer(&self, found: Item) -> Result<(), NotRun> {
+        tracing::error!(table = self.table, "an answer of the old function cannot be read");
+        let expiration = found.get(&self.names.expiration).cloned();
+        self.keep_if(found, Condition::Answered(expiration)).await
+    }
+
+    async fn keep_if(&self, mut found: Item, condition: Condition) -> Result<(), NotRun> {
+        let is_kept = found.insert(self.names.expiration.clone(), number(NEVER_S)) == Some(number(NEVER_S));
+        if is_kept {
+            return Ok(());
         }
-        match self.put(found, Condition::Abandoned(deadline)).await? {
-            Refused::No => Ok(Taken::Abandoned),
+        match self.put(found, condition).await? {
+            Refused::No => Ok(()),
             Refused::By(_) => Err(LOOK_AGAIN),
         }
     }
 
-    /// Whether an attempt with this deadline may be repeated.
-    fn may_repeat(&self, deadline: EpochMs, now: EpochMs) -> bool {
-        match self.uncertain {
-            Uncertain::Reconcile => false,
-            Uncertain::Repeat { within } => now < deadline.minus(LONGEST_INVOCATION).plus(within),
+    /// The old answer as a verdict. What it returned is final, whatever it says; if it cannot be read, it is kept, and the
+    /// operation does not run again because of that.
+    ///
+    /// # Errors
+    /// [`NotRun`] if it cannot be kept.
+    pub(crate) async fn completed<T>(
+        &self,
+        Completed { answer, item }: Completed,
+        read: impl FnOnce(Value) -> Result<Verdict<T>, BoxError>,
+    ) -> Result<Verdict<T>, NotRun> {
+        match read(answer) {
+            Ok(verdict) => Ok(verdict),
+            Err(error) => {
+                self.keep_answer(item).await?;
+                let reason = format!("the old function has completed it, and its answer cannot be read: {error}");
+                Ok(Verdict::Unknown(reason.into()))
+            }
+        }
+    }
+
+    /// Whether an attempt with this deadline may be repeated. Without one it is not known when it began.
+    fn may_repeat(&self, deadline: Option<EpochMs>, now: EpochMs) -> bool {
+        match (self.uncertain, deadline) {
+            (Uncertain::Reconcile, _) | (Uncertain::Repeat { .. }, None) => false,
+            (Uncertain::Repeat { within }, Some(deadline)) => now < deadline.minus(LONGEST_INVOCATION).plus(within),
         }
     }
 
@@ -362,16 +412,44 @@ impl Predecessor {
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         let put = match condition {
             Condition::Free(now) => put
-                .condition_expression("attribute_not_exists(#key) OR #expiration < :now")
+                .condition_expression(
+                    "attribute_not_exists(#key) \
+                     OR (#expiration < :now AND (#status <> :in_progress OR attribute_exists(#successor)))",
+                )
                 .expression_attribute_names("#key", &names.key)
                 .expression_attribute_names("#expiration", &names.expiration)
+                .expression_attribute_names("#status", &names.status)
+                .expression_attribute_names("#successor", SUCCESSOR)
+                .expression_attribute_values(":in_progress", string(IN_PROGRESS))
                 .expression_attribute_values(":now", number(now.seconds().0)),
-            Condition::Abandoned(deadline) => put
+            Condition::Abandoned(Some(deadline)) => put
                 .condition_expression("#status = :status AND #deadline = :deadline")
                 .expression_attribute_names("#status", &names.status)
                 .expression_attribute_names("#deadline", &names.in_progress_expiration)
                 .expression_attribute_values(":status", string(IN_PROGRESS))
                 .expression_attribute_values(":deadline", number(deadline.0)),
+            Condition::Abandoned(None) => put
+                .condition_expression(
+                    "#status = :status AND attribute_not_exists(#deadline) AND attribute_not_exists(#successor)",
+                )
+                .expression_attribute_names("#status", &names.status)
+                .expression_attribute_names("#deadline", &names.in_progress_expiration)
+                .expression_attribute_names("#successor", SUCCESSOR)
+                .expression_attribute_values(":status", string(IN_PROGRESS)),
+            Condition::Ours(successor, attempt) => put
+                .condition_expression("#status = :status AND #successor = :successor AND #attempt = :attempt")
+                .expression_attribute_names("#status", &names.status)
+                .expression_attribute_names("#successor", SUCCESSOR)
+                .expression_attribute_names("#attempt", ATTEMPT)
+                .expression_attribute_values(":status", string(IN_PROGRESS))
+                .expression_attribute_values(":successor", string(successor))
+                .expression_attribute_values(":attempt", number(attempt)),
+            Condition::Answered(expiration) => put
+                .condition_expression("#status = :status AND #expiration = :expiration")
+                .expression_attribute_names("#status", &names.status)
+                .expression_attribute_names("#expiration", &names.expiration)
+                .expression_attribute_values(":status", string(COMPLETED))
+                .expression_attribute_values(":expiration", expiration.unwrap_or(AttributeValue::Null(true))),
         };
         match boxed(put.send()).await {
             Ok(_) => Ok(Refused::No),
@@ -385,10 +463,15 @@ impl Predecessor {
 
 /// When the old table takes an item of ours.
 enum Condition {
-    /// If Powertools would take a new attempt, except after the deadline of another.
+    /// If Powertools would take a new attempt, but for an attempt of its own that did not end: neither its deadline nor its
+    /// expiration says that it did nothing.
     Free(EpochMs),
-    /// If the attempt with this deadline is still there.
-    Abandoned(EpochMs),
+    /// If the old attempt with this deadline, or with none, is still there.
+    Abandoned(Option<EpochMs>),
+    /// If the attempt of this number at this record is still there.
+    Ours(String, u64),
+    /// If the answer with this expiration is still there.
+    Answered(Option<AttributeValue>),
 }
 
 /// What refused a write.
@@ -402,20 +485,27 @@ pub(crate) enum Taken {
     /// Nothing that counts: the operation runs.
     Run(Box<Held>),
     /// The old function's answer.
-    Completed(Value),
-    /// It is not known what the old function did.
-    Abandoned,
+    Completed(Completed),
+    /// It is not known what the old function did, for this reason.
+    Unknown(String),
+}
+
+/// An answer of the old function, and its item.
+pub(crate) struct Completed {
+    answer: Value,
+    item: Item,
 }
 
 /// Why an outcome is not known that the old function left.
-pub(crate) const ABANDONED: &str = "an attempt of the old function, under Powertools, did not end before its deadline";
+const ABANDONED: &str = "an attempt of the old function, under Powertools, did not end before its deadline";
 
 /// Our attempt in the old table, if the old function may still run.
 pub(crate) struct Held {
     old: Predecessor,
     key: OldKey,
     successor: String,
-    /// Whether this attempt has written it, so that no earlier one of ours may have had effects.
+    attempt: u64,
+    /// Whether this attempt has written it, so that no earlier one, of ours or of the old function, may have had effects.
     is_new: bool,
 }
 
@@ -433,7 +523,9 @@ impl Held {
             Verdict::Success(given) | Verdict::Failed(given) => {
                 match answer(given).and_then(|json| self.completed(&json, attempt)) {
                     Some(effect) => attempt.add_effect(effect),
-                    None => tracing::warn!("the answer is too long for the old function, which finds it in progress"),
+                    None => tracing::warn!(
+                        "the answer does not fit into the old table: the old function finds it in progress"
+                    ),
                 }
                 false
             }
@@ -444,21 +536,28 @@ impl Held {
         removing.unwrap_or_else(|| std::future::ready(()).boxed())
     }
 
-    /// Puts the answer where our attempt is. If another one is there, the old function has run the operation, too, and
-    /// the outcome must be looked at.
+    /// Puts the answer where our attempt is. If an answer of the old function is there, it has run the operation, too, and
+    /// the outcome must be looked at: Powertools completes an item whoever's it is.
     fn completed(&self, answer: &Value, attempt: &Attempt<TransactWriteItem>) -> Option<TransactWriteItem> {
         if answer.to_string().len() > LONGEST_ANSWER_BYTES {
             return None;
         }
         let names = &self.old.names;
         let expiration = attempt.now().plus(self.old.retention).seconds();
+        let item = names.completed(&self.key, &self.successor, answer, expiration.0)?;
         let put = Put::builder()
             .table_name(&self.old.table)
-            .set_item(Some(names.completed(&self.key, &self.successor, answer, expiration.0)))
-            .condition_expression("#successor = :successor OR attribute_not_exists(#key)")
+            .condition_expression(
+                "attribute_not_exists(#key) OR (#successor = :successor AND (#status <> :completed OR #data = :data))",
+            )
             .expression_attribute_names("#successor", SUCCESSOR)
             .expression_attribute_names("#key", &names.key)
-            .expression_attribute_values(":successor", AttributeValue::S(self.successor.clone()));
+            .expression_attribute_names("#status", &names.status)
+            .expression_attribute_names("#data", &names.data)
+            .expression_attribute_values(":successor", AttributeValue::S(self.successor.clone()))
+            .expression_attribute_values(":completed", string(COMPLETED))
+            .expression_attribute_values(":data", item.get(&names.data)?.clone())
+            .set_item(Some(item));
         Some(TransactWriteItem::builder().put(put.build().ok()?).build())
     }
 
@@ -470,8 +569,10 @@ impl Held {
             .delete_item()
             .table_name(&self.old.table)
             .set_key(Some(names.key(&self.key)))
-            .condition_expression("#successor = :successor AND #status <> :completed")
+            .condition_expression("#successor = :successor AND #attempt = :attempt AND #status <> :completed")
             .expression_attribute_names("#successor", SUCCESSOR)
+            .expression_attribute_names("#attempt", ATTEMPT)
+            .expression_attribute_values(":attempt", number(self.attempt))
             .expression_attribute_names("#status", &names.status)
             .expression_attribute_values(":successor", string(self.successor.as_str()))
             .expression_attribute_values(":completed", string(COMPLETED));
@@ -498,21 +599,20 @@ fn unreadable(key: &OldKey, problem: String) -> NotRun {
     NotRun::Store(StoreError::Unreadable { digest: format!("{key:?}"), problem })
 }
 
+/// Our attempt after one of the old function that did not end.
+fn after_old(mut ours: Item, deadline: Option<EpochMs>) -> Item {
+    if let Some(EpochMs(deadline)) = deadline {
+        ours.insert(AFTER.to_owned(), number(deadline));
+    }
+    ours
+}
+
 fn json<T: Serialize>(answer: &T) -> Option<Value> {
     serde_json::to_value(answer).ok()
 }
 
-/// The old answer as a verdict. What it returned is final, whatever it says; if it cannot be read the operation does not run
-/// again because of that.
-fn completed<T: DeserializeOwned>(answer: Value) -> Verdict<T> {
-    match serde_json::from_value(answer) {
-        Ok(answer) => Verdict::Success(answer),
-        Err(error) => unreadable_answer(error.into()),
-    }
-}
-
-pub(crate) fn unreadable_answer<T>(error: BoxError) -> Verdict<T> {
-    Verdict::Unknown(format!("the old function has completed it, and its answer cannot be read: {error}").into())
+fn read_json<T: DeserializeOwned>(answer: Value) -> Result<Verdict<T>, BoxError> {
+    Ok(Verdict::Success(serde_json::from_value(answer)?))
 }
 
 fn forwarded<T>(verdict: Verdict<T>) -> Verdict<Forwarded<T>> {

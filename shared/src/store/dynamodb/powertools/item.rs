@@ -48,6 +48,12 @@ impl Default for OldNames {
 /// The attribute, which Powertools ignores, of items that this library has written: whose they are.
 pub(super) const SUCCESSOR: &str = "successor";
 
+/// Which attempt at its record has written such an item.
+pub(super) const ATTEMPT: &str = "attempt";
+
+/// The deadline of the old function's attempt that did not end before it.
+pub(super) const AFTER: &str = "after";
+
 pub(super) const IN_PROGRESS: &str = "INPROGRESS";
 pub(super) const COMPLETED: &str = "COMPLETED";
 
@@ -64,11 +70,20 @@ pub(super) enum Said {
     Completed(Value),
     /// An attempt may run until then.
     InProgress(EpochMs),
-    /// An attempt did not end before its deadline: it is not known what it did. The deadline as it is stored.
-    Abandoned(EpochMs),
+    /// An attempt did not end before its deadline, or before it expired if it has none: it is not known what it did. The
+    /// deadline as it is stored.
+    Abandoned(Option<EpochMs>),
+    /// It was completed, with an answer that cannot be read, for this reason.
+    Unreadable(String),
     /// An attempt of this library's, at the record that asks.
-    Ours,
-    /// The old function validated something else under this key.
+    Ours {
+        /// Its number.
+        attempt: u64,
+        /// The deadline of the old function's attempt before it, if that did not end.
+        after: Option<EpochMs>,
+    },
+    /// The old function validated something else under this key, or this library has run it for another record: another
+    /// caller's, whose answers are his.
     Mismatch,
 }
 
@@ -84,18 +99,21 @@ impl OldNames {
     }
 
     /// An attempt of ours. It has no deadline: the old function leaves it alone until the item expires.
-    pub(super) fn in_progress(&self, key: &OldKey, successor: &str, expiration_s: u64) -> Item {
-        self.item(key, successor, IN_PROGRESS, expiration_s)
+    pub(super) fn in_progress(&self, key: &OldKey, successor: &str, attempt: u64, expiration_s: u64) -> Item {
+        let mut item = self.item(key, successor, IN_PROGRESS, expiration_s);
+        item.insert(ATTEMPT.to_owned(), number(attempt));
+        item
     }
 
-    pub(super) fn completed(&self, key: &OldKey, successor: &str, answer: &Value, expiration_s: u64) -> Item {
+    /// `None`: DynamoDB does not store such an answer as Powertools for TypeScript does.
+    pub(super) fn completed(&self, key: &OldKey, successor: &str, answer: &Value, expiration_s: u64) -> Option<Item> {
         let mut item = self.item(key, successor, COMPLETED, expiration_s);
         let data = match key.style.language {
             Language::Python => string(python_answer(answer)),
-            Language::TypeScript => attribute(answer),
+            Language::TypeScript => attribute(answer, DEEPEST)?,
         };
         item.insert(self.data.clone(), data);
-        item
+        Some(item)
     }
 
     fn item(&self, key: &OldKey, successor: &str, status: &str, expiration_s: u64) -> Item {
@@ -109,25 +127,34 @@ impl OldNames {
         item
     }
 
-    /// Reads an item. Its expiration comes first, then what it validated, as in Powertools.
+    /// Reads an item. Its expiration comes first, then what it validated, as in Powertools; but an attempt of the old function
+    /// that did not end is not forgotten when it expires.
     ///
     /// # Errors
     /// What of it cannot be read.
     pub(super) fn read(&self, item: &Item, key: &OldKey, successor: &str, now: EpochMs) -> Result<Said, String> {
         let expiration = epoch(item, &self.expiration)?.ok_or_else(|| format!("`{}` is missing", self.expiration))?;
-        if expiration < now.0 / 1000 {
+        let (is_over, status, owner) = (expiration < now.0 / 1000, text(item, &self.status), text(item, SUCCESSOR));
+        if is_over && (status != Some(IN_PROGRESS) || owner.is_some()) {
             return Ok(Said::Expired);
+        }
+        if owner.is_some_and(|owner| owner != successor) {
+            return Ok(Said::Mismatch);
         }
         let same = key.validation.as_deref().is_none_or(|validation| text(item, &self.validation) == Some(validation));
         if !same {
             return Ok(Said::Mismatch);
         }
-        match text(item, &self.status) {
-            Some(COMPLETED) => self.answer(item, key.style.language).map(Said::Completed),
-            Some(IN_PROGRESS) if text(item, SUCCESSOR) == Some(successor) => Ok(Said::Ours),
+        match status {
+            Some(COMPLETED) => Ok(self.answer(item, key.style.language).map_or_else(Said::Unreadable, Said::Completed)),
+            Some(IN_PROGRESS) if owner.is_some() => Ok(Said::Ours {
+                attempt: epoch(item, ATTEMPT)?.unwrap_or_default(),
+                after: epoch(item, AFTER)?.map(EpochMs),
+            }),
             Some(IN_PROGRESS) => Ok(match epoch(item, &self.in_progress_expiration)? {
-                Some(deadline) if deadline.saturating_add(GRACE_MS) < now.0 => Said::Abandoned(EpochMs(deadline)),
+                Some(deadline) if deadline.saturating_add(GRACE_MS) < now.0 => Said::Abandoned(Some(EpochMs(deadline))),
                 Some(deadline) => Said::InProgress(EpochMs(deadline.saturating_add(GRACE_MS))),
+                None if is_over => Said::Abandoned(None),
                 None => Said::InProgress(EpochMs(expiration.saturating_mul(1000))),
             }),
             Some(other) => Err(format!("`{}` is `{other}`", self.status)),
@@ -180,16 +207,30 @@ fn value(attribute: &AttributeValue) -> Result<Value, &'static str> {
     })
 }
 
-/// The attribute that `marshall` makes of JSON.
-fn attribute(value: &Value) -> AttributeValue {
-    match value {
+/// How deep an attribute may be nested (AWS, "Constraints in Amazon DynamoDB": 32), with the item around it.
+const DEEPEST: u32 = 30;
+
+/// The largest number of DynamoDB is a little more (AWS, same page), and its digits are at most 38.
+const LARGEST: f64 = 9.9e125;
+
+/// The attribute that `marshall` makes of JSON; `None` if DynamoDB does not take it.
+fn attribute(value: &Value, depth: u32) -> Option<AttributeValue> {
+    let depth = depth.checked_sub(1)?;
+    Some(match value {
         Value::Null => AttributeValue::Null(true),
         Value::Bool(value) => AttributeValue::Bool(*value),
         Value::String(text) => AttributeValue::S(text.clone()),
-        Value::Number(number) => AttributeValue::N(number.to_string()),
-        Value::Array(elements) => AttributeValue::L(elements.iter().map(attribute).collect()),
-        Value::Object(members) => {
-            AttributeValue::M(members.iter().map(|(name, member)| (name.clone(), attribute(member))).collect())
+        Value::Number(number) => {
+            let size =
+                number.as_f64().map(f64::abs).filter(|size| *size <= LARGEST && (*size == 0.0 || *size >= 1e-129));
+            AttributeValue::N(size.map(|_| number.to_string())?)
         }
-    }
+        Value::Array(elements) => {
+            AttributeValue::L(elements.iter().map(|element| attribute(element, depth)).collect::<Option<_>>()?)
+        }
+        Value::Object(members) => {
+            let members = members.iter().map(|(name, member)| Some((name.clone(), attribute(member, depth)?)));
+            AttributeValue::M(members.collect::<Option<_>>()?)
+        }
+    })
 }
