@@ -228,7 +228,10 @@ fn compared(left: Option<&Value>, right: Option<&Value>) -> std::cmp::Ordering {
     match (left, right) {
         (Some(left), Some(right)) => match (number_of(left), number_of(right)) {
             (Some(left), Some(right)) => left.total_cmp(&right),
-            _ => text(left).cmp(&text(right)),
+            // Numbers before texts: an order must be one for all.
+            (Some(_), None) => std::cmp::Ordering::Less,
+            (None, Some(_)) => std::cmp::Ordering::Greater,
+            (None, None) => text(left).cmp(&text(right)),
         },
         (left, right) => left.is_some().cmp(&right.is_some()),
     }
@@ -371,9 +374,12 @@ mod tests {
             ("limit 3 4", "after limit"),
             ("fields @timestamp, fields.a + 1", "begins here: +"),
             ("", "a query is expected"),
+            (&format!("filter {}", "(".repeat(10_000)), "deeper"),
+            (&format!("filter {}a = 1", "not ".repeat(10_000)), "deeper"),
         ] {
-            let error = format!("{:#}", Query::parse(query).expect_err(query));
-            assert!(error.contains(expected), "{query}: {error}");
+            let shown: String = query.chars().take(40).collect();
+            let error = format!("{:#}", Query::parse(query).expect_err(&shown));
+            assert!(error.contains(expected), "{shown}: {error}");
         }
     }
 }

@@ -128,12 +128,11 @@ impl Pipe {
 
     fn checkpoint(&self) -> Result<Option<String>> {
         if let Some(place) = self.storage.setting(&self.checkpoint_name())? {
-            return Ok(Some(String::from_utf8(place)?));
+            return Ok(Some(String::from_utf8(place)?).filter(|place| !place.is_empty()));
         }
         let start = if self.settings.from_latest { self.stream.latest()? } else { None };
-        if let Some(start) = &start {
-            self.storage.set(&self.checkpoint_name(), start.as_bytes())?;
-        }
+        // Also that of an empty stream: otherwise a first batch that fails would be behind the newest record.
+        self.storage.set(&self.checkpoint_name(), start.as_deref().unwrap_or_default().as_bytes())?;
         Ok(start)
     }
 

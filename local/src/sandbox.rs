@@ -157,6 +157,7 @@ impl Handle {
     /// When it ends before.
     pub(crate) async fn started(&self) -> anyhow::Result<()> {
         tokio::select! {
+            biased;
             () = self.polled.cancelled() => Ok(()),
             () = self.ended.cancelled() => {
                 let reason = self.failure.get().map_or("it was stopped", String::as_str);

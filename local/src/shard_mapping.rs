@@ -68,6 +68,9 @@ impl ShardRecord {
     }
 }
 
+/// The position before the oldest record.
+const OLDEST: &str = "";
+
 pub(crate) struct Mapping<S> {
     pub settings: ShardMapping,
     pub region: String,
@@ -164,7 +167,7 @@ impl<S: Shard> Mapping<S> {
         let mut batch = Batch { last: self.position().await?, ..Batch::default() };
         loop {
             if self.status.takes_rewind() {
-                self.storage.remove(&self.position_name())?;
+                self.set_position(OLDEST)?;
                 batch = Batch::default();
             }
             // Up to the limit only, so that the position is exactly behind the batch.
@@ -285,12 +288,11 @@ impl<S: Shard> Mapping<S> {
 
     async fn position(&self) -> Result<Option<String>> {
         if let Some(place) = self.storage.setting(&self.position_name())? {
-            return Ok(Some(String::from_utf8(place)?));
+            return Ok(Some(String::from_utf8(place)?).filter(|place| place != OLDEST));
         }
         let start = if self.settings.from_latest { self.shard.latest().await? } else { None };
-        if let Some(start) = &start {
-            self.set_position(start)?;
-        }
+        // Also that of an empty shard: otherwise a first batch that fails would be behind the newest record.
+        self.set_position(start.as_deref().unwrap_or(OLDEST))?;
         Ok(start)
     }
 

@@ -47,10 +47,6 @@ impl Storage {
             .execute("INSERT OR REPLACE INTO settings (name, value) VALUES (?1, ?2)", params![name, value])
             .map(drop)
     }
-
-    pub(crate) fn remove(&self, name: &str) -> rusqlite::Result<()> {
-        self.connection().execute("DELETE FROM settings WHERE name = ?1", [name]).map(drop)
-    }
 }
 
 fn lock(folder: &Path) -> Result<File> {

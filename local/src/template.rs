@@ -375,6 +375,9 @@ Resources:
   Other: { Type: AWS::SQS::Queue }
   T: { Type: AWS::DynamoDB::Table, Properties: { StreamSpecification: { StreamViewType: NEW_IMAGE } } }
   Still: { Type: AWS::DynamoDB::Table }
+  Managed:
+    Type: AWS::IAM::Role
+    Properties: { ManagedPolicyArns: ["arn:aws:iam::aws:policy/service-role/AWSLambdaSQSQueueExecutionRole"] }
   Reads:
     Type: AWS::IAM::Role
     Properties:
@@ -415,6 +418,8 @@ Resources:
             (of_function("!GetAtt Other.Arn"), None),
             (of_function(arn), Some("in EventInvokeConfig: in Destination: ")),
             (pipe("!GetAtt T.StreamArn", "!GetAtt Other.Arn"), None),
+            // A policy of AWS may allow it.
+            (queue("!GetAtt Other.Arn").replace("!GetAtt Reads.Arn", "!GetAtt Managed.Arn"), None),
             (pipe("!GetAtt Other.Arn", "!GetAtt Other.Arn"), Some("in Source: ")),
             (
                 pipe("!GetAtt T.StreamArn", "!GetAtt Q.Arn"),

@@ -94,7 +94,7 @@ type Exported = Result<(LogSummary, Response), ConsoleError>;
 
 async fn export(console: &Console, caller: &Caller, filter: &Filter, export: Export) -> Exported {
     let window = console.unknown_window(filter).await?;
-    Ok((LogSummary::shown(&caller.actor), export.response(&window.items)))
+    Ok((LogSummary::shown(&caller.actor), export.response(&window)))
 }
 
 async fn record(State(console): State<Arc<Console>>, caller: Caller, Path(record): Path<String>) -> Answer {

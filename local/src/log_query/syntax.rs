@@ -49,7 +49,11 @@ pub(super) enum Literal {
 pub(super) struct Words {
     tokens: std::vec::IntoIter<Token>,
     next: Option<Token>,
+    depth: u32,
 }
+
+/// How deep conditions may be nested.
+const DEEPEST: u32 = 64;
 
 /// The commands of a query, between its bars.
 pub(super) fn commands(text: &str) -> Result<Vec<Words>> {
@@ -112,7 +116,7 @@ impl Words {
     fn of(tokens: Vec<Token>) -> Self {
         let mut tokens = tokens.into_iter();
         let next = tokens.next();
-        Self { tokens, next }
+        Self { tokens, next, depth: 0 }
     }
 
     pub(super) fn next(&mut self) -> Option<Token> {
@@ -181,6 +185,14 @@ impl Words {
     }
 
     fn one(&mut self) -> Result<Condition> {
+        self.depth += 1;
+        ensure!(self.depth <= DEEPEST, "conditions are nested deeper than {DEEPEST}");
+        let condition = self.one_within()?;
+        self.depth -= 1;
+        Ok(condition)
+    }
+
+    fn one_within(&mut self) -> Result<Condition> {
         if self.takes_word("not") {
             return Ok(Condition::Not(Box::new(self.one()?)));
         }
@@ -202,6 +214,7 @@ impl Words {
     /// What is asked of a field.
     fn about(&mut self, field: String) -> Result<Condition> {
         if self.takes_word("not") {
+            ensure!(!self.takes_word("not"), "`not` is expected once after {field}");
             return Ok(Condition::Not(Box::new(self.about(field)?)));
         }
         if self.takes_word("in") {

@@ -53,17 +53,18 @@ impl Sought {
         if let Some(refund) = RefundId::parse(&lower) {
             return vec![Self::Refund(refund)];
         }
+        // An account may have the form of either.
+        let account = AccountId::parse(text).map(Self::Account);
         if let Ok(id) = Uuid::try_parse(text) {
-            return vec![Self::Transaction(TransactionId::from_bytes(id.into_bytes()))];
+            let transaction = Self::Transaction(TransactionId::from_bytes(id.into_bytes()));
+            return [Some(transaction), account].into_iter().flatten().collect();
         }
         let is_word = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'));
         if text.starts_with("pi_") && text.len() <= 255 && is_word(text) {
-            return vec![Self::Intent(text.to_owned())];
+            return [Some(Self::Intent(text.to_owned())), account].into_iter().flatten().collect();
         }
         let record = id_of(text.strip_prefix(RecordId::PREFIX).unwrap_or(text)).map(Self::Record);
         let digest = (text.len() == 12 && is_word(text)).then(|| Self::Digest(text.to_owned()));
-        // An account may have the form of either.
-        let account = AccountId::parse(text).map(Self::Account);
         [record, digest, account].into_iter().flatten().collect()
     }
 }
@@ -87,9 +88,12 @@ mod tests {
         for (text, expected) in [
             (&*format!("pay_{hexadecimal}"), vec![Sought::Payment(PaymentId::of(transaction))]),
             (&format!(" ref_{hexadecimal}\n"), vec![Sought::Refund(RefundId::of(transaction))]),
-            (&transaction.to_string().to_uppercase(), vec![Sought::Transaction(transaction)]),
-            (&hexadecimal, vec![Sought::Transaction(transaction)]),
-            ("pi_3Nabc", vec![Sought::Intent("pi_3Nabc".to_owned())]),
+            (
+                &transaction.to_string().to_uppercase(),
+                vec![Sought::Transaction(transaction), account(&transaction.to_string().to_uppercase())],
+            ),
+            (&hexadecimal, vec![Sought::Transaction(transaction), account(&hexadecimal)]),
+            ("pi_3Nabc", vec![Sought::Intent("pi_3Nabc".to_owned()), account("pi_3Nabc")]),
             (&id, vec![record.clone(), account(&id)]),
             (&format!("idempotency:{id}"), vec![record]),
             (digest, vec![Sought::Digest(digest.to_owned()), account(digest)]),

@@ -4,7 +4,7 @@ use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 
 use crate::format;
-use crate::lists::unknown::Item;
+use crate::lists::unknown::{Item, Window};
 
 /// The format of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,12 +30,13 @@ const COLUMNS: [&str; 13] = [
 ];
 
 impl Export {
-    /// The file with these records.
-    pub(crate) fn response(self, items: &[Item]) -> Response {
-        let (kind, name, body) = match self {
-            Self::Csv => ("text/csv; charset=utf-8; header=present", "unresolved.csv", csv(items)),
-            Self::JsonLines => ("text/plain; charset=utf-8", "unresolved.jsonl", json_lines(items)),
+    /// The file with these records. Its name says if there may be more.
+    pub(crate) fn response(self, Window { items, more }: &Window) -> Response {
+        let (kind, ending, body) = match self {
+            Self::Csv => ("text/csv; charset=utf-8; header=present", "csv", csv(items)),
+            Self::JsonLines => ("text/plain; charset=utf-8", "jsonl", json_lines(items)),
         };
+        let name = format!("unresolved{}.{ending}", if *more { "-incomplete" } else { "" });
         let mut response = body.into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));

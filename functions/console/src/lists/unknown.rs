@@ -67,15 +67,15 @@ impl Window {
 
 impl Console {
     pub(crate) async fn unknown_list(&self, filter: &Filter) -> Result<Listing, ConsoleError> {
-        self.list_unknown(filter).await.map_err(|error| ConsoleError::unavailable(&error))
+        self.list_unknown(filter).await
     }
 
     /// The records that match, from the oldest on.
     pub(crate) async fn unknown_window(&self, filter: &Filter) -> Result<Window, ConsoleError> {
-        self.window(filter, None).await.map_err(|error| ConsoleError::unavailable(&error))
+        self.window(filter, None).await
     }
 
-    async fn list_unknown(&self, filter: &Filter) -> Result<Listing, StoreError> {
+    async fn list_unknown(&self, filter: &Filter) -> Result<Listing, ConsoleError> {
         let all = self.window(filter, None).await?;
         let summary = Summary::of(&all);
         let start = filter.start();
@@ -100,24 +100,27 @@ impl Console {
         Ok(Listing { items, first: begin.map(|index| index + 1), previous, next, summary })
     }
 
-    async fn window(&self, filter: &Filter, start: Option<After>) -> Result<Window, StoreError> {
+    async fn window(&self, filter: &Filter, start: Option<After>) -> Result<Window, ConsoleError> {
         let now = self.now();
         let mut records = Vec::new();
-        let more = self
+        let mut more = self
             .for_each_unknown(start, |record| {
                 if filter.matches(record, now) {
                     records.push(record.clone());
                 }
             })
-            .await?;
-        let mut items = self.with_subjects(records).await;
+            .await
+            .map_err(|error| ConsoleError::unavailable(&error))?;
+        let (mut items, is_whole) = self.with_subjects(records, filter.asks_about_subject()).await?;
+        more |= !is_whole;
         items.retain(|item| filter.matches_subject(item.subject.as_ref()));
         Ok(Window { items, more })
     }
 
     /// The records with their subjects: those of refunds with account and currency of their payments, and where they name no
-    /// amount, what is left of it.
-    async fn with_subjects(&self, records: Vec<Record>) -> Vec<Item> {
+    /// amount, what is left of it. If a condition needs them, a payment that cannot be read is an error, and one that is not
+    /// looked at leaves the list incomplete.
+    async fn with_subjects(&self, records: Vec<Record>, needed: bool) -> Result<(Vec<Item>, bool), ConsoleError> {
         let mut refunds = 0;
         let subjects = records.into_iter().map(|record| {
             let subject = SubjectSummary::of(&record);
@@ -129,13 +132,19 @@ impl Console {
         let completed = stream::iter(subjects).map(async |(item, payment)| match payment {
             // Without its payment, the amount is not known.
             Some(id) => {
-                let payment = self.table.payment(id).await.ok().flatten();
+                let payment = match self.table.payment(id).await {
+                    Ok(payment) => payment,
+                    Err(error) if needed => return Err(ConsoleError::unavailable(&error)),
+                    Err(_) => None,
+                };
                 let subject = item.subject.map(|subject| subject.completed_by(payment.as_ref()));
-                Item { subject, ..item }
+                Ok(Item { subject, ..item })
             }
-            None => item,
+            None => Ok(item),
         });
-        completed.buffered(PAYMENTS_AT_ONCE).collect().await
+        let items: Vec<Result<Item, _>> = completed.buffered(PAYMENTS_AT_ONCE).collect().await;
+        let items = items.into_iter().collect::<Result<_, _>>()?;
+        Ok((items, !needed || refunds <= MAX_PAYMENTS))
     }
 
     /// Visits UNKNOWN records, oldest first. Returns whether there may be more.

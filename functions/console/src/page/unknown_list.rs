@@ -53,7 +53,7 @@ async fn export(
     export: Export,
 ) -> Result<Exported, ConsoleError> {
     let window = console.unknown_window(&filter).await?;
-    Ok((LogSummary::shown(&visitor.actor), export.response(&window.items)))
+    Ok((LogSummary::shown(&visitor.actor), export.response(&window)))
 }
 
 fn content(visitor: &Visitor, filter: &Filter, listing: &Listing, now: EpochMs) -> Markup {

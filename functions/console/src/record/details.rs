@@ -47,9 +47,12 @@ impl Details {
 
     /// The operator's release of this record, if that is the last thing that happened to it.
     fn release(&self) -> Option<&AuditEntry> {
-        let last = self.record.history.entries().last().map(|entry| entry.event);
-        let released = |entry: &&AuditEntry| entry.kind == AuditKind::Settled(ActionKind::Release);
-        self.audit.iter().find(released).filter(|_| last == Some(HistoryEvent::Prevented))
+        let last = self.record.history.entries().last().filter(|last| last.event == HistoryEvent::Prevented)?;
+        // Not an earlier one: the reconciler may have prevented this attempt.
+        let released = |entry: &&AuditEntry| {
+            entry.kind == AuditKind::Settled(ActionKind::Release) && entry.attempt == Some(last.attempt)
+        };
+        self.audit.iter().find(released)
     }
 
     /// The transaction id that an operator's release has replaced: the provider knows it.

@@ -232,7 +232,13 @@ impl Console {
         if kind == ActionKind::Succeed {
             let answer = self.ask(record).await;
             let reference = answer.reference().map(str::to_owned);
-            form.reference = reference.ok_or_else(|| ConsoleError::contradicted(answer.to_text()))?;
+            form.reference = reference.ok_or_else(|| match answer {
+                ProviderAnswer::None(_) => {
+                    let text = "The provider gave no answer, so no reference is known. Settle it alone, with one.";
+                    ConsoleError::invalid(text.to_owned())
+                }
+                answer => ConsoleError::contradicted(answer.to_text()),
+            })?;
         }
         let (preview, _) = self.preview(actor, short(record.id.as_str()), kind, &form).await?;
         Ok(preview)

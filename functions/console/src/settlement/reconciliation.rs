@@ -96,9 +96,21 @@ impl Console {
         let resolver = Audited { console: self, entry, found: OnceLock::new() };
         let deadline = EpochMs(invocation.deadline.0.min(self.now().plus(WITHIN).0));
         let reconciled = self.engine.reconcile(&record, operations(), deadline, invocation.id, &resolver).await;
-        let result = reconciled.map_err(|error| ConsoleError::uncertain(&error))?;
         let Audited { entry, found, .. } = resolver;
-        let detail = match (result, found.into_inner()) {
+        let found = found.into_inner();
+        let Some(result) = reconciled.as_ref().ok().copied().filter(|result| *result != Reconciled::NotOpen) else {
+            // What was asked may have changed something at the provider.
+            if let Some(found) = &found {
+                let (Ok(text) | Err(text)) = found.as_ref().map(|effect| *effect).map_err(String::as_str);
+                let evidence = Some(format!("{text}; it was not written down"));
+                self.table
+                    .audit(&AuditEntry { evidence, ..entry })
+                    .await
+                    .map_err(|error| ConsoleError::unavailable(&error))?;
+            }
+            return Err(reconciled.map_or_else(|error| ConsoleError::uncertain(&error), |_| ConsoleError::not_done()));
+        };
+        let detail = match (result, found) {
             (Reconciled::Happened | Reconciled::Refused | Reconciled::Prevented, Some(Ok(effect))) => {
                 return Ok((record, Search { result, detail: effect.to_owned() }));
             }

@@ -63,6 +63,11 @@ impl Filter {
     }
 
     /// What is decided by the subject. A record without an account or an amount matches no condition on them.
+    /// Whether a condition is about the account or the amount.
+    pub(super) fn asks_about_subject(&self) -> bool {
+        [&self.account, &self.amount_min, &self.amount_max].iter().any(|text| !text.trim().is_empty())
+    }
+
     pub(super) fn matches_subject(&self, subject: Option<&SubjectSummary>) -> bool {
         let [account, least, most] = [&self.account, &self.amount_min, &self.amount_max].map(|text| text.trim());
         let amount = subject.and_then(|subject| subject.amount);
