@@ -33,7 +33,7 @@ const METHODS: [&str; 8] = [
 /// Between two rounds of kills at random.
 const KILLS_EVERY: Duration = Duration::from_secs(3);
 
-/// How long the last payment may take until it is posted, for each 10 kills a second more.
+/// How long the last payment may take until it is posted, for each 5 kills a second more.
 const TIME_LIMIT: Duration = Duration::from_secs(180);
 
 /// The end of an event whose process was killed, in the stack's log.
@@ -137,7 +137,7 @@ async fn kill_at_random(stack: &Stack, kills: u64, seed: u64) {
 
 /// Waits until the ledger has every charge once; returns how long that took, and what was done for it.
 async fn until_posted(stack: &Stack, kills: u64) -> (Duration, Runbooks) {
-    let (started, limit) = (Instant::now(), TIME_LIMIT + Duration::from_secs(kills / 10));
+    let (started, limit) = (Instant::now(), TIME_LIMIT + Duration::from_secs(kills / 5));
     // A hint may be killed with its reconciler; Lambda repeats it, and the stream leads to those that it had taken over.
     let (mut posted, mut runbooks) = (BTreeMap::new(), Runbooks::default());
     loop {
