@@ -57,7 +57,9 @@ pub(crate) fn built(folder: &Path, functions: &BTreeMap<String, Function>) -> Re
         let program = program
             .canonicalize()
             .with_context(|| format!("{} is not there; run `sam build` for this processor first", program.display()))?;
-        Ok((function.code.canonicalize()?, program))
+        let code = function.code.canonicalize();
+        let code = code.with_context(|| format!("{} is not there", function.code.display()));
+        Ok((in_code(id, code)?, program))
     });
     programs.collect()
 }
