@@ -174,7 +174,7 @@ async fn keys_are_those_that_powertools_computes() {
     const TEST: &str = "keys_are_those_that_powertools_computes";
     let mut values: Vec<Value> = serde_json::from_str(
         r#"["order-17", "", "ä \"q\" \\ \/ \b\f\n\r\t\u0001\u007f\u2028 😀", 17, 0, -5, true, false, 1.5, 1.0, 1e16, 1e21, 1e-7,
-            0.1, 123456789.125, 5e-324, 1.7976931348623157e308, 9007199254740993, ["ann", 17, null], [],
+            0.1, 123456789.125, 1325704873164498.2, 1325704873164498.7, 5e-324, 1.7976931348623157e308, 9007199254740993, ["ann", 17, null], [],
             {"b": 1, "A": {"d": [1, {"z": null, "y": 2}], "c": "x"}, "_": 2.50, "10": 1, "2": 2, "01": 3, "é": 4, "Ω": 5}]"#,
     )
     .expect("JSON");

@@ -214,7 +214,12 @@ impl Shortest {
     /// `None` if the literal is beyond the doubles.
     fn of(literal: &str) -> Option<Self> {
         let number = literal.parse::<f64>().ok().filter(|number| number.is_finite())?.abs();
-        let text = format!("{number:e}");
+        let shortest = format!("{number:e}");
+        // Of two decimals of this length that are equally near, Rust takes the larger one, and both languages the even one, as
+        // Rust does with a precision. At a power of two the nearest one may be read back as another double.
+        let fraction_digits = shortest.split_once('e')?.0.split_once('.').map_or(0, |(_, fraction)| fraction.len());
+        let nearest = format!("{number:.fraction_digits$e}");
+        let text = if nearest.parse() == Ok(number) { nearest } else { shortest };
         let (digits, exponent) = text.split_once('e')?;
         Some(Self { digits: digits.replace('.', ""), exponent: exponent.parse().ok()? })
     }
@@ -278,6 +283,9 @@ mod tests {
             ("0.00000012", "1.2e-07", "1.2e-7"),
             ("-2.5e-10", "-2.5e-10", "-2.5e-10"),
             ("5e-324", "5e-324", "5e-324"),
+            ("1325704873164498.25", "1325704873164498.2", "1325704873164498.2"),
+            ("1325704873164498.75", "1325704873164498.8", "1325704873164498.8"),
+            ("5.684341886080801486968994140625e-14", "5.684341886080802e-14", "5.684341886080802e-14"),
             ("1e400", "Infinity", "null"),
         ] {
             assert_eq!(
