@@ -118,7 +118,7 @@ async fn build_packages(workspace: &Workspace, manifests: &[&Path]) -> Result<Ve
         command.args(["--package", &package.id]);
     }
     tracing::info!(
-        "building {} functions, which is a second build after that of the local stack; nothing is built that has not changed",
+        "building {} functions: a second build, after that of the local stack; only what has changed is compiled",
         manifests.len()
     );
     let started = Instant::now();

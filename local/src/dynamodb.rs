@@ -11,7 +11,7 @@ use std::{
     net::{Ipv4Addr, SocketAddr},
     path::Path,
     thread,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, UNIX_EPOCH},
 };
 
 use anyhow::{Context, Result, ensure};
@@ -41,7 +41,7 @@ use uuid::Uuid;
 
 use crate::{
     listener,
-    shard_mapping::{Shard, ShardRecord},
+    shard::{Shard, ShardRecord},
     template::Table,
 };
 pub(crate) use gate::{Gate, Outage, SESSION_TOKEN};
@@ -59,13 +59,6 @@ pub(crate) struct Stream {
     database: Database,
     arn: String,
     shard: String,
-}
-
-/// A record as a stream delivers it, and its place.
-#[derive(Debug, Clone)]
-pub(crate) struct StreamRecord {
-    pub event: Value,
-    pub sequence_number: String,
 }
 
 impl Tables {
@@ -155,9 +148,11 @@ impl Tables {
     }
 }
 
-impl Stream {
-    /// Up to `limit` records after the one at `after`, or from the oldest.
-    pub(crate) fn records(&self, after: Option<&str>, limit: usize) -> Result<Vec<StreamRecord>> {
+impl Shard for Stream {
+    const EVENT_SOURCE: &'static str = "aws:dynamodb";
+    const BATCH_INFO: &'static str = "DDBStreamBatchInfo";
+
+    async fn records(&self, after: Option<&str>, limit: usize) -> Result<Vec<ShardRecord>> {
         let request = GetShardIteratorRequest {
             stream_arn: self.arn.clone(),
             shard_id: self.shard.clone(),
@@ -166,44 +161,14 @@ impl Stream {
         };
         let iterator = self.database.get_shard_iterator(request)?.shard_iterator.context("no shard iterator")?;
         let response = self.database.get_records(GetRecordsRequest { shard_iterator: iterator, limit: Some(limit) })?;
-        response
-            .records
-            .into_iter()
-            .map(|record| {
-                Ok(StreamRecord {
-                    sequence_number: record.dynamodb.sequence_number.clone(),
-                    event: serde_json::to_value(record)?,
-                })
-            })
-            .collect()
-    }
-
-    /// The newest record's place, for `StartingPosition: LATEST`.
-    pub(crate) fn latest(&self) -> Result<Option<String>> {
-        let mut latest = None;
-        while let Some(record) = self.records(latest.as_deref(), 1000)?.pop() {
-            latest = Some(record.sequence_number);
-        }
-        Ok(latest)
-    }
-}
-
-impl Shard for Stream {
-    const BATCH_INFO: &'static str = "DDBStreamBatchInfo";
-
-    async fn records(&self, after: Option<&str>, limit: usize) -> Result<Vec<ShardRecord>> {
-        let records = Self::records(self, after, limit)?.into_iter();
-        Ok(records
-            .map(|StreamRecord { event, sequence_number }| {
-                let created = event["dynamodb"]["ApproximateCreationDateTime"].as_f64().unwrap_or_default();
-                let created: SystemTime = UNIX_EPOCH + Duration::from_secs_f64(created.max(0.0));
-                ShardRecord { event, sequence_number, created, filtered: None }
-            })
-            .collect())
-    }
-
-    async fn latest(&self) -> Result<Option<String>> {
-        Self::latest(self)
+        let shown = response.records.into_iter().map(|record| {
+            let sequence_number = record.dynamodb.sequence_number.clone();
+            let event = serde_json::to_value(record)?;
+            let created = event["dynamodb"]["ApproximateCreationDateTime"].as_f64().unwrap_or_default();
+            let created = UNIX_EPOCH + Duration::from_secs_f64(created.max(0.0));
+            Ok(ShardRecord { event, sequence_number, created, filtered: None })
+        });
+        shown.collect()
     }
 
     fn id(&self) -> Option<&str> {

@@ -25,7 +25,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::{
-    shard_mapping::{self, ShardRecord},
+    shard::{self, ShardRecord},
     template::{DataStream, Deployment},
 };
 
@@ -102,19 +102,12 @@ impl Shard {
     }
 }
 
-impl shard_mapping::Shard for Shard {
+impl shard::Shard for Shard {
+    const EVENT_SOURCE: &'static str = "aws:kinesis";
     const BATCH_INFO: &'static str = "KinesisBatchInfo";
 
     async fn records(&self, after: Option<&str>, limit: usize) -> Result<Vec<ShardRecord>> {
         Ok(self.read(after, limit).await?.iter().map(|record| shown(&self.id, record)).collect())
-    }
-
-    async fn latest(&self) -> Result<Option<String>> {
-        let mut latest = None;
-        while let Some(record) = self.read(latest.as_deref(), 1000).await?.pop() {
-            latest = Some(record.sequence_number);
-        }
-        Ok(latest)
     }
 
     fn id(&self) -> Option<&str> {

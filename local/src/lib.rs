@@ -55,6 +55,7 @@ mod sandbox;
 mod schedule;
 mod scheduler;
 mod secrets;
+mod shard;
 mod shard_mapping;
 mod sign_in;
 mod sqs;

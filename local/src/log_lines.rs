@@ -26,11 +26,7 @@ struct Line {
 impl LogLines {
     pub(crate) fn add(&self, group: &str, text: &str) {
         let mut groups = self.0.lock();
-        // Nearly always it is there.
-        if !groups.contains_key(group) {
-            groups.insert(group.to_owned(), VecDeque::new());
-        }
-        let Some(lines) = groups.get_mut(group) else { return };
+        let lines = groups.entry(group.to_owned()).or_default();
         if lines.len() == KEPT {
             lines.pop_front();
         }

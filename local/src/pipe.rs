@@ -3,7 +3,7 @@
 //! The checkpoint moves only after the target has the message, so a stop in between delivers it again: at least once,
 //! as on AWS. With `--data` stream, checkpoint and queue survive together, and the pipe goes on where it was.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use rustack_sqs_model::input::SendMessageInput;
@@ -11,8 +11,9 @@ use serde_json::Value;
 
 use crate::{
     activity::{Activity, Place, Tone},
-    dynamodb::{Stream, StreamRecord},
+    dynamodb::Stream,
     events::Events,
+    shard::{Position, RETENTION, Shard, ShardRecord},
     sqs::Queues,
     storage::Storage,
     template,
@@ -27,9 +28,6 @@ pub(crate) mod transform;
 const POLL: Duration = Duration::from_millis(25);
 
 const RETRY: Duration = Duration::from_secs(1);
-
-/// DynamoDB Streams keep records for a day.
-const RETENTION: Duration = Duration::from_secs(24 * 60 * 60);
 
 pub(crate) struct Pipe {
     pub name: String,
@@ -51,7 +49,7 @@ impl Pipe {
     pub(crate) async fn run(self) {
         let mut failures = 0;
         loop {
-            match self.advance(&mut failures) {
+            match self.advance(&mut failures).await {
                 Ok(true) => {}
                 Ok(false) => tokio::time::sleep(POLL).await,
                 Err(error) => {
@@ -64,9 +62,10 @@ impl Pipe {
     }
 
     /// One batch. Whether there was anything. `failures` counts how often the first record of the batch has failed.
-    fn advance(&self, failures: &mut u32) -> Result<bool> {
-        let after = self.checkpoint()?;
-        let records = self.stream.records(after.as_deref(), self.settings.batch_size)?;
+    async fn advance(&self, failures: &mut u32) -> Result<bool> {
+        let checkpoint = Position::new(&self.storage, format!("checkpoint of pipe {}", self.name));
+        let after = checkpoint.read(&self.stream, self.settings.from_latest).await?;
+        let records = self.stream.records(after.as_deref(), self.settings.batch_size).await?;
         let found = !records.is_empty();
         for record in records {
             match self.deliver(&record) {
@@ -77,12 +76,12 @@ impl Pipe {
                 Ok(()) => {}
             }
             *failures = 0;
-            self.storage.set(&self.checkpoint_name(), record.sequence_number.as_bytes())?;
+            checkpoint.set(&record.sequence_number)?;
         }
         Ok(found)
     }
 
-    fn deliver(&self, record: &StreamRecord) -> Result<()> {
+    fn deliver(&self, record: &ShardRecord) -> Result<()> {
         let mut event = record.event.clone();
         event["awsRegion"] = Value::String(self.region.clone());
         event["eventSourceARN"] = Value::String(self.settings.source_arn.clone());
@@ -116,28 +115,9 @@ impl Pipe {
         Ok(())
     }
 
-    fn gives_up(&self, record: &StreamRecord, failures: u32) -> bool {
-        let created = record.event["dynamodb"]["ApproximateCreationDateTime"].as_f64().unwrap_or_default();
-        let age = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default()
-            .saturating_sub(Duration::from_secs_f64(created));
-        age > self.settings.maximum_age.unwrap_or(RETENTION)
+    fn gives_up(&self, record: &ShardRecord, failures: u32) -> bool {
+        record.age() > self.settings.maximum_age.unwrap_or(RETENTION)
             || self.settings.maximum_retries.is_some_and(|retries| failures >= retries)
-    }
-
-    fn checkpoint(&self) -> Result<Option<String>> {
-        if let Some(place) = self.storage.setting(&self.checkpoint_name())? {
-            return Ok(Some(String::from_utf8(place)?).filter(|place| !place.is_empty()));
-        }
-        let start = if self.settings.from_latest { self.stream.latest()? } else { None };
-        // Also that of an empty stream: otherwise a first batch that fails would be behind the newest record.
-        self.storage.set(&self.checkpoint_name(), start.as_deref().unwrap_or_default().as_bytes())?;
-        Ok(start)
-    }
-
-    fn checkpoint_name(&self) -> String {
-        format!("checkpoint of pipe {}", self.name)
     }
 
     fn variables(&self) -> Variables {

@@ -8,7 +8,7 @@
 use std::{
     collections::BTreeMap,
     sync::Arc,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result};
@@ -18,7 +18,14 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::{
-    function::Function, pipe::pattern, sqs::Queues, sqs_mapping, storage::Storage, template, template::ShardMapping,
+    function::Function,
+    pipe::pattern,
+    shard::{Position, RETENTION, Shard, ShardRecord},
+    sqs::Queues,
+    sqs_mapping,
+    storage::Storage,
+    template,
+    template::ShardMapping,
 };
 
 /// How long a new record may wait. Lambda polls a shard about four times a second; a test need not wait that long.
@@ -28,54 +35,15 @@ const POLL: Duration = Duration::from_millis(25);
 const RETRY: Duration = Duration::from_millis(50);
 const LONGEST_RETRY: Duration = Duration::from_secs(1);
 
-/// Streams keep records for a day, by default.
-const RETENTION: Duration = Duration::from_secs(24 * 60 * 60);
-
 /// The records of one request (AWS, "GetRecords").
 const READ: usize = 1000;
 
 /// A batch ends before the limit of a payload, 6 MB (AWS, "Polling and batching streams").
 const BATCH_BYTES: usize = 5 * 1024 * 1024;
 
-/// A shard, as a mapping reads it.
-pub(crate) trait Shard: Send + Sync + 'static {
-    /// The member of a dead letter that says where the records are.
-    const BATCH_INFO: &'static str;
-
-    /// Records behind this one, in order; from the oldest on without one.
-    fn records(&self, after: Option<&str>, limit: usize) -> impl Future<Output = Result<Vec<ShardRecord>>> + Send;
-
-    /// The newest record.
-    fn latest(&self) -> impl Future<Output = Result<Option<String>>> + Send;
-
-    /// Its id, if its stream has several.
-    fn id(&self) -> Option<&str>;
-}
-
-/// A record as a stream delivers it, and its place.
-#[derive(Debug, Clone)]
-pub(crate) struct ShardRecord {
-    pub event: Value,
-    pub sequence_number: String,
-    pub created: SystemTime,
-    /// What filters look at, if it is not the event.
-    pub filtered: Option<Value>,
-}
-
-impl ShardRecord {
-    fn age(&self) -> Duration {
-        self.created.elapsed().unwrap_or_default()
-    }
-}
-
-/// The position before the oldest record.
-const OLDEST: &str = "";
-
 pub(crate) struct Mapping<S> {
     pub settings: ShardMapping,
     pub region: String,
-    /// `aws:dynamodb` or `aws:kinesis`.
-    pub event_source: &'static str,
     pub shard: S,
     pub function: Function,
     pub storage: Storage,
@@ -164,10 +132,12 @@ impl<S: Shard> Mapping<S> {
     async fn collect(&self, trouble: &Trouble) -> Result<Batch> {
         let limit = trouble.limit.unwrap_or(self.settings.batch_size).max(1);
         let window = if trouble.failures > 0 { Duration::ZERO } else { self.settings.window };
-        let mut batch = Batch { last: self.position().await?, ..Batch::default() };
+        let position = self.position();
+        let last = position.read(&self.shard, self.settings.from_latest).await?;
+        let mut batch = Batch { last, ..Batch::default() };
         loop {
             if self.status.takes_rewind() {
-                self.set_position(OLDEST)?;
+                position.rewind()?;
                 batch = Batch::default();
             }
             // Up to the limit only, so that the position is exactly behind the batch.
@@ -191,7 +161,7 @@ impl<S: Shard> Mapping<S> {
             if batch.records.is_empty() {
                 // What does not pass is done at once.
                 if let (true, Some(last)) = (found, &batch.last) {
-                    self.set_position(last)?;
+                    position.set(last)?;
                 }
             } else {
                 let since = *batch.since.get_or_insert_with(Instant::now);
@@ -234,14 +204,14 @@ impl<S: Shard> Mapping<S> {
         }
         trouble.limit = Some(if self.settings.bisect { (rest.len() / 2).max(1) } else { rest.len() });
         match failed.checked_sub(1).and_then(|before| batch.records.get(before)) {
-            Some(before) => self.set_position(&before.sequence_number),
+            Some(before) => self.position().set(&before.sequence_number),
             None => Ok(()),
         }
     }
 
     fn settled(&self, batch: &Batch, trouble: &mut Trouble) -> Result<()> {
         *trouble = Trouble::default();
-        batch.last.as_deref().map_or(Ok(()), |last| self.set_position(last))
+        batch.last.as_deref().map_or(Ok(()), |last| self.position().set(last))
     }
 
     fn gives_up(&self, rest: &[ShardRecord], trouble: &Trouble) -> bool {
@@ -281,27 +251,13 @@ impl<S: Shard> Mapping<S> {
     fn event(&self, record: &ShardRecord) -> Value {
         let mut event = record.event.clone();
         event["awsRegion"] = Value::String(self.region.clone());
-        event["eventSource"] = Value::String(self.event_source.to_owned());
+        event["eventSource"] = Value::String(S::EVENT_SOURCE.to_owned());
         event["eventSourceARN"] = Value::String(self.settings.stream_arn.clone());
         event
     }
 
-    async fn position(&self) -> Result<Option<String>> {
-        if let Some(place) = self.storage.setting(&self.position_name())? {
-            return Ok(Some(String::from_utf8(place)?).filter(|place| place != OLDEST));
-        }
-        let start = if self.settings.from_latest { self.shard.latest().await? } else { None };
-        // Also that of an empty shard: otherwise a first batch that fails would be behind the newest record.
-        self.set_position(start.as_deref().unwrap_or(OLDEST))?;
-        Ok(start)
-    }
-
-    fn set_position(&self, place: &str) -> Result<()> {
-        Ok(self.storage.set(&self.position_name(), place.as_bytes())?)
-    }
-
-    fn position_name(&self) -> String {
-        format!("position of mapping {}", self.name())
+    fn position(&self) -> Position {
+        Position::new(&self.storage, format!("position of mapping {}", self.name()))
     }
 
     pub(crate) fn name(&self) -> String {
@@ -338,7 +294,7 @@ mod tests {
         let record = |number: &str| ShardRecord {
             event: Value::Null,
             sequence_number: number.to_owned(),
-            created: SystemTime::now(),
+            created: std::time::SystemTime::now(),
             filtered: None,
         };
         let records = [record("8"), record("9"), record("10")];

@@ -38,7 +38,8 @@ use crate::{
     schedule::Schedule,
     scheduler::Scheduler,
     secrets::{self, Secrets},
-    shard_mapping::{self, Shard},
+    shard::Shard,
+    shard_mapping,
     sign_in::{self, SignIn},
     sqs::{self, Queues},
     sqs_mapping::Poller,
@@ -344,13 +345,13 @@ impl Stack {
             for settings in &function.settings().tables {
                 let table = self.template.table_of_stream(&settings.stream_arn);
                 let stream = tables.stream(&table.with_context(|| wrong(&settings.stream_arn))?.name)?;
-                let mapping = mapping("aws:dynamodb", stream, settings, function, queues, storage, deployment);
+                let mapping = mapping(stream, settings, function, queues, storage, deployment);
                 self.start_shard_mapping(mapping, &mut statuses);
             }
             for settings in &function.settings().data_streams {
                 let stream = self.template.data_stream(&settings.stream_arn);
                 for shard in kinesis.shards(&stream.with_context(|| wrong(&settings.stream_arn))?.name)? {
-                    let mapping = mapping("aws:kinesis", shard, settings, function, queues, storage, deployment);
+                    let mapping = mapping(shard, settings, function, queues, storage, deployment);
                     self.start_shard_mapping(mapping, &mut statuses);
                 }
             }
@@ -466,7 +467,6 @@ fn deployment(
 }
 
 fn mapping<S: Shard>(
-    event_source: &'static str,
     shard: S,
     settings: &template::ShardMapping,
     function: &Function,
@@ -477,7 +477,6 @@ fn mapping<S: Shard>(
     shard_mapping::Mapping {
         settings: settings.clone(),
         region: deployment.region.clone(),
-        event_source,
         shard,
         function: function.clone(),
         storage: storage.clone(),

@@ -15,6 +15,7 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::{
     Client,
+    operation::query::builders::QueryFluentBuilder,
     types::{AttributeValue, ReturnValuesOnConditionCheckFailure, TransactWriteItem},
 };
 
@@ -107,6 +108,17 @@ impl Table {
         item.as_ref().map(record::read_payment).transpose()
     }
 
+    /// The items of a partition whose sort keys begin so (consistent reads).
+    fn below(&self, (partition, prefix): (String, String)) -> QueryFluentBuilder {
+        self.client
+            .query()
+            .table_name(&self.name)
+            .key_condition_expression("pk = :partition AND begins_with(sk, :prefix)")
+            .expression_attribute_values(":partition", AttributeValue::S(partition))
+            .expression_attribute_values(":prefix", AttributeValue::S(prefix))
+            .consistent_read(true)
+    }
+
     /// The current account (a consistent read); `None` before anything was posted to it. The caller decides by
     /// [`Table::owner`] and [`Table::appoint`] who may see it.
     ///
@@ -114,18 +126,7 @@ impl Table {
     ///
     /// When the table cannot be read, or an item is malformed.
     pub async fn account(&self, account: &AccountId) -> Result<Option<Account>, TableError> {
-        let (partition, prefix) = Key::balances(account);
-        let mut pages = self
-            .client
-            .query()
-            .table_name(&self.name)
-            .key_condition_expression("pk = :partition AND begins_with(sk, :prefix)")
-            .expression_attribute_values(":partition", AttributeValue::S(partition))
-            .expression_attribute_values(":prefix", AttributeValue::S(prefix))
-            .consistent_read(true)
-            .into_paginator()
-            .items()
-            .send();
+        let mut pages = self.below(Key::balances(account)).into_paginator().items().send();
         let (mut balances, mut openings): (Vec<Balance>, Vec<Opening>) = (Vec::new(), Vec::new());
         while let Some(item) = pages.next().await {
             let item = item.map_err(failed)?;

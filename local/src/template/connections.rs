@@ -49,19 +49,12 @@ fn of_function(template: &Template, function: &Function) -> Result<()> {
         of_queue(template, role, mapping).with_context(|| format!("in event {}", mapping.name))?;
     }
     for mapping in &function.tables {
-        expect_stream(template, &mapping.stream_arn)
-            .context("in Stream")
-            .and_then(|()| of_shards(template, role, &READ_STREAM, mapping))
-            .with_context(|| format!("in event {}", mapping.name))?;
+        let stream = expect_stream(template, &mapping.stream_arn);
+        of_shards(template, role, stream, &READ_STREAM, mapping)?;
     }
     for mapping in &function.data_streams {
-        let arn = &mapping.stream_arn;
-        let stream =
-            template.data_stream(arn).with_context(|| format!("{arn} is not a Kinesis stream of the template"));
-        stream
-            .context("in Stream")
-            .and_then(|_| of_shards(template, role, &READ_SHARDS, mapping))
-            .with_context(|| format!("in event {}", mapping.name))?;
+        let stream = expect_data_stream(template, &mapping.stream_arn);
+        of_shards(template, role, stream, &READ_SHARDS, mapping)?;
     }
     if let Some(queue) = &function.asynchronous.failed_queue {
         expect_destination(template, role, queue).context("in Destination").context("in EventInvokeConfig")?;
@@ -74,10 +67,21 @@ fn of_queue(template: &Template, role: Option<&Role>, mapping: &Mapping) -> Resu
     role.map_or(Ok(()), |role| role.expect(&RECEIVE, &mapping.queue_arn))
 }
 
-fn of_shards(template: &Template, role: Option<&Role>, read: &[&str], mapping: &ShardMapping) -> Result<()> {
-    role.map_or(Ok(()), |role| role.expect(read, &mapping.stream_arn))?;
-    let Some(queue) = &mapping.failed_queue else { return Ok(()) };
-    expect_destination(template, role, queue).context("in Destination")
+/// `stream` is whether there is one, and `read` what reads it.
+fn of_shards(
+    template: &Template,
+    role: Option<&Role>,
+    stream: Result<()>,
+    read: &[&str],
+    mapping: &ShardMapping,
+) -> Result<()> {
+    let check = || {
+        stream.context("in Stream")?;
+        role.map_or(Ok(()), |role| role.expect(read, &mapping.stream_arn))?;
+        let Some(queue) = &mapping.failed_queue else { return Ok(()) };
+        expect_destination(template, role, queue).context("in Destination")
+    };
+    check().with_context(|| format!("in event {}", mapping.name))
 }
 
 fn of_route(template: &Template, route: &Route) -> Result<()> {
@@ -116,5 +120,10 @@ fn expect_stream(template: &Template, arn: &str) -> Result<()> {
     let table = template.table_of_stream(arn).with_context(|| format!("{arn} is not the stream of a table"))?;
     let has_stream = !table.definition["StreamSpecification"].is_null();
     ensure!(has_stream, "the table {} has no StreamSpecification", table.name);
+    Ok(())
+}
+
+fn expect_data_stream(template: &Template, arn: &str) -> Result<()> {
+    ensure!(template.data_stream(arn).is_some(), "{arn} is not a Kinesis stream of the template");
     Ok(())
 }

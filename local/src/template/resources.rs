@@ -29,7 +29,7 @@ pub struct Function {
     pub log_level: Option<String>,
     pub log_group: String,
     pub reserved_concurrency: Option<usize>,
-    /// Its permissions at DynamoDB, SQS and Secrets Manager; `None`: the template does not limit them.
+    /// Its permissions; `None`: the template does not limit them. Requests are checked at DynamoDB and Secrets Manager.
     pub role: Option<Role>,
     pub mappings: Vec<Mapping>,
     pub streams: Vec<StreamMapping>,

@@ -74,9 +74,11 @@ pub fn jwt_subject(request: &Request) -> Option<Principal> {
 }
 
 /// The IAM identity that signed the request: the ARN of a user, or that of a role's session
-/// (`arn:aws:sts::…:assumed-role/ROLE/SESSION`). A service whose sessions are named anew, for example by each task or process, is
-/// another principal each time, and its retry is not recognised: give such callers a principal of your own. For credentials of a Cognito identity pool, whose
-/// users all have the role's ARN, the id of the Cognito identity. `None` if the request is not signed.
+/// (`arn:aws:sts::…:assumed-role/ROLE/SESSION`). For credentials of a Cognito identity pool, whose users all have the role's
+/// ARN, the id of the Cognito identity. `None` if the request is not signed.
+///
+/// A service whose sessions are named anew, for example by each task or process, is another principal each time, and its
+/// retry is not recognised: give such callers a principal of your own.
 #[must_use]
 pub fn iam_user(request: &Request) -> Option<Principal> {
     #[cfg(feature = "vpc_lattice")]

@@ -66,17 +66,13 @@ impl Window {
 }
 
 impl Console {
-    pub(crate) async fn unknown_list(&self, filter: &Filter) -> Result<Listing, ConsoleError> {
-        self.list_unknown(filter).await
-    }
-
     /// The records that match, from the oldest on.
     pub(crate) async fn unknown_window(&self, filter: &Filter) -> Result<Window, ConsoleError> {
         self.window(filter, None).await
     }
 
-    async fn list_unknown(&self, filter: &Filter) -> Result<Listing, ConsoleError> {
-        let all = self.window(filter, None).await?;
+    pub(crate) async fn unknown_list(&self, filter: &Filter) -> Result<Listing, ConsoleError> {
+        let all = self.unknown_window(filter).await?;
         let summary = Summary::of(&all);
         let start = filter.start();
         let begin = start.as_ref().map_or(Some(0), |start| all.index_after(start));

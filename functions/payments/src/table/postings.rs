@@ -1,6 +1,5 @@
 //! What was posted to an account, as people look for it.
 
-use aws_sdk_dynamodb::types::AttributeValue;
 use uuid::Uuid;
 
 use super::{
@@ -32,17 +31,7 @@ impl Table {
     ///
     /// When the table cannot be read, or an entry is malformed.
     pub async fn latest_postings(&self, account: &AccountId, limit: i32) -> Result<Vec<Posted>, TableError> {
-        let (partition, prefix) = Key::entries(account);
-        let query = self
-            .client
-            .query()
-            .table_name(&self.name)
-            .key_condition_expression("pk = :partition AND begins_with(sk, :prefix)")
-            .expression_attribute_values(":partition", AttributeValue::S(partition))
-            .expression_attribute_values(":prefix", AttributeValue::S(prefix))
-            .scan_index_forward(false)
-            .consistent_read(true)
-            .limit(limit);
+        let query = self.below(Key::entries(account)).scan_index_forward(false).limit(limit);
         let answer = query.send().await.map_err(failed)?;
         let read = |item| {
             Ok(Posted {

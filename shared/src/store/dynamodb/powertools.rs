@@ -233,23 +233,11 @@ impl Predecessor {
         R: Future<Output = Verdict<T>>,
     {
         let aside = Mutex::new(None);
-        let run = async |attempt: Attempt<TransactWriteItem>| match self.take(key, &attempt).await {
-            Ok(Taken::Run(held)) => {
-                let verdict = run(attempt.clone()).await;
-                held.end(&attempt, &verdict, json).await;
+        let run = async |attempt| match self.run_or_replay(key, attempt, run).await {
+            Ok((verdict, is_replay)) => {
+                *aside.lock() = is_replay.then_some(Aside::Replayed);
                 forwarded(verdict)
             }
-            Ok(Taken::Completed(answered)) => match self.completed(answered, read_json).await {
-                Ok(verdict) => {
-                    *aside.lock() = Some(Aside::Replayed);
-                    forwarded(verdict)
-                }
-                Err(not_run) => {
-                    *aside.lock() = Some(Aside::NotRun(not_run));
-                    Verdict::NotExecuted(Forwarded(None))
-                }
-            },
-            Ok(Taken::Unknown(reason)) => Verdict::Unknown(reason.into()),
             Err(not_run) => {
                 *aside.lock() = Some(Aside::NotRun(not_run));
                 Verdict::NotExecuted(Forwarded(None))
@@ -275,14 +263,29 @@ impl Predecessor {
         F: FnOnce(Attempt<TransactWriteItem>) -> R,
         R: Future<Output = Verdict<T>>,
     {
+        self.run_or_replay(key, attempt, run).await.map(|(verdict, _)| verdict)
+    }
+
+    /// The verdict, and whether it is the old function's.
+    async fn run_or_replay<T, F, R>(
+        &self,
+        key: &OldKey,
+        attempt: Attempt<TransactWriteItem>,
+        run: F,
+    ) -> Result<(Verdict<T>, bool), NotRun>
+    where
+        T: Serialize + DeserializeOwned,
+        F: FnOnce(Attempt<TransactWriteItem>) -> R,
+        R: Future<Output = Verdict<T>>,
+    {
         Ok(match self.take(key, &attempt).await? {
             Taken::Run(held) => {
                 let verdict = run(attempt.clone()).await;
                 held.end(&attempt, &verdict, json).await;
-                verdict
+                (verdict, false)
             }
-            Taken::Completed(answered) => self.completed(answered, read_json).await?,
-            Taken::Unknown(reason) => Verdict::Unknown(reason.into()),
+            Taken::Completed(answered) => (self.completed(answered, read_json).await?, true),
+            Taken::Unknown(reason) => (Verdict::Unknown(reason.into()), false),
         })
     }
 
