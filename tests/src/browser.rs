@@ -301,17 +301,28 @@ impl Drop for Browser {
     }
 }
 
-/// Starts the driver on a free port.
+/// Starts the driver. With `--port=0` it takes a port of IPv4 that the system chooses, and ends if another program has the
+/// same one of IPv6. A connection may have it before long, so that a driver that ends is started again.
 fn launch() -> (Child, u16) {
-    let mut process = Command::new("chromedriver")
-        .arg("--port=0")
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("chromedriver runs");
-    let mut lines = BufReader::new(process.stdout.take().expect("piped")).lines().map_while(Result::ok);
-    // "ChromeDriver was started successfully on port 39167."
-    let port = lines.find_map(|line| line.split_once("successfully on port ")?.1.trim_end_matches('.').parse().ok());
-    std::thread::spawn(move || lines.for_each(drop));
-    (process, port.expect("the driver says its port"))
+    let mut said = String::new();
+    for _ in 0..10 {
+        let mut process = Command::new("chromedriver")
+            .arg("--port=0")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("chromedriver runs");
+        let mut lines = BufReader::new(process.stdout.take().expect("piped")).lines().map_while(Result::ok);
+        // "ChromeDriver was started successfully on port 39167."
+        let port = lines.find_map(|line| {
+            said += &format!("{line}\n");
+            line.split_once("successfully on port ")?.1.trim_end_matches('.').parse().ok()
+        });
+        if let Some(port) = port {
+            std::thread::spawn(move || lines.for_each(drop));
+            return (process, port);
+        }
+        process.wait().expect("it has ended");
+    }
+    panic!("chromedriver does not start: {said}")
 }

@@ -1,6 +1,9 @@
 //! Processes and ports of this machine.
 
+use std::io::ErrorKind;
+use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
 use std::process::Command;
+use std::sync::atomic::{AtomicU16, Ordering};
 
 /// Sends a signal to a process.
 ///
@@ -11,8 +14,22 @@ pub fn signal(process: u32, name: &str) {
     assert!(sent.is_ok_and(|status| status.success()), "SIG{name} for {process}");
 }
 
-/// A port that was free a moment ago. A proxy must know the port of the service behind it before that starts.
+/// A free port, for a server that must be told its port before it starts. No connection takes it meanwhile as its own: the
+/// system chooses those ports from 32768 upwards. No other call in this process returns it.
+///
+/// # Panics
+/// If no port is free.
 pub fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("bound").port()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = u16::try_from(std::process::id() % 10_000).expect("below 10,000");
+    (0..10_000)
+        .map(|_| 20_000 + (first + NEXT.fetch_add(1, Ordering::Relaxed) % 10_000) % 10_000)
+        .find(|port| is_free(*port))
+        .expect("a free port")
+}
+
+/// Java and Chromium's driver listen on IPv6 as well.
+fn is_free(port: u16) -> bool {
+    let taken = |result: std::io::Result<TcpListener>| result.is_err_and(|error| error.kind() == ErrorKind::AddrInUse);
+    !taken(TcpListener::bind((Ipv4Addr::UNSPECIFIED, port))) && !taken(TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)))
 }

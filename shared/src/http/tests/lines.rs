@@ -47,6 +47,9 @@ impl Visit for Fields {
 
 /// What these requests, one after another, write.
 async fn lines(layer: IdempotencyLayer<TestStore>, requests: &[(&str, &str, &str)]) -> Vec<Line> {
+    // A callsite that is first reached by a test without a subscriber, while this one sets its own, may be switched off for
+    // good. With a default for the whole process, none is.
+    let _ = tracing::subscriber::set_global_default(Lines::default());
     let lines = Lines::default();
     let _guard = tracing::subscriber::set_default(lines.clone());
     for (key, path, body) in requests {
