@@ -31,6 +31,14 @@ foreign *ARGS:
 gate:
     .ci/run
 
+# Says what changed in the public API since the record; `--record` writes the record anew
+public-api *ARGS:
+    .ci/public-api {{ARGS}}
+
+# Says whether the public API breaks users of REVISION; needs `cargo install cargo-semver-checks --locked`
+semver REVISION:
+    cargo semver-checks --package idempotency --all-features --baseline-rev {{REVISION}}
+
 # The documentation as a site, in target/site-pages
 site:
     npm ci --prefix tests/browser --no-audit --no-fund

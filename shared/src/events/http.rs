@@ -30,6 +30,22 @@ enum FrontDoor {
     VpcLattice,
 }
 
+impl FrontDoor {
+    fn must_have_authorizers(self) {
+        let is_api = match self {
+            Self::HttpApi => true,
+            #[cfg(feature = "apigw_rest")]
+            Self::RestApi => true,
+            Self::FunctionUrl => false,
+            #[cfg(feature = "alb")]
+            Self::Alb => false,
+            #[cfg(feature = "vpc_lattice")]
+            Self::VpcLattice => false,
+        };
+        assert!(is_api, "authorizers are part of an HTTP or REST API; {self:?} has none");
+    }
+}
+
 #[derive(Clone, Debug)]
 enum Caller {
     Nobody,
@@ -88,7 +104,7 @@ impl HttpEvent {
         self
     }
 
-    /// With this parameter in its query.
+    /// With this parameter in its query; name and value as text, which the event has encoded where AWS does so.
     #[must_use]
     pub fn query(mut self, name: &str, value: &str) -> Self {
         self.query.push((name.to_owned(), value.to_owned()));
@@ -126,22 +142,35 @@ impl HttpEvent {
     }
 
     /// From the subject of a JWT, which the API's authorizer has verified.
+    ///
+    /// # Panics
+    /// If the front door is not an API: it has no authorizers.
     #[must_use]
     pub fn jwt_subject(mut self, subject: &str) -> Self {
+        self.front_door.must_have_authorizers();
         self.caller = Caller::Jwt(subject.to_owned());
         self
     }
 
     /// Signed by the IAM user or role with this ARN.
+    ///
+    /// # Panics
+    /// If the front door is a load balancer: it verifies no signature.
     #[must_use]
     pub fn iam_user(mut self, arn: &str) -> Self {
+        #[cfg(feature = "alb")]
+        assert!(self.front_door != FrontDoor::Alb, "a load balancer verifies no signature, so it names no IAM user");
         self.caller = Caller::Iam(arn.to_owned());
         self
     }
 
     /// With this value in the context that the API's Lambda authorizer returned.
+    ///
+    /// # Panics
+    /// If the front door is not an API: it has no authorizers.
     #[must_use]
     pub fn authorized(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.front_door.must_have_authorizers();
         let mut context = match self.caller {
             Caller::Authorized(context) => context,
             Caller::Nobody | Caller::Jwt(_) | Caller::Iam(_) => Map::new(),
@@ -239,7 +268,7 @@ impl HttpEvent {
         let group = super::arn("elasticloadbalancing", "targetgroup/orders/6d0ecf831eec9f09");
         json!({
             "requestContext": {"elb": {"targetGroupArn": group}}, "httpMethod": self.method, "path": self.path,
-            "queryStringParameters": last(&self.query), "headers": last(&self.headers),
+            "queryStringParameters": last(&encoded(&self.query)), "headers": last(&self.headers),
             "body": self.body.as_deref().unwrap_or_default(), "isBase64Encoded": false,
         })
     }
@@ -254,7 +283,7 @@ impl HttpEvent {
         };
         json!({
             "version": "2.0", "path": self.path, "method": self.method, "headers": all(&self.headers),
-            "queryStringParameters": all(&self.query), "body": self.body, "isBase64Encoded": false,
+            "queryStringParameters": all(&encoded(&self.query)), "body": self.body, "isBase64Encoded": false,
             "requestContext": {
                 "serviceNetworkArn": arn("servicenetwork/sn-0bf3f2882e9cc805a"),
                 "serviceArn": arn("service/svc-0a40eebed65f8d69c"),
@@ -265,8 +294,15 @@ impl HttpEvent {
     }
 
     fn query_string(&self) -> String {
-        self.query.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("&")
+        form_urlencoded::Serializer::new(String::new()).extend_pairs(&self.query).finish()
     }
+}
+
+/// Names and values as they stand in a URL: load balancers and services of VPC Lattice do not decode them.
+#[cfg(any(feature = "alb", feature = "vpc_lattice"))]
+fn encoded(pairs: &[(String, String)]) -> Vec<(String, String)> {
+    let encode = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect();
+    pairs.iter().map(|(name, value)| (encode(name), encode(value))).collect()
 }
 
 /// One value for each name: all of them, separated by commas.
@@ -343,15 +379,16 @@ mod tests {
             let request = |event: HttpEvent| event.request().unwrap();
             let nobody = request(event.clone());
             assert_eq!(name(jwt_subject(&nobody).or_else(|| iam_user(&nobody))), None, "{event:?}");
-            let names_none = match event.front_door {
-                #[cfg(feature = "alb")]
-                FrontDoor::Alb => continue,
-                #[cfg(feature = "vpc_lattice")]
-                FrontDoor::VpcLattice => true,
-                _ => false,
-            };
+            #[cfg(feature = "alb")]
+            if event.front_door == FrontDoor::Alb {
+                continue;
+            }
             assert_eq!(name(iam_user(&request(event.clone().iam_user(arn)))).as_deref(), Some(arn), "{event:?}");
-            if names_none {
+            #[cfg(feature = "vpc_lattice")]
+            if event.front_door == FrontDoor::VpcLattice {
+                continue;
+            }
+            if event.front_door == FrontDoor::FunctionUrl {
                 continue;
             }
             let by_jwt = request(event.clone().jwt_subject("alice"));
@@ -360,5 +397,24 @@ mod tests {
             assert_eq!(name(authorized("tenant")(&by_function)).as_deref(), Some("a"), "{event:?}");
             assert_eq!(name(authorized("plan")(&by_function)).as_deref(), Some("7"), "{event:?}");
         }
+    }
+
+    #[test]
+    fn a_query_means_the_same_through_each_front_door_whatever_is_in_it() {
+        for event in events() {
+            let event = event.query("first name", "Jürgen & Söhne").query("rate", "5%=a+b#1");
+            let request = event.request().unwrap_or_else(|error| panic!("{event:?}: {error}"));
+            let query = request.query_string_parameters();
+            assert_eq!(query.first("first name"), Some("Jürgen & Söhne"), "{event:?}");
+            assert_eq!(query.first("rate"), Some("5%=a+b#1"), "{event:?}");
+            let in_url: Vec<_> = form_urlencoded::parse(request.uri().query().unwrap().as_bytes()).collect();
+            assert!(in_url.contains(&("rate".into(), "5%=a+b#1".into())), "{event:?}: {in_url:?}");
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "FunctionUrl has none")]
+    fn a_function_url_has_no_authorizer() {
+        let _ = HttpEvent::function_url("POST", "/").jwt_subject("alice");
     }
 }
