@@ -205,7 +205,8 @@ impl<S: Watermarks> Stream<S> {
     /// producer. Two writes per record instead of one per run of records. They are kept for [`RECORD_RETENTION`], unless
     /// the operation has a [retention](Operation::retention), which must exceed that of the stream.
     ///
-    /// The records of a partition still run in order, and one that is not settled stops it.
+    /// The records of a partition still run in order, and one that is not settled stops it. One that is in progress elsewhere
+    /// is waited for while there is time to run it afterwards: if it were returned, it would be delivered again at once.
     ///
     /// ```
     /// use idempotency::protocol::Principal;

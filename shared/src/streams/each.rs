@@ -129,7 +129,8 @@ impl Each {
             }
         };
         let started = engine.now();
-        let call = call.redelivered(is_redelivery);
+        // A partition that is returned is delivered again at once, and nothing after this record can go on before it.
+        let call = call.redelivered(is_redelivery).wait(deadline.since(started));
         let run = |attempt| {
             let handling = handler(attempt, record.clone());
             async { handling.await.into_verdict() }

@@ -1,3 +1,4 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -5,6 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use proptest::prelude::*;
 use serde_json::{Value, json};
+use tokio::sync::Notify;
 
 use super::*;
 use crate::engine::{Evidence, Verdict};
@@ -656,6 +658,37 @@ async fn with_a_record_each_an_external_effect_whose_outcome_is_unknown_is_recon
     let ids: Vec<_> = sent.iter().map(|(id, _)| id.as_str()).collect();
     assert_eq!(ids, ["s-1", "s-2", "s-3"], "each once");
     assert_eq!(*resolver.0.lock().unwrap(), [sent[1].1.clone()], "asked by the transaction id that was sent");
+}
+
+#[tokio::test]
+async fn with_a_record_each_a_record_in_progress_elsewhere_is_waited_for_and_not_returned_again_and_again() {
+    let (stream, _) = world([]);
+    let key = RecordKey::function(|record| Some(record.position.to_string()));
+    let one = Kafka::new(stream.clone().record_each(Principal::new("tills").unwrap(), key.clone()));
+    let other = Kafka::new(stream.clone().record_each(Principal::new("tills").unwrap(), key));
+    let (begun, go_on, ran) = (Notify::new(), Notify::new(), AtomicUsize::new(0));
+    let slow = |_, _| async {
+        ran.fetch_add(1, Ordering::Relaxed);
+        begun.notify_one();
+        go_on.notified().await;
+        Verdict::Success(())
+    };
+    let quick = |_, _| async {
+        ran.fetch_add(1, Ordering::Relaxed);
+        Verdict::Success(())
+    };
+    let event = || kafka(&[("sales-0", vec![record(0, "{}")])]);
+    let meanwhile = async {
+        begun.notified().await;
+        let mut second = Box::pin(other.handle(event(), soon(&stream), quick));
+        let waits = tokio::time::timeout(Duration::from_millis(300), &mut second).await;
+        assert!(waits.is_err(), "{waits:?}: it was returned at once");
+        go_on.notify_one();
+        second.await.unwrap()
+    };
+    let (first, second) = futures::future::join(one.handle(event(), soon(&stream), slow), meanwhile).await;
+    assert_eq!((first.unwrap(), second), (KafkaBatchResponse::default(), KafkaBatchResponse::default()));
+    assert_eq!(ran.into_inner(), 1);
 }
 
 #[tokio::test]
