@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use idempotency::protocol::{RecordId, TransactionId};
 use idempotency::store::Store;
-use payments::{AccountId, PaymentId, TableError};
+use payments::{AccountId, PaymentId, RefundId, TableError};
 use serde::Deserialize;
 
 use crate::error::ConsoleError;
@@ -113,17 +113,21 @@ impl Console {
     async fn find_transaction(&self, transaction: TransactionId, finding: &mut Finding) -> Result<(), ConsoleError> {
         let own = PaymentId::of(transaction);
         let posted = self.table.payment_of_posted(transaction.uuid()).await.map_err(unavailable)?;
-        let made = self.table.payment_and_refunds(posted.unwrap_or(own)).await.map_err(unavailable)?;
-        let Some((payment, refunds)) = made else { return self.find_unresolved(transaction, finding).await };
-        let refund = refunds.iter().find(|refund| refund.made.id.transaction() == transaction);
-        let record =
-            if payment.made.id == own { payment.record } else { refund.and_then(|refund| refund.record.clone()) };
+        let id = posted.unwrap_or(own);
+        let payment = self.table.made_payment(id).await.map_err(unavailable)?;
+        let Some(payment) = payment else { return self.find_unresolved(transaction, finding).await };
+        let record = if id == own {
+            payment.record
+        } else {
+            let refund = self.table.made_refund(id, RefundId::of(transaction)).await.map_err(unavailable)?;
+            refund.and_then(|refund| refund.record)
+        };
         let is_there = match record {
             Some(record) => self.find_record(record, finding).await?,
             None => false,
         };
         if !is_there {
-            finding.add(Found::Payment(payment.made.id));
+            finding.add(Found::Payment(id));
         }
         Ok(())
     }
