@@ -1,10 +1,12 @@
 //! The console's search box: every id that people have leads to what it belongs to, settled or not.
 
+use fault_proxy::Proxy;
 use reqwest::Method;
 use serde_json::{Value, json};
 use tests::console::{Script, Tables, Visitor, subject};
 use tests::local_stack::{Setup, payment};
 use tests::log::Printed;
+use tests::process::free_port;
 use tests::wait::eventually;
 
 /// What the script finds: kind and id of each, and the notes.
@@ -112,6 +114,28 @@ async fn what_is_unresolved_is_found_by_its_transaction_its_charge_and_twelve_ch
     }
     assert_eq!(vera.call(Method::GET, "payments/pay_1", None).await.problem(), "404 no-payment");
     assert_eq!(vera.call(Method::GET, "accounts/acct-9", None).await.problem(), "404 no-account");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_text_that_may_be_several_things_reads_the_unresolved_records_once() {
+    let port = free_port();
+    let proxy = Proxy::start(([127, 0, 0, 1], port).into()).await.expect("a free port");
+    let setup = Setup::brief().reconciled_on_demand().parameter("OutboxState", "STOPPED");
+    let stack = setup.behind(&proxy.url(), port).start().await;
+    let vera = Script::of(&stack, "vera", "viewer").await;
+    found(&vera, "acct-1").await;
+    // The index of unresolved records has this many parts, and each is asked.
+    const UNRESOLVED: u64 = 16;
+    for (text, requests) in [
+        // A transaction: its posting, its payment, the unresolved records. An account: its balances.
+        (uuid::Uuid::nil().to_string(), 2 + UNRESOLVED + 1),
+        // Twelve characters of a record: the unresolved ones. An account: its balances.
+        ("AAAAAAAAAAAA".to_owned(), UNRESOLVED + 1),
+    ] {
+        let before = proxy.traffic();
+        assert!(found(&vera, &text).await.0.is_empty(), "{text}");
+        assert_eq!((proxy.traffic() - before).requests, requests, "{text}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
