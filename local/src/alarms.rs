@@ -89,6 +89,18 @@ pub(crate) struct Alarms {
 impl Alarms {
     /// The alarms among the expanded resources of a template, and notes on those that cannot be evaluated here.
     pub(crate) fn of(resources: &BTreeMap<String, Value>, began: u64) -> (Self, Vec<String>) {
+        let (alarms, notes) = Self::read(resources);
+        (Self { alarms, began, states: BTreeMap::new() }, notes)
+    }
+
+    /// The alarms with other properties, and notes likewise. Each keeps its state until it is evaluated.
+    pub(crate) fn change(&mut self, resources: &BTreeMap<String, Value>) -> Vec<String> {
+        let (alarms, notes) = Self::read(resources);
+        self.alarms = alarms;
+        notes
+    }
+
+    fn read(resources: &BTreeMap<String, Value>) -> (Vec<Alarm>, Vec<String>) {
         let (mut alarms, mut notes) = (Vec::new(), Vec::new());
         for (id, resource) in resources.iter().filter(|(_, resource)| resource["Type"] == "AWS::CloudWatch::Alarm") {
             match Alarm::read(id, &resource["Properties"]) {
@@ -96,7 +108,7 @@ impl Alarms {
                 Err(error) => notes.push(format!("{id}: {error:#}")),
             }
         }
-        (Self { alarms, began, states: BTreeMap::new() }, notes)
+        (alarms, notes)
     }
 
     /// The states at an epoch second.

@@ -30,6 +30,7 @@ use crate::{
         saved::{self, SavedQuery},
     },
     logs::{self, Logs},
+    parameters::{Change, Parameters},
     problem::Problem,
     provider::{Breakdown, Charge, Delivered, Provider},
     sandbox,
@@ -44,7 +45,7 @@ use crate::{
 };
 
 /// The routes, for `GET /_local/`.
-const ROUTES: [(&str, &str); 48] = [
+const ROUTES: [(&str, &str); 50] = [
     ("GET /_local/token?sub=NAME&role=ROLE", "a token that the API accepts, as text; further parameters become claims"),
     ("GET /_local/jwks.json", "the public key that tokens are checked with"),
     ("GET /_local/issuer/.well-known/openid-configuration", "the issuer at which people sign in to the console"),
@@ -94,6 +95,11 @@ const ROUTES: [(&str, &str); 48] = [
     ("POST /_local/functions/NAME/kill", "SIGKILL for every sandbox of a function"),
     ("POST /_local/functions/NAME/freeze", "SIGSTOP for every sandbox of a function"),
     ("POST /_local/functions/NAME/resume", "SIGCONT for every sandbox of a function"),
+    ("GET /_local/parameters", "the template's parameters: values, what they may be, and when a change takes effect"),
+    (
+        "POST /_local/parameters/NAME?value=VALUE",
+        "evaluates the template anew with this value, and replaces the sandboxes of the functions that it changes",
+    ),
     ("GET /_local/schedules", "the schedules, by name: the function's and the event's logical id"),
     ("POST /_local/schedules/NAME", "runs a schedule now and answers with what its function answered"),
     ("POST /_local/schedules/NAME?mode=on|off", "lets a schedule run at its times, or skip them"),
@@ -129,6 +135,7 @@ pub(crate) struct Control {
     /// By logical id, as are the functions.
     pub queue_settings: BTreeMap<String, Queue>,
     pub functions: BTreeMap<String, Function>,
+    pub parameters: Arc<Parameters>,
     pub outage: Outage,
     pub schedules: Arc<[Schedule]>,
     pub scheduler: Scheduler,
@@ -173,6 +180,8 @@ impl Control {
             .route("/_local/functions/{name}/kill", post(kill))
             .route("/_local/functions/{name}/freeze", post(freeze))
             .route("/_local/functions/{name}/resume", post(resume))
+            .route("/_local/parameters", get(parameters))
+            .route("/_local/parameters/{name}", post(change_parameter))
             .route("/_local/schedules", get(schedules))
             .route("/_local/schedules/{name}", post(run_schedule))
             .route("/_local/one-time-schedules", get(one_time_schedules))
@@ -221,11 +230,12 @@ impl Control {
         name: &str,
         is_meant: impl Fn(&template::Schedule) -> bool,
     ) -> Result<&Schedule, Problem> {
-        let names = || self.schedules.iter().map(|schedule| schedule.settings().name.as_str());
-        let mut meant = self.schedules.iter().filter(|schedule| is_meant(schedule.settings()));
-        let schedule = meant.next().ok_or_else(|| Problem::unknown(kind, name, names()))?;
+        let names = || -> Vec<String> { self.schedules.iter().map(|schedule| schedule.settings().name).collect() };
+        let mut meant = self.schedules.iter().filter(|schedule| is_meant(&schedule.settings()));
+        let schedule = meant.next();
+        let schedule = schedule.ok_or_else(|| Problem::unknown(kind, name, names().iter().map(String::as_str)))?;
         if meant.next().is_some() {
-            let names = names().collect::<Vec<_>>().join(", ");
+            let names = names().join(", ");
             let detail = format!("there are several schedules of the event {name}; run one by its name: {names}");
             return Err(Problem::new(StatusCode::CONFLICT, detail));
         }
@@ -551,6 +561,27 @@ async fn freeze(State(control): Shared, Path(name): Path<String>) -> Result<Json
 
 async fn resume(State(control): Shared, Path(name): Path<String>) -> Result<Json<Value>, Problem> {
     Ok(Json(json!({ "resumed": control.function(&name)?.set_frozen(false) })))
+}
+
+async fn parameters(State(control): Shared) -> Json<Vec<Value>> {
+    Json(control.parameters.list().await)
+}
+
+#[derive(Deserialize)]
+struct ValueIn {
+    value: String,
+}
+
+/// In a task of its own: a caller that hangs up must not leave half of it.
+async fn change_parameter(
+    State(control): Shared,
+    Path(name): Path<String>,
+    query: Result<Query<ValueIn>, axum::extract::rejection::QueryRejection>,
+) -> Result<Json<Change>, Problem> {
+    let Query(ValueIn { value }) =
+        query.map_err(|_| Problem::new(StatusCode::BAD_REQUEST, "the query must be ?value=VALUE"))?;
+    let parameters = Arc::clone(&control.parameters);
+    tokio::spawn(async move { parameters.change(&name, &value).await }).await?.map(Json)
 }
 
 async fn schedules(State(control): Shared) -> Json<Value> {

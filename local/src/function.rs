@@ -1,52 +1,50 @@
-//! A function: the queue of its invocations and the sandboxes that serve them.
+//! A function: its versions, of which the latest gets the invocations.
 //!
-//! As on Lambda, a sandbox serves one invocation at a time, a new one starts when all are busy, and the end of a
-//! sandbox fails the invocation that it was serving and no other. Unlike on Lambda, an invocation beyond the limit
-//! waits for a free sandbox instead of being throttled: one developer's burst should not look like an outage.
+//! A changed parameter makes a new version, as a deployment does: what was invoked before ends on the version before.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{sync::Arc, time::Duration};
 
 use anyhow::Result;
 use axum::body::Bytes;
-use parking_lot::Mutex;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use parking_lot::RwLock;
 use uuid::Uuid;
 
 use crate::{
-    invocation::{Failure, Invocations, Outcome},
-    sandbox::{self, Definition, Handle, State},
-    template,
+    invocation::{Failure, Outcome},
+    sandbox::{Definition, State},
 };
+use version::Version;
+
+mod version;
 
 #[derive(Clone)]
 pub(crate) struct Function(Arc<Inner>);
 
 struct Inner {
-    shared: sandbox::Shared,
-    /// A sandbox is in it from its start until its process is gone, so that none is in use that is not in it.
-    sandboxes: Mutex<HashMap<Uuid, Handle>>,
-    tasks: TaskTracker,
+    name: String,
+    /// The latest is the last. Those before it end what was invoked before, and then leave.
+    versions: RwLock<Vec<Version>>,
+}
+
+/// A new version of a function, which can serve and is not used yet.
+pub(crate) struct Next {
+    function: Function,
+    version: Version,
 }
 
 impl Function {
     pub(crate) fn new(definition: Definition) -> Self {
-        Self(Arc::new(Inner {
-            shared: sandbox::Shared { definition, invocations: Invocations::new(), stop: CancellationToken::new() },
-            sandboxes: Mutex::default(),
-            tasks: TaskTracker::new(),
-        }))
+        let name = definition.settings.name.clone();
+        Self(Arc::new(Inner { name, versions: RwLock::new(vec![Version::new(definition)]) }))
     }
 
     pub(crate) fn name(&self) -> &str {
-        &self.0.shared.definition.settings.name
+        &self.0.name
     }
 
-    pub(crate) fn settings(&self) -> &template::Function {
-        &self.0.shared.definition.settings
-    }
-
-    pub(crate) fn definition(&self) -> &Definition {
-        &self.0.shared.definition
+    /// Of the latest version.
+    pub(crate) fn definition(&self) -> Arc<Definition> {
+        self.latest().definition()
     }
 
     /// Runs the function once. Dropping the future does not stop the function, as hanging up on Lambda does not.
@@ -59,8 +57,11 @@ impl Function {
         if payload.len() > runtime_api::MAXIMUM_PAYLOAD {
             return Err(Failure::RequestTooLarge);
         }
-        let outcome = self.0.shared.invocations.push(id, payload);
-        self.scale();
+        let outcome = {
+            // Held until the invocation is in the version's queue, so that a version that is replaced has all of its own.
+            let versions = self.0.versions.read();
+            latest(&versions).push(id, payload)
+        };
         outcome.await.unwrap_or_else(|_| Err(Failure::error("Runtime.ExitError", "the local stack is stopping")))
     }
 
@@ -69,86 +70,94 @@ impl Function {
     /// # Errors
     /// When it ends before.
     pub(crate) async fn start_first(&self) -> Result<()> {
-        let handle = {
-            let mut sandboxes = self.0.sandboxes.lock();
-            match sandboxes.values().next() {
-                Some(handle) => handle.clone(),
-                None => self.start(&mut sandboxes),
+        self.latest().start_first().await
+    }
+
+    /// Starts a sandbox of a new version, and waits until it can serve. Nothing is replaced yet.
+    ///
+    /// # Errors
+    /// When it ends before.
+    pub(crate) async fn prepare(&self, definition: Definition) -> Result<Next> {
+        let version = Version::new(definition);
+        match version.start_first().await {
+            Ok(()) => Ok(Next { function: self.clone(), version }),
+            Err(error) => {
+                version.stop().await;
+                Err(error)
             }
-        };
-        handle.started().await
+        }
     }
 
     /// Kills every sandbox; returns when they are dead, with their number.
     pub(crate) async fn kill(&self) -> usize {
-        let handles: Vec<Handle> = self.0.sandboxes.lock().values().cloned().collect();
-        handles.iter().for_each(Handle::kill);
-        for handle in &handles {
-            handle.ended().await;
+        let mut killed = 0;
+        for version in self.versions() {
+            killed += version.kill().await;
         }
-        handles.len()
+        killed
     }
 
     /// Freezes every sandbox, or lets it go on; returns their number.
     pub(crate) fn set_frozen(&self, frozen: bool) -> usize {
-        let sandboxes = self.0.sandboxes.lock();
-        sandboxes.values().for_each(|handle| handle.set_frozen(frozen));
-        sandboxes.len()
+        self.versions().iter().map(|version| version.set_frozen(frozen)).sum()
     }
 
     /// Returns when no invocation is waiting or in progress.
     pub(crate) async fn until_idle(&self) {
-        while self.0.shared.invocations.counts() != (0, 0) {
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        while !self.versions().iter().all(Version::is_idle) {
+            tokio::time::sleep(IDLE_CHECK).await;
         }
     }
 
     /// The states of its sandboxes.
     pub(crate) fn sandboxes(&self) -> Vec<State> {
-        self.0.sandboxes.lock().values().map(Handle::state).collect()
+        self.versions().iter().flat_map(Version::sandboxes).collect()
     }
 
     /// Sends SIGTERM, then SIGKILL to what ignores it; returns when no process is left.
     pub(crate) async fn stop(&self) {
-        self.0.shared.stop.cancel();
-        self.0.tasks.close();
-        self.0.tasks.wait().await;
-    }
-
-    /// Starts a sandbox when more invocations wait than sandboxes are free or starting.
-    fn scale(&self) {
-        let limit = self.0.shared.definition.concurrency;
-        let mut sandboxes = self.0.sandboxes.lock();
-        while !self.0.shared.stop.is_cancelled() && sandboxes.len() < limit {
-            let (waiting, in_progress) = self.0.shared.invocations.counts();
-            if waiting <= sandboxes.len() - in_progress {
-                break;
-            }
-            self.start(&mut sandboxes);
+        for version in self.versions() {
+            version.stop().await;
         }
     }
 
-    fn start(&self, sandboxes: &mut HashMap<Uuid, Handle>) -> Handle {
-        let id = Uuid::new_v4();
-        let handle = Handle::default();
-        sandboxes.insert(id, handle.clone());
-        let (function, started) = (self.clone(), handle.clone());
-        self.0.tasks.spawn(async move {
-            let end = sandbox::run(&function.0.shared, started.clone()).await;
-            function.ended(id, end == sandbox::End::Idle);
-            started.set_ended();
+    fn versions(&self) -> Vec<Version> {
+        self.0.versions.read().clone()
+    }
+
+    fn latest(&self) -> Version {
+        latest(&self.0.versions.read()).clone()
+    }
+}
+
+const IDLE_CHECK: Duration = Duration::from_millis(20);
+
+/// There is one from the beginning, and only those before it leave.
+fn latest(versions: &[Version]) -> &Version {
+    &versions[versions.len() - 1]
+}
+
+impl Next {
+    /// From now on it gets the invocations. The sandboxes before it stop when they have ended those that they have.
+    pub(crate) fn replace(self) {
+        let Self { function, version } = self;
+        let before = {
+            let mut versions = function.0.versions.write();
+            let before = latest(&versions).clone();
+            versions.push(version);
+            before
+        };
+        tokio::spawn(async move {
+            while !before.is_idle() {
+                tokio::time::sleep(IDLE_CHECK).await;
+            }
+            before.stop().await;
+            function.0.versions.write().retain(|version| !version.is(&before));
         });
-        handle
     }
 
-    fn ended(&self, id: Uuid, replace: bool) {
-        {
-            let mut sandboxes = self.0.sandboxes.lock();
-            sandboxes.remove(&id);
-            if replace && !self.0.shared.stop.is_cancelled() {
-                self.start(&mut sandboxes);
-            }
-        }
-        self.scale();
+    /// Gives the new version up.
+    pub(crate) async fn stop(self) {
+        self.version.stop().await;
     }
 }

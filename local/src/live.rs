@@ -1,11 +1,6 @@
 //! The live page, `GET /`: what happens in the stack, as it happens, and buttons over what `/_local/` can do.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    convert::Infallible,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashMap, convert::Infallible, sync::Arc, time::Duration};
 
 use anyhow::Result;
 use axum::{
@@ -20,23 +15,23 @@ use axum::{
     routing::get,
 };
 use futures::{Stream, StreamExt, stream};
-use parking_lot::Mutex;
 use serde::Serialize;
-use serde_json::Value;
 use tokio_stream::wrappers::BroadcastStream;
 
 use crate::{
     access,
     activity::{Place, Totals},
-    alarms::{self, Alarms},
+    alarms,
     control::Control,
+    function::Function,
     metrics,
     output::Output,
     provider::Charge,
     sandbox,
 };
-use tiles::Tile;
+pub(crate) use monitoring::Monitoring;
 
+mod monitoring;
 mod tiles;
 
 /// How often the page gets the state of the stack.
@@ -48,8 +43,7 @@ const REPORT: Duration = Duration::from_secs(5);
 pub(crate) struct Live {
     control: Arc<Control>,
     output: Output,
-    alarms: Mutex<Alarms>,
-    tiles: Vec<Tile>,
+    monitoring: Arc<Monitoring>,
     /// Paths of the API that the page links to.
     links: Vec<(&'static str, &'static str)>,
 }
@@ -98,12 +92,10 @@ impl Live {
     pub(crate) fn new(
         control: Arc<Control>,
         output: Output,
-        resources: &BTreeMap<String, Value>,
+        monitoring: Arc<Monitoring>,
         links: Vec<(&'static str, &'static str)>,
     ) -> Self {
-        let (alarms, notes) = Alarms::of(resources, metrics::now());
-        notes.iter().for_each(|note| tracing::warn!("an alarm is not evaluated here: {note}"));
-        Self { control, output, alarms: Mutex::new(alarms), tiles: Tile::first_row(resources), links }
+        Self { control, output, monitoring, links }
     }
 
     /// `root` is whether the page is at `/`; the template's API may have a route there.
@@ -126,7 +118,7 @@ impl Live {
                 tracing::warn!("the queues cannot be read for their metrics: {error:#}");
             }
             // An alarm keeps its state over periods without values, so it must be looked at all the time.
-            self.alarms.lock().evaluate(self.output.metrics(), metrics::now());
+            self.monitoring.alarms(self.output.metrics());
         }
     }
 
@@ -160,19 +152,20 @@ impl Live {
             functions: self.functions(),
             queues: self.queues()?,
             topics,
-            alarms: self.alarms.lock().evaluate(self.output.metrics(), metrics::now()),
-            tiles: self.tiles.iter().map(|tile| tile.seen(self.output.metrics())).collect(),
+            alarms: self.monitoring.alarms(self.output.metrics()),
+            tiles: self.monitoring.tiles(self.output.metrics()),
         })
     }
 
     fn functions(&self) -> Vec<FunctionSeen> {
         let functions = self.control.functions.values().map(|function| {
+            let definition = function.definition();
             let mut sandboxes = function.sandboxes();
             sandboxes.sort_by_key(sandbox::State::process);
             FunctionSeen {
                 name: function.name().to_owned(),
-                place: Place::of(function.settings()),
-                api: function.definition().behind_api,
+                place: Place::of(&definition.settings),
+                api: definition.behind_api,
                 sandboxes,
             }
         });
@@ -181,8 +174,10 @@ impl Live {
 
     fn queues(&self) -> Result<Vec<QueueSeen>> {
         let settings = &self.control.queue_settings;
-        let mappings = self.control.functions.values().flat_map(|function| &function.settings().mappings);
-        let read: Vec<&str> = mappings.filter_map(|mapping| mapping.queue_arn.rsplit(':').next()).collect();
+        let functions = self.control.functions.values().map(Function::definition);
+        let mappings = functions.flat_map(|definition| definition.settings.mappings.clone());
+        let arns: Vec<String> = mappings.map(|mapping| mapping.queue_arn).collect();
+        let read: Vec<&str> = arns.iter().filter_map(|arn| arn.rsplit(':').next()).collect();
         let queues = settings.values().map(|queue| {
             let contents = self.control.queues.contents(&queue.name)?;
             Ok(QueueSeen {
@@ -247,5 +242,5 @@ async fn metrics(State(live): State<Arc<Live>>) -> Response {
 }
 
 async fn alarms(State(live): State<Arc<Live>>) -> Json<Vec<alarms::Seen>> {
-    Json(live.alarms.lock().evaluate(live.output.metrics(), metrics::now()))
+    Json(live.monitoring.alarms(live.output.metrics()))
 }

@@ -43,11 +43,11 @@ const INITIALIZATION: Duration = Duration::from_secs(10);
 /// The time between SIGTERM and SIGKILL (AWS, same page, "Shutdown phase").
 const SHUTDOWN: Duration = Duration::from_millis(500);
 
-/// The state that the sandboxes of a function share.
+/// The state that the sandboxes of a version of a function share.
 pub(crate) struct Shared {
-    pub(crate) definition: Definition,
+    pub(crate) definition: Arc<Definition>,
     pub(crate) invocations: Invocations,
-    /// The stack is stopping.
+    /// The version is no longer used.
     pub(crate) stop: CancellationToken,
 }
 

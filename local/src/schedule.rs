@@ -1,7 +1,10 @@
 //! Schedules: `rate(…)` and `cron(…)` (AWS, "Schedule types in EventBridge Scheduler"), and a run on demand.
 
 use std::{
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -11,7 +14,9 @@ use croner::{
     Cron,
     parser::{CronParser, Seconds, Year},
 };
+use parking_lot::Mutex;
 use serde_json::{Value, json};
+use tokio::sync::Notify;
 use uuid::Uuid;
 
 use crate::{
@@ -21,11 +26,21 @@ use crate::{
 };
 
 pub(crate) struct Schedule {
-    settings: template::Schedule,
-    timing: Timing,
+    current: Mutex<Arc<Current>>,
+    /// There is another current one.
+    changed: Notify,
     function: Function,
     deployment: Deployment,
     paused: AtomicBool,
+}
+
+/// Other settings of a schedule, which it does not follow yet.
+pub(crate) struct Changed(Arc<Current>);
+
+/// What a changed parameter replaces.
+struct Current {
+    settings: template::Schedule,
+    timing: Timing,
 }
 
 enum Timing {
@@ -35,31 +50,47 @@ enum Timing {
 
 impl Schedule {
     pub(crate) fn new(settings: template::Schedule, function: Function, deployment: Deployment) -> Result<Self> {
-        let timing = Timing::parse(&settings.expression)
-            .with_context(|| format!("event {} of function {}", settings.event, function.name()))?;
-        Ok(Self { settings, timing, function, deployment, paused: AtomicBool::new(false) })
+        let current = Mutex::new(Arc::new(Current::new(settings, &function)?));
+        Ok(Self { current, changed: Notify::new(), function, deployment, paused: AtomicBool::new(false) })
     }
 
-    pub(crate) fn settings(&self) -> &template::Schedule {
-        &self.settings
+    pub(crate) fn settings(&self) -> template::Schedule {
+        self.current.lock().settings.clone()
     }
 
     pub(crate) fn function(&self) -> &Function {
         &self.function
     }
 
+    /// The schedule with other settings, if they can be read; to be given to [`change`](Self::change).
+    pub(crate) fn prepare(&self, settings: template::Schedule) -> Result<Changed> {
+        Ok(Changed(Arc::new(Current::new(settings, &self.function)?)))
+    }
+
+    /// From now on it follows these settings; a rate begins anew.
+    pub(crate) fn change(&self, changed: Changed) {
+        *self.current.lock() = changed.0;
+        self.changed.notify_one();
+    }
+
     /// A failed run is logged; the next one comes by the clock.
     pub(crate) async fn run(&self) {
-        if !self.settings.enabled {
-            return;
-        }
-        while let Some(wait) = self.timing.wait(Utc::now()) {
-            tokio::time::sleep(wait).await;
-            if self.paused.load(Ordering::Relaxed) {
-                continue;
+        loop {
+            let current = Arc::clone(&self.current.lock());
+            let is_due = async {
+                match current.settings.enabled.then(|| current.timing.wait(Utc::now())).flatten() {
+                    Some(wait) => tokio::time::sleep(wait).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = is_due => {}
+                () = self.changed.notified() => continue,
             }
-            // The sandbox has logged why, if it failed.
-            let _ = self.run_now().await;
+            if !self.is_paused() {
+                // The sandbox has logged why, if it failed.
+                let _ = self.run_now().await;
+            }
         }
     }
 
@@ -82,20 +113,17 @@ impl Schedule {
     }
 
     fn event(&self) -> Value {
-        self.settings.input.clone().unwrap_or_else(|| self.own_event())
+        self.settings().input.unwrap_or_else(|| self.own_event())
     }
 
     fn own_event(&self) -> Value {
-        let (source, resource, detail) = match self.settings.kind {
-            ScheduleKind::Rule => {
-                ("aws.events", self.deployment.arn("events", &format!("rule/{}", self.settings.name)), json!({}))
-            }
+        let template::Schedule { name, kind, .. } = self.settings();
+        let (source, resource, detail) = match kind {
+            ScheduleKind::Rule => ("aws.events", self.deployment.arn("events", &format!("rule/{name}")), json!({})),
             // The Scheduler sends its detail as a string.
-            ScheduleKind::Scheduler => (
-                "aws.scheduler",
-                self.deployment.arn("scheduler", &format!("schedule/default/{}", self.settings.name)),
-                json!("{}"),
-            ),
+            ScheduleKind::Scheduler => {
+                ("aws.scheduler", self.deployment.arn("scheduler", &format!("schedule/default/{name}")), json!("{}"))
+            }
         };
         json!({
             "version": "0",
@@ -108,6 +136,14 @@ impl Schedule {
             "resources": [resource],
             "detail": detail,
         })
+    }
+}
+
+impl Current {
+    fn new(settings: template::Schedule, function: &Function) -> Result<Self> {
+        let timing = Timing::parse(&settings.expression)
+            .with_context(|| format!("event {} of function {}", settings.event, function.name()))?;
+        Ok(Self { settings, timing })
     }
 }
 

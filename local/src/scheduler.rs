@@ -185,7 +185,7 @@ impl Scheduler {
     /// Asynchronously: Lambda tries again as the function says, and then gives up to its destination or loses it.
     async fn invoke(&self, name: &str, target: &Target) {
         let Some(function) = self.function(&target.arn) else { return };
-        let settings = &function.settings().asynchronous;
+        let settings = function.definition().settings.asynchronous.clone();
         let payload = target.input.clone().unwrap_or_else(|| "{}".to_owned());
         for attempt in 0..=settings.maximum_retries {
             if function.invoke(payload.clone()).await.is_ok() {

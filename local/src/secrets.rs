@@ -52,7 +52,7 @@ struct Refusal {
 }
 
 /// The parameter that names the secret with the provider's API key.
-const PROVIDER_SECRET: &str = "ProviderSecretName";
+pub(crate) const PROVIDER_SECRET: &str = "ProviderSecretName";
 /// The parameter that names the secret of the console's client at the issuer, if it has one.
 pub(crate) const CLIENT_SECRET: &str = "ConsoleClientSecretName";
 

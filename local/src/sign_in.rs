@@ -34,6 +34,9 @@ use crate::{access, template::LOCAL_SECRET, token::Issuer};
 
 mod page;
 
+/// The parameter that names the console's client.
+pub(crate) const CLIENT_ID: &str = "ConsoleClientId";
+
 /// The issuer's identifier is this path at [`identifier`]'s host.
 const PATH: &str = "/_local/issuer";
 

@@ -1,14 +1,6 @@
 //! The whole stack: everything in the template, started in order and stopped without leftovers.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    future::Future,
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    sync::Arc,
-    thread,
-    time::Duration,
-};
+use std::{collections::BTreeMap, future::Future, net::SocketAddr, sync::Arc, thread};
 
 use anyhow::{Context, Result};
 use axum::Router;
@@ -20,21 +12,22 @@ use crate::{
     api_gateway::ApiGateway,
     banner, build,
     control::Control,
+    definitions::Definitions,
     docs,
-    dynamodb::{self, Gate, Outage, Tables},
+    dynamodb::{Gate, Outage, Tables},
     events::Events,
     function::Function,
     kinesis::Kinesis,
     listener,
-    live::Live,
+    live::{Live, Monitoring},
     log_query::saved,
     logs::Logs,
     options::{Options, RecordStore},
     output::Output,
+    parameters::{self, Parameters},
     pipe::{self, Pipe},
     process_group::ProcessGroup,
     provider::Provider,
-    sandbox::Definition,
     schedule::Schedule,
     scheduler::Scheduler,
     secrets::{self, Secrets},
@@ -45,7 +38,7 @@ use crate::{
     sqs_mapping::Poller,
     storage::Storage,
     streams::{self, Broker, StandIn, Streams},
-    template::{self, Deployment, Template},
+    template::{self, Deployment, Evaluation, Template},
     token::Issuer,
     valkey::Valkey,
 };
@@ -65,23 +58,6 @@ pub struct Stack {
     end: CancellationToken,
     tasks: TaskTracker,
     dynamodb: Option<thread::JoinHandle<()>>,
-}
-
-/// Settings that all functions share.
-struct Shared<'s> {
-    deployment: &'s Deployment,
-    logs: &'s Logs,
-    output: &'s Output,
-    behind_api: &'s BTreeSet<String>,
-    provider: &'s Provider,
-    process_group: i32,
-    dynamodb: String,
-    sqs: SocketAddr,
-    kinesis: SocketAddr,
-    secrets: SocketAddr,
-    scheduler: SocketAddr,
-    sandboxes: usize,
-    overtime: Duration,
 }
 
 impl Stack {
@@ -130,13 +106,11 @@ impl Stack {
         let events = Events::open(storage.clone(), deployment.clone())?;
         let logs = Logs::new(&deployment.account);
         let issuer = Issuer::open(&storage)?;
-        let behind_api: BTreeSet<String> = template.api.routes.iter().map(|route| route.function.clone()).collect();
-        let shared = Shared {
-            deployment: &deployment,
-            logs: &logs,
-            output: &output,
-            behind_api: &behind_api,
-            provider: &provider,
+        let definitions = Definitions {
+            programs,
+            logs: logs.clone(),
+            output: output.clone(),
+            provider: provider.clone(),
             process_group: process_group.id(),
             dynamodb: options.dynamodb_endpoint.clone().unwrap_or_else(|| format!("http://{dynamodb}")),
             sqs,
@@ -146,7 +120,8 @@ impl Stack {
             sandboxes: options.sandboxes,
             overtime: options.overtime,
         };
-        let functions = functions(&template, &programs, &shared)?;
+        let functions = definitions.of(&template, &deployment)?.into_iter();
+        let functions = functions.map(|(id, definition)| (id, Function::new(definition))).collect();
         subscribe(&functions, &logs);
 
         let end = CancellationToken::new();
@@ -185,12 +160,22 @@ impl Stack {
         stack.start_streams(&streams);
         let schedules = stack.start_schedules(&deployment)?;
 
-        let resources = template::expand(&std::fs::read_to_string(&path)?, &deployment)?;
+        let evaluation = Evaluation::of(stack.template.source(), &deployment)?;
+        let queries = saved::of(&evaluation.resources);
+        let monitoring = Arc::new(Monitoring::new(&evaluation.resources));
+        let parts = parameters::Parts {
+            definitions,
+            functions: stack.functions.clone(),
+            schedules: schedules.clone(),
+            monitoring: monitoring.clone(),
+        };
+        let source = stack.template.source().clone();
+        let parameters = Parameters::new(source, deployment.clone(), evaluation, parts);
         let links = links(&stack.template);
         let has_root = stack.template.api.routes.iter().any(|route| route.takes_root());
         let parameter = |name: &str| stack.template.parameters.get(name).cloned().unwrap_or_default();
         let has_secret = !parameter(secrets::CLIENT_SECRET).is_empty();
-        let sign_in = SignIn::new(issuer.clone(), address, parameter("ConsoleClientId"), has_secret);
+        let sign_in = SignIn::new(issuer.clone(), address, parameter(sign_in::CLIENT_ID), has_secret);
         let docs = docs::router(&stack.template.api, address);
         let gateway = ApiGateway::new(
             std::mem::take(&mut stack.template.api),
@@ -213,10 +198,11 @@ impl Stack {
             streams,
             logs,
             lines: output.lines().clone(),
-            queries: saved::of(&resources),
+            queries,
             events,
             queue_settings: stack.template.queues.clone(),
             functions: stack.functions.clone(),
+            parameters: Arc::new(parameters),
             outage,
             schedules,
             scheduler,
@@ -225,7 +211,7 @@ impl Stack {
             sqs,
             kinesis: kinesis_address,
         });
-        let live = Arc::new(Live::new(control.clone(), output, &resources, links));
+        let live = Arc::new(Live::new(control.clone(), output, monitoring, links));
         stack.spawn(live.clone().report());
         stack.spawn(listener::serve(
             gateway_listener,
@@ -342,13 +328,14 @@ impl Stack {
         let mut statuses = shard_mapping::Statuses::new();
         for (id, function) in &self.functions {
             let wrong = |arn: &str| format!("function {id}: {arn} is no stream here");
-            for settings in &function.settings().tables {
+            let definition = function.definition();
+            for settings in &definition.settings.tables {
                 let table = self.template.table_of_stream(&settings.stream_arn);
                 let stream = tables.stream(&table.with_context(|| wrong(&settings.stream_arn))?.name)?;
                 let mapping = mapping(stream, settings, function, queues, storage, deployment);
                 self.start_shard_mapping(mapping, &mut statuses);
             }
-            for settings in &function.settings().data_streams {
+            for settings in &definition.settings.data_streams {
                 let stream = self.template.data_stream(&settings.stream_arn);
                 for shard in kinesis.shards(&stream.with_context(|| wrong(&settings.stream_arn))?.name)? {
                     let mapping = mapping(shard, settings, function, queues, storage, deployment);
@@ -370,7 +357,7 @@ impl Stack {
 
     fn start_mappings(&self, queues: &Queues, deployment: &Deployment) -> Result<()> {
         for (id, function) in &self.functions {
-            for settings in &function.settings().mappings {
+            for settings in &function.definition().settings.mappings {
                 let (_, queue) = self
                     .template
                     .queue(&settings.queue_arn)
@@ -390,7 +377,7 @@ impl Stack {
 
     fn start_streams(&self, streams: &Streams) {
         for function in self.functions.values() {
-            for settings in &function.settings().streams {
+            for settings in &function.definition().settings.streams {
                 let poller = streams::poller::Poller {
                     settings: settings.clone(),
                     streams: streams.clone(),
@@ -402,13 +389,11 @@ impl Stack {
     }
 
     fn start_schedules(&self, deployment: &Deployment) -> Result<Arc<[Schedule]>> {
-        let declared = self
-            .functions
-            .values()
-            .flat_map(|function| function.settings().schedules.iter().map(move |settings| (settings, function)));
-        let schedules: Arc<[Schedule]> = declared
-            .map(|(settings, function)| Schedule::new(settings.clone(), function.clone(), deployment.clone()))
-            .collect::<Result<_>>()?;
+        let schedules = self.functions.values().flat_map(|function| {
+            let schedules = function.definition().settings.schedules.clone();
+            schedules.into_iter().map(|settings| Schedule::new(settings, function.clone(), deployment.clone()))
+        });
+        let schedules: Arc<[Schedule]> = schedules.collect::<Result<_>>()?;
         for index in 0..schedules.len() {
             let schedules = schedules.clone();
             self.spawn(async move { schedules[index].run().await });
@@ -455,7 +440,7 @@ fn deployment(
             ("Stage".to_owned(), "development".to_owned()),
             ("JwtIssuer".to_owned(), sign_in::identifier(gateway)),
             ("ConsoleLogin".to_owned(), "Issuer".to_owned()),
-            ("ConsoleClientId".to_owned(), "console".to_owned()),
+            (sign_in::CLIENT_ID.to_owned(), "console".to_owned()),
             // The live page shows them.
             ("Alarms".to_owned(), "true".to_owned()),
             ("ProviderUrl".to_owned(), provider_url.to_owned()),
@@ -504,90 +489,8 @@ fn topics(template: &Template) -> Vec<String> {
 /// Before any of them runs, so that no line is missed.
 fn subscribe(functions: &BTreeMap<String, Function>, logs: &Logs) {
     for function in functions.values() {
-        for template::LogSubscription { name, log_group, pattern } in &function.settings().subscriptions {
+        for template::LogSubscription { name, log_group, pattern } in &function.definition().settings.subscriptions {
             logs.subscribe(log_group, name.clone(), pattern.clone(), function.clone());
         }
     }
-}
-
-fn functions(
-    template: &Template,
-    programs: &BTreeMap<PathBuf, PathBuf>,
-    shared: &Shared<'_>,
-) -> Result<BTreeMap<String, Function>> {
-    template
-        .functions
-        .iter()
-        .map(|(id, settings)| {
-            let settings = template::Function { code: settings.code.canonicalize()?, ..settings.clone() };
-            let program = programs.get(&settings.code).with_context(|| format!("function {id} was not built"))?.clone();
-            let definition = Definition {
-                arn: shared.deployment.arn("lambda", &format!("function:{}", settings.name)),
-                environment: environment(id, &settings, &program, shared),
-                program,
-                concurrency: settings.concurrency(shared.sandboxes),
-                settings,
-                provider: shared.provider.clone(),
-                logs: shared.logs.clone(),
-                output: shared.output.clone(),
-                behind_api: shared.behind_api.contains(id),
-                process_group: shared.process_group,
-                overtime: shared.overtime,
-            };
-            Ok((id.clone(), Function::new(definition)))
-        })
-        .collect()
-}
-
-/// AWS, "Working with Lambda environment variables": the runtime's variables, those that the SDK needs here, and last
-/// those of the template. Of this process's own variables only PATH is passed on.
-fn environment(
-    id: &str,
-    settings: &template::Function,
-    program: &Path,
-    shared: &Shared<'_>,
-) -> BTreeMap<String, String> {
-    let task_root = program.parent().unwrap_or(Path::new("/"));
-    let mut environment: BTreeMap<String, String> = [
-        ("_HANDLER", settings.handler.clone()),
-        ("AWS_REGION", shared.deployment.region.clone()),
-        ("AWS_DEFAULT_REGION", shared.deployment.region.clone()),
-        ("AWS_EXECUTION_ENV", "AWS_Lambda_provided.al2023".to_owned()),
-        ("AWS_LAMBDA_FUNCTION_NAME", settings.name.clone()),
-        ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST".to_owned()),
-        ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", settings.memory.to_string()),
-        ("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand".to_owned()),
-        ("AWS_LAMBDA_LOG_GROUP_NAME", settings.log_group.clone()),
-        ("AWS_LAMBDA_LOG_STREAM_NAME", "local".to_owned()),
-        ("AWS_ACCESS_KEY_ID", "local".to_owned()),
-        ("AWS_SECRET_ACCESS_KEY", "local".to_owned()),
-        (dynamodb::SESSION_TOKEN, id.to_owned()),
-        ("AWS_ENDPOINT_URL_DYNAMODB", shared.dynamodb.clone()),
-        ("AWS_ENDPOINT_URL_SECRETS_MANAGER", format!("http://{}", shared.secrets)),
-        ("AWS_ENDPOINT_URL_SCHEDULER", format!("http://{}", shared.scheduler)),
-        ("AWS_ENDPOINT_URL_SQS", format!("http://{}", shared.sqs)),
-        ("AWS_ENDPOINT_URL_KINESIS", format!("http://{}", shared.kinesis)),
-        ("LAMBDA_TASK_ROOT", task_root.to_string_lossy().into_owned()),
-        ("LAMBDA_RUNTIME_DIR", "/var/runtime".to_owned()),
-        ("TZ", ":UTC".to_owned()),
-    ]
-    .into_iter()
-    .map(|(name, value)| (name.to_owned(), value))
-    .collect();
-    let optional = [
-        ("PATH", std::env::var("PATH").ok()),
-        ("SSL_CERT_FILE", certificates()),
-        ("AWS_LAMBDA_LOG_FORMAT", settings.log_format.clone()),
-        ("AWS_LAMBDA_LOG_LEVEL", settings.log_level.clone()),
-    ];
-    environment.extend(optional.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
-    environment.extend(settings.environment.clone());
-    environment
-}
-
-/// The system's certificates in one file, as Lambda has them. Where each is in a file of its own, too, a function would
-/// read some hundred files more at each start.
-fn certificates() -> Option<String> {
-    let files = ["/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/certs/ca-certificates.crt"];
-    files.into_iter().find(|file| Path::new(file).is_file()).map(str::to_owned)
 }

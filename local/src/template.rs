@@ -15,16 +15,19 @@ use serde_json::Value;
 pub use contents::Template;
 pub use deployment::Deployment;
 pub use document::Document;
+pub(crate) use evaluation::Evaluation;
 pub use intrinsics::LOCAL_SECRET;
 use intrinsics::{Identity, Resolver};
 pub(crate) use losses::REPORT;
+pub use parameters::Parameter;
 pub use resources::{
     Authorization, Authorizer, Cors, DataStream, Function, GeneratedSecret, HttpApi, LogSubscription, Mapping, Pipe,
     Queue, Redrive, Route, Schedule, ScheduleKind, ShardMapping, StreamMapping, Table,
 };
 pub(crate) use role::is_like;
 pub use role::{Access, Role};
-use source::Source;
+pub(crate) use source::Source;
+pub use uses::Effect;
 use yaml::members;
 
 #[cfg(test)]
@@ -33,6 +36,7 @@ mod connections;
 mod contents;
 mod deployment;
 mod document;
+mod evaluation;
 mod intrinsics;
 mod losses;
 mod parameters;
@@ -40,15 +44,20 @@ mod resources;
 mod role;
 mod rules;
 mod source;
+mod uses;
 mod yaml;
 
 impl Template {
     pub fn load(path: &Path, deployment: &Deployment) -> Result<Self> {
         let source = Source::read(path)?;
-        let folder = path.parent().map(Path::to_path_buf).unwrap_or_default();
-        let read = Self::read(source.text(), &folder, deployment);
+        let read = Self::read(source.text(), &source.folder(), deployment);
         let template = read.map_err(|error| source.locate(error))?;
         Ok(Self { source, ..template })
+    }
+
+    /// What it was read from, which may be evaluated again.
+    pub(crate) fn source(&self) -> &Source {
+        &self.source
     }
 
     /// The error with the line of the template that it is about.
@@ -128,8 +137,11 @@ impl Template {
 /// local stack has no part in, for tests of the template.
 pub fn expand(text: &str, deployment: &Deployment) -> Result<BTreeMap<String, Value>> {
     let document = yaml::parse(text)?;
-    let resolver = resolver(&document, deployment)?;
-    let resources = wanted(&document, &resolver)?.into_iter();
+    expanded(&document, &resolver(&document, deployment)?)
+}
+
+fn expanded(document: &Value, resolver: &Resolver<'_>) -> Result<BTreeMap<String, Value>> {
+    let resources = wanted(document, resolver)?.into_iter();
     resources
         .map(|(id, resource)| {
             Ok((id.clone(), resolver.resolve(resource).with_context(|| format!("in resource {id}"))?))

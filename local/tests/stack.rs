@@ -254,6 +254,95 @@ async fn killed_sandboxes_are_replaced_before_the_next_request() {
     running.stack.stop().await;
 }
 
+async fn parameter(running: &Running, name: &str) -> Value {
+    let list = running.get("/_local/parameters").await;
+    let found = list.as_array().expect("a list").iter().find(|parameter| parameter["name"] == name);
+    found.unwrap_or_else(|| panic!("{name}: {list}")).clone()
+}
+
+#[tokio::test]
+async fn a_changed_parameter_is_what_the_next_request_sees_and_a_running_one_ends() {
+    let running = Running::start(None).await;
+    let (_, before) = running.post("/patient", "process").await;
+    let (_, neighbour) = running.post("/open", "process").await;
+    let change = async {
+        running.until("/_local/functions", |functions| functions["Patient"][0]["doing"] == "serving").await;
+        let (status, answer) = running.post("/_local/parameters/Word?value=two", "").await;
+        let change: Value = serde_json::from_str(&answer).expect("JSON");
+        assert_eq!((status, &change["functions"]), (OK, &json!(["Patient"])), "{change}");
+        assert_eq!((&change["before"], &change["value"]), (&json!("one"), &json!("two")));
+        let seen = running.post("/patient", "environment WORD").await;
+        let functions = running.get("/_local/functions").await;
+        (seen, functions)
+    };
+    let (ended, (seen, functions)) = tokio::join!(running.post("/patient", "sleep 3000"), change);
+    assert_eq!(seen, (OK, r#"{"value":"two"}"#.to_owned()));
+    assert_eq!(functions["Patient"].as_array().map(Vec::len), Some(2), "the old one was still serving: {functions}");
+    assert_eq!(ended, (OK, before.clone()), "in the process in which it began");
+    let gone = |functions: &Value| functions["Patient"].as_array().is_some_and(|all| all.len() == 1);
+    let left = running.until("/_local/functions", gone).await;
+    assert_ne!(left["Patient"][0]["process"].to_string(), before);
+    assert_eq!(running.post("/open", "process").await, (OK, neighbour), "a function that does not use it stays");
+    assert_eq!(parameter(&running, "Word").await["value"], "two");
+    running.stack.stop().await;
+}
+
+#[tokio::test]
+async fn a_parameter_that_cannot_be_changed_so_changes_nothing_and_says_why() {
+    let running = Running::start(None).await;
+    let (_, before) = running.post("/open", "process").await;
+    let listed = running.get("/_local/parameters").await;
+    for (change, status, why) in [
+        ("Word?value=TWO", StatusCode::BAD_REQUEST, "AllowedPattern is [a-z]+"),
+        ("Visibility?value=0", StatusCode::BAD_REQUEST, "MinValue is 1"),
+        ("Every?value=rate(5)", StatusCode::BAD_REQUEST, "rate(VALUE UNIT)"),
+        ("Start?value=fails", StatusCode::UNPROCESSABLE_ENTITY, "the function cannot start: it ended"),
+        ("Visibility?value=2", StatusCode::CONFLICT, "cargo run -p local -- --parameter Visibility=2;"),
+        ("Visibility?value=2", StatusCode::CONFLICT, "used for Queue.VisibilityTimeout"),
+        ("Wort?value=two", StatusCode::NOT_FOUND, "Word, Every"),
+        ("Word", StatusCode::BAD_REQUEST, "?value=VALUE"),
+    ] {
+        let (answered, problem) = running.post(&format!("/_local/parameters/{change}"), "").await;
+        let problem: Value = serde_json::from_str(&problem).expect("a problem");
+        assert_eq!(answered, status, "{change}: {problem}");
+        assert!(problem["detail"].as_str().is_some_and(|detail| detail.contains(why)), "{change}: {problem}");
+    }
+    assert_eq!(running.post("/open", "process").await, (OK, before), "nothing was replaced");
+    assert_eq!(running.get("/_local/parameters").await, listed);
+    let functions = running.get("/_local/functions").await;
+    assert_eq!(functions["Single"].as_array().map(Vec::len), Some(1), "no trace of what could not start: {functions}");
+    running.stack.stop().await;
+}
+
+#[tokio::test]
+async fn a_parameter_says_what_it_may_be_and_when_a_change_takes_effect() {
+    let running = Running::start(None).await;
+    assert_eq!(
+        parameter(&running, "Word").await,
+        json!({
+            "name": "Word", "group": null, "type": "String", "description": "What the function is told.",
+            "default": "one", "allowed_pattern": "[a-z]+", "value": "one",
+            "takes_effect": "at_once", "used_by": ["Patient.Environment"],
+        })
+    );
+    for (name, effect, used_by) in [
+        ("Every", "at_once", json!(["Single.Tick.ScheduleExpression"])),
+        ("Visibility", "at_start", json!(["Queue.VisibilityTimeout"])),
+        ("JwtIssuer", "at_start", json!(["Api.Auth"])),
+        ("Days", "nowhere", json!(["SingleLogs.RetentionInDays"])),
+    ] {
+        let parameter = parameter(&running, name).await;
+        assert_eq!((&parameter["takes_effect"], &parameter["used_by"]), (&json!(effect), &used_by), "{name}");
+    }
+    let (_, answer) = running.post("/_local/parameters/Every?value=rate(7%20days)", "").await;
+    let change: Value = serde_json::from_str(&answer).expect("JSON");
+    assert_eq!((&change["functions"], &change["schedules"]), (&json!([]), &json!(["SingleTick"])), "{change}");
+    let schedules = running.get("/_local/schedules").await;
+    assert_eq!(schedules[1]["expression"], "rate(7 days)", "{schedules}");
+    assert_eq!(running.post("/_local/parameters/Days?value=1", "").await.0, OK);
+    running.stack.stop().await;
+}
+
 #[tokio::test]
 async fn a_message_that_fails_stays_until_it_is_a_dead_letter_and_can_be_redriven() {
     let running = Running::start(None).await;

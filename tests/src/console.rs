@@ -6,16 +6,18 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::{Credentials, Region};
 use aws_sdk_dynamodb::types::AttributeValue;
 use idempotency::engine::{Claim, Claimed, Clock, SystemClock};
-use idempotency::protocol::{EpochMs, Fingerprinter, InvocationId, Key, Principal, Record, RecordId, Subject};
+use idempotency::protocol::{
+    EpochMs, Fingerprinter, InvocationId, Key, Principal, Record, RecordId, Subject, TransactionId,
+};
 use idempotency::store::Store as _;
 use idempotency::{Call, DynamoDbStore, Engine, Operation, Outcome, Verdict};
-use payments::{FencedAttempts, Payment, PaymentRequest, Preview, Table};
+use payments::{Amount, FencedAttempts, Payment, PaymentId, PaymentRequest, Preview, Refund, Table};
 use reqwest::header::{COOKIE, LOCATION, SET_COOKIE};
 use reqwest::{Method, RequestBuilder, redirect};
 use serde_json::{Value, json};
 
 use crate::dynamodb::RECORDS;
-use crate::local_stack::{Answer, Stack};
+use crate::local_stack::{Answer, Stack, User};
 
 /// The application's table.
 const PAYMENTS: &str = "Payments";
@@ -198,6 +200,12 @@ impl<'a> Script<'a> {
         self.call(Method::POST, &format!("approvals/{id}"), None).await
     }
 
+    /// Sends a payment whose outcome stays unknown; its record, the newest of the unresolved ones.
+    pub async fn unknown_payment(&self, caller: &User<'_>, key: &str, body: &Value) -> String {
+        assert_eq!(caller.pay(key, body).await.problem(), "503 outcome-unknown");
+        self.unresolved().await.pop().expect("it is unresolved")
+    }
+
     /// The unresolved records, oldest first.
     pub async fn unresolved(&self) -> Vec<String> {
         let found = self.get("unresolved").await;
@@ -290,6 +298,19 @@ impl Tables {
         let payment = Payment::new(record.transaction, owner, &request, "pi_1".to_owned(), record.created.0);
         let writes = Table::new(self.client.clone(), PAYMENTS).created(&payment, Some(&record.id), None);
         self.client.transact_write_items().set_transact_items(Some(writes)).send().await.expect("written");
+    }
+
+    /// Refunds a payment this often, as requests of an earlier version would have done: without records.
+    pub async fn refund(&self, payment: &str, times: u64, amount: u64) {
+        let table = Table::new(self.client.clone(), PAYMENTS);
+        let (id, amount) = (PaymentId::parse(payment).expect("an id"), Amount::new(amount).expect("an amount"));
+        for number in 0..times {
+            let payment = table.payment(id).await.expect("readable").expect("there");
+            let transaction = TransactionId::new(EpochMs(SystemClock.now().0 + number), [0; 10]);
+            let refund = Refund::new(transaction, &payment, amount, None, format!("re_{number}"), SystemClock.now().0);
+            let writes = table.refunded(&payment, &refund, None, None);
+            self.client.transact_write_items().set_transact_items(Some(writes)).send().await.expect("written");
+        }
     }
 
     /// Moves the creation of an approval into the past.

@@ -6,6 +6,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use idempotency::telemetry::request_log::with_causes;
 use payments::RecordSnapshot;
+use serde::Serialize;
 use serde_json::json;
 
 use crate::auth::{Denied, Flaw, SignInError, Target};
@@ -44,6 +45,17 @@ pub(crate) enum Remedy {
     SignIn(Target),
     /// The form with what the operator wrote.
     Form(String),
+    /// The records that were chosen, with why each was left out.
+    Records(Vec<LeftOut>),
+}
+
+/// A record that a bulk action is not for, or no longer.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct LeftOut {
+    /// As in URLs.
+    pub(crate) record: String,
+    pub(crate) code: &'static str,
+    pub(crate) detail: String,
 }
 
 /// A record that changed between the preview and its confirmation.
@@ -264,6 +276,25 @@ impl ConsoleError {
         Self::new(StatusCode::CONFLICT, "not-open", "The record cannot be settled now", detail)
     }
 
+    /// The record has run again since the operator has seen it.
+    pub(crate) fn ran_again(at: &str) -> Self {
+        let detail = format!("It is no longer what you saw: it has run again, last at {at}. Look at it anew.");
+        Self::new(StatusCode::CONFLICT, "record-changed", "The record has changed", detail)
+    }
+
+    /// A bulk action is for records of one state.
+    pub(crate) fn other_state(own: &str, others: &str) -> Self {
+        let detail = format!("It is {own}, and the others are {others}: one action is for records of one state.");
+        Self::new(StatusCode::CONFLICT, "other-state", "The record has another state", detail)
+    }
+
+    /// A bulk action has no record that it is for.
+    pub(crate) fn none_left(left_out: Vec<LeftOut>) -> Self {
+        let detail = "Nothing was done: none of the chosen records is open any more, or as you saw it.";
+        let error = Self::new(StatusCode::CONFLICT, "none-left", "None of the records is left", detail);
+        Self { remedy: Some(Box::new(Remedy::Records(left_out))), ..error }
+    }
+
     pub(crate) fn held(until: &str) -> Self {
         let error = Self::not_open(format!("The record is held until {until}. Try again after that."));
         Self { held: true, ..error }
@@ -351,6 +382,9 @@ impl IntoResponse for ConsoleError {
         if let Some(change) = &self.change {
             body["shown"] = format::snapshot_json(&change.shown);
             body["now"] = change.now.as_ref().map(format::snapshot_json).into();
+        }
+        if let Some(Remedy::Records(left_out)) = self.remedy.as_deref() {
+            body["left_out"] = json!(left_out);
         }
         let mut response = (self.status, self.log_summary(), Json(body)).into_response();
         let headers = response.headers_mut();

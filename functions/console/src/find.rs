@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use idempotency::protocol::{RecordId, TransactionId};
 use idempotency::store::Store;
-use payments::{AccountId, PaymentId, TableError};
+use payments::{AccountId, PaymentId, RefundId, TableError};
 use serde::Deserialize;
 
 use crate::error::ConsoleError;
-use crate::lists::unknown::{Filter, MAX_READ};
+use crate::lists::unknown::{Filter, MAX_READ, UnknownRecords, Window};
 use crate::state::Console;
 use sought::Sought;
 
@@ -42,115 +42,136 @@ pub(crate) enum Found {
 /// How long the provider has.
 const TIMEOUT: Duration = Duration::from_secs(3);
 
-impl Finding {
+/// A search, for everything that a text may be.
+#[derive(Default)]
+struct Search {
+    finding: Finding,
+    /// Read once, when it is first asked about them.
+    unknown: Option<UnknownRecords>,
+}
+
+impl Search {
     fn add(&mut self, found: Found) {
-        if !self.found.contains(&found) {
-            self.found.push(found);
+        if !self.finding.found.contains(&found) {
+            self.finding.found.push(found);
         }
     }
 
     fn note(&mut self, note: impl Into<String>) {
-        self.notes.push(note.into());
+        self.finding.notes.push(note.into());
     }
 }
 
 impl Console {
     pub(crate) async fn find(&self, question: &Question) -> Result<Finding, ConsoleError> {
         let sought = Sought::of(question).map_err(ConsoleError::invalid)?;
-        let mut finding = Finding::default();
+        let mut search = Search::default();
         for sought in sought {
-            self.find_one(sought, &mut finding).await?;
+            self.find_one(sought, &mut search).await?;
         }
-        Ok(finding)
+        Ok(search.finding)
     }
 
-    async fn find_one(&self, sought: Sought, finding: &mut Finding) -> Result<(), ConsoleError> {
+    async fn find_one(&self, sought: Sought, search: &mut Search) -> Result<(), ConsoleError> {
         match sought {
             Sought::Key(id) => {
-                if !self.find_record(id, finding).await? {
-                    finding.note(
+                if !self.find_record(id, search).await? {
+                    search.note(
                         "There is no record of this key and principal: its time is over, or no request with them has come.",
                     );
                 }
             }
             Sought::Record(id) => {
-                if !self.find_record(id, finding).await? {
-                    finding.note("There is no record with this id: its time is over, or it never was.");
+                if !self.find_record(id, search).await? {
+                    search.note("There is no record with this id: its time is over, or it never was.");
                 }
             }
-            Sought::Digest(digest) => self.find_digest(&digest, finding).await?,
+            Sought::Digest(digest) => self.find_digest(&digest, search).await?,
             Sought::Payment(id) => match self.table.payment(id).await.map_err(unavailable)? {
-                Some(_) => finding.add(Found::Payment(id)),
-                None => self.find_unresolved(id.transaction(), finding).await?,
+                Some(_) => search.add(Found::Payment(id)),
+                None => self.find_unresolved(id.transaction(), search).await?,
             },
-            Sought::Refund(id) => self.find_transaction(id.transaction(), finding).await?,
-            Sought::Transaction(transaction) => self.find_transaction(transaction, finding).await?,
+            Sought::Refund(id) => self.find_transaction(id.transaction(), search).await?,
+            Sought::Transaction(transaction) => self.find_transaction(transaction, search).await?,
             Sought::Intent(intent) => match self.provider.transaction_of(&intent, TIMEOUT).await {
                 Ok(Some(transaction)) => {
-                    finding.note(format!("The provider has it under the transaction {transaction}."));
-                    self.find_transaction(transaction, finding).await?;
+                    search.note(format!("The provider has it under the transaction {transaction}."));
+                    self.find_transaction(transaction, search).await?;
                 }
-                Ok(None) => finding.note("The provider has it, and it carries no transaction of ours."),
-                Err(error) => finding.note(format!("The provider does not tell whose it is: {error}.")),
+                Ok(None) => search.note("The provider has it, and it carries no transaction of ours."),
+                Err(error) => search.note(format!("The provider does not tell whose it is: {error}.")),
             },
-            Sought::Account(account) => self.find_account(account, finding).await?,
+            Sought::Account(account) => self.find_account(account, search).await?,
         }
         Ok(())
     }
 
     /// Whether there is such a record.
-    async fn find_record(&self, id: RecordId, finding: &mut Finding) -> Result<bool, ConsoleError> {
+    async fn find_record(&self, id: RecordId, search: &mut Search) -> Result<bool, ConsoleError> {
         let record = self.store.read(&id).await.map_err(|error| ConsoleError::unavailable(&error))?;
         let is_there = record.is_some();
         if is_there {
-            finding.add(Found::Record(id));
+            search.add(Found::Record(id));
         }
         Ok(is_there)
     }
 
     /// The ids of payment and event derive from the transaction id, and both name the payment, or the one that was refunded.
     /// Its record is the one that it names, as long as that is there.
-    async fn find_transaction(&self, transaction: TransactionId, finding: &mut Finding) -> Result<(), ConsoleError> {
+    async fn find_transaction(&self, transaction: TransactionId, search: &mut Search) -> Result<(), ConsoleError> {
         let own = PaymentId::of(transaction);
         let posted = self.table.payment_of_posted(transaction.uuid()).await.map_err(unavailable)?;
-        let made = self.table.payment_and_refunds(posted.unwrap_or(own)).await.map_err(unavailable)?;
-        let Some((payment, refunds)) = made else { return self.find_unresolved(transaction, finding).await };
-        let refund = refunds.iter().find(|refund| refund.made.id.transaction() == transaction);
-        let record =
-            if payment.made.id == own { payment.record } else { refund.and_then(|refund| refund.record.clone()) };
+        let id = posted.unwrap_or(own);
+        let payment = self.table.made_payment(id).await.map_err(unavailable)?;
+        let Some(payment) = payment else { return self.find_unresolved(transaction, search).await };
+        let record = if id == own {
+            payment.record
+        } else {
+            let refund = self.table.made_refund(id, RefundId::of(transaction)).await.map_err(unavailable)?;
+            refund.and_then(|refund| refund.record)
+        };
         let is_there = match record {
-            Some(record) => self.find_record(record, finding).await?,
+            Some(record) => self.find_record(record, search).await?,
             None => false,
         };
         if !is_there {
-            finding.add(Found::Payment(payment.made.id));
+            search.add(Found::Payment(id));
         }
         Ok(())
     }
 
     /// Looks through the unresolved ones: no index leads from a transaction to them.
-    async fn find_unresolved(&self, transaction: TransactionId, finding: &mut Finding) -> Result<(), ConsoleError> {
+    async fn find_unresolved(&self, transaction: TransactionId, search: &mut Search) -> Result<(), ConsoleError> {
         let filter = Filter { transaction: transaction.to_string(), ..Filter::default() };
-        let window = self.unknown_window(&filter).await?;
+        let window = self.unknown_in(search, &filter).await?;
         if window.items.is_empty() {
-            finding.note(format!(
+            search.note(format!(
                 "Neither a payment nor a posting nor one of the oldest {MAX_READ} unresolved records has the transaction \
                  {transaction}. One that was declined, prevented or released, or is still running, is found by its record: \
                  the request log has its id beside the transaction."
             ));
         }
-        window.items.into_iter().for_each(|item| finding.add(Found::Record(item.record.id)));
+        window.items.into_iter().for_each(|item| search.add(Found::Record(item.record.id)));
         Ok(())
     }
 
+    /// The unresolved records that match.
+    async fn unknown_in(&self, search: &mut Search, filter: &Filter) -> Result<Window, ConsoleError> {
+        let read = match search.unknown.take() {
+            Some(read) => read,
+            None => self.unknown_records().await?,
+        };
+        self.matching(search.unknown.insert(read), filter).await
+    }
+
     /// Twelve characters are not a key: they are compared with the unresolved ones.
-    async fn find_digest(&self, digest: &str, finding: &mut Finding) -> Result<(), ConsoleError> {
-        let window = self.unknown_window(&Filter::default()).await?;
+    async fn find_digest(&self, digest: &str, search: &mut Search) -> Result<(), ConsoleError> {
+        let window = self.unknown_in(search, &Filter::default()).await?;
         let same = window.items.into_iter().map(|item| item.record.id).filter(|id| id.digest() == digest);
-        let before = finding.found.len();
-        same.for_each(|id| finding.add(Found::Record(id)));
-        if finding.found.len() == before {
-            finding.note(format!(
+        let before = search.finding.found.len();
+        same.for_each(|id| search.add(Found::Record(id)));
+        if search.finding.found.len() == before {
+            search.note(format!(
                 "None of the oldest {MAX_READ} unresolved records begins with these twelve characters. Others are found by all \
                  43, which newer log lines have."
             ));
@@ -158,13 +179,13 @@ impl Console {
         Ok(())
     }
 
-    async fn find_account(&self, account: AccountId, finding: &mut Finding) -> Result<(), ConsoleError> {
+    async fn find_account(&self, account: AccountId, search: &mut Search) -> Result<(), ConsoleError> {
         let is_posted = self.table.account(&account).await.map_err(unavailable)?.is_some();
         let filter = Filter { account: account.to_string(), ..Filter::default() };
-        if is_posted || !self.unknown_window(&filter).await?.items.is_empty() {
-            finding.add(Found::Account(account));
+        if is_posted || !self.unknown_in(search, &filter).await?.items.is_empty() {
+            search.add(Found::Account(account));
         } else {
-            finding.note("Nothing is posted to an account of this name, and no unresolved record is about it.");
+            search.note("Nothing is posted to an account of this name, and no unresolved record is about it.");
         }
         Ok(())
     }

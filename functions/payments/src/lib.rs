@@ -83,7 +83,7 @@ pub use sale::Sale;
 pub use secret::{Secret, SecretError, SecretVersion, secrets_client};
 pub use settings::{MissingSetting, ProviderSettingError, provider, setting};
 pub use subject::Subject;
-pub use table::{Made, Posted, RAN, Table, TableError};
+pub use table::{Made, Posted, RAN, Refunds, Table, TableError};
 pub use telemetry::init_telemetry;
 pub use terminals::Terminals;
 pub use text::{AccountId, PaymentMethod, Reason, Reference, Statement, TerminalId};

@@ -24,7 +24,7 @@ use idempotency::protocol::{PrincipalDigest, RecordId, Trace};
 use uuid::Uuid;
 
 pub use heartbeat::RAN;
-pub use made::Made;
+pub use made::{Made, Refunds};
 pub use postings::Posted;
 
 use crate::{

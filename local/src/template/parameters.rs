@@ -1,12 +1,16 @@
 //! The parameters of a template: each with its value, checked as CloudFormation checks it before it creates anything.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result, bail, ensure};
 use regex::Regex;
 use serde_json::Value;
 
-use super::{deployment::Deployment, yaml::members};
+use super::{
+    deployment::Deployment,
+    uses::{Effect, Use},
+    yaml::members,
+};
 
 /// The value of every declared parameter: the one that was chosen, the deployment's own, or the declared default.
 pub(super) fn values(document: &Value, deployment: &Deployment) -> Result<BTreeMap<String, Value>> {
@@ -21,17 +25,81 @@ pub(super) fn values(document: &Value, deployment: &Deployment) -> Result<BTreeM
     }
     members(declarations)
         .map(|(name, declaration)| {
-            let chosen = deployment.parameters.get(name).or_else(|| deployment.defaults.get(name));
-            let value = match chosen {
-                Some(text) => text.clone(),
-                None => default(declaration).with_context(|| {
-                    format!("parameter {name} has no Default; choose a value with --parameter {name}=VALUE")
-                })?,
-            };
+            let value = value(name, declaration, deployment).with_context(|| {
+                format!("parameter {name} has no Default; choose a value with --parameter {name}=VALUE")
+            })?;
             check(declaration, &value).with_context(|| format!("parameter {name} cannot be `{value}`"))?;
             Ok((name.clone(), typed(declaration, value)))
         })
         .collect()
+}
+
+/// A parameter for people: how it is declared, its value, and where it is used.
+#[derive(Debug, Clone)]
+pub struct Parameter {
+    pub name: String,
+    /// The label of its group.
+    pub group: Option<String>,
+    /// Its properties in the template.
+    pub declaration: Value,
+    /// Hidden if the template does not want it to be shown.
+    pub value: Option<String>,
+    /// When a change takes effect.
+    pub effect: Effect,
+    /// `RESOURCE.PROPERTY` for each property that is the reason.
+    pub used_by: Vec<String>,
+}
+
+impl Parameter {
+    /// Whether it may have a value.
+    ///
+    /// # Errors
+    /// If not, with the reason.
+    pub(crate) fn check(&self, value: &str) -> Result<()> {
+        check(&self.declaration, value).with_context(|| format!("parameter {} cannot be `{value}`", self.name))
+    }
+}
+
+/// The parameters of a document in the order of its groups, and then as they are declared.
+pub(super) fn described(
+    document: &Value,
+    deployment: &Deployment,
+    uses: &BTreeMap<String, BTreeSet<Use>>,
+) -> Vec<Parameter> {
+    let groups = document["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"].as_array();
+    let grouped = groups.into_iter().flatten().flat_map(|group| {
+        let names = group["Parameters"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        names.map(move |name| (name, group["Label"]["default"].as_str()))
+    });
+    let grouped: Vec<(&str, Option<&str>)> = grouped.collect();
+    let others = members(&document["Parameters"])
+        .map(|(name, _)| (name.as_str(), None))
+        .filter(|(name, _)| !grouped.iter().any(|(grouped, _)| grouped == name));
+    let parameters = grouped.iter().copied().chain(others).filter_map(|(name, group)| {
+        let declaration = document["Parameters"].get(name)?;
+        let value = value(name, declaration, deployment).filter(|_| !is_hidden(declaration));
+        let uses = uses.get(name).into_iter().flatten();
+        let effect = uses.clone().map(|each| each.effect).max().unwrap_or(Effect::Nowhere);
+        Some(Parameter {
+            name: name.to_owned(),
+            group: group.map(str::to_owned),
+            declaration: declaration.clone(),
+            value,
+            effect,
+            used_by: uses.filter(|each| each.effect == effect).map(|each| each.place.clone()).collect(),
+        })
+    });
+    parameters.collect()
+}
+
+fn is_hidden(declaration: &Value) -> bool {
+    declaration.get("NoEcho").is_some_and(|hidden| text(hidden) == "true")
+}
+
+/// The value that was chosen, the deployment's own, or the declared default.
+fn value(name: &str, declaration: &Value, deployment: &Deployment) -> Option<String> {
+    let chosen = deployment.parameters.get(name).or_else(|| deployment.defaults.get(name));
+    chosen.cloned().or_else(|| default(declaration))
 }
 
 fn default(declaration: &Value) -> Option<String> {

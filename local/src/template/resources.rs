@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::{
     intrinsics::{Identity, Resolver},
     role::Role,
+    uses::Effect,
     yaml::members,
 };
 use crate::logs::filter_pattern::FilterPattern;
@@ -17,7 +18,7 @@ use crate::logs::filter_pattern::FilterPattern;
 pub(super) const IMPLICIT_API: &str = "ServerlessHttpApi";
 
 /// A function and how it is configured. Its code is a cargo package.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Function {
     pub name: String,
     pub code: PathBuf,
@@ -60,7 +61,7 @@ impl Function {
 }
 
 /// A table, as `CreateTable` takes it, and its time to live.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Table {
     pub name: String,
     pub definition: Value,
@@ -149,7 +150,7 @@ pub struct LogSubscription {
     pub pattern: FilterPattern,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Schedule {
     /// Its given name, or SAM's name of the resource: function and event.
     pub name: String,
@@ -168,7 +169,7 @@ pub enum ScheduleKind {
     Scheduler,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq)]
 pub struct HttpApi {
     /// What the template's references to it become.
     pub id: String,
@@ -208,7 +209,7 @@ pub enum Authorization {
     },
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Authorizer {
     pub issuer: String,
     pub audience: Vec<String>,
@@ -217,7 +218,7 @@ pub struct Authorizer {
     pub identity_source: String,
 }
 
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Cors {
     pub allow_origins: Vec<String>,
@@ -235,7 +236,7 @@ pub struct DataStream {
     pub shards: i32,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Pipe {
     /// Its permissions; `None`: the template does not have its role.
     pub role: Option<Role>,
@@ -257,7 +258,7 @@ pub struct Pipe {
 }
 
 /// A secret of Secrets Manager that CloudFormation generates when it is created.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct GeneratedSecret {
     pub name: String,
     /// The other members of its value.
@@ -300,45 +301,97 @@ pub(super) fn without_local_meaning(kind: &str) -> bool {
 /// The properties of a resource that are neither read here nor known to have no local meaning. The stack warns that
 /// they have no effect on this machine.
 pub(super) fn unknown_properties<'p>(kind: &str, properties: &'p Value) -> impl Iterator<Item = &'p String> {
-    let (read, without_meaning): (&[&str], &[&str]) = match kind {
-        "AWS::Serverless::Function" => (
-            &[
-                "EventInvokeConfig",
-                "FunctionName",
-                "CodeUri",
-                "Handler",
-                "Timeout",
-                "MemorySize",
-                "Environment",
-                "LoggingConfig",
-                "ReservedConcurrentExecutions",
-                "Role",
-                "Events",
-            ],
-            &[
-                "Architectures",
-                "AutoPublishAlias",
-                "AutoPublishAliasAllProperties",
-                "DeploymentPreference",
-                "Description",
-                "KmsKeyArn",
-                "Policies",
-                "Runtime",
-                "Tags",
-                "Tracing",
-                "VersionDescription",
-                "VpcConfig",
-            ],
-        ),
-        "AWS::Serverless::HttpApi" => (
-            &["Auth", "CorsConfiguration", "DefinitionBody", "DefinitionUri"],
-            // A developer's own burst is not throttled, as it is not at the functions.
-            &["AccessLogSettings", "DefaultRouteSettings", "Description", "RouteSettings", "Tags"],
-        ),
-        _ => return None.into_iter().flatten(),
-    };
-    let unknown = move |name: &&String| !read.contains(&name.as_str()) && !without_meaning.contains(&name.as_str());
-    Some(members(properties).map(|(name, _)| name).filter(unknown)).into_iter().flatten()
+    let known = Properties::of(kind).filter(|known| known.is_complete);
+    let unknown = move |name: &&String| known.as_ref().is_some_and(|known| !known.has(name));
+    members(properties).map(|(name, _)| name).filter(unknown)
+}
+
+/// When a changed value of a resource's property takes effect.
+pub(super) fn effect(kind: &str, property: &str) -> Effect {
+    match kind {
+        "AWS::CloudWatch::Alarm" | "AWS::CloudWatch::Dashboard" => Effect::AtOnce,
+        // Enforced at the services; run by name.
+        "AWS::IAM::Role" | "AWS::IAM::ManagedPolicy" | "AWS::IAM::Policy" | "AWS::Logs::QueryDefinition" => {
+            Effect::AtStart
+        }
+        kind => match Properties::of(kind) {
+            None => Effect::Nowhere,
+            Some(known) if known.applied.contains(&property) => Effect::AtOnce,
+            Some(known) if known.without_meaning.contains(&property) => Effect::Nowhere,
+            Some(_) => Effect::AtStart,
+        },
+    }
+}
+
+/// As [`effect`], for a property of a function's event.
+pub(super) fn effect_in_event(kind: &str, property: &str) -> Effect {
+    match (kind, property) {
+        ("Schedule" | "ScheduleV2", "Schedule" | "ScheduleExpression" | "Enabled" | "State" | "Input") => {
+            Effect::AtOnce
+        }
+        ("Schedule" | "ScheduleV2", "RetryPolicy" | "Description" | "OmitName") => Effect::Nowhere,
+        _ => Effect::AtStart,
+    }
+}
+
+/// The properties of a kind of resource that runs here.
+struct Properties {
+    /// Read when the stack starts.
+    read: &'static [&'static str],
+    /// Read again when a parameter changes.
+    applied: &'static [&'static str],
+    without_meaning: &'static [&'static str],
+    /// Whether these are all that the kind has.
+    is_complete: bool,
+}
+
+impl Properties {
+    fn of(kind: &str) -> Option<Self> {
+        let partly = |without_meaning| Self { read: &[], applied: &[], without_meaning, is_complete: false };
+        Some(match kind {
+            "AWS::Serverless::Function" => Self {
+                read: &["FunctionName", "CodeUri", "Handler", "LoggingConfig", "Role", "Events"],
+                applied: &["EventInvokeConfig", "Timeout", "MemorySize", "Environment", "ReservedConcurrentExecutions"],
+                without_meaning: &[
+                    "Architectures",
+                    "AutoPublishAlias",
+                    "AutoPublishAliasAllProperties",
+                    "DeploymentPreference",
+                    "Description",
+                    "KmsKeyArn",
+                    "Policies",
+                    "Runtime",
+                    "Tags",
+                    "Tracing",
+                    "VersionDescription",
+                    "VpcConfig",
+                ],
+                is_complete: true,
+            },
+            "AWS::Serverless::HttpApi" => Self {
+                read: &["Auth", "CorsConfiguration", "DefinitionBody", "DefinitionUri"],
+                applied: &[],
+                // A developer's own burst is not throttled, as it is not at the functions.
+                without_meaning: &["AccessLogSettings", "DefaultRouteSettings", "Description", "RouteSettings", "Tags"],
+                is_complete: true,
+            },
+            "AWS::DynamoDB::Table" => {
+                partly(&["DeletionProtectionEnabled", "PointInTimeRecoverySpecification", "SSESpecification", "Tags"])
+            }
+            "AWS::SQS::Queue" => {
+                partly(&["KmsMasterKeyId", "KmsDataKeyReusePeriodSeconds", "SqsManagedSseEnabled", "Tags"])
+            }
+            "AWS::Pipes::Pipe" => partly(&["Description", "KmsKeyIdentifier", "LogConfiguration", "Tags"]),
+            "AWS::SecretsManager::Secret" => partly(&["Description", "KmsKeyId", "Tags"]),
+            "AWS::Kinesis::Stream" => partly(&["RetentionPeriodHours", "StreamEncryption", "Tags"]),
+            "AWS::Scheduler::ScheduleGroup" => partly(&["Tags"]),
+            _ => return None,
+        })
+    }
+
+    fn has(&self, property: &str) -> bool {
+        [self.read, self.applied, self.without_meaning].into_iter().flatten().any(|known| *known == property)
+    }
 }
 
 /// The values of `Ref` and `GetAtt` for this resource (AWS, "Return values" of each resource type).
@@ -734,7 +787,7 @@ fn environment(variables: &Value) -> Result<BTreeMap<String, String>> {
 }
 
 /// Globals under the resource's own: maps merge, lists add up, anything else is replaced (SAM, "Globals").
-fn merged(globals: &Value, own: &Value) -> Value {
+pub(super) fn merged(globals: &Value, own: &Value) -> Value {
     match (globals, own) {
         (globals, Value::Null) => globals.clone(),
         (Value::Object(globals), Value::Object(own)) if !is_intrinsic(own) && !is_intrinsic(globals) => {

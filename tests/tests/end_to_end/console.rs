@@ -19,11 +19,10 @@ async fn an_operator_settles_an_unknown_charge_and_the_clients_retry_hears_of_it
     let stack = Setup::brief().reconciled_on_demand().start().await;
     let (ann, olga) = (stack.user("ann").await, Script::of(&stack, "olga", "operator").await);
     let body = payment("acct-1", "pm_timeout_after_charge");
-    assert_eq!(ann.pay("key-1", &body).await.problem(), "503 outcome-unknown");
+    let record = olga.unknown_payment(&ann, "key-1", &body).await;
 
     let listing = olga.get("unresolved").await;
     assert_eq!((&listing["count"], &listing["at_risk"]), (&json!(1), &json!([{"currency": "EUR", "amount": "1999"}])));
-    let record = olga.unresolved().await.remove(0);
     let details = olga.get(&format!("records/{record}")).await;
     assert_eq!((&details["status"], &details["account"]), (&json!("UNKNOWN"), &json!("acct-1")));
     assert_eq!(details["provider"]["answer"], "happened");
@@ -435,10 +434,9 @@ async fn with_the_provider_down_the_word_of_two_operators_counts_and_the_audit_s
     let stack = Setup::brief().reconciled_on_demand().start().await;
     let (ann, olga) = (stack.user("ann").await, Script::of(&stack, "olga", "operator").await);
     let body = payment("acct-1", "pm_timeout_after_charge");
-    assert_eq!(ann.pay("key-1", &body).await.problem(), "503 outcome-unknown");
+    let record = olga.unknown_payment(&ann, "key-1", &body).await;
     let [charge] = &stack.charges().await[..] else { panic!("one charge") };
     assert!(stack.local(Method::POST, "provider?mode=down").send().await.expect("answers").status().is_success());
-    let record = olga.unresolved().await.remove(0);
     let asked = olga.call(Method::POST, &format!("records/{record}/ask"), None).await;
     assert_eq!((asked.status, &asked.json()["answer"]), (200, &json!("none")), "{}", asked.text());
 

@@ -88,8 +88,7 @@ async fn a_bulk_action_has_a_result_for_each_record_and_each_has_its_own_checks(
     let ann = stack.user("ann").await;
     let (olga, vera) = (Script::of(&stack, "olga", "operator").await, Script::of(&stack, "vera", "viewer").await);
     let body = payment("acct-1", "pm_timeout_after_charge");
-    assert_eq!(ann.pay("charged", &body).await.problem(), "503 outcome-unknown");
-    let charged = olga.unresolved().await.remove(0);
+    let charged = olga.unknown_payment(&ann, "charged", &body).await;
     let mut records = vec![charged.clone()];
     for key in ["key-1", "key-2"] {
         records.push(tables.unknown(key, "POST /payments", &subject("acct-1", 1999, "EUR")).await);
@@ -122,9 +121,8 @@ async fn a_bulk_action_has_a_result_for_each_record_and_each_has_its_own_checks(
         assert_eq!(details["audit"][0]["reason"], format!("Incident 4711: {REASON}"), "the audit names it");
     }
 
-    let mixed = call(&olga, "bulk/ask", json!({ "records": records, "name": "Incident 4711" })).await;
-    assert_eq!(mixed.problem(), "422 invalid", "of one state");
-    assert!(mixed.json()["detail"].as_str().is_some_and(|why| why.contains("FAILED, UNKNOWN")), "{mixed:?}");
+    let mixed = call(&olga, "bulk/ask", json!({ "records": records, "name": "Incident 4711" })).await.json();
+    assert_eq!(results(&mixed), ["happened", "left-out", "left-out"], "what is settled is not asked about");
     let searched = call(&olga, "bulk/reconcile", json!({ "records": [charged], "name": "Incident 4711" })).await.json();
     assert_eq!(results(&searched), ["happened"], "{searched}");
     let retry = ann.pay("charged", &body).await;
@@ -135,13 +133,101 @@ async fn a_bulk_action_has_a_result_for_each_record_and_each_has_its_own_checks(
         json!({ "records": vec!["x"; 1], "name": "Incident 4711" }),
     ] {
         let refused = call(&olga, "bulk/ask", wrong.clone()).await;
-        assert!(refused.problem() == "422 invalid" || refused.problem() == "404 no-record", "{wrong}: {refused:?}");
+        assert!(refused.problem() == "422 invalid" || refused.problem() == "409 none-left", "{wrong}: {refused:?}");
     }
     let many: Vec<String> = (0..26).map(|number| format!("{number:043}")).collect();
     assert_eq!(
         call(&olga, "bulk/ask", json!({ "records": many, "name": "Incident 4711" })).await.problem(),
         "422 invalid"
     );
+}
+
+/// Why a record was left out.
+fn left_out<'a>(items: &'a Value, record: &str) -> (&'a str, &'a str) {
+    let item = items.as_array().expect("items").iter().find(|item| item["record"] == record).expect(record);
+    (item["code"].as_str().expect("a code"), item["detail"].as_str().expect("a detail"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bulk_action_leaves_out_what_has_changed_since_and_does_nothing_to_it() {
+    let stack = Setup::brief().reconciled_on_demand().start().await;
+    let (tables, ann) = (Tables::of(&stack).await, stack.user("ann").await);
+    let olga = Script::of(&stack, "olga", "operator").await;
+    let body = payment("acct-1", "pm_timeout_after_charge");
+    let charged = olga.unknown_payment(&ann, "charged", &body).await;
+    let mut unknown = Vec::new();
+    for key in ["open", "failed", "released", "again"] {
+        unknown.push(tables.unknown(key, "POST /payments", &subject("acct-1", 1999, "EUR")).await);
+    }
+    let [open, failed, released, again] = <[String; 4]>::try_from(unknown).expect("four");
+    let foreign = tables.unknown("foreign", "POST /orders", "{}").await;
+    let (abandoned, _claim) = tables.frozen("abandoned").await;
+    let expired = "0".repeat(43);
+
+    // The operator sees the form; then others are faster.
+    let visitor = Visitor::of(&stack, "olga", "operator").await;
+    let all = [&open, &charged, &failed, &released, &again, &foreign, &abandoned, &expired];
+    let query: String = all.iter().map(|record| format!("&record={record}")).collect();
+    let page = visitor.open(&format!("/console/bulk?action=fail{query}")).await.text();
+    assert!(page.contains("Settle as failed: 5 records") && page.contains("Left out"), "{page}");
+    assert!(page.contains("It is PROCESSING, and the others are UNKNOWN"), "{page}");
+    let chosen = page.split("name=\"records\" value=\"").nth(1).and_then(|rest| rest.split('"').next());
+    let chosen = chosen.expect("the records").to_owned();
+    olga.call(Method::POST, &format!("records/{charged}/reconcile"), None).await;
+    let fail = json!({ "evidence": EVIDENCE, "reason": REASON });
+    let release = json!({ "understood": "yes", "reason": REASON });
+    for (record, verb, wish) in
+        [(&failed, "fail", &fail), (&released, "release", &release), (&again, "release", &release)]
+    {
+        let token = olga.preview(record, verb, wish).await;
+        assert_eq!(olga.confirm(&token).await.status, 200);
+    }
+    assert_eq!(tables.unknown("again", "POST /payments", &subject("acct-1", 1999, "EUR")).await, again);
+
+    let csrf = visitor.csrf().await;
+    let fields = [
+        ("csrf", csrf.as_str()),
+        ("action", "fail"),
+        ("records", chosen.as_str()),
+        ("name", "Incident 4711"),
+        ("evidence", EVIDENCE),
+        ("reason", REASON),
+    ];
+    let page = visitor.send("/console/bulk", &fields).await.text();
+    assert!(page.contains("1 of 1 without a problem. 4 were left out, and nothing is done to them."), "{page}");
+    for why in
+        ["settled as SUCCESS, at ", "settled as FAILED, at ", "It was released, at ", "it has run again, last at "]
+    {
+        assert!(page.contains(why), "{why}: {page}");
+    }
+    assert!(page.contains("Confirm 1: Settle as failed"), "{page}");
+
+    let form = json!({ "records": all, "name": "Incident 4711", "evidence": EVIDENCE, "reason": REASON });
+    let previews = call(&olga, "bulk/fail", form).await.json();
+    let expected = ["previewed", "left-out", "left-out", "left-out", "previewed", "left-out", "left-out", "left-out"];
+    assert_eq!(results(&previews), expected, "{previews}");
+    for (record, code, why) in [
+        (&charged, "not-open", "It was settled as SUCCESS, at "),
+        (&failed, "not-open", "It was settled as FAILED, at "),
+        (&released, "not-open", "It was released, at "),
+        (&foreign, "not-ours", "Another application"),
+        (&abandoned, "other-state", "It is PROCESSING"),
+        (&expired, "no-record", "It has expired"),
+    ] {
+        let (found, detail) = left_out(&previews["items"], record);
+        assert!(found == code && detail.starts_with(why), "{found} {detail}");
+    }
+    for record in [&charged, &failed, &released] {
+        assert_eq!(olga.get(&format!("records/{record}")).await["audit"].as_array().map(Vec::len), Some(1), "{record}");
+    }
+
+    let none = json!({ "records": [failed, expired], "name": "Incident 4711", "evidence": EVIDENCE, "reason": REASON });
+    let refused = call(&olga, "bulk/fail", none).await;
+    assert_eq!(refused.problem(), "409 none-left");
+    assert_eq!(left_out(&refused.json()["left_out"], &expired).0, "no-record", "{refused:?}");
+    let gone = visitor.open(&format!("/console/bulk?action=fail&record={failed}")).await;
+    assert_eq!(gone.status, 409);
+    assert!(gone.text().contains("Nothing was done") && gone.text().contains("settled as FAILED"), "{}", gone.text());
 }
 
 #[tokio::test(flavor = "multi_thread")]

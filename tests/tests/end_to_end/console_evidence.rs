@@ -32,8 +32,7 @@ async fn what_the_provider_says_happened_is_neither_settled_as_failed_nor_releas
     let tables = Tables::of(&stack).await;
     let (ann, olga) = (stack.user("ann").await, Script::of(&stack, "olga", "operator").await);
     let body = payment("acct-1", "pm_timeout_after_charge");
-    assert_eq!(ann.pay("key-1", &body).await.problem(), "503 outcome-unknown");
-    let record = olga.unresolved().await.remove(0);
+    let record = olga.unknown_payment(&ann, "key-1", &body).await;
     let seen = tables.record(&record).await;
     for (verb, wish) in wishes() {
         let refused = olga.call(Method::POST, &format!("records/{record}/{verb}"), Some(&wish)).await;
@@ -56,8 +55,7 @@ async fn what_may_still_happen_at_the_provider_is_neither_settled_as_failed_nor_
     let (ann, olga) = (stack.user("ann").await, Script::of(&stack, "olga", "operator").await);
     // Charged long after the caller has gone. Until then its key is in use, and a search finds nothing.
     let body = payment("acct-1", "pm_slow_20000");
-    assert_eq!(ann.pay("key-1", &body).await.problem(), "503 outcome-unknown");
-    let record = olga.unresolved().await.remove(0);
+    let record = olga.unknown_payment(&ann, "key-1", &body).await;
     let seen = tables.record(&record).await;
     for (verb, wish) in wishes() {
         let token = olga.preview(&record, verb, &wish).await;
@@ -146,8 +144,7 @@ async fn an_approval_is_refused_once_the_provider_speaks_the_record_changes_or_t
     let tables = Tables::of(&stack).await;
     let ann = stack.user("ann").await;
     let (olga, otto) = (Script::of(&stack, "olga", "operator").await, Script::of(&stack, "otto", "operator").await);
-    assert_eq!(ann.pay("key-1", &payment("acct-1", "pm_timeout_after_charge")).await.problem(), "503 outcome-unknown");
-    let charged = olga.unresolved().await.remove(0);
+    let charged = olga.unknown_payment(&ann, "key-1", &payment("acct-1", "pm_timeout_after_charge")).await;
     stack.provider("down").await;
     let mut approvals = Vec::new();
     let records = ["changed", "aged"].map(|key| (key, subject("acct-1", 1999, "EUR")));

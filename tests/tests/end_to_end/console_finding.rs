@@ -1,10 +1,12 @@
 //! The console's search box: every id that people have leads to what it belongs to, settled or not.
 
+use fault_proxy::Proxy;
 use reqwest::Method;
 use serde_json::{Value, json};
 use tests::console::{Script, Tables, Visitor, subject};
 use tests::local_stack::{Setup, payment};
 use tests::log::Printed;
+use tests::process::free_port;
 use tests::wait::eventually;
 
 /// What the script finds: kind and id of each, and the notes.
@@ -78,8 +80,7 @@ async fn what_is_unresolved_is_found_by_its_transaction_its_charge_and_twelve_ch
     let stack = Setup::brief().reconciled_on_demand().start().await;
     let tables = Tables::of(&stack).await;
     let (ann, vera) = (stack.user("ann").await, Script::of(&stack, "vera", "viewer").await);
-    assert_eq!(ann.pay("key-1", &payment("acct-1", "pm_timeout_after_charge")).await.problem(), "503 outcome-unknown");
-    let record = vera.unresolved().await.remove(0);
+    let record = vera.unknown_payment(&ann, "key-1", &payment("acct-1", "pm_timeout_after_charge")).await;
     let transaction = tables.record(&record).await.transaction;
     let details = vera.get(&format!("records/{record}")).await;
     let intent = details["provider"]["reference"].as_str().expect("the charge").to_owned();
@@ -113,6 +114,62 @@ async fn what_is_unresolved_is_found_by_its_transaction_its_charge_and_twelve_ch
     }
     assert_eq!(vera.call(Method::GET, "payments/pay_1", None).await.problem(), "404 no-payment");
     assert_eq!(vera.call(Method::GET, "accounts/acct-9", None).await.problem(), "404 no-account");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_text_that_may_be_several_things_reads_the_unresolved_records_once() {
+    let port = free_port();
+    let proxy = Proxy::start(([127, 0, 0, 1], port).into()).await.expect("a free port");
+    let setup = Setup::brief().reconciled_on_demand().parameter("OutboxState", "STOPPED");
+    let stack = setup.behind(&proxy.url(), port).start().await;
+    let vera = Script::of(&stack, "vera", "viewer").await;
+    found(&vera, "acct-1").await;
+    // The index of unresolved records has this many parts, and each is asked.
+    const UNRESOLVED: u64 = 16;
+    for (text, requests) in [
+        // A transaction: its posting, its payment, the unresolved records. An account: its balances.
+        (uuid::Uuid::nil().to_string(), 2 + UNRESOLVED + 1),
+        // Twelve characters of a record: the unresolved ones. An account: its balances.
+        ("AAAAAAAAAAAA".to_owned(), UNRESOLVED + 1),
+    ] {
+        let before = proxy.traffic();
+        assert!(found(&vera, &text).await.0.is_empty(), "{text}");
+        assert_eq!((proxy.traffic() - before).requests, requests, "{text}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payment_with_many_refunds_shows_them_fifty_at_a_time() {
+    let stack = Setup::brief().reconciled_on_demand().start().await;
+    let (tables, ann) = (Tables::of(&stack).await, stack.user("ann").await);
+    let paid = ann.pay("order-17", &payment("acct-1", "pm_card_visa")).await.json();
+    let id = paid["id"].as_str().expect("an id");
+    tables.refund(id, 55, 10).await;
+
+    let vera = Script::of(&stack, "vera", "viewer").await;
+    let refunds = |page: &Value| -> Vec<Value> {
+        page["refunds"].as_array().expect("a list").iter().map(|refund| refund["id"].clone()).collect()
+    };
+    let first = vera.get(&format!("payments/{id}")).await;
+    assert_eq!((refunds(&first).len(), &first["refunded"]), (50, &json!("550")), "{first}");
+    let next = first["next"].as_str().expect("there are more");
+    let second = vera.get(&format!("payments/{id}?after={next}")).await;
+    assert_eq!((refunds(&second).len(), &second["next"]), (5, &Value::Null), "{second}");
+    let all = [refunds(&first), refunds(&second)].concat();
+    assert!(all.is_sorted_by_key(Value::to_string), "oldest first, each once: {all:?}");
+    assert_eq!(vera.call(Method::GET, &format!("payments/{id}?after=x"), None).await.problem(), "422 invalid");
+
+    let visitor = Visitor::of(&stack, "vera", "viewer").await;
+    let page = visitor.open(&format!("/console/payments/{id}")).await.text();
+    assert!(page.contains("There are more than the 50 here."), "{page}");
+    let page = visitor.open(&format!("/console/payments/{id}?after={next}")).await.text();
+    let last = all[54].as_str().expect("an id");
+    assert!(page.contains(last) && page.contains("The oldest") && !page.contains("There are more"), "{page}");
+    ann.balance("acct-1", "EUR", 56).await;
+    let transaction = uuid::Uuid::parse_str(last.strip_prefix("ref_").expect("a refund")).expect("an id");
+    for text in [last, &transaction.to_string()] {
+        assert_eq!(found(&vera, text).await.0, [("payment".to_owned(), id.to_owned())], "{text}: on no page before");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -81,6 +81,12 @@ async fn one_dead_letter_is_sent_again_alone_and_posted_and_the_audit_has_it() {
     let message = of("100")["message"].as_str().expect("an id");
     let path = format!("dead-letters/{message}");
     assert_eq!(vera.call(Method::POST, &path, None).await.problem(), "403 viewer");
+    // Without an entry in the audit nothing is sent, and nobody waits for the next try.
+    stack.local(Method::POST, "dynamodb?mode=down").send().await.expect("answers");
+    assert_eq!(olga.call(Method::POST, &path, None).await.problem(), "503 store-unavailable");
+    let left = stack.queue("LedgerDeadLetters").await;
+    assert_eq!((&left["visible"], &left["in_flight"]), (&json!(3), &json!(0)), "all of them are there at once");
+    stack.local(Method::POST, "dynamodb?mode=up").send().await.expect("answers");
     assert_eq!(olga.call(Method::POST, &path, None).await.status, 200);
     assert_eq!(ann.balance("acct-1", "EUR", 1).await, 100, "it alone is posted");
     assert_eq!(stack.queue("LedgerDeadLetters").await["visible"], 2, "the others are there at once");
@@ -112,8 +118,7 @@ async fn the_reconciler_tries_at_once_when_an_operator_says_so() {
     let tables = Tables::of(&stack).await;
     let (ann, olga) = (stack.user("ann").await, Script::of(&stack, "olga", "operator").await);
     let body = payment("acct-1", "pm_timeout_after_charge");
-    assert_eq!(ann.pay("key-1", &body).await.problem(), "503 outcome-unknown");
-    let record = olga.unresolved().await.remove(0);
+    let record = olga.unknown_payment(&ann, "key-1", &body).await;
     let path = format!("records/{record}/reconcile");
 
     stack.provider("down").await;
@@ -157,8 +162,7 @@ async fn the_reconciler_tries_at_once_when_an_operator_says_so() {
 async fn a_record_shows_its_timeline_with_a_text_alternative() {
     let stack = Setup::brief().reconciled_on_demand().start().await;
     let (ann, olga) = (stack.user("ann").await, Script::of(&stack, "olga", "operator").await);
-    assert_eq!(ann.pay("key-1", &payment("acct-1", "pm_timeout_after_charge")).await.problem(), "503 outcome-unknown");
-    let record = olga.unresolved().await.remove(0);
+    let record = olga.unknown_payment(&ann, "key-1", &payment("acct-1", "pm_timeout_after_charge")).await;
     olga.call(Method::POST, &format!("records/{record}/ask"), None).await;
     olga.call(Method::POST, &format!("records/{record}/reconcile"), None).await;
     let visitor = Visitor::of(&stack, "vera", "viewer").await;

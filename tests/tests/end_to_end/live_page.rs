@@ -3,9 +3,9 @@
 use std::process::Stdio;
 use std::time::Duration;
 
-use reqwest::Method;
-use serde_json::Value;
-use tests::browser::{Browser, DESK, PHONE, View, is_available};
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+use tests::browser::{Browser, DESK, NARROW, PHONE, View, is_available};
 use tests::local_stack::{Setup, Stack, payment};
 use tests::wait::eventually;
 
@@ -113,6 +113,63 @@ async fn a_frozen_sandbox_answers_when_it_is_resumed_and_a_paused_schedule_says_
     assert_eq!(paused["enabled"], false);
 }
 
+async fn change(stack: &Stack, name: &str, value: &str) -> (StatusCode, Value) {
+    let request = stack.local(Method::POST, &format!("parameters/{name}")).query(&[("value", value)]);
+    let response = request.send().await.expect("answers");
+    (response.status(), response.json().await.expect("JSON"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_changed_parameter_is_seen_by_the_function_and_a_payment_that_runs_meanwhile_is_made_once() {
+    let stack = Setup::deployed().start().await;
+    let (ann, bob) = (stack.user("ann").await, stack.user_with("bob", &[("accounts", "acct-1")]).await);
+    assert_eq!(ann.pay("first", &payment("acct-1", "pm_card_visa")).await.status, 201);
+    ann.balance("acct-1", "EUR", 1).await;
+    assert_eq!(bob.get("/accounts/acct-1").await.status, 404);
+    let slow = payment("acct-1", "pm_slow_3000");
+    let changed = async {
+        eventually("the payment runs", || async {
+            let sandboxes: Value =
+                stack.local(Method::GET, "functions").send().await.expect("answers").json().await.expect("JSON");
+            (sandboxes["PaymentsApi"][0]["doing"] == "serving").then_some(())
+        })
+        .await;
+        let (status, change) = change(&stack, "AccountsClaim", "accounts").await;
+        assert_eq!((status, &change["functions"]), (StatusCode::OK, &json!(["PaymentsApi"])), "{change}");
+        assert_eq!(stack.charges().await.len(), 1, "the payment runs still");
+        bob.get("/accounts/acct-1").await.status
+    };
+    let (paid, read) = tokio::join!(ann.pay("slow", &slow), changed);
+    assert_eq!((paid.status, read), (201, 200));
+    let retry = ann.pay("slow", &slow).await;
+    assert_eq!((retry.is_replay(), stack.charges().await.len()), (true, 2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_parameter_that_the_stack_cannot_change_names_the_command_and_an_alarm_follows_its_parameter() {
+    let stack = Stack::start().await;
+    for (name, value, status, why) in [
+        ("Signals", "true", StatusCode::CONFLICT, "--parameter Signals=true;"),
+        ("RecordStore", "Valkey", StatusCode::CONFLICT, "--store valkey;"),
+        ("LedgerMaxReceiveCount", "3", StatusCode::CONFLICT, "LedgerQueue.RedrivePolicy"),
+        ("ConsoleClientId", "other", StatusCode::CONFLICT, "--parameter ConsoleClientId=other;"),
+        ("TombstonesWithinSeconds", "700000", StatusCode::BAD_REQUEST, "MaxValue is 604800"),
+        ("Stage", "test", StatusCode::BAD_REQUEST, "AllowedValues are development, production"),
+    ] {
+        let (answered, problem) = change(&stack, name, value).await;
+        assert_eq!(answered, status, "{name}: {problem}");
+        assert!(problem["detail"].as_str().is_some_and(|detail| detail.contains(why)), "{name}: {problem}");
+    }
+    let threshold = async || {
+        let alarms: Vec<Value> =
+            stack.local(Method::GET, "alarms").send().await.expect("answers").json().await.expect("a list");
+        alarms.into_iter().find(|alarm| alarm["alarm"] == "UnknownAgeAlarm").expect("it is there")["threshold"].clone()
+    };
+    assert_eq!(threshold().await, 900.0);
+    let (_, change) = change(&stack, "OldestUnknownSeconds", "60").await;
+    assert_eq!((&change["functions"], threshold().await), (&json!([]), json!(60.0)), "{change}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_live_page_pays_by_its_buttons_and_is_accessible_on_a_phone() {
     if !is_available() {
@@ -120,7 +177,8 @@ async fn the_live_page_pays_by_its_buttons_and_is_accessible_on_a_phone() {
     }
     let stack = Stack::start().await;
     let browser = Browser::start(DESK).await;
-    for view in [DESK, PHONE, View { dark: true, ..PHONE }] {
+    let (mut before, views) = (82_800, [DESK, PHONE, View { dark: true, ..NARROW }]);
+    for (number, view) in views.into_iter().enumerate() {
         browser.look(view).await;
         browser.open(&format!("{}/", stack.base())).await;
         browser.shows(&["The way of a request", "charged twice", "DeadLettersAlarm"]).await;
@@ -130,6 +188,20 @@ async fn the_live_page_pays_by_its_buttons_and_is_accessible_on_a_phone() {
         browser.tab_to("Send the last one 5 times more").await;
         browser.enter_in_place().await;
         browser.shows(&["5 got the recorded answer"]).await;
+
+        browser.tab_to("parameter").await;
+        browser.key("TombstonesW").await;
+        browser.shows(&["Seconds after a request's first attempt", &format!("Now: {before}.")]).await;
+        browser.tab_to("parameter-value").await;
+        browser.fill("parameter-value", "604801").await;
+        browser.enter_in_place().await;
+        browser.shows(&["MaxValue is 604800; nothing was changed"]).await;
+        let value = 60 + number;
+        browser.fill("parameter-value", &value.to_string()).await;
+        browser.enter_in_place().await;
+        let said = format!("TombstonesWithinSeconds is now {value}; it was {before}. New sandboxes:");
+        browser.shows(&[&said, &format!("Now: {value}.")]).await;
+        before = value;
         assert_eq!(browser.accessibility_findings().await, [""; 0], "{view:?}");
         assert_eq!(browser.overflow().await, 0, "{view:?}");
     }

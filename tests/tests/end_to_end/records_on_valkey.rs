@@ -84,8 +84,7 @@ async fn on_valkey_reconciler_and_console_find_and_settle_what_nobody_retries() 
     assert_eq!(ann.balance("acct-1", "EUR", 1).await, 1999);
 
     let body = payment("acct-2", "pm_timeout_after_charge");
-    assert_eq!(ann.pay("unknown", &body).await.problem(), "503 outcome-unknown");
-    let record = olga.unresolved().await.remove(0);
+    let record = olga.unknown_payment(&ann, "unknown", &body).await;
     let details = olga.get(&format!("records/{record}")).await;
     let reference = details["provider"]["reference"].as_str().expect("the intent").to_owned();
     let proof = json!({ "reference": reference, "reason": "Seen in the provider's dashboard." });

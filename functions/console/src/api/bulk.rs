@@ -14,7 +14,7 @@ use super::{Answer, preview_json};
 use crate::auth::Caller;
 use crate::error::ConsoleError;
 use crate::request_log::{LogOutcome, LogSummary};
-use crate::settlement::bulk::{BulkAction, BulkForm, BulkItem, Looked};
+use crate::settlement::bulk::{BulkAction, BulkForm, BulkItem, Hindrance, Looked};
 use crate::state::Console;
 
 pub(super) fn routes() -> Router<Arc<Console>> {
@@ -83,7 +83,11 @@ fn items_json<T>(items: &[BulkItem<T>], show: impl Fn(&T) -> Value) -> Value {
     let items = items.iter().map(|item| {
         let mut row = match &item.result {
             Ok(result) => show(result),
-            Err(ConsoleError { code, detail, .. }) => json!({ "result": "problem", "code": code, "detail": detail }),
+            Err(hindrance) => {
+                let ConsoleError { code, detail, .. } = hindrance.error();
+                let result = if matches!(hindrance, Hindrance::LeftOut(_)) { "left-out" } else { "problem" };
+                json!({ "result": result, "code": code, "detail": detail })
+            }
         };
         row["record"] = Some(item.record.as_str()).filter(|record| !record.is_empty()).into();
         row

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::rejection::JsonRejection;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use idempotency::protocol::EpochMs;
@@ -14,6 +14,7 @@ use super::{Answer, entry_json, payment_json};
 use crate::auth::Caller;
 use crate::find::{Found, Question};
 use crate::format;
+use crate::lists::found::RefundsFrom;
 use crate::page::find::address;
 use crate::record::short;
 use crate::request_log::LogSummary;
@@ -46,14 +47,20 @@ fn found_json(found: &Found) -> Value {
     json!({ "kind": kind, "id": id, "page": address(found) })
 }
 
-async fn payment(State(console): State<Arc<Console>>, caller: Caller, Path(id): Path<String>) -> Answer {
-    let details = console.payment_details(&id).await?;
+async fn payment(
+    State(console): State<Arc<Console>>,
+    caller: Caller,
+    Path(id): Path<String>,
+    Query(RefundsFrom { after }): Query<RefundsFrom>,
+) -> Answer {
+    let details = console.payment_details(&id, after.as_deref()).await?;
     let mut body = payment_json(&details.payment.made);
     body["created"] = format::rfc3339(EpochMs(details.payment.made.created)).into();
     body["transaction"] = details.payment.made.id.transaction().to_string().into();
     body["record"] = details.payment.record.as_ref().map(|id| short(id.as_str())).into();
     body["record_status"] = details.record.as_ref().map(|record| record.state.status().as_str()).into();
-    body["refunds"] = details.refunds.iter().map(refund_json).collect();
+    body["refunds"] = details.refunds.refunds.iter().map(refund_json).collect();
+    body["next"] = details.next().map(|next| next.to_string()).into();
     body["entries"] = details.entries.iter().map(entry_json).collect();
     Ok((LogSummary::shown(&caller.actor), Json(body)))
 }

@@ -2,17 +2,20 @@
 
 use idempotency::protocol::Record;
 use idempotency::store::Store;
-use payments::{Account, AccountId, LedgerEntry, Made, Payment, PaymentId, Posted, Refund};
+use payments::{Account, AccountId, LedgerEntry, Made, Payment, PaymentId, Posted, RefundId, Refunds};
+use serde::Deserialize;
 
 use crate::error::ConsoleError;
 use crate::lists::unknown::{Filter, Item, PAGE};
 use crate::state::Console;
 
-/// A payment with its refunds, its posting, and its record if that is still there.
+/// A payment with some of its refunds, its posting, and its record if that is still there.
 pub(crate) struct PaymentDetails {
     pub(crate) payment: Made<Payment>,
     pub(crate) record: Option<Record>,
-    pub(crate) refunds: Vec<Made<Refund>>,
+    pub(crate) refunds: Refunds,
+    /// The refund after which they begin, if they are not the oldest.
+    pub(crate) after: Option<RefundId>,
     pub(crate) entries: Vec<LedgerEntry>,
 }
 
@@ -28,14 +31,39 @@ pub(crate) struct AccountDetails {
     pub(crate) at_least: bool,
 }
 
+/// How many refunds of a payment are shown at a time.
+pub(crate) const REFUNDS: usize = 50;
+
 /// How many entries of an account are shown.
 pub(crate) const POSTINGS: i32 = 25;
 
+impl PaymentDetails {
+    /// After which refund the next ones begin, if there are more.
+    pub(crate) fn next(&self) -> Option<RefundId> {
+        self.refunds.refunds.last().filter(|_| self.refunds.more).map(|refund| refund.made.id)
+    }
+}
+
+/// The place in a list of refunds, as in the URL.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct RefundsFrom {
+    pub(crate) after: Option<String>,
+}
+
 impl Console {
-    pub(crate) async fn payment_details(&self, id: &str) -> Result<PaymentDetails, ConsoleError> {
+    /// `after` is the refund after which those that are wanted begin.
+    pub(crate) async fn payment_details(&self, id: &str, after: Option<&str>) -> Result<PaymentDetails, ConsoleError> {
         let id = PaymentId::parse(id).ok_or_else(ConsoleError::no_payment)?;
-        let made = self.table.payment_and_refunds(id).await.map_err(|error| ConsoleError::unavailable(&error))?;
-        let (payment, refunds) = made.ok_or_else(ConsoleError::no_payment)?;
+        let after =
+            after.map(|after| RefundId::parse(after).ok_or_else(|| ConsoleError::invalid("after is no refund")));
+        let after = after.transpose()?;
+        let payment = self.table.made_payment(id).await.map_err(|error| ConsoleError::unavailable(&error))?;
+        let payment = payment.ok_or_else(ConsoleError::no_payment)?;
+        let refunds = async {
+            let refunds = self.table.refunds(id, after, REFUNDS).await;
+            refunds.map_err(|error| ConsoleError::unavailable(&error))
+        };
         let record = async {
             match &payment.record {
                 Some(id) => self.store.read(id).await.map_err(|error| ConsoleError::unavailable(&error)),
@@ -46,8 +74,8 @@ impl Console {
             let entries = self.table.entries(&payment.made.account, id.transaction().uuid()).await;
             entries.map_err(|error| ConsoleError::unavailable(&error))
         };
-        let (record, entries) = tokio::try_join!(record, entries)?;
-        Ok(PaymentDetails { payment, record, refunds, entries })
+        let (record, refunds, entries) = tokio::try_join!(record, refunds, entries)?;
+        Ok(PaymentDetails { payment, record, refunds, after, entries })
     }
 
     pub(crate) async fn account_details(&self, id: &str) -> Result<AccountDetails, ConsoleError> {

@@ -42,6 +42,12 @@ pub(crate) struct Window {
     pub(crate) more: bool,
 }
 
+/// The records as far as one request reads them, for several questions.
+pub(crate) struct UnknownRecords {
+    records: Vec<Record>,
+    more: bool,
+}
+
 /// How many records are on a page.
 pub(crate) const PAGE: usize = 25;
 
@@ -96,17 +102,41 @@ impl Console {
         Ok(Listing { items, first: begin.map(|index| index + 1), previous, next, summary })
     }
 
+    /// The records, from the oldest on.
+    pub(crate) async fn unknown_records(&self) -> Result<UnknownRecords, ConsoleError> {
+        self.unknown_records_that(None, |_| true).await
+    }
+
+    /// Those that match of records that were read before.
+    pub(crate) async fn matching(&self, read: &UnknownRecords, filter: &Filter) -> Result<Window, ConsoleError> {
+        let now = self.now();
+        let records = read.records.iter().filter(|record| filter.matches(record, now)).cloned().collect();
+        self.window_of(filter, UnknownRecords { records, more: read.more }).await
+    }
+
     async fn window(&self, filter: &Filter, start: Option<After>) -> Result<Window, ConsoleError> {
         let now = self.now();
+        let read = self.unknown_records_that(start, |record| filter.matches(record, now)).await?;
+        self.window_of(filter, read).await
+    }
+
+    async fn unknown_records_that(
+        &self,
+        start: Option<After>,
+        matches: impl Fn(&Record) -> bool,
+    ) -> Result<UnknownRecords, ConsoleError> {
         let mut records = Vec::new();
-        let mut more = self
-            .for_each_unknown(start, |record| {
-                if filter.matches(record, now) {
-                    records.push(record.clone());
-                }
-            })
-            .await
-            .map_err(|error| ConsoleError::unavailable(&error))?;
+        let keep = |record: &Record| {
+            if matches(record) {
+                records.push(record.clone());
+            }
+        };
+        let more = self.for_each_unknown(start, keep).await.map_err(|error| ConsoleError::unavailable(&error))?;
+        Ok(UnknownRecords { records, more })
+    }
+
+    async fn window_of(&self, filter: &Filter, read: UnknownRecords) -> Result<Window, ConsoleError> {
+        let UnknownRecords { records, mut more } = read;
         let (mut items, is_whole) = self.with_subjects(records, filter.asks_about_subject()).await?;
         more |= !is_whole;
         items.retain(|item| filter.matches_subject(item.subject.as_ref()));

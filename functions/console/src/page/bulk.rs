@@ -15,10 +15,10 @@ use super::layout::{Mark, csrf, mark, page, record_link, status};
 use super::{approvals, settle};
 use crate::auth::{VerifiedForm, Visitor};
 use crate::error::{ConsoleError, FieldProblem};
-use crate::record::short;
 use crate::record::subject::SubjectSummary;
+use crate::record::{short, snapshot};
 use crate::request_log::{LogOutcome, LogSummary};
-use crate::settlement::bulk::{BulkAction, BulkForm, BulkItem, Looked};
+use crate::settlement::bulk::{BulkAction, BulkForm, BulkItem, Hindrance, Looked};
 use crate::settlement::confirmation::Confirmation;
 use crate::state::Console;
 
@@ -47,7 +47,12 @@ impl Fields {
 
     fn form(&self) -> BulkForm {
         let Self { action: _, records, name, evidence, reason, understood } = self.clone();
-        BulkForm { records: words(&records), name, evidence, reason, understood }
+        // `RECORD`, or `RECORD.VERSION` once the page has shown it.
+        let words = words(&records);
+        let seen = words.iter().filter_map(|word| word.split_once('.'));
+        let seen = seen.map(|(record, version)| (record.to_owned(), version.to_owned())).collect();
+        let records = words.iter().map(|word| word.split('.').next().unwrap_or_default().to_owned()).collect();
+        BulkForm { records, seen, name, evidence, reason, understood }
     }
 }
 
@@ -118,10 +123,12 @@ fn chosen(
     visitor: &Visitor,
     action: BulkAction,
     fields: &Fields,
-    records: &[Record],
+    items: &[BulkItem<Record>],
     problems: &[FieldProblem],
 ) -> Markup {
-    let ids: Vec<_> = records.iter().map(|record| short(record.id.as_str())).collect();
+    let records: Vec<_> = items.iter().filter_map(|item| item.result.as_ref().ok()).collect();
+    let version = |record: &Record| format!("{}.{}", short(record.id.as_str()), snapshot(record).version);
+    let words: Vec<_> = records.iter().map(|record| version(record)).collect();
     html! {
         h1 { (action.title()) ": " (records.len()) @if records.len() == 1 { " record" } @else { " records" } }
         (form::problems(problems))
@@ -130,7 +137,7 @@ fn chosen(
             form.card method="post" action="/console/bulk" {
                 (csrf(&visitor.csrf))
                 input type="hidden" name="action" value=(action.as_str());
-                input type="hidden" name="records" value=(ids.join(" "));
+                input type="hidden" name="records" value=(words.join(" "));
                 (form::input("name", &fields.name, problems))
                 @match action.settlement() {
                     None => {}
@@ -150,7 +157,17 @@ fn chosen(
             }
             section.card aria-labelledby="records" {
                 h2 #records { "The records" }
-                ul { @for record in records { li { (line(record)) } } }
+                ul { @for record in &records { li { (line(record)) } } }
+                @if items.len() > records.len() {
+                    h3 { "Left out" }
+                    ul {
+                        @for item in items {
+                            @if let Err(hindrance) = &item.result {
+                                li { (record_link(&item.record)) ": " (hindrance.error().detail) }
+                            }
+                        }
+                    }
+                }
             }
         }
     }
@@ -218,8 +235,16 @@ fn confirmed(items: &[BulkItem<Confirmation<Preview>>]) -> Markup {
 
 fn results<T>(items: &[BulkItem<T>], show: impl Fn(&T) -> Markup) -> Markup {
     let done = items.iter().filter(|item| item.result.is_ok()).count();
+    let left_out = items.iter().filter(|item| matches!(item.result, Err(Hindrance::LeftOut(_)))).count();
     html! {
-        p role="status" { (done) " of " (items.len()) " without a problem." }
+        p role="status" {
+            (done) " of " (items.len() - left_out) " without a problem."
+            @match left_out {
+                0 => {}
+                1 => " One was left out, and nothing is done to it.",
+                more => { " " (more) " were left out, and nothing is done to them." }
+            }
+        }
         table.stacked role="table" {
             caption.hidden { "The result for each record" }
             thead role="rowgroup" {
@@ -234,7 +259,8 @@ fn results<T>(items: &[BulkItem<T>], show: impl Fn(&T) -> Markup) -> Markup {
                         td role="cell" data-label="Result" {
                             @match &item.result {
                                 Ok(result) => (show(result)),
-                                Err(error) => { (mark(Mark::Bad, error.code)) " " (error.detail) },
+                                Err(Hindrance::LeftOut(error)) => { "Left out. " (error.detail) },
+                                Err(Hindrance::Problem(error)) => { (mark(Mark::Bad, error.code)) " " (error.detail) },
                             }
                         }
                     }

@@ -5,9 +5,9 @@ use idempotency::protocol::EpochMs;
 use maud::{Markup, html};
 use payments::RecordSnapshot;
 
-use super::layout::{Time, comparison, page, record_button, status};
+use super::layout::{Time, comparison, page, record_button, record_link, status};
 use crate::auth::{Target, Visitor, VisitorSlot};
-use crate::error::{ConsoleError, RecordChange, Remedy};
+use crate::error::{ConsoleError, LeftOut, RecordChange, Remedy};
 
 /// Turns a [`ConsoleError`] of a handler or extractor into a page.
 pub(super) async fn as_page(mut request: Request, next: Next) -> Response {
@@ -31,10 +31,17 @@ fn error_page(visitor: Option<&Visitor>, error: &ConsoleError) -> Response {
         @match error.remedy.as_deref() {
             Some(Remedy::SignIn(target)) => (sign_in(target)),
             Some(Remedy::Form(address)) => p { a.button href=(address) { "Open the form with your text" } },
+            Some(Remedy::Records(records)) => (left_out(records)),
             None => {}
         }
     };
     (error.status, error.log_summary(), page(error.title, visitor, content)).into_response()
+}
+
+fn left_out(records: &[LeftOut]) -> Markup {
+    html! {
+        ul { @for LeftOut { record, detail, .. } in records { li { (record_link(record)) ": " (detail) } } }
+    }
 }
 
 /// The issuer would sign the same person in again without asking; so the second link makes it ask.

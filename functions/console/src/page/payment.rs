@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use idempotency::protocol::{EpochMs, RecordId};
 use maud::{Markup, html};
 use payments::{LedgerEntry, Made, Payment, Refund};
@@ -11,7 +11,7 @@ use super::layout::{Time, page, record_link, status};
 use crate::auth::Visitor;
 use crate::error::ConsoleError;
 use crate::format;
-use crate::lists::found::PaymentDetails;
+use crate::lists::found::{PaymentDetails, RefundsFrom};
 use crate::request_log::LogSummary;
 use crate::state::Console;
 
@@ -19,13 +19,14 @@ pub(super) async fn show(
     State(console): State<Arc<Console>>,
     visitor: Visitor,
     Path(id): Path<String>,
+    Query(RefundsFrom { after }): Query<RefundsFrom>,
 ) -> Result<(LogSummary, Markup), ConsoleError> {
-    let details = console.payment_details(&id).await?;
+    let details = console.payment_details(&id, after.as_deref()).await?;
     Ok((LogSummary::shown(&visitor.actor), page("Payment", Some(&visitor), content(&details))))
 }
 
 fn content(details: &PaymentDetails) -> Markup {
-    let PaymentDetails { payment, record, refunds, entries } = details;
+    let PaymentDetails { payment, record, refunds, after, entries } = details;
     html! {
         h1 { "Payment " span.code { (payment.made.id) } }
         (facts(&payment.made))
@@ -38,7 +39,14 @@ fn content(details: &PaymentDetails) -> Markup {
             (None, None) => p.empty { "An older version made this payment, which did not note the record." },
         }
         h2 #refunds { "Refunds" }
-        @if refunds.is_empty() { p.empty { "None." } } @else { (refund_table(refunds)) }
+        @if let Some(after) = after {
+            p { "After " span.code { (after) } ". " a href={ "/console/payments/" (payment.made.id) "#refunds" } { "The oldest" } }
+        }
+        @if refunds.refunds.is_empty() { p.empty { "None." } } @else { (refund_table(&refunds.refunds)) }
+        @if let Some(next) = details.next() {
+            p { "There are more than the " (refunds.refunds.len()) " here. "
+                a rel="next" href={ "/console/payments/" (payment.made.id) "?after=" (next) "#refunds" } { "The next ones" } }
+        }
         h2 #ledger { "Ledger" }
         @if entries.is_empty() { p.empty { "Nothing is posted to the ledger." } } @else { (ledger(entries)) }
     }

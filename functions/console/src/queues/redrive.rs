@@ -24,14 +24,19 @@ impl Console {
     /// First it is sent, then deleted: what is lost between the two is sent twice, and posted once.
     pub(crate) async fn redrive(&self, actor: &Actor, invocation: &Invocation, id: &str) -> Result<(), ConsoleError> {
         actor.require_operator()?;
-        let mut others = Vec::new();
-        let found = self.queues.find(id, &mut others).await;
-        let sent = match &found {
-            Ok(Some(letter)) => self.redrive_found(actor, invocation, letter).await,
+        let mut left = Vec::new();
+        let found = self.queues.find(id, &mut left).await;
+        let sent = match found {
+            Ok(Some(letter)) => {
+                let sent = self.redrive_found(actor, invocation, &letter).await;
+                // If it is not deleted, it is to be seen at once, so that somebody can try again.
+                left.extend(sent.is_err().then_some(letter));
+                sent
+            }
             Ok(None) => Err(ConsoleError::no_dead_letter()),
-            Err(error) => Err(ConsoleError::no_queue(error)),
+            Err(error) => Err(ConsoleError::no_queue(&error)),
         };
-        self.queues.show_again(&others).await;
+        self.queues.show_again(&left).await;
         sent
     }
 

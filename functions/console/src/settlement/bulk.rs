@@ -1,19 +1,22 @@
 //! One action for several records of one state. Each record has the same checks, the same audit entry and, where it needs
-//! one, the same approval as if it were settled alone; and each has a result of its own.
+//! one, the same approval as if it were settled alone; and each has a result of its own. Records that were settled or have
+//! changed since they were chosen are left out, and nothing is done to them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use axum::http::StatusCode;
 use futures::{StreamExt, stream};
-use idempotency::protocol::{EpochMs, Record};
+use idempotency::protocol::{EpochMs, Record, State, Status};
 use payments::{ActionKind, Invocation, Preview};
 use serde::Deserialize;
 
 use crate::auth::Actor;
-use crate::error::ConsoleError;
+use crate::error::{ConsoleError, LeftOut};
 use crate::format;
 use crate::provider_status::ProviderAnswer;
-use crate::record::short;
+use crate::record::{short, snapshot};
+use crate::records::own_operation;
 use crate::settlement::confirmable::Confirmable;
 use crate::settlement::confirmation::Confirmation;
 use crate::settlement::form::SettlementForm;
@@ -46,6 +49,9 @@ pub(crate) enum BulkAction {
 pub(crate) struct BulkForm {
     /// The records, as in URLs.
     pub(crate) records: Vec<String>,
+    /// The versions that the operator has seen, by record.
+    #[serde(skip)]
+    pub(crate) seen: BTreeMap<String, String>,
     /// The name of the bulk action: of an incident, for example. The audit has it in every reason.
     pub(crate) name: String,
     pub(crate) evidence: String,
@@ -58,7 +64,15 @@ pub(crate) struct BulkForm {
 pub(crate) struct BulkItem<T> {
     /// The record, as in URLs.
     pub(crate) record: String,
-    pub(crate) result: Result<T, ConsoleError>,
+    pub(crate) result: Result<T, Hindrance>,
+}
+
+/// Why there is no result.
+#[derive(Debug)]
+pub(crate) enum Hindrance {
+    /// It is not among those that the action is for.
+    LeftOut(ConsoleError),
+    Problem(ConsoleError),
 }
 
 /// What happened to a record without a preview.
@@ -143,23 +157,73 @@ impl BulkForm {
     }
 }
 
+impl<T> BulkItem<T> {
+    /// The item with what is done with its record, if there is one.
+    async fn and_then<U>(self, action: impl AsyncFnOnce(T) -> Result<U, ConsoleError>) -> BulkItem<U> {
+        let result = match self.result {
+            Ok(record) => action(record).await.map_err(Hindrance::Problem),
+            Err(hindrance) => Err(hindrance),
+        };
+        BulkItem { record: self.record, result }
+    }
+}
+
+impl Hindrance {
+    pub(crate) const fn error(&self) -> &ConsoleError {
+        match self {
+            Self::LeftOut(error) | Self::Problem(error) => error,
+        }
+    }
+}
+
 impl Console {
-    /// The chosen records, which must all have one state.
-    pub(crate) async fn chosen(&self, form: &BulkForm) -> Result<Vec<Record>, ConsoleError> {
-        let records: Vec<_> = form.chosen()?;
-        let read = stream::iter(records).map(async |record| self.record(&record).await).buffered(AT_ONCE);
-        let records: Vec<Result<Record, ConsoleError>> = read.collect().await;
-        let records: Vec<Record> = records.into_iter().collect::<Result<_, _>>()?;
-        let states: BTreeSet<_> = records.iter().map(|record| record.state.status().as_str()).collect();
-        match states.len() {
-            1 => Ok(records),
-            _ => {
-                let states: Vec<_> = states.into_iter().collect();
-                Err(ConsoleError::invalid(format!(
-                    "The chosen records must have one state, and have {}.",
-                    states.join(", ")
-                )))
+    /// The chosen records, as far as they are still open and as the operator has seen them; and of each other one, why it is
+    /// left out.
+    ///
+    /// # Errors
+    /// When none is left.
+    pub(crate) async fn chosen(&self, form: &BulkForm) -> Result<Vec<BulkItem<Record>>, ConsoleError> {
+        let records = stream::iter(form.chosen()?).map(async |record| {
+            let seen = form.seen.get(&record).map(String::as_str);
+            let result = self.chosen_one(&record, seen).await;
+            result.map(|result| BulkItem { record, result })
+        });
+        let items: Vec<Result<_, ConsoleError>> = records.buffered(AT_ONCE).collect().await;
+        let items = of_one_state(items.into_iter().collect::<Result<_, _>>()?);
+        if items.iter().any(|item| item.result.is_ok()) {
+            return Ok(items);
+        }
+        let left_out = items.iter().filter_map(|item| {
+            let error = item.result.as_ref().err()?.error();
+            Some(LeftOut { record: item.record.clone(), code: error.code, detail: error.detail.clone() })
+        });
+        Err(ConsoleError::none_left(left_out.collect()))
+    }
+
+    /// The record, or why it is left out; an error if it cannot be read.
+    async fn chosen_one(&self, id: &str, seen: Option<&str>) -> Result<Result<Record, Hindrance>, ConsoleError> {
+        let left_out = |error| Ok(Err(Hindrance::LeftOut(error)));
+        let record = match self.record(id).await {
+            Ok(record) => record,
+            Err(error) if error.status == StatusCode::NOT_FOUND => return left_out(error),
+            Err(error) => return Err(error),
+        };
+        if let Err(error) = own_operation(&record) {
+            return left_out(error);
+        }
+        let at = format::time(record.updated);
+        let settled =
+            |as_what: &str| left_out(ConsoleError::not_open(format!("It was settled as {as_what}, at {at}.")));
+        match &record.state {
+            State::Success(_) => settled("SUCCESS"),
+            State::Failed(_) => settled("FAILED"),
+            State::Released { .. } => left_out(ConsoleError::not_open(format!(
+                "It was released, at {at}: nothing was executed, and the client's next request runs."
+            ))),
+            State::Processing(_) | State::Unknown(_) if seen.is_some_and(|seen| seen != snapshot(&record).version) => {
+                left_out(ConsoleError::ran_again(&at))
             }
+            State::Processing(_) | State::Unknown(_) => Ok(Ok(record)),
         }
     }
 
@@ -173,21 +237,19 @@ impl Console {
     ) -> Result<Vec<BulkItem<Looked>>, ConsoleError> {
         actor.require_operator()?;
         let name = form.name()?;
-        let records = self.chosen(form).await?;
-        let each = stream::iter(records).map(async |record| {
-            let record = short(record.id.as_str()).to_owned();
-            let result = match (self.has_time(invocation), action) {
-                (false, _) => Err(ConsoleError::not_begun()),
-                (true, BulkAction::Ask) => {
-                    let asked = self.ask_for_audit(actor, invocation, &record, Some(name)).await;
-                    asked.map(|(_, answer)| Looked::Asked(answer))
+        let items = self.chosen(form).await?;
+        let each = stream::iter(items).map(async |item| {
+            let look = async |record: Record| {
+                self.require_time(invocation)?;
+                let record = short(record.id.as_str());
+                if action == BulkAction::Ask {
+                    let (_, answer) = self.ask_for_audit(actor, invocation, record, Some(name)).await?;
+                    return Ok(Looked::Asked(answer));
                 }
-                (true, _) => {
-                    let searched = self.reconcile_now(actor, invocation, &record, Some(name)).await;
-                    searched.map(|(_, search)| Looked::Searched(search))
-                }
+                let (_, search) = self.reconcile_now(actor, invocation, record, Some(name)).await?;
+                Ok(Looked::Searched(search))
             };
-            BulkItem { record, result }
+            item.and_then(look).await
         });
         Ok(each.buffered(AT_ONCE).collect().await)
     }
@@ -202,18 +264,17 @@ impl Console {
     ) -> Result<Vec<BulkItem<Preview>>, ConsoleError> {
         actor.require_operator()?;
         let of_each = form.of_each()?;
-        let records = self.chosen(form).await?;
-        let each = stream::iter(records).map(async |record| {
-            let id = short(record.id.as_str()).to_owned();
-            let result = match self.has_time(invocation) {
-                true => self.preview_of_several(actor, &record, kind, &of_each).await,
-                false => Err(ConsoleError::not_begun()),
+        let items = self.chosen(form).await?;
+        let each = stream::iter(items).map(async |item| {
+            let preview = async |record: Record| {
+                self.require_time(invocation)?;
+                self.preview_of_several(actor, &record, kind, &of_each).await
             };
-            BulkItem { record: id, result }
+            item.and_then(preview).await
         });
         let items: Vec<_> = each.buffered(AT_ONCE).collect().await;
         // A field that is wrong is so for all of them.
-        let wrong = items.iter().filter_map(|item| item.result.as_ref().err());
+        let wrong = items.iter().filter_map(|item| item.result.as_ref().err().map(Hindrance::error));
         let mut wrong = wrong.filter(|error| error.fields.iter().any(|(field, _)| *field != "reference"));
         match wrong.next().cloned() {
             Some(error) => Err(error),
@@ -256,15 +317,15 @@ impl Console {
             return Err(ConsoleError::invalid(format!("Confirm 1 to {MAX_CHOSEN} previews.")));
         }
         let each = stream::iter(tokens).map(async |token| {
-            let result = match self.has_time(invocation) {
-                true => self.confirm::<Preview>(actor, invocation, &token).await,
-                false => Err(ConsoleError::not_begun()),
+            let result = match self.require_time(invocation) {
+                Ok(()) => self.confirm::<Preview>(actor, invocation, &token).await,
+                Err(error) => Err(error),
             };
             let record = match &result {
                 Ok(confirmation) => short(&confirmation.confirmed.proposal.record).to_owned(),
                 Err(_) => self.record_of_preview(actor, &token).await,
             };
-            BulkItem { record, result }
+            BulkItem { record, result: result.map_err(Hindrance::Problem) }
         });
         Ok(each.buffered(AT_ONCE).collect().await)
     }
@@ -275,9 +336,29 @@ impl Console {
         preview.map(|preview| short(&preview.proposal.record).to_owned()).unwrap_or_default()
     }
 
-    fn has_time(&self, invocation: &Invocation) -> bool {
-        self.now() < EpochMs(invocation.deadline.0).minus(RESERVE)
+    fn require_time(&self, invocation: &Invocation) -> Result<(), ConsoleError> {
+        match self.now() < EpochMs(invocation.deadline.0).minus(RESERVE) {
+            true => Ok(()),
+            false => Err(ConsoleError::not_begun()),
+        }
     }
+}
+
+/// Leaves out what has another state than the others: UNKNOWN, if one has that, or else that of the first.
+fn of_one_state(mut items: Vec<BulkItem<Record>>) -> Vec<BulkItem<Record>> {
+    let status = |record: &Record| record.state.status();
+    let mut present = items.iter().filter_map(|item| item.result.as_ref().ok().map(status));
+    let first = present.next();
+    let wanted = if present.any(|status| status == Status::Unknown) { Some(Status::Unknown) } else { first };
+    for item in &mut items {
+        if let (Ok(record), Some(wanted)) = (&item.result, wanted)
+            && status(record) != wanted
+        {
+            let (own, others) = (status(record).as_str(), wanted.as_str());
+            item.result = Err(Hindrance::LeftOut(ConsoleError::other_state(own, others)));
+        }
+    }
+    items
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@ use std::{collections::HashMap, fmt};
 use aws_sdk_dynamodb::types::AttributeValue;
 use uuid::Uuid;
 
-use crate::{AccountId, Currency, PaymentId, Refund, TerminalId};
+use crate::{AccountId, Currency, PaymentId, Refund, RefundId, TerminalId};
 
 /// The key of an item. Every key of the table is made here.
 ///
@@ -20,7 +20,17 @@ impl Key {
     }
 
     pub(super) fn refund(refund: &Refund) -> Self {
-        Self::new(Self::of_payment(refund.payment), format!("refund#{}", refund.id))
+        Self::refund_of(refund.payment, refund.id)
+    }
+
+    pub(super) fn refund_of(payment: PaymentId, id: RefundId) -> Self {
+        let (partition, prefix) = Self::refunds(payment);
+        Self::new(partition, format!("{prefix}{id}"))
+    }
+
+    /// The partition of a payment and the prefix of its refunds. Their ids begin with a time, so that they sort by it.
+    pub(super) fn refunds(payment: PaymentId) -> (String, String) {
+        (Self::of_payment(payment), "refund#".to_owned())
     }
 
     pub(super) fn event(payment: PaymentId, event: Uuid) -> Self {
@@ -108,7 +118,7 @@ impl Key {
         Self::new(format!("terminal#{terminal}"), "sequence")
     }
 
-    pub(super) fn of_payment(id: PaymentId) -> String {
+    fn of_payment(id: PaymentId) -> String {
         format!("payment#{id}")
     }
 

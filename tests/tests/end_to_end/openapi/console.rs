@@ -124,6 +124,8 @@ async fn check_bulk_and_dead_letters(stack: &Stack, olga: &Script<'_>, vera: &Sc
     api.check("reconcile", &vera.call(Method::POST, &format!("records/{record}/reconcile"), None).await);
     api.check("confirmBulk", &olga.call(Method::POST, "bulk/confirm", Some(&tokens)).await);
     api.check("confirmBulk", &olga.call(Method::POST, "bulk/confirm", Some(&json!({ "tokens": [] }))).await);
+    let gone = json!({ "records": ["0".repeat(43)], "name": "Incident 4711" });
+    api.check("bulk", &olga.call(Method::POST, "bulk/ask", Some(&gone)).await);
 
     stack.put("LedgerDeadLetters", 1, "no message of ours").await;
     let letters = vera.call(Method::GET, "dead-letters", None).await;
@@ -152,7 +154,7 @@ fn seen_all(api: &Api) {
         ("getPayment", &[200, 404]),
         ("getAccount", &[200, 404]),
         ("reconcile", &[200, 403, 409]),
-        ("bulk", &[200, 403, 422]),
+        ("bulk", &[200, 403, 409, 422]),
         ("confirmBulk", &[200, 422]),
         ("listDeadLetters", &[200, 401, 403]),
         ("redrive", &[200, 403, 404]),

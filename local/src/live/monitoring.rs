@@ -1,0 +1,44 @@
+//! The template's alarms and the first row of its dashboard.
+
+use std::collections::BTreeMap;
+
+use parking_lot::Mutex;
+use serde_json::Value;
+
+use super::tiles::{self, Tile};
+use crate::{
+    alarms::{self, Alarms},
+    metrics::{self, Metrics},
+};
+
+pub(crate) struct Monitoring {
+    alarms: Mutex<Alarms>,
+    tiles: Mutex<Vec<Tile>>,
+}
+
+impl Monitoring {
+    /// Of expanded resources.
+    pub(crate) fn new(resources: &BTreeMap<String, Value>) -> Self {
+        let (alarms, notes) = Alarms::of(resources, metrics::now());
+        warn(&notes);
+        Self { alarms: Mutex::new(alarms), tiles: Mutex::new(Tile::first_row(resources)) }
+    }
+
+    /// The same resources with other properties.
+    pub(crate) fn change(&self, resources: &BTreeMap<String, Value>) {
+        warn(&self.alarms.lock().change(resources));
+        *self.tiles.lock() = Tile::first_row(resources);
+    }
+
+    pub(super) fn alarms(&self, metrics: &Metrics) -> Vec<alarms::Seen> {
+        self.alarms.lock().evaluate(metrics, metrics::now())
+    }
+
+    pub(super) fn tiles(&self, metrics: &Metrics) -> Vec<tiles::Seen> {
+        self.tiles.lock().iter().map(|tile| tile.seen(metrics)).collect()
+    }
+}
+
+fn warn(notes: &[String]) {
+    notes.iter().for_each(|note| tracing::warn!("an alarm is not evaluated here: {note}"));
+}
