@@ -38,6 +38,7 @@ mod payments;
 mod peers_on_valkey;
 mod permissions;
 mod powertools;
+mod proofs_on_valkey;
 mod records_on_valkey;
 mod shared_table;
 mod signals;
