@@ -39,6 +39,7 @@ mod peers_on_valkey;
 mod permissions;
 mod powertools;
 mod proofs_on_valkey;
+mod rebalance;
 mod records_on_valkey;
 mod shared_table;
 mod signals;
