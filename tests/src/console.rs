@@ -9,7 +9,7 @@ use idempotency::engine::{Claim, Claimed, Clock, SystemClock};
 use idempotency::protocol::{EpochMs, Fingerprinter, InvocationId, Key, Principal, Record, RecordId, Subject};
 use idempotency::store::Store as _;
 use idempotency::{Call, DynamoDbStore, Engine, Operation, Outcome, Verdict};
-use payments::{FencedAttempts, Payment, PaymentRequest, Preview, Table};
+use payments::{FencedAttempts, Payment, PaymentId, PaymentRequest, Preview, Refund, Table};
 use reqwest::header::{COOKIE, LOCATION, SET_COOKIE};
 use reqwest::{Method, RequestBuilder, redirect};
 use serde_json::{Value, json};
@@ -290,6 +290,20 @@ impl Tables {
         let payment = Payment::new(record.transaction, owner, &request, "pi_1".to_owned(), record.created.0);
         let writes = Table::new(self.client.clone(), PAYMENTS).created(&payment, Some(&record.id), None);
         self.client.transact_write_items().set_transact_items(Some(writes)).send().await.expect("written");
+    }
+
+    /// Writes the refund of a record's transaction, of all that is left of a payment, as its request would have done; and
+    /// returns the amount.
+    pub async fn record_refund(&self, id: &str, payment: &str, reversal: &str) -> u64 {
+        let (record, table) = (self.record(id).await, Table::new(self.client.clone(), PAYMENTS));
+        let payment = PaymentId::parse(payment).expect("an id");
+        let payment = table.payment(payment).await.expect("readable").expect("there");
+        let amount = payment.refundable().expect("something is left");
+        let reversal = reversal.to_owned();
+        let refund = Refund::new(record.transaction, &payment, amount, None, reversal, record.created.0);
+        let writes = table.refunded(&payment, &refund, Some(&record.id), None);
+        self.client.transact_write_items().set_transact_items(Some(writes)).send().await.expect("written");
+        amount.get()
     }
 
     /// Moves the creation of an approval into the past.

@@ -24,6 +24,7 @@ mod readme;
 
 // The application's API, its worker and its reconciler.
 mod accounts;
+mod audit_on_valkey;
 mod bad_input;
 mod client_examples;
 mod clients;
