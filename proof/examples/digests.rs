@@ -23,9 +23,10 @@ fn main() {
 fn explored() {
     for scenario in Scenario::ALL {
         let (mut all, mut schedules) = (DefaultHasher::new(), 0_u64);
-        replay_all(scenario, |told| {
+        replay_all(scenario, |_, told| {
             schedules += 1;
             told.hash(&mut all);
+            true
         });
         println!("{scenario:?}: {schedules} schedules within bounds {:016x}", all.finish());
         let mut drawn = DefaultHasher::new();

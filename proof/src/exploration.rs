@@ -40,6 +40,8 @@ use oracle::Oracle;
 use sandbox::{Random, Remote};
 use table::Table;
 
+use crate::backend::{Schedules, backend};
+
 /// The environment of one schedule.
 struct World {
     scenario: Scenario,
@@ -52,9 +54,15 @@ struct World {
 }
 
 impl World {
-    fn new(scenario: Scenario, choices: Choices, is_large: bool, breakage: Option<Breakage>) -> Self {
+    fn new(
+        scenario: Scenario,
+        on: Option<&Schedules>,
+        choices: Choices,
+        is_large: bool,
+        breakage: Option<Breakage>,
+    ) -> Self {
         let oracle = Oracle::default();
-        let table = Table::new(oracle.clone(), breakage);
+        let table = Table::new(backend(on), oracle.clone(), breakage);
         Self { scenario, is_large, network: Network::new(choices), table, oracle, random: Random::default(), breakage }
     }
 
@@ -129,16 +137,16 @@ fn run(world: &World, runtime: &tokio::runtime::Runtime) {
 }
 
 /// The world for a seed's schedule.
-fn of_seed(scenario: Scenario, seed: u64, breakage: Option<Breakage>) -> World {
+fn of_seed(scenario: Scenario, on: Option<&Schedules>, seed: u64, breakage: Option<Breakage>) -> World {
     // The SDK and the backoff draw from the thread's own random source.
     fastrand::seed(seed);
-    World::new(scenario, Choices::seeded(seed), true, breakage)
+    World::new(scenario, on, Choices::seeded(seed), true, breakage)
 }
 
 /// The world for a script's schedule.
-fn of_script(scenario: Scenario, script: &Script, breakage: Option<Breakage>) -> World {
+fn of_script(scenario: Scenario, on: Option<&Schedules>, script: &Script, breakage: Option<Breakage>) -> World {
     fastrand::seed(0);
-    World::new(scenario, Choices::listed(script, scenario.bounds()), false, breakage)
+    World::new(scenario, on, Choices::listed(script, scenario.bounds()), false, breakage)
 }
 
 fn runtime() -> tokio::runtime::Runtime {
@@ -178,7 +186,7 @@ pub fn explore(scenario: Scenario, breakage: Option<Breakage>, at_most: u64) -> 
         if explored.schedules == at_most {
             break;
         }
-        let world = of_script(scenario, script, breakage);
+        let world = of_script(scenario, None, script, breakage);
         let made = || world.network.choices(|choices| choices.script());
         explored.run(&world, &runtime, || format!("PROOF_SCENARIO={scenario:?} PROOF_SCRIPT={}", made()));
         next = made().next();
@@ -199,7 +207,7 @@ pub fn sweep(scenario: Scenario, seeds: Range<u64>, breakage: Option<Breakage>) 
                     if seed >= seeds.end {
                         break;
                     }
-                    let world = of_seed(scenario, seed, breakage);
+                    let world = of_seed(scenario, None, seed, breakage);
                     own.run(&world, &runtime, || format!("PROOF_SCENARIO={scenario:?} PROOF_SEED={seed}"));
                 }
                 if own.broken.is_some() {
@@ -220,7 +228,15 @@ pub fn sweep(scenario: Scenario, seeds: Range<u64>, breakage: Option<Breakage>) 
 /// # Errors
 /// What was broken, and the log until then.
 pub fn replay_seed(scenario: Scenario, seed: u64) -> Result<Vec<String>, String> {
-    replay(&of_seed(scenario, seed, None), &runtime())
+    replay_seed_on(None, scenario, seed)
+}
+
+/// The same, with records and watermarks on a server.
+///
+/// # Errors
+/// As [`replay_seed`].
+pub fn replay_seed_on(server: Option<&Schedules>, scenario: Scenario, seed: u64) -> Result<Vec<String>, String> {
+    replay(&of_seed(scenario, server, seed, None), &runtime())
 }
 
 /// Replays a script. Returns the log, including every write.
@@ -228,16 +244,33 @@ pub fn replay_seed(scenario: Scenario, seed: u64) -> Result<Vec<String>, String>
 /// # Errors
 /// What was broken, and the log until then.
 pub fn replay_script(scenario: Scenario, script: &Script) -> Result<Vec<String>, String> {
-    replay(&of_script(scenario, script, None), &runtime())
+    replay_script_on(None, scenario, script)
 }
 
-/// Replays every schedule of a scenario within its bounds, and passes on the log, or what was broken, for each.
-pub fn replay_all(scenario: Scenario, mut hear: impl FnMut(Result<Vec<String>, String>)) {
+/// The same, with records and watermarks on a server.
+///
+/// # Errors
+/// As [`replay_script`].
+pub fn replay_script_on(
+    server: Option<&Schedules>,
+    scenario: Scenario,
+    script: &Script,
+) -> Result<Vec<String>, String> {
+    replay(&of_script(scenario, server, script, None), &runtime())
+}
+
+/// Replays every schedule of a scenario within its bounds, in order, and passes on its script, and the log or what was
+/// broken, until it hears that this is enough.
+pub fn replay_all(scenario: Scenario, mut hear: impl FnMut(&Script, Result<Vec<String>, String>) -> bool) {
     let (runtime, mut next) = (runtime(), Some(Script::default()));
     while let Some(script) = next {
-        let world = of_script(scenario, &script, None);
-        hear(replay(&world, &runtime));
-        next = world.network.choices(|choices| choices.script()).next();
+        let world = of_script(scenario, None, &script, None);
+        let told = replay(&world, &runtime);
+        let made = world.network.choices(|choices| choices.script());
+        if !hear(&made, told) {
+            return;
+        }
+        next = made.next();
     }
 }
 

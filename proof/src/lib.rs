@@ -1,12 +1,15 @@
 //! The proofs of the library's promises: a model that is checked exhaustively, an exploration of the code in every
 //! order, a simulation of the engine, and deliberate breakages that these must detect.
 
+mod backend;
 pub mod exploration;
 mod fault;
 pub mod fuzz;
 pub mod model;
 pub mod nightly;
 pub mod simulation;
+
+pub use backend::Schedules;
 
 /// Whether an environment variable selects the larger sizes of the gate and the soak.
 pub fn soaks(variable: &str) -> bool {

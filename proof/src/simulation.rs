@@ -20,6 +20,8 @@ use std::time::Duration;
 use idempotency::telemetry::metrics::{Metric, Metrics};
 use parking_lot::Mutex;
 
+use crate::backend::{Schedules, backend};
+
 pub use breakage::Breakage;
 pub use scenario::Scenario;
 
@@ -77,6 +79,7 @@ pub struct Simulation {
     runtime: tokio::runtime::Runtime,
     coverage: Arc<Coverage>,
     breakage: Option<Breakage>,
+    on: Option<Schedules>,
 }
 
 impl Simulation {
@@ -86,7 +89,13 @@ impl Simulation {
     /// If no runtime can be made.
     pub fn new(coverage: Arc<Coverage>, breakage: Option<Breakage>) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
-        Self { runtime: runtime.expect("a runtime"), coverage, breakage }
+        Self { runtime: runtime.expect("a runtime"), coverage, breakage, on: None }
+    }
+
+    /// With its records on a real server instead of in memory.
+    #[must_use]
+    pub fn on(self, server: &Schedules) -> Self {
+        Self { on: Some(server.clone()), ..self }
     }
 
     /// Runs the schedule of a seed. Returns what every caller received.
@@ -94,8 +103,7 @@ impl Simulation {
     /// # Errors
     /// What was broken.
     pub fn run(&self, seed: u64) -> Result<Vec<String>, String> {
-        let metrics = Counting(Arc::clone(&self.coverage));
-        self.runtime.block_on(scenario::run(seed, metrics, self.breakage, false))
+        self.schedule(seed, false)
     }
 
     /// Runs the schedule of a seed. Returns what every caller received, and every write.
@@ -103,8 +111,12 @@ impl Simulation {
     /// # Errors
     /// What was broken.
     pub fn replay(&self, seed: u64) -> Result<Vec<String>, String> {
-        let metrics = Counting(Arc::clone(&self.coverage));
-        self.runtime.block_on(scenario::run(seed, metrics, self.breakage, true))
+        self.schedule(seed, true)
+    }
+
+    fn schedule(&self, seed: u64, is_verbose: bool) -> Result<Vec<String>, String> {
+        let (metrics, kept) = (Counting(Arc::clone(&self.coverage)), backend(self.on.as_ref()));
+        self.runtime.block_on(scenario::run(seed, kept, metrics, self.breakage, is_verbose))
     }
 }
 

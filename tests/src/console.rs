@@ -313,6 +313,20 @@ impl Tables {
         }
     }
 
+    /// Writes the refund of a record's transaction, of all that is left of a payment, as its request would have done; and
+    /// returns the amount.
+    pub async fn record_refund(&self, id: &str, payment: &str, reversal: &str) -> u64 {
+        let (record, table) = (self.record(id).await, Table::new(self.client.clone(), PAYMENTS));
+        let payment = PaymentId::parse(payment).expect("an id");
+        let payment = table.payment(payment).await.expect("readable").expect("there");
+        let amount = payment.refundable().expect("something is left");
+        let reversal = reversal.to_owned();
+        let refund = Refund::new(record.transaction, &payment, amount, None, reversal, record.created.0);
+        let writes = table.refunded(&payment, &refund, Some(&record.id), None);
+        self.client.transact_write_items().set_transact_items(Some(writes)).send().await.expect("written");
+        amount.get()
+    }
+
     /// Moves the creation of an approval into the past.
     pub async fn age_approval(&self, id: &str, age: Duration) {
         let text = |value: &str| AttributeValue::S(value.to_owned());

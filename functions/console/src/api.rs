@@ -17,7 +17,7 @@ use axum::response::Response;
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use idempotency::protocol::{EpochMs, Record};
-use payments::{Action, ActionKind, Approval, AuditKind, LedgerEntry, Payment, Preview};
+use payments::{Action, ActionKind, Approval, AuditEntry, AuditKind, LedgerEntry, Payment, Preview};
 use serde_json::{Value, json};
 
 use crate::auth::Caller;
@@ -100,7 +100,8 @@ async fn export(console: &Console, caller: &Caller, filter: &Filter, export: Exp
 async fn record(State(console): State<Arc<Console>>, caller: Caller, Path(record): Path<String>) -> Answer {
     let details = console.details(&record).await?;
     let (state, before) = (details.state(console.now()), details.transaction_before());
-    let Details { record, subject, payment, entries, is_ours, provider, approvals, audit } = details;
+    let audit: Vec<Value> = details.audit.iter().map(|entry| audit_json(&details, entry)).collect();
+    let Details { record, subject, payment, entries, is_ours, provider, approvals, audit: _ } = details;
     let mut body = format::row_json(&record, subject.as_ref());
     body["state"] = state.into();
     body["transaction_before_release"] = before.map(|before| before.to_string()).into();
@@ -124,8 +125,17 @@ async fn record(State(console): State<Arc<Console>>, caller: Caller, Path(record
     body["payment"] = payment.as_ref().map(payment_json).into();
     body["entries"] = entries.iter().map(entry_json).collect();
     body["approvals"] = approvals.iter().map(|approval| approval_json(approval, None)).collect();
-    body["audit"] = audit.iter().map(format::entry_json).collect();
+    body["audit"] = audit.into();
     Ok((LogSummary::shown(&caller.actor).about(&record), Json(body)))
+}
+
+/// An entry of the audit of one record, which shows whether an intention was carried out.
+fn audit_json(details: &Details, entry: &AuditEntry) -> Value {
+    let mut shown = format::entry_json(entry);
+    if let Some(was_carried_out) = details.was_carried_out(entry) {
+        shown["carried_out"] = was_carried_out.into();
+    }
+    shown
 }
 
 fn entry_json(entry: &LedgerEntry) -> Value {

@@ -99,6 +99,9 @@ pub(crate) fn audit_event(kind: AuditKind) -> &'static str {
         AuditKind::Settled(ActionKind::Succeed) => "settled as SUCCESS",
         AuditKind::Settled(ActionKind::Fail) => "settled as FAILED",
         AuditKind::Settled(ActionKind::Release) => "released for retry",
+        AuditKind::Intended(ActionKind::Succeed) => "was about to settle as SUCCESS",
+        AuditKind::Intended(ActionKind::Fail) => "was about to settle as FAILED",
+        AuditKind::Intended(ActionKind::Release) => "was about to release for retry",
         AuditKind::FencedAttempt => "late owner refused",
     }
 }

@@ -1,4 +1,7 @@
 //! Settling a record: the record, the audit entry and the use of the preview or approval in one transaction.
+//!
+//! Where records are elsewhere, the other two are written first. So the entry says what is about to be done, and another
+//! one follows when it was done; a console that dies in between leaves the first alone.
 
 pub(crate) mod bulk;
 pub(crate) mod changes;
@@ -7,6 +10,9 @@ pub(crate) mod confirmation;
 pub(crate) mod evidence;
 pub(crate) mod form;
 pub(crate) mod reconciliation;
+pub(crate) mod recorded;
+
+use std::sync::OnceLock;
 
 use aws_sdk_dynamodb::types::TransactWriteItem;
 use idempotency::Attempt;
@@ -47,12 +53,24 @@ impl Console {
     /// Settles a record; `false` if something else holds or has settled it, or a write was refused.
     pub(crate) async fn settle(&self, record: &Record, settlement: Settlement<'_>) -> Result<bool, ConsoleError> {
         let Invocation { id, deadline } = *settlement.invocation;
-        let resolver = ConfirmedEvidence { console: self, settlement };
+        let resolver = ConfirmedEvidence { console: self, settlement, intention: OnceLock::new() };
         let reconciled = self.engine.reconcile(record, operations(), deadline, id, &resolver).await;
         match reconciled.map_err(|error| ConsoleError::uncertain(&error))? {
-            Reconciled::Happened | Reconciled::Refused | Reconciled::Prevented => Ok(true),
+            Reconciled::Happened | Reconciled::Refused | Reconciled::Prevented => {
+                if let Some(intention) = resolver.intention.into_inner() {
+                    self.audit_after(intention.followed(self.now().0)).await;
+                }
+                Ok(true)
+            }
             Reconciled::NotOpen | Reconciled::Unclear => Ok(false),
             Reconciled::Foreign => Err(ConsoleError::not_ours(&record.operation)),
+        }
+    }
+
+    /// Adds that something was done, after it was. It is done also if this fails: the record's history has it.
+    pub(crate) async fn audit_after(&self, entry: AuditEntry) {
+        if let Err(error) = self.table.audit(&entry).await {
+            tracing::error!(%error, entry = %entry.id, what = %entry.kind, "done, and not in the audit: see the record's history");
         }
     }
 }
@@ -61,12 +79,14 @@ impl Console {
 struct ConfirmedEvidence<'a> {
     console: &'a Console,
     settlement: Settlement<'a>,
+    /// The entry that is written before the record, if that is elsewhere.
+    intention: OnceLock<AuditEntry>,
 }
 
 impl Resolver<TransactWriteItem, HttpAnswer> for ConfirmedEvidence<'_> {
     async fn resolve(&self, record: &Record, attempt: Attempt<TransactWriteItem>) -> Evidence<HttpAnswer> {
         attempt.add_effect(self.settlement.used.clone());
-        attempt.add_effect(self.console.table.audited(&self.entry(record, attempt.now())));
+        attempt.add_effect(self.console.table.audited(&self.first_entry(record, attempt.now())));
         match &self.settlement.proposal.action {
             Action::Succeed { reference, .. } => match self.success(record, reference, &attempt).await {
                 Ok(answer) => Evidence::Happened(answer),
@@ -79,6 +99,16 @@ impl Resolver<TransactWriteItem, HttpAnswer> for ConfirmedEvidence<'_> {
 }
 
 impl ConfirmedEvidence<'_> {
+    /// The entry that is written with the record, or before it.
+    fn first_entry(&self, record: &Record, at: EpochMs) -> AuditEntry {
+        let entry = self.entry(record, at);
+        if self.console.store.are_with_effects() {
+            return entry;
+        }
+        let kind = AuditKind::Intended(self.settlement.proposal.action.kind());
+        self.intention.get_or_init(|| AuditEntry { kind, ..entry }).clone()
+    }
+
     fn entry(&self, record: &Record, at: EpochMs) -> AuditEntry {
         let Settlement { id, proposal, actor, requested_by, check, invocation, used: _ } = &self.settlement;
         AuditEntry {
@@ -98,7 +128,7 @@ impl ConfirmedEvidence<'_> {
     }
 
     /// Records the payment or refund: as the provider has it, or without its answer, as the operators have confirmed
-    /// it.
+    /// it. What is recorded already is the answer, and is not written again.
     async fn success(
         &self,
         record: &Record,
@@ -106,19 +136,30 @@ impl ConfirmedEvidence<'_> {
         attempt: &Attempt<TransactWriteItem>,
     ) -> Result<HttpAnswer, Unclear> {
         let table = &self.console.table;
-        match &self.settlement.check.answer {
-            ProviderAnswer::Status(ProviderStatus::Charged(charged)) => {
+        let recorded = self.console.recorded(record).await?;
+        match (&self.settlement.check.answer, recorded) {
+            (
+                ProviderAnswer::Status(ProviderStatus::Charged(_) | ProviderStatus::Refunded(_))
+                | ProviderAnswer::None(_),
+                Some(recorded),
+            ) => {
+                if recorded.reference() != reference {
+                    return Err(format!("it is recorded as {recorded}").into());
+                }
+                Ok(recorded.answer())
+            }
+            (ProviderAnswer::Status(ProviderStatus::Charged(charged)), None) => {
                 let payment = ProviderResolver::payment_of(record, (**charged).clone())?;
                 Ok(HttpAnswer::new(record_payment(table, &payment, attempt)))
             }
-            ProviderAnswer::Status(ProviderStatus::Refunded(refunded)) => {
+            (ProviderAnswer::Status(ProviderStatus::Refunded(refunded)), None) => {
                 let payment = self.console.refunded_payment(record).await?.ok_or("the record is not about a refund")?;
                 let Refunded { reversal, amount, reason, created } = (**refunded).clone();
                 let refund = Refund::new(record.transaction, &payment, amount, reason, reversal, created);
                 Ok(HttpAnswer::new(record_refund(table, &payment, &refund, attempt)))
             }
-            ProviderAnswer::None(_) => self.unverified_success(record, reference, attempt).await,
-            answer @ (ProviderAnswer::Status(_) | ProviderAnswer::Prevented | ProviderAnswer::NotPrevented(_)) => {
+            (ProviderAnswer::None(_), None) => self.unverified_success(record, reference, attempt).await,
+            (answer @ (ProviderAnswer::Status(_) | ProviderAnswer::Prevented | ProviderAnswer::NotPrevented(_)), _) => {
                 Err(format!("the provider contradicts it: {}", answer.to_text()).into())
             }
         }

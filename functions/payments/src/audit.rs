@@ -16,6 +16,9 @@ use uuid::Uuid;
 /// One thing that was done to a record by hand, or an attempt that ended after that. Entries are added and never
 /// changed.
 ///
+/// Where records are in the same database, an entry and what it tells are written together. Where they are elsewhere, what
+/// is about to be done is written first, and an entry with the same id follows when it was done.
+///
 /// An entry holds no idempotency key, no body and no principal of the record: readers of the audit learn who settled
 /// what, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +52,16 @@ pub struct AuditEntry {
 }
 
 impl AuditEntry {
+    /// The entry that follows this one, with the same id and at another place. An intention becomes what was done.
+    #[must_use]
+    pub fn followed(self, now: u64) -> Self {
+        let kind = match self.kind {
+            AuditKind::Intended(action) => AuditKind::Settled(action),
+            other => other,
+        };
+        Self { kind, at: now.max(self.at + 1), ..self }
+    }
+
     /// The id of the message that it is about, if it is about none of the records.
     pub fn message(&self) -> Option<&str> {
         self.record.strip_prefix(Self::MESSAGE)
@@ -72,12 +85,15 @@ pub enum AuditKind {
     Requested,
     /// `succeeded`, `failed` or `released`: an operator settled or released the record.
     Settled(ActionKind),
+    /// `to-succeed`, `to-fail` or `to-release`: an operator was about to settle or release the record, which is in another
+    /// database than this entry. Whether it was done is in an entry that follows, or in the record's history.
+    Intended(ActionKind),
     /// `late-owner`: an attempt ended after its record had been taken over; its writes were refused.
     FencedAttempt,
 }
 
 impl AuditKind {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 11] = [
         Self::Asked,
         Self::Reconciled,
         Self::Redriven,
@@ -85,6 +101,9 @@ impl AuditKind {
         Self::Settled(ActionKind::Succeed),
         Self::Settled(ActionKind::Fail),
         Self::Settled(ActionKind::Release),
+        Self::Intended(ActionKind::Succeed),
+        Self::Intended(ActionKind::Fail),
+        Self::Intended(ActionKind::Release),
         Self::FencedAttempt,
     ];
 
@@ -98,6 +117,9 @@ impl AuditKind {
             Self::Settled(ActionKind::Succeed) => "succeeded",
             Self::Settled(ActionKind::Fail) => "failed",
             Self::Settled(ActionKind::Release) => "released",
+            Self::Intended(ActionKind::Succeed) => "to-succeed",
+            Self::Intended(ActionKind::Fail) => "to-fail",
+            Self::Intended(ActionKind::Release) => "to-release",
             Self::FencedAttempt => "late-owner",
         }
     }

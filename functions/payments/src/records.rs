@@ -74,6 +74,13 @@ impl Records {
     }
 }
 
+impl Records {
+    /// Whether a record and its effects are written in one transaction.
+    pub const fn are_with_effects(&self) -> bool {
+        matches!(self, Self::DynamoDb(_))
+    }
+}
+
 /// What the keys on the server begin with. Never change it: it decides where a record is.
 const TAG: &str = "payments";
 

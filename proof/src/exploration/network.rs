@@ -16,6 +16,7 @@ use idempotency::protocol::EpochMs;
 use parking_lot::{Mutex, MutexGuard};
 
 use super::choice::{Choices, Step};
+use crate::backend::BEGIN;
 use crate::fault::Fault;
 
 /// A network, its clock, and the choices of the schedule. A clone is another handle.
@@ -97,7 +98,6 @@ const ENDLESS: u64 = 20_000;
 
 impl Network {
     pub(super) fn new(choices: Choices) -> Self {
-        let now = EpochMs(1_800_000_000_000);
         let (on_the_way, dead) = (Vec::new(), Vec::new());
         Self(Arc::new(Mutex::new(Traffic {
             choices,
@@ -107,7 +107,7 @@ impl Network {
             requests: 0,
             steps: 0,
             times: 0,
-            now,
+            now: BEGIN,
         })))
     }
 

@@ -105,6 +105,12 @@ impl Scenario {
         }
     }
 
+    /// Whether its records or watermarks are in the store below the network, and not behind DynamoDB's own client.
+    #[must_use]
+    pub const fn is_of_any_store(self) -> bool {
+        !self.has_long_answers() && !matches!(self, Self::Versioned)
+    }
+
     pub(super) const fn has_long_answers(self) -> bool {
         matches!(self, Self::LongAnswers | Self::LongAnswersExpire | Self::LongAnswersInSingleWrite)
     }

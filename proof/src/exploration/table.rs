@@ -1,29 +1,28 @@
-//! The table: records and watermarks in the memory store, and the application's items next to them, in one transaction.
+//! The table: records and watermarks in a store, and the application's items next to them, in one transaction.
 //! It records what was applied, in order.
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem};
-use futures::FutureExt;
 use idempotency::protocol::watermark::Watermark;
 use idempotency::protocol::{Condition, EpochMs, Fingerprint, Fingerprinter, Record, RecordId, RecordVersion, Write};
 use idempotency::sequence::Entry;
 use idempotency::store::dynamodb::Item;
-use idempotency::store::memory::{self, MemoryStore};
-use idempotency::store::watermarks::{Advanced, Watermarks};
-use idempotency::store::{RefusedEffect, Store, StoreError, Written};
+use idempotency::store::memory;
+use idempotency::store::watermarks::Advanced;
+use idempotency::store::{RefusedEffect, StoreError, Written};
 use parking_lot::{Mutex, MutexGuard};
 
 use super::Breakage;
 use super::condition::holds;
 use super::oracle::Oracle;
+use crate::backend::Backend;
 
 /// A table. A clone is another handle.
 #[derive(Clone)]
 pub(super) struct Table {
-    kept: MemoryStore,
+    kept: Backend,
     /// The version of each record before its latest one, for reads that lag.
     previous: Arc<Mutex<HashMap<RecordId, Option<Record>>>>,
     /// The stream: all versions of all records, in the order of the writes.
@@ -70,11 +69,10 @@ fn digest(content: &str) -> Fingerprint {
 }
 
 impl Table {
-    pub(super) fn new(oracle: Oracle, breakage: Option<Breakage>) -> Self {
-        let kept = MemoryStore::new();
+    pub(super) fn new(kept: Backend, oracle: Oracle, breakage: Option<Breakage>) -> Self {
         let first = Watermark::after(None, &[], EpochMs(0));
         let refused = vec![memory::Effect::named(REFUSED)];
-        now(kept.advance(REFUSED, &first, refused, Duration::ZERO)).expect("in memory");
+        kept.advance(REFUSED, &first, refused).expect("written");
         Self { kept, previous: Arc::default(), versions: Arc::default(), items: Arc::default(), oracle, breakage }
     }
 
@@ -87,11 +85,11 @@ impl Table {
 
     /// Settled and released records expire.
     pub(super) fn forget(&self) {
-        self.kept.sweep(EpochMs(u64::MAX));
+        self.kept.forget();
     }
 
     pub(super) fn read(&self, id: &RecordId) -> Result<Option<Record>, StoreError> {
-        now(self.kept.read(id))
+        self.kept.read(id)
     }
 
     /// The version before the latest one; `None` if there was none.
@@ -116,10 +114,11 @@ impl Table {
         let written = match is_ignored.then(|| self.read(&write.record.id)).transpose()?.flatten() {
             Some(found) => {
                 let condition = Condition::Unchanged(RecordVersion::of(&found));
-                now(self.kept.write(&Write { record: write.record.clone(), condition }, counted))?
+                self.kept.write(&Write { record: write.record.clone(), condition }, counted)?
             }
-            None => now(self.kept.write(write, counted))?,
+            None => self.kept.write(write, counted)?,
         };
+        self.oracle.wrote(|| format!("answered {written:?}; stored is {:?}", self.read(&write.record.id)));
         Ok(match written {
             Written::Applied => {
                 self.previous.lock().insert(write.record.id.clone(), before);
@@ -139,7 +138,7 @@ impl Table {
     }
 
     pub(super) fn watermark(&self, id: &str) -> Result<Option<Watermark>, StoreError> {
-        let watermark = now(self.kept.watermark(id))?;
+        let watermark = self.kept.watermark(id)?;
         Ok(watermark.map(|watermark| match self.breakage {
             Some(Breakage::PositionsForgotten) => Watermark { position: None, ..watermark },
             Some(Breakage::WitnessesForgotten) => Watermark { witnesses: Vec::new(), ..watermark },
@@ -153,13 +152,15 @@ impl Table {
         next: &Watermark,
         effects: &[TransactWriteItem],
     ) -> Result<Advanced<Item>, StoreError> {
-        let before = now(self.kept.watermark(id))?;
+        let before = self.kept.watermark(id)?;
         let mut next = next.clone();
         if self.is(Breakage::WatermarkWithoutCondition) {
             next.version = before.as_ref().map_or(0, |before| before.version) + 1;
         }
         let (counted, found) = self.counted(effects);
-        match now(self.kept.advance(id, &next, counted, Duration::ZERO))? {
+        let advanced = self.kept.advance(id, &next, counted)?;
+        self.oracle.wrote(|| format!("{next:?} answered {advanced:?}; stored is {:?}", self.kept.watermark(id)));
+        match advanced {
             Advanced::Applied => {
                 self.oracle
                     .expect(before.is_none_or(|before| before.position <= next.position), "a watermark went back");
@@ -228,11 +229,6 @@ impl Table {
     fn is(&self, breakage: Breakage) -> bool {
         self.breakage == Some(breakage)
     }
-}
-
-/// The memory store never waits.
-fn now<F: Future>(future: F) -> F::Output {
-    future.now_or_never().expect("does not wait")
 }
 
 /// The id of the item that an effect writes.

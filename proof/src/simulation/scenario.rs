@@ -11,8 +11,7 @@ use idempotency::protocol::{
     EpochMs, Fingerprint, Key, Principal, Record, Resolution, State, Status, Subject, TransactionId, Uncertain,
 };
 use idempotency::reconcile::{Evidence, Operations, Resolver};
-use idempotency::store::Store;
-use idempotency::store::memory::{Effect, MemoryStore};
+use idempotency::store::memory::Effect;
 use idempotency::{Attempt, Call, Engine, Error, Operation, Outcome, RecordLock, Verdict};
 use parking_lot::Mutex;
 
@@ -22,6 +21,7 @@ use super::process::process;
 use super::provider::{Entry, Provider, TOMBSTONES_WITHIN};
 use super::store::RemoteStore;
 use super::{Breakage, Counting};
+use crate::backend::{BEGIN, Backend};
 
 /// The scenario of a schedule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,7 +68,7 @@ const SKEW_MS: u64 = 600_000;
 struct World {
     scenario: Scenario,
     dice: Arc<Dice>,
-    memory: MemoryStore,
+    kept: Backend,
     /// Every version of the record that was stored.
     versions: Arc<Mutex<Vec<Record>>>,
     provider: Provider,
@@ -83,6 +83,7 @@ struct World {
 
 pub(super) async fn run(
     seed: u64,
+    kept: Backend,
     metrics: Counting,
     breakage: Option<Breakage>,
     is_verbose: bool,
@@ -90,7 +91,7 @@ pub(super) async fn run(
     let dice = Arc::new(Dice::new(seed));
     let world = World {
         scenario: Scenario::ALL[dice.pick(Scenario::ALL.len())],
-        memory: MemoryStore::new(),
+        kept,
         versions: Arc::default(),
         provider: Provider::new(Arc::clone(&dice)),
         oracle: Arc::default(),
@@ -117,7 +118,7 @@ struct SkewedClock {
 
 impl Clock for SkewedClock {
     fn now(&self) -> EpochMs {
-        EpochMs(1_800_000_000_000).plus(self.started.elapsed()).plus(self.skew)
+        BEGIN.plus(self.started.elapsed()).plus(self.skew)
     }
 }
 
@@ -165,7 +166,7 @@ impl World {
     /// did.
     async fn is_lost(&self) -> bool {
         let call = self.a_call(&self.engine(), 0);
-        let Ok(Some(record)) = self.memory.read(&call.record_id()).await else { return false };
+        let Ok(Some(record)) = self.kept.read(&call.record_id()) else { return false };
         let is_uncertain = match record.state {
             State::Processing(_) | State::Unknown(_) => true,
             State::Released { .. } | State::Success(_) | State::Failed(_) => false,
@@ -174,7 +175,7 @@ impl World {
     }
 
     fn count(&self) {
-        let (applied, charges) = (self.memory.applied(EFFECT), self.provider.charges());
+        let (applied, charges) = (self.kept.applied(EFFECT), self.provider.charges());
         self.oracle.expect(applied <= 1, "G1: inside effects at most once");
         self.oracle.expect(charges <= 1, "G8: outside effects at most once");
         match self.oracle.final_answer() {
@@ -223,7 +224,7 @@ impl World {
         for _ in 0..1 + self.dice.pick(2) {
             tokio::time::sleep(self.dice.below_ms(60_000)).await;
             let call = self.a_call(&engine, 0);
-            let Ok(Some(record)) = self.memory.read(&call.record_id()).await else { continue };
+            let Ok(Some(record)) = self.kept.read(&call.record_id()) else { continue };
             tokio::time::sleep(self.dice.below_ms(5000)).await;
             if matches!(record.state.status(), Status::Processing | Status::Unknown) {
                 let operations = Operations::new().with(self.operation(), |_| true);
@@ -324,7 +325,7 @@ impl World {
         self.oracle.heard(body, outcome);
         let (Ok(Outcome::Executed(answered)) | Ok(Outcome::Replayed(answered))) = outcome else { return false };
         if answered.resolution == Resolution::Success {
-            self.oracle.expect(self.memory.applied(EFFECT) == 1, "what was executed has its effect");
+            self.oracle.expect(self.kept.applied(EFFECT) == 1, "what was executed has its effect");
             let own = !self.scenario.is_outside() || Provider::is_for(answered.answer, body);
             self.oracle.expect(own, "G6: another request was charged for than was answered");
         }
@@ -335,7 +336,7 @@ impl World {
 
     fn engine(&self) -> Engine<RemoteStore> {
         let store = RemoteStore {
-            memory: self.memory.clone(),
+            kept: self.kept.clone(),
             versions: Arc::clone(&self.versions),
             dice: Arc::clone(&self.dice),
             oracle: Arc::clone(&self.oracle),

@@ -1,4 +1,4 @@
-//! The memory store behind a network that loses, delays and repeats requests.
+//! The store behind a network that loses, delays and repeats requests.
 
 use std::sync::Arc;
 
@@ -10,12 +10,13 @@ use parking_lot::Mutex;
 use super::Breakage;
 use super::dice::Dice;
 use super::oracle::Oracle;
+use crate::backend::Backend;
 use crate::fault::Fault;
 
 /// A remote store.
 #[derive(Clone)]
 pub(super) struct RemoteStore {
-    pub(super) memory: MemoryStore,
+    pub(super) kept: Backend,
     /// Every version that was stored, for reads that lag.
     pub(super) versions: Arc<Mutex<Vec<Record>>>,
     pub(super) dice: Arc<Dice>,
@@ -39,7 +40,7 @@ impl Store for RemoteStore {
                 self.answered(write, effects).await
             }
             Some(Fault::Repeat) => {
-                self.apply(write, effects.clone()).await?;
+                self.apply(write, effects.clone())?;
                 tokio::time::sleep(self.dice.below_ms(1000)).await;
                 self.answered(write, effects).await
             }
@@ -57,7 +58,7 @@ impl Store for RemoteStore {
             ) => Err(StoreError::NotApplied("refused".into())),
             Some(Fault::LoseRequest) => Err(StoreError::Uncertain("the request was lost".into())),
             Some(Fault::LoseReply) => {
-                self.apply(write, effects).await?;
+                self.apply(write, effects)?;
                 Err(StoreError::Uncertain("the reply was lost".into()))
             }
             Some(Fault::Late) => {
@@ -69,7 +70,7 @@ impl Store for RemoteStore {
 
     async fn read(&self, id: &RecordId) -> Result<Option<Record>, StoreError> {
         tokio::time::sleep(self.dice.below_ms(40)).await;
-        self.memory.read(id).await
+        self.kept.read(id)
     }
 
     /// Any version that was ever stored, or none: it lags by any time.
@@ -79,7 +80,7 @@ impl Store for RemoteStore {
             return Err(StoreError::NotApplied("refused".into()));
         }
         if self.dice.once_in(2) {
-            return self.memory.read(id).await;
+            return self.kept.read(id);
         }
         let versions = self.versions.lock();
         Ok(versions.get(self.dice.pick(versions.len() + 1)).cloned())
@@ -87,13 +88,13 @@ impl Store for RemoteStore {
 
     async fn read_parts(&self, record: &Record, parts: u32) -> Result<Option<Vec<u8>>, StoreError> {
         tokio::time::sleep(self.dice.below_ms(40)).await;
-        self.memory.read_parts(record, parts).await
+        self.kept.read_parts(record, parts)
     }
 }
 
 impl RemoteStore {
     async fn answered(&self, write: &Write, effects: Vec<Effect>) -> Result<Written, StoreError> {
-        let written = self.apply(write, effects).await?;
+        let written = self.apply(write, effects)?;
         tokio::time::sleep(self.dice.below_ms(40)).await;
         Ok(match written {
             Written::Refused(Some(_)) if self.is(Breakage::EverythingRecognised) => Written::Recognised,
@@ -106,13 +107,15 @@ impl RemoteStore {
         tokio::spawn(async move {
             tokio::time::sleep(delay).await;
             // Nobody waits for the result.
-            drop(store.apply(&write, effects).await);
+            drop(store.apply(&write, effects));
         });
     }
 
-    async fn apply(&self, write: &Write, effects: Vec<Effect>) -> Result<Written, StoreError> {
-        let written = self.apply_or_break(write, effects).await?;
-        if let Some(stored) = self.memory.read(&write.record.id).await? {
+    fn apply(&self, write: &Write, effects: Vec<Effect>) -> Result<Written, StoreError> {
+        let written = self.apply_or_break(write, effects)?;
+        let stored = self.kept.read(&write.record.id)?;
+        self.oracle.wrote(|| format!("answered {written:?}; stored is {stored:?}"));
+        if let Some(stored) = stored {
             let mut versions = self.versions.lock();
             if versions.last() != Some(&stored) {
                 versions.push(stored);
@@ -121,10 +124,10 @@ impl RemoteStore {
         Ok(written)
     }
 
-    async fn apply_or_break(&self, write: &Write, effects: Vec<Effect>) -> Result<Written, StoreError> {
+    fn apply_or_break(&self, write: &Write, effects: Vec<Effect>) -> Result<Written, StoreError> {
         self.oracle.wrote(|| format!("{write:?} with {effects:?}"));
-        let Some(breakage) = self.breakage else { return self.memory.write(write, effects).await };
-        let found = self.memory.read(&write.record.id).await?;
+        let Some(breakage) = self.breakage else { return self.kept.write(write, effects) };
+        let found = self.kept.read(&write.record.id)?;
         let ignored = match write.condition {
             Condition::Owned { .. } => breakage == Breakage::OwnerIgnored,
             Condition::Unchanged(_) => breakage == Breakage::SeenIgnored,
@@ -136,18 +139,18 @@ impl RemoteStore {
             }
             Some(_) | None => write,
         };
-        let written = self.memory.write(write, effects.clone()).await?;
+        let written = self.kept.write(write, effects.clone())?;
         if let (Written::Refused(_) | Written::Recognised, true) = (&written, self.is(Breakage::EffectsBesideTheRecord))
         {
-            self.apply_beside(write, effects).await?;
+            self.apply_beside(write, effects)?;
         }
         Ok(written)
     }
 
-    async fn apply_beside(&self, write: &Write, effects: Vec<Effect>) -> Result<(), StoreError> {
-        if let Some(found) = self.memory.read(&write.record.id).await? {
+    fn apply_beside(&self, write: &Write, effects: Vec<Effect>) -> Result<(), StoreError> {
+        if let Some(found) = self.kept.read(&write.record.id)? {
             let condition = Condition::Unchanged(RecordVersion::of(&found));
-            self.memory.write(&Write { record: found, condition }, effects).await?;
+            self.kept.write(&Write { record: found, condition }, effects)?;
         }
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use payments::REFUND;
 use reqwest::Method;
 use serde_json::{Value, json};
 use tests::console::{Script, Tables, Visitor, subject};
@@ -238,4 +239,65 @@ async fn what_is_recorded_as_paid_is_not_settled_as_failed_while_the_provider_is
         );
     }
     assert_eq!(tables.record(&record).await, seen);
+}
+
+/// A payment, and a record without an outcome of a request that refunds all of it; the refund itself is written.
+struct RecordedRefund {
+    record: String,
+    path: String,
+    amount: u64,
+}
+
+const REVERSAL: &str = "re_1234";
+
+impl RecordedRefund {
+    async fn make(stack: &Stack, tables: &Tables) -> Self {
+        let ann = stack.user("ann").await;
+        let paid = ann.pay("paid", &payment("acct-1", "pm_card_visa")).await;
+        let id = paid.json()["id"].as_str().expect("an id").to_owned();
+        let record = tables.unknown("refunded", REFUND, &json!({ "payment": id }).to_string()).await;
+        let amount = tables.record_refund(&record, &id, REVERSAL).await;
+        Self { record, path: paid.header("location").expect("a location").to_owned(), amount }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_recorded_as_a_refund_is_neither_settled_as_failed_nor_released_nor_as_another_refund() {
+    let stack = Setup::brief().reconciled_on_demand().parameter("OutboxState", "STOPPED").start().await;
+    let tables = Tables::of(&stack).await;
+    let olga = Script::of(&stack, "olga", "operator").await;
+    // Its event is not posted to the ledger yet, so only the refund itself is evidence.
+    let RecordedRefund { record, .. } = RecordedRefund::make(&stack, &tables).await;
+    stack.provider("down").await;
+    let seen = tables.record(&record).await;
+    let other = ("succeed", json!({ "reference": "re_5678", "reason": REASON }));
+    for (verb, wish) in wishes().into_iter().chain([other]) {
+        let refused = olga.call(Method::POST, &format!("records/{record}/{verb}"), Some(&wish)).await;
+        let refused = match refused.status {
+            201 => olga.confirm(refused.json()["token"].as_str().expect("a token")).await,
+            _ => refused,
+        };
+        assert_eq!(refused.problem(), "409 contradicted", "{verb}: {}", refused.text());
+        let detail = refused.json()["detail"].as_str().expect("a text").to_owned();
+        assert!(detail.contains("recorded as refund ref_") && detail.contains(REVERSAL), "{verb}: {detail}");
+    }
+    assert_eq!(tables.record(&record).await, seen);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_refund_that_is_recorded_is_settled_without_evidence_and_given_back_once() {
+    let stack = Setup::brief().reconciled_on_demand().start().await;
+    let tables = Tables::of(&stack).await;
+    let (olga, otto) = (Script::of(&stack, "olga", "operator").await, Script::of(&stack, "otto", "operator").await);
+    let RecordedRefund { record, path, amount } = RecordedRefund::make(&stack, &tables).await;
+    stack.provider("down").await;
+    let token = olga.preview(&record, "succeed", &json!({ "reference": REVERSAL, "reason": REASON })).await;
+    let approval = olga.request(&token).await;
+    let approved = otto.approve(&approval).await;
+    assert_eq!(approved.status, 200, "{}", approved.text());
+    let details = olga.get(&format!("records/{record}")).await;
+    assert_eq!(details["status"], "SUCCESS", "{details}");
+    let ann = stack.user("ann").await;
+    assert_eq!(ann.get(&path).await.json()["refunded"], amount);
+    assert_eq!(ann.balance("acct-1", "EUR", 2).await, 0, "the payment and one refund");
 }

@@ -24,6 +24,7 @@ mod readme;
 
 // The application's API, its worker and its reconciler.
 mod accounts;
+mod audit_on_valkey;
 mod bad_input;
 mod client_examples;
 mod clients;
@@ -38,6 +39,8 @@ mod payments;
 mod peers_on_valkey;
 mod permissions;
 mod powertools;
+mod proofs_on_valkey;
+mod rebalance;
 mod records_on_valkey;
 mod shared_table;
 mod signals;

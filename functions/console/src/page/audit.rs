@@ -48,7 +48,7 @@ fn evidence_label(kind: AuditKind) -> &'static str {
     match kind {
         AuditKind::Requested => "Requested action",
         AuditKind::Reconciled => "Result",
-        AuditKind::Asked | AuditKind::Settled(_) | AuditKind::FencedAttempt => "Evidence",
+        AuditKind::Asked | AuditKind::Settled(_) | AuditKind::Intended(_) | AuditKind::FencedAttempt => "Evidence",
         AuditKind::Redriven => "Content",
     }
 }

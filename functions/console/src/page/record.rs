@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::{Path, State};
 use idempotency::protocol::{EpochMs, History, HistoryEntry, Record, TransactionId};
 use maud::{Markup, html};
-use payments::{AccountId, ActionKind, PaymentId};
+use payments::{AccountId, ActionKind, AuditEntry, AuditKind, PaymentId};
 
 use super::layout::{Time, csrf, page, status};
 use super::{approvals, audit, payment, timeline};
@@ -51,7 +51,27 @@ fn content(visitor: &Visitor, details: &Details, now: EpochMs) -> Markup {
         (timeline::picture(details, now))
         (history(record))
         h2 #audit { "Audit" }
-        @if details.audit.is_empty() { p.empty { "No manual actions." } } @else { (audit::entries(&details.audit)) }
+        @if details.audit.is_empty() { p.empty { "No manual actions." } } @else {
+            (intentions(details))
+            (audit::entries(&details.audit))
+        }
+    }
+}
+
+/// What operators were about to do, and nothing says in the audit that it was done.
+fn intentions(details: &Details) -> Markup {
+    let is_followed = |entry: &AuditEntry| {
+        details.audit.iter().any(|other| other.id == entry.id && matches!(other.kind, AuditKind::Settled(_)))
+    };
+    html! {
+        @for entry in details.audit.iter().filter(|entry| !is_followed(entry)) {
+            @if let Some(was_carried_out) = details.was_carried_out(entry) {
+                p.hint {
+                    (entry.actor) " " (format::audit_event(entry.kind)) ", " (Time(EpochMs(entry.at))) ". "
+                    @if was_carried_out { "The history shows that it was done." } @else { "The history does not show that it was done." }
+                }
+            }
+        }
     }
 }
 

@@ -100,7 +100,7 @@ impl Event {
 
     fn of_audit(entry: &AuditEntry) -> Self {
         let tone = match entry.kind {
-            AuditKind::FencedAttempt => Tone::Uncertain,
+            AuditKind::FencedAttempt | AuditKind::Intended(_) => Tone::Uncertain,
             AuditKind::Asked
             | AuditKind::Reconciled
             | AuditKind::Redriven

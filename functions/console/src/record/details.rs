@@ -45,12 +45,28 @@ impl Details {
         }
     }
 
+    /// Whether what an operator was about to do was done, if an entry says no more than that.
+    pub(crate) fn was_carried_out(&self, entry: &AuditEntry) -> Option<bool> {
+        let AuditKind::Intended(action) = entry.kind else { return None };
+        let end = match action {
+            ActionKind::Succeed => HistoryEvent::Succeeded,
+            ActionKind::Fail => HistoryEvent::Failed,
+            ActionKind::Release => HistoryEvent::Prevented,
+        };
+        let mut history = self.record.history.entries().iter();
+        let is_in_history = history.any(|ended| ended.event == end && Some(ended.attempt) == entry.attempt);
+        let is_in_audit =
+            self.audit.iter().any(|other| other.id == entry.id && other.kind == AuditKind::Settled(action));
+        Some(is_in_history || is_in_audit)
+    }
+
     /// The operator's release of this record, if that is the last thing that happened to it.
     fn release(&self) -> Option<&AuditEntry> {
         let last = self.record.history.entries().last().filter(|last| last.event == HistoryEvent::Prevented)?;
         // Not an earlier one: the reconciler may have prevented this attempt.
         let released = |entry: &&AuditEntry| {
-            entry.kind == AuditKind::Settled(ActionKind::Release) && entry.attempt == Some(last.attempt)
+            let kinds = [AuditKind::Settled(ActionKind::Release), AuditKind::Intended(ActionKind::Release)];
+            kinds.contains(&entry.kind) && entry.attempt == Some(last.attempt)
         };
         self.audit.iter().find(released)
     }

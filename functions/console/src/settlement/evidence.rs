@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use idempotency::protocol::Record;
-use payments::{Action, Currency, PaymentId, ProviderResolver, ProviderStatus, Subject};
+use payments::{Action, Currency, ProviderResolver, ProviderStatus, Subject};
 
 use crate::error::ConsoleError;
 use crate::provider_status::ProviderAnswer;
@@ -85,7 +85,10 @@ impl Console {
     /// The provider's answer for an action now; an error if there is evidence against it. Changes nothing.
     pub(crate) async fn check(&self, record: &Record, action: &Action) -> Result<ProviderCheck, ConsoleError> {
         let answer = match action {
-            Action::Succeed { reference, .. } => self.ask_for(record, reference).await,
+            Action::Succeed { reference, .. } => {
+                self.require_not_recorded_otherwise(record, reference).await?;
+                self.ask_for(record, reference).await
+            }
             Action::Fail { .. } | Action::Release => {
                 self.require_not_recorded(record).await?;
                 self.ask(record).await
@@ -151,12 +154,22 @@ impl Console {
     /// The application's own tables are evidence, too: a record may be older than they are, after a backup was
     /// restored.
     async fn require_not_recorded(&self, record: &Record) -> Result<(), ConsoleError> {
-        let (payment, entries) = self.linked(record).await.map_err(|error| ConsoleError::unavailable(&error))?;
-        let own = payment.filter(|payment| payment.id == PaymentId::of(record.transaction));
-        match own {
-            Some(payment) => Err(ConsoleError::contradicted(format!("It is recorded as payment {}.", payment.id))),
+        let (recorded, (_, entries)) = tokio::try_join!(self.recorded(record), self.linked(record))
+            .map_err(|error| ConsoleError::unavailable(&error))?;
+        match recorded {
+            Some(recorded) => Err(ConsoleError::contradicted(format!("It is recorded as {recorded}."))),
             None if !entries.is_empty() => Err(ConsoleError::contradicted("It is posted to the ledger.")),
             None => Ok(()),
+        }
+    }
+
+    /// What is recorded already has one reference at the provider.
+    async fn require_not_recorded_otherwise(&self, record: &Record, reference: &str) -> Result<(), ConsoleError> {
+        match self.recorded(record).await.map_err(|error| ConsoleError::unavailable(&error))? {
+            Some(recorded) if recorded.reference() != reference => {
+                Err(ConsoleError::contradicted(format!("It is recorded as {recorded}.")))
+            }
+            Some(_) | None => Ok(()),
         }
     }
 }

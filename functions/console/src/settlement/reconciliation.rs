@@ -51,7 +51,18 @@ const fn effect<T>(evidence: &Evidence<T>) -> Option<&'static str> {
     }
 }
 
-/// The reconciler's resolver. What settles the record writes the audit, too, in the same transaction.
+/// The same, before it is done.
+const fn intention<T>(evidence: &Evidence<T>) -> Option<&'static str> {
+    match evidence {
+        Evidence::Happened(_) => Some("It happened: about to be settled as SUCCESS."),
+        Evidence::Refused(_) => Some("It did not happen and will not: about to be settled as FAILED."),
+        Evidence::Prevented => Some("It did not happen and no longer can: about to be released."),
+        Evidence::Unclear(_) => None,
+    }
+}
+
+/// The reconciler's resolver. What settles the record writes the audit, too: in the same transaction, or before the record
+/// if that is elsewhere.
 struct Audited<'a> {
     console: &'a Console,
     entry: AuditEntry,
@@ -62,8 +73,9 @@ struct Audited<'a> {
 impl Resolver<TransactWriteItem, HttpAnswer> for Audited<'_> {
     async fn resolve(&self, record: &Record, attempt: Attempt<TransactWriteItem>) -> Evidence<HttpAnswer> {
         let evidence = self.console.resolver.resolve(record, attempt.clone()).await;
-        if let Some(effect) = effect(&evidence) {
-            let evidence = Some(effect.to_owned());
+        let first = if self.console.store.are_with_effects() { effect(&evidence) } else { intention(&evidence) };
+        if let Some(first) = first {
+            let evidence = Some(first.to_owned());
             let entry = AuditEntry { attempt: Some(record.attempt), evidence, ..self.entry.clone() };
             attempt.add_effect(self.console.table.audited(&entry));
         }
@@ -104,7 +116,7 @@ impl Console {
                 let (Ok(text) | Err(text)) = found.as_ref().map(|effect| *effect).map_err(String::as_str);
                 let evidence = Some(format!("{text}; it was not written down"));
                 self.table
-                    .audit(&AuditEntry { evidence, ..entry })
+                    .audit(&AuditEntry { evidence, ..entry.followed(self.now().0) })
                     .await
                     .map_err(|error| ConsoleError::unavailable(&error))?;
             }
@@ -112,6 +124,10 @@ impl Console {
         };
         let detail = match (result, found) {
             (Reconciled::Happened | Reconciled::Refused | Reconciled::Prevented, Some(Ok(effect))) => {
+                if !self.store.are_with_effects() {
+                    let evidence = Some(effect.to_owned());
+                    self.audit_after(AuditEntry { evidence, ..entry.followed(self.now().0) }).await;
+                }
                 return Ok((record, Search { result, detail: effect.to_owned() }));
             }
             (Reconciled::Unclear, Some(Err(why))) => format!("There is no evidence, and it stays as it is: {why}."),
@@ -120,7 +136,7 @@ impl Console {
             // Somebody else was faster.
             _ => return Err(ConsoleError::not_done()),
         };
-        let entry = AuditEntry { evidence: Some(detail.clone()), ..entry };
+        let entry = AuditEntry { evidence: Some(detail.clone()), ..entry.followed(self.now().0) };
         self.table.audit(&entry).await.map_err(|error| ConsoleError::unavailable(&error))?;
         Ok((record, Search { result, detail }))
     }

@@ -36,7 +36,11 @@ const AHEAD: usize = 1000;
 const POLL: Duration = Duration::from_millis(100);
 
 /// How long the group waits for this member after the stack was killed.
-const SESSION: Duration = Duration::from_secs(6);
+const SESSION: Duration = Duration::from_secs(10);
+
+/// How long a rebalance waits for a member that does not take part. The stack polls all the time, also while a function runs.
+/// Less than a session, which for noida-db ends while a member waits for others.
+const REBALANCE: Duration = Duration::from_secs(6);
 
 pub(super) type Done = oneshot::Sender<Result<()>>;
 
@@ -117,10 +121,12 @@ impl Reader {
             .auto_offset_reset(start)
             .enable_auto_commit(false)
             .isolation_level(IsolationLevel::ReadCommitted)
-            // Partitions that stay with this member are not interrupted by a rebalance.
-            .partition_assignment_strategy(PartitionAssignmentStrategy::CooperativeSticky)
+            // Each rebalance takes all partitions away, so that more batches come again than with the cooperative strategy.
+            // Every broker has it; noida-db does not finish the second round of the cooperative one.
+            .partition_assignment_strategy(PartitionAssignmentStrategy::Range)
             .session_timeout(SESSION)
-            .heartbeat_interval(SESSION / 6)
+            .max_poll_interval(REBALANCE)
+            .heartbeat_interval(SESSION / 10)
             .fetch_max_wait(POLL)
             .metrics_push(false)
             .rebalance_listener(generations.clone())
