@@ -192,6 +192,29 @@ mod tests {
     }
 
     #[test]
+    fn what_follows_an_intention_is_done_has_its_id_and_another_place() {
+        let intention = AuditEntry {
+            id: Uuid::from_u128(7),
+            at: 5,
+            kind: AuditKind::Intended(ActionKind::Fail),
+            record: "idempotency:r".into(),
+            transaction: None,
+            attempt: Some(3),
+            actor: "olga".into(),
+            requested_by: None,
+            request: None,
+            reason: Some("the bank says so".into()),
+            evidence: None,
+            provider: None,
+        };
+        let done = AuditEntry { at: 6, kind: AuditKind::Settled(ActionKind::Fail), ..intention.clone() };
+        assert_eq!(intention.clone().followed(5), done);
+        // Whatever the clock says.
+        assert_eq!(intention.clone().followed(1), done);
+        assert_eq!(intention.followed(9), AuditEntry { at: 9, ..done });
+    }
+
+    #[test]
     fn a_cursor_is_read_back_as_written_and_nothing_else_is_one() {
         let cursor = AuditCursor { at: 1_795_494_059_250, id: Uuid::from_u128(7) };
         assert_eq!(AuditCursor::parse(&cursor.to_string()), Some(cursor));

@@ -82,8 +82,11 @@ async fn a_record_that_is_given_up_keeps_its_key_its_missing_value_and_its_heade
 #[tokio::test(flavor = "multi_thread")]
 async fn markers_of_transactions_are_gaps_and_what_was_aborted_is_not_delivered() {
     let test = "markers_of_transactions_are_gaps_and_what_was_aborted_is_not_delivered";
-    let Some(world) = World::start(test, 1).await else { return };
-    let producer = world.kafka.producer().build_transactional("terminals").await.expect("a producer");
+    // noida-db delivers nothing more to a member that reads while a transaction is aborted, so the stack begins afterwards.
+    let Some(broker) = Broker::start(test).await else { return };
+    let kafka = Kafka::builder(broker.address()).connect().await.expect("a broker");
+    create(&kafka, 3).await;
+    let producer = kafka.producer().build_transactional("terminals").await.expect("a producer");
     for (sequence, commits) in [(1, true), (2, false), (2, true), (3, false), (3, true)] {
         producer.begin().expect("begins");
         // What is aborted has another amount.
@@ -95,13 +98,21 @@ async fn markers_of_transactions_are_gaps_and_what_was_aborted_is_not_delivered(
             false => producer.abort().await.expect("aborted"),
         }
     }
-    let auditor = world.stack.auditor().await;
+    let setup = Setup::brief().parameter("StreamRetryAttempts", 1).option("kafka", broker.address());
+    let stack = setup.start().await;
+    let auditor = stack.auditor().await;
     assert_eq!(auditor.balance("acct-1", "EUR", 3).await, 30);
-    let topic = world.stack.local(Method::GET, &format!("streams/{TOPIC}")).send().await.expect("answers");
+    let topic = stack.local(Method::GET, &format!("streams/{TOPIC}")).send().await.expect("answers");
     let partition = topic.json::<Value>().await.expect("the topic")["partitions"][0].clone();
     assert_eq!(partition["values"].as_array().expect("a list").len(), 3, "{partition}");
     assert_eq!(partition["end"], 10, "five records and five markers");
-    assert_eq!(world.stack.count("gives up"), 0);
+    assert_eq!(stack.count("gives up"), 0);
+}
+
+async fn create(kafka: &Kafka, partitions: i32) {
+    let topic = NewTopic::new(TOPIC, partitions, -1).expect("valid");
+    let created = kafka.admin().create_topics([topic], CreateTopicsOptions::default()).await.expect("answers");
+    created.into_values().collect::<krafka::Result<()>>().expect("created");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -109,10 +120,7 @@ async fn a_topic_with_other_partitions_is_read_as_it_is() {
     let test = "a_topic_with_other_partitions_is_read_as_it_is";
     let Some(broker) = Broker::start(test).await else { return };
     let kafka = Kafka::builder(broker.address()).connect().await.expect("a broker");
-    let admin = kafka.admin();
-    let topic = NewTopic::new(TOPIC, 5, -1).expect("valid");
-    let created = admin.create_topics([topic], CreateTopicsOptions::default()).await.expect("answers");
-    created.into_values().collect::<krafka::Result<()>>().expect("created");
+    create(&kafka, 5).await;
     let stack = Setup::brief().option("kafka", broker.address()).start().await;
     let auditor = stack.auditor().await;
     let accounts: Vec<String> = (0..10).map(|number| format!("acct-{number}")).collect();
