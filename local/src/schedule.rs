@@ -26,9 +26,7 @@ use crate::{
 };
 
 pub(crate) struct Schedule {
-    current: Mutex<Arc<Current>>,
-    /// There is another current one.
-    changed: Notify,
+    times: Times,
     function: Function,
     deployment: Deployment,
     paused: AtomicBool,
@@ -37,7 +35,13 @@ pub(crate) struct Schedule {
 /// Other settings of a schedule, which it does not follow yet.
 pub(crate) struct Changed(Arc<Current>);
 
-/// What a changed parameter replaces.
+/// When a schedule runs, which a changed parameter may replace.
+struct Times {
+    current: Mutex<Arc<Current>>,
+    /// There is another current one.
+    changed: Notify,
+}
+
 struct Current {
     settings: template::Schedule,
     timing: Timing,
@@ -50,12 +54,12 @@ enum Timing {
 
 impl Schedule {
     pub(crate) fn new(settings: template::Schedule, function: Function, deployment: Deployment) -> Result<Self> {
-        let current = Mutex::new(Arc::new(Current::new(settings, &function)?));
-        Ok(Self { current, changed: Notify::new(), function, deployment, paused: AtomicBool::new(false) })
+        let times = Times::new(Current::new(settings, &function)?);
+        Ok(Self { times, function, deployment, paused: AtomicBool::new(false) })
     }
 
     pub(crate) fn settings(&self) -> template::Schedule {
-        self.current.lock().settings.clone()
+        self.times.current.lock().settings.clone()
     }
 
     pub(crate) fn function(&self) -> &Function {
@@ -69,24 +73,13 @@ impl Schedule {
 
     /// From now on it follows these settings; a rate begins anew.
     pub(crate) fn change(&self, changed: Changed) {
-        *self.current.lock() = changed.0;
-        self.changed.notify_one();
+        self.times.change(changed);
     }
 
     /// A failed run is logged; the next one comes by the clock.
     pub(crate) async fn run(&self) {
         loop {
-            let current = Arc::clone(&self.current.lock());
-            let is_due = async {
-                match current.settings.enabled.then(|| current.timing.wait(Utc::now())).flatten() {
-                    Some(wait) => tokio::time::sleep(wait).await,
-                    None => std::future::pending().await,
-                }
-            };
-            tokio::select! {
-                () = is_due => {}
-                () = self.changed.notified() => continue,
-            }
+            self.times.due().await;
             if !self.is_paused() {
                 // The sandbox has logged why, if it failed.
                 let _ = self.run_now().await;
@@ -136,6 +129,34 @@ impl Schedule {
             "resources": [resource],
             "detail": detail,
         })
+    }
+}
+
+impl Times {
+    fn new(current: Current) -> Self {
+        Self { current: Mutex::new(Arc::new(current)), changed: Notify::new() }
+    }
+
+    fn change(&self, changed: Changed) {
+        *self.current.lock() = changed.0;
+        self.changed.notify_one();
+    }
+
+    /// Returns when a run is due; never, if there is none any more.
+    async fn due(&self) {
+        loop {
+            let current = Arc::clone(&self.current.lock());
+            let is_due = async {
+                match current.settings.enabled.then(|| current.timing.wait(Utc::now())).flatten() {
+                    Some(wait) => tokio::time::sleep(wait).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = is_due => return,
+                () = self.changed.notified() => {}
+            }
+        }
     }
 }
 
@@ -189,6 +210,32 @@ impl Timing {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn current(rate: Duration, enabled: bool) -> Current {
+        let settings = template::Schedule {
+            name: "FTick".to_owned(),
+            event: "Tick".to_owned(),
+            expression: "rate(1 day)".to_owned(),
+            input: None,
+            kind: ScheduleKind::Scheduler,
+            enabled,
+        };
+        Current { settings, timing: Timing::Rate(rate) }
+    }
+
+    #[tokio::test]
+    async fn a_changed_schedule_is_due_by_what_it_is_now() {
+        let (day, soon) = (Duration::from_secs(86_400), Duration::from_millis(1));
+        let changed = |rate, enabled| Changed(Arc::new(current(rate, enabled)));
+        let times = Times::new(current(day, true));
+        let change = async { times.change(changed(soon, true)) };
+        let (due, ()) = tokio::join!(tokio::time::timeout(Duration::from_secs(20), times.due()), change);
+        assert_eq!(due, Ok(()), "while it was waiting for the day to end");
+        for later in [changed(soon, false), changed(day, true)] {
+            times.change(later);
+            assert!(tokio::time::timeout(Duration::from_millis(50), times.due()).await.is_err());
+        }
+    }
 
     #[test]
     fn expressions_say_when() {
