@@ -185,7 +185,14 @@ impl Console {
         if is_posted || !self.unknown_in(search, &filter).await?.items.is_empty() {
             search.add(Found::Account(account));
         } else {
-            search.note("Nothing is posted to an account of this name, and no unresolved record is about it.");
+            let name = account.to_string();
+            search.note(match name.starts_with("pay_") || name.starts_with("ref_") {
+                true => "The id of a payment or refund has 32 hexadecimal digits after pay_ or ref_. There is no account of this name.",
+                false => {
+                    "Nothing is posted to an account of this name, and no unresolved record is about it. A client's key is found \
+                     with its principal before it: ann order-17."
+                }
+            });
         }
         Ok(())
     }

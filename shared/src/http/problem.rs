@@ -236,7 +236,7 @@ impl Code {
             Self::MissingPrincipal(what) => (*what).into(),
             Self::ContentTooLarge { max_bytes } => format!("At most {max_bytes} bytes are accepted."),
             Self::StoreUnavailable | Self::DeadlineAtHand => {
-                "Nothing was executed. Send the same request again after Retry-After.".into()
+                "This request was not executed. Send the same request again after Retry-After.".into()
             }
             Self::AnswerUnreadable => "The operation has ended and is not executed again.".into(),
         }

@@ -222,8 +222,16 @@ fn previewed(visitor: &Visitor, action: BulkAction, items: &[BulkItem<Preview>])
 }
 
 fn confirmed(items: &[BulkItem<Confirmation<Preview>>]) -> Markup {
+    let confirmations = items.iter().filter_map(|item| item.result.as_ref().ok());
+    let waiting = confirmations.filter(|confirmation| confirmation.confirmed.approval.is_some()).count();
     html! {
         h1 { "Results" }
+        @if waiting > 0 {
+            p #waiting {
+                (waiting) " of them: nothing is settled before another operator approves it. "
+                a href="/console/approvals" { "Approvals" }
+            }
+        }
         (results(items, |confirmation| match (&confirmation.confirmed.approval, &confirmation.done) {
             (Some(approval), _) => html! { "waits for " a href=(approvals::address(*approval)) { "another operator’s approval" } },
             (None, Some((AuditKind::Settled(_), _))) => html! { (mark(Mark::Good, "done")) },

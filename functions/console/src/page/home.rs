@@ -117,7 +117,11 @@ fn machinery(home: &Home) -> Markup {
         Some(ran) => html! { (format::duration(home.at.since(ran))) " ago" },
         None => html! { "never" },
     };
-    let late = if home.reconciler_is_late() { mark(Mark::Bad, "late") } else { mark(Mark::Good, "runs") };
+    let late = match (home.reconciler_ran, home.reconciler_is_late()) {
+        (None, _) => mark(Mark::Bad, "has not run yet"),
+        (Some(_), true) => mark(Mark::Bad, "late"),
+        (Some(_), false) => mark(Mark::Good, "runs"),
+    };
     html! {
         dl.summary {
             div { dt { "Reconciler’s last whole run" } dd #heartbeat { (reconciler) " " (late) } }
@@ -125,7 +129,7 @@ fn machinery(home: &Home) -> Markup {
                 dt { "Not posted to the ledger yet" }
                 dd #ledger { (depth(&home.depths.ledger, |depth| html! {
                     (depth.waiting + depth.in_flight)
-                    small { (depth.waiting) " waiting, " (depth.in_flight) " being posted" }
+                    small { (depth.waiting) " waiting, " (depth.in_flight) " being posted, or waiting for the next try" }
                 })) }
             }
             div {

@@ -127,7 +127,7 @@ fn facts(record: &Record, subject: Option<&SubjectSummary>, before: Option<Trans
             }
             dt { "Transaction" } dd.code { (record.transaction) }
             @if let Some(before) = before { dt { "Transaction before the release" } dd.code { (before) } }
-            dt { "Attempts" } dd { (record.attempt) }
+            dt { "Attempts, also to find evidence" } dd { (record.attempt) }
             dt { "Started" } dd { (Time(record.created)) " " small { (format::duration(now.since(record.created))) " ago" } }
             dt { "Last written" } dd { (Time(record.updated)) }
             dt { "Kept until" }

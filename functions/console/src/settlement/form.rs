@@ -97,6 +97,9 @@ impl Console {
     async fn verify(&self, record: &Record, reference: &str) -> Result<bool, String> {
         let valid = (4..=255).contains(&reference.len())
             && reference.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+        if reference.starts_with("ch_") {
+            return Err("is a charge's id; enter that of its payment intent, pi_…".to_owned());
+        }
         if !valid {
             return Err("must be the provider's id, for example pi_3Nabc or re_3Nabc".to_owned());
         }

@@ -43,7 +43,7 @@ pub(super) fn table_unavailable(error: &(dyn Error + 'static)) -> Response<Body>
 
 fn unavailable(kind: &ProblemType) -> Response<Body> {
     problem(kind)
-        .detail("Nothing was executed. Send the same request again after Retry-After.")
+        .detail("This request was not executed. Send the same request again after Retry-After.")
         .retry_after(Duration::from_secs(1))
         .nothing_executed()
         .into_response()
