@@ -362,7 +362,11 @@ impl<S: Store> Engine<S> {
         self.count(metric, operation);
     }
 
-    /// Writes out metrics and spans. Call it at the end of each invocation, before the sandbox may freeze.
+    /// Writes out metrics and spans, before the sandbox may freeze.
+    ///
+    /// The layer does so at the end of each request, and queues, streams and follow-ups at the end of each batch. Call it
+    /// yourself at the end of an invocation that uses the engine without them, by [`run`](Self::run) or
+    /// [`reconcile`](Self::reconcile): otherwise what was collected waits for the next invocation, or is lost.
     pub fn flush(&self) {
         self.parts.metrics.flush();
         span::flush();

@@ -27,6 +27,7 @@
 //!
 #![cfg_attr(all(feature = "dynamodb", feature = "http"), doc = "```no_run")]
 #![cfg_attr(not(all(feature = "dynamodb", feature = "http")), doc = "```ignore")]
+//! use idempotency::reconcile::OnlyTransactionalEffects;
 //! use idempotency::{DynamoDbStore, Engine, IdempotencyLayer, store::dynamodb};
 //! use lambda_http::{Body, Error, Request, Response, service_fn, tower::Layer};
 //!
@@ -38,7 +39,10 @@
 //! let store = DynamoDbStore::new(dynamodb::client(), "Records");
 //! let layer = IdempotencyLayer::new(Engine::builder(store).build(), "orders")
 //!     // A run may take this long. A retry after a crash waits for little longer, so the function's time-out is 20 s.
-//!     .run_within(std::time::Duration::from_secs(5));
+//!     .run_within(std::time::Duration::from_secs(5))
+//!     // Only for handlers that call no other system. After an error, a panic or a time-out a retry then runs again; without
+//!     // a resolver nothing does until a person settles the record.
+//!     .resolver(OnlyTransactionalEffects);
 //! lambda_http::run(layer.layer(service_fn(handler))).await
 //! # }
 //! ```

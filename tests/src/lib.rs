@@ -32,6 +32,7 @@ pub fn workspace() -> PathBuf {
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 #[doc = include_str!("../../docs/guides/api.md")]
+#[doc = include_str!("../../docs/guides/own-function.md")]
 #[doc = include_str!("../../docs/guides/queue.md")]
 #[doc = include_str!("../../docs/guides/stream.md")]
 struct Readme;

@@ -19,6 +19,9 @@ pub enum InputKey<'a> {
     /// A text that the application has found elsewhere.
     Text(&'a str),
     /// All of it, as JSON compared by value. For events that have no id of their own: two equal ones are one operation.
+    ///
+    /// For the hash of a *part*, give [`Call::of_input`] only that part, as the input: `&event.order`.
+    /// [`At`](Self::At) takes a text or a number, never an object.
     Whole,
 }
 

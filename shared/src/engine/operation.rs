@@ -86,7 +86,9 @@ impl Operation {
         }
     }
 
-    /// Which part of a JSON body makes two requests the same, if a layer computes the fingerprint. Default: its value.
+    /// Which part of a JSON body makes two requests the same. Default: its value.
+    ///
+    /// The layers and [`Call::of_input`], which compute the fingerprint, use it. [`Call::new`] takes a fingerprint instead.
     #[must_use]
     pub fn compare(self, compare: Compare) -> Self {
         Self { compare, ..self }

@@ -56,7 +56,8 @@ impl fmt::Display for Reason {
 /// Exhaustive on purpose: a caller must answer each of them differently.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome<T> {
-    /// This call ran, and its answer is recorded.
+    /// This call settled the operation, and its answer is recorded: it ran, or found evidence about an earlier attempt, as
+    /// [`run_or_reconcile`](super::Engine::run_or_reconcile) does; then nothing ran.
     Executed(Answered<T>),
     /// An earlier call ran; this is its answer.
     Replayed(Answered<T>),
@@ -84,6 +85,10 @@ pub enum Outcome<T> {
 
 impl<T> Outcome<T> {
     /// The answer, whoever ran and whatever it decided, for callers to which all else is an error.
+    ///
+    /// A failure that was recorded ([`Verdict::Failed`]) is an answer, too, and so is that of
+    /// [`Verdict::NotExecuted`], which is not recorded: a caller that is to retry then must be able to tell by the answer, or
+    /// match the [`Outcome`].
     ///
     /// # Errors
     /// [`NoAnswer`] if there is none (yet).

@@ -34,7 +34,8 @@ macro_rules! checks {
 /// Runs the whole suite against a store.
 ///
 /// `effect` makes an effect with a condition of its own: a second effect of the same name must be refused. The suite
-/// uses records and effects with fresh random names, so it may run many times against one table.
+/// uses records and effects with fresh random names, so it may run many times against one table. It writes answers of up to
+/// [`Store::max_response_bytes`]. The future is not `Send`: await it in the test, do not spawn it.
 ///
 /// # Panics
 /// If the store does not conform, once all checks have run. The message names the checks that failed; each has printed
