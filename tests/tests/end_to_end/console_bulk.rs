@@ -274,10 +274,12 @@ async fn a_bulk_action_without_evidence_asks_for_an_approval_of_each_and_succeed
     assert_eq!(visitor.send("/console/bulk", &fields[1..]).await.status, 403, "only from a page of ours");
     let page = visitor.send("/console/bulk", &fields).await.text();
     assert!(page.contains("2 of 2 without a problem") && page.contains("Nothing is written yet"), "{page}");
+    assert!(page.contains("<dt>Together</dt>") && page.contains("10.00 EUR"), "{page}");
     let (_, rest) = page.split_once("name=\"tokens\" value=\"").expect("the previews");
     let tokens = rest.split('"').next().expect("tokens");
     let page = visitor.send("/console/bulk/confirm", &[("csrf", &csrf), ("tokens", tokens)]).await.text();
     assert_eq!(page.matches("another operator’s approval").count(), 2, "{page}");
+    assert!(page.contains("2 of them: nothing is settled before another operator approves it."), "{page}");
     for record in &records {
         assert_eq!(tables.record(record).await.state.status().as_str(), "UNKNOWN", "one operator is not enough");
     }

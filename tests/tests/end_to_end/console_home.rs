@@ -17,7 +17,7 @@ async fn the_home_page_shows_what_is_unresolved_by_operation_and_whether_the_mac
     assert_eq!((&home["unresolved"]["count"], &home["reconciler"]["ran"]), (&json!(0), &Value::Null), "{home}");
     assert_eq!((&home["reconciler"]["late"], &home["signals"]), (&json!(true), &Value::Null), "{home}");
     let page = visitor.open("/console").await.text();
-    assert!(page.contains("No operation has an unknown outcome.") && page.contains("never"), "{page}");
+    assert!(page.contains("No operation has an unknown outcome.") && page.contains("has not run yet"), "{page}");
 
     let paid = ann.pay("paid", &payment("acct-1", "pm_card_visa")).await.json();
     let refund = json!({ "payment": paid["id"], "amount": 500 }).to_string();

@@ -40,8 +40,10 @@ async fn go(
     Ok(match action.settlement() {
         Some(kind) => {
             let items = console.previews(actor, invocation, kind, &form).await?;
-            let body =
-                items_json(&items, |preview| json!({ "result": "previewed", "preview": preview_json(preview, None) }));
+            let body = items_json(
+                &items,
+                |(_, preview)| json!({ "result": "previewed", "preview": preview_json(preview, None) }),
+            );
             (LogSummary::new(LogOutcome::Previewed, actor), Json(body))
         }
         None => {

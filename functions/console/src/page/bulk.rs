@@ -12,9 +12,11 @@ use serde::Deserialize;
 
 use super::form;
 use super::layout::{Mark, csrf, mark, page, record_link, status};
+use super::unknown_list::at_risk;
 use super::{approvals, settle};
 use crate::auth::{VerifiedForm, Visitor};
 use crate::error::{ConsoleError, FieldProblem};
+use crate::lists::unknown::{Item, Summary};
 use crate::record::subject::SubjectSummary;
 use crate::record::{short, snapshot};
 use crate::request_log::{LogOutcome, LogSummary};
@@ -174,9 +176,13 @@ fn chosen(
 }
 
 fn line(record: &Record) -> Markup {
+    html! { (status(record.state.status().as_str())) " " (record_link(record.id.as_str())) " " (about(record)) }
+}
+
+fn about(record: &Record) -> Markup {
     let subject = SubjectSummary::of(record).unwrap_or_default();
     html! {
-        (status(record.state.status().as_str())) " " (record_link(record.id.as_str())) " " (record.operation)
+        (record.operation)
         @if let Some(money) = subject.money() { ", " span.money { (money) } }
         @if let Some(account) = &subject.account { " for " (account) }
     }
@@ -190,18 +196,25 @@ fn looked_at(action: BulkAction, items: &[BulkItem<Looked>]) -> Markup {
     }
 }
 
-fn previewed(visitor: &Visitor, action: BulkAction, items: &[BulkItem<Preview>]) -> Markup {
+fn previewed(visitor: &Visitor, action: BulkAction, items: &[BulkItem<(Record, Preview)>]) -> Markup {
     let previews: Vec<_> = items.iter().filter_map(|item| item.result.as_ref().ok()).collect();
-    let tokens: Vec<_> = previews.iter().map(|preview| preview.token.simple().to_string()).collect();
+    let tokens: Vec<_> = previews.iter().map(|(_, preview)| preview.token.simple().to_string()).collect();
+    let mut summary = Summary::default();
+    previews.iter().for_each(|(record, _)| {
+        summary.add(&Item { record: record.clone(), subject: SubjectSummary::of(record) });
+    });
     html! {
         h1 { "Preview: " (action.title()) }
         p { "Nothing is written yet." }
-        (results(items, |preview| html! {
-            a href=(settle::address(preview)) { "What changes" }
+        (results(items, |(record, preview)| html! {
+            (about(record)) ". " a href=(settle::address(preview)) { "What changes" }
             @if let Some(evidence) = preview.proposal.action.evidence() { br; small.words { (evidence) } }
         }))
-        @if let Some(preview) = previews.first() {
-            dl.facts { dt { "Reason" } dd.words { (preview.proposal.reason) } }
+        @if let Some((_, preview)) = previews.first() {
+            dl.facts {
+                dt { "Together" } dd { (at_risk(&summary)) }
+                dt { "Reason" } dd.words { (preview.proposal.reason) }
+            }
         }
         @if tokens.is_empty() {
             p { a.button href="/console/unresolved" { "Back to the list" } }

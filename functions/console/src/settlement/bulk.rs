@@ -261,14 +261,15 @@ impl Console {
         invocation: &Invocation,
         kind: ActionKind,
         form: &BulkForm,
-    ) -> Result<Vec<BulkItem<Preview>>, ConsoleError> {
+    ) -> Result<Vec<BulkItem<(Record, Preview)>>, ConsoleError> {
         actor.require_operator()?;
         let of_each = form.of_each()?;
         let items = self.chosen(form).await?;
         let each = stream::iter(items).map(async |item| {
             let preview = async |record: Record| {
                 self.require_time(invocation)?;
-                self.preview_of_several(actor, &record, kind, &of_each).await
+                let preview = self.preview_of_several(actor, &record, kind, &of_each).await?;
+                Ok((record, preview))
             };
             item.and_then(preview).await
         });
