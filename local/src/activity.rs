@@ -18,6 +18,9 @@ const BACKLOG: usize = 1024;
 /// How many request lines are kept until the gateway asks for them.
 const LINES: usize = 256;
 
+/// How many answered requests a new watcher hears of.
+const LATEST: usize = 12;
+
 /// How long a line may arrive after the answer that it is about.
 const LATE: Duration = Duration::from_millis(200);
 
@@ -28,6 +31,8 @@ struct Inner {
     events: broadcast::Sender<Event>,
     counts: Mutex<Counts>,
     lines: Mutex<Lines>,
+    /// The latest answered requests, oldest first.
+    latest: Mutex<VecDeque<Answered>>,
 }
 
 /// What a watcher hears of.
@@ -49,6 +54,8 @@ pub(crate) struct Step {
 /// A request that the gateway has answered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Answered {
+    /// The epoch second.
+    pub at: u64,
     pub method: String,
     pub path: String,
     pub status: u16,
@@ -87,9 +94,9 @@ pub(crate) enum Tone {
 #[derive(Debug, Default)]
 struct Counts {
     requests: u64,
-    /// The digests of the records that requests had.
+    /// The idempotency keys that requests came with, each with whose it is and what for.
     keys: HashSet<String>,
-    /// The digests of the records of messages that took effect.
+    /// The names of the records of messages that took effect.
     postings: HashSet<String>,
 }
 
@@ -111,12 +118,15 @@ struct Lines {
 impl Activity {
     pub(crate) fn new() -> Self {
         let (events, _) = broadcast::channel(BACKLOG);
-        Self(Arc::new(Inner { events, counts: Mutex::default(), lines: Mutex::default() }))
+        let (counts, lines, latest) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Self(Arc::new(Inner { events, counts, lines, latest }))
     }
 
-    /// What happens from now on.
-    pub(crate) fn watch(&self) -> broadcast::Receiver<Event> {
-        self.0.events.subscribe()
+    /// The latest answered requests, oldest first, and what happens from now on.
+    pub(crate) fn watch(&self) -> (Vec<Answered>, broadcast::Receiver<Event>) {
+        // Held meanwhile, so that no request is in both, or in neither.
+        let latest = self.0.latest.lock();
+        (latest.iter().cloned().collect(), self.0.events.subscribe())
     }
 
     pub(crate) fn totals(&self) -> Totals {
@@ -128,14 +138,24 @@ impl Activity {
         self.tell(Event::Step(Step { from, to, tone }));
     }
 
-    /// A request has reached the gateway.
+    /// A request has reached the API.
     pub(crate) fn requested(&self) {
         self.0.counts.lock().requests += 1;
-        self.step(Place::Client, Place::Gateway, Tone::Normal);
     }
 
-    /// The gateway has answered a request.
+    /// A request has come with this idempotency key. It is counted before anything is done for it, so that there are
+    /// never more charges than keys.
+    pub(crate) fn keyed(&self, key: String) {
+        self.0.counts.lock().keys.insert(key);
+    }
+
+    /// The API has answered a request.
     pub(crate) fn answered(&self, answered: Answered) {
+        let mut latest = self.0.latest.lock();
+        if latest.len() == LATEST {
+            latest.pop_front();
+        }
+        latest.push_back(answered.clone());
         self.tell(Event::Answered(Box::new(answered)));
     }
 
@@ -146,13 +166,11 @@ impl Activity {
 
     /// A function has written the line of a request or a message.
     pub(crate) fn logged(&self, function: &template::Function, line: RequestLine) {
-        if let Some(record) = &line.record {
-            let mut counts = self.0.counts.lock();
-            match Place::of(function) {
-                Place::Worker if line.took_effect() => drop(counts.postings.insert(record.clone())),
-                Place::Sandbox if line.status.is_some() => drop(counts.keys.insert(record.clone())),
-                _ => {}
-            }
+        if let Some(record) = &line.record
+            && Place::of(function) == Place::Worker
+            && line.took_effect()
+        {
+            self.0.counts.lock().postings.insert(record.clone());
         }
         if let (Some(_), Some(invocation)) = (line.status, line.invocation.clone()) {
             self.0.lines.lock().add(invocation, line);

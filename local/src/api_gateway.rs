@@ -21,7 +21,7 @@ use crate::{
     activity::{Answered, Place, Tone},
     function::Function,
     invocation::Failure,
-    metrics::Series,
+    metrics::{self, Series},
     output::Output,
     template::{Authorizer, Deployment, HttpApi},
     token::Issuer,
@@ -35,6 +35,9 @@ mod cors;
 mod event;
 mod response;
 mod routes;
+
+/// The console's pages are there and below: people's, and no requests of the API's clients.
+pub(crate) const CONSOLE: &str = "/console";
 
 /// AWS, "Quotas for HTTP APIs": payload size.
 const MAXIMUM_BODY: usize = 10 * 1024 * 1024;
@@ -90,7 +93,11 @@ async fn serve(
     let origin = request.headers().get(header::ORIGIN).cloned();
     let (method, path) = (request.method().to_string(), request.uri().path().to_owned());
     let started = Instant::now();
-    gateway.0.output.activity().requested();
+    let activity = gateway.0.output.activity();
+    activity.step(Place::Client, Place::Gateway, Tone::Normal);
+    if !is_of_console(&path) {
+        activity.requested();
+    }
     // Of this invocation, if there is one: its line is found by it.
     let invocation = Uuid::new_v4().to_string();
     let mut response = gateway.answer(&id, &invocation, peer, request).await;
@@ -131,10 +138,16 @@ impl ApiGateway {
         output.activity().step(Place::Gateway, Place::Client, tone);
         let output = output.clone();
         let Exchange { method, path, invocation, duration } = exchange;
+        let at = metrics::now();
         tokio::spawn(async move {
             let line = output.activity().line_of(&invocation).await;
             let milliseconds = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-            output.answered(Answered { method, path, status: status.as_u16(), milliseconds, line });
+            let is_of_console = is_of_console(&path);
+            let answered = Answered { at, method, path, status: status.as_u16(), milliseconds, line };
+            output.answered(&answered);
+            if !is_of_console {
+                output.activity().answered(answered);
+            }
         });
     }
 
@@ -157,6 +170,10 @@ impl ApiGateway {
             }
             Err(Denial::Forbidden) => return message(StatusCode::FORBIDDEN, "Forbidden"),
         };
+        if let Some(key) = request.headers().get("idempotency-key") {
+            let caller = claims.as_ref().map(|claims| claims["jwt"]["claims"]["sub"].to_string());
+            inner.output.activity().keyed(format!("{caller:?} {} {} {key:?}", request.method(), request.uri().path()));
+        }
         let Some(function) = inner.functions.get(&found.route.function) else {
             return message(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error");
         };
@@ -168,6 +185,10 @@ impl ApiGateway {
         let event = event::build(&parts, &body, &found, claims, &context);
         integrate(function.clone(), invocation.to_owned(), event.to_string()).await
     }
+}
+
+fn is_of_console(path: &str) -> bool {
+    path.strip_prefix(CONSOLE).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// The invocation goes on when the caller hangs up or the integration gives up, as on AWS.

@@ -6,7 +6,7 @@ use axum::{
     Json, Router,
     body::Bytes,
     extract::{Path, Query, State},
-    http::{HeaderMap, StatusCode, header},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
     middleware,
     response::{IntoResponse, Response},
     routing::{any, get, post},
@@ -14,7 +14,7 @@ use axum::{
 use base64::{Engine, engine::general_purpose::STANDARD};
 use jsonwebtoken::jwk::JwkSet;
 use rustack_sqs_model::{input::SendMessageInput, types::MessageAttributeValue};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
@@ -45,8 +45,12 @@ use crate::{
 };
 
 /// The routes, for `GET /_local/`.
-const ROUTES: [(&str, &str); 50] = [
-    ("GET /_local/token?sub=NAME&role=ROLE", "a token that the API accepts, as text; further parameters become claims"),
+const ROUTES: [(&str, &str); 51] = [
+    (
+        "GET /_local/token?sub=NAME&role=ROLE",
+        "a token that the API accepts, as text, also for pages of this machine at another port; further parameters become \
+         claims",
+    ),
     ("GET /_local/jwks.json", "the public key that tokens are checked with"),
     ("GET /_local/issuer/.well-known/openid-configuration", "the issuer at which people sign in to the console"),
     ("GET /_local/dynamodb", "the endpoint of the embedded DynamoDB, as text, for the AWS CLI"),
@@ -110,7 +114,16 @@ const ROUTES: [(&str, &str); 50] = [
         "the mappings of tables' and Kinesis streams, by name: the function's and the event's logical id, and the shard",
     ),
     ("POST /_local/mappings/NAME/rewind", "delivers its shard again, from the oldest record on"),
-    ("POST /_local/reconcile", "the same for the schedule of the event Reconcile, without its input: for all records"),
+    (
+        "POST /_local/reconcile",
+        "runs the schedule of the event Reconcile now, without its input, so that it is about all records, and answers \
+         with its report",
+    ),
+    (
+        "POST /_local/normal",
+        "ends all faults: outages of the provider and of DynamoDB, frozen sandboxes, paused schedules; answers \
+         with what it ended",
+    ),
     ("GET /_local/page", "the live page, which is also at / unless the API has a route there"),
     ("GET /_local/live", "what happens in the stack, as server-sent events"),
     ("GET /_local/metrics", "the metrics that were printed, in Prometheus' text format"),
@@ -189,6 +202,7 @@ impl Control {
             .route("/_local/mappings", get(mappings))
             .route("/_local/mappings/{name}/rewind", post(rewind_mapping))
             .route("/_local/reconcile", post(reconcile))
+            .route("/_local/normal", post(normal))
             .route("/_local/{*rest}", any(unknown))
             .method_not_allowed_fallback(wrong_method)
             // Not for the HTTP API: its callers are authorized by their tokens.
@@ -249,8 +263,18 @@ async fn list() -> Json<Value> {
     ))
 }
 
-async fn token(State(control): Shared, Query(claims): Query<BTreeMap<String, String>>) -> Result<String, Problem> {
-    control.token(claims)
+/// A front end that is developed at another port may read it. Whose page asks has been checked.
+async fn token(
+    State(control): Shared,
+    headers: HeaderMap,
+    Query(claims): Query<BTreeMap<String, String>>,
+) -> Result<Response, Problem> {
+    let mut response = control.token(claims)?.into_response();
+    response.headers_mut().insert(header::VARY, HeaderValue::from_static("origin"));
+    if let Some(origin) = headers.get(header::ORIGIN) {
+        response.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+    }
+    Ok(response)
 }
 
 async fn keys(State(control): Shared) -> Json<JwkSet> {
@@ -651,6 +675,39 @@ async fn reconcile(State(control): Shared) -> Result<Response, Problem> {
     const EVENT: &str = "Reconcile";
     let schedule = control.schedule("schedule of the event", EVENT, |settings| settings.event == EVENT)?;
     answer(schedule.run_in_full().await)
+}
+
+/// The faults that [`normal`] has ended.
+#[derive(Serialize)]
+struct Ended {
+    /// Whether the provider was down.
+    provider: bool,
+    dynamodb: bool,
+    /// The number of frozen sandboxes, by function.
+    resumed: BTreeMap<String, usize>,
+    /// The names of those that were paused.
+    schedules: Vec<String>,
+}
+
+async fn normal(State(control): Shared) -> Json<Ended> {
+    let (provider, dynamodb) = (control.provider.is_down(), control.outage.is_down());
+    control.provider.set_down(false);
+    control.outage.set(false);
+    let mut resumed = BTreeMap::new();
+    for (id, function) in &control.functions {
+        let frozen = function.sandboxes().iter().filter(|sandbox| sandbox.is_frozen()).count();
+        if frozen > 0 {
+            function.set_frozen(false);
+            resumed.insert(id.clone(), frozen);
+        }
+    }
+    let paused = control.schedules.iter().filter(|schedule| schedule.is_paused());
+    let schedules = paused.map(|schedule| {
+        schedule.set_paused(false);
+        schedule.settings().name
+    });
+    let schedules = schedules.collect();
+    Json(Ended { provider, dynamodb, resumed, schedules })
 }
 
 fn answer(outcome: Outcome) -> Result<Response, Problem> {

@@ -44,6 +44,8 @@ pub(crate) struct Live {
     control: Arc<Control>,
     output: Output,
     monitoring: Arc<Monitoring>,
+    /// How many charges there were when the stack started.
+    charges_before: usize,
     /// Paths of the API that the page links to.
     links: Vec<(&'static str, &'static str)>,
 }
@@ -52,10 +54,13 @@ pub(crate) struct Live {
 #[derive(Debug, PartialEq, Serialize)]
 struct Stack {
     totals: Totals,
+    /// Since the start, as the totals.
     charges: usize,
     charged_twice: usize,
     provider_down: bool,
     dynamodb_down: bool,
+    /// How many schedules are paused.
+    schedules_off: usize,
     functions: Vec<FunctionSeen>,
     queues: Vec<QueueSeen>,
     topics: Vec<TopicSeen>,
@@ -65,6 +70,8 @@ struct Stack {
 
 #[derive(Debug, PartialEq, Serialize)]
 struct FunctionSeen {
+    /// The logical id.
+    id: String,
     name: String,
     place: Place,
     /// Whether routes of the API lead to it.
@@ -74,11 +81,24 @@ struct FunctionSeen {
 
 #[derive(Debug, PartialEq, Serialize)]
 struct QueueSeen {
+    /// The logical id.
+    id: String,
     name: String,
     visible: usize,
     in_flight: usize,
     delayed: usize,
     dead_letters: bool,
+    /// When a message that cannot be processed leaves it.
+    redrive: Option<RedriveSeen>,
+}
+
+#[derive(Debug, PartialEq, Serialize)]
+struct RedriveSeen {
+    receives: u32,
+    /// Between one receive and the next.
+    seconds: u64,
+    /// The name of the queue of its dead letters.
+    target: String,
 }
 
 #[derive(Debug, PartialEq, Serialize)]
@@ -95,7 +115,8 @@ impl Live {
         monitoring: Arc<Monitoring>,
         links: Vec<(&'static str, &'static str)>,
     ) -> Self {
-        Self { control, output, monitoring, links }
+        let charges_before = control.provider.charges().len();
+        Self { control, output, monitoring, charges_before, links }
     }
 
     /// `root` is whether the page is at `/`; the template's API may have a route there.
@@ -134,6 +155,7 @@ impl Live {
 
     async fn stack(&self) -> Result<Stack> {
         let control = &self.control;
+        // Before the keys are counted: a charge between the two must not look like one without a key.
         let charges = control.provider.charges();
         let mut topics = Vec::new();
         for name in control.streams.topics() {
@@ -145,24 +167,28 @@ impl Live {
         }
         Ok(Stack {
             totals: self.output.activity().totals(),
-            charges: charges.len(),
+            charges: charges.len().saturating_sub(self.charges_before),
             charged_twice: charged_twice(&charges),
             provider_down: control.provider.is_down(),
             dynamodb_down: control.outage.is_down(),
+            schedules_off: control.schedules.iter().filter(|schedule| schedule.is_paused()).count(),
             functions: self.functions(),
             queues: self.queues()?,
             topics,
             alarms: self.monitoring.alarms(self.output.metrics()),
-            tiles: self.monitoring.tiles(self.output.metrics()),
+            tiles: self.monitoring.tiles(self.output.metrics(), |queue| {
+                control.queues.contents(queue).ok().map(|contents| contents.visible)
+            }),
         })
     }
 
     fn functions(&self) -> Vec<FunctionSeen> {
-        let functions = self.control.functions.values().map(|function| {
+        let functions = self.control.functions.iter().map(|(id, function)| {
             let definition = function.definition();
             let mut sandboxes = function.sandboxes();
             sandboxes.sort_by_key(sandbox::State::process);
             FunctionSeen {
+                id: id.clone(),
                 name: function.name().to_owned(),
                 place: Place::of(&definition.settings),
                 api: definition.behind_api,
@@ -178,15 +204,21 @@ impl Live {
         let mappings = functions.flat_map(|definition| definition.settings.mappings.clone());
         let arns: Vec<String> = mappings.map(|mapping| mapping.queue_arn).collect();
         let read: Vec<&str> = arns.iter().filter_map(|arn| arn.rsplit(':').next()).collect();
-        let queues = settings.values().map(|queue| {
+        let queues = settings.iter().map(|(id, queue)| {
             let contents = self.control.queues.contents(&queue.name)?;
             Ok(QueueSeen {
+                id: id.clone(),
                 name: queue.name.clone(),
                 visible: contents.visible,
                 in_flight: contents.in_flight,
                 delayed: contents.delayed,
                 // Nobody takes messages from it but people.
                 dead_letters: !read.contains(&queue.name.as_str()),
+                redrive: queue.redrive.as_ref().map(|redrive| RedriveSeen {
+                    receives: redrive.max_receive_count,
+                    seconds: queue.visibility.as_secs(),
+                    target: redrive.dead_letter_target_arn.rsplit(':').next().unwrap_or_default().to_owned(),
+                }),
             })
         });
         queues.collect()
@@ -213,9 +245,12 @@ async fn page(State(live): State<Arc<Live>>) -> Response {
     (headers, page).into_response()
 }
 
-/// Server-sent events: `step` and `answered` as they happen, and `stack` whenever it has changed.
+/// Server-sent events: first `latest`, the requests that were answered last, oldest first; then `step` and `answered` as
+/// they happen, and `stack` whenever it has changed.
 async fn live(State(live): State<Arc<Live>>) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
-    let happened = BroadcastStream::new(live.output.activity().watch()).filter_map(async |event| {
+    let (latest, events) = live.output.activity().watch();
+    let latest = stream::iter(Event::default().event("latest").json_data(latest).ok());
+    let happened = BroadcastStream::new(events).filter_map(async |event| {
         // A watcher that was too slow misses some.
         let event = event.ok()?;
         Event::default().event(event.name()).json_data(&event).ok()
@@ -234,7 +269,7 @@ async fn live(State(live): State<Arc<Live>>) -> Sse<impl Stream<Item = Result<Ev
             }
         }
     });
-    Sse::new(stream::select(happened, states).map(Ok)).keep_alive(KeepAlive::default())
+    Sse::new(latest.chain(stream::select(happened, states)).map(Ok)).keep_alive(KeepAlive::default())
 }
 
 async fn metrics(State(live): State<Arc<Live>>) -> Response {

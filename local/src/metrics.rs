@@ -96,6 +96,11 @@ impl Metrics {
         statistic.of(&mut values)
     }
 
+    /// The latest value, with its epoch second.
+    pub(crate) fn latest(&self, series: &Series) -> Option<(u64, f64)> {
+        self.0.lock().get(series)?.latest.back().copied()
+    }
+
     /// All that there is, in Prometheus' text format: of each metric sum and count since the start.
     pub(crate) fn to_text(&self) -> String {
         let mut text = String::new();

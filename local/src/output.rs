@@ -14,6 +14,9 @@ use crate::{
     template,
 };
 
+/// The outcome of a request that ran nothing and found evidence that an earlier one had.
+const RECONCILED: &str = "reconciled";
+
 /// How the output of functions appears in the terminal.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
@@ -37,7 +40,7 @@ pub(crate) struct Output {
 pub(crate) struct RequestLine {
     pub outcome: String,
     pub operation: String,
-    /// The beginning of its record's name.
+    /// The name of its record.
     pub record: Option<String>,
     /// Of a response.
     #[serde(skip)]
@@ -87,11 +90,10 @@ impl Output {
     }
 
     /// The gateway has answered. In JSON, the function's own line says it all.
-    pub(crate) fn answered(&self, answered: Answered) {
+    pub(crate) fn answered(&self, answered: &Answered) {
         if self.format == LogFormat::Short {
             write(&answered.text());
         }
-        self.activity.answered(answered);
     }
 
     fn show(&self, function: &str, document: &Value) {
@@ -112,10 +114,14 @@ impl RequestLine {
     fn of(document: &Value) -> Option<Self> {
         let fields = &document["fields"];
         let text = |value: &Value| value.as_str().map(str::to_owned);
+        let outcome = text(&fields["outcome"])?;
+        // The library says of both that it was executed: by this request, or by an earlier one, of which this one has
+        // found evidence.
+        let is_found = outcome == "executed" && fields["ran"] == false;
         Some(Self {
-            outcome: text(&fields["outcome"])?,
+            outcome: if is_found { RECONCILED.to_owned() } else { outcome },
             operation: text(&fields["operation"]).unwrap_or_default(),
-            record: text(&fields["record"]).map(|record| record.chars().take(12).collect()),
+            record: text(&fields["record"]),
             status: fields["status"].as_u64(),
             milliseconds: fields["total_ms"].as_u64(),
             error: text(&fields["error"]),
@@ -125,7 +131,7 @@ impl RequestLine {
 
     /// Whether the record says that it happened.
     pub(crate) fn took_effect(&self) -> bool {
-        matches!(self.outcome.as_str(), "executed" | "replayed" | "duplicate" | "as another of its batch")
+        matches!(self.outcome.as_str(), "executed" | RECONCILED | "replayed" | "duplicate" | "as another of its batch")
     }
 
     fn text(&self, function: &str) -> String {
@@ -172,7 +178,7 @@ fn columns(
     format!("{} {what:<30} {status} {outcome} {record:<12} {milliseconds:>8}", dimmed(&clock()))
 }
 
-/// A line that is about no request: its level, its words and its other fields.
+/// A line that is about no request: its level, its words, and behind them its other fields.
 fn other(function: &str, document: &Value) -> String {
     let level = document["level"].as_str().unwrap_or_default();
     let style = match level {
@@ -180,14 +186,19 @@ fn other(function: &str, document: &Value) -> String {
         "WARN" => AnsiColor::Yellow.on_default(),
         _ => Style::new(),
     };
+    let message = document["fields"]["message"].as_str();
     let fields = document["fields"].as_object().into_iter().flatten();
-    let fields = fields.map(|(name, value)| match (name.as_str(), value) {
-        ("message", Value::String(text)) => text.clone(),
-        (name, Value::String(text)) => format!("{name}={text}"),
-        (name, value) => format!("{name}={value}"),
+    let fields = fields.filter(|(name, _)| message.is_none() || *name != "message").map(|(name, value)| match value {
+        Value::String(text) => format!("{name}: {text}"),
+        value => format!("{name}: {value}"),
     });
-    let words = fields.collect::<Vec<_>>().join(" ");
-    let words = if words.is_empty() { document.to_string() } else { words };
+    let fields = fields.collect::<Vec<_>>().join(", ");
+    let words = match (message, fields.is_empty()) {
+        (None, true) => document.to_string(),
+        (None, false) => fields,
+        (Some(message), true) => message.to_owned(),
+        (Some(message), false) => format!("{message} ({fields})"),
+    };
     format!("{} {} {} {}", dimmed(&clock()), dimmed(function), styled(style, level), visible(&words))
 }
 
@@ -208,7 +219,7 @@ fn of_status(status: u16) -> Style {
 
 fn of_outcome(outcome: &str) -> Style {
     match outcome {
-        "executed" => AnsiColor::Green.on_default(),
+        "executed" | RECONCILED => AnsiColor::Green.on_default(),
         "replayed" | "duplicate" => AnsiColor::Cyan.on_default(),
         "unknown" | "error" | "unreadable" | "conflict" => AnsiColor::Red.on_default(),
         "in progress" | "mismatch" | "not executed" => AnsiColor::Yellow.on_default(),
@@ -262,6 +273,7 @@ mod tests {
             ..RequestLine::default()
         };
         let answered = Answered {
+            at: 0,
             method: "POST".to_owned(),
             path: "/payments".to_owned(),
             status: 201,
@@ -281,9 +293,29 @@ mod tests {
     }
 
     #[test]
-    fn a_warning_keeps_its_words_and_its_fields() {
-        let document = json!({ "level": "WARN", "fields": { "message": "late", "age_s": 4 } });
-        let text = anstream::adapter::strip_str(&other("reconciler", &document)).to_string();
-        assert!(text.contains("reconciler WARN") && text.contains("late") && text.contains("age_s=4"), "{text}");
+    fn an_execution_that_ran_nothing_has_found_one() {
+        for (ran, outcome) in [(json!(true), "executed"), (json!(false), "reconciled"), (Value::Null, "executed")] {
+            let line = RequestLine::of(&json!({ "fields": { "outcome": "executed", "ran": ran, "status": 201 } }));
+            let line = line.expect("a request line");
+            assert_eq!((line.outcome.as_str(), line.took_effect()), (outcome, true), "{ran}");
+        }
+        let refused = RequestLine::of(&json!({ "fields": { "outcome": "mismatch", "ran": false } }));
+        assert_eq!(refused.expect("a request line").outcome, "mismatch");
+    }
+
+    #[test]
+    fn a_warning_keeps_its_words_and_its_fields_apart() {
+        for (fields, words) in [
+            (
+                json!({ "error": "nothing was written", "age_s": 4, "message": "not followed up" }),
+                ["WARN not followed up (", "error: nothing was written", "age_s: 4"],
+            ),
+            (json!({ "message": "late" }), ["reconciler WARN late", "", ""]),
+            (json!({ "age_s": 4 }), ["WARN age_s: 4", "", ""]),
+        ] {
+            let text = other("reconciler", &json!({ "level": "WARN", "fields": fields }));
+            let text = anstream::adapter::strip_str(&text).to_string();
+            assert!(words.iter().all(|words| text.contains(words)), "{text}");
+        }
     }
 }

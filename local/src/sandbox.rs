@@ -120,6 +120,10 @@ impl State {
     pub(crate) const fn process(&self) -> Option<u32> {
         self.process
     }
+
+    pub(crate) const fn is_frozen(&self) -> bool {
+        self.frozen
+    }
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]

@@ -9,7 +9,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     activity::Activity,
-    api_gateway::ApiGateway,
+    api_gateway::{ApiGateway, CONSOLE},
     banner, build,
     control::Control,
     definitions::Definitions,
@@ -473,7 +473,7 @@ fn mapping<S: Shard>(
 /// What the live page links to: only what the template has.
 fn links(template: &Template) -> Vec<(&'static str, &'static str)> {
     let has = |path: &str| template.api.routes.iter().any(|route| route.path == path);
-    let console = has("/console").then_some(("/console", "Operators’ console"));
+    let console = has(CONSOLE).then_some((CONSOLE, "Operators’ console"));
     console
         .into_iter()
         .chain([("/_local/alarms", "Alarms"), ("/_local/metrics", "Metrics"), ("/_local/", "All controls")])

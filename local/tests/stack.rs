@@ -738,6 +738,47 @@ async fn a_web_page_cannot_drive_the_stack() {
 }
 
 #[tokio::test]
+async fn a_front_end_at_another_port_of_this_machine_may_read_a_token_and_nothing_else() {
+    let running = Running::start(None).await;
+    for (path, origin, status, allowed) in [
+        ("token?sub=ann", "http://localhost:5173", OK, Some("http://localhost:5173")),
+        ("token?sub=ann", "https://evil.example", StatusCode::FORBIDDEN, None),
+        ("charges", "http://localhost:5173", OK, None),
+    ] {
+        let request = running.client.get(format!("{}/_local/{path}", running.url)).header("origin", origin);
+        let answer = request.send().await.expect("an answer");
+        let named = answer.headers().get("access-control-allow-origin").map(|value| value.to_str().expect("text"));
+        assert_eq!((answer.status(), named), (status, allowed), "{path} {origin}");
+    }
+    running.stack.stop().await;
+}
+
+#[tokio::test]
+async fn one_request_ends_all_faults_and_says_which() {
+    let running = Running::start(None).await;
+    let (_, process) = running.post("/open", "process").await;
+    for fault in
+        ["provider?mode=down", "dynamodb?mode=down", "functions/Single/freeze", "schedules/SingleTick?mode=off"]
+    {
+        let (status, answer) = running.post(&format!("/_local/{fault}"), "").await;
+        assert!(status.is_success(), "{fault}: {answer}");
+    }
+    let ended = async || -> Value {
+        let (status, answer) = running.post("/_local/normal", "").await;
+        assert_eq!(status, OK, "{answer}");
+        serde_json::from_str(&answer).expect("JSON")
+    };
+    let all = json!({ "provider": true, "dynamodb": true, "resumed": { "Single": 1 }, "schedules": ["SingleTick"] });
+    assert_eq!(ended().await, all);
+    assert_eq!(running.post("/open", "process").await, (OK, process), "the process goes on");
+    let schedules = running.get("/_local/schedules").await;
+    assert!(schedules.as_array().is_some_and(|all| all.iter().all(|each| each["enabled"] == true)), "{schedules}");
+    let none = json!({ "provider": false, "dynamodb": false, "resumed": {}, "schedules": [] });
+    assert_eq!(ended().await, none);
+    running.stack.stop().await;
+}
+
+#[tokio::test]
 async fn each_address_of_the_stack_is_listed() {
     let running = Running::start(None).await;
     let list = running.get("/_local/").await;

@@ -34,8 +34,9 @@ impl Monitoring {
         self.alarms.lock().evaluate(metrics, metrics::now())
     }
 
-    pub(super) fn tiles(&self, metrics: &Metrics) -> Vec<tiles::Seen> {
-        self.tiles.lock().iter().map(|tile| tile.seen(metrics)).collect()
+    /// `waiting` is how many messages of a queue are visible now.
+    pub(super) fn tiles(&self, metrics: &Metrics, waiting: impl Fn(&str) -> Option<usize>) -> Vec<tiles::Seen> {
+        self.tiles.lock().iter().map(|tile| tile.seen(metrics, &waiting)).collect()
     }
 }
 

@@ -25,6 +25,8 @@ pub(super) struct Tile {
 pub(super) struct Seen {
     title: String,
     value: Option<f64>,
+    /// For a gauge: the epoch second at which it was reported. Without it the value is of now.
+    at: Option<u64>,
 }
 
 impl Tile {
@@ -51,7 +53,18 @@ impl Tile {
         })
     }
 
-    pub(super) fn seen(&self, metrics: &Metrics) -> Seen {
+    /// A gauge is shown as it is, and not as its highest value of a period, which would be an old one for minutes.
+    pub(super) fn seen(&self, metrics: &Metrics, waiting: impl Fn(&str) -> Option<usize>) -> Seen {
+        let title = self.title.clone();
+        if !self.whole && self.statistic == Statistic::Maximum {
+            let gauges = self.series.iter().filter_map(|series| match depth_of(series).and_then(&waiting) {
+                Some(count) => Some((None, count as f64)),
+                None => metrics.latest(series).map(|(at, value)| (Some(at), value)),
+            });
+            let sum = gauges.reduce(|(one, sum), (other, value)| (one.into_iter().chain(other).min(), sum + value));
+            let (at, value) = sum.unzip();
+            return Seen { title, value, at: at.flatten() };
+        }
         let end = metrics::now() + 1;
         let value = if self.whole {
             self.value(metrics, end, BACK_S)
@@ -59,7 +72,7 @@ impl Tile {
             let mut ends = (0..BACK_S / self.period).map(|back| end - back * self.period);
             ends.find_map(|end| self.value(metrics, end, self.period))
         };
-        Seen { title: self.title.clone(), value }
+        Seen { title, value, at: None }
     }
 
     /// The sum over its metrics, of those that have a value.
@@ -67,6 +80,12 @@ impl Tile {
         let values = self.series.iter().filter_map(|series| metrics.statistic(series, self.statistic, end, period));
         values.reduce(|sum, value| sum + value)
     }
+}
+
+/// The queue whose depth it is.
+fn depth_of(series: &Series) -> Option<&str> {
+    let is_depth = series.namespace == "AWS/SQS" && series.name == "ApproximateNumberOfMessagesVisible";
+    series.dimensions.get("QueueName").filter(|_| is_depth).map(String::as_str)
 }
 
 /// `[namespace, name, dimension, value, …, {options}]`.
@@ -100,9 +119,29 @@ mod tests {
         let tiles = Tile::first_row(&[("D".to_owned(), dashboard)].into());
         assert_eq!(tiles.len(), 1, "{tiles:?}");
         let metrics = Metrics::default();
-        assert_eq!(tiles[0].seen(&metrics).value, None);
+        assert_eq!(tiles[0].seen(&metrics, |_| None).value, None);
         metrics.put(Series::new("App", "Failed", &[("service", "one")]), 1.0);
         metrics.put(Series::new("App", "Failed", &[("service", "two")]), 2.0);
-        assert_eq!(tiles[0].seen(&metrics), Seen { title: "first".to_owned(), value: Some(3.0) });
+        let seen = tiles[0].seen(&metrics, |_| None);
+        assert_eq!(seen, Seen { title: "first".to_owned(), value: Some(3.0), at: None });
+    }
+
+    #[test]
+    fn a_gauge_is_its_latest_value_with_its_time_and_a_queue_is_looked_into() {
+        let tile = |namespace: &str, name: &str, dimension: &str| {
+            let metrics = json!([[namespace, name, dimension, "it"]]);
+            let properties = json!({ "title": name, "stat": "Maximum", "period": 300, "metrics": metrics });
+            Tile::read(&properties).expect("a tile")
+        };
+        let (metrics, now) = (Metrics::default(), metrics::now());
+        let open = Series::new("App", "Open", &[("service", "it")]);
+        metrics.put_at(open.clone(), now - 60, 3.0);
+        metrics.put_at(open, now - 30, 1.0);
+        let seen = tile("App", "Open", "service").seen(&metrics, |_| Some(7));
+        assert_eq!((seen.value, seen.at), (Some(1.0), Some(now - 30)));
+        metrics.put(Series::new("AWS/SQS", "ApproximateNumberOfMessagesVisible", &[("QueueName", "it")]), 4.0);
+        let dead = tile("AWS/SQS", "ApproximateNumberOfMessagesVisible", "QueueName");
+        let seen = dead.seen(&metrics, |queue| (queue == "it").then_some(0));
+        assert_eq!((seen.value, seen.at), (Some(0.0), None));
     }
 }

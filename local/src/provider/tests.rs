@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use axum::{
     body::{Body, to_bytes},
@@ -579,4 +579,28 @@ async fn with_its_key_forgotten_a_tombstone_stops_nothing() {
 fn breakdown(query: &str) -> Breakdown {
     let uri = format!("http://local/?{query}").parse().expect("a URI");
     axum::extract::Query::try_from_uri(&uri).expect("a breakdown").0
+}
+
+#[tokio::test]
+async fn page_and_guide_list_the_same_payment_methods_and_the_provider_knows_each() {
+    let listed = |text: &str, from: &str| -> BTreeSet<String> {
+        let (_, list) = text.split_once(from).expect(from);
+        let is_part = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
+        let words = list.split(|letter| !is_part(letter)).filter(|word| word.starts_with("pm_"));
+        words.map(str::to_owned).collect()
+    };
+    let page = include_str!("../live/page.html");
+    let (list, _) = page.split_once("</details>").expect("a list");
+    let (page, guide) = (
+        listed(list, "<summary>The test payment methods</summary>"),
+        listed(include_str!("../../../docs/guides/local.md"), "## Test payment methods"),
+    );
+    assert_eq!(page, guide);
+    assert!(page.len() > 20, "{page:?}");
+    let shop = Shop::open();
+    for method in page {
+        // Not confirmed, so that it meets no fault.
+        let body = format!("amount=1999&currency=eur&payment_method={method}");
+        assert_eq!(shop.post("/v1/payment_intents", "", &body).await.status, 200, "{method}");
+    }
 }

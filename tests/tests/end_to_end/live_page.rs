@@ -54,6 +54,46 @@ async fn the_live_events_show_a_payment_its_duplicate_and_one_posting() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_key_is_counted_before_its_charge_and_pages_of_the_console_are_not() {
+    let stack = Stack::start().await;
+    let ann = stack.user("ann").await;
+    let console = reqwest::get(format!("{}/console", stack.base())).await.expect("answers");
+    assert_eq!(console.status(), StatusCode::OK);
+    let watched = event(&stack, "stack", |seen| seen["totals"]["keys"] == 1);
+    let slow = payment("acct-1", "pm_slow_1500");
+    let (paid, seen) = tokio::join!(ann.pay("key-1", &slow), watched);
+    assert_eq!((paid.status, &seen["charges"], &seen["totals"]["requests"]), (201, &json!(0), &json!(1)));
+    let retry = ann.pay("key-1", &slow).await;
+    assert!(retry.is_replay());
+    let seen = event(&stack, "stack", |seen| seen["totals"]["requests"] == 2).await;
+    assert_eq!((&seen["totals"]["keys"], &seen["charges"]), (&json!(1), &json!(1)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_begins_to_watch_hears_of_the_last_requests_and_of_one_that_found_evidence() {
+    let stack = Stack::start().await;
+    let ann = stack.user("ann").await;
+    let silent = payment("acct-1", "pm_timeout_after_charge");
+    assert_ne!(ann.pay("key-1", &silent).await.status, 201);
+    eventually("a final answer", || async { (ann.pay("key-1", &silent).await.status == 201).then_some(()) }).await;
+    assert!(ann.pay("key-1", &silent).await.is_replay());
+    let is_replayed =
+        |list: &Value| list.as_array().is_some_and(|all| all.iter().any(|line| line["outcome"] == "replayed"));
+    let latest = eventually("the last requests", || async {
+        let latest = event(&stack, "latest", |_| true).await;
+        is_replayed(&latest).then_some(latest)
+    })
+    .await;
+    let lines = latest.as_array().expect("a list");
+    let found: Vec<&Value> = lines.iter().filter(|line| line["outcome"] == "reconciled").collect();
+    assert_eq!((found.len(), &found[0]["status"]), (1, &json!(201)), "{latest}");
+    assert!(lines.iter().all(|line| line["outcome"] != "executed"), "nobody saw it: {latest}");
+    let record = found[0]["record"].as_str().expect("a name");
+    assert_eq!((record.len(), found[0]["path"].as_str()), (43, Some("/payments")), "by which the console has it");
+    assert!(found[0]["at"].as_u64().is_some_and(|at| at > 0), "{latest}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_outage_of_dynamodb_runs_nothing_and_the_alarms_see_what_was_printed() {
     let stack = Stack::start().await;
     let ann = stack.user("ann").await;
@@ -206,6 +246,62 @@ async fn the_live_page_pays_by_its_buttons_and_is_accessible_on_a_phone() {
         assert_eq!(browser.overflow().await, 0, "{view:?}");
     }
     assert_eq!(stack.charges().await.len(), 3);
+    browser.quit().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn faults_are_shown_after_a_reload_and_one_button_ends_them_all() {
+    if !is_available() {
+        return;
+    }
+    let stack = Stack::start().await;
+    let ann = stack.user("ann").await;
+    assert_eq!(ann.pay("key-1", &payment("acct-1", "pm_card_visa")).await.status, 201);
+    let browser = Browser::start(DESK).await;
+    let open = async || browser.open(&format!("{}/", stack.base())).await;
+    let pressed = async |faults: &[&str]| {
+        let script = "return [...document.querySelectorAll('[aria-pressed=true]')].map((each) => each.dataset.fault)";
+        eventually("the buttons are as the stack is", || async {
+            let found = browser.driver.execute(script, vec![]).await.expect("a script");
+            (found.json() == &json!(faults)).then_some(())
+        })
+        .await;
+    };
+    open().await;
+    browser.shows(&["executed"]).await;
+    browser.tab_to("Kill the sandboxes").await;
+    browser.enter_in_place().await;
+    browser.shows(&["Killed 1 sandbox."]).await;
+    assert_eq!(ann.pay("key-2", &payment("acct-1", "pm_card_visa")).await.status, 201);
+    let faults = ["frozen", "provider", "dynamodb", "schedules"];
+    for (before, label) in ["Freeze them", "Provider down", "DynamoDB down", "Schedules off"].into_iter().enumerate() {
+        browser.tab_to(label).await;
+        browser.enter_in_place().await;
+        pressed(&faults[..=before]).await;
+    }
+    open().await;
+    pressed(&faults).await;
+    browser.shows(&["1 frozen"]).await;
+    browser.tab_to("All back to normal").await;
+    browser.enter_in_place().await;
+    browser
+        .shows(&["Back to normal: the provider is up, DynamoDB is up, 1 frozen sandbox of PaymentsApi goes on"])
+        .await;
+    pressed(&[]).await;
+    stack.local(Method::POST, "provider?mode=down").send().await.expect("answers");
+    pressed(&["provider"]).await;
+
+    for (label, words) in [
+        ("A poison message", "after 5 receives, one in"),
+        ("Redrive the dead letters", "There was no dead letter."),
+        ("Create the topic anew", "its offsets begin at 0 again"),
+        ("Reconcile now", "The run has ended: nothing to settle. Outcome unknown now: 0."),
+    ] {
+        browser.tab_to(label).await;
+        browser.enter_in_place().await;
+        browser.shows(&[words]).await;
+    }
+    assert_eq!(browser.noted().await, "");
     browser.quit().await;
 }
 
