@@ -440,7 +440,7 @@ async fn with_the_provider_down_the_word_of_two_operators_counts_and_the_audit_s
     let asked = olga.call(Method::POST, &format!("records/{record}/ask"), None).await;
     assert_eq!((asked.status, &asked.json()["answer"]), (200, &json!("none")), "{}", asked.text());
 
-    let reference = charge["id"].as_str().expect("an id");
+    let reference = charge["payment_intent"].as_str().expect("an id");
     let token = olga.preview(&record, "succeed", &json!({ "reference": reference, "reason": REASON })).await;
     assert_eq!(olga.get(&format!("previews/{token}")).await["action"]["verified"], false);
     let otto = Script::of(&stack, "otto", "operator").await;
