@@ -250,6 +250,10 @@ impl Browser {
         for _ in 0..60 {
             self.key(Key::Tab).await;
             let focus = self.driver.active_element().await.expect("a focus");
+            // After the last one it is the page itself, whose text contains every label.
+            if focus.tag_name().await.expect("a tag") == "body" {
+                continue;
+            }
             let id = focus.id().await.expect("an id").unwrap_or_default();
             if id == label || focus.text().await.expect("its text").contains(label) {
                 return;
