@@ -22,7 +22,7 @@ const LINES: usize = 256;
 const LATEST: usize = 12;
 
 /// How long a line may arrive after the answer that it is about.
-const LATE: Duration = Duration::from_millis(200);
+const LATE: Duration = Duration::from_secs(1);
 
 #[derive(Clone)]
 pub(crate) struct Activity(Arc<Inner>);

@@ -680,7 +680,7 @@ async fn reconcile(State(control): Shared) -> Result<Response, Problem> {
 /// The faults that [`normal`] has ended.
 #[derive(Serialize)]
 struct Ended {
-    /// Whether the provider was down.
+    /// Whether the provider was down, or was to fail requests.
     provider: bool,
     dynamodb: bool,
     /// The number of frozen sandboxes, by function.
@@ -690,7 +690,8 @@ struct Ended {
 }
 
 async fn normal(State(control): Shared) -> Json<Ended> {
-    let (provider, dynamodb) = (control.provider.is_down(), control.outage.is_down());
+    let provider = control.provider.mend() | control.provider.is_down();
+    let dynamodb = control.outage.is_down();
     control.provider.set_down(false);
     control.outage.set(false);
     let mut resumed = BTreeMap::new();

@@ -155,6 +155,11 @@ impl Provider {
         self.0.down.load(Ordering::Relaxed)
     }
 
+    /// Ends a breakdown. Returns whether requests were still to fail.
+    pub(crate) fn mend(&self) -> bool {
+        self.0.state.lock().mend()
+    }
+
     /// From now on requests fail at the provider, as described.
     pub(crate) fn break_down(&self, breakdown: Breakdown) {
         self.0.state.lock().break_down(breakdown);

@@ -5,12 +5,13 @@
 //! function the store is `DynamoDbStore`, and `lambda_runtime::run(service_fn(handler))` passes input and deadline.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use idempotency::engine::{InputKey, NoAnswer};
 use idempotency::protocol::{EpochMs, Pointer, Record, Subject};
 use idempotency::reconcile::{Evidence, Resolver};
 use idempotency::store::memory::{Effect, MemoryStore};
-use idempotency::{Attempt, Call, Engine, Operation, Verdict};
+use idempotency::{Attempt, Call, Engine, ErrorKind, Operation, Verdict};
 use serde::{Deserialize, Serialize};
 
 #[derive(Serialize)]
@@ -100,7 +101,7 @@ async fn charge(provider: &Provider, attempt: Attempt<Effect>) -> Verdict<Charge
 }
 
 /// The task. Its error is a name, which the state's `Retry` and `Catch` match, and a message: in a function
-/// `lambda_runtime::Diagnostic { error_type, error_message }`. Let `Retry` repeat all but `InvalidInput` and `Mismatch`, and
+/// `lambda_runtime::Diagnostic { error_type, error_message }`. Let `Retry` repeat all but `InvalidInput`, `Mismatch` and `Settled`, and
 /// `OutcomeUnknown` for as long as the provider may need to answer the resolver.
 async fn charge_task(
     engine: &Engine<MemoryStore>,
@@ -109,11 +110,23 @@ async fn charge_task(
     deadline: u64,
 ) -> Result<Charge, (&'static str, String)> {
     // The hash of the order names the call. Other parts of the task's input, such as the execution's name, do not count.
-    let call = Call::of_input(Operation::new("shop", "charge"), InputKey::Whole, order, EpochMs(deadline))
+    // A repetition after the retention is a new call, under a new transaction id: so it is longer than retries, a redrive of
+    // the execution or a replay of the event may come later.
+    let operation = Operation::new("shop", "charge").retention(Duration::from_secs(30 * 24 * 60 * 60));
+    let call = Call::of_input(operation, InputKey::Whole, order, EpochMs(deadline))
         .map_err(|cause| ("InvalidInput", cause.to_string()))?
         .about(Subject::new(format!("order {}", order.number)));
     let outcome = engine.run_or_reconcile(&call, |attempt| charge(provider, attempt), provider).await;
-    match outcome.map_err(|cause| ("NotNow", cause.to_string()))?.into_result() {
+    let outcome = outcome.map_err(|cause| {
+        let name = match cause.kind() {
+            ErrorKind::NothingRan => "NotNow",
+            ErrorKind::Settled => "Settled",
+            // And what a later version may add.
+            _ => "OutcomeUnknown",
+        };
+        (name, cause.to_string())
+    })?;
+    match outcome.into_result() {
         Ok(charged @ Charge::Charged { .. }) => Ok(charged),
         // An answer, too, but it is not recorded: the next attempt runs.
         Ok(Charge::NotSent) => Err(("NotSent", "nothing was sent to the provider".to_owned())),

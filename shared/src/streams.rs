@@ -206,7 +206,8 @@ impl<S: Watermarks> Stream<S> {
     /// the operation has a [retention](Operation::retention), which must exceed that of the stream.
     ///
     /// The records of a partition still run in order, and one that is not settled stops it. One that is in progress elsewhere
-    /// is waited for while there is time to run it afterwards: if it were returned, it would be delivered again at once.
+    /// is waited for while there is [time to run](Operation::run_within) it afterwards: if it were returned, it would be
+    /// delivered again at once. Set that time, or the wait may leave none.
     ///
     /// ```
     /// use idempotency::protocol::Principal;
@@ -264,7 +265,7 @@ impl<S: Watermarks> Stream<S> {
         R: Future<Output: IntoVerdict>,
     {
         let handler = &handler;
-        let stopped = stream::iter(partitions).map(|mut records| async move {
+        let stopped = stream::iter(partitions).enumerate().map(|(place, mut records)| async move {
             records.sort_by(|one, other| one.position().cmp(other.position()));
             records.dedup_by(|one, other| one.position() == other.position());
             let name = records.first()?.partition().to_owned();
@@ -277,11 +278,14 @@ impl<S: Watermarks> Stream<S> {
                     Span::message(self.operation.name()).of(handling.handle()).await
                 }
             };
-            stopped.map(|index| (name, records[index].position().clone()))
+            stopped.map(|index| (place, (name, records[index].position().clone())))
         });
-        let stopped = stopped.buffered(self.concurrency).filter_map(std::future::ready).collect().await;
+        // In the order of their ends, so that one that waits holds up no other that could begin.
+        let mut stopped: Vec<_> =
+            stopped.buffer_unordered(self.concurrency).filter_map(std::future::ready).collect().await;
         self.engine.flush();
-        stopped
+        stopped.sort_unstable_by_key(|(place, _)| *place);
+        stopped.into_iter().map(|(_, stopped)| stopped).collect()
     }
 }
 

@@ -181,6 +181,11 @@ impl Provider {
         Delivered { idempotency_key, status: answer.status, body: answer.json() }
     }
 
+    /// Ends a breakdown. Returns whether requests were still to fail.
+    pub fn mend(&mut self) -> bool {
+        self.breakdown.take().is_some_and(|breakdown| breakdown.times > 0)
+    }
+
     /// From now on requests fail at the provider, as described.
     pub fn break_down(&mut self, breakdown: Breakdown) {
         self.breakdown = Some(breakdown);

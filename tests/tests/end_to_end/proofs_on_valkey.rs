@@ -129,6 +129,15 @@ fn on_a_server_explored_schedules_have_the_writes_and_outcomes_that_they_have_in
     }
 }
 
+/// Ends what waits for it, also after a panic.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// If no schedule noticed this, the comparison would prove nothing.
 #[test]
 fn a_server_that_forgets_what_it_acknowledged_is_noticed() {
@@ -149,9 +158,8 @@ fn a_server_that_forgets_what_it_acknowledged_is_noticed() {
             let on_server = Simulation::new(Default::default(), None).on(&server.schedules).replay(*seed);
             difference(&in_memory, &on_server).is_some()
         };
-        let noticed = (first..first + 100).find(is_noticed);
-        is_over.store(true, Ordering::Relaxed);
-        noticed
+        let _over = Over(&is_over);
+        (first..first + 100).find(is_noticed)
     });
     println!("noticed by seed {noticed:?}");
     assert!(noticed.is_some(), "not in 100 schedules");

@@ -98,9 +98,9 @@ fn account(terminal: u64) -> String {
     format!("till-{terminal}")
 }
 
-/// The function has a minute, so that it is not ended while it is frozen.
+/// The function has five minutes, so that it is not ended while it is frozen.
 fn member(broker: &Broker) -> Setup {
-    Setup::brief().parameter("StreamTimeoutSeconds", 60).option("kafka", broker.address())
+    Setup::brief().parameter("StreamTimeoutSeconds", 300).option("kafka", broker.address())
 }
 
 /// A member whose process stands still as long as this value lives.

@@ -236,7 +236,10 @@ fn previewed(visitor: &Visitor, action: BulkAction, items: &[BulkItem<(Record, P
 
 fn confirmed(items: &[BulkItem<Confirmation<Preview>>]) -> Markup {
     let confirmations = items.iter().filter_map(|item| item.result.as_ref().ok());
-    let waiting = confirmations.filter(|confirmation| confirmation.confirmed.approval.is_some()).count();
+    let is_requested = |confirmation: &&Confirmation<Preview>| {
+        confirmation.done.as_ref().is_some_and(|(kind, _)| *kind == AuditKind::Requested)
+    };
+    let waiting = confirmations.filter(is_requested).count();
     html! {
         h1 { "Results" }
         @if waiting > 0 {

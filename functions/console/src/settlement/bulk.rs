@@ -269,7 +269,11 @@ impl Console {
             let preview = async |record: Record| {
                 self.require_time(invocation)?;
                 let preview = self.preview_of_several(actor, &record, kind, &of_each).await?;
-                Ok((record, preview))
+                // It was read again for that.
+                match preview.proposal.shown.version == snapshot(&record).version {
+                    true => Ok((record, preview)),
+                    false => Err(ConsoleError::ran_again(&format::time(EpochMs(preview.proposal.shown.updated)))),
+                }
             };
             item.and_then(preview).await
         });

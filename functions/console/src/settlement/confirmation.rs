@@ -53,6 +53,10 @@ impl Console {
     pub(crate) async fn load<C: Confirmable>(&self, actor: &Actor, id: &str) -> Result<Loaded<C>, ConsoleError> {
         let loaded = C::read(self, actor, id).await?;
         if loaded.is_used() {
+            // Records elsewhere are written after it, so that it may be used and the record not settled.
+            if !self.store.are_with_effects() {
+                self.require_settled(&loaded).await?;
+            }
             return Ok(Loaded::Used(loaded));
         }
         if loaded.expires() <= self.now().0 {
@@ -100,8 +104,14 @@ impl Console {
         let (mut tried, mut refused) = (false, None);
         for _ in 0..ROUNDS {
             match self.load::<C>(actor, id).await {
-                Ok(Loaded::Used(confirmed)) if tried => return self.after_use(confirmed).await,
-                Ok(Loaded::Used(confirmed)) => return Ok(Confirmation { confirmed, done: None }),
+                // This very confirmation has used it without settling the record: it, or the record, was written alone.
+                // Another click may have done both.
+                Ok(Loaded::Used(confirmed)) => {
+                    if tried {
+                        self.require_settled(&confirmed).await?;
+                    }
+                    return Ok(Confirmation { confirmed, done: None });
+                }
                 Ok(Loaded::Open(confirmable, record)) if !tried => {
                     confirmable.require_permission(actor)?;
                     (tried, refused) = (true, None);
@@ -121,16 +131,15 @@ impl Console {
         Err(refused.unwrap_or_else(ConsoleError::not_done))
     }
 
-    /// A preview that this very confirmation has used without settling the record: it, or the record, was written alone.
-    /// Another click may have done both.
-    async fn after_use<C: Confirmable>(&self, confirmed: C) -> Result<Confirmation<C>, ConsoleError> {
+    /// That the record of a used preview or approval is settled, unless only an approval was asked for.
+    async fn require_settled(&self, confirmed: &impl Confirmable) -> Result<(), ConsoleError> {
         let id = id_of(short(&confirmed.proposal().record)).ok_or_else(ConsoleError::no_record)?;
         let record = self.store.read(&id).await.map_err(|error| ConsoleError::unavailable(&error))?;
-        match record {
-            Some(record) if Openness::of(&record, self.now()) != Openness::Closed && !confirmed.is_request() => {
-                Err(ConsoleError::not_settled())
-            }
-            Some(_) | None => Ok(Confirmation { confirmed, done: None }),
+        match record.map(|record| Openness::of(&record, self.now())) {
+            _ if confirmed.is_request() => Ok(()),
+            Some(Openness::Held(_)) => Err(ConsoleError { held: true, ..ConsoleError::not_settled() }),
+            Some(openness) if openness != Openness::Closed => Err(ConsoleError::not_settled()),
+            Some(_) | None => Ok(()),
         }
     }
 

@@ -114,7 +114,12 @@ impl Console {
             // What was asked may have changed something at the provider.
             if let Some(found) = &found {
                 let (Ok(text) | Err(text)) = found.as_ref().map(|effect| *effect).map_err(String::as_str);
-                let evidence = Some(format!("{text}; it was not written down"));
+                let written = match &reconciled {
+                    Ok(_) => "it was not written down",
+                    // The reply may be lost of a write that took effect.
+                    Err(_) => "whether it was written down is not known: see the record's history",
+                };
+                let evidence = Some(format!("{text}; {written}"));
                 self.table
                     .audit(&AuditEntry { evidence, ..entry.followed(self.now().0) })
                     .await

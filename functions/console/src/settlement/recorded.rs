@@ -30,7 +30,8 @@ impl Recorded {
     /// The answer of the request that it was made for.
     pub(crate) fn answer(&self) -> HttpAnswer {
         HttpAnswer::new(match self {
-            Self::Payment(payment) => reply::payment(payment),
+            // As it was then: refunds came later.
+            Self::Payment(payment) => reply::payment(&Payment { refunded: 0, ..payment.clone() }),
             Self::Refund(payment, refund) => reply::refund(payment, refund),
         })
     }
