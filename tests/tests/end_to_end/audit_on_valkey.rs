@@ -117,7 +117,11 @@ async fn on_valkey_a_console_that_dies_before_the_record_leaves_an_intention_and
     // It is listed still, and another preview settles it; what the first one wrote for the payment stands once.
     let used = token;
     let token = preview(&olga, &record, &proof(&reference)).await;
-    assert_eq!(olga.confirm(&used).await.problem(), "409 not-done", "a second click does not hear that it was done");
+    assert_eq!(
+        olga.confirm(&used).await.problem(),
+        "409 not-done",
+        "a second click is not answered as if it had been done"
+    );
     assert_eq!(olga.confirm(&token).await.status, 200);
     let details = olga.get(&path).await;
     assert_eq!(details["status"], "SUCCESS");

@@ -50,6 +50,13 @@ impl Group {
         }
     }
 
+    /// The same, and waits until each sale is posted and committed.
+    async fn sell_and_settle(&self, sequence: u64) {
+        self.sell(sequence).await;
+        self.all_posted(sequence).await;
+        self.committed().await;
+    }
+
     /// Each of a terminal's sales is posted, and posted once.
     async fn posted(&self, accounts: impl IntoIterator<Item = String>, sales: u64) {
         let auditor = self.first.auditor().await;
@@ -171,9 +178,7 @@ async fn a_batch_whose_partition_changes_hands_is_delivered_to_the_other_member_
     let test = "a_batch_whose_partition_changes_hands_is_delivered_to_the_other_member_and_posted_once";
     let Some(group) = Group::start(test).await else { return };
     let first = &group.first;
-    group.sell(1).await;
-    group.all_posted(1).await;
-    group.committed().await;
+    group.sell_and_settle(1).await;
 
     freeze(first).await;
     group.sell(2).await;
@@ -195,9 +200,7 @@ async fn a_batch_whose_partition_changes_hands_is_delivered_to_the_other_member_
     group.committed().await;
 
     // Both work on, each on its own partitions.
-    group.sell(3).await;
-    group.all_posted(3).await;
-    group.committed().await;
+    group.sell_and_settle(3).await;
 
     // It dies, and is started again.
     freeze(&second).await;
@@ -222,9 +225,7 @@ async fn what_a_member_commits_after_its_session_is_refused_and_sets_no_place_ba
     let Some(group) = Group::start(test).await else { return };
     let second = group.second().await;
     eventually("the second member has partitions", || async { (!held(&second).is_empty()).then_some(()) }).await;
-    group.sell(1).await;
-    group.all_posted(1).await;
-    group.committed().await;
+    group.sell_and_settle(1).await;
 
     freeze(&second).await;
     group.sell(2).await;
@@ -235,9 +236,7 @@ async fn what_a_member_commits_after_its_session_is_refused_and_sets_no_place_ba
     signal(function.expect("a process"), "CONT");
     let third = group.second().await;
     eventually("the third member has partitions", || async { (!held(&third).is_empty()).then_some(()) }).await;
-    group.sell(3).await;
-    group.all_posted(3).await;
-    group.committed().await;
+    group.sell_and_settle(3).await;
     let places: Vec<_> = group.partitions().await.iter().map(|partition| partition["end"].clone()).collect();
 
     drop(stopped);
@@ -257,9 +256,7 @@ async fn what_a_member_has_when_it_leaves_comes_again_and_is_posted_once() {
     let test = "what_a_member_has_when_it_leaves_comes_again_and_is_posted_once";
     let Some(group) = Group::start(test).await else { return };
     let first = &group.first;
-    group.sell(1).await;
-    group.all_posted(1).await;
-    group.committed().await;
+    group.sell_and_settle(1).await;
 
     freeze(first).await;
     group.sell(2).await;

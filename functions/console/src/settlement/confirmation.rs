@@ -105,9 +105,9 @@ impl Console {
         for _ in 0..ROUNDS {
             match self.load::<C>(actor, id).await {
                 // This very confirmation has used it without settling the record: it, or the record, was written alone.
-                // Another click may have done both.
+                // Another click may have done both. With records elsewhere, `load` has looked already.
                 Ok(Loaded::Used(confirmed)) => {
-                    if tried {
+                    if tried && self.store.are_with_effects() {
                         self.require_settled(&confirmed).await?;
                     }
                     return Ok(Confirmation { confirmed, done: None });
