@@ -82,7 +82,7 @@ impl ProblemType {
         title: "A request is outstanding for this Idempotency-Key",
         retryable: true,
         meaning: "The same request is running. Send it again after Retry-After, the rest of its lease; it then gets the \
-                  answer, or settles what a function left that has died.",
+                  answer, or settles the outcome if the function has died.",
     };
 
     /// The operation may or may not have happened. Nothing conflicts: the first and only request gets this too. Usual
@@ -94,7 +94,8 @@ impl ProblemType {
         retryable: true,
         meaning: "The function was stopped, crashed, or called another system that did not answer. The operation may or may \
                   not have happened. It does not run again without evidence or the API's declaration that repeating is \
-                  safe; send the same request again after Retry-After, and the API finds out where it can.",
+                  safe; send the same request again after Retry-After, and the API determines the outcome if \
+                  it can.",
     };
 
     /// The store cannot be reached.
