@@ -146,8 +146,9 @@ impl ConsoleError {
             SignInError::TooLong => of_issuer("token-too-long"),
             SignInError::NoAnswer(source) => Self::issuer_unavailable(source),
             SignInError::Denied(Denied::Invalid(flaw @ (Flaw::Early(_) | Flaw::Ended(_)))) => {
-                let detail =
-                    format!("The clocks of the identity provider and of the console differ: the token is not accepted, because {flaw}.");
+                let detail = format!(
+                    "The clocks of the identity provider and of the console differ: the token is not accepted, because {flaw}."
+                );
                 refused(StatusCode::BAD_GATEWAY, "clock-skew", &detail).with_source(error)
             }
             SignInError::Denied(Denied::Invalid(_)) => of_issuer("token-refused"),
@@ -184,8 +185,7 @@ impl ConsoleError {
     }
 
     pub(crate) fn signal_changed() -> Self {
-        let detail =
-            "Nothing was written. The signal or its caller's memory has changed: check it again.";
+        let detail = "Nothing was written. The signal or its caller's memory has changed: check it again.";
         Self::new(StatusCode::CONFLICT, "signal-changed", "The signal has changed", detail)
     }
 

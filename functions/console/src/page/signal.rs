@@ -139,7 +139,7 @@ fn strip_of(detector: Detector, strip: &[(WindowTime, Option<Counts>)]) -> Marku
                 @if let (Some(first), Some(last)) = (first, last) {
                     (Time(EpochMs(first * 1000))) " to " (Time(EpochMs(last * 1000))) ". "
                 }
-                "Dark: " (Reason::title(detector)) ". Light: all of which they could be. The highest bar is " (whole(most)) ". "
+                "Dark: " (Reason::title(detector)) ". Light: the highest possible count. The highest bar is " (whole(most)) ". "
                 "Counts are kept for two days."
             }
         }
