@@ -24,7 +24,7 @@ pub(crate) async fn from_this_machine(request: Request, next: Next) -> Response 
     match refusal(request.headers(), request.uri()) {
         None => next.run(request).await,
         Some(why) => {
-            let detail = format!("the local stack is for this machine alone: {why}");
+            let detail = format!("the local stack is only for this machine: {why}");
             Problem::new(StatusCode::FORBIDDEN, detail).into_response()
         }
     }
@@ -46,7 +46,7 @@ fn foreign_name(headers: &HeaderMap, uri: &Uri) -> Option<String> {
         None => uri.authority().map_or("", Authority::as_str),
     };
     let is_ours = host.parse().is_ok_and(|host| is_loopback(&host));
-    (!is_ours).then(|| format!("the Host `{host}` is none of 127.0.0.1, localhost and [::1]"))
+    (!is_ours).then(|| format!("the Host `{host}` is not 127.0.0.1, localhost or [::1]"))
 }
 
 /// Why a request is refused, if it is.

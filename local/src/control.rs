@@ -57,52 +57,52 @@ const ROUTES: [(&str, &str); 51] = [
     ("POST /_local/dynamodb?mode=up|down", "ends or begins an outage of DynamoDB for the functions"),
     ("GET /_local/sqs", "the endpoint of the embedded SQS, as text, for the AWS CLI"),
     ("GET /_local/kinesis", "the endpoint of the embedded Kinesis, as text, for the AWS CLI"),
-    ("GET /_local/provider", "the address of the payment provider, as text, for Stripe's SDKs; any API key will do"),
+    ("GET /_local/provider", "the address of the payment provider, as text, for Stripe's SDKs; any API key works"),
     ("GET /_local/charges", "what the payment provider really charged"),
     ("POST /_local/provider?mode=up|down", "ends or begins an outage of the payment provider"),
     (
         "POST /_local/provider/break?path=/cancel&times=N&when=before|after",
-        "answers the next requests to the provider whose path ends so with 500, and keeps that under their keys",
+        "answers 500 to the provider's next requests whose path has this ending, and saves that under their keys",
     ),
     (
         "POST /_local/provider/roll?old=KEY&new=KEY",
         "from now on the provider refuses the old API key and accepts the new one, of the same account",
     ),
     ("POST /_local/secrets/NAME", "gives a secret the body as its new value: {\"api_key\":…} for payments/provider"),
-    ("POST /_local/provider/forget", "lets the provider forget all idempotency keys, as a day does"),
+    ("POST /_local/provider/forget", "lets the provider forget all idempotency keys, as it does after a day"),
     (
         "POST /_local/provider/deliver",
-        "lets requests arrive that pm_…_before_charge and …_before_refund held back, and shows what became of them; \
-         pending refunds come to their end",
+        "delivers the requests that pm_…_before_charge and …_before_refund held back, and shows their results; \
+         completes pending refunds",
     ),
-    ("GET /_local/queues/NAME", "what is in a queue, without receiving from it"),
+    ("GET /_local/queues/NAME", "the contents of a queue, without receiving from it"),
     ("POST /_local/queues/NAME?copies=N", "sends the body; headers x-attribute-NAME: VALUE, x-group: GROUP"),
-    ("POST /_local/queues/NAME/redrive", "moves dead letters back to where they came from"),
-    ("GET /_local/streams/NAME", "what is in a Kafka topic, and where its functions are"),
+    ("POST /_local/queues/NAME/redrive", "moves dead letters back to their source queue"),
+    ("GET /_local/streams/NAME", "the contents of a Kafka topic, and the positions of its functions"),
     (
         "POST /_local/streams/NAME?partition=N&tombstone=BOOL",
         "appends the body as a record; without N, header x-key decides; headers x-header-NAME: VALUE, \
          x-header-base64-NAME: BYTES; a tombstone has no value",
     ),
-    ("POST /_local/streams/NAME/rewind?partition=N&offset=N", "delivers again from an offset on"),
+    ("POST /_local/streams/NAME/rewind?partition=N&offset=N", "delivers again from an offset"),
     (
         "POST /_local/streams/NAME/recreate?partitions=N",
-        "deletes the topic and creates it anew, with 3 partitions or N",
+        "deletes the topic and creates it again, with 3 partitions or N",
     ),
     ("POST /_local/streams/NAME/compact", "the stand-in deletes records that a later one of the same key replaces"),
     ("POST /_local/streams/NAME/mark?partition=N", "the stand-in uses an offset up, as a transaction's marker does"),
     ("GET /_local/logs/NAME", "how many lines of a log group wait for its subscribers, and how many batches they got"),
-    ("POST /_local/logs/NAME/deliver-again", "delivers to the subscribers of a log group once more what they got"),
+    ("POST /_local/logs/NAME/deliver-again", "delivers all earlier batches to the subscribers of a log group again"),
     ("GET /_local/events", "what pipes put into the event bus, oldest first"),
     ("GET /_local/functions", "the phase and the process of each function's sandboxes"),
     ("POST /_local/functions/NAME/invoke", "calls a function with the body as its event; see events/"),
     ("POST /_local/functions/NAME/kill", "SIGKILL for every sandbox of a function"),
     ("POST /_local/functions/NAME/freeze", "SIGSTOP for every sandbox of a function"),
     ("POST /_local/functions/NAME/resume", "SIGCONT for every sandbox of a function"),
-    ("GET /_local/parameters", "the template's parameters: values, what they may be, and when a change takes effect"),
+    ("GET /_local/parameters", "the template's parameters: values, allowed values, and when a change takes effect"),
     (
         "POST /_local/parameters/NAME?value=VALUE",
-        "evaluates the template anew with this value, and replaces the sandboxes of the functions that it changes",
+        "evaluates the template again with this value, and replaces the sandboxes of the functions that it changes",
     ),
     ("GET /_local/schedules", "the schedules, by name: the function's and the event's logical id"),
     ("POST /_local/schedules/NAME", "runs a schedule now and answers with what its function answered"),
@@ -116,7 +116,7 @@ const ROUTES: [(&str, &str); 51] = [
     ("POST /_local/mappings/NAME/rewind", "delivers its shard again, from the oldest record on"),
     (
         "POST /_local/reconcile",
-        "runs the schedule of the event Reconcile now, without its input, so that it is about all records, and answers \
+        "runs the schedule of the event Reconcile now, without its input, so that it covers all records, and answers \
          with its report",
     ),
     (
@@ -128,7 +128,7 @@ const ROUTES: [(&str, &str); 51] = [
     ("GET /_local/live", "what happens in the stack, as server-sent events"),
     ("GET /_local/metrics", "the metrics that were printed, in Prometheus' text format"),
     ("GET /_local/log-queries", "the template's saved queries of Logs Insights"),
-    ("GET /_local/log-queries/NAME", "runs one over what the functions printed"),
+    ("GET /_local/log-queries/NAME", "runs one over the functions' log lines"),
     ("POST /_local/log-queries", "runs the query in the body: fields, filter, stats, sort, limit"),
     ("GET /_local/alarms", "the template's alarms, from these metrics"),
     ("GET /_local/", "this list"),
@@ -670,7 +670,7 @@ async fn run_schedule(
 }
 
 /// Found by its event, so that it is the same one, and answers for itself alone, whatever else is scheduled. Without the
-/// schedule's input, so that it is about all records, and not only about those that their follow-up has missed.
+/// schedule's input, so that it covers all records, and not only about those that their follow-up has missed.
 async fn reconcile(State(control): Shared) -> Result<Response, Problem> {
     const EVENT: &str = "Reconcile";
     let schedule = control.schedule("schedule of the event", EVENT, |settings| settings.event == EVENT)?;

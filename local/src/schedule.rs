@@ -195,7 +195,7 @@ impl Timing {
                 .with_context(|| format!("{expression} is not a cron expression"))?;
             return Ok(Self::Cron(Box::new(cron)));
         }
-        bail!("{expression}: the local stack knows rate(…) and cron(…)")
+        bail!("{expression}: the local stack supports rate(…) and cron(…)")
     }
 
     /// `None`: never again.

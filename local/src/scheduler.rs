@@ -223,10 +223,12 @@ impl Scheduler {
             return Err(Refusal { status: StatusCode::NOT_FOUND, kind: "ResourceNotFoundException", message });
         }
         if request.flexible_time_window.mode != "OFF" || request.action_after_completion.as_deref() != Some("DELETE") {
-            return Err(Refusal::invalid("the local stack knows schedules that are exact and delete themselves only"));
+            return Err(Refusal::invalid(
+                "the local stack supports only schedules that are exact and delete themselves",
+            ));
         }
         if request.schedule_expression_timezone.as_deref().is_some_and(|zone| zone != "UTC") {
-            return Err(Refusal::invalid("the local stack knows UTC only"));
+            return Err(Refusal::invalid("the local stack supports only UTC"));
         }
         let at = time(&request.schedule_expression)
             .filter(|at| *at > Utc::now())
@@ -284,7 +286,7 @@ async fn create(
 }
 
 async fn unknown() -> Refusal {
-    Refusal::invalid("the local stack knows CreateSchedule only")
+    Refusal::invalid("the local stack supports only CreateSchedule")
 }
 
 fn default_group() -> String {

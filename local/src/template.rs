@@ -94,7 +94,7 @@ impl Template {
         let properties = &resource["Properties"];
         let kind = resource["Type"].as_str().unwrap_or_default();
         let unknown = resources::unknown_properties(kind, properties);
-        self.notes.extend(unknown.map(|name| format!("{id}: the local stack does nothing about {name}")));
+        self.notes.extend(unknown.map(|name| format!("{id}: the local stack ignores {name}")));
         match kind {
             "AWS::Serverless::Function" => {
                 let (function, routes) = resources::function(id, properties, &globals["Function"], folder, resolver)?;
@@ -281,10 +281,7 @@ Resources:
         assert_eq!((template.queues.len(), template.queues["Q"].visibility), (1, Duration::from_secs(30)));
         assert_eq!(
             template.notes,
-            [
-                "Api: the local stack does nothing about FailOnWarnings",
-                "Site: the local stack has no AWS::S3::Bucket; left out",
-            ]
+            ["Api: the local stack ignores FailOnWarnings", "Site: the local stack has no AWS::S3::Bucket; left out",]
         );
         Ok(())
     }

@@ -129,7 +129,7 @@ async fn record(State(console): State<Arc<Console>>, caller: Caller, Path(record
     Ok((LogSummary::shown(&caller.actor).about(&record), Json(body)))
 }
 
-/// An entry of the audit of one record, which shows whether an intention was carried out.
+/// An audit entry of one record, with whether an announced action was carried out.
 fn audit_json(details: &Details, entry: &AuditEntry) -> Value {
     let mut shown = format::entry_json(entry);
     if let Some(was_carried_out) = details.was_carried_out(entry) {
@@ -170,7 +170,7 @@ async fn preview(
     Path((record, kind)): Path<(String, ActionKind)>,
     form: Result<Json<SettlementForm>, JsonRejection>,
 ) -> Result<(StatusCode, LogSummary, Json<Value>), ConsoleError> {
-    // First the role: a viewer gets the same answer whatever the body is.
+    // The role is checked first, so a viewer gets the same answer whatever the body is.
     caller.actor.require_operator()?;
     let Json(form) = form?;
     let (preview, record) = console.preview(&caller.actor, &record, kind, &form).await?;
@@ -193,7 +193,7 @@ async fn confirm(
 ) -> Result<(StatusCode, LogSummary, Json<Value>), ConsoleError> {
     let confirmation = console.confirm::<Preview>(&caller.actor, &caller.invocation, &token).await?;
     let preview = &confirmation.confirmed;
-    // Accepted, but not done.
+    // The request for approval is accepted, but nothing is settled yet.
     let status = if preview.approval.is_some() { StatusCode::ACCEPTED } else { StatusCode::OK };
     Ok((status, confirmation.log_summary(&caller.actor), Json(preview_json(preview, None))))
 }
@@ -226,7 +226,7 @@ async fn audit(State(console): State<Arc<Console>>, caller: Caller, Query(query)
     Ok((LogSummary::shown(&caller.actor), Json(body)))
 }
 
-/// What the action changes, as long as it is open.
+/// The changes that an action makes; null after it was done.
 fn changes_json(action: &Action, record: Option<&Record>) -> Value {
     let Some(record) = record else { return Value::Null };
     let changes = changes(action, record).into_iter();

@@ -25,11 +25,11 @@ pub(crate) struct ConsoleError {
     pub(crate) detail: String,
     /// Invalid fields, with what is wrong with each.
     pub(crate) fields: Vec<FieldProblem>,
-    /// Whether the record is held at the moment, if that is the reason.
+    /// Whether the reason is that an attempt or a reconciler holds the record.
     pub(crate) held: bool,
     /// How the record has changed, if that is the reason.
     pub(crate) change: Option<Box<RecordChange>>,
-    /// How to go on, if there is a way.
+    /// What the operator can do next, if anything.
     pub(crate) remedy: Option<Box<Remedy>>,
     /// The failure, for the log.
     pub(crate) source: Option<Box<str>>,
@@ -41,18 +41,18 @@ pub(crate) type FieldProblem = (&'static str, String);
 /// What the page of an error offers.
 #[derive(Clone, Debug)]
 pub(crate) enum Remedy {
-    /// Another sign-in; the page to show after it.
+    /// Offers another sign-in; has the page to show after it.
     SignIn(Target),
-    /// The form with what the operator wrote.
+    /// Links to the form with the operator's input.
     Form(String),
-    /// The records that were chosen, with why each was left out.
+    /// Lists the records that were left out, with the reasons.
     Records(Vec<LeftOut>),
 }
 
-/// A record that a bulk action is not for, or no longer.
+/// A record that was left out of a bulk action.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct LeftOut {
-    /// As in URLs.
+    /// The record's short id, as in URLs.
     pub(crate) record: String,
     pub(crate) code: &'static str,
     pub(crate) detail: String,
@@ -88,7 +88,7 @@ impl ConsoleError {
                 StatusCode::UNAUTHORIZED,
                 "unauthorized",
                 "Not signed in",
-                format!("The token does not count here: {flaw}."),
+                format!("The token is not accepted here: {flaw}."),
             ),
             Denied::NoRole(name) => Self::new(
                 StatusCode::FORBIDDEN,
@@ -108,7 +108,7 @@ impl ConsoleError {
     }
 
     fn issuer_unavailable(error: &(dyn Error + 'static)) -> Self {
-        let detail = "The identity provider did not answer, or not as it should. Try again in a moment.";
+        let detail = "The identity provider did not answer, or its answer was invalid. Try again in a moment.";
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "issuer-unavailable", "The identity provider is unavailable", detail)
             .with_source(error)
     }
@@ -146,8 +146,9 @@ impl ConsoleError {
             SignInError::TooLong => of_issuer("token-too-long"),
             SignInError::NoAnswer(source) => Self::issuer_unavailable(source),
             SignInError::Denied(Denied::Invalid(flaw @ (Flaw::Early(_) | Flaw::Ended(_)))) => {
-                let detail =
-                    format!("The clocks of the identity provider and of the console differ: of the token, {flaw}.");
+                let detail = format!(
+                    "The clocks of the identity provider and of the console differ: the token is not accepted, because {flaw}."
+                );
                 refused(StatusCode::BAD_GATEWAY, "clock-skew", &detail).with_source(error)
             }
             SignInError::Denied(Denied::Invalid(_)) => of_issuer("token-refused"),
@@ -184,8 +185,7 @@ impl ConsoleError {
     }
 
     pub(crate) fn signal_changed() -> Self {
-        let detail =
-            "Nothing was written. The signal or what is remembered of its caller has changed: look at it again.";
+        let detail = "Nothing was written. The signal or its caller's memory has changed: check it again.";
         Self::new(StatusCode::CONFLICT, "signal-changed", "The signal has changed", detail)
     }
 
@@ -204,12 +204,12 @@ impl ConsoleError {
     }
 
     pub(crate) fn no_payment() -> Self {
-        let detail = "No payment has this id. One whose outcome is not known is a record until then.";
+        let detail = "No payment has this id. While a payment's outcome is unknown, only its record exists.";
         Self::new(StatusCode::NOT_FOUND, "no-payment", "Payment not found", detail)
     }
 
     pub(crate) fn no_account() -> Self {
-        let detail = "Nothing is posted to an account of this name, and no unresolved record is about it.";
+        let detail = "Nothing is posted to an account of this name, and it has no unresolved records.";
         Self::new(StatusCode::NOT_FOUND, "no-account", "Account not found", detail)
     }
 
@@ -226,14 +226,14 @@ impl ConsoleError {
             .with_source(error)
     }
 
-    /// A dead letter was sent, or not; and deleted, or not.
+    /// It is not known whether a dead letter was sent, or whether it was deleted.
     pub(crate) fn not_redriven(error: &(dyn Error + 'static)) -> Self {
         let detail = "SQS did not answer. The message may have been sent, and may still be here, too. Send it again if it \
                       is: it is posted once.";
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "not-known", "The result is unknown", detail).with_source(error)
     }
 
-    /// There was no time left for it in this request.
+    /// A bulk action's record for which the request had no time left.
     pub(crate) fn not_begun() -> Self {
         let detail = "Nothing was done: the request had no time left for it. Send it again with those that are left.";
         Self::new(StatusCode::CONFLICT, "not-begun", "Not begun", detail)
@@ -276,21 +276,21 @@ impl ConsoleError {
         Self::new(StatusCode::CONFLICT, "not-open", "The record cannot be settled now", detail)
     }
 
-    /// The record has run again since the operator has seen it.
+    /// The record has run again since the operator saw it.
     pub(crate) fn ran_again(at: &str) -> Self {
-        let detail = format!("It is no longer what you saw: it has run again, last at {at}. Look at it anew.");
+        let detail = format!("It is no longer what you saw: it has run again, last at {at}. Check it again.");
         Self::new(StatusCode::CONFLICT, "record-changed", "The record has changed", detail)
     }
 
-    /// A bulk action is for records of one state.
+    /// The record's state differs from the others' in a bulk action.
     pub(crate) fn other_state(own: &str, others: &str) -> Self {
         let detail = format!("It is {own}, and the others are {others}: one action is for records of one state.");
         Self::new(StatusCode::CONFLICT, "other-state", "The record has another state", detail)
     }
 
-    /// A bulk action has no record that it is for.
+    /// All records of a bulk action were left out.
     pub(crate) fn none_left(left_out: Vec<LeftOut>) -> Self {
-        let detail = "Nothing was done: none of the chosen records is open any more, or as you saw it.";
+        let detail = "Nothing was done: none of the chosen records is still open and as you saw it.";
         let error = Self::new(StatusCode::CONFLICT, "none-left", "None of the records is left", detail);
         Self { remedy: Some(Box::new(Remedy::Records(left_out))), ..error }
     }
@@ -300,7 +300,7 @@ impl ConsoleError {
         Self { held: true, ..error }
     }
 
-    /// Offers the form again, with what the operator wrote.
+    /// Offers the form again, with the operator's input.
     pub(crate) fn with_form(self, address: String) -> Self {
         Self { remedy: Some(Box::new(Remedy::Form(address))), ..self }
     }

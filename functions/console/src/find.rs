@@ -25,7 +25,7 @@ pub(crate) struct Question {
     pub(crate) key: String,
 }
 
-/// What was found, and where else to look.
+/// The search results, and hints on where else to look.
 #[derive(Debug, Default)]
 pub(crate) struct Finding {
     pub(crate) found: Vec<Found>,
@@ -39,14 +39,14 @@ pub(crate) enum Found {
     Account(AccountId),
 }
 
-/// How long the provider has.
+/// The time-out of a lookup at the provider.
 const TIMEOUT: Duration = Duration::from_secs(3);
 
-/// A search, for everything that a text may be.
+/// One search, which tries everything that the text may be.
 #[derive(Default)]
 struct Search {
     finding: Finding,
-    /// Read once, when it is first asked about them.
+    /// The unresolved records; read once, when they are first needed.
     unknown: Option<UnknownRecords>,
 }
 
@@ -77,13 +77,13 @@ impl Console {
             Sought::Key(id) => {
                 if !self.find_record(id, search).await? {
                     search.note(
-                        "There is no record of this key and principal: its time is over, or no request with them has come.",
+                        "There is no record of this key and principal: it has expired, or no request with them arrived.",
                     );
                 }
             }
             Sought::Record(id) => {
                 if !self.find_record(id, search).await? {
-                    search.note("There is no record with this id: its time is over, or it never was.");
+                    search.note("There is no record with this id: it has expired, or never existed.");
                 }
             }
             Sought::Digest(digest) => self.find_digest(&digest, search).await?,
@@ -98,8 +98,8 @@ impl Console {
                     search.note(format!("The provider has it under the transaction {transaction}."));
                     self.find_transaction(transaction, search).await?;
                 }
-                Ok(None) => search.note("The provider has it, and it carries no transaction of ours."),
-                Err(error) => search.note(format!("The provider does not tell whose it is: {error}.")),
+                Ok(None) => search.note("The provider has it, but without a transaction id of ours."),
+                Err(error) => search.note(format!("The provider did not return its transaction: {error}.")),
             },
             Sought::Account(account) => self.find_account(account, search).await?,
         }
@@ -116,8 +116,8 @@ impl Console {
         Ok(is_there)
     }
 
-    /// The ids of payment and event derive from the transaction id, and both name the payment, or the one that was refunded.
-    /// Its record is the one that it names, as long as that is there.
+    /// The ids of payment and event derive from the transaction id, and both name the payment, or the payment that was
+    /// refunded. The payment names its record, which may have expired.
     async fn find_transaction(&self, transaction: TransactionId, search: &mut Search) -> Result<(), ConsoleError> {
         let own = PaymentId::of(transaction);
         let posted = self.table.payment_of_posted(transaction.uuid()).await.map_err(unavailable)?;
@@ -140,7 +140,7 @@ impl Console {
         Ok(())
     }
 
-    /// Looks through the unresolved ones: no index leads from a transaction to them.
+    /// Searches the unresolved records, because no index maps a transaction id to its record.
     async fn find_unresolved(&self, transaction: TransactionId, search: &mut Search) -> Result<(), ConsoleError> {
         let filter = Filter { transaction: transaction.to_string(), ..Filter::default() };
         let window = self.unknown_in(search, &filter).await?;
@@ -164,7 +164,7 @@ impl Console {
         self.matching(search.unknown.insert(read), filter).await
     }
 
-    /// Twelve characters are not a key: they are compared with the unresolved ones.
+    /// Twelve characters are not a complete key, so they are compared with the ids of the unresolved records.
     async fn find_digest(&self, digest: &str, search: &mut Search) -> Result<(), ConsoleError> {
         let window = self.unknown_in(search, &Filter::default()).await?;
         let same = window.items.into_iter().map(|item| item.record.id).filter(|id| id.digest() == digest);
@@ -189,7 +189,7 @@ impl Console {
             search.note(match name.starts_with("pay_") || name.starts_with("ref_") {
                 true => "The id of a payment or refund has 32 hexadecimal digits after pay_ or ref_. There is no account of this name.",
                 false => {
-                    "Nothing is posted to an account of this name, and no unresolved record is about it. A client's key is found \
+                    "Nothing is posted to an account of this name, and it has no unresolved records. A client's key is found \
                      with its principal before it: ann order-17."
                 }
             });

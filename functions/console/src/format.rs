@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 use crate::record::short;
 use crate::record::subject::SubjectSummary;
 
-/// An amount of minor units in the currency's notation: `1999` in EUR is `19.99 EUR`. Digits are only moved, so that
-/// every integer stays exact.
+/// An amount of minor units in the currency's notation: `1999` in EUR is `19.99 EUR`. Only the decimal point is
+/// inserted, so every integer stays exact.
 pub(crate) fn money(minor_units: &str, currency: &str) -> String {
     let Some(known) = Currency::from_code(currency) else { return format!("{minor_units} minor units of {currency}") };
     let (sign, digits) = minor_units.strip_prefix('-').map_or(("", minor_units), |digits| ("-", digits));
@@ -115,7 +115,7 @@ pub(crate) fn action_title(kind: ActionKind) -> &'static str {
     }
 }
 
-/// A requested action with its basis, for the audit.
+/// A requested action with its evidence, for the audit.
 pub(crate) fn requested_action(action: &Action) -> String {
     let title = action_title(action.kind());
     action.evidence().map_or_else(|| title.to_owned(), |evidence| format!("{title}: {evidence}"))

@@ -1,4 +1,4 @@
-//! The provider's answer about a record's transaction. Asking changes nothing.
+//! The provider's answer about a record's transaction. A lookup changes nothing.
 
 use std::time::Duration;
 
@@ -131,7 +131,7 @@ impl Console {
         }
     }
 
-    /// Asks the provider, and writes its answer into the audit. `why` is the name of the operator's bulk action.
+    /// Queries the provider, and writes its answer into the audit. `why` is the name of the operator's bulk action.
     pub(crate) async fn ask_for_audit(
         &self,
         actor: &Actor,

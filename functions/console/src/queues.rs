@@ -28,12 +28,12 @@ pub(crate) struct Queues {
 /// How many messages are in a queue, approximately.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Depth {
-    /// Nobody works on them yet.
+    /// Messages that are not in flight.
     pub(crate) waiting: u64,
     pub(crate) in_flight: u64,
 }
 
-/// The queues that the home page shows; `Err` is why a depth is not known.
+/// The depths of the queues on the home page; `Err` has the reason why a depth is not known.
 pub(crate) struct Depths {
     pub(crate) ledger: Result<Depth, String>,
     pub(crate) ledger_dead_letters: Result<Depth, String>,
@@ -45,7 +45,7 @@ const BATCH: i32 = 10;
 
 impl Queues {
     pub(crate) fn of_environment() -> Result<Self, MissingSetting> {
-        // A long poll, which asks all of a queue's servers, lasts a second.
+        // A long poll queries all of a queue's servers; it lasts a second.
         let timeouts = TimeoutConfig::builder()
             .connect_timeout(Duration::from_secs(1))
             .operation_attempt_timeout(Duration::from_secs(3))
@@ -109,7 +109,7 @@ impl Console {
     /// Some of the ledger's dead letters, each once, and oldest first. They stay visible to everybody.
     pub(crate) async fn dead_letters(&self) -> Result<Vec<DeadLetter>, ConsoleError> {
         let received = self.queues.receive(Duration::ZERO).await.map_err(|error| ConsoleError::no_queue(&error))?;
-        // What is not hidden may come twice.
+        // Messages that are not hidden may be received twice.
         let letters: BTreeMap<_, _> =
             received.into_iter().map(|letter| ((letter.sent, letter.id.clone()), letter)).collect();
         Ok(letters.into_values().collect())

@@ -30,8 +30,8 @@ impl Openness {
 
 /// The version of a record, and what people see of it.
 ///
-/// A search for evidence that finds none leaves the version as it is, although it is an attempt of its own: nothing that
-/// an operator decides by has changed. In an outage there is one every minute.
+/// A search for evidence that finds none does not change the version, although it is an attempt: nothing relevant to an
+/// operator's decision has changed. In an outage there is one such search every minute.
 pub(crate) fn snapshot(record: &Record) -> RecordSnapshot {
     let outcome = match &record.state {
         State::Processing(_) | State::Unknown(_) => "not known",
@@ -48,7 +48,7 @@ pub(crate) fn snapshot(record: &Record) -> RecordSnapshot {
     RecordSnapshot { version, status, attempt: record.attempt, updated: record.updated.0 }
 }
 
-/// The number of the last attempt that ran something. Where the history does not tell, any attempt may have.
+/// The number of the last attempt that ran something. If the history does not show it, any attempt may have.
 fn last_run(record: &Record) -> u64 {
     let mut runs = record.history.entries().iter().filter(|entry| entry.event == HistoryEvent::Claimed);
     runs.next_back().map_or(record.attempt, |entry| entry.attempt)
@@ -82,7 +82,7 @@ mod tests {
         State::Unknown(Some(Holder { owner: OwnerToken([owner; 16]), lease: EpochMs(10) }))
     }
 
-    /// A record that was claimed and, in later attempts, met these events.
+    /// A record that was claimed and, in later attempts, had these events.
     fn after(state: State, events: &[HistoryEvent]) -> Record {
         let history = [HistoryEvent::Claimed].iter().chain(events).zip(1..);
         let entry = |(event, attempt): (&HistoryEvent, u64)| HistoryEntry {

@@ -32,7 +32,7 @@ impl Console {
         Ok((payment, entries))
     }
 
-    /// The payment that a record refunds; `None` if the record is about a payment of its own.
+    /// The payment that a record refunds; `None` if the record is a payment's.
     pub(crate) async fn refunded_payment(&self, record: &Record) -> Result<Option<Payment>, String> {
         let Some(id) = SubjectSummary::of(record).and_then(|subject| subject.payment) else { return Ok(None) };
         let id = PaymentId::parse(&id).ok_or("the record does not name the payment that it refunds")?;
@@ -59,8 +59,8 @@ impl Console {
     }
 }
 
-/// The operation of a record, if it is one of this application's. A shared table has records of other applications,
-/// too: the provider does not know them, and settling one here would answer another application's clients.
+/// A record's operation, if it belongs to this application. A shared table has records of other applications, too: the
+/// provider does not know them, and settling one here would answer another application's clients.
 pub(crate) fn own_operation(record: &Record) -> Result<&'static Operation, ConsoleError> {
     operations().of(record).ok_or_else(|| ConsoleError::not_ours(&record.operation))
 }

@@ -65,7 +65,7 @@ impl LogOutcome {
         }
     }
 
-    /// For responses without a summary: those of static files, and those that no handler has seen.
+    /// For responses without a summary: static files, and requests that reached no handler.
     fn of_status(status: StatusCode) -> Self {
         match status {
             status if status.is_success() => Self::Shown,
@@ -119,7 +119,7 @@ pub(crate) async fn log_request(
     next: Next,
 ) -> Response {
     let started = Instant::now();
-    // The route and not the path, which may have the token of a preview.
+    // The route instead of the path, which may contain a preview's token.
     let operation = format!("{} {}", request.method(), route.as_ref().map_or("elsewhere", MatchedPath::as_str));
     let mut response = next.run(request).await;
     let summary = response.extensions_mut().remove::<LogSummary>().unwrap_or_default();

@@ -1,7 +1,7 @@
 //! Settling a record: the record, the audit entry and the use of the preview or approval in one transaction.
 //!
-//! Where records are elsewhere, the other two are written first. So the entry says what is about to be done, and another
-//! one follows when it was done; a console that dies in between leaves the first alone.
+//! If records are on another store, the other two are written first. So the entry states what is about to be done, and
+//! a second one follows after it was done; if the console dies in between, only the first exists.
 
 pub(crate) mod bulk;
 pub(crate) mod changes;
@@ -67,10 +67,11 @@ impl Console {
         }
     }
 
-    /// Adds that something was done, after it was. It is done also if this fails: the record's history has it.
+    /// Adds the audit entry that an action was carried out. If this fails, the action is still done: the record's
+    /// history has it.
     pub(crate) async fn audit_after(&self, entry: AuditEntry) {
         if let Err(error) = self.table.audit(&entry).await {
-            tracing::error!(%error, entry = %entry.id, what = %entry.kind, "done, and not in the audit: see the record's history");
+            tracing::error!(%error, entry = %entry.id, what = %entry.kind, "done, but not in the audit: see the record's history");
         }
     }
 }
@@ -79,7 +80,7 @@ impl Console {
 struct ConfirmedEvidence<'a> {
     console: &'a Console,
     settlement: Settlement<'a>,
-    /// The entry that is written before the record, if that is elsewhere.
+    /// The entry that is written before the record, if the record is on another store.
     intention: OnceLock<AuditEntry>,
 }
 
@@ -99,7 +100,7 @@ impl Resolver<TransactWriteItem, HttpAnswer> for ConfirmedEvidence<'_> {
 }
 
 impl ConfirmedEvidence<'_> {
-    /// The entry that is written with the record, or before it.
+    /// The entry that is written with the record, or before it if the record is on another store.
     fn first_entry(&self, record: &Record, at: EpochMs) -> AuditEntry {
         let entry = self.entry(record, at);
         if self.console.store.are_with_effects() {
@@ -128,7 +129,7 @@ impl ConfirmedEvidence<'_> {
     }
 
     /// Records the payment or refund: as the provider has it, or without its answer, as the operators have confirmed
-    /// it. What is recorded already is the answer, and is not written again.
+    /// it. If it is recorded already, that is the answer, and nothing is written.
     async fn success(
         &self,
         record: &Record,

@@ -1,4 +1,4 @@
-//! Retry signals: the list, one of them with its counts, and what operators call it.
+//! Retry signals: the list, a signal with its counts, and its label.
 
 use std::collections::BTreeMap;
 
@@ -30,14 +30,14 @@ const STRIP: u64 = 288;
 /// Keys of one read.
 const BATCH: usize = 100;
 
-/// The table of the retry signals, if the stack has them: the environment then names it.
+/// The table of the retry signals, if the environment names one.
 pub(crate) fn of_environment(client: &Client) -> Result<Option<Signals>, Error> {
     let Ok(table) = setting("SIGNALS_TABLE") else { return Ok(None) };
     let window = Duration::from_secs(setting("SIGNAL_WINDOW_S")?.parse()?);
     Ok(Some(Signals::new(client.clone(), table, window)))
 }
 
-/// The filter of the list, as in the URL. Empty texts are no condition.
+/// The filter of the list, as in the URL. An empty field is not a condition.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub(crate) struct Filter {
@@ -109,7 +109,7 @@ impl Console {
         self.signals.as_ref().ok_or_else(ConsoleError::no_page)
     }
 
-    /// The signals that pass, the newest day first, and of a day the strongest first.
+    /// The signals that match, newest day first, and within a day the strongest first.
     pub(crate) async fn signal_list(&self, filter: &Filter) -> Result<Vec<Signal>, ConsoleError> {
         let table = self.signals()?;
         let today = u32::try_from(self.now().0 / 1000 / DAY_S).unwrap_or(u32::MAX);
@@ -170,7 +170,7 @@ fn unavailable(error: TableError) -> ConsoleError {
     ConsoleError::unavailable(&error)
 }
 
-/// The label of a name; `none` is none.
+/// The label with this name; `None` for `none`.
 pub(crate) fn label_named(name: &str) -> Result<Option<Label>, ConsoleError> {
     match name {
         "none" => Ok(None),

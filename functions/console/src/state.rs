@@ -12,7 +12,7 @@ pub(crate) struct Console {
     pub(crate) engine: Engine<Records>,
     pub(crate) table: Table,
     pub(crate) provider: Provider,
-    /// What the reconciler asks.
+    /// The reconciler's resolver.
     pub(crate) resolver: ProviderResolver,
     pub(crate) queues: Queues,
     pub(crate) sign_in: SignIn,
@@ -21,7 +21,7 @@ pub(crate) struct Console {
 }
 
 impl Console {
-    /// The time of day. Where a decision depends on it, a condition of the write decides again.
+    /// The time of day. If a decision depends on it, a condition of the write checks it again.
     pub(crate) fn now(&self) -> EpochMs {
         self.engine.now()
     }

@@ -47,7 +47,7 @@ impl<S: Store<Effect = TransactWriteItem>> Worker<S> {
         Ok(Self::on(queue.traceparent(Message::traceparent()?), table))
     }
 
-    /// A worker on a queue with other keys.
+    /// A worker on a queue whose messages have other keys.
     pub fn on(queue: Queue<S>, table: Table) -> Self {
         Self { queue: queue.reading(handler::read).contention(handler::contention), handler: Handler::new(table) }
     }

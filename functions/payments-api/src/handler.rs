@@ -71,7 +71,7 @@ impl Handler {
         }
     }
 
-    /// Reads what belongs to a caller.
+    /// Reads a payment or an account of a caller.
     async fn read_own(&self, request: &Request, path: &[&str]) -> Response<Body> {
         let Some(asker) = jwt_subject(request).map(|principal| principal.digest()) else {
             return answer::forbidden();
@@ -199,7 +199,7 @@ fn because(code: &str, mut answer: Response<Body>) -> Response<Body> {
     answer
 }
 
-/// Adds what a run has learned to what is known already.
+/// Adds the facts of a run to those that are already in the answer.
 fn add_facts(answer: &mut Response<Body>, learned: Facts) {
     let known = answer.extensions_mut().remove::<Facts>().unwrap_or_default();
     answer.extensions_mut().insert(known.or(learned));

@@ -13,14 +13,15 @@ use std::fmt;
 use idempotency::protocol::TransactionId;
 use uuid::Uuid;
 
-/// One thing that was done to a record by hand, or an attempt that ended after that. Entries are added and never
+/// A manual action on a record, or an attempt that ended after the record had been settled. Entries are added and never
 /// changed.
 ///
-/// Where records are in the same database, an entry and what it tells are written together. Where they are elsewhere, what
-/// is about to be done is written first, and an entry with the same id follows when it was done.
+/// If records are in the same database, an entry and the action that it records are written together. Otherwise an
+/// entry for the intended action is written first, and an entry with the same id follows when the action was carried
+/// out.
 ///
-/// An entry holds no idempotency key, no body and no principal of the record: readers of the audit learn who settled
-/// what, and why.
+/// An entry contains neither the record's idempotency key nor its body nor its principal: readers of the audit see who
+/// settled what, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuditEntry {
     /// The entry's id; together with the time it is the entry's place in the audit. For a confirmed preview it is the
@@ -44,15 +45,16 @@ pub struct AuditEntry {
     pub request: Option<String>,
     /// The operator's reason.
     pub reason: Option<String>,
-    /// The basis: the provider's reference, the operator's evidence, the result of a fenced attempt. Of a request for
-    /// approval, the action that was requested.
+    /// The basis: the provider's reference, the operator's evidence, or the result of a fenced attempt; for a request
+    /// for approval, the requested action.
     pub evidence: Option<String>,
     /// The provider's answer at that moment, or that it gave no evidence.
     pub provider: Option<String>,
 }
 
 impl AuditEntry {
-    /// The entry that follows this one, with the same id and at another place. An intention becomes what was done.
+    /// The entry that follows this one, with the same id and at another position. An intended action becomes one that
+    /// was carried out.
     #[must_use]
     pub fn followed(self, now: u64) -> Self {
         let kind = match self.kind {
@@ -62,12 +64,12 @@ impl AuditEntry {
         Self { kind, at: now.max(self.at + 1), ..self }
     }
 
-    /// The id of the message that it is about, if it is about none of the records.
+    /// The message's id, if the entry is about a message instead of a record.
     pub fn message(&self) -> Option<&str> {
         self.record.strip_prefix(Self::MESSAGE)
     }
 
-    /// What [`AuditEntry::record`] begins with then.
+    /// The prefix of [`AuditEntry::record`] in an entry about a message.
     pub const MESSAGE: &str = "message:";
 }
 
@@ -76,7 +78,7 @@ impl AuditEntry {
 pub enum AuditKind {
     /// `asked`: an operator asked the provider. The record did not change.
     Asked,
-    /// `reconciled`: an operator had the reconciler's search for evidence made at once. The entry has its result.
+    /// `reconciled`: an operator started the reconciler's search for evidence. The entry has its result.
     Reconciled,
     /// `redriven`: an operator sent a dead letter to its queue again.
     Redriven,
@@ -85,8 +87,8 @@ pub enum AuditKind {
     Requested,
     /// `succeeded`, `failed` or `released`: an operator settled or released the record.
     Settled(ActionKind),
-    /// `to-succeed`, `to-fail` or `to-release`: an operator was about to settle or release the record, which is in another
-    /// database than this entry. Whether it was done is in an entry that follows, or in the record's history.
+    /// `to-succeed`, `to-fail` or `to-release`: an operator was about to settle or release the record, which is in
+    /// another database than this entry. A later entry or the record's history shows whether it was done.
     Intended(ActionKind),
     /// `late-owner`: an attempt ended after its record had been taken over; its writes were refused.
     FencedAttempt,
@@ -209,7 +211,7 @@ mod tests {
         };
         let done = AuditEntry { at: 6, kind: AuditKind::Settled(ActionKind::Fail), ..intention.clone() };
         assert_eq!(intention.clone().followed(5), done);
-        // Whatever the clock says.
+        // Independent of the clock.
         assert_eq!(intention.clone().followed(1), done);
         assert_eq!(intention.followed(9), AuditEntry { at: 9, ..done });
     }

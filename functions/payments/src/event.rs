@@ -9,8 +9,8 @@ use crate::{
     members::{Members, Parsed},
 };
 
-/// What the ledger must know: an item of the outbox, written in the same transaction as the payment or refund,
-/// delivered by the table's stream and the pipe, and read by the worker from its queue.
+/// An event for the ledger: an item of the outbox, written in the same transaction as the payment or refund, delivered
+/// by the table's stream and the pipe, and read by the worker from its queue.
 ///
 /// As a message it is `{"type","event","payment","account","amount","currency","traceparent"}`. The members are the
 /// item's attributes, which the pipe's template inserts between quotes; none of them can contain a character that needs

@@ -26,8 +26,8 @@ use answer::{Answer, Reply};
 /// Every request for money carries the transaction id as `Idempotency-Key`, so that the provider executes it once
 /// however often it is repeated under that id, and in the metadata, so that it can be found there. Stripe forgets a key
 /// after a day at the earliest; a repeat later than that is not covered. Until then it repeats the first result under
-/// the key, whatever that was: a 500, too. So only what must not happen twice has a key, and what follows from a saved
-/// error is decided where it is read.
+/// the key, even a 500. So only requests that must not take effect twice have a key, and the callers decide what a
+/// saved error means.
 ///
 /// It never retries, with one exception: only the caller knows whether another attempt is allowed. For the same reason
 /// it follows no redirects and takes no proxy from the environment. The exception is a 401, which comes before a request
@@ -43,7 +43,8 @@ pub struct Provider {
 }
 
 impl Provider {
-    /// The version of the API whose answers this client understands; without it the account's setting would decide.
+    /// The version of the API whose answers this client understands; without it, the account's setting would determine
+    /// the version.
     const VERSION: HeaderValue = HeaderValue::from_static("2024-06-20");
 
     /// The default of [`Provider::tombstones_within`].
@@ -61,8 +62,9 @@ impl Provider {
         let http = Client::builder()
             .default_headers(HeaderMap::from_iter([(version, Self::VERSION)]))
             .connect_timeout(connect_timeout)
-            // A sandbox may be frozen for minutes between two requests. A connection kept over that is often dead
-            // without our knowing, and a request lost on it is an unknown outcome: worse than another handshake.
+            // A sandbox may be frozen for minutes between two requests. A connection that is kept over that time is
+            // often dead without notice, and a request that is lost on it is an unknown outcome: worse than another
+            // handshake.
             .pool_max_idle_per_host(0)
             .redirect(redirect::Policy::none())
             .retry(retry::never())
@@ -202,7 +204,7 @@ impl Provider {
     ) -> Result<Response, ProviderError> {
         let rest = end.saturating_duration_since(Instant::now());
         if rest.is_zero() {
-            // A sandbox that was frozen past its deadline and thaws here: no caller waits for this request any longer.
+            // The sandbox was frozen past its deadline and continues here: no caller waits for this request.
             return Err(ProviderError::OutOfTime);
         }
         let request = request().header(AUTHORIZATION, authorization.clone()).timeout(rest);

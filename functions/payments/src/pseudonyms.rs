@@ -12,7 +12,8 @@ const REST: Duration = Duration::from_secs(30);
 /// The pseudonyms of the request log, if the stack has retry signals: the environment then names the secret with their
 /// key, `PSEUDONYMS_SECRET`, and `SIGNALS` is `true`.
 ///
-/// A key that cannot be read stops nothing: lines name nobody until it was read, and this process tries again.
+/// A key that cannot be read blocks no request: log lines have no pseudonyms until the key was read, and this process
+/// tries again.
 pub async fn pseudonyms(secrets: Client) -> Option<Pseudonyms> {
     setting("SIGNALS").ok().filter(|signals| signals == "true")?;
     let secret = Secret::new(secrets, setting("PSEUDONYMS_SECRET").ok()?);
@@ -38,7 +39,7 @@ async fn use_key(secret: &Secret, pseudonyms: &Pseudonyms) -> bool {
         Err(error) => {
             tracing::warn!(
                 error = &error as &dyn Error,
-                "the pseudonyms' key could not be read; lines name nobody yet"
+                "the pseudonyms' key could not be read; log lines have no pseudonyms yet"
             );
             false
         }

@@ -1,5 +1,5 @@
-//! What every successful payment or refund writes and answers, whether the request itself, a reconciler or an operator
-//! settles it; and what a message of the ledger writes.
+//! The writes and the answer of every successful payment or refund, whether the request itself, a reconciler or an
+//! operator settles it; and the writes of a ledger message.
 
 use aws_sdk_dynamodb::types::TransactWriteItem;
 use idempotency::Attempt;
@@ -30,8 +30,8 @@ pub fn record_refund(
     reply::refund(payment, refund)
 }
 
-/// Adds the writes of a posting to the attempt that settles its message. The customer's entry is the first: if it is
-/// there already, it tells whether the event was posted before, whatever became of the message's record.
+/// Adds the writes of a posting to the attempt that settles its message. The customer's entry is the first: if it
+/// already exists, it shows whether the event was posted before, whatever the state of the message's record.
 pub fn record_posting(table: &Table, posting: &Posting, attempt: &Attempt<TransactWriteItem>) {
     let mut writes = table.posted(posting).into_iter();
     if let Some(customer) = writes.next() {

@@ -29,28 +29,28 @@ pub enum RecordsError {
     /// A setting is missing.
     #[error(transparent)]
     Missing(#[from] MissingSetting),
-    /// It names neither.
+    /// `RECORD_STORE` names neither store.
     #[error("RECORD_STORE must be DynamoDB or Valkey")]
     Store,
-    /// It is no server.
+    /// `VALKEY_SERVER` is not a server's address.
     #[error("VALKEY_SERVER must be HOST:PORT or USER@HOST:PORT/CACHE")]
     Server,
-    /// It is neither.
+    /// `VALKEY_KEEPS` is neither `every` nor `most`.
     #[error("VALKEY_KEEPS must be every or most")]
     Keeps,
-    /// A token of IAM is signed for a region, with the role's credentials.
-    #[error("there are no credentials, or no region, to sign a token of IAM with")]
+    /// An IAM token cannot be signed without a Region and the role's credentials.
+    #[error("there are no credentials, or no region, to sign an IAM token with")]
     Credentials,
     /// The tag in this program is invalid, which a test would detect.
     #[error(transparent)]
     Placement(#[from] InvalidPlacement),
-    /// The server does not do.
+    /// The server is unsuitable.
     #[error(transparent)]
     Unfit(#[from] Unfit),
 }
 
 impl Records {
-    /// Those that the function's environment names; opens the connection to them.
+    /// The records that the function's environment configures; opens the connection to their store.
     ///
     /// # Errors
     ///
@@ -81,10 +81,10 @@ impl Records {
     }
 }
 
-/// What the keys on the server begin with. Never change it: it decides where a record is.
+/// The prefix of the keys on the server. Never change it: it determines where a record is stored.
 const TAG: &str = "payments";
 
-/// Where the server is, and who logs in to which of its caches.
+/// The server's address, with the user and the cache of an IAM login.
 #[derive(Debug, PartialEq, Eq)]
 struct Place<'t> {
     host: &'t str,
@@ -118,7 +118,7 @@ impl<'t> Place<'t> {
     }
 }
 
-/// With a login, there is TLS: IAM demands it.
+/// A login uses TLS, because IAM requires it.
 fn server(text: &str) -> Result<Server, RecordsError> {
     let Place { host, port, login } = Place::parse(text).ok_or(RecordsError::Server)?;
     let server = Server::new(host, port);
@@ -137,7 +137,7 @@ fn keeps(text: &str) -> Result<Keeps, RecordsError> {
     }
 }
 
-/// The same call on whichever store it is.
+/// The same call on either store.
 macro_rules! either {
     ($self:ident, $records:ident => $call:expr) => {
         match $self {
@@ -150,10 +150,10 @@ macro_rules! either {
 impl Store for Records {
     type Effect = TransactWriteItem;
 
-    // Not wherever the records are.
+    // With records on Valkey, the effects are written separately.
     const EFFECTS_WITH_RECORD: bool = false;
 
-    /// The smaller one's, so that the same answer fits wherever the records are.
+    /// The smaller limit of the two stores, so that the same answer fits on both.
     fn max_response_bytes(effects: &[TransactWriteItem]) -> usize {
         DynamoDbStore::max_response_bytes(effects).min(ValkeyStore::max_response_bytes(&[]))
     }

@@ -13,11 +13,11 @@ use crate::{
 ///
 /// 1. Search for our transaction id. A result settles the record: the payment and its event are written with it, as the
 ///    request itself would have done. A charge that waits for an action that never comes is cancelled.
-/// 2. An empty result is no evidence: the search lags behind, and a sandbox that is only frozen may still send the
+/// 2. An empty result is not evidence: the search lags behind, and a sandbox that is only frozen may still send the
 ///    request when it thaws. So put a tombstone under the request's idempotency key ([`Provider::tombstone_key`]). If
 ///    that succeeds, the charge did not happen and no longer can.
 /// 3. If the key was used before, a request was made under it, and a later search will find it. Until then the outcome
-///    stays unknown. It also stays unknown where the provider saved an error of its own under the key and has nothing
+///    stays unknown. It also stays unknown if the provider saved an internal error under the key and has nothing
 ///    to show: only people can find out what became of that.
 /// 4. Once the provider may have forgotten the key, a tombstone is no evidence: what a search does not find then stays
 ///    unknown.
@@ -35,8 +35,8 @@ type Resolved = Result<Evidence<HttpAnswer>, Unclear>;
 impl Resolver<TransactWriteItem, HttpAnswer> for ProviderResolver {
     async fn resolve(&self, record: &Record, attempt: Attempt<TransactWriteItem>) -> Evidence<HttpAnswer> {
         let resolved = match record.subject.as_ref().map(|subject| Subject::parse(subject.as_str())) {
-            // Nothing was sent for an invalid request. That is no evidence either: its key gets a tombstone like any
-            // other, and a charge that is found nevertheless stays unclear.
+            // Nothing was sent for an invalid request. That is not evidence either: its key gets a tombstone like any
+            // other, and if a charge is found nevertheless, the outcome stays unclear.
             None | Some(Some(Subject::Payment { .. } | Subject::Invalid)) => self.payment(record, &attempt).await,
             Some(Some(Subject::Refund { payment, .. })) => self.refund(record, payment, &attempt).await,
             Some(None) => Err("the record's subject is not one of this application's".into()),
@@ -131,8 +131,8 @@ impl ProviderResolver {
     }
 }
 
-/// What a charge that was cancelled in this state is evidence of. A required authentication is the bank's answer, and a
-/// repeat would get it again; after any other state a repeat may succeed.
+/// The evidence that a charge gives when it is cancelled in this state. A required authentication is the bank's answer,
+/// and a repeat would get it again; after any other state a repeat may succeed.
 fn cancelled_in(state: &str) -> Evidence<HttpAnswer> {
     if state != "requires_action" {
         return Evidence::Prevented;

@@ -72,8 +72,8 @@ impl Sale {
         uuid::Builder::from_custom_bytes(bytes).into_uuid()
     }
 
-    /// What makes two sales with the same number equal: all values of the sale. It is stored with the sale's entry, and
-    /// is the same whichever channel the sale came through.
+    /// A digest by which two sales with the same number are compared: it covers all values of the sale. It is stored
+    /// with the sale's entry, and is the same whichever channel the sale came through.
     pub fn content(&self) -> Fingerprint {
         let Self { terminal, sequence, account, money } = self;
         Fingerprinter::new()

@@ -14,11 +14,11 @@ use tokio::sync::Mutex;
 /// A secret of AWS Secrets Manager, read when it is needed and remembered for five minutes.
 ///
 /// If Secrets Manager does not answer after that, the known version stays in use, and the next try is half a minute
-/// later: whoever gave the secret decides whether it is still valid, not its age. It is kept in this process only.
+/// later: the issuer of the secret decides whether it is still valid, not its age. It is kept only in this process.
 ///
-/// By the SDK and not by the AWS Parameters and Secrets Lambda Extension: that is a second process in each sandbox, has an
-/// ARN for each Region, cannot be asked for what is newer than its cache when the provider refuses a key, and runs on no
-/// machine but Lambda's.
+/// It uses the SDK instead of the AWS Parameters and Secrets Lambda Extension: the extension is a second process in
+/// each sandbox, has a different ARN in each Region, cannot bypass its cache when the provider refuses a key, and runs
+/// only on Lambda.
 #[derive(Clone)]
 pub struct Secret(Arc<Inner>);
 
@@ -34,7 +34,7 @@ struct Inner {
 
 struct Known {
     version: SecretVersion,
-    /// Until then it is used without asking.
+    /// Until then it is used without a request.
     until: EpochMs,
 }
 
@@ -63,7 +63,7 @@ pub enum SecretError {
     },
 }
 
-/// How long a version is used without asking whether there is a newer one.
+/// How long a version is used without checking for a newer one.
 const FRESH: Duration = Duration::from_secs(5 * 60);
 /// The pause after a request without an answer.
 const REST: Duration = Duration::from_secs(30);
@@ -110,8 +110,8 @@ impl Secret {
         }
     }
 
-    /// Another version than the one that was refused, if there is one: what another request has read since, or else
-    /// what Secrets Manager has now.
+    /// A version other than the one that was refused, if there is one: the version that another request has read since,
+    /// or else the current one in Secrets Manager.
     ///
     /// # Errors
     ///
@@ -171,7 +171,7 @@ impl SecretVersion {
     }
 }
 
-/// Without any value.
+/// Shows the id, and never the value.
 impl fmt::Debug for Secret {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_tuple("Secret").field(&self.0.id).finish()

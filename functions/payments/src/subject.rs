@@ -2,8 +2,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{AccountId, Amount, Currency, Invalid, Money, PaymentId, PaymentRequest, RefundRequest};
 
-/// What a request is about, stored in its record from the claim on: enough to look up its outcome when the request
-/// itself is gone, and to show an operator the amount at stake.
+/// A request's subject, stored in its record from the claim on: enough to look up its outcome when the request itself
+/// is gone, and to show an operator the amount at stake.
 ///
 /// Written as compact JSON: `{"account":"acct_1","amount":1200,"currency":"EUR"}` for a payment,
 /// `{"payment":"pay_…","amount":200}` for a refund, without `amount` if everything left is refunded, and

@@ -251,7 +251,7 @@ impl Table {
         ]
     }
 
-    /// What it means that the customer's entry of a posting is there already.
+    /// The meaning of a customer's entry that already exists when a posting is written.
     pub(crate) fn refused_posting(posting: &Posting, found: Option<&HashMap<String, AttributeValue>>) -> EffectRefusal {
         match found {
             Some(found) if *found == record::customer_entry(posting) => EffectRefusal::AppliedBefore,

@@ -7,8 +7,8 @@ use crate::{Sale, Table};
 /// Posts terminals' sales to the ledger, from the queue and from the stream alike: a sale that arrives by both is
 /// posted once.
 ///
-/// Sales are money: none may be missing, so a later one waits for the earlier ones. And none may be dropped: a sequence
-/// number that arrives again with another account, amount or currency is a conflict, which only people can settle.
+/// No sale may be missing, so a later one waits for the earlier ones. And none may be dropped: a sequence number that
+/// arrives again with a different account, amount or currency is a conflict, which only people can settle.
 #[derive(Clone, Debug)]
 pub struct Terminals {
     table: Table,
@@ -28,7 +28,8 @@ impl Terminals {
     pub fn post(&self, attempt: &Attempt<TransactWriteItem>, sale: &Sale) {
         let (other_side, writes) = self.table.sold(sale);
         let entry = Entry::new(other_side, sale.content());
-        // First, because the first refused effect decides: for a duplicate, the others are refused as well.
+        // The sequence gate comes first, because the first refused effect determines the result: for a duplicate, the
+        // others are refused as well.
         self.gate.pass(attempt, Table::terminal(&sale.terminal), sale.sequence, entry);
         writes.into_iter().for_each(|write| attempt.add_effect(write));
     }

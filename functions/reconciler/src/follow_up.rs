@@ -1,4 +1,4 @@
-//! Follow-ups: claims that the stream of the records' table shows as open, and those that wait in schedules.
+//! Follow-ups: open claims from the records table's stream, and follow-ups that were scheduled.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use idempotency::store::Store;
 use lambda_runtime::{Context, Error};
 use payments::{Invocation, ProviderResolver, operations, setting};
 
-/// How long before its deadline an invocation looks at nothing new: as long as a resolver may take, plus a margin.
+/// How long before its deadline an invocation starts no further lookup: as long as a resolver may take, plus a margin.
 const RESERVE: Duration = Duration::from_secs(12);
 
 pub(crate) struct FollowUp<S> {
@@ -22,7 +22,7 @@ pub(crate) struct FollowUp<S> {
 }
 
 impl<S: Store<Effect = TransactWriteItem>> FollowUp<S> {
-    /// From the function's environment.
+    /// Follow-ups with the schedules and roles that the function's environment names.
     pub(crate) fn new(engine: Engine<S>, resolver: ProviderResolver) -> Result<Self, Error> {
         Ok(Self {
             engine,
@@ -35,7 +35,7 @@ impl<S: Store<Effect = TransactWriteItem>> FollowUp<S> {
     }
 
     pub(crate) async fn handle(&self, event: FollowUpEvent, context: &Context) -> Result<FollowUpResponse, Error> {
-        // The alias that was invoked: the next look is that of its version.
+        // The alias that was invoked, so that its version also handles the next follow-up.
         let function = context.invoked_function_arn.clone();
         let schedules = Schedules::new(self.client.clone(), &self.group, &self.role, function);
         let schedules = schedules.dead_letters(&self.dead_letters);

@@ -1,9 +1,9 @@
-//! The reconciler's backstop: finds records with an unknown outcome that their follow-up has missed, asks the provider,
-//! and reports how many are left.
+//! The reconciler's backstop: finds records with an unknown outcome that a follow-up has missed, looks them up at the
+//! provider, and reports how many are left.
 //!
 //! A run ends before its deadline, and the next run continues where it stopped; an unclear record does not block the
 //! others. A lock allows one run at a time: two would do no harm, since each record is taken over under a condition,
-//! but they would ask the provider everything twice.
+//! but they would send each lookup to the provider twice.
 //!
 //! Only records of [declared operations](payments::operations) are reconciled. Other applications may share the table:
 //! their records are counted, and not changed.
@@ -151,7 +151,8 @@ impl<S: Unsettled<Effect = TransactWriteItem>> Handler<S> {
     /// Reconciles UNKNOWN records, starting where the last run stopped, and reports how many are left.
     async fn reconcile_unknown(&self, run: Run, checkpoint: &mut Checkpoint, report: &mut Report) -> Result<(), Error> {
         let (mut waiting, _) = self.unknown().await?;
-        // What is read eventually consistent may be settled already; the reconciliation's condition says so.
+        // An eventually consistent read may return a record that is settled already; the reconciliation's condition
+        // detects this.
         match run.scope {
             Scope::All => {}
             Scope::Missed => {

@@ -1,4 +1,4 @@
-//! Wires the reconciler behind a table's stream and two kinds of schedules. Its business is in [`handler`].
+//! Wires the reconciler behind a table's stream and two kinds of schedules. Its logic is in [`handler`].
 
 mod follow_up;
 mod handler;
@@ -38,7 +38,7 @@ async fn main() -> Result<(), Error> {
     lambda_runtime::run(named(service_fn(handle))).await
 }
 
-/// What is no follow-up is a run of the whole: of the schedule, or by hand.
+/// An event that is not a follow-up is a run of the backstop, by the schedule or by hand.
 async fn answer(
     follow_up: &FollowUp<Records>,
     handler: &Handler<Records>,

@@ -1,7 +1,7 @@
 //! Counts a delivery: each line for its principal and its account, in the window of the line's own time.
 //!
-//! Lambda and CloudWatch Logs deliver at least once, in no order. Each window's item knows the deliveries that it has
-//! counted, so that a repeated one, or one of which half was counted, adds nothing twice.
+//! Lambda and CloudWatch Logs deliver at least once, in no order. Each window's item stores the names of the deliveries
+//! that it has counted, so that a repeated or partly counted delivery adds nothing twice.
 
 use std::collections::BTreeMap;
 
@@ -31,16 +31,16 @@ pub struct Counter {
     log_group: String,
 }
 
-/// What became of a delivery.
+/// The result of counting a delivery.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Counted {
-    /// Lines that were counted, in this delivery or when it came before.
+    /// Lines that were counted, now or when the delivery arrived before.
     pub lines: u64,
-    /// Lines that are none of the request log, cut, too long, hostile or too old.
+    /// Lines that are not of the request log, or are cut, too long, hostile or too old.
     pub skipped: u64,
     /// Items of entities and windows that were written.
     pub written: u64,
-    /// Items that knew the delivery already.
+    /// Items that had counted the delivery already.
     pub repeated: u64,
     /// Items of windows that may have been scored before.
     pub late: u64,
@@ -48,11 +48,11 @@ pub struct Counted {
     pub refused: bool,
 }
 
-/// What a delivery adds to an entity's window.
+/// The counts that a delivery adds to an entity's window.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Addition {
     pub(crate) counts: Counts,
-    /// Ids of records, as examples of what was not an ordinary success.
+    /// Ids of records, as examples of requests that were not ordinary successes.
     pub(crate) records: Vec<String>,
 }
 

@@ -16,7 +16,7 @@ const MAX_BYTES: u64 = 64 * 1024 * 1024;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Delivery {
-    /// `DATA_MESSAGE`, or `CONTROL_MESSAGE` to check that somebody is there.
+    /// `DATA_MESSAGE`, or `CONTROL_MESSAGE` for a check that the destination works.
     pub message_type: String,
     /// The account of the log group.
     pub owner: String,
@@ -68,7 +68,7 @@ impl Delivery {
         Ok(serde_json::from_slice(&json)?)
     }
 
-    /// Its name. A delivery that comes again has the same.
+    /// The delivery's name, which is the same when it is delivered again.
     #[must_use]
     pub fn id(&self) -> BatchId {
         BatchId::of(&self.log_stream, self.log_events.iter().map(|event| event.id.as_str()))

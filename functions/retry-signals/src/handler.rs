@@ -1,4 +1,4 @@
-//! Tells the two events apart: a delivery of log lines is counted, a schedule scores.
+//! Distinguishes the two events: a delivery of log lines is counted, a scheduled event scores.
 
 use idempotency::{DynamoDbStore, Engine};
 use lambda_runtime::Error;
@@ -24,7 +24,7 @@ impl Handler {
         Self { engine, counter, scorer }
     }
 
-    /// Counts a delivery or scores what is due. Returns a report.
+    /// Counts a delivery, or scores the windows that are due. Returns a report.
     ///
     /// # Errors
     /// If the table does not answer. A repetition is safe: what was done is recognised.
@@ -34,7 +34,7 @@ impl Handler {
             Some(logs) => Box::pin(self.count(logs)).await,
             None => Box::pin(self.scorer.run(invocation)).await.and_then(|report| Ok(serde_json::to_value(report)?)),
         };
-        // Also what a failed invocation has counted.
+        // Metrics are written even for a failed invocation, because some of it may have been counted.
         self.engine.flush();
         report
     }
@@ -43,7 +43,7 @@ impl Handler {
         let delivery = match Delivery::read(logs) {
             Ok(delivery) => delivery,
             Err(error) => {
-                // It would be as unreadable the next time.
+                // The delivery is dropped, because it would be unreadable the next time, too.
                 metrics::counter!("SignalRefused").increment(1);
                 tracing::error!(error = &error as &dyn std::error::Error, "a delivery of log lines cannot be read");
                 return Ok(serde_json::json!({ "refused": "unreadable" }));

@@ -1,13 +1,13 @@
-//! One line of the request log, as far as it is counted.
+//! The counted members of one line of the request log.
 
 use payments::REFUND;
 use serde::Deserialize;
 use signals::{Answer, Facts, Kind};
 
-/// The longest line that is looked at, in bytes. A line of the request log has about 1 KB.
+/// The longest line that is parsed, in bytes. A line of the request log has about 1 KB.
 const MAX_BYTES: usize = 16 * 1024;
 
-/// A line that says whose request it is.
+/// A request log line with the caller's pseudonym.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Line {
     outcome: String,
@@ -18,7 +18,7 @@ pub struct Line {
     age_s: Option<u64>,
     total_ms: Option<u64>,
     record: Option<String>,
-    /// The whole id of its record.
+    /// The complete id of its record.
     pub record_id: Option<String>,
     /// The pseudonym of the principal.
     pub who: String,
@@ -31,7 +31,7 @@ pub struct Line {
 }
 
 impl Line {
-    /// Reads a line; `None` if it is none of the request log, is cut, too long, or names nobody by a pseudonym.
+    /// Reads a line; `None` if it is not of the request log, is cut or too long, or has no pseudonym of a caller.
     #[must_use]
     pub fn read(message: &str) -> Option<Self> {
         #[derive(Deserialize)]
@@ -46,7 +46,7 @@ impl Line {
         is_safe.then_some(line)
     }
 
-    /// What is counted for an entity of this kind.
+    /// The facts that are counted for an entity of this kind.
     #[must_use]
     pub fn facts(&self, kind: Kind) -> Facts<'_> {
         Facts {

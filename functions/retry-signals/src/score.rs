@@ -25,17 +25,17 @@ const CONCURRENCY: usize = 32;
 /// How long before its deadline a run begins no other window.
 const RESERVE: Duration = Duration::from_secs(10);
 
-/// How far back the first run begins: so far, and at most so many windows.
+/// How far back the first run begins, limited by a number of windows.
 const FIRST_S: u64 = 60 * 60;
 const FIRST_WINDOWS: u64 = 120;
 
-/// The days whose labels count: as long as the calibration remembers.
+/// The number of days whose labels count: those that the calibration keeps.
 const LABELLED_DAYS: u32 = 28;
 
 /// Days read at a time.
 const DAYS_AT_ONCE: usize = 8;
 
-/// Scores what is due.
+/// Scores the windows that are due.
 #[derive(Debug)]
 pub struct Scorer {
     engine: Engine<DynamoDbStore>,
@@ -58,19 +58,19 @@ pub struct Report {
     pub learned: bool,
 }
 
-/// A window of an entity, and what was found.
+/// A window of an entity, with the findings.
 struct Scored {
     kind: Kind,
     entity: String,
     window: Window,
     stored: StoredMemory,
-    /// After the window.
+    /// The entity's memory after the window.
     memory: Memory,
     evidence: Evidence,
 }
 
 impl Scorer {
-    /// Creates a scorer that raises about so many entities a day.
+    /// Creates a scorer that raises about this many entities a day wrongly.
     #[must_use]
     pub const fn new(engine: Engine<DynamoDbStore>, table: Signals, alerts_per_day: f64) -> Self {
         Self { engine, table, alerts_per_day }
@@ -107,7 +107,7 @@ impl Scorer {
         let mut labels = None;
         let now_s = self.engine.now().0 / 1000;
         let mut next = self.first(&state, now_s);
-        // The last window, if nobody asked for anything in it: its progress is stored with that of a later one.
+        // The last window has no requests: its progress is stored with that of a later one.
         let mut empty = None;
         while self.table.closed_at_s(next) <= now_s && self.engine.now() < end {
             let found = self.found(next).await?;
@@ -154,7 +154,7 @@ impl Scorer {
         Ok(found)
     }
 
-    /// The entity-days that operators called abuse or a client bug.
+    /// The entity-days that operators labelled as abuse or a client bug.
     async fn labelled(&self, today: u32) -> Result<Vec<Signal>, TableError> {
         let days = (today.saturating_sub(LABELLED_DAYS)..=today).map(|day| self.table.signals(day));
         let days: Vec<_> = stream::iter(days).buffer_unordered(DAYS_AT_ONCE).try_collect().await?;
@@ -165,7 +165,7 @@ impl Scorer {
         Ok(days.into_iter().flatten().filter(is_unusual).collect())
     }
 
-    /// Scores a window of all entities, and stores what follows from it.
+    /// Scores a window of all entities, and stores memories, signals and progress.
     async fn window(
         &self,
         state: &mut State,
@@ -201,7 +201,7 @@ impl Scorer {
     }
 }
 
-/// Scores the windows of a kind, and takes them into calibration and sample, except entity-days that operators called
+/// Scores the windows of a kind, and adds them to calibration and sample, except entity-days that operators labelled as
 /// abuse or a client bug.
 fn score_all(
     state: &mut State,
@@ -231,8 +231,8 @@ fn score_all(
     all
 }
 
-/// The calibration without the entity-days that operators called abuse or a client bug. The stored one keeps them, so
-/// that a label can be taken back.
+/// The calibration without the entity-days that operators labelled as abuse or a client bug. The stored one keeps them,
+/// so that a label can be taken back.
 fn without(calibration: &Calibration, labelled: &[Signal]) -> Calibration {
     let mut calibration = calibration.clone();
     for signal in labelled {

@@ -1,4 +1,4 @@
-//! The table `Signals`: windows, memories, what was learned, and the signals themselves.
+//! The table `Signals`: windows, memories, the learned model, and the signals.
 //!
 //! | item | partition key | sort key | life |
 //! |---|---|---|---|
@@ -45,7 +45,7 @@ pub enum TableError {
     /// An item cannot be read.
     #[error("the item {0} cannot be read")]
     Item(String),
-    /// Somebody else has changed the item meanwhile.
+    /// Another writer changed the item in the meantime.
     #[error("the item {0} was changed meanwhile")]
     Changed(String),
     /// Another run has taken over.
@@ -72,8 +72,8 @@ impl Signals {
         self.window_s
     }
 
-    /// From when on a window may be scored, in epoch seconds: two fifths of its length after its end, two minutes after
-    /// one of five minutes. Lines that are delivered later count, but are scored by nobody.
+    /// The time from which a window may be scored, in epoch seconds: two fifths of its length after its end, for five
+    /// minutes two minutes. Lines that are delivered later are counted, but never scored.
     #[must_use]
     pub fn closed_at_s(&self, window: WindowTime) -> u64 {
         window.end_s() + u64::from(window.length_s) * 2 / 5

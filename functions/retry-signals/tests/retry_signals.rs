@@ -191,7 +191,7 @@ async fn repeated_split_reordered_interleaved_and_half_counted_deliveries_count_
     println!("SEED={seed}");
     let mut random = seed | 1;
     for last in (1..order.len()).rev() {
-        // Xorshift: any order will do.
+        // Xorshift; any order works.
         random ^= random << 13;
         random ^= random >> 7;
         random ^= random << 17;
@@ -352,8 +352,8 @@ async fn abuse_that_is_taken_back_restores_the_past_as_if_it_had_never_been_said
     assert_eq!(changed, kept, "what is found afterwards is the same");
 }
 
-/// The own past and the score in the window after one that was called abuse, a client's bug and abuse again, which was then
-/// taken back, or after one that was never labelled.
+/// The own past and the score in the window after one that was labelled abuse, client bug and abuse again, which was
+/// then taken back, or after one that was never labelled.
 async fn abused_and_then(labelled: bool) -> (String, Option<String>) {
     let world = World::start().await;
     // Yesterday one in four of the caller's payments was declined.
@@ -404,7 +404,7 @@ async fn memory(world: &World) -> Memory {
     Memory::from_bytes(item["memory"].as_b().expect("bytes").as_ref()).expect("readable")
 }
 
-/// Lets the scorer go on at a window: nobody asked for anything before it.
+/// Lets the scorer continue at a window, as if no request came before it.
 async fn skip_to(world: &World, at_s: u64) {
     use aws_sdk_dynamodb::types::AttributeValue;
     let update = world.client.update_item().table_name(SIGNALS).update_expression("SET scored = :scored");
@@ -414,13 +414,13 @@ async fn skip_to(world: &World, at_s: u64) {
     update.send().await.expect("stored");
 }
 
-/// All items but those of the lock.
+/// All items except the lock's.
 async fn everything(client: &Client) -> Vec<String> {
     let items = client.scan().table_name(SIGNALS).send().await.expect("read").items.unwrap_or_default();
     let mut items: Vec<String> = items
         .into_iter()
         .map(|mut item| {
-            // Each run has a fence of its own.
+            // Each run has its own fence.
             item.remove("fence");
             let mut members: Vec<String> = item.iter().map(|(name, value)| format!("{name}={value:?}")).collect();
             members.sort();

@@ -28,9 +28,9 @@ impl BatchId {
     }
 }
 
-/// The counts of an entity and window, with the names of the deliveries that are in them: what the item of a window
-/// keeps. A store's write does the same as [`CountedWindow::count`], on the condition that the delivery's name is not
-/// among those seen.
+/// The counts of an entity and window, with the names of the counted deliveries, as a window's item stores them. A
+/// store's write does the same as [`CountedWindow::count`], on the condition that the delivery's name is not among
+/// those seen.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CountedWindow {
     /// The counts of all deliveries seen.

@@ -8,16 +8,16 @@ use crate::codec::{Reader, Unreadable};
 const VERSION: u8 = 1;
 /// The threshold until enough days were observed.
 pub const STARTING_THRESHOLD: f64 = 9.0;
-/// Enough days, today not among them.
+/// The number of days that are enough, without today.
 const ENOUGH_DAYS: usize = 6;
-/// Days that are older are left.
+/// Older days are dropped.
 const KEPT_DAYS: u32 = 28;
-/// So many of the largest scores are kept.
+/// The number of the largest scores that are kept.
 const KEPT_SCORES: usize = 256;
-/// Attacks and faults are among the scores of these days, too, and nobody has labelled all of them: about one entity a day is
-/// taken as raised rightly.
+/// The scores of these days include attacks and client bugs, not all of which are labelled: about one entity a day is
+/// assumed to be raised rightly.
 const DESERVED: f64 = 1.0;
-/// What a day with more or fewer false alerts than asked moves the threshold by.
+/// The change of the threshold after a day with more or fewer false alerts than requested.
 const STEP: f64 = 0.1;
 /// How far the labels may move the threshold.
 const FARTHEST: f64 = 3.0;
@@ -28,16 +28,16 @@ pub type EntityTag = u64;
 /// The largest scores of entity-days, and how many entity-days there were. About 4 KB.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Calibration {
-    /// By day the number of entities that were scored.
+    /// The number of entities that were scored, by day.
     entities: BTreeMap<u32, u32>,
     /// The largest score of an entity on a day.
     largest: BTreeMap<(u32, EntityTag), f64>,
-    /// What the labels moved the threshold by.
+    /// The threshold's total change by labels.
     moved: f64,
 }
 
 impl Calibration {
-    /// Takes in the score of a window. `first_of_day` says that it is the entity's first window of its day. Taking it in
+    /// Adds the score of a window. `first_of_day` means that it is the entity's first window of its day. Adding it
     /// twice would only count the entity-day twice.
     pub fn observe(&mut self, entity: EntityTag, score: f64, first_of_day: bool, at: WindowTime) {
         let day = at.day();
@@ -59,7 +59,7 @@ impl Calibration {
             self.entities.retain(|day, _| *day >= oldest);
             self.largest.retain(|(day, _), _| *day >= oldest);
         }
-        // Seldom, because it sorts.
+        // Not on each call, because it sorts.
         if self.largest.len() > 2 * KEPT_SCORES {
             let least = self.least_kept();
             self.largest.retain(|_, score| *score >= least);
@@ -73,14 +73,14 @@ impl Calibration {
         scores.get(KEPT_SCORES - 1).copied().unwrap_or(0.0)
     }
 
-    /// Leaves out an entity's day that operators called *abuse* or a *client bug*: it does not show what is usual.
+    /// Leaves out an entity's day that operators labelled *abuse* or *client bug*: it is not usual behaviour.
     pub fn forget(&mut self, entity: EntityTag, day: u32) {
         self.largest.remove(&(day, entity));
     }
 
-    /// The threshold for so many false alerts a day: the score that so many entities a day, and one more that was raised
-    /// rightly, exceeded on the days before today.
-    /// [`STARTING_THRESHOLD`] until six days were observed.
+    /// The threshold for a number of false alerts a day: the score that this number of entities a day, and one more
+    /// that is assumed to be raised rightly, exceeded on the days before today. [`STARTING_THRESHOLD`] until six days
+    /// were observed.
     #[must_use]
     pub fn threshold(&self, alerts_per_day: f64, at: WindowTime) -> f64 {
         let days = self.entities.range(..at.day()).count();
@@ -94,15 +94,15 @@ impl Calibration {
         threshold + self.moved
     }
 
-    /// Moves the threshold after a day with so many alerts that were labelled *fine* or not labelled: up by a tenth if
-    /// there were more than asked for, down if there were fewer.
+    /// Moves the threshold after a day with this number of alerts that were labelled *fine* or not labelled: up by a
+    /// tenth if there were more than requested, down if there were fewer.
     pub fn follow(&mut self, false_alerts: u32, alerts_per_day: f64) {
         let direction =
             (f64::from(false_alerts) - alerts_per_day).partial_cmp(&0.0).map_or(0.0, |order| order as i8 as f64);
         self.moved = (self.moved + STEP * direction).clamp(-FARTHEST, FARTHEST);
     }
 
-    /// What the labels moved the threshold by.
+    /// The threshold's total change by labels.
     #[must_use]
     pub fn moved(&self) -> f64 {
         self.moved

@@ -4,8 +4,8 @@ use crate::{Answer, Detector, Distinct, Facts};
 
 /// Replays of answers older than this count as [old](Detector::OldReplay).
 const OLD_S: u64 = 3_600;
-/// Fewer payment methods than payments by so many standard errors are chance, which is not a normal one: a window in a hundred
-/// thousand has more.
+/// The number of standard errors by which there may be fewer payment methods than payments by chance. The distribution
+/// is not normal: one window in a hundred thousand has more.
 const CHANCE: f32 = 8.0;
 
 /// The counts of one entity in one window. They are additive: the counts of two sets of requests are the sum of their
@@ -30,7 +30,7 @@ pub struct Counts {
     pub declined_callers: Distinct,
     /// Requests whose key was used with another request.
     pub mismatches: u32,
-    /// Requests that were told that another one is running.
+    /// Requests that were answered "in progress".
     pub in_progress: u32,
     /// The distinct keys of those.
     pub in_progress_keys: Distinct,
@@ -50,12 +50,12 @@ pub struct Counts {
     pub no_key: u32,
 }
 
-/// How often something happened, of how many times it could: `k` of `n`. Faded counts are fractions.
+/// The number of times that something happened, of the times that it could: `k` of `n`. Faded counts are fractions.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Pair {
-    /// How often.
+    /// The number of times that it happened.
     pub k: f32,
-    /// Of how many.
+    /// The number of times that it could happen.
     pub n: f32,
 }
 
@@ -125,7 +125,7 @@ impl Counts {
         }
     }
 
-    /// What a detector looks at.
+    /// The pair of counts that a detector judges.
     #[must_use]
     pub fn pair(&self, detector: Detector) -> Pair {
         let declined_instruments = self.declined_instruments.count().min(self.declined_with_instrument);
@@ -153,8 +153,8 @@ impl Counts {
         Pair { k: k.min(n) as f32, n: n as f32 }
     }
 
-    /// Of an account's declined payments those of principals of whom one was counted. What one principal does is its own: an
-    /// account shows what several do together.
+    /// An account's declined payments, each principal's counted once: a single principal's repetitions are counted for
+    /// that principal, and an account shows what several do together.
     fn declined_by_same_caller(&self) -> u32 {
         match self.declined_callers.count() {
             0 => 0,
@@ -162,8 +162,8 @@ impl Counts {
         }
     }
 
-    /// Of the repetitions of a key each one says less than the one before: nine of one key are one client's loop, and not
-    /// nine pieces of evidence. So a key that was repeated *r* times counts as the decimal logarithm of 1 + *r*.
+    /// Each further repetition of a key is weaker evidence: nine of one key are one client's loop, and not nine pieces
+    /// of evidence. So a key that was repeated *r* times counts as the decimal logarithm of 1 + *r*.
     fn early(&self) -> Pair {
         let keys = self.in_progress_keys.count().clamp(1, self.in_progress.max(1));
         let repetitions = self.in_progress.saturating_sub(keys);
@@ -171,7 +171,7 @@ impl Counts {
         Pair { k, n: k + self.requests.saturating_sub(repetitions) as f32 }
     }
 
-    /// The slow ones of the runs. They are no detector: they tell of the service, and not of who asks.
+    /// The slow runs, of all runs. This is not a detector, because it describes the service and not the caller.
     pub(crate) fn slow_runs(&self) -> Pair {
         Pair { k: self.slow.min(self.runs) as f32, n: self.runs as f32 }
     }

@@ -1,11 +1,11 @@
-//! What is looked at: twelve detectors, over three horizons, for two kinds of entities.
+//! The twelve detectors, the three horizons and the two kinds of entities.
 
-/// What an entity is.
+/// The kind of an entity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
-    /// Who asks.
+    /// A caller.
     Principal,
-    /// What is asked about: the account that is paid. Attacks that are spread over many principals show only there.
+    /// The account that is paid. Attacks that are spread over many principals show only there.
     Account,
 }
 
@@ -26,7 +26,7 @@ pub enum Detector {
     SameInstrument,
     /// Of declined payments, those of a small amount. Card testing.
     SmallDeclined,
-    /// Used keys with another request, of all requests. Tampering, or a client that makes keys wrongly.
+    /// Used keys with another request, of all requests. Tampering, or a client that generates keys wrongly.
     Mismatch,
     /// Repetitions before the time that the answer gave, of all requests; each further one of a key counts less. Races,
     /// loops without a pause.
@@ -85,7 +85,7 @@ impl Detector {
         Self::ALL.into_iter().find(|detector| detector.name() == name)
     }
 
-    /// Whether it tells kinds of declined payments apart. These are evidence beside that of [`Detector::Declined`].
+    /// Whether it distinguishes kinds of declined payments. These add evidence to that of [`Detector::Declined`].
     pub(crate) const fn is_kind_of_decline(self) -> bool {
         match self {
             Self::HardDeclined | Self::SmallDeclined => true,
@@ -107,7 +107,7 @@ impl Detector {
     }
 }
 
-/// Over how much time the counts are taken.
+/// The time over which counts are summed.
 ///
 /// The order is part of the byte forms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-/// How many cells there are. Two bytes name one, so that a set of all of them fits an item with room to spare.
+/// The number of cells. A cell's number has two bytes, so a set of all cells fits into an item easily.
 const CELLS: u16 = 1 << 14;
-/// Up to so many marked cells the estimate is their number.
+/// Up to this number of marked cells, the estimate is their number.
 const EXACT: usize = 100;
 
 /// The number of distinct values that were put in, by *linear counting*: each value marks one of 16,384 cells, and the
@@ -33,12 +33,12 @@ impl Distinct {
         self.cells.insert(Self::cell(value));
     }
 
-    /// Puts in all that is in another.
+    /// Adds all values of another set.
     pub fn union(&mut self, other: &Self) {
         self.cells.extend(&other.cells);
     }
 
-    /// How many distinct values were put in, estimated.
+    /// The estimated number of distinct values.
     #[must_use]
     pub fn count(&self) -> u32 {
         if self.cells.len() <= EXACT {

@@ -5,27 +5,27 @@ use crate::model::{Class, SizeClass};
 use crate::prior::Prior;
 use crate::{Counts, Detector, Horizon, Memory, Model, Moment, Pair, WindowTime};
 
-/// The own past counts as at most so many observations.
+/// The maximum number of observations that the own past counts as.
 const PAST_AT_MOST: f32 = 60.0;
 
-/// How much the kinds of declines count beside the declines themselves.
+/// The weight of the kinds of declines, relative to the declines themselves.
 const KINDS: f64 = 0.5;
 
-/// What is unusual about a window of an entity: for its peers *and* for itself, at this moment.
+/// The evidence that a window of an entity is unusual: for its peers *and* for itself, at this moment.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Evidence {
     /// The strongest finding of each detector that found anything, the strongest first.
     pub findings: Vec<Finding>,
 }
 
-/// What one detector found.
+/// The finding of one detector.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Finding {
     /// The detector.
     pub detector: Detector,
     /// The horizon over which it counted.
     pub horizon: Horizon,
-    /// What it counted; fractions if the horizon is longer than the window.
+    /// The counts; fractions if the horizon is longer than the window.
     pub counted: Pair,
     /// The logarithm of how many times likelier the counts are if this entity is unusual. If the model is right, the
     /// chance of a value above *x* is at most *e*^(-*x*).
@@ -50,19 +50,18 @@ impl Evidence {
     }
 }
 
-/// Scores a window of an entity, of which `memory` is what was remembered before. Without a learned model nothing is
-/// found.
+/// Scores a window of an entity, from the `memory` before the window. Without a learned model nothing is found.
 #[must_use]
 pub fn score(window: &Counts, memory: &Memory, model: &Model, moment: &Moment, at: WindowTime) -> Evidence {
     Findings::of(window, memory, model, moment, at).evidence()
 }
 
-/// What each detector found over each horizon, before the kinds of declines are added up.
+/// The findings of each detector over each horizon, before the kinds of declines are added.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Findings([[Option<Finding>; 3]; 12]);
 
 impl Findings {
-    /// The findings in a window of an entity, of which `memory` is what was remembered before.
+    /// The findings in a window of an entity, from the `memory` before the window.
     #[must_use]
     pub fn of(window: &Counts, memory: &Memory, model: &Model, moment: &Moment, at: WindowTime) -> Self {
         if !model.is_learned() {
@@ -72,7 +71,7 @@ impl Findings {
         Self(Detector::ALL.map(|detector| scoring.over_horizons(detector)))
     }
 
-    /// The same without a detector, to measure what it contributes.
+    /// These findings without one detector, to measure what it contributes.
     #[must_use]
     pub fn without(mut self, detector: Detector) -> Self {
         self.0[detector.index()] = [None; 3];
@@ -84,7 +83,7 @@ impl Findings {
     pub fn evidence(self) -> Evidence {
         let Self(mut each) = self;
         add_kinds_of_declines(&mut each);
-        // Of equal findings the last one is taken, and the shortest horizon says most.
+        // Of equal findings the last one is taken: the one with the shortest horizon, which is the most specific.
         let strongest = |findings: [Option<Finding>; 3]| {
             findings.into_iter().rev().flatten().max_by(|one, other| one.score.total_cmp(&other.score))
         };
@@ -94,8 +93,8 @@ impl Findings {
     }
 }
 
-/// What kind of payment was declined, given that it was declined, is evidence of its own. So the logarithms add up; but what
-/// one person tries is mostly of one kind, and so not each payment is a piece of evidence.
+/// The kind of a declined payment, given that it was declined, is additional evidence, so the logarithms add up. But
+/// one person's tries are mostly of one kind, so the payments are not independent.
 fn add_kinds_of_declines(each: &mut [[Option<Finding>; 3]; 12]) {
     for horizon in Horizon::ALL.map(Horizon::index) {
         let kinds = Detector::ALL.into_iter().filter(|detector| detector.is_kind_of_decline());
@@ -109,7 +108,7 @@ fn add_kinds_of_declines(each: &mut [[Option<Finding>; 3]; 12]) {
 /// An entity's own past, as a detector sees it.
 struct Past {
     rate: f64,
-    /// That of the past at each rate of the grid.
+    /// The likelihood of the past at each rate of the grid.
     likelihoods: [f64; RATES],
 }
 
@@ -124,7 +123,7 @@ struct Scoring<'s> {
 impl Scoring<'_> {
     fn over_horizons(&self, detector: Detector) -> [Option<Finding>; 3] {
         let pair = self.window.pair(detector);
-        // What is not in the window itself was scored before.
+        // Counts from before the window were scored before.
         let counts = if detector.is_kind_of_decline() { pair.n } else { pair.k };
         if counts <= 0.0 {
             return [None; 3];
@@ -208,7 +207,7 @@ mod tests {
         assert_eq!((finding.counted.k, finding.counted.n), (41.0, 44.0));
         assert!((0.05..0.15).contains(&finding.peers), "{}", finding.peers);
         assert!(finding.score > 9.0, "{}", finding.score);
-        // Below the mean there is nothing to find.
+        // Rates below the mean are not unusual.
         assert_eq!(scored(1, 44), Evidence::default());
         assert_eq!(scored(0, 44), Evidence::default());
     }

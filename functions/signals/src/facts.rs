@@ -1,15 +1,15 @@
-//! What one line of the request log says that is counted.
+//! The counted facts of one line of the request log.
 
-/// One request, as its line in the request log tells it. It carries no key, amount, body or address.
+/// One request, as its line in the request log describes it. It contains no key, amount, body or address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Facts<'l> {
-    /// How it was answered.
+    /// The kind of answer.
     pub answer: Answer,
-    /// Whether this call ran the handler. A retry that is told an old outcome did not.
+    /// Whether this call ran the handler. A retry that got an earlier outcome did not.
     pub ran: bool,
-    /// Whether that took longer than [`SLOW_MS`](Self::SLOW_MS).
+    /// Whether the run took longer than [`SLOW_MS`](Self::SLOW_MS).
     pub slow: bool,
-    /// Whether it asked for a refund.
+    /// Whether it was a request for a refund.
     pub refund: bool,
     /// For a declined payment: whether the code says that the card does not exist or that its secret is wrong.
     pub hard: bool,
@@ -24,8 +24,8 @@ pub struct Facts<'l> {
 }
 
 impl Facts<'_> {
-    /// A run that takes longer, in milliseconds, is slow: longer than an answer usually takes, and shorter than clients wait
-    /// for one.
+    /// The duration above which a run is slow, in milliseconds: longer than an answer usually takes, and shorter than
+    /// clients wait for one.
     pub const SLOW_MS: u64 = 2_000;
 }
 
@@ -51,12 +51,12 @@ pub enum Answer {
     Unknown,
     /// It had no usable key.
     NoKey,
-    /// Anything else. It counts as a request only.
+    /// Any other answer. It is counted only as a request.
     Other,
 }
 
 impl Answer {
-    /// The answer that a line of the request log tells by its `outcome`, its `status`, and for a replay its `age_s`.
+    /// The answer of a request log line with this `outcome`, `status` and, for a replay, `age_s`.
     #[must_use]
     pub fn of_log(outcome: &str, status: Option<u16>, age_s: Option<u64>) -> Self {
         match (outcome, status) {

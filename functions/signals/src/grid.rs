@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 pub(crate) const RATES: usize = 40;
 const LOWEST: f64 = -9.2;
 const HIGHEST: f64 = 4.6;
-/// A likelihood whose logarithm is so far below the largest counts as nothing: all weights are above e^-22.
+/// A likelihood is treated as zero if its logarithm is this far below the largest: all weights are above e^-22.
 const NEGLIGIBLE: f64 = -60.0;
 /// A shifted rate stays below this log-odds.
 const SHIFTED_HIGHEST: f64 = 6.0;

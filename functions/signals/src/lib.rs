@@ -10,10 +10,11 @@
 //!                                                        Calibration (the threshold) ◄──┘
 //! ```
 //!
-//! It is **advice**. It needs no labels and no example of an attack, but it sees only what is counted: misbehaviour that
-//! leaves none of the twelve counts is not found. So `docs/signals.md` says what it finds, measured, and what it does not.
+//! It is **advice**. It needs no labels and no example of an attack, but it sees only what is counted: misbehaviour
+//! that leaves none of the twelve counts is not found. `docs/signals.md` has the measured detection rates and the
+//! limits.
 //!
-//! This crate is pure: it knows no AWS service, no clock and no randomness. The caller passes times in, stores the byte
+//! This crate is pure: it depends on no AWS service, clock or randomness. The caller passes times in, stores the byte
 //! forms of [`Memory`], [`Model`], [`Sample`] and [`Calibration`], and keeps [`Counts`] as additive attributes of an
 //! item.
 //!

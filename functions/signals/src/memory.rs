@@ -1,4 +1,4 @@
-//! What is remembered of an entity between windows.
+//! The memory of an entity between windows.
 
 use crate::codec::{Reader, Unreadable, from_u16, to_u16};
 use crate::window::DAY_S;
@@ -7,14 +7,14 @@ use crate::{Counts, Detector, Horizon, Moment, Pair, WindowTime};
 const VERSION: u8 = 1;
 /// The half-lives of the faded counts, in seconds.
 const HALF_LIVES_S: [f64; 2] = [3_600.0, 12.0 * 3_600.0];
-/// What a day leaves of the days before.
+/// The share of the past that is left after a day.
 const DAILY: f32 = 0.75;
-/// After so many days nothing is left of the past.
+/// The number of days after which the past is forgotten.
 const FORGOTTEN_AFTER_DAYS: u64 = 60;
 /// How long a detector stays silent after *fine*, in days.
 const SILENT_DAYS: u32 = 30;
 
-/// What is remembered of an entity: its counts faded with time, those of today, and its past. At most 400 bytes.
+/// The memory of an entity: its counts faded with time, those of today, and its past. At most 400 bytes.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Memory {
     /// The start of the last window, in seconds since the Unix epoch; 0 if there was none.
@@ -25,18 +25,18 @@ pub struct Memory {
     silences: Vec<Silence>,
 }
 
-/// A detector that an operator called fine for this entity.
+/// A detector that an operator labelled as fine for this entity.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Silence {
     /// The detector.
     pub detector: Detector,
-    /// The last day of it, counted from the Unix epoch in UTC.
+    /// The last silent day, counted from the Unix epoch in UTC.
     pub until_day: u32,
     /// The rate that is fine. Twice as much is not.
     pub rate: f32,
 }
 
-/// A past that was taken out of a memory, with what is needed to put it back.
+/// A past that was removed from a memory, with the data to restore it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ForgottenPast(Memory);
 
@@ -59,7 +59,7 @@ impl ForgottenPast {
 
 impl Memory {
     /// The start of the last window that was absorbed, in seconds since the Unix epoch. A window at or before it was
-    /// absorbed already, or comes too late.
+    /// absorbed already, or arrives too late.
     #[must_use]
     pub fn last_window_s(&self) -> Option<u64> {
         (self.last_s > 0).then_some(self.last_s)
@@ -71,8 +71,8 @@ impl Memory {
         self.last_s == 0 || self.last_s / DAY_S < at.start_s / DAY_S
     }
 
-    /// Takes in a window, after it was scored, but for the detectors that are gated at the moment. A window that is not
-    /// later than the last one changes nothing.
+    /// Adds a window after it was scored, except for detectors that are gated at the moment. A window that is not later
+    /// than the last one changes nothing.
     pub fn absorb(&mut self, counts: &Counts, moment: &Moment, at: WindowTime) {
         if self.last_s >= at.start_s {
             return;
@@ -110,8 +110,8 @@ impl Memory {
         later
     }
 
-    /// A pair of the window over a horizon, with what is remembered. Call it on a memory that is [`faded`](Self::faded)
-    /// to the window.
+    /// A pair of the window over a horizon, including remembered counts. Call it on a memory that is
+    /// [`faded`](Self::faded) to the window.
     #[must_use]
     pub fn over(&self, horizon: Horizon, detector: Detector, window: Pair) -> Pair {
         match horizon {
@@ -127,8 +127,8 @@ impl Memory {
         self.past[detector.index()]
     }
 
-    /// Operators called today's behaviour *fine*: what this detector has counted today belongs to the entity's past at
-    /// once, and the detector stays silent for 30 days unless its rate doubles.
+    /// Applies the label *fine*: this detector's counts of today belong to the entity's past at once, and the detector
+    /// stays silent for 30 days unless its rate doubles.
     pub fn call_fine(&mut self, detector: Detector, at: WindowTime) {
         *self = self.faded(at);
         let index = detector.index();
@@ -139,13 +139,13 @@ impl Memory {
         self.silences.push(Silence { detector, until_day: at.day().saturating_add(SILENT_DAYS), rate: fine });
     }
 
-    /// Operators took *fine* back.
+    /// Takes the label *fine* back.
     pub fn end_silence(&mut self, detector: Detector) {
         self.silences.retain(|silence| silence.detector != detector);
     }
 
-    /// Operators called the behaviour *abuse* or a *client bug*: nothing of it stays in the entity's past, from which
-    /// it would look usual, and this detector is not silent. Returns what was forgotten.
+    /// Applies the label *abuse* or *client bug*: the entity's past is removed, because it would make the behaviour
+    /// look usual, and this detector is not silent. Returns the removed past.
     pub fn call_unusual(&mut self, detector: Detector) -> ForgottenPast {
         let silences = self.silences.iter().filter(|silence| silence.detector == detector).copied().collect();
         let Self { last_s, today, past, .. } = *self;
@@ -154,9 +154,9 @@ impl Memory {
         ForgottenPast(Self { last_s, faded: Default::default(), today, past, silences })
     }
 
-    /// Operators took that back: the past is as if they had never said it.
+    /// Takes *abuse* or *client bug* back: the past is as if there had been no label.
     pub fn restore_past(&mut self, forgotten: &ForgottenPast) {
-        // Both fade by the day, so that the sum is what would have been.
+        // Both fade by the day, so the sum is the same as without the label.
         let at = WindowTime { start_s: self.last_s.max(forgotten.0.last_s), length_s: 1 };
         let forgotten = forgotten.0.faded(at);
         *self = self.faded(at);

@@ -1,4 +1,4 @@
-//! What peers do: learned from the service's own traffic, without labels.
+//! The model of peers' rates: learned from the service's own traffic, without labels.
 
 use crate::codec::{Reader, Unreadable};
 use crate::grid::{PLAIN, RATES, normalised};
@@ -8,15 +8,15 @@ use crate::{Detector, Horizon, Kind, Pair, Sample};
 const VERSION: u8 = 3;
 pub(crate) const CLASSES: usize = 2 * SIZES * 12 * 3;
 const SIZES: usize = 5;
-/// Below this number of pairs a class of a size learns from all sizes.
+/// A class by size with fewer pairs than this learns from all sizes.
 const ENOUGH: f64 = 200.0;
-/// An entity counts at most so much in the base rates and in the moment.
+/// The maximum weight of an entity in the base rates and in the moment.
 pub(crate) const VOTES: f32 = 20.0;
 /// The divisions of a weight's logarithm in its byte.
 const WEIGHT_STEPS: f64 = 12.0;
 
-/// What peers do: for each class of entities the distribution of their rates, and for each detector the rate of the
-/// whole service.
+/// The model of peers: for each class of entities the distribution of their rates, and for each detector the rate of
+/// the whole service.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Model {
     /// Empty as long as nothing was learned.
@@ -35,11 +35,11 @@ pub(crate) struct Class {
     pub(crate) horizon: Horizon,
 }
 
-/// How many the `n` of a pair is.
+/// The size class of a pair's `n`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SizeClass {
     Few,
-    /// As many as a person tries in vain, and no more: six, and what is left of an earlier payment.
+    /// The most that a person tries without success: six, and the faded rest of an earlier payment.
     Several,
     Tens,
     Many,
@@ -53,7 +53,7 @@ impl Default for Model {
 }
 
 impl Model {
-    /// Learns from a sample: that of the last seven days, say. An empty one gives the model that knows nothing.
+    /// Learns from a sample, for example of the last seven days. An empty sample gives an empty model.
     #[must_use]
     pub fn learn(sample: &Sample) -> Self {
         if sample.is_empty() {
@@ -62,7 +62,7 @@ impl Model {
         let priors = (0..CLASSES).map(|index| Prior::learn(&pairs_for(sample, Class::at(index)), &PLAIN)).collect();
         let base_rates = Kind::ALL.map(|kind| Detector::ALL.map(|detector| base_rate(sample, kind, detector)));
         let slow_rates = Kind::ALL.map(|kind| rate_of(&sample.slow_runs(kind)));
-        // The model that is scored with is the one that is stored.
+        // The result is read from its bytes, so that scoring uses exactly the stored model.
         Self::from_bytes(&Self { priors, base_rates, slow_rates }.to_bytes()).unwrap_or_default()
     }
 
@@ -165,7 +165,7 @@ fn base_rate(sample: &Sample, kind: Kind, detector: Detector) -> f32 {
     rate_of(&pairs)
 }
 
-/// The rate of the whole, each pair with its votes.
+/// The rate of all pairs, each weighted by its votes.
 fn rate_of(pairs: &[Observed]) -> f32 {
     let votes = pairs.iter().map(|pair| vote(Pair { k: pair.k as f32, n: pair.n as f32 }).scaled(pair.times as f32));
     votes.fold(Pair::default(), Pair::plus).rate()

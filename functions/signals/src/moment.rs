@@ -1,4 +1,5 @@
-//! The moment: what the whole service shows in a window. It is the gate that keeps an outage from accusing everybody.
+//! The moment: the rates of the whole service in a window. It is the gate that prevents signals for everybody in an
+//! outage.
 
 use crate::model::vote;
 use crate::{Counts, Detector, Kind, Model, Pair};
@@ -7,17 +8,17 @@ use crate::{Counts, Detector, Kind, Model, Pair};
 const USUAL_VOTES: f64 = 30.0;
 /// A shift below this is noise.
 const GATED_FROM: f64 = 0.4;
-/// A difference below so many standard deviations is chance.
+/// A difference below this number of standard deviations is treated as chance.
 const SIGNIFICANT: f64 = 2.0;
-/// So much larger than usual is the share of slow runs when answers are slow.
+/// Answers are slow if the share of slow runs is this much larger than usual.
 const SLOW_FROM: f64 = 0.1;
 /// A shift by which any rate is usual.
 const ANYTHING: f64 = 20.0;
-/// How much more than the shift is allowed for: some are hit harder than others.
+/// The factor by which the shift is increased, because an outage affects some entities more than others.
 const ALLOWANCE: f64 = 1.25;
 
-/// What all entities of a kind show in a window. Each has at most twenty votes, so that one heavy entity does not
-/// excuse itself or others; and for each the moment is what *the others* show.
+/// The rates of all entities of a kind in a window. Each has at most twenty votes, so that one heavy entity does not
+/// excuse itself or others; for each entity the moment consists of *the others'* rates.
 #[derive(Clone, Debug)]
 pub struct Moment {
     kind: Kind,
@@ -26,7 +27,7 @@ pub struct Moment {
     usual: Option<Usual>,
 }
 
-/// What the whole service shows on most days.
+/// The usual rates of the whole service.
 #[derive(Clone, Copy, Debug)]
 struct Usual {
     rates: [f32; 12],
@@ -56,13 +57,13 @@ impl Moment {
         self.kind
     }
 
-    /// By how much the log-odds of a detector are above the usual for the others than the entity that has these counts; 0
-    /// if that is noise.
+    /// By how much a detector's log-odds are above the usual, without the entity that has these counts; 0 if the
+    /// difference is noise.
     #[must_use]
     pub fn shift(&self, detector: Detector, own: &Counts) -> f64 {
         match detector {
-            // When answers are slow, each client repeats as its library does: some never, some ten times at once. So what
-            // others do tells that it is slow, and not how often one may repeat.
+            // When answers are slow, each client repeats as its library does: some never, some ten times at once. So
+            // other clients' behaviour shows that answers are slow, but not how many repetitions are normal.
             Detector::Early if self.is_gated(detector, own) => ANYTHING,
             Detector::Early => 0.0,
             _ => {
@@ -72,14 +73,15 @@ impl Moment {
         }
     }
 
-    /// Whether the moment is unusual for the others than the entity that has these counts. Such a window teaches nothing.
+    /// Whether the moment is unusual, without the entity that has these counts. The model does not learn from such a
+    /// window.
     #[must_use]
     pub fn is_gated(&self, detector: Detector, own: &Counts) -> bool {
         let is_slow = detector == Detector::Early && self.is_slow(own);
         is_slow || self.difference(detector, own) >= GATED_FROM
     }
 
-    /// Whether the runs of the others than the entity that has these counts are slower than usual.
+    /// Whether runs are slower than usual, without the entity that has these counts.
     pub(crate) fn is_slow(&self, own: &Counts) -> bool {
         let Some(usual) = self.usual else { return false };
         let (k, n) = others(self.slow, own.slow_runs());

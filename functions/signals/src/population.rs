@@ -14,7 +14,7 @@ impl Draws {
         (self.0 >> 11) as f64 / (1_u64 << 53) as f64
     }
 
-    /// An honest entity: it pays up to forty times, and has a decline rate of its own, mostly about a tenth.
+    /// An honest entity: it pays up to forty times, and has its own decline rate, mostly about a tenth.
     pub(crate) fn honest(&mut self) -> Counts {
         let rate = 0.02 + 0.2 * self.share() * self.share();
         let payments = 1 + (40.0 * self.share() * self.share()) as u32;
@@ -33,7 +33,7 @@ pub(crate) fn calm() -> Moment {
     Moment::of(Kind::Principal, [], &Model::default())
 }
 
-/// What is learned from twenty thousand honest windows.
+/// The model that is learned from twenty thousand honest windows.
 pub(crate) fn learned() -> Model {
     let (mut draws, mut sample) = (Draws(7), Sample::default());
     for _ in 0..20_000 {

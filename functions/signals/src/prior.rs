@@ -5,7 +5,7 @@ use crate::grid::{Grid, RATES, normalised, weighted};
 
 /// The rounds of expectation-maximisation.
 const ROUNDS: usize = 80;
-/// The share of peers that may be anything. It bounds the evidence, and that of what is seldom first.
+/// The share of peers that may have any rate. It bounds the evidence, most of all for rare rates.
 const FLOOR: f64 = 0.000_3;
 
 /// Weights over the rates of the grid.
@@ -21,7 +21,7 @@ pub(crate) struct Observed {
 }
 
 impl Prior {
-    /// The most likely weights for pairs, mixed with a small share of everything.
+    /// The most likely weights for pairs, mixed with a small share for every rate.
     pub(crate) fn learn(observed: &[Observed], grid: &Grid) -> Self {
         let likelihoods = Likelihoods::of(observed, grid);
         let mut weights = [1.0 / RATES as f64; RATES];
@@ -34,7 +34,7 @@ impl Prior {
         Self(std::array::from_fn(|index| (1.0 - FLOOR) * weights[index] + FLOOR * tail[index]))
     }
 
-    /// The share of everything: lower rates are more plausible than higher ones.
+    /// The small share for every rate: lower rates are more plausible than higher ones.
     fn floor() -> [f64; RATES] {
         normalised(std::array::from_fn(|index| (-8.0 * index as f64 / (RATES - 1) as f64).exp()))
     }

@@ -10,7 +10,7 @@ use crate::{Counts, Detector, Finding, Horizon, WindowTime};
 pub struct Reason {
     finding: Finding,
     instruments: u32,
-    /// What one caller repeats was counted once.
+    /// Whether each caller's repetitions were counted once.
     once_a_caller: bool,
     at: WindowTime,
 }
@@ -26,7 +26,7 @@ impl Reason {
         Self { finding, instruments, once_a_caller, at }
     }
 
-    /// What the detector counts, in words, for titles and filters.
+    /// The detector's count, in words, for titles and filters.
     #[must_use]
     pub const fn title(detector: Detector) -> &'static str {
         match detector {

@@ -26,8 +26,8 @@ struct Bin {
 }
 
 impl Sample {
-    /// Takes in a window of an entity, before [`Memory::absorb`], but for the detectors that are
-    /// [gated](Moment::is_gated) at the moment.
+    /// Adds a window of an entity, before [`Memory::absorb`], except for detectors that are [gated](Moment::is_gated)
+    /// at the moment.
     pub fn observe(&mut self, counts: &Counts, memory: &Memory, moment: &Moment, at: WindowTime) {
         let memory = memory.faded(at);
         for detector in Detector::ALL {
@@ -71,7 +71,7 @@ impl Sample {
         self.of_class(class.index())
     }
 
-    /// The slow ones of the runs.
+    /// The slow runs, of all runs.
     pub(crate) fn slow_runs(&self, kind: Kind) -> Vec<Observed> {
         self.of_class(slow_class(kind))
     }

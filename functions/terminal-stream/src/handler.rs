@@ -23,7 +23,7 @@ impl Handler {
                 self.terminals.post(&attempt, &sale);
                 Verdict::Success(())
             }
-            // The partition waits until the mapping gives up the record and sends it to the topic of failed ones.
+            // The partition waits until the mapping gives the record up and sends it to the topic for failed records.
             Err(invalid) => {
                 tracing::error!(partition = record.partition, position = %record.position, %invalid, "no sale");
                 Verdict::NotExecuted(())

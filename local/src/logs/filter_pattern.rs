@@ -18,7 +18,7 @@ pub enum FilterPattern {
 
 impl FilterPattern {
     pub(crate) fn parse(pattern: &str) -> Result<Self> {
-        let unknown = || format!("the local stack knows patterns such as {{ $.a.b = \"text*\" }}, not {pattern}");
+        let unknown = || format!("the local stack supports patterns such as {{ $.a.b = \"text*\" }}, not {pattern}");
         let pattern = pattern.trim();
         if pattern.is_empty() {
             return Ok(Self::All);

@@ -9,7 +9,7 @@ pub(super) fn sign_in(request: &Fields) -> Markup {
     page(
         "Sign in locally",
         html! {
-            p { "This issuer belongs to the local stack. It believes whatever you choose." }
+            p { "This issuer belongs to the local stack. It accepts any name and role." }
             form method="post" {
                 @for (name, value) in request { input type="hidden" name=(name) value=(value); }
                 label for="name" { "Name" }

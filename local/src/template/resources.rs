@@ -611,7 +611,7 @@ pub(super) fn pipe(properties: &Value, resources: &Value, resolver: &Resolver<'_
 }
 
 fn route(function: &str, event: &str, settings: &Value) -> Result<Route> {
-    ensure!(settings["PayloadFormatVersion"] != "1.0", "the local stack speaks payload format 2.0 only");
+    ensure!(settings["PayloadFormatVersion"] != "1.0", "the local stack supports only payload format 2.0");
     let scopes = list(&settings["Auth"]["AuthorizationScopes"])?;
     let authorization = match settings["Auth"]["Authorizer"].as_str() {
         None => Authorization::Inherited,
@@ -636,7 +636,7 @@ fn authorizer(settings: &Value) -> Result<Authorizer> {
     Ok(Authorizer {
         issuer: configuration["issuer"]
             .as_str()
-            .context("the local stack knows JWT authorizers only: JwtConfiguration needs an issuer")?
+            .context("the local stack supports only JWT authorizers: JwtConfiguration needs an issuer")?
             .to_owned(),
         audience: list(&configuration["audience"])?,
         scopes: list(&settings["AuthorizationScopes"])?,
@@ -666,13 +666,12 @@ fn stream_mapping(name: &str, settings: &Value) -> Result<Option<StreamMapping>>
         return Ok(None);
     }
     let destination = &settings["DestinationConfig"]["OnFailure"]["Destination"];
-    let failed_topic =
-        match destination.as_str() {
-            None => None,
-            Some(text) => Some(text.strip_prefix("kafka://").with_context(|| {
-                format!("the local stack knows a Kafka topic as on-failure destination, not {text}")
-            })?),
-        };
+    let failed_topic = match destination.as_str() {
+        None => None,
+        Some(text) => Some(text.strip_prefix("kafka://").with_context(|| {
+            format!("the local stack supports only a Kafka topic as on-failure destination, not {text}")
+        })?),
+    };
     // -1, the default, means without limit.
     let retries: i64 = or(settings["MaximumRetryAttempts"].clone(), -1)?;
     let topics = list(&settings["Topics"])?;
@@ -732,7 +731,7 @@ fn asynchronous(settings: &Value) -> Result<Asynchronous> {
 fn failed_queue(destinations: &Value) -> Result<Option<String>> {
     let arn = destinations["OnFailure"]["Destination"].as_str();
     arn.map(|arn| {
-        ensure!(arn.contains(":sqs:"), "the local stack knows a queue as on-failure destination, not {arn}");
+        ensure!(arn.contains(":sqs:"), "the local stack supports only a queue as on-failure destination, not {arn}");
         Ok(arn.to_owned())
     })
     .transpose()
@@ -809,7 +808,7 @@ fn is_intrinsic(map: &Map<String, Value>) -> bool {
 /// A secret whose value is a text, or an object with one generated member.
 pub(super) fn secret(id: &str, properties: &Value, resolver: &Resolver<'_>) -> Result<GeneratedSecret> {
     let generate = resolver.resolve(&properties["GenerateSecretString"])?;
-    let key = generate["GenerateStringKey"].as_str().context("the local stack knows GenerateSecretString only")?;
+    let key = generate["GenerateStringKey"].as_str().context("the local stack supports only GenerateSecretString")?;
     let template = generate["SecretStringTemplate"].as_str().unwrap_or("{}");
     Ok(GeneratedSecret {
         name: physical_name(id, &properties["Name"], resolver)?,

@@ -113,7 +113,7 @@ fn families(text: &mut String, model: &Figures, rules: &Figures) {
 }
 
 fn rest(text: &mut String, tallies: &[Tally], model: &Figures, rules: &Figures) {
-    text.push_str("\n| asked for | false alerts a day, mean | least | most | recall |\n|---|---|---|---|---|\n");
+    text.push_str("\n| requested | false alerts a day, mean | least | most | recall |\n|---|---|---|---|---|\n");
     for (asked, ((mean, least, most), recall)) in
         ["1 a day", "3 a day", "5 a day"].into_iter().zip(model.false_a_day.into_iter().zip(model.recall_at_budget))
     {

@@ -101,7 +101,7 @@ async fn what_is_unresolved_is_found_by_its_transaction_its_charge_and_twelve_ch
         (&*format!("pay_{}", nothing.simple()), "Neither a payment nor a posting"),
         (&*"A".repeat(43), "no record with this id"),
         ("AAAAAAAAAAAA", "twelve characters"),
-        ("pi_unknown", "The provider does not tell"),
+        ("pi_unknown", "The provider did not return"),
         ("acct-9", "Nothing is posted"),
     ] {
         let (found, notes) = found(&vera, text).await;
@@ -199,7 +199,7 @@ async fn the_search_box_is_on_every_page_and_puts_no_key_and_no_principal_into_u
     let nothing = vera.send("/console/find", &[("csrf", csrf.as_str()), ("text", "acct-9")]).await;
     assert!(nothing.status == 200 && nothing.text().contains("Nothing was found."), "{}", nothing.text());
     let page = vera.send("/console/find", &[("csrf", csrf.as_str()), ("text", "<script>")]).await.text();
-    assert!(page.contains("none of the ids") && !page.contains("<script"), "{page}");
+    assert!(page.contains("not an id that can be found") && !page.contains("<script"), "{page}");
     vera.open(location).await;
     eventually("the lines are there", || async { (stack.count("/console/find") >= 4).then_some(()) }).await;
     let log = stack.log();

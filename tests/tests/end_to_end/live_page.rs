@@ -294,7 +294,7 @@ async fn faults_are_shown_after_a_reload_and_one_button_ends_them_all() {
     for (label, words) in [
         ("A poison message", "after 5 receives, one in"),
         ("Redrive the dead letters", "There was no dead letter."),
-        ("Create the topic anew", "its offsets begin at 0 again"),
+        ("Recreate the topic", "its offsets begin at 0 again"),
         ("Reconcile now", "The run has ended: nothing to settle. Outcome unknown now: 0."),
     ] {
         browser.tab_to(label).await;

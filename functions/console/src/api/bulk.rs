@@ -33,7 +33,7 @@ async fn go(
     Path(action): Path<BulkAction>,
     form: Result<Json<BulkForm>, JsonRejection>,
 ) -> Answer {
-    // First the role: a viewer gets the same answer whatever the body is.
+    // The role is checked first, so a viewer gets the same answer whatever the body is.
     caller.actor.require_operator()?;
     let Json(form) = form?;
     let (actor, invocation) = (&caller.actor, &caller.invocation);

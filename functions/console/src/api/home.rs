@@ -55,7 +55,7 @@ fn group_json(Group { by_age, summary }: &Group) -> Value {
     })
 }
 
-/// Null if it is not known.
+/// A queue's depth; null if it is not known.
 fn depth(depth: &Result<Depth, String>) -> Value {
     match depth {
         Ok(Depth { waiting, in_flight }) => json!({ "waiting": waiting, "in_flight": in_flight }),

@@ -51,7 +51,7 @@ async fn label(
     Path(place): Path<Place>,
     body: Result<Json<LabelBody>, JsonRejection>,
 ) -> Answer {
-    // First the role: a viewer gets the same answer whatever the body is.
+    // The role is checked first, so a viewer gets the same answer whatever the body is.
     caller.actor.require_operator()?;
     let Json(LabelBody { label }) = body?;
     console.label_signal(&caller.actor, caller.invocation.id, &place, label_named(&label)?).await?;

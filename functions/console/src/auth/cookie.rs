@@ -2,15 +2,15 @@ use axum::http::{HeaderMap, header};
 
 use super::pending::SIGN_IN_TIME;
 
-/// A cookie of the console. With `__Host-`, browsers require Secure and the exact host, so no other host and no
-/// plain-text response can set it.
+/// A cookie of the console. With the prefix `__Host-`, browsers require Secure and the exact host, so no other host and
+/// no plain-text response can set it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cookie {
-    /// Has the ID token until the browser is closed. With SameSite=Strict, browsers do not send it with requests from
-    /// other sites.
+    /// Stores the ID token until the browser is closed. With SameSite=Strict, browsers do not send it with requests
+    /// from other sites.
     Session,
-    /// Has a sign-in that has been started. With SameSite=Lax, browsers send it also when the issuer, which is another
-    /// site, sends them back; but not with its forms.
+    /// Stores a sign-in that has been started. With SameSite=Lax, browsers also send it when the issuer, which is
+    /// another site, redirects them back; but not with its forms.
     SignIn,
 }
 

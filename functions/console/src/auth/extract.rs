@@ -25,8 +25,8 @@ pub(crate) struct Visitor {
     pub(crate) has_signals: bool,
 }
 
-/// The console's own scheme and host, as the request names them. API Gateway sets the scheme and routes by the host; and
-/// an issuer sends nobody to an address that is not registered there.
+/// The console's own scheme and host, as the request names them. They can be trusted: API Gateway sets the scheme and
+/// routes by the host, and an issuer redirects only to registered addresses.
 pub(crate) struct Origin(pub(crate) String);
 
 /// A script.
@@ -46,7 +46,7 @@ pub(crate) struct VerifiedForm<T> {
 #[derive(Debug, Deserialize)]
 pub(crate) struct NoFields {}
 
-/// An extension of page requests that [`Visitor`] fills: the visitor is then known to the error page, too.
+/// An extension of page requests that [`Visitor`] fills, so that the error page knows the visitor, too.
 pub(crate) type VisitorSlot = Arc<OnceLock<Visitor>>;
 
 impl Actor {
@@ -116,7 +116,7 @@ struct SentForm<T> {
 impl FromRequestParts<Arc<Console>> for Caller {
     type Rejection = ConsoleError;
 
-    /// Cookies do not count here: a browser sends them by itself, so they prove no intent.
+    /// Cookies are ignored here: a browser sends them automatically, so they do not prove intent.
     async fn from_request_parts(parts: &mut Parts, console: &Arc<Console>) -> Result<Self, ConsoleError> {
         let token = bearer(&parts.headers).ok_or_else(|| ConsoleError::denied(&Denied::Invalid(Flaw::Missing)))?;
         let actor = console.sign_in.caller(token).await.map_err(|denied| ConsoleError::denied(&denied))?;

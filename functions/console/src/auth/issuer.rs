@@ -10,7 +10,7 @@ use tokio::sync::OwnedMutexGuard;
 
 /// What the issuer publishes: its configuration (OpenID Connect Discovery 1.0) and its public keys. A client without a
 /// valid token can cause a request for them, so requests are limited: one at a time, with a pause after each,
-/// successful or not. What is known never waits for a request.
+/// successful or not. Cached configuration and keys are used without waiting for a request.
 #[derive(Clone)]
 pub(super) struct Issuer(Arc<Inner>);
 
@@ -61,7 +61,7 @@ struct Published {
     keys: JwkSet,
 }
 
-/// How something that the issuer publishes is obtained.
+/// How to obtain the issuer's configuration or a key.
 enum Step<T> {
     Use(T),
     /// Use it, and fetch everything again.
@@ -74,7 +74,8 @@ enum Step<T> {
 
 /// How long a key set is used without fetching it again.
 const FRESH: Duration = Duration::from_secs(60 * 60);
-/// How long it is used if the issuer does not answer. A key that was withdrawn in the meantime is accepted that long.
+/// How long a key set is used if the issuer does not answer. A key that was withdrawn in the meantime is accepted for
+/// that long.
 const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 /// The pause after each request.
 const REST: Duration = Duration::from_secs(30);
@@ -82,7 +83,7 @@ const REST: Duration = Duration::from_secs(30);
 const TIMEOUT: Duration = Duration::from_secs(2);
 
 impl Issuer {
-    /// The issuer with this identifier. Its configuration is at the place that the specification names.
+    /// The issuer with this identifier. Its configuration is at the path that OpenID Connect Discovery defines.
     ///
     /// # Errors
     /// When TLS cannot be set up on this machine.
@@ -120,7 +121,7 @@ impl Issuer {
     /// When it is not known, and the last request to the issuer failed.
     pub(super) async fn configuration(&self) -> Result<Configuration, Arc<IssuerError>> {
         let configuration = self.find(|published| Some(published.configuration.clone())).await?;
-        // Without an answer there was no time for one: whatever the issuer has published has a configuration.
+        // If there is none, the issuer has not answered in time: everything that it published includes a configuration.
         configuration.ok_or_else(|| Arc::new(IssuerError::OutOfTime))
     }
 
@@ -135,7 +136,7 @@ impl Issuer {
     async fn find<T>(&self, pick: impl Fn(&Published) -> Option<T>) -> Result<Option<T>, Arc<IssuerError>> {
         if let Step::Ask = self.step(&pick) {
             let asking = Arc::clone(&self.0.asking).lock_owned().await;
-            // The request before ours may have found it.
+            // The previous request may have fetched it.
             if let Step::Ask = self.step(&pick) {
                 self.ask(asking).await;
             }
@@ -155,7 +156,8 @@ impl Issuer {
         self.0.known.lock().unwrap_or_else(PoisonError::into_inner).step(pick, self.now())
     }
 
-    /// Fetches everything in the background. If the sandbox is frozen meanwhile, a later invocation completes it.
+    /// Fetches everything in the background. If the sandbox is frozen in the meantime, a later invocation completes the
+    /// request.
     fn refresh(&self) {
         if let Ok(asking) = Arc::clone(&self.0.asking).try_lock_owned() {
             let issuer = self.clone();

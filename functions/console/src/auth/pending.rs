@@ -6,14 +6,15 @@ use serde::{Deserialize, Serialize};
 
 use super::Target;
 
-/// A sign-in that has been started: what its end must match, kept in a signed cookie and nowhere else.
+/// A sign-in that has been started, with the values that the issuer's answer must match. It is stored only in a signed
+/// cookie.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Pending {
     /// Comes back in the redirect: the answer belongs to this browser's request.
     pub(super) state: String,
     /// Comes back in the ID token: the token was issued for this request.
     pub(super) nonce: String,
-    /// Proves to the issuer that whoever redeems the code has started the sign-in (RFC 7636).
+    /// Proves to the issuer that the code is redeemed by the client that started the sign-in (RFC 7636).
     pub(super) verifier: String,
     /// The page that was asked for.
     pub(super) target: Target,
@@ -34,10 +35,10 @@ impl Pending {
         encode(&Header::new(Algorithm::HS256), self, &EncodingKey::from_secret(key.as_bytes()))
     }
 
-    /// The sign-in of a cookie that was signed with this key and has not ended.
+    /// The sign-in of a cookie, if the cookie was signed with this key and has not expired.
     pub(super) fn open(value: &str, key: &str, now: EpochMs) -> Option<Self> {
         let mut validation = Validation::new(Algorithm::HS256);
-        // By our own clock.
+        // Expiration is checked below, by our own clock.
         validation.validate_exp = false;
         validation.validate_aud = false;
         let key = DecodingKey::from_secret(key.as_bytes());

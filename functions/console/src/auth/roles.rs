@@ -2,16 +2,16 @@ use serde_json::{Map, Value};
 
 use super::Role;
 
-/// Where a token has its holder's name and role.
+/// The claims of a token that have its holder's name and role.
 #[derive(Clone, Debug)]
 pub(crate) struct Roles {
     /// The claim with the name by which the audit knows a person; nobody else may ever have it.
     pub(crate) name_claim: String,
-    /// The claim with the role: one text, or a list of texts, such as groups.
+    /// The claim with the role: a string, or a list of strings, such as groups.
     pub(crate) claim: String,
-    /// The text that makes a viewer.
+    /// The value of the claim for a viewer.
     pub(crate) viewer: String,
-    /// The text that makes an operator.
+    /// The value of the claim for an operator.
     pub(crate) operator: String,
 }
 
@@ -20,7 +20,7 @@ impl Roles {
         &self.name_claim
     }
 
-    /// The role in these claims; the higher one if there are both.
+    /// The role in these claims; operator if both are present.
     pub(super) fn of(&self, claims: &Map<String, Value>) -> Option<Role> {
         let value = claims.get(&self.claim)?;
         let has = |text: &str| match value {

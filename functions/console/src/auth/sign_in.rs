@@ -17,10 +17,11 @@ use super::issuer::{Configuration, Issuer, IssuerError};
 use super::pending::Pending;
 use super::{Actor, Denied, Roles, Target, Tokens};
 
-/// Who may use the console: people sign in at an issuer of OpenID Connect, by its authorization code flow with PKCE,
-/// and scripts send a token of the same issuer.
+/// Access to the console: people sign in at an OpenID Connect issuer, by the authorization code flow with PKCE, and
+/// scripts send a token of the same issuer.
 ///
-/// Nothing is kept here between two requests: a sign-in that has been started is in one cookie, the ID token in another.
+/// The function stores nothing between two requests: a sign-in that has been started is in one cookie, the ID token in
+/// another.
 pub(crate) struct SignIn {
     tokens: Tokens,
     /// The client id, and the key that signs cookies.
@@ -51,7 +52,7 @@ pub(crate) struct Settings {
 pub(crate) struct Started {
     /// The issuer's page.
     pub(crate) url: String,
-    /// The value of the cookie that its end must find.
+    /// The value of the cookie that the end of the sign-in needs.
     pub(crate) cookie: String,
 }
 
@@ -145,19 +146,20 @@ impl SignIn {
         name.split('/').next().unwrap_or(name)
     }
 
-    /// Whoever has this cookie.
+    /// The visitor with this cookie.
     pub(crate) async fn visitor(&self, id_token: &str) -> Result<Actor, Denied> {
         let client = self.client_id().await.map_err(Denied::SecretUnavailable)?;
         self.tokens.actor(id_token, &[&client]).await
     }
 
-    /// Whoever sends this token to the API.
+    /// The caller of the API with this token.
     pub(crate) async fn caller(&self, token: &str) -> Result<Actor, Denied> {
         let client = self.client_id().await.map_err(Denied::SecretUnavailable)?;
         self.tokens.actor(token, &[&self.audience, &client]).await
     }
 
-    /// Starts a sign-in. `origin` is the console's own; with `again` the issuer asks even whom it knows.
+    /// Starts a sign-in. `origin` is the console's own; with `again` the issuer asks for credentials even if it has a
+    /// session.
     pub(crate) async fn start(&self, origin: &str, target: Target, again: bool) -> Result<Started, SignInError> {
         let configuration = self.tokens.issuer().configuration().await.map_err(Denied::IssuerUnavailable)?;
         let client = self.client(&configuration, origin).await?;
@@ -175,7 +177,7 @@ impl SignIn {
         Ok(Started { url: url.into(), cookie })
     }
 
-    /// The page that a sign-in with this cookie was started for, whatever became of it.
+    /// The page that a sign-in with this cookie was started for, even if the sign-in failed.
     pub(crate) async fn target(&self, cookie: Option<&str>) -> Target {
         self.pending(cookie).await.map_or_else(|_| Target::home(), |pending| pending.target)
     }
@@ -206,7 +208,7 @@ impl SignIn {
         Ok(SignedIn { actor, id_token, target: pending.target })
     }
 
-    /// The issuer's page that ends its own session, too; `None` if it has none, or does not answer.
+    /// The issuer's page that ends the session there; `None` if the issuer has no such page or does not answer.
     ///
     /// OpenID Connect names the page to return to `post_logout_redirect_uri`, Amazon Cognito `logout_uri`. Each ignores
     /// the other's parameters.
@@ -248,8 +250,8 @@ impl SignIn {
                 _ => SignInError::ClientRefused(error.to_string()),
             }),
             Err(RequestTokenError::Request(error)) => Err(SignInError::NoAnswer(error)),
-            // The text of a parser's error could have a part of a token.
-            Err(RequestTokenError::Parse(..)) => Err(SignInError::NoIdToken("it is no token response".to_owned())),
+            // A parser's error message could contain part of a token.
+            Err(RequestTokenError::Parse(..)) => Err(SignInError::NoIdToken("it is not a token response".to_owned())),
             Err(RequestTokenError::Other(why)) => Err(SignInError::NoIdToken(why)),
         }
     }
@@ -279,7 +281,7 @@ async fn text(secret: &Secret, member: &'static str) -> Result<String, SecretErr
     Ok(secret.text(member, |text| Some(text.to_owned())).await?.0)
 }
 
-/// Our HTTP client, for the OAuth client.
+/// Adapts our HTTP client to the OAuth client.
 struct Http(reqwest::Client);
 
 impl<'c> AsyncHttpClient<'c> for Http {

@@ -18,7 +18,7 @@ impl Target {
         Self::parse(uri.path_and_query().map_or("", |path| path.as_str()))
     }
 
-    /// The page of this path; the home page if it is none of the console's, so that no link leads elsewhere.
+    /// The page with this path; the home page if the path is not one of the console's, so that no link leads elsewhere.
     pub(crate) fn parse(path: &str) -> Self {
         let rest = path.strip_prefix("/console").filter(|_| path.len() <= LONGEST);
         let is_page = rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '?']));
@@ -36,7 +36,7 @@ impl Target {
 
     /// The URL of a page of the sign-in with this target.
     pub(crate) fn after(&self, page: &str) -> String {
-        // A pair of texts always serialises.
+        // A pair of strings always serialises.
         let separator = if page.contains('?') { '&' } else { '?' };
         format!("{page}{separator}{}", serde_urlencoded::to_string([("to", &self.0)]).unwrap_or_default())
     }

@@ -18,7 +18,7 @@ pub(crate) struct Tokens {
 /// Why a token was rejected.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Denied {
-    /// It does not admit its holder, or no longer.
+    /// It is not valid for the console.
     #[error("{0}")]
     Invalid(Flaw),
     /// It is valid, but has no role.
@@ -27,7 +27,7 @@ pub(crate) enum Denied {
     /// The issuer's keys could not be fetched, so the token cannot be checked.
     #[error("the issuer is not available")]
     IssuerUnavailable(#[source] Arc<IssuerError>),
-    /// The console's client id is not available, so that it is not known for whom the token must be.
+    /// The console's client id is not available, so the token's audience cannot be checked.
     #[error("the console's secret is not available")]
     SecretUnavailable(#[source] SecretError),
 }
@@ -59,14 +59,14 @@ struct Claims {
     sub: String,
     aud: Option<Audience>,
     client_id: Option<String>,
-    /// The party to which an ID token was issued, if it names several audiences.
+    /// The authorized party of an ID token with several audiences.
     azp: Option<String>,
     nonce: Option<String>,
-    /// In seconds since 1970, not always whole ones.
+    /// In seconds since 1970, possibly with a fraction.
     exp: f64,
     nbf: Option<f64>,
     iat: Option<f64>,
-    /// All others.
+    /// All other claims.
     #[serde(flatten)]
     others: Map<String, Value>,
 }
@@ -117,7 +117,7 @@ impl Tokens {
     async fn claims(&self, token: &str) -> Result<Claims, Denied> {
         let unsigned = || Denied::Invalid(Flaw::Signature);
         let header = decode_header(token).map_err(|_| unsigned())?;
-        // A token that no key could make valid causes no request to the issuer.
+        // A token that would be invalid with any key causes no request to the issuer.
         let id = header.kid.filter(|_| ALGORITHMS.contains(&header.alg)).ok_or_else(unsigned)?;
         let key = self.issuer.key(&id).await.map_err(Denied::IssuerUnavailable)?.ok_or_else(unsigned)?;
         let key = DecodingKey::from_jwk(&key).map_err(|_| unsigned())?;

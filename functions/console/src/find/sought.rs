@@ -5,7 +5,7 @@ use uuid::Uuid;
 use super::Question;
 use crate::record::id_of;
 
-/// What a text may be.
+/// The kinds of ids that a searched text may be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Sought {
     /// The record of a client's key.
@@ -28,7 +28,7 @@ impl Sought {
         match (principal.is_empty(), key.is_empty(), text.split_once(char::is_whitespace)) {
             (true, true, Some((principal, key))) => Self::key(principal, key).map(|key| vec![key]),
             (true, true, None) => match Self::of_id(text) {
-                sought if sought.is_empty() => Err("This is none of the ids that can be found here.".to_owned()),
+                sought if sought.is_empty() => Err("This is not an id that can be found here.".to_owned()),
                 sought => Ok(sought),
             },
             (false, false, _) => Self::key(principal, key).map(|key| vec![key]),
@@ -40,8 +40,8 @@ impl Sought {
     fn key(principal: &str, key: &str) -> Result<Self, String> {
         let key = key.trim();
         let key = key.strip_prefix('"').and_then(|key| key.strip_suffix('"')).unwrap_or(key);
-        let key = Key::new(key).map_err(|error| format!("The key cannot be one: {error}."))?;
-        let principal = Principal::new(principal).map_err(|error| format!("The principal cannot be one: {error}."))?;
+        let key = Key::new(key).map_err(|error| format!("The key is invalid: {error}."))?;
+        let principal = Principal::new(principal).map_err(|error| format!("The principal is invalid: {error}."))?;
         Ok(Self::Key(RecordId::new(NAMESPACE, &principal, &key)))
     }
 

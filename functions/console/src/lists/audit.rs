@@ -28,7 +28,7 @@ impl AuditQuery {
 
     fn filter(&self) -> AuditFilter {
         let given = |text: &str| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
-        // A text that is not a record's id matches nothing; it is not ignored.
+        // A text that is not a record's id matches nothing, instead of being ignored.
         let record = given(&self.record).map(|record| id_of(&record).map_or(record, |id| id.as_str().to_owned()));
         AuditFilter { actor: given(&self.actor), record, since: 0 }
     }

@@ -62,7 +62,7 @@ fn cells(Item { record, subject }: &Item) -> Vec<String> {
     let subject = subject.clone().unwrap_or_default();
     let money = subject.money().unwrap_or_default().replace('\u{202f}', "");
     vec![
-        // The whole id: a part of it may begin with a hyphen.
+        // The complete id, because its last part may begin with a hyphen.
         record.id.as_str().to_owned(),
         record.operation.to_string(),
         record.state.status().as_str().to_owned(),
@@ -79,8 +79,8 @@ fn cells(Item { record, subject }: &Item) -> Vec<String> {
     ]
 }
 
-/// A quoted cell. Spreadsheets take a text for a formula if it begins with one of these characters, and callers choose what
-/// some cells contain; an apostrophe makes it a text (OWASP, "CSV Injection").
+/// A quoted cell. Spreadsheets treat a cell as a formula if it begins with one of these characters, and callers choose
+/// the content of some cells; an apostrophe makes it a text (OWASP, "CSV Injection").
 fn cell(text: &str) -> String {
     let formula =
         text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n', '\u{ff1d}', '\u{ff0b}', '\u{ff0d}', '\u{ff20}']);

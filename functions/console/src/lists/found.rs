@@ -9,12 +9,12 @@ use crate::error::ConsoleError;
 use crate::lists::unknown::{Filter, Item, PAGE};
 use crate::state::Console;
 
-/// A payment with some of its refunds, its posting, and its record if that is still there.
+/// A payment with some of its refunds, its posting, and its record if that still exists.
 pub(crate) struct PaymentDetails {
     pub(crate) payment: Made<Payment>,
     pub(crate) record: Option<Record>,
     pub(crate) refunds: Refunds,
-    /// The refund after which they begin, if they are not the oldest.
+    /// The refund after which the shown refunds begin, if they are not the oldest.
     pub(crate) after: Option<RefundId>,
     pub(crate) entries: Vec<LedgerEntry>,
 }
@@ -38,7 +38,7 @@ pub(crate) const REFUNDS: usize = 50;
 pub(crate) const POSTINGS: i32 = 25;
 
 impl PaymentDetails {
-    /// After which refund the next ones begin, if there are more.
+    /// The refund after which the next page begins, if there are more.
     pub(crate) fn next(&self) -> Option<RefundId> {
         self.refunds.refunds.last().filter(|_| self.refunds.more).map(|refund| refund.made.id)
     }
@@ -52,11 +52,11 @@ pub(crate) struct RefundsFrom {
 }
 
 impl Console {
-    /// `after` is the refund after which those that are wanted begin.
+    /// A payment's details; `after` is the refund after which the shown refunds begin.
     pub(crate) async fn payment_details(&self, id: &str, after: Option<&str>) -> Result<PaymentDetails, ConsoleError> {
         let id = PaymentId::parse(id).ok_or_else(ConsoleError::no_payment)?;
         let after =
-            after.map(|after| RefundId::parse(after).ok_or_else(|| ConsoleError::invalid("after is no refund")));
+            after.map(|after| RefundId::parse(after).ok_or_else(|| ConsoleError::invalid("after is not a refund id")));
         let after = after.transpose()?;
         let payment = self.table.made_payment(id).await.map_err(|error| ConsoleError::unavailable(&error))?;
         let payment = payment.ok_or_else(ConsoleError::no_payment)?;

@@ -13,7 +13,7 @@ use crate::state::Console;
 pub(crate) struct Home {
     pub(crate) at: EpochMs,
     pub(crate) overview: Overview,
-    /// When the reconciler's last whole run ended.
+    /// When the reconciler's last complete run ended.
     pub(crate) reconciler_ran: Option<EpochMs>,
     pub(crate) depths: Depths,
     /// How many actions wait for a second operator.
@@ -23,10 +23,10 @@ pub(crate) struct Home {
 }
 
 impl Home {
-    /// As in HeartbeatAlarm.
+    /// The age at which the reconciler counts as late, as in HeartbeatAlarm.
     const LATE: Duration = Duration::from_secs(15 * 60);
 
-    /// Whether the reconciler should have run since.
+    /// Whether the reconciler's last complete run is too old.
     pub(crate) fn reconciler_is_late(&self) -> bool {
         self.reconciler_ran.is_none_or(|ran| self.at.since(ran) > Self::LATE)
     }

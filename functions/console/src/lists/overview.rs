@@ -8,7 +8,7 @@ use crate::error::ConsoleError;
 use crate::lists::unknown::{Filter, Summary};
 use crate::state::Console;
 
-/// The ages in seconds from which on the records are counted.
+/// The minimum ages, in seconds, of the columns.
 pub(crate) const AGES: [u64; 4] = [0, 300, 3600, 86_400];
 
 #[derive(Clone, Debug, Default)]

@@ -20,7 +20,8 @@ use crate::state::Console;
 #[derive(Clone, Debug)]
 pub(crate) struct Listing {
     pub(crate) items: Vec<Item>,
-    /// The place of the page's first record among all that match, from 1; `None` if too many are before it to be counted.
+    /// The position of the page's first record among all matches, from 1; `None` if too many records precede it to be
+    /// counted.
     pub(crate) first: Option<usize>,
     /// The filter of the page before, and of the next one.
     pub(crate) previous: Option<Filter>,
@@ -28,7 +29,7 @@ pub(crate) struct Listing {
     pub(crate) summary: Summary,
 }
 
-/// A record with what it is about. The subject of a refund is completed by its payment.
+/// A record with its subject. The subject of a refund is completed from its payment.
 #[derive(Clone, Debug)]
 pub(crate) struct Item {
     pub(crate) record: Record,
@@ -42,7 +43,7 @@ pub(crate) struct Window {
     pub(crate) more: bool,
 }
 
-/// The records as far as one request reads them, for several questions.
+/// The records that one request reads, for several filters.
 pub(crate) struct UnknownRecords {
     records: Vec<Record>,
     more: bool,
@@ -51,12 +52,12 @@ pub(crate) struct UnknownRecords {
 /// How many records are on a page.
 pub(crate) const PAGE: usize = 25;
 
-/// How many records one request reads, and how many are read for a page and for the summary: neither a filter with few
-/// matches nor an outage that leaves many records may make the page slow.
+/// The maximum number of records that one request reads, for the page and the summary together: neither a filter with
+/// few matches nor an outage that leaves many records may make the page slow.
 const BATCH: usize = 250;
 pub(crate) const MAX_READ: usize = 2000;
 
-/// Of how many refunds the payments are read, and how many at once.
+/// The maximum number of refunds whose payments are read.
 const MAX_PAYMENTS: usize = 200;
 const PAYMENTS_AT_ONCE: usize = 16;
 
@@ -82,7 +83,7 @@ impl Console {
         let summary = Summary::of(&all);
         let start = filter.start();
         let begin = start.as_ref().map_or(Some(0), |start| all.index_after(start));
-        // Beyond what was counted, the list goes on without numbers.
+        // Beyond the counted records, the list continues without numbers.
         let (window, index) = match begin {
             Some(index) => (all, index),
             None => (self.window(filter, start).await?, 0),
@@ -107,7 +108,7 @@ impl Console {
         self.unknown_records_that(None, |_| true).await
     }
 
-    /// Those that match of records that were read before.
+    /// The matches among records that were read before.
     pub(crate) async fn matching(&self, read: &UnknownRecords, filter: &Filter) -> Result<Window, ConsoleError> {
         let now = self.now();
         let records = read.records.iter().filter(|record| filter.matches(record, now)).cloned().collect();
@@ -143,9 +144,9 @@ impl Console {
         Ok(Window { items, more })
     }
 
-    /// The records with their subjects: those of refunds with account and currency of their payments, and where they name no
-    /// amount, what is left of it. If a condition needs them, a payment that cannot be read is an error, and one that is not
-    /// looked at leaves the list incomplete.
+    /// The records with their subjects. A refund's subject gets the account and currency of its payment, and the amount
+    /// that is left if it names none. If a filter needs these, a payment that cannot be read is an error, and a payment
+    /// beyond the limit leaves the list incomplete.
     async fn with_subjects(&self, records: Vec<Record>, needed: bool) -> Result<(Vec<Item>, bool), ConsoleError> {
         let mut refunds = 0;
         let subjects = records.into_iter().map(|record| {
@@ -203,7 +204,7 @@ mod tests {
     fn a_page_begins_after_its_place_though_that_record_is_settled_by_now() {
         let mut window = Window { items: vec![item(1, "a"), item(2, "c"), item(2, "b"), item(5, "d")], more: false };
         let after = |created, id: &str| After { created: EpochMs(created), id: RecordId::from_stored(id.to_owned()) };
-        // The index has its own order of those that began together.
+        // The index has its own order for records that began at the same time.
         assert_eq!(window.index_after(&after(2, "c")), Some(2));
         assert_eq!(window.index_after(&after(3, "gone")), Some(3));
         assert_eq!(window.index_after(&after(9, "gone")), Some(4));

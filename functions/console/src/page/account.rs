@@ -1,4 +1,4 @@
-//! An account: its balances, its latest entries, and what is unresolved about it.
+//! An account: its balances, its latest entries, and its unresolved records.
 
 use std::sync::Arc;
 

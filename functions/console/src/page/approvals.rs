@@ -100,7 +100,7 @@ fn requested(visitor: &Visitor, approval: &Approval, record: &Record, answer: &s
                 (csrf(&visitor.csrf))
                 p.hint {
                     "It can be approved once, until " (Time(EpochMs(approval.expires())))
-                    ". The provider is asked again; if it contradicts this, nothing is done."
+                    ". The provider is queried again; if it contradicts this, nothing is done."
                 }
                 div.buttons {
                     button.danger type="submit" { "Approve: " (title(action)) }

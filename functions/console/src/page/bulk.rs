@@ -24,7 +24,7 @@ use crate::settlement::bulk::{BulkAction, BulkForm, BulkItem, Hindrance, Looked}
 use crate::settlement::confirmation::Confirmation;
 use crate::state::Console;
 
-/// The fields of the page's form: records and tokens are one text, with spaces.
+/// The fields of the page's form; records and tokens are each one string, separated by spaces.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Fields {
@@ -62,7 +62,7 @@ fn words(text: &str) -> Vec<String> {
     text.split_ascii_whitespace().map(str::to_owned).collect()
 }
 
-/// The form of the action, with the records that are chosen in the list.
+/// The form of the action, with the records that were chosen in the list.
 pub(super) async fn choose(
     State(console): State<Arc<Console>>,
     visitor: Visitor,
@@ -79,7 +79,7 @@ pub(super) async fn choose(
     Ok((LogSummary::shown(&visitor.actor), page(action.title(), Some(&visitor), content)))
 }
 
-/// Asks or searches at once, and makes previews of settlements.
+/// Queries the provider or searches for evidence at once, and makes previews of settlements.
 pub(super) async fn go(
     State(console): State<Arc<Console>>,
     VerifiedForm { visitor, fields }: VerifiedForm<Fields>,
@@ -145,7 +145,7 @@ fn chosen(
                     None => {}
                     Some(kind) => {
                         @match kind {
-                            ActionKind::Succeed => p.hint { "The reference is what the provider has for each; where it has none, nothing is done." },
+                            ActionKind::Succeed => p.hint { "The provider gives the reference for each; records for which it has none are left as they are." },
                             ActionKind::Fail => (form::textarea("evidence", &fields.evidence, problems)),
                             ActionKind::Release => (form::understood(&fields.understood, problems)),
                         }
@@ -222,7 +222,7 @@ fn previewed(visitor: &Visitor, action: BulkAction, items: &[BulkItem<(Record, P
             form method="post" action="/console/bulk/confirm" {
                 (csrf(&visitor.csrf))
                 input type="hidden" name="tokens" value=(tokens.join(" "));
-                p.hint { "Each is checked and confirmed as if it were alone; those without evidence ask for another operator’s approval." }
+                p.hint { "Each is checked and confirmed on its own; without evidence, another operator’s approval is requested." }
                 div.buttons {
                     button.danger[action == BulkAction::Release] type="submit" {
                         "Confirm " (tokens.len()) ": " (action.title())

@@ -45,14 +45,14 @@ fn content(visitor: &Visitor, depth: Option<&Depth>, letters: &[DeadLetter]) -> 
         h1 { "Dead letters of the ledger" }
         p.lead {
             "Messages that could not be posted after several tries. Correct the cause first. Sending a message again is safe "
-            "however often: it is posted once."
+            "any number of times: it is posted once."
         }
         @if let Some(depth) = depth {
             p { "About " strong #count { (depth.waiting + depth.in_flight) } ", of which up to ten are shown. "
-                "SQS hands out some of them each time: load the page again to see others." }
+                "SQS returns only some of them each time: load the page again to see others." }
         }
         @if letters.is_empty() {
-            p.empty { "SQS has handed out none." }
+            p.empty { "SQS returned none." }
         } @else {
             ol.entries { @for letter in letters { li { (one(visitor, letter)) } } }
         }

@@ -44,7 +44,7 @@ fn left_out(records: &[LeftOut]) -> Markup {
     }
 }
 
-/// The issuer would sign the same person in again without asking; so the second link makes it ask.
+/// The issuer would sign the same person in again without credentials, so the second link makes it ask for them.
 fn sign_in(target: &Target) -> Markup {
     html! {
         p { a.button href=(target.after("/console/sign-in/start")) { "Sign in again" } }

@@ -19,7 +19,7 @@ pub(super) async fn show(visitor: Visitor) -> (LogSummary, Markup) {
     (LogSummary::shown(&visitor.actor), page("Find", Some(&visitor), content))
 }
 
-/// What is found alone is opened at once.
+/// Searches for an id; a single result is opened at once.
 pub(super) async fn find(
     State(console): State<Arc<Console>>,
     VerifiedForm { visitor, fields: question }: VerifiedForm<Question>,

@@ -1,4 +1,4 @@
-//! The fields of forms, and what is wrong with them.
+//! The fields of forms, and the errors in them.
 
 use maud::{Markup, html};
 
@@ -38,13 +38,13 @@ pub(super) fn textarea(field: &'static str, value: &str, problems: &[FieldProble
     html! {
         label for=(field) { (label(field)) }
         textarea id=(field) name=(field) rows="3" required minlength="10" maxlength="500" aria-invalid=[invalid(field, problems)] {
-            // HTML drops a line break at the beginning.
+            // HTML drops a line break at the beginning, so one is added.
             "\n" (value)
         }
     }
 }
 
-/// The box that confirms a danger.
+/// The checkbox by which the operator confirms that a danger is understood.
 pub(super) fn understood(value: &str, problems: &[FieldProblem]) -> Markup {
     html! {
         label.check for="understood" {

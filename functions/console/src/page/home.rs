@@ -1,4 +1,4 @@
-//! The home page: whether a customer is stuck, and whether the machinery works.
+//! The home page: whether a customer is stuck, and whether reconciliation and posting work.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ use crate::state::Console;
 
 #[derive(Deserialize)]
 pub(super) struct HomeQuery {
-    /// Whether the page loads itself again; on demand, because that moves the focus of those who read it.
+    /// Whether the page reloads itself; on request only, because a reload resets a screen reader's focus.
     refresh: Option<String>,
 }
 
@@ -35,7 +35,7 @@ pub(super) async fn show(
     Query(HomeQuery { refresh }): Query<HomeQuery>,
     Query(filter): Query<Filter>,
 ) -> Result<Response, ConsoleError> {
-    // Where the list was before it had a page of its own.
+    // The list's former address, before it had a separate page.
     if !filter.is_empty() || !filter.after.is_empty() {
         return Ok(Redirect::to(&unknown_list::url(&filter)).into_response());
     }
@@ -62,7 +62,7 @@ fn content(home: &Home, refreshes: bool) -> Markup {
         @if home.overview.by_operation.is_empty() {
             p.empty { "No operation has an unknown outcome." }
         } @else { (by_operation(&home.overview, home.at)) }
-        h2 #machinery { "What settles and posts" }
+        h2 #machinery { "Reconciliation and posting" }
         (machinery(home))
     }
 }
@@ -124,7 +124,7 @@ fn machinery(home: &Home) -> Markup {
     };
     html! {
         dl.summary {
-            div { dt { "Reconciler’s last whole run" } dd #heartbeat { (reconciler) " " (late) } }
+            div { dt { "Reconciler’s last complete run" } dd #heartbeat { (reconciler) " " (late) } }
             div {
                 dt { "Not posted to the ledger yet" }
                 dd #ledger { (depth(&home.depths.ledger, |depth| html! {

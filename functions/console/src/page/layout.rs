@@ -17,7 +17,7 @@ pub(super) fn page_that_refreshes(title: &str, visitor: &Visitor, seconds: Optio
     document(title, Some(visitor), seconds.map(|seconds| seconds.to_string()).as_deref(), content)
 }
 
-/// A page that leads on to another one by itself; its content has the link for browsers that do not follow.
+/// A page that redirects to another one by itself; its content has the link for browsers that do not follow.
 pub(super) fn page_on_the_way(title: &str, next: &str, content: Markup) -> Markup {
     document(title, None, Some(&format!("0; url={next}")), content)
 }
@@ -66,7 +66,7 @@ fn navigation(visitor: &Visitor) -> Markup {
     }
 }
 
-/// The search box. It is sent as a form, so that a client's key and its principal are in no URL, history or log.
+/// The search box. It is sent by POST, so that a client's key and its principal are in no URL, history or log.
 fn search(visitor: &Visitor) -> Markup {
     html! {
         form.search role="search" method="post" action="/console/find" {
@@ -92,7 +92,7 @@ impl Render for Time {
     }
 }
 
-/// What the colour of a mark means; its word says it, too.
+/// The meaning of a mark's colour; its word has the same meaning.
 #[derive(Clone, Copy)]
 pub(super) enum Mark {
     Good,

@@ -36,7 +36,7 @@ fn content(details: &PaymentDetails) -> Markup {
                 (status(record.state.status().as_str())) " " (record_link(record.id.as_str())) ", " (record.operation)
             },
             (None, Some(id)) => p.empty { "Its record " span.code { (id.as_str()) } " is no longer kept." },
-            (None, None) => p.empty { "An older version made this payment, which did not note the record." },
+            (None, None) => p.empty { "An older version, which did not store the record’s id, made this payment." },
         }
         h2 #refunds { "Refunds" }
         @if let Some(after) = after {
@@ -52,7 +52,7 @@ fn content(details: &PaymentDetails) -> Markup {
     }
 }
 
-/// The facts of a payment, also on the page of its record.
+/// A payment's data, also on the page of its record.
 pub(super) fn facts(payment: &Payment) -> Markup {
     let currency = payment.money.currency.code();
     html! {

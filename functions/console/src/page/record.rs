@@ -58,7 +58,7 @@ fn content(visitor: &Visitor, details: &Details, now: EpochMs) -> Markup {
     }
 }
 
-/// What operators were about to do, and nothing says in the audit that it was done.
+/// Actions that operators were about to carry out, without an audit entry that they did.
 fn intentions(details: &Details) -> Markup {
     let is_followed = |entry: &AuditEntry| {
         details.audit.iter().any(|other| other.id == entry.id && matches!(other.kind, AuditKind::Settled(_)))
@@ -75,7 +75,7 @@ fn intentions(details: &Details) -> Markup {
     }
 }
 
-/// What a settlement is decided by, beside its form.
+/// The information for the decision about a settlement, next to its form.
 pub(super) fn evidence(details: &Details) -> Markup {
     let record = &details.record;
     let own = details.payment.as_ref().filter(|payment| payment.id == PaymentId::of(record.transaction));
@@ -87,7 +87,7 @@ pub(super) fn evidence(details: &Details) -> Markup {
                 dd.words {
                     @match &details.provider {
                         Some(answer) => (answer.to_text()),
-                        None => "It is not asked about a record that is settled.",
+                        None => "It is not queried for a settled record.",
                     }
                 }
                 dt { "Recorded here under the transaction" }
@@ -154,7 +154,7 @@ fn subject_facts(subject: &SubjectSummary) -> Markup {
     }
 }
 
-/// A subject of another application may have any text there.
+/// A subject of another application may have any text as its account.
 fn account_link(account: &str) -> Markup {
     html! {
         @if AccountId::parse(account).is_some() {
@@ -182,7 +182,7 @@ fn actions(visitor: &Visitor, record: &Record, openness: Openness) -> Markup {
             },
             (Role::Operator, Openness::Open | Openness::Closed) => section.card aria-labelledby="actions" {
                 h2 #actions { "Settle it" }
-                p { "Every settlement shows a preview first. Looking settles nothing without the provider’s evidence; the audit has it." }
+                p { "Every settlement shows a preview first. A lookup settles nothing without the provider’s evidence, and is recorded in the audit." }
                 div.buttons {
                     (look(visitor, &base, "ask", "Ask the provider now"))
                     (look(visitor, &base, "reconcile", "Let the reconciler try now"))
@@ -202,7 +202,7 @@ fn look(visitor: &Visitor, base: &str, verb: &str, label: &str) -> Markup {
     }
 }
 
-/// An action with what it means: success and failure are as different here as they are.
+/// An action with its meaning, worded so that success and failure cannot be confused.
 fn choice(base: &str, kind: ActionKind) -> Markup {
     let (class, meaning) = match kind {
         ActionKind::Succeed => ("choice happened", "It happened: the customer has paid, or was refunded."),

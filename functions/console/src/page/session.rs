@@ -20,12 +20,12 @@ pub(super) struct SignInQuery {
     to: String,
     /// The session has ended.
     ended: Option<String>,
-    /// The issuer is to ask even whom it knows.
+    /// Set if the issuer must ask for credentials even if it has a session.
     again: Option<String>,
 }
 
-/// The way to the issuer is a link and no redirect: whoever has signed out stays so, and a browser that did not send
-/// the cookie, because another site had the link, gets another chance.
+/// The page links to the issuer instead of redirecting: a person who has signed out stays signed out, and a browser
+/// that did not send the cookie, because the link was on another site, gets another chance.
 pub(super) async fn invite(State(console): State<Arc<Console>>, Query(query): Query<SignInQuery>) -> Markup {
     let target = Target::parse(&query.to);
     let content = html! {
@@ -54,7 +54,7 @@ pub(super) async fn start(
     Ok(([(header::SET_COOKIE, Cookie::SignIn.set(&cookie))], Redirect::to(&url)).into_response())
 }
 
-/// Where the issuer sends the browser back to. Whatever the result, the sign-in is over.
+/// The address to which the issuer sends the browser back. Whatever the result, the sign-in is over.
 pub(super) async fn callback(
     State(console): State<Arc<Console>>,
     Origin(origin): Origin,
@@ -76,8 +76,8 @@ pub(super) async fn callback(
     }
 }
 
-/// A page of ours leads on: after a redirect that began at the issuer, a browser would not send the cookie, which is for
-/// requests from this site only.
+/// A page of the console redirects further: after a redirect that began at the issuer, a browser would not send the
+/// cookie, which is only for requests from this site.
 fn signed_in(target: &Target) -> Markup {
     let content = html! {
         h1 { "You are signed in" }
@@ -86,8 +86,8 @@ fn signed_in(target: &Target) -> Markup {
     page_on_the_way("You are signed in", target.path(), content)
 }
 
-/// Ends the session here, and leads to the issuer's page that ends it there. That is no redirect, because the page's
-/// policy allows forms to lead nowhere else.
+/// Ends the session here, and links to the issuer's page that ends it there. This is not a redirect, because the page's
+/// policy allows no form to lead to another site.
 pub(super) async fn sign_out(
     State(console): State<Arc<Console>>,
     Origin(origin): Origin,
@@ -128,7 +128,7 @@ fn signing_out(console: &Console, url: Option<&str>) -> Markup {
     }
 }
 
-/// Where the issuer sends the browser back to after that.
+/// The address to which the issuer sends the browser back after signing out.
 pub(super) async fn signed_out() -> Markup {
     let content = html! {
         h1 { "You are signed out" }

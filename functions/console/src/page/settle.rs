@@ -49,7 +49,7 @@ pub(super) async fn reconcile(
 
 #[derive(Deserialize)]
 pub(super) struct FormQuery {
-    /// The preview whose text is to be used again.
+    /// The preview whose input fills the form again.
     from: Option<String>,
 }
 
@@ -97,7 +97,7 @@ pub(super) async fn preview(
     }
 }
 
-/// The form, and beside it what it is decided by.
+/// The form, next to the information for the decision.
 fn settlement_form(
     visitor: &Visitor,
     details: &Details,
@@ -131,7 +131,7 @@ fn settlement_form(
     }
 }
 
-/// What an action means for the client. Success and failure differ as much as they are different.
+/// What an action means for the client, worded so that success and failure cannot be confused.
 pub(super) fn advice(kind: Option<ActionKind>) -> Markup {
     match kind {
         Some(ActionKind::Succeed) => html! {
@@ -200,7 +200,7 @@ pub(super) async fn confirm(
     Ok((confirmation.log_summary(&visitor.actor), Redirect::to(&address)))
 }
 
-/// The refusal of a preview, with a way back to the form that has what the operator wrote.
+/// An error about a preview, with a link back to the form with the operator's input.
 async fn with_text(console: &Console, visitor: &Visitor, token: &str, error: ConsoleError) -> ConsoleError {
     match Preview::read(console, &visitor.actor, token).await {
         Ok(Preview { proposal, .. }) => {
@@ -231,7 +231,7 @@ fn open(visitor: &Visitor, preview: &Preview, record: &Record) -> Markup {
         @if dangerous { (advice(Some(ActionKind::Release))) }
         @match action {
             Action::Fail { .. } | Action::Release => p.hint {
-                "When you confirm, the provider is asked again, and a tombstone blocks the request’s idempotency key there. "
+                "When you confirm, the provider is queried again, and a tombstone blocks the request’s idempotency key there. "
                 "If it happened or still may happen, nothing is done. If the provider gives no evidence, another operator "
                 "must approve this."
             },

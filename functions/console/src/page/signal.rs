@@ -1,5 +1,5 @@
-//! One retry signal: its reasons, its counts beside those of peers and of its own past, a strip of 24 hours, and what
-//! operators call it.
+//! One retry signal: its reasons, its counts compared with peers and with its own past, a strip of 24 hours, and its
+//! label.
 
 use std::sync::Arc;
 
@@ -28,7 +28,7 @@ pub(super) async fn show(
     Ok((LogSummary::shown(&visitor.actor), page("Retry signal", Some(&visitor), content(&visitor, &details))))
 }
 
-/// The form of the buttons.
+/// The form of the label buttons.
 #[derive(Debug, Deserialize)]
 pub(super) struct LabelForm {
     /// A label's name, or `none` to take it back.
@@ -75,7 +75,7 @@ fn content(visitor: &Visitor, details: &SignalDetails) -> Markup {
     }
 }
 
-/// The counts beside the rates of peers and of its own past.
+/// The counts, compared with the rates of peers and of its own past.
 fn comparison(signal: &Signal) -> Markup {
     let rate = if signal.n > 0.0 { f64::from(signal.k / signal.n) } else { 0.0 };
     let over = match signal.horizon {
@@ -109,7 +109,7 @@ fn percent(rate: f64) -> String {
 /// The height of the strip, in its own units.
 const HEIGHT: f32 = 60.0;
 
-/// Per window a bar: what could have been counted in grey, and what was counted on top of it.
+/// One bar per window: the possible count in grey, and the actual count on top of it.
 fn strip_of(detector: Detector, strip: &[(WindowTime, Option<Counts>)]) -> Markup {
     let pairs: Vec<_> =
         strip.iter().map(|(at, counts)| (at, counts.as_ref().map(|counts| counts.pair(detector)))).collect();
@@ -117,7 +117,7 @@ fn strip_of(detector: Detector, strip: &[(WindowTime, Option<Counts>)]) -> Marku
     let counted = pairs.iter().filter(|(_, pair)| pair.is_some_and(|pair| pair.k > 0.0)).count();
     let (first, last) = (strip.first().map(|(at, _)| at.start_s), strip.last().map(|(at, _)| at.end_s()));
     let title = format!(
-        "{} of {} windows had {}; the most in one window was {} of which it could be counted",
+        "{} of {} windows had {}; the highest possible count in one window was {}",
         counted,
         pairs.len(),
         Reason::title(detector),
@@ -139,7 +139,7 @@ fn strip_of(detector: Detector, strip: &[(WindowTime, Option<Counts>)]) -> Marku
                 @if let (Some(first), Some(last)) = (first, last) {
                     (Time(EpochMs(first * 1000))) " to " (Time(EpochMs(last * 1000))) ". "
                 }
-                "Dark: " (Reason::title(detector)) ". Light: all of which they could be. The highest bar is " (whole(most)) ". "
+                "Dark: " (Reason::title(detector)) ". Light: the highest possible count. The highest bar is " (whole(most)) ". "
                 "Counts are kept for two days."
             }
         }
@@ -191,10 +191,10 @@ fn labels(visitor: &Visitor, signal: &Signal) -> Markup {
 const fn effect(label: Label) -> &'static str {
     match label {
         Label::Abuse | Label::ClientBug => {
-            "Its day is left out of the threshold and of what peers are learned from, and its own past is set aside."
+            "Its day is left out of the threshold and of the samples for peers, and its own past is set aside."
         }
         Label::Fine => {
-            "Today counts as its past at once, and this pattern stays silent for 30 days unless its rate doubles."
+            "Today’s counts belong to its past at once, and this pattern stays silent for 30 days unless its rate doubles."
         }
     }
 }

@@ -33,7 +33,7 @@ fn content(filter: &Filter, found: &[Signal]) -> Markup {
         }
         (filters(filter))
         @if found.is_empty() {
-            p.empty { @if filter.is_empty() { "Nobody was raised in the last seven days." } @else { "No signals match the filter." } }
+            p.empty { @if filter.is_empty() { "No caller or account was raised in the last seven days." } @else { "No signals match the filter." } }
         } @else {
             (table(found))
         }

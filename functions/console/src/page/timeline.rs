@@ -1,5 +1,5 @@
-//! A record's history as a picture: time runs downwards, and each kind of actor has a lane of its own. The distances are
-//! equal, because an attempt takes milliseconds and an operator days; the times are beside it.
+//! A record's history as a picture: time runs downwards, and each kind of actor has its own lane. The distances are
+//! equal, because an attempt takes milliseconds and an operator days; the times are next to it.
 
 use std::time::Duration;
 
@@ -17,11 +17,11 @@ struct Event {
     lane: Lane,
     tone: Tone,
     label: String,
-    /// The attempt that begins or ends with it.
+    /// The attempt that begins or ends with this event.
     attempt: Option<(u64, Edge)>,
 }
 
-/// Who acted, from the left on.
+/// The actors' lanes, from left to right.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Lane {
     Attempt,
@@ -43,7 +43,7 @@ enum Edge {
     End,
 }
 
-/// The measures of the picture, in its own units.
+/// The dimensions of the picture, in its own units.
 const WIDTH: usize = 340;
 const ROW: usize = 46;
 const TOP: usize = 22;
@@ -89,11 +89,11 @@ impl Event {
             HistoryEvent::LeaseOver => (format!("Lease of attempt {number} is over"), Tone::Uncertain, Some(Edge::End)),
             HistoryEvent::Reconciling => (format!("Search for evidence ({number})"), Tone::Neutral, Some(Edge::Begin)),
             HistoryEvent::Prevented => {
-                ("Released: it cannot happen any more".to_owned(), Tone::NotHappened, Some(Edge::End))
+                ("Released: it can no longer happen".to_owned(), Tone::NotHappened, Some(Edge::End))
             }
             HistoryEvent::Succeeded => ("Settled: it happened".to_owned(), Tone::Happened, Some(Edge::End)),
             HistoryEvent::Failed => ("Settled: it did not happen".to_owned(), Tone::NotHappened, Some(Edge::End)),
-            HistoryEvent::Unrecognised(_) => ("Something of a newer version".to_owned(), Tone::Neutral, None),
+            HistoryEvent::Unrecognised(_) => ("An event from a newer version".to_owned(), Tone::Neutral, None),
         };
         Self { at: entry.at, lane: Lane::Attempt, tone, label, attempt: edge.map(|edge| (number, edge)) }
     }
@@ -129,8 +129,7 @@ fn short(name: &str) -> String {
     }
 }
 
-/// Everything that is known to have happened, in order of time. Clocks differ, so what follows from one another may change
-/// places by their difference.
+/// All known events, in order of time. Clocks differ, so cause and effect may change places within that difference.
 fn events(details: &Details) -> Vec<Event> {
     let record = &details.record;
     let mut events: Vec<_> = record.history.entries().iter().map(Event::of_history).collect();
@@ -146,7 +145,7 @@ fn events(details: &Details) -> Vec<Event> {
         (_, Some(payment)) => events.push(Event::at_provider(payment.created, "Charged, by the provider’s clock")),
         (_, None) => {}
     }
-    // The provider's clock has whole seconds: what it did in the second of the first claim came after that.
+    // The provider's clock has whole seconds: an event in the second of the first claim happened after the claim.
     let first = record.history.entries().first().map(|entry| entry.at);
     events.sort_by_key(|event| match (event.lane, first) {
         (Lane::Provider, Some(first)) if event.at.0 / 1000 == first.0 / 1000 => first,
@@ -155,7 +154,7 @@ fn events(details: &Details) -> Vec<Event> {
     events
 }
 
-/// The picture, with the same in words for those who do not see it.
+/// The picture, with a text alternative.
 pub(super) fn picture(details: &Details, now: EpochMs) -> Markup {
     let events = events(details);
     let lease = details.record.holder().map(|holder| holder.lease);
@@ -198,7 +197,7 @@ fn shape(event: &Event, y: usize) -> Markup {
     mark(event.lane, event.tone.class(), event.lane.x(), y)
 }
 
-/// Each lane has its own shape, so that colour is not all.
+/// Each lane has its own shape, so that the meaning does not depend on colour alone.
 fn mark(lane: Lane, class: &str, x: usize, y: usize) -> Markup {
     html! {
         @match lane {
@@ -209,7 +208,7 @@ fn mark(lane: Lane, class: &str, x: usize, y: usize) -> Markup {
     }
 }
 
-/// The rows from and to which an attempt held the record. One that has not ended holds it up to the last row.
+/// The rows between which an attempt held the record. An attempt that has not ended holds it up to the last row.
 fn runs(events: &[Event], rows: usize) -> Vec<(usize, usize)> {
     let edges = events.iter().enumerate().filter_map(|(row, event)| Some((row, event.attempt?)));
     let begins = edges.clone().filter(|(_, (_, edge))| *edge == Edge::Begin);

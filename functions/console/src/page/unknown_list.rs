@@ -84,7 +84,7 @@ pub(super) fn url(filter: &Filter) -> String {
 }
 
 fn with_filter(page: &str, filter: &Filter) -> String {
-    // A flat struct of texts always serialises.
+    // A flat struct of strings always serialises.
     let query = serde_urlencoded::to_string(filter).unwrap_or_default();
     if query.is_empty() { page.to_owned() } else { format!("{page}?{query}") }
 }
@@ -207,13 +207,13 @@ fn row(item: &Item, now: EpochMs, is_choice: bool) -> Markup {
     }
 }
 
-/// The money first, because it decides what is urgent.
+/// The subject of a record. The amount comes first, because it decides what is urgent.
 pub(super) fn subject(item: &Item) -> Markup {
     match (&item.subject, &item.record.subject) {
         (Some(subject), _) => html! {
             @match (subject.money(), subject.amount) {
                 (Some(money), _) => { strong.money { (money) } " " }
-                // The payment of a refund is not found, so the currency is not known.
+                // The refund's payment was not found, so the currency is not known.
                 (None, Some(amount)) => { strong.money { (amount) " minor units" } " " }
                 (None, None) => {}
             }
@@ -228,7 +228,7 @@ pub(super) fn subject(item: &Item) -> Markup {
 fn bulk_actions() -> Markup {
     html! {
         fieldset.bulk {
-            legend { "Do with the chosen ones, up to " (MAX_CHOSEN) " of one state" }
+            legend { "Action for the chosen records, up to " (MAX_CHOSEN) " of one state" }
             label.hidden for="action" { "Action" }
             select #action name="action" {
                 @for action in BulkAction::ALL { option value=(action.as_str()) { (action.title()) } }
@@ -255,7 +255,7 @@ fn exports(filter: &Filter) -> Markup {
     let all = Filter { after: String::new(), ..filter.clone() };
     html! {
         p.hint {
-            "Export what matches, of the oldest " (MAX_READ) ": "
+            "Export the matches among the oldest " (MAX_READ) ": "
             a href=(with_filter("/console/unresolved.csv", &all)) { "CSV" } ", "
             a href=(with_filter("/console/unresolved.jsonl", &all)) { "JSON Lines" }
         }

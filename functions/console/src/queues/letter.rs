@@ -23,7 +23,7 @@ impl DeadLetter {
         Some(Self { id, sent, receipt, body: message.body.unwrap_or_default(), attributes })
     }
 
-    /// What the ledger would read in it.
+    /// The message as the ledger would read it.
     pub(crate) fn content(&self) -> Result<payments::Message, String> {
         let document = Document::parse(self.body.as_bytes()).map_err(|error| error.to_string())?;
         payments::Message::of(&document).map_err(|invalid| invalid.to_string())

@@ -11,17 +11,17 @@ use crate::auth::Actor;
 use crate::error::ConsoleError;
 use crate::state::Console;
 
-/// How long the received messages are hidden: longer than the function runs. Then they are visible again by themselves.
+/// How long the received messages are hidden: longer than the function runs. After that they become visible again.
 const HIDDEN: Duration = Duration::from_secs(30);
 
 /// How many times ten messages are received to find one.
 const ROUNDS: usize = 5;
 
 impl Console {
-    /// Sends one dead letter to the ledger's queue again, and deletes it here. SQS finds no message by its id, so messages
-    /// are received until it is among them.
+    /// Sends one dead letter to the ledger's queue again, and deletes it here. SQS cannot look a message up by its id,
+    /// so messages are received until the right one is among them.
     ///
-    /// First it is sent, then deleted: what is lost between the two is sent twice, and posted once.
+    /// The message is sent before it is deleted: if the console dies in between, it is sent twice, and posted once.
     pub(crate) async fn redrive(&self, actor: &Actor, invocation: &Invocation, id: &str) -> Result<(), ConsoleError> {
         actor.require_operator()?;
         let mut left = Vec::new();
@@ -29,7 +29,7 @@ impl Console {
         let sent = match found {
             Ok(Some(letter)) => {
                 let sent = self.redrive_found(actor, invocation, &letter).await;
-                // If it is not deleted, it is to be seen at once, so that somebody can try again.
+                // A message that was not deleted becomes visible at once, so that an operator can try again.
                 left.extend(sent.is_err().then_some(letter));
                 sent
             }
@@ -46,7 +46,7 @@ impl Console {
         invocation: &Invocation,
         letter: &DeadLetter,
     ) -> Result<(), ConsoleError> {
-        // The audit is written first: an entry too many is better than one that is missing.
+        // The audit is written first, because a surplus entry is better than a missing one.
         let entry = AuditEntry {
             id: Uuid::now_v7(),
             at: self.now().0,
@@ -67,7 +67,8 @@ impl Console {
 }
 
 impl Queues {
-    /// The dead letter with this id, hidden from others. Those that were received on the way are collected.
+    /// The dead letter with this id, hidden from other receivers. Messages that were received during the search are
+    /// collected.
     async fn find(&self, id: &str, others: &mut Vec<DeadLetter>) -> Result<Option<DeadLetter>, aws_sdk_sqs::Error> {
         for _ in 0..ROUNDS {
             let received = self.receive(HIDDEN).await?;
@@ -92,7 +93,7 @@ impl Queues {
         Ok(())
     }
 
-    /// Makes messages visible again. If that fails, they are after [`HIDDEN`].
+    /// Makes messages visible again. If this fails, they become visible after [`HIDDEN`].
     async fn show_again(&self, letters: &[DeadLetter]) {
         for letters in letters.chunks(10) {
             let entries = letters.iter().enumerate().filter_map(|(number, letter)| {

@@ -15,7 +15,7 @@ use crate::state::Console;
 pub(crate) struct Details {
     pub(crate) record: Record,
     pub(crate) subject: Option<SubjectSummary>,
-    /// The payment that it made or refunds.
+    /// The payment that the record made or refunds.
     pub(crate) payment: Option<Payment>,
     /// Its ledger entries.
     pub(crate) entries: Vec<LedgerEntry>,
@@ -45,7 +45,7 @@ impl Details {
         }
     }
 
-    /// Whether what an operator was about to do was done, if an entry says no more than that.
+    /// Whether an announced action was carried out; `None` if the entry is not only an announcement.
     pub(crate) fn was_carried_out(&self, entry: &AuditEntry) -> Option<bool> {
         let AuditKind::Intended(action) = entry.kind else { return None };
         let end = match action {
@@ -60,7 +60,7 @@ impl Details {
         Some(is_in_history || is_in_audit)
     }
 
-    /// The operator's release of this record, if that is the last thing that happened to it.
+    /// The operator's release of this record, if it is the record's latest event.
     fn release(&self) -> Option<&AuditEntry> {
         let last = self.record.history.entries().last().filter(|last| last.event == HistoryEvent::Prevented)?;
         // Not an earlier one: the reconciler may have prevented this attempt.

@@ -4,8 +4,9 @@ use serde::Deserialize;
 
 use crate::format;
 
-/// A record's subject, as far as it has this application's members. It is for display: other applications' subjects and
-/// amounts beyond this application's limits are shown, too. [`payments::Subject`] decides what may be settled.
+/// A record's subject, with the members that this application knows. It is only for display: other applications'
+/// subjects and amounts beyond this application's limits are shown, too. [`payments::Subject`] decides what may be
+/// settled.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub(crate) struct SubjectSummary {
     pub(crate) account: Option<String>,
@@ -29,7 +30,7 @@ impl SubjectSummary {
         Self { account: self.account.or(account), currency: self.currency.or(currency), ..self }
     }
 
-    /// As [`with_payment`](Self::with_payment); a refund without an amount is of all that is left.
+    /// Like [`with_payment`](Self::with_payment); a refund without an amount is a refund of the remaining amount.
     pub(crate) fn completed_by(self, payment: Option<&Payment>) -> Self {
         let left = payment.and_then(Payment::refundable).map(|amount| amount.get());
         Self { amount: self.amount.or(left), ..self.with_payment(payment) }

@@ -1,6 +1,6 @@
-//! One action for several records of one state. Each record has the same checks, the same audit entry and, where it needs
-//! one, the same approval as if it were settled alone; and each has a result of its own. Records that were settled or have
-//! changed since they were chosen are left out, and nothing is done to them.
+//! One action for several records of one state. Each record has the same checks, audit entry, result and, if needed,
+//! approval as if it were settled alone. Records that were settled or have changed since they were chosen are left out,
+//! and nothing is done to them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -26,10 +26,10 @@ use crate::state::Console;
 /// The most records of one bulk action.
 pub(crate) const MAX_CHOSEN: usize = 25;
 
-/// How many are worked on at once: the provider's rate limit is shared with the API.
+/// How many records are processed at once; few, because the provider's rate limit is shared with the API.
 const AT_ONCE: usize = 5;
 
-/// How long before the invocation's end nothing new is begun: as long as the slowest settlement may take.
+/// How long before the invocation's deadline no further record is begun: as long as the slowest settlement may take.
 const RESERVE: Duration = Duration::from_secs(13);
 
 /// What can be done with several records.
@@ -70,7 +70,7 @@ pub(crate) struct BulkItem<T> {
 /// Why there is no result.
 #[derive(Debug)]
 pub(crate) enum Hindrance {
-    /// It is not among those that the action is for.
+    /// The record was left out of the action.
     LeftOut(ConsoleError),
     Problem(ConsoleError),
 }
@@ -128,7 +128,7 @@ impl Looked {
 }
 
 impl BulkForm {
-    /// The name, if it is one.
+    /// The bulk action's name, if it is valid.
     fn name(&self) -> Result<&str, ConsoleError> {
         let name = self.name.trim();
         let is_name = (3..=60).contains(&name.chars().count()) && !name.chars().any(char::is_control);
@@ -136,10 +136,10 @@ impl BulkForm {
         is_name.then_some(name).ok_or_else(problem)
     }
 
-    /// The form of each record. The reason begins with the name.
+    /// The form for each record; its reason begins with the bulk action's name.
     fn of_each(&self) -> Result<SettlementForm, ConsoleError> {
         let (name, reason) = (self.name()?, self.reason.trim());
-        // The rule for a reason holds for what the operator wrote, not for the name as well.
+        // The minimum length applies to the operator's text, without the name.
         let reason = if reason.chars().count() < 10 { reason.to_owned() } else { format!("{name}: {reason}") };
         let (evidence, understood) = (self.evidence.clone(), self.understood.clone());
         Ok(SettlementForm { reference: String::new(), evidence, reason, understood })
@@ -152,13 +152,13 @@ impl BulkForm {
         match chosen.len() {
             0 => Err(ConsoleError::invalid("Choose at least one record.")),
             1..=MAX_CHOSEN => Ok(chosen),
-            more => Err(ConsoleError::invalid(format!("{more} records are chosen; {MAX_CHOSEN} are the most."))),
+            more => Err(ConsoleError::invalid(format!("{more} records are chosen; the maximum is {MAX_CHOSEN}."))),
         }
     }
 }
 
 impl<T> BulkItem<T> {
-    /// The item with what is done with its record, if there is one.
+    /// Applies an action to the item's record, if it has one.
     async fn and_then<U>(self, action: impl AsyncFnOnce(T) -> Result<U, ConsoleError>) -> BulkItem<U> {
         let result = match self.result {
             Ok(record) => action(record).await.map_err(Hindrance::Problem),
@@ -177,7 +177,7 @@ impl Hindrance {
 }
 
 impl Console {
-    /// The chosen records, as far as they are still open and as the operator has seen them; and of each other one, why it is
+    /// The chosen records that are still open and in the version that the operator saw; for each other one, why it is
     /// left out.
     ///
     /// # Errors
@@ -227,7 +227,7 @@ impl Console {
         }
     }
 
-    /// Asks the provider about each record, or searches for evidence as the reconciler does.
+    /// Looks up each record at the provider, or searches for evidence as the reconciler does.
     pub(crate) async fn look(
         &self,
         actor: &Actor,
@@ -254,7 +254,7 @@ impl Console {
         Ok(each.buffered(AT_ONCE).collect().await)
     }
 
-    /// Makes a preview of each record's settlement. Where it happened, the reference is what the provider has.
+    /// Makes a preview of each record's settlement. For success, the reference is the one that the provider has.
     pub(crate) async fn previews(
         &self,
         actor: &Actor,
@@ -269,7 +269,7 @@ impl Console {
             let preview = async |record: Record| {
                 self.require_time(invocation)?;
                 let preview = self.preview_of_several(actor, &record, kind, &of_each).await?;
-                // It was read again for that.
+                // The record was read again for the preview.
                 match preview.proposal.shown.version == snapshot(&record).version {
                     true => Ok((record, preview)),
                     false => Err(ConsoleError::ran_again(&format::time(EpochMs(preview.proposal.shown.updated)))),
@@ -278,7 +278,7 @@ impl Console {
             item.and_then(preview).await
         });
         let items: Vec<_> = each.buffered(AT_ONCE).collect().await;
-        // A field that is wrong is so for all of them.
+        // An invalid field is invalid for all records.
         let wrong = items.iter().filter_map(|item| item.result.as_ref().err().map(Hindrance::error));
         let mut wrong = wrong.filter(|error| error.fields.iter().any(|(field, _)| *field != "reference"));
         match wrong.next().cloned() {
@@ -349,7 +349,8 @@ impl Console {
     }
 }
 
-/// Leaves out what has another state than the others: UNKNOWN, if one has that, or else that of the first.
+/// Leaves out records with a different state: the action's state is UNKNOWN if any record has it, otherwise that of the
+/// first.
 fn of_one_state(mut items: Vec<BulkItem<Record>>) -> Vec<BulkItem<Record>> {
     let status = |record: &Record| record.state.status();
     let mut present = items.iter().filter_map(|item| item.result.as_ref().ok().map(status));

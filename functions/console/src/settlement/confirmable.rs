@@ -25,7 +25,7 @@ pub(crate) trait Confirmable: Clone + Send + Sync + Sized {
     /// Refuses an operator who may not confirm it.
     fn require_permission(&self, actor: &Actor) -> Result<(), ConsoleError>;
 
-    /// This preview, if without evidence it must be approved by another operator.
+    /// This preview, if another operator must approve it when there is no evidence.
     fn needs_approval(&self) -> Option<&Preview>;
 
     /// The write that marks it as used.
@@ -34,7 +34,7 @@ pub(crate) trait Confirmable: Clone + Send + Sync + Sized {
     /// Whether its use requested an approval, so that the record is still open.
     fn is_request(&self) -> bool;
 
-    /// It, after this operator has used it, for an approval with this id.
+    /// The proposal after this operator has used it, for an approval with this id.
     fn used(self, actor: &Actor, now: u64, approval: Option<Uuid>) -> Self;
 }
 

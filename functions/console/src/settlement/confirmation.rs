@@ -53,7 +53,7 @@ impl Console {
     pub(crate) async fn load<C: Confirmable>(&self, actor: &Actor, id: &str) -> Result<Loaded<C>, ConsoleError> {
         let loaded = C::read(self, actor, id).await?;
         if loaded.is_used() {
-            // Records elsewhere are written after it, so that it may be used and the record not settled.
+            // Records on another store are written later, so a preview may be used although its record is not settled.
             if !self.store.are_with_effects() {
                 self.require_settled(&loaded).await?;
             }
@@ -104,8 +104,8 @@ impl Console {
         let (mut tried, mut refused) = (false, None);
         for _ in 0..ROUNDS {
             match self.load::<C>(actor, id).await {
-                // This very confirmation has used it without settling the record: it, or the record, was written alone.
-                // Another click may have done both. With records elsewhere, `load` has looked already.
+                // This confirmation used the proposal without settling the record, because only one of the two was
+                // written. Another click may have done both. With records on another store, `load` has checked already.
                 Ok(Loaded::Used(confirmed)) => {
                     if tried && self.store.are_with_effects() {
                         self.require_settled(&confirmed).await?;
@@ -119,7 +119,7 @@ impl Console {
                         return Ok(Confirmation { confirmed, done: Some((kind, record)) });
                     }
                 }
-                // A second click may meet the first while that holds the record, or a search for evidence: over in a moment.
+                // The first click or a search for evidence may still hold the record; both end soon.
                 Err(error) if error.held => {
                     tokio::time::sleep(PAUSE).await;
                     refused = Some(error);
@@ -131,7 +131,7 @@ impl Console {
         Err(refused.unwrap_or_else(ConsoleError::not_done))
     }
 
-    /// That the record of a used preview or approval is settled, unless only an approval was asked for.
+    /// Requires that the record of a used preview or approval is settled, unless its use only requested an approval.
     async fn require_settled(&self, confirmed: &impl Confirmable) -> Result<(), ConsoleError> {
         let id = id_of(short(&confirmed.proposal().record)).ok_or_else(ConsoleError::no_record)?;
         let record = self.store.read(&id).await.map_err(|error| ConsoleError::unavailable(&error))?;
@@ -143,8 +143,8 @@ impl Console {
         }
     }
 
-    /// Settles the record or, where a preview has no evidence, requests another operator's approval. `None` if nothing
-    /// was written.
+    /// Settles the record or, if a preview has no evidence, requests another operator's approval. `None` if nothing was
+    /// written.
     async fn execute<C: Confirmable>(
         &self,
         confirmable: C,

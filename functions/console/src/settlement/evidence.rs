@@ -26,7 +26,7 @@ pub(crate) struct ProviderCheck {
     pub(crate) is_evidence: bool,
 }
 
-/// How often, and after which pause, a tombstone is tried under a key in use: another click may put one there.
+/// How often, and after which pause, a tombstone is tried under a key in use: another click may have placed one there.
 const TRIES: usize = 3;
 const PAUSE: Duration = Duration::from_millis(300);
 
@@ -71,7 +71,7 @@ impl ProviderAnswer {
 }
 
 impl ProviderCheck {
-    /// How the text of a check begins that was no evidence.
+    /// The beginning of the text of a check that was not evidence.
     pub(crate) const NO_EVIDENCE: &str = "No evidence.";
 
     /// For the audit.
@@ -97,9 +97,9 @@ impl Console {
         not_contradicted(record, action, answer)
     }
 
-    /// Like [`check`](Self::check), for an action that is being confirmed. Whether something happened at the provider
-    /// is one question; whether it can still happen is another: a frozen request may be sent an hour later. So before a
-    /// record is settled as failed or released, a tombstone is put under the request's idempotency key.
+    /// Like [`check`](Self::check), for an action that is being confirmed. An operation that did not happen at the
+    /// provider may still happen: a frozen request may be sent an hour later. So before a record is settled as failed
+    /// or released, a tombstone is placed under the request's idempotency key.
     pub(crate) async fn check_and_prevent(
         &self,
         record: &Record,
@@ -163,7 +163,7 @@ impl Console {
         }
     }
 
-    /// What is recorded already has one reference at the provider.
+    /// Refuses another reference than that of a payment or refund that is recorded already.
     async fn require_not_recorded_otherwise(&self, record: &Record, reference: &str) -> Result<(), ConsoleError> {
         match self.recorded(record).await.map_err(|error| ConsoleError::unavailable(&error))? {
             Some(recorded) if recorded.reference() != reference => {
@@ -181,7 +181,7 @@ fn not_contradicted(record: &Record, action: &Action, answer: ProviderAnswer) ->
         Weight::Inconclusive => false,
     };
     if let (Action::Succeed { .. }, ProviderAnswer::Status(ProviderStatus::Charged(charged))) = (action, &answer) {
-        // A charge of another amount or for another account is not what the record is about.
+        // A charge of another amount or for another account does not belong to the record.
         ProviderResolver::payment_of(record, (**charged).clone())
             .map_err(|why| ConsoleError::contradicted(format!("At the provider, {why}.")))?;
     }

@@ -33,7 +33,7 @@ impl SettlementForm {
         match &proposal.action {
             Action::Succeed { reference, .. } => Self { reference: reference.clone(), ..form },
             Action::Fail { evidence } => Self { evidence: evidence.clone(), ..form },
-            // The danger is to be understood anew.
+            // The operator must confirm the danger again.
             Action::Release => form,
         }
     }
@@ -92,8 +92,8 @@ impl Console {
         }
     }
 
-    /// Whether the provider confirms this reference for the record. A contradiction is the problem of the field;
-    /// without an answer, the preview says that the reference is not verified.
+    /// Whether the provider confirms this reference for the record. A contradiction is an error of the field; without
+    /// an answer, the preview states that the reference is not verified.
     async fn verify(&self, record: &Record, reference: &str) -> Result<bool, String> {
         let valid = (4..=255).contains(&reference.len())
             && reference.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');

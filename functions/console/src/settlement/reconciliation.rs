@@ -19,7 +19,7 @@ use crate::error::ConsoleError;
 use crate::records::own_operation;
 use crate::state::Console;
 
-/// What the search has come to.
+/// The result of the search.
 #[derive(Clone, Debug)]
 pub(crate) struct Search {
     pub(crate) result: Reconciled,
@@ -41,7 +41,7 @@ impl Search {
     }
 }
 
-/// What evidence does to the record, in words; `None` if there is none.
+/// The effect of the evidence on the record, in words; `None` if there is no evidence.
 const fn effect<T>(evidence: &Evidence<T>) -> Option<&'static str> {
     match evidence {
         Evidence::Happened(_) => Some("It happened: settled as SUCCESS."),
@@ -51,7 +51,7 @@ const fn effect<T>(evidence: &Evidence<T>) -> Option<&'static str> {
     }
 }
 
-/// The same, before it is done.
+/// Like [`effect`], before it is carried out.
 const fn intention<T>(evidence: &Evidence<T>) -> Option<&'static str> {
     match evidence {
         Evidence::Happened(_) => Some("It happened: about to be settled as SUCCESS."),
@@ -61,8 +61,8 @@ const fn intention<T>(evidence: &Evidence<T>) -> Option<&'static str> {
     }
 }
 
-/// The reconciler's resolver. What settles the record writes the audit, too: in the same transaction, or before the record
-/// if that is elsewhere.
+/// The reconciler's resolver, which also writes the audit: in the transaction that settles the record, or before the
+/// record if that is on another store.
 struct Audited<'a> {
     console: &'a Console,
     entry: AuditEntry,
@@ -111,12 +111,12 @@ impl Console {
         let Audited { entry, found, .. } = resolver;
         let found = found.into_inner();
         let Some(result) = reconciled.as_ref().ok().copied().filter(|result| *result != Reconciled::NotOpen) else {
-            // What was asked may have changed something at the provider.
+            // The search may have changed something at the provider, so it is written down.
             if let Some(found) = &found {
                 let (Ok(text) | Err(text)) = found.as_ref().map(|effect| *effect).map_err(String::as_str);
                 let written = match &reconciled {
                     Ok(_) => "it was not written down",
-                    // The reply may be lost of a write that took effect.
+                    // The write may have taken effect and its reply be lost.
                     Err(_) => "whether it was written down is not known: see the record's history",
                 };
                 let evidence = Some(format!("{text}; {written}"));
@@ -138,7 +138,7 @@ impl Console {
             (Reconciled::Unclear, Some(Err(why))) => format!("There is no evidence, and it stays as it is: {why}."),
             (Reconciled::Unclear, Some(Ok(_))) => "There is evidence, but it could not be written down.".to_owned(),
             (Reconciled::Unclear, None) => "There was no answer in time, and it stays as it is.".to_owned(),
-            // Somebody else was faster.
+            // Another attempt or operator was faster.
             _ => return Err(ConsoleError::not_done()),
         };
         let entry = AuditEntry { evidence: Some(detail.clone()), ..entry.followed(self.now().0) };

@@ -1,4 +1,4 @@
-//! What the application's own table has of a record's transaction.
+//! The application's own data about a record's transaction.
 
 use std::fmt;
 
@@ -9,8 +9,9 @@ use payments::{Payment, PaymentId, Refund, RefundId, TableError, reply};
 use crate::record::subject::SubjectSummary;
 use crate::state::Console;
 
-/// The payment or the refund of a transaction. It stands without its record's settlement if a record is older than the
-/// table, after a backup was restored; or if records are elsewhere, and a process died before it wrote one.
+/// The payment or refund of a transaction. It exists without its record's settlement if the record is older than the
+/// table, because a backup was restored; or if records are on another store, and a process died before it wrote the
+/// record.
 #[derive(Debug)]
 pub(crate) enum Recorded {
     Payment(Payment),
@@ -30,7 +31,7 @@ impl Recorded {
     /// The answer of the request that it was made for.
     pub(crate) fn answer(&self) -> HttpAnswer {
         HttpAnswer::new(match self {
-            // As it was then: refunds came later.
+            // The payment's state at that time, before later refunds.
             Self::Payment(payment) => reply::payment(&Payment { refunded: 0, ..payment.clone() }),
             Self::Refund(payment, refund) => reply::refund(payment, refund),
         })

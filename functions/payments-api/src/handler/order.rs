@@ -40,7 +40,8 @@ pub(crate) fn subject(request: &Request) -> Option<protocol::Subject> {
     protocol::Subject::new(subject.to_text())
 }
 
-/// What the request is about, for its line in the log. The account of a refund is in the payment, which is not read yet.
+/// The request's account and amount, for its log line. The account of a refund is in the payment, which is not read
+/// yet.
 pub(crate) fn facts(request: &Request) -> Facts {
     match request.extensions().get() {
         Some(Order::Payment(Ok(order))) => Facts {

@@ -1,4 +1,4 @@
-//! A page for each type of problem: where the `type` of a problem document leads.
+//! A page for each problem type, to which the `type` of a problem document links.
 
 use std::fmt::Write;
 
@@ -11,7 +11,7 @@ use payments::problems::{address, all};
 /// The list of all types.
 pub(super) fn index() -> Response<Body> {
     let items = all().fold(String::new(), |mut items, kind| {
-        // Writing into a text does not fail.
+        // Writing into a string does not fail.
         let _ = write!(items, "<li><a href=\"{}\">{}</a>: {}</li>", address(&kind), kind.code, kind.title);
         items
     });
@@ -26,7 +26,7 @@ pub(super) fn of(code: &str) -> Option<Response<Body>> {
     Some(page(title, &format!("<p><code>{code}</code>, status {}. {again}</p><p>{meaning}</p>", status.as_u16())))
 }
 
-/// The texts are the tables' own, which need no escapes.
+/// The texts are constants that need no escaping.
 fn page(title: &str, content: &str) -> Response<Body> {
     let html = format!(
         "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>{title}</title><h1>{title}</h1>{content}</html>\n"

@@ -38,7 +38,7 @@ fn claim<'r>(request: &'r Request, name: &str) -> Option<&'r str> {
         RequestContext::ApiGatewayV2(context) => {
             context.authorizer.as_ref()?.jwt.as_ref()?.claims.get(name).map(String::as_str)
         }
-        // There are more variants if another crate enables more features of lambda_http.
+        // The enum has more variants if another crate enables more features of lambda_http.
         #[allow(unreachable_patterns)]
         _ => None,
     }
@@ -91,6 +91,6 @@ mod tests {
         assert_eq!(named(r#", "custom:accounts": "[acct-1 acct-2]""#), ["acct-1", "acct-2"]);
         assert_eq!(named(r#", "custom:accounts": "acct-1,acct-2""#), ["acct-1", "acct-2"]);
         assert_eq!(named(r#", "custom:accounts": "[] a#b *""#), [""; 0]);
-        assert_eq!(named(""), [""; 0], "the claim is missing, so nothing is the holder's");
+        assert_eq!(named(""), [""; 0], "the claim is missing, so the caller can read no account");
     }
 }

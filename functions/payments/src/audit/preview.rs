@@ -18,7 +18,7 @@ pub struct Preview {
     pub created: u64,
     /// When it was confirmed, in epoch milliseconds.
     pub used: Option<u64>,
-    /// The approval that it led to, where one operator was not enough.
+    /// The approval that it requested, if one operator was not enough.
     pub approval: Option<Uuid>,
 }
 

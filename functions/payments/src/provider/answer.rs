@@ -54,14 +54,14 @@ impl Answer {
     /// the error page of an intermediary never passes for the provider's answer.
     pub(super) fn of(Reply { status, body, .. }: Reply) -> Result<Self, ProviderError> {
         if status.is_success() {
-            // It was executed, whatever the body is: never "refused", and not "succeeded" without an id.
+            // The request was executed, whatever the body is: never "refused", and not "succeeded" without an id.
             let unreadable =
                 |error| ProviderError::unknown(format!("status {status} with an unreadable body: {error}"));
             return serde_json::from_slice(&body).map(Self::Done).map_err(unreadable);
         }
         let Some(error) = StripeError::read(&body) else {
             let seen = format!("status {status} without the provider's account of it");
-            // A rate limit may be enforced at the edge, which has other words but the same meaning.
+            // A rate limit may be enforced at the provider's edge, with a different body but the same meaning.
             return Err(if status == StatusCode::TOO_MANY_REQUESTS {
                 ProviderError::NotExecuted(seen)
             } else {
@@ -72,17 +72,18 @@ impl Answer {
         match (status.as_u16(), error.kind.as_str(), error.code.as_deref()) {
             // The bank's answer. Kept under the idempotency key like any other result.
             (402, "card_error", _) => Ok(Self::Declined(error)),
-            // Found wrong before a charge was tried. 404 is a payment method or intent that does not exist.
+            // The provider found the request invalid before it tried a charge. 404 is a payment method or intent that
+            // does not exist.
             (400 | 404, "invalid_request_error", _) => Ok(Self::Refused(error)),
             // Rejected before the request was examined, for a reason that we must fix.
             (401 | 403, _, _) => Err(ProviderError::NotExecuted(seen)),
-            // Another request is at work on the same object, and it may be one of ours.
+            // Another request is changing the same object, and it may be one of ours.
             (429, _, Some("lock_timeout")) => Err(ProviderError::unknown(seen)),
             // The rate limit comes before the execution and before the idempotency key.
             (429, _, _) => Err(ProviderError::NotExecuted(seen)),
             // Our key was used with other parameters, for another request; or our first request is still running.
             (400, "idempotency_error", _) | (409, _, _) => Err(ProviderError::key_used(seen)),
-            // Among them 5xx, which the documentation calls indeterminate.
+            // These include 5xx, which the documentation calls indeterminate.
             _ => Err(ProviderError::unknown(seen)),
         }
     }
@@ -137,7 +138,7 @@ impl StripeError {
         self.payment_intent.as_ref()?.status.as_deref()
     }
 
-    /// Whether the provider has something against this parameter.
+    /// Whether the provider rejects this parameter.
     pub(super) fn is_about(&self, parameter: &str) -> bool {
         self.param.as_deref() == Some(parameter)
     }

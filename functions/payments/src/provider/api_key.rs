@@ -2,7 +2,7 @@ use reqwest::header::HeaderValue;
 
 use crate::{Secret, SecretError, secret::SecretVersion};
 
-/// Our key for the provider's API. It is never printed.
+/// Our key for the provider's API. It is never logged.
 #[derive(Clone, Debug)]
 pub struct ApiKey(Source);
 
@@ -43,7 +43,7 @@ impl ApiKey {
         }
     }
 
-    /// Another key than one that the provider has refused, if there is one.
+    /// A key other than the one that the provider has refused, if there is one.
     pub(super) async fn other_than(&self, refused: &Credential) -> Result<Option<Credential>, SecretError> {
         let (Source::Secret(secret), Some(version)) = (&self.0, &refused.version) else { return Ok(None) };
         if secret.other_than(version).await?.is_none() {

@@ -1,4 +1,5 @@
-//! Looks up what the provider has under a transaction id, and makes sure that nothing more happens under it.
+//! Looks up the charge or refund under a transaction id at the provider, and makes sure that nothing more happens under
+//! it.
 
 use idempotency::protocol::TransactionId;
 use reqwest::{StatusCode, Url};
@@ -17,15 +18,15 @@ pub enum ProviderStatus {
     Charged(Box<Charged>),
     /// The refund succeeded.
     Refunded(Box<Refunded>),
-    /// The card was declined, which is final: its holder is not asked for another card.
+    /// The card was declined, which is final: the cardholder gets no chance to use another card.
     Declined(Decline),
     /// The refund failed, which is final; nothing was refunded.
     RefundFailed,
     /// The charge was cancelled without taking money, and its key is used up: it can no longer happen.
     Cancelled,
-    /// Our own [tombstone](Provider::tombstone_key), which its maker had no time to cancel: its payment intent.
+    /// Our own [tombstone](Provider::tombstone_key), which was not cancelled in time; has its payment intent.
     OpenTombstone(String),
-    /// A tombstone that was made when the provider may have forgotten earlier requests under the key: no evidence.
+    /// A tombstone that was placed when the provider may have forgotten earlier requests under the key: not evidence.
     LateTombstone,
     /// No money was taken, and the charge waits for an action that never comes: for the cardholder to authenticate it,
     /// or for us to confirm or capture it. [`Provider::cancel`] ends it, unless it has ended otherwise.
@@ -37,7 +38,7 @@ pub enum ProviderStatus {
     },
     /// In this state it may still succeed or fail.
     Pending(String),
-    /// Nothing was found. That is no evidence: the search lags behind, and a request may still be on its way.
+    /// Nothing was found. That is not evidence: the search lags behind, and a request may still be on its way.
     NotFound,
 }
 
@@ -101,7 +102,7 @@ impl Provider {
         self.charge_status(&self.get::<Intent>(self.intent_url(intent)?, timeout).await?)
     }
 
-    /// The transaction id that we sent with this payment intent, whatever became of it; `None` if it is not ours.
+    /// The transaction id that we sent with this payment intent, whatever its state; `None` if the intent is not ours.
     ///
     /// # Errors
     ///
@@ -152,18 +153,18 @@ impl Provider {
         }
     }
 
-    /// Makes sure that the charge or refund of a transaction can no longer happen: puts a tombstone under its
-    /// idempotency key, an unconfirmed payment intent that is cancelled at once. A late request meets the key with
+    /// Makes sure that the charge or refund of a transaction can no longer happen: places a tombstone under its
+    /// idempotency key, an unconfirmed payment intent that is cancelled at once. A late request uses the same key with
     /// other parameters, and is refused.
     ///
     /// That is evidence only while the provider remembers requests under the key: once it has forgotten them, the key
     /// of an executed request is as free as an unused one. So a transaction id older than
     /// [`Provider::tombstones_within`] gets no tombstone; `now` is in epoch milliseconds. Its age counts from its
-    /// creation, which is never after its first use. The tombstone itself holds as long as the provider remembers it,
-    /// at Stripe for 24 hours: much longer than a sandbox lives that could still send the request.
+    /// creation, which is never after its first use. The tombstone itself is effective for as long as the provider
+    /// remembers it, at Stripe for 24 hours: much longer than any sandbox lives that could still send the request.
     ///
     /// `currency` is the currency of the request: an account need not accept any other. Without one, nothing was sent,
-    /// and any currency will do.
+    /// and any currency works.
     ///
     /// # Errors
     ///
@@ -200,8 +201,8 @@ impl Provider {
         timeout: Duration,
     ) -> Result<bool, ProviderError> {
         let form = [
-            // Never charged, but it must be accepted: this is within the limits of every currency, also of those whose
-            // last digits must be 0.
+            // An amount that is never charged, but must be accepted: it is within the limits of every currency,
+            // including those whose last digits must be 0.
             ("amount", "10000000".to_owned()),
             ("currency", currency.code().to_ascii_lowercase()),
             ("payment_method_types[]", "card".to_owned()),
@@ -214,7 +215,8 @@ impl Provider {
         match Answer::of(reply) {
             Ok(Answer::Done(tombstone)) => self.cancel(tombstone.id(), timeout).await.map(|()| true),
             // Stripe saves every result under a key, even a 500, for a day, and refuses the key with other parameters.
-            // So a replayed result is that of an earlier tombstone, which holds the key, whether it was created or not.
+            // So a replayed result is that of an earlier tombstone, which occupies the key, whether it was created or
+            // not.
             Ok(Answer::Declined(_) | Answer::Refused(_)) | Err(_) if is_replayed => Ok(true),
             Ok(Answer::Refused(error)) if error.is_about("currency") => Ok(false),
             Ok(Answer::Declined(_) | Answer::Refused(_)) => Err(ProviderError::unknown("the tombstone was refused")),
@@ -236,7 +238,7 @@ impl Provider {
         match Answer::of(self.post(&url, None, &[], timeout).await?)? {
             Answer::Done(object) if object.status() == "canceled" => Ok(()),
             Answer::Done(object) => Err(ProviderError::unknown(format!("the tombstone is {}", object.status()))),
-            // Cancelled before: the reply was lost, or the search has not noticed yet.
+            // It was cancelled before: the reply was lost, or the search does not show it yet.
             Answer::Refused(error) if error.intent_status() == Some("canceled") => Ok(()),
             Answer::Declined(_) | Answer::Refused(_) => Err(ProviderError::unknown("the tombstone was not cancelled")),
         }
@@ -321,7 +323,7 @@ impl Intent {
         self.metadata.tombstone.is_some()
     }
 
-    /// States: Stripe, "How intents work". One that waits for a payment method has seen a decline, or nothing at all.
+    /// States: Stripe, "How intents work". An intent that waits for a payment method was declined, or never confirmed.
     fn status(&self) -> Result<ProviderStatus, ProviderError> {
         match (self.status.as_str(), &self.last_payment_error) {
             ("succeeded", _) => self.charged().map(|charged| ProviderStatus::Charged(Box::new(charged))),

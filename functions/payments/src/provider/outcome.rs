@@ -62,7 +62,7 @@ pub struct ProviderRejection {
 }
 
 impl ProviderRejection {
-    /// The code, or that of every refusal.
+    /// The code, or the one for all rejections.
     pub fn code(&self) -> &str {
         self.code.as_deref().unwrap_or(crate::problems::REFUSED.code)
     }

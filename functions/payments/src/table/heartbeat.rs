@@ -2,11 +2,12 @@ use idempotency::protocol::EpochMs;
 
 use super::{Table, TableError, failed, item::number, key::Key};
 
-/// The attribute of the reconciler's checkpoint with the time at which its last whole run ended, in epoch milliseconds.
+/// The attribute of the reconciler's checkpoint with the time at which its last complete run ended, in epoch
+/// milliseconds.
 pub const RAN: &str = "ran";
 
 impl Table {
-    /// When the last whole run of the reconciler's schedule ended; `None` if none has (a consistent read).
+    /// When the last complete scheduled run of the reconciler ended; `None` if none has (a consistent read).
     ///
     /// # Errors
     ///

@@ -77,7 +77,7 @@ pub(super) fn uuid(text: &str) -> Option<Uuid> {
     Uuid::try_parse(text).ok()
 }
 
-/// Takes any text.
+/// A parser that accepts any text.
 #[expect(clippy::unnecessary_wraps, reason = "one of the parsers")]
 pub(super) fn any(text: &str) -> Option<String> {
     Some(text.to_owned())

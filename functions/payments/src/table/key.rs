@@ -52,8 +52,8 @@ impl Key {
         (Self::of_account(account), Self::ENTRY.to_owned())
     }
 
-    /// The owner of an account. It has a partition of its own because IAM permissions are per partition: a role that
-    /// may write this may not post.
+    /// The owner of an account. It has a separate partition because IAM permissions are per partition: a role that may
+    /// write owners may not post.
     pub(super) fn owner(account: &AccountId) -> Self {
         Self::new(format!("owner#{account}"), "owner")
     }
@@ -65,7 +65,7 @@ impl Key {
 
     const ENTRY: &str = "entry#";
 
-    /// Whether a partition has what operators write: audit entries, previews and approvals.
+    /// Whether a partition has items that operators write: audit entries, previews and approvals.
     pub(super) fn is_of_operators(partition: &str) -> bool {
         partition == Self::AUDIT || partition == Self::APPROVALS || partition.starts_with(Self::PREVIEW)
     }

@@ -1,4 +1,4 @@
-//! Payments with what was made of them, as people look for them.
+//! Payments with their refunds and records, for searches by people.
 
 use idempotency::protocol::RecordId;
 use uuid::Uuid;
@@ -23,7 +23,7 @@ pub struct Made<T> {
 /// Some refunds of a payment, oldest first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refunds {
-    /// Those that were read.
+    /// The refunds that were read.
     pub refunds: Vec<Made<Refund>>,
     /// Whether there are others after them.
     pub more: bool,
@@ -70,7 +70,7 @@ impl Table {
         limit: usize,
     ) -> Result<Refunds, TableError> {
         let start = after.map(|after| Key::refund_of(payment, after).into());
-        // One more than is wanted, to know whether there is one.
+        // One more than requested, to detect whether there are more.
         let mut items = self
             .below(Key::refunds(payment))
             .set_exclusive_start_key(start)
@@ -127,7 +127,7 @@ mod tests {
         assert_eq!(table.made_payment(payment.id).await.unwrap(), None);
         commit(&table, table.created(&payment, Some(&record("r1")), None)).await.unwrap();
         commit(&table, table.refunded(&payment, &refund(3), Some(&record("r3")), None)).await.unwrap();
-        // As an older version wrote it.
+        // The item as an older version wrote it.
         commit(&table, table.refunded(&payment, &refund(2), None, None)).await.unwrap();
         let found = table.made_payment(payment.id).await.unwrap().unwrap();
         assert_eq!((found.made.refunded, &found.record), (200, &Some(record("r1"))));

@@ -1,4 +1,4 @@
-//! Whose an item is: how writes are recognised if the record they belong to is elsewhere.
+//! Recognises the writes of an attempt whose record is on another store.
 
 use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem};
 use idempotency::protocol::TransactionId;

@@ -1,4 +1,4 @@
-//! What was posted to an account, as people look for it.
+//! The postings of an account, for searches by people.
 
 use uuid::Uuid;
 
@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{AccountId, LedgerEntry, PaymentId};
 
-/// An entry of a customer's account, with what it was posted for.
+/// An entry of a customer's account, with the payment or terminal that it was posted for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Posted {
     /// The event or sale.
@@ -19,13 +19,13 @@ pub struct Posted {
     pub entry: LedgerEntry,
     /// The payment that was made or refunded.
     pub payment: Option<PaymentId>,
-    /// Or the terminal that sold.
+    /// The terminal that made the sale, if it is a sale's entry.
     pub terminal: Option<String>,
 }
 
 impl Table {
-    /// The latest entries of an account, newest first (one consistent query). An entry's place in time is that of the first
-    /// attempt at its payment or refund.
+    /// The latest entries of an account, newest first (one consistent query). Entries sort by the time of the first
+    /// attempt at their payment or refund.
     ///
     /// # Errors
     ///

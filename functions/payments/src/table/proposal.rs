@@ -13,7 +13,7 @@ pub(super) fn proposal_item(item: Item, proposal: &Proposal) -> Item {
         .text("status", status)
         .number("attempt", attempt)
         .number("updated", updated)
-        // A plain enum of texts always serialises.
+        // A plain enum of strings always serialises.
         .text("action", serde_json::to_string(action).unwrap_or_default())
         .text("reason", reason)
 }

@@ -14,8 +14,8 @@ use crate::{
     PaymentMethod, Posting, Reason, Reference, Refund, RefundId,
 };
 
-/// How long an event stays in the table, in seconds: a week. It is delivered within the day that the stream keeps it;
-/// the rest is for people who look for it.
+/// How long an event stays in the table, in seconds: a week. It is delivered within the day for which the stream keeps
+/// it; after that it is kept for operators.
 const EVENT_RETENTION: u64 = 7 * 24 * 60 * 60;
 
 /// The payment or terminal of a balance's first posting.
@@ -27,7 +27,8 @@ pub(super) const NOTED: &str = "noted";
 /// The record of the request that made a payment or a refund.
 const RECORD: &str = "record";
 
-/// `record` is the id of the request's record, by which people find it as long as it is there.
+/// The item of a payment. `record` is the id of the request's record, by which operators find the record while it
+/// exists.
 pub(super) fn payment(payment: &Payment, record: Option<&RecordId>) -> Attributes {
     let Payment { id, owner, account, money, payment_method, reference, intent, refunded, created } = payment;
     Item::new(Key::payment(*id), "payment")
@@ -60,7 +61,7 @@ pub(super) fn read_payment(item: &Attributes) -> Result<Payment, TableError> {
     })
 }
 
-/// `record` as in [`payment`].
+/// The item of a refund, with `record` as in [`payment`].
 pub(super) fn refund(refund: &Refund, record: Option<&RecordId>) -> Attributes {
     let Refund { id, payment, money, reason, reversal, created } = refund;
     Item::new(Key::refund(refund), "refund")
@@ -165,7 +166,7 @@ fn digest(text: &str) -> Option<PrincipalDigest> {
     (digest.to_string() == text).then_some(digest)
 }
 
-/// What opened a balance. An older version did not record it, and its entries are not counted in `noted`; then
+/// The origin of a balance. An older version did not record it, and its entries are not counted in `noted`; then
 /// `opened_by` may name a later posting.
 pub(super) fn read_opening(item: &Attributes) -> Result<Opening, TableError> {
     let (Some(opened_by), Some(_)) = (item.get(OPENED_BY), item.get(NOTED)) else { return Ok(Opening::Other) };

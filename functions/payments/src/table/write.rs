@@ -41,7 +41,7 @@ pub(super) fn raise_refunded(table: &str, payment: &Payment, refund: &Refund) ->
 
 /// Moves the customer's balance and its number of entries, if the balance stays within its limit. The update may be
 /// relative because it is never alone: the entry in the same transaction can be written only once. The balance also
-/// records what opened it, which decides the account's owner without another write.
+/// records its first posting, which determines the account's owner without another write.
 pub(super) fn move_balance(table: &str, posting: &Posting) -> TransactWriteItem {
     let change = posting.customer.amount;
     let update = Update::builder()

@@ -1,4 +1,4 @@
-//! Where the last run stopped.
+//! The checkpoint: where the last run stopped.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ pub(crate) struct Checkpoint {
     pub(crate) pass: Option<Pass>,
     /// When the last complete pass started.
     passed_ms: Option<u64>,
-    /// When the last run ended in which nothing failed; an attribute of its own, which the console reads.
+    /// When the last run without a failure ended; stored in a separate attribute, which the console reads.
     ran_ms: Option<u64>,
 }
 
@@ -122,7 +122,7 @@ pub(crate) struct Checkpoints {
 pub(crate) enum CheckpointError {
     #[error("the checkpoint could not be read or written")]
     Table(#[source] Box<aws_sdk_dynamodb::Error>),
-    #[error("the checkpoint could not be written down: {0}")]
+    #[error("the checkpoint could not be written: {0}")]
     Form(#[from] serde_json::Error),
 }
 
@@ -203,7 +203,7 @@ mod tests {
             let ScanPlace { segment, after, .. } = pass.place();
             places.push((segment, after.map(|id| id.as_str().to_owned())));
             pass.advance(&part);
-            // As between two runs.
+            // Stored and read again, as between two runs.
             pass = serde_json::from_str(&serde_json::to_string(&pass).unwrap()).unwrap();
         }
         let text = |text: &str| Some(text.to_owned());

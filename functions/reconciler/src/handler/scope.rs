@@ -1,11 +1,11 @@
 use serde_json::Value;
 
-/// Which UNKNOWN records a run asks about.
+/// Which UNKNOWN records a run looks up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scope {
-    /// All: somebody has invoked the function.
+    /// All records: an operator has invoked the function.
     All,
-    /// Those that their follow-up should have settled and did not. What the schedule sends.
+    /// The records that a follow-up should have settled and did not. The schedule sends this.
     Missed,
 }
 

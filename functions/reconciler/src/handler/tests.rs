@@ -41,7 +41,7 @@ impl World {
         create(&client, RECORDS, &["id"], (index == Index::There).then_some("unresolved")).await;
         let store = DynamoDbStore::new(client.clone(), RECORDS);
         let engine = Engine::builder(store.clone()).metrics(metrics).build();
-        // Nothing listens there, since nothing is to be asked.
+        // Nothing listens there, because no lookup is expected.
         let provider =
             Provider::new("http://127.0.0.1:9", ApiKey::fixed("sk_test_1").unwrap(), Duration::from_millis(100))
                 .unwrap();
@@ -279,7 +279,7 @@ async fn the_schedule_asks_only_about_what_its_follow_up_has_missed_and_counts_t
     assert_eq!((report.missed, missed.count()), (2, 2), "one in the index, one in the table: {report:?}");
     assert_eq!((report.unknown_open, report.unclear), (2, 3), "the search asks about all that it finds: {report:?}");
 
-    // Somebody who invokes the function means all of them.
+    // An invocation by hand covers all records.
     let report = world.run().await.unwrap();
     assert_eq!((report.unclear, missed.count()), (4, 2), "{report:?}");
 }

@@ -1,4 +1,4 @@
-//! What an operator's label does.
+//! The effects of an operator's label.
 
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
@@ -12,7 +12,7 @@ impl Signals {
     ///
     /// * *fine*: what the signal's detector has counted today belongs to the entity's past at once, and it stays silent for
     ///   30 days unless its rate doubles;
-    /// * *abuse* and *client bug*: nothing of it stays in the entity's past; the signal keeps what was forgotten. The scorer
+    /// * *abuse* and *client bug*: the entity's past is removed; the signal keeps it. The scorer
     ///   leaves the entity's day out of the calibration, and out of what peers are learned from, for as long as the label
     ///   stands;
     /// * taken back, or replaced by another: a silence ends, and a past that was forgotten is restored.

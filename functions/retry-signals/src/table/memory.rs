@@ -1,4 +1,4 @@
-//! What is remembered of an entity.
+//! The stored memory of an entity.
 
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
@@ -8,14 +8,14 @@ use signals::{Kind, Memory, WindowTime};
 use super::item::{Item, bytes, number, read_bytes, read_number, read_text, text};
 use super::{Signals, TableError, entity_key};
 
-/// How long an entity is remembered after its last request.
+/// How long an entity's memory is kept after its last request.
 const LIFE_S: u64 = 35 * 24 * 60 * 60;
 
 /// Keys of one `BatchGetItem`.
 const BATCH: usize = 100;
 
-/// A memory as it is stored: with the one before its last window, so that a run that was interrupted scores that window
-/// again with what was known then.
+/// A memory as it is stored: with the memory before its last window, so that an interrupted run scores that window
+/// again from the same state.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct StoredMemory {
     /// The memory.
@@ -48,7 +48,7 @@ fn key(kind: Kind, entity: &str) -> Item {
 }
 
 impl Signals {
-    /// The memories of these entities of a kind; of the others, nothing is known.
+    /// The memories of these entities of a kind; entities without one are missing.
     pub(crate) async fn memories(&self, kind: Kind, entities: &[&str]) -> Result<Remembered, TableError> {
         let mut remembered = Remembered::new();
         for part in entities.chunks(BATCH) {
@@ -68,7 +68,7 @@ impl Signals {
         Ok(remembered)
     }
 
-    /// The memory of an entity; an empty one if nothing is known of it.
+    /// The memory of an entity; empty if none is stored.
     pub(super) async fn memory(&self, kind: Kind, entity: &str) -> Result<StoredMemory, TableError> {
         Ok(self.memories(kind, &[entity]).await?.remove(entity).unwrap_or_default())
     }
@@ -108,7 +108,7 @@ impl Signals {
         match written {
             Ok(_) => Ok(()),
             Err(SdkError::ServiceError(error)) => match error.into_err() {
-                // It is our own earlier try, or that of a run before: both have absorbed the same.
+                // The window was absorbed by our own earlier try or by an earlier run; both absorbed the same.
                 UpdateItemError::ConditionalCheckFailedException(failed)
                     if failed.item().is_some_and(|found| read(found).has_absorbed(at)) =>
                 {
@@ -149,7 +149,7 @@ impl Signals {
     }
 }
 
-/// A memory in another form is as good as none.
+/// A memory in another form is ignored.
 fn read(item: &Item) -> StoredMemory {
     let memory = |name| read_bytes(item, name).and_then(|bytes| Memory::from_bytes(bytes).ok()).unwrap_or_default();
     StoredMemory {

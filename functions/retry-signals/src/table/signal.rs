@@ -1,4 +1,4 @@
-//! A signal: an entity that was raised on a day, with its reasons, and what operators called it.
+//! A signal: an entity that was raised on a day, with its reasons and labels.
 
 use aws_sdk_dynamodb::types::{AttributeValue, Put, ReturnValuesOnConditionCheckFailure::AllOld, TransactWriteItem};
 use signals::{Detector, Evidence, ForgottenPast, Horizon, Kind, Reason, WindowTime};
@@ -10,15 +10,15 @@ use super::{Signals, TableError, entity_key};
 /// How long a signal is kept.
 const LIFE_S: u64 = 400 * 24 * 60 * 60;
 
-/// How often a change is tried again because somebody else has changed the signal.
+/// How often a change is retried because another writer has changed the signal.
 const TRIES: usize = 5;
 
-/// What operators call the behaviour behind a signal.
+/// An operator's judgement of the behaviour behind a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Label {
     /// Somebody misuses the API.
     Abuse,
-    /// A client's fault.
+    /// A bug in a client.
     ClientBug,
     /// Nothing is wrong.
     Fine,
@@ -45,14 +45,14 @@ impl Label {
     }
 }
 
-/// One act of an operator: giving a label or taking it back. A signal keeps all of them.
+/// One labelling by an operator: a label was given or taken back. A signal keeps all of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Labelling {
     /// The label; `None` if it was taken back.
     pub label: Option<Label>,
     /// When, in epoch milliseconds.
     pub at_ms: u64,
-    /// The invocation in which it was done: the request's id in the log. By it a write is recognised as one's own.
+    /// The id of the invocation, as in the log. A writer recognises its own write by it.
     pub request: String,
     /// The operator.
     pub by: String,
@@ -86,9 +86,9 @@ pub struct Signal {
     pub detector: Detector,
     /// The horizon over which it counted.
     pub horizon: Horizon,
-    /// What it counted, `k` of `n`.
+    /// The detector's count `k`.
     pub k: f32,
-    /// Of how many.
+    /// The number `n` of which `k` was counted.
     pub n: f32,
     /// The rate of its peers.
     pub peers: f64,
@@ -96,7 +96,7 @@ pub struct Signal {
     pub own: Option<f64>,
     /// The logarithm of the evidence.
     pub score: f64,
-    /// About the share of entities and days that reach this score.
+    /// The approximate share of entity-days that reach this score.
     pub share: f64,
     /// The odds, in words.
     pub odds: String,
@@ -112,15 +112,15 @@ pub struct Signal {
     pub windows: u32,
     /// Ids of records, as examples.
     pub records: Vec<String>,
-    /// What operators called it, the latest last.
+    /// The labels that operators gave, the latest last.
     pub labellings: Vec<Labelling>,
-    /// How to end what the label has changed in the entity's memory.
+    /// How to undo the label's change of the entity's memory.
     pub(crate) undo: Option<Undo>,
     /// Grows with each write.
     pub version: u64,
 }
 
-/// How to end what a label has changed in an entity's memory.
+/// How to undo a label's change of an entity's memory.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Undo {
     /// This detector is silent. A later window may have another one as its strongest.
@@ -166,7 +166,7 @@ impl Signal {
         })
     }
 
-    /// What operators call it now.
+    /// The current label.
     #[must_use]
     pub fn label(&self) -> Option<Label> {
         self.labellings.last().and_then(|latest| latest.label)
@@ -197,7 +197,7 @@ impl Signal {
     fn to_item(&self) -> Item {
         let mut item = Self::key(self.day, self.kind, &self.entity);
         let mut set = |name: &str, value: AttributeValue| drop(item.insert(name.to_owned(), value));
-        // By which the pipe knows it.
+        // The attribute by which the pipe recognises a signal.
         set("kind", text("signal"));
         set("entity_kind", text(self.kind.name()));
         set("entity", text(&self.entity));
@@ -211,7 +211,7 @@ impl Signal {
         set("share", number(self.share));
         set("odds", text(&self.odds));
         set("reasons", texts(&self.reasons));
-        // The pipe takes texts only.
+        // The pipe accepts only strings.
         set("reason", text(self.reasons.join("; ")));
         set("first", number(self.first_s));
         set("last", number(self.last_s));
@@ -268,7 +268,7 @@ impl Undo {
         if let Some(name) = read_text(item, "silenced") {
             return Detector::named(name).map(Self::Silence);
         }
-        // A past in another form is as good as none.
+        // A past in another form is ignored.
         ForgottenPast::from_bytes(read_bytes(item, "forgotten")?).ok().map(Box::new).map(Self::Past)
     }
 }
@@ -287,7 +287,8 @@ impl Signals {
                 Some(found) if found.last_s >= raised.last_s => return Ok(false),
                 Some(found) => (found.clone().and(raised.clone()), Some(found.version)),
             };
-            // If not: our own earlier try, or an operator's label; the next look tells.
+            // If it was not written, our own earlier try or an operator's label has changed the signal; the next read
+            // shows which.
             if self.put_signal(&Signal { version: read.unwrap_or(0) + 1, ..signal }, read).await? {
                 return Ok(read.is_none());
             }
@@ -295,7 +296,7 @@ impl Signals {
         Err(TableError::Changed(format!("signal {}", raised.entity)))
     }
 
-    /// Whether it was written: not if the signal is no longer what was read.
+    /// Writes a signal, unless it has changed since it was read. Returns whether it was written.
     async fn put_signal(&self, signal: &Signal, read: Option<u64>) -> Result<bool, TableError> {
         let request = self.client.put_item().table_name(&self.name).set_item(Some(signal.to_item()));
         let request = match read {

@@ -1,4 +1,4 @@
-//! How far the scorer is, and what it has learned.
+//! The scorer's progress and the learned model.
 
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
@@ -19,10 +19,10 @@ const SAMPLE_LIFE_S: u64 = 9 * 24 * 60 * 60;
 /// The most bytes of a sample: an item has 400 KB.
 const MAX_SAMPLE_BYTES: usize = 380 * 1024;
 
-/// Fewer windows of entities than this teach nothing.
+/// The model is not learned from fewer windows of entities than this.
 const ENOUGH_WINDOWS: u64 = 1000;
 
-/// What the scorer knows.
+/// The scorer's state.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct State {
     pub(crate) progress: Progress,
@@ -40,7 +40,7 @@ pub(crate) struct Progress {
     learned_day: Option<u32>,
 }
 
-/// What was seen on a day.
+/// The sample of a day.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct DaySample {
     day: u32,
@@ -50,7 +50,7 @@ pub(crate) struct DaySample {
 }
 
 impl State {
-    /// Makes the sample that of the window's day.
+    /// Starts a new sample if the window is on another day.
     pub(crate) fn begin_day(&mut self, at: WindowTime) {
         if self.sample.day != at.day() {
             self.sample = DaySample { day: at.day(), ..DaySample::default() };
@@ -59,14 +59,14 @@ impl State {
 }
 
 impl Signals {
-    /// What the scorer knew after its last window.
+    /// The scorer's state after its last window.
     pub(crate) async fn state(&self) -> Result<State, TableError> {
         let Some(item) = self.scorer_item("state").await? else { return Ok(State::default()) };
         let calibration = read_bytes(&item, "calibration").map(Calibration::from_bytes);
         let sample_day = read_number(&item, "sample_day").unwrap_or(0);
         let model = self.scorer_item("model").await?;
         let model = model.as_ref().and_then(|item| read_bytes(item, "model"));
-        // One in another form is as good as none: it is learned anew, from the days' samples.
+        // A model in another form is ignored, and learned again from the days' samples.
         let model = model.map_or_else(|| Ok(Model::default()), Model::from_bytes);
         let learned_day = read_number(&item, "learned_day").filter(|_| model.is_ok());
         Ok(State {
@@ -89,13 +89,13 @@ impl Signals {
         let Some(item) = self.scorer_item(&sample_key(day)).await? else {
             return Ok(DaySample { day, ..DaySample::default() });
         };
-        // One in another form is as good as none.
+        // A sample in another form is ignored.
         let sample = read_bytes(&item, "sample").and_then(|bytes| Sample::from_bytes(bytes).ok());
         let windows = read_number(&item, "windows").filter(|_| sample.is_some()).unwrap_or(0);
         Ok(DaySample { day, sample: sample.unwrap_or_default(), windows })
     }
 
-    /// Stores what is known after a window, in one transaction, unless a run has done so before.
+    /// Stores the state after a window, in one transaction, unless an earlier run has done so.
     pub(crate) async fn advance(&self, state: &State, at: WindowTime, fence: u64) -> Result<(), TableError> {
         let sample = Put::builder()
             .table_name(&self.name)
@@ -105,7 +105,7 @@ impl Signals {
             .item("expiration", number(at.end_s() + SAMPLE_LIFE_S));
         let stored = state.sample.sample.to_bytes();
         let sample = match stored.len() > MAX_SAMPLE_BYTES {
-            // Too much for an item: the day keeps what it had.
+            // If the sample is too large for an item, the day's stored sample stays as it was.
             true => None,
             false => Some(sample.item("sample", bytes(stored))),
         };
@@ -148,7 +148,7 @@ impl Signals {
         }
     }
 
-    /// Learns the model anew, once a day and as soon as there is enough.
+    /// Learns the model again, once a day and as soon as there are enough windows.
     pub(crate) async fn learn(&self, state: &mut State, at: WindowTime, fence: u64) -> Result<bool, TableError> {
         let today = at.day();
         if state.progress.learned_day.is_some_and(|day| day >= today) {

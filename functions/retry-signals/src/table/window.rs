@@ -53,7 +53,7 @@ fn shard_of(entity: &str) -> u8 {
 }
 
 impl Signals {
-    /// Adds what a delivery has of an entity and window, unless it was added before. Returns whether it was new.
+    /// Adds a delivery's counts for an entity and window, unless they were added before. Returns whether they were new.
     pub(crate) async fn add(
         &self,
         window: &EntityWindow,
@@ -67,7 +67,7 @@ impl Signals {
             .table_name(&self.name)
             .key("pk", text(window.partition()))
             .key("sk", text(&window.entity))
-            // Its own earlier try is as well among those that it has seen.
+            // A delivery's own earlier try is among the seen ones, too.
             .condition_expression("NOT contains(#seen, :batch)")
             .expression_attribute_names("#seen", "seen")
             .expression_attribute_names("#expiration", "expiration")
@@ -95,7 +95,7 @@ impl Signals {
             }
         }
         if !addition.records.is_empty() {
-            // The first examples will do; a set of all would grow the item.
+            // The first examples are enough; a set of all would grow the item.
             sets.push("#records = if_not_exists(#records, :records)".to_owned());
             request = request
                 .expression_attribute_names("#records", "records")
@@ -118,7 +118,7 @@ impl Signals {
         let shards = (0..SHARDS).map(|shard| self.shard(kind, at, shard));
         let shards: Vec<_> = stream::iter(shards).buffer_unordered(CONCURRENCY).try_collect().await?;
         let mut windows: Vec<_> = shards.into_iter().flatten().collect();
-        // In an order of its own, so that a repeated run does the same.
+        // In a defined order, so that a repeated run does the same.
         windows.sort_by(|(one, _), (other, _)| one.cmp(other));
         Ok(windows)
     }

@@ -1,4 +1,4 @@
-//! Tests with an issuer of our own, whose keys are read over a socket.
+//! Tests with a local issuer, whose keys are fetched over a socket.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};

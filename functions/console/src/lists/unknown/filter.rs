@@ -50,7 +50,7 @@ impl Filter {
         conditions.into_iter().all(|text| text.trim().is_empty())
     }
 
-    /// What can be decided by the record alone.
+    /// Whether the record matches the conditions that need only the record.
     pub(super) fn matches(&self, record: &Record, now: EpochMs) -> bool {
         let [operation, age_s, principal, transaction] =
             [&self.operation, &self.age_s, &self.principal, &self.transaction].map(|text| text.trim());
@@ -71,7 +71,7 @@ impl Filter {
     pub(super) fn matches_subject(&self, subject: Option<&SubjectSummary>) -> bool {
         let [account, least, most] = [&self.account, &self.amount_min, &self.amount_max].map(|text| text.trim());
         let amount = subject.and_then(|subject| subject.amount);
-        // A text that is no number matches nothing; it is not ignored.
+        // A text that is not a number matches nothing, instead of being ignored.
         let within = |bound: &str, holds: fn(u64, u64) -> bool| {
             bound.is_empty() || amount.zip(bound.parse().ok()).is_some_and(|(amount, bound)| holds(amount, bound))
         };

@@ -4,7 +4,7 @@ use idempotency::protocol::EpochMs;
 
 use super::{Item, Window};
 
-/// The number, age and amount of all that match, as far as they were counted.
+/// The number, age and amount of all matches that were counted.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Summary {
     pub(crate) count: usize,
@@ -14,7 +14,7 @@ pub(crate) struct Summary {
     pub(crate) oldest: Option<EpochMs>,
     /// Minor units by currency, of the records whose amount is known.
     pub(crate) at_risk: BTreeMap<String, u128>,
-    /// How many records have no amount that is known.
+    /// The number of records whose amount is not known.
     pub(crate) without_amount: usize,
 }
 
@@ -25,7 +25,7 @@ impl Summary {
         summary
     }
 
-    /// Items are added from the oldest on.
+    /// Adds an item; the oldest must come first.
     pub(crate) fn add(&mut self, Item { record, subject }: &Item) {
         self.count += 1;
         self.oldest = self.oldest.or(Some(record.created));

@@ -1,4 +1,4 @@
-//! What a search at the provider proves, and what it does not.
+//! Tests of what a search at the provider proves, and what it does not.
 
 use super::*;
 use crate::Currency;

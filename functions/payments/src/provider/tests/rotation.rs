@@ -8,7 +8,7 @@ use crate::{ApiKey, Secret, SecretError};
 
 const KEY: &str = "01935b4a-7c00-7000-8000-000000000001";
 
-/// A Secrets Manager with these values, one for each request, then none.
+/// A Secrets Manager that returns these values, one per request, and then none.
 async fn secrets(values: Vec<&'static str>) -> (Client, JoinHandle<Vec<String>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let config = aws_sdk_secretsmanager::Config::builder()
