@@ -6,6 +6,7 @@ mod builder;
 mod cache;
 mod claim;
 mod clock;
+mod consumer;
 mod driver;
 mod entropy;
 mod evidence;
@@ -58,6 +59,7 @@ use crate::telemetry::metrics::{Metric, Metrics};
 use crate::telemetry::span;
 
 pub(crate) use crate::telemetry::timings::{self, Timings, timed};
+pub(crate) use consumer::{Consumer, Mode, Ready, Settlement, refused};
 pub(crate) use driver::Driver;
 
 /// Runs operations so that each takes effect once and all its callers get the same answer.

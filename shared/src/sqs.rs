@@ -41,7 +41,7 @@ pub use visibility::Visibility;
 
 use serde::de::DeserializeOwned;
 
-use crate::engine::{Attempt, Engine, IntoVerdict, OnFailure, Operation};
+use crate::engine::{Attempt, Engine, IntoVerdict, Mode, OnFailure, Operation};
 use crate::protocol::{EpochMs, Pointer, Principal};
 use crate::reconcile::{AnyResolver, Resolver};
 use crate::store::Store;
@@ -115,12 +115,6 @@ impl<S: Store, T> fmt::Debug for Queue<S, T> {
             .field("concurrency", &self.concurrency)
             .finish_non_exhaustive()
     }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Mode {
-    Claim,
-    SingleWrite,
 }
 
 impl<S: Store> Queue<S> {

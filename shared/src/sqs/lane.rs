@@ -1,18 +1,13 @@
 //! Lanes: which messages of a batch run one after another, and which of them share an outcome.
 
 use std::collections::HashMap;
-use std::time::Duration;
 
 use aws_lambda_events::event::sqs::SqsMessage;
 
 use super::contention::{Contention, ContentionOf};
-use super::envelope::NotInEnvelope;
-use super::key::NoKey;
 use super::message::Message;
-use crate::engine::Call;
-use crate::envelope::Unreadable;
-use crate::protocol::{Fingerprint, NotComparable, RecordId, Trace};
-use crate::telemetry::request_log::{LogOutcome, LogSummary};
+use crate::engine::{Call, Ready, Settlement};
+use crate::protocol::{Fingerprint, RecordId, Trace};
 
 /// A message as it was delivered.
 pub(super) struct Delivery<'e, T> {
@@ -22,72 +17,13 @@ pub(super) struct Delivery<'e, T> {
     pub(super) message: &'e SqsMessage,
     /// The trace in which it was sent.
     pub(super) trace: Option<Trace>,
-    pub(super) ready: Result<Ready<'e, T>, Refused>,
+    pub(super) ready: Ready<Message<'e, T>>,
 }
 
 impl<T> Delivery<'_, T> {
     fn call(&self) -> Option<&Call> {
-        self.ready.as_ref().ok().map(|ready| &ready.call)
+        self.ready.as_ref().ok().map(|(call, _)| call)
     }
-}
-
-/// A message that can run.
-pub(super) struct Ready<'e, T> {
-    pub(super) call: Call,
-    pub(super) message: Message<'e, T>,
-}
-
-/// Why a message does not run.
-#[derive(Debug)]
-pub(super) enum Refused {
-    NoKey(NoKey),
-    Unreadable(Unreadable),
-    NotInEnvelope(NotInEnvelope),
-    /// It is only a test of the service that sends the messages, and is deleted.
-    Test,
-    NotComparable(NotComparable),
-    Panicked(ReadingPanicked),
-}
-
-/// The application's conversion of a message panicked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the application panicked when it read the message")]
-pub(super) struct ReadingPanicked;
-
-impl Refused {
-    /// What happens to the message.
-    pub(super) const fn settlement(&self) -> Settlement {
-        match self {
-            Self::Test => Settlement::Done,
-            Self::NoKey(_)
-            | Self::Unreadable(_)
-            | Self::NotInEnvelope(_)
-            | Self::NotComparable(_)
-            | Self::Panicked(_) => Settlement::Returned,
-        }
-    }
-
-    pub(super) fn summary(&self) -> LogSummary {
-        match self {
-            Self::NoKey(reason) => LogSummary::failed(LogOutcome::NoKey, reason),
-            Self::Unreadable(reason) => LogSummary::failed(LogOutcome::Unreadable, reason),
-            Self::NotInEnvelope(reason) => LogSummary::failed(LogOutcome::Unreadable, reason),
-            Self::Test => LogSummary::new(LogOutcome::Test),
-            Self::NotComparable(reason) => LogSummary::failed(LogOutcome::NotComparable, reason),
-            Self::Panicked(reason) => LogSummary::failed(LogOutcome::Unreadable, reason),
-        }
-    }
-}
-
-/// What happens to a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Settlement {
-    /// It is deleted.
-    Done,
-    /// It is delivered again.
-    Returned,
-    /// It is delivered again, ideally after this time.
-    InProgress(Duration),
 }
 
 /// Messages that run one after another.
@@ -105,7 +41,7 @@ pub(super) fn standard<'e, T>(deliveries: Vec<Delivery<'e, T>>, contention: &Con
     for delivery in deliveries {
         // A message that cannot run contends with none.
         let Contention { names, rank } =
-            delivery.ready.as_ref().map_or_else(|_| Contention::none(), |ready| contention.of(&ready.message));
+            delivery.ready.as_ref().map_or_else(|_| Contention::none(), |(_, message)| contention.of(message));
         let key = delivery.call().map(|call| Shared::Key(call.record_id()));
         let shared: Vec<Shared> = names.into_iter().map(Shared::Name).chain(key).collect();
         let mut joined: Vec<usize> = shared.iter().filter_map(|name| lane_of.get(name).copied()).collect();
@@ -159,7 +95,7 @@ impl Outcomes {
     }
 
     pub(super) fn add<T>(&mut self, delivery: &Delivery<'_, T>, settlement: Settlement) {
-        if settlement != Settlement::Done && self.returned.is_none() {
+        if settlement.is_returned() && self.returned.is_none() {
             self.returned = Some(settlement);
         }
         if let Some(call) = delivery.call() {

@@ -8,15 +8,14 @@ use futures::FutureExt;
 use futures::stream::{FuturesUnordered, StreamExt};
 
 use super::batch::{Delivered, SqsBatch};
-use super::lane::{self, Delivery, Lane, ReadingPanicked, Ready, Refused, Settlement};
+use super::lane::{self, Delivery, Lane};
 use super::message::{Message, Received};
-use super::{BatchFailed, Mode, Queue, fifo};
-use crate::engine::{Attempt, Call, Error, IntoVerdict, Outcome, timed};
-use crate::protocol::{EpochMs, Resolution, Trace};
+use super::{BatchFailed, Queue, fifo};
+use crate::engine::{Attempt, Call, Consumer, IntoVerdict, Ready, Settlement, refused};
+use crate::protocol::{EpochMs, Trace};
 use crate::store::Store;
 use crate::telemetry::metrics::Metric;
 use crate::telemetry::request_log::{LogOutcome, LogSummary, RequestLog};
-use crate::telemetry::span::Span;
 
 /// One batch in progress.
 pub(super) struct Run<'q, 'e, S: Store, T, H> {
@@ -59,10 +58,10 @@ where
         let Delivered { message, unreadable } = delivered;
         let id = message.message_id.as_deref().filter(|id| !id.is_empty()).ok_or(BatchFailed::NoMessageId)?;
         let received = match unreadable {
-            None => Received::open(message, &self.queue.envelopes).map_err(Refused::NotInEnvelope),
-            Some(why) => Err(Refused::Unreadable(why.clone())),
+            None => Received::open(message, &self.queue.envelopes).map_err(refused(LogOutcome::Unreadable)),
+            Some(why) => Err(LogSummary::failed(LogOutcome::Unreadable, why).into()),
         };
-        let received = received.and_then(|received| received.ok_or(Refused::Test));
+        let received = received.and_then(|received| received.ok_or_else(|| LogSummary::new(LogOutcome::Test).into()));
         let trace = match &received {
             Ok(received) => self.queue.trace.of(received),
             Err(_) => self.queue.trace.of(&Received::new(message)),
@@ -72,16 +71,16 @@ where
     }
 
     /// Parses everything in a message before any message of the batch runs.
-    fn ready(&self, received: Received<'e>, trace: Option<Trace>) -> Result<Ready<'e, T>, Refused> {
+    fn ready(&self, received: Received<'e>, trace: Option<Trace>) -> Ready<Message<'e, T>> {
         let Queue { operation, principal, key, reading, .. } = self.queue;
-        let key = key.of(&received).map_err(Refused::NoKey)?;
-        let fingerprint = received.fingerprint(&operation.compare).map_err(Refused::NotComparable)?;
+        let key = key.of(&received).map_err(refused(LogOutcome::NoKey))?;
+        let fingerprint = received.fingerprint(&operation.compare).map_err(refused(LogOutcome::NotComparable))?;
         let call = Call::new(operation.clone(), principal.clone(), key, fingerprint, self.deadline);
         let call = call.traced(trace).redelivered(received.is_redelivered());
         // A panic on one message must not return the others.
         let content = catch_unwind(AssertUnwindSafe(|| reading(&received)));
-        let content = content.map_err(|_panic| Refused::Panicked(ReadingPanicked))?.map_err(Refused::Unreadable)?;
-        Ok(Ready { call, message: Message::new(received, content) })
+        let content = content.map_err(|_panic| refused(LogOutcome::Unreadable)(ReadingPanicked))?;
+        Ok((call, Message::new(received, content.map_err(refused(LogOutcome::Unreadable))?)))
     }
 
     /// Runs several lanes concurrently. Returns the messages to return, by index and id.
@@ -114,17 +113,18 @@ where
         while let Some(delivery) = deliveries.next() {
             let settlement = match outcomes.of(&delivery, lane.in_order) {
                 Some(known) => {
-                    self.log_skipped(&delivery, known, LogSummary::new(LogOutcome::AsAnotherOfItsBatch));
+                    let summary = LogSummary::new(LogOutcome::AsAnotherOfItsBatch);
+                    RequestLog { returned: Some(known.is_returned()), summary, ..self.line(&delivery) }.write();
                     known
                 }
-                None => self.message(&delivery).await,
+                None => self.consumer().handle(&delivery.ready, &self.handler, self.line(&delivery)).await,
             };
             // Most lanes have a single message, whose outcome nobody needs afterwards.
             if deliveries.len() > 0 {
                 outcomes.add(&delivery, settlement);
             }
             match settlement {
-                Settlement::Done => continue,
+                Settlement::Done | Settlement::Duplicate => continue,
                 Settlement::Returned => {}
                 Settlement::InProgress(rest) => self.extend_visibility(delivery.message, rest).await,
             }
@@ -134,80 +134,18 @@ where
         returned
     }
 
-    async fn message(&self, delivery: &Delivery<'e, T>) -> Settlement {
-        let Queue { engine, operation, mode, resolver, .. } = self.queue;
-        let started = engine.now();
-        if !engine.has_time(self.deadline) {
-            return self.return_message(delivery, LogSummary::new(LogOutcome::NoTimeToBegin));
-        }
-        let Ready { call, message } = match &delivery.ready {
-            Ok(ready) => ready,
-            Err(refused) => {
-                self.log_skipped(delivery, refused.settlement(), refused.summary());
-                return refused.settlement();
-            }
-        };
-        let run = |attempt| {
-            let handling = (self.handler)(attempt, message.clone());
-            async { handling.await.into_verdict() }
-        };
-        let span = Span::message(operation.name()).linked(delivery.trace);
-        // A batch holds many of these futures, and one of the two is twice as large as the other.
-        let (outcome, timings) = match (mode, resolver) {
-            (Mode::Claim, None) => span.of(timed(engine.run(call, run))).await,
-            (Mode::Claim, Some(resolver)) => span.of(timed(engine.run_or_reconcile(call, run, resolver))).await,
-            (Mode::SingleWrite, _) => span.of(timed(engine.run_single_write(call, run))).await,
-        };
-        let settlement = self.settlement(&outcome);
-        let record = call.record_id();
-        let line = RequestLog {
-            operation: operation.name(),
-            record: Some(record.name()),
-            message: Some(delivery.id),
-            producer_trace: delivery.trace,
-            returned: Some(settlement != Settlement::Done),
-            summary: LogSummary::of(&outcome, engine.now()),
-            timings,
-            total: engine.now().since(started),
-            ..RequestLog::default()
-        };
-        line.write();
-        settlement
+    fn consumer(&self) -> Consumer<'_, S> {
+        let Queue { engine, mode, resolver, on_failure, .. } = self.queue;
+        let (mode, resolver, on_failure) = (*mode, resolver.as_ref(), *on_failure);
+        Consumer { engine, mode, resolver, on_failure, deadline: self.deadline }
     }
 
-    /// Returns a message that has not begun.
-    fn return_message(&self, delivery: &Delivery<'_, T>, summary: LogSummary) -> Settlement {
-        self.log_skipped(delivery, Settlement::Returned, summary);
-        Settlement::Returned
-    }
-
-    /// Logs a message that the engine did not run.
-    fn log_skipped(&self, delivery: &Delivery<'_, T>, settlement: Settlement, summary: LogSummary) {
-        let line = RequestLog {
+    fn line<'l>(&'l self, delivery: &Delivery<'l, T>) -> RequestLog<'l> {
+        RequestLog {
             operation: self.queue.operation.name(),
             message: Some(delivery.id),
             producer_trace: delivery.trace,
-            returned: Some(settlement != Settlement::Done),
-            summary,
             ..RequestLog::default()
-        };
-        line.write();
-    }
-
-    fn settlement(&self, outcome: &Result<Outcome<()>, Error>) -> Settlement {
-        match outcome {
-            Ok(Outcome::Executed(answered) | Outcome::Replayed(answered)) => self.settled(answered.resolution),
-            Ok(Outcome::InProgress { retry_after }) => Settlement::InProgress(*retry_after),
-            Ok(Outcome::NotExecuted(()) | Outcome::Mismatch | Outcome::Conflict | Outcome::Unknown { .. }) | Err(_) => {
-                Settlement::Returned
-            }
-        }
-    }
-
-    fn settled(&self, resolution: Resolution) -> Settlement {
-        match self.queue.on_failure.is_done(resolution) {
-            true => Settlement::Done,
-            false => Settlement::Returned,
         }
     }
 
@@ -221,6 +159,11 @@ where
         }
     }
 }
+
+/// The application's conversion of a message panicked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the application panicked when it read the message")]
+struct ReadingPanicked;
 
 /// How many lanes start in one turn of the runtime.
 ///

@@ -458,7 +458,7 @@ async fn a_message_in_progress_elsewhere_is_returned_and_hidden_until_the_lease_
         let noted = Noted { fails, ..Noted::default() };
         let queue = queue.visibility(noted.clone());
         let event = batch(vec![grouped("g", "m", r#"{"id":1}"#)]);
-        let elsewhere = first(&queue, &event).ready.unwrap().call;
+        let elsewhere = first(&queue, &event).ready.unwrap().0;
         let Ok(Claimed::Acquired(_claim)) = queue.engine.claim(&elsewhere).await else { panic!("must acquire") };
 
         let messages = vec![

@@ -5,13 +5,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use super::{Delivered, Record, Stream};
-use crate::engine::{Attempt, Call, Error, IntoVerdict, Outcome, timed};
+use crate::engine::{Attempt, Call, Consumer, IntoVerdict, Mode, Settlement, refused};
 use crate::envelope::{self, Unreadable};
 use crate::protocol::{Document, EpochMs, InvalidKey, Key, NotComparable, Principal};
 use crate::store::watermarks::Watermarks;
 use crate::telemetry::metrics::Metric;
-use crate::telemetry::request_log::{LogOutcome, LogSummary, RequestLog};
-use crate::telemetry::span::Span;
+use crate::telemetry::request_log::{LogOutcome, RequestLog};
 
 /// What names a record of a stream that has [an idempotency record](Stream::record_each).
 #[derive(Clone)]
@@ -83,68 +82,29 @@ impl Each {
         H: Fn(Attempt<S::Effect>, Record) -> R,
         R: Future<Output: IntoVerdict>,
     {
+        let Stream { engine, operation, resolver, on_failure, .. } = stream;
+        let (mode, resolver, on_failure) = (Mode::Claim, resolver.as_ref(), *on_failure);
+        let consumer = Consumer { engine, mode, resolver, on_failure, deadline };
+        let handler = |attempt, record: &Record| handler(attempt, record.clone());
         // A batch is delivered again as a whole, or from some record on.
         let mut is_redelivery = true;
         for (index, delivered) in records.iter().enumerate() {
-            let settled = self.record(stream, delivered, (deadline, is_redelivery), handler).await;
-            let Some(ran) = settled else {
-                stream.engine.count(Metric::RecordReturned, stream.operation.name());
-                return Some(index);
+            let call = self.call(stream, delivered, deadline);
+            let ready = call.map(|(call, record)| (call.redelivered(is_redelivery), record));
+            let line = RequestLog {
+                operation: operation.name(),
+                partition: Some(delivered.partition()),
+                position: Some(delivered.position()),
+                ..RequestLog::default()
             };
-            is_redelivery = !ran;
+            let settlement = consumer.handle(&ready.map_err(refused(LogOutcome::Unreadable)), handler, line).await;
+            if settlement.is_returned() {
+                engine.count(Metric::RecordReturned, operation.name());
+                return Some(index);
+            }
+            is_redelivery = settlement == Settlement::Duplicate;
         }
         None
-    }
-
-    /// Handles one record. Returns whether this delivery ran it; `None` if it must be delivered again.
-    async fn record<S, H, R>(
-        &self,
-        stream: &Stream<S>,
-        delivered: &Delivered,
-        (deadline, is_redelivery): (EpochMs, bool),
-        handler: &H,
-    ) -> Option<bool>
-    where
-        S: Watermarks,
-        H: Fn(Attempt<S::Effect>, Record) -> R,
-        R: Future<Output: IntoVerdict>,
-    {
-        let Stream { engine, operation, .. } = stream;
-        let line = RequestLog {
-            operation: operation.name(),
-            partition: Some(delivered.partition()),
-            position: Some(delivered.position()),
-            returned: Some(true),
-            ..RequestLog::default()
-        };
-        if !engine.has_time(deadline) {
-            RequestLog { summary: LogSummary::new(LogOutcome::NoTimeToBegin), ..line }.write();
-            return None;
-        }
-        let (call, record) = match self.call(stream, delivered, deadline) {
-            Ok(call) => call,
-            Err(why) => {
-                RequestLog { summary: LogSummary::failed(LogOutcome::Unreadable, &why), ..line }.write();
-                return None;
-            }
-        };
-        let started = engine.now();
-        // A partition that is returned is delivered again at once, and nothing after this record can go on before it.
-        let call = call.redelivered(is_redelivery).wait(deadline.since(started));
-        let run = |attempt| {
-            let handling = handler(attempt, record.clone());
-            async { handling.await.into_verdict() }
-        };
-        let span = Span::message(operation.name()).linked(record.trace);
-        let (outcome, timings) = match &stream.resolver {
-            Some(resolver) => span.of(timed(engine.run_or_reconcile(&call, run, resolver))).await,
-            None => span.of(timed(engine.run(&call, run))).await,
-        };
-        let settled = settled(stream, &outcome);
-        let (id, summary) = (call.record_id(), LogSummary::of(&outcome, engine.now()));
-        let (returned, total) = (Some(settled.is_none()), engine.now().since(started));
-        RequestLog { record: Some(id.name()), returned, summary, timings, total, ..line }.write();
-        settled
     }
 
     fn call<'d, S: Watermarks>(
@@ -168,22 +128,7 @@ impl Each {
         let document = Document::parse(value).ok();
         let fingerprint = envelope::fingerprint(value, document.as_ref(), &stream.operation.compare)?;
         let call = Call::new(stream.operation.clone(), self.principal.clone(), Key::new(key)?, fingerprint, deadline);
-        Ok((call.traced(record.trace), record))
-    }
-}
-
-/// Whether this delivery ran the record; `None` if it must be delivered again.
-fn settled<S: Watermarks>(stream: &Stream<S>, outcome: &Result<Outcome<()>, Error>) -> Option<bool> {
-    match outcome {
-        Ok(Outcome::Executed(answered)) => stream.on_failure.is_done(answered.resolution).then_some(true),
-        Ok(Outcome::Replayed(answered)) => stream.on_failure.is_done(answered.resolution).then_some(false),
-        Ok(
-            Outcome::NotExecuted(())
-            | Outcome::InProgress { .. }
-            | Outcome::Mismatch
-            | Outcome::Conflict
-            | Outcome::Unknown { .. },
-        )
-        | Err(_) => None,
+        // A partition that is returned is delivered again at once, and nothing after this record can go on before it.
+        Ok((call.traced(record.trace).wait(deadline.since(stream.engine.now())), record))
     }
 }

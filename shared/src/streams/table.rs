@@ -15,14 +15,13 @@ use serde_dynamo::Item;
 use serde_json::Value;
 
 use super::Position;
-use crate::engine::{Attempt, Call, Engine, Error, IntoVerdict, OnFailure, Operation, Outcome, timed};
+use crate::engine::{Attempt, Call, Consumer, Engine, IntoVerdict, Mode, OnFailure, Operation, Settlement, refused};
 use crate::envelope::{self, Unreadable};
 use crate::protocol::{EpochMs, Fingerprinter, InvalidKey, Key, Principal};
 use crate::reconcile::{AnyResolver, Resolver};
 use crate::store::Store;
 use crate::telemetry::metrics::Metric;
-use crate::telemetry::request_log::{LogOutcome, LogSummary, RequestLog};
-use crate::telemetry::span::Span;
+use crate::telemetry::request_log::{LogOutcome, RequestLog};
 
 /// A retention that covers the day for which a table's stream keeps a change, and one more day.
 pub const TABLE_STREAM_RETENTION: Duration = Duration::from_secs(2 * 24 * 60 * 60);
@@ -42,7 +41,7 @@ pub struct TableStream<S: Store> {
     operation: Operation,
     principal: Principal,
     on_failure: OnFailure,
-    single_write: bool,
+    mode: Mode,
     resolver: Option<AnyResolver<S::Effect, ()>>,
 }
 
@@ -69,17 +68,6 @@ pub struct TableBatch {
 #[error("a change has no sequence number")]
 pub struct NoSequenceNumber;
 
-/// What became of a change.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Settlement {
-    /// It is settled, and this delivery ran it.
-    Done,
-    /// It had been settled before.
-    Duplicate,
-    /// It must be delivered again.
-    Open,
-}
-
 /// Why a change has no key and cannot run. The batch is delivered again from it on.
 #[derive(Debug, thiserror::Error)]
 enum NotBegun {
@@ -94,13 +82,13 @@ impl<S: Store> TableStream<S> {
     /// default; with a shorter one, a change that is delivered again after it runs again.
     pub const fn new(engine: Engine<S>, operation: Operation, principal: Principal) -> Self {
         let operation = operation.or_retention(TABLE_STREAM_RETENTION);
-        Self { engine, operation, principal, on_failure: OnFailure::Return, single_write: false, resolver: None }
+        Self { engine, operation, principal, on_failure: OnFailure::Return, mode: Mode::Claim, resolver: None }
     }
 
     /// Uses single-write mode; see [`Engine::run_single_write`].
     #[must_use]
     pub const fn single_write(mut self) -> Self {
-        self.single_write = true;
+        self.mode = Mode::SingleWrite;
         self
     }
 
@@ -136,86 +124,36 @@ impl<S: Store> TableStream<S> {
     {
         let number = |change| envelope::text(change, "/dynamodb/SequenceNumber").filter(|number| !number.is_empty());
         let changes = event.records.iter().map(|change| Ok((number(change).ok_or(NoSequenceNumber)?, change)));
+        let Self { engine, mode, on_failure, .. } = self;
+        let (mode, resolver, on_failure) = (*mode, self.resolver.as_ref(), *on_failure);
+        let consumer = Consumer { engine, mode, resolver, on_failure, deadline };
         let mut response = DynamoDbEventResponse::default();
         let mut is_redelivery = true;
         for (number, change) in changes.collect::<Result<Vec<_>, NoSequenceNumber>>()? {
-            let settlement = self.change(number, read(change), (deadline, is_redelivery), &handler).await;
+            let ready = self.call(change, deadline).map(|(call, change)| (call.redelivered(is_redelivery), change));
+            // DynamoDB's numbers are valid positions; if one should not be, it is only missing in the log.
+            let position = Position::new(number).ok();
+            let (operation, position) = (self.operation.name(), position.as_ref());
+            let line = RequestLog { operation, position, ..RequestLog::default() };
+            let settlement = consumer.handle(&ready.map_err(refused(LogOutcome::Unreadable)), &handler, line).await;
             is_redelivery = settlement == Settlement::Duplicate;
-            if settlement == Settlement::Open {
-                self.engine.count(Metric::RecordReturned, self.operation.name());
+            if settlement.is_returned() {
+                engine.count(Metric::RecordReturned, operation);
                 let mut failure = DynamoDbBatchItemFailure::default();
                 failure.item_identifier = Some(number.to_owned());
                 response.batch_item_failures.push(failure);
                 break;
             }
         }
-        self.engine.flush();
+        engine.flush();
         Ok(response)
     }
 
-    /// Handles one change, which may be looked up first.
-    async fn change<H, R>(
-        &self,
-        number: &str,
-        read: Result<(Key, EventRecord), NotBegun>,
-        (deadline, is_redelivery): (EpochMs, bool),
-        handler: &H,
-    ) -> Settlement
-    where
-        H: Fn(Attempt<S::Effect>, EventRecord) -> R,
-        R: Future<Output: IntoVerdict>,
-    {
-        let operation = self.operation.name();
-        // DynamoDB's numbers are valid positions; if one should not be, it is only missing in the log.
-        let position = Position::new(number).ok();
-        let line = RequestLog { operation, position: position.as_ref(), returned: Some(true), ..RequestLog::default() };
-        if !self.engine.has_time(deadline) {
-            RequestLog { summary: LogSummary::new(LogOutcome::NoTimeToBegin), ..line }.write();
-            return Settlement::Open;
-        }
-        let (key, change) = match read {
-            Ok(read) => read,
-            Err(error) => {
-                RequestLog { summary: LogSummary::failed(LogOutcome::Unreadable, &error), ..line }.write();
-                return Settlement::Open;
-            }
-        };
-        let started = self.engine.now();
+    fn call(&self, change: &Value, deadline: EpochMs) -> Result<(Call, EventRecord), NotBegun> {
+        let change: EventRecord = envelope::read(change)?;
+        let key = Key::new(change.event_id.clone())?;
         let fingerprint = Fingerprinter::new().bytes(change.event_name.as_bytes()).finish();
-        let call = Call::new(self.operation.clone(), self.principal.clone(), key, fingerprint, deadline);
-        let call = call.redelivered(is_redelivery);
-        let run = |attempt| {
-            let handling = handler(attempt, change.clone());
-            async { handling.await.into_verdict() }
-        };
-        let span = Span::message(operation);
-        let (outcome, timings) = match (self.single_write, &self.resolver) {
-            (true, _) => span.of(timed(self.engine.run_single_write(&call, run))).await,
-            (false, Some(resolver)) => span.of(timed(self.engine.run_or_reconcile(&call, run, resolver))).await,
-            (false, None) => span.of(timed(self.engine.run(&call, run))).await,
-        };
-        let settlement = self.settlement(&outcome);
-        let (record, summary) = (call.record_id(), LogSummary::of(&outcome, self.engine.now()));
-        let (returned, total) = (Some(settlement == Settlement::Open), self.engine.now().since(started));
-        RequestLog { record: Some(record.name()), returned, summary, timings, total, ..line }.write();
-        settlement
-    }
-
-    const fn settlement(&self, outcome: &Result<Outcome<()>, Error>) -> Settlement {
-        match outcome {
-            Ok(Outcome::Executed(answered)) if self.on_failure.is_done(answered.resolution) => Settlement::Done,
-            Ok(Outcome::Replayed(answered)) if self.on_failure.is_done(answered.resolution) => Settlement::Duplicate,
-            Ok(
-                Outcome::Executed(_)
-                | Outcome::Replayed(_)
-                | Outcome::NotExecuted(())
-                | Outcome::InProgress { .. }
-                | Outcome::Mismatch
-                | Outcome::Conflict
-                | Outcome::Unknown { .. },
-            )
-            | Err(_) => Settlement::Open,
-        }
+        Ok((Call::new(self.operation.clone(), self.principal.clone(), key, fingerprint, deadline), change))
     }
 }
 
@@ -238,9 +176,4 @@ pub fn old_image<T: DeserializeOwned>(change: &EventRecord) -> Result<T, Unreada
 
 fn image<T: DeserializeOwned>(image: &Item, name: &str) -> Result<T, Unreadable> {
     serde_dynamo::from_item(image.clone()).map_err(|_| Unreadable { member: name.to_owned() })
-}
-
-fn read(change: &Value) -> Result<(Key, EventRecord), NotBegun> {
-    let change: EventRecord = envelope::read(change)?;
-    Ok((Key::new(change.event_id.clone())?, change))
 }

@@ -123,7 +123,7 @@ impl LogOutcome {
 }
 
 /// The outcome, with what else is known of the call.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct LogSummary {
     pub(crate) outcome: LogOutcome,
     pub(crate) transaction: Option<TransactionId>,

@@ -134,8 +134,7 @@ fn each_reason_for_which_a_message_is_refused_says_what_is_wrong() {
         (r#"{"id":"secret"}"#, "the body has no value at /amount, by which it is compared"),
     ] {
         let event = batch(vec![message("m", body)]);
-        let delivery = first(&queue, &event);
-        let summary = format!("{:?}", delivery.ready.err().unwrap().summary());
+        let summary = format!("{:?}", first(&queue, &event).ready.err().unwrap());
         assert!(summary.contains(reason) && !summary.contains("secret"), "{body}: {summary}");
     }
 }
