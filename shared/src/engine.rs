@@ -206,14 +206,14 @@ impl<S: Store> Engine<S> {
         let (now, retention) = (self.now(), call.operation().kept_for());
         let terms = Terms {
             retention,
-            start_by: self.stop_at(call.deadline()),
+            start_by: self.stop_at(call.deadline),
             // As records keep it: in whole seconds, rounded down.
             write_by: EpochMs(now.seconds().0.saturating_mul(1000)).plus(retention),
-            wait: call.wait.until(now, self.wait_by(call.operation(), call.deadline())),
+            wait: call.wait.until(now, self.wait_by(call.operation(), call.deadline)),
         };
         let machine = machine(request, terms);
-        let machine = if call.is_redelivery() { machine.looking_up() } else { machine };
-        Ok(Box::new(Driver::new(self, machine, call.operation().clone(), call.deadline())))
+        let machine = if call.is_redelivery { machine.looking_up() } else { machine };
+        Ok(Box::new(Driver::new(self, machine, call.operation().clone(), call.deadline)))
     }
 
     pub(crate) fn request(&self, call: &Call) -> Result<ClaimRequest, Error> {
@@ -225,14 +225,14 @@ impl<S: Store> Engine<S> {
         Ok(ClaimRequest {
             id,
             operation: Arc::clone(&call.operation().name),
-            principal: Some(call.principal()),
-            subject: call.subject(),
-            invocation: call.request(),
-            trace: call.trace(),
-            fingerprint: call.fingerprint(),
+            principal: Some(call.principal.digest()),
+            subject: call.subject.clone(),
+            invocation: call.request,
+            trace: call.trace,
+            fingerprint: call.fingerprint,
             owner,
             transaction,
-            lease: self.lease(call.operation(), call.deadline()),
+            lease: self.lease(call.operation(), call.deadline),
             uncertain: call.operation().uncertain,
         })
     }

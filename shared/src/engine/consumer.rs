@@ -89,7 +89,7 @@ impl<S: Store> Consumer<'_, S> {
             let handling = handler(attempt);
             async { handling.await.into_verdict() }
         };
-        let span = Span::message(line.operation).linked(call.trace());
+        let span = Span::message(line.operation).linked(call.trace);
         // A batch holds many of these futures, and one of the two is twice as large as the other.
         let (outcome, timings) = match (self.mode, self.resolver) {
             (Mode::Claim, None) => span.of(timed(engine.run(call, run))).await,

@@ -132,7 +132,7 @@ mod tests {
         let of = |key, input| call(key, input).unwrap();
         let at = InputKey::At(&order);
         assert_eq!(of(at, &first).record_id(), of(at, &other).record_id());
-        assert_ne!(of(at, &first).fingerprint(), of(at, &other).fingerprint());
+        assert_ne!(of(at, &first).fingerprint, of(at, &other).fingerprint);
         assert_eq!(of(at, &first).record_id(), of(InputKey::Text("17"), &other).record_id());
         assert_ne!(of(InputKey::Whole, &first).record_id(), of(InputKey::Whole, &other).record_id());
         let reordered = json!({"count": 1, "order": 17});

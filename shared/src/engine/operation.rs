@@ -6,8 +6,7 @@ use std::time::Duration;
 use super::{Answer, response_codec};
 use crate::protocol::machine::Wait;
 use crate::protocol::{
-    Compare, EpochMs, EpochS, Fingerprint, InvocationId, Key, Principal, PrincipalDigest, RecordId, Settled, Subject,
-    Trace, Uncertain,
+    Compare, EpochMs, EpochS, Fingerprint, InvocationId, Key, Principal, RecordId, Settled, Subject, Trace, Uncertain,
 };
 
 /// The default retention, for clients that send a request and wait.
@@ -123,16 +122,16 @@ impl Operation {
 /// One call to an operation: its principal, key, fingerprint and deadline.
 #[derive(Clone, Debug)]
 pub struct Call {
-    operation: Operation,
+    pub(super) operation: Operation,
     id: RecordId,
-    principal: Principal,
-    fingerprint: Fingerprint,
-    deadline: EpochMs,
-    subject: Option<Subject>,
-    request: Option<InvocationId>,
-    trace: Option<Trace>,
+    pub(crate) principal: Principal,
+    pub(crate) fingerprint: Fingerprint,
+    pub(crate) deadline: EpochMs,
+    pub(super) subject: Option<Subject>,
+    pub(super) request: Option<InvocationId>,
+    pub(crate) trace: Option<Trace>,
     pub(super) wait: WaitLimit,
-    is_redelivery: bool,
+    pub(super) is_redelivery: bool,
 }
 
 /// How long a call waits for another.
@@ -246,33 +245,5 @@ impl Call {
     #[must_use]
     pub fn record_id(&self) -> RecordId {
         self.id.clone()
-    }
-
-    pub(crate) const fn fingerprint(&self) -> Fingerprint {
-        self.fingerprint
-    }
-
-    pub(super) const fn is_redelivery(&self) -> bool {
-        self.is_redelivery
-    }
-
-    pub(crate) fn principal(&self) -> PrincipalDigest {
-        self.principal.digest()
-    }
-
-    pub(super) fn subject(&self) -> Option<Subject> {
-        self.subject.clone()
-    }
-
-    pub(super) const fn request(&self) -> Option<InvocationId> {
-        self.request
-    }
-
-    pub(crate) const fn trace(&self) -> Option<Trace> {
-        self.trace
-    }
-
-    pub(crate) const fn deadline(&self) -> EpochMs {
-        self.deadline
     }
 }

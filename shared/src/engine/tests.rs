@@ -289,7 +289,7 @@ async fn a_run_that_would_outlive_its_deadline_is_stopped_in_time_and_abandoned(
 async fn with_the_deadline_at_hand_nothing_is_claimed() {
     let world = World::new([]);
     let call = world.call(Uncertain::Reconcile, "a");
-    assert!(world.engine.has_time(call.deadline()), "so the engine has seen the function's time-out");
+    assert!(world.engine.has_time(call.deadline), "so the engine has seen the function's time-out");
     tokio::time::advance(TIMEOUT - Duration::from_secs(2)).await;
     assert!(matches!(world.pay(&call).await, Err(Error::DeadlineAtHand { .. })));
     tokio::time::advance(TIMEOUT).await;

@@ -154,8 +154,8 @@ impl<S: Store> Core<S> {
     {
         let started = self.engine.now();
         let preference = self.preference(&request, &call);
-        let span = Span::request(call.operation().name(), call.trace());
-        let trace = span.trace().or(call.trace());
+        let span = Span::request(call.operation().name(), call.trace);
+        let trace = span.trace().or(call.trace);
         let call = preference.apply(call, self.max_wait).traced(trace);
         let (record, operation) = (call.record_id(), call.operation().name().to_owned());
         let facts = self.pseudonyms.as_ref().map(|_| (self.facts)(&request)).unwrap_or_default();
@@ -201,7 +201,7 @@ impl<S: Store> Core<S> {
             record: Some(record.name()),
             status: Some(response.status().as_u16()),
             ran: Some(ran.into_inner()),
-            named: self.named(|| Some(call.principal()), facts.with(response.extensions())).of_record(&record),
+            named: self.named(|| Some(call.principal.digest()), facts.with(response.extensions())).of_record(&record),
             trace,
             summary,
             timings,
@@ -315,7 +315,7 @@ impl<S: Store> Core<S> {
 
     /// The client's preference, limited by the layer's setting and by the time left.
     fn preference(&self, request: &Request, call: &Call) -> Preference {
-        let left = self.engine.wait_by(call.operation(), call.deadline()).since(self.engine.now());
+        let left = self.engine.wait_by(call.operation(), call.deadline).since(self.engine.now());
         Preference::of(request.headers()).within(self.max_wait.min(left))
     }
 

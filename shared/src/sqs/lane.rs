@@ -91,7 +91,7 @@ impl Outcomes {
         }
         let call = delivery.call()?;
         let (fingerprint, settlement) = self.calls.get(&call.record_id())?;
-        (*fingerprint == call.fingerprint()).then_some(*settlement)
+        (*fingerprint == call.fingerprint).then_some(*settlement)
     }
 
     pub(super) fn add<T>(&mut self, delivery: &Delivery<'_, T>, settlement: Settlement) {
@@ -99,7 +99,7 @@ impl Outcomes {
             self.returned = Some(settlement);
         }
         if let Some(call) = delivery.call() {
-            self.calls.entry(call.record_id()).or_insert((call.fingerprint(), settlement));
+            self.calls.entry(call.record_id()).or_insert((call.fingerprint, settlement));
         }
     }
 }
