@@ -304,15 +304,22 @@ impl<S: Store> Engine<S> {
         trace: Option<Trace>,
         deadline: EpochMs,
     ) -> Attempt<S::Effect> {
-        let (stop_at, clock) = (self.stop_at(deadline), Arc::clone(&self.parts.clock));
-        Attempt::new(None, transaction, 1, trace, stop_at, clock, S::EFFECTS_WITH_RECORD)
+        Attempt {
+            record: None,
+            transaction,
+            number: 1,
+            trace,
+            stop_at: self.stop_at(deadline),
+            clock: Arc::clone(&self.parts.clock),
+            effects_with_record: S::EFFECTS_WITH_RECORD,
+            effects: Arc::default(),
+        }
     }
 
     /// An attempt at a record that the call holds.
     fn attempt(&self, record: &Record, trace: Option<Trace>, deadline: EpochMs) -> Attempt<S::Effect> {
-        let (stop_at, clock) = (self.stop_at(held_until(record, deadline)), Arc::clone(&self.parts.clock));
-        let id = Some(record.id.clone());
-        Attempt::new(id, record.transaction, record.attempt, trace, stop_at, clock, S::EFFECTS_WITH_RECORD)
+        let attempt = self.attempt_of(record.transaction, trace, held_until(record, deadline));
+        Attempt { record: Some(record.id.clone()), number: record.attempt, ..attempt }
     }
 
     /// When a run is stopped: a margin before this time, which leaves time to record its outcome.
@@ -346,22 +353,9 @@ impl<S: Store> Engine<S> {
         if attempt == 1 {
             return;
         }
-        let metric = match outcome {
-            Ok(Outcome::Executed(answered)) => match answered.resolution {
-                Resolution::Success => Metric::RetrySucceeded,
-                Resolution::Failed => Metric::RetryFailed,
-            },
-            Ok(
-                Outcome::Replayed(_)
-                | Outcome::NotExecuted(_)
-                | Outcome::InProgress { .. }
-                | Outcome::Mismatch
-                | Outcome::Conflict
-                | Outcome::Unknown { .. },
-            )
-            | Err(_) => Metric::RetryFailed,
-        };
-        self.count(metric, operation);
+        let has_succeeded =
+            matches!(outcome, Ok(Outcome::Executed(answered)) if answered.resolution == Resolution::Success);
+        self.count(if has_succeeded { Metric::RetrySucceeded } else { Metric::RetryFailed }, operation);
     }
 
     /// Writes out metrics and spans, before the sandbox may freeze.
@@ -400,7 +394,7 @@ where
     let handle = attempt.clone();
     // Boxed: the future may be large, and would otherwise be moved with every future around it.
     let run = AssertUnwindSafe(Box::pin(async move { run(handle).await })).catch_unwind();
-    match clock::timeout(attempt.clock(), attempt.remaining(), run).await {
+    match clock::timeout(&*attempt.clock, attempt.remaining(), run).await {
         Ok(Ok(verdict)) => Ok(verdict),
         Ok(Err(_panic)) => Err("the run panicked".into()),
         Err(_elapsed) => Err("the run was stopped: its time was over".into()),

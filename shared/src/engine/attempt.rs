@@ -15,17 +15,18 @@ use crate::store::{RefusedEffect, TransactionalEffect};
 /// Effects that are added after the run has ended are ignored.
 pub struct Attempt<E: TransactionalEffect> {
     /// `None`: it has no record of its own.
-    record: Option<RecordId>,
-    transaction: TransactionId,
-    number: u64,
-    trace: Option<Trace>,
-    stop_at: EpochMs,
-    clock: Arc<dyn Clock>,
-    effects_with_record: bool,
-    effects: Arc<Mutex<Vec<Guarded<E>>>>,
+    pub(super) record: Option<RecordId>,
+    pub(super) transaction: TransactionId,
+    pub(super) number: u64,
+    pub(super) trace: Option<Trace>,
+    pub(super) stop_at: EpochMs,
+    pub(super) clock: Arc<dyn Clock>,
+    /// Whether the store writes effects in one transaction with the record.
+    pub(crate) effects_with_record: bool,
+    pub(super) effects: Arc<Mutex<Vec<Guarded<E>>>>,
 }
 
-struct Guarded<E: TransactionalEffect> {
+pub(super) struct Guarded<E: TransactionalEffect> {
     effect: E,
     refusal: Option<ReadRefusal<E::Item>>,
 }
@@ -56,18 +57,6 @@ impl<E: TransactionalEffect> Effects<E> {
 }
 
 impl<E: TransactionalEffect> Attempt<E> {
-    pub(super) fn new(
-        record: Option<RecordId>,
-        transaction: TransactionId,
-        number: u64,
-        trace: Option<Trace>,
-        stop_at: EpochMs,
-        clock: Arc<dyn Clock>,
-        effects_with_record: bool,
-    ) -> Self {
-        Self { record, transaction, number, trace, stop_at, clock, effects_with_record, effects: Arc::default() }
-    }
-
     /// The id of the operation's record, to be stored with an effect, so that people find the one from the other. A stream
     /// record has none.
     #[must_use]
@@ -105,15 +94,6 @@ impl<E: TransactionalEffect> Attempt<E> {
     #[must_use]
     pub fn remaining(&self) -> Duration {
         self.stop_at.since(self.clock.now())
-    }
-
-    /// Whether the store writes effects in one transaction with the record.
-    pub(crate) const fn effects_with_record(&self) -> bool {
-        self.effects_with_record
-    }
-
-    pub(super) fn clock(&self) -> &dyn Clock {
-        &*self.clock
     }
 
     /// Adds a transactional effect: it is written in the transaction that settles the record, or not at all.

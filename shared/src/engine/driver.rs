@@ -322,20 +322,8 @@ impl<S: Store> Driver<S> {
 
     /// Ends a claim or a lock under which nothing was executed.
     pub(crate) fn released(mut self) -> Result<(), Error> {
-        match self.end() {
-            End::Failed(failure) => Err(self.failed(failure)),
-            End::Executed(..)
-            | End::Replayed(..)
-            | End::Recalled(..)
-            | End::NotExecuted
-            | End::InProgress(_)
-            | End::Contended
-            | End::Mismatch
-            | End::Conflict
-            | End::Unknown(_)
-            | End::Reopened
-            | End::NotOpen => Ok(()),
-        }
+        let End::Failed(failure) = self.end() else { return Ok(()) };
+        Err(self.failed(failure))
     }
 
     /// The error behind a failure.

@@ -34,7 +34,7 @@ pub struct OnlyTransactionalEffects;
 
 impl<E: TransactionalEffect, T> Resolver<E, T> for OnlyTransactionalEffects {
     async fn resolve(&self, _: &Record, attempt: Attempt<E>) -> Evidence<T> {
-        if attempt.effects_with_record() {
+        if attempt.effects_with_record {
             Evidence::Prevented
         } else {
             Evidence::Unclear("the store does not write effects together with the record".into())
