@@ -45,7 +45,7 @@ use lambda_http::{Body, Request};
 use tower::Service;
 
 use super::body::ResponseBody;
-use super::problem::Code;
+use super::problem::Refusal;
 use super::{Idempotency, NotProtected, Problem, Received};
 use crate::engine::{Attempt, Verdict};
 use crate::store::{BoxError, Store, TransactionalEffect};
@@ -110,7 +110,7 @@ where
             let (parts, body) = request.into_parts();
             let limit = core.max_body_bytes;
             let Ok(bytes) = ::axum::body::to_bytes(body, limit).await else {
-                return Ok(into_axum(core.refuse(Code::ContentTooLarge { max_bytes: limit })));
+                return Ok(into_axum(core.refuse(Refusal::content_too_large(limit))));
             };
             let request = Request::from_parts(parts, body_of(bytes.to_vec()));
             let response = core.serve(request, OfRoutes(handler)).await?;

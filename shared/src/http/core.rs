@@ -15,7 +15,7 @@ use super::key_source::KeySource;
 #[cfg(feature = "powertools")]
 use super::predecessor::{AnyPredecessor, held};
 use super::preference::Preference;
-use super::problem::{Code, Contract, Problem};
+use super::problem::{Contract, Problem, Refusal};
 use super::problem_type::ProblemType;
 use super::pseudonyms::Pseudonyms;
 use super::received::Received;
@@ -131,7 +131,7 @@ impl<S: Store> Core<S> {
         let call = match self.protects(&request) {
             true => match self.call(&mut request) {
                 Ok(call) => call,
-                Err(code) => return Ok(self.refuse_unread(&request, code)),
+                Err(refusal) => return Ok(self.refuse_unread(&request, refusal)),
             },
             false => None,
         };
@@ -213,9 +213,9 @@ impl<S: Store> Core<S> {
     }
 
     /// Refuses an invalid request. The problem's code is its outcome in the log.
-    fn refuse_unread(&self, request: &Request, code: Code) -> Response<Body> {
-        let summary = LogSummary::new(LogOutcome::Problem(code.name()));
-        let response = self.refuse(code);
+    fn refuse_unread(&self, request: &Request, refusal: Refusal) -> Response<Body> {
+        let summary = LogSummary::new(LogOutcome::Problem(refusal.kind.code));
+        let response = self.refuse(refusal);
         let line = RequestLog {
             operation: &self.name(request),
             status: Some(response.status().as_u16()),
@@ -255,14 +255,14 @@ impl<S: Store> Core<S> {
 
     /// Parses a request into a call, once for all later uses. An invalid request is refused before anything is stored.
     /// `None`: it has no key, and needs none.
-    fn call(&self, request: &mut Request) -> Result<Option<Call>, Code> {
+    fn call(&self, request: &mut Request) -> Result<Option<Call>, Refusal> {
         let name = self.name(request);
         let principal = (self.principal)(request);
         if principal.is_none() && !self.key_is_optional {
             return Err(self.missing_principal());
         }
         if request.body().len() > self.max_body_bytes {
-            return Err(Code::ContentTooLarge { max_bytes: self.max_body_bytes });
+            return Err(Refusal::content_too_large(self.max_body_bytes));
         }
         let document = request::document(request);
         let key = match self.key.key(request, document.as_ref()) {
@@ -273,11 +273,11 @@ impl<S: Store> Core<S> {
             }
             Err(KeyError::Missing) => {
                 self.engine.metrics().count(Metric::MissingKey, &name);
-                return Err(Code::MissingKey(self.key.missing()));
+                return Err(Refusal::new(ProblemType::MISSING_KEY, self.key.missing()));
             }
             Err(KeyError::Invalid(reason)) => {
                 self.engine.metrics().count(Metric::InvalidKey, &name);
-                return Err(Code::InvalidKey(reason));
+                return Err(Refusal::new(ProblemType::INVALID_KEY, format!("{reason}.")));
             }
         };
         let principal = principal.ok_or_else(|| self.missing_principal())?;
@@ -293,7 +293,7 @@ impl<S: Store> Core<S> {
         );
         let invocation = context.and_then(|context| InvocationId::parse(&context.request_id));
         let fingerprint = request::fingerprint(request, document.as_ref(), &operation.compare)
-            .map_err(|reason| Code::MissingValue(reason.to_string()))?;
+            .map_err(|reason| Refusal::new(ProblemType::MISSING_VALUE, format!("{reason}.")))?;
         let received = Received::new(request, operation.name(), principal.digest(), document);
         (self.reading)(request, &received);
         request.extensions_mut().insert(received);
@@ -302,7 +302,7 @@ impl<S: Store> Core<S> {
         Ok(Some(call))
     }
 
-    fn missing_principal(&self) -> Code {
+    fn missing_principal(&self) -> Refusal {
         static ONCE: Once = Once::new();
         ONCE.call_once(|| {
             tracing::warn!(
@@ -310,7 +310,7 @@ impl<S: Store> Core<S> {
                  in payload format 1.0 need the feature apigw_rest"
             );
         });
-        Code::MissingPrincipal(self.missing_principal)
+        Refusal::new(ProblemType::MISSING_PRINCIPAL, self.missing_principal)
     }
 
     /// The client's preference, limited by the layer's setting and by the time left.
@@ -330,18 +330,20 @@ impl<S: Store> Core<S> {
                     None => response,
                 }
             }
-            Ok(Outcome::InProgress { retry_after }) => preference.report(self.refuse(Code::InProgress { retry_after })),
+            Ok(Outcome::InProgress { retry_after }) => {
+                preference.report(self.refuse(Refusal::in_progress(retry_after)))
+            }
             // Under a claim, no refused effect is interpreted as a conflict. If one were, it too would concern another
             // request.
-            Ok(Outcome::Mismatch | Outcome::Conflict) => self.refuse(Code::FingerprintMismatch),
-            Ok(Outcome::Unknown { retry_after, .. }) => self.refuse(Code::OutcomeUnknown { retry_after }),
-            Err(error) => self.refuse(Code::of_error(&error)),
+            Ok(Outcome::Mismatch | Outcome::Conflict) => self.refuse(Refusal::fingerprint_mismatch()),
+            Ok(Outcome::Unknown { retry_after, .. }) => self.refuse(Refusal::outcome_unknown(retry_after)),
+            Err(error) => self.refuse(Refusal::of_error(&error)),
         }
     }
 
-    pub(super) fn refuse(&self, code: Code) -> Response<Body> {
-        let kind = code.kind();
-        let response = code.problem(&self.contract).into_response();
+    pub(super) fn refuse(&self, refusal: Refusal) -> Response<Body> {
+        let kind = refusal.kind;
+        let response = refusal.problem(&self.contract).into_response();
         match &self.on_refusal {
             Some(change) => change(&kind, response),
             None => response,

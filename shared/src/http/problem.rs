@@ -1,5 +1,6 @@
 //! Refusals as `application/problem+json` (RFC 9457).
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, LINK, RETRY_AFTER};
@@ -146,100 +147,58 @@ fn as_number<S: serde::Serializer>(status: &StatusCode, serializer: S) -> Result
     serializer.serialize_u16(status.as_u16())
 }
 
-/// The refusals that this layer makes itself.
+/// A refusal by the layer itself: its type, and what is particular to this request.
 #[derive(Debug)]
-pub(super) enum Code {
-    /// Contains what the request lacks.
-    MissingKey(String),
-    InvalidKey(String),
-    MissingValue(String),
-    /// Contains what the request lacks.
-    MissingPrincipal(&'static str),
-    ContentTooLarge {
-        max_bytes: usize,
-    },
-    FingerprintMismatch,
-    InProgress {
-        retry_after: Duration,
-    },
-    OutcomeUnknown {
-        retry_after: Duration,
-    },
-    StoreUnavailable,
-    DeadlineAtHand,
-    AnswerUnreadable,
+pub(super) struct Refusal {
+    pub(super) kind: ProblemType,
+    /// What is wrong with the request, or what to do with it.
+    detail: Cow<'static, str>,
+    /// If the type is retryable.
+    retry_after: Duration,
 }
 
-impl Code {
-    pub(super) const fn of_error(error: &Error) -> Self {
-        match error {
-            Error::StoreUnavailable(_) | Error::NoEntropy(_) => Self::StoreUnavailable,
-            Error::DeadlineAtHand { .. } => Self::DeadlineAtHand,
-            Error::NotRecorded { .. } | Error::EffectRefused { .. } | Error::NothingHappened(_) => {
-                Self::OutcomeUnknown { retry_after: Duration::from_secs(1) }
-            }
-            Error::UnreadableAnswer { .. } => Self::AnswerUnreadable,
-        }
+impl Refusal {
+    pub(super) fn new(kind: ProblemType, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self { kind, detail: detail.into(), retry_after: Duration::from_secs(1) }
     }
 
-    /// The problem code, for clients and for the log.
-    pub(super) const fn name(&self) -> &'static str {
-        self.kind().code
+    pub(super) fn content_too_large(max_bytes: usize) -> Self {
+        Self::new(ProblemType::CONTENT_TOO_LARGE, format!("At most {max_bytes} bytes are accepted."))
+    }
+
+    pub(super) fn fingerprint_mismatch() -> Self {
+        let detail = "The key was used for another request. Send a new key with a new request.";
+        Self::new(ProblemType::FINGERPRINT_MISMATCH, detail)
+    }
+
+    pub(super) fn in_progress(retry_after: Duration) -> Self {
+        let detail = "Send the same request again after Retry-After.";
+        Self { retry_after, ..Self::new(ProblemType::IN_PROGRESS, detail) }
+    }
+
+    pub(super) fn outcome_unknown(retry_after: Duration) -> Self {
+        let detail =
+            "It may or may not have happened. Send the same request again after Retry-After; it is not executed twice.";
+        Self { retry_after, ..Self::new(ProblemType::OUTCOME_UNKNOWN, detail) }
+    }
+
+    pub(super) fn of_error(error: &Error) -> Self {
+        let not_executed = "This request was not executed. Send the same request again after Retry-After.";
+        let ended = "The operation has ended and is not executed again.";
+        match error {
+            Error::StoreUnavailable(_) | Error::NoEntropy(_) => Self::new(ProblemType::STORE_UNAVAILABLE, not_executed),
+            Error::DeadlineAtHand { .. } => Self::new(ProblemType::DEADLINE_AT_HAND, not_executed),
+            Error::NotRecorded { .. } | Error::EffectRefused { .. } | Error::NothingHappened(_) => {
+                Self::outcome_unknown(Duration::from_secs(1))
+            }
+            Error::UnreadableAnswer { .. } => Self::new(ProblemType::ANSWER_UNREADABLE, ended),
+        }
     }
 
     pub(super) fn problem(self, contract: &Contract) -> Problem {
-        let kind = self.kind();
-        let mut problem = Problem::of(&kind).detail(self.detail()).described_at(contract.address_of(&kind));
-        problem.contract = Some(contract.url.clone());
-        match self {
-            Self::InProgress { retry_after } | Self::OutcomeUnknown { retry_after } => problem.retry_after(retry_after),
-            Self::StoreUnavailable | Self::DeadlineAtHand => problem.retry_after(Duration::from_secs(1)),
-            Self::MissingKey(_)
-            | Self::InvalidKey(_)
-            | Self::MissingValue(_)
-            | Self::MissingPrincipal(_)
-            | Self::ContentTooLarge { .. }
-            | Self::FingerprintMismatch
-            | Self::AnswerUnreadable => problem,
-        }
-    }
-
-    pub(super) const fn kind(&self) -> ProblemType {
-        match self {
-            Self::MissingKey(_) => ProblemType::MISSING_KEY,
-            Self::InvalidKey(_) => ProblemType::INVALID_KEY,
-            Self::MissingValue(_) => ProblemType::MISSING_VALUE,
-            Self::MissingPrincipal(_) => ProblemType::MISSING_PRINCIPAL,
-            Self::ContentTooLarge { .. } => ProblemType::CONTENT_TOO_LARGE,
-            Self::FingerprintMismatch => ProblemType::FINGERPRINT_MISMATCH,
-            Self::InProgress { .. } => ProblemType::IN_PROGRESS,
-            Self::OutcomeUnknown { .. } => ProblemType::OUTCOME_UNKNOWN,
-            Self::StoreUnavailable => ProblemType::STORE_UNAVAILABLE,
-            Self::DeadlineAtHand => ProblemType::DEADLINE_AT_HAND,
-            Self::AnswerUnreadable => ProblemType::ANSWER_UNREADABLE,
-        }
-    }
-
-    /// What is wrong with this request, or what to do with it.
-    fn detail(&self) -> String {
-        match self {
-            Self::MissingKey(what) => what.clone(),
-            Self::InvalidKey(reason) | Self::MissingValue(reason) => format!("{reason}."),
-            Self::FingerprintMismatch => {
-                "The key was used for another request. Send a new key with a new request.".into()
-            }
-            Self::InProgress { .. } => "Send the same request again after Retry-After.".into(),
-            Self::OutcomeUnknown { .. } => {
-                "It may or may not have happened. Send the same request again after Retry-After; it is not executed twice."
-                    .into()
-            }
-            Self::MissingPrincipal(what) => (*what).into(),
-            Self::ContentTooLarge { max_bytes } => format!("At most {max_bytes} bytes are accepted."),
-            Self::StoreUnavailable | Self::DeadlineAtHand => {
-                "This request was not executed. Send the same request again after Retry-After.".into()
-            }
-            Self::AnswerUnreadable => "The operation has ended and is not executed again.".into(),
-        }
+        let problem = Problem::of(&self.kind).detail(self.detail).described_at(contract.address_of(&self.kind));
+        let problem = Problem { contract: Some(contract.url.clone()), ..problem };
+        if self.kind.retryable { problem.retry_after(self.retry_after) } else { problem }
     }
 }
 
@@ -266,23 +225,9 @@ mod tests {
 
     #[test]
     fn a_problem_is_what_the_table_says_of_its_type() {
-        let (retry_after, max_bytes) = (Duration::ZERO, 1);
         let contract = Contract { url: "https://api.example.com/contract".into(), types: None };
-        for code in [
-            Code::MissingKey(String::new()),
-            Code::InvalidKey(String::new()),
-            Code::MissingValue(String::new()),
-            Code::MissingPrincipal(""),
-            Code::ContentTooLarge { max_bytes },
-            Code::FingerprintMismatch,
-            Code::InProgress { retry_after },
-            Code::OutcomeUnknown { retry_after },
-            Code::StoreUnavailable,
-            Code::DeadlineAtHand,
-            Code::AnswerUnreadable,
-        ] {
-            let kind = code.kind();
-            let problem = code.problem(&contract);
+        for kind in ProblemType::ALL {
+            let problem = Refusal::new(kind, "").problem(&contract);
             assert_eq!((problem.status, problem.code.as_str()), (kind.status, kind.code));
             assert_eq!(problem.retryable, kind.retryable, "{}", kind.code);
             assert_eq!(problem.retry_after.is_some(), kind.retryable, "{}", kind.code);
@@ -293,7 +238,7 @@ mod tests {
     #[test]
     fn types_with_addresses_of_their_own_are_below_that_address() {
         let contract = Contract { url: "/contract".into(), types: Some("/problems".into()) };
-        let problem = Code::MissingKey(String::new()).problem(&contract);
+        let problem = Refusal::new(ProblemType::MISSING_KEY, "").problem(&contract);
         assert_eq!(problem.kind, "/problems/missing-key");
         assert_eq!(problem.into_response().headers()[LINK], "</contract>; rel=\"describedby\"");
     }
