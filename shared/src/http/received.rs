@@ -6,6 +6,7 @@ use std::sync::Arc;
 use lambda_http::{Request, RequestExt};
 
 use super::request;
+use super::route::Route;
 use crate::engine::Attempt;
 use crate::protocol::{Document, PrincipalDigest};
 use crate::store::TransactionalEffect;
@@ -94,69 +95,14 @@ impl<E: TransactionalEffect> Attempt<E> {
 /// From the route's template if the path matches it, otherwise from API Gateway's parameters: with a custom domain, the
 /// path may begin with more than the template has.
 fn path_parameters(request: &Request, operation: &str) -> Vec<(String, String)> {
-    let Some((_, template)) = operation.split_once(' ').filter(|(_, template)| template.contains('{')) else {
+    if !operation.contains('{') {
         return Vec::new();
-    };
-    let paths = std::iter::once(request::path(request)).chain(request::path_behind_stage(request));
-    paths.filter_map(|path| by_template(template, path)).next().unwrap_or_else(|| {
-        let named = request.path_parameters_ref();
-        let named = named.into_iter().flat_map(|parameters| parameters.iter());
-        named.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
-    })
-}
-
-fn by_template(template: &str, path: &str) -> Option<Vec<(String, String)>> {
-    let mut parameters = Vec::new();
-    let (mut template, mut path) = (template.strip_prefix('/')?, Some(path.strip_prefix('/')?));
-    loop {
-        let (segment, rest) =
-            template.split_once('/').map_or((template, None), |(segment, rest)| (segment, Some(rest)));
-        let name = segment.strip_prefix('{').and_then(|name| name.strip_suffix('}'));
-        if let Some(name) = name.and_then(|name| name.strip_suffix('+')) {
-            parameters.push((name.to_owned(), path?.to_owned()));
-            return Some(parameters);
-        }
-        let (part, further) = path?.split_once('/').map_or((path?, None), |(part, further)| (part, Some(further)));
-        match name {
-            Some(name) if !part.is_empty() => parameters.push((name.to_owned(), part.to_owned())),
-            None if part == segment => {}
-            Some(_) | None => return None,
-        }
-        match (rest, further) {
-            (Some(rest), Some(_)) => (template, path) = (rest, further),
-            (None, None) => return Some(parameters),
-            (Some(_), None) | (None, Some(_)) => return None,
-        }
     }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn parameters_are_the_parts_of_the_path_that_the_template_leaves_open() {
-        let of = |template: &str, path: &str| {
-            let parameters = by_template(template, path)?;
-            Some(parameters.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" "))
-        };
-        for (template, path, parameters) in [
-            ("/payments/{id}/refunds", "/payments/pay_1/refunds", "id=pay_1"),
-            ("/{kind}/{id}", "/a/b", "kind=a id=b"),
-            ("/files/{path+}", "/files/a/b/", "path=a/b/"),
-            ("/payments", "/payments", ""),
-        ] {
-            assert_eq!(of(template, path).as_deref(), Some(parameters), "{template} {path}");
-        }
-        for (template, path) in [
-            ("/payments/{id}/refunds", "/v1/payments/pay_1/refunds"),
-            ("/payments/{id}/refunds", "/payments//refunds"),
-            ("/payments/{id}", "/payments"),
-            ("/payments/{id}", "/payments/a/b"),
-            ("/files/{path+}", "/files"),
-            ("/files", "files"),
-        ] {
-            assert_eq!(of(template, path), None, "{template} {path}");
-        }
+    let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+    let route = Route::new(operation).ok();
+    let mut paths = std::iter::once(request::path(request)).chain(request::path_behind_stage(request));
+    match paths.find_map(|path| route.as_ref()?.parameters(path)) {
+        Some(parameters) => parameters.into_iter().map(owned).collect(),
+        None => request.path_parameters_ref().into_iter().flat_map(|named| named.iter()).map(owned).collect(),
     }
 }

@@ -13,12 +13,11 @@ pub struct Route {
     segments: Vec<Segment>,
 }
 
-/// Ordered by specificity: a segment that matches more comes later.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Segment {
     Literal(String),
-    One,
-    Rest,
+    One(String),
+    Rest(String),
 }
 
 /// A text that is not a valid [`Route`].
@@ -43,7 +42,11 @@ impl Route {
         };
         let segments: Vec<_> = path.strip_prefix('/')?.split('/').map(Segment::read).collect::<Option<_>>()?;
         let (_, before_last) = segments.split_last()?;
-        (!before_last.contains(&Segment::Rest)).then(|| Self { text: text.to_owned(), method, segments })
+        (!before_last.iter().any(|segment| matches!(segment, Segment::Rest(_)))).then(|| Self {
+            text: text.to_owned(),
+            method,
+            segments,
+        })
     }
 
     pub(super) fn as_str(&self) -> &str {
@@ -51,23 +54,28 @@ impl Route {
     }
 
     fn matches(&self, method: &Method, path: &str) -> bool {
-        if self.method.as_ref().is_some_and(|own| own != method) {
-            return false;
-        }
-        let Some(path) = path.strip_prefix('/') else { return false };
-        let mut parts = path.split('/');
+        self.method.as_ref().is_none_or(|own| own == method) && self.parameters(path).is_some()
+    }
+
+    /// The parts of the path that the template leaves open, by name; `None` if it does not match.
+    pub(super) fn parameters<'r>(&'r self, path: &'r str) -> Option<Vec<(&'r str, &'r str)>> {
+        let mut parameters = Vec::new();
+        let mut rest = Some(path.strip_prefix('/')?);
         for segment in &self.segments {
-            let matches = match (segment, parts.next()) {
-                (Segment::Rest, Some(part)) => return !part.is_empty() || parts.next().is_some(),
-                (Segment::One, Some(part)) => !part.is_empty(),
-                (Segment::Literal(literal), Some(part)) => literal == part,
-                (Segment::Literal(_) | Segment::One | Segment::Rest, None) => false,
-            };
-            if !matches {
-                return false;
+            let path = rest?;
+            let (part, further) = path.split_once('/').map_or((path, None), |(part, further)| (part, Some(further)));
+            match segment {
+                Segment::Literal(literal) if literal == part => {}
+                Segment::One(name) if !part.is_empty() => parameters.push((name.as_str(), part)),
+                Segment::Rest(name) if !path.is_empty() => {
+                    parameters.push((name.as_str(), path));
+                    return Some(parameters);
+                }
+                Segment::Literal(_) | Segment::One(_) | Segment::Rest(_) => return None,
             }
+            rest = further;
         }
-        parts.next().is_none()
+        rest.is_none().then_some(parameters)
     }
 }
 
@@ -77,11 +85,20 @@ impl Segment {
             return text.chars().all(is_of_path).then(|| Self::Literal(text.to_owned()));
         };
         let name = name.strip_suffix('}')?;
-        let (name, segment) = match name.strip_suffix('+') {
+        let (name, segment): (_, fn(String) -> Self) = match name.strip_suffix('+') {
             Some(name) => (name, Self::Rest),
             None => (name, Self::One),
         };
-        (!name.is_empty() && name.chars().all(is_of_path)).then_some(segment)
+        (!name.is_empty() && name.chars().all(is_of_path)).then(|| segment(name.to_owned()))
+    }
+
+    /// A segment that matches more has a higher number.
+    const fn openness(&self) -> u8 {
+        match self {
+            Self::Literal(_) => 0,
+            Self::One(_) => 1,
+            Self::Rest(_) => 2,
+        }
     }
 }
 
@@ -92,7 +109,8 @@ fn is_of_path(character: char) -> bool {
 /// The route of a request: the most specific match, compared from left to right, as in API Gateway.
 pub(super) fn find<'r>(routes: &'r [Route], method: &Method, path: &str) -> Option<&'r Route> {
     let matching = routes.iter().filter(|route| route.matches(method, path));
-    matching.min_by_key(|route| (&route.segments, route.method.is_none()))
+    let openness = |route: &Route| route.segments.iter().map(Segment::openness).collect::<Vec<_>>();
+    matching.min_by_key(|route| (openness(route), route.method.is_none()))
 }
 
 /// Whether the route key of API Gateway matches any number of paths, by a final `{name+}`.
@@ -138,6 +156,33 @@ mod tests {
             ("PATCH /a", "/a"),
         ] {
             assert!(!matches(route, "POST", path), "{route} and {path}");
+        }
+    }
+
+    #[test]
+    fn parameters_are_the_parts_of_the_path_that_the_template_leaves_open() {
+        let of = |template: &str, path: &str| {
+            let route = Route::new(&format!("POST {template}")).unwrap();
+            let parameters = route.parameters(path)?;
+            Some(parameters.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" "))
+        };
+        for (template, path, parameters) in [
+            ("/payments/{id}/refunds", "/payments/pay_1/refunds", "id=pay_1"),
+            ("/{kind}/{id}", "/a/b", "kind=a id=b"),
+            ("/files/{path+}", "/files/a/b/", "path=a/b/"),
+            ("/payments", "/payments", ""),
+        ] {
+            assert_eq!(of(template, path).as_deref(), Some(parameters), "{template} {path}");
+        }
+        for (template, path) in [
+            ("/payments/{id}/refunds", "/v1/payments/pay_1/refunds"),
+            ("/payments/{id}/refunds", "/payments//refunds"),
+            ("/payments/{id}", "/payments"),
+            ("/payments/{id}", "/payments/a/b"),
+            ("/files/{path+}", "/files"),
+            ("/files", "files"),
+        ] {
+            assert_eq!(of(template, path), None, "{template} {path}");
         }
     }
 
