@@ -42,7 +42,7 @@ use futures::future::BoxFuture;
 use http::request::Parts;
 use http::{Request as HttpRequest, Response, StatusCode};
 use lambda_http::{Body, Request};
-use tower::Service;
+use tower::{Service, service_fn};
 
 use super::body::ResponseBody;
 use super::problem::Refusal;
@@ -105,7 +105,7 @@ where
     }
 
     fn call(&mut self, request: HttpRequest<AxumBody>) -> Self::Future {
-        let (core, handler) = self.parts_for_a_call();
+        let (core, mut handler) = self.parts_for_a_call();
         async move {
             let (parts, body) = request.into_parts();
             let limit = core.max_body_bytes;
@@ -113,32 +113,12 @@ where
                 return Ok(into_axum(core.refuse(Refusal::content_too_large(limit))));
             };
             let request = Request::from_parts(parts, body_of(bytes.to_vec()));
-            let response = core.serve(request, OfRoutes(handler)).await?;
+            let handler = service_fn(move |request: Request| handler.call(request.map(axum_body)));
+            let response = core.serve(request, handler).await?;
             core.engine.flush();
             Ok(into_axum(response))
         }
         .boxed()
-    }
-}
-
-/// Gives a handler of axum the requests of Lambda.
-#[derive(Clone)]
-struct OfRoutes<H>(H);
-
-impl<H> Service<Request> for OfRoutes<H>
-where
-    H: Service<HttpRequest<AxumBody>>,
-{
-    type Response = H::Response;
-    type Error = H::Error;
-    type Future = H::Future;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), H::Error>> {
-        self.0.poll_ready(context)
-    }
-
-    fn call(&mut self, request: Request) -> H::Future {
-        self.0.call(request.map(axum_body))
     }
 }
 
