@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use http::HeaderMap;
 use http::header::HeaderName;
 use lambda_http::Request;
 
-use super::request::{self, KeyError, MAX_KEY_BYTES};
+use super::request::{self, KeyError};
 use crate::protocol::{Document, Key};
 
 /// Finds the key in a request, given its body if that is a JSON document.
@@ -27,8 +26,8 @@ impl KeySource {
     pub(super) fn key(&self, request: &Request, document: Option<&Document>) -> Result<Key, KeyError> {
         match self {
             Self::IdempotencyKey => request::key(request.headers()),
-            Self::Header(name) => header(request.headers(), name),
-            Self::Function(find) => valid(&find(request, document).ok_or(KeyError::Missing)?),
+            Self::Header(name) => request::header_key(request::header(request.headers(), name)?),
+            Self::Function(find) => request::valid_key(&find(request, document).ok_or(KeyError::Missing)?),
         }
     }
 
@@ -43,24 +42,4 @@ impl KeySource {
         };
         format!("This operation needs {what}.")
     }
-}
-
-/// The header's whole value, without surrounding space.
-fn header(headers: &HeaderMap, name: &HeaderName) -> Result<Key, KeyError> {
-    let mut values = headers.get_all(name).iter();
-    let value = values.next().ok_or(KeyError::Missing)?;
-    if values.next().is_some() {
-        return Err(KeyError::Invalid("the header is sent more than once".into()));
-    }
-    let not_printable = |_| KeyError::Invalid("the key has a character that is not printable ASCII".into());
-    let text = value.to_str().map_err(not_printable)?.trim_matches([' ', '\t']);
-    if text.len() > MAX_KEY_BYTES {
-        let bytes = text.len();
-        return Err(KeyError::Invalid(format!("the key has {bytes} bytes; at most {MAX_KEY_BYTES} are accepted")));
-    }
-    valid(text)
-}
-
-fn valid(text: &str) -> Result<Key, KeyError> {
-    Key::new(text).map_err(|error| KeyError::Invalid(error.to_string()))
 }

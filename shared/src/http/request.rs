@@ -7,13 +7,11 @@ use lambda_http::request::RequestContext;
 use lambda_http::{Body, Request, RequestExt};
 use sfv::{BareItem, Item, Parser};
 
-use crate::protocol::{
-    Compare, Document, Fingerprint, Fingerprinter, InvalidKey, Key, NotComparable, Principal, Trace,
-};
+use crate::protocol::{Compare, Document, Fingerprint, Fingerprinter, Key, NotComparable, Principal, Trace};
 
-pub(super) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// The maximum length of a key in the header. Its characters are printable ASCII in either spelling.
-pub(super) const MAX_KEY_BYTES: usize = 255;
+const MAX_KEY_BYTES: usize = 255;
 
 /// Why there is no key.
 #[derive(Debug, PartialEq, Eq)]
@@ -28,32 +26,46 @@ pub(super) enum KeyError {
 /// A malformed key is an error and not ignored, against the rule of structured fields: ignoring it would run the
 /// request unprotected.
 pub(super) fn key(headers: &HeaderMap) -> Result<Key, KeyError> {
-    let invalid = |reason: &str| KeyError::Invalid(reason.to_owned());
-    let mut values = headers.get_all(IDEMPOTENCY_KEY).iter();
+    match header(headers, &IDEMPOTENCY_KEY)? {
+        quoted if quoted.starts_with('"') => header_key(&structured_string(quoted)?),
+        bare if bare.contains([',', ';', '"', '\\', ' ', '\t']) => {
+            Err(invalid("a bare key has no comma, semicolon, quote, backslash or space; quote it"))
+        }
+        bare => header_key(bare),
+    }
+}
+
+/// The header's whole value, without surrounding space.
+pub(super) fn header<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<&'h str, KeyError> {
+    let mut values = headers.get_all(name).iter();
     let value = values.next().ok_or(KeyError::Missing)?;
     if values.next().is_some() {
         return Err(invalid("the header is sent more than once"));
     }
     let value = value.to_str().map_err(|_| invalid("the key has a character that is not printable ASCII"))?;
-    let text = match value.trim_matches([' ', '\t']) {
-        quoted if quoted.starts_with('"') => structured_string(quoted)?,
-        bare if bare.contains([',', ';', '"', '\\', ' ', '\t']) => {
-            return Err(invalid("a bare key has no comma, semicolon, quote, backslash or space; quote it"));
-        }
-        bare => bare.to_owned(),
-    };
-    if text.len() > MAX_KEY_BYTES {
-        return Err(KeyError::Invalid(format!(
-            "the key has {} bytes; at most {MAX_KEY_BYTES} are accepted",
-            text.len()
-        )));
+    Ok(value.trim_matches([' ', '\t']))
+}
+
+/// A key from a header.
+pub(super) fn header_key(text: &str) -> Result<Key, KeyError> {
+    match text.len() {
+        ..=MAX_KEY_BYTES => valid_key(text),
+        bytes => Err(invalid(format!("the key has {bytes} bytes; at most {MAX_KEY_BYTES} are accepted"))),
     }
-    Key::new(text).map_err(|error: InvalidKey| KeyError::Invalid(error.to_string()))
+}
+
+/// A key from anywhere in the request.
+pub(super) fn valid_key(text: &str) -> Result<Key, KeyError> {
+    Key::new(text).map_err(|error| invalid(error.to_string()))
+}
+
+fn invalid(reason: impl Into<String>) -> KeyError {
+    KeyError::Invalid(reason.into())
 }
 
 /// Ignores parameters of the item, since the draft defines none.
 fn structured_string(value: &str) -> Result<String, KeyError> {
-    let invalid = || KeyError::Invalid("the key is not a structured-field string such as \"8e03978e\"".to_owned());
+    let invalid = || invalid("the key is not a structured-field string such as \"8e03978e\"");
     let item: Item = Parser::new(value).parse().map_err(|_| invalid())?;
     match item.bare_item {
         BareItem::String(text) => Ok(text.into()),
