@@ -64,6 +64,13 @@ impl World {
         Arc::new(Self { memory, late, engine, runs: Arc::default() })
     }
 
+    /// A world, and a call in it.
+    pub(crate) fn with_call(uncertain: Uncertain, plan: impl IntoIterator<Item = Fault>) -> (Arc<Self>, Call) {
+        let world = Self::new(plan);
+        let call = world.call(uncertain, "a");
+        (world, call)
+    }
+
     /// The same in another process, with an empty cache.
     fn elsewhere(&self, plan: impl IntoIterator<Item = Fault>) -> Arc<Self> {
         let store = FaultyStore::new(self.memory.clone(), plan);
@@ -91,6 +98,18 @@ impl World {
             self.engine.now().plus(TIMEOUT),
         )
         .about(Subject::new("a payment"))
+    }
+
+    pub(crate) async fn claim(&self, call: &Call) -> Box<Claim<FaultyStore<MemoryStore>>> {
+        let Ok(Claimed::Acquired(claim)) = self.engine.claim(call).await else { panic!("must acquire") };
+        claim
+    }
+
+    /// A claim whose lease is over.
+    pub(crate) async fn late_claim(&self, call: &Call) -> Box<Claim<FaultyStore<MemoryStore>>> {
+        let claim = self.claim(call).await;
+        tokio::time::advance(TIMEOUT + Duration::from_secs(1)).await;
+        claim
     }
 
     /// One payment: it has one transactional effect, and its answer is the number of its run.
@@ -151,8 +170,7 @@ fn answer(outcome: &Result<Outcome<u64>, Error>) -> Option<u64> {
 
 #[tokio::test(start_paused = true)]
 async fn a_second_call_is_answered_from_the_record_and_does_not_run() {
-    let world = World::new([]);
-    let call = world.call(Uncertain::Reconcile, "a");
+    let (world, call) = World::with_call(Uncertain::Reconcile, []);
     assert!(matches!(world.pay(&call).await, Ok(Outcome::Executed(Answered { answer: 1, attempt: 1, .. }))));
     assert!(matches!(world.pay(&call).await, Ok(Outcome::Replayed(Answered { answer: 1, attempt: 1, .. }))));
     assert_eq!((world.runs(), world.memory.applied(EFFECT)), (1, 1));
@@ -160,8 +178,7 @@ async fn a_second_call_is_answered_from_the_record_and_does_not_run() {
 
 #[tokio::test(start_paused = true)]
 async fn a_failure_is_final_and_replayed() {
-    let world = World::new([]);
-    let call = world.call(Uncertain::Reconcile, "a");
+    let (world, call) = World::with_call(Uncertain::Reconcile, []);
     let failed = world.ends_with(&call, Verdict::Failed(402)).await;
     assert!(matches!(failed, Ok(Outcome::Executed(Answered { resolution: Resolution::Failed, answer: 402, .. }))));
     let replayed = world.pay(&call).await;
@@ -170,8 +187,7 @@ async fn a_failure_is_final_and_replayed() {
 
 #[tokio::test(start_paused = true)]
 async fn another_request_under_a_used_key_neither_runs_nor_alters_the_record() {
-    let world = World::new([]);
-    let call = world.call(Uncertain::Reconcile, "a");
+    let (world, call) = World::with_call(Uncertain::Reconcile, []);
     world.pay(&call).await.unwrap();
     let before = world.record(&call).await;
     assert_eq!(world.pay(&world.call(REPEAT, "b")).await.unwrap(), Outcome::Mismatch);
@@ -181,8 +197,7 @@ async fn another_request_under_a_used_key_neither_runs_nor_alters_the_record() {
 
 #[tokio::test(start_paused = true)]
 async fn a_duplicate_of_a_running_call_is_told_the_rest_of_the_lease() {
-    let world = World::new([]);
-    let call = world.call(REPEAT, "a");
+    let (world, call) = World::with_call(REPEAT, []);
     let (started, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let first = tokio::spawn({
         let (world, call, started, go_on) = (world.clone(), call.clone(), started.clone(), go_on.clone());
@@ -207,8 +222,7 @@ async fn a_duplicate_of_a_running_call_is_told_the_rest_of_the_lease() {
 
 #[tokio::test(start_paused = true)]
 async fn what_was_not_executed_runs_again_even_with_a_corrected_request() {
-    let world = World::new([]);
-    let call = world.call(Uncertain::Reconcile, "a");
+    let (world, call) = World::with_call(Uncertain::Reconcile, []);
     assert_eq!(world.ends_with(&call, Verdict::NotExecuted(400)).await.unwrap(), Outcome::NotExecuted(400));
     let first = world.record(&call).await.unwrap();
     let paid = world.pay(&world.call(Uncertain::Reconcile, "corrected")).await;
@@ -229,8 +243,7 @@ async fn an_expired_record_counts_as_absent() {
 
 #[tokio::test(start_paused = true)]
 async fn a_panic_leaves_the_outcome_unknown_and_nothing_runs_again_without_evidence() {
-    let world = World::new([]);
-    let call = world.call(Uncertain::Reconcile, "a");
+    let (world, call) = World::with_call(Uncertain::Reconcile, []);
     let run = |_| async { panic!("planned") };
     let outcome = world.engine.run::<u64, _, _>(&call, run).await;
     assert!(matches!(outcome, Ok(Outcome::Unknown { .. })), "{outcome:?}");
@@ -243,8 +256,7 @@ async fn a_panic_leaves_the_outcome_unknown_and_nothing_runs_again_without_evide
 
 #[tokio::test(start_paused = true)]
 async fn an_operation_declared_repeatable_runs_again_under_the_same_transaction_id() {
-    let world = World::new([]);
-    let call = world.call(REPEAT, "a");
+    let (world, call) = World::with_call(REPEAT, []);
     let unknown = world.ends_with(&call, Verdict::Unknown("no answer".into())).await;
     let Ok(Outcome::Unknown { transaction, .. }) = unknown else { panic!("{unknown:?}") };
     let paid = world.pay(&call).await;
@@ -254,8 +266,7 @@ async fn an_operation_declared_repeatable_runs_again_under_the_same_transaction_
 
 #[tokio::test(start_paused = true)]
 async fn an_attempt_that_executed_nothing_does_not_release_what_an_earlier_one_left_uncertain() {
-    let world = World::new([]);
-    let call = world.call(REPEAT, "a");
+    let (world, call) = World::with_call(REPEAT, []);
     world.ends_with(&call, Verdict::Unknown("no answer".into())).await.unwrap();
     let refused = world.ends_with(&call, Verdict::NotExecuted(503)).await;
     assert!(matches!(refused, Ok(Outcome::Unknown { .. })), "{refused:?}");
@@ -266,8 +277,7 @@ async fn an_attempt_that_executed_nothing_does_not_release_what_an_earlier_one_l
 
 #[tokio::test(start_paused = true)]
 async fn what_is_repeatable_is_left_unknown_when_its_time_is_over() {
-    let world = World::new([]);
-    let call = world.call(REPEAT, "a");
+    let (world, call) = World::with_call(REPEAT, []);
     world.ends_with(&call, Verdict::Unknown("no answer".into())).await.unwrap();
     tokio::time::advance(Duration::from_secs(3600)).await;
     assert!(matches!(world.pay(&world.call(REPEAT, "a")).await, Ok(Outcome::Unknown { .. })));
@@ -276,8 +286,7 @@ async fn what_is_repeatable_is_left_unknown_when_its_time_is_over() {
 
 #[tokio::test(start_paused = true)]
 async fn a_run_that_would_outlive_its_deadline_is_stopped_in_time_and_abandoned() {
-    let world = World::new([]);
-    let call = world.call(Uncertain::Reconcile, "a");
+    let (world, call) = World::with_call(Uncertain::Reconcile, []);
     let started = world.engine.now();
     let outcome = world.engine.run::<u64, _, _>(&call, |_| std::future::pending()).await;
     assert!(matches!(outcome, Ok(Outcome::Unknown { .. })), "{outcome:?}");
@@ -287,8 +296,7 @@ async fn a_run_that_would_outlive_its_deadline_is_stopped_in_time_and_abandoned(
 
 #[tokio::test(start_paused = true)]
 async fn with_the_deadline_at_hand_nothing_is_claimed() {
-    let world = World::new([]);
-    let call = world.call(Uncertain::Reconcile, "a");
+    let (world, call) = World::with_call(Uncertain::Reconcile, []);
     assert!(world.engine.has_time(call.deadline), "so the engine has seen the function's time-out");
     tokio::time::advance(TIMEOUT - Duration::from_secs(2)).await;
     assert!(matches!(world.pay(&call).await, Err(Error::DeadlineAtHand { .. })));
@@ -299,10 +307,8 @@ async fn with_the_deadline_at_hand_nothing_is_claimed() {
 
 #[tokio::test(start_paused = true)]
 async fn a_late_owner_is_answered_from_the_record_and_changes_nothing() {
-    let world = World::new([]);
-    let call = world.call(REPEAT, "a");
-    let Ok(Claimed::Acquired(late)) = world.engine.claim(&call).await else { panic!("must acquire") };
-    tokio::time::advance(TIMEOUT + Duration::from_secs(1)).await;
+    let (world, call) = World::with_call(REPEAT, []);
+    let late = world.late_claim(&call).await;
     let second = world.pay(&world.call(REPEAT, "a")).await;
     assert_eq!(answer(&second), Some(1));
     let settled = world.record(&call).await;
@@ -318,8 +324,7 @@ async fn a_late_owner_that_abandons_or_releases_leaves_the_settled_record_alone(
     for end in ["abandon", "release"] {
         let world = World::new([]);
         let call = world.call(REPEAT, end);
-        let Ok(Claimed::Acquired(late)) = world.engine.claim(&call).await else { panic!("must acquire") };
-        tokio::time::advance(TIMEOUT + Duration::from_secs(1)).await;
+        let late = world.late_claim(&call).await;
         world.pay(&world.call(REPEAT, end)).await.unwrap();
         let settled = world.record(&call).await;
         if end == "abandon" {
@@ -345,8 +350,7 @@ async fn with_the_store_unreachable_nothing_runs() {
 #[tokio::test(start_paused = true)]
 async fn a_commit_whose_reply_was_lost_is_found_out_to_have_happened() {
     for lost in [Fault::LoseReply, Fault::Repeat] {
-        let world = World::new([Fault::None, lost]);
-        let call = world.call(Uncertain::Reconcile, "a");
+        let (world, call) = World::with_call(Uncertain::Reconcile, [Fault::None, lost]);
         assert!(matches!(world.pay(&call).await, Ok(Outcome::Executed(Answered { answer: 1, .. }))), "{lost:?}");
         assert!(matches!(world.pay(&call).await, Ok(Outcome::Replayed(Answered { answer: 1, .. }))));
         assert_eq!(world.memory.applied(EFFECT), 1);
@@ -393,8 +397,7 @@ async fn an_operation_may_call_another_on_the_same_engine() {
 #[tokio::test(start_paused = true)]
 async fn in_single_write_the_effect_is_applied_once_whatever_is_lost() {
     for fault in [Fault::None, Fault::Refuse, Fault::Reject, Fault::LoseRequest, Fault::LoseReply, Fault::Repeat] {
-        let world = World::new([fault]);
-        let call = world.call(Uncertain::Reconcile, "a");
+        let (world, call) = World::with_call(Uncertain::Reconcile, [fault]);
         let first = world.pay_in_single_write(&call).await;
         match fault {
             Fault::None | Fault::Repeat => assert!(matches!(first, Ok(Outcome::Executed(_)))),
@@ -411,8 +414,7 @@ async fn in_single_write_the_effect_is_applied_once_whatever_is_lost() {
 
 #[tokio::test(start_paused = true)]
 async fn single_write_goes_on_where_a_claim_was_released() {
-    let world = World::new([]);
-    let call = world.call(Uncertain::Reconcile, "a");
+    let (world, call) = World::with_call(Uncertain::Reconcile, []);
     world.ends_with(&call, Verdict::NotExecuted(0)).await.unwrap();
     let released = world.record(&call).await.unwrap();
     let outcome = world.pay_in_single_write(&call).await;
@@ -449,9 +451,8 @@ async fn single_write_over_a_release_does_not_take_the_answer_of_another_for_its
 
 #[tokio::test(start_paused = true)]
 async fn single_write_does_not_run_over_a_claim() {
-    let world = World::new([]);
-    let call = world.call(Uncertain::Reconcile, "a");
-    let Ok(Claimed::Acquired(_running)) = world.engine.claim(&call).await else { panic!("must acquire") };
+    let (world, call) = World::with_call(Uncertain::Reconcile, []);
+    let _running = world.claim(&call).await;
     assert!(matches!(world.pay_in_single_write(&call).await, Ok(Outcome::InProgress { .. })));
     tokio::time::advance(TIMEOUT + Duration::from_secs(1)).await;
     let later = world.call(Uncertain::Reconcile, "a");
@@ -461,8 +462,7 @@ async fn single_write_does_not_run_over_a_claim() {
 
 #[tokio::test(start_paused = true)]
 async fn in_single_write_a_panic_means_that_nothing_happened() {
-    let world = World::new([]);
-    let call = world.call(Uncertain::Reconcile, "a");
+    let (world, call) = World::with_call(Uncertain::Reconcile, []);
     let outcome = world.engine.run_single_write::<u64, _, _>(&call, |_| async { panic!("planned") }).await;
     assert!(matches!(outcome, Err(Error::NothingHappened(_))), "{outcome:?}");
     assert_eq!(world.record(&call).await, None);
@@ -526,8 +526,7 @@ async fn a_record_that_cannot_be_read_never_runs_again() {
     let outcome = engine.run::<u64, _, _>(&call, |_| async { panic!("must not run") }).await;
     assert!(matches!(outcome, Err(Error::StoreUnavailable(StoreError::Unreadable { .. }))));
 
-    let world = World::new([]);
-    let call = world.call(Uncertain::Reconcile, "a");
+    let (world, call) = World::with_call(Uncertain::Reconcile, []);
     world.ends_with(&call, Verdict::Success(1)).await.unwrap();
     let outcome = world.engine.run::<String, _, _>(&call, |_| async { panic!("must not run") }).await;
     assert!(matches!(outcome, Err(Error::UnreadableAnswer { .. })), "{outcome:?}");

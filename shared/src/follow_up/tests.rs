@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::engine::Claimed;
 use crate::engine::tests::{EFFECT, TIMEOUT, World};
 use crate::protocol::{OwnerToken, Record, RecordId, State, Uncertain};
 use crate::reconcile::Evidence;
@@ -87,7 +86,7 @@ fn call(world: &World) -> Call {
 
 /// A claim whose process dies with it.
 async fn claimed(world: &World) -> Record {
-    let Ok(Claimed::Acquired(claim)) = world.engine.claim(&call(world)).await else { panic!("must acquire") };
+    let claim = world.claim(&call(world)).await;
     claim.record().clone()
 }
 

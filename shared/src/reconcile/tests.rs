@@ -59,8 +59,7 @@ async fn left_unknown(world: &World) -> TransactionId {
 /// Leaves an attempt whose process died.
 async fn left_processing(world: &World) -> TransactionId {
     let call = world.call(Uncertain::Reconcile, "a");
-    let Ok(crate::engine::Claimed::Acquired(claim)) = world.engine.claim(&call).await else { panic!("must acquire") };
-    tokio::time::advance(TIMEOUT + Duration::from_secs(1)).await;
+    let claim = world.late_claim(&call).await;
     claim.record().transaction
 }
 
@@ -230,9 +229,8 @@ async fn what_the_schedule_finds_prevented_runs_at_the_next_call_under_a_new_tra
 
 #[tokio::test(start_paused = true)]
 async fn the_schedule_leaves_alone_what_is_held_or_settled() {
-    let world = World::new([]);
-    let call = world.call(Uncertain::Reconcile, "a");
-    let Ok(crate::engine::Claimed::Acquired(claim)) = world.engine.claim(&call).await else { panic!("must acquire") };
+    let (world, call) = World::with_call(Uncertain::Reconcile, []);
+    let claim = world.claim(&call).await;
     let other = OtherSide::says(Evidence::Prevented);
     assert_eq!(scheduled(&world, &other).await.unwrap(), Reconciled::NotOpen, "running");
     claim.commit(Resolution::Success, 1_u64, vec![]).await.unwrap();
@@ -243,9 +241,8 @@ async fn the_schedule_leaves_alone_what_is_held_or_settled() {
 /// In another library the recovery of an apparently abandoned record overwrote a result that was settled meanwhile.
 #[tokio::test(start_paused = true)]
 async fn a_takeover_of_what_was_settled_since_it_was_seen_changes_nothing() {
-    let world = World::new([]);
-    let call = world.call(Uncertain::Reconcile, "a");
-    let Ok(crate::engine::Claimed::Acquired(slow)) = world.engine.claim(&call).await else { panic!("must acquire") };
+    let (world, call) = World::with_call(Uncertain::Reconcile, []);
+    let slow = world.claim(&call).await;
     let stale = world.record(&call).await.unwrap();
     tokio::time::advance(TIMEOUT + Duration::from_secs(1)).await;
     slow.commit(Resolution::Success, 1_u64, vec![Effect::named(EFFECT)]).await.unwrap();
@@ -268,10 +265,8 @@ async fn of_two_reconcilers_that_saw_the_same_record_one_holds_it() {
 
 #[tokio::test(start_paused = true)]
 async fn an_owner_that_is_late_for_the_reconciliation_changes_nothing_and_is_reported() {
-    let world = World::new([]);
-    let call = world.call(Uncertain::Reconcile, "a");
-    let Ok(crate::engine::Claimed::Acquired(late)) = world.engine.claim(&call).await else { panic!("must acquire") };
-    tokio::time::advance(TIMEOUT + Duration::from_secs(1)).await;
+    let (world, call) = World::with_call(Uncertain::Reconcile, []);
+    let late = world.late_claim(&call).await;
     assert_eq!(scheduled(&world, &OtherSide::says(Evidence::Refused(402))).await.unwrap(), Reconciled::Refused);
     let outcome = late.commit(Resolution::Success, 1_u64, vec![Effect::named(EFFECT)]).await.unwrap();
     assert!(matches!(outcome, Outcome::Replayed(Answered { answer: 402, .. })), "{outcome:?}");

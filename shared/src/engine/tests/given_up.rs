@@ -9,8 +9,7 @@ const LOST: Fault = Fault::LoseReply;
 
 #[tokio::test(start_paused = true)]
 async fn a_claim_whose_reply_was_lost_does_not_block_its_key() {
-    let world = World::new([LOST]);
-    let call = world.call(Uncertain::Reconcile, "a");
+    let (world, call) = World::with_call(Uncertain::Reconcile, [LOST]);
     assert!(matches!(world.pay(&call).await, Err(Error::StoreUnavailable(StoreError::Uncertain(_)))));
     let released = world.record(&call).await.unwrap();
     assert!(matches!(released.state, State::Released { .. }), "{released:?}");
@@ -25,8 +24,7 @@ async fn a_claim_whose_reply_was_lost_does_not_block_its_key() {
 
 #[tokio::test(start_paused = true)]
 async fn a_claim_that_was_lost_before_it_arrived_leaves_nothing_behind() {
-    let world = World::new([Fault::LoseRequest]);
-    let call = world.call(Uncertain::Reconcile, "a");
+    let (world, call) = World::with_call(Uncertain::Reconcile, [Fault::LoseRequest]);
     assert!(matches!(world.pay(&call).await, Err(Error::StoreUnavailable(_))));
     assert_eq!(world.record(&call).await, None);
 }
@@ -35,10 +33,8 @@ async fn a_claim_that_was_lost_before_it_arrived_leaves_nothing_behind() {
 #[tokio::test(start_paused = true)]
 async fn a_takeover_whose_reply_was_lost_leaves_the_outcome_as_unknown_as_it_was() {
     for uncertain in [REPEAT, Uncertain::Reconcile] {
-        let world = World::new([]);
-        let call = world.call(uncertain, "a");
-        let Ok(Claimed::Acquired(_dead)) = world.engine.claim(&call).await else { panic!("must acquire") };
-        tokio::time::advance(TIMEOUT + Duration::from_secs(1)).await;
+        let (world, call) = World::with_call(uncertain, []);
+        let _dead = world.late_claim(&call).await;
         let call = world.call(uncertain, "a");
         let elsewhere = world.elsewhere([Fault::None, LOST]);
         let retried = elsewhere.engine.run_or_reconcile(&call, |_| async { Verdict::Success(1) }, &Says(None)).await;
@@ -49,8 +45,7 @@ async fn a_takeover_whose_reply_was_lost_leaves_the_outcome_as_unknown_as_it_was
 
 #[tokio::test(start_paused = true)]
 async fn a_reconciler_whose_takeover_lost_its_reply_does_not_block_the_next() {
-    let world = World::new([]);
-    let call = world.call(Uncertain::Reconcile, "a");
+    let (world, call) = World::with_call(Uncertain::Reconcile, []);
     world.ends_with(&call, Verdict::Unknown("no answer".into())).await.unwrap();
     let record = world.record(&call).await.unwrap();
     let (operations, deadline) = (operations(&call), world.engine.now().plus(TIMEOUT));
@@ -66,8 +61,7 @@ async fn a_reconciler_whose_takeover_lost_its_reply_does_not_block_the_next() {
 #[tokio::test(start_paused = true)]
 async fn what_goes_on_after_evidence_blocks_nobody_when_its_reply_is_lost() {
     for lost in [Fault::LoseReply, Fault::LoseRequest] {
-        let world = World::new([]);
-        let call = world.call(Uncertain::Reconcile, "a");
+        let (world, call) = World::with_call(Uncertain::Reconcile, []);
         world.ends_with(&call, Verdict::Unknown("no answer".into())).await.unwrap();
         let before = world.record(&call).await.unwrap();
         let run = |_| async { panic!("its claim was not answered") };
@@ -90,11 +84,8 @@ async fn what_goes_on_after_evidence_blocks_nobody_when_its_reply_is_lost() {
 
 #[tokio::test(start_paused = true)]
 async fn with_the_deadline_at_hand_the_caller_hears_that_nothing_ran_even_if_that_cannot_be_recorded() {
-    let world = World::new([]);
-    let call = world.call(Uncertain::Reconcile, "a");
-    let Ok(Claimed::Acquired(claim)) = world.elsewhere([Fault::None, Fault::Refuse]).engine.claim(&call).await else {
-        panic!("must acquire")
-    };
+    let (world, call) = World::with_call(Uncertain::Reconcile, []);
+    let claim = world.elsewhere([Fault::None, Fault::Refuse]).claim(&call).await;
     tokio::time::advance(TIMEOUT).await;
     let outcome = claim.run::<u64, _, _>(|_| async { panic!("no time") }).await;
     assert!(matches!(outcome, Err(Error::DeadlineAtHand { .. })), "{outcome:?}");
@@ -103,8 +94,7 @@ async fn with_the_deadline_at_hand_the_caller_hears_that_nothing_ran_even_if_tha
 #[tokio::test(start_paused = true)]
 async fn a_release_whose_reply_was_lost_is_made_again() {
     for lost in [Fault::LoseReply, Fault::LoseRequest] {
-        let world = World::new([Fault::None, lost]);
-        let call = world.call(Uncertain::Reconcile, "a");
+        let (world, call) = World::with_call(Uncertain::Reconcile, [Fault::None, lost]);
         let ended = world.ends_with(&call, Verdict::NotExecuted(5)).await;
         assert!(matches!(ended, Ok(Outcome::NotExecuted(5))), "{lost:?}: {ended:?}");
         assert!(matches!(world.record(&call).await.unwrap().state, State::Released { .. }));

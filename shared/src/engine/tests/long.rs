@@ -34,8 +34,7 @@ async fn a_long_answer_is_replayed_whole_in_another_process() {
 
 #[tokio::test(start_paused = true)]
 async fn an_answer_of_which_a_part_is_missing_is_an_error_and_never_runs_again() {
-    let world = World::new([]);
-    let call = world.call(Uncertain::Reconcile, "a");
+    let (world, call) = World::with_call(Uncertain::Reconcile, []);
     answers(&world, &call, &digits(50_000)).await.unwrap();
     world.memory.lose_parts();
     let replayed = answers(&world.elsewhere([]), &call, "must not run").await;
@@ -49,8 +48,7 @@ async fn an_answer_of_which_a_part_is_missing_is_an_error_and_never_runs_again()
 
 #[tokio::test(start_paused = true)]
 async fn an_answer_that_no_transaction_carries_is_settled_without_it() {
-    let world = World::new([]);
-    let call = world.call(Uncertain::Reconcile, "a");
+    let (world, call) = World::with_call(Uncertain::Reconcile, []);
     let first = answers(&world, &call, &digits(9_000_000)).await.unwrap();
     assert!(matches!(first, Outcome::Executed(_)));
     let replayed = answers(&world.elsewhere([]), &call, "must not run").await;
@@ -85,8 +83,7 @@ async fn a_settling_write_that_the_store_rejects_is_repeated_with_the_short_form
 
 #[tokio::test(start_paused = true)]
 async fn a_settling_write_that_is_rejected_in_its_short_form_as_well_leaves_the_outcome_unknown() {
-    let world = World::new([Fault::None, Fault::Reject, Fault::Reject]);
-    let call = world.call(Uncertain::Reconcile, "a");
+    let (world, call) = World::with_call(Uncertain::Reconcile, [Fault::None, Fault::Reject, Fault::Reject]);
     let first = answers(&world, &call, &digits(50_000)).await;
     assert!(matches!(first, Ok(Outcome::Unknown { .. })), "{first:.200?}");
     assert_eq!(world.memory.applied(EFFECT), 0);
@@ -105,10 +102,8 @@ async fn the_lost_reply_to_a_long_answer_is_recognised() {
 
 #[tokio::test(start_paused = true)]
 async fn a_late_owner_is_answered_with_the_long_answer_that_was_recorded() {
-    let world = World::new([]);
-    let call = world.call(REPEAT, "a");
-    let Ok(Claimed::Acquired(late)) = world.engine.claim(&call).await else { panic!("must acquire") };
-    tokio::time::advance(TIMEOUT + Duration::from_secs(1)).await;
+    let (world, call) = World::with_call(REPEAT, []);
+    let late = world.late_claim(&call).await;
     let text = digits(50_000);
     answers(&world, &world.call(REPEAT, "a"), &text).await.unwrap();
     let fenced = late.commit(Resolution::Success, String::from("late"), Vec::new()).await.unwrap();
@@ -120,8 +115,7 @@ async fn a_late_owner_is_answered_with_the_long_answer_that_was_recorded() {
 #[tokio::test(start_paused = true)]
 async fn of_two_calls_in_single_write_over_a_release_one_executes_and_the_other_replays_however_long_the_answers_are() {
     for (bytes, alike) in [(2_000, false), (20_000, false), (2_000, true), (20_000, true)] {
-        let world = World::new([]);
-        let call = world.call(Uncertain::Reconcile, "a");
+        let (world, call) = World::with_call(Uncertain::Reconcile, []);
         world.ends_with(&call, Verdict::NotExecuted(0)).await.unwrap();
 
         let both = Arc::new(tokio::sync::Barrier::new(2));

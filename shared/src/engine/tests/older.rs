@@ -69,9 +69,7 @@ async fn a_redelivery_of_what_is_settled_writes_nothing() {
 #[tokio::test(start_paused = true)]
 async fn a_redelivery_of_what_runs_elsewhere_writes_nothing() {
     let world = World::new([]);
-    let Ok(Claimed::Acquired(_held)) = world.engine.claim(&world.call(Uncertain::Reconcile, "a")).await else {
-        panic!("must acquire")
-    };
+    let _held = world.claim(&world.call(Uncertain::Reconcile, "a")).await;
     let outcome = world.elsewhere(unwritable()).pay(&redelivery(&world)).await;
     assert!(matches!(outcome, Ok(Outcome::InProgress { .. })), "{outcome:?}");
     let outcome = world.elsewhere(unwritable()).pay_in_single_write(&redelivery(&world)).await;
@@ -88,8 +86,7 @@ async fn a_redelivery_of_what_did_not_run_runs() {
 /// Every version that a read may return after the record has been settled.
 #[tokio::test(start_paused = true)]
 async fn a_stale_read_costs_only_the_write_that_it_was_meant_to_save() {
-    let world = World::new([]);
-    let call = world.call(Uncertain::Reconcile, "a");
+    let (world, call) = World::with_call(Uncertain::Reconcile, []);
     world.pay(&call).await.unwrap();
     let settled = world.memory.read(&call.record_id()).await.unwrap().expect("settled");
     let now = world.engine.now();
@@ -122,9 +119,8 @@ async fn a_stale_read_costs_only_the_write_that_it_was_meant_to_save() {
 
 #[tokio::test(start_paused = true)]
 async fn what_was_seen_in_progress_is_in_progress_for_a_second_without_a_write() {
-    let world = World::new([]);
-    let call = world.call(Uncertain::Reconcile, "a");
-    let Ok(Claimed::Acquired(_held)) = world.engine.claim(&call).await else { panic!("must acquire") };
+    let (world, call) = World::with_call(Uncertain::Reconcile, []);
+    let _held = world.claim(&call).await;
     let other = world.elsewhere([Fault::None, Fault::Refuse]);
     for _ in 0..100 {
         assert!(matches!(other.pay(&call).await, Ok(Outcome::InProgress { .. })));
@@ -136,9 +132,8 @@ async fn what_was_seen_in_progress_is_in_progress_for_a_second_without_a_write()
 
 #[tokio::test(start_paused = true)]
 async fn what_was_seen_in_progress_decides_nothing_about_another_request() {
-    let world = World::new([]);
-    let call = world.call(Uncertain::Reconcile, "a");
-    let Ok(Claimed::Acquired(held)) = world.engine.claim(&call).await else { panic!("must acquire") };
+    let (world, call) = World::with_call(Uncertain::Reconcile, []);
+    let held = world.claim(&call).await;
     let other = world.elsewhere([]);
     assert!(matches!(other.pay(&call).await, Ok(Outcome::InProgress { .. })));
     held.release().await.unwrap();
@@ -150,9 +145,8 @@ async fn what_was_seen_in_progress_decides_nothing_about_another_request() {
 
 #[tokio::test(start_paused = true)]
 async fn a_duplicate_that_waits_reads_and_is_not_told_what_was_seen() {
-    let world = World::new([]);
-    let call = world.call(Uncertain::Reconcile, "a");
-    let Ok(Claimed::Acquired(held)) = world.engine.claim(&call).await else { panic!("must acquire") };
+    let (world, call) = World::with_call(Uncertain::Reconcile, []);
+    let held = world.claim(&call).await;
     let other = world.elsewhere([Fault::None].into_iter().chain(unwritable()));
     assert!(matches!(other.pay(&call).await, Ok(Outcome::InProgress { .. })));
     let settled = held.run(|_| async { Verdict::Success(5) }).await;

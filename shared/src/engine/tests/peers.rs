@@ -10,9 +10,8 @@ use crate::protocol::EpochS;
 /// There, the error of a duplicate deleted the record, and the next call ran concurrently with the first.
 #[tokio::test(start_paused = true)]
 async fn a_refused_duplicate_leaves_the_record_of_the_owner_alone() {
-    let world = World::new([]);
-    let call = world.call(Uncertain::Reconcile, "a");
-    let Ok(Claimed::Acquired(owner)) = world.engine.claim(&call).await else { panic!("must acquire") };
+    let (world, call) = World::with_call(Uncertain::Reconcile, []);
+    let owner = world.claim(&call).await;
     let before = world.record(&call).await;
     for _ in 0..3 {
         assert!(matches!(world.pay(&call).await, Ok(Outcome::InProgress { .. })));
@@ -26,9 +25,8 @@ async fn a_refused_duplicate_leaves_the_record_of_the_owner_alone() {
 /// There, a lease in milliseconds was compared with a time in seconds, and the key was blocked permanently.
 #[tokio::test(start_paused = true)]
 async fn a_lease_counts_milliseconds_and_an_expiration_seconds() {
-    let world = World::new([]);
-    let call = world.call(REPEAT, "a");
-    let Ok(Claimed::Acquired(_dead)) = world.engine.claim(&call).await else { panic!("must acquire") };
+    let (world, call) = World::with_call(REPEAT, []);
+    let _dead = world.claim(&call).await;
     let lease = TIMEOUT + Duration::from_secs(1);
     tokio::time::advance(lease - Duration::from_millis(1)).await;
     assert!(matches!(world.pay(&world.call(REPEAT, "a")).await, Ok(Outcome::InProgress { .. })));
@@ -61,8 +59,7 @@ async fn operations_with_other_settings_on_one_store_do_not_touch_each_other() {
 #[tokio::test(start_paused = true)]
 async fn results_that_look_empty_are_replayed_unchanged() {
     for result in [json!(null), json!(false), json!(0), json!(""), json!([]), json!({}), json!([null, null])] {
-        let world = World::new([]);
-        let call = world.call(Uncertain::Reconcile, "a");
+        let (world, call) = World::with_call(Uncertain::Reconcile, []);
         let run = |_| async { Verdict::Success(result.clone()) };
         let first = world.engine.run(&call, run).await.unwrap();
         assert!(matches!(first, Outcome::Executed(ref answered) if answered.answer == result), "{first:?}");
@@ -77,8 +74,7 @@ async fn results_that_look_empty_are_replayed_unchanged() {
 async fn an_error_of_the_store_after_the_run_does_not_say_that_nothing_ran() {
     for verdict in [Verdict::Success(1), Verdict::Failed(1), Verdict::Unknown("no answer".into())] {
         let shown = format!("{verdict:?}");
-        let world = World::new([Fault::None].into_iter().chain([Fault::Refuse; 4]));
-        let call = world.call(Uncertain::Reconcile, "a");
+        let (world, call) = World::with_call(Uncertain::Reconcile, [Fault::None].into_iter().chain([Fault::Refuse; 4]));
         let outcome = world.ends_with(&call, verdict).await;
         assert!(matches!(outcome, Err(Error::NotRecorded { .. })), "{shown}: {outcome:?}");
         assert_eq!(world.runs(), 1);

@@ -8,8 +8,7 @@ fn unreachable() -> [Fault; 64] {
 #[tokio::test(start_paused = true)]
 async fn what_this_process_settled_is_replayed_without_the_store() {
     let first = [Fault::None, Fault::None];
-    let world = World::new(first.into_iter().chain(unreachable()));
-    let call = world.call(Uncertain::Reconcile, "a");
+    let (world, call) = World::with_call(Uncertain::Reconcile, first.into_iter().chain(unreachable()));
     world.pay(&call).await.unwrap();
     assert_eq!(answer(&world.pay(&call).await), Some(1));
     let mismatch = world.pay(&world.call(Uncertain::Reconcile, "b")).await;
@@ -19,8 +18,7 @@ async fn what_this_process_settled_is_replayed_without_the_store() {
 
 #[tokio::test(start_paused = true)]
 async fn what_this_process_replayed_is_replayed_without_the_store() {
-    let world = World::new([]);
-    let call = world.call(Uncertain::Reconcile, "a");
+    let (world, call) = World::with_call(Uncertain::Reconcile, []);
     world.pay(&call).await.unwrap();
     let other = world.elsewhere([Fault::None].into_iter().chain(unreachable()));
     for _ in 0..3 {
@@ -40,8 +38,7 @@ async fn an_expired_record_is_not_remembered() {
 
 #[tokio::test(start_paused = true)]
 async fn what_is_not_settled_is_not_remembered() {
-    let world = World::new([]);
-    let call = world.call(Uncertain::Reconcile, "a");
+    let (world, call) = World::with_call(Uncertain::Reconcile, []);
     world.ends_with(&call, Verdict::NotExecuted(1)).await.unwrap();
     assert!(matches!(world.elsewhere([]).pay(&call).await, Ok(Outcome::Executed(_))));
     assert_eq!(answer(&world.pay(&call).await), Some(1), "as it was settled elsewhere");

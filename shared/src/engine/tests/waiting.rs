@@ -24,8 +24,7 @@ const MARGIN: Duration = Duration::from_secs(2);
 
 #[tokio::test(start_paused = true)]
 async fn a_duplicate_that_waits_gets_the_answer_of_the_running_call() {
-    let world = World::new([]);
-    let call = world.call(Uncertain::Reconcile, "a");
+    let (world, call) = World::with_call(Uncertain::Reconcile, []);
     let first = world.run_for(&call, Duration::from_secs(3));
     tokio::task::yield_now().await;
     let started = world.engine.now();
@@ -38,8 +37,7 @@ async fn a_duplicate_that_waits_gets_the_answer_of_the_running_call() {
 
 #[tokio::test(start_paused = true)]
 async fn a_duplicate_waits_no_longer_than_it_was_asked_to() {
-    let world = World::new([]);
-    let call = world.call(Uncertain::Reconcile, "a");
+    let (world, call) = World::with_call(Uncertain::Reconcile, []);
     let first = world.run_for(&call, Duration::from_secs(7));
     tokio::task::yield_now().await;
     let started = world.engine.now();
@@ -78,7 +76,7 @@ async fn a_function_with_less_time_than_the_run_may_take_has_the_last_word() {
 async fn a_duplicate_waits_for_the_lease_of_a_dead_owner_and_runs_in_the_same_call() {
     let world = World::new([]);
     let call = world.call_within(REPEAT, RUN);
-    let Ok(Claimed::Acquired(_dead)) = world.engine.claim(&call).await else { panic!("must acquire") };
+    let _dead = world.claim(&call).await;
     let started = world.engine.now();
     let retry = world.call_within(REPEAT, RUN).wait_for_lease(WAIT);
     let lease = Arc::new(Mutex::new(None));
@@ -99,7 +97,7 @@ async fn a_duplicate_waits_for_the_lease_of_a_dead_owner_and_runs_in_the_same_ca
 async fn a_duplicate_does_not_begin_a_wait_that_may_be_in_vain() {
     let world = World::new([]);
     let running = world.call_within(Uncertain::Reconcile, RUN);
-    let Ok(Claimed::Acquired(_running)) = world.engine.claim(&running).await else { panic!("must acquire") };
+    let _running = world.claim(&running).await;
     let started = world.engine.now();
     let lease = RUN + MARGIN;
     // Longer than the longest wait, or too long to run afterwards before the deadline.
@@ -119,7 +117,7 @@ async fn a_duplicate_does_not_begin_a_wait_that_may_be_in_vain() {
 async fn a_duplicate_that_waits_for_the_lease_waits_on_if_another_takes_over_first() {
     let world = World::new([]);
     let call = world.call_within(REPEAT, RUN);
-    let Ok(Claimed::Acquired(_dead)) = world.engine.claim(&call).await else { panic!("must acquire") };
+    let _dead = world.claim(&call).await;
     tokio::time::advance(RUN + MARGIN).await;
     let second = world.run_for(&world.call_within(REPEAT, RUN), Duration::from_secs(1));
     tokio::task::yield_now().await;
@@ -130,9 +128,8 @@ async fn a_duplicate_that_waits_for_the_lease_waits_on_if_another_takes_over_fir
 
 #[tokio::test(start_paused = true)]
 async fn a_duplicate_waits_no_longer_than_it_could_run() {
-    let world = World::new([]);
-    let call = world.call(Uncertain::Reconcile, "a");
-    let Ok(Claimed::Acquired(_held)) = world.engine.claim(&call).await else { panic!("must acquire") };
+    let (world, call) = World::with_call(Uncertain::Reconcile, []);
+    let _held = world.claim(&call).await;
     let started = world.engine.now();
     let waited = world.pay(&call.clone().wait(Duration::from_secs(3600))).await.unwrap();
     assert!(matches!(waited, Outcome::InProgress { .. }), "{waited:?}");
@@ -143,7 +140,7 @@ async fn a_duplicate_waits_no_longer_than_it_could_run() {
 async fn a_duplicate_that_waits_for_a_dead_owner_runs_when_the_lease_is_over() {
     let world = World::new([]);
     let dead = world.call(REPEAT, "a");
-    let Ok(Claimed::Acquired(_dead)) = world.engine.claim(&dead).await else { panic!("must acquire") };
+    let _dead = world.claim(&dead).await;
     tokio::time::advance(TIMEOUT - Duration::from_secs(1)).await;
     let paid = world.pay(&world.call(REPEAT, "a").wait(WAIT)).await;
     assert!(matches!(paid, Ok(Outcome::Executed(Answered { attempt: 2, .. }))), "{paid:?}");
@@ -151,9 +148,8 @@ async fn a_duplicate_that_waits_for_a_dead_owner_runs_when_the_lease_is_over() {
 
 #[tokio::test(start_paused = true)]
 async fn another_request_does_not_wait() {
-    let world = World::new([]);
-    let call = world.call(Uncertain::Reconcile, "a");
-    let Ok(Claimed::Acquired(_held)) = world.engine.claim(&call).await else { panic!("must acquire") };
+    let (world, call) = World::with_call(Uncertain::Reconcile, []);
+    let _held = world.claim(&call).await;
     let started = world.engine.now();
     assert_eq!(world.pay(&world.call(Uncertain::Reconcile, "b").wait(WAIT)).await.unwrap(), Outcome::Mismatch);
     assert_eq!(world.engine.now(), started);

@@ -9,8 +9,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::Attempt;
-use crate::engine::SystemEntropy;
 use crate::engine::tests::TokioClock;
+use crate::engine::{Claimed, SystemEntropy};
 use crate::protocol::{Fingerprinter, Key, Principal, Subject, Write};
 use crate::store::memory::Effect;
 use crate::store::{ItemOf, Store, Written};
