@@ -13,7 +13,7 @@ use crate::engine::{Evidence, Verdict};
 use crate::protocol::Principal;
 use crate::store::fault::{Fault, FaultyStore};
 use crate::store::memory::{Effect, MemoryStore};
-use crate::telemetry::metrics::{Metric, Metrics};
+use crate::telemetry::metrics::{Counts, Metric};
 
 type TestStore = FaultyStore<MemoryStore>;
 
@@ -279,20 +279,6 @@ async fn a_kafka_record_that_cannot_be_read_stops_its_partition_and_no_other() {
     }
 }
 
-/// The counted metrics.
-#[derive(Clone, Default)]
-struct Counts(Arc<Mutex<Vec<Metric>>>);
-
-impl Metrics for Counts {
-    fn count(&self, metric: Metric, _: &str) {
-        self.0.lock().unwrap().push(metric);
-    }
-
-    fn duration(&self, _: Metric, _: &str, _: Duration) {}
-    fn gauge(&self, _: Metric, _: f64) {}
-    fn flush(&self) {}
-}
-
 /// No end-to-end test covers this.
 #[tokio::test]
 async fn a_store_that_does_not_answer_is_counted_and_the_run_comes_again() {
@@ -301,7 +287,7 @@ async fn a_store_that_does_not_answer_is_counted_and_the_run_comes_again() {
         let engine = Engine::builder(FaultyStore::new(MemoryStore::new(), [fault])).metrics(counts.clone()).build();
         let stream = Stream::new(engine, Operation::new("sales", "post"), "cluster");
         assert_eq!(deliver(&stream, &[("sales-0", vec![record(0, "")])]).await, [("sales-0".to_owned(), 0)]);
-        assert_eq!(*counts.0.lock().unwrap(), [Metric::StoreError, Metric::RecordReturned], "{fault:?}");
+        assert_eq!(counts.counted(), [Metric::StoreError, Metric::RecordReturned], "{fault:?}");
     }
 }
 

@@ -1,10 +1,14 @@
 //! The library's metrics, and the writer for CloudWatch.
 
+#[cfg(test)]
+mod counts;
 #[cfg(feature = "emf")]
 mod emf;
 
 use std::time::Duration;
 
+#[cfg(test)]
+pub(crate) use counts::Counts;
 #[cfg(feature = "emf")]
 pub use emf::{Emf, EmfError};
 

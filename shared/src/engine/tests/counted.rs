@@ -6,39 +6,17 @@ use std::collections::BTreeMap;
 use super::*;
 use crate::engine::timings::timed;
 use crate::protocol::machine::{End, Input, Proof, Terms, Wait};
+use crate::telemetry::metrics::Counts;
 
-/// Counters by name, and the durations that were measured.
-#[derive(Clone, Default)]
-struct Counts(Arc<Mutex<BTreeMap<&'static str, u64>>>);
-
-impl Counts {
-    fn add(&self, metric: Metric) {
-        *self.0.lock().unwrap().entry(metric.name()).or_default() += 1;
-    }
-
-    /// What was counted since the previous call, without durations.
-    fn take(&self) -> String {
-        let counts = std::mem::take(&mut *self.0.lock().unwrap());
-        let counters = counts.iter().filter(|(name, _)| !name.ends_with("Ms"));
-        counters.map(|(name, count)| format!("{name} {count}")).collect::<Vec<_>>().join(", ")
-    }
-}
-
-impl Metrics for Counts {
-    fn count(&self, metric: Metric, operation: &str) {
+/// What was counted since the previous call, by name.
+fn counted(counts: &Counts) -> String {
+    let mut by_name = BTreeMap::<_, u64>::new();
+    for (metric, operation) in counts.take() {
         assert_eq!(operation, "POST /payments");
-        self.add(metric);
+        *by_name.entry(metric.name()).or_default() += 1;
     }
-
-    fn duration(&self, metric: Metric, _: &str, _: Duration) {
-        self.add(metric);
-    }
-
-    fn gauge(&self, metric: Metric, _: f64) {
-        self.add(metric);
-    }
-
-    fn flush(&self) {}
+    let counters = by_name.iter().filter(|(name, _)| !name.ends_with("Ms"));
+    counters.map(|(name, count)| format!("{name} {count}")).collect::<Vec<_>>().join(", ")
 }
 
 fn counting(plan: impl IntoIterator<Item = Fault>) -> (Arc<World>, Counts) {
@@ -55,13 +33,13 @@ async fn each_call_is_counted_by_what_became_of_it() {
     let (world, counts) = counting([]);
     let call = world.call(Uncertain::Reconcile, "a");
     world.pay(&call).await.unwrap();
-    assert_eq!(counts.take(), "Executed 1");
+    assert_eq!(counted(&counts), "Executed 1");
     assert_eq!(world.pay(&world.call(Uncertain::Reconcile, "another")).await.unwrap(), Outcome::Mismatch);
-    assert_eq!(counts.take(), "Mismatch 1");
+    assert_eq!(counted(&counts), "Mismatch 1");
     let (running, counts) = counting([]);
     let _held = running.claim(&running.call(Uncertain::Reconcile, "a")).await;
     assert!(matches!(running.pay(&running.call(Uncertain::Reconcile, "a")).await, Ok(Outcome::InProgress { .. })));
-    assert_eq!(counts.take(), "InProgress 1");
+    assert_eq!(counted(&counts), "InProgress 1");
 }
 
 #[tokio::test(start_paused = true)]
@@ -69,17 +47,17 @@ async fn a_retry_is_a_success_or_a_failure_and_a_first_attempt_is_neither() {
     let (world, counts) = counting([]);
     let call = world.call(REPEAT, "a");
     world.ends_with(&call, Verdict::Unknown("no answer".into())).await.unwrap();
-    assert_eq!(counts.take(), "UnknownEntered 1");
+    assert_eq!(counted(&counts), "UnknownEntered 1");
     world.ends_with(&call, Verdict::NotExecuted(503)).await.unwrap();
-    assert_eq!(counts.take(), "RetryFailed 1, Takeover 1, UnknownEntered 1");
+    assert_eq!(counted(&counts), "RetryFailed 1, Takeover 1, UnknownEntered 1");
     world.pay(&call).await.unwrap();
-    assert_eq!(counts.take(), "Executed 1, RetrySucceeded 1, Takeover 1");
+    assert_eq!(counted(&counts), "Executed 1, RetrySucceeded 1, Takeover 1");
 
     let (world, counts) = counting([]);
     let call = world.call(Uncertain::Reconcile, "a");
     world.ends_with(&call, Verdict::NotExecuted(400)).await.unwrap();
     world.ends_with(&call, Verdict::Failed(402)).await.unwrap();
-    assert_eq!(counts.take(), "Executed 1, RetryFailed 1");
+    assert_eq!(counted(&counts), "Executed 1, RetryFailed 1");
 }
 
 #[tokio::test(start_paused = true)]
@@ -89,15 +67,15 @@ async fn a_late_owner_and_a_lost_race_are_counted() {
     let late = world.late_claim(&call).await;
     let abandoned = world.record(&call).await.unwrap();
     world.pay(&world.call(REPEAT, "a")).await.unwrap();
-    assert_eq!(counts.take(), "Executed 1, RetrySucceeded 1, Takeover 1");
+    assert_eq!(counted(&counts), "Executed 1, RetrySucceeded 1, Takeover 1");
     late.commit(Resolution::Success, 99_u64, Vec::new()).await.unwrap();
-    assert_eq!(counts.take(), "Fenced 1");
+    assert_eq!(counted(&counts), "Fenced 1");
 
     // A takeover of a record that has changed since it was read.
     let call = world.call(Uncertain::Reconcile, "a");
     let held = reconciler(&world, &call, &abandoned).await;
     assert!(matches!(held.machine().poll(), Action::Done(End::NotOpen)));
-    assert_eq!(counts.take(), "Conflict 1");
+    assert_eq!(counted(&counts), "Conflict 1");
 }
 
 #[tokio::test(start_paused = true)]
@@ -113,13 +91,13 @@ async fn a_late_owner_is_counted_however_its_claim_ends() {
     }
     let [abandons, reopens, _holds] = late.try_into().ok().expect("all took over");
     let transaction = world.engine.transaction().unwrap();
-    counts.take();
+    counted(&counts);
     releases.release().await.unwrap();
-    assert_eq!(counts.take(), "Fenced 1");
+    assert_eq!(counted(&counts), "Fenced 1");
     for (mut reconciler, proof) in [(abandons, Proof::Unclear), (reopens, Proof::Prevented(transaction))] {
         reconciler.handle(Input::Evidence(proof)).await;
         reconciler.advance().await.unwrap();
-        assert_eq!(counts.take(), "Fenced 1, UnknownLeft 1");
+        assert_eq!(counted(&counts), "Fenced 1, UnknownLeft 1");
     }
 }
 
@@ -144,7 +122,7 @@ async fn what_the_store_does_not_say_is_counted() {
     ] {
         let (world, counts) = counting([Fault::None, fault]);
         world.pay(&world.call(Uncertain::Reconcile, "a")).await.unwrap();
-        assert_eq!(counts.take(), expected, "{fault:?}");
+        assert_eq!(counted(&counts), expected, "{fault:?}");
     }
 }
 

@@ -1,4 +1,5 @@
 use super::*;
+use crate::telemetry::metrics::Counts;
 
 /// Every write of this process is refused: it can answer only from its cache.
 fn unreachable() -> [Fault; 64] {
@@ -56,26 +57,13 @@ async fn with_no_bytes_nothing_is_remembered() {
     assert!(matches!(again, Err(Error::StoreUnavailable(_))), "{again:?}");
 }
 
-#[derive(Clone, Default)]
-struct Counted(Arc<std::sync::Mutex<Vec<Metric>>>);
-
-impl crate::telemetry::metrics::Metrics for Counted {
-    fn count(&self, metric: Metric, _: &str) {
-        self.0.lock().unwrap().push(metric);
-    }
-
-    fn duration(&self, _: Metric, _: &str, _: Duration) {}
-    fn gauge(&self, _: Metric, _: f64) {}
-    fn flush(&self) {}
-}
-
 #[tokio::test(start_paused = true)]
 async fn a_replay_without_the_store_is_counted_as_a_replay_and_as_a_local_one() {
-    let counted = Counted::default();
-    let engine = Engine::builder(MemoryStore::new()).clock(TokioClock::start()).metrics(counted.clone()).build();
+    let counts = Counts::default();
+    let engine = Engine::builder(MemoryStore::new()).clock(TokioClock::start()).metrics(counts.clone()).build();
     let call = World::new([]).call(Uncertain::Reconcile, "a");
     for _ in 0..2 {
         engine.run(&call, |_| async { Verdict::Success(1) }).await.unwrap();
     }
-    assert_eq!(*counted.0.lock().unwrap(), [Metric::Executed, Metric::Replayed, Metric::ReplayedLocal]);
+    assert_eq!(counts.counted(), [Metric::Executed, Metric::Replayed, Metric::ReplayedLocal]);
 }

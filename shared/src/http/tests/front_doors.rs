@@ -4,7 +4,7 @@ use lambda_http::aws_lambda_events::apigw::ApiGatewayRequestAuthorizerIamDescrip
 use serde_json::json;
 
 use super::*;
-use crate::telemetry::metrics::{Metric, Metrics};
+use crate::telemetry::metrics::{Counts, Metric};
 
 /// A request with this authorizer, none by default.
 fn authorized_by(set: impl FnOnce(&mut ApiGatewayRequestAuthorizer)) -> Request {
@@ -108,25 +108,15 @@ async fn the_key_can_be_an_event_id_in_the_body() {
 
 #[tokio::test]
 async fn with_optional_keys_a_request_without_one_runs_unprotected_and_is_counted() {
-    #[derive(Clone, Default)]
-    struct Counted(Arc<AtomicU64>);
-    impl Metrics for Counted {
-        fn count(&self, metric: Metric, operation: &str) {
-            assert_eq!((metric, operation), (Metric::Unprotected, "POST $default"));
-            self.0.fetch_add(1, Ordering::SeqCst);
-        }
-        fn duration(&self, _: Metric, _: &str, _: Duration) {}
-        fn gauge(&self, _: Metric, _: f64) {}
-        fn flush(&self) {}
-    }
-    let counted = Counted::default();
-    let engine = Engine::builder(FaultyStore::new(MemoryStore::new(), [])).metrics(counted.clone()).build();
+    let counts = Counts::default();
+    let engine = Engine::builder(FaultyStore::new(MemoryStore::new(), [])).metrics(counts.clone()).build();
     let api = Api { layer: IdempotencyLayer::new(engine, "test").key_optional(), ..Api::new([]) };
     for principal in ["alice", "alice", ""] {
         let response = api.send(request(principal, "", "/things", "{}")).await;
         assert_eq!((response.status(), replayed(&response)), (StatusCode::CREATED, false), "{principal}");
     }
-    assert_eq!((api.runs(), counted.0.load(Ordering::SeqCst)), (3, 3));
+    assert_eq!(api.runs(), 3);
+    assert_eq!(counts.take(), vec![(Metric::Unprotected, "POST $default".to_owned()); 3]);
 
     let api = Api { layer: Api::new([]).layer.key_optional(), ..Api::new([]) };
     assert_eq!(code(&api.send(request("alice", "a,b", "/things", "{}")).await), "400 invalid-key");

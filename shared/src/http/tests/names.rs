@@ -1,31 +1,20 @@
 //! The name of an operation, and what it costs.
 
 use std::collections::BTreeSet;
-use std::sync::Mutex;
 
 use super::*;
-use crate::telemetry::metrics::{Metric, Metrics};
+use crate::telemetry::metrics::Counts;
 
 /// The operations that were counted or measured: each is a dimension of CloudWatch, and memory that is never freed.
-#[derive(Clone, Default)]
-struct Named(Arc<Mutex<BTreeSet<String>>>);
-
-impl Metrics for Named {
-    fn count(&self, _: Metric, operation: &str) {
-        self.0.lock().unwrap().insert(operation.to_owned());
-    }
-    fn duration(&self, _: Metric, operation: &str, _: Duration) {
-        self.0.lock().unwrap().insert(operation.to_owned());
-    }
-    fn gauge(&self, _: Metric, _: f64) {}
-    fn flush(&self) {}
+fn operations(counts: &Counts) -> Vec<String> {
+    BTreeSet::from_iter(counts.take().into_iter().map(|(_, operation)| operation)).into_iter().collect()
 }
 
-fn api() -> (Api, Named) {
-    let (mut api, named) = (Api::new([]), Named::default());
-    let engine = Engine::builder(FaultyStore::new(api.memory.clone(), [])).metrics(named.clone()).build();
+fn api() -> (Api, Counts) {
+    let (mut api, counts) = (Api::new([]), Counts::default());
+    let engine = Engine::builder(FaultyStore::new(api.memory.clone(), [])).metrics(counts.clone()).build();
     api.layer = IdempotencyLayer::new(engine, "test");
-    (api, named)
+    (api, counts)
 }
 
 /// A request under a route as API Gateway names it; behind a function URL, each is `$default`.
@@ -41,13 +30,13 @@ fn routed(route: Option<&str>, method: &str, path: &str, key: &str) -> Request {
 #[tokio::test]
 async fn without_a_route_key_no_path_becomes_an_operation() {
     for route in [None, Some("$default")] {
-        let (api, named) = api();
+        let (api, counts) = api();
         for id in 0..100 {
             for key in [format!("k-{id}"), String::new(), "a,b".into()] {
                 api.send(routed(route, "POST", &format!("/payments/{id}/refunds"), &key)).await;
             }
         }
-        assert_eq!(named.0.lock().unwrap().iter().collect::<Vec<_>>(), ["POST $default"], "{route:?}");
+        assert_eq!(operations(&counts), ["POST $default"], "{route:?}");
     }
 }
 
@@ -62,31 +51,31 @@ async fn a_request_is_called_by_the_route_that_the_application_names() {
         (None, "PATCH", "/payments/17", "PATCH $default"),
         (None, "POST", "/blue/payments/17/refunds", "POST /payments/{id}/refunds"),
     ] {
-        let (mut api, named) = api();
+        let (mut api, counts) = api();
         api.layer = api.layer.clone().route(Route::new("POST /payments/{id}/refunds").unwrap());
         let mut request = routed(route, method, path, "k");
         if let Some(RequestContext::ApiGatewayV2(context)) = request.extensions_mut().get_mut() {
             context.stage = Some("blue".into());
         }
         api.send(request).await;
-        assert_eq!(named.0.lock().unwrap().iter().collect::<Vec<_>>(), [name], "{route:?} {path}");
+        assert_eq!(operations(&counts), [name], "{route:?} {path}");
     }
 }
 
 /// A client chooses the method: an unprotected one is not counted, whatever it is.
 #[tokio::test]
 async fn no_method_of_a_client_becomes_an_operation() {
-    let (api, named) = api();
+    let (api, counts) = api();
     for method in ["GET", "PUT", "M1", "M2", "post"] {
         api.send(routed(None, method, "/200", "k")).await;
     }
-    assert_eq!(named.0.lock().unwrap().len(), 0);
+    assert_eq!(operations(&counts).len(), 0);
 }
 
 /// The settings of an operation are found by its template if API Gateway does not name the route.
 #[tokio::test]
 async fn without_a_route_key_an_operation_keeps_its_settings() {
-    let (mut api, named) = api();
+    let (mut api, counts) = api();
     let operation = Operation::new("refunds", "POST /payments/{id}/refunds");
     let amount = Compare::Selected(Selection::of(Pointer::new("/amount").unwrap()));
     api.layer = api.layer.clone().operation(operation.compare(amount));
@@ -95,7 +84,7 @@ async fn without_a_route_key_an_operation_keeps_its_settings() {
         assert_eq!(response.status(), StatusCode::CREATED);
     }
     assert_eq!(api.runs(), 1);
-    assert_eq!(named.0.lock().unwrap().iter().collect::<Vec<_>>(), ["POST /payments/{id}/refunds"]);
+    assert_eq!(operations(&counts), ["POST /payments/{id}/refunds"]);
 }
 
 /// A record made while the path was the operation's name is still found by a deployment with another name.
