@@ -37,6 +37,16 @@ impl Clock for TokioClock {
     }
 }
 
+/// A clock that a test sets, in epoch milliseconds.
+#[derive(Clone, Default)]
+pub(crate) struct SetClock(pub(crate) Arc<AtomicU64>);
+
+impl Clock for SetClock {
+    fn now(&self) -> EpochMs {
+        EpochMs(self.0.load(Ordering::SeqCst))
+    }
+}
+
 /// Which late owners were fenced, and by what.
 #[derive(Clone, Default)]
 struct Late(Arc<Mutex<Vec<FencedBy>>>);

@@ -12,6 +12,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 
 use super::*;
+use crate::engine::tests::SetClock;
 use crate::engine::{Claimed, Verdict};
 use crate::protocol::{Compare, Document, InvalidJson, Selection};
 use crate::store::BoxError;
@@ -484,16 +485,6 @@ async fn by_message_id_a_second_delivery_is_a_duplicate_and_a_second_send_is_not
         assert_eq!(returned(&queue, vec![message(id, r#"{"id":1}"#)]).await, [""; 0]);
     }
     assert_eq!(memory.applied("1"), 2);
-}
-
-/// A clock that a test sets.
-#[derive(Clone, Default)]
-struct SetClock(Arc<AtomicUsize>);
-
-impl crate::engine::Clock for SetClock {
-    fn now(&self) -> EpochMs {
-        EpochMs(self.0.load(Ordering::SeqCst) as u64)
-    }
 }
 
 #[tokio::test]

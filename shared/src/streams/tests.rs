@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use tokio::sync::Notify;
 
 use super::*;
+use crate::engine::tests::SetClock;
 use crate::engine::{Evidence, Verdict};
 use crate::protocol::Principal;
 use crate::store::fault::{Fault, FaultyStore};
@@ -565,15 +566,6 @@ async fn a_change_of_a_table_that_cannot_be_read_is_where_the_batch_comes_again_
         assert_eq!(["a", "b", "c"].map(|id| memory.applied(id)), [1, 0, 0], "{member}: {value}");
     }
 }
-/// A clock that a test sets, in epoch milliseconds.
-#[derive(Clone, Default)]
-struct SetClock(Arc<std::sync::atomic::AtomicU64>);
-
-impl crate::engine::Clock for SetClock {
-    fn now(&self) -> EpochMs {
-        EpochMs(self.0.load(std::sync::atomic::Ordering::SeqCst))
-    }
-}
 
 /// The stream of a table keeps a change for a day, and the record of the first delivery is made when that day begins.
 #[tokio::test]
@@ -584,7 +576,7 @@ async fn a_change_of_a_table_that_comes_again_after_a_day_does_not_run_again_by_
     let by_default = table(Operation::new("table", "copy"));
     let said = table(Operation::new("other", "copy").retention(Duration::from_secs(60)));
     for hours in [0, 25, 47] {
-        clock.0.store(hours * 60 * 60 * 1000, std::sync::atomic::Ordering::SeqCst);
+        clock.0.store(hours * 60 * 60 * 1000, Ordering::SeqCst);
         for (table, id) in [(&by_default, "a"), (&said, "b")] {
             let handler = |attempt: Attempt<Effect>, _| {
                 attempt.add_effect(Effect::named(id));
