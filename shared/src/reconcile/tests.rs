@@ -1,4 +1,4 @@
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::*;
@@ -8,13 +8,14 @@ use crate::store::memory::Effect;
 use crate::{Answered, Attempt, Operation, Outcome, Verdict};
 
 /// An external system: its evidence about a transaction id, and the ids it was asked about.
-pub(crate) struct OtherSide {
-    evidence: Evidence<u64>,
-    asked: Mutex<Vec<TransactionId>>,
+#[derive(Clone)]
+pub(crate) struct OtherSide<T = u64> {
+    evidence: Evidence<T>,
+    asked: Arc<Mutex<Vec<TransactionId>>>,
 }
 
-impl Resolver<Effect, u64> for OtherSide {
-    async fn resolve(&self, record: &Record, attempt: Attempt<Effect>) -> Evidence<u64> {
+impl<T: Clone + Send + Sync> Resolver<Effect, T> for OtherSide<T> {
+    async fn resolve(&self, record: &Record, attempt: Attempt<Effect>) -> Evidence<T> {
         assert!(matches!(record.state, State::Unknown(Some(_))), "held while it is asked about: {record:?}");
         self.asked.lock().unwrap().push(record.transaction);
         match self.evidence {
@@ -29,12 +30,12 @@ impl Resolver<Effect, u64> for OtherSide {
 /// An effect that an application may want to write with a release.
 const RELEASED: &str = "released";
 
-impl OtherSide {
-    pub(crate) fn says(evidence: Evidence<u64>) -> Self {
-        Self { evidence, asked: Mutex::default() }
+impl<T> OtherSide<T> {
+    pub(crate) fn says(evidence: Evidence<T>) -> Self {
+        Self { evidence, asked: Arc::default() }
     }
 
-    fn asked(&self) -> Vec<TransactionId> {
+    pub(crate) fn asked(&self) -> Vec<TransactionId> {
         self.asked.lock().unwrap().clone()
     }
 }
@@ -289,7 +290,7 @@ async fn a_record_of_no_declared_operation_is_neither_asked_about_nor_written() 
         let _ = if died { left_processing(&world).await } else { left_unknown(&world).await };
         let before = world.record(&world.call(Uncertain::Reconcile, "a")).await.unwrap();
         let without_subject = Record { subject: None, ..before.clone() };
-        let other = OtherSide::says(Evidence::Prevented);
+        let other = OtherSide::<u64>::says(Evidence::Prevented);
         let deadline = world.engine.now().plus(TIMEOUT);
         for (record, operations) in [
             (&before, Operations::new()),

@@ -12,6 +12,7 @@ use super::*;
 use crate::engine::tests::SetClock;
 use crate::engine::{Evidence, Verdict};
 use crate::protocol::Principal;
+use crate::reconcile::tests::OtherSide;
 use crate::store::fault::{Fault, FaultyStore};
 use crate::store::memory::{Effect, MemoryStore};
 use crate::telemetry::metrics::{Counts, Metric};
@@ -590,17 +591,6 @@ async fn a_change_of_a_table_that_comes_again_after_a_day_does_not_run_again_by_
     assert_eq!((memory.applied("a"), memory.applied("b")), (1, 3), "a retention that is said counts");
 }
 
-/// Notes the transaction ids that it is asked about.
-#[derive(Clone, Default)]
-struct Happened(Arc<Mutex<Vec<String>>>);
-
-impl Resolver<Effect, ()> for Happened {
-    async fn resolve(&self, record: &crate::protocol::Record, _: Attempt<Effect>) -> Evidence<()> {
-        self.0.lock().unwrap().push(record.transaction.to_string());
-        Evidence::Happened(())
-    }
-}
-
 #[derive(Debug, serde::Deserialize)]
 struct Sale {
     id: String,
@@ -609,7 +599,7 @@ struct Sale {
 #[tokio::test]
 async fn with_a_record_each_an_external_effect_whose_outcome_is_unknown_is_reconciled_and_not_repeated() {
     let (stream, _) = world([]);
-    let (resolver, sent) = (Happened::default(), Mutex::new(Vec::new()));
+    let (resolver, sent) = (OtherSide::says(Evidence::Happened(())), Mutex::new(Vec::new()));
     let key = RecordKey::function(|record| Some(record.json::<Sale>().ok()?.id));
     let kafka_stream =
         Kafka::new(stream.clone().record_each(Principal::new("tills").unwrap(), key).resolver(resolver.clone()));
@@ -618,7 +608,7 @@ async fn with_a_record_each_an_external_effect_whose_outcome_is_unknown_is_recon
         let sent = &sent;
         async move {
             let sale: Sale = record.json()?;
-            sent.lock().unwrap().push((sale.id.clone(), attempt.transaction().to_string()));
+            sent.lock().unwrap().push((sale.id.clone(), attempt.transaction()));
             match sale.id.as_str() {
                 "s-2" => Err("no reply".into()),
                 _ => Ok::<_, crate::store::BoxError>(()),
@@ -635,7 +625,7 @@ async fn with_a_record_each_an_external_effect_whose_outcome_is_unknown_is_recon
     let sent = sent.into_inner().unwrap();
     let ids: Vec<_> = sent.iter().map(|(id, _)| id.as_str()).collect();
     assert_eq!(ids, ["s-1", "s-2", "s-3"], "each once");
-    assert_eq!(*resolver.0.lock().unwrap(), [sent[1].1.clone()], "asked by the transaction id that was sent");
+    assert_eq!(resolver.asked(), [sent[1].1], "asked by the transaction id that was sent");
 }
 
 #[tokio::test]

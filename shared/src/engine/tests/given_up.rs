@@ -1,7 +1,8 @@
 //! Claims whose reply is lost: the caller learns that nothing ran, so the key must not stay blocked.
 
 use super::*;
-use crate::reconcile::{Evidence, Operations, Reconciled, Resolver};
+use crate::reconcile::tests::OtherSide;
+use crate::reconcile::{Evidence, Operations, Reconciled};
 use crate::store::{Store, StoreError, Written};
 
 /// Every attempt by the SDK loses the reply.
@@ -37,7 +38,7 @@ async fn a_takeover_whose_reply_was_lost_leaves_the_outcome_as_unknown_as_it_was
         let _dead = world.late_claim(&call).await;
         let call = world.call(uncertain, "a");
         let elsewhere = world.elsewhere([Fault::None, LOST]);
-        let retried = elsewhere.engine.run_or_reconcile(&call, |_| async { Verdict::Success(1) }, &Says(None)).await;
+        let retried = elsewhere.engine.run_or_reconcile(&call, |_| async { Verdict::Success(1) }, &prevented()).await;
         assert!(matches!(retried, Err(Error::StoreUnavailable(_))));
         assert_eq!(world.record(&call).await.unwrap().state, State::Unknown(None), "{uncertain:?}");
     }
@@ -50,7 +51,7 @@ async fn a_reconciler_whose_takeover_lost_its_reply_does_not_block_the_next() {
     let record = world.record(&call).await.unwrap();
     let (operations, deadline) = (operations(&call), world.engine.now().plus(TIMEOUT));
     let lost = world.elsewhere([LOST]);
-    let says = Says(Some(7));
+    let says = OtherSide::says(Evidence::Happened(7));
     assert!(lost.engine.reconcile(&record, &operations, deadline, None, &says).await.is_err());
     let record = world.record(&call).await.unwrap();
     let reconciled = world.engine.reconcile(&record, &operations, deadline, None, &says).await;
@@ -66,7 +67,7 @@ async fn what_goes_on_after_evidence_blocks_nobody_when_its_reply_is_lost() {
         let before = world.record(&call).await.unwrap();
         let run = |_| async { panic!("its claim was not answered") };
         let restarted = world.elsewhere([Fault::None, Fault::None, lost]);
-        let restarted = restarted.engine.run_or_reconcile::<u64, _, _>(&call, run, &Says(None)).await;
+        let restarted = restarted.engine.run_or_reconcile::<u64, _, _>(&call, run, &prevented()).await;
         assert!(matches!(restarted, Err(Error::StoreUnavailable(_))), "{restarted:?}");
         let after = world.record(&call).await.unwrap();
         assert!(after.holder().is_none() && after.transaction != before.transaction, "{lost:?}: {after:?}");
@@ -76,7 +77,7 @@ async fn what_goes_on_after_evidence_blocks_nobody_when_its_reply_is_lost() {
         let record = world.record(&call).await.unwrap();
         let deadline = world.engine.now().plus(TIMEOUT);
         let reopened = world.elsewhere([Fault::None, lost]);
-        let reopened = reopened.engine.reconcile(&record, &operations(&call), deadline, None, &Says(None)).await;
+        let reopened = reopened.engine.reconcile(&record, &operations(&call), deadline, None, &prevented()).await;
         assert!(matches!(reopened, Err(Error::StoreUnavailable(_))), "{reopened:?}");
         assert_eq!(world.record(&call).await.unwrap().holder(), None, "{lost:?}");
     }
@@ -151,14 +152,6 @@ fn operations(call: &Call) -> Operations {
     Operations::new().with(call.operation().clone(), |_| true)
 }
 
-/// The evidence: it happened, with this answer, or it cannot happen.
-struct Says(Option<u64>);
-
-impl Resolver<Effect, u64> for Says {
-    async fn resolve(&self, _: &Record, _: Attempt<Effect>) -> Evidence<u64> {
-        match self.0 {
-            Some(answer) => Evidence::Happened(answer),
-            None => Evidence::Prevented,
-        }
-    }
+fn prevented() -> OtherSide {
+    OtherSide::says(Evidence::Prevented)
 }
