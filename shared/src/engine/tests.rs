@@ -1,3 +1,4 @@
+pub(crate) mod altered;
 mod counted;
 mod faults;
 mod given_up;
@@ -12,6 +13,7 @@ use std::sync::{Arc, Mutex};
 
 use tokio::sync::Notify;
 
+use self::altered::Altered;
 use super::*;
 use crate::protocol::{Fingerprinter, Key, Principal, RecordId, State, Subject, Uncertain, Write};
 use crate::store::fault::{Fault, FaultyStore};
@@ -505,33 +507,12 @@ async fn a_call_that_takes_as_long_as_records_are_kept_writes_nothing_over_what_
     }
 }
 
-/// A record that this version cannot read.
-#[derive(Clone)]
-struct UnreadableStore;
-
-impl Store for UnreadableStore {
-    type Effect = ();
-
-    fn max_response_bytes(_: &[()]) -> usize {
-        1
-    }
-
-    async fn write(&self, _: &Write, _: Vec<()>) -> Result<Written, StoreError> {
-        Err(StoreError::Unreadable { digest: String::new(), problem: "of a later version".into() })
-    }
-
-    async fn read(&self, _: &RecordId) -> Result<Option<Record>, StoreError> {
-        Ok(None)
-    }
-
-    async fn read_parts(&self, _: &Record, _: u32) -> Result<Option<Vec<u8>>, StoreError> {
-        Ok(None)
-    }
-}
-
 #[tokio::test(start_paused = true)]
 async fn a_record_that_cannot_be_read_never_runs_again() {
-    let engine = Engine::builder(UnreadableStore).clock(TokioClock::start()).build();
+    let unreadable =
+        |_: &Write, _| Err(StoreError::Unreadable { digest: String::new(), problem: "of a later version".into() });
+    let store = Altered::new(MemoryStore::new(), unreadable);
+    let engine = Engine::builder(store).clock(TokioClock::start()).build();
     let call = World::new([]).call(REPEAT, "a");
     let outcome = engine.run::<u64, _, _>(&call, |_| async { panic!("must not run") }).await;
     assert!(matches!(outcome, Err(Error::StoreUnavailable(StoreError::Unreadable { .. }))));

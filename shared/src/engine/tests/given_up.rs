@@ -3,7 +3,7 @@
 use super::*;
 use crate::reconcile::tests::OtherSide;
 use crate::reconcile::{Evidence, Operations, Reconciled};
-use crate::store::{Store, StoreError, Written};
+use crate::store::{RefusedEffect, StoreError, Written};
 
 /// Every attempt by the SDK loses the reply.
 const LOST: Fault = Fault::LoseReply;
@@ -102,41 +102,15 @@ async fn a_release_whose_reply_was_lost_is_made_again() {
     }
 }
 
-/// Commits, then reports an effect as refused because of the commit's own write.
-#[derive(Clone)]
-struct SeesItsOwnEffects(MemoryStore);
-
-impl Store for SeesItsOwnEffects {
-    type Effect = Effect;
-
-    fn max_response_bytes(effects: &[Effect]) -> usize {
-        MemoryStore::max_response_bytes(effects)
-    }
-
-    async fn write(&self, write: &Write, effects: Vec<Effect>) -> Result<Written, StoreError> {
-        let has_effects = !effects.is_empty();
-        let written = self.0.write(write, effects).await?;
-        Ok(match written {
-            Written::Applied if has_effects => {
-                Written::EffectRefused(crate::store::RefusedEffect { index: 0, found: None })
-            }
-            other => other,
-        })
-    }
-
-    async fn read(&self, id: &RecordId) -> Result<Option<Record>, StoreError> {
-        self.0.read(id).await
-    }
-
-    async fn read_parts(&self, record: &Record, parts: u32) -> Result<Option<Vec<u8>>, StoreError> {
-        self.0.read_parts(record, parts).await
-    }
-}
-
 #[tokio::test(start_paused = true)]
 async fn a_commit_that_is_refused_by_its_own_effects_is_found_out_to_have_happened_and_rings_no_alarm() {
     let (world, late) = (World::new([]), Late::default());
-    let engine = Engine::builder(SeesItsOwnEffects(world.memory.clone()));
+    // Commits, then reports the effect as refused because of the commit's own write.
+    let sees_its_own_effects = |write: &Write, written| match (written, &write.record.state) {
+        (Written::Applied, State::Success(_)) => Ok(Written::EffectRefused(RefusedEffect { index: 0, found: None })),
+        (other, _) => Ok(other),
+    };
+    let engine = Engine::builder(Altered::new(world.memory.clone(), sees_its_own_effects));
     let engine = engine.clock(TokioClock::start()).observer(late.clone()).build();
     let call = world.call(Uncertain::Reconcile, "a");
     let run = |attempt: Attempt<Effect>| async move {

@@ -10,41 +10,11 @@ use proptest::prelude::*;
 use super::*;
 use crate::Attempt;
 use crate::engine::tests::TokioClock;
+use crate::engine::tests::altered::Altered;
 use crate::engine::{Claimed, SystemEntropy};
 use crate::protocol::{Fingerprinter, Key, Principal, Subject, Write};
 use crate::store::memory::Effect;
-use crate::store::{ItemOf, Store, Written};
-
-/// A store with a stream: the versions of its records, in the order of the writes.
-#[derive(Clone, Default)]
-struct Streamed {
-    inner: MemoryStore,
-    stream: Arc<Mutex<Vec<Record>>>,
-}
-
-impl Store for Streamed {
-    type Effect = Effect;
-
-    fn max_response_bytes(effects: &[Effect]) -> usize {
-        MemoryStore::max_response_bytes(effects)
-    }
-
-    async fn write(&self, write: &Write, effects: Vec<Effect>) -> Result<Written<ItemOf<Self>>, StoreError> {
-        let written = self.inner.write(write, effects).await?;
-        if written == Written::Applied {
-            self.stream.lock().unwrap().push(write.record.clone());
-        }
-        Ok(written)
-    }
-
-    async fn read(&self, id: &RecordId) -> Result<Option<Record>, StoreError> {
-        self.inner.read(id).await
-    }
-
-    async fn read_parts(&self, record: &Record, parts: u32) -> Result<Option<Vec<u8>>, StoreError> {
-        self.inner.read_parts(record, parts).await
-    }
-}
+use crate::store::{Store, Written};
 
 /// The other system: what it has charged, by transaction, and how often it does not know at first.
 #[derive(Default)]
@@ -128,8 +98,10 @@ fn any_fault() -> impl Strategy<Value = Fault> {
 }
 
 struct Town {
-    store: Streamed,
-    engine: Engine<FaultyStore<Streamed>>,
+    memory: MemoryStore,
+    /// The stream of its records: their versions, in the order of the writes.
+    stream: Arc<Mutex<Vec<Record>>>,
+    engine: Engine<FaultyStore<Altered>>,
     bank: Bank,
     outbox: Outbox,
     calls: Vec<Call>,
@@ -139,11 +111,20 @@ struct Town {
 
 impl Town {
     fn new(faults: Vec<Fault>) -> Self {
-        let store = Streamed::default();
-        let faulty = FaultyStore::new(store.clone(), faults);
+        let (memory, stream) = (MemoryStore::new(), Arc::<Mutex<Vec<Record>>>::default());
+        let streams = {
+            let stream = Arc::clone(&stream);
+            move |write: &Write, written| {
+                if written == Written::Applied {
+                    stream.lock().unwrap().push(write.record.clone());
+                }
+                Ok(written)
+            }
+        };
+        let faulty = FaultyStore::new(Altered::new(memory.clone(), streams), faults);
         let engine = Engine::builder_with(faulty, TokioClock::start(), SystemEntropy).build();
         let (bank, outbox) = (Bank::default(), Outbox::default());
-        Self { store, engine, bank, outbox, calls: Vec::new(), place: 0 }
+        Self { memory, stream, engine, bank, outbox, calls: Vec::new(), place: 0 }
     }
 
     async fn take(&mut self, step: Step) {
@@ -199,7 +180,7 @@ impl Town {
 
     async fn deliver(&mut self, count: usize) {
         let batch: Vec<Record> = {
-            let stream = self.store.stream.lock().unwrap();
+            let stream = self.stream.lock().unwrap();
             stream.iter().skip(self.place).take(count).cloned().collect()
         };
         if batch.is_empty() {
@@ -233,17 +214,17 @@ impl Town {
     }
 
     async fn record(&self, call: &Call) -> Option<Record> {
-        self.store.inner.read(&call.record_id()).await.unwrap()
+        self.memory.read(&call.record_id()).await.unwrap()
     }
 
     /// What must hold at every moment.
     async fn check(&self) {
         for call in &self.calls {
             let id = call.record_id().as_str().to_owned();
-            let (applied, charged) = (self.store.inner.applied(&id), self.bank.charged.lock().unwrap().contains(&id));
+            let (applied, charged) = (self.memory.applied(&id), self.bank.charged.lock().unwrap().contains(&id));
             assert!(applied <= u64::from(charged), "applied {applied} times: {id}");
             let Some(record) = self.record(call).await else { continue };
-            let last = self.store.stream.lock().unwrap().iter().rfind(|seen| seen.id == record.id).cloned();
+            let last = self.stream.lock().unwrap().iter().rfind(|seen| seen.id == record.id).cloned();
             assert_eq!(last, Some(record.clone()), "the stream ends with what is stored");
             match &record.state {
                 State::Success(_) => assert_eq!(applied, 1, "settled with its effect"),
@@ -287,7 +268,7 @@ proptest! {
                 let id = call.record_id().as_str().to_owned();
                 let charged = town.bank.charged.lock().unwrap().contains(&id);
                 let record = town.record(call).await;
-                assert_eq!(town.store.inner.applied(&id), u64::from(charged), "{record:?}");
+                assert_eq!(town.memory.applied(&id), u64::from(charged), "{record:?}");
                 let is_open = record.as_ref().is_some_and(|record| FollowUp::of(record).is_some());
                 assert!(!is_open, "nobody settled it: {record:?}");
             }

@@ -1,0 +1,45 @@
+//! A memory store of which a test alters what a write answers.
+
+use std::sync::Arc;
+
+use crate::protocol::{Record, RecordId, Write};
+use crate::store::memory::{Effect, MemoryStore};
+use crate::store::{Store, StoreError, Written};
+
+#[derive(Clone)]
+pub(crate) struct Altered {
+    pub(crate) memory: MemoryStore,
+    answer: Arc<Answer>,
+}
+
+/// What is answered after a write.
+type Answer = dyn Fn(&Write, Written) -> Result<Written, StoreError> + Send + Sync;
+
+impl Altered {
+    pub(crate) fn new(
+        memory: MemoryStore,
+        answer: impl Fn(&Write, Written) -> Result<Written, StoreError> + Send + Sync + 'static,
+    ) -> Self {
+        Self { memory, answer: Arc::new(answer) }
+    }
+}
+
+impl Store for Altered {
+    type Effect = Effect;
+
+    fn max_response_bytes(effects: &[Effect]) -> usize {
+        MemoryStore::max_response_bytes(effects)
+    }
+
+    async fn write(&self, write: &Write, effects: Vec<Effect>) -> Result<Written, StoreError> {
+        (self.answer)(write, self.memory.write(write, effects).await?)
+    }
+
+    async fn read(&self, id: &RecordId) -> Result<Option<Record>, StoreError> {
+        self.memory.read(id).await
+    }
+
+    async fn read_parts(&self, record: &Record, parts: u32) -> Result<Option<Vec<u8>>, StoreError> {
+        self.memory.read_parts(record, parts).await
+    }
+}
