@@ -126,7 +126,7 @@
 pub mod engine;
 #[cfg(any(feature = "sqs", feature = "streams"))]
 mod envelope;
-#[cfg(feature = "test-util")]
+#[cfg(any(test, feature = "test-util"))]
 pub mod events;
 #[cfg(feature = "follow-up")]
 pub mod follow_up;

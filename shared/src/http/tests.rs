@@ -1,18 +1,16 @@
-use std::collections::HashMap;
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use http::StatusCode;
 use http::header::{CACHE_CONTROL, LINK, LOCATION, RETRY_AFTER};
-use lambda_http::aws_lambda_events::apigw::{
-    ApiGatewayRequestAuthorizer, ApiGatewayRequestAuthorizerJwtDescription, ApiGatewayV2httpRequestContext,
-};
 use lambda_http::request::RequestContext;
 use tokio::sync::Notify;
+use tokio::task::JoinHandle;
 use tower::{ServiceExt, service_fn};
 
 use super::*;
 use crate::engine::{Attempt, Verdict};
+use crate::events::HttpEvent;
 use crate::protocol::{Pointer, Record, Selection};
 use crate::reconcile::Evidence;
 use crate::store::fault::{Fault, FaultyStore};
@@ -58,6 +56,10 @@ impl Api {
         Self { layer, memory, runs: Arc::default() }
     }
 
+    fn with(self, set: impl FnOnce(IdempotencyLayer<TestStore>) -> IdempotencyLayer<TestStore>) -> Self {
+        Self { layer: set(self.layer), ..self }
+    }
+
     async fn send(&self, request: Request) -> Response<Body> {
         let runs = Arc::clone(&self.runs);
         self.layer.layer(service_fn(move |request| handle(Arc::clone(&runs), request))).oneshot(request).await.unwrap()
@@ -68,18 +70,14 @@ impl Api {
     }
 }
 
+/// A POST from nobody.
+fn event(key: &str, path: &str, body: &str) -> HttpEvent {
+    let event = HttpEvent::http_api("POST", path).header("content-type", "application/json").body(body);
+    if key.is_empty() { event } else { event.key(key) }
+}
+
 fn request(principal: &str, key: &str, path: &str, body: &str) -> Request {
-    let mut claims = HashMap::new();
-    claims.insert("sub".to_owned(), principal.to_owned());
-    let mut jwt = ApiGatewayRequestAuthorizerJwtDescription::default();
-    jwt.claims = claims;
-    let mut authorizer = ApiGatewayRequestAuthorizer::default();
-    authorizer.jwt = Some(jwt);
-    let mut context = ApiGatewayV2httpRequestContext::default();
-    context.authorizer = Some(authorizer);
-    let request = http::Request::post(path).header("content-type", "application/json");
-    let request = if key.is_empty() { request } else { request.header("idempotency-key", key) };
-    request.extension(RequestContext::ApiGatewayV2(context)).body(Body::Text(body.into())).unwrap()
+    event(key, path, body).jwt_subject(principal).request().unwrap()
 }
 
 fn code(response: &Response<Body>) -> String {
@@ -138,9 +136,8 @@ async fn what_a_program_writes_for_no_value_is_no_key() {
 
 #[tokio::test]
 async fn a_body_without_a_value_that_is_compared_is_refused_and_leaves_the_key_unused() {
-    let mut api = Api::new([]);
     let amount = Compare::Selected(Selection::of(Pointer::new("/amount").unwrap()));
-    api.layer = api.layer.clone().compare(amount);
+    let api = Api::new([]).with(|layer| layer.compare(amount));
     for body in ["{}", r#"{"amuont":1}"#, "[]"] {
         assert_eq!(code(&api.send(request("alice", "k", "/", body)).await), "400 missing-value", "{body}");
     }
@@ -178,30 +175,33 @@ async fn a_request_of_nobody_is_refused() {
 
 #[tokio::test]
 async fn a_body_over_the_limit_is_refused_and_leaves_the_key_unused() {
-    let mut api = Api::new([]);
-    api.layer = api.layer.clone().max_body_bytes(10);
+    let api = Api::new([]).with(|layer| layer.max_body_bytes(10));
     let long = api.send(request("alice", "k", "/", "{\"long\":123}")).await;
     assert_eq!(code(&long), "413 content-too-large");
     assert_eq!(api.send(request("alice", "k", "/", "{}")).await.status().as_u16(), 201);
 }
 
+/// A request that runs until it is told to go on.
+async fn running(api: &Api) -> (JoinHandle<Response<Body>>, Arc<Notify>) {
+    let (started, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let signals = (Arc::clone(&started), Arc::clone(&go_on));
+    let handler = api.layer.layer(service_fn(move |_: Request| {
+        let (started, go_on) = signals.clone();
+        async move {
+            started.notify_one();
+            go_on.notified().await;
+            Ok::<_, Infallible>(Response::new(Body::Text("slow".into())))
+        }
+    }));
+    let first = tokio::spawn(async move { handler.oneshot(request("alice", "k", "/", "{}")).await.unwrap() });
+    started.notified().await;
+    (first, go_on)
+}
+
 #[tokio::test]
 async fn a_duplicate_of_a_running_request_is_told_when_to_come_again() {
     let api = Api::new([]);
-    let (started, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-    let slow = {
-        let (started, go_on) = (started.clone(), go_on.clone());
-        api.layer.layer(service_fn(move |_: Request| {
-            let (started, go_on) = (started.clone(), go_on.clone());
-            async move {
-                started.notify_one();
-                go_on.notified().await;
-                Ok::<_, Infallible>(Response::new(Body::Empty))
-            }
-        }))
-    };
-    let first = tokio::spawn(slow.oneshot(request("alice", "k", "/", "{}")));
-    started.notified().await;
+    let (first, go_on) = running(&api).await;
     let duplicate = api.send(request("alice", "k", "/", "{}")).await;
     assert_eq!(code(&duplicate), "409 in-progress");
     let retry_after: u64 = duplicate.headers()[RETRY_AFTER].to_str().unwrap().parse().unwrap();
@@ -209,7 +209,7 @@ async fn a_duplicate_of_a_running_request_is_told_when_to_come_again() {
     let other = api.send(request("alice", "k", "/", "{\"x\":1}")).await;
     assert_eq!(code(&other), "422 fingerprint-mismatch", "not in-progress");
     go_on.notify_one();
-    assert_eq!(first.await.unwrap().unwrap().status().as_u16(), 200);
+    assert_eq!(first.await.unwrap().status().as_u16(), 200);
     assert_eq!(api.runs(), 0);
 }
 
@@ -267,8 +267,7 @@ async fn reading_methods_pass_through_whatever_their_key() {
 
 #[tokio::test]
 async fn put_and_delete_are_protected_by_choice() {
-    let mut api = Api::new([]);
-    api.layer = api.layer.clone().protect(Method::DELETE);
+    let api = Api::new([]).with(|layer| layer.protect(Method::DELETE));
     let delete = || {
         let mut request = request("alice", "k", "/204", "");
         *request.method_mut() = Method::DELETE;
@@ -338,8 +337,8 @@ impl Resolver<Effect, HttpAnswer> for OtherSide {
 
 #[tokio::test]
 async fn a_retry_of_an_unknown_outcome_asks_the_resolver_and_later_ones_replay_its_answer() {
-    let mut api = Api::new([]);
-    api.layer = api.layer.resolver(OtherSide).subject(|request| Subject::new(request.uri().path()));
+    let api =
+        Api::new([]).with(|layer| layer.resolver(OtherSide).subject(|request| Subject::new(request.uri().path())));
     let send = || api.send(request("alice", "k", "/500", "{}"));
     assert_eq!(code(&send().await), "503 outcome-unknown");
     let (found, replayed) = (send().await, send().await);
@@ -351,22 +350,6 @@ async fn a_retry_of_an_unknown_outcome_asks_the_resolver_and_later_ones_replay_i
     assert_eq!((api.runs(), api.memory.applied("effect")), (1, 1));
 }
 
-/// A handler that answers on command.
-fn slow(api: &Api) -> (impl Future<Output = Response<Body>> + Send + 'static, Arc<Notify>, Arc<Notify>) {
-    let (started, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-    let signals = (Arc::clone(&started), Arc::clone(&go_on));
-    let handler = api.layer.layer(service_fn(move |_: Request| {
-        let (started, go_on) = signals.clone();
-        async move {
-            started.notify_one();
-            go_on.notified().await;
-            Ok::<_, Infallible>(Response::new(Body::Text("slow".into())))
-        }
-    }));
-    let first = async move { handler.oneshot(request("alice", "k", "/", "{}")).await.unwrap() };
-    (first, started, go_on)
-}
-
 fn prefers(wait: &str) -> Request {
     let mut request = request("alice", "k", "/", "{}");
     request.headers_mut().insert("prefer", wait.parse().unwrap());
@@ -376,9 +359,7 @@ fn prefers(wait: &str) -> Request {
 #[tokio::test]
 async fn a_duplicate_that_prefers_to_wait_gets_the_replay_of_the_running_request() {
     let api = Api::new([]);
-    let (first, started, go_on) = slow(&api);
-    let first = tokio::spawn(first);
-    started.notified().await;
+    let (first, go_on) = running(&api).await;
     let end = async {
         tokio::task::yield_now().await;
         go_on.notify_one();
@@ -392,11 +373,8 @@ async fn a_duplicate_that_prefers_to_wait_gets_the_replay_of_the_running_request
 
 #[tokio::test]
 async fn a_duplicate_waits_by_default_if_the_running_request_has_a_time_of_its_own() {
-    let mut api = Api::new([]);
-    api.layer = api.layer.clone().run_within(Duration::from_secs(10));
-    let (first, started, go_on) = slow(&api);
-    let first = tokio::spawn(first);
-    started.notified().await;
+    let api = Api::new([]).with(|layer| layer.run_within(Duration::from_secs(10)));
+    let (first, go_on) = running(&api).await;
     let asynchronous = api.send(prefers("respond-async")).await;
     assert_eq!(code(&asynchronous), "409 in-progress");
     assert_eq!(asynchronous.headers()["preference-applied"], "respond-async");
@@ -414,11 +392,8 @@ async fn a_duplicate_waits_by_default_if_the_running_request_has_a_time_of_its_o
 
 #[tokio::test]
 async fn a_duplicate_that_might_wait_in_vain_is_answered_at_once() {
-    let mut api = Api::new([]);
-    api.layer = api.layer.clone().run_within(Duration::from_secs(10)).max_wait(Duration::from_secs(9));
-    let (first, started, go_on) = slow(&api);
-    let first = tokio::spawn(first);
-    started.notified().await;
+    let api = Api::new([]).with(|layer| layer.run_within(Duration::from_secs(10)).max_wait(Duration::from_secs(9)));
+    let (first, go_on) = running(&api).await;
     let began = std::time::Instant::now();
     let refused = api.send(request("alice", "k", "/", "{}")).await;
     assert!(began.elapsed() < Duration::from_secs(9), "the lease has longer to go than the longest wait");
@@ -431,9 +406,7 @@ async fn a_duplicate_that_might_wait_in_vain_is_answered_at_once() {
 async fn a_duplicate_that_waited_in_vain_is_told_so() {
     let mut api = Api::new([]);
     api.layer = api.layer.clone().max_wait(Duration::from_secs(1));
-    let (first, started, go_on) = slow(&api);
-    let first = tokio::spawn(first);
-    started.notified().await;
+    let (first, go_on) = running(&api).await;
     let waited = api.send(prefers("wait=3600")).await;
     assert_eq!(code(&waited), "409 in-progress");
     assert_eq!(waited.headers()["preference-applied"], "wait=1", "as long as the API lets it");
@@ -452,9 +425,8 @@ async fn the_first_answer_does_not_say_that_it_waited() {
 
 #[tokio::test]
 async fn an_operation_chooses_what_of_a_body_counts_and_may_be_renamed() {
-    let mut api = Api::new([]);
     let amount = Compare::Selected(Selection::of(Pointer::new("/amount").unwrap()));
-    api.layer = api.layer.clone().operation(Operation::new("test", "POST /pay").compare(amount.clone()));
+    let api = Api::new([]).with(|layer| layer.operation(Operation::new("test", "POST /pay").compare(amount.clone())));
     api.send(request("alice", "k", "/pay", r#"{"amount":1,"sent":1}"#)).await;
     let again = api.send(request("alice", "k", "/pay", r#"{"amount":1,"sent":2}"#)).await;
     assert_eq!(again.headers()["idempotency-replayed"], "true");

@@ -1,28 +1,16 @@
 //! Who calls, where the key is, and what goes unprotected: the ways in which APIs differ.
 
-use lambda_http::aws_lambda_events::apigw::ApiGatewayRequestAuthorizerIamDescription;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
 use crate::telemetry::metrics::{Counts, Metric};
 
-/// A request with this authorizer, none by default.
-fn authorized_by(set: impl FnOnce(&mut ApiGatewayRequestAuthorizer)) -> Request {
-    let mut request = request("", "k", "/things", "{}");
-    let (mut authorizer, mut context) =
-        (ApiGatewayRequestAuthorizer::default(), ApiGatewayV2httpRequestContext::default());
-    set(&mut authorizer);
-    context.authorizer = Some(authorizer);
-    request.extensions_mut().insert(RequestContext::ApiGatewayV2(context));
-    request
+fn by_iam(arn: &str) -> Request {
+    event("k", "/things", "{}").iam_user(arn).request().unwrap()
 }
 
-fn by_iam(arn: &str) -> Request {
-    authorized_by(|authorizer| {
-        let mut iam = ApiGatewayRequestAuthorizerIamDescription::default();
-        iam.user_arn = Some(arn.to_owned());
-        authorizer.iam = Some(iam);
-    })
+fn by_nobody() -> Request {
+    event("k", "/things", "{}").request().unwrap()
 }
 
 /// Whether the response is a replay.
@@ -37,7 +25,7 @@ async fn by_default_a_jwt_or_an_iam_identity_is_the_principal() {
     assert_eq!(api.send(request("alice", "k", "/things", "{}")).await.status(), StatusCode::CREATED);
     assert!(!replayed(&api.send(by_iam(arn)).await), "another principal");
     assert!(replayed(&api.send(by_iam(arn)).await));
-    let refused = api.send(authorized_by(|_| {})).await;
+    let refused = api.send(by_nobody()).await;
     assert_eq!(code(&refused), "403 missing-principal");
     let detail = String::from_utf8_lossy(refused.body()).into_owned();
     assert!(detail.contains("JWT") && detail.contains("IAM"), "it says what was looked for: {detail}");
@@ -46,16 +34,15 @@ async fn by_default_a_jwt_or_an_iam_identity_is_the_principal() {
 
 #[tokio::test]
 async fn a_value_of_a_lambda_authorizer_is_the_principal_if_it_is_a_text_or_a_number() {
-    let mut api = Api::new([]);
-    api.layer = api.layer.clone().principal(authorized("tenant"));
-    let by_tenant = |tenant| authorized_by(|authorizer| drop(authorizer.fields.insert("tenant".to_owned(), tenant)));
+    let api = Api::new([]).with(|layer| layer.principal(authorized("tenant")));
+    let by_tenant = |tenant: Value| event("k", "/things", "{}").authorized("tenant", tenant).request().unwrap();
     for (tenant, is_replayed) in [(json!("a"), false), (json!("a"), true), (json!(7), false), (json!(7), true)] {
         assert_eq!(replayed(&api.send(by_tenant(tenant.clone())).await), is_replayed, "{tenant}");
     }
     for tenant in [json!(null), json!(""), json!(["a"]), json!({"a": 1}), json!(true)] {
         assert_eq!(code(&api.send(by_tenant(tenant.clone())).await), "403 missing-principal", "{tenant}");
     }
-    assert_eq!(code(&api.send(authorized_by(|_| {})).await), "403 missing-principal");
+    assert_eq!(code(&api.send(by_nobody()).await), "403 missing-principal");
     assert_eq!(api.runs(), 2);
 }
 
@@ -71,8 +58,7 @@ async fn without_an_authorizer_everyone_is_one_principal_after_one_explicit_line
 
 #[tokio::test]
 async fn another_header_can_have_the_key_and_its_whole_value_counts() {
-    let mut api = Api::new([]);
-    api.layer = api.layer.clone().key_header("x-github-delivery".parse().unwrap());
+    let api = Api::new([]).with(|layer| layer.key_header("x-github-delivery".parse().unwrap()));
     let with = |delivery: &str| {
         let mut request = request("alice", "", "/hooks", "{}");
         request.headers_mut().insert("x-github-delivery", delivery.parse().unwrap());
@@ -93,10 +79,9 @@ async fn another_header_can_have_the_key_and_its_whole_value_counts() {
 
 #[tokio::test]
 async fn the_key_can_be_an_event_id_in_the_body() {
-    let mut api = Api::new([]);
     let pointer = Pointer::new("/id").unwrap();
     let id = move |_: &Request, body: Option<&Document>| Some(body?.text_at(&pointer)?.to_owned());
-    api.layer = api.layer.clone().principal(everyone).key(id);
+    let api = Api::new([]).with(|layer| layer.principal(everyone).key(id));
     let event = |body: &str| api.send(request("", "", "/webhooks", body));
     let (first, again) = (event(r#"{"id":"evt_1","n":1}"#).await, event(r#"{"n":1,"id":"evt_1"}"#).await);
     assert_eq!([replayed(&first), replayed(&again)], [false, true]);
@@ -128,8 +113,7 @@ async fn with_optional_keys_a_request_without_one_runs_unprotected_and_is_counte
 
 #[tokio::test]
 async fn an_exempt_route_runs_unprotected_and_the_others_do_not() {
-    let mut api = Api::new([]);
-    api.layer = api.layer.clone().exempt(Route::new("POST /search").unwrap());
+    let api = Api::new([]).with(|layer| layer.exempt(Route::new("POST /search").unwrap()));
     for _ in 0..2 {
         assert_eq!(api.send(request("", "", "/search", "{}")).await.status(), StatusCode::CREATED);
     }

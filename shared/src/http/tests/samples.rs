@@ -34,8 +34,7 @@ async fn assert_protected(
     layer: impl FnOnce(IdempotencyLayer<TestStore>) -> IdempotencyLayer<TestStore>,
     request: &Request,
 ) {
-    let mut api = Api::new([]);
-    api.layer = layer(api.layer.clone());
+    let api = Api::new([]).with(layer);
     for is_replay in [false, true] {
         let response = api.send(request.clone()).await;
         let detail = String::from_utf8_lossy(response.body()).into_owned();

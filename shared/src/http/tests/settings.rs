@@ -2,7 +2,6 @@
 
 use http::HeaderName;
 use http::header::{CONTENT_TYPE, SET_COOKIE};
-use lambda_http::aws_lambda_events::apigw::ApiGatewayRequestAuthorizerIamDescription;
 
 use super::*;
 
@@ -36,17 +35,8 @@ async fn a_replay_has_the_headers_of_the_list_and_those_that_are_added_to_it() {
 }
 
 fn signed_by(arn: Option<&str>) -> Request {
-    let mut request = request("alice", "k", "/things", "{}");
-    let mut authorizer = ApiGatewayRequestAuthorizer::default();
-    authorizer.iam = arn.map(|arn| {
-        let mut iam = ApiGatewayRequestAuthorizerIamDescription::default();
-        iam.user_arn = Some(arn.to_owned());
-        iam
-    });
-    let mut context = ApiGatewayV2httpRequestContext::default();
-    context.authorizer = Some(authorizer);
-    request.extensions_mut().insert(RequestContext::ApiGatewayV2(context));
-    request
+    let event = event("k", "/things", "{}");
+    arn.map_or(event.clone(), |arn| event.iam_user(arn)).request().unwrap()
 }
 
 #[tokio::test]
@@ -56,8 +46,7 @@ async fn the_principal_of_a_signed_request_is_the_arn_of_its_user() {
     assert_eq!(iam_user(&signed_by(None)), None, "a request that nobody signed");
     assert_eq!(iam_user(&signed_by(Some(""))), None, "an empty ARN names nobody");
 
-    let mut api = Api::new([]);
-    api.layer = api.layer.clone().principal(iam_user);
+    let api = Api::new([]).with(|layer| layer.principal(iam_user));
     for (arn, replayed) in [(alice, false), (alice, true), (bob, false)] {
         let response = api.send(signed_by(Some(arn))).await;
         assert_eq!(response.headers().contains_key("idempotency-replayed"), replayed, "{arn}");
