@@ -2,6 +2,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use aws_lambda_events::event::dynamodb::EventRecord;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use proptest::prelude::*;
@@ -67,9 +68,12 @@ async fn handle(attempt: Attempt<Effect>, record: Record) -> Verdict<()> {
 
 /// Delivers records; returns where each partition must be delivered again from.
 async fn deliver(stream: &Stream<TestStore>, partitions: &[(&str, Vec<Value>)]) -> Vec<(String, i64)> {
-    let response = Kafka::new(stream.clone()).handle(kafka(partitions), soon(stream), handle).await.unwrap();
-    let failures = response.batch_item_failures.into_iter().map(|failure| failure.item_identifier);
-    failures.map(|position| (position.partition, position.offset)).collect()
+    stopped(Kafka::new(stream.clone()).handle(kafka(partitions), soon(stream), handle).await.unwrap())
+}
+
+fn stopped(response: KafkaBatchResponse) -> Vec<(String, i64)> {
+    let positions = response.batch_item_failures.into_iter().map(|failure| failure.item_identifier);
+    positions.map(|position| (position.partition, position.offset)).collect()
 }
 
 fn applied(memory: &MemoryStore, partition: &str, offsets: std::ops::Range<u64>) -> Vec<u64> {
@@ -147,7 +151,7 @@ async fn a_run_goes_up_to_the_record_whose_effect_is_refused() {
 #[tokio::test]
 async fn what_the_refusal_of_a_guarded_effect_means_decides_about_its_record_alone() {
     use crate::engine::EffectRefusal;
-    for (meaning, stopped, expected) in [
+    for (meaning, expected_stop, expected) in [
         (EffectRefusal::AppliedBefore, vec![], [1, 0, 1]),
         (EffectRefusal::NotYet, vec![("sales-0".to_owned(), 1)], [1, 0, 0]),
         (EffectRefusal::Unexpected, vec![("sales-0".to_owned(), 1)], [1, 0, 0]),
@@ -162,9 +166,8 @@ async fn what_the_refusal_of_a_guarded_effect_means_decides_about_its_record_alo
         };
         let event = kafka(&[("sales-0", (0..3).map(|offset| record(offset, "")).collect())]);
         let response = Kafka::new(stream.clone()).handle(event, soon(&stream), handler).await.unwrap();
-        let positions = response.batch_item_failures.into_iter().map(|failure| failure.item_identifier);
-        let positions: Vec<_> = positions.map(|position| (position.partition, position.offset)).collect();
-        assert_eq!((positions, applied(&memory, "sales-0", 0..3)), (stopped, expected.to_vec()), "{meaning:?}");
+        let found = (stopped(response), applied(&memory, "sales-0", 0..3));
+        assert_eq!(found, (expected_stop, expected.to_vec()), "{meaning:?}");
     }
 }
 
@@ -379,20 +382,19 @@ proptest! {
     }
 }
 
-fn kinesis(records: &[(&str, &str)]) -> KinesisBatch {
-    let records: Vec<_> = records
-        .iter()
-        .map(|(number, value)| {
-            json!({
-                "kinesis": {
-                    "partitionKey": "k", "sequenceNumber": number, "data": STANDARD.encode(value),
-                    "approximateArrivalTimestamp": 1_545_084_650.987,
-                },
-                "eventID": format!("shardId-000000000006:{number}"), "eventSource": "aws:kinesis",
-            })
-        })
-        .collect();
-    serde_json::from_value(json!({ "Records": records })).unwrap()
+/// A record of a shard; its value determines what the handler does.
+fn of_shard(shard: u8, number: &str, value: &str) -> Value {
+    json!({
+        "kinesis": {
+            "partitionKey": "k", "sequenceNumber": number, "data": STANDARD.encode(value), "encryptionType": "NONE",
+            "approximateArrivalTimestamp": 1_545_084_650.987,
+        },
+        "eventID": format!("shardId-{shard:012}:{number}"), "eventSource": "aws:kinesis",
+    })
+}
+
+fn kinesis(records: impl IntoIterator<Item = Value>) -> KinesisBatch {
+    serde_json::from_value(json!({ "Records": Vec::from_iter(records) })).unwrap()
 }
 
 #[tokio::test]
@@ -403,7 +405,8 @@ async fn kinesis_numbers_of_56_digits_are_in_order_and_the_reply_names_the_first
     let (stream, memory) = world([]);
     let handler = Kinesis::new(stream.clone(), 1).ok().unwrap();
     for _ in 0..2 {
-        let event = kinesis(&[(FIRST, ""), (SECOND, ""), (THIRD, "panic")]);
+        let event =
+            kinesis([(FIRST, ""), (SECOND, ""), (THIRD, "panic")].map(|(number, value)| of_shard(6, number, value)));
         let response = handler.handle(event, soon(&stream), handle).await.unwrap();
         let failed: Vec<_> =
             response.batch_item_failures.iter().map(|failure| failure.item_identifier.as_deref()).collect();
@@ -425,7 +428,8 @@ async fn a_record_that_could_not_be_reported_fails_the_whole_batch() {
     let (stream, memory) = world([]);
     let handler = Kinesis::new(stream.clone(), 1).ok().unwrap();
     for number in ["", "12a"] {
-        let response = handler.handle(kinesis(&[("1", ""), (number, "")]), soon(&stream), handle).await;
+        let response =
+            handler.handle(kinesis(["1", number].map(|number| of_shard(6, number, ""))), soon(&stream), handle).await;
         assert!(response.is_err(), "{number:?}");
     }
     assert_eq!(memory.applied("shardId-000000000006 1"), 0);
@@ -445,34 +449,24 @@ async fn a_kinesis_record_that_cannot_be_read_stops_its_shard_and_no_other() {
         let (stream, memory) = world([]);
         let records = |unusual: bool| {
             let mut records =
-                [("6", "1"), ("6", "2"), ("6", "3"), ("7", "1")].map(|(shard, number)| of_shard(shard, number));
+                [(6, "1"), (6, "2"), (6, "3"), (7, "1")].map(|(shard, number)| of_shard(shard, number, ""));
             if unusual {
                 *records[1].pointer_mut(member).unwrap() = value.clone();
             }
-            serde_json::from_value(json!({ "Records": records })).unwrap()
+            kinesis(records)
         };
         let handler = Kinesis::new(stream.clone(), 1).ok().unwrap();
         let response = handler.handle(records(true), soon(&stream), handle).await.unwrap();
         let failed: Vec<_> = response.batch_item_failures.into_iter().filter_map(|one| one.item_identifier).collect();
         assert_eq!(failed, ["2"], "{member}: {value}");
         let applied = || {
-            [("6", 1), ("6", 2), ("6", 3), ("7", 1)]
-                .map(|(shard, number)| memory.applied(&format!("shard-{shard} {number}")))
+            [(6, 1), (6, 2), (6, 3), (7, 1)]
+                .map(|(shard, number)| memory.applied(&format!("shardId-{shard:012} {number}")))
         };
         assert_eq!(applied(), [1, 0, 0, 1], "{member}: {value}");
         let response = handler.handle(records(false), soon(&stream), handle).await.unwrap();
         assert_eq!((response.batch_item_failures.len(), applied()), (0, [1, 1, 1, 1]));
     }
-}
-
-fn of_shard(shard: &str, number: &str) -> Value {
-    json!({
-        "kinesis": {
-            "partitionKey": "k", "sequenceNumber": number, "data": "", "encryptionType": "NONE",
-            "approximateArrivalTimestamp": 1_545_084_650.987,
-        },
-        "eventID": format!("shard-{shard}:{number}"), "eventSource": "aws:kinesis",
-    })
 }
 
 fn changes(ids: &[&str]) -> TableBatch {
@@ -493,18 +487,28 @@ fn json_of_changes(ids: &[&str]) -> Value {
     json!({ "Records": records })
 }
 
+fn table<S: Store>(engine: &Engine<S>, operation: Operation, single_write: bool) -> TableStream<S> {
+    let table = TableStream::new(engine.clone(), operation, Principal::new("Payments").unwrap());
+    if single_write { table.single_write() } else { table }
+}
+
+fn copy() -> Operation {
+    Operation::new("table", "copy")
+}
+
+/// Each change has an effect of the name of its event.
+async fn apply(attempt: Attempt<Effect>, change: EventRecord) -> Verdict<()> {
+    attempt.add_effect(Effect::named(change.event_id));
+    Verdict::Success(())
+}
+
 #[tokio::test]
 async fn a_change_of_a_table_takes_effect_once_and_after_a_failure_the_rest_is_returned() {
     for single_write in [false, true] {
         let (stream, memory) = world([]);
-        let table = TableStream::new(
-            stream.engine.clone(),
-            Operation::new("table", "copy"),
-            Principal::new("Payments").unwrap(),
-        );
-        let table = if single_write { table.single_write() } else { table };
+        let table = table(&stream.engine, copy(), single_write);
         let failing = Arc::new(Mutex::new(true));
-        let handler = |attempt: Attempt<Effect>, change: aws_lambda_events::event::dynamodb::EventRecord| {
+        let handler = |attempt: Attempt<Effect>, change: EventRecord| {
             let fails = change.event_id == "c" && *failing.lock().unwrap();
             attempt.add_effect(Effect::named(change.event_id));
             async move { if fails { Verdict::NotExecuted(()) } else { Verdict::Success(()) } }
@@ -527,13 +531,8 @@ async fn a_batch_of_changes_that_is_delivered_again_is_looked_up_before_anything
         let (stream, memory) = world([vec![Fault::None; writes], vec![Fault::Refuse; 9]].concat());
         for _ in 0..2 {
             let elsewhere = Engine::builder(stream.engine.store().clone()).build();
-            let table = TableStream::new(elsewhere, Operation::new("table", "copy"), Principal::new("T").unwrap());
-            let table = if single_write { table.single_write() } else { table };
-            let handler = |attempt: Attempt<Effect>, change: aws_lambda_events::event::dynamodb::EventRecord| {
-                attempt.add_effect(Effect::named(change.event_id));
-                async { Verdict::Success(()) }
-            };
-            let response = table.handle(changes(&["a", "b", "c"]), soon(&stream), handler).await.unwrap();
+            let table = table(&elsewhere, copy(), single_write);
+            let response = table.handle(changes(&["a", "b", "c"]), soon(&stream), apply).await.unwrap();
             assert_eq!(response.batch_item_failures.len(), 0);
         }
         assert_eq!(["a", "b", "c"].map(|id| memory.applied(id)), [1, 1, 1]);
@@ -552,16 +551,11 @@ async fn a_change_of_a_table_that_cannot_be_read_is_where_the_batch_comes_again_
         ("/dynamodb/Keys", json!({"id": {"B": "no base64!"}})),
     ] {
         let (stream, memory) = world([]);
-        let table =
-            TableStream::new(stream.engine.clone(), Operation::new("table", "copy"), Principal::new("T").unwrap());
-        let handler = |attempt: Attempt<Effect>, change: aws_lambda_events::event::dynamodb::EventRecord| async move {
-            attempt.add_effect(Effect::named(change.event_id));
-            Verdict::Success(())
-        };
         let mut event = json_of_changes(&["a", "b", "c"]);
         *event["Records"][1].pointer_mut(member).unwrap() = value.clone();
         let event = serde_json::from_value(event).unwrap();
-        let response = table.handle(event, soon(&stream), handler).await.unwrap();
+        let table = table(&stream.engine, copy(), false);
+        let response = table.handle(event, soon(&stream), apply).await.unwrap();
         let failed: Vec<_> = response.batch_item_failures.into_iter().filter_map(|one| one.item_identifier).collect();
         assert_eq!(failed, ["101"], "{member}: {value}");
         assert_eq!(["a", "b", "c"].map(|id| memory.applied(id)), [1, 0, 0], "{member}: {value}");
@@ -573,18 +567,13 @@ async fn a_change_of_a_table_that_cannot_be_read_is_where_the_batch_comes_again_
 async fn a_change_of_a_table_that_comes_again_after_a_day_does_not_run_again_by_default() {
     let (memory, clock) = (MemoryStore::new(), SetClock::default());
     let engine = Engine::builder(memory.clone()).clock(clock.clone()).build();
-    let table = |operation| TableStream::new(engine.clone(), operation, Principal::new("Payments").unwrap());
-    let by_default = table(Operation::new("table", "copy"));
-    let said = table(Operation::new("other", "copy").retention(Duration::from_secs(60)));
+    let by_default = table(&engine, copy(), false);
+    let said = table(&engine, Operation::new("other", "copy").retention(Duration::from_secs(60)), false);
     for hours in [0, 25, 47] {
         clock.0.store(hours * 60 * 60 * 1000, Ordering::SeqCst);
         for (table, id) in [(&by_default, "a"), (&said, "b")] {
-            let handler = |attempt: Attempt<Effect>, _| {
-                attempt.add_effect(Effect::named(id));
-                async { Verdict::Success(()) }
-            };
             let deadline = engine.now().plus(Duration::from_secs(10));
-            let response = table.handle(changes(&[id]), deadline, handler).await.unwrap();
+            let response = table.handle(changes(&[id]), deadline, apply).await.unwrap();
             assert!(response.batch_item_failures.is_empty());
         }
     }
@@ -689,7 +678,7 @@ async fn with_a_record_each_a_record_without_a_key_stops_its_partition_and_no_ot
 
 #[test]
 fn an_image_is_read_as_a_type_and_an_error_shows_no_content() {
-    let change = |image: Value| -> aws_lambda_events::event::dynamodb::EventRecord {
+    let change = |image: Value| -> EventRecord {
         let mut event = json_of_changes(&["a"]);
         event["Records"][0]["dynamodb"]["NewImage"] = image;
         serde_json::from_value(event["Records"][0].clone()).unwrap()
