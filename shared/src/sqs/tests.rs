@@ -30,6 +30,15 @@ fn world(plan: impl IntoIterator<Item = Fault>) -> (Queue<TestStore>, MemoryStor
     (queue, memory)
 }
 
+fn in_mode(single_write: bool, plan: impl IntoIterator<Item = Fault>) -> (Queue<TestStore>, MemoryStore) {
+    if single_write { in_single_write(plan) } else { world(plan) }
+}
+
+fn in_single_write(plan: impl IntoIterator<Item = Fault>) -> (Queue<TestStore>, MemoryStore) {
+    let (queue, memory) = world(plan);
+    (queue.single_write(), memory)
+}
+
 fn message(id: &str, body: &str) -> SqsMessage {
     let mut message = SqsMessage::default();
     message.message_id = Some(id.to_owned());
@@ -67,16 +76,19 @@ async fn handle(attempt: Attempt<Effect>, message: Message<'_>) -> Verdict<()> {
 
 async fn returned(queue: &Queue<TestStore>, messages: Vec<SqsMessage>) -> Vec<String> {
     let response = queue.handle(&batch(messages), in_ten_seconds(queue), handle).await.unwrap();
-    let mut ids: Vec<_> = response.batch_item_failures.into_iter().map(|failure| failure.item_identifier).collect();
+    let mut ids = ids(response);
     ids.sort();
     ids
+}
+
+fn ids(response: SqsBatchResponse) -> Vec<String> {
+    response.batch_item_failures.into_iter().map(|failure| failure.item_identifier).collect()
 }
 
 #[tokio::test]
 async fn a_message_that_is_delivered_again_takes_effect_once_in_both_modes() {
     for single_write in [false, true] {
-        let (queue, memory) = world([]);
-        let queue = if single_write { queue.single_write() } else { queue };
+        let (queue, memory) = in_mode(single_write, []);
         // The producer's retry has another message id.
         for id in ["m-1", "m-1", "m-2"] {
             assert_eq!(returned(&queue, vec![message(id, r#"{"id":1}"#)]).await, [""; 0]);
@@ -90,8 +102,7 @@ async fn a_message_that_the_queue_delivers_again_is_looked_up_before_anything_is
     for single_write in [false, true] {
         // A first delivery's writes are counted; further ones would be refused.
         let writes = if single_write { 1 } else { 2 };
-        let (queue, memory) = world([vec![Fault::None; writes], vec![Fault::Refuse; 9]].concat());
-        let queue = if single_write { queue.single_write() } else { queue };
+        let (queue, memory) = in_mode(single_write, [vec![Fault::None; writes], vec![Fault::Refuse; 9]].concat());
         assert_eq!(returned(&queue, vec![message("m-1", r#"{"id":1}"#)]).await, [""; 0]);
         let elsewhere = Engine::builder(queue.engine.store().clone()).build();
         let queue = Queue { engine: elsewhere, ..queue };
@@ -114,8 +125,7 @@ async fn a_message_that_the_queue_delivers_again_is_looked_up_before_anything_is
 
 #[tokio::test]
 async fn equal_messages_of_one_batch_take_effect_once() {
-    let (queue, memory) = world([]);
-    let queue = queue.single_write();
+    let (queue, memory) = in_single_write([]);
     let equal = (0..10).map(|index| message(&format!("m-{index}"), r#"{"id":1}"#)).collect();
     assert_eq!(returned(&queue, equal).await, [""; 0]);
     assert_eq!(memory.applied("1"), 1);
@@ -124,8 +134,7 @@ async fn equal_messages_of_one_batch_take_effect_once() {
 #[tokio::test]
 async fn only_what_failed_is_returned_and_the_rest_of_its_batch_is_done() {
     for single_write in [false, true] {
-        let (queue, memory) = world([]);
-        let queue = if single_write { queue.single_write() } else { queue };
+        let (queue, memory) = in_mode(single_write, []);
         let messages = vec![
             message("poison", "not JSON"),
             message("keyless", "{}"),
@@ -176,8 +185,7 @@ async fn a_member_that_is_not_compared_makes_no_mismatch() {
 #[tokio::test]
 async fn a_message_whose_write_was_lost_comes_again_and_takes_effect_once() {
     for fault in [Fault::Refuse, Fault::LoseRequest, Fault::LoseReply] {
-        let (queue, memory) = world([fault]);
-        let queue = queue.single_write();
+        let (queue, memory) = in_single_write([fault]);
         assert_eq!(returned(&queue, vec![message("m", r#"{"id":1}"#)]).await, ["m"]);
         assert_eq!(returned(&queue, vec![message("m", r#"{"id":1}"#)]).await, [""; 0]);
         assert_eq!(memory.applied("1"), 1, "{fault:?}");
@@ -229,8 +237,8 @@ async fn no_more_messages_run_at_a_time_than_allowed() {
 /// Other tasks of the runtime, such as the store's connections, get their turns while messages are still starting.
 #[tokio::test]
 async fn a_batch_begins_in_turns_of_the_runtime() {
-    let (queue, _) = world([]);
-    let queue = queue.single_write().concurrency(100);
+    let (queue, _) = in_single_write([]);
+    let queue = queue.concurrency(100);
     let begun = Arc::new(AtomicUsize::new(0));
     let look = tokio::spawn({
         let begun = begun.clone();
@@ -276,8 +284,7 @@ fn noted<'a>(ran: &'a Mutex<Vec<String>>) -> impl Fn(Attempt<Effect>, Message<'a
 async fn returned_and_ran(queue: &Queue<TestStore>, messages: Vec<SqsMessage>) -> (Vec<String>, Vec<String>) {
     let (event, ran) = (batch(messages), Mutex::default());
     let response = queue.handle(&event, in_ten_seconds(queue), noted(&ran)).await.unwrap();
-    let returned = response.batch_item_failures.into_iter().map(|failure| failure.item_identifier).collect();
-    (returned, ran.into_inner().unwrap())
+    (ids(response), ran.into_inner().unwrap())
 }
 
 #[tokio::test]
@@ -306,8 +313,8 @@ async fn another_body_under_a_key_of_the_same_batch_is_a_mismatch_and_not_a_dupl
 
 #[tokio::test]
 async fn messages_that_contend_run_one_after_another_by_rank_and_the_others_beside_them() {
-    let (queue, _) = world([]);
-    let queue = queue.single_write().concurrency(100).contention(|message| {
+    let (queue, _) = in_single_write([]);
+    let queue = queue.concurrency(100).contention(|message| {
         let body: serde_json::Value = serde_json::from_str(message.body.as_deref().unwrap()).unwrap();
         let on = body["on"].as_array().unwrap().iter().filter_map(serde_json::Value::as_str);
         on.fold(Contention::none(), Contention::on).rank(body["rank"].as_u64().unwrap())
@@ -365,8 +372,7 @@ async fn a_panic_over_what_a_message_contends_for_returns_no_other_message() {
 async fn each_message_is_read_once_for_contention_and_handler() {
     let read = Arc::new(Mutex::new(Vec::new()));
     for single_write in [false, true] {
-        let (queue, memory) = world([]);
-        let queue = if single_write { queue.single_write() } else { queue };
+        let (queue, memory) = in_mode(single_write, []);
         let reads = Arc::clone(&read);
         let queue = queue.reading(move |message: &Received<'_>| {
             reads.lock().unwrap().push(message.message_id.clone().unwrap());
@@ -385,8 +391,7 @@ async fn each_message_is_read_once_for_contention_and_handler() {
             std::future::ready(Verdict::Success(()))
         };
         let response = queue.handle(&batch(messages), queue.engine.now().plus(Duration::from_secs(10)), handler).await;
-        let failures = response.unwrap().batch_item_failures;
-        assert_eq!(failures.iter().map(|failure| &*failure.item_identifier).collect::<Vec<_>>(), ["m-3"]);
+        assert_eq!(ids(response.unwrap()), ["m-3"]);
         assert_eq!(*ran.lock().unwrap(), [r#"{"id":2}"#, r#"{"id":1}"#], "by rank");
         assert_eq!((memory.applied(r#"{"id":1}"#), memory.applied(r#"{"id":2}"#)), (1, 1));
         assert_eq!(std::mem::take(&mut *read.lock().unwrap()), ["m-1", "m-2"], "one without a key is not read");
@@ -406,8 +411,7 @@ async fn a_panic_over_the_reading_of_a_message_returns_that_message_alone() {
 #[tokio::test]
 async fn on_a_fifo_queue_the_rest_of_a_failed_messages_group_is_returned_in_order_and_other_groups_go_on() {
     for failure in ["panic", "fail", "not execute"] {
-        let (queue, memory) = world([]);
-        let queue = queue.single_write();
+        let (queue, memory) = in_single_write([]);
         let messages = vec![
             grouped("a", "a-1", r#"{"id":1}"#),
             grouped("b", "b-1", r#"{"id":2}"#),
@@ -425,8 +429,7 @@ async fn on_a_fifo_queue_the_rest_of_a_failed_messages_group_is_returned_in_orde
 
 #[tokio::test]
 async fn on_a_fifo_queue_each_group_runs_in_order_and_groups_run_at_the_same_time() {
-    let (queue, _) = world([]);
-    let queue = queue.single_write();
+    let (queue, _) = in_single_write([]);
     let messages = (0..12).map(|id| grouped(["a", "b", "c"][id % 3], &format!("{id:02}"), &format!("{{\"id\":{id}}}")));
     let (returned, ran) = returned_and_ran(&queue, messages.collect()).await;
     assert_eq!(returned, [""; 0]);
@@ -500,7 +503,6 @@ async fn what_was_not_begun_when_time_runs_out_is_returned() {
     };
     // The margin is a quarter of 400 ms, so that after two messages of 150 ms it has begun.
     let response = queue.handle(&batch(messages), EpochMs(400), handler).await.unwrap();
-    let returned: Vec<_> = response.batch_item_failures.iter().map(|failure| &*failure.item_identifier).collect();
-    assert_eq!(returned, ["m-2", "m-3"]);
+    assert_eq!(ids(response), ["m-2", "m-3"]);
     assert_eq!(["0", "1", "2", "3"].map(|id| memory.applied(id)), [1, 1, 0, 0]);
 }

@@ -12,11 +12,10 @@ async fn no_pair_of_faults_loses_a_message_or_applies_its_effect_twice() {
     for single_write in [false, true] {
         for plan in Fault::pairs(WRITES) {
             let shown = format!("in one write: {single_write}, {plan:?}");
-            let (queue, memory) = world(plan);
+            let (queue, memory) = in_mode(single_write, plan);
             let store = queue.engine.store().clone();
             let operation = queue.operation.clone().uncertain(REPEAT);
             let queue = Queue { operation, ..queue.concurrency(1) };
-            let queue = if single_write { queue.single_write() } else { queue };
             let clock: Arc<dyn crate::engine::Clock> = Arc::new(TokioClock::start());
             let elsewhere = || {
                 let engine = Engine::builder(store.clone()).clock(Arc::clone(&clock)).build();

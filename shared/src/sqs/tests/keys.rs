@@ -113,8 +113,7 @@ async fn a_payload_that_is_published_again_takes_effect_once_in_whatever_envelop
     ] {
         let event = batch(messages);
         let response = queue.handle(&event, in_ten_seconds(&queue), post).await.unwrap();
-        let returned: Vec<_> = response.batch_item_failures.iter().map(|failure| &*failure.item_identifier).collect();
-        assert_eq!(returned, expected);
+        assert_eq!(ids(response), expected);
     }
     assert_eq!(memory.applied("posted"), 1);
 }

@@ -39,7 +39,7 @@ async fn a_message_whose_outcome_is_unknown_is_settled_by_evidence_when_it_comes
         let mut returned = Vec::new();
         for _ in 0..2 {
             let response = queue.handle(&event, in_ten_seconds(&queue), handler).await.unwrap();
-            returned = response.batch_item_failures.into_iter().map(|failure| failure.item_identifier).collect();
+            returned = ids(response);
         }
         assert_eq!(
             (returned, runs.load(Ordering::SeqCst), memory.applied("asked")),

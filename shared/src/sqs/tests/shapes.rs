@@ -30,8 +30,7 @@ fn shapes() -> Vec<(&'static str, Value)> {
 
 async fn returned(queue: &Queue<TestStore>, messages: Vec<Value>) -> Vec<String> {
     let event = serde_json::from_value(json!({ "Records": messages })).unwrap();
-    let response = queue.handle(&event, in_ten_seconds(queue), handle).await.unwrap();
-    response.batch_item_failures.into_iter().map(|failure| failure.item_identifier).collect()
+    ids(queue.handle(&event, in_ten_seconds(queue), handle).await.unwrap())
 }
 
 #[tokio::test]
