@@ -52,8 +52,6 @@ use crate::protocol::machine::{Action, Machine, Terms};
 use crate::protocol::{
     ClaimRequest, EpochMs, LeaseLimit, OwnerToken, Record, RecordId, Resolution, Trace, TransactionId,
 };
-#[cfg(feature = "follow-up")]
-use crate::store::StoreError;
 use crate::store::{Store, TransactionalEffect};
 use crate::telemetry::metrics::{Metric, Metrics};
 use crate::telemetry::span;
@@ -255,12 +253,6 @@ impl<S: Store> Engine<S> {
         owner.copy_from_slice(&random[..16]);
         transaction.copy_from_slice(&random[16..]);
         Ok((OwnerToken(owner), TransactionId::new(self.now(), transaction)))
-    }
-
-    /// A consistent read of a record.
-    #[cfg(feature = "follow-up")]
-    pub(crate) async fn stored(&self, id: &RecordId) -> Result<Option<Record>, StoreError> {
-        self.parts.store.read(id).await
     }
 
     pub(crate) fn transaction(&self) -> Result<TransactionId, Error> {

@@ -39,13 +39,11 @@ pub use sqs::SqsEvent;
 #[cfg(feature = "streams")]
 pub use table::TableEvent;
 
-/// The account and Region of all events.
+/// The Region of all events.
 #[cfg(any(feature = "alb", feature = "sqs", feature = "streams", feature = "vpc_lattice"))]
 const REGION: &str = "eu-central-1";
-#[cfg(any(feature = "alb", feature = "sqs", feature = "streams", feature = "vpc_lattice"))]
-const ACCOUNT: &str = "123456789012";
 
 #[cfg(any(feature = "alb", feature = "sqs", feature = "streams", feature = "vpc_lattice"))]
 fn arn(service: &str, resource: &str) -> String {
-    format!("arn:aws:{service}:{REGION}:{ACCOUNT}:{resource}")
+    format!("arn:aws:{service}:{REGION}:123456789012:{resource}")
 }

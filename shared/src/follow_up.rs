@@ -283,7 +283,7 @@ impl<S: Store, P: Sender> FollowUps<S, P> {
         if now.plus(self.reserve) > run.deadline {
             return Looked::Again(FollowUp { due: now.plus(crate::protocol::SHORTEST_INTERVAL), ..follow_up });
         }
-        let found = match self.engine.stored(&follow_up.record).await {
+        let found = match self.engine.store().read(&follow_up.record).await {
             Ok(found) => found,
             // No version of a record becomes readable by waiting.
             Err(error @ StoreError::Unreadable { .. }) => return failed(&follow_up, &error, || Looked::Over),

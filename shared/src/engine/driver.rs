@@ -494,20 +494,9 @@ impl<S: Store> Engine<S> {
                 Reply::Refused(found)
             }
             Ok(Written::EffectRefused(refused)) => {
-                let refusal = match purpose {
-                    Purpose::Settle => effects.read(&refused),
-                    // If something ran under a claim, a refusal proves nothing about its external effects.
-                    Purpose::Claim
-                    | Purpose::Mark
-                    | Purpose::Restart
-                    | Purpose::Renew
-                    | Purpose::Commit
-                    | Purpose::SettleAlone
-                    | Purpose::Release
-                    | Purpose::Reopen
-                    | Purpose::Abandon
-                    | Purpose::GiveUp => EffectRefusal::Unexpected,
-                };
+                // If something ran under a claim, a refusal proves nothing about its external effects.
+                let refusal =
+                    if purpose == Purpose::Settle { effects.read(&refused) } else { EffectRefusal::Unexpected };
                 match refusal {
                     EffectRefusal::AppliedBefore => self.count(Metric::DuplicateSkipped, operation),
                     EffectRefusal::NotYet => self.count(Metric::GapHeld, operation),

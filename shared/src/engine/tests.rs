@@ -389,13 +389,8 @@ async fn an_effect_whose_own_condition_fails_leaves_the_outcome_unknown() {
 async fn an_operation_may_call_another_on_the_same_engine() {
     let world = World::new([]);
     let outer = world.call(Uncertain::Reconcile, "outer");
-    let inner = Call::new(
-        Operation::new("test", "inner").retention(Duration::from_secs(1)),
-        Principal::new("alice").unwrap(),
-        Key::new("k-2").unwrap(),
-        Fingerprinter::new().finish(),
-        world.engine.now().plus(TIMEOUT),
-    );
+    let inner = Operation::new("test", "inner").retention(Duration::from_secs(1));
+    let inner = world.call_to(inner, "inner").with_key("k-2");
     let run = |_| async {
         let inner = world.pay(&inner).await;
         Verdict::Success(answer(&inner).unwrap() + 10)

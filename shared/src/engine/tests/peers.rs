@@ -41,13 +41,8 @@ async fn a_lease_counts_milliseconds_and_an_expiration_seconds() {
 async fn operations_with_other_settings_on_one_store_do_not_touch_each_other() {
     let world = World::new([]);
     let long = world.call(Uncertain::Reconcile, "a");
-    let short = Call::new(
-        Operation::new("other", "POST /others").retention(Duration::from_secs(1)).uncertain(REPEAT),
-        Principal::new("alice").unwrap(),
-        Key::new("k-1").unwrap(),
-        Fingerprinter::new().finish(),
-        world.engine.now().plus(TIMEOUT),
-    );
+    let short = Operation::new("other", "POST /others").retention(Duration::from_secs(1)).uncertain(REPEAT);
+    let short = world.call_to(short, "b");
     assert_eq!(answer(&world.pay(&long).await), Some(1));
     assert_eq!(answer(&world.pay(&short).await), Some(2), "the same key, another operation");
     tokio::time::advance(Duration::from_secs(3)).await;
