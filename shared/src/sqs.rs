@@ -47,8 +47,6 @@ use crate::reconcile::{AnyResolver, Resolver};
 use crate::store::Store;
 use contention::ContentionOf;
 use run::Run;
-use trace_context::TraceSource;
-use visibility::VisibilityOf;
 
 /// Handles the messages of a queue.
 ///
@@ -98,8 +96,10 @@ pub struct Queue<S: Store, T = ()> {
     fails_if_all_returned: bool,
     concurrency: usize,
     contention: ContentionOf<T>,
-    visibility: VisibilityOf,
-    trace: TraceSource,
+    /// `None`: every message keeps the queue's visibility timeout.
+    visibility: Option<Arc<dyn Visibility>>,
+    /// Where a body contains its producer's trace.
+    trace: Option<Pointer>,
 }
 
 /// The application's function that converts a message into its own type.
@@ -143,8 +143,8 @@ impl<S: Store> Queue<S> {
             fails_if_all_returned: false,
             concurrency: 10,
             contention: ContentionOf::none(),
-            visibility: VisibilityOf::default(),
-            trace: TraceSource::default(),
+            visibility: None,
+            trace: None,
         }
     }
 }
@@ -313,7 +313,7 @@ impl<S: Store, T> Queue<S, T> {
     /// redrive policy counts.
     #[must_use]
     pub fn visibility(mut self, visibility: impl Visibility + 'static) -> Self {
-        self.visibility = VisibilityOf::new(visibility);
+        self.visibility = Some(Arc::new(visibility));
         self
     }
 
@@ -324,7 +324,7 @@ impl<S: Store, T> Queue<S, T> {
     /// except that member.
     #[must_use]
     pub fn traceparent(mut self, pointer: Pointer) -> Self {
-        self.trace = TraceSource::in_body(pointer);
+        self.trace = Some(pointer);
         self
     }
 

@@ -10,7 +10,7 @@ use futures::stream::{FuturesUnordered, StreamExt};
 use super::batch::{Delivered, SqsBatch};
 use super::lane::{self, Delivery, Lane};
 use super::message::{Message, Received};
-use super::{BatchFailed, Queue, fifo};
+use super::{BatchFailed, Queue, fifo, trace_context};
 use crate::engine::{Attempt, Call, Consumer, IntoVerdict, Ready, Settlement, refused};
 use crate::protocol::{EpochMs, Trace};
 use crate::store::Store;
@@ -63,8 +63,8 @@ where
         };
         let received = received.and_then(|received| received.ok_or_else(|| LogSummary::new(LogOutcome::Test).into()));
         let trace = match &received {
-            Ok(received) => self.queue.trace.of(received),
-            Err(_) => self.queue.trace.of(&Received::new(message)),
+            Ok(received) => trace_context::of(received, self.queue.trace.as_ref()),
+            Err(_) => trace_context::of(&Received::new(message), self.queue.trace.as_ref()),
         };
         let ready = received.and_then(|received| self.ready(received, trace));
         Ok(Delivery { position, id, message, trace, ready })
@@ -152,7 +152,8 @@ where
     /// Keeps a message invisible until a lease ends. Optional: without it the message is only delivered earlier or
     /// later.
     async fn extend_visibility(&self, message: &SqsMessage, rest: Duration) {
-        if let Err(error) = self.queue.visibility.set(message, rest).await {
+        let Some(visibility) = &self.queue.visibility else { return };
+        if let Err(error) = visibility.set(message, rest).await {
             let operation = self.queue.operation.name();
             self.queue.engine.metrics().count(Metric::VisibilityUnchanged, operation);
             tracing::warn!(operation, message = message.message_id, error = &*error, "its visibility stays as it is");
