@@ -165,8 +165,8 @@ impl<S: Store> Core<S> {
         #[cfg_attr(not(feature = "powertools"), allow(clippy::let_and_return))]
         let run = async |attempt: Attempt<S::Effect>| {
             #[cfg(feature = "powertools")]
-            let held = match held(self.predecessor.as_ref(), &request, &attempt, &aside).await {
-                Ok(held) => held,
+            let end = match held(self.predecessor.as_ref(), &request, &attempt, &aside).await {
+                Ok(end) => end,
                 Err(verdict) => return verdict,
             };
             ran.store(true, Ordering::Relaxed);
@@ -183,8 +183,8 @@ impl<S: Store> Core<S> {
                 Err(error) => Verdict::Unknown(error.into().into()),
             };
             #[cfg(feature = "powertools")]
-            if let Some(held) = held {
-                held.end(&attempt, &verdict).await;
+            if let Some(end) = end {
+                end(&attempt, &verdict).await;
             }
             verdict
         };

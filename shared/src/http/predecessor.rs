@@ -15,7 +15,7 @@ use serde_json::{Map, Value, json};
 use super::{HttpAnswer, IdempotencyLayer};
 use crate::engine::{Attempt, Verdict};
 use crate::mutex::Mutex;
-use crate::store::dynamodb::powertools::{Aside, Held, NoOldKey, NotRun, OldKey, Predecessor, Taken};
+use crate::store::dynamodb::powertools::{Aside, NoOldKey, NotRun, OldKey, Predecessor, Taken};
 use crate::store::{BoxError, Store, StoreError, TransactionalEffect};
 
 impl<S: Store<Effect = TransactWriteItem>> IdempotencyLayer<S> {
@@ -89,15 +89,13 @@ pub(super) trait OldFunction<E: TransactionalEffect>: Send + Sync {
 
 pub(super) enum Found<E: TransactionalEffect> {
     /// The handler runs.
-    Run(Option<Box<dyn HeldRequest<E>>>),
+    Run(Option<End<E>>),
     /// It does not.
     Answered(Verdict<HttpAnswer>),
 }
 
-/// A request that is held in the old table.
-pub(super) trait HeldRequest<E: TransactionalEffect>: Send + Sync {
-    fn end(self: Box<Self>, attempt: &Attempt<E>, verdict: &Verdict<HttpAnswer>) -> BoxFuture<'static, ()>;
-}
+/// Ends a request that is held in the old table.
+pub(super) type End<E> = Box<dyn FnOnce(&Attempt<E>, &Verdict<HttpAnswer>) -> BoxFuture<'static, ()> + Send + Sync>;
 
 /// Looks for the request in the old table. The verdict, if the handler must not run; why, is in `aside`.
 pub(super) async fn held<E: TransactionalEffect>(
@@ -105,7 +103,7 @@ pub(super) async fn held<E: TransactionalEffect>(
     request: &Request,
     attempt: &Attempt<E>,
     aside: &Mutex<Option<Aside>>,
-) -> Result<Option<Box<dyn HeldRequest<E>>>, Verdict<HttpAnswer>> {
+) -> Result<Option<End<E>>, Verdict<HttpAnswer>> {
     let Some(predecessor) = predecessor else { return Ok(None) };
     let taking = predecessor.take(request, attempt);
     match taking.await {
@@ -135,7 +133,13 @@ impl OldFunction<TransactWriteItem> for OfRequests {
                 Err(error) => return Err(no_key(&error)),
             };
             Ok(match self.predecessor.take(&key, attempt).await? {
-                Taken::Run(held) => Found::Run(Some(Box::new(OfRequest { held, write: Arc::clone(&self.write) }))),
+                Taken::Run(held) => {
+                    let write = Arc::clone(&self.write);
+                    let end = move |attempt: &Attempt<TransactWriteItem>, verdict: &Verdict<HttpAnswer>| {
+                        held.end(attempt, verdict, |answer| Some(write(answer.response())))
+                    };
+                    Found::Run(Some(Box::new(end)))
+                }
                 Taken::Completed(answered) => {
                     let read = |answer| (self.read)(answer).map(verdict);
                     Found::Answered(self.predecessor.completed(answered, read).await?)
@@ -160,22 +164,6 @@ const NEVER_REPLAYED: [HeaderName; 2] = [SET_COOKIE, DATE];
 
 fn no_key(error: &NoOldKey) -> NotRun {
     NotRun::Store(StoreError::Unreadable { digest: "the old key".to_owned(), problem: error.to_string() })
-}
-
-struct OfRequest {
-    held: Box<Held>,
-    write: Write,
-}
-
-impl HeldRequest<TransactWriteItem> for OfRequest {
-    fn end(
-        self: Box<Self>,
-        attempt: &Attempt<TransactWriteItem>,
-        verdict: &Verdict<HttpAnswer>,
-    ) -> BoxFuture<'static, ()> {
-        let Self { held, write } = *self;
-        held.end(attempt, verdict, |answer| Some(write(answer.response())))
-    }
 }
 
 /// What the old function returned, as API Gateway reads it: without a `statusCode` it is the body of a 200.
