@@ -84,10 +84,11 @@ fn call(world: &World) -> Call {
     world.call(Uncertain::Reconcile, "a")
 }
 
-/// A claim whose process dies with it.
-async fn claimed(world: &World) -> Record {
-    let claim = world.claim(&call(world)).await;
-    claim.record().clone()
+/// A world with a claim whose process dies with it.
+async fn claimed(plan: impl IntoIterator<Item = Fault>) -> (Arc<World>, Record) {
+    let world = World::new(plan);
+    let record = world.claim(&call(&world)).await.record().clone();
+    (world, record)
 }
 
 async fn stored(world: &World) -> Record {
@@ -96,8 +97,7 @@ async fn stored(world: &World) -> Record {
 
 #[tokio::test(start_paused = true)]
 async fn a_claim_that_dies_is_followed_up_once_its_lease_is_over_and_not_before() {
-    let world = World::new([]);
-    let claim = claimed(&world).await;
+    let (world, claim) = claimed([]).await;
     let follower = Follower::new(&world, Evidence::Happened(7));
     assert_eq!(follower.changes(vec![change(1, &claim)]).await, []);
     let sent = follower.outbox.take();
@@ -122,8 +122,7 @@ async fn a_claim_that_dies_is_followed_up_once_its_lease_is_over_and_not_before(
 
 #[tokio::test(start_paused = true)]
 async fn what_a_batch_settles_or_releases_leaves_nothing_to_do_in_whatever_it_contains_besides() {
-    let world = World::new([]);
-    let claim = claimed(&world).await;
+    let (world, claim) = claimed([]).await;
     let settled = {
         let world = World::new([]);
         let run = async |_: crate::Attempt<crate::store::memory::Effect>| Verdict::Success(1_u64);
@@ -164,8 +163,7 @@ async fn what_a_batch_settles_or_releases_leaves_nothing_to_do_in_whatever_it_co
 
 #[tokio::test(start_paused = true)]
 async fn a_claim_whose_lease_is_over_when_its_batch_comes_is_reconciled_at_once() {
-    let world = World::new([]);
-    let claim = claimed(&world).await;
+    let (world, claim) = claimed([]).await;
     tokio::time::advance(TIMEOUT * 2).await;
     let follower = Follower::new(&world, Evidence::Happened(7));
     // Twice: a shard that is delivered again changes nothing.
@@ -177,8 +175,7 @@ async fn a_claim_whose_lease_is_over_when_its_batch_comes_is_reconciled_at_once(
 
 #[tokio::test(start_paused = true)]
 async fn what_stays_unclear_is_found_again_by_the_version_that_the_look_has_written() {
-    let world = World::new([]);
-    let claim = claimed(&world).await;
+    let (world, claim) = claimed([]).await;
     tokio::time::advance(TIMEOUT * 2).await;
     let follower = Follower::new(&world, Evidence::Unclear("not found".into()));
     let mut intervals = Vec::new();
@@ -199,8 +196,7 @@ async fn what_stays_unclear_is_found_again_by_the_version_that_the_look_has_writ
 
 #[tokio::test(start_paused = true)]
 async fn a_follow_up_that_cannot_be_sent_is_delivered_again_from_the_first_open_change_on() {
-    let world = World::new([]);
-    let claim = claimed(&world).await;
+    let (world, claim) = claimed([]).await;
     let follower = Follower::new(&world, Evidence::Happened(7));
     follower.outbox.is_down.store(true, Ordering::SeqCst);
     let batch = || vec![change(9, &named(&claim, "a")), change(10, &named(&claim, "b")), change(11, &claim)];
@@ -215,8 +211,7 @@ async fn a_follow_up_that_cannot_be_sent_is_delivered_again_from_the_first_open_
 
 #[tokio::test(start_paused = true)]
 async fn without_an_answer_of_the_store_or_without_time_it_is_looked_at_later_and_at_last_given_up() {
-    let world = World::new([]);
-    let claim = claimed(&world).await;
+    let (world, claim) = claimed([]).await;
     tokio::time::advance(TIMEOUT * 2).await;
     let follower = Follower::new(&world, Evidence::Happened(7));
     let due = FollowUp::of(&claim).expect("open");
@@ -225,8 +220,8 @@ async fn without_an_answer_of_the_store_or_without_time_it_is_looked_at_later_an
     assert!(matches!(handled, Ok(FollowUpResponse::FollowUps(FollowUpReport { sent: 1, .. }))), "{handled:?}");
     assert_eq!(follower.outbox.take()[0].failures, 0, "no time is no failure of the store");
 
-    let broken = World::new([Fault::None].into_iter().chain([Fault::Refuse; 40]));
-    let due = FollowUp::of(&claimed(&broken).await).expect("open");
+    let (broken, claim) = claimed([Fault::None].into_iter().chain([Fault::Refuse; 40])).await;
+    let due = FollowUp::of(&claim).expect("open");
     tokio::time::advance(TIMEOUT * 2).await;
     let follower = Follower::new(&broken, Evidence::Happened(7));
     let report = follower.sent(vec![due.clone()]).await;
@@ -239,8 +234,8 @@ async fn without_an_answer_of_the_store_or_without_time_it_is_looked_at_later_an
 
 #[tokio::test(start_paused = true)]
 async fn a_change_without_a_number_could_not_be_reported_so_nothing_is_done() {
-    let world = World::new([]);
-    let mut nameless = change(1, &claimed(&world).await);
+    let (world, claim) = claimed([]).await;
+    let mut nameless = change(1, &claim);
     nameless["dynamodb"]["SequenceNumber"] = json!("");
     let follower = Follower::new(&world, Evidence::Happened(7));
     let handled = follower.handle(FollowUpEvent::Changes(vec![nameless]), TIME).await;
@@ -249,8 +244,7 @@ async fn a_change_without_a_number_could_not_be_reported_so_nothing_is_done() {
 
 #[tokio::test(start_paused = true)]
 async fn a_follow_up_of_another_version_touches_nothing() {
-    let world = World::new([]);
-    let claim = claimed(&world).await;
+    let (world, claim) = claimed([]).await;
     tokio::time::advance(TIMEOUT * 2).await;
     let follower = Follower::new(&world, Evidence::Happened(7));
     let other = FollowUp { version: Some(OwnerToken([0; 16])), ..FollowUp::of(&claim).expect("open") };

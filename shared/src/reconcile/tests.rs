@@ -57,6 +57,13 @@ async fn left_unknown(world: &World) -> TransactionId {
     transaction
 }
 
+/// A world with one attempt, whose outcome is unknown, and its transaction id.
+async fn unknown() -> (Arc<World>, TransactionId) {
+    let world = World::new([]);
+    let transaction = left_unknown(&world).await;
+    (world, transaction)
+}
+
 /// Leaves an attempt whose process died.
 async fn left_processing(world: &World) -> TransactionId {
     let call = world.call(Uncertain::Reconcile, "a");
@@ -92,8 +99,7 @@ async fn what_happened_is_settled_and_replayed_and_does_not_run_again() {
 
 #[tokio::test(start_paused = true)]
 async fn what_was_refused_is_final() {
-    let world = World::new([]);
-    left_unknown(&world).await;
+    let (world, _) = unknown().await;
     let other = OtherSide::says(Evidence::Refused(402));
     for _ in 0..2 {
         let outcome = retry(&world, "a", &other).await;
@@ -107,8 +113,7 @@ async fn what_was_refused_is_final() {
 
 #[tokio::test(start_paused = true)]
 async fn what_was_prevented_runs_under_a_new_transaction_id() {
-    let world = World::new([]);
-    let prevented = left_unknown(&world).await;
+    let (world, prevented) = unknown().await;
     let other = OtherSide::says(Evidence::Prevented);
     let outcome = retry(&world, "a", &other).await;
     let Ok(Outcome::Executed(answered)) = outcome else { panic!("{outcome:?}") };
@@ -119,8 +124,7 @@ async fn what_was_prevented_runs_under_a_new_transaction_id() {
 
 #[tokio::test(start_paused = true)]
 async fn what_is_unclear_stays_unknown_and_nothing_runs_however_long_it_takes() {
-    let world = World::new([]);
-    left_unknown(&world).await;
+    let (world, _) = unknown().await;
     let other = OtherSide::says(Evidence::Unclear("not found".into()));
     for _ in 0..3 {
         assert!(matches!(retry(&world, "a", &other).await, Ok(Outcome::Unknown { .. })));
@@ -143,8 +147,7 @@ async fn a_resolver_that_panics_or_never_ends_says_nothing() {
     }
 
     for panics in [true, false] {
-        let world = World::new([]);
-        left_unknown(&world).await;
+        let (world, _) = unknown().await;
         let run = |_| async { panic!("must not run") };
         let call = world.call(Uncertain::Reconcile, "a");
         let outcome = world.engine.run_or_reconcile(&call, run, &Broken { panics }).await;
@@ -154,8 +157,7 @@ async fn a_resolver_that_panics_or_never_ends_says_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn another_request_does_not_drive_the_reconciliation() {
-    let world = World::new([]);
-    left_unknown(&world).await;
+    let (world, _) = unknown().await;
     let other = OtherSide::says(Evidence::Happened(7));
     assert_eq!(retry(&world, "b", &other).await.unwrap(), Outcome::Mismatch);
     assert!(other.asked().is_empty());
@@ -186,8 +188,7 @@ async fn effects_of_a_release_are_written_with_it_or_it_stays_unknown() {
         }
     }
 
-    let world = World::new([]);
-    left_unknown(&world).await;
+    let (world, _) = unknown().await;
     let record = async || world.record(&world.call(Uncertain::Reconcile, "a")).await.unwrap();
     assert_eq!(reconcile(&world, &record().await, &Releases("token")).await.unwrap(), Reconciled::Prevented);
     assert_eq!(world.memory.applied("token"), 1);
@@ -219,8 +220,7 @@ async fn the_story_tells_who_did_what() {
 
 #[tokio::test(start_paused = true)]
 async fn what_the_schedule_finds_prevented_runs_at_the_next_call_under_a_new_transaction_id() {
-    let world = World::new([]);
-    let prevented = left_unknown(&world).await;
+    let (world, prevented) = unknown().await;
     assert_eq!(scheduled(&world, &OtherSide::says(Evidence::Prevented)).await.unwrap(), Reconciled::Prevented);
     let outcome = retry(&world, "a", &OtherSide::says(Evidence::Unclear("must not be asked".into()))).await;
     let Ok(Outcome::Executed(answered)) = outcome else { panic!("{outcome:?}") };
@@ -255,8 +255,7 @@ async fn a_takeover_of_what_was_settled_since_it_was_seen_changes_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn of_two_reconcilers_that_saw_the_same_record_one_holds_it() {
-    let world = World::new([]);
-    left_unknown(&world).await;
+    let (world, _) = unknown().await;
     let stale = world.record(&world.call(Uncertain::Reconcile, "a")).await.unwrap();
     let unclear = OtherSide::says(Evidence::Unclear("no".into()));
     assert_eq!(scheduled(&world, &unclear).await.unwrap(), Reconciled::Unclear);
@@ -308,8 +307,7 @@ async fn a_record_of_no_declared_operation_is_neither_asked_about_nor_written() 
 
 #[tokio::test(start_paused = true)]
 async fn what_evidence_settles_is_kept_for_the_retention_of_its_operation() {
-    let world = World::new([]);
-    left_unknown(&world).await;
+    let (world, _) = unknown().await;
     let record = world.record(&world.call(Uncertain::Reconcile, "a")).await.unwrap();
     let kept = Duration::from_secs(29 * 24 * 60 * 60);
     let operations = Operations::new()
