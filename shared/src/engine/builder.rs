@@ -153,15 +153,6 @@ mod tests {
         }
     }
 
-    struct Sevens;
-
-    impl Entropy for Sevens {
-        fn fill(&self, buffer: &mut [u8]) -> Result<(), NoEntropy> {
-            buffer.fill(7);
-            Ok(())
-        }
-    }
-
     struct Counting(std::sync::atomic::AtomicU8);
 
     impl Entropy for Counting {
@@ -203,7 +194,7 @@ mod tests {
     #[test]
     fn an_engine_with_its_own_clock_and_random_source_runs_without_tokio() {
         let store = MemoryStore::new();
-        let engine = Engine::builder_with(store.clone(), Still, Sevens).build();
+        let engine = Engine::builder_with(store.clone(), Still, Counting(7.into())).build();
         let call = call(&engine);
         for first in [true, false] {
             let run = engine.run(&call, |attempt| async move {

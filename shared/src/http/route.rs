@@ -42,11 +42,8 @@ impl Route {
         };
         let segments: Vec<_> = path.strip_prefix('/')?.split('/').map(Segment::read).collect::<Option<_>>()?;
         let (_, before_last) = segments.split_last()?;
-        (!before_last.iter().any(|segment| matches!(segment, Segment::Rest(_)))).then(|| Self {
-            text: text.to_owned(),
-            method,
-            segments,
-        })
+        let is_rest = |segment: &Segment| matches!(segment, Segment::Rest(_));
+        (!before_last.iter().any(is_rest)).then(|| Self { text: text.to_owned(), method, segments })
     }
 
     pub(super) fn as_str(&self) -> &str {
