@@ -35,7 +35,7 @@ impl Mode {
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Http => "http",
-            Self::SingleWrite => "one-trip",
+            Self::SingleWrite => "single-write",
             Self::Batch => "batch",
         }
     }

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::sync::broadcast;
 
-use crate::{output::RequestLine, template};
+use crate::{request_line::RequestLine, template};
 
 /// How many steps a slow watcher may be behind before it misses some.
 const BACKLOG: usize = 1024;

@@ -300,7 +300,7 @@ mod tests {
     }
 
     fn put(metrics: &Metrics, ago: u64, value: f64) -> u64 {
-        let now = crate::metrics::now();
+        let now = crate::now::seconds();
         metrics.put_at(Series::new("App", "Failed", &[("service", "api")]), now - ago, value);
         now
     }
@@ -317,7 +317,7 @@ mod tests {
 
     #[test]
     fn missing_data_means_what_the_alarm_says() {
-        let now = crate::metrics::now();
+        let now = crate::now::seconds();
         for (treatment, expected) in [
             ("breaching", State::Alarm),
             ("notBreaching", State::Ok),
@@ -361,7 +361,7 @@ mod tests {
         let resources = template::expand(&std::fs::read_to_string(path)?, &deployment)?;
         let (mut alarms, notes) = Alarms::of(&resources, 0);
         assert_eq!(notes, [""; 0]);
-        let seen = alarms.evaluate(&Metrics::default(), crate::metrics::now());
+        let seen = alarms.evaluate(&Metrics::default(), crate::now::seconds());
         assert!(seen.len() > 15, "{seen:?}");
         // Without a metric, only a heartbeat is missed.
         let alarming: Vec<&str> =

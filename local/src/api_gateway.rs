@@ -21,7 +21,8 @@ use crate::{
     activity::{Answered, Place, Tone},
     function::Function,
     invocation::Failure,
-    metrics::{self, Series},
+    metrics::Series,
+    now,
     output::Output,
     template::{Authorizer, Deployment, HttpApi},
     token::Issuer,
@@ -138,7 +139,7 @@ impl ApiGateway {
         output.activity().step(Place::Gateway, Place::Client, tone);
         let output = output.clone();
         let Exchange { method, path, invocation, duration } = exchange;
-        let at = metrics::now();
+        let at = now::seconds();
         tokio::spawn(async move {
             let line = output.activity().line_of(&invocation).await;
             let milliseconds = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);

@@ -46,6 +46,8 @@ mod log_lines;
 mod log_query;
 mod logs;
 mod metrics;
+mod monitoring;
+mod now;
 mod options;
 mod output;
 mod parameters;
@@ -53,6 +55,7 @@ mod pipe;
 mod problem;
 mod process_group;
 mod provider;
+mod request_line;
 mod sandbox;
 mod schedule;
 mod scheduler;
@@ -68,6 +71,7 @@ mod streams;
 pub mod template;
 mod token;
 mod valkey;
+mod wildcard;
 
 /// Runs the stack until Ctrl-C or SIGTERM. A second one does not wait for the processes.
 pub async fn run(options: Options) -> Result<ExitCode> {

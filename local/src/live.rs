@@ -25,14 +25,11 @@ use crate::{
     control::Control,
     function::Function,
     metrics,
+    monitoring::{Monitoring, tiles},
     output::Output,
     provider::Charge,
     sandbox,
 };
-pub(crate) use monitoring::Monitoring;
-
-mod monitoring;
-mod tiles;
 
 /// How often the page gets the state of the stack.
 const REFRESH: Duration = Duration::from_millis(500);

@@ -18,16 +18,20 @@ use anyhow::Result;
 use axum::body::Bytes;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use flate2::{Compression, write::GzEncoder};
+use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
-use crate::function::Function;
+use crate::invocation::Outcome;
 use filter_pattern::FilterPattern;
 
 pub(crate) mod filter_pattern;
+
+/// Invokes a subscriber with a batch.
+pub(crate) type Invoke = Box<dyn Fn(Bytes) -> BoxFuture<'static, Outcome> + Send + Sync>;
 
 /// How long a batch collects lines.
 const WINDOW: Duration = Duration::from_millis(500);
@@ -66,7 +70,7 @@ struct Group {
 struct Subscription {
     name: String,
     pattern: FilterPattern,
-    function: Function,
+    invoke: Invoke,
     delivered: Mutex<VecDeque<Bytes>>,
 }
 
@@ -98,13 +102,13 @@ impl Logs {
         Self(Arc::new(Inner { account: account.to_owned(), groups: Mutex::default(), lines: AtomicU64::default() }))
     }
 
-    /// Delivers to the function what passes the pattern, from now on.
-    pub(crate) fn subscribe(&self, group: &str, name: String, pattern: FilterPattern, function: Function) {
+    /// Delivers what passes the pattern, from now on.
+    pub(crate) fn subscribe(&self, group: &str, name: String, pattern: FilterPattern, invoke: Invoke) {
         let mut groups = self.0.groups.lock();
         let group = groups.entry(group.to_owned()).or_insert_with(|| {
             Arc::new(Group { name: group.to_owned(), subscriptions: Mutex::default(), waiting: AtomicUsize::default() })
         });
-        let subscription = Subscription { name, pattern, function, delivered: Mutex::default() };
+        let subscription = Subscription { name, pattern, invoke, delivered: Mutex::default() };
         group.subscriptions.lock().push(Arc::new(subscription));
     }
 
@@ -142,7 +146,7 @@ impl Logs {
             let delivered: Vec<Bytes> = subscription.delivered.lock().iter().cloned().collect();
             for batch in delivered {
                 batches += 1;
-                failed += usize::from(subscription.function.invoke(batch).await.is_err());
+                failed += usize::from((subscription.invoke)(batch).await.is_err());
             }
         }
         Some((batches, failed))
@@ -223,7 +227,7 @@ impl Subscription {
         }
         for _ in 0..=RETRIES {
             // The sandbox has logged why, if it failed.
-            if self.function.invoke(event.clone()).await.is_ok() {
+            if (self.invoke)(event.clone()).await.is_ok() {
                 return;
             }
             tokio::time::sleep(RETRY).await;

@@ -5,11 +5,12 @@ use std::{
     collections::{BTreeMap, VecDeque},
     fmt::Write,
     sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
 };
 
 use parking_lot::Mutex;
 use serde_json::Value;
+
+use crate::now;
 
 /// For how long values are kept: longer than the longest alarm of a template looks back.
 const KEPT_S: u64 = 6 * 60 * 60;
@@ -79,7 +80,7 @@ impl Metrics {
     }
 
     pub(crate) fn put(&self, series: Series, value: f64) {
-        self.put_at(series, now(), value);
+        self.put_at(series, now::seconds(), value);
     }
 
     pub(crate) fn put_at(&self, series: Series, at: u64, value: f64) {
@@ -163,10 +164,6 @@ impl Statistic {
             }
         })
     }
-}
-
-pub(crate) fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 /// Prometheus allows letters, digits and `_`, and no digit at the beginning.

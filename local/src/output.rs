@@ -4,18 +4,15 @@ use std::io::Write;
 
 use anstyle::{AnsiColor, Style};
 use clap::ValueEnum;
-use serde::Serialize;
 use serde_json::Value;
 
 use crate::{
     activity::{Activity, Answered},
     log_lines::LogLines,
     metrics::Metrics,
+    request_line::{RECONCILED, RequestLine},
     template,
 };
-
-/// The outcome of a request that ran nothing and found evidence that an earlier one had.
-const RECONCILED: &str = "reconciled";
 
 /// How the output of functions appears in the terminal.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
@@ -33,24 +30,6 @@ pub(crate) struct Output {
     activity: Activity,
     metrics: Metrics,
     lines: LogLines,
-}
-
-/// What a function says of a request or a message in its log.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub(crate) struct RequestLine {
-    pub outcome: String,
-    pub operation: String,
-    /// The name of its record.
-    pub record: Option<String>,
-    /// Of a response.
-    #[serde(skip)]
-    pub status: Option<u64>,
-    #[serde(skip)]
-    pub milliseconds: Option<u64>,
-    pub error: Option<String>,
-    /// The id of the invocation.
-    #[serde(skip)]
-    pub invocation: Option<String>,
 }
 
 impl Output {
@@ -111,29 +90,6 @@ impl Output {
 }
 
 impl RequestLine {
-    fn of(document: &Value) -> Option<Self> {
-        let fields = &document["fields"];
-        let text = |value: &Value| value.as_str().map(str::to_owned);
-        let outcome = text(&fields["outcome"])?;
-        // The library says of both that it was executed: by this request, or by an earlier one, of which this one has
-        // found evidence.
-        let is_found = outcome == "executed" && fields["ran"] == false;
-        Some(Self {
-            outcome: if is_found { RECONCILED.to_owned() } else { outcome },
-            operation: text(&fields["operation"]).unwrap_or_default(),
-            record: text(&fields["record"]),
-            status: fields["status"].as_u64(),
-            milliseconds: fields["total_ms"].as_u64(),
-            error: text(&fields["error"]),
-            invocation: text(&document["span"]["requestId"]),
-        })
-    }
-
-    /// Whether the record says that it happened.
-    pub(crate) fn took_effect(&self) -> bool {
-        matches!(self.outcome.as_str(), "executed" | RECONCILED | "replayed" | "duplicate" | "as another of its batch")
-    }
-
     fn text(&self, function: &str) -> String {
         let what = if self.operation.is_empty() { function } else { &self.operation };
         let text = columns(what, None, Some(&self.outcome), self.record.as_deref(), self.milliseconds);

@@ -16,7 +16,7 @@ use tokio::sync::Mutex;
 use crate::{
     definitions::Definitions,
     function::{Function, Next},
-    live::Monitoring,
+    monitoring::Monitoring,
     problem::Problem,
     sandbox::Definition,
     schedule::{self, Schedule},

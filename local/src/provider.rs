@@ -25,7 +25,7 @@ use axum::{
     routing::{get, post},
 };
 use parking_lot::Mutex;
-use provider_simulator::{Admission, Admitted, Answer, ApiError, Fault, Form, Key, Moment, Page, Query, Write};
+use provider_simulator::{Admission, AdmittedWrite, Answer, ApiError, Fault, Form, Key, Moment, Page, Query, Write};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -187,7 +187,7 @@ impl Provider {
         Ok(result)
     }
 
-    fn execute(&self, admitted: Admitted) -> Answer {
+    fn execute(&self, admitted: AdmittedWrite) -> Answer {
         let answer = self.change(|state, now| state.execute(admitted, now));
         answer.unwrap_or_else(|error| ApiError::internal(&format!("{error:#}")).answer())
     }
@@ -323,7 +323,7 @@ async fn write(State(server): State<Server>, uri: Uri, headers: HeaderMap, body:
 
 impl Server {
     /// `None`: there is no reply.
-    async fn execute(self, admitted: Admitted) -> Option<Answer> {
+    async fn execute(self, admitted: AdmittedWrite) -> Option<Answer> {
         let fault = self.provider.change(|state, now| {
             let fault = state.fault(&admitted);
             if fault.is_some() {

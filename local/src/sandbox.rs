@@ -300,10 +300,10 @@ impl Sandbox<'_> {
     }
 
     async fn live(mut self) -> End {
-        let mut patience = Instant::now() + INITIALIZATION;
+        let mut polls_by = Instant::now() + INITIALIZATION;
         let mut serving_before = false;
         loop {
-            let Some(next) = self.ready(patience).await else {
+            let Some(next) = self.ready(polls_by).await else {
                 if !serving_before && !self.handle.kill.is_cancelled() {
                     self.shared.invocations.fail_waiting(Failure::error(
                         "Runtime.ExitError",
@@ -324,16 +324,16 @@ impl Sandbox<'_> {
             if !alive {
                 return End::Working;
             }
-            patience = deadline;
+            polls_by = deadline;
         }
     }
 
     /// Until the runtime polls for an invocation. `None`: the process is gone.
-    async fn ready(&mut self, patience: Instant) -> Option<oneshot::Sender<Dispatch>> {
+    async fn ready(&mut self, polls_by: Instant) -> Option<oneshot::Sender<Dispatch>> {
         loop {
             let event = tokio::select! {
                 event = self.event() => event,
-                () = tokio::time::sleep_until(patience.into()) => {
+                () = tokio::time::sleep_until(polls_by.into()) => {
                     tracing::warn!("{}: the process did not poll for an invocation in time and is killed", self.settings().name);
                     self.handle.set_failure("it did not poll for an invocation in time".to_owned());
                     self.end().await;

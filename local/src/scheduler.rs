@@ -84,7 +84,7 @@ struct DeadLetters {
 }
 
 /// An error of EventBridge Scheduler.
-struct Refusal {
+struct ServiceError {
     status: StatusCode,
     kind: &'static str,
     message: String,
@@ -214,36 +214,37 @@ impl Scheduler {
         self.0.functions.get(&unqualified)
     }
 
-    fn create(&self, name: &str, request: &Request) -> Result<Value, Refusal> {
+    fn create(&self, name: &str, request: &Request) -> Result<Value, ServiceError> {
         if name.is_empty() || name.len() > 64 || !name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c)) {
-            return Err(Refusal::invalid("the name of a schedule has 1 to 64 letters, digits, or - _ ."));
+            return Err(ServiceError::invalid("the name of a schedule has 1 to 64 letters, digits, or - _ ."));
         }
         if !self.0.groups.contains(&request.group_name) {
             let message = format!("Schedule group {} does not exist.", request.group_name);
-            return Err(Refusal { status: StatusCode::NOT_FOUND, kind: "ResourceNotFoundException", message });
+            return Err(ServiceError { status: StatusCode::NOT_FOUND, kind: "ResourceNotFoundException", message });
         }
         if request.flexible_time_window.mode != "OFF" || request.action_after_completion.as_deref() != Some("DELETE") {
-            return Err(Refusal::invalid(
+            return Err(ServiceError::invalid(
                 "the local stack supports only schedules that are exact and delete themselves",
             ));
         }
         if request.schedule_expression_timezone.as_deref().is_some_and(|zone| zone != "UTC") {
-            return Err(Refusal::invalid("the local stack supports only UTC"));
+            return Err(ServiceError::invalid("the local stack supports only UTC"));
         }
         let at = time(&request.schedule_expression)
             .filter(|at| *at > Utc::now())
-            .ok_or_else(|| Refusal::invalid("Invalid Schedule Expression: it must be at(…), in the future"))?;
+            .ok_or_else(|| ServiceError::invalid("Invalid Schedule Expression: it must be at(…), in the future"))?;
         if self.function(&request.target.arn).is_none() {
-            return Err(Refusal::invalid("the target must be a function of the stack"));
+            return Err(ServiceError::invalid("the target must be a function of the stack"));
         }
         let name = format!("{}/{name}", request.group_name);
-        let target = serde_json::to_string(&request.target).map_err(|error| Refusal::invalid(&error.to_string()))?;
+        let target =
+            serde_json::to_string(&request.target).map_err(|error| ServiceError::invalid(&error.to_string()))?;
         let inserted = self.0.storage.connection().execute(
             "INSERT OR IGNORE INTO schedules (name, at, target) VALUES (?1, ?2, ?3)",
             params![name, at.timestamp(), target],
         );
-        match inserted.map_err(|error| Refusal::invalid(&error.to_string()))? {
-            0 => Err(Refusal {
+        match inserted.map_err(|error| ServiceError::invalid(&error.to_string()))? {
+            0 => Err(ServiceError {
                 status: StatusCode::CONFLICT,
                 kind: "ConflictException",
                 message: format!("Schedule {name} already exists."),
@@ -256,13 +257,13 @@ impl Scheduler {
     }
 }
 
-impl Refusal {
+impl ServiceError {
     fn invalid(message: &str) -> Self {
         Self { status: StatusCode::BAD_REQUEST, kind: "ValidationException", message: message.to_owned() }
     }
 }
 
-impl IntoResponse for Refusal {
+impl IntoResponse for ServiceError {
     fn into_response(self) -> Response {
         let mut response = (self.status, Json(json!({ "Message": self.message }))).into_response();
         response.headers_mut().insert("x-amzn-errortype", HeaderValue::from_static(self.kind));
@@ -275,9 +276,10 @@ async fn create(
     State(scheduler): State<Scheduler>,
     Path(name): Path<String>,
     body: String,
-) -> Result<Json<Value>, Refusal> {
-    let request =
-        serde_json::from_str(&body).context("the request").map_err(|error| Refusal::invalid(&format!("{error:#}")))?;
+) -> Result<Json<Value>, ServiceError> {
+    let request = serde_json::from_str(&body)
+        .context("the request")
+        .map_err(|error| ServiceError::invalid(&format!("{error:#}")))?;
     scheduler.create(&name, &request).map(Json).inspect_err(|refusal| {
         if refusal.kind != "ConflictException" {
             tracing::error!("scheduler: {}", refusal.message);
@@ -285,8 +287,8 @@ async fn create(
     })
 }
 
-async fn unknown() -> Refusal {
-    Refusal::invalid("the local stack supports only CreateSchedule")
+async fn unknown() -> ServiceError {
+    ServiceError::invalid("the local stack supports only CreateSchedule")
 }
 
 fn default_group() -> String {

@@ -46,7 +46,7 @@ struct Version {
 }
 
 /// An error of Secrets Manager.
-struct Refusal {
+struct ServiceError {
     kind: &'static str,
     message: String,
 }
@@ -105,8 +105,8 @@ impl Secrets {
         self.0.deployment.arn("secretsmanager", &format!("secret:{name}-{SUFFIX}"))
     }
 
-    fn get(&self, function: Option<&str>, request: &Value) -> Result<Value, Refusal> {
-        let id = request["SecretId"].as_str().ok_or_else(|| Refusal::invalid("SecretId is missing"))?;
+    fn get(&self, function: Option<&str>, request: &Value) -> Result<Value, ServiceError> {
+        let id = request["SecretId"].as_str().ok_or_else(|| ServiceError::invalid("SecretId is missing"))?;
         let prefix = self.0.deployment.arn("secretsmanager", "secret:");
         let name = id.strip_prefix(&prefix).map_or(id, |name| name.strip_suffix(&format!("-{SUFFIX}")).unwrap_or(name));
         let access =
@@ -115,10 +115,10 @@ impl Secrets {
             && !role.allows(&access)
         {
             tracing::error!("{} does not allow {} on {}", role.name, access.action, access.resource);
-            return Err(Refusal::denied(role, &access));
+            return Err(ServiceError::denied(role, &access));
         }
-        let version = self.read(name).map_err(|error| Refusal::invalid(&format!("{error:#}")))?;
-        let Version { id, created, value } = version.ok_or_else(Refusal::not_found)?;
+        let version = self.read(name).map_err(|error| ServiceError::invalid(&format!("{error:#}")))?;
+        let Version { id, created, value } = version.ok_or_else(ServiceError::not_found)?;
         Ok(json!({
             "ARN": access.resource,
             "Name": name,
@@ -143,11 +143,13 @@ async fn serve(State(secrets): State<Secrets>, headers: HeaderMap, body: Bytes) 
             let request = serde_json::from_slice(&body).unwrap_or_default();
             secrets.get(text("x-amz-security-token"), &request)
         }
-        target => Err(Refusal::invalid(&format!("the local stack does not know {}", target.unwrap_or("this request")))),
+        target => {
+            Err(ServiceError::invalid(&format!("the local stack does not know {}", target.unwrap_or("this request"))))
+        }
     };
     let mut response = match answer {
         Ok(value) => Json(value).into_response(),
-        Err(Refusal { kind, message }) => {
+        Err(ServiceError { kind, message }) => {
             (StatusCode::BAD_REQUEST, Json(json!({ "__type": kind, "Message": message }))).into_response()
         }
     };
@@ -155,7 +157,7 @@ async fn serve(State(secrets): State<Secrets>, headers: HeaderMap, body: Bytes) 
     response
 }
 
-impl Refusal {
+impl ServiceError {
     fn invalid(message: &str) -> Self {
         Self { kind: "InvalidRequestException", message: message.to_owned() }
     }

@@ -103,7 +103,7 @@ struct Batch {
 
 /// How it goes with a batch that has failed.
 #[derive(Default)]
-struct Trouble {
+struct RetryState {
     failures: u32,
     /// How many records the next batch takes: halved with each failure, if the mapping bisects.
     limit: Option<usize>,
@@ -111,27 +111,27 @@ struct Trouble {
 
 impl<S: Shard> Mapping<S> {
     pub(crate) async fn run(self) {
-        let mut trouble = Trouble::default();
+        let mut retry = RetryState::default();
         loop {
             let advanced = async {
-                let batch = self.collect(&trouble).await?;
-                self.invoke(batch, &mut trouble).await
+                let batch = self.collect(&retry).await?;
+                self.invoke(batch, &mut retry).await
             };
             if let Err(error) = advanced.await {
                 tracing::error!("{}: {error:#}; trying again", self.name());
-                trouble.failures = trouble.failures.saturating_add(1);
+                retry.failures = retry.failures.saturating_add(1);
             }
-            if trouble.failures > 0 {
-                tokio::time::sleep(RETRY.saturating_mul(1 << trouble.failures.min(10)).min(LONGEST_RETRY)).await;
+            if retry.failures > 0 {
+                tokio::time::sleep(RETRY.saturating_mul(1 << retry.failures.min(10)).min(LONGEST_RETRY)).await;
             }
         }
     }
 
     /// Up to a batch: what arrives within the window after the first record that passes the filter. A batch that is
     /// delivered again does not wait.
-    async fn collect(&self, trouble: &Trouble) -> Result<Batch> {
-        let limit = trouble.limit.unwrap_or(self.settings.batch_size).max(1);
-        let window = if trouble.failures > 0 { Duration::ZERO } else { self.settings.window };
+    async fn collect(&self, retry: &RetryState) -> Result<Batch> {
+        let limit = retry.limit.unwrap_or(self.settings.batch_size).max(1);
+        let window = if retry.failures > 0 { Duration::ZERO } else { self.settings.window };
         let position = self.position();
         let last = position.read(&self.shard, self.settings.from_latest).await?;
         let mut batch = Batch { last, ..Batch::default() };
@@ -175,7 +175,7 @@ impl<S: Shard> Mapping<S> {
         }
     }
 
-    async fn invoke(&self, batch: Batch, trouble: &mut Trouble) -> Result<()> {
+    async fn invoke(&self, batch: Batch, retry: &mut RetryState) -> Result<()> {
         let event = json!({ "Records": batch.records.iter().map(|record| self.event(record)).collect::<Vec<_>>() });
         let outcome = self.function.invoke(event.to_string()).await;
         let report = self.settings.report_batch_item_failures;
@@ -187,7 +187,7 @@ impl<S: Shard> Mapping<S> {
         });
         // A report that names what the batch did not have is a complete failure.
         let failed = match numbers {
-            Some(Some(None)) => return self.settled(&batch, trouble),
+            Some(Some(None)) => return self.settled(&batch, retry),
             Some(Some(Some(place))) => place,
             Some(None) | None => 0,
         };
@@ -198,31 +198,31 @@ impl<S: Shard> Mapping<S> {
             batch.records.len()
         );
         let rest = &batch.records[failed..];
-        trouble.failures = if failed > 0 { 1 } else { trouble.failures + 1 };
-        if self.gives_up(rest, trouble) {
-            return self.give_up(&batch, rest, trouble);
+        retry.failures = if failed > 0 { 1 } else { retry.failures + 1 };
+        if self.gives_up(rest, retry) {
+            return self.give_up(&batch, rest, retry);
         }
-        trouble.limit = Some(if self.settings.bisect { (rest.len() / 2).max(1) } else { rest.len() });
+        retry.limit = Some(if self.settings.bisect { (rest.len() / 2).max(1) } else { rest.len() });
         match failed.checked_sub(1).and_then(|before| batch.records.get(before)) {
             Some(before) => self.position().set(&before.sequence_number),
             None => Ok(()),
         }
     }
 
-    fn settled(&self, batch: &Batch, trouble: &mut Trouble) -> Result<()> {
-        *trouble = Trouble::default();
+    fn settled(&self, batch: &Batch, retry: &mut RetryState) -> Result<()> {
+        *retry = RetryState::default();
         batch.last.as_deref().map_or(Ok(()), |last| self.position().set(last))
     }
 
-    fn gives_up(&self, rest: &[ShardRecord], trouble: &Trouble) -> bool {
+    fn gives_up(&self, rest: &[ShardRecord], retry: &RetryState) -> bool {
         let alone = rest.len() <= 1 || !self.settings.bisect;
         let too_old = rest.first().is_some_and(|first| first.age() > self.settings.maximum_age.unwrap_or(RETENTION));
-        too_old || alone && self.settings.maximum_retries.is_some_and(|retries| trouble.failures > retries)
+        too_old || alone && self.settings.maximum_retries.is_some_and(|retries| retry.failures > retries)
     }
 
     /// The destination learns where the records are, not what they are (AWS, "Discarded event destinations").
-    fn give_up(&self, batch: &Batch, rest: &[ShardRecord], trouble: &mut Trouble) -> Result<()> {
-        let (Some(first), Some(last)) = (rest.first(), rest.last()) else { return self.settled(batch, trouble) };
+    fn give_up(&self, batch: &Batch, rest: &[ShardRecord], retry: &mut RetryState) -> Result<()> {
+        let (Some(first), Some(last)) = (rest.first(), rest.last()) else { return self.settled(batch, retry) };
         tracing::error!("{}: gives up {} records from {} on", self.name(), rest.len(), first.sequence_number);
         if let Some(arn) = &self.settings.failed_queue {
             let mut info = json!({
@@ -244,7 +244,7 @@ impl<S: Shard> Mapping<S> {
             self.queues.send(queue, input).with_context(|| format!("cannot send to {queue}"))?;
         }
         self.status.count(|seen| seen.given_up += rest.len() as u64);
-        self.settled(batch, trouble)
+        self.settled(batch, retry)
     }
 
     /// AWS, "Example event" of each source.

@@ -1,47 +1,45 @@
 //! The whole stack: everything in the template, started in order and stopped without leftovers.
 
-use std::{collections::BTreeMap, future::Future, net::SocketAddr, sync::Arc, thread};
+use std::{collections::BTreeMap, future::Future, net::SocketAddr, path::PathBuf, sync::Arc, thread};
 
 use anyhow::{Context, Result};
 use axum::Router;
+use futures::FutureExt;
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    activity::Activity,
     api_gateway::{ApiGateway, CONSOLE},
     banner, build,
     control::Control,
     definitions::Definitions,
     docs,
-    dynamodb::{Gate, Outage, Tables},
-    events::Events,
+    dynamodb::Gate,
     function::Function,
-    kinesis::Kinesis,
     listener,
-    live::{Live, Monitoring},
-    log_query::saved,
+    live::Live,
+    log_query::saved::{self, SavedQuery},
     logs::Logs,
+    monitoring::Monitoring,
     options::{Options, RecordStore},
-    output::Output,
     parameters::{self, Parameters},
-    pipe::{self, Pipe},
     process_group::ProcessGroup,
     provider::Provider,
-    schedule::Schedule,
     scheduler::Scheduler,
-    secrets::{self, Secrets},
-    shard::Shard,
-    shard_mapping,
+    secrets,
     sign_in::{self, SignIn},
-    sqs::{self, Queues},
-    sqs_mapping::Poller,
+    sqs,
     storage::Storage,
-    streams::{self, Broker, StandIn, Streams},
-    template::{self, Deployment, Evaluation, Template},
-    token::Issuer,
+    template::{self, Authorizer, Deployment, Evaluation, Template},
     valkey::Valkey,
 };
+use ports::{Addresses, Listeners};
+use services::Services;
+use sources::Sources;
+
+mod ports;
+mod services;
+mod sources;
 
 pub struct Stack {
     address: SocketAddr,
@@ -63,17 +61,9 @@ pub struct Stack {
 impl Stack {
     /// Returns when everything serves.
     pub async fn start(options: &Options) -> Result<Self> {
-        // The port first: that it is taken should not cost a build.
-        let (gateway_listener, address) = listener::bind(options.port).await?;
-        let (gate_listener, dynamodb) = listener::bind(options.dynamodb_port).await?;
-        let (dynamodb_listener, behind_gate) = listener::bind(0).await?;
-        let (sqs_listener, sqs) = listener::bind(0).await?;
-        let (kinesis_listener, kinesis_address) = listener::bind(0).await?;
-        let (secrets_listener, secrets_address) = listener::bind(0).await?;
-        let (scheduler_listener, scheduler_address) = listener::bind(0).await?;
-        let (provider_listener, provider_address) = listener::bind(0).await?;
-        let provider_url = format!("http://{provider_address}");
-
+        // The ports first: that one is taken should not cost a build.
+        let (gateway, address) = listener::bind(options.port).await?;
+        let (listeners, addresses) = ports::listen(options).await?;
         let path = options.template.clone().map_or_else(template::find, Ok)?;
         let storage = Storage::open(options.data.as_deref())?;
         let process_group = ProcessGroup::start()?;
@@ -81,56 +71,23 @@ impl Stack {
             RecordStore::Dynamodb => None,
             RecordStore::Valkey => Some(Valkey::start(options.data.as_deref(), Some(process_group.id())).await?),
         };
-        let deployment = deployment(options, sqs, &provider_url, address, valkey.as_ref());
+        let deployment = deployment(options, address, &addresses, valkey.as_ref());
         let template = Template::load(&path, &deployment)?;
         template.notes.iter().for_each(|note| tracing::warn!("{note}"));
-        // Before the build, like the port.
-        let streams = match &options.kafka {
-            Some(servers) => Streams::Broker(Broker::connect(servers, topics(&template)).await?),
-            None => Streams::StandIn(StandIn::open(storage.clone(), topics(&template))?),
-        };
-        let programs = match &options.built {
-            Some(folder) => build::built(folder, &template.functions),
-            None => build::packages(&template.functions).await,
-        };
-        let programs = programs.map_err(|error| template.locate(error))?;
+        // Before the build, like the ports.
+        let streams = services::streams(options, &storage, &template).await?;
+        let programs = programs(options, &template).await?;
 
-        let tables = Tables::open(options.data.as_deref())?;
-        tables.create(template.tables.values())?;
-        let queues = Queues::open(storage.clone(), deployment.clone(), template.queues.values())?;
-        let kinesis = Kinesis::open(template.data_streams.values(), &deployment)?;
-        let secrets = Secrets::open(storage.clone(), &template, deployment.clone(), template::LOCAL_SECRET)?;
-        let (activity, outage) = (Activity::new(), Outage::default());
-        let output = Output::new(options.log, activity.clone());
-        let provider = Provider::open(storage.clone(), provider_url, activity.clone())?;
-        let events = Events::open(storage.clone(), deployment.clone())?;
-        let logs = Logs::new(&deployment.account);
-        let issuer = Issuer::open(&storage)?;
-        let definitions = Definitions {
-            programs,
-            logs: logs.clone(),
-            output: output.clone(),
-            provider: provider.clone(),
-            process_group: process_group.id(),
-            dynamodb: options.dynamodb_endpoint.clone().unwrap_or_else(|| format!("http://{dynamodb}")),
-            sqs,
-            kinesis: kinesis_address,
-            secrets: secrets_address,
-            scheduler: scheduler_address,
-            sandboxes: options.sandboxes,
-            overtime: options.overtime,
-        };
-        let functions = definitions.of(&template, &deployment)?.into_iter();
-        let functions = functions.map(|(id, definition)| (id, Function::new(definition))).collect();
-        subscribe(&functions, &logs);
-
+        let services = Services::open(options, &template, deployment, storage, streams, &addresses)?;
+        let definitions = services.definitions(options, &addresses, programs, process_group.id());
+        let functions = functions(&definitions, &template, &services)?;
         let end = CancellationToken::new();
         let mut stack = Self {
             address,
             banner: banner::text(address, &template),
             template,
             functions,
-            provider: provider.clone(),
+            provider: services.provider.clone(),
             process_group,
             _valkey: valkey,
             closing: end.child_token(),
@@ -138,86 +95,10 @@ impl Stack {
             tasks: TaskTracker::new(),
             dynamodb: None,
         };
-        stack.dynamodb = Some(tables.serve(dynamodb_listener, options.time_to_live_sweep, stack.end.clone())?);
-        let gate = Gate::new(behind_gate, &stack.template, &deployment, activity.clone(), outage.clone())?;
-        stack.serve(gate_listener, gate.router());
-        stack.serve(sqs_listener, sqs::router(&queues));
-        stack.serve(kinesis_listener, kinesis.router());
-        stack.serve(secrets_listener, secrets.router());
-        stack.serve(provider_listener, provider.router());
-        let scheduler = Scheduler::open(
-            storage.clone(),
-            queues.clone(),
-            deployment.clone(),
-            stack.template.schedule_groups.clone(),
-            stack.functions.values().cloned(),
-        )?;
-        stack.serve(scheduler_listener, scheduler.router());
-        stack.spawn(scheduler.clone().run());
-        let mappings = stack.start_shard_mappings(&tables, &kinesis, &queues, &storage, &deployment)?;
-        stack.start_pipes(&tables, &queues, &events, &storage, &deployment, &activity)?;
-        stack.start_mappings(&queues, &deployment)?;
-        stack.start_streams(&streams);
-        let schedules = stack.start_schedules(&deployment)?;
-
-        let evaluation = Evaluation::of(stack.template.source(), &deployment)?;
-        let queries = saved::of(&evaluation.resources);
-        let monitoring = Arc::new(Monitoring::new(&evaluation.resources));
-        let parts = parameters::Parts {
-            definitions,
-            functions: stack.functions.clone(),
-            schedules: schedules.clone(),
-            monitoring: monitoring.clone(),
-        };
-        let source = stack.template.source().clone();
-        let parameters = Parameters::new(source, deployment.clone(), evaluation, parts);
-        let links = links(&stack.template);
-        let has_root = stack.template.api.routes.iter().any(|route| route.takes_root());
-        let parameter = |name: &str| stack.template.parameters.get(name).cloned().unwrap_or_default();
-        let has_secret = !parameter(secrets::CLIENT_SECRET).is_empty();
-        let sign_in = SignIn::new(issuer.clone(), address, parameter(sign_in::CLIENT_ID), has_secret);
-        let docs = docs::router(&stack.template.api, address);
-        let gateway = ApiGateway::new(
-            std::mem::take(&mut stack.template.api),
-            stack.functions.clone(),
-            issuer.clone(),
-            deployment,
-            output.clone(),
-        )?;
-        let (end, subscribed) = (stack.end.clone(), logs.clone());
-        stack.tasks.spawn(async move {
-            end.cancelled().await;
-            subscribed.end();
-        });
-        let control = Arc::new(Control {
-            issuer,
-            authorizer: gateway.authorizer().cloned(),
-            provider,
-            secrets,
-            queues,
-            streams,
-            logs,
-            lines: output.lines().clone(),
-            queries,
-            events,
-            queue_settings: stack.template.queues.clone(),
-            functions: stack.functions.clone(),
-            parameters: Arc::new(parameters),
-            outage,
-            schedules,
-            scheduler,
-            mappings,
-            dynamodb,
-            sqs,
-            kinesis: kinesis_address,
-        });
-        let live = Arc::new(Live::new(control.clone(), output, monitoring, links));
-        stack.spawn(live.clone().report());
-        stack.spawn(listener::serve(
-            gateway_listener,
-            control.router().merge(live.router(!has_root)).merge(docs).merge(sign_in.router()).merge(gateway.router()),
-            stack.closing.clone().cancelled_owned(),
-        ));
+        let scheduler = stack.scheduler(&services)?;
+        stack.serve_services(options, listeners, &addresses, &services, &scheduler)?;
+        let sources = stack.start_sources(&services, scheduler)?;
+        stack.serve_gateway(gateway, &addresses, services, definitions, sources)?;
         if !options.on_demand
             && let Err(error) = stack.start_functions().await
         {
@@ -226,6 +107,114 @@ impl Stack {
             return Err(error);
         }
         Ok(stack)
+    }
+
+    fn serve_services(
+        &mut self,
+        options: &Options,
+        listeners: Listeners,
+        addresses: &Addresses,
+        services: &Services,
+        scheduler: &Scheduler,
+    ) -> Result<()> {
+        let Services { deployment, tables, outage, activity, .. } = services;
+        self.dynamodb = Some(tables.serve(listeners.dynamodb, options.time_to_live_sweep, self.end.clone())?);
+        let gate = Gate::new(addresses.dynamodb, &self.template, deployment, activity.clone(), outage.clone())?;
+        self.serve(listeners.gate, gate.router());
+        self.serve(listeners.sqs, sqs::router(&services.queues));
+        self.serve(listeners.kinesis, services.kinesis.router());
+        self.serve(listeners.secrets, services.secrets.router());
+        self.serve(listeners.provider, services.provider.router());
+        self.serve(listeners.scheduler, scheduler.router());
+        Ok(())
+    }
+
+    /// Serves at one port: the API, its page, the issuer at which people sign in, the live page and `/_local/`.
+    fn serve_gateway(
+        &mut self,
+        listener: TcpListener,
+        addresses: &Addresses,
+        services: Services,
+        definitions: Definitions,
+        sources: Sources,
+    ) -> Result<()> {
+        let evaluation = Evaluation::of(self.template.source(), &services.deployment)?;
+        let queries = saved::of(&evaluation.resources);
+        let monitoring = Arc::new(Monitoring::new(&evaluation.resources));
+        let parts = parameters::Parts {
+            definitions,
+            functions: self.functions.clone(),
+            schedules: sources.schedules.clone(),
+            monitoring: monitoring.clone(),
+        };
+        let source = self.template.source().clone();
+        let parameters = Parameters::new(source, services.deployment.clone(), evaluation, parts);
+        let links = links(&self.template);
+        let has_root = self.template.api.routes.iter().any(|route| route.takes_root());
+        let pages = docs::router(&self.template.api, self.address).merge(self.sign_in(&services).router());
+        let gateway = ApiGateway::new(
+            std::mem::take(&mut self.template.api),
+            self.functions.clone(),
+            services.issuer.clone(),
+            services.deployment.clone(),
+            services.output.clone(),
+        )?;
+        self.end_subscriptions(services.logs.clone());
+        let output = services.output.clone();
+        let authorizer = gateway.authorizer().cloned();
+        let control = Arc::new(self.control(addresses, services, sources, authorizer, queries, parameters));
+        let live = Arc::new(Live::new(control.clone(), output, monitoring, links));
+        self.spawn(live.clone().report());
+        let router = control.router().merge(live.router(!has_root)).merge(pages).merge(gateway.router());
+        self.spawn(listener::serve(listener, router, self.closing.clone().cancelled_owned()));
+        Ok(())
+    }
+
+    fn sign_in(&self, services: &Services) -> SignIn {
+        let parameter = |name: &str| self.template.parameters.get(name).cloned().unwrap_or_default();
+        let has_secret = !parameter(secrets::CLIENT_SECRET).is_empty();
+        SignIn::new(services.issuer.clone(), self.address, parameter(sign_in::CLIENT_ID), has_secret)
+    }
+
+    fn control(
+        &self,
+        addresses: &Addresses,
+        services: Services,
+        sources: Sources,
+        authorizer: Option<Authorizer>,
+        queries: BTreeMap<String, SavedQuery>,
+        parameters: Parameters,
+    ) -> Control {
+        Control {
+            issuer: services.issuer,
+            authorizer,
+            provider: services.provider,
+            secrets: services.secrets,
+            queues: services.queues,
+            streams: services.streams,
+            logs: services.logs,
+            lines: services.output.lines().clone(),
+            queries,
+            events: services.events,
+            queue_settings: self.template.queues.clone(),
+            functions: self.functions.clone(),
+            parameters: Arc::new(parameters),
+            outage: services.outage,
+            schedules: sources.schedules,
+            scheduler: sources.scheduler,
+            mappings: sources.mappings,
+            dynamodb: addresses.gate,
+            sqs: addresses.sqs,
+            kinesis: addresses.kinesis,
+        }
+    }
+
+    fn end_subscriptions(&self, logs: Logs) {
+        let end = self.end.clone();
+        self.tasks.spawn(async move {
+            end.cancelled().await;
+            logs.end();
+        });
     }
 
     /// Starts a sandbox of each function: one that cannot start is an error now, and not at its first request.
@@ -278,129 +267,6 @@ impl Stack {
         }
     }
 
-    fn start_pipes(
-        &self,
-        tables: &Tables,
-        queues: &Queues,
-        events: &Events,
-        storage: &Storage,
-        deployment: &Deployment,
-        activity: &Activity,
-    ) -> Result<()> {
-        for (name, settings) in &self.template.pipes {
-            if settings.is_stopped {
-                continue;
-            }
-            let context = || format!("in pipe {name}");
-            let table = self.template.table_of_stream(&settings.source_arn);
-            let table =
-                table.context("the source must be the stream of a table in the template").with_context(context)?;
-            let target = match self.template.queue(&settings.target_arn) {
-                Some((_, queue)) => pipe::Target::Queue { name: queue.name.clone(), queues: queues.clone() },
-                None if events.is_bus(&settings.target_arn) => pipe::Target::Bus(events.clone()),
-                None => {
-                    let error = "the target must be a queue in the template or the default event bus";
-                    return Err(anyhow::anyhow!(error)).with_context(context);
-                }
-            };
-            let pipe = Pipe {
-                name: name.clone(),
-                settings: settings.clone(),
-                target,
-                region: deployment.region.clone(),
-                stream: tables.stream(&table.name).with_context(context)?,
-                storage: storage.clone(),
-                activity: activity.clone(),
-            };
-            self.spawn(pipe.run());
-        }
-        Ok(())
-    }
-
-    fn start_shard_mappings(
-        &self,
-        tables: &Tables,
-        kinesis: &Kinesis,
-        queues: &Queues,
-        storage: &Storage,
-        deployment: &Deployment,
-    ) -> Result<shard_mapping::Statuses> {
-        let mut statuses = shard_mapping::Statuses::new();
-        for (id, function) in &self.functions {
-            let wrong = |arn: &str| format!("function {id}: {arn} is no stream here");
-            let definition = function.definition();
-            for settings in &definition.settings.tables {
-                let table = self.template.table_of_stream(&settings.stream_arn);
-                let stream = tables.stream(&table.with_context(|| wrong(&settings.stream_arn))?.name)?;
-                let mapping = mapping(stream, settings, function, queues, storage, deployment);
-                self.start_shard_mapping(mapping, &mut statuses);
-            }
-            for settings in &definition.settings.data_streams {
-                let stream = self.template.data_stream(&settings.stream_arn);
-                for shard in kinesis.shards(&stream.with_context(|| wrong(&settings.stream_arn))?.name)? {
-                    let mapping = mapping(shard, settings, function, queues, storage, deployment);
-                    self.start_shard_mapping(mapping, &mut statuses);
-                }
-            }
-        }
-        Ok(statuses)
-    }
-
-    fn start_shard_mapping<S: Shard>(
-        &self,
-        mapping: shard_mapping::Mapping<S>,
-        statuses: &mut shard_mapping::Statuses,
-    ) {
-        statuses.insert(mapping.name(), mapping.status.clone());
-        self.spawn(mapping.run());
-    }
-
-    fn start_mappings(&self, queues: &Queues, deployment: &Deployment) -> Result<()> {
-        for (id, function) in &self.functions {
-            for settings in &function.definition().settings.mappings {
-                let (_, queue) = self
-                    .template
-                    .queue(&settings.queue_arn)
-                    .with_context(|| format!("function {id}: {} is not a queue in the template", settings.queue_arn))?;
-                let poller = Poller {
-                    settings: settings.clone(),
-                    queue: queue.name.clone(),
-                    region: deployment.region.clone(),
-                    queues: queues.clone(),
-                    function: function.clone(),
-                };
-                self.spawn(poller.run());
-            }
-        }
-        Ok(())
-    }
-
-    fn start_streams(&self, streams: &Streams) {
-        for function in self.functions.values() {
-            for settings in &function.definition().settings.streams {
-                let poller = streams::poller::Poller {
-                    settings: settings.clone(),
-                    streams: streams.clone(),
-                    function: function.clone(),
-                };
-                self.spawn(poller.run());
-            }
-        }
-    }
-
-    fn start_schedules(&self, deployment: &Deployment) -> Result<Arc<[Schedule]>> {
-        let schedules = self.functions.values().flat_map(|function| {
-            let schedules = function.definition().settings.schedules.clone();
-            schedules.into_iter().map(|settings| Schedule::new(settings, function.clone(), deployment.clone()))
-        });
-        let schedules: Arc<[Schedule]> = schedules.collect::<Result<_>>()?;
-        for index in 0..schedules.len() {
-            let schedules = schedules.clone();
-            self.spawn(async move { schedules[index].run().await });
-        }
-        Ok(schedules)
-    }
-
     /// Serves what functions use, until they have ended.
     fn serve(&self, listener: TcpListener, router: Router) {
         self.tasks.spawn(listener::serve_machine(listener, router, self.end.clone().cancelled_owned()));
@@ -418,13 +284,28 @@ impl Stack {
     }
 }
 
-fn deployment(
-    options: &Options,
-    sqs: SocketAddr,
-    provider_url: &str,
-    gateway: SocketAddr,
-    valkey: Option<&Valkey>,
-) -> Deployment {
+/// The program of each function, by the folder of its code.
+async fn programs(options: &Options, template: &Template) -> Result<BTreeMap<PathBuf, PathBuf>> {
+    let programs = match &options.built {
+        Some(folder) => build::built(folder, &template.functions),
+        None => build::packages(&template.functions).await,
+    };
+    programs.map_err(|error| template.locate(error))
+}
+
+/// The functions, subscribed to the log groups that they name before any of them runs, so that no line is missed.
+fn functions(
+    definitions: &Definitions,
+    template: &Template,
+    services: &Services,
+) -> Result<BTreeMap<String, Function>> {
+    let definitions = definitions.of(template, &services.deployment)?.into_iter();
+    let functions = definitions.map(|(id, definition)| (id, Function::new(definition))).collect();
+    subscribe(&functions, &services.logs);
+    Ok(functions)
+}
+
+fn deployment(options: &Options, gateway: SocketAddr, addresses: &Addresses, valkey: Option<&Valkey>) -> Deployment {
     let records = valkey.into_iter().flat_map(|valkey| {
         [
             ("RecordStore", "Valkey".to_owned()),
@@ -434,7 +315,7 @@ fn deployment(
     });
     let records = records.map(|(name, value)| (name.to_owned(), value));
     Deployment {
-        queue_endpoint: format!("http://{sqs}"),
+        queue_endpoint: format!("http://{}", addresses.sqs),
         parameters: records.chain(options.parameters.iter().cloned()).collect(),
         defaults: BTreeMap::from([
             ("Stage".to_owned(), "development".to_owned()),
@@ -443,30 +324,11 @@ fn deployment(
             (sign_in::CLIENT_ID.to_owned(), "console".to_owned()),
             // The live page shows them.
             ("Alarms".to_owned(), "true".to_owned()),
-            ("ProviderUrl".to_owned(), provider_url.to_owned()),
+            ("ProviderUrl".to_owned(), services::provider_url(addresses)),
             // There is a cluster here, so what the template makes conditional on one is there, too.
             ("KafkaClusterArn".to_owned(), "arn:aws:kafka:us-east-1:000000000000:cluster/local/1".to_owned()),
         ]),
         ..Deployment::default()
-    }
-}
-
-fn mapping<S: Shard>(
-    shard: S,
-    settings: &template::ShardMapping,
-    function: &Function,
-    queues: &Queues,
-    storage: &Storage,
-    deployment: &Deployment,
-) -> shard_mapping::Mapping<S> {
-    shard_mapping::Mapping {
-        settings: settings.clone(),
-        region: deployment.region.clone(),
-        shard,
-        function: function.clone(),
-        storage: storage.clone(),
-        queues: queues.clone(),
-        status: shard_mapping::Status::default(),
     }
 }
 
@@ -480,17 +342,15 @@ fn links(template: &Template) -> Vec<(&'static str, &'static str)> {
         .collect()
 }
 
-/// The topics that functions read, and those for failed records.
-fn topics(template: &Template) -> Vec<String> {
-    let mappings = template.functions.values().flat_map(|function| &function.streams);
-    mappings.flat_map(|mapping| mapping.topics.iter().chain(&mapping.failed_topic).cloned()).collect()
-}
-
-/// Before any of them runs, so that no line is missed.
 fn subscribe(functions: &BTreeMap<String, Function>, logs: &Logs) {
     for function in functions.values() {
         for template::LogSubscription { name, log_group, pattern } in &function.definition().settings.subscriptions {
-            logs.subscribe(log_group, name.clone(), pattern.clone(), function.clone());
+            let function = function.clone();
+            let invoke = move |batch| {
+                let function = function.clone();
+                async move { function.invoke(batch).await }.boxed()
+            };
+            logs.subscribe(log_group, name.clone(), pattern.clone(), Box::new(invoke));
         }
     }
 }

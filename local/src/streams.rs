@@ -57,11 +57,11 @@ pub(crate) struct Place {
 /// The contents of a topic.
 #[derive(Debug, Serialize)]
 pub(crate) struct Contents {
-    pub partitions: Vec<Glimpse>,
+    pub partitions: Vec<PartitionContents>,
 }
 
 #[derive(Debug, Serialize)]
-pub(crate) struct Glimpse {
+pub(crate) struct PartitionContents {
     pub partition: u32,
     /// The next offset.
     pub end: i64,

@@ -15,6 +15,7 @@ use serde_json::Value;
 pub use contents::Template;
 pub use deployment::Deployment;
 pub use document::Document;
+pub use effect::Effect;
 pub(crate) use evaluation::Evaluation;
 pub use intrinsics::LOCAL_SECRET;
 use intrinsics::{Identity, Resolver};
@@ -24,10 +25,8 @@ pub use resources::{
     Authorization, Authorizer, Cors, DataStream, Function, GeneratedSecret, HttpApi, LogSubscription, Mapping, Pipe,
     Queue, Redrive, Route, Schedule, ScheduleKind, ShardMapping, StreamMapping, Table,
 };
-pub(crate) use role::is_like;
 pub use role::{Access, Role};
 pub(crate) use source::Source;
-pub use uses::Effect;
 use yaml::members;
 
 #[cfg(test)]
@@ -36,6 +35,7 @@ mod connections;
 mod contents;
 mod deployment;
 mod document;
+mod effect;
 mod evaluation;
 mod intrinsics;
 mod losses;

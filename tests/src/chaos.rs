@@ -6,6 +6,7 @@
 
 mod client;
 mod faults;
+mod function;
 mod kill_point;
 mod killer;
 pub mod silent;

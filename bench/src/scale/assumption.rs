@@ -19,7 +19,7 @@ pub const STORM_KEYS: u32 = 100;
 pub const ZIPF: f64 = 1.1;
 
 /// How long a client waits for an answer, in seconds.
-pub const PATIENCE_S: u64 = 5;
+pub const CLIENT_TIMEOUT_S: u64 = 5;
 
 /// How long a claim holds, in seconds.
 pub const LEASE_S: f64 = 7.0;

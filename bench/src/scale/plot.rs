@@ -54,11 +54,21 @@ impl Plot {
     }
 
     fn write(&self, svg: &mut String) -> std::fmt::Result {
-        let (x, y) = (Axis::of(self.lines.iter().flat_map(|line| line.points.iter().map(|point| point.0))), {
-            Axis::of(self.lines.iter().flat_map(|line| line.points.iter().map(|point| point.1)))
-        });
-        let across = |value: f64| LEFT + x.place(value) * (WIDTH - LEFT - RIGHT);
-        let down = |value: f64| HEIGHT - BOTTOM - y.place(value) * (HEIGHT - TOP - BOTTOM);
+        let points = || self.lines.iter().flat_map(|line| &line.points);
+        let area = Area { x: Axis::of(points().map(|point| point.0)), y: Axis::of(points().map(|point| point.1)) };
+        self.write_title(svg)?;
+        area.write_grid(svg)?;
+        self.write_names_of_axes(svg)?;
+        let mut legend = Legend { x: LEFT, y: HEIGHT - 26.0 };
+        for line in &self.lines {
+            line.write(svg, &area)?;
+            legend.write(svg, line)?;
+        }
+        svg.push_str("</svg>\n");
+        Ok(())
+    }
+
+    fn write_title(&self, svg: &mut String) -> std::fmt::Result {
         writeln!(
             svg,
             "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" \
@@ -67,9 +77,41 @@ impl Plot {
              <text x=\"{LEFT}\" y=\"24\" font-size=\"15\" font-weight=\"bold\" fill=\"#111\">{}</text>",
             escaped(&self.title),
             escaped(&self.title)
-        )?;
-        for value in x.decades() {
-            let place = across(value);
+        )
+    }
+
+    fn write_names_of_axes(&self, svg: &mut String) -> std::fmt::Result {
+        writeln!(
+            svg,
+            "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\" fill=\"#111\">{}</text>\n\
+             <text transform=\"translate(18 {:.1}) rotate(-90)\" text-anchor=\"middle\" fill=\"#111\">{}</text>",
+            (LEFT + WIDTH - RIGHT) / 2.0,
+            HEIGHT - BOTTOM + 40.0,
+            escaped(&self.x),
+            (TOP + HEIGHT - BOTTOM) / 2.0,
+            escaped(&self.y)
+        )
+    }
+}
+
+/// The part of a plot in which the lines are.
+struct Area {
+    x: Axis,
+    y: Axis,
+}
+
+impl Area {
+    fn across(&self, value: f64) -> f64 {
+        LEFT + self.x.place(value) * (WIDTH - LEFT - RIGHT)
+    }
+
+    fn down(&self, value: f64) -> f64 {
+        HEIGHT - BOTTOM - self.y.place(value) * (HEIGHT - TOP - BOTTOM)
+    }
+
+    fn write_grid(&self, svg: &mut String) -> std::fmt::Result {
+        for value in self.x.decades() {
+            let place = self.across(value);
             writeln!(
                 svg,
                 "<path d=\"M{place:.1} {TOP}V{:.1}\" stroke=\"#ddd\"/>\
@@ -79,8 +121,8 @@ impl Plot {
                 number(value)
             )?;
         }
-        for value in y.decades() {
-            let place = down(value);
+        for value in self.y.decades() {
+            let place = self.down(value);
             writeln!(
                 svg,
                 "<path d=\"M{LEFT} {place:.1}H{:.1}\" stroke=\"#ddd\"/>\
@@ -91,49 +133,63 @@ impl Plot {
                 number(value)
             )?;
         }
-        writeln!(
-            svg,
-            "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\" fill=\"#111\">{}</text>\n\
-             <text transform=\"translate(18 {:.1}) rotate(-90)\" text-anchor=\"middle\" fill=\"#111\">{}</text>",
-            (LEFT + WIDTH - RIGHT) / 2.0,
-            HEIGHT - BOTTOM + 40.0,
-            escaped(&self.x),
-            (TOP + HEIGHT - BOTTOM) / 2.0,
-            escaped(&self.y)
-        )?;
-        let (mut legend, mut row) = (LEFT, HEIGHT - 26.0);
-        for line in &self.lines {
-            let (colour, dash) = STROKES[line.stroke % STROKES.len()];
-            let points: Vec<String> =
-                line.points.iter().map(|point| format!("{:.1},{:.1}", across(point.0), down(point.1))).collect();
-            let stroke = format!("fill=\"none\" stroke=\"{colour}\" stroke-width=\"2.5\" stroke-dasharray=\"{dash}\"");
-            writeln!(svg, "<polyline points=\"{}\" {stroke}/>", points.join(" "))?;
-            for point in &line.points {
-                writeln!(
-                    svg,
-                    "<circle cx=\"{:.1}\" cy=\"{:.1}\" r=\"3.5\" fill=\"{colour}\"><title>{}: {}, {}</title></circle>",
-                    across(point.0),
-                    down(point.1),
-                    escaped(&line.name),
-                    number(point.0),
-                    number(point.1)
-                )?;
-            }
-            #[expect(clippy::cast_precision_loss, reason = "the length of a name")]
-            let width = 34.0 + line.name.chars().count() as f64 * 7.4;
-            if legend + width > WIDTH {
-                (legend, row) = (LEFT, row + 18.0);
-            }
+        Ok(())
+    }
+}
+
+impl Line {
+    fn colour(&self) -> &'static str {
+        STROKES[self.stroke % STROKES.len()].0
+    }
+
+    fn style(&self) -> String {
+        let (colour, dash) = STROKES[self.stroke % STROKES.len()];
+        format!("fill=\"none\" stroke=\"{colour}\" stroke-width=\"2.5\" stroke-dasharray=\"{dash}\"")
+    }
+
+    fn write(&self, svg: &mut String, area: &Area) -> std::fmt::Result {
+        let place = |point: &(f64, f64)| (area.across(point.0), area.down(point.1));
+        let points = self.points.iter().map(place).map(|(x, y)| format!("{x:.1},{y:.1}"));
+        writeln!(svg, "<polyline points=\"{}\" {}/>", points.collect::<Vec<_>>().join(" "), self.style())?;
+        for point in &self.points {
+            let (x, y) = place(point);
             writeln!(
                 svg,
-                "<path d=\"M{legend} {row:.1}h28\" {stroke}/><text x=\"{:.1}\" y=\"{:.1}\" fill=\"#111\">{}</text>",
-                legend + 34.0,
-                row + 4.0,
-                escaped(&line.name)
+                "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3.5\" fill=\"{}\"><title>{}: {}, {}</title></circle>",
+                self.colour(),
+                escaped(&self.name),
+                number(point.0),
+                number(point.1)
             )?;
-            legend += width + 24.0;
         }
-        svg.push_str("</svg>\n");
+        Ok(())
+    }
+}
+
+/// The names of the lines, from left to right; this is the place of the next one.
+struct Legend {
+    x: f64,
+    y: f64,
+}
+
+impl Legend {
+    fn write(&mut self, svg: &mut String, line: &Line) -> std::fmt::Result {
+        #[expect(clippy::cast_precision_loss, reason = "the length of a name")]
+        let width = 34.0 + line.name.chars().count() as f64 * 7.4;
+        if self.x + width > WIDTH {
+            (self.x, self.y) = (LEFT, self.y + 18.0);
+        }
+        writeln!(
+            svg,
+            "<path d=\"M{} {:.1}h28\" {}/><text x=\"{:.1}\" y=\"{:.1}\" fill=\"#111\">{}</text>",
+            self.x,
+            self.y,
+            line.style(),
+            self.x + 34.0,
+            self.y + 4.0,
+            escaped(&line.name)
+        )?;
+        self.x += width + 24.0;
         Ok(())
     }
 }

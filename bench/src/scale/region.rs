@@ -5,7 +5,7 @@ use std::collections::{BinaryHeap, HashMap};
 
 use idempotency::protocol::{Key, Principal, RecordId};
 
-use super::assumption::{self, PATIENCE_S};
+use super::assumption::{self, CLIENT_TIMEOUT_S};
 use super::bucket::Partitions;
 use super::design::Design;
 use super::latency::Latencies;
@@ -229,7 +229,7 @@ impl Region {
         // The SDK, then the engine: exponentially longer pauses with full jitter, at most 200 ms.
         let longest = (25_000 << request.tries.min(3)).min(200_000);
         let again = now + 2_000 + self.rng.u64(0..longest);
-        if again > request.arrived_us + PATIENCE_S * 1_000_000 {
+        if again > request.arrived_us + CLIENT_TIMEOUT_S * 1_000_000 {
             request.step = Step::Failed;
         } else {
             self.at(again, number);

@@ -60,7 +60,7 @@ impl Floor {
     pub async fn run(&self) -> Result<(), Error> {
         match setting("MODE").as_str() {
             "http" => lambda_http::run(service_fn(async |request| self.request(request).await)).await,
-            "one-trip" => lambda_http::run(service_fn(async |request| self.single_write(request).await)).await,
+            "single-write" => lambda_http::run(service_fn(async |request| self.single_write(request).await)).await,
             _ => lambda_runtime::run(service_fn(async |event| self.batch(event).await)).await,
         }
     }

@@ -20,13 +20,14 @@ use idempotency::protocol::{EpochMs, Record};
 use payments::{Action, ActionKind, Approval, AuditEntry, AuditKind, LedgerEntry, Payment, Preview};
 use serde_json::{Value, json};
 
-use crate::auth::Caller;
+use crate::details::Details;
+use crate::document;
 use crate::error::ConsoleError;
+use crate::extract::Caller;
 use crate::format;
 use crate::lists::audit::AuditQuery;
 use crate::lists::export::Export;
 use crate::lists::unknown::{Filter, Listing, Summary};
-use crate::record::details::Details;
 use crate::record::{short, snapshot};
 use crate::request_log::{LogOutcome, LogSummary};
 use crate::settlement::changes::changes;
@@ -69,7 +70,7 @@ async fn unknown_list(State(console): State<Arc<Console>>, caller: Caller, Query
         "oldest": summary.oldest.map(format::rfc3339),
         "at_risk": at_risk(&summary),
         "without_amount": summary.without_amount,
-        "records": items.iter().map(|item| format::row_json(&item.record, item.subject.as_ref())).collect::<Vec<_>>(),
+        "records": items.iter().map(|item| document::row(&item.record, item.subject.as_ref())).collect::<Vec<_>>(),
         "first": first.filter(|_| !items.is_empty()),
         "previous": previous.map(|previous| previous.after),
         "next": next.map(|next| next.after),
@@ -102,7 +103,7 @@ async fn record(State(console): State<Arc<Console>>, caller: Caller, Path(record
     let (state, before) = (details.state(console.now()), details.transaction_before());
     let audit: Vec<Value> = details.audit.iter().map(|entry| audit_json(&details, entry)).collect();
     let Details { record, subject, payment, entries, is_ours, provider, approvals, audit: _ } = details;
-    let mut body = format::row_json(&record, subject.as_ref());
+    let mut body = document::row(&record, subject.as_ref());
     body["state"] = state.into();
     body["transaction_before_release"] = before.map(|before| before.to_string()).into();
     body["version"] = snapshot(&record).version.into();
@@ -131,7 +132,7 @@ async fn record(State(console): State<Arc<Console>>, caller: Caller, Path(record
 
 /// An audit entry of one record, with whether an announced action was carried out.
 fn audit_json(details: &Details, entry: &AuditEntry) -> Value {
-    let mut shown = format::entry_json(entry);
+    let mut shown = document::audit_entry(entry);
     if let Some(was_carried_out) = details.was_carried_out(entry) {
         shown["carried_out"] = was_carried_out.into();
     }
@@ -220,7 +221,7 @@ async fn approve(State(console): State<Arc<Console>>, caller: Caller, Path(id): 
 async fn audit(State(console): State<Arc<Console>>, caller: Caller, Query(query): Query<AuditQuery>) -> Answer {
     let page = console.audit(&query).await?;
     let body = json!({
-        "entries": page.entries.iter().map(format::entry_json).collect::<Vec<_>>(),
+        "entries": page.entries.iter().map(document::audit_entry).collect::<Vec<_>>(),
         "next": page.next.map(|next| next.to_string()),
     });
     Ok((LogSummary::shown(&caller.actor), Json(body)))
@@ -242,7 +243,7 @@ fn approval_json(approval: &Approval, record: Option<&Record>) -> Value {
         "reason": proposal.reason,
         "requested_by": approval.requested_by,
         "provider": approval.provider,
-        "shown": format::snapshot_json(&proposal.shown),
+        "shown": document::snapshot(&proposal.shown),
         "changes": changes_json(&proposal.action, record),
         "created": format::rfc3339(EpochMs(approval.created)),
         "expires": format::rfc3339(EpochMs(approval.expires())),
@@ -259,7 +260,7 @@ fn preview_json(preview: &Preview, record: Option<&Record>) -> Value {
         "action": proposal.action,
         "reason": proposal.reason,
         "actor": preview.actor,
-        "shown": format::snapshot_json(&proposal.shown),
+        "shown": document::snapshot(&proposal.shown),
         "changes": changes_json(&proposal.action, record),
         "expires": format::rfc3339(EpochMs(preview.expires())),
         "used": preview.used.map(|at| format::rfc3339(EpochMs(at))),

@@ -3,7 +3,6 @@
 
 mod cookie;
 mod csrf;
-mod extract;
 mod issuer;
 mod pending;
 mod roles;
@@ -14,7 +13,6 @@ mod token;
 
 pub(crate) use cookie::{Cookie, cookie};
 pub(crate) use csrf::Csrf;
-pub(crate) use extract::{Caller, NoFields, Origin, VerifiedForm, Visitor, VisitorSlot};
 pub(crate) use roles::Roles;
 pub(crate) use settings::sign_in;
 pub(crate) use sign_in::{Callback, SignIn, SignInError, SignedIn, Started};

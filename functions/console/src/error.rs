@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::auth::{Denied, Flaw, SignInError, Target};
-use crate::format;
+use crate::document;
 use crate::request_log::LogSummary;
 
 /// Why something was not shown or not done. Nothing was changed, unless the detail states otherwise.
@@ -100,7 +100,7 @@ impl ConsoleError {
             Denied::SecretUnavailable(error) => Self::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "sign-in-unavailable",
-                "Nobody can be signed in at the moment",
+                "Sign-in is temporarily unavailable",
                 "The console's own secret could not be read. Try again in a moment.",
             )
             .with_source(error),
@@ -380,8 +380,8 @@ impl IntoResponse for ConsoleError {
             "code": self.code,
         });
         if let Some(change) = &self.change {
-            body["shown"] = format::snapshot_json(&change.shown);
-            body["now"] = change.now.as_ref().map(format::snapshot_json).into();
+            body["shown"] = document::snapshot(&change.shown);
+            body["now"] = change.now.as_ref().map(document::snapshot).into();
         }
         if let Some(Remedy::Records(left_out)) = self.remedy.as_deref() {
             body["left_out"] = json!(left_out);

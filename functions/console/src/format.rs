@@ -2,13 +2,8 @@
 
 use std::time::Duration;
 
-use aws_sdk_dynamodb::primitives::{DateTime, DateTimeFormat};
-use idempotency::protocol::{EpochMs, HistoryEvent, Record, State};
-use payments::{Action, ActionKind, AuditEntry, AuditKind, Currency, RecordSnapshot};
-use serde_json::{Value, json};
-
-use crate::record::short;
-use crate::record::subject::SubjectSummary;
+use idempotency::protocol::{EpochMs, HistoryEvent, State};
+use payments::{Action, ActionKind, AuditKind, Currency};
 
 /// An amount of minor units in the currency's notation: `1999` in EUR is `19.99 EUR`. Only the decimal point is
 /// inserted, so every integer stays exact.
@@ -36,8 +31,7 @@ fn grouped(digits: &str) -> String {
 
 /// `2026-11-24T04:20:59.25Z`, for scripts and for the machine-readable attribute of pages.
 pub(crate) fn rfc3339(at: EpochMs) -> String {
-    let at = i64::try_from(at.0).unwrap_or(i64::MAX);
-    DateTime::from_millis(at).fmt(DateTimeFormat::DateTime).unwrap_or_else(|_| format!("{at} ms after 1970"))
+    payments::rfc3339(at.0).unwrap_or_else(|| format!("{} ms after 1970", at.0))
 }
 
 /// `2026-11-24 04:20:59 UTC`.
@@ -119,51 +113,6 @@ pub(crate) fn action_title(kind: ActionKind) -> &'static str {
 pub(crate) fn requested_action(action: &Action) -> String {
     let title = action_title(action.kind());
     action.evidence().map_or_else(|| title.to_owned(), |evidence| format!("{title}: {evidence}"))
-}
-
-pub(crate) fn snapshot_json(snapshot: &RecordSnapshot) -> Value {
-    json!({
-        "status": snapshot.status,
-        "attempt": snapshot.attempt,
-        "updated": rfc3339(EpochMs(snapshot.updated)),
-        "version": snapshot.version,
-    })
-}
-
-/// A record as the list and the page show it.
-pub(crate) fn row_json(record: &Record, subject: Option<&SubjectSummary>) -> Value {
-    json!({
-        "record": short(record.id.as_str()),
-        "operation": record.operation,
-        "status": record.state.status().as_str(),
-        "transaction": record.transaction.to_string(),
-        "attempt": record.attempt,
-        "created": rfc3339(record.created),
-        "updated": rfc3339(record.updated),
-        "principal": record.principal.map(|digest| digest.to_string()),
-        "subject": record.subject.as_ref().map(|subject| subject.as_str()),
-        "account": subject.and_then(|subject| subject.account.as_ref()),
-        "amount": subject.and_then(|subject| subject.amount).map(|amount| amount.to_string()),
-        "currency": subject.and_then(|subject| subject.currency.as_ref()),
-    })
-}
-
-pub(crate) fn entry_json(entry: &AuditEntry) -> Value {
-    json!({
-        "id": entry.id.to_string(),
-        "at": rfc3339(EpochMs(entry.at)),
-        "what": entry.kind.as_str(),
-        "record": entry.message().is_none().then(|| short(&entry.record)),
-        "message": entry.message(),
-        "transaction": entry.transaction.map(|transaction| transaction.to_string()),
-        "attempt": entry.attempt,
-        "actor": entry.actor,
-        "requested_by": entry.requested_by,
-        "request": entry.request,
-        "reason": entry.reason,
-        "evidence": entry.evidence,
-        "provider": entry.provider,
-    })
 }
 
 #[cfg(test)]

@@ -2,8 +2,13 @@
 
 mod api;
 mod app;
+mod audit;
 mod auth;
+mod dead_letters;
+mod details;
+mod document;
 mod error;
+mod extract;
 mod find;
 mod format;
 mod lists;

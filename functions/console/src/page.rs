@@ -28,8 +28,8 @@ use axum::middleware::from_fn;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 
-use crate::auth::Visitor;
 use crate::error::ConsoleError;
+use crate::extract::Visitor;
 use crate::state::Console;
 
 pub(crate) fn routes() -> Router<Arc<Console>> {

@@ -6,11 +6,11 @@ use idempotency::protocol::Record;
 use payments::{AuditEntry, AuditKind, Invocation, ProviderError, ProviderStatus};
 use serde_json::{Value, json};
 
+use crate::audit::record_entry;
 use crate::auth::Actor;
 use crate::error::ConsoleError;
 use crate::format;
 use crate::records::own_operation;
-use crate::settlement::reconciliation::record_entry;
 use crate::state::Console;
 
 #[derive(Clone, Debug)]

@@ -1,21 +1,17 @@
-//! The ledger's queue and the dead letters.
+//! The ledger's queue and the queues of dead letters.
 
 mod letter;
-mod redrive;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use aws_sdk_sqs::config::timeout::TimeoutConfig;
-use aws_sdk_sqs::types::{MessageSystemAttributeName, QueueAttributeName};
+use aws_sdk_sqs::types::{ChangeMessageVisibilityBatchRequestEntry, MessageSystemAttributeName, QueueAttributeName};
 use aws_sdk_sqs::{Client, Config};
 use idempotency::store::dynamodb::sdk_config;
 use payments::{MissingSetting, setting};
 
 pub(crate) use letter::DeadLetter;
-
-use crate::error::ConsoleError;
-use crate::state::Console;
 
 /// The queues of the stack, by their URLs.
 pub(crate) struct Queues {
@@ -42,6 +38,13 @@ pub(crate) struct Depths {
 
 /// The most messages that one request receives.
 const BATCH: i32 = 10;
+
+/// How long received messages are hidden during a search: longer than the function runs. After that they become visible
+/// again.
+const HIDDEN: Duration = Duration::from_secs(30);
+
+/// How many times ten messages are received to find one.
+const ROUNDS: usize = 5;
 
 impl Queues {
     pub(crate) fn of_environment() -> Result<Self, MissingSetting> {
@@ -88,6 +91,61 @@ impl Queues {
         Ok(Depth { waiting: number(Visible) + number(Delayed), in_flight: number(InFlight) })
     }
 
+    /// Some of the ledger's dead letters, each once, and oldest first. They stay visible to everybody.
+    pub(crate) async fn dead_letters(&self) -> Result<Vec<DeadLetter>, aws_sdk_sqs::Error> {
+        let received = self.receive(Duration::ZERO).await?;
+        // Messages that are not hidden may be received twice.
+        let letters: BTreeMap<_, _> =
+            received.into_iter().map(|letter| ((letter.sent, letter.id.clone()), letter)).collect();
+        Ok(letters.into_values().collect())
+    }
+
+    /// The dead letter with this id, hidden from other receivers. Messages that were received during the search are
+    /// collected.
+    pub(crate) async fn find(
+        &self,
+        id: &str,
+        others: &mut Vec<DeadLetter>,
+    ) -> Result<Option<DeadLetter>, aws_sdk_sqs::Error> {
+        for _ in 0..ROUNDS {
+            let received = self.receive(HIDDEN).await?;
+            if received.is_empty() {
+                break;
+            }
+            let (mut found, rest): (Vec<_>, Vec<_>) = received.into_iter().partition(|letter| letter.id == id);
+            others.extend(rest);
+            if let Some(found) = found.pop() {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Sends a dead letter to the ledger's queue again, and then deletes it.
+    pub(crate) async fn move_back(&self, letter: &DeadLetter) -> Result<(), aws_sdk_sqs::Error> {
+        let attributes = Some(letter.attributes.clone()).filter(|attributes| !attributes.is_empty());
+        let send = self.client.send_message().queue_url(&self.ledger).message_body(&letter.body);
+        send.set_message_attributes(attributes).send().await?;
+        let delete = self.client.delete_message().queue_url(&self.ledger_dead_letters).receipt_handle(&letter.receipt);
+        delete.send().await?;
+        Ok(())
+    }
+
+    /// Makes messages visible again. If this fails, they become visible after [`HIDDEN`].
+    pub(crate) async fn show_again(&self, letters: &[DeadLetter]) {
+        for letters in letters.chunks(10) {
+            let entries = letters.iter().enumerate().filter_map(|(number, letter)| {
+                let entry = ChangeMessageVisibilityBatchRequestEntry::builder().id(number.to_string());
+                entry.receipt_handle(&letter.receipt).visibility_timeout(0).build().ok()
+            });
+            let request = self.client.change_message_visibility_batch().queue_url(&self.ledger_dead_letters);
+            if let Err(error) = request.set_entries(Some(entries.collect())).send().await {
+                let error = aws_sdk_sqs::Error::from(error);
+                tracing::warn!(error = &error as &dyn std::error::Error, "dead letters stay hidden for half a minute");
+            }
+        }
+    }
+
     /// Receives up to ten dead letters, hidden from other receivers for this time.
     async fn receive(&self, hidden: Duration) -> Result<Vec<DeadLetter>, aws_sdk_sqs::Error> {
         let received = self
@@ -102,16 +160,5 @@ impl Queues {
             .send()
             .await?;
         Ok(received.messages.unwrap_or_default().into_iter().filter_map(DeadLetter::of).collect())
-    }
-}
-
-impl Console {
-    /// Some of the ledger's dead letters, each once, and oldest first. They stay visible to everybody.
-    pub(crate) async fn dead_letters(&self) -> Result<Vec<DeadLetter>, ConsoleError> {
-        let received = self.queues.receive(Duration::ZERO).await.map_err(|error| ConsoleError::no_queue(&error))?;
-        // Messages that are not hidden may be received twice.
-        let letters: BTreeMap<_, _> =
-            received.into_iter().map(|letter| ((letter.sent, letter.id.clone()), letter)).collect();
-        Ok(letters.into_values().collect())
     }
 }

@@ -1,6 +1,5 @@
 //! A record's id, its version, and whether it can be settled.
 
-pub(crate) mod details;
 pub(crate) mod subject;
 
 use idempotency::protocol::{EpochMs, HistoryEvent, Record, RecordId, State};
@@ -56,17 +55,15 @@ fn last_run(record: &Record) -> u64 {
 
 /// The part of a record's id that identifies it, fit for URLs.
 pub(crate) fn short(id: &str) -> &str {
-    id.strip_prefix(PREFIX).unwrap_or(id)
+    id.strip_prefix(RecordId::PREFIX).unwrap_or(id)
 }
 
 /// The record's id behind [`short`]: 43 characters of base64url.
 pub(crate) fn id_of(short: &str) -> Option<RecordId> {
     let valid =
         short.len() == 43 && short.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
-    valid.then(|| RecordId::from_stored(format!("{PREFIX}{short}")))
+    valid.then(|| RecordId::from_stored(format!("{}{short}", RecordId::PREFIX)))
 }
-
-const PREFIX: &str = "idempotency:";
 
 #[cfg(test)]
 mod tests {

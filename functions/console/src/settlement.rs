@@ -20,8 +20,8 @@ use idempotency::http::HttpAnswer;
 use idempotency::protocol::{EpochMs, Record};
 use idempotency::reconcile::{Evidence, Reconciled, Resolver};
 use payments::{
-    Action, AuditEntry, AuditKind, Invocation, Payment, PaymentMethod, PaymentRequest, Proposal, ProviderResolver,
-    ProviderStatus, Refund, Refunded, Subject, operations, record_payment, record_refund, reply,
+    Action, AuditEntry, AuditKind, Invocation, Payment, Proposal, ProviderResolver, ProviderStatus, Refund, Refunded,
+    Subject, operations, record_payment, record_refund, reply,
 };
 use uuid::Uuid;
 
@@ -177,9 +177,7 @@ impl ConfirmedEvidence<'_> {
         match subject.ok_or("the record has no subject of this application")? {
             Subject::Payment { account, money } => {
                 let owner = record.principal.ok_or("the record has no principal")?;
-                let request =
-                    PaymentRequest { account, money, payment_method: PaymentMethod::unknown(), reference: None };
-                let payment = Payment::new(record.transaction, owner, &request, reference, now);
+                let payment = Payment::unverified(record.transaction, owner, account, money, reference, now);
                 Ok(HttpAnswer::new(record_payment(table, &payment, attempt)))
             }
             Subject::Invalid => Err("the request was not valid, so nothing was sent for it".into()),

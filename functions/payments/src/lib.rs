@@ -87,6 +87,7 @@ pub use table::{Made, Posted, RAN, Refunds, Table, TableError};
 pub use telemetry::init_telemetry;
 pub use terminals::Terminals;
 pub use text::{AccountId, PaymentMethod, Reason, Reference, Statement, TerminalId};
+pub use time::rfc3339;
 
 /// For all functions: the SDK's allocations are a fifth of a request's CPU time.
 #[global_allocator]

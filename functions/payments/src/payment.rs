@@ -22,8 +22,8 @@ pub struct Payment {
     pub account: AccountId,
     /// What was charged.
     pub money: Money,
-    /// The payment method that was charged.
-    pub payment_method: PaymentMethod,
+    /// The payment method that was charged; `None` if the payment was recorded without the provider's answer.
+    pub payment_method: Option<PaymentMethod>,
     /// The client's text.
     pub reference: Option<Reference>,
     /// The provider's id of the charge (`pi_…`).
@@ -33,6 +33,9 @@ pub struct Payment {
     /// When it was made, in epoch milliseconds.
     pub created: u64,
 }
+
+/// The text of a payment method that is not known.
+const UNKNOWN_METHOD: &str = "unknown";
 
 impl Payment {
     /// The payment that a charge made of a request. A repetition under the same transaction id makes the same payment
@@ -50,12 +53,35 @@ impl Payment {
             owner,
             account,
             money,
-            payment_method,
+            payment_method: Some(payment_method),
             reference,
             intent,
             refunded: 0,
             created,
         }
+    }
+
+    /// A payment that operators record without the provider's answer.
+    pub fn unverified(
+        transaction: TransactionId,
+        owner: PrincipalDigest,
+        account: AccountId,
+        money: Money,
+        intent: String,
+        created: u64,
+    ) -> Self {
+        let (id, payment_method, reference) = (PaymentId::of(transaction), None, None);
+        Self { id, owner, account, money, payment_method, reference, intent, refunded: 0, created }
+    }
+
+    /// The payment method as it is shown and stored.
+    pub(crate) fn payment_method_text(&self) -> &str {
+        self.payment_method.as_ref().map_or(UNKNOWN_METHOD, PaymentMethod::as_str)
+    }
+
+    /// The payment method behind its text.
+    pub(crate) fn read_payment_method(text: &str) -> Option<Option<PaymentMethod>> {
+        if text == UNKNOWN_METHOD { Some(None) } else { PaymentMethod::parse(text).map(Some) }
     }
 
     /// The amount left to refund; `None` if everything was refunded.
@@ -72,21 +98,21 @@ impl Serialize for Payment {
             account: &'a AccountId,
             #[serde(flatten)]
             money: Money,
-            payment_method: &'a PaymentMethod,
+            payment_method: &'a str,
             #[serde(skip_serializing_if = "Option::is_none")]
             reference: &'a Option<Reference>,
             status: &'static str,
             refunded: u64,
-            #[serde(serialize_with = "crate::time::rfc3339")]
+            #[serde(serialize_with = "crate::time::as_rfc3339")]
             created: u64,
         }
 
-        let Self { id, owner: _, account, money, payment_method, reference, intent: _, refunded, created } = self;
+        let Self { id, owner: _, account, money, payment_method: _, reference, intent: _, refunded, created } = self;
         Representation {
             id: *id,
             account,
             money: *money,
-            payment_method,
+            payment_method: self.payment_method_text(),
             reference,
             status: "succeeded",
             refunded: *refunded,

@@ -54,7 +54,7 @@ impl Serialize for Refund {
             #[serde(skip_serializing_if = "Option::is_none")]
             reason: &'a Option<Reason>,
             status: &'static str,
-            #[serde(serialize_with = "crate::time::rfc3339")]
+            #[serde(serialize_with = "crate::time::as_rfc3339")]
             created: u64,
         }
 

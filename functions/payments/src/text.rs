@@ -67,13 +67,6 @@ text!(
     "must be a string of 1 to 255 characters out of A-Z, a-z, 0-9 and _"
 );
 
-impl PaymentMethod {
-    /// For a payment that was recorded without the provider's answer.
-    pub fn unknown() -> Self {
-        Self("unknown".to_owned())
-    }
-}
-
 text!(
     /// The client's own text on a payment: 1 to 140 printable characters.
     Reference,

@@ -1,18 +1,21 @@
 use aws_sdk_dynamodb::primitives::{DateTime, DateTimeFormat};
 use serde::{Serializer, ser::Error};
 
-/// Writes epoch milliseconds as RFC 3339 in UTC, for example `2026-11-24T04:20:59.25Z`. Fails after the year 9999.
-pub(crate) fn rfc3339<S: Serializer>(epoch_ms: &u64, serializer: S) -> Result<S::Ok, S::Error> {
-    let text = i64::try_from(*epoch_ms)
-        .map_err(Error::custom)
-        .and_then(|ms| DateTime::from_millis(ms).fmt(DateTimeFormat::DateTime).map_err(Error::custom))?;
+/// Epoch milliseconds as RFC 3339 in UTC, for example `2026-11-24T04:20:59.25Z`; `None` after the year 9999.
+pub fn rfc3339(epoch_ms: u64) -> Option<String> {
+    DateTime::from_millis(i64::try_from(epoch_ms).ok()?).fmt(DateTimeFormat::DateTime).ok()
+}
+
+/// Serialises epoch milliseconds as [`rfc3339`] writes them. Fails after the year 9999.
+pub(crate) fn as_rfc3339<S: Serializer>(epoch_ms: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+    let text = rfc3339(*epoch_ms).ok_or_else(|| Error::custom("a time after the year 9999"))?;
     serializer.serialize_str(&text)
 }
 
 #[cfg(test)]
 mod tests {
     fn written(epoch_ms: u64) -> Option<String> {
-        super::rfc3339(&epoch_ms, serde_json::value::Serializer).ok().map(|text| text.as_str().unwrap().to_owned())
+        super::as_rfc3339(&epoch_ms, serde_json::value::Serializer).ok().map(|text| text.as_str().unwrap().to_owned())
     }
 
     #[test]

@@ -8,17 +8,15 @@ use std::collections::BTreeMap;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use idempotency::protocol::EpochMs;
 use serde::Serialize;
-use signals::{Answer, Counts, Kind, WindowTime};
+use signals::{Kind, WindowTime};
 
+use crate::addition::Addition;
 use crate::delivery::Delivery;
 use crate::line::Line;
 use crate::table::{EntityWindow, Signals, TableError};
 
 /// Writes at a time.
 const CONCURRENCY: usize = 16;
-
-/// Records that a window names as examples.
-const EXAMPLES: usize = 4;
 
 /// A line this far from now is not counted: windows are kept for two days.
 const FARTHEST_S: u64 = 2 * 24 * 60 * 60;
@@ -46,14 +44,6 @@ pub struct Counted {
     pub late: u64,
     /// Whether it came from another account or log group.
     pub refused: bool,
-}
-
-/// The counts that a delivery adds to an entity's window.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Addition {
-    pub(crate) counts: Counts,
-    /// Ids of records, as examples of requests that were not ordinary successes.
-    pub(crate) records: Vec<String>,
 }
 
 impl Counter {
@@ -120,19 +110,5 @@ impl Counter {
             }
         }
         (additions, counted)
-    }
-}
-
-impl Addition {
-    fn add(&mut self, kind: Kind, line: &Line) {
-        let facts = line.facts(kind);
-        let is_notable = !(matches!(facts.answer, Answer::Succeeded | Answer::Other));
-        if let Some(id) = line.record_id.as_ref().filter(|id| is_notable && id.len() <= 64)
-            && self.records.len() < EXAMPLES
-            && !self.records.contains(id)
-        {
-            self.records.push(id.clone());
-        }
-        self.counts.add(&facts);
     }
 }

@@ -9,6 +9,7 @@
 //! The model is in the crate `signals`; this crate counts each delivery once, scores each window once, and stores. It is
 //! **advice**: nothing in the payment path reads any of it.
 
+mod addition;
 pub mod count;
 pub mod delivery;
 pub mod handler;

@@ -1,7 +1,7 @@
 //! The evidence that a window is unusual.
 
+use crate::class::{Class, SizeClass};
 use crate::grid::{Grid, PLAIN, RATES, weighted};
-use crate::model::{Class, SizeClass};
 use crate::prior::Prior;
 use crate::{Counts, Detector, Horizon, Memory, Model, Moment, Pair, WindowTime};
 

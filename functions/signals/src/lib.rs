@@ -31,6 +31,7 @@
 
 mod batch;
 mod calibration;
+mod class;
 mod codec;
 mod counts;
 mod detector;
@@ -38,6 +39,7 @@ mod distinct;
 mod evidence;
 mod facts;
 mod grid;
+mod learning;
 mod memory;
 mod model;
 mod moment;

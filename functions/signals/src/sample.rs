@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use crate::Counts;
+use crate::class::{CLASSES, Class, SizeClass};
 use crate::codec::{Reader, Unreadable};
-use crate::model::{CLASSES, Class, SizeClass};
 use crate::prior::Observed;
 use crate::{Detector, Horizon, Kind, Memory, Moment, Pair, WindowTime};
 

@@ -61,7 +61,7 @@ struct Buckets {
 
 /// The partitions of one admitted request, and what each has paid so far.
 #[derive(Debug, Default)]
-pub(crate) struct Admitted {
+pub(crate) struct AdmittedRequest {
     places: Vec<(String, u64)>,
     paid: Units,
 }
@@ -82,9 +82,9 @@ impl Partitions {
     }
 
     /// Admits a request, which pays the least that it can cost, or refuses it.
-    pub(crate) fn admit(&self, request: &Request) -> Result<Admitted, Box<Reply>> {
+    pub(crate) fn admit(&self, request: &Request) -> Result<AdmittedRequest, Box<Reply>> {
         let mut state = self.0.lock();
-        let Some(limits) = state.limits else { return Ok(Admitted::default()) };
+        let Some(limits) = state.limits else { return Ok(AdmittedRequest::default()) };
         let body = request.json();
         let items = items(request.operation(), &body);
         let places: Vec<_> = items.iter().map(|(table, key)| (table.clone(), hash(key) % limits.partitions)).collect();
@@ -102,11 +102,11 @@ impl Partitions {
         for place in &places {
             state.pay(place, least);
         }
-        Ok(Admitted { places, paid: least })
+        Ok(AdmittedRequest { places, paid: least })
     }
 
     /// An admitted request pays the rest of its units, in equal parts for each of its items.
-    pub(crate) fn settle(&self, admitted: &Admitted, units: Units) {
+    pub(crate) fn settle(&self, admitted: &AdmittedRequest, units: Units) {
         let mut state = self.0.lock();
         let parts = u32::try_from(admitted.places.len()).map_or(1.0, |count| f64::from(count.max(1)));
         let rest = Units {

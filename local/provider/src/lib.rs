@@ -15,7 +15,7 @@ pub use intent::{Intent, Status};
 pub use keys::{Key, Saved};
 pub use objects::Charge;
 pub use page::Page;
-pub use provider::{Admission, Admitted, Delivered, Provider, Write};
+pub use provider::{Admission, AdmittedWrite, Delivered, Provider, Write};
 pub use refund::Refund;
 pub use search::Query;
 
@@ -23,8 +23,8 @@ mod answer;
 mod breakdown;
 mod card;
 mod change;
+mod command;
 mod currency;
-mod draft;
 mod error;
 mod faults;
 mod form;

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::{
     card::{Decline, Holder, Verdict},
-    draft::Draft,
+    command::Command,
     error::ApiError,
     ids::Ids,
     intent::{Intent, Status},
@@ -22,20 +22,20 @@ pub(crate) struct Performance<'p> {
 }
 
 impl Performance<'_> {
-    pub(crate) fn perform(&mut self, draft: Draft) -> Result<Value, ApiError> {
-        match draft {
-            Draft::Create { intent, confirm } => {
+    pub(crate) fn perform(&mut self, command: Command) -> Result<Value, ApiError> {
+        match command {
+            Command::Create { intent, confirm } => {
                 self.objects.put_intent(Intent::clone(&intent), self.key.clone());
                 match confirm {
                     Some(holder) => self.charge(*intent, holder),
                     None => Ok(serde_json::to_value(intent)?),
                 }
             }
-            Draft::Confirm { id, payment_method, holder } => {
+            Command::Confirm { id, payment_method, holder } => {
                 let intent = self.open_intent(&id, "confirm")?;
                 self.charge(Intent { payment_method, ..intent }, holder)
             }
-            Draft::Cancel { id, reason } => {
+            Command::Cancel { id, reason } => {
                 let intent = self.open_intent(&id, "cancel")?;
                 let (canceled_at, cancellation_reason) = (Some(self.now.as_secs()), reason);
                 let status = Status::Canceled;
@@ -43,7 +43,7 @@ impl Performance<'_> {
                 self.objects.put_intent(intent.clone(), None);
                 Ok(serde_json::to_value(intent)?)
             }
-            Draft::Refund { intent, payment_method: _, amount, reason, metadata } => {
+            Command::Refund { intent, payment_method: _, amount, reason, metadata } => {
                 let intent = self.objects.expect(&intent)?;
                 let refunded = self.objects.refunds_of(&intent.id).map(Refund::given_back).sum();
                 let (id, now) = (self.ids.next("re"), self.now);

@@ -9,7 +9,7 @@ use crate::{
     answer::Answer,
     breakdown::{Breakdown, When},
     change::Change,
-    draft::Draft,
+    command::Command,
     error::ApiError,
     faults::{self, Fault},
     form::Form,
@@ -46,18 +46,18 @@ pub struct Write {
 /// A valid request that is not executed yet. Its key is in use until [`Provider::execute`] or [`Provider::hold`].
 #[derive(Debug)]
 #[must_use]
-pub struct Admitted {
+pub struct AdmittedWrite {
     write: Write,
     /// Path and parameters, in which the idempotency key must not vary.
     request: String,
-    draft: Draft,
+    command: Command,
     is_first_attempt: bool,
 }
 
 /// The outcome of [`Provider::admit`].
 #[derive(Debug)]
 pub enum Admission {
-    New(Box<Admitted>),
+    New(Box<AdmittedWrite>),
     /// The request was executed before, with this result.
     Saved(Answer),
 }
@@ -114,8 +114,8 @@ impl Provider {
             Lookup::Saved(answer) => return Ok(Admission::Saved(answer)),
             Lookup::New { earlier } => earlier,
         };
-        let draft = match Draft::read(&write.path, &write.form, &self.objects, &mut self.ids, now) {
-            Ok(draft) => draft,
+        let command = match Command::read(&write.path, &write.form, &self.objects, &mut self.ids, now) {
+            Ok(command) => command,
             Err(error) => {
                 self.release(&write);
                 return Err(error);
@@ -124,23 +124,23 @@ impl Provider {
         let is_first_attempt = earlier.is_none();
         let displaced = earlier.filter(|earlier| *earlier != request);
         self.exempt.extend(displaced.map(|earlier| faults::without_transaction(&earlier)));
-        Ok(Admission::New(Box::new(Admitted { write, request, draft, is_first_attempt })))
+        Ok(Admission::New(Box::new(AdmittedWrite { write, request, command, is_first_attempt })))
     }
 
     /// The fault that an admitted request meets, because of its payment method.
-    pub fn fault(&mut self, admitted: &Admitted) -> Option<Fault> {
-        admitted.draft.fault().filter(|_| admitted.is_first_attempt && !self.is_exempt(&admitted.request))
+    pub fn fault(&mut self, admitted: &AdmittedWrite) -> Option<Fault> {
+        admitted.command.fault().filter(|_| admitted.is_first_attempt && !self.is_exempt(&admitted.request))
     }
 
     /// Executes a request and saves its result under its key.
-    pub fn execute(&mut self, admitted: Admitted, now: Duration) -> Answer {
-        let Admitted { write, request, draft, .. } = admitted;
+    pub fn execute(&mut self, admitted: AdmittedWrite, now: Duration) -> Answer {
+        let AdmittedWrite { write, request, command, .. } = admitted;
         let broken = self.breakdown.as_mut().and_then(|breakdown| breakdown.affects(&write.path));
         let result = if broken == Some(When::Before) {
             Ok(Value::Null)
         } else {
             let key = write.key.as_ref().map(|key| key.key.clone());
-            Performance { objects: &mut self.objects, ids: &mut self.ids, now, key }.perform(draft)
+            Performance { objects: &mut self.objects, ids: &mut self.ids, now, key }.perform(command)
         };
         let answer = match result {
             _ if broken.is_some() => ApiError::breakdown().answer(),
@@ -153,12 +153,12 @@ impl Provider {
     }
 
     /// Records that an admitted request was tried: the next one under its key is not the first.
-    pub fn remember_attempt(&mut self, admitted: &Admitted, now: Duration) {
+    pub fn remember_attempt(&mut self, admitted: &AdmittedWrite, now: Duration) {
         self.save(&admitted.write, admitted.request.clone(), None, now);
     }
 
     /// Holds a request back, as if it were on its way from a frozen sandbox, until [`Provider::deliver`].
-    pub fn hold(&mut self, admitted: Admitted) {
+    pub fn hold(&mut self, admitted: AdmittedWrite) {
         self.release(&admitted.write);
         self.held.push(admitted.write);
     }

@@ -29,7 +29,7 @@ use crate::{
 };
 
 /// How long it waits for the provider, as the application does.
-const PATIENCE: Duration = Duration::from_secs(4);
+const TIMEOUT: Duration = Duration::from_secs(4);
 
 pub(super) struct Naive {
     url: String,
@@ -122,7 +122,7 @@ impl Inner {
         ];
         let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
         let request = self.client.post(format!("{url}/v1/payment_intents")).bearer_auth("sk_test_naive");
-        let request = request.header("content-type", "application/x-www-form-urlencoded").timeout(PATIENCE).body(body);
+        let request = request.header("content-type", "application/x-www-form-urlencoded").timeout(TIMEOUT).body(body);
         let answer: Value = request.send().await?.error_for_status()?.json().await?;
         Ok(json!({ "intent": answer["id"] }))
     }

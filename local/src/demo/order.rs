@@ -10,7 +10,7 @@ use reqwest::{Client, StatusCode, header};
 use serde_json::{Value, json};
 
 /// How long the client waits for an answer.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How often it asks at most.
 const TRIES: usize = 30;
@@ -119,7 +119,7 @@ impl Shop {
             "reference": reference,
         });
         let request = self.client.post(format!("{}/payments", self.url)).bearer_auth(&self.token);
-        let request = request.header("idempotency-key", &reference).timeout(PATIENCE).json(&body);
+        let request = request.header("idempotency-key", &reference).timeout(TIMEOUT).json(&body);
         let response = request.send().await?;
         let pause = response.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
         Ok((response.status(), pause.map_or(Duration::from_millis(500), Duration::from_secs)))

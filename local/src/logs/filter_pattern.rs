@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use crate::template::is_like;
+use crate::wildcard::is_like;
 
 /// The patterns that the local stack knows: everything, and one field of a line in JSON.
 #[derive(Debug, Clone, PartialEq, Eq)]

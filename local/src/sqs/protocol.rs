@@ -56,86 +56,28 @@ async fn serve(State(queues): State<Queues>, headers: HeaderMap, body: Bytes) ->
 impl Queues {
     async fn perform(&self, operation: SqsOperation, body: &[u8]) -> Result<Vec<u8>> {
         match operation {
-            SqsOperation::SendMessage => {
-                let input: SendMessageInput = read(body)?;
-                let name = &self.entry_of_url(&input.queue_url)?.queue.name;
-                write(&self.send(name, input)?)
-            }
+            SqsOperation::SendMessage => self.send_one(read(body)?),
             SqsOperation::SendMessageBatch => self.send_batch(read(body)?),
-            SqsOperation::ReceiveMessage => {
-                let input: ReceiveMessageInput = read(body)?;
-                let queue = &self.entry_of_url(&input.queue_url)?.queue;
-                let wait = input.wait_time_seconds.map_or(queue.receive_wait, |seconds| {
-                    Duration::from_secs(seconds.clamp(0, 20).unsigned_abs().into())
-                });
-                let messages = self.receive(&queue.name, &input, wait).await?;
-                write(&ReceiveMessageOutput {
-                    messages: messages.into_iter().map(|message| requested(message, &input)).collect(),
-                })
-            }
-            SqsOperation::DeleteMessage => {
-                let input: DeleteMessageInput = read(body)?;
-                self.delete(&self.entry_of_url(&input.queue_url)?.queue.name, &input.receipt_handle)?;
-                write(&DeleteMessageOutput {})
-            }
-            SqsOperation::DeleteMessageBatch => {
-                let input: DeleteMessageBatchInput = read(body)?;
-                let name = &self.entry_of_url(&input.queue_url)?.queue.name;
-                let results =
-                    batch(input.entries, |entry| entry.id.clone(), |entry| self.delete(name, &entry.receipt_handle))?;
-                results.write()
-            }
-            SqsOperation::ChangeMessageVisibility => {
-                let input: ChangeMessageVisibilityInput = read(body)?;
-                self.change_visibility(
-                    &self.entry_of_url(&input.queue_url)?.queue.name,
-                    &input.receipt_handle,
-                    input.visibility_timeout,
-                )?;
-                write(&json!({}))
-            }
-            SqsOperation::ChangeMessageVisibilityBatch => {
-                let input: ChangeMessageVisibilityBatchInput = read(body)?;
-                let name = &self.entry_of_url(&input.queue_url)?.queue.name;
-                let results = batch(
-                    input.entries,
-                    |entry| entry.id.clone(),
-                    |entry| self.change_visibility(name, &entry.receipt_handle, entry.visibility_timeout),
-                )?;
-                results.write()
-            }
-            SqsOperation::GetQueueUrl => {
-                let input: GetQueueUrlInput = read(body)?;
-                write(&json!({ "QueueUrl": self.0.deployment.queue_url(&self.entry(&input.queue_name)?.queue.name) }))
-            }
-            SqsOperation::ListQueues => {
-                let input: ListQueuesInput = read(body)?;
-                let prefix = input.queue_name_prefix.unwrap_or_default();
-                let urls: Vec<_> = self
-                    .0
-                    .queues
-                    .keys()
-                    .filter(|name| name.starts_with(&prefix))
-                    .map(|name| self.0.deployment.queue_url(name))
-                    .collect();
-                write(&json!({ "QueueUrls": urls }))
-            }
+            SqsOperation::ReceiveMessage => self.receive_some(&read(body)?).await,
+            SqsOperation::DeleteMessage => self.delete_one(&read(body)?),
+            SqsOperation::DeleteMessageBatch => self.delete_batch(read(body)?),
+            SqsOperation::ChangeMessageVisibility => self.change_visibility_of_one(&read(body)?),
+            SqsOperation::ChangeMessageVisibilityBatch => self.change_visibility_of_batch(read(body)?),
+            SqsOperation::GetQueueUrl => self.url(&read(body)?),
+            SqsOperation::ListQueues => self.list(read(body)?),
             SqsOperation::GetQueueAttributes => self.attributes(&read(body)?),
-            SqsOperation::PurgeQueue => {
-                let input: PurgeQueueInput = read(body)?;
-                queue::purge(&self.0.storage.connection(), &self.entry_of_url(&input.queue_url)?.queue)?;
-                write(&json!({}))
-            }
-            SqsOperation::StartMessageMoveTask => {
-                let input: StartMessageMoveTaskInput = read(body)?;
-                self.redrive(input.source_arn.rsplit(':').next().unwrap_or_default())?;
-                write(&json!({ "TaskHandle": Uuid::new_v4().to_string() }))
-            }
+            SqsOperation::PurgeQueue => self.purge(&read(body)?),
+            SqsOperation::StartMessageMoveTask => self.start_redrive(&read(body)?),
             operation => Err(Error::new(
                 SqsErrorCode::UnsupportedOperation,
                 &format!("The local stack's queues come from the template; {operation} is not supported."),
             )),
         }
+    }
+
+    fn send_one(&self, input: SendMessageInput) -> Result<Vec<u8>> {
+        let name = &self.entry_of_url(&input.queue_url)?.queue.name;
+        write(&self.send(name, input)?)
     }
 
     fn send_batch(&self, input: SendMessageBatchInput) -> Result<Vec<u8>> {
@@ -172,6 +114,53 @@ impl Queues {
         write(&SendMessageBatchOutput { successful, failed })
     }
 
+    async fn receive_some(&self, input: &ReceiveMessageInput) -> Result<Vec<u8>> {
+        let queue = &self.entry_of_url(&input.queue_url)?.queue;
+        let wait = input
+            .wait_time_seconds
+            .map_or(queue.receive_wait, |seconds| Duration::from_secs(seconds.clamp(0, 20).unsigned_abs().into()));
+        let messages = self.receive(&queue.name, input, wait).await?;
+        let messages = messages.into_iter().map(|message| requested(message, input)).collect();
+        write(&ReceiveMessageOutput { messages })
+    }
+
+    fn delete_one(&self, input: &DeleteMessageInput) -> Result<Vec<u8>> {
+        self.delete(&self.entry_of_url(&input.queue_url)?.queue.name, &input.receipt_handle)?;
+        write(&DeleteMessageOutput {})
+    }
+
+    fn delete_batch(&self, input: DeleteMessageBatchInput) -> Result<Vec<u8>> {
+        let name = &self.entry_of_url(&input.queue_url)?.queue.name;
+        batch(input.entries, |entry| entry.id.clone(), |entry| self.delete(name, &entry.receipt_handle))?.write()
+    }
+
+    fn change_visibility_of_one(&self, input: &ChangeMessageVisibilityInput) -> Result<Vec<u8>> {
+        let name = &self.entry_of_url(&input.queue_url)?.queue.name;
+        self.change_visibility(name, &input.receipt_handle, input.visibility_timeout)?;
+        write(&json!({}))
+    }
+
+    fn change_visibility_of_batch(&self, input: ChangeMessageVisibilityBatchInput) -> Result<Vec<u8>> {
+        let name = &self.entry_of_url(&input.queue_url)?.queue.name;
+        let results = batch(
+            input.entries,
+            |entry| entry.id.clone(),
+            |entry| self.change_visibility(name, &entry.receipt_handle, entry.visibility_timeout),
+        )?;
+        results.write()
+    }
+
+    fn url(&self, input: &GetQueueUrlInput) -> Result<Vec<u8>> {
+        write(&json!({ "QueueUrl": self.0.deployment.queue_url(&self.entry(&input.queue_name)?.queue.name) }))
+    }
+
+    fn list(&self, input: ListQueuesInput) -> Result<Vec<u8>> {
+        let prefix = input.queue_name_prefix.unwrap_or_default();
+        let names = self.0.queues.keys().filter(|name| name.starts_with(&prefix));
+        let urls: Vec<_> = names.map(|name| self.0.deployment.queue_url(name)).collect();
+        write(&json!({ "QueueUrls": urls }))
+    }
+
     fn attributes(&self, input: &GetQueueAttributesInput) -> Result<Vec<u8>> {
         let queue = &self.entry_of_url(&input.queue_url)?.queue;
         let contents = self.contents(&queue.name)?;
@@ -197,6 +186,16 @@ impl Queues {
         let wanted = |name: &str| input.attribute_names.iter().any(|wanted| wanted == "All" || wanted == name);
         attributes.retain(|name, _| wanted(name));
         write(&json!({ "Attributes": attributes }))
+    }
+
+    fn purge(&self, input: &PurgeQueueInput) -> Result<Vec<u8>> {
+        queue::purge(&self.0.storage.connection(), &self.entry_of_url(&input.queue_url)?.queue)?;
+        write(&json!({}))
+    }
+
+    fn start_redrive(&self, input: &StartMessageMoveTaskInput) -> Result<Vec<u8>> {
+        self.redrive(input.source_arn.rsplit(':').next().unwrap_or_default())?;
+        write(&json!({ "TaskHandle": Uuid::new_v4().to_string() }))
     }
 }
 

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
-use rustack_sqs_core::message::{generate_receipt_handle, md5_of_body, md5_of_message_attributes, now_epoch_millis};
+use rustack_sqs_core::message::{generate_receipt_handle, md5_of_body, md5_of_message_attributes};
 use rustack_sqs_model::{
     error::SqsErrorCode,
     input::{ReceiveMessageInput, SendMessageInput},
@@ -17,7 +17,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::error::{Error, Result};
-use crate::template::Queue;
+use crate::{now, template::Queue};
 
 /// Five minutes (AWS, "Exactly-once processing in Amazon SQS").
 const DEDUPLICATION_WINDOW: Duration = Duration::from_secs(300);
@@ -56,11 +56,11 @@ pub(crate) struct Contents {
     /// In the order of arrival.
     pub bodies: Vec<String>,
     /// Their other properties, in the same order.
-    pub messages: Vec<Glimpse>,
+    pub messages: Vec<ListedMessage>,
 }
 
 #[derive(Debug, PartialEq, Serialize)]
-pub(crate) struct Glimpse {
+pub(crate) struct ListedMessage {
     pub id: String,
     pub state: State,
     pub receive_count: u32,
@@ -100,7 +100,7 @@ pub(super) fn send(connection: &mut Connection, queue: &Queue, input: &SendMessa
 
 /// Moves what was received too often, then takes up to `maximum` visible messages.
 pub(super) fn receive(connection: &mut Connection, queue: &Queue, input: &ReceiveMessageInput) -> Result<Vec<Message>> {
-    let now = now();
+    let now = now::milliseconds();
     let visibility = input.visibility_timeout.map_or(millis(queue.visibility), |seconds| i64::from(seconds) * 1000);
     let maximum = input.max_number_of_messages.unwrap_or(1);
     if !(1..=10).contains(&maximum) {
@@ -137,7 +137,7 @@ pub(super) fn delete(connection: &Connection, queue: &Queue, receipt: &str) -> R
         )
         .optional()?;
     match visible {
-        Some(visible) if queue.fifo && visible <= now() => Err(Error::invalid(format!(
+        Some(visible) if queue.fifo && visible <= now::milliseconds() => Err(Error::invalid(format!(
             "Value {receipt} for parameter ReceiptHandle is invalid. Reason: The receipt handle has expired."
         ))),
         Some(_) => Ok(connection
@@ -153,7 +153,7 @@ pub(super) fn change_visibility(connection: &Connection, queue: &Queue, receipt:
             "Value {seconds} for parameter VisibilityTimeout is invalid. Reason: Must be between 0 and 43200, if provided."
         )));
     }
-    let now = now();
+    let now = now::milliseconds();
     let changed = connection.execute(
         "UPDATE messages SET visible = ?1 WHERE queue = ?2 AND receipt = ?3 AND visible > ?4",
         params![now + i64::from(seconds) * 1000, queue.name, receipt, now],
@@ -174,7 +174,7 @@ pub(super) fn purge(connection: &Connection, queue: &Queue) -> Result<()> {
 /// Moves dead letters to where they came from; one that was put here by hand goes to the default. A redriven message
 /// is a new one: new id, enqueued now (AWS, "Configure a dead-letter queue redrive").
 pub(super) fn redrive(connection: &mut Connection, queue: &Queue, default_source: Option<&str>) -> Result<Vec<String>> {
-    let now = now();
+    let now = now::milliseconds();
     let transaction = connection.transaction()?;
     let letters: Vec<(i64, String)> = {
         let sql = "SELECT sequence, ifnull(source, ?3) AS target FROM messages
@@ -198,15 +198,15 @@ pub(super) fn redrive(connection: &mut Connection, queue: &Queue, default_source
 }
 
 pub(super) fn contents(connection: &Connection, queue: &Queue) -> Result<Contents> {
-    let now = now();
+    let now = now::milliseconds();
     expire(connection, queue, now)?;
     let mut statement = connection.prepare("SELECT * FROM messages WHERE queue = ?1 ORDER BY sequence")?;
     let rows = statement.query_map([&queue.name], Stored::read)?;
-    let glimpses = rows.map(|row| row.map(|row| row.glimpse(now))).collect::<rusqlite::Result<Vec<_>>>()?;
+    let listed = rows.map(|row| row.map(|row| row.listed(now))).collect::<rusqlite::Result<Vec<_>>>()?;
     let oldest: Option<i64> =
         connection.query_row("SELECT min(sent) FROM messages WHERE queue = ?1", [&queue.name], |row| row.get(0))?;
-    let (bodies, messages): (Vec<_>, Vec<_>) = glimpses.into_iter().unzip();
-    let count = |state: State| messages.iter().filter(|message: &&Glimpse| message.state == state).count();
+    let (bodies, messages): (Vec<_>, Vec<_>) = listed.into_iter().unzip();
+    let count = |state: State| messages.iter().filter(|message: &&ListedMessage| message.state == state).count();
     Ok(Contents {
         visible: count(State::Visible),
         in_flight: count(State::InFlight),
@@ -224,7 +224,7 @@ pub(super) fn next_visible(connection: &Connection, queue: &Queue, after: i64) -
         params![queue.name, after],
         |row| row.get(0),
     )?;
-    Ok(next.map(|next| Duration::from_millis(next.saturating_sub(now()).max(0).unsigned_abs())))
+    Ok(next.map(|next| Duration::from_millis(next.saturating_sub(now::milliseconds()).max(0).unsigned_abs())))
 }
 
 /// The receivers of the run before are gone with it, and nobody else holds their receipts.
@@ -298,19 +298,19 @@ impl Stored {
     }
 
     /// Its body and its other visible properties.
-    fn glimpse(self, now: i64) -> (String, Glimpse) {
+    fn listed(self, now: i64) -> (String, ListedMessage) {
         let state = match (self.visible > now, self.receipt) {
             (false, _) => State::Visible,
             (true, Some(_)) => State::InFlight,
             (true, None) => State::Delayed,
         };
-        (self.body, Glimpse { id: self.id, state, receive_count: self.receives, group: self.group })
+        (self.body, ListedMessage { id: self.id, state, receive_count: self.receives, group: self.group })
     }
 }
 
 /// The message that was sent under this deduplication id within the window.
 fn remembered(connection: &Connection, queue: &Queue, deduplication: &str) -> Result<Option<(String, i64)>> {
-    connection.execute("DELETE FROM deduplications WHERE expires <= ?1", [now()])?;
+    connection.execute("DELETE FROM deduplications WHERE expires <= ?1", [now::milliseconds()])?;
     let sql = "SELECT message, sequence FROM deduplications WHERE queue = ?1 AND id = ?2";
     Ok(connection.query_row(sql, [&queue.name, deduplication], |row| Ok((row.get(0)?, row.get(1)?))).optional()?)
 }
@@ -321,7 +321,7 @@ fn insert(
     input: &SendMessageInput,
     deduplication: Option<&str>,
 ) -> Result<(String, i64)> {
-    let now = now();
+    let now = now::milliseconds();
     let id = Uuid::new_v4().to_string();
     // A FIFO queue knows a delay for the whole queue only.
     let own_delay = input.delay_seconds.filter(|_| !queue.fifo).map(|seconds| i64::from(seconds) * 1000);
@@ -432,10 +432,6 @@ fn deduplication(queue: &Queue, input: &SendMessageInput) -> Result<Option<Strin
 
 fn sequence_number(sequence: i64) -> String {
     format!("{sequence:020}")
-}
-
-pub(super) fn now() -> i64 {
-    i64::try_from(now_epoch_millis()).unwrap_or(i64::MAX)
 }
 
 fn millis(duration: Duration) -> i64 {

@@ -19,6 +19,7 @@ use super::{
     queue::{self, Contents},
 };
 use crate::{
+    now,
     storage::Storage,
     template::{Deployment, Queue},
 };
@@ -78,7 +79,7 @@ impl Queues {
             let (messages, next) = {
                 let mut connection = self.0.storage.connection();
                 // Before the look: what becomes visible during it would be missed by both, and wake nobody.
-                let before = queue::now();
+                let before = now::milliseconds();
                 let messages = queue::receive(&mut connection, &entry.queue, input)?;
                 (messages, queue::next_visible(&connection, &entry.queue, before)?)
             };

@@ -24,7 +24,7 @@ use krafka::{
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
-use super::{Contents, Glimpse, NewRecord, PARTITIONS, Place, Record, source::Source};
+use super::{Contents, NewRecord, PARTITIONS, PartitionContents, Place, Record, source::Source};
 use reader::{Change, Reader};
 
 /// How long a request may take. A broker on this machine answers in milliseconds.
@@ -152,7 +152,7 @@ impl Broker {
                 // There is no other place in an empty partition; a group commits none.
                 positions.extend(groups.iter().map(|group| (group.clone(), 0)));
             }
-            Glimpse { partition, end, positions, values: values.remove(&partition).unwrap_or_default() }
+            PartitionContents { partition, end, positions, values: values.remove(&partition).unwrap_or_default() }
         });
         Ok(Contents { partitions: partitions.collect() })
     }

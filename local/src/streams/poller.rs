@@ -28,7 +28,7 @@ pub(crate) struct Poller {
 
 /// How it goes with a partition that has failed.
 #[derive(Debug, Clone, Default)]
-struct Trouble {
+struct RetryState {
     /// How often the first record of the batch has failed.
     failures: u32,
     /// How many records the next batch takes: halved with each failure, if the mapping bisects.
@@ -52,10 +52,10 @@ impl Poller {
     }
 
     async fn read(&self, mut source: impl Source) {
-        let mut troubles: BTreeMap<Partition, Trouble> = BTreeMap::new();
+        let mut retries: BTreeMap<Partition, RetryState> = BTreeMap::new();
         loop {
-            let wait = match self.advance(&mut source, &mut troubles).await {
-                Ok(true) => troubles.values().map(|trouble| trouble.failures).max().unwrap_or(0),
+            let wait = match self.advance(&mut source, &mut retries).await {
+                Ok(true) => retries.values().map(|retry| retry.failures).max().unwrap_or(0),
                 Ok(false) => continue,
                 Err(error) => {
                     tracing::error!("{}: {error:#}; trying again", self.function.name());
@@ -67,8 +67,8 @@ impl Poller {
     }
 
     /// One batch. Whether there was anything.
-    async fn advance(&self, source: &mut impl Source, troubles: &mut BTreeMap<Partition, Trouble>) -> Result<bool> {
-        let limits = self.limits(&source.partitions().await?, troubles);
+    async fn advance(&self, source: &mut impl Source, retries: &mut BTreeMap<Partition, RetryState>) -> Result<bool> {
+        let limits = self.limits(&source.partitions().await?, retries);
         let batch = source.collect(&limits, POLL).await?;
         if batch.is_empty() {
             return Ok(false);
@@ -92,43 +92,47 @@ impl Poller {
         for (partition, part) in batch {
             // A complete failure is one at the first record of every partition.
             let failed = failed.as_ref().map_or(Some(part.first()), |places| places.get(&partition).copied());
-            self.settle(source, partition, &part, failed, troubles).await?;
+            self.settle(source, partition, &part, failed, retries).await?;
         }
         Ok(true)
     }
 
     /// A share of the batch for each partition, so that none waits for another.
-    fn limits(&self, partitions: &[Partition], troubles: &BTreeMap<Partition, Trouble>) -> BTreeMap<Partition, usize> {
+    fn limits(
+        &self,
+        partitions: &[Partition],
+        retries: &BTreeMap<Partition, RetryState>,
+    ) -> BTreeMap<Partition, usize> {
         let share = (self.settings.batch_size / partitions.len().max(1)).max(1);
-        let limit = |partition| troubles.get(partition).map_or(share, |trouble| trouble.limit.min(share));
+        let limit = |partition| retries.get(partition).map_or(share, |retry| retry.limit.min(share));
         partitions.iter().map(|partition| (partition.clone(), limit(partition))).collect()
     }
 
-    /// Moves a partition on, or notes its trouble.
+    /// Moves a partition on, or notes that it failed.
     async fn settle(
         &self,
         source: &mut impl Source,
         partition: Partition,
         part: &Part,
         failed: Option<i64>,
-        troubles: &mut BTreeMap<Partition, Trouble>,
+        retries: &mut BTreeMap<Partition, RetryState>,
     ) -> Result<()> {
         let Some(failed) = failed else {
-            troubles.remove(&partition);
+            retries.remove(&partition);
             return source.checkpoint(&partition, part, part.end()).await;
         };
         let rest: Vec<&Record> = part.records.iter().filter(|record| record.offset >= failed).collect();
-        let trouble = troubles.entry(partition.clone()).or_default();
-        trouble.failures = if failed > part.first() { 1 } else { trouble.failures + 1 };
+        let retry = retries.entry(partition.clone()).or_default();
+        retry.failures = if failed > part.first() { 1 } else { retry.failures + 1 };
         let alone = rest.len() <= 1 || !self.settings.bisect;
-        let exhausted = self.retries().is_some_and(|retries| trouble.failures > retries);
+        let exhausted = self.retries().is_some_and(|retries| retry.failures > retries);
         if alone && exhausted {
             tracing::error!("{}: gives up {}-{} at {failed}", self.function.name(), partition.0, partition.1);
             self.give_up(&rest).await?;
-            troubles.remove(&partition);
+            retries.remove(&partition);
             return source.checkpoint(&partition, part, part.end()).await;
         }
-        trouble.limit = if self.settings.bisect { (rest.len() / 2).max(1) } else { rest.len() };
+        retry.limit = if self.settings.bisect { (rest.len() / 2).max(1) } else { rest.len() };
         source.checkpoint(&partition, part, failed).await
     }
 

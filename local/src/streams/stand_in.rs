@@ -8,7 +8,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     convert::Infallible,
     sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
 use anyhow::{Result, ensure};
@@ -17,10 +17,10 @@ use rusqlite::{Connection, OptionalExtension, params};
 use tokio::sync::Notify;
 
 use super::{
-    Contents, Glimpse, Headers, NewRecord, PARTITIONS, Place, Record,
+    Contents, Headers, NewRecord, PARTITIONS, PartitionContents, Place, Record,
     source::{Batch, Part, Partition, Source},
 };
-use crate::storage::Storage;
+use crate::{now, storage::Storage};
 
 /// A row without a timestamp is a marker: an offset without a record.
 const SCHEMA: &str = "
@@ -94,7 +94,7 @@ impl StandIn {
         let offset = next_offset(&transaction, topic, partition)?;
         transaction.execute(
             "INSERT INTO topic_records (topic, partition, offset, key, value, timestamp) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-            params![topic, partition, offset, key, value, now()],
+            params![topic, partition, offset, key, value, now::milliseconds()],
         )?;
         for (position, (name, value)) in headers.iter().enumerate() {
             let sql = "INSERT INTO topic_headers (topic, partition, offset, position, name, value)
@@ -158,7 +158,7 @@ impl StandIn {
                 .prepare_cached("SELECT consumer, offset FROM topic_positions WHERE topic = ?1 AND partition = ?2")?;
             let positions = statement.query_map(params![topic, partition], |row| Ok((row.get(0)?, row.get(1)?)))?;
             let text = |value: &Vec<u8>| String::from_utf8_lossy(value).into_owned();
-            Ok(Glimpse {
+            Ok(PartitionContents {
                 partition,
                 end: next_offset(&connection, topic, partition)?,
                 positions: positions.collect::<rusqlite::Result<_>>()?,
@@ -280,11 +280,6 @@ fn emptiest(connection: &Connection, topic: &str, partitions: u32) -> rusqlite::
     let ends = (0..partitions).map(|partition| Ok((next_offset(connection, topic, partition)?, partition)));
     let ends = ends.collect::<rusqlite::Result<Vec<_>>>()?;
     Ok(ends.into_iter().min().map_or(0, |(_, partition)| partition))
-}
-
-fn now() -> i64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(now.as_millis()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

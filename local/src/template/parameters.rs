@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{
     deployment::Deployment,
-    uses::{Effect, Use},
+    effect::{Effect, Use},
     yaml::members,
 };
 

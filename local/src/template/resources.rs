@@ -8,9 +8,9 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::{
+    effect::Effect,
     intrinsics::{Identity, Resolver},
     role::Role,
-    uses::Effect,
     yaml::members,
 };
 use crate::logs::filter_pattern::FilterPattern;

@@ -6,6 +6,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
 use super::{intrinsics::Resolver, yaml::members};
+use crate::wildcard::is_like;
 
 /// A role and its statements about DynamoDB, Kinesis, SQS and Secrets Manager. What it may do elsewhere has no part here.
 #[derive(Debug, Clone, PartialEq)]
@@ -163,34 +164,6 @@ fn is_enforced(statement: &Value) -> bool {
         })
 }
 
-/// `*` is any text, `?` is one character.
-pub(crate) fn is_like(text: &str, pattern: &str) -> bool {
-    let (text, pattern): (Vec<char>, Vec<char>) = (text.chars().collect(), pattern.chars().collect());
-    let (mut at, mut in_pattern) = (0, 0);
-    let mut star: Option<(usize, usize)> = None;
-    while at < text.len() {
-        match pattern.get(in_pattern) {
-            Some('*') => {
-                star = Some((in_pattern, at));
-                in_pattern += 1;
-            }
-            Some(expected) if *expected == '?' || *expected == text[at] => {
-                at += 1;
-                in_pattern += 1;
-            }
-            // The last star takes one character more.
-            _ => match &mut star {
-                Some((star, taken)) => {
-                    *taken += 1;
-                    (at, in_pattern) = (*taken, *star + 1);
-                }
-                None => return false,
-            },
-        }
-    }
-    pattern[in_pattern..].iter().all(|rest| *rest == '*')
-}
-
 fn list(value: &Value) -> impl Iterator<Item = &Value> {
     match value {
         Value::Array(items) => items.as_slice(),
@@ -285,16 +258,6 @@ mod tests {
             let mut statement = base.clone();
             statement[element] = value;
             assert!(Statement::read(&statement).is_err(), "{statement}");
-        }
-    }
-
-    #[test]
-    fn patterns_have_wildcards() {
-        for (text, pattern) in [("", ""), ("", "*"), ("abc", "a*c"), ("abcbc", "a*bc"), ("abc", "a?c"), ("a", "a**")] {
-            assert!(is_like(text, pattern), "{text} {pattern}");
-        }
-        for (text, pattern) in [("a", ""), ("abc", "a*b"), ("ac", "a?c"), ("A", "a"), ("lock:", "lock:?*")] {
-            assert!(!is_like(text, pattern), "{text} {pattern}");
         }
     }
 }

@@ -3,35 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
-use serde::Serialize;
 use serde_json::Value;
 
 use super::{
+    effect::{Effect, Use},
     intrinsics::Resolver,
     resources::{self, merged},
     wanted,
     yaml::members,
 };
-
-/// When a changed value takes effect.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Effect {
-    /// Never: nothing that runs here uses it.
-    Nowhere,
-    /// While the stack runs.
-    AtOnce,
-    /// When the stack starts with it.
-    AtStart,
-}
-
-/// A property that a parameter is used for.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Use {
-    pub(super) effect: Effect,
-    /// `RESOURCE.PROPERTY`.
-    pub(super) place: String,
-}
 
 /// The uses of each parameter. Resources that the present values leave out count by their condition only.
 pub(super) fn of(document: &Value, resolver: &Resolver<'_>) -> Result<BTreeMap<String, BTreeSet<Use>>> {

@@ -160,6 +160,18 @@ struct Learned {
     sample: Sample,
 }
 
+/// An entity in a window.
+#[derive(Clone, Copy)]
+struct Seen<'w> {
+    start_s: f64,
+    at: WindowTime,
+    entity: u32,
+    counts: &'w Counts,
+    moment: &'w Moment,
+    /// That of a model that learned nothing, which gates nothing.
+    no_moment: &'w Moment,
+}
+
 impl<'s> Run<'s> {
     fn new(simulated: &'s Simulated, scorers: &'s [ScorerName], mutant: Option<Mutant>) -> Self {
         let mut involved: HashMap<_, Vec<_>> = HashMap::new();
@@ -210,7 +222,7 @@ impl<'s> Run<'s> {
             };
             let no_moment = Moment::of(kind, [], &Model::default());
             for (entity, counts) in &counts {
-                self.entity(start_s, at, *entity, counts, &moment, &no_moment)?;
+                self.entity(&Seen { start_s, at, entity: *entity, counts, moment: &moment, no_moment: &no_moment })?;
             }
         }
         Ok(())
@@ -229,24 +241,57 @@ impl<'s> Run<'s> {
         counts
     }
 
-    fn entity(
-        &mut self,
-        start_s: f64,
-        at: WindowTime,
-        entity: u32,
-        counts: &Counts,
-        moment: &Moment,
-        no_moment: &Moment,
-    ) -> Result<()> {
+    fn entity(&mut self, seen: &Seen<'_>) -> Result<()> {
+        let Seen { at, entity, counts, moment, .. } = *seen;
         let kind = moment.kind();
         let is_labelled = self.simulated.setting == Setting::Labelled && self.is_labelled(kind, entity, at);
-        let memories = self.memories.entry((kind, entity)).or_default();
+        let mut memories = std::mem::take(self.memories.entry((kind, entity)).or_default());
         let first_of_day = memories.gated.is_first_of_day(at);
         if self.mutant == Some(Mutant::PastOff) {
             memories.gated.forget_past();
         }
         let row = Row::new(counts, &memories.gated, moment, at);
+        let (scores, found) = self.scores(seen, &memories, &row)?;
+        if seen.start_s < WEEK_S {
+            self.learn(seen, &memories, is_labelled);
+            self.reservoir.put(row);
+        }
+        memories.gated.absorb(counts, moment, at);
+        if is_labelled {
+            memories.gated.forget_past();
+        }
+        if self.scorers.contains(&ScorerName::NoGate) {
+            memories.ungated.absorb(counts, seen.no_moment, at);
+        }
+        self.memories.insert((kind, entity), memories);
+        let tag = u64::from(entity) << 1 | kind as u64;
+        for &(name, score) in &scores {
+            let calibration = self.calibrations.entry(name).or_default();
+            calibration.observe(tag, score, first_of_day, at);
+            if is_labelled {
+                calibration.forget(tag, at.day());
+            }
+        }
+        if seen.start_s >= WEEK_S {
+            self.tally.windows += 1;
+            for &(name, score) in &scores {
+                let found = found.filter(|_| name == ScorerName::Model);
+                self.judge(name, (score, found), kind, entity, seen.start_s);
+            }
+        }
+        Ok(())
+    }
+
+    /// The score of each scorer, and for the model by what it was found.
+    fn scores(
+        &mut self,
+        seen: &Seen<'_>,
+        memories: &Memories,
+        row: &Row,
+    ) -> Result<(Vec<(ScorerName, f64)>, Option<Finding>)> {
+        let Seen { at, counts, moment, no_moment, .. } = *seen;
         let shows = counts.pairs().iter().any(|pair| pair.k > 0.0);
+        let with = |memory: &Memory| score(counts, memory, &self.gated.model, moment, at);
         let (mut found, mut findings) = (None, None);
         let mut scores = Vec::with_capacity(self.scorers.len());
         for name in self.scorers {
@@ -254,7 +299,7 @@ impl<'s> Run<'s> {
                 ScorerName::Volume => f64::from(row.requests),
                 ScorerName::Model => {
                     let began = Instant::now();
-                    let evidence = score(counts, &memories.gated, &self.gated.model, moment, at);
+                    let evidence = with(&memories.gated);
                     if shows && self.gated.model.is_learned() {
                         self.times.push(u32::try_from(began.elapsed().as_nanos()).unwrap_or(u32::MAX));
                     }
@@ -266,58 +311,39 @@ impl<'s> Run<'s> {
                 ScorerName::NoPast => {
                     let mut memory = memories.gated.faded(at);
                     memory.forget_past();
-                    score(counts, &memory, &self.gated.model, moment, at).score()
+                    with(&memory).score()
                 }
                 ScorerName::WindowOnly => {
                     let mut memory = memories.gated.faded(at);
                     memory.forget_recent();
-                    score(counts, &memory, &self.gated.model, moment, at).score()
+                    with(&memory).score()
                 }
                 ScorerName::Without(detector) => {
                     let all = findings
                         .get_or_insert_with(|| Findings::of(counts, &memories.gated, &self.gated.model, moment, at));
                     all.without(*detector).evidence().score()
                 }
-                ScorerName::LearnedRules => self.rules.score(&row),
-                ScorerName::PublishedRules => published(&row),
-                ScorerName::ZScore => self.z_score.score(&row),
-                ScorerName::Forest => self.forest.as_ref().map_or(Ok(0.0), |forest| forest.score(&row))?,
+                ScorerName::LearnedRules => self.rules.score(row),
+                ScorerName::PublishedRules => published(row),
+                ScorerName::ZScore => self.z_score.score(row),
+                ScorerName::Forest => self.forest.as_ref().map_or(Ok(0.0), |forest| forest.score(row))?,
             };
             scores.push((*name, score));
         }
-        if start_s < WEEK_S {
-            let labelled = self.mutant == Some(Mutant::PriorFromLabels) && self.involved.contains_key(&(kind, entity));
-            if !labelled && !is_labelled {
-                self.gated.sample.observe(counts, &memories.gated, moment, at);
-            }
-            if self.scorers.contains(&ScorerName::NoGate) {
-                self.ungated.sample.observe(counts, &memories.ungated, no_moment, at);
-            }
-            self.reservoir.put(row);
-        }
-        memories.gated.absorb(counts, moment, at);
-        if is_labelled {
-            memories.gated.forget_past();
+        Ok((scores, found))
+    }
+
+    /// Adds a window of week 1 to the samples.
+    fn learn(&mut self, seen: &Seen<'_>, memories: &Memories, is_labelled: bool) {
+        let Seen { at, entity, counts, moment, no_moment, .. } = *seen;
+        let is_involved = self.involved.contains_key(&(moment.kind(), entity));
+        let labelled = self.mutant == Some(Mutant::PriorFromLabels) && is_involved;
+        if !labelled && !is_labelled {
+            self.gated.sample.observe(counts, &memories.gated, moment, at);
         }
         if self.scorers.contains(&ScorerName::NoGate) {
-            memories.ungated.absorb(counts, no_moment, at);
+            self.ungated.sample.observe(counts, &memories.ungated, no_moment, at);
         }
-        let tag = u64::from(entity) << 1 | kind as u64;
-        for &(name, score) in &scores {
-            let calibration = self.calibrations.entry(name).or_default();
-            calibration.observe(tag, score, first_of_day, at);
-            if is_labelled {
-                calibration.forget(tag, at.day());
-            }
-        }
-        if start_s >= WEEK_S {
-            self.tally.windows += 1;
-            for &(name, score) in &scores {
-                let found = found.filter(|_| name == ScorerName::Model);
-                self.judge(name, (score, found), kind, entity, start_s);
-            }
-        }
-        Ok(())
     }
 
     /// Whether operators label this day of week 1 of an entity: an attack or a bug of its own was on it.

@@ -2,7 +2,7 @@
 
 use fault_proxy::{Moment, Request};
 
-use super::tally::Function;
+use super::function::Function;
 
 /// What a write does to a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

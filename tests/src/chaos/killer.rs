@@ -8,7 +8,8 @@ use nix::unistd::Pid;
 use reqwest::Method;
 use serde::Deserialize;
 
-use super::tally::{Function, KillTally, Phase, Place, Sandbox};
+use super::function::Function;
+use super::tally::{KillTally, Phase, Place, Sandbox};
 use crate::local_stack::Stack;
 
 /// How long a process is frozen: longer than its time-out and its lease, and until a client has repeated its request.

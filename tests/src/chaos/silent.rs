@@ -116,8 +116,8 @@ async fn pay(ann: &User<'_>, number: u64, seed: u64) {
         json!({ "account": account(number), "amount": 1000 + number, "currency": "EUR", "payment_method": method });
     let request = ann.request(Method::POST, "/payments").header("idempotency-key", format!("key-{number}"));
     // Some do not even wait for the answer.
-    let patience = if rng.bool() { Duration::from_secs(30) } else { Duration::from_millis(rng.u64(50..2000)) };
-    drop(request.json(&body).timeout(patience).send().await);
+    let timeout = if rng.bool() { Duration::from_secs(30) } else { Duration::from_millis(rng.u64(50..2000)) };
+    drop(request.json(&body).timeout(timeout).send().await);
 }
 
 fn account(number: u64) -> String {

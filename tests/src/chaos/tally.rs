@@ -7,6 +7,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde::Deserialize;
 
+use super::function::Function;
 use super::kill_point::{Point, Step, points};
 
 /// Counts shared by everything that kills; no process is killed twice.
@@ -39,13 +40,6 @@ pub(super) struct Sandbox {
     pub(super) process: i32,
     pub(super) function: Function,
     pub(super) phase: Phase,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Function {
-    PaymentsApi,
-    LedgerWorker,
-    Reconciler,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]

@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
+use serde_json::Value;
 use tests::browser::{Browser, DESK, NARROW, PHONE, View, is_available};
 use tests::console::{Script, Tables, subject};
-use tests::local_stack::{Setup, Stack, payment};
+use tests::local_stack::{Setup, Stack, User, payment};
 use tests::wait::eventually;
 use tests::workspace;
 
@@ -245,24 +246,30 @@ async fn hostile_text_runs_nothing_and_no_page_breaks_its_policy() {
     browser.quit().await;
 }
 
-/// All pages, with a record of each kind behind them.
-pub(crate) async fn pages(stack: &Stack) -> Vec<(&'static str, String)> {
-    let tables = Tables::of(stack).await;
-    let ann = stack.user("ann").await;
+/// Three payments whose outcome is unknown: those that the provider has charged, and the others, each with the provider's
+/// reference.
+async fn unknown_payments(ann: &User<'_>, olga: &Script<'_>) -> (Vec<(String, Value)>, Vec<(String, Value)>) {
     let kinds = ["pm_timeout_after_charge", "pm_timeout_before_charge", "pm_timeout_after_charge"];
     let bodies = kinds.map(|method| payment("acct-1", method));
-    let paid = bodies.iter().enumerate().map(|(number, body)| {
-        let ann = &ann;
-        async move { ann.pay(&format!("key-{number}"), body).await.problem() }
-    });
+    let paid = bodies
+        .iter()
+        .enumerate()
+        .map(|(number, body)| async move { ann.pay(&format!("key-{number}"), body).await.problem() });
     assert_eq!(futures::future::join_all(paid).await, ["503 outcome-unknown"; 3]);
-    let olga = Script::of(stack, "olga", "operator").await;
     let (mut happened, mut others) = (Vec::new(), Vec::new());
     for record in olga.unresolved().await {
         let provider = olga.get(&format!("records/{record}")).await["provider"].clone();
         let list = if provider["answer"] == "happened" { &mut happened } else { &mut others };
         list.push((record, provider["reference"].clone()));
     }
+    (happened, others)
+}
+
+/// All pages, with a record of each kind behind them.
+pub(crate) async fn pages(stack: &Stack) -> Vec<(&'static str, String)> {
+    let tables = Tables::of(stack).await;
+    let (ann, olga) = (stack.user("ann").await, Script::of(stack, "olga", "operator").await);
+    let (happened, others) = unknown_payments(&ann, &olga).await;
     let [(succeeded, reference), (open, _)] = &happened[..] else { panic!("two charges") };
     let [(failed, _)] = &others[..] else { panic!("one without") };
     for (account, amount, currency) in [("acct-7", 1_250_000, "JPY"), ("acct-12", 4_999_900, "EUR")] {

@@ -8,11 +8,12 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tests::console::{Script, Tables, Visitor, subject};
 use tests::dynamodb::RECORDS;
-use tests::local_stack::{Setup, payment};
+use tests::local_stack::{Answer, Setup, Stack, payment};
 use tests::log::Printed;
 use tests::wait::eventually;
 
 const REASON: &str = "Seen in the provider's dashboard.";
+const EVIDENCE: &str = "The bank says that nothing was charged.";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_operator_settles_an_unknown_charge_and_the_clients_retry_hears_of_it() {
@@ -354,6 +355,18 @@ async fn the_list_is_oldest_first_filtered_and_paged_and_its_url_says_how() {
     assert!(page.contains("90\u{202f}071\u{202f}992\u{202f}547\u{202f}409.93 EUR"), "every digit: {page}");
 }
 
+fn assert_harmless(answer: &Answer) {
+    let page = answer.text();
+    assert!(page.starts_with("<!DOCTYPE html>"), "{page}");
+    for raw in ["<script", "<img", "onerror=alert(1)>&lt;&#x27;", "style=\"", "javascript:"] {
+        assert!(!page.contains(raw), "{raw} in {page}");
+    }
+    let policy = answer.header("content-security-policy").expect("a policy");
+    assert!(policy.contains("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
+    assert_eq!(answer.header("cache-control"), Some("no-store"));
+    assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn hostile_text_is_text_on_every_page_and_every_page_forbids_scripts() {
     const HOSTILE: &str = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>&lt;&#x27;";
@@ -412,15 +425,7 @@ async fn hostile_text_is_text_on_every_page_and_every_page_forbids_scripts() {
         pages.push(olga.open(&path).await);
     }
     for answer in &pages {
-        let page = answer.text();
-        assert!(page.starts_with("<!DOCTYPE html>"), "{page}");
-        for raw in ["<script", "<img", "onerror=alert(1)>&lt;&#x27;", "style=\"", "javascript:"] {
-            assert!(!page.contains(raw), "{raw} in {page}");
-        }
-        let policy = answer.header("content-security-policy").expect("a policy");
-        assert!(policy.contains("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
-        assert_eq!(answer.header("cache-control"), Some("no-store"));
-        assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
+        assert_harmless(answer);
     }
     let shown = pages.iter().filter(|answer| answer.text().contains("&lt;script&gt;")).count();
     assert!(shown >= 9, "it is shown, as text, on {shown} pages");
@@ -496,22 +501,14 @@ async fn an_unknown_refund_is_settled_as_a_refund_of_its_payment() {
     assert!(page.contains("5.00 EUR") && page.contains("-5.00 EUR"), "{page}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn each_request_leaves_one_line_that_says_what_was_done_and_nothing_secret() {
-    const EVIDENCE: &str = "The bank says that nothing was charged.";
-    let stack = Setup::brief().reconciled_on_demand().start().await;
-    let tables = Tables::of(&stack).await;
-    let record = tables.unknown("key-1", "POST /payments", &subject("acct-1", 1999, "EUR")).await;
-    let transaction = tables.record(&record).await.transaction.to_string();
-    let (vera, olga) = (Script::of(&stack, "vera", "viewer").await, Script::of(&stack, "olga", "operator").await);
-    let visitor = Visitor::of(&stack, "olga", "operator").await;
-
+/// Sends requests of all kinds, and returns the token of a preview that was confirmed.
+async fn send_one_of_each(stack: &Stack, record: &str, [olga, vera]: [&Script<'_>; 2], visitor: &Visitor) -> String {
     olga.get("unresolved").await;
     vera.get(&format!("records/{record}")).await;
     olga.call(Method::POST, &format!("records/{record}/ask"), None).await;
     vera.call(Method::POST, &format!("records/{record}/fail"), None).await;
     olga.call(Method::POST, &format!("records/{record}/fail"), Some(&json!({}))).await;
-    let token = olga.preview(&record, "fail", &json!({ "evidence": EVIDENCE, "reason": REASON })).await;
+    let token = olga.preview(record, "fail", &json!({ "evidence": EVIDENCE, "reason": REASON })).await;
     visitor.open(&format!("/console/previews/{token}")).await;
     for _ in 0..2 {
         assert_eq!(olga.confirm(&token).await.status, 200);
@@ -520,6 +517,19 @@ async fn each_request_leaves_one_line_that_says_what_was_done_and_nothing_secret
         visitor.open(path).await;
     }
     reqwest::get(format!("{}/console/audit", stack.base())).await.expect("answers");
+    token
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_request_leaves_one_line_that_says_what_was_done_and_nothing_secret() {
+    let stack = Setup::brief().reconciled_on_demand().start().await;
+    let tables = Tables::of(&stack).await;
+    let record = tables.unknown("key-1", "POST /payments", &subject("acct-1", 1999, "EUR")).await;
+    let transaction = tables.record(&record).await.transaction.to_string();
+    let (vera, olga) = (Script::of(&stack, "vera", "viewer").await, Script::of(&stack, "olga", "operator").await);
+    let visitor = Visitor::of(&stack, "olga", "operator").await;
+
+    let token = send_one_of_each(&stack, &record, [&olga, &vera], &visitor).await;
     tables.client.delete_table().table_name(RECORDS).send().await.expect("deleted");
     olga.call(Method::GET, "unresolved", None).await;
 

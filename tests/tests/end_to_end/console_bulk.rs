@@ -44,29 +44,9 @@ async fn the_list_is_filtered_by_account_and_amount_goes_forth_and_back_and_is_a
         assert_eq!(vera.get(&format!("unresolved?{query}")).await["count"], count, "{query}");
     }
 
-    // Forth and back, by the page's own links.
     let visitor = Visitor::of(&stack, "vera", "viewer").await;
-    let link = |page: &str, rel: &str| {
-        let link = page.split("<a ").find(|link| link.contains(&format!("rel=\"{rel}\"")))?;
-        Some(link.split("href=\"").nth(1)?.split('"').next()?.replace("&amp;", "&"))
-    };
-    let (mut path, mut places) = ("/console/unresolved".to_owned(), Vec::new());
-    let place = |page: &str| {
-        page.split("id=\"place\">").nth(1).and_then(|rest| rest.split('<').next()).expect("a place").to_owned()
-    };
-    while let Some(next) = {
-        let page = visitor.open(&path).await.text();
-        places.push(place(&page));
-        link(&page, "next")
-    } {
-        path = next;
-    }
-    assert_eq!(places, ["1–25 of 57", "26–50 of 57", "51–57 of 57"]);
-    let mut back = Vec::new();
-    while let Some(previous) = link(&visitor.open(&path).await.text(), "prev") {
-        path = previous;
-        back.push(place(&visitor.open(&path).await.text()));
-    }
+    let (forth, back) = forth_and_back(&visitor).await;
+    assert_eq!(forth, ["1–25 of 57", "26–50 of 57", "51–57 of 57"]);
     assert_eq!(back, ["26–50 of 57", "1–25 of 57"]);
 
     let csv = vera.call(Method::GET, "unresolved.csv?account=%3D1%2B1", None).await;
@@ -79,6 +59,30 @@ async fn the_list_is_filtered_by_account_and_amount_goes_forth_and_back_and_is_a
     assert_eq!((&row["amount"], &row["currency"], &row["account"]), (&json!("1999"), &json!("EUR"), &json!("acct-7")));
     assert_eq!(vera.call(Method::GET, "unresolved.jsonl", None).await.text().lines().count(), 57);
     assert_eq!(vera.as_nobody().call(Method::GET, "unresolved.csv", None).await.status, 401);
+}
+
+/// The places of the list's pages, by the pages' own links: forth from the first, and back from the last.
+async fn forth_and_back(visitor: &Visitor) -> (Vec<String>, Vec<String>) {
+    let link = |page: &str, rel: &str| {
+        let link = page.split("<a ").find(|link| link.contains(&format!("rel=\"{rel}\"")))?;
+        Some(link.split("href=\"").nth(1)?.split('"').next()?.replace("&amp;", "&"))
+    };
+    let place = |page: &str| {
+        page.split("id=\"place\">").nth(1).and_then(|rest| rest.split('<').next()).expect("a place").to_owned()
+    };
+    let (mut path, mut forth, mut back) = ("/console/unresolved".to_owned(), Vec::new(), Vec::new());
+    while let Some(next) = {
+        let page = visitor.open(&path).await.text();
+        forth.push(place(&page));
+        link(&page, "next")
+    } {
+        path = next;
+    }
+    while let Some(previous) = link(&visitor.open(&path).await.text(), "prev") {
+        path = previous;
+        back.push(place(&visitor.open(&path).await.text()));
+    }
+    (forth, back)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -148,6 +152,31 @@ fn left_out<'a>(items: &'a Value, record: &str) -> (&'a str, &'a str) {
     (item["code"].as_str().expect("a code"), item["detail"].as_str().expect("a detail"))
 }
 
+async fn settle_one_by_one(operator: &Script<'_>, settlements: [(&str, &str); 3]) {
+    for (record, verb) in settlements {
+        let wish = match verb {
+            "release" => json!({ "understood": "yes", "reason": REASON }),
+            _ => json!({ "evidence": EVIDENCE, "reason": REASON }),
+        };
+        let token = operator.preview(record, verb, &wish).await;
+        assert_eq!(operator.confirm(&token).await.status, 200);
+    }
+}
+
+/// The page of the previews after the form for these records was sent.
+async fn preview_failing(visitor: &Visitor, records: &str) -> String {
+    let csrf = visitor.csrf().await;
+    let fields = [
+        ("csrf", csrf.as_str()),
+        ("action", "fail"),
+        ("records", records),
+        ("name", "Incident 4711"),
+        ("evidence", EVIDENCE),
+        ("reason", REASON),
+    ];
+    visitor.send("/console/bulk", &fields).await.text()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bulk_action_leaves_out_what_has_changed_since_and_does_nothing_to_it() {
     let stack = Setup::brief().reconciled_on_demand().start().await;
@@ -174,26 +203,10 @@ async fn a_bulk_action_leaves_out_what_has_changed_since_and_does_nothing_to_it(
     let chosen = page.split("name=\"records\" value=\"").nth(1).and_then(|rest| rest.split('"').next());
     let chosen = chosen.expect("the records").to_owned();
     olga.call(Method::POST, &format!("records/{charged}/reconcile"), None).await;
-    let fail = json!({ "evidence": EVIDENCE, "reason": REASON });
-    let release = json!({ "understood": "yes", "reason": REASON });
-    for (record, verb, wish) in
-        [(&failed, "fail", &fail), (&released, "release", &release), (&again, "release", &release)]
-    {
-        let token = olga.preview(record, verb, wish).await;
-        assert_eq!(olga.confirm(&token).await.status, 200);
-    }
+    settle_one_by_one(&olga, [(&failed, "fail"), (&released, "release"), (&again, "release")]).await;
     assert_eq!(tables.unknown("again", "POST /payments", &subject("acct-1", 1999, "EUR")).await, again);
 
-    let csrf = visitor.csrf().await;
-    let fields = [
-        ("csrf", csrf.as_str()),
-        ("action", "fail"),
-        ("records", chosen.as_str()),
-        ("name", "Incident 4711"),
-        ("evidence", EVIDENCE),
-        ("reason", REASON),
-    ];
-    let page = visitor.send("/console/bulk", &fields).await.text();
+    let page = preview_failing(&visitor, &chosen).await;
     assert!(page.contains("1 of 1 without a problem. 4 were left out, and nothing is done to them."), "{page}");
     for why in
         ["settled as SUCCESS, at ", "settled as FAILED, at ", "It was released, at ", "it has run again, last at "]

@@ -21,6 +21,9 @@ const PAYMENTS: &str = "docs/openapi.yaml";
 /// The description of the console's API.
 const CONSOLE: &str = "docs/openapi-console.yaml";
 
+/// The path of a payment that nobody made.
+const NO_PAYMENT: &str = "/payments/pay_00000000000000000000000000000000";
+
 /// The document, and the parts of it that have been covered.
 struct Api {
     document: Value,
@@ -133,92 +136,27 @@ async fn every_answer_of_the_api_is_declared() {
     let setup = Setup::brief().parameter("ApiTimeoutSeconds", 16);
     let (stack, mut api) = (setup.start().await, Api::load(PAYMENTS));
     let ann = stack.user("ann").await;
-    let visa = payment("acct-1", "pm_card_visa");
 
-    let paid = ann.pay("paid", &visa).await;
-    api.check("createPayment", &paid);
-    let location = paid.header("location").expect("a location").to_owned();
-    let refunds = format!("{location}/refunds");
-    for (key, body) in [
-        ("paid", visa.clone()),
-        ("paid", payment("acct-2", "pm_card_visa")),
-        ("declined", payment("acct-1", "pm_card_chargeDeclined")),
-        ("invalid", json!({ "amount": 0 })),
-        ("long", json!({ "reference": "x".repeat(70_000) })),
-        ("killed", payment("acct-1", "pm_kill_before_charge")),
-        ("unanswered", payment("acct-1", "pm_timeout_before_charge")),
-    ] {
-        api.check("createPayment", &ann.pay(key, &body).await);
-    }
-    let asynchronous = [("idempotency-key", "killed"), ("prefer", "respond-async")];
-    let killed = payment("acct-1", "pm_kill_before_charge");
-    api.check("createPayment", &send(&ann, "/payments", &asynchronous, &killed).await);
-    api.check("createPayment", &send(&ann, "/payments", &[], &visa).await);
-    api.check("createPayment", &send(&ann, "/payments", &[("idempotency-key", "a,b")], &visa).await);
-    let slow = payment("acct-1", "pm_slow_1500");
-    let waits = [("idempotency-key", "slow"), ("prefer", "wait=5")];
-    let (first, second) = tokio::join!(send(&ann, "/payments", &waits, &slow), send(&ann, "/payments", &waits, &slow));
-    for answer in [&first, &second] {
-        assert_eq!(answer.status, 201, "one of them waited for the other: {answer:?}");
-        api.check("createPayment", answer);
-    }
-    assert!([&first, &second].iter().any(|answer| answer.header("preference-applied") == Some("wait=5")));
-
-    api.check("createRefund", &ann.post(&refunds, "refund", &json!({ "amount": 500, "reason": "late" })).await);
-    api.check("createRefund", &ann.post(&refunds, "refund", &json!({ "amount": 500, "reason": "late" })).await);
-    api.check("createRefund", &ann.post(&refunds, "refund", &json!({ "amount": 1 })).await);
-    api.check("createRefund", &ann.post(&refunds, "too-much", &json!({ "amount": 5000 })).await);
-    let of_slow = format!("{}/refunds", first.header("location").expect("a location"));
-    api.check("createRefund", &ann.post_nothing(&of_slow, "rest").await);
-    let nothing = "/payments/pay_00000000000000000000000000000000";
-    api.check("createRefund", &ann.post(&format!("{nothing}/refunds"), "nothing", &json!({})).await);
-
+    let paid = check_payments(&ann, &mut api).await;
+    let slow = check_a_payment_that_waits(&ann, &mut api).await;
+    let refunds = format!("{paid}/refunds");
+    check_refunds(&ann, &refunds, &format!("{slow}/refunds"), &mut api).await;
     stack.local(Method::POST, "provider?mode=down").send().await.expect("answers");
-    api.check("createPayment", &ann.pay("down", &visa).await);
+    api.check("createPayment", &ann.pay("down", &payment("acct-1", "pm_card_visa")).await);
     api.check("createRefund", &ann.post(&refunds, "down-too", &json!({})).await);
-
-    api.check("getPayment", &ann.get(&location).await);
-    api.check("getPayment", &ann.get(nothing).await);
-    ann.balance("acct-1", "EUR", 4).await;
-    let own = ann.get("/accounts/acct-1").await;
-    assert_eq!(own.status, 200, "{own:?}");
-    api.check("getAccount", &own);
-    let (hidden, none) = (stack.user("bob").await.get("/accounts/acct-1").await, ann.get("/accounts/never-used").await);
-    assert_eq!((hidden.status, &hidden.body), (404, &none.body), "another's account is as one that is not there");
-    api.check("getAccount", &hidden);
-    api.check("getAccount", &none);
-    api.check("getAccount", &ann.get("/accounts/not%20an%20account").await);
+    check_reads(&stack, &ann, &paid, &mut api).await;
 
     let requests = [
         ("createPayment", Method::POST, "/payments"),
         ("createRefund", Method::POST, &refunds),
-        ("getPayment", Method::GET, &location),
+        ("getPayment", Method::GET, &paid),
         ("getAccount", Method::GET, "/accounts/acct-1"),
     ];
     for (operation, method, path) in requests {
         api.check(operation, &unauthorized(&stack, method, path).await);
     }
-
-    api.check("getProblemTypes", &unauthorized(&stack, Method::GET, "/problems").await);
-    api.check("getProblemType", &unauthorized(&stack, Method::GET, "/problems/invented").await);
-    let types = std::mem::take(&mut api.types);
-    for address in &types {
-        let page = unauthorized(&stack, Method::GET, address).await;
-        assert_eq!(page.status, 200, "{address} is the type of a problem");
-        api.check("getProblemType", &page);
-        let code = address.rsplit('/').next().unwrap_or_default();
-        assert!(page.text().contains(&format!("<code>{code}</code>")), "{}", page.text());
-    }
-    for code in ["in-progress", "outcome-unknown", "fingerprint-mismatch", "declined", "not-found"] {
-        assert!(types.contains(&format!("/problems/{code}")), "{code} in {types:?}");
-    }
-
-    let from_a_page = [("idempotency-key", "paid"), ("origin", "https://shop.example")];
-    let replayed = send(&ann, "/payments", &from_a_page, &visa).await;
-    let exposed = replayed.header("access-control-expose-headers").unwrap_or_default().to_owned();
-    for name in ["idempotency-replayed", "idempotency-body", "preference-applied", "retry-after", "location", "link"] {
-        assert!(exposed.contains(name), "a browser hides {name} from the page: {exposed}");
-    }
+    check_problem_types(&stack, &mut api).await;
+    check_exposed_headers(&ann).await;
 
     let expected = [
         ("createPayment", &[201, 400, 401, 402, 409, 413, 422, 500, 503][..]),
@@ -232,6 +170,92 @@ async fn every_answer_of_the_api_is_declared() {
         for status in statuses {
             assert!(api.seen.contains(&(operation.to_owned(), *status)), "{operation} {status} was not seen");
         }
+    }
+}
+
+/// Returns the path of the payment that was made.
+async fn check_payments(ann: &User<'_>, api: &mut Api) -> String {
+    let visa = payment("acct-1", "pm_card_visa");
+    let paid = ann.pay("paid", &visa).await;
+    api.check("createPayment", &paid);
+    for (key, body) in [
+        ("paid", visa.clone()),
+        ("paid", payment("acct-2", "pm_card_visa")),
+        ("declined", payment("acct-1", "pm_card_chargeDeclined")),
+        ("invalid", json!({ "amount": 0 })),
+        ("long", json!({ "reference": "x".repeat(70_000) })),
+        ("killed", payment("acct-1", "pm_kill_before_charge")),
+        ("unanswered", payment("acct-1", "pm_timeout_before_charge")),
+    ] {
+        api.check("createPayment", &ann.pay(key, &body).await);
+    }
+    let asynchronous = [("idempotency-key", "killed"), ("prefer", "respond-async")];
+    let killed = payment("acct-1", "pm_kill_before_charge");
+    api.check("createPayment", &send(ann, "/payments", &asynchronous, &killed).await);
+    api.check("createPayment", &send(ann, "/payments", &[], &visa).await);
+    api.check("createPayment", &send(ann, "/payments", &[("idempotency-key", "a,b")], &visa).await);
+    paid.header("location").expect("a location").to_owned()
+}
+
+/// Returns the path of the payment that was made.
+async fn check_a_payment_that_waits(ann: &User<'_>, api: &mut Api) -> String {
+    let slow = payment("acct-1", "pm_slow_1500");
+    let waits = [("idempotency-key", "slow"), ("prefer", "wait=5")];
+    let (first, second) = tokio::join!(send(ann, "/payments", &waits, &slow), send(ann, "/payments", &waits, &slow));
+    for answer in [&first, &second] {
+        assert_eq!(answer.status, 201, "one of them waited for the other: {answer:?}");
+        api.check("createPayment", answer);
+    }
+    assert!([&first, &second].iter().any(|answer| answer.header("preference-applied") == Some("wait=5")));
+    first.header("location").expect("a location").to_owned()
+}
+
+async fn check_refunds(ann: &User<'_>, refunds: &str, of_slow: &str, api: &mut Api) {
+    api.check("createRefund", &ann.post(refunds, "refund", &json!({ "amount": 500, "reason": "late" })).await);
+    api.check("createRefund", &ann.post(refunds, "refund", &json!({ "amount": 500, "reason": "late" })).await);
+    api.check("createRefund", &ann.post(refunds, "refund", &json!({ "amount": 1 })).await);
+    api.check("createRefund", &ann.post(refunds, "too-much", &json!({ "amount": 5000 })).await);
+    api.check("createRefund", &ann.post_nothing(of_slow, "rest").await);
+    api.check("createRefund", &ann.post(&format!("{NO_PAYMENT}/refunds"), "nothing", &json!({})).await);
+}
+
+async fn check_reads(stack: &Stack, ann: &User<'_>, paid: &str, api: &mut Api) {
+    api.check("getPayment", &ann.get(paid).await);
+    api.check("getPayment", &ann.get(NO_PAYMENT).await);
+    ann.balance("acct-1", "EUR", 4).await;
+    let own = ann.get("/accounts/acct-1").await;
+    assert_eq!(own.status, 200, "{own:?}");
+    api.check("getAccount", &own);
+    let (hidden, none) = (stack.user("bob").await.get("/accounts/acct-1").await, ann.get("/accounts/never-used").await);
+    assert_eq!((hidden.status, &hidden.body), (404, &none.body), "another's account is as one that is not there");
+    api.check("getAccount", &hidden);
+    api.check("getAccount", &none);
+    api.check("getAccount", &ann.get("/accounts/not%20an%20account").await);
+}
+
+/// Each type of a problem that was seen has a page.
+async fn check_problem_types(stack: &Stack, api: &mut Api) {
+    api.check("getProblemTypes", &unauthorized(stack, Method::GET, "/problems").await);
+    api.check("getProblemType", &unauthorized(stack, Method::GET, "/problems/invented").await);
+    let types = std::mem::take(&mut api.types);
+    for address in &types {
+        let page = unauthorized(stack, Method::GET, address).await;
+        assert_eq!(page.status, 200, "{address} is the type of a problem");
+        api.check("getProblemType", &page);
+        let code = address.rsplit('/').next().unwrap_or_default();
+        assert!(page.text().contains(&format!("<code>{code}</code>")), "{}", page.text());
+    }
+    for code in ["in-progress", "outcome-unknown", "fingerprint-mismatch", "declined", "not-found"] {
+        assert!(types.contains(&format!("/problems/{code}")), "{code} in {types:?}");
+    }
+}
+
+async fn check_exposed_headers(ann: &User<'_>) {
+    let from_a_page = [("idempotency-key", "paid"), ("origin", "https://shop.example")];
+    let replayed = send(ann, "/payments", &from_a_page, &payment("acct-1", "pm_card_visa")).await;
+    let exposed = replayed.header("access-control-expose-headers").unwrap_or_default().to_owned();
+    for name in ["idempotency-replayed", "idempotency-body", "preference-applied", "retry-after", "location", "link"] {
+        assert!(exposed.contains(name), "a browser hides {name} from the page: {exposed}");
     }
 }
 

@@ -65,7 +65,17 @@ const BODY: &[u8] =
 const NOW: EpochMs = EpochMs(1_795_550_400_000);
 
 async fn run(path: &str, count: usize) {
-    let accepting = engine(ACCEPTED, 200);
+    match path.split_once(':').map_or(path, |(subject, _)| subject) {
+        "canonical JSON of a request" | "fingerprint of a request" | "record id" | "decide" => without_io(path, count),
+        "engine" => through_engine(path, count).await,
+        "layer" => through_layer(path, count).await,
+        "queue" => through_queue(path, count).await,
+        "floor" | "floor with an equal record" => on_floor(path, count).await,
+        _ => functions::run(path, count).await,
+    }
+}
+
+fn without_io(path: &str, count: usize) {
     match path {
         "canonical JSON of a request" => repeat(count, |_| canonical_json(black_box(BODY))),
         "fingerprint of a request" => repeat(count, |_| fingerprint()),
@@ -85,6 +95,13 @@ async fn run(path: &str, count: usize) {
                 assert!(matches!(decide(Some(black_box(&write.record)), &request, NOW), Decision::Replay(..)))
             });
         }
+        other => panic!("no path {other}"),
+    }
+}
+
+async fn through_engine(path: &str, count: usize) {
+    let accepting = engine(ACCEPTED, 200);
+    match path {
         "engine: claim and commit" => {
             for number in 0..count {
                 let run = |_: Attempt<TransactWriteItem>| async { Verdict::Success("order-1".to_owned()) };
@@ -109,17 +126,18 @@ async fn run(path: &str, count: usize) {
                 assert!(matches!(single_write(&refusing, 0, false).await, Outcome::Replayed(_)));
             }
         }
+        other => panic!("no path {other}"),
+    }
+}
+
+async fn through_layer(path: &str, count: usize) {
+    let accepting = engine(ACCEPTED, 200);
+    match path {
         "layer: first run of an API Gateway event" => {
             let layer = IdempotencyLayer::new(accepting, "orders").layer(service_fn(handler));
             for number in 0..count {
                 let response = layer.clone().oneshot(event(number)).await.expect("infallible");
                 assert_eq!(response.status(), 201);
-            }
-        }
-        "floor: first run of an API Gateway event" => {
-            let floor = floor(ACCEPTED, 200);
-            for number in 0..count {
-                assert_eq!(floor.request(event(number)).await.expect("a response").status(), 201);
             }
         }
         "layer: replay of an API Gateway event" => {
@@ -131,13 +149,13 @@ async fn run(path: &str, count: usize) {
                 assert_eq!(response.status(), 201);
             }
         }
-        "floor: replay of an API Gateway event" => {
-            floor(ACCEPTED, 200).single_write(event(0)).await.expect("a response");
-            let refused = floor(refusal(), 400);
-            for _ in 0..count {
-                assert_eq!(refused.request(event(0)).await.expect("a response").status(), 201);
-            }
-        }
+        other => panic!("no path {other}"),
+    }
+}
+
+async fn through_queue(path: &str, count: usize) {
+    let accepting = engine(ACCEPTED, 200);
+    match path {
         "queue: a batch of 100 messages" => {
             let operation = Operation::new("orders", "post");
             let queue = Queue::new(accepting.clone(), operation, shop(), KeySource::pointer(at("/key")));
@@ -150,6 +168,25 @@ async fn run(path: &str, count: usize) {
             let queue = Queue::new(accepting.clone(), operation, shop(), key).traceparent(at("/traceparent"));
             batches(count, &accepting, &queue.single_write().concurrency(CONCURRENCY)).await;
         }
+        other => panic!("no path {other}"),
+    }
+}
+
+async fn on_floor(path: &str, count: usize) {
+    match path {
+        "floor: first run of an API Gateway event" => {
+            let floor = floor(ACCEPTED, 200);
+            for number in 0..count {
+                assert_eq!(floor.request(event(number)).await.expect("a response").status(), 201);
+            }
+        }
+        "floor: replay of an API Gateway event" => {
+            floor(ACCEPTED, 200).single_write(event(0)).await.expect("a response");
+            let refused = floor(refusal(), 400);
+            for _ in 0..count {
+                assert_eq!(refused.request(event(0)).await.expect("a response").status(), 201);
+            }
+        }
         "floor: a batch of 100 messages" | "floor with an equal record: a batch of 100 messages" => {
             let keeps = if path.starts_with("floor:") { Keeps::Enough } else { Keeps::AsMuch };
             let floor = Floor { keeps, ..floor(ACCEPTED, 200) };
@@ -158,7 +195,7 @@ async fn run(path: &str, count: usize) {
                 assert!(floor.batch(event).await.expect("handled").batch_item_failures.is_empty());
             }
         }
-        other => functions::run(other, count).await,
+        other => panic!("no path {other}"),
     }
 }
 

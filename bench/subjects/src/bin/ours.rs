@@ -27,7 +27,7 @@ async fn main() -> Result<(), Error> {
             let layer = IdempotencyLayer::new(engine, "orders");
             lambda_http::run(layer.layer(service_fn(request))).await
         }
-        "one-trip" => {
+        "single-write" => {
             let engine = &engine;
             lambda_http::run(service_fn(async |request| single_write(engine, request).await)).await
         }

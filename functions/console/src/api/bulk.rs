@@ -11,8 +11,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Answer, preview_json};
-use crate::auth::Caller;
 use crate::error::ConsoleError;
+use crate::extract::Caller;
 use crate::request_log::{LogOutcome, LogSummary};
 use crate::settlement::bulk::{BulkAction, BulkForm, BulkItem, Hindrance, Looked};
 use crate::state::Console;

@@ -9,7 +9,7 @@ use payments::{AuditKind, Message};
 use serde_json::{Value, json};
 
 use super::Answer;
-use crate::auth::Caller;
+use crate::extract::Caller;
 use crate::format;
 use crate::queues::DeadLetter;
 use crate::request_log::LogSummary;

@@ -11,7 +11,8 @@ use payments::{Made, Refund};
 use serde_json::{Value, json};
 
 use super::{Answer, entry_json, payment_json};
-use crate::auth::Caller;
+use crate::document;
+use crate::extract::Caller;
 use crate::find::{Found, Question};
 use crate::format;
 use crate::lists::found::RefundsFrom;
@@ -88,7 +89,7 @@ async fn account(State(console): State<Arc<Console>>, caller: Caller, Path(id): 
         entry["terminal"] = posted.terminal.clone().into();
         entry
     });
-    let unresolved = details.unresolved.iter().map(|item| format::row_json(&item.record, item.subject.as_ref()));
+    let unresolved = details.unresolved.iter().map(|item| document::row(&item.record, item.subject.as_ref()));
     let body = json!({
         "account": details.id,
         "balances": balances.collect::<Vec<_>>(),

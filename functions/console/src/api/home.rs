@@ -8,7 +8,7 @@ use axum::{Json, Router};
 use serde_json::{Value, json};
 
 use super::{Answer, at_risk};
-use crate::auth::Caller;
+use crate::extract::Caller;
 use crate::format;
 use crate::lists::overview::{AGES, Group};
 use crate::queues::Depth;

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Answer;
-use crate::auth::Caller;
+use crate::extract::Caller;
 use crate::format;
 use crate::request_log::{LogOutcome, LogSummary};
 use crate::signals::{Filter, Place, SignalDetails, date, label_named};

@@ -3,6 +3,7 @@
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 
+use crate::document;
 use crate::format;
 use crate::lists::unknown::{Item, Window};
 
@@ -48,7 +49,7 @@ impl Export {
 }
 
 fn json_lines(items: &[Item]) -> String {
-    items.iter().map(|item| format!("{}\n", format::row_json(&item.record, item.subject.as_ref()))).collect()
+    items.iter().map(|item| format!("{}\n", document::row(&item.record, item.subject.as_ref()))).collect()
 }
 
 /// RFC 4180.

@@ -9,8 +9,8 @@ use payments::{Balance, Posted};
 
 use super::layout::{Time, page, record_link};
 use super::unknown_list::{subject, url};
-use crate::auth::Visitor;
 use crate::error::ConsoleError;
+use crate::extract::Visitor;
 use crate::format;
 use crate::lists::found::{AccountDetails, POSTINGS};
 use crate::lists::unknown::{Filter, Item};

@@ -11,8 +11,9 @@ use uuid::Uuid;
 
 use super::layout::{Time, csrf, page, record_button, record_link};
 use super::proposal::{reason, record_line, title, what_changes};
-use crate::auth::{NoFields, Role, VerifiedForm, Visitor};
+use crate::auth::Role;
 use crate::error::ConsoleError;
+use crate::extract::{NoFields, VerifiedForm, Visitor};
 use crate::record::short;
 use crate::request_log::LogSummary;
 use crate::settlement::confirmation::Loaded;

@@ -8,8 +8,8 @@ use maud::{Markup, html};
 use payments::{AuditEntry, AuditKind, AuditPage};
 
 use super::layout::{Time, page, record_link};
-use crate::auth::Visitor;
 use crate::error::ConsoleError;
+use crate::extract::Visitor;
 use crate::format;
 use crate::lists::audit::AuditQuery;
 use crate::request_log::LogSummary;

@@ -9,8 +9,9 @@ use payments::{AuditKind, Message};
 use serde::Deserialize;
 
 use super::layout::{Time, csrf, page};
-use crate::auth::{Role, VerifiedForm, Visitor};
+use crate::auth::Role;
 use crate::error::ConsoleError;
+use crate::extract::{VerifiedForm, Visitor};
 use crate::format;
 use crate::queues::{DeadLetter, Depth};
 use crate::request_log::LogSummary;

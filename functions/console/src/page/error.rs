@@ -6,8 +6,9 @@ use maud::{Markup, html};
 use payments::RecordSnapshot;
 
 use super::layout::{Time, comparison, page, record_button, record_link, status};
-use crate::auth::{Target, Visitor, VisitorSlot};
+use crate::auth::Target;
 use crate::error::{ConsoleError, LeftOut, RecordChange, Remedy};
+use crate::extract::{Visitor, VisitorSlot};
 
 /// Turns a [`ConsoleError`] of a handler or extractor into a page.
 pub(super) async fn as_page(mut request: Request, next: Next) -> Response {

@@ -7,8 +7,8 @@ use axum::response::{IntoResponse, Redirect, Response};
 use maud::{Markup, html};
 
 use super::layout::{csrf, page};
-use crate::auth::{VerifiedForm, Visitor};
 use crate::error::ConsoleError;
+use crate::extract::{VerifiedForm, Visitor};
 use crate::find::{Finding, Found, Question};
 use crate::record::short;
 use crate::request_log::LogSummary;

@@ -10,8 +10,8 @@ use serde::Deserialize;
 
 use super::layout::{Mark, Time, mark, page_that_refreshes};
 use super::unknown_list;
-use crate::auth::Visitor;
 use crate::error::ConsoleError;
+use crate::extract::Visitor;
 use crate::format;
 use crate::lists::home::Home;
 use crate::lists::overview::{AGES, Group, Overview};

@@ -3,7 +3,8 @@
 use idempotency::protocol::EpochMs;
 use maud::{DOCTYPE, Markup, Render, html};
 
-use crate::auth::{Csrf, Visitor};
+use crate::auth::Csrf;
+use crate::extract::Visitor;
 use crate::format;
 use crate::record::short;
 

@@ -8,8 +8,8 @@ use maud::{Markup, html};
 use payments::{LedgerEntry, Made, Payment, Refund};
 
 use super::layout::{Time, page, record_link, status};
-use crate::auth::Visitor;
 use crate::error::ConsoleError;
+use crate::extract::Visitor;
 use crate::format;
 use crate::lists::found::{PaymentDetails, RefundsFrom};
 use crate::request_log::LogSummary;

@@ -9,11 +9,12 @@ use payments::{AccountId, ActionKind, AuditEntry, AuditKind, PaymentId};
 
 use super::layout::{Time, csrf, page, status};
 use super::{approvals, audit, payment, timeline};
-use crate::auth::{Role, Visitor};
+use crate::auth::Role;
+use crate::details::Details;
 use crate::error::ConsoleError;
+use crate::extract::Visitor;
 use crate::format;
 use crate::provider_status::ProviderAnswer;
-use crate::record::details::Details;
 use crate::record::subject::SubjectSummary;
 use crate::record::{Openness, short};
 use crate::request_log::LogSummary;

@@ -9,8 +9,9 @@ use maud::{Markup, html};
 use serde::Deserialize;
 
 use super::layout::{page, page_on_the_way};
-use crate::auth::{Callback, Cookie, NoFields, Origin, SignedIn, Started, Target, VerifiedForm, cookie};
+use crate::auth::{Callback, Cookie, SignedIn, Started, Target, cookie};
 use crate::error::ConsoleError;
+use crate::extract::{NoFields, Origin, VerifiedForm};
 use crate::request_log::{LogOutcome, LogSummary};
 use crate::state::Console;
 

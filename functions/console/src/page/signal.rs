@@ -13,8 +13,9 @@ use signals::{Counts, Detector, Horizon, Reason, WindowTime};
 
 use super::layout::{Time, csrf, page, record_link};
 use super::signals::kind_title;
-use crate::auth::{Role, VerifiedForm, Visitor};
+use crate::auth::Role;
 use crate::error::ConsoleError;
+use crate::extract::{VerifiedForm, Visitor};
 use crate::request_log::{LogOutcome, LogSummary};
 use crate::signals::{Place, SignalDetails, address, date, label_named, label_title};
 use crate::state::Console;

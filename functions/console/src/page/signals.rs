@@ -9,8 +9,8 @@ use retry_signals::{Label, Signal};
 use signals::{Kind, Reason};
 
 use super::layout::{Time, page};
-use crate::auth::Visitor;
 use crate::error::ConsoleError;
+use crate::extract::Visitor;
 use crate::request_log::LogSummary;
 use crate::signals::{DETECTORS, Filter, address, date, label_title};
 use crate::state::Console;

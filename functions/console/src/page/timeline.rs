@@ -7,9 +7,9 @@ use idempotency::protocol::{EpochMs, HistoryEntry, HistoryEvent};
 use maud::{Markup, html};
 use payments::{AuditEntry, AuditKind, PaymentId, ProviderStatus};
 
+use crate::details::Details;
 use crate::format;
 use crate::provider_status::ProviderAnswer;
-use crate::record::details::Details;
 
 /// One thing that happened.
 struct Event {

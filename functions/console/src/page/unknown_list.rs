@@ -8,8 +8,9 @@ use idempotency::protocol::EpochMs;
 use maud::{Markup, html};
 
 use super::layout::{Time, page, record_link};
-use crate::auth::{Role, Visitor};
+use crate::auth::Role;
 use crate::error::ConsoleError;
+use crate::extract::Visitor;
 use crate::format;
 use crate::lists::export::Export;
 use crate::lists::unknown::{Filter, Item, Listing, MAX_READ, Summary};

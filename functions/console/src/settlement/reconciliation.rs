@@ -12,8 +12,8 @@ use idempotency::http::HttpAnswer;
 use idempotency::protocol::{EpochMs, Record};
 use idempotency::reconcile::{Evidence, Reconciled, Resolver};
 use payments::{AuditEntry, AuditKind, Invocation, operations};
-use uuid::Uuid;
 
+use crate::audit::record_entry;
 use crate::auth::Actor;
 use crate::error::ConsoleError;
 use crate::records::own_operation;
@@ -144,29 +144,5 @@ impl Console {
         let entry = AuditEntry { evidence: Some(detail.clone()), ..entry.followed(self.now().0) };
         self.table.audit(&entry).await.map_err(|error| ConsoleError::unavailable(&error))?;
         Ok((record, Search { result, detail }))
-    }
-}
-
-/// An audit entry about a record, without a basis.
-pub(crate) fn record_entry(
-    record: &Record,
-    kind: AuditKind,
-    actor: &Actor,
-    invocation: &Invocation,
-    at: EpochMs,
-) -> AuditEntry {
-    AuditEntry {
-        id: Uuid::now_v7(),
-        at: at.0,
-        kind,
-        record: record.id.as_str().to_owned(),
-        transaction: Some(record.transaction),
-        attempt: Some(record.attempt),
-        actor: actor.name.clone(),
-        requested_by: None,
-        request: invocation.id.map(|id| id.to_string()),
-        reason: None,
-        evidence: None,
-        provider: None,
     }
 }

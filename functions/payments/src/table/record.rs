@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     AccountId, Amount, Balance, Currency, Entry, Event, LedgerEntry, Money, Opening, Origin, Payment, PaymentId,
-    PaymentMethod, Posting, Reason, Reference, Refund, RefundId,
+    Posting, Reason, Reference, Refund, RefundId,
 };
 
 /// How long an event stays in the table, in seconds: a week. It is delivered within the day for which the stream keeps
@@ -30,14 +30,14 @@ const RECORD: &str = "record";
 /// The item of a payment. `record` is the id of the request's record, by which operators find the record while it
 /// exists.
 pub(super) fn payment(payment: &Payment, record: Option<&RecordId>) -> Attributes {
-    let Payment { id, owner, account, money, payment_method, reference, intent, refunded, created } = payment;
+    let Payment { id, owner, account, money, payment_method: _, reference, intent, refunded, created } = payment;
     Item::new(Key::payment(*id), "payment")
         .text("payment", id)
         .text("owner", owner)
         .text("account", account)
         .number("amount", money.amount)
         .text("currency", money.currency)
-        .text("payment_method", payment_method)
+        .text("payment_method", payment.payment_method_text())
         .optional_text("reference", reference.as_ref())
         .text("status", "succeeded")
         .text("intent", intent)
@@ -53,7 +53,7 @@ pub(super) fn read_payment(item: &Attributes) -> Result<Payment, TableError> {
         owner: text(item, "owner", digest)?,
         account: text(item, "account", AccountId::parse)?,
         money: read_money(item)?,
-        payment_method: text(item, "payment_method", PaymentMethod::parse)?,
+        payment_method: text(item, "payment_method", Payment::read_payment_method)?,
         reference: optional_text(item, "reference", Reference::parse)?,
         intent: text(item, "intent", |text| Some(text.to_owned()))?,
         refunded: number(item, "refunded")?,

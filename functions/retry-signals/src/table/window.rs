@@ -9,7 +9,7 @@ use signals::{BatchId, Counts, Distinct, Kind, WindowTime};
 
 use super::item::{Item, number, read_number, read_text, read_texts, text, texts};
 use super::{Signals, TableError};
-use crate::count::Addition;
+use crate::addition::Addition;
 
 /// Partitions of a window: one takes a thousand writes a second.
 const SHARDS: u8 = 16;

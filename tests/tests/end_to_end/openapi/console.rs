@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use reqwest::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 use tests::console::{Script, Tables, subject};
 use tests::local_stack::{Setup, Stack, payment};
 use tests::workspace;
@@ -57,21 +57,7 @@ async fn every_answer_of_the_consoles_api_is_declared() {
 
     // Without the provider's answer, a second operator must approve.
     stack.provider("down").await;
-    let token = olga.preview(&failed, "fail", &evidence).await;
-    let requested = olga.confirm(&token).await;
-    assert_eq!(requested.status, 202, "{requested:?}");
-    api.check("confirmPreview", &requested);
-    let approval = requested.json()["approval"].as_str().expect("an id").to_owned();
-    api.check("listApprovals", &otto.call(Method::GET, "approvals", None).await);
-    api.check("getApproval", &otto.call(Method::GET, &format!("approvals/{approval}"), None).await);
-    let nowhere = format!("approvals/{}", "0".repeat(32));
-    api.check("getApproval", &otto.call(Method::GET, &nowhere, None).await);
-    api.check("approve", &olga.approve(&approval).await);
-    api.check("getRecord", &vera.call(Method::GET, &format!("records/{failed}"), None).await);
-    api.check("approve", &otto.approve(&approval).await);
-    api.check("getApproval", &otto.call(Method::GET, &format!("approvals/{approval}"), None).await);
-    api.check("listAudit", &vera.call(Method::GET, "audit", None).await);
-
+    check_approvals([&olga, &otto, &vera], &failed, &evidence, &mut api).await;
     stack.provider("up").await;
     check_overview_and_finding(&stack, &vera, &asked, &mut api).await;
     check_bulk_and_dead_letters(&stack, &olga, &vera, &asked, &mut api).await;
@@ -90,6 +76,23 @@ async fn every_answer_of_the_consoles_api_is_declared() {
         api.check(operation, &super::unauthorized(&stack, method, &format!("/console/api/{path}")).await);
     }
     seen_all(&api);
+}
+
+async fn check_approvals([olga, otto, vera]: [&Script<'_>; 3], failed: &str, evidence: &Value, api: &mut Api) {
+    let token = olga.preview(failed, "fail", evidence).await;
+    let requested = olga.confirm(&token).await;
+    assert_eq!(requested.status, 202, "{requested:?}");
+    api.check("confirmPreview", &requested);
+    let approval = requested.json()["approval"].as_str().expect("an id").to_owned();
+    api.check("listApprovals", &otto.call(Method::GET, "approvals", None).await);
+    api.check("getApproval", &otto.call(Method::GET, &format!("approvals/{approval}"), None).await);
+    let nowhere = format!("approvals/{}", "0".repeat(32));
+    api.check("getApproval", &otto.call(Method::GET, &nowhere, None).await);
+    api.check("approve", &olga.approve(&approval).await);
+    api.check("getRecord", &vera.call(Method::GET, &format!("records/{failed}"), None).await);
+    api.check("approve", &otto.approve(&approval).await);
+    api.check("getApproval", &otto.call(Method::GET, &format!("approvals/{approval}"), None).await);
+    api.check("listAudit", &vera.call(Method::GET, "audit", None).await);
 }
 
 async fn check_overview_and_finding(stack: &Stack, vera: &Script<'_>, record: &str, api: &mut Api) {

@@ -5,11 +5,14 @@ use std::collections::BTreeMap;
 use parking_lot::Mutex;
 use serde_json::Value;
 
-use super::tiles::{self, Tile};
 use crate::{
     alarms::{self, Alarms},
-    metrics::{self, Metrics},
+    metrics::Metrics,
+    now,
 };
+use tiles::Tile;
+
+pub(crate) mod tiles;
 
 pub(crate) struct Monitoring {
     alarms: Mutex<Alarms>,
@@ -19,7 +22,7 @@ pub(crate) struct Monitoring {
 impl Monitoring {
     /// Of expanded resources.
     pub(crate) fn new(resources: &BTreeMap<String, Value>) -> Self {
-        let (alarms, notes) = Alarms::of(resources, metrics::now());
+        let (alarms, notes) = Alarms::of(resources, now::seconds());
         warn(&notes);
         Self { alarms: Mutex::new(alarms), tiles: Mutex::new(Tile::first_row(resources)) }
     }
@@ -30,12 +33,12 @@ impl Monitoring {
         *self.tiles.lock() = Tile::first_row(resources);
     }
 
-    pub(super) fn alarms(&self, metrics: &Metrics) -> Vec<alarms::Seen> {
-        self.alarms.lock().evaluate(metrics, metrics::now())
+    pub(crate) fn alarms(&self, metrics: &Metrics) -> Vec<alarms::Seen> {
+        self.alarms.lock().evaluate(metrics, now::seconds())
     }
 
     /// `waiting` is how many messages of a queue are visible now.
-    pub(super) fn tiles(&self, metrics: &Metrics, waiting: impl Fn(&str) -> Option<usize>) -> Vec<tiles::Seen> {
+    pub(crate) fn tiles(&self, metrics: &Metrics, waiting: impl Fn(&str) -> Option<usize>) -> Vec<tiles::Seen> {
         self.tiles.lock().iter().map(|tile| tile.seen(metrics, &waiting)).collect()
     }
 }

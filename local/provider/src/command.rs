@@ -1,4 +1,4 @@
-//! Requests that change something, validated and not yet executed.
+//! Commands: requests that change something, validated and not yet executed.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -16,7 +16,7 @@ use crate::{
 
 /// A valid request, not yet executed.
 #[derive(Debug)]
-pub(crate) enum Draft {
+pub(crate) enum Command {
     Create {
         intent: Box<Intent>,
         /// Whether the same request confirms the intent, and whether the card's holder can be asked.
@@ -41,7 +41,7 @@ pub(crate) enum Draft {
     },
 }
 
-impl Draft {
+impl Command {
     pub(crate) fn read(
         path: &str,
         form: &Form,

@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::metrics::{self, Metrics, Series, Statistic};
+use crate::{
+    metrics::{Metrics, Series, Statistic},
+    now,
+};
 
 /// How far back a number looks, whose period ends without a value.
 const BACK_S: u64 = 6 * 60 * 60;
@@ -22,7 +25,7 @@ pub(super) struct Tile {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub(super) struct Seen {
+pub(crate) struct Seen {
     title: String,
     value: Option<f64>,
     /// For a gauge: the epoch second at which it was reported. Without it the value is of now.
@@ -65,7 +68,7 @@ impl Tile {
             let (at, value) = sum.unzip();
             return Seen { title, value, at: at.flatten() };
         }
-        let end = metrics::now() + 1;
+        let end = now::seconds() + 1;
         let value = if self.whole {
             self.value(metrics, end, BACK_S)
         } else {
@@ -133,7 +136,7 @@ mod tests {
             let properties = json!({ "title": name, "stat": "Maximum", "period": 300, "metrics": metrics });
             Tile::read(&properties).expect("a tile")
         };
-        let (metrics, now) = (Metrics::default(), metrics::now());
+        let (metrics, now) = (Metrics::default(), now::seconds());
         let open = Series::new("App", "Open", &[("service", "it")]);
         metrics.put_at(open.clone(), now - 60, 3.0);
         metrics.put_at(open, now - 30, 1.0);

@@ -1,3 +1,5 @@
+//! What handlers take from a request: who sent it, and a form that a visitor has sent.
+
 use std::convert::Infallible;
 use std::sync::{Arc, OnceLock};
 
@@ -11,7 +13,7 @@ use payments::Invocation;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::{Actor, Cookie, Csrf, Denied, Flaw, Role, Target, cookie};
+use crate::auth::{Actor, Cookie, Csrf, Denied, Flaw, Role, Target, cookie};
 use crate::error::ConsoleError;
 use crate::state::Console;
 

@@ -1,3 +1,5 @@
+//! A record with everything related to it.
+
 use idempotency::protocol::{EpochMs, HistoryEvent, Record, State, TransactionId};
 use payments::{ActionKind, Approval, AuditEntry, AuditKind, LedgerEntry, Payment, TableError};
 
