@@ -21,7 +21,7 @@ fn main() {
 }
 
 fn explored() {
-    for scenario in Scenario::ALL {
+    for &scenario in Scenario::ALL {
         let (mut all, mut schedules) = (DefaultHasher::new(), 0_u64);
         replay_all(scenario, |_, told| {
             schedules += 1;

@@ -59,7 +59,7 @@ fn in_every_order_within_bounds_nothing_is_broken() {
     let soaks = proof::soaks("SOAK_EXPLORATION");
     let at_most = if soaks { u64::MAX } else { FIRST };
     let (mut schedules, mut occurred) = (0, Occurred::default());
-    for scenario in Scenario::ALL {
+    for &scenario in Scenario::ALL {
         schedules += unbroken(scenario, || explore(scenario, None, at_most), &mut occurred);
     }
     expect(&NARROW_EVENTS, &occurred);
@@ -76,7 +76,7 @@ fn in_drawn_orders_nothing_is_broken() {
     let times: u64 = std::env::var("SOAK_TIMES").map_or(1, |times| times.parse().expect("a number"));
     println!("from seed {seed}");
     let mut occurred = Occurred::default();
-    for scenario in Scenario::ALL {
+    for &scenario in Scenario::ALL {
         unbroken(scenario, || sweep(scenario, seed..seed + times * scenario.drawn(), None), &mut occurred);
     }
     expect(&EVENTS, &occurred);
@@ -113,8 +113,10 @@ fn every_breakage_is_noticed() {
 
 #[test]
 fn a_seed_always_gives_the_same_schedule() {
-    for (scenario, seed) in Scenario::ALL.into_iter().flat_map(|scenario| (0..20).map(move |seed| (scenario, seed))) {
-        assert_eq!(replay_seed(scenario, seed), replay_seed(scenario, seed), "{scenario:?}, seed {seed}");
+    for &scenario in Scenario::ALL {
+        for seed in 0..20 {
+            assert_eq!(replay_seed(scenario, seed), replay_seed(scenario, seed), "{scenario:?}, seed {seed}");
+        }
     }
 }
 
@@ -122,7 +124,7 @@ fn a_seed_always_gives_the_same_schedule() {
 #[test]
 fn replay() {
     let Ok(name) = std::env::var("PROOF_SCENARIO") else { return };
-    let scenario = Scenario::ALL.into_iter().find(|scenario| format!("{scenario:?}") == name).expect("a scenario");
+    let scenario = Scenario::ALL.iter().copied().find(|scenario| format!("{scenario:?}") == name).expect("a scenario");
     let replayed = match std::env::var("PROOF_SCRIPT") {
         Ok(script) => replay_script(scenario, &script.parse().expect("a script")),
         Err(_) => replay_seed(scenario, std::env::var("PROOF_SEED").expect("a seed").parse().expect("a number")),

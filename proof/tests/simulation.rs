@@ -29,7 +29,7 @@ fn no_schedule_breaks_a_promise() {
 
 #[test]
 fn every_breakage_is_noticed() {
-    for breakage in Breakage::ALL {
+    for &breakage in Breakage::ALL {
         let coverage = Arc::new(Coverage::default());
         let (seed, broken) = sweep(0..20_000, &coverage, Some(breakage)).unwrap_or_else(|| panic!("{breakage:?}"));
         println!("{breakage:?} | seed {seed} | {}", broken.lines().next().unwrap_or_default());

@@ -78,7 +78,7 @@ impl Kind {
             Self::Schedules => (0..SCHEDULES).step_by(PART as usize).map(Part::schedules).collect(),
             Self::Explorations => {
                 let parts = |scenario| (0..EXPLORATIONS).map(move |number| Part::explorations(scenario, number));
-                Scenario::ALL.into_iter().flat_map(parts).collect()
+                Scenario::ALL.iter().copied().flat_map(parts).collect()
             }
             Self::Kills => (0..KILLINGS).map(Part::kills).collect(),
             Self::SilentKills => (0..SILENCES).map(Part::silent_kills).collect(),

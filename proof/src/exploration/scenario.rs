@@ -1,11 +1,12 @@
 //! The scenarios of schedules, and the bounds within which all of them are run.
 
 use idempotency::sequence::Gap;
+use strum::VariantArray;
 
 use super::choice::Bounds;
 
 /// The scenario of a schedule.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, VariantArray)]
 pub enum Scenario {
     /// Calls with one key, of an operation declared repeatable.
     Repeated,
@@ -63,34 +64,7 @@ pub enum Scenario {
 
 impl Scenario {
     /// All scenarios.
-    pub const ALL: [Self; 26] = [
-        Self::Repeated,
-        Self::Reconciled,
-        Self::Waiting,
-        Self::SingleWrite,
-        Self::SingleWriteBesideClaims,
-        Self::ThreeCallers,
-        Self::TwoCallersBesideAReconciler,
-        Self::LongAnswers,
-        Self::LongAnswersExpire,
-        Self::LongAnswersInSingleWrite,
-        Self::GivenUp,
-        Self::GivenUpAfterADeath,
-        Self::Stream,
-        Self::StreamCreatedAnew,
-        Self::StreamThroughTheGate,
-        Self::StreamAtAGap,
-        Self::StreamMeetsOtherContent,
-        Self::StreamOfAClockAhead,
-        Self::TableStream,
-        Self::TableStreamInSingleWrite,
-        Self::Fifo,
-        Self::FifoInSingleWrite,
-        Self::GateHolds,
-        Self::GateAccepts,
-        Self::GateMeetsOtherContent,
-        Self::Versioned,
-    ];
+    pub const ALL: &[Self] = Self::VARIANTS;
 
     /// How many schedules are drawn with every change: enough for each rare event to occur a dozen times. The SDK is
     /// slow without optimisation.

@@ -2,6 +2,7 @@
 
 use idempotency::protocol::State;
 use stateright::Property;
+use strum::VariantArray;
 
 use super::state::World;
 use super::{Model, clock};
@@ -94,7 +95,7 @@ impl Promise {
 }
 
 /// What must occur at least once, or the model proves nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, VariantArray)]
 #[repr(u8)]
 pub enum Event {
     /// A claim was taken over to run the operation again.
@@ -155,33 +156,5 @@ pub enum Event {
 
 impl Event {
     /// All events.
-    pub const ALL: [Self; 27] = [
-        Self::Takeover,
-        Self::HeldAsUnknown,
-        Self::FencedAndReplayed,
-        Self::Replayed,
-        Self::Recognised,
-        Self::FoundOut,
-        Self::Happened,
-        Self::Refused,
-        Self::RestartedAndSettled,
-        Self::Reopened,
-        Self::LeftUnknown,
-        Self::BeyondTheMemory,
-        Self::LateChargeRefused,
-        Self::ChargeDeduplicated,
-        Self::Mismatch,
-        Self::InProgress,
-        Self::BegunAfterRelease,
-        Self::SecondLife,
-        Self::LateWriteRefused,
-        Self::Waited,
-        Self::WaitedAndTookOver,
-        Self::Recalled,
-        Self::LookedUp,
-        Self::LookedUpOlder,
-        Self::AnswerGone,
-        Self::AnswerShortened,
-        Self::Renewed,
-    ];
+    pub const ALL: &[Self] = Self::VARIANTS;
 }

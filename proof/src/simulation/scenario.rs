@@ -14,6 +14,7 @@ use idempotency::reconcile::{Evidence, Operations, Resolver};
 use idempotency::store::memory::Effect;
 use idempotency::{Attempt, Call, Engine, Error, Operation, Outcome, RecordLock, Verdict};
 use parking_lot::Mutex;
+use strum::VariantArray;
 
 use super::dice::{Dice, SeededEntropy};
 use super::oracle::Oracle;
@@ -24,7 +25,7 @@ use super::{Breakage, Counting};
 use crate::backend::{BEGIN, Backend};
 
 /// The scenario of a schedule.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, VariantArray)]
 pub enum Scenario {
     /// Transactional effects; a retry reconciles.
     Inside,
@@ -44,16 +45,6 @@ pub enum Scenario {
 }
 
 impl Scenario {
-    const ALL: [Self; 7] = [
-        Self::Inside,
-        Self::Repeatable,
-        Self::Outside,
-        Self::OutsideRepeatable,
-        Self::SingleWrite,
-        Self::SingleWriteBesideClaims,
-        Self::Lock,
-    ];
-
     const fn is_outside(self) -> bool {
         matches!(self, Self::Outside | Self::OutsideRepeatable)
     }
@@ -90,7 +81,7 @@ pub(super) async fn run(
 ) -> Result<Vec<String>, String> {
     let dice = Arc::new(Dice::new(seed));
     let world = World {
-        scenario: Scenario::ALL[dice.pick(Scenario::ALL.len())],
+        scenario: Scenario::VARIANTS[dice.pick(Scenario::VARIANTS.len())],
         kept,
         versions: Arc::default(),
         provider: Provider::new(Arc::clone(&dice)),

@@ -111,7 +111,7 @@ fn on_a_server_explored_schedules_have_the_writes_and_outcomes_that_they_have_in
     let test = "on_a_server_explored_schedules_have_the_writes_and_outcomes_that_they_have_in_memory";
     let Some(server) = Server::start(test) else { return };
     let (first, of_each) = (first_seed(test), schedules() / 20);
-    for scenario in Scenario::ALL.into_iter().filter(|scenario| scenario.is_of_any_store()) {
+    for scenario in Scenario::ALL.iter().copied().filter(|scenario| scenario.is_of_any_store()) {
         for seed in first..first + of_each as u64 {
             let in_memory = replay_seed_on(None, scenario, seed);
             let on_server = server.told(|on| replay_seed_on(Some(on), scenario, seed));
