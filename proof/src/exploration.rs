@@ -14,6 +14,7 @@ mod follow_ups;
 mod items;
 mod messages;
 mod network;
+mod numbered;
 mod oracle;
 mod partition;
 mod receipt;
@@ -38,6 +39,7 @@ use choice::Choices;
 use network::{Network, Process};
 use oracle::Oracle;
 use sandbox::{Random, Remote};
+use scenario::{Begin, Runs};
 use table::Table;
 
 use crate::backend::{Schedules, backend};
@@ -67,38 +69,12 @@ impl World {
     }
 
     async fn run(&self) {
-        match self.scenario {
-            Scenario::Repeated
-            | Scenario::Reconciled
-            | Scenario::Waiting
-            | Scenario::SingleWrite
-            | Scenario::SingleWriteBesideClaims
-            | Scenario::ThreeCallers
-            | Scenario::TwoCallersBesideAReconciler
-            | Scenario::LongAnswers
-            | Scenario::LongAnswersExpire
-            | Scenario::LongAnswersInSingleWrite => {
-                calls::run(self).await;
-            }
-            Scenario::Stream
-            | Scenario::StreamCreatedAnew
-            | Scenario::StreamThroughTheGate
-            | Scenario::StreamAtAGap
-            | Scenario::StreamMeetsOtherContent
-            | Scenario::StreamOfAClockAhead
-            | Scenario::TableStream
-            | Scenario::TableStreamInSingleWrite => {
-                partition::run(self).await;
-            }
-            Scenario::Fifo
-            | Scenario::FifoInSingleWrite
-            | Scenario::GateHolds
-            | Scenario::GateAccepts
-            | Scenario::GateMeetsOtherContent => {
-                messages::run(self).await;
-            }
-            Scenario::GivenUp | Scenario::GivenUpAfterADeath => follow_ups::run(self).await,
-            Scenario::Versioned => items::run(self).await,
+        match self.scenario.spec().0 {
+            Runs::Calls => calls::run(self).await,
+            Runs::FollowUps => follow_ups::run(self).await,
+            Runs::Partition => partition::run(self).await,
+            Runs::Messages => messages::run(self).await,
+            Runs::Items => items::run(self).await,
         }
         self.oracle.expect(!self.network.is_endless(), "it goes on for ever");
     }
@@ -111,7 +87,7 @@ impl World {
     /// Begins a process. If all orders are run and the scenario has very many, all processes begin at once.
     async fn begin(&self) -> Process {
         let process = self.network.process();
-        if self.is_large || self.scenario.begins_in_turn() {
+        if self.is_large || self.scenario.spec().2 == Begin::InTurn {
             process.turn().await;
         }
         process
@@ -146,7 +122,7 @@ fn of_seed(scenario: Scenario, on: Option<&Schedules>, seed: u64, breakage: Opti
 /// The world for a script's schedule.
 fn of_script(scenario: Scenario, on: Option<&Schedules>, script: &Script, breakage: Option<Breakage>) -> World {
     fastrand::seed(0);
-    World::new(scenario, on, Choices::listed(script, scenario.bounds()), false, breakage)
+    World::new(scenario, on, Choices::listed(script, scenario.spec().1), false, breakage)
 }
 
 fn runtime() -> tokio::runtime::Runtime {
