@@ -7,6 +7,7 @@
 
 mod breakage;
 mod dice;
+mod network;
 mod oracle;
 mod process;
 mod provider;

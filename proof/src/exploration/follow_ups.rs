@@ -18,12 +18,12 @@ use idempotency::store::BoxError;
 use idempotency::{Attempt, Call, Operation, Verdict};
 use parking_lot::{Mutex, MutexGuard};
 
-use super::network::{Kind, Process, Reply};
+use super::network::{Kind, Process};
 use super::receipt::Receipt;
 use super::sandbox::deadline;
 use super::table::effect;
 use super::{Breakage, Scenario, World};
-use crate::fault::Fault;
+use crate::fault::{Fault, Reply};
 
 struct GivenUp<'a> {
     world: &'a World,

@@ -4,9 +4,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use idempotency::engine::{Entropy, NoEntropy};
-
-use crate::fault::Fault;
 use parking_lot::Mutex;
+
+use crate::fault::{Fault, Rates};
 
 /// A random source with a seed.
 pub(super) struct Dice {
@@ -15,15 +15,10 @@ pub(super) struct Dice {
     calm: AtomicBool,
 }
 
-/// How often each fault occurs, per 1000. Each seed has its own rates, because some bugs show only if other faults are
-/// rare.
-#[derive(Clone, Copy)]
-struct Rates([u16; Fault::COUNT]);
-
 impl Dice {
     pub(super) fn new(seed: u64) -> Self {
         let mut rng = fastrand::Rng::with_seed(seed);
-        let rates = Rates(std::array::from_fn(|_| [0, 0, 20, 60, 150][rng.usize(0..5)]));
+        let rates = Rates::draw(&mut rng);
         Self { rng: Mutex::new(rng), rates, calm: AtomicBool::new(false) }
     }
 
@@ -39,7 +34,7 @@ impl Dice {
 
     /// Whether this fault occurs now.
     pub(super) fn strikes(&self, fault: Fault) -> bool {
-        let often = self.rates.0[fault as usize];
+        let often = self.rates.of(fault);
         often > 0 && !self.is_calm() && self.rng().u16(0..1000) < often
     }
 

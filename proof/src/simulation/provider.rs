@@ -14,7 +14,8 @@ use provider_simulator::{Admission, Answer, Breakdown, Form, Intent, Key, Status
 use tokio::time::Instant;
 
 use super::dice::Dice;
-use crate::fault::Fault;
+use super::network::send;
+use crate::fault::{Fault, Reply};
 
 /// How long it remembers an id, from the first request on. No request is in transit, and no process frozen, for that
 /// long.
@@ -107,48 +108,11 @@ impl Provider {
     }
 
     async fn send(&self, id: TransactionId, request: Request) -> Result<Option<Entry>, NoAnswer> {
-        tokio::time::sleep(self.dice.below_ms(40)).await;
-        match Fault::OF_REQUESTS.into_iter().find(|fault| self.dice.strikes(*fault)) {
-            None => self.answer(id, request),
-            Some(Fault::Duplicate) => {
-                self.later(id, request);
-                self.answer(id, request)
-            }
-            Some(Fault::Repeat) => {
-                _ = self.answer(id, request);
-                tokio::time::sleep(self.dice.below_ms(1000)).await;
-                self.answer(id, request)
-            }
-            Some(Fault::LoseReply) => {
-                _ = self.answer(id, request);
-                Err(NoAnswer)
-            }
-            Some(Fault::Late) => {
-                self.later(id, request);
-                Err(NoAnswer)
-            }
-            Some(
-                Fault::Refuse
-                | Fault::LoseRequest
-                | Fault::Freeze
-                | Fault::Crash
-                | Fault::CrashAfter
-                | Fault::TimePasses
-                | Fault::Redeliver
-                | Fault::Recreate
-                | Fault::FailHandler
-                | Fault::Expire
-                | Fault::Stale,
-            ) => Err(NoAnswer),
+        let provider = self.clone();
+        match send(&self.dice, move || provider.answer(id, request)).await {
+            Reply::Answer(answer) => answer,
+            Reply::Refused | Reply::Silence => Err(NoAnswer),
         }
-    }
-
-    fn later(&self, id: TransactionId, request: Request) {
-        let (provider, delay) = (self.clone(), self.dice.below_ms(300_000));
-        tokio::spawn(async move {
-            tokio::time::sleep(delay).await;
-            _ = provider.answer(id, request);
-        });
     }
 
     fn answer(&self, id: TransactionId, request: Request) -> Result<Option<Entry>, NoAnswer> {

@@ -9,9 +9,9 @@ use parking_lot::Mutex;
 
 use super::Breakage;
 use super::dice::Dice;
+use super::network::send;
 use super::oracle::Oracle;
 use crate::backend::Backend;
-use crate::fault::Fault;
 
 /// A remote store.
 #[derive(Clone)]
@@ -32,40 +32,13 @@ impl Store for RemoteStore {
     }
 
     async fn write(&self, write: &Write, effects: Vec<Effect>) -> Result<Written, StoreError> {
+        let (store, write) = (self.clone(), write.clone());
+        let written = send(&self.dice, move || store.apply(&write, effects.clone())).await.of_a_store()?;
         tokio::time::sleep(self.dice.below_ms(40)).await;
-        match Fault::OF_REQUESTS.into_iter().find(|fault| self.dice.strikes(*fault)) {
-            None => self.answered(write, effects).await,
-            Some(Fault::Duplicate) => {
-                self.later(write, effects.clone());
-                self.answered(write, effects).await
-            }
-            Some(Fault::Repeat) => {
-                self.apply(write, effects.clone())?;
-                tokio::time::sleep(self.dice.below_ms(1000)).await;
-                self.answered(write, effects).await
-            }
-            Some(
-                Fault::Refuse
-                | Fault::Freeze
-                | Fault::Crash
-                | Fault::CrashAfter
-                | Fault::TimePasses
-                | Fault::Redeliver
-                | Fault::Recreate
-                | Fault::FailHandler
-                | Fault::Expire
-                | Fault::Stale,
-            ) => Err(StoreError::NotApplied("refused".into())),
-            Some(Fault::LoseRequest) => Err(StoreError::Uncertain("the request was lost".into())),
-            Some(Fault::LoseReply) => {
-                self.apply(write, effects)?;
-                Err(StoreError::Uncertain("the reply was lost".into()))
-            }
-            Some(Fault::Late) => {
-                self.later(write, effects);
-                Err(StoreError::Uncertain("no reply so far".into()))
-            }
-        }
+        Ok(match written {
+            Written::Refused(Some(_)) if self.is(Breakage::EverythingRecognised) => Written::Recognised,
+            written => written,
+        })
     }
 
     async fn read(&self, id: &RecordId) -> Result<Option<Record>, StoreError> {
@@ -93,24 +66,6 @@ impl Store for RemoteStore {
 }
 
 impl RemoteStore {
-    async fn answered(&self, write: &Write, effects: Vec<Effect>) -> Result<Written, StoreError> {
-        let written = self.apply(write, effects)?;
-        tokio::time::sleep(self.dice.below_ms(40)).await;
-        Ok(match written {
-            Written::Refused(Some(_)) if self.is(Breakage::EverythingRecognised) => Written::Recognised,
-            written => written,
-        })
-    }
-
-    fn later(&self, write: &Write, effects: Vec<Effect>) {
-        let (store, write, delay) = (self.clone(), write.clone(), self.dice.below_ms(300_000));
-        tokio::spawn(async move {
-            tokio::time::sleep(delay).await;
-            // Nobody waits for the result.
-            drop(store.apply(&write, effects));
-        });
-    }
-
     fn apply(&self, write: &Write, effects: Vec<Effect>) -> Result<Written, StoreError> {
         let written = self.apply_or_break(write, effects)?;
         let stored = self.kept.read(&write.record.id)?;
