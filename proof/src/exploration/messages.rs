@@ -90,7 +90,7 @@ impl Messages<'_> {
                 continue;
             }
             let answered = process.live(self.handle(&process, &batch)).await;
-            self.world.oracle.tell(format!("{batch:?} returned {answered:?}"));
+            self.world.oracle.log(format!("{batch:?} returned {answered:?}"));
             self.settle(&batch, answered);
         }
     }

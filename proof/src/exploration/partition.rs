@@ -112,7 +112,7 @@ impl Partition<'_> {
             let process = self.world.begin().await;
             let Some(batch) = self.receive() else { return };
             let answered = process.live(self.handle(&process, batch)).await;
-            self.world.oracle.tell(format!("{batch:?}: {answered:?}"));
+            self.world.oracle.log(format!("{batch:?}: {answered:?}"));
             match answered {
                 Some(returned) => self.settle(batch, returned),
                 None => self.world.oracle.note("a process died"),

@@ -16,9 +16,9 @@ use parking_lot::Mutex;
 
 use super::Breakage;
 use super::network::{Kind, Network, Process};
-use super::oracle::Oracle;
 use super::table::Table;
 use crate::fault::Fault;
+use crate::oracle::Oracle;
 
 /// The timeout of a function.
 const TIMEOUT: Duration = Duration::from_secs(10);

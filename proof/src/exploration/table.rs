@@ -17,8 +17,8 @@ use parking_lot::{Mutex, MutexGuard};
 use super::Breakage;
 use super::condition::holds;
 use super::numbered::Numbered;
-use super::oracle::Oracle;
 use crate::backend::Backend;
+use crate::oracle::Oracle;
 
 /// A table. A clone is another handle.
 #[derive(Clone)]

@@ -19,9 +19,9 @@ use serde_json::{Value, json};
 use super::Breakage;
 use super::condition::holds;
 use super::network::{Kind, Process};
-use super::oracle::Oracle;
 use super::table::EFFECT;
 use crate::fault::Reply;
+use crate::oracle::Oracle;
 
 /// Items, as JSON. A clone is another handle.
 #[derive(Clone)]

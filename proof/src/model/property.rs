@@ -69,7 +69,7 @@ promises! {
 
 impl Promise {
     /// Whether the promise is kept.
-    pub fn is_kept(self, world: &World, outside: bool) -> bool {
+    pub fn is_kept(self, world: &World, is_external: bool) -> bool {
         let counts = &world.counts;
         if counts.broken & self.bit() != 0 {
             return false;
@@ -79,7 +79,7 @@ impl Promise {
             (Self::TransactionalEffectsAtMostOnce, _) => counts.effects.iter().all(|count| *count <= 1),
             (Self::ExternalEffectsAtMostOnce, _) => counts.charges.iter().all(|count| *count <= 1),
             (Self::SuccessHasItsEffects, Some(State::Success(_))) => {
-                counts.effects[life] == 1 && (!outside || counts.charges[life] == 1)
+                counts.effects[life] == 1 && (!is_external || counts.charges[life] == 1)
             }
             (Self::WhatIsFailedOrReleasedHasNoEffect, Some(State::Failed(_) | State::Released { .. })) => {
                 counts.effects[life] == 0 && counts.charges[life] == 0

@@ -192,7 +192,7 @@ impl Settings {
     }
 
     /// The larger models of the soak.
-    pub fn nightly() -> Vec<Self> {
+    pub fn soak() -> Vec<Self> {
         let mut all = Self::with_faults(|faults| faults + 1);
         let (external, transactional) = (
             Self::external("external, all roles", 1, &[TWICE, ONCE, RECONCILER, OPERATOR]),

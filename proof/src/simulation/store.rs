@@ -8,10 +8,10 @@ use idempotency::store::{Store, StoreError, Written};
 use parking_lot::Mutex;
 
 use super::Breakage;
-use super::dice::Dice;
 use super::network::send;
-use super::oracle::Oracle;
+use super::random_source::RandomSource;
 use crate::backend::Backend;
+use crate::oracle::Oracle;
 
 /// A remote store.
 #[derive(Clone)]
@@ -19,8 +19,8 @@ pub(super) struct RemoteStore {
     pub(super) kept: Backend,
     /// Every version that was stored, for reads that lag.
     pub(super) versions: Arc<Mutex<Vec<Record>>>,
-    pub(super) dice: Arc<Dice>,
-    pub(super) oracle: Arc<Oracle>,
+    pub(super) random: Arc<RandomSource>,
+    pub(super) oracle: Oracle,
     pub(super) breakage: Option<Breakage>,
 }
 
@@ -33,8 +33,8 @@ impl Store for RemoteStore {
 
     async fn write(&self, write: &Write, effects: Vec<Effect>) -> Result<Written, StoreError> {
         let (store, write) = (self.clone(), write.clone());
-        let written = send(&self.dice, move || store.apply(&write, effects.clone())).await.of_a_store()?;
-        tokio::time::sleep(self.dice.below_ms(40)).await;
+        let written = send(&self.random, move || store.apply(&write, effects.clone())).await.of_a_store()?;
+        tokio::time::sleep(self.random.below_ms(40)).await;
         Ok(match written {
             Written::Refused(Some(_)) if self.is(Breakage::EverythingRecognised) => Written::Recognised,
             written => written,
@@ -42,25 +42,25 @@ impl Store for RemoteStore {
     }
 
     async fn read(&self, id: &RecordId) -> Result<Option<Record>, StoreError> {
-        tokio::time::sleep(self.dice.below_ms(40)).await;
+        tokio::time::sleep(self.random.below_ms(40)).await;
         self.kept.read(id)
     }
 
     /// Any version that was ever stored, or none: it lags by any time.
     async fn look_up(&self, id: &RecordId) -> Result<Option<Record>, StoreError> {
-        tokio::time::sleep(self.dice.below_ms(40)).await;
-        if self.dice.once_in(8) {
+        tokio::time::sleep(self.random.below_ms(40)).await;
+        if self.random.once_in(8) {
             return Err(StoreError::NotApplied("refused".into()));
         }
-        if self.dice.once_in(2) {
+        if self.random.once_in(2) {
             return self.kept.read(id);
         }
         let versions = self.versions.lock();
-        Ok(versions.get(self.dice.pick(versions.len() + 1)).cloned())
+        Ok(versions.get(self.random.pick(versions.len() + 1)).cloned())
     }
 
     async fn read_parts(&self, record: &Record, parts: u32) -> Result<Option<Vec<u8>>, StoreError> {
-        tokio::time::sleep(self.dice.below_ms(40)).await;
+        tokio::time::sleep(self.random.below_ms(40)).await;
         self.kept.read_parts(record, parts)
     }
 }

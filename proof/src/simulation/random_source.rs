@@ -9,13 +9,13 @@ use parking_lot::Mutex;
 use crate::fault::{Fault, Rates};
 
 /// A random source with a seed.
-pub(super) struct Dice {
+pub(super) struct RandomSource {
     rng: Mutex<fastrand::Rng>,
     rates: Rates,
     calm: AtomicBool,
 }
 
-impl Dice {
+impl RandomSource {
     pub(super) fn new(seed: u64) -> Self {
         let mut rng = fastrand::Rng::with_seed(seed);
         let rates = Rates::draw(&mut rng);
@@ -28,14 +28,14 @@ impl Dice {
     }
 
     /// Whether no more faults occur.
-    pub(super) fn is_calm(&self) -> bool {
+    pub(super) fn is_faultless(&self) -> bool {
         self.calm.load(Ordering::Relaxed)
     }
 
     /// Whether this fault occurs now.
     pub(super) fn strikes(&self, fault: Fault) -> bool {
         let often = self.rates.of(fault);
-        often > 0 && !self.is_calm() && self.rng().u16(0..1000) < often
+        often > 0 && !self.is_faultless() && self.rng().u16(0..1000) < often
     }
 
     /// A random number below this.
@@ -59,7 +59,7 @@ impl Dice {
 }
 
 /// Random bytes for an engine.
-pub(super) struct SeededEntropy(pub(super) std::sync::Arc<Dice>);
+pub(super) struct SeededEntropy(pub(super) std::sync::Arc<RandomSource>);
 
 impl Entropy for SeededEntropy {
     fn fill(&self, buffer: &mut [u8]) -> Result<(), NoEntropy> {
