@@ -4,11 +4,10 @@
 //! `cargo run -p proof --example digests [SIMULATION SEEDS] > FILE`
 
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::Arc;
 use std::thread;
 
 use proof::exploration::{Scenario, replay_all, replay_seed};
-use proof::simulation::Simulation;
+use proof::{Runner, simulation};
 
 const GROUP: u64 = 1000;
 
@@ -21,25 +20,26 @@ fn main() {
 }
 
 fn explored() {
-    for scenario in Scenario::ALL {
+    let runner = Runner::in_memory();
+    for &scenario in Scenario::ALL {
         let (mut all, mut schedules) = (DefaultHasher::new(), 0_u64);
-        replay_all(scenario, |_, told| {
+        replay_all(scenario, |_, log| {
             schedules += 1;
-            told.hash(&mut all);
+            log.hash(&mut all);
             true
         });
         println!("{scenario:?}: {schedules} schedules within bounds {:016x}", all.finish());
         let mut drawn = DefaultHasher::new();
-        (0..GROUP).for_each(|seed| replay_seed(scenario, seed).hash(&mut drawn));
+        (0..GROUP).for_each(|seed| replay_seed(&runner, scenario, seed).hash(&mut drawn));
         println!("{scenario:?}: {GROUP} drawn schedules {:016x}", drawn.finish());
     }
 }
 
 fn simulated(seeds: u64) {
-    let simulation = Simulation::new(Arc::default(), None);
+    let runner = Runner::in_memory();
     for group in 0..seeds / GROUP {
         let mut hasher = DefaultHasher::new();
-        (group * GROUP..(group + 1) * GROUP).for_each(|seed| simulation.replay(seed).hash(&mut hasher));
+        (group * GROUP..(group + 1) * GROUP).for_each(|seed| simulation::replay(&runner, seed).hash(&mut hasher));
         println!("simulation, seeds from {}: {:016x}", group * GROUP, hasher.finish());
     }
 }

@@ -13,7 +13,7 @@ use futures::FutureExt;
 use idempotency::protocol::watermark::Watermark;
 use idempotency::protocol::{EpochMs, Record, RecordId, Write};
 use idempotency::store::memory::{Effect, MemoryStore};
-use idempotency::store::valkey::{self, Keeps, Placement, Server, ValkeyStore};
+use idempotency::store::valkey::{self, Keeps, Placement, ValkeyStore};
 use idempotency::store::watermarks::{Advanced, Watermarks};
 use idempotency::store::{RefusedEffect, Store, StoreError, Written};
 use parking_lot::Mutex;
@@ -33,12 +33,11 @@ pub(crate) enum Backend {
     Valkey(OnServer),
 }
 
-/// An empty store on a server, or in memory.
-pub(crate) fn backend(on: Option<&Schedules>) -> Backend {
-    on.map_or_else(|| Backend::Memory(MemoryStore::new()), Schedules::backend)
-}
-
 impl Backend {
+    pub(crate) fn in_memory() -> Self {
+        Self::Memory(MemoryStore::new())
+    }
+
     pub(crate) fn write(&self, write: &Write, effects: Vec<Effect>) -> Result<Written, StoreError> {
         match self {
             Self::Memory(store) => now(store.write(write, effects)),
@@ -98,10 +97,10 @@ fn now<F: Future>(future: F) -> F::Output {
 
 /// A real server, for the records of many schedules, which do not see each other's.
 #[derive(Clone)]
-pub struct Schedules(Arc<Inner>);
+pub struct Server(Arc<Inner>);
 
 struct Inner {
-    server: Server,
+    server: valkey::Server,
     port: u16,
     /// Its time is real.
     runtime: Runtime,
@@ -109,7 +108,7 @@ struct Inner {
     was_slow: AtomicBool,
 }
 
-impl Schedules {
+impl Server {
     /// For the server at this port of this machine, without TLS. To be dropped outside of any runtime.
     ///
     /// # Panics
@@ -117,20 +116,20 @@ impl Schedules {
     pub fn new(port: u16) -> Self {
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
         let (begun, was_slow) = (AtomicU64::new(0), AtomicBool::new(false));
-        Self(Arc::new(Inner { server: Server::new("127.0.0.1", port), port, runtime, begun, was_slow }))
+        Self(Arc::new(Inner { server: valkey::Server::new("127.0.0.1", port), port, runtime, begun, was_slow }))
     }
 
     /// Whether a request since the last call took so long that the schedule's outcome says nothing.
-    pub fn were_slow(&self) -> bool {
+    pub fn was_slow(&self) -> bool {
         self.0.was_slow.swap(false, Ordering::Relaxed)
     }
 
     /// An empty store, under a tag of its own.
-    fn backend(&self) -> Backend {
+    pub(crate) fn backend(&self) -> Backend {
         let tag = format!("schedule-{}", self.0.begun.fetch_add(1, Ordering::Relaxed));
         let placement = Placement::together(&tag).expect("a valid tag");
         let store = ValkeyStore::new(&self.0.server, placement, Keeps::MostWrites);
-        Backend::Valkey(OnServer { store, tag, written: Arc::default(), schedules: self.clone() })
+        Backend::Valkey(OnServer { store, tag, written: Arc::default(), server: self.clone() })
     }
 }
 
@@ -140,7 +139,7 @@ pub(crate) struct OnServer {
     store: ValkeyStore,
     tag: String,
     written: Arc<Mutex<BTreeSet<RecordId>>>,
-    schedules: Schedules,
+    server: Server,
 }
 
 impl OnServer {
@@ -189,13 +188,13 @@ impl OnServer {
     }
 
     fn command<T: redis::FromRedisValue>(&self, command: &redis::Cmd) -> T {
-        let client = redis::Client::open(("127.0.0.1", self.schedules.0.port)).expect("an address");
+        let client = redis::Client::open(("127.0.0.1", self.server.0.port)).expect("an address");
         command.query(&mut client.get_connection().expect("a server")).expect("answered")
     }
 
     /// Blocks until the server has answered. On another thread, because this one runs the schedule.
     fn wait<F: Future<Output: Send> + Send>(&self, request: F) -> F::Output {
-        let inner = &self.schedules.0;
+        let inner = &self.server.0;
         let started = Instant::now();
         let runtime = inner.runtime.handle();
         let answer = thread::scope(|scope| scope.spawn(|| runtime.block_on(request)).join()).expect("no panic");

@@ -14,7 +14,7 @@ mod follow_ups;
 mod items;
 mod messages;
 mod network;
-mod oracle;
+mod numbered;
 mod partition;
 mod receipt;
 mod sandbox;
@@ -23,24 +23,22 @@ mod table;
 mod wire;
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use idempotency::Engine;
 use idempotency::sequence::Gap;
-use parking_lot::Mutex;
 
 pub use breakage::Breakage;
 pub use choice::Script;
-pub use oracle::Occurred;
 pub use scenario::Scenario;
 
 use choice::Choices;
 use network::{Network, Process};
-use oracle::Oracle;
 use sandbox::{Random, Remote};
+use scenario::{Begin, Runs};
 use table::Table;
 
-use crate::backend::{Schedules, backend};
+use crate::oracle::Oracle;
+use crate::schedule::{self, Runner, Summary};
 
 /// The environment of one schedule.
 struct World {
@@ -54,51 +52,50 @@ struct World {
 }
 
 impl World {
-    fn new(
-        scenario: Scenario,
-        on: Option<&Schedules>,
-        choices: Choices,
-        is_large: bool,
-        breakage: Option<Breakage>,
-    ) -> Self {
+    /// Of a seed's schedule.
+    fn of_seed(runner: &Runner, scenario: Scenario, seed: u64, breakage: Option<Breakage>) -> Self {
+        // The SDK and the backoff draw from the thread's own random source.
+        fastrand::seed(seed);
+        Self::new(runner, scenario, Choices::seeded(seed), true, breakage)
+    }
+
+    /// Of a script's schedule.
+    fn of_script(runner: &Runner, scenario: Scenario, script: &Script, breakage: Option<Breakage>) -> Self {
+        fastrand::seed(0);
+        Self::new(runner, scenario, Choices::listed(script, scenario.spec().1), false, breakage)
+    }
+
+    fn new(runner: &Runner, scenario: Scenario, choices: Choices, is_large: bool, breakage: Option<Breakage>) -> Self {
         let oracle = Oracle::default();
-        let table = Table::new(backend(on), oracle.clone(), breakage);
+        let table = Table::new(runner.backend(), oracle.clone(), breakage);
         Self { scenario, is_large, network: Network::new(choices), table, oracle, random: Random::default(), breakage }
     }
 
+    /// Runs the schedule.
+    fn run_on(self, runner: &Runner) -> Self {
+        runner.run(tokio::task::unconstrained(self.run()));
+        self
+    }
+
+    /// Runs the schedule. Returns the log, including every write.
+    fn replay_on(&self, runner: &Runner) -> Result<Vec<String>, String> {
+        self.oracle.be_verbose();
+        runner.run(tokio::task::unconstrained(self.run()));
+        self.oracle.verdict()
+    }
+
+    /// The decisions that were made.
+    fn script(&self) -> Script {
+        self.network.choices(|choices| choices.script())
+    }
+
     async fn run(&self) {
-        match self.scenario {
-            Scenario::Repeated
-            | Scenario::Reconciled
-            | Scenario::Waiting
-            | Scenario::SingleWrite
-            | Scenario::SingleWriteBesideClaims
-            | Scenario::ThreeCallers
-            | Scenario::TwoCallersBesideAReconciler
-            | Scenario::LongAnswers
-            | Scenario::LongAnswersExpire
-            | Scenario::LongAnswersInSingleWrite => {
-                calls::run(self).await;
-            }
-            Scenario::Stream
-            | Scenario::StreamCreatedAnew
-            | Scenario::StreamThroughTheGate
-            | Scenario::StreamAtAGap
-            | Scenario::StreamMeetsOtherContent
-            | Scenario::StreamOfAClockAhead
-            | Scenario::TableStream
-            | Scenario::TableStreamInSingleWrite => {
-                partition::run(self).await;
-            }
-            Scenario::Fifo
-            | Scenario::FifoInSingleWrite
-            | Scenario::GateHolds
-            | Scenario::GateAccepts
-            | Scenario::GateMeetsOtherContent => {
-                messages::run(self).await;
-            }
-            Scenario::GivenUp | Scenario::GivenUpAfterADeath => follow_ups::run(self).await,
-            Scenario::Versioned => items::run(self).await,
+        match self.scenario.spec().0 {
+            Runs::Calls => calls::run(self).await,
+            Runs::FollowUps => follow_ups::run(self).await,
+            Runs::Partition => partition::run(self).await,
+            Runs::Messages => messages::run(self).await,
+            Runs::Items => items::run(self).await,
         }
         self.oracle.expect(!self.network.is_endless(), "it goes on for ever");
     }
@@ -111,7 +108,7 @@ impl World {
     /// Begins a process. If all orders are run and the scenario has very many, all processes begin at once.
     async fn begin(&self) -> Process {
         let process = self.network.process();
-        if self.is_large || self.scenario.begins_in_turn() {
+        if self.is_large || self.scenario.spec().2 == Begin::InTurn {
             process.turn().await;
         }
         process
@@ -131,151 +128,57 @@ impl World {
     }
 }
 
-/// Runs one schedule.
-fn run(world: &World, runtime: &tokio::runtime::Runtime) {
-    runtime.block_on(tokio::task::unconstrained(world.run()));
-}
-
-/// The world for a seed's schedule.
-fn of_seed(scenario: Scenario, on: Option<&Schedules>, seed: u64, breakage: Option<Breakage>) -> World {
-    // The SDK and the backoff draw from the thread's own random source.
-    fastrand::seed(seed);
-    World::new(scenario, on, Choices::seeded(seed), true, breakage)
-}
-
-/// The world for a script's schedule.
-fn of_script(scenario: Scenario, on: Option<&Schedules>, script: &Script, breakage: Option<Breakage>) -> World {
-    fastrand::seed(0);
-    World::new(scenario, on, Choices::listed(script, scenario.bounds()), false, breakage)
-}
-
-fn runtime() -> tokio::runtime::Runtime {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
-    runtime.expect("a runtime")
-}
-
-/// The result of running schedules.
-#[derive(Debug, Default)]
-pub struct Explored {
-    /// The number of schedules.
-    pub schedules: u64,
-    /// How often each event occurred.
-    pub occurred: Occurred,
-    /// The first schedule that broke a promise: what replays it, and what was broken.
-    pub broken: Option<(String, String)>,
-}
-
-impl Explored {
-    fn run(&mut self, world: &World, runtime: &tokio::runtime::Runtime, replay: impl FnOnce() -> String) {
-        run(world, runtime);
-        self.schedules += 1;
-        self.occur(world.oracle.occurred());
-        self.broken = world.oracle.verdict().err().map(|broken| (replay(), broken));
-    }
-
-    fn occur(&mut self, occurred: Occurred) {
-        occurred.into_iter().for_each(|(what, count)| *self.occurred.entry(what).or_default() += count);
-    }
-}
-
 /// Runs the schedules of a scenario within its bounds in order, up to the first that breaks a promise.
-pub fn explore(scenario: Scenario, breakage: Option<Breakage>, at_most: u64) -> Explored {
-    let (runtime, mut explored) = (runtime(), Explored::default());
+pub fn explore(scenario: Scenario, breakage: Option<Breakage>, at_most: u64) -> Summary {
+    let (runner, mut summary) = (Runner::in_memory(), Summary::default());
     let mut next = Some(Script::default());
-    while let (Some(script), None) = (&next, &explored.broken) {
-        if explored.schedules == at_most {
+    while let (Some(script), None) = (&next, &summary.broken) {
+        if summary.schedules == at_most {
             break;
         }
-        let world = of_script(scenario, None, script, breakage);
-        let made = || world.network.choices(|choices| choices.script());
-        explored.run(&world, &runtime, || format!("PROOF_SCENARIO={scenario:?} PROOF_SCRIPT={}", made()));
-        next = made().next();
+        let world = World::of_script(&runner, scenario, script, breakage).run_on(&runner);
+        let made = world.script();
+        summary.add(Summary::of(&world.oracle, || format!("PROOF_SCENARIO={scenario:?} PROOF_SCRIPT={made}")));
+        next = made.next();
     }
-    explored
+    summary
 }
 
 /// Runs the schedules of many seeds on all processors, up to the first that breaks a promise.
-pub fn sweep(scenario: Scenario, seeds: Range<u64>, breakage: Option<Breakage>) -> Explored {
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let (next, total) = (AtomicU64::new(seeds.start), Mutex::new(Explored::default()));
-    std::thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| {
-                let (runtime, mut own) = (runtime(), Explored::default());
-                while own.broken.is_none() {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= seeds.end {
-                        break;
-                    }
-                    let world = of_seed(scenario, None, seed, breakage);
-                    own.run(&world, &runtime, || format!("PROOF_SCENARIO={scenario:?} PROOF_SEED={seed}"));
-                }
-                if own.broken.is_some() {
-                    next.store(seeds.end, Ordering::Relaxed);
-                }
-                let mut total = total.lock();
-                total.schedules += own.schedules;
-                total.occur(own.occurred);
-                total.broken = total.broken.take().or(own.broken);
-            });
-        }
-    });
-    total.into_inner()
+pub fn sweep(scenario: Scenario, seeds: Range<u64>, breakage: Option<Breakage>) -> Summary {
+    schedule::sweep(seeds, |runner, seed| {
+        let world = World::of_seed(runner, scenario, seed, breakage).run_on(runner);
+        Summary::of(&world.oracle, || format!("PROOF_SCENARIO={scenario:?} PROOF_SEED={seed}"))
+    })
 }
 
 /// Replays a seed. Returns the log, including every write.
 ///
 /// # Errors
 /// What was broken, and the log until then.
-pub fn replay_seed(scenario: Scenario, seed: u64) -> Result<Vec<String>, String> {
-    replay_seed_on(None, scenario, seed)
-}
-
-/// The same, with records and watermarks on a server.
-///
-/// # Errors
-/// As [`replay_seed`].
-pub fn replay_seed_on(server: Option<&Schedules>, scenario: Scenario, seed: u64) -> Result<Vec<String>, String> {
-    replay(&of_seed(scenario, server, seed, None), &runtime())
+pub fn replay_seed(runner: &Runner, scenario: Scenario, seed: u64) -> Result<Vec<String>, String> {
+    World::of_seed(runner, scenario, seed, None).replay_on(runner)
 }
 
 /// Replays a script. Returns the log, including every write.
 ///
 /// # Errors
 /// What was broken, and the log until then.
-pub fn replay_script(scenario: Scenario, script: &Script) -> Result<Vec<String>, String> {
-    replay_script_on(None, scenario, script)
-}
-
-/// The same, with records and watermarks on a server.
-///
-/// # Errors
-/// As [`replay_script`].
-pub fn replay_script_on(
-    server: Option<&Schedules>,
-    scenario: Scenario,
-    script: &Script,
-) -> Result<Vec<String>, String> {
-    replay(&of_script(scenario, server, script, None), &runtime())
+pub fn replay_script(runner: &Runner, scenario: Scenario, script: &Script) -> Result<Vec<String>, String> {
+    World::of_script(runner, scenario, script, None).replay_on(runner)
 }
 
 /// Replays every schedule of a scenario within its bounds, in order, and passes on its script, and the log or what was
-/// broken, until it hears that this is enough.
-pub fn replay_all(scenario: Scenario, mut hear: impl FnMut(&Script, Result<Vec<String>, String>) -> bool) {
-    let (runtime, mut next) = (runtime(), Some(Script::default()));
+/// broken, until `goes_on` returns that this is enough.
+pub fn replay_all(scenario: Scenario, mut goes_on: impl FnMut(&Script, Result<Vec<String>, String>) -> bool) {
+    let (runner, mut next) = (Runner::in_memory(), Some(Script::default()));
     while let Some(script) = next {
-        let world = of_script(scenario, None, &script, None);
-        let told = replay(&world, &runtime);
-        let made = world.network.choices(|choices| choices.script());
-        if !hear(&made, told) {
+        let world = World::of_script(&runner, scenario, &script, None);
+        let log = world.replay_on(&runner);
+        let made = world.script();
+        if !goes_on(&made, log) {
             return;
         }
         next = made.next();
     }
-}
-
-fn replay(world: &World, runtime: &tokio::runtime::Runtime) -> Result<Vec<String>, String> {
-    world.oracle.be_verbose();
-    run(world, runtime);
-    world.oracle.verdict()
 }

@@ -6,10 +6,13 @@ pub mod exploration;
 mod fault;
 pub mod fuzz;
 pub mod model;
-pub mod nightly;
+mod oracle;
+mod schedule;
 pub mod simulation;
+pub mod soak;
 
-pub use backend::Schedules;
+pub use backend::Server;
+pub use schedule::{Runner, Summary};
 
 /// Whether an environment variable selects the larger sizes of the gate and the soak.
 pub fn soaks(variable: &str) -> bool {

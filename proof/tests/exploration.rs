@@ -3,7 +3,8 @@
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use proof::exploration::{Breakage, Explored, Occurred, Scenario, explore, replay_script, replay_seed, sweep};
+use proof::exploration::{Breakage, Scenario, explore, replay_script, replay_seed, sweep};
+use proof::{Runner, Summary};
 
 /// The minimum number of schedules, so that nobody narrows the bounds by accident.
 const SCHEDULES: u64 = 300_000;
@@ -58,14 +59,11 @@ const RARE_EVENTS: [&str; 4] =
 fn in_every_order_within_bounds_nothing_is_broken() {
     let soaks = proof::soaks("SOAK_EXPLORATION");
     let at_most = if soaks { u64::MAX } else { FIRST };
-    let (mut schedules, mut occurred) = (0, Occurred::default());
-    for scenario in Scenario::ALL {
-        schedules += unbroken(scenario, || explore(scenario, None, at_most), &mut occurred);
-    }
-    expect(&NARROW_EVENTS, &occurred);
+    let total = unbroken(|scenario| explore(scenario, None, at_most));
+    total.expect(&NARROW_EVENTS);
     if soaks {
-        assert!(schedules >= SCHEDULES, "{schedules} schedules");
-        expect(&EVENTS, &occurred);
+        assert!(total.schedules >= SCHEDULES, "{} schedules", total.schedules);
+        total.expect(&EVENTS);
     }
 }
 
@@ -75,37 +73,27 @@ fn in_drawn_orders_nothing_is_broken() {
     let seed = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs() << 24;
     let times: u64 = std::env::var("SOAK_TIMES").map_or(1, |times| times.parse().expect("a number"));
     println!("from seed {seed}");
-    let mut occurred = Occurred::default();
-    for scenario in Scenario::ALL {
-        unbroken(scenario, || sweep(scenario, seed..seed + times * scenario.drawn(), None), &mut occurred);
-    }
-    expect(&EVENTS, &occurred);
-    expect(&RARE_EVENTS, &occurred);
+    let total = unbroken(|scenario| sweep(scenario, seed..seed + times * scenario.drawn(), None));
+    total.expect(&EVENTS);
+    total.expect(&RARE_EVENTS);
 }
 
-fn unbroken(scenario: Scenario, run: impl FnOnce() -> Explored, occurred: &mut Occurred) -> u64 {
-    let started = Instant::now();
-    let Explored { schedules, occurred: own, broken } = run();
-    println!("{scenario:?}: {schedules} schedules in {:.1} s", started.elapsed().as_secs_f64());
-    if let Some((replay, broken)) = broken {
-        panic!("replay with: {replay} cargo test -p proof --test exploration replay -- --nocapture\n{broken}");
+/// The results of all scenarios.
+fn unbroken(run: impl Fn(Scenario) -> Summary) -> Summary {
+    let mut total = Summary::default();
+    for &scenario in Scenario::ALL {
+        let started = Instant::now();
+        let summary = run(scenario).unbroken("exploration").unwrap_or_else(|broken| panic!("{broken}"));
+        println!("{scenario:?}: {} schedules in {:.1} s", summary.schedules, started.elapsed().as_secs_f64());
+        total.add(summary);
     }
-    own.into_iter().for_each(|(event, count)| *occurred.entry(event).or_default() += count);
-    schedules
-}
-
-fn expect(events: &[&str], occurred: &Occurred) {
-    for event in events {
-        let count = occurred.get(event).copied().unwrap_or(0);
-        println!("{event} occurred {count} times");
-        assert!(count > 0, "{event} never occurred, so nothing is proved about it");
-    }
+    total
 }
 
 #[test]
 fn every_breakage_is_noticed() {
     for (breakage, scenario) in Breakage::ALL {
-        let Explored { schedules, broken, .. } = explore(scenario, Some(breakage), u64::MAX);
+        let Summary { schedules, broken, .. } = explore(scenario, Some(breakage), u64::MAX);
         let (_, broken) = broken.unwrap_or_else(|| panic!("{breakage:?} was not noticed in {schedules} schedules"));
         println!("{breakage:?} | {scenario:?} | {schedules} | {}", broken.lines().next().unwrap_or_default());
     }
@@ -113,8 +101,12 @@ fn every_breakage_is_noticed() {
 
 #[test]
 fn a_seed_always_gives_the_same_schedule() {
-    for (scenario, seed) in Scenario::ALL.into_iter().flat_map(|scenario| (0..20).map(move |seed| (scenario, seed))) {
-        assert_eq!(replay_seed(scenario, seed), replay_seed(scenario, seed), "{scenario:?}, seed {seed}");
+    let [first, second] = [(), ()].map(|()| Runner::in_memory());
+    for &scenario in Scenario::ALL {
+        for seed in 0..20 {
+            let logs = [&first, &second].map(|runner| replay_seed(runner, scenario, seed));
+            assert_eq!(logs[0], logs[1], "{scenario:?}, seed {seed}");
+        }
     }
 }
 
@@ -122,13 +114,16 @@ fn a_seed_always_gives_the_same_schedule() {
 #[test]
 fn replay() {
     let Ok(name) = std::env::var("PROOF_SCENARIO") else { return };
-    let scenario = Scenario::ALL.into_iter().find(|scenario| format!("{scenario:?}") == name).expect("a scenario");
+    let scenario = Scenario::ALL.iter().copied().find(|scenario| format!("{scenario:?}") == name).expect("a scenario");
+    let runner = Runner::in_memory();
     let replayed = match std::env::var("PROOF_SCRIPT") {
-        Ok(script) => replay_script(scenario, &script.parse().expect("a script")),
-        Err(_) => replay_seed(scenario, std::env::var("PROOF_SEED").expect("a seed").parse().expect("a number")),
+        Ok(script) => replay_script(&runner, scenario, &script.parse().expect("a script")),
+        Err(_) => {
+            replay_seed(&runner, scenario, std::env::var("PROOF_SEED").expect("a seed").parse().expect("a number"))
+        }
     };
     match replayed {
-        Ok(told) => println!("{}", told.join("\n")),
+        Ok(log) => println!("{}", log.join("\n")),
         Err(broken) => panic!("{broken}"),
     }
 }

@@ -14,7 +14,7 @@ struct Killed {
 fn every_mutant_is_noticed() {
     println!("{:32} | {:42} | {:34} | {:>8} | after steps", "mutant", "noticed by", "in the model", "states");
     let mut survivors = Vec::new();
-    for mutant in Mutant::ALL {
+    for &mutant in Mutant::ALL {
         match killed_by_a_promise(mutant).or_else(|| killed_by_absence(mutant)) {
             Some(Killed { by, within, states, steps }) => {
                 println!("{:32} | {by:42} | {within:34} | {states:>8} | {steps}", format!("{mutant:?}"));

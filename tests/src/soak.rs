@@ -12,7 +12,7 @@ use clap::ValueEnum;
 use futures::FutureExt;
 use proof::exploration::Scenario;
 use proof::model::Settings;
-use proof::nightly::{EXPLORATIONS, PART, SCHEDULES, explorations, model, schedules};
+use proof::soak::{EXPLORATIONS, PART, SCHEDULES, explorations, model, schedules};
 
 use crate::chaos::{self, Plan, silent};
 
@@ -74,11 +74,11 @@ pub async fn run(summary: &mut Summary, kinds: &[Kind]) -> Result<bool> {
 impl Kind {
     fn parts(self) -> Vec<Part> {
         match self {
-            Self::Models => Settings::nightly().into_iter().map(Part::model).collect(),
+            Self::Models => Settings::soak().into_iter().map(Part::model).collect(),
             Self::Schedules => (0..SCHEDULES).step_by(PART as usize).map(Part::schedules).collect(),
             Self::Explorations => {
                 let parts = |scenario| (0..EXPLORATIONS).map(move |number| Part::explorations(scenario, number));
-                Scenario::ALL.into_iter().flat_map(parts).collect()
+                Scenario::ALL.iter().copied().flat_map(parts).collect()
             }
             Self::Kills => (0..KILLINGS).map(Part::kills).collect(),
             Self::SilentKills => (0..SILENCES).map(Part::silent_kills).collect(),

@@ -167,7 +167,7 @@ impl Calls<'_> {
 
     fn hear(&self, outcome: &Result<Outcome<Receipt>, Error>) {
         let oracle = &self.world.oracle;
-        oracle.tell(format!("heard {outcome:?}"));
+        oracle.log(format!("heard {outcome:?}"));
         let answered = match outcome {
             Ok(Outcome::Executed(answered) | Outcome::Replayed(answered)) => answered,
             Err(Error::UnreadableAnswer { source, .. }) => return self.miss(source),
@@ -199,7 +199,7 @@ impl Calls<'_> {
 
     fn count(&self) {
         let oracle = &self.world.oracle;
-        oracle.expect(oracle.count_applied() <= self.lives(), "G1: inside effects at most once");
+        oracle.expect(oracle.count_applied() <= self.lives(), "G1: transactional effects at most once");
         let heard = self.heard.lock();
         oracle.expect(!heard.is_empty(), "in the end there is an answer");
     }

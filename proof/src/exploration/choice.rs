@@ -1,6 +1,6 @@
 //! Decisions about what happens next: drawn from a seed, or the next one of all possible.
 
-use crate::fault::Fault;
+use crate::fault::{Fault, Rates};
 
 /// The maximum number of faults in a schedule if all schedules are run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,18 +20,7 @@ impl Bounds {
         match fault {
             Fault::Crash | Fault::CrashAfter => &mut self.deaths,
             Fault::TimePasses => &mut self.times,
-            Fault::Refuse
-            | Fault::LoseRequest
-            | Fault::LoseReply
-            | Fault::Repeat
-            | Fault::Late
-            | Fault::Duplicate
-            | Fault::Freeze
-            | Fault::Redeliver
-            | Fault::Recreate
-            | Fault::FailHandler
-            | Fault::Expire
-            | Fault::Stale => &mut self.faults,
+            _ => &mut self.faults,
         }
     }
 }
@@ -50,17 +39,8 @@ pub(super) struct Choices {
 }
 
 enum Source {
-    /// How often each fault occurs, per 1000. Each seed has its own rates, because some bugs show only if other faults
-    /// are rare.
-    Seeded {
-        rng: fastrand::Rng,
-        rates: [u16; Fault::COUNT],
-    },
-    Listed {
-        made: Vec<Made>,
-        next: usize,
-        left: Bounds,
-    },
+    Seeded { rng: fastrand::Rng, rates: Rates },
+    Listed { made: Vec<Made>, next: usize, left: Bounds },
 }
 
 /// One step of a schedule.
@@ -75,7 +55,7 @@ impl Choices {
     /// The decisions of a seed.
     pub(super) fn seeded(seed: u64) -> Self {
         let mut rng = fastrand::Rng::with_seed(seed);
-        let rates = std::array::from_fn(|_| [0, 0, 20, 60, 150][rng.usize(0..5)]);
+        let rates = Rates::draw(&mut rng);
         Self { source: Source::Seeded { rng, rates }, calm: false }
     }
 
@@ -115,7 +95,7 @@ impl Choices {
             return false;
         }
         match &mut self.source {
-            Source::Seeded { rng, rates } => rng.u16(0..1000) < rates[fault as usize],
+            Source::Seeded { rng, rates } => rng.u16(0..1000) < rates.of(fault),
             Source::Listed { left, .. } => {
                 if *left.left(fault) == 0 {
                     return false;

@@ -18,12 +18,12 @@ use idempotency::store::BoxError;
 use idempotency::{Attempt, Call, Operation, Verdict};
 use parking_lot::{Mutex, MutexGuard};
 
-use super::network::{Kind, Process, Reply};
+use super::network::{Kind, Process};
 use super::receipt::Receipt;
 use super::sandbox::deadline;
 use super::table::effect;
 use super::{Breakage, Scenario, World};
-use crate::fault::Fault;
+use crate::fault::{Fault, Reply};
 
 struct GivenUp<'a> {
     world: &'a World,
@@ -71,7 +71,7 @@ impl GivenUp<'_> {
         let engine = self.world.engine(&process);
         let call = self.call(number);
         let outcome = process.live(engine.run(&call, |attempt| self.pay(&process, number, attempt))).await;
-        self.world.oracle.tell(format!("{number} heard {outcome:?}"));
+        self.world.oracle.log(format!("{number} heard {outcome:?}"));
         if outcome.is_none() {
             self.world.oracle.note("a process died");
         }
@@ -161,7 +161,7 @@ impl GivenUp<'_> {
         let follow_ups = FollowUps::new(self.world.engine(process), self.operations(), sender);
         let resolver = Cancel { process, bank: &self.bank };
         let handled = follow_ups.handle(event, self.world.network.now().plus(TIME), None, &resolver).await;
-        self.world.oracle.tell(format!("followed up: {handled:?}"));
+        self.world.oracle.log(format!("followed up: {handled:?}"));
         match handled {
             Ok(FollowUpResponse::Changes(response)) => {
                 let failed = response.batch_item_failures.first().and_then(|failure| failure.item_identifier.clone());

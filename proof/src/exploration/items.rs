@@ -47,7 +47,7 @@ impl Changes<'_> {
             let process = self.world.begin().await;
             let change = self.begun.fetch_add(1, Ordering::Relaxed);
             let ended = process.live(self.change(&process, change)).await;
-            self.world.oracle.tell(format!("change {change}: {ended:?}"));
+            self.world.oracle.log(format!("change {change}: {ended:?}"));
             let ended = ended.unwrap_or(Ended::NotKnown);
             self.ended.lock().push((change, ended));
         }

@@ -1,6 +1,5 @@
 //! SQS queues, with message groups or with the numbered messages of devices, and sandboxes that receive from them.
 
-use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,14 +8,14 @@ use aws_sdk_dynamodb::types::TransactWriteItem;
 use futures::future::FutureExt;
 use idempotency::engine::Clock;
 use idempotency::protocol::{Pointer, Principal, Uncertain};
-use idempotency::sequence::SequenceGate;
 use idempotency::sqs::{Contention, KeySource, Message as Delivered};
 use idempotency::{Attempt, Engine, Operation, Queue, Verdict};
 use parking_lot::{Mutex, MutexGuard};
 
 use super::network::Process;
+use super::numbered::{Numbered, numbered};
 use super::sandbox::{Remote, deadline};
-use super::table::{effect, entry, key};
+use super::table::effect;
 use super::{Breakage, Scenario, World};
 use crate::fault::Fault;
 
@@ -27,12 +26,8 @@ struct Messages<'a> {
 
 /// A message, and what the queue knows about it.
 struct Message {
-    id: String,
-    /// Its FIFO group, or its device.
-    of: &'static str,
-    number: u64,
-    /// Its content under its number.
-    content: &'static str,
+    /// The message of a FIFO group, or of a device.
+    sent: Numbered,
     poison: bool,
     receives: u64,
     state: State,
@@ -62,44 +57,28 @@ pub(super) async fn run(world: &World) {
     messages.count();
 }
 
-/// The initial content of the queue.
+/// The initial content of the queue. The messages of devices come in any order, and some of them under a second key as
+/// well.
 fn sent(world: &World) -> Vec<Message> {
-    let has_other = world.scenario.has_other_content();
-    let message = |(of, number, copy): &(&'static str, u64, &str)| Message {
-        id: format!("{of} {number}{copy}"),
-        of,
-        number: *number,
-        content: if copy.ends_with("other") { "other" } else { "" },
-        poison: world.is_fifo() && *of == "b" && *number == 1,
+    let (is_fifo, has_other) = (world.scenario.is_fifo(), world.scenario.has_other_content());
+    let mut sent = numbered(match (is_fifo, has_other, world.is_large) {
+        (true, _, false) => "a 1, a 2",
+        (true, _, true) => "a 1, b 1, a 2, b 2, a 3, c 1, c 2",
+        (false, true, false) => "a 1, a 1 other",
+        (false, true, true) => "a 1, a 2, a 1 other, a 2 again, b 1, a 2 other, b 1 other, a 3",
+        (false, false, false) => "a 2, a 1, a 1 again",
+        (false, false, true) => "a 1, a 2, b 1, a 2 again, a 3, b 2, a 5",
+    });
+    if !is_fifo && world.is_large {
+        (1..sent.len()).for_each(|place| sent.swap(place, world.network.choices(|choices| choices.pick(place + 1))));
+    }
+    let message = |sent: Numbered| Message {
+        poison: is_fifo && sent.of == "b" && sent.number == 1,
+        sent,
         receives: 0,
         state: State::Visible,
     };
-    // The messages of devices come in any order, and some of them under a second key as well.
-    let mut sent: Vec<_> = match (world.is_fifo(), world.size(false, true)) {
-        (false, false) if has_other => vec![("a", 1, ""), ("a", 1, " other")],
-        (false, true) if has_other => vec![
-            ("a", 1, ""),
-            ("a", 2, ""),
-            ("a", 1, " other"),
-            ("a", 2, " again"),
-            ("b", 1, ""),
-            ("a", 2, " other"),
-            ("b", 1, " other"),
-            ("a", 3, ""),
-        ],
-        (true, false) => vec![("a", 1, ""), ("a", 2, "")],
-        (true, true) => {
-            vec![("a", 1, ""), ("b", 1, ""), ("a", 2, ""), ("b", 2, ""), ("a", 3, ""), ("c", 1, ""), ("c", 2, "")]
-        }
-        (false, false) => vec![("a", 2, ""), ("a", 1, ""), ("a", 1, " again")],
-        (false, true) => {
-            vec![("a", 1, ""), ("a", 2, ""), ("b", 1, ""), ("a", 2, " again"), ("a", 3, ""), ("b", 2, ""), ("a", 5, "")]
-        }
-    };
-    if !world.is_fifo() && world.size(false, true) {
-        (1..sent.len()).for_each(|place| sent.swap(place, world.network.choices(|choices| choices.pick(place + 1))));
-    }
-    sent.iter().map(message).collect()
+    sent.into_iter().map(message).collect()
 }
 
 impl Messages<'_> {
@@ -111,7 +90,7 @@ impl Messages<'_> {
                 continue;
             }
             let answered = process.live(self.handle(&process, &batch)).await;
-            self.world.oracle.tell(format!("{batch:?} returned {answered:?}"));
+            self.world.oracle.log(format!("{batch:?} returned {answered:?}"));
             self.settle(&batch, answered);
         }
     }
@@ -126,10 +105,10 @@ impl Messages<'_> {
         let mut shelf = self.shelf();
         let mut batch = Vec::new();
         for place in 0..shelf.len() {
-            let of = shelf[place].of;
-            let is_held = self.world.is_fifo()
+            let of = shelf[place].sent.of;
+            let is_held = self.world.scenario.is_fifo()
                 && shelf.iter().enumerate().any(|(other, message)| {
-                    message.of == of
+                    message.sent.of == of
                         && matches!(message.state, State::InFlight(_))
                         && batch.iter().all(|(taken, _)| *taken != other)
                 });
@@ -217,25 +196,25 @@ impl Messages<'_> {
         let shelf = self.shelf();
         let mut message = SqsMessage::default();
         message.message_id = Some(place.to_string());
-        message.body = Some(format!(r#"{{"id":"{}"}}"#, shelf[place].id));
-        let suffix = if self.world.is_fifo() && !self.world.is(Breakage::GroupsForgotten) { ".fifo" } else { "" };
+        message.body = Some(format!(r#"{{"id":"{}"}}"#, shelf[place].sent.id));
+        let suffix =
+            if self.world.scenario.is_fifo() && !self.world.is(Breakage::GroupsForgotten) { ".fifo" } else { "" };
         message.event_source_arn = Some(format!("arn:aws:sqs:eu-central-1:123456789012:Queue{suffix}"));
         message.attributes.insert("ApproximateReceiveCount".to_owned(), receives.to_string());
-        message.attributes.insert("MessageGroupId".to_owned(), shelf[place].of.to_owned());
+        message.attributes.insert("MessageGroupId".to_owned(), shelf[place].sent.of.to_owned());
         message
     }
 
     fn work(&self, attempt: &Attempt<TransactWriteItem>, place: usize) -> Verdict<()> {
         let shelf = self.shelf();
-        let Message { of, number, content, poison, .. } = shelf[place];
+        let Message { sent, poison, .. } = shelf[place];
         if poison || self.world.network.strikes(Fault::FailHandler) {
             return Verdict::NotExecuted(());
         }
         if self.world.scenario.has_gate() {
-            let gate = SequenceGate::new("Table", self.world.gap(self.world.scenario.gap()));
-            gate.pass(attempt, key(of), NonZeroU64::new(number).expect("from 1"), entry(of, number, content));
+            sent.pass(attempt, self.world.gap(self.world.scenario.gap()));
         } else {
-            attempt.add_effect(effect(&format!("{of} {number}")));
+            attempt.add_effect(effect(&format!("{} {}", sent.of, sent.number)));
         }
         Verdict::Success(())
     }
@@ -254,7 +233,7 @@ impl Messages<'_> {
             match (is_returned, is_ours) {
                 (true, true) => message.state = State::Visible,
                 (false, true) => message.state = State::Deleted,
-                (false, false) if !self.world.is_fifo() && message.state != State::Dead => {
+                (false, false) if !self.world.scenario.is_fifo() && message.state != State::Dead => {
                     message.state = State::Deleted;
                 }
                 (true | false, false) => {}
@@ -269,21 +248,21 @@ impl Messages<'_> {
             oracle.expect(!is_open, "in the end a message is deleted or dead");
         }
         for of in ["a", "b", "c"] {
-            let done = || shelf.iter().filter(|message| message.of == of && message.state == State::Deleted);
-            if self.world.is_fifo() {
+            let done = || shelf.iter().filter(|message| message.sent.of == of && message.state == State::Deleted);
+            if self.world.scenario.is_fifo() {
                 let numbers = oracle.numbers(of);
                 let once = numbers.iter().all(|one| numbers.iter().filter(|other| *other == one).count() == 1);
                 oracle.expect(once, "effects of messages once");
-                oracle.expect(done().all(|message| numbers.contains(&message.number)), "G9: a message was lost");
-                let settled = numbers.iter().filter(|number| done().any(|message| message.number == **number));
+                oracle.expect(done().all(|message| numbers.contains(&message.sent.number)), "G9: a message was lost");
+                let settled = numbers.iter().filter(|number| done().any(|message| message.sent.number == **number));
                 oracle.expect(settled.is_sorted(), "effects of a group in order");
             } else {
-                oracle.expect_in_sequence(self.world.scenario.gap(), of, done().map(|message| message.number));
+                oracle.expect_in_sequence(self.world.scenario.gap(), of, done().map(|message| message.sent.number));
             }
         }
         if self.world.scenario.has_other_content() {
             let done = || shelf.iter().filter(|message| message.state == State::Deleted);
-            let kept = |message: &Message| self.world.table.keeps(message.of, message.number, message.content);
+            let kept = |message: &Message| self.world.table.keeps(&message.sent);
             oracle.expect(done().all(kept), "G6: other content under a used number was swallowed");
         } else {
             oracle.expect(oracle.count_of("SequenceConflict") == 0, "a duplicate was taken for a conflict");
@@ -292,12 +271,6 @@ impl Messages<'_> {
 
     fn shelf(&self) -> MutexGuard<'_, Vec<Message>> {
         self.shelf.lock()
-    }
-}
-
-impl World {
-    const fn is_fifo(&self) -> bool {
-        matches!(self.scenario, Scenario::Fifo | Scenario::FifoInSingleWrite)
     }
 }
 

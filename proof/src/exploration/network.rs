@@ -17,7 +17,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::choice::{Choices, Step};
 use crate::backend::BEGIN;
-use crate::fault::Fault;
+use crate::fault::{self, Fault, Reply};
 
 /// A network, its clock, and the choices of the schedule. A clone is another handle.
 #[derive(Clone)]
@@ -73,15 +73,6 @@ impl Kind {
             Self::Write => &Fault::OF_WRITES,
         }
     }
-}
-
-/// The result of a request.
-pub(super) enum Reply<T> {
-    Answer(T),
-    /// Certainly nothing happened.
-    Refused,
-    /// It is not known whether it happened.
-    Silence,
 }
 
 /// The longest pause of a process that waits for another, with jitter.
@@ -282,36 +273,21 @@ impl Process {
 
     /// Makes a request. `apply` is executed where it arrives.
     pub(super) async fn send<T>(&self, kind: Kind, apply: impl Fn() -> T + Send + Sync + 'static) -> Reply<T> {
-        match self.meets(kind).await {
-            None | Some(Fault::Freeze | Fault::TimePasses) => Reply::Answer(apply()),
-            Some(Fault::Refuse) => Reply::Refused,
-            Some(Fault::LoseRequest) => Reply::Silence,
-            Some(Fault::LoseReply) => {
-                apply();
-                Reply::Silence
-            }
-            Some(Fault::Repeat) => {
-                apply();
-                Reply::Answer(apply())
-            }
-            Some(Fault::Late) => {
-                self.network.later(move || drop(apply()));
-                Reply::Silence
-            }
-            Some(Fault::Duplicate) => {
-                let answer = apply();
-                self.network.later(move || drop(apply()));
-                Reply::Answer(answer)
-            }
+        let fault = match self.meets(kind).await {
+            Some(Fault::Crash) => std::future::pending().await,
             Some(Fault::CrashAfter) => {
                 apply();
                 self.network.traffic().dead.push(self.life);
                 std::future::pending().await
             }
-            Some(
-                Fault::Crash | Fault::Redeliver | Fault::Recreate | Fault::FailHandler | Fault::Expire | Fault::Stale,
-            ) => std::future::pending().await,
-        }
+            fault => fault,
+        };
+        let apply = Arc::new(apply);
+        let later = || {
+            let apply = Arc::clone(&apply);
+            self.network.later(move || drop(apply()));
+        };
+        fault::request(fault, || apply(), later, std::future::ready(())).await
     }
 
     /// The fault of its request, when its turn comes.

@@ -2,27 +2,29 @@
 //! other.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::num::NonZeroU64;
 use std::time::Duration;
 
 use aws_lambda_events::event::dynamodb::EventRecord;
 use aws_sdk_dynamodb::types::TransactWriteItem;
 use futures::future::FutureExt;
 use idempotency::protocol::{EpochMs, Principal, Uncertain};
-use idempotency::sequence::{Gap, SequenceGate};
+use idempotency::sequence::Gap;
 use idempotency::streams::{Kafka, KafkaBatch, Record, Stream, TableBatch, TableStream};
 use idempotency::{Attempt, Engine, Operation, Verdict};
 use parking_lot::{Mutex, MutexGuard};
 use serde_json::json;
 
 use super::network::Process;
+use super::numbered::{Numbered, numbered};
 use super::sandbox::{Remote, deadline};
-use super::table::{effect, entry, key};
+use super::table::effect;
 use super::{Breakage, Scenario, World};
 use crate::fault::Fault;
 
 struct Partition<'a> {
     world: &'a World,
+    /// The content of the records if they are numbered.
+    numbered: Vec<Numbered>,
     mapping: Mutex<Mapping>,
 }
 
@@ -53,15 +55,15 @@ enum Content {
     Poison,
     /// It has its own effect, and may write an item that others write as well.
     Plain { shares: bool },
-    /// A device, the number of its message, and the content under that number.
-    Numbered(&'static str, u64, &'static str),
+    /// A device's message.
+    Numbered(Numbered),
 }
 
 /// The offset of the record that always fails.
 const POISON: u64 = 1;
 
 pub(super) async fn run(world: &World) {
-    let partition = Partition { world, mapping: Mutex::default() };
+    let partition = Partition { world, numbered: devices_messages(world), mapping: Mutex::default() };
     let rounds = world.size(if world.scenario == Scenario::StreamOfAClockAhead { 2 } else { 1 }, 4);
     let pollers = (0..2).map(|_| partition.poller(rounds).boxed());
     world.network.run(pollers.collect()).await;
@@ -78,58 +80,28 @@ pub(super) async fn run(world: &World) {
     partition.count();
 }
 
+/// The devices' messages if records are numbered: some twice, some too early, some with other content.
+fn devices_messages(world: &World) -> Vec<Numbered> {
+    numbered(match (world.scenario, world.is_large) {
+        (Scenario::StreamThroughTheGate, false) => "a 1, a 1",
+        (Scenario::StreamThroughTheGate, true) => "a 1, b 1, a 2, a 2, b 1, a 3, b 2, a 4",
+        (Scenario::StreamAtAGap, false) => "a 1, a 3",
+        (Scenario::StreamAtAGap, true) => "a 1, a 2, a 2, b 1, a 3, b 3, b 2, a 4",
+        (Scenario::StreamMeetsOtherContent, false) => "a 1, a 1 other",
+        (Scenario::StreamMeetsOtherContent, true) => "a 1, b 1, a 1 other, a 2, b 1 other, a 2, a 2 other, a 3",
+        _ => "",
+    })
+}
+
 impl Partition<'_> {
     fn records(&self) -> u64 {
         let small = if self.world.scenario == Scenario::TableStream { 2 } else { 3 };
-        self.numbered().map_or(self.world.size(small, 8), |numbered| numbered.len() as u64)
-    }
-
-    /// The devices' messages if records are numbered: some twice, some too early, some with other content.
-    const fn numbered(&self) -> Option<&'static [(&'static str, u64, &'static str)]> {
-        match (self.world.scenario, self.world.is_large) {
-            (Scenario::StreamThroughTheGate, false) => Some(&[("a", 1, ""), ("a", 1, "")]),
-            (Scenario::StreamAtAGap, false) => Some(&[("a", 1, ""), ("a", 3, "")]),
-            (Scenario::StreamMeetsOtherContent, false) => Some(&[("a", 1, ""), ("a", 1, "other")]),
-            (Scenario::StreamThroughTheGate, true) => Some(&[
-                ("a", 1, ""),
-                ("b", 1, ""),
-                ("a", 2, ""),
-                ("a", 2, ""),
-                ("b", 1, ""),
-                ("a", 3, ""),
-                ("b", 2, ""),
-                ("a", 4, ""),
-            ]),
-            (Scenario::StreamAtAGap, true) => Some(&[
-                ("a", 1, ""),
-                ("a", 2, ""),
-                ("a", 2, ""),
-                ("b", 1, ""),
-                ("a", 3, ""),
-                ("b", 3, ""),
-                ("b", 2, ""),
-                ("a", 4, ""),
-            ]),
-            (Scenario::StreamMeetsOtherContent, true) => Some(&[
-                ("a", 1, ""),
-                ("b", 1, ""),
-                ("a", 1, "other"),
-                ("a", 2, ""),
-                ("b", 1, "other"),
-                ("a", 2, ""),
-                ("a", 2, "other"),
-                ("a", 3, ""),
-            ]),
-            _ => None,
-        }
+        if self.numbered.is_empty() { self.world.size(small, 8) } else { self.numbered.len() as u64 }
     }
 
     fn content(&self, offset: u64) -> Content {
-        match (self.numbered(), offset) {
-            (Some(numbered), _) => {
-                let (device, number, says) = numbered[offset as usize];
-                Content::Numbered(device, number, says)
-            }
+        match (self.numbered.get(offset as usize), offset) {
+            (Some(numbered), _) => Content::Numbered(*numbered),
             (None, POISON) if self.records() > 2 => Content::Poison,
             (None, _) => Content::Plain { shares: offset % 3 == 2 },
         }
@@ -140,7 +112,7 @@ impl Partition<'_> {
             let process = self.world.begin().await;
             let Some(batch) = self.receive() else { return };
             let answered = process.live(self.handle(&process, batch)).await;
-            self.world.oracle.tell(format!("{batch:?}: {answered:?}"));
+            self.world.oracle.log(format!("{batch:?}: {answered:?}"));
             match answered {
                 Some(returned) => self.settle(batch, returned),
                 None => self.world.oracle.note("a process died"),
@@ -221,11 +193,7 @@ impl Partition<'_> {
                     attempt.add_effect(effect("shared"));
                 }
             }
-            Content::Numbered(device, number, says) => {
-                let gate = SequenceGate::new("Table", self.world.gap(Gap::Hold));
-                let entry = entry(device, number, says);
-                gate.pass(attempt, key(device), NonZeroU64::new(number).expect("from 1"), entry);
-            }
+            Content::Numbered(message) => message.pass(attempt, self.world.gap(Gap::Hold)),
         }
         Verdict::Success(())
     }
@@ -273,9 +241,9 @@ impl Partition<'_> {
             oracle.expect(oracle.count_of("SequenceConflict") == 0, "a duplicate was taken for a conflict");
         }
         oracle.expect(mapping.checkpoint == self.records(), "in the end the partition is done");
-        match self.numbered() {
-            Some(_) => self.count_numbered(&mapping),
-            None => self.count_plain(&mapping),
+        match self.numbered.is_empty() {
+            true => self.count_plain(&mapping),
+            false => self.count_numbered(&mapping),
         }
     }
 
@@ -296,17 +264,13 @@ impl Partition<'_> {
     }
 
     fn count_numbered(&self, mapping: &Mapping) {
+        let done = self.numbered.iter().zip(0..).filter(|(_, offset)| !mapping.given_up.contains(&(0, *offset)));
+        let done = Vec::from_iter(done.map(|(message, _)| message));
+        let kept = done.iter().all(|message| self.world.table.keeps(message));
+        self.world.oracle.expect(kept, "G6: other content under a used number was swallowed");
         for device in ["a", "b"] {
-            let done = (0..self.records()).filter(|offset| !mapping.given_up.contains(&(0, *offset)));
-            let done = done.filter_map(|offset| match self.content(offset) {
-                Content::Numbered(of, number, says) if of == device => {
-                    let kept = self.world.table.keeps(of, number, says);
-                    self.world.oracle.expect(kept, "G6: other content under a used number was swallowed");
-                    Some(number)
-                }
-                Content::Numbered(..) | Content::Poison | Content::Plain { .. } => None,
-            });
-            self.world.oracle.expect_in_sequence(Gap::Hold, device, done);
+            let own = done.iter().filter(|message| message.of == device).map(|message| message.number);
+            self.world.oracle.expect_in_sequence(Gap::Hold, device, own);
         }
     }
 

@@ -15,10 +15,10 @@ use idempotency::{DynamoDbStore, Engine};
 use parking_lot::Mutex;
 
 use super::Breakage;
-use super::network::{Kind, Network, Process, Reply};
-use super::oracle::Oracle;
+use super::network::{Kind, Network, Process};
 use super::table::Table;
 use crate::fault::Fault;
+use crate::oracle::Oracle;
 
 /// The timeout of a function.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -81,11 +81,7 @@ impl Remote {
         apply: impl Fn(&Table) -> Result<T, StoreError> + Send + Sync + 'static,
     ) -> Result<T, StoreError> {
         let table = self.table.clone();
-        match self.process.send(kind, move || apply(&table)).await {
-            Reply::Answer(answer) => answer,
-            Reply::Refused => Err(StoreError::NotApplied("refused".into())),
-            Reply::Silence => Err(StoreError::Uncertain("no reply".into())),
-        }
+        self.process.send(kind, move || apply(&table)).await.of_a_store()
     }
 }
 

@@ -1,11 +1,12 @@
 //! The scenarios of schedules, and the bounds within which all of them are run.
 
 use idempotency::sequence::Gap;
+use strum::VariantArray;
 
 use super::choice::Bounds;
 
 /// The scenario of a schedule.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, VariantArray)]
 pub enum Scenario {
     /// Calls with one key, of an operation declared repeatable.
     Repeated,
@@ -63,34 +64,7 @@ pub enum Scenario {
 
 impl Scenario {
     /// All scenarios.
-    pub const ALL: [Self; 26] = [
-        Self::Repeated,
-        Self::Reconciled,
-        Self::Waiting,
-        Self::SingleWrite,
-        Self::SingleWriteBesideClaims,
-        Self::ThreeCallers,
-        Self::TwoCallersBesideAReconciler,
-        Self::LongAnswers,
-        Self::LongAnswersExpire,
-        Self::LongAnswersInSingleWrite,
-        Self::GivenUp,
-        Self::GivenUpAfterADeath,
-        Self::Stream,
-        Self::StreamCreatedAnew,
-        Self::StreamThroughTheGate,
-        Self::StreamAtAGap,
-        Self::StreamMeetsOtherContent,
-        Self::StreamOfAClockAhead,
-        Self::TableStream,
-        Self::TableStreamInSingleWrite,
-        Self::Fifo,
-        Self::FifoInSingleWrite,
-        Self::GateHolds,
-        Self::GateAccepts,
-        Self::GateMeetsOtherContent,
-        Self::Versioned,
-    ];
+    pub const ALL: &[Self] = Self::VARIANTS;
 
     /// How many schedules are drawn with every change: enough for each rare event to occur a dozen times. The SDK is
     /// slow without optimisation.
@@ -124,6 +98,10 @@ impl Scenario {
         matches!(self, Self::TableStream | Self::TableStreamInSingleWrite)
     }
 
+    pub(super) const fn is_fifo(self) -> bool {
+        matches!(self, Self::Fifo | Self::FifoInSingleWrite)
+    }
+
     pub(super) const fn has_gate(self) -> bool {
         matches!(self, Self::GateHolds | Self::GateAccepts | Self::GateMeetsOtherContent)
     }
@@ -140,56 +118,59 @@ impl Scenario {
         }
     }
 
-    /// The maximum faults in one schedule if all are run.
-    pub(super) const fn bounds(self) -> Bounds {
+    /// What a scenario runs, the maximum faults in one schedule if all schedules are run, and how its processes begin then.
+    pub(super) const fn spec(self) -> (Runs, Bounds, Begin) {
+        use Begin::{AllAtOnce, InTurn};
+        use Runs::{Calls, FollowUps, Items, Messages, Partition};
         match self {
-            Self::Repeated
-            | Self::Reconciled
-            | Self::Waiting
-            | Self::SingleWrite
-            | Self::SingleWriteBesideClaims
-            | Self::ThreeCallers
-            | Self::Stream
-            | Self::StreamCreatedAnew
-            | Self::TableStreamInSingleWrite
-            | Self::Fifo
-            | Self::FifoInSingleWrite => Bounds { faults: 1, deaths: 1, times: 1 },
-            // A reconciler has many requests, and the changes of a table have many claims.
-            Self::TwoCallersBesideAReconciler | Self::TableStream => Bounds { faults: 1, deaths: 0, times: 1 },
-            // So have follow-ups, whose time passes until they are due.
-            Self::GivenUp => Bounds { faults: 1, deaths: 0, times: 0 },
-            Self::GivenUpAfterADeath => Bounds { faults: 0, deaths: 1, times: 1 },
+            Self::Repeated | Self::Reconciled | Self::Waiting | Self::SingleWrite | Self::SingleWriteBesideClaims => {
+                (Calls, bounds(1, 1, 1), InTurn)
+            }
+            Self::ThreeCallers => (Calls, bounds(1, 1, 1), AllAtOnce),
+            // A reconciler has many requests.
+            Self::TwoCallersBesideAReconciler => (Calls, bounds(1, 0, 1), AllAtOnce),
             // The SDK is slow.
-            Self::LongAnswers => Bounds { faults: 0, deaths: 1, times: 1 },
-            Self::LongAnswersInSingleWrite => Bounds { faults: 1, deaths: 0, times: 0 },
-            Self::LongAnswersExpire => Bounds { faults: 0, deaths: 0, times: 1 },
-            // These have no clock-dependent behaviour that the others lack.
-            Self::StreamThroughTheGate
-            | Self::StreamAtAGap
-            | Self::StreamMeetsOtherContent
-            | Self::GateHolds
-            | Self::GateAccepts
-            | Self::GateMeetsOtherContent
-            | Self::Versioned => Bounds { faults: 1, deaths: 1, times: 0 },
+            Self::LongAnswers => (Calls, bounds(0, 1, 1), InTurn),
+            Self::LongAnswersInSingleWrite => (Calls, bounds(1, 0, 0), InTurn),
+            Self::LongAnswersExpire => (Calls, bounds(0, 0, 1), InTurn),
+            // Follow-ups have many requests, and time passes until they are due.
+            Self::GivenUp => (FollowUps, bounds(1, 0, 0), AllAtOnce),
+            Self::GivenUpAfterADeath => (FollowUps, bounds(0, 1, 1), AllAtOnce),
+            Self::Stream | Self::StreamCreatedAnew | Self::TableStreamInSingleWrite => {
+                (Partition, bounds(1, 1, 1), InTurn)
+            }
+            // The changes of a table have many claims.
+            Self::TableStream => (Partition, bounds(1, 0, 1), AllAtOnce),
             // Its pollers take two batches each.
-            Self::StreamOfAClockAhead => Bounds { faults: 1, deaths: 0, times: 0 },
+            Self::StreamOfAClockAhead => (Partition, bounds(1, 0, 0), InTurn),
+            // No gate and no version has clock-dependent behaviour that the others lack.
+            Self::StreamThroughTheGate | Self::StreamAtAGap | Self::StreamMeetsOtherContent => {
+                (Partition, bounds(1, 1, 0), AllAtOnce)
+            }
+            Self::GateHolds | Self::GateAccepts | Self::GateMeetsOtherContent => (Messages, bounds(1, 1, 0), InTurn),
+            Self::Versioned => (Items, bounds(1, 1, 0), AllAtOnce),
+            Self::Fifo | Self::FifoInSingleWrite => (Messages, bounds(1, 1, 1), InTurn),
         }
     }
+}
 
-    /// Whether processes begin one by one if all schedules are run; otherwise all begin at once, which leaves fewer
-    /// orders.
-    pub(super) const fn begins_in_turn(self) -> bool {
-        !matches!(
-            self,
-            Self::ThreeCallers
-                | Self::TwoCallersBesideAReconciler
-                | Self::GivenUp
-                | Self::GivenUpAfterADeath
-                | Self::StreamThroughTheGate
-                | Self::StreamAtAGap
-                | Self::StreamMeetsOtherContent
-                | Self::TableStream
-                | Self::Versioned
-        )
-    }
+/// The part of the library that a scenario runs.
+#[derive(Clone, Copy)]
+pub(super) enum Runs {
+    Calls,
+    FollowUps,
+    Partition,
+    Messages,
+    Items,
+}
+
+/// How processes begin if all schedules are run. Fewer orders are left if all begin at once.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Begin {
+    InTurn,
+    AllAtOnce,
+}
+
+const fn bounds(faults: u8, deaths: u8, times: u8) -> Bounds {
+    Bounds { faults, deaths, times }
 }

@@ -16,8 +16,9 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::Breakage;
 use super::condition::holds;
-use super::oracle::Oracle;
+use super::numbered::Numbered;
 use crate::backend::Backend;
+use crate::oracle::Oracle;
 
 /// A table. A clone is another handle.
 #[derive(Clone)]
@@ -56,16 +57,16 @@ pub(super) fn effect(name: &str) -> TransactWriteItem {
 }
 
 /// The effect of a device's number, with the entry that keeps its content.
-pub(super) fn entry(of: &str, number: u64, content: &str) -> Entry {
-    Entry::new(key(entry_id(of, number)), digest(content))
+pub(super) fn entry(message: &Numbered) -> Entry {
+    Entry::new(key(entry_id(message)), digest(message))
 }
 
-fn entry_id(of: &str, number: u64) -> String {
+fn entry_id(Numbered { of, number, .. }: &Numbered) -> String {
     format!("{EFFECT}{of} {number}")
 }
 
-fn digest(content: &str) -> Fingerprint {
-    Fingerprinter::new().bytes(content.as_bytes()).finish()
+fn digest(message: &Numbered) -> Fingerprint {
+    Fingerprinter::new().bytes(message.content.as_bytes()).finish()
 }
 
 impl Table {
@@ -77,10 +78,10 @@ impl Table {
     }
 
     /// Whether a device's number was used for this content.
-    pub(super) fn keeps(&self, of: &str, number: u64, content: &str) -> bool {
+    pub(super) fn keeps(&self, message: &Numbered) -> bool {
         let items = self.items();
-        let kept = items.get(&entry_id(of, number)).and_then(|entry| entry.get(CONTENT)?.as_b().ok());
-        kept.is_some_and(|kept| kept.as_ref() == digest(content).as_bytes())
+        let kept = items.get(&entry_id(message)).and_then(|entry| entry.get(CONTENT)?.as_b().ok());
+        kept.is_some_and(|kept| kept.as_ref() == digest(message).as_bytes())
     }
 
     /// Settled and released records expire.

@@ -18,9 +18,10 @@ use serde_json::{Value, json};
 
 use super::Breakage;
 use super::condition::holds;
-use super::network::{Kind, Process, Reply};
-use super::oracle::Oracle;
+use super::network::{Kind, Process};
 use super::table::EFFECT;
+use crate::fault::Reply;
+use crate::oracle::Oracle;
 
 /// Items, as JSON. A clone is another handle.
 #[derive(Clone)]

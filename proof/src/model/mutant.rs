@@ -1,7 +1,9 @@
 //! Deliberate breakages of the protocol. Each must be detected; otherwise the proof shows less than it claims.
 
+use strum::VariantArray;
+
 /// One breakage, applied to the inputs or outputs of the real machine, or to its environment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, VariantArray)]
 pub enum Mutant {
     /// A claim of an apparently vacant record has no condition.
     ClaimWithoutCondition,
@@ -98,51 +100,5 @@ pub enum Mutant {
 
 impl Mutant {
     /// All mutants.
-    pub const ALL: [Self; 45] = [
-        Self::ClaimWithoutCondition,
-        Self::TakeoverWithoutCondition,
-        Self::TakeoverByStatusAlone,
-        Self::CommitWithoutOwner,
-        Self::ReleaseWithoutOwner,
-        Self::AbandonWithoutOwner,
-        Self::SingleWriteWithoutCondition,
-        Self::EffectsBesideTheRecord,
-        Self::LostReplyTakenForConflict,
-        Self::ForeignClaimTakenForOwn,
-        Self::ForeignAnswerTakenForOwn,
-        Self::AnswerOfAsManyPartsTakenForOwn,
-        Self::AttemptDoesNotGrow,
-        Self::OwnerTokenReused,
-        Self::TransactionPerAttempt,
-        Self::RestartUnderTheSameTransaction,
-        Self::TimeToLiveTrusted,
-        Self::ClaimExpires,
-        Self::UnknownExpires,
-        Self::FingerprintIgnored,
-        Self::MismatchDeletesTheRecord,
-        Self::DuplicateDeletesTheRecord,
-        Self::LeaseOverRunsAgain,
-        Self::UnknownRunsAgain,
-        Self::NotFoundTakenAsFailed,
-        Self::NotFoundTakenAsPrevented,
-        Self::TombstoneBeyondTheMemory,
-        Self::NotFoundTakenAsHappened,
-        Self::HappenedTakenAsRefused,
-        Self::ReconcilerWithoutClaim,
-        Self::TimeoutStoredAsFailed,
-        Self::TimeoutReleased,
-        Self::ReleaseOverUncertain,
-        Self::LateOwnerAnswersItself,
-        Self::LostCommitTakenAsDone,
-        Self::LostCommitReleased,
-        Self::RejectionTakenAsDone,
-        Self::LateFailureDeletesTheRecord,
-        Self::AnswerBeforeCommit,
-        Self::PartsOfAnotherRecord,
-        Self::RememberedForEver,
-        Self::RememberedForAnotherRequest,
-        Self::LookUpTrusted,
-        Self::LockExpires,
-        Self::CallsOutliveTheRetention,
-    ];
+    pub const ALL: &[Self] = Self::VARIANTS;
 }

@@ -2,6 +2,7 @@
 
 use idempotency::protocol::State;
 use stateright::Property;
+use strum::VariantArray;
 
 use super::state::World;
 use super::{Model, clock};
@@ -68,7 +69,7 @@ promises! {
 
 impl Promise {
     /// Whether the promise is kept.
-    pub fn is_kept(self, world: &World, outside: bool) -> bool {
+    pub fn is_kept(self, world: &World, is_external: bool) -> bool {
         let counts = &world.counts;
         if counts.broken & self.bit() != 0 {
             return false;
@@ -78,7 +79,7 @@ impl Promise {
             (Self::TransactionalEffectsAtMostOnce, _) => counts.effects.iter().all(|count| *count <= 1),
             (Self::ExternalEffectsAtMostOnce, _) => counts.charges.iter().all(|count| *count <= 1),
             (Self::SuccessHasItsEffects, Some(State::Success(_))) => {
-                counts.effects[life] == 1 && (!outside || counts.charges[life] == 1)
+                counts.effects[life] == 1 && (!is_external || counts.charges[life] == 1)
             }
             (Self::WhatIsFailedOrReleasedHasNoEffect, Some(State::Failed(_) | State::Released { .. })) => {
                 counts.effects[life] == 0 && counts.charges[life] == 0
@@ -94,7 +95,7 @@ impl Promise {
 }
 
 /// What must occur at least once, or the model proves nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, VariantArray)]
 #[repr(u8)]
 pub enum Event {
     /// A claim was taken over to run the operation again.
@@ -155,33 +156,5 @@ pub enum Event {
 
 impl Event {
     /// All events.
-    pub const ALL: [Self; 27] = [
-        Self::Takeover,
-        Self::HeldAsUnknown,
-        Self::FencedAndReplayed,
-        Self::Replayed,
-        Self::Recognised,
-        Self::FoundOut,
-        Self::Happened,
-        Self::Refused,
-        Self::RestartedAndSettled,
-        Self::Reopened,
-        Self::LeftUnknown,
-        Self::BeyondTheMemory,
-        Self::LateChargeRefused,
-        Self::ChargeDeduplicated,
-        Self::Mismatch,
-        Self::InProgress,
-        Self::BegunAfterRelease,
-        Self::SecondLife,
-        Self::LateWriteRefused,
-        Self::Waited,
-        Self::WaitedAndTookOver,
-        Self::Recalled,
-        Self::LookedUp,
-        Self::LookedUpOlder,
-        Self::AnswerGone,
-        Self::AnswerShortened,
-        Self::Renewed,
-    ];
+    pub const ALL: &[Self] = Self::VARIANTS;
 }

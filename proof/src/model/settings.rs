@@ -70,9 +70,21 @@ pub enum Role {
     Holder,
 }
 
+/// An actor that makes this many calls, all with this content.
 const fn player(role: Role, body: u8, calls: u8) -> Player {
     Player { role, body, calls }
 }
+
+const RECONCILER: Player = player(Role::Reconciler, 0, 1);
+const OPERATOR: Player = player(Role::Operator, 0, 1);
+
+/// Callers, and writers in single-write mode, that make one call or two; the others make another request.
+const ONCE: Player = player(Role::Caller, 1, 1);
+const TWICE: Player = player(Role::Caller, 1, 2);
+const OTHER: Player = player(Role::Caller, 2, 2);
+const WRITES: Player = player(Role::SingleWrite, 1, 1);
+const WRITES_TWICE: Player = player(Role::SingleWrite, 1, 2);
+const OTHER_WRITES: Player = player(Role::SingleWrite, 2, 1);
 
 impl Settings {
     /// Whether the provider takes part.
@@ -80,10 +92,10 @@ impl Settings {
         self.runs.contains(&Ending::Charges)
     }
 
-    fn transactional(name: &'static str, faults: u8, players: Vec<Player>) -> Self {
+    fn transactional(name: &'static str, faults: u8, players: &[Player]) -> Self {
         Self {
             name,
-            players,
+            players: players.to_vec(),
             runs: &[Ending::Success],
             declines: false,
             forgetful: false,
@@ -98,172 +110,95 @@ impl Settings {
         }
     }
 
-    fn external(name: &'static str, faults: u8, players: Vec<Player>) -> Self {
+    fn external(name: &'static str, faults: u8, players: &[Player]) -> Self {
         Self { runs: &[Ending::Charges], ..Self::transactional(name, faults, players) }
     }
 
     fn lock(name: &'static str, faults: u8, retentions: u8) -> Self {
-        let players = vec![player(Role::Holder, 1, 2), player(Role::Holder, 1, 2)];
         let runs = &[Ending::NotExecuted];
-        Self { runs, repeatable: true, retentions, ..Self::transactional(name, faults, players) }
+        let transactional = Self::transactional(name, faults, &[player(Role::Holder, 1, 2); 2]);
+        Self { runs, repeatable: true, retentions, ..transactional }
     }
 
     /// The models that are checked with every change.
     pub fn quick() -> Vec<Self> {
-        use Role::{Caller, Operator, Reconciler, SingleWrite};
-        let two = |calls| vec![player(Caller, 1, calls), player(Caller, 1, calls)];
+        use Ending::{Charges, Failed, NotExecuted, Success, Unknown};
+        use WaitsFor::{SomeTime, TheLease};
+        const OR_NOT: &[Ending] = &[Success, NotExecuted];
+        let (callers, over_a_release) = ([TWICE, TWICE], [ONCE, WRITES, WRITES]);
+        let transactional = Self::transactional;
+        let external = Self::external;
         vec![
-            Self {
-                runs: &[Ending::Success, Ending::Failed, Ending::NotExecuted, Ending::Unknown],
-                ..Self::transactional("every verdict", 2, two(2))
-            },
-            Self { repeatable: true, ..Self::transactional("transactional, repeatable", 3, two(2)) },
+            Self { runs: &[Success, Failed, NotExecuted, Unknown], ..transactional("every verdict", 2, &callers) },
+            Self { repeatable: true, ..transactional("transactional, repeatable", 3, &callers) },
             Self {
                 callers_reconcile: false,
-                ..Self::transactional("transactional, left to others", 2, {
-                    vec![player(Caller, 1, 2), player(Caller, 1, 1), player(Reconciler, 0, 1)]
-                })
+                ..transactional("transactional, left to others", 2, &[TWICE, ONCE, RECONCILER])
             },
+            Self { runs: OR_NOT, ..transactional("another request under the key", 2, &[TWICE, OTHER]) },
+            transactional("single write", 4, &[WRITES_TWICE, WRITES_TWICE, OTHER_WRITES]),
+            Self { runs: OR_NOT, ..transactional("single write and claims", 3, &[TWICE, WRITES, OTHER_WRITES]) },
+            Self { runs: OR_NOT, ..transactional("single write over a release", 2, &over_a_release) },
+            Self { retentions: 1, ..transactional("a second life", 2, &callers) },
+            Self { retentions: 1, ..transactional("calls that outlive the retention", 2, &over_a_release) },
+            Self { declines: true, ..external("external", 2, &callers) },
+            Self { forgetful: true, ..external("external, with a memory that ends", 2, &[TWICE, ONCE, RECONCILER]) },
+            Self { repeatable: true, runs: &[Charges, NotExecuted], ..external("external, repeatable", 2, &callers) },
+            Self { declines: true, ..external("external, reconciler and operator", 2, &[TWICE, RECONCILER, OPERATOR]) },
             Self {
-                runs: &[Ending::Success, Ending::NotExecuted],
-                ..Self::transactional(
-                    "another request under the key",
-                    2,
-                    vec![player(Caller, 1, 2), player(Caller, 2, 2)],
-                )
+                waits: SomeTime,
+                runs: &[Success, NotExecuted, Unknown],
+                ..transactional("a duplicate waits", 2, &[ONCE, ONCE])
             },
-            Self::transactional(
-                "single write",
-                4,
-                vec![player(SingleWrite, 1, 2), player(SingleWrite, 1, 2), player(SingleWrite, 2, 1)],
-            ),
-            Self {
-                runs: &[Ending::Success, Ending::NotExecuted],
-                ..Self::transactional("single write and claims", 3, {
-                    vec![player(Caller, 1, 2), player(SingleWrite, 1, 1), player(SingleWrite, 2, 1)]
-                })
-            },
-            Self {
-                runs: &[Ending::Success, Ending::NotExecuted],
-                ..Self::transactional("single write over a release", 2, {
-                    vec![player(Caller, 1, 1), player(SingleWrite, 1, 1), player(SingleWrite, 1, 1)]
-                })
-            },
-            Self { retentions: 1, ..Self::transactional("a second life", 2, two(2)) },
-            Self {
-                retentions: 1,
-                ..Self::transactional("calls that outlive the retention", 2, {
-                    vec![player(Caller, 1, 1), player(SingleWrite, 1, 1), player(SingleWrite, 1, 1)]
-                })
-            },
-            Self { declines: true, ..Self::external("external", 2, two(2)) },
-            Self {
-                forgetful: true,
-                ..Self::external("external, with a memory that ends", 2, {
-                    vec![player(Caller, 1, 2), player(Caller, 1, 1), player(Reconciler, 0, 1)]
-                })
-            },
-            Self {
-                repeatable: true,
-                runs: &[Ending::Charges, Ending::NotExecuted],
-                ..Self::external("external, repeatable", 2, two(2))
-            },
-            Self {
-                declines: true,
-                ..Self::external("external, reconciler and operator", 2, {
-                    vec![player(Caller, 1, 2), player(Reconciler, 0, 1), player(Operator, 0, 1)]
-                })
-            },
-            Self {
-                waits: WaitsFor::SomeTime,
-                runs: &[Ending::Success, Ending::NotExecuted, Ending::Unknown],
-                ..Self::transactional("a duplicate waits", 2, vec![player(Caller, 1, 1), player(Caller, 1, 1)])
-            },
-            Self {
-                waits: WaitsFor::TheLease,
-                ..Self::external("duplicates wait for the lease, then reconcile", 2, {
-                    vec![player(Caller, 1, 1), player(Caller, 1, 1), player(Caller, 1, 1)]
-                })
-            },
-            Self { remembers: true, retentions: 1, ..Self::transactional("a process remembers", 1, two(2)) },
-            Self {
-                remembers: true,
-                ..Self::transactional("a process remembers another request", 1, {
-                    vec![player(Caller, 1, 1), player(Caller, 2, 2)]
-                })
-            },
+            Self { waits: TheLease, ..external("duplicates wait for the lease, then reconcile", 2, &[ONCE; 3]) },
+            Self { remembers: true, retentions: 1, ..transactional("a process remembers", 1, &callers) },
+            Self { remembers: true, ..transactional("a process remembers another request", 1, &[ONCE, OTHER]) },
             Self {
                 looks_up: true,
                 retentions: 1,
-                runs: &[Ending::Success, Ending::Unknown],
-                ..Self::transactional("redeliveries look up first", 1, {
-                    vec![player(Caller, 1, 2), player(Caller, 1, 1)]
-                })
+                runs: &[Success, Unknown],
+                ..transactional("redeliveries look up first", 1, &[TWICE, ONCE])
             },
             Self {
                 looks_up: true,
-                runs: &[Ending::Success, Ending::NotExecuted],
-                ..Self::transactional("another request looks up first", 2, {
-                    vec![player(Caller, 1, 2), player(Caller, 2, 2)]
-                })
+                runs: OR_NOT,
+                ..transactional("another request looks up first", 2, &[TWICE, OTHER])
             },
-            Self {
-                looks_up: true,
-                runs: &[Ending::Success, Ending::NotExecuted],
-                ..Self::transactional("single writes look up first", 2, {
-                    vec![player(Caller, 1, 1), player(SingleWrite, 1, 1), player(SingleWrite, 1, 1)]
-                })
-            },
-            Self { long_answers: true, retentions: 1, ..Self::transactional("long answers, a second life", 1, two(2)) },
+            Self { looks_up: true, runs: OR_NOT, ..transactional("single writes look up first", 2, &over_a_release) },
+            Self { long_answers: true, retentions: 1, ..transactional("long answers, a second life", 1, &callers) },
             Self {
                 long_answers: true,
-                runs: &[Ending::Success, Ending::NotExecuted],
-                ..Self::transactional("single write of long answers over a release", 2, {
-                    vec![player(Caller, 1, 1), player(SingleWrite, 1, 1), player(SingleWrite, 1, 1)]
-                })
+                runs: OR_NOT,
+                ..transactional("single write of long answers over a release", 2, &over_a_release)
             },
             Self::lock("a lock", 2, 1),
         ]
     }
 
+    fn with_faults(faults: impl Fn(u8) -> u8) -> Vec<Self> {
+        Self::quick().into_iter().map(|settings| Self { faults: faults(settings.faults), ..settings }).collect()
+    }
+
     /// The default: with one fault fewer than in the gate.
     pub fn short() -> Vec<Self> {
-        let mut all = Self::quick();
-        for settings in &mut all {
-            settings.faults = settings.faults.saturating_sub(1).max(1);
-        }
-        all
+        Self::with_faults(|faults| faults.saturating_sub(1).max(1))
     }
 
     /// With one fault: enough to detect a breakage, and quick to explore without one. The smallest models come first.
     pub fn small() -> Vec<Self> {
-        let mut all = Self::quick();
-        for settings in &mut all {
-            settings.faults = 1;
-        }
+        let mut all = Self::with_faults(|_| 1);
         all.sort_by_key(|settings| settings.runs.len() + settings.players.len() + usize::from(settings.retentions));
         all
     }
 
     /// The larger models of the soak.
-    pub fn nightly() -> Vec<Self> {
-        use Role::{Caller, Operator, Reconciler, SingleWrite};
-        let mut all = Self::quick();
-        for settings in &mut all {
-            settings.faults += 1;
-        }
-        all.push(Self {
-            declines: true,
-            ..Self::external("external, all roles", 1, {
-                vec![player(Caller, 1, 2), player(Caller, 1, 1), player(Reconciler, 0, 1), player(Operator, 0, 1)]
-            })
-        });
-        all.push(Self {
-            retentions: 1,
-            ..Self::transactional("single write, a second life", 4, {
-                vec![player(SingleWrite, 1, 2), player(SingleWrite, 1, 2), player(SingleWrite, 2, 1)]
-            })
-        });
+    pub fn soak() -> Vec<Self> {
+        let mut all = Self::with_faults(|faults| faults + 1);
+        let (external, transactional) = (
+            Self::external("external, all roles", 1, &[TWICE, ONCE, RECONCILER, OPERATOR]),
+            Self::transactional("single write, a second life", 4, &[WRITES_TWICE, WRITES_TWICE, OTHER_WRITES]),
+        );
+        all.extend([Self { declines: true, ..external }, Self { retentions: 1, ..transactional }]);
         all
     }
 }

@@ -1,7 +1,9 @@
 //! Breakages of the engine's environment, which the simulation must detect.
 
+use strum::VariantArray;
+
 /// What is broken on purpose.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, VariantArray)]
 pub enum Breakage {
     /// The store does not check the owner.
     OwnerIgnored,
@@ -29,17 +31,5 @@ pub enum Breakage {
 
 impl Breakage {
     /// All breakages.
-    pub const ALL: [Self; 11] = [
-        Self::OwnerIgnored,
-        Self::SeenIgnored,
-        Self::VacantIgnored,
-        Self::EffectsBesideTheRecord,
-        Self::EverythingRecognised,
-        Self::NotFoundIsRefused,
-        Self::NotFoundIsPrevented,
-        Self::TombstoneBeyondTheMemory,
-        Self::SilenceIsRefused,
-        Self::SilenceIsNotExecuted,
-        Self::ChargesUnderTheAttempt,
-    ];
+    pub const ALL: &[Self] = Self::VARIANTS;
 }

@@ -5,19 +5,19 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
-use super::dice::Dice;
+use super::random_source::RandomSource;
 use crate::fault::Fault;
 
 /// The longest freeze of a process: many leases.
 const FREEZE_MS: u64 = 120_000;
 
 /// Runs a future as a process does; `None` if the process died.
-pub(super) async fn process<F: Future>(dice: &Dice, future: F) -> Option<F::Output> {
+pub(super) async fn process<F: Future>(random: &RandomSource, future: F) -> Option<F::Output> {
     let mut future = pin!(future);
     let mut frozen = pin!(None::<tokio::time::Sleep>);
     poll_fn(move |context| {
-        if frozen.is_none() && dice.strikes(Fault::Freeze) {
-            let freeze = dice.below_ms(FREEZE_MS) + Duration::from_millis(1);
+        if frozen.is_none() && random.strikes(Fault::Freeze) {
+            let freeze = random.below_ms(FREEZE_MS) + Duration::from_millis(1);
             frozen.set(Some(tokio::time::sleep(freeze)));
         }
         if let Some(freeze) = frozen.as_mut().as_pin_mut() {
@@ -25,7 +25,7 @@ pub(super) async fn process<F: Future>(dice: &Dice, future: F) -> Option<F::Outp
             std::task::ready!(freeze.poll(context));
             frozen.set(None);
         }
-        if dice.strikes(Fault::Crash) {
+        if random.strikes(Fault::Crash) {
             return Poll::Ready(None);
         }
         future.as_mut().poll(context).map(Some)

@@ -13,8 +13,9 @@ use parking_lot::{Mutex, MutexGuard};
 use provider_simulator::{Admission, Answer, Breakdown, Form, Intent, Key, Status, When, Write};
 use tokio::time::Instant;
 
-use super::dice::Dice;
-use crate::fault::Fault;
+use super::network::send;
+use super::random_source::RandomSource;
+use crate::fault::{Fault, Reply};
 
 /// How long it remembers an id, from the first request on. No request is in transit, and no process frozen, for that
 /// long.
@@ -31,7 +32,7 @@ const CREATE: &str = "/v1/payment_intents";
 /// The provider. A clone is another handle.
 #[derive(Clone)]
 pub(super) struct Provider {
-    dice: Arc<Dice>,
+    random: Arc<RandomSource>,
     started: Instant,
     state: Arc<Mutex<State>>,
 }
@@ -66,17 +67,17 @@ enum Request {
 pub(super) struct NoAnswer;
 
 impl Provider {
-    pub(super) fn new(dice: Arc<Dice>) -> Self {
+    pub(super) fn new(random: Arc<RandomSource>) -> Self {
         let provider = provider_simulator::Provider::new(0, Some(MEMORY));
         let state = State { provider, is_declined: HashMap::new(), shown: Vec::new() };
-        Self { dice, started: Instant::now(), state: Arc::new(Mutex::new(state)) }
+        Self { random, started: Instant::now(), state: Arc::new(Mutex::new(state)) }
     }
 
     /// Charges under a transaction id, or returns the result of the first request under it.
     ///
     /// Another request under a used id is an error without further information.
     pub(super) async fn charge(&self, id: TransactionId, body: u8) -> Result<Entry, NoAnswer> {
-        let is_declined = self.dice.once_in(5);
+        let is_declined = self.random.once_in(5);
         self.state.lock().is_declined.entry(id).or_insert(is_declined);
         self.send(id, Request::Charge(body)).await?.ok_or(NoAnswer)
     }
@@ -107,48 +108,11 @@ impl Provider {
     }
 
     async fn send(&self, id: TransactionId, request: Request) -> Result<Option<Entry>, NoAnswer> {
-        tokio::time::sleep(self.dice.below_ms(40)).await;
-        match Fault::OF_REQUESTS.into_iter().find(|fault| self.dice.strikes(*fault)) {
-            None => self.answer(id, request),
-            Some(Fault::Duplicate) => {
-                self.later(id, request);
-                self.answer(id, request)
-            }
-            Some(Fault::Repeat) => {
-                _ = self.answer(id, request);
-                tokio::time::sleep(self.dice.below_ms(1000)).await;
-                self.answer(id, request)
-            }
-            Some(Fault::LoseReply) => {
-                _ = self.answer(id, request);
-                Err(NoAnswer)
-            }
-            Some(Fault::Late) => {
-                self.later(id, request);
-                Err(NoAnswer)
-            }
-            Some(
-                Fault::Refuse
-                | Fault::LoseRequest
-                | Fault::Freeze
-                | Fault::Crash
-                | Fault::CrashAfter
-                | Fault::TimePasses
-                | Fault::Redeliver
-                | Fault::Recreate
-                | Fault::FailHandler
-                | Fault::Expire
-                | Fault::Stale,
-            ) => Err(NoAnswer),
+        let provider = self.clone();
+        match send(&self.random, move || provider.answer(id, request)).await {
+            Reply::Answer(answer) => answer,
+            Reply::Refused | Reply::Silence => Err(NoAnswer),
         }
-    }
-
-    fn later(&self, id: TransactionId, request: Request) {
-        let (provider, delay) = (self.clone(), self.dice.below_ms(300_000));
-        tokio::spawn(async move {
-            tokio::time::sleep(delay).await;
-            _ = provider.answer(id, request);
-        });
     }
 
     fn answer(&self, id: TransactionId, request: Request) -> Result<Option<Entry>, NoAnswer> {
@@ -175,9 +139,9 @@ impl Provider {
 
     /// The provider itself may fail, before it executes a request or after.
     fn break_down(&self, state: &mut MutexGuard<'_, State>, request: Request) {
-        let fails = self.dice.strikes(Fault::Refuse);
+        let fails = self.random.strikes(Fault::Refuse);
         let when = match request {
-            Request::Charge(_) if fails && !self.dice.once_in(2) => When::After,
+            Request::Charge(_) if fails && !self.random.once_in(2) => When::After,
             Request::Charge(_) | Request::Prevent | Request::Look => When::Before,
         };
         state.provider.break_down(Breakdown { path: String::new(), times: u32::from(fails), when });
@@ -188,9 +152,9 @@ impl Provider {
         if state.provider.intents().count() == state.shown.len() {
             return;
         }
-        let lag = match self.dice.pick(10) {
-            0 => self.dice.below_ms(24 * 60 * 60 * 1000),
-            1 => self.dice.below_ms(60_000),
+        let lag = match self.random.pick(10) {
+            0 => self.random.below_ms(24 * 60 * 60 * 1000),
+            1 => self.random.below_ms(60_000),
             _ => Duration::ZERO,
         };
         state.shown.push(now + lag);

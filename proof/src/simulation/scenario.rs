@@ -14,27 +14,28 @@ use idempotency::reconcile::{Evidence, Operations, Resolver};
 use idempotency::store::memory::Effect;
 use idempotency::{Attempt, Call, Engine, Error, Operation, Outcome, RecordLock, Verdict};
 use parking_lot::Mutex;
+use strum::VariantArray;
 
-use super::dice::{Dice, SeededEntropy};
-use super::oracle::Oracle;
+use super::Breakage;
 use super::process::process;
 use super::provider::{Entry, Provider, TOMBSTONES_WITHIN};
+use super::random_source::{RandomSource, SeededEntropy};
 use super::store::RemoteStore;
-use super::{Breakage, Counting};
 use crate::backend::{BEGIN, Backend};
+use crate::oracle::Oracle;
 
 /// The scenario of a schedule.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, VariantArray)]
 pub enum Scenario {
     /// Transactional effects; a retry reconciles.
-    Inside,
+    Transactional,
     /// Transactional effects, declared repeatable.
     Repeatable,
     /// An external effect, and a transactional one with the answer; a retry, a reconciler and an operator look for
     /// evidence.
-    Outside,
+    External,
     /// An external effect, declared repeatable.
-    OutsideRepeatable,
+    ExternalRepeatable,
     /// Single-write mode.
     SingleWrite,
     /// Single-write mode, concurrently with claims that are released.
@@ -44,18 +45,8 @@ pub enum Scenario {
 }
 
 impl Scenario {
-    const ALL: [Self; 7] = [
-        Self::Inside,
-        Self::Repeatable,
-        Self::Outside,
-        Self::OutsideRepeatable,
-        Self::SingleWrite,
-        Self::SingleWriteBesideClaims,
-        Self::Lock,
-    ];
-
-    const fn is_outside(self) -> bool {
-        matches!(self, Self::Outside | Self::OutsideRepeatable)
+    const fn is_external(self) -> bool {
+        matches!(self, Self::External | Self::ExternalRepeatable)
     }
 }
 
@@ -67,47 +58,41 @@ const SKEW_MS: u64 = 600_000;
 
 struct World {
     scenario: Scenario,
-    dice: Arc<Dice>,
+    random: Arc<RandomSource>,
     kept: Backend,
     /// Every version of the record that was stored.
     versions: Arc<Mutex<Vec<Record>>>,
     provider: Provider,
-    oracle: Arc<Oracle>,
-    metrics: Counting,
+    oracle: Oracle,
     breakage: Option<Breakage>,
     runs: AtomicU64,
     /// How long a run may take.
     run_within: Duration,
     started: tokio::time::Instant,
+    /// The first final answer, and the body of its request.
+    answer: Mutex<Option<(u8, Resolution, u64)>>,
+    fences: Mutex<Vec<u64>>,
 }
 
-pub(super) async fn run(
-    seed: u64,
-    kept: Backend,
-    metrics: Counting,
-    breakage: Option<Breakage>,
-    is_verbose: bool,
-) -> Result<Vec<String>, String> {
-    let dice = Arc::new(Dice::new(seed));
+pub(super) async fn run(seed: u64, kept: Backend, oracle: Oracle, breakage: Option<Breakage>) {
+    let random = Arc::new(RandomSource::new(seed));
     let world = World {
-        scenario: Scenario::ALL[dice.pick(Scenario::ALL.len())],
+        scenario: Scenario::VARIANTS[random.pick(Scenario::VARIANTS.len())],
         kept,
         versions: Arc::default(),
-        provider: Provider::new(Arc::clone(&dice)),
-        oracle: Arc::default(),
-        metrics,
+        provider: Provider::new(Arc::clone(&random)),
+        oracle,
         breakage,
         runs: AtomicU64::new(0),
-        run_within: if dice.once_in(2) { TIMEOUT } else { Duration::from_secs(1) },
+        run_within: if random.once_in(2) { TIMEOUT } else { Duration::from_secs(1) },
         started: tokio::time::Instant::now(),
-        dice,
+        answer: Mutex::default(),
+        fences: Mutex::default(),
+        random,
     };
-    if is_verbose {
-        world.oracle.be_verbose();
-    }
-    world.storm().await;
-    world.calm().await;
-    world.oracle.verdict().map_err(|broken| format!("{:?}: {broken}", world.scenario))
+    world.oracle.log(format!("{:?}", world.scenario));
+    world.run_with_faults().await;
+    world.run_without_faults().await;
 }
 
 /// A worker's clock.
@@ -124,20 +109,20 @@ impl Clock for SkewedClock {
 
 impl World {
     /// Runs all processes concurrently, with faults of every kind.
-    async fn storm(&self) {
+    async fn run_with_faults(&self) {
         let mut workers: Vec<BoxFuture<'_, ()>> = Vec::new();
-        let bodies = if self.dice.once_in(3) { 2 } else { 1 };
-        for number in 0..2 + self.dice.pick(3) {
+        let bodies = if self.random.once_in(3) { 2 } else { 1 };
+        for number in 0..2 + self.random.pick(3) {
             workers.push(match self.scenario {
                 Scenario::Lock => self.holder().boxed(),
                 Scenario::SingleWriteBesideClaims if number % 2 == 0 => self.caller(0).boxed(),
                 Scenario::SingleWrite | Scenario::SingleWriteBesideClaims => {
-                    self.single_writer(self.dice.pick(bodies) as u8).boxed()
+                    self.single_writer(self.random.pick(bodies) as u8).boxed()
                 }
-                _ => self.caller(self.dice.pick(bodies) as u8).boxed(),
+                _ => self.caller(self.random.pick(bodies) as u8).boxed(),
             });
         }
-        if matches!(self.scenario, Scenario::Inside | Scenario::Outside) {
+        if matches!(self.scenario, Scenario::Transactional | Scenario::External) {
             workers.push(self.reconciler(true).boxed());
             workers.push(self.reconciler(false).boxed());
         }
@@ -145,8 +130,8 @@ impl World {
     }
 
     /// Every request in transit arrives. Then no more faults occur, and every caller gets an answer.
-    async fn calm(&self) {
-        self.dice.stop_faults();
+    async fn run_without_faults(&self) {
+        self.random.stop_faults();
         tokio::time::sleep(Duration::from_secs(8 * 60 * 60)).await;
         if self.scenario == Scenario::Lock {
             let lock = self.lock(&self.engine());
@@ -156,7 +141,7 @@ impl World {
         let (engine, is_lost) = (self.engine(), self.is_lost().await);
         let mut answered = false;
         for body in [0, 1, 0] {
-            answered |= self.heard(body, &self.call(&engine, body).await);
+            answered |= self.receive(body, &self.call(&engine, body).await);
         }
         self.oracle.expect(answered || is_lost, "in the end there is an answer, or nobody can know it");
         self.count();
@@ -171,20 +156,20 @@ impl World {
             State::Processing(_) | State::Unknown(_) => true,
             State::Released { .. } | State::Success(_) | State::Failed(_) => false,
         };
-        self.scenario.is_outside() && is_uncertain && self.provider.shows_nothing(record.transaction)
+        self.scenario.is_external() && is_uncertain && self.provider.shows_nothing(record.transaction)
     }
 
     fn count(&self) {
         let (applied, charges) = (self.kept.applied(EFFECT), self.provider.charges());
-        self.oracle.expect(applied <= 1, "G1: inside effects at most once");
-        self.oracle.expect(charges <= 1, "G8: outside effects at most once");
-        match self.oracle.final_answer() {
-            Some((Resolution::Success, _)) => {
+        self.oracle.expect(applied <= 1, "G1: transactional effects at most once");
+        self.oracle.expect(charges <= 1, "G8: external effects at most once");
+        match self.answer.lock().map(|(_, resolution, _)| resolution) {
+            Some(Resolution::Success) => {
                 self.oracle.expect(applied == 1, "a success has its effect");
-                let charged = charges == u64::from(self.scenario.is_outside());
+                let charged = charges == u64::from(self.scenario.is_external());
                 self.oracle.expect(charged, "a success has its charge");
             }
-            Some((Resolution::Failed, _)) => {
+            Some(Resolution::Failed) => {
                 self.oracle.expect(applied == 0 && charges == 0, "a failure has no effect");
             }
             None => {}
@@ -195,12 +180,12 @@ impl World {
 
     async fn caller(&self, body: u8) {
         let mut engine = self.engine();
-        for _ in 0..1 + self.dice.pick(3) {
-            tokio::time::sleep(self.dice.below_ms(20_000)).await;
-            match process(&self.dice, self.call(&engine, body)).await {
-                Some(outcome) => _ = self.heard(body, &outcome),
+        for _ in 0..1 + self.random.pick(3) {
+            tokio::time::sleep(self.random.below_ms(20_000)).await;
+            match process(&self.random, self.call(&engine, body)).await {
+                Some(outcome) => _ = self.receive(body, &outcome),
                 None => {
-                    self.oracle.died();
+                    self.oracle.log("died".into());
                     engine = self.engine();
                 }
             }
@@ -209,11 +194,11 @@ impl World {
 
     async fn single_writer(&self, body: u8) {
         let engine = self.engine();
-        for _ in 0..1 + self.dice.pick(3) {
-            tokio::time::sleep(self.dice.below_ms(2000)).await;
-            match process(&self.dice, self.single_write(&engine, body)).await {
-                Some(outcome) => _ = self.heard(body, &outcome),
-                None => self.oracle.died(),
+        for _ in 0..1 + self.random.pick(3) {
+            tokio::time::sleep(self.random.below_ms(2000)).await;
+            match process(&self.random, self.single_write(&engine, body)).await {
+                Some(outcome) => _ = self.receive(body, &outcome),
+                None => self.oracle.log("died".to_owned()),
             }
         }
     }
@@ -221,30 +206,30 @@ impl World {
     /// A reconciler that uses a record read some time ago, as from an index or a scan.
     async fn reconciler(&self, may_prevent: bool) {
         let engine = self.engine();
-        for _ in 0..1 + self.dice.pick(2) {
-            tokio::time::sleep(self.dice.below_ms(60_000)).await;
+        for _ in 0..1 + self.random.pick(2) {
+            tokio::time::sleep(self.random.below_ms(60_000)).await;
             let call = self.a_call(&engine, 0);
             let Ok(Some(record)) = self.kept.read(&call.record_id()) else { continue };
-            tokio::time::sleep(self.dice.below_ms(5000)).await;
+            tokio::time::sleep(self.random.below_ms(5000)).await;
             if matches!(record.state.status(), Status::Processing | Status::Unknown) {
                 let operations = Operations::new().with(self.operation(), |_| true);
                 let resolver = Evidences { world: self, may_prevent };
                 let deadline = engine.now().plus(TIMEOUT);
                 let reconciled = engine.reconcile(&record, &operations, deadline, None, &resolver);
-                drop(process(&self.dice, reconciled).await);
+                drop(process(&self.random, reconciled).await);
             }
         }
     }
 
     async fn holder(&self) {
         let lock = self.lock(&self.engine());
-        for _ in 0..2 + self.dice.pick(3) {
-            tokio::time::sleep(self.dice.below_ms(20_000)).await;
+        for _ in 0..2 + self.random.pick(3) {
+            tokio::time::sleep(self.random.below_ms(20_000)).await;
             let work = async {
                 let Ok(Some(mut held)) = lock.acquire(None).await else { return };
-                self.oracle.fence(held.fence().get());
-                tokio::time::sleep(self.dice.below_ms(15_000)).await;
-                if self.dice.once_in(3) {
+                self.receive_fence(held.fence().get());
+                tokio::time::sleep(self.random.below_ms(15_000)).await;
+                if self.random.once_in(3) {
                     match held.renew().await {
                         Ok(Some(renewed)) => held = renewed,
                         Ok(None) | Err(_) => return,
@@ -253,7 +238,7 @@ impl World {
                 // The lease ends in any case.
                 drop(held.release().await);
             };
-            process(&self.dice, work).await;
+            process(&self.random, work).await;
         }
     }
 
@@ -264,7 +249,9 @@ impl World {
         match self.scenario {
             Scenario::SingleWrite => self.single_write(engine, body).await,
             // In the end nobody repeats a request that the provider may have forgotten.
-            Scenario::Repeatable | Scenario::OutsideRepeatable if self.dice.once_in(2) && !self.dice.is_calm() => {
+            Scenario::Repeatable | Scenario::ExternalRepeatable
+                if self.random.once_in(2) && !self.random.is_faultless() =>
+            {
                 engine.run(&call, |attempt| self.work(attempt, body)).await
             }
             _ => {
@@ -283,13 +270,13 @@ impl World {
     }
 
     async fn work(&self, attempt: Attempt<Effect>, body: u8) -> Verdict<u64> {
-        tokio::time::sleep(self.dice.below_ms(200)).await;
+        tokio::time::sleep(self.random.below_ms(200)).await;
         let number = self.runs.fetch_add(1, Ordering::Relaxed);
-        let chance = if self.dice.is_calm() { usize::MAX } else { self.dice.pick(10) };
+        let chance = if self.random.is_faultless() { usize::MAX } else { self.random.pick(10) };
         if chance == 0 {
             return Verdict::NotExecuted(number);
         }
-        if !self.scenario.is_outside() {
+        if !self.scenario.is_external() {
             return match chance {
                 1 => Verdict::Failed(number),
                 2 => Verdict::Unknown("planned".into()),
@@ -321,15 +308,29 @@ impl World {
     }
 
     /// Whether it is a final answer.
-    fn heard(&self, body: u8, outcome: &Result<Outcome<u64>, Error>) -> bool {
-        self.oracle.heard(body, outcome);
+    fn receive(&self, body: u8, outcome: &Result<Outcome<u64>, Error>) -> bool {
+        self.oracle.log(match outcome {
+            Ok(outcome) => format!("{body}: {outcome:?}"),
+            Err(error) => format!("{body}: {error}"),
+        });
         let (Ok(Outcome::Executed(answered)) | Ok(Outcome::Replayed(answered))) = outcome else { return false };
+        let answer = (body, answered.resolution, answered.answer);
+        let first = *self.answer.lock().get_or_insert(answer);
+        self.oracle.expect(first == answer, &format!("G2: {first:?} was answered, and then {answer:?}"));
         if answered.resolution == Resolution::Success {
             self.oracle.expect(self.kept.applied(EFFECT) == 1, "what was executed has its effect");
-            let own = !self.scenario.is_outside() || Provider::is_for(answered.answer, body);
+            let own = !self.scenario.is_external() || Provider::is_for(answered.answer, body);
             self.oracle.expect(own, "G6: another request was charged for than was answered");
         }
         true
+    }
+
+    /// A holder of the lock gets a fencing token.
+    fn receive_fence(&self, fence: u64) {
+        self.oracle.log(format!("fence {fence}"));
+        let mut fences = self.fences.lock();
+        self.oracle.expect(!fences.contains(&fence), &format!("two holders of the lock have the fence {fence}"));
+        fences.push(fence);
     }
 
     // --- with what
@@ -338,15 +339,15 @@ impl World {
         let store = RemoteStore {
             kept: self.kept.clone(),
             versions: Arc::clone(&self.versions),
-            dice: Arc::clone(&self.dice),
-            oracle: Arc::clone(&self.oracle),
+            random: Arc::clone(&self.random),
+            oracle: self.oracle.clone(),
             breakage: self.breakage,
         };
         Engine::builder(store)
-            .clock(SkewedClock { started: self.started, skew: self.dice.below_ms(SKEW_MS) })
-            .entropy(SeededEntropy(Arc::clone(&self.dice)))
-            .cache_bytes(if self.dice.once_in(2) { 0 } else { 1 << 20 })
-            .metrics(self.metrics.clone())
+            .clock(SkewedClock { started: self.started, skew: self.random.below_ms(SKEW_MS) })
+            .entropy(SeededEntropy(Arc::clone(&self.random)))
+            .cache_bytes(if self.random.once_in(2) { 0 } else { 1 << 20 })
+            .metrics(self.oracle.clone())
             .build()
     }
 
@@ -357,7 +358,7 @@ impl World {
     fn operation(&self) -> Operation {
         let uncertain = match self.scenario {
             Scenario::Repeatable => Uncertain::Repeat { within: Duration::from_secs(24 * 60 * 60) },
-            Scenario::OutsideRepeatable => Uncertain::Repeat { within: TOMBSTONES_WITHIN },
+            Scenario::ExternalRepeatable => Uncertain::Repeat { within: TOMBSTONES_WITHIN },
             _ => Uncertain::Reconcile,
         };
         Operation::new("simulation", "simulated").uncertain(uncertain).run_within(self.run_within)
@@ -368,9 +369,9 @@ impl World {
         let fingerprint = Fingerprint::from_bytes([body; Fingerprint::BYTES]);
         let call = Call::new(self.operation(), principal, key, fingerprint, engine.now().plus(TIMEOUT))
             .about(Subject::new("of the simulation"))
-            .redelivered(self.dice.once_in(2));
-        match self.dice.pick(4) {
-            0 => call.wait(self.dice.below_ms(10_000)),
+            .redelivered(self.random.once_in(2));
+        match self.random.pick(4) {
+            0 => call.wait(self.random.below_ms(10_000)),
             1 => call.wait_for_lease(TIMEOUT),
             _ => call,
         }
@@ -393,7 +394,7 @@ impl Evidences<'_> {
 
 impl Resolver<Effect, u64> for Evidences<'_> {
     async fn resolve(&self, record: &Record, attempt: Attempt<Effect>) -> Evidence<u64> {
-        if !self.world.scenario.is_outside() {
+        if !self.world.scenario.is_external() {
             // All effects are transactional: holding the record fences every earlier commit.
             return Evidence::Prevented;
         }

@@ -8,10 +8,10 @@ use idempotency::store::{Store, StoreError, Written};
 use parking_lot::Mutex;
 
 use super::Breakage;
-use super::dice::Dice;
-use super::oracle::Oracle;
+use super::network::send;
+use super::random_source::RandomSource;
 use crate::backend::Backend;
-use crate::fault::Fault;
+use crate::oracle::Oracle;
 
 /// A remote store.
 #[derive(Clone)]
@@ -19,8 +19,8 @@ pub(super) struct RemoteStore {
     pub(super) kept: Backend,
     /// Every version that was stored, for reads that lag.
     pub(super) versions: Arc<Mutex<Vec<Record>>>,
-    pub(super) dice: Arc<Dice>,
-    pub(super) oracle: Arc<Oracle>,
+    pub(super) random: Arc<RandomSource>,
+    pub(super) oracle: Oracle,
     pub(super) breakage: Option<Breakage>,
 }
 
@@ -32,85 +32,40 @@ impl Store for RemoteStore {
     }
 
     async fn write(&self, write: &Write, effects: Vec<Effect>) -> Result<Written, StoreError> {
-        tokio::time::sleep(self.dice.below_ms(40)).await;
-        match Fault::OF_REQUESTS.into_iter().find(|fault| self.dice.strikes(*fault)) {
-            None => self.answered(write, effects).await,
-            Some(Fault::Duplicate) => {
-                self.later(write, effects.clone());
-                self.answered(write, effects).await
-            }
-            Some(Fault::Repeat) => {
-                self.apply(write, effects.clone())?;
-                tokio::time::sleep(self.dice.below_ms(1000)).await;
-                self.answered(write, effects).await
-            }
-            Some(
-                Fault::Refuse
-                | Fault::Freeze
-                | Fault::Crash
-                | Fault::CrashAfter
-                | Fault::TimePasses
-                | Fault::Redeliver
-                | Fault::Recreate
-                | Fault::FailHandler
-                | Fault::Expire
-                | Fault::Stale,
-            ) => Err(StoreError::NotApplied("refused".into())),
-            Some(Fault::LoseRequest) => Err(StoreError::Uncertain("the request was lost".into())),
-            Some(Fault::LoseReply) => {
-                self.apply(write, effects)?;
-                Err(StoreError::Uncertain("the reply was lost".into()))
-            }
-            Some(Fault::Late) => {
-                self.later(write, effects);
-                Err(StoreError::Uncertain("no reply so far".into()))
-            }
-        }
-    }
-
-    async fn read(&self, id: &RecordId) -> Result<Option<Record>, StoreError> {
-        tokio::time::sleep(self.dice.below_ms(40)).await;
-        self.kept.read(id)
-    }
-
-    /// Any version that was ever stored, or none: it lags by any time.
-    async fn look_up(&self, id: &RecordId) -> Result<Option<Record>, StoreError> {
-        tokio::time::sleep(self.dice.below_ms(40)).await;
-        if self.dice.once_in(8) {
-            return Err(StoreError::NotApplied("refused".into()));
-        }
-        if self.dice.once_in(2) {
-            return self.kept.read(id);
-        }
-        let versions = self.versions.lock();
-        Ok(versions.get(self.dice.pick(versions.len() + 1)).cloned())
-    }
-
-    async fn read_parts(&self, record: &Record, parts: u32) -> Result<Option<Vec<u8>>, StoreError> {
-        tokio::time::sleep(self.dice.below_ms(40)).await;
-        self.kept.read_parts(record, parts)
-    }
-}
-
-impl RemoteStore {
-    async fn answered(&self, write: &Write, effects: Vec<Effect>) -> Result<Written, StoreError> {
-        let written = self.apply(write, effects)?;
-        tokio::time::sleep(self.dice.below_ms(40)).await;
+        let (store, write) = (self.clone(), write.clone());
+        let written = send(&self.random, move || store.apply(&write, effects.clone())).await.of_a_store()?;
+        tokio::time::sleep(self.random.below_ms(40)).await;
         Ok(match written {
             Written::Refused(Some(_)) if self.is(Breakage::EverythingRecognised) => Written::Recognised,
             written => written,
         })
     }
 
-    fn later(&self, write: &Write, effects: Vec<Effect>) {
-        let (store, write, delay) = (self.clone(), write.clone(), self.dice.below_ms(300_000));
-        tokio::spawn(async move {
-            tokio::time::sleep(delay).await;
-            // Nobody waits for the result.
-            drop(store.apply(&write, effects));
-        });
+    async fn read(&self, id: &RecordId) -> Result<Option<Record>, StoreError> {
+        tokio::time::sleep(self.random.below_ms(40)).await;
+        self.kept.read(id)
     }
 
+    /// Any version that was ever stored, or none: it lags by any time.
+    async fn look_up(&self, id: &RecordId) -> Result<Option<Record>, StoreError> {
+        tokio::time::sleep(self.random.below_ms(40)).await;
+        if self.random.once_in(8) {
+            return Err(StoreError::NotApplied("refused".into()));
+        }
+        if self.random.once_in(2) {
+            return self.kept.read(id);
+        }
+        let versions = self.versions.lock();
+        Ok(versions.get(self.random.pick(versions.len() + 1)).cloned())
+    }
+
+    async fn read_parts(&self, record: &Record, parts: u32) -> Result<Option<Vec<u8>>, StoreError> {
+        tokio::time::sleep(self.random.below_ms(40)).await;
+        self.kept.read_parts(record, parts)
+    }
+}
+
+impl RemoteStore {
     fn apply(&self, write: &Write, effects: Vec<Effect>) -> Result<Written, StoreError> {
         let written = self.apply_or_break(write, effects)?;
         let stored = self.kept.read(&write.record.id)?;

@@ -11,9 +11,8 @@ use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use local::Valkey;
-use proof::Schedules;
-use proof::exploration::{Scenario, replay_all, replay_script_on, replay_seed_on};
-use proof::simulation::Simulation;
+use proof::exploration::{Scenario, replay_all, replay_script, replay_seed};
+use proof::{Runner, simulation};
 use tests::sizes::number;
 use tests::valkey;
 
@@ -32,7 +31,7 @@ fn schedules() -> usize {
 
 /// A server, and the runtime in which it was started.
 struct Server {
-    schedules: Schedules,
+    records: proof::Server,
     valkey: Valkey,
     _runtime: tokio::runtime::Runtime,
 }
@@ -45,14 +44,14 @@ impl Server {
         }
         let runtime = tokio::runtime::Runtime::new().expect("a runtime");
         let valkey = runtime.block_on(Valkey::start(None, None)).expect("a server");
-        Some(Self { schedules: Schedules::new(valkey.address().port()), valkey, _runtime: runtime })
+        Some(Self { records: proof::Server::new(valkey.address().port()), valkey, _runtime: runtime })
     }
 
     /// The log of a schedule on it.
-    fn told(&self, run: impl Fn(&Schedules) -> Told) -> Told {
+    fn told(&self, run: impl Fn(&Runner) -> Told) -> Told {
         for _ in 0..TRIES {
-            let told = run(&self.schedules);
-            if !self.schedules.were_slow() {
+            let told = run(&Runner::on(&self.records));
+            if !self.records.was_slow() {
                 return told;
             }
         }
@@ -100,8 +99,8 @@ fn on_a_server_simulated_schedules_have_the_writes_and_outcomes_that_they_have_i
     let Some(server) = Server::start(test) else { return };
     let first = first_seed(test);
     for seed in first..first + schedules() as u64 {
-        let in_memory = Simulation::new(Default::default(), None).replay(seed);
-        let on_server = server.told(|on| Simulation::new(Default::default(), None).on(on).replay(seed));
+        let in_memory = simulation::replay(&Runner::in_memory(), seed);
+        let on_server = server.told(|runner| simulation::replay(runner, seed));
         assert_alike(&format!("SEED={seed}"), &in_memory, &on_server);
     }
 }
@@ -111,16 +110,16 @@ fn on_a_server_explored_schedules_have_the_writes_and_outcomes_that_they_have_in
     let test = "on_a_server_explored_schedules_have_the_writes_and_outcomes_that_they_have_in_memory";
     let Some(server) = Server::start(test) else { return };
     let (first, of_each) = (first_seed(test), schedules() / 20);
-    for scenario in Scenario::ALL.into_iter().filter(|scenario| scenario.is_of_any_store()) {
+    for scenario in Scenario::ALL.iter().copied().filter(|scenario| scenario.is_of_any_store()) {
         for seed in first..first + of_each as u64 {
-            let in_memory = replay_seed_on(None, scenario, seed);
-            let on_server = server.told(|on| replay_seed_on(Some(on), scenario, seed));
+            let in_memory = replay_seed(&Runner::in_memory(), scenario, seed);
+            let on_server = server.told(|runner| replay_seed(runner, scenario, seed));
             assert_alike(&format!("{scenario:?}, SEED={seed}"), &in_memory, &on_server);
         }
         let mut number = 0;
         replay_all(scenario, |script, in_memory| {
             if number % STRIDE == 0 {
-                let on_server = server.told(|on| replay_script_on(Some(on), scenario, script));
+                let on_server = server.told(|runner| replay_script(runner, scenario, script));
                 assert_alike(&format!("{scenario:?}, PROOF_SCRIPT={script}"), &in_memory, &on_server);
             }
             number += 1;
@@ -154,8 +153,8 @@ fn a_server_that_forgets_what_it_acknowledged_is_noticed() {
             }
         });
         let is_noticed = |seed: &u64| {
-            let in_memory = Simulation::new(Default::default(), None).replay(*seed);
-            let on_server = Simulation::new(Default::default(), None).on(&server.schedules).replay(*seed);
+            let in_memory = simulation::replay(&Runner::in_memory(), *seed);
+            let on_server = simulation::replay(&Runner::on(&server.records), *seed);
             difference(&in_memory, &on_server).is_some()
         };
         let _over = Over(&is_over);

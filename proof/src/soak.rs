@@ -2,15 +2,15 @@
 //! `tests` runs them and records the results.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Instant;
 
 use stateright::report::{ReportData, ReportDiscovery, Reporter};
 use stateright::{Checker, HasDiscoveries, Model as _};
 
-use crate::exploration::{self, Explored, Scenario};
+use crate::exploration::{self, Scenario};
 use crate::model::{Action, Model, Settings, World};
-use crate::simulation::{Coverage, sweep};
+use crate::schedule::Summary;
+use crate::simulation;
 
 /// The number of schedules, one for each seed.
 pub const SCHEDULES: u64 = 10_000_000;
@@ -39,18 +39,9 @@ pub fn model(settings: Settings, tell: impl FnMut(&str) + Send) -> Result<String
 /// Runs the schedules of a part.
 ///
 /// # Errors
-/// The first seed that broke a promise, and which.
+/// The command that replays the first schedule that broke a promise, and which.
 pub fn schedules(first: u64) -> Result<String, String> {
-    let started = Instant::now();
-    match sweep(first..first + PART, &Arc::<Coverage>::default(), None) {
-        None => {
-            let seconds = started.elapsed().as_secs_f64();
-            Ok(format!("{PART} schedules, {:.0} per second", PART as f64 / seconds))
-        }
-        Some((seed, broken)) => Err(format!(
-            "replay with: PROOF_SEED={seed} cargo test -p proof --test simulation replay -- --nocapture: {broken}"
-        )),
-    }
+    figures("simulation", || simulation::sweep(first..first + PART, None))
 }
 
 /// The number of parts of a scenario's exploration.
@@ -59,18 +50,16 @@ pub const EXPLORATIONS: u64 = 10;
 /// Runs the randomly drawn schedules of one part of a scenario's exploration: as many as a hundred changes run.
 ///
 /// # Errors
-/// The command that replays the first schedule that broke a promise, and which.
+/// As [`schedules`].
 pub fn explorations(scenario: Scenario, part: u64) -> Result<String, String> {
-    let (started, size) = (Instant::now(), 10 * scenario.drawn());
-    let Explored { schedules, broken, .. } = exploration::sweep(scenario, part * size..(part + 1) * size, None);
-    match broken {
-        None => {
-            Ok(format!("{schedules} schedules, {:.0} per second", schedules as f64 / started.elapsed().as_secs_f64()))
-        }
-        Some((replay, broken)) => {
-            Err(format!("replay with: {replay} cargo test -p proof --test exploration replay -- --nocapture: {broken}"))
-        }
-    }
+    let size = 10 * scenario.drawn();
+    figures("exploration", || exploration::sweep(scenario, part * size..(part + 1) * size, None))
+}
+
+fn figures(test: &str, run: impl FnOnce() -> Summary) -> Result<String, String> {
+    let started = Instant::now();
+    let Summary { schedules, .. } = run().unbroken(test)?;
+    Ok(format!("{schedules} schedules, {:.0} per second", schedules as f64 / started.elapsed().as_secs_f64()))
 }
 
 struct Teller<T>(T);

@@ -4,26 +4,21 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use idempotency::engine::{Entropy, NoEntropy};
-
-use crate::fault::Fault;
 use parking_lot::Mutex;
 
+use crate::fault::{Fault, Rates};
+
 /// A random source with a seed.
-pub(super) struct Dice {
+pub(super) struct RandomSource {
     rng: Mutex<fastrand::Rng>,
     rates: Rates,
     calm: AtomicBool,
 }
 
-/// How often each fault occurs, per 1000. Each seed has its own rates, because some bugs show only if other faults are
-/// rare.
-#[derive(Clone, Copy)]
-struct Rates([u16; Fault::COUNT]);
-
-impl Dice {
+impl RandomSource {
     pub(super) fn new(seed: u64) -> Self {
         let mut rng = fastrand::Rng::with_seed(seed);
-        let rates = Rates(std::array::from_fn(|_| [0, 0, 20, 60, 150][rng.usize(0..5)]));
+        let rates = Rates::draw(&mut rng);
         Self { rng: Mutex::new(rng), rates, calm: AtomicBool::new(false) }
     }
 
@@ -33,14 +28,14 @@ impl Dice {
     }
 
     /// Whether no more faults occur.
-    pub(super) fn is_calm(&self) -> bool {
+    pub(super) fn is_faultless(&self) -> bool {
         self.calm.load(Ordering::Relaxed)
     }
 
     /// Whether this fault occurs now.
     pub(super) fn strikes(&self, fault: Fault) -> bool {
-        let often = self.rates.0[fault as usize];
-        often > 0 && !self.is_calm() && self.rng().u16(0..1000) < often
+        let often = self.rates.of(fault);
+        often > 0 && !self.is_faultless() && self.rng().u16(0..1000) < often
     }
 
     /// A random number below this.
@@ -64,7 +59,7 @@ impl Dice {
 }
 
 /// Random bytes for an engine.
-pub(super) struct SeededEntropy(pub(super) std::sync::Arc<Dice>);
+pub(super) struct SeededEntropy(pub(super) std::sync::Arc<RandomSource>);
 
 impl Entropy for SeededEntropy {
     fn fill(&self, buffer: &mut [u8]) -> Result<(), NoEntropy> {

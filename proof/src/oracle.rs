@@ -1,6 +1,5 @@
-//! The record of what was applied, and the checks on it.
+//! The log of a schedule, and the promises that it broke.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,45 +7,44 @@ use idempotency::sequence::Gap;
 use idempotency::telemetry::metrics::{Metric, Metrics};
 use parking_lot::{Mutex, MutexGuard};
 
+use crate::schedule::Occurred;
+
 /// Records what happens in a schedule. A clone is another handle.
 #[derive(Clone, Default)]
-pub(super) struct Oracle(Arc<Mutex<Log>>);
+pub(crate) struct Oracle(Arc<Mutex<Log>>);
 
 #[derive(Default)]
 struct Log {
     /// The names of the effects, in the order in which they were applied.
     applied: Vec<String>,
     broken: Vec<String>,
-    noted: BTreeMap<&'static str, u64>,
-    told: Vec<String>,
+    occurred: Occurred,
+    lines: Vec<String>,
     /// Whether writes are logged as well.
     is_verbose: bool,
 }
 
-/// How often each event occurred.
-pub type Occurred = BTreeMap<&'static str, u64>;
-
 impl Oracle {
     /// An effect was applied.
-    pub(super) fn applied(&self, name: &str) {
-        self.tell(format!("applied {name}"));
-        self.log().applied.push(name.to_owned());
+    pub(crate) fn applied(&self, name: &str) {
+        self.log(format!("applied {name}"));
+        self.entries().applied.push(name.to_owned());
     }
 
     /// How many effects were applied.
-    pub(super) fn count_applied(&self) -> usize {
-        self.log().applied.len()
+    pub(crate) fn count_applied(&self) -> usize {
+        self.entries().applied.len()
     }
 
     /// The numbers of the effects of a group, a device or a topic's life, in the order in which they were applied.
-    pub(super) fn numbers(&self, of: &str) -> Vec<u64> {
-        let log = self.log();
+    pub(crate) fn numbers(&self, of: &str) -> Vec<u64> {
+        let log = self.entries();
         let own = log.applied.iter().filter_map(|name| name.strip_prefix(of)?.strip_prefix(' ')?.parse().ok());
         own.collect()
     }
 
     /// Expects that a device's messages passed the gate once and in order, and that none that is done was lost.
-    pub(super) fn expect_in_sequence(&self, gap: Gap, of: &str, mut done: impl Iterator<Item = u64>) {
+    pub(crate) fn expect_in_sequence(&self, gap: Gap, of: &str, mut done: impl Iterator<Item = u64>) {
         let numbers = self.numbers(of);
         let last = numbers.last().copied().unwrap_or(0);
         match gap {
@@ -64,55 +62,55 @@ impl Oracle {
     }
 
     /// Checks a promise.
-    pub(super) fn expect(&self, holds: bool, promise: &str) {
+    pub(crate) fn expect(&self, holds: bool, promise: &str) {
         if !holds {
-            self.log().broken.push(promise.to_owned());
+            self.entries().broken.push(promise.to_owned());
         }
     }
 
     /// Counts an event that must occur in some schedules, or nothing is proved.
-    pub(super) fn note(&self, what: &'static str) {
-        *self.log().noted.entry(what).or_default() += 1;
+    pub(crate) fn note(&self, what: &'static str) {
+        *self.entries().occurred.entry(what).or_default() += 1;
     }
 
     /// How often this event occurred.
-    pub(super) fn count_of(&self, what: &str) -> u64 {
-        self.log().noted.get(what).copied().unwrap_or(0)
+    pub(crate) fn count_of(&self, what: &str) -> u64 {
+        self.entries().occurred.get(what).copied().unwrap_or(0)
     }
 
     /// Logs writes as well from now on.
-    pub(super) fn be_verbose(&self) {
-        self.log().is_verbose = true;
+    pub(crate) fn be_verbose(&self) {
+        self.entries().is_verbose = true;
     }
 
     /// Logs a write, if that is enabled.
-    pub(super) fn wrote(&self, what: impl FnOnce() -> String) {
-        if self.log().is_verbose {
-            self.tell(what());
+    pub(crate) fn wrote(&self, what: impl FnOnce() -> String) {
+        if self.entries().is_verbose {
+            self.log(what());
         }
     }
 
     /// Adds a line to the log of the schedule.
-    pub(super) fn tell(&self, what: String) {
-        self.log().told.push(what);
+    pub(crate) fn log(&self, line: String) {
+        self.entries().lines.push(line);
     }
 
     /// How often each event occurred.
-    pub(super) fn occurred(&self) -> Occurred {
-        self.log().noted.clone()
+    pub(crate) fn occurred(&self) -> Occurred {
+        self.entries().occurred.clone()
     }
 
     /// The log; or what was broken, and the log until then.
-    pub(super) fn verdict(&self) -> Result<Vec<String>, String> {
-        let mut log = self.log();
-        let told = std::mem::take(&mut log.told);
+    pub(crate) fn verdict(&self) -> Result<Vec<String>, String> {
+        let mut log = self.entries();
+        let lines = std::mem::take(&mut log.lines);
         match log.broken.is_empty() {
-            true => Ok(told),
-            false => Err(format!("{}\n{}", log.broken.join("\n"), told.join("\n"))),
+            true => Ok(lines),
+            false => Err(format!("{}\n{}", log.broken.join("\n"), lines.join("\n"))),
         }
     }
 
-    fn log(&self) -> MutexGuard<'_, Log> {
+    fn entries(&self) -> MutexGuard<'_, Log> {
         self.0.lock()
     }
 }
