@@ -172,6 +172,13 @@ struct Seen<'w> {
     no_moment: &'w Moment,
 }
 
+/// What the scorers say of an entity in a window.
+struct Scored {
+    scores: Vec<(ScorerName, f64)>,
+    /// For the model: by what.
+    found: Option<Finding>,
+}
+
 impl<'s> Run<'s> {
     fn new(simulated: &'s Simulated, scorers: &'s [ScorerName], mutant: Option<Mutant>) -> Self {
         let mut involved: HashMap<_, Vec<_>> = HashMap::new();
@@ -251,7 +258,7 @@ impl<'s> Run<'s> {
             memories.gated.forget_past();
         }
         let row = Row::new(counts, &memories.gated, moment, at);
-        let (scores, found) = self.scores(seen, &memories, &row)?;
+        let Scored { scores, found } = self.scores(seen, &memories, &row)?;
         if seen.start_s < WEEK_S {
             self.learn(seen, &memories, is_labelled);
             self.reservoir.put(row);
@@ -282,13 +289,7 @@ impl<'s> Run<'s> {
         Ok(())
     }
 
-    /// The score of each scorer, and for the model by what it was found.
-    fn scores(
-        &mut self,
-        seen: &Seen<'_>,
-        memories: &Memories,
-        row: &Row,
-    ) -> Result<(Vec<(ScorerName, f64)>, Option<Finding>)> {
+    fn scores(&mut self, seen: &Seen<'_>, memories: &Memories, row: &Row) -> Result<Scored> {
         let Seen { at, counts, moment, no_moment, .. } = *seen;
         let shows = counts.pairs().iter().any(|pair| pair.k > 0.0);
         let with = |memory: &Memory| score(counts, memory, &self.gated.model, moment, at);
@@ -330,7 +331,7 @@ impl<'s> Run<'s> {
             };
             scores.push((*name, score));
         }
-        Ok((scores, found))
+        Ok(Scored { scores, found })
     }
 
     /// Adds a window of week 1 to the samples.

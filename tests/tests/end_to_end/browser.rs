@@ -11,6 +11,9 @@ use tests::workspace;
 
 const REASON: &str = "Seen in the provider's dashboard.";
 
+/// Records, each with the provider's reference.
+type Records = Vec<(String, Value)>;
+
 /// Opens a page of the console, and signs in on the way.
 pub(crate) async fn opens(browser: &Browser, page: &str, name: &str, role: &str) {
     browser.open(page).await;
@@ -246,9 +249,8 @@ async fn hostile_text_runs_nothing_and_no_page_breaks_its_policy() {
     browser.quit().await;
 }
 
-/// Three payments whose outcome is unknown: those that the provider has charged, and the others, each with the provider's
-/// reference.
-async fn unknown_payments(ann: &User<'_>, olga: &Script<'_>) -> (Vec<(String, Value)>, Vec<(String, Value)>) {
+/// Three payments whose outcome is unknown: those that the provider has charged, and the others.
+async fn unknown_payments(ann: &User<'_>, olga: &Script<'_>) -> (Records, Records) {
     let kinds = ["pm_timeout_after_charge", "pm_timeout_before_charge", "pm_timeout_after_charge"];
     let bodies = kinds.map(|method| payment("acct-1", method));
     let paid = bodies
