@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use futures::FutureExt;
 use idempotency::protocol::watermark::Watermark;
-use idempotency::protocol::{EpochMs, Record, RecordId, Write};
+use idempotency::protocol::{Condition, EpochMs, Record, RecordId, RecordVersion, Write};
 use idempotency::store::memory::{Effect, MemoryStore};
 use idempotency::store::valkey::{self, Keeps, Placement, ValkeyStore};
 use idempotency::store::watermarks::{Advanced, Watermarks};
@@ -43,6 +43,12 @@ impl Backend {
             Self::Memory(store) => now(store.write(write, effects)),
             Self::Valkey(server) => server.write(write, &effects),
         }
+    }
+
+    /// Writes over this record, regardless of the condition.
+    pub(crate) fn overwrite(&self, found: &Record, write: &Write, effects: Vec<Effect>) -> Result<Written, StoreError> {
+        let condition = Condition::Unchanged(RecordVersion::of(found));
+        self.write(&Write { record: write.record.clone(), condition }, effects)
     }
 
     pub(crate) fn read(&self, id: &RecordId) -> Result<Option<Record>, StoreError> {

@@ -26,14 +26,13 @@ use idempotency::protocol::machine::{self, Machine};
 use idempotency::protocol::{Key, Principal, RecordId};
 use stateright::Property;
 
-pub use check::{Checked, check, check_mutant};
+pub use check::{Checked, check};
 pub use clock::Reading;
 pub use mutant::Mutant;
 pub use property::{Event, Promise};
 pub use settings::{Player, Role, Settings, WaitsFor};
 pub use state::World;
 
-use oracle::Counts;
 use state::{Actor, Ask, Message, Waits, is_long, transaction};
 
 /// The one record.
@@ -51,16 +50,11 @@ pub struct Model {
     pub occurred: Arc<[AtomicU64; Event::ALL.len()]>,
 }
 
-/// One step of the world.
+/// One step of the world: of the actor at this index, if it has one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Begins a call.
-    Call {
-        /// The index of the actor.
-        actor: usize,
-        /// What the actor's clock shows.
-        reading: Reading,
-    },
+    /// Begins a call, while the actor's clock shows this.
+    Call(usize, Reading),
     /// Runs, with this ending.
     Run(usize, Ending),
     /// Extends a lock by another lease.
@@ -71,22 +65,10 @@ pub enum Action {
     Overlook(usize),
     /// Makes the provider refuse an id that it does not have, which creates evidence.
     Prevent(usize),
-    /// Waits for a running call, and reads again.
-    Wait {
-        /// The index of the actor.
-        actor: usize,
-        /// What the actor's clock then shows.
-        reading: Reading,
-    },
-    /// Reads with eventual consistency.
-    LookUp {
-        /// The index of the actor.
-        actor: usize,
-        /// The version that the read returns; `None` for none.
-        version: Option<usize>,
-        /// What the actor's clock then shows.
-        reading: Reading,
-    },
+    /// Waits for a running call, and reads again when the actor's clock shows this.
+    Wait(usize, Reading),
+    /// Reads with eventual consistency, which returns the version at this place or none, when the actor's clock shows this.
+    LookUp(usize, Option<usize>, Reading),
     /// Reads an answer that is stored next to its record.
     ReadParts(usize),
     /// A message arrives.
@@ -106,11 +88,9 @@ pub enum Action {
     GiveUp(usize),
     /// The process dies.
     Crash(usize),
-    /// The store rejects a settling write, because its long answer does not fit beside the effects.
-    Reject {
-        /// The message's place in the network.
-        message: usize,
-    },
+    /// The store rejects a settling write, the message at this place, because its long answer does not fit beside the
+    /// effects.
+    Reject(usize),
     /// Enough time passes that the provider forgets which ids were used. No call takes that long.
     Forget,
     /// The retention passes.
@@ -180,12 +160,10 @@ impl Model {
         });
         match self.role(index) {
             Role::Caller | Role::SingleWrite | Role::Holder => {
-                actions.push(Action::Call { actor: index, reading: Reading::Early });
+                actions.push(Action::Call(index, Reading::Early));
             }
             Role::Reconciler | Role::Operator if is_open => {
-                actions.extend(
-                    self.readings(world).iter().map(|reading| Action::Call { actor: index, reading: *reading }),
-                );
+                actions.extend(self.readings(world).iter().map(|reading| Action::Call(index, *reading)));
             }
             Role::Reconciler | Role::Operator => {}
         }
@@ -211,16 +189,14 @@ impl Model {
             }
             machine::Action::Wait { .. } => {
                 self.occurs(Event::Waited);
-                actions.extend(
-                    self.readings(world).iter().map(|reading| Action::Wait { actor: index, reading: *reading }),
-                );
+                actions.extend(self.readings(world).iter().map(|reading| Action::Wait(index, *reading)));
             }
             machine::Action::LookUp(_) => {
                 let versions = (0..world.versions.len()).map(Some).chain([None]);
                 actions.extend(
                     versions
                         .flat_map(|version| self.readings(world).iter().map(move |reading| (version, *reading)))
-                        .map(|(version, reading)| Action::LookUp { actor: index, version, reading }),
+                        .map(|(version, reading)| Action::LookUp(index, version, reading)),
                 );
             }
             machine::Action::ReadParts(..) => actions.push(Action::ReadParts(index)),
@@ -267,7 +243,7 @@ impl Model {
                 Ask::Put(_) | Ask::Charge(..) => &[Reading::Early],
             };
             if world.faults > 0 && self.may_reject(world, message) {
-                actions.push(Action::Reject { message: index });
+                actions.push(Action::Reject(index));
             }
             for declined in if declines { &[false, true][..] } else { &[false] } {
                 let mut deliver = |reply, again, reading| {
@@ -294,20 +270,8 @@ impl stateright::Model for Model {
     type Action = Action;
 
     fn init_states(&self) -> Vec<World> {
-        let idle =
-            Actor { calls: 0, draws: 0, machine: None, waits: Waits::Nothing, evidence: false, remembered: None };
-        vec![World {
-            era: 0,
-            record: None,
-            versions: Vec::new(),
-            parts: None,
-            network: Vec::new(),
-            provider: Vec::new(),
-            forgotten: 0,
-            actors: vec![idle; self.settings.players.len()],
-            faults: self.settings.faults,
-            counts: Counts::default(),
-        }]
+        let actors = vec![Actor::default(); self.settings.players.len()];
+        vec![World { actors, faults: self.settings.faults, ..World::default() }]
     }
 
     fn actions(&self, world: &World, actions: &mut Vec<Action>) {

@@ -22,11 +22,11 @@ pub const PART: u64 = 100_000;
 ///
 /// # Errors
 /// The broken promises, each with the path to it.
-pub fn model(settings: Settings, tell: impl FnMut(&str) + Send) -> Result<String, String> {
+pub fn model(settings: Settings, report: impl FnMut(&str) + Send) -> Result<String, String> {
     let started = Instant::now();
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let checker = Model::new(settings, None).checker().threads(threads).finish_when(HasDiscoveries::All).spawn_bfs();
-    let checker = checker.join_and_report(&mut Teller(tell));
+    let checker = checker.join_and_report(&mut Progress(report));
     let broken = checker.discoveries();
     if broken.is_empty() {
         let (states, steps) = (checker.unique_state_count(), checker.state_count());
@@ -62,9 +62,9 @@ fn figures(test: &str, run: impl FnOnce() -> Summary) -> Result<String, String> 
     Ok(format!("{schedules} schedules, {:.0} per second", schedules as f64 / started.elapsed().as_secs_f64()))
 }
 
-struct Teller<T>(T);
+struct Progress<T>(T);
 
-impl<T: FnMut(&str)> Reporter<Model> for Teller<T> {
+impl<T: FnMut(&str)> Reporter<Model> for Progress<T> {
     fn report_checking(&mut self, data: ReportData) {
         if !data.done {
             self.0(&format!("{} states so far", data.unique_states));

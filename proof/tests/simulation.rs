@@ -5,6 +5,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use proof::Runner;
 use proof::simulation::{self, Breakage, sweep};
+use strum::VariantArray;
 
 /// The default number of schedules; `SOAK_SCHEDULES` sets another.
 const SCHEDULES: u64 = 20_000;
@@ -40,7 +41,7 @@ fn no_schedule_breaks_a_promise() {
 
 #[test]
 fn every_breakage_is_noticed() {
-    for &breakage in Breakage::ALL {
+    for &breakage in Breakage::VARIANTS {
         let summary = sweep(0..20_000, Some(breakage));
         let (seed, broken) = summary.broken.unwrap_or_else(|| panic!("{breakage:?}"));
         println!("{breakage:?} | {seed} | {}", broken.lines().next().unwrap_or_default());

@@ -7,9 +7,7 @@ use std::time::Duration;
 use aws_sdk_dynamodb::types::TransactWriteItem;
 use futures::future::{BoxFuture, FutureExt};
 use idempotency::engine::UnreadableAnswer;
-use idempotency::protocol::{
-    Fingerprint, Key, Principal, Record, Resolution, Status, Subject, TransactionId, Uncertain,
-};
+use idempotency::protocol::{Record, Resolution, Status, TransactionId, Uncertain};
 use idempotency::reconcile::{Evidence, Operations, Reconciled, Resolver};
 use idempotency::store::Store;
 use idempotency::{Attempt, Call, DynamoDbStore, Engine, Error, Operation, Outcome, Verdict};
@@ -31,15 +29,20 @@ struct Calls<'a> {
     items: Items,
     runs: AtomicU64,
     /// Whether no more faults occur.
-    is_calm: AtomicBool,
+    is_faultless: AtomicBool,
     /// The final answers by transaction: if records expire, there may be several.
-    heard: Mutex<BTreeMap<TransactionId, (Resolution, Receipt)>>,
+    answers: Mutex<BTreeMap<TransactionId, (Resolution, Receipt)>>,
 }
 
 pub(super) async fn run(world: &World) {
     let items = Items::new(world.oracle.clone(), world.breakage);
-    let calls =
-        Calls { world, items, runs: AtomicU64::new(0), is_calm: AtomicBool::new(false), heard: Mutex::default() };
+    let calls = Calls {
+        world,
+        items,
+        runs: AtomicU64::new(0),
+        is_faultless: AtomicBool::new(false),
+        answers: Mutex::default(),
+    };
     if world.scenario == Scenario::LongAnswersExpire && !world.is_large {
         world.network.run(vec![calls.caller(0).boxed()]).await;
     }
@@ -47,14 +50,18 @@ pub(super) async fn run(world: &World) {
         world.network.run(vec![calls.release().boxed()]).await;
     }
     let mut players: Vec<BoxFuture<'_, ()>> = Vec::new();
-    let callers = if calls.has_three_callers() { 3 } else { 2 };
+    let (callers, has_reconciler) = match world.scenario {
+        Scenario::ThreeCallers => (3, false),
+        Scenario::TwoCallersBesideAReconciler => (2, true),
+        scenario => (world.size(2, 3), scenario == Scenario::Reconciled && world.is_large),
+    };
     players.extend((0..callers).map(|number| calls.caller(number).boxed()));
-    if calls.has_reconciler() {
+    if has_reconciler {
         players.push(calls.reconciler().boxed());
     }
     world.network.run(players).await;
     world.network.stop_faults();
-    calls.is_calm.store(true, Ordering::Relaxed);
+    calls.is_faultless.store(true, Ordering::Relaxed);
     world.network.pass_time();
     for number in 0..2 {
         world.network.run(vec![calls.caller(number).boxed()]).await;
@@ -74,7 +81,7 @@ impl Calls<'_> {
                 true => process.live(self.call(&self.engine_of_long_answers(&process), number)).await,
                 false => {
                     let store = Remote::new(&self.world.table, &process, self.world.breakage);
-                    let tokens = store.tokens();
+                    let tokens = store.tokens.clone();
                     let engine = sandbox::engine(store, &process, &self.world.oracle, &self.world.random);
                     let outcome = process.live(self.call(&engine, number)).await;
                     self.hold_nothing(outcome.as_ref(), &tokens);
@@ -82,7 +89,7 @@ impl Calls<'_> {
                 }
             };
             match outcome {
-                Some(outcome) => self.hear(&outcome),
+                Some(outcome) => self.receive(&outcome),
                 None => self.world.oracle.note("a process died"),
             }
         }
@@ -95,7 +102,7 @@ impl Calls<'_> {
         let call = self.a_call();
         match self.world.scenario {
             // The first call may have left its claim, and single-write mode does not run over a claim.
-            Scenario::LongAnswersInSingleWrite if self.is_calm.load(Ordering::Relaxed) => {
+            Scenario::LongAnswersInSingleWrite if self.is_faultless.load(Ordering::Relaxed) => {
                 engine.run_or_reconcile(&call, |attempt| self.work(attempt), &Prevented).await
             }
             Scenario::SingleWrite | Scenario::LongAnswersInSingleWrite => {
@@ -125,7 +132,7 @@ impl Calls<'_> {
             _ => number,
         };
         let receipt = Receipt { number, is_long: self.world.scenario.has_long_answers() };
-        if self.world.network.strikes(Fault::FailHandler) {
+        if self.world.network.occurs(Fault::FailHandler) {
             return Verdict::NotExecuted(receipt);
         }
         attempt.add_effect(effect(EFFECT));
@@ -165,9 +172,9 @@ impl Calls<'_> {
         self.world.oracle.expect(held.is_none_or(|held| !tokens.hold(&held)), "a key is blocked by what did not run");
     }
 
-    fn hear(&self, outcome: &Result<Outcome<Receipt>, Error>) {
+    fn receive(&self, outcome: &Result<Outcome<Receipt>, Error>) {
         let oracle = &self.world.oracle;
-        oracle.log(format!("heard {outcome:?}"));
+        oracle.log(format!("received {outcome:?}"));
         let answered = match outcome {
             Ok(Outcome::Executed(answered) | Outcome::Replayed(answered)) => answered,
             Err(Error::UnreadableAnswer { source, .. }) => return self.miss(source),
@@ -180,11 +187,11 @@ impl Calls<'_> {
             )
             | Err(_) => return,
         };
-        let said = (answered.resolution, answered.answer);
-        let mut heard = self.heard.lock();
-        let first = *heard.entry(answered.transaction).or_insert(said);
-        oracle.expect(first == said && heard.len() <= self.lives(), "G2: two final answers");
-        let applied = oracle.count_applied() >= heard.len();
+        let answer = (answered.resolution, answered.answer);
+        let mut answers = self.answers.lock();
+        let first = *answers.entry(answered.transaction).or_insert(answer);
+        oracle.expect(first == answer && answers.len() <= self.lives(), "G2: two final answers");
+        let applied = oracle.count_applied() >= answers.len();
         oracle.expect(answered.resolution == Resolution::Failed || applied, "what was executed has its effect");
     }
 
@@ -200,29 +207,13 @@ impl Calls<'_> {
     fn count(&self) {
         let oracle = &self.world.oracle;
         oracle.expect(oracle.count_applied() <= self.lives(), "G1: transactional effects at most once");
-        let heard = self.heard.lock();
-        oracle.expect(!heard.is_empty(), "in the end there is an answer");
+        let answers = self.answers.lock();
+        oracle.expect(!answers.is_empty(), "in the end there is an answer");
     }
 
     /// How often the key can have begun again.
     fn lives(&self) -> usize {
         if self.world.scenario == Scenario::LongAnswersExpire { 1 + self.world.network.times() } else { 1 }
-    }
-
-    fn has_three_callers(&self) -> bool {
-        match self.world.scenario {
-            Scenario::ThreeCallers => true,
-            Scenario::TwoCallersBesideAReconciler => false,
-            _ => self.world.is_large,
-        }
-    }
-
-    fn has_reconciler(&self) -> bool {
-        match self.world.scenario {
-            Scenario::TwoCallersBesideAReconciler => true,
-            Scenario::Reconciled => self.world.is_large,
-            _ => false,
-        }
     }
 
     fn engine_of_long_answers(&self, process: &Process) -> Engine<DynamoDbStore> {
@@ -245,10 +236,7 @@ impl Calls<'_> {
     }
 
     fn a_call(&self) -> Call {
-        let (principal, key) = (Principal::new("somebody").expect("valid"), Key::new("key").expect("valid"));
-        let fingerprint = Fingerprint::from_bytes([1; Fingerprint::BYTES]);
-        let call = Call::new(self.operation(), principal, key, fingerprint, deadline(&self.world.network))
-            .about(Subject::new("of the exploration"));
+        let call = sandbox::call(self.operation(), "key", &self.world.network);
         match self.world.scenario {
             Scenario::Waiting => call.wait_for_lease(Duration::from_secs(10)),
             _ => call,

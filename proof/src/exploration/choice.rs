@@ -3,7 +3,7 @@
 use crate::fault::{Fault, Rates};
 
 /// The maximum number of faults in a schedule if all schedules are run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Bounds {
     /// Faults of requests and of the library's environment.
     pub(super) faults: u8,
@@ -14,8 +14,6 @@ pub(super) struct Bounds {
 }
 
 impl Bounds {
-    const NONE: Self = Self { faults: 0, deaths: 0, times: 0 };
-
     const fn left(&mut self, fault: Fault) -> &mut u8 {
         match fault {
             Fault::Crash | Fault::CrashAfter => &mut self.deaths,
@@ -44,6 +42,7 @@ enum Source {
 }
 
 /// One step of a schedule.
+#[derive(Clone, Copy)]
 pub(super) enum Step {
     /// The request at this index arrives, or suffers a fault.
     Request(usize, Option<Fault>),
@@ -68,7 +67,7 @@ impl Choices {
     pub(super) fn stop_faults(&mut self) {
         self.calm = true;
         if let Source::Listed { left, .. } = &mut self.source {
-            *left = Bounds::NONE;
+            *left = Bounds::default();
         }
     }
 
@@ -90,65 +89,52 @@ impl Choices {
     }
 
     /// Whether this fault occurs now.
-    pub(super) fn strikes(&mut self, fault: Fault) -> bool {
+    pub(super) fn occurs(&mut self, fault: Fault) -> bool {
         if self.calm {
             return false;
         }
-        match &mut self.source {
-            Source::Seeded { rng, rates } => rng.u16(0..1000) < rates.of(fault),
-            Source::Listed { left, .. } => {
-                if *left.left(fault) == 0 {
-                    return false;
-                }
-                let strikes = self.pick(2) == 1;
-                self.spend(strikes.then_some(fault));
-                strikes
-            }
+        if let Source::Seeded { rng, rates } = &mut self.source {
+            return rng.u16(0..1000) < rates.of(fault);
         }
+        let occurs = self.has_left(fault) && self.pick(2) == 1;
+        self.spend(occurs.then_some(fault));
+        occurs
     }
 
     /// Whether a process freezes now. If all schedules are run, that is one of their orders anyway.
     pub(super) fn freezes(&mut self) -> bool {
-        matches!(self.source, Source::Seeded { .. }) && self.strikes(Fault::Freeze)
+        matches!(self.source, Source::Seeded { .. }) && self.occurs(Fault::Freeze)
     }
 
     /// Picks the next step, given the possible faults of each request in transit.
     pub(super) fn step(&mut self, requests: &[&'static [Fault]]) -> Step {
-        let options = match &mut self.source {
-            Source::Seeded { rng, .. } => {
-                let request = rng.usize(0..requests.len());
-                if self.strikes(Fault::TimePasses) {
-                    return Step::TimePasses;
-                }
-                let met = requests[request].iter().find(|fault| self.strikes(**fault));
-                return Step::Request(request, met.copied());
+        if let Source::Seeded { rng, .. } = &mut self.source {
+            let request = rng.usize(0..requests.len());
+            if self.occurs(Fault::TimePasses) {
+                return Step::TimePasses;
             }
-            Source::Listed { left, .. } => {
-                let mut options = Vec::new();
-                for (request, faults) in requests.iter().enumerate() {
-                    options.push((request, None));
-                    let open = faults.iter().filter(|fault| *left.left(**fault) > 0);
-                    options.extend(open.map(|fault| (request, Some(*fault))));
-                }
-                options
-            }
-        };
-        let times = usize::from(self.has_left(Fault::TimePasses));
-        match options.get(self.pick(options.len() + times)) {
-            Some((request, fault)) => {
-                self.spend(*fault);
-                Step::Request(*request, *fault)
-            }
-            None => {
-                self.spend(Some(Fault::TimePasses));
-                Step::TimePasses
-            }
+            let met = requests[request].iter().find(|fault| self.occurs(**fault));
+            return Step::Request(request, met.copied());
         }
+        let mut options = Vec::new();
+        for (request, faults) in requests.iter().enumerate() {
+            options.push(Step::Request(request, None));
+            let open = faults.iter().filter(|fault| self.has_left(**fault));
+            options.extend(open.map(|fault| Step::Request(request, Some(*fault))));
+        }
+        options.extend(self.has_left(Fault::TimePasses).then_some(Step::TimePasses));
+        let step = options[self.pick(options.len())];
+        self.spend(match step {
+            Step::Request(_, fault) => fault,
+            Step::TimePasses => Some(Fault::TimePasses),
+        });
+        step
     }
 
+    /// Whether a listed schedule may have this fault.
     fn has_left(&mut self, fault: Fault) -> bool {
         match &mut self.source {
-            Source::Seeded { .. } => true,
+            Source::Seeded { .. } => false,
             Source::Listed { left, .. } => *left.left(fault) > 0,
         }
     }

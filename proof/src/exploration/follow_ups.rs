@@ -10,9 +10,7 @@ use aws_sdk_dynamodb::types::TransactWriteItem;
 use futures::future::{BoxFuture, FutureExt};
 use idempotency::engine::Clock;
 use idempotency::follow_up::{FollowUpEvent, FollowUpResponse, FollowUps, Sender, change};
-use idempotency::protocol::{
-    EpochMs, Fingerprint, FollowUp, Key, Principal, Record, RecordId, Status, Subject, TransactionId,
-};
+use idempotency::protocol::{EpochMs, FollowUp, Record, Status, TransactionId};
 use idempotency::reconcile::{Evidence, Operations, Reconciled, Resolver};
 use idempotency::store::BoxError;
 use idempotency::{Attempt, Call, Operation, Verdict};
@@ -20,9 +18,8 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::network::{Kind, Process};
 use super::receipt::Receipt;
-use super::sandbox::deadline;
 use super::table::effect;
-use super::{Breakage, Scenario, World};
+use super::{Breakage, Scenario, World, sandbox};
 use crate::fault::{Fault, Reply};
 
 struct GivenUp<'a> {
@@ -71,7 +68,7 @@ impl GivenUp<'_> {
         let engine = self.world.engine(&process);
         let call = self.call(number);
         let outcome = process.live(engine.run(&call, |attempt| self.pay(&process, number, attempt))).await;
-        self.world.oracle.log(format!("{number} heard {outcome:?}"));
+        self.world.oracle.log(format!("{number} received {outcome:?}"));
         if outcome.is_none() {
             self.world.oracle.note("a process died");
         }
@@ -104,7 +101,7 @@ impl GivenUp<'_> {
     fn receive(&self) -> Option<Delivery> {
         let network = &self.world.network;
         let (mut first, end) = (*self.checkpoint.lock(), self.world.table.versions().len());
-        if first > 0 && network.strikes(Fault::Redeliver) {
+        if first > 0 && network.occurs(Fault::Redeliver) {
             self.world.oracle.note("a shard was delivered again");
             first = network.choices(|choices| choices.pick(first));
         }
@@ -125,7 +122,7 @@ impl GivenUp<'_> {
 
     /// The end of the time in which schedules are delivered. Random ones may come early, because a clock was ahead.
     fn earliest(&self) -> EpochMs {
-        let is_ahead = self.world.is_large && self.world.network.strikes(Fault::Late);
+        let is_ahead = self.world.is_large && self.world.network.occurs(Fault::Late);
         if is_ahead || self.time_passes_by_itself() { EpochMs(u64::MAX) } else { self.world.network.now() }
     }
 
@@ -139,12 +136,12 @@ impl GivenUp<'_> {
         if self.time_passes_by_itself() {
             self.world.network.pass_time();
         }
-        if self.world.network.strikes(Fault::LoseRequest) {
+        if self.world.network.occurs(Fault::LoseRequest) {
             self.world.oracle.note("a follow-up was lost");
             self.scheduler.end(schedule, State::Lost);
             return None;
         }
-        if self.world.network.strikes(Fault::Duplicate) {
+        if self.world.network.occurs(Fault::Duplicate) {
             self.world.oracle.note("a follow-up came twice");
             self.scheduler.double(schedule);
         }
@@ -273,11 +270,7 @@ impl GivenUp<'_> {
     }
 
     fn call(&self, number: u64) -> Call {
-        let (principal, key) =
-            (Principal::new("somebody").expect("valid"), Key::new(number.to_string()).expect("valid"));
-        let fingerprint = Fingerprint::from_bytes([1; Fingerprint::BYTES]);
-        Call::new(operation(), principal, key, fingerprint, deadline(&self.world.network))
-            .about(Subject::new("of the exploration"))
+        sandbox::call(operation(), &number.to_string(), &self.world.network)
     }
 }
 
@@ -405,17 +398,14 @@ impl Scheduler {
 
     /// Whether there is a follow-up of this version in this state.
     fn has(&self, record: &Record, state: State) -> bool {
-        let is_of = |follow_up: &FollowUp| is_version(follow_up, &record.id, record);
+        let version = FollowUp::of(record).map(|current| current.version);
+        let is_of = |other: &FollowUp| other.record == record.id && version.as_ref() == Some(&other.version);
         self.schedules().iter().any(|schedule| schedule.state == state && schedule.follow_ups.iter().any(is_of))
     }
 
     fn schedules(&self) -> MutexGuard<'_, Vec<Schedule>> {
         self.0.lock()
     }
-}
-
-fn is_version(follow_up: &FollowUp, id: &RecordId, record: &Record) -> bool {
-    follow_up.record == *id && FollowUp::of(record).is_some_and(|current| current.version == follow_up.version)
 }
 
 /// The scheduler, as a process reaches it.

@@ -10,7 +10,7 @@ use idempotency::engine::Clock;
 use idempotency::protocol::{Pointer, Principal, Uncertain};
 use idempotency::sqs::{Contention, KeySource, Message as Delivered};
 use idempotency::{Attempt, Engine, Operation, Queue, Verdict};
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 
 use super::network::Process;
 use super::numbered::{Numbered, numbered};
@@ -98,11 +98,11 @@ impl Messages<'_> {
     /// Receives messages: their indexes, and how often each was received. No message of a group is delivered while an
     /// earlier one is in flight.
     fn receive(&self) -> Vec<(usize, u64)> {
-        if self.world.scenario.has_gate() && self.world.network.strikes(Fault::Expire) {
+        if self.world.scenario.has_gate() && self.world.network.occurs(Fault::Expire) {
             self.world.oracle.note("records expired");
             self.world.table.forget();
         }
-        let mut shelf = self.shelf();
+        let mut shelf = self.shelf.lock();
         let mut batch = Vec::new();
         for place in 0..shelf.len() {
             let of = shelf[place].sent.of;
@@ -126,7 +126,7 @@ impl Messages<'_> {
             }
         }
         drop(shelf);
-        if !batch.is_empty() && self.world.network.strikes(Fault::Redeliver) {
+        if !batch.is_empty() && self.world.network.occurs(Fault::Redeliver) {
             self.show_later(batch.clone());
         }
         batch
@@ -149,7 +149,7 @@ impl Messages<'_> {
     /// Handles a batch. Returns the indexes of the messages to deliver again.
     async fn handle(&self, process: &Process, batch: &[(usize, u64)]) -> Vec<usize> {
         let queue = self.queue(self.world.engine(process));
-        let deadline = deadline(process.network());
+        let deadline = deadline(&process.network);
         let mut event = SqsEvent::default();
         event.records = batch.iter().map(|(place, receives)| self.delivered(*place, *receives)).collect();
         let begun = Mutex::new(Vec::new());
@@ -162,7 +162,7 @@ impl Messages<'_> {
         let response = queue.handle(&event, deadline, run).await.expect("every message has an id");
         let returned = response.batch_item_failures.iter().map(|failure| place(Some(&failure.item_identifier)));
         let begun = begun.into_inner();
-        if begun.len() < batch.len() && process.network().now() > deadline {
+        if begun.len() < batch.len() && process.network.now() > deadline {
             self.world.oracle.note("left for the deadline");
         }
         match self.world.breakage {
@@ -193,7 +193,7 @@ impl Messages<'_> {
     }
 
     fn delivered(&self, place: usize, receives: u64) -> SqsMessage {
-        let shelf = self.shelf();
+        let shelf = self.shelf.lock();
         let mut message = SqsMessage::default();
         message.message_id = Some(place.to_string());
         message.body = Some(format!(r#"{{"id":"{}"}}"#, shelf[place].sent.id));
@@ -206,9 +206,9 @@ impl Messages<'_> {
     }
 
     fn work(&self, attempt: &Attempt<TransactWriteItem>, place: usize) -> Verdict<()> {
-        let shelf = self.shelf();
+        let shelf = self.shelf.lock();
         let Message { sent, poison, .. } = shelf[place];
-        if poison || self.world.network.strikes(Fault::FailHandler) {
+        if poison || self.world.network.occurs(Fault::FailHandler) {
             return Verdict::NotExecuted(());
         }
         if self.world.scenario.has_gate() {
@@ -225,7 +225,7 @@ impl Messages<'_> {
         if returned.is_none() {
             self.world.oracle.note("a process died");
         }
-        let mut shelf = self.shelf();
+        let mut shelf = self.shelf.lock();
         for (place, receives) in batch {
             let is_returned = returned.as_ref().is_none_or(|returned| returned.contains(place));
             let message = &mut shelf[*place];
@@ -242,7 +242,7 @@ impl Messages<'_> {
     }
 
     fn count(&self) {
-        let (shelf, oracle) = (self.shelf(), &self.world.oracle);
+        let (shelf, oracle) = (self.shelf.lock(), &self.world.oracle);
         for message in shelf.iter() {
             let is_open = matches!(message.state, State::Visible | State::InFlight(_));
             oracle.expect(!is_open, "in the end a message is deleted or dead");
@@ -267,10 +267,6 @@ impl Messages<'_> {
         } else {
             oracle.expect(oracle.count_of("SequenceConflict") == 0, "a duplicate was taken for a conflict");
         }
-    }
-
-    fn shelf(&self) -> MutexGuard<'_, Vec<Message>> {
-        self.shelf.lock()
     }
 }
 

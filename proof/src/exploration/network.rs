@@ -49,7 +49,7 @@ enum Waiting {
     /// A process, to be woken with the fault of its request.
     Process(Option<Waker>),
     /// Notified of its fault, but not yet awake.
-    Told(Option<Fault>),
+    Woken(Option<Fault>),
     /// No process: a request that arrives late.
     Nobody(Box<dyn FnOnce() + Send>),
 }
@@ -90,24 +90,16 @@ const ENDLESS: u64 = 20_000;
 impl Network {
     pub(super) fn new(choices: Choices) -> Self {
         let (on_the_way, dead) = (Vec::new(), Vec::new());
-        Self(Arc::new(Mutex::new(Traffic {
-            choices,
-            on_the_way,
-            dead,
-            lives: 0,
-            requests: 0,
-            steps: 0,
-            times: 0,
-            now: BEGIN,
-        })))
+        let traffic = Traffic { choices, on_the_way, dead, lives: 0, requests: 0, steps: 0, times: 0, now: BEGIN };
+        Self(Arc::new(Mutex::new(traffic)))
     }
 
     pub(super) fn choices<T>(&self, choose: impl FnOnce(&mut Choices) -> T) -> T {
         choose(&mut self.traffic().choices)
     }
 
-    pub(super) fn strikes(&self, fault: Fault) -> bool {
-        self.choices(|choices| choices.strikes(fault))
+    pub(super) fn occurs(&self, fault: Fault) -> bool {
+        self.choices(|choices| choices.occurs(fault))
     }
 
     /// From now on no faults occur.
@@ -172,7 +164,7 @@ impl Network {
         let mut traffic = self.traffic();
         traffic.steps += 1;
         let steps = traffic.steps;
-        let waits = |parked: &Parked| !matches!(parked.waiting, Waiting::Told(_));
+        let waits = |parked: &Parked| !matches!(parked.waiting, Waiting::Woken(_));
         let mut open: Vec<usize> = Vec::new();
         open.extend((0..traffic.on_the_way.len()).filter(|index| waits(&traffic.on_the_way[*index])));
         if open.is_empty() {
@@ -188,7 +180,7 @@ impl Network {
                 self.pass_time();
             }
             Step::Request(place, fault) => {
-                let stray = traffic.tell(open[place], fault);
+                let stray = traffic.wake(open[place], fault);
                 drop(traffic);
                 if let Some(happens) = stray {
                     happens();
@@ -215,12 +207,12 @@ impl Traffic {
     }
 
     /// Notifies a process of its request's fault; or returns the action, if no process waits for it.
-    fn tell(&mut self, index: usize, fault: Option<Fault>) -> Option<Box<dyn FnOnce() + Send>> {
+    fn wake(&mut self, index: usize, fault: Option<Fault>) -> Option<Box<dyn FnOnce() + Send>> {
         if fault == Some(Fault::Crash) {
             let life = self.on_the_way[index].life;
             self.dead.push(life);
         }
-        match std::mem::replace(&mut self.on_the_way[index].waiting, Waiting::Told(fault)) {
+        match std::mem::replace(&mut self.on_the_way[index].waiting, Waiting::Woken(fault)) {
             Waiting::Process(waker) => {
                 waker.into_iter().for_each(Waker::wake);
                 None
@@ -229,7 +221,7 @@ impl Traffic {
                 self.on_the_way.remove(index);
                 Some(happens)
             }
-            Waiting::Told(_) => None,
+            Waiting::Woken(_) => None,
         }
     }
 }
@@ -237,27 +229,17 @@ impl Traffic {
 /// A process, or its sandbox.
 #[derive(Clone)]
 pub(super) struct Process {
-    network: Network,
+    pub(super) network: Network,
     life: u64,
 }
 
 impl Process {
-    pub(super) const fn network(&self) -> &Network {
-        &self.network
-    }
-
     /// Runs a future in this process; `None` if the process dies.
     pub(super) async fn live<F: Future>(&self, future: F) -> Option<F::Output> {
         let mut future = pin!(future);
         let live = poll_fn(move |context| {
-            if self.is_dead() {
-                return Poll::Ready(None);
-            }
-            match future.as_mut().poll(context) {
-                Poll::Ready(output) => Poll::Ready(Some(output)),
-                Poll::Pending if self.is_dead() => Poll::Ready(None),
-                Poll::Pending => Poll::Pending,
-            }
+            let polled = if self.is_dead() { Poll::Pending } else { future.as_mut().poll(context).map(Some) };
+            if polled.is_pending() && self.is_dead() { Poll::Ready(None) } else { polled }
         });
         let output = live.await;
         if output.is_none() {
@@ -299,7 +281,7 @@ impl Process {
                 return Poll::Pending;
             };
             match &mut traffic.on_the_way[index].waiting {
-                Waiting::Told(fault) => {
+                Waiting::Woken(fault) => {
                     let fault = *fault;
                     traffic.on_the_way.remove(index);
                     Poll::Ready(fault)

@@ -11,7 +11,7 @@ use idempotency::protocol::{EpochMs, Principal, Uncertain};
 use idempotency::sequence::Gap;
 use idempotency::streams::{Kafka, KafkaBatch, Record, Stream, TableBatch, TableStream};
 use idempotency::{Attempt, Engine, Operation, Verdict};
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use serde_json::json;
 
 use super::network::Process;
@@ -69,7 +69,7 @@ pub(super) async fn run(world: &World) {
     world.network.run(pollers.collect()).await;
     world.network.stop_faults();
     for _ in 0..40 {
-        if partition.mapping().checkpoint == partition.records() {
+        if partition.mapping.lock().checkpoint == partition.records() {
             break;
         }
         if world.scenario.is_of_a_table() {
@@ -122,14 +122,14 @@ impl Partition<'_> {
 
     fn receive(&self) -> Option<Batch> {
         let network = &self.world.network;
-        let mut mapping = self.mapping();
-        if self.world.scenario == Scenario::StreamCreatedAnew && mapping.life < 2 && network.strikes(Fault::Recreate) {
+        let mut mapping = self.mapping.lock();
+        if self.world.scenario == Scenario::StreamCreatedAnew && mapping.life < 2 && network.occurs(Fault::Recreate) {
             self.world.oracle.note("created anew");
             mapping.life += 1;
             mapping.checkpoint = 0;
         }
         let mut first = mapping.checkpoint;
-        if first > 0 && network.strikes(Fault::Redeliver) {
+        if first > 0 && network.occurs(Fault::Redeliver) {
             self.world.oracle.note("delivered again");
             first -= 1 + network.choices(|choices| choices.pick(first as usize)) as u64;
         }
@@ -139,7 +139,7 @@ impl Partition<'_> {
 
     /// Handles a batch. Returns the offset to deliver again from.
     async fn handle(&self, process: &Process, batch: Batch) -> Option<u64> {
-        let (engine, deadline) = (self.world.engine(process), deadline(process.network()));
+        let (engine, deadline) = (self.world.engine(process), deadline(&process.network));
         let operation = Operation::new("exploration", "explored");
         if self.world.scenario.is_of_a_table() {
             return self.handle_changes(engine, operation, deadline, batch).await;
@@ -182,7 +182,7 @@ impl Partition<'_> {
     }
 
     fn work(&self, attempt: &Attempt<TransactWriteItem>, offset: u64, life: u64) -> Verdict<()> {
-        if self.world.network.strikes(Fault::FailHandler) {
+        if self.world.network.occurs(Fault::FailHandler) {
             return Verdict::NotExecuted(());
         }
         match self.content(offset) {
@@ -199,7 +199,7 @@ impl Partition<'_> {
     }
 
     fn settle(&self, batch: Batch, returned: Option<u64>) {
-        let mut mapping = self.mapping();
+        let mut mapping = self.mapping.lock();
         if mapping.life != batch.life {
             return self.world.oracle.note("of an earlier life");
         }
@@ -233,7 +233,7 @@ impl Partition<'_> {
     }
 
     fn count(&self) {
-        let (mapping, oracle) = (self.mapping(), &self.world.oracle);
+        let (mapping, oracle) = (self.mapping.lock(), &self.world.oracle);
         if self.world.scenario != Scenario::StreamCreatedAnew {
             oracle.expect(oracle.count_of("WatermarkRegression") == 0, "a false alarm: the topic is the same");
         }
@@ -272,10 +272,6 @@ impl Partition<'_> {
             let own = done.iter().filter(|message| message.of == device).map(|message| message.number);
             self.world.oracle.expect_in_sequence(Gap::Hold, device, own);
         }
-    }
-
-    fn mapping(&self) -> MutexGuard<'_, Mapping> {
-        self.mapping.lock()
     }
 }
 

@@ -7,11 +7,11 @@ use std::time::Duration;
 use aws_sdk_dynamodb::types::TransactWriteItem;
 use idempotency::engine::{Clock, Entropy, NoEntropy};
 use idempotency::protocol::watermark::Watermark;
-use idempotency::protocol::{EpochMs, OwnerToken, Record, RecordId, Write};
+use idempotency::protocol::{EpochMs, Fingerprint, Key, OwnerToken, Principal, Record, RecordId, Subject, Write};
 use idempotency::store::dynamodb::Item;
 use idempotency::store::watermarks::{Advanced, Watermarks};
 use idempotency::store::{Store, StoreError, Written};
-use idempotency::{DynamoDbStore, Engine};
+use idempotency::{Call, DynamoDbStore, Engine, Operation};
 use parking_lot::Mutex;
 
 use super::Breakage;
@@ -29,7 +29,7 @@ pub(super) struct Remote {
     table: Table,
     process: Process,
     breakage: Option<Breakage>,
-    tokens: Tokens,
+    pub(super) tokens: Tokens,
 }
 
 /// The owner tokens of a process's writes. A clone is another handle.
@@ -54,6 +54,13 @@ pub(super) fn deadline(network: &Network) -> EpochMs {
     network.now().plus(TIMEOUT)
 }
 
+/// A call with this key in an invocation that begins now.
+pub(super) fn call(operation: Operation, key: &str, network: &Network) -> Call {
+    let (principal, key) = (Principal::new("somebody").expect("valid"), Key::new(key).expect("valid"));
+    let fingerprint = Fingerprint::from_bytes([1; Fingerprint::BYTES]);
+    Call::new(operation, principal, key, fingerprint, deadline(network)).about(Subject::new("of the exploration"))
+}
+
 /// Bytes that do not repeat, and are the same in each schedule.
 #[derive(Clone, Default)]
 pub(super) struct Random(Arc<AtomicU64>);
@@ -69,10 +76,6 @@ impl Entropy for Random {
 impl Remote {
     pub(super) fn new(table: &Table, process: &Process, breakage: Option<Breakage>) -> Self {
         Self { table: table.clone(), process: process.clone(), breakage, tokens: Tokens::default() }
-    }
-
-    pub(super) fn tokens(&self) -> Tokens {
-        self.tokens.clone()
     }
 
     async fn ask<T>(
@@ -104,7 +107,7 @@ impl Store for Remote {
     }
 
     async fn look_up(&self, id: &RecordId) -> Result<Option<Record>, StoreError> {
-        let (id, is_stale) = (id.clone(), self.process.network().strikes(Fault::Stale));
+        let (id, is_stale) = (id.clone(), self.process.network.occurs(Fault::Stale));
         self.ask(Kind::Read, move |table| if is_stale { Ok(table.previous(&id)) } else { table.read(&id) }).await
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem};
 use idempotency::protocol::watermark::Watermark;
-use idempotency::protocol::{Condition, EpochMs, Fingerprint, Fingerprinter, Record, RecordId, RecordVersion, Write};
+use idempotency::protocol::{Condition, EpochMs, Fingerprint, Fingerprinter, Record, RecordId, Write};
 use idempotency::sequence::Entry;
 use idempotency::store::dynamodb::Item;
 use idempotency::store::memory;
@@ -79,7 +79,7 @@ impl Table {
 
     /// Whether a device's number was used for this content.
     pub(super) fn keeps(&self, message: &Numbered) -> bool {
-        let items = self.items();
+        let items = self.items.lock();
         let kept = items.get(&entry_id(message)).and_then(|entry| entry.get(CONTENT)?.as_b().ok());
         kept.is_some_and(|kept| kept.as_ref() == digest(message).as_bytes())
     }
@@ -112,12 +112,9 @@ impl Table {
             Condition::Unchanged(_) => self.is(Breakage::TakeoverWithoutCondition),
             Condition::Vacant { .. } => false,
         };
-        let written = match is_ignored.then(|| self.read(&write.record.id)).transpose()?.flatten() {
-            Some(found) => {
-                let condition = Condition::Unchanged(RecordVersion::of(&found));
-                self.kept.write(&Write { record: write.record.clone(), condition }, counted)?
-            }
-            None => self.kept.write(write, counted)?,
+        let written = match &before {
+            Some(found) if is_ignored => self.kept.overwrite(found, write, counted)?,
+            Some(_) | None => self.kept.write(write, counted)?,
         };
         self.oracle.wrote(|| format!("answered {written:?}; stored is {:?}", self.read(&write.record.id)));
         Ok(match written {
@@ -184,7 +181,7 @@ impl Table {
     /// The effects as the memory store counts them, by the items that they write, with the first one whose condition
     /// does not hold replaced by a refused one; and the item that broke that condition.
     fn counted(&self, effects: &[TransactWriteItem]) -> (Vec<memory::Effect>, Option<Item>) {
-        let items = self.items();
+        let items = self.items.lock();
         let mut broken = None;
         let counted = effects.iter().map(|effect| {
             let found = items.get(&target(effect));
@@ -202,7 +199,7 @@ impl Table {
     }
 
     fn apply(&self, effects: &[TransactWriteItem]) {
-        let mut items = self.items();
+        let mut items = self.items.lock();
         for effect in effects {
             let id = target(effect);
             if let Some(name) = id.strip_prefix(EFFECT) {
@@ -215,16 +212,10 @@ impl Table {
             if let Some(update) = &effect.update {
                 let set = update.update_expression.strip_prefix("SET ").and_then(|set| set.split_once(" = "));
                 let (name, value) = set.expect("an update that is known here");
-                item.insert(
-                    named(update.expression_attribute_names(), name),
-                    valued(update.expression_attribute_values(), value),
-                );
+                let (names, values) = (update.expression_attribute_names(), update.expression_attribute_values());
+                item.insert(of(names, name), of(values, value));
             }
         }
-    }
-
-    fn items(&self) -> MutexGuard<'_, HashMap<String, Item>> {
-        self.items.lock()
     }
 
     fn is(&self, breakage: Breakage) -> bool {
@@ -251,16 +242,13 @@ fn stands(effect: &TransactWriteItem, found: Option<&Item>) -> bool {
         (None, None) => (None, None, None),
     };
     holds(condition, |name, value| {
-        let found = found?.get(&named(names, name))?;
+        let found = found?.get(&of(names, name))?;
         let number = |value: &AttributeValue| value.as_n().ok().and_then(|digits| digits.parse::<u64>().ok());
-        Some(value.map_or(std::cmp::Ordering::Equal, |value| number(found).cmp(&number(&valued(values, value)))))
+        Some(value.map_or(std::cmp::Ordering::Equal, |value| number(found).cmp(&number(&of(values, value)))))
     })
 }
 
-fn named(names: Option<&HashMap<String, String>>, placeholder: &str) -> String {
-    names.and_then(|names| names.get(placeholder)).cloned().expect("a name")
-}
-
-fn valued(values: Option<&Item>, placeholder: &str) -> AttributeValue {
-    values.and_then(|values| values.get(placeholder)).cloned().expect("a value")
+/// The name or value of a placeholder.
+fn of<T: Clone>(all: Option<&HashMap<String, T>>, placeholder: &str) -> T {
+    all.and_then(|all| all.get(placeholder)).cloned().expect("a name or value")
 }

@@ -8,12 +8,10 @@ use std::sync::Arc;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::http::{HttpRequest, HttpResponse};
 use aws_sdk_dynamodb::config::retry::RetryConfig;
-use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, HttpClient, Region, RuntimeComponents, SharedHttpClient};
-use aws_smithy_runtime_api::client::http::{
-    HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
-};
+use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
+use aws_smithy_runtime_api::client::http::{HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn};
 use aws_smithy_runtime_api::client::result::ConnectorError;
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use super::Breakage;
@@ -40,7 +38,7 @@ pub(super) fn client(process: &Process, items: &Items) -> Client {
         .credentials_provider(Credentials::new("local", "local", None, None, "proof"))
         .endpoint_url("http://localhost")
         .retry_config(RetryConfig::standard().with_max_attempts(3))
-        .http_client(SharedHttpClient::new(wire));
+        .http_client(http_client_fn(move |_, _| SharedHttpConnector::new(wire.clone())));
     Client::from_conf(config.build())
 }
 
@@ -50,7 +48,7 @@ impl Items {
     }
 
     pub(super) fn get(&self, id: &str) -> Option<Value> {
-        self.items().get(id).cloned()
+        self.items.lock().get(id).cloned()
     }
 
     fn read(&self, request: &Value) -> (u16, Value) {
@@ -61,7 +59,7 @@ impl Items {
     }
 
     fn put(&self, put: &Value) -> (u16, Value) {
-        self.oracle.wrote(|| told(put));
+        self.oracle.wrote(|| text(put));
         if !self.is(Breakage::VersionIgnored) && !self.stands(put) {
             let found = self.get(id(&put["Item"])).unwrap_or_default();
             return error("ConditionalCheckFailedException", "Item", self.refused(found, &put["Item"]));
@@ -74,7 +72,7 @@ impl Items {
     fn transact(&self, request: &Value) -> (u16, Value) {
         let actions = request["TransactItems"].as_array().expect("actions");
         let puts: Vec<&Value> = actions.iter().map(|action| &action["Put"]).collect();
-        self.oracle.wrote(|| puts.iter().map(|put| told(put)).collect::<Vec<_>>().join(" and "));
+        self.oracle.wrote(|| puts.iter().map(|put| text(put)).collect::<Vec<_>>().join(" and "));
         let reason = |put: &&Value| match (self.stands(put), put["ReturnValuesOnConditionCheckFailure"] == "ALL_OLD") {
             (true, _) => json!({"Code": "None"}),
             (false, false) => json!({"Code": "ConditionalCheckFailed"}),
@@ -108,7 +106,7 @@ impl Items {
         if let Some(name) = id.strip_prefix(EFFECT) {
             self.oracle.applied(name);
         }
-        let mut items = self.items();
+        let mut items = self.items.lock();
         if let Some(earlier) = items.get(id).filter(|_| self.is(Breakage::MarksOfAnEarlierLife) && is_part(put)) {
             ["transaction", "attempt"].iter().for_each(|mark| item[mark] = earlier[mark].clone());
         }
@@ -130,10 +128,6 @@ impl Items {
         found
     }
 
-    fn items(&self) -> MutexGuard<'_, HashMap<String, Value>> {
-        self.items.lock()
-    }
-
     fn is(&self, breakage: Breakage) -> bool {
         self.breakage == Some(breakage)
     }
@@ -141,7 +135,7 @@ impl Items {
 
 /// A put as text that is the same in every run: without its random stamps, and sorted, because the SDK's maps have no
 /// order.
-fn told(put: &Value) -> String {
+fn text(put: &Value) -> String {
     let mut put = put.clone();
     if let Some(item) = put["Item"].as_object_mut() {
         item.remove("stamps");
@@ -180,12 +174,6 @@ struct Wire {
 impl std::fmt::Debug for Wire {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.write_str("Wire")
-    }
-}
-
-impl HttpClient for Wire {
-    fn http_connector(&self, _: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
-        SharedHttpConnector::new(self.clone())
     }
 }
 

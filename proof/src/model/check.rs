@@ -23,17 +23,9 @@ pub struct Checked {
     pub occurred: [u64; Event::ALL.len()],
 }
 
-/// Checks all states.
-pub fn check(settings: Settings) -> Checked {
-    checked(settings, None, HasDiscoveries::All)
-}
-
-/// Checks a model with a breakage, up to the first broken promise.
-pub fn check_mutant(settings: Settings, mutant: Mutant) -> Checked {
-    checked(settings, Some(mutant), HasDiscoveries::AnyFailures)
-}
-
-fn checked(settings: Settings, mutant: Option<Mutant>, until: HasDiscoveries) -> Checked {
+/// Checks all states; or those of a model with a breakage, up to the first broken promise.
+pub fn check(settings: Settings, mutant: Option<Mutant>) -> Checked {
+    let until = if mutant.is_some() { HasDiscoveries::AnyFailures } else { HasDiscoveries::All };
     let started = Instant::now();
     let model = Model::new(settings.clone(), mutant);
     let threads = std::thread::available_parallelism().map_or(1, usize::from);

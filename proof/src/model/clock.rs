@@ -60,11 +60,7 @@ pub(super) fn simplify(record: &mut Record) {
     record.created = begin(era(record.created));
     record.updated = record.created;
     record.history = History::default();
-    match &mut record.state {
-        State::Success(settled) | State::Failed(settled) => settled.expiration = begins(settled.expiration),
-        State::Released { expiration } => *expiration = begins(*expiration),
-        State::Processing(_) | State::Unknown(_) => {}
-    }
+    change_expiration(record, begins);
 }
 
 /// Lets a settled or released record expire one era later.

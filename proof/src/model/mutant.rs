@@ -97,8 +97,3 @@ pub enum Mutant {
     /// A call that has taken as long as records are kept still writes without a claim.
     CallsOutliveTheRetention,
 }
-
-impl Mutant {
-    /// All mutants.
-    pub const ALL: &[Self] = Self::VARIANTS;
-}

@@ -12,7 +12,7 @@ use super::{Model, Mutant};
 impl Model {
     /// The input that a machine gets, and the record that it takes for another one, if any: the next write is then
     /// conditioned on that record.
-    pub(super) fn as_heard(
+    pub(super) fn as_received(
         &self,
         world: &World,
         index: usize,
@@ -54,20 +54,15 @@ impl Model {
             clock::extend(&mut found);
         }
         let is_late = reading == Reading::Late;
-        let vanishes = match found.state {
-            State::Processing(_) => is_late && self.is(Mutant::ClaimExpires),
-            State::Unknown(None) => self.is(Mutant::UnknownExpires),
-            State::Unknown(Some(_)) | State::Released { .. } | State::Success(_) | State::Failed(_) => false,
+        let (vanishes, runs_again) = match found.state {
+            State::Processing(_) if is_late => (self.is(Mutant::ClaimExpires), self.is(Mutant::LeaseOverRunsAgain)),
+            State::Unknown(None) => (self.is(Mutant::UnknownExpires), self.is(Mutant::UnknownRunsAgain)),
+            State::Unknown(Some(_)) => (false, is_late && self.is(Mutant::UnknownRunsAgain)),
+            State::Processing(_) | State::Released { .. } | State::Success(_) | State::Failed(_) => (false, false),
         };
         if vanishes {
             return (None, Some(real));
         }
-        let runs_again = match found.state {
-            State::Processing(_) => is_late && self.is(Mutant::LeaseOverRunsAgain),
-            State::Unknown(None) => self.is(Mutant::UnknownRunsAgain),
-            State::Unknown(Some(_)) => is_late && self.is(Mutant::UnknownRunsAgain),
-            State::Released { .. } | State::Success(_) | State::Failed(_) => false,
-        };
         if runs_again {
             let expiration = clock::now(world.era, Reading::Early).seconds().plus(clock::RETENTION);
             found.state = State::Released { expiration };

@@ -5,26 +5,8 @@ use idempotency::protocol::{Record, Resolution, State};
 
 use super::clock::{self, Reading};
 use super::shared::Shared;
-use super::state::{Put, Waits, World, transaction, whole_answer};
-use super::step::{begins, owner};
+use super::state::{Put, Waits, World, begins, owner, transaction, whole_answer};
 use super::{Event, Model, Mutant, Promise};
-
-/// What the oracle counts, independently of the records.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Counts {
-    /// How often the transactional effect was applied, in each life of the key.
-    pub effects: [u8; 3],
-    /// How often the provider charged, in each life of the key.
-    pub charges: [u8; 3],
-    /// The final answer that was given, in each life of the key.
-    pub answers: [Option<(Resolution, u8)>; 3],
-    /// The owner tokens whose claims have ended or were taken over.
-    pub ended: u128,
-    /// The fencing tokens that were given to the holders of a lock.
-    pub fences: u32,
-    /// The broken promises.
-    pub broken: u32,
-}
 
 impl Model {
     /// A write takes effect.
@@ -199,17 +181,8 @@ impl Model {
         world.counts.fences |= bit;
     }
 
-    /// A write that counts as our own is our own.
-    pub(super) fn expect_own(&self, world: &mut World, is_own: bool) {
-        self.breaks_if(world, !is_own, Promise::ForeignWritesAreNotTakenForOwn);
-    }
-
-    /// A write that does not count as our own is not our own.
-    pub(super) fn expect_recognised(&self, world: &mut World, is_foreign: bool) {
-        self.breaks_if(world, !is_foreign, Promise::OwnWritesAreRecognised);
-    }
-
-    fn breaks_if(&self, world: &mut World, broken: bool, promise: Promise) {
+    /// Records that a promise is broken, if it is.
+    pub(super) fn breaks_if(&self, world: &mut World, broken: bool, promise: Promise) {
         if broken {
             world.counts.broken |= promise.bit();
         }

@@ -3,7 +3,7 @@
 use super::Ending;
 
 /// The bounds of a model.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Settings {
     /// What the model shows.
     pub name: &'static str,
@@ -34,9 +34,10 @@ pub struct Settings {
 }
 
 /// What a duplicate of a running call waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum WaitsFor {
     /// It does not wait.
+    #[default]
     Nothing,
     /// A time that ends before the lease.
     SomeTime,
@@ -77,6 +78,7 @@ const fn player(role: Role, body: u8, calls: u8) -> Player {
 
 const RECONCILER: Player = player(Role::Reconciler, 0, 1);
 const OPERATOR: Player = player(Role::Operator, 0, 1);
+const HOLDER: Player = player(Role::Holder, 1, 2);
 
 /// Callers, and writers in single-write mode, that make one call or two; the others make another request.
 const ONCE: Player = player(Role::Caller, 1, 1);
@@ -93,31 +95,12 @@ impl Settings {
     }
 
     fn transactional(name: &'static str, faults: u8, players: &[Player]) -> Self {
-        Self {
-            name,
-            players: players.to_vec(),
-            runs: &[Ending::Success],
-            declines: false,
-            forgetful: false,
-            repeatable: false,
-            callers_reconcile: true,
-            waits: WaitsFor::Nothing,
-            remembers: false,
-            looks_up: false,
-            long_answers: false,
-            faults,
-            retentions: 0,
-        }
+        let (players, runs) = (players.to_vec(), &[Ending::Success]);
+        Self { name, players, runs, callers_reconcile: true, faults, ..Self::default() }
     }
 
     fn external(name: &'static str, faults: u8, players: &[Player]) -> Self {
         Self { runs: &[Ending::Charges], ..Self::transactional(name, faults, players) }
-    }
-
-    fn lock(name: &'static str, faults: u8, retentions: u8) -> Self {
-        let runs = &[Ending::NotExecuted];
-        let transactional = Self::transactional(name, faults, &[player(Role::Holder, 1, 2); 2]);
-        Self { runs, repeatable: true, retentions, ..transactional }
     }
 
     /// The models that are checked with every change.
@@ -171,7 +154,7 @@ impl Settings {
                 runs: OR_NOT,
                 ..transactional("single write of long answers over a release", 2, &over_a_release)
             },
-            Self::lock("a lock", 2, 1),
+            Self { runs: &[NotExecuted], repeatable: true, retentions: 1, ..transactional("a lock", 2, &[HOLDER; 2]) },
         ]
     }
 

@@ -9,6 +9,7 @@ use std::sync::Arc;
 const HASHER: ahash::RandomState = ahash::RandomState::with_seeds(1, 2, 3, 4);
 
 /// A value that states share, with its hash, which is computed once.
+#[derive(Clone)]
 pub struct Shared<T> {
     hash: u64,
     value: Arc<T>,
@@ -31,12 +32,6 @@ impl<T> Deref for Shared<T> {
 
     fn deref(&self) -> &T {
         &self.value
-    }
-}
-
-impl<T> Clone for Shared<T> {
-    fn clone(&self) -> Self {
-        Self { hash: self.hash, value: Arc::clone(&self.value) }
     }
 }
 

@@ -1,13 +1,12 @@
 //! One state of the model: the record, the messages in transit, the call of each actor, and the oracle's counts.
 
 use idempotency::protocol::machine::Machine;
-use idempotency::protocol::{Record, Resolution, Response, Settled, State, TransactionId, Write};
+use idempotency::protocol::{Condition, Record, Resolution, Response, Settled, State, TransactionId, Write};
 
-use super::oracle::Counts;
 use super::shared::Shared;
 
 /// One state of the model.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct World {
     /// How often the retention has passed.
     pub era: u8,
@@ -89,7 +88,7 @@ pub enum Entry {
 }
 
 /// An actor.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Actor {
     /// How many calls it has begun.
     pub calls: u8,
@@ -106,9 +105,10 @@ pub struct Actor {
 }
 
 /// What an actor waits for.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Waits {
     /// Nothing.
+    #[default]
     Nothing,
     /// The provider's answer to a charge.
     Charge,
@@ -116,6 +116,23 @@ pub enum Waits {
     Parts,
     /// The store's reply to a write; `applied` is known only to the oracle.
     Reply { put: Shared<Put>, applied: bool, earlier: Option<(Shared<Put>, bool)> },
+}
+
+/// What the oracle counts, independently of the records.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Counts {
+    /// How often the transactional effect was applied, in each life of the key.
+    pub effects: [u8; 3],
+    /// How often the provider charged, in each life of the key.
+    pub charges: [u8; 3],
+    /// The final answer that was given, in each life of the key.
+    pub answers: [Option<(Resolution, u8)>; 3],
+    /// The owner tokens whose claims have ended or were taken over.
+    pub ended: u128,
+    /// The fencing tokens that were given to the holders of a lock.
+    pub fences: u32,
+    /// The broken promises.
+    pub broken: u32,
 }
 
 impl World {
@@ -143,11 +160,8 @@ impl World {
 
     /// The settled answer under the key.
     pub fn answer(&self) -> Option<(Resolution, u8)> {
-        let (resolution, settled) = self.record.as_ref()?.settled()?;
-        match &settled.response {
-            Response::Whole(bytes) => Some((resolution, bytes[0])),
-            Response::Parts(_) => self.parts.map(|(_, answer)| (resolution, answer)),
-        }
+        let record = self.record.as_deref()?;
+        whole_answer(record).or_else(|| Some((record.settled()?.0, self.parts?.1)))
     }
 }
 
@@ -189,4 +203,17 @@ pub fn without_its_answer(record: &Record) -> Record {
         *response = Response::Parts(1);
     }
     record
+}
+
+/// The number of the token that holds a record.
+pub fn owner(record: &Record) -> Option<u8> {
+    record.holder().map(|holder| holder.owner.0[0])
+}
+
+/// Whether a write begins a claim, or ends another call's.
+pub fn begins(write: &Write) -> bool {
+    match write.condition {
+        Condition::Vacant { .. } | Condition::Unchanged(_) => true,
+        Condition::Owned { .. } => false,
+    }
 }

@@ -11,9 +11,10 @@ use idempotency::protocol::{
 use super::clock::{self, Reading, now};
 use super::shared::Shared;
 use super::state::{
-    Ask, Entry, Guard, Message, Put, SHORT, Waits, World, is_long, transaction, whole_answer, without_its_answer,
+    Ask, Entry, Guard, Message, Put, SHORT, Waits, World, begins, is_long, owner, transaction, whole_answer,
+    without_its_answer,
 };
-use super::{Action, Ending, Event, Model, Mutant, Role, WaitsFor};
+use super::{Action, Ending, Event, Model, Mutant, Promise, Role, WaitsFor};
 
 /// The result of passing an input to a machine.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -29,7 +30,7 @@ enum Came {
 impl Model {
     pub(super) fn step(&self, world: &mut World, action: Action) {
         match action {
-            Action::Call { actor, reading } => self.call(world, actor, reading),
+            Action::Call(actor, reading) => self.call(world, actor, reading),
             Action::Run(actor, ending) => self.run(world, actor, ending),
             Action::Renew(actor) => {
                 self.input(world, actor, Input::Renew, Reading::Early);
@@ -37,7 +38,7 @@ impl Model {
             Action::Look(actor) => self.look(world, actor),
             Action::Overlook(actor) => self.leave_unknown(world, actor),
             Action::Prevent(actor) => self.prevent(world, actor),
-            Action::Wait { actor, reading } => {
+            Action::Wait(actor, reading) => {
                 self.input(world, actor, Input::Elapsed, reading);
                 let found = world.record.as_deref().cloned().map(Box::new);
                 self.input(world, actor, Input::Read(found), reading);
@@ -45,7 +46,7 @@ impl Model {
                     self.occurs(Event::WaitedAndTookOver);
                 }
             }
-            Action::LookUp { actor, version, reading } => {
+            Action::LookUp(actor, version, reading) => {
                 let found = version.map(|version| Box::new(Record::clone(&world.versions[version])));
                 if version.is_none_or(|version| version + 1 < world.versions.len()) {
                     self.occurs(Event::LookedUpOlder);
@@ -64,7 +65,7 @@ impl Model {
                     Ask::Charge(id, life) => self.deliver_charge(world, &message, *id, *life, reply, declined),
                 }
             }
-            Action::Reject { message } => self.reject(world, message),
+            Action::Reject(message) => self.reject(world, message),
             Action::GiveUp(actor) => self.give_up(world, actor),
             Action::Crash(actor) => {
                 world.faults -= 1;
@@ -118,27 +119,21 @@ impl Model {
             }
             Role::Holder => Machine::lock(request, terms, now),
         };
-        let machine = match self.role(index) {
-            Role::Caller | Role::SingleWrite if self.settings.looks_up => machine.looking_up(),
-            Role::Caller | Role::SingleWrite | Role::Reconciler | Role::Operator | Role::Holder => machine,
-        };
+        let looks_up = self.settings.looks_up && self.calls(index);
+        let machine = if looks_up { machine.looking_up() } else { machine };
         self.proceed(world, index, machine, reading, None);
     }
 
     /// What holds a record, or reconciles one that is open, does not depend on any expiration.
     fn write_by(&self, world: &World, index: usize) -> EpochMs {
-        match self.role(index) {
-            Role::Caller | Role::SingleWrite if !self.is(Mutant::CallsOutliveTheRetention) => {
-                clock::forgotten(world.era)
-            }
-            Role::Caller | Role::SingleWrite | Role::Reconciler | Role::Operator | Role::Holder => EpochMs(u64::MAX),
-        }
+        let depends = self.calls(index) && !self.is(Mutant::CallsOutliveTheRetention);
+        if depends { clock::forgotten(world.era) } else { EpochMs(u64::MAX) }
     }
 
     /// Passes an input to an actor's machine.
     fn input(&self, world: &mut World, index: usize, input: Input, reading: Reading) -> Came {
         let Some(mut machine) = world.actors[index].machine.as_deref().cloned() else { return Came::On };
-        let (input, mistaken) = self.as_heard(world, index, input, reading);
+        let (input, mistaken) = self.as_received(world, index, input, reading);
         machine.handle(input, now(world.era, reading));
         self.proceed(world, index, machine, reading, mistaken)
     }
@@ -422,29 +417,30 @@ impl Model {
             return;
         }
         let (applied, earlier) = (*applied, earlier.clone());
-        let stored = found.as_deref().filter(|found| **found == self.stored(&put.write.record)).is_some();
+        let is_stored = |put: &Put| found.as_deref().is_some_and(|found| *found == self.stored(&put.write.record));
+        let stored = is_stored(put);
         let answer = match found.as_deref() {
             _ if holds => Reply::Applied,
             Some(found) if self.made(&put.write, found) => {
                 self.occurs(Event::Recognised);
-                self.expect_own(world, applied || stored);
+                self.breaks_if(world, !applied && !stored, Promise::ForeignWritesAreNotTakenForOwn);
                 Reply::Recognised
             }
             found => {
-                self.expect_recognised(world, !(applied && stored));
+                self.breaks_if(world, applied && stored, Promise::OwnWritesAreRecognised);
                 Reply::Refused(found.cloned().map(Box::new))
             }
         };
         let is_refused = matches!(answer, Reply::Refused(_));
         let came = self.input(world, index, Input::Written(answer), reading);
         if let (true, Some((earlier, applied))) = (is_refused, earlier) {
-            let stored = found.as_deref().filter(|found| **found == self.stored(&earlier.write.record)).is_some();
+            let stored = is_stored(&earlier);
             match came {
                 Came::Done => {
                     self.occurs(Event::FoundOut);
-                    self.expect_own(world, applied || stored);
+                    self.breaks_if(world, !applied && !stored, Promise::ForeignWritesAreNotTakenForOwn);
                 }
-                Came::On | Came::Ended => self.expect_recognised(world, !(applied && stored)),
+                Came::On | Came::Ended => self.breaks_if(world, applied && stored, Promise::OwnWritesAreRecognised),
             }
         }
     }
@@ -516,6 +512,10 @@ impl Model {
         self.settings.players[index].role
     }
 
+    fn calls(&self, index: usize) -> bool {
+        matches!(self.role(index), Role::Caller | Role::SingleWrite)
+    }
+
     pub(super) fn reconciles(&self, index: usize) -> bool {
         matches!(self.role(index), Role::Reconciler | Role::Operator)
     }
@@ -583,23 +583,10 @@ fn held(world: &World, index: usize) -> Option<Record> {
     }
 }
 
-/// The number of the token that holds a record.
-pub(super) fn owner(record: &Record) -> Option<u8> {
-    record.holder().map(|holder| holder.owner.0[0])
-}
-
 fn begins_a_claim(before: &Waits) -> bool {
     match before {
         Waits::Reply { put, .. } => begins(&put.write),
         Waits::Nothing | Waits::Charge | Waits::Parts => false,
-    }
-}
-
-/// Whether a write begins a claim, or ends another call's.
-pub(super) fn begins(write: &Write) -> bool {
-    match write.condition {
-        Condition::Vacant { .. } | Condition::Unchanged(_) => true,
-        Condition::Owned { .. } => false,
     }
 }
 

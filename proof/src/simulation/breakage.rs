@@ -28,8 +28,3 @@ pub enum Breakage {
     /// Each attempt has its own transaction id.
     ChargesUnderTheAttempt,
 }
-
-impl Breakage {
-    /// All breakages.
-    pub const ALL: &[Self] = Self::VARIANTS;
-}

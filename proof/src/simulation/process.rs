@@ -16,7 +16,7 @@ pub(super) async fn process<F: Future>(random: &RandomSource, future: F) -> Opti
     let mut future = pin!(future);
     let mut frozen = pin!(None::<tokio::time::Sleep>);
     poll_fn(move |context| {
-        if frozen.is_none() && random.strikes(Fault::Freeze) {
+        if frozen.is_none() && random.occurs(Fault::Freeze) {
             let freeze = random.below_ms(FREEZE_MS) + Duration::from_millis(1);
             frozen.set(Some(tokio::time::sleep(freeze)));
         }
@@ -25,7 +25,7 @@ pub(super) async fn process<F: Future>(random: &RandomSource, future: F) -> Opti
             std::task::ready!(freeze.poll(context));
             frozen.set(None);
         }
-        if random.strikes(Fault::Crash) {
+        if random.occurs(Fault::Crash) {
             return Poll::Ready(None);
         }
         future.as_mut().poll(context).map(Some)

@@ -139,7 +139,7 @@ impl Provider {
 
     /// The provider itself may fail, before it executes a request or after.
     fn break_down(&self, state: &mut MutexGuard<'_, State>, request: Request) {
-        let fails = self.random.strikes(Fault::Refuse);
+        let fails = self.random.occurs(Fault::Refuse);
         let when = match request {
             Request::Charge(_) if fails && !self.random.once_in(2) => When::After,
             Request::Charge(_) | Request::Prevent | Request::Look => When::Before,

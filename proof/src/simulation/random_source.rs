@@ -33,14 +33,14 @@ impl RandomSource {
     }
 
     /// Whether this fault occurs now.
-    pub(super) fn strikes(&self, fault: Fault) -> bool {
+    pub(super) fn occurs(&self, fault: Fault) -> bool {
         let often = self.rates.of(fault);
-        often > 0 && !self.is_faultless() && self.rng().u16(0..1000) < often
+        often > 0 && !self.is_faultless() && self.rng.lock().u16(0..1000) < often
     }
 
     /// A random number below this.
     pub(super) fn pick(&self, sides: usize) -> usize {
-        self.rng().usize(0..sides)
+        self.rng.lock().usize(0..sides)
     }
 
     /// True once in this many times.
@@ -50,11 +50,7 @@ impl RandomSource {
 
     /// A duration in whole milliseconds.
     pub(super) fn below_ms(&self, milliseconds: u64) -> Duration {
-        Duration::from_millis(self.rng().u64(0..milliseconds))
-    }
-
-    fn rng(&self) -> parking_lot::MutexGuard<'_, fastrand::Rng> {
-        self.rng.lock()
+        Duration::from_millis(self.rng.lock().u64(0..milliseconds))
     }
 }
 
@@ -63,7 +59,7 @@ pub(super) struct SeededEntropy(pub(super) std::sync::Arc<RandomSource>);
 
 impl Entropy for SeededEntropy {
     fn fill(&self, buffer: &mut [u8]) -> Result<(), NoEntropy> {
-        self.0.rng().fill(buffer);
+        self.0.rng.lock().fill(buffer);
         Ok(())
     }
 }

@@ -88,13 +88,10 @@ impl RemoteStore {
             Condition::Unchanged(_) => breakage == Breakage::SeenIgnored,
             Condition::Vacant { .. } => breakage == Breakage::VacantIgnored,
         };
-        let write = match found {
-            Some(found) if ignored => {
-                &Write { condition: Condition::Unchanged(RecordVersion::of(&found)), record: write.record.clone() }
-            }
-            Some(_) | None => write,
+        let written = match found {
+            Some(found) if ignored => self.kept.overwrite(&found, write, effects.clone())?,
+            Some(_) | None => self.kept.write(write, effects.clone())?,
         };
-        let written = self.kept.write(write, effects.clone())?;
         if let (Written::Refused(_) | Written::Recognised, true) = (&written, self.is(Breakage::EffectsBesideTheRecord))
         {
             self.apply_beside(write, effects)?;

@@ -1,7 +1,7 @@
 //! A store that fails according to a plan, for tests.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, MutexGuard};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::watermarks::{Advanced, Watermarks};
@@ -83,15 +83,11 @@ impl<S> FaultyStore<S> {
     /// Whether every planned fault has occurred.
     #[must_use]
     pub fn is_used_up(&self) -> bool {
-        self.plan().is_empty()
+        self.plan.lock().is_empty()
     }
 
     fn next(&self) -> Fault {
-        self.plan().pop_front().unwrap_or(Fault::None)
-    }
-
-    fn plan(&self) -> MutexGuard<'_, VecDeque<Fault>> {
-        self.plan.lock()
+        self.plan.lock().pop_front().unwrap_or(Fault::None)
     }
 }
 
