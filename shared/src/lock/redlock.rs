@@ -26,10 +26,10 @@
 //!
 //! [`guard`]: super::guard()
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use derive_where::derive_where;
 use futures::future::join_all;
 use tokio::time::Instant;
 
@@ -48,8 +48,10 @@ pub struct Redlock {
 
 /// A lock that most servers gave to this process, until its lease ends or a server forgets.
 #[must_use = "a lock that is not released is blocked until its lease is over"]
+#[derive_where(Debug)]
 pub struct Held {
     lock: Redlock,
+    #[derive_where(skip)]
     token: [u8; 16],
     until: Instant,
 }
@@ -204,15 +206,5 @@ impl HeldLock for Held {
             true => Ok(()),
             false => Err(RedlockError::NoMajority { answered, servers: self.lock.parts.len() }),
         }
-    }
-}
-
-impl fmt::Debug for Held {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("Held")
-            .field("lock", &self.lock.name)
-            .field("remaining", &self.remaining())
-            .finish_non_exhaustive()
     }
 }

@@ -121,20 +121,11 @@ pub struct ZookeeperLock {
 ///
 /// Dropping it releases it in the background, if the process runs on.
 #[must_use = "a lock that is not released is blocked until its session ends"]
+#[derive(Debug)]
 pub struct Held {
     lock: OwnedLockClient,
     fence: Fence,
     session: Duration,
-}
-
-impl fmt::Debug for Held {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("Held")
-            .field("node", &self.lock.lock_path())
-            .field("fence", &self.fence)
-            .finish_non_exhaustive()
-    }
 }
 
 /// Why a lock could not be asked for.

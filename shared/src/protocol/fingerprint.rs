@@ -55,14 +55,8 @@ impl fmt::Debug for Fingerprint {
 /// assert_eq!(first, same);
 /// assert_ne!(first, other);
 /// ```
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Fingerprinter(Sha256);
-
-impl fmt::Debug for Fingerprinter {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Fingerprinter").finish_non_exhaustive()
-    }
-}
 
 impl Fingerprinter {
     /// Starts without any part.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lambda_events::event::sqs::SqsMessage;
+use derive_where::derive_where;
 use futures::future::BoxFuture;
 
 #[cfg(feature = "sqs-visibility")]
@@ -24,7 +25,8 @@ pub trait Visibility: Send + Sync {
 
 /// A [`Visibility`], or none: then every message keeps the queue's visibility timeout.
 #[derive(Clone, Default)]
-pub(super) struct VisibilityOf(Option<Arc<dyn Visibility>>);
+#[derive_where(Debug)]
+pub(super) struct VisibilityOf(#[derive_where(skip)] Option<Arc<dyn Visibility>>);
 
 impl VisibilityOf {
     pub(super) fn new(visibility: impl Visibility + 'static) -> Self {

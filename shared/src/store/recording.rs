@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use derive_where::derive_where;
+
 use super::memory::MemoryStore;
 use super::unsettled::{After, ScanPlace, Scanned, UnknownPage, Unsettled};
 use super::watermarks::{Advanced, Watermarks};
@@ -35,21 +37,10 @@ use crate::protocol::{EpochMs, Record, RecordId, Write};
 /// # fn main() {}
 /// ```
 #[derive(Debug)]
+#[derive_where(Clone, Default)]
 pub struct RecordingStore<E> {
     records: MemoryStore,
     effects: Arc<Mutex<Vec<E>>>,
-}
-
-impl<E> Clone for RecordingStore<E> {
-    fn clone(&self) -> Self {
-        Self { records: self.records.clone(), effects: Arc::clone(&self.effects) }
-    }
-}
-
-impl<E> Default for RecordingStore<E> {
-    fn default() -> Self {
-        Self { records: MemoryStore::new(), effects: Arc::default() }
-    }
 }
 
 impl<E: TransactionalEffect> RecordingStore<E> {

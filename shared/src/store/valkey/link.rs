@@ -41,7 +41,7 @@ pub(super) struct Link {
     state: Mutex<State>,
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct State {
     connection: Option<MultiplexedConnection>,
     /// Counts the connections, so that an old one's error does not drop a new one.
@@ -50,16 +50,6 @@ struct State {
     owner: Option<Address>,
     /// How many of the server's addresses have failed.
     turn: usize,
-}
-
-impl std::fmt::Debug for State {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter
-            .debug_struct("State")
-            .field("number", &self.number)
-            .field("owner", &self.owner)
-            .finish_non_exhaustive()
-    }
 }
 
 impl Link {
