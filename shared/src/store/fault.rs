@@ -43,6 +43,24 @@ impl Fault {
         });
         std::iter::once(Vec::new()).chain(plans)
     }
+
+    /// What the caller of a write with this fault gets.
+    async fn strike<T, F: Future<Output = Result<T, StoreError>>>(self, write: impl Fn() -> F) -> F::Output {
+        match self {
+            Self::None => write().await,
+            Self::Refuse => Err(StoreError::NotApplied("planned: refused".into())),
+            Self::Reject => Err(StoreError::Rejected("planned: rejected".into())),
+            Self::LoseRequest => Err(StoreError::Uncertain("planned: the request was lost".into())),
+            Self::LoseReply => {
+                write().await?;
+                Err(StoreError::Uncertain("planned: the reply was lost".into()))
+            }
+            Self::Repeat => {
+                write().await?;
+                write().await
+            }
+        }
+    }
 }
 
 /// A store that applies the planned faults to its writes, in order; after the plan's end they go through. A clone
@@ -82,20 +100,7 @@ impl<S: Store<Effect: Clone + Sync>> Store for FaultyStore<S> {
     }
 
     async fn write(&self, write: &Write, effects: Vec<S::Effect>) -> Result<Written<ItemOf<S>>, StoreError> {
-        match self.next() {
-            Fault::None => self.inner.write(write, effects).await,
-            Fault::Refuse => Err(StoreError::NotApplied("planned: refused".into())),
-            Fault::Reject => Err(StoreError::Rejected("planned: rejected".into())),
-            Fault::LoseRequest => Err(StoreError::Uncertain("planned: the request was lost".into())),
-            Fault::LoseReply => {
-                self.inner.write(write, effects).await?;
-                Err(StoreError::Uncertain("planned: the reply was lost".into()))
-            }
-            Fault::Repeat => {
-                self.inner.write(write, effects.clone()).await?;
-                self.inner.write(write, effects).await
-            }
-        }
+        self.next().strike(|| self.inner.write(write, effects.clone())).await
     }
 
     async fn read(&self, id: &RecordId) -> Result<Option<Record>, StoreError> {
@@ -123,20 +128,7 @@ impl<S: Watermarks<Effect: Clone + Sync>> Watermarks for FaultyStore<S> {
         effects: Vec<S::Effect>,
         retry_budget: Duration,
     ) -> Result<Advanced<ItemOf<S>>, StoreError> {
-        match self.next() {
-            Fault::None => self.inner.advance(id, next, effects, retry_budget).await,
-            Fault::Refuse => Err(StoreError::NotApplied("planned: refused".into())),
-            Fault::Reject => Err(StoreError::Rejected("planned: rejected".into())),
-            Fault::LoseRequest => Err(StoreError::Uncertain("planned: the request was lost".into())),
-            Fault::LoseReply => {
-                self.inner.advance(id, next, effects, retry_budget).await?;
-                Err(StoreError::Uncertain("planned: the reply was lost".into()))
-            }
-            Fault::Repeat => {
-                self.inner.advance(id, next, effects.clone(), retry_budget).await?;
-                self.inner.advance(id, next, effects, retry_budget).await
-            }
-        }
+        self.next().strike(|| self.inner.advance(id, next, effects.clone(), retry_budget)).await
     }
 
     fn bytes(effect: &S::Effect) -> usize {
