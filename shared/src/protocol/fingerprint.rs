@@ -99,15 +99,9 @@ impl Fingerprinter {
     /// # Errors
     /// See [`Fingerprinter::selected`].
     pub fn json(self, part: &[u8], compare: &Compare) -> Result<Self, NotComparable> {
-        match compare {
-            Compare::Value => Ok(self.value(part)),
-            Compare::Bytes => Ok(self.bytes(part)),
-            Compare::Selected(selection) => self.selected(part, selection),
-            #[cfg(feature = "jmespath")]
-            Compare::Expression(expression) => match Document::parse(part) {
-                Ok(document) => self.expressed(&document, expression),
-                Err(_) => Ok(self.bytes(part)),
-            },
+        match Document::parse(part) {
+            Ok(document) => self.document(part, &document, compare),
+            Err(_) => Ok(self.bytes(part)),
         }
     }
 

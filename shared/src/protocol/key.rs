@@ -185,10 +185,7 @@ impl RecordId {
             hash.update((part.len() as u64).to_be_bytes());
             hash.update(part.as_bytes());
         }
-        let mut id = String::with_capacity(Self::PREFIX.len() + 43);
-        id.push_str(Self::PREFIX);
-        URL_SAFE_NO_PAD.encode_string(hash.finalize(), &mut id);
-        Self(id.into())
+        Self::of_hash(hash)
     }
 
     /// The id of a lock's record. It has a prefix of its own, so that a scan for abandoned operations does not find it.
@@ -199,9 +196,13 @@ impl RecordId {
 
     /// Another id, which no other call has if the bytes are random.
     pub(crate) fn only_once(&self, random: [u8; 16]) -> Self {
-        let mut id = String::from(Self::PREFIX);
-        URL_SAFE_NO_PAD
-            .encode_string(Sha256::new().chain_update(self.as_str()).chain_update(random).finalize(), &mut id);
+        Self::of_hash(Sha256::new().chain_update(self.as_str()).chain_update(random))
+    }
+
+    fn of_hash(hash: Sha256) -> Self {
+        let mut id = String::with_capacity(Self::PREFIX.len() + 43);
+        id.push_str(Self::PREFIX);
+        URL_SAFE_NO_PAD.encode_string(hash.finalize(), &mut id);
         Self(id.into())
     }
 
