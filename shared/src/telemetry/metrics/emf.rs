@@ -9,7 +9,6 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::{Kind, Metric, Metrics, Unit};
-use crate::store::BoxError;
 
 /// Collects metrics and writes them at the end of each invocation, as lines in the [embedded metric
 /// format](https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html),
@@ -32,7 +31,7 @@ pub struct Emf {
 /// The process already has a metrics recorder.
 #[derive(Debug, thiserror::Error)]
 #[error("metrics are set up already: {0}")]
-pub struct EmfError(#[source] BoxError);
+pub struct EmfError(#[source] Box<dyn std::error::Error + Send + Sync>);
 
 impl Emf {
     /// Sets up the metrics of this process, once.
