@@ -6,9 +6,11 @@ pub mod conformance;
 pub mod dynamodb;
 #[cfg(any(all(test, feature = "system"), feature = "test-util"))]
 pub mod fault;
+mod fields;
 mod form;
 mod history;
 pub mod memory;
+mod names;
 mod parts;
 mod recording;
 pub mod unsettled;

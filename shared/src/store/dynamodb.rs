@@ -36,7 +36,7 @@ pub use client::{client, sdk_config};
 pub use elsewhere::{Recognise, RecordsElsewhere};
 #[cfg(feature = "embedded-dynamodb")]
 pub use embedded::{EmbeddedDynamoDb, create_table};
-pub use item::{AttributeNames, InvalidNames};
+pub use item::InvalidNames;
 
 use super::{PART_BYTES, Store, StoreError, TransactionalEffect, Written, parts::cut};
 use crate::protocol::{Record, RecordId, Write};

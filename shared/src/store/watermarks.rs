@@ -51,3 +51,17 @@ pub const MAX_EFFECTS: usize = 99;
 /// The approximate maximum size of one run's effects in bytes: well under a transaction's 4 MB, so that a request ends
 /// within the client's time-out.
 pub const MAX_BYTES: usize = 1024 * 1024;
+
+/// The names of a stored watermark's attributes or fields.
+#[cfg(any(feature = "dynamodb", feature = "valkey"))]
+pub(super) mod names {
+    pub(in crate::store) const VERSION: &str = "version";
+    pub(in crate::store) const POSITION: &str = "position";
+    pub(in crate::store) const NEWEST: &str = "newest";
+    pub(in crate::store) const UPDATED: &str = "updated";
+    pub(in crate::store) const WITNESSES: &str = "witnesses";
+
+    /// All of them: the attributes of an item besides its key.
+    #[cfg(feature = "dynamodb")]
+    pub(in crate::store) const ALL: [&str; 5] = [VERSION, POSITION, NEWEST, UPDATED, WITNESSES];
+}

@@ -8,10 +8,10 @@ use backon::Retryable;
 use super::error::Failure;
 use super::item::{binary, number, string};
 use super::{DynamoDbStore, Item, contention_backoff};
-use crate::protocol::EpochMs;
-use crate::protocol::Position;
 use crate::protocol::watermark::{Watermark, Witness};
+use crate::protocol::{EpochMs, Position};
 use crate::store::StoreError;
+use crate::store::watermarks::names::{NEWEST, POSITION, UPDATED, VERSION, WITNESSES};
 use crate::store::watermarks::{Advanced, Watermarks};
 
 impl Watermarks for DynamoDbStore {
@@ -136,15 +136,6 @@ fn target(action: &TransactWriteItem) -> Option<(&str, Target<'_>)> {
     }
     action.condition_check.as_ref().map(|check| (check.table_name.as_str(), Target::Key(&check.key)))
 }
-
-const VERSION: &str = "version";
-const POSITION: &str = "position";
-const NEWEST: &str = "newest";
-const UPDATED: &str = "updated";
-const WITNESSES: &str = "witnesses";
-
-/// The attributes of a watermark besides its key.
-pub(super) const ATTRIBUTES: [&str; 5] = [VERSION, POSITION, NEWEST, UPDATED, WITNESSES];
 
 fn from_watermark(watermark: &Watermark) -> Item {
     let witness =

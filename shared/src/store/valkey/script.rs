@@ -112,12 +112,6 @@ impl Fields {
         text.parse().map_err(|_| format!("`{name}` is {text}"))
     }
 
-    pub(super) fn array<const N: usize>(&mut self, name: &str) -> Result<[u8; N], String> {
-        let value = self.take(name).ok_or_else(|| format!("`{name}` is missing"))?;
-        let bytes = value.len();
-        value.try_into().map_err(|_| format!("`{name}` has {bytes} bytes instead of {N}"))
-    }
-
     /// An absent field is `None`; older versions lack some.
     pub(super) fn optional<T>(
         &mut self,

@@ -6,17 +6,9 @@ use super::script::{Arguments, Fields, Reply};
 use super::{Effect, ValkeyStore, WATERMARK, effect, fields, key, push_equal, read_hash};
 use crate::protocol::watermark::{Watermark, Witness};
 use crate::protocol::{EpochMs, Position};
-use crate::store::watermarks::{Advanced, Watermarks};
+use crate::store::watermarks::names::{NEWEST, POSITION, UPDATED, VERSION, WITNESSES};
+use crate::store::watermarks::{Advanced, MAX_EFFECTS, Watermarks};
 use crate::store::{RefusedEffect, StoreError};
-
-/// More would hold up a single-threaded server.
-const MAX_EFFECTS: usize = crate::store::watermarks::MAX_EFFECTS;
-
-const VERSION: &str = "version";
-const POSITION: &str = "position";
-const NEWEST: &str = "newest";
-const UPDATED: &str = "updated";
-const WITNESSES: &str = "witnesses";
 
 impl Watermarks for ValkeyStore {
     async fn watermark(&self, id: &str) -> Result<Option<Watermark>, StoreError> {
@@ -34,6 +26,7 @@ impl Watermarks for ValkeyStore {
     ) -> Result<Advanced<Vec<u8>>, StoreError> {
         let number = self.0.placement.number(id);
         let tag = &self.0.placement.tags()[number];
+        // More would hold up a single-threaded server.
         if effects.len() > MAX_EFFECTS {
             return Err(StoreError::Rejected("a run has too many effects".into()));
         }
