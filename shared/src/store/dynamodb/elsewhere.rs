@@ -14,16 +14,15 @@
 //! write none, unless the record changes between the read and the effects' transaction.
 
 use std::fmt::Debug;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{CancellationReason, TransactWriteItem};
-use backon::Retryable;
 
 use super::error::Failure;
-use super::{DynamoDbStore, Item, RETRY_BUDGET, boxed, contention_backoff};
+use super::{DynamoDbStore, Item, RETRY_BUDGET, boxed, within};
 use crate::protocol::watermark::Watermark;
 use crate::protocol::{EpochMs, Record, RecordId, TransactionId, Write};
 use crate::store::unsettled::{After, ScanPlace, Scanned, UnknownPage, Unsettled};
@@ -120,9 +119,7 @@ impl<R: Store, T: Recognise> RecordsElsewhere<R, T> {
                 },
             }
         };
-        let started = Instant::now();
-        let again = |failure: &Failure| failure.is_contended() && started.elapsed() < retry_budget;
-        attempt.retry(contention_backoff()).when(again).await.map_err(StoreError::from)
+        within(retry_budget, attempt).await
     }
 }
 
