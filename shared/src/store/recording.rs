@@ -65,16 +65,11 @@ impl<E: TransactionalEffect> Store for RecordingStore<E> {
     }
 
     async fn write(&self, write: &Write, effects: Vec<E>) -> Result<Written<E::Item>, StoreError> {
-        Ok(match self.records.write(write, Vec::new()).await? {
-            Written::Applied => {
-                self.effects.lock().extend(effects);
-                Written::Applied
-            }
-            Written::Recognised => Written::Recognised,
-            Written::Refused(found) => Written::Refused(found),
-            // There were none.
-            Written::EffectRefused(_) => Written::Refused(None),
-        })
+        let written = self.records.write(write, Vec::new()).await?.without_effects()?;
+        if let Written::Applied = written {
+            self.effects.lock().extend(effects);
+        }
+        Ok(written)
     }
 
     async fn read(&self, id: &RecordId) -> Result<Option<Record>, StoreError> {
@@ -98,15 +93,11 @@ impl<E: TransactionalEffect> Watermarks for RecordingStore<E> {
         effects: Vec<E>,
         retry_budget: Duration,
     ) -> Result<Advanced<E::Item>, StoreError> {
-        Ok(match self.records.advance(id, next, Vec::new(), retry_budget).await? {
-            Advanced::Applied => {
-                self.effects.lock().extend(effects);
-                Advanced::Applied
-            }
-            Advanced::Refused(found) => Advanced::Refused(found),
-            // There were none.
-            Advanced::EffectRefused(_) => Advanced::Refused(None),
-        })
+        let advanced = self.records.advance(id, next, Vec::new(), retry_budget).await?.without_effects()?;
+        if let Advanced::Applied = advanced {
+            self.effects.lock().extend(effects);
+        }
+        Ok(advanced)
     }
 
     fn bytes(_: &E) -> usize {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{ItemOf, RefusedEffect, Store, StoreError};
+use super::{ItemOf, NO_EFFECT, RefusedEffect, Store, StoreError};
 use crate::protocol::watermark::Watermark;
 
 /// A [`Store`] that also stores watermarks, each under an id.
@@ -43,6 +43,17 @@ pub enum Advanced<I = ()> {
     Refused(Option<Watermark>),
     /// The condition of an effect did not hold. Nothing was written.
     EffectRefused(RefusedEffect<I>),
+}
+
+impl<I> Advanced<I> {
+    /// The result of a move that had no effects, for a store with effects of another type.
+    pub(super) fn without_effects<J>(self) -> Result<Advanced<J>, StoreError> {
+        Ok(match self {
+            Self::Applied => Advanced::Applied,
+            Self::Refused(found) => Advanced::Refused(found),
+            Self::EffectRefused(_) => return Err(StoreError::Uncertain(NO_EFFECT.into())),
+        })
+    }
 }
 
 /// The maximum number of effects in one transaction, besides the watermark.
