@@ -40,7 +40,7 @@ pub use effect::Effect;
 pub use placement::{InvalidPlacement, Placement};
 pub use server::{Credentials, Login, Server};
 
-use super::{RefusedEffect, Store, StoreError, Written, parts::cut};
+use super::{Store, StoreError, Written, parts::cut};
 use crate::protocol::{Condition, EpochS, Record, RecordId, RecordVersion, State, Write};
 use hash::NAMES;
 use link::{Link, Request};
@@ -115,6 +115,23 @@ impl ValkeyStore {
         Reply::read(value)
             .ok_or_else(|| StoreError::Uncertain("the script gave an answer that it does not give".into()))
     }
+
+    /// Writes an item that has no indexes and no answer, with effects, if fields of it have these values.
+    async fn run_alone(
+        &self,
+        link: &Link,
+        item: String,
+        expected: &[(&'static str, Vec<u8>)],
+        effects: &[Effect],
+        fields: &[(&str, Vec<u8>)],
+    ) -> Result<Reply, StoreError> {
+        let mut keys = vec![item.clone(), item.clone(), item.clone(), item];
+        let mut arguments = Arguments::default();
+        push_equal(expected, &mut arguments);
+        effect::push(effects, &mut keys, &mut arguments);
+        arguments.fields(fields).text("").text("").text("").text("").number(0);
+        self.run(link, keys, arguments).await
+    }
 }
 
 /// The command that reads a whole hash.
@@ -156,9 +173,7 @@ impl Store for ValkeyStore {
         match self.run(self.link(&record.id), keys, arguments).await? {
             Reply::Applied => Ok(Written::Applied),
             Reply::Refused(found) => Ok(Written::refused(write, hash::to_record(&record.id, found)?)),
-            Reply::EffectRefused { index, found } => {
-                Ok(Written::EffectRefused(RefusedEffect { index, found: found.map(Box::new) }))
-            }
+            Reply::EffectRefused(refused) => Ok(Written::EffectRefused(refused)),
         }
     }
 
