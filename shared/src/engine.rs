@@ -21,11 +21,11 @@ mod request_log;
 mod response_codec;
 mod running;
 
-use std::fmt;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use derive_where::derive_where;
 use futures::FutureExt;
 
 pub use crate::protocol::machine::EffectRefusal;
@@ -65,38 +65,31 @@ pub(crate) use driver::Driver;
 /// A clone is another handle to the same engine. One engine serves any number of concurrent calls; between calls it
 /// keeps nothing except a [cache of settled records](EngineBuilder::cache_bytes), and for a second which calls were in
 /// progress elsewhere.
+#[derive_where(Clone, Debug)]
 pub struct Engine<S> {
     parts: Arc<Parts<S>>,
 }
 
-impl<S> fmt::Debug for Engine<S> {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("Engine")
-            .field("margin", &self.parts.margin)
-            .field("lease_margin", &self.parts.lease_margin)
-            .finish_non_exhaustive()
-    }
-}
-
+#[derive_where(Debug)]
 struct Parts<S> {
+    #[derive_where(skip)]
     store: S,
+    #[derive_where(skip)]
     clock: Arc<dyn Clock>,
+    #[derive_where(skip)]
     entropy: Arc<dyn Entropy>,
+    #[derive_where(skip)]
     metrics: Arc<dyn Metrics>,
+    #[derive_where(skip)]
     observer: Arc<dyn Observer>,
     margin: margin::Margin,
     lease_margin: Duration,
     /// Whether each call is an operation of its own.
     is_unprotected: bool,
+    #[derive_where(skip)]
     cache: cache::Cache,
+    #[derive_where(skip)]
     running: running::Running,
-}
-
-impl<S> Clone for Engine<S> {
-    fn clone(&self) -> Self {
-        Self { parts: Arc::clone(&self.parts) }
-    }
 }
 
 impl<S: Store> Engine<S> {

@@ -77,11 +77,11 @@ mod report;
 mod schedules;
 mod sender;
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lambda_events::event::streams::{DynamoDbBatchItemFailure, DynamoDbEventResponse};
+use derive_where::derive_where;
 use futures::stream::{self, StreamExt};
 use serde::Serialize;
 
@@ -110,18 +110,14 @@ const RESERVE: Duration = Duration::from_secs(12);
 const MOST_FAILURES: u32 = 32;
 
 /// Handles the events of a function that follows up.
+#[derive_where(Debug)]
 pub struct FollowUps<S, P> {
     engine: Engine<S>,
     operations: Operations,
+    #[derive_where(skip)]
     sender: P,
     names: Arc<AttributeNames>,
     reserve: Duration,
-}
-
-impl<S, P> fmt::Debug for FollowUps<S, P> {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("FollowUps").field("operations", &self.operations).finish_non_exhaustive()
-    }
 }
 
 /// The answer to an event.

@@ -51,6 +51,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use derive_where::derive_where;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use http::Method;
@@ -82,6 +83,7 @@ use crate::store::{BoxError, Store};
 const DRAFT: &str = "https://datatracker.ietf.org/doc/html/draft-ietf-httpapi-idempotency-key-header-07";
 
 /// Makes the wrapped handler idempotent.
+#[derive_where(Clone)]
 pub struct IdempotencyLayer<S: Store> {
     core: Arc<Core<S>>,
 }
@@ -89,12 +91,6 @@ pub struct IdempotencyLayer<S: Store> {
 impl<S: Store> fmt::Debug for IdempotencyLayer<S> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("IdempotencyLayer").field("operation", &self.core.operation).finish_non_exhaustive()
-    }
-}
-
-impl<S: Store> Clone for IdempotencyLayer<S> {
-    fn clone(&self) -> Self {
-        Self { core: Arc::clone(&self.core) }
     }
 }
 
@@ -376,6 +372,7 @@ impl<S: Store, H> Layer<H> for IdempotencyLayer<S> {
 }
 
 /// A handler wrapped by an [`IdempotencyLayer`].
+#[derive_where(Clone; H)]
 pub struct Idempotency<S: Store, H> {
     core: Arc<Core<S>>,
     handler: H,
@@ -388,12 +385,6 @@ impl<S: Store, H: fmt::Debug> fmt::Debug for Idempotency<S, H> {
             .field("operation", &self.core.operation)
             .field("handler", &self.handler)
             .finish_non_exhaustive()
-    }
-}
-
-impl<S: Store, H: Clone> Clone for Idempotency<S, H> {
-    fn clone(&self) -> Self {
-        Self { core: Arc::clone(&self.core), handler: self.handler.clone() }
     }
 }
 

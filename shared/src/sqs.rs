@@ -22,11 +22,11 @@ mod run;
 mod trace_context;
 mod visibility;
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lambda_events::event::sqs::SqsBatchResponse;
+use derive_where::derive_where;
 
 pub use crate::envelope::Unreadable;
 pub use batch::SqsBatch;
@@ -81,6 +81,7 @@ use run::Run;
 /// # Ok(())
 /// # }
 /// ```
+#[derive_where(Clone, Debug)]
 pub struct Queue<S: Store, T = ()> {
     engine: Engine<S>,
     operation: Operation,
@@ -88,6 +89,7 @@ pub struct Queue<S: Store, T = ()> {
     key: KeySource,
     /// From the outside in.
     envelopes: Vec<Envelope>,
+    #[derive_where(skip)]
     reading: Reading<T>,
     mode: Mode,
     resolver: Option<AnyResolver<S::Effect, ()>>,
@@ -97,6 +99,7 @@ pub struct Queue<S: Store, T = ()> {
     concurrency: usize,
     contention: ContentionOf<T>,
     /// `None`: every message keeps the queue's visibility timeout.
+    #[derive_where(skip)]
     visibility: Option<Arc<dyn Visibility>>,
     /// Where a body contains its producer's trace.
     trace: Option<Pointer>,
@@ -104,18 +107,6 @@ pub struct Queue<S: Store, T = ()> {
 
 /// The application's function that converts a message into its own type.
 type Reading<T> = Arc<dyn Fn(&Received<'_>) -> Result<T, Unreadable> + Send + Sync>;
-
-impl<S: Store, T> fmt::Debug for Queue<S, T> {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("Queue")
-            .field("operation", &self.operation)
-            .field("key", &self.key)
-            .field("on_failure", &self.on_failure)
-            .field("concurrency", &self.concurrency)
-            .finish_non_exhaustive()
-    }
-}
 
 impl<S: Store> Queue<S> {
     /// Creates a handler of messages.
@@ -345,28 +336,6 @@ impl<S: Store, T> Queue<S, T> {
         R: Future<Output: IntoVerdict>,
     {
         Run { queue: self, event, deadline, handler }.batch().await
-    }
-}
-
-impl<S: Store, T> Clone for Queue<S, T> {
-    fn clone(&self) -> Self {
-        Self {
-            engine: self.engine.clone(),
-            operation: self.operation.clone(),
-            principal: self.principal.clone(),
-            key: self.key.clone(),
-            envelopes: self.envelopes.clone(),
-            reading: Arc::clone(&self.reading),
-            mode: self.mode,
-            resolver: self.resolver.clone(),
-            on_failure: self.on_failure,
-            in_group: self.in_group,
-            fails_if_all_returned: self.fails_if_all_returned,
-            concurrency: self.concurrency,
-            contention: self.contention.clone(),
-            visibility: self.visibility.clone(),
-            trace: self.trace.clone(),
-        }
     }
 }
 

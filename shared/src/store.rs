@@ -6,9 +6,11 @@ pub mod conformance;
 pub mod dynamodb;
 #[cfg(any(all(test, feature = "system"), feature = "test-util"))]
 pub mod fault;
+mod fields;
 mod form;
 mod history;
 pub mod memory;
+mod names;
 mod parts;
 mod recording;
 pub mod unsettled;
@@ -143,7 +145,19 @@ impl<I> Written<I> {
             other => Self::Refused(other.map(Box::new)),
         }
     }
+
+    /// The result of a write that had no effects, for a store with effects of another type.
+    pub(crate) fn without_effects<J>(self) -> Result<Written<J>, StoreError> {
+        Ok(match self {
+            Self::Applied => Written::Applied,
+            Self::Recognised => Written::Recognised,
+            Self::Refused(found) => Written::Refused(found),
+            Self::EffectRefused(_) => return Err(StoreError::Uncertain(NO_EFFECT.into())),
+        })
+    }
 }
+
+const NO_EFFECT: &str = "an effect was refused, and none was written";
 
 /// Why a store gave no answer.
 #[derive(Debug, thiserror::Error)]

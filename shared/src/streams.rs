@@ -37,9 +37,9 @@ pub use kinesis::{Kinesis, KinesisBatch, Parallel};
 pub use partition::{Partition, RewindError};
 pub use table::{NoSequenceNumber, TABLE_STREAM_RETENTION, TableBatch, TableStream, new_image, old_image};
 
-use std::fmt;
 use std::time::Duration;
 
+use derive_where::derive_where;
 use futures::stream::{self, StreamExt};
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
@@ -144,7 +144,7 @@ impl Delivered {
 /// The settings that [`Kafka`] and [`Kinesis`] share: where the watermarks are stored, and how records run.
 ///
 /// Watermarks are items in the table of the engine's store, next to the idempotency records.
-#[derive(Clone)]
+#[derive_where(Clone, Debug)]
 pub struct Stream<S: Store> {
     engine: Engine<S>,
     operation: Operation,
@@ -155,17 +155,6 @@ pub struct Stream<S: Store> {
     generation: String,
     on_failure: OnFailure,
     concurrency: usize,
-}
-
-impl<S: Store> fmt::Debug for Stream<S> {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("Stream")
-            .field("operation", &self.operation)
-            .field("source", &self.source)
-            .field("generation", &self.generation)
-            .finish_non_exhaustive()
-    }
 }
 
 impl<S: Watermarks> Stream<S> {

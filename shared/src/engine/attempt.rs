@@ -1,8 +1,9 @@
 //! One attempt: what a run knows about its claim, and the effects that it adds.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
+
+use derive_where::derive_where;
 
 use super::{Clock, EffectRefusal};
 use crate::mutex::Mutex;
@@ -13,6 +14,7 @@ use crate::store::{RefusedEffect, TransactionalEffect};
 ///
 /// A cheap handle: clones share the list of effects, so it can be passed on, for example in a request's extensions.
 /// Effects that are added after the run has ended are ignored.
+#[derive_where(Clone, Debug)]
 pub struct Attempt<E: TransactionalEffect> {
     /// `None`: it has no record of its own.
     pub(super) record: Option<RecordId>,
@@ -20,9 +22,11 @@ pub struct Attempt<E: TransactionalEffect> {
     pub(super) number: u64,
     pub(super) trace: Option<Trace>,
     pub(super) stop_at: EpochMs,
+    #[derive_where(skip)]
     pub(super) clock: Arc<dyn Clock>,
     /// Whether the store writes effects in one transaction with the record.
     pub(crate) effects_with_record: bool,
+    #[derive_where(skip)]
     pub(super) effects: Arc<Mutex<Vec<Guarded<E>>>>,
 }
 
@@ -126,23 +130,5 @@ impl<E: TransactionalEffect> Attempt<E> {
         let guarded = std::mem::take(&mut *self.effects.lock());
         let (effects, refusals) = guarded.into_iter().map(|guarded| (guarded.effect, guarded.refusal)).unzip();
         Effects { effects, refusals }
-    }
-}
-
-impl<E: TransactionalEffect> Clone for Attempt<E> {
-    fn clone(&self) -> Self {
-        let record = self.record.clone();
-        Self { record, clock: Arc::clone(&self.clock), effects: Arc::clone(&self.effects), ..*self }
-    }
-}
-
-impl<E: TransactionalEffect> fmt::Debug for Attempt<E> {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("Attempt")
-            .field("transaction", &self.transaction)
-            .field("number", &self.number)
-            .field("stop_at", &self.stop_at)
-            .finish_non_exhaustive()
     }
 }

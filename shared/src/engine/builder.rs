@@ -1,8 +1,9 @@
 //! The builder of an engine.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
+
+use derive_where::derive_where;
 
 use super::cache::Cache;
 use super::margin::Margin;
@@ -11,18 +12,9 @@ use super::{Clock, Engine, Entropy, NoObserver, Observer, Parts};
 use crate::telemetry::metrics::{Metrics, NoMetrics};
 
 /// Builds an [`Engine`].
+#[derive_where(Debug)]
 pub struct EngineBuilder<S> {
     parts: Parts<S>,
-}
-
-impl<S> fmt::Debug for EngineBuilder<S> {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("EngineBuilder")
-            .field("margin", &self.parts.margin)
-            .field("lease_margin", &self.parts.lease_margin)
-            .finish_non_exhaustive()
-    }
 }
 
 impl<S> EngineBuilder<S> {

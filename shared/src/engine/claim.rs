@@ -1,6 +1,6 @@
 //! A held claim, and how it ends.
 
-use std::fmt;
+use derive_where::derive_where;
 
 use super::outcome::Stored;
 use super::{Answer, Attempt, Driver, Error, Outcome, Reason, Verdict};
@@ -9,20 +9,12 @@ use crate::protocol::{Record, Resolution};
 use crate::store::Store;
 
 /// The result of a claim.
+#[derive_where(Debug)]
 pub enum Claimed<S: Store> {
     /// The call holds the claim: run the operation, then end the claim.
     Acquired(Box<Claim<S>>),
     /// There is nothing to run; this is the outcome.
     Answered(Outcome<Stored>),
-}
-
-impl<S: Store> fmt::Debug for Claimed<S> {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Acquired(claim) => formatter.debug_tuple("Acquired").field(claim).finish(),
-            Self::Answered(outcome) => formatter.debug_tuple("Answered").field(outcome).finish(),
-        }
-    }
 }
 
 /// The exclusive right to run one attempt.
@@ -31,15 +23,11 @@ impl<S: Store> fmt::Debug for Claimed<S> {
 /// consumes it. Dropping it does nothing, since a sandbox can freeze before any clean-up: the claim then ends with its
 /// lease.
 #[must_use = "a claim that is not ended blocks its key until the lease is over, and leaves the outcome uncertain"]
+#[derive_where(Debug)]
 pub struct Claim<S: Store> {
+    #[derive_where(skip)]
     driver: Box<Driver<S>>,
     attempt: Attempt<S::Effect>,
-}
-
-impl<S: Store> fmt::Debug for Claim<S> {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Claim").field("attempt", &self.attempt).finish_non_exhaustive()
-    }
 }
 
 impl<S: Store> Claim<S> {

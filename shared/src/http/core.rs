@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Once};
 use std::time::Duration;
 
+use derive_where::derive_where;
 use http::header::HeaderName;
 use http::{Method, StatusCode};
 use lambda_http::{Body, Request, RequestExt, Response};
@@ -56,6 +57,7 @@ type SubjectOf = Arc<dyn Fn(&Request) -> Option<Subject> + Send + Sync>;
 type FactsOf = Arc<dyn Fn(&Request) -> Facts + Send + Sync>;
 
 /// The settings of a layer, which handle its requests.
+#[derive_where(Clone)]
 pub(super) struct Core<S: Store> {
     pub(super) engine: Engine<S>,
     pub(super) operation: Operation,
@@ -87,37 +89,6 @@ pub(super) struct Core<S: Store> {
     pub(super) contract: Contract,
     pub(super) max_body_bytes: usize,
     pub(super) max_wait: Duration,
-}
-
-impl<S: Store> Clone for Core<S> {
-    fn clone(&self) -> Self {
-        Self {
-            engine: self.engine.clone(),
-            operation: self.operation.clone(),
-            operations: self.operations.clone(),
-            routes: self.routes.clone(),
-            exempt: self.exempt.clone(),
-            principal: Arc::clone(&self.principal),
-            missing_principal: self.missing_principal,
-            key: self.key.clone(),
-            key_is_optional: self.key_is_optional,
-            reading: Arc::clone(&self.reading),
-            subject: Arc::clone(&self.subject),
-            facts: Arc::clone(&self.facts),
-            pseudonyms: self.pseudonyms.clone(),
-            resolver: self.resolver.clone(),
-            protected: self.protected.clone(),
-            replayed_headers: self.replayed_headers.clone(),
-            verdict: Arc::clone(&self.verdict),
-            on_replay: self.on_replay.clone(),
-            on_refusal: self.on_refusal.clone(),
-            #[cfg(feature = "powertools")]
-            predecessor: self.predecessor.clone(),
-            contract: self.contract.clone(),
-            max_body_bytes: self.max_body_bytes,
-            max_wait: self.max_wait,
-        }
-    }
 }
 
 impl<S: Store> Core<S> {

@@ -24,8 +24,9 @@
 //! # }
 //! ```
 
-use std::fmt;
 use std::time::Duration;
+
+use derive_where::derive_where;
 
 use crate::engine::{Driver, Engine, Error, Operation};
 use crate::protocol::machine::{Action, Input, Machine, Ran, Terms, Wait};
@@ -35,20 +36,11 @@ use crate::store::Store;
 use super::{Fence, Fenced, HeldLock, LeaseLock};
 
 /// A named lock, kept as a record of a store.
+#[derive_where(Debug)]
 pub struct RecordLock<S> {
     engine: Engine<S>,
     name: String,
     lease: Duration,
-}
-
-impl<S> fmt::Debug for RecordLock<S> {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("RecordLock")
-            .field("name", &self.name)
-            .field("lease", &self.lease)
-            .finish_non_exhaustive()
-    }
 }
 
 /// A held lock, until its lease ends.
@@ -56,16 +48,12 @@ impl<S> fmt::Debug for RecordLock<S> {
 /// Dropping it does not release the lock, since a sandbox can freeze before any clean-up. The lock is then free when
 /// the lease ends.
 #[must_use = "a lock that is not released is blocked until its lease is over"]
+#[derive_where(Debug)]
 pub struct Held<S: Store> {
+    #[derive_where(skip)]
     driver: Driver<S>,
     fence: Fence,
     until: EpochMs,
-}
-
-impl<S: Store> fmt::Debug for Held<S> {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Held").field("fence", &self.fence).field("until", &self.until).finish_non_exhaustive()
-    }
 }
 
 impl<S: Store> RecordLock<S> {

@@ -26,10 +26,10 @@
 //!
 //! [`guard`]: super::guard()
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use derive_where::derive_where;
 use futures::future::join_all;
 use tokio::time::Instant;
 
@@ -48,8 +48,10 @@ pub struct Redlock {
 
 /// A lock that most servers gave to this process, until its lease ends or a server forgets.
 #[must_use = "a lock that is not released is blocked until its lease is over"]
+#[derive_where(Debug)]
 pub struct Held {
     lock: Redlock,
+    #[derive_where(skip)]
     token: [u8; 16],
     until: Instant,
 }
@@ -125,7 +127,22 @@ impl Redlock {
         join_all(asked).await
     }
 
-    /// Takes or extends it: whether this process holds most servers, and until when.
+    /// Takes or extends it, and gives it back where it is not held.
+    async fn hold<'a, F: Future<Output = Option<bool>> + 'a>(
+        &'a self,
+        token: [u8; 16],
+        ask: impl Fn(&'a Part) -> F,
+    ) -> Result<Option<Held>, RedlockError> {
+        match self.held_after(ask).await {
+            Ok(Some(until)) => Ok(Some(Held { lock: self.clone(), token, until })),
+            not_held => {
+                self.undo(&token).await;
+                not_held.map(|_| None)
+            }
+        }
+    }
+
+    /// Whether this process then holds most servers, and until when.
     async fn held_after<'a, F: Future<Output = Option<bool>> + 'a>(
         &'a self,
         ask: impl Fn(&'a Part) -> F,
@@ -161,14 +178,7 @@ impl LeaseLock for Redlock {
         let mut token = [0; 16];
         SystemEntropy.fill(&mut token)?;
         let (key, lease) = (self.key(), self.lease);
-        let held = self.held_after(|part| part.take(key.clone(), token, lease)).await;
-        match held {
-            Ok(Some(until)) => Ok(Some(Held { lock: self.clone(), token, until })),
-            not_held => {
-                self.undo(&token).await;
-                not_held.map(|_| None)
-            }
-        }
+        self.hold(token, |part| part.take(key.clone(), token, lease)).await
     }
 }
 
@@ -183,19 +193,9 @@ impl Held {
 impl HeldLock for Held {
     type Error = RedlockError;
 
-    async fn renew(mut self) -> Result<Option<Self>, RedlockError> {
+    async fn renew(self) -> Result<Option<Self>, RedlockError> {
         let (key, lease, token) = (self.lock.key(), self.lock.lease, self.token);
-        let held = self.lock.held_after(|part| part.extend(key.clone(), token, lease)).await;
-        match held {
-            Ok(Some(until)) => {
-                self.until = until;
-                Ok(Some(self))
-            }
-            not_held => {
-                self.lock.undo(&token).await;
-                not_held.map(|_| None)
-            }
-        }
+        self.lock.hold(token, |part| part.extend(key.clone(), token, lease)).await
     }
 
     async fn release(self) -> Result<(), RedlockError> {
@@ -204,15 +204,5 @@ impl HeldLock for Held {
             true => Ok(()),
             false => Err(RedlockError::NoMajority { answered, servers: self.lock.parts.len() }),
         }
-    }
-}
-
-impl fmt::Debug for Held {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("Held")
-            .field("lock", &self.lock.name)
-            .field("remaining", &self.remaining())
-            .finish_non_exhaustive()
     }
 }

@@ -27,6 +27,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use derive_where::derive_where;
 use tokio::time::{Instant, timeout, timeout_at};
 use zookeeper_client::{Acls, Client, CreateMode, Error, LockClient, LockOptions, LockPrefix, OwnedLockClient};
 
@@ -47,22 +48,13 @@ const CLOSE: Duration = Duration::from_secs(1);
 
 /// The servers, and how to sign in to them.
 #[derive(Clone)]
+#[derive_where(Debug)]
 pub struct Ensemble {
     servers: String,
     session: Duration,
+    /// The user and the password, which does not belong in a log.
+    #[derive_where(skip)]
     digest: Option<(String, String)>,
-}
-
-impl fmt::Debug for Ensemble {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let user = self.digest.as_ref().map(|(user, _)| user);
-        formatter
-            .debug_struct("Ensemble")
-            .field("servers", &self.servers)
-            .field("session", &self.session)
-            .field("user", &user)
-            .finish_non_exhaustive()
-    }
 }
 
 impl Ensemble {
@@ -121,20 +113,11 @@ pub struct ZookeeperLock {
 ///
 /// Dropping it releases it in the background, if the process runs on.
 #[must_use = "a lock that is not released is blocked until its session ends"]
+#[derive(Debug)]
 pub struct Held {
     lock: OwnedLockClient,
     fence: Fence,
     session: Duration,
-}
-
-impl fmt::Debug for Held {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("Held")
-            .field("node", &self.lock.lock_path())
-            .field("fence", &self.fence)
-            .finish_non_exhaustive()
-    }
 }
 
 /// Why a lock could not be asked for.

@@ -206,18 +206,11 @@ mod tests {
     fn record(body: &str, state: State) -> Record {
         Record {
             id: request(Uncertain::Reconcile).id,
-            operation: "POST /things".into(),
-            principal: None,
-            subject: None,
             fingerprint: fingerprint(body),
             transaction: TransactionId::new(EpochMs(1), [9; 10]),
             attempt: 3,
-            created: EpochMs(1),
-            updated: EpochMs(2),
-            trace: None,
             state,
-            ended_by: None,
-            history: History::default(),
+            ..Record::sample()
         }
     }
 

@@ -2,9 +2,9 @@
 
 mod deserialize;
 
-use std::fmt;
 use std::sync::OnceLock;
 
+use derive_where::derive_where;
 use struson::reader::{JsonReader, JsonStreamReader, ReaderError, ReaderSettings, ValueType};
 
 use super::Pointer;
@@ -36,10 +36,14 @@ pub struct InvalidJson(String);
 /// assert_eq!(document.canonical(), br#"{"amount":5,"id":"o-1"}"#);
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
+#[derive_where(Debug)]
 pub struct Document {
+    /// The content, which does not belong in a log.
+    #[derive_where(skip)]
     root: Node,
     is_ambiguous: bool,
     /// Length of the text in bytes.
+    #[derive_where(skip)]
     length: usize,
 }
 
@@ -136,13 +140,6 @@ impl Document {
             };
         }
         pointed
-    }
-}
-
-/// Shows no content, which does not belong in a log.
-impl fmt::Debug for Document {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Document").field("is_ambiguous", &self.is_ambiguous).finish_non_exhaustive()
     }
 }
 

@@ -55,14 +55,8 @@ impl fmt::Debug for Fingerprint {
 /// assert_eq!(first, same);
 /// assert_ne!(first, other);
 /// ```
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Fingerprinter(Sha256);
-
-impl fmt::Debug for Fingerprinter {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Fingerprinter").finish_non_exhaustive()
-    }
-}
 
 impl Fingerprinter {
     /// Starts without any part.
@@ -105,15 +99,9 @@ impl Fingerprinter {
     /// # Errors
     /// See [`Fingerprinter::selected`].
     pub fn json(self, part: &[u8], compare: &Compare) -> Result<Self, NotComparable> {
-        match compare {
-            Compare::Value => Ok(self.value(part)),
-            Compare::Bytes => Ok(self.bytes(part)),
-            Compare::Selected(selection) => self.selected(part, selection),
-            #[cfg(feature = "jmespath")]
-            Compare::Expression(expression) => match Document::parse(part) {
-                Ok(document) => self.expressed(&document, expression),
-                Err(_) => Ok(self.bytes(part)),
-            },
+        match Document::parse(part) {
+            Ok(document) => self.document(part, &document, compare),
+            Err(_) => Ok(self.bytes(part)),
         }
     }
 

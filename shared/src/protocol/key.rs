@@ -1,11 +1,11 @@
 //! Names: the client's key, the principal, and the id of the record that both lead to.
 
 use std::fmt;
-use std::hash::{Hash, Hasher};
 use std::sync::{Arc, OnceLock};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use derive_where::derive_where;
 use sha2::{Digest, Sha256};
 
 /// An idempotency key: the name that a client or producer chose for one operation.
@@ -99,11 +99,13 @@ pub(crate) fn check_value(text: &str) -> Result<(), InvalidKey> {
 /// `Debug` shows only a digest.
 ///
 /// A cheap handle: clones share the digest, which is computed once.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Principal(Arc<Named>);
 
+#[derive_where(PartialEq, Eq, Hash)]
 struct Named {
     text: Box<str>,
+    #[derive_where(skip)]
     digest: OnceLock<PrincipalDigest>,
 }
 
@@ -133,20 +135,6 @@ impl Principal {
     #[must_use]
     pub fn digest(&self) -> PrincipalDigest {
         *self.0.digest.get_or_init(|| PrincipalDigest(Sha256::digest(self.as_str()).into()))
-    }
-}
-
-impl PartialEq for Principal {
-    fn eq(&self, other: &Self) -> bool {
-        self.as_str() == other.as_str()
-    }
-}
-
-impl Eq for Principal {}
-
-impl Hash for Principal {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.as_str().hash(state);
     }
 }
 
@@ -197,10 +185,7 @@ impl RecordId {
             hash.update((part.len() as u64).to_be_bytes());
             hash.update(part.as_bytes());
         }
-        let mut id = String::with_capacity(Self::PREFIX.len() + 43);
-        id.push_str(Self::PREFIX);
-        URL_SAFE_NO_PAD.encode_string(hash.finalize(), &mut id);
-        Self(id.into())
+        Self::of_hash(hash)
     }
 
     /// The id of a lock's record. It has a prefix of its own, so that a scan for abandoned operations does not find it.
@@ -211,9 +196,13 @@ impl RecordId {
 
     /// Another id, which no other call has if the bytes are random.
     pub(crate) fn only_once(&self, random: [u8; 16]) -> Self {
-        let mut id = String::from(Self::PREFIX);
-        URL_SAFE_NO_PAD
-            .encode_string(Sha256::new().chain_update(self.as_str()).chain_update(random).finalize(), &mut id);
+        Self::of_hash(Sha256::new().chain_update(self.as_str()).chain_update(random))
+    }
+
+    fn of_hash(hash: Sha256) -> Self {
+        let mut id = String::with_capacity(Self::PREFIX.len() + 43);
+        id.push_str(Self::PREFIX);
+        URL_SAFE_NO_PAD.encode_string(hash.finalize(), &mut id);
         Self(id.into())
     }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use derive_where::derive_where;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
@@ -10,17 +11,12 @@ use crate::engine::Attempt;
 use crate::protocol::Record;
 use crate::store::TransactionalEffect;
 
-pub(crate) struct AnyResolver<E: TransactionalEffect, T>(Arc<dyn Boxed<E, T>>);
+#[derive_where(Clone, Debug)]
+pub(crate) struct AnyResolver<E: TransactionalEffect, T>(#[derive_where(skip)] Arc<dyn Boxed<E, T>>);
 
 impl<E: TransactionalEffect, T: 'static> AnyResolver<E, T> {
     pub(crate) fn new(resolver: impl Resolver<E, T> + 'static) -> Self {
         Self(Arc::new(resolver))
-    }
-}
-
-impl<E: TransactionalEffect, T> Clone for AnyResolver<E, T> {
-    fn clone(&self) -> Self {
-        Self(Arc::clone(&self.0))
     }
 }
 

@@ -3,6 +3,8 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use derive_where::derive_where;
+
 use super::message::Message;
 
 /// What a message contends for, as names that the application chooses: of an account, a stream, or any item that its
@@ -43,7 +45,8 @@ impl Contention {
 }
 
 /// The application's function that returns what a message contends for.
-pub(super) struct ContentionOf<T>(Option<Arc<Function<T>>>);
+#[derive_where(Clone, Debug)]
+pub(super) struct ContentionOf<T>(#[derive_where(skip)] Option<Arc<Function<T>>>);
 
 type Function<T> = dyn Fn(&Message<'_, T>) -> Contention + Send + Sync;
 
@@ -66,11 +69,5 @@ impl<T> ContentionOf<T> {
             );
             Contention::none()
         })
-    }
-}
-
-impl<T> Clone for ContentionOf<T> {
-    fn clone(&self) -> Self {
-        Self(self.0.clone())
     }
 }

@@ -1,8 +1,9 @@
 //! The place of the producer's key in a message.
 
-use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+
+use derive_where::derive_where;
 
 use super::message::Received;
 use crate::protocol::{Document, InvalidJson, InvalidKey, Key, Node, Pointed, Pointer, check_value};
@@ -29,15 +30,10 @@ enum Source {
 
 /// The application's function that returns the key of a message.
 #[derive(Clone)]
-struct Function(Arc<KeyOf>);
+#[derive_where(Debug)]
+struct Function(#[derive_where(skip)] Arc<KeyOf>);
 
 type KeyOf = dyn Fn(&Received<'_>) -> Option<String> + Send + Sync;
-
-impl fmt::Debug for Function {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("Function")
-    }
-}
 
 impl KeySource {
     /// A value of the JSON body, such as `/event`. It must be a string or an integer; the string `"7"` and the integer

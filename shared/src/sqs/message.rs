@@ -6,6 +6,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use aws_lambda_events::event::sqs::SqsMessage;
+use derive_where::derive_where;
 
 use serde::de::DeserializeOwned;
 
@@ -115,6 +116,7 @@ impl fmt::Debug for Received<'_> {
 /// application converted it into.
 ///
 /// A cheap handle: clones share the contents.
+#[derive_where(Clone)]
 pub struct Message<'e, T = ()>(Arc<(Received<'e>, T)>);
 
 impl<'e, T> Message<'e, T> {
@@ -134,12 +136,6 @@ impl<'e, T> Deref for Message<'e, T> {
 
     fn deref(&self) -> &Received<'e> {
         &self.0.0
-    }
-}
-
-impl<T> Clone for Message<'_, T> {
-    fn clone(&self) -> Self {
-        Self(Arc::clone(&self.0))
     }
 }
 

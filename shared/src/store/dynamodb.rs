@@ -32,11 +32,12 @@ use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailur
 use backon::{ExponentialBuilder, Retryable};
 use futures::future::BoxFuture;
 
+pub use super::names::AttributeNames;
 pub use client::{client, sdk_config};
 pub use elsewhere::{Recognise, RecordsElsewhere};
 #[cfg(feature = "embedded-dynamodb")]
 pub use embedded::{EmbeddedDynamoDb, create_table};
-pub use item::{AttributeNames, InvalidNames};
+pub use item::InvalidNames;
 
 use super::{PART_BYTES, Store, StoreError, TransactionalEffect, Written, parts::cut};
 use crate::protocol::{Record, RecordId, Write};
@@ -178,10 +179,14 @@ impl DynamoDbStore {
     }
 
     async fn get(&self, id: &RecordId, is_consistent: bool) -> Result<Option<Record>, StoreError> {
-        let request = self.client.get_item().table_name(&self.table).set_key(Some(self.names.key(id.as_str())));
+        let found = self.item(id.as_str(), is_consistent).await?;
+        found.map(|item| item::to_record(item, &self.names)).transpose()
+    }
+
+    async fn item(&self, id: &str, is_consistent: bool) -> Result<Option<Item>, StoreError> {
+        let request = self.client.get_item().table_name(&self.table).set_key(Some(self.names.key(id)));
         let sent = boxed(request.consistent_read(is_consistent).send());
-        let found = sent.await.map_err(|error| StoreError::NotApplied(error.into()))?;
-        found.item.map(|item| item::to_record(item, &self.names)).transpose()
+        Ok(sent.await.map_err(|error| StoreError::NotApplied(error.into()))?.item)
     }
 
     fn record_action(&self, write: &Write) -> Result<TransactWriteItem, Failure> {
@@ -232,11 +237,7 @@ impl Store for DynamoDbStore {
                 self.transact(write, &effects, parts).await
             }
         };
-        // DynamoDB cancels overlapping transactions instead of queueing them, and the SDK does not retry a cancelled
-        // one ("Amazon DynamoDB transactions: how it works", transaction conflict handling).
-        let started = Instant::now();
-        let again = |failure: &Failure| failure.is_contended() && started.elapsed() < retry_budget;
-        attempt.retry(contention_backoff()).when(again).await.map_err(StoreError::from)
+        within(retry_budget, attempt).await
     }
 
     async fn read(&self, id: &RecordId) -> Result<Option<Record>, StoreError> {
@@ -265,13 +266,23 @@ fn boxed<'a, F: Future + Send + 'a>(request: F) -> BoxFuture<'a, F::Output> {
 /// How long a write waits for concurrent writes if it knows no deadline.
 const RETRY_BUDGET: Duration = Duration::from_secs(1);
 
+/// Repeats an attempt while concurrent writes are in the way. DynamoDB cancels overlapping transactions instead of queueing
+/// them, and the SDK does not retry a cancelled one ("Amazon DynamoDB transactions: how it works", transaction conflict
+/// handling).
+///
 /// Limited by the retry budget, not by a count: if many contend for one item, one succeeds at a time.
-pub(crate) fn contention_backoff() -> ExponentialBuilder {
-    ExponentialBuilder::default()
+async fn within<T, F: Future<Output = Result<T, Failure>>>(
+    retry_budget: Duration,
+    attempt: impl FnMut() -> F,
+) -> Result<T, StoreError> {
+    let backoff = ExponentialBuilder::default()
         .with_jitter()
         .with_min_delay(Duration::from_millis(10))
         .with_max_delay(Duration::from_millis(200))
-        .without_max_times()
+        .without_max_times();
+    let started = Instant::now();
+    let again = |failure: &Failure| failure.is_contended() && started.elapsed() < retry_budget;
+    attempt.retry(backoff).when(again).await.map_err(StoreError::from)
 }
 
 #[cfg(test)]

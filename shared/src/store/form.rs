@@ -3,151 +3,80 @@
 //! One flat object with the names of the DynamoDB item's attributes, bytes in base64. Fields may be added in later
 //! versions; none is renamed, and a reader ignores what it does not know.
 
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde::de::Error as _;
+use serde::de::{Error as _, IgnoredAny};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::history;
-use crate::protocol::{
-    EpochMs, EpochS, Fingerprint, History, Holder, OwnerToken, PrincipalDigest, Record, RecordId, Response, Settled,
-    State, Status, Subject, Trace, TransactionId,
-};
+use super::fields::{self, Stored, Value};
+use super::names::AttributeNames;
+use crate::protocol::{Record, RecordId};
 
-#[derive(Serialize, Deserialize)]
-#[serde(rename = "Record")]
-struct Form {
-    id: String,
-    status: String,
-    operation: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    principal: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    subject: Option<String>,
-    fingerprint: String,
-    transaction: String,
-    attempt: u64,
-    created: u64,
-    updated: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    trace: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    owner: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    lease: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    ended_by: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    expiration: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    response: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    parts: Option<u32>,
-    story: String,
-}
+static NAMES: LazyLock<AttributeNames> = LazyLock::new(AttributeNames::default);
 
 impl Serialize for Record {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        Form::of(self).serialize(serializer)
+        let id = (NAMES.id.as_str(), Value::from(self.id.as_str()));
+        serializer.collect_map(std::iter::once(id).chain(fields::of(self, &NAMES)))
+    }
+}
+
+impl Serialize for Value {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Text(text) => serializer.serialize_str(text),
+            Self::Number(number) => serializer.serialize_u64(*number),
+            Self::Bytes(bytes) => serializer.serialize_str(&STANDARD.encode(bytes)),
+        }
     }
 }
 
 impl<'de> Deserialize<'de> for Record {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let problem = |member| D::Error::custom(format!("a record's `{member}` is missing or has another form"));
-        Form::deserialize(deserializer)?.record().map_err(problem)
-    }
-}
-
-impl Form {
-    fn of(record: &Record) -> Self {
-        let response = record.settled().map(|(_, settled)| &settled.response);
-        Self {
-            id: record.id.as_str().to_owned(),
-            status: record.state.status().as_str().to_owned(),
-            operation: (*record.operation).to_owned(),
-            principal: record.principal.map(|digest| STANDARD.encode(digest.0)),
-            subject: record.subject.as_ref().map(|subject| subject.as_str().to_owned()),
-            fingerprint: STANDARD.encode(record.fingerprint.as_bytes()),
-            transaction: record.transaction.to_string(),
-            attempt: record.attempt,
-            created: record.created.0,
-            updated: record.updated.0,
-            trace: record.trace.map(|trace| STANDARD.encode(trace.to_bytes())),
-            owner: record.holder().map(|holder| STANDARD.encode(holder.owner.0)),
-            lease: record.holder().map(|holder| holder.lease.0),
-            ended_by: record.ended_by.map(|token| STANDARD.encode(token.0)),
-            expiration: record.expiration().map(|expiration| expiration.0),
-            response: match response {
-                Some(Response::Whole(bytes)) => Some(STANDARD.encode(bytes)),
-                Some(Response::Parts(_)) | None => None,
-            },
-            parts: match response {
-                Some(Response::Parts(parts)) => Some(*parts),
-                Some(Response::Whole(_)) | None => None,
-            },
-            story: STANDARD.encode(history::to_bytes(&record.history)),
-        }
-    }
-
-    /// The record, or the member that is wrong.
-    fn record(self) -> Result<Record, &'static str> {
-        let state = self.state()?;
-        let transaction: uuid::Uuid = self.transaction.parse().map_err(|_| "transaction")?;
-        let history =
-            STANDARD.decode(&self.story).map_or_else(|_| History::default(), |bytes| history::from_bytes(&bytes));
-        Ok(Record {
-            state,
-            id: RecordId::from_stored(self.id),
-            operation: self.operation.into(),
-            principal: self.principal.map(|text| array(&text, "principal").map(PrincipalDigest)).transpose()?,
-            subject: self.subject.and_then(Subject::new),
-            fingerprint: Fingerprint::from_bytes(array(&self.fingerprint, "fingerprint")?),
-            transaction: TransactionId::from_bytes(transaction.into_bytes()),
-            attempt: self.attempt,
-            created: EpochMs(self.created),
-            updated: EpochMs(self.updated),
-            // For people only, like the history.
-            trace: self.trace.and_then(|text| array(&text, "trace").ok()).and_then(Trace::from_bytes),
-            ended_by: self.ended_by.map(|text| array(&text, "ended_by").map(OwnerToken)).transpose()?,
-            history,
-        })
-    }
-
-    fn state(&self) -> Result<State, &'static str> {
-        match Status::from_stored(&self.status).ok_or("status")? {
-            Status::Processing => match self.holder()? {
-                Some(holder) => Ok(State::Processing(holder)),
-                None => Ok(State::Released { expiration: self.expires()? }),
-            },
-            Status::Success => Ok(State::Success(self.settled()?)),
-            Status::Failed => Ok(State::Failed(self.settled()?)),
-            Status::Unknown => Ok(State::Unknown(self.holder()?)),
-        }
-    }
-
-    fn holder(&self) -> Result<Option<Holder>, &'static str> {
-        let Some(owner) = &self.owner else { return Ok(None) };
-        let lease = self.lease.ok_or("lease")?;
-        Ok(Some(Holder { owner: OwnerToken(array(owner, "owner")?), lease: EpochMs(lease) }))
-    }
-
-    fn settled(&self) -> Result<Settled, &'static str> {
-        let response = match (self.parts, &self.response) {
-            (Some(parts), _) => Response::Parts(parts),
-            (None, Some(bytes)) => Response::Whole(STANDARD.decode(bytes).map_err(|_| "response")?),
-            (None, None) => return Err("response"),
+        let mut form = Form::deserialize(deserializer)?;
+        let record = || {
+            let id = form.take_text(&NAMES.id)?.ok_or_else(|| format!("`{}` is missing", NAMES.id))?;
+            fields::read(RecordId::from_stored(id), form, &NAMES)
         };
-        Ok(Settled { response, expiration: self.expires()? })
-    }
-
-    fn expires(&self) -> Result<EpochS, &'static str> {
-        self.expiration.map(EpochS).ok_or("expiration")
+        record().map_err(|problem: String| D::Error::custom(format!("a record's {problem}")))
     }
 }
 
-fn array<const N: usize>(text: &str, member: &'static str) -> Result<[u8; N], &'static str> {
-    STANDARD.decode(text).ok().and_then(|bytes| bytes.try_into().ok()).ok_or(member)
+/// The members by name; an absent one may also be null.
+type Form = HashMap<String, Option<Member>>;
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Member {
+    Text(String),
+    Number(u64),
+    Other(IgnoredAny),
+}
+
+impl Stored for Form {
+    fn take_text(&mut self, name: &str) -> Result<Option<String>, String> {
+        match self.remove(name).flatten() {
+            Some(Member::Text(text)) => Ok(Some(text)),
+            Some(Member::Number(_) | Member::Other(_)) => Err(format!("`{name}` is not text")),
+            None => Ok(None),
+        }
+    }
+
+    fn take_number(&mut self, name: &str) -> Result<Option<u64>, String> {
+        match self.remove(name).flatten() {
+            Some(Member::Number(number)) => Ok(Some(number)),
+            Some(Member::Text(_) | Member::Other(_)) => Err(format!("`{name}` is not a number")),
+            None => Ok(None),
+        }
+    }
+
+    fn take_bytes(&mut self, name: &str) -> Result<Option<Vec<u8>>, String> {
+        let bytes = self.take_text(name)?.map(|text| STANDARD.decode(text));
+        bytes.transpose().map_err(|_| format!("`{name}` is not in base64"))
+    }
 }
 
 #[cfg(test)]
@@ -155,6 +84,9 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::protocol::{
+        EpochMs, EpochS, Holder, OwnerToken, PrincipalDigest, Response, Settled, State, Subject, Trace,
+    };
 
     fn states() -> [State; 7] {
         let holder = Holder { owner: OwnerToken([1; 16]), lease: EpochMs(5) };

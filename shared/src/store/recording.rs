@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use derive_where::derive_where;
+
 use super::memory::MemoryStore;
 use super::unsettled::{After, ScanPlace, Scanned, UnknownPage, Unsettled};
 use super::watermarks::{Advanced, Watermarks};
@@ -35,21 +37,10 @@ use crate::protocol::{EpochMs, Record, RecordId, Write};
 /// # fn main() {}
 /// ```
 #[derive(Debug)]
+#[derive_where(Clone, Default)]
 pub struct RecordingStore<E> {
     records: MemoryStore,
     effects: Arc<Mutex<Vec<E>>>,
-}
-
-impl<E> Clone for RecordingStore<E> {
-    fn clone(&self) -> Self {
-        Self { records: self.records.clone(), effects: Arc::clone(&self.effects) }
-    }
-}
-
-impl<E> Default for RecordingStore<E> {
-    fn default() -> Self {
-        Self { records: MemoryStore::new(), effects: Arc::default() }
-    }
 }
 
 impl<E: TransactionalEffect> RecordingStore<E> {
@@ -74,16 +65,11 @@ impl<E: TransactionalEffect> Store for RecordingStore<E> {
     }
 
     async fn write(&self, write: &Write, effects: Vec<E>) -> Result<Written<E::Item>, StoreError> {
-        Ok(match self.records.write(write, Vec::new()).await? {
-            Written::Applied => {
-                self.effects.lock().extend(effects);
-                Written::Applied
-            }
-            Written::Recognised => Written::Recognised,
-            Written::Refused(found) => Written::Refused(found),
-            // There were none.
-            Written::EffectRefused(_) => Written::Refused(None),
-        })
+        let written = self.records.write(write, Vec::new()).await?.without_effects()?;
+        if let Written::Applied = written {
+            self.effects.lock().extend(effects);
+        }
+        Ok(written)
     }
 
     async fn read(&self, id: &RecordId) -> Result<Option<Record>, StoreError> {
@@ -107,15 +93,11 @@ impl<E: TransactionalEffect> Watermarks for RecordingStore<E> {
         effects: Vec<E>,
         retry_budget: Duration,
     ) -> Result<Advanced<E::Item>, StoreError> {
-        Ok(match self.records.advance(id, next, Vec::new(), retry_budget).await? {
-            Advanced::Applied => {
-                self.effects.lock().extend(effects);
-                Advanced::Applied
-            }
-            Advanced::Refused(found) => Advanced::Refused(found),
-            // There were none.
-            Advanced::EffectRefused(_) => Advanced::Refused(None),
-        })
+        let advanced = self.records.advance(id, next, Vec::new(), retry_budget).await?.without_effects()?;
+        if let Advanced::Applied = advanced {
+            self.effects.lock().extend(effects);
+        }
+        Ok(advanced)
     }
 
     fn bytes(_: &E) -> usize {

@@ -40,8 +40,9 @@ pub use effect::Effect;
 pub use placement::{InvalidPlacement, Placement};
 pub use server::{Credentials, Login, Server};
 
-use super::{RefusedEffect, Store, StoreError, Written, parts::cut};
+use super::{Store, StoreError, Written, parts::cut};
 use crate::protocol::{Condition, EpochS, Record, RecordId, RecordVersion, State, Write};
+use hash::NAMES;
 use link::{Link, Request};
 use script::{Arguments, Fields, Reply};
 
@@ -114,6 +115,23 @@ impl ValkeyStore {
         Reply::read(value)
             .ok_or_else(|| StoreError::Uncertain("the script gave an answer that it does not give".into()))
     }
+
+    /// Writes an item that has no indexes and no answer, with effects, if fields of it have these values.
+    async fn run_alone(
+        &self,
+        link: &Link,
+        item: String,
+        expected: &[(&'static str, Vec<u8>)],
+        effects: &[Effect],
+        fields: &[(&str, Vec<u8>)],
+    ) -> Result<Reply, StoreError> {
+        let mut keys = vec![item.clone(), item.clone(), item.clone(), item];
+        let mut arguments = Arguments::default();
+        push_equal(expected, &mut arguments);
+        effect::push(effects, &mut keys, &mut arguments);
+        arguments.fields(fields).text("").text("").text("").text("").number(0);
+        self.run(link, keys, arguments).await
+    }
 }
 
 /// The command that reads a whole hash.
@@ -155,9 +173,7 @@ impl Store for ValkeyStore {
         match self.run(self.link(&record.id), keys, arguments).await? {
             Reply::Applied => Ok(Written::Applied),
             Reply::Refused(found) => Ok(Written::refused(write, hash::to_record(&record.id, found)?)),
-            Reply::EffectRefused { index, found } => {
-                Ok(Written::EffectRefused(RefusedEffect { index, found: found.map(Box::new) }))
-            }
+            Reply::EffectRefused(refused) => Ok(Written::EffectRefused(refused)),
         }
     }
 
@@ -171,9 +187,9 @@ impl Store for ValkeyStore {
         let id = &record.id;
         let read = read_hash(&answer_key(self.tag(id), id));
         let mut found = fields(self.link(id).call(&read).await?)?;
-        let ours = found.take(hash::TRANSACTION) == Some(record.transaction.to_string().into_bytes())
-            && found.take(hash::ATTEMPT) == Some(record.attempt.to_string().into_bytes());
-        Ok(found.take(hash::RESPONSE).filter(|_| ours))
+        let ours = found.take(&NAMES.transaction) == Some(record.transaction.to_string().into_bytes())
+            && found.take(&NAMES.attempt) == Some(record.attempt.to_string().into_bytes());
+        Ok(found.take(&NAMES.response).filter(|_| ours))
     }
 }
 
@@ -201,9 +217,9 @@ fn record_script(tag: &str, write: &Write, effects: &[Effect], answer: Option<&[
     arguments.text(&unknown_since).text(claimed);
     match answer {
         Some(answer) => arguments.fields(&[
-            (hash::TRANSACTION, record.transaction.to_string().into_bytes()),
-            (hash::ATTEMPT, record.attempt.to_string().into_bytes()),
-            (hash::RESPONSE, answer.to_vec()),
+            (&NAMES.transaction, record.transaction.to_string().into_bytes()),
+            (&NAMES.attempt, record.attempt.to_string().into_bytes()),
+            (&NAMES.response, answer.to_vec()),
         ]),
         None => arguments.number(0),
     };
@@ -220,14 +236,14 @@ fn push_condition(condition: &Condition, arguments: &mut Arguments) {
         Condition::Vacant { now } => {
             arguments.text("vacant").number(now.0);
         }
-        Condition::Owned { owner } => push_equal(&[(hash::OWNER, owner.0.to_vec())], arguments),
+        Condition::Owned { owner } => push_equal(&[(&NAMES.owner, owner.0.to_vec())], arguments),
         Condition::Unchanged(RecordVersion { status, transaction, attempt, owner, lease }) => push_equal(
             &[
-                (hash::STATUS, status.as_str().as_bytes().to_vec()),
-                (hash::TRANSACTION, transaction.to_string().into_bytes()),
-                (hash::ATTEMPT, attempt.to_string().into_bytes()),
-                (hash::OWNER, owner.map_or_else(Vec::new, |owner| owner.0.to_vec())),
-                (hash::LEASE, lease.map_or_else(Vec::new, |lease| lease.0.to_string().into_bytes())),
+                (&NAMES.status, status.as_str().as_bytes().to_vec()),
+                (&NAMES.transaction, transaction.to_string().into_bytes()),
+                (&NAMES.attempt, attempt.to_string().into_bytes()),
+                (&NAMES.owner, owner.map_or_else(Vec::new, |owner| owner.0.to_vec())),
+                (&NAMES.lease, lease.map_or_else(Vec::new, |lease| lease.0.to_string().into_bytes())),
             ],
             arguments,
         ),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{ItemOf, RefusedEffect, Store, StoreError};
+use super::{ItemOf, NO_EFFECT, RefusedEffect, Store, StoreError};
 use crate::protocol::watermark::Watermark;
 
 /// A [`Store`] that also stores watermarks, each under an id.
@@ -45,9 +45,34 @@ pub enum Advanced<I = ()> {
     EffectRefused(RefusedEffect<I>),
 }
 
+impl<I> Advanced<I> {
+    /// The result of a move that had no effects, for a store with effects of another type.
+    pub(super) fn without_effects<J>(self) -> Result<Advanced<J>, StoreError> {
+        Ok(match self {
+            Self::Applied => Advanced::Applied,
+            Self::Refused(found) => Advanced::Refused(found),
+            Self::EffectRefused(_) => return Err(StoreError::Uncertain(NO_EFFECT.into())),
+        })
+    }
+}
+
 /// The maximum number of effects in one transaction, besides the watermark.
 pub const MAX_EFFECTS: usize = 99;
 
 /// The approximate maximum size of one run's effects in bytes: well under a transaction's 4 MB, so that a request ends
 /// within the client's time-out.
 pub const MAX_BYTES: usize = 1024 * 1024;
+
+/// The names of a stored watermark's attributes or fields.
+#[cfg(any(feature = "dynamodb", feature = "valkey"))]
+pub(super) mod names {
+    pub(in crate::store) const VERSION: &str = "version";
+    pub(in crate::store) const POSITION: &str = "position";
+    pub(in crate::store) const NEWEST: &str = "newest";
+    pub(in crate::store) const UPDATED: &str = "updated";
+    pub(in crate::store) const WITNESSES: &str = "witnesses";
+
+    /// All of them: the attributes of an item besides its key.
+    #[cfg(feature = "dynamodb")]
+    pub(in crate::store) const ALL: [&str; 5] = [VERSION, POSITION, NEWEST, UPDATED, WITNESSES];
+}

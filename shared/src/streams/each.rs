@@ -1,8 +1,9 @@
 //! Kafka's and Kinesis' records with an idempotency record each, for external effects.
 
-use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+
+use derive_where::derive_where;
 
 use super::{Delivered, Record, Stream};
 use crate::engine::{Attempt, Call, Consumer, IntoVerdict, Mode, Settlement, refused};
@@ -13,26 +14,18 @@ use crate::telemetry::metrics::Metric;
 use crate::telemetry::request_log::{LogOutcome, RequestLog};
 
 /// What names a record of a stream that has [an idempotency record](Stream::record_each).
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct RecordKey(Source);
 
 #[derive(Clone)]
+#[derive_where(Debug)]
 enum Source {
     Position,
-    Function(Arc<KeyOf>),
+    Function(#[derive_where(skip)] Arc<KeyOf>),
 }
 
 /// The application's function that returns the key of a record.
 type KeyOf = dyn Fn(&Record) -> Option<String> + Send + Sync;
-
-impl fmt::Debug for RecordKey {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self.0 {
-            Source::Position => "Position",
-            Source::Function(_) => "Function",
-        })
-    }
-}
 
 impl RecordKey {
     /// Its partition and position. Protects from a second delivery, but not from a producer that sends again.
@@ -62,7 +55,7 @@ enum NotBegun {
 }
 
 /// How the records of a stream are named.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(super) struct Each {
     pub(super) principal: Principal,
     pub(super) key: RecordKey,

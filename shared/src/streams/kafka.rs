@@ -1,10 +1,10 @@
 //! Kafka: Amazon MSK and self-managed clusters.
 
 use std::collections::HashMap;
-use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use derive_where::derive_where;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -41,14 +41,8 @@ use crate::store::watermarks::Watermarks;
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Clone)]
+#[derive_where(Clone, Debug)]
 pub struct Kafka<S: Store>(Stream<S>);
-
-impl<S: Store> fmt::Debug for Kafka<S> {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Kafka").field("stream", &self.0).finish_non_exhaustive()
-    }
-}
 
 /// A Kafka event as Lambda delivers it. Each record is parsed separately: one that cannot be read stops only its own
 /// partition.

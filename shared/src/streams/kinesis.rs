@@ -1,10 +1,10 @@
 //! Kinesis data streams.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use aws_lambda_events::event::kinesis::KinesisEventRecord;
 use aws_lambda_events::event::streams::KinesisEventResponse;
+use derive_where::derive_where;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -16,14 +16,8 @@ use crate::store::Store;
 use crate::store::watermarks::Watermarks;
 
 /// Handles the records of a Kinesis stream. The mapping needs `FunctionResponseTypes: [ReportBatchItemFailures]`.
-#[derive(Clone)]
+#[derive_where(Clone, Debug)]
 pub struct Kinesis<S: Store>(Stream<S>);
-
-impl<S: Store> fmt::Debug for Kinesis<S> {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Kinesis").field("stream", &self.0).finish_non_exhaustive()
-    }
-}
 
 /// A Kinesis event as Lambda delivers it. Each record is parsed separately: one that cannot be read stops only its own
 /// shard.

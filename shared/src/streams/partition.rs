@@ -1,7 +1,8 @@
 //! One partition and its watermark.
 
-use std::fmt;
 use std::time::Duration;
+
+use derive_where::derive_where;
 
 use super::{Delivered, Position, Stream};
 use crate::engine::{Attempt, Timings};
@@ -14,15 +15,10 @@ use crate::telemetry::request_log::{LogSummary, RequestLog};
 use sha2::{Digest, Sha256};
 
 /// A partition or shard of a [`Stream`].
+#[derive_where(Debug)]
 pub struct Partition<'a, S: Store> {
     pub(super) stream: &'a Stream<S>,
     pub(super) id: String,
-}
-
-impl<S: Store> fmt::Debug for Partition<'_, S> {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Partition").field("id", &self.id).field("stream", &self.stream).finish_non_exhaustive()
-    }
 }
 
 /// Why a watermark was not rewound. It is unchanged, unless the store's error leaves that open.

@@ -1,5 +1,7 @@
 //! A run of records: their effects and the watermark's move in one transaction.
 
+use derive_where::derive_where;
+
 use super::partition::{Delivery, Partition, Stopped};
 use crate::engine::{EffectRefusal, Effects};
 use crate::protocol::watermark::{RecordDigest, Watermark};
@@ -10,6 +12,7 @@ use crate::telemetry::request_log::{LogOutcome, LogSummary};
 use crate::telemetry::span::Span;
 
 /// Records that ran but are not committed yet.
+#[derive_where(Default)]
 pub(super) struct Run<S: Store> {
     records: Vec<Ran<S::Effect>>,
 }
@@ -40,12 +43,6 @@ pub(super) enum Committed {
     Until(Stopped),
     /// Another process moved the watermark; the first record that may not be done has this index.
     Changed(usize),
-}
-
-impl<S: Store> Default for Run<S> {
-    fn default() -> Self {
-        Self { records: Vec::new() }
-    }
 }
 
 impl<S: Watermarks> Run<S> {

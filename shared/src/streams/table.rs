@@ -4,11 +4,11 @@
 //! split and end on their own, and a mapping may handle several parts of one concurrently. But each change has a unique
 //! event id, and the stream keeps it for only a day, so a record per change stays cheap.
 
-use std::fmt;
 use std::time::Duration;
 
 use aws_lambda_events::event::dynamodb::EventRecord;
 use aws_lambda_events::event::streams::{DynamoDbBatchItemFailure, DynamoDbEventResponse};
+use derive_where::derive_where;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_dynamo::Item;
@@ -35,7 +35,7 @@ pub const TABLE_STREAM_RETENTION: Duration = Duration::from_secs(2 * 24 * 60 * 6
 /// The first change of a batch, and each one after a duplicate, is looked up by an eventually consistent read before
 /// anything is written: a change does not say that it is delivered again, but a batch is delivered again as a whole or
 /// from some change on.
-#[derive(Clone)]
+#[derive_where(Clone, Debug)]
 pub struct TableStream<S: Store> {
     engine: Engine<S>,
     operation: Operation,
@@ -43,16 +43,6 @@ pub struct TableStream<S: Store> {
     on_failure: OnFailure,
     mode: Mode,
     resolver: Option<AnyResolver<S::Effect, ()>>,
-}
-
-impl<S: Store> fmt::Debug for TableStream<S> {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("TableStream")
-            .field("operation", &self.operation)
-            .field("on_failure", &self.on_failure)
-            .finish_non_exhaustive()
-    }
 }
 
 /// An event of a table's stream as Lambda delivers it. Each change is parsed separately: the changes before one that

@@ -14,16 +14,15 @@
 //! write none, unless the record changes between the read and the effects' transaction.
 
 use std::fmt::Debug;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{CancellationReason, TransactWriteItem};
-use backon::Retryable;
 
 use super::error::Failure;
-use super::{DynamoDbStore, Item, RETRY_BUDGET, boxed, contention_backoff};
+use super::{DynamoDbStore, Item, RETRY_BUDGET, boxed, within};
 use crate::protocol::watermark::Watermark;
 use crate::protocol::{EpochMs, Record, RecordId, TransactionId, Write};
 use crate::store::unsettled::{After, ScanPlace, Scanned, UnknownPage, Unsettled};
@@ -120,9 +119,7 @@ impl<R: Store, T: Recognise> RecordsElsewhere<R, T> {
                 },
             }
         };
-        let started = Instant::now();
-        let again = |failure: &Failure| failure.is_contended() && started.elapsed() < retry_budget;
-        attempt.retry(contention_backoff()).when(again).await.map_err(StoreError::from)
+        within(retry_budget, attempt).await
     }
 }
 
@@ -156,18 +153,6 @@ fn after_effects(error: StoreError) -> StoreError {
     }
 }
 
-/// The result of a write without effects.
-fn without_effects<I>(written: Written<I>) -> Result<Written<Item>, StoreError> {
-    Ok(match written {
-        Written::Applied => Written::Applied,
-        Written::Recognised => Written::Recognised,
-        Written::Refused(found) => Written::Refused(found),
-        Written::EffectRefused(_) => return Err(StoreError::Uncertain(NO_EFFECT.into())),
-    })
-}
-
-const NO_EFFECT: &str = "an effect was refused, and none was written";
-
 impl<R: Store, T: Recognise> Store for RecordsElsewhere<R, T> {
     type Effect = TransactWriteItem;
 
@@ -188,7 +173,7 @@ impl<R: Store, T: Recognise> Store for RecordsElsewhere<R, T> {
         retry_budget: Duration,
     ) -> Result<Written<Item>, StoreError> {
         if effects.is_empty() {
-            return without_effects(self.records.write_within(write, Vec::new(), retry_budget).await?);
+            return self.records.write_within(write, Vec::new(), retry_budget).await?.without_effects();
         }
         let record = &write.record;
         let found = self.records.read(&record.id).await?;
@@ -206,7 +191,7 @@ impl<R: Store, T: Recognise> Store for RecordsElsewhere<R, T> {
                 "the record changed after its effects were written; they stand by their own conditions",
             );
         }
-        without_effects(written)
+        written.without_effects()
     }
 
     async fn read(&self, id: &RecordId) -> Result<Option<Record>, StoreError> {
@@ -245,11 +230,8 @@ impl<R: Watermarks, T: Recognise> Watermarks for RecordsElsewhere<R, T> {
                 return Ok(Advanced::EffectRefused(first_of(refused)));
             }
         }
-        match self.records.advance(id, next, Vec::new(), retry_budget).await.map_err(after_effects)? {
-            Advanced::Applied => Ok(Advanced::Applied),
-            Advanced::Refused(found) => Ok(Advanced::Refused(found)),
-            Advanced::EffectRefused(_) => Err(StoreError::Uncertain(NO_EFFECT.into())),
-        }
+        let advanced = self.records.advance(id, next, Vec::new(), retry_budget).await.map_err(after_effects)?;
+        advanced.without_effects()
     }
 
     fn bytes(effect: &TransactWriteItem) -> usize {

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use aws_sdk_dynamodb::error::BuildError;
 use aws_sdk_dynamodb::types::{AttributeValue, Put, ReturnValuesOnConditionCheckFailure};
 
-use super::item::{self, AttributeNames};
+use super::{AttributeNames, item};
 use crate::protocol::{Condition, RecordVersion};
 
 /// A request's condition, with the names and values that it refers to.

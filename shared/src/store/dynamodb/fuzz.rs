@@ -6,8 +6,9 @@ use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::{AttributeValue, CancellationReason};
 use serde_json::Value;
 
+use super::AttributeNames;
 use super::error::Failure;
-use super::item::{AttributeNames, from_record, to_record};
+use super::item::{from_record, to_record};
 
 /// An item of any version, as JSON of attributes, is unreadable, or a record that reads back as it was written.
 ///

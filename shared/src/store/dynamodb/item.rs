@@ -5,92 +5,10 @@ use std::collections::HashSet;
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 
-use super::{Item, watermarks};
-use crate::protocol::{EpochMs, EpochS, Fingerprint, Holder, OwnerToken, PrincipalDigest, Record, RecordId, Response};
-use crate::protocol::{History, Settled, State, Status, Subject, Trace, TransactionId};
-use crate::store::{StoreError, history};
-
-/// The names of a record's attributes, and how the table's key is made. The defaults fit an existing Powertools table.
-#[derive(Clone, Debug)]
-pub struct AttributeNames {
-    /// Partition key of the table: the record's id (string).
-    pub id: String,
-    /// Sort key of the table (string), if it has one. It has the value `idempotency` in all our items, so that each
-    /// record still has a partition of its own.
-    pub sort: Option<String>,
-    /// What each id in the table begins with, before `idempotency:`, for a table that is shared with others. Default:
-    /// nothing. Never change it while records exist.
-    pub id_prefix: String,
-    /// Time-to-live attribute of the table: epoch seconds (number). Only on settled and released records.
-    pub expiration: String,
-    /// PROCESSING, SUCCESS, FAILED or UNKNOWN (string).
-    pub status: String,
-    /// Token of the claim (16 bytes). Absent if nobody holds the record.
-    pub owner: String,
-    /// Token that ended the last claim, or that wrote without one (16 bytes). Absent while the record is held, or if an
-    /// older version wrote it.
-    pub ended_by: String,
-    /// Number of the attempt (number).
-    pub attempt: String,
-    /// End of the lease: epoch milliseconds (number). Absent if nobody holds the record.
-    pub lease: String,
-    /// Transaction id: a UUIDv7 (string).
-    pub transaction: String,
-    /// Fingerprint: version byte and hash (33 bytes).
-    pub fingerprint: String,
-    /// Name of the operation (string).
-    pub operation: String,
-    /// SHA-256 of the principal (32 bytes).
-    pub principal: String,
-    /// What the operation is about, in the application's format (string).
-    pub subject: String,
-    /// What happened to it (bytes).
-    pub history: String,
-    /// Start of the first attempt: epoch milliseconds (number).
-    pub created: String,
-    /// Last write: epoch milliseconds (number).
-    pub updated: String,
-    /// The trace in which the first attempt began: id, span and sampling flag (25 bytes).
-    pub trace: String,
-    /// The answer to replay (bytes). Only on settled records, and on the parts of a long answer.
-    pub response: String,
-    /// How many further items (`id` and `#1`, `#2`, …) contain the answer (number). Replaces `response` if the answer
-    /// is too long for the record.
-    pub parts: String,
-    /// Partition key of the sparse index (string). Only on UNKNOWN records.
-    pub unresolved: String,
-    /// The name of the sparse index; its sort key is [`created`](Self::created).
-    pub unresolved_index: String,
-}
-
-impl Default for AttributeNames {
-    fn default() -> Self {
-        Self {
-            id: "id".into(),
-            sort: None,
-            id_prefix: String::new(),
-            expiration: "expiration".into(),
-            status: "status".into(),
-            owner: "owner".into(),
-            ended_by: "ended_by".into(),
-            attempt: "attempt".into(),
-            lease: "lease".into(),
-            transaction: "transaction".into(),
-            fingerprint: "fingerprint".into(),
-            operation: "operation".into(),
-            principal: "principal".into(),
-            subject: "subject".into(),
-            history: "story".into(),
-            created: "created".into(),
-            updated: "updated".into(),
-            trace: "trace".into(),
-            response: "response".into(),
-            parts: "parts".into(),
-            unresolved: "unresolved".into(),
-            unresolved_index: "unresolved".into(),
-        }
-    }
-}
+use super::{AttributeNames, Item};
+use crate::protocol::{Record, RecordId, State};
+use crate::store::fields::{self, Stored, Value};
+use crate::store::{StoreError, watermarks};
 
 /// Names that no table can have. Nothing was written under them.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -128,7 +46,7 @@ impl AttributeNames {
             }
         }
         let mut key = std::iter::once(&self.id).chain(&self.sort);
-        match key.find(|name| watermarks::ATTRIBUTES.contains(&name.as_str())) {
+        match key.find(|name| watermarks::names::ALL.contains(&name.as_str())) {
             Some(name) => Err(InvalidNames::OfWatermarks(name.clone())),
             None => Ok(()),
         }
@@ -173,58 +91,22 @@ impl AttributeNames {
 pub(super) fn from_record(record: &Record, names: &AttributeNames) -> Item {
     let mut item = names.key(record.id.as_str());
     item.reserve(16);
-    let mut set = |name: &str, value| drop(item.insert(name.to_owned(), value));
-    set(&names.status, string(record.state.status().as_str()));
-    set(&names.transaction, string(record.transaction.to_string()));
-    set(&names.attempt, number(record.attempt));
-    set(&names.operation, string(&*record.operation));
-    set(&names.fingerprint, binary(*record.fingerprint.as_bytes()));
-    set(&names.created, number(record.created.0));
-    set(&names.updated, number(record.updated.0));
-    set(&names.history, binary(history::to_bytes(&record.history)));
-    if let Some(principal) = record.principal {
-        set(&names.principal, binary(principal.0));
-    }
-    if let Some(subject) = &record.subject {
-        set(&names.subject, string(subject.as_str()));
-    }
-    if let Some(trace) = record.trace {
-        set(&names.trace, binary(trace.to_bytes()));
-    }
-    if let Some(holder) = record.holder() {
-        set(&names.owner, binary(holder.owner.0));
-        set(&names.lease, number(holder.lease.0));
-    }
-    if let Some(token) = record.ended_by {
-        set(&names.ended_by, binary(token.0));
-    }
-    if let Some(expiration) = record.expiration() {
-        set(&names.expiration, number(expiration.0));
-    }
-    match record.settled().map(|(_, settled)| &settled.response) {
-        Some(Response::Whole(bytes)) => set(&names.response, binary(bytes.clone())),
-        Some(Response::Parts(parts)) => set(&names.parts, number(u64::from(*parts))),
-        None => {}
-    }
+    item.extend(fields::of(record, names).map(|(name, value)| (name.to_owned(), attribute(value))));
     match record.state {
-        State::Unknown(_) => set(&names.unresolved, string(unresolved_partition(partition_of(&record.id)))),
+        State::Unknown(_) => {
+            item.insert(names.unresolved.clone(), string(unresolved_partition(partition_of(&record.id))));
+        }
         State::Processing(_) | State::Released { .. } | State::Success(_) | State::Failed(_) => {}
     }
     item
 }
 
-/// Reads the record from an item.
-///
-/// # Errors
-/// [`StoreError::Unreadable`] names the attribute that is missing or has another type.
-pub(super) fn to_record(mut item: Item, names: &AttributeNames) -> Result<Record, StoreError> {
-    let id = match item.remove(&names.id) {
-        Some(AttributeValue::S(id)) => names.record_id(&id),
-        _ => RecordId::from_stored(String::new()),
-    };
-    Reader { item, names }
-        .record(id.clone())
-        .map_err(|problem| StoreError::Unreadable { digest: id.digest().to_owned(), problem })
+fn attribute(value: Value) -> AttributeValue {
+    match value {
+        Value::Text(text) => string(text),
+        Value::Number(value) => number(value),
+        Value::Bytes(bytes) => binary(bytes),
+    }
 }
 
 pub(super) fn string(text: impl Into<String>) -> AttributeValue {
@@ -237,6 +119,19 @@ pub(super) fn number(number: u64) -> AttributeValue {
 
 pub(super) fn binary(bytes: impl Into<Vec<u8>>) -> AttributeValue {
     AttributeValue::B(Blob::new(bytes))
+}
+
+/// Reads the record from an item.
+///
+/// # Errors
+/// [`StoreError::Unreadable`] names the attribute that is missing or has another type.
+pub(super) fn to_record(mut item: Item, names: &AttributeNames) -> Result<Record, StoreError> {
+    let id = match item.remove(&names.id) {
+        Some(AttributeValue::S(id)) => names.record_id(&id),
+        _ => RecordId::from_stored(String::new()),
+    };
+    fields::read(id.clone(), item, names)
+        .map_err(|problem| StoreError::Unreadable { digest: id.digest().to_owned(), problem })
 }
 
 /// The number of partitions of the sparse index.
@@ -254,141 +149,29 @@ fn partition_of(id: &RecordId) -> u8 {
     id.digest().bytes().fold(0_u8, u8::wrapping_add) % UNRESOLVED_PARTITIONS
 }
 
-struct Reader<'a> {
-    item: Item,
-    names: &'a AttributeNames,
-}
-
-impl Reader<'_> {
-    fn record(mut self, id: RecordId) -> Result<Record, String> {
-        let names = self.names;
-        Ok(Record {
-            id,
-            state: self.state()?,
-            operation: self.string(&names.operation)?.into(),
-            fingerprint: Fingerprint::from_bytes(self.array(&names.fingerprint)?),
-            transaction: self.transaction()?,
-            attempt: self.number(&names.attempt)?,
-            principal: self.principal()?,
-            subject: self.subject()?,
-            history: self.history()?,
-            created: EpochMs(self.number(&names.created)?),
-            updated: EpochMs(self.number(&names.updated)?),
-            trace: self.trace(),
-            ended_by: self.ended_by()?,
-        })
-    }
-
-    fn state(&mut self) -> Result<State, String> {
-        let names = self.names;
-        let word = self.string(&names.status)?;
-        let status = Status::from_stored(&word).ok_or_else(|| format!("`{}` is `{word}`", names.status))?;
-        match status {
-            Status::Processing => match self.holder()? {
-                Some(holder) => Ok(State::Processing(holder)),
-                None => Ok(State::Released { expiration: self.expiration()? }),
-            },
-            Status::Success => Ok(State::Success(self.settled()?)),
-            Status::Failed => Ok(State::Failed(self.settled()?)),
-            Status::Unknown => Ok(State::Unknown(self.holder()?)),
+impl Stored for Item {
+    fn take_text(&mut self, name: &str) -> Result<Option<String>, String> {
+        match self.remove(name) {
+            Some(AttributeValue::S(text)) => Ok(Some(text)),
+            Some(_) => Err(format!("`{name}` is not a string")),
+            None => Ok(None),
         }
     }
 
-    fn holder(&mut self) -> Result<Option<Holder>, String> {
-        let names = self.names;
-        if !self.has(&names.owner) {
-            return Ok(None);
-        }
-        let owner = OwnerToken(self.array(&names.owner)?);
-        Ok(Some(Holder { owner, lease: EpochMs(self.number(&names.lease)?) }))
-    }
-
-    fn settled(&mut self) -> Result<Settled, String> {
-        let names = self.names;
-        let response = if self.item.contains_key(&names.parts) {
-            let parts = self.number(&names.parts)?;
-            Response::Parts(u32::try_from(parts).map_err(|_| format!("`{}` is {parts}", names.parts))?)
-        } else {
-            Response::Whole(self.binary(&names.response)?)
-        };
-        Ok(Settled { response, expiration: self.expiration()? })
-    }
-
-    fn expiration(&mut self) -> Result<EpochS, String> {
-        let names = self.names;
-        self.number(&names.expiration).map(EpochS)
-    }
-
-    fn transaction(&mut self) -> Result<TransactionId, String> {
-        let name = &self.names.transaction;
-        let text = self.string(name)?;
-        let uuid: uuid::Uuid = text.parse().map_err(|_| format!("`{name}` is no UUID"))?;
-        Ok(TransactionId::from_bytes(uuid.into_bytes()))
-    }
-
-    fn principal(&mut self) -> Result<Option<PrincipalDigest>, String> {
-        let name = &self.names.principal;
-        self.has(name).then(|| self.array(name).map(PrincipalDigest)).transpose()
-    }
-
-    fn subject(&mut self) -> Result<Option<Subject>, String> {
-        let name = &self.names.subject;
-        Ok(if self.has(name) { Subject::new(self.string(name)?) } else { None })
-    }
-
-    fn ended_by(&mut self) -> Result<Option<OwnerToken>, String> {
-        let name = &self.names.ended_by;
-        self.has(name).then(|| self.array(name).map(OwnerToken)).transpose()
-    }
-
-    /// For people only: an unreadable history must not make the record unreadable.
-    fn history(&mut self) -> Result<History, String> {
-        let name = &self.names.history;
-        Ok(if self.has(name) { history::from_bytes(&self.binary(name)?) } else { History::default() })
-    }
-
-    /// For people only, like the history.
-    fn trace(&mut self) -> Option<Trace> {
-        self.array(&self.names.trace).ok().and_then(Trace::from_bytes)
-    }
-
-    /// Whether the item has the attribute: records of older versions lack some.
-    fn has(&self, name: &str) -> bool {
-        self.item.contains_key(name)
-    }
-
-    fn string(&mut self, name: &str) -> Result<String, String> {
-        match self.item.remove(name) {
-            Some(AttributeValue::S(text)) => Ok(text),
-            other => Err(unexpected(name, "a string", other.as_ref())),
+    fn take_number(&mut self, name: &str) -> Result<Option<u64>, String> {
+        match self.remove(name) {
+            Some(AttributeValue::N(text)) => text.parse().map(Some).map_err(|_| format!("`{name}` is {text}")),
+            Some(_) => Err(format!("`{name}` is not a number")),
+            None => Ok(None),
         }
     }
 
-    fn number(&mut self, name: &str) -> Result<u64, String> {
-        match self.item.remove(name) {
-            Some(AttributeValue::N(text)) => text.parse().map_err(|_| format!("`{name}` is {text}")),
-            other => Err(unexpected(name, "a number", other.as_ref())),
+    fn take_bytes(&mut self, name: &str) -> Result<Option<Vec<u8>>, String> {
+        match self.remove(name) {
+            Some(AttributeValue::B(bytes)) => Ok(Some(bytes.into_inner())),
+            Some(_) => Err(format!("`{name}` is not binary")),
+            None => Ok(None),
         }
-    }
-
-    fn binary(&mut self, name: &str) -> Result<Vec<u8>, String> {
-        match self.item.remove(name) {
-            Some(AttributeValue::B(bytes)) => Ok(bytes.into_inner()),
-            other => Err(unexpected(name, "binary", other.as_ref())),
-        }
-    }
-
-    fn array<const N: usize>(&mut self, name: &str) -> Result<[u8; N], String> {
-        let bytes = self.binary(name)?;
-        bytes.try_into().map_err(|bytes: Vec<u8>| format!("`{name}` has {} bytes instead of {N}", bytes.len()))
-    }
-}
-
-/// Describes the problem without the value, which may be confidential.
-fn unexpected(name: &str, expected: &str, found: Option<&AttributeValue>) -> String {
-    match found {
-        Some(_) => format!("`{name}` is not {expected}"),
-        None => format!("`{name}` is missing"),
     }
 }
 
@@ -397,7 +180,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::protocol::{Fingerprinter, HistoryEntry, HistoryEvent, InvocationId, Key, Principal};
+    use crate::protocol::{EpochMs, EpochS, Fingerprinter, History, HistoryEntry, HistoryEvent, Holder, InvocationId};
+    use crate::protocol::{
+        Key, OwnerToken, Principal, PrincipalDigest, Response, Settled, Subject, Trace, TransactionId,
+    };
 
     fn any_story() -> impl Strategy<Value = History> {
         let step = (any::<u8>(), 0..1_u64 << 48, any::<u32>(), prop::option::of(1..u128::MAX));

@@ -49,11 +49,7 @@ impl DynamoDbStore {
     /// The bytes of a part, if it exists and belongs to this record.
     pub(super) async fn read_part(&self, record: &Record, index: usize) -> Result<Option<Vec<u8>>, StoreError> {
         let names = &self.names;
-        let request = self.client.get_item().table_name(&self.table).set_key(Some(names.key(&id(&record.id, index))));
-        let found = request.consistent_read(true).send().await;
-        let Some(mut found) = found.map_err(|error| StoreError::NotApplied(error.into()))?.item else {
-            return Ok(None);
-        };
+        let Some(mut found) = self.item(&id(&record.id, index), true).await? else { return Ok(None) };
         let ours = found.get(&names.transaction) == Some(&item::string(record.transaction.to_string()))
             && found.get(&names.attempt) == Some(&item::number(record.attempt));
         match found.remove(&names.response) {

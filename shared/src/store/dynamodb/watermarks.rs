@@ -1,25 +1,21 @@
 //! A watermark as a DynamoDB item, moved in the transaction of a run's effects.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use aws_sdk_dynamodb::types::{AttributeValue, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem};
-use backon::Retryable;
 
 use super::error::Failure;
 use super::item::{binary, number, string};
-use super::{DynamoDbStore, Item, contention_backoff};
-use crate::protocol::EpochMs;
-use crate::protocol::Position;
+use super::{DynamoDbStore, Item, within};
 use crate::protocol::watermark::{Watermark, Witness};
+use crate::protocol::{EpochMs, Position};
 use crate::store::StoreError;
+use crate::store::watermarks::names::{NEWEST, POSITION, UPDATED, VERSION, WITNESSES};
 use crate::store::watermarks::{Advanced, Watermarks};
 
 impl Watermarks for DynamoDbStore {
     async fn watermark(&self, id: &str) -> Result<Option<Watermark>, StoreError> {
-        let request =
-            self.client.get_item().table_name(&self.table).set_key(Some(self.names.key(id))).consistent_read(true);
-        let found = request.send().await.map_err(|error| StoreError::NotApplied(error.into()))?;
-        found.item.map(|item| to_watermark(id, &item)).transpose()
+        self.item(id, true).await?.map(|item| to_watermark(id, &item)).transpose()
     }
 
     async fn advance(
@@ -40,9 +36,7 @@ impl Watermarks for DynamoDbStore {
                 Err(error) => refused(id, Failure::from_transaction(error)),
             }
         };
-        let started = Instant::now();
-        let again = |failure: &Failure| failure.is_contended() && started.elapsed() < retry_budget;
-        attempt.retry(contention_backoff()).when(again).await.map_err(StoreError::from)
+        within(retry_budget, attempt).await
     }
 
     fn bytes(effect: &TransactWriteItem) -> usize {
@@ -136,15 +130,6 @@ fn target(action: &TransactWriteItem) -> Option<(&str, Target<'_>)> {
     }
     action.condition_check.as_ref().map(|check| (check.table_name.as_str(), Target::Key(&check.key)))
 }
-
-const VERSION: &str = "version";
-const POSITION: &str = "position";
-const NEWEST: &str = "newest";
-const UPDATED: &str = "updated";
-const WITNESSES: &str = "witnesses";
-
-/// The attributes of a watermark besides its key.
-pub(super) const ATTRIBUTES: [&str; 5] = [VERSION, POSITION, NEWEST, UPDATED, WITNESSES];
 
 fn from_watermark(watermark: &Watermark) -> Item {
     let witness =

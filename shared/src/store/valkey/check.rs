@@ -3,8 +3,7 @@
 use redis::{FromRedisValue, cmd};
 
 use super::link::Request;
-use super::script::Arguments;
-use super::{CLAIMS, ValkeyStore, key, push_equal};
+use super::{CLAIMS, ValkeyStore, key};
 use crate::store::StoreError;
 
 /// Why a server cannot be used.
@@ -48,10 +47,8 @@ impl ValkeyStore {
             fit(&info)?;
             // Its condition never holds, so it shows only that it may run.
             let item = key(tag, "idempotency#check");
-            let mut arguments = Arguments::default();
-            push_equal(&[("never", b"true".to_vec())], &mut arguments);
-            let keys = vec![item.clone(), item.clone(), item.clone(), item];
-            self.run(link, keys, arguments).await.map_err(Unfit::Unavailable)?;
+            let never = [("never", b"true".to_vec())];
+            self.run_alone(link, item, &never, &[], &[]).await.map_err(Unfit::Unavailable)?;
         }
         tracing::info!(keeps = ?self.0.keeps, "the server is fit for records");
         Ok(())

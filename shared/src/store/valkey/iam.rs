@@ -3,12 +3,12 @@
 //! A token is a signed URL that is valid for 15 minutes, and it is made for each connection. Both services demand TLS for
 //! it, and end a connection after twelve hours. Checked against the form that AWS documents, not against AWS itself.
 
-use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
 use aws_sigv4::http_request::{SignableBody, SignableRequest, SignatureLocation, SigningSettings, sign};
 use aws_sigv4::sign::v4;
+use derive_where::derive_where;
 use futures::future::BoxFuture;
 
 use super::server::{Credentials, Login};
@@ -34,11 +34,13 @@ impl Service {
 
 /// Logs in to a cache by tokens that the function's role signs.
 #[derive(Clone)]
+#[derive_where(Debug)]
 pub struct IamTokens {
     service: Service,
     cache: String,
     user: String,
     region: String,
+    #[derive_where(skip)]
     credentials: SharedCredentialsProvider,
 }
 
@@ -79,18 +81,6 @@ impl IamTokens {
 impl Credentials for IamTokens {
     fn login(&self) -> BoxFuture<'_, Result<Login, BoxError>> {
         Box::pin(async { Ok(Login { user: Some(self.user.clone()), password: self.token(SystemTime::now()).await? }) })
-    }
-}
-
-impl fmt::Debug for IamTokens {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("IamTokens")
-            .field("service", &self.service)
-            .field("cache", &self.cache)
-            .field("user", &self.user)
-            .field("region", &self.region)
-            .finish_non_exhaustive()
     }
 }
 

@@ -12,7 +12,7 @@ use redis::aio::MultiplexedConnection;
 use redis::{Cmd, RedisError, Value, cmd, pipe};
 use tokio::time::Instant;
 
-use super::refusal::Failure;
+use super::refusal::{Failure, Why};
 use super::script::{Arguments, WRITE};
 use super::server::{Address, Server};
 use crate::store::StoreError;
@@ -41,7 +41,7 @@ pub(super) struct Link {
     state: Mutex<State>,
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct State {
     connection: Option<MultiplexedConnection>,
     /// Counts the connections, so that an old one's error does not drop a new one.
@@ -50,16 +50,6 @@ struct State {
     owner: Option<Address>,
     /// How many of the server's addresses have failed.
     turn: usize,
-}
-
-impl std::fmt::Debug for State {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter
-            .debug_struct("State")
-            .field("number", &self.number)
-            .field("owner", &self.owner)
-            .finish_non_exhaustive()
-    }
 }
 
 impl Link {
@@ -73,21 +63,20 @@ impl Link {
         let mut delays = backoff().build();
         let (mut unanswered, mut redirections, mut ask) = (false, 0, None);
         loop {
-            let failure = match self.attempt(request, ask.take(), end).await {
+            let Failure { why, source } = match self.attempt(request, ask.take(), end).await {
                 Ok(value) => return Ok(value),
                 Err(failure) => failure,
             };
-            unanswered |= failure.may_have_taken_effect() && matches!(request, Request::Write { .. });
-            if let Failure::Asked(address, _) = &failure {
+            unanswered |= why.may_have_taken_effect() && matches!(request, Request::Write { .. });
+            if let Why::Asked(address) = &why {
                 ask = Some(address.clone());
             }
-            if failure.is_redirection() && redirections < REDIRECTIONS {
+            if why.is_redirection() && redirections < REDIRECTIONS {
                 redirections += 1;
                 continue;
             }
             let delay = delays.next().unwrap_or_default();
-            if !failure.is_passing() || Instant::now() + delay >= end {
-                let source = failure.into_source();
+            if !why.is_passing() || Instant::now() + delay >= end {
                 return Err(if unanswered { StoreError::Uncertain(source) } else { StoreError::NotApplied(source) });
             }
             tokio::time::sleep(delay).await;
@@ -105,7 +94,7 @@ impl Link {
         let (mut connection, number, address) = connected(end, self.connection()).await?;
         let sent = by(limit(), request.send(&mut connection)).await.map_err(|error| error.of(request, &address));
         if let Err(failure) = &sent {
-            self.failed(number, failure).await;
+            self.failed(number, &failure.why).await;
         }
         sent
     }
@@ -131,8 +120,8 @@ impl Link {
         }
     }
 
-    async fn failed(&self, number: u64, failure: &Failure) {
-        if failure.keeps_connection() {
+    async fn failed(&self, number: u64, why: &Why) {
+        if why.keeps_connection() {
             return;
         }
         let mut state = self.state.lock().await;
@@ -140,8 +129,8 @@ impl Link {
             return;
         }
         state.connection = None;
-        match failure {
-            Failure::Moved(address, _) => state.owner = Some(address.clone()),
+        match why {
+            Why::Moved(address) => state.owner = Some(address.clone()),
             _ => state.owner = None,
         }
     }
@@ -208,7 +197,7 @@ enum Ended {
 impl Ended {
     fn of(self, request: &Request, asked: &Address) -> Failure {
         match self {
-            Self::TimedOut => Failure::Silent("the server did not answer in time".into()),
+            Self::TimedOut => Failure::new(Why::Silent, "the server did not answer in time"),
             Self::Error(error) => Failure::answered(error, asked, matches!(request, Request::Write { .. })),
         }
     }
@@ -217,7 +206,7 @@ impl Ended {
 /// Others may be connecting, one after the other.
 async fn connected<T>(end: Instant, connecting: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     let connected = tokio::time::timeout_at(end, connecting).await;
-    connected.unwrap_or_else(|_| Err(Failure::Unreachable("no connection was made in time".into())))
+    connected.unwrap_or_else(|_| Err(Failure::new(Why::Unreachable, "no connection was made in time")))
 }
 
 async fn by(end: Instant, sent: impl Future<Output = Result<Value, RedisError>>) -> Result<Value, Ended> {

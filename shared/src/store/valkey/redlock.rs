@@ -12,15 +12,7 @@ use super::server::Server;
 #[derive(Debug)]
 pub(crate) struct Part {
     server: Server,
-    connection: Mutex<Option<Connection>>,
-}
-
-struct Connection(MultiplexedConnection);
-
-impl std::fmt::Debug for Connection {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str("Connection")
-    }
+    connection: Mutex<Option<MultiplexedConnection>>,
 }
 
 /// Only the holder extends or deletes: a lock that others have taken meanwhile is theirs.
@@ -72,7 +64,7 @@ impl Part {
     /// may have ended since; then there is one more try.
     async fn send(&self, command: &Cmd) -> Option<Value> {
         let kept = self.connection.lock().await.take();
-        if let Some(Connection(connection)) = kept
+        if let Some(connection) = kept
             && let Some(value) = self.send_on(connection, command).await
         {
             return Some(value);
@@ -84,7 +76,7 @@ impl Part {
     async fn send_on(&self, mut connection: MultiplexedConnection, command: &Cmd) -> Option<Value> {
         let answered: Result<Value, RedisError> = command.query_async(&mut connection).await;
         let value = answered.ok()?;
-        *self.connection.lock().await = Some(Connection(connection));
+        *self.connection.lock().await = Some(connection);
         Some(value)
     }
 }

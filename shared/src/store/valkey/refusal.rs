@@ -8,116 +8,109 @@ use redis::{ErrorKind, RedisError};
 use super::server::Address;
 use crate::store::BoxError;
 
+/// A try that failed.
+#[derive(Debug)]
+pub(super) struct Failure {
+    pub(super) why: Why,
+    pub(super) source: BoxError,
+}
+
 /// Why a try failed.
 #[derive(Debug)]
-pub(super) enum Failure {
+pub(super) enum Why {
     /// No connection was made, so nothing was sent. Another try may make one.
-    Unreachable(BoxError),
+    Unreachable,
     /// The server does not let us in, or is not the one we trust.
-    Rejected(BoxError),
+    Rejected,
     /// The request was sent, and the connection ended or was silent.
-    Silent(BoxError),
+    Silent,
     /// Another node owns the slot. Nothing was written.
-    Moved(Address, BoxError),
+    Moved(Address),
     /// Another node is taking over the slot and has these keys. Nothing was written.
-    Asked(Address, BoxError),
+    Asked(Address),
     /// The server cannot take it now: it is loading, its cluster is down, the slot is half moved. Nothing was written.
-    Later(BoxError),
+    Later,
     /// The server is a replica by now. Nothing was written.
-    Demoted(BoxError),
+    Demoted,
     /// The server refuses it: its memory is full, the user may not. Nothing was written.
-    Refused(BoxError),
+    Refused,
     /// The script broke off, which it should never do.
-    Broken(BoxError),
+    Broken,
 }
 
 impl Failure {
+    pub(super) fn new(why: Why, source: impl Into<BoxError>) -> Self {
+        Self { why, source: source.into() }
+    }
+
     pub(super) fn not_connected(error: RedisError) -> Self {
         let hopeless = match error.kind() {
             ErrorKind::AuthenticationFailed | ErrorKind::InvalidClientConfig | ErrorKind::Client => true,
             _ => matches!(error.code(), Some("WRONGPASS" | "NOAUTH" | "NOPERM")) || is_about_a_certificate(&error),
         };
-        match hopeless {
-            true => Self::Rejected(error.into()),
-            false => Self::Unreachable(error.into()),
-        }
+        Self::new(if hopeless { Why::Rejected } else { Why::Unreachable }, error)
     }
 
     /// The server's answer to a request that was sent to this node, or the loss of its connection.
     pub(super) fn answered(error: RedisError, node: &Address, is_write: bool) -> Self {
-        let Some(code) = error.code().map(str::to_owned) else { return Self::Silent(error.into()) };
+        Self::new(Why::of_answer(&error, node, is_write), error)
+    }
+}
+
+impl Why {
+    fn of_answer(error: &RedisError, node: &Address, is_write: bool) -> Self {
+        let Some(code) = error.code() else { return Self::Silent };
         // An error inside the script names it: what came before it is not undone.
         if is_write && error.detail().is_some_and(|detail| detail.contains("script:") || detail.contains("user_script"))
         {
-            return Self::Broken(error.into());
+            return Self::Broken;
         }
         let target = error.redirect_node().and_then(|(address, _)| Address::parse(address, &node.host));
-        match (code.as_str(), target) {
-            ("MOVED", Some(owner)) => Self::Moved(owner, error.into()),
-            ("ASK", Some(node)) => Self::Asked(node, error.into()),
-            ("TRYAGAIN" | "CLUSTERDOWN" | "LOADING" | "MASTERDOWN" | "BUSY" | "MOVED" | "ASK", _) => {
-                Self::Later(error.into())
-            }
-            ("READONLY", _) => Self::Demoted(error.into()),
+        match (code, target) {
+            ("MOVED", Some(owner)) => Self::Moved(owner),
+            ("ASK", Some(node)) => Self::Asked(node),
+            ("TRYAGAIN" | "CLUSTERDOWN" | "LOADING" | "MASTERDOWN" | "BUSY" | "MOVED" | "ASK", _) => Self::Later,
+            ("READONLY", _) => Self::Demoted,
             (
                 "OOM" | "NOREPLICAS" | "NOPERM" | "MISCONF" | "CROSSSLOT" | "NOAUTH" | "WRONGPASS" | "NOSCRIPT"
                 | "WRONGKEY",
                 _,
-            ) => Self::Refused(error.into()),
-            _ => Self::Broken(error.into()),
+            ) => Self::Refused,
+            _ => Self::Broken,
         }
     }
 
     /// Whether the request may have been executed.
     pub(super) const fn may_have_taken_effect(&self) -> bool {
         match self {
-            Self::Silent(_) | Self::Broken(_) => true,
-            Self::Unreachable(_)
-            | Self::Rejected(_)
-            | Self::Moved(..)
-            | Self::Asked(..)
-            | Self::Later(_)
-            | Self::Demoted(_)
-            | Self::Refused(_) => false,
+            Self::Silent | Self::Broken => true,
+            Self::Unreachable
+            | Self::Rejected
+            | Self::Moved(_)
+            | Self::Asked(_)
+            | Self::Later
+            | Self::Demoted
+            | Self::Refused => false,
         }
     }
 
     /// Whether another try may succeed.
     pub(super) const fn is_passing(&self) -> bool {
         match self {
-            Self::Unreachable(_)
-            | Self::Silent(_)
-            | Self::Moved(..)
-            | Self::Asked(..)
-            | Self::Later(_)
-            | Self::Demoted(_) => true,
-            Self::Rejected(_) | Self::Refused(_) | Self::Broken(_) => false,
+            Self::Unreachable | Self::Silent | Self::Moved(_) | Self::Asked(_) | Self::Later | Self::Demoted => true,
+            Self::Rejected | Self::Refused | Self::Broken => false,
         }
     }
 
     pub(super) const fn is_redirection(&self) -> bool {
-        matches!(self, Self::Moved(..) | Self::Asked(..))
+        matches!(self, Self::Moved(_) | Self::Asked(_))
     }
 
     /// Whether the connection is as good as before.
     pub(super) const fn keeps_connection(&self) -> bool {
         match self {
-            Self::Asked(..) | Self::Later(_) | Self::Refused(_) | Self::Broken(_) => true,
-            Self::Unreachable(_) | Self::Rejected(_) | Self::Silent(_) | Self::Moved(..) | Self::Demoted(_) => false,
-        }
-    }
-
-    pub(super) fn into_source(self) -> BoxError {
-        match self {
-            Self::Unreachable(source)
-            | Self::Rejected(source)
-            | Self::Silent(source)
-            | Self::Moved(_, source)
-            | Self::Asked(_, source)
-            | Self::Later(source)
-            | Self::Demoted(source)
-            | Self::Refused(source)
-            | Self::Broken(source) => source,
+            Self::Asked(_) | Self::Later | Self::Refused | Self::Broken => true,
+            Self::Unreachable | Self::Rejected | Self::Silent | Self::Moved(_) | Self::Demoted => false,
         }
     }
 }

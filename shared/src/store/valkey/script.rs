@@ -4,6 +4,8 @@ use std::sync::LazyLock;
 
 use redis::{Script, Value};
 
+use crate::store::RefusedEffect;
+
 /// The script, loaded into a server by its first use there.
 pub(super) static WRITE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("write.lua")));
 
@@ -41,10 +43,7 @@ pub(super) enum Reply {
     Applied,
     /// The condition does not hold; the fields of what is stored.
     Refused(Fields),
-    EffectRefused {
-        index: usize,
-        found: Option<Vec<u8>>,
-    },
+    EffectRefused(RefusedEffect<Vec<u8>>),
 }
 
 impl Reply {
@@ -57,10 +56,10 @@ impl Reply {
             (Value::Int(1), Some(item), None) => Some(Self::Refused(Fields::read(item)?)),
             (Value::Int(2), Some(Value::Int(index)), found) => {
                 let found = match found {
-                    Some(Value::BulkString(bytes)) => Some(bytes),
+                    Some(Value::BulkString(bytes)) => Some(Box::new(bytes)),
                     _ => None,
                 };
-                Some(Self::EffectRefused { index: usize::try_from(index).ok()?, found })
+                Some(Self::EffectRefused(RefusedEffect { index: usize::try_from(index).ok()?, found }))
             }
             _ => None,
         }
@@ -110,12 +109,6 @@ impl Fields {
     pub(super) fn number<N: std::str::FromStr>(&mut self, name: &str) -> Result<N, String> {
         let text = self.text(name)?;
         text.parse().map_err(|_| format!("`{name}` is {text}"))
-    }
-
-    pub(super) fn array<const N: usize>(&mut self, name: &str) -> Result<[u8; N], String> {
-        let value = self.take(name).ok_or_else(|| format!("`{name}` is missing"))?;
-        let bytes = value.len();
-        value.try_into().map_err(|_| format!("`{name}` has {bytes} bytes instead of {N}"))
     }
 
     /// An absent field is `None`; older versions lack some.

@@ -9,8 +9,8 @@ use backon::{BackoffBuilder, ExponentialBuilder};
 use redis::{FromRedisValue, cmd};
 
 use super::link::Request;
-use super::script::{Arguments, Reply};
-use super::{Effect, ValkeyStore, effect, push_equal};
+use super::script::Reply;
+use super::{Effect, ValkeyStore, effect};
 use crate::engine::{Entropy, NoEntropy, SystemEntropy};
 use crate::store::StoreError;
 
@@ -121,16 +121,11 @@ impl VersionedKeys {
             return Err(StoreError::Rejected(problem.into()).into());
         }
         // An effect without a record: there is no item whose condition could fail, and none is written.
-        let item = versioned.key.clone();
-        let mut keys = vec![item.clone(), item.clone(), item.clone(), item];
-        let mut arguments = Arguments::default();
-        push_equal(&[], &mut arguments);
-        effect::push(&effects, &mut keys, &mut arguments);
-        arguments.number(0).text("").text("").text("").text("").number(0);
-        match self.store.run(&self.store.0.links[number], keys, arguments).await? {
+        let (link, item) = (&self.store.0.links[number], versioned.key.clone());
+        match self.store.run_alone(link, item, &[], &effects, &[]).await? {
             Reply::Applied => Ok(Ok(Versioned::read(&versioned.key, Some(next))?)),
-            Reply::EffectRefused { found, .. } => {
-                let found = Versioned::read(&versioned.key, found)?;
+            Reply::EffectRefused(refused) => {
+                let found = Versioned::read(&versioned.key, refused.found.map(|found| *found))?;
                 // Our own write, whose reply was lost.
                 Ok(if found.has_stamp_of(&next) { Ok(found) } else { Err(found) })
             }

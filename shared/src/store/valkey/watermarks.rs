@@ -2,21 +2,13 @@
 
 use std::time::Duration;
 
-use super::script::{Arguments, Fields, Reply};
-use super::{Effect, ValkeyStore, WATERMARK, effect, fields, key, push_equal, read_hash};
+use super::script::{Fields, Reply};
+use super::{Effect, ValkeyStore, WATERMARK, effect, fields, key, read_hash};
 use crate::protocol::watermark::{Watermark, Witness};
 use crate::protocol::{EpochMs, Position};
-use crate::store::watermarks::{Advanced, Watermarks};
-use crate::store::{RefusedEffect, StoreError};
-
-/// More would hold up a single-threaded server.
-const MAX_EFFECTS: usize = crate::store::watermarks::MAX_EFFECTS;
-
-const VERSION: &str = "version";
-const POSITION: &str = "position";
-const NEWEST: &str = "newest";
-const UPDATED: &str = "updated";
-const WITNESSES: &str = "witnesses";
+use crate::store::StoreError;
+use crate::store::watermarks::names::{NEWEST, POSITION, UPDATED, VERSION, WITNESSES};
+use crate::store::watermarks::{Advanced, MAX_EFFECTS, Watermarks};
 
 impl Watermarks for ValkeyStore {
     async fn watermark(&self, id: &str) -> Result<Option<Watermark>, StoreError> {
@@ -34,29 +26,22 @@ impl Watermarks for ValkeyStore {
     ) -> Result<Advanced<Vec<u8>>, StoreError> {
         let number = self.0.placement.number(id);
         let tag = &self.0.placement.tags()[number];
+        // More would hold up a single-threaded server.
         if effects.len() > MAX_EFFECTS {
             return Err(StoreError::Rejected("a run has too many effects".into()));
         }
         if let Some(problem) = effect::problem(&effects, tag) {
             return Err(StoreError::Rejected(problem.into()));
         }
-        let item = watermark_key(tag, id);
-        // It has no indexes and no answer.
-        let mut keys = vec![item.clone(), item.clone(), item.clone(), item];
-        let mut arguments = Arguments::default();
         let previous = match next.version.saturating_sub(1) {
             0 => String::new(),
             previous => previous.to_string(),
         };
-        push_equal(&[(VERSION, previous.into_bytes())], &mut arguments);
-        effect::push(&effects, &mut keys, &mut arguments);
-        arguments.fields(&from_watermark(next)).text("").text("").text("").text("").number(0);
-        match self.run(&self.0.links[number], keys, arguments).await? {
+        let (item, expected) = (watermark_key(tag, id), [(VERSION, previous.into_bytes())]);
+        match self.run_alone(&self.0.links[number], item, &expected, &effects, &from_watermark(next)).await? {
             Reply::Applied => Ok(Advanced::Applied),
             Reply::Refused(found) => Ok(Advanced::Refused(to_watermark(id, found)?)),
-            Reply::EffectRefused { index, found } => {
-                Ok(Advanced::EffectRefused(RefusedEffect { index, found: found.map(Box::new) }))
-            }
+            Reply::EffectRefused(refused) => Ok(Advanced::EffectRefused(refused)),
         }
     }
 

@@ -1,15 +1,14 @@
 //! Metrics in CloudWatch's embedded metric format, written to standard output.
 
-use std::fmt;
 use std::io::Write;
 use std::time::Duration;
 
+use derive_where::derive_where;
 use metrics_cloudwatch_embedded::{Builder, Collector};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::{Kind, Metric, Metrics, Unit};
-use crate::store::BoxError;
 
 /// Collects metrics and writes them at the end of each invocation, as lines in the [embedded metric
 /// format](https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html),
@@ -23,20 +22,16 @@ use crate::store::BoxError;
 /// Dimensions are `service` alone and `service` with `operation`; nothing of high cardinality. Metrics are collected
 /// through the `metrics` facade, so an application's own `metrics::counter!` is included.
 #[derive(Clone, Copy)]
+#[derive_where(Debug)]
 pub struct Emf {
+    #[derive_where(skip)]
     collector: &'static Collector,
-}
-
-impl fmt::Debug for Emf {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Emf").finish_non_exhaustive()
-    }
 }
 
 /// The process already has a metrics recorder.
 #[derive(Debug, thiserror::Error)]
 #[error("metrics are set up already: {0}")]
-pub struct EmfError(#[source] BoxError);
+pub struct EmfError(#[source] Box<dyn std::error::Error + Send + Sync>);
 
 impl Emf {
     /// Sets up the metrics of this process, once.

@@ -1,5 +1,6 @@
 //! JSON exactly as Python's `json.dumps` and JavaScript's `JSON.stringify` write it, since Powertools hashes that text.
 
+use super::key::Language;
 use crate::protocol::Node;
 
 /// Two members have names that differ in case only.
@@ -24,29 +25,64 @@ impl Node {
     }
 }
 
-/// `json.dumps(value, sort_keys=True)`: ASCII only, a space after comma and colon, members sorted by code point.
-pub(super) fn python(node: &Node) -> String {
+/// As the language's Powertools writes it:
+///
+/// * `json.dumps(value, sort_keys=True)`: ASCII only, a space after comma and colon, members sorted by code point;
+/// * `JSON.stringify(deepSort(value))`: members sorted by their names in lower case.
+pub(super) fn text(node: &Node, language: Language) -> Result<String, Ambiguous> {
     let mut out = String::new();
-    write_python(node, &mut out);
-    out
+    write(node, language, &mut out)?;
+    Ok(out)
 }
 
-fn write_python(node: &Node, out: &mut String) {
+fn write(node: &Node, language: Language, out: &mut String) -> Result<(), Ambiguous> {
+    let [comma, colon] = match language {
+        Language::Python => [", ", ": "],
+        Language::TypeScript => [",", ":"],
+    };
     match node {
         Node::Null => out.push_str("null"),
         Node::Bool(value) => out.push_str(if *value { "true" } else { "false" }),
-        Node::Number(literal) => out.push_str(&python_number(literal)),
-        Node::String(text) => write_python_string(text.as_str(), out),
-        Node::Array(elements) => {
-            write_list(['[', ']'], ", ", elements, out, write_python);
-        }
-        // The document has sorted them by UTF-8, which is the order of code points.
-        Node::Object(members) => write_list(['{', '}'], ", ", &last_of_each(members), out, |(name, value), out| {
-            write_python_string(name, out);
-            out.push_str(": ");
-            write_python(value, out);
+        Node::Number(literal) => out.push_str(&match language {
+            Language::Python => python_number(literal),
+            Language::TypeScript => javascript_number(literal),
         }),
+        Node::String(text) => write_string(text.as_str(), language, out),
+        Node::Array(elements) => {
+            out.push('[');
+            for (index, element) in elements.iter().enumerate() {
+                out.push_str(if index > 0 { comma } else { "" });
+                write(element, language, out)?;
+            }
+            out.push(']');
+        }
+        Node::Object(members) => {
+            out.push('{');
+            for (index, (name, value)) in sorted(members, language)?.into_iter().enumerate() {
+                out.push_str(if index > 0 { comma } else { "" });
+                write_string(name, language, out);
+                out.push_str(colon);
+                write(value, language, out)?;
+            }
+            out.push('}');
+        }
     }
+    Ok(())
+}
+
+/// The members as the language orders them.
+fn sorted(members: &[(String, Node)], language: Language) -> Result<Vec<(&str, &Node)>, Ambiguous> {
+    let mut members = last_of_each(members);
+    match language {
+        // The document has sorted them by UTF-8, which is the order of code points.
+        Language::Python => {}
+        Language::TypeScript => {
+            // Assigning to this name sets no member.
+            members.retain(|(name, _)| *name != "__proto__");
+            sort_as_javascript(&mut members)?;
+        }
+    }
+    Ok(members)
 }
 
 /// Integers of any length stay as they are; everything else is a float.
@@ -64,59 +100,6 @@ fn python_number(literal: &str) -> String {
     };
     let is_whole = !text.contains(['.', 'e']);
     format!("{sign}{text}{}", if is_whole { ".0" } else { "" })
-}
-
-fn write_python_string(text: &str, out: &mut String) {
-    out.push('"');
-    for character in text.chars() {
-        match escape(character) {
-            Some(escape) => out.push_str(escape),
-            None if (' '..='~').contains(&character) => out.push(character),
-            None => {
-                let mut units = [0; 2];
-                for unit in character.encode_utf16(&mut units) {
-                    out.push_str(&format!("\\u{unit:04x}"));
-                }
-            }
-        }
-    }
-    out.push('"');
-}
-
-/// `JSON.stringify(deepSort(value))` of Powertools for TypeScript: members sorted by their names in lower case.
-pub(super) fn typescript(node: &Node) -> Result<String, Ambiguous> {
-    let mut out = String::new();
-    write_typescript(node, &mut out)?;
-    Ok(out)
-}
-
-fn write_typescript(node: &Node, out: &mut String) -> Result<(), Ambiguous> {
-    match node {
-        Node::Null => out.push_str("null"),
-        Node::Bool(value) => out.push_str(if *value { "true" } else { "false" }),
-        Node::Number(literal) => out.push_str(&javascript_number(literal)),
-        Node::String(text) => write_javascript_string(text.as_str(), out),
-        Node::Array(elements) => {
-            let mut written = Ok(());
-            write_list(['[', ']'], ",", elements, out, |element, out| {
-                written = std::mem::replace(&mut written, Ok(())).and_then(|()| write_typescript(element, out));
-            });
-            written?;
-        }
-        Node::Object(members) => {
-            let (mut members, mut written) = (last_of_each(members), Ok(()));
-            // Assigning to this name sets no member.
-            members.retain(|(name, _)| *name != "__proto__");
-            sort_as_javascript(&mut members)?;
-            write_list(['{', '}'], ",", &members, out, |(name, value), out| {
-                write_javascript_string(name, out);
-                out.push(':');
-                written = std::mem::replace(&mut written, Ok(())).and_then(|()| write_typescript(value, out));
-            });
-            written?;
-        }
-    }
-    Ok(())
 }
 
 /// By their names in lower case, by UTF-16; but an object lists names that are array indexes first, by number.
@@ -148,13 +131,21 @@ fn javascript_number(literal: &str) -> String {
     format!("{sign}{text}")
 }
 
-fn write_javascript_string(text: &str, out: &mut String) {
+fn write_string(text: &str, language: Language, out: &mut String) {
     out.push('"');
     for character in text.chars() {
+        let is_plain = match language {
+            Language::Python => (' '..='~').contains(&character),
+            Language::TypeScript => character >= ' ',
+        };
         match escape(character) {
             Some(escape) => out.push_str(escape),
-            None if character < ' ' => out.push_str(&format!("\\u{:04x}", u32::from(character))),
-            None => out.push(character),
+            None if is_plain => out.push(character),
+            None => {
+                for unit in character.encode_utf16(&mut [0; 2]) {
+                    out.push_str(&format!("\\u{unit:04x}"));
+                }
+            }
         }
     }
     out.push('"');
@@ -172,23 +163,6 @@ const fn escape(character: char) -> Option<&'static str> {
         '\u{c}' => Some("\\f"),
         _ => None,
     }
-}
-
-fn write_list<T>(
-    [begin, end]: [char; 2],
-    separator: &str,
-    parts: &[T],
-    out: &mut String,
-    mut write: impl FnMut(&T, &mut String),
-) {
-    out.push(begin);
-    for (index, part) in parts.iter().enumerate() {
-        if index > 0 {
-            out.push_str(separator);
-        }
-        write(part, out);
-    }
-    out.push(end);
 }
 
 /// Of members of one name both languages keep the last.
@@ -252,11 +226,11 @@ mod tests {
     use crate::protocol::Document;
 
     fn in_python(text: &str) -> String {
-        python(Document::parse(text.as_bytes()).unwrap().root())
+        super::text(Document::parse(text.as_bytes()).unwrap().root(), Language::Python).unwrap()
     }
 
     fn in_typescript(text: &str) -> Result<String, Ambiguous> {
-        typescript(Document::parse(text.as_bytes()).unwrap().root())
+        super::text(Document::parse(text.as_bytes()).unwrap().root(), Language::TypeScript)
     }
 
     // Printed by CPython 3.11 and Node.js 20; `tests/tests/end_to_end/powertools.rs` compares more with Powertools itself.

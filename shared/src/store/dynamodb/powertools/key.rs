@@ -8,7 +8,7 @@ use md5::Md5;
 use serde::Serialize;
 use sha2::{Digest, Sha256, Sha512};
 
-use super::json::{Ambiguous, python, typescript};
+use super::json::{self, Ambiguous};
 #[cfg(feature = "jmespath")]
 use crate::protocol::Expression;
 use crate::protocol::{Document, InvalidJson};
@@ -126,10 +126,7 @@ impl Style {
     }
 
     fn digest(self, document: &Document) -> Result<String, Ambiguous> {
-        let text = match self.language {
-            Language::Python => python(document.root()),
-            Language::TypeScript => typescript(document.root())?,
-        };
+        let text = json::text(document.root(), self.language)?;
         let digest = match self.hash {
             Hash::Md5 => Md5::digest(text).to_vec(),
             Hash::Sha256 => Sha256::digest(text).to_vec(),
