@@ -228,7 +228,7 @@ pub enum NoKey {
     #[error("the body has a member twice, so it is ambiguous")]
     Ambiguous,
     /// The pointer leads into a string that is not JSON.
-    #[error("cannot look for {0}: the string holds no JSON")]
+    #[error("cannot look for {0}: the string is not JSON")]
     NotJsonInString(String),
     /// The body has no such member.
     #[error("the body has no member {0}")]
