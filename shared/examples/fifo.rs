@@ -26,7 +26,7 @@ pub(crate) async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let store = MemoryStore::new();
     let engine = Engine::builder(store.clone()).build();
     let (operation, producer) = (Operation::new("ledger", "post"), Principal::new("orders")?);
-    // SQS itself forgets a deduplication id after five minutes; a record is kept for 29 days.
+    // SQS itself drops a deduplication id after five minutes; a record is kept for 29 days.
     let queue = Queue::new(engine.clone(), operation, producer, KeySource::deduplication_id()).single_write();
 
     let event = SqsEvent::new("Postings.fifo")

@@ -41,7 +41,7 @@ pub(crate) async fn main() -> Result<(), Error> {
         assert_eq!(format!("{}{replayed}", response.status()), expected);
     }
     let unsigned = HttpEvent::http_api("POST", "/orders").key("k-1").request()?;
-    assert_eq!(api.oneshot(unsigned).await?.status(), 403, "without an authorizer nobody is identified");
+    assert_eq!(api.oneshot(unsigned).await?.status(), 403, "without an authorizer no caller is identified");
     println!("orders placed: {}", store.applied("order placed"));
     assert_eq!(store.applied("order placed"), 2);
     Ok(())

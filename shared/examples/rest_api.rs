@@ -18,7 +18,7 @@ async fn handler(_: Request) -> Result<Response<Body>, Error> {
     Ok(Response::builder().status(201).body(format!("run {run}").into())?)
 }
 
-/// As a REST API sends it.
+/// A request as a REST API sends it.
 fn event(tenant: &str) -> Result<Request, Error> {
     let headers = serde_json::json!({"content-type": "application/json", "idempotency-key": "k-1"});
     let event = serde_json::json!({
@@ -44,7 +44,7 @@ pub(crate) async fn main() -> Result<(), Error> {
         let response = api.clone().oneshot(event(tenant)?).await?;
         let body = String::from_utf8_lossy(response.body()).into_owned();
         println!("{tenant}: {} {body}", response.status());
-        assert_eq!(body, expected, "each tenant has keys of its own");
+        assert_eq!(body, expected, "each tenant has its own keys");
     }
     Ok(())
 }

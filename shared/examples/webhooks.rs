@@ -28,8 +28,8 @@ pub(crate) async fn main() -> Result<(), Error> {
     let store = MemoryStore::new();
     let engine = Engine::builder(store.clone()).build();
 
-    // Everyone who reaches the URL is one principal: the signature says who it is. Stripe keeps an event's id when it
-    // delivers it again, but not its bytes (`pending_webhooks` changes), so only the id is compared.
+    // All senders that reach the URL are one principal: the signature identifies the provider. When Stripe redelivers
+    // an event, its id stays the same, but not its bytes (`pending_webhooks` changes), so only the id is compared.
     let id = Pointer::new("/id")?;
     let compared = idempotency::protocol::Compare::Selected(idempotency::protocol::Selection::of(id.clone()));
     let stripe = IdempotencyLayer::new(engine.clone(), "stripe")
