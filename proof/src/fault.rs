@@ -40,7 +40,7 @@ impl Fault {
     /// The number of faults.
     pub(crate) const COUNT: usize = Self::Stale as usize + 1;
 
-    /// The faults of a write, by the exploration.
+    /// The faults of a write in the exploration.
     pub(crate) const OF_WRITES: [Self; 8] = [
         Self::Refuse,
         Self::LoseRequest,
@@ -52,10 +52,10 @@ impl Fault {
         Self::CrashAfter,
     ];
 
-    /// The faults of a read, by the exploration.
+    /// The faults of a read in the exploration.
     pub(crate) const OF_READS: [Self; 2] = [Self::Refuse, Self::Crash];
 
-    /// The faults of a request, by the simulation, where a process dies wherever it waits.
+    /// The faults of a request in the simulation, in which a process dies wherever it waits.
     pub(crate) const OF_REQUESTS: [Self; 6] =
         [Self::Refuse, Self::LoseRequest, Self::LoseReply, Self::Repeat, Self::Late, Self::Duplicate];
 }
