@@ -1,4 +1,4 @@
-//! Wires the reconciler behind a table's stream and two kinds of schedules. Its business is in [`handler`].
+//! Wires the reconciler behind a table's stream and two kinds of schedules. Its business logic is in [`handler`].
 
 mod follow_up;
 mod handler;

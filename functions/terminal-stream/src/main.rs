@@ -1,4 +1,4 @@
-//! Wires the function that posts terminals' sales from a Kafka topic. Its business is in [`handler`].
+//! Wires the function that posts terminal sales from a Kafka topic. Its business logic is in [`handler`].
 
 mod handler;
 
