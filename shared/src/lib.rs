@@ -87,7 +87,7 @@
 //! | feature | what it adds | default |
 //! |---|---|---|
 //! | `dynamodb` | [`DynamoDbStore`], [`sequence`] numbers, [`versioned`] items | yes |
-//! | `valkey` | [`ValkeyStore`] on Valkey or Redis; its sequence numbers, versioned values; [`lock::redlock`] | |
+//! | `valkey` | [`ValkeyStore`] on Valkey or Redis, with TLS; sequence numbers, versioned values; [`lock::redlock`] | |
 //! | `valkey-iam` | login to ElastiCache and MemoryDB by IAM | |
 //! | `static-user-agent` | the SDK's user agent, computed once per process; relies on internals of the SDK | |
 //! | `http` | [`http`]: the layer for API Gateway | yes |

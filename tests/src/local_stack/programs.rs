@@ -40,7 +40,7 @@ pub fn program(name: &str) -> PathBuf {
 }
 
 /// The functions in a folder like that of `sam build`, `FUNCTION/bootstrap`, so that no stack checks whether they must
-/// be built. They have exactly the features with which they are deployed.
+/// be built. They have exactly the deployed features.
 pub(super) fn functions() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER.get_or_init(|| {
