@@ -40,7 +40,7 @@ impl Stage {
     /// Starts the sandbox and prepares the state that this many invocations need.
     ///
     /// # Errors
-    /// When the subject does not do what it should.
+    /// When the subject does not behave as expected.
     pub async fn prepare(subject: &Subject, case: Case, invocations: usize) -> Result<Self> {
         Self::prepare_on(Database::start().await?, subject, case, invocations).await
     }
@@ -48,7 +48,7 @@ impl Stage {
     /// The same as [`prepare`](Self::prepare), on this database.
     ///
     /// # Errors
-    /// When the subject does not do what it should.
+    /// When the subject does not behave as expected.
     pub async fn prepare_on(database: Database, subject: &Subject, case: Case, invocations: usize) -> Result<Self> {
         let mut sandbox = Sandbox::start(subject, case.mode(), &database).await?;
         let mut holder = None;

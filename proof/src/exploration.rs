@@ -260,7 +260,7 @@ pub fn replay_script_on(
 }
 
 /// Replays every schedule of a scenario within its bounds, in order, and passes its script, with the log or the broken
-/// promise, to `hear`, until that returns that it is enough.
+/// promise, to `hear`, until `hear` returns false.
 pub fn replay_all(scenario: Scenario, mut hear: impl FnMut(&Script, Result<Vec<String>, String>) -> bool) {
     let (runtime, mut next) = (runtime(), Some(Script::default()));
     while let Some(script) = next {

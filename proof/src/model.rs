@@ -58,7 +58,7 @@ pub enum Action {
     Call {
         /// The index of the actor.
         actor: usize,
-        /// What the actor's clock shows.
+        /// The reading of the actor's clock.
         reading: Reading,
     },
     /// Runs, with this ending.
@@ -75,7 +75,7 @@ pub enum Action {
     Wait {
         /// The index of the actor.
         actor: usize,
-        /// What the actor's clock then shows.
+        /// The reading of the actor's clock at that time.
         reading: Reading,
     },
     /// Reads with eventual consistency.
@@ -84,7 +84,7 @@ pub enum Action {
         actor: usize,
         /// The version that the read returns; `None` for none.
         version: Option<usize>,
-        /// What the actor's clock then shows.
+        /// The reading of the actor's clock at that time.
         reading: Reading,
     },
     /// Reads an answer that is stored next to its record.
@@ -99,7 +99,7 @@ pub enum Action {
         again: bool,
         /// Whether the provider refuses for good.
         declined: bool,
-        /// What the sender's clock shows when it gets the reply.
+        /// The reading of the sender's clock when it gets the reply.
         reading: Reading,
     },
     /// Stops waiting for a reply.
@@ -252,7 +252,7 @@ impl Model {
     fn delivery_actions(&self, world: &World, actions: &mut Vec<Action>) {
         let mut last: Option<&Message> = None;
         for (index, message) in world.network.iter().enumerate() {
-            // Of equal messages, it does not matter which one arrives.
+            // It does not matter which of several equal messages arrives.
             if last.replace(message) == Some(message) {
                 continue;
             }

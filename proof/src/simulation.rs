@@ -101,7 +101,7 @@ impl Simulation {
     /// Runs the schedule of a seed. Returns what every caller received.
     ///
     /// # Errors
-    /// What was broken.
+    /// The broken promise.
     pub fn run(&self, seed: u64) -> Result<Vec<String>, String> {
         self.schedule(seed, false)
     }
@@ -109,7 +109,7 @@ impl Simulation {
     /// Runs the schedule of a seed. Returns what every caller received, and every write.
     ///
     /// # Errors
-    /// What was broken.
+    /// The broken promise.
     pub fn replay(&self, seed: u64) -> Result<Vec<String>, String> {
         self.schedule(seed, true)
     }

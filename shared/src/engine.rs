@@ -119,8 +119,8 @@ impl<S: Store> Engine<S> {
     /// [margin](EngineBuilder::margin) before the call's deadline, the record becomes UNKNOWN.
     ///
     /// # Errors
-    /// [`Error`] if there is no outcome: [`Error::kind`] says whether nothing ran, or it ran and its outcome is not
-    /// known. A duplicate, a mismatch and a business refusal are [`Outcome`]s, not errors.
+    /// [`Error`] if there is no outcome: [`Error::kind`] shows whether nothing ran, or it ran and its outcome is
+    /// unknown. A duplicate, a mismatch and a business refusal are [`Outcome`]s, not errors.
     pub async fn run<T, F, R>(&self, call: &Call, run: F) -> Result<Outcome<T>, Error>
     where
         T: Answer,

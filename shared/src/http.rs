@@ -1,7 +1,8 @@
 //! A tower layer that makes an API behind API Gateway idempotent.
 //!
 //! It reads a request's `Idempotency-Key`, runs the handler under a claim, and answers duplicates from the record, as
-//! draft-ietf-httpapi-idempotency-key-header-07 specifies. Where the draft leaves a choice, this table applies:
+//! draft-ietf-httpapi-idempotency-key-header-07 specifies. This table shows the behaviour, also where the draft leaves
+//! a choice:
 //!
 //! | request | response |
 //! |---|---|

@@ -56,7 +56,7 @@ pub trait Store: Send + Sync + 'static {
     /// interfere (conflicting transactions, throttling).
     ///
     /// # Errors
-    /// As for [`Store::write`].
+    /// The same as for [`Store::write`].
     fn write_within(
         &self,
         write: &Write,
@@ -79,7 +79,7 @@ pub trait Store: Send + Sync + 'static {
     /// need not implement it.
     ///
     /// # Errors
-    /// As for [`Store::read`].
+    /// The same as for [`Store::read`].
     fn look_up(&self, id: &RecordId) -> impl Future<Output = Result<Option<Record>, StoreError>> + Send {
         self.read(id)
     }
@@ -88,7 +88,7 @@ pub trait Store: Send + Sync + 'static {
     /// the key has expired and been used again.
     ///
     /// # Errors
-    /// As for [`Store::read`].
+    /// The same as for [`Store::read`].
     fn read_parts(
         &self,
         record: &Record,
@@ -98,7 +98,7 @@ pub trait Store: Send + Sync + 'static {
 
 /// An application's write that a store makes in the transaction of a record.
 pub trait TransactionalEffect: Clone + Send + 'static {
-    /// What the store returns if the effect's own condition does not hold.
+    /// The item that the store returns if the effect's own condition does not hold.
     type Item: Clone + Debug + PartialEq + Send + Sync + 'static;
 }
 
@@ -107,7 +107,7 @@ impl TransactionalEffect for () {
     type Item = ();
 }
 
-/// What a store returns if the condition of an effect does not hold.
+/// The item that a store returns if the condition of an effect does not hold.
 pub type ItemOf<S> = <<S as Store>::Effect as TransactionalEffect>::Item;
 
 /// The result of a write. Every variant is definite; everything else is an error.

@@ -68,7 +68,7 @@ impl Floor {
     /// Claim, run, settle: two requests.
     ///
     /// # Errors
-    /// When DynamoDB or the event is not as it should be.
+    /// When DynamoDB fails, or the event is invalid.
     pub async fn request(&self, request: Request) -> Result<Response<Body>, Error> {
         let order: Order = serde_json::from_slice(request.body())?;
         let id = id_of(&request)?;
@@ -106,7 +106,7 @@ impl Floor {
     /// Writes the record and the effect in one request.
     ///
     /// # Errors
-    /// When DynamoDB or the event is not as it should be.
+    /// When DynamoDB fails, or the event is invalid.
     pub async fn single_write(&self, request: Request) -> Result<Response<Body>, Error> {
         let order: Order = serde_json::from_slice(request.body())?;
         let hash = Sha256::digest(request.body().as_ref()).to_vec();
@@ -116,7 +116,7 @@ impl Floor {
     /// Writes record and effect of each message in one request.
     ///
     /// # Errors
-    /// When DynamoDB or the event is not as it should be.
+    /// When DynamoDB fails, or the event is invalid.
     pub async fn batch(&self, event: LambdaEvent<SqsEvent>) -> Result<SqsBatchResponse, Error> {
         let returned = stream::iter(event.payload.records)
             .map(|message| async move {

@@ -15,7 +15,7 @@ use handler::Handler;
 /// The API, wrapped in the layer that protects it.
 ///
 /// `accounts_claim` is the claim of a token that lists its holder's accounts; without it, an account belongs to its
-/// first payer. With `pseudonyms`, the request log says whose each request is and what it is about.
+/// first payer. With `pseudonyms`, the request log shows who sent each request and what it is about.
 pub fn service<S: Store<Effect = TransactWriteItem>>(
     engine: Engine<S>,
     provider: Provider,

@@ -27,7 +27,7 @@ const EFFECT: &str = "paid";
 
 struct Calls<'a> {
     world: &'a World,
-    /// Where long answers are stored.
+    /// The items of long answers.
     items: Items,
     runs: AtomicU64,
     /// Whether no more faults occur.

@@ -135,7 +135,7 @@ impl GivenUp<'_> {
         !self.world.is_large && self.world.scenario == Scenario::GivenUp
     }
 
-    /// The invocation of a schedule, which may be lost, or come again later.
+    /// The invocation of a schedule, which may be lost or repeated later.
     fn invoked(&self, schedule: usize) -> Option<Delivery> {
         if self.time_passes_by_itself() {
             self.world.network.pass_time();

@@ -13,13 +13,13 @@ pub struct Settings {
     pub runs: &'static [Ending],
     /// Whether the provider may refuse for good.
     pub declines: bool,
-    /// Whether the provider may forget which transaction ids were used, and its search may miss what it did.
+    /// Whether the provider may forget which transaction ids were used, and its search may miss charges.
     pub forgetful: bool,
     /// Whether the operation is declared repeatable.
     pub repeatable: bool,
     /// Whether a caller reconciles an UNKNOWN record itself.
     pub callers_reconcile: bool,
-    /// What a duplicate of a running call waits for.
+    /// How long a duplicate of a running call waits.
     pub waits: WaitsFor,
     /// Whether a process caches settled records.
     pub remembers: bool,
@@ -33,7 +33,7 @@ pub struct Settings {
     pub retentions: u8,
 }
 
-/// What a duplicate of a running call waits for.
+/// How long a duplicate of a running call waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WaitsFor {
     /// It does not wait.

@@ -27,7 +27,7 @@ pub struct World {
     pub actors: Vec<Actor>,
     /// How many faults may still occur.
     pub faults: u8,
-    /// What the oracle has counted, independently of the records.
+    /// The oracle's counts, which are independent of the records.
     pub counts: Counts,
 }
 
@@ -73,7 +73,7 @@ pub enum Guard {
     Condition,
     /// Only whether the record is PROCESSING or UNKNOWN.
     Status,
-    /// Not at all.
+    /// The condition is not evaluated.
     None,
 }
 
@@ -98,7 +98,7 @@ pub struct Actor {
     pub draws: u8,
     /// The machine of the latest call, until it ends.
     pub machine: Option<Shared<Machine>>,
-    /// What the actor waits for.
+    /// The event for which the actor waits.
     pub waits: Waits,
     /// Whether there was evidence in this call, and nothing has run since.
     pub evidence: bool,
@@ -106,7 +106,7 @@ pub struct Actor {
     pub remembered: Option<Shared<Record>>,
 }
 
-/// What an actor waits for.
+/// The event for which an actor waits.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Waits {
     /// Nothing.

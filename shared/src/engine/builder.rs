@@ -43,8 +43,8 @@ impl<S> EngineBuilder<S> {
         }
     }
 
-    /// How long before the function's deadline a run is stopped. Default: 2 s, or a quarter of the function's time-out
-    /// if that is less. With Lambda's default time-out of 3 s, a run therefore gets more than 2 s.
+    /// Sets how long before the function's deadline a run is stopped. Default: 2 s, or a quarter of the function's
+    /// time-out if that is less. With Lambda's default time-out of 3 s, a run therefore gets more than 2 s.
     ///
     /// The margin is the time for recording the outcome. If it is too short for a slow store, the claim stays until its
     /// lease ends.
@@ -54,7 +54,7 @@ impl<S> EngineBuilder<S> {
         self
     }
 
-    /// How long after the function's deadline a claim is still respected. Default: 1 s.
+    /// Sets how long after the function's deadline a claim is still respected. Default: 1 s.
     ///
     /// Lambda has been seen to kill a function up to 0.7 s late. Too short a margin is not unsafe: the late owner's
     /// writes are refused.
@@ -64,7 +64,7 @@ impl<S> EngineBuilder<S> {
         self
     }
 
-    /// The size in bytes of this process's cache of settled records, from which duplicates are answered without a
+    /// Sets the size in bytes of this process's cache of settled records, from which duplicates are answered without a
     /// request to the store. Zero turns it off. Default: 1 MiB, about a thousand small answers.
     ///
     /// The process also remembers, for one second, up to 128 records that it saw in progress elsewhere: further
@@ -79,28 +79,28 @@ impl<S> EngineBuilder<S> {
         self
     }
 
-    /// The metrics sink. Default: none.
+    /// Sets the metrics sink. Default: none.
     #[must_use]
     pub fn metrics(mut self, metrics: impl Metrics + 'static) -> Self {
         self.parts.metrics = Arc::new(metrics);
         self
     }
 
-    /// A hook for events that operators must see. Default: none.
+    /// Sets a hook for events that operators must see. Default: none.
     #[must_use]
     pub fn observer(mut self, observer: impl Observer + 'static) -> Self {
         self.parts.observer = Arc::new(observer);
         self
     }
 
-    /// The clock. Default: the system's, unless given to [`Engine::builder_with`].
+    /// Sets the clock. Default: the one passed to [`Engine::builder_with`], otherwise the system's.
     #[must_use]
     pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
         self.parts.clock = Arc::new(clock);
         self
     }
 
-    /// The random source. Default: the system's, unless given to [`Engine::builder_with`].
+    /// Sets the random source. Default: the one passed to [`Engine::builder_with`], otherwise the system's.
     #[must_use]
     pub fn entropy(mut self, entropy: impl Entropy + 'static) -> Self {
         self.parts.entropy = Arc::new(entropy);

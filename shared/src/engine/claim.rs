@@ -125,7 +125,7 @@ impl<S: Store> Claim<S> {
         self.driver.released()
     }
 
-    /// Abandons the claim because it is not known whether anything was executed. The record becomes UNKNOWN.
+    /// Abandons the claim because it is unknown whether anything was executed. The record becomes UNKNOWN.
     ///
     /// # Errors
     /// [`Error::NotRecorded`] if the store cannot be reached.

@@ -27,7 +27,7 @@ pub(crate) struct Driver<S: Store> {
     effects: Effects<S::Effect>,
     /// The short form of the last answer, if the answer is long.
     short: Option<Vec<u8>>,
-    /// Why the last run or the last evidence left the outcome unknown.
+    /// The reason that the last run or the last evidence left the outcome unknown.
     reason: Option<Reason>,
     /// The last error of the store.
     error: Option<StoreError>,
@@ -420,7 +420,7 @@ impl<S: Store> Driver<S> {
         tracing::warn!(record = self.record_name(), "a late owner was fenced");
     }
 
-    /// Logs why the outcome of a claim is not known. Without a claim nothing happened.
+    /// Logs the reason that the outcome of a claim is unknown. Without a claim nothing happened.
     fn log_unknown(&self) {
         let (Some(reason), Some(record)) = (&self.reason, self.machine.held()) else { return };
         tracing::warn!(
@@ -455,7 +455,7 @@ fn read(found: Result<Option<Record>, StoreError>, unanswered: &mut Option<Store
 }
 
 impl<S: Store> Engine<S> {
-    /// Writes, retrying while concurrent writes are in the way: until a margin before the deadline if the call can
+    /// Writes, and retries while concurrent writes interfere: until a margin before the deadline if the call can
     /// continue only then, otherwise for half the margin.
     async fn write(
         &self,

@@ -18,7 +18,7 @@ pub trait Resolver<E: TransactionalEffect, T>: Send + Sync {
     fn resolve(&self, record: &Record, attempt: Attempt<E>) -> impl Future<Output = Evidence<T>> + Send;
 }
 
-/// What the external system shows about a transaction id.
+/// The external system's evidence about a transaction id.
 #[derive(Clone, Debug)]
 pub enum Evidence<T> {
     /// It happened. Settles the record as SUCCESS with this answer.

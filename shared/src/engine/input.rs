@@ -13,7 +13,7 @@ pub enum InputKey<'a> {
     /// The text or number that the pointer leads to, such as an order's number. The rest of the input may not change: the
     /// same key with another input is [`Outcome::Mismatch`](super::Outcome::Mismatch).
     At(&'a Pointer),
-    /// What a JMESPath expression selects; see [`Expression::key`](crate::protocol::Expression::key).
+    /// The selection of a JMESPath expression; see [`Expression::key`](crate::protocol::Expression::key).
     #[cfg(feature = "jmespath")]
     Expression(&'a crate::protocol::Expression),
     /// A text that the application obtains elsewhere.

@@ -50,8 +50,8 @@ impl Operation {
         self
     }
 
-    /// The time limit of a run, from its claim. At this limit the run is stopped, and its outcome is unknown. Default:
-    /// the function's time-out.
+    /// Sets the time limit of a run, from its claim. At this limit the run is stopped, and its outcome is unknown.
+    /// Default: the function's time-out.
     ///
     /// The claim holds for this time plus the engine's [margin](super::EngineBuilder::margin), and if its owner dies,
     /// it blocks the key for that long. Choose a limit short enough for a retry to wait for the end of the lease and
@@ -64,7 +64,7 @@ impl Operation {
         self
     }
 
-    /// How long an answer is replayed. Default: 24 hours; with a [`Queue`](crate::Queue) its
+    /// Sets how long an answer is replayed. Default: 24 hours; with a [`Queue`](crate::Queue) its
     /// [`LONGEST_RETENTION`](crate::sqs::LONGEST_RETENTION), with a [`TableStream`](crate::streams::TableStream) its
     /// [`TABLE_STREAM_RETENTION`](crate::streams::TABLE_STREAM_RETENTION).
     ///
@@ -86,7 +86,7 @@ impl Operation {
         }
     }
 
-    /// Which part of a JSON body makes two requests the same. Default: its value.
+    /// Sets by which part of a JSON body requests are compared. Default: its whole value.
     ///
     /// The layers and [`Call::of_input`], which compute the fingerprint, use it. [`Call::new`] takes a fingerprint instead.
     #[must_use]
@@ -94,7 +94,7 @@ impl Operation {
         Self { compare, ..self }
     }
 
-    /// The same settings under another name.
+    /// Returns the same settings under another name.
     #[must_use]
     pub fn named(self, name: impl Into<Arc<str>>) -> Self {
         Self { name: name.into(), ..self }
@@ -179,28 +179,28 @@ impl Call {
         }
     }
 
-    /// What the call is about, for a reconciliation without the request.
+    /// Sets the subject of the call, for a reconciliation without the request.
     #[must_use]
     pub fn about(mut self, subject: Option<Subject>) -> Self {
         self.subject = subject;
         self
     }
 
-    /// The id of the invocation, for the record's history.
+    /// Sets the id of the invocation, for the record's history.
     #[must_use]
     pub const fn requested_by(mut self, request: Option<InvocationId>) -> Self {
         self.request = request;
         self
     }
 
-    /// The trace that the call belongs to. The record keeps the first call's trace, and replays report it.
+    /// Sets the trace to which the call belongs. The record keeps the first call's trace, and replays report it.
     #[must_use]
     pub const fn traced(mut self, trace: Option<Trace>) -> Self {
         self.trace = trace;
         self
     }
 
-    /// How long a duplicate waits for a running call before it gets
+    /// Sets how long a duplicate waits for a running call before it gets
     /// [`Outcome::InProgress`](super::Outcome::InProgress). Default: it does not wait.
     ///
     /// The wait ends when the other call ends, or at the end of its lease, when the duplicate takes over. It also ends

@@ -1,4 +1,4 @@
-//! What a run returns, and what a caller gets.
+//! The verdict that a run returns, and the outcome that a caller gets.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use super::{Answer, NoEntropy, UnreadableAnswer, response_codec};
 use crate::protocol::{EpochMs, InvocationId, Record, Resolution, Response, Trace, TransactionId};
 use crate::store::{BoxError, StoreError};
 
-/// What a run returns.
+/// The verdict of a run on its operation.
 #[derive(Clone, Debug)]
 pub enum Verdict<T> {
     /// It happened. Final: the answer is recorded together with the effects, and replayed.
@@ -51,7 +51,7 @@ impl fmt::Display for Reason {
     }
 }
 
-/// What a caller gets. None of these is an error.
+/// The outcome of a call for its caller. None of these is an error.
 ///
 /// Exhaustive on purpose: a caller must answer each of them differently.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,7 +74,7 @@ pub enum Outcome<T> {
     /// already used for something else ([`EffectRefusal::Conflict`](super::EffectRefusal::Conflict)). Nothing was
     /// written.
     Conflict,
-    /// It is not known whether the operation happened. It does not run again without evidence.
+    /// It is unknown whether the operation happened. It does not run again without evidence.
     Unknown {
         /// The id by which other systems know the operation.
         transaction: TransactionId,
@@ -121,8 +121,8 @@ pub enum NoAnswer {
     /// The subject of an effect, a sequence number for example, was already used for something else.
     #[error("its number was used for something else")]
     Conflict,
-    /// It is not known whether the operation happened.
-    #[error("it is not known whether transaction {transaction} happened; retry after {retry_after:?}")]
+    /// It is unknown whether the operation happened.
+    #[error("it is unknown whether transaction {transaction} happened; retry after {retry_after:?}")]
     Unknown {
         /// The id by which other systems know the operation.
         transaction: TransactionId,
@@ -217,7 +217,7 @@ pub enum Error {
     UnreadableAnswer {
         /// The id by which other systems know the operation.
         transaction: TransactionId,
-        /// Why the answer cannot be read.
+        /// The reason that the answer cannot be read.
         #[source]
         source: UnreadableAnswer,
     },

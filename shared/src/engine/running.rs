@@ -31,7 +31,7 @@ impl Running {
         Self(None)
     }
 
-    /// Remembers the record if it is in progress, and forgets it if it is not.
+    /// Remembers the record if it is in progress; otherwise forgets it.
     pub(super) fn saw(&self, record: &Record, now: EpochMs) {
         let Some(entries) = &self.0 else { return };
         match &record.state {

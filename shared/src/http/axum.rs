@@ -150,8 +150,8 @@ pub(super) fn matched_route(request: &Request) -> Option<String> {
     Some(format!("{} {}", request.method(), path.as_str()))
 }
 
-/// The attempt under which the request runs. Rejected if the request is not protected, or if the store's effects have
-/// another type than `E`: a handler that adds its effects to an attempt must not run without one.
+/// Extracts the attempt under which the request runs. Rejects a request that is not protected, or an `E` that is not
+/// the type of the store's effects: a handler that adds its effects to an attempt must not run without one.
 impl<S: Send + Sync, E: TransactionalEffect> FromRequestParts<S> for Attempt<E> {
     type Rejection = NotProtected;
 
@@ -160,7 +160,7 @@ impl<S: Send + Sync, E: TransactionalEffect> FromRequestParts<S> for Attempt<E> 
     }
 }
 
-/// What the layer has parsed from the request. Rejected if the request is not protected.
+/// Extracts the parts that the layer has parsed from the request. Rejects a request that is not protected.
 impl<S: Send + Sync> FromRequestParts<S> for Received {
     type Rejection = NotProtected;
 

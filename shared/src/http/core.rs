@@ -40,7 +40,7 @@ type PrincipalOf = Arc<dyn Fn(&Request) -> Option<Principal> + Send + Sync>;
 /// Converts a request into a type of the application, stored in its extensions.
 type Reading = Arc<dyn Fn(&mut Request, &Received) + Send + Sync>;
 
-/// Returns the verdict of a response, if its status does not say it.
+/// Returns the verdict of a response whose status does not determine it.
 type VerdictOf = Arc<dyn Fn(&Response<Body>) -> Option<Verdict<()>> + Send + Sync>;
 
 /// Changes or replaces a response.

@@ -2,7 +2,7 @@
 
 use http::Extensions;
 
-/// What a request is about, for the request log of a layer with [pseudonyms](super::IdempotencyLayer::pseudonyms).
+/// Facts about a request, for the request log of a layer with [pseudonyms](super::IdempotencyLayer::pseudonyms).
 ///
 /// The [layer's function](super::IdempotencyLayer::facts) returns them for every request. A handler that learns more
 /// puts `Facts` into the extensions of its response: each field that is `Some` there replaces the function's. The log

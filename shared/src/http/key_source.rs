@@ -1,4 +1,4 @@
-//! Where the layer finds a request's key.
+//! The sources of a request's key.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::protocol::{Document, Key};
 /// Finds the key in a request, given its body if that is a JSON document.
 type Find = Arc<dyn Fn(&Request, Option<&Document>) -> Option<String> + Send + Sync>;
 
-/// Where the layer finds a request's key.
+/// The place in which the layer finds a request's key.
 #[derive(Clone)]
 pub(super) enum KeySource {
     /// The header `Idempotency-Key`, as the draft specifies it.

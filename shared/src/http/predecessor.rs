@@ -181,7 +181,8 @@ impl HeldRequest<TransactWriteItem> for OfRequest {
     }
 }
 
-/// What the old function returned, as API Gateway reads it: without a `statusCode` it is the body of a 200.
+/// The response for an old function's return value, as API Gateway interprets it: without a `statusCode` it is the body
+/// of a 200.
 fn response(old: &Value) -> Result<Response<Body>, BoxError> {
     let Some(status) = old.get("statusCode") else {
         let response = Response::builder().header(CONTENT_TYPE, "application/json");

@@ -243,7 +243,7 @@ impl Code {
     }
 }
 
-/// Where an API publishes its contract.
+/// The addresses of an API's published contract.
 #[derive(Clone, Debug)]
 pub(super) struct Contract {
     pub(super) url: String,

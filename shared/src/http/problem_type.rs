@@ -13,7 +13,7 @@ pub struct ProblemType {
     pub title: &'static str,
     /// Whether the same request may be sent again under the same key, after `Retry-After`.
     pub retryable: bool,
-    /// What the problem means for the operation, and what the client should do: a few sentences of plain text.
+    /// The meaning for the operation, and the action of the client: a few sentences of plain text.
     pub meaning: &'static str,
 }
 

@@ -1,4 +1,4 @@
-//! What the layer has parsed from a request, for the handler.
+//! The parts of a request that the layer has parsed, for the handler.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use crate::engine::Attempt;
 use crate::protocol::{Document, PrincipalDigest};
 use crate::store::TransactionalEffect;
 
-/// What the layer has parsed from a protected request, so that a handler need not parse it again.
+/// The parsed parts of a protected request, so that a handler need not parse it again.
 ///
 /// A cheap handle, stored in the extensions of the request: see [`Received::from_request`].
 #[derive(Clone)]

@@ -197,9 +197,9 @@ pub(super) fn path_behind_stage(request: &Request) -> Option<&str> {
 
 /// The fingerprint of method, path, sorted query, content type and body.
 ///
-/// JSON bodies are compared by value or as chosen, all others byte by byte after base64 decoding. Of the content type
-/// only the media type counts, in lower case and without parameters. For an empty body it does not count, because API
-/// Gateway adds one.
+/// JSON bodies are compared by value or as the operation declares, all others byte by byte after base64 decoding. Of
+/// the content type only the media type counts, in lower case and without parameters. For an empty body it does not
+/// count, because API Gateway adds one.
 ///
 /// `document` is the parsed [body](document).
 ///

@@ -37,8 +37,7 @@ use crate::protocol::InvocationId;
 /// The part of a node's name by which Curator's `InterProcessMutex` recognises contenders.
 const NODE: &str = "lock-";
 
-/// How long a contender that is not first waits before it gives up, which covers a first contender that is just giving
-/// up itself: the round trips of a create and a list.
+/// How long a contender that was second by a moment waits before it gives up: the round trips of a create and a list.
 const MOMENT: Duration = Duration::from_millis(500);
 
 /// How long a request on a broken connection waits for the next connection before it is repeated.

@@ -61,7 +61,7 @@ pub enum Uncertain {
     },
 }
 
-/// What the request must do about the record.
+/// The action that a request must take on the record.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Decision<'a> {
     /// Make this write. If it takes effect, the request holds the claim and runs.

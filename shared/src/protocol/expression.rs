@@ -94,7 +94,7 @@ impl Expression {
         canonical(&*self.selected(document)?)
     }
 
-    /// The selection, if there is one. As in Powertools, a list or an object of nothing but nulls counts as none.
+    /// The selection, if there is one. As in Powertools, a list or an object that contains only nulls counts as none.
     fn selected(&self, document: &Document) -> Option<Rcvar> {
         let data = Variable::deserialize(document).ok()?;
         let selected = self.0.search(data).ok()?;

@@ -29,7 +29,7 @@ pub struct FollowUp {
     pub failures: u32,
 }
 
-/// What a follow-up means for the record that it finds.
+/// The decision of a look about the record that it finds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Look {
     /// The record is settled, released or gone: there is nothing to do.

@@ -156,7 +156,7 @@ pub enum Status {
     Success,
     /// Settled: it did not happen and will not.
     Failed,
-    /// It is not known whether it happened; the record waits for evidence.
+    /// It is unknown whether it happened; the record waits for evidence.
     Unknown,
 }
 
@@ -290,7 +290,7 @@ impl fmt::Display for TransactionId {
     }
 }
 
-/// What an operation is about, in the application's own format: the data that a reconciler needs to look for evidence,
+/// The subject of an operation, in the application's own format: the data that a reconciler needs to look for evidence,
 /// and an operator to assess it. It is stored in clear text from the claim on, so it should name things, not persons.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Subject(String);

@@ -27,8 +27,8 @@ impl Trace {
         (id != [0; 16] && span != [0; 8]).then_some(Self { id: TraceId(id), span, sampled })
     }
 
-    /// Parses a `traceparent`: `00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01`. Of versions above 00, the
-    /// known fields are read.
+    /// Parses a `traceparent`: `00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01`. For versions above 00, only
+    /// the known fields are read.
     #[must_use]
     pub fn from_traceparent(text: &str) -> Option<Self> {
         let mut parts = text.trim().split('-');

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::message::Message;
 
-/// What a message contends for, by names that the application chooses: an account, a stream, or any item that its
-/// effects write.
+/// The resources for which a message contends, by names that the application chooses: an account, a stream, or any item
+/// that its effects write.
 ///
 /// DynamoDB does not queue transactions on one item: it cancels all but one (`TransactionConflict`), and each cancelled
 /// transaction is billed and retried. Messages of one batch that share a name therefore run one after another. Messages

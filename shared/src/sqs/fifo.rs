@@ -11,7 +11,7 @@ use aws_lambda_events::event::sqs::SqsMessage;
 
 use super::lane::{Delivery, Lane};
 
-/// What happens to the rest of a FIFO queue's message group after one of its messages is returned.
+/// The handling of the rest of a FIFO queue's message group after one of its messages is returned.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum InGroup {
     /// It is returned without running, so that the group stays in order. Other groups continue.

@@ -79,7 +79,7 @@ impl Refused {
     }
 }
 
-/// What the response to Lambda makes of a message.
+/// The result for a message in the response to Lambda.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Settlement {
     /// It is deleted.

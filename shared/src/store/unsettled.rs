@@ -50,7 +50,7 @@ pub struct After {
 pub struct UnknownPage {
     /// The records.
     pub records: Vec<Record>,
-    /// Where the next page begins; `None` if this is the last.
+    /// The position at which the next page begins; `None` if this is the last page.
     pub next: Option<After>,
 }
 
@@ -61,11 +61,11 @@ pub struct ScanPlace {
     pub segment: u16,
     /// The number of segments that the store is divided into.
     pub segments: u16,
-    /// Where to continue in the segment; `None` for its beginning.
+    /// The place at which to continue in the segment; `None` for its beginning.
     pub after: Option<RecordId>,
 }
 
-/// What a scan found in a part of a store.
+/// The findings of a scan in a part of a store.
 #[derive(Clone, Debug, Default)]
 pub struct Scanned {
     /// PROCESSING records whose lease is over: the owner died, and no client retried.
@@ -77,7 +77,7 @@ pub struct Scanned {
     pub oldest_expiration: Option<EpochS>,
     /// The number of items read. Each is billed by its size, whether it matches or not.
     pub read: u64,
-    /// Where to continue in the segment; `None` at its end.
+    /// The place at which to continue in the segment; `None` at its end.
     pub after: Option<RecordId>,
 }
 

@@ -138,7 +138,7 @@ pub(super) struct Delivery<'a> {
     pub(super) deadline: EpochMs,
 }
 
-/// Where a partition stops, and why: the record at this index and all later ones are redelivered.
+/// The point at which a partition stops, and the reason: the record at this index and all later ones are redelivered.
 pub(super) struct Stopped {
     pub(super) index: usize,
     pub(super) summary: LogSummary,

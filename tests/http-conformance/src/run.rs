@@ -102,7 +102,7 @@ impl Running {
         }
         let answers = self.answers(index, step).await?;
         self.check(step, &answers)?;
-        // Of requests that were sent at once, a success counts: a refusal only shows that they overlapped.
+        // For requests that were sent at once, a success counts: a refusal only shows that they overlapped.
         let success = answers.iter().position(|answer| (200..300).contains(&answer.status)).unwrap_or(0);
         if let Some(kept) = answers.into_iter().nth(success) {
             self.answers.entry(index).or_default().1 = Some(kept);

@@ -22,7 +22,7 @@ pub(super) struct Counts {
     pub(super) at_work: u64,
     /// The named points at which processes were killed.
     pub(super) points: Vec<Point>,
-    /// The steps at which processes are to be killed.
+    /// The steps at which processes must be killed.
     steps: &'static [Step],
     /// Processes that were frozen for longer than their lease and then continued.
     pub(super) freezes: u64,

@@ -78,7 +78,8 @@ fn link(program: &Path, folder: &Path) {
     }
 }
 
-/// Where cargo puts programs. A test runs as `target/debug/deps/NAME-HASH`, a program as `target/debug/NAME`.
+/// The folder into which cargo puts programs. A test runs as `target/debug/deps/NAME-HASH`, a program as
+/// `target/debug/NAME`.
 fn profile() -> PathBuf {
     let this = std::env::current_exe().expect("known");
     let folder = this.parent().expect("in a folder");

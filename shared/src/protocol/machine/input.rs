@@ -26,7 +26,7 @@ pub enum Input {
     Rejected(Vec<u8>),
     /// How the run ended.
     Ran(Ran),
-    /// A lock is to be extended.
+    /// The holder of a lock requests another lease.
     Renew,
     /// The result of the resolver.
     Evidence(Proof),

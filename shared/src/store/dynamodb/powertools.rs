@@ -1,8 +1,8 @@
 //! Takes over from Powertools for AWS Lambda (Python, TypeScript): requests that it has completed do not run again.
 //!
-//! A function that replaces one with Powertools has no records of its own for requests that the old function has
-//! answered, and would run them again. Before an operation runs, a [`Predecessor`] looks into the old function's table,
-//! under the key that Powertools computes:
+//! A function that replaces one with Powertools has no records for requests that the old function has answered, and
+//! would run them again. Before an operation runs, a [`Predecessor`] looks into the old function's table, under the key
+//! that Powertools computes:
 //!
 //! | item in the old table | result |
 //! |---|---|
@@ -206,7 +206,7 @@ impl Predecessor {
     /// keeps integers of more than 64 bits, which `serde_json::Value` does not.
     ///
     /// # Errors
-    /// As for [`key`](Self::key).
+    /// The same as for [`key`](Self::key).
     pub fn key_of_json(&self, selected: &[u8]) -> Result<OldKey, NoOldKey> {
         OldKey::of_json(&self.prefix, self.style, selected)
     }
@@ -214,7 +214,7 @@ impl Predecessor {
     /// Like [`key`](Self::key), with the old `event_key_jmespath` itself.
     ///
     /// # Errors
-    /// As for [`key`](Self::key).
+    /// The same as for [`key`](Self::key).
     #[cfg(feature = "jmespath")]
     pub fn key_selected(&self, by: &Expression, event: &Document) -> Result<OldKey, NoOldKey> {
         OldKey::selected(&self.prefix, self.style, by, event)
