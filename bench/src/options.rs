@@ -36,8 +36,8 @@ pub enum Command {
         #[arg(long)]
         update: bool,
     },
-    /// Simulate a Region from a hundred to a hundred thousand requests a second, and write the output and the plots into
-    /// `docs/scale.md` and `docs/scale/`.
+    /// Simulate a Region from a hundred to a hundred thousand requests a second, and write the output and the plots
+    /// into `docs/scale.md` and `docs/scale/`.
     Scale,
     /// The peers that the library is compared with.
     Peers {
@@ -107,7 +107,8 @@ pub struct Choice {
     /// The folder for `results.md` and `results.json`.
     #[arg(long, default_value = "target/bench")]
     pub output: PathBuf,
-    /// The folder for the plots of these results; `docs/performance` has those of the documentation [default: as above].
+    /// The folder for the plots of these results; `docs/performance` has those of the documentation [default: as
+    /// above].
     #[arg(long)]
     pub plots: Option<PathBuf>,
 }

@@ -24,7 +24,8 @@ pub(crate) enum Fault {
     CrashAfter,
     /// Enough time passes that every lease and every deadline is over.
     TimePasses,
-    /// Messages that one process has received are delivered to another as well; a delivery begins before the checkpoint.
+    /// Messages that one process has received are delivered to another as well; a delivery begins before the
+    /// checkpoint.
     Redeliver,
     /// A topic is deleted and created again.
     Recreate,

@@ -1,7 +1,8 @@
 //! A target group of an Application Load Balancer that signs in its users by OpenID Connect.
 //!
-//! `cargo run -p idempotency --example alb --features alb,test-util` needs no AWS: the store is in memory, and the events are
-//! those of a load balancer. In a function the store is `DynamoDbStore`, and `lambda_http::run(…)` serves the layer.
+//! `cargo run -p idempotency --example alb --features alb,test-util` needs no AWS: the store is in memory, and the
+//! events are those of a load balancer. In a function the store is `DynamoDbStore`, and `lambda_http::run(…)` serves
+//! the layer.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 

@@ -50,7 +50,8 @@ enum Charge {
     NotSent,
 }
 
-/// A provider that keeps each charge under our transaction id. Its first call fails, and the reply to the second is lost.
+/// A provider that keeps each charge under our transaction id. Its first call fails, and the reply to the second is
+/// lost.
 #[derive(Clone, Default)]
 struct Provider(Arc<Mutex<Calls>>);
 

@@ -1,7 +1,7 @@
 //! A Kafka consumer that posts each record once, with one watermark per partition, although Lambda redelivers batches.
 //!
-//! `cargo run -p idempotency --example streams --features streams,test-util` needs no AWS: the store is in memory, and the event
-//! is written here. In a function the store is `DynamoDbStore`, and the event and the deadline come from the
+//! `cargo run -p idempotency --example streams --features streams,test-util` needs no AWS: the store is in memory, and
+//! the event is written here. In a function the store is `DynamoDbStore`, and the event and the deadline come from the
 //! invocation.
 
 use std::time::Duration;

@@ -30,8 +30,8 @@ pub(crate) fn read<'v, T: Deserialize<'v>>(record: impl Deserializer<'v> + Copy)
 
 /// The fingerprint by which two messages or records are compared.
 ///
-/// JSON with several members of one name is refused, even though its bytes could be compared: the handler would read one
-/// of them, and the sender may have meant the other.
+/// JSON with several members of one name is refused, even though its bytes could be compared: the handler would read
+/// one of them, and the sender may have meant the other.
 pub(crate) fn fingerprint(
     text: &[u8],
     document: Option<&Document>,

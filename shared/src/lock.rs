@@ -53,8 +53,8 @@ pub trait LeaseLock: Send + Sync {
 
 /// A lock that this process acquired. Others may have acquired it since, if its lease is over.
 ///
-/// Dropping it need not release the lock, since a sandbox can freeze before any clean-up. The lock is then free when the
-/// lease ends.
+/// Dropping it need not release the lock, since a sandbox can freeze before any clean-up. The lock is then free when
+/// the lease ends.
 pub trait HeldLock: Sized + Send {
     /// The reason that the lock could not be renewed or released.
     type Error: std::error::Error + Send + Sync + 'static;

@@ -14,8 +14,8 @@
 //! ```
 
 //! Several enums of this module ([`Decision`], [`Condition`], [`State`], [`Status`], [`Resolution`], [`Response`],
-//! [`Uncertain`], [`HistoryEvent`], [`Compare`], [`Look`]) are exhaustive on purpose: a store, a model or an application must
-//! handle every case. A new variant changes the protocol, and a `match` without it must not compile.
+//! [`Uncertain`], [`HistoryEvent`], [`Compare`], [`Look`]) are exhaustive on purpose: a store, a model or an
+//! application must handle every case. A new variant changes the protocol, and a `match` without it must not compile.
 
 #![deny(clippy::wildcard_enum_match_arm)]
 

@@ -31,8 +31,8 @@ pub trait Store: Send + Sync + 'static {
     /// An application's write, which is made in the same transaction as the record.
     type Effect: TransactionalEffect;
 
-    /// Whether effects are written in one transaction with the record, all or nothing. If not, an unknown outcome proves
-    /// nothing about them.
+    /// Whether effects are written in one transaction with the record, all or nothing. If not, an unknown outcome
+    /// proves nothing about them.
     const EFFECTS_WITH_RECORD: bool = true;
 
     /// The maximum length in bytes of an answer that can be written together with these effects.

@@ -557,8 +557,8 @@ impl<S: Store> Engine<S> {
     }
 }
 
-/// When a caller may retry an operation of this age whose outcome is unknown. The first retry usually finds evidence, so
-/// it comes soon; if other retries did not, the next ones are rarer.
+/// When a caller may retry an operation of this age whose outcome is unknown. The first retry usually finds evidence,
+/// so it comes soon; if other retries did not, the next ones are rarer.
 fn unknown_retry_after(age: Duration) -> Duration {
     (age / 4).clamp(Duration::from_secs(1), Duration::from_secs(30))
 }

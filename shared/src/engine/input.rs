@@ -10,8 +10,8 @@ use crate::protocol::{
 /// The part of the input that serves as the call's key.
 #[derive(Clone, Copy, Debug)]
 pub enum InputKey<'a> {
-    /// The text or number that the pointer leads to, such as an order's number. The rest of the input may not change: the
-    /// same key with another input is [`Outcome::Mismatch`](super::Outcome::Mismatch).
+    /// The text or number that the pointer leads to, such as an order's number. The rest of the input may not change:
+    /// the same key with another input is [`Outcome::Mismatch`](super::Outcome::Mismatch).
     At(&'a Pointer),
     /// The selection of a JMESPath expression; see [`Expression::key`](crate::protocol::Expression::key).
     #[cfg(feature = "jmespath")]

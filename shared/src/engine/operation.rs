@@ -88,7 +88,8 @@ impl Operation {
 
     /// Sets by which part of a JSON body requests are compared. Default: its whole value.
     ///
-    /// The layers and [`Call::of_input`], which compute the fingerprint, use it. [`Call::new`] takes a fingerprint instead.
+    /// The layers and [`Call::of_input`], which compute the fingerprint, use it. [`Call::new`] takes a fingerprint
+    /// instead.
     #[must_use]
     pub fn compare(self, compare: Compare) -> Self {
         Self { compare, ..self }
@@ -225,7 +226,8 @@ impl Call {
     /// write costs at least one write unit, and in single-write mode those of all its effects. For a first delivery the
     /// read would be wasted.
     ///
-    /// Only a hint: if the read returns nothing or an older version, the call writes, and the write's condition decides.
+    /// Only a hint: if the read returns nothing or an older version, the call writes, and the write's condition
+    /// decides.
     #[must_use]
     pub const fn redelivered(mut self, is_redelivery: bool) -> Self {
         self.is_redelivery = is_redelivery;

@@ -35,8 +35,8 @@ const CONCURRENCY: usize = 8;
 
 /// Sends follow-ups by one-time schedules of EventBridge Scheduler.
 ///
-/// One schedule carries up to 25 follow-ups, invokes the function within a minute after the last one is due, and deletes
-/// itself. Nothing polls, so it costs nothing when idle: 1 USD per million schedules.
+/// One schedule carries up to 25 follow-ups, invokes the function within a minute after the last one is due, and
+/// deletes itself. Nothing polls, so it costs nothing when idle: 1 USD per million schedules.
 ///
 /// The function's role needs `scheduler:CreateSchedule` on the schedules of the group, and `iam:PassRole` on the
 /// schedules' role. That role is assumed by `scheduler.amazonaws.com`, and needs `lambda:InvokeFunction` on the

@@ -73,8 +73,8 @@ pub fn jwt_subject(request: &Request) -> Option<Principal> {
 }
 
 /// The IAM identity that signed the request: the ARN of a user, or that of a role's session
-/// (`arn:aws:sts::…:assumed-role/ROLE/SESSION`). For credentials of a Cognito identity pool, whose users all have the role's
-/// ARN, the id of the Cognito identity. `None` if the request is not signed.
+/// (`arn:aws:sts::…:assumed-role/ROLE/SESSION`). For credentials of a Cognito identity pool, whose users all have the
+/// role's ARN, the id of the Cognito identity. `None` if the request is not signed.
 ///
 /// A service that names its session differently in each task or process is another principal each time, so its retry is
 /// not recognised. Set your own [principal](super::IdempotencyLayer::principal) function for such callers.
@@ -98,8 +98,8 @@ pub fn iam_user(request: &Request) -> Option<Principal> {
     Principal::new(cognito.or(arn)?).ok()
 }
 
-/// The user whom an Application Load Balancer has signed in, by its action `authenticate-oidc` or `authenticate-cognito`: the
-/// header `x-amzn-oidc-identity`, the token's subject.
+/// The user whom an Application Load Balancer has signed in, by its action `authenticate-oidc` or
+/// `authenticate-cognito`: the header `x-amzn-oidc-identity`, the token's subject.
 ///
 /// **Only if every rule of the listener that forwards to the function has such an action**: otherwise a client can send
 /// the header itself and read another user's answers. If a rule has no such action, verify the signed
@@ -115,8 +115,8 @@ pub fn alb_user(request: &Request) -> Option<Principal> {
     }
 }
 
-/// Finds the principal in the context that a Lambda authorizer returns, under this name: a text, or a number. With payload
-/// format 1.0, `principalId` is the authorizer's principal.
+/// Finds the principal in the context that a Lambda authorizer returns, under this name: a text, or a number. With
+/// payload format 1.0, `principalId` is the authorizer's principal.
 pub fn authorized(name: impl Into<String>) -> impl Fn(&Request) -> Option<Principal> + Send + Sync + 'static {
     let name = name.into();
     move |request| {

@@ -34,8 +34,8 @@ impl fmt::Display for Fence {
 /// A lock without an authority that counts its acquisitions, such as Redlock, cannot implement it: a majority of
 /// servers that can lose their memory has no number that only grows.
 pub trait Fenced {
-    /// The attribute in which a guarded item keeps the highest fence seen. Each kind of lock has its own: after a change
-    /// from one kind to another, the numbers of the old kind would refuse all holders of the new one.
+    /// The attribute in which a guarded item keeps the highest fence seen. Each kind of lock has its own: after a
+    /// change from one kind to another, the numbers of the old kind would refuse all holders of the new one.
     const ATTRIBUTE: &'static str;
 
     /// The fence of this acquisition.

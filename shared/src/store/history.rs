@@ -1,5 +1,5 @@
-//! The byte form of a history, 27 bytes per entry, so that the two entries of a typical record take little of its single
-//! write unit.
+//! The byte form of a history, 27 bytes per entry, so that the two entries of a typical record take little of its
+//! single write unit.
 
 use crate::protocol::{EpochMs, History, HistoryEntry, HistoryEvent, InvocationId};
 

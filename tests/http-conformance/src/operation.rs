@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use crate::cases::read;
 use crate::vector::{Case, Request};
 
-/// The cases of the tier `operation`: in their requests, `{method}`, `{path}`, `{body}` and `{other}` stand for those of the
-/// operation.
+/// The cases of the tier `operation`: in their requests, `{method}`, `{path}`, `{body}` and `{other}` stand for those
+/// of the operation.
 const CASES: &str = include_str!("../vectors/operation.json");
 
 /// An operation that takes an idempotency key, with a body that it accepts.

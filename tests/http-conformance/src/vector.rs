@@ -31,7 +31,8 @@ pub enum Need {
     Records,
     /// `/crash` and `/pay?crash=1` end the process.
     Crash,
-    /// Routes whose operations have other settings: `/repeatable`, `/timed`, `/brief`, `/bytes`, `/selected`, `/chosen`.
+    /// Routes whose operations have other settings: `/repeatable`, `/timed`, `/brief`, `/bytes`, `/selected`,
+    /// `/chosen`.
     Options,
     /// The API answers CORS requests.
     Cors,

@@ -1,7 +1,7 @@
 //! Clients that call once and never retry, whatever the answer: the stack alone must settle their payments.
 //!
-//! Their functions are killed by the provider, right before or after the charge, and at random. At the end each charge is in
-//! the ledger once, and nothing is left to settle.
+//! Their functions are killed by the provider, right before or after the charge, and at random. At the end each charge
+//! is in the ledger once, and nothing is left to settle.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

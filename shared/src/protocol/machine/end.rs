@@ -48,7 +48,8 @@ pub enum Failure {
     EffectRefused(usize),
     /// In single-write mode: the run ended without a verdict. Nothing was written.
     NothingHappened,
-    /// The call has taken as long as records are kept, so that it cannot know whether another has run. Nothing was written.
+    /// The call has taken as long as records are kept, so that it cannot know whether another has run. Nothing was
+    /// written.
     Outlived,
     /// It is settled under this transaction id, but its answer is not complete.
     AnswerIncomplete(TransactionId),

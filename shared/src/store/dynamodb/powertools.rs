@@ -352,8 +352,9 @@ impl Predecessor {
         }
     }
 
-    /// Keeps an attempt that did not end, for as long as our record of it is unknown. That record may be reopened by evidence
-    /// about our own transaction id, which proves nothing about the old one; the next attempt must find this item again.
+    /// Keeps an attempt that did not end, for as long as our record of it is unknown. That record may be reopened by
+    /// evidence about our own transaction id, which proves nothing about the old one; the next attempt must find this
+    /// item again.
     async fn keep(&self, found: Item, deadline: Option<EpochMs>) -> Result<Taken, NotRun> {
         tracing::warn!(table = self.table, "an attempt of the old function did not end; its outcome is unknown");
         self.keep_if(found, Condition::Abandoned(deadline)).await.map(|()| Taken::Unknown(ABANDONED.to_owned()))

@@ -31,7 +31,8 @@ impl Unsettled for DynamoDbStore {
             .total_segments(place.segments.into())
             .limit(limit.into())
             .filter_expression(
-                // Parts of long answers, which have no status, expire with their records and are not records themselves.
+                // Parts of long answers, which have no status, expire with their records and are not records
+                // themselves.
                 "begins_with(#id, :prefix) AND attribute_exists(#status) \
                  AND (#status = :processing AND #lease < :now OR #expiration <= :now_s)",
             )

@@ -15,8 +15,8 @@ pub struct OldNames {
     pub key: String,
     /// Sort key (`sort_key_attr`), if the table has one. It then holds the old key.
     pub sort: Option<String>,
-    /// The value of the partition key in a table with a sort key (`static_pk_value`): `idempotency#` and the name of the
-    /// old Lambda function, unless it was set.
+    /// The value of the partition key in a table with a sort key (`static_pk_value`): `idempotency#` and the name of
+    /// the old Lambda function, unless it was set.
     pub static_partition: String,
     /// Time to live, in seconds (`expiry_attr`).
     pub expiration: String,

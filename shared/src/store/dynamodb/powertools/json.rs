@@ -263,7 +263,8 @@ mod tests {
         typescript(Document::parse(text.as_bytes()).unwrap().root())
     }
 
-    // Printed by CPython 3.11 and Node.js 20; `tests/tests/end_to_end/powertools.rs` compares more with Powertools itself.
+    // Printed by CPython 3.11 and Node.js 20; `tests/tests/end_to_end/powertools.rs` compares more with Powertools
+    // itself.
     #[test]
     fn numbers_are_written_as_each_language_writes_them() {
         for (literal, python, javascript) in [
