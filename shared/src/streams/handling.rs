@@ -138,7 +138,7 @@ fn another<'r>(watermark: Option<&Watermark>, records: &'r [Delivered]) -> Optio
 /// The record at a position differs from the one that was done there.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "another record stands at {0} than was done there; nothing of this partition is done until it is rewound or gets a new \
-     generation, and the mapping gives up what it has tried often enough"
+    "the record at {0} differs from the one that was done there; no record of this partition runs until the partition is \
+     rewound or gets a new generation, and the mapping gives up the records that it has retried often enough"
 )]
 struct Regression(Position);

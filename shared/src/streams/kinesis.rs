@@ -36,8 +36,8 @@ pub struct KinesisBatch {
 /// The mapping handles several parts of a shard concurrently.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "a parallelization factor of {0} delivers parts of a shard at the same time; one part's watermark would skip \
-     records of another. Set it to 1, and split shards for more throughput"
+    "a parallelization factor of {0} delivers parts of a shard at the same time, and one part's watermark would skip \
+     records of another; set it to 1, and split shards for more throughput"
 )]
 pub struct Parallel(pub u32);
 
