@@ -33,8 +33,8 @@ impl ProblemType {
         status: StatusCode::BAD_REQUEST,
         title: "Idempotency-Key is not valid",
         retryable: false,
-        meaning: "The key is empty, too long, repeated, malformed, or the text that a program writes for a missing value; \
-                  detail states the reason. This request was not executed.",
+        meaning: "The key is empty, too long, repeated, malformed, or a placeholder for a missing value; detail states the \
+                  reason. This request was not executed.",
     };
 
     /// The body lacks a value by which requests are compared.

@@ -128,7 +128,11 @@ async fn what_a_program_writes_for_no_value_is_no_key() {
         let quoted = format!("\"{}\"", key.replace('"', "\\\""));
         let response = api.send(request("alice", &quoted, "/", "{}")).await;
         assert_eq!(code(&response), "400 invalid-key", "{key}");
-        assert!(String::from_utf8_lossy(response.body()).contains("no value"), "it says why: {:?}", response.body());
+        assert!(
+            String::from_utf8_lossy(response.body()).contains("missing value"),
+            "it states the reason: {:?}",
+            response.body()
+        );
         assert_eq!(api.runs(), 0, "{key}");
     }
     for key in ["Undefined", "nulls", "None-1", "0", "object"] {

@@ -55,8 +55,8 @@ pub enum InvalidKey {
     /// The text is a program's placeholder for a missing value, such as `undefined`. All operations of such a program
     /// would have the same key: the first would run, and all others would get its answer or be refused.
     #[error(
-        "the key is {0}, which is what programs write where they have no value, so all operations would share it; send \
-         a text that is unique to the operation, for example a UUID"
+        "the key is {0}, a placeholder for a missing value, so all operations would share it; send a text that is unique \
+         to the operation, for example a UUID"
     )]
     NoValue(&'static str),
 }

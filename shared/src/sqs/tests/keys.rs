@@ -129,7 +129,7 @@ fn each_reason_for_which_a_message_is_refused_says_what_is_wrong() {
         ("secret", "the body is not JSON: "),
         (r#"{"amount":5}"#, "the body has no member /id"),
         (r#"{"id":{"secret":1},"amount":5}"#, "the member /id is neither a string nor an integer"),
-        (r#"{"id":"undefined","amount":5}"#, "the key is undefined, which is what programs write"),
+        (r#"{"id":"undefined","amount":5}"#, "the key is undefined, a placeholder for a missing value"),
         (r#"{"id":"secret","id":"secret","amount":5}"#, "the body has a member twice, so it is ambiguous"),
         (r#"{"id":"secret"}"#, "the body has no value at /amount, by which it is compared"),
     ] {
