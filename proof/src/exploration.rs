@@ -1,10 +1,10 @@
-//! The real code in every order, within bounds, and in random orders beyond them.
+//! The exploration: runs the real code in every order within bounds, and in random orders beyond them.
 //!
-//! Calls, follow-ups, streams, FIFO queues, the sequence gate and versioned items run unchanged, including their control flow
-//! between two requests, against a table behind a simulated network. When several requests wait, a decision picks the
-//! next one and its fault: a lost request or reply, a repetition, a late arrival, a death before or after it, time that
-//! passes all leases and deadlines, or another delivery. [`explore`] runs through all such decisions, with few
-//! processes and few faults; [`sweep`] draws them from seeds, with more of everything.
+//! Calls, follow-ups, streams, FIFO queues, the sequence gate and versioned items run unchanged, including their
+//! control flow between two requests, against a table behind a simulated network. When several requests wait, a
+//! decision picks the next one and its fault: a lost request or reply, a repetition, a late arrival, a death before or
+//! after it, time that passes all leases and deadlines, or another delivery. [`explore`] tries all such decisions, with
+//! few processes and few faults; [`sweep`] draws them from seeds, with more processes and faults.
 
 mod breakage;
 mod calls;
@@ -100,10 +100,10 @@ impl World {
             Scenario::GivenUp | Scenario::GivenUpAfterADeath => follow_ups::run(self).await,
             Scenario::Versioned => items::run(self).await,
         }
-        self.oracle.expect(!self.network.is_endless(), "it goes on for ever");
+        self.oracle.expect(!self.network.is_endless(), "the schedule does not end");
     }
 
-    /// The one or the other value, by the size of the schedule.
+    /// Chooses a value by the size of the schedule.
     const fn size<T: Copy>(&self, small: T, large: T) -> T {
         if self.is_large { large } else { small }
     }
@@ -161,7 +161,7 @@ pub struct Explored {
     pub schedules: u64,
     /// How often each event occurred.
     pub occurred: Occurred,
-    /// The first schedule that broke a promise: what replays it, and what was broken.
+    /// The first schedule that broke a promise: the script or seed that replays it, and the broken promise.
     pub broken: Option<(String, String)>,
 }
 
@@ -226,7 +226,7 @@ pub fn sweep(scenario: Scenario, seeds: Range<u64>, breakage: Option<Breakage>) 
 /// Replays a seed. Returns the log, including every write.
 ///
 /// # Errors
-/// What was broken, and the log until then.
+/// The broken promise, and the log until then.
 pub fn replay_seed(scenario: Scenario, seed: u64) -> Result<Vec<String>, String> {
     replay_seed_on(None, scenario, seed)
 }
@@ -234,7 +234,7 @@ pub fn replay_seed(scenario: Scenario, seed: u64) -> Result<Vec<String>, String>
 /// The same, with records and watermarks on a server.
 ///
 /// # Errors
-/// As [`replay_seed`].
+/// The same as for [`replay_seed`].
 pub fn replay_seed_on(server: Option<&Schedules>, scenario: Scenario, seed: u64) -> Result<Vec<String>, String> {
     replay(&of_seed(scenario, server, seed, None), &runtime())
 }
@@ -242,7 +242,7 @@ pub fn replay_seed_on(server: Option<&Schedules>, scenario: Scenario, seed: u64)
 /// Replays a script. Returns the log, including every write.
 ///
 /// # Errors
-/// What was broken, and the log until then.
+/// The broken promise, and the log until then.
 pub fn replay_script(scenario: Scenario, script: &Script) -> Result<Vec<String>, String> {
     replay_script_on(None, scenario, script)
 }
@@ -250,7 +250,7 @@ pub fn replay_script(scenario: Scenario, script: &Script) -> Result<Vec<String>,
 /// The same, with records and watermarks on a server.
 ///
 /// # Errors
-/// As [`replay_script`].
+/// The same as for [`replay_script`].
 pub fn replay_script_on(
     server: Option<&Schedules>,
     scenario: Scenario,
@@ -259,8 +259,8 @@ pub fn replay_script_on(
     replay(&of_script(scenario, server, script, None), &runtime())
 }
 
-/// Replays every schedule of a scenario within its bounds, in order, and passes on its script, and the log or what was
-/// broken, until it hears that this is enough.
+/// Replays every schedule of a scenario within its bounds, in order, and passes its script, with the log or the broken
+/// promise, to `hear`, until `hear` returns false.
 pub fn replay_all(scenario: Scenario, mut hear: impl FnMut(&Script, Result<Vec<String>, String>) -> bool) {
     let (runtime, mut next) = (runtime(), Some(Script::default()));
     while let Some(script) = next {

@@ -1,12 +1,12 @@
 //! A model of the protocol that is checked exhaustively: every order in which messages arrive, are repeated, delayed or
-//! lost, every wrong clock, every process that dies or freezes at any point, within the bounds of a [`Settings`].
+//! lost, every wrong clock, and every process that dies or freezes at any point, within the bounds of its [`Settings`].
 //!
 //! The calls themselves are not modelled: each actor drives the library's own [`Machine`], as the engine does. The
 //! model consists of a network, a store that evaluates the library's conditions, and a provider that charges,
 //! deduplicates by the transaction id, and can be made to refuse an id permanently.
 //!
 //! There is no clock. In each step leases may have ended or not, so no result depends on time. There are only two
-//! assumptions: clocks do not differ by a whole retention, and no request is in transit for that long.
+//! assumptions: clocks do not differ by a whole retention period, and no request is in transit for that long.
 
 mod check;
 mod clock;
@@ -36,11 +36,11 @@ pub use state::World;
 use oracle::Counts;
 use state::{Actor, Ask, Message, Waits, is_long, transaction};
 
-/// The one record.
+/// The id of the model's only record.
 static ID: LazyLock<RecordId> =
     LazyLock::new(|| RecordId::new("model", &Principal::new("p").expect("valid"), &Key::new("k").expect("valid")));
 
-/// A model: its actors, and what is broken on purpose.
+/// A model: its actors, and its deliberate breakage.
 #[derive(Clone)]
 pub struct Model {
     /// The actors and the bounds.
@@ -58,7 +58,7 @@ pub enum Action {
     Call {
         /// The index of the actor.
         actor: usize,
-        /// What the actor's clock shows.
+        /// The reading of the actor's clock.
         reading: Reading,
     },
     /// Runs, with this ending.
@@ -67,7 +67,7 @@ pub enum Action {
     Renew(usize),
     /// Looks for evidence.
     Look(usize),
-    /// Looks for evidence, but is not shown what exists: the search lags.
+    /// Looks for evidence, but the provider's search lags and does not show it.
     Overlook(usize),
     /// Makes the provider refuse an id that it does not have, which creates evidence.
     Prevent(usize),
@@ -75,7 +75,7 @@ pub enum Action {
     Wait {
         /// The index of the actor.
         actor: usize,
-        /// What the actor's clock then shows.
+        /// The reading of the actor's clock at that time.
         reading: Reading,
     },
     /// Reads with eventual consistency.
@@ -84,7 +84,7 @@ pub enum Action {
         actor: usize,
         /// The version that the read returns; `None` for none.
         version: Option<usize>,
-        /// What the actor's clock then shows.
+        /// The reading of the actor's clock at that time.
         reading: Reading,
     },
     /// Reads an answer that is stored next to its record.
@@ -99,19 +99,19 @@ pub enum Action {
         again: bool,
         /// Whether the provider refuses for good.
         declined: bool,
-        /// What the sender's clock shows when it gets the reply.
+        /// The reading of the sender's clock when it gets the reply.
         reading: Reading,
     },
     /// Stops waiting for a reply.
     GiveUp(usize),
     /// The process dies.
     Crash(usize),
-    /// The store rejects a settling write, because its long answer does not fit beside the effects.
+    /// The store rejects a settling write, because its long answer does not fit next to the effects.
     Reject {
         /// The message's place in the network.
         message: usize,
     },
-    /// Enough time passes that the provider forgets which ids were used. No call takes that long.
+    /// So much time passes that the provider forgets which ids were used. No call takes that long.
     Forget,
     /// The retention passes.
     Retention,
@@ -119,7 +119,7 @@ pub enum Action {
     Sweep,
 }
 
-/// How a run ends.
+/// The end of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
     /// It calls the provider, and continues with the reply.
@@ -132,12 +132,12 @@ pub enum Ending {
     NotExecuted,
     /// It did not begin: too little time was left.
     NotBegun,
-    /// The outcome is not known.
+    /// The outcome is unknown.
     Unknown,
 }
 
 impl Model {
-    /// A model without any recorded event.
+    /// Creates a model without recorded events.
     pub fn new(settings: Settings, mutant: Option<Mutant>) -> Self {
         Self { settings, mutant, occurred: Arc::new(std::array::from_fn(|_| AtomicU64::new(0))) }
     }
@@ -232,7 +232,7 @@ impl Model {
         }
     }
 
-    /// The possible clock readings for the record: they differ only while somebody holds it.
+    /// The possible clock readings for the record, which matter only while it is held.
     fn readings(&self, world: &World) -> &'static [Reading] {
         match world.record.as_ref().is_some_and(|record| record.holder().is_some()) {
             true if self.settings.waits == WaitsFor::SomeTime => &[Reading::Early, Reading::Between, Reading::Late],
@@ -241,8 +241,8 @@ impl Model {
         }
     }
 
-    /// Whether the message is a settling write with a long answer that has not taken effect. A rejection that nobody
-    /// hears is like the loss of the message.
+    /// Whether the message is a settling write with a long answer that has not taken effect. A rejection whose reply
+    /// nobody awaits is like the loss of the message.
     fn may_reject(&self, world: &World, message: &Message) -> bool {
         let Ask::Put(put) = &message.ask else { return false };
         let Waits::Reply { applied: false, .. } = &world.actors[usize::from(message.actor)].waits else { return false };
@@ -252,7 +252,7 @@ impl Model {
     fn delivery_actions(&self, world: &World, actions: &mut Vec<Action>) {
         let mut last: Option<&Message> = None;
         for (index, message) in world.network.iter().enumerate() {
-            // Of equal messages, it does not matter which one arrives.
+            // It does not matter which of several equal messages arrives.
             if last.replace(message) == Some(message) {
                 continue;
             }

@@ -18,7 +18,7 @@ pub const SCHEDULES: u64 = 10_000_000;
 /// The number of schedules in a part.
 pub const PART: u64 = 100_000;
 
-/// Checks all states of a model, and reports now and then how many there are so far.
+/// Checks all states of a model, and reports the number of states from time to time.
 ///
 /// # Errors
 /// The broken promises, each with the path to it.
@@ -39,7 +39,7 @@ pub fn model(settings: Settings, tell: impl FnMut(&str) + Send) -> Result<String
 /// Runs the schedules of a part.
 ///
 /// # Errors
-/// The first seed that broke a promise, and which.
+/// The first seed that broke a promise, and the promise.
 pub fn schedules(first: u64) -> Result<String, String> {
     let started = Instant::now();
     match sweep(first..first + PART, &Arc::<Coverage>::default(), None) {
@@ -56,10 +56,11 @@ pub fn schedules(first: u64) -> Result<String, String> {
 /// The number of parts of a scenario's exploration.
 pub const EXPLORATIONS: u64 = 10;
 
-/// Runs the randomly drawn schedules of one part of a scenario's exploration: as many as a hundred changes run.
+/// Runs the randomly drawn schedules of one part of a scenario's exploration. All parts together run a hundred times
+/// the schedules of a normal test run.
 ///
 /// # Errors
-/// The command that replays the first schedule that broke a promise, and which.
+/// The command that replays the first schedule that broke a promise, and the promise.
 pub fn explorations(scenario: Scenario, part: u64) -> Result<String, String> {
     let (started, size) = (Instant::now(), 10 * scenario.drawn());
     let Explored { schedules, broken, .. } = exploration::sweep(scenario, part * size..(part + 1) * size, None);
@@ -82,7 +83,7 @@ impl<T: FnMut(&str)> Reporter<Model> for Teller<T> {
         }
     }
 
-    /// The part reports them at its end.
+    /// Reports nothing, because the part reports the discoveries at its end.
     fn report_discoveries(&mut self, _: &Model, _: BTreeMap<&'static str, ReportDiscovery<Model>>)
     where
         Action: std::fmt::Debug + PartialEq,

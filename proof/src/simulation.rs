@@ -31,7 +31,7 @@ pub struct Coverage {
     events: [AtomicU64; EVENTS.len()],
 }
 
-/// The events that must occur, or the simulation proves nothing.
+/// The events that must occur; otherwise the simulation proves nothing about them.
 pub const EVENTS: [Metric; 13] = [
     Metric::Executed,
     Metric::Replayed,
@@ -83,16 +83,16 @@ pub struct Simulation {
 }
 
 impl Simulation {
-    /// A simulation, of an unbroken engine or of an environment that breaks a promise on purpose.
+    /// Creates a simulation of an intact environment or of one with a deliberate breakage.
     ///
     /// # Panics
-    /// If no runtime can be made.
+    /// If no runtime can be created.
     pub fn new(coverage: Arc<Coverage>, breakage: Option<Breakage>) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
         Self { runtime: runtime.expect("a runtime"), coverage, breakage, on: None }
     }
 
-    /// With its records on a real server instead of in memory.
+    /// Keeps the records on a real server instead of in memory.
     #[must_use]
     pub fn on(self, server: &Schedules) -> Self {
         Self { on: Some(server.clone()), ..self }
@@ -101,7 +101,7 @@ impl Simulation {
     /// Runs the schedule of a seed. Returns what every caller received.
     ///
     /// # Errors
-    /// What was broken.
+    /// The broken promise.
     pub fn run(&self, seed: u64) -> Result<Vec<String>, String> {
         self.schedule(seed, false)
     }
@@ -109,7 +109,7 @@ impl Simulation {
     /// Runs the schedule of a seed. Returns what every caller received, and every write.
     ///
     /// # Errors
-    /// What was broken.
+    /// The broken promise.
     pub fn replay(&self, seed: u64) -> Result<Vec<String>, String> {
         self.schedule(seed, true)
     }
@@ -120,7 +120,7 @@ impl Simulation {
     }
 }
 
-/// Runs the schedules of many seeds on all processors. Returns the first seed that breaks a promise, and which.
+/// Runs the schedules of many seeds on all processors. Returns the first seed that breaks a promise, and the promise.
 pub fn sweep(
     seeds: std::ops::Range<u64>,
     coverage: &Arc<Coverage>,

@@ -27,7 +27,7 @@ const EFFECT: &str = "paid";
 
 struct Calls<'a> {
     world: &'a World,
-    /// Where long answers are stored.
+    /// The items of long answers.
     items: Items,
     runs: AtomicU64,
     /// Whether no more faults occur.
@@ -153,8 +153,8 @@ impl Calls<'_> {
         }
     }
 
-    /// A caller that was told that nothing ran retries, and must not find its own claim still running. With more than
-    /// one fault, or no time left, the claim cannot always be given up.
+    /// Checks that a caller whose error was that nothing ran does not find its own claim still running when it retries.
+    /// With more than one fault, or no time left, the claim cannot always be given up.
     fn hold_nothing(&self, outcome: Option<&Result<Outcome<Receipt>, Error>>, tokens: &Tokens) {
         let nothing_ran = matches!(outcome, Some(Err(Error::StoreUnavailable(_) | Error::DeadlineAtHand { .. })));
         if !nothing_ran || self.world.is_large || self.world.network.times() > 0 {
@@ -185,10 +185,11 @@ impl Calls<'_> {
         let first = *heard.entry(answered.transaction).or_insert(said);
         oracle.expect(first == said && heard.len() <= self.lives(), "G2: two final answers");
         let applied = oracle.count_applied() >= heard.len();
-        oracle.expect(answered.resolution == Resolution::Failed || applied, "what was executed has its effect");
+        oracle.expect(answered.resolution == Resolution::Failed || applied, "an executed call has its effect");
     }
 
-    /// An answer that was found but gone when it was read: only after its record had expired, and never in pieces.
+    /// Checks an answer that was found but gone when it was read: its record must have expired, and the answer is never
+    /// incomplete in another way.
     fn miss(&self, why: &UnreadableAnswer) {
         let oracle = &self.world.oracle;
         let is_incomplete = matches!(why, UnreadableAnswer::Incomplete);
@@ -199,12 +200,12 @@ impl Calls<'_> {
 
     fn count(&self) {
         let oracle = &self.world.oracle;
-        oracle.expect(oracle.count_applied() <= self.lives(), "G1: inside effects at most once");
+        oracle.expect(oracle.count_applied() <= self.lives(), "G1: transactional effects at most once");
         let heard = self.heard.lock();
         oracle.expect(!heard.is_empty(), "in the end there is an answer");
     }
 
-    /// How often the key can have begun again.
+    /// The maximum number of lives of the key: how often it can have begun again after an expiration.
     fn lives(&self) -> usize {
         if self.world.scenario == Scenario::LongAnswersExpire { 1 + self.world.network.times() } else { 1 }
     }

@@ -25,7 +25,7 @@ struct Messages<'a> {
     shelf: Arc<Mutex<Vec<Message>>>,
 }
 
-/// A message, and what the queue knows about it.
+/// A message, and its state in the queue.
 struct Message {
     id: String,
     /// Its FIFO group, or its device.
@@ -74,7 +74,7 @@ fn sent(world: &World) -> Vec<Message> {
         receives: 0,
         state: State::Visible,
     };
-    // The messages of devices come in any order, and some of them under a second key as well.
+    // The messages of devices come in any order, and some of them also under a second key.
     let mut sent: Vec<_> = match (world.is_fifo(), world.size(false, true)) {
         (false, false) if has_other => vec![("a", 1, ""), ("a", 1, " other")],
         (false, true) if has_other => vec![
@@ -153,7 +153,7 @@ impl Messages<'_> {
         batch
     }
 
-    /// The visibility timeout ends while the messages are handled.
+    /// Ends the visibility timeout while the messages are handled.
     fn show_later(&self, batch: Vec<(usize, u64)>) {
         let (shelf, oracle) = (Arc::clone(&self.shelf), self.world.oracle.clone());
         self.world.network.later(move || {
@@ -240,8 +240,8 @@ impl Messages<'_> {
         Verdict::Success(())
     }
 
-    /// All are delivered again if the process died. A FIFO queue does not return or delete a message that is visible
-    /// again.
+    /// Settles the messages of a batch; all are redelivered if the process died. A FIFO queue does not return or delete
+    /// a message that is visible again.
     fn settle(&self, batch: &[(usize, u64)], returned: Option<Vec<usize>>) {
         if returned.is_none() {
             self.world.oracle.note("a process died");

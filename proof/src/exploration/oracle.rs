@@ -1,4 +1,4 @@
-//! The record of what was applied, and the checks on it.
+//! The oracle: records the applied effects and checks them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -33,7 +33,7 @@ impl Oracle {
         self.log().applied.push(name.to_owned());
     }
 
-    /// How many effects were applied.
+    /// The number of applied effects.
     pub(super) fn count_applied(&self) -> usize {
         self.log().applied.len()
     }
@@ -45,7 +45,7 @@ impl Oracle {
         own.collect()
     }
 
-    /// Expects that a device's messages passed the gate once and in order, and that none that is done was lost.
+    /// Expects that a device's messages passed the gate once and in order, and that no message that is done was lost.
     pub(super) fn expect_in_sequence(&self, gap: Gap, of: &str, mut done: impl Iterator<Item = u64>) {
         let numbers = self.numbers(of);
         let last = numbers.last().copied().unwrap_or(0);
@@ -70,7 +70,7 @@ impl Oracle {
         }
     }
 
-    /// Counts an event that must occur in some schedules, or nothing is proved.
+    /// Counts an event that must occur in some schedules; otherwise nothing is proved about it.
     pub(super) fn note(&self, what: &'static str) {
         *self.log().noted.entry(what).or_default() += 1;
     }
@@ -102,7 +102,7 @@ impl Oracle {
         self.log().noted.clone()
     }
 
-    /// The log; or what was broken, and the log until then.
+    /// The log, or the broken promise with the log until then.
     pub(super) fn verdict(&self) -> Result<Vec<String>, String> {
         let mut log = self.log();
         let told = std::mem::take(&mut log.told);

@@ -27,19 +27,19 @@ pub enum Scenario {
     LongAnswersExpire,
     /// Calls with one key in single-write mode over a release, whose answers are stored in parts.
     LongAnswersInSingleWrite,
-    /// Calls of clients that never repeat a request; the stream of the table leads to what they left behind.
+    /// Calls of clients that never repeat a request; the stream of the table leads to their open claims.
     GivenUp,
     /// The same, of clients whose sandbox or whose follow-up dies.
     GivenUpAfterADeath,
     /// A partition of a stream, with a poison record.
     Stream,
-    /// A topic that is deleted and created again.
+    /// A topic that is deleted and recreated.
     StreamCreatedAnew,
     /// A partition whose records go through the sequence gate.
     StreamThroughTheGate,
     /// The same, with a missing number.
     StreamAtAGap,
-    /// The same, with a number that comes again with other content.
+    /// The same, with a number that is used again for other content.
     StreamMeetsOtherContent,
     /// A partition with a poison record whose producer's clock is ahead; the mapping gives it up at once.
     StreamOfAClockAhead,
@@ -53,9 +53,9 @@ pub enum Scenario {
     FifoInSingleWrite,
     /// Numbered messages of a standard queue; gaps are held.
     GateHolds,
-    /// The same, and gaps are accepted.
+    /// Numbered messages of a standard queue; gaps are accepted.
     GateAccepts,
-    /// Numbered messages, of which some have other content than an earlier one of their number.
+    /// Numbered messages, some of which differ in content from an earlier message with the same number.
     GateMeetsOtherContent,
     /// A versioned item.
     Versioned,
@@ -92,8 +92,8 @@ impl Scenario {
         Self::Versioned,
     ];
 
-    /// How many schedules are drawn with every change: enough for each rare event to occur a dozen times. The SDK is
-    /// slow without optimisation.
+    /// How many schedules are drawn for every change: enough for each rare event to occur a dozen times. Scenarios with
+    /// the SDK have fewer, because it is slow without optimisation.
     #[must_use]
     pub const fn drawn(self) -> u64 {
         match self {
@@ -105,7 +105,8 @@ impl Scenario {
         }
     }
 
-    /// Whether its records or watermarks are in the store below the network, and not behind DynamoDB's own client.
+    /// Whether the scenario's records or watermarks are in the store below the network, not behind DynamoDB's own
+    /// client.
     #[must_use]
     pub const fn is_of_any_store(self) -> bool {
         !self.has_long_answers() && !matches!(self, Self::Versioned)
@@ -128,7 +129,7 @@ impl Scenario {
         matches!(self, Self::GateHolds | Self::GateAccepts | Self::GateMeetsOtherContent)
     }
 
-    /// Whether numbers come again with other content.
+    /// Whether numbers are used again for other content.
     pub(super) const fn has_other_content(self) -> bool {
         matches!(self, Self::StreamMeetsOtherContent | Self::GateMeetsOtherContent)
     }
@@ -140,7 +141,7 @@ impl Scenario {
         }
     }
 
-    /// The maximum faults in one schedule if all are run.
+    /// The maximum number of faults in one schedule if all schedules are run.
     pub(super) const fn bounds(self) -> Bounds {
         match self {
             Self::Repeated
@@ -156,14 +157,14 @@ impl Scenario {
             | Self::FifoInSingleWrite => Bounds { faults: 1, deaths: 1, times: 1 },
             // A reconciler has many requests, and the changes of a table have many claims.
             Self::TwoCallersBesideAReconciler | Self::TableStream => Bounds { faults: 1, deaths: 0, times: 1 },
-            // So have follow-ups, whose time passes until they are due.
+            // So do follow-ups, for which time passes until they are due.
             Self::GivenUp => Bounds { faults: 1, deaths: 0, times: 0 },
             Self::GivenUpAfterADeath => Bounds { faults: 0, deaths: 1, times: 1 },
             // The SDK is slow.
             Self::LongAnswers => Bounds { faults: 0, deaths: 1, times: 1 },
             Self::LongAnswersInSingleWrite => Bounds { faults: 1, deaths: 0, times: 0 },
             Self::LongAnswersExpire => Bounds { faults: 0, deaths: 0, times: 1 },
-            // These have no clock-dependent behaviour that the others lack.
+            // These have no clock-dependent behaviour beyond that of the others.
             Self::StreamThroughTheGate
             | Self::StreamAtAGap
             | Self::StreamMeetsOtherContent
@@ -176,7 +177,7 @@ impl Scenario {
         }
     }
 
-    /// Whether processes begin one by one if all schedules are run; otherwise all begin at once, which leaves fewer
+    /// Whether processes begin one by one if all schedules are run; otherwise all begin at once, which results in fewer
     /// orders.
     pub(super) const fn begins_in_turn(self) -> bool {
         !matches!(

@@ -1,4 +1,4 @@
-//! The oracle: counts what happened, independently of the records, and compares it with the promises.
+//! The oracle: counts effects, charges and answers independently of the records, and compares them with the promises.
 
 use idempotency::protocol::machine::{self, End};
 use idempotency::protocol::{Record, Resolution, State};
@@ -9,14 +9,14 @@ use super::state::{Put, Waits, World, transaction, whole_answer};
 use super::step::{begins, owner};
 use super::{Event, Model, Mutant, Promise};
 
-/// What the oracle counts, independently of the records.
+/// The counts of the oracle, independent of the records.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Counts {
     /// How often the transactional effect was applied, in each life of the key.
     pub effects: [u8; 3],
     /// How often the provider charged, in each life of the key.
     pub charges: [u8; 3],
-    /// The final answer that was given, in each life of the key.
+    /// The final answer, in each life of the key.
     pub answers: [Option<(Resolution, u8)>; 3],
     /// The owner tokens whose claims have ended or were taken over.
     pub ended: u128,
@@ -27,12 +27,12 @@ pub struct Counts {
 }
 
 impl Model {
-    /// A write takes effect.
+    /// Records that a write takes effect.
     pub(super) fn apply(&self, world: &mut World, index: usize, put: &Put) {
         let now = clock::now(world.era, Reading::Early);
         let found = world.record.clone().filter(|found| !found.has_expired(now));
         // A write conditioned on the version that was read begins a claim, or ends another call's. A call that was
-        // fenced without knowing that it had claimed may do so again.
+        // fenced without knowing that it held a claim may claim again.
         let own_bit = 1 << put.owner;
         if begins(&put.write) {
             world.counts.ended &= !own_bit;
@@ -151,7 +151,7 @@ impl Model {
         false
     }
 
-    /// All calls run in one process.
+    /// Adds a settled record to the cache of the process, in which all calls run.
     fn remember(&self, world: &mut World, record: &Record) {
         if self.settings.remembers {
             let remembered = Shared::new(record.clone());
@@ -159,7 +159,7 @@ impl Model {
         }
     }
 
-    /// A replayed record has not expired. A mutant may have postponed its expiration.
+    /// Expects that a replayed record has not expired. A mutant may have postponed its expiration.
     pub(super) fn expect_unexpired(&self, world: &mut World, replayed: &Record, put_off_by: Mutant) {
         let mut record = replayed.clone();
         if self.is(put_off_by) {
@@ -169,7 +169,7 @@ impl Model {
         self.breaks_if(world, expired, Promise::WhatIsExpiredIsNotReplayed);
     }
 
-    /// A caller gets an earlier call's answer.
+    /// Records that a caller gets an earlier call's answer.
     fn observe_replay(&self, world: &mut World, index: usize, record: &Record) {
         if let Some(stored) = world.record.clone().filter(|stored| stored.transaction == record.transaction) {
             let foreign = self.asks(index, Some(&stored)) != stored.fingerprint;
@@ -180,7 +180,7 @@ impl Model {
         }
     }
 
-    /// A caller gets a final answer.
+    /// Records that a caller gets a final answer.
     pub(super) fn observe_answer(&self, world: &mut World, life: usize, resolution: Resolution, answer: u8) {
         let recorded = world.record.as_ref().filter(|record| clock::life(record) == life);
         let is_current = usize::from(world.era) == life;
@@ -190,7 +190,7 @@ impl Model {
         self.breaks_if(world, first != (resolution, answer), Promise::OneAnswer);
     }
 
-    /// A lock is acquired.
+    /// Records that a lock is acquired.
     pub(super) fn observe_fence(&self, world: &mut World, fence: u64) {
         let bit = 1 << fence;
         self.breaks_if(world, world.counts.fences & bit != 0, Promise::NoFenceTwice);
@@ -199,12 +199,12 @@ impl Model {
         world.counts.fences |= bit;
     }
 
-    /// A write that counts as our own is our own.
+    /// Expects that a write that counts as our own is our own.
     pub(super) fn expect_own(&self, world: &mut World, is_own: bool) {
         self.breaks_if(world, !is_own, Promise::ForeignWritesAreNotTakenForOwn);
     }
 
-    /// A write that does not count as our own is not our own.
+    /// Expects that a write that does not count as our own is foreign.
     pub(super) fn expect_recognised(&self, world: &mut World, is_foreign: bool) {
         self.breaks_if(world, !is_foreign, Promise::OwnWritesAreRecognised);
     }

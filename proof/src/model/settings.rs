@@ -5,21 +5,21 @@ use super::Ending;
 /// The bounds of a model.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// What the model shows.
+    /// The name of the model, which says what it covers.
     pub name: &'static str,
     /// The actors.
     pub players: Vec<Player>,
-    /// How a run may end.
+    /// The possible ends of a run.
     pub runs: &'static [Ending],
     /// Whether the provider may refuse for good.
     pub declines: bool,
-    /// Whether the provider may forget which transaction ids were used, and its search may miss what it did.
+    /// Whether the provider may forget which transaction ids were used, and its search may miss charges.
     pub forgetful: bool,
     /// Whether the operation is declared repeatable.
     pub repeatable: bool,
-    /// Whether a caller reconciles an UNKNOWN record, or leaves that to others.
+    /// Whether a caller reconciles an UNKNOWN record itself.
     pub callers_reconcile: bool,
-    /// What a duplicate of a running call waits for.
+    /// How long a duplicate of a running call waits.
     pub waits: WaitsFor,
     /// Whether a process caches settled records.
     pub remembers: bool,
@@ -33,7 +33,7 @@ pub struct Settings {
     pub retentions: u8,
 }
 
-/// What a duplicate of a running call waits for.
+/// How long a duplicate of a running call waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WaitsFor {
     /// It does not wait.
@@ -64,7 +64,7 @@ pub enum Role {
     SingleWrite,
     /// Reconciles without a call.
     Reconciler,
-    /// Settles by hand what the provider shows; cannot make it refuse anything.
+    /// Settles by hand according to the provider's search; cannot create a tombstone.
     Operator,
     /// Acquires a lock, renews and releases it.
     Holder,
@@ -108,7 +108,7 @@ impl Settings {
         Self { runs, repeatable: true, retentions, ..Self::transactional(name, faults, players) }
     }
 
-    /// The models that are checked with every change.
+    /// The models that are checked for every change.
     pub fn quick() -> Vec<Self> {
         use Role::{Caller, Operator, Reconciler, SingleWrite};
         let two = |calls| vec![player(Caller, 1, calls), player(Caller, 1, calls)];
@@ -226,7 +226,7 @@ impl Settings {
         ]
     }
 
-    /// The default: with one fault fewer than in the gate.
+    /// The default models, with one fault fewer than in the gate.
     pub fn short() -> Vec<Self> {
         let mut all = Self::quick();
         for settings in &mut all {
@@ -235,7 +235,8 @@ impl Settings {
         all
     }
 
-    /// With one fault: enough to detect a breakage, and quick to explore without one. The smallest models come first.
+    /// Models with one fault: enough to detect a breakage, and quick to check completely if there is none. The smallest
+    /// models come first.
     pub fn small() -> Vec<Self> {
         let mut all = Self::quick();
         for settings in &mut all {

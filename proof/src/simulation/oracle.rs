@@ -1,4 +1,4 @@
-//! What callers receive, and whether it agrees with what really happened.
+//! The oracle: records what callers receive, and checks it against the applied effects and charges.
 
 use idempotency::protocol::Resolution;
 use idempotency::{Error, Outcome};
@@ -32,7 +32,7 @@ impl Oracle {
         let heard = (body, answered.resolution, answered.answer);
         let first = *history.final_answer.get_or_insert(heard);
         if first != heard {
-            history.broken.push(format!("G2: {first:?} was answered, and then {heard:?}"));
+            history.broken.push(format!("G2: the answer was {first:?}, and then {heard:?}"));
         }
     }
 
@@ -46,7 +46,7 @@ impl Oracle {
         self.history().final_answer.map(|(_, resolution, answer)| (resolution, answer))
     }
 
-    /// Records a fencing token that was given out.
+    /// Records the fencing token of an acquisition.
     pub(super) fn fence(&self, fence: u64) {
         let mut history = self.history();
         if history.fences.contains(&fence) {
@@ -75,7 +75,7 @@ impl Oracle {
         }
     }
 
-    /// What callers received, or what was broken.
+    /// The outcomes that callers received, or the broken promises.
     pub(super) fn verdict(&self) -> Result<Vec<String>, String> {
         let history = std::mem::take(&mut *self.history());
         if history.broken.is_empty() {

@@ -1,4 +1,4 @@
-//! The scenarios: what each process does in a schedule.
+//! The scenarios: the work of each process in a schedule.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -76,7 +76,7 @@ struct World {
     metrics: Counting,
     breakage: Option<Breakage>,
     runs: AtomicU64,
-    /// How long a run may take.
+    /// The time limit of a run.
     run_within: Duration,
     started: tokio::time::Instant,
 }
@@ -144,7 +144,7 @@ impl World {
         join_all(workers).await;
     }
 
-    /// Every request in transit arrives. Then no more faults occur, and every caller gets an answer.
+    /// Lets every request in transit arrive. Then no more faults occur, and every caller gets an answer.
     async fn calm(&self) {
         self.dice.stop_faults();
         tokio::time::sleep(Duration::from_secs(8 * 60 * 60)).await;
@@ -158,12 +158,11 @@ impl World {
         for body in [0, 1, 0] {
             answered |= self.heard(body, &self.call(&engine, body).await);
         }
-        self.oracle.expect(answered || is_lost, "in the end there is an answer, or nobody can know it");
+        self.oracle.expect(answered || is_lost, "in the end there is an answer, or it can no longer be known");
         self.count();
     }
 
-    /// Whether the outcome is not known and the provider shows nothing, at a time when it may have forgotten what it
-    /// did.
+    /// Whether the outcome is unknown and the provider shows nothing, at a time when it may have forgotten its charge.
     async fn is_lost(&self) -> bool {
         let call = self.a_call(&self.engine(), 0);
         let Ok(Some(record)) = self.kept.read(&call.record_id()) else { return false };
@@ -176,8 +175,8 @@ impl World {
 
     fn count(&self) {
         let (applied, charges) = (self.kept.applied(EFFECT), self.provider.charges());
-        self.oracle.expect(applied <= 1, "G1: inside effects at most once");
-        self.oracle.expect(charges <= 1, "G8: outside effects at most once");
+        self.oracle.expect(applied <= 1, "G1: transactional effects at most once");
+        self.oracle.expect(charges <= 1, "G8: external effects at most once");
         match self.oracle.final_answer() {
             Some((Resolution::Success, _)) => {
                 self.oracle.expect(applied == 1, "a success has its effect");
@@ -191,7 +190,7 @@ impl World {
         }
     }
 
-    // --- who takes part
+    // --- the actors
 
     async fn caller(&self, body: u8) {
         let mut engine = self.engine();
@@ -257,13 +256,13 @@ impl World {
         }
     }
 
-    // --- what they do
+    // --- their work
 
     async fn call(&self, engine: &Engine<RemoteStore>, body: u8) -> Result<Outcome<u64>, Error> {
         let call = self.a_call(engine, body);
         match self.scenario {
             Scenario::SingleWrite => self.single_write(engine, body).await,
-            // In the end nobody repeats a request that the provider may have forgotten.
+            // In the end no caller repeats a request that the provider may have forgotten.
             Scenario::Repeatable | Scenario::OutsideRepeatable if self.dice.once_in(2) && !self.dice.is_calm() => {
                 engine.run(&call, |attempt| self.work(attempt, body)).await
             }
@@ -320,19 +319,19 @@ impl World {
         TransactionId::from_bytes(bytes)
     }
 
-    /// Whether it is a final answer.
+    /// Records an outcome. Returns whether it is a final answer.
     fn heard(&self, body: u8, outcome: &Result<Outcome<u64>, Error>) -> bool {
         self.oracle.heard(body, outcome);
         let (Ok(Outcome::Executed(answered)) | Ok(Outcome::Replayed(answered))) = outcome else { return false };
         if answered.resolution == Resolution::Success {
-            self.oracle.expect(self.kept.applied(EFFECT) == 1, "what was executed has its effect");
+            self.oracle.expect(self.kept.applied(EFFECT) == 1, "an executed call has its effect");
             let own = !self.scenario.is_outside() || Provider::is_for(answered.answer, body);
-            self.oracle.expect(own, "G6: another request was charged for than was answered");
+            self.oracle.expect(own, "G6: the charge and the answer belong to different requests");
         }
         true
     }
 
-    // --- with what
+    // --- their engines and calls
 
     fn engine(&self) -> Engine<RemoteStore> {
         let store = RemoteStore {
@@ -384,7 +383,7 @@ struct Evidences<'a> {
 }
 
 impl Evidences<'_> {
-    /// Whether the provider certainly still remembers what was done under the record's transaction id.
+    /// Whether the provider certainly still remembers the requests under the record's transaction id.
     fn is_remembered(&self, record: &Record, attempt: &Attempt<Effect>) -> bool {
         self.world.breakage == Some(Breakage::TombstoneBeyondTheMemory)
             || record.transaction.made().is_some_and(|made| attempt.now() < made.plus(TOMBSTONES_WITHIN))

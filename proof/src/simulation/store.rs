@@ -73,7 +73,7 @@ impl Store for RemoteStore {
         self.kept.read(id)
     }
 
-    /// Any version that was ever stored, or none: it lags by any time.
+    /// Returns any version that was ever stored, or none, because such a read may lag by any time.
     async fn look_up(&self, id: &RecordId) -> Result<Option<Record>, StoreError> {
         tokio::time::sleep(self.dice.below_ms(40)).await;
         if self.dice.once_in(8) {

@@ -7,7 +7,7 @@ use crate::protocol::{HistoryEvent, State, Subject, TransactionId};
 use crate::store::memory::Effect;
 use crate::{Answered, Attempt, Operation, Outcome, Verdict};
 
-/// An external system: its evidence about a transaction id, and the ids it was asked about.
+/// An external system: its evidence about a transaction id, and the ids that were looked up.
 pub(crate) struct OtherSide {
     evidence: Evidence<u64>,
     asked: Mutex<Vec<TransactionId>>,
@@ -15,7 +15,7 @@ pub(crate) struct OtherSide {
 
 impl Resolver<Effect, u64> for OtherSide {
     async fn resolve(&self, record: &Record, attempt: Attempt<Effect>) -> Evidence<u64> {
-        assert!(matches!(record.state, State::Unknown(Some(_))), "held while it is asked about: {record:?}");
+        assert!(matches!(record.state, State::Unknown(Some(_))), "held while it is looked up: {record:?}");
         self.asked.lock().unwrap().push(record.transaction);
         match self.evidence {
             Evidence::Happened(_) => attempt.add_effect(Effect::named(EFFECT)),
@@ -48,7 +48,7 @@ pub(crate) async fn retry(world: &World, body: &str, other: &OtherSide) -> Resul
     world.engine.run_or_reconcile(&call, run, other).await
 }
 
-/// Leaves an attempt with an unknown outcome; returns its transaction id.
+/// Leaves an attempt with an unknown outcome, and returns its transaction id.
 async fn left_unknown(world: &World) -> TransactionId {
     let call = world.call(Uncertain::Reconcile, "a");
     let outcome = world.ends_with(&call, Verdict::Unknown("no answer".into())).await;
@@ -240,7 +240,7 @@ async fn the_schedule_leaves_alone_what_is_held_or_settled() {
     assert!(other.asked().is_empty());
 }
 
-/// In another library the recovery of an apparently abandoned record overwrote a result that was settled meanwhile.
+/// In another library, the recovery of an apparently abandoned record overwrote a result that was settled meanwhile.
 #[tokio::test(start_paused = true)]
 async fn a_takeover_of_what_was_settled_since_it_was_seen_changes_nothing() {
     let world = World::new([]);

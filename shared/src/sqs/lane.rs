@@ -1,4 +1,4 @@
-//! Lanes: which messages of a batch run one after another, and which of them share an outcome.
+//! Lanes: the messages of a batch that run one after another, and those of them that share an outcome.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::envelope::Unreadable;
 use crate::protocol::{Fingerprint, NotComparable, RecordId, Trace};
 use crate::telemetry::request_log::{LogOutcome, LogSummary};
 
-/// A message as it was delivered.
+/// A delivered message, with its position in the batch.
 pub(super) struct Delivery<'e, T> {
     /// The index in the batch.
     pub(super) position: usize,
@@ -37,25 +37,25 @@ pub(super) struct Ready<'e, T> {
     pub(super) message: Message<'e, T>,
 }
 
-/// Why a message does not run.
+/// The reason that a message does not run.
 #[derive(Debug)]
 pub(super) enum Refused {
     NoKey(NoKey),
     Unreadable(Unreadable),
     NotInEnvelope(NotInEnvelope),
-    /// It is only a test of the service that sends the messages, and is deleted.
+    /// It is only a test event of the service that sends the messages, and is deleted.
     Test,
     NotComparable(NotComparable),
     Panicked(ReadingPanicked),
 }
 
-/// The application's conversion of a message panicked.
+/// The application's conversion function panicked on a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the application panicked when it read the message")]
 pub(super) struct ReadingPanicked;
 
 impl Refused {
-    /// What happens to the message.
+    /// How a message that does not run is settled.
     pub(super) const fn settlement(&self) -> Settlement {
         match self {
             Self::Test => Settlement::Done,
@@ -79,7 +79,7 @@ impl Refused {
     }
 }
 
-/// What happens to a message.
+/// The result for a message in the response to Lambda.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Settlement {
     /// It is deleted.
@@ -147,8 +147,8 @@ pub(super) struct Outcomes {
 }
 
 impl Outcomes {
-    /// The settlement of a message that need not run: in order, no message overtakes a returned one; and equal messages
-    /// share the outcome of the first.
+    /// The settlement of a message that need not run: in an ordered lane no message overtakes a returned one, and equal
+    /// messages share the outcome of the first.
     pub(super) fn of<T>(&self, delivery: &Delivery<'_, T>, in_order: bool) -> Option<Settlement> {
         if in_order && self.returned.is_some() {
             return self.returned;

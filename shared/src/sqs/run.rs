@@ -71,7 +71,7 @@ where
         Ok(Delivery { position, id, message, trace, ready })
     }
 
-    /// Parses everything in a message before any message of the batch runs.
+    /// Parses everything that is needed from a message before any message of the batch runs.
     fn ready(&self, received: Received<'e>, trace: Option<Trace>) -> Result<Ready<'e, T>, Refused> {
         let Queue { operation, principal, key, reading, .. } = self.queue;
         let key = key.of(&received).map_err(Refused::NoKey)?;
@@ -84,12 +84,12 @@ where
         Ok(Ready { call, message: Message::new(received, content) })
     }
 
-    /// Runs several lanes concurrently. Returns the messages to return, by index and id.
+    /// Runs several lanes concurrently. The result lists the messages to return, by index and id.
     async fn lanes(&self, lanes: Vec<Lane<'e, T>>) -> Vec<(usize, &'e str)> {
         let (mut running, mut returned) = (FuturesUnordered::new(), Vec::new());
         for (number, lane) in lanes.into_iter().enumerate() {
             if number > 0 && number.is_multiple_of(LANES_A_TURN) {
-                // The first poll starts them; anything that becomes ready meanwhile is found at the next poll.
+                // The first poll starts them. A lane that becomes ready meanwhile is found at the next poll.
                 while let Some(Some(more)) = running.next().now_or_never() {
                     returned.extend(more);
                 }
@@ -106,7 +106,7 @@ where
         returned
     }
 
-    /// Runs the messages of a lane one after another. Returns the messages to return, by index and id.
+    /// Runs the messages of a lane one after another. The result lists the messages to return, by index and id.
     async fn lane(&self, lane: Lane<'e, T>) -> Vec<(usize, &'e str)> {
         let mut outcomes = lane::Outcomes::default();
         let mut returned = Vec::new();
@@ -119,7 +119,7 @@ where
                 }
                 None => self.message(&delivery).await,
             };
-            // Most lanes have a single message, whose outcome nobody needs afterwards.
+            // Most lanes have a single message, whose outcome is not needed afterwards.
             if deliveries.len() > 0 {
                 outcomes.add(&delivery, settlement);
             }
@@ -211,8 +211,7 @@ where
         }
     }
 
-    /// Keeps a message invisible until a lease ends. Optional: without it the message is only delivered earlier or
-    /// later.
+    /// Keeps a message invisible until a lease ends. If this fails, the message is only delivered earlier or later.
     async fn extend_visibility(&self, message: &SqsMessage, rest: Duration) {
         if let Err(error) = self.queue.visibility.set(message, rest).await {
             let operation = self.queue.operation.name();

@@ -3,7 +3,7 @@
 use super::message::Received;
 use crate::protocol::{Node, Pointed, Pointer, Trace};
 
-/// Where a message contains its producer's trace.
+/// The place of the producer's trace in a message.
 #[derive(Clone, Debug, Default)]
 pub(super) struct TraceSource {
     pointer: Option<Pointer>,

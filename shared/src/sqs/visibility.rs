@@ -16,13 +16,13 @@ use crate::store::BoxError;
 
 /// Sets when a received message becomes visible again.
 ///
-/// With the feature `sqs-visibility`, `SqsVisibility` does so with `ChangeMessageVisibility`.
+/// With the feature `sqs-visibility`, `SqsVisibility` implements it by `ChangeMessageVisibility`.
 pub trait Visibility: Send + Sync {
-    /// Makes the message visible again after this time from now, instead of after the queue's visibility timeout.
+    /// Makes the message visible again after `after` from now, instead of after the queue's visibility timeout.
     fn set<'a>(&'a self, message: &'a SqsMessage, after: Duration) -> BoxFuture<'a, Result<(), BoxError>>;
 }
 
-/// A [`Visibility`], or none: then every message keeps the queue's visibility timeout.
+/// A [`Visibility`], or none, in which case every message keeps the queue's visibility timeout.
 #[derive(Clone, Default)]
 pub(super) struct VisibilityOf(Option<Arc<dyn Visibility>>);
 

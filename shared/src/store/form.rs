@@ -1,7 +1,7 @@
 //! The stable serde form of a record, for stores that keep documents.
 //!
-//! One flat object with the names of the DynamoDB item's attributes, bytes in base64. Fields may be added in later
-//! versions; none is renamed, and a reader ignores what it does not know.
+//! The form is one flat object with the names of the DynamoDB item's attributes, and bytes in base64. Later versions
+//! may add fields; none is renamed, and a reader ignores unknown fields.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -90,7 +90,7 @@ impl Form {
         }
     }
 
-    /// The record, or the member that is wrong.
+    /// The record, or the name of the invalid member.
     fn record(self) -> Result<Record, &'static str> {
         let state = self.state()?;
         let transaction: uuid::Uuid = self.transaction.parse().map_err(|_| "transaction")?;
@@ -107,7 +107,7 @@ impl Form {
             attempt: self.attempt,
             created: EpochMs(self.created),
             updated: EpochMs(self.updated),
-            // For people only, like the history.
+            // The trace is for people only, like the history.
             trace: self.trace.and_then(|text| array(&text, "trace").ok()).and_then(Trace::from_bytes),
             ended_by: self.ended_by.map(|text| array(&text, "ended_by").map(OwnerToken)).transpose()?,
             history,

@@ -1,4 +1,4 @@
-//! Kafka's and Kinesis' records with an idempotency record each, for external effects.
+//! Kafka and Kinesis records with one idempotency record each, for external effects.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -13,7 +13,7 @@ use crate::telemetry::metrics::Metric;
 use crate::telemetry::request_log::{LogOutcome, LogSummary, RequestLog};
 use crate::telemetry::span::Span;
 
-/// What names a record of a stream that has [an idempotency record](Stream::record_each).
+/// The key of a stream record that has [its own idempotency record](Stream::record_each).
 #[derive(Clone)]
 pub struct RecordKey(Source);
 
@@ -36,20 +36,21 @@ impl fmt::Debug for RecordKey {
 }
 
 impl RecordKey {
-    /// Its partition and position. Protects from a second delivery, but not from a producer that sends again.
+    /// The partition and position of the record. This key protects from a second delivery, but not from a producer that
+    /// sends again.
     #[must_use]
     pub const fn position() -> Self {
         Self(Source::Position)
     }
 
-    /// The key that the producer chose, wherever it is in the record. A record for which the function returns `None`, or
-    /// panics, stops its partition.
+    /// The producer's key, which the function finds in the record. A record for which the function returns `None` or
+    /// panics stops its partition.
     pub fn function(key: impl Fn(&Record) -> Option<String> + Send + Sync + 'static) -> Self {
         Self(Source::Function(Arc::new(key)))
     }
 }
 
-/// Why a record has no call. Its partition stops at it.
+/// The reason that a record has no call. Its partition stops at it.
 #[derive(Debug, thiserror::Error)]
 enum NotBegun {
     #[error(transparent)]
@@ -62,7 +63,7 @@ enum NotBegun {
     NotComparable(#[from] NotComparable),
 }
 
-/// How the records of a stream are named.
+/// The settings of a stream with one idempotency record per stream record.
 #[derive(Clone)]
 pub(super) struct Each {
     pub(super) principal: Principal,
@@ -83,7 +84,7 @@ impl Each {
         H: Fn(Attempt<S::Effect>, Record) -> R,
         R: Future<Output: IntoVerdict>,
     {
-        // A batch is delivered again as a whole, or from some record on.
+        // A batch is redelivered as a whole or from some record on.
         let mut is_redelivery = true;
         for (index, delivered) in records.iter().enumerate() {
             let settled = self.record(stream, delivered, (deadline, is_redelivery), handler).await;
@@ -129,7 +130,7 @@ impl Each {
             }
         };
         let started = engine.now();
-        // A partition that is returned is delivered again at once, and nothing after this record can go on before it.
+        // A returned partition is redelivered at once, and no later record can run before this one.
         let call = call.redelivered(is_redelivery).wait(deadline.since(started));
         let run = |attempt| {
             let handling = handler(attempt, record.clone());

@@ -40,7 +40,7 @@ pub fn program(name: &str) -> PathBuf {
 }
 
 /// The functions in a folder like that of `sam build`, `FUNCTION/bootstrap`, so that no stack checks whether they must
-/// be built. They have exactly the features with which they are deployed.
+/// be built. They have exactly the deployed features.
 pub(super) fn functions() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER.get_or_init(|| {
@@ -78,7 +78,8 @@ fn link(program: &Path, folder: &Path) {
     }
 }
 
-/// Where cargo puts programs. A test runs as `target/debug/deps/NAME-HASH`, a program as `target/debug/NAME`.
+/// The folder into which cargo puts programs. A test runs as `target/debug/deps/NAME-HASH`, a program as
+/// `target/debug/NAME`.
 fn profile() -> PathBuf {
     let this = std::env::current_exe().expect("known");
     let folder = this.parent().expect("in a folder");

@@ -13,11 +13,11 @@ use crate::workspace;
 pub struct Setup {
     arguments: Vec<String>,
     functions: Functions,
-    /// Hundreds of stacks start, each with the functions that its test uses.
+    /// Whether functions start on demand: hundreds of stacks start, and each test uses only some functions.
     on_demand: bool,
 }
 
-/// Where the functions' programs come from.
+/// The source of the functions' programs.
 #[derive(Clone, Debug)]
 enum Functions {
     /// The tests build them once.
@@ -34,15 +34,15 @@ impl Setup {
         Self { arguments: Vec::new(), functions: Functions::Tests, on_demand: true }
     }
 
-    /// Functions time out after 4 s, so that a dead owner's lease is over after 5 s, and a duplicate has no time to wait for
-    /// it.
+    /// Functions time out after 4 s, so that a dead owner's lease ends after 5 s, and a duplicate has no time to wait
+    /// for its end.
     pub fn brief() -> Self {
         let timeouts = ["ApiTimeoutSeconds", "WorkerTimeoutSeconds", "StreamTimeoutSeconds"];
         timeouts.into_iter().fold(Self::deployed(), |setup, name| setup.parameter(name, 4))
     }
 
-    /// In addition, a message that was not settled is delivered again after 4 s and given up after two receives, and
-    /// each run of the reconciler looks for abandoned requests; nothing is followed up before it. As deployed, it is a
+    /// In addition, a message that was not settled is redelivered after 4 s and given up after two receives, and each
+    /// run of the reconciler looks for abandoned requests; nothing is followed up before. The deployed values are a
     /// minute, five receives, and once a day.
     pub fn impatient() -> Self {
         Self::brief()
@@ -57,7 +57,7 @@ impl Setup {
         self.parameter("ReconcileSchedule", "rate(30 days)").parameter("FollowUpState", "STOPPED")
     }
 
-    /// The stream of the records is read at once, and not in windows of a minute.
+    /// The records' stream is read immediately, not in windows of a minute.
     pub fn followed_up_at_once(self) -> Self {
         self.parameter("FollowUpWindowSeconds", 1)
     }
@@ -98,7 +98,7 @@ impl Setup {
         Self { functions: Functions::Folder(folder), ..Self::deployed() }
     }
 
-    /// Each function starts before the stack is ready, as it is for users.
+    /// Each function starts before the stack is ready, as for users.
     pub fn started(self) -> Self {
         Self { on_demand: false, ..self }
     }

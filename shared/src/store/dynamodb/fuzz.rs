@@ -1,4 +1,4 @@
-//! Fuzzing of what is read from DynamoDB, from arbitrary bytes.
+//! Fuzz targets for the data that is read from DynamoDB, from arbitrary bytes.
 
 use std::collections::HashMap;
 
@@ -9,7 +9,8 @@ use serde_json::Value;
 use super::error::Failure;
 use super::item::{AttributeNames, from_record, to_record};
 
-/// An item of any version, as JSON of attributes, is unreadable, or a record that reads back as it was written.
+/// Checks that an item of any version, as JSON of attributes, is either unreadable or a record that reads back as it
+/// was written.
 ///
 /// # Panics
 /// If that does not hold.
@@ -24,8 +25,8 @@ pub fn record(bytes: &[u8]) {
     }
 }
 
-/// The reasons of a cancelled transaction, one per line: a failed condition of the record is never reported as worth a
-/// retry.
+/// Checks that among the reasons of a cancelled transaction, one per line, a failed condition of the record is never
+/// reported as worth a retry.
 ///
 /// # Panics
 /// If that does not hold.

@@ -16,23 +16,23 @@ pub struct AttributeNames {
     /// Partition key of the table: the record's id (string).
     pub id: String,
     /// Sort key of the table (string), if it has one. It has the value `idempotency` in all our items, so that each
-    /// record still has a partition of its own.
+    /// record still has its own partition key.
     pub sort: Option<String>,
-    /// What each id in the table begins with, before `idempotency:`, for a table that is shared with others. Default:
-    /// nothing. Never change it while records exist.
+    /// The prefix of each id in the table, before `idempotency:`, for a table that is shared with other items. Default:
+    /// none. Never change it while records exist.
     pub id_prefix: String,
     /// Time-to-live attribute of the table: epoch seconds (number). Only on settled and released records.
     pub expiration: String,
     /// PROCESSING, SUCCESS, FAILED or UNKNOWN (string).
     pub status: String,
-    /// Token of the claim (16 bytes). Absent if nobody holds the record.
+    /// Token of the claim (16 bytes). Absent if the record is not held.
     pub owner: String,
     /// Token that ended the last claim, or that wrote without one (16 bytes). Absent while the record is held, or if an
     /// older version wrote it.
     pub ended_by: String,
     /// Number of the attempt (number).
     pub attempt: String,
-    /// End of the lease: epoch milliseconds (number). Absent if nobody holds the record.
+    /// End of the lease: epoch milliseconds (number). Absent if the record is not held.
     pub lease: String,
     /// Transaction id: a UUIDv7 (string).
     pub transaction: String,
@@ -42,9 +42,9 @@ pub struct AttributeNames {
     pub operation: String,
     /// SHA-256 of the principal (32 bytes).
     pub principal: String,
-    /// What the operation is about, in the application's format (string).
+    /// Subject of the operation, in the application's format (string).
     pub subject: String,
-    /// What happened to it (bytes).
+    /// History of the record (bytes).
     pub history: String,
     /// Start of the first attempt: epoch milliseconds (number).
     pub created: String,
@@ -92,7 +92,7 @@ impl Default for AttributeNames {
     }
 }
 
-/// Names that no table can have. Nothing was written under them.
+/// Attribute names that a table cannot have. Nothing was written under them.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidNames {
@@ -100,7 +100,7 @@ pub enum InvalidNames {
     #[error("two attributes have the name `{0}`")]
     Twice(String),
     /// DynamoDB's names have 1 to 255 bytes.
-    #[error("`{0}` is no name of an attribute: it needs 1 to 255 bytes")]
+    #[error("`{0}` is not a valid attribute name, which has 1 to 255 bytes")]
     Length(String),
     /// A key attribute has the name of an attribute of watermarks, which are in the same table.
     #[error("the key attribute `{0}` has the name of an attribute of watermarks")]
@@ -111,10 +111,10 @@ pub enum InvalidNames {
 const SORT: &str = "idempotency";
 
 impl AttributeNames {
-    /// Whether a table can have these names.
+    /// Checks whether a table can have these names.
     ///
     /// # Errors
-    /// [`InvalidNames`] names the first that it cannot have.
+    /// [`InvalidNames`], with the first name that it cannot have.
     pub fn check(&self) -> Result<(), InvalidNames> {
         let attributes = [&self.response, &self.parts, &self.unresolved].map(String::as_str);
         let all = self.of_record().into_iter().chain(attributes).chain(self.sort.as_deref());
@@ -134,7 +134,7 @@ impl AttributeNames {
         }
     }
 
-    /// The key of an item of ours.
+    /// The key of one of our items.
     pub(super) fn key(&self, id: &str) -> Item {
         let sort = self.sort.as_ref().map(|name| (name.clone(), string(SORT)));
         let id = (self.id.clone(), string(format!("{}{id}", self.id_prefix)));
@@ -146,7 +146,7 @@ impl AttributeNames {
         RecordId::from_stored(stored.strip_prefix(&self.id_prefix).unwrap_or(stored).to_owned())
     }
 
-    /// All attributes of a record except its answer: enough if no caller is to be answered.
+    /// All attributes of a record except its answer, for reads that answer no caller.
     pub(super) fn of_record(&self) -> [&str; 16] {
         [
             &self.id,
@@ -322,7 +322,7 @@ impl Reader<'_> {
     fn transaction(&mut self) -> Result<TransactionId, String> {
         let name = &self.names.transaction;
         let text = self.string(name)?;
-        let uuid: uuid::Uuid = text.parse().map_err(|_| format!("`{name}` is no UUID"))?;
+        let uuid: uuid::Uuid = text.parse().map_err(|_| format!("`{name}` is not a UUID"))?;
         Ok(TransactionId::from_bytes(uuid.into_bytes()))
     }
 
@@ -341,18 +341,18 @@ impl Reader<'_> {
         self.has(name).then(|| self.array(name).map(OwnerToken)).transpose()
     }
 
-    /// For people only: an unreadable history must not make the record unreadable.
+    /// The history is for people only: if it is unreadable, the record must still be readable.
     fn history(&mut self) -> Result<History, String> {
         let name = &self.names.history;
         Ok(if self.has(name) { history::from_bytes(&self.binary(name)?) } else { History::default() })
     }
 
-    /// For people only, like the history.
+    /// The trace is for people only, like the history.
     fn trace(&mut self) -> Option<Trace> {
         self.array(&self.names.trace).ok().and_then(Trace::from_bytes)
     }
 
-    /// Whether the item has the attribute: records of older versions lack some.
+    /// Whether the item has the attribute; records of older versions lack some.
     fn has(&self, name: &str) -> bool {
         self.item.contains_key(name)
     }

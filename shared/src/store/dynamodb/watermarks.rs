@@ -31,8 +31,8 @@ impl Watermarks for DynamoDbStore {
     ) -> Result<Advanced<Item>, StoreError> {
         let mut actions = vec![self.move_to(id, next)?];
         actions.extend(effects);
-        // The SDK gives each of these requests a token, so a retry after a lost reply gets the first answer. If that
-        // fails, the retry is refused because of the version, and the watermark that is found is our own.
+        // The SDK gives each of these requests a token, so a retry after a lost reply gets the first reply. If that
+        // fails, the retry is refused because of the version, and the found watermark is our own.
         let attempt = || async {
             let request = self.client.transact_write_items().set_transact_items(Some(actions.clone()));
             match request.send().await {
@@ -51,7 +51,7 @@ impl Watermarks for DynamoDbStore {
             effect.update.as_ref().and_then(|update| update.expression_attribute_values.as_ref()),
             effect.put.as_ref().map(|put| &put.item),
         ];
-        // For names of tables, expressions and the like.
+        // 500 bytes are added for table names, expressions and the like.
         500 + values.into_iter().flatten().map(item_bytes).sum::<usize>()
     }
 
@@ -108,7 +108,7 @@ fn item_bytes(item: &Item) -> usize {
 fn value_bytes(value: &AttributeValue) -> usize {
     match value {
         AttributeValue::S(text) | AttributeValue::N(text) => text.len(),
-        // In base64.
+        // Bytes are sent in base64.
         AttributeValue::B(bytes) => bytes.as_ref().len() * 4 / 3,
         AttributeValue::Bs(several) => several.iter().map(|bytes| bytes.as_ref().len() * 4 / 3).sum(),
         AttributeValue::Ss(several) | AttributeValue::Ns(several) => several.iter().map(String::len).sum(),
@@ -143,7 +143,7 @@ const NEWEST: &str = "newest";
 const UPDATED: &str = "updated";
 const WITNESSES: &str = "witnesses";
 
-/// The attributes of a watermark besides its key.
+/// The attributes of a watermark, without its key.
 pub(super) const ATTRIBUTES: [&str; 5] = [VERSION, POSITION, NEWEST, UPDATED, WITNESSES];
 
 fn from_watermark(watermark: &Watermark) -> Item {

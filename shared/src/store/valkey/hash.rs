@@ -1,4 +1,4 @@
-//! The conversion between a record and a hash, whose fields are named as the attributes in DynamoDB.
+//! The conversion between a record and a hash, whose fields have the names of the attributes in DynamoDB.
 
 use super::script::Fields;
 use crate::protocol::{
@@ -59,7 +59,7 @@ pub(super) fn from_record(record: &Record) -> Vec<(&'static str, Vec<u8>)> {
 /// Reads the record from a hash; `None` if there is none.
 ///
 /// # Errors
-/// [`StoreError::Unreadable`] names the field that is missing or malformed.
+/// [`StoreError::Unreadable`], which names the field that is missing or malformed.
 pub(super) fn to_record(id: &RecordId, fields: Fields) -> Result<Option<Record>, StoreError> {
     if fields.is_empty() {
         return Ok(None);
@@ -78,7 +78,7 @@ fn read(id: &RecordId, mut fields: Fields) -> Result<Record, String> {
         attempt: fields.number(ATTEMPT)?,
         principal: fields.optional(PRINCIPAL, Fields::array)?.map(PrincipalDigest),
         subject: fields.optional(SUBJECT, Fields::text)?.and_then(Subject::new),
-        // For people only: they must not make a record unreadable.
+        // History and trace are for people only: they must not make a record unreadable.
         history: fields.take(HISTORY).map_or_else(History::default, |bytes| history::from_bytes(&bytes)),
         trace: fields.array(TRACE).ok().and_then(Trace::from_bytes),
         created: EpochMs(fields.number(CREATED)?),

@@ -1,4 +1,4 @@
-//! What an error says about a request: whether it may have taken effect, and whether another try can help.
+//! Classifies the errors of a request: whether it may have taken effect, and whether another try can help.
 
 use std::io;
 use std::sync::Arc;
@@ -8,26 +8,27 @@ use redis::{ErrorKind, RedisError};
 use super::server::Address;
 use crate::store::BoxError;
 
-/// Why a try failed.
+/// The reason that a try failed.
 #[derive(Debug)]
 pub(super) enum Failure {
     /// No connection was made, so nothing was sent. Another try may make one.
     Unreachable(BoxError),
-    /// The server does not let us in, or is not the one we trust.
+    /// The server rejects the login, or its certificate is not trusted.
     Rejected(BoxError),
-    /// The request was sent, and the connection ended or was silent.
+    /// The request was sent, and the connection ended or no reply came in time.
     Silent(BoxError),
     /// Another node owns the slot. Nothing was written.
     Moved(Address, BoxError),
     /// Another node is taking over the slot and has these keys. Nothing was written.
     Asked(Address, BoxError),
-    /// The server cannot take it now: it is loading, its cluster is down, the slot is half moved. Nothing was written.
+    /// The server cannot accept the request now: it is loading, its cluster is down, or the slot is partly moved.
+    /// Nothing was written.
     Later(BoxError),
-    /// The server is a replica by now. Nothing was written.
+    /// The server has become a replica. Nothing was written.
     Demoted(BoxError),
-    /// The server refuses it: its memory is full, the user may not. Nothing was written.
+    /// The server refuses the request: its memory is full, or the user lacks permission. Nothing was written.
     Refused(BoxError),
-    /// The script broke off, which it should never do.
+    /// The script stopped with an error, which should never happen.
     Broken(BoxError),
 }
 
@@ -43,10 +44,10 @@ impl Failure {
         }
     }
 
-    /// The server's answer to a request that was sent to this node, or the loss of its connection.
+    /// Classifies a node's error reply to a request, or the loss of the connection.
     pub(super) fn answered(error: RedisError, node: &Address, is_write: bool) -> Self {
         let Some(code) = error.code().map(str::to_owned) else { return Self::Silent(error.into()) };
-        // An error inside the script names it: what came before it is not undone.
+        // The message of an error inside the script names the script. Its earlier writes are not undone.
         if is_write && error.detail().is_some_and(|detail| detail.contains("script:") || detail.contains("user_script"))
         {
             return Self::Broken(error.into());
@@ -99,7 +100,7 @@ impl Failure {
         matches!(self, Self::Moved(..) | Self::Asked(..))
     }
 
-    /// Whether the connection is as good as before.
+    /// Whether the connection can still be used.
     pub(super) const fn keeps_connection(&self) -> bool {
         match self {
             Self::Asked(..) | Self::Later(_) | Self::Refused(_) | Self::Broken(_) => true,
@@ -122,7 +123,7 @@ impl Failure {
     }
 }
 
-/// A handshake that fails because of a certificate is invalid data to the socket. The client shares its causes.
+/// Whether a handshake failed because of a certificate, which the socket reports as invalid data.
 fn is_about_a_certificate(error: &RedisError) -> bool {
     let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<SharedError>());
     let source = source.and_then(|source| source.downcast_ref::<io::Error>());

@@ -9,7 +9,7 @@ use crate::protocol::{EpochMs, Position};
 use crate::store::watermarks::{Advanced, Watermarks};
 use crate::store::{RefusedEffect, StoreError};
 
-/// More would hold up a single-threaded server.
+/// The maximum number of effects; more would block a single-threaded server for too long.
 const MAX_EFFECTS: usize = crate::store::watermarks::MAX_EFFECTS;
 
 const VERSION: &str = "version";
@@ -41,7 +41,7 @@ impl Watermarks for ValkeyStore {
             return Err(StoreError::Rejected(problem.into()));
         }
         let item = watermark_key(tag, id);
-        // It has no indexes and no answer.
+        // A watermark has no indexes and no answer.
         let mut keys = vec![item.clone(), item.clone(), item.clone(), item];
         let mut arguments = Arguments::default();
         let previous = match next.version.saturating_sub(1) {
@@ -95,11 +95,11 @@ fn to_watermark(id: &str, mut fields: Fields) -> Result<Option<Watermark>, Store
 }
 
 fn read(fields: &mut Fields) -> Result<Watermark, String> {
-    let position = |text: &str| Position::new(text).map_err(|_| format!("`{text}` is no position"));
+    let position = |text: &str| Position::new(text).map_err(|_| format!("`{text}` is not a position"));
     let witnesses = fields.text(WITNESSES)?;
     let witness = |line: &str| {
-        let (place, digest) = line.split_once(' ').ok_or_else(|| format!("`{line}` is no witness"))?;
-        let digest = u128::from_str_radix(digest, 16).map_err(|_| format!("`{line}` is no witness"))?;
+        let (place, digest) = line.split_once(' ').ok_or_else(|| format!("`{line}` is not a witness"))?;
+        let digest = u128::from_str_radix(digest, 16).map_err(|_| format!("`{line}` is not a witness"))?;
         Ok(Witness { position: position(place)?, digest: digest.to_be_bytes() })
     };
     Ok(Watermark {
