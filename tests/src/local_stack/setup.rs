@@ -1,7 +1,7 @@
 //! The settings of a stack.
 
 use std::fmt::Display;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
@@ -17,21 +17,17 @@ pub struct Setup {
     on_demand: bool,
 }
 
-/// The source of the functions' programs.
-#[derive(Clone, Debug)]
+/// The functions whose programs a stack runs.
+#[derive(Clone, Copy, Debug)]
 enum Functions {
-    /// The tests build them once.
-    Tests,
-    /// The stack builds them.
-    Stack,
-    /// A folder of `sam build`.
-    Folder(PathBuf),
+    Application,
+    Fixture,
 }
 
 impl Setup {
     /// The application in memory, with the template's defaults.
     pub const fn deployed() -> Self {
-        Self { arguments: Vec::new(), functions: Functions::Tests, on_demand: true }
+        Self { arguments: Vec::new(), functions: Functions::Application, on_demand: true }
     }
 
     /// Functions time out after 4 s, so that a dead owner's lease ends after 5 s, and a duplicate has no time to wait
@@ -88,14 +84,10 @@ impl Setup {
         self.option("template", file.display())
     }
 
-    /// Another application, whose functions the stack builds.
-    pub fn application(template: &Path) -> Self {
-        Self { functions: Functions::Stack, ..Self::deployed() }.template(template)
-    }
-
-    /// Runs what `sam build` left in a folder.
-    pub fn built(folder: PathBuf) -> Self {
-        Self { functions: Functions::Folder(folder), ..Self::deployed() }
+    /// The fixture instead of the application.
+    pub fn fixture() -> Self {
+        let template = workspace().join("tests/fixture/template.yaml");
+        Self { functions: Functions::Fixture, ..Self::deployed() }.template(&template)
     }
 
     /// Each function starts before the stack is ready, as for users.
@@ -114,17 +106,17 @@ impl Setup {
 
     /// The command that starts it.
     pub fn command(&self) -> Command {
+        let functions = match self.functions {
+            Functions::Application => programs::application(),
+            Functions::Fixture => programs::fixture(),
+        };
         let mut command = Command::new(programs::stack());
         command
-            .args(["--port", "0", "--log", "json"])
+            .args(["--port", "0", "--log", "json", "--built"])
+            .arg(functions)
             .args(self.on_demand.then_some("--on-demand"))
             .args(&self.arguments)
             .current_dir(workspace());
-        match &self.functions {
-            Functions::Tests => drop(command.arg("--built").arg(programs::functions())),
-            Functions::Stack => {}
-            Functions::Folder(folder) => drop(command.arg("--built").arg(folder)),
-        }
         command
     }
 }
