@@ -1,4 +1,4 @@
-//! The cases: a request to a function, the expected response, and what has happened before.
+//! The cases: a request to a function, its preparation, and the expected response.
 
 use axum::body::Bytes;
 use clap::ValueEnum;
@@ -22,9 +22,9 @@ pub enum Case {
     InProgress,
     /// Another request under the key.
     Mismatch,
-    /// A request that is declined, for good.
+    /// A request that is declined; the refusal is final.
     Failed,
-    /// A request in single-write mode, where there is one.
+    /// A request in single-write mode, or in the normal mode of subjects without one.
     SingleWrite,
     /// The same, with an effect in DynamoDB.
     SingleWriteWithEffect,
@@ -49,9 +49,9 @@ pub enum Before {
     Nothing,
     /// Another sandbox runs all of them.
     RunElsewhere,
-    /// The measured sandbox runs the one that is repeated.
+    /// The measured sandbox runs the request that is then repeated.
     RunHere,
-    /// Another sandbox is running the one that is repeated.
+    /// Another sandbox is running the request that is then repeated.
     HeldElsewhere,
 }
 
@@ -73,7 +73,7 @@ impl Case {
         }
     }
 
-    /// How the function is set up.
+    /// The mode of the function.
     #[must_use]
     pub const fn mode(self) -> Mode {
         match self {
@@ -89,7 +89,7 @@ impl Case {
         }
     }
 
-    /// How many operations one invocation brings.
+    /// The number of operations in one invocation.
     #[must_use]
     pub const fn operations(self) -> usize {
         match self {
@@ -119,7 +119,7 @@ impl Case {
         self.event_of(number, &order, false)
     }
 
-    /// The event before that one.
+    /// The event that precedes the one with this number.
     #[must_use]
     pub fn earlier_event(self, number: usize) -> Bytes {
         self.event_of(number, &Order::default(), self.before() == Before::HeldElsewhere)
@@ -167,7 +167,7 @@ impl Case {
         .max(1)
     }
 
-    /// Whether it means anything for this kind of subject.
+    /// Whether the case is meaningful for this kind of subject.
     #[must_use]
     pub fn is_for(self, kind: Kind) -> bool {
         match kind {

@@ -1,4 +1,4 @@
-//! Starts: from spawning the process to its first poll and to its first answer.
+//! Cold starts: the times from spawning the process to its first poll and to its first answer.
 
 use std::time::Duration;
 
@@ -16,13 +16,13 @@ use crate::subject::Subject;
 pub struct Start {
     /// The subject.
     pub subject: String,
-    /// From spawning to the first poll.
+    /// The time from spawning to the first poll.
     pub first_poll: Duration,
-    /// From spawning to the first answer, of a first run.
+    /// The time from spawning to the first answer, which is a first run's.
     pub first_answer: Duration,
 }
 
-/// Starts each subject so many times, in turn.
+/// Starts each subject `count` times, in turn.
 ///
 /// # Errors
 /// When one does not start or answer.

@@ -10,17 +10,17 @@ use tokio::net::TcpListener;
 use crate::tls::{Certificates, Terminator};
 use fault_proxy::Proxy;
 
-/// The table of records, with the keys and the index of `template.yaml`. The peers use it as it is.
+/// The table of records, with the keys and the index of `template.yaml`. The peers use the same table.
 pub const RECORDS: &str = "Records";
 
 /// The table of effects.
 pub const EFFECTS: &str = "Effects";
 
-/// A database in memory on a thread of its own.
+/// A database in memory, on its own thread.
 pub struct Database {
-    /// Between the functions and the database.
+    /// The proxy between the functions and the database.
     pub proxy: Proxy,
-    /// Before the proxy, if the functions reach it with TLS.
+    /// The TLS terminator in front of the proxy, if the functions use TLS.
     terminator: Option<Terminator>,
 }
 
@@ -43,7 +43,7 @@ impl Database {
     /// The same, reached with TLS.
     ///
     /// # Errors
-    /// As [`start`](Self::start), or when the certificates cannot be read.
+    /// The same as for [`start`](Self::start), or when the certificates cannot be read.
     pub async fn start_with_tls(certificates: Arc<Certificates>) -> Result<Self> {
         let database = Self::start().await?;
         let terminator = Terminator::start(certificates, database.proxy.address()).await?;
@@ -63,7 +63,8 @@ impl Database {
     }
 }
 
-/// The engine works synchronously under one lock: it must not hold up the Runtime API.
+/// Serves the database on its own thread: its engine works synchronously under one lock and must not delay the Runtime
+/// API.
 fn serve(listener: TcpListener, database: dynoxide::Database) -> Result<()> {
     let listener = listener.into_std()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

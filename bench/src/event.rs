@@ -7,11 +7,11 @@ use serde_json::{Value, json};
 /// The order in a request or message, as the subjects read it.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Order {
-    /// Below zero: it is declined, with 402.
+    /// The amount; an order with an amount below zero is declined with 402.
     pub amount: i64,
-    /// Whether it has an effect: one more item in the table of effects.
+    /// Whether the order has an effect: one more item in the table of effects.
     pub effect: bool,
-    /// The least length of the answer.
+    /// The minimum length of the answer.
     pub answer_bytes: usize,
 }
 
@@ -21,8 +21,8 @@ impl Default for Order {
     }
 }
 
-/// A request as API Gateway hands it to a function (payload format 2.0). With `hold` the handler never returns; that is
-/// in a header, which makes no other request of it.
+/// A request as API Gateway passes it to a function (payload format 2.0). With `hold` the handler never returns; a
+/// header declares that, so that it is still the same request.
 #[must_use]
 pub fn request(key: &str, order: &Order, hold: bool) -> Bytes {
     post("/orders", key, &json!(order), hold)
@@ -85,7 +85,7 @@ fn post(path: &str, key: &str, body: &Value, hold: bool) -> Bytes {
     Bytes::from(event.to_string())
 }
 
-/// A batch as an event source mapping hands it to a function, one message for each key.
+/// A batch as an event source mapping passes it to a function, with one message per key.
 #[must_use]
 pub fn batch(keys: impl IntoIterator<Item = String>, order: &Order) -> Bytes {
     messages(keys.into_iter().map(|key| {
@@ -95,7 +95,7 @@ pub fn batch(keys: impl IntoIterator<Item = String>, order: &Order) -> Bytes {
     }))
 }
 
-/// A batch of terminals' sales, each of another terminal into another account, under numbers that no other batch has.
+/// A batch of terminal sales, each from another terminal into another account, under numbers that no other batch has.
 #[must_use]
 pub fn sales(batch: usize, count: usize) -> Bytes {
     messages((1..=count).map(|place| {
@@ -110,7 +110,7 @@ pub fn sales(batch: usize, count: usize) -> Bytes {
     }))
 }
 
-/// A batch of payments' events, each into another account, as the pipe sends them.
+/// A batch of payment events, each for another account, as the pipe sends them.
 #[must_use]
 pub fn payment_events(batch: usize, count: usize) -> Bytes {
     messages((1..=count).map(|place| {

@@ -1,8 +1,8 @@
 //! Instruction counts of the hot paths, and their committed baseline.
 //!
-//! A path is run under valgrind a few times and then many more times; the difference is the cost of one run, whatever
-//! the process did before. On a busy machine it stays the same, unlike times. With another compiler it changes, so the
-//! baseline names its compiler.
+//! A path runs under valgrind a few times, and in a second process many more times; the difference gives the cost of
+//! one run, without the start of the process. Unlike times, the counts do not depend on the load of the machine. They
+//! do depend on the compiler, so the baseline names its compiler.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,30 +14,30 @@ use serde::{Deserialize, Serialize};
 
 use crate::subject::{first_line, workspace};
 
-/// How many runs the two processes differ by.
+/// The difference between the two processes' numbers of runs.
 const RUNS: u64 = 200;
 
-/// Runs before that, in which caches and connections are filled.
+/// The runs that come first in both processes, to fill caches and connections.
 const WARM_UP: u64 = 20;
 
 /// The increase over the baseline at which the check fails.
 const TOLERANCE_PERCENT: u64 = 3;
 
-/// How many instructions more are allowed in any case: the shortest path has less than a hundred, and a few depend on
-/// how the linker inlines.
+/// The increase in instructions that is always allowed: the shortest path has less than a hundred, and a few depend on
+/// the linker's inlining.
 const TOLERANCE: u64 = 10;
 
-/// How much a path with its own keys, comparison and trace may cost, in per cent of the same path under a plain key.
+/// The maximum cost of a path with its own keys, comparison and trace, in per cent of the same path under a plain key.
 const OWN_KEYS_PERCENT: u64 = 110;
 
-/// The end of the name of a path that is measured a second time under a plain key: one pointer, the whole body
+/// The suffix of the name of a path that is measured a second time under a plain key: one pointer, the whole body
 /// compared, no trace.
 const PLAIN_KEY: &str = " under a plain key";
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Baseline {
     rustc: String,
-    /// Instructions of one run, by path.
+    /// The instructions of one run, by path.
     instructions: BTreeMap<String, u64>,
 }
 
@@ -57,7 +57,7 @@ pub fn check(update: bool) -> Result<()> {
     if update {
         fs::write(&file, serde_json::to_string_pretty(&counted)? + "\n")?;
     }
-    let file = fs::read(&file).context("there is no baseline yet; `--update` makes one")?;
+    let file = fs::read(&file).context("there is no baseline yet; `--update` creates one")?;
     let baseline: Baseline = serde_json::from_slice(&file)?;
     if baseline.rustc != counted.rustc {
         eprintln!("the baseline was made with another compiler, {}, which may explain differences", baseline.rustc);
@@ -78,7 +78,7 @@ fn with_expensive_keys(counted: &BTreeMap<String, u64>) -> Vec<String> {
     pairs.filter(|(_, own, plain)| own * 100 > plain * OWN_KEYS_PERCENT).map(|(path, ..)| path.to_owned()).collect()
 }
 
-/// Prints all paths next to the baseline; returns those that cost too much.
+/// Prints all paths next to the baseline, and returns those that cost too much.
 fn compare(baseline: &Baseline, counted: &Baseline) -> Vec<String> {
     println!("| path | instructions | baseline |\n|---|---:|---:|");
     let mut worse = Vec::new();

@@ -1,4 +1,4 @@
-//! The kinds of subjects, and where each is installed.
+//! The kinds of subjects, and their places of installation.
 
 use anyhow::{Context, Result};
 use clap::ValueEnum;
@@ -13,7 +13,7 @@ pub enum Kind {
     None,
     /// The DynamoDB calls by hand, without a library.
     Floor,
-    /// The same, with records that have as many attributes as this library's; for batches.
+    /// The same, for batches, with records that have as many attributes as this library's.
     FloorEqual,
     /// This library.
     Ours,

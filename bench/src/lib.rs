@@ -37,10 +37,10 @@ use anyhow::Result;
 use options::Command;
 pub use options::Options;
 
-/// Does what the options say.
+/// Runs the command that the options select.
 ///
 /// # Errors
-/// When a subject does not do what it should; figures of such a run would mean nothing.
+/// When a subject does not behave as expected; the figures of such a run would be meaningless.
 pub async fn run(options: Options) -> Result<()> {
     match options.command.unwrap_or_default() {
         Command::Run(choice) => report::run(&choice).await,

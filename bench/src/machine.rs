@@ -13,17 +13,17 @@ pub struct Machine {
     kernel: String,
     rustc: String,
     revision: String,
-    /// Processes that wanted a processor, on average of a minute, when it began.
+    /// The one-minute load average at the beginning of the run.
     load: String,
     time: String,
     profile: &'static str,
 }
 
 impl Machine {
-    /// This one.
+    /// Describes this machine.
     ///
     /// # Errors
-    /// When the tools cannot be asked.
+    /// When the tools' versions cannot be determined.
     pub fn this() -> Result<Self> {
         let processors = std::fs::read_to_string("/proc/cpuinfo")?;
         let model = processors.lines().find_map(|line| line.strip_prefix("model name"));
@@ -35,11 +35,11 @@ impl Machine {
             revision: first_line("git", &["describe", "--always", "--dirty"])?,
             load: std::fs::read_to_string("/proc/loadavg")?.split(' ').next().unwrap_or_default().to_owned(),
             time: first_line("date", &["--utc", "+%Y-%m-%d %H:%M UTC"])?,
-            profile: if cfg!(debug_assertions) { "debug: the figures mean nothing" } else { "release" },
+            profile: if cfg!(debug_assertions) { "debug: the figures are meaningless" } else { "release" },
         })
     }
 
-    /// In one line.
+    /// The machine in one line.
     #[must_use]
     pub fn shown(&self) -> String {
         let Self { processor, cores, kernel, rustc, revision, load, time, profile } = self;

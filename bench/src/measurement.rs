@@ -1,4 +1,4 @@
-//! One case at one delay: all subjects in turn, so that what slows the machine down slows all of them.
+//! Measures one case at one delay: all subjects in turn, so that other load on the machine slows all of them alike.
 
 use std::time::Duration;
 
@@ -16,37 +16,38 @@ use crate::subject::Subject;
 pub struct Row {
     /// The case.
     pub case: String,
-    /// How long the store took for each request, beside its own time.
+    /// The delay that was added to each request to the store.
     pub delay_ms: u64,
     /// The subject.
     pub subject: String,
-    /// How many invocations were measured.
+    /// The number of measured invocations.
     pub invocations: usize,
-    /// How many operations an invocation brought; what follows is for one operation, but the times.
+    /// The number of operations in an invocation. The figures below are per operation, except the times of invocations.
     pub operations: usize,
     /// The median time of an invocation, in microseconds.
     pub p50_us: f64,
     /// The time below which 99 of 100 invocations stayed, in microseconds.
     pub p99_us: f64,
-    /// Time on the processor for 1,000 operations, in seconds, over all turns: it is counted in ticks of 10 ms, too
-    /// coarse for a turn alone.
+    /// CPU time for 1,000 operations, in seconds, over all turns: it is counted in ticks of 10 ms, which is too coarse
+    /// for a single turn.
     pub cpu_s_per_1000: f64,
-    /// Requests to the store.
+    /// The number of requests to the store.
     pub requests: f64,
-    /// Bytes to the store, with heads.
+    /// Bytes sent to the store, including HTTP headers.
     pub sent_bytes: f64,
-    /// Bytes from the store, with heads.
+    /// Bytes received from the store, including HTTP headers.
     pub received_bytes: f64,
 }
 
 /// Measures a case.
 ///
 /// # Errors
-/// When a subject does not do what it should.
+/// When a subject does not behave as expected.
 pub async fn measure(case: Case, delay_ms: u64, subjects: &[&Subject], choice: &Choice) -> Result<Vec<Row>> {
     let rounds = choice.rounds.max(1);
     let invocations = case.invocations(choice.invocations, delay_ms).div_ceil(rounds);
-    // By all of them, not by those of a turn: more turns are no reason to measure colder.
+    // The warm-up depends on all invocations, not on those of a turn: with more turns, the subjects must be equally
+    // warm.
     let warm_up = (rounds * invocations / 25).clamp(1, 50);
     let mut stages = Vec::new();
     for subject in subjects {

@@ -1,4 +1,4 @@
-//! Memory of a sandbox, and whether it grows.
+//! The memory of a sandbox, and its growth.
 
 use anyhow::Result;
 use serde::Serialize;
@@ -12,7 +12,7 @@ use crate::subject::Subject;
 pub struct Memory {
     /// The subject.
     pub subject: String,
-    /// At its first poll for an invocation.
+    /// At the first poll for an invocation.
     pub started_bytes: u64,
     /// After a tenth of the invocations.
     pub early_bytes: u64,
@@ -20,10 +20,10 @@ pub struct Memory {
     pub late_bytes: u64,
 }
 
-/// Makes so many first runs in one sandbox.
+/// Measures the memory over this many first runs in one sandbox.
 ///
 /// # Errors
-/// When one is not answered as it should be.
+/// When a request does not get the expected answer.
 pub async fn of(subject: &Subject, invocations: usize) -> Result<Memory> {
     let mut stage = Stage::prepare(subject, Case::FirstRun, invocations).await?;
     let process = stage.sandbox().process()?;

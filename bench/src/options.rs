@@ -21,7 +21,7 @@ pub struct Options {
 pub enum Command {
     /// Measure times, requests, memory, starts and units; print the tables, and write them as Markdown and JSON.
     Run(Choice),
-    /// Draw the plots of an earlier run again.
+    /// Redraw the plots of an earlier run.
     Plots {
         /// The results of the run.
         #[arg(long, default_value = "target/bench/results.json")]
@@ -36,8 +36,8 @@ pub enum Command {
         #[arg(long)]
         update: bool,
     },
-    /// Simulate a Region from a hundred to a hundred thousand requests a second, and write the output and the plots into
-    /// `docs/scale.md` and `docs/scale/`.
+    /// Simulate a Region from a hundred to a hundred thousand requests a second, and write the output and the plots
+    /// into `docs/scale.md` and `docs/scale/`.
     Scale,
     /// The peers that the library is compared with.
     Peers {
@@ -63,7 +63,7 @@ impl Default for Command {
 /// The parts of `run`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Part {
-    /// Times, time on the processor, requests and bytes of each case.
+    /// Times, CPU time, requests and bytes of each case.
     Cases,
     /// From spawning the process to its first poll and first answer.
     Cold,
@@ -71,34 +71,34 @@ pub enum Part {
     Memory,
     /// Write and read units by the length of the answer.
     Units,
-    /// Times and starts at the processor's share of Lambda's memory sizes; needs control groups, and the right to make
-    /// them.
+    /// Times and starts at the CPU share of Lambda's memory sizes; needs control groups, and the right to create them.
     Sizes,
 }
 
-/// Which of it, and how much.
+/// The parts, subjects and cases to measure, and the size of the run.
 #[derive(Clone, Debug, Args)]
 pub struct Choice {
     /// Parts to measure.
     #[arg(long, value_delimiter = ',', default_values_t = Part::value_variants().to_vec())]
     pub parts: Vec<Part>,
-    /// Subjects to measure; those that are not installed are left out.
+    /// Subjects to measure; subjects that are not installed are left out.
     #[arg(long, value_delimiter = ',', default_values_t = Kind::value_variants().to_vec())]
     pub subjects: Vec<Kind>,
-    /// Which cases.
+    /// Cases to measure.
     #[arg(long, value_delimiter = ',', default_values_t = Case::value_variants().to_vec())]
     pub cases: Vec<Case>,
-    /// How long the store takes for each request at least.
+    /// Minimum time of each request to the store, in milliseconds.
     #[arg(long, value_delimiter = ',', default_values_t = [0, 5])]
     pub delays_ms: Vec<u64>,
-    /// Invocations of each case at no delay; a fifth of it with one, a third for batches of 10, a tenth for those of
-    /// 100.
+    /// Invocations of each case without delay; a fifth of that with a delay, a third for batches of 10, a tenth for
+    /// batches of 100.
     #[arg(long, default_value_t = 2_000)]
     pub invocations: usize,
-    /// In how many turns, one subject after the other: what else the machine does then meets all of them alike.
+    /// Number of turns, in each of which all subjects run one after another, so that other load on the machine affects
+    /// all of them alike.
     #[arg(long, default_value_t = 25)]
     pub rounds: usize,
-    /// Invocations before the second look at the memory.
+    /// Invocations before the last measurement of memory.
     #[arg(long, default_value_t = 10_000)]
     pub memory_invocations: usize,
     /// Starts of each subject.
@@ -107,7 +107,8 @@ pub struct Choice {
     /// The folder for `results.md` and `results.json`.
     #[arg(long, default_value = "target/bench")]
     pub output: PathBuf,
-    /// The folder for the plots of these results; `docs/performance` has those of the documentation [default: as above].
+    /// The folder for the plots of these results; `docs/performance` has those of the documentation [default: as
+    /// above].
     #[arg(long)]
     pub plots: Option<PathBuf>,
 }
@@ -116,7 +117,7 @@ impl Default for Choice {
     fn default() -> Self {
         match Options::parse_from(["bench", "run"]).command {
             Some(Command::Run(choice)) => choice,
-            _ => unreachable!("`run` was said"),
+            _ => unreachable!("the command is `run`"),
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::subject::{Subject, first_line, workspace};
 /// Installs the peers from PyPI and npm.
 ///
 /// # Errors
-/// When Python, Node.js or a package is not to be had.
+/// When Python, Node.js or a package is not available.
 pub fn install() -> Result<()> {
     eprintln!("Powertools for AWS Lambda (Python) …");
     install_python().context("Powertools for Python is not installed")?;

@@ -13,14 +13,14 @@ use crate::measurement::Row;
 use crate::scale::plot::{Line, Plot};
 use crate::sizes::AtSize;
 
-/// What a run has left.
+/// The results that a run has written.
 #[derive(Deserialize)]
 struct Results {
     cases: Vec<Row>,
     sizes: Vec<AtSize>,
 }
 
-/// Draws the plots of an earlier run once more.
+/// Redraws the plots of an earlier run.
 ///
 /// # Errors
 /// When its results cannot be read, or the folder cannot be written.
@@ -31,7 +31,7 @@ pub fn draw_again(results: &Path, folder: &Path) -> Result<()> {
     write(&results.cases, &results.sizes, folder)
 }
 
-/// Writes all plots of what was measured into a folder.
+/// Writes all plots of the measurements into a folder.
 ///
 /// # Errors
 /// When it cannot be written.
@@ -78,7 +78,7 @@ fn by_size(case: &str, sizes: &[AtSize]) -> String {
     plot(&format!("{case}: 99th percentile"), "memory size, MB", "ms", lines)
 }
 
-/// Time on the processor by the number of messages in a batch: the first runs.
+/// The CPU time of first runs by the number of messages in a batch.
 fn processor(cases: &[Row]) -> String {
     let points = |subject: &str| {
         let own = cases.iter().filter(|row| row.subject == subject && row.delay_ms == 0);

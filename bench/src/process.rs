@@ -1,4 +1,4 @@
-//! The operating system's figures of a process.
+//! The operating system's figures for a process.
 
 use std::fs;
 use std::path::PathBuf;
@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use nix::time::{ClockId, clock_getcpuclockid};
 use nix::unistd::Pid;
 
-/// A process by its clock, and by its folder in `/proc`.
+/// A process, by its CPU clock and its folder in `/proc`.
 pub struct Process {
     clock: ClockId,
     folder: PathBuf,
@@ -20,8 +20,8 @@ impl Process {
         Ok(Self { clock, folder: PathBuf::from(format!("/proc/{id}")) })
     }
 
-    /// Time on a processor, in user and in kernel mode, of all its threads. To the nanosecond: `/proc/[pid]/stat`
-    /// counts ticks of 10 ms, which is a few percent of a turn.
+    /// The CPU time of all its threads, in user and in kernel mode, with a precision of a nanosecond:
+    /// `/proc/[pid]/stat` counts ticks of 10 ms, which is a few percent of a turn.
     ///
     /// # Errors
     /// When it has ended.
@@ -29,7 +29,7 @@ impl Process {
         Ok(self.clock.now()?.into())
     }
 
-    /// The memory that it has now, in bytes.
+    /// The current memory of the process, in bytes.
     ///
     /// # Errors
     /// When it has ended.
@@ -37,7 +37,7 @@ impl Process {
         self.status("VmRSS:")
     }
 
-    /// The most memory that it ever had, in bytes.
+    /// The peak memory of the process, in bytes.
     ///
     /// # Errors
     /// When it has ended.
@@ -61,7 +61,7 @@ mod tests {
     fn the_time_and_memory_of_this_process_are_told() {
         let process = Process::of(std::process::id()).expect("alive");
         let before = process.cpu().expect("alive");
-        assert!(process.cpu().expect("alive") > before, "asking takes time, too");
+        assert!(process.cpu().expect("alive") > before, "the call itself takes time");
         let (now, peak) = (process.resident_bytes().expect("alive"), process.peak_bytes().expect("alive"));
         assert!(now > 1024 * 1024 && peak >= now / 2, "{now} {peak}");
     }

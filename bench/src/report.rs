@@ -1,4 +1,4 @@
-//! Everything that was chosen, measured and written down.
+//! The report of a run: measures the chosen parts, prints them and writes them to files.
 
 use std::fmt::Write;
 use std::fs;
@@ -37,10 +37,10 @@ struct Deployed {
     bytes: u64,
 }
 
-/// Measures what was chosen, prints it and writes it to files.
+/// Measures the chosen parts, prints the results and writes them to files.
 ///
 /// # Errors
-/// When a subject does not do what it should, or a file cannot be written.
+/// When a subject does not behave as expected, or a file cannot be written.
 pub async fn run(choice: &Choice) -> Result<()> {
     let machine = Machine::this()?;
     subject::build()?;

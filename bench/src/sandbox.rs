@@ -19,7 +19,7 @@ use crate::tls::SYSTEMS_BUNDLES;
 /// The time limit for every step.
 const TIME_LIMIT: Duration = Duration::from_secs(60);
 
-/// The time-out of the function, longer than any run: a claim that is held stays held.
+/// The time-out of the function, which is longer than any measurement, so that a held claim stays held.
 const TIMEOUT: Duration = Duration::from_secs(15 * 60);
 
 /// A running sandbox. Dropping it kills the process.
@@ -28,7 +28,7 @@ pub struct Sandbox {
     child: Child,
     api: RuntimeApi,
     ready: oneshot::Sender<Dispatch>,
-    /// From spawning the process to its first call of the Runtime API.
+    /// The time from spawning the process to its first call of the Runtime API.
     pub first_poll: Duration,
     started: Instant,
     invocations: u64,
@@ -39,9 +39,9 @@ pub struct Sandbox {
 pub struct Answer {
     /// The payload, or the error object.
     pub payload: Bytes,
-    /// From handing out the event to the answer.
+    /// The time from handing out the event to the answer.
     pub duration: Duration,
-    /// From spawning the process to the answer.
+    /// The time from spawning the process to the answer.
     pub since_start: Duration,
 }
 
@@ -88,7 +88,7 @@ impl Sandbox {
         Ok(Answer { payload, duration: answered - sent, since_start: answered - self.started })
     }
 
-    /// Hands out an event and does not wait for an answer: there is to be none.
+    /// Hands out an event without waiting for an answer, for an event that gets none.
     ///
     /// # Errors
     /// When the process is gone.
@@ -165,14 +165,13 @@ fn command(subject: &Subject, mode: Mode, database: &Database) -> Result<Command
         .stderr(Stdio::inherit())
         .kill_on_drop(true);
     if let Some(certificates) = database.certificates() {
-        // As Rust, Python and Node.js name it.
+        // The variables' names in Rust, Python and Node.js.
         command
             .env("SSL_CERT_FILE", certificates.bundle())
             .env("AWS_CA_BUNDLE", certificates.bundle())
             .env("NODE_EXTRA_CA_CERTS", certificates.authority());
     } else if let Some(file) = SYSTEMS_BUNDLES.iter().find(|file| Path::new(file).is_file()) {
-        // Without it the Rust subjects would read each certificate again from a file of its own, of which Lambda has
-        // none.
+        // Without this the Rust subjects would read each certificate from a separate file, as they do not on Lambda.
         command.env("SSL_CERT_FILE", file);
     }
     Ok(command)

@@ -1,7 +1,7 @@
-//! `bench scale`: a simulation of a Region, and what follows from it, as `docs/scale.md` and its plots.
+//! `bench scale`: a simulation of a Region, and its results as `docs/scale.md` and its plots.
 //!
-//! It is deterministic: a figure depends on its seed, rate, design and load only. So a test repeats the small rates and
-//! compares them with the page.
+//! It is deterministic: a figure depends only on its seed, rate, design and load. Therefore a test can repeat the small
+//! rates and compare them with the page.
 
 pub mod assumption;
 pub mod bucket;
@@ -30,7 +30,7 @@ pub const RATES: [u32; 7] = [100, 300, 1_000, 3_000, 10_000, 30_000, 100_000];
 /// The rates that a test repeats, which must not take long without optimisation.
 pub const SMALL_RATES: [u32; 3] = [100, 300, 1_000];
 
-/// The page between these lines is written by the command; the rest is written by people.
+/// The command writes the part of the page between these lines; people write the rest.
 const BEGIN: &str = "<!-- The rest of this section is the output of `bench scale`. -->";
 const END: &str = "<!-- Here it ends. -->";
 
@@ -43,9 +43,9 @@ pub struct Row {
     pub rate: u32,
     /// The design.
     pub design: Design,
-    /// With the partitions that the table has when the load begins.
+    /// The result with the partitions that the table has when the load begins.
     pub at_once: Simulated,
-    /// When DynamoDB has split the hot partitions for an hour.
+    /// The result after DynamoDB has split the hot partitions for an hour.
     pub after_an_hour: Simulated,
 }
 
@@ -64,7 +64,7 @@ pub fn rows(rates: &[u32]) -> Vec<Row> {
     rows
 }
 
-/// Simulates everything and writes it into the folder `docs` of the workspace.
+/// Simulates all rates and writes the results into the folder `docs` of the workspace.
 ///
 /// # Errors
 /// When a file cannot be written, or the page lacks the lines between which the output goes.

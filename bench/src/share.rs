@@ -1,7 +1,7 @@
-//! The share of a processor that Lambda gives to a function of some size, by a control group.
+//! The CPU share that Lambda gives to a function of some memory size, by a control group.
 //!
-//! Lambda gives a processor to 1,769 MB, and less in proportion (AWS, "Configure Lambda function memory"): a process of
-//! a smaller function runs for a part of each 20 ms and then stands still.
+//! Lambda gives one processor to a function with 1,769 MB, and proportionally less to smaller ones (AWS, "Configure
+//! Lambda function memory"): a process of a smaller function runs for a part of each 20 ms and then pauses.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -23,10 +23,10 @@ pub struct Share {
 }
 
 impl Share {
-    /// A group with the share of this size.
+    /// Creates a group with the share of this memory size.
     ///
     /// # Errors
-    /// When this system has no control groups for processors, or they may not be made.
+    /// When this system has no control groups for processors, or does not allow creating them.
     pub fn of_mb(megabytes: u32) -> Result<Self> {
         let name = format!("bench-{}-{megabytes}", std::process::id());
         let quota = PERIOD_US * megabytes / ONE_PROCESSOR_MB;
@@ -37,7 +37,7 @@ impl Share {
             ),
             false => (Path::new("/sys/fs/cgroup").join(name), vec![("cpu.max", format!("{quota} {PERIOD_US}"))]),
         };
-        fs::create_dir(&folder).with_context(|| format!("cannot make the control group {}", folder.display()))?;
+        fs::create_dir(&folder).with_context(|| format!("cannot create the control group {}", folder.display()))?;
         let share = Self { folder };
         for (file, value) in limits {
             let file = share.folder.join(file);
@@ -55,22 +55,22 @@ impl Share {
         Subject { command, ..subject.clone() }
     }
 
-    /// Fails unless processes of the group were really held back.
+    /// Fails unless processes of the group were really throttled.
     ///
     /// # Errors
-    /// When they were not, so that the figures are those of a whole processor.
+    /// When they were not, so that the figures would be those of a whole processor.
     pub fn expect_throttled(&self) -> Result<()> {
         let file = self.folder.join("cpu.stat");
         let figures = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
         let throttled = figures.lines().find_map(|line| line.strip_prefix("nr_throttled ")?.parse::<u64>().ok());
-        ensure!(throttled.is_some_and(|times| times > 0), "{} did not hold any process back", self.folder.display());
+        ensure!(throttled.is_some_and(|times| times > 0), "{} did not throttle any process", self.folder.display());
         Ok(())
     }
 }
 
 impl Drop for Share {
     fn drop(&mut self) {
-        // It is gone with the machine otherwise.
+        // If this fails, the group is gone with the machine.
         let _ = fs::remove_dir(&self.folder);
     }
 }

@@ -1,4 +1,4 @@
-//! Times and starts at the processor's share of Lambda's memory sizes.
+//! Times and starts at the CPU shares of Lambda's memory sizes.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +23,7 @@ pub const SIZES_MB: [u32; 4] = [128, 256, 512, 1_769];
 /// The cases that are measured at each size.
 const CASES: [Case; 3] = [Case::FirstRun, Case::ReplayElsewhere, Case::Batch10];
 
-/// How long the store takes for each request at least.
+/// The minimum time of each request to the store.
 const DELAY: Duration = Duration::from_millis(5);
 
 /// USD for a GB-second on arm64.
@@ -36,9 +36,9 @@ pub struct AtSize {
     pub subject: String,
     /// The memory size in MB.
     pub megabytes: u32,
-    /// From spawning the process to its first answer, the median, in milliseconds.
+    /// The median time from spawning the process to its first answer, in milliseconds.
     pub first_answer_ms: f64,
-    /// Of each case.
+    /// The figures of each case.
     pub cases: Vec<CaseAtSize>,
 }
 
@@ -51,14 +51,14 @@ pub struct CaseAtSize {
     pub p50_ms: f64,
     /// The time below which 99 of 100 invocations stayed, in milliseconds.
     pub p99_ms: f64,
-    /// USD for a million invocations, by their mean time and the size.
+    /// The cost of a million invocations, by their mean time and the memory size, in USD.
     pub usd_per_million: f64,
 }
 
-/// Measures the subjects at each size, one after the other in short turns.
+/// Measures the subjects at each size, one after another in short turns.
 ///
 /// # Errors
-/// When control groups cannot be had, hold nobody back, or a subject does not do what it should.
+/// When control groups are not available or do not throttle, or a subject does not behave as expected.
 pub async fn measure(subjects: &[(Kind, Subject)], choice: &Choice) -> Result<Vec<AtSize>> {
     let certificates =
         Arc::new(Certificates::make(&std::env::temp_dir().join(format!("bench-{}", std::process::id())))?);
@@ -95,7 +95,7 @@ pub async fn measure(subjects: &[(Kind, Subject)], choice: &Choice) -> Result<Ve
     Ok(rows)
 }
 
-/// One case, for each subject; `None` for those that it is not for.
+/// Measures one case for each subject; `None` for subjects for which the case is not meaningful.
 async fn of_case<D: Future<Output = Result<Database>>>(
     case: Case,
     megabytes: u32,

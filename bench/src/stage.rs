@@ -1,4 +1,4 @@
-//! One subject in one case: a database, a sandbox, and the state from before.
+//! One subject in one case: a database, a sandbox, and the prepared state.
 
 use std::time::Duration;
 
@@ -21,18 +21,18 @@ pub struct Stage {
     next: usize,
 }
 
-/// How every subject claims.
+/// The request by which every subject claims.
 const CLAIM: &str = "PutItem";
 
 /// The figures of one turn.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Turn {
-    /// Of each invocation.
+    /// The duration of each invocation.
     #[serde(skip)]
     pub durations: Vec<Duration>,
-    /// Time on the processor, of all invocations.
+    /// The CPU time of all invocations.
     pub cpu: Duration,
-    /// To the store, of all invocations.
+    /// The traffic to the store, of all invocations.
     pub traffic: Traffic,
 }
 
@@ -40,15 +40,15 @@ impl Stage {
     /// Starts the sandbox and prepares the state that this many invocations need.
     ///
     /// # Errors
-    /// When the subject does not do what it should.
+    /// When the subject does not behave as expected.
     pub async fn prepare(subject: &Subject, case: Case, invocations: usize) -> Result<Self> {
         Self::prepare_on(Database::start().await?, subject, case, invocations).await
     }
 
-    /// The same on this database.
+    /// The same as [`prepare`](Self::prepare), on this database.
     ///
     /// # Errors
-    /// When the subject does not do what it should.
+    /// When the subject does not behave as expected.
     pub async fn prepare_on(database: Database, subject: &Subject, case: Case, invocations: usize) -> Result<Self> {
         let mut sandbox = Sandbox::start(subject, case.mode(), &database).await?;
         let mut holder = None;
@@ -64,7 +64,7 @@ impl Stage {
             Before::HeldElsewhere => {
                 let mut other = Sandbox::start(subject, case.mode(), &database).await?;
                 other.send(case.earlier_event(0))?;
-                // Not when the record is there: by then its request is not counted yet.
+                // The existence of the record would not be enough: at that time its request may not be counted yet.
                 while !database.proxy.operations().contains_key(CLAIM) {
                     tokio::time::sleep(Duration::from_millis(1)).await;
                 }
@@ -74,7 +74,7 @@ impl Stage {
         Ok(Self { case, database, sandbox, _holder: holder, next: 0 })
     }
 
-    /// From now on, each request to the store takes at least this long.
+    /// Makes each request to the store take at least this long from now on.
     pub fn delay(&self, delay: Duration) {
         self.database.proxy.set_latency(delay);
     }
@@ -89,10 +89,10 @@ impl Stage {
         &self.database
     }
 
-    /// Makes the next invocations.
+    /// Runs the next invocations.
     ///
     /// # Errors
-    /// When one is not answered as the case demands.
+    /// When an invocation does not get the answer that the case expects.
     pub async fn turn(&mut self, invocations: usize) -> Result<Turn> {
         let process = self.sandbox.process()?;
         let (cpu, traffic) = (process.cpu()?, self.database.proxy.traffic());
@@ -116,7 +116,7 @@ impl Stage {
     }
 }
 
-/// How many messages of a batch are to come again.
+/// The number of messages that a batch response returns.
 fn returned(answer: &Answer) -> Option<usize> {
     let report: serde_json::Value = serde_json::from_slice(&answer.payload).ok()?;
     Some(report["batchItemFailures"].as_array()?.len())

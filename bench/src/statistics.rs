@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// The value below which this share of the others lies: 0.5 is the median. Zero of none.
+/// The value below which this share of the values lies: 0.5 gives the median. Zero if there are none.
 #[must_use]
 pub fn quantile(values: &[Duration], share: f64) -> Duration {
     let mut sorted = values.to_vec();

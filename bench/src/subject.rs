@@ -1,4 +1,4 @@
-//! The measured functions, which do the same work.
+//! The measured functions, which all do the same work.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 /// A function as a program.
 #[derive(Clone, Debug)]
 pub struct Subject {
-    /// Its name in the tables.
+    /// The subject's name in the tables.
     pub name: String,
     /// The versions of the runtime and of the library.
     pub version: String,
@@ -16,7 +16,7 @@ pub struct Subject {
     pub(crate) folder: PathBuf,
     /// The size of the deployed files, in bytes.
     pub deployed_bytes: u64,
-    /// Whether its status must be the library's; of the others only the presence of a response is checked.
+    /// Whether its status must be the library's; for other subjects only the presence of a response is checked.
     pub is_ours: bool,
 }
 
@@ -25,9 +25,9 @@ pub struct Subject {
 pub enum Mode {
     /// API Gateway; claim → run → commit.
     Http,
-    /// API Gateway; in single-write mode where there is one.
+    /// API Gateway; in single-write mode if the subject has one.
     SingleWrite,
-    /// SQS batches; in single-write mode where there is one.
+    /// SQS batches; in single-write mode if the subject has one.
     Batch,
 }
 
@@ -41,10 +41,11 @@ impl Mode {
     }
 }
 
-/// Builds the subjects of this workspace, as this program was built, and alone: with nobody else's features.
+/// Builds the subjects of this workspace in the profile of this program, and alone, so that no other package's features
+/// are enabled.
 ///
 /// # Errors
-/// When they do not build.
+/// When the subjects do not build.
 pub fn build() -> Result<()> {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.current_dir(workspace()).args(["build", "--package", "subjects", "--bins"]);
@@ -58,7 +59,7 @@ pub fn build() -> Result<()> {
 /// A subject from a program of the package `subjects`, at this path.
 ///
 /// # Errors
-/// When there is no such file.
+/// When the file does not exist.
 pub fn at(program: &Path, is_ours: bool) -> Result<Subject> {
     let name = program.file_name().context("a program without a name")?.to_string_lossy().into_owned();
     let deployed_bytes = program.metadata().with_context(|| format!("no {}", program.display()))?.len();

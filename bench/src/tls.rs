@@ -1,4 +1,4 @@
-//! TLS in front of the store, as in production: a terminator with a certificate of an authority of its own.
+//! TLS in front of the store, as in production: a terminator with a certificate of a private authority.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -16,7 +16,7 @@ use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-/// Where a system may have all its certificates in one file, as Lambda has.
+/// The files in which a system may have all its certificates, as Lambda does.
 pub(crate) const SYSTEMS_BUNDLES: [&str; 2] =
     ["/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/certs/ca-certificates.crt"];
 
@@ -27,7 +27,7 @@ pub struct Certificates {
 }
 
 impl Certificates {
-    /// Makes them with OpenSSL. The key is an RSA key of 2,048 bits, as DynamoDB's is.
+    /// Creates them with OpenSSL. The key is an RSA key of 2,048 bits, like DynamoDB's.
     ///
     /// # Errors
     /// When OpenSSL is not installed, or the folder cannot be written.
@@ -45,7 +45,7 @@ impl Certificates {
             ensure!(command.status().context("cannot run openssl")?.success(), "openssl {arguments}");
         }
         let certificates = Self { folder: folder.to_owned() };
-        // A client in production reads all authorities of its system, too.
+        // A client in production also reads all authorities of its system.
         let mut bundle = SYSTEMS_BUNDLES.iter().find_map(|file| fs::read(file).ok()).unwrap_or_default();
         bundle.extend(fs::read(certificates.authority())?);
         fs::write(certificates.bundle(), bundle)?;
@@ -76,7 +76,7 @@ impl Certificates {
 
 impl Drop for Certificates {
     fn drop(&mut self) {
-        // They are gone with the machine otherwise, and nobody else trusts them.
+        // If this fails, the files are gone with the machine, and no other program trusts them.
         let _ = fs::remove_dir_all(&self.folder);
     }
 }
@@ -85,13 +85,13 @@ impl Drop for Certificates {
 #[derive(Debug)]
 pub struct Terminator {
     address: SocketAddr,
-    /// Its certificates.
+    /// The certificates of the terminator.
     pub certificates: Arc<Certificates>,
     accepts: JoinHandle<()>,
 }
 
 impl Terminator {
-    /// Passes what it decrypts on to this address.
+    /// Starts a terminator that passes decrypted traffic on to this address.
     ///
     /// # Errors
     /// When there is no free port, or a certificate cannot be read.
@@ -100,14 +100,14 @@ impl Terminator {
         let address = listener.local_addr()?;
         let accepts = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                // A broken connection is the client's to notice.
+                // The client handles a broken connection.
                 tokio::spawn(pass_on(acceptor.clone(), stream, to));
             }
         });
         Ok(Self { address, certificates, accepts })
     }
 
-    /// Where it listens.
+    /// The URL on which the terminator listens.
     #[must_use]
     pub fn url(&self) -> String {
         format!("https://{}", self.address)

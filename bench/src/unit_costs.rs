@@ -19,16 +19,16 @@ pub struct UnitCost {
     pub subject: String,
     /// `first run`, `replay`, `mismatch`.
     pub outcome: &'static str,
-    /// The length of the answer, about.
+    /// The approximate length of the answer.
     pub answer_bytes: usize,
-    /// Requests and units. Nothing, if it was not answered as it should be.
+    /// Requests and units; `None` if the answer was not the expected one.
     pub traffic: Option<Traffic>,
 }
 
-/// Every outcome of a subject, at every length.
+/// Measures every outcome of a subject at every length.
 ///
 /// # Errors
-/// When it cannot be started.
+/// When the subject cannot be started.
 pub async fn of(subject: &Subject) -> Result<Vec<UnitCost>> {
     let mut costs = Vec::new();
     for answer_bytes in ANSWER_BYTES {
@@ -37,7 +37,7 @@ pub async fn of(subject: &Subject) -> Result<Vec<UnitCost>> {
         let database = Database::start().await?;
         database.proxy.count_units();
         for (outcome, order, status) in [("first run", order, 201), ("replay", order, 201), ("mismatch", other, 422)] {
-            // A sandbox of its own: nothing is remembered in the process.
+            // Each outcome has its own sandbox, so that nothing is cached in the process.
             let mut sandbox = Sandbox::start(subject, Mode::Http, &database).await?;
             let before = database.proxy.traffic();
             let answer = sandbox.invoke(event::request("units", &order, false)).await?;

@@ -5,8 +5,8 @@ libfuzzer_sys::fuzz_target!(
     |bytes: &[u8]| proof::fuzz::http_event(bytes)
 );
 
-/// `lambda_http` panics on what API Gateway never sends: a host that is none, a body that is not base64. The target
-/// catches that, but the fuzzer's hook would have aborted before; every other panic still is a finding.
+/// Ignores panics of `lambda_http` on events that API Gateway never sends: an invalid host, a body that is not base64.
+/// The target catches them, but the fuzzer's hook would abort first. Every other panic is still a finding.
 fn survive_lambda_http() {
     let abort = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {

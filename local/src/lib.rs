@@ -9,7 +9,7 @@
 //!                             ▲───────────────────────────────────────────┘
 //! ```
 //!
-//! The functions are the deployed binaries, as processes on Lambda's Runtime API. They cannot tell that they run
+//! The functions are the deployed binaries, as processes on Lambda's Runtime API. They cannot detect that they run
 //! here: only endpoints and credentials differ.
 
 use std::{

@@ -1,4 +1,4 @@
-//! `cargo run -p local`
+//! The command line of the local stack: `cargo run -p local`.
 
 use std::process::ExitCode;
 

@@ -1,5 +1,5 @@
-//! Prints a digest of the outcomes and writes of each schedule of the exploration and of the simulation, in groups, to
-//! compare two versions of the library: versions with the same behaviour print the same.
+//! Prints digests of the outcomes and writes of all schedules of the exploration and the simulation, in groups, to
+//! compare two versions of the library: versions with the same behaviour print the same digests.
 //!
 //! `cargo run -p proof --example digests [SIMULATION SEEDS] > FILE`
 

@@ -1,7 +1,8 @@
-//! Where the records of a schedule are, beneath its simulated network: in the memory store, or on a real server.
+//! The backend of a schedule's records, beneath its simulated network: the memory store, or a real server.
 //!
-//! A schedule's time is simulated and its order is decided, so a server must answer at once and in order: each request to
-//! it blocks the schedule until it is answered. Faults are the network's, above it: the same for both.
+//! A schedule's time is simulated and its order is fixed, so a server must answer immediately and in order: each
+//! request to it blocks the schedule until it is answered. Faults are injected by the network above, in the same way
+//! for both.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -19,11 +20,11 @@ use idempotency::store::{RefusedEffect, Store, StoreError, Written};
 use parking_lot::Mutex;
 use tokio::runtime::{Builder, Runtime};
 
-/// The time at which schedules begin: the year 2100. A server deletes expired records by its own clock, and so none during
-/// a schedule; that one is deleted late is what the protocol has to expect of every store.
+/// The time at which schedules begin: the year 2100. A server deletes expired records by its own clock, and therefore
+/// none during a schedule. The protocol must expect late deletion from every store.
 pub(crate) const BEGIN: EpochMs = EpochMs(4_102_444_800_000);
 
-/// A request that takes longer may have been repeated, and was recognised then, which no schedule foresees.
+/// The time above which a request may have been repeated and recognised, which no schedule expects.
 const SLOW: Duration = Duration::from_millis(400);
 
 /// The records of one schedule. A clone is another handle.
@@ -101,24 +102,24 @@ fn now<F: Future>(future: F) -> F::Output {
     future.now_or_never().expect("does not wait")
 }
 
-/// A real server, for the records of many schedules, which do not see each other's.
+/// A real server for the records of many schedules, each of which sees only its own records.
 #[derive(Clone)]
 pub struct Server(Arc<Inner>);
 
 struct Inner {
     server: valkey::Server,
     port: u16,
-    /// Its time is real.
+    /// The runtime of the requests to the server, in real time.
     runtime: Runtime,
     begun: AtomicU64,
     was_slow: AtomicBool,
 }
 
 impl Server {
-    /// For the server at this port of this machine, without TLS. To be dropped outside of any runtime.
+    /// Uses the server at this port of this machine, without TLS. Drop the value outside any runtime.
     ///
     /// # Panics
-    /// If no runtime can be made.
+    /// If no runtime can be created.
     pub fn new(port: u16) -> Self {
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
         let (begun, was_slow) = (AtomicU64::new(0), AtomicBool::new(false));
@@ -130,7 +131,7 @@ impl Server {
         self.0.was_slow.swap(false, Ordering::Relaxed)
     }
 
-    /// An empty store, under a tag of its own.
+    /// An empty store, under its own tag.
     pub(crate) fn backend(&self) -> Backend {
         let tag = format!("schedule-{}", self.0.begun.fetch_add(1, Ordering::Relaxed));
         let placement = Placement::together(&tag).expect("a valid tag");
@@ -167,7 +168,7 @@ impl OnServer {
         })
     }
 
-    /// Each is a counter, as in the memory store.
+    /// Converts effects to counters, as in the memory store.
     fn effects(&self, effects: &[Effect]) -> Vec<valkey::Effect> {
         let effect = |effect: &Effect| match effect.only_once {
             true => valkey::Effect::insert(self.counter(&effect.name), "1"),
@@ -198,7 +199,7 @@ impl OnServer {
         command.query(&mut client.get_connection().expect("a server")).expect("answered")
     }
 
-    /// Blocks until the server has answered. On another thread, because this one runs the schedule.
+    /// Blocks until the server has answered. The request runs on another thread, because this one runs the schedule.
     fn wait<F: Future<Output: Send> + Send>(&self, request: F) -> F::Output {
         let inner = &self.server.0;
         let started = Instant::now();
@@ -211,7 +212,7 @@ impl OnServer {
     }
 }
 
-/// The items of the two stores have different forms.
+/// Removes the item, because the two stores' items have different forms.
 fn without_item(refused: &RefusedEffect<Vec<u8>>) -> RefusedEffect {
     RefusedEffect { index: refused.index, found: None }
 }

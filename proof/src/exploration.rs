@@ -1,10 +1,10 @@
-//! The real code in every order, within bounds, and in random orders beyond them.
+//! The exploration: runs the real code in every order within bounds, and in random orders beyond them.
 //!
-//! Calls, follow-ups, streams, FIFO queues, the sequence gate and versioned items run unchanged, including their control flow
-//! between two requests, against a table behind a simulated network. When several requests wait, a decision picks the
-//! next one and its fault: a lost request or reply, a repetition, a late arrival, a death before or after it, time that
-//! passes all leases and deadlines, or another delivery. [`explore`] runs through all such decisions, with few
-//! processes and few faults; [`sweep`] draws them from seeds, with more of everything.
+//! Calls, follow-ups, streams, FIFO queues, the sequence gate and versioned items run unchanged, including their
+//! control flow between two requests, against a table behind a simulated network. When several requests wait, a
+//! decision picks the next one and its fault: a lost request or reply, a repetition, a late arrival, a death before or
+//! after it, time that passes all leases and deadlines, or another delivery. [`explore`] tries all such decisions, with
+//! few processes and few faults; [`sweep`] draws them from seeds, with more processes and faults.
 
 mod breakage;
 mod calls;
@@ -97,10 +97,10 @@ impl World {
             Runs::Messages => messages::run(self).await,
             Runs::Items => items::run(self).await,
         }
-        self.oracle.expect(!self.network.is_endless(), "it goes on for ever");
+        self.oracle.expect(!self.network.is_endless(), "the schedule does not end");
     }
 
-    /// The one or the other value, by the size of the schedule.
+    /// Chooses a value by the size of the schedule.
     const fn size<T: Copy>(&self, small: T, large: T) -> T {
         if self.is_large { large } else { small }
     }

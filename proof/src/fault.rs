@@ -26,7 +26,8 @@ pub(crate) enum Fault {
     CrashAfter,
     /// Enough time passes that every lease and every deadline is over.
     TimePasses,
-    /// Messages that one process has received are delivered to another as well; a delivery begins before the checkpoint.
+    /// Messages that one process has received are delivered to another as well; a delivery begins before the
+    /// checkpoint.
     Redeliver,
     /// A topic is deleted and created again.
     Recreate,
@@ -41,7 +42,7 @@ pub(crate) enum Fault {
 impl Fault {
     const COUNT: usize = Self::Stale as usize + 1;
 
-    /// The faults of a write, by the exploration.
+    /// The faults of a write in the exploration.
     pub(crate) const OF_WRITES: [Self; 8] = [
         Self::Refuse,
         Self::LoseRequest,
@@ -53,10 +54,10 @@ impl Fault {
         Self::CrashAfter,
     ];
 
-    /// The faults of a read, by the exploration.
+    /// The faults of a read in the exploration.
     pub(crate) const OF_READS: [Self; 2] = [Self::Refuse, Self::Crash];
 
-    /// The faults of a request, by the simulation, where a process dies wherever it waits.
+    /// The faults of a request in the simulation, in which a process dies wherever it waits.
     pub(crate) const OF_REQUESTS: [Self; 6] =
         [Self::Refuse, Self::LoseRequest, Self::LoseReply, Self::Repeat, Self::Late, Self::Duplicate];
 }

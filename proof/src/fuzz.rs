@@ -1,5 +1,4 @@
-//! Fuzz targets for everything that comes from outside, as arbitrary bytes: nothing panics, and parsing twice gives the
-//! same result.
+//! Fuzz targets for all external input, as arbitrary bytes: nothing panics, and parsing twice gives the same result.
 //!
 //! `fuzz/` feeds these functions with inputs from cargo-fuzz; a plain test feeds them with the corpus, and with random
 //! mutations of it.
@@ -71,7 +70,7 @@ pub fn key_header(bytes: &[u8]) {
 /// If that does not hold.
 pub fn json(bytes: &[u8]) {
     if let Ok(canonical) = canonical_json(bytes) {
-        let again = canonical_json(&canonical).expect("what is canonical is JSON");
+        let again = canonical_json(&canonical).expect("a canonical form is JSON");
         assert_eq!(again, canonical);
     }
 }
@@ -166,7 +165,7 @@ pub fn table_event(bytes: &[u8]) {
     });
 }
 
-/// An event as JSON and as the library parses it. It parses whatever shape its records have.
+/// An event as JSON and as the library parses it. It must parse, whatever shape its records have.
 fn event<B: DeserializeOwned>(bytes: &[u8], is_event: fn(&Value) -> bool) -> Option<(Value, B)> {
     let event: Value = serde_json::from_slice(bytes).ok().filter(is_event)?;
     let batch = serde_json::from_value(event.clone()).expect("an event is read whatever its records are");
@@ -185,12 +184,13 @@ fn records(event: &Value) -> impl Iterator<Item = &Value> {
     event["Records"].as_array().into_iter().flatten()
 }
 
-/// Something delivered twice gets the same result and runs only the first time; something refused does not run.
+/// Checks that an event that is delivered twice gets the same result and runs only the first time, and that a refused
+/// event does not run.
 fn runs_once<T: Debug + PartialEq>(deliver: impl AsyncFn(&AtomicU64) -> Option<T>) {
     let runs = AtomicU64::new(0);
     let first = run(deliver(&runs));
     let ran = runs.swap(0, Ordering::Relaxed);
-    assert!(first.is_some() || ran == 0, "{ran} ran of what was refused");
+    assert!(first.is_some() || ran == 0, "{ran} records of a refused event ran");
     assert_eq!(run(deliver(&runs)), first);
     assert_eq!(runs.load(Ordering::Relaxed), 0, "ran again");
 }

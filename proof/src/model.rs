@@ -1,12 +1,12 @@
 //! A model of the protocol that is checked exhaustively: every order in which messages arrive, are repeated, delayed or
-//! lost, every wrong clock, every process that dies or freezes at any point, within the bounds of a [`Settings`].
+//! lost, every wrong clock, and every process that dies or freezes at any point, within the bounds of its [`Settings`].
 //!
 //! The calls themselves are not modelled: each actor drives the library's own [`Machine`], as the engine does. The
 //! model consists of a network, a store that evaluates the library's conditions, and a provider that charges,
 //! deduplicates by the transaction id, and can be made to refuse an id permanently.
 //!
 //! There is no clock. In each step leases may have ended or not, so no result depends on time. There are only two
-//! assumptions: clocks do not differ by a whole retention, and no request is in transit for that long.
+//! assumptions: clocks do not differ by a whole retention period, and no request is in transit for that long.
 
 mod check;
 mod clock;
@@ -35,11 +35,11 @@ pub use state::World;
 
 use state::{Actor, Ask, Message, Waits, is_long, transaction};
 
-/// The one record.
+/// The id of the model's only record.
 static ID: LazyLock<RecordId> =
     LazyLock::new(|| RecordId::new("model", &Principal::new("p").expect("valid"), &Key::new("k").expect("valid")));
 
-/// A model: its actors, and what is broken on purpose.
+/// A model: its actors, and its deliberate breakage.
 #[derive(Clone)]
 pub struct Model {
     /// The actors and the bounds.
@@ -61,7 +61,7 @@ pub enum Action {
     Renew(usize),
     /// Looks for evidence.
     Look(usize),
-    /// Looks for evidence, but is not shown what exists: the search lags.
+    /// Looks for evidence, but the provider's search lags and does not show it.
     Overlook(usize),
     /// Makes the provider refuse an id that it does not have, which creates evidence.
     Prevent(usize),
@@ -81,7 +81,7 @@ pub enum Action {
         again: bool,
         /// Whether the provider refuses for good.
         declined: bool,
-        /// What the sender's clock shows when it gets the reply.
+        /// The reading of the sender's clock when it gets the reply.
         reading: Reading,
     },
     /// Stops waiting for a reply.
@@ -91,7 +91,7 @@ pub enum Action {
     /// The store rejects a settling write, the message at this place, because its long answer does not fit beside the
     /// effects.
     Reject(usize),
-    /// Enough time passes that the provider forgets which ids were used. No call takes that long.
+    /// So much time passes that the provider forgets which ids were used. No call takes that long.
     Forget,
     /// The retention passes.
     Retention,
@@ -99,7 +99,7 @@ pub enum Action {
     Sweep,
 }
 
-/// How a run ends.
+/// The end of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
     /// It calls the provider, and continues with the reply.
@@ -112,12 +112,12 @@ pub enum Ending {
     NotExecuted,
     /// It did not begin: too little time was left.
     NotBegun,
-    /// The outcome is not known.
+    /// The outcome is unknown.
     Unknown,
 }
 
 impl Model {
-    /// A model without any recorded event.
+    /// Creates a model without recorded events.
     pub fn new(settings: Settings, mutant: Option<Mutant>) -> Self {
         Self { settings, mutant, occurred: Arc::new(std::array::from_fn(|_| AtomicU64::new(0))) }
     }
@@ -208,7 +208,7 @@ impl Model {
         }
     }
 
-    /// The possible clock readings for the record: they differ only while somebody holds it.
+    /// The possible clock readings for the record, which matter only while it is held.
     fn readings(&self, world: &World) -> &'static [Reading] {
         match world.record.as_ref().is_some_and(|record| record.holder().is_some()) {
             true if self.settings.waits == WaitsFor::SomeTime => &[Reading::Early, Reading::Between, Reading::Late],
@@ -217,8 +217,8 @@ impl Model {
         }
     }
 
-    /// Whether the message is a settling write with a long answer that has not taken effect. A rejection that nobody
-    /// hears is like the loss of the message.
+    /// Whether the message is a settling write with a long answer that has not taken effect. A rejection whose reply
+    /// nobody awaits is like the loss of the message.
     fn may_reject(&self, world: &World, message: &Message) -> bool {
         let Ask::Put(put) = &message.ask else { return false };
         let Waits::Reply { applied: false, .. } = &world.actors[usize::from(message.actor)].waits else { return false };
@@ -228,7 +228,7 @@ impl Model {
     fn delivery_actions(&self, world: &World, actions: &mut Vec<Action>) {
         let mut last: Option<&Message> = None;
         for (index, message) in world.network.iter().enumerate() {
-            // Of equal messages, it does not matter which one arrives.
+            // It does not matter which of several equal messages arrives.
             if last.replace(message) == Some(message) {
                 continue;
             }

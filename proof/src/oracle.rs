@@ -1,4 +1,4 @@
-//! The log of a schedule, and the promises that it broke.
+//! The oracle: records the applied effects and checks them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,7 +31,7 @@ impl Oracle {
         self.entries().applied.push(name.to_owned());
     }
 
-    /// How many effects were applied.
+    /// The number of applied effects.
     pub(crate) fn count_applied(&self) -> usize {
         self.entries().applied.len()
     }
@@ -43,7 +43,7 @@ impl Oracle {
         own.collect()
     }
 
-    /// Expects that a device's messages passed the gate once and in order, and that none that is done was lost.
+    /// Expects that a device's messages passed the gate once and in order, and that no message that is done was lost.
     pub(crate) fn expect_in_sequence(&self, gap: Gap, of: &str, mut done: impl Iterator<Item = u64>) {
         let numbers = self.numbers(of);
         let last = numbers.last().copied().unwrap_or(0);
@@ -68,7 +68,7 @@ impl Oracle {
         }
     }
 
-    /// Counts an event that must occur in some schedules, or nothing is proved.
+    /// Counts an event that must occur in some schedules; otherwise nothing is proved about it.
     pub(crate) fn note(&self, what: &'static str) {
         *self.entries().occurred.entry(what).or_default() += 1;
     }
@@ -100,7 +100,7 @@ impl Oracle {
         self.entries().occurred.clone()
     }
 
-    /// The log; or what was broken, and the log until then.
+    /// The log, or the broken promise with the log until then.
     pub(crate) fn verdict(&self) -> Result<Vec<String>, String> {
         let mut log = self.entries();
         let lines = std::mem::take(&mut log.lines);

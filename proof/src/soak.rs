@@ -18,7 +18,7 @@ pub const SCHEDULES: u64 = 10_000_000;
 /// The number of schedules in a part.
 pub const PART: u64 = 100_000;
 
-/// Checks all states of a model, and reports now and then how many there are so far.
+/// Checks all states of a model, and reports the number of states from time to time.
 ///
 /// # Errors
 /// The broken promises, each with the path to it.
@@ -39,7 +39,7 @@ pub fn model(settings: Settings, report: impl FnMut(&str) + Send) -> Result<Stri
 /// Runs the schedules of a part.
 ///
 /// # Errors
-/// The command that replays the first schedule that broke a promise, and which.
+/// The first seed that broke a promise, and the promise.
 pub fn schedules(first: u64) -> Result<String, String> {
     figures("simulation", || simulation::sweep(first..first + PART, None))
 }
@@ -47,10 +47,11 @@ pub fn schedules(first: u64) -> Result<String, String> {
 /// The number of parts of a scenario's exploration.
 pub const EXPLORATIONS: u64 = 10;
 
-/// Runs the randomly drawn schedules of one part of a scenario's exploration: as many as a hundred changes run.
+/// Runs the randomly drawn schedules of one part of a scenario's exploration. All parts together run a hundred times
+/// the schedules of a normal test run.
 ///
 /// # Errors
-/// As [`schedules`].
+/// The command that replays the first schedule that broke a promise, and the promise.
 pub fn explorations(scenario: Scenario, part: u64) -> Result<String, String> {
     let size = 10 * scenario.drawn();
     figures("exploration", || exploration::sweep(scenario, part * size..(part + 1) * size, None))
@@ -71,7 +72,7 @@ impl<T: FnMut(&str)> Reporter<Model> for Progress<T> {
         }
     }
 
-    /// The part reports them at its end.
+    /// Reports nothing, because the part reports the discoveries at its end.
     fn report_discoveries(&mut self, _: &Model, _: BTreeMap<&'static str, ReportDiscovery<Model>>)
     where
         Action: std::fmt::Debug + PartialEq,

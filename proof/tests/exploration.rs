@@ -1,18 +1,18 @@
-//! The real code in every order within bounds, and in random orders beyond them. A schedule that breaks a promise is
-//! printed with the command that replays it.
+//! Runs the real code in every order within bounds, and in random orders beyond them. A schedule that breaks a promise
+//! is printed with the command that replays it.
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use proof::exploration::{Breakage, Scenario, explore, replay_script, replay_seed, sweep};
 use proof::{Runner, Summary};
 
-/// The minimum number of schedules, so that nobody narrows the bounds by accident.
+/// The minimum number of schedules, so that the bounds are not narrowed by accident.
 const SCHEDULES: u64 = 300_000;
 
 /// How many schedules of each scenario are run, in order, unless `SOAK_EXPLORATION` selects all of them.
 const FIRST: u64 = 2_000;
 
-/// The events that must always occur, or nothing is proved.
+/// The events that must always occur; otherwise nothing is proved about them.
 const EVENTS: [&str; 31] = [
     "Executed",
     "Replayed",
@@ -47,14 +47,14 @@ const EVENTS: [&str; 31] = [
     "a shard was delivered again",
 ];
 
-/// Events that are only looked for when few faults occur.
+/// Events that are looked for only when few faults occur.
 const NARROW_EVENTS: [&str; 1] = ["a call ran nothing"];
 
 /// Events that need more than the narrow bounds.
 const RARE_EVENTS: [&str; 4] =
     ["a message is dead", "contended", "a lost follow-up is listed as UNKNOWN", "the backstop settled a claim"];
 
-/// With `SOAK_EXPLORATION=1`, as in the gate, all orders; otherwise the first ones of each scenario.
+/// Runs all orders with `SOAK_EXPLORATION=1`, as in the gate; otherwise the first ones of each scenario.
 #[test]
 fn in_every_order_within_bounds_nothing_is_broken() {
     let soaks = proof::soaks("SOAK_EXPLORATION");
@@ -67,7 +67,7 @@ fn in_every_order_within_bounds_nothing_is_broken() {
     }
 }
 
-/// With `SOAK_TIMES`, that many times the schedules.
+/// `SOAK_TIMES` multiplies the number of schedules.
 #[test]
 fn in_drawn_orders_nothing_is_broken() {
     let seed = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs() << 24;

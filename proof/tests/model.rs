@@ -1,10 +1,10 @@
-//! The protocol in every order: no reachable state breaks a promise.
+//! Checks the protocol in every order: no reachable state breaks a promise.
 //!
 //! With `SOAK_MODEL=1`, as in the gate, one more fault may occur in each setting: about ten times as many states.
 
 use proof::model::{Event, Settings, check};
 
-/// The minimum number of different states, so that nobody makes the models smaller by accident.
+/// The minimum number of different states, so that the models do not become smaller by accident.
 const STATES: usize = 900_000;
 const SOAK_STATES: usize = 10_000_000;
 

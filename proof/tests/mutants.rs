@@ -3,7 +3,7 @@
 use proof::model::{Event, Mutant, Settings, check};
 use strum::VariantArray;
 
-/// What detected a mutant.
+/// The promise and the model that detected a mutant.
 struct Killed {
     by: &'static str,
     within: &'static str,
@@ -13,7 +13,7 @@ struct Killed {
 
 #[test]
 fn every_mutant_is_noticed() {
-    println!("{:32} | {:42} | {:34} | {:>8} | after steps", "mutant", "noticed by", "in the model", "states");
+    println!("{:32} | {:42} | {:34} | {:>8} | after steps", "mutant", "detected by", "in the model", "states");
     let mut survivors = Vec::new();
     for &mutant in Mutant::VARIANTS {
         match killed_by_a_promise(mutant).or_else(|| killed_by_absence(mutant)) {
@@ -23,7 +23,7 @@ fn every_mutant_is_noticed() {
             None => survivors.push(mutant),
         }
     }
-    assert!(survivors.is_empty(), "not noticed: {survivors:?}");
+    assert!(survivors.is_empty(), "not detected: {survivors:?}");
 }
 
 fn killed_by_a_promise(mutant: Mutant) -> Option<Killed> {

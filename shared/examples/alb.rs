@@ -1,7 +1,8 @@
-//! A target group of an Application Load Balancer that signs its users in by OpenID Connect.
+//! A target group of an Application Load Balancer that signs in its users by OpenID Connect.
 //!
-//! `cargo run -p idempotency --example alb --features alb,test-util` needs no AWS: the store is in memory, and the events are
-//! those of a load balancer. In a function the store is `DynamoDbStore`, and `lambda_http::run(…)` serves the layer.
+//! `cargo run -p idempotency --example alb --features alb,test-util` needs no AWS: the store is in memory, and the
+//! events are those of a load balancer. In a function the store is `DynamoDbStore`, and `lambda_http::run(…)` serves
+//! the layer.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -23,9 +24,10 @@ async fn handler(_: Request) -> Result<Response<Body>, Error> {
 #[tokio::main(flavor = "current_thread")]
 pub(crate) async fn main() -> Result<(), Error> {
     let layer = IdempotencyLayer::new(Engine::builder(MemoryStore::new()).build(), "orders")
-        // Each rule that forwards to the target group has an authenticate action, or this header could be anybody's.
+        // Each rule that forwards to the target group must have an authenticate action; otherwise any client could send
+        // this header.
         .principal(alb_user)
-        // A load balancer knows no routes.
+        // A load balancer has no routes.
         .route(Route::new("POST /orders/{id}/refunds")?);
     let api = layer.layer(service_fn(handler));
     for (user, expected) in [("alice", "run 1"), ("alice", "run 1"), ("bob", "run 2")] {
@@ -33,7 +35,7 @@ pub(crate) async fn main() -> Result<(), Error> {
         let response = api.clone().oneshot(event.key("k-1").json(&json!({"amount": 5})).request()?).await?;
         let body = String::from_utf8_lossy(response.body()).into_owned();
         println!("{user}: {} {body}", response.status());
-        assert_eq!(body, expected, "each user has keys of its own");
+        assert_eq!(body, expected, "each user has their own keys");
     }
     let stranger = HttpEvent::alb("POST", "/orders/7/refunds").key("k-1").json(&json!({"amount": 5}));
     assert_eq!(api.oneshot(stranger.request()?).await?.status(), 403);

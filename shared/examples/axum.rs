@@ -1,4 +1,4 @@
-//! A router of axum on Lambda: the layer around it, and an extractor for the attempt.
+//! An axum router on Lambda, with the layer around it and an extractor for the attempt.
 //!
 //! `cargo run -p idempotency --example axum --features axum` needs no AWS: the store is in memory, and the requests are
 //! made here. In a function the store is `DynamoDbStore`, and `lambda_http::run(layer.layer(router))` serves it.
@@ -36,7 +36,7 @@ pub(crate) async fn main() -> Result<(), Error> {
     let service = IdempotencyLayer::new(Engine::builder(store.clone()).build(), "orders")
         .principal(everyone)
         .route(Route::new("POST /orders/{id}/refunds")?)
-        // The rejection of an extractor is no outcome: the corrected request may use its key again.
+        // An extractor's rejection is not an outcome: the corrected request may use the same key.
         .verdict(refused_before_the_handler)
         .layer(router);
     for (body, status) in [(r#"{"amount":"5"}"#, 422), (r#"{"amount":5}"#, 200), (r#"{"amount":5}"#, 200)] {

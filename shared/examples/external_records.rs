@@ -1,8 +1,9 @@
-//! A Kafka consumer that calls another system: each record has an idempotency record, and a resolver settles what is
-//! unknown.
+//! A Kafka consumer that calls another system: each record has an idempotency record, and a resolver settles unknown
+//! outcomes.
 //!
-//! `cargo run -p idempotency --example external_records --features streams` needs no AWS: the store is in memory, and the
-//! event is written here. In a function the store is `DynamoDbStore`, and event and deadline come from the invocation.
+//! `cargo run -p idempotency --example external_records --features streams` needs no AWS: the store is in memory, and
+//! the event is written here. In a function the store is `DynamoDbStore`, and event and deadline come from the
+//! invocation.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -23,7 +24,7 @@ struct Sale {
     id: String,
 }
 
-/// Another system, which keeps what was announced to it under our transaction id. Its first reply is lost.
+/// Another system, which keeps each announcement under our transaction id. Its first reply is lost.
 #[derive(Clone, Default)]
 struct Shop(Arc<Mutex<Vec<String>>>);
 
@@ -35,7 +36,7 @@ impl Shop {
     }
 }
 
-/// Only what the other system definitely knows is evidence; "not found" is not.
+/// Only an announcement that the other system has is evidence; "not found" is not.
 impl Resolver<Effect, ()> for Shop {
     async fn resolve(&self, record: &idempotency::protocol::Record, _: Attempt<Effect>) -> Evidence<()> {
         match self.0.lock() {
@@ -58,7 +59,7 @@ pub(crate) async fn main() -> Result<(), Box<dyn std::error::Error>> {
         let value = STANDARD.encode(json!({ "id": sale }).to_string());
         json!({"topic": "sales", "partition": 0, "offset": offset, "timestamp": 1, "value": value, "headers": []})
     };
-    // The producer has sent the first sale twice.
+    // The producer sent the first sale twice.
     let records = json!({"records": {"sales-0": [record(41, "s-1"), record(42, "s-1"), record(43, "s-2")]}});
     for (delivery, again) in [("first", 1), ("second", 0)] {
         let event: KafkaBatch = serde_json::from_value(records.clone())?;

@@ -1,7 +1,8 @@
 //! A FIFO queue, keyed by its own deduplication ids: groups stay in order, and a failed message holds only its group.
 //!
-//! `cargo run -p idempotency --example fifo --features sqs,test-util` needs no AWS: the store is in memory, and the event is
-//! written here. In a function the store is `DynamoDbStore`, and the event and the deadline come from the invocation.
+//! `cargo run -p idempotency --example fifo --features sqs,test-util` needs no AWS: the store is in memory, and the
+//! event is written here. In a function the store is `DynamoDbStore`, and the event and the deadline come from the
+//! invocation.
 
 use std::time::Duration;
 
@@ -26,7 +27,7 @@ pub(crate) async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let store = MemoryStore::new();
     let engine = Engine::builder(store.clone()).build();
     let (operation, producer) = (Operation::new("ledger", "post"), Principal::new("orders")?);
-    // SQS itself forgets a deduplication id after five minutes; a record is kept for 29 days.
+    // SQS itself drops a deduplication id after five minutes; a record is kept for 29 days.
     let queue = Queue::new(engine.clone(), operation, producer, KeySource::deduplication_id()).single_write();
 
     let event = SqsEvent::new("Postings.fifo")

@@ -1,8 +1,8 @@
-//! What a dead sandbox left behind is settled, although its client never comes back.
+//! Settles the open claim of a dead sandbox, although its client never retries.
 //!
-//! `cargo run -p idempotency --example follow_up --features follow-up` needs no AWS: the store is in memory, the stream's
-//! event is written here, and the sender keeps what it is given. In a function the store is `DynamoDbStore`, the sender
-//! `Schedules`, and the event and the deadline come from the invocation: see the module `follow_up`.
+//! `cargo run -p idempotency --example follow_up --features follow-up` needs no AWS: the store is in memory, the
+//! stream's event is written here, and the sender keeps the follow-ups. In a function the store is `DynamoDbStore`, the
+//! sender is `Schedules`, and the event and the deadline come from the invocation: see the module `follow_up`.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -29,7 +29,7 @@ impl Clock for Hand {
     }
 }
 
-/// Keeps the event of the later invocation.
+/// A sender that keeps the event of the later invocation.
 #[derive(Default)]
 struct Outbox(Mutex<Vec<String>>);
 
@@ -40,7 +40,7 @@ impl Sender for Outbox {
     }
 }
 
-/// The other system knows the order.
+/// A resolver for which the external system has the order.
 struct Shop;
 
 impl Resolver<Effect, String> for Shop {
@@ -62,13 +62,13 @@ pub(crate) async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let deadline = engine.now().plus(Duration::from_secs(5));
     let call = Call::new(operation, principal, key, Fingerprinter::new().finish(), deadline);
     let Claimed::Acquired(claim) = engine.claim(&call.about(Subject::new("order tea"))).await? else {
-        return Err("somebody else has the claim".into());
+        return Err("another call has the claim".into());
     };
 
     let (outbox, shop) = (Outbox::default(), Shop);
     let follow_ups = FollowUps::new(engine.clone(), operations, &outbox);
     let handle = async |event: Value| -> Result<Value, Box<dyn std::error::Error>> {
-        let event = FollowUpEvent::read(event).map_err(|event| format!("no event of ours: {event}"))?;
+        let event = FollowUpEvent::read(event).map_err(|event| format!("unknown event: {event}"))?;
         let deadline = engine.now().plus(Duration::from_secs(60));
         Ok(serde_json::to_value(follow_ups.handle(event, deadline, None, &shop).await?)?)
     };

@@ -1,5 +1,5 @@
-//! A function that Step Functions, EventBridge or another function invokes directly, made idempotent in one expression; and
-//! a task of Step Functions that charges a card, where the outcome may be unknown.
+//! A function that Step Functions, EventBridge or another function invokes directly, made idempotent in one expression;
+//! and a Step Functions task that charges a card, where the outcome may be unknown.
 //!
 //! `cargo run -p idempotency --example function` needs no AWS: the store is in memory, and the input is made here. In a
 //! function the store is `DynamoDbStore`, and `lambda_runtime::run(service_fn(handler))` passes input and deadline.
@@ -25,7 +25,7 @@ struct Reservation {
     id: String,
 }
 
-/// The business: it runs once for each order's number.
+/// The business logic, which runs once per order number.
 async fn reserve(attempt: Attempt<Effect>, order: &Order) -> Verdict<Reservation> {
     attempt.add_effect(Effect::named(format!("{} reserved", order.item)));
     Verdict::Success(Reservation { id: attempt.transaction().to_string() })
@@ -42,7 +42,7 @@ async fn handler(
     Ok(engine.run(&call, |attempt| reserve(attempt, &order)).await?.into_result()?)
 }
 
-/// What the task of Step Functions answers.
+/// The answer of the Step Functions task.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
 enum Charge {
@@ -50,7 +50,8 @@ enum Charge {
     NotSent,
 }
 
-/// A provider that keeps each charge under our transaction id. Its first call fails, and the reply to the second is lost.
+/// A provider that keeps each charge under our transaction id. Its first call fails, and the reply to the second is
+/// lost.
 #[derive(Clone, Default)]
 struct Provider(Arc<Mutex<Calls>>);
 
@@ -101,17 +102,17 @@ async fn charge(provider: &Provider, attempt: Attempt<Effect>) -> Verdict<Charge
 }
 
 /// The task. Its error is a name, which the state's `Retry` and `Catch` match, and a message: in a function
-/// `lambda_runtime::Diagnostic { error_type, error_message }`. Let `Retry` repeat all but `InvalidInput`, `Mismatch` and `Settled`, and
-/// `OutcomeUnknown` for as long as the provider may need to answer the resolver.
+/// `lambda_runtime::Diagnostic { error_type, error_message }`. Let `Retry` repeat all errors except `InvalidInput`,
+/// `Mismatch` and `Settled`, and repeat `OutcomeUnknown` for as long as the provider may need to answer the resolver.
 async fn charge_task(
     engine: &Engine<MemoryStore>,
     provider: &Provider,
     order: &Order,
     deadline: u64,
 ) -> Result<Charge, (&'static str, String)> {
-    // The hash of the order names the call. Other parts of the task's input, such as the execution's name, do not count.
-    // A repetition after the retention is a new call, under a new transaction id: so it is longer than retries, a redrive of
-    // the execution or a replay of the event may come later.
+    // The hash of the order names the call. Other parts of the task's input, such as the execution's name, do not
+    // count. A repetition after the retention is a new call, under a new transaction id. The retention is therefore
+    // longer than the time within which retries, a redrive of the execution or a replay of the event may come.
     let operation = Operation::new("shop", "charge").retention(Duration::from_secs(30 * 24 * 60 * 60));
     let call = Call::of_input(operation, InputKey::Whole, order, EpochMs(deadline))
         .map_err(|cause| ("InvalidInput", cause.to_string()))?
@@ -121,14 +122,14 @@ async fn charge_task(
         let name = match cause.kind() {
             ErrorKind::NothingRan => "NotNow",
             ErrorKind::Settled => "Settled",
-            // And what a later version may add.
+            // Also covers errors that a later version may add.
             _ => "OutcomeUnknown",
         };
         (name, cause.to_string())
     })?;
     match outcome.into_result() {
         Ok(charged @ Charge::Charged { .. }) => Ok(charged),
-        // An answer, too, but it is not recorded: the next attempt runs.
+        // This is also an answer, but it is not recorded: the next attempt runs.
         Ok(Charge::NotSent) => Err(("NotSent", "nothing was sent to the provider".to_owned())),
         Err(cause @ NoAnswer::Unknown { .. }) => Err(("OutcomeUnknown", cause.to_string())),
         Err(cause @ NoAnswer::InProgress { .. }) => Err(("InProgress", cause.to_string())),

@@ -1,7 +1,7 @@
-//! A function URL without an authorizer, for an API that has clients already: keys are optional, and one route is exempt.
+//! A function URL without an authorizer, for an API with existing clients: keys are optional, and one route is exempt.
 //!
-//! `cargo run -p idempotency --example function_url` needs no AWS: the store is in memory, and the events are those that
-//! a function URL sends. In a function the store is `DynamoDbStore`, and `lambda_http::run(…)` serves the layer.
+//! `cargo run -p idempotency --example function_url` needs no AWS: the store is in memory, and the events are those
+//! that a function URL sends. In a function the store is `DynamoDbStore`, and `lambda_http::run(…)` serves the layer.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -18,7 +18,7 @@ async fn handler(_: Request) -> Result<Response<Body>, Error> {
     Ok(Response::builder().status(200).body(format!("run {run}").into())?)
 }
 
-/// As a function URL sends it: payload format 2.0, the route `$default`, no authorizer.
+/// A request as a function URL sends it: payload format 2.0, the route `$default`, no authorizer.
 fn event(path: &str, key: Option<&str>) -> Result<Request, Error> {
     let mut event = serde_json::json!({
         "version": "2.0", "routeKey": "$default", "rawPath": path, "rawQueryString": "",
@@ -39,9 +39,10 @@ fn event(path: &str, key: Option<&str>) -> Result<Request, Error> {
 #[tokio::main(flavor = "current_thread")]
 pub(crate) async fn main() -> Result<(), Error> {
     let layer = IdempotencyLayer::new(Engine::builder(MemoryStore::new()).build(), "orders")
-        // Without an authorizer nobody is identified: all callers share their keys, so clients must choose them at random.
+        // Without an authorizer no caller is identified: all callers share their keys, so clients must choose keys at
+        // random.
         .principal(everyone)
-        // The names of operations in logs and metrics, since a function URL knows no routes.
+        // The name of the operation in logs and metrics, since a function URL has no routes.
         .route(Route::new("POST /orders")?)
         .key_optional()
         .exempt(Route::new("POST /search")?);

@@ -1,8 +1,8 @@
 //! An HTTP API with a JWT authorizer, whose `POST /orders` takes effect once, however often a client repeats it.
 //!
-//! `cargo run -p idempotency --example http --features test-util` needs no AWS: the store is in memory, and the events are
-//! those of an HTTP API. The principal is the subject of the JWT, which API Gateway has verified.
-//! In a function the store is `DynamoDbStore`, and `lambda_http::run(layer.layer(service_fn(handler)))` serves it.
+//! `cargo run -p idempotency --example http --features test-util` needs no AWS: the store is in memory, and the events
+//! are those of an HTTP API. The principal is the subject of the JWT, which API Gateway has verified. In a function the
+//! store is `DynamoDbStore`, and `lambda_http::run(layer.layer(service_fn(handler)))` serves it.
 
 use idempotency::events::HttpEvent;
 use idempotency::store::memory::{Effect, MemoryStore};
@@ -41,7 +41,7 @@ pub(crate) async fn main() -> Result<(), Error> {
         assert_eq!(format!("{}{replayed}", response.status()), expected);
     }
     let unsigned = HttpEvent::http_api("POST", "/orders").key("k-1").request()?;
-    assert_eq!(api.oneshot(unsigned).await?.status(), 403, "without an authorizer nobody is identified");
+    assert_eq!(api.oneshot(unsigned).await?.status(), 403, "without an authorizer no caller is identified");
     println!("orders placed: {}", store.applied("order placed"));
     assert_eq!(store.applied("order placed"), 2);
     Ok(())

@@ -1,7 +1,8 @@
-//! A Kinesis consumer with one watermark for each shard.
+//! A Kinesis consumer with one watermark per shard.
 //!
-//! `cargo run -p idempotency --example kinesis --features streams,test-util` needs no AWS: the store is in memory, and the event is
-//! written here. In a function the store is `DynamoDbStore`, and the event and the deadline come from the invocation.
+//! `cargo run -p idempotency --example kinesis --features streams,test-util` needs no AWS: the store is in memory, and
+//! the event is written here. In a function the store is `DynamoDbStore`, and the event and the deadline come from the
+//! invocation.
 
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ struct Reading {
     meter: String,
 }
 
-/// An error stops the shard at its record. Nothing happened then: the effects are written with the watermark.
+/// An error stops the shard at its record. Nothing has happened, because effects are written with the watermark.
 async fn add(attempt: Attempt<Effect>, record: Record) -> Result<(), Unreadable> {
     let reading: Reading = record.json()?;
     attempt.add_effect(Effect::named(format!("{} at {}", reading.meter, record.position)));

@@ -1,9 +1,9 @@
-//! A function that takes the place of one with Powertools for AWS Lambda (Python): orders that the old one has charged are
+//! A function that replaces one with Powertools for AWS Lambda (Python): orders that the old function has charged are
 //! not charged again.
 //!
-//! `cargo run -p idempotency --example powertools --features embedded-dynamodb,powertools` needs no AWS: the tables are in an
-//! embedded DynamoDB, and the old function's record is written here as Powertools writes it. In a function the client is
-//! `store::dynamodb::client()`, and `lambda_runtime::run(service_fn(handler))` passes order and deadline.
+//! `cargo run -p idempotency --example powertools --features embedded-dynamodb,powertools` needs no AWS: the tables are
+//! in an embedded DynamoDB, and the old function's record is written here as Powertools writes it. In a function the
+//! client is `store::dynamodb::client()`, and `lambda_runtime::run(service_fn(handler))` passes order and deadline.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 static CHARGES: AtomicU32 = AtomicU32::new(0);
 
-/// The business. The id for the provider is now the attempt's transaction id.
+/// The business logic. The idempotency key for the provider is now the attempt's transaction id.
 async fn charge(_: Attempt<TransactWriteItem>, order: &Value) -> Verdict<Value> {
     CHARGES.fetch_add(1, Ordering::SeqCst);
     Verdict::Success(json!({"charged": order["amount"]}))
@@ -47,12 +47,12 @@ async fn handler(
 #[tokio::main(flavor = "current_thread")]
 pub(crate) async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let database = EmbeddedDynamoDb::start().await?;
-    // One table for both, as it stays in production.
+    // One table for both functions, as in production.
     let engine = Engine::builder(database.store("Records").await?).build();
     let old = Predecessor::python(database.client(), "Records", "pay.app.charge");
     let deadline = engine.now().plus(std::time::Duration::from_secs(10));
 
-    // What Powertools left when it charged order 17: its id is the MD5 of `"order-17"`.
+    // The record that Powertools left when it charged order 17; its id is the MD5 of `"order-17"`.
     let expiration = (engine.now().seconds().0 + 3600).to_string();
     let put = database.client().put_item().table_name("Records");
     let put = put

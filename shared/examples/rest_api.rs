@@ -1,7 +1,8 @@
 //! A REST API (payload format 1.0) with a Lambda authorizer, whose `tenant` is the principal.
 //!
 //! `cargo run -p idempotency --example rest_api --features apigw_rest` needs no AWS: the store is in memory, and the
-//! events are those of a REST API. In a function the store is `DynamoDbStore`, and `lambda_http::run(…)` serves the layer.
+//! events are those of a REST API. In a function the store is `DynamoDbStore`, and `lambda_http::run(…)` serves the
+//! layer.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -18,7 +19,7 @@ async fn handler(_: Request) -> Result<Response<Body>, Error> {
     Ok(Response::builder().status(201).body(format!("run {run}").into())?)
 }
 
-/// As a REST API sends it.
+/// A request as a REST API sends it.
 fn event(tenant: &str) -> Result<Request, Error> {
     let headers = serde_json::json!({"content-type": "application/json", "idempotency-key": "k-1"});
     let event = serde_json::json!({
@@ -44,7 +45,7 @@ pub(crate) async fn main() -> Result<(), Error> {
         let response = api.clone().oneshot(event(tenant)?).await?;
         let body = String::from_utf8_lossy(response.body()).into_owned();
         println!("{tenant}: {} {body}", response.status());
-        assert_eq!(body, expected, "each tenant has keys of its own");
+        assert_eq!(body, expected, "each tenant has its own keys");
     }
     Ok(())
 }

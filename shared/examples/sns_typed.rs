@@ -1,4 +1,4 @@
-//! Typed messages of a topic: SNS puts an envelope around them, the handler gets a type and returns a `Result`.
+//! Typed messages of a topic: SNS puts an envelope around each message; the handler gets a type and returns a `Result`.
 //!
 //! `cargo run -p idempotency --example sns_typed --features sqs` needs no AWS: the store is in memory, and the event is
 //! written here. In a function the store is `DynamoDbStore`, and the event and the deadline come from the invocation.
@@ -18,7 +18,7 @@ struct Order {
     quantity: String,
 }
 
-/// An error returns the message to the queue. In single-write mode nothing happened then.
+/// An error returns the message to the queue; in single-write mode nothing has happened.
 async fn ship(attempt: Attempt<Effect>, message: Message<'_, Order>) -> Result<(), std::num::ParseIntError> {
     let Order { item, quantity } = message.content();
     let quantity: u32 = quantity.parse()?;

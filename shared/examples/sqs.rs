@@ -1,4 +1,4 @@
-//! A queue worker that posts each event once, although SQS delivers messages again and producers repeat them.
+//! A queue worker that posts each event once, although SQS redelivers messages and producers repeat them.
 //!
 //! `cargo run -p idempotency --example sqs --features sqs` needs no AWS: the store is in memory, and the event is
 //! written here. In a function the store is `DynamoDbStore`, and the event and the deadline come from the invocation.

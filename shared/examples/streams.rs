@@ -1,8 +1,7 @@
-//! A Kafka consumer that posts each record once, with one watermark per partition, although Lambda delivers batches
-//! again.
+//! A Kafka consumer that posts each record once, with one watermark per partition, although Lambda redelivers batches.
 //!
-//! `cargo run -p idempotency --example streams --features streams,test-util` needs no AWS: the store is in memory, and the event
-//! is written here. In a function the store is `DynamoDbStore`, and the event and the deadline come from the
+//! `cargo run -p idempotency --example streams --features streams,test-util` needs no AWS: the store is in memory, and
+//! the event is written here. In a function the store is `DynamoDbStore`, and the event and the deadline come from the
 //! invocation.
 
 use std::time::Duration;
@@ -22,7 +21,7 @@ pub(crate) async fn main() -> Result<(), Box<dyn std::error::Error>> {
     for delivery in ["first", "second"] {
         let response = kafka
             .handle(event.batch()?, engine.now().plus(Duration::from_secs(10)), |attempt, record| async move {
-                // A transaction writes each item only once, so each record has an effect of its own.
+                // A transaction writes each item only once, so each record has a different effect.
                 attempt.add_effect(Effect::named(format!("posted {}", record.position)));
                 Verdict::Success(())
             })

@@ -1,8 +1,9 @@
 //! Webhooks, which providers deliver at least once: Stripe's events by their id in the body, GitHub's by a header.
 //!
-//! `cargo run -p idempotency --example webhooks` needs no AWS: the store is in memory, and the requests are made here. In
-//! a function behind a function URL without an authorizer the handler verifies the provider's signature
-//! (`Stripe-Signature`, `X-Hub-Signature-256`) first, and `lambda_http::run(layer.layer(service_fn(handler)))` serves it.
+//! `cargo run -p idempotency --example webhooks` needs no AWS: the store is in memory, and the requests are made here.
+//! In a function behind a function URL without an authorizer the handler verifies the provider's signature
+//! (`Stripe-Signature`, `X-Hub-Signature-256`) first, and `lambda_http::run(layer.layer(service_fn(handler)))` serves
+//! it.
 
 use idempotency::http::everyone;
 use idempotency::protocol::Pointer;
@@ -28,8 +29,8 @@ pub(crate) async fn main() -> Result<(), Error> {
     let store = MemoryStore::new();
     let engine = Engine::builder(store.clone()).build();
 
-    // Everyone who reaches the URL is one principal: the signature says who it is. Stripe keeps an event's id when it
-    // delivers it again, but not its bytes (`pending_webhooks` changes), so only the id is compared.
+    // All senders that reach the URL are one principal: the signature identifies the provider. When Stripe redelivers
+    // an event, its id stays the same, but not its bytes (`pending_webhooks` changes), so only the id is compared.
     let id = Pointer::new("/id")?;
     let compared = idempotency::protocol::Compare::Selected(idempotency::protocol::Selection::of(id.clone()));
     let stripe = IdempotencyLayer::new(engine.clone(), "stripe")

@@ -63,7 +63,7 @@ pub(crate) use driver::Driver;
 /// Runs operations so that each takes effect once and all its callers get the same answer.
 ///
 /// A clone is another handle to the same engine. One engine serves any number of concurrent calls; between calls it
-/// keeps nothing except a [cache of settled records](EngineBuilder::cache_bytes), and for a second which calls were in
+/// keeps only a [cache of settled records](EngineBuilder::cache_bytes) and, for one second, the records that were in
 /// progress elsewhere.
 #[derive_where(Clone, Debug)]
 pub struct Engine<S> {
@@ -84,7 +84,7 @@ struct Parts<S> {
     observer: Arc<dyn Observer>,
     margin: margin::Margin,
     lease_margin: Duration,
-    /// Whether each call is an operation of its own.
+    /// Whether protection is off, so that each call gets its own record.
     is_unprotected: bool,
     #[derive_where(skip)]
     cache: cache::Cache,
@@ -93,13 +93,13 @@ struct Parts<S> {
 }
 
 impl<S: Store> Engine<S> {
-    /// Starts to build an engine on a store.
+    /// Starts building an engine on a store, with the system's clock and random source.
     #[cfg(feature = "system")]
     pub fn builder(store: S) -> EngineBuilder<S> {
         EngineBuilder::new(store, SystemClock, SystemEntropy)
     }
 
-    /// Starts to build an engine on a store, with your own clock and random source.
+    /// Starts building an engine on a store, with your own clock and random source.
     pub fn builder_with(store: S, clock: impl Clock + 'static, entropy: impl Entropy + 'static) -> EngineBuilder<S> {
         EngineBuilder::new(store, clock, entropy)
     }
@@ -108,12 +108,12 @@ impl<S: Store> Engine<S> {
     /// transaction.
     ///
     /// A duplicate does not run: it gets the recorded answer, or [`Outcome::InProgress`] while the first call is still
-    /// running. If `run` panics, or has not ended when [its own time](Operation::run_within) is over or a
+    /// running. If `run` panics, or is still running at the end of [its time limit](Operation::run_within) or a
     /// [margin](EngineBuilder::margin) before the call's deadline, the record becomes UNKNOWN.
     ///
     /// # Errors
-    /// [`Error`] if there is no outcome: [`Error::kind`] says whether nothing ran, or it ran and its outcome is not
-    /// known. A duplicate, a mismatch and a business refusal are [`Outcome`]s, not errors.
+    /// [`Error`] if there is no outcome: [`Error::kind`] shows whether nothing ran, or it ran and its outcome is
+    /// unknown. A duplicate, a mismatch and a business refusal are [`Outcome`]s, not errors.
     pub async fn run<T, F, R>(&self, call: &Call, run: F) -> Result<Outcome<T>, Error>
     where
         T: Answer,
@@ -130,8 +130,9 @@ impl<S: Store> Engine<S> {
     /// then writes the settled record and the effects in one transaction. For a duplicate the record's condition fails,
     /// and the call is answered from the record.
     ///
-    /// `run` must have no effects except those it adds to the attempt: for a duplicate it may run in vain, and it may
-    /// run twice in one call. That is why [`Verdict::Unknown`], a panic and the deadline mean that nothing happened.
+    /// `run` must have no effects except those it adds to the attempt: it may run for a duplicate, without effect, and
+    /// it may run twice in one call. [`Verdict::Unknown`], a panic and the deadline therefore mean that nothing
+    /// happened.
     ///
     /// # Errors
     /// [`Error`] if the store could not be reached or nothing was executed. Repeating the call is safe.
@@ -154,7 +155,7 @@ impl<S: Store> Engine<S> {
     /// The evidence settles the record, lets this call run, or leaves the outcome unknown.
     ///
     /// # Errors
-    /// As for [`run`](Engine::run).
+    /// The same as for [`run`](Engine::run).
     pub async fn run_or_reconcile<T, F, R>(
         &self,
         call: &Call,
@@ -198,7 +199,7 @@ impl<S: Store> Engine<S> {
         let terms = Terms {
             retention,
             start_by: self.stop_at(call.deadline),
-            // As records keep it: in whole seconds, rounded down.
+            // In whole seconds, rounded down, as records store it.
             write_by: EpochMs(now.seconds().0.saturating_mul(1000)).plus(retention),
             wait: call.wait.until(now, self.wait_by(call.operation(), call.deadline)),
         };
@@ -228,7 +229,7 @@ impl<S: Store> Engine<S> {
         })
     }
 
-    /// The id of a record that no other call has.
+    /// A record id that no other call has.
     fn unprotected(&self, call: &Call) -> Result<RecordId, Error> {
         let mut random = [0; 16];
         self.parts.entropy.fill(&mut random)?;
@@ -238,7 +239,7 @@ impl<S: Store> Engine<S> {
         Ok(call.record_id().only_once(random))
     }
 
-    /// A new owner token and a new transaction id, drawn with a single read of random bytes.
+    /// A new owner token and a new transaction id, from a single read of random bytes.
     pub(crate) fn identity(&self) -> Result<(OwnerToken, TransactionId), Error> {
         let mut random = [0; 26];
         self.parts.entropy.fill(&mut random)?;
@@ -254,7 +255,7 @@ impl<S: Store> Engine<S> {
         Ok(TransactionId::new(self.now(), random))
     }
 
-    /// How long a claim of this operation holds: until its outcome is recorded at the latest.
+    /// How long a claim of this operation holds: long enough for its outcome to be recorded.
     pub(crate) fn lease(&self, operation: &Operation, deadline: EpochMs) -> LeaseLimit {
         LeaseLimit {
             at_most: operation.run_within.unwrap_or(Duration::MAX).saturating_add(self.margin(deadline)),
@@ -267,12 +268,12 @@ impl<S: Store> Engine<S> {
         self.stop_at(deadline).since(self.now()).max(self.margin(deadline) / 2)
     }
 
-    /// Until when a call may wait for another and still run itself.
+    /// The latest time until which a call may wait for another and still run itself.
     pub(crate) fn wait_by(&self, operation: &Operation, deadline: EpochMs) -> EpochMs {
         self.stop_at(deadline).minus(operation.run_within.unwrap_or_default())
     }
 
-    /// What this process knows of a record: that it is settled, or that it was in progress a moment ago.
+    /// The record as this process remembers it: settled, or in progress less than a second ago.
     fn recall(&self, id: &RecordId) -> Option<Arc<Record>> {
         let (now, parts) = (self.now(), &self.parts);
         parts.cache.recall(id, now).or_else(|| parts.running.recall(id, now))
@@ -343,11 +344,12 @@ impl<S: Store> Engine<S> {
         self.count(if has_succeeded { Metric::RetrySucceeded } else { Metric::RetryFailed }, operation);
     }
 
-    /// Writes out metrics and spans, before the sandbox may freeze.
+    /// Writes out metrics and spans before the sandbox may freeze.
     ///
-    /// The layer does so at the end of each request, and queues, streams and follow-ups at the end of each batch. Call it
-    /// yourself at the end of an invocation that uses the engine without them, by [`run`](Self::run) or
-    /// [`reconcile`](Self::reconcile): otherwise what was collected waits for the next invocation, or is lost.
+    /// The layer does so at the end of each request, and queues, streams and follow-ups at the end of each batch. Call
+    /// it yourself at the end of an invocation that uses the engine directly, through [`run`](Self::run) or
+    /// [`reconcile`](Self::reconcile): otherwise the collected metrics and spans wait for the next invocation, or are
+    /// lost.
     pub fn flush(&self) {
         self.parts.metrics.flush();
         span::flush();
@@ -370,7 +372,7 @@ fn held_until(record: &Record, deadline: EpochMs) -> EpochMs {
     record.holder().map_or(deadline, |holder| holder.lease.min(deadline))
 }
 
-/// Runs until the attempt must stop. The error is a panic or the time limit: what happened is not known.
+/// Runs until the attempt must stop. The error is a panic or the time limit, after which the outcome is unknown.
 pub(crate) async fn until_deadline<E: TransactionalEffect, V, F, R>(attempt: &Attempt<E>, run: F) -> Result<V, Reason>
 where
     F: FnOnce(Attempt<E>) -> R,

@@ -1,6 +1,6 @@
-//! Events as AWS sends them, for tests of one's own function (feature `test-util`).
+//! Events as AWS sends them, for tests of your function (feature `test-util`).
 //!
-//! Each builder makes the JSON of an event by `to_json`, and the type that this library handles.
+//! Each builder returns an event as JSON (`to_json`) and as the type that this library handles (`request` or `batch`).
 //!
 #![cfg_attr(all(feature = "http", feature = "sqs"), doc = "```")]
 #![cfg_attr(not(all(feature = "http", feature = "sqs")), doc = "```ignore")]

@@ -1,9 +1,9 @@
-//! Follow-up: settles what a dead sandbox or a silent client left behind, from the stream of the records' table.
+//! Follow-up: settles claims that a dead sandbox or a client without a retry left open, from the records' table stream.
 //!
-//! A sandbox that dies without a word leaves a claim, and a client that gives up never asks again. The stream of the
-//! records' table shows each claim and what becomes of it. A claim that is settled in the same batch is done. Of any
-//! other, a *follow-up* is sent: "look at this version of this record, once its lease is over". It costs by what goes
-//! wrong, not by what is stored: a healthy call leaves at most a part of one delayed event, and nothing polls.
+//! A sandbox that dies leaves its claim open, and a client that gives up never retries. The table's stream shows each
+//! claim and its end. A claim that is settled in the same batch is done. For any other claim, a *follow-up* is sent: a
+//! delayed message to look at this version of this record once its lease is over. The cost depends on what goes wrong,
+//! not on what is stored: a healthy call leaves at most a part of one delayed message, and nothing polls.
 //!
 //! ```text
 //! claim ─► stream ─► batch ─┬ settled in it ──► nothing to do
@@ -13,15 +13,15 @@
 //!                                                          └ still that version ─────► reconcile
 //! ```
 //!
-//! A follow-up is only a hint. It may be late, lost, delivered twice or out of order: a look reads the record with strong
-//! consistency, and takes it over under a condition like any other attempt. What a lost one leaves behind is still in
-//! the sparse index (UNKNOWN), or found by a [scan](crate::store::unsettled::Unsettled) (PROCESSING).
+//! A follow-up is only a hint. It may be late, lost, delivered twice or out of order: a look reads the record with
+//! strong consistency and takes it over under a condition, like any other attempt. If a follow-up is lost, its record
+//! is still in the sparse index (UNKNOWN) or found by a [scan](crate::store::unsettled::Unsettled) (PROCESSING).
 //!
 //! # Setting it up
 //!
-//! The table needs a stream of new images, and the function a mapping. These filters deliver claims and what becomes of
-//! them, also releases, because each ends a claim; they leave out what the stream has of single-write mode, deletions and
-//! locks. Without filters the result is the same, for more invocations.
+//! The table needs a stream of new images, and the function needs an event source mapping. The filters below deliver
+//! claims and their ends, including releases; they leave out single-write mode, deletions and locks. Without filters
+//! the result is the same, at the price of more invocations.
 //!
 //! ```yaml
 //! Records:
@@ -47,7 +47,7 @@
 //!                           "NewImage":{"status":{"S":["SUCCESS","FAILED"]}}}}'
 //! ```
 //!
-//! And the function, whose resolver is the one that retries use:
+//! The function uses the same resolver as retries do:
 //!
 //! ```no_run
 //! # use idempotency::{DynamoDbStore, Engine, reconcile::{Operations, Resolver}};
@@ -100,16 +100,16 @@ pub use report::FollowUpReport;
 pub use schedules::Schedules;
 pub use sender::Sender;
 
-/// How many records are looked at concurrently: each may ask an external system.
+/// How many records are looked at concurrently, since each look may query an external system.
 const CONCURRENCY: usize = 4;
 
-/// How long before its deadline an invocation looks at nothing new, by default.
+/// The default of [`FollowUps::reserve`].
 const RESERVE: Duration = Duration::from_secs(12);
 
-/// After this many failed looks, about a day, a follow-up is given up.
+/// A follow-up is given up after this many failed looks, which takes about a day.
 const MOST_FAILURES: u32 = 32;
 
-/// Handles the events of a function that follows up.
+/// Handles the events of a follow-up function: batches of the table's stream, and follow-ups that are due.
 #[derive_where(Debug)]
 pub struct FollowUps<S, P> {
     engine: Engine<S>,
@@ -120,24 +120,24 @@ pub struct FollowUps<S, P> {
     reserve: Duration,
 }
 
-/// The answer to an event.
+/// The response to an event.
 #[derive(Clone, Debug, Serialize)]
 #[serde(untagged)]
 pub enum FollowUpResponse {
-    /// From which change on the stream is to deliver again, if from any.
+    /// The change from which the stream must redeliver, if there is one.
     Changes(DynamoDbEventResponse),
-    /// What became of the follow-ups.
+    /// The results of the follow-ups.
     FollowUps(FollowUpReport),
 }
 
-/// Why an event is to be delivered again.
+/// The reason that an event must be delivered again.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FollowUpError {
-    /// A change has no sequence number, so that it could not be reported. Nothing was done.
+    /// A change has no sequence number, so it could not be reported. Nothing was done.
     #[error(transparent)]
     NoSequenceNumber(#[from] NoSequenceNumber),
-    /// What must be looked at again could not be sent.
+    /// The follow-ups for a later look could not be sent.
     #[error("follow-ups could not be sent")]
     NotSent(#[source] BoxError),
     /// The store failed too often for some of the records.
@@ -162,31 +162,32 @@ enum Looked {
 }
 
 impl<S: Store, P: Sender> FollowUps<S, P> {
-    /// Follows up the records of these operations; those of others are left alone.
+    /// Creates a handler that follows up the records of these operations and leaves all others untouched.
     pub fn new(engine: Engine<S>, operations: Operations, sender: P) -> Self {
         Self { engine, operations, sender, names: Arc::default(), reserve: RESERVE }
     }
 
-    /// The attribute names of the table, if they are not the defaults.
+    /// Sets the attribute names of the table, if they are not the defaults.
     #[must_use]
     pub fn with_names(mut self, names: AttributeNames) -> Self {
         self.names = Arc::new(names);
         self
     }
 
-    /// How long before its deadline an invocation looks at nothing new: as long as a resolver may take, plus a margin.
-    /// Default: 12 s.
+    /// Sets how long before its deadline an invocation stops starting new looks: as long as a resolver may take, plus a
+    /// margin. Default: 12 s.
     #[must_use]
     pub const fn reserve(mut self, reserve: Duration) -> Self {
         self.reserve = reserve;
         self
     }
 
-    /// Handles an event: sends what is to be looked at later, and reconciles what is due. `deadline` is the end of the
-    /// invocation, `request` its id, for the records' histories.
+    /// Handles an event: sends follow-ups for later looks, and reconciles the records that are due. `deadline` is the
+    /// end of the invocation, `request` its id, for the records' histories.
     ///
-    /// A record whose outcome stays unknown is not sent: it has been written, so the stream leads to its next look, after
-    /// [15 s](crate::protocol::SHORTEST_INTERVAL) to [an hour](crate::protocol::LONGEST_INTERVAL).
+    /// For a record whose outcome stays unknown no follow-up is sent here: the record has been written, so the stream
+    /// leads to its next look, after [15 s](crate::protocol::SHORTEST_INTERVAL) to [an
+    /// hour](crate::protocol::LONGEST_INTERVAL).
     ///
     /// # Errors
     /// [`FollowUpError`] if Lambda should deliver the event again.
@@ -219,7 +220,8 @@ impl<S: Store, P: Sender> FollowUps<S, P> {
         let mut response = DynamoDbEventResponse::default();
         if let Err(error) = self.send(&again, &mut report).await {
             tracing::error!(error = &*error as &dyn std::error::Error, "follow-ups could not be sent");
-            // From the first open change on. What has been reconciled meanwhile is then closed, or another version.
+            // Redeliver from the first open change on. Records that are reconciled meanwhile are then closed or have
+            // another version.
             let mut failure = DynamoDbBatchItemFailure::default();
             failure.item_identifier = first;
             response.batch_item_failures.push(failure);
@@ -235,8 +237,8 @@ impl<S: Store, P: Sender> FollowUps<S, P> {
     ) -> Result<FollowUpReport, FollowUpError> {
         let (count, mut report) = (sent.len(), FollowUpReport::default());
         let mut again = self.look(sent.clone(), run, &mut report).await;
-        // What came too early is not sent as it was: the sender may take that for the one that is being delivered. Nothing has
-        // failed, so it is another one by its time.
+        // A follow-up that came too early is not sent unchanged, because the sender may take it for the one that is
+        // being delivered. It did not fail, so only its time is changed.
         for early in again.iter_mut().filter(|follow_up| sent.contains(follow_up)) {
             early.due = early.due.plus(Duration::from_millis(1));
         }
@@ -249,7 +251,7 @@ impl<S: Store, P: Sender> FollowUps<S, P> {
         }
     }
 
-    /// Looks at what is due; returns what is to be looked at later.
+    /// Looks at the follow-ups that are due, and returns those for a later look.
     async fn look<T: Answer>(
         &self,
         follow_ups: Vec<FollowUp>,
@@ -281,7 +283,7 @@ impl<S: Store, P: Sender> FollowUps<S, P> {
         }
         let found = match self.engine.store().read(&follow_up.record).await {
             Ok(found) => found,
-            // No version of a record becomes readable by waiting.
+            // Waiting does not make a version of a record readable.
             Err(error @ StoreError::Unreadable { .. }) => return failed(&follow_up, &error, || Looked::Over),
             Err(error) => return failed(&follow_up, &error, || again(follow_up.clone(), now)),
         };

@@ -1,11 +1,12 @@
 //! A tower layer that makes an API behind API Gateway idempotent.
 //!
 //! It reads a request's `Idempotency-Key`, runs the handler under a claim, and answers duplicates from the record, as
-//! draft-ietf-httpapi-idempotency-key-header-07 specifies. Where the draft leaves a choice, this table applies:
+//! draft-ietf-httpapi-idempotency-key-header-07 specifies. This table shows the behaviour, also where the draft leaves
+//! a choice:
 //!
 //! | request | response |
 //! |---|---|
-//! | the first with its key | the handler's, unchanged |
+//! | the first one with its key | the handler's, unchanged |
 //! | the same again, later | the same status and bytes, `Idempotency-Replayed: true` |
 //! | the same again, while the first runs | waits, then as above; or 409 `in-progress`, `Retry-After` if that would take too long |
 //! | another request with the same key | 422 `fingerprint-mismatch` |
@@ -15,19 +16,19 @@
 //! | without an identified caller | 403 `missing-principal` |
 //! | with the store unreachable | 503 `store-unavailable`, `Retry-After`; nothing ran |
 //!
-//! A duplicate of a running request waits for it by default, for as long as that can help: until the lease of the running
-//! request ends, if that is within [`max_wait`](IdempotencyLayer::max_wait) and the function's own time. Then it gets the
-//! first one's response, or takes over from an owner that died and reconciles. So give each operation a time of its own,
-//! shorter than the function's: [`Operation::run_within`]. `Prefer: wait=N` (RFC 7240) makes a duplicate wait N seconds
-//! instead, within the same bounds, and `Prefer: respond-async` not at all.
+//! A duplicate of a running request waits for it by default, for as long as that can help: until the lease of the
+//! running request ends, if that is within [`max_wait`](IdempotencyLayer::max_wait) and the function's own time. Then
+//! it gets the first one's response, or takes over from an owner that died and reconciles. Therefore set a time limit
+//! for each operation that is shorter than the function's: [`Operation::run_within`]. `Prefer: wait=N` (RFC 7240) makes
+//! a duplicate wait N seconds instead, within the same bounds, and `Prefer: respond-async` makes it not wait at all.
 //!
 //! POST and PATCH are protected; PUT and DELETE are [optional](IdempotencyLayer::protect); other methods pass through.
 //!
 //! A handler gets its attempt from [`Attempt::from_request`](crate::engine::Attempt::from_request), and everything that
-//! the layer has already parsed from [`Received::from_request`]. The status of its response determines the
-//! [`Verdict`]: 1xx to 3xx Success; 4xx Failed, except 408, 425 and 429, which are NotExecuted;
-//! 5xx, a panic and a time-out Unknown. To choose another verdict, put a `Verdict<()>` into the extensions of the
-//! response; [`Problem::invalid_request`] does so.
+//! the layer has already parsed from [`Received::from_request`]. The status of its response determines the [`Verdict`]:
+//! 1xx to 3xx mean Success; 4xx mean Failed, except 408, 425 and 429, which mean NotExecuted; 5xx, a panic and a
+//! time-out mean Unknown. To choose another verdict, put a `Verdict<()>` into the extensions of the response, as
+//! [`Problem::invalid_request`] does.
 
 #[cfg(feature = "axum")]
 pub mod axum;
@@ -79,7 +80,7 @@ use crate::protocol::{Compare, Document, Principal, Subject, Uncertain};
 use crate::reconcile::{AnyResolver, Resolver};
 use crate::store::{BoxError, Store};
 
-/// The draft, which the profile of this project follows.
+/// The draft that this project's HTTP profile follows.
 const DRAFT: &str = "https://datatracker.ietf.org/doc/html/draft-ietf-httpapi-idempotency-key-header-07";
 
 /// Makes the wrapped handler idempotent.
@@ -109,8 +110,8 @@ impl<S: Store> IdempotencyLayer<S> {
                 routes: Vec::new(),
                 exempt: Vec::new(),
                 principal: Arc::new(|request| jwt_subject(request).or_else(|| iam_user(request))),
-                missing_principal: "API Gateway passed on no caller of this request: neither the subject of a JWT nor an \
-                                    IAM identity.",
+                missing_principal: "API Gateway passed on no identity of the caller: neither the subject of a JWT nor \
+                                    an IAM identity.",
                 key: KeySource::IdempotencyKey,
                 key_is_optional: false,
                 reading: Arc::new(|_, _| {}),
@@ -132,25 +133,25 @@ impl<S: Store> IdempotencyLayer<S> {
         }
     }
 
-    /// How an uncertain outcome is handled, on all routes. Default: [`Uncertain::Reconcile`].
+    /// Sets how an uncertain outcome is handled, on all routes. Default: [`Uncertain::Reconcile`].
     #[must_use]
     pub fn uncertain(self, uncertain: Uncertain) -> Self {
         self.with(|core| core.operation = core.operation.clone().uncertain(uncertain))
     }
 
-    /// How long a run may take, on all routes; see [`Operation::run_within`]. Default: as long as the function.
+    /// Sets the time limit of a run, on all routes; see [`Operation::run_within`]. Default: the function's time-out.
     #[must_use]
     pub fn run_within(self, run_within: Duration) -> Self {
         self.with(|core| core.operation = core.operation.clone().run_within(run_within))
     }
 
-    /// How long an answer is replayed, on all routes. Default: 24 hours.
+    /// Sets how long an answer is replayed, on all routes. Default: 24 hours.
     #[must_use]
     pub fn retention(self, retention: Duration) -> Self {
         self.with(|core| core.operation = core.operation.clone().retention(retention))
     }
 
-    /// Which part of a JSON body makes two requests the same, on all routes. Default: its value.
+    /// Sets by which part of a JSON body requests are compared, on all routes. Default: its whole value.
     #[must_use]
     pub fn compare(self, compare: Compare) -> Self {
         self.with(|core| core.operation = core.operation.clone().compare(compare))
@@ -166,19 +167,19 @@ impl<S: Store> IdempotencyLayer<S> {
         })
     }
 
-    /// Adds a route of the API, for requests for which API Gateway names no route or one that matches any path: behind
-    /// a function URL, `$default` and `ANY /{proxy+}`. The name of a request's operation is the route that API Gateway
-    /// names, otherwise the matching route of the layer, otherwise the method and `$default`.
+    /// Adds a route of the API. The layer needs it for requests for which API Gateway names no route (function URLs,
+    /// `$default`) or one that matches any path (`ANY /{proxy+}`). The name of a request's operation is the route that
+    /// API Gateway names, otherwise the matching route of the layer, otherwise the method and `$default`.
     ///
-    /// It is never the path. The name is a dimension of metrics and stays in memory, and paths contain ids: each id
-    /// would make another metric.
+    /// The name is never the path: it is a metric dimension and stays in memory, and paths contain ids, so each id
+    /// would create another metric.
     #[must_use]
     pub fn route(self, route: Route) -> Self {
         self.with(|core| core.routes.push(route))
     }
 
-    /// How to identify the caller of a request. Default: [`jwt_subject`], otherwise [`iam_user`]. A request without a
-    /// principal is answered with 403.
+    /// Sets how the caller of a request is identified. Default: [`jwt_subject`], otherwise [`iam_user`]. A request
+    /// without a principal is answered with 403.
     ///
     /// | the route's authorizer | principal |
     /// |---|---|
@@ -202,8 +203,8 @@ impl<S: Store> IdempotencyLayer<S> {
         self.with(|core| core.key = KeySource::Header(name))
     }
 
-    /// Takes the key from anywhere in the request, such as the id of a webhook's event in its body. The function gets
-    /// the body, too, if that is a JSON document; if it returns `None`, the request has no key.
+    /// Takes the key from anywhere in the request, such as the id of a webhook's event in its body. The function also
+    /// gets the body if that is a JSON document. If the function returns `None`, the request has no key.
     ///
     /// ```
     /// use idempotency::http::{IdempotencyLayer, everyone};
@@ -221,9 +222,9 @@ impl<S: Store> IdempotencyLayer<S> {
         self.with(|core| core.key = KeySource::Function(Arc::new(key)))
     }
 
-    /// Runs requests without a key unprotected instead of refusing them, for an API that has clients already. They are
+    /// Runs requests without a key unprotected instead of refusing them, for an API with existing clients. They are
     /// counted as [`Unprotected`](crate::telemetry::metrics::Metric::Unprotected), and a handler finds no
-    /// [attempt](crate::engine::Attempt::from_request) in them. An invalid key is refused all the same.
+    /// [attempt](crate::engine::Attempt::from_request) in them. A request with an invalid key is still refused.
     #[must_use]
     pub fn key_optional(self) -> Self {
         self.with(|core| core.key_is_optional = true)
@@ -236,21 +237,22 @@ impl<S: Store> IdempotencyLayer<S> {
         self.with(|core| core.exempt.push(route))
     }
 
-    /// What a response means, where its status does not say it. `None`: what [its status](self) says. A verdict that the
-    /// handler puts into the response's extensions comes first.
+    /// Sets the verdict of responses whose status does not determine it. If the function returns `None`, [the
+    /// status](self) decides. A verdict that the handler puts into the response's extensions takes precedence.
     #[must_use]
     pub fn verdict(self, verdict: impl Fn(&Response<Body>) -> Option<Verdict<()>> + Send + Sync + 'static) -> Self {
         self.with(|core| core.verdict = Arc::new(verdict))
     }
 
-    /// Called with each replay before it is sent, to change it or to take note of it.
+    /// Sets a function that is called with each replay before it is sent, to change or observe it.
     #[must_use]
     pub fn on_replay(self, change: impl Fn(Response<Body>) -> Response<Body> + Send + Sync + 'static) -> Self {
         self.with(|core| core.on_replay = Some(Arc::new(change)))
     }
 
-    /// Called with each response that the layer makes itself, to change it or to send another: the type of the problem,
-    /// such as [`ProblemType::IN_PROGRESS`], and the response with its status, `Retry-After` and problem document.
+    /// Sets a function that is called with each response that the layer makes itself, to change or replace it. It gets
+    /// the type of the problem, such as [`ProblemType::IN_PROGRESS`], and the response with its status, `Retry-After`
+    /// and problem document.
     #[must_use]
     pub fn on_refusal(
         self,
@@ -276,7 +278,8 @@ impl<S: Store> IdempotencyLayer<S> {
         self.with(|core| core.reading = Arc::new(reading))
     }
 
-    /// The subject of a request: what is needed to reconcile it when the request itself is gone. Default: none.
+    /// Sets the function that returns a request's subject: the data needed to reconcile it without the request itself.
+    /// Default: none.
     ///
     /// The function is called before the request is claimed. A request for which it returns `None` has no subject.
     #[must_use]
@@ -284,18 +287,19 @@ impl<S: Store> IdempotencyLayer<S> {
         self.with(|core| core.subject = Arc::new(subject))
     }
 
-    /// Lets the line of a request in the log say whose it is and what it is about, by pseudonyms: its fields `who`,
-    /// `about`, `instrument`, `small` and `code`, see [`Facts`], and `record_id`, the whole id of its record. Default: none,
-    /// and no line has these fields.
+    /// Adds pseudonyms to the request log, which show who sent a request and what it is about: the fields `who`,
+    /// `about`, `instrument`, `small` and `code` (see [`Facts`]), and `record_id`, the whole id of its record. Default:
+    /// none, and no log line has these fields.
     ///
-    /// For programs that look for unusual retries, such as `retry-signals` of this project. No line ever shows a key, a
-    /// principal or a body.
+    /// The fields are for programs that look for unusual retries, such as this project's `retry-signals`. No log line
+    /// ever shows a key, a principal or a body.
     #[must_use]
     pub fn pseudonyms(self, pseudonyms: Pseudonyms) -> Self {
         self.with(|core| core.pseudonyms = Some(pseudonyms))
     }
 
-    /// What a request is about, for its line in the log, with [`pseudonyms`](Self::pseudonyms). Default: nothing.
+    /// Sets the function that returns what a request is about, for its log line with [`pseudonyms`](Self::pseudonyms).
+    /// Default: no facts.
     ///
     /// The function is called before the request is claimed, so that retries and refusals have facts as well. A handler
     /// adds what only a run can know; see [`Facts`].
@@ -324,30 +328,30 @@ impl<S: Store> IdempotencyLayer<S> {
         self.with(|core| core.replayed_headers.push(name))
     }
 
-    /// The URL of this API's published contract, absolute or relative to the request. It is the `Link` of each problem,
-    /// and `URL#code` is the problem's type unless [`problem_types`](Self::problem_types) sets another. The page
-    /// `docs/http.md` of this project has a heading for each code. Default: the draft, which has no such headings;
+    /// Sets the URL of this API's published contract, absolute or relative to the request. It is the `Link` of each
+    /// problem, and `URL#code` is the problem's type unless [`problem_types`](Self::problem_types) sets another. The
+    /// page `docs/http.md` of this project has a heading for each code. Default: the draft, which has no such headings;
     /// publish a contract, as the draft requires.
     #[must_use]
     pub fn contract(self, url: impl Into<String>) -> Self {
         self.with(|core| core.contract.url = url.into())
     }
 
-    /// Where the API serves a page for each type of problem: `ADDRESS/code` is the type of a problem. [`ProblemType`]
-    /// has what such a page says. Default: sections of the [contract](Self::contract).
+    /// Sets the address under which the API serves a page for each type of problem: `ADDRESS/code` is the type of a
+    /// problem. [`ProblemType`] contains the text of such a page. Default: sections of the [contract](Self::contract).
     #[must_use]
     pub fn problem_types(self, address: impl Into<String>) -> Self {
         self.with(|core| core.contract.types = Some(address.into()))
     }
 
-    /// The maximum length of a body in bytes, after decoding; a longer one is answered with 413. Default: 1 MiB.
+    /// Sets the maximum length of a body in bytes, after decoding; a longer one is answered with 413. Default: 1 MiB.
     #[must_use]
     pub fn max_body_bytes(self, max_body_bytes: usize) -> Self {
         self.with(|core| core.max_body_bytes = max_body_bytes)
     }
 
-    /// The longest time that a duplicate waits for the running request. Default: 20 s. The wait also ends in time for the
-    /// duplicate to [run](Operation::run_within) itself before the function's deadline.
+    /// Sets the longest time that a duplicate waits for the running request. Default: 20 s. The wait also ends early
+    /// enough for the duplicate to [run](Operation::run_within) itself before the function's deadline.
     ///
     /// If the lease of the running request is longer, a duplicate is answered at once, unless its client sends
     /// `Prefer: wait=N`. A waiting sandbox serves no other request, and Lambda bills its time; with zero, no request
@@ -389,7 +393,8 @@ impl<S: Store, H: fmt::Debug> fmt::Debug for Idempotency<S, H> {
 }
 
 impl<S: Store, H: Clone> Idempotency<S, H> {
-    /// The core, and the handler that was polled ready, which serves this call; a fresh clone waits for the next one.
+    /// The core, and the handler that was polled ready, for this call. A fresh clone replaces the handler for the next
+    /// call.
     fn parts_for_a_call(&mut self) -> (Arc<Core<S>>, H) {
         let fresh = self.handler.clone();
         (Arc::clone(&self.core), std::mem::replace(&mut self.handler, fresh))

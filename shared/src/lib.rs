@@ -16,14 +16,14 @@
 //! # What is guaranteed
 //!
 //! *Transactional effects*, which are written in the commit's DynamoDB transaction, are applied at most once, whatever
-//! crashes, is repeated, delayed or lost. *External effects*, in another system, always carry the same transaction
-//! id; they are one effect if that system deduplicates by it. An outcome that is not known is never forgotten, and
-//! nothing runs again over it without evidence or your [declaration](protocol::Uncertain::Repeat) that repeating is
-//! safe. No safety rests on a clock: every write is conditional.
+//! crashes, is repeated, delayed or lost. *External effects*, in another system, always carry the same transaction id;
+//! they take effect once if that system deduplicates by it. An unknown outcome is never forgotten, and nothing runs
+//! again over it without evidence or your [declaration](protocol::Uncertain::Repeat) that repeating is safe. Safety
+//! does not depend on any clock: every write is conditional.
 //!
 //! # Quick start
 //!
-//! Protect a handler of API Gateway requests with the [layer](http::IdempotencyLayer):
+//! To protect a handler of API Gateway requests, wrap it in the [layer](http::IdempotencyLayer):
 //!
 #![cfg_attr(all(feature = "dynamodb", feature = "http"), doc = "```no_run")]
 #![cfg_attr(not(all(feature = "dynamodb", feature = "http")), doc = "```ignore")]
@@ -47,7 +47,7 @@
 //! # }
 //! ```
 //!
-//! Or run any operation, here on the [memory store](store::memory::MemoryStore):
+//! To protect any other operation, run it with the engine, here on the [memory store](store::memory::MemoryStore):
 //!
 #![cfg_attr(feature = "system", doc = "```")]
 #![cfg_attr(not(feature = "system"), doc = "```ignore")]
@@ -87,40 +87,40 @@
 //! | feature | what it adds | default |
 //! |---|---|---|
 //! | `dynamodb` | [`DynamoDbStore`], [`sequence`] numbers, [`versioned`] items | yes |
-//! | `valkey` | [`ValkeyStore`] on Valkey or Redis, with TLS; sequence numbers and versioned values there; [`lock::redlock`] | |
-//! | `valkey-iam` | logs in to ElastiCache and MemoryDB by IAM | |
-//! | `static-user-agent` | computes the SDK's user agent once per process; relies on internals of the SDK | |
+//! | `valkey` | [`ValkeyStore`] on Valkey or Redis, with TLS; sequence numbers, versioned values; [`lock::redlock`] | |
+//! | `valkey-iam` | login to ElastiCache and MemoryDB by IAM | |
+//! | `static-user-agent` | the SDK's user agent, computed once per process; relies on internals of the SDK | |
 //! | `http` | [`http`]: the layer for API Gateway | yes |
-//! | `apigw_rest` | requests in payload format 1.0, for REST APIs | |
-//! | `alb`, `vpc_lattice` | requests of an Application Load Balancer, of a service of VPC Lattice | |
-//! | `axum` | the layer around a router of axum or its routes, and extractors; see the module `http::axum` | |
-//! | `sqs` | [`sqs`]: queues | |
+//! | `apigw_rest` | REST APIs (payload format 1.0) | |
+//! | `alb`, `vpc_lattice` | requests from an Application Load Balancer, from a VPC Lattice service | |
+//! | `axum` | the layer around an axum router or its routes, and extractors; see the module `http::axum` | |
+//! | `sqs` | [`sqs`]: SQS queues | |
 //! | `sqs-visibility` | `ChangeMessageVisibility` for messages that are in progress elsewhere | |
 //! | `streams` | [`streams`]: Kafka, Kinesis, DynamoDB Streams | |
-//! | `follow-up` | [`follow_up`]: settles what a dead sandbox or a silent client left behind, from the table's stream | |
+//! | `follow-up` | [`follow_up`]: settles claims that were left open, from the table's stream | |
 //! | `zookeeper` | [`lock::zookeeper`]: a lock in a ZooKeeper ensemble | |
-//! | `powertools` | [`powertools`]: takes over from a function with Powertools for AWS Lambda, whose records it looks up | |
-//! | `jmespath` | JMESPath expressions with Powertools' functions, beside JSON pointers | |
+//! | `powertools` | [`powertools`]: the takeover from a function with Powertools for AWS Lambda | |
+//! | `jmespath` | JMESPath expressions with Powertools' functions, in addition to JSON pointers | |
 //! | `emf` | metrics in CloudWatch's embedded metric format | |
-//! | `log` | a function's log | |
+//! | `log` | a function's log, set up for Lambda's logging controls | |
 //! | `otel` | spans for OpenTelemetry | |
-//! | `system` | the system's clock and random numbers, Tokio's timer; every edge enables it | |
+//! | `system` | the system's clock and random numbers, and Tokio's timer; enabled by every edge feature | |
 //! | `test-util` | [`events`] as AWS sends them, fault injection, and the conformance suite for stores | |
-//! | `embedded-dynamodb` | a DynamoDB in the process of a test | |
+//! | `embedded-dynamodb` | an in-process DynamoDB for tests | |
 //!
-//! Without any feature, the protocol, the engine and the memory store remain: no AWS crate and no Tokio. Build the
-//! engine [with](Engine::builder_with) your own clock and random source then.
+//! Without features, the crate contains the protocol, the engine and the memory store, and depends on no AWS crate and
+//! not on Tokio. In that case build the engine [with](Engine::builder_with) your own clock and random source.
 //!
-//! # Where to read on
+//! # Modules
 //!
-//! [`protocol`] is pure: what a claim [decides](protocol::decide) and the [conditions](protocol::Condition) of each write.
-//! [`engine`] is claim → run → commit. [`store`] writes; [`http`], [`sqs`] and [`streams`] are the edges for API Gateway,
-//! SQS, and Kafka or Kinesis. [`reconcile`] turns UNKNOWN into SUCCESS or FAILED, by evidence, and [`follow_up`] finds
-//! what needs it.
+//! [`protocol`] is pure: the [decision](protocol::decide) of each claim and the [condition](protocol::Condition) of
+//! each write. [`engine`] runs claim → run → commit. [`store`] contains the stores. [`http`], [`sqs`] and [`streams`]
+//! are the edges for API Gateway, SQS, and streams (Kafka, Kinesis, DynamoDB). [`reconcile`] turns UNKNOWN into SUCCESS
+//! or FAILED, by evidence, and [`follow_up`] finds the records that need it.
 
 #![deny(missing_docs)]
 #![warn(missing_debug_implementations)]
-// Without some of the edges a part of what they share is not used.
+// Without some of the edges, parts of their shared code are unused.
 #![cfg_attr(not(all(feature = "http", feature = "sqs", feature = "streams")), allow(dead_code, unused_imports))]
 
 pub mod engine;

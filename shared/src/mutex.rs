@@ -1,4 +1,4 @@
-//! A mutex without poisoning: the code that holds one here leaves what it guards whole, also if it panics.
+//! A mutex without poisoning: the code that holds one here leaves the guarded value consistent even if it panics.
 
 use std::sync::{MutexGuard, PoisonError};
 

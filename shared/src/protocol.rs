@@ -1,8 +1,8 @@
 //! The protocol as pure functions: what a record contains, what a claim decides, and which condition guards each write.
 //!
 //! Nothing here depends on AWS, an asynchronous runtime, a clock or a random source: time and randomness are arguments.
-//! The stores, the engine, the tests and the model all call the same functions, so what is proved about them holds for
-//! the code that runs.
+//! The stores, the engine, the tests and the model all call the same functions, so proofs about these functions hold
+//! for the production code.
 //!
 //! ```text
 //!                 ┌────────────────────── release ◄────────────────┐
@@ -14,8 +14,8 @@
 //! ```
 
 //! Several enums of this module ([`Decision`], [`Condition`], [`State`], [`Status`], [`Resolution`], [`Response`],
-//! [`Uncertain`], [`HistoryEvent`], [`Compare`], [`Look`]) are exhaustive on purpose: a store, a model or an application must
-//! handle every case. A new variant changes the protocol, and a `match` without it must not compile.
+//! [`Uncertain`], [`HistoryEvent`], [`Compare`], [`Look`]) are exhaustive on purpose: a store, a model or an
+//! application must handle every case. A new variant changes the protocol, and a `match` without it must not compile.
 
 #![deny(clippy::wildcard_enum_match_arm)]
 

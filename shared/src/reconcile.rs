@@ -1,10 +1,10 @@
 //! Reconciliation: from UNKNOWN to SUCCESS or FAILED, by evidence.
 //!
 //! A resolver looks up in the external system, by the transaction id, whether the external effect happened. A mere "not
-//! found" is no evidence: the owner of a dead attempt may only be frozen and send its request after it thaws, and a
-//! search may lag. Elapsed time is no evidence either: no clock shows when a frozen owner thaws. It is certain that an
-//! effect did not and cannot happen only if the external system was made to refuse it (a tombstone: its idempotency key
-//! was used for something else, or cancelled).
+//! found" is no evidence: the owner of an apparently dead attempt may only be frozen and send its request after it
+//! thaws, and a search may lag. Elapsed time is no evidence either: no clock shows when a frozen owner thaws. An effect
+//! certainly did not and cannot happen only if the external system was made to refuse it, by a *tombstone*: the
+//! effect's idempotency key was used for something else, or cancelled.
 //!
 //! A reconciler holds the record like any attempt, under a new owner token and attempt number, so that a late owner, a
 //! second reconciler and an operator cannot settle it twice.
@@ -30,21 +30,21 @@ pub enum Reconciled {
     Happened,
     /// It was refused for good: the record is now FAILED.
     Refused,
-    /// It did not and cannot happen: the record is released, and the next call with its key runs.
+    /// It did not and can no longer happen: the record is released, and the next call with its key runs.
     Prevented,
     /// There is no certain evidence: the record stays UNKNOWN.
     Unclear,
-    /// There was nothing to do: another process holds the record, or has settled it.
+    /// There was nothing to do: another process holds the record or has settled it.
     NotOpen,
-    /// The record belongs to no declared operation and was not written.
+    /// The record belongs to none of the declared operations and was not written.
     Foreign,
 }
 
 impl<S: Store> Engine<S> {
     /// Reconciles a record that was found UNKNOWN, or PROCESSING after its lease ended, without a client's call.
     ///
-    /// A record that belongs to none of `operations` is left exactly as it is. Any other is taken over only if it is
-    /// still in the version that `record` shows. `request` is the invocation's id, for the record's history.
+    /// A record that belongs to none of `operations` is left exactly as it is. Any other record is taken over only if
+    /// its version is still that of `record`. `request` is the invocation's id, for the record's history.
     ///
     /// # Errors
     /// [`Error`] if the store could not be reached. The record is then unchanged, or held until the lease margin after
@@ -72,14 +72,14 @@ impl<S: Store> Engine<S> {
             lease: self.lease(operation, deadline),
             uncertain: Uncertain::Reconcile,
         };
-        // A record that is open does not expire.
+        // An open record does not expire.
         let never = EpochMs(u64::MAX);
         let terms = Terms { retention: operation.kept_for(), start_by: never, write_by: never, wait: Wait::No };
         let machine = Machine::reconciliation(request, terms, record, self.now());
         let mut driver = Driver::new(self, machine, operation.clone(), deadline);
         driver.advance().await?;
         if let Action::Resolve(record) = driver.machine().poll() {
-            // Callers find the answer in the record.
+            // Callers read the answer from the record.
             let _: Option<T> = driver.resolve(record.clone(), resolver).await;
             driver.advance().await?;
         }

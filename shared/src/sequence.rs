@@ -1,8 +1,8 @@
 //! Sequence numbers: each device or user numbers its messages, and a high-water mark holds the last number that ran.
 //!
 //! The mark is an item that moves in the transaction of the effects, so that effects and mark never disagree. Unlike a
-//! record, it does not expire: a message that was held back for years is still a duplicate. Each number also has an
-//! entry, which keeps a digest of the message that used it.
+//! record, the mark does not expire: a message that was held back for years is still a duplicate. Each number also has
+//! an entry, which keeps a digest of the message that used it.
 //!
 //! | number | [`Step`] | result |
 //! |---|---|---|
@@ -12,17 +12,17 @@
 //! | further above | `Gap` | by [`Gap`]: held, or accepted |
 //!
 //! **A conflict** occurs when a device used a number twice, or restarted its numbers (it was replaced, or lost its
-//! memory). Settling the message as a duplicate would lose its content. So it is [`Outcome::Conflict`], is delivered
-//! again, and ends in the dead-letter queue or at the on-failure destination, where operators see it. Two cases go
-//! unnoticed: a device that restarted sends exactly the content for which the number was used before; or a number's
-//! entry is gone, or was written by a version that kept no digest. Such messages count as duplicates.
+//! memory). Settling the message as a duplicate would lose its content. Its outcome is therefore [`Outcome::Conflict`]:
+//! it is redelivered and ends in the dead-letter queue or at the on-failure destination, where operators see it. Two
+//! cases go undetected and count as duplicates: a restarted device sends exactly the content for which the number was
+//! used before; or a number's entry is gone or was written by a version that kept no digest.
 //!
-//! **With single-write mode.** Mark and entry are two more effects of the message, besides its own record, and nothing
-//! is read first: the conditions of the write decide. If one fails, the item that broke it distinguishes a duplicate
-//! from a conflict and from a gap. A message that has a record is answered from the record, whatever the mark is; a
-//! lost reply is recognised by the record, before the mark is examined. A held message has no record: it is delivered
-//! again, moves to the dead-letter queue after too many receives, and takes effect once when it is redriven after the
-//! missing one.
+//! **With single-write mode.** Mark and entry are two more effects of the message, in addition to its own record, and
+//! nothing is read first: the conditions of the write decide. If one fails, the item that broke it distinguishes a
+//! duplicate from a conflict and from a gap. A message that has a record is answered from the record, whatever the mark
+//! is; a lost reply is recognised by the record before the mark is examined. A held message has no record: it is
+//! redelivered, moves to the dead-letter queue after too many receives, and takes effect once when it is redriven after
+//! the missing message ran.
 //!
 //! A stream that restarts its numbers (a replaced device) needs a new name: under the old one its messages are
 //! conflicts.
@@ -39,13 +39,13 @@ use crate::protocol::Fingerprint;
 #[cfg(feature = "dynamodb")]
 pub use gate::{Entry, SequenceGate};
 
-/// What to do about a number that is not the next one but further above the mark.
+/// How a number is handled that is more than one above the mark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Gap {
-    /// The message waits until the missing ones have run: for data that must be complete, like money.
+    /// The message waits until the missing ones have run. Use this for data that must be complete, such as money.
     Hold,
-    /// The message runs and moves the mark. The missing ones count as duplicates if they come later: for data of which
-    /// only the latest value matters, like a position.
+    /// The message runs and moves the mark. The missing ones count as duplicates if they come later. Use this for data
+    /// of which only the latest value matters, such as a position.
     Accept,
 }
 
@@ -60,7 +60,7 @@ pub enum Step {
     Gap,
 }
 
-/// Compares a number with the mark. Streams begin with 1; `mark` is the highest number that ran, or `None`.
+/// Compares a number with the mark. Streams begin with 1; `mark` is the highest number that ran, `None` if none ran.
 #[must_use]
 pub fn decide(mark: Option<u64>, number: NonZeroU64) -> Step {
     match number.get().checked_sub(mark.unwrap_or(0)) {
@@ -70,7 +70,7 @@ pub fn decide(mark: Option<u64>, number: NonZeroU64) -> Step {
     }
 }
 
-/// Interprets the digest that the entry of a used number holds.
+/// Interprets the digest in the entry of a used number.
 pub(crate) fn refusal_of_entry(stored: &[u8], content: Fingerprint) -> EffectRefusal {
     match <[u8; Fingerprint::BYTES]>::try_from(stored) {
         Ok(stored) if stored == *content.as_bytes() => EffectRefusal::AppliedBefore,
@@ -103,7 +103,7 @@ mod tests {
             mut deliveries in prop::collection::vec(1_u64..30, 0..200),
         ) {
             let (mut mark, mut ran) = (None, Vec::new());
-            // Held messages are delivered again, until nothing moves any more.
+            // Held messages are redelivered until the mark no longer moves.
             loop {
                 let before = ran.len();
                 deliveries.retain(|number| {
@@ -119,7 +119,7 @@ mod tests {
                 }
             }
             prop_assert!(ran.iter().copied().eq(1..=ran.len() as u64));
-            prop_assert!(!deliveries.contains(&(ran.len() as u64 + 1)), "what is held lacks the one before it");
+            prop_assert!(!deliveries.contains(&(ran.len() as u64 + 1)), "the next number is never held");
         }
 
         #[test]

@@ -1,4 +1,4 @@
-//! SQS batches: every message is settled or returned to its queue, and takes effect once.
+//! Handles SQS batches: every message is settled or returned to its queue, and takes effect once.
 //!
 //! The event source mapping must report partial batches (`FunctionResponseTypes: [ReportBatchItemFailures]`); otherwise
 //! Lambda ignores the response and deletes the whole batch.
@@ -7,9 +7,10 @@
 //! keys, messages that [contend](Contention), and the messages of one FIFO message group.
 //!
 //! **FIFO queues** are recognised by their ARN. The messages of a group run in order, and once one of them is returned,
-//! the rest of its group is returned as well, [unless declared otherwise](InGroup); other groups continue. SQS counts a receive for each message of a batch,
-//! whether it runs or not. So if a FIFO queue has a redrive policy, give its mapping a `BatchSize` of 1; otherwise a
-//! message that always fails moves its successors to the dead-letter queue as well. Groups still run concurrently.
+//! the rest of its group is returned as well, [unless declared otherwise](InGroup); other groups continue. SQS counts a
+//! receive for each message of a batch, whether it runs or not. Therefore, if a FIFO queue has a redrive policy, set
+//! the `BatchSize` of its mapping to 1; otherwise a message that always fails moves its successors to the dead-letter
+//! queue as well. Groups still run concurrently.
 
 mod batch;
 mod contention;
@@ -50,8 +51,9 @@ use run::Run;
 
 /// Handles the messages of a queue.
 ///
-/// The handler's [`Verdict`](crate::engine::Verdict), or its `Result`, decides about the message: after a final verdict it is deleted, otherwise it is returned
-/// to the queue, until the queue's redrive policy moves it to the dead-letter queue. Every failure is reported.
+/// The handler's [`Verdict`](crate::engine::Verdict), or its `Result`, decides what happens to the message: after a
+/// final verdict it is deleted, otherwise it is returned to the queue, until the queue's redrive policy moves it to the
+/// dead-letter queue. Every failure is reported.
 ///
 /// The body is parsed once. With [`Queue::reading`], the contention function and the handler get it as a type of the
 /// application.
@@ -109,10 +111,10 @@ pub struct Queue<S: Store, T = ()> {
 type Reading<T> = Arc<dyn Fn(&Received<'_>) -> Result<T, Unreadable> + Send + Sync>;
 
 impl<S: Store> Queue<S> {
-    /// Creates a handler of messages.
+    /// Creates a handler for the messages of one operation.
     ///
-    /// `principal` is the sender, for example the producing service; there is no default. `key` is where a message
-    /// contains the producer's key.
+    /// `principal` is the sender, for example the producing service; there is no default. `key` is the place of the
+    /// producer's key in a message.
     ///
     /// The operation's retention is [`LONGEST_RETENTION`] by default. A shorter one must exceed the retention of the
     /// queue and of its dead-letter queue together: a message that is redriven after its record has expired runs again.
@@ -169,8 +171,8 @@ impl<S: Store, T> Queue<S, T> {
         self.read_by(Arc::new(move |message| Ok(reading(message))))
     }
 
-    /// Reads each message as a type: the handler gets it as [`Message::content`]. A message of another form is returned
-    /// without running, and its line in the log names the member.
+    /// Deserializes each message into a type, which the handler gets as [`Message::content`]. A message of another form
+    /// is returned without running, and its log line names the invalid member.
     ///
     /// This removes a contention function set before, because that one is for messages of another type.
     ///
@@ -233,9 +235,9 @@ impl<S: Store, T> Queue<S, T> {
         }
     }
 
-    /// What a service puts around each message. Key, fingerprint, contention and handler get the message inside; one
-    /// that is not in this envelope is returned. Call it again for an envelope in the envelope: [`Envelope::Sns`], then
-    /// [`Envelope::S3`].
+    /// Declares the envelope that a service puts around each message. Key, fingerprint, contention and handler get the
+    /// message inside; a message that is not in this envelope is returned. Call this again for an envelope inside the
+    /// envelope: [`Envelope::Sns`], then [`Envelope::S3`].
     #[must_use]
     pub fn envelope(mut self, envelope: Envelope) -> Self {
         self.envelopes.push(envelope);
@@ -243,16 +245,16 @@ impl<S: Store, T> Queue<S, T> {
     }
 
     /// Looks for evidence when a message is delivered again whose outcome is unknown; see [`Engine::run_or_reconcile`].
-    /// Without a resolver such a message goes to the dead-letter queue, unless something else reconciles it before.
+    /// Without a resolver such a message goes to the dead-letter queue, unless it is reconciled in another way before.
     ///
-    /// In single-write mode no outcome is unknown, and no resolver is asked.
+    /// In single-write mode no outcome is unknown, and the resolver is not called.
     #[must_use]
     pub fn resolver(mut self, resolver: impl Resolver<S::Effect, ()> + 'static) -> Self {
         self.resolver = Some(AnyResolver::new(resolver));
         self
     }
 
-    /// What happens to the rest of a FIFO queue's message group after one of its messages is returned. Default:
+    /// Sets what happens to the rest of a FIFO queue's message group after one of its messages is returned. Default:
     /// [`InGroup::ReturnRest`].
     #[must_use]
     pub const fn in_group(mut self, in_group: InGroup) -> Self {
@@ -260,8 +262,8 @@ impl<S: Store, T> Queue<S, T> {
         self
     }
 
-    /// Lets [`handle`](Self::handle) fail if it would return all messages of a batch. For SQS that is the same, but the
-    /// invocation counts as an error of the function, which its alarms see.
+    /// Makes [`handle`](Self::handle) fail if it would return all messages of a batch. To SQS that makes no difference,
+    /// but the invocation counts as a function error, which can trigger an alarm.
     #[must_use]
     pub const fn fail_if_all_returned(mut self) -> Self {
         self.fails_if_all_returned = true;
@@ -276,40 +278,41 @@ impl<S: Store, T> Queue<S, T> {
         self
     }
 
-    /// What happens to messages that failed for good. Default: [`OnFailure::Return`].
+    /// Sets what happens to messages whose verdict is `Failed`. Default: [`OnFailure::Return`].
     #[must_use]
     pub const fn on_failure(mut self, on_failure: OnFailure) -> Self {
         self.on_failure = on_failure;
         self
     }
 
-    /// How many lanes of a batch run concurrently, at least 1. Default: 10. A lane is one message, or several that run
-    /// one after another.
+    /// Sets how many lanes of a batch run concurrently, at least 1. Default: 10. A lane is one message, or several that
+    /// run one after another.
     #[must_use]
     pub fn concurrency(mut self, concurrency: usize) -> Self {
         self.concurrency = concurrency.max(1);
         self
     }
 
-    /// What a message contends for. Messages of one batch that name the same item run one after another instead of
-    /// cancelling each other's transactions. In a FIFO queue only the group matters, and this function is not called.
+    /// Sets the function that returns what a message contends for. Messages of one batch that name the same item run
+    /// one after another instead of cancelling each other's transactions. In a FIFO queue only the group matters, and
+    /// this function is not called.
     #[must_use]
     pub fn contention(mut self, of: impl Fn(&Message<'_, T>) -> Contention + Send + Sync + 'static) -> Self {
         self.contention = ContentionOf::new(of);
         self
     }
 
-    /// How to keep a message that is in progress elsewhere invisible until the lease there ends. Without this, or if it
-    /// fails, the message is delivered again after the queue's visibility timeout, which may use up receives that the
-    /// redrive policy counts.
+    /// Keeps a message that is in progress elsewhere invisible until the end of the lease there. Without this setting,
+    /// or if it fails, the message is delivered again after the queue's visibility timeout, which may use up receives
+    /// that the redrive policy counts.
     #[must_use]
     pub fn visibility(mut self, visibility: impl Visibility + 'static) -> Self {
         self.visibility = Some(Arc::new(visibility));
         self
     }
 
-    /// Where the body contains the producer's `traceparent`, for producers that cannot set a message attribute of that
-    /// name, such as a pipe. A message attribute takes precedence; without both, X-Ray's header is used.
+    /// Sets where the body contains the producer's `traceparent`, for producers that cannot set a message attribute of
+    /// that name, such as a pipe. A message attribute takes precedence; without both, X-Ray's header is used.
     ///
     /// A producer's retry belongs to another trace: let the operation [compare](crate::Operation::compare) everything
     /// except that member.
@@ -342,14 +345,14 @@ impl<S: Store, T> Queue<S, T> {
 /// A retention that covers the maximum retention of a queue and its dead-letter queue, 14 days each, and one more day.
 pub const LONGEST_RETENTION: Duration = Duration::from_secs(29 * 24 * 60 * 60);
 
-/// Why a batch has no response. Lambda returns all its messages.
+/// The reason that a batch has no response. Lambda returns all its messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BatchFailed {
     /// A message without an id could not be reported as failed. Nothing ran.
     #[error("a message of the batch has no messageId")]
     NoMessageId,
-    /// All messages are to be returned, and the queue [fails](Queue::fail_if_all_returned) then.
+    /// All messages would be returned, and the queue is set to [fail](Queue::fail_if_all_returned) in that case.
     #[error("all messages of the batch are returned")]
     AllReturned,
 }

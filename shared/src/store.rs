@@ -1,4 +1,4 @@
-//! Where records are stored: one trait, a DynamoDB store, a Valkey store, a memory store, and a conformance suite for all stores.
+//! Stores for records: one trait; stores on DynamoDB, on Valkey and in memory; and a conformance suite for all stores.
 
 #[cfg(any(all(test, feature = "system"), feature = "test-util"))]
 pub mod conformance;
@@ -30,11 +30,11 @@ use crate::protocol::{Record, RecordId, Write};
 ///
 /// Every implementation must pass the suite in the module `conformance` (feature `test-util`).
 pub trait Store: Send + Sync + 'static {
-    /// An application's write, made in the same transaction as the record.
+    /// An application's write, which is made in the same transaction as the record.
     type Effect: TransactionalEffect;
 
-    /// Whether effects are written in one transaction with the record, all or nothing. If not, an unknown outcome proves
-    /// nothing about them.
+    /// Whether effects are written in one transaction with the record, all or nothing. If not, an unknown outcome
+    /// proves nothing about them.
     const EFFECTS_WITH_RECORD: bool = true;
 
     /// The maximum length in bytes of an answer that can be written together with these effects.
@@ -45,20 +45,20 @@ pub trait Store: Send + Sync + 'static {
     /// An answer that is too long for the record is written next to it, in [parts](crate::protocol::Response::Parts).
     ///
     /// # Errors
-    /// [`StoreError::NotApplied`] if certainly nothing was written, [`StoreError::Rejected`] if moreover the same write
-    /// would never be accepted, [`StoreError::Uncertain`] if it is not known whether anything was written,
-    /// [`StoreError::Unreadable`] if the stored record cannot be read by this version.
+    /// [`StoreError::NotApplied`] if certainly nothing was written, [`StoreError::Rejected`] if in addition the same
+    /// write would never be accepted, [`StoreError::Uncertain`] if it is unknown whether anything was written,
+    /// [`StoreError::Unreadable`] if this version cannot read the stored record.
     fn write(
         &self,
         write: &Write,
         effects: Vec<Self::Effect>,
     ) -> impl Future<Output = Result<Written<ItemOf<Self>>, StoreError>> + Send;
 
-    /// Like [`Store::write`], but while concurrent writes are in the way (conflicting transactions, throttling) it
-    /// retries for about `retry_budget` instead of about a second.
+    /// Like [`Store::write`], but retries for about `retry_budget`, instead of about a second, while concurrent writes
+    /// interfere (conflicting transactions, throttling).
     ///
     /// # Errors
-    /// As for [`Store::write`].
+    /// The same as for [`Store::write`].
     fn write_within(
         &self,
         write: &Write,
@@ -77,11 +77,11 @@ pub trait Store: Send + Sync + 'static {
 
     /// Reads a record with eventual consistency: it may return an older version, or none. Default: [`Store::read`].
     ///
-    /// Nothing depends on the result but what a call costs. So a store whose consistent read costs no more than another
+    /// The result affects only the cost of a call. A store whose consistent reads cost no more than others therefore
     /// need not implement it.
     ///
     /// # Errors
-    /// As for [`Store::read`].
+    /// The same as for [`Store::read`].
     fn look_up(&self, id: &RecordId) -> impl Future<Output = Result<Option<Record>, StoreError>> + Send {
         self.read(id)
     }
@@ -90,7 +90,7 @@ pub trait Store: Send + Sync + 'static {
     /// the key has expired and been used again.
     ///
     /// # Errors
-    /// As for [`Store::read`].
+    /// The same as for [`Store::read`].
     fn read_parts(
         &self,
         record: &Record,
@@ -100,7 +100,7 @@ pub trait Store: Send + Sync + 'static {
 
 /// An application's write that a store makes in the transaction of a record.
 pub trait TransactionalEffect: Clone + Send + 'static {
-    /// What the store returns if the effect's own condition does not hold.
+    /// The item that the store returns if the effect's own condition does not hold.
     type Item: Clone + Debug + PartialEq + Send + Sync + 'static;
 }
 
@@ -109,15 +109,15 @@ impl TransactionalEffect for () {
     type Item = ();
 }
 
-/// What a store returns if the condition of an effect does not hold.
+/// The item that a store returns if the condition of an effect does not hold.
 pub type ItemOf<S> = <<S as Store>::Effect as TransactionalEffect>::Item;
 
-/// The result of a write. Every variant is a definite answer; everything else is an error.
+/// The result of a write. Every variant is definite; everything else is an error.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Written<I = ()> {
     /// It took effect now.
     Applied,
-    /// It had already taken effect: the reply to our own write was lost, and its repetition found it (guarantee G4).
+    /// It had already taken effect: the reply to our own write was lost, and its retry found the write (guarantee G4).
     Recognised,
     /// The condition did not hold, and nothing was written. Contains the stored record, if any.
     Refused(Option<Box<Record>>),
@@ -135,7 +135,7 @@ pub struct RefusedEffect<I = ()> {
 }
 
 impl<I> Written<I> {
-    /// Interprets a failed condition: the found record is our own write, or somebody else's.
+    /// Interprets a failed condition: the found record is either our own write or another writer's.
     ///
     /// Every store needs this after its conditional write was refused.
     #[must_use]
@@ -159,26 +159,26 @@ impl<I> Written<I> {
 
 const NO_EFFECT: &str = "an effect was refused, and none was written";
 
-/// Why a store gave no answer.
+/// The reason that a store request failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
     /// Certainly nothing was written: the service refused, throttled, or was not reached.
-    #[error("the store did not accept the request, nothing was written")]
+    #[error("the store did not accept the request; nothing was written")]
     NotApplied(#[source] BoxError),
     /// The service rejects the request itself, for example because it is too large. Certainly nothing was written, and
     /// the same request would be rejected again.
-    #[error("the store rejects the request, nothing was written")]
+    #[error("the store rejects the request; nothing was written")]
     Rejected(#[source] BoxError),
     /// The request may or may not have taken effect, because no reply arrived.
-    #[error("the store did not answer, whether the write took effect is not known")]
+    #[error("the store did not answer; it is unknown whether the write took effect")]
     Uncertain(#[source] BoxError),
     /// This version cannot read the stored record. The record stays as it is, and nothing runs.
     #[error("the stored record {digest} cannot be read: {problem}")]
     Unreadable {
         /// Twelve characters of the record's hash.
         digest: String,
-        /// What is wrong with it.
+        /// The reason that the record cannot be read.
         problem: String,
     },
 }

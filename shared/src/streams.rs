@@ -1,20 +1,21 @@
-//! Streams: Kafka, Kinesis, and the streams of DynamoDB tables.
+//! Handles the records of streams: Kafka, Kinesis, and the streams of DynamoDB tables.
 //!
-//! A Kafka partition or a Kinesis shard is delivered in order, and again from some position until its records are done.
-//! So one idempotency record per message would be a waste. Instead, one **watermark** item per partition holds the
-//! position up to which everything is done, and moves in the transaction of the effects of a run of records. Storage is
-//! constant, however long the stream; a run costs one read and one transaction, however many records it has. For a
-//! delayed or duplicated poller the watermark's condition fails, and it changes nothing.
+//! A Kafka partition or a Kinesis shard is delivered in order, and is redelivered from some position until its records
+//! are done, so one idempotency record per message would be wasteful. Instead, one **watermark** item per partition
+//! holds the position up to which everything is done. It moves in the same transaction as the effects of a run of
+//! records. Storage is constant, however long the stream; a run costs one read and one transaction, however many
+//! records it has. If a delayed or duplicate poller tries to commit, the watermark's condition fails, and nothing
+//! changes.
 //!
-//! The guarantee: transactional effects are applied once and in order. For external effects give each record
-//! [an idempotency record of its own](Stream::record_each). Gaps between positions are normal (compaction, transaction markers). A position at
-//! or below the watermark is a repetition, unless the record there is evidently another one: see
-//! [`watermark`](crate::protocol::watermark).
+//! The guarantee: transactional effects are applied once and in order. For external effects, give each record [its own
+//! idempotency record](Stream::record_each). Gaps between positions are normal (compaction, transaction markers). A
+//! position at or below the watermark is a duplicate, unless the record there evidently differs from the one that was
+//! done: see [`watermark`](crate::protocol::watermark).
 //!
-//! A record that fails stops its partition: the records before it are committed, it and the following ones are
-//! returned, and other partitions continue. A record that cannot be read does the same. When the event source mapping
-//! gives it up (`MaximumRetryAttempts`), the partition continues after it; so give the mapping an on-failure
-//! destination, or the record is lost.
+//! A record that fails, or that cannot be read, stops its partition: the records before it are committed, this record
+//! and the following ones are returned, and other partitions continue. When the event source mapping gives the record
+//! up (`MaximumRetryAttempts`), the partition continues after it. Configure an on-failure destination for the mapping;
+//! otherwise the record is lost.
 //!
 //! | source | handler | one item per |
 //! |---|---|---|
@@ -57,42 +58,42 @@ use each::Each;
 use handling::Handling;
 use partition::Delivery;
 
-/// A retention that covers the default of Kafka's topics, seven days, and some outages.
+/// A retention that covers the default retention of Kafka topics, seven days, and several weeks of outages.
 pub const RECORD_RETENTION: Duration = Duration::from_secs(29 * 24 * 60 * 60);
 
-/// A record of a partition.
+/// A record of a Kafka partition or a Kinesis shard.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
-    /// Its partition (`topic-0`) or shard.
+    /// The partition (`topic-0`) or shard.
     pub partition: String,
-    /// Its position there: Kafka's offset or Kinesis' sequence number.
+    /// The position in the partition: Kafka's offset or Kinesis' sequence number.
     pub position: Position,
-    /// When it was produced or arrived, according to the source, in epoch milliseconds.
+    /// The time at which the record was produced or arrived, according to the source, in epoch milliseconds.
     pub timestamp_ms: i64,
     /// Kafka's key or Kinesis' partition key.
     pub key: Option<Vec<u8>>,
-    /// The payload; `None` for Kafka's tombstone.
+    /// The payload; `None` for a Kafka tombstone.
     pub value: Option<Vec<u8>>,
-    /// The trace in which it was sent: Kafka's header `traceparent`. Kinesis has none.
+    /// The trace in which the record was sent: Kafka's header `traceparent`. Kinesis records have none.
     pub trace: Option<Trace>,
 }
 
 impl Record {
-    /// The payload, read as a type from JSON.
+    /// Deserializes the payload from JSON.
     ///
     /// # Errors
-    /// [`Unreadable`] names the member that has another form; it shows no content, so a handler may return it.
+    /// [`Unreadable`], which names the invalid member. It contains no payload data, so a handler may return it.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, Unreadable> {
         let document = Document::parse(self.value.as_deref().unwrap_or_default());
         crate::envelope::read(&document.map_err(|_| Unreadable { member: "the payload, which is not JSON".into() })?)
     }
 
-    /// What the watermark compares about a record.
+    /// The digest by which the watermark compares records.
     fn seen(&self) -> RecordDigest {
         let mut hash = Sha256::new();
         hash.update(as_first_read(self.timestamp_ms).to_be_bytes());
         for part in [&self.key, &self.value] {
-            // The length first, or for an absent part a value that no length has.
+            // The length comes first; an absent part has a value that no length has.
             hash.update(part.as_ref().map_or(u64::MAX, |part| part.len() as u64).to_be_bytes());
             hash.update(part.as_deref().unwrap_or_default());
         }
@@ -103,8 +104,8 @@ impl Record {
     }
 }
 
-/// The timestamp as earlier versions parsed it, through a floating-point number, which makes some a millisecond less.
-/// The stored digests of witnesses contain these values.
+/// The timestamp as earlier versions parsed it, through a floating-point number, which lowers some timestamps by a
+/// millisecond. The stored digests of witnesses contain these values.
 fn as_first_read(timestamp_ms: i64) -> i64 {
     let seconds = timestamp_ms as f64 / 1000.0;
     let milliseconds = (seconds.fract() * 1000.0) as u32;
@@ -148,7 +149,7 @@ impl Delivered {
 pub struct Stream<S: Store> {
     engine: Engine<S>,
     operation: Operation,
-    /// `None`: with a watermark for each partition.
+    /// `None` if the stream has a watermark per partition.
     each: Option<Each>,
     resolver: Option<AnyResolver<S::Effect, ()>>,
     source: String,
@@ -158,8 +159,8 @@ pub struct Stream<S: Store> {
 }
 
 impl<S: Watermarks> Stream<S> {
-    /// Settings for the records of one source: a cluster, or a Kinesis stream. `source` is its name in the watermarks'
-    /// ids. Never change it, or every record that is delivered again runs again.
+    /// Creates the settings for the records of one source: a Kafka cluster or a Kinesis stream. `source` is its name in
+    /// the watermarks' ids. Never change it; otherwise every redelivered record runs again.
     pub fn new(engine: Engine<S>, operation: Operation, source: impl Into<String>) -> Self {
         Self {
             engine,
@@ -173,30 +174,32 @@ impl<S: Watermarks> Stream<S> {
         }
     }
 
-    /// The generation of the source. Default: `1`. A topic that was deleted and created again restarts its offsets;
-    /// under another generation it has separate watermarks.
+    /// Sets the generation of the source. Default: `1`. A topic that was deleted and created again restarts its
+    /// offsets; under another generation it has separate watermarks.
     #[must_use]
     pub fn generation(mut self, generation: impl Into<String>) -> Self {
         self.generation = generation.into();
         self
     }
 
-    /// What happens to a record whose verdict is `Failed`: [`OnFailure::Return`], the default, stops the partition at
-    /// it until the mapping gives it up; [`OnFailure::Discard`] commits its effects and continues.
+    /// Sets what happens to a record whose verdict is `Failed`: [`OnFailure::Return`], the default, stops the partition
+    /// at this record until the mapping gives it up; [`OnFailure::Discard`] commits the record's effects and continues.
     #[must_use]
     pub const fn on_failure(mut self, on_failure: OnFailure) -> Self {
         self.on_failure = on_failure;
         self
     }
 
-    /// Gives each record an idempotency record, like a message of a queue, instead of a watermark for each partition:
-    /// for handlers with effects in other systems, to which they pass the attempt's transaction id. `principal` is the
-    /// producer. Two writes per record instead of one per run of records. They are kept for [`RECORD_RETENTION`], unless
-    /// the operation has a [retention](Operation::retention), which must exceed that of the stream.
+    /// Gives each record its own idempotency record, like a queue message, instead of one watermark per partition. This
+    /// is for handlers with external effects, which pass the attempt's transaction id to other systems. `principal` is
+    /// the producer. It costs two writes per record instead of one per run of records. The idempotency records are kept
+    /// for [`RECORD_RETENTION`], unless the operation has a [retention](Operation::retention), which must exceed that
+    /// of the stream.
     ///
-    /// The records of a partition still run in order, and one that is not settled stops it. One that is in progress elsewhere
-    /// is waited for while there is [time to run](Operation::run_within) it afterwards: if it were returned, it would be
-    /// delivered again at once. Set that time, or the wait may leave none.
+    /// The records of a partition still run in order, and a record that is not settled stops its partition. If a record
+    /// is in progress elsewhere, the handler waits for it while there is [time to run](Operation::run_within) it
+    /// afterwards: a returned record would be delivered again at once. Set that time limit; otherwise the wait may
+    /// leave no time to run.
     ///
     /// ```
     /// use idempotency::protocol::Principal;
@@ -220,28 +223,28 @@ impl<S: Watermarks> Stream<S> {
         self
     }
 
-    /// Looks for evidence when a record comes again whose outcome is unknown, if there is
-    /// [one for each](Self::record_each). With watermarks no outcome is unknown, and no resolver is asked.
+    /// Looks for evidence when a record is redelivered whose outcome is unknown, if [each record has an idempotency
+    /// record](Self::record_each). With watermarks no outcome is unknown, and the resolver is not called.
     #[must_use]
     pub fn resolver(mut self, resolver: impl Resolver<S::Effect, ()> + 'static) -> Self {
         self.resolver = Some(AnyResolver::new(resolver));
         self
     }
 
-    /// How many partitions of a batch run concurrently, at least 1. Default: 10.
+    /// Sets how many partitions of a batch run concurrently, at least 1. Default: 10.
     #[must_use]
     pub fn concurrency(mut self, concurrency: usize) -> Self {
         self.concurrency = concurrency.max(1);
         self
     }
 
-    /// A partition (`topic-0`) or shard, for operators who inspect or rewind its watermark.
+    /// Returns a partition (`topic-0`) or shard, for operators who inspect or rewind its watermark.
     pub fn partition(&self, name: impl Into<String>) -> Partition<'_, S> {
         Partition::new(self, name.into())
     }
 
-    /// Handles the records of several partitions, each in order. Returns where each must be delivered again from, in
-    /// the order of the partitions.
+    /// Handles the records of several partitions, each in order. Returns, in the order of the partitions, from where
+    /// each must be redelivered.
     async fn handle<H, R>(
         &self,
         partitions: Vec<Vec<Delivered>>,
@@ -269,7 +272,7 @@ impl<S: Watermarks> Stream<S> {
             };
             stopped.map(|index| (place, (name, records[index].position().clone())))
         });
-        // In the order of their ends, so that one that waits holds up no other that could begin.
+        // In the order in which they end, so that a waiting partition does not delay one that could begin.
         let mut stopped: Vec<_> =
             stopped.buffer_unordered(self.concurrency).filter_map(std::future::ready).collect().await;
         self.engine.flush();

@@ -1,4 +1,4 @@
-//! What the library reports: the request log, metrics and spans.
+//! The request log, metrics and spans of the library.
 
 #[cfg(feature = "log")]
 pub mod log;

@@ -1,11 +1,11 @@
-//! Items with optimistic locking: load, modify, and store unless another writer has stored in between.
+//! Items with optimistic locking: load, modify, and store unless another writer has stored the item meanwhile.
 //!
 //! Each store increments the version, on the condition that the stored version is the one that was loaded. It also
 //! writes a random stamp, by which a retry whose reply was lost recognises its own write. The item keeps the stamps of
 //! its last eight stores, because others may have stored it between the write and its retry. Only versions are
-//! compared, never values, so an item that was changed there and back counts as changed.
+//! compared, never values, so an item that was changed and changed back counts as changed.
 //!
-//! For a sum that many writers add to, this is the wrong tool: each of them would read first, and of those that read
+//! This is the wrong tool for a sum to which many writers add: each of them would read first, and of those that read
 //! the same version all but one would have to start again. A relative update (`SET balance = balance + :change`), in a
 //! transaction that cannot be applied twice, needs no read and never conflicts on the version; the example
 //! application's ledger moves its balances that way. Use a versioned item if the new value is computed from the old one
@@ -32,10 +32,10 @@ const VERSION: &str = "version";
 /// The attribute with the stamps of the last stores, newest first.
 const STAMPS: &str = "stamps";
 
-/// Each store has one: random, and used for no other.
+/// The length of a stamp: random bytes, different for each store.
 const STAMP_BYTES: usize = 16;
 
-/// More than the number of stores that others can make while the SDK retries a request.
+/// How many stamps an item keeps: more than the number of stores that others can make while the SDK retries a request.
 const KEPT_STAMPS: usize = 8;
 
 /// Versioned items of one table.
@@ -68,54 +68,54 @@ pub struct Versioned {
     /// The attributes, without those of the key and of the version. Empty if there is no item yet.
     pub item: Item,
     key: Item,
-    /// 0 if there is no item yet.
+    /// The version, 0 if there is no item yet.
     version: u64,
-    /// Newest first.
+    /// The stamps of the last stores, newest first.
     stamps: Vec<u8>,
     /// The item as it was found, if it has no version yet.
     adopted: Option<Item>,
 }
 
-/// Why an item could not be loaded or stored.
+/// The reason that an item could not be loaded or stored.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum VersionedError {
-    /// Other writers stored it each time between our load and our store. Nothing was written.
+    /// In every attempt another writer stored the item between our load and our store. Nothing was written.
     #[error("others changed the item {attempts} times in a row; nothing was written")]
     Contended {
         /// The number of attempts.
         attempts: usize,
     },
-    /// The table could not be reached. It is not known whether the last store took effect.
+    /// The table could not be reached. It is unknown whether the last store took effect.
     #[error("the table did not answer")]
     Unavailable(#[source] BoxError),
     /// The item has no numeric version, so it is not a versioned item. See [`VersionedTable::adopting`] for items that
     /// existed before.
     #[error("the item has no version that is a number")]
     NotVersioned,
-    /// There was no randomness for a stamp. Nothing was written.
+    /// There were no random bytes for a stamp. Nothing was written.
     #[error(transparent)]
     NoEntropy(#[from] NoEntropy),
 }
 
 impl VersionedTable {
-    /// The versioned items of a table.
+    /// Creates a handle for the versioned items of a table.
     pub fn new(client: Client, table: impl Into<String>) -> Self {
         Self { client, table: table.into(), attempts: 10, adopts: false }
     }
 
-    /// The maximum number of attempts of [`VersionedTable::update`], at least 1. Default: 10.
+    /// Sets the maximum number of attempts of [`VersionedTable::update`], at least 1. Default: 10.
     #[must_use]
     pub fn attempts(mut self, attempts: usize) -> Self {
         self.attempts = attempts.max(1);
         self
     }
 
-    /// Also takes items that have no version, because they were written before the table was used with versions. The
-    /// first store of such an item gives it a version, on the condition that it still has no version and all the values
-    /// that were loaded.
+    /// Also accepts items without a version, which were written before the table was used with versions. The first
+    /// store of such an item gives it a version, on the condition that it still has no version and still has all the
+    /// loaded values.
     ///
-    /// Writers that do not know of versions must be gone by then: what they write later is overwritten without notice.
+    /// Remove all writers that do not maintain versions first: their later writes are overwritten without notice.
     #[must_use]
     pub const fn adopting(mut self) -> Self {
         self.adopts = true;
@@ -132,11 +132,11 @@ impl VersionedTable {
         Versioned::read(key, found, self.adopts)
     }
 
-    /// The store of an item, as an effect of a commit. The commit is refused if another writer has stored the item
-    /// since it was loaded: load it again then.
+    /// Returns the store of an item as an effect for a commit. The commit is refused if another writer has stored the
+    /// item since it was loaded; in that case load it again.
     ///
     /// # Errors
-    /// [`VersionedError::NoEntropy`] if there is no randomness for a stamp.
+    /// [`VersionedError::NoEntropy`] if there are no random bytes for a stamp.
     pub fn effect(&self, versioned: Versioned) -> Result<TransactWriteItem, VersionedError> {
         let Store { item, condition, names, previous, .. } = Store::of(versioned)?;
         let put = Put::builder()
@@ -149,8 +149,8 @@ impl VersionedTable {
         Ok(TransactWriteItem::builder().put(put.build().expect("has a table and an item")).build())
     }
 
-    /// Loads, modifies and stores an item, and returns it as stored. If another writer was faster, it tries again after
-    /// a short delay.
+    /// Loads, modifies and stores an item, and returns it as stored. If another writer was faster, this is repeated
+    /// after a short delay.
     ///
     /// `modify` may run several times, each time on the newly loaded item.
     ///
@@ -198,8 +198,8 @@ impl VersionedTable {
             PutItemError::ConditionalCheckFailedException(refused) => refused.item,
             _ => None,
         };
-        // The SDK retries a request whose reply was lost; the condition of the retry then fails on what the first one
-        // wrote.
+        // The SDK retries a request whose reply was lost. The condition of the retry then fails because of the first
+        // one's write.
         let found = Versioned::read(key, found, self.adopts)?;
         match found.has_stamp_of(&stored) {
             true => Ok(Stored::Applied(found)),
@@ -214,7 +214,7 @@ enum Stored {
     Refused(Versioned),
 }
 
-/// The whole new item, and its condition.
+/// A store of an item: the whole new item, and its condition.
 struct Store {
     item: Item,
     condition: String,
@@ -245,7 +245,7 @@ impl Store {
     }
 }
 
-/// The condition that an item has no version and still these values.
+/// The condition that an item has no version and still has these values.
 fn unversioned(found: Item, names: &mut HashMap<String, String>) -> (String, Option<Item>) {
     let mut condition = "attribute_not_exists(#version)".to_owned();
     let mut values = Item::new();
@@ -284,7 +284,7 @@ impl Versioned {
         Ok(Self { item, key, version, stamps, adopted: None })
     }
 
-    /// Whether this item contains the stamp of that store.
+    /// Whether this item contains the stamp of the store of `stored`.
     fn has_stamp_of(&self, stored: &Self) -> bool {
         let stamp = stored.stamps.get(..STAMP_BYTES);
         self.stamps.chunks_exact(STAMP_BYTES).any(|other| Some(other) == stamp)

@@ -1,13 +1,13 @@
 // The console in Firefox: every page fits its window and has no finding of axe, and an operator finds a record, asks about
 // several and settles one, by the pages' own forms. Prints what is wrong, one finding a line.
 //
-// node console.mjs FIREFOX TASK, in a folder with node_modules; TASK is JSON: { base, pages: [[name, url]], key, record }.
+// node console.mjs FIREFOX TASK, in a folder with node_modules; TASK is JSON: { base, pages: [[name, url]], widths, key, record }.
 
 import { readFileSync } from "node:fs";
 import puppeteer from "puppeteer-core";
 
 const [, , executablePath, task] = process.argv;
-const { base, pages, key, record } = JSON.parse(task);
+const { base, pages, widths, key, record } = JSON.parse(task);
 const axe = readFileSync("node_modules/axe-core/axe.min.js", "utf8");
 const problems = [];
 const browser = await puppeteer.launch({ browser: "firefox", executablePath, headless: true });
@@ -45,7 +45,7 @@ async function signsIn() {
 }
 
 async function looks() {
-  for (const width of [1280, 390, 320]) {
+  for (const width of widths) {
     await page.setViewport({ width, height: 800 });
     for (const [name, url] of pages) {
       await page.goto(url);

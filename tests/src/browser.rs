@@ -13,7 +13,7 @@ use crate::process::signal;
 use crate::wait::{TIMEOUT, eventually};
 use crate::workspace;
 
-/// What a browser can do, and how the page looks in it.
+/// The capabilities of a browser, and the view of the page.
 #[derive(Clone, Copy, Debug)]
 pub struct View {
     /// The window's width in CSS pixels.
@@ -26,7 +26,7 @@ pub struct View {
 
 /// A desktop window with the light theme.
 pub const DESK: View = View { width: 1280, dark: false, scripts: true };
-/// A phone.
+/// A phone, with the light theme.
 pub const PHONE: View = View { width: 390, dark: false, scripts: true };
 /// The narrowest window that a page must fit (WCAG 2.2, 1.4.10): a small phone, or a desktop at 400 %.
 pub const NARROW: View = View { width: 320, dark: false, scripts: true };
@@ -40,7 +40,7 @@ pub struct Browser {
 }
 
 /// Whether the browser and the accessibility checker are installed. Without them a test must not pass silently: on a
-/// build server (if `CI` is set) it fails, elsewhere it prints that it did not run.
+/// build server (if `CI` is set) it fails; elsewhere it prints that it did not run.
 pub fn is_available() -> bool {
     let missing: Vec<&str> = [
         ("chromium", which("chromium").is_some()),
@@ -250,7 +250,7 @@ impl Browser {
         for _ in 0..60 {
             self.key(Key::Tab).await;
             let focus = self.driver.active_element().await.expect("a focus");
-            // After the last one it is the page itself, whose text contains every label.
+            // After the last element the page itself has the focus, and its text contains every label.
             if focus.tag_name().await.expect("a tag") == "body" {
                 continue;
             }
@@ -262,7 +262,7 @@ impl Browser {
         panic!("{label} cannot be reached by the Tab key on {}", self.url().await);
     }
 
-    /// By how much the page is wider than the window.
+    /// The number of pixels by which the page is wider than the window.
     pub async fn overflow(&self) -> i64 {
         let script = "return document.documentElement.scrollWidth - document.documentElement.clientWidth";
         self.driver.execute(script, vec![]).await.expect("a script").json().as_i64().expect("a number")
@@ -297,7 +297,7 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        // The driver ends its browser on SIGTERM. After `quit` there is nothing left to end.
+        // The driver ends its browser on SIGTERM. After `quit` the browser has already ended.
         if matches!(self.process.try_wait(), Ok(None)) {
             signal(self.process.id(), "TERM");
             let _ = self.process.wait();
@@ -305,8 +305,8 @@ impl Drop for Browser {
     }
 }
 
-/// Starts the driver. With `--port=0` it takes a port of IPv4 that the system chooses, and ends if another program has the
-/// same one of IPv6. A connection may have it before long, so that a driver that ends is started again.
+/// Starts the driver. With `--port=0` it uses an IPv4 port that the system chooses, and ends if another program has the
+/// same IPv6 port. That can happen by chance, so a driver that ends is started again.
 fn launch() -> (Child, u16) {
     let mut said = String::new();
     for _ in 0..10 {

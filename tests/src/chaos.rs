@@ -2,7 +2,8 @@
 //! delayed, and the whole stack is killed and starts again on its data. Clients repeat each request until its answer is
 //! final.
 //!
-//! At the end the provider's charges and the ledger must match the clients' answers. Records are never looked at.
+//! At the end the provider's charges and the ledger must match the clients' answers. The records themselves are not
+//! checked.
 
 mod client;
 mod faults;
@@ -41,7 +42,7 @@ pub struct Plan {
     pub valkey: bool,
     /// Processes to kill.
     pub kills: u64,
-    /// Those of them to kill at each named point.
+    /// The number of these kills at each named point.
     pub at_each_point: u64,
     /// Processes to freeze for longer than their lease.
     pub freezes: u64,
@@ -56,23 +57,23 @@ pub struct Plan {
 pub struct Tally {
     /// Processes killed while they waited for an event or handled one.
     pub kills: u64,
-    /// Those of them that handled one.
+    /// The number of these that handled one.
     pub at_work: u64,
-    /// Those of these that were killed at a named point: before the write arrived, or after it took effect.
+    /// The number of these that were killed at each named point: before the write arrived, or after it took effect.
     pub points: BTreeMap<String, u64>,
     /// Processes frozen for longer than their lease.
     pub freezes: u64,
     /// Requests to DynamoDB that were lost, repeated or delayed.
     pub losses: u64,
-    /// Late owners that were fenced, by the functions' logs.
+    /// Late owners that were fenced, according to the functions' logs.
     pub fenced: u64,
-    /// Events whose process ended before their answer, by the stack's log; the provider killed some, too.
+    /// Events whose process ended before it answered, according to the stack's log; the provider also killed some.
     pub cut_short: u64,
     /// Payments with a final answer.
     pub payments: usize,
-    /// Requests for them.
+    /// Requests for these payments.
     pub requests: u64,
-    /// Seconds that the run took.
+    /// The duration of the run in seconds.
     pub seconds: u64,
 }
 
@@ -140,7 +141,7 @@ pub async fn run(plan: Plan, mut progress: impl FnMut(&str) + Send) -> Tally {
 /// Runs the reconciler every five seconds.
 async fn reconcile(stack: &Stack) {
     loop {
-        // It is killed like other functions, so its answer does not matter.
+        // The reconciler is killed like other functions, so its answer does not matter.
         drop(stack.local(Method::POST, "reconcile").send().await);
         tokio::time::sleep(Duration::from_secs(5)).await;
     }
@@ -197,7 +198,7 @@ async fn check(stack: &Stack, clients: &Clients) {
         (stack.queue("LedgerDeadLetters").await["visible"].as_u64() == Some(0)).then_some(())
     })
     .await;
-    // Requests that were held back on their way to the provider arrive: each must be refused or a repetition.
+    // Delayed requests to the provider arrive: each must be refused or be a repetition.
     let late = stack.local(Method::POST, "provider/deliver").send().await;
     assert!(late.is_ok_and(|response| response.status().is_success()));
     let charges = stack.charges().await;
@@ -220,7 +221,7 @@ async fn check(stack: &Stack, clients: &Clients) {
     assert_eq!(charges.len(), succeeded, "nothing else was charged");
 }
 
-/// Functions with leases of a few seconds, and room for sandboxes that are frozen.
+/// Settings with leases of a few seconds, and enough concurrency for frozen sandboxes.
 fn short_leases() -> Setup {
     Setup::brief()
         .parameter("ReconcilerTimeoutSeconds", 14)
@@ -236,7 +237,7 @@ struct Folder(PathBuf);
 
 impl Folder {
     fn new(seed: u64) -> Self {
-        // Several plans of one process may have one seed.
+        // Several plans of one process may have the same seed.
         let folder = tempfile::Builder::new().prefix(&format!("chaos-{seed}-")).tempdir().expect("writable");
         Self(folder.keep())
     }

@@ -22,7 +22,7 @@ use crate::local_stack::{Answer, Stack, User};
 /// The application's table.
 const PAYMENTS: &str = "Payments";
 
-/// A browser without scripts: it keeps the console's cookie, sends forms, and follows no redirect.
+/// A browser without scripts, which keeps the console's cookie, sends forms, and follows no redirects.
 pub struct Visitor {
     client: reqwest::Client,
     base: String,
@@ -44,14 +44,14 @@ impl Visitor {
         Self { client, base: stack.base().to_owned(), cookie: String::new() }
     }
 
-    /// Goes through a sign-in for the home page, with these fields in the issuer's form; the console's last answer.
+    /// Signs in for the home page, with these fields in the issuer's form. Returns the console's last answer.
     pub async fn sign_in(&mut self, fields: &[(&str, &str)]) -> Answer {
         let started = self.start("/console").await;
         let back = self.choose(&started, fields).await;
         self.end(&back).await
     }
 
-    /// Starts a sign-in for a page; the URL of the issuer's page.
+    /// Starts a sign-in for a page. Returns the URL of the issuer's page.
     pub async fn start(&mut self, target: &str) -> String {
         let request = self.client.get(format!("{}/console/sign-in/start", self.base)).query(&[("to", target)]);
         let answer = Answer::of(request.send().await.expect("answers")).await;
@@ -60,7 +60,8 @@ impl Visitor {
         answer.header(LOCATION.as_str()).expect("the issuer's page").to_owned()
     }
 
-    /// Sends the issuer's form, in a browser that the issuer does not know; the URL at which it sends the browser back.
+    /// Sends the issuer's form, in a browser without a session at the issuer. Returns the URL to which the issuer
+    /// redirects the browser.
     pub async fn choose(&self, page: &str, fields: &[(&str, &str)]) -> String {
         let page = reqwest::Url::parse(page).expect("a URL");
         let mut form: Vec<(String, String)> = page.query_pairs().into_owned().collect();
@@ -70,7 +71,7 @@ impl Visitor {
         answer.header(LOCATION.as_str()).expect("the way back").to_owned()
     }
 
-    /// Goes back to the console, which ends the sign-in.
+    /// Returns to the console, which completes the sign-in.
     pub async fn end(&mut self, back: &str) -> Answer {
         let request = self.client.get(back).header(COOKIE, &self.cookie);
         let answer = Answer::of(request.send().await.expect("answers")).await;
@@ -80,12 +81,12 @@ impl Visitor {
         answer
     }
 
-    /// The cookie that it sends.
+    /// The cookie that the browser sends.
     pub fn cookie(&self) -> &str {
         &self.cookie
     }
 
-    /// Sends another cookie from now on.
+    /// Makes the browser send another cookie.
     pub fn set_cookie(&mut self, cookie: &str) {
         cookie.clone_into(&mut self.cookie);
     }
@@ -125,7 +126,7 @@ impl Visitor {
         rest.split('"').next().expect("a value").to_owned()
     }
 
-    /// Sends the form of an action; the path of its preview.
+    /// Sends the form of an action. Returns the path of its preview.
     pub async fn preview(&self, record: &str, verb: &str, fields: &[(&str, &str)]) -> String {
         let csrf = self.csrf().await;
         let fields = [&[("csrf", csrf.as_str())], fields].concat();
@@ -169,14 +170,14 @@ impl<'a> Script<'a> {
         Answer::of(request.send().await.expect("answers")).await
     }
 
-    /// Reads.
+    /// Reads a resource of the console's API.
     pub async fn get(&self, path: &str) -> Value {
         let answer = self.call(Method::GET, path, None).await;
         assert_eq!(answer.status, 200, "{}", answer.text());
         answer.json()
     }
 
-    /// Previews an action; the preview's token.
+    /// Previews an action. Returns the preview's token.
     pub async fn preview(&self, record: &str, verb: &str, wish: &Value) -> String {
         let answer = self.call(Method::POST, &format!("records/{record}/{verb}"), Some(wish)).await;
         assert_eq!(answer.status, 201, "{}", answer.text());
@@ -188,7 +189,7 @@ impl<'a> Script<'a> {
         self.call(Method::POST, &format!("previews/{token}"), None).await
     }
 
-    /// Confirms a preview that needs a second operator; the approval's id.
+    /// Confirms a preview that needs a second operator. Returns the approval's id.
     pub async fn request(&self, token: &str) -> String {
         let answer = self.confirm(token).await;
         assert_eq!(answer.status, 202, "{}", answer.text());
@@ -200,7 +201,7 @@ impl<'a> Script<'a> {
         self.call(Method::POST, &format!("approvals/{id}"), None).await
     }
 
-    /// Sends a payment whose outcome stays unknown; its record, the newest of the unresolved ones.
+    /// Sends a payment whose outcome stays unknown. Returns its record, which is the newest unresolved one.
     pub async fn unknown_payment(&self, caller: &User<'_>, key: &str, body: &Value) -> String {
         assert_eq!(caller.pay(key, body).await.problem(), "503 outcome-unknown");
         self.unresolved().await.pop().expect("it is unresolved")
@@ -236,7 +237,7 @@ impl Tables {
         Self { store: DynamoDbStore::new(client.clone(), RECORDS), client }
     }
 
-    /// Creates a record with an unknown outcome; its id as in URLs.
+    /// Creates a record with an unknown outcome. Returns its id as in URLs.
     pub async fn unknown(&self, key: &str, operation: &str, subject: &str) -> String {
         let engine = Engine::builder(self.store.clone()).build();
         let (id, call) = call(&engine, key, operation, subject);
@@ -245,12 +246,12 @@ impl Tables {
         id
     }
 
-    /// Creates a record whose owner has been frozen for a minute; returns its id and the claim.
+    /// Creates a record whose owner has been frozen for a minute. Returns its id and the claim.
     pub async fn frozen(&self, key: &str) -> (String, Box<Claim<DynamoDbStore>>) {
         self.claimed(key, MinuteAgo).await
     }
 
-    /// Creates a record with a live lease; returns its id and the claim.
+    /// Creates a record with a live lease. Returns its id and the claim.
     pub async fn held(&self, key: &str) -> (String, Box<Claim<DynamoDbStore>>) {
         self.claimed(key, SystemClock).await
     }
@@ -300,7 +301,7 @@ impl Tables {
         self.client.transact_write_items().set_transact_items(Some(writes)).send().await.expect("written");
     }
 
-    /// Refunds a payment this often, as requests of an earlier version would have done: without records.
+    /// Refunds a payment this many times without records, as requests of an earlier version would have done.
     pub async fn refund(&self, payment: &str, times: u64, amount: u64) {
         let table = Table::new(self.client.clone(), PAYMENTS);
         let (id, amount) = (PaymentId::parse(payment).expect("an id"), Amount::new(amount).expect("an amount"));
@@ -313,8 +314,8 @@ impl Tables {
         }
     }
 
-    /// Writes the refund of a record's transaction, of all that is left of a payment, as its request would have done; and
-    /// returns the amount.
+    /// Writes the refund of a record's transaction, for the whole rest of a payment, as its request would have done.
+    /// Returns the amount.
     pub async fn record_refund(&self, id: &str, payment: &str, reversal: &str) -> u64 {
         let (record, table) = (self.record(id).await, Table::new(self.client.clone(), PAYMENTS));
         let payment = PaymentId::parse(payment).expect("an id");

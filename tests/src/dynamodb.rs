@@ -1,4 +1,4 @@
-//! A DynamoDB on a free port, for one test: embedded, or one that nobody here wrote.
+//! A DynamoDB on a free port, for one test: embedded, or a third-party implementation.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -31,7 +31,7 @@ pub fn effect(name: impl Into<String>) -> TransactWriteItem {
 /// `tests/foreign` runs them on its emulators. Without it the database is embedded.
 const FOREIGN: &str = "FOREIGN_DYNAMODB";
 
-/// Each test has a Region to itself at a foreign database, as tables have the same name in all tests.
+/// The Regions at a foreign database, of which each test uses its own, because tables have the same name in all tests.
 const REGIONS: [&str; 16] = [
     "ap-northeast-1",
     "ap-northeast-2",

@@ -1,8 +1,9 @@
 //! A broker with Kafka's protocol on a free port, for one test.
 //!
-//! It is noida-db, the best one that a package registry has. Its limits: it has one author, it keeps one replica, and
-//! acknowledged records are lost if it is killed, so that no test kills it. Apache Kafka itself did not run with these
-//! tests; `KAFKA_BROKER=HOST:PORT` runs them, one at a time, on any broker, and deletes the template's topics there.
+//! It is noida-db, the best broker that a package registry has. Its limits: it has one author, it keeps one replica,
+//! and it loses acknowledged records if it is killed, so no test kills it. The tests have not been run with Apache
+//! Kafka itself; `KAFKA_BROKER=HOST:PORT` runs them, one at a time, on any broker, and deletes the template's topics
+//! there.
 
 use std::net::TcpStream;
 use std::path::PathBuf;
@@ -31,7 +32,7 @@ struct Process {
 }
 
 impl Broker {
-    /// Starts a broker; `None`: not possible here.
+    /// Starts a broker; `None` if that is not possible here.
     pub async fn start(test: &'static str) -> Option<Self> {
         if let Ok(address) = std::env::var("KAFKA_BROKER") {
             clear(&address).await;
@@ -52,7 +53,7 @@ impl Broker {
         Some(broker)
     }
 
-    /// The address as clients take it.
+    /// The broker's address, as clients expect it.
     pub fn address(&self) -> &str {
         &self.address
     }
@@ -78,7 +79,8 @@ async fn clear(address: &str) {
     .await;
 }
 
-/// The package's program. Its Python script would start it as another process.
+/// The package's program, which is called directly, because the package's Python script would start it as another
+/// process.
 fn program(test: &str) -> Option<PathBuf> {
     let python = packages::python(test, "tests/kafka")?;
     let asked =

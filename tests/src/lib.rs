@@ -1,5 +1,5 @@
-//! What the tests share: an embedded DynamoDB, the local stack as a process, the output of its functions, and the
-//! template's monitoring.
+//! The shared code of the tests: an embedded DynamoDB, the local stack as a process, the output of its functions, and
+//! the template's monitoring.
 
 use std::path::PathBuf;
 
@@ -28,7 +28,8 @@ pub fn workspace() -> PathBuf {
     folder
 }
 
-/// The examples of the README and the guides compile, and those that need no AWS run. Here and not in the library, whose package does not contain these files.
+/// Checks that the examples of the README and the guides compile, and that those that need no AWS run. This is not in
+/// the library, because its package does not contain these files.
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 #[doc = include_str!("../../docs/guides/api.md")]
@@ -37,7 +38,7 @@ pub fn workspace() -> PathBuf {
 #[doc = include_str!("../../docs/guides/stream.md")]
 struct Readme;
 
-/// So do those of the chapter about testing, and they run.
+/// Checks that the examples of the page about testing compile and run.
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/testing.md")]
 struct Testing;

@@ -44,7 +44,8 @@ impl Stack {
     }
 
     fn new(running: Arc<Running>, suffix: String) -> Self {
-        // A client of its own: the connections of a client end with the runtime of the test that opened them.
+        // The test needs its own client, because a client's connections end with the runtime of the test that opened
+        // them.
         Self { running, client: Client::new(), suffix }
     }
 
@@ -68,7 +69,7 @@ impl Stack {
         self.running.log().iter().filter(|line| line.contains(text)).count() as u64
     }
 
-    /// Waits until a line of the log contains a text: an answer may arrive before its line does.
+    /// Waits until a line of the log contains a text, because an answer may arrive before its line.
     pub async fn logged(&self, text: &str) {
         eventually(text, || async { (self.count(text) > 0).then_some(()) }).await;
     }
@@ -92,7 +93,7 @@ impl Stack {
         format!("{name}{}", self.suffix)
     }
 
-    /// A caller of the API. On a shared stack it is the test's own.
+    /// A caller of the API. On a shared stack each test has its own callers.
     pub async fn user(&self, name: &str) -> User<'_> {
         self.user_with(name, &[]).await
     }
@@ -115,7 +116,7 @@ impl Stack {
         self.client.request(method, format!("{}/_local/{path}", self.base()))
     }
 
-    /// The provider's real charges; on a shared stack, only those to accounts of this test.
+    /// The provider's actual charges; on a shared stack, only those for accounts of this test.
     pub async fn charges(&self) -> Vec<Value> {
         let response = self.local(Method::GET, "charges").send().await.expect("answers");
         let mut charges: Vec<Value> = response.json().await.expect("a list");
@@ -123,7 +124,7 @@ impl Stack {
         charges
     }
 
-    /// Runs the reconciler; returns its report.
+    /// Runs the reconciler. Returns its report.
     pub async fn reconcile(&self) -> Value {
         eventually("the reconciler runs", || async {
             let response = self.local(Method::POST, "reconcile").send().await.expect("answers");
@@ -141,7 +142,7 @@ impl Stack {
         self.post(&format!("provider?mode={mode}")).await;
     }
 
-    /// Delivers the requests that were held back on their way to the provider; returns the result of each.
+    /// Delivers the delayed requests to the provider. Returns the result of each.
     pub async fn deliver(&self) -> Vec<Value> {
         self.post("provider/deliver").await.as_array().expect("a list").clone()
     }
@@ -154,14 +155,14 @@ impl Stack {
         assert!(status.is_success(), "{status} {}", response.text().await.unwrap_or_default());
     }
 
-    /// Puts a message of a group into a FIFO queue; returns its id.
+    /// Puts a message of a group into a FIFO queue. Returns its id.
     pub async fn put_in_group(&self, queue: &str, group: &str, body: impl Into<String>) -> String {
         let request = self.local(Method::POST, &format!("queues/{queue}")).header("x-group", group).body(body.into());
         let sent: Value = request.send().await.expect("answers").json().await.expect("the message's id");
         sent["message_ids"][0].as_str().expect("an id").to_owned()
     }
 
-    /// Redrives the dead letters to their queue; returns their number.
+    /// Redrives the dead letters to their queue. Returns their number.
     pub async fn redrive(&self, dead_letters: &str) -> u64 {
         self.post(&format!("queues/{dead_letters}/redrive")).await["moved"].as_u64().expect("a number")
     }
@@ -225,7 +226,7 @@ impl Running {
         });
         let mut output = BufReader::new(process.stdout.take().expect("piped")).lines().map_while(Result::ok);
         let base = output.find_map(|line| line.strip_prefix("ready ").map(str::to_owned));
-        // Later output is read as well, or the process would block on a full pipe.
+        // Later output is also read; otherwise the process would block on a full pipe.
         std::thread::spawn(move || output.for_each(drop));
         let running = Self { process: Mutex::new(process), base: base.clone().unwrap_or_default(), log };
         assert!(base.is_some(), "the stack did not become ready:\n{}", running.log().join("\n"));
@@ -246,7 +247,8 @@ impl Drop for Running {
         let mut process = self.process();
         if matches!(process.try_wait(), Ok(None)) {
             signal(process.id(), "INT");
-            // The second one does not wait for requests that are in progress. It is another signal, or both could be one.
+            // The second signal does not wait for requests in progress. It is a different one, because two equal
+            // signals could be merged.
             signal(process.id(), "TERM");
             let _ = process.wait();
         }

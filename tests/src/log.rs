@@ -17,7 +17,7 @@ pub struct Printed {
     pub counts: BTreeMap<String, f64>,
 }
 
-/// A metric with its dimensions: what an alarm or a graph names.
+/// A metric with its dimensions, as an alarm or a graph names it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Series {
     /// The namespace.

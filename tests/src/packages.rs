@@ -1,4 +1,4 @@
-//! Packages of other languages: tests install them into `target/`, in the versions that the tests' lists fix.
+//! Packages of other languages, which tests install into `target/` in pinned versions.
 //!
 //! If that is not possible, a test fails on a build server (if `CI` is set); elsewhere it prints that it did not run.
 
@@ -11,7 +11,7 @@ use crate::workspace;
 /// A program and its Debian package.
 type Tool = (&'static str, &'static str);
 
-/// The Python of a virtual environment with what `PROJECT/requirements.txt` lists; `None`: not possible.
+/// The Python of a virtual environment with the packages of `PROJECT/requirements.txt`; `None` if that is not possible.
 pub fn python(test: &str, project: &str) -> Option<PathBuf> {
     let tools = [("python3", "python3 (with python3-venv)")];
     let lists = lists(project);
@@ -25,7 +25,7 @@ pub fn python(test: &str, project: &str) -> Option<PathBuf> {
     Some(folder.join("bin/python"))
 }
 
-/// The folder with the `node_modules` that `PROJECT/package-lock.json` lists; `None`: not possible.
+/// The folder with the `node_modules` of `PROJECT/package-lock.json`; `None` if that is not possible.
 pub fn node(test: &str, project: &str) -> Option<PathBuf> {
     let tools = [("node", "nodejs"), ("npm", "npm")];
     let lists = lists(project);
@@ -39,7 +39,7 @@ pub fn node(test: &str, project: &str) -> Option<PathBuf> {
     })
 }
 
-/// What a program wrote.
+/// The output of a program.
 pub fn shown(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
@@ -48,7 +48,7 @@ fn lists(project: &str) -> PathBuf {
     workspace().join(project)
 }
 
-/// The folder into which packages are installed, once for each state of their list.
+/// The folder into which packages are installed, once per version of their list.
 fn installed(
     test: &str,
     project: &str,
@@ -86,7 +86,7 @@ fn runs(program: &str) -> bool {
     version.is_ok_and(|status| status.success())
 }
 
-/// Says that a test did not run, because it needs something that is missing; fails on a build server.
+/// Reports that a test did not run because something is missing; fails on a build server.
 pub fn not_run<T>(test: &str, needs: &str) -> Option<T> {
     assert!(std::env::var_os("CI").is_none(), "{test} needs {needs}");
     eprintln!("\n!!! NOT RUN: {test} needs {needs}\n");

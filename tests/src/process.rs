@@ -14,8 +14,8 @@ pub fn signal(process: u32, name: &str) {
     assert!(sent.is_ok_and(|status| status.success()), "SIG{name} for {process}");
 }
 
-/// A free port, for a server that must be told its port before it starts. No connection takes it meanwhile as its own: the
-/// system chooses those ports from 32768 upwards. No other call in this process returns it.
+/// A free port, for a server that needs its port before it starts. No connection uses it meanwhile, because the system
+/// chooses ports of connections from 32768 upwards. No other call in this process returns it.
 ///
 /// # Panics
 /// If no port is free.
@@ -28,7 +28,7 @@ pub fn free_port() -> u16 {
         .expect("a free port")
 }
 
-/// Java and Chromium's driver listen on IPv6 as well.
+/// Whether a port is free on IPv4 and IPv6: Java and Chromium's driver also listen on IPv6.
 fn is_free(port: u16) -> bool {
     let taken = |result: std::io::Result<TcpListener>| result.is_err_and(|error| error.kind() == ErrorKind::AddrInUse);
     !taken(TcpListener::bind((Ipv4Addr::UNSPECIFIED, port))) && !taken(TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)))

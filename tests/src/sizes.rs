@@ -1,4 +1,5 @@
-//! The size of a test. The default suits a person who waits; the gate and the soak raise it by environment variables.
+//! The sizes of tests. The defaults are small enough to wait for; the gate and the soak raise them by environment
+//! variables.
 
 use std::env::var;
 use std::str::FromStr;

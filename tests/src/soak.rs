@@ -1,5 +1,5 @@
 //! The soak test: all proofs and the chaos tests, in sizes that take hours. It runs in parts; the result of each is
-//! written at once, so that a run that was stopped continues with the next part.
+//! written immediately, so that a stopped run continues with the next part.
 
 mod summary;
 
@@ -38,7 +38,7 @@ pub enum Kind {
     Explorations,
     /// The application's processes on real sockets: 100,000 kills, 10,000 freezes.
     Kills,
-    /// The same with clients that never repeat a request: 20,000 kills.
+    /// The application's processes with clients that never repeat a request: 20,000 kills.
     SilentKills,
 }
 

@@ -1,11 +1,11 @@
-//! Whether there is a Valkey or Redis server for the local stack.
+//! Checks whether there is a Valkey or Redis server for the local stack.
 
 use std::path::Path;
 
 use crate::packages::not_run;
 use crate::workspace;
 
-/// Whether `--store valkey` finds a server; where it does not, a test says that it did not run, or fails on a build server.
+/// Whether `--store valkey` finds a server. If not, the test prints that it did not run, or fails on a build server.
 pub fn is_installed(test: &str) -> bool {
     let on_path = |program: &str| {
         let path = std::env::var_os("PATH").unwrap_or_default();

@@ -2,13 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-/// How long something that must happen may take on a busy machine.
+/// The time limit for an event that must happen, on a busy machine.
 pub const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Polls until there is a value.
+/// Polls `look` until it returns a value.
 ///
 /// # Panics
-/// If there is none in time.
+/// If there is no value in time.
 pub async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, look: impl Fn() -> F) -> T {
     let started = Instant::now();
     loop {

@@ -1,6 +1,6 @@
 //! ZooKeeper servers on free ports, for one test.
 //!
-//! They run Debian's `zookeeper` without its scripts, with a tick that lets sessions end soon.
+//! They run Debian's `zookeeper` without its scripts, with a tick so short that sessions end soon.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -24,14 +24,14 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts a server; `None`: not possible here.
+    /// Starts a server; `None` if that is not possible here.
     pub async fn start(test: &str) -> Option<Self> {
         let server = installed(test).then(|| Self::launch(1, free_port(), ""))?;
         server.ready().await;
         Some(server)
     }
 
-    /// Starts an ensemble of three; `None`: not possible here.
+    /// Starts an ensemble of three servers; `None` if that is not possible here.
     pub async fn ensemble(test: &str) -> Option<Vec<Self>> {
         if !installed(test) {
             return None;
@@ -67,7 +67,7 @@ impl Server {
         Self { process, port, _folder: folder }
     }
 
-    /// The address as clients take it.
+    /// The server's address, as clients expect it.
     pub fn address(&self) -> String {
         format!("127.0.0.1:{}", self.port)
     }
@@ -77,7 +77,7 @@ impl Server {
         self.mode().is_some_and(|mode| mode == "leader")
     }
 
-    /// Kills it.
+    /// Kills the server.
     pub fn kill(&mut self) {
         self.process.kill().expect("can be killed");
         self.process.wait().expect("ends");
@@ -87,7 +87,7 @@ impl Server {
         eventually("ZooKeeper serves", || async { self.mode() }).await;
     }
 
-    /// What it says of itself: standalone, leader or follower. `None` before it serves.
+    /// The mode that the server reports: standalone, leader or follower. `None` before it serves.
     fn mode(&self) -> Option<String> {
         let mut answer = String::new();
         let address = SocketAddr::from(([127, 0, 0, 1], self.port));

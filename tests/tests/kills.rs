@@ -10,9 +10,9 @@ use tests::valkey;
 async fn whatever_dies_each_payment_is_charged_and_posted_once_and_has_one_answer() {
     let plan = Plan {
         valkey: false,
-        kills: number("SOAK_KILLS", 200),
+        kills: number("SOAK_KILLS", 80),
         at_each_point: number("SOAK_KILLS_AT_EACH_POINT", 1),
-        freezes: number("SOAK_FREEZES", 20),
+        freezes: number("SOAK_FREEZES", 10),
         restarts: number("SOAK_RESTARTS", 1),
         seed: number("SOAK_SEED", std::process::id().into()),
     };
@@ -35,7 +35,7 @@ async fn with_records_on_valkey_whatever_dies_each_payment_is_charged_and_posted
     ) {
         return;
     }
-    let kills = number("SOAK_VALKEY_KILLS", 40);
+    let kills = number("SOAK_VALKEY_KILLS", 20);
     let seed = number("SOAK_SEED", std::process::id().into());
     let plan = Plan { valkey: true, kills, at_each_point: kills / 20, freezes: kills / 10, restarts: 1, seed };
     println!("{plan:?}");
@@ -49,7 +49,7 @@ async fn with_records_on_valkey_whatever_dies_each_payment_is_charged_and_posted
 /// `SOAK_SILENT_KILLS` is the number of killed processes.
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_dies_and_nobody_retries_each_charge_is_posted_once() {
-    let (kills, seed) = (number("SOAK_SILENT_KILLS", 40), number("SOAK_SEED", u64::from(std::process::id())));
+    let (kills, seed) = (number("SOAK_SILENT_KILLS", 20), number("SOAK_SEED", u64::from(std::process::id())));
     println!("{kills} kills, seed {seed}");
     let silence = silent::run(kills, seed).await;
     println!("{silence}");

@@ -1,4 +1,4 @@
-"""The same work with Powertools for AWS Lambda (Python), as its documentation shows it."""
+"""The same work with Powertools for AWS Lambda (Python), in the form that its documentation shows."""
 
 import json
 import os

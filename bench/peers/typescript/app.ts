@@ -1,4 +1,4 @@
-// The same work with Powertools for AWS Lambda (TypeScript), as its documentation shows it.
+// The same work with Powertools for AWS Lambda (TypeScript), in the form that its documentation shows.
 
 import { BatchProcessor, EventType, processPartialResponse } from '@aws-lambda-powertools/batch';
 import {

@@ -1,4 +1,5 @@
-// A client of the Runtime API. AWS's own is part of the managed runtime, and its npm package compiles C++ on install.
+// A client of the Runtime API. AWS's own client is part of the managed runtime, and its npm package compiles C++ on
+// install.
 
 import { Agent, type IncomingMessage, request } from 'node:http';
 import { handler } from './app';

@@ -1,4 +1,4 @@
-//! What the simulation assumes, and where it comes from.
+//! The assumptions of the simulation, and their sources.
 
 /// Partitions of a new table in on-demand mode, which serves 4,000 write units a second.
 pub const FIRST_PARTITIONS: u64 = 4;
@@ -9,10 +9,10 @@ pub const WRITE_MS: (f64, f64) = (5.0, 12.0);
 /// The same for a transaction, which has two phases.
 pub const TRANSACTION_MS: (f64, f64) = (10.0, 24.0);
 
-/// The same for the operation itself: a request to the provider.
+/// Median and 99th percentile of the operation itself, a request to the provider, in ms.
 pub const RUN_MS: (f64, f64) = (150.0, 600.0);
 
-/// How many requests are repeated in a storm.
+/// The number of requests that are repeated in a retry storm.
 pub const STORM_KEYS: u32 = 100;
 
 /// The exponent of Zipf's law.
@@ -33,16 +33,16 @@ pub const FOLLOW_UP_S: f64 = 1.0;
 /// The size of a record, in bytes.
 pub const RECORD_BYTES: f64 = 600.0;
 
-/// The most that a partition stores, in bytes.
+/// The maximum size of a partition, in bytes.
 pub const PARTITION_BYTES: f64 = 10e9;
 
 /// USD for a million write units, and for a million read units.
 pub const USD_PER_MILLION: (f64, f64) = (0.625, 0.125);
 
-/// USD a month for a GB in the table.
+/// USD per month and GB of storage.
 pub const USD_PER_GB: f64 = 0.25;
 
-/// What is assumed, the value, and where it comes from.
+/// The assumptions, their values, and their sources.
 pub const TABLE: [(&str, &str, &str); 14] = [
     (
         "a partition",

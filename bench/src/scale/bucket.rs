@@ -1,6 +1,6 @@
 //! Partitions: ranges of the hash of a key, each with a token bucket of write units.
 
-/// Write units a second of a partition, and the most that it saves.
+/// The write units per second of a partition, which are also the maximum that it saves.
 pub const WRITE_UNITS: f64 = 1000.0;
 
 /// A partition is split if it was busier than this.
@@ -9,7 +9,7 @@ const HOT: f64 = 0.9;
 /// The partitions of a table, in the order of their ranges.
 #[derive(Clone, Debug)]
 pub struct Partitions {
-    /// Where each range begins; the first one at zero.
+    /// The start of each range; the first one starts at zero.
     starts: Vec<u64>,
     buckets: Vec<Bucket>,
 }
@@ -23,7 +23,7 @@ struct Bucket {
 }
 
 impl Partitions {
-    /// So many ranges of equal length.
+    /// Creates `count` ranges of equal length.
     #[must_use]
     pub fn new(count: u64) -> Self {
         let starts: Vec<u64> = (0..count).map(|number| number * (u64::MAX / count)).collect();
@@ -31,13 +31,14 @@ impl Partitions {
         Self { starts, buckets }
     }
 
-    /// How many there are.
+    /// The number of partitions.
     #[must_use]
     pub fn count(&self) -> usize {
         self.starts.len()
     }
 
-    /// Whether the partition of this hash has a unit left for a request; it then pays all of it.
+    /// Whether the partition of this hash has a unit left for a request. If so, the partition pays all units of the
+    /// request.
     pub fn admit(&mut self, hash: u64, units: f64, now_us: u64) -> bool {
         let place = self.starts.partition_point(|start| *start <= hash) - 1;
         let bucket = &mut self.buckets[place];
@@ -53,7 +54,7 @@ impl Partitions {
         true
     }
 
-    /// Splits each partition that was hot for a round of so many seconds, and begins the next round.
+    /// Splits each partition that was hot in a round of this many seconds, and begins the next round.
     pub fn split(&mut self, seconds: f64) {
         let mut starts = Vec::with_capacity(self.starts.len());
         for (place, start) in self.starts.iter().enumerate() {
@@ -69,7 +70,7 @@ impl Partitions {
 }
 
 impl Bucket {
-    /// Without savings: they would hide for a second what happens later.
+    /// A bucket without savings, which would hide the steady state for a second.
     const fn empty() -> Self {
         Self { tokens: 0.0, at_us: 0, wanted: 0.0 }
     }

@@ -1,4 +1,4 @@
-//! The designs that are compared, by the requests that they make.
+//! The compared designs, by the requests that they make.
 
 /// A design.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,7 +15,7 @@ impl Design {
     /// All designs.
     pub const ALL: [Self; 3] = [Self::Ours, Self::PowertoolsPartitionKey, Self::PowertoolsCompositeKey];
 
-    /// Its name in tables and plots.
+    /// The design's name in tables and plots.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -47,13 +47,13 @@ impl Design {
         }
     }
 
-    /// Whether a process remembers for a second what it saw in progress.
+    /// Whether a process remembers for a second which requests it saw in progress.
     #[must_use]
     pub const fn remembers(self) -> bool {
         matches!(self, Self::Ours)
     }
 
-    /// How many partitions the table of records has, if it has served twice this many units a second before.
+    /// The number of partitions of the table of records, if it has served twice this many units per second before.
     #[must_use]
     pub fn partitions(self, units_per_s: f64) -> u64 {
         match self {

@@ -1,21 +1,21 @@
-//! Which limit comes first: the rate of requests at which each is reached.
+//! The limits, each with the request rate at which it is reached.
 
 use super::assumption;
 
 /// A limit.
 #[derive(Clone, Debug)]
 pub struct Limit {
-    /// What is limited.
+    /// The limited resource.
     pub name: &'static str,
     /// The limit.
     pub value: &'static str,
-    /// Requests a second at which it is reached.
+    /// The requests per second at which the limit is reached.
     pub rate: f64,
     /// Whether AWS raises it on request.
     pub is_quota: bool,
-    /// What an operator does.
+    /// The action of an operator.
     pub remedy: &'static str,
-    /// Where the limit comes from.
+    /// The source of the limit.
     pub source: &'static str,
 }
 
@@ -27,7 +27,7 @@ const POSTING_UNITS: f64 = 6.0;
 /// Units in the table of records: claim, outcome, and the message's record.
 const RECORD_UNITS: f64 = 3.0 + 2.0;
 
-/// All limits, the one that comes first at the beginning.
+/// All limits, in ascending order of their rates.
 #[must_use]
 pub fn all() -> Vec<Limit> {
     let in_progress_s = (assumption::RUN_MS.0 + assumption::WRITE_MS.0 + assumption::TRANSACTION_MS.0) / 1e3;
@@ -101,7 +101,7 @@ pub fn all() -> Vec<Limit> {
     limits
 }
 
-/// How long Lambda needs from idle until every request of this rate finds a sandbox, in seconds, and the share of
+/// The time that Lambda needs from idle until every request at this rate finds a sandbox, in seconds, and the share of
 /// requests that are refused until then.
 #[must_use]
 pub fn from_idle(rate: f64) -> (f64, f64) {

@@ -1,4 +1,4 @@
-//! What arrives.
+//! The loads: the shares of first requests and of repetitions.
 
 /// A load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,7 +13,7 @@ impl Load {
     /// All loads.
     pub const ALL: [Self; 2] = [Self::Healthy, Self::Storm];
 
-    /// Its name.
+    /// The load's name.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -31,19 +31,19 @@ impl Load {
         }
     }
 
-    /// Whether what is repeated is settled.
+    /// Whether the repeated requests are settled.
     #[must_use]
     pub const fn repeats_settled(self) -> bool {
         matches!(self, Self::Healthy)
     }
 }
 
-/// The requests that are repeated, the most frequent first.
+/// The repeated requests, the most frequent first.
 #[derive(Clone, Debug)]
 pub struct Zipf(Vec<f64>);
 
 impl Zipf {
-    /// So many requests, of which the one at rank r is repeated in proportion to 1/r^exponent.
+    /// Creates `count` requests, of which the one at rank r is repeated in proportion to 1/r^exponent.
     #[must_use]
     pub fn new(count: u32, exponent: f64) -> Self {
         let mut sums: Vec<f64> = Vec::new();
@@ -55,7 +55,7 @@ impl Zipf {
         Self(sums.into_iter().map(|sum| sum / all).collect())
     }
 
-    /// A rank from zero.
+    /// Draws a rank, counted from zero.
     pub fn pick(&self, rng: &mut fastrand::Rng) -> usize {
         let drawn = rng.f64();
         self.0.partition_point(|sum| *sum < drawn).min(self.0.len() - 1)

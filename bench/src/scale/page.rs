@@ -1,4 +1,4 @@
-//! The page: tables and plots.
+//! The tables and plots of the page `docs/scale.md`.
 
 use super::Row;
 use super::assumption;
@@ -34,7 +34,7 @@ pub fn markdown(rows: &[Row]) -> String {
     text
 }
 
-/// The line of a row, as a test looks for it.
+/// The table by rate, whose lines a test looks for.
 #[must_use]
 pub fn by_rate<'a>(rows: impl Iterator<Item = &'a Row>) -> Table {
     let mut table = Table::new(&[
@@ -72,7 +72,7 @@ pub fn by_rate<'a>(rows: impl Iterator<Item = &'a Row>) -> Table {
 
 fn abandoned() -> Table {
     let lease = assumption::LEASE_S;
-    // The window is uniformly distributed: a claim waits for the rest of it.
+    // A claim arrives at a uniformly distributed time of the window, and waits for the rest of it.
     let wait = |share: f64| (share * assumption::STREAM_WINDOW_S).max(lease) + assumption::FOLLOW_UP_S;
     let mut table = Table::new(&["", "the client repeats the request", "nobody repeats it: median, 99th percentile"]);
     let ours = format!("{:.0} s, {:.0} s", wait(0.5), wait(0.99));
@@ -159,7 +159,7 @@ pub fn plots(rows: &[Row]) -> Vec<(&'static str, String)> {
         ),
         (
             "throttled.svg",
-            // Nothing has no logarithm.
+            // Zero has no logarithm.
             plot(
                 "Throttled requests in a retry storm",
                 "of a million, at least 1",

@@ -7,9 +7,9 @@ use std::fmt::Write;
 pub struct Plot {
     /// The title.
     pub title: String,
-    /// What the horizontal axis shows.
+    /// The label of the horizontal axis.
     pub x: String,
-    /// What the vertical axis shows.
+    /// The label of the vertical axis.
     pub y: String,
     /// The lines.
     pub lines: Vec<Line>,
@@ -18,11 +18,11 @@ pub struct Plot {
 /// One line.
 #[derive(Clone, Debug)]
 pub struct Line {
-    /// Its name in the legend.
+    /// The line's name in the legend.
     pub name: String,
-    /// Which colour and dashes it has: the same in all plots of a page.
+    /// The number of its colour and dashes, which are the same in all plots of a page.
     pub stroke: usize,
-    /// Its points, both coordinates positive.
+    /// The points, with positive coordinates.
     pub points: Vec<(f64, f64)>,
 }
 
@@ -33,7 +33,7 @@ const RIGHT: f64 = 44.0;
 const TOP: f64 = 40.0;
 const BOTTOM: f64 = 100.0;
 
-/// Distinguishable without red and green, and by dashes.
+/// The colours and dashes, which are distinguishable without seeing red and green.
 const STROKES: [(&str, &str); 6] = [
     ("#0072b2", "none"),
     ("#d55e00", "8 4"),
@@ -44,11 +44,11 @@ const STROKES: [(&str, &str); 6] = [
 ];
 
 impl Plot {
-    /// The SVG.
+    /// The plot as SVG.
     #[must_use]
     pub fn svg(&self) -> String {
         let mut svg = String::new();
-        // Writing to a text cannot fail.
+        // Writing to a string cannot fail.
         let _ = self.write(&mut svg);
         svg
     }

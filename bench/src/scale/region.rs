@@ -14,24 +14,24 @@ use super::load::{Load, Zipf};
 /// The result of one round.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Simulated {
-    /// Requests that were answered, a second.
+    /// Answered requests per second.
     pub answered_per_s: f64,
     /// Latencies of first requests, in ms: the median, the 99th and the 99.9th percentile.
     pub latency_ms: [f64; 3],
-    /// Requests of a million that DynamoDB refused at least once because their partition was too hot.
+    /// The requests per million that DynamoDB refused at least once because their partition was too hot.
     pub throttled_per_million: f64,
-    /// Requests of a million that had no answer in time.
+    /// The requests per million that had no answer in time.
     pub failed_per_million: f64,
-    /// USD for the write units of a million requests.
+    /// The cost of the write units per million requests, in USD.
     pub usd_per_million: f64,
     /// The partitions of the table.
     pub partitions: usize,
 }
 
-/// How many rounds of splitting there are in an hour.
+/// The number of rounds of splitting in an hour.
 const ROUNDS: usize = 6;
 
-/// Simulates a design under a load: with the partitions of the beginning, and after an hour of splitting.
+/// Simulates a design under a load: with the initial partitions, and after an hour of splitting.
 #[must_use]
 pub fn simulate(design: Design, load: Load, rate: u32) -> (Simulated, Simulated) {
     let units = f64::from(rate) * (design.claim_units() + design.outcome_units());
@@ -119,7 +119,7 @@ impl Region {
         let end_us = self.seconds * 1_000_000;
         let mut arrival_us = 0.0;
         loop {
-            // Poisson's process.
+            // Requests arrive as a Poisson process.
             arrival_us += -(1.0 - self.rng.f64()).ln() / f64::from(self.rate) * 1e6;
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "seconds of a simulation")]
             let now = arrival_us as u64;
@@ -133,7 +133,7 @@ impl Region {
         self.simulated()
     }
 
-    /// Everything that happens until this time.
+    /// Simulates all events until this time.
     fn advance(&mut self, until_us: u64) {
         while let Some(Reverse((at, _, _))) = self.events.peek().copied()
             && at <= until_us
@@ -199,7 +199,7 @@ impl Region {
         }
     }
 
-    /// A repetition, which its sandbox may answer from memory.
+    /// Simulates a repetition, which its sandbox may answer from memory.
     fn repeat(&mut self, number: usize, rank: usize, now: u64) {
         let sandbox = self.rng.u64(0..self.sandboxes);
         let is_running = !self.load.repeats_settled();
@@ -216,7 +216,7 @@ impl Region {
         }
     }
 
-    /// Whether the partition takes the write; otherwise the request tries again, or fails when its time is over.
+    /// Whether the partition accepts the write. If not, the request tries again, or fails when its time is over.
     fn write(&mut self, number: usize, units: f64, now: u64) -> bool {
         let hash = self.requests[number].hash;
         if self.partitions.admit(hash, units, now) {
@@ -277,7 +277,7 @@ impl Region {
 fn hash(key: &str) -> u64 {
     let (Ok(principal), Ok(key)) = (Principal::new("simulated"), Key::new(key)) else { return 0 };
     let id = RecordId::new("scale", &principal, &key);
-    // FNV-1a, and a last mixing, since partitions are ranges of the highest bits.
+    // FNV-1a with a final mixing step, since partitions are ranges of the highest bits.
     let fold = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
     let hash = id.as_str().as_bytes().iter().fold(0xcbf2_9ce4_8422_2325, fold);
     (hash ^ (hash >> 31)).wrapping_mul(0x9e37_79b9_7f4a_7c15)

@@ -1,22 +1,22 @@
-//! What depends on how many records are stored.
+//! The figures that depend on the number of stored records.
 
 use super::assumption;
 
 /// A table of records.
 #[derive(Clone, Copy, Debug)]
 pub struct Size {
-    /// Records in the table.
+    /// The number of records in the table.
     pub records: f64,
-    /// Its partitions, at least.
+    /// The minimum number of partitions.
     pub partitions: f64,
-    /// USD a month for its storage.
+    /// The cost of storage per month, in USD.
     pub storage_usd: f64,
-    /// USD for one scan of all of it, with eventually consistent reads.
+    /// The cost of one scan of the whole table, with eventually consistent reads, in USD.
     pub scan_usd: f64,
 }
 
 impl Size {
-    /// From a million to ten thousand million records.
+    /// Tables from a million to ten billion records.
     #[must_use]
     pub fn all() -> Vec<Self> {
         [1e6, 1e7, 1e8, 1e9, 1e10].into_iter().map(Self::of).collect()

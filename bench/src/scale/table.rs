@@ -7,7 +7,7 @@ use std::fmt::Write;
 pub struct Table(String);
 
 impl Table {
-    /// With these headings; those that begin with `>` are aligned right.
+    /// Creates a table with these headings. Columns whose headings begin with `>` are right-aligned.
     #[must_use]
     pub fn new(headings: &[&str]) -> Self {
         let mut table = Self::default();
@@ -22,11 +22,11 @@ impl Table {
 
     /// Adds a row.
     pub fn row(&mut self, cells: &[String]) {
-        // Writing to a text cannot fail.
+        // Writing to a string cannot fail.
         let _ = writeln!(self.0, "| {} |", cells.join(" | "));
     }
 
-    /// The text.
+    /// The table as text.
     #[must_use]
     pub fn text(&self) -> &str {
         &self.0

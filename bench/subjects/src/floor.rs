@@ -1,8 +1,8 @@
-//! The DynamoDB calls by hand: what no library could do without.
+//! The DynamoDB calls by hand: the minimum that every library needs.
 //!
-//! It knows no owner, no lease and no unknown outcome, and forgets what a crash leaves; it is here to be measured.
-//! [`Keeps::AsMuch`] stores as many attributes as the library does, of the same names and lengths, without computing any of
-//! them: what is left of the difference is the library's own work.
+//! It has no owner, lease or unknown outcome, and does not handle crashes; it exists only as a baseline for
+//! measurements. [`Keeps::AsMuch`] stores as many attributes as the library does, of the same names and lengths,
+//! without computing any of them: the remaining difference is the library's own work.
 
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -32,31 +32,31 @@ pub struct Floor {
     pub records: String,
     /// The table of effects.
     pub effects: String,
-    /// What a settled record has in single-write mode.
+    /// The attributes of a settled record in single-write mode.
     pub keeps: Keeps,
 }
 
-/// What a settled record has.
+/// The attributes of a settled record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Keeps {
-    /// What replays the answer.
+    /// Only those needed to replay the answer.
     Enough,
     /// The attributes of this library's record.
     AsMuch,
 }
 
 impl Floor {
-    /// In a function's environment.
+    /// Creates the function from its environment.
     pub async fn from_environment(keeps: Keeps) -> Self {
         let config = aws_config::load_defaults(aws_config::BehaviorVersion::v2026_01_12()).await;
         let (records, effects) = (setting("RECORDS_TABLE"), setting("EFFECTS_TABLE"));
         Self { client: Client::new(&config), records, effects, keeps }
     }
 
-    /// Serves the events that its environment names.
+    /// Serves the kind of events that its environment names.
     ///
     /// # Errors
-    /// When the Runtime API is not there.
+    /// When the Runtime API is not available.
     pub async fn run(&self) -> Result<(), Error> {
         match setting("MODE").as_str() {
             "http" => lambda_http::run(service_fn(async |request| self.request(request).await)).await,
@@ -68,7 +68,7 @@ impl Floor {
     /// Claim, run, settle: two requests.
     ///
     /// # Errors
-    /// When DynamoDB or the event is not as it should be.
+    /// When DynamoDB fails, or the event is invalid.
     pub async fn request(&self, request: Request) -> Result<Response<Body>, Error> {
         let order: Order = serde_json::from_slice(request.body())?;
         let id = id_of(&request)?;
@@ -103,20 +103,20 @@ impl Floor {
         respond(reply)
     }
 
-    /// The record and the effect in one request.
+    /// Writes the record and the effect in one request.
     ///
     /// # Errors
-    /// When DynamoDB or the event is not as it should be.
+    /// When DynamoDB fails, or the event is invalid.
     pub async fn single_write(&self, request: Request) -> Result<Response<Body>, Error> {
         let order: Order = serde_json::from_slice(request.body())?;
         let hash = Sha256::digest(request.body().as_ref()).to_vec();
         respond(self.settle_at_once(&id_of(&request)?, &order, &hash).await?)
     }
 
-    /// The same for each message.
+    /// Writes record and effect of each message in one request.
     ///
     /// # Errors
-    /// When DynamoDB or the event is not as it should be.
+    /// When DynamoDB fails, or the event is invalid.
     pub async fn batch(&self, event: LambdaEvent<SqsEvent>) -> Result<SqsBatchResponse, Error> {
         let returned = stream::iter(event.payload.records)
             .map(|message| async move {
@@ -140,7 +140,7 @@ impl Floor {
         self.settle_at_once(&id, &order, &Sha256::digest(body)).await
     }
 
-    /// The record as it is at the end, and the effect, in one request.
+    /// Writes the settled record and the effect in one request.
     async fn settle_at_once(&self, id: &str, order: &Order, hash: &[u8]) -> Result<Reply, Error> {
         let reply = order.carry_out();
         let mut item = Item::from([
@@ -160,7 +160,7 @@ impl Floor {
         Ok(old.map_or(reply, |old| found(&old, hash)))
     }
 
-    /// The item that was in the way, if one was.
+    /// Puts an item. Returns the existing item if there is one.
     async fn put(&self, item: Item) -> Result<Option<Item>, Error> {
         let put = self
             .client
@@ -200,7 +200,7 @@ impl Floor {
     }
 }
 
-/// The attributes of a record of the library beside the four above, with constants of the same lengths.
+/// The other attributes of the library's record, with constants of the same lengths.
 fn others(reply: &Reply) -> [(String, AttributeValue); 10] {
     let now = || N((seconds() * 1000).to_string());
     [

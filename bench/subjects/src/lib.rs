@@ -9,27 +9,27 @@ use serde_json::json;
 /// An order.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Order {
-    /// Below zero: it is declined.
+    /// The amount; an order with an amount below zero is declined.
     pub amount: i64,
     /// Whether one more item is written.
     #[serde(default)]
     pub effect: bool,
-    /// The least length of the answer.
+    /// The minimum length of the answer.
     #[serde(default)]
     pub answer_bytes: usize,
-    /// Of a message: the idempotency key.
+    /// The idempotency key, for a message.
     #[serde(default)]
     pub key: String,
 }
 
-/// How many messages of a batch are handled at a time: all of them, as Powertools for TypeScript does.
+/// The number of messages of a batch that are handled at a time: all of them, as in Powertools for TypeScript.
 pub const CONCURRENCY: usize = 100;
 
 /// A status and a body.
 pub type Reply = (u16, String);
 
 impl Order {
-    /// Carries out the order, except for its effect.
+    /// Executes the order, except for its effect.
     pub fn carry_out(&self) -> Reply {
         if self.amount < 0 {
             return (402, json!({ "error": "declined" }).to_string());
@@ -40,7 +40,7 @@ impl Order {
     fn answer(&self) -> String {
         let mut lines = Vec::new();
         let mut length = 0;
-        // Numbers without a pattern, between names that repeat: about as compressible as business data.
+        // Numbers without a pattern between repeated names are about as compressible as business data.
         let mut number = 1_u64;
         while length + 40 < self.answer_bytes {
             number = number.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -59,10 +59,10 @@ pub async fn hold(headers: &HeaderMap) {
     }
 }
 
-/// A setting of the environment.
+/// The value of an environment variable.
 ///
 /// # Panics
-/// When it is missing.
+/// When the variable is missing.
 pub fn setting(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set"))
 }

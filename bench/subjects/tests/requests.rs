@@ -1,4 +1,5 @@
-//! The budget of round trips (what each case may ask of DynamoDB), with the real function on the real Runtime API.
+//! The budget of round trips: the number of requests to DynamoDB that each case may make, with the real function on the
+//! real Runtime API.
 
 use std::path::Path;
 
@@ -11,7 +12,7 @@ fn ours() -> Subject {
     subject::at(Path::new(env!("CARGO_BIN_EXE_ours")), true).expect("built for this test")
 }
 
-/// How many requests each of some invocations makes; the stage looks after the answers.
+/// The number of requests per invocation. The stage checks the answers.
 async fn requests(case: Case) -> u64 {
     const INVOCATIONS: usize = 3;
     let mut stage = Stage::prepare(&ours(), case, INVOCATIONS).await.expect("prepared");
@@ -47,7 +48,7 @@ async fn a_batch_makes_one_request_for_each_message_the_first_time_and_again() {
     assert_eq!(requests(Case::Batch10Replay).await, 10);
 }
 
-/// The reply to the claim is lost: the SDK asks again, and the claim is recognised.
+/// The reply to the claim is lost: the SDK retries, and the claim is recognised.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_reply_costs_one_request_more_and_no_second_run() {
     for lost in [1, 2] {

@@ -1,4 +1,4 @@
-//! The operators' console behind API Gateway.
+//! The operators' console behind API Gateway, which lists UNKNOWN records and settles them with evidence.
 
 mod api;
 mod app;

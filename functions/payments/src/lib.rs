@@ -1,4 +1,4 @@
-//! The domain of the payments application: payments, how they are charged, and how they reach the ledger.
+//! The domain logic of the payments application: payments, charges, and postings to the ledger.
 //!
 //! ```text
 //! PaymentRequest ─► Provider::charge ─► Payment ─► Table::created ─┐
@@ -10,12 +10,12 @@
 //!
 //! Nothing here retries, reads a clock or commits. The caller owns the claim; it passes in the transaction id, the time
 //! and the remaining time, receives the writes ([`TransactWriteItem`]s), and commits them in one transaction with its
-//! own record. So the rules about money are in this crate, the rules about running once in another, and neither repeats
-//! the other. If an outcome is unknown, [`ProviderResolver`] looks it up and gives the same answer ([`reply`]) as the
-//! request would have given.
+//! own record. The rules about money are therefore in this crate, and the rules about running once in another. If an
+//! outcome is unknown, [`ProviderResolver`] looks it up and returns the same answer ([`reply`]) that the request would
+//! have returned.
 //!
-//! Every identifier derives from the transaction id: a repeat under the same id uses the same key at the provider,
-//! creates the same payment, and meets the conditions of the first writes.
+//! Every identifier derives from the transaction id: a repetition under the same id uses the same key at the provider,
+//! creates the same payment, and is refused by the conditions of the first writes.
 //!
 //! [`TransactWriteItem`]: aws_sdk_dynamodb::types::TransactWriteItem
 

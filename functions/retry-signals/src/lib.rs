@@ -6,8 +6,8 @@
 //!                         schedule ───────────────────┘               └─► console
 //! ```
 //!
-//! The model is in the crate `signals`; this crate counts each delivery once, scores each window once, and stores. It is
-//! **advice**: nothing in the payment path reads any of it.
+//! The model is in the crate `signals`; this crate counts each delivery once, scores each window once, and stores the
+//! results. They are **advice**: nothing in the payment path reads them.
 
 mod addition;
 pub mod count;

@@ -18,14 +18,14 @@
 //! forms of [`Memory`], [`Model`], [`Sample`] and [`Calibration`], and keeps [`Counts`] as additive attributes of an
 //! item.
 //!
-//! # The way of a window
+//! # The steps for a window
 //!
 //! 1. Each line becomes [`Facts`], which [`Counts::add`] adds to the counts of its principal and of its account, in the
 //!    window of the *event's* time. [`BatchId`] names the delivery, so that a repeated one counts once.
-//! 2. When the window is closed: [`Moment::of`] over the counts of all entities of one kind.
-//! 3. For each entity: [`score`], then [`Sample::observe`], [`Memory::absorb`] and [`Calibration::observe`]. Above
+//! 2. When the window is closed, [`Moment::of`] summarises the counts of all entities of one kind.
+//! 3. For each entity, call [`score`], then [`Sample::observe`], [`Memory::absorb`] and [`Calibration::observe`]. Above
 //!    [`Calibration::threshold`] the entity is raised, with [`Reason`]s in words.
-//! 4. Once a day: [`Model::learn`] from the samples of the last seven days.
+//! 4. Once a day, call [`Model::learn`] with the samples of the last seven days.
 
 #![warn(missing_docs, missing_debug_implementations)]
 

@@ -1,9 +1,10 @@
-//! A payment provider: Stripe's payment-intent API as far as payments need it, as a state machine.
+//! A simulated payment provider: the parts of Stripe's payment-intent API that payments need, as a state machine.
 //!
-//! It does no input and output: time is an argument, identifiers come from a seed, and every [`Change`] of its state is
-//! there to be stored. The local stack serves it over HTTP; the simulation calls it in simulated time.
+//! It does no I/O: time is an argument, identifiers come from a seed, and every [`Change`] of its state is returned to
+//! be stored. The local stack serves it over HTTP; the simulation calls it in simulated time.
 //!
-//! Behaviour: Stripe, "Payment Intents", "Refunds", "Idempotent requests", "Error handling", "Search".
+//! Its behaviour follows Stripe's documentation: "Payment Intents", "Refunds", "Idempotent requests", "Error handling",
+//! "Search".
 
 pub use answer::Answer;
 pub use breakdown::{Breakdown, When};

@@ -1,15 +1,15 @@
-//! Lambda's Runtime API, one server per sandbox (AWS, "Using the Lambda runtime API").
+//! A server for Lambda's Runtime API, one per sandbox (AWS, "Using the Lambda runtime API").
 //!
 //! Each request of the runtime becomes a [`Call`] to the task that owns the sandbox, with the time at which it arrived.
-//! That task decides; the server has no state.
+//! That task decides how to answer; the server has no state.
 //!
-//! The crate `lambda-simulator` is no replacement: it keeps every invocation in memory, takes an invocation off its
-//! queue before it knows that the runtime still waits for it (a sandbox killed while idle loses the next request),
+//! The crate `lambda-simulator` cannot replace it: that crate keeps every invocation in memory, takes an invocation off
+//! its queue before it knows that the runtime still waits for it (a sandbox killed while idle loses the next request),
 //! wakes waiters with `notify_waiters` after a separate check (a completion in between is missed), passes payloads
 //! through `serde_json::Value` (numbers beyond 64 bits change), and enforces no timeout.
 //!
-//! Of the Extensions API it has what runtimes themselves use: `lambda_runtime`'s graceful shutdown registers an
-//! extension without events and panics if it cannot.
+//! The server has the part of the Extensions API that runtimes themselves use: `lambda_runtime`'s graceful shutdown
+//! registers an extension without events, and panics if that fails.
 
 use std::{
     io,

@@ -2,26 +2,26 @@
 
 use super::Scenario;
 
-/// What is broken on purpose.
+/// A deliberate breakage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Breakage {
     /// The store does not check the owner of a record.
     OwnerIgnored,
     /// A record is taken over even if it has changed since it was read.
     TakeoverWithoutCondition,
-    /// The parts of an answer are written although its record was refused.
+    /// The parts of an answer are written even if its record is refused.
     PartsBesideTheRecord,
     /// The parts of an answer are marked like those of an earlier answer.
     MarksOfAnEarlierLife,
-    /// The mapping of the records' stream leaves out new items, and so the claims.
+    /// The mapping of the records' stream leaves out new items, and therefore the claims.
     ClaimsFilteredOut,
-    /// The last one of the follow-ups that are sent together is dropped.
+    /// The last of the follow-ups that are sent together is dropped.
     FollowUpsDropped,
     /// A change of a table has a different event id at each delivery.
     EventIdsChange,
     /// A watermark is written regardless of its version.
     WatermarkWithoutCondition,
-    /// Effects are applied although the watermark had moved.
+    /// Effects are applied even if the watermark has moved.
     EffectsBesideTheWatermark,
     /// The watermark is not read, and a position that was done runs again.
     PositionsForgotten,
@@ -31,19 +31,19 @@ pub enum Breakage {
     SilenceTakenForDone,
     /// The checkpoint moves past the record that failed.
     CheckpointPastTheFailed,
-    /// The batch's response is empty, whatever failed.
+    /// The batch's response is always empty, even if a record failed.
     ResponseAlwaysEmpty,
     /// A message that was not begun in time counts as settled.
     NotBegunTakenForSettled,
     /// A message group continues after a failure.
     GroupsForgotten,
-    /// A gap is accepted although it is to be held.
+    /// A gap is accepted although it must be held.
     GapsAccepted,
     /// A device's mark moves regardless of its value.
     GateWithoutCondition,
     /// The digests of entries are lost, so a used number is a duplicate whatever its content.
     DigestsForgotten,
-    /// Effects are applied although the sequence gate refused them.
+    /// Effects are applied even if the sequence gate refuses them.
     EffectsBesideTheGate,
     /// A versioned item is stored regardless of its version.
     VersionIgnored,

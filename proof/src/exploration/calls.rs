@@ -25,7 +25,7 @@ const EFFECT: &str = "paid";
 
 struct Calls<'a> {
     world: &'a World,
-    /// Where long answers are stored.
+    /// The items of long answers.
     items: Items,
     runs: AtomicU64,
     /// Whether no more faults occur.
@@ -160,8 +160,8 @@ impl Calls<'_> {
         }
     }
 
-    /// A caller that was told that nothing ran retries, and must not find its own claim still running. With more than
-    /// one fault, or no time left, the claim cannot always be given up.
+    /// Checks that a caller whose error was that nothing ran does not find its own claim still running when it retries.
+    /// With more than one fault, or no time left, the claim cannot always be given up.
     fn hold_nothing(&self, outcome: Option<&Result<Outcome<Receipt>, Error>>, tokens: &Tokens) {
         let nothing_ran = matches!(outcome, Some(Err(Error::StoreUnavailable(_) | Error::DeadlineAtHand { .. })));
         if !nothing_ran || self.world.is_large || self.world.network.times() > 0 {
@@ -195,7 +195,8 @@ impl Calls<'_> {
         oracle.expect(answered.resolution == Resolution::Failed || applied, "what was executed has its effect");
     }
 
-    /// An answer that was found but gone when it was read: only after its record had expired, and never in pieces.
+    /// Checks an answer that was found but gone when it was read: its record must have expired, and the answer is never
+    /// incomplete in another way.
     fn miss(&self, why: &UnreadableAnswer) {
         let oracle = &self.world.oracle;
         let is_incomplete = matches!(why, UnreadableAnswer::Incomplete);
@@ -211,7 +212,7 @@ impl Calls<'_> {
         oracle.expect(!answers.is_empty(), "in the end there is an answer");
     }
 
-    /// How often the key can have begun again.
+    /// The maximum number of lives of the key: how often it can have begun again after an expiration.
     fn lives(&self) -> usize {
         if self.world.scenario == Scenario::LongAnswersExpire { 1 + self.world.network.times() } else { 1 }
     }

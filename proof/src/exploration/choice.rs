@@ -1,4 +1,4 @@
-//! Decisions about what happens next: drawn from a seed, or the next one of all possible.
+//! Decisions about the next step: drawn from a seed, or enumerated.
 
 use crate::fault::{Fault, Rates};
 
@@ -58,12 +58,12 @@ impl Choices {
         Self { source: Source::Seeded { rng, rates }, calm: false }
     }
 
-    /// The decisions of a script, and after its end the first possible ones.
+    /// The decisions of a script, and after its end always the first option.
     pub(super) fn listed(script: &Script, bounds: Bounds) -> Self {
         Self { source: Source::Listed { made: script.0.clone(), next: 0, left: bounds }, calm: false }
     }
 
-    /// From now on no faults occur, and of equivalent orders only one is chosen.
+    /// Stops all faults, and from now on chooses only one of equivalent orders.
     pub(super) fn stop_faults(&mut self) {
         self.calm = true;
         if let Source::Listed { left, .. } = &mut self.source {
@@ -101,7 +101,7 @@ impl Choices {
         occurs
     }
 
-    /// Whether a process freezes now. If all schedules are run, that is one of their orders anyway.
+    /// Whether a process freezes now. If all schedules are run, a freeze is one of their orders anyway.
     pub(super) fn freezes(&mut self) -> bool {
         matches!(self.source, Source::Seeded { .. }) && self.occurs(Fault::Freeze)
     }
@@ -145,7 +145,7 @@ impl Choices {
         }
     }
 
-    /// The decisions that were made, as a script.
+    /// The decisions so far, as a script.
     pub(super) fn script(&self) -> Script {
         match &self.source {
             Source::Seeded { .. } => Script::default(),
@@ -171,7 +171,7 @@ impl Script {
     }
 }
 
-/// `2/5,0/3`: the third of five, then the first of three.
+/// Writes a script such as `2/5,0/3`: the third of five options, then the first of three.
 impl std::fmt::Display for Script {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let made: Vec<_> = self.0.iter().map(|made| format!("{}/{}", made.taken, made.of)).collect();
@@ -184,8 +184,8 @@ impl std::str::FromStr for Script {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let made = text.split(',').filter(|made| !made.is_empty()).map(|made| {
-            let (taken, of) = made.split_once('/').ok_or_else(|| format!("{made} is no choice"))?;
-            let number = |digits: &str| digits.parse().map_err(|_| format!("{digits} is no number"));
+            let (taken, of) = made.split_once('/').ok_or_else(|| format!("{made} is not a choice"))?;
+            let number = |digits: &str| digits.parse().map_err(|_| format!("{digits} is not a number"));
             Ok(Made { taken: number(taken)?, of: number(of)? })
         });
         made.collect::<Result<_, String>>().map(Self)

@@ -1,4 +1,4 @@
-//! Evaluates conditions like DynamoDB, as far as the library uses them.
+//! Evaluates conditions as DynamoDB does, in the forms that the library uses.
 
 use std::cmp::Ordering;
 
@@ -6,7 +6,7 @@ use std::cmp::Ordering;
 /// placeholder; without one it returns whether the attribute exists.
 ///
 /// # Panics
-/// If the library writes a new form of condition: then extend this.
+/// If the library writes a new form of condition. In that case extend this function.
 pub(super) fn holds(condition: Option<&str>, compare: impl Fn(&str, Option<&str>) -> Option<Ordering>) -> bool {
     let Some(condition) = condition else { return true };
     let holds = |term: &str| {

@@ -1,6 +1,6 @@
-//! Clients that ask once and never again, the stream of the records' table, and the function that follows up what they
-//! left behind: with sandboxes that die, batches cut anywhere, a shard that is delivered again, and follow-ups that are
-//! lost, delivered twice or late.
+//! Clients that call once and never retry, the stream of the records' table, and the function that follows up their
+//! open claims: with sandboxes that die, batches that are cut anywhere, a shard that is redelivered, and follow-ups
+//! that are lost, delivered twice or late.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -26,11 +26,11 @@ struct GivenUp<'a> {
     world: &'a World,
     bank: Bank,
     scheduler: Scheduler,
-    /// Everything before this place of the stream is done.
+    /// The place in the stream before which everything is done.
     checkpoint: Mutex<usize>,
 }
 
-/// An event of the function that follows up.
+/// An event of the follow-up function.
 enum Delivery {
     /// The versions from one place of the stream up to before another.
     Batch { first: usize, end: usize },
@@ -38,7 +38,7 @@ enum Delivery {
     Schedule(usize),
 }
 
-/// How long an invocation that follows up has: enough for its reserve.
+/// The time limit of a follow-up invocation: more than its reserve.
 const TIME: Duration = Duration::from_secs(60);
 
 /// The prefix of the effects' names.
@@ -62,7 +62,7 @@ impl GivenUp<'_> {
         self.world.size(1, 4)
     }
 
-    /// Asks once, whatever the answer.
+    /// A client that calls once, whatever the answer.
     async fn client(&self, number: u64) {
         let process = self.world.begin().await;
         let engine = self.world.engine(&process);
@@ -97,7 +97,7 @@ impl GivenUp<'_> {
         }
     }
 
-    /// What is delivered next: a batch of the stream, or a schedule.
+    /// The next delivery: a batch of the stream, or a schedule.
     fn receive(&self) -> Option<Delivery> {
         let network = &self.world.network;
         let (mut first, end) = (*self.checkpoint.lock(), self.world.table.versions().len());
@@ -111,7 +111,7 @@ impl GivenUp<'_> {
         let taken = (count > 0).then(|| network.choices(|choices| choices.pick(count)))?;
         match taken.checked_sub(batches) {
             None => {
-                // If all schedules are run, a batch has all that is there.
+                // If all orders are run, a batch has all changes so far.
                 let left = self.world.size(1, end - first);
                 let end = end - network.choices(|choices| choices.pick(left));
                 Some(Delivery::Batch { first, end })
@@ -120,7 +120,8 @@ impl GivenUp<'_> {
         }
     }
 
-    /// The end of the time in which schedules are delivered. Random ones may come early, because a clock was ahead.
+    /// The end of the time in which schedules are delivered. In random orders they may come early, because a clock was
+    /// ahead.
     fn earliest(&self) -> EpochMs {
         let is_ahead = self.world.is_large && self.world.network.occurs(Fault::Late);
         if is_ahead || self.time_passes_by_itself() { EpochMs(u64::MAX) } else { self.world.network.now() }
@@ -131,7 +132,7 @@ impl GivenUp<'_> {
         !self.world.is_large && self.world.scenario == Scenario::GivenUp
     }
 
-    /// The invocation of a schedule, which may be lost, or come again later.
+    /// The invocation of a schedule, which may be lost or repeated later.
     fn invoked(&self, schedule: usize) -> Option<Delivery> {
         if self.time_passes_by_itself() {
             self.world.network.pass_time();
@@ -169,7 +170,7 @@ impl GivenUp<'_> {
         }
     }
 
-    /// What the mapping's filter lets through.
+    /// The changes that pass the mapping's filter.
     fn changes(&self, first: usize, end: usize) -> Vec<serde_json::Value> {
         let versions = self.world.table.versions();
         let is_new = |place: usize| versions[..place].iter().all(|earlier| earlier.id != versions[place].id);
@@ -195,8 +196,8 @@ impl GivenUp<'_> {
         }
     }
 
-    /// At every moment each claim is settled, on its way through the stream, or followed up. One whose follow-up was lost
-    /// is listed as UNKNOWN, or found by the scan.
+    /// Checks that each claim is settled, on its way through the stream, or followed up. A claim whose follow-up was
+    /// lost must be listed as UNKNOWN or found by the scan.
     fn check(&self) {
         for record in self.open() {
             let is_left = !self.is_in_the_stream(&record) && !self.scheduler.has(&record, State::Waiting);
@@ -213,7 +214,7 @@ impl GivenUp<'_> {
         self.world.table.versions().iter().skip(undelivered).any(|version| version == record)
     }
 
-    /// The records that nobody has settled.
+    /// The records that are not settled.
     fn open(&self) -> Vec<Record> {
         let records = (0..self.clients()).filter_map(|number| self.record(number));
         records.filter(|record| FollowUp::of(record).is_some()).collect()
@@ -223,7 +224,8 @@ impl GivenUp<'_> {
         self.world.table.read(&self.call(number).record_id()).expect("in memory")
     }
 
-    /// Time passes and everything arrives: follow-ups settle all but what was lost, and the backstop settles that.
+    /// Lets time pass and everything arrive: follow-ups settle all claims except the lost ones, and the backstop
+    /// settles those.
     async fn come_to_rest(&self) {
         for _ in 0..20 {
             self.world.network.pass_time();
@@ -237,7 +239,7 @@ impl GivenUp<'_> {
             }
         }
         for record in self.open() {
-            self.world.oracle.expect(self.scheduler.has(&record, State::Lost), "a follow-up settles what is open");
+            self.world.oracle.expect(self.scheduler.has(&record, State::Lost), "a follow-up settles each open claim");
             self.world.network.run(vec![self.find(&record).boxed()]).await;
         }
     }
@@ -278,7 +280,7 @@ fn operation() -> Operation {
     Operation::new("exploration", "explored")
 }
 
-/// The other system, which deduplicates by the transaction id. A clone is another handle.
+/// The external system, which deduplicates by the transaction id. A clone is another handle.
 #[derive(Clone, Default)]
 struct Bank(Arc<Mutex<BTreeMap<TransactionId, Entry>>>);
 
@@ -298,7 +300,7 @@ impl Bank {
         process.send(Kind::Write, charge).await
     }
 
-    /// Whether it was charged; if not, it never will be.
+    /// Whether it was charged; if not, a later charge is prevented.
     async fn cancel(&self, process: &Process, transaction: TransactionId) -> Reply<Option<u64>> {
         let bank = self.clone();
         let cancel = move || match bank.entry(transaction, Entry::Cancelled) {
@@ -323,7 +325,7 @@ impl Bank {
     }
 }
 
-/// Asks the bank to cancel what it has not charged.
+/// A resolver that cancels the charge at the bank, unless the bank has charged.
 struct Cancel<'a> {
     process: &'a Process,
     bank: &'a Bank,
@@ -342,14 +344,14 @@ impl Resolver<TransactWriteItem, Receipt> for Cancel<'_> {
     }
 }
 
-/// The service with the one-time schedules. A clone is another handle.
+/// The service for one-time schedules. A clone is another handle.
 #[derive(Clone, Default)]
 struct Scheduler(Arc<Mutex<Vec<Schedule>>>);
 
 struct Schedule {
     follow_ups: Vec<FollowUp>,
     state: State,
-    /// How often it is still delivered.
+    /// How many more times it is delivered.
     times: usize,
 }
 
@@ -362,7 +364,7 @@ enum State {
 }
 
 impl Scheduler {
-    /// Equal follow-ups have one schedule.
+    /// Creates a schedule; equal follow-ups share one.
     fn create(&self, follow_ups: &[FollowUp]) {
         let mut schedules = self.schedules();
         let is_own = |other: &Schedule| other.state == State::Waiting && other.follow_ups == follow_ups;

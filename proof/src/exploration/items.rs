@@ -23,7 +23,7 @@ struct Changes<'a> {
     ended: Mutex<Vec<(u64, Ended)>>,
 }
 
-/// What the author of a change knows about it.
+/// The result of a change, as its author knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ended {
     Stored,
@@ -74,7 +74,7 @@ impl Changes<'_> {
         for (change, ended) in self.ended.lock().iter() {
             let times = log.iter().filter(|name| **name == change.to_string()).count();
             match ended {
-                Ended::Stored => oracle.expect(times == 1, "a change that was stored is there once"),
+                Ended::Stored => oracle.expect(times == 1, "a stored change is there once"),
                 Ended::NotStored => oracle.expect(times == 0, "a change that was not stored is not there"),
                 Ended::NotKnown => oracle.expect(times <= 1, "a change is there at most once"),
             }

@@ -24,7 +24,7 @@ struct Messages<'a> {
     shelf: Arc<Mutex<Vec<Message>>>,
 }
 
-/// A message, and what the queue knows about it.
+/// A message, and its state in the queue.
 struct Message {
     /// The message of a FIFO group, or of a device.
     sent: Numbered,
@@ -132,7 +132,7 @@ impl Messages<'_> {
         batch
     }
 
-    /// The visibility timeout ends while the messages are handled.
+    /// Ends the visibility timeout while the messages are handled.
     fn show_later(&self, batch: Vec<(usize, u64)>) {
         let (shelf, oracle) = (Arc::clone(&self.shelf), self.world.oracle.clone());
         self.world.network.later(move || {
@@ -219,8 +219,8 @@ impl Messages<'_> {
         Verdict::Success(())
     }
 
-    /// All are delivered again if the process died. A FIFO queue does not return or delete a message that is visible
-    /// again.
+    /// Settles the messages of a batch; all are redelivered if the process died. A FIFO queue does not return or delete
+    /// a message that is visible again.
     fn settle(&self, batch: &[(usize, u64)], returned: Option<Vec<usize>>) {
         if returned.is_none() {
             self.world.oracle.note("a process died");

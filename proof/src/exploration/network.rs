@@ -1,7 +1,7 @@
-//! The requests in transit and the order of their arrival: a schedule is the sequence of these decisions.
+//! The requests in transit and the order of their arrival. A schedule is the sequence of these decisions.
 //!
-//! A process runs until it waits for a reply. Between two requests it shares nothing with others, so schedules can
-//! differ only in the order of requests, their faults, and the processes that die.
+//! A process runs until it waits for a reply. Between two requests it shares nothing with other processes, so schedules
+//! can differ only in the order of requests, their faults, and the processes that die.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -40,7 +40,7 @@ struct Parked {
     id: u64,
     life: u64,
     kind: Kind,
-    /// Not before this step.
+    /// The step before which the request does not arrive.
     frozen_until: u64,
     waiting: Waiting,
 }
@@ -50,7 +50,7 @@ enum Waiting {
     Process(Option<Waker>),
     /// Notified of its fault, but not yet awake.
     Woken(Option<Fault>),
-    /// No process: a request that arrives late.
+    /// No process waits: the request arrives late.
     Nobody(Box<dyn FnOnce() + Send>),
 }
 
@@ -75,16 +75,16 @@ impl Kind {
     }
 }
 
-/// The longest pause of a process that waits for another, with jitter.
+/// The longest pause, with jitter, of a process that waits for another.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// How long a pause lasts here: so long that a wait has few of them.
+/// The length of each pause in a schedule, chosen so that a wait has few pauses.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// The longest freeze of a process, in steps.
 const FREEZE: usize = 30;
 
-/// More steps than any schedule that terminates.
+/// A number of steps that no terminating schedule reaches.
 const ENDLESS: u64 = 20_000;
 
 impl Network {
@@ -102,19 +102,19 @@ impl Network {
         self.choices(|choices| choices.occurs(fault))
     }
 
-    /// From now on no faults occur.
+    /// Stops all faults.
     pub(super) fn stop_faults(&self) {
         self.choices(Choices::stop_faults);
     }
 
-    /// Enough time passes that every lease and every deadline is over.
+    /// Lets so much time pass that every lease and every deadline is over.
     pub(super) fn pass_time(&self) {
         let mut traffic = self.traffic();
         traffic.times += 1;
         traffic.now = traffic.now.plus(Duration::from_secs(3600));
     }
 
-    /// How often time passed.
+    /// How many times time has passed.
     pub(super) fn times(&self) -> usize {
         self.traffic().times
     }
@@ -154,12 +154,12 @@ impl Network {
         }
     }
 
-    /// Whether there were more steps than any schedule that terminates needs.
+    /// Whether there were more steps than any terminating schedule needs.
     pub(super) fn is_endless(&self) -> bool {
         self.traffic().steps > ENDLESS
     }
 
-    /// Lets one request arrive, if there is any.
+    /// Lets one request arrive, if there is one.
     fn step(&self) -> bool {
         let mut traffic = self.traffic();
         traffic.steps += 1;
@@ -253,7 +253,7 @@ impl Process {
         self.meets(Kind::Turn).await;
     }
 
-    /// Makes a request. `apply` is executed where it arrives.
+    /// Makes a request. `apply` is executed when the request arrives.
     pub(super) async fn send<T>(&self, kind: Kind, apply: impl Fn() -> T + Send + Sync + 'static) -> Reply<T> {
         let fault = match self.meets(kind).await {
             Some(Fault::Crash) => std::future::pending().await,
@@ -272,7 +272,7 @@ impl Process {
         fault::request(fault, || apply(), later, std::future::ready(())).await
     }
 
-    /// The fault of its request, when its turn comes.
+    /// The fault of the process's request, when its turn comes.
     async fn meets(&self, kind: Kind) -> Option<Fault> {
         let id = self.network.traffic().park(self.life, kind, Waiting::Process(None));
         poll_fn(|context| {
@@ -313,8 +313,8 @@ impl Clock for Process {
         self.network.now()
     }
 
-    /// A pause ends in the process's turn, in which a whole pause passes for everybody. Anything longer is a time limit,
-    /// and only as long as the process waits for replies: that takes no time here.
+    /// A pause ends in the process's turn, in which a whole pause passes for all processes. A longer duration is a time
+    /// limit, which never ends, because waiting for replies takes no time here.
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
         let process = self.clone();
         Box::pin(async move {

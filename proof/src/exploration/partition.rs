@@ -1,5 +1,5 @@
-//! A Kafka partition or a shard of a table's stream, its event source mapping, and pollers that do not know of each
-//! other.
+//! A Kafka partition or a shard of a table's stream, its event source mapping, and pollers that run independently of
+//! each other.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -31,9 +31,9 @@ struct Partition<'a> {
 /// The state of the event source mapping.
 #[derive(Default)]
 struct Mapping {
-    /// How often the topic was created again.
+    /// How often the topic was recreated.
     life: u64,
-    /// Everything below this offset is done or given up.
+    /// The offset below which everything is done or given up.
     checkpoint: u64,
     /// How often a record was returned.
     returned: BTreeMap<(u64, u64), usize>,
@@ -41,7 +41,7 @@ struct Mapping {
     given_up: BTreeSet<(u64, u64)>,
 }
 
-/// Records of one life of the topic, from one offset up to before another.
+/// The records of one life of the topic between two offsets.
 #[derive(Clone, Copy, Debug)]
 struct Batch {
     life: u64,
@@ -53,7 +53,7 @@ struct Batch {
 enum Content {
     /// It always fails.
     Poison,
-    /// It has its own effect, and may write an item that others write as well.
+    /// It has its own effect, and may write an item that other records write as well.
     Plain { shares: bool },
     /// A device's message.
     Numbered(Numbered),
@@ -277,7 +277,7 @@ impl Partition<'_> {
 
 impl Batch {
     fn event(self, ahead: Option<u64>) -> KafkaBatch {
-        // What distinguishes a record from the one at the same offset in an earlier life.
+        // The timestamps distinguish a record from the one at the same offset in an earlier life.
         let born = [1_700_000_000_000, 32_000_000_000_000, 33_000_000_000_000][self.life as usize];
         let records = (self.first..self.end).map(|offset| {
             let clock = if ahead == Some(offset) { 90_000_000_000_000 } else { born };

@@ -1,8 +1,8 @@
-//! An answer from which it can be seen whether it is complete.
+//! An answer that shows whether it is complete.
 
 use idempotency::engine::{Answer, UnreadableAnswer};
 
-/// The answer of a call: its number and, if long, content derived from the number alone.
+/// The answer of a call: its number and, if it is long, content derived from the number alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Receipt {
     pub(super) number: u64,
@@ -16,7 +16,7 @@ impl Receipt {
     fn bytes(self) -> Vec<u8> {
         let mut bytes = self.number.to_be_bytes().to_vec();
         if self.is_long {
-            // Incompressible, and so too long for the record.
+            // The content is incompressible and therefore too long for the record.
             let mut rest = vec![0; if self.number.is_multiple_of(2) { 8300 } else { 8500 }];
             fastrand::Rng::with_seed(self.number).fill(&mut rest);
             bytes.extend(rest);
@@ -34,6 +34,6 @@ impl Answer for Receipt {
         let number = bytes.first_chunk().map(|number| u64::from_be_bytes(*number));
         let receipt = number.map(|number| Self { number, is_long: bytes.len() > 8 });
         let whole = receipt.filter(|receipt| receipt.bytes() == bytes);
-        whole.ok_or_else(|| UnreadableAnswer::OtherForm("a part of it is of another".into()))
+        whole.ok_or_else(|| UnreadableAnswer::OtherForm("a part belongs to another answer".into()))
     }
 }

@@ -61,7 +61,7 @@ pub(super) fn call(operation: Operation, key: &str, network: &Network) -> Call {
     Call::new(operation, principal, key, fingerprint, deadline(network)).about(Subject::new("of the exploration"))
 }
 
-/// Bytes that do not repeat, and are the same in each schedule.
+/// Random bytes that do not repeat, and are the same in each schedule.
 #[derive(Clone, Default)]
 pub(super) struct Random(Arc<AtomicU64>);
 
@@ -112,7 +112,7 @@ impl Store for Remote {
     }
 
     async fn read_parts(&self, _: &Record, _: u32) -> Result<Option<Vec<u8>>, StoreError> {
-        Ok(None) // what answers at length has DynamoDB's own store
+        Ok(None) // scenarios with long answers use DynamoDB's own store
     }
 }
 

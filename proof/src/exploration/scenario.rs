@@ -28,19 +28,19 @@ pub enum Scenario {
     LongAnswersExpire,
     /// Calls with one key in single-write mode over a release, whose answers are stored in parts.
     LongAnswersInSingleWrite,
-    /// Calls of clients that never repeat a request; the stream of the table leads to what they left behind.
+    /// Calls of clients that never repeat a request; the stream of the table leads to their open claims.
     GivenUp,
     /// The same, of clients whose sandbox or whose follow-up dies.
     GivenUpAfterADeath,
     /// A partition of a stream, with a poison record.
     Stream,
-    /// A topic that is deleted and created again.
+    /// A topic that is deleted and recreated.
     StreamCreatedAnew,
     /// A partition whose records go through the sequence gate.
     StreamThroughTheGate,
     /// The same, with a missing number.
     StreamAtAGap,
-    /// The same, with a number that comes again with other content.
+    /// The same, with a number that is used again for other content.
     StreamMeetsOtherContent,
     /// A partition with a poison record whose producer's clock is ahead; the mapping gives it up at once.
     StreamOfAClockAhead,
@@ -54,9 +54,9 @@ pub enum Scenario {
     FifoInSingleWrite,
     /// Numbered messages of a standard queue; gaps are held.
     GateHolds,
-    /// The same, and gaps are accepted.
+    /// Numbered messages of a standard queue; gaps are accepted.
     GateAccepts,
-    /// Numbered messages, of which some have other content than an earlier one of their number.
+    /// Numbered messages, some of which differ in content from an earlier message with the same number.
     GateMeetsOtherContent,
     /// A versioned item.
     Versioned,
@@ -66,8 +66,8 @@ impl Scenario {
     /// All scenarios.
     pub const ALL: &[Self] = Self::VARIANTS;
 
-    /// How many schedules are drawn with every change: enough for each rare event to occur a dozen times. The SDK is
-    /// slow without optimisation.
+    /// How many schedules are drawn for every change: enough for each rare event to occur a dozen times. Scenarios with
+    /// the SDK have fewer, because it is slow without optimisation.
     #[must_use]
     pub const fn drawn(self) -> u64 {
         match self {
@@ -79,7 +79,8 @@ impl Scenario {
         }
     }
 
-    /// Whether its records or watermarks are in the store below the network, and not behind DynamoDB's own client.
+    /// Whether the scenario's records or watermarks are in the store below the network, not behind DynamoDB's own
+    /// client.
     #[must_use]
     pub const fn is_of_any_store(self) -> bool {
         !self.has_long_answers() && !matches!(self, Self::Versioned)
@@ -106,7 +107,7 @@ impl Scenario {
         matches!(self, Self::GateHolds | Self::GateAccepts | Self::GateMeetsOtherContent)
     }
 
-    /// Whether numbers come again with other content.
+    /// Whether numbers are used again for other content.
     pub(super) const fn has_other_content(self) -> bool {
         matches!(self, Self::StreamMeetsOtherContent | Self::GateMeetsOtherContent)
     }

@@ -1,5 +1,5 @@
-//! The table: records and watermarks in a store, and the application's items next to them, in one transaction.
-//! It records what was applied, in order.
+//! The table: records and watermarks in a store, and the application's items next to them, in one transaction. It
+//! records the applied effects, in order.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -42,7 +42,7 @@ const CONTENT: &str = "content";
 /// The prefix of an effect's key.
 pub(super) const EFFECT: &str = "effect ";
 
-/// An effect that the memory store refuses, standing in for one whose condition does not hold.
+/// The name of an effect that the memory store refuses, in place of one whose condition does not hold.
 const REFUSED: &str = "refused";
 
 /// The key of an item.
@@ -50,7 +50,7 @@ pub(super) fn key(id: impl Into<String>) -> Item {
     Item::from([(ID.to_owned(), AttributeValue::S(id.into()))])
 }
 
-/// An effect whose repetition only the record, the watermark or the gate prevents.
+/// An effect whose repetition is prevented only by the record, the watermark or the gate.
 pub(super) fn effect(name: &str) -> TransactWriteItem {
     let put = Put::builder().table_name("Table").set_item(Some(key(format!("{EFFECT}{name}"))));
     TransactWriteItem::builder().put(put.build().expect("complete")).build()
@@ -84,7 +84,7 @@ impl Table {
         kept.is_some_and(|kept| kept.as_ref() == digest(message).as_bytes())
     }
 
-    /// Settled and released records expire.
+    /// Deletes settled and released records, as if they had expired.
     pub(super) fn forget(&self) {
         self.kept.forget();
     }
@@ -178,8 +178,8 @@ impl Table {
         }
     }
 
-    /// The effects as the memory store counts them, by the items that they write, with the first one whose condition
-    /// does not hold replaced by a refused one; and the item that broke that condition.
+    /// The effects as the memory store counts them, by the items that they write. The first one whose condition does
+    /// not hold is replaced by a refused one. Also returns the item that broke that condition.
     fn counted(&self, effects: &[TransactWriteItem]) -> (Vec<memory::Effect>, Option<Item>) {
         let items = self.items.lock();
         let mut broken = None;

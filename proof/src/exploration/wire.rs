@@ -1,4 +1,4 @@
-//! DynamoDB's wire protocol, as far as versioned items and records need it: items are read, put, and put in
+//! The part of DynamoDB's wire protocol that versioned items and records need: items are read, put, and put in
 //! transactions by their id.
 
 use std::cmp::Ordering;
@@ -68,7 +68,7 @@ impl Items {
         (200, json!({}))
     }
 
-    /// Applies all of it or nothing.
+    /// Applies all writes of a transaction or none.
     fn transact(&self, request: &Value) -> (u16, Value) {
         let actions = request["TransactItems"].as_array().expect("actions");
         let puts: Vec<&Value> = actions.iter().map(|action| &action["Put"]).collect();
@@ -113,7 +113,7 @@ impl Items {
         items.insert(id.to_owned(), item);
     }
 
-    /// The item that a refused put gets back.
+    /// The item that is returned for a refused put.
     fn refused(&self, mut found: Value, put: &Value) -> Value {
         let stamp = |item: &Value| item["stamps"]["B"].as_str().map(|stamps| stamps[..20].to_owned());
         if let Some(own) = stamp(put) {
@@ -149,12 +149,12 @@ fn id(item: &Value) -> &str {
     item["id"]["S"].as_str().expect("an id")
 }
 
-/// Whether it is a part of a long answer.
+/// Whether the item is a part of a long answer.
 fn is_part(item: &Value) -> bool {
     id(item).contains('#')
 }
 
-/// Numbers are ordered by value; everything else is only equal or unequal.
+/// Orders numbers by value; other values are only equal or unequal.
 fn order(one: &Value, other: &Value) -> Ordering {
     let number = |value: &Value| value["N"].as_str().and_then(|digits| digits.parse::<u64>().ok());
     number(one).cmp(&number(other)).then_with(|| one.to_string().cmp(&other.to_string()))

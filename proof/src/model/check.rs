@@ -17,7 +17,7 @@ pub struct Checked {
     pub steps: usize,
     /// How long it took.
     pub took: Duration,
-    /// The broken promises, each with the shortest path to it, as far as it was searched for.
+    /// The broken promises, each with the shortest path that was found.
     pub broken: Vec<(&'static str, Vec<Action>)>,
     /// How often each event occurred, in the order of [`Event::ALL`].
     pub occurred: [u64; Event::ALL.len()],

@@ -1,16 +1,16 @@
-//! Time in the model: eras, each as long as a retention, with few clock readings in each.
+//! Time in the model: eras, each as long as the retention, with few clock readings per era.
 
 use std::time::Duration;
 
 use idempotency::protocol::{EpochMs, EpochS, History, Record, State};
 
-/// What a clock shows within an era. Each clock may show any of these: clocks may differ by any lease, but not by a
+/// The reading of a clock within an era. Each clock may show any of these: clocks may differ by any lease, but not by a
 /// whole retention.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Reading {
     /// Duplicates still wait, and leases hold.
     Early,
-    /// No duplicate waits any longer, and leases hold.
+    /// Duplicates no longer wait, and leases hold.
     Between,
     /// The leases of the era are over.
     Late,
@@ -21,7 +21,7 @@ const ERA: Duration = Duration::from_secs(3_200_000);
 /// A record that is settled or released in one era expires in the next, whatever the clocks show.
 pub(super) const RETENTION: Duration = Duration::from_secs(2_400_000);
 
-/// The time of day.
+/// The point in time of a reading in an era.
 pub(super) fn now(era: u8, reading: Reading) -> EpochMs {
     let part = match reading {
         Reading::Early => 8,
@@ -31,12 +31,13 @@ pub(super) fn now(era: u8, reading: Reading) -> EpochMs {
     begin(era).plus(ERA / 32 * part)
 }
 
-/// The time until which a duplicate waits that begins in this era.
+/// The time until which a duplicate waits whose call begins in this era.
 pub(super) fn wait_until(era: u8) -> EpochMs {
     begin(era).plus(ERA / 32 * 9)
 }
 
-/// A retention after the beginning of a call in this era, when what others have settled since may be gone.
+/// The time one retention after the start of a call in this era, at which records that other calls settled since may be
+/// gone.
 pub(super) fn forgotten(era: u8) -> EpochMs {
     now(era, Reading::Early).plus(RETENTION)
 }
@@ -49,13 +50,13 @@ pub(super) fn lease(era: u8) -> EpochMs {
 /// The length of a lease.
 pub(super) const LEASE: Duration = ERA;
 
-/// The number of the key's life, that is the era in which the record was created.
+/// The number of the key's life, which is the era in which the record was created.
 pub(super) fn life(record: &Record) -> usize {
     usize::from(era(record.created))
 }
 
-/// Removes what only people read and what depends on a clock reading, so that records that differ only in that are
-/// equal.
+/// Removes data that only people read and data that depends on a clock reading, so that records that differ only in
+/// these are equal.
 pub(super) fn simplify(record: &mut Record) {
     record.created = begin(era(record.created));
     record.updated = record.created;

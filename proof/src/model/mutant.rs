@@ -21,7 +21,7 @@ pub enum Mutant {
     SingleWriteWithoutCondition,
     /// Effects are written before the record, not with it.
     EffectsBesideTheRecord,
-    /// The reply to our own write is lost, and our write counts as somebody else's.
+    /// If the reply to our own write is lost, the write counts as another caller's.
     LostReplyTakenForConflict,
     /// A claim that was refused counts as our own, without a check of the owner.
     ForeignClaimTakenForOwn,
@@ -42,7 +42,7 @@ pub enum Mutant {
     TimeToLiveTrusted,
     /// A claim counts as expired when its lease ends.
     ClaimExpires,
-    /// An UNKNOWN record counts as expired when nobody holds it.
+    /// An UNKNOWN record counts as expired when it has no holder.
     UnknownExpires,
     /// Another request is answered with the record of the first.
     FingerprintIgnored,
@@ -94,6 +94,6 @@ pub enum Mutant {
     LookUpTrusted,
     /// A released lock expires, and its fences begin again.
     LockExpires,
-    /// A call that has taken as long as records are kept still writes without a claim.
+    /// A call that has taken as long as the retention still writes without a claim.
     CallsOutliveTheRetention,
 }

@@ -1,4 +1,4 @@
-//! How a mutant differs: in the inputs and the outputs of a machine.
+//! The application of a mutant to the inputs and outputs of a machine.
 
 use idempotency::protocol::machine::{Input, Machine, Purpose, Ran, Reply};
 use idempotency::protocol::{
@@ -71,7 +71,7 @@ impl Model {
         (Some(found), None)
     }
 
-    /// The record that a call finds when it checks what became of an earlier write.
+    /// The record that a call finds when it checks whether an earlier write took effect.
     fn as_found_out(&self, world: &World, index: usize, mut found: Record) -> Record {
         let Waits::Reply { earlier: Some((earlier, _)), .. } = &world.actors[index].waits else { return found };
         match (earlier.write.made(&found), self.made(&earlier.write, &found)) {
@@ -137,7 +137,7 @@ impl Model {
         put
     }
 
-    /// Whether a write counts as the one that made the record that was found.
+    /// Whether a write counts as the one that made the found record.
     pub(super) fn made(&self, write: &Write, found: &Record) -> bool {
         let same_attempt = found.transaction == write.record.transaction && found.attempt == write.record.attempt;
         let claims = [found, &write.record].map(|record| record.state.status() == Status::Processing);

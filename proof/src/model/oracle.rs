@@ -1,4 +1,4 @@
-//! The oracle: counts what happened, independently of the records, and compares it with the promises.
+//! The oracle: counts effects, charges and answers independently of the records, and compares them with the promises.
 
 use idempotency::protocol::machine::{self, End};
 use idempotency::protocol::{Record, Resolution, State};
@@ -9,12 +9,12 @@ use super::state::{Put, Waits, World, begins, owner, transaction, whole_answer};
 use super::{Event, Model, Mutant, Promise};
 
 impl Model {
-    /// A write takes effect.
+    /// Records that a write takes effect.
     pub(super) fn apply(&self, world: &mut World, index: usize, put: &Put) {
         let now = clock::now(world.era, Reading::Early);
         let found = world.record.clone().filter(|found| !found.has_expired(now));
         // A write conditioned on the version that was read begins a claim, or ends another call's. A call that was
-        // fenced without knowing that it had claimed may do so again.
+        // fenced without knowing that it held a claim may claim again.
         let own_bit = 1 << put.owner;
         if begins(&put.write) {
             world.counts.ended &= !own_bit;
@@ -133,7 +133,7 @@ impl Model {
         false
     }
 
-    /// All calls run in one process.
+    /// Adds a settled record to the cache of the process, in which all calls run.
     fn remember(&self, world: &mut World, record: &Record) {
         if self.settings.remembers {
             let remembered = Shared::new(record.clone());
@@ -141,7 +141,7 @@ impl Model {
         }
     }
 
-    /// A replayed record has not expired. A mutant may have postponed its expiration.
+    /// Expects that a replayed record has not expired. A mutant may have postponed its expiration.
     pub(super) fn expect_unexpired(&self, world: &mut World, replayed: &Record, put_off_by: Mutant) {
         let mut record = replayed.clone();
         if self.is(put_off_by) {
@@ -151,7 +151,7 @@ impl Model {
         self.breaks_if(world, expired, Promise::WhatIsExpiredIsNotReplayed);
     }
 
-    /// A caller gets an earlier call's answer.
+    /// Records that a caller gets an earlier call's answer.
     fn observe_replay(&self, world: &mut World, index: usize, record: &Record) {
         if let Some(stored) = world.record.clone().filter(|stored| stored.transaction == record.transaction) {
             let foreign = self.asks(index, Some(&stored)) != stored.fingerprint;
@@ -162,7 +162,7 @@ impl Model {
         }
     }
 
-    /// A caller gets a final answer.
+    /// Records that a caller gets a final answer.
     pub(super) fn observe_answer(&self, world: &mut World, life: usize, resolution: Resolution, answer: u8) {
         let recorded = world.record.as_ref().filter(|record| clock::life(record) == life);
         let is_current = usize::from(world.era) == life;
@@ -172,7 +172,7 @@ impl Model {
         self.breaks_if(world, first != (resolution, answer), Promise::OneAnswer);
     }
 
-    /// A lock is acquired.
+    /// Records that a lock is acquired.
     pub(super) fn observe_fence(&self, world: &mut World, fence: u64) {
         let bit = 1 << fence;
         self.breaks_if(world, world.counts.fences & bit != 0, Promise::NoFenceTwice);

@@ -10,7 +10,7 @@ use super::{Model, clock};
 /// Expands the table of promises into [`Promise`] and the properties of a model: each promise is one line.
 macro_rules! promises {
     ($($(#[doc = $what:literal])+ $promise:ident: $name:literal,)+) => {
-        /// A promise. Broken by a state, or by the step that led to it.
+        /// A promise, which a state breaks, or the step that led to it.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[repr(u8)]
         pub enum Promise {
@@ -94,7 +94,7 @@ impl Promise {
     }
 }
 
-/// What must occur at least once, or the model proves nothing.
+/// An event that must occur at least once; otherwise the model proves nothing about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, VariantArray)]
 #[repr(u8)]
 pub enum Event {
@@ -108,7 +108,7 @@ pub enum Event {
     Replayed,
     /// The lost reply of an own write was recognised.
     Recognised,
-    /// It was found out that a commit without a reply had taken effect.
+    /// A check showed that a commit without a reply had taken effect.
     FoundOut,
     /// Evidence: it happened.
     Happened,
@@ -128,7 +128,7 @@ pub enum Event {
     ChargeDeduplicated,
     /// Another request got a mismatch.
     Mismatch,
-    /// A duplicate was answered that the first call is running.
+    /// A duplicate got the answer that the first call is running.
     InProgress,
     /// Nothing was executed, and the next call began.
     BegunAfterRelease,

@@ -5,21 +5,21 @@ use super::Ending;
 /// The bounds of a model.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
-    /// What the model shows.
+    /// The name of the model, which says what it covers.
     pub name: &'static str,
     /// The actors.
     pub players: Vec<Player>,
-    /// How a run may end.
+    /// The possible ends of a run.
     pub runs: &'static [Ending],
     /// Whether the provider may refuse for good.
     pub declines: bool,
-    /// Whether the provider may forget which transaction ids were used, and its search may miss what it did.
+    /// Whether the provider may forget which transaction ids were used, and its search may miss charges.
     pub forgetful: bool,
     /// Whether the operation is declared repeatable.
     pub repeatable: bool,
-    /// Whether a caller reconciles an UNKNOWN record, or leaves that to others.
+    /// Whether a caller reconciles an UNKNOWN record itself.
     pub callers_reconcile: bool,
-    /// What a duplicate of a running call waits for.
+    /// How long a duplicate of a running call waits.
     pub waits: WaitsFor,
     /// Whether a process caches settled records.
     pub remembers: bool,
@@ -33,7 +33,7 @@ pub struct Settings {
     pub retentions: u8,
 }
 
-/// What a duplicate of a running call waits for.
+/// How long a duplicate of a running call waits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum WaitsFor {
     /// It does not wait.
@@ -65,7 +65,7 @@ pub enum Role {
     SingleWrite,
     /// Reconciles without a call.
     Reconciler,
-    /// Settles by hand what the provider shows; cannot make it refuse anything.
+    /// Settles by hand according to the provider's search; cannot create a tombstone.
     Operator,
     /// Acquires a lock, renews and releases it.
     Holder,
@@ -103,7 +103,7 @@ impl Settings {
         Self { runs: &[Ending::Charges], ..Self::transactional(name, faults, players) }
     }
 
-    /// The models that are checked with every change.
+    /// The models that are checked for every change.
     pub fn quick() -> Vec<Self> {
         use Ending::{Charges, Failed, NotExecuted, Success, Unknown};
         use WaitsFor::{SomeTime, TheLease};
@@ -162,12 +162,13 @@ impl Settings {
         Self::quick().into_iter().map(|settings| Self { faults: faults(settings.faults), ..settings }).collect()
     }
 
-    /// The default: with one fault fewer than in the gate.
+    /// The default models, with one fault fewer than in the gate.
     pub fn short() -> Vec<Self> {
         Self::with_faults(|faults| faults.saturating_sub(1).max(1))
     }
 
-    /// With one fault: enough to detect a breakage, and quick to explore without one. The smallest models come first.
+    /// Models with one fault: enough to detect a breakage, and quick to check completely if there is none. The smallest
+    /// models come first.
     pub fn small() -> Vec<Self> {
         let mut all = Self::with_faults(|_| 1);
         all.sort_by_key(|settings| settings.runs.len() + settings.players.len() + usize::from(settings.retentions));

@@ -21,7 +21,7 @@ impl<T: Hash> Shared<T> {
         Self { hash: HASHER.hash_one(&value), value: Arc::new(value) }
     }
 
-    /// The hash, whose order is the same in every run.
+    /// The hash, which is the same in every run.
     pub const fn rank(&self) -> u64 {
         self.hash
     }

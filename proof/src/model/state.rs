@@ -12,13 +12,13 @@ pub struct World {
     pub era: u8,
     /// The record stored under the single key.
     pub record: Option<Shared<Record>>,
-    /// All its versions so far, each of which an eventually consistent read may return.
+    /// All versions of the record so far, each of which an eventually consistent read may return.
     pub versions: Vec<Shared<Record>>,
-    /// The answer stored next to its record, with the transaction id of the record it was written with.
+    /// The answer stored next to its record, with the transaction id of the record with which it was written.
     pub parts: Option<(TransactionId, u8)>,
-    /// The messages in transit, in no order.
+    /// The messages in transit, unordered.
     pub network: Vec<Message>,
-    /// What the provider stores for each transaction id.
+    /// The provider's entry for each transaction id.
     pub provider: Vec<(u8, Entry)>,
     /// The transaction ids of which the provider has forgotten that they were used.
     pub forgotten: u32,
@@ -26,7 +26,7 @@ pub struct World {
     pub actors: Vec<Actor>,
     /// How many faults may still occur.
     pub faults: u8,
-    /// What the oracle has counted, independently of the records.
+    /// The oracle's counts, which are independent of the records.
     pub counts: Counts,
 }
 
@@ -65,25 +65,26 @@ pub struct Put {
     pub guard: Guard,
 }
 
-/// How the condition of a write is evaluated.
+/// The evaluation of a write's condition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Guard {
     /// Fully.
     Condition,
     /// Only whether the record is PROCESSING or UNKNOWN.
     Status,
-    /// Not at all.
+    /// The condition is not evaluated.
     None,
 }
 
-/// What the provider stores for a transaction id, permanently. It may [forget](World::forgotten) that the id was used.
+/// The provider's permanent entry for a transaction id. The provider may [forget](World::forgotten) that the id was
+/// used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Entry {
     /// It was charged.
     Charged,
     /// It was refused for good.
     Declined,
-    /// The id is taken by a tombstone: a later charge is refused.
+    /// A tombstone holds the id, so a later charge is refused.
     Tombstone,
 }
 
@@ -96,7 +97,7 @@ pub struct Actor {
     pub draws: u8,
     /// The machine of the latest call, until it ends.
     pub machine: Option<Shared<Machine>>,
-    /// What the actor waits for.
+    /// The event for which the actor waits.
     pub waits: Waits,
     /// Whether there was evidence in this call, and nothing has run since.
     pub evidence: bool,
@@ -104,7 +105,7 @@ pub struct Actor {
     pub remembered: Option<Shared<Record>>,
 }
 
-/// What an actor waits for.
+/// The event for which an actor waits.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Waits {
     /// Nothing.
@@ -112,7 +113,7 @@ pub enum Waits {
     Nothing,
     /// The provider's answer to a charge.
     Charge,
-    /// The parts of an answer, which is replayed as of the time its record was read.
+    /// The parts of an answer. Its replay counts from the time at which its record was read.
     Parts,
     /// The store's reply to a write; `applied` is known only to the oracle.
     Reply { put: Shared<Put>, applied: bool, earlier: Option<(Shared<Put>, bool)> },
@@ -136,7 +137,7 @@ pub struct Counts {
 }
 
 impl World {
-    /// What the provider stores for a transaction id.
+    /// The provider's entry for a transaction id.
     pub fn entry(&self, transaction: u8) -> Option<Entry> {
         self.provider.iter().find(|(id, _)| *id == transaction).map(|(_, entry)| *entry)
     }

@@ -124,7 +124,8 @@ impl Model {
         self.proceed(world, index, machine, reading, None);
     }
 
-    /// What holds a record, or reconciles one that is open, does not depend on any expiration.
+    /// The latest time for a write without a claim. A call that holds a record or reconciles an open one does not
+    /// depend on any expiration.
     fn write_by(&self, world: &World, index: usize) -> EpochMs {
         let depends = self.calls(index) && !self.is(Mutant::CallsOutliveTheRetention);
         if depends { clock::forgotten(world.era) } else { EpochMs(u64::MAX) }
@@ -268,7 +269,7 @@ impl Model {
         self.input(world, index, Input::Ran(ran), Reading::Early);
     }
 
-    /// The provider did not answer.
+    /// Handles a missing reply of the provider.
     fn unknown(&self, world: &mut World, index: usize) {
         if self.is(Mutant::TimeoutStoredAsFailed) {
             self.settle(world, index, Resolution::Failed, number(index, world.actors[index].calls));
@@ -315,7 +316,7 @@ impl Model {
 
     // --- the resolver
 
-    /// What the provider has is evidence; what it does not have is not.
+    /// Looks for an entry at the provider: an entry is evidence, a missing entry is not.
     fn look(&self, world: &mut World, index: usize) {
         let Some(record) = held(world, index) else { return };
         let id = transaction(record.transaction);
@@ -343,8 +344,8 @@ impl Model {
         }
     }
 
-    /// A resolver that found nothing takes the id. That is evidence as long as the provider remembers whether it was
-    /// used.
+    /// Creates a tombstone if a resolver found nothing. It is evidence as long as the provider remembers whether the id
+    /// was used.
     fn prevent(&self, world: &mut World, index: usize) {
         let Some(record) = held(world, index) else { return };
         let id = transaction(record.transaction);
@@ -361,7 +362,7 @@ impl Model {
                 self.prevented(world, index);
             }
             Some(Entry::Tombstone) => self.prevented(world, index),
-            // As if the id had never been used.
+            // The provider behaves as if the id had never been used.
             Some(Entry::Charged | Entry::Declined) if world.has_forgotten(id) => self.prevented(world, index),
             Some(Entry::Charged | Entry::Declined) => self.leave_unknown(world, index),
         }

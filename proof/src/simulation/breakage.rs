@@ -2,28 +2,28 @@
 
 use strum::VariantArray;
 
-/// What is broken on purpose.
+/// A deliberate breakage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, VariantArray)]
 pub enum Breakage {
     /// The store does not check the owner.
     OwnerIgnored,
-    /// The store does not check whether a record is still in the version that was read.
+    /// The store does not check whether a record still has the version that was read.
     SeenIgnored,
     /// The store does not check whether there is a record.
     VacantIgnored,
     /// The store applies effects although the condition of the record does not hold.
     EffectsBesideTheRecord,
-    /// The store takes every record that it finds for the result of the write.
+    /// The store mistakes every record that it finds for the result of the write.
     EverythingRecognised,
-    /// The resolver takes "not found" for "refused".
+    /// The resolver mistakes "not found" for "refused".
     NotFoundIsRefused,
-    /// The resolver takes "not found" for "prevented".
+    /// The resolver mistakes "not found" for "prevented".
     NotFoundIsPrevented,
-    /// The resolver takes an id that the provider may have forgotten for one that was never used.
+    /// The resolver mistakes an id that the provider may have forgotten for one that was never used.
     TombstoneBeyondTheMemory,
-    /// The run takes a missing reply for a refusal.
+    /// The run mistakes a missing reply for a refusal.
     SilenceIsRefused,
-    /// The run takes a missing reply for "nothing was executed".
+    /// The run mistakes a missing reply for "nothing was executed".
     SilenceIsNotExecuted,
     /// Each attempt has its own transaction id.
     ChargesUnderTheAttempt,

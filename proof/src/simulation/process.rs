@@ -21,7 +21,7 @@ pub(super) async fn process<F: Future>(random: &RandomSource, future: F) -> Opti
             frozen.set(Some(tokio::time::sleep(freeze)));
         }
         if let Some(freeze) = frozen.as_mut().as_pin_mut() {
-            // While frozen, it does not react to anything.
+            // A frozen process does not react to anything.
             std::task::ready!(freeze.poll(context));
             frozen.set(None);
         }

@@ -17,11 +17,12 @@ use super::network::send;
 use super::random_source::RandomSource;
 use crate::fault::{Fault, Reply};
 
-/// How long it remembers an id, from the first request on. No request is in transit, and no process frozen, for that
-/// long.
+/// How long the provider remembers an id, from the first request on. No request is in transit, and no process is
+/// frozen, for that long.
 const MEMORY: Duration = Duration::from_secs(6 * 60 * 60);
 
-/// How long after an id was made a tombstone under it is evidence: shorter than the memory by more than clocks differ.
+/// How long after the creation of an id a tombstone under it is evidence: shorter than the provider's memory by more
+/// than clocks differ.
 pub(super) const TOMBSTONES_WITHIN: Duration = Duration::from_secs(5 * 60 * 60);
 
 /// The amount of a charge for body 0; that for body 1 is one more.
@@ -45,14 +46,14 @@ struct State {
     shown: Vec<Duration>,
 }
 
-/// What the provider stores for a transaction id.
+/// The provider's entry for a transaction id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Entry {
     /// Charged, under this number; it is even for body 0 and odd for body 1.
     Charged(u64),
     /// Refused for good.
     Declined,
-    /// The id is taken by a tombstone.
+    /// A tombstone holds the id.
     Tombstone,
 }
 
@@ -63,7 +64,7 @@ enum Request {
     Look,
 }
 
-/// No reply arrived, so it is not known whether it happened.
+/// No reply arrived, so it is unknown whether it happened.
 pub(super) struct NoAnswer;
 
 impl Provider {
@@ -87,17 +88,17 @@ impl Provider {
         charge % 2 == body as u64
     }
 
-    /// Makes a tombstone under the id, unless the provider remembers another request under it.
+    /// Creates a tombstone under the id, unless the provider remembers another request under it.
     pub(super) async fn prevent(&self, id: TransactionId) -> Result<Entry, NoAnswer> {
         self.send(id, Request::Prevent).await?.ok_or(NoAnswer)
     }
 
-    /// What the search shows for the id.
+    /// The result of the search for the id.
     pub(super) async fn look(&self, id: TransactionId) -> Result<Option<Entry>, NoAnswer> {
         self.send(id, Request::Look).await
     }
 
-    /// How often it charged.
+    /// The number of charges.
     pub(super) fn charges(&self) -> u64 {
         self.state.lock().provider.charges().len() as u64
     }
@@ -129,7 +130,7 @@ impl Provider {
                 self.index(&mut state, now);
                 state.entry(&answer).map(Some)
             }
-            // A tombstone whose making failed holds the id as well: the provider repeats the failure.
+            // A tombstone whose creation failed also holds the id: the provider repeats the failure.
             (Ok(Admission::Saved(_)), Request::Prevent) => Ok(Some(Entry::Tombstone)),
             (Ok(Admission::Saved(answer)), _) => state.entry(&answer).map(Some),
             (Err(_), Request::Charge(_)) if state.is_taken(id, now) => Ok(Some(Entry::Tombstone)),
@@ -147,7 +148,7 @@ impl Provider {
         state.provider.break_down(Breakdown { path: String::new(), times: u32::from(fails), when });
     }
 
-    /// The search shows a new intent at once, or after some time.
+    /// Makes the search show a new intent, immediately or after some time.
     fn index(&self, state: &mut MutexGuard<'_, State>, now: Duration) {
         if state.provider.intents().count() == state.shown.len() {
             return;
@@ -162,7 +163,7 @@ impl Provider {
 }
 
 impl State {
-    /// Ambiguous if there are several intents for one id: then it returns nothing.
+    /// Searches for the id. With several intents for one id the result is ambiguous, and nothing is returned.
     fn search(&self, id: TransactionId, now: Duration) -> Result<Option<Entry>, NoAnswer> {
         let id = id.to_string();
         let intents = self.provider.intents().enumerate().zip(&self.shown);

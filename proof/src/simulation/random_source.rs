@@ -22,7 +22,7 @@ impl RandomSource {
         Self { rng: Mutex::new(rng), rates, calm: AtomicBool::new(false) }
     }
 
-    /// From now on no faults occur.
+    /// Stops all faults.
     pub(super) fn stop_faults(&self) {
         self.calm.store(true, Ordering::Relaxed);
     }
@@ -38,17 +38,17 @@ impl RandomSource {
         often > 0 && !self.is_faultless() && self.rng.lock().u16(0..1000) < often
     }
 
-    /// A random number below this.
+    /// A random number below `sides`.
     pub(super) fn pick(&self, sides: usize) -> usize {
         self.rng.lock().usize(0..sides)
     }
 
-    /// True once in this many times.
+    /// True with a probability of one in `times`.
     pub(super) fn once_in(&self, times: usize) -> bool {
         self.pick(times) == 0
     }
 
-    /// A duration in whole milliseconds.
+    /// A random duration below this many milliseconds.
     pub(super) fn below_ms(&self, milliseconds: u64) -> Duration {
         Duration::from_millis(self.rng.lock().u64(0..milliseconds))
     }

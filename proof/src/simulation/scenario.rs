@@ -1,4 +1,4 @@
-//! The scenarios: what each process does in a schedule.
+//! The scenarios: the work of each process in a schedule.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -66,7 +66,7 @@ struct World {
     oracle: Oracle,
     breakage: Option<Breakage>,
     runs: AtomicU64,
-    /// How long a run may take.
+    /// The time limit of a run.
     run_within: Duration,
     started: tokio::time::Instant,
     /// The first final answer, and the body of its request.
@@ -143,12 +143,11 @@ impl World {
         for body in [0, 1, 0] {
             answered |= self.receive(body, &self.call(&engine, body).await);
         }
-        self.oracle.expect(answered || is_lost, "in the end there is an answer, or nobody can know it");
+        self.oracle.expect(answered || is_lost, "in the end there is an answer, or it can no longer be known");
         self.count();
     }
 
-    /// Whether the outcome is not known and the provider shows nothing, at a time when it may have forgotten what it
-    /// did.
+    /// Whether the outcome is unknown and the provider shows nothing, at a time when it may have forgotten its charge.
     async fn is_lost(&self) -> bool {
         let call = self.a_call(&self.engine(), 0);
         let Ok(Some(record)) = self.kept.read(&call.record_id()) else { return false };
@@ -176,7 +175,7 @@ impl World {
         }
     }
 
-    // --- who takes part
+    // --- the actors
 
     async fn caller(&self, body: u8) {
         let mut engine = self.engine();
@@ -242,7 +241,7 @@ impl World {
         }
     }
 
-    // --- what they do
+    // --- their work
 
     async fn call(&self, engine: &Engine<RemoteStore>, body: u8) -> Result<Outcome<u64>, Error> {
         let call = self.a_call(engine, body);
@@ -333,7 +332,7 @@ impl World {
         fences.push(fence);
     }
 
-    // --- with what
+    // --- their engines and calls
 
     fn engine(&self) -> Engine<RemoteStore> {
         let store = RemoteStore {
@@ -385,7 +384,7 @@ struct Evidences<'a> {
 }
 
 impl Evidences<'_> {
-    /// Whether the provider certainly still remembers what was done under the record's transaction id.
+    /// Whether the provider certainly still remembers the requests under the record's transaction id.
     fn is_remembered(&self, record: &Record, attempt: &Attempt<Effect>) -> bool {
         self.world.breakage == Some(Breakage::TombstoneBeyondTheMemory)
             || record.transaction.made().is_some_and(|made| attempt.now() < made.plus(TOMBSTONES_WITHIN))

@@ -1,11 +1,11 @@
-//! An answer, as the bytes that a record stores.
+//! The conversion of an answer to and from the bytes that a record stores.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 /// The answer that a run returns and that every replay returns again.
 ///
-/// Implemented for every type that serde writes and reads as JSON. The layers have implementations of their own.
+/// Implemented for every type that serde writes and reads as JSON. The layers provide their own implementations.
 pub trait Answer: Sized {
     /// Serializes the answer into at most `limit_bytes` bytes.
     ///
@@ -21,7 +21,7 @@ pub trait Answer: Sized {
     fn read(bytes: &[u8]) -> Result<Self, UnreadableAnswer>;
 }
 
-/// Why a recorded answer cannot be returned again. The operation itself is settled.
+/// The reason that a recorded answer cannot be replayed. The operation itself is settled.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum UnreadableAnswer {

@@ -16,7 +16,7 @@ use crate::store::{RefusedEffect, TransactionalEffect};
 /// Effects that are added after the run has ended are ignored.
 #[derive_where(Clone, Debug)]
 pub struct Attempt<E: TransactionalEffect> {
-    /// `None`: it has no record of its own.
+    /// `None` if the attempt has no record, as in a stream.
     pub(super) record: Option<RecordId>,
     pub(super) transaction: TransactionId,
     pub(super) number: u64,
@@ -61,8 +61,8 @@ impl<E: TransactionalEffect> Effects<E> {
 }
 
 impl<E: TransactionalEffect> Attempt<E> {
-    /// The id of the operation's record, to be stored with an effect, so that people find the one from the other. A stream
-    /// record has none.
+    /// The id of the operation's record. Store it with an effect, so that people can find the record from the effect.
+    /// An attempt at a stream record has none.
     #[must_use]
     pub const fn record_id(&self) -> Option<&RecordId> {
         self.record.as_ref()
@@ -102,7 +102,7 @@ impl<E: TransactionalEffect> Attempt<E> {
 
     /// Adds a transactional effect: it is written in the transaction that settles the record, or not at all.
     ///
-    /// On DynamoDB, one `TransactWriteItems` carries at most 99 effects besides the record, each on a different item.
+    /// On DynamoDB, one `TransactWriteItems` carries the record and at most 99 effects, each on a different item.
     pub fn add_effect(&self, effect: E) {
         self.add(Guarded { effect, refusal: None });
     }

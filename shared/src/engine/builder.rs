@@ -1,4 +1,4 @@
-//! The builder of an engine.
+//! The settings of an engine and their defaults.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use super::running::Running;
 use super::{Clock, Engine, Entropy, NoObserver, Observer, Parts};
 use crate::telemetry::metrics::{Metrics, NoMetrics};
 
-/// Builds an [`Engine`].
+/// Builds an [`Engine`]; every setting has a default.
 #[derive_where(Debug)]
 pub struct EngineBuilder<S> {
     parts: Parts<S>,
@@ -35,18 +35,18 @@ impl<S> EngineBuilder<S> {
         }
     }
 
-    /// How long before the function's deadline a run is stopped. Default: 2 s, or a quarter of the function's time-out if
-    /// that is less. With Lambda's own default of 3 s a run thus gets more than 2 s.
+    /// Sets how long before the function's deadline a run is stopped. Default: 2 s, or a quarter of the function's
+    /// time-out if that is less. With Lambda's default time-out of 3 s, a run therefore gets more than 2 s.
     ///
-    /// The margin is the time for recording the outcome. If it is too short for a slow store, the claim just stays
-    /// until its lease ends.
+    /// The margin is the time for recording the outcome. If it is too short for a slow store, the claim stays until its
+    /// lease ends.
     #[must_use]
     pub fn margin(mut self, margin: Duration) -> Self {
         self.parts.margin = Margin::of(margin);
         self
     }
 
-    /// How long after the function's deadline a claim is still respected. Default: 1 s.
+    /// Sets how long after the function's deadline a claim is still respected. Default: 1 s.
     ///
     /// Lambda has been seen to kill a function up to 0.7 s late. Too short a margin is not unsafe: the late owner's
     /// writes are refused.
@@ -56,14 +56,14 @@ impl<S> EngineBuilder<S> {
         self
     }
 
-    /// The size in bytes of this process's cache of settled records, which replays without a request to the store. Zero
-    /// turns it off. Default: 1 MiB, about a thousand small answers.
+    /// Sets the size in bytes of this process's cache of settled records, from which duplicates are answered without a
+    /// request to the store. Zero turns it off. Default: 1 MiB, about a thousand small answers.
     ///
-    /// Next to it the process remembers for a second, for at most 128 records, that it saw them in progress elsewhere:
-    /// further duplicates then wait or get "in progress" without a write. Zero turns that off, too.
+    /// The process also remembers, for one second, up to 128 records that it saw in progress elsewhere: further
+    /// duplicates then wait or get "in progress" without a write. Zero turns that off, too.
     ///
-    /// A cached record is compared by fingerprint and expires like a stored one. If you delete a record from the table
-    /// by hand, sandboxes that have cached it keep replaying it.
+    /// The fingerprint of a cached record is still compared, and the record expires like a stored one. If you delete a
+    /// record from the table by hand, sandboxes that have cached it keep replaying it.
     #[must_use]
     pub fn cache_bytes(mut self, cache_bytes: usize) -> Self {
         self.parts.cache = Cache::of_bytes(cache_bytes);
@@ -71,41 +71,41 @@ impl<S> EngineBuilder<S> {
         self
     }
 
-    /// The metrics sink. Default: none.
+    /// Sets the metrics sink. Default: none.
     #[must_use]
     pub fn metrics(mut self, metrics: impl Metrics + 'static) -> Self {
         self.parts.metrics = Arc::new(metrics);
         self
     }
 
-    /// A hook for events that operators must see. Default: none.
+    /// Sets a hook for events that operators must see. Default: none.
     #[must_use]
     pub fn observer(mut self, observer: impl Observer + 'static) -> Self {
         self.parts.observer = Arc::new(observer);
         self
     }
 
-    /// The clock. Default: the system's, unless given to [`Engine::builder_with`].
+    /// Sets the clock. Default: the one passed to [`Engine::builder_with`], otherwise the system's.
     #[must_use]
     pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
         self.parts.clock = Arc::new(clock);
         self
     }
 
-    /// The random source. Default: the system's, unless given to [`Engine::builder_with`].
+    /// Sets the random source. Default: the one passed to [`Engine::builder_with`], otherwise the system's.
     #[must_use]
     pub fn entropy(mut self, entropy: impl Entropy + 'static) -> Self {
         self.parts.entropy = Arc::new(entropy);
         self
     }
 
-    /// **Turns protection off**, for development only: each call is an operation of its own, whatever its key, so that
-    /// the same event can be sent again and again. It still runs, with its attempt, effects and record, as any first call
-    /// does. Watermarks of streams stay in force.
+    /// **Turns protection off**, for development only: each call counts as a separate operation, whatever its key, so
+    /// that you can send the same event repeatedly. A call still runs as any first call does, with its attempt, effects
+    /// and record. Watermarks of streams stay in force.
     ///
-    /// It says so loudly: by an error in the log when the engine is built, a warning for each call, and the metric
-    /// [`Unprotected`](crate::telemetry::metrics::Metric::Unprotected). An application that reads the switch from its
-    /// environment should refuse it in production.
+    /// It reports this conspicuously: an error in the log when the engine is built, a warning for each call, and the
+    /// metric [`Unprotected`](crate::telemetry::metrics::Metric::Unprotected). An application that reads the switch
+    /// from its environment should refuse it in production.
     #[must_use]
     pub fn unprotected_for_development(mut self) -> Self {
         self.parts.is_unprotected = true;

@@ -31,7 +31,7 @@ pub struct Claim<S: Store> {
 }
 
 impl<S: Store> Claim<S> {
-    /// The claim, if the driver holds one; otherwise the driver back.
+    /// The claim if the driver holds one; otherwise returns the driver.
     pub(super) fn of(driver: Box<Driver<S>>) -> Result<Self, Box<Driver<S>>> {
         match driver.attempt() {
             Some(attempt) => Ok(Self { driver, attempt }),
@@ -83,8 +83,8 @@ impl<S: Store> Claim<S> {
 
     /// Settles the record with its answer and writes the effects, in one transaction.
     ///
-    /// If another call has taken over the claim, nothing is written, and the outcome is the recorded one instead of
-    /// this answer.
+    /// If another call has taken over the claim, nothing is written, and the outcome is the recorded one, not this
+    /// answer.
     ///
     /// # Errors
     /// [`Error::NotRecorded`] if the store cannot be reached.
@@ -103,7 +103,7 @@ impl<S: Store> Claim<S> {
     /// with another request.
     ///
     /// If an earlier attempt may have had its effects ([`follows_uncertain`](Self::follows_uncertain)), the claim is
-    /// abandoned instead: this attempt knows nothing about the effects of that one.
+    /// abandoned instead: this attempt knows nothing about the effects of the earlier one.
     ///
     /// # Errors
     /// [`Error::NotRecorded`] if the store cannot be reached.
@@ -113,7 +113,7 @@ impl<S: Store> Claim<S> {
         self.driver.released()
     }
 
-    /// Abandons the claim because it is not known whether anything was executed. The record becomes UNKNOWN.
+    /// Abandons the claim because it is unknown whether anything was executed. The record becomes UNKNOWN.
     ///
     /// # Errors
     /// [`Error::NotRecorded`] if the store cannot be reached.

@@ -11,8 +11,8 @@ use crate::protocol::EpochMs;
 
 /// A clock and a timer.
 ///
-/// Safety does not depend on it: a wrong clock causes waiting or an early takeover, never a second effect. The exception is a
-/// predecessor under Powertools, whose attempts are known by their deadlines only.
+/// Safety does not depend on it: a wrong clock causes waiting or an early takeover, never a second effect. The
+/// exception is a predecessor with Powertools, whose claims show only their deadlines.
 pub trait Clock: Send + Sync {
     /// The current time.
     fn now(&self) -> EpochMs;

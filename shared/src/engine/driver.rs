@@ -27,7 +27,7 @@ pub(crate) struct Driver<S: Store> {
     effects: Effects<S::Effect>,
     /// The short form of the last answer, if the answer is long.
     short: Option<Vec<u8>>,
-    /// Why the last run or the last evidence left the outcome unknown.
+    /// The reason that the last run or the last evidence left the outcome unknown.
     reason: Option<Reason>,
     /// The last error of the store.
     error: Option<StoreError>,
@@ -69,7 +69,7 @@ impl<S: Store> Driver<S> {
 
     // --- actions
 
-    /// Performs actions until the next one is not the driver's: to run, to resolve, or done.
+    /// Performs actions until the next one is not the driver's: run, resolve, or done.
     pub(crate) async fn advance(&mut self) -> Result<(), Error> {
         loop {
             let time_limit = self.time_limit();
@@ -125,7 +125,7 @@ impl<S: Store> Driver<S> {
         Ok(())
     }
 
-    /// When the call's time is over.
+    /// The time at which the call must have ended.
     fn time_limit(&self) -> EpochMs {
         self.machine.held().map_or(self.deadline, |held| held_until(held, self.deadline))
     }
@@ -226,7 +226,7 @@ impl<S: Store> Driver<S> {
         (Proof::Unclear, None)
     }
 
-    /// What a settled record keeps: the answer, in as many bytes as fit next to the effects.
+    /// The answer as the settled record keeps it, limited to the bytes that fit next to the effects.
     fn settled<T: Answer>(&mut self, answer: &T) -> Settled {
         let settled = self.operation.settled(answer, self.engine.now(), S::max_response_bytes(&self.effects.effects));
         let is_long = matches!(&settled.response, Response::Whole(whole) if whole.len() > MAX_RECORD_RESPONSE_BYTES);
@@ -268,7 +268,7 @@ impl<S: Store> Driver<S> {
             (End::NotExecuted, Some(answer)) => Outcome::NotExecuted(answer),
             (End::NotExecuted, None) => return Err(Error::NothingHappened("nothing was executed".into())),
             (End::InProgress(retry_after), _) => Outcome::InProgress { retry_after },
-            // One of the concurrent calls makes progress.
+            // One of the concurrent calls has made progress, so a retry finds a settled or running call.
             (End::Contended | End::Reopened | End::NotOpen, _) => {
                 Outcome::InProgress { retry_after: CONTENDED_RETRY_AFTER }
             }
@@ -408,7 +408,7 @@ impl<S: Store> Driver<S> {
         tracing::warn!(record = self.record_name(), "a late owner was fenced");
     }
 
-    /// Logs why the outcome of a claim is not known. Without a claim nothing happened.
+    /// Logs the reason that the outcome of a claim is unknown. Without a claim nothing happened.
     fn log_unknown(&self) {
         let (Some(reason), Some(record)) = (&self.reason, self.machine.held()) else { return };
         tracing::warn!(
@@ -431,7 +431,7 @@ impl<S: Store> Driver<S> {
     }
 }
 
-/// What a read means for the machine. An error is kept for the end.
+/// The machine's input for the result of a read. An error is kept for the end.
 fn read(found: Result<Option<Record>, StoreError>, unanswered: &mut Option<StoreError>) -> Input {
     match found {
         Ok(found) => Input::Read(found.map(Box::new)),
@@ -443,7 +443,7 @@ fn read(found: Result<Option<Record>, StoreError>, unanswered: &mut Option<Store
 }
 
 impl<S: Store> Engine<S> {
-    /// Writes, retrying while concurrent writes are in the way: until a margin before the deadline if the call can
+    /// Writes, and retries while concurrent writes interfere: until a margin before the deadline if the call can
     /// continue only then, otherwise for half the margin.
     async fn write(
         &self,
@@ -534,8 +534,8 @@ impl<S: Store> Engine<S> {
     }
 }
 
-/// When a caller may retry an operation of this age whose outcome is unknown. The first retry usually finds evidence, so
-/// it comes soon; if other retries did not, the next ones are rarer.
+/// When a caller may retry an operation of this age whose outcome is unknown. The first retry usually finds evidence,
+/// so it comes soon; if other retries did not, the next ones are rarer.
 fn unknown_retry_after(age: Duration) -> Duration {
     (age / 4).clamp(Duration::from_secs(1), Duration::from_secs(30))
 }

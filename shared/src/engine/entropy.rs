@@ -5,7 +5,7 @@ pub trait Entropy: Send + Sync {
     /// Fills the buffer.
     ///
     /// # Errors
-    /// [`NoEntropy`] if there are no random bytes. Nothing is claimed then.
+    /// [`NoEntropy`] if there are no random bytes. In that case nothing is claimed.
     fn fill(&self, buffer: &mut [u8]) -> Result<(), NoEntropy>;
 }
 

@@ -6,9 +6,9 @@ use crate::store::TransactionalEffect;
 
 /// Finds out from an external system whether an operation took effect.
 ///
-/// It is called for a client's retry and by a scheduled reconciler, which has no request. So everything that a resolver
-/// needs must be in the record ([`subject`](Record::subject), [`principal`](Record::principal)) or in the external
-/// system.
+/// It is called for a client's retry and by a scheduled reconciler, which has no request. Everything that a resolver
+/// needs must therefore be in the record ([`subject`](Record::subject), [`principal`](Record::principal)) or in the
+/// external system.
 pub trait Resolver<E: TransactionalEffect, T>: Send + Sync {
     /// Looks for evidence about the attempts that were made under the record's transaction id.
     ///
@@ -18,7 +18,7 @@ pub trait Resolver<E: TransactionalEffect, T>: Send + Sync {
     fn resolve(&self, record: &Record, attempt: Attempt<E>) -> impl Future<Output = Evidence<T>> + Send;
 }
 
-/// What the external system shows about a transaction id.
+/// The external system's evidence about a transaction id.
 #[derive(Clone, Debug)]
 pub enum Evidence<T> {
     /// It happened. Settles the record as SUCCESS with this answer.
@@ -29,6 +29,6 @@ pub enum Evidence<T> {
     /// reconciling, that call runs at once; otherwise the record is released, and the effects that were added to the
     /// attempt are written with the release.
     Prevented,
-    /// None of these is certain. The record stays UNKNOWN, for this reason.
+    /// None of the above is certain. The record stays UNKNOWN, for this reason.
     Unclear(Reason),
 }

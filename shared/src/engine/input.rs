@@ -1,4 +1,4 @@
-//! Calls of a function that has no request or message of its own kind: named by its input.
+//! Calls to a directly invoked function, which has no request or message: its input names the call.
 
 use serde::Serialize;
 
@@ -7,29 +7,29 @@ use crate::protocol::{
     Document, EpochMs, Fingerprinter, InvalidKey, InvalidPrincipal, Key, NotComparable, Pointer, Principal,
 };
 
-/// Which part of its input names a call.
+/// The part of the input that serves as the call's key.
 #[derive(Clone, Copy, Debug)]
 pub enum InputKey<'a> {
-    /// The text or number that the pointer leads to, such as an order's number. The rest of the input may not change: the
-    /// same key with another input is [`Outcome::Mismatch`](super::Outcome::Mismatch).
+    /// The text or number that the pointer leads to, such as an order's number. The rest of the input may not change:
+    /// the same key with another input is [`Outcome::Mismatch`](super::Outcome::Mismatch).
     At(&'a Pointer),
-    /// What a JMESPath expression selects; see [`Expression::key`](crate::protocol::Expression::key).
+    /// The selection of a JMESPath expression; see [`Expression::key`](crate::protocol::Expression::key).
     #[cfg(feature = "jmespath")]
     Expression(&'a crate::protocol::Expression),
-    /// A text that the application has found elsewhere.
+    /// A text that the application obtains elsewhere.
     Text(&'a str),
-    /// All of it, as JSON compared by value. For events that have no id of their own: two equal ones are one operation.
+    /// The whole input, as JSON compared by value. For events without an id: two equal ones are one operation.
     ///
-    /// For the hash of a *part*, give [`Call::of_input`] only that part, as the input: `&event.order`.
+    /// To use the hash of a *part*, pass only that part to [`Call::of_input`] as the input: `&event.order`.
     /// [`At`](Self::At) takes a text or a number, never an object.
     Whole,
 }
 
-/// Why an input does not name a call.
+/// The reason that an input does not name a call.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidInput {
-    /// It cannot be written as JSON.
+    /// The input cannot be written as JSON.
     #[error("the input cannot be written as JSON: {0}")]
     NotJson(#[source] serde_json::Error),
     /// The pointer leads to no text or number.
@@ -47,9 +47,9 @@ pub enum InvalidInput {
 }
 
 impl Call {
-    /// A call of a function that is invoked directly, by Step Functions, EventBridge or another function. The input names
-    /// it, and nobody else: all its callers share the keys of the operation. `deadline` is the function's
-    /// (`context.deadline`, in milliseconds).
+    /// Creates a call to a function that is invoked directly: by Step Functions, EventBridge or another function. Only
+    /// the input names the call, not its caller: all callers share the keys of the operation. `deadline` is the
+    /// function's (`context.deadline`, in milliseconds).
     ///
     #[cfg_attr(feature = "system", doc = "```")]
     #[cfg_attr(not(feature = "system"), doc = "```ignore")]

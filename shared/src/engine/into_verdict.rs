@@ -1,18 +1,18 @@
-//! What a handler may return instead of a verdict.
+//! The conversion of a handler's return value into a verdict.
 
 use super::Verdict;
 use crate::store::BoxError;
 
-/// What a handler of messages or records returns: a [`Verdict`], or a `Result`, so that it can use `?`.
+/// The return type of a message or record handler: a [`Verdict`], or a `Result`, so that it can use `?`.
 ///
-/// `Ok(())` is [`Verdict::Success`], and `Ok(verdict)` the verdict. `Err` is [`Verdict::Unknown`]: it does not say whether
-/// anything happened before the error. In single-write mode and in streams, where all effects are transactional, nothing
-/// happened then, and the message is delivered again. Under a claim the record becomes UNKNOWN, and runs again only with
-/// evidence from a [`Resolver`](super::Resolver) or if the operation is
-/// [`Uncertain::Repeat`](crate::protocol::Uncertain::Repeat). To say that nothing was executed yet, return
+/// `Ok(())` is [`Verdict::Success`], and `Ok(verdict)` is that verdict. `Err` is [`Verdict::Unknown`], because an error
+/// does not show whether anything happened before it. In single-write mode and in streams, where all effects are
+/// transactional, nothing has happened, and the message is delivered again. Under a claim the record becomes UNKNOWN,
+/// and the operation runs again only with evidence from a [`Resolver`](super::Resolver) or if it is declared
+/// [`Uncertain::Repeat`](crate::protocol::Uncertain::Repeat). If nothing was executed yet, return
 /// [`Verdict::NotExecuted`].
 pub trait IntoVerdict<T = ()> {
-    /// The verdict.
+    /// Converts the return value into its verdict.
     fn into_verdict(self) -> Verdict<T>;
 }
 

@@ -1,19 +1,19 @@
-//! How long before a function's deadline a run is stopped.
+//! The margin: how long before a function's deadline a run is stopped.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// Of a function with less than 8 s the margin is a quarter of its time, so that with Lambda's default of 3 s a run gets
-/// more than 2 s.
+/// If a function's time-out is under 8 s, the margin is a quarter of it, so that with Lambda's default of 3 s a run
+/// gets more than 2 s.
 const PART_OF_THE_TIME: u32 = 4;
 
-/// The time in which the stores' requests, with their retries, end.
+/// The time within which a store's requests end, including their retries.
 const LONGEST: Duration = Duration::from_secs(2);
 
 /// The engine's margin: as the application has set it, or according to the function's time-out.
 ///
-/// No call says what the time-out is, only how much of it is left. So the longest time that any call has had left stands
-/// for it: the first call of a process has nearly all of it.
+/// A call does not carry the time-out, only the time left of it. The longest remaining time seen so far is therefore
+/// taken as the time-out: the first call of a process has nearly all of it left.
 #[derive(Debug, Default)]
 pub(super) struct Margin {
     set: Option<Duration>,
@@ -25,7 +25,7 @@ impl Margin {
         Self { set: Some(set), longest_left_ms: AtomicU64::new(0) }
     }
 
-    /// The margin for a call that has this much time left.
+    /// The margin for a call that has `left` until its deadline.
     pub(super) fn with_left(&self, left: Duration) -> Duration {
         let left = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
         let longest = self.longest_left_ms.fetch_max(left, Ordering::Relaxed).max(left);

@@ -1,10 +1,10 @@
-//! A hook for events that the application wants to know of.
+//! A hook for events that an application may want to audit or count.
 
 use futures::future::{BoxFuture, FutureExt};
 
 use crate::protocol::{EpochMs, Record, Resolution};
 
-/// Receives events of an engine, of all its layers, queues and calls.
+/// Receives the events of an engine, from all its layers, queues and calls.
 pub trait Observer: Send + Sync {
     /// A late owner was fenced: its claim had been taken over, and its write was refused without effect.
     ///
@@ -12,11 +12,11 @@ pub trait Observer: Send + Sync {
     /// investigate.
     fn fenced<'a>(&'a self, fenced: Fenced<'a>) -> BoxFuture<'a, ()>;
 
-    /// A call was answered from this record, without a run. Must not block: it is called for every replay.
+    /// A call was answered from this record, without a run. The method must not block: it is called for every replay.
     fn replayed(&self, _: &Record) {}
 }
 
-/// What is known about a fenced late owner.
+/// A fenced late owner: its claim, and the record that fenced it.
 #[derive(Clone, Copy, Debug)]
 pub struct Fenced<'a> {
     /// The record as the late owner had claimed it.

@@ -1,8 +1,8 @@
-//! What happens to a message or a stream record whose verdict is `Failed`.
+//! The handling of messages and stream records whose verdict is `Failed`.
 
 use crate::protocol::Resolution;
 
-/// What happens to a message or a stream record that failed for good.
+/// How a message or a stream record is handled whose verdict is [`Verdict::Failed`](super::Verdict::Failed).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum OnFailure {
     /// It is returned to its source, until the redrive policy moves it to the dead-letter queue, where operators see

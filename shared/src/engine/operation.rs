@@ -29,7 +29,7 @@ impl Operation {
     /// Creates an operation.
     ///
     /// `namespace` is part of the lookup: operations that share a namespace share their keys, so reusing a key for
-    /// another path or method is a mismatch and not a second effect. Never change it while records exist. `name` is for
+    /// another path or method is a mismatch, not a second effect. Never change it while records exist. `name` is for
     /// people (`POST /payments`) and may change at any time.
     pub fn new(namespace: impl Into<Arc<str>>, name: impl Into<Arc<str>>) -> Self {
         Self {
@@ -42,35 +42,35 @@ impl Operation {
         }
     }
 
-    /// What to do about an uncertain outcome. Default: [`Uncertain::Reconcile`].
+    /// Sets how an uncertain outcome is handled. Default: [`Uncertain::Reconcile`].
     #[must_use]
     pub const fn uncertain(mut self, uncertain: Uncertain) -> Self {
         self.uncertain = uncertain;
         self
     }
 
-    /// How long a run may take, from its claim. It is stopped then, and its outcome is unknown. Default: as long as the
-    /// function.
+    /// Sets the time limit of a run, from its claim. At this limit the run is stopped, and its outcome is unknown.
+    /// Default: the function's time-out.
     ///
-    /// The claim holds for this time and the engine's [margin](super::EngineBuilder::margin), and after the death of its
-    /// owner it blocks the key for as long. Choose the time so short that a retry can wait for the end of the lease and
-    /// still run: `2 × (run_within + margin)` is less than the function's time-out, and `run_within + margin` is less than
-    /// the time that clients wait for an answer. Choose it longer than the operation ever takes in good health, because
-    /// each run that is stopped must be reconciled.
+    /// The claim holds for this time plus the engine's [margin](super::EngineBuilder::margin), and if its owner dies,
+    /// it blocks the key for that long. Choose a limit short enough for a retry to wait for the end of the lease and
+    /// still run: `2 × (run_within + margin)` less than the function's time-out, and `run_within + margin` less than
+    /// the time that clients wait for an answer. Choose it longer than a healthy run ever takes, because each stopped
+    /// run must be reconciled.
     #[must_use]
     pub const fn run_within(mut self, run_within: Duration) -> Self {
         self.run_within = Some(run_within);
         self
     }
 
-    /// How long an answer is replayed. Default: 24 hours; with a [`Queue`](crate::Queue) its
+    /// Sets how long an answer is replayed. Default: 24 hours; with a [`Queue`](crate::Queue) its
     /// [`LONGEST_RETENTION`](crate::sqs::LONGEST_RETENTION), with a [`TableStream`](crate::streams::TableStream) its
     /// [`TABLE_STREAM_RETENTION`](crate::streams::TABLE_STREAM_RETENTION).
     ///
     /// A later retry runs again, so the retention must be longer than any client, queue or dead-letter queue may keep
-    /// repeating the request. It must also be longer than any call, which is stopped at the function's deadline: a call that
-    /// takes as long as the retention cannot know any more what others have done since it began. It then writes nothing
-    /// without a claim, and fails with [`Error::NothingHappened`](super::Error::NothingHappened).
+    /// repeating the request. It must also be longer than any call, which is stopped at the function's deadline: after
+    /// the retention, a call can no longer know what other calls have done since it began. Without a claim it then
+    /// writes nothing, and fails with [`Error::NothingHappened`](super::Error::NothingHappened).
     #[must_use]
     pub const fn retention(mut self, retention: Duration) -> Self {
         self.retention = Some(retention);
@@ -85,15 +85,16 @@ impl Operation {
         }
     }
 
-    /// Which part of a JSON body makes two requests the same. Default: its value.
+    /// Sets by which part of a JSON body requests are compared. Default: its whole value.
     ///
-    /// The layers and [`Call::of_input`], which compute the fingerprint, use it. [`Call::new`] takes a fingerprint instead.
+    /// The layers and [`Call::of_input`], which compute the fingerprint, use it. [`Call::new`] takes a fingerprint
+    /// instead.
     #[must_use]
     pub fn compare(self, compare: Compare) -> Self {
         Self { compare, ..self }
     }
 
-    /// The same settings under another name.
+    /// Returns the same settings under another name.
     #[must_use]
     pub fn named(self, name: impl Into<Arc<str>>) -> Self {
         Self { name: name.into(), ..self }
@@ -105,7 +106,7 @@ impl Operation {
         &self.name
     }
 
-    /// How long a settled or released record is kept.
+    /// The retention of a settled or released record.
     pub(crate) fn kept_for(&self) -> Duration {
         self.retention.unwrap_or(RETENTION)
     }
@@ -143,7 +144,7 @@ pub(super) enum WaitLimit {
 }
 
 impl WaitLimit {
-    /// The wait that begins now, and ends by this time.
+    /// The wait that begins `now` and ends at `by` at the latest.
     pub(super) fn until(self, now: EpochMs, by: EpochMs) -> Wait {
         match self {
             Self::No => Wait::No,
@@ -178,32 +179,32 @@ impl Call {
         }
     }
 
-    /// What the call is about, for a reconciliation without the request.
+    /// Sets the subject of the call, for a reconciliation without the request.
     #[must_use]
     pub fn about(mut self, subject: Option<Subject>) -> Self {
         self.subject = subject;
         self
     }
 
-    /// The id of the invocation, for the record's history.
+    /// Sets the id of the invocation, for the record's history.
     #[must_use]
     pub const fn requested_by(mut self, request: Option<InvocationId>) -> Self {
         self.request = request;
         self
     }
 
-    /// The trace that the call belongs to. The record keeps the first call's trace, and replays report it.
+    /// Sets the trace to which the call belongs. The record keeps the first call's trace, and replays report it.
     #[must_use]
     pub const fn traced(mut self, trace: Option<Trace>) -> Self {
         self.trace = trace;
         self
     }
 
-    /// How long a duplicate waits for a running call before it gets
+    /// Sets how long a duplicate waits for a running call before it gets
     /// [`Outcome::InProgress`](super::Outcome::InProgress). Default: it does not wait.
     ///
-    /// The wait ends when the other call does, and at the end of its lease at the latest: the duplicate then takes over.
-    /// It also ends in time for the call to [run](Operation::run_within) itself before the deadline.
+    /// The wait ends when the other call ends, or at the end of its lease, when the duplicate takes over. It also ends
+    /// in time for the call to [run](Operation::run_within) itself before the deadline.
     #[must_use]
     pub const fn wait(mut self, wait: Duration) -> Self {
         self.wait = WaitLimit::For(wait);
@@ -211,18 +212,21 @@ impl Call {
     }
 
     /// Like [`wait`](Self::wait), but a duplicate does not wait at all if the other call's lease is longer than
-    /// `at_most`, or too long to run after it. So it never waits in vain.
+    /// `at_most`, or too long to run after it. It therefore never waits without being able to run or to return the
+    /// answer.
     #[must_use]
     pub const fn wait_for_lease(mut self, at_most: Duration) -> Self {
         self.wait = WaitLimit::ForLease { at_most };
         self
     }
 
-    /// Whether the call was delivered before, so that it is probably a duplicate. Its record is then looked up by an
-    /// eventually consistent read before anything is written: half a read unit, where a refused write costs at least one
-    /// write unit, and in single-write mode those of all its effects. A first delivery would pay for that read in vain.
+    /// Declares whether the call was delivered before, so that it is probably a duplicate. Its record is then looked up
+    /// by an eventually consistent read before anything is written: this costs half a read unit, whereas a refused
+    /// write costs at least one write unit, and in single-write mode those of all its effects. For a first delivery the
+    /// read would be wasted.
     ///
-    /// Only a hint: if the read returns nothing or an older version, the call writes, and the write's condition decides.
+    /// Only a hint: if the read returns nothing or an older version, the call writes, and the write's condition
+    /// decides.
     #[must_use]
     pub const fn redelivered(mut self, is_redelivery: bool) -> Self {
         self.is_redelivery = is_redelivery;

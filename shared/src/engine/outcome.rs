@@ -1,4 +1,4 @@
-//! What a run returns, and what a caller gets.
+//! The verdict that a run returns, and the outcome that a caller gets.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use super::{Answer, NoEntropy, UnreadableAnswer, response_codec};
 use crate::protocol::{EpochMs, InvocationId, Record, Resolution, Response, Trace, TransactionId};
 use crate::store::{BoxError, StoreError};
 
-/// What a run returns.
+/// The verdict of a run on its operation.
 #[derive(Clone, Debug)]
 pub enum Verdict<T> {
     /// It happened. Final: the answer is recorded together with the effects, and replayed.
@@ -17,11 +17,11 @@ pub enum Verdict<T> {
     Failed(T),
     /// Nothing was executed. The claim is released, and a retry runs, even with a corrected request.
     NotExecuted(T),
-    /// It is not known whether it happened: for example, a request to another system got no reply.
+    /// It is unknown whether it happened: for example, a request to another system got no reply.
     Unknown(Reason),
 }
 
-/// Why an outcome is not known: any error, or a text.
+/// The reason that an outcome is unknown: any error, or a text.
 #[derive(Clone)]
 pub struct Reason(Arc<dyn std::error::Error + Send + Sync>);
 
@@ -51,13 +51,13 @@ impl fmt::Display for Reason {
     }
 }
 
-/// What a caller gets. None of these is an error.
+/// The outcome of a call for its caller. None of these is an error.
 ///
 /// Exhaustive on purpose: a caller must answer each of them differently.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome<T> {
-    /// This call settled the operation, and its answer is recorded: it ran, or found evidence about an earlier attempt, as
-    /// [`run_or_reconcile`](super::Engine::run_or_reconcile) does; then nothing ran.
+    /// This call settled the operation, and its answer is recorded. Either it ran, or it found evidence about an
+    /// earlier attempt, as [`run_or_reconcile`](super::Engine::run_or_reconcile) does, and nothing ran.
     Executed(Answered<T>),
     /// An earlier call ran; this is its answer.
     Replayed(Answered<T>),
@@ -74,7 +74,7 @@ pub enum Outcome<T> {
     /// already used for something else ([`EffectRefusal::Conflict`](super::EffectRefusal::Conflict)). Nothing was
     /// written.
     Conflict,
-    /// It is not known whether the operation happened. It does not run again without evidence.
+    /// It is unknown whether the operation happened. It does not run again without evidence.
     Unknown {
         /// The id by which other systems know the operation.
         transaction: TransactionId,
@@ -84,11 +84,11 @@ pub enum Outcome<T> {
 }
 
 impl<T> Outcome<T> {
-    /// The answer, whoever ran and whatever it decided, for callers to which all else is an error.
+    /// Returns the answer, whichever call ran and whatever its verdict; every other outcome becomes an error.
     ///
-    /// A failure that was recorded ([`Verdict::Failed`]) is an answer, too, and so is that of
-    /// [`Verdict::NotExecuted`], which is not recorded: a caller that is to retry then must be able to tell by the answer, or
-    /// match the [`Outcome`].
+    /// A recorded failure ([`Verdict::Failed`]) is an answer, too, and so is the answer of [`Verdict::NotExecuted`],
+    /// which is not recorded: if a caller must retry after it, the answer must show that, or the caller must match the
+    /// [`Outcome`].
     ///
     /// # Errors
     /// [`NoAnswer`] if there is none (yet).
@@ -104,9 +104,9 @@ impl<T> Outcome<T> {
     }
 }
 
-/// Why an [`Outcome`] has no answer.
+/// The reason that an [`Outcome`] has no answer.
 ///
-/// Exhaustive on purpose, as [`Outcome`] is.
+/// Exhaustive on purpose, like [`Outcome`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NoAnswer {
     /// Another call is running the operation.
@@ -118,11 +118,11 @@ pub enum NoAnswer {
     /// The key was already used for another request.
     #[error("the key was used for another request")]
     Mismatch,
-    /// Its subject was already used for something else.
+    /// The subject of an effect, a sequence number for example, was already used for something else.
     #[error("its number was used for something else")]
     Conflict,
-    /// It is not known whether the operation happened.
-    #[error("it is not known whether transaction {transaction} happened; retry after {retry_after:?}")]
+    /// It is unknown whether the operation happened.
+    #[error("it is unknown whether transaction {transaction} happened; retry after {retry_after:?}")]
     Unknown {
         /// The id by which other systems know the operation.
         transaction: TransactionId,
@@ -131,7 +131,7 @@ pub enum NoAnswer {
     },
 }
 
-/// A recorded answer, and where it comes from.
+/// A recorded answer, with the attempt and the transaction that it comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answered<T> {
     /// Success or failure.
@@ -164,7 +164,7 @@ impl<T> Answered<T> {
         }
     }
 
-    /// The same with what `read` makes of the answer.
+    /// Converts the answer with `read` and keeps the rest.
     pub(crate) fn try_map<U, E>(self, read: impl FnOnce(T) -> Result<U, E>) -> Result<Answered<U>, E> {
         let Self { resolution, answer, transaction, attempt, created, original_request, original_trace } = self;
         let answer = read(answer)?;
@@ -172,7 +172,7 @@ impl<T> Answered<T> {
     }
 }
 
-/// Why there is no outcome: it could not be done, or it is not known.
+/// The reason that there is no outcome: the call could not be executed, or its outcome is unknown.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -190,7 +190,7 @@ pub enum Error {
         /// The engine's [margin](super::EngineBuilder::margin), in milliseconds.
         margin_ms: u64,
     },
-    /// There was no randomness for an owner token. Nothing ran.
+    /// There were no random bytes for an owner token. Nothing ran.
     #[error(transparent)]
     NoEntropy(#[from] NoEntropy),
     /// It ran, but its outcome could not be recorded. The claim ends with its lease, and the outcome is then uncertain.
@@ -217,21 +217,21 @@ pub enum Error {
     UnreadableAnswer {
         /// The id by which other systems know the operation.
         transaction: TransactionId,
-        /// Why the answer cannot be read.
+        /// The reason that the answer cannot be read.
         #[source]
         source: UnreadableAnswer,
     },
 }
 
-/// What an [`Error`] means to its caller.
+/// The meaning of an [`Error`] for its caller.
 ///
 /// Exhaustive on purpose: these are all the cases that a caller can act on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ErrorKind {
     /// Nothing ran, or nothing that ran took effect. Retry later.
     NothingRan,
-    /// It ran, and it is not known whether it took effect. Retry with the same key, never with another one: the retry
-    /// waits for the lease to end and then reconciles.
+    /// It ran, and it is unknown whether it took effect. Retry with the same key, never with another one: after the end
+    /// of the lease, the retry reconciles.
     OutcomeUnknown,
     /// It is settled, but its answer cannot be returned. A retry is safe and gives the same error; look the operation
     /// up by its transaction id.
@@ -239,7 +239,7 @@ pub enum ErrorKind {
 }
 
 impl Error {
-    /// What the error means to its caller.
+    /// Returns whether nothing ran, the outcome is unknown, or the operation is settled.
     #[must_use]
     pub const fn kind(&self) -> ErrorKind {
         match self {

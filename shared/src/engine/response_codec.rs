@@ -1,4 +1,4 @@
-//! The stored form of an answer: compressed if that makes it shorter.
+//! The encoding of a stored answer, which is compressed if that makes it shorter.
 
 use miniz_oxide::deflate::compress_to_vec;
 use miniz_oxide::inflate::decompress_to_vec_with_limit;
@@ -11,14 +11,14 @@ const COMPRESSED: u8 = 0x80;
 /// An item with a shorter answer already costs only one write unit, so compression would gain nothing.
 const WORTHWHILE_BYTES: usize = 400;
 
-/// Fast rather than small: it delays the first answer.
+/// Favours speed over size, because compression delays the first answer.
 const LEVEL: u8 = 1;
 
 /// The longest answer that is compressed, and so the limit for decompression: twice the maximum size of a Lambda
 /// response (6 MB).
 const LONGEST_BYTES: usize = 12 * 1024 * 1024;
 
-/// Encodes the answer into at most `max_response_bytes` bytes; in its short form if it does not fit even compressed.
+/// Encodes the answer into at most `max_response_bytes` bytes, in its short form if it does not fit even compressed.
 pub(super) fn pack(answer: &impl Answer, max_response_bytes: usize) -> Vec<u8> {
     let packed = compressed(answer.write(LONGEST_BYTES));
     if packed.len() <= max_response_bytes { packed } else { compressed(answer.write(max_response_bytes)) }

@@ -1,9 +1,9 @@
 //! Records that this process saw in progress less than a second ago.
 //!
-//! A storm of duplicates of one running call would otherwise be a storm of refused writes on one item, and a partition
-//! of DynamoDB accepts 1,000 writes a second for all its items together. This memory only chooses the first request: an
-//! eventually consistent read instead of a write, or the wait that ends with one. So all that it can do wrong is to cost
-//! a read too many.
+//! Without this memory, many duplicates of one running call would mean as many refused writes on one item, and a
+//! DynamoDB partition accepts 1,000 writes per second for all its items together. The memory only chooses a call's
+//! first request: an eventually consistent read instead of a write, or a wait that ends with such a read. If it is
+//! wrong, the only cost is one unnecessary read.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,13 +12,13 @@ use quick_cache::sync::Cache as Entries;
 
 use crate::protocol::{EpochMs, Record, RecordId, State};
 
-/// Records in progress by id, each with the time at which it was seen; the latest few.
+/// The records most recently seen in progress, by id, each with the time at which it was seen.
 pub(super) struct Running(Option<Entries<RecordId, (EpochMs, Arc<Record>)>>);
 
-/// How long a sighting is believed.
+/// How long a record counts as in progress after it was seen.
 const BELIEVED_FOR: Duration = Duration::from_secs(1);
 
-/// How many calls one sandbox can see in progress within a second, generously.
+/// A generous upper limit for the calls that one sandbox can see in progress within a second.
 const ENTRIES: usize = 128;
 
 impl Running {
@@ -26,12 +26,12 @@ impl Running {
         Self(Some(Entries::new(ENTRIES)))
     }
 
-    /// Remembers nothing.
+    /// A memory that is turned off.
     pub(super) const fn off() -> Self {
         Self(None)
     }
 
-    /// Remembers the record if it is in progress, and forgets it if it is not.
+    /// Remembers the record if it is in progress; otherwise forgets it.
     pub(super) fn saw(&self, record: &Record, now: EpochMs) {
         let Some(entries) = &self.0 else { return };
         match &record.state {
@@ -46,14 +46,15 @@ impl Running {
         }
     }
 
-    /// Forgets a record: a call of this process knows better.
+    /// Forgets a record, because a call of this process has newer knowledge of it.
     pub(super) fn forget(&self, id: &RecordId) {
         if let Some(entries) = &self.0 {
             entries.remove(id);
         }
     }
 
-    /// The record as it was seen. Older sightings, and those of a clock that has since been set back, are removed.
+    /// The record as it was seen less than a second ago. An older entry is removed, and so is one from before the clock
+    /// was set back.
     pub(super) fn recall(&self, id: &RecordId, now: EpochMs) -> Option<Arc<Record>> {
         let entries = self.0.as_ref()?;
         let (seen, record) = entries.get(id)?;

@@ -83,14 +83,14 @@ impl World {
         (world, call)
     }
 
-    /// The same in another process, with an empty cache.
+    /// The same world in another process, with an empty cache.
     fn elsewhere(&self, plan: impl IntoIterator<Item = Fault>) -> Arc<Self> {
         let store = FaultyStore::new(self.memory.clone(), plan);
         let (engine, late) = (engine(store, Arc::clone(&self.engine.parts.clock), &self.late), self.late.clone());
         Arc::new(Self { memory: self.memory.clone(), late, engine, runs: Arc::default() })
     }
 
-    /// The same in another process, with an empty cache, that continues the plan and the run numbers.
+    /// The same world in another process, with an empty cache, which continues the fault plan and the run numbers.
     fn restarted(&self) -> Arc<Self> {
         let store = self.engine.store().clone();
         let (engine, late) = (engine(store, Arc::clone(&self.engine.parts.clock), &self.late), self.late.clone());

@@ -1,16 +1,17 @@
-//! Requests through each front door.
+//! HTTP requests as each AWS front door passes them to a function.
 
 use lambda_http::Request;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-/// A request as a front door passes it on, from nobody unless a caller is named.
+/// A request as a front door (HTTP API, REST API, function URL, load balancer or VPC Lattice) passes it on. It has no
+/// caller identity unless you add one.
 #[derive(Clone, Debug)]
 pub struct HttpEvent {
     front_door: FrontDoor,
     method: String,
     path: String,
-    /// The path of the route; `None`: one that matches every path.
+    /// The path of the route; `None` if the route matches every path.
     route: Option<String>,
     query: Vec<(String, String)>,
     headers: Vec<(String, String)>,
@@ -46,34 +47,34 @@ enum Caller {
     Nobody,
     Jwt(String),
     Iam(String),
-    /// What a Lambda authorizer returned.
+    /// The context that a Lambda authorizer returned.
     Authorized(Map<String, Value>),
 }
 
 impl HttpEvent {
-    /// Through an HTTP API, in payload format 2.0, by the route `$default`.
+    /// A request through an HTTP API, in payload format 2.0, on the route `$default`.
     pub fn http_api(method: &str, path: &str) -> Self {
         Self::through(FrontDoor::HttpApi, method, path)
     }
 
-    /// Through a REST API, in payload format 1.0, by the resource `/{proxy+}`.
+    /// A request through a REST API, in payload format 1.0, on the resource `/{proxy+}`.
     #[cfg(feature = "apigw_rest")]
     pub fn rest_api(method: &str, path: &str) -> Self {
         Self::through(FrontDoor::RestApi, method, path)
     }
 
-    /// Through a function URL.
+    /// A request through a function URL.
     pub fn function_url(method: &str, path: &str) -> Self {
         Self::through(FrontDoor::FunctionUrl, method, path)
     }
 
-    /// Through an Application Load Balancer.
+    /// A request through an Application Load Balancer.
     #[cfg(feature = "alb")]
     pub fn alb(method: &str, path: &str) -> Self {
         Self::through(FrontDoor::Alb, method, path)
     }
 
-    /// Through a service of VPC Lattice, in event structure 2.0.
+    /// A request through a VPC Lattice service, in event structure 2.0.
     #[cfg(feature = "vpc_lattice")]
     pub fn vpc_lattice(method: &str, path: &str) -> Self {
         Self::through(FrontDoor::VpcLattice, method, path)
@@ -92,51 +93,51 @@ impl HttpEvent {
         }
     }
 
-    /// By the API's route with this path: `/orders/{id}`. Only APIs have routes.
+    /// Sets the path of the API's route, such as `/orders/{id}`. Only APIs have routes.
     #[must_use]
     pub fn route(mut self, path: &str) -> Self {
         self.route = Some(path.to_owned());
         self
     }
 
-    /// With this parameter in its query; name and value as text, which the event has encoded where AWS does so.
+    /// Adds a query parameter. Pass name and value unencoded; the event encodes them where AWS does.
     #[must_use]
     pub fn query(mut self, name: &str, value: &str) -> Self {
         self.query.push((name.to_owned(), value.to_owned()));
         self
     }
 
-    /// With this header.
+    /// Adds a header.
     #[must_use]
     pub fn header(mut self, name: &str, value: &str) -> Self {
         self.headers.push((name.to_lowercase(), value.to_owned()));
         self
     }
 
-    /// With this `Idempotency-Key`.
+    /// Adds the header `Idempotency-Key`.
     #[must_use]
     pub fn key(self, key: &str) -> Self {
         self.header("idempotency-key", key)
     }
 
-    /// With this body, as JSON.
+    /// Sets a JSON body and its content type.
     ///
     /// # Panics
-    /// If it cannot be written as JSON.
+    /// If the body cannot be written as JSON.
     #[must_use]
     pub fn json(self, body: &impl Serialize) -> Self {
         let body = serde_json::to_string(body).expect("a body that can be written as JSON");
         self.header("content-type", "application/json").body(&body)
     }
 
-    /// With this body, a text.
+    /// Sets a text body.
     #[must_use]
     pub fn body(mut self, body: &str) -> Self {
         self.body = Some(body.to_owned());
         self
     }
 
-    /// From the subject of a JWT, which the API's authorizer has verified.
+    /// Makes the caller the subject of a JWT that the API's authorizer has verified.
     ///
     /// # Panics
     /// If the front door is not an API: it has no authorizers.
@@ -147,10 +148,10 @@ impl HttpEvent {
         self
     }
 
-    /// Signed by the IAM user or role with this ARN.
+    /// Makes the caller the IAM user or role with this ARN, which signed the request.
     ///
     /// # Panics
-    /// If the front door is a load balancer: it verifies no signature.
+    /// If the front door is a load balancer, which verifies no signatures.
     #[must_use]
     pub fn iam_user(mut self, arn: &str) -> Self {
         #[cfg(feature = "alb")]
@@ -159,7 +160,7 @@ impl HttpEvent {
         self
     }
 
-    /// With this value in the context that the API's Lambda authorizer returned.
+    /// Adds a value to the context that the API's Lambda authorizer returned.
     ///
     /// # Panics
     /// If the front door is not an API: it has no authorizers.
@@ -178,12 +179,12 @@ impl HttpEvent {
     /// The request, as `lambda_http` parses it.
     ///
     /// # Errors
-    /// If `lambda_http` takes it for none.
+    /// If `lambda_http` does not accept the event.
     pub fn request(&self) -> Result<Request, serde_json::Error> {
         lambda_http::request::from_str(&self.to_json().to_string())
     }
 
-    /// The event.
+    /// The event as JSON.
     #[must_use]
     pub fn to_json(&self) -> Value {
         match self.front_door {
@@ -257,7 +258,7 @@ impl HttpEvent {
         event
     }
 
-    /// Headers with one value each, as a target group sends them by default. It names no caller but in headers.
+    /// An event with one value per header, as a target group sends it by default. Only its headers can name a caller.
     #[cfg(feature = "alb")]
     fn of_load_balancer(&self) -> Value {
         let group = super::arn("elasticloadbalancing", "targetgroup/orders/6d0ecf831eec9f09");
@@ -293,14 +294,14 @@ impl HttpEvent {
     }
 }
 
-/// Names and values as they stand in a URL: load balancers and services of VPC Lattice do not decode them.
+/// Names and values encoded as in a URL: load balancers and VPC Lattice services do not decode them.
 #[cfg(any(feature = "alb", feature = "vpc_lattice"))]
 fn encoded(pairs: &[(String, String)]) -> Vec<(String, String)> {
     let encode = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect();
     pairs.iter().map(|(name, value)| (encode(name), encode(value))).collect()
 }
 
-/// One value for each name: all of them, separated by commas.
+/// One value per name: all its values, separated by commas.
 fn joined(pairs: &[(String, String)]) -> Value {
     let mut joined = Map::new();
     for (name, value) in pairs {
@@ -313,13 +314,13 @@ fn joined(pairs: &[(String, String)]) -> Value {
     joined.into()
 }
 
-/// One value for each name: the last.
+/// One value per name: its last.
 #[cfg(any(feature = "apigw_rest", feature = "alb"))]
 fn last(pairs: &[(String, String)]) -> Value {
     Value::Object(pairs.iter().map(|(name, value)| (name.clone(), value.as_str().into())).collect())
 }
 
-/// A list of values for each name.
+/// A list of values per name.
 #[cfg(any(feature = "apigw_rest", feature = "vpc_lattice"))]
 fn all(pairs: &[(String, String)]) -> Value {
     let mut lists = Map::new();
@@ -339,7 +340,7 @@ mod tests {
     use crate::http::{authorized, iam_user, jwt_subject};
     use crate::protocol::Principal;
 
-    /// One through each front door.
+    /// One event through each front door.
     fn events() -> Vec<HttpEvent> {
         vec![
             HttpEvent::http_api("POST", "/orders/7"),

@@ -10,7 +10,7 @@ use crate::streams::KafkaBatch;
 /// A batch of records of Kafka topics, from a cluster of MSK.
 #[derive(Clone, Debug, Default)]
 pub struct KafkaEvent {
-    /// By topic and partition.
+    /// The records by topic and partition.
     records: Map<String, Value>,
 }
 
@@ -21,13 +21,13 @@ impl KafkaEvent {
         Self::default()
     }
 
-    /// With another record, at this offset of this partition.
+    /// Adds a record at this offset of this partition.
     #[must_use]
     pub fn record(self, topic: &str, partition: u32, offset: u64, value: impl AsRef<[u8]>) -> Self {
         self.push(topic, partition, offset, STANDARD.encode(value).into())
     }
 
-    /// With a record without a value: a tombstone.
+    /// Adds a tombstone: a record without a value.
     #[must_use]
     pub fn tombstone(self, topic: &str, partition: u32, offset: u64) -> Self {
         self.push(topic, partition, offset, Value::Null)
@@ -45,7 +45,7 @@ impl KafkaEvent {
         self
     }
 
-    /// The batch.
+    /// The event as [`Kafka`](crate::streams::Kafka) handles it.
     ///
     /// # Errors
     /// Never with the records above.
@@ -53,7 +53,7 @@ impl KafkaEvent {
         serde_json::from_value(self.to_json())
     }
 
-    /// The event.
+    /// The event as JSON.
     #[must_use]
     pub fn to_json(&self) -> Value {
         json!({

@@ -20,7 +20,7 @@ impl KinesisEvent {
         Self { stream: stream.into(), records: Vec::new() }
     }
 
-    /// With another record, at this number of this shard.
+    /// Adds a record at this sequence number of this shard.
     #[must_use]
     pub fn record(mut self, shard: u32, sequence_number: u128, data: impl AsRef<[u8]>) -> Self {
         let shard = format!("shardId-{shard:012}");
@@ -37,7 +37,7 @@ impl KinesisEvent {
         self
     }
 
-    /// The batch.
+    /// The event as [`Kinesis`](crate::streams::Kinesis) handles it.
     ///
     /// # Errors
     /// Never with the records above.
@@ -45,7 +45,7 @@ impl KinesisEvent {
         serde_json::from_value(self.to_json())
     }
 
-    /// The event.
+    /// The event as JSON.
     #[must_use]
     pub fn to_json(&self) -> Value {
         json!({"Records": self.records})

@@ -1,4 +1,4 @@
-//! Batches of messages.
+//! Batches of SQS messages.
 
 use serde_json::{Map, Value, json};
 
@@ -13,12 +13,12 @@ pub struct SqsEvent {
 }
 
 impl SqsEvent {
-    /// A batch without messages, from the queue with this name. `.fifo` at its end makes it a FIFO queue.
+    /// A batch without messages, from the queue with this name. A name that ends with `.fifo` makes it a FIFO queue.
     pub fn new(queue: impl Into<String>) -> Self {
         Self { queue: queue.into(), messages: Vec::new() }
     }
 
-    /// With another message. Its id is `m-1`, `m-2` and so on.
+    /// Adds a message. The ids are `m-1`, `m-2` and so on.
     #[must_use]
     pub fn message(mut self, body: impl Into<String>) -> Self {
         let number = self.messages.len() + 1;
@@ -34,7 +34,7 @@ impl SqsEvent {
         self
     }
 
-    /// The last message belongs to this group of a FIFO queue, and has this deduplication id.
+    /// Sets the message group and the deduplication id of the last message, for a FIFO queue.
     #[must_use]
     pub fn in_group(self, group: &str, deduplication_id: &str) -> Self {
         let number = self.messages.len();
@@ -45,7 +45,7 @@ impl SqsEvent {
         })
     }
 
-    /// The last message has this attribute, a text.
+    /// Adds a string attribute to the last message.
     #[must_use]
     pub fn attribute(self, name: &str, value: &str) -> Self {
         self.change("messageAttributes", |attributes| {
@@ -53,7 +53,7 @@ impl SqsEvent {
         })
     }
 
-    /// The last message has been received as often as this, with this delivery.
+    /// Sets how often the last message has been received, including this delivery.
     #[must_use]
     pub fn received(self, times: u32) -> Self {
         self.change("attributes", |attributes| {
@@ -61,7 +61,7 @@ impl SqsEvent {
         })
     }
 
-    /// The batch.
+    /// The event as [`Queue`](crate::Queue) handles it.
     ///
     /// # Errors
     /// Never with the messages above.
@@ -69,7 +69,7 @@ impl SqsEvent {
         serde_json::from_value(self.to_json())
     }
 
-    /// The event.
+    /// The event as JSON.
     #[must_use]
     pub fn to_json(&self) -> Value {
         json!({"Records": self.messages})

@@ -18,25 +18,25 @@ impl TableEvent {
         Self { table: table.into(), records: Vec::new() }
     }
 
-    /// With an item that was put where none was.
+    /// Adds the insertion of a new item.
     #[must_use]
     pub fn insert(self, keys: Value, new: Value) -> Self {
         self.change("INSERT", json!({"Keys": keys, "NewImage": new}))
     }
 
-    /// With an item that was changed.
+    /// Adds the modification of an item.
     #[must_use]
     pub fn modify(self, keys: Value, old: Value, new: Value) -> Self {
         self.change("MODIFY", json!({"Keys": keys, "OldImage": old, "NewImage": new}))
     }
 
-    /// With an item that was removed.
+    /// Adds the removal of an item.
     #[must_use]
     pub fn remove(self, keys: Value, old: Value) -> Self {
         self.change("REMOVE", json!({"Keys": keys, "OldImage": old}))
     }
 
-    /// Its event id is `e-1`, `e-2` and so on.
+    /// Adds a change. The event ids are `e-1`, `e-2` and so on.
     fn change(mut self, name: &str, mut images: Value) -> Self {
         let number = self.records.len() + 1;
         images["ApproximateCreationDateTime"] = json!(1_773_342_238);
@@ -51,7 +51,7 @@ impl TableEvent {
         self
     }
 
-    /// The batch.
+    /// The event as [`TableStream`](crate::streams::TableStream) handles it.
     ///
     /// # Errors
     /// If a key or an image is not in DynamoDB's JSON.
@@ -59,7 +59,7 @@ impl TableEvent {
         serde_json::from_value(self.to_json())
     }
 
-    /// The event.
+    /// The event as JSON.
     #[must_use]
     pub fn to_json(&self) -> Value {
         json!({"Records": self.records})

@@ -18,10 +18,10 @@ pub(super) struct Open {
     pub(super) number: String,
 }
 
-/// What a batch leaves open, in the order of the last changes. Of several changes of a record the last one counts: a
-/// table's stream keeps the order of one item's changes.
+/// The claims that a batch leaves open, in the order of their last changes. If a record changed several times, the last
+/// change counts: a table's stream keeps the order of one item's changes.
 ///
-/// Mappings may filter, and need not: everything that is no open record of a declared operation is left out here.
+/// Filters of the mapping are optional: everything except open records of declared operations is left out here.
 pub(super) fn open(
     changes: &[Value],
     operations: &Operations,
@@ -42,7 +42,7 @@ pub(super) fn open(
     Ok(open.into_iter().map(|(_, open)| open).collect())
 }
 
-/// `None` if the item was deleted, if it is only a part of a long answer, or if nobody needs to look at it again.
+/// The follow-up of an item; `None` if the item was deleted, is only a part of a long answer, or needs no further look.
 fn follow_up(image: &Value, operations: &Operations, names: &AttributeNames) -> Option<FollowUp> {
     image.get(&names.status)?;
     match image::to_record(image, names) {

@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use crate::protocol::Record;
 use crate::store::dynamodb::{AttributeNames, image};
 
-/// The change that leaves this version of a record, with this sequence number, in a table with the default attribute
-/// names.
+/// The stream's change that results in this version of a record, with this sequence number, in a table with the default
+/// attribute names.
 #[must_use]
 pub fn change(number: u64, record: &Record) -> Value {
     json!({

@@ -1,4 +1,4 @@
-//! The two events of a function that follows up: a batch of its table's stream, and a schedule.
+//! The two events of a follow-up function: a batch of its table's stream, and the follow-ups of a schedule.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use crate::protocol::{EpochMs, FollowUp, OwnerToken, RecordId};
 
-/// An event of a function that follows up.
+/// An event of a follow-up function.
 #[derive(Clone, Debug, PartialEq)]
 pub enum FollowUpEvent {
     /// Changes of the records' table, from its stream.
@@ -36,7 +36,7 @@ impl FollowUpEvent {
     }
 }
 
-/// The text to send: the event of a later invocation.
+/// The follow-ups as text to send, which is the event of a later invocation.
 #[must_use]
 pub fn to_text(follow_ups: &[FollowUp]) -> String {
     let sent: Vec<Sent> = follow_ups.iter().map(Sent::from).collect();
@@ -45,7 +45,7 @@ pub fn to_text(follow_ups: &[FollowUp]) -> String {
 
 const MEMBER: &str = "follow_ups";
 
-/// A follow-up as it is sent. An older deployment may read it, so this form must stay.
+/// A follow-up as it is sent. A function of another release may read it, so this form must not change.
 #[derive(Serialize, Deserialize)]
 struct Sent {
     record: String,

@@ -1,10 +1,10 @@
-//! What became of follow-ups.
+//! The results of follow-ups.
 
 use serde::Serialize;
 
 use crate::reconcile::Reconciled;
 
-/// What an invocation did, for the log and for people who invoke the function.
+/// The results of an invocation, for the log and for people who invoke the function.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct FollowUpReport {
     /// Settled as SUCCESS.
@@ -15,9 +15,9 @@ pub struct FollowUpReport {
     pub prevented: usize,
     /// Left UNKNOWN; the stream of the table leads to the next look.
     pub unclear: usize,
-    /// Settled or released before anybody had to look, gone, or changed since: a later version has its own follow-up.
+    /// Settled or released before the look, deleted, or changed since: a later version has its own follow-up.
     pub over: usize,
-    /// Sent, to be looked at later: not due yet, no time left, or the store did not answer.
+    /// Sent again for a later look: not due yet, no time left, or the store did not answer.
     pub sent: usize,
     /// Given up after too many failures.
     pub given_up: usize,

@@ -17,29 +17,30 @@ use crate::engine::{Clock, SystemClock};
 use crate::protocol::{EpochMs, FollowUp};
 use crate::store::{BoxError, dynamodb};
 
-/// Follow-ups of a schedule: as many as one invocation looks at in its time, even if each waits for an external system.
+/// The maximum number of follow-ups per schedule: as many as one invocation can look at in its time, even if each waits
+/// for an external system.
 const MOST: usize = 25;
 
-/// A schedule has follow-ups that are due within this time: EventBridge Scheduler is precise to a minute.
+/// The follow-ups of one schedule are due within this time. EventBridge Scheduler is precise only to a minute.
 const SPAN: Duration = Duration::from_secs(15);
 
-/// Between the schedules that one call makes for the same time.
+/// The interval between the schedules that one call creates for the same time.
 const SPREAD: Duration = Duration::from_secs(1);
 
-/// A schedule that is in the past is refused.
+/// The minimum lead of a schedule, because EventBridge Scheduler refuses one in the past.
 const LEAD: Duration = Duration::from_secs(2);
 
-/// Concurrent requests, well below the service's limit of requests per second.
+/// The maximum number of concurrent requests, well below the service's limit of requests per second.
 const CONCURRENCY: usize = 8;
 
-/// Sends follow-ups with one-time schedules of EventBridge Scheduler.
+/// Sends follow-ups by one-time schedules of EventBridge Scheduler.
 ///
-/// One schedule carries up to 25 follow-ups, invokes the function within a minute after the last one is due, and deletes
-/// itself. Nothing polls, so it costs nothing when idle: 1 USD per million schedules.
+/// One schedule carries up to 25 follow-ups, invokes the function within a minute after the last one is due, and
+/// deletes itself. Nothing polls, so it costs nothing when idle: 1 USD per million schedules.
 ///
 /// The function's role needs `scheduler:CreateSchedule` on the schedules of the group, and `iam:PassRole` on the
-/// schedules' role. That role is assumed by `scheduler.amazonaws.com`, and needs `lambda:InvokeFunction` on the function
-/// and `sqs:SendMessage` on the queue for dead letters.
+/// schedules' role. That role is assumed by `scheduler.amazonaws.com`, and needs `lambda:InvokeFunction` on the
+/// function and `sqs:SendMessage` on the dead-letter queue.
 #[derive(Clone, Debug)]
 pub struct Schedules {
     client: Client,
@@ -50,21 +51,21 @@ pub struct Schedules {
 }
 
 impl Schedules {
-    /// Makes schedules in this group, whose role may invoke this function. Both are ARNs; the function's is that of the
-    /// alias that is to be invoked: `invoked_function_arn` in the context of an invocation.
+    /// Creates a sender that makes schedules in this group; `role` may invoke `function`. Both are ARNs; the function's
+    /// is that of the alias to invoke, which is `invoked_function_arn` in the context of an invocation.
     pub fn new(client: Client, group: impl Into<String>, role: impl Into<String>, function: impl Into<String>) -> Self {
         Self { client, group: group.into(), role: role.into(), function: function.into(), dead_letters: None }
     }
 
-    /// The ARN of the queue that gets what could not be delivered to the function.
+    /// Sets the ARN of the dead-letter queue for follow-ups that could not be delivered to the function.
     #[must_use]
     pub fn dead_letters(mut self, queue: impl Into<String>) -> Self {
         self.dead_letters = Some(queue.into());
         self
     }
 
-    /// A client from the environment of a Lambda function, with the time-outs and retries of [`dynamodb::client`]. Make
-    /// it once per process.
+    /// Creates a client from the environment of a Lambda function, with the time-outs and retries of
+    /// [`dynamodb::client`]. Create it once per process.
     #[must_use]
     pub fn client() -> Client {
         Client::new(&dynamodb::sdk_config("SCHEDULER"))
@@ -93,7 +94,7 @@ impl Schedules {
             .send()
             .await;
         match created {
-            // Our own: the stream has delivered the batch again, or the reply to an earlier request was lost.
+            // The schedule is our own: the stream redelivered the batch, or the reply to an earlier request was lost.
             Err(error) if error.as_service_error().is_some_and(CreateScheduleError::is_conflict_exception) => Ok(()),
             Err(error) => Err(error.into()),
             Ok(_) => Ok(()),
@@ -111,7 +112,7 @@ impl Sender for Schedules {
     }
 }
 
-/// Divides follow-ups, in the order of their time, into schedules.
+/// Divides follow-ups, in the order of their due times, into schedules.
 fn schedules(follow_ups: &[FollowUp], now: EpochMs) -> Vec<(&[FollowUp], EpochMs)> {
     let (mut schedules, mut rest, mut earliest) = (Vec::new(), follow_ups, now.plus(LEAD));
     while let Some(first) = rest.first() {
@@ -125,7 +126,7 @@ fn schedules(follow_ups: &[FollowUp], now: EpochMs) -> Vec<(&[FollowUp], EpochMs
     schedules
 }
 
-/// Equal follow-ups have one name, so that a batch that is delivered again makes no second schedule.
+/// The schedule's name. Equal follow-ups have the same name, so that a redelivered batch creates no second schedule.
 fn name(follow_ups: &[FollowUp]) -> String {
     let hash = Sha256::digest(to_text(follow_ups));
     hash.iter().take(16).fold("follow-up-".to_owned(), |mut name, byte| {
@@ -134,7 +135,7 @@ fn name(follow_ups: &[FollowUp]) -> String {
     })
 }
 
-/// In UTC, which is the default; rounded up to a second.
+/// The schedule expression, in UTC, which is the default, rounded up to a second.
 fn expression(at: EpochMs) -> Result<String, BoxError> {
     let seconds = i64::try_from(at.0.div_ceil(1000))?;
     let text = DateTime::from_secs(seconds).fmt(DateTimeFormat::DateTime)?;

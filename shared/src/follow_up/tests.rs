@@ -14,7 +14,7 @@ use crate::store::fault::{Fault, FaultyStore};
 use crate::store::memory::MemoryStore;
 use crate::{Call, Operation, Outcome, Verdict};
 
-/// Keeps what is sent.
+/// A sender that keeps the follow-ups.
 #[derive(Default)]
 struct Outbox {
     sent: Mutex<Vec<FollowUp>>,
@@ -60,7 +60,7 @@ impl<'w> Follower<'w> {
         self.follow_ups().handle(event, deadline, None, &self.provider).await
     }
 
-    /// The answer to a batch: the sequence numbers from which on it is to be delivered again.
+    /// The response to a batch: the sequence numbers from which it must be redelivered.
     async fn changes(&self, changes: Vec<Value>) -> Vec<Option<String>> {
         let handled = self.handle(FollowUpEvent::Changes(changes), TIME).await;
         let Ok(FollowUpResponse::Changes(response)) = handled else { panic!("{handled:?}") };
@@ -114,7 +114,7 @@ async fn a_claim_that_dies_is_followed_up_once_its_lease_is_over_and_not_before(
     assert_eq!(report, FollowUpReport { happened: 1, ..Default::default() });
     assert_eq!((world.memory.applied(EFFECT), follower.outbox.take()), (1, vec![]));
 
-    // A duplicate of it, and one of a record that is gone.
+    // A duplicate of the follow-up, and one for a deleted record.
     let gone = FollowUp { record: RecordId::from_stored("idempotency:gone".into()), ..sent[0].clone() };
     let report = follower.sent(vec![sent[0].clone(), gone]).await;
     assert_eq!((report, world.memory.applied(EFFECT)), (FollowUpReport { over: 2, ..Default::default() }, 1));
@@ -166,7 +166,7 @@ async fn a_claim_whose_lease_is_over_when_its_batch_comes_is_reconciled_at_once(
     let (world, claim) = claimed([]).await;
     tokio::time::advance(TIMEOUT * 2).await;
     let follower = Follower::new(&world, Evidence::Happened(7));
-    // Twice: a shard that is delivered again changes nothing.
+    // Twice, because a redelivered shard must change nothing.
     for _ in 0..2 {
         assert_eq!(follower.changes(vec![change(1, &claim)]).await, []);
         assert_eq!((world.memory.applied(EFFECT), follower.outbox.take()), (1, vec![]));
@@ -183,7 +183,7 @@ async fn what_stays_unclear_is_found_again_by_the_version_that_the_look_has_writ
     for number in 1..=8 {
         assert_eq!(follower.changes(vec![change(number, &change_of)]).await, []);
         let unknown = stored(&world).await;
-        assert_eq!(unknown.state, State::Unknown(None), "asked for, and written");
+        assert_eq!(unknown.state, State::Unknown(None), "looked up, and written");
         assert_eq!(follower.outbox.take(), [], "the stream leads to the next look");
         follower.changes(vec![change(number + 100, &unknown)]).await;
         let sent = follower.outbox.take();
@@ -218,7 +218,7 @@ async fn without_an_answer_of_the_store_or_without_time_it_is_looked_at_later_an
     let late = Duration::from_secs(11);
     let handled = follower.handle(FollowUpEvent::FollowUps(vec![due.clone()]), late).await;
     assert!(matches!(handled, Ok(FollowUpResponse::FollowUps(FollowUpReport { sent: 1, .. }))), "{handled:?}");
-    assert_eq!(follower.outbox.take()[0].failures, 0, "no time is no failure of the store");
+    assert_eq!(follower.outbox.take()[0].failures, 0, "a lack of time is not a failure of the store");
 
     let (broken, claim) = claimed([Fault::None].into_iter().chain([Fault::Refuse; 40])).await;
     let due = FollowUp::of(&claim).expect("open");

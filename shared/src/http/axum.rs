@@ -1,4 +1,4 @@
-//! axum: the layer around a `Router` or its routes, and extractors of what the layer has found.
+//! axum support: the layer around a `Router` or its routes, and extractors for what the layer has parsed.
 //!
 //! Around a whole router, which runs on Lambda:
 //!
@@ -50,11 +50,13 @@ use super::{Idempotency, NotProtected, Problem, Received};
 use crate::engine::{Attempt, Verdict};
 use crate::store::{BoxError, Store, TransactionalEffect};
 
-/// For [`IdempotencyLayer::verdict`](super::IdempotencyLayer::verdict): the statuses that axum answers before a handler
-/// runs are no outcome, so that a corrected request may use its key again. These are the rejections of extractors (400,
-/// 413, 415, 422), unknown routes and methods (404, 405), and what a layer inside the router says of its caller (401, 403).
+/// A function for [`IdempotencyLayer::verdict`](super::IdempotencyLayer::verdict), by which a status that axum returns
+/// before a handler runs means "not executed", so that a corrected request may use the same key. These are extractor
+/// rejections (400, 413, 415, 422), unknown routes and methods (404, 405), and rejections of the caller by a layer
+/// inside the router (401, 403).
 ///
-/// **Not for handlers that answer with one of these statuses after they did something**: that would be done again.
+/// **Do not use it for handlers that answer with one of these statuses after they did something**: a retry would do it
+/// again.
 #[must_use]
 pub fn refused_before_the_handler(response: &Response<Body>) -> Option<Verdict<()>> {
     matches!(response.status().as_u16(), 400 | 401 | 403 | 404 | 405 | 413 | 415 | 422)
@@ -68,7 +70,7 @@ impl ResponseBody for AxumBody {
     }
 }
 
-/// A text if it is one: API Gateway gets other bytes in base64.
+/// Returns text if the bytes are UTF-8, because API Gateway gets other bytes in base64.
 fn body_of(bytes: Vec<u8>) -> Body {
     match String::from_utf8(bytes) {
         Ok(text) if text.is_empty() => Body::Empty,
@@ -89,7 +91,7 @@ fn into_axum(response: Response<Body>) -> AxumResponse {
     response.map(axum_body)
 }
 
-/// The layer around routes of a router.
+/// Lets the layer wrap the routes of a router.
 impl<S, H> Service<HttpRequest<AxumBody>> for Idempotency<S, H>
 where
     S: Store,
@@ -122,14 +124,14 @@ where
     }
 }
 
-/// The route as axum has matched it, inside of a router.
+/// The route that axum has matched, inside a router.
 pub(super) fn matched_route(request: &Request) -> Option<String> {
     let path = request.extensions().get::<MatchedPath>()?;
     Some(format!("{} {}", request.method(), path.as_str()))
 }
 
-/// The attempt under which the request runs. Rejected if the request is not protected, or if the store's effects have
-/// another type than `E`: a handler that adds its effects to an attempt must not run without one.
+/// Extracts the attempt under which the request runs. Rejects a request that is not protected, or an `E` that is not
+/// the type of the store's effects: a handler that adds its effects to an attempt must not run without one.
 impl<S: Send + Sync, E: TransactionalEffect> FromRequestParts<S> for Attempt<E> {
     type Rejection = NotProtected;
 
@@ -138,7 +140,7 @@ impl<S: Send + Sync, E: TransactionalEffect> FromRequestParts<S> for Attempt<E> 
     }
 }
 
-/// What the layer has parsed from the request. Rejected if the request is not protected.
+/// Extracts the parts that the layer has parsed from the request. Rejects a request that is not protected.
 impl<S: Send + Sync> FromRequestParts<S> for Received {
     type Rejection = NotProtected;
 
@@ -147,16 +149,19 @@ impl<S: Send + Sync> FromRequestParts<S> for Received {
     }
 }
 
-/// 500 `not-protected`: a mistake of the application, under which nothing was executed.
+/// Responds with 500 `not-protected`: the application has an error, and nothing was executed.
 impl IntoResponse for NotProtected {
     fn into_response(self) -> AxumResponse {
-        tracing::error!(error = &self as &dyn std::error::Error, "a handler needs an attempt");
+        tracing::error!(
+            error = &self as &dyn std::error::Error,
+            "a handler that needs an attempt was called without one"
+        );
         let problem = Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "not-protected", "The route is not protected");
         into_axum(problem.detail("Nothing was executed.").nothing_executed().into_response())
     }
 }
 
-/// A problem is a response.
+/// Lets a handler return a problem as its response.
 impl IntoResponse for Problem {
     fn into_response(self) -> AxumResponse {
         into_axum(Self::into_response(self))

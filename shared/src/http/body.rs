@@ -4,12 +4,12 @@ use lambda_http::Body;
 
 use crate::store::BoxError;
 
-/// A body that can be had as a whole. The layer records responses, so it cannot stream them.
+/// A body that can be collected as a whole. The layer records responses, so it cannot stream them.
 pub trait ResponseBody: Send + 'static {
     /// Waits for the whole body.
     ///
     /// # Errors
-    /// Why the body broke off. The outcome of the request is then unknown.
+    /// The error that cut the body off. The outcome of the request is then unknown.
     fn whole(self) -> impl Future<Output = Result<Body, BoxError>> + Send;
 }
 

@@ -41,7 +41,7 @@ type PrincipalOf = Arc<dyn Fn(&Request) -> Option<Principal> + Send + Sync>;
 /// Converts a request into a type of the application, stored in its extensions.
 type Reading = Arc<dyn Fn(&mut Request, &Received) + Send + Sync>;
 
-/// Returns the verdict of a response, if its status does not say it.
+/// Returns the verdict of a response whose status does not determine it.
 type VerdictOf = Arc<dyn Fn(&Response<Body>) -> Option<Verdict<()>> + Send + Sync>;
 
 /// Changes or replaces a response.
@@ -53,7 +53,7 @@ pub(super) type ChangeRefusal = Arc<dyn Fn(&ProblemType, Response<Body>) -> Resp
 /// Returns the subject of a request.
 type SubjectOf = Arc<dyn Fn(&Request) -> Option<Subject> + Send + Sync>;
 
-/// Returns what a request is about, for its line in the log.
+/// Returns what a request is about, for its log line.
 type FactsOf = Arc<dyn Fn(&Request) -> Facts + Send + Sync>;
 
 /// The settings of a layer, which handle its requests.
@@ -67,7 +67,7 @@ pub(super) struct Core<S: Store> {
     /// The routes that are not protected.
     pub(super) exempt: Vec<Route>,
     pub(super) principal: PrincipalOf,
-    /// What a request without a principal lacks.
+    /// The text for a request without a principal.
     pub(super) missing_principal: &'static str,
     pub(super) key: KeySource,
     /// Whether a request without a key runs unprotected.
@@ -75,7 +75,7 @@ pub(super) struct Core<S: Store> {
     pub(super) reading: Reading,
     pub(super) subject: SubjectOf,
     pub(super) facts: FactsOf,
-    /// `None`: lines name nobody.
+    /// `None` if log lines have no pseudonyms.
     pub(super) pseudonyms: Option<Pseudonyms>,
     pub(super) resolver: Option<AnyResolver<S::Effect, HttpAnswer>>,
     pub(super) protected: Vec<Method>,
@@ -83,7 +83,7 @@ pub(super) struct Core<S: Store> {
     pub(super) verdict: VerdictOf,
     pub(super) on_replay: Option<Change>,
     pub(super) on_refusal: Option<ChangeRefusal>,
-    /// The function with Powertools whose place this one takes.
+    /// The Powertools function that this function replaces.
     #[cfg(feature = "powertools")]
     pub(super) predecessor: Option<AnyPredecessor<S::Effect>>,
     pub(super) contract: Contract,
@@ -92,7 +92,7 @@ pub(super) struct Core<S: Store> {
 }
 
 impl<S: Store> Core<S> {
-    /// Answers a request: under a claim if it is protected.
+    /// Answers a request, under a claim if it is protected.
     pub(super) async fn serve<H, B>(&self, mut request: Request, mut handler: H) -> Result<Response<Body>, H::Error>
     where
         H: Service<Request, Response = Response<B>>,
@@ -112,7 +112,7 @@ impl<S: Store> Core<S> {
         }
     }
 
-    /// Whether requests like this one are protected.
+    /// Whether this request's method and route are protected.
     fn protects(&self, request: &Request) -> bool {
         self.protected.contains(request.method()) && self.find(&self.exempt, request).is_none()
     }
@@ -200,7 +200,7 @@ impl<S: Store> Core<S> {
         response
     }
 
-    /// What the line says by pseudonyms.
+    /// The pseudonyms of the request's log line.
     fn named(&self, principal: impl FnOnce() -> Option<PrincipalDigest>, facts: Facts) -> Named {
         self.pseudonyms.as_ref().map(|pseudonyms| pseudonyms.name(principal(), &facts)).unwrap_or_default()
     }
@@ -258,7 +258,7 @@ impl<S: Store> Core<S> {
         };
         let context = request.lambda_context_ref();
         let deadline = context.map_or_else(
-            // There is no deadline outside of Lambda, but a lease must end.
+            // Outside Lambda there is no deadline, but a lease must end.
             || self.engine.now().plus(Duration::from_secs(30)),
             |context| EpochMs(context.deadline),
         );
@@ -304,7 +304,7 @@ impl<S: Store> Core<S> {
             Ok(Outcome::InProgress { retry_after }) => {
                 preference.report(self.refuse(Refusal::in_progress(retry_after)))
             }
-            // Under a claim, no refused effect is interpreted as a conflict. If one were, it too would concern another
+            // Under a claim, no refused effect is interpreted as a conflict. If one were, it would also concern another
             // request.
             Ok(Outcome::Mismatch | Outcome::Conflict) => self.refuse(Refusal::fingerprint_mismatch()),
             Ok(Outcome::Unknown { retry_after, .. }) => self.refuse(Refusal::outcome_unknown(retry_after)),
@@ -328,8 +328,8 @@ async fn whole<B: ResponseBody>(response: Response<B>) -> Result<Response<Body>,
     Ok(Response::from_parts(parts, body.whole().await?))
 }
 
-/// The response to an unprotected request whose body broke off.
+/// The response to an unprotected request if the handler's response body was cut off.
 fn cut_off(error: BoxError) -> Response<Body> {
-    tracing::error!(error = &*error, "the handler's response broke off");
-    Problem::new(StatusCode::BAD_GATEWAY, "response-cut-off", "The response broke off").into_response()
+    tracing::error!(error = &*error, "the handler's response was cut off");
+    Problem::new(StatusCode::BAD_GATEWAY, "response-cut-off", "The response was cut off").into_response()
 }

@@ -1,28 +1,28 @@
-//! What a line of the request log says of a request beyond its outcome, for programs that look for unusual retries.
+//! The fields of a request's log line beyond its outcome, for programs that look for unusual retries.
 
 use http::Extensions;
 
-/// What a request is about, for the request log of a layer with [pseudonyms](super::IdempotencyLayer::pseudonyms).
+/// Facts about a request, for the request log of a layer with [pseudonyms](super::IdempotencyLayer::pseudonyms).
 ///
-/// The [layer's function](super::IdempotencyLayer::facts) knows them of every request. A handler that learns more puts
-/// `Facts` into the extensions of its response: what is `Some` there replaces what the function returned. The line shows
-/// [`about`](Self::about) and [`instrument`](Self::instrument) as pseudonyms only; without pseudonyms it shows none of the
-/// four.
+/// The [layer's function](super::IdempotencyLayer::facts) returns them for every request. A handler that learns more
+/// puts `Facts` into the extensions of its response: each field that is `Some` there replaces the function's. The log
+/// line shows [`about`](Self::about) and [`instrument`](Self::instrument) as pseudonyms only; without pseudonyms it
+/// shows none of the four fields.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
-    /// Whom or what it concerns, for example an account.
+    /// The subject of the request, for example an account.
     pub about: Option<String>,
-    /// What it pays with, for example a payment method.
+    /// The means of payment, for example a payment method.
     pub instrument: Option<String>,
-    /// Whether the amount is small, as the tests of stolen cards are.
+    /// Whether the amount is small, as it is when stolen cards are tested.
     pub small: Option<bool>,
-    /// Why it was refused, for programs: `insufficient_funds`. The line shows it as it is, so it must not be a text of the
-    /// caller; it is left out unless it is 1 to 40 letters, digits, `_` and `-`.
+    /// The reason of a refusal, for programs: `insufficient_funds`. The log line shows it unchanged, so it must not
+    /// come from the caller; it is omitted unless it consists of 1 to 40 letters, digits, `_` and `-`.
     pub code: Option<String>,
 }
 
 impl Facts {
-    /// These facts, and where there is none, the other's.
+    /// Fills each missing fact from `other`.
     #[must_use]
     pub fn or(self, other: Self) -> Self {
         Self {
@@ -33,7 +33,7 @@ impl Facts {
         }
     }
 
-    /// These facts of a request, with those that its response adds.
+    /// Replaces these facts of a request by those that its response sets.
     pub(super) fn with(self, extensions: &Extensions) -> Self {
         match extensions.get::<Self>() {
             Some(added) => added.clone().or(self),
@@ -41,7 +41,7 @@ impl Facts {
         }
     }
 
-    /// The code, if it can be no text of a caller.
+    /// The code, unless it could be a caller's text.
     pub(super) fn safe_code(&self) -> Option<String> {
         let is_safe = |code: &&String| {
             (1..=MAX_CODE_BYTES).contains(&code.len())

@@ -1,4 +1,4 @@
-//! Where the layer finds a request's key.
+//! The sources of a request's key.
 
 use std::sync::Arc;
 
@@ -11,14 +11,14 @@ use crate::protocol::{Document, Key};
 /// Finds the key in a request, given its body if that is a JSON document.
 type Find = Arc<dyn Fn(&Request, Option<&Document>) -> Option<String> + Send + Sync>;
 
-/// Where the layer finds a request's key.
+/// The place in which the layer finds a request's key.
 #[derive(Clone)]
 pub(super) enum KeySource {
     /// The header `Idempotency-Key`, as the draft specifies it.
     IdempotencyKey,
-    /// A header that the sender names in its own way.
+    /// A header with another name.
     Header(HeaderName),
-    /// Wherever the application finds it.
+    /// A place that the application's function knows.
     Function(Find),
 }
 
@@ -31,13 +31,13 @@ impl KeySource {
         }
     }
 
-    /// What a request without a key lacks, for its sender.
+    /// The text for the sender of a request without a key.
     pub(super) fn missing(&self) -> String {
         let what = match self {
             Self::IdempotencyKey => {
-                "the header Idempotency-Key: a text that is unique to it, such as a UUID".to_owned()
+                "the header Idempotency-Key with a value that is unique to it, such as a UUID".to_owned()
             }
-            Self::Header(name) => format!("the header {name}: a text that is unique to it, such as a UUID"),
+            Self::Header(name) => format!("the header {name} with a value that is unique to it, such as a UUID"),
             Self::Function(_) => "an id that is unique to it, in the place that the API describes".to_owned(),
         };
         format!("This operation needs {what}.")

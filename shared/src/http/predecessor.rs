@@ -1,4 +1,4 @@
-//! Requests that a function with Powertools may have answered before.
+//! The takeover from a Powertools function, which may already have answered a request.
 
 use std::sync::Arc;
 
@@ -19,10 +19,11 @@ use crate::store::dynamodb::powertools::{Aside, NoOldKey, NotRun, OldKey, Predec
 use crate::store::{BoxError, Store, StoreError, TransactionalEffect};
 
 impl<S: Store<Effect = TransactWriteItem>> IdempotencyLayer<S> {
-    /// Takes the place of a function with Powertools around its Lambda handler: what that has answered is replayed, see
-    /// [`powertools`](crate::powertools). `key` computes the request's old key with [`Predecessor::key`]; `None` if the old
-    /// function did not protect the request, as it did not where nothing is selected ([`NoOldKey::NothingSelected`]). With any
-    /// other error nothing runs: the old function may have run the request under a key that is not known here.
+    /// Takes over from a function with Powertools around its Lambda handler: the answers of that function are replayed,
+    /// see [`powertools`](crate::powertools). `key` computes the request's old key with [`Predecessor::key`]. It
+    /// returns `None` if the old function did not protect the request; the error [`NoOldKey::NothingSelected`] means
+    /// the same. With any other error nothing runs, because the old function may have run the request under a key that
+    /// is not known here.
     ///
     /// ```no_run
     /// use idempotency::powertools::Predecessor;
@@ -41,8 +42,9 @@ impl<S: Store<Effect = TransactWriteItem>> IdempotencyLayer<S> {
     /// let layer = IdempotencyLayer::new(engine, "orders").predecessor(old, key);
     /// ```
     ///
-    /// The old answer is a response as Lambda takes it from a handler: an object with `statusCode`, or any other JSON, which
-    /// is a 200. Set [`predecessor_of`](Self::predecessor_of) if Powertools was around another function than the handler.
+    /// The old answer is a handler's return value as API Gateway interprets it: an object with `statusCode`, or any
+    /// other JSON, which is the body of a 200. Use [`predecessor_of`](Self::predecessor_of) if Powertools wrapped a
+    /// function other than the handler.
     #[must_use]
     pub fn predecessor(
         self,
@@ -52,9 +54,9 @@ impl<S: Store<Effect = TransactWriteItem>> IdempotencyLayer<S> {
         self.predecessor_of(predecessor, key, |old| response(&old), proxy_response)
     }
 
-    /// Like [`predecessor`](Self::predecessor), for Powertools around a function inside the handler: `read` makes a response
-    /// of what that function returned, and `write` what it would have returned of a response, for as long as the old
-    /// function may run.
+    /// Like [`predecessor`](Self::predecessor), for Powertools around a function inside the handler. `read` converts
+    /// that function's return value into a response; `write` converts a response into that return value, for as long as
+    /// the old function may run.
     #[must_use]
     pub fn predecessor_of(
         self,
@@ -72,7 +74,7 @@ type KeyOf = Box<dyn Fn(&Predecessor, &Request) -> Result<Option<OldKey>, NoOldK
 type Read = Box<dyn Fn(Value) -> Result<Response<Body>, BoxError> + Send + Sync>;
 type Write = Arc<dyn Fn(&Response<Body>) -> Value + Send + Sync>;
 
-/// A predecessor, and how its answers become responses.
+/// A predecessor, and the conversion of its answers to responses.
 struct OfRequests {
     predecessor: Predecessor,
     key: KeyOf,
@@ -90,14 +92,15 @@ pub(super) trait OldFunction<E: TransactionalEffect>: Send + Sync {
 pub(super) enum Found<E: TransactionalEffect> {
     /// The handler runs.
     Run(Option<End<E>>),
-    /// It does not.
+    /// The handler must not run; this is the verdict.
     Answered(Verdict<HttpAnswer>),
 }
 
 /// Ends a request that is held in the old table.
 pub(super) type End<E> = Box<dyn FnOnce(&Attempt<E>, &Verdict<HttpAnswer>) -> BoxFuture<'static, ()> + Send + Sync>;
 
-/// Looks for the request in the old table. The verdict, if the handler must not run; why, is in `aside`.
+/// Looks up the request in the old table. Returns the verdict if the handler must not run; the reason is then in
+/// `aside`.
 pub(super) async fn held<E: TransactionalEffect>(
     predecessor: Option<&AnyPredecessor<E>>,
     request: &Request,
@@ -159,21 +162,22 @@ fn verdict(mut response: Response<Body>) -> Verdict<HttpAnswer> {
     }
 }
 
-/// What belongs to one answer and to nobody else's.
+/// Headers that belong to a single response.
 const NEVER_REPLAYED: [HeaderName; 2] = [SET_COOKIE, DATE];
 
 fn no_key(error: &NoOldKey) -> NotRun {
     NotRun::Store(StoreError::Unreadable { digest: "the old key".to_owned(), problem: error.to_string() })
 }
 
-/// What the old function returned, as API Gateway reads it: without a `statusCode` it is the body of a 200.
+/// The response for an old function's return value, as API Gateway interprets it: without a `statusCode` it is the body
+/// of a 200.
 fn response(old: &Value) -> Result<Response<Body>, BoxError> {
     let Some(status) = old.get("statusCode") else {
         let response = Response::builder().header(CONTENT_TYPE, "application/json");
         return Ok(response.body(Body::Text(old.to_string()))?);
     };
-    // API Gateway takes a text, too.
-    let status = status.as_u64().or_else(|| status.as_str()?.parse().ok()).ok_or("its `statusCode` is no number")?;
+    // API Gateway also accepts a string.
+    let status = status.as_u64().or_else(|| status.as_str()?.parse().ok()).ok_or("its `statusCode` is not a number")?;
     let mut response = Response::builder().status(StatusCode::from_u16(u16::try_from(status)?)?);
     for (name, values) in
         ["headers", "multiValueHeaders"].iter().filter_map(|name| old.get(*name)?.as_object()).flatten()
@@ -195,7 +199,8 @@ fn response(old: &Value) -> Result<Response<Body>, BoxError> {
     Ok(response.body(body)?)
 }
 
-/// A response as a handler returns it to Lambda. One value of each header: what is replayed has no more.
+/// A response as a handler returns it to Lambda, with one value for each header, because replayed headers have only
+/// one.
 fn proxy_response(response: &Response<Body>) -> Value {
     let header = |(name, value): (&HeaderName, &HeaderValue)| Some((name.to_string(), value.to_str().ok()?.into()));
     let replayed = response.headers().iter().filter(|(name, _)| !NEVER_REPLAYED.contains(name));

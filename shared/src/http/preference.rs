@@ -1,4 +1,4 @@
-//! What the client of a duplicate prefers: to wait for the running request, or not (RFC 7240).
+//! The client's preference whether a duplicate waits for the running request (RFC 7240).
 
 use std::time::Duration;
 
@@ -11,19 +11,19 @@ use crate::engine::Call;
 const PREFER: HeaderName = HeaderName::from_static("prefer");
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
-/// How long a duplicate waits, as far as its client decides.
+/// The client's preference for how long a duplicate waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Preference {
     /// The client leaves it to the API.
     None,
     /// `wait=N`: for N seconds (section 4.3), also with `respond-async`, which applies after the wait.
     Wait(u64),
-    /// `respond-async`: not at all (section 4.1).
+    /// `respond-async`: the duplicate does not wait (section 4.1).
     RespondAsync,
 }
 
 impl Preference {
-    /// The preference in the request. Of several of one name the first one counts, and unknown and malformed ones are
+    /// The preference in the request. If a preference is repeated, the first one counts; unknown and malformed ones are
     /// ignored (section 2).
     pub(super) fn of(headers: &HeaderMap) -> Self {
         match find(headers, "wait").and_then(|seconds| seconds.parse().ok()) {
@@ -41,8 +41,8 @@ impl Preference {
         }
     }
 
-    /// The call, which waits as preferred. Without a preference it waits for up to `max_wait`, but only if it will not
-    /// wait in vain.
+    /// Makes the call wait as preferred. Without a preference it waits for up to `max_wait`, but only if the running
+    /// request's lease ends within that time.
     pub(super) fn apply(self, call: Call, max_wait: Duration) -> Call {
         match self {
             Self::None => call.wait_for_lease(max_wait),

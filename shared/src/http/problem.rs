@@ -37,12 +37,12 @@ pub struct Problem {
 pub struct InvalidField {
     /// The member's name; empty if the whole body is meant.
     pub field: String,
-    /// What is wrong with it and what is allowed.
+    /// The error in the member, and the values that are allowed.
     pub detail: String,
 }
 
 impl Problem {
-    /// Creates a problem of the application. `code` identifies it for programs, `title` describes it for people.
+    /// Creates an application-specific problem. `code` identifies it for programs, `title` describes it for people.
     pub fn new(status: StatusCode, code: impl Into<String>, title: impl Into<String>) -> Self {
         Self {
             kind: "about:blank".into(),
@@ -202,7 +202,7 @@ impl Refusal {
     }
 }
 
-/// Where an API publishes its contract.
+/// The addresses of an API's published contract.
 #[derive(Clone, Debug)]
 pub(super) struct Contract {
     pub(super) url: String,

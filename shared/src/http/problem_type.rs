@@ -1,19 +1,19 @@
-//! The types of problems that the layer gives, as one table: problem documents and pages about them are made of it.
+//! The problem types of the layer, as one table, from which problem documents and pages about them are made.
 
 use http::StatusCode;
 
 /// A type of problem: what the problems of one code have in common.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProblemType {
-    /// Identifies it for programs.
+    /// Identifies the type for programs.
     pub code: &'static str,
-    /// The status of its answers.
+    /// The status of its responses.
     pub status: StatusCode,
-    /// Describes it for people in a few words.
+    /// Describes the type for people in a few words.
     pub title: &'static str,
     /// Whether the same request may be sent again under the same key, after `Retry-After`.
     pub retryable: bool,
-    /// What it says about the operation, and what the client does: plain text of a few sentences.
+    /// The meaning for the operation, and the action of the client: a few sentences of plain text.
     pub meaning: &'static str,
 }
 
@@ -27,14 +27,14 @@ impl ProblemType {
         meaning: "The operation needs an Idempotency-Key. This request was not executed.",
     };
 
-    /// The request's key is not one.
+    /// The request's key is invalid.
     pub const INVALID_KEY: Self = Self {
         code: "invalid-key",
         status: StatusCode::BAD_REQUEST,
         title: "Idempotency-Key is not valid",
         retryable: false,
-        meaning: "The key is empty, too long, repeated, malformed, or the text that a program writes for a missing value; \
-                  detail states the reason. This request was not executed.",
+        meaning: "The key is empty, too long, repeated, malformed, or a placeholder for a missing value; detail states the \
+                  reason. This request was not executed.",
     };
 
     /// The body lacks a value by which requests are compared.
@@ -47,7 +47,7 @@ impl ProblemType {
                   executed, and the key stays as it was.",
     };
 
-    /// Nobody is identified as the caller.
+    /// The caller is not identified.
     pub const MISSING_PRINCIPAL: Self = Self {
         code: "missing-principal",
         status: StatusCode::FORBIDDEN,
@@ -81,12 +81,12 @@ impl ProblemType {
         status: StatusCode::CONFLICT,
         title: "A request is outstanding for this Idempotency-Key",
         retryable: true,
-        meaning: "The same request is running. Send it again after Retry-After, the rest of its lease; it then gets the \
-                  answer, or settles the outcome if the function has died.",
+        meaning: "The same request is running. Send it again after Retry-After, the rest of its lease. It then gets the \
+                  answer, or takes over from a function that has died.",
     };
 
-    /// The operation may or may not have happened. Nothing conflicts: the first and only request gets this too. Usual
-    /// clients repeat a 503.
+    /// The operation may or may not have happened. The status is not 409, because nothing conflicts: the only request
+    /// for a key can get this problem, too. Common clients repeat a 503.
     pub const OUTCOME_UNKNOWN: Self = Self {
         code: "outcome-unknown",
         status: StatusCode::SERVICE_UNAVAILABLE,
@@ -94,8 +94,8 @@ impl ProblemType {
         retryable: true,
         meaning: "The function was stopped, crashed, or called another system that did not answer. The operation may or may \
                   not have happened. It does not run again without evidence or the API's declaration that repeating is \
-                  safe; send the same request again after Retry-After, and the API determines the outcome if \
-                  it can.",
+                  safe. Send the same request again after Retry-After; if the API can find evidence, the request then \
+                  gets the answer or runs.",
     };
 
     /// The store cannot be reached.
@@ -107,17 +107,17 @@ impl ProblemType {
         meaning: "The store could not be reached, so this request was not executed. Send it again after Retry-After.",
     };
 
-    /// There was no time left to begin.
+    /// There was too little time left to begin.
     pub const DEADLINE_AT_HAND: Self = Self {
         code: "deadline-at-hand",
         status: StatusCode::SERVICE_UNAVAILABLE,
         title: "Not enough time to run the request",
         retryable: true,
-        meaning: "The function had no time left to begin, so this request was not executed. Send it again after \
+        meaning: "The function had too little time left to begin, so this request was not executed. Send it again after \
                   Retry-After.",
     };
 
-    /// The recorded answer cannot be given.
+    /// The recorded answer cannot be replayed.
     pub const ANSWER_UNREADABLE: Self = Self {
         code: "answer-unreadable",
         status: StatusCode::INTERNAL_SERVER_ERROR,
@@ -127,7 +127,7 @@ impl ProblemType {
                   answer. Whether it succeeded must be looked up elsewhere.",
     };
 
-    /// All of them, in the order of the checks.
+    /// All problem types, in the order of the checks.
     pub const ALL: [Self; 11] = [
         Self::MISSING_KEY,
         Self::INVALID_KEY,
@@ -147,7 +147,7 @@ impl ProblemType {
 mod tests {
     use super::*;
 
-    /// Text in which white space and the marks of Markdown do not count.
+    /// The text without Markdown's backticks and with single spaces.
     fn plain(text: &str) -> String {
         text.replace('`', "").split_whitespace().collect::<Vec<_>>().join(" ")
     }

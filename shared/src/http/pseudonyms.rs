@@ -1,4 +1,4 @@
-//! Names for the log that nobody can trace back without the key.
+//! Pseudonyms for the request log, which cannot be traced back without the key.
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -14,19 +14,20 @@ use crate::telemetry::request_log::Named;
 
 /// Pseudonyms of principals, accounts and payment methods in the request log: the first bytes of an HMAC-SHA-256.
 ///
-/// The same name has the same pseudonym as long as the key is the same. Whoever reads the log cannot find the name by
-/// hashing guesses, as he could with a plain hash. A clone has the same key.
+/// A name has the same pseudonym as long as the key stays the same. Unlike a plain hash, a pseudonym does not let a
+/// reader of the log confirm a guessed name by hashing it. A clone has the same key.
 #[derive(Clone, Default)]
 pub struct Pseudonyms(Arc<OnceLock<Hmac<Sha256>>>);
 
-/// The length of the pseudonyms of principals and accounts: 12 characters. Of a million names, hardly two have the same.
+/// The length of the pseudonyms of principals and accounts: 12 characters. A collision among a million names is very
+/// unlikely.
 const NAME_BYTES: usize = 9;
 
-/// Of payment methods: 6 characters, because they are only counted among those of one principal.
+/// The length of the pseudonyms of payment methods: 6 characters, because they are only counted per principal.
 const INSTRUMENT_BYTES: usize = 4;
 
 impl Pseudonyms {
-    /// Pseudonyms under this key, which should have 32 random bytes or more.
+    /// Creates pseudonyms under this key, which should have 32 random bytes or more.
     #[must_use]
     pub fn new(key: &[u8]) -> Self {
         let pseudonyms = Self::default();
@@ -34,21 +35,21 @@ impl Pseudonyms {
         pseudonyms
     }
 
-    /// Pseudonyms whose key comes later, by [`use_key`](Self::use_key). Until then, lines have none: a key that cannot be
-    /// read must not stop a request.
+    /// Creates pseudonyms whose key is set later by [`use_key`](Self::use_key). Until then, log lines have no
+    /// pseudonyms, because a key that cannot be read must not stop a request.
     #[must_use]
     pub fn without_key() -> Self {
         Self::default()
     }
 
-    /// Gives the key. The first one counts.
+    /// Sets the key, unless one is already set.
     pub fn use_key(&self, key: &[u8]) {
         if let Ok(mac) = Hmac::new_from_slice(key) {
             let _ = self.0.set(mac);
         }
     }
 
-    /// What the line of a request says by name; nothing before there is a key.
+    /// The pseudonyms of a request's log line; none until there is a key.
     pub(super) fn name(&self, principal: Option<PrincipalDigest>, facts: &Facts) -> Named {
         if self.0.get().is_none() {
             return Named::default();
@@ -66,7 +67,7 @@ impl Pseudonyms {
         }
     }
 
-    /// `kind` separates equal texts of different kinds.
+    /// The pseudonym of a name. `kind` separates equal texts of different kinds.
     fn of(&self, kind: &str, name: &[u8], bytes: usize) -> Option<String> {
         let mut mac = self.0.get()?.clone();
         mac.update(kind.as_bytes());
@@ -76,7 +77,7 @@ impl Pseudonyms {
     }
 }
 
-/// Without the key.
+/// Does not show the key.
 impl fmt::Debug for Pseudonyms {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Pseudonyms").field("has_key", &self.0.get().is_some()).finish()

@@ -1,4 +1,4 @@
-//! What the layer has parsed from a request, for the handler.
+//! The parts of a request that the layer has parsed, for the handler.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use crate::engine::Attempt;
 use crate::protocol::{Document, PrincipalDigest};
 use crate::store::TransactionalEffect;
 
-/// What the layer has parsed from a protected request, so that a handler need not parse it again.
+/// The parsed parts of a protected request, so that a handler need not parse it again.
 ///
 /// A cheap handle, stored in the extensions of the request: see [`Received::from_request`].
 #[derive(Clone)]
@@ -24,7 +24,7 @@ struct Parts {
     document: Option<Document>,
 }
 
-/// The request is not protected: it did not come through the layer, its method is not protected, or the effects of its
+/// The request is not protected: it did not pass through the layer, its method is not protected, or the effects of its
 /// attempt have another type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the request is not protected by the idempotency layer, or its attempt takes effects of another type")]
@@ -44,7 +44,7 @@ impl Received {
     /// The parsed parts of this request.
     ///
     /// # Errors
-    /// [`NotProtected`] if the request did not come through the layer or its method is not protected.
+    /// [`NotProtected`] if the request did not pass through the layer or its method is not protected.
     pub fn from_request(request: &Request) -> Result<&Self, NotProtected> {
         request.extensions().get().ok_or(NotProtected)
     }
@@ -68,7 +68,7 @@ impl Received {
         self.0.principal
     }
 
-    /// The body, if its media type is a JSON one and it is a valid JSON document.
+    /// The body, if it has a JSON media type and is a valid JSON document.
     #[must_use]
     pub fn document(&self) -> Option<&Document> {
         self.0.document.as_ref()
@@ -92,8 +92,8 @@ impl<E: TransactionalEffect> Attempt<E> {
     }
 }
 
-/// From the route's template if the path matches it, otherwise from API Gateway's parameters: with a custom domain, the
-/// path may begin with more than the template has.
+/// The path parameters: from the route's template if the path matches it, otherwise from API Gateway, because with a
+/// custom domain the path may begin with more segments than the template.
 fn path_parameters(request: &Request, operation: &str) -> Vec<(String, String)> {
     if !operation.contains('{') {
         return Vec::new();

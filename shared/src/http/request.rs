@@ -13,7 +13,7 @@ const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// The maximum length of a key in the header. Its characters are printable ASCII in either spelling.
 const MAX_KEY_BYTES: usize = 255;
 
-/// Why there is no key.
+/// The reason that a request has no valid key.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum KeyError {
     Missing,
@@ -23,8 +23,7 @@ pub(super) enum KeyError {
 /// Parses the `Idempotency-Key` header: a structured-field string (`"k"`, draft-07 section 2.1, RFC 9651), or bare
 /// visible ASCII, which clients of existing APIs send. Both spellings are the same key.
 ///
-/// A malformed key is an error and not ignored, against the rule of structured fields: ignoring it would run the
-/// request unprotected.
+/// A malformed key is an error. Structured fields would have it ignored, but then the request would run unprotected.
 pub(super) fn key(headers: &HeaderMap) -> Result<Key, KeyError> {
     match header(headers, &IDEMPOTENCY_KEY)? {
         quoted if quoted.starts_with('"') => header_key(&structured_string(quoted)?),
@@ -86,11 +85,11 @@ pub fn jwt_subject(request: &Request) -> Option<Principal> {
 }
 
 /// The IAM identity that signed the request: the ARN of a user, or that of a role's session
-/// (`arn:aws:sts::…:assumed-role/ROLE/SESSION`). For credentials of a Cognito identity pool, whose users all have the role's
-/// ARN, the id of the Cognito identity. `None` if the request is not signed.
+/// (`arn:aws:sts::…:assumed-role/ROLE/SESSION`). For credentials of a Cognito identity pool, whose users all have the
+/// role's ARN, the id of the Cognito identity. `None` if the request is not signed.
 ///
-/// A service whose sessions are named anew, for example by each task or process, is another principal each time, and its
-/// retry is not recognised: give such callers a principal of your own.
+/// A service that names its session differently in each task or process is another principal each time, so its retry is
+/// not recognised. Set your own [principal](super::IdempotencyLayer::principal) function for such callers.
 #[must_use]
 pub fn iam_user(request: &Request) -> Option<Principal> {
     #[cfg(feature = "vpc_lattice")]
@@ -111,12 +110,12 @@ pub fn iam_user(request: &Request) -> Option<Principal> {
     Principal::new(cognito.or(arn)?).ok()
 }
 
-/// The user whom an Application Load Balancer has signed in, by its action `authenticate-oidc` or `authenticate-cognito`: the
-/// header `x-amzn-oidc-identity`, the token's subject.
+/// The user whom an Application Load Balancer has signed in, by its action `authenticate-oidc` or
+/// `authenticate-cognito`: the header `x-amzn-oidc-identity`, the token's subject.
 ///
-/// **Only if every rule of the listener that forwards to the function has such an action**: otherwise a client can send the
-/// header itself, and read another's answers. Where a rule has none, verify the signed `x-amzn-oidc-data` in a function of
-/// your own.
+/// **Only if every rule of the listener that forwards to the function has such an action**: otherwise a client can send
+/// the header itself and read another user's answers. If a rule has no such action, verify the signed
+/// `x-amzn-oidc-data` in your own function.
 #[cfg(feature = "alb")]
 #[must_use]
 pub fn alb_user(request: &Request) -> Option<Principal> {
@@ -128,8 +127,8 @@ pub fn alb_user(request: &Request) -> Option<Principal> {
     }
 }
 
-/// Finds the principal in the context that a Lambda authorizer returns, under this name: a text, or a number. With payload
-/// format 1.0, `principalId` is the authorizer's principal.
+/// Finds the principal in the context that a Lambda authorizer returns, under this name: a text, or a number. With
+/// payload format 1.0, `principalId` is the authorizer's principal.
 pub fn authorized(name: impl Into<String>) -> impl Fn(&Request) -> Option<Principal> + Send + Sync + 'static {
     let name = name.into();
     move |request| {
@@ -146,9 +145,9 @@ pub fn authorized(name: impl Into<String>) -> impl Fn(&Request) -> Option<Princi
     }
 }
 
-/// One principal for all callers, for an API without an authorizer. **Whoever sends another's key gets that caller's
-/// answer**, or the refusal that it was used (guarantee G7 does not hold), so clients must choose keys that nobody can
-/// guess.
+/// One principal for all callers, for an API without an authorizer. **A caller that sends another caller's key gets
+/// that caller's answer**, or a refusal that shows that the key was used (guarantee G7 does not hold). Clients must
+/// therefore choose keys that nobody can guess.
 #[must_use]
 pub fn everyone(_: &Request) -> Option<Principal> {
     Principal::new("everyone").ok()
@@ -183,13 +182,13 @@ fn context(request: &Request) -> Option<Context<'_>> {
         RequestContext::ApiGatewayV2(context) => Some(Context::V2(context)),
         #[cfg(feature = "apigw_rest")]
         RequestContext::ApiGatewayV1(context) => Some(Context::V1(context)),
-        // There are more variants if another crate enables more features of lambda_http.
+        // More variants exist if another crate enables more features of lambda_http.
         #[allow(unreachable_patterns)]
         _ => None,
     }
 }
 
-/// The path without the stage, which depends on the deployment, as far as API Gateway leaves it out.
+/// The path as API Gateway passes it on, usually without the stage, which depends on the deployment.
 pub(super) fn path(request: &Request) -> &str {
     match request.raw_http_path() {
         "" => request.uri().path(),
@@ -197,7 +196,7 @@ pub(super) fn path(request: &Request) -> &str {
     }
 }
 
-/// The path after the stage's name, if API Gateway begins the path with it.
+/// The path after the stage's name, if API Gateway puts that name at the beginning of the path.
 pub(super) fn path_behind_stage(request: &Request) -> Option<&str> {
     let stage = match context(request)? {
         Context::V2(context) => context.stage.as_deref()?,
@@ -210,9 +209,9 @@ pub(super) fn path_behind_stage(request: &Request) -> Option<&str> {
 
 /// The fingerprint of method, path, sorted query, content type and body.
 ///
-/// JSON bodies are compared by value or as chosen, all others byte by byte after base64 decoding. Only the media type
-/// of the content type counts, in lower case and without parameters. With an empty body it does not count, because API
-/// Gateway adds one there.
+/// JSON bodies are compared by value or as the operation declares, all others byte by byte after base64 decoding. Of
+/// the content type only the media type counts, in lower case and without parameters. For an empty body it does not
+/// count, because API Gateway adds one.
 ///
 /// `document` is the parsed [body](document).
 ///
@@ -237,7 +236,7 @@ pub(super) fn fingerprint(
     Ok(parts.finish())
 }
 
-/// The body as JSON, if its media type is a JSON one and it is valid JSON.
+/// The body as JSON, if it has a JSON media type and is valid JSON.
 pub(super) fn document(request: &Request) -> Option<Document> {
     let media_type = media_type(request.headers());
     let is_json = media_type == "application/json" || media_type.ends_with("+json");
@@ -253,7 +252,7 @@ fn media_type(headers: &HeaderMap) -> String {
     value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }
 
-/// Sorted by name; parameters with the same name keep their order.
+/// The query sorted by name. Parameters with the same name keep their order.
 fn sorted_query(query: &str) -> String {
     let mut pairs: Vec<&str> = query.split('&').filter(|pair| !pair.is_empty()).collect();
     pairs.sort_by_key(|pair| pair.split('=').next());

@@ -11,11 +11,11 @@ use crate::engine::{Answer, UnreadableAnswer, Verdict};
 
 pub(super) const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
-/// Set on a replay whose body was too long to record.
+/// The header that marks a replay whose body was too long to record.
 const IDEMPOTENCY_BODY: HeaderName = HeaderName::from_static("idempotency-body");
 
-/// The verdict of a handler's response: the one in its extensions if there is one, otherwise the layer's, otherwise by its
-/// status.
+/// The verdict of a handler's response: the one in its extensions if there is one, otherwise that of the layer's
+/// function, otherwise that of its status.
 pub(super) fn verdict(
     response: Response<Body>,
     by_layer: Option<Verdict<()>>,
@@ -42,13 +42,14 @@ fn by_status(status: StatusCode) -> Verdict<()> {
     }
 }
 
-/// The headers of a response that a replay repeats by default. Without its encoding, a body would be misread.
+/// The headers of a response that a replay repeats by default. They include the content encoding, without which a body
+/// would be misread.
 pub(super) const REPLAYED_HEADERS: [HeaderName; 6] =
     [CONTENT_TYPE, CONTENT_ENCODING, CONTENT_LANGUAGE, LOCATION, ETAG, LINK];
 
 /// A response as the layer records it.
 ///
-/// For code that settles a request by evidence, outside of the layer: a later retry by the client replays it.
+/// Code that settles a request by evidence, outside the layer, creates one: a later retry by the client replays it.
 #[derive(Debug)]
 pub struct HttpAnswer {
     response: Response<Body>,
@@ -56,7 +57,7 @@ pub struct HttpAnswer {
 }
 
 impl HttpAnswer {
-    /// Makes an answer of a response, with the headers that are replayed by default.
+    /// Creates an answer from a response, with the headers that are replayed by default.
     #[must_use]
     pub fn new(response: Response<Body>) -> Self {
         Self::of(response, &REPLAYED_HEADERS)
@@ -72,7 +73,7 @@ impl HttpAnswer {
         &self.response
     }
 
-    /// The response as the handler made it. Only this layer may set the marker of a replay.
+    /// The response as the handler made it, without a replay marker: only this layer may set that.
     pub(super) fn into_first(self) -> Response<Body> {
         let mut response = self.response;
         response.headers_mut().remove(IDEMPOTENCY_REPLAYED);
@@ -92,7 +93,7 @@ impl HttpAnswer {
         let (kind, body): (u8, &[u8]) = match body {
             Body::Empty => (EMPTY, b""),
             Body::Text(text) => (TEXT, text.as_bytes()),
-            // `Body` may get more variants; all of them are bytes.
+            // `Body` may get more variants, all of which are bytes.
             other => (BINARY, other.as_ref()),
         };
         let headers: Vec<_> = self
@@ -114,15 +115,15 @@ impl HttpAnswer {
     }
 }
 
-/// The version of the form below. Zero and one are other forms of answers; see [`Answer`].
+/// The version of the form below. Zero and one denote other forms of answers; see [`Answer`].
 const VERSION: u8 = 2;
 const EMPTY: u8 = 0;
 const TEXT: u8 = 1;
 const BINARY: u8 = 2;
 const OMITTED: u8 = 3;
 
-/// One version byte, one byte for the kind of the body, the status in two bytes, the headers in order, the body.
-/// Lengths are four bytes, all numbers big-endian.
+/// The form: one version byte, one byte for the kind of the body, two bytes for the status, the headers in order, the
+/// body. Lengths have four bytes; all numbers are big-endian.
 impl Answer for HttpAnswer {
     fn write(&self, limit_bytes: usize) -> Vec<u8> {
         let whole = self.encode(self.response.body());

@@ -20,7 +20,7 @@ enum Segment {
     Rest(String),
 }
 
-/// A text that is not a valid [`Route`].
+/// The text is not a valid [`Route`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a route such as POST /payments/{{id}}/refunds or ANY /files/{{path+}}")]
 pub struct InvalidRoute(String);

@@ -126,7 +126,11 @@ async fn what_a_program_writes_for_no_value_is_no_key() {
         let quoted = format!("\"{}\"", key.replace('"', "\\\""));
         let response = api.send(request("alice", &quoted, "/", "{}")).await;
         assert_eq!(code(&response), "400 invalid-key", "{key}");
-        assert!(String::from_utf8_lossy(response.body()).contains("no value"), "it says why: {:?}", response.body());
+        assert!(
+            String::from_utf8_lossy(response.body()).contains("missing value"),
+            "it states the reason: {:?}",
+            response.body()
+        );
         assert_eq!(api.runs(), 0, "{key}");
     }
     for key in ["Undefined", "nulls", "None-1", "0", "object"] {
@@ -450,8 +454,8 @@ async fn a_key_over_the_limit_is_refused_before_anything_is_stored() {
     assert_eq!(code(&api.send(request("alice", "k", "/", "{}")).await), "503 store-unavailable", "the first write");
 }
 
-/// In another library the key was computed again from the input after the handler had changed it, and another record
-/// was settled.
+/// Another library computed the key again from the input after the handler had changed it, and so settled another
+/// record.
 #[tokio::test]
 async fn a_handler_that_changes_its_request_settles_the_record_of_the_request_that_came() {
     let api = Api::new([]);

@@ -1,11 +1,11 @@
-//! What every [`LeaseLock`] must do. A lock is conformant if [`all`] passes over its real service.
+//! The conformance suite of [`LeaseLock`]. A lock conforms if [`all`] passes with its real service.
 
 use std::collections::BTreeSet;
 
 use super::{Fenced, HeldLock, LeaseLock};
 
-/// Runs the whole suite. `lock` makes a lock of this name as another process would make it, with a lease of some seconds
-/// at least.
+/// Runs the whole suite. `lock` creates a lock of this name as a separate process would, with a lease of at least a few
+/// seconds.
 ///
 /// # Panics
 /// If the lock does not conform.
@@ -20,7 +20,8 @@ where
     two_names_are_two_locks(&lock).await;
 }
 
-/// For a lock with a fence: each acquisition has a higher one, whichever process makes it.
+/// For locks with a fence: checks that each acquisition has a higher fence than the one before, whichever process
+/// acquires the lock.
 ///
 /// # Panics
 /// If a fence is not higher than the one before it.
@@ -45,7 +46,7 @@ async fn of_several_at_once_one_holds_it<L: LeaseLock, F: Future<Output = L>>(lo
     let locks = futures::future::join_all((0..8).map(|_| lock(name.clone()))).await;
     let found = futures::future::join_all(locks.iter().map(|lock| lock.acquire(None))).await;
     let held: Vec<_> = found.into_iter().filter_map(|found| found.expect("answers")).collect();
-    // Where contenders for a majority share the votes, nobody may win.
+    // If contenders for a majority split the votes, none may win.
     assert!(held.len() <= 1, "{} hold it", held.len());
     for held in held {
         held.release().await.expect("answers");
@@ -85,7 +86,7 @@ async fn acquired<L: LeaseLock>(lock: &L) -> L::Held {
     lock.acquire(None).await.expect("answers").expect("nobody holds it")
 }
 
-/// A name that no other run of the suite uses, since a real service outlives it.
+/// A name that no other run of the suite uses, since a real service outlives a run.
 fn unique(name: &str) -> String {
     let mut random = [0; 8];
     getrandom::fill(&mut random).expect("randomness");

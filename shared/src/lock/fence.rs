@@ -4,13 +4,13 @@ use std::fmt;
 
 /// A fencing token: it is higher with every acquisition of a lock.
 ///
-/// Only fences of one lock are comparable. Those of another lock, or of a lock of another kind under the same name, count
-/// from elsewhere.
+/// Only fences of one lock are comparable. Another lock, or a lock of another kind under the same name, has an
+/// independent sequence of fences.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Fence(u64);
 
 impl Fence {
-    /// A fence with this number.
+    /// Creates a fence with this number.
     #[must_use]
     pub const fn new(number: u64) -> Self {
         Self(number)
@@ -29,13 +29,13 @@ impl fmt::Display for Fence {
     }
 }
 
-/// A held lock that has a fence, so that what it protects can refuse a late holder.
+/// A held lock that has a fence, so that the protected resource can refuse a late holder.
 ///
-/// A lock without an authority that counts its acquisitions, such as Redlock, cannot implement it: a majority of servers
-/// that forget has no number that only grows.
+/// A lock without an authority that counts its acquisitions, such as Redlock, cannot implement it: a majority of
+/// servers that can lose their memory has no number that only grows.
 pub trait Fenced {
-    /// The attribute in which a guarded item keeps the highest fence seen. Each kind of lock has its own: after a change
-    /// from one kind to another, the numbers of the old kind would refuse all holders of the new one.
+    /// The attribute in which a guarded item keeps the highest fence seen. Each kind of lock has its own: after a
+    /// change from one kind to another, the numbers of the old kind would refuse all holders of the new one.
     const ATTRIBUTE: &'static str;
 
     /// The fence of this acquisition.

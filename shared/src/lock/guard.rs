@@ -8,17 +8,17 @@ use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailur
 use super::Fenced;
 use crate::store::dynamodb::Item;
 
-/// Either no fence was here, or none that is higher. A stored fence that is not a number counts as none.
+/// The item has no fence or no higher one. A stored fence that is not a number counts as none.
 const CONDITION: &str = "NOT attribute_type(#fence, :number) OR #fence <= :fence";
 
-/// A write that stores the holder's fence in an item, and is refused if a higher one is there.
+/// Creates a write that stores the holder's fence in an item and is refused if the item has a higher one.
 ///
 /// Put it into the same transaction as the writes that the lock protects, for example as an
-/// [effect](crate::Attempt::add_effect): a holder that was frozen past its lease then writes none of them. All writes that
-/// one lock protects must have a guard of the same item. A refusal returns the item.
+/// [effect](crate::Attempt::add_effect): a holder that was frozen past its lease then writes none of them. All writes
+/// that one lock protects must be guarded by the same item. A refusal returns the item.
 ///
-/// The guard refuses *other* holders only. Two writes of one holder, of which the first arrives late, need a condition of
-/// their own.
+/// The guard refuses *other* holders only. It does not order two writes of one holder: if the first may arrive late,
+/// add another condition.
 ///
 /// ```
 /// use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem};
@@ -30,7 +30,7 @@ const CONDITION: &str = "NOT attribute_type(#fence, :number) OR #fence <= :fence
 /// }
 /// ```
 ///
-/// What has no fence cannot be guarded with:
+/// A value without a fence does not compile as a guard:
 ///
 /// ```compile_fail,E0277
 /// struct HeldWithoutFence;
@@ -52,10 +52,10 @@ pub fn guard(table: impl Into<String>, key: Item, held: &impl Fenced) -> Transac
     TransactWriteItem::builder().update(update.build().expect("has a table and a key")).build()
 }
 
-/// Completes a put by the holder's fence and the condition that no higher one is stored, so that the item is its own
-/// guard. A refused put fails with `ConditionalCheckFailedException`, which contains the item.
+/// Adds to a put the holder's fence and the condition that no higher one is stored, so that the item guards itself. A
+/// refused put fails with `ConditionalCheckFailedException`, which contains the item.
 ///
-/// The put must have no condition of its own. As with [`guard`], two puts of one holder are not ordered by it.
+/// The put must not have another condition. As with [`guard`], two puts of one holder are not ordered by it.
 pub fn guarded_put(put: PutItemFluentBuilder, held: &impl Fenced) -> PutItemFluentBuilder {
     let (names, values) = terms(held);
     put.item(names[FENCE].clone(), values[":fence"].clone())

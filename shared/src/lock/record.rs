@@ -1,8 +1,8 @@
 //! A lock that is a record: claimed and released, never settled.
 //!
-//! It needs no table or server of its own and relies on the protocol of records: the attempt number is the fence. A lease
-//! is measured with the callers' clocks; a clock that is wrong makes the lock late or early, and the fence stops the
-//! holder that is passed over.
+//! It needs no separate table or server and relies on the record protocol: the attempt number is the fence. Leases are
+//! measured with the callers' clocks. With a wrong clock the lock is taken over early or late, and the fence stops the
+//! previous holder.
 //!
 #![cfg_attr(feature = "system", doc = "```")]
 #![cfg_attr(not(feature = "system"), doc = "```ignore")]
@@ -60,7 +60,7 @@ impl<S: Store> RecordLock<S> {
     /// Creates a lock whose holder keeps it for `lease`, unless it [renews](Held::renew) or releases it.
     ///
     /// A stored lease that ends later than twice `lease` from now is ignored, because the clock that wrote it was
-    /// ahead. So never cut the lease of a lock that is in use to less than half.
+    /// ahead. Therefore never reduce the lease of a lock in use to less than half.
     pub fn new(engine: Engine<S>, name: impl Into<String>, lease: Duration) -> Self {
         Self { engine, name: name.into(), lease }
     }
@@ -71,9 +71,9 @@ impl<S: Store> RecordLock<S> {
     ///
     /// # Errors
     /// [`Error::StoreUnavailable`] or [`Error::NoEntropy`]: the lock is not held. If the store answered neither the
-    /// claim nor the attempt to give it up, the lock may stay blocked until the lease ends.
+    /// claim nor the attempt to release it, the lock may stay blocked until the lease ends.
     pub async fn acquire(&self, request: Option<InvocationId>) -> Result<Option<Held<S>>, Error> {
-        // It is never settled, waits for nobody, and runs nothing that could come too late.
+        // A lock record is never settled, waits for no other call, and runs nothing that a deadline could stop.
         let never = EpochMs(u64::MAX);
         let terms = Terms { retention: Duration::MAX, start_by: never, write_by: never, wait: Wait::No };
         let machine = Machine::lock(self.request(request)?, terms, self.engine.now());
@@ -94,8 +94,7 @@ impl<S: Store> RecordLock<S> {
             owner,
             transaction,
             lease: LeaseLimit { at_most: self.lease, by: EpochMs(u64::MAX) },
-            // After the lease ends, the next caller takes over the lock; what it guards is protected by the fencing
-            // token.
+            // After the lease ends, the next caller takes over the lock; the fencing token protects the guarded data.
             uncertain: Uncertain::Repeat { within: Duration::MAX },
         })
     }
@@ -114,7 +113,7 @@ impl<S: Store> Held<S> {
         Ok(Some(Self { driver, fence, until }))
     }
 
-    /// The end of the lease: no other process takes the lock before it.
+    /// The end of the lease. No other process takes the lock before then.
     #[must_use]
     pub const fn until(&self) -> EpochMs {
         self.until
@@ -123,7 +122,7 @@ impl<S: Store> Held<S> {
     /// Extends the lock by another lease from now. Returns `None` if another process has taken it over.
     ///
     /// # Errors
-    /// [`Error::StoreUnavailable`]: it is not known whether the lease was extended, so the lock was given up as far as
+    /// [`Error::StoreUnavailable`]: it is unknown whether the lease was extended, so the lock was released as far as
     /// possible.
     pub async fn renew(mut self) -> Result<Option<Self>, Error> {
         self.driver.handle(Input::Renew).await;
@@ -162,7 +161,7 @@ impl<S: Store> HeldLock for Held<S> {
     }
 }
 
-/// The attempt: 1, 2, 3 and so on for each lock.
+/// The fence is the attempt number: 1, 2, 3 and so on for each lock.
 impl<S: Store> Fenced for Held<S> {
     const ATTRIBUTE: &'static str = "fence";
 

@@ -1,8 +1,8 @@
-//! A lock on several independent Valkey or Redis servers, held by the one that has most of them (Redlock).
+//! A lock on several independent Valkey or Redis servers, held by the process that has a majority of them (Redlock).
 //!
-//! **For efficiency only.** It has no fence, and cannot have one: a server that restarts empty forgets its part, so no
-//! number that a majority keeps is sure to grow. Nothing can therefore refuse a late holder, and [`guard`] does not accept
-//! this lock:
+//! **For efficiency only.** It has no fence, and cannot have one: a server that restarts empty forgets its vote, so no
+//! number that a majority keeps is guaranteed to grow. Therefore nothing can refuse a late holder, and [`guard`] does
+//! not accept this lock:
 //!
 //! ```compile_fail,E0277
 //! # use idempotency::lock::{guard, redlock};
@@ -11,18 +11,18 @@
 //! }
 //! ```
 //!
-//! Two processes believe that they hold it
+//! Two processes can believe that they hold it
 //!
-//! * if the first one is frozen past its lease and continues: so can the holder of any lease lock;
-//! * if a server restarts without its memory while the lock is held, or its clock jumps: the second holder gets a majority
-//!   with that server, and nothing that the first one can look at tells it so.
+//! * if the first one is frozen past its lease and continues, which can happen with any lease lock;
+//! * if a server restarts without its memory while the lock is held, or its clock jumps: the second holder gets a
+//!   majority with that server, and the first one cannot detect this.
 //!
-//! Use it *before* a claim, to save work that would be done twice, and never in place of one. If all of a lock's users can
-//! reach one store, [`RecordLock`](super::RecordLock) has a fence and needs one server.
+//! Use it *before* a claim, to avoid duplicate work, and never in place of a claim. If all users of a lock can reach
+//! one store, use [`RecordLock`](super::RecordLock), which has a fence and needs only that store.
 //!
-//! The algorithm is the published one ("Distributed Locks with Redis"), with three points settled: a server has a tenth
-//! of the lease to answer, one hundredth of the lease and 2 ms are given away for the drift of clocks, and an
-//! acquisition that fails is undone everywhere, also where no answer came.
+//! The algorithm is the published one ("Distributed Locks with Redis"), which leaves three points open: here, a server
+//! has a tenth of the lease to answer, a hundredth of the lease plus 2 ms is reserved for clock drift, and a failed
+//! acquisition is undone on every server, including those that did not answer.
 //!
 //! [`guard`]: super::guard()
 
@@ -46,7 +46,7 @@ pub struct Redlock {
     lease: Duration,
 }
 
-/// A lock that most servers gave to this process, until its lease ends or a server forgets.
+/// A lock that a majority of servers granted to this process, until its lease ends or a server loses its memory.
 #[must_use = "a lock that is not released is blocked until its lease is over"]
 #[derive_where(Debug)]
 pub struct Held {
@@ -61,34 +61,34 @@ pub struct Held {
 #[error("a lock needs three or five servers and a lease of at least {MIN_LEASE:?}")]
 pub struct InvalidRedlock;
 
-/// Why the lock could not be asked for: most servers could not be reached, so nobody can hold it safely.
+/// The reason that the lock could not be requested. Without a majority of servers no process can hold it safely.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RedlockError {
     /// Most of the servers did not answer in time.
     #[error("{answered} of {servers} servers answered; a majority is needed")]
     NoMajority {
-        /// How many answered.
+        /// How many servers answered.
         answered: usize,
-        /// How many there are.
+        /// How many servers the lock has.
         servers: usize,
     },
-    /// There was no randomness for a token.
+    /// There were no random bytes for a token.
     #[error(transparent)]
     NoEntropy(#[from] NoEntropy),
 }
 
-/// A tenth of it must be enough for a server to answer.
+/// The shortest lease, of which a tenth must be enough for a server to answer.
 const MIN_LEASE: Duration = Duration::from_millis(100);
 
 impl Redlock {
-    /// A lock whose holder keeps it for `lease`, unless it renews or releases it.
+    /// Creates a lock whose holder keeps it for `lease`, unless it renews or releases it.
     ///
     /// The servers must be independent: no replicas of each other, and no nodes of one cluster. None of them may evict
     /// keys.
     ///
     /// # Errors
-    /// [`InvalidRedlock`].
+    /// [`InvalidRedlock`] if there are not three or five servers, or the lease is too short.
     pub fn new(
         servers: impl IntoIterator<Item = Server>,
         name: impl Into<String>,
@@ -109,12 +109,12 @@ impl Redlock {
         self.parts.len() / 2 + 1
     }
 
-    /// How much of the lease is not used, since the servers' clocks may run faster.
+    /// The part of the lease that is not used, because the servers' clocks may run faster.
     fn drift(&self) -> Duration {
         self.lease / 100 + Duration::from_millis(2)
     }
 
-    /// What each server answers within a tenth of the lease; `None` for no answer.
+    /// The servers' answers within a tenth of the lease; `None` for no answer.
     async fn ask<'a, F: Future<Output = Option<bool>> + 'a>(
         &'a self,
         ask: impl Fn(&'a Part) -> F,
@@ -142,7 +142,7 @@ impl Redlock {
         }
     }
 
-    /// Whether this process then holds most servers, and until when.
+    /// Acquires or extends the lock. Returns whether this process holds a majority of the servers, and until when.
     async fn held_after<'a, F: Future<Output = Option<bool>> + 'a>(
         &'a self,
         ask: impl Fn(&'a Part) -> F,
@@ -161,7 +161,7 @@ impl Redlock {
         }
     }
 
-    /// Everywhere, also where no answer came: the server may have given its part.
+    /// Releases the lock on every server, including those that did not answer: they may have granted it.
     async fn undo(&self, token: &[u8; 16]) -> Vec<Option<bool>> {
         let key = self.key();
         self.ask(|part| part.delete(key.clone(), *token)).await
@@ -172,8 +172,7 @@ impl LeaseLock for Redlock {
     type Held = Held;
     type Error = RedlockError;
 
-    /// It does not wait: contenders who each get a part of the servers all fail, and should try again after different
-    /// delays.
+    /// Does not wait: if contenders split the servers, all of them fail, and should try again after different delays.
     async fn acquire(&self, _request: Option<InvocationId>) -> Result<Option<Held>, RedlockError> {
         let mut token = [0; 16];
         SystemEntropy.fill(&mut token)?;
@@ -183,7 +182,7 @@ impl LeaseLock for Redlock {
 }
 
 impl Held {
-    /// How much of the lease is left by this process's clock. It is no promise: a server may have forgotten its part.
+    /// The rest of the lease by this process's clock. It is not guaranteed: a server may have lost its memory.
     #[must_use]
     pub fn remaining(&self) -> Duration {
         self.until.saturating_duration_since(Instant::now())

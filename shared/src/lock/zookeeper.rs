@@ -1,13 +1,14 @@
-//! A lock in a ZooKeeper ensemble, by the recipe that Apache Curator uses (`InterProcessMutex`): contenders stand in line as
+//! A lock in a ZooKeeper ensemble, by the recipe that Apache Curator uses (`InterProcessMutex`): contenders queue as
 //! ephemeral, sequential nodes, and the first one holds the lock.
 //!
-//! The lease is the session: the server ends it when it has heard nothing for the session's time-out, and the node
-//! disappears with it. No clock of a caller is involved. The fence is the id of the transaction that created the node
-//! (`czxid`): it grows over the whole ensemble and over elections. It goes back only if an ensemble is built anew or
-//! restored from a backup; remove the [guard's attribute](Fenced::ATTRIBUTE) from guarded items then.
+//! The lease is the session: the server ends it when it receives no heartbeat for the session's time-out, and the node
+//! disappears with it. No caller's clock is involved. The fence is the id of the transaction that created the node
+//! (`czxid`): it grows across the whole ensemble and across elections. It decreases only if an ensemble is rebuilt or
+//! restored from a backup; in that case remove the [guard's attribute](Fenced::ATTRIBUTE) from guarded items.
 //!
-//! **On Lambda, keep a lock within one invocation.** A frozen sandbox sends no heartbeats, so its session ends. This is why
-//! each [acquisition](ZookeeperLock::acquire) opens a session of its own, which a [release](Held::release) closes.
+//! **On Lambda, keep a lock within one invocation.** A frozen sandbox sends no heartbeats, so its session ends.
+//! Therefore each [acquisition](ZookeeperLock::acquire) opens a separate session, which a [release](Held::release)
+//! closes.
 //!
 //! ```no_run
 //! use std::time::Duration;
@@ -34,19 +35,19 @@ use zookeeper_client::{Acls, Client, CreateMode, Error, LockClient, LockOptions,
 use super::{Fence, Fenced, HeldLock, LeaseLock};
 use crate::protocol::InvocationId;
 
-/// The part of the nodes' names by which Curator's `InterProcessMutex` finds its contenders.
+/// The part of a node's name by which Curator's `InterProcessMutex` recognises contenders.
 const NODE: &str = "lock-";
 
-/// How long a contender that came second by a moment waits before it gives up: the round trips of a create and a list.
+/// How long a contender that was second by a moment waits before it gives up: the round trips of a create and a list.
 const MOMENT: Duration = Duration::from_millis(500);
 
-/// How long a request over a connection that broke waits for the next one before it is repeated.
+/// How long a request on a broken connection waits for the next connection before it is repeated.
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// How long a release waits for the session's end. The node is deleted before.
 const CLOSE: Duration = Duration::from_secs(1);
 
-/// The servers, and how to sign in to them.
+/// The servers of an ensemble, and the credentials for them.
 #[derive(Clone)]
 #[derive_where(Debug)]
 pub struct Ensemble {
@@ -58,7 +59,8 @@ pub struct Ensemble {
 }
 
 impl Ensemble {
-    /// The servers as `host:port,host:port`, with a path at the end if all nodes are to be below it (`…/payments`).
+    /// Creates an ensemble from its servers, as `host:port,host:port`, optionally followed by a path below which all
+    /// nodes are created (`…/payments`).
     ///
     /// The connection is not encrypted.
     #[must_use]
@@ -66,8 +68,8 @@ impl Ensemble {
         Self { servers: servers.into(), session: Duration::from_secs(6), digest: None }
     }
 
-    /// The session's time-out: how long a holder that died blocks the others. Default: 6 s. The server confines it to
-    /// 2 to 20 of its ticks, by default 4 to 40 s.
+    /// Sets the session's time-out, which is how long a dead holder blocks the others. Default: 6 s. The server limits
+    /// it to 2 to 20 of its ticks, by default 4 to 40 s.
     ///
     /// It also limits how long a connection and each request may take.
     #[must_use]
@@ -76,7 +78,7 @@ impl Ensemble {
         self
     }
 
-    /// Signs in with a user name and a password (scheme `digest`). Nodes are then created for this user only.
+    /// Signs in with a user name and a password (scheme `digest`). Only this user then has access to the created nodes.
     #[must_use]
     pub fn digest(mut self, user: impl Into<String>, password: impl Into<String>) -> Self {
         self.digest = Some((user.into(), password.into()));
@@ -111,7 +113,7 @@ pub struct ZookeeperLock {
 
 /// A held lock, until its session ends.
 ///
-/// Dropping it releases it in the background, if the process runs on.
+/// Dropping it releases the lock in the background, if the process keeps running.
 #[must_use = "a lock that is not released is blocked until its session ends"]
 #[derive(Debug)]
 pub struct Held {
@@ -120,7 +122,7 @@ pub struct Held {
     session: Duration,
 }
 
-/// Why a lock could not be asked for.
+/// The reason that a lock could not be acquired, checked or released.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ZookeeperError {
@@ -129,7 +131,7 @@ pub enum ZookeeperError {
     Unreachable {
         /// The servers' addresses.
         servers: String,
-        /// What the client met last.
+        /// The client's last error.
         source: Error,
     },
     /// The ensemble refuses the user: the lock's nodes belong to another one, or the password is wrong.
@@ -138,7 +140,7 @@ pub enum ZookeeperError {
     /// The lock's name is not the name of a node: it is empty, or contains `/` or a control character.
     #[error("the lock's name is not valid")]
     Name(#[source] Error),
-    /// The session broke off. A lock that was asked for is not held, or is free when the session ends.
+    /// The session was lost. A requested lock is not held, or is free when the session ends.
     #[error("the ensemble did not answer")]
     Unavailable(#[source] Error),
 }
@@ -154,12 +156,12 @@ impl From<Error> for ZookeeperError {
 }
 
 impl ZookeeperLock {
-    /// A lock of this name, whose contenders stand in line at the node `/locks/NAME`.
+    /// Creates a lock of this name, whose contenders queue at the node `/locks/NAME`.
     pub fn new(ensemble: Ensemble, name: impl fmt::Display) -> Self {
         Self { ensemble, folder: format!("/locks/{name}") }
     }
 
-    /// Acquires the lock, or returns `None` if another process holds it. It waits for half a second at most, if others
+    /// Acquires the lock, or returns `None` if another process holds it. It waits for at most half a second if others
     /// contend for it at the same moment.
     ///
     /// `request` is the invocation's id, stored in the node so that operators can see who holds the lock.
@@ -178,8 +180,8 @@ impl ZookeeperLock {
         }
     }
 
-    /// Stands in line for the lock, for `wait` at most, and returns `None` if its turn did not come. The lock is given in
-    /// the order of arrival.
+    /// Queues for the lock for at most `wait`, and returns `None` if its turn did not come. The lock is granted in the
+    /// order of arrival.
     ///
     /// # Errors
     /// Any [`ZookeeperError`]: the lock is not held.
@@ -199,18 +201,19 @@ impl ZookeeperLock {
     ) -> Result<Option<Held>, ZookeeperError> {
         let data = request.map(|request| request.to_string()).unwrap_or_default();
         let acls = self.ensemble.acls();
-        // A container is deleted by the servers when nobody stands in line. Fences are not affected: they are numbers of
-        // the whole ensemble, unlike the nodes' sequence numbers.
+        // The servers delete a container node when no contender is queued. Fences are not affected: unlike the nodes'
+        // sequence numbers, they are unique in the whole ensemble.
         let options = LockOptions::new(acls).with_ancestor_options(CreateMode::Container.with_acls(acls))?;
         let prefix = LockPrefix::new_curator(&self.folder, NODE)?;
         let waited = timeout(wait, client.lock(prefix, data.as_bytes(), options)).await;
         let Ok(lock) = waited.map(|lock| lock.map(LockClient::into_owned)) else {
-            // With the session the place in the line is given up.
+            // Closing the session gives up the place in the queue.
             close(client).await;
             return Ok(None);
         };
         let lock = lock?;
-        // The reply to a create inside of a transaction lacks it before ZooKeeper 3.8.2 (ZOOKEEPER-4026), so it is read.
+        // Before ZooKeeper 3.8.2 the reply to a create inside a transaction lacks the id (ZOOKEEPER-4026), so it is
+        // read.
         let fence = self.limited(client.check_stat(lock.lock_path())).await?;
         Ok(fence.map(|stat| Held {
             lock,
@@ -225,17 +228,17 @@ impl ZookeeperLock {
 }
 
 impl Held {
-    /// Asks the ensemble whether the session still holds the lock. Returns `None` if it is lost. There is nothing to
-    /// extend: the session lasts as long as its heartbeats arrive.
+    /// Checks whether the session still holds the lock. Returns `None` if the lock is lost. There is nothing to extend:
+    /// the session lasts as long as its heartbeats arrive.
     ///
-    /// While the ensemble elects a leader it waits, for the session's time-out at most.
+    /// While the ensemble elects a leader, it waits for at most the session's time-out.
     ///
     /// # Errors
-    /// [`ZookeeperError::Unavailable`]: it is not known whether the lock is held, so it was given up as far as possible.
+    /// [`ZookeeperError::Unavailable`]: it is unknown whether the lock is held, so it was released as far as possible.
     pub async fn renew(self) -> Result<Option<Self>, ZookeeperError> {
         let (client, path) = (self.lock.client(), self.lock.lock_path());
         let found = repeated(client, || async {
-            // A follower may be behind.
+            // A follower may lag behind the leader.
             client.sync(path).await?;
             client.check_stat(path).await
         });
@@ -253,7 +256,7 @@ impl Held {
     pub async fn release(self) -> Result<(), ZookeeperError> {
         let client = self.lock.client().clone();
         let path = self.lock.lock_path();
-        // A repeated delete finds no node: it is named by this session, so nobody else creates it anew.
+        // A repeated delete finds no node: the node's name contains this session, so no other contender creates it.
         let deleted = limited(self.session, repeated(&client, || client.delete(path, None))).await;
         drop(self.lock);
         close(client).await;
@@ -264,7 +267,8 @@ impl Held {
     }
 }
 
-/// Ends a session, and waits for that: a sandbox may be frozen afterwards, and its session would end by its time-out only.
+/// Ends a session and waits for its end: a sandbox may be frozen afterwards, and then its session would end only by its
+/// time-out.
 async fn close(client: Client) {
     let mut state = client.state_watcher();
     drop(client);
@@ -272,7 +276,7 @@ async fn close(client: Client) {
     while !state.peek_state().is_terminated() && timeout_at(limit, state.changed()).await.is_ok() {}
 }
 
-/// Repeats a request over a connection that broke, as every connection of an ensemble does when its leader is lost.
+/// Repeats a request whose connection broke, as every connection of an ensemble does when its leader is lost.
 async fn repeated<T, R: Future<Output = Result<T, Error>>>(
     client: &Client,
     request: impl Fn() -> R,
@@ -281,7 +285,7 @@ async fn repeated<T, R: Future<Output = Result<T, Error>>>(
     loop {
         match request().await {
             Err(Error::ConnectionLoss) if !state.peek_state().is_terminated() => {
-                // Asked at once, the client might refuse as fast as it is asked.
+                // Without a pause, the client might refuse request after request.
                 let _ = timeout(PAUSE, state.changed()).await;
             }
             answer => return answer,
@@ -315,7 +319,7 @@ impl HeldLock for Held {
     }
 }
 
-/// The id of the transaction that created the node.
+/// The fence is the id of the transaction that created the node.
 impl Fenced for Held {
     const ATTRIBUTE: &'static str = "zookeeper_fence";
 

@@ -3,7 +3,7 @@
 
 use super::{EpochMs, EpochS, OwnerToken, Record, Status, TransactionId};
 
-/// What must hold of the stored record for a write to take effect. Every write has one.
+/// The condition on the stored record under which a write takes effect. Every write has one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Condition {
     /// There is no record, or its expiration has passed (`attribute_not_exists(id) OR expiration <= :now`).
@@ -11,7 +11,7 @@ pub enum Condition {
         /// The time of the claim.
         now: EpochS,
     },
-    /// The record is still in the version that was seen: a takeover races with the owner and with other takeovers.
+    /// The record still has the version that was seen: a takeover races with the owner and with other takeovers.
     Unchanged(RecordVersion),
     /// Our claim still holds the record. A late owner, whose record was taken over or settled, changes nothing
     /// (guarantee G3).
@@ -35,7 +35,7 @@ impl Condition {
     }
 }
 
-/// What identifies one version of an unsettled record.
+/// The values that identify one version of an unsettled record.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct RecordVersion {
     /// PROCESSING or UNKNOWN.

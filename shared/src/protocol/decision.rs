@@ -1,4 +1,4 @@
-//! What a claim does about the record it finds.
+//! The decision of a claim about the record that it finds.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,22 +9,22 @@ use super::{
 };
 use super::{History, HistoryEntry, InvocationId, RecordVersion, Settled, State, Subject, Trace, TransactionId, Write};
 
-/// A request that wants to claim its record.
+/// A request to claim a record.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ClaimRequest {
-    /// The id of its record.
+    /// The id of the request's record.
     pub id: RecordId,
     /// The name of the operation, for people.
     pub operation: Arc<str>,
     /// The digest of the principal that makes the request.
     pub principal: Option<PrincipalDigest>,
-    /// What the request is about, for reconciling it.
+    /// The subject of the request, for reconciling it.
     pub subject: Option<Subject>,
     /// The id of the invocation, for the history.
     pub invocation: Option<InvocationId>,
     /// The trace that the request belongs to.
     pub trace: Option<Trace>,
-    /// The fingerprint of its content.
+    /// The fingerprint of the request's content.
     pub fingerprint: Fingerprint,
     /// The token of this claim: random, and used for no other claim.
     pub owner: OwnerToken,
@@ -32,7 +32,7 @@ pub struct ClaimRequest {
     pub transaction: TransactionId,
     /// How long the claim holds.
     pub lease: LeaseLimit,
-    /// What an uncertain outcome means for the operation.
+    /// How the operation handles an uncertain outcome.
     pub uncertain: Uncertain,
 }
 
@@ -43,7 +43,7 @@ impl ClaimRequest {
     }
 }
 
-/// What to do if an earlier attempt may or may not have had its effects.
+/// How an uncertain outcome is handled: an earlier attempt may or may not have had its effects.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Uncertain {
     /// Nothing runs again without evidence.
@@ -52,36 +52,38 @@ pub enum Uncertain {
     /// The effects are repeatable under the same transaction id, for a limited time: run again.
     ///
     /// Declare this only if every system that you call deduplicates by the transaction id. Such deduplication has a
-    /// time limit: Stripe, for one, forgets a key after 24 hours, and a later retry would be a second charge.
+    /// time limit: Stripe, for example, deletes a key after 24 hours, and a later retry would be a second charge.
     Repeat {
-        /// How long after the first attempt began a repetition is safe; later an uncertain outcome is reconciled.
-        /// Choose it shorter than the shortest deduplication period of the systems that you call, by more than clocks
-        /// may differ.
+        /// How long after the start of the first attempt a repetition is safe; after that an uncertain outcome is
+        /// reconciled. It must be shorter than the shortest deduplication period of the systems that you call, by more
+        /// than clocks may differ.
         within: Duration,
     },
 }
 
-/// What a request must do.
+/// The action that a request must take on the record.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Decision<'a> {
-    /// Make this write. If it takes effect, the request holds the claim: run.
+    /// Make this write. If it takes effect, the request holds the claim and runs.
     Begin(Write),
-    /// The request already holds the claim: the reply to its own write was lost. Run.
+    /// The request already holds the claim, because the reply to its own write was lost. It runs.
     Acquired(&'a Record),
     /// Another request used this key. It neither runs nor alters the record.
     Mismatch,
     /// Answer from the record.
     Replay(&'a Record, Resolution, &'a Settled),
-    /// Another request holds the record until then.
+    /// Another request holds the record until this time.
     InProgress(EpochMs),
-    /// It is not known whether it happened. Make this write to hold the record as UNKNOWN, then look for evidence.
+    /// It is unknown whether the operation happened. Make this write to hold the record as UNKNOWN, then look for
+    /// evidence.
     Reconcile(Write),
 }
 
 /// Decides what a request does about the record it finds. Every state has its own arm.
 ///
 /// The order of the checks is part of the protocol: expiry (an expired record counts as absent, whatever it contains),
-/// then our own token, then the fingerprint (a mismatch is one even while the first request runs), then the lease.
+/// then our own token, then the fingerprint (another request is a mismatch even while the first one runs), then the
+/// lease.
 #[must_use]
 pub fn decide<'a>(found: Option<&'a Record>, request: &ClaimRequest, now: EpochMs) -> Decision<'a> {
     let Some(record) = found.filter(|record| !record.has_expired(now)) else {

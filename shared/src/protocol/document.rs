@@ -11,14 +11,14 @@ use super::Pointer;
 
 pub use deserialize::NotOfType;
 
-/// Why a text is not a JSON document.
+/// The text is not a JSON document that can be compared by value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not JSON that can be compared by value: {0}")]
 pub struct InvalidJson(String);
 
 /// A JSON document that is parsed once.
 ///
-/// It keeps the literal of each number, and all members of one name. `T::deserialize(&document)` deserializes it.
+/// It keeps the literal of each number, and all members of the same name. `T::deserialize(&document)` deserializes it.
 ///
 /// ```
 /// use idempotency::protocol::Document;
@@ -42,7 +42,7 @@ pub struct Document {
     #[derive_where(skip)]
     root: Node,
     is_ambiguous: bool,
-    /// Length of the text in bytes.
+    /// The length of the text in bytes.
     #[derive_where(skip)]
     length: usize,
 }
@@ -51,30 +51,30 @@ pub struct Document {
 pub(crate) enum Node {
     Null,
     Bool(bool),
-    /// The literal.
+    /// A number, as its literal.
     Number(Box<str>),
     String(Text),
     Array(Vec<Node>),
-    /// Sorted by name; members of one name in their order.
+    /// An object, with its members sorted by name; members of one name keep their order.
     Object(Vec<(String, Node)>),
 }
 
-/// A string, which may itself hold a JSON document.
+/// A string, which may itself contain a JSON document.
 pub(crate) struct Text {
     text: String,
     /// The document in the string, parsed when a pointer first leads into it.
     document: OnceLock<Option<Box<Document>>>,
 }
 
-/// What a pointer leads to.
+/// The result of following a pointer.
 pub(crate) enum Pointed<'d> {
     /// A value.
     Value(&'d Node),
     /// No value.
     Nothing,
-    /// Several members of one name are on the way, or anywhere in a document that a string holds.
+    /// Several members of one name are on the path, or anywhere in a document inside a string.
     Ambiguous,
-    /// The pointer continues in a string that holds no JSON.
+    /// The pointer leads into a string that is not JSON.
     NotJson,
 }
 
@@ -104,8 +104,8 @@ impl Document {
         matches!(self.root, Node::Object(_))
     }
 
-    /// The text or number that the pointer leads to, as it is written. `None` if it leads to nothing, to another kind of
-    /// value, or to several members of one name.
+    /// The text or number at the pointer, as it is written. `None` if there is nothing, another kind of value, or
+    /// several members of one name.
     #[must_use]
     pub fn text_at(&self, pointer: &Pointer) -> Option<&str> {
         match self.at(pointer) {
@@ -131,7 +131,7 @@ impl Document {
         let mut pointed = self.root.at(pointer.first());
         for tokens in pointer.in_strings() {
             let Pointed::Value(node) = pointed else { return pointed };
-            // Only a string can hold a document: the pointer leads nowhere.
+            // Only a string can contain a document, so the pointer leads nowhere.
             let Node::String(text) = node else { return Pointed::Nothing };
             pointed = match text.document() {
                 Some(document) if document.is_ambiguous => Pointed::Ambiguous,
@@ -203,14 +203,14 @@ fn node(reader: &mut Reader<'_>, is_ambiguous: &mut bool) -> Result<Node, Reader
 }
 
 fn members(reader: &mut Reader<'_>, is_ambiguous: &mut bool) -> Result<Vec<(String, Node)>, ReaderError> {
-    // Most objects have no more members than this.
+    // Most objects have at most this many members.
     let mut members = Vec::with_capacity(8);
     reader.begin_object()?;
     while reader.has_next()? {
         members.push((reader.next_name_owned()?, node(reader, is_ambiguous)?));
     }
     reader.end_object()?;
-    // Stable: members of one name keep their order.
+    // The sort is stable: members of one name keep their order.
     members.sort_by(|one, other| one.0.cmp(&other.0));
     *is_ambiguous |= members.windows(2).any(|pair| pair[0].0 == pair[1].0);
     Ok(members)
@@ -230,7 +230,7 @@ fn elements(reader: &mut Reader<'_>, is_ambiguous: &mut bool) -> Result<Vec<Node
 mod tests {
     use super::*;
 
-    /// The canonical form of the value, or why there is none.
+    /// The canonical form of the value, or the reason that there is none.
     fn at(text: &str, pointer: &Pointer) -> Result<String, &'static str> {
         let document = Document::parse(text.as_bytes()).unwrap();
         match document.at(pointer) {

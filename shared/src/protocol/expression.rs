@@ -14,12 +14,13 @@ use serde::Deserialize;
 use super::Document;
 
 /// A [JMESPath](https://jmespath.org) expression, such as `powertools_json(body).[user, order]`, for selections that
-/// come from Powertools. Everywhere else a [`Pointer`](super::Pointer) is cheaper: it copies nothing.
+/// come from Powertools. Otherwise a [`Pointer`](super::Pointer) is cheaper: it copies nothing.
 ///
-/// Beside JMESPath's own functions it has `powertools_json`, which parses the JSON in a string, `powertools_base64`, which
-/// decodes a string, and `powertools_base64_gzip`, which also decompresses it, to at most 12 MB.
+/// In addition to JMESPath's own functions, it has `powertools_json`, which parses the JSON in a string,
+/// `powertools_base64`, which decodes a string, and `powertools_base64_gzip`, which also decompresses it, to at most 12
+/// MB.
 ///
-/// Unlike a pointer it reads numbers as serde_json does: integers of more than 64 bits become floats.
+/// Unlike a pointer, an expression reads numbers as serde_json does: integers of more than 64 bits become floats.
 ///
 /// ```
 /// use idempotency::protocol::{Document, Expression};
@@ -32,7 +33,7 @@ use super::Document;
 #[derive(Clone, PartialEq)]
 pub struct Expression(Arc<jmespath::Expression<'static>>);
 
-/// A text that is not a JMESPath expression.
+/// The text is not a JMESPath expression.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a JMESPath expression: {0}")]
 pub struct InvalidExpression(String);
@@ -69,7 +70,7 @@ impl Expression {
     /// Parses an expression.
     ///
     /// # Errors
-    /// [`InvalidExpression`] says where the text is wrong.
+    /// [`InvalidExpression`], which shows where the text is wrong.
     pub fn new(text: &str) -> Result<Self, InvalidExpression> {
         match RUNTIME.compile(text) {
             Ok(expression) => Ok(Self(Arc::new(expression))),
@@ -77,8 +78,8 @@ impl Expression {
         }
     }
 
-    /// What the expression selects, as a key: a string or number as it is, anything else as canonical JSON. `None` if
-    /// it selects nothing, only nulls, or fails.
+    /// Evaluates the expression and returns its selection as a key: a string or number unchanged, anything else as
+    /// canonical JSON. `None` if the expression selects nothing, selects only nulls, or fails.
     #[must_use]
     pub fn key(&self, document: &Document) -> Option<String> {
         let selected = self.selected(document)?;
@@ -88,12 +89,12 @@ impl Expression {
         }
     }
 
-    /// What the expression selects, as canonical JSON.
+    /// The selection of the expression as canonical JSON.
     pub(crate) fn value(&self, document: &Document) -> Option<Vec<u8>> {
         canonical(&*self.selected(document)?)
     }
 
-    /// As in Powertools, a list or an object of nulls alone is nothing, too.
+    /// The selection, if there is one. As in Powertools, a list or an object that contains only nulls counts as none.
     fn selected(&self, document: &Document) -> Option<Rcvar> {
         let data = Variable::deserialize(document).ok()?;
         let selected = self.0.search(data).ok()?;

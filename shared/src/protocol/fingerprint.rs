@@ -1,4 +1,4 @@
-//! What makes two requests "the same request".
+//! The fingerprint: a hash of everything that makes two requests "the same request".
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use super::{Compare, NotComparable, Pointer, Selection};
 
 /// A hash of everything that makes two requests the same: an algorithm version and a SHA-256.
 ///
-/// The version is stored with the hash, so that a later algorithm can be told apart.
+/// The version is stored with the hash, so that a later algorithm can be distinguished.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Fingerprint([u8; Self::BYTES]);
 
@@ -20,7 +20,7 @@ impl Fingerprint {
 
     const VERSION: u8 = 1;
 
-    /// A fingerprint from stored bytes, of any version.
+    /// Creates a fingerprint from stored bytes, of any version.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; Self::BYTES]) -> Self {
         Self(bytes)
@@ -59,7 +59,7 @@ impl fmt::Debug for Fingerprint {
 pub struct Fingerprinter(Sha256);
 
 impl Fingerprinter {
-    /// Starts without any part.
+    /// Starts a fingerprint without parts.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -82,11 +82,11 @@ impl Fingerprinter {
     }
 
     /// Adds a JSON part of which only the selected values are compared. A part that is not JSON, or that has several
-    /// members of one name on the way to a value, is compared byte by byte.
+    /// members of one name on the path to a value, is compared byte by byte.
     ///
     /// # Errors
-    /// [`NotComparable`] if it lacks a required value or has none of the values, or if a pointer continues in a string
-    /// that holds no JSON or an ambiguous document.
+    /// [`NotComparable`] if the part lacks a required value or has none of the values, or if a pointer leads into a
+    /// string that is not JSON or is an ambiguous document.
     pub fn selected(self, part: &[u8], selection: &Selection) -> Result<Self, NotComparable> {
         match Document::parse(part) {
             Ok(document) => self.selected_of(part, &document, selection),
@@ -94,7 +94,7 @@ impl Fingerprinter {
         }
     }
 
-    /// Adds a JSON part that is compared as chosen.
+    /// Adds a JSON part that is compared as `compare` declares.
     ///
     /// # Errors
     /// See [`Fingerprinter::selected`].
@@ -146,7 +146,7 @@ impl Fingerprinter {
         pointer.in_strings().fold(parts, |parts, in_string| tokens(parts.part(b'i', b""), in_string))
     }
 
-    /// The fingerprint of all parts.
+    /// Returns the fingerprint of all parts.
     #[must_use]
     pub fn finish(self) -> Fingerprint {
         let mut bytes = [Fingerprint::VERSION; Fingerprint::BYTES];
@@ -162,8 +162,8 @@ impl Fingerprinter {
     }
 }
 
-/// The selected values, with `None` for an absent optional one; `None` altogether if the document is ambiguous on the
-/// way to a value.
+/// The selected values, with `None` for each absent optional value; `None` as a whole if the document is ambiguous on
+/// the path to a value.
 fn values<'d>(document: &'d Document, selection: &Selection) -> Result<Option<Vec<Option<&'d Node>>>, NotComparable> {
     let mut values = Vec::with_capacity(selection.all().len());
     for Selected { pointer, optional } in selection.all() {
@@ -268,7 +268,7 @@ mod tests {
 
     #[test]
     fn the_fingerprint_is_stable_across_releases() {
-        // If this value changed, every retry that is under way during a deployment would be refused.
+        // If this value changed, every retry in progress during a deployment would be refused.
         let fingerprint = Fingerprinter::new().bytes(b"POST").value(br#"{"b":1,"a":[true,null]}"#).finish();
         assert_eq!(in_hexadecimal(fingerprint), "01f8720579461b8a1797ca9542345a46a5c6810dd28eb52408d0aa3ac6bc9f09ec");
     }

@@ -1,7 +1,7 @@
-//! When a record that nobody has settled is to be looked at again.
+//! Follow-ups: when to look again at a record that is not settled.
 //!
-//! A follow-up is a hint: it may be late, lost, sent twice, or name a record that is gone. Whoever acts on it reads the
-//! record again and takes it over under a condition.
+//! A follow-up is a hint: it may be late, lost, sent twice, or name a record that is gone. Code that acts on it reads
+//! the record again and takes it over under a condition.
 
 use std::time::Duration;
 
@@ -10,33 +10,33 @@ use super::{EpochMs, OwnerToken, Record, RecordId, State};
 /// The shortest time between two looks at a record whose outcome stays unknown.
 pub const SHORTEST_INTERVAL: Duration = Duration::from_secs(15);
 
-/// The longest such time.
+/// The longest time between two looks at a record whose outcome stays unknown.
 pub const LONGEST_INTERVAL: Duration = Duration::from_secs(60 * 60);
 
-/// How long after the end of a lease its record is looked at: clocks may differ.
+/// How long after the end of a lease the record is looked at, since clocks may differ.
 const MARGIN: Duration = Duration::from_secs(1);
 
-/// "Look at this version of a record at this time." Each later version has a follow-up of its own.
+/// A request to look at this version of a record at this time. Each later version has its own follow-up.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct FollowUp {
     /// The record.
     pub record: RecordId,
     /// The token of the write that made this version; `None` if an older version of this library wrote it.
     pub version: Option<OwnerToken>,
-    /// When to look.
+    /// The time of the look.
     pub due: EpochMs,
-    /// How many looks have failed, because the store did not answer, or the look came too early.
+    /// How many looks have failed because the store did not answer or the look came too early.
     pub failures: u32,
 }
 
-/// What a follow-up means for the record that it finds.
+/// The decision of a look about the record that it finds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Look {
     /// The record is settled, released or gone: there is nothing to do.
     Over,
-    /// The record has changed since. The later version has a follow-up of its own.
+    /// The record has changed since. The later version has its own follow-up.
     Superseded,
-    /// The record is to be looked at later.
+    /// The look came too early: look at the record later.
     Early(FollowUp),
     /// The lease is over, or the outcome has been unknown for long enough: reconcile.
     Due(Box<Record>),
@@ -54,7 +54,7 @@ impl FollowUp {
         Some(Self { record: record.id.clone(), version: record.writer(), due, failures: 0 })
     }
 
-    /// Judges what a consistent read has found.
+    /// Decides what to do about the result of a consistent read.
     #[must_use]
     pub fn look(&self, found: Option<Record>, now: EpochMs) -> Look {
         let Some(record) = found else { return Look::Over };
@@ -76,9 +76,9 @@ impl FollowUp {
     }
 }
 
-/// Doubles the age of the record, between the shortest and the longest interval, less a jitter of up to a quarter: the
-/// records of one outage must not all be looked at together. The jitter is that of the version's random token, so that
-/// every process computes the same time.
+/// The interval that doubles the record's age, between the shortest and the longest interval, minus a jitter of up to a
+/// quarter: the records of one outage must not all be looked at together. The jitter follows from the version's random
+/// token, so that every process computes the same time.
 fn interval(record: &Record) -> Duration {
     let age = record.updated.since(record.created).clamp(SHORTEST_INTERVAL * 4 / 3, LONGEST_INTERVAL);
     let token = record.writer().map_or(0, |OwnerToken([first, ..])| u32::from(first));

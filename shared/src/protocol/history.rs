@@ -1,4 +1,4 @@
-//! A record's history, for people: what happened to it, when, and in which request.
+//! A record's history, for people: its events, with time and request.
 
 use std::fmt;
 
@@ -6,28 +6,28 @@ use uuid::Uuid;
 
 use super::EpochMs;
 
-/// What happened to a record, oldest first. Nothing depends on it; operators read it.
+/// The events of a record, oldest first, for operators. Nothing depends on it.
 ///
-/// Bounded, so that a record stays small: at most [`History::MAX_ENTRIES`]. The first entry stays, and the oldest ones
-/// after it are dropped. A reconciliation that found nothing replaces the one before it; otherwise a long outage of the
-/// external system would push out everything else.
+/// It is bounded, so that a record stays small: at most [`History::MAX_ENTRIES`]. The first entry stays, and the oldest
+/// entries after it are dropped. An unsuccessful reconciliation replaces the one before it; otherwise a long outage of
+/// the external system would push out all other entries.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct History(Vec<HistoryEntry>);
 
 /// One entry of a history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct HistoryEntry {
-    /// What happened.
+    /// The kind of event.
     pub event: HistoryEvent,
-    /// When, by the clock of the process that wrote it.
+    /// The time, by the clock of the process that wrote the entry.
     pub at: EpochMs,
-    /// In which attempt.
+    /// The number of the attempt.
     pub attempt: u64,
-    /// In which invocation, if known.
+    /// The invocation, if known.
     pub request: Option<InvocationId>,
 }
 
-/// What an entry records.
+/// The kind of event that an entry records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum HistoryEvent {
     /// An attempt began to run.
@@ -36,11 +36,11 @@ pub enum HistoryEvent {
     Released,
     /// The attempt ended without knowing its outcome.
     Abandoned,
-    /// The attempt did not end before its lease did; its outcome is not known.
+    /// The attempt did not end before its lease; its outcome is unknown.
     LeaseOver,
     /// A reconciliation looks for evidence.
     Reconciling,
-    /// Evidence: it did not happen and cannot happen. Released.
+    /// Released by evidence: it did not happen and can no longer happen.
     Prevented,
     /// Settled: it happened.
     Succeeded,
@@ -55,7 +55,7 @@ pub enum HistoryEvent {
 pub struct InvocationId(Uuid);
 
 impl History {
-    /// The most entries that are kept.
+    /// The maximum number of entries.
     pub const MAX_ENTRIES: usize = 16;
 
     /// The entries, oldest first.
@@ -64,13 +64,13 @@ impl History {
         &self.0
     }
 
-    /// A history from stored entries.
+    /// Creates a history from stored entries.
     #[must_use]
     pub const fn from_entries(entries: Vec<HistoryEntry>) -> Self {
         Self(entries)
     }
 
-    /// The history with one entry more.
+    /// Returns the history with one more entry.
     #[must_use]
     pub fn then(mut self, entry: HistoryEntry) -> Self {
         if entry.event == HistoryEvent::Reconciling
@@ -91,7 +91,7 @@ impl History {
         self.0.last().and_then(|entry| entry.request)
     }
 
-    /// The history without its last entry, for a write that replaces the one the entry was made for.
+    /// The history without its last entry, for a write that replaces the one for which that entry was made.
     pub(super) fn without_last(mut self) -> Self {
         self.0.pop();
         self
@@ -126,7 +126,7 @@ impl HistoryEvent {
         }
     }
 
-    /// The event for a stored byte. It cannot fail: an unknown event must not make a record unreadable.
+    /// The event for a stored byte. This cannot fail, because an unknown event must not make a record unreadable.
     #[must_use]
     pub fn from_byte(byte: u8) -> Self {
         Self::STORED.get(usize::from(byte)).copied().unwrap_or(Self::Unrecognised(byte))
@@ -140,7 +140,7 @@ impl InvocationId {
         Uuid::try_parse(text).ok().map(Self)
     }
 
-    /// A request id from stored bytes.
+    /// Creates a request id from stored bytes.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(Uuid::from_bytes(bytes))

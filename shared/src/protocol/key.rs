@@ -1,4 +1,4 @@
-//! Names: the client's key, the principal, and the id of the record that both lead to.
+//! Names: the client's key, the principal, and the id of the record that follows from both.
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -10,9 +10,9 @@ use sha2::{Digest, Sha256};
 
 /// An idempotency key: the name that a client or producer chose for one operation.
 ///
-/// Any text except the empty one and the [words that programs write for a missing value](InvalidKey::NoValue), of any
-/// length: a record stores only its hash. Keys are compared byte by byte: `abc` and `ABC` are two keys. What a header
-/// can carry is checked by the [HTTP layer](crate::http).
+/// A key is any text of any length, because a record stores only its hash; except the empty text and the [placeholders
+/// that programs write for a missing value](InvalidKey::NoValue). Keys are compared byte by byte: `abc` and `ABC` are
+/// two keys. The [HTTP layer](crate::http) checks what a header can carry.
 ///
 /// `Debug` shows only a digest, so that a key does not reach a log by accident.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -22,7 +22,7 @@ impl Key {
     /// Validates a key.
     ///
     /// # Errors
-    /// [`InvalidKey`] names the rule that the text breaks.
+    /// [`InvalidKey`], which names the rule that the text breaks.
     pub fn new(text: impl Into<String>) -> Result<Self, InvalidKey> {
         let text = text.into();
         if text.is_empty() {
@@ -45,24 +45,24 @@ impl fmt::Debug for Key {
     }
 }
 
-/// Why a text is not an idempotency key.
+/// The reason that a text is not an idempotency key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidKey {
     /// The text is empty.
     #[error("the key is empty; send a text that is unique to the operation, for example a UUID")]
     Empty,
-    /// The text is a program's word for a missing value, such as `undefined`. All operations of such a program would
-    /// have the same key: the first would run, and all others would get its answer or be refused.
+    /// The text is a program's placeholder for a missing value, such as `undefined`. All operations of such a program
+    /// would have the same key: the first would run, and all others would get its answer or be refused.
     #[error(
-        "the key is {0}, which is what programs write where they have no value, so all operations would share it; send \
-         a text that is unique to the operation, for example a UUID"
+        "the key is {0}, a placeholder for a missing value, so all operations would share it; send a text that is unique \
+         to the operation, for example a UUID"
     )]
     NoValue(&'static str),
 }
 
-/// How languages and their libraries write a missing value as text. Only exact matches count: `Nullarbor` is a valid
-/// name.
+/// The texts that languages and their libraries write for a missing value. Only exact matches count: `Nullarbor` is a
+/// valid key.
 const NO_VALUES: [&str; 17] = [
     "undefined",                            // JavaScript
     "null",                                 // JavaScript, Java, JSON
@@ -93,8 +93,8 @@ pub(crate) fn check_value(text: &str) -> Result<(), InvalidKey> {
 
 /// The caller's identity: the subject of a token, an IAM ARN, an account.
 ///
-/// Part of every lookup, so that no principal can read, block or probe another's record (guarantee G7). There is no
-/// default and no "anonymous".
+/// It is part of every lookup, so that no principal can read, block or probe another's record (guarantee G7). There is
+/// no default and no "anonymous" principal.
 ///
 /// `Debug` shows only a digest.
 ///
@@ -142,7 +142,7 @@ impl Principal {
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct PrincipalDigest(pub [u8; 32]);
 
-/// In hexadecimal.
+/// Writes the digest in hexadecimal.
 impl fmt::Display for PrincipalDigest {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(formatter, "{byte:02x}"))
@@ -177,7 +177,7 @@ impl RecordId {
     /// The prefix of the ids of all operations' records.
     pub const PREFIX: &str = "idempotency:";
 
-    /// The id of the record for `key` of `principal` in `namespace`.
+    /// Computes the id of the record for `key` of `principal` in `namespace`.
     #[must_use]
     pub fn new(namespace: &str, principal: &Principal, key: &Key) -> Self {
         let mut hash = Sha256::new();
@@ -188,13 +188,13 @@ impl RecordId {
         Self::of_hash(hash)
     }
 
-    /// The id of a lock's record. It has a prefix of its own, so that a scan for abandoned operations does not find it.
+    /// The id of a lock's record. It has its own prefix, so that a scan for abandoned operations does not find it.
     #[must_use]
     pub fn of_lock(name: &str) -> Self {
         Self(format!("lock:{name}").into())
     }
 
-    /// Another id, which no other call has if the bytes are random.
+    /// A variant of this id, which no other call has if the bytes are random.
     pub(crate) fn only_once(&self, random: [u8; 16]) -> Self {
         Self::of_hash(Sha256::new().chain_update(self.as_str()).chain_update(random))
     }
@@ -206,7 +206,7 @@ impl RecordId {
         Self(id.into())
     }
 
-    /// An id as a store returns it. Only stores need this.
+    /// Creates an id from its stored text. Only stores need this.
     #[must_use]
     pub fn from_stored(text: String) -> Self {
         Self(text.into())
@@ -218,8 +218,8 @@ impl RecordId {
         &self.0
     }
 
-    /// The id without its prefix: 43 characters, by which people know the record, in logs and in a console. They read the
-    /// record by it, and neither key nor principal can be read in it.
+    /// The id without its prefix: the 43 characters that identify the record in logs and in a console. People look up
+    /// the record by it; it does not reveal key or principal.
     #[must_use]
     pub fn name(&self) -> &str {
         self.0.strip_prefix(Self::PREFIX).unwrap_or(&self.0)
@@ -286,7 +286,7 @@ mod tests {
 
     #[test]
     fn the_id_is_stable_across_releases() {
-        // Records outlive deployments: if this value changed, every key in use would be forgotten.
+        // Records outlive deployments: if this value changed, no record of a key in use would be found.
         assert_eq!(id("payments", "alice", "k-1").as_str(), "idempotency:U6AiWsvy5-YSFD7t7C6hIoT8K0-G2LUZ_fegZk8y-DM");
         assert_eq!(
             id("ledger", "payments", &format!("Müller {}", "x".repeat(300))).as_str(),

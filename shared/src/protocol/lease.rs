@@ -1,4 +1,4 @@
-//! How long a claim holds.
+//! The limit of a claim's lease.
 
 use std::time::Duration;
 

@@ -1,8 +1,8 @@
 //! One call as a state machine without I/O: from the first read of its record to its answer.
 //!
 //! [`poll`](Machine::poll) returns the next action; [`handle`](Machine::handle) takes its result and the time. The
-//! machine depends on no store, clock, random source or runtime. So the same code is driven by the engine, by the model
-//! that is checked exhaustively, and, through the engine, by the exploration and the simulation.
+//! machine depends on no store, clock, random source or runtime. The same code is therefore driven by the engine, by
+//! the exhaustively checked model, and, through the engine, by the exploration and the simulation.
 //!
 //! ```text
 //! Recall ─► (LookUp) ─► Write(claim) ─► Run ─► Write(commit | release | abandon) ─► Done
@@ -72,7 +72,8 @@ use super::{ClaimRequest, EpochMs, EpochS, Record};
 use acquire::{fetched, not_fetched};
 use stage::Stage;
 
-/// How many rounds a call makes if other calls are faster: each round decides again on what it found.
+/// The maximum number of rounds of a call if other calls are faster. Each round decides again about the record that it
+/// finds.
 pub const ROUNDS: u8 = 8;
 
 /// One call to an operation.
@@ -104,25 +105,25 @@ enum Mode {
 }
 
 impl Machine {
-    /// A call that marks an uncertain record as UNKNOWN and leaves its reconciliation to others.
+    /// Creates a call that marks an uncertain record as UNKNOWN and leaves its reconciliation to other processes.
     #[must_use]
     pub const fn call(request: ClaimRequest, terms: Terms) -> Self {
         Self::new(Mode::Claim { resolves: false }, request, terms, Stage::Recalling)
     }
 
-    /// A call that resolves an uncertain record by evidence.
+    /// Creates a call that resolves an uncertain record by evidence.
     #[must_use]
     pub const fn resolving_call(request: ClaimRequest, terms: Terms) -> Self {
         Self::new(Mode::Claim { resolves: true }, request, terms, Stage::Recalling)
     }
 
-    /// A call in single-write mode.
+    /// Creates a call in single-write mode.
     #[must_use]
     pub const fn single_write(request: ClaimRequest, terms: Terms) -> Self {
         Self::new(Mode::SingleWrite, request, terms, Stage::Recalling)
     }
 
-    /// A reconciliation of a record that was found. The found version may be stale: only the takeover's condition
+    /// Creates a reconciliation of a found record. The found version may be stale: only the takeover's condition
     /// decides.
     #[must_use]
     pub fn reconciliation(request: ClaimRequest, terms: Terms, found: &Record, now: EpochMs) -> Self {
@@ -131,8 +132,9 @@ impl Machine {
         machine
     }
 
-    /// The acquisition of a lock. A lease that ends later than twice [`LeaseLimit::at_most`](crate::protocol::LeaseLimit::at_most) from now is ignored, because
-    /// the clock that wrote it was ahead.
+    /// Creates the acquisition of a lock. A lease that ends later than twice
+    /// [`LeaseLimit::at_most`](crate::protocol::LeaseLimit::at_most) from now is ignored, because the clock that wrote
+    /// it was ahead.
     #[must_use]
     pub fn lock(request: ClaimRequest, terms: Terms, now: EpochMs) -> Self {
         let mut machine = Self::new(Mode::Lock, request, terms, Stage::Recalling);
@@ -144,23 +146,24 @@ impl Machine {
         Self { mode, terms, request, rounds_left: ROUNDS, looks_up: false, too_late: false, stage, events: Vec::new() }
     }
 
-    /// Looks the record up by an eventually consistent read before the first write, which costs a fraction of a refused
-    /// write. For a call that is probably a duplicate.
+    /// Looks up the record by an eventually consistent read before the first write, for a call that is probably a
+    /// duplicate: the read costs a fraction of a refused write.
     ///
-    /// The read may return an older version or nothing. So it only answers what an older version can answer, and
-    /// otherwise the call writes as if it had read nothing: a stale read costs the write that it was meant to save.
+    /// The read may return an older version or nothing. Therefore it is used only if an older version suffices for the
+    /// answer; otherwise the call writes as if it had read nothing. A stale read thus costs the write that it was meant
+    /// to save.
     #[must_use]
     pub fn looking_up(self) -> Self {
         Self { looks_up: true, ..self }
     }
 
-    /// The request.
+    /// The claim request of this call.
     #[must_use]
     pub const fn request(&self) -> &ClaimRequest {
         &self.request
     }
 
-    /// Whether an attempt before the current one may have had its effects. Such a claim is never released.
+    /// Whether an attempt before the current one may have had its effects. In that case the claim is never released.
     #[must_use]
     pub fn follows_uncertain(&self) -> bool {
         self.stage.claim().is_some_and(|claim| claim.follows_uncertain)
@@ -184,15 +187,15 @@ impl Machine {
         std::mem::take(&mut self.events)
     }
 
-    /// For a model, to merge states that differ only in irrelevant details: `change` removes from each record what only
-    /// people read, such as the history, and the call gets all its [`ROUNDS`] back.
+    /// Lets a model merge states that differ only in irrelevant details: `change` removes from each record the data
+    /// that only people read, such as the history, and the call gets back all its [`ROUNDS`].
     #[cfg(any(test, feature = "test-util"))]
     pub fn simplify(&mut self, mut change: impl FnMut(&mut Record)) {
         self.rounds_left = ROUNDS;
         self.stage.change_records(&mut change);
     }
 
-    /// Takes the result of the last [action](Self::poll), and the time.
+    /// Processes the result of the last [action](Self::poll) at the time `now`.
     ///
     /// # Panics
     /// If the input is not a result of that action.
@@ -201,7 +204,7 @@ impl Machine {
         self.stage = match (stage, input) {
             (Stage::Recalling, Input::Recalled(found)) => self.recalled(found, now),
             (Stage::LookingUp, Input::Read(found)) => self.looked_up(found.map(Arc::from), now),
-            // The write finds out more.
+            // The write will show the record's state.
             (Stage::LookingUp, Input::NotRead) => self.look(None, now),
             (Stage::Waiting { .. }, Input::Elapsed) => Stage::Reading,
             (Stage::Reading, Input::Read(found)) => self.looked_again(found.as_deref(), now),

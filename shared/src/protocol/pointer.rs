@@ -1,11 +1,11 @@
-//! JSON pointers.
+//! JSON pointers, which may also lead into JSON documents inside strings.
 
 use std::fmt;
 
-/// A JSON pointer (RFC 6901), such as `/items/0/price`, that may continue in the JSON document that a string holds. The
-/// empty pointer selects the whole document.
+/// A JSON pointer (RFC 6901), such as `/items/0/price`, that may continue in a JSON document inside a string. The empty
+/// pointer selects the whole document.
 ///
-/// Some envelopes carry their payload that way: SNS puts it into the string `Message`.
+/// Some envelopes carry their payload this way: SNS puts it into the string `Message`.
 ///
 /// ```
 /// use idempotency::protocol::Pointer;
@@ -23,7 +23,7 @@ pub struct Pointer {
 /// The reference tokens of a pointer, unescaped.
 type Tokens = Vec<String>;
 
-/// A text that is not a JSON pointer: it does not begin with `/`, or has a `~` without `0` or `1` after it.
+/// The text is not a JSON pointer: it does not begin with `/`, or has a `~` that is not followed by `0` or `1`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a JSON pointer (RFC 6901) such as /items/0/price")]
 pub struct InvalidPointer(String);
@@ -37,8 +37,8 @@ impl Pointer {
         Ok(Self { first: tokens(text)?, in_strings: Vec::new() })
     }
 
-    /// Continues in the JSON document held by the string that this pointer leads to. Call it again for documents nested
-    /// in strings of that document.
+    /// Continues in the JSON document inside the string at this pointer. Call it again for documents nested in strings
+    /// of that document.
     ///
     /// # Errors
     /// [`InvalidPointer`] if the text is not a JSON pointer.
@@ -52,13 +52,13 @@ impl Pointer {
         &self.first
     }
 
-    /// The paths in the documents that strings hold, from the outside in.
+    /// The paths in the documents inside strings, from the outside in.
     pub(super) fn in_strings(&self) -> impl Iterator<Item = &[String]> {
         self.in_strings.iter().map(Vec::as_slice)
     }
 }
 
-/// Innermost pointer first, each as RFC 6901 writes it.
+/// Writes the innermost pointer first, each in the notation of RFC 6901.
 impl fmt::Display for Pointer {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         for tokens in self.in_strings.iter().rev() {

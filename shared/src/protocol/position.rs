@@ -4,13 +4,13 @@ use std::fmt;
 
 /// A whole number from 0, of up to [`Position::MAX_DIGITS`] digits, compared as a number.
 ///
-/// Kinesis' sequence numbers have 56 digits, too many for a machine integer or a DynamoDB number (38 digits). Stored as
-/// text with leading zeros, they keep their order.
+/// Kinesis' sequence numbers have 56 digits, too many for a machine integer or a DynamoDB number (38 digits). As text
+/// with leading zeros, they keep their order.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Position(String);
 
 impl Position {
-    /// The most digits: those of the longest sequence number that Kinesis' API describes.
+    /// The maximum number of digits, which is that of the longest sequence number in Kinesis' API.
     pub const MAX_DIGITS: usize = 129;
 
     /// Parses a number that consists only of decimal digits.
@@ -30,7 +30,7 @@ impl Position {
         self.0.trim_start_matches('0').parse().unwrap_or(0.0)
     }
 
-    /// With leading zeros, as it is stored.
+    /// The number with leading zeros, as it is stored.
     #[must_use]
     pub fn padded(&self) -> &str {
         &self.0
@@ -43,7 +43,7 @@ impl From<u64> for Position {
     }
 }
 
-/// Without leading zeros.
+/// Writes the number without leading zeros.
 impl fmt::Display for Position {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0.trim_start_matches('0') {
@@ -59,7 +59,7 @@ impl fmt::Debug for Position {
     }
 }
 
-/// A text that is not a position: empty, too long, or with a character that is not a digit.
+/// The text is not a position: it is empty, too long, or has a character that is not a digit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a position has 1 to {max} decimal digits", max = Position::MAX_DIGITS)]
 pub struct InvalidPosition;

@@ -1,4 +1,4 @@
-//! The record of one (namespace, principal, key).
+//! The record of one operation, identified by namespace, principal and key.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,13 +12,13 @@ use super::{Fingerprinter, Key, Principal};
 /// The stored state of one operation.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Record {
-    /// Its primary key.
+    /// The primary key.
     pub id: RecordId,
     /// The name of the protected operation, for people; never part of the lookup.
     pub operation: Arc<str>,
     /// The digest of the principal, for people; `None` in a record of an older version.
     pub principal: Option<PrincipalDigest>,
-    /// What the operation is about, for reconciling it.
+    /// The subject of the operation, for reconciling it.
     pub subject: Option<Subject>,
     /// The fingerprint of the request when the current attempt began.
     pub fingerprint: Fingerprint,
@@ -28,22 +28,22 @@ pub struct Record {
     pub attempt: u64,
     /// When the first attempt began.
     pub created: EpochMs,
-    /// When it was last written.
+    /// When the record was last written.
     pub updated: EpochMs,
-    /// The trace in which the first attempt began, if known. For people.
+    /// The trace in which the first attempt began, if known; for people.
     pub trace: Option<Trace>,
     /// The current state.
     pub state: State,
     /// The token that ended the last claim, or that wrote without one. `None` while the record is held, or if an older
     /// version wrote it.
     pub ended_by: Option<OwnerToken>,
-    /// What happened to it, for people.
+    /// The history of the record, for people.
     pub history: History,
 }
 
 impl Record {
-    /// The expiration, which only a settled or released record has: an operation that may still take effect is never
-    /// forgotten.
+    /// The expiration, which only a settled or released record has: the record of an operation that may still take
+    /// effect never expires.
     #[must_use]
     pub const fn expiration(&self) -> Option<EpochS> {
         match &self.state {
@@ -53,8 +53,8 @@ impl Record {
         }
     }
 
-    /// Whether the expiration has passed. DynamoDB deletes late (within days), so a record may still be stored long
-    /// after.
+    /// Whether the expiration has passed. DynamoDB deletes expired items late (within days), so the record may still be
+    /// stored long after.
     #[must_use]
     pub fn has_expired(&self, now: EpochMs) -> bool {
         self.expiration().is_some_and(|expiration| expiration <= now.seconds())
@@ -69,7 +69,7 @@ impl Record {
         }
     }
 
-    /// The token of the last write, which distinguishes it from every other write.
+    /// The token of the last write, which distinguishes that write from every other.
     #[must_use]
     pub const fn writer(&self) -> Option<OwnerToken> {
         match self.holder() {
@@ -130,12 +130,12 @@ pub enum State {
     Success(Settled),
     /// FAILED: it did not happen and will not, and this is the answer.
     Failed(Settled),
-    /// UNKNOWN: it is not known whether it happened. Held while it is being reconciled.
+    /// UNKNOWN: it is unknown whether the operation happened. The record has a holder while it is being reconciled.
     Unknown(Option<Holder>),
 }
 
 impl State {
-    /// The status under which it is stored.
+    /// The status under which the state is stored.
     #[must_use]
     pub const fn status(&self) -> Status {
         match self {
@@ -156,7 +156,7 @@ pub enum Status {
     Success,
     /// Settled: it did not happen and will not.
     Failed,
-    /// It is not known whether it happened; the record waits for evidence.
+    /// It is unknown whether it happened; the record waits for evidence.
     Unknown,
 }
 
@@ -210,7 +210,7 @@ impl Settled {
     }
 }
 
-/// The stored answer; only the layer above knows its form.
+/// The stored answer, whose form only the layer above knows.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Response {
     /// The whole answer.
@@ -231,7 +231,8 @@ impl From<Vec<u8>> for Response {
 pub struct Holder {
     /// The token of the holder's claim.
     pub owner: OwnerToken,
-    /// When the claim may be taken over. The lease only informs others: the owner's writes are guarded by its token.
+    /// When the claim may be taken over. The lease only informs other processes: the owner's writes are guarded by its
+    /// token.
     pub lease: EpochMs,
 }
 
@@ -250,25 +251,26 @@ impl fmt::Debug for OwnerToken {
 
 /// The server-made id of one operation: a UUIDv7, the same for all its attempts.
 ///
-/// Passed to other systems as *their* idempotency key, so that a repetition is one effect there too (guarantee G8).
+/// It is passed to other systems as *their* idempotency key, so that a repetition is a single effect there, too
+/// (guarantee G8).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TransactionId(Uuid);
 
 impl TransactionId {
-    /// A new id from the time and ten random bytes (RFC 9562, section 5.7).
+    /// Creates an id from the time and ten random bytes (RFC 9562, section 5.7).
     #[must_use]
     pub fn new(now: EpochMs, random: [u8; 10]) -> Self {
         Self(uuid::Builder::from_unix_timestamp_millis(now.0, &random).into_uuid())
     }
 
-    /// An id from stored bytes.
+    /// Creates an id from stored bytes.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(Uuid::from_bytes(bytes))
     }
 
-    /// When the id was made, by the clock that made it: at the first claim, or when an earlier id was given up. It was
-    /// not used before. `None` if it is not a UUIDv7.
+    /// When the id was created, by its creator's clock: at the first claim, or when an earlier id was replaced. The id
+    /// was not used before this time. `None` if it is not a UUIDv7.
     #[must_use]
     pub fn made(self) -> Option<EpochMs> {
         let (seconds, nanoseconds) = self.0.get_timestamp().filter(|_| self.0.get_version_num() == 7)?.to_unix();
@@ -288,13 +290,14 @@ impl fmt::Display for TransactionId {
     }
 }
 
-/// What an operation is about, in the application's own format: what a reconciler must know to look for evidence, and
-/// an operator to assess it. It is stored in clear text from the claim on, so let it name things, not persons.
+/// The subject of an operation, in the application's own format: the data that a reconciler needs to look for evidence,
+/// and an operator to assess it. It is stored in clear text from the claim on, so it should name things, not persons.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Subject(String);
 
 impl Subject {
-    /// The maximum length of a subject in bytes, chosen so that a settled record with it fits one write unit.
+    /// The maximum length of a subject in bytes, chosen so that a settled record with a subject of this length fits one
+    /// write unit.
     pub const MAX_BYTES: usize = 256;
 
     /// Validates a subject; `None` if it is empty or longer than [`Subject::MAX_BYTES`].

@@ -48,7 +48,7 @@ impl From<SystemTime> for EpochMs {
 pub struct EpochS(pub u64);
 
 impl EpochS {
-    /// The point in time `duration` later, rounded up to whole seconds, so that a record is never kept too short a
+    /// The point in time `duration` later, rounded up to whole seconds, so that a record is never kept for too short a
     /// time.
     #[must_use]
     pub fn plus(self, duration: Duration) -> Self {

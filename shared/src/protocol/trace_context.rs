@@ -18,7 +18,7 @@ impl Trace {
     /// The length of the stored form in bytes.
     pub const BYTES: usize = 25;
 
-    /// The name of the header, attribute or member that carries one.
+    /// The name of the header, attribute or member that carries the parent.
     pub const NAME: &'static str = "traceparent";
 
     /// Creates a span of a trace; `None` if one of the ids is zero, which is invalid.
@@ -27,8 +27,8 @@ impl Trace {
         (id != [0; 16] && span != [0; 8]).then_some(Self { id: TraceId(id), span, sampled })
     }
 
-    /// Parses a `traceparent`: `00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01`. A version above 00 is read as
-    /// far as its fields are known.
+    /// Parses a `traceparent`: `00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01`. For versions above 00, only
+    /// the known fields are read.
     #[must_use]
     pub fn from_traceparent(text: &str) -> Option<Self> {
         let mut parts = text.trim().split('-');
@@ -50,7 +50,7 @@ impl Trace {
         Self::new(id, bytes(member("Parent")?)?, member("Sampled") == Some("1"))
     }
 
-    /// A trace from stored bytes.
+    /// Creates a trace from stored bytes; `None` if one of the ids is zero.
     #[must_use]
     pub fn from_bytes(stored: [u8; Self::BYTES]) -> Option<Self> {
         let (mut id, mut span) = ([0; 16], [0; 8]);
@@ -89,14 +89,14 @@ impl Trace {
 }
 
 impl TraceId {
-    /// The bytes.
+    /// The id as bytes.
     #[must_use]
     pub const fn to_bytes(self) -> [u8; 16] {
         self.0
     }
 }
 
-/// As a `traceparent`.
+/// Writes the trace as a `traceparent`.
 impl fmt::Display for Trace {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "00-{}-{:016x}-{:02x}", self.id, u64::from_be_bytes(self.span), u8::from(self.sampled))

@@ -6,12 +6,12 @@ use super::{
     State, Status,
 };
 
-/// A conditional write: the whole new record, and what must hold for the write.
+/// A conditional write: the whole new record, and its condition.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Write {
     /// The record after the write.
     pub record: Record,
-    /// What must hold of the stored record.
+    /// The condition on the stored record.
     pub condition: Condition,
 }
 
@@ -28,10 +28,10 @@ impl Write {
 
     /// Whether the record found in place of the expected one is the result of this very write.
     ///
-    /// The SDK repeats a request whose reply was lost; the condition of the repetition then fails on what the first one
-    /// wrote. The writer's token distinguishes that from other writers' records (guarantee G4); transaction, attempt
-    /// and state distinguish it from other writes under the same token. The rest of the record is no evidence: another
-    /// call may have written the same.
+    /// The SDK retries a request whose reply was lost; the condition of the retry then fails because of the first
+    /// request's write. The writer's token distinguishes that write from other writers' records (guarantee G4);
+    /// transaction, attempt and state distinguish it from other writes under the same token. The rest of the record is
+    /// no evidence, because another call may have written the same.
     #[must_use]
     pub fn made(&self, found: &Record) -> bool {
         found.writer().is_some()
@@ -63,23 +63,24 @@ pub fn settle(claimed: Record, owner: OwnerToken, resolution: Resolution, settle
 }
 
 /// Releases a claimed record: nothing was executed, and the next call may begin again. Attempt number and transaction
-/// id stay.
+/// id stay the same.
 ///
-/// Not for an attempt that [follows an uncertain one](Write::follows_uncertain): it knows nothing about the effects of
-/// the earlier one, and a release would let another request begin under a key whose first request may have had its
-/// effect.
+/// Do not release an attempt that [follows an uncertain one](Write::follows_uncertain): it knows nothing about the
+/// effects of the earlier attempt, and a release would let another request begin under a key whose first request may
+/// have had its effect.
 #[must_use]
 pub fn release(claimed: Record, owner: OwnerToken, expiration: EpochS, now: EpochMs) -> Write {
     end(claimed, owner, State::Released { expiration }, HistoryEvent::Released, now)
 }
 
-/// Abandons a claimed record: it is not known whether its effects happened. It has no expiration and no holder.
+/// Abandons a claimed record: it is unknown whether its effects happened. The abandoned record has no expiration and no
+/// holder.
 #[must_use]
 pub fn abandon(claimed: Record, owner: OwnerToken, now: EpochMs) -> Write {
     end(claimed, owner, State::Unknown(None), HistoryEvent::Abandoned, now)
 }
 
-/// Gives up a claim whose reply was lost, which may have been made, and under which nothing ran. Releases it, or
+/// Gives up a claim whose reply was lost, so that it may be held, and under which nothing ran. Releases the claim, or
 /// abandons it if an earlier attempt may have had its effects. `None` if the write claims nothing.
 #[must_use]
 pub fn give_up(claim: Write, expiration: EpochS, now: EpochMs) -> Option<Write> {
@@ -91,7 +92,7 @@ pub fn give_up(claim: Write, expiration: EpochS, now: EpochMs) -> Option<Write> 
     })
 }
 
-/// Makes a record with an uncertain outcome UNKNOWN, for others to reconcile, instead of taking it over.
+/// Marks a record with an uncertain outcome as UNKNOWN, for other processes to reconcile, instead of taking it over.
 #[must_use]
 pub fn mark_unknown(takeover: Write) -> Write {
     let Write { record, condition } = takeover;

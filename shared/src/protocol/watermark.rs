@@ -1,68 +1,68 @@
 //! The watermark of a partition: the position up to which its records are done.
 //!
-//! **Repetition, or another record at an old position?** Both have a position at or below the watermark. A repetition
-//! is to be skipped. But a topic that was deleted and created again restarts its offsets, and skipping those records
-//! would lose them silently. So the watermark keeps *witnesses*, in constant space: positions, and digests of the
-//! records that ran there. A record at the position of a witness but with another digest is [evidently
-//! another](Step::Regression). So is the whole batch that it came in, because one batch of a partition never mixes
-//! records from before and after a re-creation.
+//! **Duplicate, or another record at an old position?** Both have a position at or below the watermark. A duplicate
+//! must be skipped. However, a topic that was deleted and recreated restarts its offsets, and skipping those records
+//! would silently lose them. The watermark therefore keeps *witnesses*, in constant space: positions, and digests of
+//! the records that ran there. A record at the position of a witness but with another digest is [evidently another
+//! record](Step::Regression). The same holds for its whole batch, because one batch of a partition never mixes records
+//! from before and after a re-creation.
 //!
 //! The witnesses are
 //!
-//! * the first record that was ever run, which a recreated topic delivers first;
-//! * records at positions about twice as far as the one before, so that a recreated topic whose first records are not
-//!   delivered (retention has removed them, or the mapping starts at the latest) soon reaches one;
-//! * the last records of the latest runs: a batch that Lambda repeats begins within the batch that it could not
-//!   checkpoint, and that batch's last record is one of these. The watermark itself is always one.
+//! * the first record that ever ran, whose position a recreated topic delivers first;
+//! * records at positions each about twice as far as the one before, so that a recreated topic whose first records are
+//!   not delivered (retention has removed them, or the mapping starts at the latest) soon reaches a witness;
+//! * the last records of the latest runs: a batch that Lambda redelivers begins within the batch that it could not
+//!   checkpoint, and the last record of that batch is one of these. The watermark's own position is always a witness.
 //!
-//! Timestamps are no evidence: they come from producers, whose clocks are wrong. A record that the mapping gave up on,
-//! and that is delivered again after later records ran, has never run. Its timestamp may be newer than all of theirs,
-//! and it is still no regression. A repetition always has the same digest, so there is no false alarm.
+//! Timestamps are no evidence: they come from producers, whose clocks may be wrong. A record that the mapping gave up,
+//! and that is redelivered after later records ran, has never run. Its timestamp may be newer than all of theirs, and
+//! still it is no regression. A duplicate always has the same digest, so it causes no false alarm.
 //!
-//! **Undetected** is a recreated topic in these cases:
+//! A recreated topic is **not detected** in these cases:
 //!
 //! * A whole batch lies below the watermark and reaches no witness: the first records that ever ran were behind the
 //!   start of the old topic, and the new topic has not reached that position yet; or the batch falls between two
 //!   witnesses.
-//! * Its first records ran before a batch of the old topic came to its end, and its next ones are at none of that
-//!   batch's witnesses.
+//! * Its first records ran before a batch of the old topic ended, and its next records are at none of that batch's
+//!   witnesses.
 //! * Its records at the witnesses' positions are identical, including their timestamps.
 //!
-//! If you delete a topic, give it a new generation. There is also a false alarm: a change to how Lambda encodes a
-//! record (a schema registry that is added to the mapping) changes its digest, so that the record looks like another
-//! one.
+//! If you delete a topic, give its successor a new generation. One false alarm is possible: a change to Lambda's
+//! encoding of records (a schema registry that is added to the mapping) changes their digests, so that a duplicate
+//! looks like another record.
 
 use super::Position;
 use crate::protocol::EpochMs;
 
-/// What a watermark compares about a record.
+/// The digest of a record, which a watermark compares.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecordDigest {
     /// Its position.
     pub position: Position,
-    /// Its timestamp in epoch milliseconds, by the source's clocks. It decides nothing.
+    /// The record's timestamp in epoch milliseconds, by the source's clocks. It decides nothing.
     pub timestamp_ms: i64,
     /// The first 16 bytes of a SHA-256 over timestamp, key and value.
     pub digest: [u8; 16],
 }
 
-/// A record that was run, remembered as evidence.
+/// A record that ran, which is kept as evidence.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Witness {
     /// Its position.
     pub position: Position,
-    /// Its digest.
+    /// The digest of the record.
     pub digest: [u8; 16],
 }
 
 /// The position up to which a partition is done, with its witnesses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Watermark {
-    /// Counts the moves; a write's condition compares it.
+    /// The number of moves, which a write's condition compares.
     pub version: u64,
-    /// The last record that is done; none after a rewind to the start.
+    /// The position of the last record that is done; `None` after a rewind to the start.
     pub position: Option<Position>,
-    /// The newest timestamp of all records that ran. For people, and for earlier versions, which cannot read a
+    /// The newest timestamp of all records that ran. It is for people, and for earlier versions, which cannot read a
     /// watermark without it; it decides nothing.
     pub newest_ms: i64,
     /// The time of the last move.
@@ -71,14 +71,14 @@ pub struct Watermark {
     pub witnesses: Vec<Witness>,
 }
 
-/// What the watermark says about a record.
+/// The relation of a record to the watermark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
     /// It is above the watermark, directly or after a gap.
     Run,
-    /// It is at or below the watermark: done.
+    /// It is at or below the watermark, so it is done.
     Duplicate,
-    /// It is at or below the watermark but evidently another record: a witness has another digest.
+    /// It is at or below the watermark but evidently another record: the witness at its position has another digest.
     Regression,
 }
 
@@ -94,7 +94,7 @@ pub fn decide(watermark: Option<&Watermark>, record: &RecordDigest) -> Step {
     }
 }
 
-/// The total size of all witnesses' positions and digests, limited so that a watermark is one write unit: 8 witnesses
+/// The maximum total size of all witnesses' positions and digests, so that a watermark is one write unit: 8 witnesses
 /// for Kinesis, whose numbers have 56 digits, and about 20 for Kafka.
 const WITNESS_BYTES: usize = 640;
 
@@ -130,8 +130,8 @@ impl Watermark {
         next
     }
 
-    /// Removes surplus witnesses: never the first, and of those before the latest, the one whose neighbours are closest
-    /// to each other by ratio.
+    /// Removes surplus witnesses: never the first one, and among those before the latest, the one whose neighbours have
+    /// positions of the closest ratio.
     fn thin_out(&mut self) {
         while self.witnesses.iter().map(Witness::bytes).sum::<usize>() > WITNESS_BYTES {
             let ratio = |index: &usize| {
@@ -154,7 +154,7 @@ impl Watermark {
         self.witnesses.iter().find(|witness| witness.position == *position)
     }
 
-    /// The watermark moved back to a position, or to the start: records above it run, or run again.
+    /// The watermark moved back to a position, or to the start: records above it run, even if they ran before.
     #[must_use]
     pub fn rewound(watermark: Option<&Self>, to: Option<Position>, now: EpochMs) -> Self {
         let mut next = watermark.cloned().unwrap_or_else(|| Self::start(now));
@@ -183,7 +183,8 @@ mod tests {
 
     use super::*;
 
-    /// A partition whose records' content follows from a salt; one record per second, by producers whose clocks differ.
+    /// A record whose content follows from position and salt. There is one record per second, from producers whose
+    /// clocks differ.
     fn record(position: u64, salt: u64) -> RecordDigest {
         let mut digest = [0; 16];
         digest[..8].copy_from_slice(&(position.wrapping_mul(31) ^ salt).to_be_bytes());
@@ -199,7 +200,7 @@ mod tests {
         })
     }
 
-    /// Positions with gaps, in runs.
+    /// Runs of records at positions with gaps.
     fn any_runs() -> impl Strategy<Value = Vec<Vec<RecordDigest>>> {
         prop::collection::vec(prop::collection::vec(1_u64..4, 1..12), 1..20).prop_map(|runs| {
             let mut position = 0;

@@ -3,11 +3,12 @@
 use crate::engine::Operation;
 use crate::protocol::{Record, Subject};
 
-/// The operations that a reconciler handles, each with its settings. Records of other operations are left alone.
+/// The operations that a reconciler handles, each with its settings. It does not touch records of other operations.
 ///
-/// A table may be shared, and a record does not show the namespace of its key. So a record counts as one of a declared
-/// operation only if it has that operation's name *and* a subject in that operation's format. A record with another
-/// name, another format or no subject belongs to another application: it is not looked up, taken over or written.
+/// A table may be shared, and a record does not show the namespace of its key. Therefore a record counts as belonging
+/// to a declared operation only if it has that operation's name *and* a subject in that operation's format. A record
+/// with another name, another format or no subject belongs to another application: it is not looked up, taken over or
+/// written.
 ///
 /// ```
 /// use idempotency::Operation;
@@ -33,7 +34,7 @@ struct Declared {
 }
 
 impl Operations {
-    /// No operations: every record belongs to another application.
+    /// Creates an empty list, for which every record belongs to another application.
     #[must_use]
     pub const fn new() -> Self {
         Self { declared: Vec::new() }

@@ -49,7 +49,7 @@ pub(crate) async fn retry(world: &World, body: &str, other: &OtherSide) -> Resul
     world.engine.run_or_reconcile(&call, run, other).await
 }
 
-/// Leaves an attempt with an unknown outcome; returns its transaction id.
+/// Leaves an attempt with an unknown outcome, and returns its transaction id.
 async fn left_unknown(world: &World) -> TransactionId {
     let call = world.call(Uncertain::Reconcile, "a");
     let outcome = world.ends_with(&call, Verdict::Unknown("no answer".into())).await;
@@ -239,7 +239,7 @@ async fn the_schedule_leaves_alone_what_is_held_or_settled() {
     assert!(other.asked().is_empty());
 }
 
-/// In another library the recovery of an apparently abandoned record overwrote a result that was settled meanwhile.
+/// In another library, the recovery of an apparently abandoned record overwrote a result that was settled meanwhile.
 #[tokio::test(start_paused = true)]
 async fn a_takeover_of_what_was_settled_since_it_was_seen_changes_nothing() {
     let (world, call) = World::with_call(Uncertain::Reconcile, []);

@@ -1,4 +1,4 @@
-//! The evidence about operations all of whose effects are transactional.
+//! The resolver for operations whose effects are all transactional.
 
 use super::{Evidence, Resolver};
 use crate::engine::Attempt;
@@ -9,10 +9,11 @@ use crate::store::TransactionalEffect;
 ///
 /// A record of such an operation whose outcome is unknown proves that nothing happened: the effects would have been
 /// written with the outcome. It cannot happen later either, because the reconciliation holds the record, and a late
-/// owner's commit is refused. So the evidence is [`Evidence::Prevented`]: a retry runs, and without one the key is free.
+/// owner's commit is refused. The evidence is therefore [`Evidence::Prevented`]: a retry runs, and without a retry the
+/// key is free.
 ///
-/// With a store that writes effects in another transaction than the record ([`Store::EFFECTS_WITH_RECORD`]) that would be
-/// no proof, so the evidence is [`Evidence::Unclear`] there.
+/// With a store that writes effects and record in separate transactions (see [`Store::EFFECTS_WITH_RECORD`]), this
+/// would prove nothing, so the evidence is [`Evidence::Unclear`].
 ///
 /// [`Store::EFFECTS_WITH_RECORD`]: crate::store::Store::EFFECTS_WITH_RECORD
 ///

@@ -12,7 +12,7 @@ use crate::engine::{Attempt, EffectRefusal};
 use crate::protocol::Fingerprint;
 use crate::store::dynamodb::Item;
 
-/// What is stored about a number: an item that the application defines, with a digest of the message that used the
+/// The stored entry of a number: an item that the application defines, with a digest of the message that used the
 /// number.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Entry {
@@ -21,19 +21,18 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// Creates an entry. `item` has a key that follows from stream and number alone, and any other attributes of the
-    /// application; the gate adds the attribute `content`. Set an expiration only if the number may be used again after
-    /// it.
+    /// Creates an entry. The key of `item` must depend only on stream and number; it may have any other attributes, and
+    /// the gate adds the attribute `content`. Set an expiration only if the number may be used again after it.
     ///
-    /// `content` is the digest of everything that makes two messages with this number the same. It is stored, so it
-    /// must be the same for every channel through which a message may come, and across releases.
+    /// `content` is the digest by which two messages with this number are compared. It is stored, so it must be the
+    /// same for every channel through which a message may come, and across releases.
     #[must_use]
     pub const fn new(item: Item, content: Fingerprint) -> Self {
         Self { item, content }
     }
 }
 
-/// Keeps the messages of each stream in sequence.
+/// Lets the messages of each stream run in the order of their numbers.
 ///
 /// ```
 /// use std::{collections::HashMap, num::NonZeroU64};
@@ -64,13 +63,13 @@ const MARK: &str = "sequence";
 const CONTENT: &str = "content";
 
 impl SequenceGate {
-    /// A gate whose marks and entries are items of this table: a mark has a number attribute `sequence`, an entry a
-    /// binary attribute `content`.
+    /// Creates a gate whose marks and entries are items of this table. A mark has a number attribute `sequence`, an
+    /// entry a binary attribute `content`.
     pub fn new(table: impl Into<String>, gap: Gap) -> Self {
         Self { table: table.into(), gap }
     }
 
-    /// Adds to an attempt the effects that store the entry of this number and move its stream's mark to it, if the
+    /// Adds two effects to an attempt, which store the entry of this number and move its stream's mark to it if the
     /// number may run. Call it before you add other effects: if several are refused, the first one decides.
     ///
     /// `mark` is the key of the stream's mark. Do not use this under a claim: there, a refused effect leaves the
@@ -82,7 +81,8 @@ impl SequenceGate {
         attempt.add_guarded_effect(self.advance(mark, number), move |found| refusal(found, number, gap));
     }
 
-    /// Comes before the mark: if the number was used, the entry shows for which content.
+    /// The insertion of an entry, which comes before the mark: if the number was used, the entry shows for which
+    /// content.
     fn insert(&self, Entry { mut item, content }: Entry, key: &str) -> TransactWriteItem {
         item.insert(CONTENT.to_owned(), AttributeValue::B(Blob::new(content.as_bytes())));
         let put = Put::builder()
@@ -116,7 +116,7 @@ impl SequenceGate {
 /// Interprets the entry that already exists.
 fn used(found: Option<&Item>, content: Fingerprint) -> EffectRefusal {
     match found.map(|found| found.get(CONTENT)) {
-        // Written by a version that kept no digest: then only the number decides, as it did there.
+        // The entry was written by a version that kept no digest, so only the number decides, as in that version.
         Some(None) => EffectRefusal::AppliedBefore,
         Some(Some(AttributeValue::B(stored))) => refusal_of_entry(stored.as_ref(), content),
         None | Some(Some(_)) => EffectRefusal::Unexpected,

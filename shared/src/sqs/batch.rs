@@ -20,7 +20,7 @@ pub struct SqsBatch {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(from = "Value")]
 pub(super) struct Delivered {
-    /// If the message cannot be read, only what the response needs: its id, queue and group.
+    /// The message; if it cannot be read, only the fields that the response needs: its id, queue and group.
     pub(super) message: SqsMessage,
     pub(super) unreadable: Option<Unreadable>,
 }

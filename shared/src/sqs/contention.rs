@@ -7,12 +7,12 @@ use derive_where::derive_where;
 
 use super::message::Message;
 
-/// What a message contends for, as names that the application chooses: of an account, a stream, or any item that its
-/// effects write.
+/// The resources for which a message contends, by names that the application chooses: an account, a stream, or any item
+/// that its effects write.
 ///
 /// DynamoDB does not queue transactions on one item: it cancels all but one (`TransactionConflict`), and each cancelled
-/// one is billed and retried. Messages of one batch that share a name run one after another instead. Messages of other
-/// batches may still be in the way; the store waits for them, within the deadline.
+/// transaction is billed and retried. Messages of one batch that share a name therefore run one after another. Messages
+/// of other batches may still conflict; the store retries within the deadline.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Contention {
     pub(super) names: Vec<String>,
@@ -33,10 +33,11 @@ impl Contention {
         self
     }
 
-    /// Sets the rank: of contending messages those of lower rank run first, and those of equal rank in the order of the
-    /// batch. Default: 0.
+    /// Sets the rank: contending messages run in ascending rank, and those of equal rank in the order of the batch.
+    /// Default: 0.
     ///
-    /// For messages that carry a sequence number: a standard queue mixes them, and sorted messages need not be held.
+    /// Use it for messages with a sequence number: a standard queue delivers them in any order, and a message whose
+    /// predecessors ran first need not be held back.
     #[must_use]
     pub const fn rank(mut self, rank: u64) -> Self {
         self.rank = rank;
@@ -59,7 +60,7 @@ impl<T> ContentionOf<T> {
         Self(Some(Arc::new(of)))
     }
 
-    /// A panic on one message must not return the others: that message then contends with none.
+    /// If the function panics on a message, that message contends with none, so that the others are not returned.
     pub(super) fn of(&self, message: &Message<'_, T>) -> Contention {
         let Some(of) = &self.0 else { return Contention::none() };
         catch_unwind(AssertUnwindSafe(|| of(message))).unwrap_or_else(|_panic| {

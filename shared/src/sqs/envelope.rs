@@ -1,4 +1,4 @@
-//! Envelopes: what a service puts around a message on its way to the queue.
+//! Envelopes, in which a service wraps a message on its way to the queue.
 
 use std::borrow::Cow;
 
@@ -7,22 +7,21 @@ use base64::engine::general_purpose::STANDARD;
 
 use crate::protocol::{Document, Node, Pointed, Pointer};
 
-/// What a service puts around a message on its way to the queue.
+/// The envelope in which a service wraps a message on its way to the queue.
 ///
-/// A queue with a declared [envelope](super::Queue::envelope) looks only at the message inside: key, fingerprint,
-/// contention and handler get that. The envelope differs each time a message is published again, so it must not be
-/// compared.
+/// A queue with a declared [envelope](super::Queue::envelope) uses only the message inside, for key, fingerprint,
+/// contention and handler. The envelope differs each time a message is published again, so it must not be compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Envelope {
-    /// A topic's notification without raw message delivery. The message is the text of `Message`; its attributes serve
-    /// as [message attributes](super::KeySource::attribute).
+    /// An SNS notification, from a subscription without raw message delivery. The message is the text of `Message`; its
+    /// attributes serve as [message attributes](super::KeySource::attribute).
     Sns,
     /// An event of an EventBridge bus. The message is `detail`.
     EventBridge,
     /// An event notification of S3. The message is the one record of `Records`, such as
-    /// `{"eventName":…,"s3":{"bucket":…,"object":…}}`. The event that S3 sends as a test when notifications are
-    /// configured is deleted without running.
+    /// `{"eventName":…,"s3":{"bucket":…,"object":…}}`. The test event that S3 sends when notifications are configured
+    /// is deleted without running.
     S3,
     /// An EventBridge pipe from another queue. The message is the text of `body`.
     PipeFromSqs,
@@ -33,7 +32,7 @@ pub enum Envelope {
     PipeFromDynamoDb,
 }
 
-/// Why a message is not in its declared envelope. It is returned to its queue.
+/// The reason that a message is not in its declared envelope. It is returned to its queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the message is not in an envelope of {envelope:?}: {problem}")]
 pub(super) struct NotInEnvelope {
@@ -41,11 +40,11 @@ pub(super) struct NotInEnvelope {
     problem: &'static str,
 }
 
-/// What is in an envelope.
+/// The content of an envelope.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Opened {
     Message(String),
-    /// A test of the service, which is no message.
+    /// A test event of the service, which is not a message.
     Test,
 }
 
@@ -54,7 +53,7 @@ impl Envelope {
         let problem = |problem| NotInEnvelope { envelope: self, problem };
         let document = document.ok_or(problem("it is not JSON"))?;
         if document.is_ambiguous() {
-            return Err(problem("a member is there twice"));
+            return Err(problem("it has a member twice"));
         }
         let is_test = string(document, "/Event").is_some_and(|event| event == "s3:TestEvent");
         if self == Self::S3 && is_test && value(document, "/Records").is_none() {
@@ -116,7 +115,7 @@ fn plain_members(attributes: &[(String, Node)]) -> Option<String> {
     Some(format!("{{{}}}", members.collect::<Option<Vec<_>>>()?.join(",")))
 }
 
-/// The value of an attribute of DynamoDB, as JSON. Numbers keep their digits.
+/// The value of a DynamoDB attribute, as JSON. Numbers keep their digits.
 fn plain(attribute: &Node) -> Option<String> {
     let Node::Object(members) = attribute else { return None };
     let [(kind, value)] = members.as_slice() else { return None };
@@ -138,7 +137,7 @@ fn plain(attribute: &Node) -> Option<String> {
     }
 }
 
-/// The digits, if they are a number in JSON, too.
+/// The digits, if they are also a JSON number.
 fn number(digits: &str) -> Option<String> {
     serde_json::from_str::<serde_json::Number>(digits).ok().map(|_| digits.to_owned())
 }

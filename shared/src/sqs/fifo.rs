@@ -1,7 +1,7 @@
 //! FIFO queues: a lane for each message group.
 //!
 //! SQS keeps a group's later messages back while an earlier one is in flight, and delivers the messages of a batch in
-//! order. It is up to us not to run a message after an earlier one was returned (AWS, "Handling errors for an SQS event
+//! order. The function must not run a message after an earlier one was returned (AWS, "Handling errors for an SQS event
 //! source": stop at the first failure and return all that follow). That applies within a group; other groups may
 //! continue, since each message is returned or deleted separately.
 
@@ -11,18 +11,19 @@ use aws_lambda_events::event::sqs::SqsMessage;
 
 use super::lane::{Delivery, Lane};
 
-/// What happens to the rest of a FIFO queue's message group after one of its messages is returned.
+/// The handling of the rest of a FIFO queue's message group after one of its messages is returned.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum InGroup {
-    /// It is returned unrun, so that the group stays in order. Other groups go on.
+    /// It is returned without running, so that the group stays in order. Other groups continue.
     #[default]
     ReturnRest,
-    /// It runs. For groups that only keep messages from running concurrently, and whose order does not matter: SQS still
-    /// delivers a returned message before later ones, but the rest of its batch has run then.
+    /// It runs. Choose this for groups that only prevent concurrent runs and whose order does not matter: SQS still
+    /// delivers a returned message before later ones, but the rest of its batch has already run.
     GoOn,
 }
 
-/// The suffix of every FIFO queue's name, and of no other's (AWS, "CreateQueue").
+/// Whether the queue's name ends with `.fifo`, as the name of every FIFO queue and of no other does (AWS,
+/// "CreateQueue").
 pub(super) fn is_from_fifo(message: &SqsMessage) -> bool {
     message.event_source_arn.as_deref().is_some_and(|arn| arn.ends_with(".fifo"))
 }

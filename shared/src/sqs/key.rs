@@ -1,4 +1,4 @@
-//! The place of the producer's key in a message.
+//! The sources of the producer's key in a message.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -8,14 +8,14 @@ use derive_where::derive_where;
 use super::message::Received;
 use crate::protocol::{Document, InvalidJson, InvalidKey, Key, Node, Pointed, Pointer, check_value};
 
-/// Where a message contains its key.
+/// The place of the key in a message.
 #[derive(Clone, Debug)]
 pub struct KeySource(Source);
 
 #[derive(Clone, Debug)]
 enum Source {
     Pointer(Pointer),
-    /// At least one.
+    /// The values at these pointers, of which there is at least one.
     Pointers(Vec<Pointer>),
     Attribute(String),
     /// A value of the outermost envelope.
@@ -59,8 +59,8 @@ impl KeySource {
     }
 
     /// Several values of the JSON body together, such as `/device` and `/sequence`. Each must be a string or an
-    /// integer, and none may be a program's word for a missing value: otherwise all devices called `undefined` would
-    /// share one sequence.
+    /// integer, and none may be a placeholder for a missing value: otherwise all devices named `undefined` would share
+    /// one sequence.
     #[must_use]
     pub fn pointers(first: Pointer, others: impl IntoIterator<Item = Pointer>) -> Self {
         Self(Source::Pointers(std::iter::once(first).chain(others).collect()))
@@ -71,14 +71,14 @@ impl KeySource {
         Self(Source::Attribute(name.into()))
     }
 
-    /// A value of the declared [envelope](super::Queue::envelope), the outermost if there are several: `/id` of an
-    /// EventBridge event, which its retries keep but the producer's do not.
+    /// A value of the declared [envelope](super::Queue::envelope), the outermost if there are several, such as `/id` of
+    /// an EventBridge event. EventBridge's retries keep that id; a producer's retry gets a new one.
     #[must_use]
     pub const fn envelope(pointer: Pointer) -> Self {
         Self(Source::Envelope(pointer))
     }
 
-    /// Whatever the application finds in the message. A message for which it returns `None`, or panics, has no key.
+    /// The text that the application's function returns. A message for which it returns `None` or panics has no key.
     ///
     /// ```
     /// use idempotency::sqs::KeySource;
@@ -91,23 +91,24 @@ impl KeySource {
         Self(Source::Function(Function(Arc::new(key))))
     }
 
-    /// What a JMESPath expression selects in the JSON body; see [`Expression::key`](crate::protocol::Expression::key).
+    /// The value that a JMESPath expression selects in the JSON body; see
+    /// [`Expression::key`](crate::protocol::Expression::key).
     #[cfg(feature = "jmespath")]
     #[must_use]
     pub const fn expression(expression: crate::protocol::Expression) -> Self {
         Self(Source::Expression(expression))
     }
 
-    /// The deduplication id of a FIFO queue, which the producer chose, or which SQS computed from the body
-    /// (`ContentBasedDeduplication`: equal messages are then one operation, for as long as records are kept and not only
-    /// for five minutes).
+    /// The deduplication id of a FIFO queue, which the producer chose or SQS computed from the body. With
+    /// `ContentBasedDeduplication`, equal messages are one operation for as long as records are kept, not only for five
+    /// minutes.
     #[must_use]
     pub const fn deduplication_id() -> Self {
         Self(Source::DeduplicationId)
     }
 
-    /// The object that a notification of S3 is about, with the sequencer of the event: the same for each delivery of an
-    /// event, and another when the object is written again. For the [envelope](super::Envelope::S3) of S3.
+    /// The object and the sequencer of an S3 notification: the same for each delivery of an event, and different when
+    /// the object is written again. Use it with the [envelope](super::Envelope::S3) of S3.
     ///
     /// # Panics
     /// Never: its pointers are valid.
@@ -122,15 +123,16 @@ impl KeySource {
 
     /// The id that SQS gave the message.
     ///
-    /// It protects only from a second delivery of one message: a producer that sends again gets a new id, and so does a
-    /// message that is redriven from the dead-letter queue. Such messages run again. Use it only for producers that
-    /// cannot send a key.
+    /// It protects only from a second delivery of one message: a message that the producer sends again gets a new id,
+    /// and so does a message that is redriven from the dead-letter queue. Such messages run again. Use it only for
+    /// producers that cannot send a key.
     #[must_use]
     pub const fn message_id_which_every_send_and_redrive_changes() -> Self {
         Self(Source::MessageId)
     }
 
-    /// This source, or `other` if the message does not have it, for queues that carry messages of several producers.
+    /// Adds an alternative: `other` is used if the message does not have this key, for queues with messages of several
+    /// producers.
     #[must_use]
     pub fn or(self, other: Self) -> Self {
         Self(Source::FirstOf(Box::new([self, other])))
@@ -174,10 +176,10 @@ impl KeySource {
     }
 }
 
-/// The system attribute that only FIFO queues have.
+/// The name of the system attribute, which only messages of FIFO queues have.
 const DEDUPLICATION_ID: &str = "MessageDeduplicationId";
 
-/// A part of a key after its length, so that no two lists of parts make the same key.
+/// A part of a key, prefixed with its length, so that no two lists of parts give the same key.
 fn part(message: &Received<'_>, pointer: &Pointer) -> Result<String, NoKey> {
     let part = at_pointer(message.document(), pointer)?;
     check_value(part).map_err(NoKey::Invalid)?;
@@ -211,7 +213,7 @@ fn is_integer(literal: &str) -> bool {
     digits.bytes().all(|byte| byte.is_ascii_digit()) && literal != "-0"
 }
 
-/// Why a message has no key. It is returned to its queue, and nothing runs.
+/// The reason that a message has no key. It is returned to its queue, and nothing runs.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NoKey {
@@ -221,8 +223,8 @@ pub enum NoKey {
     /// The body, or a document in one of its strings, has several members of one name.
     #[error("the body has a member twice, so it is ambiguous")]
     Ambiguous,
-    /// The pointer continues in a string that holds no JSON.
-    #[error("cannot look for {0}: the string holds no JSON")]
+    /// The pointer leads into a string that is not JSON.
+    #[error("cannot look for {0}: the string is not JSON")]
     NotJsonInString(String),
     /// The body has no such member.
     #[error("the body has no member {0}")]
@@ -236,8 +238,8 @@ pub enum NoKey {
     /// The application's [function](KeySource::function) returned none.
     #[error("the application found no key in the message")]
     NotFound,
-    /// The application's [function](KeySource::function) panicked. No other source is asked: it would give another key
-    /// than the message has once the fault is mended.
+    /// The application's [function](KeySource::function) panicked. No other source is tried: it could give a key other
+    /// than the one that the message has once the function is fixed.
     #[error("the application's function panicked on the message")]
     Panicked,
     /// The text is not a valid key.

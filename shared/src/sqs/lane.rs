@@ -1,4 +1,4 @@
-//! Lanes: which messages of a batch run one after another, and which of them share an outcome.
+//! Lanes: the messages of a batch that run one after another, and those of them that share an outcome.
 
 use std::collections::HashMap;
 
@@ -9,7 +9,7 @@ use super::message::Message;
 use crate::engine::{Call, Ready, Settlement};
 use crate::protocol::{Fingerprint, RecordId, Trace};
 
-/// A message as it was delivered.
+/// A delivered message, with its position in the batch.
 pub(super) struct Delivery<'e, T> {
     /// The index in the batch.
     pub(super) position: usize,
@@ -83,8 +83,8 @@ pub(super) struct Outcomes {
 }
 
 impl Outcomes {
-    /// The settlement of a message that need not run: in order, no message overtakes a returned one; and equal messages
-    /// share the outcome of the first.
+    /// The settlement of a message that need not run: in an ordered lane no message overtakes a returned one, and equal
+    /// messages share the outcome of the first.
     pub(super) fn of<T>(&self, delivery: &Delivery<'_, T>, in_order: bool) -> Option<Settlement> {
         if in_order && self.returned.is_some() {
             return self.returned;

@@ -1,4 +1,4 @@
-//! A message and everything that was parsed from it, once.
+//! A message and everything that is parsed from it, each part once.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -15,7 +15,7 @@ use crate::envelope::Unreadable;
 use crate::protocol::{Compare, Document, Fingerprint, InvalidJson, NotComparable};
 
 /// A message as it was delivered, with its body parsed as JSON. If the queue has an [envelope](super::Queue::envelope),
-/// text and document are those of the message inside.
+/// [`text`](Self::text) and [`document`](Self::document) are those of the message inside.
 pub struct Received<'e> {
     message: &'e SqsMessage,
     text: Cow<'e, str>,
@@ -30,7 +30,8 @@ impl<'e> Received<'e> {
         Self { message, text: text.into(), document: Document::parse(text.as_bytes()), envelopes: Vec::new() }
     }
 
-    /// The message in these envelopes, from the outside in. `None` if it is only a test of the service.
+    /// The message in these envelopes, which are listed from the outside in. `None` if it is only a test event of the
+    /// service.
     pub(super) fn open(message: &'e SqsMessage, envelopes: &[Envelope]) -> Result<Option<Self>, NotInEnvelope> {
         let mut received = Self::new(message);
         for envelope in envelopes {
@@ -42,7 +43,7 @@ impl<'e> Received<'e> {
         Ok(Some(received))
     }
 
-    /// The message.
+    /// The message as Lambda delivered it.
     #[must_use]
     pub const fn message(&self) -> &'e SqsMessage {
         self.message
@@ -62,14 +63,14 @@ impl<'e> Received<'e> {
         }
     }
 
-    /// The text of an attribute of the message, or of the one in the envelope.
+    /// The text of a message attribute, or of the attribute in the envelope.
     pub(super) fn attribute(&self, name: &str) -> Option<String> {
         let own = self.message.message_attributes.get(name).and_then(|attribute| attribute.string_value.clone());
         let carried = || self.envelopes.iter().find_map(|(envelope, document)| envelope.attribute(document, name));
         own.or_else(|| carried().map(Cow::into_owned))
     }
 
-    /// The body as a type.
+    /// The body, deserialized into a type.
     pub(super) fn typed<T: DeserializeOwned>(&self) -> Result<T, Unreadable> {
         let document =
             self.document.as_ref().map_err(|_| Unreadable { member: "the body, which is not JSON".into() })?;
@@ -84,19 +85,19 @@ impl<'e> Received<'e> {
         self.document.as_ref()
     }
 
-    /// Whether the queue has delivered it before.
+    /// Whether the queue has delivered the message before.
     pub(super) fn is_redelivered(&self) -> bool {
         let receives = self.message.attributes.get("ApproximateReceiveCount");
         receives.and_then(|count| count.parse::<u64>().ok()).is_some_and(|count| count > 1)
     }
 
-    /// The fingerprint: what makes two messages the same.
+    /// The fingerprint by which two messages are compared.
     pub(super) fn fingerprint(&self, compare: &Compare) -> Result<Fingerprint, NotComparable> {
         crate::envelope::fingerprint(self.text().as_bytes(), self.document.as_ref().ok(), compare)
     }
 }
 
-/// The message itself.
+/// Gives access to the fields of the delivered message.
 impl Deref for Received<'_> {
     type Target = SqsMessage;
 
@@ -112,8 +113,8 @@ impl fmt::Debug for Received<'_> {
     }
 }
 
-/// A message as the handler gets it: as it was [received](Received), with the [type](super::Queue::reading) that the
-/// application converted it into.
+/// A message as the handler gets it: the [received](Received) message, and the application's own
+/// [type](super::Queue::reading) made from it.
 ///
 /// A cheap handle: clones share the contents.
 #[derive_where(Clone)]

@@ -83,12 +83,12 @@ where
         Ok((call, Message::new(received, content.map_err(refused(LogOutcome::Unreadable))?)))
     }
 
-    /// Runs several lanes concurrently. Returns the messages to return, by index and id.
+    /// Runs several lanes concurrently. The result lists the messages to return, by index and id.
     async fn lanes(&self, lanes: Vec<Lane<'e, T>>) -> Vec<(usize, &'e str)> {
         let (mut running, mut returned) = (FuturesUnordered::new(), Vec::new());
         for (number, lane) in lanes.into_iter().enumerate() {
             if number > 0 && number.is_multiple_of(LANES_A_TURN) {
-                // The first poll starts them; anything that becomes ready meanwhile is found at the next poll.
+                // The first poll starts them. A lane that becomes ready meanwhile is found at the next poll.
                 while let Some(Some(more)) = running.next().now_or_never() {
                     returned.extend(more);
                 }
@@ -105,7 +105,7 @@ where
         returned
     }
 
-    /// Runs the messages of a lane one after another. Returns the messages to return, by index and id.
+    /// Runs the messages of a lane one after another. The result lists the messages to return, by index and id.
     async fn lane(&self, lane: Lane<'e, T>) -> Vec<(usize, &'e str)> {
         let mut outcomes = lane::Outcomes::default();
         let mut returned = Vec::new();
@@ -119,7 +119,7 @@ where
                 }
                 None => self.consumer().handle(&delivery.ready, &self.handler, self.line(&delivery)).await,
             };
-            // Most lanes have a single message, whose outcome nobody needs afterwards.
+            // Most lanes have a single message, whose outcome is not needed afterwards.
             if deliveries.len() > 0 {
                 outcomes.add(&delivery, settlement);
             }
@@ -149,8 +149,7 @@ where
         }
     }
 
-    /// Keeps a message invisible until a lease ends. Optional: without it the message is only delivered earlier or
-    /// later.
+    /// Keeps a message invisible until a lease ends. If this fails, the message is only delivered earlier or later.
     async fn extend_visibility(&self, message: &SqsMessage, rest: Duration) {
         let Some(visibility) = &self.queue.visibility else { return };
         if let Err(error) = visibility.set(message, rest).await {

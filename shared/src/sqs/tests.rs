@@ -168,7 +168,7 @@ async fn another_body_under_a_used_key_is_returned_and_does_not_run() {
     assert_eq!(memory.applied("1"), 1);
 }
 
-/// A producer's retry belongs to another trace.
+/// The member is the trace, which a producer's retry changes.
 #[tokio::test]
 async fn a_member_that_is_not_compared_makes_no_mismatch() {
     let (mut queue, memory) = world([]);
@@ -234,7 +234,7 @@ async fn no_more_messages_run_at_a_time_than_allowed() {
     assert_eq!(most.load(Ordering::SeqCst), 3);
 }
 
-/// Other tasks of the runtime, such as the store's connections, get their turns while messages are still starting.
+/// Other tasks of the runtime, such as the store's connections, run between the starts of messages.
 #[tokio::test]
 async fn a_batch_begins_in_turns_of_the_runtime() {
     let (queue, _) = in_single_write([]);
@@ -269,7 +269,7 @@ fn grouped(group: &str, id: &str, body: &str) -> SqsMessage {
     message
 }
 
-/// A handler that notes which ids ran, and otherwise does what [`handle`] does.
+/// A handler that records which ids ran, and otherwise does the same as [`handle`].
 fn noted<'a>(ran: &'a Mutex<Vec<String>>) -> impl Fn(Attempt<Effect>, Message<'a>) -> BoxFuture<'a, Verdict<()>> {
     move |attempt, message| {
         ran.lock().unwrap().push(message.message_id.clone().unwrap());
@@ -440,7 +440,7 @@ async fn on_a_fifo_queue_each_group_runs_in_order_and_groups_run_at_the_same_tim
     assert_eq!(ran[..3], ["00", "01", "02"], "all groups have begun before one goes on");
 }
 
-/// Notes its calls; fails if configured to.
+/// Records its calls, and fails if configured to.
 #[derive(Clone, Default)]
 struct Noted {
     asked: Arc<Mutex<Vec<(String, Duration)>>>,

@@ -15,8 +15,8 @@ use crate::store::BoxError;
 
 /// Sets when a received message becomes visible again.
 ///
-/// With the feature `sqs-visibility`, `SqsVisibility` does so with `ChangeMessageVisibility`.
+/// With the feature `sqs-visibility`, `SqsVisibility` implements it by `ChangeMessageVisibility`.
 pub trait Visibility: Send + Sync {
-    /// Makes the message visible again after this time from now, instead of after the queue's visibility timeout.
+    /// Makes the message visible again after `after` from now, instead of after the queue's visibility timeout.
     fn set<'a>(&'a self, message: &'a SqsMessage, after: Duration) -> BoxFuture<'a, Result<(), BoxError>>;
 }

@@ -1,7 +1,7 @@
-//! The conformance suite for stores: run [`all`] against yours; and [`watermarks::all`] and [`unsettled::all`] if it
-//! keeps watermarks or lists its unsettled records.
+//! The conformance suite for stores. Run [`all`] against your store, [`watermarks::all`] if it keeps watermarks, and
+//! [`unsettled::all`] if it lists its unsettled records.
 //!
-//! Needs the feature `test-util`. Like any test, it panics if a store does not conform.
+//! The suite needs the feature `test-util`. Like any test, it panics if a store does not conform.
 
 pub mod unsettled;
 pub mod watermarks;
@@ -19,22 +19,22 @@ use crate::protocol::{
     TransactionId, Write, abandon, begin_settled, release, reopen, restart, settle,
 };
 
-/// The suite's current time: an hour ahead of the clock, so that a store that deletes by its server's clock has expired
-/// nothing of it.
+/// The suite's current time: an hour ahead of the clock, so that a store that deletes by its server's clock does not
+/// delete the suite's records.
 static NOW: LazyLock<EpochMs> = LazyLock::new(|| EpochMs::from(SystemTime::now()).plus(Duration::from_secs(60 * 60)));
 
 const FIRST: OwnerToken = OwnerToken([1; 16]);
 const SECOND: OwnerToken = OwnerToken([2; 16]);
 
-/// Names each check by its function.
+/// Lists checks, each under the name of its function.
 macro_rules! checks {
     ($($check:ident($($argument:expr),*)),* $(,)?) => { [$((stringify!($check), $check($($argument),*).boxed_local())),*] };
 }
 
 /// Runs the whole suite against a store.
 ///
-/// `effect` makes an effect with a condition of its own: a second effect of the same name must be refused. The suite
-/// uses records and effects with fresh random names, so it may run many times against one table. It writes answers of up to
+/// `effect` creates an effect with its own condition: a second effect of the same name must be refused. The suite uses
+/// records and effects with fresh random names, so it may run many times against one table. It writes answers of up to
 /// [`Store::max_response_bytes`]. The future is not `Send`: await it in the test, do not spawn it.
 ///
 /// # Panics
@@ -69,8 +69,8 @@ pub async fn all<S: Store>(store: S, effect: impl Fn(String) -> S::Effect) {
     assert!(failed.is_empty(), "{} of {count} checks failed: {}", failed.len(), failed.join(", "));
 }
 
-/// Hexadecimal digits, which compress to no less than half their length, for answers that must still be long when
-/// stored.
+/// Random hexadecimal digits, which compress to no less than half their length, for answers that must still be long
+/// when stored.
 #[must_use]
 pub fn digits(bytes: usize) -> String {
     let mut state = 88_172_645_463_325_252_u64;
@@ -112,8 +112,8 @@ async fn an_answer_of_any_length_is_read_back_whole<S: Store>(store: &S) {
     }
 }
 
-/// The check of stores that bill a write by the size of the item it finds, as DynamoDB does: a record with a long answer
-/// is small, and its answer is in parts.
+/// Checks a store that bills a write by the size of the item it finds, as DynamoDB does: a record with a long answer
+/// must be small, with its answer in parts.
 ///
 /// # Panics
 /// If a record has another form.
@@ -129,7 +129,7 @@ pub async fn a_refused_claim_finds_a_small_item<S: Store>(store: &S) {
     }
 }
 
-/// A key that expired and is used again: the parts of its earlier answer are replaced and never read for the later one.
+/// If a key expires and is used again, the parts of its earlier answer are replaced and never read for the later one.
 async fn the_parts_of_an_answer_are_those_of_its_own_record<S: Store>(store: &S) {
     let settled = |length| Settled { response: long(length).into(), expiration: NOW.seconds() };
     let first = Write { record: record(State::Success(settled(3 * PART_BYTES))), ..begin(FIRST) };
@@ -182,8 +182,8 @@ fn long(length: usize) -> Vec<u8> {
     (0..length).map(|index| (index / 251 + index % 251).to_le_bytes()[0]).collect()
 }
 
-/// Every condition against every state, and against no record: the store's implementation of a condition (such as an
-/// expression) must agree with the protocol's.
+/// Tries every condition against every state, and against no record: the store's implementation of a condition (such as
+/// an expression) must agree with the protocol's.
 async fn every_condition_holds_exactly_where_the_protocol_says<S: Store>(store: &S) {
     let mut found = vec![None];
     found.extend(all_states().into_iter().map(Some));
@@ -229,7 +229,7 @@ async fn a_repeat_of_our_own_write_is_recognised<S: Store>(store: &S) {
         for write in [&begin, &end] {
             assert_eq!(apply(store, write).await, Written::Applied, "{write:?}");
             let again = apply(store, write).await;
-            // After a restart the claim continues, so its write may apply again, without consequence.
+            // After a restart the claim continues, so its write may be applied again without consequence.
             let restarted = matches!(write.record.state, State::Processing(_)) && write.record.attempt > 7;
             assert!(again == Written::Recognised || (restarted && again == Written::Applied), "{write:?}: {again:?}");
         }
@@ -311,8 +311,8 @@ async fn effects_and_record_are_written_together_or_not_at_all<S: Store>(
     let settle = settle(claimed, FIRST, Resolution::Success, answer(later()), *NOW);
     let effects = || vec![effect(one.clone()), effect(two.clone())];
     assert_eq!(store.write(&settle, effects()).await.expect("answered"), Written::Applied);
-    // A store may also recognise the repetition by its own token and answer as the first time. Either way the effects
-    // were not applied again, or they would have been refused.
+    // A store may also recognise the retry by its own token and answer as it did the first time. In either case the
+    // effects were not applied again; otherwise they would have been refused.
     let again = store.write(&settle, effects()).await.expect("answered");
     assert!(matches!(again, Written::Applied | Written::Recognised), "{again:?}");
 

@@ -1,8 +1,8 @@
 //! A store in a DynamoDB table, with or without a sort key.
 //!
 //! An existing Powertools table can be used as it is: its key attribute is `id`, its TTL attribute `expiration`, and
-//! our ids start with `idempotency:`, which no Powertools id does. All [names](AttributeNames) can be changed, and the ids
-//! can have a prefix of their own, for a table that holds other items as well.
+//! our ids start with `idempotency:`, which no Powertools id does. All [names](AttributeNames) can be changed, and the
+//! ids can have a prefix, for a table that also holds other items.
 
 mod client;
 mod elsewhere;
@@ -57,12 +57,12 @@ impl TransactionalEffect for TransactWriteItem {
 
 /// A [`Store`] in a DynamoDB table.
 ///
-/// One request per write: `PutItem`, or one `TransactWriteItems` if there are effects or the answer is too long for the
+/// Each write is one request: `PutItem`, or `TransactWriteItems` if there are effects or the answer is too long for the
 /// record. Each write is conditional and requests the old item if its condition fails, so that a refusal needs no
 /// second request.
 ///
-/// A record is always written as a whole: its writer knows all of it, and an update expression would be longer than the
-/// rest of the record.
+/// A record is always written as a whole: its writer knows the whole record, and an update expression would be longer
+/// than the unchanged attributes.
 #[derive(Clone, Debug)]
 pub struct DynamoDbStore {
     client: Client,
@@ -72,7 +72,7 @@ pub struct DynamoDbStore {
 }
 
 impl DynamoDbStore {
-    /// A store in this table, with the default attribute names.
+    /// Creates a store in this table, with the default attribute names.
     pub fn new(client: Client, table: impl Into<String>) -> Self {
         Self { client, table: table.into(), names: Arc::default(), part_bytes: PART_BYTES }
     }
@@ -95,18 +95,19 @@ impl DynamoDbStore {
     /// ```
     ///
     /// # Errors
-    /// [`InvalidNames`] if two names are the same, or one is none.
+    /// [`InvalidNames`] if two names are the same or one is not valid.
     pub fn with_names(mut self, names: AttributeNames) -> Result<Self, InvalidNames> {
         names.check()?;
         self.names = Arc::new(names);
         Ok(self)
     }
 
-    /// Whether the table is there, has the key that the store expects, and may be read. Call it at the start of a
-    /// function: otherwise a mistake shows only when the first request is answered with "the store is not available".
+    /// Checks that the table exists, has the key that the store expects, and may be read. Call it at the start of a
+    /// function: otherwise a configuration error shows only when the first request fails with "the store is not
+    /// available".
     ///
     /// # Errors
-    /// [`StoreError`] whose source is DynamoDB's answer.
+    /// [`StoreError`], whose source is DynamoDB's error.
     pub async fn check(&self) -> Result<(), StoreError> {
         self.read(&RecordId::from_stored("idempotency:warm".into())).await.map(drop)
     }
@@ -146,11 +147,11 @@ impl DynamoDbStore {
         }
     }
 
-    /// The record comes first: if its condition does not hold, that decides, whatever else is refused.
+    /// The record comes first: if its condition does not hold, that decides, even if other conditions fail, too.
     ///
     /// The SDK gives each request its own `ClientRequestToken`, which the SDK's retries share. A token derived from the
-    /// record could collide with another write whose content differs, which DynamoDB refuses for ten minutes. So a
-    /// retry by the engine is recognised only by the record's condition, as without a transaction.
+    /// record could collide with another write whose content differs, which DynamoDB refuses for ten minutes. A retry
+    /// by the engine is therefore recognised only by the record's condition, as without a transaction.
     async fn transact(
         &self,
         write: &Write,
@@ -211,7 +212,7 @@ impl DynamoDbStore {
 impl Store for DynamoDbStore {
     type Effect = TransactWriteItem;
 
-    /// The limits of one transaction (4 MB, 100 items), less the effects.
+    /// The limits of one transaction (4 MB, 100 items) minus the effects.
     ///
     /// The size of an item that an effect updates is not known here; 40 KB are reserved for each.
     fn max_response_bytes(effects: &[TransactWriteItem]) -> usize {
@@ -244,12 +245,12 @@ impl Store for DynamoDbStore {
         self.get(id, true).await
     }
 
-    /// Half the read units of a consistent read.
+    /// Costs half the read units of a consistent read.
     async fn look_up(&self, id: &RecordId) -> Result<Option<Record>, StoreError> {
         self.get(id, false).await
     }
 
-    /// One consistent read for each part, all concurrently.
+    /// Sends one consistent read per part, all concurrently.
     async fn read_parts(&self, record: &Record, parts: u32) -> Result<Option<Vec<u8>>, StoreError> {
         let reads = (0..parts as usize).map(|index| self.read_part(record, index));
         let parts: Option<Vec<Vec<u8>>> = futures::future::try_join_all(reads).await?.into_iter().collect();
@@ -257,13 +258,13 @@ impl Store for DynamoDbStore {
     }
 }
 
-/// Boxed, to keep it out of the surrounding futures. A request's future has 6 KB, and a future may hold the one it
-/// awaits twice: without this, the outermost one, which is moved, would have hundreds of kilobytes.
+/// Boxes a request, to keep it out of the surrounding futures. A request's future has 6 KB, and a future may hold the
+/// one it awaits twice: without this, the outermost future, which is moved, would have hundreds of kilobytes.
 fn boxed<'a, F: Future + Send + 'a>(request: F) -> BoxFuture<'a, F::Output> {
     Box::pin(request)
 }
 
-/// How long a write waits for concurrent writes if it knows no deadline.
+/// How long a write retries because of concurrent writes if it knows no deadline.
 const RETRY_BUDGET: Duration = Duration::from_secs(1);
 
 /// Repeats an attempt while concurrent writes are in the way. DynamoDB cancels overlapping transactions instead of queueing

@@ -13,17 +13,17 @@ use crate::protocol::{Record, RecordId, Write};
 /// The fault of one write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// No fault: the write goes through.
+    /// No fault: the write reaches the store, and its reply arrives.
     None,
     /// The service refuses the write before it takes effect.
     Refuse,
     /// The service rejects the request itself, as if it were too large.
     Reject,
-    /// The request is lost before it takes effect; the caller gets no answer.
+    /// The request is lost before it takes effect; the caller gets no reply.
     LoseRequest,
-    /// The write takes effect and its reply is lost; the caller gets no answer.
+    /// The write takes effect and its reply is lost; the caller gets no reply.
     LoseReply,
-    /// The write takes effect, its reply is lost, and the write is repeated, as the SDK does.
+    /// The write takes effect, its reply is lost, and the write is retried, as the SDK does.
     Repeat,
 }
 
@@ -66,8 +66,8 @@ impl Fault {
     }
 }
 
-/// A store that applies the planned faults to its writes, in order; after the plan's end they go through. A clone
-/// shares the plan.
+/// A store that applies the planned faults to its writes, in order; writes after the end of the plan have no faults. A
+/// clone shares the plan.
 #[derive(Clone, Debug)]
 pub struct FaultyStore<S> {
     inner: S,

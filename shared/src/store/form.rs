@@ -1,7 +1,7 @@
 //! The stable serde form of a record, for stores that keep documents.
 //!
-//! One flat object with the names of the DynamoDB item's attributes, bytes in base64. Fields may be added in later
-//! versions; none is renamed, and a reader ignores what it does not know.
+//! The form is one flat object with the names of the DynamoDB item's attributes, and bytes in base64. Later versions
+//! may add fields; none is renamed, and a reader ignores unknown fields.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;

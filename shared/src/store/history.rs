@@ -1,8 +1,10 @@
-//! A history as bytes, 27 per entry, so that the two entries of an ordinary record take little of its one write unit.
+//! The byte form of a history, 27 bytes per entry, so that the two entries of a typical record take little of its
+//! single write unit.
 
 use crate::protocol::{EpochMs, History, HistoryEntry, HistoryEvent, InvocationId};
 
-/// HistoryEvent (1), epoch milliseconds (6), attempt (4), request id (16, zero for none); numbers are big-endian.
+/// The length of an entry: `HistoryEvent` (1), epoch milliseconds (6), attempt (4), request id (16, zero for none).
+/// Numbers are big-endian.
 const STEP_BYTES: usize = 27;
 
 pub(super) fn to_bytes(history: &History) -> Vec<u8> {
@@ -16,7 +18,7 @@ pub(super) fn to_bytes(history: &History) -> Vec<u8> {
     bytes
 }
 
-/// Drops an incomplete entry: a history is for people, and must not make a record unreadable.
+/// Reads a history and drops an incomplete entry: a history is for people, and must not make a record unreadable.
 pub(super) fn from_bytes(bytes: &[u8]) -> History {
     let (entries, _) = bytes.as_chunks::<STEP_BYTES>();
     History::from_entries(entries.iter().map(entry).collect())

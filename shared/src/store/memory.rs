@@ -11,12 +11,12 @@ use crate::mutex::Mutex;
 use crate::protocol::watermark::Watermark;
 use crate::protocol::{EpochMs, Record, RecordId, State, TransactionId, Write};
 
-/// Roughly DynamoDB's limit: one of its transactions has at most 4 MB.
+/// Roughly DynamoDB's limit of 4 MB per transaction.
 const MAX_RESPONSE_BYTES: usize = 4 * 1024 * 1024;
 
 /// Records in a map. A clone is another handle to the same map.
 ///
-/// Its effects are [`Effect`]s, counted by name, so that a test can check how often one was applied.
+/// Its effects are [`Effect`]s, which are counted by name, so that a test can check how often an effect was applied.
 #[derive(Clone, Debug, Default)]
 pub struct MemoryStore(Arc<Mutex<Contents>>);
 
@@ -46,7 +46,7 @@ impl Contents {
 /// An effect that counts how often it was applied.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Effect {
-    /// The name under which it is counted.
+    /// The name under which the effect is counted.
     pub name: String,
     /// Whether the transaction is refused if the effect has already been applied.
     pub only_once: bool,
@@ -57,19 +57,19 @@ impl TransactionalEffect for Effect {
 }
 
 impl Effect {
-    /// An effect whose repetition only the record's own condition prevents.
+    /// Creates an effect whose repetition only the record's condition prevents.
     pub fn named(name: impl Into<String>) -> Self {
         Self { name: name.into(), only_once: false }
     }
 
-    /// An effect with its own condition, which refuses a second application.
+    /// Creates an effect with its own condition, which refuses a second application.
     pub fn only_once(name: impl Into<String>) -> Self {
         Self { name: name.into(), only_once: true }
     }
 }
 
 impl MemoryStore {
-    /// An empty store.
+    /// Creates an empty store.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -86,7 +86,7 @@ impl MemoryStore {
         self.contents().records.retain(|_, record| !record.has_expired(now));
     }
 
-    /// Loses all long answers, which only a fault of the store would do.
+    /// Loses all long answers, as only a faulty store would.
     pub fn lose_parts(&self) {
         self.contents().parts.clear();
     }
@@ -135,7 +135,7 @@ impl Store for MemoryStore {
     }
 }
 
-/// Like DynamoDB, it accepts a limited number of effects, and each item only once.
+/// Like DynamoDB, the store accepts a limited number of effects, and each item only once.
 impl Watermarks for MemoryStore {
     async fn watermark(&self, id: &str) -> Result<Option<Watermark>, StoreError> {
         Ok(self.contents().watermarks.get(id).cloned())
@@ -174,7 +174,7 @@ impl Watermarks for MemoryStore {
     }
 }
 
-/// Reads every record each time.
+/// Both lists read every record each time.
 impl Unsettled for MemoryStore {
     async fn unknown(&self, limit: usize, after: Option<&After>) -> Result<UnknownPage, StoreError> {
         let unknown = |record: &&Record| match &record.state {
@@ -230,7 +230,8 @@ mod tests {
         conformance::unsettled::all(MemoryStore::new()).await;
     }
 
-    /// Deletes expired records by the server's clock, as DynamoDB may at any time and other stores do at once.
+    /// A store that deletes expired records by its server's clock, as DynamoDB may at any time and other stores do at
+    /// once.
     #[derive(Clone, Default)]
     struct DeletesByItsClock(MemoryStore);
 
@@ -256,7 +257,7 @@ mod tests {
         }
     }
 
-    /// Independent of the date on which the suite runs.
+    /// The result must not depend on the date on which the suite runs.
     #[tokio::test(flavor = "multi_thread")]
     async fn a_store_that_deletes_by_its_servers_clock_conforms() {
         conformance::all(DeletesByItsClock::default(), Effect::only_once).await;

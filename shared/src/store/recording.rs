@@ -1,4 +1,4 @@
-//! A store in memory for any type of effect, for tests of handlers: it keeps what they wrote.
+//! A memory store for any type of effect, which keeps the effects, for tests of handlers.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,12 +13,12 @@ use crate::mutex::Mutex;
 use crate::protocol::watermark::Watermark;
 use crate::protocol::{EpochMs, Record, RecordId, Write};
 
-/// Records in memory, and the effects that were written with them, in their order. A clone is another handle to the same
+/// Records in memory, and the effects that were written with them, in order. A clone is another handle to the same
 /// store.
 ///
-/// For testing a handler as it is, with the effects that it has in production. The effects are kept, not carried out: the
-/// conditions of DynamoDB's effects always hold here. Where they matter, as those of a
-/// [`SequenceGate`](crate::sequence) do, test on an embedded DynamoDB.
+/// Use it to test an unchanged handler with its production effects. The effects are kept, not carried out: the
+/// conditions of DynamoDB effects always hold here. If conditions matter, like those of a
+/// [`SequenceGate`](crate::sequence), test on an embedded DynamoDB.
 ///
 /// ```
 /// # #[cfg(feature = "dynamodb")]
@@ -50,7 +50,7 @@ impl<E: TransactionalEffect> RecordingStore<E> {
         Self::default()
     }
 
-    /// The effects that were written so far, in their order.
+    /// The effects that were written so far, in order.
     #[must_use]
     pub fn effects(&self) -> Vec<E> {
         self.effects.lock().clone()

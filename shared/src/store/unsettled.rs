@@ -1,12 +1,12 @@
-//! Stores that list the records which wait for a resolution.
+//! Stores that list the records that wait for a resolution.
 
 use super::{Store, StoreError};
 use crate::protocol::{EpochMs, EpochS, Record, RecordId};
 
-/// A [`Store`] that finds its unsettled records: what a reconciler and a console read.
+/// A [`Store`] that finds its unsettled records, for a reconciler and a console.
 ///
-/// A store may answer both reads from an index that lags behind its writes. They decide nothing: a process that acts on
-/// a record takes it over under a condition on the version that was read.
+/// A store may answer both reads from an index that lags behind its writes. This is safe: a process that acts on a
+/// record takes it over under a condition on the version that was read.
 ///
 /// Every implementation must pass the suite in `conformance::unsettled` (feature `test-util`).
 pub trait Unsettled: Store {
@@ -15,7 +15,7 @@ pub trait Unsettled: Store {
     /// Records that this version cannot read are logged and skipped.
     ///
     /// # Errors
-    /// [`StoreError::NotApplied`] if they could not be read.
+    /// [`StoreError::NotApplied`] if the records could not be read.
     fn unknown(
         &self,
         limit: usize,
@@ -24,10 +24,10 @@ pub trait Unsettled: Store {
 
     /// Looks at up to `limit` items of a segment for claims whose lease is over.
     ///
-    /// It can cost a read of every item, so run it rarely, and in small steps.
+    /// A scan can cost a read of every item, so run it rarely and in small steps.
     ///
     /// # Errors
-    /// [`StoreError::NotApplied`] if they could not be read, or if the store does not accept the place.
+    /// [`StoreError::NotApplied`] if the items could not be read, or if the store does not accept the place.
     fn scan(
         &self,
         place: &ScanPlace,
@@ -50,7 +50,7 @@ pub struct After {
 pub struct UnknownPage {
     /// The records.
     pub records: Vec<Record>,
-    /// Where the next page begins; `None` if this is the last.
+    /// The position at which the next page begins; `None` if this is the last page.
     pub next: Option<After>,
 }
 
@@ -61,22 +61,23 @@ pub struct ScanPlace {
     pub segment: u16,
     /// The number of segments that the store is divided into.
     pub segments: u16,
-    /// Where to continue in the segment; `None` for its beginning.
+    /// The place at which to continue in the segment; `None` for its beginning.
     pub after: Option<RecordId>,
 }
 
-/// What a scan found in a part of a store.
+/// The findings of a scan in a part of a store.
 #[derive(Clone, Debug, Default)]
 pub struct Scanned {
     /// PROCESSING records whose lease is over: the owner died, and no client retried.
     pub abandoned: Vec<Record>,
-    /// The number of items that have expired but are still stored; 0 if the store deletes them itself and does not look.
+    /// The number of items that have expired but are still stored; 0 if the store deletes them itself and does not
+    /// count them.
     pub expired_present: u64,
     /// The earliest expiration of those items.
     pub oldest_expiration: Option<EpochS>,
-    /// The number of items read. Each costs its size, whether it matches or not.
+    /// The number of items read. Each is billed by its size, whether it matches or not.
     pub read: u64,
-    /// Where to continue in the segment; `None` at its end.
+    /// The place at which to continue in the segment; `None` at its end.
     pub after: Option<RecordId>,
 }
 

@@ -4,15 +4,15 @@
 //! the console shows. Each write is one call of one script: it checks the condition, then the conditions and types of
 //! all effects, and only then writes; if the condition does not hold, it returns what is stored.
 //!
-//! **What it promises depends on the server**, so the constructor demands that you say so: [`Keeps`]. Other requirements
-//! are found out by [`ValkeyStore::check`], to be called in the init phase of a function.
+//! **Its guarantees depend on the server**, so the constructor requires you to declare the server's durability:
+//! [`Keeps`]. [`ValkeyStore::check`] checks the other requirements; call it in the init phase of a function.
 //!
-//! A lost reply is recognised as with DynamoDB, by the token in the record. There is no `WAIT` for replicas: it says
-//! that replicas have the write, and not that one of these is promoted; and a replay, which writes nothing, waits for
-//! nothing.
+//! A lost reply is recognised as with DynamoDB, by the token in the record. The store does not `WAIT` for replicas:
+//! `WAIT` reports that replicas have the write, not that one of these will be promoted; and for a replay, which writes
+//! nothing, there is nothing to wait for.
 //!
-//! The server deletes an expired record an hour after its expiration. Its clock decides nothing: until then the record
-//! is still there, and the protocol compares the expiration with the caller's clock.
+//! The server deletes an expired record an hour after its expiration. The server's clock decides nothing: until the
+//! deletion the record is still there, and the protocol compares the expiration with the caller's clock.
 
 mod check;
 mod effect;
@@ -46,16 +46,17 @@ use hash::NAMES;
 use link::{Link, Request};
 use script::{Arguments, Fields, Reply};
 
-/// Whether the server keeps every write that it has acknowledged. The wire does not tell, so you must.
+/// Whether the server keeps every write that it has acknowledged. You must declare it, because a client cannot find it
+/// out.
 ///
-/// `docs/guarantees.md` says which guarantees hold for each.
+/// `docs/guarantees.md` lists the guarantees that hold for each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Keeps {
     /// No acknowledged write is ever lost: MemoryDB, ElastiCache for Valkey with `durability=sync`, or a single server
     /// with `appendfsync always`. All guarantees hold.
     Every,
     /// A failover or a restart may lose the last writes: any other server with replicas or without a synchronous log.
-    /// Then it may be forgotten that a key was used, so that its operation runs again, and nothing tells.
+    /// The server may then lose the fact that a key was used, so that its operation runs again, undetected.
     MostWrites,
 }
 
@@ -67,34 +68,34 @@ pub struct ValkeyStore(Arc<Shared>);
 struct Shared {
     keeps: Keeps,
     placement: Placement,
-    /// One for each tag.
+    /// One connection per tag.
     links: Vec<Link>,
 }
 
-/// A longer answer would take a connection too long.
+/// The maximum length of an answer. A longer one would occupy a connection for too long.
 const MAX_RESPONSE_BYTES: usize = 4 * 1024 * 1024;
 
 /// How long after a record's expiration the server deletes it: longer than clocks differ.
 const GRACE: Duration = Duration::from_secs(60 * 60);
 
-/// The server's greatest time of a deletion that is sure to be accepted (the year 9999).
+/// The latest deletion time that every server accepts (the year 9999).
 const LAST_DELETION: u64 = 253_402_300_799;
 
-/// What the store's own keys begin with, after the tag.
+/// The prefixes of the store's own keys, after the tag.
 const RESERVED: [&str; 3] = ["idempotency", "lock:", WATERMARK];
 const UNKNOWN: &str = "idempotency#unknown";
 const CLAIMS: &str = "idempotency#claims";
 const WATERMARK: &str = "watermark:";
 
 impl ValkeyStore {
-    /// A store on this server. Nothing is sent yet.
+    /// Creates a store on this server. Nothing is sent yet.
     #[must_use]
     pub fn new(server: &Server, placement: Placement, keeps: Keeps) -> Self {
         let links = placement.tags().iter().map(|_| Link::new(server.clone())).collect();
         Self(Arc::new(Shared { keeps, placement, links }))
     }
 
-    /// What the server was said to keep.
+    /// The declared durability of the server.
     #[must_use]
     pub fn keeps(&self) -> Keeps {
         self.0.keeps
@@ -112,8 +113,7 @@ impl ValkeyStore {
 
     async fn run(&self, link: &Link, keys: Vec<String>, arguments: Arguments) -> Result<Reply, StoreError> {
         let value = link.call(&Request::Write { keys, arguments }).await?;
-        Reply::read(value)
-            .ok_or_else(|| StoreError::Uncertain("the script gave an answer that it does not give".into()))
+        Reply::read(value).ok_or_else(|| StoreError::Uncertain("the script returned an unknown reply".into()))
     }
 
     /// Writes an item that has no indexes and no answer, with effects, if fields of it have these values.
@@ -142,7 +142,7 @@ fn read_hash(key: &str) -> Request {
 }
 
 fn fields(value: Value) -> Result<Fields, StoreError> {
-    Fields::read(value).ok_or_else(|| StoreError::NotApplied("a read gave something else than a hash".into()))
+    Fields::read(value).ok_or_else(|| StoreError::NotApplied("a read returned something other than a hash".into()))
 }
 
 fn key(tag: &str, rest: &str) -> String {
@@ -182,7 +182,7 @@ impl Store for ValkeyStore {
         hash::to_record(id, fields(self.link(id).call(&read).await?)?)
     }
 
-    /// All parts are one hash.
+    /// All parts are in one hash.
     async fn read_parts(&self, record: &Record, _: u32) -> Result<Option<Vec<u8>>, StoreError> {
         let id = &record.id;
         let read = read_hash(&answer_key(self.tag(id), id));
@@ -198,7 +198,7 @@ fn record_script(tag: &str, write: &Write, effects: &[Effect], answer: Option<&[
     let record = &write.record;
     let item = key(tag, record.id.as_str());
     let answer_key = if answer.is_some() { answer_key(tag, &record.id) } else { item.clone() };
-    // A lock is not an operation about which something is to be found out.
+    // A lock is not an operation that needs a resolution.
     let (unknown, claims) = match record.id.as_str().starts_with(RecordId::PREFIX) {
         true => (key(tag, UNKNOWN), key(tag, CLAIMS)),
         false => (item.clone(), item.clone()),
@@ -226,7 +226,7 @@ fn record_script(tag: &str, write: &Write, effects: &[Effect], answer: Option<&[
     (keys, arguments)
 }
 
-/// When the server is to delete the record; empty for never.
+/// The time at which the server must delete the record; empty for never.
 fn deletion(expiration: Option<EpochS>) -> String {
     expiration.map_or_else(String::new, |expiration| expiration.plus(GRACE).0.min(LAST_DELETION).to_string())
 }
@@ -250,7 +250,7 @@ fn push_condition(condition: &Condition, arguments: &mut Arguments) {
     }
 }
 
-/// These fields have these values; an empty one is absent.
+/// Adds the condition that these fields have these values, where an empty value means an absent field.
 fn push_equal(fields: &[(&'static str, Vec<u8>)], arguments: &mut Arguments) {
     arguments.text("equal").fields(fields);
 }

@@ -14,11 +14,11 @@ pub trait Watermarks: Store {
     fn watermark(&self, id: &str) -> impl Future<Output = Result<Option<Watermark>, StoreError>> + Send;
 
     /// Writes a watermark and applies the effects, all or nothing, if the stored version is the preceding one (for
-    /// version 1: if there is none). While concurrent writes are in the way it retries for about `retry_budget`.
+    /// version 1: if there is none). While concurrent writes interfere, it retries for about `retry_budget`.
     ///
     /// # Errors
-    /// As for [`Store::write`]: above all [`StoreError::Rejected`] if the store does not accept these effects together,
-    /// or one of them at all. The caller then tries fewer at a time.
+    /// The same as for [`Store::write`], in particular [`StoreError::Rejected`] if the store does not accept these
+    /// effects together, or does not accept one of them at all. The caller then tries fewer at a time.
     fn advance(
         &self,
         id: &str,
@@ -30,7 +30,8 @@ pub trait Watermarks: Store {
     /// The approximate size of an effect in a request, in bytes.
     fn bytes(effect: &Self::Effect) -> usize;
 
-    /// Whether two effects write the same item, as far as they show it. A transaction accepts an item only once.
+    /// Whether two effects write the same item, as far as they show their items. A transaction accepts each item only
+    /// once.
     fn collide(one: &Self::Effect, other: &Self::Effect) -> bool;
 }
 
@@ -39,7 +40,7 @@ pub trait Watermarks: Store {
 pub enum Advanced<I = ()> {
     /// It took effect.
     Applied,
-    /// Another process moved it, or our own earlier write whose reply was lost did. Contains the stored watermark.
+    /// Another process moved it, or our own earlier write, whose reply was lost. Contains the stored watermark.
     Refused(Option<Watermark>),
     /// The condition of an effect did not hold. Nothing was written.
     EffectRefused(RefusedEffect<I>),
@@ -56,7 +57,7 @@ impl<I> Advanced<I> {
     }
 }
 
-/// The maximum number of effects in one transaction, besides the watermark.
+/// The maximum number of effects in one transaction, in addition to the watermark.
 pub const MAX_EFFECTS: usize = 99;
 
 /// The approximate maximum size of one run's effects in bytes: well under a transaction's 4 MB, so that a request ends

@@ -1,4 +1,4 @@
-//! Kafka's and Kinesis' records with an idempotency record each, for external effects.
+//! Kafka and Kinesis records with one idempotency record each, for external effects.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::store::watermarks::Watermarks;
 use crate::telemetry::metrics::Metric;
 use crate::telemetry::request_log::{LogOutcome, RequestLog};
 
-/// What names a record of a stream that has [an idempotency record](Stream::record_each).
+/// The key of a stream record that has [its own idempotency record](Stream::record_each).
 #[derive(Clone, Debug)]
 pub struct RecordKey(Source);
 
@@ -28,20 +28,21 @@ enum Source {
 type KeyOf = dyn Fn(&Record) -> Option<String> + Send + Sync;
 
 impl RecordKey {
-    /// Its partition and position. Protects from a second delivery, but not from a producer that sends again.
+    /// The partition and position of the record. This key protects from a second delivery, but not from a producer that
+    /// sends again.
     #[must_use]
     pub const fn position() -> Self {
         Self(Source::Position)
     }
 
-    /// The key that the producer chose, wherever it is in the record. A record for which the function returns `None`, or
-    /// panics, stops its partition.
+    /// The producer's key, which the function finds in the record. A record for which the function returns `None` or
+    /// panics stops its partition.
     pub fn function(key: impl Fn(&Record) -> Option<String> + Send + Sync + 'static) -> Self {
         Self(Source::Function(Arc::new(key)))
     }
 }
 
-/// Why a record has no call. Its partition stops at it.
+/// The reason that a record has no call. Its partition stops at it.
 #[derive(Debug, thiserror::Error)]
 enum NotBegun {
     #[error(transparent)]
@@ -54,7 +55,7 @@ enum NotBegun {
     NotComparable(#[from] NotComparable),
 }
 
-/// How the records of a stream are named.
+/// The settings of a stream with one idempotency record per stream record.
 #[derive(Clone, Debug)]
 pub(super) struct Each {
     pub(super) principal: Principal,
@@ -79,7 +80,7 @@ impl Each {
         let (mode, resolver, on_failure) = (Mode::Claim, resolver.as_ref(), *on_failure);
         let consumer = Consumer { engine, mode, resolver, on_failure, deadline };
         let handler = |attempt, record: &Record| handler(attempt, record.clone());
-        // A batch is delivered again as a whole, or from some record on.
+        // A batch is redelivered as a whole or from some record on.
         let mut is_redelivery = true;
         for (index, delivered) in records.iter().enumerate() {
             let call = self.call(stream, delivered, deadline);

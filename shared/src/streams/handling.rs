@@ -13,7 +13,7 @@ use crate::telemetry::metrics::Metric;
 use crate::telemetry::request_log::{LogOutcome, LogSummary, RequestLog};
 use crate::telemetry::span::Span;
 
-/// The handling of one delivery to a partition.
+/// The handling of one delivery from a partition.
 pub(super) struct Handling<'a, S: Store, H> {
     pub(super) partition: &'a Partition<'a, S>,
     pub(super) delivery: Delivery<'a>,
@@ -43,7 +43,7 @@ where
         Some(index)
     }
 
-    /// Processes the records. Returns the watermark at the end, and where the partition stopped, if it did.
+    /// Processes the records. Returns the watermark at the end and, if the partition stopped, where.
     async fn process(&self, mut watermark: Option<Watermark>) -> (Option<Watermark>, Option<Stopped>) {
         let mut next = 0;
         loop {
@@ -54,7 +54,7 @@ where
                 (Committed::Until(stopped), _) | (Committed::All, End::Stop(stopped)) => {
                     return (watermark, Some(stopped));
                 }
-                // Some or all of its records are duplicates now: the watermark shows which.
+                // Some or all of the run's records are duplicates now; the watermark shows which.
                 (Committed::Changed(first), _) => next = first,
                 (Committed::All, End::Full(index)) => next = index,
                 (Committed::All, End::Done) => return (watermark, None),
@@ -109,15 +109,15 @@ where
                 OnFailure::Return => Err(LogSummary::new(LogOutcome::Failed)),
             },
             Ok(Verdict::NotExecuted(())) => Err(LogSummary::new(LogOutcome::NotExecuted)),
-            // All its effects are transactional, so nothing happened.
+            // All effects of a record are transactional, so nothing happened.
             Ok(Verdict::Unknown(reason)) | Err(reason) => Err(LogSummary::failed(LogOutcome::Error, reason.error())),
         }
     }
 }
 
-/// Why a run ends.
+/// The reason that a run ends.
 enum End {
-    /// The batch is at its end.
+    /// The batch has no more records.
     Done,
     /// The transaction is full; the record at this index begins the next run.
     Full(usize),
@@ -125,7 +125,7 @@ enum End {
 }
 
 /// The position of the first record that evidently differs from the one that was done there. A batch never mixes
-/// records from before and after a re-creation, so one such record decides about all at or below the watermark,
+/// records from before and after a re-creation, so one such record decides about all records at or below the watermark,
 /// including earlier ones in the batch.
 fn another<'r>(watermark: Option<&Watermark>, records: &'r [Delivered]) -> Option<&'r Position> {
     let watermark = watermark?;
@@ -135,10 +135,10 @@ fn another<'r>(watermark: Option<&Watermark>, records: &'r [Delivered]) -> Optio
     others.next().map(|record| &record.position)
 }
 
-/// Another record stands where one was done.
+/// The record at a position differs from the one that was done there.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "another record stands at {0} than was done there; nothing of this partition is done until it is rewound or gets a new \
-     generation, and the mapping gives up what it has tried often enough"
+    "the record at {0} differs from the one that was done there; no record of this partition runs until the partition is \
+     rewound or gets a new generation, and the mapping gives up the records that it has retried often enough"
 )]
 struct Regression(Position);

@@ -47,10 +47,11 @@ pub struct Kafka<S: Store>(Stream<S>);
 /// A Kafka event as Lambda delivers it. Each record is parsed separately: one that cannot be read stops only its own
 /// partition.
 ///
-/// A record needs a timestamp, any integer, and for key and value a string or nothing. Its headers may have any shape.
+/// A record needs an integer timestamp; its key and value must each be a string or absent. Its headers may have any
+/// shape.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub struct KafkaBatch {
-    /// By partition: `topic-0`.
+    /// The records by partition, such as `topic-0`.
     #[serde(default)]
     records: Option<HashMap<String, Vec<Value>>>,
 }
@@ -65,42 +66,42 @@ struct Members {
     headers: Value,
 }
 
-/// The partitions to deliver again, and from where. A partition that is not in the list is done.
+/// The partitions to redeliver, and from where. A partition that is not listed is done.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct KafkaBatchResponse {
-    /// At most one for each partition.
+    /// At most one failure per partition.
     pub batch_item_failures: Vec<KafkaFailure>,
 }
 
-/// Where to deliver a partition again from.
+/// The position from which a partition is redelivered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct KafkaFailure {
-    /// Kafka's identifiers are objects, unlike the strings of the other sources.
+    /// The position, which for Kafka is an object, unlike the strings of the other sources.
     pub item_identifier: KafkaPosition,
 }
 
 /// A partition and an offset: `{"partition":"topic-0","offset":42}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct KafkaPosition {
-    /// The topic and the partition's number, as the event names them.
+    /// The topic and the partition's number, in the event's form `topic-0`.
     pub partition: String,
-    /// The offset.
+    /// The first offset to redeliver.
     pub offset: i64,
 }
 
 impl<S: Watermarks<Effect: Clone>> Kafka<S> {
-    /// Creates a handler.
+    /// Creates a handler with these settings.
     #[must_use]
     pub const fn new(stream: Stream<S>) -> Self {
         Self(stream)
     }
 
-    /// Handles a batch, several partitions concurrently, and reports where each must be delivered again from.
+    /// Handles a batch, several partitions concurrently, and reports from where each must be redelivered.
     ///
     /// # Errors
-    /// [`InvalidPosition`] if a record has no offset that could be reported; Lambda then returns the whole batch.
+    /// [`InvalidPosition`] if a record has no offset to report; Lambda then redelivers the whole batch.
     pub async fn handle<H, R>(
         &self,
         event: KafkaBatch,
@@ -147,7 +148,7 @@ fn bytes(text: String) -> Vec<u8> {
 }
 
 /// The trace in a record's headers. Lambda sends each header as an object with one member, whose value is a list of
-/// bytes, signed or not, or null, since Kafka allows headers without a value. All headers but `traceparent` may have
+/// bytes, signed or not, or null, since Kafka allows headers without a value. All headers except `traceparent` may have
 /// any shape.
 fn trace(headers: &Value) -> Option<Trace> {
     let value = headers.as_array()?.iter().find_map(|header| header.get(Trace::NAME))?.as_array()?;

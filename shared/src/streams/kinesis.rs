@@ -30,14 +30,14 @@ pub struct KinesisBatch {
 /// The mapping handles several parts of a shard concurrently.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "a parallelization factor of {0} delivers parts of a shard at the same time; one part's watermark would skip \
-     records of another. Set it to 1, and split shards for more throughput"
+    "a parallelization factor of {0} delivers parts of a shard at the same time, and one part's watermark would skip \
+     records of another; set it to 1, and split shards for more throughput"
 )]
 pub struct Parallel(pub u32);
 
 impl<S: Watermarks<Effect: Clone>> Kinesis<S> {
-    /// Creates a handler. `parallelization_factor` is the event source mapping's setting. Events do not contain it, so
-    /// pass it here; the template can put it into the function's environment.
+    /// Creates a handler with these settings. `parallelization_factor` is the event source mapping's setting. Events do
+    /// not contain it, so pass it here; the template can put it into the function's environment.
     ///
     /// # Errors
     /// [`Parallel`] unless it is 1, the mapping's default.
@@ -48,12 +48,11 @@ impl<S: Watermarks<Effect: Clone>> Kinesis<S> {
         }
     }
 
-    /// Handles a batch and reports the sequence numbers to deliver again from: Lambda uses the lowest as the shard's
+    /// Handles a batch and reports the sequence numbers from which to redeliver: Lambda uses the lowest as the shard's
     /// checkpoint.
     ///
     /// # Errors
-    /// [`InvalidPosition`] if a record has no sequence number that could be reported; Lambda then returns the whole
-    /// batch.
+    /// [`InvalidPosition`] if a record has no sequence number to report; Lambda then redelivers the whole batch.
     pub async fn handle<H, R>(
         &self,
         event: KinesisBatch,

@@ -21,7 +21,7 @@ pub struct Partition<'a, S: Store> {
     pub(super) id: String,
 }
 
-/// Why a watermark was not rewound. It is unchanged, unless the store's error leaves that open.
+/// The reason that a watermark was not rewound. The watermark is unchanged, unless the store's error leaves that open.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RewindError {
@@ -52,13 +52,13 @@ impl<'a, S: Watermarks> Partition<'a, S> {
         self.stream.engine.store().watermark(&self.id).await
     }
 
-    /// Restarts a stopped partition: the records above `to`, or all records if `None`, run, or run again.
+    /// Restarts a stopped partition: the records above `to` (all records if `None`) run, even if they ran before.
     ///
     /// For operators who know the cause: records above `to` that already ran take effect a second time, unless the
-    /// effects' own conditions prevent that. `name` is that of the incident and is logged.
+    /// effects' own conditions prevent that. `name` is the name of the incident and is logged.
     ///
     /// # Errors
-    /// [`RewindError`] if the name is empty, the watermark moved meanwhile, or the store gave an error.
+    /// [`RewindError`] if the name is empty, the watermark moved meanwhile, or the store failed.
     pub async fn rewind(&self, to: Option<Position>, name: &str) -> Result<Watermark, RewindError> {
         if name.trim().is_empty() {
             return Err(RewindError::Nameless);
@@ -117,7 +117,7 @@ impl<'a, S: Watermarks> Partition<'a, S> {
         self.stream.engine.attempt_of(transaction, trace, deadline)
     }
 
-    /// The name of a position, which no other partition has.
+    /// The name of a position, which is unique across partitions.
     pub(super) fn place(&self, position: &Position) -> String {
         format!("{}#{position}", self.id)
     }
@@ -134,7 +134,7 @@ pub(super) struct Delivery<'a> {
     pub(super) deadline: EpochMs,
 }
 
-/// Where a partition stops, and why: the record at this index and all later ones are delivered again.
+/// The point at which a partition stops, and the reason: the record at this index and all later ones are redelivered.
 pub(super) struct Stopped {
     pub(super) index: usize,
     pub(super) summary: LogSummary,

@@ -35,9 +35,9 @@ pub(super) struct Commit {
     pub(super) ended: Committed,
 }
 
-/// How much of a run is committed.
+/// The part of a run that is committed.
 pub(super) enum Committed {
-    /// All of it.
+    /// The whole run.
     All,
     /// Everything before this record.
     Until(Stopped),
@@ -81,8 +81,8 @@ impl<S: Watermarks> Run<S> {
 }
 
 impl<S: Watermarks<Effect: Clone>> Partition<'_, S> {
-    /// Commits a run: as a whole if possible, in parts if the service does not accept the whole, and up to the record
-    /// whose effect is refused.
+    /// Commits a run: as a whole if possible, in parts if the service does not accept the whole, or only up to the
+    /// record whose effect is refused.
     pub(super) async fn commit(
         &self,
         mut run: Run<S>,
@@ -169,7 +169,7 @@ impl<S: Watermarks<Effect: Clone>> Partition<'_, S> {
 enum Repair {
     /// Without that record's effects.
     Again,
-    /// Without this record and those behind it.
+    /// Without this record and those after it.
     Stop(Stopped),
 }
 

@@ -1,8 +1,8 @@
 //! DynamoDB Streams, with one idempotency record per change.
 //!
 //! A watermark is impossible here, because there is no fixed partition: an event does not contain its shard, shards
-//! split and end on their own, and a mapping may handle several parts of one concurrently. But each change has a unique
-//! event id, and the stream keeps it for only a day, so a record per change stays cheap.
+//! split and end on their own, and a mapping may handle several parts of one concurrently. However, each change has a
+//! unique event id, and the stream keeps it for only a day, so an idempotency record per change stays cheap.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ use crate::store::Store;
 use crate::telemetry::metrics::Metric;
 use crate::telemetry::request_log::{LogOutcome, RequestLog};
 
-/// A retention that covers the day for which a table's stream keeps a change, and one more day.
+/// A retention that covers the day for which a table's stream keeps a change, plus one more day.
 pub const TABLE_STREAM_RETENTION: Duration = Duration::from_secs(2 * 24 * 60 * 60);
 
 /// Handles the stream of a DynamoDB table, by event id. The mapping needs `FunctionResponseTypes:
@@ -33,8 +33,8 @@ pub const TABLE_STREAM_RETENTION: Duration = Duration::from_secs(2 * 24 * 60 * 6
 /// from the first failed change on.
 ///
 /// The first change of a batch, and each one after a duplicate, is looked up by an eventually consistent read before
-/// anything is written: a change does not say that it is delivered again, but a batch is delivered again as a whole or
-/// from some change on.
+/// anything is written: an event does not show whether a change is redelivered, but a batch is redelivered as a whole
+/// or from some change on.
 #[derive_where(Clone, Debug)]
 pub struct TableStream<S: Store> {
     engine: Engine<S>,
@@ -53,55 +53,55 @@ pub struct TableBatch {
     records: Vec<Value>,
 }
 
-/// A change that could not be reported as failed, because it has no sequence number.
+/// A change has no sequence number, so it could not be reported as failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a change has no sequence number")]
 pub struct NoSequenceNumber;
 
-/// Why a change has no key and cannot run. The batch is delivered again from it on.
+/// The reason that a change has no key and cannot run. The batch is redelivered from this change on.
 #[derive(Debug, thiserror::Error)]
 enum NotBegun {
     #[error(transparent)]
     Unreadable(#[from] Unreadable),
-    #[error("its event id is no key")]
+    #[error("its event id is not a valid key")]
     NoKey(#[from] InvalidKey),
 }
 
 impl<S: Store> TableStream<S> {
     /// Creates a handler. `principal` identifies the table. The operation's retention is [`TABLE_STREAM_RETENTION`] by
-    /// default; with a shorter one, a change that is delivered again after it runs again.
+    /// default; with a shorter one, a change that is redelivered after its end runs again.
     pub const fn new(engine: Engine<S>, operation: Operation, principal: Principal) -> Self {
         let operation = operation.or_retention(TABLE_STREAM_RETENTION);
         Self { engine, operation, principal, on_failure: OnFailure::Return, mode: Mode::Claim, resolver: None }
     }
 
-    /// Uses single-write mode; see [`Engine::run_single_write`].
+    /// Uses single-write mode, for operations whose effects are all transactional; see [`Engine::run_single_write`].
     #[must_use]
     pub const fn single_write(mut self) -> Self {
         self.mode = Mode::SingleWrite;
         self
     }
 
-    /// What happens to changes that failed for good. Default: [`OnFailure::Return`]; the shard then waits until the
-    /// mapping gives them up.
+    /// Sets what happens to changes whose verdict is `Failed`. Default: [`OnFailure::Return`], with which the shard
+    /// waits until the mapping gives them up.
     #[must_use]
     pub const fn on_failure(mut self, on_failure: OnFailure) -> Self {
         self.on_failure = on_failure;
         self
     }
 
-    /// Looks for evidence when a change comes again whose outcome is unknown. In single-write mode no outcome is
-    /// unknown, and no resolver is asked.
+    /// Looks for evidence when a change is redelivered whose outcome is unknown. In single-write mode no outcome is
+    /// unknown, and the resolver is not called.
     #[must_use]
     pub fn resolver(mut self, resolver: impl Resolver<S::Effect, ()> + 'static) -> Self {
         self.resolver = Some(AnyResolver::new(resolver));
         self
     }
 
-    /// Handles a batch and reports the first change to deliver again.
+    /// Handles a batch and reports the first change to redeliver.
     ///
     /// # Errors
-    /// [`NoSequenceNumber`] if a change has none: nothing ran, and Lambda returns the whole batch.
+    /// [`NoSequenceNumber`] if a change has none: nothing ran, and Lambda redelivers the whole batch.
     pub async fn handle<H, R>(
         &self,
         event: TableBatch,
@@ -147,19 +147,19 @@ impl<S: Store> TableStream<S> {
     }
 }
 
-/// The image of an item in a change, read as a type: `new_image(&change)?`.
+/// Deserializes an item as it is after a change: `new_image(&change)?`.
 ///
 /// # Errors
-/// [`Unreadable`] if the change has no such image, or it has another form. It names no content, so a handler may return
-/// it.
+/// [`Unreadable`] if the change has no such image, or the image has another form. The error contains no item data, so a
+/// handler may return it.
 pub fn new_image<T: DeserializeOwned>(change: &EventRecord) -> Result<T, Unreadable> {
     image(&change.change.new_image, "NewImage")
 }
 
-/// Like [`new_image`], of the item before the change.
+/// Deserializes an item as it was before a change.
 ///
 /// # Errors
-/// As for [`new_image`].
+/// The same as for [`new_image`].
 pub fn old_image<T: DeserializeOwned>(change: &EventRecord) -> Result<T, Unreadable> {
     image(&change.change.old_image, "OldImage")
 }

@@ -44,7 +44,7 @@ fn kafka(partitions: &[(&str, Vec<Value>)]) -> KafkaBatch {
     serde_json::from_value(json!({ "eventSource": "aws:kafka", "records": records })).unwrap()
 }
 
-/// Each record has an effect of its own name, or of the one that its value contains.
+/// Each record has one effect, named after its position or as its value requests.
 async fn handle(attempt: Attempt<Effect>, record: Record) -> Verdict<()> {
     let value = String::from_utf8(record.value.unwrap_or_default()).unwrap();
     let own = format!("{} {}", record.partition, record.position);
@@ -66,7 +66,7 @@ async fn handle(attempt: Attempt<Effect>, record: Record) -> Verdict<()> {
     }
 }
 
-/// Delivers records; returns where each partition must be delivered again from.
+/// Delivers records. Returns from where each partition must be redelivered.
 async fn deliver(stream: &Stream<TestStore>, partitions: &[(&str, Vec<Value>)]) -> Vec<(String, i64)> {
     stopped(Kafka::new(stream.clone()).handle(kafka(partitions), soon(stream), handle).await.unwrap())
 }
@@ -106,7 +106,7 @@ async fn a_failed_record_stops_its_partition_and_no_other_and_is_reported_as_kaf
         );
         assert_eq!(applied(&memory, "sales-0", 40..45), [1, 1, 0, 0, 0], "{poison}");
         assert_eq!(applied(&memory, "sales-1", 40..45), [1; 5]);
-        // The mapping gave up the poison record: a gap like any other.
+        // The mapping gave up the poison record, which leaves a gap like any other.
         assert_eq!(deliver(&stream, &[("sales-0", vec![record(43, ""), record(44, "")])]).await, []);
         assert_eq!(applied(&memory, "sales-0", 40..45), [1, 1, 0, 1, 1]);
     }
@@ -197,7 +197,7 @@ async fn a_partition_created_anew_stands_still_until_it_gets_a_new_generation_or
 async fn the_digest_of_a_record_is_pinned_for_witnesses_that_are_stored() {
     let (stream, _) = world([]);
     let mut sold = record(0, "sold");
-    // One of those that a floating-point number makes a millisecond less.
+    // A timestamp that a floating-point number lowers by a millisecond.
     sold["timestamp"] = json!(1_795_514_400_001_i64);
     let seen = Arc::new(Mutex::new(Vec::new()));
     let handler = |_: Attempt<Effect>, record: Record| {
@@ -323,10 +323,10 @@ async fn records_without_time_are_returned_unrun() {
     assert_eq!(memory.applied("sales-0 7"), 0);
 }
 
-/// What Lambda and the network do to one batch.
+/// How Lambda and the network deliver one batch.
 #[derive(Clone, Debug)]
 struct Delivery {
-    /// How far before the checkpoint it begins.
+    /// How far before the checkpoint the delivery begins.
     back: u64,
     length: u64,
     faults: Vec<Fault>,
@@ -577,7 +577,7 @@ async fn a_change_of_a_table_that_comes_again_after_a_day_does_not_run_again_by_
             assert!(response.batch_item_failures.is_empty());
         }
     }
-    assert_eq!((memory.applied("a"), memory.applied("b")), (1, 3), "a retention that is said counts");
+    assert_eq!((memory.applied("a"), memory.applied("b")), (1, 3), "an explicit retention counts");
 }
 
 #[derive(Debug, serde::Deserialize)]
@@ -592,7 +592,7 @@ async fn with_a_record_each_an_external_effect_whose_outcome_is_unknown_is_recon
     let key = RecordKey::function(|record| Some(record.json::<Sale>().ok()?.id));
     let kafka_stream =
         Kafka::new(stream.clone().record_each(Principal::new("tills").unwrap(), key).resolver(resolver.clone()));
-    // The request to the other system is sent, and its reply is lost for the second sale.
+    // The request to the other system is sent; for the second sale its reply is lost.
     let handler = |attempt: Attempt<Effect>, record: Record| {
         let sent = &sent;
         async move {
@@ -605,7 +605,7 @@ async fn with_a_record_each_an_external_effect_whose_outcome_is_unknown_is_recon
         }
     };
     let sale = |offset, id| record(offset, &json!({ "id": id }).to_string());
-    // The producer has sent the first sale twice.
+    // The producer sent the first sale twice.
     let event = || kafka(&[("sales-0", vec![sale(0, "s-1"), sale(1, "s-1"), sale(2, "s-2"), sale(3, "s-3")])]);
     let response = kafka_stream.handle(event(), soon(&stream), handler).await.unwrap();
     assert_eq!(response.batch_item_failures[0].item_identifier.offset, 2);
@@ -667,7 +667,7 @@ async fn with_a_record_each_a_record_without_a_key_stops_its_partition_and_no_ot
         assert_eq!(stopped, ["sales-0"]);
     }
     assert_eq!((memory.applied("sales-0 1"), memory.applied("sales-1 0")), (0, 1));
-    // By position, any payload will do.
+    // By position, any payload is accepted.
     let by_position = Kafka::new(stream.clone().record_each(principal(), RecordKey::position()));
     for _ in 0..2 {
         let event = kafka(&[("sales-2", vec![record(0, ""), record(1, "")])]);

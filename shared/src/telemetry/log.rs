@@ -1,9 +1,9 @@
-//! The log of a function, with the feature `log`.
+//! Sets up a function's log, with the feature `log`.
 //!
-//! It follows [Lambda's logging controls][controls] like the one that `lambda_runtime` sets up by itself, except that
-//! lines in JSON have a `timestamp`, without which Lambda filters them as INFO, and that
-//! `RUST_LOG` supports only levels per target, not spans or fields: the regular expressions for those would add half a
-//! megabyte to a binary.
+//! It follows [Lambda's logging controls][controls] like the log that `lambda_runtime` sets up by default, with two
+//! differences: JSON lines have a `timestamp`, without which Lambda filters them as INFO; and `RUST_LOG` supports only
+//! levels per target, not spans or fields, because the regular expressions for those would add half a megabyte to a
+//! binary.
 //!
 //! [controls]: https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-advanced.html
 
@@ -42,10 +42,10 @@ pub(crate) fn lines(
 }
 
 fn levels(lambda: &str, rust_log: &str) -> Targets {
-    // An empty text would be parsed as an empty target, which is the prefix of every target, at TRACE.
+    // An empty text would be parsed as an empty target, which is a prefix of every target, at level TRACE.
     let targets = if rust_log.is_empty() { Targets::new() } else { rust_log.parse().unwrap_or_default() };
     let level = match lambda {
-        // Lambda has one more level.
+        // Lambda has this additional level.
         "FATAL" => Some(LevelFilter::ERROR),
         "" => targets.default_level(),
         level => level.parse().ok(),

@@ -29,7 +29,7 @@ pub trait Metrics: Send + Sync {
     fn flush(&self);
 }
 
-/// Discards everything.
+/// Discards all metrics.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NoMetrics;
 
@@ -54,7 +54,7 @@ macro_rules! metrics {
             /// All metrics.
             pub const ALL: [Self; [$(stringify!($name)),+].len()] = [$(Self::$name),+];
 
-            /// The unit.
+            /// The unit in which CloudWatch shows the metric.
             #[must_use]
             pub const fn unit(self) -> Unit {
                 match self {
@@ -62,7 +62,7 @@ macro_rules! metrics {
                 }
             }
 
-            /// How it is reported.
+            /// How the metric is reported: as a counter, a duration or a gauge.
             #[must_use]
             pub const fn kind(self) -> Kind {
                 match self {
@@ -86,24 +86,24 @@ metrics! {
     Executed: Counter in Count,
     /// A call was answered from its record.
     Replayed: Counter in Count,
-    /// Replays from this process's cache, without a request to the store.
+    /// A call was answered from this process's cache, without a request to the store.
     ReplayedLocal: Counter in Count,
-    /// An attempt above the first ran and ended with SUCCESS.
+    /// An attempt after the first one ran and ended with SUCCESS.
     RetrySucceeded: Counter in Count,
-    /// An attempt above the first ran and did not end with SUCCESS: it failed, executed nothing, or its outcome is not
-    /// known.
+    /// An attempt after the first one ran and did not end with SUCCESS: it failed, executed nothing, or its outcome is
+    /// unknown.
     RetryFailed: Counter in Count,
     /// A call was refused because another was running.
     InProgress: Counter in Count,
-    /// A write came too late: the record had changed since it was read. The caller reads again.
+    /// A write was refused because the record had changed since it was read. The caller reads again.
     Conflict: Counter in Count,
     /// A key was used for another request.
     Mismatch: Counter in Count,
-    /// A request without a key.
+    /// A request had no key.
     MissingKey: Counter in Count,
-    /// A request without a key that ran unprotected, because keys are optional.
+    /// A request without a key ran unprotected, because keys are optional.
     Unprotected: Counter in Count,
-    /// A request whose key is malformed.
+    /// A request had a malformed key.
     InvalidKey: Counter in Count,
     /// A claim took over from an earlier attempt.
     Takeover: Counter in Count,
@@ -121,17 +121,17 @@ metrics! {
     UnknownPrevented: Counter in Count,
     /// An uncertain record was examined and left as it was.
     UnknownLeft: Counter in Count,
-    /// How many records of declared operations are UNKNOWN.
+    /// The number of records of declared operations that are UNKNOWN.
     UnknownOpen: Gauge in Count,
-    /// The age of the oldest of them.
+    /// The age of the oldest record of a declared operation that is UNKNOWN.
     UnknownOldestAge: Gauge in Seconds,
-    /// The number of UNKNOWN records in the table that belong to operations that are not declared.
+    /// The number of UNKNOWN records in the table that belong to undeclared operations.
     UnknownForeign: Gauge in Count,
     /// The number of records of declared operations that were found PROCESSING after their lease ended.
     AbandonedFound: Gauge in Count,
-    /// A follow-up found a record that nobody had settled, and reconciled it.
+    /// A follow-up found a record that was not settled, and reconciled it.
     FollowedUp: Counter in Count,
-    /// A record of a declared operation was found that its follow-up should have settled, and did not.
+    /// A record of a declared operation was found that its follow-up should have settled but did not.
     FollowUpMissed: Counter in Count,
     /// The number of records that have expired but are still stored.
     ExpiredPresent: Gauge in Count,
@@ -151,11 +151,13 @@ metrics! {
     DuplicateSkipped: Counter in Count,
     /// A message above the next sequence number of its stream was held.
     GapHeld: Counter in Count,
-    /// The number of a message or record was already used for other content. It is returned, for operators to see.
+    /// The number of a message or record was already used for other content. The message is returned, for operators to
+    /// see.
     SequenceConflict: Counter in Count,
-    /// Records of a stream were returned, to be delivered again.
+    /// Records of a stream were returned for redelivery.
     RecordReturned: Counter in Count,
-    /// A partition went back below its watermark with other records than before. It has stopped.
+    /// A partition delivered records at or below its watermark that differ from those that were done. The partition has
+    /// stopped.
     WatermarkRegression: Counter in Count,
     /// How long a duplicate waited for the running call.
     WaitMs: Duration in Milliseconds,

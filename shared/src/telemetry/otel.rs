@@ -1,13 +1,13 @@
 //! Spans for an OpenTelemetry collector, with the feature `otel`.
 //!
-//! The span of a request belongs to the trace of its client (`traceparent`), or of X-Ray; that of a message or a
-//! partition belongs to its invocation and is linked to its producer's. Their child spans are `claim`, `run`, `commit`,
-//! `reconcile` and `replay`; a replay and a reconciliation are linked to the span of the first call. The sampling
-//! decision is that of the trace's first span.
+//! The span of a request belongs to its client's trace (`traceparent`) or to X-Ray's. The span of a message or a
+//! partition belongs to its invocation and is linked to the producer's span. Their child spans are `claim`, `run`,
+//! `commit`, `reconcile` and `replay`; a replay and a reconciliation are linked to the span of the first call. The
+//! sampling decision is that of the trace's first span.
 //!
-//! Spans are sent over HTTP (OTLP, protocol buffers) to a collector next to the function once a batch or a request is
-//! answered, because a sandbox may freeze after that. A missing collector costs an invocation nothing but a log line;
-//! one that does not answer, a second.
+//! Spans are sent over HTTP (OTLP, protocol buffers) to a collector next to the function as soon as a batch or a
+//! request is answered, because a sandbox may freeze after that. A missing collector costs an invocation only a log
+//! line; one that does not answer costs a second.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ use crate::telemetry::span;
 /// How long an invocation may wait for a collector that does not answer.
 const RETRY_BUDGET: Duration = Duration::from_secs(1);
 
-/// Why the sending of spans could not be set up.
+/// The reason that the export of spans could not be set up.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum InstallError {
@@ -66,7 +66,8 @@ pub fn install(service: impl Into<String>, endpoint: Option<&str>) -> Result<(),
     Ok(())
 }
 
-/// Exports the library's and the application's spans. The runtime's own span ends after an invocation's spans are sent.
+/// Selects the library's and the application's spans. The runtime's own span is not exported, because it ends after an
+/// invocation's spans are sent.
 fn is_exported(metadata: &Metadata<'_>) -> bool {
     metadata.is_span() && *metadata.level() <= tracing::Level::INFO && !metadata.target().starts_with("lambda_runtime")
 }

@@ -1,9 +1,9 @@
-//! The one line that each request, message or stream record writes to the log.
+//! The request log: one log line for each request, message or stream record.
 //!
-//! Everything known is in this line, so that one query is enough. Key, principal and body are never in it: a key
-//! appears as the name of its record, by which the console finds it. The invocation's `requestId` and X-Ray's
-//! header are in the surrounding span, which `lambda_runtime` opens. For functions that write such lines of their own,
-//! the helpers here make them uniform.
+//! The line contains everything that is known, so that one query is enough. It never contains key, principal or body: a
+//! key appears as the name of its record, by which the console finds it. The invocation's `requestId` and X-Ray's
+//! header are in the surrounding span, which `lambda_runtime` opens. Functions that write their own lines use the
+//! helpers here for a uniform format.
 
 use std::error::Error as StdError;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,7 +16,7 @@ use crate::protocol::{InvocationId, Position, RecordId, Trace, TransactionId};
 #[derive(Debug, Default)]
 pub(crate) struct RequestLog<'l> {
     pub(crate) operation: &'l str,
-    /// The name of its record; `None` if it had no key.
+    /// The name of the record; `None` if there was no key.
     pub(crate) record: Option<&'l str>,
     /// For a message: its id.
     pub(crate) message: Option<&'l str>,
@@ -25,15 +25,15 @@ pub(crate) struct RequestLog<'l> {
     pub(crate) position: Option<&'l Position>,
     /// The watermark of its partition.
     pub(crate) watermark: Option<&'l Position>,
-    /// How many records after it are delivered again with it.
+    /// For a returned stream record: how many records after it are returned with it.
     pub(crate) behind: Option<usize>,
-    /// For a message or a stream record: whether it is delivered again.
+    /// For a message or a stream record: whether it is redelivered.
     pub(crate) returned: Option<bool>,
     /// For a response: its status.
     pub(crate) status: Option<u16>,
-    /// For a request: whether this call ran the handler, which an outcome alone does not say.
+    /// For a request: whether this call ran the handler, which the outcome alone does not show.
     pub(crate) ran: Option<bool>,
-    /// For a request, with pseudonyms: whose it is and what it is about.
+    /// For a request, if the layer has pseudonyms: its caller and its subject.
     pub(crate) named: Named,
     /// The trace that a request belongs to.
     pub(crate) trace: Option<Trace>,
@@ -44,29 +44,29 @@ pub(crate) struct RequestLog<'l> {
     pub(crate) total: Duration,
 }
 
-/// What a line says of a request with the pseudonyms of [`IdempotencyLayer::pseudonyms`](crate::http), and only then.
+/// The pseudonyms in the line of a request, if [`IdempotencyLayer::pseudonyms`](crate::http) is set.
 #[derive(Debug, Default)]
 pub(crate) struct Named {
-    /// The whole id of its record, as it is stored.
+    /// The whole id of the record, as it is stored.
     pub(crate) record_id: Option<String>,
     /// The pseudonym of the principal.
     pub(crate) who: Option<String>,
     /// The pseudonym of what the request is about: an account.
     pub(crate) about: Option<String>,
-    /// The pseudonym of what it pays with.
+    /// The pseudonym of the means of payment.
     pub(crate) instrument: Option<String>,
     pub(crate) small: Option<bool>,
     pub(crate) code: Option<String>,
 }
 
 impl Named {
-    /// Adds the record, if the line names anybody.
+    /// Adds the record's id, if the line has pseudonyms.
     pub(crate) fn of_record(self, id: &RecordId) -> Self {
         Self { record_id: self.who.as_ref().map(|_| id.as_str().to_owned()), ..self }
     }
 }
 
-/// How a request, a message or a stream record ended.
+/// The outcome of a request, a message or a stream record.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum LogOutcome {
     Executed,
@@ -75,7 +75,7 @@ pub(crate) enum LogOutcome {
     InProgress,
     Mismatch,
     Conflict,
-    /// It is not known whether it took effect.
+    /// It is unknown whether it took effect.
     #[default]
     Unknown,
     Error,
@@ -83,10 +83,10 @@ pub(crate) enum LogOutcome {
     Duplicate,
     /// A stream record whose verdict was `Failed`.
     Failed,
-    /// Another record is at a position that was done.
+    /// A stream record differs from the one that was done at its position.
     Regression,
     Unreadable,
-    /// A message by which a service tests a queue.
+    /// A test message of a service.
     Test,
     NoKey,
     NotComparable,
@@ -97,7 +97,7 @@ pub(crate) enum LogOutcome {
 }
 
 impl LogOutcome {
-    /// The name in the log.
+    /// The outcome's name in the log.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Executed => "executed",
@@ -122,7 +122,7 @@ impl LogOutcome {
     }
 }
 
-/// The outcome, with what else is known of the call.
+/// The outcome of a call, with further information about it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct LogSummary {
     pub(crate) outcome: LogOutcome,
@@ -139,7 +139,7 @@ pub(crate) struct LogSummary {
 
 impl RequestLog<'_> {
     pub(crate) fn write(self) {
-        // The level belongs to a call site, so there is one call site for each level.
+        // A level is fixed per call site, so there is one call site for each level.
         macro_rules! write {
             ($level:ident) => {
                 tracing::$level!(
@@ -204,12 +204,12 @@ pub fn is_cold_start() -> bool {
     !WARM.swap(true, Ordering::Relaxed)
 }
 
-/// A duration in the unit of the log lines.
+/// A duration in milliseconds, the unit of the log lines.
 pub fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// An error with its sources; a store's error alone explains little.
+/// An error with its sources, because a store's error alone explains little.
 pub fn with_causes(error: &dyn StdError) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

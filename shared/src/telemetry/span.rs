@@ -1,5 +1,5 @@
-//! Spans of the library's work: of a call and of its steps. Without the feature `otel` there are no spans, and the
-//! calls cost nothing.
+//! Spans of a call and of its steps. Without the feature `otel` there are no spans, and the functions here cost
+//! nothing.
 
 #[cfg(not(feature = "otel"))]
 mod off;

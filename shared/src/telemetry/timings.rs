@@ -1,4 +1,4 @@
-//! How long the parts of one call took, for its line in the request log.
+//! The durations of the parts of one call, for its line in the request log.
 //!
 //! A call is one future, and its parts are measured deep below the code that writes the line. The durations are
 //! therefore collected while the future is polled, instead of being passed through every function in between.
@@ -31,7 +31,7 @@ thread_local! {
 
 /// Runs a call, and returns how long its parts took.
 ///
-/// The call is boxed: it has 4 to 10 KB, and is otherwise held twice, and moved, by each of the futures around it.
+/// The call is boxed: it has 4 to 10 KB, and each of the futures around it would otherwise hold it twice and move it.
 pub(crate) fn timed<F: Future>(call: F) -> impl Future<Output = (F::Output, Timings)> {
     let mut call = Box::pin(call);
     let mut own = Timings::default();
@@ -60,7 +60,7 @@ pub(crate) fn add(metric: Metric, duration: Duration) {
         Metric::WaitMs => timings.wait += duration,
         Metric::ClaimMs => timings.claim += duration,
         Metric::CommitMs => timings.commit += duration,
-        other => debug_assert!(false, "{} is no part of a call", other.name()),
+        other => debug_assert!(false, "{} is not part of a call", other.name()),
     }
     OF_CALL.set(Some(timings));
 }

@@ -1,4 +1,4 @@
-//! The cases of this package, and those of a folder.
+//! Loads the cases of this package, or those of a folder.
 
 use std::path::Path;
 
@@ -7,8 +7,9 @@ use serde::Deserialize;
 
 use crate::vector::{Case, Tier};
 
-/// The files of `vectors/`, so that the program needs none. `aws.json` is not among them: its cases are events of API
-/// Gateway, which cannot be sent over HTTP. Nor is `operation.json`, whose cases need an [`Operation`](crate::Operation).
+/// The contents of `vectors/`, so that the program needs no files. `aws.json` is not included, because its cases are
+/// API Gateway events, which cannot be sent over HTTP; nor is `operation.json`, whose cases need an
+/// [`Operation`](crate::Operation).
 const FILES: [(&str, &str); 6] = [
     ("draft.json", include_str!("../vectors/draft.json")),
     ("profile-fingerprint.json", include_str!("../vectors/profile-fingerprint.json")),
@@ -57,7 +58,7 @@ pub(crate) fn read(files: impl Iterator<Item = Result<(String, String)>>) -> Res
         let File { tier, cases: more } = serde_json::from_str(&text).with_context(|| format!("in {file}"))?;
         for case in more {
             let name = &case.name;
-            ensure!(cases.iter().all(|other| other.name != *name), "two cases are called {name}");
+            ensure!(cases.iter().all(|other| other.name != *name), "two cases have the name {name}");
             cases.push(Case { tier, ..case });
         }
     }

@@ -9,7 +9,7 @@ use crate::vector::{Expect, HeaderRule, Need, Status};
 pub(crate) type Earlier<'a> = &'a dyn Fn(usize) -> Option<&'a Answer>;
 
 impl Expect {
-    /// The expectations that the answer does not meet, among those that can be checked.
+    /// The unmet expectations of an answer, among those that can be checked.
     pub(crate) fn faults(
         &self,
         answer: &Answer,
@@ -100,7 +100,7 @@ impl HeaderRule {
     }
 }
 
-/// What every problem document of the profile must have, and must not have.
+/// The faults of an answer that must be a problem document of the profile.
 fn problem_faults(code: &str, answer: &Answer, names: &Names) -> Vec<String> {
     let problem = answer.json();
     let text = |member: &str| problem[member].as_str().is_some_and(|text| !text.is_empty());

@@ -17,11 +17,11 @@ use crate::vector::Request;
 /// How a request identifies its caller.
 #[derive(Clone, Debug)]
 pub enum Principals {
-    /// By a bearer token, which is the answer of this URL; `{principal}` in the URL is replaced.
+    /// By a bearer token, which is the response of this URL; `{principal}` in the URL is replaced.
     TokenUrl(String),
     /// By a header, such as `x-user: {principal}`.
     Header(HeaderName, String),
-    /// By these headers, whoever it is.
+    /// By these headers, the same for every caller.
     Fixed(HeaderMap),
 }
 
@@ -87,10 +87,10 @@ impl Names {
 }
 
 impl Client {
-    /// A client of the implementation at a URL.
+    /// Creates a client for the implementation at a URL.
     ///
     /// # Errors
-    /// The HTTP client cannot be made.
+    /// The HTTP client cannot be created.
     pub fn new(base: &str, principals: Principals) -> Result<Self> {
         let http = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
@@ -102,17 +102,17 @@ impl Client {
     /// Checks that the implementation answers, and that credentials can be obtained.
     ///
     /// # Errors
-    /// It does not answer, or there is no token.
+    /// The implementation does not answer, or there is no token.
     pub async fn reach(&self) -> Result<()> {
         self.http.get(&self.base).send().await.with_context(|| format!("nothing answers at {}", self.base))?;
         self.credentials("alice", false).await.context("no credentials; see --token-url and --principal-header")?;
         Ok(())
     }
 
-    /// Checks that the operation accepts its body under a new key, so that what fails later is about keys.
+    /// Checks that the operation accepts its body under a new key, so that later failures are about keys.
     ///
     /// # Errors
-    /// It does not.
+    /// The operation does not accept its body.
     pub async fn accepts(&self, operation: &Operation) -> Result<()> {
         let answer = self.send(&operation.request(), &Names::new()).await?;
         let is_accepted = (200..300).contains(&answer.status);
@@ -124,7 +124,7 @@ impl Client {
         Ok(())
     }
 
-    /// The executions of a case.
+    /// The number of executions of a case.
     pub(crate) async fn executions(&self, names: &Names) -> Result<u64> {
         let request = Request { path: Some(format!("/executions/{}", names.case)), ..Request::default() };
         let request = Request { method: Some("GET".into()), ..request };
@@ -175,7 +175,7 @@ impl Client {
         if let Some(token) = tokens.get(principal).filter(|_| !fresh) {
             return Ok(token.clone());
         }
-        // The claim makes each token a different one.
+        // The claim `jti` makes each token different.
         let url = format!("{url}{}jti={}", if url.contains('?') { '&' } else { '?' }, Uuid::new_v4());
         let response = self.http.get(&url).send().await?;
         if !response.status().is_success() {
@@ -201,11 +201,13 @@ fn texts(value: &Value) -> Result<Vec<String>> {
         Value::Null => Ok(Vec::new()),
         Value::String(text) => Ok(vec![text.clone()]),
         Value::Array(values) => Ok(values.iter().map(texts).collect::<Result<Vec<_>>>()?.concat()),
-        Value::Bool(_) | Value::Number(_) | Value::Object(_) => bail!("a header is a text, a list of texts or null"),
+        Value::Bool(_) | Value::Number(_) | Value::Object(_) => {
+            bail!("a header is a string, a list of strings or null")
+        }
     }
 }
 
-/// One byte for each character, so that a case can contain any byte.
+/// Converts each character to one byte, so that a case can contain any byte.
 fn latin_1(text: &str) -> Result<HeaderValue> {
     let bytes: Vec<u8> = text.chars().map(|character| u8::try_from(u32::from(character))).collect::<Result<_, _>>()?;
     Ok(HeaderValue::from_bytes(&bytes)?)

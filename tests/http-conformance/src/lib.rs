@@ -1,8 +1,8 @@
 //! Checks whether an HTTP API implements the `Idempotency-Key` header.
 //!
-//! A [`Case`] is a sequence of requests with the answers that must come back; [`cases`] has those of this package.
-//! [`run`] sends them to an implementation in any language, and makes a [`Report`]. The package's README describes the
-//! cases, and what the implementation under test must offer.
+//! A [`Case`] is a sequence of requests with the expected answers; [`cases`] returns those of this package. [`run`]
+//! sends them to an implementation in any language, and returns a [`Report`]. The package's README describes the cases,
+//! and the routes that the implementation under test must offer.
 
 mod cases;
 mod check;

@@ -13,7 +13,8 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 /// Sends the requests of each case to the implementation at URL, compares its answers, and prints a table. The
 /// implementation can be written in any language.
 ///
-/// Any API can be checked from outside, at one of its operations. It is executed at least six times, so use a test account:
+/// Any API can be checked from outside, at one of its operations. The operation is executed at least six times, so use
+/// a test account:
 ///
 ///   http-conformance --url https://api.example --operation 'POST /orders' --body '{"item":1}' --header 'Authorization: Bearer …'
 ///
@@ -44,11 +45,11 @@ struct Arguments {
     #[arg(long, value_name = "HEADER", requires = "operation")]
     header: Vec<String>,
 
-    /// Sends keys without quotes, for an API that refuses the form of the draft.
+    /// Sends keys without quotes, for an API that refuses the draft's form.
     #[arg(long, requires = "operation")]
     bare_key: bool,
 
-    /// Runs the cases of this tier only; may be repeated [default: draft and profile].
+    /// Runs only the cases of this tier; may be repeated [default: draft and profile].
     #[arg(long, value_enum)]
     tier: Vec<Tier>,
 
@@ -56,7 +57,7 @@ struct Arguments {
     #[arg(long, value_name = "TEXT")]
     only: Option<String>,
 
-    /// Facilities that the implementation does not have: cases that need one are skipped; may be repeated.
+    /// Facilities that the implementation lacks; cases that need one are skipped; may be repeated.
     #[arg(long, value_enum, value_delimiter = ',')]
     lacks: Vec<Need>,
 
@@ -117,7 +118,7 @@ async fn conformance(arguments: Arguments) -> Result<bool> {
     Ok(report.conforms())
 }
 
-/// The cases to run, once the implementation is known to answer.
+/// The cases to run, after a check that the implementation answers.
 async fn selection(arguments: &Arguments, client: &Client) -> Result<(Vec<Tier>, Vec<Case>)> {
     let Some(operation) = operation(arguments)? else {
         ensure!(!arguments.tier.contains(&Tier::Operation), "the tier operation needs --operation and --body");
@@ -127,7 +128,7 @@ async fn selection(arguments: &Arguments, client: &Client) -> Result<(Vec<Tier>,
         return Ok((tiers, arguments.vectors.as_deref().map_or_else(cases, load)?));
     };
     let only_this = arguments.tier.iter().all(|tier| *tier == Tier::Operation) && arguments.vectors.is_none();
-    ensure!(only_this, "the cases of the other tiers need routes of their own: leave --operation out");
+    ensure!(only_this, "the cases of the other tiers need their own routes: leave --operation out");
     client.reach().await?;
     client.accepts(&operation).await?;
     Ok((vec![Tier::Operation], operation.cases()?))
@@ -155,7 +156,7 @@ fn principals(arguments: &Arguments) -> Result<Principals> {
         let headers = arguments.header.iter().map(|line| header(line)).collect::<Result<HeaderMap>>()?;
         return Ok(Principals::Fixed(headers));
     }
-    ensure!(arguments.header.is_empty(), "--header names the caller itself: leave the other option for it out");
+    ensure!(arguments.header.is_empty(), "--header already names the caller: leave the other option out");
     match (&arguments.principal_header, &arguments.token_url) {
         (Some(line), _) => {
             let (name, value) = header(line)?;

@@ -1,4 +1,4 @@
-//! One operation of any API, and the cases that need nothing else.
+//! One operation of any API, and the cases that need no other route.
 
 use anyhow::{Context, Result, ensure};
 use reqwest::Method;
@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use crate::cases::read;
 use crate::vector::{Case, Request};
 
-/// The cases of the tier `operation`: in their requests, `{method}`, `{path}`, `{body}` and `{other}` stand for those of the
-/// operation.
+/// The cases of the tier `operation`: in their requests, `{method}`, `{path}`, `{body}` and `{other}` stand for those
+/// of the operation.
 const CASES: &str = include_str!("../vectors/operation.json");
 
 /// An operation that takes an idempotency key, with a body that it accepts.
@@ -22,10 +22,10 @@ pub struct Operation {
 }
 
 impl Operation {
-    /// The operation `POST /payments`. Another payload is made of the body, by changing one value.
+    /// Parses an operation such as `POST /payments`. The other payload is the body with one value changed.
     ///
     /// # Errors
-    /// It is not a method and a path.
+    /// The text is not a method and a path.
     pub fn new(operation: &str, body: &str) -> Result<Self> {
         let expected = || format!("an operation is METHOD PATH, such as POST /payments, and not {operation:?}");
         let (method, path) = operation.trim().split_once(char::is_whitespace).with_context(expected)?;
@@ -34,7 +34,7 @@ impl Operation {
         Ok(Self { method, path, body: body.to_owned(), other: changed(body), bare_key: false })
     }
 
-    /// The body of another request that the operation accepts.
+    /// Sets the body of another request that the operation accepts.
     #[must_use]
     pub fn other_body(mut self, body: &str) -> Self {
         body.clone_into(&mut self.other);
@@ -61,7 +61,7 @@ impl Operation {
         Ok(cases)
     }
 
-    /// A request with a key of its own.
+    /// A request with its own key.
     pub(crate) fn request(&self) -> Request {
         let key = json!("\"{key}\"");
         self.fill(Request {
@@ -98,7 +98,8 @@ impl std::fmt::Display for Operation {
     }
 }
 
-/// Another payload: the first number plus one, else the first text and a letter, else the body and a letter.
+/// The body with one change: the first number plus one, otherwise the first string plus a letter, otherwise the body
+/// plus a letter.
 fn changed(body: &str) -> String {
     let Ok(mut document) = serde_json::from_str::<Value>(body) else { return format!("{body}x") };
     let is_changed = change(&mut document, &|value| {
@@ -108,7 +109,7 @@ fn changed(body: &str) -> String {
     if is_changed { document.to_string() } else { json!([document, "x"]).to_string() }
 }
 
-/// Changes the first value, depth first, that has another one.
+/// Changes the first value, depth first, for which `other` returns another one.
 fn change(value: &mut Value, other: &impl Fn(&Value) -> Option<Value>) -> bool {
     if let Some(other) = other(value) {
         *value = other;

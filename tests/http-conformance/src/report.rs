@@ -1,4 +1,4 @@
-//! The result of a run: as a table, as JSON, as JUnit.
+//! The result of a run, as a table, as JSON or as JUnit XML.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -10,17 +10,17 @@ use crate::vector::{Need, Tier};
 /// The result of one case.
 #[derive(Clone, Debug)]
 pub struct Outcome {
-    /// What it proves.
+    /// The name, which says what the case proves.
     pub name: String,
-    /// The document that it follows from.
+    /// The document from which it follows.
     pub tier: Tier,
-    /// How it ended.
+    /// The verdict.
     pub verdict: Verdict,
-    /// How long it took.
+    /// The duration of the case.
     pub took: Duration,
 }
 
-/// How a case ended. A skipped case has not passed.
+/// The verdict on a case. A skipped case has not passed.
 #[derive(Clone, Debug)]
 pub enum Verdict {
     /// Every expectation that could be checked was met.
@@ -37,12 +37,12 @@ pub enum Verdict {
 /// The result of a run.
 #[derive(Clone, Debug)]
 pub struct Report {
-    /// In the order of the cases.
+    /// The outcomes, in the order of the cases.
     pub outcomes: Vec<Outcome>,
 }
 
 impl Verdict {
-    /// One word.
+    /// The verdict in one word.
     #[must_use]
     pub const fn word(&self) -> &'static str {
         match self {
@@ -63,7 +63,7 @@ impl Verdict {
 }
 
 impl Report {
-    /// Whether nothing failed.
+    /// Whether cases ran and none failed.
     #[must_use]
     pub fn conforms(&self) -> bool {
         self.count("FAILED") == 0 && !self.outcomes.is_empty()
@@ -88,7 +88,7 @@ impl Report {
         format!("{all} cases: {passed} passed, {} failed, {} skipped", self.count("FAILED"), self.count("skipped"))
     }
 
-    /// A Markdown table.
+    /// The result as a Markdown table.
     #[must_use]
     pub fn table(&self) -> String {
         let mut table = String::from("| tier | case | result | remark |\n|---|---|---|---|\n");
@@ -106,7 +106,7 @@ impl Report {
         table
     }
 
-    /// For programs.
+    /// The result as JSON, for programs.
     #[must_use]
     pub fn json(&self) -> Value {
         let case = |outcome: &Outcome| {
@@ -121,7 +121,7 @@ impl Report {
         json!({ "summary": self.summary(), "cases": self.outcomes.iter().map(case).collect::<Vec<_>>() })
     }
 
-    /// For continuous integration.
+    /// The result as JUnit XML, for continuous integration.
     #[must_use]
     pub fn junit(&self) -> String {
         let mut xml = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");

@@ -16,12 +16,12 @@ use crate::vector::{Case, Expect, Need, Request, Step, Tier};
 /// How long the runner repeats a request before the case fails.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Which cases run, and how.
+/// The selection of cases, and how they run.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// The tiers to run.
     pub tiers: Vec<Tier>,
-    /// Only cases whose names contain this.
+    /// Run only cases whose names contain this text.
     pub only: Option<String>,
     /// The facilities that the implementation does not have.
     pub lacks: BTreeSet<Need>,
@@ -29,7 +29,7 @@ pub struct Options {
     pub jobs: usize,
 }
 
-/// Runs cases. `progress` is called after each, with the number of finished cases and of all.
+/// Runs cases. `progress` is called after each case, with the number of finished cases and of all cases.
 pub async fn run(
     client: Client,
     cases: Vec<Case>,
@@ -77,7 +77,7 @@ async fn one(client: Arc<Client>, case: Case, lacks: &BTreeSet<Need>) -> Outcome
 struct Running {
     client: Arc<Client>,
     names: Names,
-    /// The request of each step, and its first answer, or the first that is a success.
+    /// The request of each step, and its answer: the first success if there is one, otherwise the first answer.
     answers: BTreeMap<usize, (Request, Option<Answer>)>,
     started: BTreeMap<usize, JoinHandle<Result<Answer>>>,
     lacks: BTreeSet<Need>,
@@ -102,7 +102,7 @@ impl Running {
         }
         let answers = self.answers(index, step).await?;
         self.check(step, &answers)?;
-        // Of requests that were sent at once, a success: a refusal only says that they met.
+        // For requests that were sent at once, a success counts: a refusal only shows that they overlapped.
         let success = answers.iter().position(|answer| (200..300).contains(&answer.status)).unwrap_or(0);
         if let Some(kept) = answers.into_iter().nth(success) {
             self.answers.entry(index).or_default().1 = Some(kept);
@@ -186,7 +186,7 @@ impl Running {
             if let (true, [first, rest @ ..]) = (expect.one_body, &matching[..])
                 && let Some(other) = rest.iter().find(|answer| answer.body != first.body)
             {
-                bail!("of the same request, one answer is {}, another {}", first.shown(), other.shown());
+                bail!("the answers to the same request differ: {} and {}", first.shown(), other.shown());
             }
         }
         Ok(())

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// The document that a case follows from.
+/// The document from which a case follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Tier {
@@ -13,7 +13,7 @@ pub enum Tier {
     Draft,
     /// A profile of the draft, which decides what the draft leaves open.
     Profile,
-    /// What of the draft can be seen from outside, at one operation of any API.
+    /// The parts of the draft that are visible from outside, at one operation of any API.
     Operation,
 }
 
@@ -31,7 +31,8 @@ pub enum Need {
     Records,
     /// `/crash` and `/pay?crash=1` end the process.
     Crash,
-    /// Routes whose operations have other settings: `/repeatable`, `/timed`, `/brief`, `/bytes`, `/selected`, `/chosen`.
+    /// Routes whose operations have other settings: `/repeatable`, `/timed`, `/brief`, `/bytes`, `/selected`,
+    /// `/chosen`.
     Options,
     /// The API answers CORS requests.
     Cors,
@@ -42,7 +43,7 @@ pub enum Need {
 }
 
 impl Need {
-    /// Without one of these a case still runs, and part of it is not checked.
+    /// Without one of these, a case still runs, but part of it is not checked.
     pub(crate) const SOFT: [Self; 3] = [Self::Executions, Self::Marker, Self::Problems];
 }
 
@@ -50,27 +51,27 @@ impl Need {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Case {
-    /// What it proves.
+    /// The name, which says what the case proves.
     pub name: String,
-    /// The document that it follows from; its file says which.
+    /// The document from which it follows, which its file names.
     #[serde(skip, default = "draft")]
     pub tier: Tier,
-    /// It is skipped if the implementation lacks one of these.
+    /// The case is skipped if the implementation lacks one of these.
     #[serde(default)]
     pub needs: Vec<Need>,
     pub(crate) steps: Vec<Step>,
 }
 
-/// One action, and what must be seen after it.
+/// One action, and its expected results.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Step {
     /// The request.
     pub(crate) send: Option<Request>,
-    /// The request of an earlier step, with the members of `with` in place of its own.
+    /// The request of an earlier step, with the members of `with` instead of its own.
     pub(crate) again: Option<usize>,
     pub(crate) with: Request,
-    /// The number of times that it is sent, all at once.
+    /// The number of times that the request is sent, all at once.
     pub(crate) times: Option<usize>,
     /// The next step begins without waiting for the answer.
     pub(crate) start: bool,
@@ -98,7 +99,7 @@ pub(crate) struct Request {
     pub(crate) principal: Option<Option<String>>,
     /// Uses a new token.
     pub(crate) fresh_token: bool,
-    /// A text, several texts for several header lines, or `null` to leave it out.
+    /// A string, a list of strings for several header lines, or `null` to omit the header.
     pub(crate) headers: BTreeMap<String, Value>,
     pub(crate) body: Option<String>,
     pub(crate) body_base64: Option<String>,
@@ -107,7 +108,7 @@ pub(crate) struct Request {
 }
 
 impl Step {
-    /// The facilities that its expectations need.
+    /// The facilities that the step's expectations need.
     pub(crate) fn checks_with(&self) -> Vec<Need> {
         let expects = || self.expect.iter().chain(&self.expect_any);
         let all = [
@@ -120,7 +121,7 @@ impl Step {
 }
 
 impl Request {
-    /// This request with the members of `other` in place of its own.
+    /// This request with the members of `other` instead of its own.
     pub(crate) fn with(&self, other: &Self) -> Self {
         let other = other.clone();
         let body = other.body.is_some() || other.body_base64.is_some() || other.body_bytes.is_some();
@@ -155,9 +156,9 @@ pub(crate) struct Expect {
     pub(crate) other_body_than: Option<usize>,
     /// Headers whose values must be those of an earlier answer.
     pub(crate) same_headers_as: Option<SameHeaders>,
-    /// The number of answers that must be like this.
+    /// The number of answers that must meet this.
     pub(crate) count: Option<usize>,
-    /// All answers of the step that are like this have the same body.
+    /// Whether all answers of the step that meet this must have the same body.
     pub(crate) one_body: bool,
 }
 
@@ -187,13 +188,13 @@ pub(crate) enum HeaderRule {
     Integer {
         integer: [u64; 2],
     },
-    /// A text that contains this one.
+    /// A string that contains this one.
     Contains {
         contains: String,
     },
 }
 
-/// Distinguishes `null` from a member that is absent.
+/// Distinguishes `null` from an absent member.
 fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Option<String>>, D::Error> {
     Option::deserialize(deserializer).map(Some)
 }

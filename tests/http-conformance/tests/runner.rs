@@ -1,4 +1,4 @@
-//! The runner, against an API that has no idempotency.
+//! Tests of the runner, against an API without idempotency.
 
 use std::collections::BTreeSet;
 
@@ -16,7 +16,7 @@ async fn api_that_answers(status: &'static str, body: &'static str) -> String {
     api(move |_| (status, body.to_owned())).await
 }
 
-/// An API whose answer depends on nothing but the number of the request.
+/// An API whose answer depends only on the number of the request.
 async fn api(answer: impl Fn(u64) -> (&'static str, String) + Copy + Send + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let base = format!("http://{}", listener.local_addr().expect("bound"));

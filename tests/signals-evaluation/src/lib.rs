@@ -1,4 +1,4 @@
-//! How well retry signals work, measured on simulated tenants: `cargo run --release -p signals-evaluation`.
+//! Measures how well retry signals work, on simulated tenants: `cargo run --release -p signals-evaluation`.
 //!
 //! ```text
 //! seed ─► Simulated (14 days of requests, attacks, bugs, outages) ─► windows of counts ─► each Scorer

@@ -1,4 +1,4 @@
-//! `cargo run --release -p signals-evaluation -- --seeds 1,2,3`
+//! The command line of the evaluation: `cargo run --release -p signals-evaluation -- --seeds 1,2,3`.
 
 use std::fs;
 use std::path::PathBuf;

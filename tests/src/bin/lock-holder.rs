@@ -1,7 +1,7 @@
 //! A process that holds a lock in ZooKeeper, to be killed or frozen by a test.
 //!
-//! `lock-holder SERVERS NAME SESSION_MS DYNAMODB REGION` waits for the lock and prints `held FENCE`. Then each line of its
-//! input is a command: `write` makes a guarded write, `ask` asks whether the lock is held, `release` releases it.
+//! `lock-holder SERVERS NAME SESSION_MS DYNAMODB REGION` waits for the lock and prints `held FENCE`. Then each line of
+//! its input is a command: `write` makes a guarded write, `ask` checks whether the lock is held, `release` releases it.
 
 use std::io::BufRead;
 use std::time::Duration;

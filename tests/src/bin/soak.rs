@@ -8,21 +8,23 @@ use clap::{Parser, ValueEnum};
 use tests::soak::{Kind, Summary, run};
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Runs the soak test: larger models, 10 million schedules of the simulation, a hundred times the random schedules of the
-/// exploration, 100,000 kills and 10,000 freezes of the application's processes, and 20,000 kills with clients that never
-/// repeat a request.
+/// Runs the soak test: larger models, 10 million schedules of the simulation, a hundred times the random schedules of
+/// the exploration, 100,000 kills and 10,000 freezes of the application's processes, and 20,000 kills with clients that
+/// never repeat a request.
 ///
-/// It takes hours, and the models need some gigabytes of memory. Each finished part is a line in the summary; started again
-/// with the same file, the command continues with the other parts. Ctrl-C stops it and all processes that it started.
+/// It takes hours, and the models need several gigabytes of memory. Each finished part is a line in the summary; if the
+/// command is started again with the same file, it continues with the other parts. Ctrl-C stops it and all processes
+/// that it started.
 ///
-/// Exits with 0 if no promise was broken, with 1 if one was, with 2 if it could not run, and with 130 if it was stopped.
+/// Exits with 0 if no promise was broken, with 1 if one was, with 2 if it could not run, and with 130 if it was
+/// stopped.
 #[derive(Debug, Parser)]
 #[command(name = "soak")]
 struct Arguments {
     /// The file with the results so far, to which new ones are added; created if it does not exist.
     summary: PathBuf,
 
-    /// Runs this kind of part only; may be repeated [default: all].
+    /// Runs only this kind of part; may be repeated [default: all].
     #[arg(long, value_enum)]
     only: Vec<Kind>,
 }
@@ -45,7 +47,7 @@ async fn main() -> ExitCode {
             130
         }
     };
-    // The threads of a model cannot be stopped otherwise.
+    // This is the only way to stop the threads of a model.
     std::process::exit(code)
 }
 

@@ -15,11 +15,11 @@ const CLIENTS: usize = 96;
 /// How long a client waits for its final answer.
 const TIME_LIMIT: Duration = Duration::from_secs(600);
 
-/// How long a client waits for an answer before it repeats its request: soon enough to arrive when the lease of a
-/// frozen process ends.
+/// How long a client waits for an answer before it repeats its request: so short that the repetition arrives when the
+/// lease of a frozen process ends.
 const TIMEOUT: Duration = Duration::from_secs(4);
 
-/// Payment methods, each as likely as the number of times it is listed.
+/// Payment methods; the probability of each is proportional to how often it is listed.
 const METHODS: [&str; 16] = [
     "pm_card_visa",
     "pm_card_visa",
@@ -42,7 +42,7 @@ const METHODS: [&str; 16] = [
 /// A payment with its final answer.
 #[derive(Clone, Debug)]
 pub struct Payment {
-    /// Its key.
+    /// The payment's key.
     pub key: String,
     /// An account that only this payment uses.
     pub account: String,
@@ -55,7 +55,7 @@ pub struct Payment {
 }
 
 impl Payment {
-    /// Whether the answer says that the payment succeeded.
+    /// Whether the payment succeeded, according to the answer.
     pub fn succeeded(&self) -> bool {
         self.status == 201
     }
@@ -69,7 +69,7 @@ pub struct Clients {
     next: AtomicU64,
     stopped: AtomicBool,
     requests: AtomicU64,
-    /// Payments in progress, with the key that each of them keeps: another key would make another payment.
+    /// Payments in progress, each with its key, which it must keep: another key would make another payment.
     open: Mutex<BTreeMap<u64, Option<String>>>,
     payments: Mutex<Vec<Payment>>,
 }
@@ -95,7 +95,7 @@ impl Clients {
     }
 
     /// Makes payments, first those that an earlier stack left in progress, until [`Clients::stop`]. Each payment that
-    /// was begun is completed.
+    /// has begun is completed.
     pub(super) async fn work(self: Arc<Self>) {
         let clients = &*self;
         let left: Vec<_> = lock(&self.open).keys().copied().collect();
@@ -163,8 +163,8 @@ impl Clients {
         key
     }
 
-    /// Whether the answer says that the key can be used for a corrected request. Without that answer the key is given
-    /// up: if the process was killed while it handled an invalid request, only an operator can settle the record.
+    /// Whether the key can be used for a corrected request, according to the answer. Without that answer the key is
+    /// given up: if the process was killed while it handled an invalid request, only an operator can settle the record.
     async fn can_correct(&self, key: &str, body: &Value) -> bool {
         for _ in 0..3 {
             let answer = self.ask(key, body).await;
@@ -200,8 +200,8 @@ impl Clients {
     }
 }
 
-/// Waits before the next try, for as long as the answer says and a little more; without an answer, for a random time,
-/// since the stack may be overloaded.
+/// Waits before the next try, for slightly longer than the answer's `Retry-After`; without an answer, for a random
+/// time, since the stack may be overloaded.
 async fn pause(answer: Option<&Answer>) {
     let retry_after = |answer: &Answer| answer.header("retry-after")?.parse().ok();
     let seconds = answer.map_or_else(|| fastrand::u64(0..4), |answer| retry_after(answer).unwrap_or(0));

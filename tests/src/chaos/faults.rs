@@ -1,4 +1,4 @@
-//! Faults of the requests to DynamoDB: lost, repeated and delayed ones, and senders that are killed.
+//! Faults of the requests to DynamoDB: lost, repeated and delayed requests, and killed senders.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use super::tally::{KillTally, Place, Sandbox};
 pub(super) struct Faults {
     pub(super) losses: Arc<AtomicU64>,
     pub(super) tally: KillTally,
-    /// Kills to reach at each point.
+    /// The number of kills to reach at each point.
     pub(super) goal: u64,
     pub(super) rng: fastrand::Rng,
     /// Processes to be killed, with the write that each of them sent.
@@ -46,7 +46,8 @@ impl FaultPlan for Faults {
 }
 
 impl Faults {
-    /// Whether to kill the sender of this request, and when: the rarer the point, the likelier.
+    /// Decides whether to kill the sender of this request, and when. The fewer kills a point has had, the more likely
+    /// they are.
     fn pick_target(&mut self, request: &Request) -> Option<(Step, Moment, i32)> {
         let (step, counts) = (Step::of(request)?, self.tally.counts());
         let is_rare = MOMENTS.into_iter().any(|moment| counts.at((step, moment)) < self.goal);

@@ -4,7 +4,7 @@ use fault_proxy::{Moment, Request};
 
 use super::function::Function;
 
-/// What a write does to a record.
+/// The effect of a write on a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
     /// Begins an attempt without a record, or over a released one.
@@ -17,9 +17,9 @@ pub(super) enum Step {
     SingleWrite,
     /// Nothing was executed.
     Release,
-    /// The outcome is not known.
+    /// The outcome is unknown.
     Abandon,
-    /// Settles from evidence, or runs again after it.
+    /// Settles by evidence, or runs again after evidence.
     Reconcile,
     /// Writes the effects of a record that is on Valkey.
     Effects,
@@ -56,7 +56,7 @@ impl Step {
         }
     }
 
-    /// The step that this request is if this function made it.
+    /// The step, if this function made the request.
     pub(super) fn by(self, function: Function) -> Self {
         match (self, function) {
             (Self::Commit, Function::Reconciler) => Self::Reconcile,
@@ -95,7 +95,7 @@ mod tests {
 
     const HOUR: Duration = Duration::from_secs(3600);
 
-    /// A clock that stands still.
+    /// A clock that does not advance.
     struct Still(EpochMs);
 
     impl Clock for Still {
@@ -185,7 +185,7 @@ mod tests {
         world.engine().await.run_single_write(&call, pay).await.expect("answered");
         assert_eq!(world.recorder.take(), [Some(Step::SingleWrite)]);
         world.engine().await.run_single_write(&call, pay).await.expect("answered");
-        assert_eq!(world.recorder.take(), [Some(Step::SingleWrite)], "a duplicate is refused there");
+        assert_eq!(world.recorder.take(), [Some(Step::SingleWrite)], "a duplicate is refused at this step");
     }
 
     #[tokio::test]

@@ -12,13 +12,14 @@ use super::function::Function;
 use super::tally::{KillTally, Phase, Place, Sandbox};
 use crate::local_stack::Stack;
 
-/// How long a process is frozen: longer than its time-out and its lease, and until a client has repeated its request.
+/// How long a process is frozen: longer than its time-out and its lease, and long enough for a client to repeat its
+/// request.
 const FREEZE: Duration = Duration::from_secs(10);
 
-/// The maximum number of frozen processes at a time: others must be left to serve.
+/// The maximum number of frozen processes at a time, so that enough others can serve.
 const FROZEN: usize = 48;
 
-/// With this many processes starting, none is killed: otherwise there would be starts and no work.
+/// While this many processes are starting, none is killed: otherwise the functions would only start and do no work.
 const STARTING: usize = 6;
 
 /// The time limit of a run, plus a second for each kill.
@@ -37,7 +38,7 @@ impl<'s> Killer<'s> {
         Self { stack, rng: fastrand::Rng::with_seed(seed), tally, frozen: HashMap::new() }
     }
 
-    /// Kills and freezes until these numbers are reached and `enough` agrees.
+    /// Kills and freezes until these numbers are reached and `enough` returns true.
     pub(super) async fn run(mut self, kills: u64, freezes: u64, enough: impl Fn() -> bool) {
         let (started, limit) = (Instant::now(), TIME_LIMIT + Duration::from_secs(kills));
         loop {
@@ -62,7 +63,7 @@ impl<'s> Killer<'s> {
         }
     }
 
-    /// Freezes a process that serves, most often one that holds a claim at that time.
+    /// Freezes a serving process, most often one that holds a claim at that time.
     fn freeze(&mut self) {
         let is_likely = self.rng.u8(0..4) > 0;
         let some = self.some(|sandbox| {
@@ -98,7 +99,7 @@ impl<'s> Killer<'s> {
         such.filter(|process| !self.frozen.contains_key(process) && !counts.is_dead(*process)).collect()
     }
 
-    /// Continues the processes that were frozen for long enough.
+    /// Resumes the processes that were frozen for long enough.
     fn thaw(&mut self) {
         let tally = &self.tally;
         self.frozen.retain(|process, since| {
@@ -128,7 +129,7 @@ impl<'s> Killer<'s> {
     }
 }
 
-/// The sandboxes that are killed.
+/// A sandbox, as the stack lists it.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Seen {

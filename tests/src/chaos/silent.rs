@@ -1,7 +1,7 @@
-//! Clients that ask once and never again, whatever the answer: what becomes of their payments is the stack's own business.
+//! Clients that call once and never retry, whatever the answer: the stack alone must settle their payments.
 //!
-//! Their functions are killed by the provider, right before or after the charge, and at random. At the end each charge is in
-//! the ledger once, and nothing is left to settle.
+//! Their functions are killed by the provider, right before or after the charge, and at random. At the end each charge
+//! is in the ledger once, and nothing is left to settle.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -15,10 +15,10 @@ use serde_json::{Value, json};
 use super::short_leases;
 use crate::local_stack::{Stack, User};
 
-/// Payments in progress at a time: many wait for a timeout, and none is to keep a kill waiting.
+/// Payments in progress at a time. Many wait for a time-out, which must not delay the kills.
 const CLIENTS: usize = 64;
 
-/// Payment methods, each as likely as the number of times it is listed.
+/// Payment methods; the probability of each is proportional to how often it is listed.
 const METHODS: [&str; 8] = [
     "pm_card_visa",
     "pm_card_visa",
@@ -30,27 +30,27 @@ const METHODS: [&str; 8] = [
     "pm_slow_1500",
 ];
 
-/// Between two rounds of kills at random.
+/// The interval between two rounds of random kills.
 const KILLS_EVERY: Duration = Duration::from_secs(3);
 
-/// How long the last payment may take until it is posted, for each 5 kills a second more.
+/// How long the last payment may take until it is posted, plus one second for every 5 kills.
 const TIME_LIMIT: Duration = Duration::from_secs(180);
 
-/// The end of an event whose process was killed, in the stack's log.
+/// The text in the stack's log for an event whose process was killed.
 const KILLED: &str = "Runtime exited with error: signal: killed";
 
-/// What a run has seen.
+/// The figures of a run.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Silence {
     /// Requests, one for each payment.
     pub payments: u64,
-    /// Processes that died while they handled one.
+    /// Processes that died while they handled an event.
     pub kills: u64,
     /// Charges.
     pub charges: usize,
-    /// Those of them that followed up.
+    /// The number of killed processes that were following up.
     pub reconcilers: usize,
-    /// Dead letters that were delivered again.
+    /// Dead letters that were redelivered.
     pub dead_letters: u64,
     /// The time from the first request to the last kill.
     pub paying: Duration,
@@ -73,10 +73,10 @@ impl fmt::Display for Silence {
 /// Pays until this many processes were killed, and checks that every charge is posted.
 ///
 /// # Panics
-/// If a charge is not in the ledger exactly once, or a payment is there without a charge.
+/// If a charge is not in the ledger exactly once, or the ledger has a payment without a charge.
 pub async fn run(kills: u64, seed: u64) -> Silence {
-    // No search, and no run of the schedule: only follow-ups settle.
-    // As many sandboxes as the operations guide advises: each claim of a dead sandbox is due within the same few seconds.
+    // Neither the scan nor the schedule runs: only follow-ups settle payments. As many sandboxes as the operations
+    // guide advises: each claim of a dead sandbox is due within the same few seconds.
     let setup = short_leases().parameter("ReconcileSchedule", "rate(30 days)").parameter("ReconcilerConcurrency", 8);
     let stack = setup.parameter("ScanIntervalSeconds", 604_800).start().await;
     let ann = stack.user("ann").await;
@@ -124,8 +124,8 @@ fn account(number: u64) -> String {
     format!("acct-{number}")
 }
 
-/// Kills the API, and the reconciler while it follows up, until so many events were cut short; the provider kills most of
-/// them.
+/// Kills the API, and the reconciler while it follows up, until this many events were cut short. The provider kills
+/// most of the processes.
 async fn kill_at_random(stack: &Stack, kills: u64, seed: u64) {
     let mut rng = fastrand::Rng::with_seed(seed);
     while killed(stack) < kills {
@@ -135,10 +135,11 @@ async fn kill_at_random(stack: &Stack, kills: u64, seed: u64) {
     }
 }
 
-/// Waits until the ledger has every charge once; returns how long that took, and what was done for it.
+/// Waits until the ledger has every charge once. Returns how long that took, and the runbook actions that were needed.
 async fn until_posted(stack: &Stack, kills: u64) -> (Duration, Runbooks) {
     let (started, limit) = (Instant::now(), TIME_LIMIT + Duration::from_secs(kills / 5));
-    // A hint may be killed with its reconciler; Lambda repeats it, and the stream leads to those that it had taken over.
+    // A follow-up may be lost when its reconciler is killed: Lambda repeats it, and the stream leads to the records
+    // that the reconciler had taken over.
     let (mut posted, mut runbooks) = (BTreeMap::new(), Runbooks::default());
     loop {
         let charges = charges(stack).await;
@@ -158,12 +159,12 @@ async fn until_posted(stack: &Stack, kills: u64) -> (Duration, Runbooks) {
     }
 }
 
-/// What an operator does about dead letters, by the runbooks of their alarms.
+/// The actions of an operator on dead letters, according to the runbooks of their alarms.
 #[derive(Debug, Default)]
 struct Runbooks {
-    /// Follow-ups whose processes died three times, and that were delivered again.
+    /// Follow-ups whose processes died three times, and which were redelivered.
     delivered: BTreeSet<String>,
-    /// Messages that timed out too often, and that were redriven.
+    /// The number of messages that timed out too often and were redriven.
     redriven: u64,
 }
 
@@ -206,7 +207,7 @@ async fn ledger<'c>(
             let answer = auditor.get(&format!("/accounts/{account}")).await;
             let balance = &answer.json()["balances"][0];
             let is_posted = balance["balance"] == *amount && balance["entries"] == 1;
-            // A reader may meet the last of the payments' overload.
+            // A read may fail because of the remaining overload of the payments.
             let is_open = answer.status == 404 || answer.status >= 500;
             assert!(is_posted || is_open, "{account} has {amount} and not {balance}: {answer:?}");
             (account.clone(), is_posted)

@@ -14,20 +14,20 @@ use super::kill_point::{Point, Step, points};
 #[derive(Clone)]
 pub(super) struct KillTally(Arc<Mutex<Counts>>);
 
-/// What happened to processes.
+/// The counts of killed and frozen processes, by point.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Counts {
     /// Processes killed while they waited for an event or handled one.
     pub(super) kills: u64,
-    /// Those of them that handled one.
+    /// The number of these that handled one.
     pub(super) at_work: u64,
-    /// The named points of those that were killed at one.
+    /// The named points at which processes were killed.
     pub(super) points: Vec<Point>,
-    /// The steps at which processes are to be killed.
+    /// The steps at which processes must be killed.
     steps: &'static [Step],
     /// Processes that were frozen for longer than their lease and then continued.
     pub(super) freezes: u64,
-    /// No more processes are killed.
+    /// Whether the killing has ended.
     pub(super) is_over: bool,
     /// The sandboxes that the stack listed last, by their numbers.
     pub(super) sandboxes: HashMap<u16, Sandbox>,
@@ -50,7 +50,7 @@ pub(super) enum Phase {
     Serving,
 }
 
-/// Where a process was when it was killed.
+/// The place of a process when it was killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
     Waiting,
@@ -96,7 +96,7 @@ impl KillTally {
 }
 
 impl Counts {
-    /// The progress as a short text.
+    /// The progress in one line.
     pub(super) fn progress(&self) -> String {
         let Self { kills, at_work, freezes, .. } = self;
         format!("{kills} kills, {at_work} of them at work, {freezes} freezes so far; at {:?}", self.by_point())

@@ -22,7 +22,7 @@ impl Answer {
     /// Reads a response to its end, if it has one.
     ///
     /// # Errors
-    /// If the connection broke before.
+    /// If the connection breaks before the end.
     pub async fn read(response: Response) -> reqwest::Result<Self> {
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         Ok(Self { status, headers, body: response.bytes().await?.to_vec() })

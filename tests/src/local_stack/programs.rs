@@ -10,7 +10,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use crate::workspace;
 
-/// The application's functions: logical id and package.
+/// The application's functions: logical id and program.
 const FUNCTIONS: [(&str, &str); 6] = [
     ("PaymentsApi", "payments-api"),
     ("LedgerWorker", "ledger-worker"),
@@ -39,19 +39,31 @@ pub fn program(name: &str) -> PathBuf {
     profile().join(name)
 }
 
-/// The functions in a folder like that of `sam build`, `FUNCTION/bootstrap`, so that no stack checks whether they must
-/// be built. They have exactly the features with which they are deployed.
-pub(super) fn functions() -> &'static Path {
+/// The application's functions in a folder like that of `sam build`, `FUNCTION/bootstrap`, so that no stack checks
+/// whether they must be built. In the gate these are the programs of `sam build`, with exactly the features with which
+/// they are deployed; otherwise they have the features of the whole workspace and share its libraries, like the stack.
+pub(super) fn application() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
-    FOLDER.get_or_init(|| {
-        let packages = FUNCTIONS.map(|(_, package)| ["--package", package]);
-        build(packages.as_flattened());
-        let folder = profile().join("functions");
-        for (function, package) in FUNCTIONS {
-            link(&profile().join(package), &folder.join(function));
-        }
-        folder
+    FOLDER.get_or_init(|| match std::env::var_os("FUNCTIONS_FOLDER") {
+        Some(folder) => workspace().join(folder),
+        None => linked(&FUNCTIONS),
     })
+}
+
+/// The function of the fixture, in such a folder.
+pub(super) fn fixture() -> &'static Path {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    FOLDER.get_or_init(|| linked(&[("Fixture", "fixture")]))
+}
+
+fn linked(functions: &[(&str, &str)]) -> PathBuf {
+    let programs: Vec<&str> = functions.iter().flat_map(|(_, program)| ["--bin", program]).collect();
+    build(&[&["--workspace"], programs.as_slice()].concat());
+    let folder = profile().join("functions");
+    for (function, program) in functions {
+        link(&profile().join(program), &folder.join(function));
+    }
+    folder
 }
 
 fn build(arguments: &[&str]) {
@@ -78,7 +90,8 @@ fn link(program: &Path, folder: &Path) {
     }
 }
 
-/// Where cargo puts programs. A test runs as `target/debug/deps/NAME-HASH`, a program as `target/debug/NAME`.
+/// The folder into which cargo puts programs. A test runs as `target/debug/deps/NAME-HASH`, a program as
+/// `target/debug/NAME`.
 fn profile() -> PathBuf {
     let this = std::env::current_exe().expect("known");
     let folder = this.parent().expect("in a folder");

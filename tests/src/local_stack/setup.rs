@@ -1,7 +1,7 @@
 //! The settings of a stack.
 
 use std::fmt::Display;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
@@ -13,36 +13,32 @@ use crate::workspace;
 pub struct Setup {
     arguments: Vec<String>,
     functions: Functions,
-    /// Hundreds of stacks start, each with the functions that its test uses.
+    /// Whether functions start on demand: hundreds of stacks start, and each test uses only some functions.
     on_demand: bool,
 }
 
-/// Where the functions' programs come from.
-#[derive(Clone, Debug)]
+/// The functions whose programs a stack runs.
+#[derive(Clone, Copy, Debug)]
 enum Functions {
-    /// The tests build them once.
-    Tests,
-    /// The stack builds them.
-    Stack,
-    /// A folder of `sam build`.
-    Folder(PathBuf),
+    Application,
+    Fixture,
 }
 
 impl Setup {
     /// The application in memory, with the template's defaults.
     pub const fn deployed() -> Self {
-        Self { arguments: Vec::new(), functions: Functions::Tests, on_demand: true }
+        Self { arguments: Vec::new(), functions: Functions::Application, on_demand: true }
     }
 
-    /// Functions time out after 4 s, so that a dead owner's lease is over after 5 s, and a duplicate has no time to wait for
-    /// it.
+    /// Functions time out after 4 s, so that a dead owner's lease ends after 5 s, and a duplicate has no time to wait
+    /// for its end.
     pub fn brief() -> Self {
         let timeouts = ["ApiTimeoutSeconds", "WorkerTimeoutSeconds", "StreamTimeoutSeconds"];
         timeouts.into_iter().fold(Self::deployed(), |setup, name| setup.parameter(name, 4))
     }
 
-    /// In addition, a message that was not settled is delivered again after 4 s and given up after two receives, and
-    /// each run of the reconciler looks for abandoned requests; nothing is followed up before it. As deployed, it is a
+    /// In addition, a message that was not settled is redelivered after 4 s and given up after two receives, and each
+    /// run of the reconciler looks for abandoned requests; nothing is followed up before. The deployed values are a
     /// minute, five receives, and once a day.
     pub fn impatient() -> Self {
         Self::brief()
@@ -57,7 +53,7 @@ impl Setup {
         self.parameter("ReconcileSchedule", "rate(30 days)").parameter("FollowUpState", "STOPPED")
     }
 
-    /// The stream of the records is read at once, and not in windows of a minute.
+    /// The records' stream is read immediately, not in windows of a minute.
     pub fn followed_up_at_once(self) -> Self {
         self.parameter("FollowUpWindowSeconds", 1)
     }
@@ -88,17 +84,13 @@ impl Setup {
         self.option("template", file.display())
     }
 
-    /// Another application, whose functions the stack builds.
-    pub fn application(template: &Path) -> Self {
-        Self { functions: Functions::Stack, ..Self::deployed() }.template(template)
+    /// The fixture instead of the application.
+    pub fn fixture() -> Self {
+        let template = workspace().join("tests/fixture/template.yaml");
+        Self { functions: Functions::Fixture, ..Self::deployed() }.template(&template)
     }
 
-    /// Runs what `sam build` left in a folder.
-    pub fn built(folder: PathBuf) -> Self {
-        Self { functions: Functions::Folder(folder), ..Self::deployed() }
-    }
-
-    /// Each function starts before the stack is ready, as it is for users.
+    /// Each function starts before the stack is ready, as for users.
     pub fn started(self) -> Self {
         Self { on_demand: false, ..self }
     }
@@ -114,17 +106,17 @@ impl Setup {
 
     /// The command that starts it.
     pub fn command(&self) -> Command {
+        let functions = match self.functions {
+            Functions::Application => programs::application(),
+            Functions::Fixture => programs::fixture(),
+        };
         let mut command = Command::new(programs::stack());
         command
-            .args(["--port", "0", "--log", "json"])
+            .args(["--port", "0", "--log", "json", "--built"])
+            .arg(functions)
             .args(self.on_demand.then_some("--on-demand"))
             .args(&self.arguments)
             .current_dir(workspace());
-        match &self.functions {
-            Functions::Tests => drop(command.arg("--built").arg(programs::functions())),
-            Functions::Stack => {}
-            Functions::Folder(folder) => drop(command.arg("--built").arg(folder)),
-        }
         command
     }
 }

@@ -11,7 +11,7 @@ use super::{Running, Setup, Stack};
 /// process; a test that comes later starts another one.
 ///
 /// The tests must not disturb each other: each has its own names ([`Stack::own`]; callers' names are always the test's
-/// own), and none takes the provider down, kills all sandboxes of a function, or counts what other tests cause as well.
+/// own), and none stops the provider, kills all sandboxes of a function, or counts events that other tests also cause.
 pub struct Shared {
     setup: fn() -> Setup,
     running: Mutex<Weak<Running>>,

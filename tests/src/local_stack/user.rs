@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{Answer, Stack};
 use crate::wait::{TIMEOUT, eventually};
 
-/// The longest pause before a request is repeated. Clients must wait for `Retry-After`; tests need not.
+/// The longest pause before a request is repeated. Clients must wait for `Retry-After`; tests may be faster.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// A caller with a token.
@@ -70,7 +70,7 @@ impl User<'_> {
         Answer::of(self.request(Method::GET, path).send().await.expect("answers")).await
     }
 
-    /// Waits until an account has this many entries in a currency; returns its balance, whoever owns the account.
+    /// Waits until an account has this many entries in a currency. Returns its balance, whoever owns the account.
     pub async fn balance(&self, account: &str, currency: &str, entries: u64) -> i64 {
         let auditor = &self.stack.auditor().await;
         eventually(&format!("{account} has {entries} entries in {currency}"), || async {

@@ -4,6 +4,7 @@ use serde_json::json;
 use tests::console::{Tables, subject};
 use tests::local_stack::Setup;
 use tests::packages::{node, not_run, shown};
+use tests::sizes::number;
 use tests::workspace;
 use tokio::process::Command;
 
@@ -26,7 +27,10 @@ async fn every_page_fits_and_is_accessible_in_firefox_and_an_operator_finds_asks
     let stack = Setup::brief().reconciled_on_demand().start().await;
     let pages = pages(&stack).await;
     let record = Tables::of(&stack).await.unknown("firefox", "POST /payments", &subject("acct-1", 1999, "EUR")).await;
-    let task = json!({ "base": stack.base(), "pages": pages, "key": "ann key-paid", "record": record });
+    let widths: Vec<u32> = [320, 1280, 390].into_iter().take(number("SOAK_LOOKS", 1)).collect();
+    let task = json!({
+        "base": stack.base(), "pages": pages, "widths": widths, "key": "ann key-paid", "record": record,
+    });
     // Node finds packages from where the program is.
     std::fs::copy(workspace().join("tests/firefox/console.mjs"), folder.join("console.mjs")).expect("can be copied");
     let mut program = Command::new("node");

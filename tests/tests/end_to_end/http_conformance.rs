@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 
 use http_conformance::{Client, Operation, Options, Principals, Tier, cases, run};
 use tests::local_stack::{Setup, payment};
-use tests::workspace;
 
 use crate::stacks::SHARED;
 
@@ -14,8 +13,8 @@ const JOBS: usize = 16;
 #[tokio::test(flavor = "multi_thread")]
 async fn the_fixture_passes_every_case() {
     // The deletion of expired items is delayed, as it may be on AWS: expired records are still stored.
-    let setup = Setup::application(&workspace().join("tests/fixture/template.yaml"));
-    let stack = setup.option("time-to-live-sweep", 3600).option("sandboxes", JOBS).start().await;
+    let setup = Setup::fixture().option("time-to-live-sweep", 3600).option("sandboxes", JOBS);
+    let stack = setup.start().await;
     let principals = Principals::TokenUrl(format!("{}/_local/token?sub={{principal}}", stack.base()));
     let client = Client::new(stack.base(), principals).expect("a client");
     let tiers = vec![Tier::Draft, Tier::Profile];

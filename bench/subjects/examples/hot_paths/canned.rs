@@ -1,4 +1,4 @@
-//! Services whose replies are canned.
+//! Services with canned replies.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -20,8 +20,8 @@ use subjects::floor::{Floor, Keeps};
 
 pub(super) const ACCEPTED: &str = "{}";
 
-/// The reply of DynamoDB to a claim whose record is there already: the one that was put last, alone or as the first of
-/// a transaction.
+/// DynamoDB's reply to a claim whose record exists: the record that was put last, alone or as the first item of a
+/// transaction.
 pub(super) fn refusal() -> String {
     let sent: serde_json::Value = serde_json::from_slice(&SENT.lock().expect("not poisoned")).expect("JSON");
     let item = sent.pointer("/TransactItems/0/Put/Item").unwrap_or(&sent["Item"]);
@@ -55,11 +55,11 @@ impl HttpConnector for Canned {
 
 pub(super) fn engine(reply: impl Into<String>, status: u16) -> Engine<DynamoDbStore> {
     let store = DynamoDbStore::new(client(dynamodb::client().config().to_builder(), reply, status), "Records");
-    // Nothing is remembered in the process: a replay is one from the store.
+    // Nothing is cached in the process, so that a replay comes from the store.
     Engine::builder(store).cache_bytes(0).build()
 }
 
-/// With the settings that the SDK has by itself, as in its function.
+/// The function by hand, with the SDK's default settings, as in its deployment.
 pub(super) fn floor(reply: impl Into<String>, status: u16) -> Floor {
     let client = client(Config::builder().behavior_version(BehaviorVersion::v2026_01_12()), reply, status);
     Floor { client, records: "Records".into(), effects: "Effects".into(), keeps: Keeps::Enough }
@@ -79,7 +79,7 @@ pub(super) fn table(reply: impl Into<String>, status: u16) -> Table {
     Table::new(client(dynamodb::client().config().to_builder(), reply, status), "Payments")
 }
 
-/// A provider that accepts every charge of 19.99 EUR. Its few instructions are counted with those of the function.
+/// A provider that accepts every charge of 19.99 EUR. Its few instructions are included in the count of the function.
 pub(super) fn provider() -> Provider {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let url = format!("http://{}", listener.local_addr().expect("bound"));

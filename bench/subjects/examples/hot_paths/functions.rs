@@ -67,7 +67,7 @@ async fn sales(worker: Worker<DynamoDbStore>, count: usize) {
 }
 
 async fn handle(worker: &Worker<DynamoDbStore>, event: &[u8]) {
-    // As the runtime reads it.
+    // Parses the event as the runtime does.
     let batch: SqsBatch = serde_json::from_slice(event).expect("an event");
     let deadline = SystemClock.now().plus(Duration::from_secs(30));
     let response = worker.handle(&batch, deadline).await.expect("handled");

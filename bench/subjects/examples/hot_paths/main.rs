@@ -1,7 +1,7 @@
 //! Runs one hot path a number of times: `hot_paths NAME COUNT`. Without arguments it prints the names.
 //!
 //! `bench instructions` counts the instructions of one run. The replies of DynamoDB are canned, so the counts include
-//! this library and the SDK, and no network.
+//! this library and the SDK but no network.
 
 // The layer's future holds the engine's, the store's and the SDK's.
 #![recursion_limit = "256"]
@@ -251,7 +251,7 @@ async fn single_write(engine: &Engine<DynamoDbStore>, number: usize, effect: boo
 
 fn event(number: usize) -> lambda_http::Request {
     let event = bench::event::request(&format!("key-{number}"), &bench::event::Order::default(), false);
-    // As the runtime reads it.
+    // Parses the event as the runtime does.
     serde_json::from_slice::<LambdaRequest>(&event).expect("an event").into()
 }
 

@@ -3,7 +3,7 @@
 use lambda_http::Error;
 use subjects::floor::{Floor, Keeps};
 
-/// As in the functions of the application.
+/// The same allocator as in the functions of the application.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -1,11 +1,11 @@
-//! A function that does nothing: what the runtime alone costs.
+//! A function that does nothing, which shows the cost of the runtime alone.
 
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use lambda_http::{Error, Request, Response};
 use lambda_runtime::{LambdaEvent, service_fn};
 use subjects::setting;
 
-/// As in the functions of the application.
+/// The same allocator as in the functions of the application.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

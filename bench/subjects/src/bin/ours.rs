@@ -1,4 +1,4 @@
-//! The library, as a function uses it.
+//! A function that uses the library.
 
 use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem};
 use idempotency::engine::{Attempt, Call, Engine, Operation, Outcome, Verdict};
@@ -13,7 +13,7 @@ use lambda_runtime::{LambdaEvent, service_fn};
 use serde::Deserialize;
 use subjects::{CONCURRENCY, Order, Reply, hold, setting};
 
-/// As in the functions of the application.
+/// The same allocator as in the functions of the application.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -45,7 +45,7 @@ async fn main() -> Result<(), Error> {
     }
 }
 
-/// Under the layer: claim → run → commit.
+/// The handler under the layer: claim → run → commit.
 async fn request(request: Request) -> Result<Response<Body>, Error> {
     let order: Order = serde_json::from_slice(request.body())?;
     hold(request.headers()).await;
@@ -54,7 +54,7 @@ async fn request(request: Request) -> Result<Response<Body>, Error> {
     respond(reply)
 }
 
-/// All effects are inside: one request.
+/// The handler in single-write mode: all effects are transactional, so it makes one request.
 async fn single_write(engine: &Engine<DynamoDbStore>, request: Request) -> Result<Response<Body>, Error> {
     let order: Order = serde_json::from_slice(request.body())?;
     let key = request.headers().get("idempotency-key").ok_or("no key")?.to_str()?;

@@ -1,4 +1,4 @@
-//! A function on the bare Runtime API. It obeys the word in a request's body, or in each message of a batch.
+//! A function on the bare Runtime API. It executes the command in a request's body, or in each message of a batch.
 
 use std::{
     env, fs,

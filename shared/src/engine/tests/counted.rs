@@ -1,5 +1,4 @@
-//! What is counted, and when. Metrics that only a fault can cause are tested here, because no end-to-end test covers
-//! them.
+//! The counters of calls. Metrics that only a fault can cause are tested here, because no end-to-end test covers them.
 
 use std::collections::BTreeMap;
 
@@ -83,7 +82,7 @@ async fn a_late_owner_is_counted_however_its_claim_ends() {
     let (world, counts) = counting([]);
     let call = world.call(Uncertain::Reconcile, "a");
     let releases = world.claim(&call).await;
-    // Each finds the lease before it over, and takes over to reconcile.
+    // Each call finds that the lease before it is over, and takes over to reconcile.
     let mut late = Vec::new();
     for _ in 0..3 {
         tokio::time::advance(TIMEOUT + Duration::from_secs(2)).await;
@@ -101,7 +100,7 @@ async fn a_late_owner_is_counted_however_its_claim_ends() {
     }
 }
 
-/// A reconciler that takes over the record in the version it read, or comes too late for that.
+/// A reconciler that takes over the version of the record that it read, or is too late to do so.
 async fn reconciler(world: &World, call: &Call, seen: &Record) -> Driver<FaultyStore<MemoryStore>> {
     let (engine, now) = (&world.engine, world.engine.now());
     let request = engine.request(call).unwrap();

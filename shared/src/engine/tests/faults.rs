@@ -63,7 +63,7 @@ impl Flow {
             }
             Self::Reconcile(evidence) => retry(world, "a", &OtherSide::says(evidence.clone())).await,
             Self::Schedule(evidence) => {
-                // If it failed, it succeeds the next time.
+                // If this fails, it succeeds the next time.
                 drop(scheduled(world, &OtherSide::says(evidence.clone())).await);
                 world.pay(&world.call(Uncertain::Reconcile, "a")).await
             }
@@ -94,7 +94,7 @@ impl Flow {
     }
 }
 
-/// The writes of the longest flow, of its retry, and of a replay.
+/// The maximum number of writes: those of the longest flow, of its retry, and of a replay.
 const WRITES: usize = 8;
 
 #[tokio::test(start_paused = true)]

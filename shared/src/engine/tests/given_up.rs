@@ -1,4 +1,4 @@
-//! Claims whose reply is lost: the caller learns that nothing ran, so the key must not stay blocked.
+//! Claims whose reply is lost: the caller gets an error that nothing ran, so the key must not stay blocked.
 
 use super::*;
 use crate::reconcile::tests::OtherSide;
@@ -14,7 +14,7 @@ async fn a_claim_whose_reply_was_lost_does_not_block_its_key() {
     assert!(matches!(world.pay(&call).await, Err(Error::StoreUnavailable(StoreError::Uncertain(_)))));
     let released = world.record(&call).await.unwrap();
     assert!(matches!(released.state, State::Released { .. }), "{released:?}");
-    // At once, and with another request: nothing has run.
+    // Immediately, and with another request, because nothing has run.
     let paid = world.elsewhere([]).pay(&world.call(Uncertain::Reconcile, "b")).await;
     assert!(
         matches!(&paid, Ok(Outcome::Executed(answered)) if answered.transaction == released.transaction),
@@ -58,7 +58,7 @@ async fn a_reconciler_whose_takeover_lost_its_reply_does_not_block_the_next() {
     assert!(matches!(reconciled, Ok(Reconciled::Happened)), "{reconciled:?}");
 }
 
-/// After evidence that the effect was prevented: to run again at once, and to let a later call run.
+/// The writes after evidence that the effect was prevented: one lets this call run again, the other a later call.
 #[tokio::test(start_paused = true)]
 async fn what_goes_on_after_evidence_blocks_nobody_when_its_reply_is_lost() {
     for lost in [Fault::LoseReply, Fault::LoseRequest] {

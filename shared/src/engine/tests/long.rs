@@ -56,7 +56,7 @@ async fn an_answer_that_no_transaction_carries_is_settled_without_it() {
     assert_eq!(world.memory.applied(EFFECT), 1);
 }
 
-/// What an effect adds to an item that it updates is not known in advance, so the store alone knows what fits.
+/// The size of an item after an effect's update is not known in advance, so only the store knows what fits.
 #[tokio::test(start_paused = true)]
 async fn a_settling_write_that_the_store_rejects_is_repeated_with_the_short_form_of_the_answer() {
     for single_write in [false, true] {
@@ -111,7 +111,7 @@ async fn a_late_owner_is_answered_with_the_long_answer_that_was_recorded() {
 }
 
 /// Two processes continue over one release, each with its own answer: of equally many parts, of equally many bytes, or
-/// even with the same text. One of them executed it, and the other one replays.
+/// even with the same text. One of them executes the operation, and the other one replays its answer.
 #[tokio::test(start_paused = true)]
 async fn of_two_calls_in_single_write_over_a_release_one_executes_and_the_other_replays_however_long_the_answers_are() {
     for (bytes, alike) in [(2_000, false), (20_000, false), (2_000, true), (20_000, true)] {

@@ -1,4 +1,4 @@
-//! Answers from older versions: those of an eventually consistent read, and those that this process saw a moment ago.
+//! Answers from older versions of a record: from an eventually consistent read, and from this process's memory.
 
 use super::*;
 use crate::protocol::{EpochS, Fingerprint, Holder, OwnerToken, Record, Settled};
@@ -46,7 +46,7 @@ fn redelivery(world: &World) -> Call {
     world.call(Uncertain::Reconcile, "a").redelivered(true)
 }
 
-/// What a redelivery gets if its look-up returns this version, and how many writes it needs.
+/// The outcome of a redelivery whose look-up returns this version, and the number of writes that it needs.
 async fn with_version(world: &World, version: Option<Option<Record>>) -> (Result<Outcome<u64>, Error>, u64) {
     let store = Lagging { memory: world.memory.clone(), version, writes: Arc::default() };
     let engine = Engine::builder(store.clone()).clock(TokioClock(tokio::time::Instant::now())).build();
@@ -137,7 +137,7 @@ async fn what_was_seen_in_progress_decides_nothing_about_another_request() {
     let other = world.elsewhere([]);
     assert!(matches!(other.pay(&call).await, Ok(Outcome::InProgress { .. })));
     held.release().await.unwrap();
-    // The released key is free for another request, whatever this process saw.
+    // The released key is free for another request, whatever this process remembers.
     let another = other.pay(&world.call(Uncertain::Reconcile, "b")).await;
     assert!(matches!(another, Ok(Outcome::Executed(_))), "{another:?}");
     assert_eq!(other.pay(&call).await.unwrap(), Outcome::Mismatch, "and what this process knows now counts");

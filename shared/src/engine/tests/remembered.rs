@@ -14,7 +14,7 @@ async fn what_this_process_settled_is_replayed_without_the_store() {
     assert_eq!(answer(&world.pay(&call).await), Some(1));
     let mismatch = world.pay(&world.call(Uncertain::Reconcile, "b")).await;
     assert_eq!(mismatch.unwrap(), Outcome::Mismatch, "the fingerprint is still compared");
-    assert_eq!(answer(&world.pay_in_single_write(&call).await), Some(1), "in one write, too");
+    assert_eq!(answer(&world.pay_in_single_write(&call).await), Some(1), "in single-write mode, too");
 }
 
 #[tokio::test(start_paused = true)]

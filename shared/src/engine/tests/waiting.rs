@@ -11,7 +11,7 @@ impl World {
         tokio::spawn(async move { world.engine.run(&call, run).await })
     }
 
-    /// A call whose runs have a time of their own.
+    /// A call with a time limit for its runs.
     fn call_within(&self, uncertain: Uncertain, run_within: Duration) -> Call {
         self.call_to(Operation::new("test", "POST /payments").uncertain(uncertain).run_within(run_within), "a")
     }

@@ -1,6 +1,7 @@
-//! Clients that ask once and give up, in any order with the stream and the follow-ups: batches cut anywhere and delivered
-//! again, follow-ups that are lost, doubled or late, writes that fail. However it goes, each effect is there as often as the
-//! bank says, and what is not settled is still open, so that the stream, the index or a scan leads to it.
+//! Property test with clients that call once and give up, interleaved with the stream and the follow-ups: batches are
+//! cut anywhere and redelivered, follow-ups are lost, duplicated or late, and writes fail. In every order, each effect
+//! is applied exactly when the bank has charged, and every record that is not settled is still open, so that the
+//! stream, the index or a scan leads to it.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use crate::protocol::{Fingerprinter, Key, Principal, Subject, Write};
 use crate::store::memory::Effect;
 use crate::store::{Store, Written};
 
-/// The other system: what it has charged, by transaction, and how often it does not know at first.
+/// The external system: the charged transactions, and how many of the next lookups are unclear.
 #[derive(Default)]
 struct Bank {
     charged: Mutex<BTreeSet<String>>,
@@ -60,9 +61,9 @@ enum Sent {
 enum Step {
     Asks(Ending),
     Waits(u64),
-    /// Delivers so many more changes of the stream.
+    /// Delivers this many more changes of the stream.
     Delivers(usize),
-    /// The shard is delivered again.
+    /// The shard is redelivered from its beginning.
     Rewinds,
     Sends(Sent),
     Unclear(u8),
@@ -139,7 +140,7 @@ impl Town {
         }
     }
 
-    /// One client, one key, and nobody comes back.
+    /// One client calls once with one key and never retries.
     async fn asks(&mut self, ending: Ending) {
         let call = Call::new(
             Operation::new("test", "POST /payments"),
@@ -174,7 +175,7 @@ impl Town {
                 Verdict::Unknown("no answer".into())
             }
         };
-        // Whatever the answer is: a write may have failed.
+        // The result does not matter: a write may have failed.
         drop(self.engine.run(&call, run).await);
     }
 
@@ -202,7 +203,7 @@ impl Town {
             Sent::Twice => 2,
         };
         for _ in 0..times {
-            // A failed invocation is repeated by Lambda, or lost.
+            // Lambda repeats a failed invocation, or it is lost.
             drop(self.handle(FollowUpEvent::FollowUps(follow_ups.clone())).await);
         }
     }
@@ -217,7 +218,7 @@ impl Town {
         self.memory.read(&call.record_id()).await.unwrap()
     }
 
-    /// What must hold at every moment.
+    /// Checks the invariants that must hold at every moment.
     async fn check(&self) {
         for call in &self.calls {
             let id = call.record_id().as_str().to_owned();
@@ -235,10 +236,10 @@ impl Town {
         }
     }
 
-    /// The stream is delivered to its end, and what is sent arrives, until nothing changes any more.
+    /// Delivers the stream to its end and every sent follow-up, until nothing changes.
     async fn comes_to_rest(&mut self) {
         self.outbox.is_down.store(false, Ordering::SeqCst);
-        // What was lost is led to again by the stream; on AWS, for a day.
+        // The stream leads to lost follow-ups again; on AWS, for a day.
         self.place = 0;
         for _ in 0..60 {
             tokio::time::advance(Duration::from_secs(3600)).await;

@@ -43,7 +43,7 @@ fn request(key: &str, path: &str) -> http::request::Builder {
     if key.is_empty() { request } else { request.header("idempotency-key", key) }
 }
 
-/// As `lambda_http` makes it of an event for the route `$default`.
+/// A request as `lambda_http` makes it from an event for the route `$default`.
 fn of_lambda(key: &str, path: &str, body: &str) -> Request {
     let context = RequestContext::ApiGatewayV2(ApiGatewayV2httpRequestContext::default());
     request(key, path).extension(context).body(Body::Text(body.to_owned())).unwrap()

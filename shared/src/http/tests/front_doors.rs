@@ -1,4 +1,4 @@
-//! Who calls, where the key is, and what goes unprotected: the ways in which APIs differ.
+//! The ways in which APIs differ: the caller's identity, the place of the key, and unprotected requests.
 
 use serde_json::{Value, json};
 
@@ -28,7 +28,7 @@ async fn by_default_a_jwt_or_an_iam_identity_is_the_principal() {
     let refused = api.send(by_nobody()).await;
     assert_eq!(code(&refused), "403 missing-principal");
     let detail = String::from_utf8_lossy(refused.body()).into_owned();
-    assert!(detail.contains("JWT") && detail.contains("IAM"), "it says what was looked for: {detail}");
+    assert!(detail.contains("JWT") && detail.contains("IAM"), "it names the identities that were looked for: {detail}");
     assert_eq!(api.runs(), 2);
 }
 

@@ -1,4 +1,4 @@
-//! The line that each request writes to the log.
+//! The log line of each request.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -45,10 +45,10 @@ impl Visit for Fields {
     }
 }
 
-/// What these requests, one after another, write.
+/// Sends these requests one after another, and returns their lines.
 async fn lines(layer: IdempotencyLayer<TestStore>, requests: &[(&str, &str, &str)]) -> Vec<Line> {
-    // A callsite that is first reached by a test without a subscriber, while this one sets its own, may be switched off for
-    // good. With a default for the whole process, none is.
+    // A call site that is first reached by a test without a subscriber, while this test sets its own, may be disabled
+    // permanently. With a default subscriber for the whole process, none is disabled.
     let _ = tracing::subscriber::set_global_default(Lines::default());
     let lines = Lines::default();
     let _guard = tracing::subscriber::set_default(lines.clone());
@@ -89,7 +89,7 @@ async fn a_line_says_whether_this_call_ran_how_old_a_replay_is_and_when_to_retry
         told(&lines, "outcome"),
         ["executed", "replayed", "mismatch", "unknown", "unknown", "missing-key", "invalid-key"]
     );
-    // The retry of an unknown outcome is told so as well, but only the first of the two ran.
+    // The retry of an unknown outcome gets the same response, but only the first of the two requests ran.
     assert_eq!(told(&lines, "ran"), ["true", "false", "false", "true", "false", "false", "false"]);
     assert_eq!(told(&lines, "age_s"), ["-", "0", "-", "-", "-", "-", "-"]);
     assert_eq!(told(&lines, "retry_after_s"), ["-", "-", "-", "1", "1", "-", "-"]);

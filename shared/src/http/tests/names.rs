@@ -1,4 +1,4 @@
-//! The name of an operation, and what it costs.
+//! The name of an operation, which is a metric dimension.
 
 use std::collections::BTreeSet;
 
@@ -62,7 +62,7 @@ async fn a_request_is_called_by_the_route_that_the_application_names() {
     }
 }
 
-/// A client chooses the method: an unprotected one is not counted, whatever it is.
+/// The client chooses the method, so a request with an unprotected method is not counted.
 #[tokio::test]
 async fn no_method_of_a_client_becomes_an_operation() {
     let (api, counts) = api();
@@ -87,7 +87,7 @@ async fn without_a_route_key_an_operation_keeps_its_settings() {
     assert_eq!(operations(&counts), ["POST /payments/{id}/refunds"]);
 }
 
-/// A record made while the path was the operation's name is still found by a deployment with another name.
+/// A deployment with another name for the operation still finds a record that was made when the path was its name.
 #[tokio::test]
 async fn a_retry_finds_its_record_whatever_its_operation_was_called_before() {
     let (mut api, _) = api();

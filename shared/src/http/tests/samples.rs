@@ -1,10 +1,10 @@
-//! The events that AWS's documentation shows, one of each front door: their principals, and that they are protected.
+//! The sample events of AWS's documentation, one per front door: tests of their principals and their protection.
 
 use serde_json::{Value, json};
 
 use super::*;
 
-/// A sample as it is, but as a POST with a key.
+/// A sample event, changed to a POST with a key.
 fn sample(text: &str, change: impl FnOnce(&mut Value)) -> Request {
     let mut event: Value = serde_json::from_str(text).expect("JSON");
     for method in ["/httpMethod", "/method", "/requestContext/http/method"] {
@@ -14,7 +14,7 @@ fn sample(text: &str, change: impl FnOnce(&mut Value)) -> Request {
     }
     for (headers, value) in [("headers", json!("k-1")), ("multiValueHeaders", json!(["k-1"]))] {
         if let Some(headers) = event[headers].as_object_mut() {
-            // VPC Lattice has lists only.
+            // VPC Lattice has only lists.
             let has_lists = headers.values().next().is_some_and(Value::is_array);
             headers.insert("idempotency-key".into(), if has_lists { json!(["k-1"]) } else { value });
         }
@@ -29,7 +29,7 @@ fn name(principal: Option<Principal>) -> Option<String> {
     principal.map(|principal| principal.as_str().to_owned())
 }
 
-/// The second request is a replay, and the handler ran once.
+/// Asserts that the second request is a replay, and that the handler ran once.
 async fn assert_protected(
     layer: impl FnOnce(IdempotencyLayer<TestStore>) -> IdempotencyLayer<TestStore>,
     request: &Request,
@@ -125,7 +125,7 @@ async fn a_load_balancer_names_the_user_whom_it_signed_in() {
         assert_eq!(name(alb_user(&request)).as_deref(), Some("alice"));
         assert_protected(|layer| layer.principal(alb_user), &request).await;
     }
-    // The header means something only behind a load balancer.
+    // The header has a meaning only behind a load balancer.
     let elsewhere = sample(include_str!("events/http_api_no_authorizer.json"), user);
     assert_eq!(name(alb_user(&elsewhere)), None);
 }
@@ -142,8 +142,8 @@ async fn vpc_lattice_names_the_iam_identity() {
     assert_eq!(name(iam_user(&anonymous)), None);
 }
 
-/// A message over a WebSocket has neither method nor headers: it is not a request that the layer could protect. With the
-/// features of this crate it is not even taken for one.
+/// A message over a WebSocket has neither method nor headers: it is not a request that the layer could protect. With
+/// the features of this crate it does not even parse as a request.
 #[test]
 fn a_message_over_a_websocket_is_no_request() {
     let text = include_str!("events/websocket.json");

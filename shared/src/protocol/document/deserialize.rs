@@ -1,4 +1,4 @@
-//! Reading a document as a type, with serde.
+//! Deserializes a document into a type, with serde.
 
 use serde::de::value::{BorrowedStrDeserializer, Error, MapAccessDeserializer, MapDeserializer, SeqDeserializer};
 use serde::de::{Deserializer, Error as _, IntoDeserializer, Visitor};
@@ -6,7 +6,7 @@ use serde::forward_to_deserialize_any;
 
 use super::{Document, Node};
 
-/// A document has another form than the type that it was read as.
+/// The document does not have the form of the type.
 pub type NotOfType = Error;
 
 impl<'de> Deserializer<'de> for &'de Document {
@@ -74,7 +74,7 @@ impl<'de> Deserializer<'de> for &'de Node {
         visitor.visit_newtype_struct(self)
     }
 
-    /// As serde writes enums by default: the name of a variant, or an object whose one member has that name.
+    /// Reads enums in serde's default form: the name of a variant, or an object whose only member has that name.
     fn deserialize_enum<V: Visitor<'de>>(
         self,
         _name: &'static str,
@@ -99,9 +99,9 @@ impl<'de> Deserializer<'de> for &'de Node {
     }
 }
 
-/// An integer as far as it is one of 64 bits, and else the closest float: as serde_json reads numbers.
+/// Reads a number like serde_json: as an integer if it fits 64 bits, otherwise as the closest float.
 fn visit_number<'de, V: Visitor<'de>>(literal: &str, visitor: V) -> Result<V::Value, Error> {
-    // As an integer it would lose its sign.
+    // As an integer, `-0` would lose its sign.
     if literal != "-0" {
         if let Ok(number) = literal.parse() {
             return visitor.visit_u64(number);

@@ -11,8 +11,8 @@ use crate::protocol::{
 };
 
 impl Machine {
-    /// Answers from this process's memory if that is possible. What was in progress may have been settled since, so it
-    /// is looked up first, which costs less than a refused claim and leaves the partition's writes to others.
+    /// Answers from this process's memory if possible. A record that was in progress may have been settled since, so it
+    /// is looked up first, which costs less than a refused claim and saves write capacity of the partition.
     pub(super) fn recalled(&mut self, found: Option<Arc<Record>>, now: EpochMs) -> Stage {
         match self.answer_from_older(found.as_ref(), now, End::Recalled) {
             Some(Stage::Done(End::InProgress(_))) => Stage::LookingUp,
@@ -22,14 +22,14 @@ impl Machine {
         }
     }
 
-    /// Answers from an eventually consistent read if that is possible.
+    /// Answers from an eventually consistent read if possible.
     pub(super) fn looked_up(&mut self, found: Option<Arc<Record>>, now: EpochMs) -> Stage {
         self.answer_from_older(found.as_ref(), now, End::Replayed).unwrap_or_else(|| self.look(None, now))
     }
 
-    /// The answer of a version that may have been replaced, if it has one that is still right: a settled record does not
+    /// Answers from a version that may have been replaced, if the answer is still right. A settled record does not
     /// change, so its replay and its mismatch are final. "In progress" may be out of date, but nothing runs because of
-    /// it, and the caller comes again or waits and reads. Everything else could have changed, and is left to the write.
+    /// it, and the caller retries, or waits and reads. Everything else may have changed, and is left to the write.
     fn answer_from_older(
         &self,
         found: Option<&Arc<Record>>,
@@ -48,7 +48,7 @@ impl Machine {
         }
     }
 
-    /// Decides what to do about the record that was found.
+    /// Decides what to do about the found record.
     pub(super) fn look(&mut self, found: Option<&Record>, now: EpochMs) -> Stage {
         if self.rounds_left == 0 {
             return Stage::Done(End::Contended);
@@ -69,15 +69,15 @@ impl Machine {
             }
             (Decision::InProgress(lease), Mode::Claim { .. } | Mode::SingleWrite) => self.in_progress(lease, now),
             (Decision::InProgress(lease), Mode::Lock) => self.take_over_from_clock_ahead(found, lease, now),
-            // A lock is never settled, and all its requests are equal. A record that is reconciled must be open.
+            // A lock is never settled, and all its requests are equal. Only an open record is reconciled.
             (Decision::Reconcile(_), Mode::Lock)
             | (Decision::Begin(_) | Decision::Acquired(_) | Decision::InProgress(_), Mode::Reconcile)
             | (Decision::Mismatch | Decision::Replay(..), Mode::Reconcile | Mode::Lock) => Stage::Done(End::NotOpen),
         }
     }
 
-    /// Takes over a lock whose lease only a wrong clock can have written. Such a lease would block the lock for as long as
-    /// that clock is ahead; the fence stops its holder.
+    /// Takes over a lock whose lease only a wrong clock can have written. Such a lease would block the lock for as long
+    /// as that clock is ahead. The fence stops its holder.
     fn take_over_from_clock_ahead(&mut self, found: Option<&Record>, lease: EpochMs, now: EpochMs) -> Stage {
         let ahead = lease.since(self.request.lease.end(now));
         match found.filter(|_| ahead > self.request.lease.at_most) {
@@ -152,8 +152,8 @@ impl Machine {
         }
     }
 
-    /// The reply to a claim was lost. The caller learns that nothing ran and retries, so the claim is given up as far
-    /// as possible.
+    /// Handles the lost reply to a claim. The caller gets an error that nothing ran, and retries, so the claim is given
+    /// up as far as possible.
     pub(super) fn give_up(&self, claim: Write, now: EpochMs) -> Stage {
         let end = match self.mode {
             Mode::Lock => Some(release(claim.record, self.request.owner, self.expiration(now), now)),

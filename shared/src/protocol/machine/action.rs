@@ -35,7 +35,7 @@ pub enum Action<'a> {
     Resolve(&'a Record),
     /// Draw an owner token for the next round: [`Token`](super::Input::Token).
     Draw,
-    /// Nothing: the call has ended in this way.
+    /// The call has ended in this way.
     Done(&'a End),
 }
 

@@ -1,4 +1,4 @@
-//! The end of a claim: commit, release or abandon, and the result of that.
+//! The end of a claim: commit, release or abandon, and the results of these writes.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ impl Machine {
         self.too_late = matches!(ran, Ran::NotBegun);
         match ran {
             Ran::Settled(resolution, settled) => self.commit(claim, resolution, settled, false, now),
-            // This attempt knows nothing about an earlier one. A lock is never settled, so nothing about it is
+            // This attempt knows nothing about the effects of an earlier one. A lock is never settled, so it is never
             // uncertain.
             Ran::NotExecuted | Ran::NotBegun if claim.follows_uncertain && !self.is_lock() => {
                 self.abandon(claim, false, now)
@@ -78,7 +78,8 @@ impl Machine {
         }
     }
 
-    /// The rejected write with the short form of its answer. The outcome is recorded in any case; only its text is lost.
+    /// The rejected write with the short form of its answer. The outcome is still recorded; only the text of the answer
+    /// is lost.
     pub(super) fn shorten(&mut self, mut rejected: Box<Write>, short: Vec<u8>) -> Box<Write> {
         if let State::Success(settled) | State::Failed(settled) = &mut rejected.record.state {
             settled.response = short.into();
@@ -87,7 +88,7 @@ impl Machine {
         rejected
     }
 
-    /// Abandons after a write that may or may not have taken effect, and thereby finds out.
+    /// Abandons the claim after a write that may or may not have taken effect; the result of the abandon shows which.
     fn find_out(&self, claim: Box<Claim>, made: Box<Write>, by_evidence: bool, now: EpochMs) -> Stage {
         let abandon = Box::new(abandon(claim.record.clone(), self.request.owner, now));
         Stage::FindingOut { claim, made, abandon, by_evidence }
@@ -114,7 +115,7 @@ impl Machine {
         }
     }
 
-    /// A write that settles or reopens the record took effect.
+    /// Ends the call after a write that settles or reopens the record took effect.
     fn took_effect(&mut self, write: Write, by_evidence: bool) -> Stage {
         let Some((resolution, _)) = write.record.settled() else {
             self.events.push(Event::Prevented);
@@ -131,7 +132,7 @@ impl Machine {
     pub(super) fn released(&mut self, claim: Box<Claim>, release: Box<Write>, again: bool, reply: Reply) -> Stage {
         match reply {
             Reply::Applied | Reply::Recognised | Reply::EffectRefused(..) => self.ends(End::NotExecuted),
-            // The call that took it over decides now. This one executed nothing, so there is nothing to audit.
+            // The call that took over the record decides now. This one executed nothing, so there is nothing to audit.
             Reply::Refused(_) => {
                 if !self.is_lock() {
                     self.events.push(Event::ReleasedTooLate);
@@ -169,7 +170,7 @@ impl Machine {
         self.ends(End::Unknown(claim.record.transaction))
     }
 
-    /// The claim was taken over: the answer is that of the record, never this call's own.
+    /// Handles a claim that was taken over: the answer is the record's, never this call's own.
     fn fenced(
         &mut self,
         claim: Claim,
@@ -199,7 +200,7 @@ impl Machine {
 
     // --- after evidence that it was prevented
 
-    /// Continues with a run. This write carries no effects: its condition still holds after it, so a repetition of the
+    /// Continues with a run. This write carries no effects: its condition still holds after it, so a retry of the
     /// request would apply them twice.
     fn restart(&self, claim: Box<Claim>, transaction: TransactionId, now: EpochMs) -> Stage {
         let holder = self.request.holder(now);
@@ -215,7 +216,7 @@ impl Machine {
             }
             Reply::Refused(found) => self.fenced(claim, found, None, true, now),
             Reply::EffectRefused(..) => self.unknown(&claim, true),
-            // It holds the record in either case, and runs nothing under it.
+            // The call holds the record in either case, and runs nothing under it.
             Reply::NotApplied | Reply::Lost => self.give_up(*restart, now),
         }
     }
@@ -235,7 +236,7 @@ impl Machine {
                 self.events.push(Event::EffectRefused(index));
                 self.find_out(claim, reopen, true, now)
             }
-            // If it took effect, this is refused; otherwise the record can be reconciled again.
+            // If the write took effect, the abandon is refused; otherwise the record can be reconciled again.
             Reply::NotApplied | Reply::Lost => {
                 Stage::GivingUp(Box::new(abandon(claim.record, self.request.owner, now)))
             }
@@ -260,7 +261,8 @@ impl Machine {
         }
     }
 
-    /// The write, unless the call has outlived what others may have settled since it began.
+    /// Writes, unless the call has taken so long that the records that other calls settled since its start may have
+    /// expired.
     pub(super) fn settling(&self, settle: Box<Write>, with_effects: bool, now: EpochMs) -> Stage {
         match now < self.terms.write_by {
             true => Stage::Settling { settle, with_effects },
@@ -272,7 +274,7 @@ impl Machine {
         match reply {
             Reply::Applied | Reply::Recognised => self.took_effect(*settle, false),
             Reply::Refused(found) => Stage::Drawing(found),
-            // Once more, without the effects: the record then answers the next duplicate.
+            // Writes once more, without the effects, so that the record answers the next duplicate.
             Reply::EffectRefused(_, EffectRefusal::AppliedBefore) if with_effects => {
                 Stage::Settling { settle, with_effects: false }
             }

@@ -8,7 +8,7 @@ use crate::protocol::{Record, Resolution, TransactionId};
 /// How a call ended.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum End {
-    /// This call ran or resolved; its answer is recorded.
+    /// This call ran or found evidence; its answer is recorded.
     Executed(Arc<Record>, Resolution),
     /// An earlier call is settled, and its whole answer is in this record.
     Replayed(Arc<Record>, Resolution),
@@ -24,18 +24,18 @@ pub enum End {
     Mismatch,
     /// The subject of an effect was already used for something else. Nothing was written.
     Conflict,
-    /// It is not known whether it happened.
+    /// It is unknown whether the operation happened.
     Unknown(TransactionId),
     /// A reconciliation released the record: the next call with its key runs.
     Reopened,
     /// A reconciliation had nothing to do, or a lock was taken over: another process holds the record or has settled
     /// it.
     NotOpen,
-    /// It could not be done, or its result is not known.
+    /// The call could not be executed, or its result is unknown.
     Failed(Failure),
 }
 
-/// Why a call has no answer.
+/// The reason that a call has no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Failure {
     /// The store did not answer. Nothing ran.
@@ -48,7 +48,8 @@ pub enum Failure {
     EffectRefused(usize),
     /// In single-write mode: the run ended without a verdict. Nothing was written.
     NothingHappened,
-    /// The call has taken as long as records are kept, so that it cannot know whether another has run. Nothing was written.
+    /// The call has taken as long as records are kept, so that it cannot know whether another has run. Nothing was
+    /// written.
     Outlived,
     /// It is settled under this transaction id, but its answer is not complete.
     AnswerIncomplete(TransactionId),

@@ -23,16 +23,16 @@ pub enum Event {
     AnswerShortened,
     /// Evidence settled the record with this resolution.
     Resolved(Resolution),
-    /// There is evidence that it cannot happen any more.
+    /// There is evidence that it did not happen and can no longer happen.
     Prevented,
     /// The outcome is still unknown, or another process settled the record meanwhile.
     NotResolved,
-    /// The lease of a lock was ignored, because it ended this much later than any that this lock gives: its clock was
-    /// ahead.
+    /// The lease of a lock was ignored, because it ended this much later than any lease of this lock can: the clock
+    /// that wrote it was ahead.
     LeaseIgnored(Duration),
 }
 
-/// What is known about a fenced claim.
+/// A fenced claim, and the record that fenced it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct FencedClaim {
     /// The record as the late owner had claimed it.

@@ -7,8 +7,8 @@ use crate::protocol::{OwnerToken, Record, Resolution, Settled, TransactionId};
 /// The result of the last [action](super::Action).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Input {
-    /// What this process knows of the record, if anything: its settled version, or a version in progress that it saw
-    /// less than a second ago.
+    /// The record as this process remembers it, if it does: its settled version, or a version that was in progress less
+    /// than a second ago.
     Recalled(Option<Arc<Record>>),
     /// Some time has passed.
     Elapsed,
@@ -20,15 +20,15 @@ pub enum Input {
     NotRead,
     /// The result of the write.
     Written(Reply),
-    /// The store rejects the settling write itself, perhaps because of the answer's length, and certainly wrote nothing.
-    /// Contains the short form of the answer, with which the write is repeated. For a [`Purpose`](super::Purpose) that
-    /// [settles](super::Purpose::settles).
+    /// The store rejects the settling write itself, perhaps because of the answer's length, and certainly wrote
+    /// nothing. Contains the short form of the answer, with which the write is repeated. Only for a
+    /// [`Purpose`](super::Purpose) that [settles](super::Purpose::settles).
     Rejected(Vec<u8>),
     /// How the run ended.
     Ran(Ran),
-    /// A lock is to be extended.
+    /// The holder of a lock requests another lease.
     Renew,
-    /// What the resolver found.
+    /// The result of the resolver.
     Evidence(Proof),
     /// A token that no other claim has.
     Token(OwnerToken),
@@ -61,7 +61,7 @@ impl Input {
 pub enum Reply {
     /// It took effect now.
     Applied,
-    /// It had already taken effect: the reply to our own write was lost, and its repetition found it (guarantee G4).
+    /// It had already taken effect: the reply to our own write was lost, and its retry found the write (guarantee G4).
     Recognised,
     /// The condition did not hold. Contains the stored record, if any.
     Refused(Option<Box<Record>>),
@@ -69,7 +69,7 @@ pub enum Reply {
     EffectRefused(usize, EffectRefusal),
     /// Certainly nothing was written.
     NotApplied,
-    /// It is not known whether it took effect.
+    /// It is unknown whether the write took effect.
     Lost,
 }
 
@@ -84,7 +84,7 @@ pub enum EffectRefusal {
     /// Their subject, a sequence number for example, was already used for something else. Nothing is recorded;
     /// operators must see it.
     Conflict,
-    /// None of these: an error.
+    /// None of the above: an error.
     Unexpected,
 }
 
@@ -97,16 +97,16 @@ pub enum Ran {
     NotExecuted,
     /// It did not begin, because too little time was left.
     NotBegun,
-    /// It is not known whether anything was executed.
+    /// It is unknown whether anything was executed.
     Unknown,
 }
 
-/// What a resolver found.
+/// The evidence of a resolver, as the machine needs it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Proof {
     /// It happened, or was refused for good.
     Settled(Resolution, Settled),
-    /// It did not happen and cannot happen any more. Later runs use this new transaction id.
+    /// It did not happen and can no longer happen. Later runs use this new transaction id.
     Prevented(TransactionId),
     /// None of these is certain.
     Unclear,

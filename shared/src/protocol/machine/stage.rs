@@ -60,7 +60,7 @@ pub(super) enum Stage {
         settle: Box<Write>,
         with_effects: bool,
     },
-    /// In single-write mode: this record was found instead, and the next write needs a new token.
+    /// In single-write mode: the write found this record instead, and the next write needs a new token.
     Drawing(Option<Box<Record>>),
     Fetching {
         record: Box<Record>,

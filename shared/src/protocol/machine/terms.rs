@@ -9,10 +9,11 @@ use crate::protocol::EpochMs;
 pub struct Terms {
     /// How long a settled or released record is kept.
     pub retention: Duration,
-    /// The latest time at which a claim may begin. Later there is no time to run.
+    /// The latest time at which a claim may begin. After it there is no time to run.
     pub start_by: EpochMs,
-    /// The latest time at which the call may write without holding a claim: a retention after it began. What others have
-    /// settled in the meantime may then have expired and be deleted, so that no condition shows it any more.
+    /// The latest time at which the call may write without holding a claim: one retention after its start. After that,
+    /// records that other calls settled meanwhile may have expired and been deleted, so that no condition can show
+    /// them.
     pub write_by: EpochMs,
     /// How long a duplicate waits for a running call.
     pub wait: Wait,
@@ -20,12 +21,12 @@ pub struct Terms {
 
 /// How long a duplicate waits for a running call.
 ///
-/// It never waits beyond the end of that call's lease: the owner is then late or dead, and the duplicate takes over.
+/// It never waits beyond the end of that call's lease: by then the owner is late or dead, and the duplicate takes over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Wait {
     /// It does not wait.
     No,
-    /// Until the lease ends. If that is later than `by`, it does not wait at all, for it might wait in vain.
+    /// Until the lease ends. If that is later than `by`, it does not wait at all, because the wait might not help.
     ForLease {
         /// The latest end of the wait.
         by: EpochMs,
@@ -35,7 +36,7 @@ pub enum Wait {
 }
 
 impl Wait {
-    /// How long to wait for a call with this lease; `None` if not any longer.
+    /// Until when to wait for a call with this lease; `None` if the wait is over.
     pub(super) fn until(self, lease: EpochMs, now: EpochMs) -> Option<EpochMs> {
         let until = match self {
             Self::No => None,

@@ -1,4 +1,4 @@
-//! Messages in envelopes, and messages that are read as a type.
+//! Messages in envelopes, and messages that are deserialized into a type.
 
 use aws_lambda_events::event::sqs::SqsMessageAttribute;
 use serde_json::{Value, json};
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::sqs::Envelope;
 
-/// As SNS delivers a message without raw delivery: each publication differs.
+/// A message as SNS delivers it without raw delivery; each publication differs.
 fn published(publication: &str, message: &Value) -> String {
     let attributes = json!({"idempotency-key": {"Type": "String", "Value": message["id"].to_string()}});
     json!({
@@ -142,7 +142,7 @@ async fn the_deduplication_id_of_a_fifo_queue_can_be_the_key() {
     let messages = vec![sent("m-1", Some("d-1")), sent("m-2", Some("d-1")), sent("m-3", Some("d-2"))];
     assert_eq!(returned(&queue, messages).await, [""; 0]);
     assert_eq!(memory.applied("1"), 2);
-    // Not that of a message attribute, which anybody may set.
+    // The trace of a message attribute does not count, because any sender may set it.
     let mut attribute = SqsMessageAttribute::default();
     attribute.string_value = Some("d-3".into());
     let mut other = sent("m-4", None);

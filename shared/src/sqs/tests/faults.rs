@@ -4,7 +4,7 @@
 use super::*;
 use crate::engine::tests::{REPEAT, TokioClock};
 
-/// The writes of the batch, of its retries, and of its replay.
+/// The maximum number of writes: those of the batch, of its retries, and of its replay.
 const WRITES: usize = 9;
 
 #[tokio::test(start_paused = true)]

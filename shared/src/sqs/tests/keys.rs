@@ -1,8 +1,8 @@
-//! The keys that producers choose, bodies that cannot be compared, and how long a message is remembered.
+//! The keys that producers choose, bodies that cannot be compared, and the retention of message records.
 
 use super::*;
 
-/// Shorthand for tests.
+/// A pointer from its text.
 fn at(pointer: &str) -> Pointer {
     Pointer::new(pointer).unwrap()
 }
@@ -87,7 +87,7 @@ async fn a_message_that_is_redriven_after_four_weeks_does_not_run_again_by_defau
         assert_eq!(returned(&said, vec![message("m", r#"{"id":2}"#)]).await, [""; 0]);
     }
     assert_eq!(memory.applied("1"), 1);
-    assert_eq!(memory.applied("2"), 3, "a retention that is said counts");
+    assert_eq!(memory.applied("2"), 3, "an explicit retention counts");
 }
 
 /// SNS puts the payload into a string, in an envelope that differs each time it is published.
@@ -128,7 +128,7 @@ fn each_reason_for_which_a_message_is_refused_says_what_is_wrong() {
         ("secret", "the body is not JSON: "),
         (r#"{"amount":5}"#, "the body has no member /id"),
         (r#"{"id":{"secret":1},"amount":5}"#, "the member /id is neither a string nor an integer"),
-        (r#"{"id":"undefined","amount":5}"#, "the key is undefined, which is what programs write"),
+        (r#"{"id":"undefined","amount":5}"#, "the key is undefined, a placeholder for a missing value"),
         (r#"{"id":"secret","id":"secret","amount":5}"#, "the body has a member twice, so it is ambiguous"),
         (r#"{"id":"secret"}"#, "the body has no value at /amount, by which it is compared"),
     ] {

@@ -1,4 +1,4 @@
-//! What settles a message besides its verdict: evidence, and what is declared for groups and batches.
+//! The settlement of messages other than by their verdict: by evidence, and by the settings for groups and batches.
 
 use super::*;
 use crate::engine::Evidence;
@@ -6,7 +6,7 @@ use crate::protocol::Record;
 use crate::reconcile::OnlyTransactionalEffects;
 use crate::sqs::InGroup;
 
-/// The other system's answer about any transaction.
+/// A resolver with fixed evidence about any transaction.
 struct Says(fn() -> Evidence<()>);
 
 impl Resolver<Effect, ()> for Says {

@@ -1,4 +1,4 @@
-//! Messages whose shape differs from what is expected.
+//! Messages with an unexpected shape.
 
 use serde_json::{Value, json};
 

@@ -28,7 +28,7 @@ pub async fn all<S: Unsettled>(store: S) {
 async fn unknown_records_are_listed_oldest_first_and_each_once_whatever_the_page<S: Unsettled>(store: &S) {
     let mut ours = Vec::new();
     for number in 0..7 {
-        // Two of each start time; the newest first, and every other one held.
+        // Two records per start time, the newest first, of which every other one is held.
         let created = EpochMs(NOW.0 - number / 2);
         let state = State::Unknown((number % 2 == 0).then(|| holder(FIRST, *NOW)));
         let write = Write { record: Record { created, ..record(state) }, ..super::begin(FIRST) };
@@ -79,7 +79,7 @@ async fn a_scan_finds_the_claims_whose_lease_is_over_and_no_others<S: Unsettled>
     ] {
         others.insert(place(store, state).await.id);
     }
-    // A lock is a record of another kind: nothing is to be found out about it.
+    // A lock is a record of another kind, which needs no resolution.
     let lock = RecordId::of_lock(fresh_id().as_str());
     let write =
         Write { record: Record { id: lock.clone(), ..record(processing(FIRST, EpochMs(1))) }, ..super::begin(FIRST) };
@@ -109,7 +109,8 @@ async fn what_was_taken_over_or_settled_is_no_longer_found<S: Unsettled>(store: 
     assert!(gone.await.is_some());
 }
 
-/// Those of these records that are listed as UNKNOWN, in the order of the list. Other writers' records may be between.
+/// Returns those of `ours` that are listed as UNKNOWN, in the order of the list, which may also contain other writers'
+/// records.
 async fn unknown<S: Unsettled>(store: &S, limit: usize, ours: &[Record]) -> Vec<Record> {
     let (mut listed, mut after) = (Vec::new(), None);
     loop {
@@ -124,7 +125,7 @@ async fn unknown<S: Unsettled>(store: &S, limit: usize, ours: &[Record]) -> Vec<
     }
 }
 
-/// What a scan of all segments finds abandoned.
+/// Returns the records that a scan of all segments finds abandoned.
 async fn scanned<S: Unsettled>(store: &S, segments: u16, limit: u16) -> BTreeSet<RecordId> {
     let mut found = BTreeSet::new();
     for segment in 0..segments {
@@ -138,14 +139,14 @@ async fn scanned<S: Unsettled>(store: &S, segments: u16, limit: u16) -> BTreeSet
             if part.after.is_none() {
                 break;
             }
-            assert_ne!(part.after, next.after, "the scan goes on");
+            assert_ne!(part.after, next.after, "the scan continues");
             next.after = part.after;
         }
     }
     found
 }
 
-/// Looks until there is something to see, because an index may lag.
+/// Repeats `look` until it returns something, because an index may lag.
 async fn eventually<T>(look: impl AsyncFn() -> Option<T>) -> Option<T> {
     let started = Instant::now();
     loop {

@@ -11,8 +11,8 @@ use crate::store::{ItemOf, StoreError};
 
 /// Runs the whole suite against a store.
 ///
-/// `effect` makes an effect with a condition of its own: a second effect of the same name must be refused. The suite
-/// uses fresh random names, so it may run many times against one store.
+/// `effect` creates an effect with its own condition: a second effect of the same name must be refused. The suite uses
+/// fresh random names, so it may run many times against one store.
 ///
 /// # Panics
 /// If the store does not conform.
@@ -45,7 +45,7 @@ async fn a_watermark_moves_only_to_the_version_after_the_stored_one<S: Watermark
         assert!(matches!(advance(store, &id, early, Vec::new()).await, Advanced::Refused(None)));
     }
     assert!(matches!(advance(store, &id, &first, Vec::new()).await, Advanced::Applied));
-    // Even our own write again: its repetition finds what it wrote.
+    // This includes the retry of our own write, which finds the stored watermark.
     for other in [&first, &third] {
         let refused = advance(store, &id, other, Vec::new()).await;
         assert!(matches!(&refused, Advanced::Refused(Some(found)) if *found == first), "{refused:?}");
@@ -126,7 +126,7 @@ fn run(offsets: std::ops::Range<u64>) -> Vec<RecordDigest> {
     offsets.map(record).collect()
 }
 
-/// Sequence numbers as long as those of Kinesis, and digests of all bytes.
+/// A run with sequence numbers as long as those of Kinesis, and digests that contain all byte values.
 fn long_run() -> Vec<RecordDigest> {
     let record = |number: u8| RecordDigest {
         position: Position::new(&format!("{}{number}", "9".repeat(55))).expect("digits"),

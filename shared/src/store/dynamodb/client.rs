@@ -13,20 +13,20 @@ use aws_sdk_dynamodb::{Client, Config};
 #[cfg(feature = "static-user-agent")]
 use super::user_agent::UserAgent;
 
-/// Makes a client from the environment of a Lambda function. Make it once per process.
+/// Creates a client from the environment of a Lambda function. Create it once per process.
 ///
-/// The SDK's defaults have no read time-out, so that one lost reply can use up the whole invocation, and they wait
-/// about a second before the first retry. Here one attempt has 1 s, all attempts together 1.8 s, and up to three
-/// retries start after about 25 ms: an operation ends within the engine's default margin of 2 s.
+/// By default, the SDK has no read time-out, so that one lost reply can use up the whole invocation, and it waits about
+/// a second before the first retry. With this client one attempt has 1 s, all attempts together have 1.8 s, and up to
+/// three retries start after about 25 ms: an operation ends within the engine's default margin of 2 s.
 ///
 /// Region, credentials and endpoint come from the [variables that Lambda sets][lambda] and from the [SDK's
 /// own][endpoint] `AWS_ENDPOINT_URL_DYNAMODB`, `AWS_ENDPOINT_URL`, `AWS_USE_FIPS_ENDPOINT` and
 /// `AWS_USE_DUALSTACK_ENDPOINT`. There are no other sources: the providers for profiles, roles and containers, which a
-/// function never needs, would be a seventh of its binary. If you need them, add them:
+/// function never needs, would take up a seventh of its binary. If you need one, add it:
 /// `client().config().to_builder().credentials_provider(…)`.
 ///
 /// With the feature `static-user-agent` the user agent is computed once: the SDK, DynamoDB, the runtime, and the
-/// `app_name` of the settings. It then omits which features of the SDK a request uses.
+/// `app_name` of the settings. It then omits the SDK features that a request uses.
 ///
 /// [lambda]: https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html
 /// [endpoint]: https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html
@@ -38,8 +38,8 @@ pub fn client() -> Client {
     Client::from_conf(config.build())
 }
 
-/// The configuration of [`client`], for the clients of other services. `service` is its name in the variable for its
-/// endpoint: `SECRETS_MANAGER` in `AWS_ENDPOINT_URL_SECRETS_MANAGER`.
+/// The configuration of [`client`], for the clients of other services. `service` is the service's name in its endpoint
+/// variable: `SECRETS_MANAGER` in `AWS_ENDPOINT_URL_SECRETS_MANAGER`.
 #[must_use]
 pub fn sdk_config(service: &str) -> SdkConfig {
     let retries = RetryConfig::standard()
@@ -57,8 +57,8 @@ pub fn sdk_config(service: &str) -> SdkConfig {
         .behavior_version(BehaviorVersion::v2026_01_12())
         .retry_config(retries)
         .timeout_config(timeouts)
-        // It would end an attempt after 20 s without a byte; the time-outs end it long before, and the checks cost
-        // time.
+        // The protection would end an attempt after 20 s without a byte. The time-outs end it long before, and the
+        // checks cost time.
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
         .credentials_provider(SharedCredentialsProvider::new(EnvironmentVariableCredentialsProvider::new()))
         .use_fips(is_on("AWS_USE_FIPS_ENDPOINT"))

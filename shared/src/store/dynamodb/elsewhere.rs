@@ -1,17 +1,17 @@
-//! Records in another store, effects in DynamoDB.
+//! A store with its records in another store and its effects in DynamoDB.
 //!
-//! A transaction cannot span both. So the effects are written first, in a transaction of their own, and then the record:
-//! they are external effects, which a crash between the two writes leaves without their record. They must be safe by
-//! their own conditions. That is, of two attempts to write the effects of one transaction id, or of one message, the
-//! second is refused; and the item that refuses it tells whose it is:
+//! A transaction cannot span both. Therefore the effects are written first, in a separate transaction, and then the
+//! record: they are external effects, and a crash between the two writes leaves them without their record. Their own
+//! conditions must make them safe. That is, of two attempts to write the effects of one transaction id, or of one
+//! message, the second is refused, and the item that refuses it shows which attempt wrote it:
 //!
-//! * under a claim by the transaction id, which [`Recognise`] finds in the item;
+//! * under a claim, by the transaction id, which [`Recognise`] finds in the item;
 //! * without a claim, and in streams, by the guard of the effect
-//!   ([`Attempt::add_guarded_effect`](crate::Attempt::add_guarded_effect)), which says
+//!   ([`Attempt::add_guarded_effect`](crate::Attempt::add_guarded_effect)), which returns
 //!   [`AppliedBefore`](crate::engine::EffectRefusal::AppliedBefore).
 //!
 //! The record is read before its effects are written, so a late owner, a duplicate and another request under a used key
-//! write none, unless the record changes between the read and the effects' transaction.
+//! write no effects, unless the record changes between the read and the effects' transaction.
 
 use std::fmt::Debug;
 use std::time::Duration;
@@ -29,16 +29,16 @@ use crate::store::unsettled::{After, ScanPlace, Scanned, UnknownPage, Unsettled}
 use crate::store::watermarks::{Advanced, Watermarks};
 use crate::store::{RefusedEffect, Store, StoreError, Written};
 
-/// How an application recognises effects that an earlier attempt has written.
+/// Recognises effects that an earlier attempt has written; implemented by the application.
 pub trait Recognise: Clone + Debug + Send + Sync + 'static {
-    /// Whether this item, which refused an effect, was written by the effects of this transaction id. Then all of them
-    /// were, since they are written together.
+    /// Whether this item, which refused an effect, was written by the effects of this transaction id. If so, all of
+    /// these effects were written, because they are written together.
     ///
     /// The id must be in the item: equal contents prove nothing.
     fn wrote(&self, transaction: TransactionId, found: &Item) -> bool;
 
-    /// Whether an effect is about the attempt and not about the transaction: an audit entry, for example. It is written
-    /// even if an earlier attempt has written those of the transaction. Its condition must refuse its repetition.
+    /// Whether an effect belongs to the attempt and not to the transaction: an audit entry, for example. It is written
+    /// even if an earlier attempt has written the transaction's effects. Its condition must refuse its repetition.
     fn is_of_attempt(&self, _effect: &TransactWriteItem) -> bool {
         false
     }
@@ -46,8 +46,8 @@ pub trait Recognise: Clone + Debug + Send + Sync + 'static {
 
 /// A [`Store`] whose records are in the store `R`, and whose effects are writes to DynamoDB tables.
 ///
-/// It promises less than one store for both: the guarantees about records hold as far as `R` gives them, and effects
-/// are applied at most once as far as their own conditions say so. `docs/guarantees.md` has the difference.
+/// It guarantees less than one store for both: the guarantees about records hold as far as `R` gives them, and effects
+/// are applied at most once as far as their own conditions ensure it. `docs/guarantees.md` explains the difference.
 #[derive(Clone, Debug)]
 pub struct RecordsElsewhere<R, T> {
     records: R,
@@ -56,21 +56,21 @@ pub struct RecordsElsewhere<R, T> {
 }
 
 impl<R, T> RecordsElsewhere<R, T> {
-    /// Records in this store; effects by this client.
+    /// Creates a store with its records in `records` and its effects written by `client`.
     pub const fn new(records: R, client: Client, recognise: T) -> Self {
         Self { records, client, recognise }
     }
 }
 
-/// What became of effects.
+/// The result of writing effects.
 enum Effects {
-    /// They are written, now or by an earlier attempt.
+    /// They are written, by this or an earlier attempt.
     Applied,
     Refused(RefusedEffect<Item>),
 }
 
 impl<R: Store, T: Recognise> RecordsElsewhere<R, T> {
-    /// Writes the effects of a record, unless an earlier attempt at its transaction did.
+    /// Writes the effects of a record, unless an earlier attempt at its transaction has written them.
     async fn apply_of(
         &self,
         record: &Record,
@@ -81,7 +81,7 @@ impl<R: Store, T: Recognise> RecordsElsewhere<R, T> {
         if !self.are_ours(record, &refused) {
             return Ok(Effects::Refused(first_of(refused)));
         }
-        tracing::info!(record = record.id.name(), "its effects were written by an earlier attempt");
+        tracing::info!(record = record.id.name(), "the effects were written by an earlier attempt");
         let of_attempt = |(_, effect): &(usize, &TransactWriteItem)| self.recognise.is_of_attempt(effect);
         let (places, left): (Vec<usize>, Vec<_>) =
             effects.iter().enumerate().filter(of_attempt).map(|(place, effect)| (place, effect.clone())).unzip();
@@ -96,14 +96,14 @@ impl<R: Store, T: Recognise> RecordsElsewhere<R, T> {
         Ok(Effects::Refused(RefusedEffect { index: places[refused.index], ..refused }))
     }
 
-    /// Whether one of the items that were found was written by the effects of this record's transaction.
+    /// Whether one of the found items was written by the effects of this record's transaction.
     fn are_ours(&self, record: &Record, refused: &[CancellationReason]) -> bool {
         let found = refused.iter().filter_map(|reason| reason.item.as_ref());
         found.into_iter().any(|found| self.recognise.wrote(record.transaction, found))
     }
 
-    /// One transaction, repeated while concurrent ones are in the way. If conditions refuse it, the reasons, one for each
-    /// effect.
+    /// Runs one transaction, and repeats it while concurrent ones interfere. If conditions refuse it, returns the
+    /// reasons, one per effect.
     async fn apply(
         &self,
         effects: &[TransactWriteItem],
@@ -144,7 +144,7 @@ fn first_of(reasons: Vec<CancellationReason>) -> RefusedEffect<Item> {
     RefusedEffect { index, found }
 }
 
-/// The effects are written, so it is no longer certain that nothing is.
+/// Converts an error that follows the write of the effects: it is no longer certain that nothing was written.
 fn after_effects(error: StoreError) -> StoreError {
     match error {
         StoreError::NotApplied(source) => StoreError::Uncertain(source),
@@ -188,7 +188,7 @@ impl<R: Store, T: Recognise> Store for RecordsElsewhere<R, T> {
             tracing::warn!(
                 record = record.id.name(),
                 transaction = %record.transaction,
-                "the record changed after its effects were written; they stand by their own conditions",
+                "the record changed after its effects were written; the effects remain",
             );
         }
         written.without_effects()
@@ -207,8 +207,8 @@ impl<R: Store, T: Recognise> Store for RecordsElsewhere<R, T> {
     }
 }
 
-/// The effects of a run are written before the watermark moves. A run that is repeated because it did not move meets
-/// their conditions, and the guard of each record's first effect says that it was applied before.
+/// The effects of a run are written before the watermark moves. If a run is repeated because the watermark did not
+/// move, the effects' conditions fail, and the guard of each record's first effect reports that it was applied before.
 impl<R: Watermarks, T: Recognise> Watermarks for RecordsElsewhere<R, T> {
     async fn watermark(&self, id: &str) -> Result<Option<Watermark>, StoreError> {
         self.records.watermark(id).await

@@ -13,8 +13,8 @@
 //! # }
 //! ```
 //!
-//! Dynoxide is not DynamoDB. It evaluates conditions and transactions as DynamoDB does, but it answers at once, never
-//! throttles, never cancels a transaction because of another one, and deletes nothing by time to live.
+//! Dynoxide is not DynamoDB. It evaluates conditions and transactions as DynamoDB does, but it answers immediately,
+//! never throttles, never cancels a transaction because of another one, and deletes no items by TTL.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -39,7 +39,7 @@ impl EmbeddedDynamoDb {
     /// Starts an empty database. Call it in a Tokio runtime.
     ///
     /// # Errors
-    /// If it has no port.
+    /// If no port is free.
     pub async fn start() -> Result<Self, BoxError> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
@@ -48,7 +48,7 @@ impl EmbeddedDynamoDb {
         Ok(Self { address })
     }
 
-    /// Where it listens.
+    /// The address on which it listens.
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.address
@@ -69,21 +69,21 @@ impl EmbeddedDynamoDb {
         )
     }
 
-    /// A store in a new table of this name.
+    /// Creates a table of this name, and a store in it.
     ///
     /// # Errors
-    /// If there is such a table already.
+    /// If the table already exists.
     pub async fn store(&self, table: &str) -> Result<DynamoDbStore, BoxError> {
         create_table(&self.client(), table, &AttributeNames::default()).await?;
         Ok(DynamoDbStore::new(self.client(), table))
     }
 }
 
-/// Creates a table for records with these names: its key, the sparse index and the time to live. For tests; in
-/// production a template does.
+/// Creates a table for records with these names: its key, the sparse index and its TTL. This is for tests; in
+/// production use a template.
 ///
 /// # Errors
-/// What DynamoDB answered.
+/// DynamoDB's error.
 pub async fn create_table(client: &Client, table: &str, names: &AttributeNames) -> Result<(), BoxError> {
     let attribute = |name: &str, kind| AttributeDefinition::builder().attribute_name(name).attribute_type(kind).build();
     let key = |name: &str, kind| KeySchemaElement::builder().attribute_name(name).key_type(kind).build();

@@ -1,4 +1,4 @@
-//! What DynamoDB's errors mean for a write: refused, worth a retry, certainly not applied, or not known.
+//! Classifies DynamoDB's errors for a write: refused, worth a retry, certainly not applied, or unknown.
 
 use aws_sdk_dynamodb::error::{BuildError, ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
@@ -8,15 +8,15 @@ use aws_sdk_dynamodb::types::CancellationReason;
 use super::Item;
 use crate::store::{RefusedEffect, StoreError};
 
-/// Why a request did not succeed.
+/// The reason that a request did not succeed.
 #[derive(Debug)]
 pub(super) enum Failure {
     /// The record's condition did not hold. Contains the stored item, if any.
     Refused(Option<Item>),
     /// The condition of an effect did not hold.
     EffectRefused(RefusedEffect<Item>),
-    /// Concurrent writes were in the way: a conflicting transaction, too many requests. A retry may succeed; this is
-    /// the error if there is no time for one.
+    /// Concurrent writes interfered: a conflicting transaction, or too many requests. A retry may succeed; contains the
+    /// error for the case that there is no time for a retry.
     Contended(StoreError),
     /// Any other error.
     Store(StoreError),
@@ -27,9 +27,9 @@ impl Failure {
         matches!(self, Self::Contended(_))
     }
 
-    /// A part of an answer was refused although the record was not: a foreign item is in its place.
+    /// A part of an answer was refused although the record was not: a foreign item has the part's key.
     pub(super) fn part_in_the_way() -> Self {
-        Self::Store(StoreError::NotApplied("another item is in the place of a part of the answer".into()))
+        Self::Store(StoreError::NotApplied("another item has the key of a part of the answer".into()))
     }
 
     pub(super) fn from_put<R>(error: SdkError<PutItemError, R>) -> Self
@@ -87,7 +87,8 @@ impl Failure {
     {
         let code = error.code().unwrap_or_default();
         match code {
-            // After the SDK's own attempts. An earlier one may have been applied and only its reply been lost.
+            // These come after the SDK's own retries. An earlier attempt may have been applied, and only its reply been
+            // lost.
             "TransactionConflictException"
             | "TransactionInProgressException"
             | "ThrottlingException"
@@ -103,20 +104,21 @@ impl Failure {
     }
 }
 
-/// What became of a request that failed.
+/// The effect of a request that failed.
 enum Fate {
-    /// The service rejected the request itself: it is too large, or its actions do not fit together or their items.
+    /// The service rejected the request itself: it is too large, or its actions do not fit together or do not fit their
+    /// items.
     Rejected,
     /// The service refused it for another reason, or certainly did not receive it.
     NotApplied,
-    /// It may have been applied, above all after a time-out.
+    /// It may have been applied, in particular after a time-out.
     Uncertain,
 }
 
 impl Fate {
-    /// Only the last attempt is visible here: an earlier one may have been applied before its reply was lost. An error
-    /// code still decides if it would be the same for every attempt (bad request, missing table, no permission).
-    /// Throttling does not, since an earlier attempt may have been applied.
+    /// Only the last attempt is visible here: an earlier one may have been applied and its reply lost. An error code is
+    /// conclusive only if every attempt would get it (bad request, missing table, no permission). Throttling is not,
+    /// since an earlier attempt may have been applied.
     ///
     /// A transaction is cancelled with `TransactionCanceledException`; a failed condition, conflict or throttling among
     /// its reasons has been handled before.
@@ -148,7 +150,7 @@ impl From<Failure> for StoreError {
     fn from(failure: Failure) -> Self {
         match failure {
             Failure::Store(error) | Failure::Contended(error) => error,
-            // These are results, which the callers turn into a `Written` before they come here.
+            // These are results, which the callers convert into a `Written` before.
             Failure::Refused(_) | Failure::EffectRefused(_) => Self::NotApplied("the condition did not hold".into()),
         }
     }

@@ -72,7 +72,7 @@ impl<'a> Expression<'a> {
             .build()
     }
 
-    /// The name of an attribute in the condition.
+    /// The text that stands for an attribute in the condition: its name or a placeholder.
     fn name(&mut self, placeholder: &'static str, attribute: &'a str) -> &'a str {
         if UNRESERVED.contains(&attribute) {
             return attribute;
@@ -87,8 +87,8 @@ impl<'a> Expression<'a> {
     }
 }
 
-/// Names in the most frequent condition that are not [reserved words][words]. Any other name may be one, as `status`
-/// is, and gets a placeholder.
+/// The names in the most frequent condition that are not [reserved words][words]. Any other name may be reserved, as
+/// `status` is, and gets a placeholder.
 ///
 /// [words]: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ReservedWords.html
 const UNRESERVED: [&str; 2] = ["id", "expiration"];

@@ -1,4 +1,4 @@
-//! Fuzzing of what is read from DynamoDB, from arbitrary bytes.
+//! Fuzz targets for the data that is read from DynamoDB, from arbitrary bytes.
 
 use std::collections::HashMap;
 
@@ -10,7 +10,8 @@ use super::AttributeNames;
 use super::error::Failure;
 use super::item::{from_record, to_record};
 
-/// An item of any version, as JSON of attributes, is unreadable, or a record that reads back as it was written.
+/// Checks that an item of any version, as JSON of attributes, is either unreadable or a record that reads back as it
+/// was written.
 ///
 /// # Panics
 /// If that does not hold.
@@ -25,8 +26,8 @@ pub fn record(bytes: &[u8]) {
     }
 }
 
-/// The reasons of a cancelled transaction, one per line: a failed condition of the record is never reported as worth a
-/// retry.
+/// Checks that among the reasons of a cancelled transaction, one per line, a failed condition of the record is never
+/// reported as worth a retry.
 ///
 /// # Panics
 /// If that does not hold.

@@ -1,4 +1,4 @@
-//! The record in an image of an item, as a table's stream delivers it.
+//! The conversion of an item image, as a table's stream delivers it, to a record.
 
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -10,10 +10,10 @@ use super::{AttributeNames, item};
 use crate::protocol::Record;
 use crate::store::StoreError;
 
-/// Reads the record from an image in DynamoDB's JSON. Attributes of types that no record has are ignored.
+/// Reads the record from an image in DynamoDB's JSON. Attributes whose types do not occur in records are ignored.
 ///
 /// # Errors
-/// [`StoreError::Unreadable`] names the attribute that is missing or has another type.
+/// [`StoreError::Unreadable`], which names the attribute that is missing or has another type.
 pub(crate) fn to_record(image: &Value, names: &AttributeNames) -> Result<Record, StoreError> {
     let attributes = image.as_object().into_iter().flatten();
     let item = attributes.filter_map(|(name, value)| Some((name.clone(), attribute(value)?))).collect();

@@ -10,7 +10,7 @@ use crate::protocol::{Record, RecordId, State};
 use crate::store::fields::{self, Stored, Value};
 use crate::store::{StoreError, watermarks};
 
-/// Names that no table can have. Nothing was written under them.
+/// Attribute names that a table cannot have. Nothing was written under them.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidNames {
@@ -18,7 +18,7 @@ pub enum InvalidNames {
     #[error("two attributes have the name `{0}`")]
     Twice(String),
     /// DynamoDB's names have 1 to 255 bytes.
-    #[error("`{0}` is no name of an attribute: it needs 1 to 255 bytes")]
+    #[error("`{0}` is not a valid attribute name, which has 1 to 255 bytes")]
     Length(String),
     /// A key attribute has the name of an attribute of watermarks, which are in the same table.
     #[error("the key attribute `{0}` has the name of an attribute of watermarks")]
@@ -29,10 +29,10 @@ pub enum InvalidNames {
 const SORT: &str = "idempotency";
 
 impl AttributeNames {
-    /// Whether a table can have these names.
+    /// Checks whether a table can have these names.
     ///
     /// # Errors
-    /// [`InvalidNames`] names the first that it cannot have.
+    /// [`InvalidNames`], with the first name that it cannot have.
     pub fn check(&self) -> Result<(), InvalidNames> {
         let attributes = [&self.response, &self.parts, &self.unresolved].map(String::as_str);
         let all = self.of_record().into_iter().chain(attributes).chain(self.sort.as_deref());
@@ -52,7 +52,7 @@ impl AttributeNames {
         }
     }
 
-    /// The key of an item of ours.
+    /// The key of one of our items.
     pub(super) fn key(&self, id: &str) -> Item {
         let sort = self.sort.as_ref().map(|name| (name.clone(), string(SORT)));
         let id = (self.id.clone(), string(format!("{}{id}", self.id_prefix)));
@@ -64,7 +64,7 @@ impl AttributeNames {
         RecordId::from_stored(stored.strip_prefix(&self.id_prefix).unwrap_or(stored).to_owned())
     }
 
-    /// All attributes of a record except its answer: enough if no caller is to be answered.
+    /// All attributes of a record except its answer, for reads that answer no caller.
     pub(super) fn of_record(&self) -> [&str; 16] {
         [
             &self.id,

@@ -16,16 +16,16 @@ use crate::store::{MAX_RECORD_RESPONSE_BYTES, PART_BYTES, StoreError};
 const TRANSACTION_ITEMS: usize = 100;
 const TRANSACTION_BYTES: usize = 4 * 1024 * 1024;
 
-/// Reserved for the record, and for the attributes of a part other than its bytes.
+/// The size reserved for the record, and for the attributes of a part other than its bytes.
 const RECORD_BYTES: usize = 4 * 1024;
 const PART_OVERHEAD_BYTES: usize = 512;
 
-/// Reserved for an item that an effect updates, of which only the update is known.
+/// The size reserved for an item that an effect updates, of which only the update is known.
 const CHANGED_ITEM_BYTES: usize = 40 * 1024;
 
 impl DynamoDbStore {
-    /// Puts a part. Its condition leaves a part of this same transaction unchanged; any other item there belongs to an
-    /// earlier use of the key, which the record's condition has found to be over.
+    /// Puts a part. Its condition leaves a part of this same transaction unchanged; any other item with its key belongs
+    /// to an earlier use of the idempotency key, which has expired by the record's condition.
     pub(super) fn part_action(&self, record: &Record, index: usize, part: &[u8]) -> Result<TransactWriteItem, Failure> {
         let names = &self.names;
         // Only a settled record has parts, and a settled record expires.
@@ -95,12 +95,12 @@ fn value_bytes(value: &AttributeValue) -> usize {
         AttributeValue::Bs(all) => all.iter().map(|bytes| bytes.as_ref().len()).sum(),
         AttributeValue::L(values) => 3 + values.iter().map(|value| 1 + value_bytes(value)).sum::<usize>(),
         AttributeValue::M(members) => 3 + members.len() + item_bytes(members),
-        // A boolean, null, or a type that a later SDK adds.
+        // A boolean, null, or a type that a later SDK may add.
         _ => 1,
     }
 }
 
-/// Longer time-outs: sending a long answer takes longer than the client's defaults, which are made for small items.
+/// Longer time-outs for long answers: the client's defaults are meant for small items.
 pub(super) fn timeouts(parts: &[&[u8]]) -> Builder {
     let bytes: usize = parts.iter().map(|part| part.len()).sum();
     let attempt = Duration::from_millis(1000 + bytes as u64 / 1024);

@@ -1,21 +1,22 @@
-//! Taking over from Powertools for AWS Lambda (Python, TypeScript): what it has completed is not done again.
+//! Takes over from Powertools for AWS Lambda (Python, TypeScript): requests that it has completed do not run again.
 //!
-//! A function that takes the place of one with Powertools finds none of its own records for requests that the old one has
-//! answered, and would run them again. A [`Predecessor`] looks into the old function's table, under the key that Powertools
-//! computes, before an operation runs:
+//! A function that replaces one with Powertools has no records for requests that the old function has answered, and
+//! would run them again. Before an operation runs, a [`Predecessor`] looks into the old function's table, under the key
+//! that Powertools computes:
 //!
-//! | the old table says | what happens |
+//! | item in the old table | result |
 //! |---|---|
-//! | nothing, or its `expiration` is over | the operation runs |
-//! | COMPLETED | the old answer is recorded as this library's own, and given |
+//! | none, or its `expiration` is over | the operation runs |
+//! | COMPLETED | the old answer is recorded in this library's record, and returned |
 //! | COMPLETED or INPROGRESS, with another `validation` | a mismatch |
 //! | INPROGRESS, before its `in_progress_expiration` and a second | in progress: nothing runs, and a retry looks again |
-//! | INPROGRESS, after that | **not known**: the record becomes UNKNOWN, unless [declared otherwise](Predecessor::uncertain) |
+//! | INPROGRESS, after that | **unknown**: the record becomes UNKNOWN, unless [declared otherwise](Predecessor::uncertain) |
 //!
-//! It does so under a claim of this library's record, so our record always comes first. While the old function may still
-//! run, as in a rolling deployment, the attempt is also written into the old table under the very condition that Powertools
-//! uses: of an old and a new attempt one is first, and the other one finds it. The answer is written there in the transaction
-//! that settles our record. Once the old function is gone for good, [`Predecessor::stopped`] leaves only a read.
+//! This happens under a claim of this library's record, so our record always comes first. While the old function may
+//! still run, as in a rolling deployment, the attempt is also written to the old table under the same condition that
+//! Powertools uses: of an old and a new attempt one is first, and the other finds it. The answer is written there in
+//! the transaction that settles our record. Once the old function is permanently gone, [`Predecessor::stopped`] reduces
+//! this to a read.
 //!
 //! ```no_run
 //! use aws_sdk_dynamodb::types::TransactWriteItem;
@@ -44,15 +45,16 @@
 //! }
 //! ```
 //!
-//! For an API set it on the [layer](crate::http::IdempotencyLayer::predecessor); in a handler of messages call
+//! For an API, set it on the [layer](crate::http::IdempotencyLayer::predecessor); in a message handler, call
 //! [`Predecessor::guard`].
 //!
 //! # What cannot be promised
 //!
-//! Powertools completes and deletes its records **without a condition**. A late owner of the old function, one that goes on
-//! after its deadline, can therefore overwrite or remove what this library has written in the old table; our own record
-//! stays as it is. And an old attempt whose deadline is over is run again by the old function itself, as ever, while one of
-//! its instances is left. To be certain, stop the old function, wait for its time-out, and start the new one then.
+//! Powertools completes and deletes its records **without a condition**. A late owner in the old function, which
+//! continues after its deadline, can therefore overwrite or remove this library's item in the old table; our own record
+//! is not affected. Furthermore, while instances of the old function are left, they run an old attempt again after its
+//! deadline, as Powertools always does. To be certain, stop the old function, wait for its time-out, and only then
+//! start the new one.
 
 mod aside;
 mod item;
@@ -87,26 +89,25 @@ use aside::Forwarded;
 use item::{AFTER, ATTEMPT, COMPLETED, IN_PROGRESS, SUCCESSOR, Said};
 use key::{Language, Style};
 
-/// How long an attempt that did not end keeps the old function from running: longer than both functions are deployed side
-/// by side.
+/// How long an attempt that did not end blocks the old function: longer than both functions are deployed together.
 const UNENDED: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
-/// The longest that an invocation of the old function can have run before its deadline: Lambda's limit.
+/// The longest time for which an invocation of the old function can have run before its deadline: Lambda's limit.
 const LONGEST_INVOCATION: Duration = Duration::from_secs(15 * 60);
 
 /// The longest answer that is written for the old function. With a longer one the item might not fit into DynamoDB's
 /// 400 KB, and the transaction would be rejected.
 const LONGEST_ANSWER_BYTES: usize = 256 * 1024;
 
-/// The expiration of what is kept: 9999-12-31T23:59:59Z.
+/// The expiration of kept items: 9999-12-31T23:59:59Z.
 const NEVER_S: u64 = 253_402_300_799;
 
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// Where the item changes at this moment.
+/// The result if the item is changing at this moment.
 const LOOK_AGAIN: NotRun = NotRun::InProgress { retry_after: RETRY_AFTER };
 
-/// A function with Powertools whose place this one takes, and its table.
+/// The function with Powertools that this function replaces, and its table.
 #[derive(Clone, Debug)]
 pub struct Predecessor {
     client: Client,
@@ -120,16 +121,16 @@ pub struct Predecessor {
 }
 
 impl Predecessor {
-    /// A function with Powertools for Python. `table` is in the account and Region of the effects.
+    /// Describes a function with Powertools for Python. `table` is in the account and Region of the effects.
     ///
-    /// `prefix` is what the ids in it have before the `#`: the names of the Lambda function, of the module and of the
-    /// decorated function (`pay.app.handler`), or the decorator's `key_prefix`.
+    /// `prefix` is the part of the table's ids before the `#`: the names of the Lambda function, of the module and of
+    /// the decorated function (`pay.app.handler`), or the decorator's `key_prefix`.
     pub fn python(client: Client, table: impl Into<String>, prefix: impl Into<String>) -> Self {
         Self::new(client, table.into(), prefix.into(), Language::Python)
     }
 
-    /// A function with Powertools for TypeScript; see [`python`](Self::python). `prefix` is the name of the Lambda
-    /// function, or `keyPrefix`.
+    /// Describes a function with Powertools for TypeScript; see [`python`](Self::python). `prefix` is the name of the
+    /// Lambda function, or `keyPrefix`.
     pub fn typescript(client: Client, table: impl Into<String>, prefix: impl Into<String>) -> Self {
         Self::new(client, table.into(), prefix.into(), Language::TypeScript)
     }
@@ -147,78 +148,82 @@ impl Predecessor {
         }
     }
 
-    /// Other attribute names, or a table with a sort key.
+    /// Sets other attribute names, or a table with a sort key.
     #[must_use]
     pub fn names(self, names: OldNames) -> Self {
         Self { names, ..self }
     }
 
-    /// Another hash function (`hash_function`). Default: MD5.
+    /// Sets another hash function (`hash_function`). Default: MD5.
     #[must_use]
     pub fn hash(self, hash: Hash) -> Self {
         Self { style: Style { hash, ..self.style }, ..self }
     }
 
-    /// How long the old function may replay an answer of this one: its `expires_after_seconds`. Default: an hour, as there.
+    /// Sets how long the old function may replay an answer of this one: its `expires_after_seconds`. Default: an hour,
+    /// as in Powertools.
     #[must_use]
     pub const fn retention(mut self, retention: Duration) -> Self {
         self.retention = retention;
         self
     }
 
-    /// What an attempt of the old function means that did not end before its deadline. Default: [`Uncertain::Reconcile`].
-    /// The outcome is unknown, and nothing runs without evidence.
+    /// Sets how an attempt of the old function is handled that did not end before its deadline. Default:
+    /// [`Uncertain::Reconcile`]: the outcome is unknown, and nothing runs without evidence.
     ///
-    /// What the operation declares about its own attempts does not apply here: those carry its transaction id, by which
-    /// other systems deduplicate, and the old function sent another one. With [`Uncertain::Repeat`] the operation runs, as
-    /// it would have with Powertools. Declare that only if the systems that you call recognise both as one, for example
-    /// because both functions pass on an id of the client. Its time is counted from the earliest moment at which the old
-    /// attempt can have begun: 15 minutes before its deadline.
+    /// The operation's declaration for its own attempts does not apply here: those carry its transaction id, by which
+    /// other systems deduplicate, whereas the old function sent another id. With [`Uncertain::Repeat`] the operation
+    /// runs, as it would have with Powertools. Declare that only if the systems that you call recognise both calls as
+    /// one, for example because both functions pass on an id of the client. The time of `Repeat` is counted from the
+    /// earliest moment at which the old attempt can have begun: 15 minutes before its deadline.
     #[must_use]
     pub const fn uncertain(mut self, uncertain: Uncertain) -> Self {
         self.uncertain = uncertain;
         self
     }
 
-    /// Declares that no instance of the old function runs or will run any more. Its records are then read, at one consistent
-    /// read for each first run, until the last answer has expired. Written is only what must not be forgotten: an attempt that
-    /// did not end, and an answer that cannot be read, are kept in the old table, so the function needs `PutItem` there, too.
+    /// Declares that no instance of the old function runs or will ever run again. Its table is then only read, at one
+    /// consistent read for each first run, until the last answer has expired. There is one exception: an attempt that
+    /// did not end and an answer that cannot be read must not be lost, so they are kept in the old table, for which the
+    /// function needs `PutItem`.
     #[must_use]
     pub const fn stopped(mut self) -> Self {
         self.may_run = false;
         self
     }
 
-    /// The key of a call: `selected` is what `event_key_jmespath` selects from the event, or all of it without one.
+    /// Computes the old key of a call. `selected` is the part of the event that `event_key_jmespath` selects, or the
+    /// whole event without that setting.
     ///
     /// # Errors
-    /// [`NoOldKey`] if the old function would have found no key in it, or if it cannot be hashed as Powertools does.
+    /// [`NoOldKey`] if the old function would have found no key in the selection, or if it cannot be hashed as
+    /// Powertools does.
     pub fn key(&self, selected: &impl Serialize) -> Result<OldKey, NoOldKey> {
         self.key_of_json(&serde_json::to_vec(selected).map_err(NoOldKey::NotJson)?)
     }
 
-    /// Like [`key`](Self::key), for the text of a JSON document, whose numbers stay as they are written. Python keeps
-    /// integers of more than 64 bits, which `serde_json::Value` does not.
+    /// Like [`key`](Self::key), for the text of a JSON document, whose numbers are kept as they are written. Python
+    /// keeps integers of more than 64 bits, which `serde_json::Value` does not.
     ///
     /// # Errors
-    /// As for [`key`](Self::key).
+    /// The same as for [`key`](Self::key).
     pub fn key_of_json(&self, selected: &[u8]) -> Result<OldKey, NoOldKey> {
         OldKey::of_json(&self.prefix, self.style, selected)
     }
 
-    /// Like [`key`](Self::key), by the old `event_key_jmespath` itself.
+    /// Like [`key`](Self::key), with the old `event_key_jmespath` itself.
     ///
     /// # Errors
-    /// As for [`key`](Self::key).
+    /// The same as for [`key`](Self::key).
     #[cfg(feature = "jmespath")]
     pub fn key_selected(&self, by: &Expression, event: &Document) -> Result<OldKey, NoOldKey> {
         OldKey::selected(&self.prefix, self.style, by, event)
     }
 
-    /// Runs a call of the engine, like [`Engine::run`], if neither this function nor the old one has.
+    /// Runs a call of the engine, like [`Engine::run`], if neither this function nor the old one has run it.
     ///
     /// # Errors
-    /// As for [`Engine::run`]; [`Error::StoreUnavailable`] also if the old table cannot be read.
+    /// The same as for [`Engine::run`]; also [`Error::StoreUnavailable`] if the old table cannot be read.
     pub async fn run<S, T, F, R>(
         &self,
         engine: &Engine<S>,
@@ -247,11 +252,11 @@ impl Predecessor {
         Forwarded::unwrapped(Aside::over(outcome, aside.into_inner()))
     }
 
-    /// Runs one attempt if the old function has not run the operation: for a handler that already has an attempt, such as
-    /// that of a [`Queue`](crate::Queue). Call it under a claim, and let it be all that the attempt does.
+    /// Runs one attempt if the old function has not run the operation. This is for a handler that already has an
+    /// attempt, such as that of a [`Queue`](crate::Queue). Call it under a claim, and do nothing else in the attempt.
     ///
     /// # Errors
-    /// [`NotRun`] if nothing ran, and a retry must look again. Answer with [`Verdict::NotExecuted`].
+    /// [`NotRun`] if nothing ran and a retry must look again. Return [`Verdict::NotExecuted`] then.
     pub async fn guard<T, F, R>(
         &self,
         key: &OldKey,
@@ -289,7 +294,8 @@ impl Predecessor {
         })
     }
 
-    /// Looks for the call in the old table. If it is not there, and the old function may still run, takes it there.
+    /// Looks up the call in the old table. If it is not there and the old function may still run, writes our attempt
+    /// there.
     pub(crate) async fn take(&self, key: &OldKey, attempt: &Attempt<TransactWriteItem>) -> Result<Taken, NotRun> {
         let (now, successor) = (attempt.now(), successor(attempt));
         let held = |is_new| {
@@ -305,7 +311,7 @@ impl Predecessor {
             false => self.get(key).await?,
         };
         let Some(found) = found else {
-            // Without an item the condition holds, so it has been deleted since.
+            // Without an item the condition holds, so the item has been deleted since.
             return if self.may_run { Err(LOOK_AGAIN) } else { Ok(held(false)) };
         };
         let said = self.names.read(&found, key, &successor, now).map_err(|problem| unreadable(key, problem))?;
@@ -315,13 +321,13 @@ impl Predecessor {
                 Ok(Taken::Completed(Completed { answer, item: found }))
             }
             Said::Unreadable(problem) => self.keep_answer(found).await.map(|()| Taken::Unknown(problem)),
-            // After an attempt of the old function that may be repeated for a while only.
+            // Our attempt followed one of the old function that may be repeated only for a limited time.
             Said::Ours { after: Some(deadline), .. } if !self.may_repeat(Some(deadline), now) => {
                 Ok(Taken::Unknown(ABANDONED.to_owned()))
             }
-            // The reply to this attempt's own write was lost.
+            // This attempt wrote the item itself, and the reply was lost.
             Said::Ours { attempt: written, after } if written == attempt.number() => Ok(held(after.is_none())),
-            // An earlier attempt's, whose delayed removal must not find this one.
+            // An earlier attempt of ours wrote the item. Its delayed removal must not find this attempt's item.
             Said::Ours { attempt: written, after } => {
                 match self.put(after_old(ours(), after), Condition::Ours(successor.clone(), written)).await? {
                     Refused::No => Ok(held(false)),
@@ -338,7 +344,7 @@ impl Predecessor {
             Said::Abandoned(_) if !self.may_run => Ok(held(false)),
             Said::Abandoned(deadline) => {
                 match self.put(after_old(ours(), deadline), Condition::Abandoned(deadline)).await? {
-                    // What the old attempt may have done stays, so the item is never removed.
+                    // The old attempt may have had effects, so its item is never removed.
                     Refused::No => Ok(held(false)),
                     Refused::By(_) => Err(LOOK_AGAIN),
                 }
@@ -346,14 +352,15 @@ impl Predecessor {
         }
     }
 
-    /// Keeps an attempt that did not end, for as long as our record of it is unknown. That record may be reopened by evidence
-    /// about our own transaction id, which proves nothing about the old one; the next attempt must find this item again.
+    /// Keeps an attempt that did not end, for as long as our record of it is unknown. That record may be reopened by
+    /// evidence about our own transaction id, which proves nothing about the old one; the next attempt must find this
+    /// item again.
     async fn keep(&self, found: Item, deadline: Option<EpochMs>) -> Result<Taken, NotRun> {
-        tracing::warn!(table = self.table, "an attempt of the old function did not end: its outcome is not known");
+        tracing::warn!(table = self.table, "an attempt of the old function did not end; its outcome is unknown");
         self.keep_if(found, Condition::Abandoned(deadline)).await.map(|()| Taken::Unknown(ABANDONED.to_owned()))
     }
 
-    /// Keeps an answer that cannot be read, for the same reason: the operation must not run when it expires.
+    /// Keeps an answer that cannot be read, for the same reason: the operation must not run when the answer expires.
     async fn keep_answer(&self, found: Item) -> Result<(), NotRun> {
         tracing::error!(table = self.table, "an answer of the old function cannot be read");
         let expiration = found.get(&self.names.expiration).cloned();
@@ -371,8 +378,8 @@ impl Predecessor {
         }
     }
 
-    /// The old answer as a verdict. What it returned is final, whatever it says; if it cannot be read, it is kept, and the
-    /// operation does not run again because of that.
+    /// Converts the old answer to a verdict. Whatever the old function returned is final. An answer that cannot be read
+    /// is kept, and the operation does not run again because of it.
     ///
     /// # Errors
     /// [`NotRun`] if it cannot be kept.
@@ -385,13 +392,14 @@ impl Predecessor {
             Ok(verdict) => Ok(verdict),
             Err(error) => {
                 self.keep_answer(item).await?;
-                let reason = format!("the old function has completed it, and its answer cannot be read: {error}");
+                let reason =
+                    format!("the old function has completed the operation, but its answer cannot be read: {error}");
                 Ok(Verdict::Unknown(reason.into()))
             }
         }
     }
 
-    /// Whether an attempt with this deadline may be repeated. Without one it is not known when it began.
+    /// Whether an attempt with this deadline may be repeated. Without a deadline its start is unknown.
     fn may_repeat(&self, deadline: Option<EpochMs>, now: EpochMs) -> bool {
         match (self.uncertain, deadline) {
             (Uncertain::Reconcile, _) | (Uncertain::Repeat { .. }, None) => false,
@@ -464,10 +472,10 @@ impl Predecessor {
     }
 }
 
-/// When the old table takes an item of ours.
+/// The condition under which an item of ours is written to the old table.
 enum Condition {
-    /// If Powertools would take a new attempt, but for an attempt of its own that did not end: neither its deadline nor its
-    /// expiration says that it did nothing.
+    /// If Powertools would accept a new attempt, except after its own attempt that did not end: neither the deadline
+    /// nor the expiration of that attempt proves that it did nothing.
     Free(EpochMs),
     /// If the old attempt with this deadline, or with none, is still there.
     Abandoned(Option<EpochMs>),
@@ -477,19 +485,19 @@ enum Condition {
     Answered(Option<AttributeValue>),
 }
 
-/// What refused a write.
+/// Whether and how a write was refused.
 enum Refused {
     No,
     By(Option<Item>),
 }
 
-/// What the old table says about a call that is claimed.
+/// The state of a claimed call in the old table.
 pub(crate) enum Taken {
-    /// Nothing that counts: the operation runs.
+    /// The old table has no valid item: the operation runs.
     Run(Box<Held>),
     /// The old function's answer.
     Completed(Completed),
-    /// It is not known what the old function did, for this reason.
+    /// It is unknown what the old function did, for this reason.
     Unknown(String),
 }
 
@@ -499,7 +507,7 @@ pub(crate) struct Completed {
     item: Item,
 }
 
-/// Why an outcome is not known that the old function left.
+/// The reason of an unknown outcome that the old function left.
 const ABANDONED: &str = "an attempt of the old function, under Powertools, did not end before its deadline";
 
 /// Our attempt in the old table, if the old function may still run.
@@ -508,13 +516,14 @@ pub(crate) struct Held {
     key: OldKey,
     successor: String,
     attempt: u64,
-    /// Whether this attempt has written it, so that no earlier one, of ours or of the old function, may have had effects.
+    /// Whether this attempt has created the item, so that no earlier attempt, ours or the old function's, can have had
+    /// effects.
     is_new: bool,
 }
 
 impl Held {
-    /// Ends the attempt for the old function, too: an answer becomes an effect, and where nothing was executed the item goes.
-    /// An unknown outcome stays.
+    /// Ends the attempt in the old table as well: an answer is added as an effect, and if nothing was executed, the
+    /// item is removed. For an unknown outcome the item stays.
     pub(crate) fn end<T>(
         self,
         attempt: &Attempt<TransactWriteItem>,
@@ -527,7 +536,7 @@ impl Held {
                 match answer(given).and_then(|json| self.completed(&json, attempt)) {
                     Some(effect) => attempt.add_effect(effect),
                     None => tracing::warn!(
-                        "the answer does not fit into the old table: the old function finds it in progress"
+                        "the answer does not fit the old table, so the old function finds the operation in progress"
                     ),
                 }
                 false
@@ -539,8 +548,9 @@ impl Held {
         removing.unwrap_or_else(|| std::future::ready(()).boxed())
     }
 
-    /// Puts the answer where our attempt is. If an answer of the old function is there, it has run the operation, too, and
-    /// the outcome must be looked at: Powertools completes an item whoever's it is.
+    /// Replaces the item of our attempt by the answer. If the item contains an answer of the old function, that
+    /// function has also run the operation, and an operator must investigate: Powertools completes an item without
+    /// checking whose it is.
     fn completed(&self, answer: &Value, attempt: &Attempt<TransactWriteItem>) -> Option<TransactWriteItem> {
         if answer.to_string().len() > LONGEST_ANSWER_BYTES {
             return None;
@@ -593,7 +603,7 @@ fn unended_until(now: EpochMs) -> u64 {
     now.plus(UNENDED).seconds().0
 }
 
-/// Whose an attempt is: its record's, which stays the same over all attempts.
+/// The id of our attempts in the old table: that of their record, which is the same for all attempts.
 fn successor(attempt: &Attempt<TransactWriteItem>) -> String {
     attempt.record_id().map_or_else(|| attempt.transaction().to_string(), |id| id.as_str().to_owned())
 }
@@ -602,7 +612,7 @@ fn unreadable(key: &OldKey, problem: String) -> NotRun {
     NotRun::Store(StoreError::Unreadable { digest: format!("{key:?}"), problem })
 }
 
-/// Our attempt after one of the old function that did not end.
+/// The item of our attempt after an attempt of the old function that did not end.
 fn after_old(mut ours: Item, deadline: Option<EpochMs>) -> Item {
     if let Some(EpochMs(deadline)) = deadline {
         ours.insert(AFTER.to_owned(), number(deadline));

@@ -1,4 +1,4 @@
-//! Records that wait for a resolution: UNKNOWN ones from the sparse index, abandoned ones from a scan.
+//! Lists records that wait for a resolution: UNKNOWN ones from the sparse index, abandoned ones from a scan.
 
 use std::collections::HashMap;
 
@@ -11,7 +11,7 @@ use crate::store::StoreError;
 use crate::store::unsettled::{After, ScanPlace, Scanned, UnknownPage, Unsettled};
 
 impl Unsettled for DynamoDbStore {
-    /// From the sparse index: one query per partition, or more if there are records that this version cannot read.
+    /// Reads the sparse index: one query per partition, or more if there are records that this version cannot read.
     async fn unknown(&self, limit: usize, after: Option<&After>) -> Result<UnknownPage, StoreError> {
         // One more than requested, to show whether there is a next page.
         let partitions = (0..UNRESOLVED_PARTITIONS).map(|number| self.unknown_in(number, limit + 1, after));
@@ -19,7 +19,7 @@ impl Unsettled for DynamoDbStore {
         Ok(UnknownPage::first_of(records, limit))
     }
 
-    /// Reads the table itself, so it costs half a read unit per 4 KB whatever it finds.
+    /// Reads the table itself, so it costs half a read unit per 4 KB read, whatever it finds.
     async fn scan(&self, place: &ScanPlace, now: EpochMs, limit: u16) -> Result<Scanned, StoreError> {
         let names = &self.names;
         let (projection, projected) = projection(names);
@@ -31,7 +31,8 @@ impl Unsettled for DynamoDbStore {
             .total_segments(place.segments.into())
             .limit(limit.into())
             .filter_expression(
-                // Parts of long answers, which have no status, expire with their records and are not records themselves.
+                // Parts of long answers, which have no status, expire with their records and are not records
+                // themselves.
                 "begins_with(#id, :prefix) AND attribute_exists(#status) \
                  AND (#status = :processing AND #lease < :now OR #expiration <= :now_s)",
             )
@@ -99,7 +100,8 @@ impl DynamoDbStore {
     }
 }
 
-/// The record of an item, or a log entry: a record that this version cannot read must not hide the others.
+/// The record of an item. A record that this version cannot read is logged and skipped, so that it does not hide the
+/// others.
 fn readable(item: Item, names: &AttributeNames) -> impl Iterator<Item = Record> {
     let record = item::to_record(item, names);
     if let Err(error) = &record {
@@ -108,7 +110,8 @@ fn readable(item: Item, names: &AttributeNames) -> impl Iterator<Item = Record> 
     record.into_iter()
 }
 
-/// The place after an item, which may be no record: a page ends anywhere. With a sort key it is both keys as a JSON array.
+/// The place after an item, which need not be a record, because a page may end anywhere. With a sort key, the place is
+/// both keys as a JSON array.
 fn place_after(key: &Item, names: &AttributeNames) -> Option<RecordId> {
     let text = |name: &String| key.get(name)?.as_s().ok().cloned();
     let place = match &names.sort {
@@ -123,7 +126,7 @@ fn start_key(place: &RecordId, names: &AttributeNames) -> Item {
         (Some(sort), Ok([id, part])) => {
             Item::from([(names.id.clone(), item::string(id)), (sort.clone(), item::string(part))])
         }
-        // A place that a version without sort keys has kept.
+        // A place that was stored by a version without sort keys.
         (Some(_), Err(_)) | (None, _) => Item::from([(names.id.clone(), item::string(place.as_str()))]),
     }
 }

@@ -1,4 +1,4 @@
-//! The user agent: one header per request, computed once.
+//! The user agent header of each request, computed once per process.
 
 use std::borrow::Cow;
 use std::sync::LazyLock;
@@ -14,9 +14,9 @@ use aws_smithy_runtime_api::client::interceptors::{disable_interceptor, dyn_disp
 use aws_types::os_shim_internal::Env;
 
 /// Replaces the SDK's own interceptor, which writes the same text into two headers, one of them signed, and computes it
-/// again for each request: about a tenth of a request's instructions.
+/// for each request, which takes about a tenth of a request's instructions.
 ///
-/// It omits which features of the SDK a request uses.
+/// It omits the SDK features that a request uses.
 #[derive(Debug)]
 pub(super) struct UserAgent;
 
@@ -36,7 +36,7 @@ impl Intercept for UserAgent {
         _context: &BeforeSerializationInterceptorContextRef<'_>,
         settings: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        let disabled = disable_interceptor::<UserAgentInterceptor>("its header is worked out once");
+        let disabled = disable_interceptor::<UserAgentInterceptor>("its header is computed once");
         settings.interceptor_state().store_put(disabled);
         Ok(())
     }
@@ -69,7 +69,7 @@ mod tests {
     use aws_smithy_runtime_api::http::StatusCode;
     use aws_smithy_types::body::SdkBody;
 
-    /// The user agent headers of the requests.
+    /// Records the user agent headers of the requests.
     #[derive(Clone, Debug, Default)]
     struct Sent(Arc<Mutex<Vec<(String, String)>>>);
 

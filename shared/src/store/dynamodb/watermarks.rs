@@ -27,8 +27,8 @@ impl Watermarks for DynamoDbStore {
     ) -> Result<Advanced<Item>, StoreError> {
         let mut actions = vec![self.move_to(id, next)?];
         actions.extend(effects);
-        // The SDK gives each of these requests a token, so a retry after a lost reply gets the first answer. If that
-        // fails, the retry is refused because of the version, and the watermark that is found is our own.
+        // The SDK gives each of these requests a token, so a retry after a lost reply gets the first reply. If that
+        // fails, the retry is refused because of the version, and the found watermark is our own.
         let attempt = || async {
             let request = self.client.transact_write_items().set_transact_items(Some(actions.clone()));
             match request.send().await {
@@ -45,7 +45,7 @@ impl Watermarks for DynamoDbStore {
             effect.update.as_ref().and_then(|update| update.expression_attribute_values.as_ref()),
             effect.put.as_ref().map(|put| &put.item),
         ];
-        // For names of tables, expressions and the like.
+        // 500 bytes are added for table names, expressions and the like.
         500 + values.into_iter().flatten().map(item_bytes).sum::<usize>()
     }
 
@@ -102,7 +102,7 @@ fn item_bytes(item: &Item) -> usize {
 fn value_bytes(value: &AttributeValue) -> usize {
     match value {
         AttributeValue::S(text) | AttributeValue::N(text) => text.len(),
-        // In base64.
+        // Bytes are sent in base64.
         AttributeValue::B(bytes) => bytes.as_ref().len() * 4 / 3,
         AttributeValue::Bs(several) => several.iter().map(|bytes| bytes.as_ref().len() * 4 / 3).sum(),
         AttributeValue::Ss(several) | AttributeValue::Ns(several) => several.iter().map(String::len).sum(),

@@ -1,4 +1,4 @@
-//! What a server must be for the guarantees to hold, as far as it tells.
+//! Checks that a server meets the conditions of the guarantees, as far as it reports its properties.
 
 use redis::{FromRedisValue, cmd};
 
@@ -6,46 +6,46 @@ use super::link::Request;
 use super::{CLAIMS, ValkeyStore, key};
 use crate::store::StoreError;
 
-/// Why a server cannot be used.
+/// The reason that a server cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Unfit {
-    /// It could not be reached, does not let this user in or lets it not run the script, or its memory is full.
+    /// The server could not be reached, does not allow this user to log in or to run the script, or its memory is full.
     #[error("the server cannot be used: {0}")]
     Unavailable(#[source] StoreError),
-    /// It does not know scripts that are refused as a whole.
+    /// The server is too old: it cannot refuse a script as a whole.
     #[error("the server has version {0}, and 7.0 is needed")]
     TooOld(String),
-    /// It evicts keys when its memory is full: those of records, so that their operations would run again.
+    /// The server evicts keys when its memory is full. If it evicted a record, its operation would run again.
     #[error("the server evicts keys (maxmemory-policy is {0}), and must have noeviction")]
     Evicts(String),
-    /// It is a replica, which refuses writes, and whose reads may be old.
+    /// The server is a replica, which refuses writes and may return old data.
     #[error("the server is a replica")]
     Replica,
-    /// It does not say what it is.
-    #[error("the server does not say its {0}")]
+    /// The server does not report one of these properties.
+    #[error("the server does not report its {0}")]
     Silent(&'static str),
 }
 
 impl ValkeyStore {
-    /// Checks that the server is reached, lets this user run the script, and neither evicts keys, nor is a replica, nor
-    /// is older than 7.0. In a cluster, the node that owns each tag's slot is asked.
+    /// Checks that the server can be reached, allows this user to run the script, does not evict keys, is not a
+    /// replica, and has version 7.0 or later. In a cluster, this checks the node that owns each tag's slot.
     ///
     /// Call it in the init phase of a function, where it also opens the connections. It writes nothing.
     ///
     /// # Errors
-    /// [`Unfit`] says what is wrong. Do not serve then: later requests would fail closed, but evicted records would not
-    /// be noticed.
+    /// [`Unfit`] if a condition is not met. Do not serve requests in that case: most problems would make later requests
+    /// fail closed, but evicted records would go undetected.
     pub async fn check(&self) -> Result<(), Unfit> {
         for (tag, link) in self.0.placement.tags().iter().zip(&self.0.links) {
-            // A node of a cluster that does not own the slot names the one that does.
+            // A cluster node that does not own the slot names the one that does.
             let mut exists = cmd("EXISTS");
             exists.arg(key(tag, CLAIMS));
             link.call(&Request::Read(exists)).await.map_err(Unfit::Unavailable)?;
             let info = link.call(&Request::Read(cmd("INFO"))).await.map_err(Unfit::Unavailable)?;
             let info = String::from_redis_value(info).map_err(|_| Unfit::Silent("properties"))?;
             fit(&info)?;
-            // Its condition never holds, so it shows only that it may run.
+            // The script's condition never holds, so this shows only that the script may run.
             let item = key(tag, "idempotency#check");
             let never = [("never", b"true".to_vec())];
             self.run_alone(link, item, &never, &[], &[]).await.map_err(Unfit::Unavailable)?;
@@ -60,7 +60,7 @@ fn fit(info: &str) -> Result<(), Unfit> {
         let line = info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
         line.map(str::trim).ok_or(Unfit::Silent(name))
     };
-    // Valkey gives the version of Redis that it is compatible with, too.
+    // Valkey also reports the version of Redis with which it is compatible.
     let version = value("redis_version")?;
     let major: u32 = version.split('.').next().and_then(|major| major.parse().ok()).ok_or(Unfit::Silent("version"))?;
     if major < 7 {

@@ -1,13 +1,14 @@
-//! The writes of an application that the store makes in a record's script.
+//! The application's writes, which the store makes in a record's script.
 
 use super::script::Arguments;
 use crate::store::TransactionalEffect;
 
 /// An application's write in the record's script.
 ///
-/// The set is closed, because Redis does not undo what a script did before an error: only for these the script finds out
-/// beforehand whether they can fail. An effect is refused if its condition does not hold, if its key holds another type,
-/// or if a sum would leave ±(2^53 − 1), up to which the script's numbers are exact.
+/// The set of effects is closed, because Redis does not undo the writes of a script before an error: the script checks
+/// beforehand whether an effect can fail, which it can do only for these. An effect is refused if its condition does
+/// not hold, if its key holds another type, or if a sum would leave the range ±(2^53 − 1), in which the script's
+/// numbers are exact.
 ///
 /// Its key must have the record's [tag](super::Placement): `{payments}balance:42`.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,29 +37,29 @@ enum Guard {
     Below(u64),
 }
 
-/// What the key (or the hash's field) held instead, if it is text or a number.
+/// The item of a refusal is the value that the key (or the hash's field) held instead, if it is text or a number.
 impl TransactionalEffect for Effect {
     type Item = Vec<u8>;
 }
 
-/// Up to this a number of Lua, which is a double, is exact.
+/// The limit up to which a Lua number, which is a double, is exact.
 const EXACT: i64 = (1 << 53) - 1;
 
-/// More fields do not fit the stack of the server's Lua.
+/// The maximum number of fields; more do not fit on the stack of the server's Lua.
 const MAX_FIELDS: usize = 1000;
 
 impl Effect {
-    /// Sets a key (`SET`), whatever it held.
+    /// Sets a key (`SET`), whatever it holds.
     pub fn set(key: impl Into<String>, value: impl Into<Vec<u8>>) -> Self {
         Self::guarded(key, Guard::Any, value)
     }
 
-    /// Sets a key that does not exist.
+    /// Sets a key, if it does not exist.
     pub fn insert(key: impl Into<String>, value: impl Into<Vec<u8>>) -> Self {
         Self::guarded(key, Guard::Absent, value)
     }
 
-    /// Sets a key that holds exactly this value.
+    /// Sets a key, if it holds exactly `expected`.
     pub fn replace(key: impl Into<String>, expected: impl Into<Vec<u8>>, value: impl Into<Vec<u8>>) -> Self {
         Self::guarded(key, Guard::Equal(expected.into()), value)
     }
@@ -77,7 +78,7 @@ impl Effect {
         Self { key: key.into(), change: Change::Increment { by, at_least: None } }
     }
 
-    /// Adds to an integer, if the sum is at least this.
+    /// Adds to an integer, if the sum is at least `minimum`.
     pub fn increment_to_at_least(key: impl Into<String>, by: i64, minimum: i64) -> Self {
         Self { key: key.into(), change: Change::Increment { by, at_least: Some(minimum) } }
     }
@@ -88,7 +89,7 @@ impl Effect {
         Self { key: key.into(), change: Change::HashSet { only_if_absent: false, fields } }
     }
 
-    /// Makes a hash that does not exist. At most 1,000 fields.
+    /// Creates a hash, if it does not exist. At most 1,000 fields.
     pub fn hash_insert(key: impl Into<String>, fields: impl IntoIterator<Item = (String, Vec<u8>)>) -> Self {
         let fields = fields.into_iter().collect();
         Self { key: key.into(), change: Change::HashSet { only_if_absent: true, fields } }
@@ -99,7 +100,7 @@ impl Effect {
         Self { key: key.into(), change: Change::HashIncrement { field: field.into(), by, at_least: None } }
     }
 
-    /// Adds to an integer in a hash, if the sum is at least this.
+    /// Adds to an integer in a hash, if the sum is at least `minimum`.
     pub fn hash_increment_to_at_least(key: impl Into<String>, field: impl Into<String>, by: i64, minimum: i64) -> Self {
         Self { key: key.into(), change: Change::HashIncrement { field: field.into(), by, at_least: Some(minimum) } }
     }
@@ -124,13 +125,13 @@ impl Effect {
         Self { key: key.into(), change: Change::ListPush { value: value.into() } }
     }
 
-    /// The key that it writes.
+    /// The key that the effect writes.
     #[must_use]
     pub fn key(&self) -> &str {
         &self.key
     }
 
-    /// Its approximate size in a request, in bytes.
+    /// The effect's approximate size in a request, in bytes.
     pub(super) fn bytes(&self) -> usize {
         let values = match &self.change {
             Change::Set { guard: Guard::Equal(expected), value } => expected.len() + value.len(),
@@ -145,7 +146,7 @@ impl Effect {
         self.key.len() + values + 100
     }
 
-    /// Why the script could not take it, if so.
+    /// The reason that the script cannot take the effect, if there is one.
     fn problem(&self) -> Option<&'static str> {
         let inexact = |number: i64| number.unsigned_abs() > EXACT.unsigned_abs();
         match &self.change {
@@ -210,9 +211,10 @@ impl Effect {
     }
 }
 
-/// Why these effects cannot be written with something under this tag, if so.
+/// The reason that these effects cannot be written together with a key of this tag, if there is one.
 ///
-/// A single server would accept keys of other slots, and only a cluster refuse them: in production first.
+/// This is checked here because a single server accepts keys of other slots, and a cluster refuses them: the error
+/// would first occur in production.
 pub(super) fn problem(effects: &[Effect], tag: &str) -> Option<String> {
     for (index, effect) in effects.iter().enumerate() {
         let own = effect

@@ -1,4 +1,4 @@
-//! The conversion between a record and a hash, whose fields are named as the attributes in DynamoDB.
+//! The conversion between a record and a hash, whose fields have the names of the attributes in DynamoDB.
 
 use std::sync::LazyLock;
 

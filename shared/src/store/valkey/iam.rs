@@ -1,7 +1,8 @@
-//! Tokens of IAM in place of a password, for ElastiCache and MemoryDB.
+//! IAM tokens instead of a password, for ElastiCache and MemoryDB.
 //!
-//! A token is a signed URL that is valid for 15 minutes, and it is made for each connection. Both services demand TLS for
-//! it, and end a connection after twelve hours. Checked against the form that AWS documents, not against AWS itself.
+//! A token is a signed URL that is valid for 15 minutes; each connection gets its own. Both services require TLS for
+//! tokens and end a connection after twelve hours. The tokens were checked against the form that AWS documents, not
+//! against AWS itself.
 
 use std::time::{Duration, SystemTime};
 
@@ -17,7 +18,7 @@ use crate::store::BoxError;
 /// The service that a token is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Service {
-    /// ElastiCache, with nodes.
+    /// ElastiCache with nodes (not serverless).
     ElastiCache,
     /// MemoryDB.
     MemoryDb,
@@ -32,7 +33,7 @@ impl Service {
     }
 }
 
-/// Logs in to a cache by tokens that the function's role signs.
+/// Logs in to a cache with tokens that the function's role signs.
 #[derive(Clone)]
 #[derive_where(Debug)]
 pub struct IamTokens {
@@ -45,7 +46,7 @@ pub struct IamTokens {
 }
 
 impl IamTokens {
-    /// Tokens for this cache (its replication group's or cluster's name) and user.
+    /// Creates tokens for this cache (the name of its replication group or cluster) and user.
     pub fn new(
         service: Service,
         cache: impl Into<String>,
@@ -84,7 +85,7 @@ impl Credentials for IamTokens {
     }
 }
 
-/// As in a query: all but unreserved characters (RFC 3986) in hexadecimal.
+/// Percent-encodes all except unreserved characters (RFC 3986), as in a query.
 fn encoded(value: &str) -> String {
     let byte = |byte: u8| match byte {
         b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),

@@ -1,8 +1,8 @@
 //! The connection to the server that owns one tag's slot.
 //!
-//! It is dropped at any error or time-out and made anew, because a connection that was silent while a sandbox was frozen
-//! is never answered again; the client's own connection manager keeps such a connection. A request that was sent and not
-//! answered may have taken effect: then the call is uncertain, unless a later try is answered.
+//! The connection is dropped at any error or time-out and opened again, because a connection that died while its
+//! sandbox was frozen never gets another reply; the client's own connection manager keeps such a connection. A request
+//! that was sent but not answered may have taken effect, so the call is uncertain unless a later try is answered.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use super::script::{Arguments, WRITE};
 use super::server::{Address, Server};
 use crate::store::StoreError;
 
-/// What is sent in one try.
+/// The request that is sent in each try.
 #[derive(Debug)]
 pub(super) enum Request {
     /// A call of the store's script.
@@ -26,13 +26,14 @@ pub(super) enum Request {
     Read(Cmd),
 }
 
-/// One try has this long, and more for long arguments.
+/// The time limit of one try, which is longer for long arguments.
 const TRY: Duration = Duration::from_millis(500);
 
-/// All tries together have this long, so that they end within the engine's default margin of 2 s.
+/// The time limit of all tries together, so that they end within the engine's default margin of 2 s.
 const ALL_TRIES: Duration = Duration::from_millis(1800);
 
-/// How many nodes a call follows without a pause: one names the owner of a slot, another one where it is moving.
+/// How many redirections a call follows without a pause: one to the owner of a slot, another one to the node to which
+/// it is moving.
 const REDIRECTIONS: usize = 4;
 
 #[derive(Debug)]
@@ -44,9 +45,9 @@ pub(super) struct Link {
 #[derive(Debug, Default)]
 struct State {
     connection: Option<MultiplexedConnection>,
-    /// Counts the connections, so that an old one's error does not drop a new one.
+    /// Counts the connections, so that the error of an old connection does not drop a new one.
     number: u64,
-    /// The node that owns the slot, if another one has said so.
+    /// The node that owns the slot, if another node has named it.
     owner: Option<Address>,
     /// How many of the server's addresses have failed.
     turn: usize,
@@ -57,7 +58,7 @@ impl Link {
         Self { server, state: Mutex::default() }
     }
 
-    /// Sends a request until it is answered, within its time.
+    /// Sends a request until it is answered, within its time limit.
     pub(super) async fn call(&self, request: &Request) -> Result<Value, StoreError> {
         let end = Instant::now() + ALL_TRIES + request.extra();
         let mut delays = backoff().build();
@@ -86,7 +87,8 @@ impl Link {
     async fn attempt(&self, request: &Request, ask: Option<Address>, end: Instant) -> Result<Value, Failure> {
         let limit = || end.min(Instant::now() + TRY + request.extra());
         if let Some(address) = ask {
-            // Of its own: the permission is for the connection's next command, whoever sends it.
+            // This needs a separate connection: the permission (`ASKING`) is for the connection's next command,
+            // whichever call sends it.
             let connecting = async { self.server.connect(&address).await.map_err(Failure::not_connected) };
             let mut connection = connected(end, connecting).await?;
             return by(limit(), request.ask(&mut connection)).await.map_err(|error| error.of(request, &address));
@@ -112,7 +114,7 @@ impl Link {
                 Ok((connection, state.number, address))
             }
             Err(error) => {
-                // The owner may be gone, and another node know its successor.
+                // The owner may be gone, and another node may know its successor.
                 state.owner = None;
                 state.turn += 1;
                 Err(Failure::not_connected(error))
@@ -142,7 +144,7 @@ impl Request {
             Self::Read(command) => command.query_async(connection).await,
             Self::Write { keys, arguments } => {
                 match call("EVALSHA", WRITE.get_hash(), keys, arguments).query_async(connection).await {
-                    // A server that started anew, or was promoted, does not know it yet. Nothing ran.
+                    // A server that was restarted or promoted does not know the script yet. Nothing ran.
                     Err(error) if error.code() == Some("NOSCRIPT") => self.whole().query_async(connection).await,
                     answered => answered,
                 }
@@ -150,7 +152,7 @@ impl Request {
         }
     }
 
-    /// Sends it to a node that is taking over the slot.
+    /// Sends the script to a node that is taking over the slot.
     async fn ask(&self, connection: &mut MultiplexedConnection) -> Result<Value, RedisError> {
         let (_, value): (Value, Value) =
             pipe().add_command(cmd("ASKING")).add_command(self.whole()).query_async(connection).await?;
@@ -165,7 +167,7 @@ impl Request {
         }
     }
 
-    /// Long answers take longer to send.
+    /// The additional time for long answers, which take longer to send.
     fn extra(&self) -> Duration {
         match self {
             Self::Read(_) => Duration::ZERO,
@@ -203,7 +205,7 @@ impl Ended {
     }
 }
 
-/// Others may be connecting, one after the other.
+/// Limits the time for a connection, since other calls may be connecting, one after another.
 async fn connected<T>(end: Instant, connecting: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     let connected = tokio::time::timeout_at(end, connecting).await;
     connected.unwrap_or_else(|_| Err(Failure::new(Why::Unreachable, "no connection was made in time")))

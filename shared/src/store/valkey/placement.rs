@@ -1,20 +1,20 @@
-//! Which keys are together in one slot of a cluster.
+//! The placement of keys in the slots of a cluster.
 
 use crate::protocol::RecordId;
 
-/// Where a store keeps its records in a cluster. A script can write the keys of one slot only, so every key begins with
-/// a tag in braces, by which the cluster chooses the slot.
+/// The placement of a store's records in a cluster. A script can write only the keys of one slot, so every key begins
+/// with a tag in braces, by which the cluster chooses the slot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Placement(Vec<String>);
 
-/// A tag is empty, has braces, or there are none of them.
+/// The tag or the number of tags is not valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a tag is 1 to 64 letters, digits, `-`, `_` or `.`, and there are 1 to 256 of them")]
 pub struct InvalidPlacement;
 
 impl Placement {
-    /// Everything under one tag: records, watermarks, and the application's effects. One shard does all the work, some
-    /// 25,000 claims per second.
+    /// Puts everything under one tag: records, watermarks, and the application's effects. One shard does all the work,
+    /// about 25,000 claims per second.
     ///
     /// # Errors
     /// [`InvalidPlacement`].
@@ -22,10 +22,11 @@ impl Placement {
         Self::of(vec![tag.to_owned()])
     }
 
-    /// Records spread over the tags `TAG-0`, `TAG-1`, … by their ids, to use several shards.
+    /// Spreads records over the tags `TAG-0`, `TAG-1`, … by their ids, to use several shards.
     ///
     /// An effect can then be written only with records of its own tag, which
-    /// [`ValkeyStore::tag`](super::ValkeyStore::tag) tells. Never change the number: it decides where a record is.
+    /// [`ValkeyStore::tag`](super::ValkeyStore::tag) returns. Never change the number of tags: it determines where a
+    /// record is.
     ///
     /// # Errors
     /// [`InvalidPlacement`].
@@ -47,7 +48,7 @@ impl Placement {
         self.number(id.as_str())
     }
 
-    /// The same on every machine and in every version.
+    /// The number of an id's tag, which is the same on every machine and in every version.
     pub(super) fn number(&self, id: &str) -> usize {
         let hash = id.bytes().fold(0_u32, |hash, byte| hash.wrapping_mul(31).wrapping_add(byte.into()));
         hash as usize % self.0.len()
@@ -66,7 +67,7 @@ mod tests {
         assert_eq!(Placement::spread("a", 0), Err(InvalidPlacement));
     }
 
-    /// Records outlive deployments: another place would forget them all.
+    /// Records outlive deployments: with another placement none would be found.
     #[test]
     fn a_record_stays_at_its_place() {
         let placement = Placement::spread("payments", 7).unwrap();

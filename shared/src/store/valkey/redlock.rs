@@ -1,4 +1,4 @@
-//! One server's part of a lock on several.
+//! One server's vote in a lock on several servers.
 
 use std::time::Duration;
 
@@ -8,14 +8,14 @@ use redis::{Cmd, RedisError, Value, cmd};
 
 use super::server::Server;
 
-/// One server of a lock. Its connection is made anew after any error or silence.
+/// One server of a lock. Its connection is opened again after any error or time-out.
 #[derive(Debug)]
 pub(crate) struct Part {
     server: Server,
     connection: Mutex<Option<MultiplexedConnection>>,
 }
 
-/// Only the holder extends or deletes: a lock that others have taken meanwhile is theirs.
+/// Only the holder extends or deletes the lock; another process may have acquired it meanwhile.
 const EXTEND: &str =
     "#!lua\nif redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('PEXPIRE', KEYS[1], ARGV[2]) end return 0";
 const DELETE: &str =
@@ -26,7 +26,7 @@ impl Part {
         Self { server, connection: Mutex::default() }
     }
 
-    /// Whether the server gave its part; `None` for no answer.
+    /// Whether the server granted its vote; `None` for no reply.
     pub(crate) async fn take(&self, key: String, token: [u8; 16], lease: Duration) -> Option<bool> {
         let mut set = cmd("SET");
         set.arg(key).arg(token.as_slice()).arg("NX").arg("PX").arg(lease.as_millis() as u64);
@@ -37,13 +37,13 @@ impl Part {
         }
     }
 
-    /// Whether the part is still this token's and has a new lease.
+    /// Whether the vote still belongs to this token and has a new lease.
     pub(crate) async fn extend(&self, key: String, token: [u8; 16], lease: Duration) -> Option<bool> {
         let milliseconds = lease.as_millis().to_string();
         self.eval(EXTEND, key, &[&token, milliseconds.as_bytes()]).await
     }
 
-    /// Whether there was a part of this token to give back.
+    /// Whether there was a vote of this token to delete.
     pub(crate) async fn delete(&self, key: String, token: [u8; 16]) -> Option<bool> {
         self.eval(DELETE, key, &[&token]).await
     }
@@ -60,8 +60,8 @@ impl Part {
         }
     }
 
-    /// The caller limits the time: a future that is dropped has taken the connection with it. A connection that was kept
-    /// may have ended since; then there is one more try.
+    /// The caller limits the time: a dropped future drops its connection, too. A kept connection may have ended since,
+    /// in which case there is one more try.
     async fn send(&self, command: &Cmd) -> Option<Value> {
         let kept = self.connection.lock().await.take();
         if let Some(connection) = kept

@@ -1,4 +1,4 @@
-//! What an error says about a request: whether it may have taken effect, and whether another try can help.
+//! Classifies the errors of a request: whether it may have taken effect, and whether another try can help.
 
 use std::io;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ pub(super) struct Failure {
     pub(super) source: BoxError,
 }
 
-/// Why a try failed.
+/// The reason that a try failed.
 #[derive(Debug)]
 pub(super) enum Why {
     /// No connection was made, so nothing was sent. Another try may make one.
@@ -51,7 +51,7 @@ impl Failure {
         Self::new(if hopeless { Why::Rejected } else { Why::Unreachable }, error)
     }
 
-    /// The server's answer to a request that was sent to this node, or the loss of its connection.
+    /// Classifies a node's error reply to a request, or the loss of the connection.
     pub(super) fn answered(error: RedisError, node: &Address, is_write: bool) -> Self {
         Self::new(Why::of_answer(&error, node, is_write), error)
     }
@@ -60,7 +60,7 @@ impl Failure {
 impl Why {
     fn of_answer(error: &RedisError, node: &Address, is_write: bool) -> Self {
         let Some(code) = error.code() else { return Self::Silent };
-        // An error inside the script names it: what came before it is not undone.
+        // The message of an error inside the script names the script. Its earlier writes are not undone.
         if is_write && error.detail().is_some_and(|detail| detail.contains("script:") || detail.contains("user_script"))
         {
             return Self::Broken;
@@ -106,7 +106,7 @@ impl Why {
         matches!(self, Self::Moved(_) | Self::Asked(_))
     }
 
-    /// Whether the connection is as good as before.
+    /// Whether the connection can still be used.
     pub(super) const fn keeps_connection(&self) -> bool {
         match self {
             Self::Asked(_) | Self::Later | Self::Refused | Self::Broken => true,
@@ -115,7 +115,7 @@ impl Why {
     }
 }
 
-/// A handshake that fails because of a certificate is invalid data to the socket. The client shares its causes.
+/// Whether a handshake failed because of a certificate, which the socket reports as invalid data.
 fn is_about_a_certificate(error: &RedisError) -> bool {
     let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<SharedError>());
     let source = source.and_then(|source| source.downcast_ref::<io::Error>());

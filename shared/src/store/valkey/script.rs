@@ -1,4 +1,4 @@
-//! The one script of the store: its arguments and its reply.
+//! The arguments and the reply of the store's only script.
 
 use std::sync::LazyLock;
 
@@ -6,7 +6,7 @@ use redis::{Script, Value};
 
 use crate::store::RefusedEffect;
 
-/// The script, loaded into a server by its first use there.
+/// The script, which its first use on a server loads there.
 pub(super) static WRITE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("write.lua")));
 
 /// The arguments of a script, in order.
@@ -27,7 +27,7 @@ impl Arguments {
         self.text(&number.to_string())
     }
 
-    /// A count, and as many names with values.
+    /// Adds the number of fields, and the name and value of each.
     pub(super) fn fields(&mut self, fields: &[(impl AsRef<str>, Vec<u8>)]) -> &mut Self {
         self.number(fields.len() as u64);
         for (name, value) in fields {
@@ -37,17 +37,17 @@ impl Arguments {
     }
 }
 
-/// The script's answer.
+/// The script's reply.
 #[derive(Debug, PartialEq)]
 pub(super) enum Reply {
     Applied,
-    /// The condition does not hold; the fields of what is stored.
+    /// The condition does not hold. Contains the fields of the stored item.
     Refused(Fields),
     EffectRefused(RefusedEffect<Vec<u8>>),
 }
 
 impl Reply {
-    /// Reads the answer; `None` if the script does not answer so.
+    /// Reads the reply; `None` if it is not one of the script's.
     pub(super) fn read(value: Value) -> Option<Self> {
         let Value::Array(answer) = value else { return None };
         let mut answer = answer.into_iter();
@@ -94,7 +94,7 @@ impl Fields {
         self.0.is_empty()
     }
 
-    /// Takes the value of a field out.
+    /// Removes a field and returns its value.
     pub(super) fn take(&mut self, name: &str) -> Option<Vec<u8>> {
         let place = self.0.iter().position(|(field, _)| field == name.as_bytes())?;
         Some(self.0.swap_remove(place).1)
@@ -111,7 +111,7 @@ impl Fields {
         text.parse().map_err(|_| format!("`{name}` is {text}"))
     }
 
-    /// An absent field is `None`; older versions lack some.
+    /// Reads an optional field, which is `None` if it is absent; records of older versions lack some.
     pub(super) fn optional<T>(
         &mut self,
         name: &str,

@@ -7,7 +7,7 @@ use crate::engine::{Attempt, EffectRefusal};
 use crate::protocol::Fingerprint;
 use crate::sequence::{Gap, refusal_of_entry, refusal_of_mark};
 
-/// Keeps the messages of each stream in sequence.
+/// Lets the messages of each stream run in the order of their numbers.
 ///
 /// ```
 /// use std::num::NonZeroU64;
@@ -30,18 +30,18 @@ pub struct SequenceGate {
 }
 
 impl SequenceGate {
-    /// A gate that does this about a gap.
+    /// Creates a gate that handles gaps in this way.
     #[must_use]
     pub const fn new(gap: Gap) -> Self {
         Self { gap }
     }
 
-    /// Adds to an attempt the effects that store the entry of this number and move its stream's mark to it, if the
+    /// Adds two effects to an attempt, which store the entry of this number and move its stream's mark to it if the
     /// number may run. Call it before you add other effects: if several are refused, the first one decides.
     ///
-    /// `mark` and `entry` are keys with the tag of the record. The entry holds `content`, the digest of everything that
-    /// makes two messages with this number the same; delete it by a TTL of your own if the number may be used again
-    /// afterwards. Do not use this under a claim: there, a refused effect leaves the outcome unknown.
+    /// `mark` and `entry` are keys with the tag of the record. The entry holds `content`, the digest by which two
+    /// messages with this number are compared; set a TTL on the entry if the number may be used again afterwards. Do
+    /// not use this under a claim: there, a refused effect leaves the outcome unknown.
     pub fn pass(
         &self,
         attempt: &Attempt<Effect>,
@@ -51,7 +51,7 @@ impl SequenceGate {
         content: Fingerprint,
     ) {
         let gap = self.gap;
-        // Comes before the mark: if the number was used, the entry shows for which content.
+        // The entry comes before the mark: if the number was used, the entry shows for which content.
         let insert = Effect::insert(entry, content.as_bytes());
         attempt.add_guarded_effect(insert, move |found| match found {
             Some(stored) => refusal_of_entry(stored, content),

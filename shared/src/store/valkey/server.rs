@@ -1,4 +1,4 @@
-//! Where a server is, and how a connection to it is made.
+//! The addresses and credentials of a server, and the connection to it.
 
 use std::fmt;
 use std::io;
@@ -14,7 +14,7 @@ use redis::{
 
 use crate::store::BoxError;
 
-/// A server, or the nodes of a cluster: where it is, and how to authenticate.
+/// A server or the nodes of a cluster: their addresses, TLS, and how to authenticate.
 ///
 /// A cluster needs no other setting: a node that does not own the records' slot names the one that does.
 #[derive(Clone)]
@@ -33,19 +33,19 @@ pub struct Login {
     pub password: String,
 }
 
-/// Shows the user only.
+/// Shows only the user.
 impl fmt::Debug for Login {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Login").field("user", &self.user).finish_non_exhaustive()
     }
 }
 
-/// Makes the login of each connection.
+/// Provides the login of each connection.
 ///
-/// It is asked when a connection is made and not by a task in the background, because a frozen sandbox runs none: a
-/// token can be as short-lived as a connection takes to be made.
+/// It is called when a connection is opened, not by a background task, because a frozen sandbox runs no tasks. A token
+/// therefore needs to be valid only until the connection is open.
 pub trait Credentials: Send + Sync + 'static {
-    /// The login for a connection that is being made now.
+    /// Returns the login for a connection that is being opened.
     fn login(&self) -> BoxFuture<'_, Result<Login, BoxError>>;
 }
 
@@ -63,7 +63,7 @@ pub(super) struct Address {
 }
 
 impl Address {
-    /// Reads `host:port`; a node that does not know its own host leaves it out.
+    /// Parses `host:port`. A node that does not know its own host omits it.
     pub(super) fn parse(text: &str, default_host: &str) -> Option<Self> {
         let (host, port) = text.rsplit_once(':')?;
         let host = if host.is_empty() { default_host } else { host.trim_start_matches('[').trim_end_matches(']') };
@@ -71,30 +71,30 @@ impl Address {
     }
 }
 
-/// A connection has this long to be made: with TLS, many at once take a single-threaded server a while.
+/// The time limit for opening a connection: with TLS, many at once keep a single-threaded server busy for a while.
 const CONNECTING: Duration = Duration::from_millis(1000);
 
 impl Server {
-    /// A server at this address, without TLS or authentication.
+    /// Creates a server at this address, without TLS or authentication.
     pub fn new(host: impl Into<String>, port: u16) -> Self {
         Self { addresses: vec![Address { host: host.into(), port }], tls: None, credentials: None }
     }
 
-    /// Adds the address of another node of the same cluster, asked if the others cannot be reached.
+    /// Adds the address of another node of the same cluster, which is used if the others cannot be reached.
     #[must_use]
     pub fn or(mut self, host: impl Into<String>, port: u16) -> Self {
         self.addresses.push(Address { host: host.into(), port });
         self
     }
 
-    /// Connects with TLS only, and accepts the certificates that the system trusts.
+    /// Connects only with TLS, and accepts the certificates that the system trusts.
     #[must_use]
     pub fn tls(mut self) -> Self {
         self.tls = Some(TlsCertificates { client_tls: None, root_cert: None });
         self
     }
 
-    /// Connects with TLS only, and accepts the certificates of this authority (PEM) instead.
+    /// Connects only with TLS, and accepts only the certificates of this authority (PEM).
     #[must_use]
     pub fn tls_trusting(mut self, authority_pem: impl Into<Vec<u8>>) -> Self {
         self.tls = Some(TlsCertificates { client_tls: None, root_cert: Some(authority_pem.into()) });
@@ -107,14 +107,14 @@ impl Server {
         self.credentials(Login { user: Some(user.into()), password: password.into() })
     }
 
-    /// Authenticates each connection with a login of its own.
+    /// Authenticates each connection with its own login.
     #[must_use]
     pub fn credentials(mut self, credentials: impl Credentials) -> Self {
         self.credentials = Some(Arc::new(credentials));
         self
     }
 
-    /// The address to try as this one in turn.
+    /// The address to try at this turn.
     pub(super) fn address(&self, turn: usize) -> &Address {
         &self.addresses[turn % self.addresses.len()]
     }
@@ -123,7 +123,11 @@ impl Server {
         let mut settings = RedisConnectionInfo::default().set_skip_set_lib_name();
         if let Some(credentials) = &self.credentials {
             let login = credentials.login().await.map_err(|error| {
-                RedisError::from((ErrorKind::AuthenticationFailed, "no login could be made", error.to_string()))
+                RedisError::from((
+                    ErrorKind::AuthenticationFailed,
+                    "the credentials provided no login",
+                    error.to_string(),
+                ))
             })?;
             settings = settings.set_password(login.password);
             if let Some(user) = login.user {
@@ -154,15 +158,15 @@ impl Server {
     }
 }
 
-/// A frozen server accepts connections. Only one that answers is worth sending a write to, whose outcome would be
-/// uncertain.
+/// Checks that the server answers. A frozen server accepts connections, and a write sent to it would have an uncertain
+/// outcome.
 async fn answers(connection: &mut MultiplexedConnection) -> Result<(), RedisError> {
     let command = cmd("PING");
     let ping = command.query_async::<Value>(connection);
     match tokio::time::timeout(CONNECTING, ping).await {
         Err(_) => Err(io::Error::from(io::ErrorKind::TimedOut).into()),
         Ok(Err(error)) if error.code().is_none_or(|code| code == "NOAUTH") => Err(error),
-        // Any answer will do: this user may not be allowed to ask.
+        // Any reply is sufficient: this user may lack the permission for the command.
         Ok(_) => Ok(()),
     }
 }

@@ -1,7 +1,7 @@
 use super::*;
 use crate::protocol::{Holder, OwnerToken, Settled};
 
-/// Records outlive deployments: other names or places would forget them.
+/// Records outlive deployments: under other names or in other places they would not be found.
 #[test]
 fn a_record_is_stored_under_these_keys_and_fields() {
     let record = Record {

@@ -1,5 +1,5 @@
-//! Records that wait for a resolution, from two indexes that each write keeps: sorted sets of UNKNOWN records and of
-//! claims. So nothing reads through the whole server.
+//! Lists records that wait for a resolution, from two indexes that each write maintains: sorted sets of UNKNOWN records
+//! and of claims. No read has to scan the whole server.
 
 use futures::future::try_join_all;
 use redis::{Cmd, FromRedisValue, cmd};
@@ -11,7 +11,7 @@ use crate::store::unsettled::{After, ScanPlace, Scanned, UnknownPage, Unsettled}
 use crate::store::{Store, StoreError};
 
 impl Unsettled for ValkeyStore {
-    /// From the index of each tag, in the order of its scores and ids.
+    /// Reads the index of each tag, in the order of scores and ids.
     async fn unknown(&self, limit: usize, after: Option<&After>) -> Result<UnknownPage, StoreError> {
         let tags = self.0.placement.tags().iter().zip(&self.0.links);
         // One more than requested, to show whether there is a next page.
@@ -20,8 +20,8 @@ impl Unsettled for ValkeyStore {
         Ok(UnknownPage::first_of(records, limit))
     }
 
-    /// From the index of claims, so it reads what runs or has died and nothing else. The server deletes what has expired
-    /// by itself, and none is counted.
+    /// Reads the index of claims, so it reads only records of running and dead attempts. The server deletes expired
+    /// records itself, so none are counted.
     async fn scan(&self, place: &ScanPlace, now: EpochMs, limit: u16) -> Result<Scanned, StoreError> {
         let segment = usize::from(place.segment);
         let numbers = (segment..self.0.links.len()).step_by(place.segments.max(1).into());
@@ -31,7 +31,7 @@ impl Unsettled for ValkeyStore {
             let after = place.after.as_ref().filter(|_| of_after == Some(number));
             let left = usize::from(limit) - usize::try_from(scanned.read).unwrap_or(usize::MAX).min(limit.into());
             let (tag, link) = (&self.0.placement.tags()[number], &self.0.links[number]);
-            // One more than fits, to show whether there is more.
+            // One more than fits, to show whether there are more.
             let ids = ids(link, claims_after(tag, after, left + 1)).await?;
             let more = ids.len() > left;
             let page = &ids[..ids.len().min(left)];
@@ -39,7 +39,7 @@ impl Unsettled for ValkeyStore {
             scanned.abandoned.extend(self.records(page).await?.into_iter().filter(|record| is_abandoned(record, now)));
             last = page.last().cloned().or(last);
             if more {
-                // If none of this tag fits any more, the place is still in an earlier one.
+                // If no record of this tag fits, the place is still in an earlier tag.
                 scanned.after = last;
                 break;
             }
@@ -61,7 +61,7 @@ impl ValkeyStore {
             let page = ids(link, unknown_from(tag, after, passed, limit)).await?;
             let read = self.records(&page).await?;
             let unknown = |record: &Record| match &record.state {
-                // Those of the position's own millisecond may be before it.
+                // Records with the same millisecond as the position may be before it.
                 State::Unknown(_) => after.is_none_or(|after| After::of(record) > *after),
                 State::Processing(_) | State::Released { .. } | State::Success(_) | State::Failed(_) => false,
             };
@@ -73,7 +73,7 @@ impl ValkeyStore {
         }
     }
 
-    /// The records of these ids that are there and that this version can read.
+    /// The records of these ids, as far as they exist and this version can read them.
     async fn records(&self, ids: &[RecordId]) -> Result<Vec<Record>, StoreError> {
         let reads = ids.iter().map(|id| async {
             match self.read(id).await {

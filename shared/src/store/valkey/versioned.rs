@@ -1,7 +1,7 @@
-//! Values with optimistic locking on Valkey, as [`crate::versioned`] has on DynamoDB.
+//! Values with optimistic locking on Valkey, like the items of [`crate::versioned`] on DynamoDB.
 //!
-//! A key holds the version, the stamps of the last stores, and the value. Each store replaces exactly what was loaded;
-//! because each has a random stamp, a value that was changed there and back counts as changed.
+//! A key holds the version, the stamps of the last stores, and the value. Each store replaces exactly the loaded
+//! content. Because each store has a random stamp, a value that was changed and changed back counts as changed.
 
 use std::time::Duration;
 
@@ -14,13 +14,13 @@ use super::{Effect, ValkeyStore, effect};
 use crate::engine::{Entropy, NoEntropy, SystemEntropy};
 use crate::store::StoreError;
 
-/// Each store has one: random, and used for no other.
+/// The length of a stamp: random bytes, different for each store.
 const STAMP_BYTES: usize = 16;
 
-/// More than the number of stores that others can make while a request is repeated.
+/// How many stamps a value keeps: more than the number of stores that others can make while a request is repeated.
 const KEPT_STAMPS: usize = 8;
 
-/// The version (8 bytes, big-endian) and the stamps; zero where there were fewer stores.
+/// The length of the version (8 bytes, big-endian) and the stamps, which are zero if there were fewer stores.
 const HEAD_BYTES: usize = 8 + KEPT_STAMPS * STAMP_BYTES;
 
 /// The versioned values of one store.
@@ -36,33 +36,34 @@ pub struct Versioned {
     /// The value; empty if there is none yet.
     pub value: Vec<u8>,
     key: String,
-    /// What the key held, as it is; `None` if nothing.
+    /// The content of the key as it was loaded; `None` if the key did not exist.
     stored: Option<Vec<u8>>,
 }
 
-/// Why a value could not be loaded or stored.
+/// The reason that a value could not be loaded or stored.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum VersionedError {
-    /// Other writers stored it each time between our load and our store. Nothing was written.
+    /// In every attempt another writer stored the value between our load and our store. Nothing was written.
     #[error("others changed the value {attempts} times in a row; nothing was written")]
     Contended {
         /// The number of attempts.
         attempts: usize,
     },
-    /// The server did not take the request. After [`StoreError::Uncertain`] it is unknown whether the value was stored.
+    /// The server did not accept the request. After [`StoreError::Uncertain`] it is unknown whether the value was
+    /// stored.
     #[error("the server did not store the value")]
     Store(#[from] StoreError),
-    /// The key holds something else than a versioned value.
-    #[error("the key holds no versioned value")]
+    /// The key holds something other than a versioned value.
+    #[error("the key does not hold a versioned value")]
     NotVersioned,
-    /// There was no randomness for a stamp. Nothing was written.
+    /// There were no random bytes for a stamp. Nothing was written.
     #[error(transparent)]
     NoEntropy(#[from] NoEntropy),
 }
 
 impl VersionedKeys {
-    /// The versioned values of this store, under keys that begin with one of its tags.
+    /// Creates a handle for the versioned values of this store, under keys that begin with one of its tags.
     #[must_use]
     pub const fn new(store: ValkeyStore) -> Self {
         Self { store, attempts: 10 }
@@ -81,18 +82,18 @@ impl VersionedKeys {
         Versioned::read(key, stored)
     }
 
-    /// The store of a value, as an effect of a commit. The commit is refused if another writer has stored it since it
-    /// was loaded: load it again then.
+    /// Returns the store of a value as an effect for a commit. The commit is refused if another writer has stored the
+    /// value since it was loaded; in that case load it again.
     ///
     /// # Errors
-    /// [`VersionedError::NoEntropy`] if there is no randomness for a stamp.
+    /// [`VersionedError::NoEntropy`] if there are no random bytes for a stamp.
     pub fn effect(&self, versioned: &Versioned) -> Result<Effect, VersionedError> {
         let next = versioned.next()?;
         Ok(versioned.replaced_by(next))
     }
 
-    /// Loads, modifies and stores a value, and returns it as stored. If another writer was faster, it tries again after
-    /// a short delay, up to ten times.
+    /// Loads, modifies and stores a value, and returns it as stored. If another writer was faster, this is repeated
+    /// after a short delay, up to ten times.
     ///
     /// `modify` may run several times, each time on the newly loaded value.
     ///
@@ -112,7 +113,7 @@ impl VersionedKeys {
         Err(VersionedError::Contended { attempts: self.attempts })
     }
 
-    /// Stores it, or returns what another writer stored.
+    /// Stores the value, or returns the value that another writer stored.
     async fn store(&self, versioned: &Versioned) -> Result<Result<Versioned, Versioned>, VersionedError> {
         let (tag, number) = self.place(&versioned.key)?;
         let next = versioned.next()?;
@@ -157,7 +158,7 @@ impl Versioned {
         Ok(Self { value, key: key.to_owned(), stored })
     }
 
-    /// What the key holds after the store.
+    /// The content of the key after the store.
     fn next(&self) -> Result<Vec<u8>, VersionedError> {
         let mut next = (self.version() + 1).to_be_bytes().to_vec();
         let mut stamp = [0; STAMP_BYTES];

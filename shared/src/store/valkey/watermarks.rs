@@ -80,11 +80,11 @@ fn to_watermark(id: &str, mut fields: Fields) -> Result<Option<Watermark>, Store
 }
 
 fn read(fields: &mut Fields) -> Result<Watermark, String> {
-    let position = |text: &str| Position::new(text).map_err(|_| format!("`{text}` is no position"));
+    let position = |text: &str| Position::new(text).map_err(|_| format!("`{text}` is not a position"));
     let witnesses = fields.text(WITNESSES)?;
     let witness = |line: &str| {
-        let (place, digest) = line.split_once(' ').ok_or_else(|| format!("`{line}` is no witness"))?;
-        let digest = u128::from_str_radix(digest, 16).map_err(|_| format!("`{line}` is no witness"))?;
+        let (place, digest) = line.split_once(' ').ok_or_else(|| format!("`{line}` is not a witness"))?;
+        let digest = u128::from_str_radix(digest, 16).map_err(|_| format!("`{line}` is not a witness"))?;
         Ok(Witness { position: position(place)?, digest: digest.to_be_bytes() })
     };
     Ok(Watermark {

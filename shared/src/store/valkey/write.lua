@@ -1,8 +1,9 @@
 #!lua
 -- One conditional write: a record or a watermark, with the application's effects, its indexes and its long answer.
 --
--- Everything that could fail is found out before the first write, because Redis does not undo what a script did before an
--- error. With the first line, the server refuses the whole script on a full memory, on a replica, and off its slot.
+-- Everything that could fail is checked before the first write, because Redis does not undo the writes of a script
+-- before an error. Because of the first line, the server refuses the whole script if its memory is full, on a replica,
+-- and if it does not own the slot.
 --
 -- KEYS       the item, the index of UNKNOWN records, the index of claims, the long answer, then the key of each effect
 -- ARGV       read in order by argument(): condition, effects, item, indexes, long answer
@@ -39,7 +40,7 @@ local function is(key, type)
   return found == 'none' or found == type
 end
 
--- An integer as the server's own commands read it, as far as a number of Lua is exact.
+-- An integer as the server's own commands read it, in the range in which a Lua number is exact.
 local EXACT = 9007199254740991
 local function integer(text)
   if not text then return 0 end
@@ -48,7 +49,7 @@ local function integer(text)
   return math.abs(number) <= EXACT and number or nil
 end
 
--- Compares digits, which may be more than a number of Lua holds.
+-- Compares numbers as digits, of which there may be more than a Lua number holds.
 local function below(text, limit)
   if not string.match(text, '^%d+$') then return false end
   return #text < #limit or (#text == #limit and text < limit)
@@ -61,7 +62,8 @@ local function added(found, by, minimum)
   return math.abs(sum) <= EXACT and (minimum == '' or sum >= tonumber(minimum))
 end
 
--- Each reads the arguments of one effect and returns its command; or nothing and what the key holds, if it is refused.
+-- Each function reads the arguments of one effect and returns its command, or, if the effect is refused, nothing and
+-- the value of the key.
 local read = {}
 
 function read.set(key)
@@ -148,13 +150,13 @@ local deletion, id, unknown_since, claimed = argument(), argument(), argument(),
 local answer_fields = {}
 for at = 1, 2 * count() do answer_fields[at] = argument() end
 
--- The store's own keys are of another type only if something else wrote there.
+-- The store's own keys have another type only if something else wrote to them.
 for key, type in pairs({[unknown] = 'zset', [claims] = 'zset', [answer] = 'hash'}) do
   if key ~= item and not is(key, type) then return redis.error_reply('WRONGKEY ' .. key .. ' is not a ' .. type) end
 end
 
 for _, command in ipairs(commands) do redis.call(unpack(command)) end
--- Without fields only the effects are written.
+-- Without fields, only the effects are written.
 if #fields > 0 then
   redis.call('DEL', item)
   redis.call('HSET', item, unpack(fields))

@@ -14,13 +14,13 @@ use super::{Kind, Metric, Metrics, Unit};
 /// format](https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html),
 /// from which CloudWatch extracts the metrics without an API request.
 ///
-/// With [Lambda's log level filter][filter] a line without a level and a time stamp is INFO, and `ApplicationLogLevel: WARN`
-/// would drop the metrics. So these lines have the highest level, FATAL, which no filter drops.
+/// [Lambda's log level filter][filter] treats a line without a level and a time stamp as INFO, so `ApplicationLogLevel:
+/// WARN` would drop the metrics. These lines therefore have the highest level, FATAL, which no filter drops.
 ///
 /// [filter]: https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-log-level.html
 ///
-/// Dimensions are `service` alone and `service` with `operation`; nothing of high cardinality. Metrics are collected
-/// through the `metrics` facade, so an application's own `metrics::counter!` is included.
+/// The dimension sets are `service`, and `service` with `operation`; no dimension has high cardinality. Metrics are
+/// collected through the `metrics` facade, so an application's own `metrics::counter!` is included.
 #[derive(Clone, Copy)]
 #[derive_where(Debug)]
 pub struct Emf {
@@ -115,7 +115,7 @@ mod tests {
         for document in &documents {
             assert_eq!(document["_aws"]["CloudWatchMetrics"][0]["Namespace"], "Payments");
             assert_eq!(document["service"], "payments-api");
-            // What Lambda's filter reads.
+            // Lambda's filter reads this member.
             assert_eq!(document["level"], "FATAL");
             let timestamp = document["timestamp"].as_str().unwrap();
             assert!(OffsetDateTime::parse(timestamp, &Rfc3339).is_ok(), "{timestamp}");

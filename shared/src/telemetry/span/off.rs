@@ -1,6 +1,6 @@
 use crate::protocol::Trace;
 
-/// No span.
+/// A span that does nothing.
 pub(crate) struct Span;
 
 impl Span {

@@ -29,7 +29,7 @@ impl Span {
         Self::begin(operation, "consumer").under(invocation())
     }
 
-    /// The span of a step, in the current span, which is at least the invocation's.
+    /// The span of a step, in the current span, which is the invocation's if there is no closer one.
     pub(crate) fn step(name: &'static str) -> Self {
         let is_part = tracing::Span::current().context().has_active_span();
         let span = Self::begin(name, "internal");

@@ -1,29 +1,29 @@
-//! How a call ends that was not run because of what the old function did.
+//! The outcome of a call that did not run because of the old function.
 
 use std::time::Duration;
 
 use crate::engine::{Answer, Error, Outcome, UnreadableAnswer};
 use crate::store::StoreError;
 
-/// Why nothing ran. A retry must look again.
+/// The reason that nothing ran. A retry must look again.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum NotRun {
     /// The old function is running the operation.
     #[error("the old function is running the operation; retry after {retry_after:?}")]
     InProgress {
-        /// The rest of its time.
+        /// The rest of its running time.
         retry_after: Duration,
     },
     /// The old function validated something else under the same key.
     #[error("the old function has used the key for another request")]
     Mismatch,
-    /// The old table did not answer, or what it says cannot be read.
-    #[error("what the old function did cannot be looked up")]
+    /// The old table did not answer, or its item cannot be read.
+    #[error("the old function's attempt cannot be looked up")]
     Store(#[source] StoreError),
 }
 
-/// What was found instead of running.
+/// The reason that the call did not run, as it was found in the old table.
 pub(crate) enum Aside {
     /// An answer of the old function.
     Replayed,
@@ -31,8 +31,8 @@ pub(crate) enum Aside {
 }
 
 impl Aside {
-    /// The outcome for the caller. The engine's own says only that this call recorded an answer, or executed nothing; if it
-    /// says anything else, an earlier attempt of ours counts.
+    /// The outcome for the caller. It replaces the engine's outcome if that shows only that this call recorded an
+    /// answer or executed nothing. Any other outcome belongs to an earlier attempt of ours and stays.
     pub(crate) fn over<T>(outcome: Result<Outcome<T>, Error>, aside: Option<Self>) -> Result<Outcome<T>, Error> {
         match (outcome, aside) {
             (Ok(Outcome::Executed(answered)), Some(Self::Replayed)) => Ok(Outcome::Replayed(answered)),
@@ -46,7 +46,7 @@ impl Aside {
     }
 }
 
-/// An answer, or none where nothing ran, which is never recorded.
+/// An answer; `None` if nothing ran, which is never recorded.
 pub(super) struct Forwarded<T>(pub(super) Option<T>);
 
 impl<T: Answer> Answer for Forwarded<T> {
@@ -62,7 +62,8 @@ impl<T: Answer> Answer for Forwarded<T> {
 impl<T> Forwarded<T> {
     /// The outcome with its answer.
     pub(super) fn unwrapped(outcome: Result<Outcome<Self>, Error>) -> Result<Outcome<T>, Error> {
-        let none = || Error::NothingHappened("nothing ran, because of what the old function did".into());
+        let none =
+            || Error::NothingHappened("nothing ran, because the old function has an attempt at the operation".into());
         Ok(match outcome? {
             Outcome::Executed(answered) => Outcome::Executed(answered.try_map(|answer| answer.0.ok_or_else(none))?),
             Outcome::Replayed(answered) => Outcome::Replayed(answered.try_map(|answer| answer.0.ok_or_else(none))?),

@@ -1,4 +1,4 @@
-//! The items of Powertools' table: what they say, and those that are written for the old function to read.
+//! The items of Powertools' table: reading them, and writing those that the old function can read.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::Value;
@@ -8,15 +8,15 @@ use crate::protocol::EpochMs;
 use crate::store::dynamodb::Item;
 use crate::store::dynamodb::item::{number, string};
 
-/// The names of the attributes of an old table, and how its key is made. The defaults are those of Powertools.
+/// The attribute names of an old table, and the form of its key. The defaults are those of Powertools.
 #[derive(Clone, Debug)]
 pub struct OldNames {
     /// Partition key (`key_attr`).
     pub key: String,
     /// Sort key (`sort_key_attr`), if the table has one. It then holds the old key.
     pub sort: Option<String>,
-    /// The value of the partition key in a table with a sort key (`static_pk_value`): `idempotency#` and the name of the
-    /// old Lambda function, unless it was set.
+    /// The value of the partition key in a table with a sort key (`static_pk_value`): `idempotency#` and the name of
+    /// the old Lambda function, unless it was set.
     pub static_partition: String,
     /// Time to live, in seconds (`expiry_attr`).
     pub expiration: String,
@@ -26,7 +26,7 @@ pub struct OldNames {
     pub status: String,
     /// The answer (`data_attr`).
     pub data: String,
-    /// The hash of what was validated (`validation_key_attr`).
+    /// The hash of the validated payload (`validation_key_attr`).
     pub validation: String,
 }
 
@@ -45,13 +45,13 @@ impl Default for OldNames {
     }
 }
 
-/// The attribute, which Powertools ignores, of items that this library has written: whose they are.
+/// The attribute, which Powertools ignores, that marks items of this library with the record that they belong to.
 pub(super) const SUCCESSOR: &str = "successor";
 
-/// Which attempt at its record has written such an item.
+/// The number of the attempt that has written such an item.
 pub(super) const ATTEMPT: &str = "attempt";
 
-/// The deadline of the old function's attempt that did not end before it.
+/// The deadline of an earlier attempt of the old function that did not end.
 pub(super) const AFTER: &str = "after";
 
 pub(super) const IN_PROGRESS: &str = "INPROGRESS";
@@ -61,29 +61,29 @@ pub(super) const COMPLETED: &str = "COMPLETED";
 /// up to 0.7 s late.
 const GRACE_MS: u64 = 1_000;
 
-/// What an item of the old table says about a call.
+/// The meaning of an item of the old table for a call.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Said {
-    /// Nothing: its time is over.
+    /// The item has expired and has no meaning.
     Expired,
-    /// This answer.
+    /// The operation was completed with this answer.
     Completed(Value),
-    /// An attempt may run until then.
+    /// An attempt may run until this time.
     InProgress(EpochMs),
-    /// An attempt did not end before its deadline, or before it expired if it has none: it is not known what it did. The
-    /// deadline as it is stored.
+    /// An attempt did not end before its deadline, or before its expiration if it has no deadline: it is unknown what
+    /// it did. Contains the stored deadline.
     Abandoned(Option<EpochMs>),
-    /// It was completed, with an answer that cannot be read, for this reason.
+    /// The operation was completed with an answer that cannot be read, for this reason.
     Unreadable(String),
-    /// An attempt of this library's, at the record that asks.
+    /// An attempt of this library, at the record of this call.
     Ours {
-        /// Its number.
+        /// The attempt's number.
         attempt: u64,
-        /// The deadline of the old function's attempt before it, if that did not end.
+        /// The deadline of the old function's attempt before it, if that attempt did not end.
         after: Option<EpochMs>,
     },
-    /// The old function validated something else under this key, or this library has run it for another record: another
-    /// caller's, whose answers are his.
+    /// The old function validated a different payload under this key, or this library has run it for another record,
+    /// whose caller alone may get its answers.
     Mismatch,
 }
 
@@ -98,14 +98,15 @@ impl OldNames {
         }
     }
 
-    /// An attempt of ours. It has no deadline: the old function leaves it alone until the item expires.
+    /// The item of an attempt of ours. It has no deadline, so the old function does not touch it until the item
+    /// expires.
     pub(super) fn in_progress(&self, key: &OldKey, successor: &str, attempt: u64, expiration_s: u64) -> Item {
         let mut item = self.item(key, successor, IN_PROGRESS, expiration_s);
         item.insert(ATTEMPT.to_owned(), number(attempt));
         item
     }
 
-    /// `None`: DynamoDB does not store such an answer as Powertools for TypeScript does.
+    /// The item of our answer; `None` if DynamoDB cannot store the answer in the form of Powertools for TypeScript.
     pub(super) fn completed(&self, key: &OldKey, successor: &str, answer: &Value, expiration_s: u64) -> Option<Item> {
         let mut item = self.item(key, successor, COMPLETED, expiration_s);
         let data = match key.style.language {
@@ -127,11 +128,11 @@ impl OldNames {
         item
     }
 
-    /// Reads an item. Its expiration comes first, then what it validated, as in Powertools; but an attempt of the old function
-    /// that did not end is not forgotten when it expires.
+    /// Reads an item. As in Powertools, its expiration is checked first and then its validated payload; unlike in
+    /// Powertools, an attempt of the old function that did not end still counts after it expires.
     ///
     /// # Errors
-    /// What of it cannot be read.
+    /// The attribute that cannot be read.
     pub(super) fn read(&self, item: &Item, key: &OldKey, successor: &str, now: EpochMs) -> Result<Said, String> {
         let expiration = epoch(item, &self.expiration)?.ok_or_else(|| format!("`{}` is missing", self.expiration))?;
         let (is_over, status, owner) = (expiration < now.0 / 1000, text(item, &self.status), text(item, SUCCESSOR));
@@ -158,7 +159,7 @@ impl OldNames {
                 None => Said::InProgress(EpochMs(expiration.saturating_mul(1000))),
             }),
             Some(other) => Err(format!("`{}` is `{other}`", self.status)),
-            None => Err(format!("`{}` is no text", self.status)),
+            None => Err(format!("`{}` is not text", self.status)),
         }
     }
 
@@ -169,13 +170,13 @@ impl OldNames {
             (Some(AttributeValue::S(json)), Language::Python) => {
                 serde_json::from_str(json).map_err(|error| unreadable(format!("is not JSON: {error}")))
             }
-            (Some(_), Language::Python) => Err(unreadable("is no text".into())),
+            (Some(_), Language::Python) => Err(unreadable("is not text".into())),
             (Some(data), Language::TypeScript) => value(data).map_err(|kind| unreadable(format!("has {kind}"))),
         }
     }
 }
 
-/// `json.dumps` would write spaces; for `json.loads` they are nothing.
+/// The answer as JSON for Python. `json.dumps` would write spaces, which `json.loads` ignores.
 fn python_answer(answer: &Value) -> String {
     answer.to_string()
 }
@@ -184,11 +185,11 @@ fn text<'i>(item: &'i Item, name: &str) -> Option<&'i str> {
     item.get(name).and_then(|value| value.as_s().ok()).map(String::as_str)
 }
 
-/// A point in time, of which only the whole part counts.
+/// A point in time, whose fractional part is ignored.
 fn epoch(item: &Item, name: &str) -> Result<Option<u64>, String> {
     let Some(value) = item.get(name) else { return Ok(None) };
     let digits = value.as_n().ok().and_then(|number| number.split('.').next()?.parse().ok());
-    digits.map(Some).ok_or_else(|| format!("`{name}` is no point in time"))
+    digits.map(Some).ok_or_else(|| format!("`{name}` is not a point in time"))
 }
 
 /// The JSON that `unmarshall` makes of an attribute. The error names a type that JSON does not have.
@@ -210,10 +211,10 @@ fn value(attribute: &AttributeValue) -> Result<Value, &'static str> {
 /// How deep an attribute may be nested (AWS, "Constraints in Amazon DynamoDB": 32), with the item around it.
 const DEEPEST: u32 = 30;
 
-/// The largest number of DynamoDB is a little more (AWS, same page), and its digits are at most 38.
+/// DynamoDB's largest number is slightly larger (AWS, same page); a number has at most 38 digits.
 const LARGEST: f64 = 9.9e125;
 
-/// The attribute that `marshall` makes of JSON; `None` if DynamoDB does not take it.
+/// The attribute that `marshall` makes of JSON; `None` if DynamoDB does not accept it.
 fn attribute(value: &Value, depth: u32) -> Option<AttributeValue> {
     let depth = depth.checked_sub(1)?;
     Some(match value {

@@ -3,7 +3,7 @@
 use super::key::Language;
 use crate::protocol::Node;
 
-/// Two members have names that differ in case only.
+/// Two members have names that differ only in case.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Ambiguous;
 
@@ -12,8 +12,8 @@ impl Node {
         matches!(self, Self::Null)
     }
 
-    /// `is_missing_idempotency_key` of Powertools for Python. For an object of nulls versions differ; looking for its key
-    /// in vain does no harm.
+    /// Corresponds to `is_missing_idempotency_key` of Powertools for Python. Its versions differ for an object of
+    /// nulls; an unsuccessful lookup of its key does no harm.
     pub(super) fn is_nothing_in_python(&self) -> bool {
         match self {
             Self::Null => true,
@@ -85,7 +85,7 @@ fn sorted(members: &[(String, Node)], language: Language) -> Result<Vec<(&str, &
     Ok(members)
 }
 
-/// Integers of any length stay as they are; everything else is a float.
+/// Writes a number like Python: integers of any length stay unchanged; all other numbers are floats.
 fn python_number(literal: &str) -> String {
     if !literal.contains(['.', 'e', 'E']) {
         return if literal == "-0" { "0".to_owned() } else { literal.to_owned() };
@@ -102,7 +102,8 @@ fn python_number(literal: &str) -> String {
     format!("{sign}{text}{}", if is_whole { ".0" } else { "" })
 }
 
-/// By their names in lower case, by UTF-16; but an object lists names that are array indexes first, by number.
+/// Sorts members by their lower-case names in UTF-16 order. A JavaScript object lists names that are array indexes
+/// first, by number.
 fn sort_as_javascript(members: &mut [(&str, &Node)]) -> Result<(), Ambiguous> {
     members.sort_by_cached_key(|(name, _)| {
         let index = array_index(name);
@@ -117,7 +118,7 @@ fn array_index(name: &str) -> Option<u32> {
     (number.to_string() == name).then_some(number)
 }
 
-/// `Number::toString` (ECMAScript): every number is a double.
+/// Writes a number like `Number::toString` (ECMAScript): every number is a double.
 fn javascript_number(literal: &str) -> String {
     let Some(shortest) = Shortest::of(literal) else { return "null".to_owned() };
     if shortest.digits == "0" {
@@ -151,7 +152,7 @@ fn write_string(text: &str, language: Language, out: &mut String) {
     out.push('"');
 }
 
-/// The short escapes, which are the same in both languages.
+/// The short escape of a character, which is the same in both languages.
 const fn escape(character: char) -> Option<&'static str> {
     match character {
         '"' => Some("\\\""),
@@ -165,7 +166,7 @@ const fn escape(character: char) -> Option<&'static str> {
     }
 }
 
-/// Of members of one name both languages keep the last.
+/// The last member of each name, which is the one that both languages keep.
 fn last_of_each(members: &[(String, Node)]) -> Vec<(&str, &Node)> {
     let mut last: Vec<(&str, &Node)> = Vec::with_capacity(members.len());
     for (name, value) in members {
@@ -177,20 +178,21 @@ fn last_of_each(members: &[(String, Node)]) -> Vec<(&str, &Node)> {
     last
 }
 
-/// The shortest decimal that is read back as the same double, without its sign: its digits, and the decimal exponent of
-/// the first one.
+/// The shortest decimal that parses to the same double, without its sign: its digits, and the decimal exponent of the
+/// first digit.
 struct Shortest {
     digits: String,
     exponent: i32,
 }
 
 impl Shortest {
-    /// `None` if the literal is beyond the doubles.
+    /// The shortest decimal of a literal; `None` if the literal is out of the range of a double.
     fn of(literal: &str) -> Option<Self> {
         let number = literal.parse::<f64>().ok().filter(|number| number.is_finite())?.abs();
         let shortest = format!("{number:e}");
-        // Of two decimals of this length that are equally near, Rust takes the larger one, and both languages the even one, as
-        // Rust does with a precision. At a power of two the nearest one may be read back as another double.
+        // If two decimals of this length are equally near, Rust chooses the larger one, whereas both languages choose
+        // the even one, as Rust does if a precision is given. At a power of two the nearest decimal may parse to
+        // another double.
         let fraction_digits = shortest.split_once('e')?.0.split_once('.').map_or(0, |(_, fraction)| fraction.len());
         let nearest = format!("{number:.fraction_digits$e}");
         let text = if nearest.parse() == Ok(number) { nearest } else { shortest };
@@ -233,7 +235,8 @@ mod tests {
         super::text(Document::parse(text.as_bytes()).unwrap().root(), Language::TypeScript)
     }
 
-    // Printed by CPython 3.11 and Node.js 20; `tests/tests/end_to_end/powertools.rs` compares more with Powertools itself.
+    // Printed by CPython 3.11 and Node.js 20; `tests/tests/end_to_end/powertools.rs` compares more with Powertools
+    // itself.
     #[test]
     fn numbers_are_written_as_each_language_writes_them() {
         for (literal, python, javascript) in [

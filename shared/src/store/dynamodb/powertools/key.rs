@@ -20,7 +20,7 @@ pub(super) enum Language {
     TypeScript,
 }
 
-/// The hash function of keys: `hash_function` of the old configuration.
+/// The hash function of the old keys: `hash_function` in the old configuration.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Hash {
@@ -33,7 +33,7 @@ pub enum Hash {
     Sha512,
 }
 
-/// How an old function writes keys.
+/// The form in which an old function writes keys.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Style {
     pub(super) language: Language,
@@ -42,32 +42,32 @@ pub(super) struct Style {
 
 /// The key of one call in the old function's table, made by [`Predecessor::key`](super::Predecessor::key).
 ///
-/// `Debug` shows no hash: that of a short value can be guessed.
+/// `Debug` does not show the hash, because the hash of a short value can be guessed.
 #[derive(Clone)]
 pub struct OldKey {
     /// The id of the item: the prefix, `#` and a hash.
     pub(super) id: String,
-    /// The hash of what the old function validated.
+    /// The hash of the payload that the old function validated.
     pub(super) validation: Option<String>,
     pub(super) style: Style,
 }
 
-/// Why there is no old key.
+/// The reason that a call has no old key.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum NoOldKey {
     /// Nothing is selected, so the old function ran such calls unprotected, or refused them.
     #[error("nothing is selected for the old key")]
     NothingSelected,
-    /// What is selected cannot be written as JSON.
+    /// The selection cannot be written as JSON.
     #[error("the selection for the old key cannot be written as JSON: {0}")]
     NotJson(#[source] serde_json::Error),
-    /// What is selected is not a JSON document.
+    /// The selection is not a JSON document.
     #[error(transparent)]
     Invalid(#[from] InvalidJson),
-    /// Two members of an object have names that differ in case only. Powertools for TypeScript keeps them in the order in
-    /// which they came, which is not known here.
-    #[error("two members of the selection for the old key have names that differ in case only")]
+    /// Two members of an object have names that differ only in case. Powertools for TypeScript keeps them in their
+    /// original order, which is not known here.
+    #[error("two members of the selection for the old key have names that differ only in case")]
     Ambiguous,
 }
 
@@ -91,18 +91,19 @@ impl OldKey {
         Self::of_json(prefix, style, &by.value(event).ok_or(NoOldKey::NothingSelected)?)
     }
 
-    /// Also compares what the old function validated (`payload_validation_jmespath`): an old record in which it was
-    /// something else is a mismatch, which is neither replayed nor run. `selected` is what that expression selects.
+    /// Also compares the payload that the old function validated (`payload_validation_jmespath`): an old record with
+    /// another payload is a mismatch, which is neither replayed nor run. `selected` is the part of the event that the
+    /// expression selects.
     ///
     /// # Errors
-    /// [`NoOldKey`] if it cannot be hashed.
+    /// [`NoOldKey`] if the selection cannot be hashed.
     pub fn validated(mut self, selected: &impl Serialize) -> Result<Self, NoOldKey> {
         let json = serde_json::to_vec(selected).map_err(NoOldKey::NotJson)?;
         self.validation = Some(self.style.digest(&Document::parse(&json)?)?);
         Ok(self)
     }
 
-    /// The id of the item, for looking it up by other means.
+    /// The id of the item, for example to look it up by hand.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.id
@@ -117,7 +118,7 @@ impl fmt::Debug for OldKey {
 }
 
 impl Style {
-    /// Whether the old function found no key in it.
+    /// Whether the old function would have found no key in the selection.
     fn selects_nothing(self, selected: &Document) -> bool {
         match self.language {
             Language::Python => selected.root().is_nothing_in_python(),
