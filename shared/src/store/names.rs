@@ -4,7 +4,7 @@
 #[derive(Clone, Debug)]
 #[cfg_attr(
     not(feature = "dynamodb"),
-    expect(dead_code, unreachable_pub, reason = "a table has more names than a record, and only its owner sets them")
+    allow(dead_code, unreachable_pub, reason = "a table has more names than a record, and only its owner sets them")
 )]
 pub struct AttributeNames {
     /// Partition key of the table: the record's id (string).
