@@ -669,8 +669,8 @@ async fn run_schedule(
     }
 }
 
-/// Found by its event, so that it is the same one, and answers for itself alone, whatever else is scheduled. Without the
-/// schedule's input, so that it covers all records, and not only about those that their follow-up has missed.
+/// Found by its event, so that it is the same one, and answers for itself alone, whatever else is scheduled. Without
+/// the schedule's input, so that it covers all records, and not only about those that their follow-up has missed.
 async fn reconcile(State(control): Shared) -> Result<Response, Problem> {
     const EVENT: &str = "Reconcile";
     let schedule = control.schedule("schedule of the event", EVENT, |settings| settings.event == EVENT)?;

@@ -70,8 +70,8 @@ impl Definitions {
         })
     }
 
-    /// AWS, "Working with Lambda environment variables": the runtime's variables, those that the SDK needs here, and last
-    /// those of the template. Of this process's own variables only PATH is passed on.
+    /// AWS, "Working with Lambda environment variables": the runtime's variables, those that the SDK needs here, and
+    /// last those of the template. Of this process's own variables only PATH is passed on.
     fn environment(
         &self,
         id: &str,

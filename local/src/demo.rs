@@ -1,5 +1,5 @@
-//! `--demo`: the same orders, under the same kills, time-outs and duplicates, at the application and at a handler that stores
-//! its result after the work. Who is charged twice?
+//! `--demo`: the same orders, under the same kills, time-outs and duplicates, at the application and at a handler that
+//! stores its result after the work. Who is charged twice?
 
 use std::{
     fmt::Write as _,

@@ -1,5 +1,5 @@
-//! `/docs`: the descriptions of the application's APIs, rendered by Swagger UI, which the program contains. Requests can be
-//! sent from the page, with a token that a button gets.
+//! `/docs`: the descriptions of the application's APIs, rendered by Swagger UI, which the program contains. Requests
+//! can be sent from the page, with a token that a button gets.
 
 use std::net::SocketAddr;
 

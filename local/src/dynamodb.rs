@@ -3,9 +3,9 @@
 //! The engine works synchronously under one lock, so it has a thread and a runtime of its own: a slow request must
 //! not hold up the sandboxes, the pipe or the API.
 //!
-//! dynoxide answers every caller, including pages of any site (`Access-Control-Allow-Origin: *`, as DynamoDB Local does),
-//! and accepts no middleware. So it is behind a proxy that forwards requests of this machine only, and its own address
-//! is kept secret.
+//! dynoxide answers every caller, including pages of any site (`Access-Control-Allow-Origin: *`, as DynamoDB Local
+//! does), and accepts no middleware. So it is behind a proxy that forwards requests of this machine only, and its own
+//! address is kept secret.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},

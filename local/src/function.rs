@@ -58,7 +58,8 @@ impl Function {
             return Err(Failure::RequestTooLarge);
         }
         let outcome = {
-            // Held until the invocation is in the version's queue, so that a version that is replaced has all of its own.
+            // Held until the invocation is in the version's queue, so that a version that is replaced has all of its
+            // own.
             let versions = self.0.versions.read();
             latest(&versions).push(id, payload)
         };

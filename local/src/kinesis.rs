@@ -1,7 +1,7 @@
 //! Kinesis data streams, on `rustack-kinesis-core`: its JSON protocol over HTTP, and their shards for mappings.
 //!
-//! They are in memory, also with `--data`, and their shards stay as they are: a mapping reads those that there are when the
-//! stack starts.
+//! They are in memory, also with `--data`, and their shards stay as they are: a mapping reads those that there are when
+//! the stack starts.
 
 use std::{sync::Arc, time::SystemTime};
 

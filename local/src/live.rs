@@ -242,8 +242,8 @@ async fn page(State(live): State<Arc<Live>>) -> Response {
     (headers, page).into_response()
 }
 
-/// Server-sent events: first `latest`, the requests that were answered last, oldest first; then `step` and `answered` as
-/// they happen, and `stack` whenever it has changed.
+/// Server-sent events: first `latest`, the requests that were answered last, oldest first; then `step` and `answered`
+/// as they happen, and `stack` whenever it has changed.
 async fn live(State(live): State<Arc<Live>>) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
     let (latest, events) = live.output.activity().watch();
     let latest = stream::iter(Event::default().event("latest").json_data(latest).ok());

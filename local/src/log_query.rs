@@ -1,5 +1,6 @@
-//! Queries of CloudWatch Logs Insights, as far as the template's saved queries and those of a runbook need them (AWS, "CloudWatch
-//! Logs Insights query syntax"): `fields`, `filter`, `stats`, `sort` and `limit`. Whatever else a query says is an error.
+//! Queries of CloudWatch Logs Insights, as far as the template's saved queries and those of a runbook need them (AWS,
+//! "CloudWatch Logs Insights query syntax"): `fields`, `filter`, `stats`, `sort` and `limit`. Whatever else a query
+//! says is an error.
 
 use std::collections::BTreeMap;
 

@@ -25,7 +25,8 @@ pub struct Options {
     #[arg(long, value_name = "FILE")]
     pub template: Option<PathBuf>,
 
-    /// Address of a Kafka broker whose topics are used [default: a stand-in, whose topics are kept with the other data].
+    /// Address of a Kafka broker whose topics are used [default: a stand-in, whose topics are kept with the other
+    /// data].
     #[arg(long, value_name = "HOST:PORT")]
     pub kafka: Option<String>,
 
@@ -37,8 +38,9 @@ pub struct Options {
     #[arg(long = "parameter", value_name = "NAME=VALUE", value_parser = parameter)]
     pub parameters: Vec<(String, String)>,
 
-    /// Shows what the application is for, in about a minute: orders under kills, time-outs and duplicates, beside a handler
-    /// that stores its result after the work. Exits with 1 if the application charges or posts an order other than once.
+    /// Shows what the application is for, in about a minute: orders under kills, time-outs and duplicates, beside a
+    /// handler that stores its result after the work. Exits with 1 if the application charges or posts an order other
+    /// than once.
     #[arg(long)]
     pub demo: bool,
 
@@ -54,8 +56,8 @@ pub struct Options {
     #[arg(long, value_name = "FILE.svg", requires = "demo")]
     pub record: Option<PathBuf>,
 
-    /// Starts a function at its first event, as Lambda does. Without it each function starts before `ready`, so that one that
-    /// cannot start is an error then.
+    /// Starts a function at its first event, as Lambda does. Without it each function starts before `ready`, so that
+    /// one that cannot start is an error then.
     #[arg(long)]
     pub on_demand: bool,
 

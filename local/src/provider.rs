@@ -54,7 +54,8 @@ struct Inner {
     state: Mutex<provider_simulator::Provider>,
 }
 
-/// The API keys that were rolled (Stripe, "API keys": roll a key). Any other key is the only one of an account of its own.
+/// The API keys that were rolled (Stripe, "API keys": roll a key). Any other key is the only one of an account of its
+/// own.
 #[derive(Default)]
 struct ApiKeys {
     /// The first key of the account, by each later one.

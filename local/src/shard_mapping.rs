@@ -1,6 +1,6 @@
-//! An event source mapping of a shard, which is a table's stream or a part of a Kinesis stream: batches to a function, and
-//! what the function's answer means for them (AWS, "Using AWS Lambda with Amazon DynamoDB", "How Lambda processes records
-//! from stream and queue-based event sources", "Configuring partial batch response").
+//! An event source mapping of a shard, which is a table's stream or a part of a Kinesis stream: batches to a function,
+//! and what the function's answer means for them (AWS, "Using AWS Lambda with Amazon DynamoDB", "How Lambda processes
+//! records from stream and queue-based event sources", "Configuring partial batch response").
 //!
 //! The shard goes on only when a batch is settled, so a stop in between delivers the batch again: at least once, as on
 //! AWS. With `--data` stream and position survive together.

@@ -1,7 +1,7 @@
 //! An issuer of OpenID Connect with a page to sign in: whoever comes chooses a name and a role.
 //!
-//! It is at `localhost` while the application is at 127.0.0.1, so that a browser sees two sites, as it does in the field:
-//! a cookie with SameSite or a policy of the pages that stands in the way of a sign-in does so here, too.
+//! It is at `localhost` while the application is at 127.0.0.1, so that a browser sees two sites, as it does in the
+//! field: a cookie with SameSite or a policy of the pages that stands in the way of a sign-in does so here, too.
 //!
 //! Specifications: OpenID Connect Core 1.0, Discovery 1.0, RP-Initiated Logout 1.0; RFC 6749, 7636 (PKCE), 9207.
 

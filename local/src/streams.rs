@@ -1,5 +1,5 @@
-//! Kafka topics, as the event source mappings and `/_local/` use them: of the [stand-in](StandIn), which is kept like all
-//! data of the stack, or of a real [broker](Broker).
+//! Kafka topics, as the event source mappings and `/_local/` use them: of the [stand-in](StandIn), which is kept like
+//! all data of the stack, or of a real [broker](Broker).
 
 use std::collections::BTreeMap;
 

@@ -36,7 +36,8 @@ impl Drop for Folder {
 const PORTS: usize = 5;
 
 impl Valkey {
-    /// Starts a server. With a folder for data, each write is on disk before it is answered; otherwise all is in memory.
+    /// Starts a server. With a folder for data, each write is on disk before it is answered; otherwise all is in
+    /// memory.
     ///
     /// `group` is a process group that ends with its starter, even if that is killed; without one, it is the starter's.
     ///

@@ -67,7 +67,8 @@ pub enum Action {
     Prevent(usize),
     /// Waits for a running call, and reads again when the actor's clock shows this.
     Wait(usize, Reading),
-    /// Reads with eventual consistency, which returns the version at this place or none, when the actor's clock shows this.
+    /// Reads with eventual consistency, which returns the version at this place or none, when the actor's clock shows
+    /// this.
     LookUp(usize, Option<usize>, Reading),
     /// Reads an answer that is stored next to its record.
     ReadParts(usize),

@@ -1,5 +1,6 @@
 //! The oracle: records the applied effects and checks them.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,7 +8,8 @@ use idempotency::sequence::Gap;
 use idempotency::telemetry::metrics::{Metric, Metrics};
 use parking_lot::{Mutex, MutexGuard};
 
-use crate::schedule::Occurred;
+/// How often each event occurred.
+pub(crate) type Occurred = BTreeMap<&'static str, u64>;
 
 /// Records what happens in a schedule. A clone is another handle.
 #[derive(Clone, Default)]

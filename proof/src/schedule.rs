@@ -1,6 +1,5 @@
 //! Runs schedules, and adds up their results.
 
-use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -8,10 +7,7 @@ use parking_lot::Mutex;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::backend::{Backend, Server};
-use crate::oracle::Oracle;
-
-/// How often each event occurred.
-pub(crate) type Occurred = BTreeMap<&'static str, u64>;
+use crate::oracle::{Occurred, Oracle};
 
 /// Runs schedules one after another, in simulated time.
 pub struct Runner {

@@ -1,7 +1,7 @@
 //! The library's public API is the recorded one, so that no change of it is overlooked.
 //!
-//! `.ci/public-api` makes rustdoc describe the API and runs this test. `.ci/public-api --record` writes the record anew: do
-//! that when the change is meant, and describe it in the changelog.
+//! `.ci/public-api` makes rustdoc describe the API and runs this test. `.ci/public-api --record` writes the record
+//! anew: do that when the change is meant, and describe it in the changelog.
 
 use std::path::PathBuf;
 

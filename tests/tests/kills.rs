@@ -26,8 +26,8 @@ async fn whatever_dies_each_payment_is_charged_and_posted_once_and_has_one_answe
     assert!(tally.losses > 0, "nothing was lost on the way to the store");
 }
 
-/// Records are on a Valkey server, whose files survive a kill of the whole stack, and effects are written to DynamoDB before
-/// them: a process may die between the two. `SOAK_VALKEY_KILLS` is the number of killed processes.
+/// Records are on a Valkey server, whose files survive a kill of the whole stack, and effects are written to DynamoDB
+/// before them: a process may die between the two. `SOAK_VALKEY_KILLS` is the number of killed processes.
 #[tokio::test(flavor = "multi_thread")]
 async fn with_records_on_valkey_whatever_dies_each_payment_is_charged_and_posted_once_and_has_one_answer() {
     if !valkey::is_installed(

@@ -1,5 +1,5 @@
-//! Finding what an id belongs to. Wherever the schema gives it, that is a read by key; see docs/console.md for what each
-//! costs, and for what cannot be found.
+//! Finding what an id belongs to. Wherever the schema gives it, that is a read by key; see docs/console.md for what
+//! each costs, and for what cannot be found.
 
 mod sought;
 

@@ -14,8 +14,8 @@ pub const PAY: &str = "POST /payments";
 /// The operation of a refund, and its route.
 pub const REFUND: &str = "POST /payments/{id}/refunds";
 
-/// How long a payment or a refund may take, most of which is the provider's time to answer, and how long a reconciliation
-/// may. A slower one ends as an unknown outcome, which the next retry reconciles.
+/// How long a payment or a refund may take, most of which is the provider's time to answer, and how long a
+/// reconciliation may. A slower one ends as an unknown outcome, which the next retry reconciles.
 ///
 /// A sandbox that dies holds its key for this time and the engine's margin, together 7 s: less than the 10 s for which
 /// the most impatient of the usual HTTP clients waits in all.

@@ -30,8 +30,9 @@ use answer::{Answer, Reply};
 /// saved error means.
 ///
 /// It never retries, with one exception: only the caller knows whether another attempt is allowed. For the same reason
-/// it follows no redirects and takes no proxy from the environment. The exception is a 401, which comes before a request
-/// is examined: if the [API key](ApiKey) has been rotated meanwhile, the request is sent again with the new one.
+/// it follows no redirects and takes no proxy from the environment. The exception is a 401, which comes before a
+/// request is examined: if the [API key](ApiKey) has been rotated meanwhile, the request is sent again with the new
+/// one.
 #[derive(Clone, Debug)]
 pub struct Provider {
     http: Client,

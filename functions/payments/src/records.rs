@@ -54,8 +54,8 @@ impl Records {
     ///
     /// # Errors
     ///
-    /// When a setting is missing or invalid, or the server is unfit: not reached, too old, a replica, or one that evicts
-    /// keys. Then the function must not serve.
+    /// When a setting is missing or invalid, or the server is unfit: not reached, too old, a replica, or one that
+    /// evicts keys. Then the function must not serve.
     pub async fn open(client: Client, table: &Table) -> Result<Self, RecordsError> {
         match setting("RECORD_STORE")?.as_str() {
             "DynamoDB" => {

@@ -128,8 +128,8 @@ impl Secret {
         Ok((version.0 != refused.0).then_some(version))
     }
 
-    /// A text of the current version, as `read` reads it, and that version. A version whose text is missing or empty, or
-    /// that `read` cannot use, is not remembered: a correction takes effect at once.
+    /// A text of the current version, as `read` reads it, and that version. A version whose text is missing or empty,
+    /// or that `read` cannot use, is not remembered: a correction takes effect at once.
     ///
     /// # Errors
     ///

@@ -296,7 +296,8 @@ async fn whoever_repeats_without_a_pause_is_raised_but_not_while_the_runs_of_oth
     assert_eq!([repeated_among_runs_of(40).await, repeated_among_runs_of(4_000).await], [2, 0]);
 }
 
-/// The signals that are raised if a caller asks for each of eight keys eleven times, while the runs of others take so long.
+/// The signals that are raised if a caller asks for each of eight keys eleven times, while the runs of others take so
+/// long.
 async fn repeated_among_runs_of(total_ms: u64) -> u64 {
     let world = World::start().await;
     world.has_learned().await;
@@ -431,7 +432,8 @@ async fn everything(client: &Client) -> Vec<String> {
     items
 }
 
-/// Takes back the progress, sample and calibration, which are stored in one transaction, as if a run had died before it.
+/// Takes back the progress, sample and calibration, which are stored in one transaction, as if a run had died before
+/// it.
 async fn rewind(world: &World) {
     for sort in ["state".to_owned(), format!("sample#{}", world.window().day())] {
         let (pk, sk) = ("scorer".to_owned(), sort);

@@ -21,8 +21,8 @@ pub enum Detector {
     HardDeclined,
     /// Distinct payment methods among the declined payments, of payments that ended. Card testing.
     DistinctInstruments,
-    /// Declined payments with a payment method that was declined before in the window, of payments that ended. Probing a
-    /// card's limit.
+    /// Declined payments with a payment method that was declined before in the window, of payments that ended. Probing
+    /// a card's limit.
     SameInstrument,
     /// Of declined payments, those of a small amount. Card testing.
     SmallDeclined,

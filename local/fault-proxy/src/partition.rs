@@ -1,7 +1,7 @@
 //! The throughput of partitions, which an embedded database does not limit.
 //!
-//! A partition of DynamoDB serves 1,000 write units and 3,000 read units a second, for all its keys together (AWS, "Best
-//! practices for designing and using partition keys effectively"), and refuses what is beyond (AWS, "Key range
+//! A partition of DynamoDB serves 1,000 write units and 3,000 read units a second, for all its keys together (AWS,
+//! "Best practices for designing and using partition keys effectively"), and refuses what is beyond (AWS, "Key range
 //! throughput exceeded"). Here each partition has a token bucket for either, which holds the units of one second. A
 //! request is admitted if the buckets of all its items have tokens left, and then pays what it really costs, also if
 //! its condition is refused.

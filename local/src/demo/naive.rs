@@ -98,9 +98,9 @@ impl Inner {
         (StatusCode::CREATED, Json(result)).into_response()
     }
 
-    /// The card of the order. A test card misbehaves on the first request under an idempotency key at the provider. This
-    /// handler sends none, so that the card would misbehave for ever; it gets a good one from the second try on, to be
-    /// fair.
+    /// The card of the order. A test card misbehaves on the first request under an idempotency key at the provider.
+    /// This handler sends none, so that the card would misbehave for ever; it gets a good one from the second try on,
+    /// to be fair.
     fn card(&self, key: &str, payment: &Value) -> String {
         let first = self.begun.lock().insert(key.to_owned());
         let card = payment["payment_method"].as_str().unwrap_or_default();

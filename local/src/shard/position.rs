@@ -17,7 +17,8 @@ impl Position {
         Self { storage: storage.clone(), name }
     }
 
-    /// The record behind which it goes on; without one, from the oldest on. A new reader begins there, or behind the newest.
+    /// The record behind which it goes on; without one, from the oldest on. A new reader begins there, or behind the
+    /// newest.
     pub(crate) async fn read(&self, shard: &impl Shard, from_latest: bool) -> Result<Option<String>> {
         if let Some(place) = self.storage.setting(&self.name)? {
             return Ok(Some(String::from_utf8(place)?).filter(|place| place != OLDEST));

@@ -156,8 +156,8 @@ impl Poller {
     }
 }
 
-/// AWS, "Using Lambda with Amazon MSK" and "Using Lambda with self-managed Apache Kafka", "Example event". What a record
-/// does not have, its key or its value, is left out.
+/// AWS, "Using Lambda with Amazon MSK" and "Using Lambda with self-managed Apache Kafka", "Example event". What a
+/// record does not have, its key or its value, is left out.
 fn event(source_arn: Option<&str>, servers: &str, batch: &Batch) -> Value {
     let records: Map<String, Value> = batch
         .iter()
@@ -250,8 +250,8 @@ mod tests {
         }
     }
 
-    /// The examples of Lambda's documentation for Amazon MSK and for self-managed clusters, and an event that Lambda sent
-    /// to a function for a record without a key, which its author published.
+    /// The examples of Lambda's documentation for Amazon MSK and for self-managed clusters, and an event that Lambda
+    /// sent to a function for a record without a key, which its author published.
     #[test]
     fn events_have_the_form_of_recorded_ones() {
         let part = |records| Part { records, generation: 0 };

@@ -17,8 +17,8 @@ pub(crate) trait Source: Send {
     /// The partitions that the function reads now.
     fn partitions(&mut self) -> impl Future<Output = Result<Vec<Partition>>> + Send;
 
-    /// The first records after those that were checkpointed, up to the limit of each partition. Waits a little for them if
-    /// there are none.
+    /// The first records after those that were checkpointed, up to the limit of each partition. Waits a little for them
+    /// if there are none.
     fn collect(
         &mut self,
         limits: &BTreeMap<Partition, usize>,
@@ -28,8 +28,8 @@ pub(crate) trait Source: Send {
     /// Remains a reader of its partitions while the function runs. Never ends, unless it fails.
     fn remain(&mut self) -> impl Future<Output = Result<Infallible>> + Send;
 
-    /// The function has handled a partition's part of a batch up to an offset: the next batch begins there. Does nothing
-    /// if the partition was taken away or set back since the part was collected; its records then come again.
+    /// The function has handled a partition's part of a batch up to an offset: the next batch begins there. Does
+    /// nothing if the partition was taken away or set back since the part was collected; its records then come again.
     fn checkpoint(&mut self, partition: &Partition, part: &Part, next: i64) -> impl Future<Output = Result<()>> + Send;
 }
 

@@ -1,8 +1,8 @@
 //! The stand-in of a Kafka cluster: partitions with offsets in the stack's storage, which survive with `--data`.
 //!
 //! It has no protocol, no groups and no retention: records come in by `/_local/streams/` and go out by the mappings'
-//! pollers, and each function reads all partitions. What only a real broker does, such as a rebalance while a batch runs,
-//! needs `--kafka`.
+//! pollers, and each function reads all partitions. What only a real broker does, such as a rebalance while a batch
+//! runs, needs `--kafka`.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -203,8 +203,8 @@ fn longest(declaration: &Value) -> Option<usize> {
     }
 }
 
-/// What is wrong with the descriptions of the functions' versions. SAM publishes a version when properties of a function
-/// change *as they are written*, and CloudFormation replaces a version when its description changes.
+/// What is wrong with the descriptions of the functions' versions. SAM publishes a version when properties of a
+/// function change *as they are written*, and CloudFormation replaces a version when its description changes.
 fn of_versions(document: &Value) -> Vec<String> {
     let mut problems = Vec::new();
     let functions = members(&document["Resources"]).filter(|(_, each)| each["Type"] == "AWS::Serverless::Function");

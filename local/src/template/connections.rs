@@ -1,5 +1,5 @@
-//! What refers to another part of the template, and what its role must allow for it. CloudFormation fails where one of these
-//! is missing, or the event source never delivers anything; here it is an error before anything is built.
+//! What refers to another part of the template, and what its role must allow for it. CloudFormation fails where one of
+//! these is missing, or the event source never delivers anything; here it is an error before anything is built.
 
 use anyhow::{Context, Result, ensure};
 

@@ -36,8 +36,8 @@ impl Evaluation {
         self.parameters.iter().find(|parameter| parameter.name == name)
     }
 
-    /// What only a start can change and differs: the reason in words, if there is one. Uses of a parameter are found in the
-    /// text; this is what they come to.
+    /// What only a start can change and differs: the reason in words, if there is one. Uses of a parameter are found in
+    /// the text; this is what they come to.
     pub(crate) fn fixed_difference(&self, other: &Self) -> Option<String> {
         let (mine, theirs) = (&self.template, &other.template);
         let one_sided = |some: &Self, others: &Self| -> Option<String> {

@@ -8,7 +8,8 @@ use serde_json::Value;
 use super::{intrinsics::Resolver, yaml::members};
 use crate::wildcard::is_like;
 
-/// A role and its statements about DynamoDB, Kinesis, SQS and Secrets Manager. What it may do elsewhere has no part here.
+/// A role and its statements about DynamoDB, Kinesis, SQS and Secrets Manager. What it may do elsewhere has no part
+/// here.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Role {
     pub name: String,

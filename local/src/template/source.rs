@@ -44,8 +44,8 @@ fn place(error: &str) -> Option<String> {
     error.strip_prefix("in ")?.rsplit(' ').next().map(str::to_owned)
 }
 
-/// The line of the innermost of these names. Each is looked for below the one before it, and else in the whole document:
-/// what a resource refers to may be anywhere.
+/// The line of the innermost of these names. Each is looked for below the one before it, and else in the whole
+/// document: what a resource refers to may be anywhere.
 fn line(text: &str, names: &[String]) -> Option<usize> {
     let documents = MarkedYaml::load_from_str(text).ok()?;
     let document = documents.first()?;

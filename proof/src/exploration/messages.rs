@@ -262,7 +262,7 @@ impl Messages<'_> {
         }
         if self.world.scenario.has_other_content() {
             let done = || shelf.iter().filter(|message| message.state == State::Deleted);
-            let kept = |message: &Message| self.world.table.keeps(&message.sent);
+            let kept = |message: &Message| message.sent.is_kept(&self.world.table);
             oracle.expect(done().all(kept), "G6: other content under a used number was swallowed");
         } else {
             oracle.expect(oracle.count_of("SequenceConflict") == 0, "a duplicate was taken for a conflict");

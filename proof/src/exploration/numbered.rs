@@ -4,9 +4,10 @@ use std::num::NonZeroU64;
 
 use aws_sdk_dynamodb::types::TransactWriteItem;
 use idempotency::Attempt;
-use idempotency::sequence::{Gap, SequenceGate};
+use idempotency::protocol::{Fingerprint, Fingerprinter};
+use idempotency::sequence::{Entry, Gap, SequenceGate};
 
-use super::table::{entry, key};
+use super::table::{EFFECT, Table, key};
 
 /// A message of a device or group.
 #[derive(Clone, Copy)]
@@ -36,6 +37,21 @@ impl Numbered {
     /// Passes the gate of its device, with an entry that keeps its content.
     pub(super) fn pass(&self, attempt: &Attempt<TransactWriteItem>, gap: Gap) {
         let number = NonZeroU64::new(self.number).expect("from 1");
-        SequenceGate::new("Table", gap).pass(attempt, key(self.of), number, entry(self));
+        let entry = Entry::new(key(self.entry_id()), self.digest());
+        SequenceGate::new("Table", gap).pass(attempt, key(self.of), number, entry);
+    }
+
+    /// Whether the device's number was used for this content.
+    pub(super) fn is_kept(&self, table: &Table) -> bool {
+        table.keeps(&self.entry_id(), self.digest())
+    }
+
+    /// The effect of the device's number.
+    fn entry_id(&self) -> String {
+        format!("{EFFECT}{} {}", self.of, self.number)
+    }
+
+    fn digest(&self) -> Fingerprint {
+        Fingerprinter::new().bytes(self.content.as_bytes()).finish()
     }
 }

@@ -266,7 +266,7 @@ impl Partition<'_> {
     fn count_numbered(&self, mapping: &Mapping) {
         let done = self.numbered.iter().zip(0..).filter(|(_, offset)| !mapping.given_up.contains(&(0, *offset)));
         let done = Vec::from_iter(done.map(|(message, _)| message));
-        let kept = done.iter().all(|message| self.world.table.keeps(message));
+        let kept = done.iter().all(|message| message.is_kept(&self.world.table));
         self.world.oracle.expect(kept, "G6: other content under a used number was swallowed");
         for device in ["a", "b"] {
             let own = done.iter().filter(|message| message.of == device).map(|message| message.number);

@@ -119,7 +119,8 @@ impl Scenario {
         }
     }
 
-    /// What a scenario runs, the maximum faults in one schedule if all schedules are run, and how its processes begin then.
+    /// What a scenario runs, the maximum faults in one schedule if all schedules are run, and how its processes begin
+    /// then.
     pub(super) const fn spec(self) -> (Runs, Bounds, Begin) {
         use Begin::{AllAtOnce, InTurn};
         use Runs::{Calls, FollowUps, Items, Messages, Partition};

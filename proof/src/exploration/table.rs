@@ -6,8 +6,7 @@ use std::sync::Arc;
 
 use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem};
 use idempotency::protocol::watermark::Watermark;
-use idempotency::protocol::{Condition, EpochMs, Fingerprint, Fingerprinter, Record, RecordId, Write};
-use idempotency::sequence::Entry;
+use idempotency::protocol::{Condition, EpochMs, Fingerprint, Record, RecordId, Write};
 use idempotency::store::dynamodb::Item;
 use idempotency::store::memory;
 use idempotency::store::watermarks::Advanced;
@@ -16,7 +15,6 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::Breakage;
 use super::condition::holds;
-use super::numbered::Numbered;
 use crate::backend::Backend;
 use crate::oracle::Oracle;
 
@@ -56,19 +54,6 @@ pub(super) fn effect(name: &str) -> TransactWriteItem {
     TransactWriteItem::builder().put(put.build().expect("complete")).build()
 }
 
-/// The effect of a device's number, with the entry that keeps its content.
-pub(super) fn entry(message: &Numbered) -> Entry {
-    Entry::new(key(entry_id(message)), digest(message))
-}
-
-fn entry_id(Numbered { of, number, .. }: &Numbered) -> String {
-    format!("{EFFECT}{of} {number}")
-}
-
-fn digest(message: &Numbered) -> Fingerprint {
-    Fingerprinter::new().bytes(message.content.as_bytes()).finish()
-}
-
 impl Table {
     pub(super) fn new(kept: Backend, oracle: Oracle, breakage: Option<Breakage>) -> Self {
         let first = Watermark::after(None, &[], EpochMs(0));
@@ -77,11 +62,11 @@ impl Table {
         Self { kept, previous: Arc::default(), versions: Arc::default(), items: Arc::default(), oracle, breakage }
     }
 
-    /// Whether a device's number was used for this content.
-    pub(super) fn keeps(&self, message: &Numbered) -> bool {
+    /// Whether an entry has this content.
+    pub(super) fn keeps(&self, entry: &str, content: Fingerprint) -> bool {
         let items = self.items.lock();
-        let kept = items.get(&entry_id(message)).and_then(|entry| entry.get(CONTENT)?.as_b().ok());
-        kept.is_some_and(|kept| kept.as_ref() == digest(message).as_bytes())
+        let kept = items.get(entry).and_then(|entry| entry.get(CONTENT)?.as_b().ok());
+        kept.is_some_and(|kept| kept.as_ref() == content.as_bytes())
     }
 
     /// Deletes settled and released records, as if they had expired.

@@ -267,9 +267,9 @@ fn boxed<'a, F: Future + Send + 'a>(request: F) -> BoxFuture<'a, F::Output> {
 /// How long a write retries because of concurrent writes if it knows no deadline.
 const RETRY_BUDGET: Duration = Duration::from_secs(1);
 
-/// Repeats an attempt while concurrent writes are in the way. DynamoDB cancels overlapping transactions instead of queueing
-/// them, and the SDK does not retry a cancelled one ("Amazon DynamoDB transactions: how it works", transaction conflict
-/// handling).
+/// Repeats an attempt while concurrent writes are in the way. DynamoDB cancels overlapping transactions instead of
+/// queueing them, and the SDK does not retry a cancelled one ("Amazon DynamoDB transactions: how it works", transaction
+/// conflict handling).
 ///
 /// Limited by the retry budget, not by a count: if many contend for one item, one succeeds at a time.
 async fn within<T, F: Future<Output = Result<T, Failure>>>(

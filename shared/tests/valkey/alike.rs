@@ -1,5 +1,5 @@
-//! Whatever is written in whatever order, a Valkey server answers as the memory store does. So what the simulation and the
-//! other proofs show on the memory store holds on a server as well.
+//! Whatever is written in whatever order, a Valkey server answers as the memory store does. So what the simulation and
+//! the other proofs show on the memory store holds on a server as well.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};

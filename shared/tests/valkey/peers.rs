@@ -1,5 +1,5 @@
-//! Faults of other libraries' layers on Redis and Valkey, which this store must not have. Read in the source of Powertools for
-//! AWS Lambda (`CachePersistenceLayer.ts`, `persistence/redis.py`); these tests do not run that library.
+//! Faults of other libraries' layers on Redis and Valkey, which this store must not have. Read in the source of
+//! Powertools for AWS Lambda (`CachePersistenceLayer.ts`, `persistence/redis.py`); these tests do not run that library.
 
 use std::time::Duration;
 
@@ -66,7 +66,8 @@ async fn an_owner_that_was_frozen_past_its_lease_does_not_overwrite_its_successo
     }
 }
 
-/// There, a record in progress has a TTL, after which an outcome that nobody knows is forgotten, and the next call runs.
+/// There, a record in progress has a TTL, after which an outcome that nobody knows is forgotten, and the next call
+/// runs.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_claim_and_an_unknown_outcome_have_no_time_to_live_and_a_settled_one_has() {
     for kind in Kind::all("a_claim_and_an_unknown_outcome_have_no_time_to_live_and_a_settled_one_has") {

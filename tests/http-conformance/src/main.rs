@@ -16,7 +16,8 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 /// Any API can be checked from outside, at one of its operations. The operation is executed at least six times, so use
 /// a test account:
 ///
-///   http-conformance --url https://api.example --operation 'POST /orders' --body '{"item":1}' --header 'Authorization: Bearer …'
+///   http-conformance --url https://api.example --operation 'POST /orders' --body '{"item":1}' --header 'Authorization:
+///   Bearer …'
 ///
 /// All other cases need the routes that the README of this package lists.
 ///

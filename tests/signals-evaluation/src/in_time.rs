@@ -1,5 +1,5 @@
-//! What there is of a slow card test within 45 minutes, and how many honest callers show as much: no scorer can be faster than
-//! its evidence.
+//! What there is of a slow card test within 45 minutes, and how many honest callers show as much: no scorer can be
+//! faster than its evidence.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 

@@ -9,8 +9,8 @@ use crate::run::Tally;
 use crate::scorer::ScorerName;
 use crate::simulator::Behind;
 
-/// The attacks of the test week that the model misses at 20 false alerts per million windows, what it found of the others, and
-/// its false alerts.
+/// The attacks of the test week that the model misses at 20 false alerts per million windows, what it found of the
+/// others, and its false alerts.
 #[must_use]
 pub fn list(tallies: &[Tally]) -> String {
     let threshold = Figures::of(tallies, ScorerName::Model).threshold;

@@ -1,5 +1,5 @@
-//! An operator's settlement with records on a Valkey server: the audit is in DynamoDB, and never says that something was
-//! done that was not. The console dies at both points between the two.
+//! An operator's settlement with records on a Valkey server: the audit is in DynamoDB, and never says that something
+//! was done that was not. The console dies at both points between the two.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -6,6 +6,7 @@ use serde_json::Value;
 use tests::browser::{Browser, DESK, NARROW, PHONE, View, is_available};
 use tests::console::{Script, Tables, subject};
 use tests::local_stack::{Setup, Stack, User, payment};
+use tests::sizes::number;
 use tests::wait::eventually;
 use tests::workspace;
 

@@ -1,5 +1,5 @@
-//! The client examples of `docs/http.md`: against a scripted API that gives every answer of the contract, and against the
-//! application, whose function is killed right after it has charged the card.
+//! The client examples of `docs/http.md`: against a scripted API that gives every answer of the contract, and against
+//! the application, whose function is killed right after it has charged the card.
 
 mod answer;
 mod api;

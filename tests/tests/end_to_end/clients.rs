@@ -1,4 +1,5 @@
-//! HTTP clients that people use, with their retries, in front of the payments API: what [`docs/clients.md`] says of them.
+//! HTTP clients that people use, with their retries, in front of the payments API: what [`docs/clients.md`] says of
+//! them.
 //!
 //! [`docs/clients.md`]: ../../../docs/clients.md
 

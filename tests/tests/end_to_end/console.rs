@@ -266,7 +266,8 @@ async fn the_console_is_closed_and_a_viewer_changes_nothing() {
 
 /// Signed with a secret instead of the issuer's key, which checkers that trust the token's algorithm accept.
 fn forged() -> String {
-    // {"alg":"HS256","typ":"JWT","kid":"local"} and {"iss":"http://127.0.0.1/_local","aud":"payments","sub":"eve","role":"operator","exp":4102444800}
+    // {"alg":"HS256","typ":"JWT","kid":"local"} and
+    // {"iss":"http://127.0.0.1/_local","aud":"payments","sub":"eve","role":"operator","exp":4102444800}
     "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCIsImtpZCI6ImxvY2FsIn0.eyJpc3MiOiJodHRwOi8vMTI3LjAuMC4xL19sb2NhbCIsImF1ZCI6InBheW1lbnRzIiwic3ViIjoiZXZlIiwicm9sZSI6Im9wZXJhdG9yIiwiZXhwIjo0MTAyNDQ0ODAwfQ.c2lnbmF0dXJl".to_owned()
 }
 

@@ -164,8 +164,8 @@ async fn a_batch_of_a_hundred_messages_on_one_account_finishes_and_in_lanes_with
     }
 }
 
-/// By how much less than at their full size the storm, its sandboxes and the partition are: 5,000 duplicates a second over
-/// 50 sandboxes, in a partition of 1,000 write and 3,000 read units a second.
+/// By how much less than at their full size the storm, its sandboxes and the partition are: 5,000 duplicates a second
+/// over 50 sandboxes, in a partition of 1,000 write and 3,000 read units a second.
 const SCALE: f64 = 25.0;
 
 /// Sandboxes of the storm, each of which gets a hundred duplicates a second.

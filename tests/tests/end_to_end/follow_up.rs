@@ -1,5 +1,5 @@
-//! What a dead sandbox or a silent client leaves behind is settled from the stream of the records' table, without a run of
-//! the schedule.
+//! What a dead sandbox or a silent client leaves behind is settled from the stream of the records' table, without a run
+//! of the schedule.
 
 use std::time::{Duration, Instant};
 

@@ -82,7 +82,8 @@ async fn a_record_that_is_given_up_keeps_its_key_its_missing_value_and_its_heade
 #[tokio::test(flavor = "multi_thread")]
 async fn markers_of_transactions_are_gaps_and_what_was_aborted_is_not_delivered() {
     let test = "markers_of_transactions_are_gaps_and_what_was_aborted_is_not_delivered";
-    // noida-db delivers nothing more to a member that reads while a transaction is aborted, so the stack begins afterwards.
+    // noida-db delivers nothing more to a member that reads while a transaction is aborted, so the stack begins
+    // afterwards.
     let Some(broker) = Broker::start(test).await else { return };
     let kafka = Kafka::builder(broker.address()).connect().await.expect("a broker");
     create(&kafka, 3).await;

@@ -1,6 +1,6 @@
-//! `docs/openapi.yaml` and `docs/openapi-console.yaml` match the running APIs: every status, body and header of each answer is
-//! declared. A linter has nothing to say about them, clients that public generators make of them pay, and the local stack
-//! shows them.
+//! `docs/openapi.yaml` and `docs/openapi-console.yaml` match the running APIs: every status, body and header of each
+//! answer is declared. A linter has nothing to say about them, clients that public generators make of them pay, and the
+//! local stack shows them.
 
 mod console;
 mod generated;

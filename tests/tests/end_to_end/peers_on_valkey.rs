@@ -1,5 +1,5 @@
-//! Powertools for AWS Lambda (Python), as published, on a real Valkey server: the behaviour that docs/comparison.md states.
-//! That this library behaves otherwise is shown by `shared/tests/valkey/peers.rs`.
+//! Powertools for AWS Lambda (Python), as published, on a real Valkey server: the behaviour that docs/comparison.md
+//! states. That this library behaves otherwise is shown by `shared/tests/valkey/peers.rs`.
 
 use std::fmt::Write;
 use std::process::{Command, Output};
@@ -53,8 +53,8 @@ async fn powertools_lets_a_late_owner_overwrite_and_forgets_what_is_in_progress(
     assert!((2..=3).contains(&trips("replay")), "{found}");
 }
 
-/// First runs without effects, one after another, with each store, in one run. By hand, with nothing else on the machine:
-/// `cargo test --release --workspace --test end_to_end first_runs_on_valkey -- --ignored --nocapture`.
+/// First runs without effects, one after another, with each store, in one run. By hand, with nothing else on the
+/// machine: `cargo test --release --workspace --test end_to_end first_runs_on_valkey -- --ignored --nocapture`.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "figures, for a machine that does nothing else"]
 async fn first_runs_on_valkey_beside_dynamodb_and_powertools() {

@@ -1,4 +1,5 @@
-//! Taking over from Powertools for AWS Lambda (Python, TypeScript), as published: nothing that it has done is done again.
+//! Taking over from Powertools for AWS Lambda (Python, TypeScript), as published: nothing that it has done is done
+//! again.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -192,8 +193,9 @@ async fn keys_are_those_that_powertools_computes() {
         assert_eq!(theirs.len(), values.len());
         for (value, id) in values.iter().zip(theirs) {
             let is_null_in_typescript = value.is_null() && matches!(language, Language::TypeScript);
-            // Without an expression TypeScript hashes even null; with one such calls are not protected. An object of nulls
-            // names nothing in this version of Powertools for Python, and did in earlier ones, so that it is looked up.
+            // Without an expression TypeScript hashes even null; with one such calls are not protected. An object of
+            // nulls names nothing in this version of Powertools for Python, and did in earlier ones, so that it is
+            // looked up.
             if is_null_in_typescript || value.is_object() && id.is_null() {
                 continue;
             }
@@ -299,8 +301,8 @@ async fn an_attempt_of_powertools_that_did_not_end_is_unknown_and_repeated_only_
         for _ in 0..2 {
             assert!(matches!(new.place(&order).await, Outcome::Unknown { .. }), "{language:?}");
         }
-        // Later than the old table keeps its items, and also if it is said that our own transaction did not happen: that proves
-        // nothing about the old one.
+        // Later than the old table keeps its items, and also if it is said that our own transaction did not happen:
+        // that proves nothing about the old one.
         new.clock.0.store(2 * 3_600_000, Ordering::SeqCst);
         assert!(matches!(new.place(&order).await, Outcome::Unknown { .. }), "{language:?}");
         let key = new.old.key(&order["id"]).expect("a key");

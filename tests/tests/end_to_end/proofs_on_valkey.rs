@@ -1,8 +1,8 @@
-//! The simulation's and the exploration's schedules with records on a real server: every write, every answer to it, what
-//! is stored afterwards, and every caller's outcome are those of the memory store.
+//! The simulation's and the exploration's schedules with records on a real server: every write, every answer to it,
+//! what is stored afterwards, and every caller's outcome are those of the memory store.
 //!
-//! Schedules have simulated time, so the server deletes nothing during one, and their faults are the network's: a server
-//! that is stopped, killed or cut off is in `shared/tests/valkey/faults.rs`.
+//! Schedules have simulated time, so the server deletes nothing during one, and their faults are the network's: a
+//! server that is stopped, killed or cut off is in `shared/tests/valkey/faults.rs`.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -16,7 +16,8 @@ use proof::{Runner, simulation};
 use tests::sizes::number;
 use tests::valkey;
 
-/// Of the schedules within bounds, which are run in order, one of this many: neighbours differ in their last decisions only.
+/// Of the schedules within bounds, which are run in order, one of this many: neighbours differ in their last decisions
+/// only.
 const STRIDE: usize = 97;
 
 /// How often a schedule is run again on a server that was slow.

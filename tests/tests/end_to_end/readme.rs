@@ -1,5 +1,5 @@
-//! What README.md shows is true: its commands, pasted into bash and zsh, print what is printed beside them, and all diagrams
-//! of the Markdown pages can be drawn.
+//! What README.md shows is true: its commands, pasted into bash and zsh, print what is printed beside them, and all
+//! diagrams of the Markdown pages can be drawn.
 
 mod block;
 

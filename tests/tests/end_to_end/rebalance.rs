@@ -213,11 +213,11 @@ async fn a_batch_whose_partition_changes_hands_is_delivered_to_the_other_member_
     group.committed().await;
 }
 
-/// A member stands still in the middle of a batch, for longer than its session. Another one joins, gets its partitions and
-/// moves on. What the first one commits late is refused.
+/// A member stands still in the middle of a batch, for longer than its session. Another one joins, gets its partitions
+/// and moves on. What the first one commits late is refused.
 ///
-/// By hand, `cargo test --workspace --test end_to_end what_a_member_commits -- --ignored`: after a member that stood still,
-/// noida-db leaves its group unsettled for longer than a minute in about one of three runs.
+/// By hand, `cargo test --workspace --test end_to_end what_a_member_commits -- --ignored`: after a member that stood
+/// still, noida-db leaves its group unsettled for longer than a minute in about one of three runs.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "the tests' broker does not always settle its group after a member that stood still"]
 async fn what_a_member_commits_after_its_session_is_refused_and_sets_no_place_back() {

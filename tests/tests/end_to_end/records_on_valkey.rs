@@ -1,5 +1,5 @@
-//! The application with its records on a real Valkey server: payments and ledger stay in DynamoDB, and are safe by their own
-//! conditions.
+//! The application with its records on a real Valkey server: payments and ledger stay in DynamoDB, and are safe by
+//! their own conditions.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -66,7 +66,8 @@ async fn on_valkey_a_killed_request_ends_in_one_charge_and_one_posting() {
     assert_eq!(stack.charges().await.len(), 2);
 }
 
-/// Nobody retries: the reconciler finds the abandoned claim in the server's index, and the operator finds what is unknown.
+/// Nobody retries: the reconciler finds the abandoned claim in the server's index, and the operator finds what is
+/// unknown.
 #[tokio::test(flavor = "multi_thread")]
 async fn on_valkey_reconciler_and_console_find_and_settle_what_nobody_retries() {
     if !valkey::is_installed("on_valkey_reconciler_and_console_find_and_settle_what_nobody_retries") {

@@ -275,8 +275,8 @@ async fn labels(stack: &Stack, entity: &str) -> String {
     path
 }
 
-/// In a real browser: accessible, in both themes, and no wider than a phone. With `CONSOLE_PICTURES` set to a folder, saves a
-/// screenshot of each page there.
+/// In a real browser: accessible, in both themes, and no wider than a phone. With `CONSOLE_PICTURES` set to a folder,
+/// saves a screenshot of each page there.
 async fn looks(stack: &Stack, page: &str) {
     if !is_available() {
         return;

@@ -12,8 +12,8 @@ pub struct RefundRequest {
 }
 
 impl RefundRequest {
-    /// Parses `{"amount"?,"reason"?}`. `{}` and an empty body refund everything left; `"amount":null` is refused, because
-    /// a client that lost its amount must not refund everything.
+    /// Parses `{"amount"?,"reason"?}`. `{}` and an empty body refund everything left; `"amount":null` is refused,
+    /// because a client that lost its amount must not refund everything.
     ///
     /// # Errors
     ///

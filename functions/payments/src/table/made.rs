@@ -89,8 +89,8 @@ impl Table {
         Ok(Refunds { refunds, more })
     }
 
-    /// The payment to which a posted event belongs: the clearing entry's place derives from the event alone. `None` before
-    /// the event is posted, and for a terminal's sale.
+    /// The payment to which a posted event belongs: the clearing entry's place derives from the event alone. `None`
+    /// before the event is posted, and for a terminal's sale.
     ///
     /// # Errors
     ///

@@ -7,8 +7,8 @@ use idempotency::store::dynamodb::{Item, Recognise};
 use super::{Table, item::text, item::uuid, key::Key};
 use crate::{PaymentId, RefundId};
 
-/// Ids of payments, refunds and events derive from the transaction id, and each is inserted once, together with all other
-/// writes of its transaction.
+/// Ids of payments, refunds and events derive from the transaction id, and each is inserted once, together with all
+/// other writes of its transaction.
 impl Recognise for Table {
     fn wrote(&self, transaction: TransactionId, found: &Item) -> bool {
         let is = |name, id: String| text(found, name, |text| (text == id).then_some(())).is_ok();

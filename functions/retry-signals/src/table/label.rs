@@ -10,11 +10,11 @@ use super::{Signals, TableError};
 impl Signals {
     /// Labels a signal, or takes its label back, and changes the memory of its entity in the same transaction:
     ///
-    /// * *fine*: what the signal's detector has counted today belongs to the entity's past at once, and it stays silent for
-    ///   30 days unless its rate doubles;
+    /// * *fine*: what the signal's detector has counted today belongs to the entity's past at once, and it stays silent
+    ///   for 30 days unless its rate doubles;
     /// * *abuse* and *client bug*: the entity's past is removed; the signal keeps it. The scorer
-    ///   leaves the entity's day out of the calibration, and out of what peers are learned from, for as long as the label
-    ///   stands;
+    ///   leaves the entity's day out of the calibration, and out of what peers are learned from, for as long as the
+    ///   label stands;
     /// * taken back, or replaced by another: a silence ends, and a past that was forgotten is restored.
     ///
     /// # Errors

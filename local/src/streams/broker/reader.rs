@@ -1,8 +1,8 @@
 //! A function's membership in its group.
 //!
-//! Records are kept here until they are checkpointed: a failed place comes again from here, and the group's commit follows
-//! the function's answer. While the function runs, the membership is kept up, so that partitions can be taken away and
-//! given to another member. What was collected before that is recognised by its generation and not committed.
+//! Records are kept here until they are checkpointed: a failed place comes again from here, and the group's commit
+//! follows the function's answer. While the function runs, the membership is kept up, so that partitions can be taken
+//! away and given to another member. What was collected before that is recognised by its generation and not committed.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -38,8 +38,8 @@ const POLL: Duration = Duration::from_millis(100);
 /// How long the group waits for this member after the stack was killed.
 const SESSION: Duration = Duration::from_secs(10);
 
-/// How long a rebalance waits for a member that does not take part. The stack polls all the time, also while a function runs.
-/// Less than a session, which for noida-db ends while a member waits for others.
+/// How long a rebalance waits for a member that does not take part. The stack polls all the time, also while a function
+/// runs. Less than a session, which for noida-db ends while a member waits for others.
 const REBALANCE: Duration = Duration::from_secs(6);
 
 pub(super) type Done = oneshot::Sender<Result<()>>;
@@ -121,8 +121,8 @@ impl Reader {
             .auto_offset_reset(start)
             .enable_auto_commit(false)
             .isolation_level(IsolationLevel::ReadCommitted)
-            // Each rebalance takes all partitions away, so that more batches come again than with the cooperative strategy.
-            // Every broker has it; noida-db does not finish the second round of the cooperative one.
+            // Each rebalance takes all partitions away, so that more batches come again than with the cooperative
+            // strategy. Every broker has it; noida-db does not finish the second round of the cooperative one.
             .partition_assignment_strategy(PartitionAssignmentStrategy::Range)
             .session_timeout(SESSION)
             .max_poll_interval(REBALANCE)

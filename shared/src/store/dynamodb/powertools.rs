@@ -87,7 +87,8 @@ use crate::protocol::{EpochMs, Uncertain};
 use crate::store::{BoxError, Store, StoreError};
 use aside::Forwarded;
 use item::{AFTER, ATTEMPT, COMPLETED, IN_PROGRESS, SUCCESSOR, Said};
-use key::{Language, Style};
+use json::Language;
+use key::Style;
 
 /// How long an attempt that did not end blocks the old function: longer than both functions are deployed together.
 const UNENDED: Duration = Duration::from_secs(7 * 24 * 60 * 60);

@@ -3,7 +3,8 @@
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::Value;
 
-use super::key::{Language, OldKey};
+use super::json::Language;
+use super::key::OldKey;
 use crate::protocol::EpochMs;
 use crate::store::dynamodb::Item;
 use crate::store::dynamodb::item::{number, string};

@@ -1,7 +1,13 @@
 //! JSON exactly as Python's `json.dumps` and JavaScript's `JSON.stringify` write it, since Powertools hashes that text.
 
-use super::key::Language;
 use crate::protocol::Node;
+
+/// The language of the old function: keys and answers are written differently.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Language {
+    Python,
+    TypeScript,
+}
 
 /// Two members have names that differ only in case.
 #[derive(Debug, PartialEq, Eq)]

@@ -8,17 +8,10 @@ use md5::Md5;
 use serde::Serialize;
 use sha2::{Digest, Sha256, Sha512};
 
-use super::json::{self, Ambiguous};
+use super::json::{self, Ambiguous, Language};
 #[cfg(feature = "jmespath")]
 use crate::protocol::Expression;
 use crate::protocol::{Document, InvalidJson};
-
-/// The language of the old function: keys and answers are written differently.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Language {
-    Python,
-    TypeScript,
-}
 
 /// The hash function of the old keys: `hash_function` in the old configuration.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
