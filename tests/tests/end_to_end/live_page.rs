@@ -221,7 +221,7 @@ async fn the_live_page_pays_by_its_buttons_and_is_accessible_on_a_phone() {
     for (number, view) in views.into_iter().enumerate() {
         browser.look(view).await;
         browser.open(&format!("{}/", stack.base())).await;
-        browser.shows(&["The way of a request", "charged twice", "DeadLettersAlarm"]).await;
+        browser.shows(&["The path of a request", "charged twice", "DeadLettersAlarm"]).await;
         browser.tab_to("Pay once").await;
         browser.enter_in_place().await;
         browser.shows(&["Final answers: 1 × 201.", "executed"]).await;
