@@ -99,7 +99,7 @@ fn path_parameters(request: &Request, operation: &str) -> Vec<(String, String)> 
         return Vec::new();
     }
     let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
-    let route = Route::new(operation).ok();
+    let route = Route::read(operation);
     let mut paths = std::iter::once(request::path(request)).chain(request::path_behind_stage(request));
     match paths.find_map(|path| route.as_ref()?.parameters(path)) {
         Some(parameters) => parameters.into_iter().map(owned).collect(),

@@ -31,16 +31,18 @@ impl Route {
     /// # Errors
     /// [`InvalidRoute`] if the text is not a method and a path template.
     pub fn new(text: &str) -> Result<Self, InvalidRoute> {
-        Self::read(text).ok_or_else(|| InvalidRoute(text.to_owned()))
+        let is_valid = |route: &Self| route.segments.iter().all(Segment::is_valid);
+        Self::read(text).filter(is_valid).ok_or_else(|| InvalidRoute(text.to_owned()))
     }
 
-    fn read(text: &str) -> Option<Self> {
+    /// Reads a route without checking the characters of its path, which API Gateway has checked.
+    pub(super) fn read(text: &str) -> Option<Self> {
         let (method, path) = text.split_once(' ')?;
         let method = match method {
             "ANY" => None,
             method => Some(Method::from_bytes(method.as_bytes()).ok()?),
         };
-        let segments: Vec<_> = path.strip_prefix('/')?.split('/').map(Segment::read).collect::<Option<_>>()?;
+        let segments: Vec<_> = path.strip_prefix('/')?.split('/').map(Segment::read).collect();
         let (_, before_last) = segments.split_last()?;
         let is_rest = |segment: &Segment| matches!(segment, Segment::Rest(_));
         (!before_last.iter().any(is_rest)).then(|| Self { text: text.to_owned(), method, segments })
@@ -77,16 +79,21 @@ impl Route {
 }
 
 impl Segment {
-    fn read(text: &str) -> Option<Self> {
-        let Some(name) = text.strip_prefix('{') else {
-            return text.chars().all(is_of_path).then(|| Self::Literal(text.to_owned()));
+    fn read(text: &str) -> Self {
+        let Some(name) = text.strip_prefix('{').and_then(|name| name.strip_suffix('}')) else {
+            return Self::Literal(text.to_owned());
         };
-        let name = name.strip_suffix('}')?;
-        let (name, segment): (_, fn(String) -> Self) = match name.strip_suffix('+') {
-            Some(name) => (name, Self::Rest),
-            None => (name, Self::One),
-        };
-        (!name.is_empty() && name.chars().all(is_of_path)).then(|| segment(name.to_owned()))
+        match name.strip_suffix('+') {
+            Some(name) => Self::Rest(name.to_owned()),
+            None => Self::One(name.to_owned()),
+        }
+    }
+
+    fn is_valid(&self) -> bool {
+        match self {
+            Self::Literal(text) => text.chars().all(is_of_path),
+            Self::One(name) | Self::Rest(name) => !name.is_empty() && name.chars().all(is_of_path),
+        }
     }
 
     /// A segment that matches more has a higher number.
@@ -106,8 +113,8 @@ fn is_of_path(character: char) -> bool {
 /// The route of a request: the most specific match, compared from left to right, as in API Gateway.
 pub(super) fn find<'r>(routes: &'r [Route], method: &Method, path: &str) -> Option<&'r Route> {
     let matching = routes.iter().filter(|route| route.matches(method, path));
-    let openness = |route: &Route| route.segments.iter().map(Segment::openness).collect::<Vec<_>>();
-    matching.min_by_key(|route| (openness(route), route.method.is_none()))
+    let openness = |route: &'r Route| route.segments.iter().map(Segment::openness);
+    matching.min_by(|a, b| openness(a).cmp(openness(b)).then(a.method.is_none().cmp(&b.method.is_none())))
 }
 
 /// Whether the route key of API Gateway matches any number of paths, by a final `{name+}`.

@@ -65,6 +65,10 @@ pub(super) trait Stored {
 
     fn take_bytes(&mut self, name: &str) -> Result<Option<Vec<u8>>, String>;
 
+    fn take_history(&mut self, name: &str) -> Result<Option<Vec<u8>>, String> {
+        self.take_bytes(name)
+    }
+
     fn take_array<const N: usize>(&mut self, name: &str) -> Result<Option<[u8; N]>, String> {
         let Some(bytes) = self.take_bytes(name)? else { return Ok(None) };
         let length = bytes.len();
@@ -78,7 +82,7 @@ pub(super) trait Stored {
 /// Names the field that is missing or malformed.
 pub(super) fn read<S: Stored>(id: RecordId, mut stored: S, names: &AttributeNames) -> Result<Record, String> {
     let stored = &mut stored;
-    let history = stored.take_bytes(&names.history).ok().flatten();
+    let history = stored.take_history(&names.history)?;
     Ok(Record {
         id,
         state: state(stored, names)?,
@@ -91,8 +95,8 @@ pub(super) fn read<S: Stored>(id: RecordId, mut stored: S, names: &AttributeName
         created: EpochMs(required(stored, &names.created, S::take_number)?),
         updated: EpochMs(required(stored, &names.updated, S::take_number)?),
         ended_by: stored.take_array(&names.ended_by)?.map(OwnerToken),
-        // For people only: they must not make a record unreadable.
         history: history.map_or_else(History::default, |bytes| history::from_bytes(&bytes)),
+        // For people only: it must not make a record unreadable.
         trace: stored.take_array(&names.trace).ok().flatten().and_then(Trace::from_bytes),
     })
 }

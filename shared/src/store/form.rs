@@ -4,11 +4,12 @@
 //! may add fields; none is renamed, and a reader ignores unknown fields.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::LazyLock;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde::de::{Error as _, IgnoredAny};
+use serde::de::{Error as _, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::fields::{self, Stored, Value};
@@ -46,7 +47,8 @@ impl<'de> Deserialize<'de> for Record {
 }
 
 /// The members by name; an absent one may also be null.
-type Form = HashMap<String, Option<Member>>;
+#[derive(Default)]
+struct Form(HashMap<String, Option<Member>>);
 
 #[derive(Deserialize)]
 #[serde(untagged)]
@@ -56,9 +58,37 @@ enum Member {
     Other(IgnoredAny),
 }
 
+impl<'de> Deserialize<'de> for Form {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(Members)
+    }
+}
+
+/// Collects the members of an object, none of which may occur twice.
+struct Members;
+
+impl<'de> Visitor<'de> for Members {
+    type Value = Form;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a record")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Form, A::Error> {
+        let mut form = Form::default();
+        while let Some(name) = members.next_key::<String>()? {
+            let member = members.next_value()?;
+            if form.0.insert(name.clone(), member).is_some() {
+                return Err(A::Error::custom(format!("a record has two members `{name}`")));
+            }
+        }
+        Ok(form)
+    }
+}
+
 impl Stored for Form {
     fn take_text(&mut self, name: &str) -> Result<Option<String>, String> {
-        match self.remove(name).flatten() {
+        match self.0.remove(name).flatten() {
             Some(Member::Text(text)) => Ok(Some(text)),
             Some(Member::Number(_) | Member::Other(_)) => Err(format!("`{name}` is not text")),
             None => Ok(None),
@@ -66,7 +96,7 @@ impl Stored for Form {
     }
 
     fn take_number(&mut self, name: &str) -> Result<Option<u64>, String> {
-        match self.remove(name).flatten() {
+        match self.0.remove(name).flatten() {
             Some(Member::Number(number)) => Ok(Some(number)),
             Some(Member::Text(_) | Member::Other(_)) => Err(format!("`{name}` is not a number")),
             None => Ok(None),
@@ -76,6 +106,12 @@ impl Stored for Form {
     fn take_bytes(&mut self, name: &str) -> Result<Option<Vec<u8>>, String> {
         let bytes = self.take_text(name)?.map(|text| STANDARD.decode(text));
         bytes.transpose().map_err(|_| format!("`{name}` is not in base64"))
+    }
+
+    /// It is always present, but is for people only: text that is not in base64 must not make a record unreadable.
+    fn take_history(&mut self, name: &str) -> Result<Option<Vec<u8>>, String> {
+        let text = self.take_text(name)?.ok_or_else(|| format!("`{name}` is missing"))?;
+        Ok(STANDARD.decode(text).ok())
     }
 }
 
@@ -144,12 +180,15 @@ mod tests {
             ("owner", json!("AA==")),
             ("transaction", json!("t")),
             ("fingerprint", json!("")),
+            ("story", json!(null)),
         ] {
             let mut other = form.clone();
             other[member] = value;
             let error = serde_json::from_value::<Record>(other).unwrap_err().to_string();
             assert!(error.contains(&format!("`{member}`")), "{error}");
         }
+        let twice = format!("{{\"attempt\":1,{}", &form.to_string()[1..]);
+        assert!(serde_json::from_str::<Record>(&twice).unwrap_err().to_string().contains("`attempt`"));
         let mut newer = form;
         newer["added"] = json!("later");
         assert!(serde_json::from_value::<Record>(newer).is_ok(), "a later version may add members");
