@@ -188,6 +188,8 @@ mod tests {
         ] {
             assert_eq!(of(template, path), None, "{template} {path}");
         }
+        let of_api_gateway = Route::read("GET /c++/{id}").unwrap();
+        assert_eq!(of_api_gateway.parameters("/c++/1"), Some(vec![("id", "1")]));
     }
 
     #[test]
