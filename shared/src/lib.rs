@@ -41,7 +41,7 @@
 //!     // A run may take this long. A retry after a crash waits for little longer, so the function's time-out is 20 s.
 //!     .run_within(std::time::Duration::from_secs(5))
 //!     // Only for handlers that call no other system. After an error, a panic or a time-out a retry then runs again;
-//!   without // a resolver nothing does until a person settles the record.
+//!     // without a resolver nothing does until a person settles the record.
 //!     .resolver(OnlyTransactionalEffects);
 //! lambda_http::run(layer.layer(service_fn(handler))).await
 //! # }
