@@ -26,7 +26,7 @@ use idempotency::protocol::machine::{self, Machine};
 use idempotency::protocol::{Key, Principal, RecordId};
 use stateright::Property;
 
-pub use check::{Checked, check};
+pub use check::{Checked, check, check_mutant};
 pub use clock::Reading;
 pub use mutant::Mutant;
 pub use property::{Event, Promise};

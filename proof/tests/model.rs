@@ -14,7 +14,7 @@ fn the_protocol_keeps_its_promises_in_every_order() {
     let mut states = 0;
     let mut occurred = [0; Event::ALL.len()];
     for settings in if soaks { Settings::quick() } else { Settings::short() } {
-        let checked = check(settings, None);
+        let checked = check(settings);
         println!("{}", checked.summary());
         assert!(checked.broken.is_empty(), "{}: {:#?}", checked.settings.name, checked.broken);
         states += checked.states;

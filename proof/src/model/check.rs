@@ -1,5 +1,6 @@
 //! The check of a model, and its result.
 
+use std::num::NonZeroUsize;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -23,13 +24,26 @@ pub struct Checked {
     pub occurred: [u64; Event::ALL.len()],
 }
 
-/// Checks all states; or those of a model with a breakage, up to the first broken promise.
-pub fn check(settings: Settings, mutant: Option<Mutant>) -> Checked {
-    let until = if mutant.is_some() { HasDiscoveries::AnyFailures } else { HasDiscoveries::All };
+/// Checks all states.
+pub fn check(settings: Settings) -> Checked {
+    explore(Model::new(settings, None), HasDiscoveries::All, None)
+}
+
+/// Checks the states of a model with a breakage, up to the first broken promise, and at most about as many as the limit.
+pub fn check_mutant(settings: Settings, mutant: Mutant, limit: Option<NonZeroUsize>) -> Checked {
+    explore(Model::new(settings, Some(mutant)), HasDiscoveries::AnyFailures, limit)
+}
+
+fn explore(model: Model, until: HasDiscoveries, limit: Option<NonZeroUsize>) -> Checked {
     let started = Instant::now();
-    let model = Model::new(settings.clone(), mutant);
+    let settings = model.settings.clone();
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let checker = model.clone().checker().threads(threads).finish_when(until).spawn_bfs().join();
+    let checker = model.clone().checker().threads(threads).finish_when(until);
+    let checker = match limit {
+        Some(limit) => checker.target_state_count(limit.get()),
+        None => checker,
+    };
+    let checker = checker.spawn_bfs().join();
     let mut broken: Vec<_> =
         checker.discoveries().into_iter().map(|(name, path)| (name, path.into_actions())).collect();
     broken.sort_by_key(|(name, actions)| (actions.len(), *name));
