@@ -30,29 +30,16 @@ impl Write {
     ///
     /// The SDK retries a request whose reply was lost; the condition of the retry then fails because of the first
     /// request's write. The writer's token distinguishes that write from other writers' records (guarantee G4);
-    /// transaction, attempt and state distinguish it from other writes under the same token. The rest of the record is
-    /// no evidence, because another call may have written the same.
+    /// transaction, attempt and state (the status, and whether it is held) distinguish it from other writes under the
+    /// same token. The rest of the record is no evidence, because another call may have written the same.
     #[must_use]
     pub fn made(&self, found: &Record) -> bool {
         found.writer().is_some()
             && found.writer() == self.record.writer()
             && found.transaction == self.record.transaction
             && found.attempt == self.record.attempt
-            && match (&found.state, &self.record.state) {
-                (State::Processing(_), State::Processing(_))
-                | (State::Released { .. }, State::Released { .. })
-                | (State::Success(_), State::Success(_))
-                | (State::Failed(_), State::Failed(_)) => true,
-                (State::Unknown(found), State::Unknown(ours)) => found.is_some() == ours.is_some(),
-                (
-                    State::Processing(_)
-                    | State::Released { .. }
-                    | State::Success(_)
-                    | State::Failed(_)
-                    | State::Unknown(_),
-                    _,
-                ) => false,
-            }
+            && found.state.status() == self.record.state.status()
+            && found.holder().is_some() == self.record.holder().is_some()
     }
 }
 

@@ -71,47 +71,35 @@ impl Purpose {
     /// Whether the effects of the attempt are written in the same transaction.
     #[must_use]
     pub const fn carries_effects(self) -> bool {
-        match self {
-            Self::Commit | Self::Settle | Self::Reopen => true,
-            Self::Claim
-            | Self::Mark
-            | Self::Restart
-            | Self::Renew
-            | Self::SettleAlone
-            | Self::Release
-            | Self::Abandon
-            | Self::GiveUp => false,
-        }
+        self.properties().carries_effects
     }
 
     /// Whether the write records an answer.
     #[must_use]
     pub const fn settles(self) -> bool {
-        match self {
-            Self::Commit | Self::Settle | Self::SettleAlone => true,
-            Self::Claim
-            | Self::Mark
-            | Self::Restart
-            | Self::Renew
-            | Self::Release
-            | Self::Reopen
-            | Self::Abandon
-            | Self::GiveUp => false,
-        }
+        self.properties().settles
     }
 
     /// Whether the write comes before the run.
     #[must_use]
     pub const fn is_before_the_run(self) -> bool {
-        match self {
-            Self::Claim | Self::Mark | Self::Restart | Self::Renew => true,
-            Self::Commit
-            | Self::Settle
-            | Self::SettleAlone
-            | Self::Release
-            | Self::Reopen
-            | Self::Abandon
-            | Self::GiveUp => false,
-        }
+        self.properties().is_before_the_run
     }
+
+    const fn properties(self) -> Properties {
+        let (carries_effects, settles, is_before_the_run) = match self {
+            Self::Claim | Self::Mark | Self::Restart | Self::Renew => (false, false, true),
+            Self::Commit | Self::Settle => (true, true, false),
+            Self::SettleAlone => (false, true, false),
+            Self::Reopen => (true, false, false),
+            Self::Release | Self::Abandon | Self::GiveUp => (false, false, false),
+        };
+        Properties { carries_effects, settles, is_before_the_run }
+    }
+}
+
+struct Properties {
+    carries_effects: bool,
+    settles: bool,
+    is_before_the_run: bool,
 }
