@@ -123,6 +123,7 @@
 // Without some of the edges, parts of their shared code are unused.
 #![cfg_attr(not(all(feature = "http", feature = "sqs", feature = "streams")), allow(dead_code, unused_imports))]
 
+mod backoff;
 pub mod engine;
 #[cfg(any(feature = "sqs", feature = "streams"))]
 mod envelope;

@@ -13,7 +13,6 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::SdkError;
@@ -22,6 +21,7 @@ use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::{AttributeValue, Put, ReturnValuesOnConditionCheckFailure::AllOld, TransactWriteItem};
 use backon::{BackoffBuilder, ExponentialBuilder, Retryable};
 
+use crate::backoff::backoff;
 use crate::engine::{Entropy, NoEntropy, SystemEntropy};
 use crate::store::BoxError;
 use crate::store::dynamodb::Item;
@@ -157,20 +157,21 @@ impl VersionedTable {
     /// # Errors
     /// Any [`VersionedError`]. Only after [`VersionedError::Unavailable`] is it unknown whether the item was stored.
     pub async fn update(&self, key: Item, modify: impl Fn(&mut Item)) -> Result<Versioned, VersionedError> {
-        let mut delays = backoff().build();
+        let mut delays = delays().build();
         let mut loaded = self.load(key).await?;
         for _ in 0..self.attempts {
             modify(&mut loaded.item);
             match self.store(loaded).await? {
-                Stored::Applied(stored) => return Ok(stored),
-                Stored::Refused(found) => loaded = found,
+                Ok(stored) => return Ok(stored),
+                Err(found) => loaded = found,
             }
-            tokio::time::sleep(delays.next().unwrap_or(LONGEST_DELAY)).await;
+            tokio::time::sleep(delays.next().unwrap_or_default()).await;
         }
         Err(VersionedError::Contended { attempts: self.attempts })
     }
 
-    async fn store(&self, versioned: Versioned) -> Result<Stored, VersionedError> {
+    /// Stores the item, or returns the item that another writer stored.
+    async fn store(&self, versioned: Versioned) -> Result<Result<Versioned, Versioned>, VersionedError> {
         let Versioned { key, item: changed, version, .. } = versioned.clone();
         let Store { item, condition, names, previous, stamps } = Store::of(versioned)?;
         let stored = Versioned { item: changed, key: key.clone(), version: version + 1, stamps, adopted: None };
@@ -187,31 +188,16 @@ impl VersionedTable {
         // with its stamp, because an earlier attempt may have been applied.
         let put = || async { request.clone().send().await.map_err(SdkError::into_service_error) };
         let in_the_way = |error: &PutItemError| error.is_transaction_conflict_exception();
-        let error = match put.retry(backoff().with_max_times(self.attempts)).when(in_the_way).await {
-            Ok(_) => return Ok(Stored::Applied(stored)),
-            Err(error) => error,
-        };
-        if !error.is_conditional_check_failed_exception() {
-            return Err(unavailable(error));
-        }
-        let found = match error {
-            PutItemError::ConditionalCheckFailedException(refused) => refused.item,
-            _ => None,
+        let found = match put.retry(delays().with_max_times(self.attempts)).when(in_the_way).await {
+            Ok(_) => return Ok(Ok(stored)),
+            Err(PutItemError::ConditionalCheckFailedException(refused)) => refused.item,
+            Err(error) => return Err(unavailable(error)),
         };
         // The SDK retries a request whose reply was lost. The condition of the retry then fails because of the first
         // one's write.
         let found = Versioned::read(key, found, self.adopts)?;
-        match found.has_stamp_of(&stored) {
-            true => Ok(Stored::Applied(found)),
-            false => Ok(Stored::Refused(found)),
-        }
+        Ok(if found.has_stamp_of(&stored) { Ok(found) } else { Err(found) })
     }
-}
-
-enum Stored {
-    Applied(Versioned),
-    /// Another writer was faster; this is the stored item.
-    Refused(Versioned),
 }
 
 /// A store of an item: the whole new item, and its condition.
@@ -291,14 +277,8 @@ impl Versioned {
     }
 }
 
-const LONGEST_DELAY: Duration = Duration::from_millis(200);
-
-fn backoff() -> ExponentialBuilder {
-    ExponentialBuilder::default()
-        .with_jitter()
-        .with_min_delay(Duration::from_millis(5))
-        .with_max_delay(LONGEST_DELAY)
-        .without_max_times()
+fn delays() -> ExponentialBuilder {
+    backoff(5, 200)
 }
 
 fn unavailable(error: impl Into<aws_sdk_dynamodb::Error> + fmt::Debug) -> VersionedError {

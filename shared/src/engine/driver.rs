@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
+use backon::{BackoffBuilder, ExponentialBackoff};
 
 use super::outcome::Stored;
 use super::{
     Answer, Answered, Attempt, Effects, Engine, Error, Evidence, Fenced, Operation, Outcome, Reason, Resolver,
     UnreadableAnswer, Verdict, clock, held_until, response_codec, until_deadline,
 };
+use crate::backoff::backoff;
 use crate::protocol::machine::{
     Action, EffectRefusal, End, Event, Failure, FencedClaim, Input, Machine, Proof, Purpose, Ran, Reply,
 };
@@ -333,11 +334,8 @@ impl<S: Store> Driver<S> {
             Failure::StoreUnavailable => Error::StoreUnavailable(self.error.take().unwrap_or_else(source)),
             Failure::DeadlineAtHand => {
                 let whole_ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-                let left = self.deadline.since(self.engine.now());
-                Error::DeadlineAtHand {
-                    left_ms: whole_ms(left),
-                    margin_ms: whole_ms(self.engine.margin(self.deadline)),
-                }
+                let left_ms = whole_ms(self.deadline.since(self.engine.now()));
+                Error::DeadlineAtHand { left_ms, margin_ms: whole_ms(self.engine.margin(self.deadline)) }
             }
             Failure::NotRecorded(transaction) => {
                 Error::NotRecorded { transaction, source: self.error.take().unwrap_or_else(source) }
@@ -543,13 +541,7 @@ fn unknown_retry_after(age: Duration) -> Duration {
 /// When a caller may retry after concurrent calls were faster in every round.
 const CONTENDED_RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// Unlimited, growing pauses with jitter, so that many duplicates of one call do not read at the same moments.
+/// The pauses of a duplicate between its reads.
 fn pauses() -> ExponentialBackoff {
-    ExponentialBuilder::default()
-        .with_jitter()
-        .with_factor(1.5)
-        .with_min_delay(Duration::from_millis(50))
-        .with_max_delay(Duration::from_millis(500))
-        .without_max_times()
-        .build()
+    backoff(50, 500).with_factor(1.5).build()
 }

@@ -29,7 +29,7 @@ use std::time::{Duration, Instant};
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure, TransactWriteItem};
-use backon::{ExponentialBuilder, Retryable};
+use backon::Retryable;
 use futures::future::BoxFuture;
 
 pub use super::names::AttributeNames;
@@ -40,6 +40,7 @@ pub use embedded::{EmbeddedDynamoDb, create_table};
 pub use item::InvalidNames;
 
 use super::{PART_BYTES, Store, StoreError, TransactionalEffect, Written, parts::cut};
+use crate::backoff::backoff;
 use crate::protocol::{Record, RecordId, Write};
 use error::Failure;
 use expression::Expression;
@@ -276,14 +277,9 @@ async fn within<T, F: Future<Output = Result<T, Failure>>>(
     retry_budget: Duration,
     attempt: impl FnMut() -> F,
 ) -> Result<T, StoreError> {
-    let backoff = ExponentialBuilder::default()
-        .with_jitter()
-        .with_min_delay(Duration::from_millis(10))
-        .with_max_delay(Duration::from_millis(200))
-        .without_max_times();
     let started = Instant::now();
     let again = |failure: &Failure| failure.is_contended() && started.elapsed() < retry_budget;
-    attempt.retry(backoff).when(again).await.map_err(StoreError::from)
+    attempt.retry(backoff(10, 200)).when(again).await.map_err(StoreError::from)
 }
 
 #[cfg(test)]

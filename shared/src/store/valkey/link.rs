@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use backon::{BackoffBuilder, ExponentialBuilder};
+use backon::BackoffBuilder;
 use futures::lock::Mutex;
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, RedisError, Value, cmd, pipe};
@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use super::refusal::{Failure, Why};
 use super::script::{Arguments, WRITE};
 use super::server::{Address, Server};
+use crate::backoff::backoff;
 use crate::store::StoreError;
 
 /// The request that is sent in each try.
@@ -61,7 +62,7 @@ impl Link {
     /// Sends a request until it is answered, within its time limit.
     pub(super) async fn call(&self, request: &Request) -> Result<Value, StoreError> {
         let end = Instant::now() + ALL_TRIES + request.extra();
-        let mut delays = backoff().build();
+        let mut delays = backoff(25, 250).build();
         let (mut unanswered, mut redirections, mut ask) = (false, 0, None);
         loop {
             let Failure { why, source } = match self.attempt(request, ask.take(), end).await {
@@ -216,12 +217,4 @@ async fn by(end: Instant, sent: impl Future<Output = Result<Value, RedisError>>)
         Ok(answered) => answered.map_err(Ended::Error),
         Err(_) => Err(Ended::TimedOut),
     }
-}
-
-fn backoff() -> ExponentialBuilder {
-    ExponentialBuilder::default()
-        .with_jitter()
-        .with_min_delay(Duration::from_millis(25))
-        .with_max_delay(Duration::from_millis(250))
-        .without_max_times()
 }

@@ -3,14 +3,13 @@
 //! A key holds the version, the stamps of the last stores, and the value. Each store replaces exactly the loaded
 //! content. Because each store has a random stamp, a value that was changed and changed back counts as changed.
 
-use std::time::Duration;
-
-use backon::{BackoffBuilder, ExponentialBuilder};
+use backon::BackoffBuilder;
 use redis::{FromRedisValue, cmd};
 
 use super::link::Request;
 use super::script::Reply;
 use super::{Effect, ValkeyStore, effect};
+use crate::backoff::backoff;
 use crate::engine::{Entropy, NoEntropy, SystemEntropy};
 use crate::store::StoreError;
 
@@ -100,7 +99,7 @@ impl VersionedKeys {
     /// # Errors
     /// Any [`VersionedError`].
     pub async fn update(&self, key: &str, modify: impl Fn(&mut Vec<u8>)) -> Result<Versioned, VersionedError> {
-        let mut delays = backoff().build();
+        let mut delays = backoff(5, 200).build();
         let mut loaded = self.load(key).await?;
         for _ in 0..self.attempts {
             modify(&mut loaded.value);
@@ -191,12 +190,4 @@ fn version(stored: &[u8]) -> u64 {
     let mut bytes = [0; 8];
     bytes.copy_from_slice(&stored[..8]);
     u64::from_be_bytes(bytes)
-}
-
-fn backoff() -> ExponentialBuilder {
-    ExponentialBuilder::default()
-        .with_jitter()
-        .with_min_delay(Duration::from_millis(5))
-        .with_max_delay(Duration::from_millis(200))
-        .without_max_times()
 }
