@@ -17,11 +17,9 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::error::SdkError;
-use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{CancellationReason, TransactWriteItem};
 
-use super::error::Failure;
+use super::error::{Failure, is_refusal, reasons};
 use super::{DynamoDbStore, Item, RETRY_BUDGET, boxed, within};
 use crate::protocol::watermark::Watermark;
 use crate::protocol::{EpochMs, Record, RecordId, TransactionId, Write};
@@ -113,29 +111,12 @@ impl<R: Store, T: Recognise> RecordsElsewhere<R, T> {
             let request = self.client.transact_write_items().set_transact_items(Some(effects.to_vec()));
             match boxed(request.send()).await {
                 Ok(_) => Ok(Ok(())),
-                Err(error) => match refused(&error) {
-                    Some(reasons) => Ok(Err(reasons)),
-                    None => Err(Failure::from_transaction(error)),
-                },
+                Err(error) if reasons(&error).iter().any(is_refusal) => Ok(Err(reasons(&error).to_vec())),
+                Err(error) => Err(Failure::from_transaction(error)),
             }
         };
         within(retry_budget, attempt).await
     }
-}
-
-/// The reasons of a transaction that was cancelled because of a condition.
-fn refused<X>(error: &SdkError<TransactWriteItemsError, X>) -> Option<Vec<CancellationReason>> {
-    match error.as_service_error()? {
-        TransactWriteItemsError::TransactionCanceledException(cancelled) => {
-            let reasons = cancelled.cancellation_reasons();
-            reasons.iter().any(is_refusal).then(|| reasons.to_vec())
-        }
-        _ => None,
-    }
-}
-
-fn is_refusal(reason: &CancellationReason) -> bool {
-    reason.code() == Some("ConditionalCheckFailed")
 }
 
 fn first_of(reasons: Vec<CancellationReason>) -> RefusedEffect<Item> {

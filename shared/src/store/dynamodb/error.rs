@@ -51,21 +51,14 @@ impl Failure {
     where
         R: std::fmt::Debug + Send + Sync + 'static,
     {
-        let reasons = match error.as_service_error() {
-            Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => {
-                cancelled.cancellation_reasons().to_vec()
-            }
-            _ => Vec::new(),
-        };
-        Self::from_cancellation(reasons).unwrap_or_else(|| Self::from_sdk(error))
+        Self::from_cancellation(reasons(&error).to_vec()).unwrap_or_else(|| Self::from_sdk(error))
     }
 
     /// Interprets the reasons of a cancelled transaction, one per action in order, the record's first.
     ///
     /// A failed condition is final, so it takes precedence over a conflict or throttling in the same transaction.
     pub(super) fn from_cancellation(reasons: Vec<CancellationReason>) -> Option<Self> {
-        let failed = |reason: &CancellationReason| reason.code() == Some("ConditionalCheckFailed");
-        match reasons.iter().position(failed) {
+        match reasons.iter().position(is_refusal) {
             Some(0) => return Some(Self::Refused(reasons.into_iter().next().and_then(|reason| reason.item))),
             Some(action) => {
                 let found = reasons.into_iter().nth(action).and_then(|reason| reason.item).map(Box::new);
@@ -102,6 +95,19 @@ impl Failure {
             Fate::Uncertain => StoreError::Uncertain(error.into()),
         })
     }
+}
+
+/// The reasons of a cancelled transaction, one per action in order; none for another error.
+pub(super) fn reasons<R>(error: &SdkError<TransactWriteItemsError, R>) -> &[CancellationReason] {
+    match error.as_service_error() {
+        Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => cancelled.cancellation_reasons(),
+        _ => &[],
+    }
+}
+
+/// Whether an action was refused by its condition.
+pub(super) fn is_refusal(reason: &CancellationReason) -> bool {
+    reason.code() == Some("ConditionalCheckFailed")
 }
 
 /// The effect of a request that failed.
