@@ -303,11 +303,11 @@ impl Predecessor {
             let (successor, number) = (successor.clone(), attempt.number());
             Taken::Run(Box::new(Held { old: self.clone(), key: key.clone(), successor, attempt: number, is_new }))
         };
-        let ours = || self.names.in_progress(key, &successor, attempt.number(), unended_until(now));
+        let ours = || self.names.in_progress(key, &successor, attempt.number(), now.plus(UNENDED).seconds().0);
         let found = match self.may_run {
             true => match self.put(ours(), Condition::Free(now)).await? {
-                Refused::No => return Ok(held(true)),
-                Refused::By(found) => found,
+                Ok(()) => return Ok(held(true)),
+                Err(found) => found,
             },
             false => self.get(key).await?,
         };
@@ -330,10 +330,8 @@ impl Predecessor {
             Said::Ours { attempt: written, after } if written == attempt.number() => Ok(held(after.is_none())),
             // An earlier attempt of ours wrote the item. Its delayed removal must not find this attempt's item.
             Said::Ours { attempt: written, after } => {
-                match self.put(after_old(ours(), after), Condition::Ours(successor.clone(), written)).await? {
-                    Refused::No => Ok(held(false)),
-                    Refused::By(_) => Err(LOOK_AGAIN),
-                }
+                let put = self.put(after_old(ours(), after), Condition::Ours(successor.clone(), written)).await?;
+                put.map(|()| held(false)).map_err(|_| LOOK_AGAIN)
             }
             Said::Mismatch => Err(NotRun::Mismatch),
             Said::InProgress(until) => {
@@ -343,12 +341,10 @@ impl Predecessor {
             Said::Expired => Ok(held(false)),
             Said::Abandoned(deadline) if !self.may_repeat(deadline, now) => self.keep(found, deadline).await,
             Said::Abandoned(_) if !self.may_run => Ok(held(false)),
+            // The old attempt may have had effects, so its item is never removed.
             Said::Abandoned(deadline) => {
-                match self.put(after_old(ours(), deadline), Condition::Abandoned(deadline)).await? {
-                    // The old attempt may have had effects, so its item is never removed.
-                    Refused::No => Ok(held(false)),
-                    Refused::By(_) => Err(LOOK_AGAIN),
-                }
+                let put = self.put(after_old(ours(), deadline), Condition::Abandoned(deadline)).await?;
+                put.map(|()| held(false)).map_err(|_| LOOK_AGAIN)
             }
         }
     }
@@ -373,10 +369,7 @@ impl Predecessor {
         if is_kept {
             return Ok(());
         }
-        match self.put(found, condition).await? {
-            Refused::No => Ok(()),
-            Refused::By(_) => Err(LOOK_AGAIN),
-        }
+        self.put(found, condition).await?.map_err(|_| LOOK_AGAIN)
     }
 
     /// Converts the old answer to a verdict. Whatever the old function returned is final. An answer that cannot be read
@@ -414,13 +407,15 @@ impl Predecessor {
         Ok(found.map_err(|error| NotRun::Store(StoreError::NotApplied(error.into())))?.item)
     }
 
-    async fn put(&self, item: Item, condition: Condition) -> Result<Refused, NotRun> {
+    /// Writes an item, or returns the item that refused the write, if there is one.
+    async fn put(&self, item: Item, condition: Condition) -> Result<Result<(), Option<Item>>, NotRun> {
         let names = &self.names;
         let put = self
             .client
             .put_item()
             .table_name(&self.table)
             .set_item(Some(item))
+            .expression_attribute_names("#status", &names.status)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         let put = match condition {
             Condition::Free(now) => put
@@ -430,13 +425,11 @@ impl Predecessor {
                 )
                 .expression_attribute_names("#key", &names.key)
                 .expression_attribute_names("#expiration", &names.expiration)
-                .expression_attribute_names("#status", &names.status)
                 .expression_attribute_names("#successor", SUCCESSOR)
                 .expression_attribute_values(":in_progress", string(IN_PROGRESS))
                 .expression_attribute_values(":now", number(now.seconds().0)),
             Condition::Abandoned(Some(deadline)) => put
                 .condition_expression("#status = :status AND #deadline = :deadline")
-                .expression_attribute_names("#status", &names.status)
                 .expression_attribute_names("#deadline", &names.in_progress_expiration)
                 .expression_attribute_values(":status", string(IN_PROGRESS))
                 .expression_attribute_values(":deadline", number(deadline.0)),
@@ -444,13 +437,11 @@ impl Predecessor {
                 .condition_expression(
                     "#status = :status AND attribute_not_exists(#deadline) AND attribute_not_exists(#successor)",
                 )
-                .expression_attribute_names("#status", &names.status)
                 .expression_attribute_names("#deadline", &names.in_progress_expiration)
                 .expression_attribute_names("#successor", SUCCESSOR)
                 .expression_attribute_values(":status", string(IN_PROGRESS)),
             Condition::Ours(successor, attempt) => put
                 .condition_expression("#status = :status AND #successor = :successor AND #attempt = :attempt")
-                .expression_attribute_names("#status", &names.status)
                 .expression_attribute_names("#successor", SUCCESSOR)
                 .expression_attribute_names("#attempt", ATTEMPT)
                 .expression_attribute_values(":status", string(IN_PROGRESS))
@@ -458,15 +449,14 @@ impl Predecessor {
                 .expression_attribute_values(":attempt", number(attempt)),
             Condition::Answered(expiration) => put
                 .condition_expression("#status = :status AND #expiration = :expiration")
-                .expression_attribute_names("#status", &names.status)
                 .expression_attribute_names("#expiration", &names.expiration)
                 .expression_attribute_values(":status", string(COMPLETED))
                 .expression_attribute_values(":expiration", expiration.unwrap_or(AttributeValue::Null(true))),
         };
         match boxed(put.send()).await {
-            Ok(_) => Ok(Refused::No),
+            Ok(_) => Ok(Ok(())),
             Err(error) => match Failure::from_put(error) {
-                Failure::Refused(found) => Ok(Refused::By(found)),
+                Failure::Refused(found) => Ok(Err(found)),
                 other => Err(NotRun::Store(other.into())),
             },
         }
@@ -484,12 +474,6 @@ enum Condition {
     Ours(String, u64),
     /// If the answer with this expiration is still there.
     Answered(Option<AttributeValue>),
-}
-
-/// Whether and how a write was refused.
-enum Refused {
-    No,
-    By(Option<Item>),
 }
 
 /// The state of a claimed call in the old table.
@@ -598,10 +582,6 @@ impl Held {
             );
         }
     }
-}
-
-fn unended_until(now: EpochMs) -> u64 {
-    now.plus(UNENDED).seconds().0
 }
 
 /// The id of our attempts in the old table: that of their record, which is the same for all attempts.

@@ -111,7 +111,8 @@ impl OldNames {
     pub(super) fn completed(&self, key: &OldKey, successor: &str, answer: &Value, expiration_s: u64) -> Option<Item> {
         let mut item = self.item(key, successor, COMPLETED, expiration_s);
         let data = match key.style.language {
-            Language::Python => string(python_answer(answer)),
+            // `json.dumps` would write spaces, which `json.loads` ignores.
+            Language::Python => string(answer.to_string()),
             Language::TypeScript => attribute(answer, DEEPEST)?,
         };
         item.insert(self.data.clone(), data);
@@ -175,11 +176,6 @@ impl OldNames {
             (Some(data), Language::TypeScript) => value(data).map_err(|kind| unreadable(format!("has {kind}"))),
         }
     }
-}
-
-/// The answer as JSON for Python. `json.dumps` would write spaces, which `json.loads` ignores.
-fn python_answer(answer: &Value) -> String {
-    answer.to_string()
 }
 
 fn text<'i>(item: &'i Item, name: &str) -> Option<&'i str> {

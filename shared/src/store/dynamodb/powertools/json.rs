@@ -271,11 +271,8 @@ mod tests {
             ("5.684341886080801486968994140625e-14", "5.684341886080802e-14", "5.684341886080802e-14"),
             ("1e400", "Infinity", "null"),
         ] {
-            assert_eq!(
-                (&*in_python(literal), in_typescript(literal).as_deref()),
-                (python, Ok(javascript)),
-                "{literal}"
-            );
+            assert_eq!(in_python(literal), python, "{literal}");
+            assert_eq!(in_typescript(literal).as_deref(), Ok(javascript), "{literal}");
         }
     }
 
@@ -292,10 +289,8 @@ mod tests {
         assert_eq!(in_python(text), r#"{"01": 4, "10": 1, "2": 2, "A": [{"c": null, "d": 1}], "_": 3, "b": {}}"#);
         let sorted = r#"{"2":2,"10":1,"01":4,"_":3,"A":[{"c":null,"d":1}],"b":{}}"#;
         assert_eq!(in_typescript(text).as_deref(), Ok(sorted));
-        assert_eq!(
-            in_typescript(r#"{"__proto__": {"a": 1}, "b": [true, false]}"#).as_deref(),
-            Ok(r#"{"b":[true,false]}"#)
-        );
+        let prototype = in_typescript(r#"{"__proto__": {"a": 1}, "b": [true, false]}"#);
+        assert_eq!(prototype.as_deref(), Ok(r#"{"b":[true,false]}"#));
         assert_eq!(in_typescript(r#"[{"a": 1, "A": 2}]"#), Err(Ambiguous));
     }
 
