@@ -41,6 +41,25 @@ impl ClaimRequest {
     pub(super) fn holder(&self, now: EpochMs) -> Holder {
         Holder { owner: self.owner, lease: self.lease.end(now) }
     }
+
+    /// A sample request for tests that set only the members they need: for the record of [`Record::sample`].
+    #[cfg(test)]
+    pub(crate) fn sample() -> Self {
+        let Record { id, operation, fingerprint, .. } = Record::sample();
+        Self {
+            id,
+            operation,
+            principal: None,
+            subject: None,
+            invocation: None,
+            trace: None,
+            fingerprint,
+            owner: OwnerToken([1; 16]),
+            transaction: TransactionId::new(EpochMs(1_000_000), [7; 10]),
+            lease: LeaseLimit { at_most: Duration::from_secs(10), by: EpochMs(u64::MAX) },
+            uncertain: Uncertain::Reconcile,
+        }
+    }
 }
 
 /// How an uncertain outcome is handled: an earlier attempt may or may not have had its effects.
@@ -178,7 +197,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::protocol::{EpochS, Fingerprinter, Key, Principal, abandon, release, settle};
+    use crate::protocol::{EpochS, Fingerprinter, abandon, release, settle};
 
     const NOW: EpochMs = EpochMs(1_000_000);
     const REPEAT: Uncertain = Uncertain::Repeat { within: Duration::from_secs(1000) };
@@ -190,24 +209,11 @@ mod tests {
     }
 
     fn request(uncertain: Uncertain) -> ClaimRequest {
-        ClaimRequest {
-            id: RecordId::new("test", &Principal::new("p").unwrap(), &Key::new("k").unwrap()),
-            operation: "POST /things".into(),
-            principal: Some(Principal::new("p").unwrap().digest()),
-            subject: None,
-            invocation: None,
-            trace: None,
-            fingerprint: fingerprint("same"),
-            owner: OURS,
-            transaction: TransactionId::new(NOW, [7; 10]),
-            lease: LeaseLimit { at_most: Duration::from_secs(10), by: EpochMs(u64::MAX) },
-            uncertain,
-        }
+        ClaimRequest { fingerprint: fingerprint("same"), owner: OURS, uncertain, ..ClaimRequest::sample() }
     }
 
     fn record(body: &str, state: State) -> Record {
         Record {
-            id: request(Uncertain::Reconcile).id,
             fingerprint: fingerprint(body),
             transaction: TransactionId::new(EpochMs(1), [9; 10]),
             attempt: 3,
@@ -250,6 +256,7 @@ mod tests {
     fn the_decision_table() {
         let (later, over) = (NOW.0 + 1, NOW.0);
         let (kept, expired) = (NOW.0 / 1000 + 1, NOW.0 / 1000);
+        let waits = "in progress until 1000001";
         let rows = [
             (State::Released { expiration: EpochS(kept) }, "begin 4", "begin 4", "begin 4"),
             (State::Released { expiration: EpochS(expired) }, "begin 1", "begin 1", "begin 1"),
@@ -257,19 +264,9 @@ mod tests {
             (State::Failed(settled(kept)), "replay Failed", "replay Failed", "mismatch"),
             (State::Success(settled(expired)), "begin 1", "begin 1", "begin 1"),
             (State::Failed(settled(expired)), "begin 1", "begin 1", "begin 1"),
-            (
-                State::Processing(held(THEIRS, later)),
-                "in progress until 1000001",
-                "in progress until 1000001",
-                "mismatch",
-            ),
+            (State::Processing(held(THEIRS, later)), waits, waits, "mismatch"),
             (State::Processing(held(THEIRS, over)), "reconcile 4", "begin 4", "mismatch"),
-            (
-                State::Unknown(Some(held(THEIRS, later))),
-                "in progress until 1000001",
-                "in progress until 1000001",
-                "mismatch",
-            ),
+            (State::Unknown(Some(held(THEIRS, later))), waits, waits, "mismatch"),
             (State::Unknown(Some(held(THEIRS, over))), "reconcile 4", "begin 4", "mismatch"),
             (State::Unknown(None), "reconcile 4", "begin 4", "mismatch"),
             (State::Processing(held(OURS, over)), "acquired", "acquired", "acquired"),

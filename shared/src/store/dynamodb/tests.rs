@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::config::{Credentials, Region};
+use aws_sdk_dynamodb::config::{Builder, Credentials, Region};
 use aws_smithy_runtime_api::client::http::{HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn};
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::http::StatusCode;
@@ -11,15 +11,17 @@ use serde_json::{Value, json};
 use super::*;
 use crate::mutex::Mutex;
 use crate::protocol::{
-    ClaimRequest, Decision, EpochMs, EpochS, Fingerprinter, Key, LeaseLimit, OwnerToken, Principal, Resolution,
-    Settled, Subject, TransactionId, Uncertain, abandon, decide, settle,
+    ClaimRequest, Decision, EpochMs, EpochS, OwnerToken, Principal, Resolution, Settled, Subject, abandon, decide,
+    settle,
 };
 use crate::store::unsettled::{ScanPlace, Unsettled};
 
 /// A fake table that stores items, returns them, and records every request.
 #[derive(Clone, Debug, Default)]
-struct Table {
+pub(super) struct Table {
     requests: Arc<Mutex<Vec<Value>>>,
+    /// The names and values of the headers that state the user agent.
+    pub(super) user_agents: Arc<Mutex<Vec<(String, String)>>>,
     item: Arc<Mutex<Option<Value>>>,
 }
 
@@ -32,24 +34,30 @@ impl HttpConnector for Table {
                 json!({})
             }
             Some("GetItem") => json!({ "Item": *self.item.lock() }),
+            Some("ListTables") => json!({}),
             Some("Query" | "Scan") => json!({ "Items": [*self.item.lock()], "Count": 1, "ScannedCount": 1 }),
             other => panic!("{other:?} is not needed here"),
         };
         self.requests.lock().push(body);
+        let headers = request.headers().iter().filter(|(name, _)| name.ends_with("user-agent"));
+        self.user_agents.lock().extend(headers.map(|(name, value)| (name.to_owned(), value.to_owned())));
         let status = StatusCode::try_from(200).unwrap();
         HttpConnectorFuture::ready(Ok(HttpResponse::new(status, SdkBody::from(reply.to_string()))))
     }
 }
 
 impl Table {
-    fn store(&self, names: AttributeNames) -> DynamoDbStore {
+    pub(super) fn config(&self) -> Builder {
         let connector = SharedHttpConnector::new(self.clone());
         let config = client().config().to_builder();
-        let config = config
+        config
             .http_client(http_client_fn(move |_, _| connector.clone()))
             .region(Region::new("eu-central-1"))
-            .credentials_provider(Credentials::new("local", "local", None, None, "tests"));
-        DynamoDbStore::new(Client::from_conf(config.build()), "Records").with_names(names).unwrap()
+            .credentials_provider(Credentials::new("local", "local", None, None, "tests"))
+    }
+
+    fn store(&self, names: AttributeNames) -> DynamoDbStore {
+        DynamoDbStore::new(Client::from_conf(self.config().build()), "Records").with_names(names).unwrap()
     }
 
     /// The attributes named in the requests so far.
@@ -67,72 +75,35 @@ impl Table {
 
 /// Every name differs from the default.
 fn renamed() -> AttributeNames {
-    let AttributeNames {
-        id,
-        sort: _,
-        id_prefix: _,
-        expiration,
-        status,
-        owner,
-        ended_by,
-        attempt,
-        lease,
-        transaction,
-        fingerprint,
-        operation,
-        principal,
-        subject,
-        history,
-        created,
-        updated,
-        trace,
-        response,
-        parts,
-        unresolved,
-        unresolved_index,
-    } = AttributeNames::default();
-    let other = |name: String| format!("x_{name}");
     AttributeNames {
-        id: other(id),
+        id: "x_id".into(),
         sort: Some("x_sort".into()),
         id_prefix: "orders#".into(),
-        expiration: other(expiration),
-        status: other(status),
-        owner: other(owner),
-        ended_by: other(ended_by),
-        attempt: other(attempt),
-        lease: other(lease),
-        transaction: other(transaction),
-        fingerprint: other(fingerprint),
-        operation: other(operation),
-        principal: other(principal),
-        subject: other(subject),
-        history: other(history),
-        created: other(created),
-        updated: other(updated),
-        trace: other(trace),
-        response: other(response),
-        parts: other(parts),
-        unresolved: other(unresolved),
-        unresolved_index: other(unresolved_index),
+        expiration: "x_expiration".into(),
+        status: "x_status".into(),
+        owner: "x_owner".into(),
+        ended_by: "x_ended_by".into(),
+        attempt: "x_attempt".into(),
+        lease: "x_lease".into(),
+        transaction: "x_transaction".into(),
+        fingerprint: "x_fingerprint".into(),
+        operation: "x_operation".into(),
+        principal: "x_principal".into(),
+        subject: "x_subject".into(),
+        history: "x_history".into(),
+        created: "x_created".into(),
+        updated: "x_updated".into(),
+        trace: "x_trace".into(),
+        response: "x_response".into(),
+        parts: "x_parts".into(),
+        unresolved: "x_unresolved".into(),
+        unresolved_index: "x_unresolved_index".into(),
     }
 }
 
 fn claimed(owner: OwnerToken) -> Write {
-    let (principal, key) = (Principal::new("alice").unwrap(), Key::new("k-1").unwrap());
-    let request = ClaimRequest {
-        id: RecordId::new("test", &principal, &key),
-        operation: "POST /payments".into(),
-        principal: Some(principal.digest()),
-        subject: Subject::new("a payment"),
-        invocation: None,
-        trace: None,
-        fingerprint: Fingerprinter::new().bytes(b"{}").finish(),
-        owner,
-        transaction: TransactionId::new(EpochMs(1_800_000_000_000), [7; 10]),
-        lease: LeaseLimit { at_most: Duration::from_secs(10), by: EpochMs(u64::MAX) },
-        uncertain: Uncertain::Reconcile,
-    };
+    let (principal, subject) = (Some(Principal::new("alice").unwrap().digest()), Subject::new("a payment"));
+    let request = ClaimRequest { owner, principal, subject, ..ClaimRequest::sample() };
     match decide(None, &request, EpochMs(1_800_000_000_000)) {
         Decision::Begin(write) => write,
         other => panic!("{other:?}"),
@@ -161,7 +132,7 @@ async fn all_attribute_names_are_settable() {
     let named = table.named();
     let foreign: Vec<_> = named.iter().filter(|name| !name.starts_with("x_")).collect();
     assert!(foreign.is_empty(), "these are named as by default: {foreign:?}");
-    for name in ["x_id", "x_status", "x_owner", "x_lease", "x_story", "x_response", "x_expiration", "x_unresolved"] {
+    for name in ["x_id", "x_status", "x_owner", "x_lease", "x_history", "x_response", "x_expiration", "x_unresolved"] {
         assert!(named.iter().any(|one| one == name), "{name} is not in {named:?}");
     }
     for request in table.requests.lock().iter() {
@@ -171,7 +142,7 @@ async fn all_attribute_names_are_settable() {
         }
     }
     let index = table.requests.lock().iter().find_map(|request| request["IndexName"].as_str().map(str::to_owned));
-    assert_eq!(index.as_deref(), Some("x_unresolved"));
+    assert_eq!(index.as_deref(), Some("x_unresolved_index"));
 }
 
 #[test]

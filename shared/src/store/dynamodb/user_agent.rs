@@ -58,44 +58,19 @@ impl Intercept for UserAgent {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, Mutex};
-
     use aws_sdk_dynamodb::Client;
-    use aws_sdk_dynamodb::config::{AppName, Credentials, Region};
-    use aws_smithy_runtime_api::client::http::{
-        HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn,
-    };
-    use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
-    use aws_smithy_runtime_api::http::StatusCode;
-    use aws_smithy_types::body::SdkBody;
+    use aws_sdk_dynamodb::config::AppName;
 
-    /// Records the user agent headers of the requests.
-    #[derive(Clone, Debug, Default)]
-    struct Sent(Arc<Mutex<Vec<(String, String)>>>);
-
-    impl HttpConnector for Sent {
-        fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-            let headers = request.headers().iter().filter(|(name, _)| name.ends_with("user-agent"));
-            self.0.lock().unwrap().extend(headers.map(|(name, value)| (name.to_owned(), value.to_owned())));
-            let status = StatusCode::try_from(200).unwrap();
-            HttpConnectorFuture::ready(Ok(HttpResponse::new(status, SdkBody::from("{}"))))
-        }
-    }
+    use crate::store::dynamodb::tests::Table;
 
     #[tokio::test]
     async fn each_request_has_one_user_agent_as_the_sdk_writes_it() {
-        let sent = Sent::default();
-        let connector = SharedHttpConnector::new(sent.clone());
-        let config = super::super::client().config().to_builder();
-        let config = config
-            .http_client(http_client_fn(move |_, _| connector.clone()))
-            .region(Region::new("eu-central-1"))
-            .credentials_provider(Credentials::new("local", "local", None, None, "tests"));
-        let named = config.clone().app_name(AppName::new("payments").unwrap());
-        for config in [config, named] {
+        let table = Table::default();
+        let named = table.config().app_name(AppName::new("payments").unwrap());
+        for config in [table.config(), named] {
             Client::from_conf(config.build()).list_tables().send().await.unwrap();
         }
-        let sent = sent.0.lock().unwrap().clone();
+        let sent = table.user_agents.lock().clone();
         let [(name, text), (same, with_app)] = sent.as_slice() else { panic!("{sent:?}") };
         assert_eq!((name.as_str(), same.as_str()), ("user-agent", "user-agent"));
         assert!(text.starts_with("aws-sdk-rust/") && text.contains(" api/dynamodb/"), "{text}");
