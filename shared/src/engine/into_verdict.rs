@@ -24,18 +24,12 @@ impl<T> IntoVerdict<T> for Verdict<T> {
 
 impl<T, E: Into<BoxError>> IntoVerdict<T> for Result<T, E> {
     fn into_verdict(self) -> Verdict<T> {
-        match self {
-            Ok(answer) => Verdict::Success(answer),
-            Err(error) => Verdict::Unknown(error.into().into()),
-        }
+        self.map(Verdict::Success).into_verdict()
     }
 }
 
 impl<T, E: Into<BoxError>> IntoVerdict<T> for Result<Verdict<T>, E> {
     fn into_verdict(self) -> Verdict<T> {
-        match self {
-            Ok(verdict) => verdict,
-            Err(error) => Verdict::Unknown(error.into().into()),
-        }
+        self.unwrap_or_else(|error| Verdict::Unknown(error.into().into()))
     }
 }

@@ -93,14 +93,7 @@ mod tests {
     use crate::protocol::{EpochS, Holder, Response, Settled};
 
     fn record(state: State) -> Record {
-        let ended_by = match state {
-            State::Unknown(None) => Some(OwnerToken([9; 16])),
-            State::Processing(_)
-            | State::Released { .. }
-            | State::Success(_)
-            | State::Failed(_)
-            | State::Unknown(Some(_)) => None,
-        };
+        let ended_by = (state == State::Unknown(None)).then_some(OwnerToken([9; 16]));
         Record { state, ended_by, created: EpochMs(10_000), updated: EpochMs(17_000), ..Record::sample() }
     }
 

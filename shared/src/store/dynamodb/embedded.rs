@@ -57,16 +57,10 @@ impl EmbeddedDynamoDb {
     /// A client with the library's configuration.
     #[must_use]
     pub fn client(&self) -> Client {
-        let config = client().config().to_builder();
+        let config = client().config().to_builder().endpoint_url(format!("http://{}", self.address));
         let credentials = Credentials::new("local", "local", None, None, "embedded");
-        let url = format!("http://{}", self.address);
-        Client::from_conf(
-            config
-                .endpoint_url(url)
-                .region(Region::from_static("eu-central-1"))
-                .credentials_provider(credentials)
-                .build(),
-        )
+        let config = config.region(Region::from_static("eu-central-1")).credentials_provider(credentials);
+        Client::from_conf(config.build())
     }
 
     /// Creates a table of this name, and a store in it.

@@ -39,14 +39,10 @@ impl<'a> Expression<'a> {
 
     fn unchanged(&mut self, seen: &RecordVersion) -> String {
         let attributes = self.attributes;
+        let transaction = Some(item::string(seen.transaction.to_string()));
         let expected = [
             ("#status", ":seen_status", &attributes.status, Some(item::string(seen.status.as_str()))),
-            (
-                "#transaction",
-                ":seen_transaction",
-                &attributes.transaction,
-                Some(item::string(seen.transaction.to_string())),
-            ),
+            ("#transaction", ":seen_transaction", &attributes.transaction, transaction),
             ("#attempt", ":seen_attempt", &attributes.attempt, Some(item::number(seen.attempt))),
             ("#owner", ":seen_owner", &attributes.owner, seen.owner.map(|owner| item::binary(owner.0))),
             ("#lease", ":seen_lease", &attributes.lease, seen.lease.map(|lease| item::number(lease.0))),

@@ -307,6 +307,8 @@ mod tests {
     #[test]
     fn a_settled_record_with_a_small_answer_fits_one_write_unit() {
         let names = AttributeNames::default();
+        let request = Some(InvocationId::from_bytes([1; 16]));
+        let entry = |event| HistoryEntry { event, at: EpochMs(1_700_000_000_000), attempt: 1, request };
         let record = Record {
             operation: "POST /payments/{id}/refunds".into(),
             created: EpochMs(1_700_000_000_000),
@@ -316,13 +318,7 @@ mod tests {
             ended_by: Some(OwnerToken([1; 16])),
             principal: Some(Principal::new("p").unwrap().digest()),
             subject: Subject::new(r#"{"account":"acct-1","amount":1999,"currency":"EUR"}"#),
-            history: [HistoryEvent::Claimed, HistoryEvent::Succeeded].into_iter().fold(
-                History::default(),
-                |history, event| {
-                    let request = Some(InvocationId::from_bytes([1; 16]));
-                    history.then(HistoryEntry { event, at: EpochMs(1_700_000_000_000), attempt: 1, request })
-                },
-            ),
+            history: History::from_entries([HistoryEvent::Claimed, HistoryEvent::Succeeded].map(entry).into()),
             ..Record::sample()
         };
         assert!(super::super::parts::item_bytes(&from_record(&record, &names)) <= 1024);

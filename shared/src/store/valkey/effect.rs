@@ -216,13 +216,9 @@ impl Effect {
 /// This is checked here because a single server accepts keys of other slots, and a cluster refuses them: the error
 /// would first occur in production.
 pub(super) fn problem(effects: &[Effect], tag: &str) -> Option<String> {
+    let begin = super::key(tag, "");
     for (index, effect) in effects.iter().enumerate() {
-        let own = effect
-            .key
-            .strip_prefix('{')
-            .and_then(|rest| rest.strip_prefix(tag))
-            .and_then(|rest| rest.strip_prefix('}'));
-        let Some(rest) = own else {
+        let Some(rest) = effect.key.strip_prefix(&begin) else {
             return Some(format!("the key of effect {index} does not begin with the record's tag {{{tag}}}"));
         };
         if super::RESERVED.iter().any(|reserved| rest.starts_with(reserved)) {

@@ -123,11 +123,8 @@ impl Server {
         let mut settings = RedisConnectionInfo::default().set_skip_set_lib_name();
         if let Some(credentials) = &self.credentials {
             let login = credentials.login().await.map_err(|error| {
-                RedisError::from((
-                    ErrorKind::AuthenticationFailed,
-                    "the credentials provided no login",
-                    error.to_string(),
-                ))
+                let kind = ErrorKind::AuthenticationFailed;
+                RedisError::from((kind, "the credentials provided no login", error.to_string()))
             })?;
             settings = settings.set_password(login.password);
             if let Some(user) = login.user {
