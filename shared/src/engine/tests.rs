@@ -15,10 +15,10 @@ use tokio::sync::Notify;
 
 use self::altered::Altered;
 use super::*;
-use crate::protocol::{Fingerprinter, Key, Principal, RecordId, State, Subject, Uncertain, Write};
+use crate::protocol::{Fingerprinter, Key, Principal, State, Subject, Uncertain, Write};
+use crate::store::StoreError;
 use crate::store::fault::{Fault, FaultyStore};
 use crate::store::memory::{Effect, MemoryStore};
-use crate::store::{StoreError, Written};
 
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(10);
 pub(crate) const REPEAT: Uncertain = Uncertain::Repeat { within: Duration::from_secs(3600) };
@@ -62,10 +62,12 @@ impl Observer for Late {
     }
 }
 
+type TestStore = FaultyStore<MemoryStore>;
+
 pub(crate) struct World {
     pub(crate) memory: MemoryStore,
     late: Late,
-    pub(crate) engine: Engine<FaultyStore<MemoryStore>>,
+    pub(crate) engine: Engine<TestStore>,
     runs: Arc<AtomicU64>,
 }
 
@@ -102,23 +104,16 @@ impl World {
     }
 
     pub(crate) fn call_to(&self, operation: Operation, body: &str) -> Call {
-        Call::new(
-            operation,
-            Principal::new("alice").unwrap(),
-            Key::new("k-1").unwrap(),
-            Fingerprinter::new().bytes(body.as_bytes()).finish(),
-            self.engine.now().plus(TIMEOUT),
-        )
-        .about(Subject::new("a payment"))
+        call_to(operation, body, self.engine.now().plus(TIMEOUT))
     }
 
-    pub(crate) async fn claim(&self, call: &Call) -> Box<Claim<FaultyStore<MemoryStore>>> {
+    pub(crate) async fn claim(&self, call: &Call) -> Box<Claim<TestStore>> {
         let Ok(Claimed::Acquired(claim)) = self.engine.claim(call).await else { panic!("must acquire") };
         claim
     }
 
     /// A claim whose lease is over.
-    pub(crate) async fn late_claim(&self, call: &Call) -> Box<Claim<FaultyStore<MemoryStore>>> {
+    pub(crate) async fn late_claim(&self, call: &Call) -> Box<Claim<TestStore>> {
         let claim = self.claim(call).await;
         tokio::time::advance(TIMEOUT + Duration::from_secs(1)).await;
         claim
@@ -126,30 +121,27 @@ impl World {
 
     /// One payment: it has one transactional effect, and its answer is the number of its run.
     pub(crate) async fn pay(&self, call: &Call) -> Result<Outcome<u64>, Error> {
-        self.engine
-            .run(call, |attempt| async move {
-                attempt.add_effect(Effect::named(EFFECT));
-                Verdict::Success(self.runs.fetch_add(1, Ordering::SeqCst) + 1)
-            })
-            .await
+        let run = |attempt: Attempt<Effect>| async move {
+            attempt.add_effect(Effect::named(EFFECT));
+            Verdict::Success(self.runs.fetch_add(1, Ordering::SeqCst) + 1)
+        };
+        self.engine.run(call, run).await
     }
 
     pub(crate) async fn ends_with(&self, call: &Call, verdict: Verdict<u64>) -> Result<Outcome<u64>, Error> {
-        self.engine
-            .run(call, |_| async move {
-                self.runs.fetch_add(1, Ordering::SeqCst);
-                verdict
-            })
-            .await
+        let run = |_| async move {
+            self.runs.fetch_add(1, Ordering::SeqCst);
+            verdict
+        };
+        self.engine.run(call, run).await
     }
 
     async fn pay_in_single_write(&self, call: &Call) -> Result<Outcome<u64>, Error> {
-        self.engine
-            .run_single_write(call, |attempt| async move {
-                attempt.add_effect(Effect::named(EFFECT));
-                Verdict::Success(attempt.number())
-            })
-            .await
+        let run = |attempt: Attempt<Effect>| async move {
+            attempt.add_effect(Effect::named(EFFECT));
+            Verdict::Success(attempt.number())
+        };
+        self.engine.run_single_write(call, run).await
     }
 
     pub(crate) fn fenced(&self) -> Vec<FencedBy> {
@@ -165,12 +157,14 @@ impl World {
     }
 }
 
-fn engine(
-    store: FaultyStore<MemoryStore>,
-    clock: impl Clock + 'static,
-    late: &Late,
-) -> Engine<FaultyStore<MemoryStore>> {
+fn engine(store: TestStore, clock: impl Clock + 'static, late: &Late) -> Engine<TestStore> {
     Engine::builder(store).clock(clock).observer(late.clone()).build()
+}
+
+pub(crate) fn call_to(operation: Operation, body: &str, deadline: EpochMs) -> Call {
+    let (principal, key) = (Principal::new("alice").unwrap(), Key::new("k-1").unwrap());
+    let fingerprint = Fingerprinter::new().bytes(body.as_bytes()).finish();
+    Call::new(operation, principal, key, fingerprint, deadline).about(Subject::new("a payment"))
 }
 
 fn answer(outcome: &Result<Outcome<u64>, Error>) -> Option<u64> {
@@ -243,14 +237,15 @@ async fn what_was_not_executed_runs_again_even_with_a_corrected_request() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_expired_record_counts_as_absent() {
+async fn an_expired_record_counts_as_absent_and_is_not_remembered() {
     let world = World::new([]);
     world.pay(&world.call(Uncertain::Reconcile, "a")).await.unwrap();
     tokio::time::advance(Duration::from_secs(24 * 60 * 60 - 1)).await;
     assert!(matches!(world.pay(&world.call(Uncertain::Reconcile, "a")).await, Ok(Outcome::Replayed(_))));
     tokio::time::advance(Duration::from_secs(1)).await;
     let paid = world.pay(&world.call(Uncertain::Reconcile, "b")).await;
-    assert!(matches!(paid, Ok(Outcome::Executed(Answered { attempt: 1, .. }))), "{paid:?}");
+    assert!(matches!(paid, Ok(Outcome::Executed(Answered { answer: 2, attempt: 1, .. }))), "{paid:?}");
+    assert_eq!(answer(&world.pay(&world.call(Uncertain::Reconcile, "b")).await), Some(2), "the later answer");
 }
 
 #[tokio::test(start_paused = true)]

@@ -66,6 +66,15 @@ impl Fault {
     }
 }
 
+#[cfg(test)]
+impl Fault {
+    /// Any fault but a rejection. [`Fault::None`] is this many times as likely as each of the others.
+    pub(crate) fn any(none: usize) -> impl proptest::strategy::Strategy<Value = Self> {
+        let others = [Self::Refuse, Self::LoseRequest, Self::LoseReply, Self::Repeat];
+        proptest::sample::select([&vec![Self::None; none][..], &others].concat())
+    }
+}
+
 /// A store that applies the planned faults to its writes, in order; writes after the end of the plan have no faults. A
 /// clone shares the plan.
 #[derive(Clone, Debug)]

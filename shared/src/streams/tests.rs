@@ -333,19 +333,8 @@ struct Delivery {
 }
 
 fn any_delivery() -> impl Strategy<Value = Delivery> {
-    let fault = prop::sample::select(vec![
-        Fault::None,
-        Fault::None,
-        Fault::Refuse,
-        Fault::LoseRequest,
-        Fault::LoseReply,
-        Fault::Repeat,
-    ]);
-    (0_u64..20, 1_u64..30, prop::collection::vec(fault, 0..4)).prop_map(|(back, length, faults)| Delivery {
-        back,
-        length,
-        faults,
-    })
+    let delivery = (0_u64..20, 1_u64..30, prop::collection::vec(Fault::any(2), 0..4));
+    delivery.prop_map(|(back, length, faults)| Delivery { back, length, faults })
 }
 
 proptest! {
@@ -474,17 +463,13 @@ fn changes(ids: &[&str]) -> TableBatch {
 }
 
 fn json_of_changes(ids: &[&str]) -> Value {
-    let records: Vec<_> = ids
-        .iter()
-        .enumerate()
-        .map(|(index, id)| {
-            json!({
-                "eventID": id, "eventName": "INSERT", "awsRegion": "eu-central-1",
-                "dynamodb": {"Keys": {"id": {"S": id}}, "SequenceNumber": format!("{}", 100 + index), "SizeBytes": 1},
-            })
+    let changes = ids.iter().zip(100..).map(|(id, number)| {
+        json!({
+            "eventID": id, "eventName": "INSERT", "awsRegion": "eu-central-1",
+            "dynamodb": {"Keys": {"id": {"S": id}}, "SequenceNumber": number.to_string(), "SizeBytes": 1},
         })
-        .collect();
-    json!({ "Records": records })
+    });
+    json!({ "Records": Vec::from_iter(changes) })
 }
 
 fn table<S: Store>(engine: &Engine<S>, operation: Operation, single_write: bool) -> TableStream<S> {

@@ -1,4 +1,4 @@
-//! A memory store of which a test alters what a write answers.
+//! A memory store of which a test alters what a write answers, or what an eventually consistent read returns.
 
 use std::sync::Arc;
 
@@ -10,6 +10,8 @@ use crate::store::{Store, StoreError, Written};
 pub(crate) struct Altered {
     pub(crate) memory: MemoryStore,
     answer: Arc<Answer>,
+    /// What an eventually consistent read returns, or the reason that it fails, if it does not read the record.
+    older: Option<Result<Option<Record>, &'static str>>,
 }
 
 /// What is answered after a write.
@@ -20,7 +22,11 @@ impl Altered {
         memory: MemoryStore,
         answer: impl Fn(&Write, Written) -> Result<Written, StoreError> + Send + Sync + 'static,
     ) -> Self {
-        Self { memory, answer: Arc::new(answer) }
+        Self { memory, answer: Arc::new(answer), older: None }
+    }
+
+    pub(crate) fn looked_up(self, older: Result<Option<Record>, &'static str>) -> Self {
+        Self { older: Some(older), ..self }
     }
 }
 
@@ -37,6 +43,13 @@ impl Store for Altered {
 
     async fn read(&self, id: &RecordId) -> Result<Option<Record>, StoreError> {
         self.memory.read(id).await
+    }
+
+    async fn look_up(&self, id: &RecordId) -> Result<Option<Record>, StoreError> {
+        match &self.older {
+            Some(older) => older.clone().map_err(|reason| StoreError::NotApplied(reason.into())),
+            None => self.memory.read(id).await,
+        }
     }
 
     async fn read_parts(&self, record: &Record, parts: u32) -> Result<Option<Vec<u8>>, StoreError> {

@@ -2,44 +2,10 @@
 
 use super::*;
 use crate::protocol::{EpochS, Fingerprint, Holder, OwnerToken, Record, Settled};
-use crate::store::ItemOf;
 
 /// Every write is refused: a call can be answered only without one.
 fn unwritable() -> [Fault; 64] {
     [Fault::Refuse; 64]
-}
-
-/// The memory store whose eventually consistent reads return a chosen version, or an error.
-#[derive(Clone)]
-struct Lagging {
-    memory: MemoryStore,
-    version: Option<Option<Record>>,
-    writes: Arc<AtomicU64>,
-}
-
-impl Store for Lagging {
-    type Effect = Effect;
-
-    fn max_response_bytes(effects: &[Effect]) -> usize {
-        MemoryStore::max_response_bytes(effects)
-    }
-
-    async fn write(&self, write: &Write, effects: Vec<Effect>) -> Result<Written<ItemOf<Self>>, StoreError> {
-        self.writes.fetch_add(1, Ordering::SeqCst);
-        self.memory.write(write, effects).await
-    }
-
-    async fn read(&self, id: &RecordId) -> Result<Option<Record>, StoreError> {
-        self.memory.read(id).await
-    }
-
-    async fn look_up(&self, _: &RecordId) -> Result<Option<Record>, StoreError> {
-        self.version.clone().ok_or_else(|| StoreError::NotApplied("planned".into()))
-    }
-
-    async fn read_parts(&self, record: &Record, parts: u32) -> Result<Option<Vec<u8>>, StoreError> {
-        self.memory.read_parts(record, parts).await
-    }
 }
 
 fn redelivery(world: &World) -> Call {
@@ -48,10 +14,15 @@ fn redelivery(world: &World) -> Call {
 
 /// The outcome of a redelivery whose look-up returns this version, and the number of writes that it needs.
 async fn with_version(world: &World, version: Option<Option<Record>>) -> (Result<Outcome<u64>, Error>, u64) {
-    let store = Lagging { memory: world.memory.clone(), version, writes: Arc::default() };
-    let engine = Engine::builder(store.clone()).clock(TokioClock(tokio::time::Instant::now())).build();
+    let writes = Arc::<AtomicU64>::default();
+    let counted = Arc::clone(&writes);
+    let store = Altered::new(world.memory.clone(), move |_, written| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        Ok(written)
+    });
+    let engine = Engine::builder(store.looked_up(version.ok_or("planned"))).clock(TokioClock::start()).build();
     let outcome = engine.run(&redelivery(world), |_| async { Verdict::Success(99) }).await;
-    (outcome, store.writes.load(Ordering::SeqCst))
+    (outcome, writes.load(Ordering::SeqCst))
 }
 
 #[tokio::test(start_paused = true)]

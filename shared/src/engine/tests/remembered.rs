@@ -28,16 +28,6 @@ async fn what_this_process_replayed_is_replayed_without_the_store() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_expired_record_is_not_remembered() {
-    let world = World::new([]);
-    world.pay(&world.call(Uncertain::Reconcile, "a")).await.unwrap();
-    tokio::time::advance(Duration::from_secs(24 * 60 * 60)).await;
-    let again = world.pay(&world.call(Uncertain::Reconcile, "b")).await;
-    assert!(matches!(again, Ok(Outcome::Executed(Answered { answer: 2, .. }))), "{again:?}");
-    assert_eq!(answer(&world.pay(&world.call(Uncertain::Reconcile, "b")).await), Some(2), "the later answer");
-}
-
-#[tokio::test(start_paused = true)]
 async fn what_is_not_settled_is_not_remembered() {
     let (world, call) = World::with_call(Uncertain::Reconcile, []);
     world.ends_with(&call, Verdict::NotExecuted(1)).await.unwrap();

@@ -10,10 +10,10 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::Attempt;
-use crate::engine::tests::TokioClock;
 use crate::engine::tests::altered::Altered;
+use crate::engine::tests::{TokioClock, call_to};
 use crate::engine::{Claimed, SystemEntropy};
-use crate::protocol::{Fingerprinter, Key, Principal, Subject, Write};
+use crate::protocol::Write;
 use crate::store::memory::Effect;
 use crate::store::{Store, Written};
 
@@ -50,13 +50,6 @@ enum Ending {
     Dies { charged: bool },
 }
 
-#[derive(Clone, Copy, Debug)]
-enum Sent {
-    Lost,
-    Once,
-    Twice,
-}
-
 #[derive(Clone, Debug)]
 enum Step {
     Asks(Ending),
@@ -65,7 +58,8 @@ enum Step {
     Delivers(usize),
     /// The shard is redelivered from its beginning.
     Rewinds,
-    Sends(Sent),
+    /// The follow-ups are delivered this many times; 0 if they are lost.
+    Sends(usize),
     Unclear(u8),
     SenderDown(bool),
 }
@@ -82,19 +76,9 @@ fn any_step() -> impl Strategy<Value = Step> {
         2 => (0_u64..120).prop_map(Step::Waits),
         4 => (1_usize..6).prop_map(Step::Delivers),
         1 => Just(Step::Rewinds),
-        3 => prop_oneof![Just(Sent::Lost), Just(Sent::Once), Just(Sent::Twice)].prop_map(Step::Sends),
+        3 => (0_usize..3).prop_map(Step::Sends),
         1 => (1_u8..4).prop_map(Step::Unclear),
         1 => any::<bool>().prop_map(Step::SenderDown),
-    ]
-}
-
-fn any_fault() -> impl Strategy<Value = Fault> {
-    prop_oneof![
-        6 => Just(Fault::None),
-        1 => Just(Fault::Refuse),
-        1 => Just(Fault::LoseRequest),
-        1 => Just(Fault::LoseReply),
-        1 => Just(Fault::Repeat),
     ]
 }
 
@@ -134,7 +118,7 @@ impl Town {
             Step::Waits(seconds) => tokio::time::advance(Duration::from_secs(seconds)).await,
             Step::Delivers(count) => self.deliver(count).await,
             Step::Rewinds => self.place = 0,
-            Step::Sends(sent) => self.send(sent).await,
+            Step::Sends(times) => self.send(times).await,
             Step::Unclear(times) => *self.bank.unclear.lock().unwrap() = times,
             Step::SenderDown(is_down) => self.outbox.is_down.store(is_down, Ordering::SeqCst),
         }
@@ -142,14 +126,8 @@ impl Town {
 
     /// One client calls once with one key and never retries.
     async fn asks(&mut self, ending: Ending) {
-        let call = Call::new(
-            Operation::new("test", "POST /payments"),
-            Principal::new("alice").unwrap(),
-            Key::new(format!("k-{}", self.calls.len())).unwrap(),
-            Fingerprinter::new().finish(),
-            self.engine.now().plus(TIMEOUT),
-        );
-        let call = call.about(Subject::new("a payment"));
+        let (operation, deadline) = (Operation::new("test", "POST /payments"), self.engine.now().plus(TIMEOUT));
+        let call = call_to(operation, "", deadline).with_key(&format!("k-{}", self.calls.len()));
         self.calls.push(call.clone());
         let id = call.record_id().as_str().to_owned();
         let charges = |charged: bool| {
@@ -195,13 +173,8 @@ impl Town {
         self.place = again.map_or(first + batch.len(), |number| number.parse().expect("a number of ours"));
     }
 
-    async fn send(&self, sent: Sent) {
+    async fn send(&self, times: usize) {
         let follow_ups = self.outbox.take();
-        let times = match sent {
-            Sent::Lost => 0,
-            Sent::Once => 1,
-            Sent::Twice => 2,
-        };
         for _ in 0..times {
             // Lambda repeats a failed invocation, or it is lost.
             drop(self.handle(FollowUpEvent::FollowUps(follow_ups.clone())).await);
@@ -244,7 +217,7 @@ impl Town {
         for _ in 0..60 {
             tokio::time::advance(Duration::from_secs(3600)).await;
             self.deliver(usize::MAX).await;
-            self.send(Sent::Once).await;
+            self.send(1).await;
         }
     }
 }
@@ -254,7 +227,7 @@ proptest! {
 
     #[test]
     fn in_every_order_a_claim_is_settled_followed_up_or_listed_and_at_last_settled(
-        steps in prop::collection::vec(any_step(), 1..30), faults in prop::collection::vec(any_fault(), 0..40),
+        steps in prop::collection::vec(any_step(), 1..30), faults in prop::collection::vec(Fault::any(6), 0..40),
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
         runtime.block_on(async {
