@@ -33,6 +33,21 @@ async fn by_default_a_jwt_or_an_iam_identity_is_the_principal() {
 }
 
 #[tokio::test]
+async fn the_principal_of_a_signed_request_is_the_arn_of_its_user() {
+    let (alice, bob) = ("arn:aws:iam::123456789012:user/alice", "arn:aws:iam::123456789012:user/bob");
+    assert_eq!(iam_user(&by_iam(alice)), Some(Principal::new(alice).unwrap()));
+    assert_eq!(iam_user(&by_nobody()), None, "a request that nobody signed");
+    assert_eq!(iam_user(&by_iam("")), None, "an empty ARN names nobody");
+
+    let api = Api::new([]).with(|layer| layer.principal(iam_user));
+    for (arn, is_replayed) in [(alice, false), (alice, true), (bob, false)] {
+        assert_eq!(replayed(&api.send(by_iam(arn)).await), is_replayed, "{arn}");
+    }
+    assert_eq!(code(&api.send(by_nobody()).await), "403 missing-principal");
+    assert_eq!(api.runs(), 2);
+}
+
+#[tokio::test]
 async fn a_value_of_a_lambda_authorizer_is_the_principal_if_it_is_a_text_or_a_number() {
     let api = Api::new([]).with(|layer| layer.principal(authorized("tenant")));
     let by_tenant = |tenant: Value| event("k", "/things", "{}").authorized("tenant", tenant).request().unwrap();

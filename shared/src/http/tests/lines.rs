@@ -85,10 +85,8 @@ const PRIVATE: [&str; 6] = ["record_id", "who", "about", "instrument", "small", 
 #[tokio::test]
 async fn a_line_says_whether_this_call_ran_how_old_a_replay_is_and_when_to_retry() {
     let lines = lines(Api::new([]).layer, &REQUESTS).await;
-    assert_eq!(
-        told(&lines, "outcome"),
-        ["executed", "replayed", "mismatch", "unknown", "unknown", "missing-key", "invalid-key"]
-    );
+    let outcomes = ["executed", "replayed", "mismatch", "unknown", "unknown", "missing-key", "invalid-key"];
+    assert_eq!(told(&lines, "outcome"), outcomes);
     // The retry of an unknown outcome gets the same response, but only the first of the two requests ran.
     assert_eq!(told(&lines, "ran"), ["true", "false", "false", "true", "false", "false", "false"]);
     assert_eq!(told(&lines, "age_s"), ["-", "0", "-", "-", "-", "-", "-"]);

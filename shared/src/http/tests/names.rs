@@ -74,17 +74,26 @@ async fn no_method_of_a_client_becomes_an_operation() {
 
 /// The settings of an operation are found by its template if API Gateway does not name the route.
 #[tokio::test]
-async fn without_a_route_key_an_operation_keeps_its_settings() {
+async fn without_a_route_key_an_operation_chooses_what_of_a_body_counts_and_may_be_renamed() {
     let (mut api, counts) = api();
-    let operation = Operation::new("refunds", "POST /payments/{id}/refunds");
+    let operation = Operation::new("test", "POST /payments/{id}/refunds");
     let amount = Compare::Selected(Selection::of(Pointer::new("/amount").unwrap()));
-    api.layer = api.layer.clone().operation(operation.compare(amount));
-    for body in [r#"{"amount":1,"sent":1}"#, r#"{"amount":1,"sent":2}"#] {
-        let response = api.send(request("alice", "k", "/payments/17/refunds", body)).await;
-        assert_eq!(response.status(), StatusCode::CREATED);
-    }
-    assert_eq!(api.runs(), 1);
+    api.layer = api.layer.clone().operation(operation.compare(amount.clone()));
+    let refund = |body: &str| request("alice", "k", "/payments/17/refunds", body);
+    assert_eq!(api.send(refund(r#"{"amount":1,"sent":1}"#)).await.status(), StatusCode::CREATED);
+    let again = api.send(refund(r#"{"amount":1,"sent":2}"#)).await;
+    assert_eq!((again.status(), api.runs()), (StatusCode::CREATED, 1));
+    assert_eq!(again.headers()["idempotency-replayed"], "true");
+    let other = api.send(refund(r#"{"amount":2,"sent":1}"#)).await;
+    assert_eq!(code(&other), "422 fingerprint-mismatch");
     assert_eq!(operations(&counts), ["POST /payments/{id}/refunds"]);
+
+    // The same keys in another process, under a layer whose code names the operations differently.
+    let engine = Engine::builder(FaultyStore::new(api.memory.clone(), [])).build();
+    let renamed = Api { layer: IdempotencyLayer::new(engine, "test").compare(amount), ..Api::new([]) };
+    let replayed = renamed.send(refund(r#"{"amount":1,"sent":3}"#)).await;
+    assert_eq!(replayed.headers()["idempotency-replayed"], "true");
+    assert_eq!(renamed.runs(), 0);
 }
 
 /// A deployment with another name for the operation still finds a record that was made when the path was its name.
