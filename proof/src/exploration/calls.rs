@@ -7,15 +7,15 @@ use std::time::Duration;
 use aws_sdk_dynamodb::types::TransactWriteItem;
 use futures::future::{BoxFuture, FutureExt};
 use idempotency::engine::UnreadableAnswer;
-use idempotency::protocol::{Record, Resolution, Status, TransactionId, Uncertain};
-use idempotency::reconcile::{Evidence, Operations, Reconciled, Resolver};
+use idempotency::protocol::{Resolution, Status, TransactionId, Uncertain};
+use idempotency::reconcile::{OnlyTransactionalEffects, Operations, Reconciled};
 use idempotency::store::Store;
 use idempotency::{Attempt, Call, DynamoDbStore, Engine, Error, Operation, Outcome, Verdict};
 use parking_lot::Mutex;
 
 use super::network::Process;
 use super::receipt::{PART_BYTES, Receipt};
-use super::sandbox::{self, Remote, Tokens, deadline};
+use super::sandbox::{self, REPEAT, Remote, Tokens, deadline};
 use super::table::effect;
 use super::wire::{Items, client};
 use super::{Scenario, World};
@@ -36,13 +36,8 @@ struct Calls<'a> {
 
 pub(super) async fn run(world: &World) {
     let items = Items::new(world.oracle.clone(), world.breakage);
-    let calls = Calls {
-        world,
-        items,
-        runs: AtomicU64::new(0),
-        is_faultless: AtomicBool::new(false),
-        answers: Mutex::default(),
-    };
+    let (runs, is_faultless, answers) = (AtomicU64::new(0), AtomicBool::new(false), Mutex::default());
+    let calls = Calls { world, items, runs, is_faultless, answers };
     if world.scenario == Scenario::LongAnswersExpire && !world.is_large {
         world.network.run(vec![calls.caller(0).boxed()]).await;
     }
@@ -103,7 +98,7 @@ impl Calls<'_> {
         match self.world.scenario {
             // The first call may have left its claim, and single-write mode does not run over a claim.
             Scenario::LongAnswersInSingleWrite if self.is_faultless.load(Ordering::Relaxed) => {
-                engine.run_or_reconcile(&call, |attempt| self.work(attempt), &Prevented).await
+                engine.run_or_reconcile(&call, |attempt| self.work(attempt), &OnlyTransactionalEffects).await
             }
             Scenario::SingleWrite | Scenario::LongAnswersInSingleWrite => {
                 engine.run_single_write(&call, |attempt| self.work(attempt)).await
@@ -112,7 +107,7 @@ impl Calls<'_> {
                 engine.run_single_write(&call, |attempt| self.work(attempt)).await
             }
             scenario if scenario.is_repeatable() => engine.run(&call, |attempt| self.work(attempt)).await,
-            _ => engine.run_or_reconcile(&call, |attempt| self.work(attempt), &Prevented).await,
+            _ => engine.run_or_reconcile(&call, |attempt| self.work(attempt), &OnlyTransactionalEffects).await,
         }
     }
 
@@ -148,7 +143,8 @@ impl Calls<'_> {
         process.turn().await;
         if matches!(record.state.status(), Status::Processing | Status::Unknown) {
             let operations = Operations::new().with(self.operation(), |_| true);
-            let reconciled = engine.reconcile(&record, &operations, deadline(&self.world.network), None, &Prevented);
+            let (by, resolver) = (deadline(&self.world.network), OnlyTransactionalEffects);
+            let reconciled = engine.reconcile::<Receipt>(&record, &operations, by, None, &resolver);
             match process.live(reconciled).await {
                 Some(Ok(Reconciled::Prevented)) => self.world.oracle.note("a reconciler was in time"),
                 Some(Ok(Reconciled::NotOpen)) => self.world.oracle.note("a reconciler was too late"),
@@ -178,14 +174,8 @@ impl Calls<'_> {
         let answered = match outcome {
             Ok(Outcome::Executed(answered) | Outcome::Replayed(answered)) => answered,
             Err(Error::UnreadableAnswer { source, .. }) => return self.miss(source),
-            Ok(
-                Outcome::NotExecuted(_)
-                | Outcome::InProgress { .. }
-                | Outcome::Mismatch
-                | Outcome::Conflict
-                | Outcome::Unknown { .. },
-            )
-            | Err(_) => return,
+            Ok(Outcome::NotExecuted(_) | Outcome::InProgress { .. } | Outcome::Unknown { .. }) => return,
+            Ok(Outcome::Mismatch | Outcome::Conflict) | Err(_) => return,
         };
         let answer = (answered.resolution, answered.answer);
         let mut answers = self.answers.lock();
@@ -223,11 +213,8 @@ impl Calls<'_> {
     }
 
     fn operation(&self) -> Operation {
-        let uncertain = match self.world.scenario.is_repeatable() {
-            true => Uncertain::Repeat { within: Duration::from_secs(24 * 60 * 60) },
-            false => Uncertain::Reconcile,
-        };
-        let operation = Operation::new("exploration", "explored").uncertain(uncertain);
+        let is_repeatable = self.world.scenario.is_repeatable();
+        let operation = sandbox::operation().uncertain(if is_repeatable { REPEAT } else { Uncertain::Reconcile });
         match self.world.scenario {
             Scenario::Waiting => operation.run_within(Duration::from_secs(1)),
             // Answers expire in scenarios in which time passes.
@@ -242,14 +229,5 @@ impl Calls<'_> {
             Scenario::Waiting => call.wait_for_lease(Duration::from_secs(10)),
             _ => call,
         }
-    }
-}
-
-/// All effects are transactional: holding the record fences every earlier commit.
-struct Prevented;
-
-impl Resolver<TransactWriteItem, Receipt> for Prevented {
-    async fn resolve(&self, _: &Record, _: Attempt<TransactWriteItem>) -> Evidence<Receipt> {
-        Evidence::Prevented
     }
 }

@@ -13,7 +13,7 @@ use idempotency::follow_up::{FollowUpEvent, FollowUpResponse, FollowUps, Sender,
 use idempotency::protocol::{EpochMs, FollowUp, Record, Status, TransactionId};
 use idempotency::reconcile::{Evidence, Operations, Reconciled, Resolver};
 use idempotency::store::BoxError;
-use idempotency::{Attempt, Call, Operation, Verdict};
+use idempotency::{Attempt, Call, Verdict};
 use parking_lot::{Mutex, MutexGuard};
 
 use super::network::{Kind, Process};
@@ -268,16 +268,12 @@ impl GivenUp<'_> {
     }
 
     fn operations(&self) -> Operations {
-        Operations::new().with(operation(), |_| true)
+        Operations::new().with(sandbox::operation(), |_| true)
     }
 
     fn call(&self, number: u64) -> Call {
-        sandbox::call(operation(), &number.to_string(), &self.world.network)
+        sandbox::call(sandbox::operation(), &number.to_string(), &self.world.network)
     }
-}
-
-fn operation() -> Operation {
-    Operation::new("exploration", "explored")
 }
 
 /// The external system, which deduplicates by the transaction id. A clone is another handle.

@@ -1,20 +1,19 @@
 //! SQS queues, with message groups or with the numbered messages of devices, and sandboxes that receive from them.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use aws_lambda_events::event::sqs::{SqsEvent, SqsMessage};
 use aws_sdk_dynamodb::types::TransactWriteItem;
 use futures::future::FutureExt;
 use idempotency::engine::Clock;
-use idempotency::protocol::{Pointer, Principal, Uncertain};
+use idempotency::protocol::{Pointer, Principal};
 use idempotency::sqs::{Contention, KeySource, Message as Delivered};
-use idempotency::{Attempt, Engine, Operation, Queue, Verdict};
+use idempotency::{Attempt, Engine, Queue, Verdict};
 use parking_lot::Mutex;
 
 use super::network::Process;
 use super::numbered::{Numbered, numbered};
-use super::sandbox::{Remote, deadline};
+use super::sandbox::{REPEAT, Remote, deadline, operation};
 use super::table::effect;
 use super::{Breakage, Scenario, World};
 use crate::fault::Fault;
@@ -173,11 +172,9 @@ impl Messages<'_> {
     }
 
     fn queue(&self, engine: Engine<Remote>) -> Queue<Remote> {
-        let repeat = Uncertain::Repeat { within: Duration::from_secs(24 * 60 * 60) };
-        let operation = Operation::new("exploration", "explored").uncertain(repeat);
         let principal = Principal::new("producer").expect("valid");
         let key = KeySource::pointer(Pointer::new("/id").expect("valid"));
-        let queue = Queue::new(engine, operation, principal, key);
+        let queue = Queue::new(engine, operation().uncertain(REPEAT), principal, key);
         let ranks = self.world.size(0, 1);
         match self.world.scenario {
             Scenario::Fifo => queue,

@@ -2,21 +2,20 @@
 //! each other.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use aws_lambda_events::event::dynamodb::EventRecord;
 use aws_sdk_dynamodb::types::TransactWriteItem;
 use futures::future::FutureExt;
-use idempotency::protocol::{EpochMs, Principal, Uncertain};
+use idempotency::protocol::Principal;
 use idempotency::sequence::Gap;
 use idempotency::streams::{Kafka, KafkaBatch, Record, Stream, TableBatch, TableStream};
-use idempotency::{Attempt, Engine, Operation, Verdict};
+use idempotency::{Attempt, Verdict};
 use parking_lot::Mutex;
 use serde_json::json;
 
 use super::network::Process;
 use super::numbered::{Numbered, numbered};
-use super::sandbox::{Remote, deadline};
+use super::sandbox::{REPEAT, deadline, operation};
 use super::table::effect;
 use super::{Breakage, Scenario, World};
 use crate::fault::Fault;
@@ -139,12 +138,11 @@ impl Partition<'_> {
 
     /// Handles a batch. Returns the offset to deliver again from.
     async fn handle(&self, process: &Process, batch: Batch) -> Option<u64> {
-        let (engine, deadline) = (self.world.engine(process), deadline(&process.network));
-        let operation = Operation::new("exploration", "explored");
         if self.world.scenario.is_of_a_table() {
-            return self.handle_changes(engine, operation, deadline, batch).await;
+            return self.handle_changes(process, batch).await;
         }
-        let kafka = Kafka::new(Stream::new(engine, operation, "cluster"));
+        let (engine, deadline) = (self.world.engine(process), deadline(&process.network));
+        let kafka = Kafka::new(Stream::new(engine, operation(), "cluster"));
         let run = |attempt, record: Record| {
             std::future::ready(self.work(&attempt, offset(Some(&record.position.to_string())), batch.life))
         };
@@ -153,15 +151,10 @@ impl Partition<'_> {
         response.batch_item_failures.first().map(|failure| failure.item_identifier.offset.unsigned_abs())
     }
 
-    async fn handle_changes(
-        &self,
-        engine: Engine<Remote>,
-        operation: Operation,
-        deadline: EpochMs,
-        batch: Batch,
-    ) -> Option<u64> {
-        let repeat = Uncertain::Repeat { within: Duration::from_secs(24 * 60 * 60) };
-        let stream = TableStream::new(engine, operation.uncertain(repeat), Principal::new("table").expect("valid"));
+    async fn handle_changes(&self, process: &Process, batch: Batch) -> Option<u64> {
+        let (engine, deadline) = (self.world.engine(process), deadline(&process.network));
+        let (operation, principal) = (operation().uncertain(REPEAT), Principal::new("table").expect("valid"));
+        let stream = TableStream::new(engine, operation, principal);
         let stream = if self.world.scenario == Scenario::TableStream { stream } else { stream.single_write() };
         let run = |attempt, change: EventRecord| {
             std::future::ready(self.work(&attempt, offset(change.change.sequence_number.as_deref()), batch.life))

@@ -7,7 +7,9 @@ use std::time::Duration;
 use aws_sdk_dynamodb::types::TransactWriteItem;
 use idempotency::engine::{Clock, Entropy, NoEntropy};
 use idempotency::protocol::watermark::Watermark;
-use idempotency::protocol::{EpochMs, Fingerprint, Key, OwnerToken, Principal, Record, RecordId, Subject, Write};
+use idempotency::protocol::{
+    EpochMs, Fingerprint, Key, OwnerToken, Principal, Record, RecordId, Subject, Uncertain, Write,
+};
 use idempotency::store::dynamodb::Item;
 use idempotency::store::watermarks::{Advanced, Watermarks};
 use idempotency::store::{Store, StoreError, Written};
@@ -22,6 +24,13 @@ use crate::oracle::Oracle;
 
 /// The timeout of a function.
 const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How a repeatable operation handles an uncertain outcome.
+pub(super) const REPEAT: Uncertain = Uncertain::Repeat { within: Duration::from_secs(24 * 60 * 60) };
+
+pub(super) fn operation() -> Operation {
+    Operation::new("exploration", "explored")
+}
 
 /// The table, as a process reaches it.
 #[derive(Clone)]

@@ -6,6 +6,7 @@ use idempotency::protocol::{Record, Resolution, State};
 use super::clock::{self, Reading};
 use super::shared::Shared;
 use super::state::{Put, Waits, World, begins, owner, transaction, whole_answer};
+use super::step::Came;
 use super::{Event, Model, Mutant, Promise};
 
 impl Model {
@@ -80,7 +81,7 @@ impl Model {
         }
     }
 
-    /// Records the end of a call, and whether its last write took effect.
+    /// Records the end of a call, and returns whether its last write took effect.
     pub(super) fn observe_end(
         &self,
         world: &mut World,
@@ -88,7 +89,7 @@ impl Model {
         end: &End,
         is_fenced: bool,
         before: &Waits,
-    ) -> bool {
+    ) -> Came {
         match end {
             End::Executed(record, resolution) => {
                 let fresh = transaction(record.transaction) % 2 == 1;
@@ -99,7 +100,7 @@ impl Model {
                     self.observe_answer(world, clock::life(record), resolution, answer);
                 }
                 self.remember(world, record);
-                return true;
+                return Came::Done;
             }
             End::Replayed(record, _) => {
                 self.occurs(if is_fenced { Event::FencedAndReplayed } else { Event::Replayed });
@@ -127,10 +128,10 @@ impl Model {
                 }
             }
             End::Unknown(_) => self.occurs(Event::LeftUnknown),
-            End::Reopened => return true,
+            End::Reopened => return Came::Done,
             End::NotExecuted | End::Contended | End::Conflict | End::NotOpen | End::Failed(_) => {}
         }
-        false
+        Came::Ended
     }
 
     /// Adds a settled record to the cache of the process, in which all calls run.

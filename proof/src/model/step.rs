@@ -18,7 +18,7 @@ use super::{Action, Ending, Event, Model, Mutant, Promise, Role, WaitsFor};
 
 /// The result of passing an input to a machine.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Came {
+pub(super) enum Came {
     /// The call continues.
     On,
     /// The call ended, and its last write took effect.
@@ -176,10 +176,7 @@ impl Model {
                 machine::Action::Done(end) => {
                     let end = end.clone();
                     world.actors[index].machine = None;
-                    return match self.observe_end(world, index, &end, is_fenced, &before) {
-                        true => Came::Done,
-                        false => Came::Ended,
-                    };
+                    return self.observe_end(world, index, &end, is_fenced, &before);
                 }
                 machine::Action::ReadParts(record, _) => {
                     self.expect_unexpired(world, record, Mutant::TimeToLiveTrusted);
@@ -530,6 +527,7 @@ impl Model {
     }
 
     fn request(&self, world: &World, index: usize) -> ClaimRequest {
+        let repeats = self.settings.repeatable && !self.reconciles(index);
         let repeat = Uncertain::Repeat { within: std::time::Duration::MAX };
         ClaimRequest {
             id: super::ID.clone(),
@@ -542,10 +540,7 @@ impl Model {
             owner: self.token(world, index),
             transaction: transaction_id(number(index, world.actors[index].calls) * 2),
             lease: LeaseLimit { at_most: clock::LEASE, by: clock::lease(world.era) },
-            uncertain: match self.settings.repeatable && !self.reconciles(index) {
-                true => repeat,
-                false => Uncertain::Reconcile,
-            },
+            uncertain: if repeats { repeat } else { Uncertain::Reconcile },
         }
     }
 
