@@ -72,12 +72,16 @@ static BLIND: LazyLock<Simulated> = LazyLock::new(|| Simulated::new(103).without
 
 #[test]
 fn mistakes_are_noticed_and_without_one_nothing_is() {
-    assert_eq!(fault(None), None);
-    for mutant in Mutant::ALL {
-        let found = fault(Some(mutant));
-        println!("{mutant:?} is noticed by: {found:?}");
-        assert!(found.is_some(), "{mutant:?} is not noticed");
-    }
+    thread::scope(|scope| {
+        let right = scope.spawn(|| fault(None));
+        let wrong = Mutant::ALL.map(|mutant| (mutant, scope.spawn(move || fault(Some(mutant)))));
+        assert_eq!(right.join().expect("no worker panics"), None);
+        for (mutant, worker) in wrong {
+            let found = worker.join().expect("no worker panics");
+            println!("{mutant:?} is noticed by: {found:?}");
+            assert!(found.is_some(), "{mutant:?} is not noticed");
+        }
+    });
 }
 
 /// What is wrong with the evaluation of the tenant.
