@@ -17,7 +17,7 @@ lint:
 
 # The library's own tests, or those whose names contain NAME
 library NAME="":
-    cargo test --package idempotency --lib --locked --all-features --config 'profile.dev.package.idempotency.opt-level=0' -- {{NAME}}
+    cargo test --package idempotency --lib --locked --all-features -- {{NAME}}
 
 # Tests of the whole workspace whose names contain NAME
 test NAME:
